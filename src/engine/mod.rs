@@ -1,0 +1,124 @@
+//! The two engines behind one narrow door: rows in, rows out, one transaction.
+//!
+//! Nothing here knows the server's tables. `sqlite.rs` and `mariadb.rs` hold the same functions in the same order.
+//! Statements are written once for both: identifiers in backticks, `?` for parameters.
+
+pub mod mariadb;
+pub mod sqlite;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::Result;
+use crate::schema::Schema;
+use crate::value::{Row, Value};
+
+/// Which engine keeps a database.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum EngineKind {
+    /// SQLite, one `kuma.db`.
+    Sqlite,
+    /// MariaDB, embedded in the container or on its own.
+    MariaDb,
+}
+
+impl fmt::Display for EngineKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            EngineKind::Sqlite => "SQLite",
+            EngineKind::MariaDb => "MariaDB",
+        })
+    }
+}
+
+/// How deep [`Reader::check`] looks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Depth {
+    /// Foreign keys only.
+    References,
+    /// Structure of the file (SQLite `quick_check`; MariaDB `CHECK TABLE … QUICK`) and foreign keys.
+    Quick,
+    /// Everything the engine can check, however long it takes.
+    Full,
+}
+
+/// Rows per table, as counted in one snapshot.
+pub type Counts = BTreeMap<String, u64>;
+
+/// A connection that can only read. It takes no lock for long, never writes and never checkpoints.
+pub trait Reader: Send {
+    /// Which engine answers.
+    fn kind(&self) -> EngineKind;
+
+    /// All rows of `sql`. For results that fit in memory.
+    fn query(&mut self, sql: &str, params: &[Value]) -> Result<Vec<Row>>;
+
+    /// Hands each row of `sql` to `each`, holding one at a time. For results of millions of rows.
+    fn stream(&mut self, sql: &str, params: &[Value], each: &mut dyn FnMut(Row) -> Result<()>) -> Result<()>;
+
+    /// Every table of the database with its columns, keys and indexes.
+    fn schema(&mut self) -> Result<Schema>;
+
+    /// What is wrong with the database, a line each; empty when nothing is.
+    fn check(&mut self, depth: Depth) -> Result<Vec<String>>;
+
+    /// Makes a copy of the whole database at `to` (a new file, mode 0600, fsynced), all of it from one consistent
+    /// snapshot: SQLite as a database file, MariaDB as SQL that the `mariadb` client loads as it is.
+    /// `progress` is called with (done, total) in the engine's own unit (pages, rows). Returns what went into the copy.
+    fn dump(&mut self, to: &Path, progress: &mut dyn FnMut(u64, u64)) -> Result<Counts>;
+}
+
+/// A connection that can change the database, inside one transaction.
+/// Dropping it without [`commit`](Writer::commit) leaves the database as it was.
+pub trait Writer: Reader {
+    /// Opens the transaction; fails at once when somebody else is writing.
+    fn begin(&mut self) -> Result<()>;
+
+    /// Runs one statement; returns how many rows it changed.
+    fn execute(&mut self, sql: &str, params: &[Value]) -> Result<u64>;
+
+    /// Inserts `rows` under `columns`, as fast as the engine can.
+    fn insert(&mut self, table: &str, columns: &[&str], rows: &mut dyn Iterator<Item = Vec<Value>>) -> Result<u64>;
+
+    /// Makes the transaction durable.
+    fn commit(&mut self) -> Result<()>;
+
+    /// Undoes the transaction.
+    fn rollback(&mut self) -> Result<()>;
+
+    /// Puts back what [`Reader::dump`] wrote at `from`, replacing everything, as one transaction of its own: killed at
+    /// any moment, the database is wholly old or wholly new. The tables must be the same as in the copy.
+    fn load(&mut self, from: &Path, progress: &mut dyn FnMut(u64, u64)) -> Result<()>;
+}
+
+/// What a [`Connect`] wants to see before it opens a [`Writer`]. Only a verified snapshot makes one (and `init`, whose
+/// database is new), so that nothing can be written that could not be put back.
+#[derive(Debug)]
+pub struct WriteKey(());
+
+impl WriteKey {
+    pub(crate) fn new() -> Self {
+        WriteKey(())
+    }
+}
+
+/// A way to one database, that can be used more than once.
+pub trait Connect: Send + Sync {
+    /// Which engine is there.
+    fn kind(&self) -> EngineKind;
+    /// What a message calls this database; never holds a secret.
+    fn describe(&self) -> String;
+    /// Opens it for reading.
+    fn reader(&self) -> Result<Box<dyn Reader>>;
+    /// Opens it for writing.
+    fn writer(&self, key: &WriteKey) -> Result<Box<dyn Writer>>;
+}
+
+/// `name` between backticks, which both engines accept.
+pub fn quote(name: &str) -> String {
+    format!("`{}`", name.replace('`', "``"))
+}

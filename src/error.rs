@@ -1,0 +1,324 @@
+//! Every error, its words, its hint and its exit code: the one voice of kumadb.
+//!
+//! The words are lower case, without a full stop, names in backticks. A hint is a command to type or a thing to do next.
+//! Secrets never enter an error.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// What the whole library answers with.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// How a run ended, as the exit code that scripts see.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Exit {
+    /// Done.
+    Done = 0,
+    /// Failed, nothing changed.
+    Failed = 1,
+    /// The command line or a value in it is wrong.
+    Usage = 2,
+    /// Done in part, or with warnings.
+    Partial = 3,
+    /// Failed after the change was made; everything was put back and the server is up again.
+    RolledBack = 4,
+    /// Failed, and putting it back failed too: somebody must act.
+    RollbackFailed = 5,
+    /// Another run holds the lock, or left unfinished work.
+    Locked = 6,
+    /// A snapshot or a database did not pass its verification.
+    Verification = 7,
+    /// The target does not exist, or there are several.
+    NotFound = 8,
+    /// Refused, because it would do harm.
+    Refused = 9,
+    /// There are changes (`--detailed-exitcode`).
+    Changes = 20,
+    /// Ended by SIGINT.
+    Interrupted = 130,
+    /// Ended by SIGTERM.
+    Terminated = 143,
+}
+
+/// Everything that can go wrong.
+#[derive(Debug, thiserror::Error)]
+#[allow(missing_docs, reason = "the words of each variant are its documentation")]
+pub enum Error {
+    // ---- input -----------------------------------------------------------------------------------------------------
+    #[error("{0}")]
+    Usage(String),
+    #[error("{}", problems(.0))]
+    Input(Vec<Problem>),
+    #[error("no {kind} matches {what}")]
+    NoMatch { kind: &'static str, what: String },
+    #[error("{count} monitors match {what}, and this verb works on one")]
+    Several { what: String, count: usize },
+    #[error("this is not a terminal, and `--yes` was not given: nothing was changed")]
+    NotAsked,
+    #[error("stopped at the question: nothing was changed")]
+    Declined,
+
+    // ---- target ----------------------------------------------------------------------------------------------------
+    #[error("no instance in sight: no container of Uptime Kuma on this Docker host, no data folder here")]
+    NoTarget,
+    #[error("no instance `{0}`: neither a folder, nor a container, nor a `mysql://` address")]
+    NoSuchTarget(String),
+    #[error("{} instances in sight, which one is meant? {}", .0.len(), .0.join(", "))]
+    SeveralTargets(Vec<String>),
+    #[error("`{}` holds no data of Uptime Kuma: {why}", path.display())]
+    NotDataFolder { path: PathBuf, why: String },
+    #[error("`{}` cannot be read as db-config.json: {why}", path.display())]
+    DbConfig { path: PathBuf, why: String },
+    #[error("two containers use the data folder `{folder}`: {}", containers.join(", "))]
+    TwoContainers { folder: String, containers: Vec<String> },
+    #[error("the data folder of container `{container}` cannot be reached: {why}")]
+    NoDataFolder { container: String, why: String },
+
+    // ---- files -----------------------------------------------------------------------------------------------------
+    #[error("cannot {act} `{}`: {}", path.display(), plain(source))]
+    File { act: &'static str, path: PathBuf, source: io::Error },
+    #[error("`{}` has {free} free, {needed} are needed", path.display(), free = bytes(*.free), needed = bytes(*.needed))]
+    NoSpace { path: PathBuf, needed: u64, free: u64 },
+    #[error("`{}` is held open by {}", path.display(), holders.join(", "))]
+    HeldOpen { path: PathBuf, holders: Vec<String> },
+
+    // ---- database --------------------------------------------------------------------------------------------------
+    #[error("`{}` is empty (0 bytes)", .0.display())]
+    EmptyFile(PathBuf),
+    #[error("`{}` is not a SQLite database", .0.display())]
+    NotADatabase(PathBuf),
+    #[error("`{}` is encrypted, or its first page is damaged", .0.display())]
+    Encrypted(PathBuf),
+    #[error("`{}` is there without its database `kuma.db`", .0.display())]
+    LoneWal(PathBuf),
+    #[error("{database} is damaged: {}", .problems.join("; "))]
+    Damaged { database: String, problems: Vec<String> },
+    #[error("{database} holds no database of Uptime Kuma: {why}")]
+    NotKuma { database: String, why: String },
+    #[error("{database} is of an unknown release: {why}")]
+    UnknownRelease { database: String, why: String },
+    #[error("{database}: {message}")]
+    Sql { database: String, message: String },
+    #[error("{database} is locked by another writer")]
+    Busy { database: String },
+    #[error("a migration is running or was cut off in {database}: `knex_migrations_lock` is set")]
+    MigrationLocked { database: String },
+    #[error("no answer from MariaDB at {address}: {why}")]
+    Unreachable { address: String, why: String },
+    #[error("MariaDB at {address} refuses user `{user}`: {why}")]
+    AccessDenied { address: String, user: String, why: String, shadowed: bool },
+    #[error("database `{database}` at {address} does not exist")]
+    NoSuchDatabase { address: String, database: String },
+    #[error("database `{database}` has the character set {charset}, the server needs utf8mb4")]
+    Charset { database: String, charset: String },
+    #[error("{database} is not empty: {what}")]
+    NotEmpty { database: String, what: String },
+
+    // ---- docker ----------------------------------------------------------------------------------------------------
+    #[error("Docker cannot be reached at `{address}`: {why}")]
+    NoDocker { address: String, why: String },
+    #[error("Docker could not {act} container `{container}`: {why}")]
+    Docker { act: &'static str, container: String, why: String },
+    #[error("container `{container}` did not stop within {seconds} s")]
+    WouldNotStop { container: String, seconds: u64 },
+    #[error("container `{container}` was started but is not up after {seconds} s: {why}{}", log_tail(log))]
+    NotUp { container: String, seconds: u64, why: String, log: Vec<String> },
+    #[error("the server in container `{container}` is busy migrating its database")]
+    Migrating { container: String },
+    #[error("the helper container for the database of `{container}` did not come up: {why}{}", log_tail(log))]
+    Helper { container: String, why: String, log: Vec<String> },
+
+    // ---- write path ------------------------------------------------------------------------------------------------
+    #[error("another kumadb works on this instance ({holder})")]
+    Locked { holder: String },
+    #[error("an earlier `{verb}` of {started} is unfinished ({phase})")]
+    Unfinished { verb: String, started: String, phase: String },
+    #[error("the journal `{}` cannot be read: {why}", path.display())]
+    Journal { path: PathBuf, why: String },
+    #[error("there is no unfinished work on this instance")]
+    NothingUnfinished,
+    #[error("the server is running, and SQLite must not be written beside it")]
+    Running { what: String },
+    #[error("the plan no longer fits: the configuration changed after the plan was made")]
+    Stale,
+    #[error("{subject}: what was written does not read back: `{column}` is {found} instead of {expected}")]
+    ReadBack { subject: String, column: String, expected: String, found: String },
+    #[error("the transaction was refused and rolled back: {}", .0.join("; "))]
+    Unclean(Vec<String>),
+    #[error("the snapshot did not pass its verification: {0}")]
+    Snapshot(String),
+    #[error("no snapshot `{0}`")]
+    NoSnapshot(String),
+    #[error("the change was made, but the server did not come back, so everything was put back as it was: {cause}")]
+    RolledBack { cause: Box<Error> },
+    #[error("{cause}; putting it back failed too: {failure}")]
+    RollbackFailed { cause: Box<Error>, failure: Box<Error> },
+    #[error("interrupted: nothing was changed")]
+    Interrupted { signal: i32 },
+    #[error("{0}")]
+    Refused(String),
+}
+
+/// One thing wrong with what a person gave us.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// The object or option it is about.
+    pub subject: String,
+    /// What is wrong with it, and what would be right.
+    pub message: String,
+    /// What to type instead, where there is one.
+    pub hint: Option<String>,
+}
+
+impl Problem {
+    /// A problem without a hint.
+    pub fn new(subject: impl Into<String>, message: impl Into<String>) -> Self {
+        Problem { subject: subject.into(), message: message.into(), hint: None }
+    }
+
+    /// The same problem with `hint`.
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+}
+
+impl Error {
+    /// The exit code of a run that ends with this error.
+    pub fn exit(&self) -> Exit {
+        use Error::*;
+        match self {
+            Usage(_) | Input(_) => Exit::Usage,
+            NoMatch { .. }
+            | Several { .. }
+            | NoTarget
+            | NoSuchTarget(_)
+            | SeveralTargets(_)
+            | NotDataFolder { .. }
+            | NoSnapshot(_)
+            | NoSuchDatabase { .. } => Exit::NotFound,
+            Locked { .. } | Unfinished { .. } | Busy { .. } => Exit::Locked,
+            Snapshot(_) | Damaged { .. } | EmptyFile(_) | NotADatabase(_) | Encrypted(_) | LoneWal(_) => {
+                Exit::Verification
+            }
+            NotAsked
+            | TwoContainers { .. }
+            | NoSpace { .. }
+            | HeldOpen { .. }
+            | UnknownRelease { .. }
+            | NotKuma { .. }
+            | MigrationLocked { .. }
+            | Charset { .. }
+            | NotEmpty { .. }
+            | Migrating { .. }
+            | Running { .. }
+            | Stale
+            | Refused(_) => Exit::Refused,
+            RolledBack { .. } => Exit::RolledBack,
+            RollbackFailed { .. } => Exit::RollbackFailed,
+            Interrupted { signal: 15 } => Exit::Terminated,
+            Interrupted { .. } => Exit::Interrupted,
+            _ => Exit::Failed,
+        }
+    }
+
+    /// What to type or do next.
+    pub fn hint(&self) -> Option<String> {
+        use Error::*;
+        Some(match self {
+            Input(problems) => return problems.iter().find_map(|problem| problem.hint.clone()),
+            NoMatch { kind: "monitor", .. } => "kumadb monitor list".into(),
+            Several { .. } => "name it by its id or path, see `kumadb monitor list`".into(),
+            NotAsked => "add `--yes` to do it, or `--dry-run` to see it".into(),
+            NoTarget | NoSuchTarget(_) => "kumadb find".into(),
+            SeveralTargets(names) => format!("kumadb -t {} …", names.first().map_or("NAME", String::as_str)),
+            NotDataFolder { path, .. } => format!("kumadb init {}", path.display()),
+            TwoContainers { containers, .. } => {
+                format!("docker stop {}", containers.last().map_or("", String::as_str))
+            }
+            NoDataFolder { .. } => {
+                "run kumadb on the Docker host itself, as a user who can read the data folder".into()
+            }
+            File { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => {
+                "run it again as root, or as the user the server runs as".into()
+            }
+            NoSpace { path, .. } => format!("df -h {}", path.display()),
+            HeldOpen { .. } => "stop that process, then run the same command again".into(),
+            EmptyFile(_) | NotADatabase(_) | Encrypted(_) | LoneWal(_) | Damaged { .. } => {
+                "kumadb backup list, then `kumadb restore ID`".into()
+            }
+            UnknownRelease { .. } => "add `--allow-unknown-release` if the columns in question are the same".into(),
+            Unreachable { .. } => "is MariaDB running, and are host and port right?".into(),
+            AccessDenied { shadowed: true, user, .. } => format!(
+                "an anonymous user `''@'localhost'` hides `{user}`@`%`; as root of MariaDB: DROP USER ''@'localhost'"
+            ),
+            AccessDenied { .. } => "check user and password in db-config.json or in the address".into(),
+            NoSuchDatabase { database, .. } => {
+                format!("CREATE DATABASE `{database}` CHARACTER SET utf8mb4")
+            }
+            Charset { database, .. } => format!("ALTER DATABASE `{database}` CHARACTER SET utf8mb4"),
+            NoDocker { why, .. } if why.contains("ermission") => {
+                "add yourself to the group `docker`, or run it as root".into()
+            }
+            NoDocker { .. } => "is Docker running? `docker ps` must work for the same user".into(),
+            WouldNotStop { container, .. } => format!("docker stop -t 120 {container}"),
+            NotUp { container, .. } => format!("docker logs --tail 50 {container}"),
+            Migrating { .. } => "wait until the migration is over, however long it takes; never stop it".into(),
+            MigrationLocked { .. } => {
+                "if a server is migrating right now, wait; otherwise start it once with its own image".into()
+            }
+            Locked { .. } => "wait for it, or end it".into(),
+            Unfinished { .. } => "kumadb resume".into(),
+            Running { .. } => {
+                "leave out `--no-restart` and `--live`, so that the server is stopped for the write".into()
+            }
+            Stale => "make the plan again".into(),
+            NoSnapshot(_) => "kumadb backup list".into(),
+            RolledBack { .. } => "kumadb logs".into(),
+            RollbackFailed { .. } => "kumadb resume".into(),
+            _ => return None,
+        })
+    }
+
+    /// Wraps an I/O error of `act` on `path`.
+    pub fn file(act: &'static str, path: impl AsRef<Path>) -> impl FnOnce(io::Error) -> Error {
+        let path = path.as_ref().to_owned();
+        move |source| Error::File { act, path, source }
+    }
+}
+
+/// `n` bytes as people read them: `61 KB`, `1.5 GB`.
+pub fn bytes(n: u64) -> String {
+    const UNITS: [&str; 5] = ["B", "KB", "MB", "GB", "TB"];
+    let mut size = n as f64;
+    let mut unit = 0;
+    while size >= 1000.0 && unit + 1 < UNITS.len() {
+        size /= 1000.0;
+        unit += 1;
+    }
+    if unit == 0 || size >= 10.0 { format!("{size:.0} {}", UNITS[unit]) } else { format!("{size:.1} {}", UNITS[unit]) }
+}
+
+/// An I/O error in words, without the number that the operating system adds.
+fn plain(error: &io::Error) -> String {
+    let text = error.to_string();
+    match text.split_once(" (os error") {
+        Some((words, _)) => words.to_lowercase(),
+        None => text,
+    }
+}
+
+fn log_tail(lines: &[String]) -> String {
+    lines.iter().map(|line| format!("\n  | {line}")).collect()
+}
+
+fn problems(all: &[Problem]) -> String {
+    const SHOWN: usize = 20;
+    let mut text: Vec<String> =
+        all.iter().take(SHOWN).map(|problem| format!("{}: {}", problem.subject, problem.message)).collect();
+    if all.len() > SHOWN {
+        text.push(format!("… and {} more", all.len() - SHOWN));
+    }
+    text.join("\n")
+}

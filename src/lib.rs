@@ -1,0 +1,9 @@
+//! Works on Uptime Kuma's own database, safely.
+
+pub mod engine;
+pub mod error;
+pub mod files;
+pub mod schema;
+pub mod value;
+
+pub use error::{Error, Exit, Result};

@@ -1,0 +1,212 @@
+//! What a cell, a row and a secret are, on either engine.
+
+use std::fmt;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+/// One cell of a table, as either engine stores it.
+///
+/// Dates and decimals travel as text in the engine's own spelling
+/// (`2026-01-31 08:00:00`), so that nothing is lost between reading and writing.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Value {
+    /// SQL NULL.
+    #[default]
+    Null,
+    /// A whole number; booleans are 0 and 1.
+    Int(i64),
+    /// A floating point number.
+    Real(f64),
+    /// Text, always valid UTF-8.
+    Text(String),
+    /// Bytes that are not text.
+    Blob(Vec<u8>),
+}
+
+impl Value {
+    /// The number in this cell; numeric text counts, because SQLite keeps whatever was typed.
+    pub fn int(&self) -> Option<i64> {
+        match self {
+            Value::Int(n) => Some(*n),
+            Value::Real(x) if x.fract() == 0.0 => Some(*x as i64),
+            Value::Text(text) => text.trim().parse().ok(),
+            _ => None,
+        }
+    }
+
+    /// The text in this cell, if it is text.
+    pub fn text(&self) -> Option<&str> {
+        match self {
+            Value::Text(text) => Some(text),
+            _ => None,
+        }
+    }
+
+    /// Whether this cell counts as true for the server: a number other than 0.
+    pub fn truthy(&self) -> bool {
+        self.int().is_some_and(|n| n != 0)
+    }
+
+    /// Whether this is SQL NULL.
+    pub fn is_null(&self) -> bool {
+        matches!(self, Value::Null)
+    }
+
+    /// Whether both cells hold the same for the server: `1` and `1.0` do, and so do `"53"` and `53`,
+    /// which the two engines store differently for one and the same input.
+    pub fn same(&self, other: &Value) -> bool {
+        self == other
+            || match (self, other) {
+                (Value::Int(a), Value::Real(b)) | (Value::Real(b), Value::Int(a)) => *a as f64 == *b,
+                (Value::Text(a), number @ (Value::Int(_) | Value::Real(_)))
+                | (number @ (Value::Int(_) | Value::Real(_)), Value::Text(a)) => *a == number.to_string(),
+                _ => false,
+            }
+    }
+
+    /// This cell as JSON; bytes become base64 text.
+    pub fn json(&self) -> serde_json::Value {
+        use base64::Engine as _;
+        match self {
+            Value::Null => serde_json::Value::Null,
+            Value::Int(n) => (*n).into(),
+            Value::Real(x) => (*x).into(),
+            Value::Text(text) => text.as_str().into(),
+            Value::Blob(bytes) => base64::engine::general_purpose::STANDARD.encode(bytes).into(),
+        }
+    }
+}
+
+impl fmt::Display for Value {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Value::Null => f.write_str("NULL"),
+            Value::Int(n) => n.fmt(f),
+            Value::Real(x) => x.fmt(f),
+            Value::Text(text) => f.write_str(text),
+            Value::Blob(bytes) => write!(f, "({} bytes)", bytes.len()),
+        }
+    }
+}
+
+impl From<i64> for Value {
+    fn from(n: i64) -> Self {
+        Value::Int(n)
+    }
+}
+
+impl From<bool> for Value {
+    fn from(yes: bool) -> Self {
+        Value::Int(yes.into())
+    }
+}
+
+impl From<f64> for Value {
+    fn from(x: f64) -> Self {
+        Value::Real(x)
+    }
+}
+
+impl From<&str> for Value {
+    fn from(text: &str) -> Self {
+        Value::Text(text.to_owned())
+    }
+}
+
+impl From<String> for Value {
+    fn from(text: String) -> Self {
+        Value::Text(text)
+    }
+}
+
+impl<T: Into<Value>> From<Option<T>> for Value {
+    fn from(cell: Option<T>) -> Self {
+        cell.map_or(Value::Null, Into::into)
+    }
+}
+
+/// One row of a result, its cells reachable by column name.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Row {
+    columns: Arc<[String]>,
+    cells: Vec<Value>,
+}
+
+const NULL: Value = Value::Null;
+
+impl Row {
+    /// A row of `cells` under `columns`; both have the same length.
+    pub fn new(columns: Arc<[String]>, cells: Vec<Value>) -> Self {
+        debug_assert_eq!(columns.len(), cells.len());
+        Row { columns, cells }
+    }
+
+    /// The cell under `column`; NULL where the release has no such column.
+    pub fn cell(&self, column: &str) -> &Value {
+        match self.columns.iter().position(|name| name == column) {
+            Some(at) => &self.cells[at],
+            None => &NULL,
+        }
+    }
+
+    /// The cell at position `at`, counted from 0.
+    pub fn at(&self, at: usize) -> &Value {
+        self.cells.get(at).unwrap_or(&NULL)
+    }
+
+    /// The number under `column`.
+    pub fn int(&self, column: &str) -> Option<i64> {
+        self.cell(column).int()
+    }
+
+    /// The text under `column`.
+    pub fn text(&self, column: &str) -> Option<&str> {
+        self.cell(column).text()
+    }
+
+    /// Column names, in the order of the statement.
+    pub fn columns(&self) -> &[String] {
+        &self.columns
+    }
+
+    /// Cells, in the order of the columns.
+    pub fn cells(&self) -> &[Value] {
+        &self.cells
+    }
+
+    /// Name and cell, in order.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &Value)> {
+        self.columns.iter().map(String::as_str).zip(&self.cells)
+    }
+}
+
+/// Text that must not be shown: it prints as `(secret)`.
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Secret(String);
+
+impl Secret {
+    /// Wraps `text`.
+    pub fn new(text: impl Into<String>) -> Self {
+        Secret(text.into())
+    }
+
+    /// The text itself, for the one place that needs it.
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("(secret)")
+    }
+}
+
+impl fmt::Display for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("(secret)")
+    }
+}

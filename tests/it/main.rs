@@ -1,0 +1,4 @@
+//! The one test binary.
+#![allow(clippy::unwrap_used, clippy::print_stdout, clippy::print_stderr)]
+
+mod need;

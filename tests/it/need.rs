@@ -1,0 +1,17 @@
+//! What a test needs of the machine, and what happens where it is missing.
+
+use std::path::PathBuf;
+
+/// Says that a test was left out because `what` is missing; fails instead when everything must run.
+pub fn left_out<T>(what: &str) -> Option<T> {
+    assert!(std::env::var_os("KUMADB_TEST_ALL").is_none(), "missing: {what}");
+    eprintln!("LEFT OUT: {what}");
+    None
+}
+
+/// The first of `names` found on the PATH or in sbin.
+pub fn program(names: &[&str]) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let folders = std::env::split_paths(&path).chain(["/usr/sbin".into(), "/sbin".into()]);
+    folders.flat_map(|folder| names.iter().map(move |name| folder.join(name))).find(|file| file.is_file())
+}
