@@ -1,1 +1,234 @@
-//! Files that survive a power cut: written beside, flushed, renamed, the folder flushed. The only renames are here.
+//! Files that survive a power cut: written beside, flushed, renamed, the folder flushed.
+//!
+//! The only renames of the project are here, and every call that is Linux's alone stands behind a door of its own, so
+//! that a macOS laptop builds it too.
+
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use crate::error::{Error, Result};
+
+/// Only the owner reads it: snapshots, journals, everything that may hold a secret.
+pub const PRIVATE: u32 = 0o600;
+
+/// Puts what `write` produces at `path`, whole or not at all: temp file beside it, fsync, rename, fsync of the folder.
+/// A file that was there keeps its owner and mode; a new one gets `mode`.
+pub fn replace(path: &Path, mode: u32, write: impl FnOnce(&mut File) -> io::Result<()>) -> Result<()> {
+    let folder = parent(path);
+    let mut temp = tempfile::Builder::new()
+        .prefix(".kumadb-")
+        .permissions(fs::Permissions::from_mode(PRIVATE))
+        .tempfile_in(folder)
+        .map_err(Error::file("write in", folder))?;
+    write(temp.as_file_mut()).map_err(Error::file("write", path))?;
+    match fs::metadata(path) {
+        Ok(old) => own_like(temp.path(), &old)?,
+        Err(_) => set_mode(temp.path(), mode)?,
+    }
+    temp.as_file().sync_all().map_err(Error::file("flush", path))?;
+    temp.persist(path).map_err(|failed| Error::file("put in place", path)(failed.error))?;
+    sync_folder(folder)
+}
+
+/// Moves `from` to `to` within one file system, durably.
+pub fn rename(from: &Path, to: &Path) -> Result<()> {
+    fs::rename(from, to).map_err(Error::file("rename", from))?;
+    sync_folder(parent(to))?;
+    if parent(from) != parent(to) { sync_folder(parent(from)) } else { Ok(()) }
+}
+
+/// Creates `path` for writing with mode 0600; fails if it exists.
+pub fn create_private(path: &Path) -> Result<File> {
+    OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create_new(true)
+        .mode(PRIVATE)
+        .open(path)
+        .map_err(Error::file("make", path))
+}
+
+/// Makes the folder `path` (mode 0700) and those above it.
+pub fn make_folder(path: &Path) -> Result<()> {
+    use std::os::unix::fs::DirBuilderExt;
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(Error::file("make the folder", path))
+}
+
+/// Removes `path` if it is there.
+pub fn remove(path: &Path) -> Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(Error::file("remove", path)(error)),
+        _ => Ok(()),
+    }
+}
+
+/// Removes the folder `path` with all that is in it, if it is there.
+pub fn remove_folder(path: &Path) -> Result<()> {
+    match fs::remove_dir_all(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(Error::file("remove", path)(error)),
+        _ => Ok(()),
+    }
+}
+
+/// Reads the text at `path`; `None` where there is no such file.
+pub fn read_text(path: &Path) -> Result<Option<String>> {
+    match fs::read_to_string(path) {
+        Ok(text) => Ok(Some(text)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(Error::file("read", path)(error)),
+    }
+}
+
+/// Copies `from` byte for byte to the new private file `to` and flushes it. Shares the blocks where the file system can
+/// (Btrfs, XFS): then it takes no time and no space.
+pub fn copy_exact(from: &Path, to: &Path) -> Result<()> {
+    let mut source = File::open(from).map_err(Error::file("read", from))?;
+    let mut copy = create_private(to)?;
+    if !reflink(&source, &copy) {
+        copy.set_len(0).map_err(Error::file("write", to))?;
+        copy.seek(SeekFrom::Start(0)).map_err(Error::file("write", to))?;
+        io::copy(&mut source, &mut copy).map_err(Error::file("write", to))?;
+    }
+    copy.sync_all().map_err(Error::file("flush", to))
+}
+
+#[cfg(target_os = "linux")]
+fn reflink(source: &File, copy: &File) -> bool {
+    rustix::fs::ioctl_ficlone(copy, source).is_ok()
+}
+
+#[cfg(not(target_os = "linux"))]
+fn reflink(_source: &File, _copy: &File) -> bool {
+    false
+}
+
+/// The blake3 hash of `path`, in hex, and its size in bytes, read from the disk rather than from the page cache where the
+/// system lets us ask for that.
+pub fn hash(path: &Path) -> Result<(String, u64)> {
+    let mut file = File::open(path).map_err(Error::file("read", path))?;
+    drop_cached(&file);
+    let mut hasher = blake3::Hasher::new();
+    let mut buffer = vec![0; 1 << 20];
+    let mut size = 0;
+    loop {
+        match file.read(&mut buffer).map_err(Error::file("read", path))? {
+            0 => return Ok((hasher.finalize().to_hex().to_string(), size)),
+            n => {
+                hasher.update(&buffer[..n]);
+                size += n as u64;
+            }
+        }
+    }
+}
+
+#[cfg(target_os = "linux")]
+fn drop_cached(file: &File) {
+    // Only clean pages are dropped, which is why callers flush first; a refusal costs nothing but the certainty.
+    let _ = rustix::fs::fadvise(file, 0, None, rustix::fs::Advice::DontNeed);
+}
+
+#[cfg(not(target_os = "linux"))]
+fn drop_cached(_file: &File) {}
+
+/// Flushes the entries of `folder`.
+pub fn sync_folder(folder: &Path) -> Result<()> {
+    File::open(folder).and_then(|folder| folder.sync_all()).map_err(Error::file("flush the folder", folder))
+}
+
+/// Bytes that this user can still write on the file system of `path`.
+pub fn free_space(path: &Path) -> Result<u64> {
+    let found = rustix::fs::statvfs(path).map_err(|error| Error::file("look at", path)(error.into()))?;
+    Ok(found.f_bavail.saturating_mul(found.f_frsize))
+}
+
+/// Fails unless `needed` bytes can be written beside `path`.
+pub fn require_space(path: &Path, needed: u64) -> Result<()> {
+    let free = free_space(path)?;
+    if free < needed { Err(Error::NoSpace { path: path.to_owned(), needed, free }) } else { Ok(()) }
+}
+
+/// Whether this process may make files in `folder`.
+pub fn is_writable(folder: &Path) -> bool {
+    rustix::fs::access(folder, rustix::fs::Access::WRITE_OK).is_ok()
+}
+
+/// Gives `path` the owner, group and mode of `like`.
+pub fn own_like(path: &Path, like: &fs::Metadata) -> Result<()> {
+    let now = fs::metadata(path).map_err(Error::file("look at", path))?;
+    if (now.uid(), now.gid()) != (like.uid(), like.gid()) {
+        std::os::unix::fs::chown(path, Some(like.uid()), Some(like.gid()))
+            .map_err(Error::file("change the owner of", path))?;
+    }
+    set_mode(path, like.mode() & 0o7777)
+}
+
+/// Sets the permission bits of `path`.
+pub fn set_mode(path: &Path, mode: u32) -> Result<()> {
+    fs::set_permissions(path, fs::Permissions::from_mode(mode)).map_err(Error::file("change the mode of", path))
+}
+
+/// Processes other than this one that hold any of `paths` open, as `node (pid 4711)`. Processes of other users are only
+/// seen by root; systems without /proc show none.
+pub fn holders(paths: &[PathBuf]) -> Vec<String> {
+    let wanted: Vec<(u64, u64)> =
+        paths.iter().filter_map(|path| fs::metadata(path).ok()).map(|found| (found.dev(), found.ino())).collect();
+    let mut found = Vec::new();
+    for process in fs::read_dir("/proc").into_iter().flatten().flatten() {
+        let Some(pid) = process.file_name().to_str().and_then(|name| name.parse::<u32>().ok()) else { continue };
+        if pid == std::process::id() {
+            continue;
+        }
+        let open = fs::read_dir(process.path().join("fd")).into_iter().flatten().flatten().any(|descriptor| {
+            fs::metadata(descriptor.path()).is_ok_and(|file| wanted.contains(&(file.dev(), file.ino())))
+        });
+        if open {
+            let name = fs::read_to_string(process.path().join("comm")).unwrap_or_default();
+            found.push(format!("{} (pid {pid})", name.trim()));
+        }
+    }
+    found
+}
+
+/// The right to work on one instance, held by one process at a time; the operating system takes it back when the process
+/// ends, however it ends, so that no stale lock ever has to be cleared by hand.
+#[derive(Debug)]
+pub struct Lock {
+    _file: File,
+}
+
+impl Lock {
+    /// Takes the lock at `path`, leaving `note` there for whoever meets it; does not wait.
+    pub fn take(path: &Path, note: &str) -> Result<Lock> {
+        let mut file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(PRIVATE)
+            .open(path)
+            .map_err(Error::file("lock", path))?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                let mut holder = String::new();
+                file.read_to_string(&mut holder).map_err(Error::file("read", path))?;
+                return Err(Error::Locked { holder: holder.trim().to_owned() });
+            }
+            Err(TryLockError::Error(error)) => return Err(Error::file("lock", path)(error)),
+        }
+        file.set_len(0)
+            .and_then(|()| file.seek(SeekFrom::Start(0)))
+            .and_then(|_| file.write_all(note.as_bytes()))
+            .map_err(Error::file("write", path))?;
+        Ok(Lock { _file: file })
+    }
+}
+
+fn parent(path: &Path) -> &Path {
+    match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    }
+}

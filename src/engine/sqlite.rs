@@ -1,1 +1,445 @@
-//! SQLite.
+//! SQLite: `kuma.db` and its WAL, read without harm while the server runs, written only while it does not.
+
+use std::fs;
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use rusqlite::backup::{Backup, StepResult};
+use rusqlite::types::ValueRef;
+use rusqlite::{Connection, ErrorCode, OpenFlags, params_from_iter};
+
+use super::{Connect, Counts, Depth, EngineKind, Reader, WriteKey, Writer, quote};
+use crate::error::{Error, Result};
+use crate::files;
+use crate::schema::{Column, ForeignKey, Index, Schema, Table};
+use crate::value::{Row, Value};
+
+/// Pages copied in one step of a backup: the pinned read transaction makes a larger step harmless.
+const STEP: std::ffi::c_int = 2_000;
+
+/// The way to one SQLite file.
+#[derive(Clone, Debug)]
+pub struct SqliteFile {
+    path: PathBuf,
+}
+
+impl SqliteFile {
+    /// The database at `path`; nothing is opened yet.
+    pub fn new(path: impl Into<PathBuf>) -> Self {
+        SqliteFile { path: path.into() }
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The files that make up the database at `path` and exist: itself, `-wal`, `-shm`, `-journal`.
+    pub fn parts(&self) -> Vec<PathBuf> {
+        ["", "-wal", "-shm", "-journal"].iter().map(|suffix| self.part(suffix)).filter(|path| path.exists()).collect()
+    }
+
+    /// The path of one part, `-wal` for instance.
+    pub fn part(&self, suffix: &str) -> PathBuf {
+        let mut name = self.path.as_os_str().to_owned();
+        name.push(suffix);
+        name.into()
+    }
+
+    /// Looks at the first page before SQLite does, because SQLite takes an empty file for a database and calls an
+    /// encrypted one "not a database" only later.
+    fn examine(&self) -> Result<()> {
+        let path = &self.path;
+        let mut file = match fs::File::open(path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound && self.part("-wal").exists() => {
+                return Err(Error::LoneWal(self.part("-wal")));
+            }
+            Err(error) => return Err(Error::file("open", path)(error)),
+        };
+        let mut head = Vec::new();
+        file.by_ref().take(4096).read_to_end(&mut head).map_err(Error::file("read", path))?;
+        if head.is_empty() {
+            // A database whose first commit still stands in the WAL has no bytes of its own.
+            return if self.part("-wal").exists() { Ok(()) } else { Err(Error::EmptyFile(path.clone())) };
+        }
+        if head.starts_with(b"SQLite format 3\0") {
+            return Ok(());
+        }
+        Err(if looks_random(&head) { Error::Encrypted(path.clone()) } else { Error::NotADatabase(path.clone()) })
+    }
+
+    fn open(&self, flags: OpenFlags) -> Result<Sqlite> {
+        self.examine()?;
+        let connection = Connection::open_with_flags(&self.path, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX)
+            .map_err(|error| self.error(error))?;
+        let sqlite = Sqlite { connection, file: self.clone(), in_transaction: false };
+        sqlite.connection.busy_timeout(Duration::from_secs(5)).map_err(|error| self.error(error))?;
+        Ok(sqlite)
+    }
+
+    fn error(&self, error: rusqlite::Error) -> Error {
+        let database = self.describe();
+        match error.sqlite_error_code() {
+            Some(ErrorCode::NotADatabase) => Error::NotADatabase(self.path.clone()),
+            Some(ErrorCode::DatabaseCorrupt) => {
+                Error::Damaged { database, problems: vec!["database disk image is malformed".into()] }
+            }
+            Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => Error::Busy { database },
+            Some(ErrorCode::DiskFull) => Error::file("write", &self.path)(std::io::ErrorKind::StorageFull.into()),
+            Some(ErrorCode::ReadOnly | ErrorCode::PermissionDenied | ErrorCode::CannotOpen) => {
+                Error::file("open", &self.path)(std::io::ErrorKind::PermissionDenied.into())
+            }
+            _ => Error::Sql { database, message: error.to_string() },
+        }
+    }
+}
+
+impl Connect for SqliteFile {
+    fn kind(&self) -> EngineKind {
+        EngineKind::Sqlite
+    }
+
+    fn describe(&self) -> String {
+        format!("`{}`", self.path.display())
+    }
+
+    fn reader(&self) -> Result<Box<dyn Reader>> {
+        Ok(Box::new(self.read_only()?))
+    }
+
+    fn writer(&self, _key: &WriteKey) -> Result<Box<dyn Writer>> {
+        Ok(Box::new(self.read_write()?))
+    }
+}
+
+impl SqliteFile {
+    /// Opens it read-only. Such a connection neither commits nor checkpoints (seen on 2.5.3), so the server may go on.
+    /// Where even the `-shm` of a clean database cannot be made, the file is read as one that nobody writes.
+    pub(crate) fn read_only(&self) -> Result<Sqlite> {
+        let sqlite = self.open(OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+        match sqlite.connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get::<_, i64>(0)) {
+            Ok(_) => Ok(sqlite),
+            Err(error) if error.sqlite_error_code() == Some(ErrorCode::CannotOpen) && self.is_still() => {
+                self.immutable()
+            }
+            Err(error) => Err(self.error(error)),
+        }
+    }
+
+    /// Whether nobody can be writing: no WAL content, and no process holds the file.
+    fn is_still(&self) -> bool {
+        fs::metadata(self.part("-wal")).map_or(0, |wal| wal.len()) == 0 && files::holders(&self.parts()).is_empty()
+    }
+
+    fn immutable(&self) -> Result<Sqlite> {
+        let path: String = self.path.to_string_lossy().replace('%', "%25").replace('?', "%3f").replace('#', "%23");
+        let connection = Connection::open_with_flags(
+            format!("file:{path}?immutable=1"),
+            OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI | OpenFlags::SQLITE_OPEN_NO_MUTEX,
+        )
+        .map_err(|error| self.error(error))?;
+        Ok(Sqlite { connection, file: self.clone(), in_transaction: false })
+    }
+
+    /// Opens it for writing. The caller has made sure that no server has it open.
+    pub(crate) fn read_write(&self) -> Result<Sqlite> {
+        let sqlite = self.open(OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+        // FULL rather than the server's NORMAL: what we call committed must survive a power cut, in WAL mode too.
+        sqlite
+            .connection
+            .execute_batch("PRAGMA foreign_keys = ON; PRAGMA synchronous = FULL")
+            .map_err(|error| self.error(error))?;
+        Ok(sqlite)
+    }
+}
+
+/// One open connection.
+pub(crate) struct Sqlite {
+    connection: Connection,
+    file: SqliteFile,
+    in_transaction: bool,
+}
+
+impl Sqlite {
+    fn run(&self, sql: &str) -> Result<()> {
+        self.connection.execute_batch(sql).map_err(|error| self.file.error(error))
+    }
+
+    fn number(&self, sql: &str) -> Result<u64> {
+        self.connection
+            .query_row(sql, [], |row| row.get::<_, i64>(0))
+            .map(|n| n.unsigned_abs())
+            .map_err(|error| self.file.error(error))
+    }
+
+    fn tables(&mut self) -> Result<Vec<String>> {
+        let rows = self.query(
+            "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\' ORDER BY name",
+            &[],
+        )?;
+        Ok(rows.iter().filter_map(|row| row.text("name").map(str::to_owned)).collect())
+    }
+
+    /// Rows of every table, in the transaction that is open.
+    fn counts(&mut self) -> Result<Counts> {
+        let tables = self.tables()?;
+        tables
+            .into_iter()
+            .map(|table| Ok((table.clone(), self.number(&format!("SELECT count(*) FROM {}", quote(&table)))?)))
+            .collect()
+    }
+
+    /// Folds a WAL into the file itself, so that the file alone is the whole database. Only for copies of ours.
+    pub(crate) fn fold(&self) -> Result<()> {
+        self.run("PRAGMA wal_checkpoint(TRUNCATE)")
+    }
+
+    /// Number of pages, as the database itself counts them.
+    pub(crate) fn pages(&self) -> Result<u64> {
+        self.number("PRAGMA page_count")
+    }
+
+    fn copy_pages(&self, from: &Connection, to: &mut Connection, progress: &mut dyn FnMut(u64, u64)) -> Result<()> {
+        let backup = Backup::new(from, to).map_err(|error| self.file.error(error))?;
+        loop {
+            let step = backup.step(STEP).map_err(|error| self.file.error(error))?;
+            let at = backup.progress();
+            progress((at.pagecount - at.remaining).unsigned_abs().into(), at.pagecount.unsigned_abs().into());
+            match step {
+                StepResult::Done => return Ok(()),
+                StepResult::More => {}
+                _ => return Err(Error::Busy { database: self.file.describe() }),
+            }
+        }
+    }
+}
+
+impl Reader for Sqlite {
+    fn kind(&self) -> EngineKind {
+        EngineKind::Sqlite
+    }
+
+    fn query(&mut self, sql: &str, params: &[Value]) -> Result<Vec<Row>> {
+        let mut rows = Vec::new();
+        self.stream(sql, params, &mut |row| {
+            rows.push(row);
+            Ok(())
+        })?;
+        Ok(rows)
+    }
+
+    fn stream(&mut self, sql: &str, params: &[Value], each: &mut dyn FnMut(Row) -> Result<()>) -> Result<()> {
+        let fail = |error| self.file.error(error);
+        let mut statement = self.connection.prepare_cached(sql).map_err(fail)?;
+        let columns: Arc<[String]> = statement.column_names().into_iter().map(str::to_owned).collect();
+        let mut rows = statement.query(params_from_iter(params.iter().map(Bound))).map_err(fail)?;
+        while let Some(row) = rows.next().map_err(fail)? {
+            let mut cells = Vec::with_capacity(columns.len());
+            for at in 0..columns.len() {
+                cells.push(cell(row.get_ref(at).map_err(fail)?));
+            }
+            each(Row::new(columns.clone(), cells))?;
+        }
+        Ok(())
+    }
+
+    fn schema(&mut self) -> Result<Schema> {
+        let mut schema = Schema::default();
+        for name in self.tables()? {
+            let table = Table {
+                columns: self
+                    .query(&format!("PRAGMA table_info({})", quote(&name)), &[])?
+                    .iter()
+                    .map(|row| Column {
+                        name: row.text("name").unwrap_or_default().to_owned(),
+                        sql_type: row.text("type").unwrap_or_default().to_owned(),
+                        not_null: row.cell("notnull").truthy(),
+                        default: row.text("dflt_value").map(str::to_owned),
+                        primary_key: row.cell("pk").truthy(),
+                        ..Column::default()
+                    })
+                    .collect(),
+                foreign_keys: self.foreign_keys(&name)?,
+                indexes: self.indexes(&name)?,
+            };
+            schema.tables.insert(name, table);
+        }
+        Ok(schema)
+    }
+
+    fn check(&mut self, depth: Depth) -> Result<Vec<String>> {
+        let mut problems = Vec::new();
+        let structure = match depth {
+            Depth::References => None,
+            Depth::Quick => Some("PRAGMA quick_check(20)"),
+            Depth::Full => Some("PRAGMA integrity_check(20)"),
+        };
+        if let Some(sql) = structure {
+            for row in self.query(sql, &[])? {
+                match row.at(0).text() {
+                    Some("ok") | None => {}
+                    Some(line) => problems.push(line.to_owned()),
+                }
+            }
+        }
+        let broken =
+            "SELECT `table`, `parent`, count(*) AS n, min(rowid) AS first FROM pragma_foreign_key_check GROUP BY 1, 2";
+        for row in self.query(broken, &[])? {
+            problems.push(format!(
+                "{} rows of `{}` point to a `{}` that is not there (the first is row {})",
+                row.cell("n"),
+                row.cell("table"),
+                row.cell("parent"),
+                row.cell("first"),
+            ));
+        }
+        Ok(problems)
+    }
+
+    fn dump(&mut self, to: &Path, progress: &mut dyn FnMut(u64, u64)) -> Result<Counts> {
+        drop(files::create_private(to)?);
+        // The open read transaction pins one snapshot: without it the backup starts again at every commit of the server
+        // and under load never ends.
+        self.run("BEGIN")?;
+        let copied = self.counts().and_then(|counts| {
+            let mut copy = Connection::open(to).map_err(|error| SqliteFile::new(to).error(error))?;
+            self.copy_pages(&self.connection, &mut copy, progress)?;
+            Ok(counts)
+        });
+        self.run("COMMIT")?;
+        let counts = copied?;
+        fs::File::open(to).and_then(|file| file.sync_all()).map_err(Error::file("flush", to))?;
+        Ok(counts)
+    }
+}
+
+impl Sqlite {
+    fn foreign_keys(&mut self, table: &str) -> Result<Vec<ForeignKey>> {
+        let mut keys: Vec<ForeignKey> = self
+            .query(&format!("PRAGMA foreign_key_list({})", quote(table)), &[])?
+            .iter()
+            .map(|row| ForeignKey {
+                name: None,
+                column: row.text("from").unwrap_or_default().to_owned(),
+                table: row.text("table").unwrap_or_default().to_owned(),
+                to: row.text("to").unwrap_or("id").to_owned(),
+                on_update: row.text("on_update").unwrap_or_default().to_owned(),
+                on_delete: row.text("on_delete").unwrap_or_default().to_owned(),
+            })
+            .collect();
+        keys.sort();
+        Ok(keys)
+    }
+
+    fn indexes(&mut self, table: &str) -> Result<Vec<Index>> {
+        let mut indexes = Vec::new();
+        for row in self.query(&format!("PRAGMA index_list({})", quote(table)), &[])? {
+            let name = row.text("name").unwrap_or_default().to_owned();
+            let columns = self.query(&format!("PRAGMA index_info({})", quote(&name)), &[])?;
+            indexes.push(Index {
+                unique: row.cell("unique").truthy(),
+                columns: columns.iter().filter_map(|row| row.text("name").map(str::to_owned)).collect(),
+                name,
+            });
+        }
+        indexes.sort();
+        Ok(indexes)
+    }
+}
+
+impl Writer for Sqlite {
+    fn begin(&mut self) -> Result<()> {
+        self.run("BEGIN IMMEDIATE")?;
+        self.in_transaction = true;
+        Ok(())
+    }
+
+    fn execute(&mut self, sql: &str, params: &[Value]) -> Result<u64> {
+        let mut statement = self.connection.prepare_cached(sql).map_err(|error| self.file.error(error))?;
+        let changed =
+            statement.execute(params_from_iter(params.iter().map(Bound))).map_err(|error| self.file.error(error))?;
+        Ok(changed as u64)
+    }
+
+    fn insert(&mut self, table: &str, columns: &[&str], rows: &mut dyn Iterator<Item = Vec<Value>>) -> Result<u64> {
+        let names: Vec<String> = columns.iter().map(|column| quote(column)).collect();
+        let marks = vec!["?"; columns.len()].join(", ");
+        let sql = format!("INSERT INTO {} ({}) VALUES ({marks})", quote(table), names.join(", "));
+        let mut statement = self.connection.prepare_cached(&sql).map_err(|error| self.file.error(error))?;
+        let mut count = 0;
+        for row in rows {
+            statement.execute(params_from_iter(row.iter().map(Bound))).map_err(|error| self.file.error(error))?;
+            count += 1;
+        }
+        Ok(count)
+    }
+
+    fn commit(&mut self) -> Result<()> {
+        self.run("COMMIT")?;
+        self.in_transaction = false;
+        // The server expects what it leaves behind itself: an empty WAL. Nobody else has the file open now.
+        self.fold()
+    }
+
+    fn rollback(&mut self) -> Result<()> {
+        if std::mem::take(&mut self.in_transaction) { self.run("ROLLBACK") } else { Ok(()) }
+    }
+
+    fn load(&mut self, from: &Path, progress: &mut dyn FnMut(u64, u64)) -> Result<()> {
+        let source = SqliteFile::new(from).read_only()?;
+        let mut copy_to = Connection::open_with_flags(
+            &self.file.path,
+            OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX,
+        )
+        .map_err(|error| self.file.error(error))?;
+        // One transaction of the target: its inode, owner and mode stay, and no stale side file can be left.
+        self.copy_pages(&source.connection, &mut copy_to, progress)?;
+        copy_to
+            .execute_batch("PRAGMA synchronous = FULL; PRAGMA wal_checkpoint(TRUNCATE)")
+            .map_err(|error| self.file.error(error))
+    }
+}
+
+/// A [`Value`] as SQLite takes it.
+struct Bound<'a>(&'a Value);
+
+impl rusqlite::ToSql for Bound<'_> {
+    fn to_sql(&self) -> rusqlite::Result<rusqlite::types::ToSqlOutput<'_>> {
+        Ok(rusqlite::types::ToSqlOutput::Borrowed(match self.0 {
+            Value::Null => ValueRef::Null,
+            Value::Int(n) => ValueRef::Integer(*n),
+            Value::Real(x) => ValueRef::Real(*x),
+            Value::Text(text) => ValueRef::Text(text.as_bytes()),
+            Value::Blob(bytes) => ValueRef::Blob(bytes),
+        }))
+    }
+}
+
+fn cell(found: ValueRef<'_>) -> Value {
+    match found {
+        ValueRef::Null => Value::Null,
+        ValueRef::Integer(n) => Value::Int(n),
+        ValueRef::Real(x) => Value::Real(x),
+        ValueRef::Text(bytes) => match std::str::from_utf8(bytes) {
+            Ok(text) => Value::Text(text.to_owned()),
+            Err(_) => Value::Blob(bytes.to_vec()),
+        },
+        ValueRef::Blob(bytes) => Value::Blob(bytes.to_vec()),
+    }
+}
+
+/// Encrypted pages use every byte about equally often; text, zeroes and other formats do not.
+fn looks_random(head: &[u8]) -> bool {
+    let mut seen = [0u32; 256];
+    head.iter().for_each(|byte| seen[usize::from(*byte)] += 1);
+    let entropy: f64 = seen
+        .iter()
+        .filter(|count| **count > 0)
+        .map(|count| f64::from(*count) / head.len() as f64)
+        .map(|share| -share * share.log2())
+        .sum();
+    head.len() >= 1024 && entropy > 7.5
+}
