@@ -46,6 +46,26 @@ pub enum Depth {
     Full,
 }
 
+/// One thing wrong with a database as its engine sees it. Comparable, so that what a change broke can be told from what
+/// was broken before.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Fault {
+    /// What is wrong, without a count: `` `heartbeat`.`monitor_id` points to a `monitor` that is not there``.
+    pub what: String,
+    /// How many rows are affected; 0 where rows cannot be counted (damage of the file).
+    pub rows: u64,
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.rows {
+            0 => f.write_str(&self.what),
+            1 => write!(f, "{} (1 row)", self.what),
+            n => write!(f, "{} ({n} rows)", self.what),
+        }
+    }
+}
+
 /// Rows per table, as counted in one snapshot.
 pub type Counts = BTreeMap<String, u64>;
 
@@ -63,8 +83,8 @@ pub trait Reader: Send {
     /// Every table of the database with its columns, keys and indexes.
     fn schema(&mut self) -> Result<Schema>;
 
-    /// What is wrong with the database, a line each; empty when nothing is.
-    fn check(&mut self, depth: Depth) -> Result<Vec<String>>;
+    /// What is wrong with the database; empty when nothing is.
+    fn check(&mut self, depth: Depth) -> Result<Vec<Fault>>;
 
     /// Makes a copy of the whole database at `to` (a new file, mode 0600, fsynced), all of it from one consistent
     /// snapshot: SQLite as a database file, MariaDB as SQL that the `mariadb` client loads as it is.
