@@ -10,7 +10,7 @@ use rusqlite::backup::{Backup, StepResult};
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, ErrorCode, OpenFlags, params_from_iter};
 
-use super::{Connect, Counts, Depth, EngineKind, Reader, WriteKey, Writer, quote};
+use super::{Connect, Counts, Depth, EngineKind, Fault, Reader, WriteKey, Writer, quote};
 use crate::error::{Error, Result};
 use crate::files;
 use crate::schema::{Column, ForeignKey, Index, Schema, Table};
@@ -270,7 +270,7 @@ impl Reader for Sqlite {
         Ok(schema)
     }
 
-    fn check(&mut self, depth: Depth) -> Result<Vec<String>> {
+    fn check(&mut self, depth: Depth) -> Result<Vec<Fault>> {
         let mut problems = Vec::new();
         let structure = match depth {
             Depth::References => None,
@@ -281,20 +281,16 @@ impl Reader for Sqlite {
             for row in self.query(sql, &[])? {
                 match row.at(0).text() {
                     Some("ok") | None => {}
-                    Some(line) => problems.push(line.to_owned()),
+                    Some(line) => problems.push(Fault { what: line.to_owned(), rows: 0 }),
                 }
             }
         }
-        let broken =
-            "SELECT `table`, `parent`, count(*) AS n, min(rowid) AS first FROM pragma_foreign_key_check GROUP BY 1, 2";
+        let broken = "SELECT `table`, `parent`, count(*) AS n FROM pragma_foreign_key_check GROUP BY 1, 2";
         for row in self.query(broken, &[])? {
-            problems.push(format!(
-                "{} rows of `{}` point to a `{}` that is not there (the first is row {})",
-                row.cell("n"),
-                row.cell("table"),
-                row.cell("parent"),
-                row.cell("first"),
-            ));
+            problems.push(Fault {
+                what: format!("`{}` points to a `{}` that is not there", row.cell("table"), row.cell("parent")),
+                rows: row.int("n").unwrap_or_default().unsigned_abs(),
+            });
         }
         Ok(problems)
     }
