@@ -8,6 +8,8 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::engine::EngineKind;
+
 /// A release of the server, `2.5.3`. Ordered as releases are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
@@ -151,5 +153,151 @@ impl Table {
     /// The column called `name`.
     pub fn column(&self, name: &str) -> Option<&Column> {
         self.columns.iter().find(|column| column.name == name)
+    }
+}
+
+/// The server's schema as one release makes it, recorded from a database of that release.
+#[derive(Clone, Copy, Debug)]
+pub struct Recording {
+    /// The release it was recorded from.
+    pub release: Release,
+    /// Statements that make the tables and the rows every such database starts with, see [`script`].
+    pub sql: &'static str,
+}
+
+impl Recording {
+    /// Names in `knex_migrations`, in the order they are applied; none in 1.x.
+    pub fn migrations(&self) -> impl Iterator<Item = &'static str> {
+        self.rows("knex_migrations").filter_map(|row| row.split('\'').nth(1))
+    }
+
+    /// Names in the setting `databasePatchedFiles`; only SQLite has it, and 2.x no longer adds to it.
+    pub fn patches(&self) -> BTreeSet<String> {
+        let list = self.settings().find(|(key, _)| *key == "databasePatchedFiles").map_or("{}", |(_, value)| value);
+        serde_json::from_str::<BTreeMap<String, bool>>(list).unwrap_or_default().into_keys().collect()
+    }
+
+    /// The settings that every database of this release has before anybody uses it, `jwtSecret` aside.
+    pub fn settings(&self) -> impl Iterator<Item = (&'static str, &'static str)> {
+        self.rows("setting").filter_map(|row| row.strip_prefix("('")?.strip_suffix("')")?.split_once("', '"))
+    }
+
+    /// The rows that go into `table`, as they are written, without the comma.
+    fn rows(&self, table: &str) -> impl Iterator<Item = &'static str> {
+        let head = format!("INSERT INTO `{table}` ");
+        let insert = script(self.sql).find(|statement| statement.starts_with(&head)).unwrap_or_default();
+        insert.lines().skip(1).map(|line| line.trim().trim_end_matches([',', ';']))
+    }
+}
+
+macro_rules! recordings {
+    ($engine:literal: $($major:literal $minor:literal $patch:literal,)+) => {
+        &[$(Recording {
+            release: Release::new($major, $minor, $patch),
+            sql: include_str!(concat!("../migrations/", $engine, "/", $major, ".", $minor, ".", $patch, ".sql")),
+        }),+]
+    };
+}
+
+/// Oldest first. All migration sets are the same on MariaDB.
+const SQLITE: &[Recording] = recordings! { "sqlite":
+    1 23 0, 1 23 17, 2 0 0, 2 0 2, 2 1 0, 2 1 3, 2 2 1, 2 3 2, 2 4 0, 2 5 0, 2 5 1, 2 5 3,
+};
+
+/// Oldest first. 1.x knows no MariaDB.
+const MARIADB: &[Recording] = recordings! { "mariadb":
+    2 0 0, 2 0 2, 2 1 0, 2 1 3, 2 2 1, 2 3 2, 2 4 0, 2 5 0, 2 5 1, 2 5 3,
+};
+
+/// Every recorded release on `engine`, oldest first.
+pub fn recorded(engine: EngineKind) -> &'static [Recording] {
+    match engine {
+        EngineKind::Sqlite => SQLITE,
+        EngineKind::MariaDb => MARIADB,
+    }
+}
+
+/// The newest recorded release.
+pub fn newest() -> Release {
+    SQLITE[SQLITE.len() - 1].release
+}
+
+/// The recording that makes a database of `release`: its own, or that of an older release when the next newer recorded
+/// one has the same schema (2.5.2 lies between 2.5.1 and 2.5.3, which are the same).
+pub fn recording(engine: EngineKind, release: Release) -> Option<&'static Recording> {
+    let all = recorded(engine);
+    let at = all.iter().rposition(|recording| recording.release <= release)?;
+    let found = &all[at];
+    let next = all.get(at + 1);
+    let same = |next: &Recording| signature(found) == signature(next);
+    (found.release == release || next.is_some_and(same)).then_some(found)
+}
+
+/// What tells one schema from another: the applied migrations, or in 1.x the applied patches.
+fn signature(recording: &Recording) -> BTreeSet<String> {
+    let names: BTreeSet<String> = recording.migrations().map(str::to_owned).collect();
+    if names.is_empty() { recording.patches() } else { names }
+}
+
+/// The statements of a recorded file, without its comments and without the closing semicolon.
+pub fn script(sql: &str) -> impl Iterator<Item = &str> {
+    sql.split(";\n")
+        .map(|statement| {
+            let mut rest = statement.trim();
+            while let Some(comment) = rest.strip_prefix("--") {
+                rest = comment.split_once('\n').map_or("", |(_, after)| after.trim_start());
+            }
+            rest
+        })
+        .filter(|statement| !statement.is_empty())
+}
+
+/// Which release made a database, as far as its migrations tell.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Recognition {
+    /// The newest recorded release with the same migrations; when none has, the newest whose migrations are all applied.
+    pub release: Release,
+    /// The oldest recorded release with the same migrations as `release`.
+    pub oldest: Release,
+    /// The database has the migrations of `release` and no others.
+    pub exact: bool,
+    /// Applied, but not known to `release`: the database is of a newer or another server.
+    pub unknown: Vec<String>,
+    /// Not applied: the database is older than every recorded release, or its upgrade never ended.
+    pub missing: Vec<String>,
+}
+
+impl fmt::Display for Recognition {
+    /// `2.5.1 to 2.5.3`, `2.4.0`, `newer than 2.5.3`, `older than 2.0.0`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.missing.is_empty(), self.unknown.is_empty()) {
+            (true, false) => write!(f, "newer than {}", self.release),
+            (false, true) => write!(f, "older than {}", self.oldest),
+            (false, false) => write!(f, "unlike {}", self.release),
+            _ if self.oldest == self.release => self.release.fmt(f),
+            _ => write!(f, "{} to {}", self.oldest, self.release),
+        }
+    }
+}
+
+/// Tells the release of a database from the names in its `knex_migrations` and, when there are none because it is of
+/// 1.x, from the names in its setting `databasePatchedFiles`.
+pub fn recognise(migrations: &BTreeSet<String>, patched_1x: &BTreeSet<String>) -> Recognition {
+    let first_2x = SQLITE.partition_point(|recording| recording.release.major < 2);
+    let (candidates, applied) =
+        if migrations.is_empty() { (&SQLITE[..first_2x], patched_1x) } else { (&SQLITE[first_2x..], migrations) };
+    let known: Vec<(Release, BTreeSet<String>)> =
+        candidates.iter().map(|recording| (recording.release, signature(recording))).collect();
+    let at = known.iter().rposition(|(_, names)| names.is_subset(applied)).unwrap_or(0);
+    let names = &known[at].1;
+    let same = |(_, other): &&(Release, BTreeSet<String>)| other == names;
+    let oldest = known.iter().find(same).map_or(known[at].0, |(release, _)| *release);
+    let release = known.iter().rev().find(same).map_or(known[at].0, |(release, _)| *release);
+    Recognition {
+        release,
+        oldest,
+        exact: names == applied,
+        unknown: applied.difference(names).cloned().collect(),
+        missing: names.difference(applied).cloned().collect(),
     }
 }
