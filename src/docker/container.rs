@@ -1,0 +1,387 @@
+//! One container as the engine describes it: is it the server, in what state, and where is its data.
+
+use std::collections::BTreeMap;
+use std::path::{Component, Path, PathBuf};
+
+use bollard::models::{ContainerInspectResponse, ContainerState, MountPoint};
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+
+use super::{helper, real};
+use crate::error::{Error, Result};
+use crate::value::Secret;
+
+/// What the images of 2.x carry as `org.opencontainers.image.source`; those of 1.x carry nothing.
+const SOURCE: &str = "https://github.com/louislam/uptime-kuma";
+
+/// Whether a container runs. What it was before us is what it must be after us.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Life {
+    /// Its processes run.
+    Running,
+    /// Its processes are frozen.
+    Paused,
+    /// It ended, and the engine is about to start it again.
+    Restarting,
+    /// It was never started, or has ended.
+    Stopped,
+}
+
+/// The state of a container at one moment.
+#[derive(Clone, Debug)]
+pub struct State {
+    /// Whether it runs.
+    pub life: Life,
+    /// What its last run ended with; 0 while it runs.
+    pub exit_code: i64,
+    /// Its last run was ended for want of memory.
+    pub oom_killed: bool,
+    /// How often its restart policy has started it since somebody started it.
+    pub restart_count: i64,
+    /// When its present or last run began, by the engine's clock.
+    pub started_at: Option<DateTime<Utc>>,
+    /// When its last run ended, by the engine's clock.
+    pub finished_at: Option<DateTime<Utc>>,
+    /// `starting`, `healthy` or `unhealthy`, where it has a health check. Healthy proves nothing about the data.
+    pub health: Option<String>,
+    /// Its first process on the engine's host; 0 when it does not run.
+    pub pid: i64,
+}
+
+/// What kind of storage a mount brings.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum MountKind {
+    /// A folder or file of the host.
+    Bind,
+    /// A volume, by its name.
+    Volume(String),
+    /// Something without a place on the host's disk, such as `tmpfs`.
+    Other(String),
+}
+
+/// One mount of a container.
+#[derive(Clone, Debug)]
+pub struct Mount {
+    /// What it brings.
+    pub kind: MountKind,
+    /// Where that is on the engine's host; empty for [`MountKind::Other`].
+    pub source: PathBuf,
+    /// Where the container sees it.
+    pub destination: PathBuf,
+    /// The container cannot write there.
+    pub read_only: bool,
+}
+
+/// The data folder of a container.
+#[derive(Clone, Debug)]
+pub struct DataFolder {
+    /// Where it is on the engine's host.
+    pub path: PathBuf,
+    /// Where the container sees it.
+    pub inside: PathBuf,
+    /// What it is mounted from.
+    pub kind: MountKind,
+    /// The container cannot write there.
+    pub read_only: bool,
+}
+
+/// The compose file that a container comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Compose {
+    /// The project.
+    pub project: String,
+    /// The service in it.
+    pub service: String,
+}
+
+/// A container that mounts a folder somebody asked about.
+#[derive(Clone, Debug)]
+pub struct Neighbour {
+    /// Its id.
+    pub id: String,
+    /// Its name.
+    pub name: String,
+    /// Whether it runs.
+    pub life: Life,
+    /// It runs the server, and that folder is its data folder.
+    pub server: bool,
+    /// It cannot write there.
+    pub read_only: bool,
+}
+
+/// One container.
+#[derive(Clone, Debug)]
+pub struct Container {
+    /// Its full id.
+    pub id: String,
+    /// Its name, without the slash.
+    pub name: String,
+    /// Its image as it was asked for: `louislam/uptime-kuma:2`.
+    pub image: String,
+    /// The id of exactly that image: `sha256:…`.
+    pub image_id: String,
+    /// It runs the server, as far as image, labels and environment tell.
+    pub server: bool,
+    /// Its state when it was looked at.
+    pub state: State,
+    /// `no`, `always`, `unless-stopped`, `on-failure`.
+    pub restart_policy: String,
+    /// The engine deletes it as soon as it stops.
+    pub auto_remove: bool,
+    /// The user it runs as, as the image or the person wrote it; empty for root.
+    pub user: String,
+    /// Its environment; passwords are among it.
+    pub env: BTreeMap<String, Secret>,
+    /// Its labels, the image's included.
+    pub labels: BTreeMap<String, String>,
+    /// The compose file it comes from.
+    pub compose: Option<Compose>,
+    /// The swarm service whose task it is.
+    pub swarm_service: Option<String>,
+    /// Its mounts.
+    pub mounts: Vec<Mount>,
+    /// Its command line.
+    pub command: Vec<String>,
+    /// The folder it starts in.
+    pub working_dir: PathBuf,
+    /// `bridge`, `host`, `none`, a network's name.
+    pub network_mode: String,
+    /// Security options, which a second container on the same files needs too.
+    pub(super) security_opt: Option<Vec<String>>,
+    /// The user namespace, likewise.
+    pub(super) userns_mode: Option<String>,
+}
+
+impl Container {
+    pub(super) fn from_inspect(answer: ContainerInspectResponse) -> Container {
+        let config = answer.config.unwrap_or_default();
+        let host = answer.host_config.unwrap_or_default();
+        let labels: BTreeMap<String, String> = config.labels.unwrap_or_default().into_iter().collect();
+        let env = config.env.unwrap_or_default();
+        let env: BTreeMap<String, Secret> = env
+            .iter()
+            .map(|line| line.split_once('=').unwrap_or((line, "")))
+            .map(|(name, value)| (name.to_owned(), Secret::new(value)))
+            .collect();
+        let image = config.image.unwrap_or_default();
+        let label = |name: &str| labels.get(name).cloned();
+        let compose = label("com.docker.compose.project")
+            .zip(label("com.docker.compose.service"))
+            .map(|(project, service)| Compose { project, service });
+        let mut command = vec![answer.path.unwrap_or_default()];
+        command.extend(answer.args.unwrap_or_default());
+        Container {
+            id: answer.id.unwrap_or_default(),
+            name: answer.name.unwrap_or_default().trim_start_matches('/').to_owned(),
+            image_id: answer.image.unwrap_or_default(),
+            server: is_server(&image, &labels, &env),
+            state: State::from_inspect(answer.state.unwrap_or_default(), answer.restart_count.unwrap_or(0)),
+            restart_policy: host
+                .restart_policy
+                .and_then(|policy| policy.name)
+                .map(|name| name.to_string())
+                .filter(|name| !name.is_empty())
+                .unwrap_or_else(|| "no".into()),
+            auto_remove: host.auto_remove.unwrap_or(false),
+            user: config.user.unwrap_or_default(),
+            compose,
+            swarm_service: label("com.docker.swarm.service.name").or_else(|| label("com.docker.swarm.service.id")),
+            mounts: answer.mounts.unwrap_or_default().into_iter().map(Mount::from_inspect).collect(),
+            command,
+            working_dir: config.working_dir.filter(|dir| !dir.is_empty()).unwrap_or_else(|| "/".into()).into(),
+            network_mode: host.network_mode.unwrap_or_default(),
+            security_opt: host.security_opt,
+            userns_mode: host.userns_mode.filter(|mode| !mode.is_empty()),
+            image,
+            env,
+            labels,
+        }
+    }
+
+    /// The value of the first of `names` that the environment has one for.
+    pub fn env(&self, names: &[&str]) -> Option<&str> {
+        names.iter().filter_map(|name| self.env.get(*name)).map(Secret::reveal).find(|value| !value.is_empty())
+    }
+
+    /// The value of `--name=value` on the command line.
+    pub(super) fn flag(&self, name: &str) -> Option<&str> {
+        self.command.iter().find_map(|word| word.strip_prefix("--")?.strip_prefix(name)?.strip_prefix('='))
+    }
+
+    /// Where the server keeps its data, inside the container: `DATA_DIR`, `--data-dir`, else `/app/data`.
+    pub fn data_inside(&self) -> PathBuf {
+        match self.env(&["DATA_DIR"]).or_else(|| self.flag("data-dir")) {
+            Some(folder) => tidy(&self.working_dir.join(folder)),
+            None => "/app/data".into(),
+        }
+    }
+
+    /// The data folder: the mount at [`data_inside`](Self::data_inside), or the one it lies in.
+    ///
+    /// # Errors
+    /// [`Error::NoDataFolder`] when it is on no mount, so that the data dies with the container, or on one that is not
+    /// on a disk.
+    pub fn data(&self) -> Result<DataFolder> {
+        let inside = self.data_inside();
+        let none = |why: String| Error::NoDataFolder { container: self.name.clone(), why };
+        let (mount, path) = self
+            .place(&inside)
+            .ok_or_else(|| none(format!("`{}` is on no volume, the data dies with the container", inside.display())))?;
+        match &mount.kind {
+            MountKind::Other(kind) => Err(none(format!("`{}` is on {kind}, not on a disk", inside.display()))),
+            kind => Ok(DataFolder { path, inside, kind: kind.clone(), read_only: mount.read_only }),
+        }
+    }
+
+    /// Where on the engine's host a path of the container is, if it is on a mount that has such a place.
+    pub fn host_path(&self, inside: &Path) -> Option<PathBuf> {
+        self.place(inside).filter(|(mount, _)| !matches!(mount.kind, MountKind::Other(_))).map(|(_, path)| path)
+    }
+
+    /// The innermost mount that holds `inside`, and its place on the host.
+    fn place(&self, inside: &Path) -> Option<(&Mount, PathBuf)> {
+        let depth = |mount: &&Mount| mount.destination.components().count();
+        let mount = self.mounts.iter().filter(|mount| inside.starts_with(&mount.destination)).max_by_key(depth)?;
+        let rest = inside.strip_prefix(&mount.destination).ok()?;
+        // Joining nothing would add a slash at the end.
+        let path = if rest.as_os_str().is_empty() { mount.source.clone() } else { mount.source.join(rest) };
+        Some((mount, path))
+    }
+
+    /// This container as a neighbour on `folder` of the host, which is a real path, if it mounts it.
+    pub(super) fn neighbour(&self, folder: &Path) -> Option<Neighbour> {
+        let touches = |mount: &&Mount| {
+            let source = real(&mount.source);
+            !mount.source.as_os_str().is_empty() && (source.starts_with(folder) || folder.starts_with(&source))
+        };
+        let mut mounts = self.mounts.iter().filter(touches).peekable();
+        mounts.peek()?;
+        Some(Neighbour {
+            id: self.id.clone(),
+            name: self.name.clone(),
+            life: self.state.life,
+            server: self.server && self.data().is_ok_and(|data| real(&data.path) == folder),
+            read_only: mounts.all(|mount| mount.read_only),
+        })
+    }
+}
+
+impl State {
+    fn from_inspect(state: ContainerState, restart_count: i64) -> State {
+        let yes = |flag: Option<bool>| flag.unwrap_or(false);
+        let life = if yes(state.restarting) {
+            Life::Restarting
+        } else if yes(state.paused) {
+            Life::Paused
+        } else if yes(state.running) {
+            Life::Running
+        } else {
+            Life::Stopped
+        };
+        // The engine writes the year 1 for "never".
+        let time = |text: Option<String>| {
+            let time = DateTime::parse_from_rfc3339(&text?).ok()?.to_utc();
+            (time.timestamp() > 0).then_some(time)
+        };
+        State {
+            life,
+            exit_code: state.exit_code.unwrap_or(0),
+            oom_killed: yes(state.oom_killed),
+            restart_count,
+            started_at: time(state.started_at),
+            finished_at: time(state.finished_at),
+            health: state
+                .health
+                .and_then(|health| health.status)
+                .map(|status| status.to_string())
+                .filter(|status| !status.is_empty() && status != "none"),
+            pid: state.pid.unwrap_or(0),
+        }
+    }
+}
+
+impl Mount {
+    fn from_inspect(mount: MountPoint) -> Mount {
+        let source = PathBuf::from(mount.source.unwrap_or_default());
+        let (kind, source) = match mount.typ.as_deref() {
+            Some("bind") => (MountKind::Bind, source),
+            Some("volume") => (MountKind::Volume(mount.name.unwrap_or_default()), source),
+            other => (MountKind::Other(other.unwrap_or("an unknown mount").to_owned()), PathBuf::new()),
+        };
+        let destination = tidy(Path::new(&mount.destination.unwrap_or_default()));
+        Mount { kind, source, destination, read_only: !mount.rw.unwrap_or(true) }
+    }
+}
+
+/// Whether image name, labels or environment say that this is the server. Our helper containers come from its image.
+fn is_server(image: &str, labels: &BTreeMap<String, String>, env: &BTreeMap<String, Secret>) -> bool {
+    if labels.contains_key(helper::LABEL) {
+        return false;
+    }
+    let repository = image.split('@').next().unwrap_or(image);
+    let repository = match repository.rsplit_once(':') {
+        // A colon before a slash is a registry's port.
+        Some((before, tag)) if !tag.contains('/') => before,
+        _ => repository,
+    };
+    repository == "louislam/uptime-kuma"
+        || repository.ends_with("/louislam/uptime-kuma")
+        || labels.get("org.opencontainers.image.source").is_some_and(|source| source == SOURCE)
+        || env.get("UPTIME_KUMA_IS_CONTAINER").is_some_and(|value| value.reveal() == "1")
+}
+
+/// `path` without `.`, `..` and a slash at the end.
+fn tidy(path: &Path) -> PathBuf {
+    let mut tidy = PathBuf::new();
+    for part in path.components() {
+        match part {
+            Component::ParentDir => {
+                tidy.pop();
+            }
+            Component::CurDir => {}
+            part => tidy.push(part),
+        }
+    }
+    tidy
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_image_name_tells_the_server() {
+        for image in [
+            "louislam/uptime-kuma",
+            "louislam/uptime-kuma:2",
+            "ghcr.io/louislam/uptime-kuma:2.5.3-slim",
+            "registry.lan:5000/louislam/uptime-kuma",
+            "louislam/uptime-kuma:1@sha256:00",
+        ] {
+            assert!(is_server(image, &BTreeMap::new(), &BTreeMap::new()), "{image}");
+        }
+        for image in ["nginx", "uptime-kuma-exporter", "louislam/dockge:1", "x:louislam/uptime-kuma/y"] {
+            assert!(!is_server(image, &BTreeMap::new(), &BTreeMap::new()), "{image}");
+        }
+    }
+
+    #[test]
+    fn the_innermost_mount_holds_the_data() {
+        let mount = |destination: &str, source: &str| MountPoint {
+            typ: Some("bind".into()),
+            source: Some(source.into()),
+            destination: Some(destination.into()),
+            ..Default::default()
+        };
+        let container = |mounts: Vec<MountPoint>| {
+            Container::from_inspect(ContainerInspectResponse { mounts: Some(mounts), ..Default::default() })
+        };
+        let path = |container: Container| container.data().map(|data| data.path).ok();
+        let below = mount("/app/data/upload", "/srv/upload");
+        assert_eq!(path(container(vec![mount("/app/data/", "/srv/kuma")])), Some("/srv/kuma".into()));
+        assert_eq!(path(container(vec![mount("/app", "/srv"), below.clone()])), Some("/srv/data".into()));
+        assert_eq!(path(container(vec![mount("/app", "/x"), mount("/app/data", "/y")])), Some("/y".into()));
+        assert_eq!(path(container(vec![mount("/app/database", "/srv"), below])), None);
+    }
+}

@@ -1,0 +1,216 @@
+//! The helper container: the embedded MariaDB of a server that is stopped, run from the server's own image on the
+//! server's own files, without the server and without a network.
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+use bollard::models::{ContainerCreateBody, HealthConfig, HostConfig, HostConfigLogConfig};
+use bollard::query_parameters::{CreateContainerOptionsBuilder, ListContainersOptionsBuilder, RemoveContainerOptions};
+
+use super::{Container, Docker, Life, status};
+use crate::error::{Error, Result};
+
+/// The label by which our helpers are known; its value is the caller's.
+pub(super) const LABEL: &str = "kumadb.helper";
+
+/// How long MariaDB may take until it accepts connections: after a crash it repairs itself first.
+const DEADLINE: Duration = Duration::from_secs(180);
+
+/// How long it may take to write everything out and end.
+const GRACE: Duration = Duration::from_secs(120);
+
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// What the server does before it starts MariaDB (read in 2.0.2 and 2.5.3): the folder for the socket, owned by `node`.
+/// A socket left behind by a killed server would look like one that is ready, so it goes.
+const PREPARE: &str = "run=/app/data/run
+[ -d $run ] || { mkdir $run && chmod 755 $run && { [ \"$(id -u)\" != 0 ] || chown 1000:1000 $run; }; } || exit
+rm -f $run/mariadb.sock $run/mysqld.pid
+exec \"$@\"";
+
+/// As the server starts it, but without a port.
+const MARIADBD: [&str; 6] = [
+    "mariadbd",
+    "--user=node",
+    "--datadir=/app/data/mariadb",
+    "--socket=/app/data/run/mariadb.sock",
+    "--pid-file=/app/data/run/mysqld.pid",
+    "--skip-networking",
+];
+
+/// A helper container that runs. Dropped without [`stop`](Helper::stop), it is stopped and removed as well as may be.
+pub struct Helper<'a> {
+    docker: &'a Docker,
+    container: Container,
+    gone: bool,
+}
+
+/// A helper container that an earlier run left behind.
+#[derive(Clone, Debug)]
+pub struct StaleHelper {
+    /// Its name.
+    pub name: String,
+    /// What [`Helper::start`] was given as label.
+    pub label: String,
+    /// The container itself.
+    pub container: Container,
+}
+
+impl<'a> Helper<'a> {
+    /// Starts the embedded MariaDB of `server`, which must be stopped, and waits until it accepts connections: on
+    /// `/app/data/run/mariadb.sock`, at the place on the host that [`Container::host_path`] tells. `ready` says whether
+    /// it does; without it MariaDB is pinged inside the helper. `label` is kept on the container for
+    /// [`Docker::stale_helpers`].
+    ///
+    /// # Errors
+    /// [`Error::Helper`] when the server runs or MariaDB does not come up (with its last error lines);
+    /// [`Error::NoDataFolder`] when the data is on no volume. Nothing is left behind.
+    pub fn start(
+        docker: &'a Docker,
+        server: &Container,
+        label: &str,
+        mut ready: Option<&mut dyn FnMut() -> bool>,
+    ) -> Result<Helper<'a>> {
+        let failed = |why: String, log| Error::Helper { container: server.name.clone(), why, log };
+        let now = docker.again(server)?;
+        if now.state.life != Life::Stopped {
+            return Err(failed("the server runs, and with it its own MariaDB".into(), Vec::new()));
+        }
+        now.data()?;
+        let mut helper = Helper { docker, container: docker.create_helper(&now, label)?, gone: false };
+        docker.start(&helper.container).map_err(|error| failed(error.to_string(), Vec::new()))?;
+        let begin = Instant::now();
+        loop {
+            let open = match &mut ready {
+                Some(ready) => ready(),
+                None => helper.ping(),
+            };
+            if open {
+                return Ok(helper);
+            }
+            helper.container = docker.again(&helper.container)?;
+            let why = match helper.container.state.life {
+                Life::Running if begin.elapsed() < DEADLINE => {
+                    std::thread::sleep(PAUSE);
+                    continue;
+                }
+                Life::Running => format!("MariaDB accepts no connection after {} s", DEADLINE.as_secs()),
+                _ => format!("MariaDB ended with exit code {}", helper.container.state.exit_code),
+            };
+            let log = docker.last_errors(&helper.container, None);
+            return Err(failed(why, log));
+        }
+    }
+
+    /// The helper's container.
+    pub fn container(&self) -> &Container {
+        &self.container
+    }
+
+    /// Whether MariaDB accepts connections on its socket, asked inside the helper.
+    pub fn ping(&self) -> bool {
+        // Refused for want of a password, it has answered all the same, and the exit code is 0.
+        let ping = ["mariadb-admin", "--no-defaults", "--socket=/app/data/run/mariadb.sock", "ping"];
+        self.docker.exec(&self.container, &ping, b"", Duration::from_secs(10)).is_ok_and(|output| output.code == 0)
+    }
+
+    /// Stops MariaDB in order, removes the container, and sees that it is gone. Only then may the server start again.
+    ///
+    /// # Errors
+    /// [`Error::WouldNotStop`] when it has not ended after 120 s: it is left running, to be found by
+    /// [`Docker::stale_helpers`].
+    pub fn stop(mut self) -> Result<()> {
+        // Whatever happens, dropping must not kill what would not end.
+        self.gone = true;
+        self.docker.dismiss(&self.container)
+    }
+}
+
+impl Drop for Helper<'_> {
+    fn drop(&mut self) {
+        if !self.gone {
+            let _ = self.docker.dismiss(&self.container);
+        }
+    }
+}
+
+impl Docker {
+    /// Helper containers that are still there, running or not: those of a run that was cut off.
+    pub fn stale_helpers(&self) -> Result<Vec<StaleHelper>> {
+        self.block(async {
+            let filters = HashMap::from([("label", vec![LABEL])]);
+            let options = ListContainersOptionsBuilder::default().all(true).filters(&filters).build();
+            let listed = self.client.list_containers(Some(options)).await;
+            let mut stale = Vec::new();
+            for one in listed.map_err(|error| self.failed("list", LABEL, &error))? {
+                let Some(container) = self.inspect(&one.id.unwrap_or_default()).await? else { continue };
+                let label = container.labels.get(LABEL).cloned().unwrap_or_default();
+                stale.push(StaleHelper { name: container.name.clone(), label, container });
+            }
+            Ok(stale)
+        })
+    }
+
+    /// Stops and removes a helper that was left behind, as [`Helper::stop`] does.
+    pub fn remove_helper(&self, stale: &StaleHelper) -> Result<()> {
+        self.dismiss(&stale.container)
+    }
+
+    fn create_helper(&self, server: &Container, label: &str) -> Result<Container> {
+        let failed = |why: String| Error::Helper { container: server.name.clone(), why, log: Vec::new() };
+        let mut bytes = [0; 4];
+        getrandom::fill(&mut bytes).map_err(|error| failed(error.to_string()))?;
+        let name = format!("kumadb-helper-{:08x}", u32::from_be_bytes(bytes));
+        let words = |words: &[&str]| Some(words.iter().map(|&word| word.to_owned()).collect());
+        let body = ContainerCreateBody {
+            image: Some(server.image_id.clone()),
+            user: Some(server.user.clone()),
+            entrypoint: words(&["sh", "-c", PREPARE, "sh"]),
+            cmd: words(&MARIADBD),
+            labels: Some(HashMap::from([(LABEL.to_owned(), label.to_owned())])),
+            network_disabled: Some(true),
+            healthcheck: Some(HealthConfig { test: words(&["NONE"]), ..Default::default() }),
+            stop_signal: Some("SIGTERM".into()),
+            host_config: Some(HostConfig {
+                volumes_from: Some(vec![server.id.clone()]),
+                network_mode: Some("none".into()),
+                // Whatever the engine's default driver, this log must be readable.
+                log_config: Some(HostConfigLogConfig { typ: Some("json-file".into()), config: None }),
+                security_opt: server.security_opt.clone(),
+                userns_mode: server.userns_mode.clone(),
+                ..Default::default()
+            }),
+            ..Default::default()
+        };
+        let options = CreateContainerOptionsBuilder::default().name(&name).build();
+        let created = self.block(self.client.create_container(Some(options), body));
+        let created = created.map_err(|error| match self.failed("create", &name, &error) {
+            Error::Docker { why, .. } => failed(why),
+            other => other,
+        })?;
+        let container = self.block(self.inspect(&created.id))?;
+        container.ok_or_else(|| failed("it was removed at once".into()))
+    }
+
+    /// Ends a helper without killing it, removes it, and sees that it is gone.
+    fn dismiss(&self, helper: &Container) -> Result<()> {
+        let Some(now) = self.block(self.inspect(&helper.id))? else { return Ok(()) };
+        if now.state.life != Life::Stopped {
+            self.end(&now, GRACE, &mut |_| Ok(()))?;
+        }
+        // Without its volumes: they are the server's.
+        match self.block(self.client.remove_container(&now.id, None::<RemoveContainerOptions>)) {
+            Err(error) if status(&error) != Some(404) => return Err(self.failed("remove", &now.name, &error)),
+            _ => {}
+        }
+        match self.block(self.inspect(&now.id))? {
+            None => Ok(()),
+            Some(_) => Err(Error::Docker { act: "remove", container: now.name, why: "it is still there".into() }),
+        }
+    }
+}
+
+/// Whether a listed container is one of our helpers.
+pub(super) fn is_helper(labels: Option<&HashMap<String, String>>) -> bool {
+    labels.is_some_and(|labels| labels.contains_key(LABEL))
+}

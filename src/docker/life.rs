@@ -1,0 +1,163 @@
+//! Stopping, starting and pausing: what is done to a container, and the proof that it was.
+
+use std::future::Future;
+use std::time::{Duration, Instant};
+
+use bollard::query_parameters::{StartContainerOptions, StopContainerOptionsBuilder};
+use chrono::{DateTime, Utc};
+
+use super::{Container, Docker, Life, status};
+use crate::error::{Error, Result};
+
+/// How often a waiting caller is told the time.
+const TICK: Duration = Duration::from_millis(100);
+
+/// The least time that a server is given to stop. It needs 4 to 5 s, and gives itself 30 (read in 2.5.3).
+pub const GRACE: Duration = Duration::from_secs(60);
+
+/// The beginning of a run, against which a restart loop and new log lines are told.
+#[derive(Clone, Debug)]
+pub struct Start {
+    /// When it began, by the engine's clock.
+    pub at: Option<DateTime<Utc>>,
+    /// How often the restart policy had started the container by then.
+    pub restart_count: i64,
+}
+
+impl Container {
+    /// The run that this container was in, or had ended, when it was looked at.
+    pub fn run(&self) -> Start {
+        Start { at: self.state.started_at, restart_count: self.state.restart_count }
+    }
+}
+
+impl Docker {
+    /// Stops the container by its stop signal, and waits until it has ended. It gets `grace` ([`GRACE`] at least, if it
+    /// is a server), and is not killed after that. A paused one is unpaused first, so that it can end in order. Its
+    /// restart policy does not revive it, except when the engine itself starts anew under the policy `always`.
+    ///
+    /// `tick` hears every 100 ms how long it has taken; an error it returns ends the waiting, not the stopping.
+    ///
+    /// # Errors
+    /// [`Error::WouldNotStop`] after `grace`; the signal stays delivered, so the container may yet end.
+    /// [`Error::Refused`] when stopping would delete the container (`--rm`) or make a swarm start another one.
+    pub fn stop(
+        &self,
+        container: &Container,
+        grace: Duration,
+        tick: &mut dyn FnMut(Duration) -> Result<()>,
+    ) -> Result<()> {
+        let now = self.again(container)?;
+        let name = &now.name;
+        if now.state.life == Life::Stopped {
+            return Ok(());
+        }
+        if now.auto_remove {
+            return Err(Error::Refused(format!(
+                "container `{name}` was started with `--rm`: the engine deletes it when it stops"
+            )));
+        }
+        if let Some(service) = &now.swarm_service {
+            return Err(Error::Refused(format!(
+                "container `{name}` belongs to the swarm service `{service}`, which would start another in its place"
+            )));
+        }
+        if now.state.life == Life::Paused {
+            self.unpause(&now)?;
+        }
+        self.end(&now, grace, tick)
+    }
+
+    /// Has the engine stop `container` without ever killing it, and sees that it did within `grace`.
+    pub(super) fn end(
+        &self,
+        container: &Container,
+        grace: Duration,
+        tick: &mut dyn FnMut(Duration) -> Result<()>,
+    ) -> Result<()> {
+        // -1: no SIGKILL, however long it takes. The engine goes on when this request is dropped.
+        let options = StopContainerOptionsBuilder::default().t(-1).build();
+        let patient = self.client.clone().with_timeout(grace + Duration::from_secs(30));
+        let would_not = || Error::WouldNotStop { container: container.name.clone(), seconds: grace.as_secs() };
+        match self.watch(patient.stop_container(&container.id, Some(options)), grace, tick)? {
+            Some(Err(error)) if status(&error) != Some(304) => {
+                return Err(self.failed("stop", &container.name, &error));
+            }
+            Some(_) => {}
+            None => return Err(would_not()),
+        }
+        match self.again(container)?.state.life {
+            Life::Stopped => Ok(()),
+            _ => Err(would_not()),
+        }
+    }
+
+    /// Starts the container, or unpauses it; nothing when it runs.
+    pub fn start(&self, container: &Container) -> Result<Start> {
+        let now = self.again(container)?;
+        match now.state.life {
+            Life::Running | Life::Restarting => return Ok(now.run()),
+            Life::Paused => return self.unpause(&now).map(|()| now.run()),
+            Life::Stopped => {}
+        }
+        match self.block(self.client.start_container(&now.id, None::<StartContainerOptions>)) {
+            Err(error) if status(&error) != Some(304) => return Err(self.failed("start", &now.name, &error)),
+            _ => {}
+        }
+        // The engine counts restarts anew from here. It may have crashed by now, so only the time is read.
+        Ok(Start { at: self.again(&now)?.state.started_at, restart_count: 0 })
+    }
+
+    /// Brings the container into the state `before`, in which it was found. For [`Life::Stopped`] it is stopped as
+    /// [`stop`](Self::stop) does.
+    pub fn put_back(
+        &self,
+        container: &Container,
+        before: Life,
+        grace: Duration,
+        tick: &mut dyn FnMut(Duration) -> Result<()>,
+    ) -> Result<()> {
+        match before {
+            Life::Running | Life::Restarting => self.start(container).map(drop),
+            Life::Paused if self.again(container)?.state.life == Life::Paused => Ok(()),
+            Life::Paused => {
+                self.start(container)?;
+                self.pause(container)
+            }
+            Life::Stopped => self.stop(container, grace, tick),
+        }
+    }
+
+    /// Freezes the container's processes.
+    pub fn pause(&self, container: &Container) -> Result<()> {
+        let paused = self.block(self.client.pause_container(&container.id));
+        paused.map_err(|error| self.failed("pause", &container.name, &error))
+    }
+
+    fn unpause(&self, container: &Container) -> Result<()> {
+        let unpaused = self.block(self.client.unpause_container(&container.id));
+        unpaused.map_err(|error| self.failed("unpause", &container.name, &error))
+    }
+
+    /// Waits for `future` until `limit`, telling `tick` the time; None when it took longer.
+    fn watch<T>(
+        &self,
+        future: impl Future<Output = T>,
+        limit: Duration,
+        tick: &mut dyn FnMut(Duration) -> Result<()>,
+    ) -> Result<Option<T>> {
+        let begin = Instant::now();
+        self.block(async {
+            let mut future = std::pin::pin!(future);
+            loop {
+                if let Ok(done) = tokio::time::timeout(TICK, future.as_mut()).await {
+                    return Ok(Some(done));
+                }
+                tick(begin.elapsed())?;
+                if begin.elapsed() >= limit {
+                    return Ok(None);
+                }
+            }
+        })
+    }
+}

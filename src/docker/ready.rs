@@ -1,0 +1,190 @@
+//! Seeing that the server works: asked from inside its container, so that no port need be published.
+
+use std::time::{Duration, Instant};
+
+use super::{Container, Docker, Life, Start};
+use crate::error::{Error, Result};
+
+/// Two good answers in a row, this far apart, are proof enough.
+const STEADY: Duration = Duration::from_secs(1);
+
+/// How long one question may take.
+const QUESTION: Duration = Duration::from_secs(10);
+
+/// The pause between two questions: at first, because the downtime counts, and later on.
+const SOON: Duration = Duration::from_millis(100);
+const LATER: Duration = Duration::from_millis(500);
+
+/// Prints the body of `GET $1`, a line break and the status. Every image of the server has node, most have curl too,
+/// which starts faster. A proxy in the environment is none of our business.
+const ASK: &str = r#"unset http_proxy https_proxy all_proxy HTTP_PROXY HTTPS_PROXY ALL_PROXY
+if command -v curl >/dev/null 2>&1; then exec curl -gsSk -m 8 -w '\n%{http_code}' "$1"
+elif command -v node >/dev/null 2>&1; then exec node -e '
+process.env.NODE_TLS_REJECT_UNAUTHORIZED = "0"; process.removeAllListeners("warning")
+const url = process.argv[1]
+require(url.startsWith("https") ? "https" : "http").get(url, { timeout: 8000 }, answer => {
+  let body = ""
+  answer.on("data", piece => body += piece)
+  answer.on("end", () => process.stdout.write(body + "\n" + answer.statusCode))
+}).on("error", error => { console.error(error.message); process.exit(7) })' "$1"
+else wget -q -O - --no-check-certificate "$1" && printf '\n200'
+fi"#;
+
+/// Which page the real server opens with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Page {
+    /// `entryPage`: the dashboard or a chosen status page.
+    Entry,
+    /// `statusPageMatchedDomain`: the status page of the domain that was asked for.
+    StatusPage,
+}
+
+/// What `GET /api/entry-page` says about the server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// The real server.
+    Up(Page),
+    /// It waits for somebody to choose a database: it found none.
+    SetUp,
+    /// It is busy migrating its database. It must not be stopped now.
+    Migrating,
+    /// None of these, and why.
+    Nothing(String),
+}
+
+impl Docker {
+    /// Asks the server in the running container what it is at.
+    ///
+    /// # Errors
+    /// Only of the engine; a server that does not answer is [`Answer::Nothing`].
+    pub fn probe(&self, container: &Container) -> Result<Answer> {
+        let origin = origin(container);
+        let (status, body) = match self.ask(container, &format!("{origin}/api/entry-page"))? {
+            Ok(answer) => answer,
+            Err(why) => return Ok(Answer::Nothing(why)),
+        };
+        if status == 404 {
+            // Neither the server nor its set-up page lacks this address; the page shown while it migrates does.
+            return Ok(match self.ask(container, &format!("{origin}/"))? {
+                Ok((200, page)) if page.contains("Migration") => Answer::Migrating,
+                _ => Answer::Nothing("something else answers on its port: /api/entry-page is not found".into()),
+            });
+        }
+        let json = serde_json::from_str::<serde_json::Value>(&body).unwrap_or_default();
+        Ok(match json["type"].as_str() {
+            Some("entryPage") => Answer::Up(Page::Entry),
+            Some("statusPageMatchedDomain") => Answer::Up(Page::StatusPage),
+            Some("setup-database") => Answer::SetUp,
+            _ => Answer::Nothing(format!("something else answers on its port, with status {status}")),
+        })
+    }
+
+    /// Waits until the server that was started at `start` is seen working: the container runs and was not restarted,
+    /// and the real server answers, twice in a row over at least 1 s. Returns after how long it first answered, counted
+    /// from this call.
+    ///
+    /// `tick` hears after each look how long it has taken; an error it returns ends the waiting.
+    ///
+    /// # Errors
+    /// [`Error::NotUp`] with the last error lines of the log: at once when the container ends, is restarted, or shows
+    /// the set-up page, else after `deadline`. [`Error::Migrating`] when it was migrating then: leave it running.
+    pub fn wait_up(
+        &self,
+        container: &Container,
+        start: &Start,
+        deadline: Duration,
+        tick: &mut dyn FnMut(Duration) -> Result<()>,
+    ) -> Result<Duration> {
+        let begin = Instant::now();
+        let not_up = |why: String| Error::NotUp {
+            container: container.name.clone(),
+            seconds: begin.elapsed().as_secs(),
+            why,
+            log: self.last_errors(container, start.at),
+        };
+        let mut first: Option<Duration> = None;
+        loop {
+            let now = self.again(container)?;
+            if let Some(why) = fallen(&now, start) {
+                return Err(not_up(why));
+            }
+            let asked = begin.elapsed();
+            let answer = self.probe(&now)?;
+            match (&answer, first) {
+                (Answer::SetUp, _) => return Err(not_up("it shows the set-up page, so it found no database".into())),
+                (Answer::Up(_), Some(first)) if asked >= first + STEADY => return Ok(first),
+                (Answer::Up(_), Some(_)) => {}
+                (Answer::Up(_), None) => first = Some(begin.elapsed()),
+                _ => first = None,
+            }
+            tick(begin.elapsed())?;
+            // One that answers has earned its second question.
+            if first.is_none() && begin.elapsed() >= deadline {
+                return Err(match answer {
+                    Answer::Nothing(why) if !self.logs_a_migration(&now, start) => not_up(why),
+                    _ => Error::Migrating { container: container.name.clone() },
+                });
+            }
+            std::thread::sleep(if begin.elapsed() < Duration::from_secs(20) { SOON } else { LATER });
+        }
+    }
+
+    /// Whether the last lines of the log tell of a migration; most of them run before any page is shown.
+    fn logs_a_migration(&self, container: &Container, start: &Start) -> bool {
+        let lines = self.logs(container, 3, start.at).unwrap_or_default();
+        let marks = ["[DB] INFO: Migrating", "is patching", "Patching ./db"];
+        lines.iter().any(|line| marks.iter().any(|mark| line.contains(mark)))
+    }
+
+    /// Status and body of `GET url`, asked inside the container; or why there is none.
+    fn ask(&self, container: &Container, url: &str) -> Result<Result<(u16, String), String>> {
+        let output = match self.exec(container, &["sh", "-c", ASK, "sh", url], b"", QUESTION) {
+            Ok(output) => output,
+            // The container may end at any moment; the next look at it will tell.
+            Err(Error::Docker { why, .. }) => return Ok(Err(why)),
+            Err(error) => return Err(error),
+        };
+        let text = String::from_utf8_lossy(&output.stdout);
+        if output.code != 0 {
+            let complaint = String::from_utf8_lossy(&output.stderr);
+            // wget says no more than this of a refusal.
+            if complaint.contains(" 404 ") {
+                return Ok(Ok((404, String::new())));
+            }
+            let last = complaint.lines().chain(text.lines()).map(str::trim).rfind(|line| !line.is_empty());
+            return Ok(Err(last.unwrap_or("no answer").to_owned()));
+        }
+        let (body, status) = text.rsplit_once('\n').unwrap_or(("", &text));
+        Ok(status.trim().parse().map(|status| (status, body.to_owned())).map_err(|_| "no answer".to_owned()))
+    }
+}
+
+/// Why a container that was started at `start` is no longer in that run.
+fn fallen(now: &Container, start: &Start) -> Option<String> {
+    let code = now.state.exit_code;
+    match now.state.life {
+        Life::Stopped if now.state.oom_killed => Some("it ran out of memory".into()),
+        Life::Stopped => Some(format!("it ended with exit code {code}")),
+        Life::Restarting => Some(format!("it ends with exit code {code} again and again")),
+        Life::Running if now.state.restart_count > start.restart_count => Some("it ended and was restarted".into()),
+        Life::Paused => Some("it is paused".into()),
+        Life::Running => None,
+    }
+}
+
+/// `http://127.0.0.1:3001` of this container, as its command line and environment say (read in 2.5.3).
+fn origin(container: &Container) -> String {
+    let given = |flag: &str, names: &[&str]| container.flag(flag).or_else(|| container.env(names));
+    let tls = given("ssl-key", &["UPTIME_KUMA_SSL_KEY", "SSL_KEY"])
+        .and(given("ssl-cert", &["UPTIME_KUMA_SSL_CERT", "SSL_CERT"]))
+        .is_some();
+    let host = match given("host", &["UPTIME_KUMA_HOST", "HOST"]) {
+        None | Some("0.0.0.0" | "::") => "127.0.0.1".to_owned(),
+        Some(v6) if v6.contains(':') => format!("[{v6}]"),
+        Some(name) => name.to_owned(),
+    };
+    // Kubernetes puts `tcp://…` into UPTIME_KUMA_PORT; the server passes over what is no number.
+    let port = [container.flag("port"), container.env(&["UPTIME_KUMA_PORT"]), container.env(&["PORT"])];
+    let port = port.into_iter().flatten().find_map(|port| port.trim().parse::<u16>().ok()).unwrap_or(3001);
+    format!("{}://{host}:{port}", if tls { "https" } else { "http" })
+}
