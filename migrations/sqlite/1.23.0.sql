@@ -34,9 +34,10 @@ CREATE TABLE `incident` (
     `status_page_id` INTEGER
 );
 
+-- The patch that gives this column its foreign key replaces the very words "monitor_id INTEGER NOT NULL", unquoted.
 CREATE TABLE `monitor_tls_info` (
     `id` INTEGER PRIMARY KEY AUTOINCREMENT NOT NULL,
-    `monitor_id` INTEGER NOT NULL,
+    monitor_id INTEGER NOT NULL,
     `info_json` TEXT
 );
 

@@ -1,0 +1,291 @@
+//! A new instance: the rows and files that the server makes itself at its first start and set-up.
+//!
+//! Compared with fresh instances of 1.23.0, 1.23.17, 2.0.2 and 2.5.3. What else such an instance will have
+//! (`keepDataPeriodDays`, `tlsExpiryNotifyDays`, …) the server adds with its own defaults when it first needs it.
+
+use std::fs;
+use std::io::Write as _;
+use std::path::Path;
+
+use crate::engine::sqlite::SqliteFile;
+use crate::engine::{Connect, EngineKind, WriteKey, Writer};
+use crate::error::{Error, Problem, Result};
+use crate::files;
+use crate::schema::{self, Recording, Release};
+use crate::value::{Secret, Value};
+
+/// Cost of every bcrypt hash of the server.
+const BCRYPT_COST: u32 = 10;
+
+/// What a data folder holds once a server has used it.
+const TRACES: [&str; 6] = ["kuma.db", "kuma.db-wal", "kuma.db-shm", "kuma.db-journal", "db-config.json", "mariadb"];
+
+/// The folders that the server makes beside its database (1.23 to 2.5).
+const FOLDERS: [&str; 3] = ["upload", "screenshots", "docker-tls"];
+
+/// What a new instance starts with.
+#[derive(Clone, Debug)]
+pub struct NewInstance {
+    /// The release whose schema it gets; a newer server brings it up to date by itself.
+    pub release: Release,
+    /// Name and password of its only user. Without one the server asks for them on its set-up page.
+    pub admin: Option<(String, Secret)>,
+    /// The server's time zone, `Europe/Berlin`. Without one the server takes that of the first browser.
+    pub timezone: Option<String>,
+}
+
+impl NewInstance {
+    /// Everything that is wrong with it for `engine`; otherwise the recording that makes its tables.
+    pub fn check(&self, engine: EngineKind) -> Result<&'static Recording> {
+        let mut problems = Vec::new();
+        if let Some((name, password)) = &self.admin {
+            problems.extend(check_name(name, engine));
+            problems.extend(check_password(password));
+        }
+        if let Some(zone) = &self.timezone {
+            problems.extend(check_timezone(zone));
+        }
+        let recording = schema::recording(engine, self.release);
+        if recording.is_none() {
+            let known: Vec<String> = schema::recorded(engine).iter().map(|known| known.release.to_string()).collect();
+            problems.push(
+                Problem::new("release", format!("the schema of {} on {engine} is not recorded", self.release))
+                    .hint(format!("take one of {}", known.join(", "))),
+            );
+        }
+        match recording {
+            Some(recording) if problems.is_empty() => Ok(recording),
+            _ => Err(Error::Input(problems)),
+        }
+    }
+}
+
+/// What is wrong with the name of a user. The server cuts blanks from what is typed at its login, then compares.
+pub fn check_name(name: &str, engine: EngineKind) -> Option<Problem> {
+    let message = if name.trim().is_empty() {
+        "is empty"
+    } else if name.trim() != name {
+        "starts or ends with a blank, and the server cuts those at its login"
+    } else if name.chars().count() > 255 {
+        "is longer than 255 characters"
+    } else if engine == EngineKind::MariaDb && name.chars().any(|letter| letter > '\u{ffff}') {
+        "has a character that the column `username` cannot hold on MariaDB"
+    } else {
+        return None;
+    };
+    Some(Problem::new("user name", message))
+}
+
+/// What is wrong with a password: the server (1.23 to 2.5) takes none that is "too weak".
+pub fn check_password(password: &Secret) -> Option<Problem> {
+    let text = password.reveal();
+    let kinds: [fn(&char) -> bool; 4] =
+        [char::is_ascii_lowercase, char::is_ascii_uppercase, char::is_ascii_digit, char::is_ascii_punctuation];
+    let different = kinds.iter().filter(|kind| text.chars().any(|letter| kind(&letter))).count();
+    // The server counts as JavaScript does, in UTF-16.
+    let message = match (text.encode_utf16().count(), different) {
+        (0, _) => "is empty".to_owned(),
+        (length, _) if length < 6 => format!("has {length} characters, the server wants 6 or more"),
+        (_, different) if different < 2 => {
+            "is too weak for the server: it wants two of lower case, upper case, digits and ASCII symbols".to_owned()
+        }
+        _ => return None,
+    };
+    Some(Problem::new("password", message))
+}
+
+/// What is wrong with a time zone, as far as its form tells.
+fn check_timezone(zone: &str) -> Option<Problem> {
+    let fits = |part: &str| {
+        !part.is_empty() && part.chars().all(|letter| letter.is_ascii_alphanumeric() || "_+-".contains(letter))
+    };
+    (!zone.split('/').all(fits) || !zone.starts_with(|first: char| first.is_ascii_alphabetic()))
+        .then(|| Problem::new("time zone", format!("`{zone}` is not a name such as Europe/Berlin or UTC")))
+}
+
+/// Makes the data folder of a new instance on SQLite in `folder`, which is created if it is missing. Whole or not at all:
+/// `kuma.db` is put in place complete, and without `db-config.json` the server takes the `kuma.db` it finds.
+///
+/// The files get the owner of the folder. `kuma.db` and `db-config.json` have mode 0600 (the server leaves 0644).
+///
+/// # Errors
+/// [`Error::Input`] for what [`NewInstance::check`] finds, [`Error::NotEmpty`] where a server has been before.
+pub fn make_folder(folder: &Path, new: &NewInstance) -> Result<()> {
+    let recording = new.check(EngineKind::Sqlite)?;
+    if let Some(trace) = TRACES.iter().find(|name| fs::symlink_metadata(folder.join(name)).is_ok()) {
+        return Err(Error::NotEmpty {
+            database: format!("`{}`", folder.display()),
+            what: format!("it holds `{trace}` already"),
+        });
+    }
+    let rows = Rows::of(new)?;
+    files::make_folder(folder)?;
+    let owner = fs::metadata(folder).map_err(Error::file("look at", folder))?;
+    let give = |path: &Path, mode: u32| files::own_like(path, &owner).and_then(|()| files::set_mode(path, mode));
+
+    let workshop =
+        tempfile::Builder::new().prefix(".kumadb-init-").tempdir_in(folder).map_err(Error::file("write in", folder))?;
+    let made = SqliteFile::new(workshop.path().join("kuma.db"));
+    write_all(&mut made.create()?, recording, &rows)?;
+    give(made.path(), files::PRIVATE)?;
+    for path in FOLDERS.map(|name| folder.join(name)).iter().filter(|path| !path.exists()) {
+        files::make_folder(path)?;
+        give(path, 0o755)?;
+    }
+    files::rename(made.path(), &folder.join("kuma.db"))?;
+    if new.release.major >= 2 {
+        let config = folder.join("db-config.json");
+        files::replace(&config, files::PRIVATE, |file| file.write_all(b"{\n    \"type\": \"sqlite\"\n}"))?;
+        give(&config, files::PRIVATE)?;
+    }
+    Ok(())
+}
+
+/// Makes a new instance in the MariaDB database that `database` leads to.
+///
+/// MariaDB commits each CREATE by itself; when something fails after the first, the tables made so far are dropped again.
+///
+/// # Errors
+/// [`Error::Input`] for what [`NewInstance::check`] finds, [`Error::NotEmpty`] when there is any table,
+/// [`Error::Charset`] unless the database's default character set is utf8mb4.
+pub fn fill_database(database: &dyn Connect, new: &NewInstance) -> Result<()> {
+    let recording = new.check(EngineKind::MariaDb)?;
+    // An empty database has nothing that a snapshot could bring back.
+    let mut writer = database.writer(&WriteKey::new())?;
+    check_empty(&mut *writer)?;
+    let rows = Rows::of(new)?;
+    write_all(&mut *writer, recording, &rows).inspect_err(|_| {
+        // What went wrong first is what a person must read; a failure here shows at the next run as `NotEmpty`.
+        let _ = writer.rollback();
+        for table in tables(recording).into_iter().rev() {
+            let _ = writer.execute(&format!("DROP TABLE IF EXISTS {table}"), &[]);
+        }
+    })
+}
+
+/// Makes the tables of `recording`, and the rows that each such database has, in the empty database behind `writer`.
+pub fn write_schema(writer: &mut dyn Writer, recording: &Recording) -> Result<()> {
+    write_all(writer, recording, &Rows::default())
+}
+
+fn check_empty(writer: &mut dyn Writer) -> Result<()> {
+    let found = writer.query(
+        "SELECT schema_name AS name, default_character_set_name AS charset, \
+         (SELECT count(*) FROM information_schema.tables WHERE table_schema = DATABASE()) AS taken \
+         FROM information_schema.schemata WHERE schema_name = DATABASE()",
+        &[],
+    )?;
+    let Some(row) = found.first() else { return Err(Error::Usage("the address names no database".into())) };
+    let name = row.text("name").unwrap_or_default();
+    match row.int("taken") {
+        Some(0) => {}
+        Some(1) => return Err(not_empty(name, "it has a table already".into())),
+        taken => return Err(not_empty(name, format!("it has {} tables already", taken.unwrap_or_default()))),
+    }
+    match row.text("charset") {
+        Some("utf8mb4") => Ok(()),
+        other => Err(Error::Charset { database: name.to_owned(), charset: other.unwrap_or_default().to_owned() }),
+    }
+}
+
+fn not_empty(name: &str, what: String) -> Error {
+    Error::NotEmpty { database: format!("database `{name}`"), what }
+}
+
+/// The tables that `recording` makes, in order and quoted.
+fn tables(recording: &Recording) -> Vec<&'static str> {
+    schema::script(recording.sql)
+        .filter_map(|sql| sql.strip_prefix("CREATE TABLE ")?.split_once(" ("))
+        .map(|(name, _)| name)
+        .collect()
+}
+
+fn write_all(writer: &mut dyn Writer, recording: &Recording, rows: &Rows) -> Result<()> {
+    let mut definitions = Vec::new();
+    let mut seeds = Vec::new();
+    for statement in schema::script(recording.sql) {
+        if statement.starts_with("PRAGMA") {
+            writer.query(statement, &[])?;
+        } else if statement.starts_with("CREATE") {
+            definitions.push(statement);
+        } else {
+            seeds.push(statement);
+        }
+    }
+    // SQLite undoes a CREATE with its transaction; on MariaDB it would end the transaction.
+    let inside = writer.kind() == EngineKind::Sqlite;
+    if inside {
+        writer.begin()?;
+    }
+    for statement in definitions {
+        writer.execute(statement, &[])?;
+    }
+    if !inside {
+        writer.begin()?;
+    }
+    for statement in seeds {
+        writer.execute(statement, &[])?;
+    }
+    rows.write(writer)?;
+    writer.commit()
+}
+
+/// The rows of a new instance that no other has.
+#[derive(Default)]
+struct Rows {
+    user: Option<[Value; 2]>,
+    settings: Vec<[Value; 3]>,
+}
+
+impl Rows {
+    fn of(new: &NewInstance) -> Result<Rows> {
+        // The server signs sessions with the hash of a random text, and keeps nothing but the hash.
+        let secret = hash(&Secret::new(random_text()?))?;
+        let mut settings = vec![["jwtSecret".into(), secret.into(), Value::Null]];
+        if let Some(zone) = &new.timezone {
+            settings.push(["initServerTimezone".into(), "true".into(), Value::Null]);
+            settings.push(["serverTimezone".into(), format!("\"{zone}\"").into(), "general".into()]);
+        }
+        let user = match &new.admin {
+            Some((name, password)) => Some([name.as_str().into(), hash(password)?.into()]),
+            None => None,
+        };
+        Ok(Rows { user, settings })
+    }
+
+    fn write(&self, writer: &mut dyn Writer) -> Result<()> {
+        // Every other column of the server's first user has its default: active, no time zone, no second factor.
+        if let Some(user) = &self.user {
+            writer.insert("user", &["username", "password"], &mut std::iter::once(user.to_vec()))?;
+        }
+        if !self.settings.is_empty() {
+            let mut rows = self.settings.iter().map(|row| row.to_vec());
+            writer.insert("setting", &["key", "value", "type"], &mut rows)?;
+        }
+        Ok(())
+    }
+}
+
+/// The bcrypt hash of `text` as the server writes it: `$2a$10$…`. Like the server's, it looks at the first 72 bytes.
+pub fn hash(text: &Secret) -> Result<String> {
+    bcrypt::hash_with_result(text.reveal(), BCRYPT_COST)
+        .map(|parts| parts.format_for_version(bcrypt::Version::TwoA))
+        .map_err(|error| Error::Refused(format!("no hash could be made: {error}")))
+}
+
+/// 64 random letters and digits.
+fn random_text() -> Result<String> {
+    const LETTERS: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
+    // Bytes beyond the last whole multiple of 62 would make some letters likelier than others.
+    const FAIR: usize = 256 / LETTERS.len() * LETTERS.len();
+    let mut text = String::with_capacity(64);
+    while text.len() < 64 {
+        let mut bytes = [0; 96];
+        getrandom::fill(&mut bytes)
+            .map_err(|error| Error::Refused(format!("the system gives no random numbers: {error}")))?;
+        let fair = bytes.iter().map(|byte| usize::from(*byte)).filter(|byte| *byte < FAIR);
+        let wanted = 64 - text.len();
+        text.extend(fair.map(|byte| char::from(LETTERS[byte % LETTERS.len()])).take(wanted));
+    }
+    Ok(text)
+}
