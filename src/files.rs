@@ -232,3 +232,16 @@ fn parent(path: &Path) -> &Path {
         _ => Path::new("."),
     }
 }
+
+/// Bytes of all files below `folder`; what cannot be read counts as nothing.
+pub fn folder_size(folder: &Path) -> u64 {
+    let mut size = 0;
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        match entry.metadata() {
+            Ok(found) if found.is_dir() => size += folder_size(&entry.path()),
+            Ok(found) => size += found.len(),
+            Err(_) => {}
+        }
+    }
+    size
+}

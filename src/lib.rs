@@ -1,8 +1,10 @@
 //! Works on Uptime Kuma's own database, safely.
 
+pub mod docker;
 pub mod engine;
 pub mod error;
 pub mod files;
+pub mod kuma;
 pub mod schema;
 pub mod value;
 

@@ -117,21 +117,22 @@ impl Connect for SqliteFile {
 
 impl SqliteFile {
     /// Opens it read-only. Such a connection neither commits nor checkpoints (seen on 2.5.3), so the server may go on.
-    /// Where even the `-shm` of a clean database cannot be made, the file is read as one that nobody writes.
+    ///
+    /// A database in WAL mode without a `-wal` is one that nobody has open. It is read as it stands, because SQLite would
+    /// otherwise make a `-wal` and a `-shm` beside it, owned by whoever reads, which the server might not be able to open.
     pub(crate) fn read_only(&self) -> Result<Sqlite> {
-        let sqlite = self.open(OpenFlags::SQLITE_OPEN_READ_ONLY)?;
-        match sqlite.connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get::<_, i64>(0)) {
-            Ok(_) => Ok(sqlite),
-            Err(error) if error.sqlite_error_code() == Some(ErrorCode::CannotOpen) && self.is_still() => {
-                self.immutable()
-            }
-            Err(error) => Err(self.error(error)),
+        match self.is_wal()? && !self.part("-wal").exists() {
+            true => self.immutable(),
+            false => self.open(OpenFlags::SQLITE_OPEN_READ_ONLY),
         }
     }
 
-    /// Whether nobody can be writing: no WAL content, and no process holds the file.
-    fn is_still(&self) -> bool {
-        fs::metadata(self.part("-wal")).map_or(0, |wal| wal.len()) == 0 && files::holders(&self.parts()).is_empty()
+    /// Whether the file says of itself that it is in WAL mode: bytes 18 and 19 are the versions to write and to read.
+    fn is_wal(&self) -> Result<bool> {
+        self.examine()?;
+        let mut head = [0u8; 20];
+        let mut file = fs::File::open(&self.path).map_err(Error::file("open", &self.path))?;
+        Ok(file.read_exact(&mut head).is_ok() && head[18] == 2 && head[19] == 2)
     }
 
     fn immutable(&self) -> Result<Sqlite> {
@@ -142,6 +143,19 @@ impl SqliteFile {
         )
         .map_err(|error| self.error(error))?;
         Ok(Sqlite { connection, file: self.clone(), in_transaction: false })
+    }
+
+    /// Makes a new, empty file (mode 0600) and opens it for writing; fails if there is one.
+    pub(crate) fn create(&self) -> Result<Sqlite> {
+        drop(files::create_private(&self.path)?);
+        let connection = Connection::open_with_flags(
+            &self.path,
+            OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX,
+        )
+        .map_err(|error| self.error(error))?;
+        let sqlite = Sqlite { connection, file: self.clone(), in_transaction: false };
+        sqlite.run("PRAGMA foreign_keys = ON; PRAGMA synchronous = FULL")?;
+        Ok(sqlite)
     }
 
     /// Opens it for writing. The caller has made sure that no server has it open.

@@ -1,5 +1,7 @@
 //! The one test binary.
 #![allow(clippy::unwrap_used, clippy::print_stdout, clippy::print_stderr)]
 
+mod docker;
+mod dockerd;
 mod need;
 mod schema;

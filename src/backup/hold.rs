@@ -1,0 +1,238 @@
+//! The copy that is taken before anything is written: exact, flushed, read back and compared with its source.
+
+use std::path::{Path, PathBuf};
+
+use chrono::Utc;
+
+use super::manifest::{FORMAT, Manifest, Member};
+use crate::engine::sqlite::SqliteFile;
+use crate::engine::{Connect, Depth, EngineKind, Reader};
+use crate::error::{Error, Result};
+use crate::files;
+use crate::kuma::read::{read_counts, read_database};
+use crate::model::state::Database;
+
+/// The file in a held folder that makes it whole; written last.
+const MANIFEST: &str = "manifest.json";
+
+/// A verified copy in a folder of its own, not compressed yet.
+#[derive(Clone, Debug)]
+pub struct Held {
+    /// Where it is.
+    pub folder: PathBuf,
+    /// What is in it.
+    pub manifest: Manifest,
+}
+
+/// How the copy is taken.
+pub enum Source<'a> {
+    /// A SQLite database that no process has open: its files are copied as they are.
+    Still(&'a SqliteFile),
+    /// Any database, in use or not: one consistent snapshot through the engine.
+    Live(&'a dyn Connect),
+}
+
+/// What a snapshot is of and why.
+pub struct Label<'a> {
+    /// The instance.
+    pub instance: &'a str,
+    /// The verb.
+    pub reason: &'a str,
+    /// db-config.json of the instance, where it has one.
+    pub config: Option<&'a Path>,
+}
+
+impl Held {
+    /// Takes the copy into the new folder `folder` and proves it.
+    ///
+    /// # Errors
+    /// [`Error::Damaged`] when the source itself is damaged, [`Error::Snapshot`] when the copy is not what the source is,
+    /// [`Error::NoSpace`] before anything is written.
+    pub fn take(source: &Source<'_>, folder: &Path, label: &Label<'_>, progress: &mut dyn FnMut(u64, u64)) -> Result<Held> {
+        files::remove_folder(folder)?;
+        files::make_folder(folder)?;
+        let (copy, proof) = match source {
+            Source::Still(file) => copy_still(file, folder)?,
+            Source::Live(connect) => copy_live(*connect, folder, progress)?,
+        };
+        let mut members = vec![member(folder, &copy)?];
+        if let Some(config) = label.config.filter(|config| config.exists()) {
+            files::copy_exact(config, &folder.join("db-config.json"))?;
+            members.push(member(folder, "db-config.json")?);
+        }
+        let Proof { engine, database, counts, pages, faults, verified } = proof;
+        let manifest = Manifest {
+            format: FORMAT,
+            id: new_id(),
+            created: Utc::now(),
+            made_by: format!("kumadb {}", env!("CARGO_PKG_VERSION")),
+            reason: label.reason.to_owned(),
+            instance: label.instance.to_owned(),
+            engine,
+            release: database.release.to_string(),
+            migrations: database.migrations.into_iter().collect(),
+            counts,
+            pages,
+            faults,
+            members,
+            verified,
+        };
+        let text = serde_json::to_string_pretty(&manifest).map_err(|error| Error::Snapshot(error.to_string()))?;
+        files::replace(&folder.join(MANIFEST), files::PRIVATE, |file| {
+            std::io::Write::write_all(file, text.as_bytes())
+        })?;
+        Ok(Held { folder: folder.to_owned(), manifest })
+    }
+
+    /// Opens a copy that an earlier run took.
+    ///
+    /// # Errors
+    /// [`Error::Snapshot`] when it is not whole, or a file of it does not hash as it did.
+    pub fn open(folder: &Path) -> Result<Held> {
+        let path = folder.join(MANIFEST);
+        let text = files::read_text(&path)?
+            .ok_or_else(|| Error::Snapshot(format!("`{}` was never finished", folder.display())))?;
+        let manifest: Manifest =
+            serde_json::from_str(&text).map_err(|error| Error::Snapshot(format!("`{}`: {error}", path.display())))?;
+        let held = Held { folder: folder.to_owned(), manifest };
+        for expected in &held.manifest.members {
+            if member(folder, &expected.name)? != *expected {
+                return Err(Error::Snapshot(format!("`{}` in `{}` has changed", expected.name, folder.display())));
+            }
+        }
+        Ok(held)
+    }
+
+    /// The copy of the database: what [`Writer::load`](crate::engine::Writer::load) puts back.
+    pub fn database(&self) -> PathBuf {
+        self.folder.join(self.manifest.database())
+    }
+}
+
+/// What is known of a copy once it has been compared with its source.
+struct Proof {
+    engine: EngineKind,
+    database: Database,
+    counts: crate::engine::Counts,
+    pages: Option<u64>,
+    faults: Vec<crate::engine::Fault>,
+    verified: Vec<String>,
+}
+
+/// Copies the files of a database that nobody has open, then compares what both say when they are opened.
+fn copy_still(file: &SqliteFile, folder: &Path) -> Result<(String, Proof)> {
+    let parts = file.parts();
+    let size = parts.iter().filter_map(|part| part.metadata().ok()).map(|found| found.len()).sum();
+    files::require_space(folder, size)?;
+    let name = EngineKind::Sqlite;
+    let copy = SqliteFile::new(folder.join("kuma.db"));
+    for part in parts {
+        let suffix = part.as_os_str().to_string_lossy()[file.path().as_os_str().len()..].to_owned();
+        // The shared memory is only an index of the WAL, made anew by whoever opens it.
+        if suffix != "-shm" {
+            files::copy_exact(&part, &copy.part(&suffix))?;
+        }
+    }
+    let folding = copy.read_write()?;
+    folding.fold()?;
+    drop(folding);
+    for suffix in ["-wal", "-shm"] {
+        files::remove(&copy.part(suffix))?;
+    }
+    let mut source = file.read_only()?;
+    let there = measure(&mut source, &file.describe())?;
+    let source_pages = source.pages()?;
+    drop(source);
+    let mut copied = copy.read_only()?;
+    let here = measure(&mut copied, "the copy")?;
+    let pages = copied.pages()?;
+    compare("tables", &there.0.schema, &here.0.schema)?;
+    compare("migrations", &there.0.migrations, &here.0.migrations)?;
+    compare("rows per table", &there.1, &here.1)?;
+    compare("pages", &source_pages, &pages)?;
+    let faults = check_copy(&mut copied, file)?;
+    drop(copied);
+    for suffix in ["-wal", "-shm"] {
+        files::remove(&copy.part(suffix))?;
+    }
+    let verified = ["pages", "schema", "migrations", "counts", "quick_check", "foreign keys", "hash"];
+    let proof = Proof {
+        engine: name,
+        database: here.0,
+        counts: here.1,
+        pages: Some(pages),
+        faults,
+        verified: verified.map(str::to_owned).to_vec(),
+    };
+    Ok(("kuma.db".into(), proof))
+}
+
+/// Structural damage stops everything; broken references are written down, because people have them and they are cured by
+/// other means.
+fn check_copy(copied: &mut dyn Reader, file: &SqliteFile) -> Result<Vec<crate::engine::Fault>> {
+    let (damage, faults): (Vec<_>, Vec<_>) = copied.check(Depth::Quick)?.into_iter().partition(|fault| fault.rows == 0);
+    match damage.is_empty() {
+        true => Ok(faults),
+        false => Err(Error::Damaged {
+            database: file.describe(),
+            problems: damage.iter().map(ToString::to_string).collect(),
+        }),
+    }
+}
+
+fn copy_live(connect: &dyn Connect, folder: &Path, progress: &mut dyn FnMut(u64, u64)) -> Result<(String, Proof)> {
+    let mut source = connect.reader()?;
+    let database = read_database(&mut *source, &connect.describe())?;
+    let engine = connect.kind();
+    let name = match engine {
+        EngineKind::Sqlite => "kuma.db",
+        EngineKind::MariaDb => "dump.sql",
+    };
+    let copy = folder.join(name);
+    let counts = source.dump(&copy, progress)?;
+    let mut verified = vec!["schema", "migrations", "counts", "foreign keys", "hash"];
+    let (pages, faults) = match engine {
+        EngineKind::Sqlite => {
+            let file = SqliteFile::new(&copy);
+            let mut copied = file.read_only()?;
+            let here = measure(&mut copied, "the copy")?;
+            compare("tables", &database.schema, &here.0.schema)?;
+            compare("migrations", &database.migrations, &here.0.migrations)?;
+            compare("rows per table", &counts, &here.1)?;
+            verified.extend(["pages", "quick_check"]);
+            (Some(copied.pages()?), check_copy(&mut copied, &file)?)
+        }
+        EngineKind::MariaDb => {
+            compare("tables", &database.schema.names(), &counts.keys().map(String::as_str).collect())?;
+            (None, source.check(Depth::References)?)
+        }
+    };
+    let proof =
+        Proof { engine, database, counts, pages, faults, verified: verified.into_iter().map(str::to_owned).collect() };
+    Ok((name.into(), proof))
+}
+
+fn measure(reader: &mut dyn Reader, name: &str) -> Result<(Database, crate::engine::Counts)> {
+    let database = read_database(reader, name)?;
+    let counts = read_counts(reader, &database.schema)?;
+    Ok((database, counts))
+}
+
+fn compare<T: PartialEq>(what: &str, source: &T, copy: &T) -> Result<()> {
+    if source == copy { Ok(()) } else { Err(Error::Snapshot(format!("{what} differ between the database and its copy"))) }
+}
+
+fn member(folder: &Path, name: &str) -> Result<Member> {
+    let (blake3, size) = files::hash(&folder.join(name))?;
+    Ok(Member { name: name.to_owned(), size, blake3 })
+}
+
+fn new_id() -> String {
+    let mut bytes = [0u8; 4];
+    match getrandom::fill(&mut bytes) {
+        Ok(()) => {}
+        // No entropy: the clock's last digits still tell two snapshots apart.
+        Err(_) => bytes = Utc::now().timestamp_subsec_nanos().to_le_bytes(),
+    }
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}

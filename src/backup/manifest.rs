@@ -1,0 +1,75 @@
+//! What a snapshot says about itself.
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+
+use crate::engine::{Counts, EngineKind, Fault};
+
+/// The newest manifest format this build writes and reads.
+pub const FORMAT: u32 = 1;
+
+/// The first member of every snapshot, and a file beside it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Manifest {
+    /// Always [`FORMAT`] when written.
+    pub format: u32,
+    /// Short and unique within a store.
+    pub id: String,
+    /// When the data was as it is in here, UTC.
+    pub created: DateTime<Utc>,
+    /// The kumadb that made it.
+    pub made_by: String,
+    /// Why it was made: `backup create`, or the verb that it protects.
+    pub reason: String,
+    /// The instance it was taken from.
+    pub instance: String,
+    /// Engine of the database.
+    pub engine: EngineKind,
+    /// Release of the server, as far as its migrations tell: `2.0.2`, or a range.
+    pub release: String,
+    /// Names in `knex_migrations`; for 1.x the patches.
+    pub migrations: Vec<String>,
+    /// Rows per table.
+    pub counts: Counts,
+    /// SQLite: pages of the database.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pages: Option<u64>,
+    /// Faults that the database had when it was copied; they are in the copy too.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub faults: Vec<Fault>,
+    /// The files.
+    pub members: Vec<Member>,
+    /// Which proofs the copy passed.
+    pub verified: Vec<String>,
+}
+
+/// One file of a snapshot.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Member {
+    /// Its path inside the archive.
+    pub name: String,
+    /// Bytes.
+    pub size: u64,
+    /// Hash of its content, in hex.
+    pub blake3: String,
+}
+
+impl Manifest {
+    /// The member that holds the database.
+    pub fn database(&self) -> &'static str {
+        match self.engine {
+            EngineKind::Sqlite => "kuma.db",
+            EngineKind::MariaDb => "dump.sql",
+        }
+    }
+
+    /// Total size of the members, in bytes.
+    pub fn size(&self) -> u64 {
+        self.members.iter().map(|member| member.size).sum()
+    }
+
+    /// Rows of `table`.
+    pub fn rows(&self, table: &str) -> u64 {
+        self.counts.get(table).copied().unwrap_or(0)
+    }
+}

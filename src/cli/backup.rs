@@ -1,0 +1,135 @@
+//! `kumadb backup …`
+
+use clap::{Args, Subcommand};
+use serde_json::{Value as Json, json};
+
+use super::{Context, Ui};
+use crate::backup::Snapshot;
+use crate::error::{Exit, Result, bytes};
+use crate::run::take;
+
+#[derive(Debug, Subcommand)]
+pub enum BackupVerb {
+    /// Take a snapshot while the server runs, and prove it
+    Create(CreateArgs),
+    /// List the snapshots of the store
+    #[command(visible_alias = "ls")]
+    List(ListArgs),
+    /// Read snapshots back and compare every byte with what was packed
+    Verify(VerifyArgs),
+}
+
+#[derive(Args, Debug)]
+pub struct CreateArgs {}
+
+#[derive(Args, Debug)]
+pub struct ListArgs {
+    /// Only those of this instance
+    #[arg(long, value_name = "NAME")]
+    instance: Option<String>,
+}
+
+#[derive(Args, Debug)]
+pub struct VerifyArgs {
+    /// Ids, archives, or `latest`; without any, all of the store
+    snapshots: Vec<String>,
+}
+
+pub fn run(verb: &BackupVerb, context: &mut Context<'_>) -> Result<Exit> {
+    match verb {
+        BackupVerb::Create(args) => create(args, context),
+        BackupVerb::List(args) => list(args, context),
+        BackupVerb::Verify(args) => verify(args, context),
+    }
+}
+
+fn create(_args: &CreateArgs, context: &mut Context<'_>) -> Result<Exit> {
+    let instance = context.instance()?;
+    let store = context.store();
+    let snapshot = take(&instance, &store, "backup create", context.ui)?;
+    context.ui.result(&document(&snapshot), || {
+        format!("snapshot {} of `{}`: {}", snapshot.manifest.id, instance.name, words(&snapshot))
+    })?;
+    Ok(Exit::Done)
+}
+
+fn list(args: &ListArgs, context: &mut Context<'_>) -> Result<Exit> {
+    let store = context.store();
+    let mut all = store.list()?;
+    all.retain(|snapshot| args.instance.as_ref().is_none_or(|name| snapshot.manifest.instance == *name));
+    let documents: Vec<Json> = all.iter().map(document).collect();
+    context.ui.result(&json!({"store": store.folder(), "snapshots": documents}), || {
+        if all.is_empty() {
+            return format!("no snapshots in `{}`", store.folder().display());
+        }
+        let row = |snapshot: &Snapshot| {
+            let manifest = &snapshot.manifest;
+            vec![
+                manifest.id.clone(),
+                manifest.created.format("%Y-%m-%d %H:%M:%S").to_string(),
+                manifest.instance.clone(),
+                manifest.engine.to_string(),
+                manifest.release.clone(),
+                manifest.rows("monitor").to_string(),
+                manifest.rows("heartbeat").to_string(),
+                bytes(snapshot.size),
+                manifest.reason.clone(),
+            ]
+        };
+        let headers = ["id", "time (utc)", "instance", "engine", "release", "monitors", "beats", "size", "made by"];
+        Ui::table(&headers, all.iter().map(row).collect())
+    })?;
+    Ok(Exit::Done)
+}
+
+fn verify(args: &VerifyArgs, context: &mut Context<'_>) -> Result<Exit> {
+    let store = context.store();
+    let wanted = match args.snapshots.is_empty() {
+        true => store.list()?,
+        false => {
+            let instance = match args.snapshots.iter().any(|wanted| wanted == "latest") {
+                true => context.instance()?.name,
+                false => String::new(),
+            };
+            args.snapshots.iter().map(|wanted| store.find(wanted, &instance)).collect::<Result<_>>()?
+        }
+    };
+    let mut failed = 0;
+    let mut documents = Vec::new();
+    let mut lines = Vec::new();
+    for snapshot in &wanted {
+        let id = &snapshot.manifest.id;
+        match snapshot.verify() {
+            Ok(proof) => {
+                lines.push(format!("{id}  ok, {} files, {}", proof.members, bytes(proof.bytes)));
+                documents.push(json!({"id": id, "ok": true, "files": proof.members, "bytes": proof.bytes}));
+            }
+            Err(error) => {
+                failed += 1;
+                lines.push(format!("{id}  FAILED: {error}"));
+                documents.push(json!({"id": id, "ok": false, "error": error.to_string()}));
+            }
+        }
+    }
+    context.ui.result(&json!({"snapshots": documents}), || match lines.is_empty() {
+        true => format!("no snapshots in `{}`", store.folder().display()),
+        false => lines.join("\n"),
+    })?;
+    Ok(if failed == 0 { Exit::Done } else { Exit::Verification })
+}
+
+fn words(snapshot: &Snapshot) -> String {
+    let manifest = &snapshot.manifest;
+    format!(
+        "{} monitors, {} beats, {} packed to {}; proven: {}",
+        manifest.rows("monitor"),
+        manifest.rows("heartbeat"),
+        bytes(manifest.size()),
+        bytes(snapshot.size),
+        manifest.verified.join(", "),
+    )
+}
+
+fn document(snapshot: &Snapshot) -> Json {
+    json!({"path": snapshot.path, "size_bytes": snapshot.size, "manifest": snapshot.manifest})
+}

@@ -1,0 +1,1 @@
+//! `kumadb init` (written when its library part has landed)

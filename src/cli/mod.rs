@@ -1,0 +1,165 @@
+//! The command line: one file per verb. Nothing here knows SQL, and only `ui.rs` prints.
+
+mod backup;
+mod find;
+mod init;
+mod monitor;
+mod restart;
+mod restore;
+mod resume;
+mod shell;
+mod status;
+mod ui;
+mod write;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::backup::Store;
+use crate::docker::Docker;
+use crate::error::{Error, Exit, Result};
+use crate::instance::{Instance, Sight};
+use crate::run::Journal;
+
+pub use ui::Ui;
+
+/// Works on Uptime Kuma's own database, safely: backs up, stops the server, writes, starts it again, and shows that it
+/// came back; when it does not, everything is as it was before.
+#[derive(Debug, Parser)]
+#[command(name = "kumadb", version, propagate_version = true, max_term_width = 120)]
+#[command(after_help = "Exit codes: 0 done, 1 failed and nothing changed, 2 usage, 3 done in part or with warnings, 4 failed \
+    and rolled back, 5 rollback failed: act now, 6 locked or unfinished work, 7 verification failed, 8 target not found or \
+    not single, 9 refused, 130/143 signals.")]
+pub struct Cli {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+/// Options that every verb has.
+#[derive(Args, Clone, Debug)]
+pub struct Global {
+    /// The instance: a data folder, a kuma.db, a container, or mysql://user@host/database; without it, the only one in
+    /// sight
+    #[arg(short, long, global = true, env = "KUMADB_TARGET", value_name = "TARGET")]
+    target: Option<String>,
+    /// The Docker engine: unix:///path or tcp://host:port
+    #[arg(short = 'H', long = "host", global = true, env = "DOCKER_HOST", value_name = "DOCKER")]
+    docker_host: Option<String>,
+    /// The folder of the snapshots [default: /var/lib/kumadb/snapshots as root, else ~/.local/share/kumadb/snapshots]
+    #[arg(long, global = true, env = "KUMADB_STORE", value_name = "FOLDER")]
+    store: Option<PathBuf>,
+    /// Print the result as one JSON document
+    #[arg(long, global = true)]
+    json: bool,
+    /// Answer every question with yes
+    #[arg(short, long, global = true)]
+    yes: bool,
+    /// Do not tell the story, only the result
+    #[arg(short, long, global = true)]
+    quiet: bool,
+    /// Tell every step
+    #[arg(short, long, global = true)]
+    verbose: bool,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// List the instances on this Docker host and in this folder
+    Find(find::FindArgs),
+    /// Show engine, release, size, counts, container, last snapshot and unfinished work
+    Status(status::StatusArgs),
+    /// List, show, add, change and delete monitors
+    #[command(subcommand, visible_alias = "monitors")]
+    Monitor(monitor::MonitorVerb),
+    /// Make a new data folder, or fill an empty MariaDB database, that the server boots on without its set-up page
+    Init(init::InitArgs),
+    /// Take, list and verify snapshots
+    #[command(subcommand)]
+    Backup(backup::BackupVerb),
+    /// Put a snapshot back, keeping the present as another one
+    Restore(restore::RestoreArgs),
+    /// Stop the server, start it, and see that it came back
+    Restart(restart::RestartArgs),
+    /// Show the last lines of the server's log
+    Logs(restart::LogsArgs),
+    /// Finish or undo what an earlier run could not end
+    Resume(resume::ResumeArgs),
+    /// Print a completion script for a shell
+    Completions(shell::CompletionsArgs),
+    /// Print the manual page
+    Man(shell::ManArgs),
+}
+
+impl Cli {
+    /// Runs the verb.
+    pub fn run(self, ui: &mut Ui) -> Result<Exit> {
+        let mut context = Context { ui, global: self.global };
+        let context = &mut context;
+        match self.verb {
+            Verb::Find(args) => find::run(&args, context),
+            Verb::Status(args) => status::run(&args, context),
+            Verb::Monitor(verb) => monitor::run(&verb, context),
+            Verb::Init(args) => init::run(&args, context),
+            Verb::Backup(verb) => backup::run(&verb, context),
+            Verb::Restore(args) => restore::run(&args, context),
+            Verb::Restart(args) => restart::run(&args, context),
+            Verb::Logs(args) => restart::logs(&args, context),
+            Verb::Resume(args) => resume::run(&args, context),
+            Verb::Completions(args) => shell::completions(&args, context),
+            Verb::Man(args) => shell::man(&args, context),
+        }
+    }
+}
+
+/// What every verb works with.
+struct Context<'a> {
+    ui: &'a mut Ui,
+    global: Global,
+}
+
+impl Context<'_> {
+    /// What can be seen from here.
+    fn sight(&self) -> Result<Sight> {
+        Ok(Sight {
+            docker: Docker::connect(self.global.docker_host.as_deref()).map(Arc::new),
+            here: std::env::current_dir().map_err(Error::file("find", "."))?,
+            state: local_folder("XDG_STATE_HOME", ".local/state").join("instances"),
+        })
+    }
+
+    /// The instance that is meant; says so first when work on it is unfinished.
+    fn instance(&mut self) -> Result<Instance> {
+        let instance = self.sight()?.find(self.global.target.as_deref())?;
+        // A folder that this user cannot look into hides its journal; writing to it is refused later anyway.
+        if let Ok(Some(journal)) = Journal::read(instance.work()) {
+            self.ui.warn(&format!("{}; type `kumadb resume`", journal.record.unfinished()));
+        }
+        Ok(instance)
+    }
+
+    /// Where snapshots are kept.
+    fn store(&self) -> Store {
+        match &self.global.store {
+            Some(folder) => Store::new(folder),
+            None => Store::new(local_folder("XDG_DATA_HOME", ".local/share").join("snapshots")),
+        }
+    }
+}
+
+/// Where this user's kumadb keeps things: root has one place, everybody else a folder at home.
+fn local_folder(variable: &str, home: &str) -> PathBuf {
+    if let Some(folder) = std::env::var_os(variable).filter(|folder| !folder.is_empty()) {
+        return PathBuf::from(folder).join("kumadb");
+    }
+    if rustix::process::geteuid().is_root() {
+        return PathBuf::from("/var/lib/kumadb");
+    }
+    match std::env::var_os("HOME") {
+        Some(folder) => PathBuf::from(folder).join(home).join("kumadb"),
+        None => PathBuf::from(".kumadb"),
+    }
+}

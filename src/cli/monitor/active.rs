@@ -1,0 +1,35 @@
+//! `kumadb monitor pause` and `kumadb monitor resume`
+
+use clap::Args;
+use serde_json::json;
+
+use super::PickArgs;
+use crate::cli::Context;
+use crate::cli::write::{Wish, WriteArgs, carry_out, input, read_state};
+use crate::error::{Exit, Result};
+use crate::plan::monitor::{Edit, plan_edit};
+use crate::run::Outcome;
+
+#[derive(Args, Debug)]
+pub struct ActiveArgs {
+    #[command(flatten)]
+    pick: PickArgs,
+    #[command(flatten)]
+    write: WriteArgs,
+}
+
+pub fn run(args: &ActiveArgs, active: bool, context: &mut Context<'_>) -> Result<Exit> {
+    let pick = args.pick.required()?;
+    let instance = context.instance()?;
+    let state = read_state(&instance)?;
+    let ids = pick.ids(&state)?;
+    let monitors = ids.iter().filter_map(|id| Some((*id, state.monitors.get(id)?.clone()))).collect();
+    let edit = Edit { set: vec![("active".into(), active.into())], ..Edit::default() };
+    let plan = input(plan_edit(&state, &monitors, &edit, false))?;
+    let (verb, did) = if active { ("monitor resume", "resumed") } else { ("monitor pause", "paused") };
+    let question = (ids.len() > 1).then(|| format!("{} {} monitors?", verb.replacen("monitor ", "", 1), ids.len()));
+    let names: Vec<String> = ids.iter().map(|id| format!("{id} `{}`", state.path(*id))).collect();
+    let done = |_: &Outcome| (json!({"monitors": ids, "active": active}), format!("{did} {}", names.join(", ")));
+    let wish = Wish { verb, plan, state: &state, question, done: &done };
+    carry_out(&wish, &args.write, &instance, context)
+}

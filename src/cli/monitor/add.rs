@@ -1,0 +1,246 @@
+//! `kumadb monitor add TYPE`: one subcommand a type, made from the model's tables.
+
+use std::collections::BTreeMap;
+
+use clap::{Arg, ArgAction, ArgMatches, Args as _, Command, FromArgMatches};
+use serde_json::json;
+
+use crate::cli::Context;
+use crate::cli::write::{Wish, WriteArgs, carry_out, input, read_state};
+use crate::error::{Error, Exit, Problem, Result};
+use crate::instance::Instance;
+use crate::model::fields::{Field, Reference, Shape};
+use crate::model::state::State;
+use crate::model::{Maker, kind, kinds, new_monitor, options, parse, push_token_length};
+use crate::plan::monitor::{New, Notify, TagWish, plan_add};
+use crate::plan::names::{find_docker_host, find_group, find_proxy, find_remote_browser};
+use crate::run::Outcome;
+use crate::schema;
+use crate::value::Value;
+
+/// What was typed behind `monitor add`.
+#[derive(Clone, Debug)]
+pub struct AddArgs {
+    kind: String,
+    /// Column and text.
+    typed: BTreeMap<&'static str, String>,
+    links: LinkArgs,
+    write: WriteArgs,
+}
+
+/// Tags and notifications of a new monitor.
+#[derive(clap::Args, Clone, Debug)]
+#[command(next_help_heading = "Tags and notifications")]
+pub struct LinkArgs {
+    /// Attach a tag: NAME or NAME=VALUE
+    #[arg(long = "tag", value_name = "TAG")]
+    tags: Vec<String>,
+    /// Make tags that do not exist yet
+    #[arg(long)]
+    create_tags: bool,
+    /// Attach this notification, by name or id, instead of the default ones
+    #[arg(long = "notification", value_name = "NAME", conflicts_with = "no_notifications")]
+    notifications: Vec<String>,
+    /// Attach no notification, not even the default ones
+    #[arg(long)]
+    no_notifications: bool,
+}
+
+impl LinkArgs {
+    pub fn tags(&self) -> Vec<TagWish> {
+        self.tags.iter().map(|tag| TagWish::parse(tag)).collect()
+    }
+
+    pub fn create_tags(&self) -> bool {
+        self.create_tags
+    }
+
+    pub fn notify(&self) -> Notify {
+        match (self.no_notifications, self.notifications.is_empty()) {
+            (true, _) => Notify::Nobody,
+            (false, true) => Notify::Defaults,
+            (false, false) => Notify::Only(self.notifications.clone()),
+        }
+    }
+}
+
+impl clap::Args for AddArgs {
+    fn augment_args(command: Command) -> Command {
+        let newest = schema::newest();
+        let mut command = command.subcommand_required(true).subcommand_value_name("TYPE").subcommand_help_heading("Types");
+        for kind in kinds(newest) {
+            let mut one = Command::new(kind.name).about(format!("{} ({})", kind.title, kind.section.title()));
+            if !kind.note.is_empty() {
+                one = one.after_help(kind.note);
+            }
+            for option in options(kind, newest) {
+                let mut help = option.field.help.to_owned();
+                if !option.field.example.is_empty() {
+                    help.push_str(&format!(", such as {}", option.field.example));
+                }
+                if let Some(default) = &option.default {
+                    help.push_str(&format!(" [default: {default}]"));
+                }
+                let heading = if option.required { "Required" } else { "Fields" };
+                one = one.arg(
+                    Arg::new(option.field.column)
+                        .long(option.field.option())
+                        .value_name(placeholder(option.field))
+                        .help(help)
+                        .help_heading(heading)
+                        .allow_hyphen_values(true)
+                        .num_args(if option.field.shape == Shape::Flag { 0..=1 } else { 1..=1 })
+                        .default_missing_value("true")
+                        .action(ArgAction::Set),
+                );
+            }
+            command = command.subcommand(WriteArgs::augment_args(LinkArgs::augment_args(one)));
+        }
+        command
+    }
+
+    fn augment_args_for_update(command: Command) -> Command {
+        Self::augment_args(command)
+    }
+}
+
+impl FromArgMatches for AddArgs {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
+        let missing = || clap::Error::new(clap::error::ErrorKind::MissingSubcommand);
+        let (name, matches) = matches.subcommand().ok_or_else(missing)?;
+        let kind = kind(name).ok_or_else(missing)?;
+        let typed = kind
+            .fields(schema::newest())
+            .iter()
+            .filter_map(|field| Some((field.column, matches.get_one::<String>(field.column)?.clone())))
+            .collect();
+        Ok(AddArgs {
+            kind: name.to_owned(),
+            typed,
+            links: LinkArgs::from_arg_matches(matches)?,
+            write: WriteArgs::from_arg_matches(matches)?,
+        })
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
+        *self = Self::from_arg_matches(matches)?;
+        Ok(())
+    }
+}
+
+fn placeholder(field: &Field) -> &'static str {
+    match field.shape {
+        Shape::Whole(..) => "N",
+        Shape::Real => "SECONDS",
+        Shape::Flag => "true|false",
+        Shape::Choice(_) => "CHOICE",
+        Shape::StatusCodes => "CODES",
+        Shape::Texts => "LIST",
+        Shape::Array | Shape::Object => "JSON",
+        Shape::Reference(_) => "NAME",
+        _ => "TEXT",
+    }
+}
+
+pub fn run(args: &AddArgs, context: &mut Context<'_>) -> Result<Exit> {
+    let instance = context.instance()?;
+    let state = read_state(&instance)?;
+    let typed = input(parse_typed(&state, &args.typed))?;
+    let table = state.database.schema.table("monitor").cloned().unwrap_or_default();
+    let row = input(new_monitor(state.database.release.release, &table, &args.kind, &typed, &maker(&state)?))?;
+    let new = New { row, tags: args.links.tags(), notify: args.links.notify() };
+    add(new, &args.kind, args.links.create_tags, &args.write, &instance, &state, context)
+}
+
+/// Makes `new`; shared with `monitor clone`.
+pub fn add(
+    new: New,
+    kind: &str,
+    create_tags: bool,
+    write: &WriteArgs,
+    instance: &Instance,
+    state: &State,
+    context: &mut Context<'_>,
+) -> Result<Exit> {
+    let plan = input(plan_add(state, std::slice::from_ref(&new), create_tags))?;
+    let text = |column: &str| {
+        new.row.iter().find(|(name, _)| name == column).and_then(|(_, value)| value.text()).unwrap_or_default().to_owned()
+    };
+    let at = plan.steps.iter().position(|step| step.table == "monitor").unwrap_or_default();
+    let done = |outcome: &Outcome| {
+        let id = outcome.written.ids.get(&at).copied().unwrap_or_default();
+        let mut lines = format!("added monitor {id} `{}` ({kind})", text("name"));
+        let push = (kind == "push").then(|| push_url(instance, &text("push_token")));
+        if let Some(url) = &push {
+            lines.push_str(&format!("\npush to {url}"));
+        }
+        (json!({"monitor": {"id": id, "name": text("name"), "type": kind, "push_url": push}}), lines)
+    };
+    let wish = Wish { verb: "monitor add", plan, state, question: None, done: &done };
+    carry_out(&wish, write, instance, context)
+}
+
+/// What the server would know of the person who adds.
+pub fn maker(state: &State) -> Result<Maker> {
+    let owner = state.owner.ok_or_else(|| {
+        Error::Refused("the database has no user, so nobody would see the monitor; finish the set-up page first".into())
+    })?;
+    Ok(Maker {
+        user_id: owner,
+        push_token: random_token(push_token_length(state.database.release.release))?,
+        proxy_id: state.proxies.iter().find(|row| row.cell("default").truthy()).and_then(|row| row.int("id")),
+        created_date: None,
+    })
+}
+
+/// Reads typed texts by the shape of their fields; names of groups, docker hosts, proxies and browsers become ids.
+pub fn parse_typed(
+    state: &State,
+    typed: &BTreeMap<&'static str, String>,
+) -> Result<BTreeMap<String, Value>, Vec<Problem>> {
+    let mut values = BTreeMap::new();
+    let mut problems = Vec::new();
+    for (column, text) in typed {
+        match parse_one(state, column, text) {
+            Ok(value) => {
+                values.insert((*column).to_owned(), value);
+            }
+            Err(problem) => problems.push(problem),
+        }
+    }
+    if problems.is_empty() { Ok(values) } else { Err(problems) }
+}
+
+/// Reads one typed text.
+pub fn parse_one(state: &State, column: &str, text: &str) -> Result<Value, Problem> {
+    let known = crate::model::field(column).ok_or_else(|| Problem::new(column, "no such field"))?;
+    let text = text.trim();
+    match known.shape {
+        Shape::Reference(_) if text.is_empty() => Ok(Value::Null),
+        Shape::Reference(Reference::Group) => find_group(state, text).map(Value::Int),
+        Shape::Reference(Reference::DockerHost) => find_docker_host(state, text).map(Value::Int),
+        Shape::Reference(Reference::Proxy) => find_proxy(state, text).map(Value::Int),
+        Shape::Reference(Reference::RemoteBrowser) => find_remote_browser(state, text).map(Value::Int),
+        _ => parse(known, text),
+    }
+}
+
+/// Letters and digits, as the server's page makes a token (2.5.3).
+fn random_token(length: usize) -> Result<String> {
+    const LETTERS: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
+    let mut token = String::with_capacity(length);
+    while token.len() < length {
+        let mut bytes = [0u8; 64];
+        getrandom::fill(&mut bytes).map_err(|error| Error::Refused(format!("no random numbers to be had: {error}")))?;
+        // Bytes beyond a multiple of the alphabet's length would make its first letters likelier.
+        let fair = bytes.iter().map(|byte| usize::from(*byte)).filter(|n| *n < 256 - 256 % LETTERS.len());
+        token.extend(fair.map(|n| char::from(LETTERS[n % LETTERS.len()])).take(length - token.len()));
+    }
+    Ok(token)
+}
+
+/// Where a push monitor is called, as far as the container tells.
+fn push_url(instance: &Instance, token: &str) -> String {
+    let base = instance.container.as_ref().and_then(|server| server.published());
+    format!("{}/api/push/{token}?status=up&msg=OK&ping=", base.unwrap_or_else(|| "http://YOUR-SERVER:3001".into()))
+}

@@ -1,0 +1,96 @@
+//! `kumadb monitor clone`
+
+use clap::Args;
+
+use super::add::{LinkArgs, add, maker, parse_one};
+use crate::cli::Context;
+use crate::cli::write::WriteArgs;
+use crate::error::{Error, Exit, Result};
+use crate::kuma::read::{Columns, read_monitors, read_state};
+use crate::model::{check_monitor, field};
+use crate::plan::monitor::{New, Notify, TagWish};
+use crate::plan::pick::Pick;
+use crate::value::Value;
+
+/// Columns that belong to one row and are not copied.
+const OWN: &[&str] = &["id", "created_date", "dns_last_result", "manual_status"];
+
+#[derive(Args, Debug)]
+pub struct CloneArgs {
+    /// Id, name or path (Group/Name) of the monitor to copy
+    monitor: String,
+    /// Name of the copy
+    new_name: String,
+    /// Set a field of the copy: FIELD=VALUE
+    #[arg(short, long = "set", value_name = "FIELD=VALUE")]
+    set: Vec<String>,
+    #[command(flatten)]
+    links: LinkArgs,
+    #[command(flatten)]
+    write: WriteArgs,
+}
+
+pub fn run(args: &CloneArgs, context: &mut Context<'_>) -> Result<Exit> {
+    let instance = context.instance()?;
+    let session = instance.open()?;
+    let read = || {
+        let mut reader = session.connect().reader()?;
+        let state = read_state(&mut *reader, &format!("`{}`", instance.name))?;
+        let ids = Pick { named: vec![args.monitor.clone()], ..Pick::default() }.ids(&state)?;
+        let monitors = read_monitors(&mut *reader, &state.database.schema, Columns::All, Some(&ids))?;
+        Ok((state, monitors))
+    };
+    let read: Result<_> = read();
+    session.close()?;
+    let (state, monitors) = read?;
+    let Some(model) = monitors.values().next() else {
+        return Err(Error::NoMatch { kind: "monitor", what: format!("`{}`", args.monitor) });
+    };
+    let maker = maker(&state)?;
+    let mut row: Vec<(String, Value)> = model
+        .row
+        .iter()
+        .filter(|(column, _)| !OWN.contains(column))
+        .map(|(column, value)| (column.to_owned(), value.clone()))
+        .collect();
+    let mut problems = Vec::new();
+    let mut give = |column: &str, value: Value| {
+        if let Some(cell) = row.iter_mut().find(|(name, _)| name == column) {
+            cell.1 = value;
+        }
+    };
+    give("name", args.new_name.as_str().into());
+    give("user_id", maker.user_id.into());
+    if model.kind() == "push" {
+        give("push_token", maker.push_token.into());
+    }
+    for text in &args.set {
+        let parsed = text.split_once('=').and_then(|(name, value)| Some((field(name.trim())?, value)));
+        match parsed {
+            None => return Err(Error::Usage(format!("`--set {text}` is not FIELD=VALUE with a field that exists"))),
+            Some((known, value)) => match parse_one(&state, known.column, value) {
+                Ok(value) => give(known.column, value),
+                Err(problem) => problems.push(problem),
+            },
+        }
+    }
+    problems.extend(check_monitor(state.database.release.release, model.kind(), &row));
+    if !problems.is_empty() {
+        return Err(Error::Input(problems));
+    }
+    let mut tags: Vec<TagWish> = model
+        .tags
+        .iter()
+        .filter_map(|link| {
+            let tag = state.tags.iter().find(|row| row.int("id") == Some(link.tag))?;
+            Some(TagWish { name: tag.text("name")?.to_owned(), value: link.value.clone() })
+        })
+        .collect();
+    tags.extend(args.links.tags());
+    let notify = match args.links.notify() {
+        Notify::Defaults => Notify::Only(model.notifications.iter().map(|link| link.notification.to_string()).collect()),
+        other => other,
+    };
+    let new = New { row, tags, notify };
+    add(new, model.kind(), args.links.create_tags(), &args.write, &instance, &state, context)
+}

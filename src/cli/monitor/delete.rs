@@ -1,0 +1,60 @@
+//! `kumadb monitor delete`
+
+use std::collections::BTreeMap;
+
+use clap::Args;
+use serde_json::json;
+
+use super::PickArgs;
+use crate::cli::Context;
+use crate::cli::write::{Wish, WriteArgs, carry_out};
+use crate::error::{Exit, Result};
+use crate::kuma::read::{read_dependents, read_state};
+use crate::plan::monitor::plan_delete;
+use crate::run::Outcome;
+
+#[derive(Args, Debug)]
+pub struct DeleteArgs {
+    #[command(flatten)]
+    pick: PickArgs,
+    /// Delete what is below a deleted group too; otherwise it stays and loses its group
+    #[arg(long)]
+    with_children: bool,
+    #[command(flatten)]
+    write: WriteArgs,
+}
+
+pub fn run(args: &DeleteArgs, context: &mut Context<'_>) -> Result<Exit> {
+    let pick = args.pick.required()?;
+    let instance = context.instance()?;
+    let session = instance.open()?;
+    let read = || {
+        let mut reader = session.connect().reader()?;
+        let state = read_state(&mut *reader, &format!("`{}`", instance.name))?;
+        let mut ids = pick.ids(&state)?;
+        if args.with_children {
+            ids = ids.into_iter().flat_map(|id| state.family(id)).collect();
+            ids.sort_unstable();
+            ids.dedup();
+        }
+        let mut dependents = BTreeMap::new();
+        for id in &ids {
+            dependents.insert(*id, read_dependents(&mut *reader, &state.database.schema, *id)?);
+        }
+        Ok((state, ids, dependents))
+    };
+    let read: Result<_> = read();
+    session.close()?;
+    let (state, ids, dependents) = read?;
+
+    let plan = plan_delete(&state, &ids, &dependents);
+    let beats: u64 = dependents.values().filter_map(|tables| tables.get("heartbeat")).sum();
+    let what = match ids.as_slice() {
+        [id] => format!("monitor `{}`", state.path(*id)),
+        ids => format!("{} monitors", ids.len()),
+    };
+    let question = Some(format!("delete {what} with {beats} beats?"));
+    let done = |_: &Outcome| (json!({"deleted": ids, "beats": beats}), format!("deleted {what} with {beats} beats"));
+    let wish = Wish { verb: "monitor delete", plan, state: &state, question, done: &done };
+    carry_out(&wish, &args.write, &instance, context)
+}

@@ -1,0 +1,142 @@
+//! `kumadb monitor edit`
+
+use clap::Args;
+use serde_json::json;
+
+use super::PickArgs;
+use super::add::parse_one;
+use crate::cli::Context;
+use crate::cli::write::{Wish, WriteArgs, carry_out, input};
+use crate::error::{Error, Exit, Problem, Result};
+use crate::kuma::read::{Columns, read_monitors, read_state};
+use crate::model::state::Monitor;
+use crate::model::{check_edit, check_names, field, nearest};
+use crate::plan::monitor::{Edit, TagWish, plan_edit};
+use crate::run::Outcome;
+use crate::schema::Release;
+use crate::value::Value;
+
+#[derive(Args, Debug)]
+pub struct EditArgs {
+    #[command(flatten)]
+    pick: PickArgs,
+    #[command(flatten)]
+    changes: ChangeArgs,
+    #[command(flatten)]
+    write: WriteArgs,
+}
+
+#[derive(Args, Debug)]
+#[command(next_help_heading = "Changes")]
+struct ChangeArgs {
+    /// Set a field: FIELD=VALUE, such as interval=30; an empty value unsets it
+    #[arg(short, long = "set", value_name = "FIELD=VALUE")]
+    set: Vec<String>,
+    /// Attach a tag: NAME or NAME=VALUE
+    #[arg(long = "add-tag", value_name = "TAG")]
+    add_tags: Vec<String>,
+    /// Take off a tag
+    #[arg(long = "remove-tag", value_name = "NAME")]
+    remove_tags: Vec<String>,
+    /// Make tags that do not exist yet
+    #[arg(long)]
+    create_tags: bool,
+    /// Attach a notification
+    #[arg(long = "add-notification", value_name = "NAME")]
+    add_notifications: Vec<String>,
+    /// Take off a notification
+    #[arg(long = "remove-notification", value_name = "NAME")]
+    remove_notifications: Vec<String>,
+}
+
+pub fn run(args: &EditArgs, context: &mut Context<'_>) -> Result<Exit> {
+    let pick = args.pick.required()?;
+    let instance = context.instance()?;
+    let session = instance.open()?;
+    let read = || {
+        let mut reader = session.connect().reader()?;
+        let state = read_state(&mut *reader, &format!("`{}`", instance.name))?;
+        let ids = pick.ids(&state)?;
+        let monitors = read_monitors(&mut *reader, &state.database.schema, Columns::All, Some(&ids))?;
+        Ok((state, monitors))
+    };
+    let read: Result<_> = read();
+    session.close()?;
+    let (state, monitors) = read?;
+
+    let changes = &args.changes;
+    let mut problems = Vec::new();
+    let mut set = Vec::new();
+    for text in &changes.set {
+        match parse_assignment(&state, text) {
+            Ok(cell) => set.push(cell),
+            Err(problem) => problems.push(problem),
+        }
+    }
+    let edit = Edit {
+        set,
+        add_tags: changes.add_tags.iter().map(|tag| TagWish::parse(tag)).collect(),
+        remove_tags: changes.remove_tags.clone(),
+        add_notifications: changes.add_notifications.clone(),
+        remove_notifications: changes.remove_notifications.clone(),
+    };
+    if problems.is_empty() {
+        for monitor in monitors.values() {
+            problems.extend(check(state.database.release.release, monitor, &edit));
+        }
+        // The same fault in forty monitors is one fault of the command.
+        problems.dedup_by(|a, b| a == b);
+    }
+    if !problems.is_empty() {
+        return Err(Error::Input(problems));
+    }
+    let plan = input(plan_edit(&state, &monitors, &edit, changes.create_tags))?;
+    let tally = plan.tally("monitor");
+    let several = monitors.len() > 1;
+    let done = |_: &Outcome| {
+        let ids: Vec<i64> = monitors.keys().copied().collect();
+        let text = match monitors.values().next() {
+            Some(monitor) if !several => format!("changed monitor {} `{}`", monitor.id, state.path(monitor.id)),
+            _ => format!("changed {} of {} monitors", tally.changed.max(1), monitors.len()),
+        };
+        (json!({"monitors": ids}), text)
+    };
+    let question = several.then(|| format!("change {} monitors?", monitors.len()));
+    let wish = Wish { verb: "monitor edit", plan, state: &state, question, done: &done };
+    carry_out(&wish, &args.write, &instance, context)
+}
+
+fn parse_assignment(state: &crate::model::state::State, text: &str) -> Result<(String, Value), Problem> {
+    let Some((name, value)) = text.split_once('=') else {
+        return Err(Problem::new("--set", format!("`{text}` is not FIELD=VALUE")).hint("--set interval=30"));
+    };
+    let Some(known) = field(name.trim()) else {
+        let near = nearest(name.trim());
+        let meant = near.map_or(String::new(), |near| format!(" (did you mean `{near}`?)"));
+        let problem = Problem::new("--set", format!("no field `{}`{meant}", name.trim()));
+        return Err(match near {
+            Some(near) => problem.hint(format!("--set {near}={value}")),
+            None => problem.hint("kumadb monitor add TYPE --help lists the fields of a type"),
+        });
+    };
+    parse_one(state, known.column, value).map(|value| (known.column.to_owned(), value))
+}
+
+/// What is wrong with `monitor` after `edit`.
+fn check(release: Release, monitor: &Monitor, edit: &Edit) -> Vec<Problem> {
+    let touched: Vec<&str> = edit.set.iter().map(|(column, _)| column.as_str()).collect();
+    let mut row: Vec<(String, Value)> =
+        monitor.row.iter().map(|(column, value)| (column.to_owned(), value.clone())).collect();
+    for (column, value) in &edit.set {
+        match row.iter_mut().find(|(name, _)| name == column) {
+            Some(cell) => cell.1 = value.clone(),
+            None => {
+                return vec![Problem::new("--set", format!("release {release} has no field `{column}`"))];
+            }
+        }
+    }
+    let kind = row.iter().find(|(name, _)| name == "type").and_then(|(_, value)| value.text()).unwrap_or_default().to_owned();
+    let mut problems = check_names(release, &kind, touched.iter().copied());
+    problems.extend(check_edit(release, &kind, &row, &touched));
+    problems
+}

@@ -1,0 +1,95 @@
+//! `kumadb monitor list`
+
+use clap::Args;
+use serde_json::json;
+
+use super::PickArgs;
+use crate::cli::write::read_state;
+use crate::cli::{Context, Ui};
+use crate::error::{Exit, Result};
+use crate::model::state::{Monitor, State};
+
+#[derive(Args, Debug)]
+pub struct ListArgs {
+    #[command(flatten)]
+    pick: PickArgs,
+}
+
+pub fn run(args: &ListArgs, context: &mut Context<'_>) -> Result<Exit> {
+    let instance = context.instance()?;
+    let state = read_state(&instance)?;
+    let ids = args.pick.pick().ids(&state)?;
+    let monitors: Vec<&Monitor> = ids.iter().filter_map(|id| state.monitors.get(id)).collect();
+    let document = || {
+        let list: Vec<_> = monitors
+            .iter()
+            .map(|monitor| {
+                json!({
+                    "id": monitor.id,
+                    "name": monitor.name(),
+                    "path": state.path(monitor.id),
+                    "type": monitor.kind(),
+                    "active": monitor.active(),
+                    "runs": state.runs(monitor.id),
+                    "parent": monitor.parent(),
+                    "interval": monitor.row.int("interval"),
+                    "target": target(monitor),
+                    "tags": tags(&state, monitor),
+                })
+            })
+            .collect();
+        json!({"monitors": list})
+    };
+    let document = if context.ui.is_json() { document() } else { json!(null) };
+    context.ui.result(&document, || match monitors.is_empty() {
+        true => "no monitors yet".into(),
+        false => Ui::table(
+            &["id", "name", "type", "state", "every", "target", "tags"],
+            monitors.iter().map(|monitor| line(&state, monitor)).collect(),
+        ),
+    })?;
+    Ok(Exit::Done)
+}
+
+fn line(state: &State, monitor: &Monitor) -> Vec<String> {
+    let active = match (monitor.active(), state.runs(monitor.id)) {
+        (true, true) => "active",
+        (true, false) => "held by its group",
+        (false, _) => "paused",
+    };
+    let every = monitor.row.int("interval").map_or(String::new(), |seconds| format!("{seconds}s"));
+    vec![
+        monitor.id.to_string(),
+        state.path(monitor.id),
+        monitor.kind().to_owned(),
+        active.to_owned(),
+        every,
+        target(monitor),
+        tags(state, monitor).join(", "),
+    ]
+}
+
+/// What is watched, in a few words.
+fn target(monitor: &Monitor) -> String {
+    let text = |column: &str| monitor.row.text(column).filter(|text| !text.is_empty());
+    match (text("hostname"), monitor.row.int("port"), text("url")) {
+        (Some(host), Some(port), _) => format!("{host}:{port}"),
+        (Some(host), None, _) => host.to_owned(),
+        (None, _, Some(url)) if url != "https://" => url.to_owned(),
+        _ => String::new(),
+    }
+}
+
+fn tags(state: &State, monitor: &Monitor) -> Vec<String> {
+    let name = |tag: i64| {
+        state.tags.iter().find(|row| row.int("id") == Some(tag)).and_then(|row| row.text("name")).unwrap_or("?")
+    };
+    monitor
+        .tags
+        .iter()
+        .map(|link| match link.value.is_empty() {
+            true => name(link.tag).to_owned(),
+            false => format!("{}={}", name(link.tag), link.value),
+        })
+        .collect()
+}

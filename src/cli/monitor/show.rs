@@ -1,0 +1,83 @@
+//! `kumadb monitor show`
+
+use clap::Args;
+use serde_json::{Map, Value as Json, json};
+
+use crate::cli::{Context, Ui};
+use crate::error::{Error, Exit, Result};
+use crate::kuma::read::{Columns, read_monitors, read_state};
+use crate::model::{field, render};
+use crate::plan::pick::Pick;
+use crate::value::Value;
+
+#[derive(Args, Debug)]
+pub struct ShowArgs {
+    /// Id, name or path (Group/Name)
+    monitor: String,
+    /// Show passwords and tokens too
+    #[arg(long)]
+    secrets: bool,
+    /// Show fields that hold nothing too
+    #[arg(short, long)]
+    all: bool,
+}
+
+pub fn run(args: &ShowArgs, context: &mut Context<'_>) -> Result<Exit> {
+    let instance = context.instance()?;
+    let session = instance.open()?;
+    let read = || {
+        let mut reader = session.connect().reader()?;
+        let state = read_state(&mut *reader, &instance.name)?;
+        let ids = Pick { named: vec![args.monitor.clone()], ..Pick::default() }.ids(&state)?;
+        let monitors = read_monitors(&mut *reader, &state.database.schema, Columns::All, Some(&ids))?;
+        Ok((state, monitors))
+    };
+    let read: Result<_> = read();
+    session.close()?;
+    let (state, monitors) = read?;
+    let Some(monitor) = monitors.values().next() else {
+        return Err(Error::NoMatch { kind: "monitor", what: format!("`{}`", args.monitor) });
+    };
+    let mut document = Map::new();
+    let mut rows = Vec::new();
+    for (column, value) in monitor.row.iter() {
+        let known = field(column);
+        let hidden = known.is_some_and(|known| known.secret) && !args.secrets;
+        let empty = matches!(value, Value::Null) || value.text() == Some("");
+        let shown = match (hidden && !empty, known) {
+            (true, _) => "(secret)".to_owned(),
+            (false, Some(known)) => render(known, value),
+            (false, None) => value.to_string(),
+        };
+        document.insert(column.to_owned(), if hidden && !empty { json!("(secret)") } else { value.json() });
+        if args.all || !empty {
+            rows.push(vec![column.to_owned(), shown]);
+        }
+    }
+    let tags: Vec<Json> = monitor
+        .tags
+        .iter()
+        .filter_map(|link| {
+            let tag = state.tags.iter().find(|row| row.int("id") == Some(link.tag))?;
+            Some(json!({"name": tag.text("name"), "value": link.value}))
+        })
+        .collect();
+    let notifications: Vec<&str> = monitor
+        .notifications
+        .iter()
+        .filter_map(|link| state.notifications.iter().find(|row| row.int("id") == Some(link.notification)))
+        .filter_map(|row| row.text("name"))
+        .collect();
+    let named = |tag: &Json| match tag["value"].as_str() {
+        Some("") | None => tag["name"].as_str().unwrap_or_default().to_owned(),
+        Some(value) => format!("{}={value}", tag["name"].as_str().unwrap_or_default()),
+    };
+    rows.push(vec!["path".into(), state.path(monitor.id)]);
+    rows.push(vec!["tags".into(), tags.iter().map(named).collect::<Vec<_>>().join(", ")]);
+    rows.push(vec!["notifications".into(), notifications.join(", ")]);
+    document.insert("path".into(), json!(state.path(monitor.id)));
+    document.insert("tags".into(), json!(tags));
+    document.insert("notifications".into(), json!(notifications));
+    context.ui.result(&json!({"monitor": document}), || Ui::table(&["field", "value"], rows))?;
+    Ok(Exit::Done)
+}

@@ -1,0 +1,39 @@
+//! `kumadb resume`
+
+use clap::Args;
+use serde_json::json;
+
+use super::Context;
+use super::write::{WriteArgs, finish};
+use crate::error::{Exit, Result};
+use crate::run::{self, Resumed};
+
+#[derive(Args, Debug)]
+pub struct ResumeArgs {
+    #[command(flatten)]
+    write: WriteArgs,
+}
+
+pub fn run(args: &ResumeArgs, context: &mut Context<'_>) -> Result<Exit> {
+    let sight = context.sight()?;
+    let instance = sight.find(context.global.target.as_deref())?;
+    let store = context.store();
+    let resumed = run::resume(&instance, &store, &args.write.settings("resume"), context.ui)?;
+    let (document, text, outcome) = match resumed {
+        Resumed::Finished(record, outcome) => {
+            let snapshot = outcome.snapshot.as_ref().map(|snapshot| snapshot.manifest.id.clone());
+            let document = json!({"verb": record.verb, "ended": "finished", "snapshot": snapshot});
+            (document, format!("`{}` is finished: the change is in", record.verb), *outcome)
+        }
+        Resumed::Undone(record, changed) => {
+            let how = match changed {
+                true => "undone: the change was taken back",
+                false => "undone: nothing had been changed",
+            };
+            let document = json!({"verb": record.verb, "ended": "undone", "changed": changed});
+            (document, format!("`{}` is {how}", record.verb), run::Outcome::default())
+        }
+    };
+    context.ui.result(&document, || text)?;
+    finish(&outcome, context.ui)
+}

@@ -1,0 +1,212 @@
+//! The only place that prints: results on stdout, the story on stderr.
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "this is where it happens")]
+
+use std::io::{BufRead as _, IsTerminal as _, Write as _};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use comfy_table::{Cell, CellAlignment, ContentArrangement, Table, presets};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use serde_json::{Value as Json, json};
+
+use super::Cli;
+use crate::error::{Error, Exit, Result};
+use crate::run::{Observer, Step};
+
+/// How often a step may be silent before a bar is worth showing.
+const SLOW: Duration = Duration::from_secs(1);
+
+/// What a person sees and answers.
+pub struct Ui {
+    json: bool,
+    yes: bool,
+    quiet: bool,
+    verbose: bool,
+    color: bool,
+    bar: Option<ProgressBar>,
+    since: Instant,
+    signal: Arc<AtomicUsize>,
+}
+
+impl Ui {
+    /// As the options say. From here on SIGINT and SIGTERM only leave a note, which is heeded between two steps.
+    pub fn new(cli: &Cli) -> Ui {
+        let signal = Arc::new(AtomicUsize::new(0));
+        for number in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
+            // Where it cannot be caught it ends us at once, and the journal serves as for any other end.
+            let _ = note_signal(number, &signal);
+        }
+        Ui {
+            json: cli.global.json,
+            yes: cli.global.yes,
+            quiet: cli.global.quiet,
+            verbose: cli.global.verbose,
+            color: std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()),
+            bar: None,
+            since: Instant::now(),
+            signal,
+        }
+    }
+
+    /// Whether the result is wanted as JSON.
+    pub fn is_json(&self) -> bool {
+        self.json
+    }
+
+    /// Prints the result: `document` as JSON, or what `text` makes for people.
+    pub fn result(&mut self, document: &Json, text: impl FnOnce() -> String) -> Result<()> {
+        self.clear();
+        let text = match self.json {
+            true => format!("{document:#}"),
+            false => text(),
+        };
+        let mut out = std::io::stdout().lock();
+        let written = match text.is_empty() {
+            true => Ok(()),
+            false => writeln!(out, "{}", text.trim_end()).and_then(|()| out.flush()),
+        };
+        match written {
+            // Whoever reads us has seen enough, `head` for instance.
+            Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+            written => written.map_err(Error::file("write", "/dev/stdout")),
+        }
+    }
+
+    /// One line of the story.
+    pub fn say(&mut self, line: &str) {
+        if !self.quiet {
+            self.clear();
+            eprintln!("{line}");
+        }
+    }
+
+    /// Something to know, told even when quiet.
+    pub fn warn(&mut self, line: &str) {
+        self.clear();
+        eprintln!("{} {line}", self.paint("33", "warning:"));
+    }
+
+    /// Prints `error` once, with what to type next, and returns the exit code.
+    pub fn fail(&mut self, error: &Error) -> Exit {
+        self.clear();
+        eprintln!("{} {error}", self.paint("31", "error:"));
+        if let Some(hint) = error.hint() {
+            eprintln!("{} {hint}", self.paint("36", "  try:"));
+        }
+        if self.json {
+            let document = json!({"error": {"message": error.to_string(), "hint": error.hint(), "exit": error.exit() as u8}});
+            println!("{document:#}");
+        }
+        error.exit()
+    }
+
+    /// Asks `question`; anything but yes is [`Error::Declined`].
+    pub fn ask(&mut self, question: &str) -> Result<()> {
+        if self.yes {
+            return Ok(());
+        }
+        if !std::io::stdin().is_terminal() || !std::io::stderr().is_terminal() {
+            return Err(Error::NotAsked);
+        }
+        self.clear();
+        eprint!("{question} [y/N] ");
+        let mut answer = String::new();
+        std::io::stdin().lock().read_line(&mut answer).map_err(Error::file("read", "/dev/stdin"))?;
+        match answer.trim().to_lowercase().as_str() {
+            "y" | "yes" => Ok(()),
+            _ => Err(Error::Declined),
+        }
+    }
+
+    /// Asks for a password: on a terminal twice and unseen, else the first line of stdin.
+    pub fn password(&mut self, of: &str) -> Result<String> {
+        let read = Error::file("read", "/dev/stdin");
+        if !std::io::stdin().is_terminal() {
+            let mut line = String::new();
+            std::io::stdin().lock().read_line(&mut line).map_err(read)?;
+            return Ok(line.trim_end_matches(['\r', '\n']).to_owned());
+        }
+        let first = rpassword::prompt_password(format!("password of {of}: ")).map_err(read)?;
+        let again = rpassword::prompt_password("the same again: ").map_err(Error::file("read", "/dev/stdin"))?;
+        match first == again {
+            true => Ok(first),
+            false => Err(Error::Usage("the two passwords differ".into())),
+        }
+    }
+
+    /// A table for people.
+    pub fn table(headers: &[&str], rows: Vec<Vec<String>>) -> String {
+        let mut table = Table::new();
+        table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic);
+        if !std::io::stdout().is_terminal() {
+            // A pipe has no width; lines are not to be broken for it.
+            table.set_content_arrangement(ContentArrangement::Disabled);
+        }
+        let numeric: Vec<bool> = (0..headers.len())
+            .map(|at| !rows.is_empty() && rows.iter().all(|row| row[at].parse::<f64>().is_ok() || row[at].is_empty()))
+            .collect();
+        let align = |at: usize, text: String| match numeric[at] {
+            true => Cell::new(text).set_alignment(CellAlignment::Right),
+            false => Cell::new(text),
+        };
+        table.set_header(headers.iter().enumerate().map(|(at, text)| align(at, text.to_uppercase())));
+        for row in rows {
+            table.add_row(row.into_iter().enumerate().map(|(at, text)| align(at, text)));
+        }
+        let text = table.to_string();
+        text.lines().map(str::trim_end).collect::<Vec<_>>().join("\n")
+    }
+
+    fn paint(&self, code: &str, text: &str) -> String {
+        match self.color {
+            true => format!("\u{1b}[{code}m{text}\u{1b}[0m"),
+            false => text.to_owned(),
+        }
+    }
+
+    fn clear(&mut self) {
+        if let Some(bar) = self.bar.take() {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+/// Lets a signal only leave a note: its number. A second one ends the process as if nobody had listened; then the journal
+/// tells the next run.
+fn note_signal(number: i32, note: &Arc<AtomicUsize>) -> std::io::Result<()> {
+    let armed = Arc::new(AtomicBool::new(false));
+    signal_hook::flag::register_conditional_default(number, armed.clone())?;
+    signal_hook::flag::register(number, armed)?;
+    signal_hook::flag::register_usize(number, note.clone(), number.unsigned_abs() as usize)?;
+    Ok(())
+}
+
+impl Observer for Ui {
+    fn step(&mut self, step: &Step) -> Result<()> {
+        let signal = self.signal.load(Ordering::SeqCst);
+        if signal != 0 && step.is_before_commit() {
+            return Err(Error::Interrupted { signal: signal as i32 });
+        }
+        self.since = Instant::now();
+        if self.verbose || step.is_told() {
+            self.say(&step.to_string());
+        }
+        Ok(())
+    }
+
+    fn progress(&mut self, done: u64, total: u64) {
+        if self.quiet || !std::io::stderr().is_terminal() || (self.bar.is_none() && self.since.elapsed() < SLOW) {
+            return;
+        }
+        let bar = self.bar.get_or_insert_with(|| {
+            let bar = ProgressBar::with_draw_target(Some(total), ProgressDrawTarget::stderr());
+            match ProgressStyle::with_template("  {bar:30} {percent:>3} %  {eta} left") {
+                Ok(style) => bar.with_style(style),
+                Err(_) => bar,
+            }
+        });
+        bar.set_length(total.max(done));
+        bar.set_position(done);
+    }
+}

@@ -1,0 +1,267 @@
+//! What all verbs that write have in common: options, the plan on the screen, the question, the outcome.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use clap::Args;
+use serde_json::{Value as Json, json};
+
+use super::{Context, Ui};
+use crate::error::{Error, Exit, Result};
+use crate::instance::Instance;
+use crate::model::field;
+use crate::model::state::State;
+use crate::plan::{Cell, Change, Plan, Step};
+use crate::run::{self, Mode, Outcome, Settings, Work};
+use crate::value::Value;
+
+/// Lines of a plan that fit on a screen.
+const SHOWN: usize = 40;
+
+/// Options of every verb that writes.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Writing")]
+pub struct WriteArgs {
+    /// Do it all in the transaction, then roll back; the server is not touched
+    #[arg(short = 'n', long)]
+    dry_run: bool,
+    /// MariaDB: write while the server runs, then restart it
+    #[arg(long)]
+    live: bool,
+    /// MariaDB: write while the server runs and leave it alone; it sees the change at its next start
+    #[arg(long)]
+    no_restart: bool,
+    /// Wait until the touched monitors have beaten: 30s, 2m
+    #[arg(long, value_name = "DURATION", value_parser = duration, num_args = 0..=1, default_missing_value = "60s")]
+    wait_beats: Option<Duration>,
+    /// How long the server gets to stop (never less than 60s)
+    #[arg(long, value_name = "DURATION", value_parser = duration, default_value = "60s")]
+    grace: Duration,
+    /// How long the server gets to come up before everything is put back
+    #[arg(long, value_name = "DURATION", value_parser = duration, default_value = "3m")]
+    deadline: Duration,
+    /// Write to a release with migrations that kumadb does not know
+    #[arg(long)]
+    allow_unknown_release: bool,
+}
+
+impl WriteArgs {
+    /// The settings of `verb` that these options mean.
+    pub fn settings(&self, verb: &str) -> Settings {
+        Settings {
+            mode: match (self.no_restart, self.live) {
+                (true, _) => Mode::Live,
+                (false, true) => Mode::LiveThenRestart,
+                (false, false) => Mode::Stopped,
+            },
+            grace: self.grace.max(Duration::from_secs(60)),
+            deadline: self.deadline,
+            wait_beats: self.wait_beats,
+            allow_unknown_release: self.allow_unknown_release,
+            ..Settings::new(verb)
+        }
+    }
+
+    /// Whether it is only to be tried.
+    pub fn is_dry_run(&self) -> bool {
+        self.dry_run
+    }
+}
+
+/// Reads `90`, `90s`, `2m`, `1h`.
+pub fn duration(text: &str) -> Result<Duration, String> {
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let n: u64 = digits.parse().map_err(|_| format!("`{text}` is no duration such as 30s or 2m"))?;
+    let unit = match &text[digits.len()..] {
+        "" | "s" => 1,
+        "m" => 60,
+        "h" => 3600,
+        other => return Err(format!("`{other}` is no unit, use s, m or h")),
+    };
+    n.checked_mul(unit).map(Duration::from_secs).ok_or_else(|| format!("`{text}` is too long"))
+}
+
+/// What a verb wants written.
+pub struct Wish<'a> {
+    /// The verb, as typed.
+    pub verb: &'a str,
+    /// The changes.
+    pub plan: Plan,
+    /// The state they were planned for.
+    pub state: &'a State,
+    /// The question, for changes that should be asked for.
+    pub question: Option<String>,
+    /// What to say when all is done, out of the ids that were given.
+    pub done: &'a dyn Fn(&Outcome) -> (Json, String),
+}
+
+/// Shows the plan, asks, and writes it; or rehearses it.
+pub fn carry_out(wish: &Wish<'_>, args: &WriteArgs, instance: &Instance, context: &mut Context<'_>) -> Result<Exit> {
+    let settings = args.settings(wish.verb);
+    if wish.plan.is_empty() {
+        context.ui.result(&json!({"changes": []}), || "nothing to change".into())?;
+        return Ok(Exit::Done);
+    }
+    if args.dry_run {
+        run::rehearse(instance, &wish.plan, &settings, context.ui)?;
+        let changes: Vec<Json> = wish.plan.steps.iter().map(step_json).collect();
+        let text = || {
+            format!("{}\n{} row changes were tried and rolled back; nothing was changed", lines(&wish.plan), wish.plan.steps.len())
+        };
+        context.ui.result(&json!({"dry_run": true, "changes": changes}), text)?;
+        return Ok(Exit::Done);
+    }
+    if let Some(question) = &wish.question {
+        context.ui.say(&lines(&wish.plan));
+        context.ui.ask(question)?;
+    }
+    let store = context.store();
+    let outcome = run::run(instance, &store, &Work::Plan(&wish.plan), &settings, context.ui)?;
+    let (mut document, text) = (wish.done)(&outcome);
+    if let Json::Object(document) = &mut document {
+        document.extend(outcome_json(&outcome));
+    }
+    context.ui.result(&document, || {
+        let beats = beats_text(&outcome, wish.state);
+        if beats.is_empty() { text } else { format!("{text}\n\n{beats}") }
+    })?;
+    finish(&outcome, context.ui)
+}
+
+/// Warnings at the end, and the exit code they mean.
+pub fn finish(outcome: &Outcome, ui: &mut Ui) -> Result<Exit> {
+    for warning in &outcome.warnings {
+        ui.warn(warning);
+    }
+    if !outcome.silent.is_empty() {
+        let ids: Vec<String> = outcome.silent.iter().map(i64::to_string).collect();
+        ui.warn(&format!("no beat in time from {}", ids.join(", ")));
+    }
+    Ok(if outcome.warnings.is_empty() && outcome.silent.is_empty() { Exit::Done } else { Exit::Partial })
+}
+
+/// What every writing verb's JSON document has.
+pub fn outcome_json(outcome: &Outcome) -> serde_json::Map<String, Json> {
+    let snapshot = outcome.snapshot.as_ref().map(|snapshot| snapshot.manifest.id.as_str());
+    let beats: BTreeMap<String, Json> = outcome
+        .beats
+        .iter()
+        .map(|(id, row)| (id.to_string(), json!({"status": status_word(row.int("status")), "msg": row.text("msg")})))
+        .collect();
+    let mut document = serde_json::Map::new();
+    document.insert("snapshot".into(), json!(snapshot));
+    document.insert("downtime_seconds".into(), json!(outcome.downtime.map(|time| time.as_secs_f64())));
+    document.insert("beats".into(), json!(beats));
+    document.insert("silent".into(), json!(outcome.silent));
+    document.insert("warnings".into(), json!(outcome.warnings));
+    document
+}
+
+fn beats_text(outcome: &Outcome, state: &State) -> String {
+    if outcome.beats.is_empty() {
+        return String::new();
+    }
+    let rows = outcome
+        .beats
+        .iter()
+        .map(|(id, row)| {
+            let name = state.monitors.get(id).map_or(String::new(), |monitor| monitor.name().to_owned());
+            let status = status_word(row.int("status")).to_owned();
+            vec![id.to_string(), name, status, row.text("msg").unwrap_or_default().to_owned()]
+        })
+        .collect();
+    Ui::table(&["id", "name", "beat", "message"], rows)
+}
+
+/// A heartbeat's status as a word (2.5.3: 0 down, 1 up, 2 pending, 3 maintenance).
+pub fn status_word(status: Option<i64>) -> &'static str {
+    match status {
+        Some(0) => "down",
+        Some(1) => "up",
+        Some(2) => "pending",
+        Some(3) => "maintenance",
+        _ => "unknown",
+    }
+}
+
+/// A plan as people read it: a line a change, secrets hidden, what merely hangs on an object summed up.
+pub fn lines(plan: &Plan) -> String {
+    let mut lines: Vec<String> = plan.steps.iter().flat_map(step_lines).collect();
+    if lines.len() > SHOWN {
+        let more = lines.len() - SHOWN;
+        lines.truncate(SHOWN);
+        lines.push(format!("… and {more} lines more"));
+    }
+    lines.join("\n")
+}
+
+fn step_lines(step: &Step) -> Vec<String> {
+    match &step.change {
+        Change::Insert { .. } => vec![format!("+ {}", step.subject)],
+        Change::Delete { column, rows, .. } => {
+            vec![if column == "id" { format!("- {}", step.subject) } else { format!("- {} rows: {}", rows, step.subject) }]
+        }
+        Change::Update { set, .. } => set
+            .iter()
+            .map(|cell| {
+                let show = |value: &Value| shown(&step.table, &cell.column, value);
+                let new = match &cell.new {
+                    Cell::Is(value) => show(value),
+                    Cell::IdOf(_) => "(new)".into(),
+                };
+                format!("~ {}: {} {} → {new}", step.subject, cell.column, show(&cell.old))
+            })
+            .collect(),
+    }
+}
+
+fn shown(table: &str, column: &str, value: &Value) -> String {
+    let secret = table == "monitor" && field(column).is_some_and(|field| field.secret);
+    match value {
+        Value::Null => "(none)".into(),
+        _ if secret => "(secret)".into(),
+        Value::Text(text) if text.is_empty() => "(empty)".into(),
+        value => value.to_string(),
+    }
+}
+
+fn step_json(step: &Step) -> Json {
+    let mut document = json!({"table": step.table, "subject": step.subject});
+    let what = match &step.change {
+        Change::Insert { .. } => json!({"action": "create"}),
+        Change::Delete { rows, .. } => json!({"action": "delete", "rows": rows}),
+        Change::Update { id, set } => {
+            let cells: Vec<Json> = set
+                .iter()
+                .map(|cell| {
+                    let new = match &cell.new {
+                        Cell::Is(value) => shown(&step.table, &cell.column, value),
+                        Cell::IdOf(_) => "(new)".into(),
+                    };
+                    json!({"column": cell.column, "old": shown(&step.table, &cell.column, &cell.old), "new": new})
+                })
+                .collect();
+            json!({"action": "change", "id": id, "cells": cells})
+        }
+    };
+    if let (Json::Object(document), Json::Object(what)) = (&mut document, what) {
+        document.extend(what);
+    }
+    document
+}
+
+/// Reads the state that a plan is made for, in whatever state the server is.
+pub fn read_state(instance: &Instance) -> Result<State> {
+    let session = instance.open()?;
+    let state = session
+        .connect()
+        .reader()
+        .and_then(|mut reader| crate::kuma::read::read_state(&mut *reader, &format!("`{}`", instance.name)));
+    session.close()?;
+    state
+}
+
+/// Turns problems of input into the one error.
+pub fn input<T>(result: Result<T, Vec<crate::error::Problem>>) -> Result<T> {
+    result.map_err(Error::Input)
+}

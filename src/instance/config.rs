@@ -1,0 +1,139 @@
+//! Which database a data folder means: `db-config.json`, the environment that rewrites it, and what 1.x did before it.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+
+use crate::error::{Error, Result};
+use crate::files;
+use crate::value::Secret;
+
+/// Which database the server will open.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Config {
+    /// `kuma.db` in the data folder.
+    Sqlite,
+    /// The MariaDB inside the container.
+    Embedded,
+    /// A MariaDB elsewhere.
+    External(External),
+}
+
+/// Where an external MariaDB is, field by field as `db-config.json` has it.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct External {
+    /// Host name.
+    #[serde(default)]
+    pub hostname: String,
+    /// TCP port; a number or text.
+    #[serde(default, deserialize_with = "port")]
+    pub port: u16,
+    /// User.
+    #[serde(default)]
+    pub username: String,
+    /// Password.
+    #[serde(default)]
+    pub password: Secret,
+    /// Database.
+    #[serde(default)]
+    pub db_name: String,
+    /// Unix socket, instead of host and port.
+    #[serde(default)]
+    pub socket_path: Option<PathBuf>,
+    /// TLS wanted.
+    #[serde(default)]
+    pub ssl: bool,
+    /// The certificate authority, in PEM.
+    #[serde(default)]
+    pub ca: Option<String>,
+}
+
+fn port<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<u16, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Port {
+        Number(u16),
+        Text(String),
+        Nothing(Option<()>),
+    }
+    match Port::deserialize(deserializer)? {
+        Port::Number(n) => Ok(n),
+        Port::Text(text) if text.is_empty() => Ok(3306),
+        Port::Text(text) => text.parse().map_err(serde::de::Error::custom),
+        Port::Nothing(_) => Ok(3306),
+    }
+}
+
+/// The name of the file.
+pub const FILE: &str = "db-config.json";
+
+/// Reads which database the server will open on the data folder `folder` when it is started with `env`.
+///
+/// As 2.5.3 does it: the environment wins and rewrites the file at each start, so a file of the same type is that
+/// environment, with secrets resolved that the container reads out of files of its own; a file that is missing or invalid beside a `kuma.db` means
+/// that SQLite file; 1.x has no such file.
+pub fn read_config(folder: &Path, env: &BTreeMap<String, Secret>) -> Result<Config> {
+    let path = folder.join(FILE);
+    if let Some(config) = from_env(env)? {
+        let written = files::read_text(&path)?.and_then(|text| parse(&text).ok());
+        let same = |written: &Config| std::mem::discriminant(written) == std::mem::discriminant(&config);
+        return Ok(written.filter(same).unwrap_or(config));
+    }
+    let has_sqlite = folder.join("kuma.db").exists() || folder.join("kuma.db-wal").exists();
+    let fallback = |why: String| match has_sqlite {
+        true => Ok(Config::Sqlite),
+        false => Err(Error::NotDataFolder { path: folder.to_owned(), why }),
+    };
+    match files::read_text(&path)? {
+        None => fallback("neither kuma.db nor db-config.json is there".into()),
+        Some(text) => match parse(&text) {
+            Ok(config) => Ok(config),
+            Err(why) => match has_sqlite {
+                true => Ok(Config::Sqlite),
+                false => Err(Error::DbConfig { path, why }),
+            },
+        },
+    }
+}
+
+fn parse(text: &str) -> Result<Config, String> {
+    #[derive(Deserialize)]
+    struct Kind {
+        r#type: String,
+    }
+    let kind: Kind = serde_json::from_str(text).map_err(|error| error.to_string())?;
+    match kind.r#type.as_str() {
+        "sqlite" => Ok(Config::Sqlite),
+        "embedded-mariadb" => Ok(Config::Embedded),
+        "mariadb" => serde_json::from_str(text).map(Config::External).map_err(|error| error.to_string()),
+        other => Err(format!("`{other}` is no type of database that the server knows")),
+    }
+}
+
+fn from_env(env: &BTreeMap<String, Secret>) -> Result<Option<Config>> {
+    let setting = |name: &str| -> Option<String> {
+        let value = env.get(&format!("UPTIME_KUMA_DB_{name}"))?.reveal();
+        (!value.is_empty()).then(|| value.to_owned())
+    };
+    let Some(kind) = setting("TYPE") else { return Ok(None) };
+    match kind.as_str() {
+        "sqlite" => Ok(Some(Config::Sqlite)),
+        "embedded-mariadb" => Ok(Some(Config::Embedded)),
+        "mariadb" => {
+            let port = setting("PORT").unwrap_or_else(|| "3306".into());
+            Ok(Some(Config::External(External {
+                hostname: setting("HOSTNAME").unwrap_or_default(),
+                port: port.parse().map_err(|_| Error::Usage(format!("UPTIME_KUMA_DB_PORT is `{port}`, not a port")))?,
+                username: setting("USERNAME").unwrap_or_default(),
+                password: Secret::new(setting("PASSWORD").unwrap_or_default()),
+                db_name: setting("NAME").unwrap_or_default(),
+                socket_path: setting("SOCKET").map(PathBuf::from),
+                ssl: setting("SSL").is_some_and(|value| value.eq_ignore_ascii_case("true")),
+                ca: setting("CA"),
+            })))
+        }
+        other => Err(Error::Usage(format!("UPTIME_KUMA_DB_TYPE of the container is `{other}`, no type the server knows"))),
+    }
+}

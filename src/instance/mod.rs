@@ -1,0 +1,238 @@
+//! One server with its data folder, its engine and its container, and how each of them is reached.
+
+pub mod config;
+pub mod server;
+pub mod target;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::docker::Helper;
+use crate::engine::mariadb::Address;
+use crate::engine::sqlite::SqliteFile;
+use crate::engine::{Connect, EngineKind};
+use crate::error::{Error, Result};
+use crate::files::{self, Lock};
+
+pub use server::Server;
+pub use target::Sight;
+
+/// Our own folder inside the data folder: lock, journal, and the copy that is held during a write. It stands on the same
+/// file system as the database, so that the copy may share its blocks.
+const WORK: &str = ".kumadb";
+
+/// Wraps a way to a database in another one: how tests make it fail, count and slow down.
+pub type Wrap = Arc<dyn Fn(Box<dyn Connect>) -> Box<dyn Connect> + Send + Sync>;
+
+/// One server and what belongs to it.
+pub struct Instance {
+    /// What a person calls it: the container's name, or the folder's.
+    pub name: String,
+    /// The data folder, where this machine sees it.
+    pub folder: Option<PathBuf>,
+    /// The container, where there is one.
+    pub container: Option<Server>,
+    /// Where its database is.
+    pub place: Place,
+    /// For tests: what every way to the database is wrapped in.
+    pub wrap: Option<Wrap>,
+    work: PathBuf,
+}
+
+/// Where a database is.
+#[derive(Clone, Debug)]
+pub enum Place {
+    /// A file.
+    Sqlite(SqliteFile),
+    /// The MariaDB inside the container, over the socket in the data folder.
+    Embedded(Address),
+    /// A MariaDB elsewhere.
+    External(Address),
+}
+
+impl Instance {
+    /// An instance; its journal stands in `folder`, or under `state` where there is none.
+    pub fn new(
+        name: String,
+        folder: Option<PathBuf>,
+        container: Option<Server>,
+        place: Place,
+        state: &Path,
+    ) -> Instance {
+        let work = match &folder {
+            Some(folder) => folder.join(WORK),
+            None => state.join(name.replace('/', "_")),
+        };
+        Instance { name, folder, container, place, wrap: None, work }
+    }
+
+    /// The engine of its database.
+    pub fn engine(&self) -> EngineKind {
+        match self.place {
+            Place::Sqlite(_) => EngineKind::Sqlite,
+            _ => EngineKind::MariaDb,
+        }
+    }
+
+    /// How its database is kept: `SQLite`, `MariaDB (embedded)`, `MariaDB (external)`.
+    pub fn engine_words(&self) -> &'static str {
+        match self.place {
+            Place::Sqlite(_) => "SQLite",
+            Place::Embedded(_) => "MariaDB (embedded)",
+            Place::External(_) => "MariaDB (external)",
+        }
+    }
+
+    /// The folder of its lock, journal and held copy.
+    pub fn work(&self) -> &Path {
+        &self.work
+    }
+
+    /// Takes the lock of this instance for `verb`.
+    pub fn lock(&self, verb: &str) -> Result<Lock> {
+        if let Some(folder) = self.folder.as_deref().filter(|folder| !files::is_writable(folder)) {
+            return Err(Error::file("write in", folder)(std::io::ErrorKind::PermissionDenied.into()));
+        }
+        files::make_folder(&self.work)?;
+        Lock::take(&self.work.join("lock"), &format!("`{verb}`, pid {}", std::process::id()))
+    }
+
+    /// Id and name of the container.
+    pub fn container_name(&self) -> Option<(String, String)> {
+        self.container.as_ref().map(|server| (server.id().to_owned(), server.name().to_owned()))
+    }
+
+    /// Whether its container runs; `false` where there is none.
+    pub fn is_running(&self) -> Result<bool> {
+        self.container.as_ref().map_or(Ok(false), Server::is_running)
+    }
+
+    /// Fails when somebody else would be hurt by a write: a second container on the folder.
+    pub fn check_alone(&self) -> Result<()> {
+        match (&self.container, &self.folder) {
+            (Some(server), Some(folder)) => server.check_alone(folder),
+            _ => Ok(()),
+        }
+    }
+
+    /// The way to its database as it is now.
+    ///
+    /// # Errors
+    /// An embedded MariaDB only listens while its container runs; [`Instance::open`] works in any state.
+    pub fn connect(&self) -> Result<Box<dyn Connect>> {
+        let connect: Box<dyn Connect> = match &self.place {
+            Place::Sqlite(file) => Box::new(file.clone()),
+            Place::Embedded(address) | Place::External(address) => Box::new(address.clone()),
+        };
+        Ok(match &self.wrap {
+            Some(wrap) => wrap(connect),
+            None => connect,
+        })
+    }
+
+    /// The database in whatever state the server is: for reading, and for MariaDB's live writes.
+    pub fn open(&self) -> Result<Session<'_>> {
+        let helper = match &self.place {
+            Place::Embedded(address) if !self.is_running()? => Some(self.start_helper(address)?),
+            _ => None,
+        };
+        Ok(Session { connect: self.connect()?, helper })
+    }
+
+    /// The database with the server surely stopped.
+    ///
+    /// # Errors
+    /// [`Error::Running`] or [`Error::HeldOpen`] when it is not.
+    pub fn open_still(&self) -> Result<Session<'_>> {
+        if let Some(server) = &self.container
+            && server.is_running()?
+        {
+            return Err(Error::Running { what: format!("container `{}` is running", server.name()) });
+        }
+        if let Place::Sqlite(file) = &self.place {
+            let holders = files::holders(&file.parts());
+            if !holders.is_empty() {
+                return Err(Error::HeldOpen { path: file.path().to_owned(), holders });
+            }
+        }
+        self.open()
+    }
+
+    fn start_helper(&self, address: &Address) -> Result<Helper<'_>> {
+        match &self.container {
+            Some(server) => server.start_helper(&self.name, &mut || address.reader().is_ok()),
+            None => Err(Error::Refused(format!(
+                "`{}` is an embedded MariaDB, and there is no container that could open it",
+                self.name
+            ))),
+        }
+    }
+
+    /// Removes helper containers that an earlier run left behind.
+    pub fn remove_stale_helpers(&self) -> Result<()> {
+        self.container.as_ref().map_or(Ok(()), |server| server.remove_stale_helpers(&self.name))
+    }
+
+    /// How many connections of others use an external MariaDB: with no container in sight, they are the only sign of a
+    /// running server.
+    pub fn read_others(&self) -> Result<u64> {
+        let Place::External(_) = self.place else { return Ok(0) };
+        let sql = "SELECT count(*) AS n FROM information_schema.PROCESSLIST WHERE DB = DATABASE() AND ID <> CONNECTION_ID()";
+        let rows = self.connect()?.reader()?.query(sql, &[])?;
+        Ok(rows.first().and_then(|row| row.int("n")).unwrap_or(0).unsigned_abs())
+    }
+
+    /// Bytes of the database on disk; 0 where that cannot be seen.
+    pub fn size(&self) -> u64 {
+        match (&self.place, &self.folder) {
+            (Place::Sqlite(file), _) => {
+                file.parts().iter().filter_map(|part| part.metadata().ok()).map(|found| found.len()).sum()
+            }
+            (Place::Embedded(_), Some(folder)) => files::folder_size(&folder.join("mariadb/kuma")),
+            _ => 0,
+        }
+    }
+
+    /// Its db-config.json.
+    pub fn config_path(&self) -> Option<PathBuf> {
+        self.folder.as_ref().map(|folder| folder.join(config::FILE)).filter(|path| path.exists())
+    }
+
+    /// Folders that belong into a snapshot beside the database.
+    pub fn extras(&self) -> Vec<PathBuf> {
+        let names = ["upload", "docker-tls"];
+        let folders = self.folder.iter().flat_map(|folder| names.iter().map(move |name| folder.join(name)));
+        folders.filter(|folder| folder.is_dir()).collect()
+    }
+}
+
+/// A database that can be reached, and the helper container that makes it so.
+pub struct Session<'a> {
+    connect: Box<dyn Connect>,
+    helper: Option<Helper<'a>>,
+}
+
+impl Session<'_> {
+    /// The way to the database.
+    pub fn connect(&self) -> &dyn Connect {
+        &*self.connect
+    }
+
+    /// Stops the helper container; must happen before the server is started.
+    pub fn close(self) -> Result<()> {
+        self.helper.map_or(Ok(()), Helper::stop)
+    }
+}
+
+/// The name of the user this process runs as, which is the one an embedded MariaDB knows it by.
+fn os_user() -> String {
+    match rustix::process::geteuid().is_root() {
+        true => "root".into(),
+        false => {
+            let uid = rustix::process::geteuid().as_raw().to_string();
+            let users = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
+            let name = users.lines().find(|line| line.split(':').nth(2) == Some(&uid)).and_then(|line| line.split(':').next());
+            name.unwrap_or("node").to_owned()
+        }
+    }
+}

@@ -1,0 +1,174 @@
+//! What a person writes to name an instance, and what is found by it.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::config::{self, Config};
+use super::{Instance, Place, Server};
+use crate::docker::{Container, Docker, Life};
+use crate::engine::mariadb::{Address, Tls};
+use crate::engine::sqlite::SqliteFile;
+use crate::error::{Error, Result};
+use crate::value::Secret;
+
+/// Where to look.
+pub struct Sight {
+    /// The Docker engine, or why it cannot be reached.
+    pub docker: Result<Arc<Docker>>,
+    /// The folder we stand in.
+    pub here: PathBuf,
+    /// Where journals of instances without a reachable data folder are kept.
+    pub state: PathBuf,
+}
+
+impl Sight {
+    /// The instance that `target` names; without one, the only instance in sight.
+    pub fn find(&self, target: Option<&str>) -> Result<Instance> {
+        let Some(target) = target else { return self.only() };
+        if target.starts_with("mysql://") || target.starts_with("mariadb://") {
+            let address = Address::parse(target)?;
+            let name = format!("{}-{}", address.host, address.database);
+            return Ok(Instance::new(name, None, None, Place::External(address), &self.state));
+        }
+        let path = Path::new(target);
+        if path.exists() {
+            return self.at(path);
+        }
+        match &self.docker {
+            Ok(docker) => match docker.container(target)? {
+                Some(container) => self.of(docker, container),
+                None => Err(Error::NoSuchTarget(target.to_owned())),
+            },
+            Err(Error::NoDocker { address, why }) if !target.contains('/') => {
+                Err(Error::NoDocker { address: address.clone(), why: why.clone() })
+            }
+            Err(_) => Err(Error::NoSuchTarget(target.to_owned())),
+        }
+    }
+
+    /// Every instance in sight: the containers, and the folder we stand in. One that cannot be used stands with the
+    /// reason.
+    pub fn all(&self) -> Result<Vec<(String, Result<Instance>)>> {
+        let mut found = Vec::new();
+        if let Ok(docker) = &self.docker {
+            for container in docker.containers()? {
+                found.push((container.name.clone(), self.of(docker, container)));
+            }
+        }
+        let used = |folder: &Path| {
+            found.iter().any(|(_, instance): &(String, Result<Instance>)| {
+                instance.as_ref().is_ok_and(|instance| instance.folder.as_deref() == Some(folder))
+            })
+        };
+        for folder in [self.here.clone(), self.here.join("data")] {
+            if holds_data(&folder) && !used(&canonical(&folder)) {
+                let instance = self.at(&folder);
+                found.push((folder.display().to_string(), instance));
+                break;
+            }
+        }
+        Ok(found)
+    }
+
+    fn only(&self) -> Result<Instance> {
+        let mut all = self.all()?;
+        match all.len() {
+            0 => match &self.docker {
+                Err(Error::NoDocker { address, why }) if why.contains("ermission") => {
+                    Err(Error::NoDocker { address: address.clone(), why: why.clone() })
+                }
+                _ => Err(Error::NoTarget),
+            },
+            1 => all.remove(0).1,
+            _ => Err(Error::SeveralTargets(all.into_iter().map(|(name, _)| name).collect())),
+        }
+    }
+
+    /// The instance on the folder (or of the `kuma.db`) at `path`, with the container that uses it.
+    fn at(&self, path: &Path) -> Result<Instance> {
+        let path = canonical(path);
+        let (folder, file) = match path.is_dir() {
+            true => (path, None),
+            false => {
+                let folder = path.parent().map(Path::to_owned).unwrap_or_default();
+                (folder, Some(SqliteFile::new(path)))
+            }
+        };
+        if let Ok(docker) = &self.docker {
+            let mut using = docker.containers_on(&folder)?;
+            using.retain(|neighbour| neighbour.server);
+            let running = using.iter().filter(|neighbour| neighbour.life != Life::Stopped).count();
+            if running > 1 {
+                let containers = using.into_iter().map(|neighbour| neighbour.name).collect();
+                return Err(Error::TwoContainers { folder: folder.display().to_string(), containers });
+            }
+            using.sort_by_key(|neighbour| neighbour.life == Life::Stopped);
+            if let Some(neighbour) = using.first()
+                && let Some(container) = docker.container(&neighbour.id)?
+            {
+                return self.of(docker, container);
+            }
+        }
+        let name = folder.file_name().map_or("data".into(), |name| name.to_string_lossy().into_owned());
+        let place = match file {
+            Some(file) => Place::Sqlite(file),
+            None => place(&folder, &BTreeMap::new())?,
+        };
+        Ok(Instance::new(name, Some(folder), None, place, &self.state))
+    }
+
+    fn of(&self, docker: &Arc<Docker>, container: Container) -> Result<Instance> {
+        let folder = canonical(&container.data()?.path);
+        if let Err(error) = std::fs::read_dir(&folder) {
+            return Err(Error::NoDataFolder { container: container.name, why: format!("`{}`: {error}", folder.display()) });
+        }
+        let place = place(&folder, &container.env)?;
+        let name = container.name.clone();
+        let server = Server::new(docker.clone(), container);
+        Ok(Instance::new(name, Some(folder), Some(server), place, &self.state))
+    }
+}
+
+fn place(folder: &Path, env: &BTreeMap<String, Secret>) -> Result<Place> {
+    Ok(match config::read_config(folder, env)? {
+        Config::Sqlite => {
+            let file = SqliteFile::new(folder.join("kuma.db"));
+            if !file.path().exists() && !file.part("-wal").exists() {
+                let why = "its db-config.json says SQLite, but kuma.db is not there".into();
+                return Err(Error::NotDataFolder { path: folder.to_owned(), why });
+            }
+            Place::Sqlite(file)
+        }
+        Config::Embedded => Place::Embedded(Address {
+            socket: Some(folder.join("run/mariadb.sock")),
+            host: "localhost".into(),
+            port: 3306,
+            // The embedded server knows users of the operating system only, each as itself over the socket.
+            user: super::os_user(),
+            password: Secret::default(),
+            database: "kuma".into(),
+            tls: Tls::Off,
+        }),
+        Config::External(external) => Place::External(Address {
+            socket: external.socket_path.filter(|path| !path.as_os_str().is_empty()),
+            host: external.hostname,
+            port: external.port,
+            user: external.username,
+            password: external.password,
+            database: external.db_name,
+            tls: match external.ssl {
+                true => Tls::On { verify: external.ca.is_some(), ca: external.ca.filter(|ca| !ca.trim().is_empty()) },
+                false => Tls::Off,
+            },
+        }),
+    })
+}
+
+fn holds_data(folder: &Path) -> bool {
+    ["kuma.db", config::FILE].iter().any(|name| folder.join(name).exists())
+}
+
+fn canonical(path: &Path) -> PathBuf {
+    path.canonicalize().unwrap_or_else(|_| path.to_owned())
+}

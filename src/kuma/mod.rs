@@ -1,0 +1,3 @@
+//! All SQL that knows the server's tables, written once for both engines.
+
+pub mod init;

@@ -1,0 +1,276 @@
+//! What the database says exists.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::engine::{Reader, quote};
+use crate::error::{Error, Result};
+use crate::model::state::{Database, Fingerprint, Monitor, NotificationLink, State, TagLink};
+use crate::schema::{self, Schema};
+use crate::value::{Row, Value};
+
+/// Tables that grow while the server runs, and bookkeeping: a plan does not depend on them.
+const HISTORY: &[&str] = &[
+    "heartbeat",
+    "stat_minutely",
+    "stat_hourly",
+    "stat_daily",
+    "monitor_tls_info",
+    "notification_sent_history",
+    "domain_expiry",
+    "incident",
+    "setting",
+    "knex_migrations",
+    "knex_migrations_lock",
+];
+
+/// Columns of configuration tables that the server itself writes while it runs.
+const MOVING: &[(&str, &str)] = &[
+    ("monitor", "dns_last_result"),
+    ("monitor", "manual_status"),
+    ("maintenance", "last_start_date"),
+    ("user", "twofa_last_token"),
+    ("user", "password"),
+];
+
+/// Which columns of `monitor` to read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Columns {
+    /// Those that a list shows.
+    Listed,
+    /// All that the live schema has.
+    All,
+}
+
+const LISTED: &[&str] =
+    &["id", "name", "type", "active", "parent", "user_id", "interval", "url", "hostname", "port", "push_token"];
+
+/// Reads what kind of database this is.
+///
+/// # Errors
+/// [`Error::NotKuma`] when the tables of the server are not there.
+pub fn read_database(reader: &mut dyn Reader, name: &str) -> Result<Database> {
+    let schema = reader.schema()?;
+    let missing: Vec<&str> =
+        ["monitor", "user", "setting", "heartbeat"].into_iter().filter(|table| schema.table(table).is_none()).collect();
+    if !missing.is_empty() {
+        let why = match schema.tables.len() {
+            0 => "it has no tables".to_owned(),
+            n => format!("among its {n} tables there is no {}", missing.join(", ")),
+        };
+        return Err(Error::NotKuma { database: name.to_owned(), why });
+    }
+    let mut migrations = BTreeSet::new();
+    let mut migrating = false;
+    if schema.table("knex_migrations").is_some() {
+        let rows = reader.query("SELECT `name` FROM `knex_migrations`", &[])?;
+        migrations.extend(rows.iter().filter_map(|row| row.text("name").map(str::to_owned)));
+    }
+    if schema.table("knex_migrations_lock").is_some() {
+        let rows = reader.query("SELECT `is_locked` FROM `knex_migrations_lock`", &[])?;
+        migrating = rows.iter().any(|row| row.cell("is_locked").truthy());
+    }
+    let patches = reader
+        .query("SELECT `value` FROM `setting` WHERE `key` = 'databasePatchedFiles'", &[])?
+        .first()
+        .and_then(|row| row.text("value"))
+        .and_then(|text| serde_json::from_str::<BTreeMap<String, serde_json::Value>>(text).ok())
+        .unwrap_or_default();
+    let patches: BTreeSet<String> = patches.into_keys().collect();
+    let release = schema::recognise(&migrations, &patches);
+    let migrations = if migrations.is_empty() { patches } else { migrations };
+    Ok(Database { engine: reader.kind(), schema, release, migrations, migrating })
+}
+
+/// Reads the configuration, monitors with the columns that a list shows.
+pub fn read_state(reader: &mut dyn Reader, name: &str) -> Result<State> {
+    let database = read_database(reader, name)?;
+    let schema = &database.schema;
+    let monitors = read_monitors(reader, schema, Columns::Listed, None)?;
+    let mut list = |table: &str, columns: &[&str]| match schema.table(table) {
+        Some(_) => reader.query(&format!("SELECT {} FROM {} ORDER BY `id`", names(columns), quote(table)), &[]),
+        None => Ok(Vec::new()),
+    };
+    let tags = list("tag", &["id", "name", "color"])?;
+    let notifications = list("notification", &["id", "name", "active", "is_default"])?;
+    let proxies = list("proxy", &["id", "protocol", "host", "port", "default"])?;
+    let docker_hosts = list("docker_host", &["id", "name"])?;
+    let remote_browsers = list("remote_browser", &["id", "name"])?;
+    let owner = reader
+        .query("SELECT `id` FROM `user` ORDER BY `active` DESC, `id` LIMIT 1", &[])?
+        .first()
+        .and_then(|row| row.int("id"));
+    let fingerprint = read_fingerprint(reader, schema)?;
+    Ok(State {
+        database,
+        monitors,
+        tags,
+        notifications,
+        proxies,
+        docker_hosts,
+        remote_browsers,
+        owner,
+        fingerprint,
+    })
+}
+
+/// Reads monitors with their tags and notifications: all, or those with these ids.
+pub fn read_monitors(
+    reader: &mut dyn Reader,
+    schema: &Schema,
+    columns: Columns,
+    only: Option<&[i64]>,
+) -> Result<BTreeMap<i64, Monitor>> {
+    let picked = match columns {
+        Columns::All => "*".to_owned(),
+        Columns::Listed => {
+            names(&LISTED.iter().copied().filter(|column| schema.has("monitor", column)).collect::<Vec<_>>())
+        }
+    };
+    let filter = |column: &str| match only {
+        Some(ids) => format!(" WHERE {} IN ({})", quote(column), ids_text(ids)),
+        None => String::new(),
+    };
+    let mut monitors = BTreeMap::new();
+    reader.stream(&format!("SELECT {picked} FROM `monitor`{}", filter("id")), &[], &mut |row| {
+        if let Some(id) = row.int("id") {
+            monitors.insert(id, Monitor { id, row, tags: Vec::new(), notifications: Vec::new() });
+        }
+        Ok(())
+    })?;
+    let sql = format!("SELECT `id`, `monitor_id`, `tag_id`, `value` FROM `monitor_tag`{} ORDER BY `id`", filter("monitor_id"));
+    reader.stream(&sql, &[], &mut |row| {
+        if let (Some(id), Some(owner), Some(tag)) = (row.int("id"), row.int("monitor_id"), row.int("tag_id"))
+            && let Some(monitor) = monitors.get_mut(&owner)
+        {
+            monitor.tags.push(TagLink { id, tag, value: row.text("value").unwrap_or_default().to_owned() });
+        }
+        Ok(())
+    })?;
+    let sql = format!(
+        "SELECT `id`, `monitor_id`, `notification_id` FROM `monitor_notification`{} ORDER BY `id`",
+        filter("monitor_id")
+    );
+    reader.stream(&sql, &[], &mut |row| {
+        if let (Some(id), Some(owner), Some(notification)) =
+            (row.int("id"), row.int("monitor_id"), row.int("notification_id"))
+            && let Some(monitor) = monitors.get_mut(&owner)
+        {
+            monitor.notifications.push(NotificationLink { id, notification });
+        }
+        Ok(())
+    })?;
+    Ok(monitors)
+}
+
+/// Hashes everything that a person configured; what the server writes by itself while it runs is left out.
+pub fn read_fingerprint(reader: &mut dyn Reader, schema: &Schema) -> Result<Fingerprint> {
+    let mut hasher = blake3::Hasher::new();
+    for (table, described) in &schema.tables {
+        if HISTORY.contains(&table.as_str()) {
+            continue;
+        }
+        hasher.update(table.as_bytes());
+        let moving = |column: &str| MOVING.contains(&(table.as_str(), column));
+        let columns: Vec<&str> =
+            described.columns.iter().map(|column| column.name.as_str()).filter(|column| !moving(column)).collect();
+        let order = if described.column("id").is_some() { " ORDER BY `id`" } else { "" };
+        reader.stream(&format!("SELECT {} FROM {}{order}", names(&columns), quote(table)), &[], &mut |row| {
+            for cell in row.cells() {
+                hash_cell(&mut hasher, cell);
+            }
+            Ok(())
+        })?;
+    }
+    Ok(Fingerprint(hasher.finalize().to_hex().to_string()))
+}
+
+fn hash_cell(hasher: &mut blake3::Hasher, cell: &Value) {
+    let (tag, bytes): (u8, &[u8]) = match cell {
+        Value::Null => (0, &[]),
+        Value::Int(n) => (1, &n.to_le_bytes()),
+        Value::Real(x) => (2, &x.to_le_bytes()),
+        Value::Text(text) => (3, text.as_bytes()),
+        Value::Blob(bytes) => (4, bytes),
+    };
+    hasher.update(&[tag]).update(&(bytes.len() as u64).to_le_bytes()).update(bytes);
+}
+
+/// The id of the newest heartbeat, 0 where there is none: whatever is newer was written later.
+pub fn read_last_beat(reader: &mut dyn Reader) -> Result<i64> {
+    let rows = reader.query("SELECT max(`id`) AS last FROM `heartbeat`", &[])?;
+    Ok(rows.first().and_then(|row| row.int("last")).unwrap_or(0))
+}
+
+/// The newest beat of each monitor among those with an id over `after`: monitor_id, status, msg, ping, time.
+pub fn read_beats(reader: &mut dyn Reader, after: i64) -> Result<BTreeMap<i64, Row>> {
+    let mut beats = BTreeMap::new();
+    let sql = "SELECT `monitor_id`, `status`, `msg`, `ping`, `time` FROM `heartbeat` WHERE `id` > ? ORDER BY `id`";
+    reader.stream(sql, &[Value::Int(after)], &mut |row| {
+        if let Some(id) = row.int("monitor_id") {
+            beats.insert(id, row);
+        }
+        Ok(())
+    })?;
+    Ok(beats)
+}
+
+/// How many rows of each table point to monitor `id` by a column `monitor_id`: what goes with it.
+pub fn read_dependents(reader: &mut dyn Reader, schema: &Schema, id: i64) -> Result<BTreeMap<String, u64>> {
+    let mut found = BTreeMap::new();
+    for table in schema.tables.keys().filter(|table| schema.has(table, "monitor_id")) {
+        let sql = format!("SELECT count(*) AS n FROM {} WHERE `monitor_id` = ?", quote(table));
+        let rows = reader.query(&sql, &[Value::Int(id)])?;
+        found.insert(table.clone(), rows.first().and_then(|row| row.int("n")).unwrap_or(0).unsigned_abs());
+    }
+    Ok(found)
+}
+
+/// An instance in three figures, cheap however long its history is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Summary {
+    /// Monitors.
+    pub monitors: i64,
+    /// Monitors that are switched on.
+    pub active: i64,
+    /// Time of the newest beat, UTC, as it is stored.
+    pub newest_beat: Option<String>,
+}
+
+/// Reads the [`Summary`].
+pub fn read_summary(reader: &mut dyn Reader, schema: &Schema) -> Result<Summary> {
+    let counted = reader.query("SELECT count(*) AS n, sum(`active` <> 0) AS active FROM `monitor`", &[])?;
+    // By id, not by time: ids are the table's order, so this touches one row among millions.
+    let newest = match schema.has("heartbeat", "time") {
+        true => reader.query("SELECT `time` FROM `heartbeat` ORDER BY `id` DESC LIMIT 1", &[])?,
+        false => Vec::new(),
+    };
+    Ok(Summary {
+        monitors: counted.first().and_then(|row| row.int("n")).unwrap_or(0),
+        active: counted.first().and_then(|row| row.int("active")).unwrap_or(0),
+        newest_beat: newest.first().and_then(|row| row.text("time").map(str::to_owned)),
+    })
+}
+
+/// Rows per table, of all tables.
+pub fn read_counts(reader: &mut dyn Reader, schema: &Schema) -> Result<crate::engine::Counts> {
+    schema
+        .tables
+        .keys()
+        .map(|table| {
+            let rows = reader.query(&format!("SELECT count(*) AS n FROM {}", quote(table)), &[])?;
+            Ok((table.clone(), rows.first().and_then(|row| row.int("n")).unwrap_or(0).unsigned_abs()))
+        })
+        .collect()
+}
+
+fn names(columns: &[&str]) -> String {
+    columns.iter().map(|column| quote(column)).collect::<Vec<_>>().join(", ")
+}
+
+pub(crate) fn ids_text(ids: &[i64]) -> String {
+    match ids {
+        // An empty list is no SQL; no row has the id NULL.
+        [] => "NULL".to_owned(),
+        ids => ids.iter().map(i64::to_string).collect::<Vec<_>>().join(", "),
+    }
+}

@@ -1,0 +1,228 @@
+//! Carries out a plan inside the open transaction, and looks at what came of it before anybody commits.
+
+use std::collections::BTreeMap;
+
+use super::read::{ids_text, read_fingerprint};
+use crate::engine::{Depth, EngineKind, Fault, Writer, quote};
+use crate::error::{Error, Result};
+use crate::plan::{Cell, Change, Plan, Step};
+use crate::schema::Schema;
+use crate::value::{Row, Value};
+
+/// Rows read back at a time.
+const BATCH: usize = 500;
+
+/// What was written.
+#[derive(Clone, Debug, Default)]
+pub struct Written {
+    /// The id of each inserted row, by the position of its step in the plan.
+    pub ids: BTreeMap<usize, i64>,
+}
+
+/// Makes every change of `plan`, in order, inside the transaction that `writer` has open.
+///
+/// # Errors
+/// [`Error::Stale`] when the configuration is not the one the plan was made for.
+pub fn write_plan(writer: &mut dyn Writer, schema: &Schema, plan: &Plan) -> Result<Written> {
+    if let Some(expected) = &plan.fingerprint
+        && read_fingerprint(writer, schema)? != *expected
+    {
+        return Err(Error::Stale);
+    }
+    let mut written = Written { ids: assign_ids(writer, schema, plan)? };
+    let mut at = 0;
+    while at < plan.steps.len() {
+        at = match &plan.steps[at].change {
+            Change::Insert { .. } => insert_run(writer, plan, at, &mut written)?,
+            Change::Update { id, set } => {
+                let columns: Vec<String> = set.iter().map(|cell| format!("{} = ?", quote(&cell.column))).collect();
+                let mut params: Vec<Value> = set.iter().map(|cell| resolve(&cell.new, &written)).collect();
+                params.push(Value::Int(*id));
+                let table = quote(&plan.steps[at].table);
+                writer.execute(&format!("UPDATE {table} SET {} WHERE `id` = ?", columns.join(", ")), &params)?;
+                at + 1
+            }
+            Change::Delete { column, value, .. } => {
+                let table = quote(&plan.steps[at].table);
+                writer.execute(&format!("DELETE FROM {table} WHERE {} = ?", quote(column)), &[Value::Int(*value)])?;
+                at + 1
+            }
+        };
+    }
+    Ok(written)
+}
+
+/// Gives each insert an id that its table never had: ids are not used twice, because old links and the server's own
+/// caches may still mean the first owner.
+fn assign_ids(writer: &mut dyn Writer, schema: &Schema, plan: &Plan) -> Result<BTreeMap<usize, i64>> {
+    let mut next: BTreeMap<&str, i64> = BTreeMap::new();
+    let mut ids = BTreeMap::new();
+    for (at, step) in plan.steps.iter().enumerate() {
+        if !matches!(step.change, Change::Insert { .. }) || !schema.has(&step.table, "id") {
+            continue;
+        }
+        let id = match next.get(step.table.as_str()) {
+            Some(id) => *id,
+            None => first_free_id(writer, &step.table)?,
+        };
+        ids.insert(at, id);
+        next.insert(&step.table, id + 1);
+    }
+    Ok(ids)
+}
+
+fn first_free_id(writer: &mut dyn Writer, table: &str) -> Result<i64> {
+    let highest = writer.query(&format!("SELECT max(`id`) AS id FROM {}", quote(table)), &[])?;
+    let highest = highest.first().and_then(|row| row.int("id")).unwrap_or(0);
+    let counter = match writer.kind() {
+        EngineKind::Sqlite => {
+            let kept = writer.query("SELECT 1 FROM sqlite_schema WHERE name = 'sqlite_sequence'", &[])?;
+            match kept.is_empty() {
+                true => None,
+                false => writer
+                    .query("SELECT seq AS last FROM sqlite_sequence WHERE name = ?", &[table.into()])?
+                    .first()
+                    .and_then(|row| row.int("last")),
+            }
+        }
+        EngineKind::MariaDb => writer
+            .query(
+                "SELECT AUTO_INCREMENT - 1 AS last FROM information_schema.TABLES \
+                 WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME = ?",
+                &[table.into()],
+            )?
+            .first()
+            .and_then(|row| row.int("last")),
+    };
+    Ok(highest.max(counter.unwrap_or(0)).max(0) + 1)
+}
+
+/// Writes the run of like inserts that begins at `at` in one go; returns where it ends.
+fn insert_run(writer: &mut dyn Writer, plan: &Plan, at: usize, written: &mut Written) -> Result<usize> {
+    let like = |step: &Step| match &step.change {
+        Change::Insert { row } => Some((step.table.clone(), row.iter().map(|(column, _)| column.clone()).collect())),
+        _ => None,
+    };
+    let Some((table, columns)): Option<(String, Vec<String>)> = like(&plan.steps[at]) else { return Ok(at + 1) };
+    let same = |step: &Step| {
+        step.table == table
+            && matches!(&step.change, Change::Insert { row } if row.len() == columns.len()
+                && row.iter().zip(&columns).all(|((column, _), first)| column == first))
+    };
+    let end = at + plan.steps[at..].iter().take_while(|step| same(step)).count();
+    let with_id = written.ids.contains_key(&at);
+    let mut names: Vec<&str> = columns.iter().map(String::as_str).collect();
+    if with_id {
+        names.push("id");
+    }
+    let ids = &written.ids;
+    let mut rows = plan.steps[at..end].iter().enumerate().map(|(offset, step)| {
+        let Change::Insert { row } = &step.change else { return Vec::new() };
+        let id = ids.get(&(at + offset)).map(|id| Value::Int(*id));
+        row.iter().map(|(_, cell)| resolve_in(cell, ids)).chain(id).collect()
+    });
+    writer.insert(&table, &names, &mut rows)?;
+    Ok(end)
+}
+
+fn resolve(cell: &Cell, written: &Written) -> Value {
+    resolve_in(cell, &written.ids)
+}
+
+fn resolve_in(cell: &Cell, ids: &BTreeMap<usize, i64>) -> Value {
+    match cell {
+        Cell::Is(value) => value.clone(),
+        Cell::IdOf(step) => ids.get(step).copied().into(),
+    }
+}
+
+/// Reads back each change of `plan` inside the same transaction.
+///
+/// # Errors
+/// [`Error::ReadBack`] for the first cell that does not hold what was written.
+pub fn check_written(writer: &mut dyn Writer, plan: &Plan, written: &Written) -> Result<()> {
+    let mut expected: BTreeMap<&str, Vec<Expected<'_>>> = BTreeMap::new();
+    for (at, step) in plan.steps.iter().enumerate() {
+        let cells: (Option<i64>, Vec<(&str, Value)>) = match &step.change {
+            Change::Insert { row } => (
+                written.ids.get(&at).copied(),
+                row.iter().map(|(column, cell)| (column.as_str(), resolve(cell, written))).collect(),
+            ),
+            Change::Update { id, set } => {
+                (Some(*id), set.iter().map(|cell| (cell.column.as_str(), resolve(&cell.new, written))).collect())
+            }
+            Change::Delete { column, value, .. } => {
+                let sql = format!("SELECT count(*) AS n FROM {} WHERE {} = ?", quote(&step.table), quote(column));
+                let left = writer.query(&sql, &[Value::Int(*value)])?;
+                match left.first().and_then(|row| row.int("n")) {
+                    Some(0) => continue,
+                    n => {
+                        return Err(Error::ReadBack {
+                            subject: step.subject.clone(),
+                            column: column.clone(),
+                            expected: "gone".into(),
+                            found: format!("still in {} rows", n.unwrap_or(0)),
+                        });
+                    }
+                }
+            }
+        };
+        if let (Some(id), cells) = cells {
+            expected.entry(&step.table).or_default().push(Expected { id, subject: &step.subject, cells });
+        }
+    }
+    for (table, rows) in expected {
+        for batch in rows.chunks(BATCH) {
+            let ids: Vec<i64> = batch.iter().map(|row| row.id).collect();
+            let mut found: BTreeMap<i64, Row> = BTreeMap::new();
+            let sql = format!("SELECT * FROM {} WHERE `id` IN ({})", quote(table), ids_text(&ids));
+            writer.stream(&sql, &[], &mut |row| {
+                found.extend(row.int("id").map(|id| (id, row)));
+                Ok(())
+            })?;
+            batch.iter().try_for_each(|row| row.holds(found.get(&row.id)))?;
+        }
+    }
+    Ok(())
+}
+
+struct Expected<'a> {
+    id: i64,
+    subject: &'a str,
+    cells: Vec<(&'a str, Value)>,
+}
+
+impl Expected<'_> {
+    fn holds(&self, found: Option<&Row>) -> Result<()> {
+        let wrong = |column: &str, expected: String, found: String| Error::ReadBack {
+            subject: self.subject.to_owned(),
+            column: column.to_owned(),
+            expected,
+            found,
+        };
+        let Some(row) = found else { return Err(wrong("id", self.id.to_string(), "missing".into())) };
+        match self.cells.iter().find(|(column, value)| !row.cell(column).same(value)) {
+            None => Ok(()),
+            // The values may be secrets, so only their kind is told.
+            Some((column, value)) => Err(wrong(column, kind_of(value), kind_of(row.cell(column)))),
+        }
+    }
+}
+
+fn kind_of(value: &Value) -> String {
+    match value {
+        Value::Null => "NULL".into(),
+        Value::Int(n) => n.to_string(),
+        Value::Real(x) => x.to_string(),
+        Value::Text(text) => format!("a text of {} characters", text.chars().count()),
+        Value::Blob(bytes) => format!("{} bytes", bytes.len()),
+    }
+}
+
+/// Fails when the engine now sees a fault that was not among those `before`, or sees one in more rows.
+pub fn check_clean(writer: &mut dyn Writer, before: &[Fault]) -> Result<()> {
+    let known = |fault: &Fault| before.iter().any(|old| old.what == fault.what && fault.rows <= old.rows);
+    let new: Vec<String> =
+        writer.check(Depth::Quick)?.iter().filter(|fault| !known(fault)).map(Fault::to_string).collect();
+    if new.is_empty() { Ok(()) } else { Err(Error::Unclean(new)) }
+}

@@ -1,0 +1,174 @@
+//! What a database says exists.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use serde::{Deserialize, Serialize};
+
+use crate::engine::EngineKind;
+use crate::schema::{Recognition, Schema};
+use crate::value::Row;
+
+/// The hash of a configuration; a plan made for one does not fit another.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Fingerprint(pub String);
+
+/// A database that was recognised as the server's.
+#[derive(Clone, Debug)]
+pub struct Database {
+    /// Which engine keeps it.
+    pub engine: EngineKind,
+    /// Its tables.
+    pub schema: Schema,
+    /// Which release made it.
+    pub release: Recognition,
+    /// Names of the migrations that were applied; for 1.x the patches.
+    pub migrations: BTreeSet<String>,
+    /// A migration is running or was cut off (`knex_migrations_lock`).
+    pub migrating: bool,
+}
+
+/// The configuration that plans about monitors need.
+#[derive(Clone, Debug)]
+pub struct State {
+    /// The database it was read from.
+    pub database: Database,
+    /// All monitors, by id.
+    pub monitors: BTreeMap<i64, Monitor>,
+    /// All tags: id, name, color.
+    pub tags: Vec<Row>,
+    /// All notifications: id, name, active, is_default.
+    pub notifications: Vec<Row>,
+    /// All proxies: id, protocol, host, port, default.
+    pub proxies: Vec<Row>,
+    /// All docker hosts: id, name.
+    pub docker_hosts: Vec<Row>,
+    /// All remote browsers: id, name. Empty before 2.0.
+    pub remote_browsers: Vec<Row>,
+    /// The first active user: the one who sees what is added.
+    pub owner: Option<i64>,
+    /// What this configuration hashes to.
+    pub fingerprint: Fingerprint,
+}
+
+/// One monitor.
+#[derive(Clone, Debug)]
+pub struct Monitor {
+    /// Its id.
+    pub id: i64,
+    /// Its row; which columns are in it depends on who read it.
+    pub row: Row,
+    /// Its tags, in the order they were attached.
+    pub tags: Vec<TagLink>,
+    /// Its notifications.
+    pub notifications: Vec<NotificationLink>,
+}
+
+/// A tag on a monitor.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TagLink {
+    /// Id in `monitor_tag`.
+    pub id: i64,
+    /// The tag.
+    pub tag: i64,
+    /// Its value on this monitor; empty for none.
+    pub value: String,
+}
+
+/// A notification on a monitor.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NotificationLink {
+    /// Id in `monitor_notification`.
+    pub id: i64,
+    /// The notification.
+    pub notification: i64,
+}
+
+impl Monitor {
+    /// Its name; NULL reads as empty.
+    pub fn name(&self) -> &str {
+        self.row.text("name").unwrap_or_default()
+    }
+
+    /// Its type, whether known to us or not.
+    pub fn kind(&self) -> &str {
+        self.row.text("type").unwrap_or_default()
+    }
+
+    /// The group it is in.
+    pub fn parent(&self) -> Option<i64> {
+        self.row.int("parent")
+    }
+
+    /// Whether it is switched on by itself; a group above it may still hold it.
+    pub fn active(&self) -> bool {
+        self.row.cell("active").truthy()
+    }
+}
+
+impl State {
+    /// Where a monitor stands: `Group/Subgroup/Name`.
+    pub fn path(&self, id: i64) -> String {
+        let mut parts = Vec::new();
+        let mut seen = BTreeSet::new();
+        let mut at = Some(id);
+        // A cycle of parents is a fault that people have; it must not hang us as it hangs the server.
+        while let Some(monitor) = at.and_then(|id| self.monitors.get(&id)) {
+            if !seen.insert(monitor.id) {
+                break;
+            }
+            parts.push(monitor.name());
+            at = monitor.parent();
+        }
+        parts.reverse();
+        parts.join("/")
+    }
+
+    /// Paths of all monitors, by id.
+    pub fn paths(&self) -> HashMap<i64, String> {
+        self.monitors.keys().map(|id| (*id, self.path(*id))).collect()
+    }
+
+    /// Monitors whose parent is `id`.
+    pub fn children(&self, id: i64) -> impl Iterator<Item = &Monitor> {
+        self.monitors.values().filter(move |monitor| monitor.parent() == Some(id))
+    }
+
+    /// `id` and everything below it, parents first.
+    pub fn family(&self, id: i64) -> Vec<i64> {
+        let mut found = vec![id];
+        let mut at = 0;
+        while at < found.len() {
+            let more: Vec<i64> =
+                self.children(found[at]).map(|child| child.id).filter(|child| !found.contains(child)).collect();
+            found.extend(more);
+            at += 1;
+        }
+        found
+    }
+
+    /// Whether the server checks this monitor: it and every group above it is active (as 2.5.3 decides it).
+    pub fn runs(&self, id: i64) -> bool {
+        let mut seen = BTreeSet::new();
+        let mut at = self.monitors.get(&id);
+        while let Some(monitor) = at {
+            if !monitor.active() || !seen.insert(monitor.id) {
+                return false;
+            }
+            at = monitor.parent().and_then(|parent| self.monitors.get(&parent));
+        }
+        !seen.is_empty()
+    }
+
+    /// Monitors that write a beat by themselves soon after the server's start. A push monitor waits for somebody to
+    /// call, and a manual one for a person.
+    pub fn beating(&self) -> Vec<i64> {
+        let silent = ["push", "manual"];
+        self.monitors
+            .values()
+            .filter(|monitor| !silent.contains(&monitor.kind()) && self.runs(monitor.id))
+            .map(|monitor| monitor.id)
+            .collect()
+    }
+}
+

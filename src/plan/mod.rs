@@ -1,0 +1,156 @@
+//! From what is to what should be: an ordered list of row changes, decided completely before anything is touched.
+//!
+//! Pure data: a plan can be shown, saved and compared, and leaves no choice to whoever carries it out.
+
+pub mod monitor;
+pub mod names;
+pub mod pick;
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::model::state::Fingerprint;
+use crate::value::Value;
+
+/// The ordered changes that lead from one state to another.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Plan {
+    /// Changes, in the order in which they are made.
+    pub steps: Vec<Step>,
+    /// The configuration this plan was made for; `None` fits any.
+    pub fingerprint: Option<Fingerprint>,
+}
+
+/// One change of one row (or of the rows that hang on it).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Step {
+    /// The table that changes.
+    pub table: String,
+    /// What a person calls the object: `` monitor `Network/Router` ``.
+    pub subject: String,
+    /// What happens.
+    pub change: Change,
+}
+
+/// What happens to a row.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Change {
+    /// A new row; its id is given when it is written.
+    Insert {
+        /// Column and cell; columns left out get the default of the live schema.
+        row: Vec<(String, Cell)>,
+    },
+    /// New cells in the row with this id.
+    Update {
+        /// The row.
+        id: i64,
+        /// The cells.
+        set: Vec<Assignment>,
+    },
+    /// All rows in which `column` is `value` go.
+    Delete {
+        /// `id`, or the column that points to what goes.
+        column: String,
+        /// The id.
+        value: i64,
+        /// How many rows that was when the plan was made.
+        rows: u64,
+    },
+}
+
+/// One cell that changes.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Assignment {
+    /// Its column.
+    pub column: String,
+    /// What it holds now.
+    pub old: Value,
+    /// What it will hold.
+    pub new: Cell,
+}
+
+/// The new content of a cell.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Cell {
+    /// This value.
+    Is(Value),
+    /// The id that the insert at this position of the plan will get.
+    IdOf(usize),
+}
+
+impl<T: Into<Value>> From<T> for Cell {
+    fn from(value: T) -> Self {
+        Cell::Is(value.into())
+    }
+}
+
+/// What a plan does, counted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// Objects made.
+    pub created: usize,
+    /// Objects changed.
+    pub changed: usize,
+    /// Objects deleted.
+    pub deleted: usize,
+}
+
+impl Plan {
+    /// Whether it changes nothing.
+    pub fn is_empty(&self) -> bool {
+        self.steps.is_empty()
+    }
+
+    /// Adds an insert and returns its position, for [`Cell::IdOf`].
+    pub fn insert(&mut self, table: &str, subject: impl Into<String>, row: Vec<(String, Cell)>) -> usize {
+        self.push(table, subject, Change::Insert { row });
+        self.steps.len() - 1
+    }
+
+    /// Adds an update, unless it changes nothing.
+    pub fn update(&mut self, table: &str, subject: impl Into<String>, id: i64, set: Vec<Assignment>) {
+        if !set.is_empty() {
+            self.push(table, subject, Change::Update { id, set });
+        }
+    }
+
+    /// Adds a delete of the `rows` rows in which `column` is `value`, unless there are none.
+    pub fn delete(&mut self, table: &str, subject: impl Into<String>, column: &str, value: i64, rows: u64) {
+        if rows > 0 {
+            self.push(table, subject, Change::Delete { column: column.to_owned(), value, rows });
+        }
+    }
+
+    fn push(&mut self, table: &str, subject: impl Into<String>, change: Change) {
+        self.steps.push(Step { table: table.to_owned(), subject: subject.into(), change });
+    }
+
+    /// Objects of `table` that this plan makes, changes and deletes.
+    pub fn tally(&self, table: &str) -> Tally {
+        let mut tally = Tally::default();
+        for step in self.steps.iter().filter(|step| step.table == table) {
+            match &step.change {
+                Change::Insert { .. } => tally.created += 1,
+                Change::Update { .. } => tally.changed += 1,
+                Change::Delete { column, .. } if column == "id" => tally.deleted += 1,
+                Change::Delete { .. } => {}
+            }
+        }
+        tally
+    }
+}
+
+impl fmt::Display for Tally {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let parts: Vec<String> = [(self.created, "created"), (self.changed, "changed"), (self.deleted, "deleted")]
+            .iter()
+            .filter(|(n, _)| *n > 0)
+            .map(|(n, what)| format!("{n} {what}"))
+            .collect();
+        f.write_str(if parts.is_empty() { "nothing changed" } else { "" })?;
+        f.write_str(&parts.join(", "))
+    }
+}

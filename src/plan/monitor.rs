@@ -1,0 +1,308 @@
+//! Plans about monitors: made, changed, copied, switched on and off, deleted.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::names::{find_notification, find_tag};
+use super::{Assignment, Cell, Plan};
+use crate::error::Problem;
+use crate::model::state::{Monitor, State, TagLink};
+use crate::value::Value;
+
+/// The color the server's page gives a tag when a person does not choose: the first of its palette in 2.5.3.
+const TAG_COLOR: &str = "#4B5563";
+
+/// A tag to attach.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TagWish {
+    /// Name of the tag.
+    pub name: String,
+    /// Value on this monitor; empty for none.
+    pub value: String,
+}
+
+impl TagWish {
+    /// Reads `name` or `name=value`.
+    pub fn parse(text: &str) -> TagWish {
+        let (name, value) = text.split_once('=').unwrap_or((text, ""));
+        TagWish { name: name.trim().to_owned(), value: value.trim().to_owned() }
+    }
+}
+
+/// Which notifications a new monitor gets.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Notify {
+    /// Those marked as default, as the server's page does.
+    #[default]
+    Defaults,
+    /// None at all.
+    Nobody,
+    /// These, by name or id, and no others.
+    Only(Vec<String>),
+}
+
+/// A monitor to be made.
+#[derive(Clone, Debug, Default)]
+pub struct New {
+    /// Its row, without an id.
+    pub row: Vec<(String, Value)>,
+    /// Its tags.
+    pub tags: Vec<TagWish>,
+    /// Its notifications.
+    pub notify: Notify,
+}
+
+/// What is to change on monitors that exist.
+#[derive(Clone, Debug, Default)]
+pub struct Edit {
+    /// Cells.
+    pub set: Vec<(String, Value)>,
+    /// Tags to attach; one with another value is given the new value.
+    pub add_tags: Vec<TagWish>,
+    /// Tags to take off, by name.
+    pub remove_tags: Vec<String>,
+    /// Notifications to attach.
+    pub add_notifications: Vec<String>,
+    /// Notifications to take off.
+    pub remove_notifications: Vec<String>,
+}
+
+/// Plans to make `monitors`, with tags that do not exist yet if `create_tags` is set.
+pub fn plan_add(state: &State, monitors: &[New], create_tags: bool) -> Result<Plan, Vec<Problem>> {
+    let mut plan = Plan { fingerprint: Some(state.fingerprint.clone()), ..Plan::default() };
+    let mut problems = Vec::new();
+    let mut tags = Tags::new(state, create_tags);
+    let mut links = Vec::new();
+    let mut tokens: BTreeSet<String> = BTreeSet::new();
+    // Tags first, then all monitors, then all links: like rows in a run are written in one go.
+    for new in monitors {
+        let wished: Vec<(Cell, String)> =
+            new.tags.iter().filter_map(|wish| tags.want(wish, &mut plan, &mut problems)).collect();
+        links.push((wished, notifications(state, &new.notify, &mut problems)));
+    }
+    let mut made = Vec::new();
+    for new in monitors {
+        let text = |column: &str| {
+            new.row.iter().find(|(name, _)| name == column).and_then(|(_, value)| value.text()).unwrap_or_default()
+        };
+        let name = text("name").to_owned();
+        let token = text("push_token").to_owned();
+        if !token.is_empty() && (!tokens.insert(token.clone()) || uses_token(state, &token).is_some()) {
+            problems.push(token_taken(state, &token));
+        }
+        let row = new.row.iter().map(|(column, value)| (column.clone(), Cell::Is(value.clone()))).collect();
+        made.push((plan.insert("monitor", format!("monitor `{name}`"), row), name));
+    }
+    for ((at, name), (wished, _)) in made.iter().zip(&links) {
+        for (tag, value) in wished {
+            let row = vec![
+                ("monitor_id".to_owned(), Cell::IdOf(*at)),
+                ("tag_id".to_owned(), tag.clone()),
+                ("value".to_owned(), value.clone().into()),
+            ];
+            plan.insert("monitor_tag", format!("tag of monitor `{name}`"), row);
+        }
+    }
+    for ((at, name), (_, notified)) in made.iter().zip(&links) {
+        for id in notified {
+            let row = vec![
+                ("monitor_id".to_owned(), Cell::IdOf(*at)),
+                ("notification_id".to_owned(), Cell::Is(Value::Int(*id))),
+            ];
+            plan.insert("monitor_notification", format!("notification of monitor `{name}`"), row);
+        }
+    }
+    if problems.is_empty() { Ok(plan) } else { Err(problems) }
+}
+
+/// Plans `edit` on `monitors`, whose rows hold every column.
+pub fn plan_edit(
+    state: &State,
+    monitors: &BTreeMap<i64, Monitor>,
+    edit: &Edit,
+    create_tags: bool,
+) -> Result<Plan, Vec<Problem>> {
+    let mut plan = Plan { fingerprint: Some(state.fingerprint.clone()), ..Plan::default() };
+    let mut problems = Vec::new();
+    let mut tags = Tags::new(state, create_tags);
+    let attach: Vec<(Cell, String)> =
+        edit.add_tags.iter().filter_map(|wish| tags.want(wish, &mut plan, &mut problems)).collect();
+    let detach: Vec<i64> =
+        edit.remove_tags.iter().filter_map(|name| find_tag(state, name).map_err(|p| problems.push(p)).ok()).collect();
+    let mut resolve = |names: &[String]| -> Vec<i64> {
+        names.iter().filter_map(|name| find_notification(state, name).map_err(|p| problems.push(p)).ok()).collect()
+    };
+    let notify = resolve(&edit.add_notifications);
+    let hush = resolve(&edit.remove_notifications);
+    for (column, value) in &edit.set {
+        match (column.as_str(), value.int(), value.text()) {
+            ("parent", Some(parent), _) => problems.extend(check_parent(state, monitors, parent)),
+            ("push_token", _, Some(token)) if !token.is_empty() => {
+                let other = uses_token(state, token).filter(|id| !monitors.contains_key(id));
+                if monitors.len() > 1 || other.is_some() {
+                    problems.push(token_taken(state, token));
+                }
+            }
+            _ => {}
+        }
+    }
+    for monitor in monitors.values() {
+        let subject = format!("monitor `{}`", state.path(monitor.id));
+        let set = edit
+            .set
+            .iter()
+            .filter(|(column, value)| !monitor.row.cell(column).same(value))
+            .map(|(column, value)| Assignment {
+                column: column.clone(),
+                old: monitor.row.cell(column).clone(),
+                new: Cell::Is(value.clone()),
+            })
+            .collect();
+        plan.update("monitor", &subject, monitor.id, set);
+        for (tag, value) in &attach {
+            let id = match tag {
+                Cell::Is(id) => id.int(),
+                Cell::IdOf(_) => None,
+            };
+            let there: Vec<&TagLink> = monitor.tags.iter().filter(|link| Some(link.tag) == id).collect();
+            if there.iter().any(|link| link.value == *value) {
+                continue;
+            }
+            plan_detach(&mut plan, &subject, &there);
+            let row = vec![
+                ("monitor_id".to_owned(), monitor.id.into()),
+                ("tag_id".to_owned(), tag.clone()),
+                ("value".to_owned(), value.clone().into()),
+            ];
+            plan.insert("monitor_tag", format!("tag of {subject}"), row);
+        }
+        let off: Vec<&TagLink> = monitor.tags.iter().filter(|link| detach.contains(&link.tag)).collect();
+        plan_detach(&mut plan, &subject, &off);
+        for id in notify.iter().filter(|id| monitor.notifications.iter().all(|link| link.notification != **id)) {
+            let row = vec![
+                ("monitor_id".to_owned(), monitor.id.into()),
+                ("notification_id".to_owned(), Cell::Is(Value::Int(*id))),
+            ];
+            plan.insert("monitor_notification", format!("notification of {subject}"), row);
+        }
+        for link in monitor.notifications.iter().filter(|link| hush.contains(&link.notification)) {
+            plan.delete("monitor_notification", format!("notification of {subject}"), "id", link.id, 1);
+        }
+    }
+    if problems.is_empty() { Ok(plan) } else { Err(problems) }
+}
+
+/// Plans to delete `ids`. Children of a deleted group stay and lose their parent, as on the server's page, unless they are
+/// among `ids` themselves. `dependents` counts, for each monitor, the rows of each table that go with it.
+pub fn plan_delete(state: &State, ids: &[i64], dependents: &BTreeMap<i64, BTreeMap<String, u64>>) -> Plan {
+    let mut plan = Plan { fingerprint: Some(state.fingerprint.clone()), ..Plan::default() };
+    for id in ids {
+        let subject = format!("monitor `{}`", state.path(*id));
+        for child in state.children(*id).filter(|child| !ids.contains(&child.id)) {
+            let cleared = Assignment { column: "parent".into(), old: Value::Int(*id), new: Cell::Is(Value::Null) };
+            plan.update("monitor", format!("monitor `{}`", state.path(child.id)), child.id, vec![cleared]);
+        }
+        // Written out table by table: databases that were converted by others have lost the foreign keys that would
+        // delete these rows by themselves, and some tables never had one.
+        for (table, rows) in dependents.get(id).into_iter().flatten() {
+            plan.delete(table, format!("{table} of {subject}"), "monitor_id", *id, *rows);
+        }
+    }
+    // Children before parents, so that no key is left pointing to nothing in between.
+    let mut order: Vec<i64> = ids.to_vec();
+    order.sort_by_key(|id| std::cmp::Reverse(state.path(*id).matches('/').count()));
+    for id in order {
+        plan.delete("monitor", format!("monitor `{}`", state.path(id)), "id", id, 1);
+    }
+    plan
+}
+
+/// What is wrong with `parent` as the parent of `monitors`.
+fn check_parent(state: &State, monitors: &BTreeMap<i64, Monitor>, parent: i64) -> Vec<Problem> {
+    let below = |id: &&i64| state.family(**id).contains(&parent);
+    let wrong = |id: &i64| {
+        let name = state.path(*id);
+        let message = match *id == parent {
+            true => format!("`{name}` cannot be its own parent"),
+            false => format!("`{}` is itself below `{name}`: the groups would form a cycle", state.path(parent)),
+        };
+        Problem::new("--parent", message)
+    };
+    monitors.keys().filter(below).map(wrong).collect()
+}
+
+fn plan_detach(plan: &mut Plan, subject: &str, links: &[&TagLink]) {
+    for link in links {
+        plan.delete("monitor_tag", format!("tag of {subject}"), "id", link.id, 1);
+    }
+}
+
+fn uses_token(state: &State, token: &str) -> Option<i64> {
+    let uses = |monitor: &&Monitor| monitor.row.text("push_token") == Some(token);
+    state.monitors.values().find(uses).map(|monitor| monitor.id)
+}
+
+fn token_taken(state: &State, token: &str) -> Problem {
+    let owner = uses_token(state, token).map_or("another monitor".into(), |id| format!("`{}`", state.path(id)));
+    Problem::new("--push-token", format!("this push token belongs to {owner} already"))
+        .hint("leave out `--push-token`, a new one is made")
+}
+
+fn notifications(state: &State, notify: &Notify, problems: &mut Vec<Problem>) -> Vec<i64> {
+    match notify {
+        Notify::Nobody => Vec::new(),
+        Notify::Defaults => state
+            .notifications
+            .iter()
+            .filter(|row| row.cell("is_default").truthy())
+            .filter_map(|row| row.int("id"))
+            .collect(),
+        Notify::Only(names) => {
+            let mut ids: Vec<i64> = Vec::new();
+            for name in names {
+                match find_notification(state, name) {
+                    Ok(id) if !ids.contains(&id) => ids.push(id),
+                    Ok(_) => {}
+                    Err(problem) => problems.push(problem),
+                }
+            }
+            ids
+        }
+    }
+}
+
+/// Tags by name, those that the plan itself makes included.
+struct Tags<'a> {
+    state: &'a State,
+    create: bool,
+    made: BTreeMap<String, usize>,
+    missed: BTreeSet<String>,
+}
+
+impl<'a> Tags<'a> {
+    fn new(state: &'a State, create: bool) -> Self {
+        Tags { state, create, made: BTreeMap::new(), missed: BTreeSet::new() }
+    }
+
+    fn want(&mut self, wish: &TagWish, plan: &mut Plan, problems: &mut Vec<Problem>) -> Option<(Cell, String)> {
+        let cell = match (find_tag(self.state, &wish.name), self.made.get(&wish.name)) {
+            (Ok(id), _) => Cell::Is(Value::Int(id)),
+            (Err(_), Some(at)) => Cell::IdOf(*at),
+            (Err(_), None) if self.create && !wish.name.is_empty() => {
+                let row = vec![
+                    ("name".to_owned(), wish.name.clone().into()),
+                    ("color".to_owned(), TAG_COLOR.into()),
+                ];
+                let at = plan.insert("tag", format!("tag `{}`", wish.name), row);
+                self.made.insert(wish.name.clone(), at);
+                Cell::IdOf(at)
+            }
+            (Err(problem), None) => {
+                if self.missed.insert(wish.name.clone()) {
+                    problems.push(problem);
+                }
+                return None;
+            }
+        };
+        Some((cell, wish.value.clone()))
+    }
+}

@@ -1,0 +1,110 @@
+//! From the names that people write to the ids that rows hold.
+
+use crate::error::Problem;
+use crate::model::state::{Monitor, State};
+use crate::value::Row;
+
+/// The monitor that `text` means: its id, its path (`Group/Name`), or its name where only one has it.
+pub fn find_monitor<'a>(state: &'a State, text: &str) -> Result<&'a Monitor, Problem> {
+    if let Ok(id) = text.parse::<i64>()
+        && let Some(monitor) = state.monitors.get(&id)
+    {
+        return Ok(monitor);
+    }
+    let named: Vec<&Monitor> = match text.contains('/') {
+        true => state.monitors.values().filter(|monitor| state.path(monitor.id) == text).collect(),
+        false => Vec::new(),
+    };
+    let named = match named.is_empty() {
+        true => state.monitors.values().filter(|monitor| monitor.name() == text).collect(),
+        false => named,
+    };
+    match named.as_slice() {
+        [monitor] => Ok(monitor),
+        [] => {
+            let all = state.monitors.values().map(|monitor| monitor.name().to_owned());
+            Err(Problem::new("monitor", format!("no monitor `{text}`{}", nearest(text, all)))
+                .hint("kumadb monitor list"))
+        }
+        several => {
+            let ids: Vec<String> =
+                several.iter().map(|monitor| format!("{} ({})", monitor.id, state.path(monitor.id))).collect();
+            Err(Problem::new("monitor", format!("{} monitors are called `{text}`: {}", several.len(), ids.join(", ")))
+                .hint("name it by its id"))
+        }
+    }
+}
+
+/// The group that `text` means.
+pub fn find_group(state: &State, text: &str) -> Result<i64, Problem> {
+    let wrong = |message: String| Problem::new("--parent", message);
+    let group = find_monitor(state, text).map_err(|problem| {
+        let groups = state.monitors.values().filter(|monitor| monitor.kind() == "group");
+        let near = nearest(text, groups.map(|group| group.name().to_owned()));
+        match problem.message.starts_with("no monitor") {
+            true => wrong(format!("no group `{text}`{near}")).hint(format!("kumadb monitor add group --name '{text}'")),
+            false => wrong(problem.message),
+        }
+    })?;
+    match group.kind() {
+        "group" => Ok(group.id),
+        kind => Err(wrong(format!("`{text}` is of type {kind}, only a group can be a parent"))),
+    }
+}
+
+/// The notification that `text` means: its name or its id.
+pub fn find_notification(state: &State, text: &str) -> Result<i64, Problem> {
+    find_row(&state.notifications, "--notification", "notification", text, |row| row.text("name"))
+        .map_err(|problem| problem.hint("notifications are made on the server's page, Settings > Notifications"))
+}
+
+/// The tag called `text`.
+pub fn find_tag(state: &State, text: &str) -> Result<i64, Problem> {
+    find_row(&state.tags, "--tag", "tag", text, |row| row.text("name"))
+        .map_err(|problem| problem.hint("add `--create-tags` to make it"))
+}
+
+/// The docker host that `text` means: its name or its id.
+pub fn find_docker_host(state: &State, text: &str) -> Result<i64, Problem> {
+    find_row(&state.docker_hosts, "--docker-host", "docker host", text, |row| row.text("name"))
+        .map_err(|problem| problem.hint("docker hosts are made on the server's page, Settings > Docker Hosts"))
+}
+
+/// The proxy that `text` means: its host, or its id.
+pub fn find_proxy(state: &State, text: &str) -> Result<i64, Problem> {
+    let host = text.split_once("://").map_or(text, |(_, rest)| rest);
+    let host = host.rsplit_once(':').map_or(host, |(host, _)| host);
+    find_row(&state.proxies, "--proxy-id", "proxy", host, |row| row.text("host"))
+        .map_err(|problem| problem.hint("proxies are made on the server's page, Settings > Proxies"))
+}
+
+/// The remote browser that `text` means: its name or its id.
+pub fn find_remote_browser(state: &State, text: &str) -> Result<i64, Problem> {
+    find_row(&state.remote_browsers, "--remote-browser", "remote browser", text, |row| row.text("name"))
+        .map_err(|problem| problem.hint("remote browsers are made on the server's page, Settings > Remote Browsers"))
+}
+
+fn find_row(
+    rows: &[Row],
+    option: &str,
+    what: &str,
+    text: &str,
+    name: impl Fn(&Row) -> Option<&str>,
+) -> Result<i64, Problem> {
+    let by_name = rows.iter().find(|row| name(row) == Some(text));
+    let by_id = || text.parse::<i64>().ok().and_then(|id| rows.iter().find(|row| row.int("id") == Some(id)));
+    by_name.or_else(by_id).and_then(|row| row.int("id")).ok_or_else(|| {
+        let names = rows.iter().filter_map(|row| name(row).map(str::to_owned));
+        Problem::new(option, format!("no {what} `{text}`{}", nearest(text, names)))
+    })
+}
+
+/// ` (did you mean …?)` with the name most like `text`, if one is.
+pub fn nearest(text: &str, names: impl Iterator<Item = String>) -> String {
+    let lower = text.to_lowercase();
+    names
+        .map(|name| (strsim::jaro_winkler(&lower, &name.to_lowercase()), name))
+        .filter(|(score, _)| *score > 0.8)
+        .max_by(|a, b| a.0.total_cmp(&b.0))
+        .map_or(String::new(), |(_, name)| format!(" (did you mean `{name}`?)"))
+}

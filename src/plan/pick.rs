@@ -1,0 +1,121 @@
+//! Which monitors a command means: named one by one, or all that pass its filters.
+
+use globset::{Glob, GlobMatcher};
+
+use super::names::{find_group, find_monitor};
+use crate::error::{Error, Problem, Result};
+use crate::model::state::{Monitor, State};
+
+/// Names and filters; a monitor passes when every filter that is set lets it.
+#[derive(Clone, Debug, Default)]
+pub struct Pick {
+    /// Ids, names or paths.
+    pub named: Vec<String>,
+    /// `name` or `name=value`; all must be attached.
+    pub tags: Vec<String>,
+    /// Types; one of them.
+    pub kinds: Vec<String>,
+    /// Groups; somewhere below one of them.
+    pub groups: Vec<String>,
+    /// Globs over the name, or over the path where they contain a `/`; one of them.
+    pub globs: Vec<String>,
+    /// Only active ones, or only paused ones.
+    pub active: Option<bool>,
+}
+
+impl Pick {
+    /// Whether nothing was asked for.
+    pub fn is_empty(&self) -> bool {
+        self.named.is_empty() && !self.has_filters()
+    }
+
+    /// Whether a filter is set.
+    pub fn has_filters(&self) -> bool {
+        !(self.tags.is_empty() && self.kinds.is_empty() && self.groups.is_empty() && self.globs.is_empty())
+            || self.active.is_some()
+    }
+
+    /// What a message calls this choice.
+    pub fn words(&self) -> String {
+        let filter = |option: &str, values: &[String]| {
+            values.iter().map(|value| format!("--{option} {value}")).collect::<Vec<_>>()
+        };
+        let mut parts: Vec<String> = self.named.iter().map(|name| format!("`{name}`")).collect();
+        parts.extend(filter("tag", &self.tags));
+        parts.extend(filter("type", &self.kinds));
+        parts.extend(filter("group", &self.groups));
+        parts.extend(filter("name", &self.globs));
+        parts.extend(self.active.map(|yes| if yes { "--active" } else { "--paused" }.to_owned()));
+        parts.join(" ")
+    }
+
+    /// Ids of the monitors meant, in the order of their ids.
+    ///
+    /// # Errors
+    /// Every name that means no monitor or several; [`Error::NoMatch`] when the filters let none pass.
+    pub fn ids(&self, state: &State) -> Result<Vec<i64>> {
+        let mut problems = Vec::new();
+        let mut named = Vec::new();
+        for name in &self.named {
+            match find_monitor(state, name) {
+                Ok(monitor) => named.push(monitor.id),
+                Err(problem) => problems.push(problem),
+            }
+        }
+        let mut below = Vec::new();
+        for group in &self.groups {
+            match find_group(state, group) {
+                Ok(id) => below.extend(state.family(id).into_iter().skip(1)),
+                Err(problem) => problems.push(Problem { subject: "--group".into(), ..problem }),
+            }
+        }
+        let mut globs = Vec::new();
+        for glob in &self.globs {
+            match Glob::new(glob) {
+                Ok(made) => globs.push((glob.contains('/'), made.compile_matcher())),
+                Err(error) => problems.push(Problem::new("--name", error.to_string())),
+            }
+        }
+        if !problems.is_empty() {
+            let unknown = problems.iter().all(|problem| problem.message.starts_with("no monitor"));
+            return Err(match problems.as_slice() {
+                [one] if unknown => Error::NoMatch { kind: "monitor", what: one.message.replacen("no monitor ", "", 1) },
+                _ => Error::Input(problems),
+            });
+        }
+        let found: Vec<i64> = state
+            .monitors
+            .values()
+            .filter(|monitor| self.named.is_empty() || named.contains(&monitor.id))
+            .filter(|monitor| self.groups.is_empty() || below.contains(&monitor.id))
+            .filter(|monitor| self.lets(state, monitor, &globs))
+            .map(|monitor| monitor.id)
+            .collect();
+        match found.is_empty() && !self.is_empty() {
+            true => Err(Error::NoMatch { kind: "monitor", what: self.words() }),
+            false => Ok(found),
+        }
+    }
+
+    fn lets(&self, state: &State, monitor: &Monitor, globs: &[(bool, GlobMatcher)]) -> bool {
+        let tagged = |wanted: &String| {
+            let (name, value) = match wanted.split_once('=') {
+                Some((name, value)) => (name, Some(value)),
+                None => (wanted.as_str(), None),
+            };
+            monitor.tags.iter().any(|link| {
+                let called =
+                    state.tags.iter().any(|row| row.int("id") == Some(link.tag) && row.text("name") == Some(name));
+                called && value.is_none_or(|value| value == link.value)
+            })
+        };
+        self.tags.iter().all(tagged)
+            && (self.kinds.is_empty() || self.kinds.iter().any(|kind| kind == monitor.kind()))
+            && (globs.is_empty()
+                || globs.iter().any(|(path, glob)| match path {
+                    true => glob.is_match(state.path(monitor.id)),
+                    false => glob.is_match(monitor.name()),
+                }))
+            && self.active.is_none_or(|active| active == monitor.active())
+    }
+}

@@ -1,0 +1,31 @@
+//! The strongest sign of life: beats that are newer than the start.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
+
+use crate::engine::Connect;
+use crate::error::Result;
+use crate::kuma::read::read_beats;
+use crate::value::Row;
+
+/// How often the database is asked.
+const PAUSE: Duration = Duration::from_millis(200);
+
+/// Waits until a beat newer than the one with id `after` is there for all of `wanted` (or for any monitor when `any` is
+/// set), or until `limit` is over. Returns the newest beat of each monitor that has one.
+pub fn wait(connect: &dyn Connect, after: i64, wanted: &BTreeSet<i64>, any: bool, limit: Duration) -> Result<BTreeMap<i64, Row>> {
+    let end = Instant::now() + limit;
+    loop {
+        let beats = match connect.reader().and_then(|mut reader| read_beats(&mut *reader, after)) {
+            Ok(beats) => beats,
+            // The embedded MariaDB may not listen yet, or the server may hold the file for a moment.
+            Err(_) if Instant::now() < end => BTreeMap::new(),
+            Err(error) => return Err(error),
+        };
+        let enough = if any { !beats.is_empty() } else { wanted.iter().all(|id| beats.contains_key(id)) };
+        if enough || Instant::now() >= end {
+            return Ok(beats);
+        }
+        std::thread::sleep(PAUSE);
+    }
+}

@@ -1,0 +1,35 @@
+//! A snapshot of an instance that nobody is going to write to.
+
+use super::{Observer, Step};
+use crate::backup::hold::{Label, Source};
+use crate::backup::{Held, Snapshot, Store};
+use crate::error::Result;
+use crate::instance::Instance;
+
+/// Takes a snapshot of `instance` while its server runs or not, proves it, and packs it into `store`.
+pub fn take(instance: &Instance, store: &Store, reason: &str, observer: &mut dyn Observer) -> Result<Snapshot> {
+    // In the store, not in the data folder: a backup needs no right to write where the server's files are.
+    crate::files::make_folder(store.folder())?;
+    let scratch = tempfile::Builder::new()
+        .prefix(".kumadb-")
+        .tempdir_in(store.folder())
+        .map_err(crate::Error::file("make a folder in", store.folder()))?;
+    observer.step(&Step::Hold { bytes: instance.size() })?;
+    let began = std::time::Instant::now();
+    let session = instance.open()?;
+    let config = instance.config_path();
+    let label = Label { instance: &instance.name, reason, config: config.as_deref() };
+    let held = Held::take(
+        &Source::Live(session.connect()),
+        &scratch.path().join("held"),
+        &label,
+        &mut |done, total| observer.progress(done, total),
+    );
+    session.close()?;
+    let held = held?;
+    observer.step(&Step::Held { bytes: held.manifest.size(), took: began.elapsed() })?;
+    observer.step(&Step::Pack)?;
+    let snapshot = store.pack(&held, &instance.extras())?;
+    observer.step(&Step::Packed { id: snapshot.manifest.id.clone(), bytes: snapshot.size })?;
+    Ok(snapshot)
+}

@@ -1,0 +1,159 @@
+//! The durable note of an unfinished operation. It is written before the server is stopped, and goes only when the
+//! instance is as it should be.
+
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+
+use super::Mode;
+use crate::error::{Error, Result};
+use crate::files;
+use crate::model::state::Fingerprint;
+
+/// The only format there is.
+const FORMAT: u32 = 1;
+
+/// How far an operation came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Phase {
+    /// The server may be stopped; nothing was written.
+    Stopping,
+    /// The copy is held; the transaction may or may not have been committed.
+    Writing,
+    /// The transaction was committed; the server was not seen working yet.
+    Committed,
+    /// The copy is being put back.
+    RollingBack,
+    /// The server was seen working (or stays down as it was); the copy is not packed yet.
+    Seen,
+}
+
+impl Phase {
+    /// What a message says of it.
+    pub fn words(self) -> &'static str {
+        match self {
+            Phase::Stopping => "cut off before anything was written",
+            Phase::Writing => "cut off while writing",
+            Phase::Committed => "cut off after the change, before the server was seen working",
+            Phase::RollingBack => "cut off while putting things back",
+            Phase::Seen => "cut off while the snapshot was packed",
+        }
+    }
+}
+
+/// What is noted.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Record {
+    /// Always 1.
+    pub format: u32,
+    /// The verb: `monitor add`.
+    pub verb: String,
+    /// When it began, UTC.
+    pub started: DateTime<Utc>,
+    /// The process.
+    pub pid: u32,
+    /// How far it came.
+    pub phase: Phase,
+    /// The container's id and name, where there is one.
+    pub container: Option<(String, String)>,
+    /// It was running before us.
+    pub was_running: bool,
+    /// What happens to the server meanwhile.
+    pub mode: Mode,
+    /// The whole database is replaced, not only what a plan names.
+    pub loads: bool,
+    /// The configuration before the change.
+    pub before: Option<Fingerprint>,
+    /// The newest beat before the server was started again.
+    pub last_beat: i64,
+}
+
+impl Record {
+    /// A fresh note of `verb`.
+    pub fn new(verb: &str, container: Option<(String, String)>, was_running: bool, mode: Mode, loads: bool) -> Record {
+        Record {
+            format: FORMAT,
+            verb: verb.to_owned(),
+            started: Utc::now(),
+            pid: std::process::id(),
+            phase: Phase::Stopping,
+            container,
+            was_running,
+            mode,
+            loads,
+            before: None,
+            last_beat: 0,
+        }
+    }
+
+    /// Whether the server goes on while the change is written.
+    pub fn live(&self) -> bool {
+        self.mode != Mode::Stopped
+    }
+
+    /// The error that every other verb answers with while this is open.
+    pub fn unfinished(&self) -> Error {
+        Error::Unfinished {
+            verb: self.verb.clone(),
+            started: self.started.format("%Y-%m-%d %H:%M:%S UTC").to_string(),
+            phase: self.phase.words().to_owned(),
+        }
+    }
+}
+
+/// An open note on disk.
+#[derive(Debug)]
+pub struct Journal {
+    path: PathBuf,
+    /// What it says.
+    pub record: Record,
+}
+
+impl Journal {
+    /// Writes the first note into the folder `work`.
+    pub fn open(work: &Path, record: Record) -> Result<Journal> {
+        let journal = Journal { path: path_in(work), record };
+        journal.write()?;
+        Ok(journal)
+    }
+
+    /// Notes that the operation came to `phase`.
+    pub fn advance(&mut self, phase: Phase) -> Result<()> {
+        self.record.phase = phase;
+        self.write()
+    }
+
+    /// Ends the note: the instance is as it should be.
+    pub fn close(&self) -> Result<()> {
+        files::remove(&self.path)?;
+        files::sync_folder(self.path.parent().unwrap_or(Path::new(".")))
+    }
+
+    /// The open note in the folder `work`, if there is one.
+    ///
+    /// # Errors
+    /// [`Error::Journal`] when it cannot be understood; it is never thrown away unread.
+    pub fn read(work: &Path) -> Result<Option<Journal>> {
+        let path = path_in(work);
+        let Some(text) = files::read_text(&path)? else { return Ok(None) };
+        let broken = |why: String| Error::Journal { path: path.clone(), why };
+        let record: Record = serde_json::from_str(&text).map_err(|error| broken(error.to_string()))?;
+        match record.format {
+            FORMAT => Ok(Some(Journal { path, record })),
+            n => Err(broken(format!("its format is {n}, this kumadb knows {FORMAT}"))),
+        }
+    }
+
+    fn write(&self) -> Result<()> {
+        let text = serde_json::to_string_pretty(&self.record)
+            .map_err(|error| Error::Journal { path: self.path.clone(), why: error.to_string() })?;
+        files::replace(&self.path, files::PRIVATE, |file| file.write_all(text.as_bytes()))
+    }
+}
+
+fn path_in(work: &Path) -> PathBuf {
+    work.join("journal.json")
+}

@@ -1,0 +1,120 @@
+//! The one write path, and the way back from wherever it was cut off.
+
+pub mod apply;
+pub mod beats;
+pub mod copy;
+pub mod journal;
+pub mod resume;
+
+use std::fmt;
+use std::time::Duration;
+
+use crate::error::{Result, bytes};
+
+pub use apply::{Mode, Outcome, Settings, Work, rehearse, restart, run};
+pub use copy::take;
+pub use journal::{Journal, Phase, Record};
+pub use resume::{Resumed, resume};
+
+/// Everything that the write path does, told before it is done. Whoever listens can show it, or refuse to go on.
+#[derive(Clone, Debug, PartialEq)]
+#[allow(missing_docs, reason = "the words of each variant are its documentation")]
+pub enum Step {
+    Journal,
+    Stop { container: String },
+    Open,
+    Hold { bytes: u64 },
+    Held { bytes: u64, took: Duration },
+    Begin,
+    Write { changes: usize },
+    ReadBack,
+    Check,
+    Commit,
+    Committed,
+    Close,
+    Start { container: String },
+    WaitUp,
+    WaitBeats { monitors: usize },
+    Up { downtime: Duration },
+    Pack,
+    Packed { id: String, bytes: u64 },
+    CloseJournal,
+    Undo { why: String },
+    PutBack,
+    LeaveDown { container: String },
+    Rehearse,
+}
+
+impl Step {
+    /// Whether a person wants to read it; the others are for those who want to know everything.
+    pub fn is_told(&self) -> bool {
+        matches!(
+            self,
+            Step::Stop { .. } | Step::Held { .. } | Step::Write { .. } | Step::Committed | Step::Start { .. }
+                | Step::WaitBeats { .. } | Step::Up { .. } | Step::Packed { .. } | Step::Undo { .. } | Step::PutBack
+                | Step::LeaveDown { .. }
+        )
+    }
+
+    /// Whether stopping here leaves the database as it was. After the commit there is no harmless way out any more, so
+    /// a Ctrl-C is heeded only before.
+    pub fn is_before_commit(&self) -> bool {
+        matches!(
+            self,
+            Step::Journal | Step::Stop { .. } | Step::Open | Step::Hold { .. } | Step::Held { .. } | Step::Begin
+                | Step::Write { .. } | Step::ReadBack | Step::Check | Step::Commit | Step::Rehearse
+        )
+    }
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Step::Journal => f.write_str("noting what is about to happen"),
+            Step::Stop { container } => write!(f, "stopping `{container}`"),
+            Step::Open => f.write_str("opening the database"),
+            Step::Hold { bytes: 0 } => f.write_str("copying the database"),
+            Step::Hold { bytes: size } => write!(f, "copying the database ({})", bytes(*size)),
+            Step::Held { bytes: size, took } => {
+                write!(f, "copy of {} verified in {:.1} s", bytes(*size), took.as_secs_f64())
+            }
+            Step::Begin => f.write_str("beginning the transaction"),
+            Step::Write { changes } => write!(f, "writing {changes} row changes"),
+            Step::ReadBack => f.write_str("reading back what was written"),
+            Step::Check => f.write_str("checking the database"),
+            Step::Commit => f.write_str("committing"),
+            Step::Committed => f.write_str("committed"),
+            Step::Close => f.write_str("closing the database"),
+            Step::Start { container } => write!(f, "starting `{container}`"),
+            Step::WaitUp => f.write_str("waiting for the server to answer"),
+            Step::WaitBeats { monitors: 1 } => f.write_str("waiting for a beat of 1 monitor"),
+            Step::WaitBeats { monitors } => write!(f, "waiting for beats ({monitors} monitors)"),
+            Step::Up { downtime } => write!(f, "the server is up again after {:.1} s", downtime.as_secs_f64()),
+            Step::Pack => f.write_str("packing the snapshot"),
+            Step::Packed { id, bytes: size } => write!(f, "snapshot `{id}` kept ({})", bytes(*size)),
+            Step::CloseJournal => f.write_str("closing the journal"),
+            Step::Undo { why } => write!(f, "putting everything back: {why}"),
+            Step::PutBack => f.write_str("putting the database back"),
+            Step::LeaveDown { container } => write!(f, "`{container}` was not running before and stays stopped"),
+            Step::Rehearse => f.write_str("rehearsing the transaction; it will be rolled back"),
+        }
+    }
+}
+
+/// Who is told what happens.
+pub trait Observer {
+    /// Called before each step; an error stops the run there, and what was begun is undone.
+    fn step(&mut self, step: &Step) -> Result<()>;
+
+    /// How far a long step is, in its own unit; `total` is 0 where it is not known.
+    fn progress(&mut self, _done: u64, _total: u64) {}
+}
+
+/// Nobody listens.
+pub struct Silent;
+
+impl Observer for Silent {
+    fn step(&mut self, _step: &Step) -> Result<()> {
+        Ok(())
+    }
+}
