@@ -2,6 +2,8 @@
 //!
 //! `migrations/` is embedded here: the server's own schema, recorded release by release.
 
+mod definition;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::str::FromStr;
@@ -159,6 +161,8 @@ impl Table {
 /// The server's schema as one release makes it, recorded from a database of that release.
 #[derive(Clone, Copy, Debug)]
 pub struct Recording {
+    /// The engine it was recorded on.
+    pub engine: EngineKind,
     /// The release it was recorded from.
     pub release: Release,
     /// Statements that make the tables and the rows every such database starts with, see [`script`].
@@ -166,6 +170,12 @@ pub struct Recording {
 }
 
 impl Recording {
+    /// The tables it makes, as a reader of the engine describes them; on MariaDB without the character set and collation
+    /// of columns, which come from the database.
+    pub fn schema(&self) -> Schema {
+        definition::read(self.engine, script(self.sql))
+    }
+
     /// Names in `knex_migrations`, in the order they are applied; none in 1.x.
     pub fn migrations(&self) -> impl Iterator<Item = &'static str> {
         self.rows("knex_migrations").filter_map(|row| row.split('\'').nth(1))
@@ -191,21 +201,22 @@ impl Recording {
 }
 
 macro_rules! recordings {
-    ($engine:literal: $($major:literal $minor:literal $patch:literal,)+) => {
+    ($engine:expr, $folder:literal: $($major:literal $minor:literal $patch:literal,)+) => {
         &[$(Recording {
+            engine: $engine,
             release: Release::new($major, $minor, $patch),
-            sql: include_str!(concat!("../migrations/", $engine, "/", $major, ".", $minor, ".", $patch, ".sql")),
+            sql: include_str!(concat!("../migrations/", $folder, "/", $major, ".", $minor, ".", $patch, ".sql")),
         }),+]
     };
 }
 
 /// Oldest first. All migration sets are the same on MariaDB.
-const SQLITE: &[Recording] = recordings! { "sqlite":
+const SQLITE: &[Recording] = recordings! { EngineKind::Sqlite, "sqlite":
     1 23 0, 1 23 17, 2 0 0, 2 0 2, 2 1 0, 2 1 3, 2 2 1, 2 3 2, 2 4 0, 2 5 0, 2 5 1, 2 5 3,
 };
 
 /// Oldest first. 1.x knows no MariaDB.
-const MARIADB: &[Recording] = recordings! { "mariadb":
+const MARIADB: &[Recording] = recordings! { EngineKind::MariaDb, "mariadb":
     2 0 0, 2 0 2, 2 1 0, 2 1 3, 2 2 1, 2 3 2, 2 4 0, 2 5 0, 2 5 1, 2 5 3,
 };
 

@@ -3,5 +3,6 @@
 
 mod docker;
 mod dockerd;
+mod init;
 mod need;
 mod schema;

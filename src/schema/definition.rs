@@ -1,0 +1,113 @@
+//! Reads the definitions of a recorded file. They are all in one form: a line for each column, key and index.
+
+use std::collections::BTreeSet;
+
+use super::{Column, ForeignKey, Index, Schema, Table};
+use crate::engine::EngineKind;
+
+/// The words that can follow the type of a column.
+const CLAUSES: [&str; 7] =
+    [" PRIMARY KEY", " NOT NULL", " NULL", " DEFAULT ", " COLLATE ", " CHECK ", " AUTO_INCREMENT"];
+
+/// The schema that `statements` make on `engine`, as its reader would describe it. On MariaDB the character set and
+/// collation of columns are left out: they come from the database.
+pub(super) fn read<'a>(engine: EngineKind, statements: impl Iterator<Item = &'a str>) -> Schema {
+    let mut schema = Schema::default();
+    for statement in statements {
+        if let Some(rest) = statement.strip_prefix("CREATE TABLE ") {
+            let mut lines = rest.lines().map(|line| line.trim().trim_end_matches(','));
+            let name = lines.next().and_then(quoted).unwrap_or_default();
+            let lines = lines.take_while(|line| !line.starts_with(')'));
+            schema.tables.insert(name.to_owned(), table(engine, name, lines));
+        } else if let Some((kind, rest)) = statement.split_once("INDEX ").filter(|(kind, _)| kind.starts_with("CREATE"))
+        {
+            let table = rest.split_once(" ON ").and_then(|(_, on)| quoted(on)).unwrap_or_default();
+            let index = index(quoted(rest).unwrap_or_default().to_owned(), kind.contains("UNIQUE"), rest);
+            if let Some(table) = schema.tables.get_mut(table) {
+                table.indexes.push(index);
+            }
+        }
+    }
+    for table in schema.tables.values_mut() {
+        table.foreign_keys.sort_by(|a, b| (&a.column, &a.name, &a.table).cmp(&(&b.column, &b.name, &b.table)));
+        table.indexes.sort();
+    }
+    schema
+}
+
+fn table<'a>(engine: EngineKind, name: &str, lines: impl Iterator<Item = &'a str>) -> Table {
+    let mut table = Table::default();
+    let mut primary = BTreeSet::new();
+    for line in lines {
+        if line.starts_with("PRIMARY KEY ") {
+            let index = index("PRIMARY".into(), true, line);
+            primary.extend(index.columns.clone());
+            table.indexes.push(index);
+        } else if line.starts_with("UNIQUE (") {
+            // SQLite names the index of a constraint itself, and counts them.
+            let count = table.indexes.len() + 1;
+            table.indexes.push(index(format!("sqlite_autoindex_{name}_{count}"), true, line));
+        } else if let Some(rest) = line.strip_prefix("UNIQUE KEY ").or_else(|| line.strip_prefix("KEY ")) {
+            table.indexes.push(index(quoted(rest).unwrap_or_default().to_owned(), line.starts_with("UNIQUE"), rest));
+        } else if line.starts_with("CONSTRAINT ") || line.starts_with("FOREIGN KEY ") {
+            table.foreign_keys.push(foreign_key(engine, line));
+        } else {
+            table.columns.push(column(engine, line));
+        }
+    }
+    for column in table.columns.iter_mut().filter(|column| primary.contains(&column.name)) {
+        column.primary_key = true;
+    }
+    table
+}
+
+fn column(engine: EngineKind, line: &str) -> Column {
+    let (name, rest) = line.split_once(' ').unwrap_or((line, ""));
+    let end = CLAUSES.iter().filter_map(|clause| rest.find(clause)).min().unwrap_or(rest.len());
+    let (sql_type, clauses) = rest.split_at(end);
+    let default = clauses.split_once(" DEFAULT ").map(|(_, default)| {
+        let default = default.split(" AUTO_INCREMENT").next().unwrap_or_default();
+        let default = default.split(" CHECK (").next().unwrap_or_default();
+        default.strip_prefix('(').and_then(|inner| inner.strip_suffix(')')).unwrap_or(default).to_owned()
+    });
+    let extra = if clauses.ends_with(" AUTO_INCREMENT") { "auto_increment" } else { "" };
+    // MariaDB does not tell a default of NULL from none.
+    let default = default.filter(|default| engine == EngineKind::Sqlite || default != "NULL");
+    Column {
+        name: name.trim_matches('`').to_owned(),
+        sql_type: sql_type.to_owned(),
+        not_null: clauses.contains(" NOT NULL"),
+        default,
+        primary_key: clauses.contains(" PRIMARY KEY"),
+        extra: extra.to_owned(),
+        ..Column::default()
+    }
+}
+
+fn foreign_key(engine: EngineKind, line: &str) -> ForeignKey {
+    let (head, tail) = line.split_once(" REFERENCES ").unwrap_or((line, ""));
+    let (name, column) = head.split_once("FOREIGN KEY (").unwrap_or((head, ""));
+    let action = |when: &str| {
+        let found = tail.split_once(when).map(|(_, action)| action.split(" ON ").next().unwrap_or_default());
+        // What both mean by saying nothing.
+        found.unwrap_or(if engine == EngineKind::Sqlite { "NO ACTION" } else { "RESTRICT" }).to_owned()
+    };
+    ForeignKey {
+        name: quoted(name).map(str::to_owned),
+        column: column.trim_matches(['`', ')']).to_owned(),
+        table: quoted(tail).unwrap_or_default().to_owned(),
+        to: tail.split_once('(').and_then(|(_, to)| quoted(to)).unwrap_or("id").to_owned(),
+        on_update: action(" ON UPDATE "),
+        on_delete: action(" ON DELETE "),
+    }
+}
+
+fn index(name: String, unique: bool, line: &str) -> Index {
+    let columns = line.split_once('(').and_then(|(_, rest)| rest.split_once(')')).map_or("", |(columns, _)| columns);
+    Index { name, unique, columns: columns.split(", ").map(|column| column.trim_matches('`').to_owned()).collect() }
+}
+
+/// The first name between backticks.
+fn quoted(text: &str) -> Option<&str> {
+    text.split('`').nth(1)
+}
