@@ -5,6 +5,7 @@ pub mod engine;
 pub mod error;
 pub mod files;
 pub mod kuma;
+pub mod model;
 pub mod schema;
 pub mod value;
 

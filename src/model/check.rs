@@ -1,0 +1,384 @@
+//! Everything that is wrong with a monitor, not only the first thing.
+//!
+//! The limits are those of the release: what its page insists on, what the server refuses, what hangs it when it is
+//! stored all the same, and what MariaDB would not take.
+
+use serde_json::Value as Json;
+
+use super::fields::{FIELDS, Field, Shape, field, nearest, nearest_of};
+use super::kinds::{Kind, kind as kind_of, nearest_kind};
+use super::release::*;
+use super::rules;
+use super::typed::{shown, texts};
+use crate::error::Problem;
+use crate::schema::Release;
+use crate::value::Value;
+
+/// How many bytes fit in a TEXT of MariaDB.
+const LONG_TEXT: usize = 65_535;
+
+/// A row under examination.
+pub(super) struct Subject<'r> {
+    pub release: Release,
+    pub kind: &'static Kind,
+    row: &'r [(String, Value)],
+}
+
+/// A problem, the columns it comes from, and whether it hurts more than its own monitor.
+pub(super) struct Found {
+    columns: Vec<&'static str>,
+    breaks_server: bool,
+    problem: Problem,
+}
+
+/// Every problem of a monitor of type `kind` that is to be stored as `row` on `release`.
+///
+/// Columns of a newer server that are unknown to us are not judged.
+pub fn check_monitor(release: Release, kind: &str, row: &[(String, Value)]) -> Vec<Problem> {
+    match known_kind(release, kind) {
+        Err(problem) => vec![problem],
+        Ok(kind) => examine(&Subject { release, kind, row }).into_iter().map(|found| found.problem).collect(),
+    }
+}
+
+/// The problems of a monitor whose columns `touched` were changed, `row` being the row after that change.
+///
+/// Old faults elsewhere in the row are let be, unless they bring the whole server down. A monitor of a type that is
+/// unknown to us can be edited; only its touched columns are looked at, as far as they are the same for all types.
+pub fn check_edit(release: Release, kind: &str, row: &[(String, Value)], touched: &[&str]) -> Vec<Problem> {
+    let is_new_kind = touched.contains(&"type");
+    let Ok(kind) = known_kind(release, kind) else {
+        if is_new_kind {
+            return known_kind(release, kind).err().into_iter().collect();
+        }
+        return common(release, row)
+            .into_iter()
+            .filter(|found| found.breaks_server || found.columns.iter().any(|column| touched.contains(column)))
+            .map(|found| found.problem)
+            .collect();
+    };
+    let mut problems = check_names(release, kind.name, touched.iter().copied());
+    problems.extend(
+        examine(&Subject { release, kind, row })
+            .into_iter()
+            .filter(|found| {
+                is_new_kind || found.breaks_server || found.columns.iter().any(|column| touched.contains(column))
+            })
+            .map(|found| found.problem),
+    );
+    problems
+}
+
+/// The problems of naming these `columns` for a monitor of type `kind` on `release`: unknown ones, those of other
+/// types, of later releases, and of the server.
+pub fn check_names<'c>(release: Release, kind: &str, columns: impl IntoIterator<Item = &'c str>) -> Vec<Problem> {
+    let kind = known_kind(release, kind).ok();
+    columns.into_iter().filter_map(|column| check_name(release, kind, column)).collect()
+}
+
+fn check_name(release: Release, kind: Option<&Kind>, name: &str) -> Option<Problem> {
+    let Some(known) = field(name) else {
+        let problem = Problem::new(name, "no such field");
+        return Some(match nearest(name).and_then(field) {
+            Some(near) => problem.hint(format!("did you mean `{}`?", near.column)),
+            None => problem.hint(format!("kumadb monitor add {} --help", kind.map_or("TYPE", |kind| kind.name))),
+        });
+    };
+    if known.column == "type" {
+        return None;
+    }
+    if !known.is_typed() {
+        let problem = Problem::new(known.column, "is written by the server alone");
+        return Some(problem.hint(format!("leave `{}` out", known.column)));
+    }
+    if known.since > release {
+        let message = format!("exists since release {}, this is {release}", known.since);
+        return Some(Problem::new(known.column, message).hint(format!("leave `{}` out", known.column)));
+    }
+    let kind = kind.filter(|kind| !kind.has(known.column, release))?;
+    let later = kind.offers.iter().find(|offer| offer.0 == known.column);
+    if let Some(offer) = later {
+        let message = format!("is a field of type `{}` since release {}, this is {release}", kind.name, offer.1);
+        return Some(Problem::new(known.column, message).hint(format!("leave `{}` out", known.column)));
+    }
+    let problem = Problem::new(known.column, format!("is no field of type `{}`", kind.name));
+    let near = nearest_of(known.column, kind.fields(release).into_iter().map(|field| field.column));
+    Some(match near {
+        Some(near) => problem.hint(format!("did you mean `{near}`?")),
+        None => problem.hint(format!("kumadb monitor add {} --help", kind.name)),
+    })
+}
+
+/// The type called `name`, if a monitor of it can be made on `release`.
+fn known_kind(release: Release, name: &str) -> Result<&'static Kind, Problem> {
+    match kind_of(name) {
+        Some(kind) if kind.since <= release => Ok(kind),
+        Some(kind) => {
+            let message = format!("`{name}` exists since release {}, this is {release}", kind.since);
+            Err(Problem::new("type", message).hint(format!("upgrade the server to {} first", kind.since)))
+        }
+        None => {
+            let message = match name.is_empty() {
+                true => "is required".to_owned(),
+                false => format!("release {release} has no type `{name}`"),
+            };
+            Err(match nearest_kind(name, release) {
+                Some(near) => Problem::new("type", message).hint(format!("did you mean `{near}`?")),
+                None => Problem::new("type", message).hint("kumadb monitor add --help"),
+            })
+        }
+    }
+}
+
+fn examine(subject: &Subject) -> Vec<Found> {
+    let mut found = common(subject.release, subject.row);
+    for known in FIELDS.iter().filter(|known| subject.kind.has(known.column, subject.release)) {
+        found.extend(check_presence(subject, known));
+        found.extend(check_range(subject, known));
+        found.extend(check_choice(subject, known));
+    }
+    rules::check(subject, &mut found);
+    found
+}
+
+/// What must hold in every column, whatever the type: the size, and the JSON that the server reads at every login.
+fn common(release: Release, row: &[(String, Value)]) -> Vec<Found> {
+    let mut found = Vec::new();
+    for (column, value) in row {
+        let Some(known) = field(column).filter(|known| known.column == column && known.since <= release) else {
+            continue;
+        };
+        let Some(text) = value.text() else { continue };
+        let length = text.chars().count();
+        let room = match known.shape {
+            Shape::Text(room) if length > room => Some(format!("has {length} characters, at most {room} are kept")),
+            Shape::Text(_) | Shape::Choice(_) | Shape::Server | Shape::Kind => None,
+            _ if text.len() > LONG_TEXT => Some(format!(
+                "has {} bytes, at most {} are kept",
+                grouped(text.len() as i64),
+                grouped(LONG_TEXT as i64)
+            )),
+            _ => None,
+        };
+        found.extend(room.map(|message| Found::new(known, message)));
+        found.extend(check_json(known, text));
+    }
+    found
+}
+
+/// JSON that does not parse, or parses to something else, hangs the login of everybody (2.5.3).
+fn check_json(known: &'static Field, text: &str) -> Option<Found> {
+    let (what, fits): (_, fn(&Json) -> bool) = match known.shape {
+        Shape::StatusCodes => ("a list of texts", |json| texts(&json.to_string()).is_some()),
+        Shape::Texts => ("a list of texts", |json| texts(&json.to_string()).is_some()),
+        Shape::Array => ("a list", Json::is_array),
+        Shape::Object => ("a map", Json::is_object),
+        _ => return None,
+    };
+    let message = match serde_json::from_str::<Json>(text) {
+        Ok(json) if fits(&json) => return None,
+        Ok(_) => format!("is JSON, but not {what}"),
+        Err(_) => format!("is not JSON: it must be {what}"),
+    };
+    let example = match known.shape {
+        Shape::StatusCodes => "'[\"200-299\"]'",
+        Shape::Object => "'{\"mechanism\":\"None\"}'",
+        _ => "'[]'",
+    };
+    let mut found = Found::new(known, message).typed(example);
+    found.breaks_server = true;
+    Some(found)
+}
+
+fn check_presence(subject: &Subject, known: &'static Field) -> Option<Found> {
+    let is_needed = subject.kind.is_needed(known.column) || known.column == "name";
+    if is_needed && subject.is_empty(known.column) {
+        return Some(subject.missing(known.column, ""));
+    }
+    let must_be_number =
+        matches!(known.column, "interval" | "retry_interval" | "maxretries" | "resend_interval" | "timeout");
+    let is_null = subject.value(known.column).is_some_and(Value::is_null);
+    (must_be_number && is_null).then(|| Found::new(known, "cannot be unset".to_owned()).typed(known.example))
+}
+
+fn check_range(subject: &Subject, known: &'static Field) -> Option<Found> {
+    let value = subject.value(known.column).filter(|value| !value.is_null())?;
+    match known.shape {
+        Shape::Whole(least, most) => {
+            let (least, most) = match known.column {
+                "interval" | "retry_interval" => interval_range(subject.release),
+                _ => (least, most),
+            };
+            let Some(n) = value.int() else {
+                return Some(Found::new(
+                    known,
+                    format!("takes a whole number, not {}", shown(known, &value.to_string())),
+                ));
+            };
+            if (least..=most).contains(&n) {
+                return None;
+            }
+            let limits = match most == i64::from(i32::MAX) {
+                true if n < least => format!("at least {}", grouped(least)),
+                true => format!("at most {}", grouped(most)),
+                false => format!("{} to {}", grouped(least), grouped(most)),
+            };
+            let message = match known.column {
+                "interval" | "retry_interval" => {
+                    format!("is {} s, release {} takes {limits}", grouped(n), subject.release)
+                }
+                _ => format!("is {}, must be {limits}", grouped(n)),
+            };
+            Some(Found::new(known, message).typed(&n.clamp(least, most).to_string()))
+        }
+        Shape::Real => match value {
+            Value::Int(n) if *n >= 0 => None,
+            Value::Real(x) if *x >= 0.0 => None,
+            other => Some(Found::new(known, format!("is {other}, must not be negative")).typed(known.example)),
+        },
+        _ => None,
+    }
+}
+
+/// Seconds that `interval` and `retry_interval` may have.
+///
+/// Up to 2.0 the retry interval is held to them by the page alone.
+pub(super) fn interval_range(release: Release) -> (i64, i64) {
+    match release {
+        release if release < R2_1 => (20, 2_073_600),
+        release if release < R2_5 => (1, 2_073_600),
+        _ => (1, i64::from(i32::MAX)),
+    }
+}
+
+fn check_choice(subject: &Subject, known: &'static Field) -> Option<Found> {
+    let Shape::Choice(all) = known.shape else { return None };
+    let text = subject.text(known.column)?;
+    let picks = known.picks(subject.kind.name, subject.release);
+    if picks.contains(&text) {
+        return None;
+    }
+    let message = match all.iter().find(|pick| pick.value == text && pick.since > subject.release) {
+        Some(later) => format!("`{text}` exists since release {}, this is {}", later.since, subject.release),
+        None => {
+            let picks: Vec<String> = picks.iter().map(|pick| format!("`{pick}`")).collect();
+            format!("is {}, must be one of {}", shown(known, text), picks.join(", "))
+        }
+    };
+    let near = nearest_of(text, picks.iter().copied()).or(picks.first().copied()).unwrap_or_default();
+    Some(Found::new(known, message).typed(near))
+}
+
+impl<'r> Subject<'r> {
+    /// The value in `column`; `None` where the row does not have it.
+    pub fn value(&self, column: &str) -> Option<&'r Value> {
+        self.row.iter().find(|(name, _)| name == column).map(|(_, value)| value)
+    }
+
+    /// The text in `column`, if there is any.
+    pub fn text(&self, column: &str) -> Option<&'r str> {
+        self.value(column).and_then(Value::text).filter(|text| !text.is_empty())
+    }
+
+    /// The number in `column`.
+    pub fn number(&self, column: &str) -> Option<f64> {
+        match self.value(column)? {
+            Value::Int(n) => Some(*n as f64),
+            Value::Real(x) => Some(*x),
+            Value::Text(text) => text.trim().parse().ok(),
+            _ => None,
+        }
+    }
+
+    /// Whether nothing useful is in `column`.
+    pub fn is_empty(&self, column: &str) -> bool {
+        match self.value(column) {
+            None | Some(Value::Null) => true,
+            Some(Value::Text(text)) => match column {
+                "url" => matches!(text.trim(), "" | "http://" | "https://" | "ws://" | "wss://"),
+                _ => text.trim().is_empty() || text == "[]",
+            },
+            Some(_) => false,
+        }
+    }
+
+    /// That `column` is missing; `when` says under which condition it is needed, or is empty.
+    pub fn missing(&self, column: &'static str, when: &str) -> Found {
+        let example = match (column, self.kind.name) {
+            ("url", "websocket-upgrade") => "wss://example.com/ws",
+            ("port", "mqtt") => "1883",
+            ("port", "radius") => "1812",
+            ("port", "dns") => "53",
+            ("port", "snmp") => "161",
+            ("port", "ntp") => "123",
+            ("port", "smtp") => "25",
+            ("port", "sip-options") => "5060",
+            ("port", "steam" | "gamedig") => "27015",
+            ("hostname", "mqtt") => "mqtt.example.com",
+            ("json_path", "snmp") => "'$'",
+            ("location", _) => "world",
+            ("subtype", _) => "ping",
+            ("radius_password", "snmp") => "public",
+            ("system_service_name", "pm2") => "api",
+            ("database_connection_string", "sqlserver") => {
+                "'Server=db,1433;Database=app;User Id=kuma;Password=…;Encrypt=true'"
+            }
+            ("database_connection_string", "postgres") => "postgres://kuma:…@db:5432/app",
+            ("database_connection_string", "mysql") => "mysql://kuma:…@db:3306/app",
+            ("database_connection_string", "mongodb") => "mongodb://kuma:…@db:27017/admin",
+            ("database_connection_string", "oracledb") => "db:1521/FREEPDB1",
+            ("database_connection_string", "redis") => "redis://kuma:…@cache:6379",
+            _ => field(column).map_or("", |known| known.example),
+        };
+        let by = match when.is_empty() {
+            true => format!("is required by type `{}`", self.kind.name),
+            false => format!("is required {when}"),
+        };
+        let by = if column == "name" { "is required".to_owned() } else { by };
+        let example = if example.is_empty() { "…" } else { example };
+        Found::about(&[column], by).typed(example)
+    }
+}
+
+impl Found {
+    fn new(field: &'static Field, message: String) -> Found {
+        Found::about(&[field.column], message)
+    }
+
+    /// A problem of the first of these columns, caused by all of them.
+    pub fn about(columns: &[&'static str], message: impl Into<String>) -> Found {
+        let problem = Problem::new(columns[0], message);
+        Found { columns: columns.to_vec(), breaks_server: false, problem }
+    }
+
+    /// That `column` has to do with it too.
+    pub fn also(&mut self, column: &'static str) {
+        self.columns.push(column);
+    }
+
+    /// With the option and this value as the hint.
+    pub fn typed(mut self, example: &str) -> Found {
+        let option = field(&self.problem.subject).map_or_else(|| self.problem.subject.clone(), Field::option);
+        self.problem.hint = Some(format!("--{option} {}", if example.is_empty() { "…" } else { example }));
+        self
+    }
+
+    /// With this hint.
+    pub fn hint(mut self, hint: impl Into<String>) -> Found {
+        self.problem.hint = Some(hint.into());
+        self
+    }
+}
+
+/// `2073600` as `2,073,600`.
+pub(super) fn grouped(n: i64) -> String {
+    let digits = n.unsigned_abs().to_string();
+    let mut text = if n < 0 { "-".to_owned() } else { String::new() };
+    for (at, digit) in digits.char_indices() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}

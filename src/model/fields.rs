@@ -1,0 +1,453 @@
+//! One entry per column of `monitor`: what may be in it. All 114 columns of 2.5.3; none was ever dropped.
+//!
+//! This file is a table, and longer than 500 lines for that reason.
+
+use super::release::*;
+use crate::schema::Release;
+
+/// One column of `monitor`.
+#[derive(Debug)]
+pub struct Field {
+    /// The column's name.
+    pub column: &'static str,
+    /// The name that the server's page and its socket API use.
+    pub api: &'static str,
+    /// What may be in it.
+    pub shape: Shape,
+    /// Never shown on a screen or in a log.
+    pub secret: bool,
+    /// Spaces around it are cut off, as the page does.
+    pub trimmed: bool,
+    /// The first release with this column.
+    pub since: Release,
+    /// What it is for, in one line.
+    pub help: &'static str,
+    /// Something that could be typed; empty where the shape says it.
+    pub example: &'static str,
+}
+
+/// What may be in a column.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Shape {
+    /// Text of at most so many characters (a VARCHAR on MariaDB).
+    Text(usize),
+    /// Text of at most 65,535 bytes (a TEXT on MariaDB).
+    LongText,
+    /// A whole number in a range, both ends included.
+    Whole(i64, i64),
+    /// A number, not negative.
+    Real,
+    /// True or false, stored as 1 or 0.
+    Flag,
+    /// One of these texts; which of them depends on type and release.
+    Choice(&'static [Pick]),
+    /// A JSON array of HTTP or WebSocket status codes, `["200-299"]`.
+    StatusCodes,
+    /// A JSON array of texts.
+    Texts,
+    /// A JSON array of anything.
+    Array,
+    /// A JSON object.
+    Object,
+    /// The id of a row elsewhere, named by its name.
+    Reference(Reference),
+    /// The type of the monitor.
+    Kind,
+    /// Written by the server alone.
+    Server,
+}
+
+/// What a column points to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reference {
+    /// A monitor of type `group`.
+    Group,
+    /// A row of `docker_host`.
+    DockerHost,
+    /// A row of `proxy`.
+    Proxy,
+    /// A row of `remote_browser`.
+    RemoteBrowser,
+}
+
+/// One value of a choice.
+#[derive(Debug, PartialEq)]
+pub struct Pick {
+    /// The text that is stored.
+    pub value: &'static str,
+    /// The first release that knows it.
+    pub since: Release,
+    /// The types that know it; empty means all that have the column.
+    pub kinds: &'static [&'static str],
+}
+
+impl Field {
+    /// The name as an option of the command line, without the dashes in front: `accepted-statuscodes`, `ignore-tls`.
+    pub fn option(&self) -> String {
+        let name = self.column.strip_suffix("_json").or_else(|| self.column.strip_suffix("_id"));
+        match self.shape {
+            Shape::StatusCodes | Shape::Reference(_) => name.unwrap_or(self.column).replace('_', "-"),
+            _ => self.column.replace('_', "-"),
+        }
+    }
+
+    /// Whether people may give it a value.
+    pub fn is_typed(&self) -> bool {
+        self.shape != Shape::Server
+    }
+
+    /// Whether NULL is a value of its own for it: numbers, choices and references can be unset.
+    pub fn is_unset_by_nothing(&self) -> bool {
+        matches!(self.shape, Shape::Whole(..) | Shape::Real | Shape::Choice(_) | Shape::Reference(_))
+    }
+
+    /// The values of a choice for monitors of type `kind` on `release`; empty for other shapes.
+    pub fn picks(&self, kind: &str, release: Release) -> Vec<&'static str> {
+        let Shape::Choice(picks) = self.shape else { return Vec::new() };
+        picks
+            .iter()
+            .filter(|pick| pick.since <= release && (pick.kinds.is_empty() || pick.kinds.contains(&kind)))
+            .map(|pick| pick.value)
+            .collect()
+    }
+
+    const fn secret(mut self) -> Field {
+        self.secret = true;
+        self
+    }
+
+    const fn trimmed(mut self) -> Field {
+        self.trimmed = true;
+        self
+    }
+
+    const fn since(mut self, release: Release) -> Field {
+        self.since = release;
+        self
+    }
+
+    const fn example(mut self, text: &'static str) -> Field {
+        self.example = text;
+        self
+    }
+}
+
+/// The field with this name: a column (`ignore_tls`), a name of the page or the socket API (`ignoreTls`),
+/// or an option (`ignore-tls`). `None` for names the server of 2.5.3 does not have.
+pub fn field(name: &str) -> Option<&'static Field> {
+    let name = snake(name);
+    FIELDS
+        .iter()
+        .find(|field| field.column == name)
+        .or_else(|| FIELDS.iter().find(|field| snake(field.api) == name || field.option().replace('-', "_") == name))
+}
+
+/// The column name that is nearest to a mistyped `name`, if one is near enough to be meant.
+pub fn nearest(name: &str) -> Option<&'static str> {
+    nearest_of(&snake(name), FIELDS.iter().filter(|field| field.is_typed()).map(|field| field.column))
+}
+
+/// Of `names`, the one nearest to `name`, if it is near enough to be meant.
+pub(super) fn nearest_of<'n>(name: &str, names: impl Iterator<Item = &'n str>) -> Option<&'n str> {
+    names
+        .map(|known| {
+            let flat = |text: &str| text.replace(['_', '-'], "");
+            let likeness = strsim::jaro_winkler(name, known).max(strsim::jaro_winkler(&flat(name), &flat(known)));
+            (likeness, strsim::damerau_levenshtein(name, known), known)
+        })
+        .filter(|(likeness, steps, _)| *likeness >= 0.85 || *steps <= 2 && name.len() > 3)
+        .max_by(|a, b| a.0.total_cmp(&b.0).then(b.1.cmp(&a.1)))
+        .map(|(_, _, known)| known)
+}
+
+/// `ignoreTls` and `ignore-tls` as `ignore_tls`.
+fn snake(name: &str) -> String {
+    let mut snake = String::with_capacity(name.len() + 4);
+    let mut lower_before = false;
+    for letter in name.trim().chars() {
+        match letter {
+            '-' | '_' | ' ' => snake.push('_'),
+            letter if letter.is_ascii_uppercase() => {
+                if lower_before {
+                    snake.push('_');
+                }
+                snake.push(letter.to_ascii_lowercase());
+            }
+            letter => snake.push(letter),
+        }
+        lower_before = letter.is_ascii_lowercase() || letter.is_ascii_digit();
+    }
+    snake
+}
+
+const fn entry(column: &'static str, api: &'static str, shape: Shape, help: &'static str) -> Field {
+    Field { column, api, shape, secret: false, trimmed: false, since: R1_23, help, example: "" }
+}
+
+const fn pick(value: &'static str) -> Pick {
+    Pick { value, since: R1_23, kinds: &[] }
+}
+
+const fn pick_since(value: &'static str, since: Release) -> Pick {
+    Pick { value, since, kinds: &[] }
+}
+
+const fn pick_for(value: &'static str, kinds: &'static [&'static str]) -> Pick {
+    Pick { value, since: R1_23, kinds }
+}
+
+/// The largest INT of MariaDB.
+const INT: i64 = 2_147_483_647;
+const HTTP: &[&str] = &["http", "keyword", "json-query"];
+const DNS: &[&str] = &["dns"];
+const GLOBALPING: &[&str] = &["globalping"];
+
+static METHODS: [Pick; 7] = [
+    pick("GET"),
+    pick("HEAD"),
+    pick("OPTIONS"),
+    pick_for("POST", HTTP),
+    pick_for("PUT", HTTP),
+    pick_for("PATCH", HTTP),
+    pick_for("DELETE", HTTP),
+];
+static BODY_ENCODINGS: [Pick; 3] = [pick("json"), pick_since("form", R2_0), pick("xml")];
+static AUTH_METHODS: [Pick; 5] = [
+    pick("basic"),
+    pick_since("bearer", R2_4),
+    pick("oauth2-cc"),
+    pick_for("ntlm", HTTP),
+    pick_for("mtls", &["http", "keyword", "json-query", "websocket-upgrade"]),
+];
+static OAUTH_METHODS: [Pick; 2] = [pick("client_secret_basic"), pick("client_secret_post")];
+static RECORDS: [Pick; 17] = [
+    pick("A"),
+    pick("AAAA"),
+    pick_for("ANY", GLOBALPING),
+    pick_for("CAA", DNS),
+    pick("CNAME"),
+    pick_for("DNSKEY", GLOBALPING),
+    pick_for("DS", GLOBALPING),
+    pick_for("HTTPS", GLOBALPING),
+    pick("MX"),
+    pick("NS"),
+    pick_for("NSEC", GLOBALPING),
+    pick("PTR"),
+    pick_for("RRSIG", GLOBALPING),
+    pick("SOA"),
+    pick("SRV"),
+    pick_for("SVCB", GLOBALPING),
+    pick("TXT"),
+];
+static MQTT_CHECKS: [Pick; 2] = [pick("keyword"), pick("json-query")];
+static SNMP_VERSIONS: [Pick; 3] = [pick("1"), pick("2c"), pick_since("3", R2_1)];
+static OPERATORS: [Pick; 7] = [pick(">"), pick(">="), pick("<"), pick("<="), pick("!="), pick("=="), pick("contains")];
+static SECURITY: [Pick; 3] = [pick("secure"), pick("nostarttls"), pick("starttls")];
+static IP_FAMILIES: [Pick; 2] = [pick("ipv4"), pick("ipv6")];
+static MEASUREMENTS: [Pick; 3] = [pick("ping"), pick("http"), pick_since("dns", R2_1_2)];
+static PROTOCOLS: [Pick; 4] = [pick("ICMP"), pick("TCP"), pick_since("UDP", R2_1_2), pick("HTTP2")];
+static TLS_ALERTS: [Pick; 9] = [
+    pick("none"),
+    pick("certificate_required"),
+    pick("bad_certificate"),
+    pick("certificate_unknown"),
+    pick("unknown_ca"),
+    pick("access_denied"),
+    pick("handshake_failure"),
+    pick("certificate_expired"),
+    pick("certificate_revoked"),
+];
+
+use Shape::*;
+
+/// Every column of `monitor`, in the order of the database of 2.5.3.
+pub static FIELDS: [Field; 114] = [
+    entry("id", "id", Server, "number of the monitor"),
+    entry("name", "name", Text(150), "name that people see").example("Shop"),
+    entry("active", "active", Flag, "checked by the server; off is paused"),
+    entry("user_id", "userId", Server, "user the monitor belongs to"),
+    entry("interval", "interval", Whole(1, INT), "seconds between two checks").example("60"),
+    entry("url", "url", LongText, "address that is checked").trimmed().example("https://example.com"),
+    entry("type", "type", Kind, "type of the monitor"),
+    entry("weight", "weight", Whole(-INT, INT), "place in the list, higher numbers first").example("2000"),
+    entry("hostname", "hostname", Text(255), "host name or address that is checked").trimmed().example("example.com"),
+    entry("port", "port", Whole(1, 65_535), "port that is checked").example("443"),
+    entry("created_date", "createdDate", Server, "when the monitor was made, UTC"),
+    entry("keyword", "keyword", Text(255), "text that the answer must contain").example("OK"),
+    entry("maxretries", "maxretries", Whole(0, INT), "failed checks that are tolerated before the monitor is down")
+        .example("3"),
+    entry("ignore_tls", "ignoreTls", Flag, "accept certificates that are expired, self-signed or wrong"),
+    entry("upside_down", "upsideDown", Flag, "reachable counts as down"),
+    entry("maxredirects", "maxredirects", Whole(0, INT), "redirects that are followed; 0 follows none").example("10"),
+    entry("accepted_statuscodes_json", "accepted_statuscodes", StatusCodes, "status codes that count as up")
+        .example("200-299,301"),
+    entry("dns_resolve_type", "dns_resolve_type", Choice(&RECORDS), "type of the record that is asked for"),
+    entry("dns_resolve_server", "dns_resolve_server", Text(255), "name server that is asked").example("1.1.1.1"),
+    entry("dns_last_result", "dns_last_result", Server, "last answer of the name server"),
+    entry("retry_interval", "retryInterval", Whole(1, INT), "seconds between two checks while retrying").example("60"),
+    entry("push_token", "pushToken", Text(32), "secret part of the push address, unique").secret(),
+    entry("method", "method", Choice(&METHODS), "method of the request"),
+    entry("body", "body", LongText, "body of the request").secret().example("'{\"key\": \"value\"}'"),
+    entry("headers", "headers", LongText, "headers of the request, as JSON")
+        .secret()
+        .example("'{\"X-Key\": \"value\"}'"),
+    entry("basic_auth_user", "basic_auth_user", LongText, "user of basic, NTLM or Oracle authentication")
+        .example("admin"),
+    entry("basic_auth_pass", "basic_auth_pass", LongText, "password of basic, NTLM or Oracle authentication").secret(),
+    entry("docker_host", "docker_host", Reference(self::Reference::DockerHost), "Docker host the container runs on")
+        .example("local"),
+    entry("docker_container", "docker_container", Text(255), "name or id of the container").example("nginx"),
+    entry("proxy_id", "proxyId", Reference(self::Reference::Proxy), "proxy the request goes through")
+        .example("proxy.example.com"),
+    entry("expiry_notification", "expiryNotification", Flag, "warn before the certificate expires"),
+    entry("mqtt_topic", "mqttTopic", LongText, "topic that is subscribed").example("home/status"),
+    entry("mqtt_success_message", "mqttSuccessMessage", Text(255), "text that the message must contain")
+        .example("online"),
+    entry("mqtt_username", "mqttUsername", Text(255), "user of the broker").example("kuma"),
+    entry("mqtt_password", "mqttPassword", Text(255), "password of the broker").secret(),
+    entry("database_connection_string", "databaseConnectionString", Text(2000), "how the database is reached")
+        .secret()
+        .trimmed(),
+    entry("database_query", "databaseQuery", LongText, "query that must succeed; a JSON command for MongoDB")
+        .example("'SELECT 1'"),
+    entry("auth_method", "authMethod", Choice(&AUTH_METHODS), "how the request authenticates"),
+    entry("auth_domain", "authDomain", LongText, "NTLM domain").example("CORP"),
+    entry("auth_workstation", "authWorkstation", LongText, "NTLM workstation").example("KUMA"),
+    entry("grpc_url", "grpcUrl", Text(255), "host and port of the gRPC service").example("example.com:50051"),
+    entry("grpc_protobuf", "grpcProtobuf", LongText, "definition of the service, in proto3")
+        .example("\"$(cat health.proto)\""),
+    entry("grpc_body", "grpcBody", LongText, "message that is sent, as JSON").secret().example("'{}'"),
+    entry("grpc_metadata", "grpcMetadata", LongText, "metadata of the call, as JSON").secret().example("'{}'"),
+    entry("grpc_method", "grpcMethod", Text(255), "method that is called").example("check"),
+    entry("grpc_service_name", "grpcServiceName", Text(255), "service that is called").example("Health"),
+    entry("grpc_enable_tls", "grpcEnableTls", Flag, "connect with TLS"),
+    entry("radius_username", "radiusUsername", Text(255), "user that logs in").example("kuma"),
+    entry("radius_password", "radiusPassword", Text(255), "password (RADIUS, MySQL) or community string (SNMP)")
+        .secret(),
+    entry("radius_calling_station_id", "radiusCallingStationId", Text(50), "id of the calling device").example("kuma"),
+    entry("radius_called_station_id", "radiusCalledStationId", Text(50), "id of the called device").example("kuma"),
+    entry("radius_secret", "radiusSecret", Text(255), "secret shared with the RADIUS server").secret(),
+    entry("resend_interval", "resendInterval", Whole(0, INT), "notify again after so many failed checks; 0 never")
+        .example("10"),
+    entry("packet_size", "packetSize", Whole(1, 65_500), "bytes in a ping").example("56"),
+    entry("game", "game", Text(255), "game that the server runs, as GameDig names it").example("minecraft"),
+    entry("http_body_encoding", "httpBodyEncoding", Choice(&BODY_ENCODINGS), "what the body of the request is"),
+    entry("description", "description", LongText, "note for people").example("'behind the load balancer'"),
+    entry("tls_ca", "tlsCa", LongText, "certificate of the authority, PEM").example("\"$(cat ca.pem)\""),
+    entry("tls_cert", "tlsCert", LongText, "client certificate, PEM").example("\"$(cat client.pem)\""),
+    entry("tls_key", "tlsKey", LongText, "key of the client certificate, PEM")
+        .secret()
+        .example("\"$(cat client.key)\""),
+    entry("parent", "parent", Reference(self::Reference::Group), "group the monitor is in").example("Network"),
+    entry("invert_keyword", "invertKeyword", Flag, "the keyword must be absent"),
+    entry("json_path", "jsonPath", LongText, "JSONata expression that picks a value").example("'$.status'"),
+    entry("expected_value", "expectedValue", Text(255), "value the picked one is compared with").example("ok"),
+    entry("kafka_producer_topic", "kafkaProducerTopic", Text(255), "topic that is written to").example("health"),
+    entry("kafka_producer_brokers", "kafkaProducerBrokers", Texts, "brokers, host:port").example("k1:9092,k2:9092"),
+    entry("kafka_producer_sasl_options", "kafkaProducerSaslOptions", Object, "how the brokers authenticate us")
+        .secret()
+        .example("'{\"mechanism\": \"None\"}'"),
+    entry("kafka_producer_message", "kafkaProducerMessage", LongText, "message that is written").example("ping"),
+    entry("oauth_client_id", "oauth_client_id", LongText, "OAuth2 client").example("kuma"),
+    entry("oauth_client_secret", "oauth_client_secret", LongText, "secret of the OAuth2 client").secret(),
+    entry("oauth_token_url", "oauth_token_url", LongText, "where the OAuth2 token is fetched")
+        .example("https://login.example.com/token"),
+    entry("oauth_scopes", "oauth_scopes", LongText, "OAuth2 scopes, separated by spaces").example("health"),
+    entry("oauth_auth_method", "oauth_auth_method", Choice(&OAUTH_METHODS), "how the OAuth2 client shows its secret"),
+    entry("timeout", "timeout", Real, "seconds until a check is given up").example("48"),
+    entry("gamedig_given_port_only", "gamedigGivenPortOnly", Flag, "ask only the given port, do not guess"),
+    entry("kafka_producer_ssl", "kafkaProducerSsl", Flag, "connect to the brokers with TLS"),
+    entry(
+        "kafka_producer_allow_auto_topic_creation",
+        "kafkaProducerAllowAutoTopicCreation",
+        Flag,
+        "let the broker create the topic",
+    ),
+    entry("mqtt_check_type", "mqttCheckType", Choice(&MQTT_CHECKS), "how the message is judged").since(R2_0),
+    entry(
+        "remote_browser",
+        "remote_browser",
+        Reference(self::Reference::RemoteBrowser),
+        "browser elsewhere that opens the page",
+    )
+    .since(R2_0)
+    .example("chrome"),
+    entry("snmp_oid", "snmpOid", Text(255), "object that is read").since(R2_0).example("1.3.6.1.2.1.1.3.0"),
+    entry("snmp_version", "snmpVersion", Choice(&SNMP_VERSIONS), "version of SNMP").since(R2_0),
+    entry("json_path_operator", "jsonPathOperator", Choice(&OPERATORS), "how the values are compared").since(R2_0),
+    entry("cache_bust", "cacheBust", Flag, "add a random parameter, so that no cache answers").since(R2_0),
+    entry("conditions", "conditions", Array, "conditions on the answer, as the page stores them")
+        .since(R2_0)
+        .example("'[]'"),
+    entry("rabbitmq_nodes", "rabbitmqNodes", Texts, "management addresses of the nodes")
+        .since(R2_0)
+        .example("https://node1:15672"),
+    entry("rabbitmq_username", "rabbitmqUsername", Text(255), "user of the management API").since(R2_0).example("kuma"),
+    entry("rabbitmq_password", "rabbitmqPassword", Text(255), "password of the management API").since(R2_0).secret(),
+    entry("smtp_security", "smtpSecurity", Choice(&SECURITY), "TLS at once, never, or after STARTTLS").since(R2_0),
+    entry(
+        "ws_ignore_sec_websocket_accept_header",
+        "wsIgnoreSecWebsocketAcceptHeader",
+        Flag,
+        "accept a wrong Sec-WebSocket-Accept header",
+    )
+    .since(R2_1),
+    entry("ws_subprotocol", "wsSubprotocol", Text(255), "subprotocols, separated by commas")
+        .since(R2_1)
+        .example("mqtt"),
+    entry("ping_count", "ping_count", Whole(1, 100), "pings per check").since(R2_0).example("3"),
+    entry("ping_numeric", "ping_numeric", Flag, "do not resolve names of addresses").since(R2_0),
+    entry("ping_per_request_timeout", "ping_per_request_timeout", Whole(1, 60), "seconds one ping may take")
+        .since(R2_0)
+        .example("2"),
+    entry("ip_family", "ipFamily", Choice(&IP_FAMILIES), "only IPv4 or only IPv6").since(R2_0),
+    entry("manual_status", "manual_status", Whole(0, 1), "0 is down, 1 is up, nothing is pending")
+        .since(R2_0)
+        .example("1"),
+    entry("oauth_audience", "oauth_audience", Text(255), "audience of the OAuth2 token").since(R2_0).example("api"),
+    entry("mqtt_websocket_path", "mqttWebsocketPath", Text(255), "path for MQTT over WebSocket")
+        .since(R2_0)
+        .example("/mqtt"),
+    entry("domain_expiry_notification", "domainExpiryNotification", Flag, "warn before the domain expires").since(R2_1),
+    entry("save_response", "saveResponse", Flag, "keep the answer of successful checks for notifications").since(R2_1),
+    entry("save_error_response", "saveErrorResponse", Flag, "keep the answer of failed checks for notifications")
+        .since(R2_1),
+    entry("response_max_length", "responseMaxLength", Whole(0, 1_048_576), "bytes of the answer that are kept")
+        .since(R2_1)
+        .example("1024"),
+    entry("system_service_name", "system_service_name", Text(255), "name of the service or PM2 process")
+        .since(R2_1)
+        .trimmed()
+        .example("sshd"),
+    entry("subtype", "subtype", Choice(&MEASUREMENTS), "what Globalping measures").since(R2_1),
+    entry("location", "location", Text(255), "where Globalping measures from").since(R2_1).example("Europe"),
+    entry("protocol", "protocol", Choice(&PROTOCOLS), "protocol of the measurement").since(R2_1),
+    entry("snmp_v3_username", "snmpV3Username", Text(255), "user of SNMP version 3").since(R2_1).example("kuma"),
+    entry("expected_tls_alert", "expectedTlsAlert", Choice(&TLS_ALERTS), "TLS alert that counts as up").since(R2_1),
+    entry(
+        "retry_only_on_status_code_failure",
+        "retryOnlyOnStatusCodeFailure",
+        Flag,
+        "retry only after a wrong status code",
+    )
+    .since(R2_1),
+    entry("screenshot_delay", "screenshot_delay", Whole(0, INT), "milliseconds between loading and screenshot")
+        .since(R2_1)
+        .example("500"),
+    entry("ntp_stratum_threshold", "ntpStratumThreshold", Whole(1, 15), "highest stratum that counts as up")
+        .since(R2_5)
+        .example("5"),
+    entry("ntp_time_offset_threshold", "ntpTimeOffsetThreshold", Whole(1, INT), "milliseconds the clock may be off")
+        .since(R2_5)
+        .example("1000"),
+    entry(
+        "ntp_root_dispersion_threshold",
+        "ntpRootDispersionThreshold",
+        Whole(1, INT),
+        "milliseconds of root dispersion that are tolerated",
+    )
+    .since(R2_5)
+    .example("500"),
+    entry("bearer_token", "bearer_token", LongText, "bearer token of the request").since(R2_4).secret(),
+    entry("gamedig_token", "gamedigToken", LongText, "token that some games ask for").since(R2_4).secret(),
+];

@@ -1,0 +1,594 @@
+//! One entry per type of monitor: what it is, since when, what it needs, what it offers.
+//!
+//! This file is a table. `needs` is what the page insists on, what the server refuses to go without, and what the
+//! check itself cannot do without; `offers` is what else the page shows for the type.
+
+use super::fields::{Field, field, nearest_of};
+use super::release::*;
+use crate::schema::Release;
+
+/// One type of monitor.
+#[derive(Debug)]
+pub struct Kind {
+    /// The name in the database: `http`, `grpc-keyword`.
+    pub name: &'static str,
+    /// The name that people read.
+    pub title: &'static str,
+    /// The section of the page that lists it.
+    pub section: Section,
+    /// The first release with it.
+    pub since: Release,
+    /// Columns without which it cannot work.
+    pub needs: &'static [&'static str],
+    /// Columns that may be given besides; those that every type has are in [`COMMON`].
+    pub offers: &'static [Offer],
+    /// What is easily missed; empty for most.
+    pub note: &'static str,
+}
+
+/// A column, from the release on in which the page offers it for that type.
+#[derive(Debug)]
+pub struct Offer(pub &'static str, pub Release);
+
+/// A section of the page's list of types.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Section {
+    /// Addresses, hosts, containers, services.
+    General,
+    /// Groups.
+    Special,
+    /// Types that wait for news.
+    Passive,
+    /// One protocol each.
+    Specific,
+    /// Databases.
+    Database,
+    /// Game servers.
+    Game,
+}
+
+impl Section {
+    /// The heading of the section.
+    pub fn title(self) -> &'static str {
+        match self {
+            Section::General => "General",
+            Section::Special => "Special",
+            Section::Passive => "Passive",
+            Section::Specific => "Specific",
+            Section::Database => "Database",
+            Section::Game => "Game server",
+        }
+    }
+}
+
+/// Columns that every type has.
+pub static COMMON: [&str; 10] = [
+    "name",
+    "description",
+    "parent",
+    "active",
+    "interval",
+    "retry_interval",
+    "maxretries",
+    "resend_interval",
+    "upside_down",
+    "weight",
+];
+
+impl Kind {
+    /// The fields of this type on `release`: needed ones, the type's own, then the common ones.
+    pub fn fields(&self, release: Release) -> Vec<&'static Field> {
+        let offered = self.offers.iter().filter(|offer| offer.1 <= release).map(|offer| offer.0);
+        let columns = ["name"].into_iter().chain(self.needs.iter().copied()).chain(offered).chain(COMMON);
+        let mut fields: Vec<&'static Field> = Vec::new();
+        for known in columns.filter_map(field).filter(|known| known.since <= release) {
+            if !fields.iter().any(|there| there.column == known.column) {
+                fields.push(known);
+            }
+        }
+        fields
+    }
+
+    /// Whether monitors of this type have the field `column` on `release`.
+    pub fn has(&self, column: &str, release: Release) -> bool {
+        let offered = self.offers.iter().any(|offer| offer.0 == column && offer.1 <= release);
+        (offered || self.needs.contains(&column) || COMMON.contains(&column))
+            && field(column).is_some_and(|known| known.since <= release)
+    }
+
+    /// Whether `column` must be given and must not be empty.
+    pub fn is_needed(&self, column: &str) -> bool {
+        self.needs.contains(&column)
+    }
+}
+
+/// The type called `name`; `None` for types the server of 2.5.3 does not have.
+pub fn kind(name: &str) -> Option<&'static Kind> {
+    KINDS.iter().find(|kind| kind.name == name)
+}
+
+/// The types that `release` has, in the order of the page.
+pub fn kinds(release: Release) -> impl Iterator<Item = &'static Kind> {
+    KINDS.iter().filter(move |kind| kind.since <= release)
+}
+
+/// The type of `release` that is nearest to a mistyped `name`, if one is near enough to be meant.
+pub fn nearest_kind(name: &str, release: Release) -> Option<&'static str> {
+    let name = name.trim().to_lowercase();
+    let meant = match name.as_str() {
+        "https" | "web" | "url" => Some("http"),
+        "tcp" => Some("port"),
+        "icmp" => Some("ping"),
+        "mssql" => Some("sqlserver"),
+        "mariadb" => Some("mysql"),
+        "postgresql" => Some("postgres"),
+        "mongo" => Some("mongodb"),
+        "oracle" => Some("oracledb"),
+        "kafka" => Some("kafka-producer"),
+        "grpc" => Some("grpc-keyword"),
+        "json" => Some("json-query"),
+        "browser" | "chrome" => Some("real-browser"),
+        "websocket" | "ws" => Some("websocket-upgrade"),
+        "sip" => Some("sip-options"),
+        "tailscale" => Some("tailscale-ping"),
+        "service" | "systemd" => Some("system-service"),
+        "container" => Some("docker"),
+        _ => None,
+    };
+    let known = || kinds(release).map(|kind| kind.name);
+    meant.filter(|meant| known().any(|name| name == *meant)).or_else(|| nearest_of(&name, known()))
+}
+
+const fn from(column: &'static str, since: Release) -> Offer {
+    Offer(column, since)
+}
+
+/// The columns of a request over HTTP, and what a type adds to them.
+macro_rules! http_and {
+    ($($own:expr),* $(,)?) => {
+        &[
+            $($own,)*
+            from("method", R1_23),
+            from("http_body_encoding", R1_23),
+            from("body", R1_23),
+            from("headers", R1_23),
+            from("auth_method", R1_23),
+            from("basic_auth_user", R1_23),
+            from("basic_auth_pass", R1_23),
+            from("bearer_token", R2_4),
+            from("auth_domain", R1_23),
+            from("auth_workstation", R1_23),
+            from("oauth_auth_method", R1_23),
+            from("oauth_token_url", R1_23),
+            from("oauth_client_id", R1_23),
+            from("oauth_client_secret", R1_23),
+            from("oauth_scopes", R1_23),
+            from("oauth_audience", R2_0),
+            from("tls_cert", R1_23),
+            from("tls_key", R1_23),
+            from("tls_ca", R1_23),
+            from("timeout", R1_23),
+            from("accepted_statuscodes_json", R1_23),
+            from("maxredirects", R1_23),
+            from("ignore_tls", R1_23),
+            from("expiry_notification", R1_23),
+            from("domain_expiry_notification", R2_1),
+            from("cache_bust", R2_0),
+            from("ip_family", R2_0),
+            from("save_response", R2_1),
+            from("save_error_response", R2_1),
+            from("response_max_length", R2_1),
+            from("proxy_id", R1_23),
+        ]
+    };
+}
+
+/// All types, in the order of the page of 2.5.3. No release took one away.
+pub static KINDS: [Kind; 33] = [
+    Kind {
+        name: "http",
+        title: "HTTP(s)",
+        section: Section::General,
+        since: R1_23,
+        needs: &["url"],
+        offers: http_and!(),
+        note: "",
+    },
+    Kind {
+        name: "keyword",
+        title: "HTTP(s) - Keyword",
+        section: Section::General,
+        since: R1_23,
+        needs: &["url", "keyword"],
+        offers: http_and!(from("invert_keyword", R1_23)),
+        note: "",
+    },
+    Kind {
+        name: "port",
+        title: "TCP Port",
+        section: Section::General,
+        since: R1_23,
+        needs: &["hostname", "port"],
+        offers: &[
+            from("smtp_security", R2_1),
+            from("expected_tls_alert", R2_1),
+            from("expiry_notification", R2_1),
+            from("domain_expiry_notification", R2_1),
+            from("timeout", R2_1),
+        ],
+        note: "",
+    },
+    Kind {
+        name: "ping",
+        title: "Ping",
+        section: Section::General,
+        since: R1_23,
+        needs: &["hostname"],
+        offers: &[
+            from("packet_size", R1_23),
+            from("ping_count", R2_0),
+            from("ping_numeric", R2_0),
+            from("ping_per_request_timeout", R2_0),
+            from("timeout", R2_0),
+            from("domain_expiry_notification", R2_1),
+        ],
+        note: "",
+    },
+    Kind {
+        name: "dns",
+        title: "DNS",
+        section: Section::General,
+        since: R1_23,
+        needs: &["hostname", "dns_resolve_server", "dns_resolve_type", "port"],
+        offers: &[from("conditions", R2_0), from("domain_expiry_notification", R2_1)],
+        note: "",
+    },
+    Kind {
+        name: "docker",
+        title: "Docker Container",
+        section: Section::General,
+        since: R1_23,
+        needs: &["docker_container", "docker_host"],
+        offers: &[],
+        note: "",
+    },
+    Kind {
+        name: "system-service",
+        title: "System Service",
+        section: Section::General,
+        since: R2_1,
+        needs: &["system_service_name"],
+        offers: &[],
+        note: "works only when the server runs outside a container",
+    },
+    Kind {
+        name: "pm2",
+        title: "PM2 Process",
+        section: Section::General,
+        since: R2_5,
+        needs: &["system_service_name"],
+        offers: &[],
+        note: "",
+    },
+    Kind {
+        name: "real-browser",
+        title: "HTTP(s) - Browser Engine (Chrome/Chromium)",
+        section: Section::General,
+        since: R1_23,
+        needs: &["url"],
+        offers: &[
+            from("remote_browser", R2_0),
+            from("screenshot_delay", R2_1),
+            from("domain_expiry_notification", R2_1),
+        ],
+        note: "",
+    },
+    Kind { name: "group", title: "Group", section: Section::Special, since: R1_23, needs: &[], offers: &[], note: "" },
+    Kind {
+        name: "push",
+        title: "Push",
+        section: Section::Passive,
+        since: R1_23,
+        needs: &["push_token"],
+        offers: &[],
+        note: "the token is made when none is given",
+    },
+    Kind {
+        name: "manual",
+        title: "Manual",
+        section: Section::Passive,
+        since: R2_0,
+        needs: &[],
+        offers: &[from("manual_status", R2_0)],
+        note: "",
+    },
+    Kind {
+        name: "globalping",
+        title: "Globalping",
+        section: Section::Specific,
+        since: R2_1,
+        needs: &["subtype", "location"],
+        offers: &[
+            from("hostname", R2_1),
+            from("url", R2_1),
+            from("protocol", R2_1),
+            from("port", R2_1),
+            from("ip_family", R2_1),
+            from("ping_count", R2_1),
+            from("dns_resolve_server", R2_1),
+            from("dns_resolve_type", R2_1_2),
+            from("keyword", R2_1),
+            from("invert_keyword", R2_1),
+            from("json_path", R2_1),
+            from("json_path_operator", R2_1),
+            from("expected_value", R2_1),
+            from("method", R2_1),
+            from("headers", R2_1),
+            from("auth_method", R2_1),
+            from("basic_auth_user", R2_1),
+            from("basic_auth_pass", R2_1),
+            from("bearer_token", R2_4),
+            from("oauth_auth_method", R2_1),
+            from("oauth_token_url", R2_1),
+            from("oauth_client_id", R2_1),
+            from("oauth_client_secret", R2_1),
+            from("oauth_scopes", R2_1),
+            from("oauth_audience", R2_1),
+            from("accepted_statuscodes_json", R2_1),
+            from("ignore_tls", R2_1),
+            from("cache_bust", R2_1),
+            from("expiry_notification", R2_1),
+        ],
+        note: "ping and dns need a hostname, http needs a url",
+    },
+    Kind {
+        name: "grpc-keyword",
+        title: "gRPC(s) - Keyword",
+        section: Section::Specific,
+        since: R1_23,
+        needs: &["grpc_url", "keyword", "grpc_service_name", "grpc_method", "grpc_protobuf", "grpc_body"],
+        offers: &[
+            from("invert_keyword", R1_23),
+            from("grpc_enable_tls", R1_23),
+            from("grpc_metadata", R1_23),
+            from("maxredirects", R1_23),
+            from("accepted_statuscodes_json", R1_23),
+            from("ip_family", R2_0),
+            from("domain_expiry_notification", R2_1),
+        ],
+        note: "the page lets the protobuf and the body be empty, the check fails without them",
+    },
+    Kind {
+        name: "json-query",
+        title: "HTTP(s) - Json Query",
+        section: Section::Specific,
+        since: R1_23,
+        needs: &["url", "json_path", "expected_value"],
+        offers: http_and!(from("json_path_operator", R2_0), from("retry_only_on_status_code_failure", R2_1)),
+        note: "",
+    },
+    Kind {
+        name: "kafka-producer",
+        title: "Kafka Producer",
+        section: Section::Specific,
+        since: R1_23,
+        needs: &["kafka_producer_brokers", "kafka_producer_topic", "kafka_producer_message"],
+        offers: &[
+            from("kafka_producer_ssl", R1_23),
+            from("kafka_producer_allow_auto_topic_creation", R1_23),
+            from("kafka_producer_sasl_options", R1_23),
+            from("timeout", R2_5),
+        ],
+        note: "",
+    },
+    Kind {
+        name: "mqtt",
+        title: "MQTT",
+        section: Section::Specific,
+        since: R1_23,
+        needs: &["hostname", "port", "mqtt_topic"],
+        offers: &[
+            from("mqtt_username", R1_23),
+            from("mqtt_password", R1_23),
+            from("mqtt_success_message", R1_23),
+            from("mqtt_check_type", R2_0),
+            from("mqtt_websocket_path", R2_0),
+            from("json_path", R2_0),
+            from("expected_value", R2_0),
+            from("json_path_operator", R2_0),
+            from("conditions", R2_1),
+            from("domain_expiry_notification", R2_1),
+        ],
+        note: "",
+    },
+    Kind {
+        name: "ntp",
+        title: "NTP",
+        section: Section::Specific,
+        since: R2_5,
+        needs: &["hostname", "port"],
+        offers: &[
+            from("ntp_stratum_threshold", R2_5),
+            from("ntp_time_offset_threshold", R2_5),
+            from("ntp_root_dispersion_threshold", R2_5),
+            from("timeout", R2_5),
+        ],
+        note: "",
+    },
+    Kind {
+        name: "rabbitmq",
+        title: "RabbitMQ",
+        section: Section::Specific,
+        since: R2_0,
+        needs: &["rabbitmq_nodes", "rabbitmq_username", "rabbitmq_password"],
+        offers: &[from("timeout", R2_0)],
+        note: "",
+    },
+    Kind {
+        name: "sip-options",
+        title: "SIP Options Ping",
+        section: Section::Specific,
+        since: R2_1,
+        needs: &["hostname", "port"],
+        offers: &[from("domain_expiry_notification", R2_1)],
+        note: "works only when the server runs outside a container, with sipsak installed",
+    },
+    Kind {
+        name: "smtp",
+        title: "SMTP",
+        section: Section::Specific,
+        since: R2_0,
+        needs: &["hostname", "port"],
+        offers: &[from("smtp_security", R2_0), from("domain_expiry_notification", R2_1)],
+        note: "",
+    },
+    Kind {
+        name: "snmp",
+        title: "SNMP",
+        section: Section::Specific,
+        since: R2_0,
+        needs: &["hostname", "port", "snmp_oid", "json_path", "expected_value"],
+        offers: &[
+            from("snmp_version", R2_0),
+            from("radius_password", R2_0),
+            from("snmp_v3_username", R2_1),
+            from("json_path_operator", R2_0),
+            from("timeout", R2_0),
+            from("domain_expiry_notification", R2_1),
+        ],
+        note: "the community string is `radius_password`",
+    },
+    Kind {
+        name: "tailscale-ping",
+        title: "Tailscale Ping",
+        section: Section::Specific,
+        since: R1_23,
+        needs: &["hostname"],
+        offers: &[from("domain_expiry_notification", R2_1)],
+        note: "works only when the server runs outside a container, with tailscale installed",
+    },
+    Kind {
+        name: "websocket-upgrade",
+        title: "Websocket Upgrade",
+        section: Section::Specific,
+        since: R2_1,
+        needs: &["url"],
+        offers: &[
+            from("ws_subprotocol", R2_1),
+            from("ws_ignore_sec_websocket_accept_header", R2_1),
+            from("accepted_statuscodes_json", R2_1),
+            from("timeout", R2_1),
+            from("headers", R2_3),
+            from("auth_method", R2_3),
+            from("basic_auth_user", R2_3),
+            from("basic_auth_pass", R2_3),
+            from("bearer_token", R2_4),
+            from("oauth_auth_method", R2_3),
+            from("oauth_token_url", R2_3),
+            from("oauth_client_id", R2_3),
+            from("oauth_client_secret", R2_3),
+            from("oauth_scopes", R2_3),
+            from("oauth_audience", R2_3),
+            from("tls_cert", R2_3),
+            from("tls_key", R2_3),
+            from("tls_ca", R2_3),
+            from("ignore_tls", R2_3),
+            from("domain_expiry_notification", R2_1),
+        ],
+        note: "a clean close is code 1000, which the default of the page since 2.2 does not accept: \
+               `--accepted-statuscodes 1000`",
+    },
+    Kind {
+        name: "sqlserver",
+        title: "Microsoft SQL Server",
+        section: Section::Database,
+        since: R1_23,
+        needs: &["database_connection_string"],
+        offers: &[from("database_query", R1_23), from("conditions", R2_1)],
+        note: "",
+    },
+    Kind {
+        name: "mongodb",
+        title: "MongoDB",
+        section: Section::Database,
+        since: R1_23,
+        needs: &["database_connection_string"],
+        offers: &[from("database_query", R2_0), from("json_path", R2_0), from("expected_value", R2_0)],
+        note: "",
+    },
+    Kind {
+        name: "mysql",
+        title: "MySQL/MariaDB",
+        section: Section::Database,
+        since: R1_23,
+        needs: &["database_connection_string"],
+        offers: &[from("database_query", R1_23), from("radius_password", R1_23), from("conditions", R2_1)],
+        note: "the password, when it is not in the connection string, is `radius_password`",
+    },
+    Kind {
+        name: "oracledb",
+        title: "Oracle Database",
+        section: Section::Database,
+        since: R2_3,
+        needs: &["database_connection_string", "basic_auth_user", "basic_auth_pass"],
+        offers: &[from("database_query", R2_3), from("conditions", R2_3)],
+        note: "",
+    },
+    Kind {
+        name: "postgres",
+        title: "PostgreSQL",
+        section: Section::Database,
+        since: R1_23,
+        needs: &["database_connection_string"],
+        offers: &[from("database_query", R1_23)],
+        note: "",
+    },
+    Kind {
+        name: "radius",
+        title: "Radius",
+        section: Section::Database,
+        since: R1_23,
+        needs: &[
+            "hostname",
+            "port",
+            "radius_username",
+            "radius_password",
+            "radius_secret",
+            "radius_called_station_id",
+            "radius_calling_station_id",
+        ],
+        offers: &[from("domain_expiry_notification", R2_1)],
+        note: "",
+    },
+    Kind {
+        name: "redis",
+        title: "Redis",
+        section: Section::Database,
+        since: R1_23,
+        needs: &["database_connection_string"],
+        offers: &[from("ignore_tls", R2_0)],
+        note: "",
+    },
+    Kind {
+        name: "gamedig",
+        title: "GameDig",
+        section: Section::Game,
+        since: R1_23,
+        needs: &["hostname", "port", "game"],
+        offers: &[
+            from("gamedig_given_port_only", R1_23),
+            from("gamedig_token", R2_4),
+            from("domain_expiry_notification", R2_1),
+        ],
+        note: "",
+    },
+    Kind {
+        name: "steam",
+        title: "Steam Game Server",
+        section: Section::Game,
+        since: R1_23,
+        needs: &["hostname", "port"],
+        offers: &[from("timeout", R2_0), from("domain_expiry_notification", R2_1)],
+        note: "needs a Steam API key in the settings of the server",
+    },
+];

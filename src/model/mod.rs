@@ -1,0 +1,16 @@
+//! What things are: monitors, their types and their columns. Pure: no engine, files, clock or network.
+
+pub mod check;
+pub mod defaults;
+pub mod fields;
+pub mod kinds;
+mod release;
+pub mod row;
+mod rules;
+pub mod typed;
+
+pub use check::{check_edit, check_monitor, check_names};
+pub use fields::{Field, Reference, Shape, field, nearest};
+pub use kinds::{Kind, kind, kinds, nearest_kind};
+pub use row::{Maker, Opt, new_monitor, options, push_token_length};
+pub use typed::{from_json, normalise, parse, render, same};

@@ -1,0 +1,237 @@
+//! A new row of `monitor`: what the server stores when somebody types the same into its Add page.
+
+use std::collections::BTreeMap;
+
+use super::check::{check_monitor, check_names};
+use super::defaults::{page_default, template};
+use super::fields::{Field, Shape, field};
+use super::kinds::Kind;
+use super::release::*;
+use super::typed::{normalise, render};
+use crate::error::Problem;
+use crate::schema::{Column, Release, Table};
+use crate::value::Value;
+
+/// What a new monitor needs to know that nobody types.
+#[derive(Clone, Debug, Default)]
+pub struct Maker {
+    /// The user it belongs to. Without one nobody sees the monitor.
+    pub user_id: i64,
+    /// A token of its own for a push monitor, [`push_token_length`] letters and digits; used when none was typed.
+    pub push_token: String,
+    /// The proxy that is marked as default: the page gives it to every new monitor.
+    pub proxy_id: Option<i64>,
+    /// `created_date`, UTC, `2026-01-31 08:00:00`. `None` leaves it to the default of the column, as the server does.
+    pub created_date: Option<String>,
+}
+
+/// One option of `monitor add TYPE`.
+#[derive(Clone, Debug)]
+pub struct Opt {
+    /// The field it sets.
+    pub field: &'static Field,
+    /// It must be given: there is no default.
+    pub required: bool,
+    /// What holds when it is not given, as text for people; `None` when it is nothing.
+    pub default: Option<String>,
+}
+
+/// How long a push token is that the page of `release` makes.
+pub fn push_token_length(release: Release) -> usize {
+    if release < R2_0 { 10 } else { 32 }
+}
+
+/// The options for a new monitor of this type on `release`: required ones first.
+pub fn options(kind: &Kind, release: Release) -> Vec<Opt> {
+    let mut options: Vec<Opt> = kind
+        .fields(release)
+        .into_iter()
+        .map(|field| {
+            let default = page_default(field.column, kind.name, release)
+                .filter(|value| !value.is_null() && value.text() != template(field.column, kind.name))
+                .map(|value| render(field, &value))
+                .filter(|text| !text.is_empty() && text != "[]");
+            let default = match field.column {
+                "active" => Some("true".to_owned()),
+                "weight" => Some("2000".to_owned()),
+                "retry_interval" => Some("the interval".to_owned()),
+                "push_token" => Some("made by kumadb".to_owned()),
+                _ => default,
+            };
+            let required = default.is_none() && (kind.is_needed(field.column) || field.column == "name");
+            Opt { field, required, default }
+        })
+        .collect();
+    options.sort_by_key(|option| !option.required);
+    options
+}
+
+/// The row of a new monitor: every column of the live `table` that is known to us, except `id`, in the table's order.
+///
+/// A typed value comes first, then the default of the page of `release`, then the default of the column. Columns that
+/// are unknown to us, and those whose default is an expression, are left out: the database's default applies.
+/// `typed` is keyed by column name; columns of a newer server that are unknown to us are taken as they are.
+///
+/// # Errors
+/// Every problem of the input at once.
+pub fn new_monitor(
+    release: Release,
+    table: &Table,
+    kind: &str,
+    typed: &BTreeMap<String, Value>,
+    by: &Maker,
+) -> Result<Vec<(String, Value)>, Vec<Problem>> {
+    let ours = |column: &str| field(column).is_some_and(|known| known.column == column);
+    let newer = |column: &str| !ours(column) && table.column(column).is_some();
+    let mut problems = check_names(release, kind, typed.keys().map(String::as_str).filter(|column| !newer(column)));
+
+    let mut given: BTreeMap<&str, Value> = BTreeMap::new();
+    for (column, value) in typed {
+        match field(column).filter(|known| known.column == column) {
+            Some(known) if known.is_typed() => match normalise(known, value.clone()) {
+                Ok(Value::Text(name)) if matches!(known.shape, Shape::Reference(_)) => {
+                    problems.push(Problem::new(known.column, format!("no such thing as `{name}`")));
+                }
+                Ok(value) => {
+                    given.insert(column, value);
+                }
+                Err(problem) => problems.push(problem),
+            },
+            Some(_) => {}
+            None => {
+                given.insert(column, value.clone());
+            }
+        }
+    }
+    complete(release, kind, &mut given, by);
+
+    let row: Vec<(String, Value)> = table
+        .columns
+        .iter()
+        .filter(|column| column.name != "id")
+        .filter_map(|column| {
+            let name = column.name.as_str();
+            let value = match name {
+                "type" => Value::from(kind),
+                "user_id" => Value::Int(by.user_id),
+                "created_date" => Value::from(by.created_date.as_deref()?),
+                _ => match given.remove(name).or_else(|| page_default(name, kind, release)) {
+                    Some(value) => value,
+                    None => column_default(column)?,
+                },
+            };
+            Some((column.name.clone(), value))
+        })
+        .collect();
+
+    // A column whose value was refused already would be reported twice, as missing.
+    let reported: Vec<String> = problems.iter().map(|problem| problem.subject.clone()).collect();
+    problems.extend(check_monitor(release, kind, &row).into_iter().filter(|found| !reported.contains(&found.subject)));
+    problems.extend(row.iter().filter_map(|(column, value)| too_long(table, column, value)));
+    if problems.is_empty() { Ok(row) } else { Err(problems) }
+}
+
+/// Adds what the page works out of the rest.
+fn complete(release: Release, kind: &str, given: &mut BTreeMap<&str, Value>, by: &Maker) {
+    let whole = |given: &BTreeMap<&str, Value>, column: &str| {
+        let value = given.get(column).cloned().or_else(|| page_default(column, kind, release));
+        value.as_ref().and_then(Value::int)
+    };
+    let is_ping = kind == "ping" && release >= R2_0;
+
+    if given.get("name").is_none_or(|name| name.text().is_none_or(|name| name.trim().is_empty()))
+        && let Some(name) = name_of(given)
+    {
+        given.insert("name", Value::from(name));
+    }
+    if is_ping && let Some(Value::Real(timeout)) = given.get_mut("timeout") {
+        *timeout = timeout.round();
+    }
+    // A ping takes longer than the interval: the page makes the interval longer.
+    if is_ping && !given.contains_key("interval") {
+        let timeout = given.get("timeout").and_then(Value::int).unwrap_or(10);
+        let [count, each] = ["ping_count", "ping_per_request_timeout"].map(|column| whole(given, column).unwrap_or(1));
+        let needed = (timeout.min(count.saturating_mul(each)) as f64 * 1.1).ceil() as i64;
+        if whole(given, "interval").is_some_and(|interval| interval < needed) {
+            given.insert("interval", Value::Int(needed));
+        }
+    }
+    let interval = whole(given, "interval").unwrap_or(60);
+    if !given.contains_key("retry_interval") {
+        given.insert("retry_interval", Value::Int(interval));
+    }
+    // The page keeps the timeout within 80 % of the interval, cut to a tenth of a second; it never raises it.
+    if !is_ping
+        && !given.contains_key("timeout")
+        && let Some(Value::Real(usual)) = page_default("timeout", kind, release)
+    {
+        let longest = interval.saturating_mul(8) as f64 / 10.0;
+        given.insert("timeout", Value::Real(usual.min(longest)));
+    }
+    if kind == "push" && !given.contains_key("push_token") {
+        given.insert("push_token", Value::from(by.push_token.as_str()));
+    }
+    if let Some(proxy) = by.proxy_id
+        && !given.contains_key("proxy_id")
+    {
+        given.insert("proxy_id", Value::Int(proxy));
+    }
+    if kind == "globalping" {
+        let (protocol, port) = match given.get("subtype").and_then(Value::text) {
+            Some("http") => (Value::Null, None),
+            Some("dns") => (Value::from("UDP"), Some(Value::Int(53))),
+            _ => return,
+        };
+        given.entry("protocol").or_insert(protocol);
+        if let Some(port) = port {
+            given.entry("port").or_insert(port);
+        }
+    }
+}
+
+/// The name the page of 2.x shows when people type none: the host, the service, or the host of the URL.
+fn name_of(given: &BTreeMap<&str, Value>) -> Option<String> {
+    let text = |column: &str| given.get(column).and_then(Value::text).filter(|text| !text.is_empty());
+    let name = text("hostname").or_else(|| text("system_service_name")).map(str::to_owned).or_else(|| {
+        let (_, rest) = text("url")?.split_once("://")?;
+        let authority = rest.split(['/', '?', '#']).next()?;
+        let host = authority.rsplit('@').next()?;
+        let host = match host.rsplit_once(':') {
+            Some((host, port)) if port.bytes().all(|digit| digit.is_ascii_digit()) => host,
+            _ => host,
+        };
+        Some(host.to_owned())
+    })?;
+    (!name.is_empty()).then_some(name)
+}
+
+/// The default of a column that we know, as a value; `None` when it is an expression, or the column unknown.
+fn column_default(column: &Column) -> Option<Value> {
+    let known = field(&column.name).filter(|known| known.column == column.name)?;
+    let default = column.default.as_deref().map(str::trim);
+    let text = match default {
+        None => return Some(Value::Null),
+        Some(null) if null.eq_ignore_ascii_case("null") => return Some(Value::Null),
+        Some(default) => match default.strip_prefix(['\'', '"']).and_then(|rest| rest.strip_suffix(['\'', '"'])) {
+            Some(quoted) => quoted.replace("''", "'"),
+            None if default.parse::<f64>().is_ok() => default.to_owned(),
+            None => return None,
+        },
+    };
+    match known.shape {
+        Shape::Server => Some(Value::from(text)),
+        _ => normalise(known, Value::from(text)).ok(),
+    }
+}
+
+/// MariaDB refuses what does not fit; SQLite takes it.
+fn too_long(table: &Table, column: &str, value: &Value) -> Option<Problem> {
+    let live = table.column(column).filter(|live| live.charset.is_some())?;
+    let room: usize = live.sql_type.strip_prefix("varchar(")?.strip_suffix(')')?.parse().ok()?;
+    // The limits of text are checked without the table, for both engines.
+    let is_choice = field(column).is_some_and(|known| matches!(known.shape, Shape::Choice(_)));
+    let length = value.text()?.chars().count();
+    (is_choice && length > room).then(|| {
+        Problem::new(column, format!("has {length} characters, and this MariaDB database keeps {room} of them"))
+    })
+}

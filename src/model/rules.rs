@@ -1,0 +1,462 @@
+//! The rules of single types: what a URL, a host, a status code, a query must look like.
+
+use std::net::IpAddr;
+
+use serde_json::Value as Json;
+
+use super::check::{Found, Subject, grouped};
+use super::fields::field;
+use super::release::*;
+use super::typed::{shown, texts};
+
+/// Adds what is wrong with the fields that the subject's type has.
+pub(super) fn check(subject: &Subject, found: &mut Vec<Found>) {
+    let has = |column: &str| subject.kind.has(column, subject.release);
+    match subject.kind.name {
+        "http" | "keyword" | "json-query" | "real-browser" => {
+            found.extend(check_url(subject, "url", &["http", "https"]));
+        }
+        "websocket-upgrade" => found.extend(check_url(subject, "url", &["ws", "wss"])),
+        "globalping" => check_globalping(subject, found),
+        "ping" => check_ping(subject, found),
+        "dns" => check_dns(subject, found),
+        "mqtt" => check_mqtt(subject, found),
+        "snmp" => check_snmp(subject, found),
+        "rabbitmq" => check_rabbitmq(subject, found),
+        "kafka-producer" => check_kafka(subject, found),
+        "grpc-keyword" => check_grpc(subject, found),
+        "system-service" | "pm2" => found.extend(check_service(subject)),
+        "mongodb" => found.extend(check_json_text(subject, "database_query", "'{\"ping\": 1}'")),
+        _ => {}
+    }
+    if has("hostname") && !matches!(subject.kind.name, "mqtt" | "globalping") {
+        found.extend(check_host(subject));
+    }
+    if has("accepted_statuscodes_json") {
+        found.extend(check_status_codes(subject));
+    }
+    if has("headers") {
+        found.extend(check_json_text(subject, "headers", "'{\"X-Key\": \"value\"}'"));
+    }
+    if has("body") && matches!(subject.text("http_body_encoding"), None | Some("json")) {
+        found.extend(check_json_value(subject, "body", "--http-body-encoding form"));
+    }
+    if has("auth_method") {
+        check_authentication(subject, found);
+    }
+    if has("json_path_operator") {
+        found.extend(check_comparison(subject));
+    }
+    if has("screenshot_delay") {
+        found.extend(check_screenshot_delay(subject));
+    }
+    if has("push_token") {
+        found.extend(check_push_token(subject));
+    }
+    if has("database_connection_string") {
+        found.extend(check_connection_string(subject));
+    }
+}
+
+fn check_url(subject: &Subject, column: &'static str, schemes: &[&str]) -> Option<Found> {
+    if subject.is_empty(column) {
+        return None;
+    }
+    let url = subject.text(column)?;
+    let (scheme, rest) = url.split_once("://").unwrap_or(("", url));
+    let host = rest.split(['/', '?', '#']).next().unwrap_or_default().rsplit('@').next().unwrap_or_default();
+    let wanted: Vec<String> = schemes.iter().map(|scheme| format!("`{scheme}://`")).collect();
+    let wanted = wanted.join(" or ");
+    let safest = schemes.last().copied().unwrap_or_default();
+    if !schemes.iter().any(|known| known.eq_ignore_ascii_case(scheme)) {
+        let message = format!("is `{}`, must start with {wanted}", without_login(url));
+        return Some(Found::about(&[column], message).typed(&format!("{safest}://{}", without_login(rest))));
+    }
+    if host.is_empty() || host.starts_with(':') || url.contains(char::is_whitespace) {
+        let message = format!("`{}` is no URL with a host", without_login(url));
+        return Some(Found::about(&[column], message).typed(&format!("{safest}://example.com/")));
+    }
+    None
+}
+
+/// `url` without the user and password that may be in it.
+fn without_login(url: &str) -> String {
+    let (scheme, rest) = match url.split_once("://") {
+        Some((scheme, rest)) => (format!("{scheme}://"), rest),
+        None => (String::new(), url),
+    };
+    let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+    match rest[..end].rfind('@') {
+        Some(at) => format!("{scheme}{}", &rest[at + 1..]),
+        None => url.to_owned(),
+    }
+}
+
+fn check_host(subject: &Subject) -> Option<Found> {
+    let typed = subject.text("hostname")?;
+    let host = typed.trim();
+    if let Some((_, rest)) = host.split_once("://") {
+        let bare = rest.split(['/', '?', '#']).next()?.rsplit('@').next()?;
+        let (bare, port) = split_port(bare);
+        let port = port.filter(|_| subject.kind.has("port", subject.release));
+        let hint = port.map_or_else(|| format!("--hostname {bare}"), |port| format!("--hostname {bare} --port {port}"));
+        return Some(Found::about(&["hostname"], "is a URL, a host name or address is wanted").hint(hint));
+    }
+    if let (bare, Some(port)) = split_port(host)
+        && is_host(bare, false)
+        && host.parse::<IpAddr>().is_err()
+    {
+        let message = format!("`{host}` has a port in it");
+        let hint = match subject.kind.has("port", subject.release) {
+            true => format!("--hostname {bare} --port {port}"),
+            false => format!("--hostname {bare}"),
+        };
+        return Some(Found::about(&["hostname"], message).hint(hint));
+    }
+    let is_dns = subject.kind.name == "dns";
+    if !(is_host(host, is_dns) || is_dns && host == ".") {
+        let message = format!("`{host}` is neither a host name nor an address");
+        return Some(Found::about(&["hostname"], message).typed("example.com"));
+    }
+    None
+}
+
+/// `example.com:443` as host and port; an IPv6 address has colons of its own.
+fn split_port(host: &str) -> (&str, Option<u16>) {
+    match host.rsplit_once(':') {
+        Some((bare, port)) if !bare.contains(':') || bare.ends_with(']') => match port.parse() {
+            Ok(port) => (bare.trim_start_matches('[').trim_end_matches(']'), Some(port)),
+            Err(_) => (host, None),
+        },
+        _ => (host, None),
+    }
+}
+
+/// Whether `host` is an address, or a name as the page takes it: underscores are allowed, a dot at the end too.
+fn is_host(host: &str, wildcard: bool) -> bool {
+    let bare = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(host);
+    if bare.parse::<IpAddr>().is_ok() {
+        return true;
+    }
+    let name = host.strip_suffix('.').unwrap_or(host);
+    let name = if wildcard { name.strip_prefix("*.").unwrap_or(name) } else { name };
+    !name.is_empty()
+        && name.split('.').all(|label| {
+            !label.is_empty()
+                && label.chars().count() <= 63
+                && !label.starts_with('-')
+                && !label.ends_with('-')
+                && label.chars().all(|letter| letter.is_alphanumeric() || matches!(letter, '-' | '_'))
+        })
+}
+
+fn check_status_codes(subject: &Subject) -> Option<Found> {
+    let column = "accepted_statuscodes_json";
+    let codes = texts(subject.text(column)?)?;
+    let example = if subject.kind.name == "websocket-upgrade" { "1000" } else { "200-299,301" };
+    if codes.is_empty() {
+        return Some(Found::about(&[column], "is empty, so that no answer counts as up").typed(example));
+    }
+    let code = |text: &str| -> Option<u16> {
+        let is_code = text.len() == 3 || text.len() == 4 && subject.kind.name == "websocket-upgrade";
+        text.parse().ok().filter(|code| is_code && *code >= 100)
+    };
+    let wrong = codes.iter().find(|text| match text.split_once('-') {
+        Some((first, last)) => !matches!((code(first), code(last)), (Some(first), Some(last)) if first <= last),
+        None => code(text).is_none(),
+    })?;
+    let form = if subject.kind.name == "websocket-upgrade" { "`1000` or `1000-1003`" } else { "`204` or `200-299`" };
+    Some(Found::about(&[column], format!("`{wrong}` is no status code, write {form}")).typed(example))
+}
+
+/// Text that must be a JSON map when it is there.
+fn check_json_text(subject: &Subject, column: &'static str, example: &str) -> Option<Found> {
+    let message = match serde_json::from_str::<Json>(subject.text(column)?) {
+        Ok(Json::Object(_)) => return None,
+        Ok(_) => "is JSON, but not a map".to_owned(),
+        Err(error) => not_json(&error),
+    };
+    Some(Found::about(&[column], message).typed(example))
+}
+
+/// Text that must be JSON of any shape when it is there.
+fn check_json_value(subject: &Subject, column: &'static str, hint: &str) -> Option<Found> {
+    let error = serde_json::from_str::<Json>(subject.text(column)?).err()?;
+    Some(Found::about(&[column], not_json(&error)).hint(hint))
+}
+
+/// Where the JSON ends, without any of the text: it may be a secret.
+fn not_json(error: &serde_json::Error) -> String {
+    format!("is not JSON (line {}, column {})", error.line(), error.column())
+}
+
+fn check_authentication(subject: &Subject, found: &mut Vec<Found>) {
+    let (method, needed): (&str, &[&str]) = match subject.text("auth_method") {
+        Some("oauth2-cc") => ("oauth2-cc", &["oauth_token_url", "oauth_client_id", "oauth_client_secret"]),
+        Some("mtls") => ("mtls", &["tls_cert", "tls_key"]),
+        _ => return,
+    };
+    for column in needed.iter().filter(|column| subject.is_empty(column)) {
+        let mut missing = subject.missing(column, &format!("by the authentication `{method}`"));
+        missing.also("auth_method");
+        found.push(missing);
+    }
+}
+
+fn check_comparison(subject: &Subject) -> Option<Found> {
+    let operator = subject.text("json_path_operator").filter(|operator| operator.starts_with(['<', '>']))?;
+    let value = subject.text("expected_value")?;
+    value.trim().parse::<f64>().is_err().then(|| {
+        let message = format!("is `{value}`, `{operator}` compares numbers");
+        Found::about(&["expected_value", "json_path_operator"], message).typed("0")
+    })
+}
+
+fn check_screenshot_delay(subject: &Subject) -> Option<Found> {
+    let (delay, interval) = (subject.number("screenshot_delay")?, subject.number("interval")?);
+    let limit = interval * 500.0;
+    (delay >= limit).then(|| {
+        let message = format!(
+            "is {} ms, must be below {} ms, half of the interval",
+            grouped(delay as i64),
+            grouped(limit as i64)
+        );
+        Found::about(&["screenshot_delay", "interval"], message).typed("1000")
+    })
+}
+
+fn check_push_token(subject: &Subject) -> Option<Found> {
+    let token = subject.text("push_token")?;
+    let fits = token.chars().all(|letter| letter.is_ascii_alphanumeric() || matches!(letter, '-' | '_'));
+    (!fits).then(|| {
+        Found::about(&["push_token"], "has characters other than letters, digits, `-` and `_`")
+            .hint("leave `push_token` out, one is made")
+    })
+}
+
+fn check_connection_string(subject: &Subject) -> Option<Found> {
+    let text = subject.text("database_connection_string")?;
+    let schemes: &[&str] = match subject.kind.name {
+        "postgres" => &["postgres://", "postgresql://", "socket:", "/"],
+        "mysql" => &["mysql://", "mariadb://"],
+        "mongodb" => &["mongodb://", "mongodb+srv://"],
+        "redis" => &["redis://", "rediss://"],
+        _ => return None,
+    };
+    let lower = text.to_lowercase();
+    if schemes.iter().any(|scheme| lower.starts_with(scheme)) {
+        return None;
+    }
+    let wanted: Vec<String> =
+        schemes.iter().filter(|scheme| scheme.contains("://")).map(|scheme| format!("`{scheme}`")).collect();
+    let message = format!("must start with {}", wanted.join(" or "));
+    let example = format!("{}kuma:…@{}", schemes[0], if subject.kind.name == "redis" { "cache" } else { "db/app" });
+    Some(Found::about(&["database_connection_string"], message).typed(&example))
+}
+
+fn check_ping(subject: &Subject, found: &mut Vec<Found>) {
+    if subject.release < R2_0 {
+        return;
+    }
+    // 0 is "no timeout of its own" for the server, and the page works one out.
+    let Some(timeout) = subject.number("timeout").map(f64::round).filter(|timeout| *timeout != 0.0) else { return };
+    if !(1.0..=300.0).contains(&timeout) {
+        let message = format!("is {timeout} s, a ping takes 1 to 300");
+        found.push(Found::about(&["timeout"], message).typed("10"));
+        return;
+    }
+    if let Some(each) = subject.number("ping_per_request_timeout").filter(|each| timeout < *each) {
+        let message = format!("is {timeout} s, less than the {each} s of one ping (`ping_per_request_timeout`)");
+        found.push(Found::about(&["timeout", "ping_per_request_timeout"], message).typed(&each.to_string()));
+    }
+}
+
+fn check_dns(subject: &Subject, found: &mut Vec<Found>) {
+    if let Some(host) = subject.text("hostname")
+        && host.trim().parse::<IpAddr>().is_ok()
+        && subject.text("dns_resolve_type").is_some_and(|record| record != "PTR")
+    {
+        let message = format!("`{host}` is an address, only `PTR` records are asked for by address");
+        found.push(Found::about(&["hostname", "dns_resolve_type"], message).hint("--dns-resolve-type PTR"));
+    }
+    let Some(servers) = subject.text("dns_resolve_server") else { return };
+    if subject.release < R2_1 {
+        if servers.trim().trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>().is_err() {
+            let message = format!("is `{servers}`, release {} takes one IP address", subject.release);
+            found.push(Found::about(&["dns_resolve_server"], message).typed("1.1.1.1"));
+        }
+        return;
+    }
+    let mut servers = servers.split(',').map(str::trim).filter(|server| !server.is_empty()).peekable();
+    match servers.peek() {
+        None => found.push(subject.missing("dns_resolve_server", "")),
+        Some(_) => found.extend(servers.find(|server| !is_host(server, false)).map(|server| {
+            let message = format!("`{server}` is neither a host name nor an address");
+            Found::about(&["dns_resolve_server"], message).typed("1.1.1.1")
+        })),
+    }
+}
+
+fn check_mqtt(subject: &Subject, found: &mut Vec<Found>) {
+    const SCHEMES: [&str; 4] = ["mqtt", "mqtts", "ws", "wss"];
+    if let Some(typed) = subject.text("hostname") {
+        let (scheme, host) = typed.trim().split_once("://").unwrap_or(("mqtt", typed.trim()));
+        let (bare, port) = split_port(host);
+        if !SCHEMES.contains(&scheme) {
+            let message = format!("`{scheme}://` is none of `mqtt://`, `mqtts://`, `ws://`, `wss://`");
+            found.push(Found::about(&["hostname"], message).typed(&format!("mqtt://{bare}")));
+        } else if let Some(port) = port {
+            let hint = format!("--hostname {scheme}://{bare} --port {port}");
+            found.push(Found::about(&["hostname"], format!("`{typed}` has a port in it")).hint(hint));
+        } else if !is_host(host, false) {
+            let message = format!("`{typed}` is neither a host name nor an address");
+            found.push(Found::about(&["hostname"], message).typed("mqtt.example.com"));
+        }
+    }
+    if let Some(path) = subject.text("mqtt_websocket_path")
+        && !path
+            .strip_prefix('/')
+            .is_some_and(|rest| rest.chars().all(|letter| letter.is_ascii_alphanumeric() || "-_&()*+".contains(letter)))
+    {
+        let message = format!("`{path}` is no path: `/`, then letters, digits and `-_&()*+`");
+        found.push(Found::about(&["mqtt_websocket_path"], message).typed("/mqtt"));
+    }
+    if subject.text("mqtt_check_type") == Some("json-query") {
+        for column in ["json_path", "expected_value"].into_iter().filter(|column| subject.is_empty(column)) {
+            let mut missing = subject.missing(column, "by the check type `json-query`");
+            missing.also("mqtt_check_type");
+            found.push(missing);
+        }
+    }
+}
+
+fn check_snmp(subject: &Subject, found: &mut Vec<Found>) {
+    if let Some(oid) = subject.text("snmp_oid") {
+        let mut parts = oid.split('.');
+        let is_root = parts.next().is_some_and(|root| matches!(root, "0" | "1" | "2"));
+        let is_oid = is_root
+            && parts.all(|part| {
+                part.bytes().all(|digit| digit.is_ascii_digit())
+                    && (part == "0" || !part.starts_with('0') && !part.is_empty())
+            });
+        if !is_oid {
+            let message = format!("`{oid}` is no object identifier");
+            found.push(Found::about(&["snmp_oid"], message).typed("1.3.6.1.2.1.1.3.0"));
+        }
+    }
+    let (needed, version) = match subject.text("snmp_version") {
+        Some("3") => ("snmp_v3_username", "by SNMP version 3"),
+        _ => ("radius_password", "by SNMP versions 1 and 2c, as the community string"),
+    };
+    if subject.is_empty(needed) {
+        let mut missing = subject.missing(needed, version);
+        missing.also("snmp_version");
+        found.push(missing);
+    }
+}
+
+fn check_rabbitmq(subject: &Subject, found: &mut Vec<Found>) {
+    let Some(nodes) = subject.text("rabbitmq_nodes").and_then(texts) else { return };
+    found.extend(nodes.iter().find(|node| !node.starts_with("http://") && !node.starts_with("https://")).map(|node| {
+        let message = format!("`{}` must start with `http://` or `https://`", without_login(node));
+        Found::about(&["rabbitmq_nodes"], message).typed("https://node1:15672")
+    }));
+}
+
+fn check_kafka(subject: &Subject, found: &mut Vec<Found>) {
+    if let Some(brokers) = subject.text("kafka_producer_brokers").and_then(texts) {
+        let is_broker = |broker: &str| matches!(split_port(broker), (host, Some(_)) if is_host(host, false));
+        found.extend(brokers.iter().find(|broker| !is_broker(broker)).map(|broker| {
+            let message = format!("`{broker}` is no broker, write `host:port`");
+            Found::about(&["kafka_producer_brokers"], message).typed("k1:9092,k2:9092")
+        }));
+    }
+    let column = "kafka_producer_sasl_options";
+    let Some(Ok(Json::Object(options))) = subject.text(column).map(serde_json::from_str) else { return };
+    const MECHANISMS: [&str; 5] = ["None", "plain", "scram-sha-256", "scram-sha-512", "aws"];
+    let text = |key: &str| options.get(key).and_then(Json::as_str).filter(|text| !text.is_empty());
+    match text("mechanism") {
+        Some(known) if MECHANISMS.contains(&known) => {
+            let needed: &[&str] = match known {
+                "aws" => &["authorizationIdentity", "accessKeyId", "secretAccessKey"],
+                _ => &[],
+            };
+            for key in needed.iter().filter(|key| text(key).is_none()) {
+                let message = format!("`{key}` is required by the mechanism `aws`");
+                let hint = "--kafka-producer-sasl-options '{\"mechanism\": \"aws\", …}'";
+                found.push(Found::about(&[column], message).hint(hint));
+            }
+        }
+        other => {
+            let known: Vec<String> = MECHANISMS.iter().map(|name| format!("`{name}`")).collect();
+            let what = other.map_or_else(|| "has no mechanism".to_owned(), |name| format!("no mechanism `{name}`"));
+            let message = format!("{what}, it must be one of {}", known.join(", "));
+            found.push(Found::about(&[column], message).typed("'{\"mechanism\": \"None\"}'"));
+        }
+    }
+}
+
+fn check_grpc(subject: &Subject, found: &mut Vec<Found>) {
+    if let Some((scheme @ ("http" | "https" | "grpc" | "grpcs"), rest)) =
+        subject.text("grpc_url").and_then(|url| url.split_once("://"))
+    {
+        let message = format!("starts with `{scheme}://`, host and port are wanted");
+        let tls = if matches!(scheme, "https" | "grpcs") { " --grpc-enable-tls true" } else { "" };
+        let hint = format!("--grpc-url {}{tls}", rest.trim_end_matches('/'));
+        found.push(Found::about(&["grpc_url"], message).hint(hint));
+    }
+    found.extend(check_json_text(subject, "grpc_body", "'{}'"));
+    found.extend(check_json_text(subject, "grpc_metadata", "'{}'"));
+}
+
+fn check_service(subject: &Subject) -> Option<Found> {
+    let column = "system_service_name";
+    let name = subject.text(column)?;
+    if subject.kind.name == "pm2" {
+        return name
+            .contains(|letter: char| letter < ' ' || letter == '\x7f')
+            .then(|| Found::about(&[column], "has control characters in it").typed("api"));
+    }
+    let fits = name.chars().all(|letter| letter.is_ascii_alphanumeric() || "._-@".contains(letter));
+    (!fits).then(|| {
+        let what = field(column).map_or_else(|| "it".into(), |known| shown(known, name));
+        let message = format!("{what} is no service name: letters, digits and `._-@`, no spaces");
+        Found::about(&[column], message).typed("sshd")
+    })
+}
+
+fn check_globalping(subject: &Subject, found: &mut Vec<Found>) {
+    if let Some(location) = subject.text("location").filter(|location| location.contains(',')) {
+        let message = format!("`{location}` is several locations, one is taken; join filters with `+`");
+        found.push(Found::about(&["location"], message).typed(&location.replace([',', ' '], "+").replace("++", "+")));
+    }
+    let subtype = subject.text("subtype").unwrap_or("ping");
+    let needed = if subtype == "http" { "url" } else { "hostname" };
+    if subject.is_empty(needed) {
+        let mut missing = subject.missing(needed, &format!("by the measurement `{subtype}`"));
+        missing.also("subtype");
+        found.push(missing);
+    }
+    match subtype {
+        "http" => found.extend(check_url(subject, "url", &["http", "https"])),
+        _ => found.extend(check_host(subject)),
+    }
+    let protocols: &[&str] = match subtype {
+        "http" => &["HTTP2"],
+        "dns" => &["UDP", "TCP"],
+        _ => &["ICMP", "TCP"],
+    };
+    let protocol = subject.text("protocol");
+    if protocol.map_or(subtype != "http", |protocol| !protocols.contains(&protocol)) {
+        let known: Vec<String> = protocols.iter().map(|name| format!("`{name}`")).collect();
+        let what = protocol.map_or_else(|| "is nothing".to_owned(), |protocol| format!("is `{protocol}`"));
+        let message = format!("{what}, the measurement `{subtype}` takes {}", known.join(" or "));
+        found.push(Found::about(&["protocol", "subtype"], message).typed(protocols[0]));
+    }
+    let needs_port = subtype == "dns" || subtype == "ping" && protocol == Some("TCP");
+    if needs_port && subject.is_empty("port") {
+        let mut missing = subject.missing("port", &format!("by the measurement `{subtype}`"));
+        missing.also("protocol");
+        found.push(missing);
+    }
+}

@@ -1,0 +1,239 @@
+//! Between what people write and what the database stores: one cell at a time.
+
+use std::borrow::Cow;
+
+use serde_json::Value as Json;
+
+use super::fields::{Field, Shape};
+use crate::error::Problem;
+use crate::value::Value;
+
+/// The value of `text` as typed on a command line: `true`, `60`, `200-299,301`, `k1:9092,k2:9092`, `{"a": 1}`.
+///
+/// Empty text unsets numbers, choices and references. A reference that is not a number stays text: the name of what
+/// is meant. Ranges and choices are not looked at here, because they depend on type and release; see
+/// [`check_monitor`](super::check::check_monitor).
+///
+/// # Errors
+/// A problem when `text` is not of the field's shape, or the field belongs to the server.
+pub fn parse(field: &Field, text: &str) -> Result<Value, Problem> {
+    normalise(field, Value::Text(text.to_owned()))
+}
+
+/// The value of `json` as written in a fixture file; lists may be lists, headers may be a map.
+///
+/// # Errors
+/// As [`parse`].
+pub fn from_json(field: &Field, json: &Json) -> Result<Value, Problem> {
+    let value = match json {
+        Json::Null => Value::Null,
+        Json::Bool(yes) => match field.shape {
+            Shape::Flag => Value::from(*yes),
+            Shape::Text(_) | Shape::LongText => Value::from(yes.to_string()),
+            _ => return Err(misshapen(field, "true or false")),
+        },
+        Json::Number(number) => match (number.as_i64(), number.as_f64()) {
+            (Some(n), _) => Value::Int(n),
+            (None, Some(x)) => Value::Real(x),
+            (None, None) => Value::from(number.to_string()),
+        },
+        Json::String(text) => Value::from(text.as_str()),
+        Json::Array(_) | Json::Object(_) => match field.shape {
+            Shape::StatusCodes | Shape::Texts | Shape::Array | Shape::Object => Value::from(json.to_string()),
+            // The page lays JSON out by four spaces in its text fields.
+            Shape::LongText => Value::from(laid_out(json)),
+            _ if json.is_array() => return Err(misshapen(field, "a list")),
+            _ => return Err(misshapen(field, "a map")),
+        },
+    };
+    normalise(field, value)
+}
+
+/// `value` as text that [`parse`] reads back as the same value; NULL is empty text.
+///
+/// Secrets are not hidden here: ask `field.secret` first.
+pub fn render(field: &Field, value: &Value) -> String {
+    match (field.shape, value) {
+        (_, Value::Null) => String::new(),
+        (Shape::Flag, Value::Int(0)) => "false".to_owned(),
+        (Shape::Flag, Value::Int(1)) => "true".to_owned(),
+        (Shape::StatusCodes | Shape::Texts, Value::Text(text)) => match texts(text) {
+            Some(items) if !items.is_empty() && items.iter().all(|item| is_plain_item(item)) => items.join(","),
+            _ => text.clone(),
+        },
+        (_, value) => value.to_string(),
+    }
+}
+
+/// Whether both values mean the same in this field: `1` and `"1"` do, and JSON texts that differ in spaces only.
+pub fn same(field: &Field, a: &Value, b: &Value) -> bool {
+    if a.same(b) {
+        return true;
+    }
+    let is_json = matches!(field.shape, Shape::StatusCodes | Shape::Texts | Shape::Array | Shape::Object)
+        || matches!(field.column, "headers" | "grpc_metadata");
+    match (a.text(), b.text()) {
+        (Some(a), Some(b)) if is_json => {
+            let [a, b] = [a, b].map(serde_json::from_str::<Json>);
+            matches!((a, b), (Ok(a), Ok(b)) if a == b)
+        }
+        _ => false,
+    }
+}
+
+/// `value` as the server stores it in this field: flags as 0 and 1, numbers as numbers, JSON as compact text.
+///
+/// # Errors
+/// As [`parse`].
+pub fn normalise(field: &Field, value: Value) -> Result<Value, Problem> {
+    let value = match value {
+        Value::Text(text) if field.trimmed => Value::from(text.trim()),
+        Value::Blob(_) => return Err(misshapen(field, "bytes")),
+        other => other,
+    };
+    if let Value::Text(text) = &value
+        && text.contains('\0')
+    {
+        return Err(misshapen(field, "text with a NUL character"));
+    }
+    match field.shape {
+        Shape::Server => {
+            Err(Problem::new(field.column, "is written by the server alone")
+                .hint(format!("leave `{}` out", field.column)))
+        }
+        Shape::Text(_) | Shape::LongText | Shape::Kind => Ok(match value {
+            Value::Int(_) | Value::Real(_) => Value::from(value.to_string()),
+            text_or_null => text_or_null,
+        }),
+        Shape::Whole(..) => whole(field, value, "a whole number"),
+        Shape::Real => match value {
+            Value::Int(n) => Ok(Value::Real(n as f64)),
+            Value::Text(text) if text.trim().is_empty() => Ok(Value::Null),
+            Value::Text(text) => match text.trim().parse::<f64>() {
+                Ok(x) if x.is_finite() => Ok(Value::Real(x)),
+                _ => Err(wanted(field, "a number", &text)),
+            },
+            other => Ok(other),
+        },
+        Shape::Flag => match &value {
+            Value::Int(0 | 1) => Ok(value),
+            Value::Text(text) => match text.trim().to_ascii_lowercase().as_str() {
+                "true" | "yes" | "on" | "1" => Ok(Value::Int(1)),
+                "false" | "no" | "off" | "0" => Ok(Value::Int(0)),
+                _ => Err(wanted(field, "`true` or `false`", text)),
+            },
+            other => Err(wanted(field, "`true` or `false`", &other.to_string())),
+        },
+        Shape::Choice(picks) => Ok(match value {
+            Value::Text(text) if text.trim().is_empty() => Value::Null,
+            Value::Null => Value::Null,
+            other => {
+                let text = other.to_string();
+                let known = picks.iter().find(|pick| pick.value.eq_ignore_ascii_case(text.trim()));
+                Value::from(known.map_or(text.trim(), |pick| pick.value))
+            }
+        }),
+        Shape::Reference(_) => match value {
+            Value::Text(text) if text.trim().is_empty() => Ok(Value::Null),
+            Value::Text(text) => Ok(text.trim().parse().map_or(Value::Text(text), Value::Int)),
+            other => whole(field, other, "a name or a number"),
+        },
+        Shape::StatusCodes | Shape::Texts => list(field, value),
+        Shape::Array => json_of(field, value, "a JSON list", Json::is_array),
+        Shape::Object => json_of(field, value, "a JSON map", Json::is_object),
+    }
+}
+
+/// The texts of a JSON array of texts; `None` when it is something else.
+pub(super) fn texts(json: &str) -> Option<Vec<String>> {
+    serde_json::from_str(json).ok()
+}
+
+/// `json` over several lines, indented by four spaces.
+fn laid_out(json: &Json) -> String {
+    use serde::Serialize as _;
+    let mut bytes = Vec::new();
+    let layout = serde_json::ser::PrettyFormatter::with_indent(b"    ");
+    let mut writer = serde_json::Serializer::with_formatter(&mut bytes, layout);
+    match json.serialize(&mut writer) {
+        Ok(()) => String::from_utf8_lossy(&bytes).into_owned(),
+        Err(_) => json.to_string(),
+    }
+}
+
+fn whole(field: &Field, value: Value, what: &str) -> Result<Value, Problem> {
+    match value {
+        Value::Text(text) if text.trim().is_empty() => Ok(Value::Null),
+        Value::Text(text) => match text.trim().parse() {
+            Ok(n) => Ok(Value::Int(n)),
+            Err(_) => Err(wanted(field, what, &text)),
+        },
+        Value::Real(x) if x.fract() == 0.0 && x.abs() < 9e15 => Ok(Value::Int(x as i64)),
+        Value::Real(x) => Err(wanted(field, what, &x.to_string())),
+        other => Ok(other),
+    }
+}
+
+/// A list of texts, out of JSON or of text with commas; numbers in it become text, as the server insists.
+fn list(field: &Field, value: Value) -> Result<Value, Problem> {
+    let text = match value {
+        Value::Null => return Ok(Value::from("[]")),
+        other => other.to_string(),
+    };
+    let items = match text.trim_start().starts_with('[') {
+        true => match serde_json::from_str::<Vec<Json>>(&text) {
+            Ok(items) => items
+                .iter()
+                .map(|item| match item {
+                    Json::String(text) => Some(text.clone()),
+                    Json::Number(number) => Some(number.to_string()),
+                    _ => None,
+                })
+                .collect::<Option<Vec<String>>>()
+                .ok_or_else(|| wanted(field, "a list of texts", &text))?,
+            Err(_) => return Err(wanted(field, "a list, separated by commas", &text)),
+        },
+        false => text.split(',').map(|item| item.trim().to_owned()).filter(|item| !item.is_empty()).collect(),
+    };
+    Ok(Value::from(Json::from(items).to_string()))
+}
+
+fn json_of(field: &Field, value: Value, what: &str, fits: fn(&Json) -> bool) -> Result<Value, Problem> {
+    match value {
+        Value::Text(text) => match serde_json::from_str::<Json>(&text) {
+            Ok(json) if fits(&json) => Ok(Value::from(json.to_string())),
+            _ => Err(wanted(field, what, &text)),
+        },
+        other => Err(wanted(field, what, &other.to_string())),
+    }
+}
+
+/// Whether `item` survives being joined with commas and split again.
+fn is_plain_item(item: &str) -> bool {
+    !item.is_empty() && item.trim() == item && !item.contains(',') && !item.starts_with('[')
+}
+
+fn wanted(field: &Field, what: &str, typed: &str) -> Problem {
+    let problem = Problem::new(field.column, format!("takes {what}, not {}", shown(field, typed)));
+    match field.example.is_empty() {
+        true => problem,
+        false => problem.hint(format!("--{} {}", field.option(), field.example)),
+    }
+}
+
+fn misshapen(field: &Field, what: &str) -> Problem {
+    Problem::new(field.column, format!("cannot be {what}"))
+}
+
+/// `typed` as it may appear in a message: secrets never do, long text is cut.
+pub(super) fn shown<'t>(field: &Field, typed: &'t str) -> Cow<'t, str> {
+    const LONGEST: usize = 60;
+    if field.secret {
+        return "what was given".into();
+    }
+    match typed.char_indices().nth(LONGEST) {
+        Some((end, _)) => format!("`{}…`", &typed[..end]).into(),
+        None if typed.is_empty() => "nothing".into(),
+        None => format!("`{typed}`").into(),
+    }
+}
