@@ -48,7 +48,7 @@ pub fn options(kind: &Kind, release: Release) -> Vec<Opt> {
         .into_iter()
         .map(|field| {
             let default = page_default(field.column, kind.name, release)
-                .filter(|value| !value.is_null() && value.text() != template(field.column, kind.name))
+                .filter(|value| !value.is_null() && (value.text().is_none() || value.text() != template(field.column, kind.name)))
                 .map(|value| render(field, &value))
                 .filter(|text| !text.is_empty() && text != "[]");
             let default = match field.column {

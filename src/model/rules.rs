@@ -345,6 +345,7 @@ fn check_snmp(subject: &Subject, found: &mut Vec<Found>) {
         }
     }
     let (needed, version) = match subject.text("snmp_version") {
+        Some("3") if subject.release < R2_1 => return,
         Some("3") => ("snmp_v3_username", "by SNMP version 3"),
         _ => ("radius_password", "by SNMP versions 1 and 2c, as the community string"),
     };

@@ -4,5 +4,6 @@
 mod docker;
 mod dockerd;
 mod init;
+mod model;
 mod need;
 mod schema;

@@ -1,0 +1,944 @@
+//! The model against rows that real servers stored, and every limit with its words.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use kumadb::error::Problem;
+use kumadb::model::fields::FIELDS;
+use kumadb::model::kinds::KINDS;
+use kumadb::model::{self, Maker, Shape, field, kind, kinds, nearest, nearest_kind};
+use kumadb::schema::{Column, Release, Table};
+use kumadb::value::Value;
+use proptest::prelude::*;
+use serde::Deserialize;
+
+const ROOT: &str = env!("CARGO_MANIFEST_DIR");
+const RELEASES: [&str; 10] =
+    ["1.23.17", "2.0.2", "2.1.0", "2.1.3", "2.2.1", "2.3.2", "2.4.0", "2.5.0", "2.5.1", "2.5.3"];
+const NEWEST: Release = Release::new(2, 5, 3);
+
+/// What was typed into a real server, and the rows it stored.
+#[derive(Deserialize)]
+struct Golden {
+    common: BTreeMap<String, Value>,
+    kinds: BTreeMap<String, GoldenKind>,
+}
+
+#[derive(Deserialize)]
+struct GoldenKind {
+    typed: BTreeMap<String, serde_json::Value>,
+    row: BTreeMap<String, Value>,
+}
+
+fn golden(release: &str) -> Golden {
+    let text = std::fs::read_to_string(format!("{ROOT}/fixtures/golden/{release}.json")).unwrap();
+    serde_json::from_str(&text).unwrap()
+}
+
+impl GoldenKind {
+    /// The typed values by column.
+    fn values(&self) -> BTreeMap<String, Value> {
+        self.typed
+            .iter()
+            .map(|(name, json)| {
+                let field = field(name).unwrap_or_else(|| panic!("no field {name}"));
+                (field.column.to_owned(), model::from_json(field, json).unwrap())
+            })
+            .collect()
+    }
+}
+
+/// The table `monitor` of a release, from the recorded catalogue; `None` where the release does not have the engine.
+fn table(release: &str, engine: &str) -> Option<Table> {
+    let text = std::fs::read_to_string(format!("{ROOT}/fixtures/schema/{release}-{engine}.txt")).ok()?;
+    let (_, rest) = text.split_once("\nmonitor\n").unwrap();
+    let mut table = Table::default();
+    for line in rest.lines().take_while(|line| !line.is_empty()) {
+        let line = line.trim();
+        if ["foreign key ", "unique ", "index "].iter().any(|start| line.starts_with(start)) {
+            continue;
+        }
+        let (line, collation) = match line.split_once(" collate ") {
+            Some((line, collation)) => (line, Some(collation.to_owned())),
+            None => (line, None),
+        };
+        let (line, _) = line.split_once(" check ").unwrap_or((line, ""));
+        let (line, default) = match line.split_once(" default ") {
+            Some((line, default)) => (line, Some(default.to_owned())),
+            None => (line, None),
+        };
+        let (name, rest) = line.split_once(' ').unwrap();
+        table.columns.push(Column {
+            name: name.to_owned(),
+            sql_type: rest.split(" not null").next().unwrap().split(" primary").next().unwrap().to_owned(),
+            not_null: rest.contains(" not null"),
+            default,
+            charset: collation.as_ref().map(|_| "utf8mb4".to_owned()),
+            collation,
+            ..Column::default()
+        });
+    }
+    Some(table)
+}
+
+fn by() -> Maker {
+    Maker { user_id: 1, push_token: "abcdefghijABCDEFGHIJ0123456789xy".to_owned(), ..Maker::default() }
+}
+
+fn release(text: &str) -> Release {
+    text.parse().unwrap()
+}
+
+/// What somebody types for a working monitor of this type: the golden input, as far as the release has the fields.
+fn sample(name: &str, release: Release) -> BTreeMap<String, Value> {
+    let kind = kind(name).unwrap();
+    let mut values = golden("2.5.3").kinds[name].values();
+    values.retain(|column, _| kind.has(column, release));
+    values
+}
+
+fn make(kind: &str, on: &str, typed: &[(&str, &str)]) -> Result<BTreeMap<String, Value>, Vec<Problem>> {
+    let table = table(on, "sqlite").unwrap();
+    let mut values = sample(kind, release(on));
+    values.insert("name".to_owned(), Value::from("monitor"));
+    let mut problems = Vec::new();
+    for (column, text) in typed {
+        match model::parse(field(column).unwrap(), text) {
+            Ok(value) => {
+                values.insert((*column).to_owned(), value);
+            }
+            Err(problem) => problems.push(problem),
+        }
+    }
+    if !problems.is_empty() {
+        return Err(problems);
+    }
+    model::new_monitor(release(on), &table, kind, &values, &by()).map(|row| row.into_iter().collect())
+}
+
+/// Makes a monitor with this typed over a working one, and compares what is said of it.
+#[track_caller]
+fn refused(kind: &str, on: &str, typed: &[(&str, &str)], expected: &str) {
+    let problems = make(kind, on, typed).map(|_| ()).expect_err("was not refused");
+    let said: Vec<String> = problems
+        .iter()
+        .map(|problem| {
+            let hint = problem.hint.as_ref().map(|hint| format!(" | {hint}")).unwrap_or_default();
+            format!("{}: {}{hint}", problem.subject, problem.message)
+        })
+        .collect();
+    assert_eq!(said.join("\n"), expected);
+}
+
+#[track_caller]
+fn taken(kind: &str, on: &str, typed: &[(&str, &str)]) -> BTreeMap<String, Value> {
+    make(kind, on, typed).unwrap_or_else(|problems| panic!("{kind} on {on}: {problems:?}"))
+}
+
+#[test]
+fn knows_every_column_of_the_newest_release() {
+    for engine in ["sqlite", "mariadb"] {
+        let mut live: Vec<String> = table("2.5.3", engine).unwrap().columns.into_iter().map(|column| column.name).collect();
+        let mut ours: Vec<&str> = FIELDS.iter().map(|field| field.column).collect();
+        live.sort_unstable();
+        ours.sort_unstable();
+        assert_eq!(live, ours, "{engine}");
+    }
+    for on in RELEASES {
+        let table = table(on, "sqlite").unwrap();
+        for known in FIELDS.iter() {
+            assert_eq!(table.column(known.column).is_some(), known.since <= release(on), "{} on {on}", known.column);
+        }
+    }
+}
+
+#[test]
+fn gives_texts_the_room_that_mariadb_has() {
+    for column in table("2.5.3", "mariadb").unwrap().columns {
+        let room = match field(&column.name).unwrap().shape {
+            Shape::Text(room) => room,
+            _ => continue,
+        };
+        let live = column.sql_type.strip_prefix("varchar(").map(|rest| rest.trim_end_matches(')').parse().unwrap());
+        assert!(live.is_none_or(|live: usize| live == room), "{} is {}", column.name, column.sql_type);
+    }
+}
+
+#[test]
+fn has_the_types_of_each_release() {
+    let count = |on: &str| kinds(release(on)).count();
+    assert_eq!(KINDS.len(), 33);
+    assert_eq!(
+        (count("1.23.17"), count("2.0.2"), count("2.1.0"), count("2.3.2"), count("2.5.3")),
+        (22, 26, 30, 31, 33)
+    );
+    for on in ["1.23.17", "2.0.2", "2.5.3"] {
+        let mut ours: Vec<&str> = kinds(release(on)).map(|kind| kind.name).collect();
+        ours.sort_unstable();
+        assert_eq!(golden(on).kinds.keys().collect::<Vec<_>>(), ours, "{on}");
+    }
+    for kind in &KINDS {
+        for column in kind.needs.iter().chain(kind.offers.iter().map(|offer| &offer.0)) {
+            assert!(field(column).is_some_and(|field| field.column == *column), "{} of {}", column, kind.name);
+        }
+    }
+}
+
+#[test]
+fn makes_the_rows_that_real_servers_store() {
+    for on in ["1.23.17", "2.0.2", "2.5.3"] {
+        let golden = golden(on);
+        for engine in ["sqlite", "mariadb"] {
+            let Some(table) = table(on, engine) else { continue };
+            for (name, wanted) in &golden.kinds {
+                let mut typed = wanted.values();
+                typed.insert("name".to_owned(), Value::from("monitor"));
+                let row = model::new_monitor(release(on), &table, name, &typed, &by())
+                    .unwrap_or_else(|problems| panic!("{name} on {on}: {problems:?}"));
+                let row: BTreeMap<String, Value> = row.into_iter().collect();
+                for (column, common) in &golden.common {
+                    let wanted = wanted.row.get(column).unwrap_or(common);
+                    let found = row.get(column).unwrap_or_else(|| panic!("{name} on {on}: no {column}"));
+                    // The two engines spell numbers differently, and mean the same.
+                    let fits = if engine == "sqlite" { found == wanted } else { found.same(wanted) };
+                    assert!(fits, "{name} on {on} ({engine}): {column} is {found:?}, the server stores {wanted:?}");
+                }
+                assert_eq!(row["user_id"], Value::Int(1));
+                assert_eq!(row["active"], Value::Int(1));
+                assert_eq!(row["type"], Value::from(name.as_str()));
+                let others = ["active", "user_id", "type", "name"];
+                let extra: Vec<&String> = row
+                    .keys()
+                    .filter(|column| !golden.common.contains_key(*column) && !others.contains(&column.as_str()))
+                    .collect();
+                assert!(extra.is_empty(), "{name} on {on}: {extra:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn makes_every_type_on_every_release_and_engine() {
+    for on in RELEASES {
+        for engine in ["sqlite", "mariadb"] {
+            let Some(table) = table(on, engine) else { continue };
+            for kind in kinds(release(on)) {
+                let row =
+                    model::new_monitor(release(on), &table, kind.name, &sample(kind.name, release(on)), &{ by() });
+                let row = match (row, kind.name) {
+                    (Ok(row), _) => row,
+                    // These have nothing to be named after.
+                    (Err(problems), _) if problems.iter().all(|problem| problem.subject == "name") => {
+                        let mut typed = sample(kind.name, release(on));
+                        typed.insert("name".into(), Value::from("monitor"));
+                        model::new_monitor(release(on), &table, kind.name, &typed, &by()).unwrap()
+                    }
+                    (Err(problems), name) => panic!("{name} on {on} ({engine}): {problems:?}"),
+                };
+                for (name, value) in &row {
+                    let column = table.column(name).unwrap();
+                    assert!(!(column.not_null && value.is_null()), "{} on {on} ({engine}): {name} is NULL", kind.name);
+                }
+                let row_names: Vec<&String> = row.iter().map(|(name, _)| name).collect();
+                let left_out: Vec<&str> = table
+                    .columns
+                    .iter()
+                    .filter(|column| !row_names.contains(&&column.name))
+                    .map(|column| column.name.as_str())
+                    .collect();
+                assert_eq!(left_out, ["id", "created_date"], "{} on {on} ({engine})", kind.name);
+                assert_eq!(model::check_monitor(release(on), kind.name, &row), []);
+            }
+        }
+    }
+}
+
+#[test]
+fn follows_the_page_of_each_release() {
+    let value = |kind: &str, on: &str, column: &str| taken(kind, on, &[])[column].clone();
+    let codes = "accepted_statuscodes_json";
+    assert_eq!(value("websocket-upgrade", "2.1.3", codes), Value::from("[\"1000\"]"));
+    assert_eq!(value("websocket-upgrade", "2.2.1", codes), Value::from("[\"200-299\"]"));
+    let domain = "domain_expiry_notification";
+    assert_eq!(
+        ["2.1.0", "2.1.3", "2.2.1"].map(|on| value("http", on, domain)),
+        [Value::Int(1), Value::Int(0), Value::Int(1)]
+    );
+    assert_eq!(value("kafka-producer", "2.4.0", "timeout"), Value::Real(48.0));
+    assert_eq!(value("kafka-producer", "2.5.0", "timeout"), Value::Real(1.0));
+    assert_eq!(value("http", "2.2.1", "basic_auth_user"), Value::Null);
+    assert_eq!(value("http", "2.3.2", "basic_auth_user"), Value::from(""));
+    assert_eq!(value("ping", "1.23.17", "timeout"), Value::Real(48.0));
+    assert_eq!((model::push_token_length(release("1.23.17")), model::push_token_length(NEWEST)), (10, 32));
+}
+
+#[test]
+fn works_out_what_follows_from_the_interval() {
+    let row = taken("http", "2.5.3", &[("interval", "31")]);
+    assert_eq!((&row["retry_interval"], &row["timeout"]), (&Value::Int(31), &Value::Real(24.8)));
+    let row = taken("http", "2.5.3", &[("interval", "600"), ("retry_interval", "30")]);
+    assert_eq!((&row["retry_interval"], &row["timeout"]), (&Value::Int(30), &Value::Real(48.0)));
+    let row = taken("ping", "2.5.3", &[("timeout", "119.6"), ("ping_count", "100")]);
+    assert_eq!((&row["timeout"], &row["interval"]), (&Value::Real(120.0), &Value::Int(132)));
+    let row = taken("ntp", "2.5.3", &[]);
+    assert_eq!((&row["interval"], &row["retry_interval"]), (&Value::Int(300), &Value::Int(300)));
+    let row = taken("globalping", "2.5.3", &[("subtype", "dns"), ("protocol", "udp")]);
+    assert_eq!((&row["protocol"], &row["port"]), (&Value::from("UDP"), &Value::Int(53)));
+}
+
+#[test]
+fn names_a_monitor_after_what_it_checks() {
+    let named = |kind: &str, typed: &[(&str, &str)]| {
+        let mut all = vec![("name", "")];
+        all.extend(typed);
+        taken(kind, "2.5.3", &all)["name"].clone()
+    };
+    assert_eq!(named("ping", &[]), Value::from("192.168.1.1"));
+    assert_eq!(named("pm2", &[]), Value::from("api"));
+    assert_eq!(
+        named("http", &[("url", "https://kuma:secret@shop.example.com:8443/x")]),
+        Value::from("shop.example.com")
+    );
+    refused("group", "2.5.3", &[("name", "")], "name: is required | --name Shop");
+}
+
+#[test]
+fn takes_the_proxy_and_the_token_of_the_maker() {
+    let table = table("2.5.3", "sqlite").unwrap();
+    let maker = Maker { proxy_id: Some(7), created_date: Some("2026-01-31 08:00:00".into()), ..by() };
+    let typed = BTreeMap::from([("name".to_owned(), Value::from("backup"))]);
+    let row: BTreeMap<String, Value> =
+        model::new_monitor(NEWEST, &table, "push", &typed, &maker).unwrap().into_iter().collect();
+    assert_eq!(row["push_token"], Value::from("abcdefghijABCDEFGHIJ0123456789xy"));
+    assert_eq!(row["proxy_id"], Value::Int(7));
+    assert_eq!(row["created_date"], Value::from("2026-01-31 08:00:00"));
+}
+
+#[test]
+fn keeps_columns_of_a_newer_server() {
+    let mut table = table("2.5.3", "sqlite").unwrap();
+    for name in ["sparkle", "glitter"] {
+        table.columns.push(Column { name: name.into(), sql_type: "TEXT".into(), ..Column::default() });
+    }
+    let typed = BTreeMap::from([("name".into(), Value::from("x")), ("sparkle".into(), Value::from("much"))]);
+    let row = model::new_monitor(Release::new(2, 6, 0), &table, "group", &typed, &by()).unwrap();
+    assert_eq!(row.last(), Some(&("sparkle".to_owned(), Value::from("much"))));
+    assert!(!row.iter().any(|(name, _)| name == "glitter"));
+}
+
+#[test]
+fn finds_a_field_by_each_of_its_names() {
+    for name in ["ignore_tls", "ignoreTls", "ignore-tls"] {
+        assert_eq!(field(name).unwrap().column, "ignore_tls");
+    }
+    for known in FIELDS.iter() {
+        for name in [known.column, known.api, &known.option()] {
+            assert_eq!(field(name).map(|found| found.column), Some(known.column), "{name}");
+        }
+    }
+    assert_eq!(field("accepted-statuscodes").unwrap().column, "accepted_statuscodes_json");
+    assert_eq!(field("proxy").unwrap().column, "proxy_id");
+    assert!(field("url2").is_none());
+    let near = ["max_retries", "hostnme", "acceptedStatusCodes", "intervall", "dns_server", "zzz"].map(nearest);
+    let wanted = [
+        Some("maxretries"),
+        Some("hostname"),
+        Some("accepted_statuscodes_json"),
+        Some("interval"),
+        Some("dns_resolve_server"),
+        None,
+    ];
+    assert_eq!(near, wanted);
+    let near =
+        ["htpp", "tcp", "postgresql", "mogodb", "ntp", "banana"].map(|name| nearest_kind(name, release("2.0.2")));
+    assert_eq!(near, [Some("http"), Some("port"), Some("postgres"), Some("mongodb"), None, None]);
+}
+
+#[test]
+fn names_types_and_fields_that_are_not_there() {
+    let unknown = |kind: &str, on: &str| {
+        let problem = model::check_monitor(release(on), kind, &[]).remove(0);
+        format!("{}: {} | {}", problem.subject, problem.message, problem.hint.unwrap())
+    };
+    assert_eq!(unknown("htp", "2.5.3"), "type: release 2.5.3 has no type `htp` | did you mean `http`?");
+    assert_eq!(
+        unknown("ntp", "2.4.0"),
+        "type: `ntp` exists since release 2.5.0, this is 2.4.0 | upgrade the server to 2.5.0 first"
+    );
+    assert_eq!(unknown("", "2.5.3"), "type: is required | kumadb monitor add --help");
+
+    let name = |kind: &str, on: &str, column: &str| {
+        let problem = model::check_names(release(on), kind, [column]).remove(0);
+        format!("{}: {} | {}", problem.subject, problem.message, problem.hint.unwrap())
+    };
+    assert_eq!(name("http", "2.5.3", "intervall"), "intervall: no such field | did you mean `interval`?");
+    assert_eq!(name("http", "2.5.3", "zzz"), "zzz: no such field | kumadb monitor add http --help");
+    assert_eq!(name("ping", "2.5.3", "url"), "url: is no field of type `ping` | kumadb monitor add ping --help");
+    assert_eq!(
+        name("http", "2.5.3", "hostname"),
+        "hostname: is no field of type `http` | kumadb monitor add http --help"
+    );
+    assert_eq!(name("http", "2.5.3", "user_id"), "user_id: is written by the server alone | leave `user_id` out");
+    assert_eq!(
+        name("http", "2.3.2", "bearer_token"),
+        "bearer_token: exists since release 2.4.0, this is 2.3.2 | leave `bearer_token` out"
+    );
+    assert_eq!(
+        name("websocket-upgrade", "2.2.1", "headers"),
+        "headers: is a field of type `websocket-upgrade` since release 2.3.0, this is 2.2.1 | leave `headers` out"
+    );
+}
+
+#[test]
+fn misses_each_required_field() {
+    for kind in &KINDS {
+        for column in kind.needs {
+            let with_default =
+                model::options(kind, NEWEST).iter().any(|option| option.field.column == *column && !option.required);
+            let mut typed = sample(kind.name, NEWEST);
+            typed.insert("name".into(), Value::from("monitor"));
+            typed.remove(*column);
+            let row = model::new_monitor(NEWEST, &table("2.5.3", "sqlite").unwrap(), kind.name, &typed, &by());
+            if with_default {
+                assert!(row.is_ok(), "{} without {column}: {row:?}", kind.name);
+                typed.insert((*column).to_owned(), Value::from(""));
+            }
+            let row = model::new_monitor(NEWEST, &table("2.5.3", "sqlite").unwrap(), kind.name, &typed, &by());
+            let problems = row.unwrap_err();
+            let problem = problems.iter().find(|problem| problem.subject == *column).unwrap();
+            assert_eq!(problem.message, format!("is required by type `{}`", kind.name));
+            let hint = problem.hint.as_ref().unwrap();
+            let option = field(column).unwrap().option();
+            assert!(hint.starts_with(&format!("--{option} ")), "{hint}");
+        }
+    }
+}
+
+#[test]
+fn reports_every_problem_at_once() {
+    refused(
+        "http",
+        "2.5.3",
+        &[("url", "example.com"), ("interval", "0"), ("accepted_statuscodes_json", "2xx"), ("headers", "no")],
+        "interval: is 0 s, release 2.5.3 takes at least 1 | --interval 1\n\
+         retry_interval: is 0 s, release 2.5.3 takes at least 1 | --retry-interval 1\n\
+         url: is `example.com`, must start with `http://` or `https://` | --url https://example.com\n\
+         accepted_statuscodes_json: `2xx` is no status code, write `204` or `200-299` | --accepted-statuscodes 200-299,301\n\
+         headers: is not JSON (line 1, column 2) | --headers '{\"X-Key\": \"value\"}'",
+    );
+}
+
+#[test]
+fn holds_intervals_to_the_limits_of_the_release() {
+    let retry = ("retry_interval", "60");
+    refused(
+        "http",
+        "1.23.17",
+        &[("interval", "19"), retry],
+        "interval: is 19 s, release 1.23.17 takes 20 to 2,073,600 | --interval 20",
+    );
+    refused(
+        "http",
+        "2.0.2",
+        &[("interval", "2073601"), retry],
+        "interval: is 2,073,601 s, release 2.0.2 takes 20 to 2,073,600 | --interval 2073600",
+    );
+    refused(
+        "http",
+        "2.4.0",
+        &[("interval", "0"), retry],
+        "interval: is 0 s, release 2.4.0 takes 1 to 2,073,600 | --interval 1",
+    );
+    refused(
+        "http",
+        "2.4.0",
+        &[("retry_interval", "2073601")],
+        "retry_interval: is 2,073,601 s, release 2.4.0 takes 1 to 2,073,600 | --retry-interval 2073600",
+    );
+    refused(
+        "http",
+        "2.5.3",
+        &[("interval", "2147483648"), retry],
+        "interval: is 2,147,483,648 s, release 2.5.3 takes at most 2,147,483,647 | --interval 2147483647",
+    );
+    taken("http", "2.0.2", &[("interval", "20")]);
+    taken("http", "2.1.0", &[("interval", "1")]);
+    taken("http", "2.5.3", &[("interval", "2073601")]);
+    refused("http", "2.5.3", &[("interval", "")], "interval: cannot be unset | --interval 60");
+    refused("http", "2.5.3", &[("interval", "5m")], "interval: takes a whole number, not `5m` | --interval 60");
+}
+
+#[test]
+fn holds_numbers_to_their_range() {
+    refused("port", "2.5.3", &[("port", "65536")], "port: is 65,536, must be 1 to 65,535 | --port 65535");
+    refused("port", "2.5.3", &[("port", "0")], "port: is 0, must be 1 to 65,535 | --port 1");
+    refused("http", "2.5.3", &[("maxretries", "-1")], "maxretries: is -1, must be at least 0 | --maxretries 0");
+    refused("http", "2.5.3", &[("timeout", "-1")], "timeout: is -1, must not be negative | --timeout 48");
+    refused("http", "2.5.3", &[("timeout", "soon")], "timeout: takes a number, not `soon` | --timeout 48");
+    refused(
+        "http",
+        "2.5.3",
+        &[("response_max_length", "1048577")],
+        "response_max_length: is 1,048,577, must be 0 to 1,048,576 | --response-max-length 1048576",
+    );
+    refused(
+        "ntp",
+        "2.5.3",
+        &[("ntp_stratum_threshold", "16")],
+        "ntp_stratum_threshold: is 16, must be 1 to 15 | --ntp-stratum-threshold 15",
+    );
+    refused("manual", "2.5.3", &[("manual_status", "4")], "manual_status: is 4, must be 0 to 1 | --manual-status 1");
+    refused("http", "2.5.3", &[("ignore_tls", "maybe")], "ignore_tls: takes `true` or `false`, not `maybe`");
+    refused(
+        "real-browser",
+        "2.5.3",
+        &[("screenshot_delay", "30000")],
+        "screenshot_delay: is 30,000 ms, must be below 30,000 ms, half of the interval | --screenshot-delay 1000",
+    );
+    refused(
+        "real-browser",
+        "2.5.3",
+        &[("screenshot_delay", "-1")],
+        "screenshot_delay: is -1, must be at least 0 | --screenshot-delay 0",
+    );
+}
+
+#[test]
+fn holds_pings_to_their_limits() {
+    refused(
+        "ping",
+        "2.5.3",
+        &[("packet_size", "65501")],
+        "packet_size: is 65,501, must be 1 to 65,500 | --packet-size 65500",
+    );
+    refused("ping", "2.5.3", &[("ping_count", "101")], "ping_count: is 101, must be 1 to 100 | --ping-count 100");
+    refused(
+        "ping",
+        "2.5.3",
+        &[("ping_per_request_timeout", "61"), ("timeout", "62")],
+        "ping_per_request_timeout: is 61, must be 1 to 60 | --ping-per-request-timeout 60",
+    );
+    refused("ping", "2.0.2", &[("timeout", "301")], "timeout: is 301 s, a ping takes 1 to 300 | --timeout 10");
+    refused(
+        "ping",
+        "2.5.3",
+        &[("timeout", "4"), ("ping_per_request_timeout", "5")],
+        "timeout: is 4 s, less than the 5 s of one ping (`ping_per_request_timeout`) | --timeout 5",
+    );
+}
+
+#[test]
+fn tells_hosts_from_urls() {
+    refused(
+        "ping",
+        "2.5.3",
+        &[("hostname", "https://example.com/x")],
+        "hostname: is a URL, a host name or address is wanted | --hostname example.com",
+    );
+    refused(
+        "port",
+        "2.5.3",
+        &[("hostname", "https://example.com:8443")],
+        "hostname: is a URL, a host name or address is wanted | --hostname example.com --port 8443",
+    );
+    refused(
+        "port",
+        "2.5.3",
+        &[("hostname", "example.com:22")],
+        "hostname: `example.com:22` has a port in it | --hostname example.com --port 22",
+    );
+    refused(
+        "ping",
+        "2.5.3",
+        &[("hostname", "exa mple")],
+        "hostname: `exa mple` is neither a host name nor an address | --hostname example.com",
+    );
+    for host in ["::1", "192.168.1.1", "my_host", "example.com.", "bücher.example", "a-b.c", " spaced.example "] {
+        taken("ping", "2.5.3", &[("hostname", host)]);
+    }
+    refused(
+        "mqtt",
+        "2.5.3",
+        &[("hostname", "http://broker")],
+        "hostname: `http://` is none of `mqtt://`, `mqtts://`, `ws://`, `wss://` | --hostname mqtt://broker",
+    );
+    refused(
+        "mqtt",
+        "2.5.3",
+        &[("hostname", "mqtts://broker:8883")],
+        "hostname: `mqtts://broker:8883` has a port in it | --hostname mqtts://broker --port 8883",
+    );
+    refused(
+        "mqtt",
+        "2.5.3",
+        &[("mqtt_websocket_path", "mqtt")],
+        "mqtt_websocket_path: `mqtt` is no path: `/`, then letters, digits and `-_&()*+` | --mqtt-websocket-path /mqtt",
+    );
+    taken("mqtt", "2.5.3", &[("hostname", "wss://broker"), ("mqtt_websocket_path", "/mqtt")]);
+}
+
+#[test]
+fn tells_urls_by_their_type() {
+    refused(
+        "websocket-upgrade",
+        "2.5.3",
+        &[("url", "https://example.com/ws")],
+        "url: is `https://example.com/ws`, must start with `ws://` or `wss://` | --url wss://example.com/ws",
+    );
+    refused(
+        "http",
+        "2.5.3",
+        &[("url", "https:///path")],
+        "url: `https:///path` is no URL with a host | --url https://example.com/",
+    );
+    refused("http", "2.5.3", &[("url", "https://")], "url: is required by type `http` | --url https://example.com");
+    refused(
+        "http",
+        "2.5.3",
+        &[("url", "ftp://kuma:secret@example.com")],
+        "url: is `ftp://example.com`, must start with `http://` or `https://` | --url https://example.com",
+    );
+    refused(
+        "grpc-keyword",
+        "2.5.3",
+        &[("grpc_url", "https://example.com:443/")],
+        "grpc_url: starts with `https://`, host and port are wanted | --grpc-url example.com:443 --grpc-enable-tls true",
+    );
+    refused(
+        "rabbitmq",
+        "2.5.3",
+        &[("rabbitmq_nodes", "r1:15672")],
+        "rabbitmq_nodes: `r1:15672` must start with `http://` or `https://` | --rabbitmq-nodes https://node1:15672",
+    );
+    refused(
+        "kafka-producer",
+        "2.5.3",
+        &[("kafka_producer_brokers", "k1:9092,k2")],
+        "kafka_producer_brokers: `k2` is no broker, write `host:port` | --kafka-producer-brokers k1:9092,k2:9092",
+    );
+    refused(
+        "redis",
+        "2.5.3",
+        &[("database_connection_string", "cache:6379")],
+        "database_connection_string: must start with `redis://` or `rediss://` | --database-connection-string redis://kuma:…@cache",
+    );
+}
+
+#[test]
+fn holds_choices_to_type_and_release() {
+    refused(
+        "dns",
+        "2.5.3",
+        &[("dns_resolve_type", "B")],
+        "dns_resolve_type: is `B`, must be one of `A`, `AAAA`, `CAA`, `CNAME`, `MX`, `NS`, `PTR`, `SOA`, `SRV`, `TXT` | --dns-resolve-type A",
+    );
+    refused(
+        "snmp",
+        "2.0.2",
+        &[("snmp_version", "3"), ("radius_password", "x")],
+        "snmp_version: `3` exists since release 2.1.0, this is 2.0.2 | --snmp-version 1",
+    );
+}
+
+#[test]
+fn checks_what_single_types_need() {
+    refused(
+        "dns",
+        "2.5.3",
+        &[("hostname", "192.168.1.1")],
+        "hostname: `192.168.1.1` is an address, only `PTR` records are asked for by address | --dns-resolve-type PTR",
+    );
+    taken("dns", "2.5.3", &[("hostname", "192.168.1.1"), ("dns_resolve_type", "ptr")]);
+    refused(
+        "dns",
+        "2.0.2",
+        &[("dns_resolve_server", "1.1.1.1,9.9.9.9")],
+        "dns_resolve_server: is `1.1.1.1,9.9.9.9`, release 2.0.2 takes one IP address | --dns-resolve-server 1.1.1.1",
+    );
+    taken("dns", "2.5.3", &[("dns_resolve_server", "1.1.1.1, dns.example.com")]);
+    refused(
+        "dns",
+        "2.5.3",
+        &[("dns_resolve_server", ",")],
+        "dns_resolve_server: is required by type `dns` | --dns-resolve-server 1.1.1.1",
+    );
+    refused(
+        "system-service",
+        "2.5.3",
+        &[("system_service_name", "two words")],
+        "system_service_name: `two words` is no service name: letters, digits and `._-@`, no spaces | --system-service-name sshd",
+    );
+    refused(
+        "pm2",
+        "2.5.3",
+        &[("system_service_name", "a\tb")],
+        "system_service_name: has control characters in it | --system-service-name api",
+    );
+    refused(
+        "mongodb",
+        "2.5.3",
+        &[("database_query", "ping")],
+        "database_query: is not JSON (line 1, column 1) | --database-query '{\"ping\": 1}'",
+    );
+    refused(
+        "snmp",
+        "2.5.3",
+        &[("snmp_oid", "1.3.x")],
+        "snmp_oid: `1.3.x` is no object identifier | --snmp-oid 1.3.6.1.2.1.1.3.0",
+    );
+    refused(
+        "snmp",
+        "2.5.3",
+        &[("snmp_version", "3")],
+        "snmp_v3_username: is required by SNMP version 3 | --snmp-v3-username kuma",
+    );
+    refused(
+        "snmp",
+        "2.5.3",
+        &[("radius_password", "")],
+        "radius_password: is required by SNMP versions 1 and 2c, as the community string | --radius-password public",
+    );
+    refused(
+        "snmp",
+        "2.5.3",
+        &[("expected_value", "many")],
+        "expected_value: is `many`, `>` compares numbers | --expected-value 0",
+    );
+    refused(
+        "kafka-producer",
+        "2.5.3",
+        &[("kafka_producer_sasl_options", "{\"mechanism\":\"md5\"}")],
+        "kafka_producer_sasl_options: no mechanism `md5`, it must be one of `None`, `plain`, `scram-sha-256`, `scram-sha-512`, `aws` | --kafka-producer-sasl-options '{\"mechanism\": \"None\"}'",
+    );
+    refused(
+        "mqtt",
+        "2.5.3",
+        &[("mqtt_check_type", "json-query")],
+        "expected_value: is required by the check type `json-query` | --expected-value ok",
+    );
+    refused(
+        "globalping",
+        "2.5.3",
+        &[("location", "Europe, Asia")],
+        "location: `Europe, Asia` is several locations, one is taken; join filters with `+` | --location Europe+Asia",
+    );
+    refused(
+        "globalping",
+        "2.5.3",
+        &[("subtype", "http"), ("protocol", "")],
+        "url: is required by the measurement `http` | --url https://example.com",
+    );
+    refused(
+        "http",
+        "2.5.3",
+        &[("auth_method", "mtls")],
+        "tls_cert: is required by the authentication `mtls` | --tls-cert \"$(cat client.pem)\"\ntls_key: is required by the authentication `mtls` | --tls-key \"$(cat client.key)\"",
+    );
+    refused("http", "2.5.3", &[("body", "a=1")], "body: is not JSON (line 1, column 1) | --http-body-encoding form");
+    taken("http", "2.5.3", &[("body", "a=1"), ("http_body_encoding", "form")]);
+    refused(
+        "push",
+        "2.5.3",
+        &[("push_token", "a/b")],
+        "push_token: has characters other than letters, digits, `-` and `_` | leave `push_token` out, one is made",
+    );
+    refused(
+        "http",
+        "2.5.3",
+        &[("accepted_statuscodes_json", "299-200")],
+        "accepted_statuscodes_json: `299-200` is no status code, write `204` or `200-299` | --accepted-statuscodes 200-299,301",
+    );
+    refused(
+        "http",
+        "2.5.3",
+        &[("accepted_statuscodes_json", "")],
+        "accepted_statuscodes_json: is empty, so that no answer counts as up | --accepted-statuscodes 200-299,301",
+    );
+    taken("websocket-upgrade", "2.5.3", &[("accepted_statuscodes_json", "1000,1001-1003")]);
+}
+
+#[test]
+fn refuses_what_mariadb_would_cut() {
+    let long = "ä".repeat(256);
+    refused("http", "2.5.3", &[("name", &"n".repeat(151))], "name: has 151 characters, at most 150 are kept");
+    refused("keyword", "2.5.3", &[("keyword", &long)], "keyword: has 256 characters, at most 255 are kept");
+    refused(
+        "http",
+        "2.5.3",
+        &[("description", &"ä".repeat(32_768))],
+        "description: has 65,536 bytes, at most 65,535 are kept",
+    );
+    refused("push", "2.5.3", &[("push_token", &"t".repeat(33))], "push_token: has 33 characters, at most 32 are kept");
+    let mut typed = sample("globalping", NEWEST);
+    typed.extend(
+        [("subtype", "dns"), ("protocol", "UDP"), ("dns_resolve_type", "DNSKEY")]
+            .map(|(column, text)| (column.to_owned(), Value::from(text))),
+    );
+    assert!(model::new_monitor(NEWEST, &table("2.5.3", "sqlite").unwrap(), "globalping", &typed, &by()).is_ok());
+    let problems =
+        model::new_monitor(NEWEST, &table("2.5.3", "mariadb").unwrap(), "globalping", &typed, &by()).unwrap_err();
+    assert_eq!(problems[0].message, "has 6 characters, and this MariaDB database keeps 5 of them");
+}
+
+#[test]
+fn never_shows_a_secret_in_a_problem() {
+    let secret = "hunter2-not-to-be-seen";
+    for known in FIELDS.iter().filter(|known| known.secret) {
+        for kind in KINDS.iter().filter(|kind| kind.has(known.column, NEWEST)) {
+            for text in [secret.to_owned(), format!("{{\"a\": {secret}"), format!("[{secret}"), secret.repeat(4_000)] {
+                if let Err(problems) = make(kind.name, "2.5.3", &[(known.column, &text)]) {
+                    assert!(!format!("{problems:?}").contains(secret), "{problems:?}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn lets_old_faults_be_in_an_edit_unless_they_hang_the_server() {
+    let mut row: Vec<(String, Value)> = taken("http", "2.5.3", &[]).into_iter().collect();
+    let mut set = |column: &str, value: Value| {
+        row.iter_mut().find(|(name, _)| name == column).unwrap().1 = value;
+        row.clone()
+    };
+    let old = set("interval", Value::Int(0));
+    assert_eq!(model::check_edit(NEWEST, "http", &old, &["name"]), []);
+    assert_eq!(model::check_edit(NEWEST, "http", &old, &["interval"]).len(), 1);
+    assert_eq!(model::check_edit(NEWEST, "http", &old, &["hostname"])[0].message, "is no field of type `http`");
+    let broken = set("conditions", Value::from(""));
+    let problems = model::check_edit(NEWEST, "http", &broken, &["name"]);
+    assert_eq!(problems[0].message, "is not JSON: it must be a list");
+    assert_eq!(problems[0].hint.as_deref(), Some("--conditions '[]'"));
+    let broken = set("conditions", Value::from("null"));
+    assert_eq!(model::check_edit(NEWEST, "http", &broken, &["name"])[0].message, "is JSON, but not a list");
+    assert_eq!(model::check_edit(NEWEST, "of-the-future", &old, &["name"]), []);
+}
+
+#[test]
+fn reads_what_people_write() {
+    let read = |column: &str, text: &str| model::parse(field(column).unwrap(), text).unwrap();
+    assert_eq!(read("ignore_tls", "YES"), Value::Int(1));
+    assert_eq!(read("port", " 53 "), Value::Int(53));
+    assert_eq!(read("port", ""), Value::Null);
+    assert_eq!(read("timeout", "0.5"), Value::Real(0.5));
+    assert_eq!(read("accepted_statuscodes_json", "200-299, 301"), Value::from("[\"200-299\",\"301\"]"));
+    assert_eq!(read("accepted_statuscodes_json", "[200]"), Value::from("[\"200\"]"));
+    assert_eq!(read("kafka_producer_brokers", "a:1,b:2"), Value::from("[\"a:1\",\"b:2\"]"));
+    assert_eq!(read("method", "post"), Value::from("POST"));
+    assert_eq!(read("parent", "Network"), Value::from("Network"));
+    assert_eq!(read("parent", "12"), Value::Int(12));
+    assert_eq!(read("url", " https://a.example "), Value::from("https://a.example"));
+    assert_eq!(read("auth_method", ""), Value::Null);
+    let from = |column: &str, json: serde_json::Value| model::from_json(field(column).unwrap(), &json).unwrap();
+    assert_eq!(from("upsideDown", serde_json::json!(true)), Value::Int(1));
+    assert_eq!(from("accepted_statuscodes", serde_json::json!(["200-299", 301])), Value::from("[\"200-299\",\"301\"]"));
+    assert_eq!(from("headers", serde_json::json!({"A": "b"})), Value::from("{\n    \"A\": \"b\"\n}"));
+    assert_eq!(from("expectedValue", serde_json::json!(1.5)), Value::from("1.5"));
+    assert_eq!(from("snmpVersion", serde_json::json!(1)), Value::from("1"));
+    assert!(model::from_json(field("interval").unwrap(), &serde_json::json!(true)).is_err());
+    assert!(model::from_json(field("url").unwrap(), &serde_json::json!([1])).is_ok_and(|value| value.text().is_some()));
+    let headers = field("headers").unwrap();
+    assert!(model::same(headers, &Value::from("{\"A\":1}"), &Value::from("{\n  \"A\": 1 }")));
+    assert!(!model::same(field("body").unwrap(), &Value::from("{}"), &Value::from("{ }")));
+}
+
+/// Values that a field of this shape can hold.
+fn value_of(shape: Shape) -> BoxedStrategy<Value> {
+    let texts = || proptest::collection::vec("[^\0]{0,12}", 0..4);
+    match shape {
+        Shape::Flag => any::<bool>().prop_map(Value::from).boxed(),
+        Shape::Whole(least, most) => (least..=most).prop_map(Value::Int).boxed(),
+        Shape::Real => (0.0..1e9f64).prop_map(Value::Real).boxed(),
+        Shape::Reference(_) => any::<i64>().prop_map(Value::Int).boxed(),
+        Shape::Choice(picks) => (0..picks.len()).prop_map(move |at| Value::from(picks[at].value)).boxed(),
+        Shape::StatusCodes | Shape::Texts => {
+            texts().prop_map(|items| Value::from(serde_json::json!(items).to_string())).boxed()
+        }
+        Shape::Array => texts().prop_map(|items| Value::from(serde_json::json!([items]).to_string())).boxed(),
+        Shape::Object => texts().prop_map(|items| Value::from(serde_json::json!({"a": items}).to_string())).boxed(),
+        _ => "[^\0]{0,40}".prop_map(Value::from).boxed(),
+    }
+}
+
+proptest! {
+    #[test]
+    fn reads_back_what_it_renders((at, value) in (0..FIELDS.len())
+        .prop_filter("typed", |at| FIELDS[*at].is_typed())
+        .prop_flat_map(|at| (Just(at), value_of(FIELDS[at].shape))))
+    {
+        let known = &FIELDS[at];
+        let value = match &value {
+            Value::Text(text) if known.trimmed => Value::from(text.trim()),
+            _ => value,
+        };
+        let read = model::parse(known, &model::render(known, &value));
+        prop_assert_eq!(read, Ok(value), "{}", known.column);
+    }
+
+    #[test]
+    fn never_panics_on_text(at in 0..FIELDS.len(), text in any::<String>()) {
+        let _ = model::parse(&FIELDS[at], &text);
+        let _ = nearest(&text);
+        if FIELDS[at].is_typed() {
+            for kind in KINDS.iter().filter(|kind| kind.has(FIELDS[at].column, NEWEST)).take(2) {
+                let row = [(FIELDS[at].column.to_owned(), Value::from(text.as_str()))];
+                let _ = model::check_monitor(NEWEST, kind.name, &row);
+            }
+        }
+    }
+}
+
+/// docs/monitor-types.md, from the tables.
+fn reference() -> String {
+    let mut text = String::from(
+        "# Monitor types\n\nEvery type and its options, as `kumadb monitor add TYPE` takes them. `tests/it/model.rs` \
+         makes this page out of the\ntables in `src/model`; `KUMADB_BLESS=1 cargo test --test it model` writes it anew.\n\n\
+         Options in **bold** are required. Defaults are those of the server's own page (2.5.3).\n\n## Every type\n\n",
+    );
+    let row = |text: &mut String, option: &model::Opt| {
+        let name = format!("`--{}`", option.field.option());
+        let name = if option.required { format!("**{name}**") } else { name };
+        let default = option.default.as_ref().map(|default| format!("`{default}`")).unwrap_or_default();
+        let since = if option.field.since.major < 2 { String::new() } else { option.field.since.to_string() };
+        writeln!(text, "| {name} | {} | {default} | {since} |", option.field.help.replace('|', "\\|")).unwrap();
+    };
+    const HEAD: &str = "| option | what it is | default | since |\n|---|---|---|---|\n";
+    text += HEAD;
+    for option in model::options(kind("group").unwrap(), NEWEST) {
+        row(&mut text, &option);
+    }
+    for kind in &KINDS {
+        write!(text, "\n## {}\n\n{}, {}", kind.name, kind.title, kind.section.title().to_lowercase()).unwrap();
+        if kind.since.major >= 2 {
+            write!(text, ", since {}", kind.since).unwrap();
+        }
+        text += ".";
+        if !kind.note.is_empty() {
+            write!(text, " Note: {}.", kind.note).unwrap();
+        }
+        text += "\n";
+        let own: Vec<_> = model::options(kind, NEWEST)
+            .into_iter()
+            .filter(|option| !model::kinds::COMMON.contains(&option.field.column))
+            .collect();
+        if !own.is_empty() {
+            text += "\n";
+            text += HEAD;
+        }
+        for option in own {
+            row(&mut text, &option);
+        }
+    }
+    text
+}
+
+#[test]
+fn the_reference_of_types_is_up_to_date() {
+    let path = format!("{ROOT}/docs/monitor-types.md");
+    let wanted = reference();
+    if std::env::var_os("KUMADB_BLESS").is_some() {
+        std::fs::write(&path, &wanted).unwrap();
+    }
+    let written = std::fs::read_to_string(&path).unwrap_or_default();
+    assert!(written == wanted, "docs/monitor-types.md is not what the tables say: run with KUMADB_BLESS=1");
+}
