@@ -3,6 +3,8 @@
 //! The limits are those of the release: what its page insists on, what the server refuses, what hangs it when it is
 //! stored all the same, and what MariaDB would not take.
 
+use std::borrow::Cow;
+
 use serde_json::Value as Json;
 
 use super::fields::{FIELDS, Field, Shape, field, nearest, nearest_of};
@@ -359,7 +361,7 @@ impl Found {
     /// With the option and this value as the hint.
     pub fn typed(mut self, example: &str) -> Found {
         let option = field(&self.problem.subject).map_or_else(|| self.problem.subject.clone(), Field::option);
-        self.problem.hint = Some(format!("--{option} {}", if example.is_empty() { "…" } else { example }));
+        self.problem.hint = Some(format!("--{option} {}", shell_word(if example.is_empty() { "…" } else { example })));
         self
     }
 
@@ -381,4 +383,11 @@ pub(super) fn grouped(n: i64) -> String {
         text.push(digit);
     }
     text
+}
+
+/// `text` as one word of a shell; text that is quoted already stays as it is.
+pub(super) fn shell_word(text: &str) -> Cow<'_, str> {
+    let is_quoted = text.starts_with(['\'', '"']);
+    let is_plain = !text.contains(|letter: char| letter.is_whitespace() || "<>;&|()*?$`\\\"'!#~{}[]".contains(letter));
+    if is_quoted || is_plain { text.into() } else { format!("'{}'", text.replace('\'', "'\\''")).into() }
 }

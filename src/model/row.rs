@@ -34,6 +34,8 @@ pub struct Opt {
     pub required: bool,
     /// What holds when it is not given, as text for people; `None` when it is nothing.
     pub default: Option<String>,
+    /// The texts it takes; empty when it takes any.
+    pub choices: Vec<&'static str>,
 }
 
 /// How long a push token is that the page of `release` makes.
@@ -48,7 +50,9 @@ pub fn options(kind: &Kind, release: Release) -> Vec<Opt> {
         .into_iter()
         .map(|field| {
             let default = page_default(field.column, kind.name, release)
-                .filter(|value| !value.is_null() && (value.text().is_none() || value.text() != template(field.column, kind.name)))
+                .filter(|value| {
+                    !value.is_null() && (value.text().is_none() || value.text() != template(field.column, kind.name))
+                })
                 .map(|value| render(field, &value))
                 .filter(|text| !text.is_empty() && text != "[]");
             let default = match field.column {
@@ -56,10 +60,11 @@ pub fn options(kind: &Kind, release: Release) -> Vec<Opt> {
                 "weight" => Some("2000".to_owned()),
                 "retry_interval" => Some("the interval".to_owned()),
                 "push_token" => Some("made by kumadb".to_owned()),
+                _ if field.shape == Shape::Flag => default.or_else(|| Some("false".to_owned())),
                 _ => default,
             };
             let required = default.is_none() && (kind.is_needed(field.column) || field.column == "name");
-            Opt { field, required, default }
+            Opt { field, required, default, choices: field.picks(kind.name, release) }
         })
         .collect();
     options.sort_by_key(|option| !option.required);

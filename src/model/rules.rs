@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use serde_json::Value as Json;
 
-use super::check::{Found, Subject, grouped};
+use super::check::{Found, Subject, grouped, shell_word};
 use super::fields::field;
 use super::release::*;
 use super::typed::{shown, texts};
@@ -99,6 +99,7 @@ fn check_host(subject: &Subject) -> Option<Found> {
         let bare = rest.split(['/', '?', '#']).next()?.rsplit('@').next()?;
         let (bare, port) = split_port(bare);
         let port = port.filter(|_| subject.kind.has("port", subject.release));
+        let bare = shell_word(bare);
         let hint = port.map_or_else(|| format!("--hostname {bare}"), |port| format!("--hostname {bare} --port {port}"));
         return Some(Found::about(&["hostname"], "is a URL, a host name or address is wanted").hint(hint));
     }
@@ -306,7 +307,7 @@ fn check_mqtt(subject: &Subject, found: &mut Vec<Found>) {
             let message = format!("`{scheme}://` is none of `mqtt://`, `mqtts://`, `ws://`, `wss://`");
             found.push(Found::about(&["hostname"], message).typed(&format!("mqtt://{bare}")));
         } else if let Some(port) = port {
-            let hint = format!("--hostname {scheme}://{bare} --port {port}");
+            let hint = format!("--hostname {scheme}://{} --port {port}", shell_word(bare));
             found.push(Found::about(&["hostname"], format!("`{typed}` has a port in it")).hint(hint));
         } else if !is_host(host, false) {
             let message = format!("`{typed}` is neither a host name nor an address");
@@ -403,7 +404,7 @@ fn check_grpc(subject: &Subject, found: &mut Vec<Found>) {
     {
         let message = format!("starts with `{scheme}://`, host and port are wanted");
         let tls = if matches!(scheme, "https" | "grpcs") { " --grpc-enable-tls true" } else { "" };
-        let hint = format!("--grpc-url {}{tls}", rest.trim_end_matches('/'));
+        let hint = format!("--grpc-url {}{tls}", shell_word(rest.trim_end_matches('/')));
         found.push(Found::about(&["grpc_url"], message).hint(hint));
     }
     found.extend(check_json_text(subject, "grpc_body", "'{}'"));
