@@ -7,6 +7,7 @@ pub mod kinds;
 mod release;
 pub mod row;
 mod rules;
+pub mod state;
 pub mod typed;
 
 pub use check::{check_edit, check_monitor, check_names};
