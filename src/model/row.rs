@@ -231,7 +231,9 @@ fn column_default(column: &Column) -> Option<Value> {
 
 /// MariaDB refuses what does not fit; SQLite takes it.
 fn too_long(table: &Table, column: &str, value: &Value) -> Option<Problem> {
-    let live = table.column(column).filter(|live| live.charset.is_some())?;
+    // Only MariaDB's catalogue has such extras.
+    table.column("id").filter(|id| id.extra.contains("auto_increment"))?;
+    let live = table.column(column)?;
     let room: usize = live.sql_type.strip_prefix("varchar(")?.strip_suffix(')')?.parse().ok()?;
     // The limits of text are checked without the table, for both engines.
     let is_choice = field(column).is_some_and(|known| matches!(known.shape, Shape::Choice(_)));

@@ -1,13 +1,15 @@
-//! The model against rows that real servers stored, and every limit with its words.
+//! The model against rows that real servers stored, and every limit with its words. One file above 500 lines, because
+//! all of it needs the same few functions that make a monitor out of what is typed.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
+use kumadb::engine::EngineKind;
 use kumadb::error::Problem;
 use kumadb::model::fields::FIELDS;
 use kumadb::model::kinds::KINDS;
 use kumadb::model::{self, Maker, Shape, field, kind, kinds, nearest, nearest_kind};
-use kumadb::schema::{Column, Release, Table};
+use kumadb::schema::{Column, Release, Table, recorded};
 use kumadb::value::Value;
 use proptest::prelude::*;
 use serde::Deserialize;
@@ -48,37 +50,10 @@ impl GoldenKind {
     }
 }
 
-/// The table `monitor` of a release, from the recorded catalogue; `None` where the release does not have the engine.
-fn table(release: &str, engine: &str) -> Option<Table> {
-    let text = std::fs::read_to_string(format!("{ROOT}/fixtures/schema/{release}-{engine}.txt")).ok()?;
-    let (_, rest) = text.split_once("\nmonitor\n").unwrap();
-    let mut table = Table::default();
-    for line in rest.lines().take_while(|line| !line.is_empty()) {
-        let line = line.trim();
-        if ["foreign key ", "unique ", "index "].iter().any(|start| line.starts_with(start)) {
-            continue;
-        }
-        let (line, collation) = match line.split_once(" collate ") {
-            Some((line, collation)) => (line, Some(collation.to_owned())),
-            None => (line, None),
-        };
-        let (line, _) = line.split_once(" check ").unwrap_or((line, ""));
-        let (line, default) = match line.split_once(" default ") {
-            Some((line, default)) => (line, Some(default.to_owned())),
-            None => (line, None),
-        };
-        let (name, rest) = line.split_once(' ').unwrap();
-        table.columns.push(Column {
-            name: name.to_owned(),
-            sql_type: rest.split(" not null").next().unwrap().split(" primary").next().unwrap().to_owned(),
-            not_null: rest.contains(" not null"),
-            default,
-            charset: collation.as_ref().map(|_| "utf8mb4".to_owned()),
-            collation,
-            ..Column::default()
-        });
-    }
-    Some(table)
+/// The table `monitor` of a release; `None` where the release does not have the engine.
+fn table(release: &str, engine: EngineKind) -> Option<Table> {
+    let recording = recorded(engine).iter().find(|recording| recording.release.to_string() == release)?;
+    recording.schema().table("monitor").cloned()
 }
 
 fn by() -> Maker {
@@ -98,7 +73,7 @@ fn sample(name: &str, release: Release) -> BTreeMap<String, Value> {
 }
 
 fn make(kind: &str, on: &str, typed: &[(&str, &str)]) -> Result<BTreeMap<String, Value>, Vec<Problem>> {
-    let table = table(on, "sqlite").unwrap();
+    let table = table(on, EngineKind::Sqlite).unwrap();
     let mut values = sample(kind, release(on));
     values.insert("name".to_owned(), Value::from("monitor"));
     let mut problems = Vec::new();
@@ -157,16 +132,16 @@ fn says_what_is_wrong_and_what_would_be_right() {
 
 #[test]
 fn knows_every_column_of_the_newest_release() {
-    for engine in ["sqlite", "mariadb"] {
+    for engine in [EngineKind::Sqlite, EngineKind::MariaDb] {
         let mut live: Vec<String> =
             table("2.5.3", engine).unwrap().columns.into_iter().map(|column| column.name).collect();
         let mut ours: Vec<&str> = FIELDS.iter().map(|field| field.column).collect();
         live.sort_unstable();
         ours.sort_unstable();
-        assert_eq!(live, ours, "{engine}");
+        assert_eq!(live, ours, "{engine:?}");
     }
     for on in RELEASES {
-        let table = table(on, "sqlite").unwrap();
+        let table = table(on, EngineKind::Sqlite).unwrap();
         for known in FIELDS.iter() {
             assert_eq!(table.column(known.column).is_some(), known.since <= release(on), "{} on {on}", known.column);
         }
@@ -175,7 +150,7 @@ fn knows_every_column_of_the_newest_release() {
 
 #[test]
 fn gives_texts_the_room_that_mariadb_has() {
-    for column in table("2.5.3", "mariadb").unwrap().columns {
+    for column in table("2.5.3", EngineKind::MariaDb).unwrap().columns {
         let room = match field(&column.name).unwrap().shape {
             Shape::Text(room) => room,
             _ => continue,
@@ -209,7 +184,7 @@ fn has_the_types_of_each_release() {
 fn makes_the_rows_that_real_servers_store() {
     for on in ["1.23.17", "2.0.2", "2.5.3"] {
         let golden = golden(on);
-        for engine in ["sqlite", "mariadb"] {
+        for engine in [EngineKind::Sqlite, EngineKind::MariaDb] {
             let Some(table) = table(on, engine) else { continue };
             for (name, wanted) in &golden.kinds {
                 let mut typed = wanted.values();
@@ -221,8 +196,8 @@ fn makes_the_rows_that_real_servers_store() {
                     let wanted = wanted.row.get(column).unwrap_or(common);
                     let found = row.get(column).unwrap_or_else(|| panic!("{name} on {on}: no {column}"));
                     // The two engines spell numbers differently, and mean the same.
-                    let fits = if engine == "sqlite" { found == wanted } else { found.same(wanted) };
-                    assert!(fits, "{name} on {on} ({engine}): {column} is {found:?}, the server stores {wanted:?}");
+                    let fits = if engine == EngineKind::Sqlite { found == wanted } else { found.same(wanted) };
+                    assert!(fits, "{name} on {on} ({engine:?}): {column} is {found:?}, the server stores {wanted:?}");
                 }
                 assert_eq!(row["user_id"], Value::Int(1));
                 assert_eq!(row["active"], Value::Int(1));
@@ -241,7 +216,7 @@ fn makes_the_rows_that_real_servers_store() {
 #[test]
 fn makes_every_type_on_every_release_and_engine() {
     for on in RELEASES {
-        for engine in ["sqlite", "mariadb"] {
+        for engine in [EngineKind::Sqlite, EngineKind::MariaDb] {
             let Some(table) = table(on, engine) else { continue };
             for kind in kinds(release(on)) {
                 let row =
@@ -254,11 +229,15 @@ fn makes_every_type_on_every_release_and_engine() {
                         typed.insert("name".into(), Value::from("monitor"));
                         model::new_monitor(release(on), &table, kind.name, &typed, &by()).unwrap()
                     }
-                    (Err(problems), name) => panic!("{name} on {on} ({engine}): {problems:?}"),
+                    (Err(problems), name) => panic!("{name} on {on} ({engine:?}): {problems:?}"),
                 };
                 for (name, value) in &row {
                     let column = table.column(name).unwrap();
-                    assert!(!(column.not_null && value.is_null()), "{} on {on} ({engine}): {name} is NULL", kind.name);
+                    assert!(
+                        !(column.not_null && value.is_null()),
+                        "{} on {on} ({engine:?}): {name} is NULL",
+                        kind.name
+                    );
                 }
                 let row_names: Vec<&String> = row.iter().map(|(name, _)| name).collect();
                 let left_out: Vec<&str> = table
@@ -267,7 +246,7 @@ fn makes_every_type_on_every_release_and_engine() {
                     .filter(|column| !row_names.contains(&&column.name))
                     .map(|column| column.name.as_str())
                     .collect();
-                assert_eq!(left_out, ["id", "created_date"], "{} on {on} ({engine})", kind.name);
+                assert_eq!(left_out, ["id", "created_date"], "{} on {on} ({engine:?})", kind.name);
                 assert_eq!(model::check_monitor(release(on), kind.name, &row), []);
             }
         }
@@ -325,7 +304,7 @@ fn names_a_monitor_after_what_it_checks() {
 
 #[test]
 fn takes_the_proxy_and_the_token_of_the_maker() {
-    let table = table("2.5.3", "sqlite").unwrap();
+    let table = table("2.5.3", EngineKind::Sqlite).unwrap();
     let maker = Maker { proxy_id: Some(7), created_date: Some("2026-01-31 08:00:00".into()), ..by() };
     let typed = BTreeMap::from([("name".to_owned(), Value::from("backup"))]);
     let row: BTreeMap<String, Value> =
@@ -337,7 +316,7 @@ fn takes_the_proxy_and_the_token_of_the_maker() {
 
 #[test]
 fn keeps_columns_of_a_newer_server() {
-    let mut table = table("2.5.3", "sqlite").unwrap();
+    let mut table = table("2.5.3", EngineKind::Sqlite).unwrap();
     for name in ["sparkle", "glitter"] {
         table.columns.push(Column { name: name.into(), sql_type: "TEXT".into(), ..Column::default() });
     }
@@ -413,12 +392,14 @@ fn misses_each_required_field() {
             let mut typed = sample(kind.name, NEWEST);
             typed.insert("name".into(), Value::from("monitor"));
             typed.remove(*column);
-            let row = model::new_monitor(NEWEST, &table("2.5.3", "sqlite").unwrap(), kind.name, &typed, &by());
+            let row =
+                model::new_monitor(NEWEST, &table("2.5.3", EngineKind::Sqlite).unwrap(), kind.name, &typed, &by());
             if with_default {
                 assert!(row.is_ok(), "{} without {column}: {row:?}", kind.name);
                 typed.insert((*column).to_owned(), Value::from(""));
             }
-            let row = model::new_monitor(NEWEST, &table("2.5.3", "sqlite").unwrap(), kind.name, &typed, &by());
+            let row =
+                model::new_monitor(NEWEST, &table("2.5.3", EngineKind::Sqlite).unwrap(), kind.name, &typed, &by());
             let problems = row.unwrap_err();
             let problem = problems.iter().find(|problem| problem.subject == *column).unwrap();
             assert_eq!(problem.message, format!("is required by type `{}`", kind.name));
@@ -443,9 +424,12 @@ fn refuses_what_mariadb_would_cut() {
         [("subtype", "dns"), ("protocol", "UDP"), ("dns_resolve_type", "DNSKEY")]
             .map(|(column, text)| (column.to_owned(), Value::from(text))),
     );
-    assert!(model::new_monitor(NEWEST, &table("2.5.3", "sqlite").unwrap(), "globalping", &typed, &by()).is_ok());
+    assert!(
+        model::new_monitor(NEWEST, &table("2.5.3", EngineKind::Sqlite).unwrap(), "globalping", &typed, &by()).is_ok()
+    );
     let problems =
-        model::new_monitor(NEWEST, &table("2.5.3", "mariadb").unwrap(), "globalping", &typed, &by()).unwrap_err();
+        model::new_monitor(NEWEST, &table("2.5.3", EngineKind::MariaDb).unwrap(), "globalping", &typed, &by())
+            .unwrap_err();
     assert_eq!(problems[0].message, "has 6 characters, and this MariaDB database keeps 5 of them");
 }
 
