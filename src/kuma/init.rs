@@ -60,12 +60,12 @@ impl NewInstance {
     }
 }
 
-/// What is wrong with the name of a user. The server cuts blanks from what is typed at its login, then compares.
+/// What is wrong with the name of a user. The server itself takes any, empty ones too.
 pub fn check_name(name: &str, engine: EngineKind) -> Option<Problem> {
     let message = if name.trim().is_empty() {
         "is empty"
     } else if name.trim() != name {
-        "starts or ends with a blank, and the server cuts those at its login"
+        "starts or ends with a blank, which nobody sees at the login"
     } else if name.chars().count() > 255 {
         "is longer than 255 characters"
     } else if engine == EngineKind::MariaDb && name.chars().any(|letter| letter > '\u{ffff}') {
