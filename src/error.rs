@@ -237,6 +237,9 @@ impl Error {
             TwoContainers { containers, .. } => {
                 format!("docker stop {}", containers.last().map_or("", String::as_str))
             }
+            NoDataFolder { container, why } if why.contains("dies with") => {
+                format!("docker cp {container}:/app/data ./kuma-data, then run it again with a volume at /app/data")
+            }
             NoDataFolder { .. } => {
                 "run kumadb on the Docker host itself, as a user who can read the data folder".into()
             }

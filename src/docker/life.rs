@@ -18,7 +18,7 @@ pub const GRACE: Duration = Duration::from_secs(60);
 /// The beginning of a run, against which a restart loop and new log lines are told.
 #[derive(Clone, Debug)]
 pub struct Start {
-    /// When it began, by the engine's clock.
+    /// Log lines from before this are not of this run; None when there are none. By the engine's clock.
     pub at: Option<DateTime<Utc>>,
     /// How often the restart policy had started the container by then.
     pub restart_count: i64,
@@ -104,8 +104,9 @@ impl Docker {
             Err(error) if status(&error) != Some(304) => return Err(self.failed("start", &now.name, &error)),
             _ => {}
         }
-        // The engine counts restarts anew from here. It may have crashed by now, so only the time is read.
-        Ok(Start { at: self.again(&now)?.state.started_at, restart_count: 0 })
+        // It may have crashed and been restarted by now, so what it says of this run's beginning is of no use; the end of
+        // the one before is. The engine counts restarts anew from here.
+        Ok(Start { at: now.state.finished_at, restart_count: 0 })
     }
 
     /// Brings the container into the state `before`, in which it was found. For [`Life::Stopped`] it is stopped as

@@ -11,14 +11,25 @@ const STEADY: Duration = Duration::from_secs(1);
 /// How long one question may take.
 const QUESTION: Duration = Duration::from_secs(10);
 
+/// How often a refused connection is tried within one question while the server is starting: for about 0.6 s.
+const TRIES: u32 = 10;
+
 /// The pause between two questions: at first, because the downtime counts, and later on.
 const SOON: Duration = Duration::from_millis(100);
 const LATER: Duration = Duration::from_millis(500);
 
 /// Prints the body of `GET $1`, a line break and the status. Every image of the server has node, most have curl too,
-/// which starts faster. A proxy in the environment is none of our business.
+/// which starts faster: with it, a refused connection is tried $2 times, which is cheaper than as many questions. A
+/// proxy in the environment is none of our business.
 const ASK: &str = r#"unset http_proxy https_proxy all_proxy HTTP_PROXY HTTPS_PROXY ALL_PROXY
-if command -v curl >/dev/null 2>&1; then exec curl -gsSk -m 8 -w '\n%{http_code}' "$1"
+if command -v curl >/dev/null 2>&1; then
+  left=$2
+  until answer=$(curl -gsSk -m 8 -w '\n%{http_code}' "$1" 2>&1); do
+    code=$?; left=$((left - 1))
+    if [ $code != 7 ] || [ $left -le 0 ]; then printf '%s\n' "$answer" >&2; exit $code; fi
+    sleep 0.05
+  done
+  printf %s "$answer"
 elif command -v node >/dev/null 2>&1; then exec node -e '
 process.env.NODE_TLS_REJECT_UNAUTHORIZED = "0"; process.removeAllListeners("warning")
 const url = process.argv[1]
@@ -58,14 +69,18 @@ impl Docker {
     /// # Errors
     /// Only of the engine; a server that does not answer is [`Answer::Nothing`].
     pub fn probe(&self, container: &Container) -> Result<Answer> {
+        self.probe_patiently(container, 1)
+    }
+
+    fn probe_patiently(&self, container: &Container, tries: u32) -> Result<Answer> {
         let origin = origin(container);
-        let (status, body) = match self.ask(container, &format!("{origin}/api/entry-page"))? {
+        let (status, body) = match self.ask(container, &format!("{origin}/api/entry-page"), tries)? {
             Ok(answer) => answer,
             Err(why) => return Ok(Answer::Nothing(why)),
         };
         if status == 404 {
             // Neither the server nor its set-up page lacks this address; the page shown while it migrates does.
-            return Ok(match self.ask(container, &format!("{origin}/"))? {
+            return Ok(match self.ask(container, &format!("{origin}/"), 1)? {
                 Ok((200, page)) if page.contains("Migration") => Answer::Migrating,
                 _ => Answer::Nothing("something else answers on its port: /api/entry-page is not found".into()),
             });
@@ -96,22 +111,24 @@ impl Docker {
         tick: &mut dyn FnMut(Duration) -> Result<()>,
     ) -> Result<Duration> {
         let begin = Instant::now();
-        let not_up = |why: String| Error::NotUp {
-            container: container.name.clone(),
-            seconds: begin.elapsed().as_secs(),
-            why,
-            log: self.last_errors(container, start.at),
+        let not_up = |now: &Container, why: String| {
+            // In a restart loop the errors are of the rounds before; the present one may have said nothing yet.
+            let since = start.at.filter(|_| now.state.restart_count == 0);
+            let log = self.last_errors(container, since);
+            Error::NotUp { container: container.name.clone(), seconds: begin.elapsed().as_secs(), why, log }
         };
         let mut first: Option<Duration> = None;
         loop {
             let now = self.again(container)?;
             if let Some(why) = fallen(&now, start) {
-                return Err(not_up(why));
+                return Err(not_up(&now, why));
             }
             let asked = begin.elapsed();
-            let answer = self.probe(&now)?;
+            let answer = self.probe_patiently(&now, TRIES)?;
             match (&answer, first) {
-                (Answer::SetUp, _) => return Err(not_up("it shows the set-up page, so it found no database".into())),
+                (Answer::SetUp, _) => {
+                    return Err(not_up(&now, "it shows the set-up page, so it found no database".into()));
+                }
                 (Answer::Up(_), Some(first)) if asked >= first + STEADY => return Ok(first),
                 (Answer::Up(_), Some(_)) => {}
                 (Answer::Up(_), None) => first = Some(begin.elapsed()),
@@ -121,7 +138,7 @@ impl Docker {
             // One that answers has earned its second question.
             if first.is_none() && begin.elapsed() >= deadline {
                 return Err(match answer {
-                    Answer::Nothing(why) if !self.logs_a_migration(&now, start) => not_up(why),
+                    Answer::Nothing(why) if !self.logs_a_migration(&now, start) => not_up(&now, why),
                     _ => Error::Migrating { container: container.name.clone() },
                 });
             }
@@ -137,8 +154,8 @@ impl Docker {
     }
 
     /// Status and body of `GET url`, asked inside the container; or why there is none.
-    fn ask(&self, container: &Container, url: &str) -> Result<Result<(u16, String), String>> {
-        let output = match self.exec(container, &["sh", "-c", ASK, "sh", url], b"", QUESTION) {
+    fn ask(&self, container: &Container, url: &str, tries: u32) -> Result<Result<(u16, String), String>> {
+        let output = match self.exec(container, &["sh", "-c", ASK, "sh", url, &tries.to_string()], b"", QUESTION) {
             Ok(output) => output,
             // The container may end at any moment; the next look at it will tell.
             Err(Error::Docker { why, .. }) => return Ok(Err(why)),
@@ -151,7 +168,9 @@ impl Docker {
             if complaint.contains(" 404 ") {
                 return Ok(Ok((404, String::new())));
             }
-            let last = complaint.lines().chain(text.lines()).map(str::trim).rfind(|line| !line.is_empty());
+            // curl's status line for no answer at all says nothing.
+            let words = |line: &&str| !line.is_empty() && *line != "000";
+            let last = text.lines().chain(complaint.lines()).map(str::trim).rfind(words);
             return Ok(Err(last.unwrap_or("no answer").to_owned()));
         }
         let (body, status) = text.rsplit_once('\n').unwrap_or(("", &text));
@@ -187,4 +206,30 @@ fn origin(container: &Container) -> String {
     let port = [container.flag("port"), container.env(&["UPTIME_KUMA_PORT"]), container.env(&["PORT"])];
     let port = port.into_iter().flatten().find_map(|port| port.trim().parse::<u16>().ok()).unwrap_or(3001);
     format!("{}://{host}:{port}", if tls { "https" } else { "http" })
+}
+
+#[cfg(test)]
+mod tests {
+    use bollard::models::{ContainerConfig, ContainerInspectResponse};
+
+    use super::*;
+
+    #[test]
+    fn command_line_and_environment_say_where_to_ask() {
+        let origin = |args: &[&str], env: &[&str]| {
+            let words = |words: &[&str]| Some(words.iter().map(|&word| word.to_owned()).collect());
+            origin(&Container::from_inspect(ContainerInspectResponse {
+                path: Some("node".into()),
+                args: words(args),
+                config: Some(ContainerConfig { env: words(env), ..Default::default() }),
+                ..Default::default()
+            }))
+        };
+        assert_eq!(origin(&["server/server.js"], &[]), "http://127.0.0.1:3001");
+        assert_eq!(origin(&[], &["UPTIME_KUMA_HOST=::", "PORT=80"]), "http://127.0.0.1:80");
+        assert_eq!(origin(&[], &["UPTIME_KUMA_PORT=tcp://10.0.0.1:3001", "PORT=8080"]), "http://127.0.0.1:8080");
+        assert_eq!(origin(&["--port=1", "--host=fd00::1"], &["UPTIME_KUMA_PORT=2"]), "http://[fd00::1]:1");
+        assert_eq!(origin(&[], &["UPTIME_KUMA_SSL_KEY=/k", "UPTIME_KUMA_SSL_CERT=/c"]), "https://127.0.0.1:3001");
+        assert_eq!(origin(&[], &["UPTIME_KUMA_SSL_KEY=/k", "UPTIME_KUMA_SSL_CERT="]), "http://127.0.0.1:3001");
+    }
 }
