@@ -4,7 +4,7 @@ use std::future::Future;
 use std::time::{Duration, Instant};
 
 use bollard::query_parameters::{StartContainerOptions, StopContainerOptionsBuilder};
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 
 use super::{Container, Docker, Life, status};
 use crate::error::{Error, Result};
@@ -27,7 +27,13 @@ pub struct Start {
 impl Container {
     /// The run that this container was in, or had ended, when it was looked at.
     pub fn run(&self) -> Start {
-        Start { at: self.state.started_at, restart_count: self.state.restart_count }
+        let at = match self.state.life {
+            // The end of the run before.
+            Life::Running | Life::Paused => self.state.finished_at,
+            // The engine notes the beginning late, when a process that ends at once has already had its say.
+            Life::Restarting | Life::Stopped => self.state.started_at.map(|at| at - TimeDelta::seconds(1)),
+        };
+        Start { at, restart_count: self.state.restart_count }
     }
 }
 
