@@ -108,6 +108,14 @@ pub enum Error {
     Unreachable { address: String, why: String },
     #[error("MariaDB at {address} refuses user `{user}`: {why}")]
     AccessDenied { address: String, user: String, why: String, shadowed: bool },
+    #[error("no encrypted connection to MariaDB at {address}: {why}")]
+    Tls { address: String, why: String },
+    #[error("the connection to {database} broke during the commit: whether the change was made is not known")]
+    InDoubt { database: String },
+    #[error("the disk of the MariaDB that keeps {database} is full")]
+    DiskFull { database: String },
+    #[error("MariaDB does not let anybody write to {database}: {why}")]
+    ReadOnly { database: String, why: String },
     #[error("database `{database}` at {address} does not exist")]
     NoSuchDatabase { address: String, database: String },
     #[error("database `{database}` has the character set {charset}, the server needs utf8mb4")]
@@ -211,6 +219,7 @@ impl Error {
             | MigrationLocked { .. }
             | Charset { .. }
             | NotEmpty { .. }
+            | ReadOnly { .. }
             | Migrating { .. }
             | Running { .. }
             | Stale
@@ -257,6 +266,9 @@ impl Error {
                 "an anonymous user `''@'localhost'` hides `{user}`@`%`; as root of MariaDB: DROP USER ''@'localhost'"
             ),
             AccessDenied { .. } => "check user and password in db-config.json or in the address".into(),
+            Tls { .. } => "give the authority that signed the certificate, as PEM, in `ca`".into(),
+            InDoubt { .. } => "look whether the change is there before you make it again".into(),
+            DiskFull { .. } => "make room on the machine MariaDB runs on, then run the same command again".into(),
             NoSuchDatabase { database, .. } => {
                 format!("CREATE DATABASE `{database}` CHARACTER SET utf8mb4")
             }
@@ -265,9 +277,9 @@ impl Error {
                 "add yourself to the group `docker`, or run it as root".into()
             }
             NoDocker { .. } => "is Docker running? `docker ps` must work for the same user".into(),
-            WouldNotStop { container, .. } => format!("docker stop -t 120 {container}"),
+            WouldNotStop { .. } => "kumadb resume, which waits for it again and starts it".into(),
             NotUp { container, .. } => format!("docker logs --tail 50 {container}"),
-            Migrating { .. } => "wait until the migration is over, however long it takes; never stop it".into(),
+            Migrating { .. } => "wait until the migration is over, however long it takes, then `kumadb resume`".into(),
             MigrationLocked { .. } => {
                 "if a server is migrating right now, wait; otherwise start it once with its own image".into()
             }
@@ -301,6 +313,11 @@ pub fn bytes(n: u64) -> String {
         unit += 1;
     }
     if unit == 0 || size >= 10.0 { format!("{size:.0} {}", UNITS[unit]) } else { format!("{size:.1} {}", UNITS[unit]) }
+}
+
+/// `1 row`, `2 rows`.
+pub fn counted(n: usize, what: &str) -> String {
+    format!("{n} {what}{}", if n == 1 { "" } else { "s" })
 }
 
 /// An I/O error in words, without the number that the operating system adds.

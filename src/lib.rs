@@ -1,11 +1,16 @@
 //! Works on Uptime Kuma's own database, safely.
 
+pub mod backup;
+pub mod cli;
 pub mod docker;
 pub mod engine;
 pub mod error;
 pub mod files;
+pub mod instance;
 pub mod kuma;
 pub mod model;
+pub mod plan;
+pub mod run;
 pub mod schema;
 pub mod value;
 

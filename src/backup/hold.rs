@@ -4,16 +4,13 @@ use std::path::{Path, PathBuf};
 
 use chrono::Utc;
 
-use super::manifest::{FORMAT, Manifest, Member};
+use super::manifest::{FILE as MANIFEST, FORMAT, Manifest, Member};
 use crate::engine::sqlite::SqliteFile;
 use crate::engine::{Connect, Depth, EngineKind, Reader};
 use crate::error::{Error, Result};
 use crate::files;
 use crate::kuma::read::{read_counts, read_database};
 use crate::model::state::Database;
-
-/// The file in a held folder that makes it whole; written last.
-const MANIFEST: &str = "manifest.json";
 
 /// A verified copy in a folder of its own, not compressed yet.
 #[derive(Clone, Debug)]
@@ -48,7 +45,12 @@ impl Held {
     /// # Errors
     /// [`Error::Damaged`] when the source itself is damaged, [`Error::Snapshot`] when the copy is not what the source is,
     /// [`Error::NoSpace`] before anything is written.
-    pub fn take(source: &Source<'_>, folder: &Path, label: &Label<'_>, progress: &mut dyn FnMut(u64, u64)) -> Result<Held> {
+    pub fn take(
+        source: &Source<'_>,
+        folder: &Path,
+        label: &Label<'_>,
+        progress: &mut dyn FnMut(u64, u64),
+    ) -> Result<Held> {
         files::remove_folder(folder)?;
         files::make_folder(folder)?;
         let (copy, proof) = match source {
@@ -77,10 +79,8 @@ impl Held {
             members,
             verified,
         };
-        let text = serde_json::to_string_pretty(&manifest).map_err(|error| Error::Snapshot(error.to_string()))?;
-        files::replace(&folder.join(MANIFEST), files::PRIVATE, |file| {
-            std::io::Write::write_all(file, text.as_bytes())
-        })?;
+        // Written last: it is what makes the folder whole.
+        manifest.write(folder)?;
         Ok(Held { folder: folder.to_owned(), manifest })
     }
 
@@ -219,7 +219,11 @@ fn measure(reader: &mut dyn Reader, name: &str) -> Result<(Database, crate::engi
 }
 
 fn compare<T: PartialEq>(what: &str, source: &T, copy: &T) -> Result<()> {
-    if source == copy { Ok(()) } else { Err(Error::Snapshot(format!("{what} differ between the database and its copy"))) }
+    if source == copy {
+        Ok(())
+    } else {
+        Err(Error::Snapshot(format!("{what} differ between the database and its copy")))
+    }
 }
 
 fn member(folder: &Path, name: &str) -> Result<Member> {

@@ -1,12 +1,20 @@
 //! What a snapshot says about itself.
 
+use std::io::Write as _;
+use std::path::Path;
+
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::engine::{Counts, EngineKind, Fault};
+use crate::error::{Error, Result};
+use crate::files;
 
 /// The newest manifest format this build writes and reads.
 pub const FORMAT: u32 = 1;
+
+/// Its name in a folder and as the first member of an archive.
+pub const FILE: &str = "manifest.json";
 
 /// The first member of every snapshot, and a file beside it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -61,6 +69,17 @@ impl Manifest {
             EngineKind::Sqlite => "kuma.db",
             EngineKind::MariaDb => "dump.sql",
         }
+    }
+
+    /// As it is written.
+    pub(super) fn render(&self) -> Result<Vec<u8>> {
+        serde_json::to_vec_pretty(self).map_err(|error| Error::Snapshot(error.to_string()))
+    }
+
+    /// Writes it into `folder`, beside its members.
+    pub(super) fn write(&self, folder: &Path) -> Result<()> {
+        let text = self.render()?;
+        files::replace(&folder.join(FILE), files::PRIVATE, |file| file.write_all(&text))
     }
 
     /// Total size of the members, in bytes.

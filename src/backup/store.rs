@@ -5,7 +5,7 @@ use std::io::{self, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 
 use super::hold::Held;
-use super::manifest::{FORMAT, Manifest, Member};
+use super::manifest::{FILE as MANIFEST, FORMAT, Manifest, Member};
 use crate::error::{Error, Result};
 use crate::files;
 
@@ -13,8 +13,6 @@ use crate::files;
 const ARCHIVE: &str = ".kuma.tar.zst";
 /// Ending of the manifest that stands beside it.
 const BESIDE: &str = ".json";
-/// First member of every archive.
-const MANIFEST: &str = "manifest.json";
 /// Level 1 packs 512 MiB of beats in about 2 s to a fifth; higher levels take several times as long for a few per cent.
 const LEVEL: i32 = 1;
 
@@ -68,7 +66,7 @@ impl Store {
         files::require_space(&folder, manifest.size() / 2)?;
         let name = format!("{}-{}", manifest.created.format("%Y%m%dT%H%M%SZ"), manifest.id);
         let path = folder.join(format!("{name}{ARCHIVE}"));
-        let text = serde_json::to_vec_pretty(&manifest).map_err(|error| Error::Snapshot(error.to_string()))?;
+        let text = manifest.render()?;
         let temp = folder.join(format!(".{name}.part"));
         files::remove(&temp)?;
         let packed = write_archive(&temp, &text, &manifest.members, &sources)
@@ -93,7 +91,8 @@ impl Store {
                 }
             }
         }
-        found.sort_by(|a: &Snapshot, b| (a.manifest.created, &a.manifest.id).cmp(&(b.manifest.created, &b.manifest.id)));
+        found
+            .sort_by(|a: &Snapshot, b| (a.manifest.created, &a.manifest.id).cmp(&(b.manifest.created, &b.manifest.id)));
         Ok(found)
     }
 
@@ -154,6 +153,7 @@ impl Snapshot {
             io::copy(content, &mut file).map_err(Error::file("write", &path))?;
             file.sync_all().map_err(Error::file("flush", &path))
         })?;
+        self.manifest.write(folder)?;
         Held::open(folder)
     }
 

@@ -29,9 +29,11 @@ pub use ui::Ui;
 /// came back; when it does not, everything is as it was before.
 #[derive(Debug, Parser)]
 #[command(name = "kumadb", version, propagate_version = true, max_term_width = 120)]
-#[command(after_help = "Exit codes: 0 done, 1 failed and nothing changed, 2 usage, 3 done in part or with warnings, 4 failed \
+#[command(
+    after_help = "Exit codes: 0 done, 1 failed and nothing changed, 2 usage, 3 done in part or with warnings, 4 failed \
     and rolled back, 5 rollback failed: act now, 6 locked or unfinished work, 7 verification failed, 8 target not found or \
-    not single, 9 refused, 130/143 signals.")]
+    not single, 9 refused, 130/143 signals."
+)]
 pub struct Cli {
     #[command(flatten)]
     global: Global,

@@ -61,6 +61,9 @@ pub fn logs(args: &LogsArgs, context: &mut Context<'_>) -> Result<Exit> {
 
 fn server(instance: &Instance) -> Result<&Server> {
     instance.container.as_ref().ok_or_else(|| {
-        Error::Refused(format!("`{}` has no container that kumadb knows: start and stop its server by hand", instance.name))
+        Error::Refused(format!(
+            "`{}` has no container that kumadb knows: start and stop its server by hand",
+            instance.name
+        ))
     })
 }

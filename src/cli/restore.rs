@@ -42,12 +42,10 @@ pub fn run(args: &RestoreArgs, context: &mut Context<'_>) -> Result<Exit> {
     let counted = session.connect().reader().and_then(|mut reader| read_counts(&mut *reader, &state.database.schema));
     session.close()?;
     let now = counted?;
-    let differs: Vec<(&String, u64, u64)> = now
-        .iter()
-        .map(|(table, n)| (table, *n, manifest.rows(table)))
-        .filter(|(_, now, then)| now != then)
-        .collect();
-    let rows = differs.iter().map(|(table, now, then)| vec![(*table).clone(), now.to_string(), then.to_string()]).collect();
+    let differs: Vec<(&String, u64, u64)> =
+        now.iter().map(|(table, n)| (table, *n, manifest.rows(table))).filter(|(_, now, then)| now != then).collect();
+    let rows =
+        differs.iter().map(|(table, now, then)| vec![(*table).clone(), now.to_string(), then.to_string()]).collect();
     let created = manifest.created.format("%Y-%m-%d %H:%M:%S UTC");
     let table = Ui::table(&["table", "rows now", "rows then"], rows);
     let comparison: Vec<Json> =

@@ -95,7 +95,8 @@ impl Ui {
             eprintln!("{} {hint}", self.paint("36", "  try:"));
         }
         if self.json {
-            let document = json!({"error": {"message": error.to_string(), "hint": error.hint(), "exit": error.exit() as u8}});
+            let document =
+                json!({"error": {"message": error.to_string(), "hint": error.hint(), "exit": error.exit() as u8}});
             println!("{document:#}");
         }
         error.exit()

@@ -7,7 +7,7 @@ use clap::Args;
 use serde_json::{Value as Json, json};
 
 use super::{Context, Ui};
-use crate::error::{Error, Exit, Result};
+use crate::error::{Error, Exit, Result, counted};
 use crate::instance::Instance;
 use crate::model::field;
 use crate::model::state::State;
@@ -106,7 +106,8 @@ pub fn carry_out(wish: &Wish<'_>, args: &WriteArgs, instance: &Instance, context
         run::rehearse(instance, &wish.plan, &settings, context.ui)?;
         let changes: Vec<Json> = wish.plan.steps.iter().map(step_json).collect();
         let text = || {
-            format!("{}\n{} row changes were tried and rolled back; nothing was changed", lines(&wish.plan), wish.plan.steps.len())
+            let tried = counted(wish.plan.steps.len(), "row change");
+            format!("{}\n{tried} tried and rolled back; nothing was changed", lines(&wish.plan))
         };
         context.ui.result(&json!({"dry_run": true, "changes": changes}), text)?;
         return Ok(Exit::Done);
@@ -122,7 +123,7 @@ pub fn carry_out(wish: &Wish<'_>, args: &WriteArgs, instance: &Instance, context
         document.extend(outcome_json(&outcome));
     }
     context.ui.result(&document, || {
-        let beats = beats_text(&outcome, wish.state);
+        let beats = beats_text(&outcome, wish);
         if beats.is_empty() { text } else { format!("{text}\n\n{beats}") }
     })?;
     finish(&outcome, context.ui)
@@ -157,7 +158,7 @@ pub fn outcome_json(outcome: &Outcome) -> serde_json::Map<String, Json> {
     document
 }
 
-fn beats_text(outcome: &Outcome, state: &State) -> String {
+fn beats_text(outcome: &Outcome, wish: &Wish<'_>) -> String {
     if outcome.beats.is_empty() {
         return String::new();
     }
@@ -165,7 +166,13 @@ fn beats_text(outcome: &Outcome, state: &State) -> String {
         .beats
         .iter()
         .map(|(id, row)| {
-            let name = state.monitors.get(id).map_or(String::new(), |monitor| monitor.name().to_owned());
+            let made =
+                outcome.written.ids.iter().find(|(at, made)| *made == id && wish.plan.steps[**at].table == "monitor");
+            let name = match (wish.state.monitors.get(id), made) {
+                (Some(monitor), _) => monitor.name().to_owned(),
+                (None, Some((at, _))) => wish.plan.steps[*at].subject.clone(),
+                (None, None) => String::new(),
+            };
             let status = status_word(row.int("status")).to_owned();
             vec![id.to_string(), name, status, row.text("msg").unwrap_or_default().to_owned()]
         })
@@ -199,7 +206,8 @@ fn step_lines(step: &Step) -> Vec<String> {
     match &step.change {
         Change::Insert { .. } => vec![format!("+ {}", step.subject)],
         Change::Delete { column, rows, .. } => {
-            vec![if column == "id" { format!("- {}", step.subject) } else { format!("- {} rows: {}", rows, step.subject) }]
+            let rows = counted(*rows as usize, "row");
+            vec![if column == "id" { format!("- {}", step.subject) } else { format!("- {}: {rows}", step.subject) }]
         }
         Change::Update { set, .. } => set
             .iter()

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Component, Path, PathBuf};
 
-use bollard::models::{ContainerInspectResponse, ContainerState, MountPoint};
+use bollard::models::{ContainerInspectResponse, ContainerState, MountPoint, PortMap};
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
@@ -147,10 +147,23 @@ pub struct Container {
     pub working_dir: PathBuf,
     /// `bridge`, `host`, `none`, a network's name.
     pub network_mode: String,
+    /// The port of this machine that its page is published on, if one is.
+    pub published_port: Option<u16>,
     /// Security options, which a second container on the same files needs too.
     pub(super) security_opt: Option<Vec<String>>,
     /// The user namespace, likewise.
     pub(super) userns_mode: Option<String>,
+}
+
+/// The published port out of the bindings, if they name just one; a container in the host's network needs none.
+fn published(network: Option<&str>, bindings: Option<&PortMap>) -> Option<u16> {
+    if network == Some("host") {
+        return Some(3001);
+    }
+    let mut ports =
+        bindings?.values().flatten().flatten().filter_map(|binding| binding.host_port.as_ref()?.parse().ok());
+    let first = ports.next()?;
+    ports.all(|port| port == first).then_some(first)
 }
 
 impl Container {
@@ -190,6 +203,7 @@ impl Container {
             mounts: answer.mounts.unwrap_or_default().into_iter().map(Mount::from_inspect).collect(),
             command,
             working_dir: config.working_dir.filter(|dir| !dir.is_empty()).unwrap_or_else(|| "/".into()).into(),
+            published_port: published(host.network_mode.as_deref(), host.port_bindings.as_ref()),
             network_mode: host.network_mode.unwrap_or_default(),
             security_opt: host.security_opt,
             userns_mode: host.userns_mode.filter(|mode| !mode.is_empty()),

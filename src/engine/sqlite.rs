@@ -248,7 +248,7 @@ impl Reader for Sqlite {
     fn stream(&mut self, sql: &str, params: &[Value], each: &mut dyn FnMut(Row) -> Result<()>) -> Result<()> {
         let fail = |error| self.file.error(error);
         let mut statement = self.connection.prepare_cached(sql).map_err(fail)?;
-        let columns: Arc<[String]> = statement.column_names().into_iter().map(str::to_owned).collect();
+        let columns: Arc<[String]> = statement.column_names().map(str::to_owned).collect();
         let mut rows = statement.query(params_from_iter(params.iter().map(Bound))).map_err(fail)?;
         while let Some(row) = rows.next().map_err(fail)? {
             let mut cells = Vec::with_capacity(columns.len());

@@ -56,13 +56,13 @@ fn port<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<u16, D::Err
     enum Port {
         Number(u16),
         Text(String),
-        Nothing(Option<()>),
+        Nothing(()),
     }
     match Port::deserialize(deserializer)? {
         Port::Number(n) => Ok(n),
         Port::Text(text) if text.is_empty() => Ok(3306),
         Port::Text(text) => text.parse().map_err(serde::de::Error::custom),
-        Port::Nothing(_) => Ok(3306),
+        Port::Nothing(()) => Ok(3306),
     }
 }
 
@@ -134,6 +134,8 @@ fn from_env(env: &BTreeMap<String, Secret>) -> Result<Option<Config>> {
                 ca: setting("CA"),
             })))
         }
-        other => Err(Error::Usage(format!("UPTIME_KUMA_DB_TYPE of the container is `{other}`, no type the server knows"))),
+        other => {
+            Err(Error::Usage(format!("UPTIME_KUMA_DB_TYPE of the container is `{other}`, no type the server knows")))
+        }
     }
 }

@@ -7,7 +7,7 @@ pub mod target;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::docker::Helper;
+use crate::docker::{Helper, Life};
 use crate::engine::mariadb::Address;
 use crate::engine::sqlite::SqliteFile;
 use crate::engine::{Connect, EngineKind};
@@ -102,6 +102,11 @@ impl Instance {
         self.container.as_ref().map(|server| (server.id().to_owned(), server.name().to_owned()))
     }
 
+    /// What its container does; `None` where there is none.
+    pub fn life(&self) -> Result<Option<Life>> {
+        self.container.as_ref().map(Server::life).transpose()
+    }
+
     /// Whether its container runs; `false` where there is none.
     pub fn is_running(&self) -> Result<bool> {
         self.container.as_ref().map_or(Ok(false), Server::is_running)
@@ -177,7 +182,8 @@ impl Instance {
     /// running server.
     pub fn read_others(&self) -> Result<u64> {
         let Place::External(_) = self.place else { return Ok(0) };
-        let sql = "SELECT count(*) AS n FROM information_schema.PROCESSLIST WHERE DB = DATABASE() AND ID <> CONNECTION_ID()";
+        let sql =
+            "SELECT count(*) AS n FROM information_schema.PROCESSLIST WHERE DB = DATABASE() AND ID <> CONNECTION_ID()";
         let rows = self.connect()?.reader()?.query(sql, &[])?;
         Ok(rows.first().and_then(|row| row.int("n")).unwrap_or(0).unsigned_abs())
     }
@@ -231,7 +237,8 @@ fn os_user() -> String {
         false => {
             let uid = rustix::process::geteuid().as_raw().to_string();
             let users = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
-            let name = users.lines().find(|line| line.split(':').nth(2) == Some(&uid)).and_then(|line| line.split(':').next());
+            let name =
+                users.lines().find(|line| line.split(':').nth(2) == Some(&uid)).and_then(|line| line.split(':').next());
             name.unwrap_or("node").to_owned()
         }
     }

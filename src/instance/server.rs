@@ -39,8 +39,7 @@ impl Server {
 
     /// Where people reach its page, if a port of it is published on this machine.
     pub fn published(&self) -> Option<String> {
-        let port = self.container.published_port()?;
-        Some(format!("http://{}:{port}", "localhost"))
+        self.container.published_port.map(|port| format!("http://localhost:{port}"))
     }
 
     /// What it does right now.

@@ -12,6 +12,9 @@ use crate::engine::sqlite::SqliteFile;
 use crate::error::{Error, Result};
 use crate::value::Secret;
 
+/// The socket of the embedded MariaDB inside the container.
+const SOCKET: &str = "/app/data/run/mariadb.sock";
+
 /// Where to look.
 pub struct Sight {
     /// The Docker engine, or why it cannot be reached.
@@ -121,9 +124,16 @@ impl Sight {
     fn of(&self, docker: &Arc<Docker>, container: Container) -> Result<Instance> {
         let folder = canonical(&container.data()?.path);
         if let Err(error) = std::fs::read_dir(&folder) {
-            return Err(Error::NoDataFolder { container: container.name, why: format!("`{}`: {error}", folder.display()) });
+            return Err(Error::NoDataFolder {
+                container: container.name,
+                why: format!("`{}`: {error}", folder.display()),
+            });
         }
-        let place = place(&folder, &container.env)?;
+        let mut place = place(&folder, &container.env)?;
+        // The server looks for its own MariaDB at this path, wherever its data folder is (read in 2.0.2 and 2.5.3).
+        if let (Place::Embedded(address), Some(socket)) = (&mut place, container.host_path(Path::new(SOCKET))) {
+            address.socket = Some(socket);
+        }
         let name = container.name.clone();
         let server = Server::new(docker.clone(), container);
         Ok(Instance::new(name, Some(folder), Some(server), place, &self.state))

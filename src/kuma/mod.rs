@@ -1,3 +1,5 @@
 //! All SQL that knows the server's tables, written once for both engines.
 
 pub mod init;
+pub mod read;
+pub mod write;

@@ -100,17 +100,7 @@ pub fn read_state(reader: &mut dyn Reader, name: &str) -> Result<State> {
         .first()
         .and_then(|row| row.int("id"));
     let fingerprint = read_fingerprint(reader, schema)?;
-    Ok(State {
-        database,
-        monitors,
-        tags,
-        notifications,
-        proxies,
-        docker_hosts,
-        remote_browsers,
-        owner,
-        fingerprint,
-    })
+    Ok(State { database, monitors, tags, notifications, proxies, docker_hosts, remote_browsers, owner, fingerprint })
 }
 
 /// Reads monitors with their tags and notifications: all, or those with these ids.
@@ -137,7 +127,10 @@ pub fn read_monitors(
         }
         Ok(())
     })?;
-    let sql = format!("SELECT `id`, `monitor_id`, `tag_id`, `value` FROM `monitor_tag`{} ORDER BY `id`", filter("monitor_id"));
+    let sql = format!(
+        "SELECT `id`, `monitor_id`, `tag_id`, `value` FROM `monitor_tag`{} ORDER BY `id`",
+        filter("monitor_id")
+    );
     reader.stream(&sql, &[], &mut |row| {
         if let (Some(id), Some(owner), Some(tag)) = (row.int("id"), row.int("monitor_id"), row.int("tag_id"))
             && let Some(monitor) = monitors.get_mut(&owner)

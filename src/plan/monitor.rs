@@ -288,10 +288,7 @@ impl<'a> Tags<'a> {
             (Ok(id), _) => Cell::Is(Value::Int(id)),
             (Err(_), Some(at)) => Cell::IdOf(*at),
             (Err(_), None) if self.create && !wish.name.is_empty() => {
-                let row = vec![
-                    ("name".to_owned(), wish.name.clone().into()),
-                    ("color".to_owned(), TAG_COLOR.into()),
-                ];
+                let row = vec![("name".to_owned(), wish.name.clone().into()), ("color".to_owned(), TAG_COLOR.into())];
                 let at = plan.insert("tag", format!("tag `{}`", wish.name), row);
                 self.made.insert(wish.name.clone(), at);
                 Cell::IdOf(at)

@@ -79,7 +79,9 @@ impl Pick {
         if !problems.is_empty() {
             let unknown = problems.iter().all(|problem| problem.message.starts_with("no monitor"));
             return Err(match problems.as_slice() {
-                [one] if unknown => Error::NoMatch { kind: "monitor", what: one.message.replacen("no monitor ", "", 1) },
+                [one] if unknown => {
+                    Error::NoMatch { kind: "monitor", what: one.message.replacen("no monitor ", "", 1) }
+                }
                 _ => Error::Input(problems),
             });
         }

@@ -6,19 +6,20 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 
 use super::journal::{Journal, Phase, Record};
+use super::transact::{check_release, transact};
+use super::undo::check_loaded;
 use super::{Observer, Step, beats};
-use crate::backup::{Guarded, Held, Snapshot, Store};
 use crate::backup::hold::{Label, Source};
+use crate::backup::{Guarded, Held, Snapshot, Store};
+use crate::docker::Life;
 use crate::engine::EngineKind;
-use crate::engine::sqlite::SqliteFile;
 use crate::error::{Error, Result};
 use crate::files;
 use crate::instance::{Instance, Place, Session};
 use crate::kuma::read::{read_counts, read_database, read_fingerprint, read_last_beat, read_state};
-use crate::kuma::write::{Written, check_clean, check_written, write_plan};
-use crate::model::state::{Database, Fingerprint, State};
+use crate::kuma::write::Written;
+use crate::model::state::State;
 use crate::plan::Plan;
-use crate::schema::{Recognition, Schema};
 use crate::value::Row;
 
 /// What happens to the server while we write.
@@ -108,51 +109,18 @@ pub fn run(
     if let Some(journal) = Journal::read(instance.work())? {
         return Err(journal.record.unfinished());
     }
-    let running = instance.is_running()?;
-    check_mode(instance, settings.mode, running)?;
+    let life = instance.life()?;
+    check_mode(instance, settings.mode, life.is_some_and(|life| life != Life::Stopped))?;
     instance.check_alone()?;
     observer.step(&Step::Journal)?;
     let loads = matches!(work, Work::Load(_));
-    let record = Record::new(&settings.verb, instance.container_name(), running, settings.mode, loads);
+    let record = Record::new(&settings.verb, instance.container_name(), life, settings.mode, loads);
     let journal = Journal::open(instance.work(), record)?;
     let mut run = Run { instance, settings, journal, since: Instant::now(), outcome: Outcome::default() };
     match run.forward(work, observer) {
-        Ok(()) => run.finish(store, observer),
+        Ok(()) => Ok(run.finish(store, observer)),
         Err(cause) => Err(run.back(cause, observer)),
     }
-}
-
-/// Stops the server, starts it, and sees it working. A server that was down is started: that is what was asked for.
-///
-/// # Errors
-/// [`Error::NotUp`] when it does not come back; nothing was written, so nothing is put back.
-pub fn restart(instance: &Instance, settings: &Settings, observer: &mut dyn Observer) -> Result<Outcome> {
-    let _lock = instance.lock(&settings.verb)?;
-    if let Some(journal) = Journal::read(instance.work())? {
-        return Err(journal.record.unfinished());
-    }
-    instance.check_alone()?;
-    observer.step(&Step::Journal)?;
-    let mut record = Record::new(&settings.verb, instance.container_name(), true, Mode::Stopped, false);
-    record.last_beat = read_last_beat_of(instance)?;
-    let journal = Journal::open(instance.work(), record)?;
-    let mut run = Run { instance, settings, journal, since: Instant::now(), outcome: Outcome::default() };
-    let ended = run.stop(observer).and_then(|()| run.up(&[], observer));
-    // Whatever went wrong between stop and start, the server does not stay down.
-    if let (Err(_), Some(server)) = (&ended, &instance.container)
-        && !server.is_running()?
-    {
-        server.start()?;
-    }
-    run.journal.close()?;
-    ended.map(|()| run.outcome)
-}
-
-fn read_last_beat_of(instance: &Instance) -> Result<i64> {
-    let session = instance.open()?;
-    let last = session.connect().reader().and_then(|mut reader| read_last_beat(&mut *reader));
-    session.close()?;
-    last
 }
 
 fn check_mode(instance: &Instance, mode: Mode, running: bool) -> Result<()> {
@@ -170,77 +138,6 @@ fn check_mode(instance: &Instance, mode: Mode, running: bool) -> Result<()> {
     }
 }
 
-/// Rehearses `plan`: the same transaction with the same checks, then rolled back. A SQLite database is rehearsed on a
-/// copy of its own, because not even a rolled back transaction may be opened beside a running server.
-pub fn rehearse(instance: &Instance, plan: &Plan, settings: &Settings, observer: &mut dyn Observer) -> Result<()> {
-    observer.step(&Step::Rehearse)?;
-    let scratch = tempfile::tempdir().map_err(Error::file("make a folder in", std::env::temp_dir()))?;
-    let session = instance.open()?;
-    let mut try_it = || {
-        let mut guarded = match &instance.place {
-            Place::Sqlite(_) => {
-                let copy = scratch.path().join("kuma.db");
-                session.connect().reader()?.dump(&copy, &mut |done, total| observer.progress(done, total))?;
-                Guarded::rehearse(&SqliteFile::new(copy))?
-            }
-            _ => Guarded::rehearse(session.connect())?,
-        };
-        let database = read_database(guarded.writer(), &instance.name)?;
-        check_release(&database, instance, settings)?;
-        guarded.writer().begin()?;
-        let tried = transact(&mut guarded, &database.schema, plan, &mut super::Silent);
-        guarded.writer().rollback()?;
-        tried.map(drop)
-    };
-    let tried = try_it();
-    session.close()?;
-    tried
-}
-
-fn check_release(database: &Database, instance: &Instance, settings: &Settings) -> Result<()> {
-    if database.migrating {
-        return Err(Error::MigrationLocked { database: instance.name.clone() });
-    }
-    if !database.release.exact && !settings.allow_unknown_release {
-        return Err(Error::UnknownRelease {
-            database: format!("the database of `{}`", instance.name),
-            why: difference(&database.release),
-        });
-    }
-    Ok(())
-}
-
-fn difference(found: &Recognition) -> String {
-    let named = |names: &[String]| match names {
-        [] => String::new(),
-        [one] => format!("`{one}`"),
-        [first, rest @ ..] => format!("`{first}` and {} more", rest.len()),
-    };
-    match (found.unknown.as_slice(), found.missing.as_slice()) {
-        ([], missing) => format!("nearest to {}, but without {}", found.release, named(missing)),
-        (unknown, []) => format!("newer than {}, with {}", found.release, named(unknown)),
-        (unknown, missing) => {
-            format!("nearest to {}, with {} and without {}", found.release, named(unknown), named(missing))
-        }
-    }
-}
-
-fn transact(
-    guarded: &mut Guarded,
-    schema: &Schema,
-    plan: &Plan,
-    observer: &mut dyn Observer,
-) -> Result<Written> {
-    observer.step(&Step::Write { changes: plan.steps.len() })?;
-    let written = write_plan(guarded.writer(), schema, plan)?;
-    observer.step(&Step::ReadBack)?;
-    check_written(guarded.writer(), plan, &written)?;
-    observer.step(&Step::Check)?;
-    let before = guarded.before().to_vec();
-    check_clean(guarded.writer(), &before)?;
-    Ok(written)
-}
-
 /// One run with its open journal.
 pub(super) struct Run<'a> {
     pub(super) instance: &'a Instance,
@@ -252,13 +149,13 @@ pub(super) struct Run<'a> {
 
 impl Run<'_> {
     /// The folder that the copy of this run is held in.
-    fn held_folder(&self) -> std::path::PathBuf {
+    pub(super) fn held_folder(&self) -> std::path::PathBuf {
         self.instance.work().join("held")
     }
 
     fn forward(&mut self, work: &Work<'_>, observer: &mut dyn Observer) -> Result<()> {
         let live = self.journal.record.live();
-        if self.journal.record.was_running && !live {
+        if self.journal.record.was_running() && !live {
             self.stop(observer)?;
         }
         observer.step(&Step::Open)?;
@@ -283,10 +180,8 @@ impl Run<'_> {
             _ => Source::Live(connect),
         };
         let config = self.instance.config_path();
-        let label =
-            Label { instance: &self.instance.name, reason: &self.settings.verb, config: config.as_deref() };
-        let held =
-            Held::take(&source, &self.held_folder(), &label, &mut |done, total| observer.progress(done, total))?;
+        let label = Label { instance: &self.instance.name, reason: &self.settings.verb, config: config.as_deref() };
+        let held = Held::take(&source, &self.held_folder(), &label, &mut |done, total| observer.progress(done, total))?;
         observer.step(&Step::Held { bytes: held.manifest.size(), took: began.elapsed() })?;
 
         let mut guarded = Guarded::open(&held, connect)?;
@@ -318,9 +213,12 @@ impl Run<'_> {
         Ok(touched)
     }
 
-    fn stop(&mut self, observer: &mut dyn Observer) -> Result<()> {
+    pub(super) fn stop(&mut self, observer: &mut dyn Observer) -> Result<()> {
         let Some(server) = &self.instance.container else { return Ok(()) };
         observer.step(&Step::Stop { container: server.name().to_owned() })?;
+        if self.journal.record.phase == Phase::Noted {
+            self.journal.advance(Phase::Stopping)?;
+        }
         self.since = Instant::now();
         server.stop(self.settings.grace)
     }
@@ -329,7 +227,7 @@ impl Run<'_> {
     pub(super) fn up(&mut self, touched: &[i64], observer: &mut dyn Observer) -> Result<()> {
         let record = &self.journal.record;
         let Some(server) = &self.instance.container else { return Ok(()) };
-        if !record.was_running {
+        if !record.was_running() {
             return observer.step(&Step::LeaveDown { container: server.name().to_owned() });
         }
         match (record.live(), record.mode) {
@@ -371,6 +269,9 @@ impl Run<'_> {
                 self.outcome.beats = seen;
             }
         }
+        if self.journal.record.life == Some(Life::Paused) {
+            server.put_back(Life::Paused, self.settings.grace)?;
+        }
         Ok(())
     }
 
@@ -378,25 +279,24 @@ impl Run<'_> {
         read_state(&mut *self.instance.connect()?.reader()?, &self.instance.name)
     }
 
-    /// The server is seen: the copy becomes a snapshot, the journal goes.
-    pub(super) fn finish(mut self, store: &Store, observer: &mut dyn Observer) -> Result<Outcome> {
-        self.journal.advance(Phase::Seen)?;
-        let packed = self.pack(store, observer);
-        let mut outcome = std::mem::take(&mut self.outcome);
-        match packed {
-            Ok(snapshot) => {
-                outcome.snapshot = Some(snapshot);
-                observer.step(&Step::CloseJournal)?;
-                files::remove_folder(&self.held_folder())?;
-                self.journal.close()?;
-            }
-            // The change is made and the server is up: that the copy is not in the store yet is no reason to undo it.
-            Err(error) => outcome.warnings.push(format!(
-                "the snapshot could not be packed: {error}; the copy stays in `{}`, `kumadb resume` packs it",
-                self.held_folder().display()
-            )),
+    /// The server is seen: the copy becomes a snapshot, the journal goes. The change is made and stays made, so what goes
+    /// wrong here is a warning; the journal stays for `resume`.
+    pub(super) fn finish(mut self, store: &Store, observer: &mut dyn Observer) -> Outcome {
+        let mut close = || {
+            self.journal.advance(Phase::Seen)?;
+            self.outcome.snapshot = Some(self.pack(store, observer)?);
+            observer.step(&Step::CloseJournal)?;
+            files::remove_folder(&self.held_folder())?;
+            self.journal.close()
+        };
+        if let Err(error) = close() {
+            let folder = self.held_folder();
+            self.outcome.warnings.push(format!(
+                "the change is made, but the snapshot could not be put away: {error}; it is held in `{}` until `kumadb resume`",
+                folder.display()
+            ));
         }
-        Ok(outcome)
+        self.outcome
     }
 
     fn pack(&self, store: &Store, observer: &mut dyn Observer) -> Result<Snapshot> {
@@ -405,85 +305,6 @@ impl Run<'_> {
         let snapshot = store.pack(&held, &self.instance.extras())?;
         observer.step(&Step::Packed { id: snapshot.manifest.id.clone(), bytes: snapshot.size })?;
         Ok(snapshot)
-    }
-
-    /// Undoes what was begun; returns the error that the run ends with.
-    pub(super) fn back(mut self, cause: Error, observer: &mut dyn Observer) -> Error {
-        // What is told on the way back cannot stop it.
-        let mut telling = Telling(observer);
-        match self.undo(&cause.to_string(), &mut telling) {
-            Ok(false) => cause,
-            Ok(true) => Error::RolledBack { cause: Box::new(cause) },
-            Err(failure) => Error::RollbackFailed { cause: Box::new(cause), failure: Box::new(failure) },
-        }
-    }
-
-    /// Puts the database and the server back as they were; says whether the database had been changed.
-    pub(super) fn undo(&mut self, why: &str, observer: &mut dyn Observer) -> Result<bool> {
-        observer.step(&Step::Undo { why: why.to_owned() })?;
-        self.instance.remove_stale_helpers()?;
-        let changed = match self.journal.record.phase {
-            Phase::Stopping | Phase::Seen => false,
-            Phase::Writing | Phase::Committed | Phase::RollingBack => self.put_back(observer)?,
-        };
-        if self.journal.record.was_running
-            && let Some(server) = &self.instance.container
-            && !server.is_running()?
-        {
-            observer.step(&Step::Start { container: server.name().to_owned() })?;
-            server.start()?;
-            observer.step(&Step::WaitUp)?;
-            server.wait_up(self.settings.deadline)?;
-            observer.step(&Step::Up { downtime: self.since.elapsed() })?;
-        }
-        observer.step(&Step::CloseJournal)?;
-        files::remove_folder(&self.held_folder())?;
-        self.journal.close()?;
-        Ok(changed)
-    }
-
-    /// Puts the held copy back if the configuration is not the one from before; says whether it was needed.
-    fn put_back(&mut self, observer: &mut dyn Observer) -> Result<bool> {
-        let held = Held::open(&self.held_folder())?;
-        let half_way = self.journal.record.phase == Phase::RollingBack || self.journal.record.loads;
-        let committed = self.journal.record.phase == Phase::Committed;
-        if (committed || half_way) && self.instance.is_running()? {
-            self.stop(observer)?;
-        }
-        let session = if self.journal.record.live() && self.instance.is_running()? {
-            self.instance.open()?
-        } else {
-            self.instance.open_still()?
-        };
-        let put = self.put_back_in(&session, &held, half_way || committed, observer);
-        session.close()?;
-        put
-    }
-
-    fn put_back_in(&mut self, session: &Session<'_>, held: &Held, sure: bool, observer: &mut dyn Observer) -> Result<bool> {
-        if !sure && read_now(session)? == self.journal.record.before {
-            return Ok(false);
-        }
-        self.journal.advance(Phase::RollingBack)?;
-        observer.step(&Step::PutBack)?;
-        let mut guarded = Guarded::open(held, session.connect())?;
-        guarded.writer().load(&held.database(), &mut |done, total| observer.progress(done, total))?;
-        let schema = guarded.writer().schema()?;
-        check_loaded(&read_counts(guarded.writer(), &schema)?, held)?;
-        Ok(true)
-    }
-}
-
-fn read_now(session: &Session<'_>) -> Result<Option<Fingerprint>> {
-    let mut reader = session.connect().reader()?;
-    let schema = reader.schema()?;
-    Ok(Some(read_fingerprint(&mut *reader, &schema)?))
-}
-
-fn check_loaded(found: &crate::engine::Counts, held: &Held) -> Result<()> {
-    match *found == held.manifest.counts {
-        true => Ok(()),
-        false => Err(Error::Snapshot("what was put back has other row counts than the copy".into())),
     }
 }
 
@@ -503,18 +324,4 @@ fn touched_monitors(plan: &Plan, written: &Written) -> Vec<i64> {
     touched.sort_unstable();
     touched.dedup();
     touched
-}
-
-/// An observer that is told and cannot object.
-struct Telling<'a>(&'a mut dyn Observer);
-
-impl Observer for Telling<'_> {
-    fn step(&mut self, step: &Step) -> Result<()> {
-        let _ = self.0.step(step);
-        Ok(())
-    }
-
-    fn progress(&mut self, done: u64, total: u64) {
-        self.0.progress(done, total);
-    }
 }

@@ -13,7 +13,13 @@ const PAUSE: Duration = Duration::from_millis(200);
 
 /// Waits until a beat newer than the one with id `after` is there for all of `wanted` (or for any monitor when `any` is
 /// set), or until `limit` is over. Returns the newest beat of each monitor that has one.
-pub fn wait(connect: &dyn Connect, after: i64, wanted: &BTreeSet<i64>, any: bool, limit: Duration) -> Result<BTreeMap<i64, Row>> {
+pub fn wait(
+    connect: &dyn Connect,
+    after: i64,
+    wanted: &BTreeSet<i64>,
+    any: bool,
+    limit: Duration,
+) -> Result<BTreeMap<i64, Row>> {
     let end = Instant::now() + limit;
     loop {
         let beats = match connect.reader().and_then(|mut reader| read_beats(&mut *reader, after)) {

@@ -19,12 +19,10 @@ pub fn take(instance: &Instance, store: &Store, reason: &str, observer: &mut dyn
     let session = instance.open()?;
     let config = instance.config_path();
     let label = Label { instance: &instance.name, reason, config: config.as_deref() };
-    let held = Held::take(
-        &Source::Live(session.connect()),
-        &scratch.path().join("held"),
-        &label,
-        &mut |done, total| observer.progress(done, total),
-    );
+    let held =
+        Held::take(&Source::Live(session.connect()), &scratch.path().join("held"), &label, &mut |done, total| {
+            observer.progress(done, total)
+        });
     session.close()?;
     let held = held?;
     observer.step(&Step::Held { bytes: held.manifest.size(), took: began.elapsed() })?;

@@ -8,6 +8,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::Mode;
+use crate::docker::Life;
 use crate::error::{Error, Result};
 use crate::files;
 use crate::model::state::Fingerprint;
@@ -19,7 +20,9 @@ const FORMAT: u32 = 1;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Phase {
-    /// The server may be stopped; nothing was written.
+    /// Nothing was done yet.
+    Noted,
+    /// The server was told to stop; nothing was written.
     Stopping,
     /// The copy is held; the transaction may or may not have been committed.
     Writing,
@@ -35,7 +38,7 @@ impl Phase {
     /// What a message says of it.
     pub fn words(self) -> &'static str {
         match self {
-            Phase::Stopping => "cut off before anything was written",
+            Phase::Noted | Phase::Stopping => "cut off before anything was written",
             Phase::Writing => "cut off while writing",
             Phase::Committed => "cut off after the change, before the server was seen working",
             Phase::RollingBack => "cut off while putting things back",
@@ -59,8 +62,8 @@ pub struct Record {
     pub phase: Phase,
     /// The container's id and name, where there is one.
     pub container: Option<(String, String)>,
-    /// It was running before us.
-    pub was_running: bool,
+    /// What the container did before us, and shall do after us.
+    pub life: Option<Life>,
     /// What happens to the server meanwhile.
     pub mode: Mode,
     /// The whole database is replaced, not only what a plan names.
@@ -73,20 +76,25 @@ pub struct Record {
 
 impl Record {
     /// A fresh note of `verb`.
-    pub fn new(verb: &str, container: Option<(String, String)>, was_running: bool, mode: Mode, loads: bool) -> Record {
+    pub fn new(verb: &str, container: Option<(String, String)>, life: Option<Life>, mode: Mode, loads: bool) -> Record {
         Record {
             format: FORMAT,
             verb: verb.to_owned(),
             started: Utc::now(),
             pid: std::process::id(),
-            phase: Phase::Stopping,
+            phase: Phase::Noted,
             container,
-            was_running,
+            life,
             mode,
             loads,
             before: None,
             last_beat: 0,
         }
+    }
+
+    /// Whether the server was up before us.
+    pub fn was_running(&self) -> bool {
+        self.life.is_some_and(|life| life != Life::Stopped)
     }
 
     /// Whether the server goes on while the change is written.

@@ -4,17 +4,22 @@ pub mod apply;
 pub mod beats;
 pub mod copy;
 pub mod journal;
+mod restart;
 pub mod resume;
+mod transact;
+mod undo;
 
 use std::fmt;
 use std::time::Duration;
 
-use crate::error::{Result, bytes};
+use crate::error::{Result, bytes, counted};
 
-pub use apply::{Mode, Outcome, Settings, Work, rehearse, restart, run};
+pub use apply::{Mode, Outcome, Settings, Work, run};
 pub use copy::take;
 pub use journal::{Journal, Phase, Record};
+pub use restart::restart;
 pub use resume::{Resumed, resume};
+pub use transact::rehearse;
 
 /// Everything that the write path does, told before it is done. Whoever listens can show it, or refuse to go on.
 #[derive(Clone, Debug, PartialEq)]
@@ -50,8 +55,16 @@ impl Step {
     pub fn is_told(&self) -> bool {
         matches!(
             self,
-            Step::Stop { .. } | Step::Held { .. } | Step::Write { .. } | Step::Committed | Step::Start { .. }
-                | Step::WaitBeats { .. } | Step::Up { .. } | Step::Packed { .. } | Step::Undo { .. } | Step::PutBack
+            Step::Stop { .. }
+                | Step::Held { .. }
+                | Step::Write { .. }
+                | Step::Committed
+                | Step::Start { .. }
+                | Step::WaitBeats { .. }
+                | Step::Up { .. }
+                | Step::Packed { .. }
+                | Step::Undo { .. }
+                | Step::PutBack
                 | Step::LeaveDown { .. }
         )
     }
@@ -61,8 +74,17 @@ impl Step {
     pub fn is_before_commit(&self) -> bool {
         matches!(
             self,
-            Step::Journal | Step::Stop { .. } | Step::Open | Step::Hold { .. } | Step::Held { .. } | Step::Begin
-                | Step::Write { .. } | Step::ReadBack | Step::Check | Step::Commit | Step::Rehearse
+            Step::Journal
+                | Step::Stop { .. }
+                | Step::Open
+                | Step::Hold { .. }
+                | Step::Held { .. }
+                | Step::Begin
+                | Step::Write { .. }
+                | Step::ReadBack
+                | Step::Check
+                | Step::Commit
+                | Step::Rehearse
         )
     }
 }
@@ -79,7 +101,7 @@ impl fmt::Display for Step {
                 write!(f, "copy of {} verified in {:.1} s", bytes(*size), took.as_secs_f64())
             }
             Step::Begin => f.write_str("beginning the transaction"),
-            Step::Write { changes } => write!(f, "writing {changes} row changes"),
+            Step::Write { changes } => write!(f, "writing {}", counted(*changes, "row change")),
             Step::ReadBack => f.write_str("reading back what was written"),
             Step::Check => f.write_str("checking the database"),
             Step::Commit => f.write_str("committing"),

@@ -2,9 +2,9 @@
 
 use std::time::Instant;
 
+use super::Observer;
 use super::apply::{Outcome, Run, Settings};
 use super::journal::{Journal, Phase, Record};
-use super::Observer;
 use crate::backup::Store;
 use crate::error::{Error, Result};
 use crate::instance::Instance;
@@ -40,12 +40,12 @@ pub fn resume(instance: &Instance, store: &Store, settings: &Settings, observer:
                 return Err(run.back(cause, observer));
             }
         }
-        Phase::Stopping | Phase::Writing | Phase::RollingBack => {
+        Phase::Noted | Phase::Stopping | Phase::Writing | Phase::RollingBack => {
             let changed = run.undo("the earlier run was cut off", observer)?;
             return Ok(Resumed::Undone(record, changed));
         }
     }
-    let outcome = run.finish(store, observer)?;
+    let outcome = run.finish(store, observer);
     Ok(Resumed::Finished(record, Box::new(outcome)))
 }
 

@@ -45,7 +45,8 @@ fn sources() -> Vec<(String, PathBuf, String)> {
         .into_iter()
         .map(|path| {
             let inside = path.strip_prefix(&src).unwrap();
-            let module = inside.components().next().unwrap().as_os_str().to_string_lossy().trim_end_matches(".rs").to_owned();
+            let module =
+                inside.components().next().unwrap().as_os_str().to_string_lossy().trim_end_matches(".rs").to_owned();
             let text = fs::read_to_string(&path).unwrap();
             let text = text.split("#[cfg(test)]").next().unwrap().to_owned();
             (module, path, text)
@@ -109,7 +110,10 @@ fn no_test_file_is_forgotten() {
     for path in rust_files(&root().join("tests/it")) {
         let name = path.file_stem().unwrap().to_string_lossy().into_owned();
         let inside = path.parent().unwrap() == root().join("tests/it");
-        assert!(!inside || name == "main" || main.contains(&format!("mod {name};")), "{name} is not in tests/it/main.rs");
+        assert!(
+            !inside || name == "main" || main.contains(&format!("mod {name};")),
+            "{name} is not in tests/it/main.rs"
+        );
     }
 }
 

@@ -1,9 +1,12 @@
 //! The one test binary.
 #![allow(clippy::unwrap_used, clippy::print_stdout, clippy::print_stderr)]
 
+mod crash;
 mod docker;
 mod dockerd;
 mod init;
+mod layers;
+mod mariadbd;
 mod model;
 mod need;
 mod schema;

@@ -15,3 +15,16 @@ pub fn program(names: &[&str]) -> Option<PathBuf> {
     let folders = std::env::split_paths(&path).chain(["/usr/sbin".into(), "/sbin".into()]);
     folders.flat_map(|folder| names.iter().map(move |name| folder.join(name))).find(|file| file.is_file())
 }
+
+/// The programs of MariaDB: server, installer, client. Found as Debian installs them.
+pub fn mariadb() -> Option<[PathBuf; 3]> {
+    let found = (
+        program(&["mariadbd", "mysqld"]),
+        program(&["mariadb-install-db", "mysql_install_db"]),
+        program(&["mariadb", "mysql"]),
+    );
+    match found {
+        (Some(server), Some(installer), Some(client)) => Some([server, installer, client]),
+        _ => left_out("MariaDB (apt-get install mariadb-server)"),
+    }
+}

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use clap::{Arg, ArgAction, ArgMatches, Args as _, Command, FromArgMatches};
+use clap::{Arg, ArgAction, ArgMatches, Command, FromArgMatches};
 use serde_json::json;
 
 use crate::cli::Context;
@@ -67,7 +67,8 @@ impl LinkArgs {
 impl clap::Args for AddArgs {
     fn augment_args(command: Command) -> Command {
         let newest = schema::newest();
-        let mut command = command.subcommand_required(true).subcommand_value_name("TYPE").subcommand_help_heading("Types");
+        let mut command =
+            command.subcommand_required(true).subcommand_value_name("TYPE").subcommand_help_heading("Types");
         for kind in kinds(newest) {
             let mut one = Command::new(kind.name).about(format!("{} ({})", kind.title, kind.section.title()));
             if !kind.note.is_empty() {
@@ -145,11 +146,34 @@ fn placeholder(field: &Field) -> &'static str {
 pub fn run(args: &AddArgs, context: &mut Context<'_>) -> Result<Exit> {
     let instance = context.instance()?;
     let state = read_state(&instance)?;
-    let typed = input(parse_typed(&state, &args.typed))?;
+    let (typed, mut problems) = parse_typed(&state, &args.typed);
     let table = state.database.schema.table("monitor").cloned().unwrap_or_default();
-    let row = input(new_monitor(state.database.release.release, &table, &args.kind, &typed, &maker(&state)?))?;
+    let row = new_monitor(state.database.release.release, &table, &args.kind, &typed, &maker(&state)?);
+    // What was typed and could not be read is wrong, not missing.
+    let known =
+        |problem: &Problem| !args.typed.contains_key(problem.subject.as_str()) || typed.contains_key(&problem.subject);
+    let row = row.unwrap_or_else(|more| {
+        problems.extend(more.into_iter().filter(known));
+        Vec::new()
+    });
     let new = New { row, tags: args.links.tags(), notify: args.links.notify() };
+    problems.extend(plan_add(&state, std::slice::from_ref(&new), args.links.create_tags).err().into_iter().flatten());
+    if !problems.is_empty() {
+        return Err(Error::Input(problems));
+    }
+    warn_of_release(&state, &args.kind, context);
     add(new, &args.kind, args.links.create_tags, &args.write, &instance, &state, context)
+}
+
+/// The migrations of several releases are the same; a type that came later than the oldest of them may not be there.
+fn warn_of_release(state: &State, name: &str, context: &mut Context<'_>) {
+    let oldest = state.database.release.oldest;
+    if let Some(kind) = kind(name).filter(|kind| kind.since > oldest) {
+        context.ui.warn(&format!(
+            "type `{name}` exists since {}; a database of {} does not tell whether the server has it",
+            kind.since, state.database.release
+        ));
+    }
 }
 
 /// Makes `new`; shared with `monitor clone`.
@@ -164,7 +188,12 @@ pub fn add(
 ) -> Result<Exit> {
     let plan = input(plan_add(state, std::slice::from_ref(&new), create_tags))?;
     let text = |column: &str| {
-        new.row.iter().find(|(name, _)| name == column).and_then(|(_, value)| value.text()).unwrap_or_default().to_owned()
+        new.row
+            .iter()
+            .find(|(name, _)| name == column)
+            .and_then(|(_, value)| value.text())
+            .unwrap_or_default()
+            .to_owned()
     };
     let at = plan.steps.iter().position(|step| step.table == "monitor").unwrap_or_default();
     let done = |outcome: &Outcome| {
@@ -194,10 +223,7 @@ pub fn maker(state: &State) -> Result<Maker> {
 }
 
 /// Reads typed texts by the shape of their fields; names of groups, docker hosts, proxies and browsers become ids.
-pub fn parse_typed(
-    state: &State,
-    typed: &BTreeMap<&'static str, String>,
-) -> Result<BTreeMap<String, Value>, Vec<Problem>> {
+fn parse_typed(state: &State, typed: &BTreeMap<&'static str, String>) -> (BTreeMap<String, Value>, Vec<Problem>) {
     let mut values = BTreeMap::new();
     let mut problems = Vec::new();
     for (column, text) in typed {
@@ -208,7 +234,7 @@ pub fn parse_typed(
             Err(problem) => problems.push(problem),
         }
     }
-    if problems.is_empty() { Ok(values) } else { Err(problems) }
+    (values, problems)
 }
 
 /// Reads one typed text.

@@ -88,7 +88,9 @@ pub fn run(args: &CloneArgs, context: &mut Context<'_>) -> Result<Exit> {
         .collect();
     tags.extend(args.links.tags());
     let notify = match args.links.notify() {
-        Notify::Defaults => Notify::Only(model.notifications.iter().map(|link| link.notification.to_string()).collect()),
+        Notify::Defaults => {
+            Notify::Only(model.notifications.iter().map(|link| link.notification.to_string()).collect())
+        }
         other => other,
     };
     let new = New { row, tags, notify };

@@ -8,7 +8,7 @@ use serde_json::json;
 use super::PickArgs;
 use crate::cli::Context;
 use crate::cli::write::{Wish, WriteArgs, carry_out};
-use crate::error::{Exit, Result};
+use crate::error::{Exit, Result, counted};
 use crate::kuma::read::{read_dependents, read_state};
 use crate::plan::monitor::plan_delete;
 use crate::run::Outcome;
@@ -53,8 +53,10 @@ pub fn run(args: &DeleteArgs, context: &mut Context<'_>) -> Result<Exit> {
         [id] => format!("monitor `{}`", state.path(*id)),
         ids => format!("{} monitors", ids.len()),
     };
-    let question = Some(format!("delete {what} with {beats} beats?"));
-    let done = |_: &Outcome| (json!({"deleted": ids, "beats": beats}), format!("deleted {what} with {beats} beats"));
+    let question = Some(format!("delete {what} with {}?", counted(beats as usize, "beat")));
+    let done = |_: &Outcome| {
+        (json!({"deleted": ids, "beats": beats}), format!("deleted {what} with {}", counted(beats as usize, "beat")))
+    };
     let wish = Wish { verb: "monitor delete", plan, state: &state, question, done: &done };
     carry_out(&wish, &args.write, &instance, context)
 }

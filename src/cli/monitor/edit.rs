@@ -135,7 +135,8 @@ fn check(release: Release, monitor: &Monitor, edit: &Edit) -> Vec<Problem> {
             }
         }
     }
-    let kind = row.iter().find(|(name, _)| name == "type").and_then(|(_, value)| value.text()).unwrap_or_default().to_owned();
+    let kind =
+        row.iter().find(|(name, _)| name == "type").and_then(|(_, value)| value.text()).unwrap_or_default().to_owned();
     let mut problems = check_names(release, &kind, touched.iter().copied());
     problems.extend(check_edit(release, &kind, &row, &touched));
     problems

@@ -1,0 +1,267 @@
+//! Where a MariaDB is and who logs in: `mysql://user:password@host:3306/database`.
+
+use std::fmt;
+use std::path::PathBuf;
+
+use mysql_async::{OptsBuilder, SslOpts};
+
+use crate::error::{Error, Result};
+use crate::value::Secret;
+
+const DEFAULT_PORT: u16 = 3306;
+const KNOWN_OPTIONS: &str = "`ssl`, `ca`, `verify` and `socket`";
+
+/// One database on one MariaDB, and the user who opens it. A socket wins over host and port, as in db-config.json.
+#[derive(Clone, Debug, Default)]
+pub struct Address {
+    /// Unix socket; the embedded MariaDB has only this one (`run/mariadb.sock` in the data folder).
+    pub socket: Option<PathBuf>,
+    /// Host name or address, without brackets.
+    pub host: String,
+    /// TCP port.
+    pub port: u16,
+    /// User name; the embedded MariaDB knows the one it runs as.
+    pub user: String,
+    /// Password, empty for none.
+    pub password: Secret,
+    /// Database; empty to log in without choosing one.
+    pub database: String,
+    /// Encryption of the TCP connection; a socket is never encrypted.
+    pub tls: Tls,
+}
+
+/// Encryption of a TCP connection.
+///
+/// What db-config.json means by it: 2.0.x knows neither `ssl` nor `ca` and never encrypts, which is [`Tls::Off`] whatever
+/// the file says. From 2.1.0 to 2.5.3 a truthy `ssl` is [`Tls::On`] with `verify: true`; `ca` is the PEM text itself (not
+/// a path), a blank one counts as none, and one that is given replaces the public authorities. The server checks the chain
+/// of the certificate but not the host name in it (mysql2 3.11 without `verifyIdentity`), and so does this.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Tls {
+    /// Plain text.
+    #[default]
+    Off,
+    /// TLS 1.2 or newer.
+    On {
+        /// The authority to trust, as PEM text; the public ones when there is none.
+        ca: Option<String>,
+        /// The certificate's chain must end at that authority; `false` accepts any certificate.
+        verify: bool,
+    },
+}
+
+impl Address {
+    /// The database `database` behind the Unix socket `path`, as `user` without a password.
+    pub fn on_socket(path: impl Into<PathBuf>, user: impl Into<String>, database: impl Into<String>) -> Self {
+        Address {
+            socket: Some(path.into()),
+            host: "localhost".into(),
+            port: DEFAULT_PORT,
+            user: user.into(),
+            database: database.into(),
+            ..Address::default()
+        }
+    }
+
+    /// Reads `mysql://user:password@host:3306/database?ssl=true&ca=/path/ca.pem&verify=false&socket=/run/mysqld.sock`;
+    /// `mariadb://` is the same. User, password, host and values are percent-decoded; `ca` is a path here, and the file
+    /// is read at once. No message repeats the address, because it holds the password.
+    pub fn parse(text: &str) -> Result<Self> {
+        let wrong = |what: &str| Error::Usage(format!("the address of the database is wrong: {what}"));
+        let rest = text
+            .strip_prefix("mysql://")
+            .or_else(|| text.strip_prefix("mariadb://"))
+            .ok_or_else(|| wrong("it does not start with `mysql://` or `mariadb://`"))?;
+        let (rest, options) = rest.split_once('?').unwrap_or((rest, ""));
+        let (login, database) = rest.split_once('/').unwrap_or((rest, ""));
+        let (login, place) = login.rsplit_once('@').unwrap_or(("", login));
+        let (user, password) = login.split_once(':').unwrap_or((login, ""));
+        let (host, port) = split_port(place).ok_or_else(|| wrong("the port is not a number from 1 to 65535"))?;
+        let decoded = |part: &str, what: &str| {
+            decode(part).ok_or_else(|| wrong(&format!("{what} holds a `%` that two hex digits do not follow")))
+        };
+        let mut address = Address {
+            socket: None,
+            host: decoded(host, "the host")?,
+            port,
+            user: decoded(user, "the user")?,
+            password: Secret::new(decoded(password, "the password")?),
+            database: decoded(database, "the database")?,
+            tls: Tls::Off,
+        };
+        let (mut on, mut authority, mut checked) = (None, None, true);
+        for option in options.split('&').filter(|option| !option.is_empty()) {
+            let (name, value) = option.split_once('=').unwrap_or((option, "true"));
+            let value = decoded(value, "an option")?;
+            let flag = || match value.as_str() {
+                "true" | "1" => Ok(true),
+                "false" | "0" => Ok(false),
+                _ => Err(wrong(&format!("option `{name}` is neither `true` nor `false`"))),
+            };
+            match name {
+                "ssl" => on = Some(flag()?),
+                "verify" => checked = flag()?,
+                "ca" => {
+                    authority = Some(std::fs::read_to_string(&value).map_err(Error::file("read", &value))?);
+                }
+                "socket" => address.socket = Some(value.into()),
+                _ => return Err(wrong(&format!("option `{name}` is not known, only {KNOWN_OPTIONS} are"))),
+            }
+        }
+        if on.unwrap_or(authority.is_some()) {
+            address.tls = Tls::On { ca: authority, verify: checked };
+        }
+        if address.user.is_empty() {
+            return Err(wrong("it names no user"));
+        }
+        if address.database.is_empty() {
+            return Err(wrong("it names no database, such as `/kuma` behind the host"));
+        }
+        if address.host.is_empty() {
+            if address.socket.is_none() {
+                return Err(wrong("it names neither a host nor a socket"));
+            }
+            address.host = "localhost".into();
+        }
+        Ok(address)
+    }
+
+    /// Host and port, or the socket: what messages call the server.
+    pub fn place(&self) -> String {
+        match &self.socket {
+            Some(path) => path.display().to_string(),
+            None if self.host.contains(':') => format!("[{}]:{}", self.host, self.port),
+            None => format!("{}:{}", self.host, self.port),
+        }
+    }
+
+    /// These coordinates as the driver takes them; `name` overrides the name that the certificate must be good for.
+    pub(super) fn options(&self, name: Option<&str>) -> OptsBuilder {
+        const LARGEST_PACKET: usize = 1 << 30;
+        const HOURS_8: usize = 28_800;
+        let mut options = OptsBuilder::default()
+            .ip_or_hostname(self.host.clone())
+            .tcp_port(self.port)
+            .user(Some(self.user.clone()))
+            .pass(Some(self.password.reveal()).filter(|password| !password.is_empty()))
+            .db_name(Some(self.database.as_str()).filter(|database| !database.is_empty()))
+            .socket(self.socket.as_ref().map(|path| path.to_string_lossy().into_owned()))
+            .prefer_socket(false)
+            .tcp_keepalive(Some(std::time::Duration::from_secs(30)))
+            // SQLite counts the rows that an UPDATE met, not those it altered; so must this.
+            .client_found_rows(true)
+            // Named here, they need not be asked for at every connection.
+            .max_allowed_packet(Some(LARGEST_PACKET))
+            .wait_timeout(Some(HOURS_8));
+        if let (Tls::On { ca, verify }, None) = (&self.tls, &self.socket) {
+            let ca = ca.as_ref().filter(|ca| !ca.trim().is_empty());
+            let mut tls = SslOpts::default()
+                .with_disable_built_in_roots(ca.is_some())
+                .with_root_certs(ca.map(|pem| pem.clone().into_bytes().into()).into_iter().collect())
+                .with_danger_accept_invalid_certs(!verify);
+            if let Some(name) = name {
+                tls = tls.with_danger_tls_hostname_override(Some(name.to_owned()));
+            }
+            options = options.ssl_opts(tls);
+        }
+        options
+    }
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "`{}` at {}", self.database, self.place())
+    }
+}
+
+/// Host and port of `place`; an IPv6 address stands in brackets.
+fn split_port(place: &str) -> Option<(&str, u16)> {
+    let (host, port) = match place.strip_prefix('[') {
+        Some(rest) => {
+            let (host, rest) = rest.split_once(']')?;
+            (host, rest.strip_prefix(':'))
+        }
+        None => match place.rsplit_once(':') {
+            Some((host, port)) => (host, Some(port)),
+            None => (place, None),
+        },
+    };
+    let port = match port {
+        Some(digits) => digits.parse().ok().filter(|port| *port > 0)?,
+        None => DEFAULT_PORT,
+    };
+    Some((host, port))
+}
+
+/// `text` with every `%41` turned into the byte it stands for.
+fn decode(text: &str) -> Option<String> {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((&byte, after)) = rest.split_first() {
+        rest = after;
+        if byte == b'%' {
+            let digits = std::str::from_utf8(rest.get(..2)?).ok()?;
+            bytes.push(u8::from_str_radix(digits, 16).ok()?);
+            rest = &rest[2..];
+        } else {
+            bytes.push(byte);
+        }
+    }
+    String::from_utf8(bytes).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(text: &str) -> String {
+        Address::parse(text).expect_err("this address must be refused").to_string()
+    }
+
+    #[test]
+    fn reads_every_part_of_an_address() {
+        let address = Address::parse("mysql://ku%40ma:p%3Aw%2F@db.example:3307/my%20kuma").expect("a right address");
+        assert_eq!(address.user, "ku@ma");
+        assert_eq!(address.password.reveal(), "p:w/");
+        assert_eq!((address.host.as_str(), address.port), ("db.example", 3307));
+        assert_eq!(address.database, "my kuma");
+        assert_eq!(address.tls, Tls::Off);
+        assert_eq!(address.to_string(), "`my kuma` at db.example:3307");
+    }
+
+    #[test]
+    fn reads_sockets_and_options() {
+        let address = Address::parse("mariadb://root@/kuma?socket=%2Frun%2Fx.sock").expect("a right address");
+        assert_eq!(address.socket, Some("/run/x.sock".into()));
+        assert_eq!(address.place(), "/run/x.sock");
+        let address = Address::parse("mysql://u@[::1]/kuma?ssl=true&verify=false").expect("a right address");
+        assert_eq!((address.host.as_str(), address.place().as_str()), ("::1", "[::1]:3306"));
+        assert_eq!(address.tls, Tls::On { ca: None, verify: false });
+    }
+
+    #[test]
+    fn refuses_a_wrong_address_without_repeating_it() {
+        for (address, why) in [
+            ("postgres://u:hunter2@h/kuma", "does not start with"),
+            ("mysql://u:hunter2@h:0/kuma", "the port"),
+            ("mysql://u:hunter2@h:port/kuma", "the port"),
+            ("mysql://u:hunter2@h/", "no database"),
+            ("mysql://h/kuma", "no user"),
+            ("mysql://u:hunter2@/kuma", "neither a host nor a socket"),
+            ("mysql://u:hunter2%zz@h/kuma", "the password"),
+            ("mysql://u:hunter2@h/kuma?tls=1", "`tls` is not known"),
+            ("mysql://u:hunter2@h/kuma?ssl=maybe", "neither `true` nor `false`"),
+            ("mysql://u:hunter2@h/kuma?ca=/no/such/file", "/no/such/file"),
+        ] {
+            let message = refused(address);
+            assert!(message.contains(why), "{message}");
+            assert!(!message.contains("hunter2"), "{message}");
+        }
+    }
+
+    #[test]
+    fn never_shows_the_password() {
+        let address = Address::parse("mysql://u:hunter2@h/kuma").expect("a right address");
+        assert!(!format!("{address:?} {address}").contains("hunter2"));
+    }
+}

@@ -1,0 +1,184 @@
+//! The whole database as SQL, every statement on one line.
+//!
+//! ```text
+//! -- kumadb dump 1 of `kuma`, MariaDB 10.11.18-MariaDB
+//! SET …;
+//! DROP TABLE IF EXISTS `tag`;
+//! CREATE TABLE `tag` (…) ENGINE=InnoDB …;
+//! INSERT INTO `tag` (`id`,`name`) VALUES (1,'prod'),(2,'test');
+//! -- `tag`: 2 rows
+//! COMMIT;
+//! -- kumadb dump complete: 1 tables, 2 rows
+//! ```
+//!
+//! Rows come in the order of the primary key, so that the same rows always make the same lines: [`load`](super::load) proves
+//! what it wrote by making them again.
+
+use std::fs::File;
+use std::io::{BufWriter, Write as _};
+use std::path::Path;
+
+use super::literal::{Shape, one_line, split_definition};
+use super::tables::text;
+use super::{MariaDb, Transaction};
+use crate::engine::{Counts, quote};
+use crate::error::{Error, Result};
+use crate::files;
+
+/// What the first line of a dump starts with.
+pub(super) const FIRST: &str = "-- kumadb dump 1 of ";
+/// What the last line of a dump starts with.
+pub(super) const LAST: &str = "-- kumadb dump complete: ";
+/// Bytes of one INSERT, unless a single row is larger. Part of the format: the same rows must make the same lines.
+const LINE: usize = 512 * 1024;
+/// Rows between two calls of `progress`.
+const STRIDE: u64 = 1_000;
+
+/// How the rows of one table are read and written.
+pub(super) struct Layout {
+    select: String,
+    insert: Vec<u8>,
+}
+
+impl MariaDb {
+    pub(super) fn write_dump(&mut self, to: &Path, progress: &mut dyn FnMut(u64, u64)) -> Result<Counts> {
+        if self.transaction != Transaction::None {
+            return Err(self.wrong("a dump cannot be made inside of a transaction"));
+        }
+        let file = files::create_private(to)?;
+        self.run("START TRANSACTION WITH CONSISTENT SNAPSHOT")?;
+        let written = self.write_all(&file, to, progress);
+        let ended = self.run("ROLLBACK");
+        match written.and_then(|counts| ended.map(|_| counts)) {
+            Ok(counts) => Ok(counts),
+            Err(error) => {
+                // Half a dump helps nobody, and the error that matters is the first one.
+                let _ = files::remove(to);
+                Err(error)
+            }
+        }
+    }
+
+    fn write_all(&mut self, file: &File, to: &Path, progress: &mut dyn FnMut(u64, u64)) -> Result<Counts> {
+        let mut out = BufWriter::with_capacity(1 << 18, file);
+        let wrong = Error::file("write", to);
+        let mut put = |line: &[u8]| out.write_all(line).map_err(|error| Error::file("write", to)(error));
+        let version = self.version().to_owned();
+        put(format!("{FIRST}{}, MariaDB {version}\n", quote(&self.address.database)).as_bytes())?;
+        for extra in self.extras()? {
+            put(format!("-- not a table, to be made by hand after the tables: {extra};\n").as_bytes())?;
+        }
+        put(b"SET NAMES utf8mb4;\n")?;
+        put(b"SET FOREIGN_KEY_CHECKS=0, UNIQUE_CHECKS=0, TIME_ZONE='+00:00', AUTOCOMMIT=0;\n")?;
+        put(b"SET SQL_MODE='NO_AUTO_VALUE_ON_ZERO,ALLOW_INVALID_DATES';\n")?;
+        let tables = self.tables()?;
+        let estimate: u64 = tables.iter().map(|table| table.estimate).sum();
+        let (mut counts, mut all) = (Counts::new(), 0);
+        for table in tables {
+            let create = self.definition(&table.name)?;
+            put(format!("DROP TABLE IF EXISTS {};\n{create};\n", quote(&table.name)).as_bytes())?;
+            // The rows of one table are done with before the next one is read; until then ALTER TABLE waits for us.
+            self.run("SAVEPOINT one_table")?;
+            let rows = self.write_rows(&table.name, &mut put, &mut |done| {
+                progress(all + done, estimate.max(all + done));
+            })?;
+            self.run("ROLLBACK TO SAVEPOINT one_table")?;
+            put(table_end(&table.name, rows).as_bytes())?;
+            all += rows;
+            counts.insert(table.name, rows);
+        }
+        put(b"COMMIT;\n")?;
+        put(format!("{LAST}{} tables, {all} rows\n", counts.len()).as_bytes())?;
+        out.into_inner().map_err(|error| wrong(error.into_error()))?.sync_all().map_err(Error::file("flush", to))?;
+        progress(all, all);
+        Ok(counts)
+    }
+
+    /// The statement that makes `table`, on one line.
+    pub(super) fn definition(&mut self, table: &str) -> Result<String> {
+        let row = self.one(&format!("SHOW CREATE TABLE {}", quote(table)))?;
+        let line = one_line(&text(&row, 1)).filter(|line| split_definition(line).is_some());
+        line.ok_or_else(|| self.wrong(format!("the definition of table `{table}` cannot be read")))
+    }
+
+    /// Hands the INSERT lines of all rows of `table` to `put`; returns how many rows there are.
+    pub(super) fn write_rows(
+        &mut self,
+        table: &str,
+        put: &mut dyn FnMut(&[u8]) -> Result<()>,
+        progress: &mut dyn FnMut(u64),
+    ) -> Result<u64> {
+        let layout = self.layout(table)?;
+        let mut rows = self.rows(layout.select)?;
+        let shapes: Vec<Shape> = rows.shapes.clone();
+        let (mut line, mut row_text, mut count) = (layout.insert.clone(), Vec::new(), 0);
+        while let Some(cells) = rows.raw()? {
+            row_text.clear();
+            for (at, (cell, shape)) in cells.iter().zip(&shapes).enumerate() {
+                row_text.push(if at == 0 { b'(' } else { b',' });
+                match cell {
+                    Some(bytes) => shape.write(bytes, &mut row_text),
+                    None => row_text.extend_from_slice(b"NULL"),
+                }
+            }
+            row_text.push(b')');
+            if line.len() > layout.insert.len() {
+                if line.len() + row_text.len() < LINE {
+                    line.push(b',');
+                } else {
+                    line.extend_from_slice(b";\n");
+                    put(&line)?;
+                    line.truncate(layout.insert.len());
+                }
+            }
+            line.extend_from_slice(&row_text);
+            count += 1;
+            if count % STRIDE == 0 {
+                progress(count);
+            }
+        }
+        if line.len() > layout.insert.len() {
+            line.extend_from_slice(b";\n");
+            put(&line)?;
+        }
+        progress(count);
+        Ok(count)
+    }
+
+    fn layout(&mut self, table: &str) -> Result<Layout> {
+        let place = format!("WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME = {}", super::literal::quoted(table));
+        let (mut names, mut cells) = (Vec::new(), Vec::new());
+        for row in self.all(&format!(
+            "SELECT COLUMN_NAME, COLUMN_TYPE, EXTRA FROM information_schema.COLUMNS {place} ORDER BY ORDINAL_POSITION"
+        ))? {
+            if text(&row, 2).to_uppercase().contains("GENERATED") {
+                continue;
+            }
+            let name = quote(&text(&row, 0));
+            // MariaDB prints a FLOAT of no fixed number of decimals with six digits; as a double it keeps all.
+            let kind = text(&row, 1);
+            let loses = kind == "float" || kind.starts_with("float ");
+            cells.push(if loses { format!("CAST({name} AS DOUBLE)") } else { name.clone() });
+            names.push(name);
+        }
+        let key: Vec<String> = self
+            .all(&format!(
+                "SELECT COLUMN_NAME FROM information_schema.STATISTICS {place} AND INDEX_NAME = 'PRIMARY' \
+                 ORDER BY SEQ_IN_INDEX"
+            ))?
+            .iter()
+            .map(|row| quote(&text(row, 0)))
+            .collect();
+        let mut select = format!("SELECT {} FROM {}", cells.join(","), quote(table));
+        if !key.is_empty() {
+            select.push_str(&format!(" FORCE INDEX (PRIMARY) ORDER BY {}", key.join(",")));
+        }
+        let insert = format!("INSERT INTO {} ({}) VALUES ", quote(table), names.join(",")).into_bytes();
+        Ok(Layout { select, insert })
+    }
+}
+
+/// The line that closes a table.
+pub(super) fn table_end(table: &str, rows: u64) -> String {
+    format!("-- {}: {rows} rows\n", quote(table))
+}

@@ -1,0 +1,272 @@
+//! Puts a dump back: one transaction of deletes and inserts, no DDL, read back before it commits.
+//!
+//! DDL would commit by itself in the middle, and needs rights that the server's own user may not have. So the tables must be
+//! there already, the same as in the dump; AUTO_INCREMENT stays where it is, which is never too low.
+
+use std::fs::File;
+use std::io::{BufRead as _, BufReader};
+use std::path::Path;
+
+use super::dump::{FIRST, LAST, table_end};
+use super::literal::{count_rows, quoted_end, split_definition};
+use super::{MariaDb, SQL_MODE, Writer as _};
+use crate::engine::{Counts, quote};
+use crate::error::{Error, Result};
+
+/// A dump as it describes itself.
+struct Copy {
+    tables: Vec<CopiedTable>,
+    rows: u64,
+}
+
+struct CopiedTable {
+    name: String,
+    create: String,
+    rows: u64,
+    /// Of all its INSERT lines.
+    hash: blake3::Hash,
+}
+
+/// Rows per table in the dump at `path`, counted in its statements, after a check that it is whole: every line one that
+/// [`Reader::dump`](crate::engine::Reader::dump) writes, every count as noted, and the last line there. Needs no MariaDB.
+pub fn count_dump(path: &Path) -> Result<Counts> {
+    Ok(Copy::read(path)?.tables.into_iter().map(|table| (table.name, table.rows)).collect())
+}
+
+impl Copy {
+    fn read(path: &Path) -> Result<Self> {
+        let wrong = |why: &str| Error::Snapshot(format!("`{}` {why}", path.display()));
+        let mut copy = Copy { tables: Vec::new(), rows: 0 };
+        let (mut hasher, mut open, mut first, mut complete) = (blake3::Hasher::new(), false, true, false);
+        each_line(path, &mut |line| {
+            if std::mem::take(&mut first) {
+                return if line.starts_with(FIRST.as_bytes()) { Ok(()) } else { Err(wrong("is not a dump of kumadb")) };
+            }
+            if complete {
+                return Err(wrong("goes on after its last line"));
+            }
+            let table = copy.tables.last_mut();
+            match line {
+                _ if line.starts_with(b"INSERT INTO ") => {
+                    let table = table.filter(|table| open && starts_insert(line, &table.name));
+                    let table = table.ok_or_else(|| wrong("has rows outside of their table"))?;
+                    let values = values_of(line).ok_or_else(|| wrong("has rows that are not whole"))?;
+                    table.rows += count_rows(values);
+                    hasher.update(line);
+                }
+                _ if line.starts_with(b"CREATE TABLE ") => {
+                    let create = line.strip_suffix(b";\n").and_then(|line| std::str::from_utf8(line).ok());
+                    let create = create.filter(|_| !open).ok_or_else(|| wrong("has a table within a table"))?;
+                    let name = name_of(&create[13..]).ok_or_else(|| wrong("has a table without a name"))?;
+                    copy.tables.push(CopiedTable { name, create: create.to_owned(), rows: 0, hash: hasher.finalize() });
+                    hasher.reset();
+                    open = true;
+                }
+                _ if line.starts_with(LAST.as_bytes()) => {
+                    let rows: u64 = copy.tables.iter().map(|table| table.rows).sum();
+                    let expected = format!("{LAST}{} tables, {rows} rows\n", copy.tables.len());
+                    if open || line != expected.as_bytes() {
+                        return Err(wrong("does not hold what its last line says"));
+                    }
+                    copy.rows = rows;
+                    complete = true;
+                }
+                [b'-', b'-', b' ', b'`', ..] => {
+                    let table = table.filter(|table| open && line == table_end(&table.name, table.rows).as_bytes());
+                    table.ok_or_else(|| wrong("does not hold as many rows as it says"))?.hash = hasher.finalize();
+                    open = false;
+                }
+                _ if [&b"-- "[..], b"SET ", b"DROP TABLE IF EXISTS `", b"COMMIT;"]
+                    .iter()
+                    .any(|start| line.starts_with(start)) => {}
+                _ => return Err(wrong("has a line that kumadb did not write")),
+            }
+            Ok(())
+        })?;
+        if complete { Ok(copy) } else { Err(wrong("is cut off before its last line")) }
+    }
+}
+
+impl MariaDb {
+    pub(super) fn load_dump(&mut self, from: &Path, progress: &mut dyn FnMut(u64, u64)) -> Result<()> {
+        let copy = Copy::read(from)?;
+        self.compare(&copy)?;
+        self.begin()?;
+        let loaded = self.replace_rows(&copy, from, progress);
+        let settings = self.run(format!("SET SESSION foreign_key_checks = 1, sql_mode = '{SQL_MODE}'"));
+        match loaded.and_then(|()| settings.map(drop)).and_then(|()| self.commit()) {
+            Ok(()) => Ok(()),
+            Err(error) => {
+                let undone = self.rollback();
+                // In doubt is in doubt; anything else is undone now, and if it cannot be, that is worth knowing more.
+                if matches!(error, Error::InDoubt { .. }) { Err(error) } else { undone.and(Err(error)) }
+            }
+        }
+    }
+
+    /// Refuses a dump whose tables are not those of this database, column by column.
+    fn compare(&mut self, copy: &Copy) -> Result<()> {
+        let live: Vec<String> = self.tables()?.into_iter().map(|table| table.name).collect();
+        let mut differences = Vec::new();
+        for name in live.iter().filter(|name| !copy.tables.iter().any(|table| table.name == **name)) {
+            differences.push(format!("table `{name}` is not in the copy"));
+        }
+        for table in &copy.tables {
+            if !live.contains(&table.name) {
+                differences.push(format!("table `{}` is only in the copy", table.name));
+                continue;
+            }
+            let now = self.definition(&table.name)?;
+            differences.extend(column_differences(&table.name, &now, &table.create));
+        }
+        if differences.is_empty() {
+            return Ok(());
+        }
+        const SHOWN: usize = 5;
+        let more = differences.len().saturating_sub(SHOWN);
+        differences.truncate(SHOWN);
+        if more > 0 {
+            differences.push(format!("and {more} more"));
+        }
+        Err(Error::Refused(format!("the copy does not fit {}: {}", self.address, differences.join("; "))))
+    }
+
+    fn replace_rows(&mut self, copy: &Copy, from: &Path, progress: &mut dyn FnMut(u64, u64)) -> Result<()> {
+        // As the head of the dump says it. No check of references: the copy may hold broken ones and must come back as it
+        // was; that it does is proved below.
+        self.run("SET SESSION foreign_key_checks = 0, sql_mode = 'NO_AUTO_VALUE_ON_ZERO,ALLOW_INVALID_DATES'")?;
+        for table in &copy.tables {
+            self.change(format!("DELETE FROM {}", quote(&table.name)))?;
+        }
+        let (mut done, total) = (0, copy.rows * 2);
+        each_line(from, &mut |line| {
+            if let Some(statement) = line.strip_suffix(b";\n").filter(|line| line.starts_with(b"INSERT INTO ")) {
+                done += self.change(statement)?;
+                progress(done, total);
+            }
+            Ok(())
+        })?;
+        let mut wrong = Vec::new();
+        for table in &copy.tables {
+            let mut hasher = blake3::Hasher::new();
+            let rows = self.write_rows(
+                &table.name,
+                &mut |line| {
+                    hasher.update(line);
+                    Ok(())
+                },
+                &mut |rows| progress((done + rows).min(total), total),
+            )?;
+            done += rows;
+            if rows != table.rows {
+                wrong.push(format!("`{}` has {rows} rows instead of {}", table.name, table.rows));
+            } else if hasher.finalize() != table.hash {
+                wrong.push(format!("`{}` does not read back as it is in the copy", table.name));
+            }
+        }
+        if wrong.is_empty() { Ok(()) } else { Err(Error::Unclean(wrong)) }
+    }
+}
+
+/// How the columns of `now` differ from those of `then`, both CREATE TABLE statements of `table`.
+fn column_differences(table: &str, now: &str, then: &str) -> Vec<String> {
+    let (Some((now, now_rest)), Some((then, then_rest))) = (split_definition(now), split_definition(then)) else {
+        return vec![format!("table `{table}` cannot be compared")];
+    };
+    let columns = |parts: Vec<&str>| -> Vec<String> {
+        parts.into_iter().filter(|part| part.starts_with('`')).map(str::to_owned).collect()
+    };
+    let (now, then) = (columns(now), columns(then));
+    let mut differences = Vec::new();
+    for column in now.iter().filter(|column| !then.contains(column)) {
+        differences.push(format!("`{table}` has the column {column}, not so the copy"));
+    }
+    for column in then.iter().filter(|column| !now.contains(column)) {
+        differences.push(format!("the copy of `{table}` has the column {column}"));
+    }
+    if differences.is_empty() && now != then {
+        differences.push(format!("the columns of `{table}` are in another order"));
+    }
+    let charset = |rest: &str| -> Vec<String> {
+        rest.split(' ')
+            .filter(|word| word.contains("CHARSET=") || word.starts_with("COLLATE="))
+            .map(str::to_owned)
+            .collect()
+    };
+    if charset(now_rest) != charset(then_rest) {
+        let (now, then) = (charset(now_rest).join(" "), charset(then_rest).join(" "));
+        differences.push(format!("`{table}` has {now}, its copy {then}"));
+    }
+    differences
+}
+
+/// Hands each line of the file at `path` to `each`, its newline included.
+fn each_line(path: &Path, each: &mut dyn FnMut(&[u8]) -> Result<()>) -> Result<()> {
+    let file = File::open(path).map_err(Error::file("read", path))?;
+    let (mut reader, mut line) = (BufReader::with_capacity(1 << 18, file), Vec::new());
+    loop {
+        line.clear();
+        if reader.read_until(b'\n', &mut line).map_err(Error::file("read", path))? == 0 {
+            return Ok(());
+        }
+        each(&line)?;
+    }
+}
+
+fn starts_insert(line: &[u8], table: &str) -> bool {
+    let rest = line.strip_prefix(b"INSERT INTO ").and_then(|rest| rest.strip_prefix(quote(table).as_bytes()));
+    rest.is_some_and(|rest| rest.starts_with(b" ("))
+}
+
+/// What stands behind VALUES in a whole INSERT line.
+fn values_of(line: &[u8]) -> Option<&[u8]> {
+    const VALUES: &[u8] = b") VALUES ";
+    let mut at = 0;
+    while !line[at..].starts_with(VALUES) {
+        at += if *line.get(at)? == b'`' { quoted_end(&line[at..], b'`') } else { 1 };
+        if at >= line.len() {
+            return None;
+        }
+    }
+    line[at + VALUES.len()..].strip_suffix(b";\n")
+}
+
+/// The name between backticks that `text` starts with.
+fn name_of(text: &str) -> Option<String> {
+    let end = text.starts_with('`').then(|| quoted_end(text.as_bytes(), b'`'))?;
+    let mut end = end;
+    while text[end..].starts_with('`') {
+        end += quoted_end(&text.as_bytes()[end..], b'`');
+    }
+    Some(text[1..end - 1].replace("``", "`"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::literal::one_line;
+    use super::*;
+
+    #[test]
+    fn reads_names_and_values() {
+        assert_eq!(name_of("`a``b` ("), Some("a`b".into()));
+        assert_eq!(values_of(b"INSERT INTO `a` (`x) VALUES `,`y`) VALUES (1);\n"), Some(&b"(1)"[..]));
+        assert_eq!(values_of(b"INSERT INTO `a` (`x`"), None);
+        assert_eq!(one_line("CREATE TABLE `a` (\n  `x` int\n) X"), Some("CREATE TABLE `a` ( `x` int ) X".into()));
+        assert_eq!(one_line("CREATE TABLE `a\nb` (\n"), None);
+    }
+
+    #[test]
+    fn names_the_columns_that_differ() {
+        let then = "CREATE TABLE `t` ( `a` int(11), `b` text, KEY `k` (`a`) ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4";
+        let now = "CREATE TABLE `t` ( `a` int(11), `c` text ) ENGINE=InnoDB AUTO_INCREMENT=7 DEFAULT CHARSET=latin1";
+        assert_eq!(column_differences("t", then, then), Vec::<String>::new());
+        assert_eq!(
+            column_differences("t", now, then),
+            [
+                "`t` has the column `c` text, not so the copy",
+                "the copy of `t` has the column `b` text",
+                "`t` has CHARSET=latin1, its copy CHARSET=utf8mb4",
+            ]
+        );
+    }
+}

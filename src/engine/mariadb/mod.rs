@@ -1,0 +1,482 @@
+//! MariaDB: over TCP, with TLS or without, or through its Unix socket.
+//!
+//! Statements travel as text with their parameters written in, because text shows every cell exactly as MariaDB prints it:
+//! dates that are none, decimals, floats. A connection owns a runtime of its own; nothing is shared and nothing is async
+//! to the caller, who may use one connection inside a callback of another.
+
+mod address;
+mod dump;
+mod fault;
+mod literal;
+mod load;
+mod tables;
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use mysql_async::prelude::Queryable as _;
+use mysql_async::{Conn, QueryResult, TextProtocol};
+use tokio::runtime::Runtime;
+
+pub use address::{Address, Tls};
+pub use load::count_dump;
+
+use self::literal::Shape;
+use super::{Connect, Counts, Depth, EngineKind, Fault, Reader, WriteKey, Writer, quote};
+use crate::error::{Error, Result, bytes};
+use crate::schema::Schema;
+use crate::value::{Row, Value};
+
+/// How long a server may take to answer a new connection.
+const CONNECT_TIME: Duration = Duration::from_secs(8);
+/// How long to wait for the end of a connection.
+const GOODBYE_TIME: Duration = Duration::from_secs(5);
+/// Seconds to wait for somebody else's lock.
+const LOCK_SECONDS: u32 = 5;
+/// Bytes of one INSERT with many rows, unless a single row is larger.
+const BATCH: usize = 1 << 20;
+
+/// How every connection reads and writes. Strict, so that nothing is cut silently; an id of 0 stays 0; `||` joins texts, as
+/// it does in SQLite; dates such as 0000-00-00 are left alone.
+const SQL_MODE: &str =
+    "STRICT_ALL_TABLES,NO_AUTO_VALUE_ON_ZERO,NO_ENGINE_SUBSTITUTION,PIPES_AS_CONCAT,ALLOW_INVALID_DATES";
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Access {
+    Read,
+    Write,
+}
+
+impl Connect for Address {
+    fn kind(&self) -> EngineKind {
+        EngineKind::MariaDb
+    }
+
+    fn describe(&self) -> String {
+        self.to_string()
+    }
+
+    fn reader(&self) -> Result<Box<dyn Reader>> {
+        Ok(Box::new(self.read_only()?))
+    }
+
+    fn writer(&self, _key: &WriteKey) -> Result<Box<dyn Writer>> {
+        Ok(Box::new(MariaDb::open(self, Access::Write)?))
+    }
+}
+
+impl Address {
+    /// Opens it for reading: the server refuses every change on such a connection.
+    pub fn read_only(&self) -> Result<MariaDb> {
+        MariaDb::open(self, Access::Read)
+    }
+}
+
+/// One open connection.
+pub struct MariaDb {
+    /// Always there until the connection is dropped.
+    conn: Option<Conn>,
+    runtime: Runtime,
+    address: Address,
+    access: Access,
+    version: String,
+    /// The longest statement that the server takes, in bytes.
+    max_packet: usize,
+    transaction: Transaction,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Transaction {
+    None,
+    Open,
+    /// Rolled back by the server itself (deadlock, timeout): the next statement would commit by itself, so none may run.
+    Lost,
+}
+
+impl MariaDb {
+    fn open(address: &Address, access: Access) -> Result<Self> {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(|error| Error::Unreachable { address: address.place(), why: error.to_string() })?;
+        let conn = runtime.block_on(connect(address))?;
+        let mut db = MariaDb {
+            conn: Some(conn),
+            runtime,
+            address: address.clone(),
+            access,
+            version: String::new(),
+            max_packet: BATCH,
+            transaction: Transaction::None,
+        };
+        let row = db.one("SELECT VERSION(), @@max_allowed_packet")?;
+        db.version = row.at(0).text().unwrap_or_default().to_owned();
+        db.max_packet = row.at(1).int().and_then(|n| usize::try_from(n).ok()).unwrap_or(BATCH);
+        // The long time for reading and writing: a callback may wait for a person. UTC: a TIMESTAMP must come out as the
+        // instant it is, and a DATETIME that MariaDB fills in as the server would have it.
+        let mut setup = format!(
+            "SET NAMES utf8mb4, SESSION sql_mode = '{SQL_MODE}', time_zone = '+00:00', autocommit = 1, \
+             lock_wait_timeout = {LOCK_SECONDS}, innodb_lock_wait_timeout = {LOCK_SECONDS}, net_read_timeout = 3600, \
+             net_write_timeout = 3600, wait_timeout = 28800, sql_quote_show_create = 1, foreign_key_checks = 1, \
+             unique_checks = 1, sql_auto_is_null = 0"
+        );
+        if db.is_mariadb() {
+            setup.push_str(", max_statement_time = 0");
+        }
+        db.run(setup)?;
+        db.run("SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ")?;
+        if access == Access::Read {
+            db.run("SET SESSION TRANSACTION READ ONLY")?;
+        }
+        Ok(db)
+    }
+
+    /// What the server calls itself: `10.11.18-MariaDB-0+deb12u1`.
+    pub fn version(&self) -> &str {
+        &self.version
+    }
+
+    /// Whether it is MariaDB indeed; MySQL speaks the same protocol, but the server is not made for it.
+    pub fn is_mariadb(&self) -> bool {
+        self.version.contains("MariaDB")
+    }
+
+    fn wrong(&self, message: impl Into<String>) -> Error {
+        Error::Sql { database: self.address.to_string(), message: message.into() }
+    }
+
+    /// Runs one statement that answers with a number of rows.
+    fn run(&mut self, sql: impl Into<Vec<u8>>) -> Result<u64> {
+        let conn = self.conn.as_mut().ok_or_else(|| fault::explain(&self.address, closed()))?;
+        let sql = sql.into();
+        if sql.len() >= self.max_packet {
+            // MariaDB would close the connection while it is still being sent.
+            let message = format!(
+                "one statement of {} is larger than `max_allowed_packet` of MariaDB, {}",
+                bytes(sql.len() as u64),
+                bytes(self.max_packet as u64)
+            );
+            return Err(Error::Sql { database: self.address.to_string(), message });
+        }
+        let outcome = self.runtime.block_on(async {
+            let result = conn.query_iter(sql).await?;
+            let rows = result.affected_rows();
+            result.drop_result().await?;
+            Ok(rows)
+        });
+        outcome.map_err(|error| {
+            let error = fault::explain(&self.address, error);
+            if self.transaction == Transaction::Open && matches!(error, Error::Busy { .. } | Error::Unreachable { .. })
+            {
+                self.transaction = Transaction::Lost;
+            }
+            error
+        })
+    }
+
+    /// Runs one statement that answers with rows.
+    fn rows(&mut self, sql: impl Into<Vec<u8>>) -> Result<Rows<'_>> {
+        let conn = self.conn.as_mut().ok_or_else(|| fault::explain(&self.address, closed()))?;
+        let sql = sql.into();
+        let result =
+            self.runtime.block_on(conn.query_iter(sql)).map_err(|error| fault::explain(&self.address, error))?;
+        let found = result.columns_ref();
+        let columns = found.iter().map(|column| column.name_str().into_owned()).collect();
+        let shapes = found.iter().map(Shape::of).collect();
+        Ok(Rows { result, runtime: &self.runtime, address: &self.address, columns, shapes })
+    }
+
+    /// All rows of a statement of ours.
+    fn all(&mut self, sql: &str) -> Result<Vec<Row>> {
+        let mut rows = self.rows(sql)?;
+        let mut all = Vec::new();
+        while let Some(row) = rows.next()? {
+            all.push(row);
+        }
+        Ok(all)
+    }
+
+    /// The only row of a statement of ours.
+    fn one(&mut self, sql: &str) -> Result<Row> {
+        self.all(sql)?.into_iter().next().ok_or_else(|| self.wrong("no answer where one must be"))
+    }
+
+    fn filled(&self, sql: &str, params: &[Value]) -> Result<Vec<u8>> {
+        literal::fill(sql, params).map_err(|message| self.wrong(message))
+    }
+
+    /// A connection that reads takes nothing but questions: `SET`, for one, could lift its own limits.
+    fn allow_question(&self, sql: &str) -> Result<()> {
+        const QUESTIONS: [&str; 7] = ["SELECT", "WITH", "SHOW", "EXPLAIN", "DESCRIBE", "DESC", "VALUES"];
+        if self.access == Access::Write || QUESTIONS.contains(&literal::verb(sql).as_str()) {
+            return Ok(());
+        }
+        Err(Error::ReadOnly { database: self.address.to_string(), why: "this connection only reads".into() })
+    }
+
+    /// What a second kumadb on another machine would meet.
+    fn lock_name(&self) -> String {
+        // MariaDB takes names of up to 64 characters.
+        let name: String = self.address.database.chars().take(40).collect();
+        literal::quoted(&format!("kumadb {name}"))
+    }
+
+    /// Runs one statement that must not run after its transaction is gone.
+    fn change(&mut self, sql: impl Into<Vec<u8>>) -> Result<u64> {
+        if self.transaction == Transaction::Lost {
+            return Err(self.wrong("the transaction is gone, MariaDB has rolled it back"));
+        }
+        self.run(sql)
+    }
+
+    fn release(&mut self) -> Result<()> {
+        let sql = format!("SELECT RELEASE_LOCK({})", self.lock_name());
+        self.all(&sql).map(drop)
+    }
+}
+
+impl Drop for MariaDb {
+    fn drop(&mut self) {
+        let Some(mut conn) = self.conn.take() else { return };
+        let undo = self.transaction == Transaction::Open;
+        // Waited for, so that whoever connects next does not meet the locks of this one. The connection's end does the
+        // same to a transaction, only later.
+        let goodbye = async {
+            if undo {
+                conn.query_drop("ROLLBACK").await?;
+            }
+            conn.disconnect().await
+        };
+        let _ = self.runtime.block_on(async { tokio::time::timeout(GOODBYE_TIME, goodbye).await });
+    }
+}
+
+/// Rows as they arrive.
+struct Rows<'a> {
+    result: QueryResult<'a, 'static, TextProtocol>,
+    runtime: &'a Runtime,
+    address: &'a Address,
+    columns: Arc<[String]>,
+    shapes: Vec<Shape>,
+}
+
+impl Rows<'_> {
+    fn raw(&mut self) -> Result<Option<Vec<Option<Vec<u8>>>>> {
+        let row = self.runtime.block_on(self.result.next()).map_err(|error| fault::explain(self.address, error))?;
+        Ok(row.map(|row| {
+            row.unwrap_raw()
+                .into_iter()
+                .map(|cell| match cell {
+                    Some(mysql_async::Value::Bytes(bytes)) => Some(bytes),
+                    _ => None,
+                })
+                .collect()
+        }))
+    }
+
+    fn next(&mut self) -> Result<Option<Row>> {
+        Ok(self.raw()?.map(|cells| {
+            let cells = cells.into_iter().zip(&self.shapes);
+            let cells = cells.map(|(cell, shape)| cell.map_or(Value::Null, |bytes| shape.read(bytes))).collect();
+            Row::new(self.columns.clone(), cells)
+        }))
+    }
+}
+
+fn closed() -> mysql_async::Error {
+    mysql_async::DriverError::ConnectionClosed.into()
+}
+
+async fn connect(address: &Address) -> Result<Conn> {
+    let attempt = async {
+        let error = match Conn::new(address.options(None)).await {
+            Ok(conn) => return Ok(conn),
+            Err(error) => error,
+        };
+        // The chain of the certificate is good, only the name differs, which the server does not look at either.
+        if let Some(name) =
+            fault::certificate_names(&error).and_then(|names| names.iter().find_map(|name| plain_name(name)))
+        {
+            return Conn::new(address.options(Some(&name))).await.map_err(|error| fault::explain(address, error));
+        }
+        let shadowed = fault::is_refused_login(&error) && is_shadowed(address).await;
+        Err(match fault::explain(address, error) {
+            Error::AccessDenied { address, user, why, shadowed: false } => {
+                Error::AccessDenied { address, user, why, shadowed }
+            }
+            other => other,
+        })
+    };
+    match tokio::time::timeout(CONNECT_TIME, attempt).await {
+        Ok(outcome) => outcome,
+        Err(_) => Err(Error::Unreachable {
+            address: address.place(),
+            why: format!("it did not answer within {} s", CONNECT_TIME.as_secs()),
+        }),
+    }
+}
+
+/// Whether the anonymous account of MariaDB takes this login before the account of the right name is looked at: then the
+/// same name gets in without a password, as nobody.
+async fn is_shadowed(address: &Address) -> bool {
+    let bare = Address { password: Default::default(), database: String::new(), ..address.clone() };
+    let Ok(mut conn) = Conn::new(bare.options(None)).await else { return false };
+    let account: Option<String> = conn.query_first("SELECT CURRENT_USER()").await.unwrap_or_default();
+    let _ = conn.disconnect().await;
+    account.is_some_and(|account| account.starts_with('@'))
+}
+
+/// The name inside `DnsName("db.example")`, or a host name that a wildcard stands for.
+fn plain_name(presented: &str) -> Option<String> {
+    let name = presented.split('"').nth(1).unwrap_or(presented);
+    let name = name.replace('*', "any");
+    (!name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || ".-_:".contains(c))).then_some(name)
+}
+
+impl Reader for MariaDb {
+    fn kind(&self) -> EngineKind {
+        EngineKind::MariaDb
+    }
+
+    fn query(&mut self, sql: &str, params: &[Value]) -> Result<Vec<Row>> {
+        let mut rows = Vec::new();
+        self.stream(sql, params, &mut |row| {
+            rows.push(row);
+            Ok(())
+        })?;
+        Ok(rows)
+    }
+
+    fn stream(&mut self, sql: &str, params: &[Value], each: &mut dyn FnMut(Row) -> Result<()>) -> Result<()> {
+        self.allow_question(sql)?;
+        let sql = self.filled(sql, params)?;
+        let mut rows = self.rows(sql)?;
+        while let Some(row) = rows.next()? {
+            each(row)?;
+        }
+        Ok(())
+    }
+
+    fn schema(&mut self) -> Result<Schema> {
+        self.read_schema()
+    }
+
+    /// Inside a transaction only the references are looked at, whatever `depth` says: `CHECK TABLE` would commit.
+    fn check(&mut self, depth: Depth) -> Result<Vec<Fault>> {
+        let mut faults = match depth {
+            _ if self.transaction == Transaction::Open => Vec::new(),
+            Depth::References => Vec::new(),
+            Depth::Quick => self.check_tables("QUICK")?,
+            Depth::Full => self.check_tables("EXTENDED")?,
+        };
+        faults.extend(self.check_references()?);
+        Ok(faults)
+    }
+
+    fn dump(&mut self, to: &Path, progress: &mut dyn FnMut(u64, u64)) -> Result<Counts> {
+        self.write_dump(to, progress)
+    }
+}
+
+impl Writer for MariaDb {
+    /// Also fails at once when another kumadb, on whichever machine, is writing to the same database; and when a table
+    /// could not be rolled back.
+    fn begin(&mut self) -> Result<()> {
+        if self.transaction != Transaction::None {
+            return Err(self.wrong("a transaction is open already"));
+        }
+        let tables = self.tables()?;
+        if let Some(table) = tables.iter().find(|table| !table.rolls_back()) {
+            return Err(Error::Refused(format!(
+                "table `{}` uses the engine {}, which cannot undo a change; as root of MariaDB: ALTER TABLE {} ENGINE=InnoDB",
+                table.name,
+                table.engine,
+                quote(&table.name)
+            )));
+        }
+        let lock = self.one(&format!("SELECT GET_LOCK({}, 0)", self.lock_name()))?;
+        if lock.at(0).int() != Some(1) {
+            return Err(Error::Busy { database: self.address.to_string() });
+        }
+        self.run("START TRANSACTION")?;
+        self.transaction = Transaction::Open;
+        Ok(())
+    }
+
+    /// Inside a transaction, statements that would end it (`CREATE`, `ALTER`, …) are refused; run them before
+    /// [`begin`](Writer::begin).
+    fn execute(&mut self, sql: &str, params: &[Value]) -> Result<u64> {
+        const HARMLESS: [&str; 8] = ["INSERT", "UPDATE", "DELETE", "REPLACE", "WITH", "SELECT", "SET", "SAVEPOINT"];
+        let verb = literal::verb(sql);
+        if self.transaction == Transaction::Open && !HARMLESS.contains(&verb.as_str()) {
+            return Err(self.wrong(format!("`{verb}` would end the transaction")));
+        }
+        let sql = self.filled(sql, params)?;
+        self.change(sql)
+    }
+
+    fn insert(&mut self, table: &str, columns: &[&str], rows: &mut dyn Iterator<Item = Vec<Value>>) -> Result<u64> {
+        let names: Vec<String> = columns.iter().map(|column| quote(column)).collect();
+        let head = format!("INSERT INTO {} ({}) VALUES ", quote(table), names.join(", ")).into_bytes();
+        let limit = BATCH.min(self.max_packet.saturating_sub(1024));
+        let (mut statement, mut row_text, mut count) = (head.clone(), Vec::new(), 0);
+        for row in rows {
+            if row.len() != columns.len() {
+                return Err(self.wrong(format!("{} cells for {} columns of `{table}`", row.len(), columns.len())));
+            }
+            row_text.clear();
+            if row.is_empty() {
+                row_text.push(b'(');
+            }
+            for (at, cell) in row.iter().enumerate() {
+                row_text.push(if at == 0 { b'(' } else { b',' });
+                if !literal::write_value(cell, &mut row_text) {
+                    return Err(self.wrong(format!("the number {cell} cannot be stored")));
+                }
+            }
+            row_text.push(b')');
+            if statement.len() > head.len() {
+                if statement.len() + row_text.len() < limit {
+                    statement.push(b',');
+                } else {
+                    self.change(std::mem::replace(&mut statement, head.clone()))?;
+                }
+            }
+            statement.extend_from_slice(&row_text);
+            count += 1;
+        }
+        if statement.len() > head.len() {
+            self.change(statement)?;
+        }
+        Ok(count)
+    }
+
+    fn commit(&mut self) -> Result<()> {
+        match self.change("COMMIT") {
+            Ok(_) => {
+                self.transaction = Transaction::None;
+                // The end of the connection releases the lock too; the change is made in any case.
+                let _ = self.release();
+                Ok(())
+            }
+            Err(Error::Unreachable { .. }) => Err(Error::InDoubt { database: self.address.to_string() }),
+            Err(other) => Err(other),
+        }
+    }
+
+    fn rollback(&mut self) -> Result<()> {
+        if std::mem::replace(&mut self.transaction, Transaction::None) == Transaction::None {
+            return Ok(());
+        }
+        match self.run("ROLLBACK").and_then(|_| self.release()) {
+            // A broken connection has rolled back by itself.
+            Err(Error::Unreachable { .. }) => Ok(()),
+            other => other,
+        }
+    }
+
+    fn load(&mut self, from: &Path, progress: &mut dyn FnMut(u64, u64)) -> Result<()> {
+        self.load_dump(from, progress)
+    }
+}

@@ -1,0 +1,212 @@
+//! What tables there are, how they are made, and whether they hold together.
+
+use std::collections::BTreeMap;
+
+use super::super::{Fault, quote};
+use super::literal::quoted;
+use super::{MariaDb, Reader as _};
+use crate::error::Result;
+use crate::schema::{Column, ForeignKey, Index, Schema, Table};
+use crate::value::Row;
+
+/// One base table.
+pub(super) struct BaseTable {
+    pub(super) name: String,
+    pub(super) engine: String,
+    /// How many rows MariaDB believes it has.
+    pub(super) estimate: u64,
+}
+
+impl BaseTable {
+    /// Whether a transaction holds for it.
+    pub(super) fn rolls_back(&self) -> bool {
+        self.engine.eq_ignore_ascii_case("InnoDB")
+    }
+}
+
+/// One foreign key with all its columns.
+struct Reference {
+    table: String,
+    columns: Vec<String>,
+    parent: String,
+    parent_columns: Vec<String>,
+}
+
+impl MariaDb {
+    /// All base tables of the database, sorted by name.
+    pub(super) fn tables(&mut self) -> Result<Vec<BaseTable>> {
+        let rows = self.all(
+            "SELECT TABLE_NAME, ENGINE, TABLE_ROWS FROM information_schema.TABLES WHERE TABLE_SCHEMA = DATABASE() \
+             AND TABLE_TYPE IN ('BASE TABLE', 'SYSTEM VERSIONED')",
+        )?;
+        let mut tables: Vec<BaseTable> = rows
+            .iter()
+            .map(|row| BaseTable {
+                name: text(row, 0),
+                engine: text(row, 1),
+                estimate: row.at(2).int().unwrap_or_default().unsigned_abs(),
+            })
+            .collect();
+        tables.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok(tables)
+    }
+
+    /// Tables, columns, keys and indexes, read once each for all tables.
+    pub(super) fn read_schema(&mut self) -> Result<Schema> {
+        let mut schema = Schema::default();
+        for table in self.tables()? {
+            schema.tables.insert(table.name, Table::default());
+        }
+        for row in self.all(
+            "SELECT TABLE_NAME, COLUMN_NAME, COLUMN_TYPE, IS_NULLABLE, COLUMN_DEFAULT, COLUMN_KEY, EXTRA, \
+             CHARACTER_SET_NAME, COLLATION_NAME FROM information_schema.COLUMNS WHERE TABLE_SCHEMA = DATABASE() \
+             ORDER BY TABLE_NAME, ORDINAL_POSITION",
+        )? {
+            let Some(table) = schema.tables.get_mut(&text(&row, 0)) else { continue };
+            table.columns.push(Column {
+                name: text(&row, 1),
+                sql_type: text(&row, 2),
+                not_null: row.at(3).text() == Some("NO"),
+                // MariaDB writes a default of NULL out; a column without one has none to write.
+                default: row.at(4).text().filter(|default| *default != "NULL").map(str::to_owned),
+                primary_key: row.at(5).text() == Some("PRI"),
+                extra: text(&row, 6),
+                charset: row.at(7).text().map(str::to_owned),
+                collation: row.at(8).text().map(str::to_owned),
+            });
+        }
+        for row in self.all(
+            "SELECT k.TABLE_NAME, k.CONSTRAINT_NAME, k.COLUMN_NAME, k.REFERENCED_TABLE_NAME, k.REFERENCED_COLUMN_NAME, \
+             r.UPDATE_RULE, r.DELETE_RULE FROM information_schema.KEY_COLUMN_USAGE k \
+             JOIN information_schema.REFERENTIAL_CONSTRAINTS r ON r.CONSTRAINT_SCHEMA = k.CONSTRAINT_SCHEMA \
+             AND r.CONSTRAINT_NAME = k.CONSTRAINT_NAME AND r.TABLE_NAME = k.TABLE_NAME \
+             WHERE k.TABLE_SCHEMA = DATABASE() AND k.REFERENCED_TABLE_NAME IS NOT NULL",
+        )? {
+            let Some(table) = schema.tables.get_mut(&text(&row, 0)) else { continue };
+            table.foreign_keys.push(ForeignKey {
+                name: Some(text(&row, 1)),
+                column: text(&row, 2),
+                table: text(&row, 3),
+                to: text(&row, 4),
+                on_update: text(&row, 5),
+                on_delete: text(&row, 6),
+            });
+        }
+        for row in self.all(
+            "SELECT TABLE_NAME, INDEX_NAME, NON_UNIQUE, COLUMN_NAME FROM information_schema.STATISTICS \
+             WHERE TABLE_SCHEMA = DATABASE() ORDER BY TABLE_NAME, INDEX_NAME, SEQ_IN_INDEX",
+        )? {
+            let Some(table) = schema.tables.get_mut(&text(&row, 0)) else { continue };
+            let name = text(&row, 1);
+            match table.indexes.last_mut().filter(|index| index.name == name) {
+                Some(index) => index.columns.push(text(&row, 3)),
+                None => {
+                    let unique = row.at(2).int() == Some(0);
+                    table.indexes.push(Index { name, unique, columns: vec![text(&row, 3)] });
+                }
+            }
+        }
+        for table in schema.tables.values_mut() {
+            table.foreign_keys.sort_by(|a, b| (&a.column, &a.name).cmp(&(&b.column, &b.name)));
+            table.indexes.sort();
+        }
+        Ok(schema)
+    }
+
+    /// What `CHECK TABLE … how` finds in any table.
+    pub(super) fn check_tables(&mut self, how: &str) -> Result<Vec<Fault>> {
+        let mut faults = Vec::new();
+        for table in self.tables()? {
+            for row in self.all(&format!("CHECK TABLE {} {how}", quote(&table.name)))? {
+                let (kind, message) = (text(&row, 2).to_lowercase(), text(&row, 3));
+                if kind == "error" || kind == "warning" || (kind == "status" && message != "OK") {
+                    faults.push(Fault { what: format!("`{}`: {message}", table.name), rows: 0 });
+                }
+            }
+        }
+        Ok(faults)
+    }
+
+    /// Foreign keys that point to rows that are not there, counted by one anti-join each.
+    pub(super) fn check_references(&mut self) -> Result<Vec<Fault>> {
+        let names: Vec<String> = self.tables()?.into_iter().map(|table| table.name).collect();
+        let mut faults = Vec::new();
+        for reference in self.references()? {
+            let columns: Vec<String> = reference
+                .columns
+                .iter()
+                .map(|column| format!("{}.{}", quote(&reference.table), quote(column)))
+                .collect();
+            let what = format!("{} points to a `{}` that is not there", columns.join(", "), reference.parent);
+            let given: Vec<String> =
+                reference.columns.iter().map(|column| format!("c.{} IS NOT NULL", quote(column))).collect();
+            let mut sql = format!("SELECT COUNT(*) FROM {} c", quote(&reference.table));
+            let mut wanted = given;
+            if names.contains(&reference.parent) {
+                let pairs = reference.columns.iter().zip(&reference.parent_columns);
+                let pairs: Vec<String> =
+                    pairs.map(|(column, to)| format!("p.{} = c.{}", quote(to), quote(column))).collect();
+                sql.push_str(&format!(" LEFT JOIN {} p ON {}", quote(&reference.parent), pairs.join(" AND ")));
+                wanted.extend(reference.parent_columns.iter().take(1).map(|to| format!("p.{} IS NULL", quote(to))));
+            }
+            let row = self.one(&format!("{sql} WHERE {}", wanted.join(" AND ")))?;
+            let rows = row.at(0).int().unwrap_or_default().unsigned_abs();
+            if rows > 0 {
+                faults.push(Fault { what, rows });
+            }
+        }
+        Ok(faults)
+    }
+
+    fn references(&mut self) -> Result<Vec<Reference>> {
+        let rows = self.all(
+            "SELECT TABLE_NAME, CONSTRAINT_NAME, COLUMN_NAME, REFERENCED_TABLE_NAME, REFERENCED_COLUMN_NAME \
+             FROM information_schema.KEY_COLUMN_USAGE WHERE TABLE_SCHEMA = DATABASE() AND REFERENCED_TABLE_NAME IS NOT NULL \
+             ORDER BY TABLE_NAME, CONSTRAINT_NAME, ORDINAL_POSITION",
+        )?;
+        let mut references: BTreeMap<(String, String), Reference> = BTreeMap::new();
+        for row in rows {
+            let reference = references.entry((text(&row, 0), text(&row, 1))).or_insert_with(|| Reference {
+                table: text(&row, 0),
+                columns: Vec::new(),
+                parent: text(&row, 3),
+                parent_columns: Vec::new(),
+            });
+            reference.columns.push(text(&row, 2));
+            reference.parent_columns.push(text(&row, 4));
+        }
+        Ok(references.into_values().collect())
+    }
+
+    /// What the database holds besides tables, each as the statement that makes it, on one line. The server itself has
+    /// nothing of the kind; a dump names them in comments and a load leaves them alone.
+    pub fn extras(&mut self) -> Result<Vec<String>> {
+        let database = quoted(&self.address.database.clone());
+        let found = self.query(
+            &format!(
+                "SELECT 'VIEW', TABLE_NAME, 1 FROM information_schema.VIEWS WHERE TABLE_SCHEMA = {database} \
+                 UNION ALL SELECT 'TRIGGER', TRIGGER_NAME, 2 FROM information_schema.TRIGGERS \
+                 WHERE TRIGGER_SCHEMA = {database} \
+                 UNION ALL SELECT ROUTINE_TYPE, ROUTINE_NAME, 2 FROM information_schema.ROUTINES \
+                 WHERE ROUTINE_SCHEMA = {database} AND ROUTINE_TYPE IN ('PROCEDURE', 'FUNCTION') \
+                 UNION ALL SELECT 'EVENT', EVENT_NAME, 3 FROM information_schema.EVENTS WHERE EVENT_SCHEMA = {database} \
+                 ORDER BY 1, 2"
+            ),
+            &[],
+        )?;
+        let mut extras = Vec::new();
+        for row in found {
+            let (kind, name) = (text(&row, 0), text(&row, 1));
+            let at = row.at(2).int().and_then(|at| usize::try_from(at).ok()).unwrap_or_default();
+            let made = self.one(&format!("SHOW CREATE {kind} {}", quote(&name)))?;
+            // Without the right to see the body there is still the name.
+            let made = made.at(at).text().map_or_else(|| format!("{kind} {}", quote(&name)), str::to_owned);
+            extras.push(made.split_whitespace().collect::<Vec<_>>().join(" "));
+        }
+        Ok(extras)
+    }
+}
+
+pub(super) fn text(row: &Row, at: usize) -> String {
+    row.at(at).text().unwrap_or_default().to_owned()
+}

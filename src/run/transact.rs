@@ -1,0 +1,84 @@
+//! The transaction itself: checked before it commits, or rehearsed and rolled back.
+
+use super::apply::Settings;
+use super::{Observer, Silent, Step};
+use crate::backup::Guarded;
+use crate::engine::sqlite::SqliteFile;
+use crate::error::{Error, Result};
+use crate::instance::{Instance, Place};
+use crate::kuma::read::read_database;
+use crate::kuma::write::{Written, check_clean, check_written, write_plan};
+use crate::model::state::Database;
+use crate::plan::Plan;
+use crate::schema::{Recognition, Schema};
+
+/// Rehearses `plan`: the same transaction with the same checks, then rolled back. A SQLite database is rehearsed on a
+/// copy of its own, because not even a rolled back transaction may be opened beside a running server.
+pub fn rehearse(instance: &Instance, plan: &Plan, settings: &Settings, observer: &mut dyn Observer) -> Result<()> {
+    observer.step(&Step::Rehearse)?;
+    let scratch = tempfile::tempdir().map_err(Error::file("make a folder in", std::env::temp_dir()))?;
+    let session = instance.open()?;
+    let mut try_it = || {
+        let mut guarded = match &instance.place {
+            Place::Sqlite(_) => {
+                let copy = scratch.path().join("kuma.db");
+                session.connect().reader()?.dump(&copy, &mut |done, total| observer.progress(done, total))?;
+                Guarded::rehearse(&SqliteFile::new(copy))?
+            }
+            _ => Guarded::rehearse(session.connect())?,
+        };
+        let database = read_database(guarded.writer(), &instance.name)?;
+        check_release(&database, instance, settings)?;
+        guarded.writer().begin()?;
+        let tried = transact(&mut guarded, &database.schema, plan, &mut Silent);
+        guarded.writer().rollback()?;
+        tried.map(drop)
+    };
+    let tried = try_it();
+    session.close()?;
+    tried
+}
+
+pub(super) fn check_release(database: &Database, instance: &Instance, settings: &Settings) -> Result<()> {
+    if database.migrating {
+        return Err(Error::MigrationLocked { database: instance.name.clone() });
+    }
+    if !database.release.exact && !settings.allow_unknown_release {
+        return Err(Error::UnknownRelease {
+            database: format!("the database of `{}`", instance.name),
+            why: difference(&database.release),
+        });
+    }
+    Ok(())
+}
+
+fn difference(found: &Recognition) -> String {
+    let named = |names: &[String]| match names {
+        [] => String::new(),
+        [one] => format!("`{one}`"),
+        [first, rest @ ..] => format!("`{first}` and {} more", rest.len()),
+    };
+    match (found.unknown.as_slice(), found.missing.as_slice()) {
+        ([], missing) => format!("nearest to {}, but without {}", found.release, named(missing)),
+        (unknown, []) => format!("newer than {}, with {}", found.release, named(unknown)),
+        (unknown, missing) => {
+            format!("nearest to {}, with {} and without {}", found.release, named(unknown), named(missing))
+        }
+    }
+}
+
+pub(super) fn transact(
+    guarded: &mut Guarded,
+    schema: &Schema,
+    plan: &Plan,
+    observer: &mut dyn Observer,
+) -> Result<Written> {
+    observer.step(&Step::Write { changes: plan.steps.len() })?;
+    let written = write_plan(guarded.writer(), schema, plan)?;
+    observer.step(&Step::ReadBack)?;
+    check_written(guarded.writer(), plan, &written)?;
+    observer.step(&Step::Check)?;
+    let before = guarded.before().to_vec();
+    check_clean(guarded.writer(), &before)?;
+    Ok(written)
+}
