@@ -33,6 +33,8 @@ pub enum Source<'a> {
 pub struct Label<'a> {
     /// The instance.
     pub instance: &'a str,
+    /// Where it is.
+    pub origin: &'a str,
     /// The verb.
     pub reason: &'a str,
     /// db-config.json of the instance, where it has one.
@@ -70,6 +72,7 @@ impl Held {
             made_by: format!("kumadb {}", env!("CARGO_PKG_VERSION")),
             reason: label.reason.to_owned(),
             instance: label.instance.to_owned(),
+            origin: label.origin.to_owned(),
             engine,
             release: database.release.to_string(),
             migrations: database.migrations.into_iter().collect(),

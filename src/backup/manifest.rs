@@ -29,8 +29,10 @@ pub struct Manifest {
     pub made_by: String,
     /// Why it was made: `backup create`, or the verb that it protects.
     pub reason: String,
-    /// The instance it was taken from.
+    /// The instance it was taken from, as a person calls it.
     pub instance: String,
+    /// Where that instance is: two may have the same name, but not the same place.
+    pub origin: String,
     /// Engine of the database.
     pub engine: EngineKind,
     /// Release of the server, as far as its migrations tell: `2.0.2`, or a range.

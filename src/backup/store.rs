@@ -96,15 +96,16 @@ impl Store {
         Ok(found)
     }
 
-    /// The snapshot meant by `wanted`: the path of an archive, an id or its beginning, or `latest` (of `instance`).
-    pub fn find(&self, wanted: &str, instance: &str) -> Result<Snapshot> {
+    /// The snapshot meant by `wanted`: the path of an archive, an id or its beginning, or `latest` (of the instance
+    /// at `origin`).
+    pub fn find(&self, wanted: &str, origin: &str) -> Result<Snapshot> {
         let path = Path::new(wanted);
         if path.is_file() {
             return Self::read(path);
         }
         let mut all = self.list()?;
         if wanted == "latest" {
-            all.retain(|snapshot| snapshot.manifest.instance == instance);
+            all.retain(|snapshot| snapshot.manifest.origin == origin);
             return all.pop().ok_or_else(|| Error::NoSnapshot(wanted.to_owned()));
         }
         all.retain(|snapshot| !wanted.is_empty() && snapshot.manifest.id.starts_with(wanted));

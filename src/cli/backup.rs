@@ -87,11 +87,11 @@ fn verify(args: &VerifyArgs, context: &mut Context<'_>) -> Result<Exit> {
     let wanted = match args.snapshots.is_empty() {
         true => store.list()?,
         false => {
-            let instance = match args.snapshots.iter().any(|wanted| wanted == "latest") {
-                true => context.instance()?.name,
+            let origin = match args.snapshots.iter().any(|wanted| wanted == "latest") {
+                true => context.instance()?.origin(),
                 false => String::new(),
             };
-            args.snapshots.iter().map(|wanted| store.find(wanted, &instance)).collect::<Result<_>>()?
+            args.snapshots.iter().map(|wanted| store.find(wanted, &origin)).collect::<Result<_>>()?
         }
     };
     let mut failed = 0;

@@ -20,7 +20,7 @@ pub struct RestoreArgs {
 pub fn run(args: &RestoreArgs, context: &mut Context<'_>) -> Result<Exit> {
     let instance = context.instance()?;
     let store = context.store();
-    let snapshot = store.find(&args.snapshot, &instance.name)?;
+    let snapshot = store.find(&args.snapshot, &instance.origin())?;
     let manifest = &snapshot.manifest;
     if manifest.engine != instance.engine() {
         return Err(Error::Refused(format!(
@@ -61,6 +61,9 @@ pub fn run(args: &RestoreArgs, context: &mut Context<'_>) -> Result<Exit> {
     }
     if !differs.is_empty() {
         context.ui.say(&table);
+    }
+    if manifest.origin != instance.origin() {
+        context.ui.warn(&format!("snapshot `{}` was taken of another instance, at {}", manifest.id, manifest.origin));
     }
     context.ui.ask(&format!("put `{}` back to {created} ({})?", instance.name, bytes(manifest.size())))?;
     let _lock = instance.lock("restore")?;

@@ -25,7 +25,7 @@ pub fn run(_args: &StatusArgs, context: &mut Context<'_>) -> Result<Exit> {
         read => Some(read?),
     };
     let snapshots = context.store().list()?;
-    let last = snapshots.iter().rev().find(|snapshot| snapshot.manifest.instance == instance.name);
+    let last = snapshots.iter().rev().find(|snapshot| snapshot.manifest.origin == instance.origin());
     let unfinished = Journal::read(instance.work()).ok().flatten().map(|journal| journal.record);
 
     let image = instance.container.as_ref().map(|server| server.container().image.clone());

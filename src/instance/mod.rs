@@ -83,6 +83,15 @@ impl Instance {
         }
     }
 
+    /// Where it is: its data folder, or the address of its database.
+    pub fn origin(&self) -> String {
+        match (&self.folder, &self.place) {
+            (Some(folder), _) => folder.display().to_string(),
+            (None, Place::Sqlite(file)) => file.path().display().to_string(),
+            (None, Place::Embedded(address) | Place::External(address)) => address.describe(),
+        }
+    }
+
     /// The folder of its lock, journal and held copy.
     pub fn work(&self) -> &Path {
         &self.work

@@ -179,8 +179,13 @@ impl Run<'_> {
             Place::Sqlite(file) => Source::Still(file),
             _ => Source::Live(connect),
         };
-        let config = self.instance.config_path();
-        let label = Label { instance: &self.instance.name, reason: &self.settings.verb, config: config.as_deref() };
+        let (config, origin) = (self.instance.config_path(), self.instance.origin());
+        let label = Label {
+            instance: &self.instance.name,
+            origin: &origin,
+            reason: &self.settings.verb,
+            config: config.as_deref(),
+        };
         let held = Held::take(&source, &self.held_folder(), &label, &mut |done, total| observer.progress(done, total))?;
         observer.step(&Step::Held { bytes: held.manifest.size(), took: began.elapsed() })?;
 

@@ -17,8 +17,8 @@ pub fn take(instance: &Instance, store: &Store, reason: &str, observer: &mut dyn
     observer.step(&Step::Hold { bytes: instance.size() })?;
     let began = std::time::Instant::now();
     let session = instance.open()?;
-    let config = instance.config_path();
-    let label = Label { instance: &instance.name, reason, config: config.as_deref() };
+    let (config, origin) = (instance.config_path(), instance.origin());
+    let label = Label { instance: &instance.name, origin: &origin, reason, config: config.as_deref() };
     let held =
         Held::take(&Source::Live(session.connect()), &scratch.path().join("held"), &label, &mut |done, total| {
             observer.progress(done, total)
