@@ -69,7 +69,7 @@ impl Store {
         let text = manifest.render()?;
         let temp = folder.join(format!(".{name}.part"));
         files::remove(&temp)?;
-        let packed = write_archive(&temp, &text, &manifest.members, &sources)
+        let packed = write_archive(&temp, &manifest, &text, &sources)
             .and_then(|()| prove(&temp, &manifest))
             .and_then(|_| files::rename(&temp, &path));
         if let Err(error) = packed {
@@ -165,26 +165,26 @@ impl Snapshot {
     }
 }
 
-fn write_archive(temp: &Path, manifest: &[u8], members: &[Member], sources: &[PathBuf]) -> Result<()> {
+fn write_archive(temp: &Path, manifest: &Manifest, text: &[u8], sources: &[PathBuf]) -> Result<()> {
     let file = files::create_private(temp)?;
-    let fail = Error::file("write", temp);
+    let header = |size: u64| {
+        let mut header = tar::Header::new_ustar();
+        header.set_mode(files::PRIVATE);
+        header.set_mtime(manifest.created.timestamp().unsigned_abs());
+        header.set_size(size);
+        header
+    };
     let write = || -> io::Result<File> {
         let mut zstd = zstd::Encoder::new(file, LEVEL)?;
         zstd.include_checksum(true)?;
         let mut tar = tar::Builder::new(zstd);
-        let mut header = tar::Header::new_ustar();
-        header.set_mode(0o600);
-        header.set_size(manifest.len() as u64);
-        tar.append_data(&mut header, MANIFEST, manifest)?;
-        for (member, source) in members.iter().zip(sources) {
-            let mut header = tar::Header::new_ustar();
-            header.set_mode(0o600);
-            header.set_size(member.size);
-            tar.append_data(&mut header, &member.name, File::open(source)?.take(member.size))?;
+        tar.append_data(&mut header(text.len() as u64), MANIFEST, text)?;
+        for (member, source) in manifest.members.iter().zip(sources) {
+            tar.append_data(&mut header(member.size), &member.name, File::open(source)?.take(member.size))?;
         }
         tar.into_inner()?.finish()
     };
-    write().and_then(|file| file.sync_all()).map_err(fail)
+    write().and_then(|file| file.sync_all()).map_err(Error::file("write", temp))
 }
 
 /// Reads the archive at `path` to its end and compares it with `manifest`.
