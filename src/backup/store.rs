@@ -33,6 +33,15 @@ pub struct Snapshot {
     pub size: u64,
 }
 
+/// What is in a store.
+#[derive(Debug, Default)]
+pub struct Listing {
+    /// Snapshots, oldest first.
+    pub snapshots: Vec<Snapshot>,
+    /// Archives that cannot be read, and why.
+    pub unusable: Vec<Error>,
+}
+
 /// What a verification looked at.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Proof {
@@ -81,19 +90,23 @@ impl Store {
         Ok(Snapshot { path, manifest, size })
     }
 
-    /// All snapshots, oldest first. Files that are not whole archives of ours are not listed.
-    pub fn list(&self) -> Result<Vec<Snapshot>> {
+    /// All snapshots, oldest first; archives that cannot be read stand apart, so that one of them does not hide the rest.
+    pub fn list(&self) -> Result<Listing> {
         let mut found = Vec::new();
+        let mut unusable = Vec::new();
         for folder in entries(&self.folder)?.into_iter().filter(|path| path.is_dir()) {
             for path in entries(&folder)? {
                 if path.to_string_lossy().ends_with(ARCHIVE) && !hidden(&path) {
-                    found.push(Self::read(&path)?);
+                    match Self::read(&path) {
+                        Ok(snapshot) => found.push(snapshot),
+                        Err(error) => unusable.push(error),
+                    }
                 }
             }
         }
         found
             .sort_by(|a: &Snapshot, b| (a.manifest.created, &a.manifest.id).cmp(&(b.manifest.created, &b.manifest.id)));
-        Ok(found)
+        Ok(Listing { snapshots: found, unusable })
     }
 
     /// The snapshot meant by `wanted`: the path of an archive, an id or its beginning, or `latest` (of the instance
@@ -103,7 +116,7 @@ impl Store {
         if path.is_file() {
             return Self::read(path);
         }
-        let mut all = self.list()?;
+        let mut all = self.list()?.snapshots;
         if wanted == "latest" {
             all.retain(|snapshot| snapshot.manifest.origin == origin);
             return all.pop().ok_or_else(|| Error::NoSnapshot(wanted.to_owned()));

@@ -55,7 +55,8 @@ fn create(_args: &CreateArgs, context: &mut Context<'_>) -> Result<Exit> {
 
 fn list(args: &ListArgs, context: &mut Context<'_>) -> Result<Exit> {
     let store = context.store();
-    let mut all = store.list()?;
+    let listing = store.list()?;
+    let mut all = listing.snapshots;
     all.retain(|snapshot| args.instance.as_ref().is_none_or(|name| snapshot.manifest.instance == *name));
     let documents: Vec<Json> = all.iter().map(document).collect();
     context.ui.result(&json!({"store": store.folder(), "snapshots": documents}), || {
@@ -79,13 +80,21 @@ fn list(args: &ListArgs, context: &mut Context<'_>) -> Result<Exit> {
         let headers = ["id", "time (utc)", "instance", "engine", "release", "monitors", "beats", "size", "made by"];
         Ui::table(&headers, all.iter().map(row).collect())
     })?;
-    Ok(Exit::Done)
+    for error in &listing.unusable {
+        context.ui.warn(&error.to_string());
+    }
+    Ok(if listing.unusable.is_empty() { Exit::Done } else { Exit::Partial })
 }
 
 fn verify(args: &VerifyArgs, context: &mut Context<'_>) -> Result<Exit> {
     let store = context.store();
+    let mut unusable = Vec::new();
     let wanted = match args.snapshots.is_empty() {
-        true => store.list()?,
+        true => {
+            let listing = store.list()?;
+            unusable = listing.unusable;
+            listing.snapshots
+        }
         false => {
             let origin = match args.snapshots.iter().any(|wanted| wanted == "latest") {
                 true => context.instance()?.origin(),
@@ -94,9 +103,13 @@ fn verify(args: &VerifyArgs, context: &mut Context<'_>) -> Result<Exit> {
             args.snapshots.iter().map(|wanted| store.find(wanted, &origin)).collect::<Result<_>>()?
         }
     };
-    let mut failed = 0;
+    let mut failed = unusable.len();
     let mut documents = Vec::new();
     let mut lines = Vec::new();
+    for error in &unusable {
+        lines.push(format!("FAILED: {error}"));
+        documents.push(json!({"id": null, "ok": false, "error": error.to_string()}));
+    }
     for snapshot in &wanted {
         let id = &snapshot.manifest.id;
         match snapshot.verify() {

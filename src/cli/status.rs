@@ -24,7 +24,7 @@ pub fn run(_args: &StatusArgs, context: &mut Context<'_>) -> Result<Exit> {
         Err(Error::Unreachable { .. }) if instance.container.is_some() && !instance.is_running()? => None,
         read => Some(read?),
     };
-    let snapshots = context.store().list()?;
+    let snapshots = context.store().list()?.snapshots;
     let last = snapshots.iter().rev().find(|snapshot| snapshot.manifest.origin == instance.origin());
     let unfinished = Journal::read(instance.work()).ok().flatten().map(|journal| journal.record);
 
