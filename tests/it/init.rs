@@ -11,6 +11,8 @@ use kumadb::kuma::init::{self, NewInstance};
 use kumadb::value::{Row, Secret};
 use kumadb::{Error, schema};
 
+use crate::mariadbd::Mariadbd;
+
 fn new(release: &str) -> NewInstance {
     NewInstance {
         release: release.parse().unwrap(),
@@ -143,4 +145,45 @@ fn names_everything_that_is_wrong_at_once() {
 fn has_no_mariadb_for_1_x() {
     let Error::Input(problems) = new("1.23.17").check(EngineKind::MariaDb).unwrap_err() else { panic!() };
     assert_eq!(problems[0].message, "the schema of 1.23.17 on MariaDB is not recorded");
+}
+
+#[test]
+fn makes_an_instance_in_an_empty_mariadb_database() {
+    let Some(server) = Mariadbd::start() else { return };
+    let database = server.create_database("my.kuma", "utf8mb4");
+    init::fill_database(&database, &new("2.5.3")).unwrap();
+    assert_set_up(&mut *database.reader().unwrap());
+}
+
+#[test]
+fn refuses_a_mariadb_database_with_tables_in_it() {
+    let Some(server) = Mariadbd::start() else { return };
+    let database = server.create_database("kuma", "utf8mb4");
+    server.sql("kuma", "CREATE TABLE shop (id INT)");
+    let refused = init::fill_database(&database, &new("2.5.3")).unwrap_err();
+    assert_eq!(refused.to_string(), "database `kuma` is not empty: it has a table already");
+    assert_eq!(server.sql("kuma", "SHOW TABLES"), "shop\n");
+}
+
+#[test]
+fn refuses_a_mariadb_database_that_is_not_utf8mb4() {
+    let Some(server) = Mariadbd::start() else { return };
+    for charset in ["latin1", "utf8mb3"] {
+        let database = server.create_database(charset, charset);
+        let refused = init::fill_database(&database, &new("2.5.3")).unwrap_err();
+        assert!(matches!(&refused, Error::Charset { charset: found, .. } if found == charset), "{refused}");
+        assert_eq!(server.sql(charset, "SHOW TABLES"), "");
+    }
+}
+
+#[test]
+fn leaves_an_empty_database_when_it_fails_halfway() {
+    let Some(server) = Mariadbd::start() else { return };
+    let mut database = server.create_database("kuma", "utf8mb4");
+    server.sql("", "CREATE USER painter IDENTIFIED BY 'paint'");
+    server.sql("", "GRANT CREATE, DROP, ALTER, INDEX, REFERENCES, SELECT ON kuma.* TO painter");
+    (database.user, database.password) = ("painter".into(), Secret::new("paint"));
+    let failed = init::fill_database(&database, &new("2.5.3")).unwrap_err();
+    assert!(failed.to_string().contains("INSERT command denied"), "it may make tables, but not fill them: {failed}");
+    assert_eq!(server.sql("kuma", "SHOW TABLES"), "");
 }

@@ -8,6 +8,8 @@ use kumadb::engine::{Connect as _, EngineKind, Reader};
 use kumadb::kuma::init::{self, NewInstance};
 use kumadb::schema::{self, Recording, Release, Schema};
 
+use crate::mariadbd::Mariadbd;
+
 const FIXTURES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/schema");
 
 /// The catalogue's lines for one release, without its heading.
@@ -149,6 +151,24 @@ fn makes_every_recorded_release_on_sqlite_as_the_catalogue_has_it() {
         let head = std::fs::read(folder.path().join("kuma.db")).unwrap();
         assert_eq!(head[18..20], [2, 2], "{} is in WAL mode", recording.release);
         assert_reads_like(recording, reader.schema().unwrap());
+    }
+}
+
+#[test]
+fn makes_every_recorded_release_on_mariadb_as_the_catalogue_has_it() {
+    let Some(server) = Mariadbd::start() else { return };
+    for recording in schema::recorded(EngineKind::MariaDb) {
+        let name = recording.release.to_string();
+        // The collation that the catalogue was taken with; newer servers have another default.
+        let database = server.create_database(&name, "utf8mb4 COLLATE utf8mb4_general_ci");
+        init::fill_database(&database, &bare(recording.release)).unwrap();
+        let mut reader = database.reader().unwrap();
+        assert_same(&render(&mut *reader), &catalogue(recording.release, "mariadb"), &name);
+        let mut found = reader.schema().unwrap();
+        for column in found.tables.values_mut().flat_map(|table| &mut table.columns) {
+            (column.charset, column.collation) = (None, None);
+        }
+        assert_reads_like(recording, found);
     }
 }
 
