@@ -2,12 +2,13 @@
 
 use std::process::ExitCode;
 
+use anyhow::Context as _;
 use clap::Parser as _;
 use kumadb::cli::{Cli, Ui};
 
-fn main() -> ExitCode {
+fn main() -> anyhow::Result<ExitCode> {
     let cli = Cli::parse();
-    let mut ui = Ui::new(&cli);
+    let mut ui = Ui::new(&cli).context("SIGINT and SIGTERM cannot be caught")?;
     let exit = cli.run(&mut ui).unwrap_or_else(|error| ui.fail(&error));
-    ExitCode::from(exit as u8)
+    Ok(ExitCode::from(exit as u8))
 }

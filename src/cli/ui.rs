@@ -31,13 +31,15 @@ pub struct Ui {
 
 impl Ui {
     /// As the options say. From here on SIGINT and SIGTERM only leave a note, which is heeded between two steps.
-    pub fn new(cli: &Cli) -> Ui {
+    ///
+    /// # Errors
+    /// The system does not let us catch them.
+    pub fn new(cli: &Cli) -> std::io::Result<Ui> {
         let signal = Arc::new(AtomicUsize::new(0));
         for number in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
-            // Where it cannot be caught it ends us at once, and the journal serves as for any other end.
-            let _ = note_signal(number, &signal);
+            note_signal(number, &signal)?;
         }
-        Ui {
+        Ok(Ui {
             json: cli.global.json,
             yes: cli.global.yes,
             quiet: cli.global.quiet,
@@ -46,7 +48,7 @@ impl Ui {
             bar: None,
             since: Instant::now(),
             signal,
-        }
+        })
     }
 
     /// Whether the result is wanted as JSON.
