@@ -10,7 +10,24 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::engine::EngineKind;
+/// Which engine keeps a database.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum EngineKind {
+    /// SQLite, one `kuma.db`.
+    Sqlite,
+    /// MariaDB, embedded in the container or on its own.
+    MariaDb,
+}
+
+impl fmt::Display for EngineKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            EngineKind::Sqlite => "SQLite",
+            EngineKind::MariaDb => "MariaDB",
+        })
+    }
+}
 
 /// A release of the server, `2.5.3`. Ordered as releases are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

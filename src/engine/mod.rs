@@ -13,27 +13,9 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use crate::error::Result;
+pub use crate::schema::EngineKind;
 use crate::schema::Schema;
 use crate::value::{Row, Value};
-
-/// Which engine keeps a database.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum EngineKind {
-    /// SQLite, one `kuma.db`.
-    Sqlite,
-    /// MariaDB, embedded in the container or on its own.
-    MariaDb,
-}
-
-impl fmt::Display for EngineKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            EngineKind::Sqlite => "SQLite",
-            EngineKind::MariaDb => "MariaDB",
-        })
-    }
-}
 
 /// How deep [`Reader::check`] looks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use serde::{Deserialize, Serialize};
 
-use crate::engine::EngineKind;
+use crate::schema::EngineKind;
 use crate::schema::{Recognition, Schema};
 use crate::value::Row;
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::{Column, ForeignKey, Index, Schema, Table};
-use crate::engine::EngineKind;
+use crate::schema::EngineKind;
 
 /// The words that can follow the type of a column.
 const CLAUSES: [&str; 7] =
