@@ -151,8 +151,9 @@ fn launch(programs: &[PathBuf; 3], folder: &Path, options: &[String]) -> Child {
         .arg(format!("--socket={}", folder.join("sock").display()))
         .arg(format!("--pid-file={}", folder.join("pid").display()))
         .arg(format!("--user={}", user()))
+        // Servers that share one delete each other's temporary tables when they start.
         .arg(format!("--tmpdir={}", folder.display()))
-        .args(["--innodb-buffer-pool-size=64M", "--innodb-log-file-size=32M", "--skip-name-resolve=0"])
+        .args(["--innodb-buffer-pool-size=64M", "--innodb-log-file-size=32M"])
         .args(options)
         .stdin(Stdio::null())
         .stdout(log.try_clone().unwrap())
