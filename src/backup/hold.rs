@@ -74,6 +74,7 @@ impl Held {
             instance: label.instance.to_owned(),
             origin: label.origin.to_owned(),
             engine,
+            raw: false,
             release: database.release.to_string(),
             migrations: database.migrations.into_iter().collect(),
             counts,
@@ -229,12 +230,12 @@ fn compare<T: PartialEq>(what: &str, source: &T, copy: &T) -> Result<()> {
     }
 }
 
-fn member(folder: &Path, name: &str) -> Result<Member> {
+pub(super) fn member(folder: &Path, name: &str) -> Result<Member> {
     let (blake3, size) = files::hash(&folder.join(name))?;
     Ok(Member { name: name.to_owned(), size, blake3 })
 }
 
-fn new_id() -> String {
+pub(super) fn new_id() -> String {
     let mut bytes = [0u8; 4];
     match getrandom::fill(&mut bytes) {
         Ok(()) => {}

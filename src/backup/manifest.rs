@@ -35,6 +35,9 @@ pub struct Manifest {
     pub origin: String,
     /// Engine of the database.
     pub engine: EngineKind,
+    /// The database could not be read: its files are in here as they were, to be examined, not to be put back.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub raw: bool,
     /// Release of the server, as far as its migrations tell: `2.0.2`, or a range.
     pub release: String,
     /// Names in `knex_migrations`; for 1.x the patches.

@@ -2,6 +2,7 @@
 
 pub mod hold;
 pub mod manifest;
+pub mod raw;
 pub mod store;
 
 use crate::engine::{Connect, Depth, Fault, WriteKey, Writer};

@@ -1,0 +1,103 @@
+//! A SQLite database that cannot be read any more: its files are kept byte for byte, and others put in their place.
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
+
+use chrono::Utc;
+
+use super::hold::{Held, Label, member, new_id};
+use super::manifest::{FORMAT, Manifest};
+use crate::engine::sqlite::SqliteFile;
+use crate::engine::{Counts, EngineKind};
+use crate::error::{Error, Result};
+use crate::files;
+
+/// What may belong to a database beside the file itself.
+const SIDES: [&str; 3] = ["-wal", "-shm", "-journal"];
+
+/// Keeps the files of `file` in the new folder `folder` as they are. All that is proven is that the copies are the bytes
+/// that were there.
+pub fn take(file: &SqliteFile, folder: &Path, label: &Label<'_>) -> Result<Held> {
+    files::remove_folder(folder)?;
+    files::make_folder(folder)?;
+    let parts = file.parts();
+    let size = parts.iter().filter_map(|part| part.metadata().ok()).map(|found| found.len()).sum();
+    files::require_space(folder, size)?;
+    let mut members = Vec::new();
+    for part in parts {
+        let name = format!("kuma.db{}", &part.as_os_str().to_string_lossy()[file.path().as_os_str().len()..]);
+        files::copy_exact(&part, &folder.join(&name))?;
+        let kept = member(folder, &name)?;
+        let (blake3, size) = files::hash(&part)?;
+        if (&kept.blake3, kept.size) != (&blake3, size) {
+            return Err(Error::Snapshot(format!("the copy of `{}` is not what it was made of", part.display())));
+        }
+        members.push(kept);
+    }
+    let manifest = Manifest {
+        format: FORMAT,
+        id: new_id(),
+        created: Utc::now(),
+        made_by: format!("kumadb {}", env!("CARGO_PKG_VERSION")),
+        reason: label.reason.to_owned(),
+        instance: label.instance.to_owned(),
+        origin: label.origin.to_owned(),
+        engine: EngineKind::Sqlite,
+        raw: true,
+        release: "unreadable".into(),
+        migrations: Vec::new(),
+        counts: Counts::new(),
+        pages: None,
+        faults: Vec::new(),
+        members,
+        verified: vec!["hash".into()],
+    };
+    manifest.write(folder)?;
+    Ok(Held { folder: folder.to_owned(), manifest })
+}
+
+/// Puts the database `wanted` in the place of one that is kept in `kept`. Killed half-way, [`put_back`] undoes it.
+pub fn replace(file: &SqliteFile, kept: &Held, wanted: &Path) -> Result<()> {
+    require_raw(kept)?;
+    // A WAL of the old database would be taken for one of the new.
+    for side in SIDES {
+        files::remove(&file.part(side))?;
+    }
+    put(file.path(), wanted)
+}
+
+/// Puts the files that [`take`] kept back into their places.
+pub fn put_back(file: &SqliteFile, kept: &Held) -> Result<()> {
+    require_raw(kept)?;
+    for suffix in [""].into_iter().chain(SIDES) {
+        let (place, copy) = (file.part(suffix), kept.folder.join(format!("kuma.db{suffix}")));
+        match copy.exists() {
+            true => put(&place, &copy)?,
+            false => files::remove(&place)?,
+        }
+    }
+    Ok(())
+}
+
+fn require_raw(kept: &Held) -> Result<()> {
+    match kept.manifest.raw {
+        true => Ok(()),
+        false => Err(Error::Snapshot("these are not the raw files of a database".into())),
+    }
+}
+
+/// Puts the content of `from` at `place`, as a file that the server can open: with the owner and mode of the file that was
+/// there, else with the folder's owner.
+fn put(place: &Path, from: &Path) -> Result<()> {
+    let was_there = place.exists();
+    let mut source = fs::File::open(from).map_err(Error::file("read", from))?;
+    files::replace(place, 0o644, |file| io::copy(&mut source, file).map(drop))?;
+    if let (false, Some(folder)) = (was_there, place.parent()) {
+        let owner = fs::metadata(folder).map_err(Error::file("look at", folder))?;
+        std::os::unix::fs::chown(place, Some(owner.uid()), Some(owner.gid()))
+            .map_err(Error::file("change the owner of", place))?;
+    }
+    Ok(())
+}
