@@ -266,6 +266,12 @@ impl Error {
                 "an anonymous user `''@'localhost'` hides `{user}`@`%`; as root of MariaDB: DROP USER ''@'localhost'"
             ),
             AccessDenied { .. } => "check user and password in db-config.json or in the address".into(),
+            Tls { why, .. }
+                if why.contains("its certificate names") || why.contains("itself") || why.contains("version 1,") =>
+            {
+                "give MariaDB a certificate of its own, signed by the authority, with its host name as subjectAltName"
+                    .into()
+            }
             Tls { .. } => "give the authority that signed the certificate, as PEM, in `ca`".into(),
             InDoubt { .. } => "look whether the change is there before you make it again".into(),
             DiskFull { .. } => "make room on the machine MariaDB runs on, then run the same command again".into(),

@@ -186,6 +186,41 @@ fn speaks_tls_as_the_server_does() {
 }
 
 #[test]
+fn says_which_certificates_it_cannot_check() {
+    if need::program(&["openssl"]).is_none() {
+        return need::left_out("openssl").unwrap_or_default();
+    }
+    for (make, why) in [
+        // One that signed itself, as its own authority.
+        (
+            "req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=db -keyout server.key -out server.pem",
+            "the authority itself",
+        ),
+        // One that names its host the way of before 2017.
+        (
+            "x509 -req -in server.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 2 -extfile ext -out server.pem",
+            "subjectAltName",
+        ),
+    ] {
+        let folder = tempfile::Builder::new().prefix("kumadb-mariadb-").tempdir().unwrap();
+        std::fs::write(folder.path().join("ext"), "basicConstraints=CA:FALSE\n").unwrap();
+        openssl(folder.path(), "req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=ca -keyout ca.key -out ca.pem");
+        openssl(folder.path(), "req -new -newkey rsa:2048 -nodes -subj /CN=db -keyout server.key -out server.csr");
+        openssl(folder.path(), make);
+        let name = if make.starts_with("req") { "server.pem" } else { "ca.pem" };
+        let ca = std::fs::read_to_string(folder.path().join(name)).unwrap();
+        let options = [LOOPBACK[0], LOOPBACK[1], "--ssl-cert={folder}/server.pem", "--ssl-key={folder}/server.key"];
+        let Some(server) = Mariadbd::within(folder, &options) else { return };
+        server.create_database("kuma", "utf8mb4");
+        server.sql("", "CREATE USER kuma@'%' IDENTIFIED BY 'right' REQUIRE SSL; GRANT ALL ON kuma.* TO kuma@'%'");
+        let address = Address { tls: Tls::On { ca: Some(ca), verify: true }, ..tcp(&server, "kuma", "right") };
+        let error = refused(&address);
+        assert!(matches!(&error, Error::Tls { why: found, .. } if found.contains(why)), "{error:?}");
+        assert!(error.hint().unwrap().contains("a certificate of its own"), "{error:?}");
+    }
+}
+
+#[test]
 fn says_what_ended_a_transaction() {
     let Some(server) = Mariadbd::start() else { return };
     let address = server.create_database("kuma", "utf8mb4");
