@@ -56,6 +56,21 @@ pub fn make_folder(path: &Path) -> Result<()> {
     fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(Error::file("make the folder", path))
 }
 
+/// Makes the folder `path` for ourselves (mode 0700), or takes the one that is there.
+///
+/// # Errors
+/// It is a link, or somebody else's: what root writes must not land where another user points it.
+pub fn claim_folder(path: &Path) -> Result<()> {
+    match fs::symlink_metadata(path) {
+        Err(_) => make_folder(path),
+        Ok(found) if found.is_dir() && [rustix::process::geteuid().as_raw(), 0].contains(&found.uid()) => Ok(()),
+        Ok(_) => Err(Error::Refused(format!(
+            "`{}` is not a folder of kumadb's own: look at it and remove it",
+            path.display()
+        ))),
+    }
+}
+
 /// Removes `path` if it is there.
 pub fn remove(path: &Path) -> Result<()> {
     match fs::remove_file(path) {
@@ -207,6 +222,8 @@ impl Lock {
             .create(true)
             .truncate(false)
             .mode(PRIVATE)
+            // The folder may belong to the server's user, whose link we must not follow as root.
+            .custom_flags(rustix::fs::OFlags::NOFOLLOW.bits() as i32)
             .open(path)
             .map_err(Error::file("lock", path))?;
         match file.try_lock() {

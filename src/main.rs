@@ -8,7 +8,7 @@ use kumadb::cli::{Cli, Ui};
 
 fn main() -> anyhow::Result<ExitCode> {
     let cli = Cli::parse();
-    let mut ui = Ui::new(&cli).context("SIGINT and SIGTERM cannot be caught")?;
+    let mut ui = Ui::new(&cli).context("signals cannot be caught")?;
     let exit = cli.run(&mut ui).unwrap_or_else(|error| ui.fail(&error));
     Ok(ExitCode::from(exit as u8))
 }

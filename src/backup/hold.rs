@@ -5,12 +5,16 @@ use std::path::{Path, PathBuf};
 use chrono::Utc;
 
 use super::manifest::{FILE as MANIFEST, FORMAT, Manifest, Member};
+use crate::engine::mariadb::count_dump;
 use crate::engine::sqlite::SqliteFile;
 use crate::engine::{Connect, Depth, EngineKind, Reader};
 use crate::error::{Error, Result};
 use crate::files;
 use crate::kuma::read::{read_counts, read_database};
 use crate::model::state::Database;
+
+/// Room for the transaction itself, the journal and the packed snapshot, in bytes.
+const SPARE: u64 = 1 << 20;
 
 /// A verified copy in a folder of its own, not compressed yet.
 #[derive(Clone, Debug)]
@@ -126,8 +130,9 @@ struct Proof {
 /// Copies the files of a database that nobody has open, then compares what both say when they are opened.
 fn copy_still(file: &SqliteFile, folder: &Path) -> Result<(String, Proof)> {
     let parts = file.parts();
-    let size = parts.iter().filter_map(|part| part.metadata().ok()).map(|found| found.len()).sum();
-    files::require_space(folder, size)?;
+    let size: u64 = parts.iter().filter_map(|part| part.metadata().ok()).map(|found| found.len()).sum();
+    // Twice: putting the copy back goes through a WAL of the same size.
+    files::require_space(folder, 2 * size + SPARE)?;
     let name = EngineKind::Sqlite;
     let copy = SqliteFile::new(folder.join("kuma.db"));
     for part in parts {
@@ -208,6 +213,8 @@ fn copy_live(connect: &dyn Connect, folder: &Path, progress: &mut dyn FnMut(u64,
         }
         EngineKind::MariaDb => {
             compare("tables", &database.schema.names(), &counts.keys().map(String::as_str).collect())?;
+            // What was written is read again, statement by statement, as it will be when it is put back.
+            compare("rows per table", &counts, &count_dump(&copy)?)?;
             (None, source.check(Depth::References)?)
         }
     };

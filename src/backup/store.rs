@@ -318,9 +318,11 @@ fn entries(folder: &Path) -> Result<Vec<PathBuf>> {
 /// Adds every file below `folder` to the members, named from `root` on.
 fn collect(root: &Path, folder: &Path, members: &mut Vec<Member>, sources: &mut Vec<PathBuf>) -> Result<()> {
     for path in entries(folder)? {
-        if path.is_dir() {
+        // Links are left out: they could lead anywhere, and round in circles.
+        let found = fs::symlink_metadata(&path).map_err(Error::file("look at", &path))?;
+        if found.is_dir() {
             collect(root, &path, members, sources)?;
-        } else if path.is_file() {
+        } else if found.is_file() {
             let (blake3, size) = files::hash(&path)?;
             let name = path.strip_prefix(root).unwrap_or(&path).to_string_lossy().into_owned();
             members.push(Member { name, size, blake3 });

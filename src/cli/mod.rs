@@ -46,7 +46,7 @@ pub struct Cli {
 pub struct Global {
     /// The instance: a data folder, a kuma.db, a container, or mysql://user@host/database; without it, the only one in
     /// sight
-    #[arg(short, long, global = true, env = "KUMADB_TARGET", value_name = "TARGET")]
+    #[arg(short, long, global = true, env = "KUMADB_TARGET", value_name = "TARGET", hide_env_values = true)]
     target: Option<String>,
     /// The Docker engine: unix:///path or tcp://host:port
     #[arg(short = 'H', long = "host", global = true, env = "DOCKER_HOST", value_name = "DOCKER")]
@@ -133,11 +133,13 @@ impl Context<'_> {
         })
     }
 
-    /// The instance that is meant; says so first when work on it is unfinished.
+    /// The instance that is meant; says so first when work on it is unfinished, and nobody is at it.
     fn instance(&mut self) -> Result<Instance> {
         let instance = self.sight()?.find(self.global.target.as_deref())?;
         // A folder that this user cannot look into hides its journal; writing to it is refused later anyway.
-        if let Ok(Some(journal)) = Journal::read(instance.work()) {
+        if let Ok(Some(journal)) = Journal::read(instance.work())
+            && !matches!(instance.lock("looking"), Err(Error::Locked { .. }))
+        {
             self.ui.warn(&format!("{}; type `kumadb resume`", journal.record.unfinished()));
         }
         Ok(instance)

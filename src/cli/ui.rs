@@ -1,5 +1,4 @@
 //! The only place that prints: results on stdout, the story on stderr.
-#![allow(clippy::print_stdout, clippy::print_stderr, reason = "this is where it happens")]
 
 use std::io::{BufRead as _, IsTerminal as _, Write as _};
 use std::sync::Arc;
@@ -30,13 +29,13 @@ pub struct Ui {
 }
 
 impl Ui {
-    /// As the options say. From here on SIGINT and SIGTERM only leave a note, which is heeded between two steps.
+    /// As the options say. From here on SIGINT, SIGTERM and SIGHUP (a lost terminal) only leave a note, which is heeded between two steps.
     ///
     /// # Errors
     /// The system does not let us catch them.
     pub fn new(cli: &Cli) -> std::io::Result<Ui> {
         let signal = Arc::new(AtomicUsize::new(0));
-        for number in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
+        for number in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM, signal_hook::consts::SIGHUP] {
             note_signal(number, &signal)?;
         }
         Ok(Ui {
@@ -78,15 +77,14 @@ impl Ui {
     /// One line of the story.
     pub fn say(&mut self, line: &str) {
         if !self.quiet {
-            self.clear();
-            eprintln!("{line}");
+            self.tell(line);
         }
     }
 
     /// Something to know, told even when quiet.
     pub fn warn(&mut self, line: &str) {
-        self.clear();
-        eprintln!("{} {line}", self.paint("33", "warning:"));
+        let line = format!("{} {line}", self.paint("33", "warning:"));
+        self.tell(&line);
     }
 
     /// Prints `error` once, with what to type next, and returns the exit code.
@@ -113,7 +111,7 @@ impl Ui {
             return Err(Error::NotAsked);
         }
         self.clear();
-        eprint!("{question} [y/N] ");
+        let _ = write!(std::io::stderr(), "{question} [y/N] ");
         let mut answer = String::new();
         std::io::stdin().lock().read_line(&mut answer).map_err(Error::file("read", "/dev/stdin"))?;
         match answer.trim().to_lowercase().as_str() {
@@ -159,6 +157,12 @@ impl Ui {
         }
         let text = table.to_string();
         text.lines().map(str::trim_end).collect::<Vec<_>>().join("\n")
+    }
+
+    /// A line on stderr. That nobody reads it any more, a closed terminal for instance, must not end a run half-way.
+    fn tell(&mut self, line: &str) {
+        self.clear();
+        let _ = writeln!(std::io::stderr(), "{line}");
     }
 
     fn paint(&self, code: &str, text: &str) -> String {

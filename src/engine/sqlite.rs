@@ -26,9 +26,10 @@ pub struct SqliteFile {
 }
 
 impl SqliteFile {
-    /// The database at `path`; nothing is opened yet.
+    /// The database at `path`; nothing is opened yet. A link is followed at once: the WAL stands beside the file itself.
     pub fn new(path: impl Into<PathBuf>) -> Self {
-        SqliteFile { path: path.into() }
+        let path = path.into();
+        SqliteFile { path: path.canonicalize().unwrap_or(path) }
     }
 
     /// Where it is.
@@ -75,7 +76,7 @@ impl SqliteFile {
         self.examine()?;
         let connection = Connection::open_with_flags(&self.path, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX)
             .map_err(|error| self.error(error))?;
-        let sqlite = Sqlite { connection, file: self.clone(), in_transaction: false };
+        let sqlite = Sqlite { connection, file: self.clone(), in_transaction: false, still: None };
         sqlite.connection.busy_timeout(Duration::from_secs(5)).map_err(|error| self.error(error))?;
         Ok(sqlite)
     }
@@ -136,13 +137,20 @@ impl SqliteFile {
     }
 
     fn immutable(&self) -> Result<Sqlite> {
+        let look = self.look();
         let path: String = self.path.to_string_lossy().replace('%', "%25").replace('?', "%3f").replace('#', "%23");
         let connection = Connection::open_with_flags(
             format!("file:{path}?immutable=1"),
             OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI | OpenFlags::SQLITE_OPEN_NO_MUTEX,
         )
         .map_err(|error| self.error(error))?;
-        Ok(Sqlite { connection, file: self.clone(), in_transaction: false })
+        Ok(Sqlite { connection, file: self.clone(), in_transaction: false, still: Some(look) })
+    }
+
+    fn look(&self) -> Look {
+        let found = fs::metadata(&self.path).ok();
+        let size = found.as_ref().map_or(0, fs::Metadata::len);
+        (size, found.and_then(|found| found.modified().ok()), self.part("-wal").exists())
     }
 
     /// Makes a new, empty file (mode 0600) and opens it for writing; fails if there is one.
@@ -153,7 +161,7 @@ impl SqliteFile {
             OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX,
         )
         .map_err(|error| self.error(error))?;
-        let sqlite = Sqlite { connection, file: self.clone(), in_transaction: false };
+        let sqlite = Sqlite { connection, file: self.clone(), in_transaction: false, still: None };
         sqlite.run("PRAGMA foreign_keys = ON; PRAGMA synchronous = FULL")?;
         Ok(sqlite)
     }
@@ -161,11 +169,10 @@ impl SqliteFile {
     /// Opens it for writing. The caller has made sure that no server has it open.
     pub(crate) fn read_write(&self) -> Result<Sqlite> {
         let sqlite = self.open(OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+        // EXCLUSIVE: whoever else has the file open, whatever user it runs as, is met here, and nobody gets in after us.
         // FULL rather than the server's NORMAL: what we call committed must survive a power cut, in WAL mode too.
-        sqlite
-            .connection
-            .execute_batch("PRAGMA foreign_keys = ON; PRAGMA synchronous = FULL")
-            .map_err(|error| self.error(error))?;
+        sqlite.run("PRAGMA locking_mode = EXCLUSIVE; PRAGMA foreign_keys = ON; PRAGMA synchronous = FULL")?;
+        sqlite.number("SELECT count(*) FROM sqlite_schema")?;
         Ok(sqlite)
     }
 }
@@ -175,7 +182,12 @@ pub(crate) struct Sqlite {
     connection: Connection,
     file: SqliteFile,
     in_transaction: bool,
+    /// For a file that is read as one that nobody writes: how it looked when it was opened.
+    still: Option<Look>,
 }
+
+/// Size, time of the last change and WAL of a file: what differs once somebody has opened it for writing.
+type Look = (u64, Option<std::time::SystemTime>, bool);
 
 impl Sqlite {
     fn run(&self, sql: &str) -> Result<()> {
@@ -214,20 +226,6 @@ impl Sqlite {
     /// Number of pages, as the database itself counts them.
     pub(crate) fn pages(&self) -> Result<u64> {
         self.number("PRAGMA page_count")
-    }
-
-    fn copy_pages(&self, from: &Connection, to: &mut Connection, progress: &mut dyn FnMut(u64, u64)) -> Result<()> {
-        let backup = Backup::new(from, to).map_err(|error| self.file.error(error))?;
-        loop {
-            let step = backup.step(STEP).map_err(|error| self.file.error(error))?;
-            let at = backup.progress();
-            progress((at.pagecount - at.remaining).unsigned_abs().into(), at.pagecount.unsigned_abs().into());
-            match step {
-                StepResult::Done => return Ok(()),
-                StepResult::More => {}
-                _ => return Err(Error::Busy { database: self.file.describe() }),
-            }
-        }
     }
 }
 
@@ -316,11 +314,15 @@ impl Reader for Sqlite {
         self.run("BEGIN")?;
         let copied = self.counts().and_then(|counts| {
             let mut copy = Connection::open(to).map_err(|error| SqliteFile::new(to).error(error))?;
-            self.copy_pages(&self.connection, &mut copy, progress)?;
+            copy_pages(&self.file, &self.connection, &mut copy, progress)?;
             Ok(counts)
         });
         self.run("COMMIT")?;
         let counts = copied?;
+        if self.still.is_some_and(|look| look != self.file.look()) {
+            // Somebody, a server that starts for instance, has begun to write what was read without any lock.
+            return Err(Error::Busy { database: self.file.describe() });
+        }
         fs::File::open(to).and_then(|file| file.sync_all()).map_err(Error::file("flush", to))?;
         Ok(counts)
     }
@@ -400,16 +402,29 @@ impl Writer for Sqlite {
 
     fn load(&mut self, from: &Path, progress: &mut dyn FnMut(u64, u64)) -> Result<()> {
         let source = SqliteFile::new(from).read_only()?;
-        let mut copy_to = Connection::open_with_flags(
-            &self.file.path,
-            OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX,
-        )
-        .map_err(|error| self.file.error(error))?;
         // One transaction of the target: its inode, owner and mode stay, and no stale side file can be left.
-        self.copy_pages(&source.connection, &mut copy_to, progress)?;
-        copy_to
-            .execute_batch("PRAGMA synchronous = FULL; PRAGMA wal_checkpoint(TRUNCATE)")
-            .map_err(|error| self.file.error(error))
+        copy_pages(&self.file, &source.connection, &mut self.connection, progress)?;
+        self.fold()
+    }
+}
+
+/// Copies a database page by page; an error is told of `file`.
+fn copy_pages(
+    file: &SqliteFile,
+    from: &Connection,
+    to: &mut Connection,
+    progress: &mut dyn FnMut(u64, u64),
+) -> Result<()> {
+    let backup = Backup::new(from, to).map_err(|error| file.error(error))?;
+    loop {
+        let step = backup.step(STEP).map_err(|error| file.error(error))?;
+        let at = backup.progress();
+        progress((at.pagecount - at.remaining).unsigned_abs().into(), at.pagecount.unsigned_abs().into());
+        match step {
+            StepResult::Done => return Ok(()),
+            StepResult::More => {}
+            _ => return Err(Error::Busy { database: file.describe() }),
+        }
     }
 }
 

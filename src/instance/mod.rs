@@ -102,7 +102,7 @@ impl Instance {
         if let Some(folder) = self.folder.as_deref().filter(|folder| !files::is_writable(folder)) {
             return Err(Error::file("write in", folder)(std::io::ErrorKind::PermissionDenied.into()));
         }
-        files::make_folder(&self.work)?;
+        files::claim_folder(&self.work)?;
         Lock::take(&self.work.join("lock"), &format!("`{verb}`, pid {}", std::process::id()))
     }
 

@@ -41,12 +41,12 @@ impl Sight {
         match &self.docker {
             Ok(docker) => match docker.container(target)? {
                 Some(container) => self.of(docker, container),
-                None => Err(Error::NoSuchTarget(target.to_owned())),
+                None => Err(no_such(target)),
             },
             Err(Error::NoDocker { address, why }) if !target.contains('/') => {
                 Err(Error::NoDocker { address: address.clone(), why: why.clone() })
             }
-            Err(_) => Err(Error::NoSuchTarget(target.to_owned())),
+            Err(_) => Err(no_such(target)),
         }
     }
 
@@ -98,6 +98,11 @@ impl Sight {
                 (folder, Some(SqliteFile::new(path)))
             }
         };
+        // A file that is no instance's database, a copy beside it for instance, is an instance of its own.
+        if let Some(file) = file.as_ref().filter(|file| file.path() != folder.join("kuma.db")) {
+            let name = file.path().file_name().map_or("kuma.db".into(), |name| name.to_string_lossy().into_owned());
+            return Ok(Instance::new(name, None, None, Place::Sqlite(file.clone()), &self.state));
+        }
         if let Ok(docker) = &self.docker {
             let mut using = docker.containers_on(&folder)?;
             using.retain(|neighbour| neighbour.server);
@@ -168,11 +173,17 @@ fn place(folder: &Path, env: &BTreeMap<String, Secret>) -> Result<Place> {
             password: external.password,
             database: external.db_name,
             tls: match external.ssl {
-                true => Tls::On { verify: external.ca.is_some(), ca: external.ca.filter(|ca| !ca.trim().is_empty()) },
+                true => Tls::On { verify: true, ca: external.ca.filter(|ca| !ca.trim().is_empty()) },
                 false => Tls::Off,
             },
         }),
     })
+}
+
+/// A mistyped address may hold a password.
+fn no_such(target: &str) -> Error {
+    let shown = target.rsplit_once('@').map_or(target, |(_, place)| place);
+    Error::NoSuchTarget(shown.to_owned())
 }
 
 fn holds_data(folder: &Path) -> bool {

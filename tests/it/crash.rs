@@ -354,7 +354,7 @@ fn a_disk_that_fills_up_leaves_the_old_or_the_new() {
         String::from_utf8_lossy(&out.stdout).split_whitespace().next().unwrap().parse().unwrap()
     };
     let (mut failed, mut passed) = (0, 0);
-    for spare in (0..1200).step_by(40) {
+    for spare in (0..3000).step_by(100) {
         let before = place.monitors();
         let size = format!("remount,size={}k", used() + spare);
         assert!(Command::new("mount").args(["-o", &size]).arg(&disk).status().unwrap().success());

@@ -86,6 +86,7 @@ fn words_stay_where_they_belong() {
         ("eprint!", &["cli"]),
         ("clap::", &["cli"]),
         ("WriteKey::new", &["backup", "kuma", "engine"]),
+        ("WriteKey::for_tests", &[]),
         ("fs::rename", &["files"]),
         (".persist(", &["files"]),
         ("bollard::", &["docker"]),
