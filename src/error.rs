@@ -302,6 +302,12 @@ impl Error {
         })
     }
 
+    /// Whether this says that a file holds no database that could be read: then only another one in its place helps.
+    pub fn is_unreadable(&self) -> bool {
+        use Error::*;
+        matches!(self, Damaged { .. } | EmptyFile(_) | NotADatabase(_) | Encrypted(_) | LoneWal(_) | NotKuma { .. })
+    }
+
     /// Wraps an I/O error of `act` on `path`.
     pub fn file(act: &'static str, path: impl AsRef<Path>) -> impl FnOnce(io::Error) -> Error {
         let path = path.as_ref().to_owned();

@@ -59,11 +59,14 @@ pub fn make_folder(path: &Path) -> Result<()> {
 /// Makes the folder `path` for ourselves (mode 0700), or takes the one that is there.
 ///
 /// # Errors
-/// It is a link, or somebody else's: what root writes must not land where another user points it.
+/// It is a link, or belongs neither to us, nor to root, nor to the owner of the folder above: what root writes must not land
+/// where another user points it.
 pub fn claim_folder(path: &Path) -> Result<()> {
+    let above = fs::metadata(parent(path)).map(|found| found.uid()).ok();
+    let owners = [Some(rustix::process::geteuid().as_raw()), Some(0), above];
     match fs::symlink_metadata(path) {
         Err(_) => make_folder(path),
-        Ok(found) if found.is_dir() && [rustix::process::geteuid().as_raw(), 0].contains(&found.uid()) => Ok(()),
+        Ok(found) if found.is_dir() && owners.contains(&Some(found.uid())) => Ok(()),
         Ok(_) => Err(Error::Refused(format!(
             "`{}` is not a folder of kumadb's own: look at it and remove it",
             path.display()

@@ -62,6 +62,13 @@ impl Store {
         &self.folder
     }
 
+    /// A private folder beside the snapshots for what is not one yet; it goes when it is dropped.
+    pub fn scratch(&self) -> Result<tempfile::TempDir> {
+        files::make_folder(&self.folder)?;
+        let made = tempfile::Builder::new().prefix(".kumadb-").tempdir_in(&self.folder);
+        made.map_err(Error::file("make a folder in", &self.folder))
+    }
+
     /// Packs `held` together with the files under `extra` (`upload`, `docker-tls`) into a snapshot; it appears only when
     /// it is whole, flushed, and was read back.
     pub fn pack(&self, held: &Held, extra: &[PathBuf]) -> Result<Snapshot> {

@@ -5,8 +5,11 @@ use serde_json::{Value as Json, json};
 
 use super::write::{WriteArgs, finish, outcome_json, read_state};
 use super::{Context, Ui};
-use crate::error::{Error, Exit, Result, bytes};
+use crate::backup::Manifest;
+use crate::error::{Error, Exit, Result, bytes, counted};
+use crate::instance::Instance;
 use crate::kuma::read::read_counts;
+use crate::model::state::State;
 use crate::run::{self, Work};
 
 #[derive(Args, Debug)]
@@ -30,7 +33,63 @@ pub fn run(args: &RestoreArgs, context: &mut Context<'_>) -> Result<Exit> {
             instance.engine()
         )));
     }
-    let state = read_state(&instance)?;
+    if manifest.raw {
+        return Err(Error::Refused(format!(
+            "snapshot `{}` holds a database that could not be read even then; its files are for `tar` and an examination",
+            manifest.id
+        )));
+    }
+    let comparison = match read_state(&instance) {
+        Ok(state) => compare(&instance, &state, manifest)?,
+        Err(error) if error.is_unreadable() => {
+            context
+                .ui
+                .warn(&format!("{error}; its files are kept as they are, and the snapshot is put in their place"));
+            Vec::new()
+        }
+        Err(error) => return Err(error),
+    };
+    let rows =
+        comparison.iter().map(|(table, now, then)| vec![table.clone(), now.to_string(), then.to_string()]).collect();
+    let created = manifest.created.format("%Y-%m-%d %H:%M:%S UTC");
+    let table = Ui::table(&["table", "rows now", "rows then"], rows);
+    let differs: Vec<Json> =
+        comparison.iter().map(|(table, now, then)| json!({"table": table, "now": now, "then": then})).collect();
+
+    let settings = args.write.settings("restore");
+    if args.write.is_dry_run() {
+        snapshot.verify()?;
+        let document = json!({"dry_run": true, "snapshot": manifest.id, "differs": differs});
+        context.ui.result(&document, || format!("{table}\n`{}` is whole; nothing was changed", manifest.id))?;
+        return Ok(Exit::Done);
+    }
+    if !comparison.is_empty() {
+        context.ui.say(&table);
+    }
+    if manifest.origin != instance.origin() {
+        context.ui.warn(&format!("snapshot `{}` was taken of another instance, at {}", manifest.id, manifest.origin));
+    }
+    context.ui.ask(&format!("put `{}` back to {created} ({})?", instance.name, bytes(manifest.size())))?;
+    let scratch = store.scratch()?;
+    let held = snapshot.unpack(&scratch.path().join("held"))?;
+    let outcome = run::run(&instance, &store, &Work::Load(&held), &settings, context.ui)?;
+    let mut document = json!({"restored": manifest.id, "differs": differs});
+    if let Some(document) = document.as_object_mut() {
+        document.extend(outcome_json(&outcome));
+    }
+    context.ui.result(&document, || format!("the database of `{}` is as it was at {created}", instance.name))?;
+    let files = manifest.members.iter().filter(|member| member.name.contains('/')).count();
+    if files > 0 {
+        context.ui.warn(&format!(
+            "{} of `upload/` and `docker-tls/` in the snapshot stay there; take them out with tar if they are missed",
+            counted(files, "file")
+        ));
+    }
+    finish(&outcome, context.ui)
+}
+
+/// Tables whose number of rows differs: name, rows now, rows in the snapshot.
+fn compare(instance: &Instance, state: &State, manifest: &Manifest) -> Result<Vec<(String, u64, u64)>> {
     let migrations: Vec<String> = state.database.migrations.iter().cloned().collect();
     if manifest.migrations != migrations {
         return Err(Error::Refused(format!(
@@ -41,41 +100,9 @@ pub fn run(args: &RestoreArgs, context: &mut Context<'_>) -> Result<Exit> {
     let session = instance.open()?;
     let counted = session.connect().reader().and_then(|mut reader| read_counts(&mut *reader, &state.database.schema));
     session.close()?;
-    let now = counted?;
-    let differs: Vec<(&String, u64, u64)> =
-        now.iter().map(|(table, n)| (table, *n, manifest.rows(table))).filter(|(_, now, then)| now != then).collect();
-    let rows =
-        differs.iter().map(|(table, now, then)| vec![(*table).clone(), now.to_string(), then.to_string()]).collect();
-    let created = manifest.created.format("%Y-%m-%d %H:%M:%S UTC");
-    let table = Ui::table(&["table", "rows now", "rows then"], rows);
-    let comparison: Vec<Json> =
-        differs.iter().map(|(table, now, then)| json!({"table": table, "now": now, "then": then})).collect();
-
-    let scratch = instance.work().join("restoring");
-    let settings = args.write.settings("restore");
-    if args.write.is_dry_run() {
-        snapshot.verify()?;
-        let document = json!({"dry_run": true, "snapshot": manifest.id, "differs": comparison});
-        context.ui.result(&document, || format!("{table}\n`{}` is whole; nothing was changed", manifest.id))?;
-        return Ok(Exit::Done);
-    }
-    if !differs.is_empty() {
-        context.ui.say(&table);
-    }
-    if manifest.origin != instance.origin() {
-        context.ui.warn(&format!("snapshot `{}` was taken of another instance, at {}", manifest.id, manifest.origin));
-    }
-    context.ui.ask(&format!("put `{}` back to {created} ({})?", instance.name, bytes(manifest.size())))?;
-    let _lock = instance.lock("restore")?;
-    let unpacked = snapshot.unpack(&scratch);
-    drop(_lock);
-    let done = unpacked.and_then(|held| run::run(&instance, &store, &Work::Load(&held), &settings, context.ui));
-    crate::files::remove_folder(&scratch)?;
-    let outcome = done?;
-    let mut document = json!({"restored": manifest.id, "differs": comparison});
-    if let Some(document) = document.as_object_mut() {
-        document.extend(outcome_json(&outcome));
-    }
-    context.ui.result(&document, || format!("`{}` is as it was at {created}", instance.name))?;
-    finish(&outcome, context.ui)
+    let rows = counted?.into_iter().map(|(table, now)| {
+        let then = manifest.rows(&table);
+        (table, now, then)
+    });
+    Ok(rows.filter(|(_, now, then)| now != then).collect())
 }

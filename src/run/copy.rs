@@ -9,11 +9,7 @@ use crate::instance::Instance;
 /// Takes a snapshot of `instance` while its server runs or not, proves it, and packs it into `store`.
 pub fn take(instance: &Instance, store: &Store, reason: &str, observer: &mut dyn Observer) -> Result<Snapshot> {
     // In the store, not in the data folder: a backup needs no right to write where the server's files are.
-    crate::files::make_folder(store.folder())?;
-    let scratch = tempfile::Builder::new()
-        .prefix(".kumadb-")
-        .tempdir_in(store.folder())
-        .map_err(crate::Error::file("make a folder in", store.folder()))?;
+    let scratch = store.scratch()?;
     observer.step(&Step::Hold { bytes: instance.size() })?;
     let began = std::time::Instant::now();
     let session = instance.open()?;
