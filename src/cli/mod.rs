@@ -28,7 +28,8 @@ pub use ui::Ui;
 /// Works on Uptime Kuma's own database, safely: backs up, stops the server, writes, starts it again, and shows that it
 /// came back; when it does not, everything is as it was before.
 #[derive(Debug, Parser)]
-#[command(name = "kumadb", version, propagate_version = true, max_term_width = 120)]
+#[command(name = "kumadb", version, propagate_version = true, max_term_width = 120, arg_required_else_help = true)]
+#[command(disable_help_flag = true, disable_version_flag = true)]
 #[command(
     after_help = "Exit codes: 0 done, 1 failed and nothing changed, 2 usage, 3 done in part or with warnings, 4 failed \
     and rolled back, 5 rollback failed: act now, 6 locked or unfinished work, 7 verification failed, 8 target not found or \
@@ -43,16 +44,24 @@ pub struct Cli {
 
 /// Options that every verb has.
 #[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "For every command")]
 pub struct Global {
     /// The instance: a data folder, a kuma.db, a container, or mysql://user@host/database; without it, the only one in
     /// sight
-    #[arg(short, long, global = true, env = "KUMADB_TARGET", value_name = "TARGET", hide_env_values = true)]
+    #[arg(short, long, global = true, env = "KUMADB_TARGET", hide_env_values = true, value_name = "TARGET")]
     target: Option<String>,
     /// The Docker engine: unix:///path or tcp://host:port
-    #[arg(short = 'H', long = "host", global = true, env = "DOCKER_HOST", value_name = "DOCKER")]
+    #[arg(
+        short = 'H',
+        long = "host",
+        global = true,
+        env = "DOCKER_HOST",
+        hide_env_values = true,
+        value_name = "DOCKER"
+    )]
     docker_host: Option<String>,
     /// The folder of the snapshots [default: /var/lib/kumadb/snapshots as root, else ~/.local/share/kumadb/snapshots]
-    #[arg(long, global = true, env = "KUMADB_STORE", value_name = "FOLDER")]
+    #[arg(long, global = true, env = "KUMADB_STORE", hide_env_values = true, value_name = "FOLDER")]
     store: Option<PathBuf>,
     /// Print the result as one JSON document
     #[arg(long, global = true)]
@@ -66,6 +75,12 @@ pub struct Global {
     /// Tell every step
     #[arg(short, long, global = true)]
     verbose: bool,
+    /// Print help
+    #[arg(short, long, global = true, action = clap::ArgAction::Help)]
+    help: Option<bool>,
+    /// Print the version
+    #[arg(short = 'V', long, global = true, action = clap::ArgAction::Version)]
+    version: Option<bool>,
 }
 
 #[derive(Debug, Subcommand)]

@@ -44,7 +44,8 @@ impl Sight {
                 None => Err(no_such(target)),
             },
             Err(Error::NoDocker { address, why }) if !target.contains('/') => {
-                Err(Error::NoDocker { address: address.clone(), why: why.clone() })
+                let why = format!("{why}; and there is no folder `{target}` here");
+                Err(Error::NoDocker { address: address.clone(), why })
             }
             Err(_) => Err(no_such(target)),
         }

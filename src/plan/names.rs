@@ -74,7 +74,7 @@ pub fn find_docker_host(state: &State, text: &str) -> Result<i64, Problem> {
 pub fn find_proxy(state: &State, text: &str) -> Result<i64, Problem> {
     let host = text.split_once("://").map_or(text, |(_, rest)| rest);
     let host = host.rsplit_once(':').map_or(host, |(host, _)| host);
-    find_row(&state.proxies, "--proxy-id", "proxy", host, |row| row.text("host"))
+    find_row(&state.proxies, "--proxy", "proxy", host, |row| row.text("host"))
         .map_err(|problem| problem.hint("proxies are made on the server's page, Settings > Proxies"))
 }
 

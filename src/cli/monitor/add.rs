@@ -11,12 +11,15 @@ use crate::error::{Error, Exit, Problem, Result};
 use crate::instance::Instance;
 use crate::model::fields::{Field, Reference, Shape};
 use crate::model::state::State;
-use crate::model::{Maker, kind, kinds, new_monitor, options, parse, push_token_length};
+use crate::model::{Maker, Opt, kind, kinds, new_monitor, options, parse, push_token_length};
 use crate::plan::monitor::{New, Notify, TagWish, plan_add};
 use crate::plan::names::{find_docker_host, find_group, find_proxy, find_remote_browser};
 use crate::run::Outcome;
-use crate::schema;
+use crate::schema::{self, Release};
 use crate::value::Value;
+
+/// Types that every supported release has need no word about it.
+const OLDEST: Release = Release::new(1, 23, 0);
 
 /// What was typed behind `monitor add`.
 #[derive(Clone, Debug)]
@@ -70,24 +73,18 @@ impl clap::Args for AddArgs {
         let mut command =
             command.subcommand_required(true).subcommand_value_name("TYPE").subcommand_help_heading("Types");
         for kind in kinds(newest) {
-            let mut one = Command::new(kind.name).about(format!("{} ({})", kind.title, kind.section.title()));
-            if !kind.note.is_empty() {
-                one = one.after_help(kind.note);
-            }
+            let mut one = Command::new(kind.name);
+            let mut usage = format!("kumadb monitor add {}", kind.name);
             for option in options(kind, newest) {
-                let mut help = option.field.help.to_owned();
-                if !option.field.example.is_empty() {
-                    help.push_str(&format!(", such as {}", option.field.example));
-                }
-                if let Some(default) = &option.default {
-                    help.push_str(&format!(" [default: {default}]"));
+                if option.required {
+                    usage.push_str(&format!(" --{} <{}>", option.field.option(), placeholder(option.field)));
                 }
                 let heading = if option.required { "Required" } else { "Fields" };
                 one = one.arg(
                     Arg::new(option.field.column)
                         .long(option.field.option())
                         .value_name(placeholder(option.field))
-                        .help(help)
+                        .help(help(&option))
                         .help_heading(heading)
                         .allow_hyphen_values(true)
                         .num_args(if option.field.shape == Shape::Flag { 0..=1 } else { 1..=1 })
@@ -95,7 +92,14 @@ impl clap::Args for AddArgs {
                         .action(ArgAction::Set),
                 );
             }
-            command = command.subcommand(WriteArgs::augment_args(LinkArgs::augment_args(one)));
+            // The docs of these structs would become the words about the type, so its own come last.
+            one = WriteArgs::augment_args(LinkArgs::augment_args(one));
+            let since = if kind.since > OLDEST { format!(", since {}", kind.since) } else { String::new() };
+            one = one.about(format!("{}{since}", kind.title)).override_usage(format!("{usage} [OPTIONS]"));
+            if !kind.note.is_empty() {
+                one = one.after_help(format!("Note: {}", kind.note));
+            }
+            command = command.subcommand(one);
         }
         command
     }
@@ -127,6 +131,21 @@ impl FromArgMatches for AddArgs {
         *self = Self::from_arg_matches(matches)?;
         Ok(())
     }
+}
+
+/// What the help says of an option: what it is, then what may be typed and what is taken without it.
+fn help(option: &Opt) -> String {
+    let mut text = option.field.help.to_owned();
+    if option.default.is_none() && !option.field.example.is_empty() {
+        text.push_str(&format!(", such as {}", option.field.example));
+    }
+    if !option.choices.is_empty() {
+        text.push_str(&format!(": {}", option.choices.join(", ")));
+    }
+    if let Some(default) = &option.default {
+        text.push_str(&format!(" [default: {default}]"));
+    }
+    text
 }
 
 fn placeholder(field: &Field) -> &'static str {

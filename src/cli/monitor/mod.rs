@@ -19,7 +19,7 @@ pub enum MonitorVerb {
     /// List monitors: all, or those that pass the filters
     #[command(visible_alias = "ls")]
     List(list::ListArgs),
-    /// Show every field of one monitor
+    /// Show the fields of one monitor
     Show(show::ShowArgs),
     /// Add a monitor
     Add(add::AddArgs),

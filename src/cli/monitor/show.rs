@@ -6,8 +6,9 @@ use serde_json::{Map, Value as Json, json};
 use crate::cli::{Context, Ui};
 use crate::error::{Error, Exit, Result};
 use crate::kuma::read::{Columns, read_monitors, read_state};
-use crate::model::{field, render};
+use crate::model::{Field, Shape, field, kind, render};
 use crate::plan::pick::Pick;
+use crate::schema;
 use crate::value::Value;
 
 #[derive(Args, Debug)]
@@ -17,9 +18,15 @@ pub struct ShowArgs {
     /// Show passwords and tokens too
     #[arg(long)]
     secrets: bool,
-    /// Show fields that hold nothing too
+    /// Show fields of other types, and those that hold nothing, too
     #[arg(short, long)]
     all: bool,
+}
+
+/// Whether `known` means something for a monitor of type `name`; of types that are unknown to us everything may.
+fn concerns(name: &str, known: &Field) -> bool {
+    let Some(kind) = kind(name) else { return true };
+    matches!(known.shape, Shape::Server | Shape::Kind) || kind.has(known.column, schema::newest())
 }
 
 pub fn run(args: &ShowArgs, context: &mut Context<'_>) -> Result<Exit> {
@@ -50,7 +57,9 @@ pub fn run(args: &ShowArgs, context: &mut Context<'_>) -> Result<Exit> {
             (false, None) => value.to_string(),
         };
         document.insert(column.to_owned(), if hidden && !empty { json!("(secret)") } else { value.json() });
-        if args.all || !empty {
+        // A row has a cell for every field of every type, most of them with a default that means nothing here.
+        let other = known.is_some_and(|known| !concerns(monitor.kind(), known));
+        if args.all || !(empty || other) {
             rows.push(vec![column.to_owned(), shown]);
         }
     }
