@@ -55,7 +55,10 @@ pub fn run(args: &DeleteArgs, context: &mut Context<'_>) -> Result<Exit> {
     };
     let question = Some(format!("delete {what} with {}?", counted(beats as usize, "beat")));
     let done = |_: &Outcome| {
-        (json!({"deleted": ids, "beats": beats}), format!("deleted {what} with {}", counted(beats as usize, "beat")))
+        (
+            json!({"deleted": ids, "deleted_beats": beats}),
+            format!("deleted {what} with {}", counted(beats as usize, "beat")),
+        )
     };
     let wish = Wish { verb: "monitor delete", plan, state: &state, question, done: &done };
     carry_out(&wish, &args.write, &instance, context)

@@ -1,0 +1,238 @@
+//! A real instance in a folder of its own, and the real binary on it, as a person at a terminal has them.
+
+use std::path::{Path, PathBuf};
+
+use assert_cmd::Command;
+use serde_json::Value as Json;
+use tempfile::TempDir;
+
+use crate::mariadbd::Mariadbd;
+
+/// The password of the first user of every lab.
+pub const PASSWORD: &str = "Kuma-Lab-2026";
+
+/// One instance, its store, and everything else that kumadb would keep at home.
+pub struct Lab {
+    pub root: TempDir,
+    pub target: String,
+    mariadbd: Option<Mariadbd>,
+}
+
+/// How a command ended.
+#[derive(Debug)]
+pub struct Ran {
+    pub exit: i32,
+    pub out: String,
+    pub err: String,
+}
+
+impl Lab {
+    /// A data folder with SQLite, made by `kumadb init`.
+    pub fn sqlite(release: &str) -> Lab {
+        let root = tempfile::Builder::new().prefix("kumadb-lab-").tempdir().unwrap();
+        let target = root.path().join("data").display().to_string();
+        Lab { root, target, mariadbd: None }.init(release)
+    }
+
+    /// An external MariaDB, filled by `kumadb init`; `None` where there is no MariaDB.
+    pub fn mariadb(release: &str) -> Option<Lab> {
+        let mariadbd = Mariadbd::start()?;
+        let address = mariadbd.create_database("kuma", "utf8mb4");
+        let socket = mariadbd.socket();
+        let target = format!("mysql://{}@localhost/kuma?socket={}", address.user, socket.display());
+        let root = tempfile::Builder::new().prefix("kumadb-lab-").tempdir().unwrap();
+        Some(Lab { root, target, mariadbd: Some(mariadbd) }.init(release))
+    }
+
+    /// One of each.
+    pub fn both(release: &str) -> Vec<Lab> {
+        std::iter::once(Lab::sqlite(release)).chain(Lab::mariadb(release)).collect()
+    }
+
+    fn init(self, release: &str) -> Lab {
+        let target = self.target.clone();
+        let args = ["init", &target, "--release", release, "--admin", "admin"];
+        self.bare().args(args).env("KUMADB_ADMIN_PASSWORD", PASSWORD).assert().success();
+        self
+    }
+
+    /// `SQLite` or `MariaDB`.
+    pub fn engine(&self) -> &'static str {
+        if self.mariadbd.is_some() { "MariaDB" } else { "SQLite" }
+    }
+
+    /// The data folder; only SQLite has one here.
+    pub fn folder(&self) -> PathBuf {
+        self.target.clone().into()
+    }
+
+    /// Where its snapshots are.
+    pub fn store(&self) -> PathBuf {
+        self.root.path().join("store")
+    }
+
+    /// The binary, with nothing of this machine in sight.
+    pub fn bare(&self) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_kumadb"));
+        command
+            .env_clear()
+            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+            .env("DOCKER_HOST", "unix:///no-docker-here.sock")
+            .env("KUMADB_STORE", self.store())
+            .env("XDG_STATE_HOME", self.root.path().join("state"))
+            .env("TMPDIR", std::env::temp_dir())
+            .current_dir(self.root.path());
+        command
+    }
+
+    /// Runs `line` on the instance, split as a shell does.
+    pub fn run(&self, line: &str) -> Ran {
+        Ran::of(self.bare().args(["-t", &self.target]).args(words(line)))
+    }
+
+    /// Runs `line`, which must succeed, and returns what it printed as its result.
+    pub fn ok(&self, line: &str) -> String {
+        let ran = self.run(line);
+        assert_eq!(ran.exit, 0, "{}: {line}\n{}{}", self.engine(), ran.out, ran.err);
+        ran.out
+    }
+
+    /// Runs `line --json`, which must succeed, and returns the document.
+    pub fn json(&self, line: &str) -> Json {
+        let out = self.ok(&format!("{line} --json"));
+        serde_json::from_str(&out).unwrap_or_else(|error| panic!("{line}: {error}: {out}"))
+    }
+
+    /// Runs `line`, which must end with `exit`, and returns how.
+    pub fn fails(&self, exit: i32, line: &str) -> Ran {
+        let ran = self.run(line);
+        assert_eq!(ran.exit, exit, "{}: {line}\n{}{}", self.engine(), ran.out, ran.err);
+        ran
+    }
+
+    /// Runs SQL past kumadb, as somebody else would.
+    pub fn sql(&self, sql: &str) -> String {
+        match &self.mariadbd {
+            Some(mariadbd) => mariadbd.sql("kuma", sql),
+            None => {
+                let output = std::process::Command::new("sqlite3")
+                    .args(["-batch", "-separator", "\t"])
+                    .arg(self.folder().join("kuma.db"))
+                    .arg(sql)
+                    .output()
+                    .unwrap();
+                assert!(output.status.success(), "{sql}: {}", String::from_utf8_lossy(&output.stderr));
+                String::from_utf8(output.stdout).unwrap()
+            }
+        }
+    }
+
+    /// Everything in the database: the bytes of the file, or every row of every table.
+    pub fn content(&self) -> Vec<u8> {
+        match &self.mariadbd {
+            None => std::fs::read(self.folder().join("kuma.db")).unwrap(),
+            Some(mariadbd) => {
+                let tables = mariadbd.sql("kuma", "SHOW TABLES");
+                let rows = |table: &str| mariadbd.sql("kuma", &format!("SELECT * FROM `{table}` ORDER BY 1"));
+                tables.lines().flat_map(|table| format!("{table}\n{}", rows(table)).into_bytes()).collect()
+            }
+        }
+    }
+
+    /// `text` without what differs from run to run: paths, ids of snapshots, times, sizes, durations.
+    pub fn plain(&self, text: &str) -> String {
+        plain(text, self.root.path())
+    }
+}
+
+impl Ran {
+    /// Runs `command`.
+    pub fn of(command: &mut Command) -> Ran {
+        let output = command.output().unwrap();
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        Ran { exit: output.status.code().unwrap_or(-1), out: text(&output.stdout), err: text(&output.stderr) }
+    }
+
+    /// Everything it printed, and its exit code.
+    pub fn transcript(&self) -> String {
+        format!("{}{}exit {}\n", self.out, self.err, self.exit)
+    }
+}
+
+/// `line` as words: blanks part them, single quotes hold them together.
+pub fn words(line: &str) -> Vec<String> {
+    let mut words = Vec::new();
+    let mut word: Option<String> = None;
+    let mut quoted = false;
+    for letter in line.chars() {
+        match letter {
+            '\'' => {
+                quoted = !quoted;
+                word.get_or_insert_default();
+            }
+            ' ' if !quoted => words.extend(word.take()),
+            letter => word.get_or_insert_default().push(letter),
+        }
+    }
+    assert!(!quoted, "{line}");
+    words.extend(word);
+    words
+}
+
+fn plain(text: &str, root: &Path) -> String {
+    let text = text.replace(&root.display().to_string(), "<root>");
+    let mut plain = String::new();
+    let mut rest = text.as_str();
+    while let Some(letter) = rest.chars().next() {
+        let starts = !plain.ends_with(|before: char| before.is_ascii_alphanumeric() || before == '.');
+        match SHAPES.iter().find_map(|(shape, name)| Some((fits(rest, shape).filter(|_| starts)?, name))) {
+            Some((length, name)) => {
+                plain.push_str(name);
+                rest = &rest[length..];
+            }
+            None => {
+                plain.push(letter);
+                rest = &rest[letter.len_utf8()..];
+            }
+        }
+    }
+    plain
+}
+
+/// What differs from run to run: `9` is a digit, `x` a hex digit, `+` more digits, points and dashes, the rest itself.
+const SHAPES: [(&str, &str); 9] = [
+    ("99999999T999999Z-xxxxxxxx", "<time>-<id>"),
+    ("9999-99-99T99:99:99.+Z", "<time>"),
+    ("9999-99-99 99:99:99", "<time>"),
+    ("xxxxxxxx", "<id>"),
+    ("9+ KB", "<size>"),
+    ("9+ MB", "<size>"),
+    ("9+ B", "<size>"),
+    ("9+ s", "<time>"),
+    ("9+ bytes", "<size>"),
+];
+
+fn fits(text: &str, shape: &str) -> Option<usize> {
+    let bytes = text.as_bytes();
+    let mut at = 0;
+    for wanted in shape.bytes() {
+        if wanted == b'+' {
+            while bytes.get(at).is_some_and(|byte| byte.is_ascii_digit() || *byte == b'.') {
+                at += 1;
+            }
+            continue;
+        }
+        let byte = *bytes.get(at)?;
+        let ok = match wanted {
+            b'9' => byte.is_ascii_digit(),
+            b'x' => byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte),
+            same => byte == same,
+        };
+        if !ok {
+            return None;
+        }
+        at += 1;
+    }
+    let ends = !bytes.get(at).is_some_and(|byte| byte.is_ascii_alphanumeric());
+    ends.then_some(at)
+}
