@@ -45,7 +45,11 @@ pub const TYPES: [(&str, &str); 33] = [
     ("mysql", "--database-connection-string mysql://kuma:x@db:3306/app"),
     ("oracledb", "--database-connection-string db:1521/FREEPDB1 --basic-auth-user kuma --basic-auth-pass x"),
     ("postgres", "--database-connection-string postgres://kuma:x@db:5432/app"),
-    ("radius", "--hostname radius.example.com --radius-username kuma --radius-password x --radius-secret y"),
+    (
+        "radius",
+        "--hostname radius.example.com --radius-username kuma --radius-password x --radius-secret y \
+         --radius-calling-station-id kuma --radius-called-station-id kuma",
+    ),
     ("redis", "--database-connection-string redis://kuma:x@cache:6379"),
     ("gamedig", "--hostname game.example.com --port 27015 --game minecraft"),
     ("steam", "--hostname game.example.com --port 27015"),
