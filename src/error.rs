@@ -68,7 +68,7 @@ pub enum Error {
     SeveralTargets(Vec<String>),
     #[error("`{}` holds no data of Uptime Kuma: {why}", path.display())]
     NotDataFolder { path: PathBuf, why: String },
-    #[error("`{}` cannot be read as db-config.json: {why}", path.display())]
+    #[error("`{}` does not say which database the server uses: {why}", path.display())]
     DbConfig { path: PathBuf, why: String },
     #[error("two containers use the data folder `{folder}`: {}", containers.join(", "))]
     TwoContainers { folder: String, containers: Vec<String> },
@@ -138,7 +138,7 @@ pub enum Error {
     Helper { container: String, why: String, log: Vec<String> },
 
     // ---- write path ------------------------------------------------------------------------------------------------
-    #[error("another kumadb works on this instance ({holder})")]
+    #[error("another kumadb works on this instance{}", in_brackets(holder))]
     Locked { holder: String },
     #[error("an earlier `{verb}` of {started} is unfinished ({phase})")]
     Unfinished { verb: String, started: String, phase: String },
@@ -146,8 +146,10 @@ pub enum Error {
     Journal { path: PathBuf, why: String },
     #[error("there is no unfinished work on this instance")]
     NothingUnfinished,
-    #[error("the server is running, and SQLite must not be written beside it")]
+    #[error("{what}")]
     Running { what: String },
+    #[error("{} of others to {database}: a server seems to run on it, in a place that kumadb does not see", counted(*connections as usize, "connection"))]
+    InUse { database: String, connections: u64 },
     #[error("the plan no longer fits: the configuration changed after the plan was made")]
     Stale,
     #[error("{subject}: what was written does not read back: `{column}` is {found} instead of {expected}")]
@@ -206,7 +208,7 @@ impl Error {
             | NotDataFolder { .. }
             | NoSnapshot(_)
             | NoSuchDatabase { .. } => Exit::NotFound,
-            Locked { .. } | Unfinished { .. } | Busy { .. } => Exit::Locked,
+            Locked { .. } | Unfinished { .. } | Journal { .. } | Busy { .. } => Exit::Locked,
             Snapshot(_) | Damaged { .. } | EmptyFile(_) | NotADatabase(_) | Encrypted(_) | LoneWal(_) => {
                 Exit::Verification
             }
@@ -222,6 +224,7 @@ impl Error {
             | ReadOnly { .. }
             | Migrating { .. }
             | Running { .. }
+            | InUse { .. }
             | Stale
             | Refused(_) => Exit::Refused,
             RolledBack { .. } => Exit::RolledBack,
@@ -251,6 +254,10 @@ impl Error {
             }
             NoDataFolder { .. } => {
                 "run kumadb on the Docker host itself, as a user who can read the data folder".into()
+            }
+            DbConfig { .. } => "its `type` must be `sqlite`, `embedded-mariadb` or `mariadb`".into(),
+            File { source, .. } if source.kind() == io::ErrorKind::ReadOnlyFilesystem => {
+                "mount it so that it can be written to".into()
             }
             File { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => {
                 "run it again as root, or as the user the server runs as".into()
@@ -291,9 +298,13 @@ impl Error {
             }
             Locked { .. } => "wait for it, or end it".into(),
             Unfinished { .. } => "kumadb resume".into(),
+            Journal { path, .. } => {
+                format!("see that database and server are as they should be, then: mv {0} {0}.old", path.display())
+            }
             Running { .. } => {
                 "leave out `--no-restart` and `--live`, so that the server is stopped for the write".into()
             }
+            InUse { .. } => "stop that server first, or add `--no-restart` and restart it afterwards".into(),
             Stale => "make the plan again".into(),
             NoSnapshot(_) => "kumadb backup list".into(),
             RolledBack { .. } => "kumadb logs".into(),
@@ -339,6 +350,10 @@ fn plain(error: &io::Error) -> String {
         Some((words, _)) => words.to_lowercase(),
         None => text,
     }
+}
+
+fn in_brackets(text: &str) -> String {
+    if text.is_empty() { String::new() } else { format!(" ({text})") }
 }
 
 fn log_tail(lines: &[String]) -> String {

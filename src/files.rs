@@ -167,9 +167,10 @@ pub fn require_space(path: &Path, needed: u64) -> Result<()> {
     if free < needed { Err(Error::NoSpace { path: path.to_owned(), needed, free }) } else { Ok(()) }
 }
 
-/// Whether this process may make files in `folder`.
-pub fn is_writable(folder: &Path) -> bool {
-    rustix::fs::access(folder, rustix::fs::Access::WRITE_OK).is_ok()
+/// Fails unless this process may make files in `folder`.
+pub fn check_writable(folder: &Path) -> Result<()> {
+    rustix::fs::access(folder, rustix::fs::Access::WRITE_OK)
+        .map_err(|errno| Error::file("write in", folder)(errno.into()))
 }
 
 /// Gives `path` the owner, group and mode of `like`.

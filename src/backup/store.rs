@@ -290,7 +290,11 @@ fn is_plain(name: &str) -> bool {
 }
 
 fn broken(path: &Path) -> impl Fn(io::Error) -> Error {
-    move |error| unusable(path, &error.to_string())
+    move |error| match error.to_string() {
+        // What zstd says of a file that it did not make.
+        words if words == "Unknown frame descriptor" => unusable(path, "it is no snapshot of kumadb"),
+        words => unusable(path, &words),
+    }
 }
 
 fn unusable(path: &Path, why: &str) -> Error {

@@ -44,6 +44,9 @@ pub fn run(args: &InitArgs, context: &mut Context<'_>) -> Result<Exit> {
     };
     // Everything that needs no password is found out before one is asked for.
     new.check(engine)?;
+    if engine == EngineKind::Sqlite {
+        init::check_unused(Path::new(&args.place))?;
+    }
     if let Some(name) = &args.admin {
         new.admin = Some((name.clone(), password(args, name, context)?));
         new.check(engine)?;

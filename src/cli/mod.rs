@@ -151,11 +151,12 @@ impl Context<'_> {
     /// The instance that is meant; says so first when work on it is unfinished, and nobody is at it.
     fn instance(&mut self) -> Result<Instance> {
         let instance = self.sight()?.find(self.global.target.as_deref())?;
-        // A folder that this user cannot look into hides its journal; writing to it is refused later anyway.
-        if let Ok(Some(journal)) = Journal::read(instance.work())
-            && !matches!(instance.lock("looking"), Err(Error::Locked { .. }))
-        {
-            self.ui.warn(&format!("{}; type `kumadb resume`", journal.record.unfinished()));
+        match Journal::read(instance.work()) {
+            Ok(Some(_)) if matches!(instance.lock("looking"), Err(Error::Locked { .. })) => {}
+            Ok(Some(journal)) => self.ui.warn(&format!("{}; type `kumadb resume`", journal.record.unfinished())),
+            Err(error @ Error::Journal { .. }) => self.ui.warn(&error.to_string()),
+            // A folder that this user cannot look into hides its journal; writing to it is refused later anyway.
+            Ok(None) | Err(_) => {}
         }
         Ok(instance)
     }

@@ -99,8 +99,8 @@ impl Instance {
 
     /// Takes the lock of this instance for `verb`.
     pub fn lock(&self, verb: &str) -> Result<Lock> {
-        if let Some(folder) = self.folder.as_deref().filter(|folder| !files::is_writable(folder)) {
-            return Err(Error::file("write in", folder)(std::io::ErrorKind::PermissionDenied.into()));
+        if let Some(folder) = &self.folder {
+            files::check_writable(folder)?;
         }
         files::claim_folder(&self.work)?;
         Lock::take(&self.work.join("lock"), &format!("`{verb}`, pid {}", std::process::id()))

@@ -84,7 +84,12 @@ pub fn check_password(password: &Secret) -> Option<Problem> {
     let different = kinds.iter().filter(|kind| text.chars().any(|letter| kind(&letter))).count();
     // The server counts as JavaScript does, in UTF-16.
     let message = match (text.encode_utf16().count(), different) {
-        (0, _) => "is empty".to_owned(),
+        (0, _) => {
+            return Some(
+                Problem::new("password", "is empty")
+                    .hint("type it, pipe it in, or give --password-file or KUMADB_ADMIN_PASSWORD"),
+            );
+        }
         (length, _) if length < 6 => format!("has {length} characters, the server wants 6 or more"),
         (_, different) if different < 2 => {
             "is too weak for the server: it wants two of lower case, upper case, digits and ASCII symbols".to_owned()
@@ -103,6 +108,17 @@ fn check_timezone(zone: &str) -> Option<Problem> {
         .then(|| Problem::new("time zone", format!("`{zone}` is not a name such as Europe/Berlin or UTC")))
 }
 
+/// Fails with [`Error::NotEmpty`] where a server has used `folder` before.
+pub fn check_unused(folder: &Path) -> Result<()> {
+    match TRACES.iter().find(|name| fs::symlink_metadata(folder.join(name)).is_ok()) {
+        None => Ok(()),
+        Some(trace) => Err(Error::NotEmpty {
+            database: format!("`{}`", folder.display()),
+            what: format!("it holds `{trace}` already"),
+        }),
+    }
+}
+
 /// Makes the data folder of a new instance on SQLite in `folder`, which is created if it is missing. Whole or not at all:
 /// `kuma.db` is put in place complete, and without `db-config.json` the server takes the `kuma.db` it finds.
 ///
@@ -112,12 +128,7 @@ fn check_timezone(zone: &str) -> Option<Problem> {
 /// [`Error::Input`] for what [`NewInstance::check`] finds, [`Error::NotEmpty`] where a server has been before.
 pub fn make_folder(folder: &Path, new: &NewInstance) -> Result<()> {
     let recording = new.check(EngineKind::Sqlite)?;
-    if let Some(trace) = TRACES.iter().find(|name| fs::symlink_metadata(folder.join(name)).is_ok()) {
-        return Err(Error::NotEmpty {
-            database: format!("`{}`", folder.display()),
-            what: format!("it holds `{trace}` already"),
-        });
-    }
+    check_unused(folder)?;
     let rows = Rows::of(new)?;
     files::make_folder(folder)?;
     let owner = fs::metadata(folder).map_err(Error::file("look at", folder))?;

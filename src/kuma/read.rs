@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::engine::{Reader, quote};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, counted};
 use crate::model::state::{Database, Fingerprint, Monitor, NotificationLink, State, TagLink};
 use crate::schema::{self, Schema};
 use crate::value::{Row, Value};
@@ -55,7 +55,7 @@ pub fn read_database(reader: &mut dyn Reader, name: &str) -> Result<Database> {
     if !missing.is_empty() {
         let why = match schema.tables.len() {
             0 => "it has no tables".to_owned(),
-            n => format!("among its {n} tables there is no {}", missing.join(", ")),
+            n => format!("it has {}, but no `{}`", counted(n, "table"), missing.join("`, `")),
         };
         return Err(Error::NotKuma { database: name.to_owned(), why });
     }

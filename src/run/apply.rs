@@ -127,9 +127,7 @@ fn check_mode(instance: &Instance, mode: Mode, running: bool) -> Result<()> {
     match (mode, instance.engine()) {
         (Mode::Stopped, EngineKind::MariaDb) if instance.container.is_none() => match instance.read_others()? {
             0 => Ok(()),
-            n => Err(Error::Running {
-                what: format!("{n} connections use the database, and kumadb does not know whose they are"),
-            }),
+            connections => Err(Error::InUse { database: format!("the database of `{}`", instance.name), connections }),
         },
         (Mode::Live | Mode::LiveThenRestart, EngineKind::Sqlite) if running => {
             Err(Error::Running { what: "the server is running, and SQLite must not be written beside it".into() })

@@ -148,11 +148,13 @@ impl Journal {
         let path = path_in(work);
         let Some(text) = files::read_text(&path)? else { return Ok(None) };
         let broken = |why: String| Error::Journal { path: path.clone(), why };
-        let record: Record = serde_json::from_str(&text).map_err(|error| broken(error.to_string()))?;
-        match record.format {
-            FORMAT => Ok(Some(Journal { path, record })),
-            n => Err(broken(format!("its format is {n}, this kumadb knows {FORMAT}"))),
+        let written: serde_json::Value = serde_json::from_str(&text).map_err(|error| broken(error.to_string()))?;
+        // The format first: a newer one may lack what this kumadb looks for.
+        if let Some(n) = written["format"].as_u64().filter(|n| *n != u64::from(FORMAT)) {
+            return Err(broken(format!("its format is {n}, this kumadb knows {FORMAT}")));
         }
+        let record: Record = serde_json::from_value(written).map_err(|error| broken(error.to_string()))?;
+        Ok(Some(Journal { path, record }))
     }
 
     fn write(&self) -> Result<()> {

@@ -41,7 +41,7 @@ pub fn rehearse(instance: &Instance, plan: &Plan, settings: &Settings, observer:
 
 pub(super) fn check_release(database: &Database, instance: &Instance, settings: &Settings) -> Result<()> {
     if database.migrating {
-        return Err(Error::MigrationLocked { database: instance.name.clone() });
+        return Err(Error::MigrationLocked { database: format!("the database of `{}`", instance.name) });
     }
     if !database.release.exact && !settings.allow_unknown_release {
         return Err(Error::UnknownRelease {

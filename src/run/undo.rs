@@ -31,7 +31,10 @@ impl Run<'_> {
 
     /// Puts the database and the server back as they were; says whether the database had been changed.
     pub(super) fn undo(&mut self, why: &str, observer: &mut dyn Observer) -> Result<bool> {
-        observer.step(&Step::Undo { why: why.to_owned() })?;
+        // Where nothing was begun there is nothing to put back, and nothing to tell of it.
+        if self.journal.record.phase != Phase::Noted {
+            observer.step(&Step::Undo { why: why.to_owned() })?;
+        }
         self.instance.remove_stale_helpers()?;
         let changed = match self.journal.record.phase {
             Phase::Noted | Phase::Stopping | Phase::Seen => false,
