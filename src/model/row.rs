@@ -131,7 +131,12 @@ pub fn new_monitor(
 
     // A column whose value was refused already would be reported twice, as missing.
     let reported: Vec<String> = problems.iter().map(|problem| problem.subject.clone()).collect();
-    problems.extend(check_monitor(release, kind, &row).into_iter().filter(|found| !reported.contains(&found.subject)));
+    let mut found = check_monitor(release, kind, &row);
+    // So would the interval, whose value the retry interval takes over.
+    if !typed.contains_key("retry_interval") && found.iter().any(|problem| problem.subject == "interval") {
+        found.retain(|problem| problem.subject != "retry_interval");
+    }
+    problems.extend(found.into_iter().filter(|found| !reported.contains(&found.subject)));
     problems.extend(row.iter().filter_map(|(column, value)| too_long(table, column, value)));
     if problems.is_empty() { Ok(row) } else { Err(problems) }
 }

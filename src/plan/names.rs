@@ -102,9 +102,11 @@ fn find_row(
 /// ` (did you mean …?)` with the name most like `text`, if one is.
 pub fn nearest(text: &str, names: impl Iterator<Item = String>) -> String {
     let lower = text.to_lowercase();
+    // Short names with one slip are not alike by measure, but are by eye: `evn` and `env`.
+    let slip = |name: &str| name.len() > 2 && strsim::osa_distance(&lower, name) == 1;
     names
         .map(|name| (strsim::jaro_winkler(&lower, &name.to_lowercase()), name))
-        .filter(|(score, _)| *score > 0.8)
+        .filter(|(score, name)| *score > 0.8 || slip(&name.to_lowercase()))
         .max_by(|a, b| a.0.total_cmp(&b.0))
         .map_or(String::new(), |(_, name)| format!(" (did you mean `{name}`?)"))
 }

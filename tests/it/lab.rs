@@ -139,9 +139,14 @@ impl Lab {
         }
     }
 
+    /// `text` without this lab's folder and without dates.
+    pub fn rooted(&self, text: &str) -> String {
+        plain(text, self.root.path(), &SHAPES[..3])
+    }
+
     /// `text` without what differs from run to run: paths, ids of snapshots, times, sizes, durations.
     pub fn plain(&self, text: &str) -> String {
-        plain(text, self.root.path())
+        plain(text, self.root.path(), &SHAPES)
     }
 }
 
@@ -179,13 +184,13 @@ pub fn words(line: &str) -> Vec<String> {
     words
 }
 
-fn plain(text: &str, root: &Path) -> String {
+fn plain(text: &str, root: &Path, shapes: &[(&str, &str)]) -> String {
     let text = text.replace(&root.display().to_string(), "<root>");
     let mut plain = String::new();
     let mut rest = text.as_str();
     while let Some(letter) = rest.chars().next() {
         let starts = !plain.ends_with(|before: char| before.is_ascii_alphanumeric() || before == '.');
-        match SHAPES.iter().find_map(|(shape, name)| Some((fits(rest, shape).filter(|_| starts)?, name))) {
+        match shapes.iter().find_map(|(shape, name)| Some((fits(rest, shape).filter(|_| starts)?, name))) {
             Some((length, name)) => {
                 plain.push_str(name);
                 rest = &rest[length..];

@@ -5,6 +5,7 @@ mod crash;
 mod docker;
 mod dockerd;
 mod init;
+mod input;
 mod lab;
 mod layers;
 mod mariadb;

@@ -1,0 +1,604 @@
+//! What goes wrong, one line each: what was typed, the exit code, the message, and what it says to try next.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+
+use assert_cmd::Command as Binary;
+
+use crate::lab::{Lab, PASSWORD, Ran, words};
+use crate::mariadbd::Mariadbd;
+use crate::monitor::furnish;
+
+/// `line` must end with `exit`, its message must be `message` and its hint `hint` (both without what differs from run to
+/// run), and the database must be as before.
+#[track_caller]
+fn check(lab: &Lab, line: &str, exit: i32, message: &str, hint: &str) {
+    told(lab, &lab.run(line), line, exit, message, hint);
+}
+
+#[track_caller]
+fn told(lab: &Lab, ran: &Ran, line: &str, exit: i32, message: &str, hint: &str) {
+    let said = lab.rooted(&ran.err);
+    let after = said.split_once("error: ").map_or("", |(_, after)| after);
+    let (found, tried) = after.trim_end().split_once("\n  try: ").unwrap_or((after.trim_end(), ""));
+    assert_eq!((ran.exit, found, tried), (exit, message, hint), "\n{line}\n{}", ran.err);
+    assert_eq!(ran.out, "", "{line}");
+}
+
+/// The table: `line => exit, message, hint`.
+macro_rules! checks {
+    ($lab:expr; $($line:expr => $exit:expr, $message:expr, $hint:expr;)*) => {
+        $(check($lab, $line, $exit, $message, $hint);)*
+    };
+}
+
+#[test]
+fn fields_that_are_wrong() {
+    let lab = Lab::sqlite("2.5.3");
+    furnish(&lab);
+    let before = lab.content();
+    checks! { &lab;
+        "monitor add http --name X" =>
+            2, "url: is required by type `http`", "--url https://example.com";
+        "monitor add group" =>
+            2, "name: is required", "--name Shop";
+        "monitor add ping --name X" =>
+            2, "hostname: is required by type `ping`", "--hostname example.com";
+        "monitor add http --name X --url example.com" =>
+            2, "url: is `example.com`, must start with `http://` or `https://`", "--url https://example.com";
+        "monitor add ping --name X --hostname https://example.com/x" =>
+            2, "hostname: is a URL, a host name or address is wanted", "--hostname example.com";
+        "monitor add port --name X --hostname example.com:443 --port 1" =>
+            2, "hostname: `example.com:443` has a port in it", "--hostname example.com --port 443";
+        "monitor add port --name X --hostname h --port 70000" =>
+            2, "port: is 70,000, must be 1 to 65,535", "--port 65535";
+        "monitor add http --name X --url https://e.com --interval 1m" =>
+            2, "interval: takes a whole number, not `1m`", "--interval 60";
+        "monitor add http --name X --url https://e.com --interval 0" =>
+            2, "interval: is 0 s, release 2.5.3 takes at least 1", "--interval 1";
+        "monitor add http --name X --url https://e.com --timeout -1" =>
+            2, "timeout: is -1, must not be negative", "--timeout 48";
+        "monitor add http --name X --url https://e.com --method GTE" =>
+            2, "method: is `GTE`, must be one of `GET`, `HEAD`, `OPTIONS`, `POST`, `PUT`, `PATCH`, `DELETE`",
+            "--method GET";
+        "monitor add http --name X --url https://e.com --accepted-statuscodes 2xx" =>
+            2, "accepted_statuscodes_json: `2xx` is no status code, write `204` or `200-299`",
+            "--accepted-statuscodes 200-299,301";
+        "monitor add http --name X --url https://e.com --headers 'X-Key: y'" =>
+            2, "headers: is not JSON (line 1, column 1)", "--headers '{\"X-Key\": \"value\"}'";
+        "monitor add http --name X --url https://e.com --ignore-tls maybe" =>
+            2, "ignore_tls: takes `true` or `false`, not `maybe`", "";
+        "monitor add http --name X --url https://e.com --auth-method oauth2-cc --oauth-client-id x --oauth-token-url https://t" =>
+            2, "oauth_client_secret: is required by the authentication `oauth2-cc`", "--oauth-client-secret …";
+        "monitor add mongodb --name X --database-connection-string mysql://db" =>
+            2, "database_connection_string: must start with `mongodb://` or `mongodb+srv://`",
+            "--database-connection-string mongodb://kuma:…@db/app";
+        "monitor add ping --name X --hostname h --timeout 301" =>
+            2, "timeout: is 301 s, a ping takes 1 to 300", "--timeout 10";
+        "monitor add system-service --name X --system-service-name 'a b'" =>
+            2, "system_service_name: `a b` is no service name: letters, digits and `._-@`, no spaces",
+            "--system-service-name sshd";
+        "monitor add push --name X --push-token 'no good'" =>
+            2, "push_token: has characters other than letters, digits, `-` and `_`",
+            "leave `push_token` out, one is made";
+        "monitor edit Router -s interval" =>
+            2, "--set: `interval` is not FIELD=VALUE", "--set interval=30";
+        "monitor edit Router -s intervall=30" =>
+            2, "--set: no field `intervall` (did you mean `interval`?)", "--set interval=30";
+        "monitor edit Router -s id=7" =>
+            2, "id: is written by the server alone", "leave `id` out";
+        "monitor edit Router -s url=https://e.com" =>
+            2, "url: is no field of type `ping`", "kumadb monitor add ping --help";
+        "monitor edit Router -s name=" =>
+            2, "name: is required", "--name Shop";
+    }
+    let several = lab.run("monitor add http --url ftp://x --interval 0 --maxretries -1");
+    assert_eq!((several.exit, several.err.lines().count()), (2, 4), "all problems at once: {}", several.err);
+    assert!(lab.content() == before, "wrong input changed the database");
+}
+
+#[test]
+fn limits_are_those_of_the_release() {
+    let line =
+        |interval: &str| format!("monitor add http --name 'I {interval}' --url https://e.com --interval {interval}");
+    let (old, new) = (Lab::sqlite("2.0.2"), Lab::sqlite("2.5.3"));
+    checks! { &old;
+        &line("19") =>
+            2, "interval: is 19 s, release 2.0.2 takes 20 to 2,073,600", "--interval 20";
+        &line("2073601") =>
+            2, "interval: is 2,073,601 s, release 2.0.2 takes 20 to 2,073,600", "--interval 2073600";
+        "monitor add ntp --name X --hostname h" =>
+            2, "type: `ntp` exists since release 2.5.0, this is 2.0.2", "upgrade the server to 2.5.0 first";
+        "monitor add http --name X --url https://e.com --save-response" =>
+            2, "save_response: exists since release 2.1.0, this is 2.0.2", "leave `save_response` out";
+        "monitor add dns --name X --hostname e.com --dns-resolve-server 1.1.1.1,8.8.8.8" =>
+            2, "dns_resolve_server: is `1.1.1.1,8.8.8.8`, release 2.0.2 takes one IP address",
+            "--dns-resolve-server 1.1.1.1";
+        "monitor add snmp --name X --hostname h --port 161 --snmp-oid 1 --expected-value 1 --snmp-version 3" =>
+            2, "snmp_version: `3` exists since release 2.1.0, this is 2.0.2", "--snmp-version 1";
+    }
+    for interval in ["19", "2073601"] {
+        new.ok(&line(interval));
+    }
+}
+
+#[test]
+fn names_that_mean_nothing_here() {
+    let lab = Lab::sqlite("2.5.3");
+    furnish(&lab);
+    let add = "monitor add http --name X --url https://e.com";
+    let page = "are made on the server's page, Settings >";
+    checks! { &lab;
+        &format!("{add} --tag evn=prod") =>
+            2, "--tag: no tag `evn` (did you mean `env`?)", "add `--create-tags` to make it";
+        &format!("{add} --notification opps") =>
+            2, "--notification: no notification `opps` (did you mean `ops`?)",
+            &format!("notifications {page} Notifications");
+        &format!("{add} --proxy elsewhere") =>
+            2, "--proxy: no proxy `elsewhere`", &format!("proxies {page} Proxies");
+        "monitor add docker --name X --docker-container nginx --docker-host locl" =>
+            2, "--docker-host: no docker host `locl` (did you mean `local`?)",
+            &format!("docker hosts {page} Docker Hosts");
+        "monitor add real-browser --name X --url https://e.com --remote-browser chrome" =>
+            2, "--remote-browser: no remote browser `chrome`",
+            &format!("remote browsers {page} Remote Browsers");
+        &format!("{add} --parent Netwrok") =>
+            2, "--parent: no group `Netwrok` (did you mean `Network`?)", "kumadb monitor add group --name 'Netwrok'";
+        &format!("{add} --parent Router") =>
+            2, "--parent: `Router` is of type ping, only a group can be a parent", "";
+        "monitor edit Network -s parent=Network" =>
+            2, "--parent: `Network` cannot be its own parent", "";
+        "monitor show Rooter" =>
+            8, "no monitor matches `Rooter` (did you mean `Router`?)", "kumadb monitor list";
+        "monitor list --tag nothing" =>
+            8, "no monitor matches --tag nothing", "kumadb monitor list";
+        "monitor list --group Router" =>
+            2, "--group: `Router` is of type ping, only a group can be a parent", "";
+        "monitor pause" =>
+            2, "name monitors, or filter them: --tag, --type, --group, --name '*'", "";
+    }
+    lab.ok("monitor add group --name Inner --parent Network");
+    check(
+        &lab,
+        "monitor edit Network -s parent=Inner",
+        2,
+        "--parent: `Network/Inner` is itself below `Network`: the groups would form a cycle",
+        "",
+    );
+    lab.ok("monitor add push --name Mine --push-token mytoken");
+    check(
+        &lab,
+        "monitor add push --name Other --push-token mytoken",
+        2,
+        "--push-token: this push token belongs to `Mine` already",
+        "leave out `--push-token`, a new one is made",
+    );
+}
+
+/// Makes the database of a fresh lab something else.
+fn spoilt(spoil: impl FnOnce(&Path)) -> Lab {
+    let lab = Lab::sqlite("2.5.3");
+    spoil(&lab.folder());
+    lab
+}
+
+#[test]
+fn files_that_are_no_database() {
+    let cure = "kumadb backup list, then `kumadb restore ID`";
+    let random = |n: u32| -> Vec<u8> {
+        (0..n)
+            .scan(7u32, |seed, _| {
+                *seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                Some((*seed >> 24) as u8)
+            })
+            .collect()
+    };
+    let lines = ["monitor list", "status", "monitor add group --name A", "backup create"];
+    for line in lines {
+        let at = |lab: Lab, exit, message: &str, hint: &str| check(&lab, line, exit, message, hint);
+        at(spoilt(|f| fs::write(f.join("kuma.db"), "").unwrap()), 7, "`<root>/data/kuma.db` is empty (0 bytes)", cure);
+        at(
+            spoilt(|f| fs::write(f.join("kuma.db"), "<html>not found</html>").unwrap()),
+            7,
+            "`<root>/data/kuma.db` is not a SQLite database",
+            cure,
+        );
+        at(
+            spoilt(|f| fs::write(f.join("kuma.db"), random(40_960)).unwrap()),
+            7,
+            "`<root>/data/kuma.db` is encrypted, or its first page is damaged",
+            cure,
+        );
+        at(
+            spoilt(|f| fs::File::options().write(true).open(f.join("kuma.db")).unwrap().set_len(50_000).unwrap()),
+            7,
+            "`<root>/data/kuma.db` is damaged: database disk image is malformed",
+            cure,
+        );
+        at(
+            spoilt(|f| fs::rename(f.join("kuma.db"), f.join("kuma.db-wal")).unwrap()),
+            7,
+            "`<root>/data/kuma.db-wal` is there without its database `kuma.db`",
+            cure,
+        );
+        at(
+            spoilt(|f| fs::remove_file(f.join("kuma.db")).unwrap()),
+            8,
+            "`<root>/data` holds no data of Uptime Kuma: its db-config.json says SQLite, but kuma.db is not there",
+            "kumadb init <root>/data",
+        );
+        at(
+            spoilt(|f| {
+                fs::remove_file(f.join("kuma.db")).unwrap();
+                fs::remove_file(f.join("db-config.json")).unwrap();
+            }),
+            8,
+            "`<root>/data` holds no data of Uptime Kuma: neither kuma.db nor db-config.json is there",
+            "kumadb init <root>/data",
+        );
+        at(
+            spoilt(|f| {
+                fs::remove_file(f.join("kuma.db")).unwrap();
+                fs::write(f.join("db-config.json"), "{\"type\": \"oracle\"}").unwrap();
+            }),
+            1,
+            "`<root>/data/db-config.json` does not say which database the server uses: `oracle` is no type of \
+                database that the server knows",
+            "its `type` must be `sqlite`, `embedded-mariadb` or `mariadb`",
+        );
+    }
+    let other = spoilt(|f| fs::remove_file(f.join("kuma.db")).unwrap());
+    other.sql("CREATE TABLE notes (id INTEGER)");
+    check(
+        &other,
+        "monitor list",
+        9,
+        "`data` holds no database of Uptime Kuma: it has 1 table, but no `monitor`, `user`, `setting`, `heartbeat`",
+        "",
+    );
+    let lab = Lab::sqlite("2.5.3");
+    lab.sql("INSERT INTO knex_migrations (name, batch, migration_time) VALUES ('2099-01-01-0000-new.js', 9, 0)");
+    check(
+        &lab,
+        "monitor add group --name A",
+        9,
+        "the database of `data` is of an unknown release: newer than 2.5.3, with `2099-01-01-0000-new.js`",
+        "add `--allow-unknown-release` if the columns in question are the same",
+    );
+    lab.ok("monitor list");
+    lab.ok("monitor add group --name A --allow-unknown-release");
+    let lab = Lab::sqlite("2.5.3");
+    lab.sql("UPDATE knex_migrations_lock SET is_locked = 1");
+    check(
+        &lab,
+        "monitor add group --name A",
+        9,
+        "a migration is running or was cut off in the database of `data`: `knex_migrations_lock` is set",
+        "if a server is migrating right now, wait; otherwise start it once with its own image",
+    );
+}
+
+#[test]
+fn other_processes_in_the_way() {
+    let lab = Lab::sqlite("2.5.3");
+    lab.ok("monitor add group --name A");
+    let before = lab.content();
+    let file = lab.folder().join("kuma.db");
+    let stop = |mut child: Child| {
+        child.kill().unwrap();
+        child.wait().unwrap();
+    };
+    let wait = |child: &Child| {
+        let fd = format!("/proc/{}/fd", child.id());
+        let holds = || {
+            fs::read_dir(&fd)
+                .is_ok_and(|all| all.flatten().any(|fd| fs::read_link(fd.path()).is_ok_and(|to| to == file)))
+        };
+        while !holds() {
+            std::thread::sleep(std::time::Duration::from_millis(20));
+        }
+    };
+    let mut holders = vec![("tail", Command::new("tail"))];
+    holders[0].1.arg("-f").arg(&file);
+    holders.push(("sqlite3", Command::new("sqlite3")));
+    holders[1].1.arg(&file);
+    for (name, mut command) in holders {
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
+        if let (Some(stdin), "sqlite3") = (child.stdin.as_mut(), name) {
+            use std::io::Write as _;
+            stdin.write_all(b"BEGIN IMMEDIATE;\nSELECT count(*) FROM monitor;\n").unwrap();
+        }
+        wait(&child);
+        let message = format!("`<root>/data/kuma.db` is held open by {name} (pid {})", child.id());
+        let hint = "stop that process, then run the same command again";
+        check(&lab, "monitor add group --name B", 9, &message, hint);
+        check(&lab, "restore latest --yes", 9, &message, hint);
+        lab.ok("monitor list");
+        lab.ok("backup create");
+        stop(child);
+    }
+    assert!(lab.content() == before);
+
+    let lock = fs::File::options().write(true).open(lab.folder().join(".kumadb/lock")).unwrap();
+    lock.lock().unwrap();
+    fs::write(lab.folder().join(".kumadb/lock"), "`restore`, pid 1").unwrap();
+    let (message, hint) = ("another kumadb works on this instance (`restore`, pid 1)", "wait for it, or end it");
+    check(&lab, "monitor add group --name B", 6, message, hint);
+    check(&lab, "resume", 6, message, hint);
+    lab.ok("monitor list");
+    drop(lock);
+    lab.ok("monitor add group --name B");
+}
+
+#[test]
+fn journals_that_were_left_behind() {
+    let lab = Lab::sqlite("2.5.3");
+    lab.ok("monitor add group --name A");
+    let journal = lab.folder().join(".kumadb/journal.json");
+    let hint = "see that database and server are as they should be, then: mv <root>/data/.kumadb/journal.json \
+                <root>/data/.kumadb/journal.json.old";
+    for (text, why) in [
+        ("{\"format\": 1,", "EOF while parsing a value at line 1 column 13"),
+        ("{\"format\": 2}", "its format is 2, this kumadb knows 1"),
+    ] {
+        fs::write(&journal, text).unwrap();
+        let message = format!("the journal `<root>/data/.kumadb/journal.json` cannot be read: {why}");
+        check(&lab, "monitor add group --name B", 6, &message, hint);
+        check(&lab, "resume", 6, &message, hint);
+        let listed = lab.run("monitor list");
+        assert_eq!(lab.rooted(&listed.err), format!("warning: {message}\n"));
+    }
+    let record = r#"{"format": 1, "verb": "monitor add", "started": "2026-01-31T08:00:00Z", "pid": 4711,
+        "phase": "noted", "container": null, "life": null, "mode": "stopped", "loads": false, "before": null,
+        "last_beat": 0}"#;
+    fs::write(&journal, record).unwrap();
+    let message = "an earlier `monitor add` of <time> UTC is unfinished (cut off before anything was written)";
+    check(&lab, "monitor add group --name B", 6, message, "kumadb resume");
+    let warned = lab.rooted(&lab.run("monitor list").err);
+    assert_eq!(warned, format!("warning: {message}; type `kumadb resume`\n"));
+    assert_eq!(lab.ok("resume"), "`monitor add` is undone: nothing had been changed\n");
+    check(&lab, "resume", 1, "there is no unfinished work on this instance", "");
+    lab.ok("monitor add group --name B");
+}
+
+/// The binary as `nobody`; `None` where that cannot be.
+fn as_nobody(lab: &Lab, line: &str) -> Option<Ran> {
+    if !rustix::process::geteuid().is_root() || crate::need::program(&["setpriv"]).is_none() {
+        return crate::need::left_out("root and setpriv");
+    }
+    fs::set_permissions(lab.root.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    let mut command = Binary::new("setpriv");
+    command
+        .args(["--reuid=65534", "--regid=65534", "--clear-groups", env!("CARGO_BIN_EXE_kumadb"), "-t", &lab.target])
+        .args(words(line))
+        .env_clear()
+        .env("HOME", "/nonexistent")
+        .env("DOCKER_HOST", "unix:///no-docker-here.sock")
+        .current_dir("/");
+    Some(Ran::of(&mut command))
+}
+
+#[test]
+fn files_of_somebody_else() {
+    let lab = Lab::sqlite("2.5.3");
+    let hint = "run it again as root, or as the user the server runs as";
+    let line = "monitor list";
+    let Some(ran) = as_nobody(&lab, line) else { return };
+    told(&lab, &ran, line, 1, "cannot read `<root>/data/db-config.json`: permission denied", hint);
+    fs::set_permissions(lab.folder(), fs::Permissions::from_mode(0o755)).unwrap();
+    fs::set_permissions(lab.folder().join("db-config.json"), fs::Permissions::from_mode(0o644)).unwrap();
+    let Some(ran) = as_nobody(&lab, line) else { return };
+    told(&lab, &ran, line, 1, "cannot open `<root>/data/kuma.db`: permission denied", hint);
+    fs::set_permissions(lab.folder().join("kuma.db"), fs::Permissions::from_mode(0o644)).unwrap();
+    let Some(ran) = as_nobody(&lab, line) else { return };
+    assert_eq!((ran.exit, ran.out.as_str()), (0, "no monitors yet\n"), "{}", ran.err);
+    let line = "monitor add group --name A";
+    let Some(ran) = as_nobody(&lab, line) else { return };
+    told(&lab, &ran, line, 1, "cannot write in `<root>/data`: permission denied", hint);
+}
+
+#[test]
+fn folders_that_cannot_be_written_to() {
+    let lab = Lab::sqlite("2.5.3");
+    let folder = lab.folder();
+    let mount = |arguments: &[&str]| Command::new("mount").args(arguments).arg(&folder).status().unwrap().success();
+    if !mount(&["--bind", folder.to_str().unwrap()]) || !mount(&["-o", "remount,ro,bind"]) {
+        return crate::need::left_out("the right to mount").unwrap_or_default();
+    }
+    let [listed, added, saved] =
+        ["monitor list", "monitor add group --name A", "backup create"].map(|line| lab.run(line));
+    assert!(Command::new("umount").arg(&folder).status().unwrap().success());
+    assert_eq!((listed.exit, saved.exit), (0, 0), "{}{}", listed.err, saved.err);
+    let message = "cannot write in `<root>/data`: read-only file system";
+    told(&lab, &added, "monitor add", 1, message, "mount it so that it can be written to");
+}
+
+#[test]
+fn instances_that_cannot_be_made() {
+    let lab = Lab::sqlite("2.5.3");
+    let init = |arguments: &str, password: &str| {
+        Ran::of(lab.bare().arg("init").args(words(arguments)).write_stdin(format!("{password}\n")))
+    };
+    let fails = |arguments: &str, password: &str, exit: i32, message: &str, hint: &str| {
+        told(&lab, &init(arguments, password), arguments, exit, message, hint);
+    };
+    fails("data --admin admin", PASSWORD, 9, "`data` is not empty: it holds `kuma.db` already", "");
+    fails(
+        "new --admin admin",
+        "",
+        2,
+        "password: is empty",
+        "type it, pipe it in, or give --password-file or KUMADB_ADMIN_PASSWORD",
+    );
+    fails("new --admin admin", "abc", 2, "password: has 3 characters, the server wants 6 or more", "");
+    fails(
+        "new --admin admin",
+        "abcdefgh",
+        2,
+        "password: is too weak for the server: it wants two of lower case, upper case, digits and ASCII symbols",
+        "",
+    );
+    fails("new --admin ' '", PASSWORD, 2, "user name: is empty", "");
+    fails(
+        "new --release 9.9.9",
+        "",
+        2,
+        "release: the schema of 9.9.9 on SQLite is not recorded",
+        "take one of 1.23.0, 1.23.17, 2.0.0, 2.0.2, 2.1.0, 2.1.3, 2.2.1, 2.3.2, 2.4.0, 2.5.0, 2.5.1, 2.5.3",
+    );
+    fails(
+        "new --timezone 'Berlin Mitte'",
+        "",
+        2,
+        "time zone: `Berlin Mitte` is not a name such as Europe/Berlin or UTC",
+        "",
+    );
+    fails("new --admin admin --password-file nowhere", "", 2, "no file `nowhere`", "");
+    fails(
+        "mysql://admin@/kuma",
+        "",
+        2,
+        "the address of the database is wrong: it names neither a host nor a socket",
+        "",
+    );
+    assert!(!lab.root.path().join("new").exists());
+    fs::write(lab.root.path().join("word"), format!("{PASSWORD}\nignored\n")).unwrap();
+    let made = init("new --admin admin --password-file word", "");
+    assert_eq!(made.out, "made `new`: SQLite, release 2.5.3, user `admin`\n", "{}", made.err);
+    let piped = init("piped --admin admin", PASSWORD);
+    assert_eq!(piped.exit, 0, "{}", piped.err);
+}
+
+#[test]
+fn targets_that_are_not_there() {
+    let lab = Lab::sqlite("2.5.3");
+    let docker = "`unix:///no-docker-here.sock`: there is no socket /no-docker-here.sock";
+    let run = |line: &str| Ran::of(lab.bare().args(words(line)));
+    let fails = |line: &str, exit: i32, message: &str, hint: &str| told(&lab, &run(line), line, exit, message, hint);
+    fails(
+        "-t nowhere status",
+        1,
+        &format!("Docker cannot be reached at {docker}; and there is no folder `nowhere` here"),
+        "is Docker running? `docker ps` must work for the same user",
+    );
+    fails(
+        "-t ./nowhere status",
+        8,
+        "no instance `./nowhere`: neither a folder, nor a container, nor a `mysql://` address",
+        "kumadb find",
+    );
+    fails("-t data logs", 9, "`data` has no container that kumadb knows: start and stop its server by hand", "");
+    fails("-t data restart", 9, "`data` has no container that kumadb knows: start and stop its server by hand", "");
+    fails("-t data restore abc --yes", 8, "no snapshot `abc`", "kumadb backup list");
+    fails("-t data restore latest --yes", 8, "no snapshot `latest`", "kumadb backup list");
+    // The only one in sight needs no name.
+    assert_eq!(run("monitor list").out, "no monitors yet\n");
+    let empty = Ran::of(lab.bare().current_dir(lab.root.path().parent().unwrap()).arg("status"));
+    told(
+        &lab,
+        &empty,
+        "status",
+        8,
+        "no instance in sight: no container of Uptime Kuma on this Docker host, no data folder here",
+        "kumadb find",
+    );
+}
+
+#[test]
+fn databases_that_let_nobody_in() {
+    let Some(server) = Mariadbd::with(&["--bind-address=127.0.0.1", "--port={port}"]) else { return };
+    let lab = Lab::sqlite("2.5.3");
+    server.create_database("kuma", "utf8mb4");
+    server.create_database("old", "latin1");
+    server.sql("", "CREATE USER 'kuma'@'%' IDENTIFIED BY 'right'; GRANT ALL ON *.* TO 'kuma'@'%'");
+    let port = server.port();
+    let at = |login: &str, database: &str| format!("mysql://{login}@127.0.0.1:{port}/{database}");
+    let run = |target: &str, line: &str| Ran::of(lab.bare().args(["-t", target]).args(words(line)));
+    let fails = |target: &str, line: &str, exit: i32, message: &str, hint: &str| {
+        let ran = run(target, line);
+        assert!(!ran.err.contains("wrong-word") && !ran.err.contains("right"), "{}", ran.err);
+        told(&lab, &ran, line, exit, &message.replace("PORT", &port.to_string()), hint);
+    };
+    let init = |target: &str| {
+        Ran::of(lab.bare().args(["init", target, "--admin", "admin"]).env("KUMADB_ADMIN_PASSWORD", PASSWORD))
+    };
+    fails(
+        &at("kuma:wrong-word", "kuma"),
+        "status",
+        1,
+        "MariaDB at 127.0.0.1:PORT refuses user `kuma`: wrong user or password",
+        "check user and password in db-config.json or in the address",
+    );
+    fails(
+        &at("kuma", "kuma"),
+        "status",
+        1,
+        "MariaDB at 127.0.0.1:PORT refuses user `kuma`: it wants a password, and none was given",
+        "check user and password in db-config.json or in the address",
+    );
+    fails(
+        &at("kuma:right", "nothing"),
+        "status",
+        8,
+        "database `nothing` at 127.0.0.1:PORT does not exist",
+        "CREATE DATABASE `nothing` CHARACTER SET utf8mb4",
+    );
+    fails(
+        &at("kuma:right", "kuma"),
+        "monitor list",
+        9,
+        "`127.0.0.1-kuma` holds no database of Uptime Kuma: it has no tables",
+        "",
+    );
+    let latin = init(&at("kuma:right", "old"));
+    told(
+        &lab,
+        &latin,
+        "init",
+        9,
+        "database `old` has the character set latin1, the server needs utf8mb4",
+        "ALTER DATABASE `old` CHARACTER SET utf8mb4",
+    );
+    let made = init(&at("kuma:right", "kuma"));
+    assert_eq!(made.exit, 0, "{}", made.err);
+    let again = init(&at("kuma:right", "kuma"));
+    assert_eq!(again.exit, 9, "{}", again.err);
+    assert!(again.err.contains("database `kuma` is not empty: it has"), "{}", again.err);
+
+    let mut other = Command::new("mariadb")
+        .args(["--no-defaults", "-h127.0.0.1", &format!("-P{port}"), "-ukuma", "-pright", "kuma"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    while server.sql("", "SELECT count(*) FROM information_schema.PROCESSLIST WHERE DB = 'kuma'").trim() == "0" {
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    fails(
+        &at("kuma:right", "kuma"),
+        "monitor add group --name A",
+        9,
+        "1 connection of others to the database of `127.0.0.1-kuma`: a server seems to run on it, in a place that kumadb \
+         does not see",
+        "stop that server first, or add `--no-restart` and restart it afterwards",
+    );
+    drop(other.stdin.take());
+    other.wait().unwrap();
+
+    server.sql("", "DROP USER IF EXISTS ''@'localhost'; CREATE USER ''@'localhost'");
+    let shadowed = format!("mysql://kuma:right@localhost/kuma?socket={}", server.socket().display());
+    let ran = run(&shadowed, "status");
+    assert_eq!(ran.exit, 1, "{}", ran.err);
+    assert!(ran.err.contains("an anonymous user `''@'localhost'` hides `kuma`@`%`"), "{}", ran.err);
+    let nobody = run("mysql://kuma:right@127.0.0.1:1/kuma", "status");
+    told(
+        &lab,
+        &nobody,
+        "status",
+        1,
+        "no answer from MariaDB at 127.0.0.1:1: nobody listens there",
+        "is MariaDB running, and are host and port right?",
+    );
+}
