@@ -134,6 +134,8 @@ pub enum Error {
     NotUp { container: String, seconds: u64, why: String, log: Vec<String> },
     #[error("the server in container `{container}` is busy migrating its database")]
     Migrating { container: String },
+    #[error("container `{container}` is paused, and its MariaDB with it")]
+    Paused { container: String },
     #[error("the helper container for the database of `{container}` did not come up: {why}{}", log_tail(log))]
     Helper { container: String, why: String, log: Vec<String> },
 
@@ -223,6 +225,7 @@ impl Error {
             | NotEmpty { .. }
             | ReadOnly { .. }
             | Migrating { .. }
+            | Paused { .. }
             | Running { .. }
             | InUse { .. }
             | Stale
@@ -293,6 +296,7 @@ impl Error {
             WouldNotStop { .. } => "kumadb resume, which waits for it again and starts it".into(),
             NotUp { container, .. } => format!("docker logs --tail 50 {container}"),
             Migrating { .. } => "wait until the migration is over, however long it takes, then `kumadb resume`".into(),
+            Paused { container } => format!("docker unpause {container}"),
             MigrationLocked { .. } => {
                 "if a server is migrating right now, wait; otherwise start it once with its own image".into()
             }

@@ -83,6 +83,7 @@ fn look(instance: &Instance) -> Line {
     };
     match read() {
         Err(Error::Unreachable { .. }) if line.state == "stopped" => {}
+        Err(Error::Paused { .. }) => {}
         Err(error) => line.error = Some(error.to_string()),
         Ok(()) => {}
     }

@@ -4,6 +4,7 @@ use clap::Args;
 use serde_json::json;
 
 use super::Context;
+use crate::docker::Life;
 use crate::error::{Error, Exit, Result, bytes};
 use crate::kuma::read::{read_database, read_summary};
 use crate::run::Journal;
@@ -22,6 +23,7 @@ pub fn run(_args: &StatusArgs, context: &mut Context<'_>) -> Result<Exit> {
     });
     let read = match read {
         Err(Error::Unreachable { .. }) if instance.container.is_some() && !instance.is_running()? => None,
+        Err(Error::Paused { .. }) => None,
         read => Some(read?),
     };
     let snapshots = context.store().list()?.snapshots;
@@ -48,7 +50,11 @@ pub fn run(_args: &StatusArgs, context: &mut Context<'_>) -> Result<Exit> {
             rows.push(("migration", "`knex_migrations_lock` is set: one is running, or was cut off".into()));
         }
     } else {
-        rows.push(("database", "not running; `kumadb monitor list` opens it in a helper container".into()));
+        let words = match life {
+            Some(Life::Paused) => "paused with the container",
+            _ => "not running; `kumadb monitor list` opens it in a helper container",
+        };
+        rows.push(("database", words.into()));
     }
     rows.push((
         "last snapshot",

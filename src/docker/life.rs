@@ -35,6 +35,23 @@ impl Container {
         };
         Start { at, restart_count: self.state.restart_count }
     }
+
+    /// Whether this container can be stopped and started again.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] when stopping would delete the container (`--rm`) or make a swarm start another one.
+    pub fn check_stoppable(&self) -> Result<()> {
+        let name = &self.name;
+        match &self.swarm_service {
+            _ if self.auto_remove => Err(Error::Refused(format!(
+                "container `{name}` was started with `--rm`: the engine deletes it when it stops"
+            ))),
+            Some(service) => Err(Error::Refused(format!(
+                "container `{name}` belongs to the swarm service `{service}`, which would start another in its place"
+            ))),
+            None => Ok(()),
+        }
+    }
 }
 
 impl Docker {
@@ -46,7 +63,7 @@ impl Docker {
     ///
     /// # Errors
     /// [`Error::WouldNotStop`] after `grace`; the signal stays delivered, so the container may yet end.
-    /// [`Error::Refused`] when stopping would delete the container (`--rm`) or make a swarm start another one.
+    /// What [`Container::check_stoppable`] refuses.
     pub fn stop(
         &self,
         container: &Container,
@@ -54,20 +71,10 @@ impl Docker {
         tick: &mut dyn FnMut(Duration) -> Result<()>,
     ) -> Result<()> {
         let now = self.again(container)?;
-        let name = &now.name;
         if now.state.life == Life::Stopped {
             return Ok(());
         }
-        if now.auto_remove {
-            return Err(Error::Refused(format!(
-                "container `{name}` was started with `--rm`: the engine deletes it when it stops"
-            )));
-        }
-        if let Some(service) = &now.swarm_service {
-            return Err(Error::Refused(format!(
-                "container `{name}` belongs to the swarm service `{service}`, which would start another in its place"
-            )));
-        }
+        now.check_stoppable()?;
         if now.state.life == Life::Paused {
             self.unpause(&now)?;
         }

@@ -6,6 +6,7 @@ pub mod target;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use crate::docker::{Helper, Life};
 use crate::engine::mariadb::Address;
@@ -20,6 +21,9 @@ pub use target::Sight;
 /// Our own folder inside the data folder: lock, journal, and the copy that is held during a write. It stands on the same
 /// file system as the database, so that the copy may share its blocks.
 const WORK: &str = ".kumadb";
+
+/// How long others may go on reading a database that is to be written; another kumadb takes a moment.
+const READERS: Duration = Duration::from_secs(3);
 
 /// Wraps a way to a database in another one: how tests make it fail, count and slow down.
 pub type Wrap = Arc<dyn Fn(Box<dyn Connect>) -> Box<dyn Connect> + Send + Sync>;
@@ -106,6 +110,20 @@ impl Instance {
         Lock::take(&self.work.join("lock"), &format!("`{verb}`, pid {}", std::process::id()))
     }
 
+    /// Removes what a run keeps in [`work`](Self::work), all but the lock and the journal.
+    pub fn clear_work(&self, _lock: &Lock) -> Result<()> {
+        let entries = std::fs::read_dir(&self.work).map_err(Error::file("read the folder", &self.work))?;
+        for entry in
+            entries.flatten().filter(|entry| !["lock", "journal.json"].iter().any(|kept| entry.file_name() == *kept))
+        {
+            match entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                true => files::remove_folder(&entry.path())?,
+                false => files::remove(&entry.path())?,
+            }
+        }
+        Ok(())
+    }
+
     /// Id and name of the container.
     pub fn container_name(&self) -> Option<(String, String)> {
         self.container.as_ref().map(|server| (server.id().to_owned(), server.name().to_owned()))
@@ -132,8 +150,14 @@ impl Instance {
     /// The way to its database as it is now.
     ///
     /// # Errors
-    /// An embedded MariaDB only listens while its container runs; [`Instance::open`] works in any state.
+    /// An embedded MariaDB only listens while its container runs, which is what [`Instance::open`] sees to;
+    /// [`Error::Paused`] when it is frozen with it.
     pub fn connect(&self) -> Result<Box<dyn Connect>> {
+        if let (Place::Embedded(_), Some(server)) = (&self.place, &self.container)
+            && server.life()? == Life::Paused
+        {
+            return Err(Error::Paused { container: server.name().to_owned() });
+        }
         let connect: Box<dyn Connect> = match &self.place {
             Place::Sqlite(file) => Box::new(file.clone()),
             Place::Embedded(address) | Place::External(address) => Box::new(address.clone()),
@@ -144,32 +168,61 @@ impl Instance {
         })
     }
 
-    /// The database in whatever state the server is: for reading, and for MariaDB's live writes.
+    /// The database in whatever state the server is, for reading.
+    ///
+    /// # Errors
+    /// [`Error::Locked`] when a helper container is needed and another run is at work: two of them cannot be.
     pub fn open(&self) -> Result<Session<'_>> {
-        let helper = match &self.place {
-            Place::Embedded(address) if !self.is_running()? => Some(self.start_helper(address)?),
-            _ => None,
-        };
-        Ok(Session { connect: self.connect()?, helper })
+        match self.needs_helper()? {
+            true => {
+                let lock = self.lock("reading")?;
+                Ok(Session { lock: Some(lock), ..self.open_under()? })
+            }
+            false => self.open_under(),
+        }
     }
 
-    /// The database with the server surely stopped.
+    /// As [`open`](Self::open), for a run that holds the lock.
+    pub fn open_locked(&self, _lock: &Lock) -> Result<Session<'_>> {
+        self.open_under()
+    }
+
+    fn needs_helper(&self) -> Result<bool> {
+        Ok(matches!(self.place, Place::Embedded(_)) && !self.is_running()?)
+    }
+
+    fn open_under(&self) -> Result<Session<'_>> {
+        let helper = match &self.place {
+            Place::Embedded(address) if self.needs_helper()? => Some(self.start_helper(address)?),
+            _ => None,
+        };
+        Ok(Session { connect: self.connect()?, helper, lock: None })
+    }
+
+    /// The database with the server surely stopped, for a run that holds the lock.
     ///
     /// # Errors
     /// [`Error::Running`] or [`Error::HeldOpen`] when it is not.
-    pub fn open_still(&self) -> Result<Session<'_>> {
+    pub fn open_still(&self, lock: &Lock) -> Result<Session<'_>> {
         if let Some(server) = &self.container
             && server.is_running()?
         {
             return Err(Error::Running { what: format!("container `{}` is running", server.name()) });
         }
         if let Place::Sqlite(file) = &self.place {
-            let holders = files::holders(&file.parts());
-            if !holders.is_empty() {
-                return Err(Error::HeldOpen { path: file.path().to_owned(), holders });
+            let end = Instant::now() + READERS;
+            loop {
+                let holders = files::holders(&file.parts());
+                if holders.is_empty() {
+                    break;
+                }
+                if Instant::now() >= end {
+                    return Err(Error::HeldOpen { path: file.path().to_owned(), holders });
+                }
+                std::thread::sleep(Duration::from_millis(50));
             }
         }
-        self.open()
+        self.open_locked(lock)
     }
 
     fn start_helper(&self, address: &Address) -> Result<Helper<'_>> {
@@ -225,6 +278,8 @@ impl Instance {
 pub struct Session<'a> {
     connect: Box<dyn Connect>,
     helper: Option<Helper<'a>>,
+    /// Let go of after the helper.
+    lock: Option<Lock>,
 }
 
 impl Session<'_> {
@@ -235,7 +290,9 @@ impl Session<'_> {
 
     /// Stops the helper container; must happen before the server is started.
     pub fn close(self) -> Result<()> {
-        self.helper.map_or(Ok(()), Helper::stop)
+        let closed = self.helper.map_or(Ok(()), Helper::stop);
+        drop(self.lock);
+        closed
     }
 }
 

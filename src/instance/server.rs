@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use crate::docker::{Container, Docker, Helper, Life, Start};
+use crate::docker::{Answer, Container, Docker, Helper, Life, Start};
 use crate::error::{Error, Result};
 
 /// A server in a container.
@@ -50,6 +50,16 @@ impl Server {
     /// Whether its processes exist, frozen or not: then nothing may be written beside them.
     pub fn is_running(&self) -> Result<bool> {
         Ok(self.life()? != Life::Stopped)
+    }
+
+    /// Whether it shows the page that it has while it migrates its database.
+    pub fn is_migrating(&self) -> Result<bool> {
+        Ok(self.life()? == Life::Running && self.docker.probe(&self.container)? == Answer::Migrating)
+    }
+
+    /// Fails when it cannot be stopped and started again, see [`Container::check_stoppable`].
+    pub fn check_stoppable(&self) -> Result<()> {
+        self.container.check_stoppable()
     }
 
     /// Fails when another running container uses the same data folder.

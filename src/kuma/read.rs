@@ -81,6 +81,13 @@ pub fn read_database(reader: &mut dyn Reader, name: &str) -> Result<Database> {
     Ok(Database { engine: reader.kind(), schema, release, migrations, migrating })
 }
 
+/// Whether a migration is running, or was cut off. Asks this one table and no other, because a server that migrates may
+/// hold the others; `false` where there is no such table (1.x).
+pub fn read_migrating(reader: &mut dyn Reader) -> bool {
+    let rows = reader.query("SELECT `is_locked` FROM `knex_migrations_lock`", &[]).unwrap_or_default();
+    rows.iter().any(|row| row.cell("is_locked").truthy())
+}
+
 /// Reads the configuration, monitors with the columns that a list shows.
 pub fn read_state(reader: &mut dyn Reader, name: &str) -> Result<State> {
     let database = read_database(reader, name)?;

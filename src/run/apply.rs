@@ -14,9 +14,9 @@ use crate::backup::{Guarded, Held, Snapshot, Store};
 use crate::docker::Life;
 use crate::engine::EngineKind;
 use crate::error::{Error, Result};
-use crate::files;
+use crate::files::Lock;
 use crate::instance::{Instance, Place, Session};
-use crate::kuma::read::{read_counts, read_database, read_fingerprint, read_last_beat, read_state};
+use crate::kuma::read::{read_counts, read_database, read_fingerprint, read_last_beat, read_migrating, read_state};
 use crate::kuma::write::Written;
 use crate::model::state::State;
 use crate::plan::Plan;
@@ -105,44 +105,88 @@ pub fn run(
     if matches!(work, Work::Plan(plan) if plan.is_empty()) {
         return Ok(Outcome::default());
     }
-    let _lock = instance.lock(&settings.verb)?;
+    let lock = instance.lock(&settings.verb)?;
     if let Some(journal) = Journal::read(instance.work())? {
         return Err(journal.record.unfinished());
     }
     let life = instance.life()?;
-    check_mode(instance, settings.mode, life.is_some_and(|life| life != Life::Stopped))?;
+    let mode = check_mode(instance, settings.mode, life.is_some_and(|life| life != Life::Stopped))?;
     instance.check_alone()?;
+    check_server(instance, mode)?;
     observer.step(&Step::Journal)?;
     let loads = matches!(work, Work::Load(_));
-    let record = Record::new(&settings.verb, instance.container_name(), life, settings.mode, loads);
+    let record = Record::new(&settings.verb, instance.container_name(), life, mode, loads);
     let journal = Journal::open(instance.work(), record)?;
-    let mut run = Run { instance, settings, journal, since: Instant::now(), outcome: Outcome::default() };
+    let mut run = Run::new(instance, settings, journal, lock);
     match run.forward(work, observer) {
         Ok(()) => Ok(run.finish(store, observer)),
         Err(cause) => Err(run.back(cause, observer)),
     }
 }
 
-fn check_mode(instance: &Instance, mode: Mode, running: bool) -> Result<()> {
+/// The mode that `mode` comes to here.
+fn check_mode(instance: &Instance, mode: Mode, running: bool) -> Result<Mode> {
     match (mode, instance.engine()) {
         (Mode::Stopped, EngineKind::MariaDb) if instance.container.is_none() => match instance.read_others()? {
-            0 => Ok(()),
+            0 => Ok(mode),
             connections => Err(Error::InUse { database: format!("the database of `{}`", instance.name), connections }),
         },
         (Mode::Live | Mode::LiveThenRestart, EngineKind::Sqlite) if running => {
             Err(Error::Running { what: "the server is running, and SQLite must not be written beside it".into() })
         }
-        _ => Ok(()),
+        // With no server to go on, a SQLite file is written as always: when nobody has it open.
+        (_, EngineKind::Sqlite) => Ok(Mode::Stopped),
+        _ => Ok(mode),
     }
 }
 
-/// One run with its open journal.
+/// Fails unless the server, if it runs, can be stopped now and started again.
+pub(super) fn check_server(instance: &Instance, mode: Mode) -> Result<()> {
+    let Some(server) = &instance.container else { return Ok(()) };
+    if !server.is_running()? {
+        return Ok(());
+    }
+    if mode != Mode::Live {
+        server.check_stoppable()?;
+    }
+    match is_migrating(instance)? {
+        true => Err(Error::Refused(format!(
+            "the server in container `{}` is busy migrating its database, or was cut off while it did: wait until that is \
+             over, then run this again",
+            server.name()
+        ))),
+        false => Ok(()),
+    }
+}
+
+/// Whether a running server is migrating its database: then it must not be stopped. It shows a page while it fills the
+/// statistics, and nothing at all, but a lock in the database, during every other migration.
+pub(super) fn is_migrating(instance: &Instance) -> Result<bool> {
+    let Some(server) = &instance.container else { return Ok(false) };
+    if !server.is_running()? {
+        return Ok(false);
+    }
+    let locked = || instance.connect()?.reader().map(|mut reader| read_migrating(&mut *reader));
+    Ok(locked().unwrap_or(false) || server.is_migrating()?)
+}
+
+/// One run with its lock and its open journal.
 pub(super) struct Run<'a> {
     pub(super) instance: &'a Instance,
     pub(super) settings: &'a Settings,
     pub(super) journal: Journal,
+    pub(super) lock: Lock,
+    /// Whether the database may have been changed: a transaction that was never told to commit was rolled back.
+    pub(super) attempted: bool,
     pub(super) since: Instant,
     pub(super) outcome: Outcome,
+}
+
+impl<'a> Run<'a> {
+    pub(super) fn new(instance: &'a Instance, settings: &'a Settings, journal: Journal, lock: Lock) -> Run<'a> {
+        let (since, outcome) = (Instant::now(), Outcome::default());
+        Run { instance, settings, journal, lock, attempted: false, since, outcome }
+    }
 }
 
 impl Run<'_> {
@@ -157,7 +201,8 @@ impl Run<'_> {
             self.stop(observer)?;
         }
         observer.step(&Step::Open)?;
-        let session = if live { self.instance.open()? } else { self.instance.open_still()? };
+        let instance = self.instance;
+        let session = if live { instance.open_locked(&self.lock)? } else { instance.open_still(&self.lock)? };
         let wrote = self.write(&session, work, observer);
         // The helper goes before anything else happens, also when the write failed: two MariaDBs on one folder hang.
         let closed = observer.step(&Step::Close).and_then(|()| session.close());
@@ -200,11 +245,13 @@ impl Run<'_> {
                 let touched = touched_monitors(plan, &written);
                 self.outcome.written = written;
                 observer.step(&Step::Commit)?;
+                self.attempted = true;
                 guarded.writer().commit()?;
                 touched
             }
             Work::Load(wanted) => {
                 observer.step(&Step::PutBack)?;
+                self.attempted = true;
                 guarded.writer().load(&wanted.database(), &mut |done, total| observer.progress(done, total))?;
                 let schema = guarded.writer().schema()?;
                 check_loaded(&read_counts(guarded.writer(), &schema)?, wanted)?;
@@ -218,6 +265,10 @@ impl Run<'_> {
 
     pub(super) fn stop(&mut self, observer: &mut dyn Observer) -> Result<()> {
         let Some(server) = &self.instance.container else { return Ok(()) };
+        // For the first stop this was found out before.
+        if self.journal.record.phase != Phase::Noted && is_migrating(self.instance)? {
+            return Err(Error::Migrating { container: server.name().to_owned() });
+        }
         observer.step(&Step::Stop { container: server.name().to_owned() })?;
         if self.journal.record.phase == Phase::Noted {
             self.journal.advance(Phase::Stopping)?;
@@ -235,7 +286,11 @@ impl Run<'_> {
         }
         match (record.live(), record.mode) {
             (true, Mode::Live) => return Ok(()),
-            (true, _) => self.stop(observer)?,
+            (true, _) => {
+                // Beats from before the stop prove nothing.
+                self.journal.record.last_beat = read_last_beat(&mut *self.instance.connect()?.reader()?)?;
+                self.stop(observer)?;
+            }
             _ => {}
         }
         observer.step(&Step::Start { container: server.name().to_owned() })?;
@@ -266,14 +321,20 @@ impl Run<'_> {
             let wanted: BTreeSet<i64> = touched.iter().copied().filter(|id| beating.contains(id)).collect();
             if !wanted.is_empty() {
                 observer.step(&Step::WaitBeats { monitors: wanted.len() })?;
-                let mut seen = beats::wait(&*connect, last, &wanted, false, limit)?;
+                // The server was seen working: from here on nothing is a reason to take the change back.
+                let mut seen = beats::wait(&*connect, last, &wanted, false, limit).unwrap_or_else(|error| {
+                    self.outcome.warnings.push(format!("the beats cannot be read: {error}"));
+                    BTreeMap::new()
+                });
                 seen.retain(|id, _| wanted.contains(id));
                 self.outcome.silent = wanted.into_iter().filter(|id| !seen.contains_key(id)).collect();
                 self.outcome.beats = seen;
             }
         }
-        if self.journal.record.life == Some(Life::Paused) {
-            server.put_back(Life::Paused, self.settings.grace)?;
+        if self.journal.record.life == Some(Life::Paused)
+            && let Err(error) = server.put_back(Life::Paused, self.settings.grace)
+        {
+            self.outcome.warnings.push(format!("the server was paused before and runs now: {error}"));
         }
         Ok(())
     }
@@ -289,8 +350,7 @@ impl Run<'_> {
             self.journal.advance(Phase::Seen)?;
             self.outcome.snapshot = Some(self.pack(store, observer)?);
             observer.step(&Step::CloseJournal)?;
-            files::remove_folder(&self.held_folder())?;
-            self.journal.close()
+            self.close()
         };
         if let Err(error) = close() {
             let folder = self.held_folder();
@@ -300,6 +360,13 @@ impl Run<'_> {
             ));
         }
         self.outcome
+    }
+
+    /// Removes everything of this run but the lock, the journal last.
+    pub(super) fn close(&self) -> Result<()> {
+        // Also what a run that was killed had not come to remove: half a journal, a snapshot unpacked to be restored.
+        self.instance.clear_work(&self.lock)?;
+        self.journal.close()
     }
 
     fn pack(&self, store: &Store, observer: &mut dyn Observer) -> Result<Snapshot> {

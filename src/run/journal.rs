@@ -30,6 +30,8 @@ pub enum Phase {
     Committed,
     /// The copy is being put back.
     RollingBack,
+    /// The copy was put back; the server was not seen working yet. What it writes from here on is not to be lost.
+    PutBack,
     /// The server was seen working (or stays down as it was); the copy is not packed yet.
     Seen,
 }
@@ -41,7 +43,7 @@ impl Phase {
             Phase::Noted | Phase::Stopping => "cut off before anything was written",
             Phase::Writing => "cut off while writing",
             Phase::Committed => "cut off after the change, before the server was seen working",
-            Phase::RollingBack => "cut off while putting things back",
+            Phase::RollingBack | Phase::PutBack => "cut off while putting things back",
             Phase::Seen => "cut off while the snapshot was packed",
         }
     }

@@ -1,12 +1,11 @@
 //! A restart that is watched.
 
-use std::time::Instant;
-
-use super::apply::{Mode, Outcome, Run, Settings};
+use super::apply::{Mode, Outcome, Run, Settings, check_server};
 use super::journal::{Journal, Record};
 use super::{Observer, Step};
 use crate::docker::Life;
 use crate::error::{Error, Result};
+use crate::files::Lock;
 use crate::instance::{Instance, Server};
 use crate::kuma::read::read_last_beat;
 
@@ -15,16 +14,17 @@ use crate::kuma::read::read_last_beat;
 /// # Errors
 /// [`Error::NotUp`] when it does not come back; nothing was written, so nothing is put back.
 pub fn restart(instance: &Instance, settings: &Settings, observer: &mut dyn Observer) -> Result<Outcome> {
-    let _lock = instance.lock(&settings.verb)?;
+    let lock = instance.lock(&settings.verb)?;
     if let Some(journal) = Journal::read(instance.work())? {
         return Err(journal.record.unfinished());
     }
     instance.check_alone()?;
+    check_server(instance, Mode::Stopped)?;
     observer.step(&Step::Journal)?;
     let mut record = Record::new(&settings.verb, instance.container_name(), Some(Life::Running), Mode::Stopped, false);
-    record.last_beat = read_last_beat_of(instance)?;
+    record.last_beat = read_last_beat_of(instance, &lock)?;
     let journal = Journal::open(instance.work(), record)?;
-    let mut run = Run { instance, settings, journal, since: Instant::now(), outcome: Outcome::default() };
+    let mut run = Run::new(instance, settings, journal, lock);
     let ended = run.stop(observer).and_then(|()| run.up(&[], observer));
     match ended {
         Err(cause @ (Error::WouldNotStop { .. } | Error::Migrating { .. })) => return Err(cause),
@@ -32,12 +32,12 @@ pub fn restart(instance: &Instance, settings: &Settings, observer: &mut dyn Obse
         Err(_) if !instance.is_running()? => instance.container.as_ref().map_or(Ok(()), Server::start)?,
         _ => {}
     }
-    run.journal.close()?;
+    run.close()?;
     ended.map(|()| run.outcome)
 }
 
-fn read_last_beat_of(instance: &Instance) -> Result<i64> {
-    let session = instance.open()?;
+fn read_last_beat_of(instance: &Instance, lock: &Lock) -> Result<i64> {
+    let session = instance.open_locked(lock)?;
     let last = session.connect().reader().and_then(|mut reader| read_last_beat(&mut *reader));
     session.close()?;
     last

@@ -1,16 +1,14 @@
 //! The way back: the database from the held copy, the server into the state it was in.
 
-use super::apply::Run;
-use super::journal::Phase;
+use super::apply::{Run, is_migrating};
+use super::journal::{Journal, Phase};
 use super::{Observer, Step};
 use crate::backup::{Guarded, Held};
 use crate::docker::Life;
 use crate::engine::Counts;
 use crate::error::{Error, Result};
-use crate::files;
 use crate::instance::Session;
 use crate::kuma::read::{read_counts, read_fingerprint};
-use crate::model::state::Fingerprint;
 
 impl Run<'_> {
     /// Undoes what was begun; returns the error that the run ends with.
@@ -19,6 +17,12 @@ impl Run<'_> {
         // the journal stays open for `resume`.
         if matches!(cause, Error::WouldNotStop { .. } | Error::Migrating { .. }) {
             return cause;
+        }
+        // Most migrations run before any page is shown, so a server that is merely not up yet may be at one.
+        if let Error::NotUp { container, .. } = &cause
+            && is_migrating(self.instance).unwrap_or(false)
+        {
+            return Error::Migrating { container: container.clone() };
         }
         // What is told on the way back cannot stop it.
         let mut telling = Telling(observer);
@@ -38,72 +42,86 @@ impl Run<'_> {
         self.instance.remove_stale_helpers()?;
         let changed = match self.journal.record.phase {
             Phase::Noted | Phase::Stopping | Phase::Seen => false,
+            Phase::Writing if !self.attempted => false,
             Phase::Writing | Phase::Committed | Phase::RollingBack => self.put_back(observer)?,
+            Phase::PutBack => true,
         };
-        if let (Some(server), true) = (&self.instance.container, self.journal.record.was_running()) {
-            if self.journal.record.phase == Phase::Stopping && server.is_running()? {
-                // It was told to stop and has not yet: it would end later, with nobody left to start it.
-                self.stop(observer)?;
-            }
-            if !server.is_running()? {
-                observer.step(&Step::Start { container: server.name().to_owned() })?;
-                server.start()?;
+        if self.journal.record.was_running() {
+            self.start_again(observer)?;
+        }
+        observer.step(&Step::CloseJournal)?;
+        self.close()?;
+        Ok(changed)
+    }
+
+    /// Brings a server that was up into the state that it was in.
+    fn start_again(&mut self, observer: &mut dyn Observer) -> Result<()> {
+        let Some(server) = &self.instance.container else { return Ok(()) };
+        let record = &self.journal.record;
+        if record.phase == Phase::Stopping && server.is_running()? {
+            // It was told to stop and has not yet: it would end later, with nobody left to start it.
+            self.stop(observer)?;
+        }
+        let record = &self.journal.record;
+        let untouched = record.phase == Phase::Noted || record.live() && record.phase == Phase::Writing;
+        if !untouched {
+            observer.step(&Step::Start { container: server.name().to_owned() })?;
+            server.start()?;
+            // One that was ending again and again before us is not asked for more than that.
+            if record.life != Some(Life::Restarting) {
                 observer.step(&Step::WaitUp)?;
                 server.wait_up(self.settings.deadline)?;
                 observer.step(&Step::Up { downtime: self.since.elapsed() })?;
             }
-            if self.journal.record.life == Some(Life::Paused) {
-                server.put_back(Life::Paused, self.settings.grace)?;
-            }
         }
-        observer.step(&Step::CloseJournal)?;
-        files::remove_folder(&self.held_folder())?;
-        self.journal.close()?;
-        Ok(changed)
+        match record.life {
+            Some(Life::Paused) => server.put_back(Life::Paused, self.settings.grace),
+            _ => Ok(()),
+        }
     }
 
-    /// Puts the held copy back if the configuration is not the one from before; says whether it was needed.
+    /// Puts the held copy back if the configuration is not the one from before; says whether there was a change.
     fn put_back(&mut self, observer: &mut dyn Observer) -> Result<bool> {
         let held = Held::open(&self.held_folder())?;
-        let half_way = self.journal.record.phase == Phase::RollingBack || self.journal.record.loads;
-        let committed = self.journal.record.phase == Phase::Committed;
-        if (committed || half_way) && self.instance.is_running()? {
+        let record = &self.journal.record;
+        let sure = record.loads || record.phase == Phase::Committed;
+        if !sure && !self.is_changed()? {
+            // Where it was being put back it has been, in one transaction, and the server may have gone on since.
+            return Ok(self.journal.record.phase == Phase::RollingBack);
+        }
+        if self.instance.is_running()? {
             self.stop(observer)?;
         }
-        let session = if self.journal.record.live() && self.instance.is_running()? {
-            self.instance.open()?
-        } else {
-            self.instance.open_still()?
-        };
-        let put = self.put_back_in(&session, &held, half_way || committed, observer);
+        let session = self.instance.open_still(&self.lock)?;
+        let put = put_back_in(&mut self.journal, &session, &held, observer);
         session.close()?;
-        put
+        put?;
+        self.journal.advance(Phase::PutBack)?;
+        Ok(true)
     }
 
-    fn put_back_in(
-        &mut self,
-        session: &Session<'_>,
-        held: &Held,
-        sure: bool,
-        observer: &mut dyn Observer,
-    ) -> Result<bool> {
-        if !sure && read_now(session)? == self.journal.record.before {
-            return Ok(false);
-        }
-        self.journal.advance(Phase::RollingBack)?;
-        observer.step(&Step::PutBack)?;
-        let mut guarded = Guarded::open(held, session.connect())?;
-        guarded.writer().load(&held.database(), &mut |done, total| observer.progress(done, total))?;
-        let schema = guarded.writer().schema()?;
-        check_loaded(&read_counts(guarded.writer(), &schema)?, held)?;
-        Ok(true)
+    /// Whether the configuration is another than before. A plan is one transaction, so it is wholly the old one or wholly
+    /// the new one.
+    pub(super) fn is_changed(&self) -> Result<bool> {
+        let session = self.instance.open_locked(&self.lock)?;
+        let now = || {
+            let mut reader = session.connect().reader()?;
+            let schema = reader.schema()?;
+            read_fingerprint(&mut *reader, &schema)
+        };
+        let now = now();
+        session.close()?;
+        Ok(Some(now?) != self.journal.record.before)
     }
 }
 
-fn read_now(session: &Session<'_>) -> Result<Option<Fingerprint>> {
-    let mut reader = session.connect().reader()?;
-    let schema = reader.schema()?;
-    Ok(Some(read_fingerprint(&mut *reader, &schema)?))
+fn put_back_in(journal: &mut Journal, session: &Session<'_>, held: &Held, observer: &mut dyn Observer) -> Result<()> {
+    journal.advance(Phase::RollingBack)?;
+    observer.step(&Step::PutBack)?;
+    let mut guarded = Guarded::open(held, session.connect())?;
+    guarded.writer().load(&held.database(), &mut |done, total| observer.progress(done, total))?;
+    let schema = guarded.writer().schema()?;
+    check_loaded(&read_counts(guarded.writer(), &schema)?, held)
 }
 
 pub(super) fn check_loaded(found: &Counts, held: &Held) -> Result<()> {

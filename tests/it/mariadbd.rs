@@ -93,6 +93,13 @@ impl Mariadbd {
         client
     }
 
+    /// Ends it in order, and copies what it leaves to the new folder `to`.
+    pub fn shut_down(mut self, to: &Path) {
+        self.sql("", "SHUTDOWN");
+        self.child.wait().unwrap();
+        copy_folder(&self.folder.path().join("data"), to);
+    }
+
     /// Ends it with SIGKILL, as a power cut would.
     pub fn kill(&mut self) {
         self.child.kill().unwrap();
