@@ -5,7 +5,7 @@ use serde_json::{Value as Json, json};
 
 use super::{Context, Ui};
 use crate::backup::Snapshot;
-use crate::error::{Exit, Result, bytes};
+use crate::error::{Exit, Result, bytes, counted};
 use crate::run::take;
 
 #[derive(Debug, Subcommand)]
@@ -134,9 +134,9 @@ fn verify(args: &VerifyArgs, context: &mut Context<'_>) -> Result<Exit> {
 fn words(snapshot: &Snapshot) -> String {
     let manifest = &snapshot.manifest;
     format!(
-        "{} monitors, {} beats, {} packed to {}; proven: {}",
-        manifest.rows("monitor"),
-        manifest.rows("heartbeat"),
+        "{}, {}, {} packed to {}; proven: {}",
+        counted(manifest.rows("monitor") as usize, "monitor"),
+        counted(manifest.rows("heartbeat") as usize, "beat"),
         bytes(manifest.size()),
         bytes(snapshot.size),
         manifest.verified.join(", "),

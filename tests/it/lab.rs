@@ -127,6 +127,14 @@ impl Lab {
         }
     }
 
+    /// Every row of every table, however it lies in the file.
+    pub fn rows(&self) -> String {
+        match self.mariadbd {
+            None => self.sql(".dump"),
+            Some(_) => String::from_utf8(self.content()).unwrap(),
+        }
+    }
+
     /// Everything in the database: the bytes of the file, or every row of every table.
     pub fn content(&self) -> Vec<u8> {
         match &self.mariadbd {

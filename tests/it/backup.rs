@@ -1,0 +1,265 @@
+//! Snapshots as a person meets them: taken, listed, verified, put back, opened without us, and never believed when a byte
+//! of them is wrong.
+
+use std::fs;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::lab::Lab;
+use crate::mariadbd::Mariadbd;
+use crate::monitor::furnish;
+
+/// The archive that `backup create` makes now, and its id.
+fn create(lab: &Lab) -> (PathBuf, String) {
+    let made = lab.json("backup create");
+    (made["path"].as_str().unwrap().into(), made["manifest"]["id"].as_str().unwrap().to_owned())
+}
+
+#[test]
+fn a_snapshot_brings_everything_back() {
+    for lab in Lab::both("2.5.3") {
+        furnish(&lab);
+        let before = lab.rows();
+        let (path, id) = create(&lab);
+        for wanted in ["latest", &id, &id[..4], path.to_str().unwrap()] {
+            // `latest` is the one that the restore before it has made, unless it is the first.
+            lab.ok("monitor delete --name '*' --yes");
+            lab.sql("DELETE FROM notification");
+            assert!(lab.rows() != before);
+            let wanted = if wanted == "latest" { id.as_str() } else { wanted };
+            let said = lab.ok(&format!("restore {wanted} --yes"));
+            assert!(said.contains("is as it was at"), "{said}");
+            assert!(lab.rows() == before, "{}: restore {wanted}", lab.engine());
+        }
+        // Restoring keeps the present: the newest snapshot is of the emptied database.
+        lab.ok("restore latest --yes");
+        assert_eq!(lab.ok("monitor list"), "no monitors yet\n");
+        lab.ok("restore latest --yes");
+        assert!(lab.rows() == before, "{}: the restore is undone by a restore", lab.engine());
+    }
+}
+
+#[test]
+fn every_write_leaves_a_snapshot_of_how_it_was() {
+    for lab in Lab::both("2.5.3") {
+        lab.ok("monitor add group --name A");
+        let listed = lab.json("backup list");
+        let snapshots = listed["snapshots"].as_array().unwrap();
+        assert_eq!(snapshots.len(), 1);
+        assert_eq!(snapshots[0]["manifest"]["reason"], "monitor add");
+        assert_eq!(snapshots[0]["manifest"]["counts"]["monitor"], 0);
+        lab.ok("restore latest --yes");
+        assert_eq!(lab.ok("monitor list"), "no monitors yet\n");
+        let verified = lab.json("backup verify");
+        assert!(verified["snapshots"].as_array().unwrap().iter().all(|one| one["ok"] == true), "{verified:#}");
+        assert_eq!(lab.json("backup list --instance nobody")["snapshots"].as_array().unwrap().len(), 0);
+    }
+}
+
+/// What may happen to a file, at a position in it.
+fn damage(whole: &[u8], how: &str, at: usize) -> Vec<u8> {
+    let mut bytes = whole.to_vec();
+    match how {
+        "flipped" => bytes[at] ^= 0xff,
+        "one bit" => bytes[at] ^= 1 << (at % 8),
+        "missing" => drop(bytes.remove(at)),
+        "added" => bytes.insert(at, 0),
+        "swapped" => bytes.swap(at, at + 1),
+        "cut" => bytes.truncate(at),
+        _ => unreachable!(),
+    }
+    bytes
+}
+
+#[test]
+fn a_snapshot_with_one_wrong_byte_is_refused() {
+    for lab in Lab::both("2.5.3") {
+        furnish(&lab);
+        let (path, id) = create(&lab);
+        let whole = fs::read(&path).unwrap();
+        let before = lab.content();
+        let mut tried = 0;
+        let mut try_it = |how: &str, at: usize, binary: bool| {
+            let bytes = damage(&whole, how, at);
+            if bytes == whole {
+                return;
+            }
+            tried += 1;
+            fs::write(&path, &bytes).unwrap();
+            let snapshot = kumadb::backup::Store::read(&path).unwrap();
+            let refused = snapshot.verify();
+            assert!(refused.is_err(), "{}: a byte {how} at {at} of {} went unseen", lab.engine(), whole.len());
+            if binary {
+                let verified = lab.fails(7, &format!("backup verify {id}"));
+                assert!(verified.out.contains("FAILED"), "{}", verified.out);
+                let refused = lab.fails(7, &format!("restore {id} --yes"));
+                assert!(refused.err.contains("did not pass its verification"), "{}", refused.err);
+                assert!(lab.content() == before, "{how} at {at}: the refused restore changed something");
+            }
+        };
+        // The first bytes are the header of the frame, the last ones its checksum.
+        let edges = (0..24).chain(whole.len() - 12..whole.len() - 1);
+        for at in edges {
+            for how in ["flipped", "one bit", "missing", "added", "swapped"] {
+                try_it(how, at, false);
+            }
+        }
+        for step in 0..60 {
+            let at = step * (whole.len() - 2) / 59;
+            for how in ["flipped", "one bit", "missing", "added", "swapped", "cut"] {
+                try_it(how, at, step % 15 == 7);
+            }
+        }
+        println!("{}: {tried} damaged archives of {} bytes were refused", lab.engine(), whole.len());
+        fs::write(&path, &whole).unwrap();
+        lab.ok(&format!("backup verify {id}"));
+        // Wrong manifests beside it are no better.
+        let beside = PathBuf::from(format!("{}.json", path.display()));
+        let manifest = fs::read_to_string(&beside).unwrap();
+        fs::write(&beside, manifest.replace("\"monitor\": 4", "\"monitor\": 3")).unwrap();
+        lab.fails(7, &format!("backup verify {id}"));
+        lab.fails(7, &format!("restore {id} --yes"));
+        // A lost one is not missed.
+        fs::remove_file(&beside).unwrap();
+        lab.ok(&format!("backup verify {id}"));
+        lab.ok(&format!("restore {id} --yes"));
+    }
+}
+
+#[test]
+fn one_bad_snapshot_hides_no_other() {
+    let lab = Lab::sqlite("2.5.3");
+    let (bad, _) = create(&lab);
+    let (_, good) = create(&lab);
+    fs::write(&bad, "").unwrap();
+    let _ = fs::remove_file(format!("{}.json", bad.display()));
+    let listed = lab.run("backup list");
+    assert!(listed.out.contains(&good), "{}", listed.out);
+    let verified = lab.fails(7, "backup verify");
+    assert!(verified.out.contains(&format!("{good}  ok")) && verified.out.contains("FAILED"), "{}", verified.out);
+    lab.ok("restore latest --yes");
+}
+
+#[test]
+fn a_snapshot_opens_without_us() {
+    for lab in Lab::both("2.5.3") {
+        furnish(&lab);
+        let (path, _) = create(&lab);
+        let folder = lab.root.path().join("opened");
+        fs::create_dir(&folder).unwrap();
+        let run = |program: &str, arguments: &[&str]| {
+            let done = Command::new(program).args(arguments).current_dir(&folder).output().unwrap();
+            assert!(done.status.success(), "{program}: {}", String::from_utf8_lossy(&done.stderr));
+            String::from_utf8(done.stdout).unwrap()
+        };
+        run("tar", &["--zstd", "-xf", path.to_str().unwrap()]);
+        run("sh", &["-c", &format!("zstd -dc '{}' | tar -t | grep -x manifest.json", path.display())]);
+        let count = "SELECT count(*) FROM monitor";
+        let found = match lab.engine() {
+            "SQLite" => {
+                assert_eq!(run("sqlite3", &["kuma.db", "PRAGMA integrity_check"]).trim(), "ok");
+                run("sqlite3", &["kuma.db", count])
+            }
+            _ => {
+                let Some(elsewhere) = Mariadbd::start() else { return };
+                elsewhere.create_database("kuma", "utf8mb4");
+                elsewhere.source("kuma", &folder.join("dump.sql"));
+                elsewhere.sql("kuma", count)
+            }
+        };
+        assert_eq!(found.trim(), "4");
+    }
+}
+
+/// Everything below `folder` with its mode and owner.
+fn owned(folder: &Path) -> Vec<(PathBuf, u32, u32)> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).unwrap().flatten() {
+        let about = entry.metadata().unwrap();
+        found.push((entry.path(), about.mode() & 0o7777, about.uid()));
+        if about.is_dir() {
+            found.extend(owned(&entry.path()));
+        }
+    }
+    found.sort();
+    found
+}
+
+#[test]
+fn nobody_else_reads_our_files_and_the_servers_keep_their_owner() {
+    let lab = Lab::sqlite("2.5.3");
+    let is_root = rustix::process::geteuid().is_root();
+    let user = if is_root { 1000 } else { rustix::process::geteuid().as_raw() };
+    for name in ["", "kuma.db", "db-config.json", "upload", "screenshots", "docker-tls"] {
+        let path = lab.folder().join(name);
+        if is_root {
+            chown(&path, Some(1000), Some(1000)).unwrap();
+        }
+        fs::set_permissions(&path, fs::Permissions::from_mode(if path.is_dir() { 0o755 } else { 0o644 })).unwrap();
+    }
+    // The server keeps its database in WAL mode.
+    lab.sql("PRAGMA journal_mode = WAL");
+    let server = |all: Vec<(PathBuf, u32, u32)>| -> Vec<(PathBuf, u32, u32)> {
+        all.into_iter().filter(|(path, ..)| !path.starts_with(lab.folder().join(".kumadb"))).collect()
+    };
+    let before = server(owned(&lab.folder()));
+    assert!(before.iter().all(|(_, _, owner)| *owner == user));
+    for line in [
+        "monitor list",
+        "monitor add group --name A",
+        "backup create",
+        "monitor edit A -s interval=30",
+        "restore latest --yes",
+        "monitor delete A --yes --dry-run",
+    ] {
+        lab.ok(line);
+        assert_eq!(server(owned(&lab.folder())), before, "{line}");
+    }
+    for (path, mode, _) in owned(&lab.store()).into_iter().chain(owned(&lab.folder().join(".kumadb"))) {
+        let expected = if path.is_dir() { 0o700 } else { 0o600 };
+        assert_eq!(mode, expected, "{}", path.display());
+    }
+}
+
+#[test]
+fn a_snapshot_goes_back_only_where_it_fits() {
+    let lab = Lab::sqlite("2.5.3");
+    let (path, id) = create(&lab);
+    let older = Lab::sqlite("2.0.2");
+    let refused = older.fails(9, &format!("restore {} --yes", path.display()));
+    let message = format!(
+        "error: snapshot `{id}` is of release 2.5.1 to 2.5.3, the instance is of 2.0.0 to 2.0.2: run the image of that \
+         release first\n"
+    );
+    assert_eq!(refused.err, message);
+    let Some(other) = Lab::mariadb("2.5.3") else { return };
+    let refused = other.fails(9, &format!("restore {} --yes", path.display()));
+    assert_eq!(refused.err, format!("error: snapshot `{id}` is of SQLite, the instance is on MariaDB\n"));
+    // One of another instance is put back, with a word about it.
+    let same = Lab::sqlite("2.5.3");
+    let ran = same.run(&format!("restore {} --yes", path.display()));
+    assert!(ran.exit == 0 && ran.err.contains("was taken of another instance"), "{}", ran.err);
+}
+
+#[test]
+fn a_database_that_cannot_be_read_is_kept_and_replaced() {
+    for (name, content) in [
+        ("empty", Vec::new()),
+        ("text", b"<html>".to_vec()),
+        ("random", (0..40_960u32).map(|n| (n * 2_654_435_761 >> 24) as u8).collect()),
+    ] {
+        let lab = Lab::sqlite("2.5.3");
+        furnish(&lab);
+        let (_, id) = create(&lab);
+        let before = lab.rows();
+        fs::write(lab.folder().join("kuma.db"), &content).unwrap();
+        lab.fails(7, "monitor list");
+        let refused = lab.run(&format!("restore {id}"));
+        assert_eq!(refused.exit, 9, "{name}: {}", refused.err);
+        assert_eq!(fs::read(lab.folder().join("kuma.db")).unwrap(), content);
+        lab.ok(&format!("restore {id} --yes"));
+        assert!(lab.rows() == before, "{name}");
+        assert_eq!(fs::metadata(lab.folder().join("kuma.db")).unwrap().mode() & 0o777, 0o600);
+    }
+}
