@@ -85,6 +85,7 @@ impl Held {
             pages,
             faults,
             members,
+            archive_blake3: None,
             verified,
         };
         // Written last: it is what makes the folder whole.

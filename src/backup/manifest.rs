@@ -52,6 +52,10 @@ pub struct Manifest {
     pub faults: Vec<Fault>,
     /// The files.
     pub members: Vec<Member>,
+    /// Hash of the whole archive, in hex; only in the file beside it, where it guards what the decompression would let
+    /// pass: bits without a meaning.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub archive_blake3: Option<String>,
     /// Which proofs the copy passed.
     pub verified: Vec<String>,
 }

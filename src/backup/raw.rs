@@ -52,6 +52,7 @@ pub fn take(file: &SqliteFile, folder: &Path, label: &Label<'_>) -> Result<Held>
         pages: None,
         faults: Vec::new(),
         members,
+        archive_blake3: None,
         verified: vec!["hash".into()],
     };
     manifest.write(folder)?;

@@ -92,8 +92,10 @@ impl Store {
             files::remove(&temp)?;
             return Err(error);
         }
+        let (hash, size) = files::hash(&path)?;
+        manifest.archive_blake3 = Some(hash);
+        let text = manifest.render()?;
         files::replace(&beside(&path), files::PRIVATE, |file| file.write_all(&text))?;
-        let size = fs::metadata(&path).map_err(Error::file("look at", &path))?.len();
         Ok(Snapshot { path, manifest, size })
     }
 
@@ -157,11 +159,22 @@ impl Store {
 impl Snapshot {
     /// Reads the whole archive and compares every byte's hash with the manifest.
     pub fn verify(&self) -> Result<Proof> {
+        self.check_archive()?;
         prove(&self.path, &self.manifest)
+    }
+
+    /// Compares the archive itself with the hash that was noted beside it.
+    fn check_archive(&self) -> Result<()> {
+        match &self.manifest.archive_blake3 {
+            Some(hash) if *hash != files::hash(&self.path)?.0 => Err(unusable(&self.path, "it is not what was packed")),
+            // Whoever lost the note still has the hash of every member within.
+            _ => Ok(()),
+        }
     }
 
     /// Unpacks into the new folder `folder`, comparing hashes on the way, and opens it as a held copy.
     pub fn unpack(&self, folder: &Path) -> Result<Held> {
+        self.check_archive()?;
         files::remove_folder(folder)?;
         files::make_folder(folder)?;
         files::require_space(folder, self.manifest.size())?;
@@ -222,6 +235,7 @@ fn prove(path: &Path, manifest: &Manifest) -> Result<Proof> {
 /// manifest are there and hash as it says.
 fn walk(path: &Path, manifest: &Manifest, each: &mut dyn FnMut(&str, &mut dyn Read) -> Result<()>) -> Result<()> {
     let mut archive = open_archive(path)?;
+    let inner = Manifest { archive_blake3: None, ..manifest.clone() };
     let mut expected = manifest.members.iter();
     let mut first = true;
     for entry in archive.entries().map_err(broken(path))? {
@@ -231,7 +245,7 @@ fn walk(path: &Path, manifest: &Manifest, each: &mut dyn FnMut(&str, &mut dyn Re
         if std::mem::take(&mut first) {
             let mut text = String::new();
             content.read_to_string(&mut text).map_err(broken(path))?;
-            if name != MANIFEST || parse(path, &text)? != *manifest {
+            if name != MANIFEST || parse(path, &text)? != inner {
                 return Err(unusable(path, "the manifest inside is not the one beside it"));
             }
             continue;
