@@ -4,8 +4,9 @@ use clap::Args;
 use serde_json::{Value as Json, json};
 
 use super::{Context, Ui};
+use crate::engine::EngineKind;
 use crate::error::{Error, Exit, Result};
-use crate::instance::Instance;
+use crate::instance::{Instance, Place};
 use crate::kuma::read::read_database;
 
 #[derive(Args, Debug)]
@@ -39,6 +40,8 @@ pub fn run(_args: &FindArgs, context: &mut Context<'_>) -> Result<Exit> {
 struct Line {
     state: String,
     engine: String,
+    kind: Option<EngineKind>,
+    embedded: bool,
     release: String,
     monitors: Option<i64>,
     folder: Option<String>,
@@ -49,8 +52,9 @@ struct Line {
 impl Line {
     fn json(&self, name: &str) -> Json {
         json!({
-            "name": name, "state": self.state, "engine": self.engine, "release": self.release, "monitors": self.monitors,
-            "folder": self.folder, "image": self.image, "error": self.error,
+            "name": name, "state": known(&self.state), "engine": self.kind, "embedded": self.embedded,
+            "release": known(&self.release), "monitors": self.monitors, "folder": self.folder, "image": self.image,
+            "error": self.error,
         })
     }
 
@@ -61,9 +65,16 @@ impl Line {
     }
 }
 
+/// Text that is not there yet is null for a machine.
+fn known(text: &str) -> Option<&str> {
+    Some(text).filter(|text| !text.is_empty())
+}
+
 fn look(instance: &Instance) -> Line {
     let mut line = Line {
         engine: instance.engine_words().to_owned(),
+        kind: Some(instance.engine()),
+        embedded: matches!(instance.place, Place::Embedded(_)),
         folder: instance.folder.as_ref().map(|folder| folder.display().to_string()),
         image: instance.container.as_ref().map(|server| server.container().image.clone()),
         state: "folder".into(),

@@ -20,7 +20,8 @@ pub struct InitArgs {
     /// The release whose schema it gets; a newer server brings it up to date by itself [default: the newest recorded]
     #[arg(long, value_name = "RELEASE")]
     release: Option<Release>,
-    /// Name of the first user; the password is asked for, or read from stdin
+    /// Name of the first user; the password is asked for, or comes from stdin, --password-file or
+    /// KUMADB_ADMIN_PASSWORD
     #[arg(long, value_name = "NAME")]
     admin: Option<String>,
     /// Read the password of the first user from this file

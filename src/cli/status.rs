@@ -6,6 +6,7 @@ use serde_json::json;
 use super::Context;
 use crate::docker::Life;
 use crate::error::{Error, Exit, Result, bytes};
+use crate::instance::Place;
 use crate::kuma::read::{read_database, read_summary};
 use crate::run::Journal;
 
@@ -68,7 +69,8 @@ pub fn run(_args: &StatusArgs, context: &mut Context<'_>) -> Result<Exit> {
         "instance": instance.name,
         "container": life_word.as_ref().map(|life| json!({"state": life, "image": image})),
         "folder": instance.folder,
-        "engine": instance.engine_words(),
+        "engine": instance.engine(),
+        "embedded": matches!(instance.place, Place::Embedded(_)),
         "size_bytes": instance.size(),
         "release": read.as_ref().map(|(database, _)| database.release.to_string()),
         "release_known": read.as_ref().map(|(database, _)| database.release.exact),

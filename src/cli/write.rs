@@ -227,8 +227,8 @@ fn shown(table: &str, column: &str, value: &Value) -> String {
     let secret = table == "monitor" && field(column).is_some_and(|field| field.secret);
     match value {
         Value::Null => "(none)".into(),
-        _ if secret => "(secret)".into(),
         Value::Text(text) if text.is_empty() => "(empty)".into(),
+        _ if secret => "(secret)".into(),
         value => value.to_string(),
     }
 }

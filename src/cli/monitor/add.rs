@@ -95,10 +95,8 @@ impl clap::Args for AddArgs {
             // The docs of these structs would become the words about the type, so its own come last.
             one = WriteArgs::augment_args(LinkArgs::augment_args(one));
             let since = if kind.since > OLDEST { format!(", since {}", kind.since) } else { String::new() };
-            one = one.about(format!("{}{since}", kind.title)).override_usage(format!("{usage} [OPTIONS]"));
-            if !kind.note.is_empty() {
-                one = one.after_help(format!("Note: {}", kind.note));
-            }
+            let note = if kind.note.is_empty() { String::new() } else { format!("; {}", kind.note) };
+            one = one.about(format!("{}{since}{note}", kind.title)).override_usage(format!("{usage} [OPTIONS]"));
             command = command.subcommand(one);
         }
         command

@@ -53,6 +53,10 @@ pub fn run(args: &ShowArgs, context: &mut Context<'_>) -> Result<Exit> {
         let empty = matches!(value, Value::Null) || value.text() == Some("");
         let shown = match (hidden && !empty, known) {
             (true, _) => "(secret)".to_owned(),
+            (false, Some(known)) if column == "parent" && !empty => {
+                let group = value.int().map_or(String::new(), |id| state.path(id));
+                format!("{} (`{group}`)", render(known, value))
+            }
             (false, Some(known)) => render(known, value),
             (false, None) => value.to_string(),
         };

@@ -1,0 +1,174 @@
+//! What is printed for machines is what the documentation says, and every command and exit code is documented.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+
+use kumadb::error::Exit;
+use serde_json::Value as Json;
+
+use crate::lab::{Lab, Ran, words};
+use crate::monitor::furnish;
+
+fn read(path: &str) -> String {
+    fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).unwrap()
+}
+
+/// The keys that `docs/json.md` lists under the heading that names `command`, and those of all commands that write.
+fn documented(command: &str) -> BTreeSet<String> {
+    let text = read("docs/json.md");
+    let keys = |wanted: &dyn Fn(&str) -> bool| -> Vec<String> {
+        let sections = text.split("\n## ").filter(|section| wanted(section.lines().next().unwrap_or_default()));
+        let lines = sections.flat_map(|section| section.lines().filter_map(|line| line.strip_prefix("| `")));
+        lines.filter_map(|line| line.split_once('`')).map(|(key, _)| key.to_owned()).collect()
+    };
+    let own = keys(&|heading| heading.split(", ").any(|named| named == format!("`{command}`")));
+    assert!(!own.is_empty(), "docs/json.md has no section `{command}`");
+    own.into_iter().chain(keys(&|heading| heading.starts_with("Every command") || heading == "Errors")).collect()
+}
+
+/// The keys of `document` as the documentation writes them. A map whose keys are data has `*` for them.
+fn keys(document: &Json, path: &str, found: &mut BTreeSet<String>) {
+    match document {
+        Json::Object(map) if !map.is_empty() => {
+            for (key, value) in map {
+                let is_data = matches!(path, "beats" | "manifest.counts")
+                    || path == "monitor" && kumadb::model::field(key).is_some_and(|field| field.column == key);
+                let key = if is_data { "*" } else { key };
+                keys(value, &if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") }, found);
+            }
+        }
+        Json::Array(list) if list.iter().any(Json::is_object) => {
+            list.iter().for_each(|one| keys(one, &format!("{path}[]"), found));
+        }
+        Json::Object(_) => {}
+        _ => drop(found.insert(path.to_owned())),
+    }
+}
+
+fn check(command: &str, ran: &Ran) {
+    let document: Json =
+        serde_json::from_str(&ran.out).unwrap_or_else(|error| panic!("{command}: {error}: {}", ran.out));
+    let known = documented(command);
+    let mut found = BTreeSet::new();
+    match (command, &document["snapshots"]) {
+        // A list of what `backup create` prints one of.
+        ("backup list", Json::Array(list)) => {
+            keys(&document["store"], "store", &mut found);
+            list.iter().for_each(|one| keys(one, "", &mut found));
+        }
+        _ => keys(&document, "", &mut found),
+    }
+    // A null stands for a whole map, an empty list for one of things.
+    let covers = |key: &String| {
+        known.contains(key)
+            || known.iter().any(|known| known.strip_prefix(key).is_some_and(|rest| rest.starts_with(['.', '['])))
+            || key == "monitor.*"
+    };
+    let unknown: Vec<&String> = found.iter().filter(|key| !covers(key)).collect();
+    assert!(unknown.is_empty(), "{command} prints keys that docs/json.md does not have: {unknown:?}");
+}
+
+#[test]
+fn every_key_that_is_printed_is_documented() {
+    for lab in Lab::both("2.5.3") {
+        furnish(&lab);
+        for (command, rest) in [
+            ("monitor list", ""),
+            ("monitor show", "Router"),
+            ("monitor add", "push --name A"),
+            ("monitor add", "ping --name B --hostname h --tag t --create-tags --dry-run"),
+            ("monitor edit", "A -s interval=30"),
+            ("monitor edit", "A -s interval=30"),
+            ("monitor edit", "A -s interval=60 --add-tag env=x --dry-run"),
+            ("monitor clone", "A C"),
+            ("monitor pause", "A"),
+            ("monitor resume", "A"),
+            ("monitor delete", "C --yes --dry-run"),
+            ("monitor delete", "C --yes"),
+            ("status", ""),
+            ("find", ""),
+            ("backup create", ""),
+            ("backup list", ""),
+            ("backup verify", ""),
+            ("restore", "latest --dry-run"),
+            ("restore", "latest --yes"),
+            ("completions", "bash"),
+            ("man", ""),
+            ("monitor show", "nothing"),
+            ("resume", ""),
+            ("logs", ""),
+            ("restart", ""),
+        ] {
+            check(command, &lab.run(&format!("{command} {rest} --json")));
+        }
+        let made = Ran::of(lab.bare().args(words("init new --json")));
+        check("init", &made);
+    }
+}
+
+#[test]
+fn an_error_is_a_document_too() {
+    let lab = Lab::sqlite("2.5.3");
+    let ran = lab.fails(8, "monitor show nothing --json");
+    let document: Json = serde_json::from_str(&ran.out).unwrap();
+    assert_eq!(document["error"]["exit"], 8);
+    assert_eq!(document["error"]["message"], "no monitor matches `nothing`");
+    assert_eq!(document["error"]["hint"], "kumadb monitor list");
+    assert!(ran.err.starts_with("error: no monitor matches `nothing`\n"), "{}", ran.err);
+}
+
+#[test]
+fn every_exit_code_is_documented() {
+    const ALL: [Exit; 13] = [
+        Exit::Done,
+        Exit::Failed,
+        Exit::Usage,
+        Exit::Partial,
+        Exit::RolledBack,
+        Exit::RollbackFailed,
+        Exit::Locked,
+        Exit::Verification,
+        Exit::NotFound,
+        Exit::Refused,
+        Exit::Changes,
+        Exit::Interrupted,
+        Exit::Terminated,
+    ];
+    let text = read("docs/exit-codes.md");
+    for exit in ALL {
+        let code = exit as u8;
+        assert!(text.contains(&format!("\n| {code} | ")), "docs/exit-codes.md has no {code}");
+    }
+    assert_eq!(text.matches("\n| ").count(), ALL.len() + 1, "one line for each, and the heading");
+    let help = Lab::sqlite("2.5.3").ok("--help").replace('\n', " ");
+    for code in ALL.iter().map(|exit| *exit as u8).filter(|code| *code < 20) {
+        assert!(help.contains(&format!(" {code} ")), "--help does not say what {code} means");
+    }
+}
+
+#[test]
+fn every_command_is_documented() {
+    let text = ["README.md", "docs/json.md", "docs/monitor-types.md", "docs/restore-by-hand.md"].map(read).concat();
+    let lab = Lab::sqlite("2.5.3");
+    let commands = |line: &str| -> Vec<String> {
+        let help = lab.ok(&format!("{line} --help"));
+        let section = help.split("Commands:\n").nth(1).unwrap_or_default().split("\n\n").next().unwrap_or_default();
+        let names = section.lines().filter_map(|line| line.strip_prefix("  ")?.split(' ').next());
+        names.filter(|name| !name.is_empty() && *name != "help").map(str::to_owned).collect()
+    };
+    let mut all = Vec::new();
+    for verb in commands("") {
+        let below = commands(&verb);
+        all.extend(below.iter().map(|name| format!("{verb} {name}")));
+        if below.is_empty() {
+            all.push(verb);
+        }
+    }
+    assert!(all.len() > 15, "{all:?}");
+    let missing: Vec<&String> = all
+        .iter()
+        .filter(|command| !text.contains(&format!("`{command}`")) && !text.contains(&format!("kumadb {command}")))
+        .collect();
+    assert!(missing.is_empty(), "documented nowhere: {missing:?}");
+}
