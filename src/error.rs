@@ -231,7 +231,7 @@ impl Error {
             | Stale
             | Refused(_) => Exit::Refused,
             RolledBack { .. } => Exit::RolledBack,
-            RollbackFailed { .. } => Exit::RollbackFailed,
+            RollbackFailed { .. } | WouldNotStop { .. } => Exit::RollbackFailed,
             Interrupted { signal: 15 } => Exit::Terminated,
             Interrupted { .. } => Exit::Interrupted,
             _ => Exit::Failed,

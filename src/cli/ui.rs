@@ -89,15 +89,16 @@ impl Ui {
 
     /// Prints `error` once, with what to type next, and returns the exit code.
     pub fn fail(&mut self, error: &Error) -> Exit {
-        self.clear();
-        eprintln!("{} {error}", self.paint("31", "error:"));
+        let line = format!("{} {error}", self.paint("31", "error:"));
+        self.tell(&line);
         if let Some(hint) = error.hint() {
-            eprintln!("{} {hint}", self.paint("36", "  try:"));
+            let line = format!("{} {hint}", self.paint("36", "  try:"));
+            self.tell(&line);
         }
         if self.json {
             let document =
                 json!({"error": {"message": error.to_string(), "hint": error.hint(), "exit": error.exit() as u8}});
-            println!("{document:#}");
+            let _ = writeln!(std::io::stdout(), "{document:#}");
         }
         error.exit()
     }

@@ -65,7 +65,11 @@ impl Instance {
     ) -> Instance {
         let work = match &folder {
             Some(folder) => folder.join(WORK),
-            None => state.join(name.replace('/', "_")),
+            // Two databases of one name are two instances.
+            None => {
+                let hash = blake3::hash(origin(None, &place).as_bytes()).to_hex();
+                state.join(format!("{}-{}", name.replace('/', "_"), &hash[..12]))
+            }
         };
         Instance { name, folder, container, place, wrap: None, work }
     }
@@ -89,11 +93,7 @@ impl Instance {
 
     /// Where it is: its data folder, or the address of its database.
     pub fn origin(&self) -> String {
-        match (&self.folder, &self.place) {
-            (Some(folder), _) => folder.display().to_string(),
-            (None, Place::Sqlite(file)) => file.path().display().to_string(),
-            (None, Place::Embedded(address) | Place::External(address)) => address.describe(),
-        }
+        origin(self.folder.as_deref(), &self.place)
     }
 
     /// The folder of its lock, journal and held copy.
@@ -209,6 +209,13 @@ impl Instance {
         {
             return Err(Error::Running { what: format!("container `{}` is running", server.name()) });
         }
+        if let (Place::External(_), Some(_)) = (&self.place, &self.container) {
+            // Our own server is down, so whoever is still there is another one on the same database.
+            let connections = self.read_others()?;
+            if connections > 0 {
+                return Err(Error::InUse { database: format!("the database of `{}`", self.name), connections });
+            }
+        }
         if let Place::Sqlite(file) = &self.place {
             let end = Instant::now() + READERS;
             loop {
@@ -241,13 +248,19 @@ impl Instance {
     }
 
     /// How many connections of others use an external MariaDB: with no container in sight, they are the only sign of a
-    /// running server.
+    /// running server. One that is just being closed is waited for.
     pub fn read_others(&self) -> Result<u64> {
         let Place::External(_) = self.place else { return Ok(0) };
         let sql =
             "SELECT count(*) AS n FROM information_schema.PROCESSLIST WHERE DB = DATABASE() AND ID <> CONNECTION_ID()";
-        let rows = self.connect()?.reader()?.query(sql, &[])?;
-        Ok(rows.first().and_then(|row| row.int("n")).unwrap_or(0).unsigned_abs())
+        let end = Instant::now() + Duration::from_secs(1);
+        loop {
+            let rows = self.connect()?.reader()?.query(sql, &[])?;
+            match rows.first().and_then(|row| row.int("n")).unwrap_or(0).unsigned_abs() {
+                n if n == 0 || Instant::now() >= end => return Ok(n),
+                _ => std::thread::sleep(Duration::from_millis(50)),
+            }
+        }
     }
 
     /// Bytes of the database on disk; 0 where that cannot be seen.
@@ -274,6 +287,14 @@ impl Instance {
     }
 }
 
+fn origin(folder: Option<&Path>, place: &Place) -> String {
+    match (folder, place) {
+        (Some(folder), _) => folder.display().to_string(),
+        (None, Place::Sqlite(file)) => file.path().display().to_string(),
+        (None, Place::Embedded(address) | Place::External(address)) => address.describe(),
+    }
+}
+
 /// A database that can be reached, and the helper container that makes it so.
 pub struct Session<'a> {
     connect: Box<dyn Connect>,
@@ -296,16 +317,8 @@ impl Session<'_> {
     }
 }
 
-/// The name of the user this process runs as, which is the one an embedded MariaDB knows it by.
+/// The user that an embedded MariaDB takes this process for. It knows two, by the names they have inside the container,
+/// whatever they are called out here (seen on 2.0.2): `root`, and `node` with the uid 1000.
 fn os_user() -> String {
-    match rustix::process::geteuid().is_root() {
-        true => "root".into(),
-        false => {
-            let uid = rustix::process::geteuid().as_raw().to_string();
-            let users = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
-            let name =
-                users.lines().find(|line| line.split(':').nth(2) == Some(&uid)).and_then(|line| line.split(':').next());
-            name.unwrap_or("node").to_owned()
-        }
-    }
+    if rustix::process::geteuid().is_root() { "root".into() } else { "node".into() }
 }

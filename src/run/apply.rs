@@ -10,14 +10,16 @@ use super::transact::{check_release, transact};
 use super::undo::check_loaded;
 use super::{Observer, Step, beats};
 use crate::backup::hold::{Label, Source};
+use crate::backup::raw;
 use crate::backup::{Guarded, Held, Snapshot, Store};
 use crate::docker::Life;
 use crate::engine::EngineKind;
+use crate::engine::sqlite::SqliteFile;
 use crate::error::{Error, Result};
 use crate::files::Lock;
 use crate::instance::{Instance, Place, Session};
 use crate::kuma::read::{read_counts, read_database, read_fingerprint, read_last_beat, read_migrating, read_state};
-use crate::kuma::write::Written;
+use crate::kuma::write::{Written, check_clean};
 use crate::model::state::State;
 use crate::plan::Plan;
 use crate::value::Row;
@@ -115,7 +117,7 @@ pub fn run(
     check_server(instance, mode)?;
     observer.step(&Step::Journal)?;
     let loads = matches!(work, Work::Load(_));
-    let record = Record::new(&settings.verb, instance.container_name(), life, mode, loads);
+    let record = Record::new(&settings.verb, instance, life, mode, loads);
     let journal = Journal::open(instance.work(), record)?;
     let mut run = Run::new(instance, settings, journal, lock);
     match run.forward(work, observer) {
@@ -214,7 +216,13 @@ impl Run<'_> {
     /// Holds a copy, writes, checks, commits. Returns the touched monitors that should beat.
     fn write(&mut self, session: &Session<'_>, work: &Work<'_>, observer: &mut dyn Observer) -> Result<Vec<i64>> {
         let connect = session.connect();
-        let database = read_database(&mut *connect.reader()?, &self.instance.name)?;
+        let database = connect.reader().and_then(|mut reader| read_database(&mut *reader, &self.instance.name));
+        let database = match (database, work, &self.instance.place) {
+            (Err(error), Work::Load(wanted), Place::Sqlite(file)) if error.is_unreadable() => {
+                return self.replace(file, wanted, observer).map(|()| Vec::new());
+            }
+            (database, ..) => database?,
+        };
         check_release(&database, self.instance, self.settings)?;
         let began = Instant::now();
         observer.step(&Step::Hold { bytes: self.instance.size() })?;
@@ -244,6 +252,8 @@ impl Run<'_> {
                 let written = transact(&mut guarded, &database.schema, plan, observer)?;
                 let touched = touched_monitors(plan, &written);
                 self.outcome.written = written;
+                self.journal.record.after = Some(read_fingerprint(guarded.writer(), &database.schema)?);
+                self.journal.advance(Phase::Writing)?;
                 observer.step(&Step::Commit)?;
                 self.attempted = true;
                 guarded.writer().commit()?;
@@ -251,16 +261,49 @@ impl Run<'_> {
             }
             Work::Load(wanted) => {
                 observer.step(&Step::PutBack)?;
-                self.attempted = true;
-                guarded.writer().load(&wanted.database(), &mut |done, total| observer.progress(done, total))?;
+                let loaded =
+                    guarded.writer().load(&wanted.database(), &mut |done, total| observer.progress(done, total));
+                // A load that fails was one transaction too; only a commit nobody has heard of may have changed something.
+                self.attempted = !matches!(&loaded, Err(error) if !matches!(error, Error::InDoubt { .. }));
+                loaded?;
                 let schema = guarded.writer().schema()?;
                 check_loaded(&read_counts(guarded.writer(), &schema)?, wanted)?;
+                check_clean(guarded.writer(), &wanted.manifest.faults)?;
+                // The beats that count from now on are those after the newest of the copy.
+                self.journal.record.last_beat = read_last_beat(guarded.writer())?;
                 Vec::new()
             }
         };
-        self.journal.advance(Phase::Committed)?;
+        self.committed();
         observer.step(&Step::Committed)?;
         Ok(touched)
+    }
+
+    /// Notes the commit. A disk that is too full for the note is no reason to take the change back: the note before it,
+    /// with the configuration before and after, tells the same.
+    fn committed(&mut self) {
+        if let Err(error) = self.journal.advance(Phase::Committed) {
+            self.outcome.warnings.push(format!("the journal could not be written: {error}"));
+        }
+    }
+
+    /// Keeps the files of a database that cannot be read, and puts another in its place.
+    fn replace(&mut self, file: &SqliteFile, wanted: &Held, observer: &mut dyn Observer) -> Result<()> {
+        observer.step(&Step::Hold { bytes: self.instance.size() })?;
+        let origin = self.instance.origin();
+        let label = Label { instance: &self.instance.name, origin: &origin, reason: &self.settings.verb, config: None };
+        let kept = raw::take(file, &self.held_folder(), &label)?;
+        self.journal.advance(Phase::Writing)?;
+        observer.step(&Step::PutBack)?;
+        self.attempted = true;
+        raw::replace(file, &kept, &wanted.database())?;
+        let connect = self.instance.connect()?;
+        let mut reader = connect.reader()?;
+        let schema = reader.schema()?;
+        check_loaded(&read_counts(&mut *reader, &schema)?, wanted)?;
+        self.journal.record.last_beat = read_last_beat(&mut *reader)?;
+        self.committed();
+        observer.step(&Step::Committed)
     }
 
     pub(super) fn stop(&mut self, observer: &mut dyn Observer) -> Result<()> {
@@ -299,7 +342,7 @@ impl Run<'_> {
         let end = Instant::now() + self.settings.deadline;
         let steady = server.wait_up(self.settings.deadline)?;
         let downtime = self.since.elapsed().saturating_sub(steady);
-        let state = self.read_state()?;
+        let state = self.read_state(end)?;
         let beating: BTreeSet<i64> = state.beating().into_iter().collect();
         let last = self.journal.record.last_beat;
         let connect = self.instance.connect()?;
@@ -339,8 +382,16 @@ impl Run<'_> {
         Ok(())
     }
 
-    fn read_state(&self) -> Result<State> {
-        read_state(&mut *self.instance.connect()?.reader()?, &self.instance.name)
+    /// Reads the configuration of the server that has just come up, and may be busy with itself for a moment.
+    fn read_state(&self, end: Instant) -> Result<State> {
+        loop {
+            let read =
+                self.instance.connect()?.reader().and_then(|mut reader| read_state(&mut *reader, &self.instance.name));
+            match read {
+                Err(_) if Instant::now() < end => std::thread::sleep(Duration::from_millis(200)),
+                read => return read,
+            }
+        }
     }
 
     /// The server is seen: the copy becomes a snapshot, the journal goes. The change is made and stays made, so what goes
@@ -362,11 +413,11 @@ impl Run<'_> {
         self.outcome
     }
 
-    /// Removes everything of this run but the lock, the journal last.
+    /// Removes everything of this run but the lock. The journal goes first: a copy without a journal is only in the way,
+    /// a journal without its copy could never be closed.
     pub(super) fn close(&self) -> Result<()> {
-        // Also what a run that was killed had not come to remove: half a journal, a snapshot unpacked to be restored.
-        self.instance.clear_work(&self.lock)?;
-        self.journal.close()
+        self.journal.close()?;
+        self.instance.clear_work(&self.lock)
     }
 
     fn pack(&self, store: &Store, observer: &mut dyn Observer) -> Result<Snapshot> {

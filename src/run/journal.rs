@@ -11,6 +11,7 @@ use super::Mode;
 use crate::docker::Life;
 use crate::error::{Error, Result};
 use crate::files;
+use crate::instance::Instance;
 use crate::model::state::Fingerprint;
 
 /// The only format there is.
@@ -58,6 +59,8 @@ pub struct Record {
     pub verb: String,
     /// When it began, UTC.
     pub started: DateTime<Utc>,
+    /// The instance it is about: a copy held for one database must never be put into another.
+    pub origin: String,
     /// The process.
     pub pid: u32,
     /// How far it came.
@@ -72,24 +75,28 @@ pub struct Record {
     pub loads: bool,
     /// The configuration before the change.
     pub before: Option<Fingerprint>,
+    /// The configuration after the change, known before it is committed.
+    pub after: Option<Fingerprint>,
     /// The newest beat before the server was started again.
     pub last_beat: i64,
 }
 
 impl Record {
     /// A fresh note of `verb`.
-    pub fn new(verb: &str, container: Option<(String, String)>, life: Option<Life>, mode: Mode, loads: bool) -> Record {
+    pub fn new(verb: &str, instance: &Instance, life: Option<Life>, mode: Mode, loads: bool) -> Record {
         Record {
             format: FORMAT,
             verb: verb.to_owned(),
             started: Utc::now(),
             pid: std::process::id(),
             phase: Phase::Noted,
-            container,
+            origin: instance.origin(),
+            container: instance.container_name(),
             life,
             mode,
             loads,
             before: None,
+            after: None,
             last_beat: 0,
         }
     }

@@ -21,7 +21,7 @@ pub fn restart(instance: &Instance, settings: &Settings, observer: &mut dyn Obse
     instance.check_alone()?;
     check_server(instance, Mode::Stopped)?;
     observer.step(&Step::Journal)?;
-    let mut record = Record::new(&settings.verb, instance.container_name(), Some(Life::Running), Mode::Stopped, false);
+    let mut record = Record::new(&settings.verb, instance, Some(Life::Running), Mode::Stopped, false);
     record.last_beat = read_last_beat_of(instance, &lock)?;
     let journal = Journal::open(instance.work(), record)?;
     let mut run = Run::new(instance, settings, journal, lock);

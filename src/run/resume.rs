@@ -6,6 +6,7 @@ use super::journal::{Journal, Phase, Record};
 use crate::backup::Store;
 use crate::error::{Error, Result};
 use crate::instance::Instance;
+use crate::kuma::read::read_last_beat;
 
 /// How an unfinished operation ended.
 #[derive(Debug)]
@@ -23,21 +24,36 @@ pub enum Resumed {
 /// [`Error::RollbackFailed`], the journal staying for another try.
 pub fn resume(instance: &Instance, store: &Store, settings: &Settings, observer: &mut dyn Observer) -> Result<Resumed> {
     let lock = instance.lock(&settings.verb)?;
-    let journal = Journal::read(instance.work())?.ok_or(Error::NothingUnfinished)?;
+    let Some(journal) = Journal::read(instance.work())? else {
+        instance.clear_work(&lock)?;
+        return Err(Error::NothingUnfinished);
+    };
     let record = journal.record.clone();
+    check_same(instance, &record)?;
     instance.remove_stale_helpers()?;
     let mut run = Run::new(instance, settings, journal, lock);
     run.attempted = true;
-    if run.journal.record.phase == Phase::Writing && !record.loads && run.is_changed()? {
-        run.journal.advance(Phase::Committed)?;
+    if run.journal.record.phase == Phase::Writing && !record.loads {
+        let now = Some(run.read_fingerprint()?);
+        if now != record.before {
+            run.journal.advance(Phase::Committed)?;
+            if now != record.after {
+                run.outcome.warnings.push(
+                    "the configuration is neither the one from before nor the one that was to be written: somebody has \
+                     changed it since; nothing was put back, and what was before is in the snapshot"
+                        .into(),
+                );
+            }
+        }
     }
     match run.journal.record.phase {
         Phase::Seen => {}
-        Phase::Committed => {
-            if let Err(cause) = run.up(&[], observer) {
-                return Err(run.back(cause, observer));
-            }
-        }
+        Phase::Committed => match run.up(&[], observer) {
+            Ok(()) => {}
+            // It had been working with the change; what ails it now came later, and its beats are not to be lost.
+            Err(cause) if has_beaten(instance, &record) => run.outcome.warnings.push(cause.to_string()),
+            Err(cause) => return Err(run.back(cause, observer)),
+        },
         Phase::Noted | Phase::Stopping | Phase::Writing | Phase::RollingBack | Phase::PutBack => {
             return match run.undo("the earlier run was cut off", observer) {
                 Ok(changed) => Ok(Resumed::Undone(record, changed)),
@@ -53,4 +69,28 @@ pub fn resume(instance: &Instance, store: &Store, settings: &Settings, observer:
     }
     let outcome = run.finish(store, observer);
     Ok(Resumed::Finished(record, Box::new(outcome)))
+}
+
+/// Fails unless `instance` is the one that the journal is about, with the container that it has to start.
+fn check_same(instance: &Instance, record: &Record) -> Result<()> {
+    if record.origin != instance.origin() {
+        return Err(Error::Refused(format!(
+            "the unfinished `{}` is about the database at {}, not about this one at {}",
+            record.verb,
+            record.origin,
+            instance.origin()
+        )));
+    }
+    match (&record.container, &instance.container) {
+        (Some((_, name)), None) if record.was_running() => Err(Error::Refused(format!(
+            "container `{name}`, which was running before, cannot be seen from here, so nobody could start it again"
+        ))),
+        _ => Ok(()),
+    }
+}
+
+/// Whether the server has written beats since the change was committed.
+fn has_beaten(instance: &Instance, record: &Record) -> bool {
+    let last = instance.connect().and_then(|connect| read_last_beat(&mut *connect.reader()?));
+    last.is_ok_and(|last| last > record.last_beat)
 }

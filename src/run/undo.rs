@@ -3,12 +3,13 @@
 use super::apply::{Run, is_migrating};
 use super::journal::{Journal, Phase};
 use super::{Observer, Step};
-use crate::backup::{Guarded, Held};
+use crate::backup::{Guarded, Held, raw};
 use crate::docker::Life;
 use crate::engine::Counts;
 use crate::error::{Error, Result};
-use crate::instance::Session;
+use crate::instance::{Place, Session};
 use crate::kuma::read::{read_counts, read_fingerprint};
+use crate::model::state::Fingerprint;
 
 impl Run<'_> {
     /// Undoes what was begun; returns the error that the run ends with.
@@ -43,6 +44,14 @@ impl Run<'_> {
         let changed = match self.journal.record.phase {
             Phase::Noted | Phase::Stopping | Phase::Seen => false,
             Phase::Writing if !self.attempted => false,
+            Phase::Writing if !self.journal.record.loads => match self.put_back(observer) {
+                Ok(changed) => changed,
+                // One transaction, so the database is whole, old or new: the server need not stay down for it.
+                Err(failure) => {
+                    self.start_again(observer)?;
+                    return Err(failure);
+                }
+            },
             Phase::Writing | Phase::Committed | Phase::RollingBack => self.put_back(observer)?,
             Phase::PutBack => true,
         };
@@ -82,7 +91,6 @@ impl Run<'_> {
 
     /// Puts the held copy back if the configuration is not the one from before; says whether there was a change.
     fn put_back(&mut self, observer: &mut dyn Observer) -> Result<bool> {
-        let held = Held::open(&self.held_folder())?;
         let record = &self.journal.record;
         let sure = record.loads || record.phase == Phase::Committed;
         if !sure && !self.is_changed()? {
@@ -91,6 +99,14 @@ impl Run<'_> {
         }
         if self.instance.is_running()? {
             self.stop(observer)?;
+        }
+        let held = Held::open(&self.held_folder())?;
+        if let (true, Place::Sqlite(file)) = (held.manifest.raw, &self.instance.place) {
+            let _ = self.journal.advance(Phase::RollingBack);
+            observer.step(&Step::PutBack)?;
+            raw::put_back(file, &held)?;
+            self.journal.advance(Phase::PutBack)?;
+            return Ok(true);
         }
         let session = self.instance.open_still(&self.lock)?;
         let put = put_back_in(&mut self.journal, &session, &held, observer);
@@ -102,21 +118,25 @@ impl Run<'_> {
 
     /// Whether the configuration is another than before. A plan is one transaction, so it is wholly the old one or wholly
     /// the new one.
-    pub(super) fn is_changed(&self) -> Result<bool> {
+    fn is_changed(&self) -> Result<bool> {
+        Ok(Some(self.read_fingerprint()?) != self.journal.record.before)
+    }
+
+    /// The configuration as it is now.
+    pub(super) fn read_fingerprint(&self) -> Result<Fingerprint> {
         let session = self.instance.open_locked(&self.lock)?;
-        let now = || {
-            let mut reader = session.connect().reader()?;
+        let now = session.connect().reader().and_then(|mut reader| {
             let schema = reader.schema()?;
             read_fingerprint(&mut *reader, &schema)
-        };
-        let now = now();
+        });
         session.close()?;
-        Ok(Some(now?) != self.journal.record.before)
+        now
     }
 }
 
 fn put_back_in(journal: &mut Journal, session: &Session<'_>, held: &Held, observer: &mut dyn Observer) -> Result<()> {
-    journal.advance(Phase::RollingBack)?;
+    // A disk that is too full for the note must not keep the copy from being put back.
+    let _ = journal.advance(Phase::RollingBack);
     observer.step(&Step::PutBack)?;
     let mut guarded = Guarded::open(held, session.connect())?;
     guarded.writer().load(&held.database(), &mut |done, total| observer.progress(done, total))?;

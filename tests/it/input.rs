@@ -351,9 +351,14 @@ fn journals_that_were_left_behind() {
         assert_eq!(lab.rooted(&listed.err), format!("warning: {message}\n"));
     }
     let record = r#"{"format": 1, "verb": "monitor add", "started": "2026-01-31T08:00:00Z", "pid": 4711,
-        "phase": "noted", "container": null, "life": null, "mode": "stopped", "loads": false, "before": null,
-        "last_beat": 0}"#;
-    fs::write(&journal, record).unwrap();
+        "origin": "ORIGIN", "phase": "noted", "container": null, "life": null, "mode": "stopped", "loads": false,
+        "before": null, "after": null, "last_beat": 0}"#;
+    let folder = lab.folder().canonicalize().unwrap();
+    fs::write(&journal, record.replace("ORIGIN", "/somewhere/else")).unwrap();
+    let message =
+        "the unfinished `monitor add` is about the database at /somewhere/else, not about this one at <root>/data";
+    check(&lab, "resume", 9, message, "");
+    fs::write(&journal, record.replace("ORIGIN", &folder.display().to_string())).unwrap();
     let message = "an earlier `monitor add` of <time> UTC is unfinished (cut off before anything was written)";
     check(&lab, "monitor add group --name B", 6, message, "kumadb resume");
     let warned = lab.rooted(&lab.run("monitor list").err);
