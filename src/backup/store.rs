@@ -127,7 +127,7 @@ impl Store {
         }
         let mut all = self.list()?.snapshots;
         if wanted == "latest" {
-            all.retain(|snapshot| snapshot.manifest.origin == origin);
+            all.retain(|snapshot| snapshot.manifest.origin == origin && !snapshot.manifest.raw);
             return all.pop().ok_or_else(|| Error::NoSnapshot(wanted.to_owned()));
         }
         all.retain(|snapshot| !wanted.is_empty() && snapshot.manifest.id.starts_with(wanted));

@@ -18,4 +18,5 @@ mod model;
 mod monitor;
 mod need;
 mod schema;
+mod unreadable;
 mod words;
