@@ -17,7 +17,7 @@ pub fn run(_args: &StatusArgs, context: &mut Context<'_>) -> Result<Exit> {
     let instance = context.instance()?;
     let life = instance.container.as_ref().map(|server| server.life()).transpose()?;
     // Asking for the status starts nothing, so a stopped embedded MariaDB is told by its files alone.
-    let read = instance.connect()?.reader().and_then(|mut reader| {
+    let read = instance.connect().and_then(|connect| connect.reader()).and_then(|mut reader| {
         let database = read_database(&mut *reader, &format!("`{}`", instance.name))?;
         let summary = read_summary(&mut *reader, &database.schema)?;
         Ok((database, summary))
