@@ -146,6 +146,18 @@ impl Docker {
         }
     }
 
+    /// Fails when the container is no longer in the run that began at `start`.
+    ///
+    /// # Errors
+    /// [`Error::NotUp`] with the last error lines of the log.
+    pub fn check_run(&self, container: &Container, start: &Start) -> Result<()> {
+        let now = self.again(container)?;
+        let Some(why) = fallen(&now, start) else { return Ok(()) };
+        let log = self.last_errors(container, start.at);
+        let seconds = start.at.map_or(0, |at| (chrono::Utc::now() - at).num_seconds().unsigned_abs());
+        Err(Error::NotUp { container: container.name.clone(), seconds, why, log })
+    }
+
     /// Whether the last lines of the log tell of a migration; most of them run before any page is shown.
     fn logs_a_migration(&self, container: &Container, start: &Start) -> bool {
         let lines = self.logs(container, 3, start.at).unwrap_or_default();

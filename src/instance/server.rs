@@ -103,6 +103,12 @@ impl Server {
         Ok(waited.into_inner().saturating_sub(first))
     }
 
+    /// Fails when it has ended or was restarted since we started it.
+    pub fn check_run(&self) -> Result<()> {
+        let start = self.lock().clone();
+        start.map_or(Ok(()), |start| self.docker.check_run(&self.container, &start))
+    }
+
     /// The last error lines of its present run.
     pub fn last_errors(&self) -> Vec<String> {
         let since = self.lock().as_ref().and_then(|start| start.at);

@@ -349,7 +349,7 @@ impl Run<'_> {
         if !beating.is_empty() {
             observer.step(&Step::WaitBeats { monitors: beating.len() })?;
             let limit = end.saturating_duration_since(Instant::now());
-            if beats::wait(&*connect, last, &beating, true, limit)?.is_empty() {
+            if beats::wait(&*connect, last, &beating, true, limit, &mut || server.check_run())?.is_empty() {
                 return Err(Error::NotUp {
                     container: server.name().to_owned(),
                     seconds: self.settings.deadline.as_secs(),
@@ -365,10 +365,11 @@ impl Run<'_> {
             if !wanted.is_empty() {
                 observer.step(&Step::WaitBeats { monitors: wanted.len() })?;
                 // The server was seen working: from here on nothing is a reason to take the change back.
-                let mut seen = beats::wait(&*connect, last, &wanted, false, limit).unwrap_or_else(|error| {
-                    self.outcome.warnings.push(format!("the beats cannot be read: {error}"));
-                    BTreeMap::new()
-                });
+                let mut seen =
+                    beats::wait(&*connect, last, &wanted, false, limit, &mut || Ok(())).unwrap_or_else(|error| {
+                        self.outcome.warnings.push(format!("the beats cannot be read: {error}"));
+                        BTreeMap::new()
+                    });
                 seen.retain(|id, _| wanted.contains(id));
                 self.outcome.silent = wanted.into_iter().filter(|id| !seen.contains_key(id)).collect();
                 self.outcome.beats = seen;

@@ -11,16 +11,22 @@ use crate::value::Row;
 /// How often the database is asked.
 const PAUSE: Duration = Duration::from_millis(200);
 
+/// How often the caller is asked.
+const CHECK: Duration = Duration::from_secs(1);
+
 /// Waits until a beat newer than the one with id `after` is there for all of `wanted` (or for any monitor when `any` is
-/// set), or until `limit` is over. Returns the newest beat of each monitor that has one.
+/// set), or until `limit` is over. Returns the newest beat of each monitor that has one. `check` is asked once a second
+/// whether there is any use in waiting.
 pub fn wait(
     connect: &dyn Connect,
     after: i64,
     wanted: &BTreeSet<i64>,
     any: bool,
     limit: Duration,
+    check: &mut dyn FnMut() -> Result<()>,
 ) -> Result<BTreeMap<i64, Row>> {
     let end = Instant::now() + limit;
+    let mut checked = Instant::now();
     loop {
         let beats = match connect.reader().and_then(|mut reader| read_beats(&mut *reader, after)) {
             Ok(beats) => beats,
@@ -31,6 +37,10 @@ pub fn wait(
         let enough = if any { !beats.is_empty() } else { wanted.iter().all(|id| beats.contains_key(id)) };
         if enough || Instant::now() >= end {
             return Ok(beats);
+        }
+        if checked.elapsed() >= CHECK {
+            check()?;
+            checked = Instant::now();
         }
         std::thread::sleep(PAUSE);
     }
