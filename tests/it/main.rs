@@ -2,10 +2,14 @@
 #![allow(clippy::unwrap_used, clippy::print_stdout, clippy::print_stderr)]
 
 mod backup;
+mod comeback;
+mod containers;
 mod crash;
+mod docked;
 mod docker;
 mod dockerd;
 mod documents;
+mod faults;
 mod init;
 mod input;
 mod lab;

@@ -1,0 +1,238 @@
+//! Servers that do not come back, would not stop, or are busy; and runs that somebody interrupts.
+
+use std::io::{BufRead as _, BufReader};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use kumadb::Error;
+use kumadb::backup::Held;
+use kumadb::docker::Life;
+use kumadb::plan::Plan;
+use kumadb::plan::monitor::{Edit, plan_edit};
+use kumadb::run::{self, Resumed, Settings, Silent, Work};
+
+use crate::docked::{Docked, Kind, Picture, both};
+use crate::dockerd::cli;
+
+/// Only a server that meets the new monitor misbehaves.
+const ONLY_IF_BAD: &str = "only-if SELECT 1 FROM monitor WHERE name = 'Bad'";
+
+/// A monitor of that name is added, the server does not come back, and everything is as it was.
+fn is_taken_back(lab: &Docked, before: &Picture, how: &str, deadline: &str, words: &str) {
+    lab.folder.misbehave(&format!("{ONLY_IF_BAD}\n{how}"));
+    let begun = Instant::now();
+    let ran = lab.add("Bad", &["--deadline", deadline]).ended(4);
+    let ran = ran.said("everything was put back as it was").said(words).said("kumadb logs");
+    assert_eq!(lab.picture(), *before, "{how}: {}", ran.err);
+    lab.is_well();
+    println!("{:?}: `{how}` was taken back after {:.1} s", lab.kind, begun.elapsed().as_secs_f64());
+}
+
+fn takes_back(kind: Kind) {
+    let Some(lab) = Docked::with(kind, &["--restart", "unless-stopped"]) else { return };
+    let before = lab.picture();
+    // The server's own last errors are told.
+    is_taken_back(&lab, &before, "crash", "60s", "ERROR: Cannot start, as I was told");
+    is_taken_back(&lab, &before, "crash-if SELECT 1", "60s", "ERROR: The database holds what I cannot bear");
+    is_taken_back(&lab, &before, "no-database", "60s", "it shows the set-up page, so it found no database");
+    is_taken_back(&lab, &before, "crash-after 2\nno-beats", "60s", "as I was told");
+    is_taken_back(&lab, &before, "no-beats", "8s", "none of 2 active monitors has written a beat");
+    is_taken_back(&lab, &before, "silent", "8s", "onnect");
+    if kind == Kind::Sqlite {
+        is_taken_back(&lab, &before, "slow-start 60", "8s", "onnect");
+    }
+}
+
+#[test]
+fn everything_is_put_back_when_the_server_does_not_come_back() {
+    both(takes_back);
+}
+
+#[test]
+fn a_restore_that_the_server_cannot_bear_is_put_back() {
+    both(|kind| {
+        let Some(lab) = Docked::up(kind) else { return };
+        let snapshot = lab.add("Good", &[]).ended(0).json()["snapshot"].as_str().unwrap().to_owned();
+        let before = lab.picture();
+        lab.folder.misbehave("crash-if SELECT 1 FROM (SELECT count(*) AS n FROM monitor) AS t WHERE n = 2");
+        lab.kumadb(&["--yes", "restore", &snapshot]).ended(4).said("cannot bear");
+        assert_eq!(lab.picture(), before);
+        lab.is_well();
+    });
+}
+
+#[test]
+fn a_rollback_that_fails_leaves_the_journal_for_resume() {
+    both(|kind| {
+        let Some(lab) = Docked::up(kind) else { return };
+        let before = lab.picture();
+        lab.folder.misbehave("crash");
+        lab.add("Bad", &[])
+            .ended(5)
+            .said("putting it back failed too")
+            .said("Cannot start, as I was told")
+            .said("kumadb resume");
+        assert!(lab.is_unfinished());
+        lab.add("More", &[]).ended(6).said("unfinished").said("kumadb resume");
+        lab.kumadb(&["restart"]).ended(6);
+        lab.kumadb(&["status"]).ended(0).said("kumadb resume");
+        lab.kumadb(&["resume"]).ended(5).said("Cannot start, as I was told");
+        assert!(lab.is_unfinished());
+        assert_eq!(lab.picture(), before);
+
+        // Somebody mends it and starts it; what it has written since stays.
+        lab.folder.behave();
+        cli(&["start", &lab.server.name]);
+        lab.wait_up();
+        std::thread::sleep(Duration::from_secs(2));
+        let beats = lab.sql("SELECT max(id) FROM heartbeat");
+        let started = lab.started();
+        lab.kumadb(&["resume"]).ended(0);
+        assert_eq!(lab.started(), started);
+        assert_eq!(lab.picture(), before);
+        let beat = format!("SELECT id FROM heartbeat WHERE id = {}", beats[0]);
+        assert_eq!(lab.sql(&beat), beats, "{kind:?}: beats from after the rollback are gone");
+        lab.is_well();
+    });
+}
+
+/// A plan that switches the first monitor off.
+fn pausing(lab: &Docked) -> Plan {
+    let instance = lab.instance();
+    let session = instance.open().unwrap();
+    let state = kumadb::kuma::read::read_state(&mut *session.connect().reader().unwrap(), "test").unwrap();
+    session.close().unwrap();
+    let monitors = state.monitors.iter().filter(|(id, _)| **id == 1).map(|(id, one)| (*id, one.clone())).collect();
+    let edit = Edit { set: vec![("name".into(), "Changed".into())], ..Edit::default() };
+    plan_edit(&state, &monitors, &edit, false).unwrap()
+}
+
+#[test]
+fn a_server_that_would_not_stop_is_waited_for_by_resume() {
+    both(|kind| {
+        let Some(lab) = Docked::up(kind) else { return };
+        let before = lab.picture();
+        let hasty = Settings { grace: Duration::from_secs(1), ..Settings::new("monitor edit") };
+        let patient = Settings::new("resume");
+        let plan = pausing(&lab);
+        lab.folder.misbehave("slow-stop 4");
+        match run::run(&lab.instance(), &lab.store(), &Work::Plan(&plan), &hasty, &mut Silent) {
+            Err(Error::WouldNotStop { seconds: 1, .. }) => {}
+            other => panic!("{other:?}"),
+        }
+        assert!(lab.is_unfinished());
+        lab.add("More", &[]).ended(6);
+        match run::resume(&lab.instance(), &lab.store(), &patient, &mut Silent).unwrap() {
+            Resumed::Undone(_, false) => {}
+            other => panic!("{other:?}"),
+        }
+        assert_eq!(lab.picture(), before);
+        lab.is_well();
+
+        // One that never ends has to be killed by somebody else.
+        lab.folder.misbehave("ignore-term");
+        cli(&["restart", &lab.server.name]);
+        lab.wait_up();
+        for _ in 0..2 {
+            let ended = match lab.is_unfinished() {
+                false => run::run(&lab.instance(), &lab.store(), &Work::Plan(&plan), &hasty, &mut Silent).map(drop),
+                true => run::resume(&lab.instance(), &lab.store(), &hasty, &mut Silent).map(drop),
+            };
+            assert!(matches!(ended, Err(Error::WouldNotStop { .. })), "{ended:?}");
+            assert!(lab.is_unfinished());
+            assert_eq!(lab.life(), Life::Running);
+        }
+        lab.folder.behave();
+        cli(&["kill", &lab.server.name]);
+        lab.kumadb(&["resume"]).ended(0);
+        assert_eq!(lab.picture(), before);
+        lab.is_well();
+    });
+}
+
+#[test]
+fn a_server_that_migrates_is_never_stopped() {
+    for (kind, how) in
+        [(Kind::Sqlite, "migrating 12"), (Kind::Sqlite, "migrating-unseen 12"), (Kind::MariaDb, "migrating-unseen 14")]
+    {
+        let Some(lab) = Docked::up(kind) else { return };
+        lab.folder.misbehave(how);
+        let since = lab.starts_and_stops();
+        lab.add("New", &["--deadline", "5s"]).ended(9).said("is busy migrating").said("kumadb resume");
+        assert!(lab.is_unfinished());
+        lab.kumadb(&["resume", "--deadline", "1s"]).ended(9).said("is busy migrating");
+        lab.kumadb(&["resume"]).ended(0);
+        lab.was_restarted(1, since);
+        assert_eq!(lab.monitors(), ["Shop", "Off", "New"]);
+        lab.is_well();
+    }
+}
+
+#[test]
+fn a_server_that_is_at_a_migration_is_left_alone() {
+    both(|kind| {
+        let Some(lab) = Docked::up(kind) else { return };
+        let started = lab.started();
+        lab.inside("UPDATE knex_migrations_lock SET is_locked = 1");
+        lab.add("New", &[]).ended(9).said("migrating");
+        lab.kumadb(&["restart"]).ended(9).said("migrating");
+        assert_eq!(lab.started(), started);
+        lab.inside("UPDATE knex_migrations_lock SET is_locked = 0");
+        assert_eq!(lab.monitors(), ["Shop", "Off"]);
+        lab.is_well();
+    });
+}
+
+/// Sends `signal` to `kumadb monitor add` as soon as it tells `words`; its exit code.
+fn interrupt(lab: &Docked, signal: &str, words: &str, args: &[&str]) -> (Option<i32>, String) {
+    let add = ["-v", "monitor", "add", "http", "--name", "New", "--url", "http://127.0.0.1:1/"];
+    let mut command = lab.command(&lab.server.name);
+    let mut child = command.args(add).args(args).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut told = String::new();
+    let mut sent = false;
+    for line in BufReader::new(child.stderr.take().unwrap()).lines() {
+        let line = line.unwrap();
+        if !sent && line.starts_with(words) {
+            Command::new("kill").args([signal, &child.id().to_string()]).status().unwrap();
+            sent = true;
+        }
+        told.push_str(&line);
+        told.push('\n');
+    }
+    let code = child.wait().unwrap().code();
+    assert!(sent, "`{words}` was never told:\n{told}");
+    (code, told)
+}
+
+fn interrupted(kind: Kind) {
+    let Some(lab) = Docked::up(kind) else { return };
+    let before = lab.picture();
+    for (signal, words, code) in
+        [("-INT", "stopping", 130), ("-TERM", "stopping", 143), ("-INT", "copying", 130), ("-TERM", "noting", 143)]
+    {
+        let (ended, told) = interrupt(&lab, signal, words, &[]);
+        assert_eq!(ended, Some(code), "{signal} at `{words}`:\n{told}");
+        assert_eq!(lab.picture(), before, "{signal} at `{words}`:\n{told}");
+        lab.is_well();
+    }
+    // Once the change is made there is no harmless way out: it is finished.
+    for (n, words) in ["committed", "starting", "waiting for the server"].into_iter().enumerate() {
+        let (ended, told) = interrupt(&lab, "-INT", words, &[]);
+        assert_eq!(ended, Some(0), "at `{words}`:\n{told}");
+        assert_eq!(lab.monitors().len(), 3 + n);
+        lab.is_well();
+    }
+    // A second signal ends it at once, and leaves the rest to resume.
+    let held = lab.folder.path().join(".kumadb/held");
+    let (ended, _) = interrupt(&lab, "-KILL", "starting", &[]);
+    assert_eq!(ended, None);
+    assert!(lab.is_unfinished() && Held::open(&held).is_ok());
+    lab.kumadb(&["resume"]).ended(0).said("kept");
+    assert_eq!(lab.monitors().len(), 6);
+    lab.is_well();
+}
+
+#[test]
+fn signals_undo_before_the_commit_and_finish_after_it() {
+    both(interrupted);
+}

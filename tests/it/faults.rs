@@ -1,0 +1,191 @@
+//! A write with a container, made to fail at the N-th step for every N, by an error and by SIGKILL: the database is wholly
+//! old or wholly new, and after `resume` the container is what it was before and nothing is left over. The statements in
+//! between are the points of `crash.rs`.
+
+use std::collections::BTreeMap;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use kumadb::backup::Store;
+use kumadb::docker::Life;
+use kumadb::error::{Error, Result};
+use kumadb::instance::Instance;
+use kumadb::kuma::read::read_state;
+use kumadb::model::{Maker, new_monitor};
+use kumadb::plan::Plan;
+use kumadb::plan::monitor::{New, Notify, plan_add};
+use kumadb::run::{self, Observer, Settings, Step, Work};
+use kumadb::value::Value;
+
+use crate::docked::{Docked, Kind, from_environment};
+use crate::dockerd::cli;
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum How {
+    Error,
+    Kill,
+}
+
+/// Ends a run at its `at`-th step.
+struct Steps {
+    seen: usize,
+    at: usize,
+    how: How,
+}
+
+impl Observer for Steps {
+    fn step(&mut self, _step: &Step) -> Result<()> {
+        self.seen += 1;
+        match (self.seen == self.at, self.how) {
+            (false, _) => Ok(()),
+            (true, How::Error) => Err(Error::Refused("made to fail".into())),
+            (true, How::Kill) => {
+                Command::new("kill").args(["-9", &std::process::id().to_string()]).status().unwrap();
+                unreachable!("killed");
+            }
+        }
+    }
+}
+
+fn settings() -> Settings {
+    Settings { deadline: Duration::from_secs(60), ..Settings::new("monitor add") }
+}
+
+/// Adds two monitors, of which the server may see both or none.
+fn plan(instance: &Instance) -> Plan {
+    let session = instance.open().unwrap();
+    let state = read_state(&mut *session.connect().reader().unwrap(), "test").unwrap();
+    session.close().unwrap();
+    let table = state.database.schema.table("monitor").unwrap();
+    let monitors: Vec<New> = ["one", "two"]
+        .map(|name| {
+            let url = ("url".to_owned(), Value::from("http://127.0.0.1:1/"));
+            let typed = BTreeMap::from([("name".to_owned(), Value::from(name)), url]);
+            let by = Maker { user_id: state.owner.unwrap(), ..Maker::default() };
+            let row = new_monitor(state.database.release.release, table, "http", &typed, &by).unwrap();
+            New { row, tags: Vec::new(), notify: Notify::Defaults }
+        })
+        .into();
+    plan_add(&state, &monitors, false).unwrap()
+}
+
+fn write(instance: &Instance, store: &Store, steps: &mut Steps) -> Result<()> {
+    run::run(instance, store, &Work::Plan(&plan(instance)), &settings(), steps).map(drop)
+}
+
+/// Not a test of its own: the process that is killed.
+#[test]
+fn dies_when_told() {
+    let Ok(at) = std::env::var("KUMADB_LAB_AT") else { return };
+    let (instance, store) = from_environment().unwrap();
+    write(&instance, &store, &mut Steps { seen: 0, at: at.parse().unwrap(), how: How::Kill }).unwrap();
+}
+
+/// Runs [`write`] in a process that is killed at step `at`; whether it was.
+fn kill_child(lab: &Docked, at: usize) -> bool {
+    use std::os::unix::process::ExitStatusExt as _;
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command.args(["--exact", "faults::dies_when_told", "--nocapture"]).envs(lab.words());
+    let status = command.env("KUMADB_LAB_AT", at.to_string()).stdout(Stdio::null()).stderr(Stdio::null()).status();
+    let status = status.unwrap();
+    assert!(status.success() || status.signal() == Some(9), "step {at}: the child failed by itself");
+    !status.success()
+}
+
+/// How often it was tried, and how it ended.
+#[derive(Debug, Default)]
+struct Tried {
+    points: usize,
+    old: usize,
+    new: usize,
+    resumed: usize,
+}
+
+/// How many containers share the steps of one kind of failure: it is mostly waiting.
+const SHARED: usize = 4;
+
+/// Fails at every step, on containers in the state `life`.
+fn fail_everywhere(kind: Kind, how: How, life: Life) {
+    let begun = Instant::now();
+    let tried: Vec<Tried> = std::thread::scope(|scope| {
+        let shares: Vec<_> = (1..=SHARED).map(|from| scope.spawn(move || fail_from(kind, how, life, from))).collect();
+        shares.into_iter().filter_map(|share| share.join().expect("it failed, see above")).collect()
+    });
+    if tried.len() < SHARED {
+        return;
+    }
+    let sum = |of: fn(&Tried) -> usize| tried.iter().map(of).sum::<usize>();
+    let (points, old, new) = (sum(|one| one.points), sum(|one| one.old), sum(|one| one.new));
+    let (resumed, seconds) = (sum(|one| one.resumed), begun.elapsed().as_secs());
+    println!(
+        "{kind:?}, {life:?}, {how:?}: {points} points tried, {old} old, {new} new, {resumed} resumed, in {seconds} s"
+    );
+    assert!(points > 10 && old > 5 && new > 2, "{points} points, {old} old, {new} new");
+}
+
+/// Fails at step `from` and every so many after it, on one container.
+fn fail_from(kind: Kind, how: How, life: Life, from: usize) -> Option<Tried> {
+    let lab = Docked::up(kind)?;
+    if life == Life::Stopped {
+        cli(&["stop", "-t", "60", &lab.server.name]);
+    }
+    let mut tried = Tried::default();
+    let mut before = lab.picture();
+    for at in (from..).step_by(SHARED) {
+        let mut steps = Steps { seen: 0, at, how };
+        let ended = match how {
+            How::Error => write(&lab.instance(), &lab.store(), &mut steps),
+            How::Kill if kill_child(&lab, at) => Err(Error::Refused("killed".into())),
+            How::Kill => Ok(()),
+        };
+        if how == How::Error && steps.seen < at || how == How::Kill && ended.is_ok() {
+            break;
+        }
+        tried.points += 1;
+        if lab.is_unfinished() {
+            tried.resumed += 1;
+            run::resume(&lab.instance(), &lab.store(), &settings(), &mut run::Silent).unwrap();
+        }
+        let after = lab.picture();
+        let unchanged = after == before;
+        let added = after["monitor"].len() == before["monitor"].len() + 2;
+        assert!(unchanged || added, "{kind:?}, {how:?} at step {at}: half a change");
+        if unchanged {
+            tried.old += 1
+        } else {
+            tried.new += 1
+        }
+        if how == How::Error && ended.is_err() {
+            assert!(unchanged, "{kind:?}, {how:?} at step {at}: {ended:?}, and yet it was changed");
+        }
+        assert_eq!(lab.life(), life, "{kind:?}, {how:?} at step {at}");
+        match life {
+            Life::Running => lab.is_well(),
+            _ => lab.is_tidy(),
+        }
+        before = after;
+    }
+    Some(tried)
+}
+
+#[test]
+fn sqlite_in_a_container_survives_errors_and_kills() {
+    fail_everywhere(Kind::Sqlite, How::Error, Life::Running);
+    fail_everywhere(Kind::Sqlite, How::Kill, Life::Running);
+}
+
+#[test]
+fn mariadb_in_a_container_survives_errors() {
+    fail_everywhere(Kind::MariaDb, How::Error, Life::Running);
+}
+
+#[test]
+fn mariadb_in_a_container_survives_kills() {
+    fail_everywhere(Kind::MariaDb, How::Kill, Life::Running);
+}
+
+#[test]
+fn a_stopped_container_survives_kills() {
+    fail_everywhere(Kind::Sqlite, How::Kill, Life::Stopped);
+    fail_everywhere(Kind::MariaDb, How::Kill, Life::Stopped);
+}
