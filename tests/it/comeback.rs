@@ -35,7 +35,10 @@ fn takes_back(kind: Kind) {
     is_taken_back(&lab, &before, "crash", "60s", "ERROR: Cannot start, as I was told");
     is_taken_back(&lab, &before, "crash-if SELECT 1", "60s", "ERROR: The database holds what I cannot bear");
     is_taken_back(&lab, &before, "no-database", "60s", "it shows the set-up page, so it found no database");
-    is_taken_back(&lab, &before, "crash-after 2\nno-beats", "60s", "as I was told");
+    // It is noticed at once that there is nothing to wait for any more.
+    let begun = Instant::now();
+    is_taken_back(&lab, &before, "crash-after 3\nno-beats", "60s", "as I was told");
+    assert!(begun.elapsed() < Duration::from_secs(40), "it waited for beats of a server that had ended");
     is_taken_back(&lab, &before, "no-beats", "8s", "none of 2 active monitors has written a beat");
     is_taken_back(&lab, &before, "silent", "8s", "onnect");
     if kind == Kind::Sqlite {
