@@ -241,3 +241,25 @@ fn a_snapshot_goes_back_only_where_it_fits() {
     let ran = same.run(&format!("restore {} --yes", path.display()));
     assert!(ran.exit == 0 && ran.err.contains("was taken of another instance"), "{}", ran.err);
 }
+
+#[test]
+fn a_database_that_cannot_be_read_is_kept_and_replaced() {
+    for (name, content) in [
+        ("empty", Vec::new()),
+        ("text", b"<html>".to_vec()),
+        ("random", (0..40_960u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 24) as u8).collect()),
+    ] {
+        let lab = Lab::sqlite("2.5.3");
+        furnish(&lab);
+        let (_, id) = create(&lab);
+        let before = lab.rows();
+        fs::write(lab.folder().join("kuma.db"), &content).unwrap();
+        lab.fails(7, "monitor list");
+        let refused = lab.run(&format!("restore {id}"));
+        assert_eq!(refused.exit, 9, "{name}: {}", refused.err);
+        assert_eq!(fs::read(lab.folder().join("kuma.db")).unwrap(), content);
+        lab.ok(&format!("restore {id} --yes"));
+        assert!(lab.rows() == before, "{name}");
+        assert_eq!(fs::metadata(lab.folder().join("kuma.db")).unwrap().mode() & 0o777, 0o600);
+    }
+}

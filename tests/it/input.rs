@@ -376,9 +376,10 @@ fn as_nobody(lab: &Lab, line: &str) -> Option<Ran> {
     fs::set_permissions(lab.root.path(), fs::Permissions::from_mode(0o755)).unwrap();
     let mut command = Binary::new("setpriv");
     command
-        .args(["--reuid=65534", "--regid=65534", "--clear-groups", env!("CARGO_BIN_EXE_kumadb"), "-t", &lab.target])
+        .args(["--reuid=65534", "--regid=65534", "--clear-groups", env!("CARGO_BIN_EXE_kumadb")])
         .args(words(line))
         .env_clear()
+        .env("KUMADB_TARGET", &lab.target)
         .env("HOME", "/nonexistent")
         .env("DOCKER_HOST", "unix:///no-docker-here.sock")
         .current_dir("/");
@@ -402,6 +403,18 @@ fn files_of_somebody_else() {
     let line = "monitor add group --name A";
     let Some(ran) = as_nobody(&lab, line) else { return };
     told(&lab, &ran, line, 1, "cannot write in `<root>/data`: permission denied", hint);
+}
+
+#[test]
+fn a_docker_that_is_not_for_everybody() {
+    let lab = Lab::sqlite("2.5.3");
+    let socket = lab.root.path().join("docker.sock");
+    let _listener = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+    fs::set_permissions(&socket, fs::Permissions::from_mode(0o600)).unwrap();
+    let Some(ran) = as_nobody(&lab, &format!("-t uptime-kuma -H unix://{} status", socket.display())) else { return };
+    let message = "Docker cannot be reached at `unix://<root>/docker.sock`: permission denied; and there is no folder \
+                   `uptime-kuma` here";
+    told(&lab, &ran, "status", 1, message, "add yourself to the group `docker`, or run it as root");
 }
 
 #[test]

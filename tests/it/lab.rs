@@ -165,11 +165,6 @@ impl Ran {
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         Ran { exit: output.status.code().unwrap_or(-1), out: text(&output.stdout), err: text(&output.stderr) }
     }
-
-    /// Everything it printed, and its exit code.
-    pub fn transcript(&self) -> String {
-        format!("{}{}exit {}\n", self.out, self.err, self.exit)
-    }
 }
 
 /// `line` as words: blanks part them, single quotes hold them together.

@@ -195,6 +195,35 @@ fn asks_before_it_touches_several_or_deletes() {
     assert_eq!(lab.ok("monitor resume Router"), "nothing to change\n");
 }
 
+/// Runs `line` on a terminal where a person types `answer`.
+fn on_a_terminal(lab: &Lab, line: &str, answer: &str) -> Option<Ran> {
+    let Some(script) = crate::need::program(&["script"]) else {
+        return crate::need::left_out("script (apt-get install bsdutils)");
+    };
+    let typed = format!("'{}' -t '{}' {line}", env!("CARGO_BIN_EXE_kumadb"), lab.target);
+    let mut command = assert_cmd::Command::new(script);
+    command.args(["-qec", &typed, "/dev/null"]).env("KUMADB_STORE", lab.store()).env("TERM", "xterm");
+    command.env("DOCKER_HOST", "unix:///no-docker-here.sock").write_stdin(format!("{answer}\n"));
+    Some(Ran::of(&mut command))
+}
+
+#[test]
+fn a_person_at_a_terminal_is_asked() {
+    let lab = Lab::sqlite("2.5.3");
+    furnish(&lab);
+    let before = lab.content();
+    for answer in ["n", "", "yess"] {
+        let Some(ran) = on_a_terminal(&lab, "monitor delete Cron", answer) else { return };
+        assert_eq!(ran.exit, 1, "{}", ran.out);
+        assert!(ran.out.contains("delete monitor `Cron` with 0 beats? [y/N]"), "{}", ran.out);
+        assert!(ran.out.contains("stopped at the question: nothing was changed"), "{}", ran.out);
+        assert_eq!(lab.content(), before);
+    }
+    let Some(ran) = on_a_terminal(&lab, "monitor delete Cron", "y") else { return };
+    assert!(ran.exit == 0 && ran.out.contains("deleted monitor `Cron`"), "{}", ran.out);
+    assert!(!names(&lab.json("monitor list")).contains(&"Cron"));
+}
+
 #[test]
 fn a_dry_run_changes_nothing() {
     for lab in Lab::both("2.5.3") {
