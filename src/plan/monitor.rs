@@ -75,8 +75,13 @@ pub fn plan_add(state: &State, monitors: &[New], create_tags: bool) -> Result<Pl
     let mut tokens: BTreeSet<String> = BTreeSet::new();
     // Tags first, then all monitors, then all links: like rows in a run are written in one go.
     for new in monitors {
-        let wished: Vec<(Cell, String)> =
-            new.tags.iter().filter_map(|wish| tags.want(wish, &mut plan, &mut problems)).collect();
+        let mut wished: Vec<(Cell, String)> = Vec::new();
+        for wish in new.tags.iter().filter_map(|wish| tags.want(wish, &mut plan, &mut problems)) {
+            // The same tag with the same value twice is one.
+            if !wished.contains(&wish) {
+                wished.push(wish);
+            }
+        }
         links.push((wished, notifications(state, &new.notify, &mut problems)));
     }
     let mut made = Vec::new();
@@ -126,13 +131,19 @@ pub fn plan_edit(
     let mut tags = Tags::new(state, create_tags);
     let attach: Vec<(Cell, String)> =
         edit.add_tags.iter().filter_map(|wish| tags.want(wish, &mut plan, &mut problems)).collect();
-    let detach: Vec<i64> =
-        edit.remove_tags.iter().filter_map(|name| find_tag(state, name).map_err(|p| problems.push(p)).ok()).collect();
-    let mut resolve = |names: &[String]| -> Vec<i64> {
-        names.iter().filter_map(|name| find_notification(state, name).map_err(|p| problems.push(p)).ok()).collect()
+    problems.iter_mut().for_each(|problem| problem.subject = "--add-tag".into());
+    let detach: Vec<i64> = edit
+        .remove_tags
+        .iter()
+        .filter_map(|name| find_tag(state, name).map_err(|p| problems.push(not_there(p))).ok())
+        .collect();
+    let mut resolve = |option: &str, names: &[String]| -> Vec<i64> {
+        let find = |name: &String| find_notification(state, name);
+        let named = |problem: Problem| Problem { subject: option.to_owned(), ..problem };
+        names.iter().filter_map(|name| find(name).map_err(|p| problems.push(named(p))).ok()).collect()
     };
-    let notify = resolve(&edit.add_notifications);
-    let hush = resolve(&edit.remove_notifications);
+    let notify = resolve("--add-notification", &edit.add_notifications);
+    let hush = resolve("--remove-notification", &edit.remove_notifications);
     for (column, value) in &edit.set {
         match (column.as_str(), value.int(), value.text()) {
             ("parent", Some(parent), _) => problems.extend(check_parent(state, monitors, parent)),
@@ -189,6 +200,11 @@ pub fn plan_edit(
         }
     }
     if problems.is_empty() { Ok(plan) } else { Err(problems) }
+}
+
+/// A tag that is to be taken off is not to be made first.
+fn not_there(problem: Problem) -> Problem {
+    Problem { hint: None, ..Problem { subject: "--remove-tag".into(), ..problem } }
 }
 
 /// Plans to delete `ids`. Children of a deleted group stay and lose their parent, as on the server's page, unless they are

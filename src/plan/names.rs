@@ -60,6 +60,9 @@ pub fn find_notification(state: &State, text: &str) -> Result<i64, Problem> {
 
 /// The tag called `text`.
 pub fn find_tag(state: &State, text: &str) -> Result<i64, Problem> {
+    if text.is_empty() {
+        return Err(Problem::new("--tag", "a tag needs a name").hint("write NAME or NAME=VALUE"));
+    }
     find_row(&state.tags, "--tag", "tag", text, |row| row.text("name"))
         .map_err(|problem| problem.hint("add `--create-tags` to make it"))
 }

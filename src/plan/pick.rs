@@ -73,7 +73,9 @@ impl Pick {
         for glob in &self.globs {
             match Glob::new(glob) {
                 Ok(made) => globs.push((glob.contains('/'), made.compile_matcher())),
-                Err(error) => problems.push(Problem::new("--name", error.to_string())),
+                Err(error) => {
+                    problems.push(Problem::new("--name", format!("`{glob}` is no pattern: {}", error.kind())))
+                }
             }
         }
         if !problems.is_empty() {

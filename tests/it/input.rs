@@ -92,7 +92,13 @@ fn fields_that_are_wrong() {
         "monitor edit Router -s url=https://e.com" =>
             2, "url: is no field of type `ping`", "kumadb monitor add ping --help";
         "monitor edit Router -s name=" =>
-            2, "name: is required", "--name Shop";
+            2, "name: is required", "--set name=Shop";
+        "monitor edit Switch -s hostname=example.com:22" =>
+            2, "hostname: `example.com:22` has a port in it", "--set hostname=example.com --set port=22";
+        "monitor edit Router -s interval=" =>
+            2, "interval: cannot be unset", "--set interval=60";
+        "monitor clone Network Other -s url=https://e.com" =>
+            2, "url: is no field of type `group`", "kumadb monitor add group --help";
     }
     let several = lab.run("monitor add http --url ftp://x --interval 0 --maxretries -1");
     assert_eq!((several.exit, several.err.lines().count()), (2, 4), "all problems at once: {}", several.err);
@@ -150,6 +156,17 @@ fn names_that_mean_nothing_here() {
             2, "--parent: `Router` is of type ping, only a group can be a parent", "";
         "monitor edit Network -s parent=Network" =>
             2, "--parent: `Network` cannot be its own parent", "";
+        &format!("{add} --tag =x --create-tags") =>
+            2, "--tag: a tag needs a name", "write NAME or NAME=VALUE";
+        "monitor edit Router --add-tag evn=x" =>
+            2, "--add-tag: no tag `evn` (did you mean `env`?)", "add `--create-tags` to make it";
+        "monitor edit Router --remove-tag evn" =>
+            2, "--remove-tag: no tag `evn` (did you mean `env`?)", "";
+        "monitor edit Router --remove-notification opps" =>
+            2, "--remove-notification: no notification `opps` (did you mean `ops`?)",
+            &format!("notifications {page} Notifications");
+        "monitor list --name '['" =>
+            2, "--name: `[` is no pattern: unclosed character class; missing ']'", "";
         "monitor show Rooter" =>
             8, "no monitor matches `Rooter` (did you mean `Router`?)", "kumadb monitor list";
         "monitor list --tag nothing" =>

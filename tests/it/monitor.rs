@@ -322,6 +322,9 @@ fn tags_are_made_only_when_asked_for() {
         assert_eq!(lab.json("monitor show Cron")["monitor"]["tags"], json!([{"name": "team", "value": "db"}]));
         lab.ok("monitor edit --name '*' --add-tag team=all --yes");
         assert_eq!(lab.json("monitor list --tag team=all")["monitors"].as_array().unwrap().len(), 4);
+        lab.ok("monitor add group --name Twice --tag team=a --tag team=b --tag team=a");
+        let tags = json!([{"name": "team", "value": "a"}, {"name": "team", "value": "b"}]);
+        assert_eq!(lab.json("monitor show Twice")["monitor"]["tags"], tags);
         lab.ok("monitor edit Cron --remove-tag team");
         assert_eq!(lab.ok("monitor edit Cron --remove-tag team"), "nothing to change\n");
     }

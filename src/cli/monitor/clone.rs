@@ -3,11 +3,12 @@
 use clap::Args;
 
 use super::add::{LinkArgs, add, maker, parse_one};
+use super::edit::as_assignment;
 use crate::cli::Context;
 use crate::cli::write::WriteArgs;
 use crate::error::{Error, Exit, Result};
 use crate::kuma::read::{Columns, read_monitors, read_state};
-use crate::model::{check_monitor, field};
+use crate::model::{check_monitor, check_names, field};
 use crate::plan::monitor::{New, Notify, TagWish};
 use crate::plan::pick::Pick;
 use crate::value::Value;
@@ -69,14 +70,17 @@ pub fn run(args: &CloneArgs, context: &mut Context<'_>) -> Result<Exit> {
         match parsed {
             None => return Err(Error::Usage(format!("`--set {text}` is not FIELD=VALUE with a field that exists"))),
             Some((known, value)) => match parse_one(&state, known.column, value) {
-                Ok(value) => give(known.column, value),
+                Ok(value) => {
+                    problems.extend(check_names(state.database.release.release, model.kind(), [known.column]));
+                    give(known.column, value);
+                }
                 Err(problem) => problems.push(problem),
             },
         }
     }
     problems.extend(check_monitor(state.database.release.release, model.kind(), &row));
     if !problems.is_empty() {
-        return Err(Error::Input(problems));
+        return Err(Error::Input(problems.into_iter().map(as_assignment).collect()));
     }
     let mut tags: Vec<TagWish> = model
         .tags

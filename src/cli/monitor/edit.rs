@@ -88,7 +88,7 @@ pub fn run(args: &EditArgs, context: &mut Context<'_>) -> Result<Exit> {
         problems.dedup_by(|a, b| a == b);
     }
     if !problems.is_empty() {
-        return Err(Error::Input(problems));
+        return Err(Error::Input(problems.into_iter().map(as_assignment).collect()));
     }
     let plan = input(plan_edit(&state, &monitors, &edit, changes.create_tags))?;
     let tally = plan.tally("monitor");
@@ -120,6 +120,19 @@ fn parse_assignment(state: &crate::model::state::State, text: &str) -> Result<(S
         });
     };
     parse_one(state, known.column, value).map(|value| (known.column.to_owned(), value))
+}
+
+/// The hint of `problem` as it is typed here: `--set interval=60` where `monitor add` takes `--interval 60`.
+pub fn as_assignment(problem: Problem) -> Problem {
+    let Some(options) = problem.hint.as_deref().and_then(|hint| hint.strip_prefix("--")) else { return problem };
+    let assigned: Option<Vec<String>> = options
+        .split(" --")
+        .map(|option| {
+            let (name, value) = option.split_once(' ')?;
+            Some(format!("--set {}={value}", field(name)?.column))
+        })
+        .collect();
+    Problem { hint: assigned.map(|all| all.join(" ")).or(problem.hint), ..problem }
 }
 
 /// What is wrong with `monitor` after `edit`.
