@@ -1,4 +1,5 @@
-//! What goes wrong, one line each: what was typed, the exit code, the message, and what it says to try next.
+//! What goes wrong, one line each (a table, and as long as one): what was typed, the exit code, the message, and what it
+//! says to try next.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
