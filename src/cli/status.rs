@@ -4,7 +4,6 @@ use clap::Args;
 use serde_json::json;
 
 use super::Context;
-use crate::docker::Life;
 use crate::error::{Error, Exit, Result, bytes};
 use crate::instance::Place;
 use crate::kuma::read::{read_database, read_summary};
@@ -22,10 +21,15 @@ pub fn run(_args: &StatusArgs, context: &mut Context<'_>) -> Result<Exit> {
         let summary = read_summary(&mut *reader, &database.schema)?;
         Ok((database, summary))
     });
-    let read = match read {
-        Err(Error::Unreachable { .. }) if instance.container.is_some() && !instance.is_running()? => None,
-        Err(Error::Paused { .. }) => None,
-        read => Some(read?),
+    let (read, unread) = match read {
+        Err(Error::Unreachable { .. }) if instance.container.is_some() && !instance.is_running()? => {
+            (None, "not running; `kumadb monitor list` opens it in a helper container".to_owned())
+        }
+        // An embedded MariaDB comes and goes with its server, whatever ails that.
+        Err(error @ (Error::Unreachable { .. } | Error::Paused { .. } | Error::Refused(_))) if life.is_some() => {
+            (None, error.to_string())
+        }
+        read => (Some(read?), String::new()),
     };
     let snapshots = context.store().list()?.snapshots;
     let last = snapshots.iter().rev().find(|snapshot| snapshot.manifest.origin == instance.origin());
@@ -51,11 +55,7 @@ pub fn run(_args: &StatusArgs, context: &mut Context<'_>) -> Result<Exit> {
             rows.push(("migration", "`knex_migrations_lock` is set: one is running, or was cut off".into()));
         }
     } else {
-        let words = match life {
-            Some(Life::Paused) => "paused with the container",
-            _ => "not running; `kumadb monitor list` opens it in a helper container",
-        };
-        rows.push(("database", words.into()));
+        rows.push(("database", unread));
     }
     rows.push((
         "last snapshot",

@@ -153,10 +153,18 @@ impl Instance {
     /// An embedded MariaDB only listens while its container runs, which is what [`Instance::open`] sees to;
     /// [`Error::Paused`] when it is frozen with it.
     pub fn connect(&self) -> Result<Box<dyn Connect>> {
-        if let (Place::Embedded(_), Some(server)) = (&self.place, &self.container)
-            && server.life()? == Life::Paused
-        {
-            return Err(Error::Paused { container: server.name().to_owned() });
+        if let (Place::Embedded(_), Some(server)) = (&self.place, &self.container) {
+            let name = server.name();
+            match server.life()? {
+                Life::Paused => return Err(Error::Paused { container: name.to_owned() }),
+                Life::Restarting => {
+                    return Err(Error::Refused(format!(
+                        "container `{name}` ends and is restarted again and again, and its MariaDB with it: \
+                         `docker stop {name}`, then run this again"
+                    )));
+                }
+                Life::Running | Life::Stopped => {}
+            }
         }
         let connect: Box<dyn Connect> = match &self.place {
             Place::Sqlite(file) => Box::new(file.clone()),

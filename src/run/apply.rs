@@ -330,8 +330,10 @@ impl Run<'_> {
         match (record.live(), record.mode) {
             (true, Mode::Live) => return Ok(()),
             (true, _) => {
-                // Beats from before the stop prove nothing.
-                self.journal.record.last_beat = read_last_beat(&mut *self.instance.connect()?.reader()?)?;
+                // Beats from before the stop prove nothing. An earlier run may have stopped it already.
+                if server.is_running()? {
+                    self.journal.record.last_beat = read_last_beat(&mut *self.instance.connect()?.reader()?)?;
+                }
                 self.stop(observer)?;
             }
             _ => {}
