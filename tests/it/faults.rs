@@ -14,7 +14,7 @@ use kumadb::kuma::read::read_state;
 use kumadb::model::{Maker, new_monitor};
 use kumadb::plan::Plan;
 use kumadb::plan::monitor::{New, Notify, plan_add};
-use kumadb::run::{self, Observer, Settings, Step, Work};
+use kumadb::run::{self, Mode, Observer, Settings, Step, Work};
 use kumadb::value::Value;
 
 use crate::docked::{Docked, Kind, from_environment};
@@ -47,8 +47,8 @@ impl Observer for Steps {
     }
 }
 
-fn settings() -> Settings {
-    Settings { deadline: Duration::from_secs(60), ..Settings::new("monitor add") }
+fn settings(mode: Mode) -> Settings {
+    Settings { mode, deadline: Duration::from_secs(60), ..Settings::new("monitor add") }
 }
 
 /// Adds two monitors, of which the server may see both or none.
@@ -69,8 +69,8 @@ fn plan(instance: &Instance) -> Plan {
     plan_add(&state, &monitors, false).unwrap()
 }
 
-fn write(instance: &Instance, store: &Store, steps: &mut Steps) -> Result<()> {
-    run::run(instance, store, &Work::Plan(&plan(instance)), &settings(), steps).map(drop)
+fn write(instance: &Instance, store: &Store, mode: Mode, steps: &mut Steps) -> Result<()> {
+    run::run(instance, store, &Work::Plan(&plan(instance)), &settings(mode), steps).map(drop)
 }
 
 /// Not a test of its own: the process that is killed.
@@ -78,14 +78,19 @@ fn write(instance: &Instance, store: &Store, steps: &mut Steps) -> Result<()> {
 fn dies_when_told() {
     let Ok(at) = std::env::var("KUMADB_LAB_AT") else { return };
     let (instance, store) = from_environment().unwrap();
-    write(&instance, &store, &mut Steps { seen: 0, at: at.parse().unwrap(), how: How::Kill }).unwrap();
+    let live = std::env::var_os("KUMADB_LAB_LIVE").is_some();
+    let mode = if live { Mode::LiveThenRestart } else { Mode::Stopped };
+    write(&instance, &store, mode, &mut Steps { seen: 0, at: at.parse().unwrap(), how: How::Kill }).unwrap();
 }
 
 /// Runs [`write`] in a process that is killed at step `at`; whether it was.
-fn kill_child(lab: &Docked, at: usize) -> bool {
+fn kill_child(lab: &Docked, mode: Mode, at: usize) -> bool {
     use std::os::unix::process::ExitStatusExt as _;
     let mut command = Command::new(std::env::current_exe().unwrap());
     command.args(["--exact", "faults::dies_when_told", "--nocapture"]).envs(lab.words());
+    if mode != Mode::Stopped {
+        command.env("KUMADB_LAB_LIVE", "1");
+    }
     let status = command.env("KUMADB_LAB_AT", at.to_string()).stdout(Stdio::null()).stderr(Stdio::null()).status();
     let status = status.unwrap();
     assert!(status.success() || status.signal() == Some(9), "step {at}: the child failed by itself");
@@ -104,11 +109,25 @@ struct Tried {
 /// How many containers share the steps of one kind of failure: it is mostly waiting.
 const SHARED: usize = 4;
 
-/// Fails at every step, on containers in the state `life`.
-fn fail_everywhere(kind: Kind, how: How, life: Life) {
+/// What is failed, and how.
+#[derive(Clone, Copy, Debug)]
+struct Case {
+    kind: Kind,
+    how: How,
+    life: Life,
+    mode: Mode,
+    /// Every so many steps.
+    every: usize,
+}
+
+/// Fails at every step.
+fn fail_everywhere(case: Case) {
     let begun = Instant::now();
     let tried: Vec<Tried> = std::thread::scope(|scope| {
-        let shares: Vec<_> = (1..=SHARED).map(|from| scope.spawn(move || fail_from(kind, how, life, from))).collect();
+        let shares: Vec<_> = (0..SHARED)
+            .map(|share| 1 + share * case.every)
+            .map(|from| scope.spawn(move || fail_from(case, from)))
+            .collect();
         shares.into_iter().filter_map(|share| share.join().expect("it failed, see above")).collect()
     });
     if tried.len() < SHARED {
@@ -118,24 +137,29 @@ fn fail_everywhere(kind: Kind, how: How, life: Life) {
     let (points, old, new) = (sum(|one| one.points), sum(|one| one.old), sum(|one| one.new));
     let (resumed, seconds) = (sum(|one| one.resumed), begun.elapsed().as_secs());
     println!(
-        "{kind:?}, {life:?}, {how:?}: {points} points tried, {old} old, {new} new, {resumed} resumed, in {seconds} s"
+        "{:?}, server {:?}, written {:?}, {:?}: {points} points tried, {old} old, {new} new, {resumed} resumed, in {seconds} s",
+        case.kind, case.life, case.mode, case.how
     );
-    assert!(points > 10 && old > 5 && new > 2, "{points} points, {old} old, {new} new");
+    assert!(
+        points * case.every > 10 && old * case.every > 5 && new * case.every > 2,
+        "{points} points, {old} old, {new} new"
+    );
 }
 
 /// Fails at step `from` and every so many after it, on one container.
-fn fail_from(kind: Kind, how: How, life: Life, from: usize) -> Option<Tried> {
+fn fail_from(case: Case, from: usize) -> Option<Tried> {
+    let Case { kind, how, life, mode, every } = case;
     let lab = Docked::up(kind)?;
     if life == Life::Stopped {
         cli(&["stop", "-t", "60", &lab.server.name]);
     }
     let mut tried = Tried::default();
     let mut before = lab.picture();
-    for at in (from..).step_by(SHARED) {
+    for at in (from..).step_by(SHARED * every) {
         let mut steps = Steps { seen: 0, at, how };
         let ended = match how {
-            How::Error => write(&lab.instance(), &lab.store(), &mut steps),
-            How::Kill if kill_child(&lab, at) => Err(Error::Refused("killed".into())),
+            How::Error => write(&lab.instance(), &lab.store(), mode, &mut steps),
+            How::Kill if kill_child(&lab, mode, at) => Err(Error::Refused("killed".into())),
             How::Kill => Ok(()),
         };
         if how == How::Error && steps.seen < at || how == How::Kill && ended.is_ok() {
@@ -144,7 +168,7 @@ fn fail_from(kind: Kind, how: How, life: Life, from: usize) -> Option<Tried> {
         tried.points += 1;
         if lab.is_unfinished() {
             tried.resumed += 1;
-            run::resume(&lab.instance(), &lab.store(), &settings(), &mut run::Silent).unwrap();
+            run::resume(&lab.instance(), &lab.store(), &settings(Mode::Stopped), &mut run::Silent).unwrap();
         }
         let after = lab.picture();
         let unchanged = after == before;
@@ -168,24 +192,32 @@ fn fail_from(kind: Kind, how: How, life: Life, from: usize) -> Option<Tried> {
     Some(tried)
 }
 
+const KILLED: Case = Case { kind: Kind::Sqlite, how: How::Kill, life: Life::Running, mode: Mode::Stopped, every: 1 };
+
 #[test]
 fn sqlite_in_a_container_survives_errors_and_kills() {
-    fail_everywhere(Kind::Sqlite, How::Error, Life::Running);
-    fail_everywhere(Kind::Sqlite, How::Kill, Life::Running);
+    fail_everywhere(KILLED);
+    fail_everywhere(Case { how: How::Error, ..KILLED });
 }
 
 #[test]
 fn mariadb_in_a_container_survives_errors() {
-    fail_everywhere(Kind::MariaDb, How::Error, Life::Running);
+    fail_everywhere(Case { kind: Kind::MariaDb, how: How::Error, ..KILLED });
 }
 
 #[test]
 fn mariadb_in_a_container_survives_kills() {
-    fail_everywhere(Kind::MariaDb, How::Kill, Life::Running);
+    fail_everywhere(Case { kind: Kind::MariaDb, ..KILLED });
+}
+
+#[test]
+fn mariadb_survives_kills_while_it_is_written_live() {
+    fail_everywhere(Case { kind: Kind::MariaDb, mode: Mode::LiveThenRestart, every: 2, ..KILLED });
 }
 
 #[test]
 fn a_stopped_container_survives_kills() {
-    fail_everywhere(Kind::Sqlite, How::Kill, Life::Stopped);
-    fail_everywhere(Kind::MariaDb, How::Kill, Life::Stopped);
+    fail_everywhere(Case { life: Life::Stopped, ..KILLED });
+    // Every other step, because each costs several starts of a helper.
+    fail_everywhere(Case { kind: Kind::MariaDb, life: Life::Stopped, every: 2, ..KILLED });
 }
