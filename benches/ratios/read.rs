@@ -1,0 +1,130 @@
+//! Questions that people ask often: `monitor list` with many monitors, `status` on a long history.
+
+use std::process::Command;
+use std::time::Duration;
+
+use kumadb::backup::Store;
+use kumadb::engine::{EngineKind, WriteKey};
+use kumadb::run::{self, Settings, Silent, Work};
+
+use crate::mariadbd::Mariadbd;
+use crate::need;
+use crate::place::{Place, kumadb, memory_of, plan, time_command};
+use crate::report::{Limit, Report};
+
+const MONITORS: usize = 10_000;
+
+/// About 500 MB on SQLite, indexes included.
+const BEATS: usize = 3_000_000;
+
+const LIST: &str = "SELECT m.id, m.name, m.type, m.active, m.interval, m.url, m.hostname, \
+    (SELECT group_concat(t.name) FROM monitor_tag l JOIN tag t ON t.id = l.tag_id WHERE l.monitor_id = m.id) \
+    FROM monitor m";
+
+const STATUS: &str = "SELECT count(*) FROM monitor; SELECT time FROM heartbeat ORDER BY id DESC LIMIT 1";
+
+pub fn list(report: &mut Report) {
+    let fill = |place: &Place| {
+        let store = Store::new(place.root().join("store"));
+        let plan = plan(&place.state(), MONITORS);
+        run::run(&place.instance(), &store, &Work::Plan(&plan), &Settings::new("bench"), &mut Silent).unwrap();
+    };
+    let words = ["monitor", "list"];
+    let what = "monitor list, 10,000 monitors";
+    let limits = [Limit::Time(Duration::from_millis(100)), Limit::Memory(60.0)];
+    on_both(report, what, &fill, &words, LIST, limits);
+}
+
+pub fn status(report: &mut Report) {
+    let words = ["status"];
+    let what = "status, 3 million beats";
+    let limits = [Limit::Time(Duration::from_millis(50)), Limit::None];
+    on_both(report, what, &|place| add_beats(place, BEATS), &words, STATUS, limits);
+}
+
+fn on_both(
+    report: &mut Report,
+    what: &str,
+    fill: &dyn Fn(&Place),
+    words: &[&str],
+    sql: &str,
+    [time, memory]: [Limit; 2],
+) {
+    report.say(&format!("{what} (SQLite)"));
+    let place = Place::folder();
+    fill(&place);
+    let size = place.file().metadata().unwrap().len() / 1_000_000;
+    let name = format!("{what}, SQLite ({size} MB)");
+    let client = need::program(&["sqlite3"]).map(|program| {
+        let mut client = Command::new(program);
+        client.args(["-readonly", "-batch"]).arg(place.file()).arg(sql);
+        client
+    });
+    compare(report, &name, &place, words, client.map(|client| ("sqlite3", client)), time, memory);
+
+    let Some(mariadbd) = Mariadbd::start() else {
+        return report.left_out(&format!("{what}, MariaDB"), "MariaDB (apt-get install mariadb-server)");
+    };
+    report.say(&format!("{what} (MariaDB)"));
+    let place = Place::database(&mariadbd, "ours");
+    fill(&place);
+    let mut client = Command::new(need::program(&["mariadb", "mysql"]).unwrap());
+    client.arg("--no-defaults").arg(format!("--socket={}", mariadbd.socket().display()));
+    client.args(["--batch", "--execute", sql, "ours"]);
+    compare(report, &format!("{what}, MariaDB"), &place, words, Some(("mariadb", client)), time, memory);
+}
+
+fn compare(
+    report: &mut Report,
+    what: &str,
+    place: &Place,
+    words: &[&str],
+    other: Option<(&str, Command)>,
+    time: Limit,
+    memory: Limit,
+) {
+    let mine = || {
+        let mut command = kumadb(place);
+        command.args(words);
+        command
+    };
+    let again = |command: &Command| {
+        let mut again = Command::new(command.get_program());
+        again.args(command.get_args());
+        again
+    };
+    // Once unseen, so that both find the file in memory.
+    time_command(mine());
+    let (mut ours, mut theirs) = (Vec::new(), Vec::new());
+    for _ in 0..report.runs {
+        ours.push(time_command(mine()));
+        theirs.extend(other.as_ref().map(|(_, command)| time_command(again(command))));
+    }
+    let beside = other.as_ref().map(|(name, _)| (format!("{name}, the same question"), theirs.as_slice()));
+    report.time(what, &ours, beside.as_ref().map(|(name, times)| (name.as_str(), *times)), time);
+    report.memory(&format!("{what}: memory"), memory_of(&mine()), memory);
+}
+
+/// Gives `place` ten monitors with `count` beats between them.
+pub fn add_beats(place: &Place, count: usize) {
+    let plan = plan(&place.state(), 10);
+    let store = Store::new(place.root().join("store"));
+    run::run(&place.instance(), &store, &Work::Plan(&plan), &Settings::new("bench"), &mut Silent).unwrap();
+    let mut writer = place.instance().connect().unwrap().writer(&WriteKey::for_tests()).unwrap();
+    let (numbers, time) = match writer.kind() {
+        EngineKind::Sqlite => (
+            format!("WITH RECURSIVE n(seq) AS (SELECT 1 UNION ALL SELECT seq + 1 FROM n WHERE seq < {count})"),
+            "strftime('%Y-%m-%d %H:%M:%f', 1700000000 + seq * 6, 'unixepoch')",
+        ),
+        EngineKind::MariaDb => {
+            (format!("WITH n AS (SELECT seq FROM seq_1_to_{count})"), "from_unixtime(1700000000 + seq * 6)")
+        }
+    };
+    let sql = format!(
+        "INSERT INTO heartbeat (important, monitor_id, status, msg, time, ping, duration, down_count) \
+         {numbers} SELECT 0, seq % 10 + 1, 1, '200 - OK', {time}, seq % 90 + 10, 60, 0 FROM n"
+    );
+    writer.begin().unwrap();
+    writer.execute(&sql, &[]).unwrap();
+    writer.commit().unwrap();
+}
