@@ -3,7 +3,7 @@
 use clap::Args;
 use serde_json::{Value as Json, json};
 
-use super::write::{WriteArgs, finish, outcome_json, read_state};
+use super::write::{WriteArgs, finish, outcome_json, read_shown_state};
 use super::{Context, Ui};
 use crate::backup::Manifest;
 use crate::error::{Error, Exit, Result, bytes, counted};
@@ -39,7 +39,7 @@ pub fn run(args: &RestoreArgs, context: &mut Context<'_>) -> Result<Exit> {
             manifest.id
         )));
     }
-    let comparison = match read_state(&instance) {
+    let comparison = match read_shown_state(&instance) {
         Ok(state) => compare(&instance, &state, manifest)?,
         Err(error) if error.is_unreadable() => {
             context

@@ -7,8 +7,10 @@ use clap::Args;
 use serde_json::{Value as Json, json};
 
 use super::{Context, Ui};
+use crate::engine::Reader;
 use crate::error::{Error, Exit, Result, counted};
 use crate::instance::Instance;
+use crate::kuma;
 use crate::model::field;
 use crate::model::state::State;
 use crate::plan::{Cell, Change, Plan, Step};
@@ -260,11 +262,18 @@ fn step_json(step: &Step) -> Json {
 
 /// Reads the state that a plan is made for, in whatever state the server is.
 pub fn read_state(instance: &Instance) -> Result<State> {
+    read_by(instance, kuma::read::read_state)
+}
+
+/// Reads the state to be shown only, which is cheaper; nothing is written by it.
+pub fn read_shown_state(instance: &Instance) -> Result<State> {
+    read_by(instance, kuma::read::read_shown_state)
+}
+
+fn read_by(instance: &Instance, read: fn(&mut dyn Reader, &str) -> Result<State>) -> Result<State> {
     let session = instance.open()?;
-    let state = session
-        .connect()
-        .reader()
-        .and_then(|mut reader| crate::kuma::read::read_state(&mut *reader, &format!("`{}`", instance.name)));
+    let name = format!("`{}`", instance.name);
+    let state = session.connect().reader().and_then(|mut reader| read(&mut *reader, &name));
     session.close()?;
     state
 }

@@ -90,6 +90,14 @@ pub fn read_migrating(reader: &mut dyn Reader) -> bool {
 
 /// Reads the configuration, monitors with the columns that a list shows.
 pub fn read_state(reader: &mut dyn Reader, name: &str) -> Result<State> {
+    let mut state = read_shown_state(reader, name)?;
+    state.fingerprint = read_fingerprint(reader, &state.database.schema)?;
+    Ok(state)
+}
+
+/// The same, only to be looked at: the fingerprint, for which every row of the configuration must be read, is
+/// [`Fingerprint::none`], and nothing can be written by a plan that is made of it.
+pub fn read_shown_state(reader: &mut dyn Reader, name: &str) -> Result<State> {
     let database = read_database(reader, name)?;
     let schema = &database.schema;
     let monitors = read_monitors(reader, schema, Columns::Listed, None)?;
@@ -106,7 +114,7 @@ pub fn read_state(reader: &mut dyn Reader, name: &str) -> Result<State> {
         .query("SELECT `id` FROM `user` ORDER BY `active` DESC, `id` LIMIT 1", &[])?
         .first()
         .and_then(|row| row.int("id"));
-    let fingerprint = read_fingerprint(reader, schema)?;
+    let fingerprint = Fingerprint::none();
     Ok(State { database, monitors, tags, notifications, proxies, docker_hosts, remote_browsers, owner, fingerprint })
 }
 

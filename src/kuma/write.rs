@@ -36,7 +36,7 @@ pub fn write_plan(writer: &mut dyn Writer, schema: &Schema, plan: &Plan) -> Resu
             Change::Insert { .. } => insert_run(writer, plan, at, &mut written)?,
             Change::Update { id, set } => {
                 let columns: Vec<String> = set.iter().map(|cell| format!("{} = ?", quote(&cell.column))).collect();
-                let mut params: Vec<Value> = set.iter().map(|cell| resolve(&cell.new, &written)).collect();
+                let mut params: Vec<Value> = set.iter().map(|cell| resolve(&cell.new, &written.ids)).collect();
                 params.push(Value::Int(*id));
                 let table = quote(&plan.steps[at].table);
                 writer.execute(&format!("UPDATE {table} SET {} WHERE `id` = ?", columns.join(", ")), &params)?;
@@ -119,17 +119,13 @@ fn insert_run(writer: &mut dyn Writer, plan: &Plan, at: usize, written: &mut Wri
     let mut rows = plan.steps[at..end].iter().enumerate().map(|(offset, step)| {
         let Change::Insert { row } = &step.change else { return Vec::new() };
         let id = ids.get(&(at + offset)).map(|id| Value::Int(*id));
-        row.iter().map(|(_, cell)| resolve_in(cell, ids)).chain(id).collect()
+        row.iter().map(|(_, cell)| resolve(cell, ids)).chain(id).collect()
     });
     writer.insert(&table, &names, &mut rows)?;
     Ok(end)
 }
 
-fn resolve(cell: &Cell, written: &Written) -> Value {
-    resolve_in(cell, &written.ids)
-}
-
-fn resolve_in(cell: &Cell, ids: &BTreeMap<usize, i64>) -> Value {
+fn resolve(cell: &Cell, ids: &BTreeMap<usize, i64>) -> Value {
     match cell {
         Cell::Is(value) => value.clone(),
         Cell::IdOf(step) => ids.get(step).copied().into(),
@@ -141,72 +137,71 @@ fn resolve_in(cell: &Cell, ids: &BTreeMap<usize, i64>) -> Value {
 /// # Errors
 /// [`Error::ReadBack`] for the first cell that does not hold what was written.
 pub fn check_written(writer: &mut dyn Writer, plan: &Plan, written: &Written) -> Result<()> {
-    let mut expected: BTreeMap<&str, Vec<Expected<'_>>> = BTreeMap::new();
+    let mut expected: BTreeMap<&str, Vec<(i64, &Step)>> = BTreeMap::new();
     for (at, step) in plan.steps.iter().enumerate() {
-        let cells: (Option<i64>, Vec<(&str, Value)>) = match &step.change {
-            Change::Insert { row } => (
-                written.ids.get(&at).copied(),
-                row.iter().map(|(column, cell)| (column.as_str(), resolve(cell, written))).collect(),
-            ),
-            Change::Update { id, set } => {
-                (Some(*id), set.iter().map(|cell| (cell.column.as_str(), resolve(&cell.new, written))).collect())
-            }
+        let id = match &step.change {
+            Change::Insert { .. } => written.ids.get(&at).copied(),
+            Change::Update { id, .. } => Some(*id),
             Change::Delete { column, value, .. } => {
-                let sql = format!("SELECT count(*) AS n FROM {} WHERE {} = ?", quote(&step.table), quote(column));
-                let left = writer.query(&sql, &[Value::Int(*value)])?;
-                match left.first().and_then(|row| row.int("n")) {
-                    Some(0) => continue,
-                    n => {
-                        return Err(Error::ReadBack {
-                            subject: step.subject.clone(),
-                            column: column.clone(),
-                            expected: "gone".into(),
-                            found: format!("still in {} rows", n.unwrap_or(0)),
-                        });
-                    }
-                }
+                check_gone(writer, step, column, *value)?;
+                None
             }
         };
-        if let (Some(id), cells) = cells {
-            expected.entry(&step.table).or_default().push(Expected { id, subject: &step.subject, cells });
+        if let Some(id) = id {
+            expected.entry(&step.table).or_default().push((id, step));
         }
     }
     for (table, rows) in expected {
         for batch in rows.chunks(BATCH) {
-            let ids: Vec<i64> = batch.iter().map(|row| row.id).collect();
+            let ids: Vec<i64> = batch.iter().map(|(id, _)| *id).collect();
             let mut found: BTreeMap<i64, Row> = BTreeMap::new();
             let sql = format!("SELECT * FROM {} WHERE `id` IN ({})", quote(table), ids_text(&ids));
             writer.stream(&sql, &[], &mut |row| {
                 found.extend(row.int("id").map(|id| (id, row)));
                 Ok(())
             })?;
-            batch.iter().try_for_each(|row| row.holds(found.get(&row.id)))?;
+            batch.iter().try_for_each(|(id, step)| check_row(step, *id, found.get(id), &written.ids))?;
         }
     }
     Ok(())
 }
 
-struct Expected<'a> {
-    id: i64,
-    subject: &'a str,
-    cells: Vec<(&'a str, Value)>,
+fn check_gone(writer: &mut dyn Writer, step: &Step, column: &str, value: i64) -> Result<()> {
+    let sql = format!("SELECT count(*) AS n FROM {} WHERE {} = ?", quote(&step.table), quote(column));
+    let left = writer.query(&sql, &[Value::Int(value)])?;
+    match left.first().and_then(|row| row.int("n")) {
+        Some(0) => Ok(()),
+        n => Err(unlike(step, column, "gone".into(), format!("still in {} rows", n.unwrap_or(0)))),
+    }
 }
 
-impl Expected<'_> {
-    fn holds(&self, found: Option<&Row>) -> Result<()> {
-        let wrong = |column: &str, expected: String, found: String| Error::ReadBack {
-            subject: self.subject.to_owned(),
-            column: column.to_owned(),
-            expected,
-            found,
+/// Whether `found`, the row with this id, holds what `step` wrote.
+fn check_row(step: &Step, id: i64, found: Option<&Row>, ids: &BTreeMap<usize, i64>) -> Result<()> {
+    let Some(row) = found else { return Err(unlike(step, "id", id.to_string(), "missing".into())) };
+    let mut at = 0;
+    let mut check = |column: &str, cell: &Cell| {
+        let names = row.columns();
+        // Looked for from the last one on: a plan mostly has its cells in the order of the table, which has a hundred.
+        at = (at..names.len()).chain(0..at).find(|at| names[*at] == column).unwrap_or(names.len());
+        let holds = match cell {
+            Cell::Is(value) => row.at(at).same(value),
+            Cell::IdOf(_) => row.at(at).same(&resolve(cell, ids)),
         };
-        let Some(row) = found else { return Err(wrong("id", self.id.to_string(), "missing".into())) };
-        match self.cells.iter().find(|(column, value)| !row.cell(column).same(value)) {
-            None => Ok(()),
+        match holds {
+            true => Ok(()),
             // The values may be secrets, so only their kind is told.
-            Some((column, value)) => Err(wrong(column, kind_of(value), kind_of(row.cell(column)))),
+            false => Err(unlike(step, column, kind_of(&resolve(cell, ids)), kind_of(row.at(at)))),
         }
+    };
+    match &step.change {
+        Change::Insert { row } => row.iter().try_for_each(|(column, cell)| check(column, cell)),
+        Change::Update { set, .. } => set.iter().try_for_each(|cell| check(&cell.column, &cell.new)),
+        Change::Delete { .. } => Ok(()),
     }
+}
+
+fn unlike(step: &Step, column: &str, expected: String, found: String) -> Error {
+    Error::ReadBack { subject: step.subject.clone(), column: column.to_owned(), expected, found }
 }
 
 fn kind_of(value: &Value) -> String {

@@ -13,6 +13,13 @@ use crate::value::Row;
 #[serde(transparent)]
 pub struct Fingerprint(pub String);
 
+impl Fingerprint {
+    /// The fingerprint of no configuration: a plan made for it fits none.
+    pub fn none() -> Fingerprint {
+        Fingerprint("none".to_owned())
+    }
+}
+
 /// A database that was recognised as the server's.
 #[derive(Clone, Debug)]
 pub struct Database {

@@ -72,7 +72,8 @@ pub fn plan_add(state: &State, monitors: &[New], create_tags: bool) -> Result<Pl
     let mut problems = Vec::new();
     let mut tags = Tags::new(state, create_tags);
     let mut links = Vec::new();
-    let mut tokens: BTreeSet<String> = BTreeSet::new();
+    let mut tokens: BTreeSet<&str> =
+        state.monitors.values().filter_map(|monitor| monitor.row.text("push_token")).collect();
     // Tags first, then all monitors, then all links: like rows in a run are written in one go.
     for new in monitors {
         let mut wished: Vec<(Cell, String)> = Vec::new();
@@ -90,9 +91,9 @@ pub fn plan_add(state: &State, monitors: &[New], create_tags: bool) -> Result<Pl
             new.row.iter().find(|(name, _)| name == column).and_then(|(_, value)| value.text()).unwrap_or_default()
         };
         let name = text("name").to_owned();
-        let token = text("push_token").to_owned();
-        if !token.is_empty() && (!tokens.insert(token.clone()) || uses_token(state, &token).is_some()) {
-            problems.push(token_taken(state, &token));
+        let token = text("push_token");
+        if !token.is_empty() && !tokens.insert(token) {
+            problems.push(token_taken(state, token));
         }
         let row = new.row.iter().map(|(column, value)| (column.clone(), Cell::Is(value.clone()))).collect();
         made.push((plan.insert("monitor", format!("monitor `{name}`"), row), name));

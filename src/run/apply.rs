@@ -18,7 +18,7 @@ use crate::engine::sqlite::SqliteFile;
 use crate::error::{Error, Result};
 use crate::files::Lock;
 use crate::instance::{Instance, Place, Session};
-use crate::kuma::read::{read_counts, read_database, read_fingerprint, read_last_beat, read_migrating, read_state};
+use crate::kuma::read::{read_counts, read_database, read_fingerprint, read_last_beat, read_migrating, read_shown_state};
 use crate::kuma::write::{Written, check_clean};
 use crate::model::state::State;
 use crate::plan::Plan;
@@ -389,7 +389,7 @@ impl Run<'_> {
     fn read_state(&self, end: Instant) -> Result<State> {
         loop {
             let read =
-                self.instance.connect()?.reader().and_then(|mut reader| read_state(&mut *reader, &self.instance.name));
+                self.instance.connect()?.reader().and_then(|mut reader| read_shown_state(&mut *reader, &self.instance.name));
             match read {
                 Err(_) if Instant::now() < end => std::thread::sleep(Duration::from_millis(200)),
                 read => return read,

@@ -4,7 +4,7 @@ use clap::Args;
 use serde_json::json;
 
 use super::PickArgs;
-use crate::cli::write::read_state;
+use crate::cli::write::read_shown_state;
 use crate::cli::{Context, Ui};
 use crate::error::{Exit, Result};
 use crate::model::state::{Monitor, State};
@@ -17,7 +17,7 @@ pub struct ListArgs {
 
 pub fn run(args: &ListArgs, context: &mut Context<'_>) -> Result<Exit> {
     let instance = context.instance()?;
-    let state = read_state(&instance)?;
+    let state = read_shown_state(&instance)?;
     let ids = args.pick.pick().ids(&state)?;
     let monitors: Vec<&Monitor> = ids.iter().filter_map(|id| state.monitors.get(id)).collect();
     let document = || {

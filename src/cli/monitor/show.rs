@@ -5,7 +5,7 @@ use serde_json::{Map, Value as Json, json};
 
 use crate::cli::{Context, Ui};
 use crate::error::{Error, Exit, Result};
-use crate::kuma::read::{Columns, read_monitors, read_state};
+use crate::kuma::read::{Columns, read_monitors, read_shown_state};
 use crate::model::{Field, Shape, field, kind, render};
 use crate::plan::pick::Pick;
 use crate::schema;
@@ -34,7 +34,7 @@ pub fn run(args: &ShowArgs, context: &mut Context<'_>) -> Result<Exit> {
     let session = instance.open()?;
     let read = || {
         let mut reader = session.connect().reader()?;
-        let state = read_state(&mut *reader, &instance.name)?;
+        let state = read_shown_state(&mut *reader, &instance.name)?;
         let ids = Pick { named: vec![args.monitor.clone()], ..Pick::default() }.ids(&state)?;
         let monitors = read_monitors(&mut *reader, &state.database.schema, Columns::All, Some(&ids))?;
         Ok((state, monitors))
