@@ -282,6 +282,16 @@ impl Container {
 }
 
 impl State {
+    /// What the container does, seen over more than this moment: one that ends again and again runs in between, each
+    /// time for less than the 10 s after which the engine takes a run for a success.
+    pub fn life_so_far(&self) -> Life {
+        let young = |at: DateTime<Utc>| Utc::now().signed_duration_since(at).num_seconds() < 10;
+        match self.life {
+            Life::Running if self.restart_count > 0 && self.started_at.is_some_and(young) => Life::Restarting,
+            life => life,
+        }
+    }
+
     fn from_inspect(state: ContainerState, restart_count: i64) -> State {
         let yes = |flag: Option<bool>| flag.unwrap_or(false);
         let life = if yes(state.restarting) {

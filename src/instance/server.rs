@@ -42,9 +42,9 @@ impl Server {
         self.container.published_port.map(|port| format!("http://localhost:{port}"))
     }
 
-    /// What it does right now.
+    /// What it does, see [`State::life_so_far`](crate::docker::State::life_so_far).
     pub fn life(&self) -> Result<Life> {
-        Ok(self.docker.again(&self.container)?.state.life)
+        Ok(self.docker.again(&self.container)?.state.life_so_far())
     }
 
     /// Whether its processes exist, frozen or not: then nothing may be written beside them.
