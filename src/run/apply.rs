@@ -18,7 +18,9 @@ use crate::engine::sqlite::SqliteFile;
 use crate::error::{Error, Result};
 use crate::files::Lock;
 use crate::instance::{Instance, Place, Session};
-use crate::kuma::read::{read_counts, read_database, read_fingerprint, read_last_beat, read_migrating, read_shown_state};
+use crate::kuma::read::{
+    read_counts, read_database, read_fingerprint, read_last_beat, read_migrating, read_shown_state,
+};
 use crate::kuma::write::{Written, check_clean};
 use crate::model::state::State;
 use crate::plan::Plan;
@@ -388,8 +390,11 @@ impl Run<'_> {
     /// Reads the configuration of the server that has just come up, and may be busy with itself for a moment.
     fn read_state(&self, end: Instant) -> Result<State> {
         loop {
-            let read =
-                self.instance.connect()?.reader().and_then(|mut reader| read_shown_state(&mut *reader, &self.instance.name));
+            let read = self
+                .instance
+                .connect()?
+                .reader()
+                .and_then(|mut reader| read_shown_state(&mut *reader, &self.instance.name));
             match read {
                 Err(_) if Instant::now() < end => std::thread::sleep(Duration::from_millis(200)),
                 read => return read,
