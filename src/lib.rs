@@ -6,6 +6,7 @@ pub mod docker;
 pub mod engine;
 pub mod error;
 pub mod files;
+pub mod formats;
 pub mod instance;
 pub mod kuma;
 pub mod model;

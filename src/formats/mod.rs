@@ -1,0 +1,8 @@
+//! Text to fixtures and back: the native form in YAML, JSON, TOML and CSV, and the files of others.
+
+pub mod foreign;
+pub mod node;
+pub mod text;
+
+pub use node::{At, Data, Entry, Node};
+pub use text::Syntax;

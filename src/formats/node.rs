@@ -1,0 +1,262 @@
+//! A document as it was written: every value knows its file, line and column.
+//!
+//! YAML, JSON, TOML and CSV are all read into this one tree, so that what is wrong can be pointed at in any of them.
+
+use std::fmt;
+use std::sync::Arc;
+
+use serde::ser::{Serialize, SerializeMap, SerializeSeq, Serializer};
+use serde_json::Value as Json;
+
+/// Where something stands in a text.
+#[derive(Clone, PartialEq, Eq)]
+pub struct At {
+    /// The file, as it was named; `-` for standard input.
+    pub file: Arc<str>,
+    /// Counted from 1; 0 when there is no line, because a program made the value.
+    pub line: u32,
+    /// Counted from 1, in characters.
+    pub column: u32,
+}
+
+impl At {
+    /// The place of something that stands nowhere: a program made it out of `source`.
+    pub fn nowhere(source: &str) -> At {
+        At { file: source.into(), line: 0, column: 0 }
+    }
+}
+
+impl fmt::Display for At {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.line {
+            0 => f.write_str(&self.file),
+            line => write!(f, "{}:{line}:{}", self.file, self.column),
+        }
+    }
+}
+
+impl fmt::Debug for At {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// One value of a document.
+#[derive(Clone, Debug)]
+pub struct Node {
+    /// Where it begins.
+    pub at: At,
+    /// What it is.
+    pub data: Data,
+}
+
+/// What a value is.
+#[derive(Clone, Debug)]
+pub enum Data {
+    /// Nothing.
+    Null,
+    /// True or false.
+    Bool(bool),
+    /// A whole number.
+    Int(i64),
+    /// Any other number.
+    Real(f64),
+    /// Text.
+    Text(String),
+    /// A list.
+    List(Vec<Node>),
+    /// A map, in the order it was written.
+    Map(Vec<Entry>),
+}
+
+/// One entry of a map.
+#[derive(Clone, Debug)]
+pub struct Entry {
+    /// Its key.
+    pub key: String,
+    /// Where the key stands.
+    pub at: At,
+    /// Its value.
+    pub value: Node,
+}
+
+impl Node {
+    /// A value at `at`.
+    pub fn new(at: At, data: impl Into<Data>) -> Node {
+        Node { at, data: data.into() }
+    }
+
+    /// A map of `entries` at `at`; each key stands where its value does.
+    pub fn map(at: At, entries: impl IntoIterator<Item = (&'static str, Node)>) -> Node {
+        let entry = |(key, value): (&'static str, Node)| Entry { key: key.to_owned(), at: value.at.clone(), value };
+        Node { at, data: Data::Map(entries.into_iter().map(entry).collect()) }
+    }
+
+    /// The text, if it is one.
+    pub fn text(&self) -> Option<&str> {
+        match &self.data {
+            Data::Text(text) => Some(text),
+            _ => None,
+        }
+    }
+
+    /// The text of a text, a number, or true and false; what else it is has none.
+    pub fn scalar(&self) -> Option<String> {
+        match &self.data {
+            Data::Bool(yes) => Some(yes.to_string()),
+            Data::Int(n) => Some(n.to_string()),
+            Data::Real(x) => Some(x.to_string()),
+            Data::Text(text) => Some(text.clone()),
+            Data::Null | Data::List(_) | Data::Map(_) => None,
+        }
+    }
+
+    /// The whole number, if it is one; text counts when it is written as one.
+    pub fn int(&self) -> Option<i64> {
+        match &self.data {
+            Data::Int(n) => Some(*n),
+            Data::Real(x) if x.fract() == 0.0 && x.abs() < 9e15 => Some(*x as i64),
+            Data::Text(text) => text.trim().parse().ok(),
+            _ => None,
+        }
+    }
+
+    /// Whether it counts as true: `true`, a number other than 0, and the words people use for it.
+    pub fn truthy(&self) -> bool {
+        match &self.data {
+            Data::Bool(yes) => *yes,
+            Data::Int(n) => *n != 0,
+            Data::Text(text) => matches!(text.trim().to_ascii_lowercase().as_str(), "true" | "yes" | "on" | "1"),
+            _ => false,
+        }
+    }
+
+    /// The items of a list; none of anything else.
+    pub fn list(&self) -> &[Node] {
+        match &self.data {
+            Data::List(items) => items,
+            _ => &[],
+        }
+    }
+
+    /// The entries of a map; none of anything else.
+    pub fn entries(&self) -> &[Entry] {
+        match &self.data {
+            Data::Map(entries) => entries,
+            _ => &[],
+        }
+    }
+
+    /// What stands under `key` in a map.
+    pub fn find(&self, key: &str) -> Option<&Node> {
+        self.entries().iter().find(|entry| entry.key == key).map(|entry| &entry.value)
+    }
+
+    /// What stands under the first of `keys` that is there and is not null.
+    pub fn first(&self, keys: &[&str]) -> Option<&Node> {
+        keys.iter().filter_map(|key| self.find(key)).find(|node| !node.is_null())
+    }
+
+    /// Whether it is null.
+    pub fn is_null(&self) -> bool {
+        matches!(self.data, Data::Null)
+    }
+
+    /// What it is, for a message: `a list`.
+    pub fn noun(&self) -> &'static str {
+        match self.data {
+            Data::Null => "nothing",
+            Data::Bool(_) => "true or false",
+            Data::Int(_) | Data::Real(_) => "a number",
+            Data::Text(_) => "a text",
+            Data::List(_) => "a list",
+            Data::Map(_) => "a map",
+        }
+    }
+
+    /// The same value without places.
+    pub fn json(&self) -> Json {
+        match &self.data {
+            Data::Null => Json::Null,
+            Data::Bool(yes) => Json::Bool(*yes),
+            Data::Int(n) => (*n).into(),
+            Data::Real(x) => (*x).into(),
+            Data::Text(text) => Json::String(text.clone()),
+            Data::List(items) => items.iter().map(Node::json).collect(),
+            Data::Map(entries) => entries.iter().map(|entry| (entry.key.clone(), entry.value.json())).collect(),
+        }
+    }
+
+    /// `json` as a tree whose every value stands at `at`.
+    pub fn from_json(at: &At, json: &Json) -> Node {
+        let data = match json {
+            Json::Null => Data::Null,
+            Json::Bool(yes) => Data::Bool(*yes),
+            Json::Number(number) => match (number.as_i64(), number.as_f64()) {
+                (Some(n), _) => Data::Int(n),
+                (None, Some(x)) => Data::Real(x),
+                (None, None) => Data::Text(number.to_string()),
+            },
+            Json::String(text) => Data::Text(text.clone()),
+            Json::Array(items) => Data::List(items.iter().map(|item| Node::from_json(at, item)).collect()),
+            Json::Object(map) => Data::Map(
+                map.iter()
+                    .map(|(key, value)| Entry { key: key.clone(), at: at.clone(), value: Node::from_json(at, value) })
+                    .collect(),
+            ),
+        };
+        Node { at: at.clone(), data }
+    }
+}
+
+impl From<&str> for Data {
+    fn from(text: &str) -> Data {
+        Data::Text(text.to_owned())
+    }
+}
+
+impl From<String> for Data {
+    fn from(text: String) -> Data {
+        Data::Text(text)
+    }
+}
+
+impl From<i64> for Data {
+    fn from(n: i64) -> Data {
+        Data::Int(n)
+    }
+}
+
+impl From<bool> for Data {
+    fn from(yes: bool) -> Data {
+        Data::Bool(yes)
+    }
+}
+
+impl From<Vec<Node>> for Data {
+    fn from(items: Vec<Node>) -> Data {
+        Data::List(items)
+    }
+}
+
+impl Serialize for Node {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match &self.data {
+            Data::Null => serializer.serialize_none(),
+            Data::Bool(yes) => serializer.serialize_bool(*yes),
+            Data::Int(n) => serializer.serialize_i64(*n),
+            Data::Real(x) => serializer.serialize_f64(*x),
+            Data::Text(text) => serializer.serialize_str(text),
+            Data::List(items) => {
+                let mut list = serializer.serialize_seq(Some(items.len()))?;
+                items.iter().try_for_each(|item| list.serialize_element(item))?;
+                list.end()
+            }
+            Data::Map(entries) => {
+                let mut map = serializer.serialize_map(Some(entries.len()))?;
+                entries.iter().try_for_each(|entry| map.serialize_entry(&entry.key, &entry.value))?;
+                map.end()
+            }
+        }
+    }
+}

@@ -1,0 +1,474 @@
+//! From text to nodes: YAML, JSON, TOML and CSV, each through a crate of its own.
+
+use std::collections::HashMap;
+use std::ops::Range;
+use std::sync::Arc;
+
+use granit_parser::{Event, Parser, ScalarStyle, Span};
+use jsonc_parser::ast;
+use toml::de::{DeTable, DeValue};
+
+use super::node::{At, Data, Entry, Node};
+use crate::error::Problem;
+
+/// How a text is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Syntax {
+    /// YAML 1.2, with merge keys and `!include`.
+    Yaml,
+    /// JSON, strict.
+    Json,
+    /// TOML 1.0.
+    Toml,
+    /// Comma, semicolon or tab separated, with a line of headers.
+    Csv,
+}
+
+impl Syntax {
+    /// What the name of a file says of it.
+    pub fn of(file: &str) -> Option<Syntax> {
+        let (_, ending) = file.rsplit_once('.')?;
+        Some(match ending.to_ascii_lowercase().as_str() {
+            "yaml" | "yml" => Syntax::Yaml,
+            "json" => Syntax::Json,
+            "toml" => Syntax::Toml,
+            "csv" | "tsv" => Syntax::Csv,
+            _ => return None,
+        })
+    }
+
+    /// What a text without a telling name looks like. YAML when nothing else is sure: nearly every text is.
+    pub fn guess(text: &str) -> Syntax {
+        match text.trim_start_matches('\u{feff}').trim_start().starts_with(['{', '[']) {
+            true if serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok() => Syntax::Json,
+            _ => Syntax::Yaml,
+        }
+    }
+}
+
+/// Reads another file that a document includes, named relative to the first; an error in words.
+pub type Files<'f> = &'f dyn Fn(&str) -> Result<String, String>;
+
+/// Nothing can be included.
+pub fn no_files(path: &str) -> Result<String, String> {
+    Err(format!("`{path}` cannot be included from here"))
+}
+
+/// How deep values may be nested.
+const DEEPEST: usize = 100;
+
+/// How many values may come out of aliases, whatever the document's size.
+const COPIES: usize = 1_000_000;
+
+/// The documents of `text`: one, or several where YAML has `---` between them.
+///
+/// # Errors
+/// The first place that cannot be read.
+pub fn read(file: &str, text: &str, syntax: Syntax, files: Files<'_>) -> Result<Vec<Node>, Problem> {
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    match syntax {
+        Syntax::Yaml => Yaml { files, included: vec![file.to_owned()], copies: 0 }.read(file, text),
+        Syntax::Json => read_json(file, text).map(|node| vec![node]),
+        Syntax::Toml => read_toml(file, text).map(|node| vec![node]),
+        Syntax::Csv => read_csv(file, text).map(|node| vec![node]),
+    }
+}
+
+fn wrong(at: &At, message: impl Into<String>) -> Problem {
+    Problem::new(at.to_string(), message)
+}
+
+// ---- YAML ------------------------------------------------------------------------------------------------------------
+
+struct Yaml<'f> {
+    files: Files<'f>,
+    /// The file that is read and those that include it.
+    included: Vec<String>,
+    /// Values that came out of aliases so far.
+    copies: usize,
+}
+
+/// A list or a map whose end has not been read.
+struct Open {
+    node: Node,
+    anchor: usize,
+    /// The key that waits for its value, in a map.
+    key: Option<(String, At)>,
+}
+
+impl Yaml<'_> {
+    fn read(&mut self, file: &str, text: &str) -> Result<Vec<Node>, Problem> {
+        let file: Arc<str> = file.into();
+        let place = |span: &Span| At {
+            file: file.clone(),
+            line: span.start.line() as u32,
+            column: span.start.col() as u32 + 1,
+        };
+        let options = granit_parser::options! { emit_comments: false };
+        let mut documents = Vec::new();
+        let mut open: Vec<Open> = Vec::new();
+        let mut anchors: HashMap<usize, (Node, usize)> = HashMap::new();
+        for next in Parser::new_from_str_with_options(text, options) {
+            let (event, span) = next.map_err(|error| {
+                let mark = error.marker();
+                let at = At { file: file.clone(), line: mark.line() as u32, column: mark.col() as u32 + 1 };
+                wrong(&at, format!("is not YAML: {}", error.info()))
+            })?;
+            let at = place(&span);
+            if open.len() > DEEPEST {
+                return Err(wrong(&at, format!("is nested deeper than {DEEPEST} levels")));
+            }
+            let (node, anchor) = match event {
+                Event::DocumentStart(..) => {
+                    anchors.clear();
+                    continue;
+                }
+                Event::Scalar(text, style, anchor, tag) => {
+                    let tag = tag.as_ref().map(|tag| (tag.handle(), tag.suffix()));
+                    match tag {
+                        Some(("!", "include")) => (self.include(&at, &text)?, anchor),
+                        Some(("tag:yaml.org,2002:", "str")) => (Node::new(at, text.into_owned()), anchor),
+                        Some(("tag:yaml.org,2002:", _)) | None => {
+                            (Node { data: scalar(text.into_owned(), style), at }, anchor)
+                        }
+                        Some((handle, name)) => {
+                            return Err(wrong(&at, format!("has the tag `{handle}{name}`, which means nothing here")));
+                        }
+                    }
+                }
+                Event::SequenceStart(_, anchor, _) => {
+                    open.push(Open { node: Node { at, data: Data::List(Vec::new()) }, anchor, key: None });
+                    continue;
+                }
+                Event::MappingStart(_, anchor, _) => {
+                    open.push(Open { node: Node { at, data: Data::Map(Vec::new()) }, anchor, key: None });
+                    continue;
+                }
+                Event::SequenceEnd | Event::MappingEnd => match open.pop() {
+                    Some(done) => (done.node, done.anchor),
+                    None => continue,
+                },
+                Event::Alias(id) => match anchors.get(&id) {
+                    Some((node, size)) => {
+                        self.copies += size;
+                        if self.copies > COPIES {
+                            return Err(wrong(&at, format!("repeats itself into more than {COPIES} values")));
+                        }
+                        (node.clone(), 0)
+                    }
+                    // An anchor around itself would have no end.
+                    None => return Err(wrong(&at, "is an alias of what it stands in")),
+                },
+                _ => continue,
+            };
+            if anchor > 0 {
+                anchors.insert(anchor, (node.clone(), count(&node)));
+            }
+            match open.last_mut() {
+                None => documents.push(node),
+                Some(outer) => outer.take(node)?,
+            }
+        }
+        Ok(documents)
+    }
+
+    fn include(&mut self, at: &At, path: &str) -> Result<Node, Problem> {
+        if self.included.iter().any(|file| file == path) {
+            return Err(wrong(at, format!("includes `{path}`, which is being read already")));
+        }
+        let text = (self.files)(path).map_err(|why| wrong(at, format!("includes `{path}`: {why}")))?;
+        self.included.push(path.to_owned());
+        let mut documents = match Syntax::of(path) {
+            Some(syntax @ (Syntax::Json | Syntax::Toml | Syntax::Csv)) => read(path, &text, syntax, self.files)?,
+            _ => self.read(path, &text)?,
+        };
+        self.included.pop();
+        match (documents.pop(), documents.is_empty()) {
+            (Some(node), true) => Ok(node),
+            (None, _) => Ok(Node { at: at.clone(), data: Data::Null }),
+            _ => Err(wrong(at, format!("includes `{path}`, which has several documents"))),
+        }
+    }
+}
+
+impl Open {
+    fn take(&mut self, node: Node) -> Result<(), Problem> {
+        match &mut self.node.data {
+            Data::List(items) => items.push(node),
+            Data::Map(entries) => match self.key.take() {
+                None => match node.scalar() {
+                    Some(key) => self.key = Some((key, node.at)),
+                    None if node.is_null() => self.key = Some(("null".into(), node.at)),
+                    None => return Err(wrong(&node.at, format!("is {} as a key", node.noun()))),
+                },
+                Some((key, at)) if key == "<<" => merge(entries, node, &at)?,
+                Some((key, at)) => match entries.iter().position(|entry| entry.key == key) {
+                    // What was merged in is overridden, what was written twice is a slip.
+                    Some(before) if entries[before].at != at && !entries[before].merged(&self.node.at) => {
+                        return Err(wrong(&at, format!("`{key}` stands here twice")));
+                    }
+                    Some(before) => entries[before] = Entry { key, at, value: node },
+                    None => entries.push(Entry { key, at, value: node }),
+                },
+            },
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
+impl Entry {
+    /// Whether it came into the map that begins at `map` from elsewhere: anchors stand before their aliases.
+    fn merged(&self, map: &At) -> bool {
+        self.at.file != map.file || (self.at.line, self.at.column) < (map.line, map.column)
+    }
+}
+
+/// `<<: *base` or `<<: [*a, *b]`: what the map does not say itself.
+fn merge(entries: &mut Vec<Entry>, node: Node, at: &At) -> Result<(), Problem> {
+    let sources = match node.data {
+        Data::List(items) => items,
+        _ => vec![node],
+    };
+    for source in sources {
+        let Data::Map(more) = source.data else {
+            return Err(wrong(at, "`<<` merges maps, and this is none"));
+        };
+        for entry in more {
+            if entries.iter().all(|known| known.key != entry.key) {
+                entries.push(entry);
+            }
+        }
+    }
+    Ok(())
+}
+
+fn count(node: &Node) -> usize {
+    match &node.data {
+        Data::List(items) => 1 + items.iter().map(count).sum::<usize>(),
+        Data::Map(entries) => 1 + entries.iter().map(|entry| count(&entry.value)).sum::<usize>(),
+        _ => 1,
+    }
+}
+
+/// A plain scalar by the core schema of YAML 1.2; `yes` and `no` are texts, which flags understand.
+fn scalar(text: String, style: ScalarStyle) -> Data {
+    if style != ScalarStyle::Plain {
+        return Data::Text(text);
+    }
+    match text.as_str() {
+        "" | "~" | "null" | "Null" | "NULL" => return Data::Null,
+        "true" | "True" | "TRUE" => return Data::Bool(true),
+        "false" | "False" | "FALSE" => return Data::Bool(false),
+        _ => {}
+    }
+    let digits = text.strip_prefix(['-', '+']).unwrap_or(&text);
+    if !digits.starts_with(|first: char| first.is_ascii_digit() || first == '.') {
+        return Data::Text(text);
+    }
+    let whole = match (text.strip_prefix("0x"), text.strip_prefix("0o")) {
+        (Some(hex), _) => i64::from_str_radix(hex, 16).ok(),
+        (_, Some(octal)) => i64::from_str_radix(octal, 8).ok(),
+        _ => text.parse().ok(),
+    };
+    let real = || text.parse::<f64>().ok().filter(|_| !digits.contains('_'));
+    match (whole, real()) {
+        (Some(n), _) => Data::Int(n),
+        (None, Some(x)) if x.is_finite() => Data::Real(x),
+        _ => Data::Text(text),
+    }
+}
+
+// ---- JSON ------------------------------------------------------------------------------------------------------------
+
+fn read_json(file: &str, text: &str) -> Result<Node, Problem> {
+    let lines = Lines::new(file, text);
+    let options = jsonc_parser::ParseOptions {
+        allow_comments: false,
+        allow_loose_object_property_names: false,
+        allow_trailing_commas: false,
+        allow_missing_commas: false,
+        allow_single_quoted_strings: false,
+        allow_hexadecimal_numbers: false,
+        allow_unary_plus_numbers: false,
+        allow_bare_decimal_point_numbers: false,
+        allow_non_finite_numbers: false,
+        allow_extended_string_escapes: false,
+    };
+    let parsed = jsonc_parser::parse_to_ast(text, &jsonc_parser::CollectOptions::default(), &options)
+        .map_err(|error| wrong(&lines.at(error.range().start), format!("is not JSON: {}", error.kind())))?;
+    let value = parsed.value.ok_or_else(|| wrong(&lines.at(0), "is empty"))?;
+    json_node(&lines, value, 0)
+}
+
+fn json_node(lines: &Lines, value: ast::Value, depth: usize) -> Result<Node, Problem> {
+    use jsonc_parser::common::Ranged;
+    let at = lines.at(value.start());
+    if depth > DEEPEST {
+        return Err(wrong(&at, format!("is nested deeper than {DEEPEST} levels")));
+    }
+    let data = match value {
+        ast::Value::NullKeyword(_) => Data::Null,
+        ast::Value::BooleanLit(literal) => Data::Bool(literal.value),
+        ast::Value::NumberLit(literal) => number(literal.value),
+        ast::Value::StringLit(literal) => Data::Text(literal.value.into_owned()),
+        ast::Value::Array(array) => Data::List(
+            array.elements.into_iter().map(|item| json_node(lines, item, depth + 1)).collect::<Result<_, _>>()?,
+        ),
+        ast::Value::Object(object) => {
+            let mut entries: Vec<Entry> = Vec::with_capacity(object.properties.len());
+            for property in object.properties {
+                let at = lines.at(property.name.start());
+                let key = property.name.into_string();
+                let value = json_node(lines, property.value, depth + 1)?;
+                entries.push(Entry { key, at, value });
+            }
+            unique(&entries)?;
+            Data::Map(entries)
+        }
+    };
+    Ok(Node { at, data })
+}
+
+fn number(text: &str) -> Data {
+    match (text.parse(), text.parse::<f64>()) {
+        (Ok(n), _) => Data::Int(n),
+        (_, Ok(x)) if x.is_finite() => Data::Real(x),
+        _ => Data::Text(text.to_owned()),
+    }
+}
+
+/// A key that stands twice: which of both is meant cannot be known.
+fn unique(entries: &[Entry]) -> Result<(), Problem> {
+    let mut keys: Vec<&Entry> = entries.iter().collect();
+    keys.sort_by(|a, b| a.key.cmp(&b.key));
+    match keys.windows(2).find(|pair| pair[0].key == pair[1].key) {
+        Some(pair) => Err(wrong(&pair[1].at, format!("`{}` stands here twice", pair[1].key))),
+        None => Ok(()),
+    }
+}
+
+// ---- TOML ------------------------------------------------------------------------------------------------------------
+
+fn read_toml(file: &str, text: &str) -> Result<Node, Problem> {
+    let lines = Lines::new(file, text);
+    let table = DeTable::parse(text).map_err(|error| {
+        let start = error.span().map_or(0, |span| span.start);
+        wrong(&lines.at(start), format!("is not TOML: {}", error.message()))
+    })?;
+    let at = lines.at(0);
+    toml_table(&lines, at, table.into_inner(), 0)
+}
+
+fn toml_table(lines: &Lines, at: At, table: DeTable<'_>, depth: usize) -> Result<Node, Problem> {
+    if depth > DEEPEST {
+        return Err(wrong(&at, format!("is nested deeper than {DEEPEST} levels")));
+    }
+    // The table is sorted by key; people read it as it was written.
+    let mut entries: Vec<(Range<usize>, Entry)> = Vec::new();
+    for (key, value) in table {
+        let (place, span) = (lines.at(value.span().start), key.span());
+        let entry = Entry {
+            at: lines.at(span.start),
+            value: toml_node(lines, place, value.into_inner(), depth + 1)?,
+            key: key.into_inner().into_owned(),
+        };
+        entries.push((span, entry));
+    }
+    entries.sort_by_key(|(span, _)| span.start);
+    Ok(Node { at, data: Data::Map(entries.into_iter().map(|(_, entry)| entry).collect()) })
+}
+
+fn toml_node(lines: &Lines, at: At, value: DeValue<'_>, depth: usize) -> Result<Node, Problem> {
+    let data = match value {
+        DeValue::String(text) => Data::Text(text.into_owned()),
+        DeValue::Integer(n) => match i64::from_str_radix(n.as_str(), n.radix()) {
+            Ok(n) => Data::Int(n),
+            Err(_) => return Err(wrong(&at, "is a number that is too large")),
+        },
+        DeValue::Float(x) => match x.as_str().parse::<f64>() {
+            Ok(x) if x.is_finite() => Data::Real(x),
+            _ => return Err(wrong(&at, "is no number that could be stored")),
+        },
+        DeValue::Boolean(yes) => Data::Bool(yes),
+        DeValue::Datetime(when) => Data::Text(when.to_string().replace('T', " ")),
+        DeValue::Array(items) => Data::List(
+            items
+                .into_iter()
+                .map(|item| toml_node(lines, lines.at(item.span().start), item.into_inner(), depth + 1))
+                .collect::<Result<_, _>>()?,
+        ),
+        DeValue::Table(table) => return toml_table(lines, at, table, depth),
+    };
+    Ok(Node { at, data })
+}
+
+// ---- CSV -------------------------------------------------------------------------------------------------------------
+
+/// A list of maps, one a line; the column of a place is the number of the field. Empty fields are left out.
+fn read_csv(file: &str, text: &str) -> Result<Node, Problem> {
+    let file: Arc<str> = file.into();
+    let head = text.lines().next().unwrap_or_default();
+    // Spreadsheets write what their country uses.
+    let delimiter = [b';', b'\t', b',']
+        .into_iter()
+        .max_by_key(|byte| head.bytes().filter(|found| found == byte).count())
+        .unwrap_or(b',');
+    let mut reader = csv::ReaderBuilder::new()
+        .delimiter(delimiter)
+        .trim(csv::Trim::All)
+        .flexible(false)
+        .from_reader(text.as_bytes());
+    let place = |line: u64, column: usize| At { file: file.clone(), line: line as u32, column: column as u32 };
+    let fail = |error: csv::Error| {
+        let line = error.position().map_or(1, csv::Position::line);
+        let message = match error.kind() {
+            csv::ErrorKind::UnequalLengths { expected_len, len, .. } => {
+                format!("has {len} fields, the first line has {expected_len}")
+            }
+            _ => format!("is not CSV: {error}"),
+        };
+        wrong(&place(line, 1), message)
+    };
+    let headers: Vec<String> = reader.headers().map_err(fail)?.iter().map(str::to_owned).collect();
+    let mut rows = Vec::new();
+    for record in reader.records() {
+        let record = record.map_err(fail)?;
+        let line = record.position().map_or(0, csv::Position::line);
+        let entries = headers
+            .iter()
+            .zip(&record)
+            .enumerate()
+            .filter(|(_, (_, text))| !text.is_empty())
+            .map(|(at, (key, text))| {
+                let at = place(line, at + 1);
+                Entry { key: key.clone(), at: at.clone(), value: Node::new(at, text) }
+            })
+            .collect();
+        rows.push(Node { at: place(line, 1), data: Data::Map(entries) });
+    }
+    Ok(Node { at: place(1, 1), data: Data::List(rows) })
+}
+
+// ---- places ----------------------------------------------------------------------------------------------------------
+
+/// From byte offsets to lines and columns.
+struct Lines<'t> {
+    file: Arc<str>,
+    text: &'t str,
+    starts: Vec<usize>,
+}
+
+impl<'t> Lines<'t> {
+    fn new(file: &str, text: &'t str) -> Lines<'t> {
+        let starts = std::iter::once(0).chain(text.match_indices('\n').map(|(at, _)| at + 1)).collect();
+        Lines { file: file.into(), text, starts }
+    }
+
+    fn at(&self, offset: usize) -> At {
+        let line = self.starts.partition_point(|start| *start <= offset).max(1);
+        let start = self.starts[line - 1];
+        let column = self.text.get(start..offset).map_or(1, |before| before.chars().count() + 1);
+        At { file: self.file.clone(), line: line as u32, column: column as u32 }
+    }
+}
