@@ -172,27 +172,39 @@ pub fn read_monitors(
 
 /// Hashes everything that a person configured; what the server writes by itself while it runs is left out.
 pub fn read_fingerprint(reader: &mut dyn Reader, schema: &Schema) -> Result<Fingerprint> {
+    read_configuration(reader, schema, &mut |_, _| Ok(()))
+}
+
+/// Whether `table` is part of the configuration, as its fingerprint understands it.
+pub(super) fn is_configuration(table: &str) -> bool {
+    !HISTORY.contains(&table)
+}
+
+/// Reads everything that a person configured, hands each whole row with its table to `each`, and returns the hash of it.
+pub(super) fn read_configuration(
+    reader: &mut dyn Reader,
+    schema: &Schema,
+    each: &mut dyn FnMut(&str, Row) -> Result<()>,
+) -> Result<Fingerprint> {
     let mut hasher = blake3::Hasher::new();
-    for (table, described) in &schema.tables {
-        if HISTORY.contains(&table.as_str()) {
-            continue;
-        }
+    let mut text = Vec::new();
+    for (table, described) in schema.tables.iter().filter(|(table, _)| is_configuration(table)) {
         hasher.update(table.as_bytes());
-        let moving = |column: &str| MOVING.contains(&(table.as_str(), column));
-        let columns: Vec<&str> =
-            described.columns.iter().map(|column| column.name.as_str()).filter(|column| !moving(column)).collect();
+        let columns: Vec<&str> = described.columns.iter().map(|column| column.name.as_str()).collect();
+        let still: Vec<bool> = columns.iter().map(|column| !MOVING.contains(&(table.as_str(), column))).collect();
         let order = if described.column("id").is_some() { " ORDER BY `id`" } else { "" };
         reader.stream(&format!("SELECT {} FROM {}{order}", names(&columns), quote(table)), &[], &mut |row| {
-            for cell in row.cells() {
-                hash_cell(&mut hasher, cell);
-            }
-            Ok(())
+            text.clear();
+            row.cells().iter().zip(&still).filter(|(_, still)| **still).for_each(|(cell, _)| append(&mut text, cell));
+            hasher.update(&text);
+            each(table, row)
         })?;
     }
     Ok(Fingerprint(hasher.finalize().to_hex().to_string()))
 }
 
-fn hash_cell(hasher: &mut blake3::Hasher, cell: &Value) {
+/// Appends what tells `cell` from every other: its kind, its length, its bytes.
+fn append(text: &mut Vec<u8>, cell: &Value) {
     let (tag, bytes): (u8, &[u8]) = match cell {
         Value::Null => (0, &[]),
         Value::Int(n) => (1, &n.to_le_bytes()),
@@ -200,7 +212,9 @@ fn hash_cell(hasher: &mut blake3::Hasher, cell: &Value) {
         Value::Text(text) => (3, text.as_bytes()),
         Value::Blob(bytes) => (4, bytes),
     };
-    hasher.update(&[tag]).update(&(bytes.len() as u64).to_le_bytes()).update(bytes);
+    text.push(tag);
+    text.extend_from_slice(&(bytes.len() as u64).to_le_bytes());
+    text.extend_from_slice(bytes);
 }
 
 /// The id of the newest heartbeat, 0 where there is none: whatever is newer was written later.
