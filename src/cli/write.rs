@@ -11,7 +11,6 @@ use crate::engine::Reader;
 use crate::error::{Error, Exit, Result, counted};
 use crate::instance::Instance;
 use crate::kuma;
-use crate::model::field;
 use crate::model::state::State;
 use crate::plan::{Cell, Change, Plan, Step};
 use crate::run::{self, Mode, Outcome, Settings, Work};
@@ -214,7 +213,7 @@ fn step_lines(step: &Step) -> Vec<String> {
         Change::Update { set, .. } => set
             .iter()
             .map(|cell| {
-                let show = |value: &Value| shown(&step.table, &cell.column, value);
+                let show = |value: &Value| shown(cell.secret, value);
                 let new = match &cell.new {
                     Cell::Is(value) => show(value),
                     Cell::IdOf(_) => "(new)".into(),
@@ -225,8 +224,7 @@ fn step_lines(step: &Step) -> Vec<String> {
     }
 }
 
-fn shown(table: &str, column: &str, value: &Value) -> String {
-    let secret = table == "monitor" && field(column).is_some_and(|field| field.secret);
+fn shown(secret: bool, value: &Value) -> String {
     match value {
         Value::Null => "(none)".into(),
         Value::Text(text) if text.is_empty() => "(empty)".into(),
@@ -245,10 +243,10 @@ fn step_json(step: &Step) -> Json {
                 .iter()
                 .map(|cell| {
                     let new = match &cell.new {
-                        Cell::Is(value) => shown(&step.table, &cell.column, value),
+                        Cell::Is(value) => shown(cell.secret, value),
                         Cell::IdOf(_) => "(new)".into(),
                     };
-                    json!({"column": cell.column, "old": shown(&step.table, &cell.column, &cell.old), "new": new})
+                    json!({"column": cell.column, "old": shown(cell.secret, &cell.old), "new": new})
                 })
                 .collect();
             json!({"action": "change", "id": id, "cells": cells})

@@ -1,6 +1,8 @@
 //! Text to fixtures and back: the native form in YAML, JSON, TOML and CSV, and the files of others.
 
+pub mod export;
 pub mod foreign;
+pub mod native;
 pub mod node;
 pub mod text;
 

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::engine::{Reader, quote};
 use crate::error::{Error, Result, counted};
-use crate::model::state::{Database, Fingerprint, Monitor, NotificationLink, State, TagLink};
+use crate::model::state::{Config, Database, Fingerprint, Monitor, NotificationLink, State, TagLink};
 use crate::schema::{self, Schema};
 use crate::value::{Row, Value};
 
@@ -116,6 +116,43 @@ pub fn read_shown_state(reader: &mut dyn Reader, name: &str) -> Result<State> {
         .and_then(|row| row.int("id"));
     let fingerprint = Fingerprint::none();
     Ok(State { database, monitors, tags, notifications, proxies, docker_hosts, remote_browsers, owner, fingerprint })
+}
+
+/// Reads all that a person configured.
+pub fn read_config(reader: &mut dyn Reader, name: &str) -> Result<Config> {
+    let database = read_database(reader, name)?;
+    let mut tables: BTreeMap<String, Vec<Row>> = BTreeMap::new();
+    let fingerprint = read_configuration(reader, &database.schema, &mut |table, row| {
+        match tables.get_mut(table) {
+            Some(rows) => rows.push(row),
+            None => drop(tables.insert(table.to_owned(), vec![row])),
+        }
+        Ok(())
+    })?;
+    // What the server writes itself is not in the fingerprint, but people write it too.
+    for table in ["incident", "setting"].into_iter().filter(|table| database.schema.table(table).is_some()) {
+        let rows = reader.query(&format!("SELECT * FROM {} ORDER BY `id`", quote(table)), &[])?;
+        tables.insert(table.to_owned(), rows);
+    }
+    let users = tables.get("user").map_or(&[][..], Vec::as_slice);
+    let owner = users.iter().max_by_key(|row| (row.cell("active").truthy(), row.int("id").map(std::cmp::Reverse)));
+    let owner = owner.and_then(|row| row.int("id"));
+    Ok(Config { database, tables, owner, fingerprint })
+}
+
+/// For each monitor that has any, how many rows of each table point to it by a column `monitor_id`: what goes with it.
+pub fn read_all_dependents(reader: &mut dyn Reader, schema: &Schema) -> Result<BTreeMap<i64, BTreeMap<String, u64>>> {
+    let mut found: BTreeMap<i64, BTreeMap<String, u64>> = BTreeMap::new();
+    for table in schema.tables.keys().filter(|table| schema.has(table, "monitor_id")) {
+        let sql = format!("SELECT `monitor_id`, count(*) AS n FROM {} GROUP BY `monitor_id`", quote(table));
+        reader.stream(&sql, &[], &mut |row| {
+            if let (Some(id), Some(n)) = (row.int("monitor_id"), row.int("n")) {
+                found.entry(id).or_default().insert(table.clone(), n.unsigned_abs());
+            }
+            Ok(())
+        })?;
+    }
+    Ok(found)
 }
 
 /// Reads monitors with their tags and notifications: all, or those with these ids.

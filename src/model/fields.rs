@@ -68,6 +68,14 @@ pub enum Reference {
     Proxy,
     /// A row of `remote_browser`.
     RemoteBrowser,
+    /// A row of `tag`.
+    Tag,
+    /// A row of `notification`.
+    Notification,
+    /// A monitor of any type.
+    Monitor,
+    /// A row of `status_page`.
+    StatusPage,
 }
 
 /// One value of a choice.
@@ -111,22 +119,22 @@ impl Field {
             .collect()
     }
 
-    const fn secret(mut self) -> Field {
+    pub(super) const fn secret(mut self) -> Field {
         self.secret = true;
         self
     }
 
-    const fn trimmed(mut self) -> Field {
+    pub(super) const fn trimmed(mut self) -> Field {
         self.trimmed = true;
         self
     }
 
-    const fn since(mut self, release: Release) -> Field {
+    pub(super) const fn since(mut self, release: Release) -> Field {
         self.since = release;
         self
     }
 
-    const fn example(mut self, text: &'static str) -> Field {
+    pub(super) const fn example(mut self, text: &'static str) -> Field {
         self.example = text;
         self
     }
@@ -148,7 +156,7 @@ pub fn nearest(name: &str) -> Option<&'static str> {
 }
 
 /// Of `names`, the one nearest to `name`, if it is near enough to be meant.
-pub(super) fn nearest_of<'n>(name: &str, names: impl Iterator<Item = &'n str>) -> Option<&'n str> {
+pub(crate) fn nearest_of<'n>(name: &str, names: impl Iterator<Item = &'n str>) -> Option<&'n str> {
     names
         .map(|known| {
             let flat = |text: &str| text.replace(['_', '-'], "");
@@ -161,7 +169,7 @@ pub(super) fn nearest_of<'n>(name: &str, names: impl Iterator<Item = &'n str>) -
 }
 
 /// `ignoreTls` and `ignore-tls` as `ignore_tls`.
-fn snake(name: &str) -> String {
+pub(super) fn snake(name: &str) -> String {
     let mut snake = String::with_capacity(name.len() + 4);
     let mut lower_before = false;
     for letter in name.trim().chars() {
@@ -180,24 +188,24 @@ fn snake(name: &str) -> String {
     snake
 }
 
-const fn entry(column: &'static str, api: &'static str, shape: Shape, help: &'static str) -> Field {
+pub(super) const fn entry(column: &'static str, api: &'static str, shape: Shape, help: &'static str) -> Field {
     Field { column, api, shape, secret: false, trimmed: false, since: R1_23, help, example: "" }
 }
 
-const fn pick(value: &'static str) -> Pick {
+pub(super) const fn pick(value: &'static str) -> Pick {
     Pick { value, since: R1_23, kinds: &[] }
 }
 
-const fn pick_since(value: &'static str, since: Release) -> Pick {
+pub(super) const fn pick_since(value: &'static str, since: Release) -> Pick {
     Pick { value, since, kinds: &[] }
 }
 
-const fn pick_for(value: &'static str, kinds: &'static [&'static str]) -> Pick {
+pub(super) const fn pick_for(value: &'static str, kinds: &'static [&'static str]) -> Pick {
     Pick { value, since: R1_23, kinds }
 }
 
 /// The largest INT of MariaDB.
-const INT: i64 = 2_147_483_647;
+pub(super) const INT: i64 = 2_147_483_647;
 const HTTP: &[&str] = &["http", "keyword", "json-query"];
 const DNS: &[&str] = &["dns"];
 const GLOBALPING: &[&str] = &["globalping"];

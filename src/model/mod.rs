@@ -2,7 +2,9 @@
 
 pub mod check;
 pub mod defaults;
+pub mod entities;
 pub mod fields;
+pub mod fixture;
 pub mod kinds;
 mod release;
 pub mod row;
@@ -13,5 +15,5 @@ pub mod typed;
 pub use check::{check_edit, check_monitor, check_names};
 pub use fields::{Field, Reference, Shape, field, nearest};
 pub use kinds::{Kind, kind, kinds, nearest_kind};
-pub use row::{Maker, Opt, new_monitor, options, push_token_length};
+pub use row::{Maker, Opt, Page, new_monitor, options, push_token_length};
 pub use typed::{from_json, normalise, parse, render, same};

@@ -2,6 +2,7 @@
 //!
 //! Pure data: a plan can be shown, saved and compared, and leaves no choice to whoever carries it out.
 
+pub mod fixture;
 pub mod monitor;
 pub mod names;
 pub mod pick;
@@ -69,6 +70,9 @@ pub struct Assignment {
     pub old: Value,
     /// What it will hold.
     pub new: Cell,
+    /// Neither is ever shown.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub secret: bool,
 }
 
 /// The new content of a cell.

@@ -162,7 +162,6 @@ fn refuses_a_dump_that_is_not_whole_or_does_not_fit() {
         server.sql("kuma", undo);
     }
     // A trigger that meddles is found out by reading back.
-    let before = rows(&dump(&address, folder.path()));
     server.sql("kuma", "UPDATE heartbeat SET msg = 'changed' WHERE id = 1");
     let before = rows(&dump(&address, folder.path()));
     server.sql("kuma", "CREATE TRIGGER meddle BEFORE INSERT ON heartbeat FOR EACH ROW SET NEW.msg = 'meddled'");

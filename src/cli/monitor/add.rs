@@ -260,10 +260,11 @@ pub fn parse_one(state: &State, column: &str, text: &str) -> Result<Value, Probl
     let text = text.trim();
     match known.shape {
         Shape::Reference(_) if text.is_empty() => Ok(Value::Null),
-        Shape::Reference(Reference::Group) => find_group(state, text).map(Value::Int),
         Shape::Reference(Reference::DockerHost) => find_docker_host(state, text).map(Value::Int),
         Shape::Reference(Reference::Proxy) => find_proxy(state, text).map(Value::Int),
         Shape::Reference(Reference::RemoteBrowser) => find_remote_browser(state, text).map(Value::Int),
+        // The only other thing that a monitor's own columns point to.
+        Shape::Reference(_) => find_group(state, text).map(Value::Int),
         _ => parse(known, text),
     }
 }
