@@ -98,10 +98,13 @@ fn monitor(draft: &mut Draft, row: &Node) -> Option<Shown> {
     Some(Shown { key, page, group })
 }
 
+/// A group of a status page: its name, and paths of monitors.
+type Group<'t> = (&'t Node, Vec<Node>);
+
 /// The pages in the column `status_page`, with the groups of `public_group`, in the order of the lines.
 fn status_pages(draft: &mut Draft, shown: &[Shown], places: &Places) {
     let text = |node: &Node| node.scalar().unwrap_or_default();
-    let mut pages: Vec<(&Node, Vec<(&Node, Vec<Node>)>)> = Vec::new();
+    let mut pages: Vec<(&Node, Vec<Group<'_>>)> = Vec::new();
     for one in shown {
         let at = pages.iter().position(|(page, _)| text(page) == text(&one.page)).unwrap_or_else(|| {
             pages.push((&one.page, Vec::new()));
@@ -115,7 +118,7 @@ fn status_pages(draft: &mut Draft, shown: &[Shown], places: &Places) {
         groups[at].1.extend(places.path(&one.key).map(|path| Node::new(one.page.at.clone(), path)));
     }
     for (page, groups) in pages {
-        let group = |(name, monitors): (&Node, Vec<Node>)| {
+        let group = |(name, monitors): Group<'_>| {
             let list = Node::new(name.at.clone(), monitors);
             Node::map(name.at.clone(), [("name", name.clone()), ("monitors", list)])
         };

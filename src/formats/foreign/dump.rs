@@ -18,8 +18,11 @@ pub(super) struct Dump {
     pub(super) maintenance: Vec<Node>,
 }
 
+/// One of the lists of a dump.
+pub(super) type ListOf = fn(&mut Dump) -> &mut Vec<Node>;
+
 /// The keys of a wrapper that are converted, each with the list it fills.
-pub(super) const LISTS: [(&[&str], fn(&mut Dump) -> &mut Vec<Node>); 8] = [
+pub(super) const LISTS: [(&[&str], ListOf); 8] = [
     (&["monitors", "monitorList", "monitor_list"], |dump| &mut dump.monitors),
     (&["notifications", "notificationList", "notification_list"], |dump| &mut dump.notifications),
     (&["proxies", "proxyList", "proxy_list"], |dump| &mut dump.proxies),

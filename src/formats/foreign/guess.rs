@@ -97,10 +97,10 @@ fn of_map(document: &Node) -> Option<Format> {
         }
         () if monitors.is_some_and(|groups| matches!(groups.data, Data::Map(_))) => Some(Format::YamlList),
         () if maps(&is_sent) => Some(Format::MonitorList),
+        () if is_loader(document) => Some(Format::LoaderToml),
         () if is_native => has_groups(document).then_some(Format::YamlList),
         () if document.find("type").is_some_and(|kind| kind.text().is_some()) => Some(Format::Autokuma),
         () if maps(&|value| value.find("type").is_some() && value.find("monitors").is_none()) => Some(Format::Autokuma),
-        () if is_loader(document) => Some(Format::LoaderToml),
         () if has_groups(document) => Some(Format::YamlList),
         () => None,
     }

@@ -4,11 +4,11 @@ use super::super::node::{Data, Entry, Node};
 use super::Source;
 use super::columns::{Keep, unknown_key};
 use super::draft::{Draft, entry};
-use super::dump::{self, Dump};
+use super::dump::{self, Dump, ListOf};
 use super::listed::{self, Around};
 
 /// The tables that are converted, and the list of a dump that takes each.
-const TABLES: [(&[&str], fn(&mut Dump) -> &mut Vec<Node>); 8] = [
+const TABLES: [(&[&str], ListOf); 8] = [
     (&["monitor", "monitors"], |dump| &mut dump.monitors),
     (&["notification", "notifications"], |dump| &mut dump.notifications),
     (&["docker", "docker_host", "docker_hosts"], |dump| &mut dump.docker_hosts),

@@ -9,11 +9,11 @@ use super::spelled;
 /// What the labels of AutoKuma begin with.
 const PREFIX: &str = "kuma.";
 
-/// Whether a text is lines of labels.
+/// Whether there are labels among the lines of a text.
 pub(in super::super) fn is_labels(text: &str) -> bool {
-    text.lines().map(bare).find(|line| !line.is_empty() && !line.starts_with('#')).is_some_and(|line| {
-        let is_label = line.starts_with(PREFIX) && line.split('=').next().is_some_and(|key| key.split('.').count() > 3);
-        is_label && line.contains('=')
+    text.lines().map(bare).any(|line| {
+        let key = line.split_once('=').map_or("", |(key, _)| key);
+        key.starts_with(PREFIX) && key.split('.').count() > 3
     })
 }
 
