@@ -1,10 +1,14 @@
 //! The columns of a monitor, out of a map that calls them as the server, its page or people do.
 
+use std::collections::HashMap;
+use std::sync::LazyLock;
+
 use super::super::node::{Data, Entry, Node};
 use super::draft::{Draft, entry, section_of};
 use super::problem;
 use crate::error::Problem;
 use crate::model::defaults::{page_default, template};
+use crate::model::fields::FIELDS;
 use crate::model::{Field, Kind, Shape, field, kind};
 use crate::schema::{Release, newest};
 
@@ -64,10 +68,16 @@ impl Keep {
     }
 }
 
+/// The usual spellings of all columns: a file says each of them thousands of times.
+static SPELLINGS: LazyLock<HashMap<&'static str, &'static Field>> = LazyLock::new(|| {
+    let own = FIELDS.iter().flat_map(|field| [(field.api, field), (field.column, field)]);
+    let also = ALSO.iter().filter_map(|(name, column)| Some((*name, field(column)?)));
+    also.chain(own).collect()
+});
+
 /// The field that a source calls `key`.
 pub(super) fn field_of(key: &str) -> Option<&'static Field> {
-    let meant = ALSO.iter().find(|(name, _)| *name == key).map_or(key, |(_, column)| column);
-    field(meant)
+    SPELLINGS.get(key).copied().or_else(|| field(key))
 }
 
 /// The columns in `entries` for a monitor of type `name`, leaving out the keys in `handled`.
@@ -82,7 +92,8 @@ pub(super) fn columns<'e>(
     let kind = kind(name);
     let mut found = Vec::new();
     for one in entries {
-        if handled.contains(&one.key.as_str()) || DERIVED.contains(&one.key.as_str()) {
+        let is_derived = keep != Keep::All && DERIVED.contains(&one.key.as_str());
+        if is_derived || handled.contains(&one.key.as_str()) {
             continue;
         }
         let Some(field) = field_of(&one.key) else {
@@ -262,7 +273,7 @@ fn tag(name: &Node, value: Option<&Node>) -> Node {
 
 /// The problem of a key that nothing is called, with the nearest one that something is.
 fn unknown(one: &Entry, what: &str, handled: &[&str]) -> Problem {
-    let known = crate::model::fields::FIELDS.iter().filter(|field| field.is_typed()).map(|field| field.column);
+    let known = FIELDS.iter().filter(|field| field.is_typed()).map(|field| field.column);
     unknown_key(one, what, handled.iter().copied().chain(known))
 }
 
@@ -272,6 +283,13 @@ pub(super) fn unknown_key<'k>(one: &Entry, what: &str, known: impl Iterator<Item
     match nearest(&one.key, known) {
         Some(near) => Problem { message: format!("{}, did you mean `{near}`?", wrong.message), ..wrong },
         None => wrong,
+    }
+}
+
+/// Refuses the keys of `node` that are none of `known`.
+pub(super) fn check_keys(draft: &mut Draft, what: &str, node: &Node, known: &[&str]) {
+    for one in node.entries().iter().filter(|one| !known.contains(&one.key.as_str())) {
+        draft.problem(unknown_key(one, what, known.iter().copied()));
     }
 }
 

@@ -115,7 +115,7 @@ fn status_pages(draft: &mut Draft, shown: &[Shown], places: &Places) {
             groups.push((&one.group, Vec::new()));
             groups.len() - 1
         });
-        groups[at].1.extend(places.path(&one.key).map(|path| Node::new(one.page.at.clone(), path)));
+        groups[at].1.extend(places.of(&one.key).map(|place| Node::new(one.page.at.clone(), place.path.as_str())));
     }
     for (page, groups) in pages {
         let group = |(name, monitors): Group<'_>| {

@@ -56,12 +56,20 @@ pub(super) enum Parent {
 }
 
 /// Where the monitors came to stand.
-pub(super) struct Places(HashMap<String, String>);
+pub(super) struct Places(HashMap<String, Place>);
+
+/// Where a monitor came to stand.
+pub(super) struct Place {
+    /// Its path.
+    pub(super) path: String,
+    /// Its address, if it has one.
+    pub(super) url: Option<String>,
+}
 
 impl Places {
-    /// The path of the monitor that the source calls by `key`.
-    pub(super) fn path(&self, key: &str) -> Option<&str> {
-        self.0.get(key).map(String::as_str)
+    /// The place of the monitor that the source calls by `key`.
+    pub(super) fn of(&self, key: &str) -> Option<&Place> {
+        self.0.get(key)
     }
 }
 
@@ -233,8 +241,9 @@ impl Draft {
         }
         let mut places = HashMap::new();
         for (monitor, path) in monitors.iter().zip(&paths) {
+            let url = monitor.fields.iter().find(|field| field.key == "url").and_then(|field| field.value.scalar());
             for key in &monitor.keys {
-                places.entry(key.clone()).or_insert_with(|| path.clone());
+                places.entry(key.clone()).or_insert_with(|| Place { path: path.clone(), url: url.clone() });
             }
         }
         let mut nodes: Vec<Option<Node>> = monitors

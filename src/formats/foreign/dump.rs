@@ -1,7 +1,7 @@
 //! Things as the server's socket API sends them; the backup of 1.x, lists of monitors and tables all come to this.
 
 use super::super::node::{At, Data, Entry, Node};
-use super::columns::{Keep, columns, flag, parsed, tags};
+use super::columns::{Keep, check_keys, columns, flag, parsed, tags};
 use super::draft::{Draft, Monitor, Parent, Places, entry};
 use super::{maintenance, status_page};
 
@@ -108,7 +108,10 @@ pub(super) fn named(draft: &mut Draft, section: &'static str, one: &Node, column
         draft.skip(&one.at, format!("one of `{section}`"), "it has no name");
         return;
     };
-    let unique = draft.unique(section, &name.scalar().unwrap_or_default());
+    let title = name.scalar().unwrap_or_default();
+    let known: Vec<&str> = columns.iter().flat_map(|(_, names)| names.iter().copied()).chain(OWN).collect();
+    check_keys(draft, &format!("`{title}`"), one, &known);
+    let unique = draft.unique(section, &title);
     refer(draft, section, one, &unique);
     let mut entries = vec![("name", Node::new(name.at.clone(), unique))];
     for (column, names) in columns {
@@ -123,6 +126,9 @@ fn refer(draft: &mut Draft, section: &'static str, one: &Node, name: &str) {
     }
 }
 
+/// What every row of the server has.
+const OWN: [&str; 7] = ["id", "name", "userID", "userId", "user_id", "createdDate", "created_date"];
+
 /// The first of `keys` that holds some text.
 fn text<'n>(node: &'n Node, keys: &[&str]) -> Option<&'n Node> {
     node.first(keys).filter(|found| found.scalar().is_some_and(|text| !text.trim().is_empty()))
@@ -130,6 +136,9 @@ fn text<'n>(node: &'n Node, keys: &[&str]) -> Option<&'n Node> {
 
 /// What a config says that the native form says outside it, or the page only once.
 const NOT_CONFIG: [&str; 7] = ["name", "type", "isDefault", "applyExisting", "id", "active", "userId"];
+
+/// What stands beside the config of a notification.
+const BESIDE_CONFIG: [&str; 7] = ["type", "config", "isDefault", "is_default", "default", "active", "applyExisting"];
 
 /// Adds a notification.
 pub(super) fn notification(draft: &mut Draft, one: &Node) {
@@ -150,6 +159,7 @@ pub(super) fn notification(draft: &mut Draft, one: &Node) {
         draft.wrong(&at, &what, "its `config` is not a JSON map");
         return;
     };
+    check_keys(draft, &what, one, &[&BESIDE_CONFIG[..], &OWN].concat());
     let unique = draft.unique("notifications", &title);
     refer(draft, "notifications", one, &unique);
     let mut entries = vec![("name", Node::new(name.at, unique))];
@@ -162,6 +172,9 @@ pub(super) fn notification(draft: &mut Draft, one: &Node) {
     draft.add("notifications", Node::map(one.at.clone(), entries));
 }
 
+/// Keys of a proxy.
+const PROXY: [&str; 8] = ["protocol", "host", "port", "auth", "username", "password", "active", "default"];
+
 /// Adds a proxy.
 pub(super) fn proxy(draft: &mut Draft, one: &Node) {
     let part = |key: &str| one.find(key).and_then(Node::scalar).unwrap_or_default();
@@ -171,8 +184,9 @@ pub(super) fn proxy(draft: &mut Draft, one: &Node) {
         draft.skip(&one.at, format!("proxy `{address}`"), "the file has this address twice; the first one is taken");
         return;
     }
+    check_keys(draft, &format!("proxy `{address}`"), one, &[&PROXY[..], &OWN].concat());
     let mut entries = Vec::new();
-    for key in ["protocol", "host", "port", "auth", "username", "password", "active", "default"] {
+    for key in PROXY {
         let value = one.find(key).filter(|value| !value.is_null() && value.text() != Some(""));
         entries.extend(value.map(|value| match key {
             "auth" | "active" | "default" => (key, flag(value)),

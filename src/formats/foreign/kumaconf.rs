@@ -2,6 +2,8 @@
 //!
 //! Rows are joined into the things that the socket API would send, and go the way of those.
 
+use std::collections::HashMap;
+
 use super::super::node::{Data, Entry, Node};
 use super::Source;
 use super::columns::{has, nearest};
@@ -78,13 +80,18 @@ impl Tables {
         self.0.iter().find(|(name, _)| name == table).map_or(&[], |(_, rows)| rows)
     }
 
-    /// The rows of `table` whose `column` is `id`, in the order of their weight.
-    fn below(&self, table: &str, column: &str, id: &str) -> Vec<&Node> {
-        let cell = |row: &Node, column: &str| row.find(column).and_then(Node::scalar);
-        let mut rows: Vec<&Node> =
-            self.rows(table).iter().filter(|row| cell(row, column).as_deref() == Some(id)).collect();
-        rows.sort_by_key(|row| row.find("weight").and_then(Node::int).unwrap_or(0));
-        rows
+    /// The rows of `table` by what they have in `column`, in the order of their weight.
+    fn by(&self, table: &str, column: &str) -> Links<'_> {
+        let mut links: HashMap<String, Vec<&Node>> = HashMap::new();
+        for row in self.rows(table) {
+            if let Some(id) = row.find(column).and_then(Node::scalar) {
+                links.entry(id).or_default().push(row);
+            }
+        }
+        for rows in links.values_mut() {
+            rows.sort_by_key(|row| row.find("weight").and_then(Node::int).unwrap_or(0));
+        }
+        Links(links)
     }
 
     fn settings(&self, draft: &mut Draft) {
@@ -100,69 +107,97 @@ impl Tables {
     }
 
     fn dump(&self) -> Dump {
-        let with = |table: &str, more: &dyn Fn(&str, &Node) -> Vec<Entry>| -> Vec<Node> {
-            let joined = |row: &Node| {
-                let id = row.find("id").and_then(Node::scalar).unwrap_or_default();
-                let entries = row.entries().iter().cloned().chain(more(&id, row)).collect();
-                Node { at: row.at.clone(), data: Data::Map(entries) }
-            };
-            self.rows(table).iter().map(joined).collect()
-        };
-        let list = |key: &str, row: &Node, items: Vec<Node>| vec![entry(key, Node::new(row.at.clone(), items))];
-        let ids = |table: &str, own: &str, id: &str, other: &str| -> Vec<Node> {
-            self.below(table, own, id).into_iter().filter_map(|link| link.find(other).cloned()).collect()
-        };
         Dump {
-            monitors: with("monitor", &|id, row| {
-                let notified = ids("monitor_notification", "monitor_id", id, "notification_id");
-                let mut more = list("notificationIDList", row, notified);
-                more.extend(list("tags", row, self.tags_of(id)));
-                more
-            }),
+            monitors: self.monitors(),
             notifications: self.rows("notification").to_vec(),
             proxies: self.rows("proxy").to_vec(),
             docker_hosts: self.rows("docker_host").to_vec(),
             remote_browsers: self.rows("remote_browser").to_vec(),
             tags: self.rows("tag").to_vec(),
-            status_pages: with("status_page", &|id, row| {
-                let groups = self.below("group", "status_page_id", id).into_iter().map(|group| self.group(group));
-                let mut more = list("groups", row, groups.collect());
-                more.extend(list("domains", row, ids("status_page_cname", "status_page_id", id, "domain")));
-                let incidents = self.below("incident", "status_page_id", id).into_iter().cloned();
-                more.extend(list("incidents", row, incidents.collect()));
-                more
-            }),
-            maintenance: with("maintenance", &|id, row| {
-                let mut more = list("monitors", row, ids("monitor_maintenance", "maintenance_id", id, "monitor_id"));
-                let pages = ids("maintenance_status_page", "maintenance_id", id, "status_page_id");
-                more.extend(list("status_pages", row, pages));
-                more
-            }),
+            status_pages: self.status_pages(),
+            maintenance: self.maintenance(),
         }
     }
 
-    /// The tags of a monitor, with their names and colors.
-    fn tags_of(&self, monitor: &str) -> Vec<Node> {
-        let named = |link: &Node| {
-            let id = link.find("tag_id").and_then(Node::scalar)?;
-            let tag = self.below("tag", "id", &id).into_iter().next()?;
+    /// Monitors with their tags and notifications.
+    fn monitors(&self) -> Vec<Node> {
+        let (tags, links) = (self.by("tag", "id"), self.by("monitor_tag", "monitor_id"));
+        let notified = self.by("monitor_notification", "monitor_id");
+        let tag = |link: &&Node| {
+            let tag = link.find("tag_id").and_then(Node::scalar).and_then(|id| tags.of(&id).first().copied())?;
             let value = link.find("value").cloned().map(|value| entry("value", value));
-            let entries = tag.entries().iter().cloned().chain(value).collect();
-            Some(Node { at: link.at.clone(), data: Data::Map(entries) })
+            Some(with(tag, value))
         };
-        self.below("monitor_tag", "monitor_id", monitor).into_iter().filter_map(named).collect()
+        let joined = |row: &Node| {
+            let id = id(row);
+            let tags = links.of(&id).iter().filter_map(tag).collect();
+            with(
+                row,
+                [list("tags", row, tags), list("notificationIDList", row, notified.cells(&id, "notification_id"))],
+            )
+        };
+        self.rows("monitor").iter().map(joined).collect()
     }
 
-    fn group(&self, group: &Node) -> Node {
-        let id = group.find("id").and_then(Node::scalar).unwrap_or_default();
-        let monitors: Vec<Node> = self.below("monitor_group", "group_id", &id).into_iter().map(shown).collect();
-        let list = entry("monitors", Node::new(group.at.clone(), monitors));
-        Node { at: group.at.clone(), data: Data::Map(group.entries().iter().cloned().chain([list]).collect()) }
+    /// Status pages with their groups, domains and incidents.
+    fn status_pages(&self) -> Vec<Node> {
+        let (groups, shown) = (self.by("group", "status_page_id"), self.by("monitor_group", "group_id"));
+        let (domains, incidents) =
+            (self.by("status_page_cname", "status_page_id"), self.by("incident", "status_page_id"));
+        let group = |group: &&Node| {
+            let monitors = shown.of(&id(group)).iter().map(|link| without_id(link)).collect();
+            with(group, [list("monitors", group, monitors)])
+        };
+        let joined = |row: &Node| {
+            let id = id(row);
+            let groups = groups.of(&id).iter().map(group).collect();
+            let incidents = incidents.of(&id).iter().map(|row| (*row).clone()).collect();
+            let domains = domains.cells(&id, "domain");
+            with(row, [list("groups", row, groups), list("domains", row, domains), list("incidents", row, incidents)])
+        };
+        self.rows("status_page").iter().map(joined).collect()
+    }
+
+    /// Maintenance with its monitors and pages.
+    fn maintenance(&self) -> Vec<Node> {
+        let monitors = self.by("monitor_maintenance", "maintenance_id");
+        let pages = self.by("maintenance_status_page", "maintenance_id");
+        let joined = |row: &Node| {
+            let (monitors, pages) = (monitors.cells(&id(row), "monitor_id"), pages.cells(&id(row), "status_page_id"));
+            with(row, [list("monitors", row, monitors), list("status_pages", row, pages)])
+        };
+        self.rows("maintenance").iter().map(joined).collect()
     }
 }
 
+/// Rows by the number of what they belong to.
+struct Links<'t>(HashMap<String, Vec<&'t Node>>);
+
+impl<'t> Links<'t> {
+    fn of(&self, id: &str) -> &[&'t Node] {
+        self.0.get(id).map_or(&[], Vec::as_slice)
+    }
+
+    fn cells(&self, id: &str, column: &str) -> Vec<Node> {
+        self.of(id).iter().filter_map(|row| row.find(column).cloned()).collect()
+    }
+}
+
+fn id(row: &Node) -> String {
+    row.find("id").and_then(Node::scalar).unwrap_or_default()
+}
+
+/// `row` with more entries.
+fn with(row: &Node, more: impl IntoIterator<Item = Entry>) -> Node {
+    Node { at: row.at.clone(), data: Data::Map(row.entries().iter().cloned().chain(more).collect()) }
+}
+
+fn list(key: &str, row: &Node, items: Vec<Node>) -> Entry {
+    entry(key, Node::new(row.at.clone(), items))
+}
+
 /// A row of `monitor_group` without its own id, which is not the monitor's.
-fn shown(link: &Node) -> Node {
+fn without_id(link: &Node) -> Node {
     let entries = link.entries().iter().filter(|entry| entry.key != "id").cloned().collect();
     Node { at: link.at.clone(), data: Data::Map(entries) }
 }

@@ -1,8 +1,59 @@
 //! Maintenance as the server sends it, or as its table keeps it.
 
 use super::super::node::{Data, Node};
-use super::columns::{flag, parsed};
+use super::columns::{check_keys, flag, parsed};
 use super::draft::{Draft, Places};
+
+/// What sources say about a maintenance; some of it the server works out anew.
+const KEYS: [&str; 47] = [
+    "id",
+    "user_id",
+    "userId",
+    "title",
+    "name",
+    "description",
+    "strategy",
+    "active",
+    "dateRange",
+    "date_range",
+    "start_date",
+    "startDate",
+    "end_date",
+    "endDate",
+    "timeRange",
+    "time_range",
+    "start_time",
+    "startTime",
+    "end_time",
+    "endTime",
+    "intervalDay",
+    "interval_day",
+    "weekdays",
+    "daysOfMonth",
+    "days_of_month",
+    "timeslotList",
+    "cron",
+    "duration",
+    "durationMinutes",
+    "duration_minutes",
+    "timezone",
+    "timezoneOption",
+    "timezoneOffset",
+    "status",
+    "last_start_date",
+    "lastStartDate",
+    "monitors",
+    "monitorList",
+    "monitor_list",
+    "monitorIDList",
+    "affectedMonitors",
+    "statusPages",
+    "statusPageList",
+    "status_pages",
+    "statusPageIDList",
+    "selectedStatusPages",
+    "showOnAllPages",
+];
 
 /// The native form of a maintenance.
 pub(super) fn maintenance(draft: &mut Draft, one: &Node, places: &Places) -> Option<Node> {
@@ -12,6 +63,7 @@ pub(super) fn maintenance(draft: &mut Draft, one: &Node, places: &Places) -> Opt
         draft.skip(&one.at, what, "it has no strategy, as the first releases with maintenance wrote it");
         return None;
     };
+    check_keys(draft, &what, one, &KEYS);
     let mut entries = vec![("title", title)];
     let said = |keys: &[&str]| one.first(keys).filter(|value| value.text() != Some("")).cloned();
     entries.extend(said(&["description"]).map(|text| ("description", text)));
@@ -87,8 +139,8 @@ fn monitors(draft: &mut Draft, what: &str, one: &Node, places: &Places) -> Optio
     let mut paths = Vec::new();
     for one in listed.list() {
         let id = one.find("id").or(one.find("monitor_id")).unwrap_or(one).scalar().unwrap_or_default();
-        match places.path(&draft.key(&id)) {
-            Some(path) => paths.push(Node::new(one.at.clone(), path)),
+        match places.of(&draft.key(&id)) {
+            Some(place) => paths.push(Node::new(one.at.clone(), place.path.as_str())),
             // A name is that of a monitor which is there already.
             None if id.parse::<i64>().is_err() && !id.is_empty() => paths.push(Node::new(one.at.clone(), id)),
             None => draft.skip(&one.at, format!("monitor `{id}` in {what}"), "the monitor is not in the file"),

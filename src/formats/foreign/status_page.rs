@@ -32,8 +32,10 @@ const GROUPS: [&str; 3] = ["publicGroupList", "public_group_list", "groups"];
 const INCIDENTS: [&str; 3] = ["incidents", "incidentList", "incident"];
 
 /// What the server keeps about a page for itself, and what is said elsewhere.
-const DROPPED: [&str; 16] = [
+const DROPPED: [&str; 18] = [
     "id",
+    "monitors",
+    "monitorList",
     "type",
     "name",
     "config",
@@ -73,15 +75,19 @@ pub(super) fn status_page(draft: &mut Draft, one: &Node, places: &Places) -> Opt
         draft.refer("status_pages", &id, slug.as_str());
     }
     let listed = one.first(&GROUPS).or_else(|| config.first(&GROUPS));
+    let direct = one.first(&["monitors", "monitorList"]).or_else(|| config.first(&["monitors", "monitorList"]));
+    if let Some(direct) = direct.filter(|_| listed.is_none()) {
+        let whole = Node::map(direct.at.clone(), [("monitors", direct.clone())]);
+        let groups = vec![group(draft, &what, &whole, places)];
+        entries.push(entry("groups", Node::new(direct.at.clone(), groups)));
+    }
     if let Some(listed) = listed {
         let groups: Vec<Node> = listed.list().iter().map(|one| group(draft, &what, one, places)).collect();
         entries.push(entry("groups", Node::new(listed.at.clone(), groups)));
     }
-    let incidents: Vec<Node> = [one, config].into_iter().flat_map(incidents).collect();
+    let told = if one.find("config").is_some() { vec![one, config] } else { vec![one] };
+    let incidents: Vec<Node> = told.into_iter().flat_map(incidents).collect();
     if let Some(first) = incidents.first().map(|first| first.at.clone()) {
-        let mut seen = std::collections::HashSet::new();
-        let incidents =
-            incidents.into_iter().filter(|one| seen.insert((one.at.line, one.at.column))).collect::<Vec<_>>();
         entries.push(entry("incidents", Node::new(first, incidents)));
     }
     Some(Node { at: one.at.clone(), data: Data::Map(entries) })
@@ -117,10 +123,10 @@ fn group(draft: &mut Draft, what: &str, one: &Node, places: &Places) -> Node {
     for one in listed.map_or(&[][..], Node::list) {
         let id = one.find("id").or(one.find("monitor_id")).or(one.find("name")).unwrap_or(one);
         let id = id.scalar().unwrap_or_default();
-        match places.path(&draft.key(&id)) {
-            Some(path) => monitors.push(link(one, path)),
+        match places.of(&draft.key(&id)) {
+            Some(place) => monitors.push(link(one, &place.path, place.url.as_deref())),
             // A name is that of a monitor which is there already.
-            None if id.parse::<i64>().is_err() && !id.is_empty() => monitors.push(link(one, &id)),
+            None if id.parse::<i64>().is_err() && !id.is_empty() => monitors.push(link(one, &id, None)),
             None => draft.skip(&one.at, format!("monitor `{id}` on {what}"), "the monitor is not in the file"),
         }
     }
@@ -128,12 +134,13 @@ fn group(draft: &mut Draft, what: &str, one: &Node, places: &Places) -> Node {
     Node::map(one.at.clone(), [("name", name), ("monitors", list)])
 }
 
-/// A monitor in a group of a page: its path, and whether its address is shown.
-fn link(one: &Node, path: &str) -> Node {
+/// A monitor in a group of a page: its path, and whether an address is shown, `own` or another.
+fn link(one: &Node, path: &str, own: Option<&str>) -> Node {
     let monitor = Node::new(one.at.clone(), path);
     let Some(sends) = one.first(&["sendUrl", "send_url"]).filter(|sends| sends.truthy()) else { return monitor };
-    let custom =
-        one.first(&["customUrl", "custom_url", "url"]).filter(|url| url.text().is_some_and(|url| !url.is_empty()));
+    // The server sends the monitor's own address when there is no other.
+    let is_other = |url: &&Node| url.text().is_some_and(|url| !url.is_empty() && Some(url) != own);
+    let custom = one.first(&["customUrl", "custom_url", "url"]).filter(is_other);
     let mut entries = vec![("monitor", monitor), ("send_url", flag(sends))];
     entries.extend(custom.map(|url| ("custom_url", url.clone())));
     Node::map(one.at.clone(), entries)

@@ -133,7 +133,7 @@ fn monitor(draft: &mut Draft, one: &Node) {
         "2" | "keyword" => "keyword",
         "3" | "ping" => "ping",
         "4" | "port" | "tcp" => "port",
-        "5" | "heartbeat" => "push",
+        "5" | "heartbeat" | "cron job" | "cronjob" => "push",
         other => {
             let why = format!("its type `{other}` has no counterpart");
             draft.skip(&one.at, what, why);
