@@ -35,7 +35,7 @@ pub(super) fn convert(draft: &mut Draft, sources: &[Source]) {
 }
 
 /// The tables in a source; a text that was not read as one, because its name did not tell, is read now.
-fn tables(draft: &mut Draft, source: &Source) -> Vec<Node> {
+pub(super) fn tables(draft: &mut Draft, source: &Source) -> Vec<Node> {
     let is_table =
         |node: &Node| matches!(&node.data, Data::List(rows) if rows.iter().all(|row| matches!(row.data, Data::Map(_))));
     if !source.documents.is_empty() && source.documents.iter().all(is_table) {

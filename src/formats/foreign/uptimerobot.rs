@@ -4,6 +4,7 @@ use super::super::node::{Data, Entry, Node};
 use super::Source;
 use super::address::{Address, host_and_port, host_of};
 use super::columns::unknown_key;
+use super::csv;
 use super::draft::{Draft, Monitor, Parent, entry};
 
 /// The headers of the CSV beside the names of the API.
@@ -64,18 +65,23 @@ const LOST: [(&str, &str); 4] = [
 const METHODS: [&str; 7] = ["HEAD", "GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
 
 pub(super) fn convert(draft: &mut Draft, sources: &[Source]) {
-    for document in sources.iter().flat_map(|source| &source.documents) {
-        let Data::List(monitors) = &document.find("monitors").unwrap_or(document).data else {
-            draft.wrong(
-                &document.at,
-                "an export of UptimeRobot",
-                format!("there is {} and no list of monitors", document.noun()),
-            );
-            continue;
-        };
-        check_names(draft, monitors);
-        monitors.iter().for_each(|one| monitor(draft, one));
+    for source in sources {
+        let is_read = source.documents.iter().any(|document| matches!(document.data, Data::Map(_) | Data::List(_)));
+        let documents = if is_read { source.documents.clone() } else { csv::tables(draft, source) };
+        for document in &documents {
+            list(draft, document);
+        }
     }
+}
+
+fn list(draft: &mut Draft, document: &Node) {
+    let Data::List(monitors) = &document.find("monitors").unwrap_or(document).data else {
+        let message = format!("there is {} and no list of monitors", document.noun());
+        draft.wrong(&document.at, "an export of UptimeRobot", message);
+        return;
+    };
+    check_names(draft, monitors);
+    monitors.iter().for_each(|one| monitor(draft, one));
 }
 
 fn known(key: &str) -> Option<&'static str> {
