@@ -10,6 +10,7 @@ mod docker;
 mod dockerd;
 mod documents;
 mod faults;
+mod foreign;
 mod init;
 mod input;
 mod lab;

@@ -1,0 +1,304 @@
+//! The columns of a monitor, out of a map that calls them as the server, its page or people do.
+
+use std::collections::HashMap;
+use std::sync::LazyLock;
+
+use super::super::node::{Data, Entry, Node};
+use super::draft::{Draft, entry, section_of};
+use super::problem;
+use crate::error::Problem;
+use crate::model::defaults::{page_default, template};
+use crate::model::fields::FIELDS;
+use crate::model::{Field, Kind, Shape, field, kind};
+use crate::schema::{Release, newest};
+
+/// Names that people use for a column, besides its own and that of the page.
+const ALSO: [(&str, &str); 14] = [
+    ("accepted_status_codes", "accepted_statuscodes_json"),
+    ("acceptedStatusCodes", "accepted_statuscodes_json"),
+    ("acceptedStatuscodes", "accepted_statuscodes_json"),
+    ("status_codes", "accepted_statuscodes_json"),
+    ("command", "database_query"),
+    ("host", "hostname"),
+    ("max_redirects", "maxredirects"),
+    ("maxRedirects", "maxredirects"),
+    ("max_retries", "maxretries"),
+    ("maxRetries", "maxretries"),
+    ("retries", "maxretries"),
+    ("query", "database_query"),
+    ("enabled", "active"),
+    ("proxy", "proxy_id"),
+];
+
+/// What the server sends about a monitor, and works out anew whenever it is asked.
+pub(super) const DERIVED: [&str; 18] = [
+    "id",
+    "path",
+    "path_name",
+    "pathName",
+    "children_i_ds",
+    "childrenIDs",
+    "children_ids",
+    "childrenIds",
+    "force_inactive",
+    "forceInactive",
+    "include_sensitive_data",
+    "includeSensitiveData",
+    "screenshot",
+    "maintenance",
+    "humanReadableInterval",
+    "human_readable_interval",
+    "user_id",
+    "userId",
+];
+
+/// How much of what a source says about a monitor is taken over.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Keep {
+    /// What a monitor of its type has in this release: programs write down all columns of every monitor.
+    OfType(Release),
+    /// Everything: a person wrote it, and is told when it does not fit.
+    All,
+}
+
+impl Keep {
+    /// What a monitor of its type has in the newest release.
+    pub(super) fn newest() -> Keep {
+        Keep::OfType(newest())
+    }
+}
+
+/// The usual spellings of all columns: a file says each of them thousands of times.
+static SPELLINGS: LazyLock<HashMap<&'static str, &'static Field>> = LazyLock::new(|| {
+    let own = FIELDS.iter().flat_map(|field| [(field.api, field), (field.column, field)]);
+    let also = ALSO.iter().filter_map(|(name, column)| Some((*name, field(column)?)));
+    also.chain(own).collect()
+});
+
+/// The field that a source calls `key`.
+pub(super) fn field_of(key: &str) -> Option<&'static Field> {
+    SPELLINGS.get(key).copied().or_else(|| field(key))
+}
+
+/// The columns in `entries` for a monitor of type `name`, leaving out the keys in `handled`.
+pub(super) fn columns<'e>(
+    draft: &mut Draft,
+    what: &str,
+    name: &str,
+    keep: Keep,
+    entries: impl IntoIterator<Item = &'e Entry>,
+    handled: &[&str],
+) -> Vec<Entry> {
+    let kind = kind(name);
+    let mut found = Vec::new();
+    for one in entries {
+        let is_derived = keep != Keep::All && DERIVED.contains(&one.key.as_str());
+        if is_derived || handled.contains(&one.key.as_str()) {
+            continue;
+        }
+        let Some(field) = field_of(&one.key) else {
+            draft.problem(unknown(one, what, handled));
+            continue;
+        };
+        if fits(field, kind, keep) && !says_nothing(field, kind, &one.value) {
+            found.extend(column(draft, field, &one.value));
+        }
+    }
+    found
+}
+
+/// Whether `column` is one that a monitor of type `name` has.
+pub(super) fn has(name: &str, column: &str) -> bool {
+    kind(name).is_none_or(|kind| kind.has(column, newest()))
+}
+
+fn fits(field: &Field, kind: Option<&Kind>, keep: Keep) -> bool {
+    match (kind, keep) {
+        _ if !field.is_typed() => false,
+        (Some(kind), Keep::OfType(release)) => kind.has(field.column, release.max(kind.since)),
+        _ => true,
+    }
+}
+
+/// Whether a value means what its absence means.
+fn says_nothing(field: &Field, kind: Option<&Kind>, value: &Node) -> bool {
+    let name = kind.map_or("", |kind| kind.name);
+    match &value.data {
+        Data::Null => true,
+        // The page fills in a text here, so an empty one is meant; where one is needed it cannot be.
+        Data::Text(text) if text.is_empty() => {
+            let filled =
+                page_default(field.column, name, newest()).is_some_and(|default| !default.to_string().is_empty());
+            let is_text = matches!(field.shape, Shape::Text(_) | Shape::LongText);
+            !(filled && is_text && kind.is_some_and(|kind| !kind.is_needed(field.column)))
+        }
+        Data::Text(text) => template(field.column, name) == Some(text.as_str()),
+        _ => false,
+    }
+}
+
+fn column(draft: &mut Draft, field: &Field, value: &Node) -> Option<Entry> {
+    let Shape::Reference(reference) = field.shape else {
+        return Some(entry(field.column, shaped(field, value)));
+    };
+    let key = match field.column {
+        "proxy_id" => "proxy",
+        column => column,
+    };
+    let section = section_of(reference);
+    let id = value.scalar()?;
+    match draft.referred(section, &id) {
+        Some(name) => Some(entry(key, Node::new(value.at.clone(), name))),
+        None if id.parse::<i64>().is_err() => Some(entry(key, value.clone())),
+        None => {
+            draft.miss(section, &id, &value.at);
+            None
+        }
+    }
+}
+
+/// `value` as the native form writes it: flags as true and false, numbers as numbers, lists as lists.
+fn shaped(field: &Field, value: &Node) -> Node {
+    let at = || value.at.clone();
+    match field.shape {
+        Shape::Flag => flag(value),
+        Shape::Whole(..) => value.int().map_or_else(|| value.clone(), |n| Node::new(at(), n)),
+        Shape::Real => match (&value.data, value.int(), value.text().map(|text| text.trim().parse::<f64>())) {
+            (Data::Text(_), Some(n), _) => Node::new(at(), n),
+            (Data::Text(_), None, Some(Ok(x))) if x.is_finite() => Node { at: at(), data: Data::Real(x) },
+            _ => value.clone(),
+        },
+        Shape::StatusCodes | Shape::Texts => texts(value),
+        Shape::Array | Shape::Object => parsed(value).unwrap_or_else(|| value.clone()),
+        _ => value.clone(),
+    }
+}
+
+/// What people and programs write for true and false; anything else stays as it is.
+pub(super) fn flag(value: &Node) -> Node {
+    let no = |text: &str| matches!(text.trim().to_ascii_lowercase().as_str(), "false" | "no" | "off" | "0");
+    let known = match &value.data {
+        Data::Int(0 | 1) => true,
+        Data::Text(text) => value.truthy() || no(text),
+        _ => false,
+    };
+    match known {
+        true => Node::new(value.at.clone(), value.truthy()),
+        false => value.clone(),
+    }
+}
+
+/// The JSON in a text.
+pub(super) fn parsed(value: &Node) -> Option<Node> {
+    let json = serde_json::from_str::<serde_json::Value>(value.text()?).ok()?;
+    (json.is_array() || json.is_object()).then(|| Node::from_json(&value.at, &json))
+}
+
+/// A list of texts, out of a list, JSON, or a text with separators.
+pub(super) fn texts(value: &Node) -> Node {
+    let value = parsed(value).unwrap_or_else(|| value.clone());
+    let items = match &value.data {
+        Data::List(items) => items.iter().map(as_text).collect(),
+        _ => parts(&value),
+    };
+    Node::new(value.at, items)
+}
+
+fn as_text(item: &Node) -> Node {
+    item.scalar().map_or_else(|| item.clone(), |text| Node::new(item.at.clone(), text))
+}
+
+/// The parts of a text between `,`, `;` and `|`; a list has its items.
+pub(super) fn parts(value: &Node) -> Vec<Node> {
+    match &value.data {
+        Data::List(items) => items.clone(),
+        _ => {
+            let text = value.scalar().unwrap_or_default();
+            let parts = text.split([',', ';', '|']).map(str::trim).filter(|part| !part.is_empty());
+            parts.map(|part| Node::new(value.at.clone(), part)).collect()
+        }
+    }
+}
+
+/// The groups in a path `A/B`, or in a list of names.
+pub(super) fn groups(value: &Node) -> Vec<Node> {
+    match &value.data {
+        Data::List(items) => items.clone(),
+        _ => {
+            let text = value.scalar().unwrap_or_default();
+            let names = text.split('/').map(str::trim).filter(|name| !name.is_empty());
+            names.map(|name| Node::new(value.at.clone(), name)).collect()
+        }
+    }
+}
+
+/// The tags of a monitor as the native form lists them; they are noted for the whole document as well.
+///
+/// `env`, `env=prod` and `env:prod` in a list or in one text, maps with `name` and `value`, or a map from name to value.
+pub(super) fn tags(draft: &mut Draft, value: &Node) -> Option<Entry> {
+    let mut found = Vec::new();
+    match &value.data {
+        Data::Null => {}
+        Data::Map(entries) => {
+            for one in entries {
+                let name = Node::new(one.at.clone(), one.key.as_str());
+                draft.tag(&name, None);
+                found.push(tag(&name, Some(&one.value)));
+            }
+        }
+        _ => {
+            for part in parts(value) {
+                let Some(text) = part.text() else {
+                    let name = part.find("name").map(as_text).unwrap_or_else(|| as_text(&part));
+                    draft.tag(&name, part.find("color"));
+                    found.push(tag(&name, part.find("value")));
+                    continue;
+                };
+                let (name, rest) = text.split_once(['=', ':']).map_or((text, None), |(name, rest)| (name, Some(rest)));
+                let name = Node::new(part.at.clone(), name.trim());
+                draft.tag(&name, None);
+                found.push(tag(&name, rest.map(|rest| Node::new(part.at.clone(), rest.trim())).as_ref()));
+            }
+        }
+    }
+    (!found.is_empty()).then(|| entry("tags", Node::new(value.at.clone(), found)))
+}
+
+fn tag(name: &Node, value: Option<&Node>) -> Node {
+    match value.map(as_text).filter(|value| value.text() != Some("") && !value.is_null()) {
+        Some(value) => Node::map(name.at.clone(), [("name", name.clone()), ("value", value)]),
+        None => name.clone(),
+    }
+}
+
+/// The problem of a key that nothing is called, with the nearest one that something is.
+fn unknown(one: &Entry, what: &str, handled: &[&str]) -> Problem {
+    let known = FIELDS.iter().filter(|field| field.is_typed()).map(|field| field.column);
+    unknown_key(one, what, handled.iter().copied().chain(known))
+}
+
+/// The problem of a key that is none of `known`.
+pub(super) fn unknown_key<'k>(one: &Entry, what: &str, known: impl Iterator<Item = &'k str>) -> Problem {
+    let wrong = problem(&one.at, what, format!("`{}` is not known here", one.key));
+    match nearest(&one.key, known) {
+        Some(near) => Problem { message: format!("{}, did you mean `{near}`?", wrong.message), ..wrong },
+        None => wrong,
+    }
+}
+
+/// Refuses the keys of `node` that are none of `known`.
+pub(super) fn check_keys(draft: &mut Draft, what: &str, node: &Node, known: &[&str]) {
+    for one in node.entries().iter().filter(|one| !known.contains(&one.key.as_str())) {
+        draft.problem(unknown_key(one, what, known.iter().copied()));
+    }
+}
+
+/// Of `known`, the one nearest to `name`, if it is near enough to be meant.
+pub(super) fn nearest<'k>(name: &str, known: impl Iterator<Item = &'k str>) -> Option<&'k str> {
+    let flat = |text: &str| text.to_lowercase().replace(['_', '-', ' '], "");
+    known
+        .map(|known| (strsim::jaro_winkler(&flat(name), &flat(known)), known))
+        .filter(|(likeness, _)| *likeness >= 0.85)
+        .max_by(|a, b| a.0.total_cmp(&b.0))
+        .map(|(_, known)| known)
+}

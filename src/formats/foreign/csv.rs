@@ -1,0 +1,143 @@
+//! A table of monitors, one a line; the columns are found by their headers.
+
+use super::super::node::{Data, Entry, Node};
+use super::super::text::{self, Syntax};
+use super::Source;
+use super::columns::{Keep, field_of, unknown_key};
+use super::draft::{Draft, Places};
+use super::listed::{self, Around};
+use crate::model::fields::FIELDS;
+
+/// Headers that are no columns of the database.
+const HEADERS: [&str; 11] =
+    ["client", "name", "url", "type", "group", "parent", "tags", "notifications", "status_page", "public_group", "tag"];
+
+/// A monitor that is to be shown on a status page.
+struct Shown {
+    key: String,
+    page: Node,
+    group: Node,
+}
+
+pub(super) fn convert(draft: &mut Draft, sources: &[Source]) {
+    let mut shown = Vec::new();
+    for (scope, source) in sources.iter().enumerate() {
+        draft.scope = scope;
+        for table in tables(draft, source) {
+            check_headers(draft, &table);
+            for row in table.list() {
+                shown.extend(monitor(draft, &canonical(row)));
+            }
+        }
+    }
+    let places = draft.place();
+    status_pages(draft, &shown, &places);
+}
+
+/// The tables in a source; a text that was not read as one, because its name did not tell, is read now.
+pub(super) fn tables(draft: &mut Draft, source: &Source) -> Vec<Node> {
+    let is_table =
+        |node: &Node| matches!(&node.data, Data::List(rows) if rows.iter().all(|row| matches!(row.data, Data::Map(_))));
+    if !source.documents.is_empty() && source.documents.iter().all(is_table) {
+        return source.documents.clone();
+    }
+    text::read(&source.file, &source.text, Syntax::Csv, &text::no_files).unwrap_or_else(|wrong| {
+        draft.problem(wrong);
+        Vec::new()
+    })
+}
+
+/// Refuses headers that nothing is called, once for the table and not for every line.
+fn check_headers(draft: &mut Draft, table: &Node) {
+    let mut seen = Vec::new();
+    for one in table.list().iter().flat_map(Node::entries) {
+        if seen.contains(&one.key) {
+            continue;
+        }
+        seen.push(one.key.clone());
+        if header(&one.key).is_none() {
+            let known = HEADERS.into_iter().chain(FIELDS.iter().map(|field| field.column));
+            draft.problem(unknown_key(one, "the header", known));
+        }
+    }
+}
+
+/// What a header means, however it is capitalised and spaced.
+fn header(text: &str) -> Option<String> {
+    let flat = text.trim().to_lowercase().replace([' ', '-'], "_");
+    if HEADERS.contains(&flat.as_str()) {
+        return Some(flat);
+    }
+    let squeezed = flat.replace('_', "");
+    if let Some(known) = HEADERS.into_iter().find(|known| known.replace('_', "") == squeezed) {
+        return Some(known.to_owned());
+    }
+    let known = field_of(&flat).or_else(|| field_of(text.trim())).or_else(|| {
+        let is_meant = |name: &str| name.to_lowercase().replace('_', "") == squeezed;
+        FIELDS.iter().find(|field| is_meant(field.column) || is_meant(field.api))
+    });
+    known.map(|field| field.column.to_owned())
+}
+
+/// The row with the names of the house; what is unknown has been refused already.
+fn canonical(row: &Node) -> Node {
+    let known = |one: &Entry| Some(Entry { key: header(&one.key)?, at: one.at.clone(), value: one.value.clone() });
+    Node { at: row.at.clone(), data: Data::Map(row.entries().iter().filter_map(known).collect()) }
+}
+
+fn monitor(draft: &mut Draft, row: &Node) -> Option<Shown> {
+    let said = |key: &str| row.find(key).filter(|value| value.text().is_some_and(|text| !text.is_empty()));
+    // Spreadsheets like to end with lines of commas.
+    if row.entries().is_empty() {
+        return None;
+    }
+    let around = Around { above: &[], inherited: &[], keep: Keep::newest() };
+    let key = listed::monitor(draft, row, &around)?;
+    let page = said("status_page")?.clone();
+    let group = said("public_group").cloned().unwrap_or_else(|| Node::new(page.at.clone(), "Services"));
+    Some(Shown { key, page, group })
+}
+
+/// A group of a status page: its name, and paths of monitors.
+type Group<'t> = (&'t Node, Vec<Node>);
+
+/// The pages in the column `status_page`, with the groups of `public_group`, in the order of the lines.
+fn status_pages(draft: &mut Draft, shown: &[Shown], places: &Places) {
+    let text = |node: &Node| node.scalar().unwrap_or_default();
+    let mut pages: Vec<(&Node, Vec<Group<'_>>)> = Vec::new();
+    for one in shown {
+        let at = pages.iter().position(|(page, _)| text(page) == text(&one.page)).unwrap_or_else(|| {
+            pages.push((&one.page, Vec::new()));
+            pages.len() - 1
+        });
+        let groups = &mut pages[at].1;
+        let at = groups.iter().position(|(group, _)| text(group) == text(&one.group)).unwrap_or_else(|| {
+            groups.push((&one.group, Vec::new()));
+            groups.len() - 1
+        });
+        groups[at].1.extend(places.of(&one.key).map(|place| Node::new(one.page.at.clone(), place.path.as_str())));
+    }
+    for (page, groups) in pages {
+        let group = |(name, monitors): Group<'_>| {
+            let list = Node::new(name.at.clone(), monitors);
+            Node::map(name.at.clone(), [("name", name.clone()), ("monitors", list)])
+        };
+        let groups = Node::new(page.at.clone(), groups.into_iter().map(group).collect::<Vec<_>>());
+        let slug = Node::new(page.at.clone(), slug(&text(page)));
+        draft.add(
+            "status_pages",
+            Node::map(page.at.clone(), [("slug", slug), ("title", page.clone()), ("groups", groups)]),
+        );
+    }
+}
+
+/// `Our Shop` as an address: `our-shop`.
+fn slug(title: &str) -> String {
+    let words: Vec<String> = title
+        .to_lowercase()
+        .split(|letter: char| !letter.is_ascii_alphanumeric())
+        .filter(|word| !word.is_empty())
+        .map(str::to_owned)
+        .collect();
+    words.join("-")
+}

@@ -1,0 +1,410 @@
+//! A native document in the making: its sections, and the tree of its monitors.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use super::super::node::{At, Data, Entry, Node};
+use super::{Converted, Skipped, problem};
+use crate::error::Problem;
+use crate::model::Reference;
+
+/// The lists of a native document, in the order it has them.
+const SECTIONS: [&str; 8] =
+    ["tags", "notifications", "proxies", "docker_hosts", "remote_browsers", "monitors", "status_pages", "maintenance"];
+
+/// What a converter fills.
+pub(super) struct Draft {
+    /// Where the source begins.
+    at: At,
+    /// Numbers of one file mean nothing in another: what is asked for by its number is asked for in here.
+    pub(super) scope: usize,
+    sections: BTreeMap<&'static str, Vec<Node>>,
+    settings: Vec<Entry>,
+    names: HashSet<(&'static str, String)>,
+    colors: HashMap<String, Option<String>>,
+    references: HashMap<(&'static str, String), String>,
+    missed: HashSet<(&'static str, String)>,
+    monitors: Vec<Monitor>,
+    opened: Vec<Vec<Node>>,
+    skipped: Vec<Skipped>,
+    problems: Vec<Problem>,
+}
+
+/// A monitor whose place in the tree is not settled yet.
+pub(super) struct Monitor {
+    /// Where it stands.
+    pub(super) at: At,
+    /// Its name.
+    pub(super) name: Node,
+    /// Its type.
+    pub(super) kind: Node,
+    /// How others of the source call it, each a key of [`Draft::key`].
+    pub(super) keys: Vec<String>,
+    /// The group it is in.
+    pub(super) parent: Parent,
+    /// Everything else about it.
+    pub(super) fields: Vec<Entry>,
+}
+
+/// How a source says in which group a monitor is.
+pub(super) enum Parent {
+    /// In none.
+    Root,
+    /// In the one it calls by this.
+    Key(Node),
+    /// In the last of these, each in the one before; groups that the source does not list are made.
+    Groups(Vec<Node>),
+}
+
+/// Where the monitors came to stand.
+pub(super) struct Places(HashMap<String, Place>);
+
+/// Where a monitor came to stand.
+pub(super) struct Place {
+    /// Its path.
+    pub(super) path: String,
+    /// Its address, if it has one.
+    pub(super) url: Option<String>,
+}
+
+impl Places {
+    /// The place of the monitor that the source calls by `key`.
+    pub(super) fn of(&self, key: &str) -> Option<&Place> {
+        self.0.get(key)
+    }
+}
+
+/// The section of the document that keeps what `reference` points to.
+pub(super) fn section_of(reference: Reference) -> &'static str {
+    match reference {
+        Reference::Group => "monitors",
+        Reference::DockerHost => "docker_hosts",
+        Reference::Proxy => "proxies",
+        Reference::RemoteBrowser => "remote_browsers",
+    }
+}
+
+/// One of the things in `section`, in words.
+fn noun(section: &str) -> &'static str {
+    match section {
+        "notifications" => "notification",
+        "proxies" => "proxy",
+        "docker_hosts" => "docker host",
+        "remote_browsers" => "remote browser",
+        "tags" => "tag",
+        _ => "monitor",
+    }
+}
+
+impl Draft {
+    /// An empty document made from what begins at `at`.
+    pub(super) fn new(at: At) -> Draft {
+        Draft {
+            at,
+            scope: 0,
+            sections: BTreeMap::new(),
+            settings: Vec::new(),
+            names: HashSet::new(),
+            colors: HashMap::new(),
+            references: HashMap::new(),
+            missed: HashSet::new(),
+            monitors: Vec::new(),
+            opened: Vec::new(),
+            skipped: Vec::new(),
+            problems: Vec::new(),
+        }
+    }
+
+    /// How the source calls something, unmistakably: `id` of this file.
+    pub(super) fn key(&self, id: impl std::fmt::Display) -> String {
+        format!("{}/{id}", self.scope)
+    }
+
+    /// Notes that `what` at `at` is not taken over.
+    pub(super) fn skip(&mut self, at: &At, what: impl Into<String>, why: impl Into<String>) {
+        self.skipped.push(Skipped { at: at.clone(), what: what.into(), why: why.into() });
+    }
+
+    /// Notes that `what` at `at` is wrong.
+    pub(super) fn wrong(&mut self, at: &At, what: &str, message: impl AsRef<str>) {
+        self.problems.push(problem(at, what, message));
+    }
+
+    /// Notes a problem.
+    pub(super) fn problem(&mut self, problem: Problem) {
+        self.problems.push(problem);
+    }
+
+    /// Adds `node` to a list of the document.
+    pub(super) fn add(&mut self, section: &'static str, node: Node) {
+        self.sections.entry(section).or_default().push(node);
+    }
+
+    /// Adds a setting of the server.
+    pub(super) fn setting(&mut self, entry: Entry) {
+        self.settings.push(entry);
+    }
+
+    /// `name`, or when it is taken in that list the first of `name (2)`, `name (3)`… that is free.
+    pub(super) fn unique(&mut self, section: &'static str, name: &str) -> String {
+        let mut free = name.to_owned();
+        let mut count = 1;
+        while !self.names.insert((section, free.clone())) {
+            count += 1;
+            free = format!("{name} ({count})");
+        }
+        free
+    }
+
+    /// Whether a list of the document has something called `name` already; from now on it has.
+    pub(super) fn is_taken(&mut self, section: &'static str, name: &str) -> bool {
+        !self.names.insert((section, name.to_owned()))
+    }
+
+    /// Lists a tag once, whoever has it.
+    pub(super) fn tag(&mut self, name: &Node, color: Option<&Node>) {
+        let Some(text) = name.scalar() else { return };
+        let shade = color.and_then(Node::scalar).filter(|shade| !shade.is_empty());
+        match self.colors.get(&text).cloned() {
+            None => {
+                let mut entries = vec![("name", Node::new(name.at.clone(), text.clone()))];
+                if let (Some(color), Some(_)) = (color, &shade) {
+                    entries.push(("color", color.clone()));
+                }
+                self.add("tags", Node::map(name.at.clone(), entries));
+                self.colors.insert(text, shade);
+            }
+            Some(Some(first)) if shade.as_ref().is_some_and(|shade| *shade != first) => {
+                let second = shade.unwrap_or_default();
+                let mark = format!("{text} {second}");
+                if self.missed.insert(("tags", mark)) {
+                    let why = format!("the name is that of another tag, whose color is {first}; its monitors get that");
+                    self.skip(&name.at, format!("tag `{text}` in {second}"), why);
+                }
+            }
+            Some(_) => {}
+        }
+    }
+
+    /// Notes that the source calls something in `section` by `id`, and the document by `name`.
+    pub(super) fn refer(&mut self, section: &'static str, id: &str, name: impl Into<String>) {
+        let key = self.key(id);
+        self.references.entry((section, key)).or_insert_with(|| name.into());
+    }
+
+    /// What the document calls the thing in `section` that the source calls `id`.
+    pub(super) fn referred(&self, section: &'static str, id: &str) -> Option<&str> {
+        self.references.get(&(section, self.key(id))).map(String::as_str)
+    }
+
+    /// Notes, once, that something is referred to and not in the file.
+    pub(super) fn miss(&mut self, section: &'static str, id: &str, at: &At) {
+        let key = self.key(id);
+        if self.missed.insert((section, key)) {
+            let why = "it is not in the file; monitors that had it go without";
+            self.skip(at, format!("{} `{id}`", noun(section)), why);
+        }
+    }
+
+    /// Adds a monitor.
+    pub(super) fn monitor(&mut self, monitor: Monitor) {
+        self.monitors.push(monitor);
+    }
+
+    /// Adds the last of `names` as a group, each in the one before, unless the source has it anyway.
+    pub(super) fn group(&mut self, names: Vec<Node>) {
+        self.opened.push(names);
+    }
+
+    /// Settles where the monitors stand and puts them into the document, groups first.
+    pub(super) fn place(&mut self) -> Places {
+        let mut monitors = std::mem::take(&mut self.monitors);
+        let mut parents = self.parents(&mut monitors);
+        self.open_circles(&monitors, &mut parents);
+        let depths: Vec<usize> = (0..monitors.len()).map(|at| depth(&parents, at)).collect();
+        let mut order: Vec<usize> = (0..monitors.len()).collect();
+        order.sort_by_key(|at| match is_group(&monitors[*at]) {
+            true => (0, depths[*at]),
+            false => (1, 0),
+        });
+        // Whoever has children is placed before them, also where a source has children in what is no group.
+        let mut placing = order.clone();
+        placing.sort_by_key(|at| depths[*at]);
+        let mut paths: Vec<String> = vec![String::new(); monitors.len()];
+        for at in placing {
+            let monitor = &mut monitors[at];
+            let name = monitor.name.scalar().unwrap_or_default();
+            let above = parents[at].map(|parent| paths[parent].clone());
+            let prefix = above.map(|path| path + "/").unwrap_or_default();
+            let path = self.unique("monitors", &format!("{prefix}{name}"));
+            monitor.name = Node::new(monitor.name.at.clone(), &path[prefix.len()..]);
+            paths[at] = path;
+        }
+        let mut places = HashMap::new();
+        for (monitor, path) in monitors.iter().zip(&paths) {
+            let url = monitor.fields.iter().find(|field| field.key == "url").and_then(|field| field.value.scalar());
+            for key in &monitor.keys {
+                places.entry(key.clone()).or_insert_with(|| Place { path: path.clone(), url: url.clone() });
+            }
+        }
+        let mut nodes: Vec<Option<Node>> = monitors
+            .into_iter()
+            .zip(&parents)
+            .map(|(monitor, parent)| Some(node(monitor, parent.map(|parent| paths[parent].as_str()))))
+            .collect();
+        for at in order {
+            if let Some(node) = nodes[at].take() {
+                self.add("monitors", node);
+            }
+        }
+        Places(places)
+    }
+
+    /// The index of the parent of each monitor; groups that only a path names are appended.
+    fn parents(&mut self, monitors: &mut Vec<Monitor>) -> Vec<Option<usize>> {
+        let mut keys: HashMap<String, usize> = HashMap::new();
+        for (at, monitor) in monitors.iter().enumerate() {
+            for key in &monitor.keys {
+                keys.entry(key.clone()).or_insert(at);
+            }
+        }
+        let mut parents = vec![None; monitors.len()];
+        for (at, monitor) in monitors.iter().enumerate() {
+            let Parent::Key(key) = &monitor.parent else { continue };
+            parents[at] = key.text().and_then(|key| keys.get(key)).copied();
+            if parents[at].is_none() {
+                let id = key.scalar().unwrap_or_default();
+                let id = id.split_once('/').map_or(id.as_str(), |(_, id)| id).to_owned();
+                self.miss_group(&id, &key.at);
+            }
+        }
+        // Shorter paths first: `A` is then found by `A/B`, wherever the source lists it.
+        let length = |monitor: &Monitor| match &monitor.parent {
+            Parent::Groups(names) => names.len(),
+            _ => 0,
+        };
+        let mut order: Vec<usize> = (0..monitors.len()).collect();
+        order.sort_by_key(|at| (!is_group(&monitors[*at]), length(&monitors[*at])));
+        let mut groups: HashMap<(Option<usize>, String), usize> = HashMap::new();
+        for at in order {
+            if let Parent::Groups(names) = &monitors[at].parent {
+                let names = names.clone();
+                parents[at] = open_groups(&names, monitors, &mut parents, &mut groups);
+            }
+            if is_group(&monitors[at]) {
+                let name = monitors[at].name.scalar().unwrap_or_default();
+                groups.entry((parents[at], name)).or_insert(at);
+            }
+        }
+        for names in std::mem::take(&mut self.opened) {
+            open_groups(&names, monitors, &mut parents, &mut groups);
+        }
+        parents
+    }
+
+    fn miss_group(&mut self, id: &str, at: &At) {
+        if self.missed.insert(("groups", self.key(id))) {
+            self.skip(
+                at,
+                format!("group `{id}`"),
+                "it is not in the file; monitors in it come to stand outside groups",
+            );
+        }
+    }
+
+    /// Takes monitors out of groups that are inside themselves.
+    fn open_circles(&mut self, monitors: &[Monitor], parents: &mut [Option<usize>]) {
+        for at in 0..parents.len() {
+            let mut above = parents[at];
+            let mut steps = 0;
+            while let Some(parent) = above {
+                steps += 1;
+                if parent == at || steps > parents.len() {
+                    break;
+                }
+                above = parents[parent];
+            }
+            if above == Some(at) {
+                parents[at] = None;
+                let name = monitors[at].name.scalar().unwrap_or_default();
+                let why = "the group is inside itself, so the monitor comes to stand outside groups";
+                self.skip(&monitors[at].at, format!("the parent of monitor `{name}`"), why);
+            }
+        }
+    }
+
+    /// The document, or everything that is wrong with it.
+    pub(super) fn finish(mut self) -> Result<Converted, Vec<Problem>> {
+        if !self.monitors.is_empty() || !self.opened.is_empty() {
+            self.place();
+        }
+        if !self.problems.is_empty() {
+            return Err(self.problems);
+        }
+        let mut entries = vec![("version", Node::new(self.at.clone(), 1))];
+        for section in SECTIONS {
+            if let Some(nodes) = self.sections.remove(section)
+                && let Some(first) = nodes.first()
+            {
+                entries.push((section, Node::new(first.at.clone(), nodes)));
+            }
+        }
+        if let Some(first) = self.settings.first() {
+            entries.push(("settings", Node { at: first.at.clone(), data: Data::Map(self.settings) }));
+        }
+        Ok(Converted { document: Node::map(self.at, entries), skipped: self.skipped })
+    }
+}
+
+fn is_group(monitor: &Monitor) -> bool {
+    monitor.kind.text() == Some("group")
+}
+
+fn depth(parents: &[Option<usize>], at: usize) -> usize {
+    std::iter::successors(parents[at], |parent| parents[*parent]).take(parents.len()).count()
+}
+
+/// The index of the last of `names`, each in the one before; those that are missing are made.
+fn open_groups(
+    names: &[Node],
+    monitors: &mut Vec<Monitor>,
+    parents: &mut Vec<Option<usize>>,
+    groups: &mut HashMap<(Option<usize>, String), usize>,
+) -> Option<usize> {
+    let mut above = None;
+    for name in names {
+        let key = (above, name.scalar().unwrap_or_default());
+        let at = *groups.entry(key).or_insert_with(|| {
+            let at = name.at.clone();
+            monitors.push(Monitor {
+                at: at.clone(),
+                name: name.clone(),
+                kind: Node::new(at, "group"),
+                keys: Vec::new(),
+                parent: Parent::Root,
+                fields: Vec::new(),
+            });
+            parents.push(above);
+            monitors.len() - 1
+        });
+        above = Some(at);
+    }
+    above
+}
+
+/// A monitor of the native document.
+fn node(monitor: Monitor, parent: Option<&str>) -> Node {
+    let at = match &monitor.parent {
+        Parent::Key(key) => key.at.clone(),
+        Parent::Groups(names) => names.last().map_or(monitor.at.clone(), |name| name.at.clone()),
+        Parent::Root => monitor.at.clone(),
+    };
+    let mut entries = vec![entry("name", monitor.name), entry("type", monitor.kind)];
+    entries.extend(parent.map(|path| entry("parent", Node::new(at, path))));
+    entries.extend(monitor.fields);
+    Node { at: monitor.at, data: Data::Map(entries) }
+}
+
+/// An entry whose key stands where its value does.
+pub(super) fn entry(key: impl Into<String>, value: Node) -> Entry {
+    Entry { key: key.into(), at: value.at.clone(), value }
+}

@@ -1,0 +1,274 @@
+//! Things as the server's socket API sends them; the backup of 1.x, lists of monitors and tables all come to this.
+
+use super::super::node::{At, Data, Entry, Node};
+use super::columns::{Keep, check_keys, columns, flag, parsed, tags};
+use super::draft::{Draft, Monitor, Parent, Places, entry};
+use super::{maintenance, status_page};
+
+/// The lists of one file.
+#[derive(Default)]
+pub(super) struct Dump {
+    pub(super) monitors: Vec<Node>,
+    pub(super) notifications: Vec<Node>,
+    pub(super) proxies: Vec<Node>,
+    pub(super) docker_hosts: Vec<Node>,
+    pub(super) remote_browsers: Vec<Node>,
+    pub(super) tags: Vec<Node>,
+    pub(super) status_pages: Vec<Node>,
+    pub(super) maintenance: Vec<Node>,
+}
+
+/// One of the lists of a dump.
+pub(super) type ListOf = fn(&mut Dump) -> &mut Vec<Node>;
+
+/// The keys of a wrapper that are converted, each with the list it fills.
+pub(super) const LISTS: [(&[&str], ListOf); 8] = [
+    (&["monitors", "monitorList", "monitor_list"], |dump| &mut dump.monitors),
+    (&["notifications", "notificationList", "notification_list"], |dump| &mut dump.notifications),
+    (&["proxies", "proxyList", "proxy_list"], |dump| &mut dump.proxies),
+    (&["dockerHosts", "dockerHostList", "docker_hosts", "docker_host_list"], |dump| &mut dump.docker_hosts),
+    (&["remoteBrowsers", "remoteBrowserList", "remote_browsers"], |dump| &mut dump.remote_browsers),
+    (&["tags", "tagList", "tag_list"], |dump| &mut dump.tags),
+    (&["statusPages", "statusPageList", "status_pages"], |dump| &mut dump.status_pages),
+    (&["maintenance", "maintenances", "maintenanceList", "maintenance_list"], |dump| &mut dump.maintenance),
+];
+
+/// The lists in a wrapper. Whatever else it has is skipped, unless it is only a word about the file itself.
+pub(super) fn unwrap(draft: &mut Draft, wrapper: &Node) -> Dump {
+    let mut dump = Dump::default();
+    for one in wrapper.entries() {
+        match LISTS.iter().find(|(keys, _)| keys.contains(&one.key.as_str())) {
+            Some((_, list)) => list(&mut dump).extend(items(&one.value)),
+            None if matches!(&one.value.data, Data::List(items) if !items.is_empty())
+                || matches!(&one.value.data, Data::Map(entries) if !entries.is_empty()) =>
+            {
+                let why = "a configuration has nothing of this kind, or the server makes it anew";
+                draft.skip(&one.at, format!("`{}`", one.key), why);
+            }
+            None => {}
+        }
+    }
+    dump
+}
+
+/// The things in a list, or in a map from number to thing.
+pub(super) fn items(node: &Node) -> Vec<Node> {
+    match &node.data {
+        Data::List(items) => items.clone(),
+        Data::Map(entries) => entries.iter().map(|entry| entry.value.clone()).collect(),
+        _ => Vec::new(),
+    }
+}
+
+/// Converts all `dumps`; the numbers of one mean nothing in another.
+pub(super) fn convert(draft: &mut Draft, dumps: &[Dump], keep: &[Keep]) {
+    for (scope, dump) in dumps.iter().enumerate() {
+        draft.scope = scope;
+        things(draft, dump);
+        let keep = keep.get(scope).copied().unwrap_or_else(Keep::newest);
+        dump.monitors.iter().for_each(|one| monitor(draft, one, keep));
+    }
+    let places = draft.place();
+    for (scope, dump) in dumps.iter().enumerate() {
+        draft.scope = scope;
+        pages(draft, dump, &places);
+    }
+}
+
+/// Adds everything but monitors, pages and maintenance.
+pub(super) fn things(draft: &mut Draft, dump: &Dump) {
+    dump.tags.iter().for_each(|tag| match tag.find("name") {
+        Some(name) => draft.tag(name, tag.find("color")),
+        None => draft.skip(&tag.at, "a tag", "it has no name"),
+    });
+    dump.notifications.iter().for_each(|one| notification(draft, one));
+    dump.proxies.iter().for_each(|one| proxy(draft, one));
+    for (section, nodes, columns) in [
+        ("docker_hosts", &dump.docker_hosts, &DOCKER_HOST[..]),
+        ("remote_browsers", &dump.remote_browsers, &REMOTE_BROWSER[..]),
+    ] {
+        nodes.iter().for_each(|one| named(draft, section, one, columns));
+    }
+}
+
+/// Columns with the names that sources have for them.
+pub(super) type Names = [(&'static str, &'static [&'static str])];
+
+/// The columns of a Docker host.
+pub(super) const DOCKER_HOST: [(&str, &[&str]); 2] = [
+    ("docker_type", &["dockerType", "docker_type", "connection_type", "connectionType", "type"]),
+    ("docker_daemon", &["dockerDaemon", "docker_daemon", "host", "path"]),
+];
+/// The columns of a remote browser.
+pub(super) const REMOTE_BROWSER: [(&str, &[&str]); 1] = [("url", &["url"])];
+
+/// A thing that others refer to by its name.
+pub(super) fn named(draft: &mut Draft, section: &'static str, one: &Node, columns: &Names) {
+    let Some(name) = text(one, &["name"]) else {
+        draft.skip(&one.at, format!("one of `{section}`"), "it has no name");
+        return;
+    };
+    let title = name.scalar().unwrap_or_default();
+    let known: Vec<&str> = columns.iter().flat_map(|(_, names)| names.iter().copied()).chain(OWN).collect();
+    check_keys(draft, &format!("`{title}`"), one, &known);
+    let unique = draft.unique(section, &title);
+    refer(draft, section, one, &unique);
+    let mut entries = vec![("name", Node::new(name.at.clone(), unique))];
+    for (column, names) in columns {
+        entries.extend(one.first(names).map(|value| (*column, value.clone())));
+    }
+    draft.add(section, Node::map(one.at.clone(), entries));
+}
+
+fn refer(draft: &mut Draft, section: &'static str, one: &Node, name: &str) {
+    if let Some(id) = one.find("id").and_then(Node::scalar) {
+        draft.refer(section, &id, name);
+    }
+}
+
+/// What every row of the server has.
+const OWN: [&str; 7] = ["id", "name", "userID", "userId", "user_id", "createdDate", "created_date"];
+
+/// The first of `keys` that holds some text.
+fn text<'n>(node: &'n Node, keys: &[&str]) -> Option<&'n Node> {
+    node.first(keys).filter(|found| found.scalar().is_some_and(|text| !text.trim().is_empty()))
+}
+
+/// What a config says that the native form says outside it, or the page only once.
+const NOT_CONFIG: [&str; 7] = ["name", "type", "isDefault", "applyExisting", "id", "active", "userId"];
+
+/// What stands beside the config of a notification.
+const BESIDE_CONFIG: [&str; 7] = ["type", "config", "isDefault", "is_default", "default", "active", "applyExisting"];
+
+/// Adds a notification.
+pub(super) fn notification(draft: &mut Draft, one: &Node) {
+    let config = match one.find("config") {
+        Some(Node { data: Data::Text(_), .. }) => one.find("config").and_then(parsed),
+        Some(config @ Node { data: Data::Map(_), .. }) => Some(config.clone()),
+        _ => Some(Node { at: one.at.clone(), data: Data::Map(Vec::new()) }),
+    };
+    let Some(name) = text(one, &["name"]).or(config.as_ref().and_then(|config| text(config, &["name"]))).cloned()
+    else {
+        draft.skip(&one.at, "a notification", "it has no name");
+        return;
+    };
+    let title = name.scalar().unwrap_or_default();
+    let what = format!("notification `{title}`");
+    let Some(config) = config.filter(|config| matches!(config.data, Data::Map(_))) else {
+        let at = one.find("config").map_or(&one.at, |config| &config.at).clone();
+        draft.wrong(&at, &what, "its `config` is not a JSON map");
+        return;
+    };
+    check_keys(draft, &what, one, &[&BESIDE_CONFIG[..], &OWN].concat());
+    let unique = draft.unique("notifications", &title);
+    refer(draft, "notifications", one, &unique);
+    let mut entries = vec![("name", Node::new(name.at, unique))];
+    entries.extend(text(&config, &["type"]).or(text(one, &["type"])).map(|kind| ("type", kind.clone())));
+    let default = one.first(&["isDefault", "is_default", "default"]).or(config.find("isDefault"));
+    entries.extend(default.map(|yes| ("default", flag(yes))));
+    entries.extend(one.find("active").filter(|yes| !yes.is_null()).map(|yes| ("active", flag(yes))));
+    let kept = config.entries().iter().filter(|entry| !NOT_CONFIG.contains(&entry.key.as_str()));
+    entries.push(("config", Node { at: config.at.clone(), data: Data::Map(kept.cloned().collect()) }));
+    draft.add("notifications", Node::map(one.at.clone(), entries));
+}
+
+/// Keys of a proxy.
+const PROXY: [&str; 8] = ["protocol", "host", "port", "auth", "username", "password", "active", "default"];
+
+/// Adds a proxy.
+pub(super) fn proxy(draft: &mut Draft, one: &Node) {
+    let part = |key: &str| one.find(key).and_then(Node::scalar).unwrap_or_default();
+    let address = format!("{}://{}:{}", part("protocol"), part("host"), part("port"));
+    refer(draft, "proxies", one, &address);
+    if draft.is_taken("proxies", &address) {
+        draft.skip(&one.at, format!("proxy `{address}`"), "the file has this address twice; the first one is taken");
+        return;
+    }
+    check_keys(draft, &format!("proxy `{address}`"), one, &[&PROXY[..], &OWN].concat());
+    let mut entries = Vec::new();
+    for key in PROXY {
+        let value = one.find(key).filter(|value| !value.is_null() && value.text() != Some(""));
+        entries.extend(value.map(|value| match key {
+            "auth" | "active" | "default" => (key, flag(value)),
+            _ => (key, value.clone()),
+        }));
+    }
+    draft.add("proxies", Node::map(one.at.clone(), entries));
+}
+
+/// Keys of a monitor that are no columns of their own.
+const HANDLED: [&str; 10] = [
+    "name",
+    "type",
+    "parent",
+    "tags",
+    "notificationIDList",
+    "notificationIdList",
+    "notification_id_list",
+    "notifications",
+    "notificationList",
+    "parent_name",
+];
+
+fn monitor(draft: &mut Draft, one: &Node, keep: Keep) {
+    let Some(name) = text(one, &["name"]) else {
+        draft.wrong(&one.at, "a monitor", "it has no `name`");
+        return;
+    };
+    let what = format!("monitor `{}`", name.scalar().unwrap_or_default());
+    let Some(kind) = text(one, &["type"]) else {
+        draft.wrong(&one.at, &what, "it has no `type`");
+        return;
+    };
+    let mut fields = columns(draft, &what, kind.text().unwrap_or_default(), keep, one.entries(), &HANDLED);
+    fields.extend(one.find("tags").and_then(|value| tags(draft, value)));
+    fields.push(notifications(draft, one));
+    let parent = one.find("parent").filter(|parent| !matches!(parent.data, Data::Null | Data::Int(0)));
+    draft.monitor(Monitor {
+        at: one.at.clone(),
+        name: name.clone(),
+        kind: kind.clone(),
+        keys: one.find("id").and_then(Node::scalar).map(|id| draft.key(id)).into_iter().collect(),
+        parent: match parent.and_then(|parent| Some((parent, parent.scalar()?))) {
+            Some((parent, id)) => Parent::Key(Node::new(parent.at.clone(), draft.key(id))),
+            None => Parent::Root,
+        },
+        fields,
+    });
+}
+
+/// `notifications` of a monitor, by name, also when there are none: the default ones are not meant then.
+fn notifications(draft: &mut Draft, one: &Node) -> Entry {
+    let list = one.first(&["notificationIDList", "notificationIdList", "notification_id_list"]);
+    let at = list.map_or(&one.at, |list| &list.at);
+    let wanted: Vec<(String, At)> = match list.map(|list| &list.data) {
+        Some(Data::Map(entries)) => {
+            let on = entries.iter().filter(|entry| entry.value.truthy());
+            on.map(|entry| (entry.key.clone(), entry.at.clone())).collect()
+        }
+        Some(Data::List(items)) => items.iter().filter_map(|item| Some((item.scalar()?, item.at.clone()))).collect(),
+        _ => Vec::new(),
+    };
+    let mut names = Vec::new();
+    for (id, at) in wanted {
+        match draft.referred("notifications", &id).map(str::to_owned) {
+            Some(name) => names.push(Node::new(at, name)),
+            None => draft.miss("notifications", &id, &at),
+        }
+    }
+    entry("notifications", Node::new(at.clone(), names))
+}
+
+/// Adds status pages and maintenance.
+pub(super) fn pages(draft: &mut Draft, dump: &Dump, places: &Places) {
+    for one in &dump.status_pages {
+        if let Some(page) = status_page::status_page(draft, one, places) {
+            draft.add("status_pages", page);
+        }
+    }
+    for one in &dump.maintenance {
+        if let Some(window) = maintenance::maintenance(draft, one, places) {
+            draft.add("maintenance", window);
+        }
+    }
+}

@@ -1,0 +1,138 @@
+//! Which format a source is in, where that is obvious.
+
+use super::super::node::{Data, Node};
+use super::super::text::Syntax;
+use super::autokuma::is_labels;
+use super::{Format, Source, lines};
+
+/// The lists of a native document; a map that has one of these on top is one, or is none of others.
+const NATIVE: [&str; 13] = [
+    "version",
+    "defaults",
+    "tags",
+    "notifications",
+    "proxies",
+    "docker_hosts",
+    "remote_browsers",
+    "monitors",
+    "status_pages",
+    "maintenance",
+    "api_keys",
+    "settings",
+    "users",
+];
+
+pub(super) fn guess(source: &Source) -> Option<Format> {
+    if is_labels(&source.text) {
+        return Some(Format::Autokuma);
+    }
+    let document = match source.documents.first() {
+        Some(document) if matches!(document.data, Data::Map(_) | Data::List(_)) => document,
+        _ => return of_text(source),
+    };
+    match &document.data {
+        Data::List(items) if Syntax::of(&source.file) == Some(Syntax::Csv) => Some(of_table(items)),
+        Data::List(items) => of_list(items),
+        _ => of_map(document),
+    }
+}
+
+/// Lines, when every one of them can be read as one; a table, when the first one reads like headers.
+fn of_text(source: &Source) -> Option<Format> {
+    let mut told =
+        source.text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#')).peekable();
+    let first = *told.peek()?;
+    if told.all(|line| lines::read(line.trim_start_matches('\u{feff}')).is_some()) {
+        return Some(Format::Lines);
+    }
+    let headers: Vec<String> =
+        first.split([',', ';', '\t']).map(|header| header.trim_matches([' ', '"']).to_lowercase()).collect();
+    let has = |name: &str| headers.iter().any(|header| header == name);
+    match (has("friendly name"), has("name") && (has("url") || has("hostname") || has("type"))) {
+        (true, _) => Some(Format::UptimeRobot),
+        (_, true) => Some(Format::Csv),
+        _ => None,
+    }
+}
+
+fn of_table(rows: &[Node]) -> Format {
+    let is_theirs = |key: &str| matches!(key.to_lowercase().as_str(), "friendly name" | "friendly_name" | "url/ip");
+    match rows.iter().flat_map(Node::entries).any(|entry| is_theirs(&entry.key)) {
+        true => Format::UptimeRobot,
+        false => Format::Csv,
+    }
+}
+
+fn of_list(items: &[Node]) -> Option<Format> {
+    let first = items.first()?;
+    let has = |key: &str| items.iter().all(|item| item.find(key).is_some());
+    match () {
+        () if has("friendly_name") => Some(Format::UptimeRobot),
+        () if is_sent(first) => Some(Format::MonitorList),
+        () if has("type") && items.iter().any(|item| item.entries().iter().any(|entry| is_autokuma(&entry.key))) => {
+            Some(Format::Autokuma)
+        }
+        () => None,
+    }
+}
+
+fn of_map(document: &Node) -> Option<Format> {
+    let maps = |test: &dyn Fn(&Node) -> bool| {
+        let entries = document.entries();
+        !entries.is_empty()
+            && entries.iter().all(|entry| matches!(entry.value.data, Data::Map(_)) && test(&entry.value))
+    };
+    let monitors = document.find("monitors");
+    let is_native = document.entries().iter().any(|entry| NATIVE.contains(&entry.key.as_str()));
+    match () {
+        () if document.find("kumaconf").is_some() => Some(Format::Kumaconf),
+        () if document.find("monitorList").is_some() => Some(Format::KumaV1),
+        () if monitors
+            .is_some_and(|list| list.list().first().is_some_and(|one| one.find("friendly_name").is_some())) =>
+        {
+            Some(Format::UptimeRobot)
+        }
+        () if monitors.is_some_and(|list| super::dump::items(list).first().is_some_and(is_sent)) => {
+            Some(Format::MonitorList)
+        }
+        () if monitors.is_some_and(|groups| matches!(groups.data, Data::Map(_))) => Some(Format::YamlList),
+        () if maps(&is_sent) => Some(Format::MonitorList),
+        () if is_loader(document) => Some(Format::LoaderToml),
+        () if is_native => has_groups(document).then_some(Format::YamlList),
+        () if document.find("type").is_some_and(|kind| kind.text().is_some()) => Some(Format::Autokuma),
+        () if maps(&|value| value.find("type").is_some() && value.find("monitors").is_none()) => Some(Format::Autokuma),
+        () if has_groups(document) => Some(Format::YamlList),
+        () => None,
+    }
+}
+
+/// Whether a map is a monitor as the server sends it.
+fn is_sent(one: &Node) -> bool {
+    one.find("type").is_some() && (one.find("notificationIDList").is_some() || one.find("childrenIDs").is_some())
+}
+
+fn is_autokuma(key: &str) -> bool {
+    matches!(
+        key,
+        "parent_name" | "parentName" | "notification_name_list" | "tag_names" | "docker_host_name" | "create_paused"
+    )
+}
+
+/// Whether the lists are called by what one of their things is called.
+fn is_loader(document: &Node) -> bool {
+    document.entries().iter().any(|entry| {
+        matches!(entry.key.as_str(), "monitor" | "notification" | "docker" | "status")
+            && entry.value.list().iter().any(|item| matches!(item.data, Data::Map(_)))
+    })
+}
+
+/// Whether there is a group with monitors in it, which a native document never has.
+fn has_groups(document: &Node) -> bool {
+    let outside =
+        document.entries().iter().filter(|entry| !NATIVE.contains(&entry.key.as_str()) || entry.key == "monitors");
+    outside.into_iter().any(|entry| {
+        let is_group =
+            |node: &Node| matches!(node.data, Data::Map(_)) && (node.find("monitors").is_some() || has_groups(node));
+        is_group(&entry.value)
+    })
+}

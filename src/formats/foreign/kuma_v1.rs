@@ -1,0 +1,26 @@
+//! The JSON backup that the page of 1.x makes: `{version, notificationList, monitorList, proxyList}`.
+
+use super::Source;
+use super::columns::Keep;
+use super::draft::Draft;
+use super::dump::{self, Dump, LISTS};
+use crate::schema::Release;
+
+/// The last line of 1.x: what a monitor's type uses there is what its backup means.
+const LAST_1X: Release = Release::new(1, 23, 17);
+
+pub(super) fn convert(draft: &mut Draft, sources: &[Source]) {
+    let (mut dumps, mut keep): (Vec<Dump>, Vec<Keep>) = Default::default();
+    for document in sources.iter().flat_map(|source| &source.documents) {
+        if document.first(LISTS[0].0).is_none() {
+            draft.wrong(&document.at, "a backup of 1.x", "it has no `monitorList`");
+            continue;
+        }
+        let is_newer = document.find("version").and_then(|version| version.scalar()).is_some_and(|version| {
+            version.split('.').next().and_then(|major| major.parse::<u16>().ok()).is_some_and(|major| major >= 2)
+        });
+        keep.push(if is_newer { Keep::newest() } else { Keep::OfType(LAST_1X) });
+        dumps.push(dump::unwrap(draft, document));
+    }
+    dump::convert(draft, &dumps, &keep);
+}

@@ -1,0 +1,71 @@
+//! One monitor a line: `ping:host`, `http://host, keyword`, `tcp:host:port`, `dns:host`.
+
+use super::super::node::{At, Data, Entry, Node};
+use super::Source;
+use super::address::Address;
+use super::columns::Keep;
+use super::draft::{Draft, entry};
+use super::listed::{self, Around};
+
+/// A line that was understood.
+pub(super) struct Line<'t> {
+    address: Address,
+    keyword: Option<&'t str>,
+}
+
+pub(super) fn convert(draft: &mut Draft, sources: &[Source]) {
+    for source in sources {
+        for (number, line) in (1..).zip(source.text.lines()) {
+            let text = line.trim().trim_start_matches('\u{feff}');
+            if text.is_empty() || text.starts_with('#') {
+                continue;
+            }
+            let column = line.chars().take_while(|letter| letter.is_whitespace()).count() as u32 + 1;
+            let at = At { file: source.file.as_str().into(), line: number, column };
+            match read(text) {
+                Some(line) => {
+                    let node = Node::new(at, text);
+                    let row = Node { at: node.at.clone(), data: Data::Map(line.entries(&node)) };
+                    listed::monitor(draft, &row, &Around { above: &[], inherited: &[], keep: Keep::All });
+                }
+                None => {
+                    let forms = "`ping:host`, `http://host, keyword`, `tcp:host:port`, `dns:host`";
+                    draft.wrong(&at, &format!("`{text}`"), format!("is none of {forms}"));
+                }
+            }
+        }
+    }
+}
+
+/// What a line means.
+pub(super) fn read(text: &str) -> Option<Line<'_>> {
+    if ["http://", "https://", "ws://", "wss://"].iter().any(|scheme| text.starts_with(scheme)) {
+        // A comma may be part of an address, a comma before a space is not.
+        let split =
+            text.char_indices().find(|(at, letter)| *letter == ',' && text[at + 1..].starts_with(char::is_whitespace));
+        let (url, keyword) = split.map_or((text, None), |(at, _)| (&text[..at], Some(text[at + 1..].trim())));
+        return Address::read(url).map(|address| Line { address, keyword: keyword.filter(|word| !word.is_empty()) });
+    }
+    let (scheme, rest) = text.split_once(':')?;
+    let rest = rest.trim_start_matches("//").trim();
+    let address = match scheme {
+        "ping" | "tcp" | "dns" => Address::read(&format!("{scheme}://{rest}"))?,
+        _ => return None,
+    };
+    Some(Line { address, keyword: None })
+}
+
+impl Line<'_> {
+    /// Name, type and columns of the monitor that `node`, the line, means.
+    pub(super) fn entries(&self, node: &Node) -> Vec<Entry> {
+        let text = |key: &str, text: &str| entry(key, Node::new(node.at.clone(), text));
+        let kind = match (&self.address, self.keyword) {
+            (Address::Web(_), Some(_)) => "keyword",
+            (address, _) => address.kind(),
+        };
+        let mut entries = vec![text("name", &self.address.name()), text("type", kind)];
+        entries.extend(self.address.columns(node));
+        entries.extend(self.keyword.map(|word| text("keyword", word)));
+        entries
+    }
+}

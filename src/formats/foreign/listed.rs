@@ -1,0 +1,159 @@
+//! A monitor as people write it down in tables and lists: a name, an address, and what else they care for.
+
+use super::super::node::{At, Data, Entry, Node};
+use super::address::{Address, host_of, kind_of};
+use super::columns::{Keep, columns, field_of, groups, parts, tags};
+use super::draft::{Draft, Monitor, Parent, entry};
+
+/// Keys of a listed monitor that are no columns of the database.
+pub(super) const OWN: [&str; 17] = [
+    "name",
+    "type",
+    "group",
+    "parent",
+    "tags",
+    "tag",
+    "client",
+    "notifications",
+    "notification",
+    "notificationIDList",
+    "notification_list",
+    "status_page",
+    "public_group",
+    "friendly_name",
+    "kind",
+    "title",
+    "monitors",
+];
+
+/// What surrounds a listed monitor.
+pub(super) struct Around<'a> {
+    /// The groups it is in, outermost first; its own `group` counts from there.
+    pub(super) above: &'a [Node],
+    /// What it has unless it says otherwise.
+    pub(super) inherited: &'a [Entry],
+    /// How much of what it says itself is kept.
+    pub(super) keep: Keep,
+}
+
+/// Adds the monitor that `row` is; the key that it got.
+pub(super) fn monitor(draft: &mut Draft, row: &Node, around: &Around<'_>) -> Option<String> {
+    let own = |key: &str| row.find(key).filter(|value| !is_empty(value));
+    let inherited = |key: &str| around.inherited.iter().find(|one| one.key == key).map(|one| &one.value);
+    let address = own("url").and_then(Node::scalar).and_then(|url| Address::read(&url));
+    let named = address.as_ref().map(Address::name).or_else(|| own("hostname").and_then(Node::scalar));
+    let name = own("name").or(own("friendly_name")).or(own("title")).cloned();
+    let Some(name) = name.or(named.map(|name| Node::new(row.at.clone(), name))) else {
+        draft.wrong(&row.at, "a monitor", "it has no `name`");
+        return None;
+    };
+    let title = name.scalar().unwrap_or_default();
+    let what = format!("monitor `{title}`");
+    let Some(kind) = kind(row, inherited("type"), address.as_ref()) else {
+        let (at, message) = match own("url").map(|url| (&url.at, url.scalar().unwrap_or_default())) {
+            Some((at, url)) => {
+                (at, format!("`{url}` is no address that tells the type of the monitor; give its `type`"))
+            }
+            None => (&row.at, "it has neither a `type` nor an address that tells it".to_owned()),
+        };
+        draft.wrong(at, &what, message);
+        return None;
+    };
+    let type_name = kind.text().unwrap_or_default();
+    let addressed = addressed(row, type_name, address.as_ref());
+    let entries = row.entries().iter().filter(|one| one.key != "url" || addressed.is_empty()).chain(&addressed);
+    let mut fields = columns(draft, &what, type_name, around.keep, entries, &OWN);
+    let is_said = |one: &&Entry| !row.entries().iter().chain(&addressed).any(|own| same_key(&own.key, &one.key));
+    let unsaid: Vec<Entry> = around.inherited.iter().filter(is_said).cloned().collect();
+    fields.extend(columns(draft, &what, type_name, Keep::newest(), &unsaid, &OWN));
+    fields.extend(tags_of(draft, row, inherited("tags")));
+    let notified = ["notifications", "notification", "notificationIDList", "notification_list"];
+    let notified = notified.iter().find_map(|key| row.find(key).or(inherited(key)));
+    fields.extend(notified.map(|list| entry("notifications", Node::new(list.at.clone(), parts(list)))));
+    let mut above = around.above.to_vec();
+    above.extend(own("group").or(own("parent")).map(groups).unwrap_or_default());
+    let key = draft.key(&title);
+    draft.monitor(Monitor {
+        at: row.at.clone(),
+        name,
+        kind,
+        keys: vec![line_key(draft, &row.at), key.clone()],
+        parent: if above.is_empty() { Parent::Root } else { Parent::Groups(above) },
+        fields,
+    });
+    Some(line_key(draft, &row.at))
+}
+
+/// A key that is the monitor's alone: where it stands.
+fn line_key(draft: &Draft, at: &At) -> String {
+    draft.key(format!("at {}:{}", at.line, at.column))
+}
+
+fn is_empty(value: &Node) -> bool {
+    value.is_null() || value.text() == Some("")
+}
+
+/// Whether both keys call the same column.
+fn same_key(a: &str, b: &str) -> bool {
+    let column = |key: &str| field_of(key).map(|field| field.column);
+    a == b || column(a).is_some() && column(a) == column(b)
+}
+
+/// The type, as it is written or as the other columns tell it.
+fn kind(row: &Node, inherited: Option<&Node>, address: Option<&Address>) -> Option<Node> {
+    let written = row.first(&["type", "kind"]).or(inherited);
+    if let Some(written) = written.filter(|kind| kind.text().is_some_and(|kind| !kind.is_empty())) {
+        return Some(Node::new(written.at.clone(), kind_of(written.text().unwrap_or_default())));
+    }
+    let at = row.find("url").map_or(&row.at, |url| &url.at).clone();
+    let has = |column: &str| {
+        row.entries()
+            .iter()
+            .any(|one| !is_empty(&one.value) && field_of(&one.key).is_some_and(|field| field.column == column))
+    };
+    let told = match address {
+        Some(Address::Web(_)) if has("json_path") && has("expected_value") => "json-query",
+        Some(Address::Web(_)) if has("keyword") => "keyword",
+        Some(address) => address.kind(),
+        None if has("url") => return None,
+        None if has("dns_resolve_server") || has("dns_resolve_type") => "dns",
+        None if has("docker_container") => "docker",
+        None if has("hostname") && has("port") => "port",
+        None if has("hostname") => "ping",
+        None => return None,
+    };
+    Some(Node::new(at, told))
+}
+
+/// Host and port out of `url`, for types that have no URL.
+fn addressed(row: &Node, kind: &str, address: Option<&Address>) -> Vec<Entry> {
+    let is_hosted = crate::model::kind(kind).is_some_and(|kind| kind.needs.contains(&"hostname"));
+    let Some(url) = row.find("url").filter(|url| is_hosted && !is_empty(url)) else { return Vec::new() };
+    let columns = match address {
+        Some(Address::Web(text) | Address::Socket(text)) => {
+            host_of(text).map(|host| vec![entry("hostname", Node::new(url.at.clone(), host))]).unwrap_or_default()
+        }
+        Some(address) => address.columns(url),
+        None => vec![entry("hostname", url.clone())],
+    };
+    columns.into_iter().filter(|column| !row.entries().iter().any(|own| same_key(&own.key, &column.key))).collect()
+}
+
+/// The tags under `tags`, and the client as one more.
+fn tags_of(draft: &mut Draft, row: &Node, inherited: Option<&Node>) -> Option<Entry> {
+    let written = row.first(&["tags", "tag"]).or(inherited);
+    let mut all = match written.map(|written| (&written.data, written)) {
+        Some((Data::Map(entries), _)) => entries.iter().map(|one| pair(&one.at, &one.key, &one.value)).collect(),
+        Some((_, written)) => parts(written),
+        None => Vec::new(),
+    };
+    if let Some(client) = row.find("client").filter(|client| !is_empty(client)) {
+        all.push(pair(&client.at, "client", client));
+    }
+    let at = all.first()?.at.clone();
+    tags(draft, &Node::new(at, all))
+}
+
+fn pair(at: &At, name: &str, value: &Node) -> Node {
+    Node::map(at.clone(), [("name", Node::new(at.clone(), name)), ("value", value.clone())])
+}

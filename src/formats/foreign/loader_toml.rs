@@ -1,0 +1,70 @@
+//! TOML of a loader script: `[[monitor]]`, `[[notification]]`, `[[docker]]`, `[[maintenance]]`, `[[status]]`.
+
+use super::super::node::{Data, Entry, Node};
+use super::Source;
+use super::columns::{Keep, unknown_key};
+use super::draft::{Draft, entry};
+use super::dump::{self, Dump, ListOf};
+use super::listed::{self, Around};
+
+/// The tables that are converted, and the list of a dump that takes each.
+const TABLES: [(&[&str], ListOf); 8] = [
+    (&["monitor", "monitors"], |dump| &mut dump.monitors),
+    (&["notification", "notifications"], |dump| &mut dump.notifications),
+    (&["docker", "docker_host", "docker_hosts"], |dump| &mut dump.docker_hosts),
+    (&["proxy", "proxies"], |dump| &mut dump.proxies),
+    (&["remote_browser", "remote_browsers"], |dump| &mut dump.remote_browsers),
+    (&["tag", "tags"], |dump| &mut dump.tags),
+    (&["status", "status_page", "status_pages"], |dump| &mut dump.status_pages),
+    (&["maintenance"], |dump| &mut dump.maintenance),
+];
+
+pub(super) fn convert(draft: &mut Draft, sources: &[Source]) {
+    let documents = sources.iter().flat_map(|source| &source.documents);
+    let dumps: Vec<Dump> = documents.map(|document| tables(draft, document)).collect();
+    for dump in &dumps {
+        dump::things(draft, dump);
+    }
+    let around = Around { above: &[], inherited: &[], keep: Keep::newest() };
+    for one in dumps.iter().flat_map(|dump| &dump.monitors) {
+        listed::monitor(draft, one, &around);
+    }
+    let places = draft.place();
+    for dump in &dumps {
+        dump::pages(draft, dump, &places);
+    }
+}
+
+fn tables(draft: &mut Draft, document: &Node) -> Dump {
+    let mut dump = Dump::default();
+    for one in document.entries() {
+        let Some((_, list)) = TABLES.iter().find(|(keys, _)| keys.contains(&one.key.as_str())) else {
+            let known = TABLES.iter().flat_map(|(keys, _)| keys.iter().copied());
+            draft.problem(unknown_key(one, "the file", known));
+            continue;
+        };
+        // `[monitor]` where `[[monitor]]` is meant is one of them.
+        let items = match &one.value.data {
+            Data::Map(_) => vec![one.value.clone()],
+            _ => one.value.list().to_vec(),
+        };
+        list(&mut dump).extend(items);
+    }
+    dump.notifications = dump.notifications.iter().map(configured).collect();
+    dump
+}
+
+/// What the native form says beside the config of a notification.
+const BESIDE: [&str; 7] = ["name", "type", "isDefault", "is_default", "default", "active", "applyExisting"];
+
+/// A notification whose config is written flat, with a `config` of its own.
+fn configured(one: &Node) -> Node {
+    if one.find("config").is_some() {
+        return one.clone();
+    }
+    let is_beside = |one: &&Entry| BESIDE.contains(&one.key.as_str());
+    let (beside, config): (Vec<&Entry>, Vec<&Entry>) = one.entries().iter().partition(is_beside);
+    let config = Node { at: one.at.clone(), data: Data::Map(config.into_iter().cloned().collect()) };
+    let entries = beside.into_iter().cloned().chain([entry("config", config)]).collect();
+    Node { at: one.at.clone(), data: Data::Map(entries) }
+}

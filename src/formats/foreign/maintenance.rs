@@ -1,0 +1,166 @@
+//! Maintenance as the server sends it, or as its table keeps it.
+
+use super::super::node::{Data, Node};
+use super::columns::{check_keys, flag, parsed};
+use super::draft::{Draft, Places};
+
+/// What sources say about a maintenance; some of it the server works out anew.
+const KEYS: [&str; 47] = [
+    "id",
+    "user_id",
+    "userId",
+    "title",
+    "name",
+    "description",
+    "strategy",
+    "active",
+    "dateRange",
+    "date_range",
+    "start_date",
+    "startDate",
+    "end_date",
+    "endDate",
+    "timeRange",
+    "time_range",
+    "start_time",
+    "startTime",
+    "end_time",
+    "endTime",
+    "intervalDay",
+    "interval_day",
+    "weekdays",
+    "daysOfMonth",
+    "days_of_month",
+    "timeslotList",
+    "cron",
+    "duration",
+    "durationMinutes",
+    "duration_minutes",
+    "timezone",
+    "timezoneOption",
+    "timezoneOffset",
+    "status",
+    "last_start_date",
+    "lastStartDate",
+    "monitors",
+    "monitorList",
+    "monitor_list",
+    "monitorIDList",
+    "affectedMonitors",
+    "statusPages",
+    "statusPageList",
+    "status_pages",
+    "statusPageIDList",
+    "selectedStatusPages",
+    "showOnAllPages",
+];
+
+/// The native form of a maintenance.
+pub(super) fn maintenance(draft: &mut Draft, one: &Node, places: &Places) -> Option<Node> {
+    let title = one.first(&["title", "name"]).cloned().unwrap_or_else(|| Node::new(one.at.clone(), ""));
+    let what = format!("maintenance `{}`", title.scalar().unwrap_or_default());
+    let Some(strategy) = one.find("strategy").and_then(Node::text) else {
+        draft.skip(&one.at, what, "it has no strategy, as the first releases with maintenance wrote it");
+        return None;
+    };
+    check_keys(draft, &what, one, &KEYS);
+    let mut entries = vec![("title", title)];
+    let said = |keys: &[&str]| one.first(keys).filter(|value| value.text() != Some("")).cloned();
+    entries.extend(said(&["description"]).map(|text| ("description", text)));
+    entries.extend(said(&["strategy"]).map(|text| ("strategy", text)));
+    entries.extend(said(&["active"]).map(|yes| ("active", flag(&yes))));
+    entries.extend(dates(one));
+    let is_cron = strategy == "cron";
+    if strategy.starts_with("recurring") {
+        entries.extend(times(one));
+    }
+    if strategy == "recurring-interval" {
+        entries.extend(said(&["intervalDay", "interval_day"]).map(|days| ("interval_day", days)));
+    }
+    for (strategies, column, keys) in [
+        ("recurring-weekday", "weekdays", ["weekdays", "weekdays"]),
+        ("recurring-day-of-month", "days_of_month", ["daysOfMonth", "days_of_month"]),
+    ] {
+        if strategy == strategies {
+            entries.extend(said(&keys).map(|days| (column, parsed(&days).unwrap_or(days))));
+        }
+    }
+    if is_cron {
+        entries.extend(said(&["cron"]).map(|cron| ("cron", cron)));
+        let minutes = said(&["durationMinutes", "duration_minutes"]);
+        let seconds = minutes.and_then(|minutes| Some(Node::new(minutes.at.clone(), minutes.int()?.checked_mul(60)?)));
+        entries.extend(said(&["duration"]).or(seconds).map(|duration| ("duration", duration)));
+    }
+    entries.extend(said(&["timezoneOption", "timezone"]).map(|zone| ("timezone", zone)));
+    entries.extend(monitors(draft, &what, one, places).map(|list| ("monitors", list)));
+    entries.extend(pages(draft, &what, one).map(|list| ("status_pages", list)));
+    Some(Node::map(one.at.clone(), entries))
+}
+
+/// `dateRange: [start, end]`, or a column for each.
+fn dates(one: &Node) -> Vec<(&'static str, Node)> {
+    let range = one.first(&["dateRange", "date_range"]).map_or(&[][..], Node::list);
+    let mut found = Vec::new();
+    for (at, (column, key)) in [("start_date", "startDate"), ("end_date", "endDate")].into_iter().enumerate() {
+        let date = range.get(at).or_else(|| one.first(&[column, key]));
+        found.extend(
+            date.filter(|date| date.text().is_some_and(|date| !date.is_empty())).map(|date| (column, date.clone())),
+        );
+    }
+    found
+}
+
+/// `timeRange: [{hours, minutes}, …]`, or a column for each.
+fn times(one: &Node) -> Vec<(&'static str, Node)> {
+    let range = one.first(&["timeRange", "time_range"]).map_or(&[][..], Node::list);
+    let mut found = Vec::new();
+    for (at, (column, key)) in [("start_time", "startTime"), ("end_time", "endTime")].into_iter().enumerate() {
+        let time = range.get(at).or_else(|| one.first(&[column, key]));
+        found.extend(time.and_then(time_of_day).map(|time| (column, time)));
+    }
+    found
+}
+
+/// `{hours: 2, minutes: 30}` as `02:30`.
+fn time_of_day(time: &Node) -> Option<Node> {
+    let Data::Map(_) = time.data else {
+        return time.text().filter(|text| !text.is_empty()).map(|_| time.clone());
+    };
+    let part = |key: &str| time.find(key).and_then(Node::int).unwrap_or(0);
+    let text = match part("seconds") {
+        0 => format!("{:02}:{:02}", part("hours"), part("minutes")),
+        seconds => format!("{:02}:{:02}:{seconds:02}", part("hours"), part("minutes")),
+    };
+    Some(Node::new(time.at.clone(), text))
+}
+
+fn monitors(draft: &mut Draft, what: &str, one: &Node, places: &Places) -> Option<Node> {
+    let listed = one.first(&["monitors", "monitorList", "monitor_list", "monitorIDList", "affectedMonitors"])?;
+    let mut paths = Vec::new();
+    for one in listed.list() {
+        let id = one.find("id").or(one.find("monitor_id")).unwrap_or(one).scalar().unwrap_or_default();
+        match places.of(&draft.key(&id)) {
+            Some(place) => paths.push(Node::new(one.at.clone(), place.path.as_str())),
+            // A name is that of a monitor which is there already.
+            None if id.parse::<i64>().is_err() && !id.is_empty() => paths.push(Node::new(one.at.clone(), id)),
+            None => draft.skip(&one.at, format!("monitor `{id}` in {what}"), "the monitor is not in the file"),
+        }
+    }
+    Some(Node::new(listed.at.clone(), paths))
+}
+
+fn pages(draft: &mut Draft, what: &str, one: &Node) -> Option<Node> {
+    let listed =
+        one.first(&["statusPages", "statusPageList", "status_pages", "statusPageIDList", "selectedStatusPages"])?;
+    let mut slugs = Vec::new();
+    for one in listed.list() {
+        let id = one.find("id").or(one.find("status_page_id")).unwrap_or(one).scalar().unwrap_or_default();
+        match draft.referred("status_pages", &id).map(str::to_owned) {
+            Some(slug) => slugs.push(Node::new(one.at.clone(), slug)),
+            None if id.parse::<i64>().is_err() && !id.is_empty() => slugs.push(Node::new(one.at.clone(), id)),
+            None if one.find("slug").is_some() => slugs.extend(one.find("slug").cloned()),
+            None => draft.skip(&one.at, format!("status page `{id}` in {what}"), "the page is not in the file"),
+        }
+    }
+    Some(Node::new(listed.at.clone(), slugs))
+}

@@ -1,0 +1,168 @@
+//! Status pages as the server sends them: what they look like, their groups, their incidents.
+
+use super::super::node::{Data, Entry, Node};
+use super::columns::{flag, unknown_key};
+use super::draft::{Draft, Places, entry};
+
+/// The columns of a status page with the names that sources have for them, and whether it is true or false.
+const COLUMNS: [(&str, &[&str], bool); 20] = [
+    ("slug", &["slug"], false),
+    ("title", &["title"], false),
+    ("description", &["description"], false),
+    ("theme", &["theme"], false),
+    ("icon", &["icon"], false),
+    ("published", &["published"], true),
+    ("search_engine_index", &["search_engine_index", "searchEngineIndex"], true),
+    ("show_tags", &["show_tags", "showTags"], true),
+    ("footer_text", &["footer_text", "footerText"], false),
+    ("custom_css", &["custom_css", "customCSS", "customCss"], false),
+    ("show_powered_by", &["show_powered_by", "showPoweredBy"], true),
+    ("analytics_id", &["analytics_id", "analyticsId", "google_analytics_tag_id", "googleAnalyticsId"], false),
+    ("analytics_type", &["analytics_type", "analyticsType"], false),
+    ("analytics_script_url", &["analytics_script_url", "analyticsScriptUrl"], false),
+    ("show_certificate_expiry", &["show_certificate_expiry", "showCertificateExpiry"], true),
+    ("auto_refresh_interval", &["auto_refresh_interval", "autoRefreshInterval"], false),
+    ("show_only_last_heartbeat", &["show_only_last_heartbeat", "showOnlyLastHeartbeat"], true),
+    ("rss_title", &["rss_title", "rssTitle"], false),
+    ("domains", &["domains", "domainNameList", "domain_name_list"], false),
+    ("groups", &GROUPS, false),
+];
+
+const GROUPS: [&str; 3] = ["publicGroupList", "public_group_list", "groups"];
+const INCIDENTS: [&str; 3] = ["incidents", "incidentList", "incident"];
+
+/// What the server keeps about a page for itself, and what is said elsewhere.
+const DROPPED: [&str; 18] = [
+    "id",
+    "monitors",
+    "monitorList",
+    "type",
+    "name",
+    "config",
+    "user_id",
+    "userId",
+    "password",
+    "created_date",
+    "createdDate",
+    "modified_date",
+    "modifiedDate",
+    "maintenanceList",
+    "heartbeatList",
+    "uptimeList",
+    "ok",
+    "msg",
+];
+
+/// The native form of a status page; `{config, publicGroupList}` or the page itself.
+pub(super) fn status_page(draft: &mut Draft, one: &Node, places: &Places) -> Option<Node> {
+    let config = one.find("config").unwrap_or(one);
+    let Some(slug) = config.find("slug").and_then(Node::scalar).filter(|slug| !slug.is_empty()) else {
+        draft.skip(&one.at, "a status page", "it has no slug");
+        return None;
+    };
+    let what = format!("status page `{slug}`");
+    let mut entries = Vec::new();
+    for column in config.entries() {
+        entries.extend(shown(draft, &what, column));
+    }
+    // Before 2.1 there was only one kind of analytics, which went without saying.
+    let is_google = |key: &str| matches!(key, "google_analytics_tag_id" | "googleAnalyticsId");
+    let google = config.entries().iter().find(|entry| is_google(&entry.key));
+    if let Some(google) = google.filter(|google| google.value.scalar().is_some_and(|id| !id.is_empty())) {
+        entries.push(entry("analytics_type", Node::new(google.at.clone(), "google")));
+    }
+    if let Some(id) = config.first(&["id"]).and_then(Node::scalar) {
+        draft.refer("status_pages", &id, slug.as_str());
+    }
+    let listed = one.first(&GROUPS).or_else(|| config.first(&GROUPS));
+    let direct = one.first(&["monitors", "monitorList"]).or_else(|| config.first(&["monitors", "monitorList"]));
+    if let Some(direct) = direct.filter(|_| listed.is_none()) {
+        let whole = Node::map(direct.at.clone(), [("monitors", direct.clone())]);
+        let groups = vec![group(draft, &what, &whole, places)];
+        entries.push(entry("groups", Node::new(direct.at.clone(), groups)));
+    }
+    if let Some(listed) = listed {
+        let groups: Vec<Node> = listed.list().iter().map(|one| group(draft, &what, one, places)).collect();
+        entries.push(entry("groups", Node::new(listed.at.clone(), groups)));
+    }
+    let told = if one.find("config").is_some() { vec![one, config] } else { vec![one] };
+    let incidents: Vec<Node> = told.into_iter().flat_map(incidents).collect();
+    if let Some(first) = incidents.first().map(|first| first.at.clone()) {
+        entries.push(entry("incidents", Node::new(first, incidents)));
+    }
+    Some(Node { at: one.at.clone(), data: Data::Map(entries) })
+}
+
+/// A column of a page in the native form; none for what says nothing.
+fn shown(draft: &mut Draft, what: &str, one: &Entry) -> Option<Entry> {
+    let key = one.key.as_str();
+    let Some((column, _, is_flag)) = COLUMNS.iter().find(|(_, names, _)| names.contains(&key)) else {
+        if !DROPPED.contains(&key) && !INCIDENTS.contains(&key) {
+            let known = COLUMNS.iter().map(|(column, ..)| *column);
+            draft.problem(unknown_key(one, what, known));
+        }
+        return None;
+    };
+    let is_nothing = match &one.value.data {
+        Data::Null => true,
+        Data::Text(text) => text.is_empty() || *column == "icon" && text == "/icon.svg",
+        Data::List(items) => items.is_empty(),
+        _ => false,
+    };
+    if is_nothing || *column == "groups" {
+        return None;
+    }
+    let value = if *is_flag { flag(&one.value) } else { one.value.clone() };
+    Some(Entry { key: (*column).to_owned(), at: one.at.clone(), value })
+}
+
+fn group(draft: &mut Draft, what: &str, one: &Node, places: &Places) -> Node {
+    let name = one.find("name").cloned().unwrap_or_else(|| Node::new(one.at.clone(), "Services"));
+    let listed = one.first(&["monitorList", "monitor_list", "monitors"]);
+    let mut monitors = Vec::new();
+    for one in listed.map_or(&[][..], Node::list) {
+        let id = one.find("id").or(one.find("monitor_id")).or(one.find("name")).unwrap_or(one);
+        let id = id.scalar().unwrap_or_default();
+        match places.of(&draft.key(&id)) {
+            Some(place) => monitors.push(link(one, &place.path, place.url.as_deref())),
+            // A name is that of a monitor which is there already.
+            None if id.parse::<i64>().is_err() && !id.is_empty() => monitors.push(link(one, &id, None)),
+            None => draft.skip(&one.at, format!("monitor `{id}` on {what}"), "the monitor is not in the file"),
+        }
+    }
+    let list = Node::new(listed.map_or(&one.at, |listed| &listed.at).clone(), monitors);
+    Node::map(one.at.clone(), [("name", name), ("monitors", list)])
+}
+
+/// A monitor in a group of a page: its path, and whether an address is shown, `own` or another.
+fn link(one: &Node, path: &str, own: Option<&str>) -> Node {
+    let monitor = Node::new(one.at.clone(), path);
+    let Some(sends) = one.first(&["sendUrl", "send_url"]).filter(|sends| sends.truthy()) else { return monitor };
+    // The server sends the monitor's own address when there is no other.
+    let is_other = |url: &&Node| url.text().is_some_and(|url| !url.is_empty() && Some(url) != own);
+    let custom = one.first(&["customUrl", "custom_url", "url"]).filter(is_other);
+    let mut entries = vec![("monitor", monitor), ("send_url", flag(sends))];
+    entries.extend(custom.map(|url| ("custom_url", url.clone())));
+    Node::map(one.at.clone(), entries)
+}
+
+fn incidents(page: &Node) -> Vec<Node> {
+    let found = page.first(&INCIDENTS);
+    let listed = match found.map(|found| (&found.data, found)) {
+        Some((Data::List(items), _)) => items.clone(),
+        Some((Data::Map(_), one)) => vec![one.clone()],
+        _ => Vec::new(),
+    };
+    listed.iter().map(incident).collect()
+}
+
+fn incident(one: &Node) -> Node {
+    let mut entries = Vec::new();
+    for key in ["title", "content", "style", "pin", "active"] {
+        entries.extend(one.find(key).filter(|value| !value.is_null()).map(|value| match key {
+            "pin" | "active" => (key, flag(value)),
+            _ => (key, value.clone()),
+        }));
+    }
+    Node::map(one.at.clone(), entries)
+}
