@@ -7,8 +7,9 @@ use serde_json::Value as Json;
 use super::node::{At, Data, Entry, Node};
 use crate::model::entities::{ENTITIES, Entity, MONITORS, SERVER_SETTINGS, SETTINGS, is_secret_setting};
 use crate::model::fields::{FIELDS, Field, Shape};
-use crate::model::state::Config;
-use crate::model::{Kind, Maker, Page, kind, same};
+use crate::model::state::{Config, monitor_paths};
+use crate::model::view::{existing_name, read_cell, same_cell};
+use crate::model::{Kind, Maker, Page, kind};
 use crate::value::{Row, Value};
 
 /// What becomes of secrets.
@@ -49,17 +50,9 @@ pub struct Export {
     pub counts: Vec<(&'static str, usize)>,
 }
 
-/// How cells and names are read; given by the plans, which compare with them.
-pub struct Eyes<'e> {
-    /// What people know the thing in a row by.
-    pub name: &'e dyn Fn(&Entity, &Row) -> String,
-    /// What a row holds in a column.
-    pub cell: &'e dyn Fn(&Entity, &Row, &str) -> Value,
-}
-
 /// Writes what `choice` names of `config` down.
-pub fn export(config: &Config, choice: &Choice, eyes: &Eyes<'_>) -> Export {
-    let mut exporter = Exporter::new(config, choice, eyes);
+pub fn export(config: &Config, choice: &Choice) -> Export {
+    let mut exporter = Exporter::new(config, choice);
     let mut entries = vec![entry("version", exporter.node(super::native::VERSION))];
     for entity in ENTITIES {
         if !choice.kinds.is_empty() && !choice.kinds.contains(entity.key) {
@@ -79,7 +72,6 @@ pub fn export(config: &Config, choice: &Choice, eyes: &Eyes<'_>) -> Export {
 struct Exporter<'a> {
     config: &'a Config,
     choice: &'a Choice,
-    eyes: &'a Eyes<'a>,
     at: At,
     /// Names of rows, by table and id.
     names: HashMap<&'static str, HashMap<i64, String>>,
@@ -96,7 +88,7 @@ fn entry(key: &str, value: Node) -> Entry {
 }
 
 impl<'a> Exporter<'a> {
-    fn new(config: &'a Config, choice: &'a Choice, eyes: &'a Eyes<'a>) -> Self {
+    fn new(config: &'a Config, choice: &'a Choice) -> Self {
         let mut names: HashMap<&'static str, HashMap<i64, String>> = HashMap::new();
         let mut parts: HashMap<&'static str, HashMap<i64, Vec<&Row>>> = HashMap::new();
         fn add_parts<'r>(
@@ -119,13 +111,16 @@ impl<'a> Exporter<'a> {
         }
         for entity in ENTITIES {
             let rows = config.rows(entity.table).iter();
-            let named = rows.filter_map(|row| Some((row.int("id")?, (eyes.name)(entity, row)))).collect();
-            names.insert(entity.table, if entity.key == "monitors" { paths(config) } else { named });
+            let named = rows.filter_map(|row| Some((row.int("id")?, existing_name(entity, row)))).collect();
+            names.insert(
+                entity.table,
+                if entity.key == "monitors" { monitor_paths(config.rows("monitor")) } else { named },
+            );
             add_parts(entity, config, &mut parts);
         }
         let at = At::nowhere("export");
         let (left_out, variables, warnings, counts) = Default::default();
-        Exporter { config, choice, eyes, at, names, parts, left_out, variables, warnings, counts }
+        Exporter { config, choice, at, names, parts, left_out, variables, warnings, counts }
     }
 
     fn node(&self, data: impl Into<Data>) -> Node {
@@ -140,7 +135,7 @@ impl<'a> Exporter<'a> {
     fn things(&mut self, entity: &'static Entity) -> Option<Node> {
         let config = self.config;
         let mut rows: Vec<&Row> = config.rows(entity.table).iter().collect();
-        rows.sort_by_cached_key(|row| ((self.eyes.name)(entity, row), row.int("id")));
+        rows.sort_by_cached_key(|row| (existing_name(entity, row), row.int("id")));
         self.warn_of_twins(entity, &rows);
         let things: Vec<Node> = rows.into_iter().map(|row| self.thing(entity, row)).collect();
         self.counted(entity, things)
@@ -168,15 +163,14 @@ impl<'a> Exporter<'a> {
 
     /// One thing that is no monitor, or a part.
     fn thing(&mut self, entity: &'static Entity, row: &Row) -> Node {
-        let subject = format!("{} `{}`", entity.noun, (self.eyes.name)(entity, row));
+        let subject = format!("{} `{}`", entity.noun, existing_name(entity, row));
         let mut entries = Vec::new();
         let mut left_out = Vec::new();
         for field in entity.fields {
-            let value = (self.eyes.cell)(entity, row, field.column);
+            let value = read_cell(entity, row, field.column);
             let default: Value = entity.default(field.column).into();
             let is_name = field.column == entity.name;
-            let nothing = |value: &Value| value.is_null() || value.text() == Some("");
-            if !is_name && (same(field, &value, &default) || nothing(&value) && nothing(&default)) {
+            if !is_name && same_cell(field, &value, &default) {
                 continue;
             }
             let node = match field.shape {
@@ -395,8 +389,7 @@ impl<'a> Exporter<'a> {
                 (false, Json::String(text)) => {
                     self.secret(subject, &format!("config.{key}"), &text.as_str().into(), left_out)
                 }
-                (false, json) if self.choice.secrets == Secrets::LeaveOut => {
-                    drop(json);
+                (false, _) if self.choice.secrets == Secrets::LeaveOut => {
                     self.left_out.push(format!("{subject}: config.{key}"));
                     left_out.push(format!("config.{key}"));
                     None
@@ -525,7 +518,7 @@ fn differing(page: &Page<'_>, known: Option<&Kind>, row: &Row, by: &Maker) -> BT
             let now = row.cell(field.column);
             let nothing = |value: &Value| value.is_null() || value.text() == Some("");
             match made.get(field.column) {
-                Some(value) => !same(field, now, value) && !(nothing(now) && nothing(value)),
+                Some(value) => !same_cell(field, now, value),
                 None => !nothing(now),
             }
         };
@@ -549,8 +542,4 @@ fn differing(page: &Page<'_>, known: Option<&Kind>, row: &Row, by: &Maker) -> BT
             said.insert(field.column, row.cell(field.column).clone());
         }
     }
-}
-
-fn paths(config: &Config) -> HashMap<i64, String> {
-    crate::model::state::monitor_paths(config.rows("monitor"))
 }

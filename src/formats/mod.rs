@@ -2,8 +2,10 @@
 
 pub mod export;
 pub mod foreign;
+pub mod json_schema;
 pub mod native;
 pub mod node;
+pub mod render;
 pub mod text;
 
 pub use node::{At, Data, Entry, Node};

@@ -217,6 +217,11 @@ pub(super) fn is_configuration(table: &str) -> bool {
     !HISTORY.contains(&table)
 }
 
+/// Whether the fingerprint does not tell a change of `column` in `table`.
+pub(super) fn is_unguarded(table: &str, column: &str) -> bool {
+    !is_configuration(table) || MOVING.contains(&(table, column))
+}
+
 /// Reads everything that a person configured, hands each whole row with its table to `each`, and returns the hash of it.
 pub(super) fn read_configuration(
     reader: &mut dyn Reader,

@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use super::read::{ids_text, is_configuration, read_configuration, read_fingerprint};
+use super::read::{ids_text, is_configuration, is_unguarded, read_configuration, read_fingerprint};
 use crate::engine::{Depth, EngineKind, Fault, Writer, quote};
 use crate::error::{Error, Result};
 use crate::model::state::Fingerprint;
-use crate::plan::{Cell, Change, Plan, Step};
+use crate::plan::{Assignment, Cell, Change, Plan, Step};
 use crate::schema::Schema;
 use crate::value::{Row, Value};
 
@@ -36,6 +36,7 @@ pub fn write_plan(writer: &mut dyn Writer, schema: &Schema, plan: &Plan) -> Resu
         at = match &plan.steps[at].change {
             Change::Insert { .. } => insert_run(writer, plan, at, &mut written)?,
             Change::Update { id, set } => {
+                check_old(writer, &plan.steps[at], *id, set)?;
                 let columns: Vec<String> = set.iter().map(|cell| format!("{} = ?", quote(&cell.column))).collect();
                 let mut params: Vec<Value> = set.iter().map(|cell| resolve(&cell.new, &written.ids)).collect();
                 params.push(Value::Int(*id));
@@ -51,6 +52,19 @@ pub fn write_plan(writer: &mut dyn Writer, schema: &Schema, plan: &Plan) -> Resu
         };
     }
     Ok(written)
+}
+
+/// Where the fingerprint does not look, each cell must still hold what it held when the plan was made.
+///
+/// # Errors
+/// [`Error::Stale`] when one does not.
+fn check_old(writer: &mut dyn Writer, step: &Step, id: i64, set: &[Assignment]) -> Result<()> {
+    if !set.iter().any(|cell| is_unguarded(&step.table, &cell.column)) {
+        return Ok(());
+    }
+    let rows = writer.query(&format!("SELECT * FROM {} WHERE `id` = ?", quote(&step.table)), &[Value::Int(id)])?;
+    let holds = |row: &Row| set.iter().all(|cell| row.cell(&cell.column).same(&cell.old));
+    if rows.first().is_some_and(holds) { Ok(()) } else { Err(Error::Stale) }
 }
 
 /// Gives each insert an id that its table never had: ids are not used twice, because old links and the server's own

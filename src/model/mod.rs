@@ -11,6 +11,7 @@ pub mod row;
 mod rules;
 pub mod state;
 pub mod typed;
+pub mod view;
 
 pub use check::{check_edit, check_monitor, check_names};
 pub use fields::{Field, Reference, Shape, field, nearest};

@@ -222,7 +222,7 @@ pub fn add(
         }
         (json!({"monitor": {"id": id, "name": text("name"), "type": kind, "push_url": push}}), lines)
     };
-    let wish = Wish { verb: "monitor add", plan, state, question: None, done: &done };
+    let wish = Wish { verb: "monitor add", plan, names: state, question: None, done: &done };
     carry_out(&wish, write, instance, context)
 }
 
@@ -270,7 +270,7 @@ pub fn parse_one(state: &State, column: &str, text: &str) -> Result<Value, Probl
 }
 
 /// Letters and digits, as the server's page makes a token (2.5.3).
-fn random_token(length: usize) -> Result<String> {
+pub fn random_token(length: usize) -> Result<String> {
     const LETTERS: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
     let mut token = String::with_capacity(length);
     while token.len() < length {
