@@ -31,7 +31,7 @@ pub struct ExportArgs {
     format: Option<FormatArg>,
     /// Only this kind of thing: monitors, tags, notifications, status_pages, … (may be given several times)
     #[arg(long = "kind", value_name = "KIND")]
-    kinds: Vec<String>,
+    only: Vec<String>,
     /// Only monitors; the same as `--kind monitors`
     #[arg(long)]
     monitors: bool,
@@ -60,7 +60,7 @@ pub struct SchemaArgs {
 
 pub fn run(args: &ExportArgs, context: &mut Context<'_>) -> Result<Exit> {
     let mut kinds = BTreeSet::new();
-    for name in &args.kinds {
+    for name in &args.only {
         let found = entity(name).or_else(|| entity(&format!("{name}s"))).ok_or_else(|| {
             let names: Vec<&str> = ENTITIES.iter().map(|entity| entity.key).collect();
             Error::Usage(format!("`--kind {name}` is no kind of thing; there are {}", names.join(", ")))
@@ -111,8 +111,11 @@ pub fn run(args: &ExportArgs, context: &mut Context<'_>) -> Result<Exit> {
                 "left_out": exported.left_out,
                 "warnings": exported.warnings,
             });
-            let counted: Vec<String> =
-                exported.counts.iter().map(|(key, n)| format!("{n} {}", key.replace('_', " "))).collect();
+            let counted: Vec<String> = exported
+                .counts
+                .iter()
+                .map(|(key, n)| counted(*n, entity(key).map_or(key, |entity| entity.noun)))
+                .collect();
             context.ui.result(&document, || format!("wrote {} to `{}`", counted.join(", "), path.display()))?;
         }
         None => context.ui.result(&exported.document.json(), || text)?,

@@ -166,7 +166,11 @@ impl<'a> Exporter<'a> {
         let subject = format!("{} `{}`", entity.noun, existing_name(entity, row));
         let mut entries = Vec::new();
         let mut left_out = Vec::new();
-        for field in entity.fields {
+        let is_there = |field: &&Field| {
+            // Only `type` of a notification is no column.
+            self.config.database.schema.has(entity.table, field.column) || field.column == "type"
+        };
+        for field in entity.fields.iter().filter(is_there).collect::<Vec<_>>() {
             let value = read_cell(entity, row, field.column);
             let default: Value = entity.default(field.column).into();
             let is_name = field.column == entity.name;
