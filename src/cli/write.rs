@@ -236,7 +236,7 @@ fn hangs_on_new(step: &Step) -> bool {
     const OWNERS: [&str; 4] = ["monitor_id", "status_page_id", "group_id", "maintenance_id"];
     match &step.change {
         Change::Insert { row } => {
-            row.first().is_some_and(|(column, cell)| OWNERS.contains(&column.as_str()) && matches!(cell, Cell::IdOf(_)))
+            row.first().is_some_and(|(column, cell)| OWNERS.contains(&&**column) && matches!(cell, Cell::IdOf(_)))
         }
         _ => false,
     }

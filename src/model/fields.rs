@@ -2,6 +2,9 @@
 //!
 //! This file is a table, and longer than 500 lines for that reason.
 
+use std::collections::HashMap;
+use std::sync::LazyLock;
+
 use super::release::*;
 use crate::schema::Release;
 
@@ -143,11 +146,16 @@ impl Field {
 /// The field with this name: a column (`ignore_tls`), a name of the page or the socket API (`ignoreTls`),
 /// or an option (`ignore-tls`). `None` for names the server of 2.5.3 does not have.
 pub fn field(name: &str) -> Option<&'static Field> {
-    let name = snake(name);
-    FIELDS
-        .iter()
-        .find(|field| field.column == name)
-        .or_else(|| FIELDS.iter().find(|field| snake(field.api) == name || field.option().replace('-', "_") == name))
+    static BY_NAME: LazyLock<HashMap<String, &'static Field>> = LazyLock::new(|| {
+        // A column's own name comes before the other names of another one.
+        let columns = FIELDS.iter().map(|field| (field.column.to_owned(), field));
+        let others = |field: &'static Field| [snake(field.api), snake(&field.option())].map(|name| (name, field));
+        let mut names: HashMap<String, &'static Field> = FIELDS.iter().flat_map(others).collect();
+        names.extend(columns);
+        names
+    });
+    // Asked for every cell of every monitor, and mostly with the column's own name.
+    BY_NAME.get(name).or_else(|| BY_NAME.get(&snake(name))).copied()
 }
 
 /// The column name that is nearest to a mistyped `name`, if one is near enough to be meant.
