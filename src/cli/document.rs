@@ -46,6 +46,9 @@ pub struct DocumentArgs {
     /// Leave out what the instance's release cannot hold, instead of refusing it
     #[arg(long)]
     pub skip_unsupported: bool,
+    /// Leave out things that are wrong, and say so, instead of refusing everything
+    #[arg(long)]
+    pub skip_invalid: bool,
 }
 
 /// Documents that have been read.
@@ -253,12 +256,13 @@ pub fn read_instance(instance: &Instance) -> Result<Config> {
 
 /// Reads documents and instance, and plans.
 pub fn plan(args: &DocumentArgs, instance: &Instance, context: &mut Context<'_>) -> Result<Planned> {
-    let Read { fixture, skipped } = read_documents(args, context)?;
+    let Read { fixture, mut skipped } = read_documents(args, context)?;
     let config = read_instance(instance)?;
     let mut wishes = Wishes {
         prune: args.prune,
         create_tags: args.create_tags,
         skip_unsupported: args.skip_unsupported,
+        skip_invalid: args.skip_invalid,
         ..Wishes::default()
     };
     if args.prune {
@@ -271,7 +275,11 @@ pub fn plan(args: &DocumentArgs, instance: &Instance, context: &mut Context<'_>)
         wishes.dependents = read?;
     }
     match plan_fixture(&config, &fixture, &wishes, &mut Random)? {
-        Ok(outline) => Ok(Planned { config, outline, skipped }),
+        Ok(mut outline) => {
+            let left_out = std::mem::take(&mut outline.left_out);
+            skipped.extend(left_out.into_iter().map(|left| Skipped { at: left.at, what: left.subject, why: left.why }));
+            Ok(Planned { config, outline, skipped })
+        }
         Err(problems) => Err(Error::Input(problems)),
     }
 }

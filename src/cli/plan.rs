@@ -90,8 +90,9 @@ pub fn run(args: &PlanArgs, context: &mut Context<'_>) -> Result<Exit> {
         })?;
     }
     context.ui.result(&found, || text)?;
-    Ok(match args.detailed_exitcode && !is_empty {
-        true => Exit::Changes,
-        false => Exit::Done,
+    Ok(match (args.detailed_exitcode && !is_empty, planned.skipped.is_empty()) {
+        (true, _) => Exit::Changes,
+        (false, true) => Exit::Done,
+        (false, false) => Exit::Partial,
     })
 }

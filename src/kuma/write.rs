@@ -115,7 +115,9 @@ fn first_free_id(writer: &mut dyn Writer, table: &str) -> Result<i64> {
 /// Writes the run of like inserts that begins at `at` in one go; returns where it ends.
 fn insert_run(writer: &mut dyn Writer, plan: &Plan, at: usize, written: &mut Written) -> Result<usize> {
     let like = |step: &Step| match &step.change {
-        Change::Insert { row } => Some((step.table.clone(), row.iter().map(|(column, _)| column.to_string()).collect())),
+        Change::Insert { row } => {
+            Some((step.table.clone(), row.iter().map(|(column, _)| column.to_string()).collect()))
+        }
         _ => None,
     };
     let Some((table, columns)): Option<(String, Vec<String>)> = like(&plan.steps[at]) else { return Ok(at + 1) };
