@@ -3,8 +3,10 @@
 //! The words are lower case, without a full stop, names in backticks. A hint is a command to type or a thing to do next.
 //! Secrets never enter an error.
 
+use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// What the whole library answers with.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -170,6 +172,39 @@ pub enum Error {
     Interrupted { signal: i32 },
     #[error("{0}")]
     Refused(String),
+}
+
+/// Where something stands in a text that a person gave us.
+#[derive(Clone, PartialEq, Eq)]
+pub struct At {
+    /// The file, as it was named; `-` for standard input.
+    pub file: Arc<str>,
+    /// Counted from 1; 0 when there is no line, because a program made the value.
+    pub line: u32,
+    /// Counted from 1, in characters; in CSV the number of the field.
+    pub column: u32,
+}
+
+impl At {
+    /// The place of something that stands nowhere: a program made it out of `source`.
+    pub fn nowhere(source: &str) -> At {
+        At { file: source.into(), line: 0, column: 0 }
+    }
+}
+
+impl fmt::Display for At {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.line {
+            0 => f.write_str(&self.file),
+            line => write!(f, "{}:{line}:{}", self.file, self.column),
+        }
+    }
+}
+
+impl fmt::Debug for At {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
 }
 
 /// One thing wrong with what a person gave us.

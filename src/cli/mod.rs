@@ -1,9 +1,13 @@
 //! The command line: one file per verb. Nothing here knows SQL, and only `ui.rs` prints.
 
+mod apply;
 mod backup;
+mod document;
+mod export;
 mod find;
 mod init;
 mod monitor;
+mod plan;
 mod restart;
 mod restore;
 mod resume;
@@ -92,6 +96,12 @@ enum Verb {
     /// List, show, add, change and delete monitors
     #[command(subcommand, visible_alias = "monitors")]
     Monitor(monitor::MonitorVerb),
+    /// Show what applying documents would change
+    Plan(plan::PlanArgs),
+    /// Make the instance what documents say: monitors, tags, notifications, status pages and everything else
+    Apply(apply::ApplyArgs),
+    /// Write the configuration down as a document
+    Export(export::ExportArgs),
     /// Make a new data folder, or fill an empty MariaDB database, that the server boots on without its set-up page
     Init(init::InitArgs),
     /// Take, list and verify snapshots
@@ -105,6 +115,8 @@ enum Verb {
     Logs(restart::LogsArgs),
     /// Finish or undo what an earlier run could not end
     Resume(resume::ResumeArgs),
+    /// Print the JSON Schema of documents, for editors
+    Schema(export::SchemaArgs),
     /// Print a completion script for a shell
     Completions(shell::CompletionsArgs),
     /// Print the manual page
@@ -120,6 +132,10 @@ impl Cli {
             Verb::Find(args) => find::run(&args, context),
             Verb::Status(args) => status::run(&args, context),
             Verb::Monitor(verb) => monitor::run(&verb, context),
+            Verb::Plan(args) => plan::run(&args, context),
+            Verb::Apply(args) => apply::run(&args, context),
+            Verb::Export(args) => export::run(&args, context),
+            Verb::Schema(args) => export::schema(&args, context),
             Verb::Init(args) => init::run(&args, context),
             Verb::Backup(verb) => backup::run(&verb, context),
             Verb::Restore(args) => restore::run(&args, context),

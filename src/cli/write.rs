@@ -11,8 +11,7 @@ use crate::engine::Reader;
 use crate::error::{Error, Exit, Result, counted};
 use crate::instance::Instance;
 use crate::kuma;
-use crate::model::field;
-use crate::model::state::State;
+use crate::model::state::{Config, State};
 use crate::plan::{Cell, Change, Plan, Step};
 use crate::run::{self, Mode, Outcome, Settings, Work};
 use crate::value::Value;
@@ -89,12 +88,31 @@ pub struct Wish<'a> {
     pub verb: &'a str,
     /// The changes.
     pub plan: Plan,
-    /// The state they were planned for.
-    pub state: &'a State,
+    /// Who knows what the monitors are called.
+    pub names: &'a dyn Names,
     /// The question, for changes that should be asked for.
     pub question: Option<String>,
     /// What to say when all is done, out of the ids that were given.
     pub done: &'a dyn Fn(&Outcome) -> (Json, String),
+}
+
+/// Who knows what monitors are called.
+pub trait Names {
+    /// The name of the monitor with this id.
+    fn name(&self, id: i64) -> Option<String>;
+}
+
+impl Names for State {
+    fn name(&self, id: i64) -> Option<String> {
+        self.monitors.get(&id).map(|monitor| monitor.name().to_owned())
+    }
+}
+
+impl Names for Config {
+    fn name(&self, id: i64) -> Option<String> {
+        let row = self.rows("monitor").iter().find(|row| row.int("id") == Some(id))?;
+        row.text("name").map(str::to_owned)
+    }
 }
 
 /// Shows the plan, asks, and writes it; or rehearses it.
@@ -106,7 +124,7 @@ pub fn carry_out(wish: &Wish<'_>, args: &WriteArgs, instance: &Instance, context
     }
     if args.dry_run {
         run::rehearse(instance, &wish.plan, &settings, context.ui)?;
-        let changes: Vec<Json> = wish.plan.steps.iter().map(step_json).collect();
+        let changes = changes_json(&wish.plan);
         let text = || {
             let tried = counted(wish.plan.steps.len(), "row change");
             format!("{}\n{tried} tried and rolled back; nothing was changed", lines(&wish.plan))
@@ -170,8 +188,8 @@ fn beats_text(outcome: &Outcome, wish: &Wish<'_>) -> String {
         .map(|(id, row)| {
             let made =
                 outcome.written.ids.iter().find(|(at, made)| *made == id && wish.plan.steps[**at].table == "monitor");
-            let name = match (wish.state.monitors.get(id), made) {
-                (Some(monitor), _) => monitor.name().to_owned(),
+            let name = match (wish.names.name(*id), made) {
+                (Some(name), _) => name,
                 (None, Some((at, _))) => wish.plan.steps[*at].subject.clone(),
                 (None, None) => String::new(),
             };
@@ -193,15 +211,40 @@ pub fn status_word(status: Option<i64>) -> &'static str {
     }
 }
 
-/// A plan as people read it: a line a change, secrets hidden, what merely hangs on an object summed up.
+/// A plan as people read it: a line a change, secrets hidden, what merely hangs on something new left out.
 pub fn lines(plan: &Plan) -> String {
-    let mut lines: Vec<String> = plan.steps.iter().flat_map(step_lines).collect();
+    let mut lines = plan_lines(plan);
     if lines.len() > SHOWN {
         let more = lines.len() - SHOWN;
         lines.truncate(SHOWN);
         lines.push(format!("… and {more} lines more"));
     }
     lines.join("\n")
+}
+
+/// The same, however long it is.
+pub fn all_lines(plan: &Plan) -> String {
+    plan_lines(plan).join("\n")
+}
+
+fn plan_lines(plan: &Plan) -> Vec<String> {
+    plan.steps.iter().filter(|step| !hangs_on_new(step)).flat_map(step_lines).collect()
+}
+
+/// Whether `step` makes a link of something that the plan makes too: a tag of a new monitor, for instance.
+fn hangs_on_new(step: &Step) -> bool {
+    const OWNERS: [&str; 4] = ["monitor_id", "status_page_id", "group_id", "maintenance_id"];
+    match &step.change {
+        Change::Insert { row } => {
+            row.first().is_some_and(|(column, cell)| OWNERS.contains(&&**column) && matches!(cell, Cell::IdOf(_)))
+        }
+        _ => false,
+    }
+}
+
+/// All changes, for programs.
+pub fn changes_json(plan: &Plan) -> Json {
+    plan.steps.iter().map(step_json).collect()
 }
 
 fn step_lines(step: &Step) -> Vec<String> {
@@ -214,19 +257,20 @@ fn step_lines(step: &Step) -> Vec<String> {
         Change::Update { set, .. } => set
             .iter()
             .map(|cell| {
-                let show = |value: &Value| shown(&step.table, &cell.column, value);
+                if cell.secret {
+                    return format!("~ {}: {} (secret, changed)", step.subject, cell.column);
+                }
                 let new = match &cell.new {
-                    Cell::Is(value) => show(value),
+                    Cell::Is(value) => shown(false, value),
                     Cell::IdOf(_) => "(new)".into(),
                 };
-                format!("~ {}: {} {} → {new}", step.subject, cell.column, show(&cell.old))
+                format!("~ {}: {} {} → {new}", step.subject, cell.column, shown(false, &cell.old))
             })
             .collect(),
     }
 }
 
-fn shown(table: &str, column: &str, value: &Value) -> String {
-    let secret = table == "monitor" && field(column).is_some_and(|field| field.secret);
+fn shown(secret: bool, value: &Value) -> String {
     match value {
         Value::Null => "(none)".into(),
         Value::Text(text) if text.is_empty() => "(empty)".into(),
@@ -245,10 +289,10 @@ fn step_json(step: &Step) -> Json {
                 .iter()
                 .map(|cell| {
                     let new = match &cell.new {
-                        Cell::Is(value) => shown(&step.table, &cell.column, value),
+                        Cell::Is(value) => shown(cell.secret, value),
                         Cell::IdOf(_) => "(new)".into(),
                     };
-                    json!({"column": cell.column, "old": shown(&step.table, &cell.column, &cell.old), "new": new})
+                    json!({"column": cell.column, "old": shown(cell.secret, &cell.old), "new": new})
                 })
                 .collect();
             json!({"action": "change", "id": id, "cells": cells})

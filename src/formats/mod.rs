@@ -1,7 +1,11 @@
 //! Text to fixtures and back: the native form in YAML, JSON, TOML and CSV, and the files of others.
 
+pub mod export;
 pub mod foreign;
+pub mod json_schema;
+pub mod native;
 pub mod node;
+pub mod render;
 pub mod text;
 
 pub use node::{At, Data, Entry, Node};

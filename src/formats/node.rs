@@ -2,44 +2,10 @@
 //!
 //! YAML, JSON, TOML and CSV are all read into this one tree, so that what is wrong can be pointed at in any of them.
 
-use std::fmt;
-use std::sync::Arc;
-
 use serde::ser::{Serialize, SerializeMap, SerializeSeq, Serializer};
 use serde_json::Value as Json;
 
-/// Where something stands in a text.
-#[derive(Clone, PartialEq, Eq)]
-pub struct At {
-    /// The file, as it was named; `-` for standard input.
-    pub file: Arc<str>,
-    /// Counted from 1; 0 when there is no line, because a program made the value.
-    pub line: u32,
-    /// Counted from 1, in characters.
-    pub column: u32,
-}
-
-impl At {
-    /// The place of something that stands nowhere: a program made it out of `source`.
-    pub fn nowhere(source: &str) -> At {
-        At { file: source.into(), line: 0, column: 0 }
-    }
-}
-
-impl fmt::Display for At {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.line {
-            0 => f.write_str(&self.file),
-            line => write!(f, "{}:{line}:{}", self.file, self.column),
-        }
-    }
-}
-
-impl fmt::Debug for At {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
-    }
-}
+pub use crate::error::At;
 
 /// One value of a document.
 #[derive(Clone, Debug)]

@@ -284,6 +284,11 @@ pub fn hash(text: &Secret) -> Result<String> {
         .map_err(|error| Error::Refused(format!("no hash could be made: {error}")))
 }
 
+/// Whether `text` is what `hash` was made of.
+pub fn fits(text: &Secret, hash: &str) -> bool {
+    bcrypt::verify(text.reveal(), hash).unwrap_or(false)
+}
+
 /// 64 random letters and digits.
 fn random_text() -> Result<String> {
     const LETTERS: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::engine::{Reader, quote};
 use crate::error::{Error, Result, counted};
-use crate::model::state::{Database, Fingerprint, Monitor, NotificationLink, State, TagLink};
+use crate::model::state::{Config, Database, Fingerprint, Monitor, NotificationLink, State, TagLink};
 use crate::schema::{self, Schema};
 use crate::value::{Row, Value};
 
@@ -118,6 +118,43 @@ pub fn read_shown_state(reader: &mut dyn Reader, name: &str) -> Result<State> {
     Ok(State { database, monitors, tags, notifications, proxies, docker_hosts, remote_browsers, owner, fingerprint })
 }
 
+/// Reads all that a person configured.
+pub fn read_config(reader: &mut dyn Reader, name: &str) -> Result<Config> {
+    let database = read_database(reader, name)?;
+    let mut tables: BTreeMap<String, Vec<Row>> = BTreeMap::new();
+    let fingerprint = read_configuration(reader, &database.schema, &mut |table, row| {
+        match tables.get_mut(table) {
+            Some(rows) => rows.push(row),
+            None => drop(tables.insert(table.to_owned(), vec![row])),
+        }
+        Ok(())
+    })?;
+    // What the server writes itself is not in the fingerprint, but people write it too.
+    for table in ["incident", "setting"].into_iter().filter(|table| database.schema.table(table).is_some()) {
+        let rows = reader.query(&format!("SELECT * FROM {} ORDER BY `id`", quote(table)), &[])?;
+        tables.insert(table.to_owned(), rows);
+    }
+    let users = tables.get("user").map_or(&[][..], Vec::as_slice);
+    let owner = users.iter().max_by_key(|row| (row.cell("active").truthy(), row.int("id").map(std::cmp::Reverse)));
+    let owner = owner.and_then(|row| row.int("id"));
+    Ok(Config { database, tables, owner, fingerprint })
+}
+
+/// For each monitor that has any, how many rows of each table point to it by a column `monitor_id`: what goes with it.
+pub fn read_all_dependents(reader: &mut dyn Reader, schema: &Schema) -> Result<BTreeMap<i64, BTreeMap<String, u64>>> {
+    let mut found: BTreeMap<i64, BTreeMap<String, u64>> = BTreeMap::new();
+    for table in schema.tables.keys().filter(|table| schema.has(table, "monitor_id")) {
+        let sql = format!("SELECT `monitor_id`, count(*) AS n FROM {} GROUP BY `monitor_id`", quote(table));
+        reader.stream(&sql, &[], &mut |row| {
+            if let (Some(id), Some(n)) = (row.int("monitor_id"), row.int("n")) {
+                found.entry(id).or_default().insert(table.clone(), n.unsigned_abs());
+            }
+            Ok(())
+        })?;
+    }
+    Ok(found)
+}
+
 /// Reads monitors with their tags and notifications: all, or those with these ids.
 pub fn read_monitors(
     reader: &mut dyn Reader,
@@ -172,27 +209,44 @@ pub fn read_monitors(
 
 /// Hashes everything that a person configured; what the server writes by itself while it runs is left out.
 pub fn read_fingerprint(reader: &mut dyn Reader, schema: &Schema) -> Result<Fingerprint> {
+    read_configuration(reader, schema, &mut |_, _| Ok(()))
+}
+
+/// Whether `table` is part of the configuration, as its fingerprint understands it.
+pub(super) fn is_configuration(table: &str) -> bool {
+    !HISTORY.contains(&table)
+}
+
+/// Whether the fingerprint does not tell a change of `column` in `table`.
+pub(super) fn is_unguarded(table: &str, column: &str) -> bool {
+    !is_configuration(table) || MOVING.contains(&(table, column))
+}
+
+/// Reads everything that a person configured, hands each whole row with its table to `each`, and returns the hash of it.
+pub(super) fn read_configuration(
+    reader: &mut dyn Reader,
+    schema: &Schema,
+    each: &mut dyn FnMut(&str, Row) -> Result<()>,
+) -> Result<Fingerprint> {
     let mut hasher = blake3::Hasher::new();
-    for (table, described) in &schema.tables {
-        if HISTORY.contains(&table.as_str()) {
-            continue;
-        }
+    let mut text = Vec::new();
+    for (table, described) in schema.tables.iter().filter(|(table, _)| is_configuration(table)) {
         hasher.update(table.as_bytes());
-        let moving = |column: &str| MOVING.contains(&(table.as_str(), column));
-        let columns: Vec<&str> =
-            described.columns.iter().map(|column| column.name.as_str()).filter(|column| !moving(column)).collect();
+        let columns: Vec<&str> = described.columns.iter().map(|column| column.name.as_str()).collect();
+        let still: Vec<bool> = columns.iter().map(|column| !MOVING.contains(&(table.as_str(), column))).collect();
         let order = if described.column("id").is_some() { " ORDER BY `id`" } else { "" };
         reader.stream(&format!("SELECT {} FROM {}{order}", names(&columns), quote(table)), &[], &mut |row| {
-            for cell in row.cells() {
-                hash_cell(&mut hasher, cell);
-            }
-            Ok(())
+            text.clear();
+            row.cells().iter().zip(&still).filter(|(_, still)| **still).for_each(|(cell, _)| append(&mut text, cell));
+            hasher.update(&text);
+            each(table, row)
         })?;
     }
     Ok(Fingerprint(hasher.finalize().to_hex().to_string()))
 }
 
-fn hash_cell(hasher: &mut blake3::Hasher, cell: &Value) {
+/// Appends what tells `cell` from every other: its kind, its length, its bytes.
+fn append(text: &mut Vec<u8>, cell: &Value) {
     let (tag, bytes): (u8, &[u8]) = match cell {
         Value::Null => (0, &[]),
         Value::Int(n) => (1, &n.to_le_bytes()),
@@ -200,7 +254,9 @@ fn hash_cell(hasher: &mut blake3::Hasher, cell: &Value) {
         Value::Text(text) => (3, text.as_bytes()),
         Value::Blob(bytes) => (4, bytes),
     };
-    hasher.update(&[tag]).update(&(bytes.len() as u64).to_le_bytes()).update(bytes);
+    text.push(tag);
+    text.extend_from_slice(&(bytes.len() as u64).to_le_bytes());
+    text.extend_from_slice(bytes);
 }
 
 /// The id of the newest heartbeat, 0 where there is none: whatever is newer was written later.

@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use super::read::{ids_text, read_fingerprint};
+use super::read::{ids_text, is_configuration, is_unguarded, read_configuration, read_fingerprint};
 use crate::engine::{Depth, EngineKind, Fault, Writer, quote};
 use crate::error::{Error, Result};
-use crate::plan::{Cell, Change, Plan, Step};
+use crate::model::state::Fingerprint;
+use crate::plan::{Assignment, Cell, Change, Plan, Step};
 use crate::schema::Schema;
 use crate::value::{Row, Value};
 
@@ -35,6 +36,7 @@ pub fn write_plan(writer: &mut dyn Writer, schema: &Schema, plan: &Plan) -> Resu
         at = match &plan.steps[at].change {
             Change::Insert { .. } => insert_run(writer, plan, at, &mut written)?,
             Change::Update { id, set } => {
+                check_old(writer, &plan.steps[at], *id, set)?;
                 let columns: Vec<String> = set.iter().map(|cell| format!("{} = ?", quote(&cell.column))).collect();
                 let mut params: Vec<Value> = set.iter().map(|cell| resolve(&cell.new, &written.ids)).collect();
                 params.push(Value::Int(*id));
@@ -50,6 +52,19 @@ pub fn write_plan(writer: &mut dyn Writer, schema: &Schema, plan: &Plan) -> Resu
         };
     }
     Ok(written)
+}
+
+/// Where the fingerprint does not look, each cell must still hold what it held when the plan was made.
+///
+/// # Errors
+/// [`Error::Stale`] when one does not.
+fn check_old(writer: &mut dyn Writer, step: &Step, id: i64, set: &[Assignment]) -> Result<()> {
+    if !set.iter().any(|cell| is_unguarded(&step.table, &cell.column)) {
+        return Ok(());
+    }
+    let rows = writer.query(&format!("SELECT * FROM {} WHERE `id` = ?", quote(&step.table)), &[Value::Int(id)])?;
+    let holds = |row: &Row| set.iter().all(|cell| row.cell(&cell.column).same(&cell.old));
+    if rows.first().is_some_and(holds) { Ok(()) } else { Err(Error::Stale) }
 }
 
 /// Gives each insert an id that its table never had: ids are not used twice, because old links and the server's own
@@ -100,7 +115,9 @@ fn first_free_id(writer: &mut dyn Writer, table: &str) -> Result<i64> {
 /// Writes the run of like inserts that begins at `at` in one go; returns where it ends.
 fn insert_run(writer: &mut dyn Writer, plan: &Plan, at: usize, written: &mut Written) -> Result<usize> {
     let like = |step: &Step| match &step.change {
-        Change::Insert { row } => Some((step.table.clone(), row.iter().map(|(column, _)| column.clone()).collect())),
+        Change::Insert { row } => {
+            Some((step.table.clone(), row.iter().map(|(column, _)| column.to_string()).collect()))
+        }
         _ => None,
     };
     let Some((table, columns)): Option<(String, Vec<String>)> = like(&plan.steps[at]) else { return Ok(at + 1) };
@@ -132,12 +149,13 @@ fn resolve(cell: &Cell, ids: &BTreeMap<usize, i64>) -> Value {
     }
 }
 
-/// Reads back each change of `plan` inside the same transaction.
+/// Reads back each change of `plan` inside the same transaction, and with it the whole configuration, whose fingerprint it
+/// returns: one pass for both.
 ///
 /// # Errors
 /// [`Error::ReadBack`] for the first cell that does not hold what was written.
-pub fn check_written(writer: &mut dyn Writer, plan: &Plan, written: &Written) -> Result<()> {
-    let mut expected: BTreeMap<&str, Vec<(i64, &Step)>> = BTreeMap::new();
+pub fn check_written(writer: &mut dyn Writer, schema: &Schema, plan: &Plan, written: &Written) -> Result<Fingerprint> {
+    let mut expected = Expected::new();
     for (at, step) in plan.steps.iter().enumerate() {
         let id = match &step.change {
             Change::Insert { .. } => written.ids.get(&at).copied(),
@@ -148,22 +166,35 @@ pub fn check_written(writer: &mut dyn Writer, plan: &Plan, written: &Written) ->
             }
         };
         if let Some(id) = id {
-            expected.entry(&step.table).or_default().push((id, step));
+            expected.entry(&step.table).or_default().entry(id).or_default().push(step);
         }
     }
-    for (table, rows) in expected {
-        for batch in rows.chunks(BATCH) {
-            let ids: Vec<i64> = batch.iter().map(|(id, _)| *id).collect();
-            let mut found: BTreeMap<i64, Row> = BTreeMap::new();
-            let sql = format!("SELECT * FROM {} WHERE `id` IN ({})", quote(table), ids_text(&ids));
-            writer.stream(&sql, &[], &mut |row| {
-                found.extend(row.int("id").map(|id| (id, row)));
-                Ok(())
-            })?;
-            batch.iter().try_for_each(|(id, step)| check_row(step, *id, found.get(id), &written.ids))?;
+    let fingerprint =
+        read_configuration(writer, schema, &mut |table, row| check_found(&mut expected, table, &row, written))?;
+    let elsewhere: Vec<(String, Vec<i64>)> = expected
+        .iter()
+        .filter(|(table, _)| !is_configuration(table))
+        .map(|(table, rows)| ((*table).to_owned(), rows.keys().copied().collect()))
+        .collect();
+    for (table, ids) in elsewhere {
+        for batch in ids.chunks(BATCH) {
+            let sql = format!("SELECT * FROM {} WHERE `id` IN ({})", quote(&table), ids_text(batch));
+            writer.stream(&sql, &[], &mut |row| check_found(&mut expected, &table, &row, written))?;
         }
     }
-    Ok(())
+    match expected.into_values().flatten().next() {
+        Some((id, steps)) => Err(unlike(steps[0], "id", id.to_string(), "missing".into())),
+        None => Ok(fingerprint),
+    }
+}
+
+/// The steps that wrote a row, by table and id.
+type Expected<'p> = BTreeMap<&'p str, BTreeMap<i64, Vec<&'p Step>>>;
+
+/// Crosses `row` off those that are expected, if it holds what was written to it.
+fn check_found(expected: &mut Expected<'_>, table: &str, row: &Row, written: &Written) -> Result<()> {
+    let steps = row.int("id").and_then(|id| expected.get_mut(table)?.remove(&id));
+    steps.into_iter().flatten().try_for_each(|step| check_row(step, row, &written.ids))
 }
 
 fn check_gone(writer: &mut dyn Writer, step: &Step, column: &str, value: i64) -> Result<()> {
@@ -175,9 +206,8 @@ fn check_gone(writer: &mut dyn Writer, step: &Step, column: &str, value: i64) ->
     }
 }
 
-/// Whether `found`, the row with this id, holds what `step` wrote.
-fn check_row(step: &Step, id: i64, found: Option<&Row>, ids: &BTreeMap<usize, i64>) -> Result<()> {
-    let Some(row) = found else { return Err(unlike(step, "id", id.to_string(), "missing".into())) };
+/// Whether `row` holds what `step` wrote.
+fn check_row(step: &Step, row: &Row, ids: &BTreeMap<usize, i64>) -> Result<()> {
     let mut at = 0;
     let mut check = |column: &str, cell: &Cell| {
         let names = row.columns();

@@ -2,6 +2,9 @@
 //!
 //! This file is a table, and longer than 500 lines for that reason.
 
+use std::collections::HashMap;
+use std::sync::LazyLock;
+
 use super::release::*;
 use crate::schema::Release;
 
@@ -68,6 +71,14 @@ pub enum Reference {
     Proxy,
     /// A row of `remote_browser`.
     RemoteBrowser,
+    /// A row of `tag`.
+    Tag,
+    /// A row of `notification`.
+    Notification,
+    /// A monitor of any type.
+    Monitor,
+    /// A row of `status_page`.
+    StatusPage,
 }
 
 /// One value of a choice.
@@ -111,22 +122,22 @@ impl Field {
             .collect()
     }
 
-    const fn secret(mut self) -> Field {
+    pub(super) const fn secret(mut self) -> Field {
         self.secret = true;
         self
     }
 
-    const fn trimmed(mut self) -> Field {
+    pub(super) const fn trimmed(mut self) -> Field {
         self.trimmed = true;
         self
     }
 
-    const fn since(mut self, release: Release) -> Field {
+    pub(super) const fn since(mut self, release: Release) -> Field {
         self.since = release;
         self
     }
 
-    const fn example(mut self, text: &'static str) -> Field {
+    pub(super) const fn example(mut self, text: &'static str) -> Field {
         self.example = text;
         self
     }
@@ -135,11 +146,16 @@ impl Field {
 /// The field with this name: a column (`ignore_tls`), a name of the page or the socket API (`ignoreTls`),
 /// or an option (`ignore-tls`). `None` for names the server of 2.5.3 does not have.
 pub fn field(name: &str) -> Option<&'static Field> {
-    let name = snake(name);
-    FIELDS
-        .iter()
-        .find(|field| field.column == name)
-        .or_else(|| FIELDS.iter().find(|field| snake(field.api) == name || field.option().replace('-', "_") == name))
+    static BY_NAME: LazyLock<HashMap<String, &'static Field>> = LazyLock::new(|| {
+        // A column's own name comes before the other names of another one.
+        let columns = FIELDS.iter().map(|field| (field.column.to_owned(), field));
+        let others = |field: &'static Field| [snake(field.api), snake(&field.option())].map(|name| (name, field));
+        let mut names: HashMap<String, &'static Field> = FIELDS.iter().flat_map(others).collect();
+        names.extend(columns);
+        names
+    });
+    // Asked for every cell of every monitor, and mostly with the column's own name.
+    BY_NAME.get(name).or_else(|| BY_NAME.get(&snake(name))).copied()
 }
 
 /// The column name that is nearest to a mistyped `name`, if one is near enough to be meant.
@@ -148,7 +164,7 @@ pub fn nearest(name: &str) -> Option<&'static str> {
 }
 
 /// Of `names`, the one nearest to `name`, if it is near enough to be meant.
-pub(super) fn nearest_of<'n>(name: &str, names: impl Iterator<Item = &'n str>) -> Option<&'n str> {
+pub(crate) fn nearest_of<'n>(name: &str, names: impl Iterator<Item = &'n str>) -> Option<&'n str> {
     names
         .map(|known| {
             let flat = |text: &str| text.replace(['_', '-'], "");
@@ -161,7 +177,7 @@ pub(super) fn nearest_of<'n>(name: &str, names: impl Iterator<Item = &'n str>) -
 }
 
 /// `ignoreTls` and `ignore-tls` as `ignore_tls`.
-fn snake(name: &str) -> String {
+pub(super) fn snake(name: &str) -> String {
     let mut snake = String::with_capacity(name.len() + 4);
     let mut lower_before = false;
     for letter in name.trim().chars() {
@@ -180,24 +196,24 @@ fn snake(name: &str) -> String {
     snake
 }
 
-const fn entry(column: &'static str, api: &'static str, shape: Shape, help: &'static str) -> Field {
+pub(super) const fn entry(column: &'static str, api: &'static str, shape: Shape, help: &'static str) -> Field {
     Field { column, api, shape, secret: false, trimmed: false, since: R1_23, help, example: "" }
 }
 
-const fn pick(value: &'static str) -> Pick {
+pub(super) const fn pick(value: &'static str) -> Pick {
     Pick { value, since: R1_23, kinds: &[] }
 }
 
-const fn pick_since(value: &'static str, since: Release) -> Pick {
+pub(super) const fn pick_since(value: &'static str, since: Release) -> Pick {
     Pick { value, since, kinds: &[] }
 }
 
-const fn pick_for(value: &'static str, kinds: &'static [&'static str]) -> Pick {
+pub(super) const fn pick_for(value: &'static str, kinds: &'static [&'static str]) -> Pick {
     Pick { value, since: R1_23, kinds }
 }
 
 /// The largest INT of MariaDB.
-const INT: i64 = 2_147_483_647;
+pub(super) const INT: i64 = 2_147_483_647;
 const HTTP: &[&str] = &["http", "keyword", "json-query"];
 const DNS: &[&str] = &["dns"];
 const GLOBALPING: &[&str] = &["globalping"];

@@ -2,16 +2,19 @@
 
 pub mod check;
 pub mod defaults;
+pub mod entities;
 pub mod fields;
+pub mod fixture;
 pub mod kinds;
 mod release;
 pub mod row;
 mod rules;
 pub mod state;
 pub mod typed;
+pub mod view;
 
 pub use check::{check_edit, check_monitor, check_names};
 pub use fields::{Field, Reference, Shape, field, nearest};
 pub use kinds::{Kind, kind, kinds, nearest_kind};
-pub use row::{Maker, Opt, new_monitor, options, push_token_length};
+pub use row::{Maker, Opt, Page, new_monitor, options, push_token_length};
 pub use typed::{from_json, normalise, parse, render, same};

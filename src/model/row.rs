@@ -86,59 +86,92 @@ pub fn new_monitor(
     typed: &BTreeMap<String, Value>,
     by: &Maker,
 ) -> Result<Vec<(String, Value)>, Vec<Problem>> {
-    let ours = |column: &str| field(column).is_some_and(|known| known.column == column);
-    let newer = |column: &str| !ours(column) && table.column(column).is_some();
-    let mut problems = check_names(release, kind, typed.keys().map(String::as_str).filter(|column| !newer(column)));
+    Page::new(release, table, kind).fill(typed, by)
+}
 
-    let mut given: BTreeMap<&str, Value> = BTreeMap::new();
-    for (column, value) in typed {
-        match field(column).filter(|known| known.column == column) {
-            Some(known) if known.is_typed() => match normalise(known, value.clone()) {
-                Ok(Value::Text(name)) if matches!(known.shape, Shape::Reference(_)) => {
-                    problems.push(Problem::new(known.column, format!("no such thing as `{name}`")));
+/// What does not change from one new monitor of a type to the next.
+#[derive(Debug)]
+pub struct Page<'t> {
+    release: Release,
+    kind: String,
+    table: &'t Table,
+    /// What each column holds when nobody types anything; `None` where that is left to the database.
+    defaults: Vec<(&'t str, Option<Value>)>,
+}
+
+impl<'t> Page<'t> {
+    /// The page for monitors of type `kind`, whether it is known to us or not.
+    pub fn new(release: Release, table: &'t Table, kind: &str) -> Page<'t> {
+        let default = |column: &'t Column| {
+            let value = page_default(&column.name, kind, release).or_else(|| column_default(column));
+            (column.name.as_str(), value)
+        };
+        let defaults = table.columns.iter().filter(|column| column.name != "id").map(default).collect();
+        Page { release, kind: kind.to_owned(), table, defaults }
+    }
+
+    /// The release whose page it is.
+    pub fn release(&self) -> Release {
+        self.release
+    }
+
+    /// The row of a new monitor, as [`new_monitor`] makes it.
+    ///
+    /// # Errors
+    /// Every problem of the input at once.
+    pub fn fill(&self, typed: &BTreeMap<String, Value>, by: &Maker) -> Result<Vec<(String, Value)>, Vec<Problem>> {
+        let ours = |column: &str| field(column).is_some_and(|known| known.column == column);
+        let newer = |column: &str| !ours(column) && self.table.column(column).is_some();
+        let names = typed.keys().map(String::as_str).filter(|column| !newer(column));
+        let mut problems = check_names(self.release, &self.kind, names);
+        let mut given: BTreeMap<&str, Value> = BTreeMap::new();
+        for (column, value) in typed {
+            match field(column).filter(|known| known.column == column) {
+                Some(known) if known.is_typed() => match normalise(known, value.clone()) {
+                    Ok(Value::Text(name)) if matches!(known.shape, Shape::Reference(_)) => {
+                        problems.push(Problem::new(known.column, format!("no such thing as `{name}`")));
+                    }
+                    Ok(value) => {
+                        given.insert(column, value);
+                    }
+                    Err(problem) => problems.push(problem),
+                },
+                Some(_) => {}
+                None => {
+                    given.insert(column, value.clone());
                 }
-                Ok(value) => {
-                    given.insert(column, value);
-                }
-                Err(problem) => problems.push(problem),
-            },
-            Some(_) => {}
-            None => {
-                given.insert(column, value.clone());
             }
         }
-    }
-    complete(release, kind, &mut given, by);
+        let row = self.row(given, by);
 
-    let row: Vec<(String, Value)> = table
-        .columns
-        .iter()
-        .filter(|column| column.name != "id")
-        .filter_map(|column| {
-            let name = column.name.as_str();
-            let value = match name {
-                "type" => Value::from(kind),
-                "user_id" => Value::Int(by.user_id),
-                "created_date" => Value::from(by.created_date.as_deref()?),
-                _ => match given.remove(name).or_else(|| page_default(name, kind, release)) {
-                    Some(value) => value,
-                    None => column_default(column)?,
-                },
-            };
-            Some((column.name.clone(), value))
-        })
-        .collect();
-
-    // A column whose value was refused already would be reported twice, as missing.
-    let reported: Vec<String> = problems.iter().map(|problem| problem.subject.clone()).collect();
-    let mut found = check_monitor(release, kind, &row);
-    // So would the interval, whose value the retry interval takes over.
-    if !typed.contains_key("retry_interval") && found.iter().any(|problem| problem.subject == "interval") {
-        found.retain(|problem| problem.subject != "retry_interval");
+        // A column whose value was refused already would be reported twice, as missing.
+        let reported: Vec<String> = problems.iter().map(|problem| problem.subject.clone()).collect();
+        let mut found = check_monitor(self.release, &self.kind, &row);
+        // So would the interval, whose value the retry interval takes over.
+        if !typed.contains_key("retry_interval") && found.iter().any(|problem| problem.subject == "interval") {
+            found.retain(|problem| problem.subject != "retry_interval");
+        }
+        problems.extend(found.into_iter().filter(|found| !reported.contains(&found.subject)));
+        problems.extend(row.iter().filter_map(|(column, value)| too_long(self.table, column, value)));
+        if problems.is_empty() { Ok(row) } else { Err(problems) }
     }
-    problems.extend(found.into_iter().filter(|found| !reported.contains(&found.subject)));
-    problems.extend(row.iter().filter_map(|(column, value)| too_long(table, column, value)));
-    if problems.is_empty() { Ok(row) } else { Err(problems) }
+
+    /// The row that the page sends where `given` was typed, right or wrong.
+    pub fn row(&self, mut given: BTreeMap<&str, Value>, by: &Maker) -> Vec<(String, Value)> {
+        complete(self.release, &self.kind, &mut given, by);
+        self.defaults
+            .iter()
+            .filter_map(|(name, default)| {
+                let value = match *name {
+                    "type" => Value::from(self.kind.as_str()),
+                    "user_id" => Value::Int(by.user_id),
+                    "created_date" => Value::from(by.created_date.as_deref()?),
+                    name => given.remove(name).or_else(|| default.clone())?,
+                };
+                Some(((*name).to_owned(), value))
+            })
+            .collect()
+    }
 }
 
 /// Adds what the page works out of the rest.

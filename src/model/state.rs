@@ -1,6 +1,6 @@
 //! What a database says exists.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -33,6 +33,26 @@ pub struct Database {
     pub migrations: BTreeSet<String>,
     /// A migration is running or was cut off (`knex_migrations_lock`).
     pub migrating: bool,
+}
+
+/// Everything that a person configured, row by row: what plans about whole documents, and exports, are made of.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The database it was read from.
+    pub database: Database,
+    /// The rows of each table of the configuration, in the order of their ids.
+    pub tables: BTreeMap<String, Vec<Row>>,
+    /// The first active user: the one who sees what is added.
+    pub owner: Option<i64>,
+    /// What this configuration hashes to.
+    pub fingerprint: Fingerprint,
+}
+
+impl Config {
+    /// The rows of `table`; none where the release has no such table.
+    pub fn rows(&self, table: &str) -> &[Row] {
+        self.tables.get(table).map_or(&[], Vec::as_slice)
+    }
 }
 
 /// The configuration that plans about monitors need.
@@ -177,4 +197,27 @@ impl State {
             .map(|monitor| monitor.id)
             .collect()
     }
+}
+
+/// The path of every monitor: `Group/Subgroup/Name`. A cycle of parents, which people have, ends a path.
+pub fn monitor_paths(rows: &[Row]) -> HashMap<i64, String> {
+    let known: HashMap<i64, (&str, Option<i64>)> = rows
+        .iter()
+        .filter_map(|row| Some((row.int("id")?, (row.text("name").unwrap_or_default(), row.int("parent")))))
+        .collect();
+    known
+        .keys()
+        .map(|id| {
+            let (mut parts, mut seen, mut at) = (Vec::new(), HashSet::new(), Some(*id));
+            while let Some((id, (name, parent))) = at.and_then(|id| Some((id, known.get(&id)?))) {
+                if !seen.insert(id) {
+                    break;
+                }
+                parts.push(*name);
+                at = *parent;
+            }
+            parts.reverse();
+            (*id, parts.join("/"))
+        })
+        .collect()
 }

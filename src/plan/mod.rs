@@ -2,14 +2,17 @@
 //!
 //! Pure data: a plan can be shown, saved and compared, and leaves no choice to whoever carries it out.
 
+pub mod fixture;
 pub mod monitor;
 pub mod names;
 pub mod pick;
 
+use std::borrow::Cow;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::model::field;
 use crate::model::state::Fingerprint;
 use crate::value::Value;
 
@@ -40,7 +43,7 @@ pub enum Change {
     /// A new row; its id is given when it is written.
     Insert {
         /// Column and cell; columns left out get the default of the live schema.
-        row: Vec<(String, Cell)>,
+        row: Vec<(Cow<'static, str>, Cell)>,
     },
     /// New cells in the row with this id.
     Update {
@@ -69,6 +72,9 @@ pub struct Assignment {
     pub old: Value,
     /// What it will hold.
     pub new: Cell,
+    /// Neither is ever shown.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub secret: bool,
 }
 
 /// The new content of a cell.
@@ -106,6 +112,12 @@ impl Plan {
 
     /// Adds an insert and returns its position, for [`Cell::IdOf`].
     pub fn insert(&mut self, table: &str, subject: impl Into<String>, row: Vec<(String, Cell)>) -> usize {
+        // Ten thousand monitors with a hundred columns: their names are worth sharing.
+        let shared = |name: String| match field(&name) {
+            Some(known) if known.column == name => Cow::Borrowed(known.column),
+            _ => Cow::Owned(name),
+        };
+        let row = row.into_iter().map(|(column, cell)| (shared(column), cell)).collect();
         self.push(table, subject, Change::Insert { row });
         self.steps.len() - 1
     }

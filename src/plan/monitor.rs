@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::names::{find_notification, find_tag};
 use super::{Assignment, Cell, Plan};
 use crate::error::Problem;
+use crate::model::field;
 use crate::model::state::{Monitor, State, TagLink};
 use crate::value::Value;
 
@@ -167,6 +168,7 @@ pub fn plan_edit(
                 column: column.clone(),
                 old: monitor.row.cell(column).clone(),
                 new: Cell::Is(value.clone()),
+                secret: field(column).is_some_and(|field| field.secret),
             })
             .collect();
         plan.update("monitor", &subject, monitor.id, set);
@@ -215,7 +217,8 @@ pub fn plan_delete(state: &State, ids: &[i64], dependents: &BTreeMap<i64, BTreeM
     for id in ids {
         let subject = format!("monitor `{}`", state.path(*id));
         for child in state.children(*id).filter(|child| !ids.contains(&child.id)) {
-            let cleared = Assignment { column: "parent".into(), old: Value::Int(*id), new: Cell::Is(Value::Null) };
+            let (old, new) = (Value::Int(*id), Cell::Is(Value::Null));
+            let cleared = Assignment { column: "parent".into(), old, new, secret: false };
             plan.update("monitor", format!("monitor `{}`", state.path(child.id)), child.id, vec![cleared]);
         }
         // Written out table by table: databases that were converted by others have lost the foreign keys that would

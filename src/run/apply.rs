@@ -251,10 +251,10 @@ impl Run<'_> {
             Work::Plan(plan) => {
                 observer.step(&Step::Begin)?;
                 guarded.writer().begin()?;
-                let written = transact(&mut guarded, &database.schema, plan, observer)?;
+                let (written, after) = transact(&mut guarded, &database.schema, plan, observer)?;
                 let touched = touched_monitors(plan, &written);
                 self.outcome.written = written;
-                self.journal.record.after = Some(read_fingerprint(guarded.writer(), &database.schema)?);
+                self.journal.record.after = Some(after);
                 self.journal.advance(Phase::Writing)?;
                 observer.step(&Step::Commit)?;
                 self.attempted = true;

@@ -8,7 +8,7 @@ use crate::error::{Error, Result};
 use crate::instance::{Instance, Place};
 use crate::kuma::read::read_database;
 use crate::kuma::write::{Written, check_clean, check_written, write_plan};
-use crate::model::state::Database;
+use crate::model::state::{Database, Fingerprint};
 use crate::plan::Plan;
 use crate::schema::{Recognition, Schema};
 
@@ -67,18 +67,19 @@ fn difference(found: &Recognition) -> String {
     }
 }
 
+/// Writes `plan` in the open transaction and checks it; returns the ids that were given, and what the configuration is now.
 pub(super) fn transact(
     guarded: &mut Guarded,
     schema: &Schema,
     plan: &Plan,
     observer: &mut dyn Observer,
-) -> Result<Written> {
+) -> Result<(Written, Fingerprint)> {
     observer.step(&Step::Write { changes: plan.steps.len() })?;
     let written = write_plan(guarded.writer(), schema, plan)?;
     observer.step(&Step::ReadBack)?;
-    check_written(guarded.writer(), plan, &written)?;
+    let after = check_written(guarded.writer(), schema, plan, &written)?;
     observer.step(&Step::Check)?;
     let before = guarded.before().to_vec();
     check_clean(guarded.writer(), &before)?;
-    Ok(written)
+    Ok((written, after))
 }

@@ -70,6 +70,49 @@ fn puts_a_dump_back_row_by_row() {
     assert_eq!(rows(&dump(&address, folder.path())), rows(&before));
 }
 
+/// What a rollback meets: the server has written a few beats more, and one monitor is another.
+#[test]
+fn cuts_a_history_that_only_grew() {
+    let Some(server) = Mariadbd::start() else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let address = server.create_database("kuma", "utf8mb4");
+    fill(&server, 20_000);
+    let before = dump(&address, folder.path());
+    let file = folder.path().join("0.sql");
+    let more = "INSERT INTO heartbeat (monitor_id, msg) SELECT seq % 100 + 1, 'later' FROM seq_1_to_50";
+    let changes = [
+        more,
+        "UPDATE heartbeat SET msg = 'changed' WHERE id = 19999",
+        "UPDATE heartbeat SET msg = 'changed' WHERE id = 1",
+        "UPDATE heartbeat SET id = id + 100000 WHERE id > 10000",
+        "DELETE FROM heartbeat WHERE id > 19000",
+        "DELETE FROM heartbeat",
+        "INSERT INTO heartbeat (id, monitor_id) VALUES (0, 1)",
+        "UPDATE monitor SET name = 'changed' WHERE id = 77",
+    ];
+    for change in changes {
+        server.sql("kuma", change);
+        assert_ne!(rows(&dump(&address, folder.path())), rows(&before), "{change}");
+        load(&address, &file).unwrap();
+        assert_eq!(rows(&dump(&address, folder.path())), rows(&before), "{change}");
+    }
+    // The rows before the first difference are not written again: somebody's lock on one of them is no hindrance.
+    server.sql("kuma", more);
+    let held = std::thread::scope(|scope| {
+        let holder = scope.spawn(|| {
+            server.sql("kuma", "BEGIN; SELECT id FROM heartbeat WHERE id = 3 FOR UPDATE; SELECT SLEEP(3); COMMIT");
+        });
+        std::thread::sleep(Duration::from_millis(500));
+        let begun = Instant::now();
+        load(&address, &file).unwrap();
+        let took = begun.elapsed();
+        holder.join().unwrap();
+        took
+    });
+    assert!(held < Duration::from_secs(2), "{held:?}");
+    assert_eq!(rows(&dump(&address, folder.path())), rows(&before));
+}
+
 #[test]
 fn refuses_a_dump_that_is_not_whole_or_does_not_fit() {
     let Some(server) = Mariadbd::start() else { return };
@@ -119,6 +162,7 @@ fn refuses_a_dump_that_is_not_whole_or_does_not_fit() {
         server.sql("kuma", undo);
     }
     // A trigger that meddles is found out by reading back.
+    server.sql("kuma", "UPDATE heartbeat SET msg = 'changed' WHERE id = 1");
     let before = rows(&dump(&address, folder.path()));
     server.sql("kuma", "CREATE TRIGGER meddle BEFORE INSERT ON heartbeat FOR EACH ROW SET NEW.msg = 'meddled'");
     let error = load(&address, &whole).unwrap_err();

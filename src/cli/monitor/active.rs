@@ -30,6 +30,6 @@ pub fn run(args: &ActiveArgs, active: bool, context: &mut Context<'_>) -> Result
     let question = (ids.len() > 1).then(|| format!("{} {} monitors?", verb.replacen("monitor ", "", 1), ids.len()));
     let names: Vec<String> = ids.iter().map(|id| format!("{id} `{}`", state.path(*id))).collect();
     let done = |_: &Outcome| (json!({"monitors": ids, "active": active}), format!("{did} {}", names.join(", ")));
-    let wish = Wish { verb, plan, state: &state, question, done: &done };
+    let wish = Wish { verb, plan, names: &state, question, done: &done };
     carry_out(&wish, &args.write, &instance, context)
 }

@@ -222,7 +222,7 @@ pub fn add(
         }
         (json!({"monitor": {"id": id, "name": text("name"), "type": kind, "push_url": push}}), lines)
     };
-    let wish = Wish { verb: "monitor add", plan, state, question: None, done: &done };
+    let wish = Wish { verb: "monitor add", plan, names: state, question: None, done: &done };
     carry_out(&wish, write, instance, context)
 }
 
@@ -260,16 +260,17 @@ pub fn parse_one(state: &State, column: &str, text: &str) -> Result<Value, Probl
     let text = text.trim();
     match known.shape {
         Shape::Reference(_) if text.is_empty() => Ok(Value::Null),
-        Shape::Reference(Reference::Group) => find_group(state, text).map(Value::Int),
         Shape::Reference(Reference::DockerHost) => find_docker_host(state, text).map(Value::Int),
         Shape::Reference(Reference::Proxy) => find_proxy(state, text).map(Value::Int),
         Shape::Reference(Reference::RemoteBrowser) => find_remote_browser(state, text).map(Value::Int),
+        // The only other thing that a monitor's own columns point to.
+        Shape::Reference(_) => find_group(state, text).map(Value::Int),
         _ => parse(known, text),
     }
 }
 
 /// Letters and digits, as the server's page makes a token (2.5.3).
-fn random_token(length: usize) -> Result<String> {
+pub fn random_token(length: usize) -> Result<String> {
     const LETTERS: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
     let mut token = String::with_capacity(length);
     while token.len() < length {

@@ -60,6 +60,6 @@ pub fn run(args: &DeleteArgs, context: &mut Context<'_>) -> Result<Exit> {
             format!("deleted {what} with {}", counted(beats as usize, "beat")),
         )
     };
-    let wish = Wish { verb: "monitor delete", plan, state: &state, question, done: &done };
+    let wish = Wish { verb: "monitor delete", plan, names: &state, question, done: &done };
     carry_out(&wish, &args.write, &instance, context)
 }

@@ -102,7 +102,7 @@ pub fn run(args: &EditArgs, context: &mut Context<'_>) -> Result<Exit> {
         (json!({"monitors": ids}), text)
     };
     let question = several.then(|| format!("change {} monitors?", monitors.len()));
-    let wish = Wish { verb: "monitor edit", plan, state: &state, question, done: &done };
+    let wish = Wish { verb: "monitor edit", plan, names: &state, question, done: &done };
     carry_out(&wish, &args.write, &instance, context)
 }
 

@@ -13,6 +13,7 @@ use clap::{Args, Subcommand};
 use super::Context;
 use crate::error::{Exit, Result};
 use crate::plan::pick::Pick;
+pub use add::random_token;
 
 #[derive(Debug, Subcommand)]
 pub enum MonitorVerb {

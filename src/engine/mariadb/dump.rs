@@ -79,7 +79,7 @@ impl MariaDb {
             put(format!("DROP TABLE IF EXISTS {};\n{create};\n", quote(&table.name)).as_bytes())?;
             // The rows of one table are done with before the next one is read; until then ALTER TABLE waits for us.
             self.run("SAVEPOINT one_table")?;
-            let rows = self.write_rows(&table.name, &mut put, &mut |done| {
+            let rows = self.write_rows(&table.name, "", &mut put, &mut |done| {
                 progress(all + done, estimate.max(all + done));
             })?;
             self.run("ROLLBACK TO SAVEPOINT one_table")?;
@@ -101,14 +101,16 @@ impl MariaDb {
         line.ok_or_else(|| self.wrong(format!("the definition of table `{table}` cannot be read")))
     }
 
-    /// Hands the INSERT lines of all rows of `table` to `put`; returns how many rows there are.
+    /// Hands the INSERT lines of the rows of `table` that `filter` (` WHERE …`, or nothing) leaves to `put`; returns how
+    /// many rows that are.
     pub(super) fn write_rows(
         &mut self,
         table: &str,
+        filter: &str,
         put: &mut dyn FnMut(&[u8]) -> Result<()>,
         progress: &mut dyn FnMut(u64),
     ) -> Result<u64> {
-        let layout = self.layout(table)?;
+        let layout = self.layout(table, filter)?;
         let mut rows = self.rows(layout.select)?;
         let shapes: Vec<Shape> = rows.shapes.clone();
         let (mut line, mut row_text, mut count) = (layout.insert.clone(), Vec::new(), 0);
@@ -117,8 +119,8 @@ impl MariaDb {
             for (at, (cell, shape)) in cells.iter().zip(&shapes).enumerate() {
                 row_text.push(if at == 0 { b'(' } else { b',' });
                 match cell {
-                    Some(bytes) => shape.write(bytes, &mut row_text),
-                    None => row_text.extend_from_slice(b"NULL"),
+                    Some(mysql_async::Value::Bytes(bytes)) => shape.write(bytes, &mut row_text),
+                    _ => row_text.extend_from_slice(b"NULL"),
                 }
             }
             row_text.push(b')');
@@ -145,7 +147,7 @@ impl MariaDb {
         Ok(count)
     }
 
-    fn layout(&mut self, table: &str) -> Result<Layout> {
+    fn layout(&mut self, table: &str, filter: &str) -> Result<Layout> {
         let place = format!("WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME = {}", super::literal::quoted(table));
         let (mut names, mut cells) = (Vec::new(), Vec::new());
         for row in self.all(&format!(
@@ -170,8 +172,9 @@ impl MariaDb {
             .map(|row| quote(&text(row, 0)))
             .collect();
         let mut select = format!("SELECT {} FROM {}", cells.join(","), quote(table));
-        if !key.is_empty() {
-            select.push_str(&format!(" FORCE INDEX (PRIMARY) ORDER BY {}", key.join(",")));
+        match key.is_empty() {
+            true => select.push_str(filter),
+            false => select.push_str(&format!(" FORCE INDEX (PRIMARY){filter} ORDER BY {}", key.join(","))),
         }
         let insert = format!("INSERT INTO {} ({}) VALUES ", quote(table), names.join(",")).into_bytes();
         Ok(Layout { select, insert })

@@ -303,21 +303,22 @@ pub(super) fn split_definition(create: &str) -> Option<(Vec<&str>, &str)> {
     None
 }
 
-/// How many rows stand behind `VALUES` in `line`, an INSERT without the names of its columns.
-pub(super) fn count_rows(line: &[u8]) -> u64 {
-    let (mut rows, mut at) = (0, 0);
-    while at < line.len() {
-        match line[at] {
-            b'\'' => {
-                at += quoted_end(&line[at..], b'\'');
-                continue;
+/// Where the cells of each row begin that stands behind `VALUES` in `line`, an INSERT without the names of its columns.
+pub(super) fn row_starts(line: &[u8]) -> impl Iterator<Item = usize> {
+    let mut at = 0;
+    std::iter::from_fn(move || {
+        while at < line.len() {
+            match line[at] {
+                b'\'' => at += quoted_end(&line[at..], b'\''),
+                b'(' => {
+                    at += 1;
+                    return Some(at);
+                }
+                _ => at += 1,
             }
-            b'(' => rows += 1,
-            _ => {}
         }
-        at += 1;
-    }
-    rows
+        None
+    })
 }
 
 #[cfg(test)]
@@ -374,6 +375,6 @@ mod tests {
         let (parts, rest) = split_definition(create).expect("a definition");
         assert_eq!(parts, ["`x` enum('1,','2)') DEFAULT '('", "KEY `k` (`x`,`y`)"]);
         assert_eq!(rest, "ENGINE=InnoDB");
-        assert_eq!(count_rows(b"(1,'a),('),(2,'\\'(')"), 2);
+        assert_eq!(row_starts(b"(1,'a),('),(2,'\\'(')").collect::<Vec<_>>(), [1, 12]);
     }
 }

@@ -1,14 +1,17 @@
 //! Puts a dump back: one transaction of deletes and inserts, no DDL, read back before it commits.
 //!
+//! A table is read before it is written, and keeps the rows up to the first line that differs: a history of millions of
+//! beats that only grew since the copy is cut, not written anew.
+//!
 //! DDL would commit by itself in the middle, and needs rights that the server's own user may not have. So the tables must be
 //! there already, the same as in the dump; AUTO_INCREMENT stays where it is, which is never too low.
 
 use std::fs::File;
-use std::io::{BufRead as _, BufReader};
+use std::io::{BufRead as _, BufReader, Seek as _, SeekFrom};
 use std::path::Path;
 
 use super::dump::{FIRST, LAST, table_end};
-use super::literal::{count_rows, quoted_end, split_definition};
+use super::literal::{quoted_end, row_starts, split_definition};
 use super::{MariaDb, SQL_MODE, Writer as _};
 use crate::engine::{Counts, quote};
 use crate::error::{Error, Result};
@@ -23,8 +26,10 @@ struct CopiedTable {
     name: String,
     create: String,
     rows: u64,
-    /// Of all its INSERT lines.
-    hash: blake3::Hash,
+    /// The hash of each of its INSERT lines.
+    lines: Vec<blake3::Hash>,
+    /// Where in the file each of these lines begins.
+    starts: Vec<u64>,
 }
 
 /// Rows per table in the dump at `path`, counted in its statements, after a check that it is whole: every line one that
@@ -37,10 +42,16 @@ impl Copy {
     fn read(path: &Path) -> Result<Self> {
         let wrong = |why: &str| Error::Snapshot(format!("`{}` {why}", path.display()));
         let mut copy = Copy { tables: Vec::new(), rows: 0 };
-        let (mut hasher, mut open, mut first, mut complete) = (blake3::Hasher::new(), false, true, false);
-        each_line(path, &mut |line| {
+        let (mut open, mut first, mut complete, mut at) = (false, true, false, 0);
+        each_line(path, 0, &mut |line| {
+            let start = at;
+            at += line.len() as u64;
             if std::mem::take(&mut first) {
-                return if line.starts_with(FIRST.as_bytes()) { Ok(()) } else { Err(wrong("is not a dump of kumadb")) };
+                return if line.starts_with(FIRST.as_bytes()) {
+                    Ok(true)
+                } else {
+                    Err(wrong("is not a dump of kumadb"))
+                };
             }
             if complete {
                 return Err(wrong("goes on after its last line"));
@@ -51,15 +62,16 @@ impl Copy {
                     let table = table.filter(|table| open && starts_insert(line, &table.name));
                     let table = table.ok_or_else(|| wrong("has rows outside of their table"))?;
                     let values = values_of(line).ok_or_else(|| wrong("has rows that are not whole"))?;
-                    table.rows += count_rows(values);
-                    hasher.update(line);
+                    table.rows += row_starts(values).count() as u64;
+                    table.lines.push(blake3::hash(line));
+                    table.starts.push(start);
                 }
                 _ if line.starts_with(b"CREATE TABLE ") => {
                     let create = line.strip_suffix(b";\n").and_then(|line| std::str::from_utf8(line).ok());
                     let create = create.filter(|_| !open).ok_or_else(|| wrong("has a table within a table"))?;
                     let name = name_of(&create[13..]).ok_or_else(|| wrong("has a table without a name"))?;
-                    copy.tables.push(CopiedTable { name, create: create.to_owned(), rows: 0, hash: hasher.finalize() });
-                    hasher.reset();
+                    let (create, lines, starts) = (create.to_owned(), Vec::new(), Vec::new());
+                    copy.tables.push(CopiedTable { name, create, rows: 0, lines, starts });
                     open = true;
                 }
                 _ if line.starts_with(LAST.as_bytes()) => {
@@ -73,7 +85,7 @@ impl Copy {
                 }
                 [b'-', b'-', b' ', b'`', ..] => {
                     let table = table.filter(|table| open && line == table_end(&table.name, table.rows).as_bytes());
-                    table.ok_or_else(|| wrong("does not hold as many rows as it says"))?.hash = hasher.finalize();
+                    table.ok_or_else(|| wrong("does not hold as many rows as it says"))?;
                     open = false;
                 }
                 _ if [&b"-- "[..], b"SET ", b"DROP TABLE IF EXISTS `", b"COMMIT;"]
@@ -81,7 +93,7 @@ impl Copy {
                     .any(|start| line.starts_with(start)) => {}
                 _ => return Err(wrong("has a line that kumadb did not write")),
             }
-            Ok(())
+            Ok(true)
         })?;
         if complete { Ok(copy) } else { Err(wrong("is cut off before its last line")) }
     }
@@ -135,37 +147,102 @@ impl MariaDb {
         // As the head of the dump says it. No check of references: the copy may hold broken ones and must come back as it
         // was; that it does is proved below.
         self.run("SET SESSION foreign_key_checks = 0, sql_mode = 'NO_AUTO_VALUE_ON_ZERO,ALLOW_INVALID_DATES'")?;
-        for table in &copy.tables {
-            self.change(format!("DELETE FROM {}", quote(&table.name)))?;
-        }
         let (mut done, total) = (0, copy.rows * 2);
-        each_line(from, &mut |line| {
-            if let Some(statement) = line.strip_suffix(b";\n").filter(|line| line.starts_with(b"INSERT INTO ")) {
-                done += self.change(statement)?;
-                progress(done, total);
-            }
-            Ok(())
-        })?;
         let mut wrong = Vec::new();
         for table in &copy.tables {
-            let mut hasher = blake3::Hasher::new();
-            let rows = self.write_rows(
+            let kept = self.kept_lines(table, from)?;
+            if kept.is_all {
+                done += table.rows * 2;
+                progress(done, total);
+                continue;
+            }
+            self.change(format!("DELETE FROM {}{}", quote(&table.name), kept.rest()))?;
+            if let Some(start) = table.starts.get(kept.lines) {
+                each_line(from, *start, &mut |line| {
+                    let Some(statement) = line.strip_suffix(b";\n").filter(|line| line.starts_with(b"INSERT INTO "))
+                    else {
+                        return Ok(false);
+                    };
+                    done += self.change(statement)?;
+                    progress(done.min(total), total);
+                    Ok(true)
+                })?;
+            }
+            let (mut at, mut same) = (kept.lines, true);
+            self.write_rows(
                 &table.name,
+                &kept.rest(),
                 &mut |line| {
-                    hasher.update(line);
+                    same &= table.lines.get(at) == Some(&blake3::hash(line));
+                    at += 1;
                     Ok(())
                 },
                 &mut |rows| progress((done + rows).min(total), total),
             )?;
-            done += rows;
-            if rows != table.rows {
-                wrong.push(format!("`{}` has {rows} rows instead of {}", table.name, table.rows));
-            } else if hasher.finalize() != table.hash {
+            done += table.rows;
+            if !same || at != table.lines.len() {
                 wrong.push(format!("`{}` does not read back as it is in the copy", table.name));
             }
         }
         if wrong.is_empty() { Ok(()) } else { Err(Error::Unclean(wrong)) }
     }
+
+    /// How much of `table` is as it is in the copy at `from`, counted from its first row.
+    fn kept_lines(&mut self, table: &CopiedTable, from: &Path) -> Result<Kept> {
+        let (mut at, mut same) = (0, 0);
+        self.write_rows(
+            &table.name,
+            "",
+            &mut |line| {
+                if same == at && table.lines.get(at) == Some(&blake3::hash(line)) {
+                    same += 1;
+                }
+                at += 1;
+                Ok(())
+            },
+            &mut |_| {},
+        )?;
+        let is_all = same == at && at == table.lines.len();
+        let mut last = None;
+        if let (false, Some(start)) = (is_all, same.checked_sub(1).and_then(|at| table.starts.get(at))) {
+            each_line(from, *start, &mut |line| {
+                last = last_key(&table.create, line);
+                Ok(false)
+            })?;
+        }
+        // Without a key to tell them by, no rows stay.
+        Ok(Kept { is_all, lines: if last.is_some() { same } else { 0 }, last })
+    }
+}
+
+/// What of a table stays.
+struct Kept {
+    /// All of it: nothing has to be written.
+    is_all: bool,
+    /// How many lines of the copy are there as they should be.
+    lines: usize,
+    /// The primary key, a number, and its value in the last row of these lines.
+    last: Option<(String, i64)>,
+}
+
+impl Kept {
+    /// The rows that do not stay, as the end of a statement.
+    fn rest(&self) -> String {
+        self.last.as_ref().map_or(String::new(), |(key, last)| format!(" WHERE {} > {last}", quote(key)))
+    }
+}
+
+/// The primary key of the table that `create` makes and its value in the last row of `line`, where it is one whole number
+/// and the first column.
+fn last_key(create: &str, line: &[u8]) -> Option<(String, i64)> {
+    let (parts, _) = split_definition(create)?;
+    let key = parts.iter().find_map(|part| part.strip_prefix("PRIMARY KEY (")?.strip_suffix(')'))?;
+    let name = name_of(key).filter(|name| quote(name) == key)?;
+    parts.first().filter(|first| name_of(first).as_ref() == Some(&name))?;
+    let values = values_of(line)?;
+    let value = &values[row_starts(values).last()?..];
+    let end = value.iter().position(|byte| *byte == b',' || *byte == b')')?;
+    Some((name, std::str::from_utf8(&value[..end]).ok()?.parse().ok()?))
 }
 
 /// How the columns of `now` differ from those of `then`, both CREATE TABLE statements of `table`.
@@ -200,16 +277,20 @@ fn column_differences(table: &str, now: &str, then: &str) -> Vec<String> {
     differences
 }
 
-/// Hands each line of the file at `path` to `each`, its newline included.
-fn each_line(path: &Path, each: &mut dyn FnMut(&[u8]) -> Result<()>) -> Result<()> {
-    let file = File::open(path).map_err(Error::file("read", path))?;
+/// Hands the lines of the file at `path`, from the one that begins at `start`, to `each`, newline included, until it says
+/// `false`.
+fn each_line(path: &Path, start: u64, each: &mut dyn FnMut(&[u8]) -> Result<bool>) -> Result<()> {
+    let mut file = File::open(path).map_err(Error::file("read", path))?;
+    file.seek(SeekFrom::Start(start)).map_err(Error::file("read", path))?;
     let (mut reader, mut line) = (BufReader::with_capacity(1 << 18, file), Vec::new());
     loop {
         line.clear();
         if reader.read_until(b'\n', &mut line).map_err(Error::file("read", path))? == 0 {
             return Ok(());
         }
-        each(&line)?;
+        if !each(&line)? {
+            return Ok(());
+        }
     }
 }
 
@@ -253,6 +334,19 @@ mod tests {
         assert_eq!(values_of(b"INSERT INTO `a` (`x`"), None);
         assert_eq!(one_line("CREATE TABLE `a` (\n  `x` int\n) X"), Some("CREATE TABLE `a` ( `x` int ) X".into()));
         assert_eq!(one_line("CREATE TABLE `a\nb` (\n"), None);
+    }
+
+    #[test]
+    fn finds_the_key_of_the_last_row() {
+        let create = "CREATE TABLE `t` ( `id` int(11) NOT NULL, `b` text, PRIMARY KEY (`id`) ) ENGINE=InnoDB";
+        let key = |create, values: &str| {
+            last_key(create, format!("INSERT INTO `t` (`id`,`b`) VALUES {values};\n").as_bytes())
+        };
+        assert_eq!(key(create, "(17,'x'),(18,'(19,')"), Some(("id".into(), 18)));
+        assert_eq!(key(create, "(-3,NULL)"), Some(("id".into(), -3)));
+        assert_eq!(key(create, "('17','x')"), None);
+        let two = "CREATE TABLE `t` ( `id` int(11) NOT NULL, `b` int, PRIMARY KEY (`id`,`b`) ) ENGINE=InnoDB";
+        assert_eq!(key(two, "(17,1)"), None);
     }
 
     #[test]

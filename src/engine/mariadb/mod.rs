@@ -262,24 +262,19 @@ struct Rows<'a> {
 }
 
 impl Rows<'_> {
-    fn raw(&mut self) -> Result<Option<Vec<Option<Vec<u8>>>>> {
+    /// The next row, its cells as MariaDB sent them.
+    fn raw(&mut self) -> Result<Option<Vec<Option<mysql_async::Value>>>> {
         let row = self.runtime.block_on(self.result.next()).map_err(|error| fault::explain(self.address, error))?;
-        Ok(row.map(|row| {
-            row.unwrap_raw()
-                .into_iter()
-                .map(|cell| match cell {
-                    Some(mysql_async::Value::Bytes(bytes)) => Some(bytes),
-                    _ => None,
-                })
-                .collect()
-        }))
+        Ok(row.map(mysql_async::Row::unwrap_raw))
     }
 
     fn next(&mut self) -> Result<Option<Row>> {
         Ok(self.raw()?.map(|cells| {
-            let cells = cells.into_iter().zip(&self.shapes);
-            let cells = cells.map(|(cell, shape)| cell.map_or(Value::Null, |bytes| shape.read(bytes))).collect();
-            Row::new(self.columns.clone(), cells)
+            let read = |(cell, shape): (_, &Shape)| match cell {
+                Some(mysql_async::Value::Bytes(bytes)) => shape.read(bytes),
+                _ => Value::Null,
+            };
+            Row::new(self.columns.clone(), cells.into_iter().zip(&self.shapes).map(read).collect())
         }))
     }
 }

@@ -6,6 +6,7 @@ use super::super::node::{At, Data, Entry, Node};
 use super::{Converted, Skipped, problem};
 use crate::error::Problem;
 use crate::model::Reference;
+use crate::model::entities::entity;
 
 /// The lists of a native document, in the order it has them.
 const SECTIONS: [&str; 8] =
@@ -75,24 +76,12 @@ impl Places {
 
 /// The section of the document that keeps what `reference` points to.
 pub(super) fn section_of(reference: Reference) -> &'static str {
-    match reference {
-        Reference::Group => "monitors",
-        Reference::DockerHost => "docker_hosts",
-        Reference::Proxy => "proxies",
-        Reference::RemoteBrowser => "remote_browsers",
-    }
+    reference.entity().key
 }
 
 /// One of the things in `section`, in words.
 fn noun(section: &str) -> &'static str {
-    match section {
-        "notifications" => "notification",
-        "proxies" => "proxy",
-        "docker_hosts" => "docker host",
-        "remote_browsers" => "remote browser",
-        "tags" => "tag",
-        _ => "monitor",
-    }
+    entity(section).map_or("monitor", |entity| entity.noun)
 }
 
 impl Draft {

@@ -1,0 +1,92 @@
+//! `kumadb apply`
+
+use clap::Args;
+use serde_json::{Value as Json, json};
+
+use super::Context;
+use super::document::{self, DocumentArgs, Planned, summary, summary_json};
+use super::plan::Saved;
+use super::write::{Wish, WriteArgs, carry_out};
+use crate::error::{Error, Exit, Result};
+use crate::instance::Instance;
+use crate::plan::fixture::NewKey;
+use crate::run::Outcome;
+
+#[derive(Args, Debug)]
+pub struct ApplyArgs {
+    #[command(flatten)]
+    documents: DocumentArgs,
+    #[command(flatten)]
+    write: WriteArgs,
+}
+
+pub fn run(args: &ApplyArgs, context: &mut Context<'_>) -> Result<Exit> {
+    let instance = context.instance()?;
+    let (planned, summary, mut found) = match read_plan(args, &instance)? {
+        Some((planned, words)) => (planned, words, json!({})),
+        None => {
+            let planned = document::plan(&args.documents, &instance, context)?;
+            document::tell(&planned, context);
+            let (words, found) = (summary(&planned), summary_json(&planned));
+            (planned, words, found)
+        }
+    };
+    let Planned { config, outline, skipped } = planned;
+    if outline.plan.is_empty() {
+        if let Some(found) = found.as_object_mut() {
+            found.insert("changes".into(), json!([]));
+        }
+        context.ui.result(&found, || summary)?;
+        return Ok(if skipped.is_empty() { Exit::Done } else { Exit::Partial });
+    }
+    let keys = outline.keys;
+    let done = |outcome: &Outcome| {
+        let made: Vec<(String, String)> = keys.iter().filter_map(|key| whole_key(key, outcome)).collect();
+        let mut document = found.clone();
+        let list: Vec<Json> = made.iter().map(|(name, key)| json!({"name": name, "key": key})).collect();
+        document["api_keys"] = json!(list);
+        let mut text = format!("applied: {summary}");
+        for (name, key) in &made {
+            text.push_str(&format!("\nAPI key `{name}`, shown this once: {key}"));
+        }
+        (document, text)
+    };
+    let question = Some(format!("apply this ({summary})?"));
+    let wish = Wish { verb: "apply", plan: outline.plan, names: &config, question, done: &done };
+    let exit = carry_out(&wish, &args.write, &instance, context)?;
+    let partly = exit == Exit::Done && !(skipped.is_empty() && outline.warnings.is_empty());
+    Ok(if partly { Exit::Partial } else { exit })
+}
+
+/// The key as people use it.
+fn whole_key(key: &NewKey, outcome: &Outcome) -> Option<(String, String)> {
+    let id = outcome.written.ids.get(&key.step)?;
+    Some((key.name.clone(), format!("uk{id}_{}", key.clear)))
+}
+
+/// A plan that was saved before, if that is what is to be applied.
+fn read_plan(args: &ApplyArgs, instance: &Instance) -> Result<Option<(Planned, String)>> {
+    let saved: Vec<Option<Saved>> = args
+        .documents
+        .files
+        .iter()
+        .map(|file| if file.as_os_str() == "-" { Ok(None) } else { Saved::read(file) })
+        .collect::<Result<_>>()?;
+    match (saved.len(), saved.into_iter().flatten().next()) {
+        (_, None) => Ok(None),
+        (1, Some(saved)) => {
+            if saved.origin != instance.origin() {
+                return Err(Error::Refused(format!(
+                    "the plan was made for another instance, at {}, not for `{}`",
+                    saved.origin, instance.name
+                )));
+            }
+            let config = document::read_instance(instance)?;
+            if saved.outline.plan.fingerprint.as_ref().is_some_and(|made_for| *made_for != config.fingerprint) {
+                return Err(Error::Stale);
+            }
+            Ok(Some((Planned { config, outline: saved.outline, skipped: Vec::new() }, saved.summary)))
+        }
+        _ => Err(Error::Usage("a saved plan is applied alone".into())),
+    }
+}

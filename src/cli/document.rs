@@ -1,0 +1,392 @@
+//! What `plan` and `apply` have in common: documents read, whatever they are, and planned.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use serde_json::{Value as Json, json};
+
+use super::Context;
+use super::monitor::random_token;
+use crate::error::{Error, Problem, Result, counted};
+use crate::files;
+use crate::formats::Node;
+use crate::formats::foreign::{self, Converted, Format, Skipped, Source};
+use crate::formats::native::{Lookup, read_fixture};
+use crate::formats::text::{self, Syntax};
+use crate::instance::Instance;
+use crate::kuma::init;
+use crate::kuma::read::{read_all_dependents, read_config};
+use crate::model::fixture::Fixture;
+use crate::model::state::Config;
+use crate::plan::fixture::{Fate, Fresh, Outline, Wishes, plan_fixture};
+use crate::value::Secret;
+
+/// A document larger than this is no document.
+const LARGEST: u64 = 1 << 30;
+
+/// Which documents, and how they are meant.
+#[derive(Args, Clone, Debug)]
+pub struct DocumentArgs {
+    /// Files, folders of files, or - for standard input
+    #[arg(value_name = "FILE", required = true)]
+    pub files: Vec<PathBuf>,
+    /// What the files are, where they are not kumadb's own: kuma-v1, monitor-list, autokuma, kumaconf, csv, uptimerobot,
+    /// loader-toml, yaml-list, lines or kuma-db; guessed where it is obvious
+    #[arg(long, value_name = "FORMAT")]
+    pub from: Option<String>,
+    /// Delete what the documents do not name, of the kinds that they contain
+    #[arg(long)]
+    pub prune: bool,
+    /// Make tags that monitors have and nobody defines
+    #[arg(long)]
+    pub create_tags: bool,
+    /// Leave out what the instance's release cannot hold, instead of refusing it
+    #[arg(long)]
+    pub skip_unsupported: bool,
+    /// Leave out things that are wrong, and say so, instead of refusing everything
+    #[arg(long)]
+    pub skip_invalid: bool,
+}
+
+/// Documents that have been read.
+pub struct Read {
+    /// What they ask for.
+    pub fixture: Fixture,
+    /// What of foreign files could not be taken over.
+    pub skipped: Vec<Skipped>,
+}
+
+/// What a plan is about, and the plan.
+pub struct Planned {
+    /// The configuration that was read.
+    pub config: Config,
+    /// The plan.
+    pub outline: Outline,
+    /// What of foreign files could not be taken over.
+    pub skipped: Vec<Skipped>,
+}
+
+/// Variables of the environment, and files beside the documents.
+struct Surroundings {
+    /// Files that were read already: hundreds of monitors may name the same one.
+    read: RefCell<BTreeMap<PathBuf, std::result::Result<String, String>>>,
+}
+
+impl Lookup for Surroundings {
+    fn variable(&self, name: &str) -> Option<String> {
+        std::env::var(name).ok()
+    }
+
+    fn file(&self, from: &str, path: &str) -> std::result::Result<String, String> {
+        let path = beside(from, path);
+        let read = || match files::read_text(&path) {
+            Ok(Some(text)) => Ok(text),
+            Ok(None) => Err("there is no such file".to_owned()),
+            Err(error) => Err(error.to_string()),
+        };
+        self.read.borrow_mut().entry(path.clone()).or_insert_with(read).clone()
+    }
+}
+
+/// `path`, seen from the document `from`.
+fn beside(from: &str, path: &str) -> PathBuf {
+    Path::new(from).parent().filter(|_| from != "-").unwrap_or(Path::new(".")).join(path)
+}
+
+/// Reads all documents that `args` names.
+///
+/// # Errors
+/// Everything that is wrong with any of them.
+pub fn read_documents(args: &DocumentArgs, context: &mut Context<'_>) -> Result<Read> {
+    let format = match args.from.as_deref() {
+        None => None,
+        Some("kuma-db") => return read_other_instance(args, context),
+        Some("native" | "kumadb") => Some(None),
+        Some(name) => match Format::parse(name) {
+            Some(format) => Some(Some(format)),
+            None => {
+                let names: Vec<&str> = Format::ALL.iter().map(|format| format.name()).chain(["kuma-db"]).collect();
+                return Err(Error::Usage(format!("`--from {name}` is no format; there are {}", names.join(", "))));
+            }
+        },
+    };
+    if format.is_none() && args.files.iter().any(|file| is_database(file)) {
+        return read_other_instance(args, context);
+    }
+    let surroundings = Surroundings { read: RefCell::default() };
+    let mut problems = Vec::new();
+    let mut native: Vec<Node> = Vec::new();
+    let mut foreign: BTreeMap<&str, (Format, Vec<Source>)> = BTreeMap::new();
+    for (file, text) in read_texts(&args.files)? {
+        let lines_only = format == Some(Some(Format::Lines)) || format.is_none() && file.ends_with(".txt");
+        let documents = match lines_only {
+            true => Vec::new(),
+            false => {
+                let syntax = Syntax::of(&file).unwrap_or_else(|| Syntax::guess(&text));
+                let include = |path: &str| surroundings.file(&file, path);
+                match text::read(&file, &text, syntax, &include) {
+                    Ok(documents) => documents,
+                    Err(problem) => {
+                        problems.push(problem);
+                        continue;
+                    }
+                }
+            }
+        };
+        let source = Source { file, text, documents };
+        let guessed = format.unwrap_or_else(|| Format::guess(&source));
+        match guessed {
+            None => native.extend(source.documents),
+            Some(format) => foreign.entry(format.name()).or_insert((format, Vec::new())).1.push(source),
+        }
+    }
+    let mut skipped = Vec::new();
+    for (format, sources) in foreign.into_values() {
+        match foreign::convert(format, &sources) {
+            Ok(Converted { document, skipped: more }) => {
+                context.ui.say(&format!("reading {} as {}", counted(sources.len(), "file"), format.name()));
+                native.push(document);
+                skipped.extend(more);
+            }
+            Err(more) => problems.extend(more),
+        }
+    }
+    if !problems.is_empty() {
+        return Err(Error::Input(problems));
+    }
+    match read_fixture(&native, &surroundings) {
+        Ok(fixture) => Ok(Read { fixture, skipped }),
+        Err(problems) => Err(Error::Input(problems)),
+    }
+}
+
+/// The configuration of another instance, of whatever release, as documents.
+fn read_other_instance(args: &DocumentArgs, context: &mut Context<'_>) -> Result<Read> {
+    use crate::formats::export::{Choice, Secrets, export};
+    let mut documents = Vec::new();
+    for file in &args.files {
+        let other = context.sight()?.find(file.to_str())?;
+        let config = read_instance(&other)?;
+        let choice = Choice { secrets: Secrets::Include, ..Choice::default() };
+        let exported = export(&config, &choice);
+        exported.warnings.iter().for_each(|warning| context.ui.warn(warning));
+        let release = &config.database.release;
+        context.ui.say(&format!("reading `{}`, an instance of release {release}", other.name));
+        let mut document = exported.document;
+        let name = file.display().to_string();
+        relocate(&mut document, &crate::error::At::nowhere(&name));
+        documents.push(document);
+    }
+    match read_fixture(&documents, &Surroundings { read: RefCell::default() }) {
+        Ok(fixture) => Ok(Read { fixture, skipped: Vec::new() }),
+        Err(problems) => Err(Error::Input(problems)),
+    }
+}
+
+fn relocate(node: &mut Node, at: &crate::error::At) {
+    node.at = at.clone();
+    match &mut node.data {
+        crate::formats::Data::List(items) => items.iter_mut().for_each(|item| relocate(item, at)),
+        crate::formats::Data::Map(entries) => entries.iter_mut().for_each(|entry| {
+            entry.at = at.clone();
+            relocate(&mut entry.value, at);
+        }),
+        _ => {}
+    }
+}
+
+/// Whether `file` is a database or a data folder rather than a document.
+fn is_database(file: &Path) -> bool {
+    file.extension().is_some_and(|ending| ending == "db")
+        || file.join("kuma.db").exists()
+        || file.join("db-config.json").exists()
+}
+
+/// The texts of all files, those of folders in the order of their names.
+fn read_texts(paths: &[PathBuf]) -> Result<Vec<(String, String)>> {
+    let mut texts = Vec::new();
+    for path in paths {
+        if path.as_os_str() == "-" {
+            let mut text = String::new();
+            std::io::stdin().lock().read_to_string(&mut text).map_err(Error::file("read", "/dev/stdin"))?;
+            texts.push(("-".to_owned(), text));
+            continue;
+        }
+        if path.is_dir() {
+            let mut inside: Vec<PathBuf> = std::fs::read_dir(path)
+                .map_err(Error::file("read", path))?
+                .filter_map(|entry| Some(entry.ok()?.path()))
+                .filter(|path| path.to_str().is_some_and(|name| Syntax::of(name).is_some()))
+                .collect();
+            inside.sort();
+            if inside.is_empty() {
+                return Err(Error::Usage(format!(
+                    "`{}` has no .yaml, .json, .toml or .csv file in it",
+                    path.display()
+                )));
+            }
+            texts.extend(read_texts(&inside)?);
+            continue;
+        }
+        let size = std::fs::metadata(path).map_err(Error::file("read", path))?.len();
+        if size > LARGEST {
+            return Err(Error::Usage(format!(
+                "`{}` has {}, too much for a document",
+                path.display(),
+                crate::error::bytes(size)
+            )));
+        }
+        let text = std::fs::read_to_string(path).map_err(Error::file("read", path))?;
+        texts.push((path.display().to_string(), text));
+    }
+    Ok(texts)
+}
+
+/// Reads the configuration of `instance`.
+pub fn read_instance(instance: &Instance) -> Result<Config> {
+    let session = instance.open()?;
+    let name = format!("`{}`", instance.name);
+    let config = session.connect().reader().and_then(|mut reader| read_config(&mut *reader, &name));
+    session.close()?;
+    config
+}
+
+/// Reads documents and instance, and plans.
+pub fn plan(args: &DocumentArgs, instance: &Instance, context: &mut Context<'_>) -> Result<Planned> {
+    let Read { fixture, mut skipped } = read_documents(args, context)?;
+    let config = read_instance(instance)?;
+    let mut wishes = Wishes {
+        prune: args.prune,
+        create_tags: args.create_tags,
+        skip_unsupported: args.skip_unsupported,
+        skip_invalid: args.skip_invalid,
+        ..Wishes::default()
+    };
+    if args.prune {
+        let session = instance.open()?;
+        let read = session
+            .connect()
+            .reader()
+            .and_then(|mut reader| read_all_dependents(&mut *reader, &config.database.schema));
+        session.close()?;
+        wishes.dependents = read?;
+    }
+    match plan_fixture(&config, &fixture, &wishes, &mut Random)? {
+        Ok(mut outline) => {
+            let left_out = std::mem::take(&mut outline.left_out);
+            skipped.extend(left_out.into_iter().map(|left| Skipped { at: left.at, what: left.subject, why: left.why }));
+            Ok(Planned { config, outline, skipped })
+        }
+        Err(problems) => Err(Error::Input(problems)),
+    }
+}
+
+/// Randomness of this machine.
+struct Random;
+
+impl Fresh for Random {
+    fn token(&mut self, length: usize) -> Result<String> {
+        random_token(length)
+    }
+
+    fn hash(&mut self, clear: &str) -> Result<String> {
+        init::hash(&Secret::new(clear))
+    }
+
+    fn fits(&mut self, clear: &str, hash: &str) -> bool {
+        init::fits(&Secret::new(clear), hash)
+    }
+}
+
+/// How many things are made, changed, deleted and left alone, in words: `3 to create, 1 unchanged`.
+pub fn summary(planned: &Planned) -> String {
+    let Tally { created, changed, deleted, unchanged } = Tally::of(planned);
+    let parts: Vec<String> = [
+        (created, "to create"),
+        (changed, "to change"),
+        (deleted, "to delete"),
+        (unchanged, "unchanged"),
+        (planned.skipped.len(), "skipped"),
+    ]
+    .iter()
+    .filter(|(n, _)| *n > 0)
+    .map(|(n, what)| format!("{n} {what}"))
+    .collect();
+    if parts.is_empty() { "nothing to do".to_owned() } else { parts.join(", ") }
+}
+
+struct Tally {
+    created: usize,
+    changed: usize,
+    deleted: usize,
+    unchanged: usize,
+}
+
+impl Tally {
+    fn of(planned: &Planned) -> Tally {
+        use crate::model::entities::ENTITIES;
+        let count = |fate: Fate| planned.outline.accounts.iter().filter(|account| account.fate == fate).count();
+        let deleted = ENTITIES.iter().map(|entity| planned.outline.plan.tally(entity.table).deleted).sum();
+        Tally {
+            created: count(Fate::Created),
+            changed: count(Fate::Changed),
+            deleted,
+            unchanged: count(Fate::Unchanged),
+        }
+    }
+}
+
+/// The same for programs, every thing accounted for.
+pub fn summary_json(planned: &Planned) -> Json {
+    let Tally { created, changed, deleted, unchanged } = Tally::of(planned);
+    let things: Vec<Json> = planned
+        .outline
+        .accounts
+        .iter()
+        .map(|account| {
+            let fate = match account.fate {
+                Fate::Created => "created",
+                Fate::Changed => "changed",
+                Fate::Unchanged => "unchanged",
+            };
+            json!({"at": account.at.to_string(), "subject": account.subject, "fate": fate})
+        })
+        .collect();
+    let skipped: Vec<Json> = planned
+        .skipped
+        .iter()
+        .map(|skipped| json!({"at": skipped.at.to_string(), "subject": skipped.what, "why": skipped.why}))
+        .collect();
+    json!({
+        "summary": {"created": created, "changed": changed, "deleted": deleted, "unchanged": unchanged, "skipped": skipped.len()},
+        "things": things,
+        "skipped": skipped,
+    })
+}
+
+/// Says what was skipped and what is worth knowing.
+pub fn tell(planned: &Planned, context: &mut Context<'_>) {
+    const SHOWN: usize = 20;
+    for skipped in planned.skipped.iter().take(SHOWN) {
+        context.ui.warn(&format!("{}: {}: {}: left out", skipped.at, skipped.what, skipped.why));
+    }
+    if planned.skipped.len() > SHOWN {
+        context
+            .ui
+            .warn(&format!("… and {} more are left out; `--json` names all of them", planned.skipped.len() - SHOWN));
+    }
+    for warning in planned.outline.warnings.iter().take(SHOWN) {
+        context.ui.warn(warning);
+    }
+    if planned.outline.warnings.len() > SHOWN {
+        context.ui.warn(&format!("… and {} more", planned.outline.warnings.len() - SHOWN));
+    }
+}
+
+/// A problem that is about a document as a whole.
+pub fn about(file: &str, message: impl Into<String>) -> Error {
+    Error::Input(vec![Problem::new(file, message)])
+}

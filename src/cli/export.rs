@@ -1,0 +1,170 @@
+//! `kumadb export`
+
+use std::collections::BTreeSet;
+use std::io::Write as _;
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+use serde_json::json;
+
+use super::Context;
+use super::document::read_instance;
+use super::monitor::PickArgs;
+use super::write::read_shown_state;
+use crate::error::{Error, Exit, Result, counted};
+use crate::files;
+use crate::formats::Syntax;
+use crate::formats::export::{Choice, Export, Secrets, export};
+use crate::formats::json_schema::json_schema;
+use crate::formats::render::{render, render_json};
+use crate::model::entities::{ENTITIES, MONITORS, entity};
+
+#[derive(Args, Debug)]
+pub struct ExportArgs {
+    #[command(flatten)]
+    pick: PickArgs,
+    /// Write to this file (readable by its owner only) instead of stdout; its ending says the format
+    #[arg(short, long, value_name = "FILE")]
+    output: Option<PathBuf>,
+    /// How it is written
+    #[arg(long, value_enum)]
+    format: Option<FormatArg>,
+    /// Only this kind of thing: monitors, tags, notifications, status_pages, … (may be given several times)
+    #[arg(long = "kind", value_name = "KIND")]
+    only: Vec<String>,
+    /// Only monitors; the same as `--kind monitors`
+    #[arg(long)]
+    monitors: bool,
+    /// Write secrets down
+    #[arg(long, conflicts_with = "secrets_env")]
+    secrets: bool,
+    /// Write ${VARIABLES} in the place of secrets, and their values into this file
+    #[arg(long, value_name = "FILE")]
+    secrets_env: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum FormatArg {
+    Yaml,
+    Json,
+    Toml,
+    Csv,
+}
+
+#[derive(Args, Debug)]
+pub struct SchemaArgs {
+    /// What is described
+    #[arg(value_parser = ["fixture"])]
+    what: String,
+}
+
+pub fn run(args: &ExportArgs, context: &mut Context<'_>) -> Result<Exit> {
+    let mut kinds = BTreeSet::new();
+    for name in &args.only {
+        let found = entity(name).or_else(|| entity(&format!("{name}s"))).ok_or_else(|| {
+            let names: Vec<&str> = ENTITIES.iter().map(|entity| entity.key).collect();
+            Error::Usage(format!("`--kind {name}` is no kind of thing; there are {}", names.join(", ")))
+        })?;
+        kinds.insert(found.key.to_owned());
+    }
+    let syntax = match (args.format, args.output.as_deref().and_then(|path| Syntax::of(path.to_str()?))) {
+        (Some(FormatArg::Yaml), _) | (None, None) => Syntax::Yaml,
+        (Some(FormatArg::Json), _) => Syntax::Json,
+        (Some(FormatArg::Toml), _) => Syntax::Toml,
+        (Some(FormatArg::Csv), _) => Syntax::Csv,
+        (None, Some(syntax)) => syntax,
+    };
+    let pick = args.pick.pick();
+    if args.monitors || !pick.is_empty() || syntax == Syntax::Csv && kinds.is_empty() {
+        kinds.insert(MONITORS.key.to_owned());
+    }
+    let instance = context.instance()?;
+    let monitors = match pick.is_empty() {
+        true => None,
+        false => Some(pick.ids(&read_shown_state(&instance)?)?.into_iter().collect()),
+    };
+    let secrets = match (args.secrets, &args.secrets_env) {
+        (true, _) => Secrets::Include,
+        (false, Some(_)) => Secrets::Variables,
+        (false, None) => Secrets::LeaveOut,
+    };
+    let config = read_instance(&instance)?;
+    let exported = export(&config, &Choice { kinds, monitors, secrets });
+    let text = match (syntax, exported.document.entries()) {
+        // An instance that nobody has used yet.
+        (Syntax::Csv, [_]) => String::new(),
+        _ => render(&exported.document, syntax).map_err(Error::Usage)?,
+    };
+    let text = if syntax == Syntax::Yaml { format!("{}{text}", heading(&exported)) } else { text };
+    tell(&exported, context);
+    if let Some(path) = &args.secrets_env {
+        write(path, &environment(&exported))?;
+    }
+    match &args.output {
+        Some(path) => {
+            write(path, &text)?;
+            let counts: serde_json::Map<_, _> =
+                exported.counts.iter().map(|(key, n)| ((*key).to_owned(), json!(n))).collect();
+            let document = json!({
+                "written": path,
+                "counts": counts,
+                "left_out": exported.left_out,
+                "warnings": exported.warnings,
+            });
+            let counted: Vec<String> = exported
+                .counts
+                .iter()
+                .map(|(key, n)| counted(*n, entity(key).map_or(key, |entity| entity.noun)))
+                .collect();
+            context.ui.result(&document, || format!("wrote {} to `{}`", counted.join(", "), path.display()))?;
+        }
+        None => context.ui.result(&exported.document.json(), || text)?,
+    }
+    Ok(if exported.warnings.is_empty() { Exit::Done } else { Exit::Partial })
+}
+
+/// What a person should know who opens the file.
+fn heading(exported: &Export) -> String {
+    match exported.left_out.len() {
+        0 => String::new(),
+        n => format!(
+            "# {} left out, see `left_out`: they stay as they are where this is applied to the same instance.\n",
+            counted(n, "secret")
+        ),
+    }
+}
+
+fn tell(exported: &Export, context: &mut Context<'_>) {
+    const SHOWN: usize = 10;
+    for warning in &exported.warnings {
+        context.ui.warn(warning);
+    }
+    if exported.left_out.is_empty() {
+        return;
+    }
+    let mut names: Vec<&str> = exported.left_out.iter().take(SHOWN).map(String::as_str).collect();
+    if exported.left_out.len() > SHOWN {
+        names.push("…");
+    }
+    context.ui.say(&format!(
+        "{} left out ({}); `--secrets` writes them down",
+        counted(exported.left_out.len(), "secret"),
+        names.join(", ")
+    ));
+}
+
+/// Variables as a shell and an env file of Docker take them.
+fn environment(exported: &Export) -> String {
+    let quoted = |value: &str| format!("'{}'", value.replace('\'', "'\\''"));
+    exported.variables.iter().map(|(name, value)| format!("export {name}={}\n", quoted(value))).collect()
+}
+
+fn write(path: &std::path::Path, text: &str) -> Result<()> {
+    files::replace(path, files::PRIVATE, |file| file.write_all(text.as_bytes()))
+}
+
+pub fn schema(_args: &SchemaArgs, context: &mut Context<'_>) -> Result<Exit> {
+    let schema = json_schema();
+    context.ui.result(&schema, || render_json(&schema))?;
+    Ok(Exit::Done)
+}

@@ -1,0 +1,98 @@
+//! `kumadb plan`
+
+use std::path::{Path, PathBuf};
+
+use chrono::{DateTime, Utc};
+use clap::Args;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use super::Context;
+use super::document::{self, DocumentArgs, summary, summary_json};
+use super::write::{all_lines, changes_json};
+use crate::error::{Error, Exit, Result};
+use crate::files;
+use crate::formats::render::render_json;
+use crate::plan::fixture::Outline;
+
+/// The newest form of a saved plan.
+const FORM: u32 = 1;
+
+#[derive(Args, Debug)]
+pub struct PlanArgs {
+    #[command(flatten)]
+    documents: DocumentArgs,
+    /// Save the plan, for `kumadb apply PLAN`; the file holds secrets and is readable by its owner only
+    #[arg(short, long, value_name = "PLAN")]
+    output: Option<PathBuf>,
+    /// Exit with 20 when there are changes
+    #[arg(long)]
+    detailed_exitcode: bool,
+}
+
+/// A plan in a file.
+#[derive(Serialize, Deserialize)]
+pub struct Saved {
+    /// Always [`FORM`].
+    pub kumadb_plan: u32,
+    /// When it was made.
+    pub made: DateTime<Utc>,
+    /// Where the instance is that it was made for.
+    pub origin: String,
+    /// What it does, in words.
+    pub summary: String,
+    /// The plan.
+    pub outline: Outline,
+}
+
+impl Saved {
+    /// Reads the plan in `path`; `None` where that is no plan, but a document.
+    ///
+    /// # Errors
+    /// It is a plan that this kumadb cannot read.
+    pub fn read(path: &Path) -> Result<Option<Saved>> {
+        if path.extension().is_none_or(|ending| ending != "json") {
+            return Ok(None);
+        }
+        let Some(text) = files::read_text(path)?.filter(|text| text.contains("\"kumadb_plan\"")) else {
+            return Ok(None);
+        };
+        let wrong = |why: String| document::about(&path.display().to_string(), why);
+        let saved: Saved = serde_json::from_str(&text).map_err(|error| wrong(format!("is no whole plan: {error}")))?;
+        match saved.kumadb_plan {
+            FORM => Ok(Some(saved)),
+            other => Err(wrong(format!("is a plan of form {other}, this kumadb reads {FORM}: make it again"))),
+        }
+    }
+}
+
+pub fn run(args: &PlanArgs, context: &mut Context<'_>) -> Result<Exit> {
+    let instance = context.instance()?;
+    let planned = document::plan(&args.documents, &instance, context)?;
+    document::tell(&planned, context);
+    let plan = &planned.outline.plan;
+    let summary = summary(&planned);
+    let is_empty = plan.is_empty();
+    let mut found = summary_json(&planned);
+    found["changes"] = changes_json(plan);
+    found["saved"] = json!(args.output);
+    let text = match is_empty {
+        true => summary.clone(),
+        false => format!("{}\n\n{summary}", all_lines(plan)),
+    };
+    if let Some(path) = &args.output {
+        let saved =
+            Saved { kumadb_plan: FORM, made: Utc::now(), origin: instance.origin(), summary, outline: planned.outline };
+        let saved = serde_json::to_value(&saved).map_err(|error| Error::Refused(error.to_string()))?;
+        files::replace(path, files::PRIVATE, |file| {
+            use std::io::Write as _;
+            file.write_all(render_json(&saved).as_bytes())
+        })?;
+    }
+    context.ui.result(&found, || text)?;
+    Ok(match (args.detailed_exitcode && !is_empty, planned.skipped.is_empty()) {
+        (true, _) => Exit::Changes,
+        (false, true) => Exit::Done,
+        (false, false) => Exit::Partial,
+    })
+}

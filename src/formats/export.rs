@@ -1,0 +1,549 @@
+//! From the database to a native document: only what differs from the defaults, always in the same order.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use serde_json::Value as Json;
+
+use super::node::{At, Data, Entry, Node};
+use crate::model::entities::{ENTITIES, Entity, MONITORS, SERVER_SETTINGS, SETTINGS, is_secret_setting};
+use crate::model::fields::{FIELDS, Field, Shape};
+use crate::model::state::{Config, monitor_paths};
+use crate::model::view::{existing_name, read_cell, same_cell};
+use crate::model::{Kind, Maker, Page, kind};
+use crate::value::{Row, Value};
+
+/// What becomes of secrets.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Secrets {
+    /// They are left out, and named.
+    #[default]
+    LeaveOut,
+    /// They are written down.
+    Include,
+    /// A `${VARIABLE}` stands in their place.
+    Variables,
+}
+
+/// What of the configuration is exported.
+#[derive(Clone, Debug, Default)]
+pub struct Choice {
+    /// Kinds of things, as documents call them; all when empty.
+    pub kinds: BTreeSet<String>,
+    /// Monitors, by id; all when `None`.
+    pub monitors: Option<BTreeSet<i64>>,
+    /// What becomes of secrets.
+    pub secrets: Secrets,
+}
+
+/// A document, and what belongs to it.
+#[derive(Clone, Debug)]
+pub struct Export {
+    /// The document.
+    pub document: Node,
+    /// Secrets that were left out, as `monitor `Shop`: body`.
+    pub left_out: Vec<String>,
+    /// Variables and their values, in the order in which they stand in the document.
+    pub variables: Vec<(String, String)>,
+    /// What could not be written down.
+    pub warnings: Vec<String>,
+    /// How many things of each kind there are in it.
+    pub counts: Vec<(&'static str, usize)>,
+}
+
+/// Writes what `choice` names of `config` down.
+pub fn export(config: &Config, choice: &Choice) -> Export {
+    let mut exporter = Exporter::new(config, choice);
+    let mut entries = vec![entry("version", exporter.node(super::native::VERSION))];
+    for entity in ENTITIES {
+        if !choice.kinds.is_empty() && !choice.kinds.contains(entity.key) {
+            continue;
+        }
+        let node = match entity.key {
+            "monitors" => exporter.monitors(),
+            "settings" => exporter.settings(),
+            _ => exporter.things(entity),
+        };
+        entries.extend(node.map(|node| entry(entity.key, node)));
+    }
+    let Exporter { left_out, variables, warnings, counts, at, .. } = exporter;
+    Export { document: Node { at, data: Data::Map(entries) }, left_out, variables, warnings, counts }
+}
+
+struct Exporter<'a> {
+    config: &'a Config,
+    choice: &'a Choice,
+    at: At,
+    /// Names of rows, by table and id.
+    names: HashMap<&'static str, HashMap<i64, String>>,
+    /// Rows of parts, by table and what they are part of, in order.
+    parts: HashMap<&'static str, HashMap<i64, Vec<&'a Row>>>,
+    left_out: Vec<String>,
+    variables: Vec<(String, String)>,
+    warnings: Vec<String>,
+    counts: Vec<(&'static str, usize)>,
+}
+
+fn entry(key: &str, value: Node) -> Entry {
+    Entry { key: key.to_owned(), at: value.at.clone(), value }
+}
+
+impl<'a> Exporter<'a> {
+    fn new(config: &'a Config, choice: &'a Choice) -> Self {
+        let mut names: HashMap<&'static str, HashMap<i64, String>> = HashMap::new();
+        let mut parts: HashMap<&'static str, HashMap<i64, Vec<&Row>>> = HashMap::new();
+        fn add_parts<'r>(
+            entity: &'static Entity,
+            config: &'r Config,
+            parts: &mut HashMap<&'static str, HashMap<i64, Vec<&'r Row>>>,
+        ) {
+            for part in entity.parts {
+                let by_owner = parts.entry(part.table).or_default();
+                for row in config.rows(part.table) {
+                    if let Some(owner) = row.int(part.owner) {
+                        by_owner.entry(owner).or_default().push(row);
+                    }
+                }
+                if !part.order.is_empty() {
+                    by_owner.values_mut().for_each(|rows| rows.sort_by_key(|row| (row.int(part.order), row.int("id"))));
+                }
+                add_parts(part, config, parts);
+            }
+        }
+        for entity in ENTITIES {
+            let rows = config.rows(entity.table).iter();
+            let named = rows.filter_map(|row| Some((row.int("id")?, existing_name(entity, row)))).collect();
+            names.insert(
+                entity.table,
+                if entity.key == "monitors" { monitor_paths(config.rows("monitor")) } else { named },
+            );
+            add_parts(entity, config, &mut parts);
+        }
+        let at = At::nowhere("export");
+        let (left_out, variables, warnings, counts) = Default::default();
+        Exporter { config, choice, at, names, parts, left_out, variables, warnings, counts }
+    }
+
+    fn node(&self, data: impl Into<Data>) -> Node {
+        Node::new(self.at.clone(), data)
+    }
+
+    fn name_of(&self, entity: &Entity, id: i64) -> Option<&String> {
+        self.names.get(entity.table)?.get(&id)
+    }
+
+    /// Things of one kind, by name.
+    fn things(&mut self, entity: &'static Entity) -> Option<Node> {
+        let config = self.config;
+        let mut rows: Vec<&Row> = config.rows(entity.table).iter().collect();
+        rows.sort_by_cached_key(|row| (existing_name(entity, row), row.int("id")));
+        self.warn_of_twins(entity, &rows);
+        let things: Vec<Node> = rows.into_iter().map(|row| self.thing(entity, row)).collect();
+        self.counted(entity, things)
+    }
+
+    fn counted(&mut self, entity: &'static Entity, things: Vec<Node>) -> Option<Node> {
+        if things.is_empty() {
+            return None;
+        }
+        self.counts.push((entity.key, things.len()));
+        Some(self.node(things))
+    }
+
+    /// Two things with one name cannot be told apart in a document.
+    fn warn_of_twins(&mut self, entity: &'static Entity, rows: &[&Row]) {
+        let mut seen = BTreeSet::new();
+        for row in rows {
+            let name = row.int("id").and_then(|id| self.name_of(entity, id)).cloned().unwrap_or_default();
+            if !seen.insert(name.clone()) {
+                self.warnings
+                    .push(format!("two {}s are called `{name}`: applying this will ask which is meant", entity.noun));
+            }
+        }
+    }
+
+    /// One thing that is no monitor, or a part.
+    fn thing(&mut self, entity: &'static Entity, row: &Row) -> Node {
+        let subject = format!("{} `{}`", entity.noun, existing_name(entity, row));
+        let mut entries = Vec::new();
+        let mut left_out = Vec::new();
+        let is_there = |field: &&Field| {
+            // Only `type` of a notification is no column.
+            self.config.database.schema.has(entity.table, field.column) || field.column == "type"
+        };
+        for field in entity.fields.iter().filter(is_there).collect::<Vec<_>>() {
+            let value = read_cell(entity, row, field.column);
+            let default: Value = entity.default(field.column).into();
+            let is_name = field.column == entity.name;
+            if !is_name && same_cell(field, &value, &default) {
+                continue;
+            }
+            let node = match field.shape {
+                Shape::Reference(reference) => {
+                    let name = value.int().and_then(|id| self.name_of(reference.entity(), id)).cloned();
+                    match name {
+                        Some(name) => self.text(&name),
+                        None => {
+                            self.warnings.push(format!("{subject}: its `{}` does not exist", field.column));
+                            continue;
+                        }
+                    }
+                }
+                _ if field.column == "config" => match self.config_node(&subject, &value, &mut left_out) {
+                    Some(node) => node,
+                    None => continue,
+                },
+                _ if field.secret => match self.secret(&subject, field.column, &value, &mut left_out) {
+                    Some(node) => node,
+                    None => continue,
+                },
+                _ => self.value(field, &value),
+            };
+            entries.push(entry(spelled(entity, field), node));
+        }
+        self.finish(entity, row, entries, left_out)
+    }
+
+    /// Adds the parts of a thing, and the names of its secrets that were left out.
+    fn finish(&mut self, entity: &'static Entity, row: &Row, mut entries: Vec<Entry>, left_out: Vec<String>) -> Node {
+        let id = row.int("id").unwrap_or_default();
+        for part in entity.parts {
+            let rows = self.parts.get(part.table).and_then(|by_owner| by_owner.get(&id)).cloned().unwrap_or_default();
+            let nodes: Vec<Node> =
+                rows.into_iter().map(|row| self.part(part, row)).filter(|node| !is_bare(node)).collect();
+            let node = match part.key {
+                // Nothing said means the default ones.
+                "notifications" if nodes.is_empty() && !self.has_default_notifications() => continue,
+                "notifications" => self.node(sorted(nodes)),
+                _ if nodes.is_empty() => continue,
+                "tags" => self.tags(nodes),
+                "domains" | "status_pages" => self.node(sorted(nodes)),
+                "monitors" if part.order.is_empty() => self.node(sorted(nodes)),
+                _ => self.node(nodes),
+            };
+            entries.push(entry(part.key, node));
+        }
+        if !left_out.is_empty() {
+            let names: Vec<Node> = left_out.iter().map(|name| self.node(name.as_str())).collect();
+            entries.push(entry("left_out", self.node(names)));
+        }
+        self.node(Data::Map(entries))
+    }
+
+    /// A part; one that says nothing but its name is only that.
+    fn part(&mut self, part: &'static Entity, row: &Row) -> Node {
+        let node = self.thing(part, row);
+        match node.entries() {
+            [only] if part.short => only.value.clone(),
+            _ => node,
+        }
+    }
+
+    /// `{env: prod}`, or a list where a tag stands twice.
+    fn tags(&self, nodes: Vec<Node>) -> Node {
+        let name = |node: &Node| node.find("name").and_then(Node::text).unwrap_or_default().to_owned();
+        let names: BTreeSet<String> = nodes.iter().map(name).collect();
+        if names.len() < nodes.len() {
+            let mut nodes = nodes;
+            nodes.sort_by_key(|node| (name(node), node.find("value").and_then(Node::scalar)));
+            return self.node(nodes);
+        }
+        let mut entries: Vec<Entry> = nodes
+            .iter()
+            .map(|node| entry(&name(node), node.find("value").cloned().unwrap_or_else(|| self.node(Data::Null))))
+            .collect();
+        entries.sort_by(|a, b| a.key.cmp(&b.key));
+        self.node(Data::Map(entries))
+    }
+
+    fn has_default_notifications(&self) -> bool {
+        self.config.rows("notification").iter().any(|row| row.cell("is_default").truthy())
+    }
+
+    fn settings(&mut self) -> Option<Node> {
+        let mut entries: Vec<Entry> = Vec::new();
+        for row in self.config.rows("setting") {
+            let key = row.text("key").unwrap_or_default();
+            if SERVER_SETTINGS.contains(&key) {
+                continue;
+            }
+            let text = row.text("value").unwrap_or_default();
+            let Ok(json) = serde_json::from_str::<Json>(text) else {
+                self.warnings.push(format!("setting `{key}` is not JSON: left out"));
+                continue;
+            };
+            let node = match is_secret_setting(key) && json.as_str().is_some_and(|text| !text.is_empty()) {
+                true => {
+                    let value = Value::from(json.as_str().unwrap_or_default());
+                    match self.secret(&format!("setting `{key}`"), "value", &value, &mut Vec::new()) {
+                        Some(node) => node,
+                        None => continue,
+                    }
+                }
+                false => self.escaped(&json),
+            };
+            entries.push(entry(key, node));
+        }
+        entries.sort_by(|a, b| a.key.cmp(&b.key));
+        if entries.is_empty() {
+            return None;
+        }
+        self.counts.push((SETTINGS.key, entries.len()));
+        Some(self.node(Data::Map(entries)))
+    }
+
+    /// Monitors by path, so that groups stand before what is in them.
+    fn monitors(&mut self) -> Option<Node> {
+        let config = self.config;
+        let table = config.database.schema.table("monitor")?;
+        let release = config.database.release.release;
+        let wanted = |row: &&Row| {
+            self.choice.monitors.as_ref().is_none_or(|ids| row.int("id").is_some_and(|id| ids.contains(&id)))
+        };
+        let mut rows: Vec<&Row> = config.rows("monitor").iter().filter(wanted).collect();
+        rows.sort_by_cached_key(|row| {
+            let path = row.int("id").and_then(|id| self.name_of(&MONITORS, id)).cloned().unwrap_or_default();
+            (path.split('/').map(str::to_owned).collect::<Vec<_>>(), row.int("id"))
+        });
+        self.warn_of_twins(&MONITORS, &rows);
+        let proxy = config.rows("proxy").iter().find(|row| row.cell("default").truthy()).and_then(|row| row.int("id"));
+        let by = Maker { proxy_id: proxy, ..Maker::default() };
+        let mut pages: HashMap<String, Page<'_>> = HashMap::new();
+        let mut nodes = Vec::with_capacity(rows.len());
+        for row in rows {
+            let name = row.text("type").unwrap_or_default().to_owned();
+            let page = pages.entry(name.clone()).or_insert_with(|| Page::new(release, table, &name));
+            let known = kind(&name).filter(|kind| kind.since <= release);
+            let said = differing(page, known, row, &by);
+            nodes.push(self.monitor(row, &said));
+        }
+        self.counted(&MONITORS, nodes)
+    }
+
+    fn monitor(&mut self, row: &Row, said: &BTreeSet<&'static str>) -> Node {
+        let id = row.int("id").unwrap_or_default();
+        let path = self.name_of(&MONITORS, id).cloned().unwrap_or_default();
+        let subject = format!("monitor `{path}`");
+        let text = |column: &str| row.text(column).unwrap_or_default().to_owned();
+        let mut entries = vec![entry("name", self.text(&text("name"))), entry("type", self.text(&text("type")))];
+        let mut left_out = Vec::new();
+        if let Some(parent) = row.int("parent") {
+            match self.name_of(&MONITORS, parent).cloned() {
+                Some(parent) => entries.push(entry("parent", self.text(&parent))),
+                None => self.warnings.push(format!("{subject}: its parent does not exist")),
+            }
+        }
+        for field in FIELDS.iter().filter(|field| said.contains(field.column)) {
+            let value = row.cell(field.column);
+            let node = match field.shape {
+                Shape::Reference(reference) => {
+                    let name = value.int().and_then(|id| self.name_of(reference.entity(), id)).cloned();
+                    match (name, value.is_null()) {
+                        (Some(name), _) => self.text(&name),
+                        (None, true) => self.node(Data::Null),
+                        (None, false) => {
+                            self.warnings.push(format!("{subject}: its `{}` does not exist", field.column));
+                            continue;
+                        }
+                    }
+                }
+                _ if field.secret => match self.secret(&subject, field.column, value, &mut left_out) {
+                    Some(node) => node,
+                    None => continue,
+                },
+                _ => self.value(field, value),
+            };
+            entries.push(entry(spelled(&MONITORS, field), node));
+        }
+        self.finish(&MONITORS, row, entries, left_out)
+    }
+
+    /// A secret as the choice has it; `None` when it is left out.
+    fn secret(&mut self, subject: &str, column: &str, value: &Value, left_out: &mut Vec<String>) -> Option<Node> {
+        if value.is_null() || value.text() == Some("") {
+            return Some(self.plain(value));
+        }
+        match self.choice.secrets {
+            Secrets::Include => Some(self.plain(value)),
+            Secrets::LeaveOut => {
+                self.left_out.push(format!("{subject}: {column}"));
+                left_out.push(column.to_owned());
+                None
+            }
+            Secrets::Variables => {
+                let name = self.variable(subject, column);
+                self.variables.push((name.clone(), value.to_string()));
+                Some(self.node(format!("${{{name}}}")))
+            }
+        }
+    }
+
+    /// What a provider needs: its texts may all be secrets, numbers and switches are none.
+    fn config_node(&mut self, subject: &str, value: &Value, left_out: &mut Vec<String>) -> Option<Node> {
+        let text = value.text().unwrap_or_default();
+        let Ok(Json::Object(config)) = serde_json::from_str::<Json>(text) else {
+            self.warnings.push(format!("{subject}: its config is not JSON: left out"));
+            return None;
+        };
+        let mut entries = Vec::new();
+        for (key, json) in &config {
+            let is_open =
+                !matches!(json, Json::String(text) if !text.is_empty()) && !json.is_object() && !json.is_array();
+            let node = match (is_open, json) {
+                (true, json) => Some(self.escaped(json)),
+                (false, Json::String(text)) => {
+                    self.secret(subject, &format!("config.{key}"), &text.as_str().into(), left_out)
+                }
+                (false, _) if self.choice.secrets == Secrets::LeaveOut => {
+                    self.left_out.push(format!("{subject}: config.{key}"));
+                    left_out.push(format!("config.{key}"));
+                    None
+                }
+                (false, json) => Some(self.escaped(json)),
+            };
+            entries.extend(node.map(|node| entry(key, node)));
+        }
+        Some(self.node(Data::Map(entries)))
+    }
+
+    /// A name for a variable that no other has: `SHOP_BODY`.
+    fn variable(&self, subject: &str, column: &str) -> String {
+        let name = subject.split('`').nth(1).unwrap_or_default();
+        let column = column.strip_prefix("config.").unwrap_or(column);
+        let mut plain = String::new();
+        for letter in format!("{name}_{column}").chars() {
+            match letter.is_ascii_alphanumeric() {
+                true => plain.push(letter.to_ascii_uppercase()),
+                false if plain.ends_with('_') => {}
+                false => plain.push('_'),
+            }
+        }
+        let plain = plain.trim_matches('_').to_owned();
+        let plain =
+            if plain.starts_with(|first: char| first.is_ascii_digit()) { format!("KUMA_{plain}") } else { plain };
+        let taken = |name: &str| self.variables.iter().any(|(known, _)| known == name);
+        match taken(&plain) {
+            false => plain,
+            true => (2..).map(|n| format!("{plain}_{n}")).find(|name| !taken(name)).unwrap_or(plain),
+        }
+    }
+
+    /// A cell as people write it.
+    fn value(&self, field: &Field, value: &Value) -> Node {
+        match (field.shape, value) {
+            (_, Value::Null) => self.node(Data::Null),
+            (Shape::Flag, Value::Int(n)) => self.node(*n != 0),
+            (Shape::StatusCodes | Shape::Texts | Shape::Array | Shape::Object, Value::Text(text)) => {
+                match serde_json::from_str(text) {
+                    Ok(json) => self.escaped(&json),
+                    Err(_) => self.text(text),
+                }
+            }
+            _ => self.plain(value),
+        }
+    }
+
+    fn plain(&self, value: &Value) -> Node {
+        match value {
+            Value::Text(text) => self.text(text),
+            other => self.escaped(&other.json()),
+        }
+    }
+
+    fn text(&self, text: &str) -> Node {
+        self.node(escape(text))
+    }
+
+    fn escaped(&self, json: &Json) -> Node {
+        let mut node = Node::from_json(&self.at, json);
+        escape_all(&mut node);
+        node
+    }
+}
+
+/// A `${` that means itself.
+fn escape(text: &str) -> String {
+    text.replace("${", "$${")
+}
+
+fn escape_all(node: &mut Node) {
+    match &mut node.data {
+        Data::Text(text) => *text = escape(text),
+        Data::List(items) => items.iter_mut().for_each(escape_all),
+        Data::Map(entries) => entries.iter_mut().for_each(|entry| escape_all(&mut entry.value)),
+        Data::Real(x) if x.fract() == 0.0 && x.abs() < 9e15 => node.data = Data::Int(*x as i64),
+        _ => {}
+    }
+}
+
+fn is_bare(node: &Node) -> bool {
+    matches!(&node.data, Data::Map(entries) if entries.is_empty())
+}
+
+fn sorted(mut nodes: Vec<Node>) -> Vec<Node> {
+    nodes.sort_by_cached_key(|node| node.scalar().unwrap_or_else(|| node.json().to_string()));
+    nodes
+}
+
+/// What a document calls a field: the column, or the shorter word for what it points to.
+fn spelled(entity: &Entity, field: &'static Field) -> &'static str {
+    match (entity.table, field.column) {
+        ("monitor", "proxy_id") => "proxy",
+        ("monitor", "accepted_statuscodes_json") => "accepted_statuscodes",
+        (_, "tag_id" | "notification_id") => "name",
+        (_, "monitor_id") => "monitor",
+        (_, "status_page_id") => "status_page",
+        ("notification", "is_default") => "default",
+        ("user", "password") => "password_hash",
+        (_, column) => column,
+    }
+}
+
+/// The columns of a monitor that say something which its page would not have said by itself.
+fn differing(page: &Page<'_>, known: Option<&Kind>, row: &Row, by: &Maker) -> BTreeSet<&'static str> {
+    /// What the page works out of other fields: asked last, when those are known.
+    const DERIVED: [&str; 5] = ["retry_interval", "timeout", "interval", "port", "protocol"];
+    let release = page.release();
+    let fields: Vec<&'static Field> = match known {
+        Some(known) => known.fields(release),
+        None => FIELDS.iter().filter(|field| field.is_typed()).collect(),
+    };
+    let fields: Vec<&'static Field> = fields
+        .into_iter()
+        .filter(|field| {
+            !matches!(field.column, "name" | "type" | "parent") && row.columns().iter().any(|name| name == field.column)
+        })
+        .collect();
+    let mut said: BTreeMap<&str, Value> = BTreeMap::from([("name", row.cell("name").clone())]);
+    let mut found = BTreeSet::new();
+    loop {
+        let made = page.row(said.clone(), by);
+        let made: HashMap<&str, &Value> = made.iter().map(|(column, value)| (column.as_str(), value)).collect();
+        let differs = |field: &&'static Field| {
+            let now = row.cell(field.column);
+            let nothing = |value: &Value| value.is_null() || value.text() == Some("");
+            match made.get(field.column) {
+                Some(value) => !same_cell(field, now, value),
+                None => !nothing(now),
+            }
+        };
+        let open: Vec<&'static Field> =
+            fields.iter().copied().filter(|field| !found.contains(field.column)).filter(differs).collect();
+        let plain: Vec<&'static Field> =
+            open.iter().copied().filter(|field| !DERIVED.contains(&field.column)).collect();
+        // Of those that are derived one at a time: the interval explains the retry interval and the timeout.
+        let one = || {
+            ["interval", "protocol", "port", "retry_interval", "timeout"]
+                .iter()
+                .find_map(|column| open.iter().find(|field| field.column == *column))
+        };
+        let next: Vec<&'static Field> = match (plain.is_empty(), one()) {
+            (false, _) => plain,
+            (true, Some(one)) => vec![*one],
+            (true, None) => return found,
+        };
+        for field in next {
+            found.insert(field.column);
+            said.insert(field.column, row.cell(field.column).clone());
+        }
+    }
+}

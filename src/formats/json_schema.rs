@@ -1,0 +1,168 @@
+//! The JSON Schema of a native document, for editors: made from the same tables that read it.
+
+use serde_json::{Map, Value as Json, json};
+
+use crate::model::defaults::Given;
+use crate::model::entities::{ENTITIES, Entity, MONITORS, SETTINGS};
+use crate::model::fields::{Field, Shape};
+use crate::model::kinds;
+use crate::schema;
+
+/// The schema of documents for the newest release, all older ones included.
+pub fn json_schema() -> Json {
+    let mut properties = Map::new();
+    properties.insert("version".into(), json!({"const": super::native::VERSION, "description": "version of the form"}));
+    properties.insert("$schema".into(), json!({"type": "string"}));
+    properties.insert(
+        "defaults".into(),
+        json!({
+            "description": "what holds for every monitor of this document that has such a field",
+            "type": "object",
+            "additionalProperties": false,
+            "properties": thing_properties(&MONITORS),
+        }),
+    );
+    for entity in ENTITIES {
+        let value = match entity.key == SETTINGS.key {
+            true => json!({"type": "object", "description": "settings, by name"}),
+            false => json!({"type": ["array", "null"], "items": thing(entity)}),
+        };
+        properties.insert(entity.key.into(), value);
+    }
+    json!({
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "kumadb fixture",
+        "description": "what should exist on an instance of Uptime Kuma",
+        "type": "object",
+        "additionalProperties": false,
+        "patternProperties": {"^x-": {}},
+        "properties": properties,
+    })
+}
+
+fn thing(entity: &'static Entity) -> Json {
+    let mut schema = json!({
+        "type": "object",
+        "additionalProperties": false,
+        "properties": thing_properties(entity),
+    });
+    if entity.key == MONITORS.key && entity.owner.is_empty() {
+        schema["allOf"] = kinds(schema::newest()).map(of_kind).collect();
+        schema["anyOf"] =
+            json!([{"required": ["name"]}, {"required": ["path"]}, {"required": ["id"]}, {"required": ["type"]}]);
+    }
+    match entity.short {
+        true => json!({"anyOf": [{"type": "string"}, schema]}),
+        false => schema,
+    }
+}
+
+/// What must be there, and what may be, for monitors of one type.
+fn of_kind(kind: &'static crate::model::Kind) -> Json {
+    let allowed: Map<String, Json> = kind
+        .fields(schema::newest())
+        .into_iter()
+        .flat_map(names)
+        .chain(["type", "id", "was", "path", "left_out", "tags", "notifications"].map(str::to_owned))
+        .map(|name| (name, json!(true)))
+        .collect();
+    let required: Vec<&str> = kind
+        .needs
+        .iter()
+        .copied()
+        .filter(|column| crate::model::defaults::page_default(column, kind.name, schema::newest()).is_none())
+        .collect();
+    json!({
+        "if": {"properties": {"type": {"const": kind.name}}, "required": ["type"]},
+        "then": {"description": kind.title, "properties": allowed, "additionalProperties": false, "required": required},
+    })
+}
+
+fn thing_properties(entity: &'static Entity) -> Map<String, Json> {
+    let mut properties = Map::new();
+    for field in entity.fields.iter().filter(|field| field.is_typed()) {
+        for name in names(field) {
+            properties.insert(name, value(entity, field));
+        }
+    }
+    for part in entity.parts {
+        let list = json!({"type": ["array", "null"], "items": thing(part)});
+        let schema = match part.also.is_empty() {
+            true => json!({"anyOf": [list, {"type": "string"}]}),
+            false => json!({"anyOf": [
+                {"type": "array", "items": {"anyOf": [{"type": "string"}, thing(part)]}},
+                {"type": "object", "additionalProperties": {"type": ["string", "number", "boolean", "null"]}},
+                {"type": "null"},
+            ]}),
+        };
+        properties.insert(part.key.into(), schema);
+    }
+    if entity.owner.is_empty() {
+        properties.insert("id".into(), json!({"type": "integer", "description": "the id it has already"}));
+        properties.insert("was".into(), json!({"type": "string", "description": "the name it had before"}));
+        properties.insert("left_out".into(), json!({"type": "array", "items": {"type": "string"}, "description": "secrets that an export left out: they stay as they are"}));
+    }
+    if entity.key == MONITORS.key && entity.owner.is_empty() {
+        let types: Vec<&str> = kinds(schema::newest()).map(|kind| kind.name).collect();
+        properties.insert(
+            "type".into(),
+            json!({"enum": types, "description": "type of the monitor; without it only what is named changes"}),
+        );
+        properties.insert(
+            "path".into(),
+            json!({"type": "string", "description": "groups and name, instead of `parent` and `name`: Network/Router"}),
+        );
+    }
+    properties
+}
+
+/// The spellings that editors should offer: the column, and a shorter word where that is usual.
+fn names(field: &Field) -> Vec<String> {
+    let short = field.option().replace('-', "_");
+    let mut names = vec![field.column.to_owned()];
+    if short != field.column {
+        names.push(short);
+    }
+    if field.api != field.column && !names.iter().any(|name| name == field.api) {
+        names.push(field.api.to_owned());
+    }
+    names
+}
+
+fn value(entity: &Entity, field: &Field) -> Json {
+    let mut schema = match field.shape {
+        Shape::Flag => json!({"type": ["boolean", "string"]}),
+        Shape::Whole(least, most) => json!({"anyOf": [
+            {"type": "integer", "minimum": least, "maximum": most}, {"type": "string", "pattern": "\\$\\{"}, {"type": "null"},
+        ]}),
+        Shape::Real => json!({"type": ["number", "string", "null"]}),
+        Shape::Choice(picks) => {
+            let mut picks: Vec<Json> = picks.iter().map(|pick| json!(pick.value)).collect();
+            picks.push(Json::Null);
+            json!({"anyOf": [{"enum": picks}, {"type": "string", "pattern": "\\$\\{"}]})
+        }
+        Shape::StatusCodes | Shape::Texts => {
+            json!({"anyOf": [{"type": "array", "items": {"type": ["string", "integer"]}}, {"type": ["string", "integer"]}]})
+        }
+        Shape::Array => json!({"type": ["array", "string"]}),
+        Shape::Object => json!({"type": ["object", "string"]}),
+        Shape::Text(room) => json!({"type": ["string", "number", "boolean", "null"], "maxLength": room}),
+        Shape::LongText => json!({"type": ["string", "number", "boolean", "object", "array", "null"]}),
+        Shape::Reference(_) | Shape::Kind | Shape::Server => json!({"type": ["string", "integer", "null"]}),
+    };
+    schema["description"] = field.help.into();
+    if let Some(default) = default(entity, field.column) {
+        schema["default"] = default;
+    }
+    schema
+}
+
+fn default(entity: &Entity, column: &str) -> Option<Json> {
+    let said = entity.defaults.iter().find(|(name, _)| *name == column)?;
+    Some(match said.1 {
+        Given::Nothing => return None,
+        Given::Int(n) => n.into(),
+        Given::Real(x) => x.into(),
+        Given::Text(text) => text.into(),
+    })
+}

@@ -1,0 +1,391 @@
+//! The native form: from a document to what it asks for. All that is wrong with it is found at once.
+
+use super::node::{Data, Entry, Node};
+use crate::error::{At, Problem};
+use crate::model::entities::{ENTITIES, Entity, MONITORS, SETTINGS, entity};
+use crate::model::fields::{Field, Shape, nearest_of};
+use crate::model::fixture::{Fixture, Meant, Said, Wanted};
+use crate::model::{from_json, kind, normalise};
+use crate::value::Value;
+
+/// The newest version of the form.
+pub const VERSION: i64 = 1;
+
+/// What a document may ask of the place it is read in.
+pub trait Lookup {
+    /// The value of the environment variable `name`.
+    fn variable(&self, name: &str) -> Option<String>;
+    /// The text of the file `path`, seen from the document in `from`; an error in words.
+    fn file(&self, from: &str, path: &str) -> Result<String, String>;
+}
+
+/// Nothing can be looked up.
+pub struct Nowhere;
+
+impl Lookup for Nowhere {
+    fn variable(&self, _name: &str) -> Option<String> {
+        None
+    }
+
+    fn file(&self, _from: &str, _path: &str) -> Result<String, String> {
+        Err("no file can be read from here".into())
+    }
+}
+
+/// Reads what `documents` ask for.
+///
+/// # Errors
+/// Every problem in all of them, each with file, line, column and its path in the document.
+pub fn read_fixture(documents: &[Node], lookup: &dyn Lookup) -> Result<Fixture, Vec<Problem>> {
+    let mut reader = Reader { lookup, problems: Vec::new(), fixture: Fixture::default(), defaults: None };
+    for document in documents {
+        reader.document(document);
+    }
+    match reader.problems.is_empty() {
+        true => Ok(reader.fixture),
+        false => Err(reader.problems),
+    }
+}
+
+struct Reader<'l> {
+    lookup: &'l dyn Lookup,
+    problems: Vec<Problem>,
+    fixture: Fixture,
+    /// What `defaults` of the document at hand says of every monitor.
+    defaults: Option<Wanted>,
+}
+
+impl Reader<'_> {
+    fn wrong(&mut self, at: &At, path: &str, message: impl Into<String>) {
+        self.problems.push(Problem::new(format!("{at}: {path}"), message));
+    }
+
+    fn document(&mut self, document: &Node) {
+        if document.is_null() {
+            return;
+        }
+        let Data::Map(entries) = &document.data else {
+            return self.wrong(&document.at, "document", format!("is {}, it must be a map", document.noun()));
+        };
+        self.defaults = None;
+        // First, wherever it stands.
+        if let Some(defaults) = document.find("defaults") {
+            self.defaults = self.thing(&MONITORS, defaults, "defaults");
+        }
+        for Entry { key, at, value } in entries {
+            match entity(key) {
+                _ if key == "version" => match value.int() {
+                    Some(VERSION) => {}
+                    _ => self.wrong(&value.at, "version", format!("must be {VERSION}")),
+                },
+                _ if key == "defaults" => {}
+                // For a note, or for anchors: YAML has no other place for them.
+                _ if key.starts_with("x-") || key == "$schema" => {}
+                Some(found) => self.list(found, value),
+                None => {
+                    let keys = ENTITIES.iter().map(|entity| entity.key).chain(["version", "defaults"]);
+                    let near = nearest_of(&key.to_lowercase(), keys).map(str::to_owned);
+                    let mut problem = Problem::new(format!("{at}: {key}"), "is nothing that a document can have");
+                    if let Some(near) = near {
+                        problem = Problem::new(
+                            format!("{at}: {key}"),
+                            format!("is no part of a document (did you mean `{near}`?)"),
+                        );
+                    }
+                    self.problems.push(problem);
+                }
+            }
+        }
+    }
+
+    fn list(&mut self, found: &'static Entity, value: &Node) {
+        if self.fixture.kinds.iter().all(|kind| kind.key != found.key) {
+            self.fixture.kinds.push(found);
+        }
+        match &value.data {
+            Data::Null => {}
+            Data::Map(entries) if found.key == SETTINGS.key => {
+                for entry in entries {
+                    self.setting(entry);
+                }
+            }
+            Data::List(items) => {
+                for (at, item) in items.iter().enumerate() {
+                    let path = format!("{}[{at}]", found.key);
+                    if let Some(mut thing) = self.thing(found, item, &path) {
+                        self.finish(&mut thing);
+                        self.fixture.things.push(thing);
+                    }
+                }
+            }
+            _ => {
+                let must = if found.key == SETTINGS.key { "a map" } else { "a list" };
+                self.wrong(&value.at, found.key, format!("is {}, it must be {must}", value.noun()));
+            }
+        }
+    }
+
+    fn setting(&mut self, entry: &Entry) {
+        let path = format!("settings.{}", entry.key);
+        let Some(value) = self.expanded(&entry.value, &path) else { return };
+        let [key, text] = &SETTINGS.fields else { return };
+        let said = |field: &'static Field, value: String| Said {
+            field,
+            value: Meant::Value(value.into()),
+            at: entry.value.at.clone(),
+        };
+        let cells = vec![said(key, entry.key.clone()), said(text, value.json().to_string())];
+        self.fixture.things.push(bare(&SETTINGS, entry.at.clone(), path, cells));
+    }
+
+    /// Reads one thing; `None` when nothing can be made of it.
+    fn thing(&mut self, found: &'static Entity, node: &Node, path: &str) -> Option<Wanted> {
+        let mut thing = bare(found, node.at.clone(), path.to_owned(), Vec::new());
+        let entries = match &node.data {
+            Data::Map(entries) => entries,
+            // `- status.example.com` for `- domain: status.example.com`.
+            _ if found.short && node.scalar().is_some() => {
+                let field = found.field(found.name)?;
+                self.cell(&mut thing, field, node, path);
+                return Some(thing);
+            }
+            _ => {
+                self.wrong(&node.at, path, format!("is {}, it must be a map", node.noun()));
+                return None;
+            }
+        };
+        for Entry { key, at, value } in entries {
+            let here = format!("{path}.{key}");
+            match key.as_str() {
+                "id" => match value.int() {
+                    Some(id) => thing.id = Some(id),
+                    None => self.wrong(&value.at, &here, format!("is {}, it must be a number", value.noun())),
+                },
+                "was" => match self.text(value, &here) {
+                    Some(was) => thing.was = Some(was),
+                    None => self.wrong(&value.at, &here, "must be the name it had before"),
+                },
+                "left_out" => thing.left_out = value.list().iter().filter_map(Node::scalar).collect(),
+                "path" if found.key == MONITORS.key && found.owner.is_empty() => self.path(&mut thing, value, &here),
+                _ => match (found.part(key), found.field(key)) {
+                    (Some(part), _) => {
+                        let items = self.parts(part, value, &here);
+                        thing.parts.push((part, items));
+                    }
+                    (None, Some(field)) if !field.is_typed() => {
+                        self.wrong(at, &here, "is written by the server alone: leave it out");
+                    }
+                    (None, Some(field)) if thing.said(field.column).is_some() => {
+                        self.wrong(at, &here, format!("`{}` is said twice", field.column));
+                    }
+                    (None, Some(field)) => self.cell(&mut thing, field, value, &here),
+                    (None, None) => {
+                        let near = found.nearest(key);
+                        let near = near.map_or(String::new(), |near| format!(" (did you mean `{near}`?)"));
+                        self.wrong(at, &here, format!("is no field of a {}{near}", found.noun));
+                    }
+                },
+            }
+        }
+        Some(thing)
+    }
+
+    /// `path: Group/Name` for name and parent.
+    fn path(&mut self, thing: &mut Wanted, value: &Node, here: &str) {
+        let Some(text) = self.text(value, here) else {
+            return self.wrong(&value.at, here, "must be a path such as `Group/Name`");
+        };
+        let at = &value.at;
+        let (parent, name) = text.rsplit_once('/').unwrap_or(("", &text));
+        for (column, text) in [("name", name), ("parent", parent)] {
+            if let (Some(field), None) = (MONITORS.field(column), thing.said(column)) {
+                let value = match column {
+                    "parent" if !text.is_empty() => Meant::Named(text.to_owned()),
+                    "parent" => Meant::Value(Value::Null),
+                    _ => Meant::Value(text.into()),
+                };
+                thing.cells.push(Said { field, value, at: at.clone() });
+            }
+        }
+    }
+
+    fn parts(&mut self, part: &'static Entity, value: &Node, here: &str) -> Vec<Wanted> {
+        match &value.data {
+            Data::Null => Vec::new(),
+            Data::List(items) => items
+                .iter()
+                .enumerate()
+                .filter_map(|(at, item)| {
+                    let here = format!("{here}[{at}]");
+                    // `- env`, also where a value could follow.
+                    match (item.scalar(), part.field(part.name)) {
+                        (Some(_), Some(field)) => {
+                            let mut thing = bare(part, item.at.clone(), here.clone(), Vec::new());
+                            self.cell(&mut thing, field, item, &here);
+                            Some(thing)
+                        }
+                        _ => self.thing(part, item, &here),
+                    }
+                })
+                .collect(),
+            // `tags: {env: prod}`
+            Data::Map(entries) if !part.also.is_empty() => entries
+                .iter()
+                .filter_map(|entry| {
+                    let here = format!("{here}.{}", entry.key);
+                    let (name, also) = (part.field(part.name)?, part.field(part.also)?);
+                    let mut thing = bare(part, entry.at.clone(), here.clone(), Vec::new());
+                    let text = Meant::Named(entry.key.clone());
+                    thing.cells.push(Said { field: name, value: text, at: entry.at.clone() });
+                    self.cell(&mut thing, also, &entry.value, &here);
+                    Some(thing)
+                })
+                .collect(),
+            // One thing alone needs no list.
+            _ if part.short && value.scalar().is_some() => self.thing(part, value, here).into_iter().collect(),
+            _ => {
+                self.wrong(&value.at, here, format!("is {}, it must be a list", value.noun()));
+                Vec::new()
+            }
+        }
+    }
+
+    fn cell(&mut self, thing: &mut Wanted, field: &'static Field, node: &Node, here: &str) {
+        let Some(node) = self.expanded(node, here) else { return };
+        if let Some(text) = node.text()
+            && is_masked(text)
+        {
+            return self.wrong(&node.at, here, "is a masked secret, nothing but asterisks: give the real value");
+        }
+        let value = match (field.shape, node.scalar()) {
+            (Shape::Reference(_), Some(text)) if text.trim().is_empty() => Meant::Value(Value::Null),
+            (Shape::Reference(_), Some(text)) => Meant::Named(text.trim().to_owned()),
+            (Shape::Reference(_), None) if node.is_null() => Meant::Value(Value::Null),
+            _ => match from_json(field, &node.json()).and_then(|value| normalise(field, value)) {
+                Ok(value) => Meant::Value(value),
+                Err(problem) => return self.wrong(&node.at, here, problem.message),
+            },
+        };
+        thing.cells.push(Said { field, value, at: node.at });
+    }
+
+    /// Adds what `defaults` says, and looks whether the thing has a name.
+    fn finish(&mut self, thing: &mut Wanted) {
+        let is_monitor = thing.entity.key == MONITORS.key;
+        if is_monitor {
+            thing.whole = thing.said("type").is_some();
+            if let (true, Some(defaults)) = (thing.whole, &self.defaults) {
+                add_defaults(thing, defaults);
+            }
+        }
+        if thing.name().is_empty() && thing.id.is_none() && thing.was.is_none() {
+            let unnamed = is_monitor && thing.whole;
+            // A monitor may be called after its host, as on the server's page.
+            if !unnamed {
+                let (at, path) = (thing.at.clone(), thing.path.clone());
+                self.wrong(&at, &path, format!("needs a `{}`", thing.entity.name));
+            }
+        }
+    }
+
+    fn text(&mut self, node: &Node, path: &str) -> Option<String> {
+        self.expanded(node, path)?.scalar()
+    }
+
+    /// `node` with `${VARIABLE}` and `${file:path}` filled in, wherever they stand in it.
+    fn expanded(&mut self, node: &Node, path: &str) -> Option<Node> {
+        let data = match &node.data {
+            Data::Text(text) if text.contains('$') => match self.expand(text, &node.at) {
+                Ok(text) => Data::Text(text),
+                Err(message) => {
+                    self.wrong(&node.at, path, message);
+                    return None;
+                }
+            },
+            Data::List(items) => {
+                let items: Vec<Option<Node>> = items.iter().map(|item| self.expanded(item, path)).collect();
+                Data::List(items.into_iter().collect::<Option<_>>()?)
+            }
+            Data::Map(entries) => {
+                let expand = |entry: &Entry| {
+                    let value = self.expanded(&entry.value, &format!("{path}.{}", entry.key))?;
+                    Some(Entry { key: entry.key.clone(), at: entry.at.clone(), value })
+                };
+                let entries: Vec<Option<Entry>> = entries.iter().map(expand).collect();
+                Data::Map(entries.into_iter().collect::<Option<_>>()?)
+            }
+            other => other.clone(),
+        };
+        Some(Node { at: node.at.clone(), data })
+    }
+
+    fn expand(&self, text: &str, at: &At) -> Result<String, String> {
+        let (mut out, mut rest) = (String::new(), text);
+        while let Some(start) = rest.find("${") {
+            // `$${` is a `${` that means itself.
+            if rest[..start].ends_with('$') {
+                out.push_str(&rest[..start]);
+                out.push('{');
+                rest = &rest[start + 2..];
+                continue;
+            }
+            out.push_str(&rest[..start]);
+            let inner = &rest[start + 2..];
+            let end = inner.find('}').ok_or("has a `${` without its `}`; write `$${` for the characters themselves")?;
+            out.push_str(&self.look_up(&inner[..end], at)?);
+            rest = &inner[end + 1..];
+        }
+        out.push_str(rest);
+        Ok(out)
+    }
+
+    fn look_up(&self, name: &str, at: &At) -> Result<String, String> {
+        if let Some(path) = name.strip_prefix("file:") {
+            let text = self.lookup.file(&at.file, path).map_err(|why| format!("needs the file `{path}`: {why}"))?;
+            // Editors end a file with a line break that nobody means.
+            return Ok(text.strip_suffix('\n').map_or(text.as_str(), |text| text.trim_end_matches('\r')).to_owned());
+        }
+        let (name, other) = match name.split_once(":-") {
+            Some((name, other)) => (name, Some(other)),
+            None => (name, None),
+        };
+        let is_name =
+            |text: &str| !text.is_empty() && text.chars().all(|letter| letter.is_ascii_alphanumeric() || letter == '_');
+        if !is_name(name) {
+            return Err(format!(
+                "has `${{{name}}}`, which names no variable; write `$${{` for the characters themselves"
+            ));
+        }
+        match (self.lookup.variable(name).filter(|value| !value.is_empty()), other) {
+            (Some(value), _) => Ok(value),
+            (None, Some(other)) => Ok(other.to_owned()),
+            (None, None) => Err(format!("needs the environment variable `{name}`, which is not set")),
+        }
+    }
+}
+
+fn bare(entity: &'static Entity, at: At, path: String, cells: Vec<Said>) -> Wanted {
+    Wanted { entity, at, path, id: None, was: None, whole: true, cells, left_out: Vec::new(), parts: Vec::new() }
+}
+
+/// Nothing but asterisks: what the server's page shows instead of a secret.
+fn is_masked(text: &str) -> bool {
+    text.len() >= 3 && text.bytes().all(|byte| byte == b'*')
+}
+
+/// What `defaults` says of the fields that `thing` has and says nothing about.
+fn add_defaults(thing: &mut Wanted, defaults: &Wanted) {
+    let kind = thing.text("type").and_then(kind);
+    for said in &defaults.cells {
+        let column = said.field.column;
+        let has = kind.is_none_or(|kind| kind.has(column, crate::schema::newest()));
+        if has && thing.said(column).is_none() {
+            thing.cells.push(said.clone());
+        }
+    }
+    for (part, items) in &defaults.parts {
+        if thing.part(part.key).is_none() {
+            thing.parts.push((part, items.clone()));
+        }
+    }
+}

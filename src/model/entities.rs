@@ -1,0 +1,493 @@
+//! Everything else that a person configures: one entry per kind of thing, with its columns, what they mean when nothing is
+//! said, and what a thing is made of besides its own row.
+//!
+//! This file is a table. The columns and their limits are those of 2.5.3; what the server's page sends for a new thing is
+//! the default here.
+
+use super::defaults::Given;
+use super::fields::{
+    FIELDS, Field, INT, Pick, Reference,
+    Shape::{self, *},
+    entry, nearest_of, pick, snake,
+};
+use super::release::*;
+use crate::schema::Release;
+
+/// One kind of thing, or a part of one.
+#[derive(Debug)]
+pub struct Entity {
+    /// What a document calls a list of them: `notifications`.
+    pub key: &'static str,
+    /// What a message calls one: `notification`.
+    pub noun: &'static str,
+    /// The table that keeps them.
+    pub table: &'static str,
+    /// The column that people know one by.
+    pub name: &'static str,
+    /// The columns that people give values; what is in none of them belongs to the server.
+    pub fields: &'static [Field],
+    /// What holds in a column that is not named. Columns that are not in here are NULL, empty or 0, as their shape is.
+    pub defaults: &'static [(&'static str, Given)],
+    /// What it consists of: rows of other tables that live and die with it.
+    pub parts: &'static [Entity],
+    /// The column of a part that points to what it is a part of; empty for a thing of its own.
+    pub owner: &'static str,
+    /// The column that keeps the order of parts, counted from 1; empty where they have none.
+    pub order: &'static str,
+    /// A part that says nothing but its name may be written as the bare name.
+    pub short: bool,
+    /// Two parts with the same name are the same only if this column is the same too; empty where the name is enough.
+    pub also: &'static str,
+    /// The first release with it.
+    pub since: Release,
+}
+
+impl Entity {
+    /// The field called `name`: a column, the name that the socket API uses, or that name in another spelling.
+    pub fn field(&self, name: &str) -> Option<&'static Field> {
+        let plain = snake(name);
+        let by_name = self.fields.iter().find(|field| field.column == plain);
+        by_name.or_else(|| {
+            self.fields.iter().find(|field| {
+                snake(field.api) == plain || field.api == name || field.option().replace('-', "_") == plain
+            })
+        })
+    }
+
+    /// The part called `key`.
+    pub fn part(&self, key: &str) -> Option<&'static Entity> {
+        let key = snake(key);
+        self.parts.iter().find(|part| part.key == key)
+    }
+
+    /// What `column` holds when nobody says anything.
+    pub fn default(&self, column: &str) -> Given {
+        let said = self.defaults.iter().find(|(name, _)| *name == column).map(|(_, given)| *given);
+        let shape = self.fields.iter().find(|field| field.column == column).map(|field| field.shape);
+        said.unwrap_or(match shape {
+            Some(Flag) => Given::Int(0),
+            Some(Object) => Given::Text("{}"),
+            _ => Given::Nothing,
+        })
+    }
+
+    /// Of all the names that may stand in one of these, the one nearest to `name`.
+    pub fn nearest(&self, name: &str) -> Option<&'static str> {
+        let fields = self.fields.iter().filter(|field| field.is_typed()).map(|field| field.column);
+        nearest_of(&snake(name), fields.chain(self.parts.iter().map(|part| part.key)))
+    }
+}
+
+/// The kind of thing that documents call `key`.
+pub fn entity(key: &str) -> Option<&'static Entity> {
+    let key = snake(key);
+    ENTITIES.iter().copied().find(|entity| entity.key == key)
+}
+
+impl Reference {
+    /// The kind of thing that is referred to.
+    pub fn entity(self) -> &'static Entity {
+        match self {
+            Reference::Group | Reference::Monitor => &MONITORS,
+            Reference::DockerHost => &DOCKER_HOSTS,
+            Reference::Proxy => &PROXIES,
+            Reference::RemoteBrowser => &REMOTE_BROWSERS,
+            Reference::Tag => &TAGS,
+            Reference::Notification => &NOTIFICATIONS,
+            Reference::StatusPage => &STATUS_PAGES,
+        }
+    }
+}
+
+const THING: Entity = Entity {
+    key: "",
+    noun: "",
+    table: "",
+    name: "name",
+    fields: &[],
+    defaults: &[],
+    parts: &[],
+    owner: "",
+    order: "",
+    short: false,
+    also: "",
+    since: R1_23,
+};
+
+const fn reference(column: &'static str, api: &'static str, to: Reference, help: &'static str) -> Field {
+    entry(column, api, Shape::Reference(to), help)
+}
+
+/// Every kind of thing, in the order in which they are made: whatever is pointed to comes before what points to it.
+pub static ENTITIES: [&Entity; 11] = [
+    &TAGS,
+    &PROXIES,
+    &DOCKER_HOSTS,
+    &REMOTE_BROWSERS,
+    &NOTIFICATIONS,
+    &USERS,
+    &MONITORS,
+    &STATUS_PAGES,
+    &MAINTENANCE,
+    &API_KEYS,
+    &SETTINGS,
+];
+
+/// Tags.
+pub static TAGS: Entity = Entity {
+    key: "tags",
+    noun: "tag",
+    table: "tag",
+    fields: &TAG_FIELDS,
+    defaults: &[("color", Given::Text("#4B5563"))],
+    ..THING
+};
+static TAG_FIELDS: [Field; 2] = [
+    entry("name", "name", Text(255), "name of the tag").example("env"),
+    entry("color", "color", Text(255), "color of the tag").example("'#059669'"),
+];
+
+/// Proxies. They have no name: people know them by their address, `http://10.0.0.1:3128`.
+pub static PROXIES: Entity = Entity {
+    key: "proxies",
+    noun: "proxy",
+    table: "proxy",
+    name: "host",
+    fields: &PROXY_FIELDS,
+    defaults: &[("active", Given::Int(1)), ("username", Given::Nothing)],
+    ..THING
+};
+static PROTOCOLS: [Pick; 6] =
+    [pick("http"), pick("https"), pick("socks"), pick("socks5"), pick("socks5h"), pick("socks4")];
+static PROXY_FIELDS: [Field; 8] = [
+    entry("protocol", "protocol", Choice(&PROTOCOLS), "protocol of the proxy"),
+    entry("host", "host", Text(255), "host name or address of the proxy").trimmed().example("10.0.0.1"),
+    entry("port", "port", Whole(1, 65_535), "port of the proxy").example("3128"),
+    entry("auth", "auth", Flag, "the proxy wants user and password"),
+    entry("username", "username", Text(255), "user of the proxy").example("kuma"),
+    entry("password", "password", Text(255), "password of the proxy").secret(),
+    entry("active", "active", Flag, "used; off is as if the monitor had none"),
+    entry("default", "isDefault", Flag, "given to every new monitor"),
+];
+
+/// Docker hosts.
+pub static DOCKER_HOSTS: Entity = Entity {
+    key: "docker_hosts",
+    noun: "docker host",
+    table: "docker_host",
+    fields: &DOCKER_FIELDS,
+    defaults: &[("docker_type", Given::Text("socket")), ("docker_daemon", Given::Text("/var/run/docker.sock"))],
+    ..THING
+};
+static DOCKER_TYPES: [Pick; 2] = [pick("socket"), pick("tcp")];
+static DOCKER_FIELDS: [Field; 3] = [
+    entry("name", "name", Text(255), "name of the host").example("local"),
+    entry("docker_type", "dockerType", Choice(&DOCKER_TYPES), "how it is reached"),
+    entry("docker_daemon", "dockerDaemon", Text(255), "path of the socket, or address").example("/var/run/docker.sock"),
+];
+
+/// Browsers elsewhere.
+pub static REMOTE_BROWSERS: Entity = Entity {
+    key: "remote_browsers",
+    noun: "remote browser",
+    table: "remote_browser",
+    fields: &BROWSER_FIELDS,
+    since: R2_0,
+    ..THING
+};
+static BROWSER_FIELDS: [Field; 2] = [
+    entry("name", "name", Text(255), "name of the browser").example("chrome"),
+    entry("url", "url", Text(255), "address of the browser").trimmed().example("ws://chrome:3000"),
+];
+
+/// Notifications. `type` and `config` are one JSON text in the database.
+pub static NOTIFICATIONS: Entity = Entity {
+    key: "notifications",
+    noun: "notification",
+    table: "notification",
+    fields: &NOTIFICATION_FIELDS,
+    defaults: &[("active", Given::Int(1))],
+    ..THING
+};
+static NOTIFICATION_FIELDS: [Field; 5] = [
+    entry("name", "name", Text(255), "name of the notification").example("ops"),
+    entry("type", "type", LongText, "provider: webhook, telegram, smtp, ntfy, … as the server calls it")
+        .example("ntfy"),
+    entry("is_default", "default", Flag, "given to every new monitor"),
+    entry("active", "active", Flag, "sent; off is silent"),
+    entry("config", "config", Object, "what the provider needs, in its own words").secret(),
+];
+
+/// People who log in.
+pub static USERS: Entity = Entity {
+    key: "users",
+    noun: "user",
+    table: "user",
+    name: "username",
+    fields: &USER_FIELDS,
+    defaults: &[("active", Given::Int(1))],
+    ..THING
+};
+static USER_FIELDS: [Field; 4] = [
+    entry("username", "username", Text(255), "name that logs in").example("admin"),
+    entry("password", "password_hash", Text(255), "password, or its bcrypt hash as `password_hash`").secret(),
+    entry("active", "active", Flag, "may log in"),
+    entry("timezone", "timezone", Text(150), "time zone of the user").example("Europe/Berlin"),
+];
+
+/// Monitors; which fields one has depends on its type.
+pub static MONITORS: Entity = Entity {
+    key: "monitors",
+    noun: "monitor",
+    table: "monitor",
+    fields: &FIELDS,
+    parts: &[MONITOR_TAGS, MONITOR_NOTIFICATIONS],
+    ..THING
+};
+const MONITOR_TAGS: Entity = Entity {
+    key: "tags",
+    noun: "tag",
+    table: "monitor_tag",
+    name: "tag_id",
+    fields: &MONITOR_TAG_FIELDS,
+    owner: "monitor_id",
+    also: "value",
+    ..THING
+};
+static MONITOR_TAG_FIELDS: [Field; 2] = [
+    reference("tag_id", "name", Reference::Tag, "name of the tag"),
+    entry("value", "value", LongText, "value on this monitor").example("prod"),
+];
+const MONITOR_NOTIFICATIONS: Entity = Entity {
+    key: "notifications",
+    noun: "notification",
+    table: "monitor_notification",
+    name: "notification_id",
+    fields: &MONITOR_NOTIFICATION_FIELDS,
+    owner: "monitor_id",
+    short: true,
+    ..THING
+};
+static MONITOR_NOTIFICATION_FIELDS: [Field; 1] =
+    [reference("notification_id", "name", Reference::Notification, "name of the notification")];
+
+/// Status pages.
+pub static STATUS_PAGES: Entity = Entity {
+    key: "status_pages",
+    noun: "status page",
+    table: "status_page",
+    name: "slug",
+    fields: &STATUS_PAGE_FIELDS,
+    defaults: &[
+        ("icon", Given::Text("/icon.svg")),
+        ("theme", Given::Text("auto")),
+        ("published", Given::Int(1)),
+        ("search_engine_index", Given::Int(1)),
+        ("show_powered_by", Given::Int(1)),
+        ("auto_refresh_interval", Given::Int(300)),
+    ],
+    parts: &[DOMAINS, PAGE_GROUPS, INCIDENTS],
+    ..THING
+};
+static THEMES: [Pick; 3] = [pick("auto"), pick("light"), pick("dark")];
+static ANALYTICS: [Pick; 5] = [pick("google"), pick("umami"), pick("plausible"), pick("matomo"), pick("rybbit")];
+static STATUS_PAGE_FIELDS: [Field; 19] = [
+    entry("slug", "slug", Text(255), "last part of its address, /status/SLUG").trimmed().example("homelab"),
+    entry("title", "title", Text(255), "title of the page").example("Homelab"),
+    entry("description", "description", LongText, "text above the monitors").example("'what runs'"),
+    entry("icon", "icon", Text(255), "logo: a path on the server or an address").example("/icon.svg"),
+    entry("theme", "theme", Choice(&THEMES), "light, dark, or as the reader has it"),
+    entry("published", "published", Flag, "can be read by everybody"),
+    entry("search_engine_index", "searchEngineIndex", Flag, "search engines may list it"),
+    entry("show_tags", "showTags", Flag, "show the tags of monitors"),
+    entry("footer_text", "footerText", LongText, "text below the monitors, Markdown").example("'by the ops team'"),
+    entry("custom_css", "customCSS", LongText, "style sheet").example("'body { color: black }'"),
+    entry("show_powered_by", "showPoweredBy", Flag, "name Uptime Kuma in the footer"),
+    entry("google_analytics_tag_id", "googleAnalyticsId", Text(255), "Google Analytics tag (1.x)").example("G-1"),
+    entry("show_certificate_expiry", "showCertificateExpiry", Flag, "show when certificates expire"),
+    entry("auto_refresh_interval", "autoRefreshInterval", Whole(0, INT), "seconds until the page reloads itself")
+        .since(R2_0)
+        .example("300"),
+    entry("analytics_id", "analyticsId", Text(255), "id at the analytics service").since(R2_1).example("G-1"),
+    entry("analytics_script_url", "analyticsScriptUrl", Text(255), "address of the analytics script")
+        .since(R2_1)
+        .example("https://stats.example.com/script.js"),
+    entry("analytics_type", "analyticsType", Choice(&ANALYTICS), "analytics service").since(R2_1),
+    entry("show_only_last_heartbeat", "showOnlyLastHeartbeat", Flag, "show the last beat instead of the history")
+        .since(R2_1),
+    entry("rss_title", "rssTitle", Text(255), "title of the RSS feed").since(R2_1).example("Homelab"),
+];
+const DOMAINS: Entity = Entity {
+    key: "domains",
+    noun: "domain",
+    table: "status_page_cname",
+    name: "domain",
+    fields: &DOMAIN_FIELDS,
+    owner: "status_page_id",
+    short: true,
+    ..THING
+};
+static DOMAIN_FIELDS: [Field; 1] =
+    [entry("domain", "domain", Text(255), "host name under which the page is shown").example("status.example.com")];
+const PAGE_GROUPS: Entity = Entity {
+    key: "groups",
+    noun: "group",
+    table: "group",
+    fields: &PAGE_GROUP_FIELDS,
+    defaults: &[("public", Given::Int(1)), ("active", Given::Int(1))],
+    parts: &[PAGE_MONITORS],
+    owner: "status_page_id",
+    order: "weight",
+    ..THING
+};
+static PAGE_GROUP_FIELDS: [Field; 3] = [
+    entry("name", "name", Text(255), "heading").example("Services"),
+    entry("public", "public", Flag, "shown on the page"),
+    entry("active", "active", Flag, "in use"),
+];
+const PAGE_MONITORS: Entity = Entity {
+    key: "monitors",
+    noun: "monitor",
+    table: "monitor_group",
+    name: "monitor_id",
+    fields: &PAGE_MONITOR_FIELDS,
+    owner: "group_id",
+    order: "weight",
+    short: true,
+    ..THING
+};
+static PAGE_MONITOR_FIELDS: [Field; 3] = [
+    reference("monitor_id", "monitor", Reference::Monitor, "path of the monitor"),
+    entry("send_url", "sendUrl", Flag, "show the monitor's address as a link"),
+    entry("custom_url", "customUrl", LongText, "another address for that link").since(R2_0),
+];
+const INCIDENTS: Entity = Entity {
+    key: "incidents",
+    noun: "incident",
+    table: "incident",
+    name: "title",
+    fields: &INCIDENT_FIELDS,
+    defaults: &[("style", Given::Text("warning")), ("pin", Given::Int(1)), ("active", Given::Int(1))],
+    owner: "status_page_id",
+    ..THING
+};
+static STYLES: [Pick; 7] =
+    [pick("info"), pick("warning"), pick("danger"), pick("primary"), pick("light"), pick("dark"), pick("maintenance")];
+static INCIDENT_FIELDS: [Field; 5] = [
+    entry("title", "title", Text(255), "headline").example("'disk failed'"),
+    entry("content", "content", LongText, "what happened, Markdown").example("'it was replaced'"),
+    entry("style", "style", Choice(&STYLES), "color"),
+    entry("pin", "pin", Flag, "shown on top of the page"),
+    entry("active", "active", Flag, "not resolved yet"),
+];
+
+/// Maintenance windows.
+pub static MAINTENANCE: Entity = Entity {
+    key: "maintenance",
+    noun: "maintenance",
+    table: "maintenance",
+    name: "title",
+    fields: &MAINTENANCE_FIELDS,
+    defaults: &[
+        ("description", Given::Text("")),
+        ("active", Given::Int(1)),
+        ("strategy", Given::Text("single")),
+        ("weekdays", Given::Text("[]")),
+        ("days_of_month", Given::Text("[]")),
+        ("interval_day", Given::Int(1)),
+        ("timezone", Given::Text("SAME_AS_SERVER")),
+    ],
+    parts: &[MAINTENANCE_MONITORS, MAINTENANCE_PAGES],
+    ..THING
+};
+static STRATEGIES: [Pick; 6] = [
+    pick("manual"),
+    pick("single"),
+    pick("cron"),
+    pick("recurring-interval"),
+    pick("recurring-weekday"),
+    pick("recurring-day-of-month"),
+];
+static MAINTENANCE_FIELDS: [Field; 14] = [
+    entry("title", "title", Text(150), "headline").example("'patch night'"),
+    entry("description", "description", LongText, "what is done, Markdown").example("'weekly updates'"),
+    entry("active", "active", Flag, "in force"),
+    entry("strategy", "strategy", Choice(&STRATEGIES), "when it takes place"),
+    entry("start_date", "startDate", Text(40), "first moment, YYYY-MM-DD HH:MM:SS").example("'2026-01-31 08:00:00'"),
+    entry("end_date", "endDate", Text(40), "last moment, YYYY-MM-DD HH:MM:SS").example("'2026-01-31 09:00:00'"),
+    entry("start_time", "startTime", Text(8), "when it begins on its day, HH:MM").example("'02:00'"),
+    entry("end_time", "endTime", Text(8), "when it ends, HH:MM").example("'03:00'"),
+    entry("weekdays", "weekdays", Array, "days of the week, 1 is Monday, 0 is Sunday").example("'[1, 3]'"),
+    entry("days_of_month", "daysOfMonth", Array, "days of the month; lastDay1 is the last one").example("'[1, 15]'"),
+    entry("interval_day", "intervalDay", Whole(1, 3650), "every so many days").example("7"),
+    entry("cron", "cron", LongText, "when it begins, as cron has it").example("'30 3 * * *'"),
+    entry("timezone", "timezoneOption", Text(255), "time zone of all these times").example("Europe/Berlin"),
+    entry("duration", "duration", Whole(0, INT), "seconds that it lasts").example("3600"),
+];
+const MAINTENANCE_MONITORS: Entity = Entity {
+    key: "monitors",
+    noun: "monitor",
+    table: "monitor_maintenance",
+    name: "monitor_id",
+    fields: &MAINTENANCE_MONITOR_FIELDS,
+    owner: "maintenance_id",
+    short: true,
+    ..THING
+};
+static MAINTENANCE_MONITOR_FIELDS: [Field; 1] =
+    [reference("monitor_id", "monitor", Reference::Monitor, "path of a monitor that rests")];
+const MAINTENANCE_PAGES: Entity = Entity {
+    key: "status_pages",
+    noun: "status page",
+    table: "maintenance_status_page",
+    name: "status_page_id",
+    fields: &MAINTENANCE_PAGE_FIELDS,
+    owner: "maintenance_id",
+    short: true,
+    ..THING
+};
+static MAINTENANCE_PAGE_FIELDS: [Field; 1] =
+    [reference("status_page_id", "slug", Reference::StatusPage, "slug of a page that shows it")];
+
+/// Keys for /metrics. The database keeps a hash; the key itself is shown once, when it is made.
+pub static API_KEYS: Entity = Entity {
+    key: "api_keys",
+    noun: "API key",
+    table: "api_key",
+    fields: &API_KEY_FIELDS,
+    defaults: &[("active", Given::Int(1))],
+    ..THING
+};
+static API_KEY_FIELDS: [Field; 4] = [
+    entry("name", "name", Text(255), "name of the key").example("prometheus"),
+    entry("key", "key", Text(255), "bcrypt hash of an existing key; without it a new one is made").secret(),
+    entry("active", "active", Flag, "accepted"),
+    entry("expires", "expires", Text(40), "last moment, YYYY-MM-DD HH:MM:SS; nothing for never")
+        .example("'2027-01-01 00:00:00'"),
+];
+
+/// Settings, by name; their values are JSON.
+pub static SETTINGS: Entity =
+    Entity { key: "settings", noun: "setting", table: "setting", name: "key", fields: &SETTING_FIELDS, ..THING };
+static SETTING_FIELDS: [Field; 2] = [
+    entry("key", "key", Text(200), "name of the setting").example("keepDataPeriodDays"),
+    entry("value", "value", LongText, "value, as JSON").example("180"),
+];
+
+/// Settings that the server keeps for itself: nobody configures them, and nobody copies them to another instance.
+pub const SERVER_SETTINGS: &[&str] = &[
+    "jwtSecret",
+    "database_version",
+    "databasePatchedFiles",
+    "migrateAggregateTableState",
+    "initServerTimezone",
+    "version",
+    "previousVersion",
+];
+
+/// Whether the setting called `key` holds something that must not be shown.
+pub fn is_secret_setting(key: &str) -> bool {
+    let key = key.to_ascii_lowercase();
+    ["secret", "token", "password", "apikey", "api_key"].iter().any(|word| key.contains(word))
+        && key != "apikeysenabled"
+}

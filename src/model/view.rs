@@ -1,0 +1,77 @@
+//! What a row means: the cells of a thing as people know them, in one spelling for both engines and all releases.
+
+use serde_json::Value as Json;
+
+use super::entities::Entity;
+use super::fields::Field;
+use super::fixture::proxy_name;
+use super::same;
+use crate::value::{Row, Value};
+
+/// Keys of a notification's JSON that stand in columns or fields of their own.
+pub(crate) const OUTSIDE_CONFIG: [&str; 4] = ["name", "type", "isDefault", "applyExisting"];
+
+/// What people know the thing in `row` by.
+pub fn existing_name(entity: &Entity, row: &Row) -> String {
+    match entity.key {
+        "proxies" => {
+            let text = |column| match row.cell(column) {
+                Value::Null => String::new(),
+                value => value.to_string(),
+            };
+            proxy_name(&text("protocol"), &text("host"), &text("port"))
+        }
+        _ => row.text(entity.name).unwrap_or_default().to_owned(),
+    }
+}
+
+/// What `row` holds in `column` of a thing: mostly the cell itself.
+pub fn read_cell(entity: &Entity, row: &Row, column: &str) -> Value {
+    match (entity.table, column) {
+        ("notification", "type" | "config") => {
+            let text = row.text("config").unwrap_or_default();
+            let Ok(Json::Object(mut config)) = serde_json::from_str(text) else {
+                // Not what the server writes; it is shown and kept as it is.
+                return if column == "config" { text.into() } else { Value::Null };
+            };
+            match column {
+                "type" => config.get("type").and_then(Json::as_str).into(),
+                _ => {
+                    OUTSIDE_CONFIG.iter().for_each(|key| drop(config.shift_remove(*key)));
+                    Json::Object(config).to_string().into()
+                }
+            }
+        }
+        _ => canonical(column, row.cell(column)),
+    }
+}
+
+/// `value` in the one spelling that both engines and all releases are compared in: dates with seconds, times without.
+pub fn canonical(column: &str, value: &Value) -> Value {
+    let Value::Text(text) = value else { return value.clone() };
+    match column {
+        "start_date" | "end_date" | "expires" => {
+            let text = text.trim().trim_end_matches('Z').replace('T', " ");
+            let text = text.split_once('.').map_or(text.as_str(), |(text, _)| text);
+            match text.len() {
+                10 => format!("{text} 00:00:00").into(),
+                16 => format!("{text}:00").into(),
+                _ => text.into(),
+            }
+        }
+        "start_time" | "end_time" => {
+            let mut parts = text.trim().split(':');
+            match (parts.next(), parts.next()) {
+                (Some(hour), Some(minute)) => format!("{hour:0>2}:{minute:0>2}").into(),
+                _ => value.clone(),
+            }
+        }
+        _ => value.clone(),
+    }
+}
+
+/// Whether both are the same for the server; nothing and an empty text are.
+pub fn same_cell(field: &Field, old: &Value, new: &Value) -> bool {
+    let empty = |value: &Value| value.is_null() || value.text() == Some("");
+    same(field, &canonical(field.column, old), &canonical(field.column, new)) || empty(old) && empty(new)
+}
