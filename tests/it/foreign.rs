@@ -9,7 +9,7 @@ use serde_json::Value as Json;
 use snapbox::{Data, assert_data_eq, file};
 
 /// A text as the import reads it.
-fn source(file: &str, text: &str) -> Source {
+pub fn source(file: &str, text: &str) -> Source {
     let syntax = Syntax::of(file).unwrap_or_else(|| Syntax::guess(text));
     let is_lines = Syntax::of(file).is_none() && syntax == Syntax::Yaml;
     let documents = match is_lines {

@@ -11,6 +11,7 @@ mod dockerd;
 mod documents;
 mod faults;
 mod foreign;
+mod foreign_chance;
 mod init;
 mod input;
 mod lab;
