@@ -10,6 +10,7 @@ mod docker;
 mod dockerd;
 mod documents;
 mod faults;
+mod fixture_tables;
 mod foreign;
 mod foreign_chance;
 mod init;
