@@ -24,6 +24,7 @@ mod mariadbd;
 mod model;
 mod monitor;
 mod need;
+mod plan;
 mod schema;
 mod unreadable;
 mod words;
