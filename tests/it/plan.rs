@@ -226,16 +226,13 @@ fn secrets_that_were_left_out_stay_and_are_missed_elsewhere() {
     let missing = other.fails(2, &format!("apply {named} --yes"));
     assert!(missing.err.contains("needs the environment variable"), "{}", missing.err);
     let script = format!(". {env} && exec \"$0\" -t {} apply {named} --yes", other.target);
-    let mut shell = other.bare();
-    let kumadb = shell.get_program().to_owned();
-    let mut shell_command = assert_cmd::Command::new("sh");
-    shell_command
+    let mut shell = assert_cmd::Command::new("sh");
+    shell
         .args(["-c", &script])
-        .arg(kumadb)
+        .arg(env!("CARGO_BIN_EXE_kumadb"))
         .env("KUMADB_STORE", other.store())
         .env("DOCKER_HOST", "unix:///no.sock");
-    let ran = Ran::of(&mut shell_command);
-    drop(shell);
+    let ran = Ran::of(&mut shell);
     assert_eq!(ran.exit, 0, "{}{}", ran.out, ran.err);
     assert_eq!(export(&lab, "one.yaml"), export(&other, "two.yaml"));
 }
