@@ -128,6 +128,9 @@ impl Reader<'_> {
     fn setting(&mut self, entry: &Entry) {
         let path = format!("settings.{}", entry.key);
         let Some(value) = self.expanded(&entry.value, &path) else { return };
+        if self.is_masked(&value, &path) {
+            return;
+        }
         let [key, text] = &SETTINGS.fields else { return };
         let said = |field: &'static Field, value: String| Said {
             field,
@@ -252,14 +255,12 @@ impl Reader<'_> {
 
     fn cell(&mut self, thing: &mut Wanted, field: &'static Field, node: &Node, here: &str) {
         let Some(node) = self.expanded(node, here) else { return };
-        if let Some(text) = node.text()
-            && is_masked(text)
-        {
-            return self.wrong(&node.at, here, "is a masked secret, nothing but asterisks: give the real value");
+        if self.is_masked(&node, here) {
+            return;
         }
         let value = match (field.shape, node.scalar()) {
             (Shape::Reference(_), Some(text)) if text.trim().is_empty() => Meant::Value(Value::Null),
-            (Shape::Reference(_), Some(text)) => Meant::Named(text.trim().to_owned()),
+            (Shape::Reference(_), Some(text)) => Meant::Named(text),
             (Shape::Reference(_), None) if node.is_null() => Meant::Value(Value::Null),
             _ => match from_json(field, &node.json()).and_then(|value| normalise(field, value)) {
                 Ok(value) => Meant::Value(value),
@@ -267,6 +268,21 @@ impl Reader<'_> {
             },
         };
         thing.cells.push(Said { field, value, at: node.at });
+    }
+
+    /// Whether `node` is a masked secret, or has one in it; says so.
+    fn is_masked(&mut self, node: &Node, path: &str) -> bool {
+        match &node.data {
+            Data::Text(text) if is_masked(text) => {
+                self.wrong(&node.at, path, "is a masked secret, nothing but asterisks: give the real value");
+                true
+            }
+            Data::List(items) => items.iter().any(|item| self.is_masked(item, path)),
+            Data::Map(entries) => {
+                entries.iter().any(|entry| self.is_masked(&entry.value, &format!("{path}.{}", entry.key)))
+            }
+            _ => false,
+        }
     }
 
     /// Adds what `defaults` says, and looks whether the thing has a name.
