@@ -247,9 +247,10 @@ impl<'a> Exporter<'a> {
             nodes.sort_by_key(|node| (name(node), node.find("value").and_then(Node::scalar)));
             return self.node(nodes);
         }
+        let key = |node: &Node| name(node).replace("$${", "${"); // Keys are taken as they are.
         let mut entries: Vec<Entry> = nodes
             .iter()
-            .map(|node| entry(&name(node), node.find("value").cloned().unwrap_or_else(|| self.node(Data::Null))))
+            .map(|node| entry(&key(node), node.find("value").cloned().unwrap_or_else(|| self.node(Data::Null))))
             .collect();
         entries.sort_by(|a, b| a.key.cmp(&b.key));
         self.node(Data::Map(entries))
