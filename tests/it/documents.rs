@@ -32,7 +32,7 @@ fn keys(document: &Json, path: &str, found: &mut BTreeSet<String>) {
     match document {
         Json::Object(map) if !map.is_empty() => {
             for (key, value) in map {
-                let is_data = matches!(path, "beats" | "manifest.counts")
+                let is_data = matches!(path, "beats" | "manifest.counts" | "counts")
                     || path == "monitor" && kumadb::model::field(key).is_some_and(|field| field.column == key);
                 let key = if is_data { "*" } else { key };
                 keys(value, &if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") }, found);
@@ -73,6 +73,10 @@ fn check(command: &str, ran: &Ran) {
 fn every_key_that_is_printed_is_documented() {
     for lab in Lab::both("2.5.3") {
         furnish(&lab);
+        let file = |name: &str, text: &str| fs::write(lab.root.path().join(name), text).unwrap();
+        file("everything.yaml", &read("fixtures/everything.yaml"));
+        file("patch.yaml", "monitors: [{path: Web/Shop, interval: 30, basic_auth_pass: another}]\n");
+        file("wrong.yaml", "monitors: [{name: X, type: pong}, {name: Y, type: group}]\n");
         for (command, rest) in [
             ("monitor list", ""),
             ("monitor show", "Router"),
@@ -99,6 +103,18 @@ fn every_key_that_is_printed_is_documented() {
             ("resume", ""),
             ("logs", ""),
             ("restart", ""),
+            ("plan", "everything.yaml"),
+            ("plan", "everything.yaml -o plan.json"),
+            ("apply", "everything.yaml --dry-run"),
+            ("apply", "everything.yaml --yes"),
+            ("apply", "everything.yaml --yes"),
+            ("plan", "patch.yaml"),
+            ("plan", "wrong.yaml"),
+            ("plan", "wrong.yaml --skip-invalid"),
+            ("apply", "wrong.yaml --skip-invalid --yes"),
+            ("apply", "patch.yaml --prune --yes --dry-run"),
+            ("export", "-o out.yaml"),
+            ("export", "--secrets -o out.json"),
         ] {
             check(command, &lab.run(&format!("{command} {rest} --json")));
         }

@@ -26,6 +26,8 @@ mod model;
 mod monitor;
 mod need;
 mod plan;
+mod plan_names;
+mod round_trip;
 mod schema;
 mod unreadable;
 mod words;
