@@ -1,6 +1,6 @@
 //! From the database to a native document: only what differs from the defaults, always in the same order.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap};
 
 use serde_json::Value as Json;
 
@@ -9,7 +9,7 @@ use crate::model::entities::{ENTITIES, Entity, MONITORS, SERVER_SETTINGS, SETTIN
 use crate::model::fields::{FIELDS, Field, Shape};
 use crate::model::state::{Config, monitor_paths};
 use crate::model::view::{existing_name, read_cell, same_cell};
-use crate::model::{Kind, Maker, Page, kind};
+use crate::model::{Maker, Page, kind};
 use crate::value::{Row, Value};
 
 /// What becomes of secrets.
@@ -313,7 +313,7 @@ impl<'a> Exporter<'a> {
             let name = row.text("type").unwrap_or_default().to_owned();
             let page = pages.entry(name.clone()).or_insert_with(|| Page::new(release, table, &name));
             let known = kind(&name).filter(|kind| kind.since <= release);
-            let said = differing(page, known, row, &by);
+            let said = page.differing(known, row, &by);
             nodes.push(self.monitor(row, &said));
         }
         self.counted(&MONITORS, nodes)
@@ -495,55 +495,5 @@ fn spelled(entity: &Entity, field: &'static Field) -> &'static str {
         ("notification", "is_default") => "default",
         ("user", "password") => "password_hash",
         (_, column) => column,
-    }
-}
-
-/// The columns of a monitor that say something which its page would not have said by itself.
-fn differing(page: &Page<'_>, known: Option<&Kind>, row: &Row, by: &Maker) -> BTreeSet<&'static str> {
-    /// What the page works out of other fields: asked last, when those are known.
-    const DERIVED: [&str; 5] = ["retry_interval", "timeout", "interval", "port", "protocol"];
-    let release = page.release();
-    let fields: Vec<&'static Field> = match known {
-        Some(known) => known.fields(release),
-        None => FIELDS.iter().filter(|field| field.is_typed()).collect(),
-    };
-    let fields: Vec<&'static Field> = fields
-        .into_iter()
-        .filter(|field| {
-            !matches!(field.column, "name" | "type" | "parent") && row.columns().iter().any(|name| name == field.column)
-        })
-        .collect();
-    let mut said: BTreeMap<&str, Value> = BTreeMap::from([("name", row.cell("name").clone())]);
-    let mut found = BTreeSet::new();
-    loop {
-        let made = page.row(said.clone(), by);
-        let made: HashMap<&str, &Value> = made.iter().map(|(column, value)| (column.as_str(), value)).collect();
-        let differs = |field: &&'static Field| {
-            let now = row.cell(field.column);
-            let nothing = |value: &Value| value.is_null() || value.text() == Some("");
-            match made.get(field.column) {
-                Some(value) => !same_cell(field, now, value),
-                None => !nothing(now),
-            }
-        };
-        let open: Vec<&'static Field> =
-            fields.iter().copied().filter(|field| !found.contains(field.column)).filter(differs).collect();
-        let plain: Vec<&'static Field> =
-            open.iter().copied().filter(|field| !DERIVED.contains(&field.column)).collect();
-        // Of those that are derived one at a time: the interval explains the retry interval and the timeout.
-        let one = || {
-            ["interval", "protocol", "port", "retry_interval", "timeout"]
-                .iter()
-                .find_map(|column| open.iter().find(|field| field.column == *column))
-        };
-        let next: Vec<&'static Field> = match (plain.is_empty(), one()) {
-            (false, _) => plain,
-            (true, Some(one)) => vec![*one],
-            (true, None) => return found,
-        };
-        for field in next {
-            found.insert(field.column);
-            said.insert(field.column, row.cell(field.column).clone());
-        }
     }
 }

@@ -2,6 +2,7 @@
 
 pub mod check;
 pub mod defaults;
+mod differing;
 pub mod entities;
 pub mod fields;
 pub mod fixture;

@@ -1,0 +1,62 @@
+//! Which columns of a monitor say something that its page would not have said by itself.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use super::fields::{FIELDS, Field};
+use super::kinds::Kind;
+use super::row::{Maker, Page};
+use super::view::same_cell;
+use crate::value::{Row, Value};
+
+impl Page<'_> {
+    /// The columns of a monitor that say something which its page would not have said by itself.
+    pub fn differing(&self, known: Option<&Kind>, row: &Row, by: &Maker) -> BTreeSet<&'static str> {
+        /// What the page works out of other fields: asked last, when those are known.
+        const DERIVED: [&str; 5] = ["retry_interval", "timeout", "interval", "port", "protocol"];
+        let release = self.release();
+        let fields: Vec<&'static Field> = match known {
+            Some(known) => known.fields(release),
+            None => FIELDS.iter().filter(|field| field.is_typed()).collect(),
+        };
+        let fields: Vec<&'static Field> = fields
+            .into_iter()
+            .filter(|field| {
+                !matches!(field.column, "name" | "type" | "parent")
+                    && row.columns().iter().any(|name| name == field.column)
+            })
+            .collect();
+        let mut said: BTreeMap<&str, Value> = BTreeMap::from([("name", row.cell("name").clone())]);
+        let mut found = BTreeSet::new();
+        loop {
+            let made = self.row(said.clone(), by);
+            let made: HashMap<&str, &Value> = made.iter().map(|(column, value)| (column.as_str(), value)).collect();
+            let differs = |field: &&'static Field| {
+                let now = row.cell(field.column);
+                let nothing = |value: &Value| value.is_null() || value.text() == Some("");
+                match made.get(field.column) {
+                    Some(value) => !same_cell(field, now, value),
+                    None => !nothing(now),
+                }
+            };
+            let open: Vec<&'static Field> =
+                fields.iter().copied().filter(|field| !found.contains(field.column)).filter(differs).collect();
+            let plain: Vec<&'static Field> =
+                open.iter().copied().filter(|field| !DERIVED.contains(&field.column)).collect();
+            // Of those that are derived one at a time: the interval explains the retry interval and the timeout.
+            let one = || {
+                ["interval", "protocol", "port", "retry_interval", "timeout"]
+                    .iter()
+                    .find_map(|column| open.iter().find(|field| field.column == *column))
+            };
+            let next: Vec<&'static Field> = match (plain.is_empty(), one()) {
+                (false, _) => plain,
+                (true, Some(one)) => vec![*one],
+                (true, None) => return found,
+            };
+            for field in next {
+                found.insert(field.column);
+                said.insert(field.column, row.cell(field.column).clone());
+            }
+        }
+    }
+}

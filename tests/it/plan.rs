@@ -1,0 +1,373 @@
+//! Whole documents: planned, applied, written down again, on both engines.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+
+use crate::lab::{Lab, Ran};
+
+fn shipped(name: &str) -> String {
+    format!("{}/fixtures/{name}", env!("CARGO_MANIFEST_DIR"))
+}
+
+fn write(lab: &Lab, name: &str, text: &str) -> String {
+    let path = lab.root.path().join(name);
+    fs::write(&path, text).unwrap();
+    path.display().to_string()
+}
+
+fn export(lab: &Lab, name: &str) -> String {
+    let path = lab.root.path().join(name);
+    lab.ok(&format!("export --secrets -o {}", path.display()));
+    assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+    fs::read_to_string(path).unwrap()
+}
+
+fn unchanged(lab: &Lab, file: &str) {
+    let out = lab.ok(&format!("plan {file} --detailed-exitcode"));
+    assert!(out.trim_end().ends_with(" unchanged"), "{}: {out}", lab.engine());
+}
+
+#[test]
+fn everything_can_be_applied_and_written_down_again() {
+    let all = Lab::both("2.5.3");
+    let mut texts = Vec::new();
+    for lab in &all {
+        let ran = lab.fails(20, &format!("plan {} --detailed-exitcode", shipped("everything.yaml")));
+        assert!(!ran.out.contains("secret-word") && !ran.err.contains("secret-word"), "{}{}", ran.out, ran.err);
+        let out = lab.ok(&format!("apply {} --yes", shipped("everything.yaml")));
+        let key = out.split("shown this once: ").nth(1).unwrap().trim();
+        let (id, clear) = key.strip_prefix("uk").unwrap().split_once('_').unwrap();
+        let hash = lab.sql(&format!("SELECT `key` FROM api_key WHERE id = {id}"));
+        assert!(bcrypt::verify(clear, hash.trim()).unwrap());
+        unchanged(lab, &shipped("everything.yaml"));
+        let text = export(lab, "a.yaml");
+        assert_eq!(text, export(lab, "b.yaml"), "{}", lab.engine());
+        unchanged(lab, &lab.root.path().join("a.yaml").display().to_string());
+        texts.push(text);
+    }
+    // Into a fresh instance of each engine, from each.
+    for (text, fresh) in texts.iter().flat_map(|text| Lab::both("2.5.3").into_iter().map(move |lab| (text, lab))) {
+        let file = write(&fresh, "from.yaml", text);
+        fresh.ok(&format!("apply {file} --yes"));
+        unchanged(&fresh, &file);
+        assert_eq!(*text, export(&fresh, "to.yaml"), "{}", fresh.engine());
+    }
+}
+
+#[test]
+fn every_release_takes_what_it_can_hold_and_says_what_not() {
+    for release in ["1.23.0", "1.23.17", "2.0.2", "2.1.0", "2.1.3", "2.4.0", "2.5.0"] {
+        let lab = Lab::sqlite(release);
+        let file = shipped("everything.yaml");
+        if release < "2.5.0" {
+            let before = lab.content();
+            let refused = lab.fails(2, &format!("apply {file} --yes"));
+            assert!(
+                refused.err.contains(&format!("release {release}")) || refused.err.contains("since release"),
+                "{}",
+                refused.err
+            );
+            assert!(refused.err.contains("try: add `--skip-unsupported`"), "{}", refused.err);
+            assert_eq!(before, lab.content());
+        }
+        let ran = lab.run(&format!("apply {file} --yes --skip-unsupported"));
+        assert!([0, 3].contains(&ran.exit), "{release}: {}{}", ran.out, ran.err);
+        assert_eq!(ran.exit == 3, ran.err.contains("left out"), "{release}: {}", ran.err);
+        let again = lab.run(&format!("plan {file} --skip-unsupported"));
+        assert!(again.out.trim_end().ends_with(" unchanged"), "{release}: {}{}", again.out, again.err);
+        // And up to the newest one.
+        let text = export(&lab, "old.yaml");
+        let newest = Lab::sqlite("2.5.3");
+        let file = write(&newest, "old.yaml", &text);
+        newest.ok(&format!("apply {file} --yes"));
+        unchanged(&newest, &file);
+    }
+}
+
+#[test]
+fn every_foreign_file_can_be_applied_twice() {
+    for entry in fs::read_dir(shipped("foreign")).unwrap() {
+        let file = entry.unwrap().path().display().to_string();
+        let lab = Lab::sqlite("2.5.3");
+        let ran = lab.run(&format!("apply {file} --yes --skip-invalid"));
+        assert!([0, 3].contains(&ran.exit), "{file}: {}{}", ran.out, ran.err);
+        assert!(ran.out.contains("to create"), "{file}: {}{}", ran.out, ran.err);
+        let again = lab.run(&format!("plan {file} --skip-invalid --detailed-exitcode"));
+        assert_eq!(again.exit, ran.exit, "{file}: {}{}", again.out, again.err);
+    }
+}
+
+#[test]
+fn another_instance_is_a_source() {
+    let old = Lab::sqlite("1.23.17");
+    old.fails(3, &format!("apply {} --yes --skip-unsupported", shipped("everything.yaml")));
+    for lab in Lab::both("2.5.3") {
+        lab.ok(&format!("apply {} --yes", old.target));
+        unchanged(&lab, &format!("{}/kuma.db", old.target));
+        let monitors = |lab: &Lab| lab.json("monitor list")["monitors"].as_array().unwrap().len();
+        assert_eq!(monitors(&lab), monitors(&old));
+    }
+}
+
+#[test]
+fn only_what_differs_is_changed_and_secrets_stay_unseen() {
+    for lab in Lab::both("2.5.3") {
+        let file = write(
+            &lab,
+            "a.yaml",
+            "tags: [{name: env}]\nmonitors:\n- {name: Shop, type: http, url: \"https://a.example.com\", basic_auth_user: u, \
+             auth_method: basic, basic_auth_pass: word-one, tags: {env: prod}}\n- {name: Net, type: group}\n",
+        );
+        lab.ok(&format!("apply {file} --yes"));
+        let file = write(
+            &lab,
+            "b.yaml",
+            "monitors:\n- {name: Shop, type: http, url: \"https://b.example.com\", basic_auth_user: u, auth_method: basic, \
+             basic_auth_pass: word-two, interval: 30, tags: {env: test}}\n",
+        );
+        let ran = lab.run(&format!("plan {file}"));
+        assert!(ran.out.contains("~ monitor `Shop`: interval 60 → 30\n"), "{}", ran.out);
+        assert!(
+            ran.out.contains("~ monitor `Shop`: url https://a.example.com → https://b.example.com\n"),
+            "{}",
+            ran.out
+        );
+        assert!(ran.out.contains("~ monitor `Shop`: basic_auth_pass (secret, changed)\n"), "{}", ran.out);
+        assert!(ran.out.contains("~ tag of monitor `Shop`: value prod → test\n"), "{}", ran.out);
+        assert!(ran.out.ends_with("1 to change\n"), "{}", ran.out);
+        for out in [&ran.out, &lab.run(&format!("plan {file} --json")).out] {
+            assert!(!out.contains("word-one") && !out.contains("word-two"), "{out}");
+        }
+        lab.ok(&format!("apply {file} --yes"));
+        // An entry without a type changes only what it names; what has a type and says no more has the defaults.
+        let file = write(&lab, "c.yaml", "monitors: [{name: Shop, maxretries: 3}]\n");
+        lab.ok(&format!("apply {file} --yes"));
+        assert_eq!(lab.sql("SELECT `interval`, maxretries FROM monitor WHERE name = 'Shop'").trim(), "30\t3");
+        let file = write(&lab, "d.yaml", "monitors: [{name: Shop, type: http, url: \"https://b.example.com\"}]\n");
+        lab.ok(&format!("apply {file} --yes"));
+        assert_eq!(lab.sql("SELECT `interval`, maxretries FROM monitor WHERE name = 'Shop'").trim(), "60\t0");
+        assert_eq!(lab.sql("SELECT count(*) FROM monitor_tag").trim(), "0");
+        // Into a group, under another name.
+        let file = write(
+            &lab,
+            "e.yaml",
+            "monitors: [{path: Net/Store, was: Shop, type: http, url: \"https://b.example.com\"}]\n",
+        );
+        let id = lab.sql("SELECT id FROM monitor WHERE name = 'Shop'");
+        lab.ok(&format!("apply {file} --yes"));
+        assert_eq!(lab.sql("SELECT id FROM monitor WHERE name = 'Store'"), id);
+        assert_eq!(lab.json("monitor show Store")["monitor"]["path"], "Net/Store");
+        unchanged(&lab, &file);
+    }
+}
+
+#[test]
+fn pruning_deletes_only_what_the_document_has_kinds_of() {
+    for lab in Lab::both("2.5.3") {
+        lab.ok(&format!("apply {} --yes", shipped("everything.yaml")));
+        let file = write(&lab, "few.yaml", "monitors:\n- {name: Only, type: ping, hostname: h, notifications: []}\n");
+        let tags = lab.sql("SELECT count(*) FROM tag");
+        lab.ok(&format!("apply {file} --yes --prune"));
+        assert_eq!(lab.sql("SELECT name FROM monitor").trim(), "Only");
+        for table in ["monitor_tag", "monitor_notification", "monitor_group", "monitor_maintenance"] {
+            assert_eq!(lab.sql(&format!("SELECT count(*) FROM {table}")).trim(), "0", "{table}");
+        }
+        assert_eq!(lab.sql("SELECT count(*) FROM tag"), tags);
+        let file =
+            write(&lab, "none.yaml", "tags: []\nnotifications: []\nstatus_pages: []\nmaintenance: []\nusers: []\n");
+        lab.ok(&format!("apply {file} --yes --prune"));
+        for table in ["tag", "notification", "status_page", "status_page_cname", "`group`", "incident", "maintenance"] {
+            assert_eq!(lab.sql(&format!("SELECT count(*) FROM {table}")).trim(), "0", "{table}");
+        }
+        assert_ne!(lab.sql("SELECT count(*) FROM user").trim(), "0");
+        assert_eq!(lab.sql("SELECT count(*) FROM monitor").trim(), "1");
+    }
+}
+
+#[test]
+fn a_saved_plan_is_applied_unless_the_configuration_moved() {
+    for lab in Lab::both("2.5.3") {
+        let plan = lab.root.path().join("plan.json");
+        let make = format!("plan {} -o {}", shipped("homelab.yaml"), plan.display());
+        lab.ok(&make);
+        assert_eq!(fs::metadata(&plan).unwrap().permissions().mode() & 0o777, 0o600);
+        lab.ok("monitor add group --name Later");
+        let stale = lab.fails(9, &format!("apply {} --yes", plan.display()));
+        assert!(stale.err.contains("the plan no longer fits"), "{}", stale.err);
+        lab.ok(&make);
+        // A beat is no change that matters.
+        lab.sql("INSERT INTO heartbeat (monitor_id, status, msg, time, important, duration, down_count) VALUES (1, 1, '', '2026-01-01 00:00:00', 0, 0, 0)");
+        let elsewhere = Lab::sqlite("2.5.3");
+        let refused = elsewhere.fails(9, &format!("apply {} --yes", plan.display()));
+        assert!(refused.err.contains("made for another instance"), "{}", refused.err);
+        lab.ok(&format!("apply {} --yes", plan.display()));
+        unchanged(&lab, &shipped("homelab.yaml"));
+    }
+}
+
+#[test]
+fn secrets_that_were_left_out_stay_and_are_missed_elsewhere() {
+    let lab = Lab::sqlite("2.5.3");
+    lab.ok(&format!("apply {} --yes", shipped("everything.yaml")));
+    let open = lab.root.path().join("open.yaml").display().to_string();
+    let env = lab.root.path().join("secrets.env").display().to_string();
+    let named = lab.root.path().join("named.yaml").display().to_string();
+    lab.ok(&format!("export -o {open}"));
+    let text = fs::read_to_string(&open).unwrap();
+    assert!(!text.contains("secret-word") && text.contains("left_out"), "{text}");
+    unchanged(&lab, &open);
+    let other = Lab::sqlite("2.5.3");
+    let refused = other.fails(2, &format!("apply {open} --yes"));
+    assert!(refused.err.contains("is a secret that the export left out"), "{}", refused.err);
+
+    lab.ok(&format!("export -o {named} --secrets-env {env}"));
+    assert!(!fs::read_to_string(&named).unwrap().contains("secret-word"));
+    let missing = other.fails(2, &format!("apply {named} --yes"));
+    assert!(missing.err.contains("needs the environment variable"), "{}", missing.err);
+    let script = format!(". {env} && exec \"$0\" -t {} apply {named} --yes", other.target);
+    let mut shell = other.bare();
+    let kumadb = shell.get_program().to_owned();
+    let mut shell_command = assert_cmd::Command::new("sh");
+    shell_command
+        .args(["-c", &script])
+        .arg(kumadb)
+        .env("KUMADB_STORE", other.store())
+        .env("DOCKER_HOST", "unix:///no.sock");
+    let ran = Ran::of(&mut shell_command);
+    drop(shell);
+    assert_eq!(ran.exit, 0, "{}{}", ran.out, ran.err);
+    assert_eq!(export(&lab, "one.yaml"), export(&other, "two.yaml"));
+}
+
+#[test]
+fn variables_files_folders_and_standard_input() {
+    let lab = Lab::sqlite("2.5.3");
+    write(&lab, "body.txt", "a body\n");
+    let file = write(
+        &lab,
+        "v.yaml",
+        "monitors:\n- {name: \"${NAME:-Plain}\", type: http, url: \"https://x.example.com/$${y}\", http_body_encoding: xml, body: \"${file:body.txt}\"}\n",
+    );
+    lab.ok(&format!("apply {file} --yes"));
+    assert_eq!(lab.sql("SELECT name, url, body FROM monitor").trim(), "Plain\thttps://x.example.com/${y}\ta body");
+    let file = write(&lab, "w.yaml", "monitors: [{name: \"${NOT_SET_HERE}\", type: group}]\n");
+    let ran = lab.fails(2, &format!("plan {file}"));
+    assert!(
+        ran.err.contains("w.yaml:1:19: monitors[0].name: needs the environment variable `NOT_SET_HERE`"),
+        "{}",
+        ran.err
+    );
+
+    let folder = lab.root.path().join("many");
+    fs::create_dir(&folder).unwrap();
+    fs::write(folder.join("1.yaml"), "monitors: [{name: A, type: group}]").unwrap();
+    fs::write(folder.join("2.toml"), "[[monitors]]\nname = \"B\"\ntype = \"ping\"\nhostname = \"h\"\nparent = \"A\"\n")
+        .unwrap();
+    fs::write(
+        folder.join("3.json"),
+        "{\"monitors\": [{\"path\": \"A/C\", \"type\": \"port\", \"hostname\": \"h\", \"port\": 22}]}",
+    )
+    .unwrap();
+    lab.ok(&format!("apply {} --yes", folder.display()));
+    let out = lab.ok("monitor list --group A");
+    assert!(out.contains("A/B") && out.contains("A/C"), "{out}");
+
+    let mut command = lab.bare();
+    command.args(["-t", &lab.target, "apply", "-", "--yes"]).write_stdin("monitors: [{name: Piped, type: group}]");
+    assert_eq!(Ran::of(&mut command).exit, 0);
+    lab.ok("monitor show Piped");
+}
+
+#[test]
+fn other_syntaxes_say_the_same() {
+    let lab = Lab::sqlite("2.5.3");
+    lab.ok(&format!("apply {} --yes", shipped("everything.yaml")));
+    for ending in ["json", "toml"] {
+        let file = lab.root.path().join(format!("all.{ending}")).display().to_string();
+        lab.ok(&format!("export --secrets -o {file}"));
+        unchanged(&lab, &file);
+    }
+    let csv = lab.ok("export --monitors --format csv");
+    assert!(csv.starts_with("name,type,parent,url,hostname,port,"), "{csv}");
+}
+
+#[test]
+fn all_that_is_wrong_is_said_at_once_where_it_stands() {
+    let lab = Lab::sqlite("2.5.3");
+    let before = lab.content();
+    let file = write(
+        &lab,
+        "bad.yaml",
+        "monitors:\n- {name: A, type: http, url: \"htp://x\"}\n- {name: B, type: pong}\n\
+         - {name: C, type: ping, hostname: h, parent: Nowhere, tags: {nope: 1}, notifications: [x]}\n\
+         - {name: P, type: ping, hostname: h}\n- {name: D, type: group, parent: P}\n- {name: E, type: group, parent: E}\n\
+         - {name: F, type: push, push_token: abcdefghijklmnopqrstuvwxyz012345}\n\
+         - {name: G, type: push, push_token: abcdefghijklmnopqrstuvwxyz012345}\n- {name: A, type: group}\n",
+    );
+    let ran = lab.fails(2, &format!("apply {file} --yes"));
+    for (place, words) in [
+        ("bad.yaml:2:30: monitors[0].url", "must start with"),
+        ("bad.yaml:3:19: monitors[1].type", "release 2.5.3 has no type `pong`"),
+        ("monitors[2].parent", "no monitor `Nowhere`"),
+        ("monitors[2].tags.nope", "no tag `nope`"),
+        ("monitors[2].notifications[0]", "no notification `x`"),
+        ("monitors[4].parent", "only a group can be a parent"),
+        ("monitors[7].push_token", "belongs to another monitor already"),
+        ("bad.yaml:10:3: monitors[8]", "stands twice, first at"),
+    ] {
+        let line = ran.err.lines().find(|line| line.contains(place)).unwrap_or_else(|| panic!("{place}: {}", ran.err));
+        assert!(line.contains(words), "{line}");
+    }
+    assert_eq!(before, lab.content());
+    for (text, words) in [
+        (
+            "monitors: [{name: A, type: http, url: \"https://x\", intervall: 3}]",
+            "1:52: monitors[0].intervall: is no field of a monitor (did you mean `interval`?)",
+        ),
+        ("monitor: []", "1:1: monitor: is no part of a document (did you mean `monitors`?)"),
+        ("monitors: [{name: A, type: push, push_token: \"********\"}]", "is a masked secret"),
+        ("settings: {jwtSecret: x}", "is the server's own and cannot be set"),
+        ("settings: {entryPage: statusPage-none}", "no status page `none`"),
+        (
+            "a: &a [x,x,x,x,x,x,x,x,x,x]\nb: &b [*a,*a,*a,*a,*a,*a,*a,*a,*a,*a]\nc: &c [*b,*b,*b,*b,*b,*b,*b,*b,*b,*b]\nd: &d [*c,*c,*c,*c,*c,*c,*c,*c,*c,*c]\ne: &e [*d,*d,*d,*d,*d,*d,*d,*d,*d,*d]\nf: &f [*e,*e,*e,*e,*e,*e,*e,*e,*e,*e]\ng: [*f,*f,*f,*f,*f,*f,*f,*f,*f,*f]\n",
+            "repeats itself",
+        ),
+        ("monitors: [{name: A, name: B}]", "`name` stands here twice"),
+        ("monitors: [", "is not YAML"),
+    ] {
+        let file = write(&lab, "one.yaml", text);
+        let ran = lab.fails(2, &format!("plan {file}"));
+        assert!(ran.err.contains(words), "{text}: {}", ran.err);
+    }
+    let many: String = (0..1000).map(|n| format!("- {{name: M{n}, type: pong}}\n")).collect();
+    let file = write(&lab, "many.yaml", &format!("monitors:\n{many}"));
+    let ran = lab.fails(2, &format!("plan {file}"));
+    assert!(ran.err.lines().count() < 30 && ran.err.contains("… and 980 more"), "{}", ran.err);
+}
+
+#[test]
+fn a_password_that_is_the_same_is_no_change() {
+    let lab = Lab::sqlite("2.5.3");
+    let file = write(&lab, "u.yaml", "users: [{username: admin, password: \"Kuma-Lab-2026\"}]\n");
+    unchanged(&lab, &file);
+    let file = write(&lab, "u.yaml", "users: [{username: admin, password: \"Kuma-Lab-2027\"}]\n");
+    let hash = || lab.sql("SELECT password FROM user").trim().to_owned();
+    let before = hash();
+    lab.ok(&format!("apply {file} --yes"));
+    assert_ne!(before, hash());
+    assert!(bcrypt::verify("Kuma-Lab-2027", &hash()).unwrap());
+    unchanged(&lab, &file);
+}
+
+#[test]
+fn the_schema_for_editors_knows_every_field() {
+    let lab = Lab::sqlite("2.5.3");
+    let schema = lab.json("schema fixture");
+    let monitor = &schema["properties"]["monitors"]["items"];
+    for field in kumadb::model::fields::FIELDS.iter().filter(|field| field.is_typed()) {
+        assert!(monitor["properties"][field.column].is_object(), "{}", field.column);
+    }
+    assert!(monitor["allOf"].as_array().unwrap().len() >= 33);
+    assert!(Path::new(&shipped("everything.yaml")).exists());
+}
