@@ -32,7 +32,7 @@ fn keys(document: &Json, path: &str, found: &mut BTreeSet<String>) {
     match document {
         Json::Object(map) if !map.is_empty() => {
             for (key, value) in map {
-                let is_data = matches!(path, "beats" | "manifest.counts")
+                let is_data = matches!(path, "beats" | "manifest.counts" | "counts")
                     || path == "monitor" && kumadb::model::field(key).is_some_and(|field| field.column == key);
                 let key = if is_data { "*" } else { key };
                 keys(value, &if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") }, found);
@@ -99,6 +99,16 @@ fn every_key_that_is_printed_is_documented() {
             ("resume", ""),
             ("logs", ""),
             ("restart", ""),
+        ] {
+            check(command, &lab.run(&format!("{command} {rest} --json")));
+        }
+        let fixture = format!("{}/fixtures/everything.yaml", env!("CARGO_MANIFEST_DIR"));
+        for (command, rest) in [
+            ("plan", fixture.clone()),
+            ("apply", format!("{fixture} --dry-run")),
+            ("apply", format!("{fixture} --yes")),
+            ("apply", format!("{fixture} --yes")),
+            ("export", "-o all.yaml".to_owned()),
         ] {
             check(command, &lab.run(&format!("{command} {rest} --json")));
         }
