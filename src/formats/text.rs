@@ -39,7 +39,8 @@ impl Syntax {
 
     /// What a text without a telling name looks like. YAML when nothing else is sure: nearly every text is.
     pub fn guess(text: &str) -> Syntax {
-        match text.trim_start_matches('\u{feff}').trim_start().starts_with(['{', '[']) {
+        let text = text.trim_start_matches('\u{feff}');
+        match text.trim_start().starts_with(['{', '[']) {
             true if serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok() => Syntax::Json,
             _ => Syntax::Yaml,
         }
