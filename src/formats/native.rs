@@ -259,7 +259,7 @@ impl Reader<'_> {
         }
         let value = match (field.shape, node.scalar()) {
             (Shape::Reference(_), Some(text)) if text.trim().is_empty() => Meant::Value(Value::Null),
-            (Shape::Reference(_), Some(text)) => Meant::Named(text.trim().to_owned()),
+            (Shape::Reference(_), Some(text)) => Meant::Named(text),
             (Shape::Reference(_), None) if node.is_null() => Meant::Value(Value::Null),
             _ => match from_json(field, &node.json()).and_then(|value| normalise(field, value)) {
                 Ok(value) => Meant::Value(value),

@@ -376,3 +376,26 @@ fn the_schema_for_editors_knows_every_field() {
     assert!(monitor["allOf"].as_array().unwrap().len() >= 33);
     assert!(Path::new(&shipped("everything.yaml")).exists());
 }
+
+#[test]
+fn groups_in_a_circle_are_refused_at_once() {
+    let lab = Lab::sqlite("2.5.3");
+    let circle = |n: usize, of: usize| format!("- {{name: G{n}, type: group, parent: G{}}}\n", (n + 1) % of);
+    let text: String = (0..200).map(|n| circle(n, 200)).collect();
+    let file = write(&lab, "circle.yaml", &format!("monitors:\n{text}"));
+    let ran = lab.fails(2, &format!("plan {file}"));
+    assert!(ran.err.contains("the groups would form a cycle"), "{}", ran.err);
+}
+
+#[test]
+fn a_parent_may_be_called_by_its_name_alone() {
+    for lab in Lab::both("2.5.3") {
+        let text = "monitors:\n- {name: Network, type: group}\n- {name: Core, type: group, parent: Network}\n\
+                    - {name: Router, type: ping, hostname: h, parent: Core}\n";
+        let file = write(&lab, "short.yaml", text);
+        lab.ok(&format!("apply {file} --yes"));
+        unchanged(&lab, &file);
+        let file = write(&lab, "one.yaml", "monitors: [{name: Router, type: ping, hostname: h, parent: Core}]\n");
+        unchanged(&lab, &file);
+    }
+}
