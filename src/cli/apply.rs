@@ -31,13 +31,14 @@ pub fn run(args: &ApplyArgs, context: &mut Context<'_>) -> Result<Exit> {
             (planned, words, found)
         }
     };
-    let Planned { config, outline, skipped } = planned;
+    let is_whole = planned.is_whole();
+    let Planned { config, outline, .. } = planned;
     if outline.plan.is_empty() {
         if let Some(found) = found.as_object_mut() {
             found.insert("changes".into(), json!([]));
         }
         context.ui.result(&found, || summary)?;
-        return Ok(if skipped.is_empty() { Exit::Done } else { Exit::Partial });
+        return Ok(if is_whole { Exit::Done } else { Exit::Partial });
     }
     let keys = outline.keys;
     let done = |outcome: &Outcome| {
@@ -54,8 +55,7 @@ pub fn run(args: &ApplyArgs, context: &mut Context<'_>) -> Result<Exit> {
     let question = Some(format!("apply this ({summary})?"));
     let wish = Wish { verb: "apply", plan: outline.plan, names: &config, question, done: &done };
     let exit = carry_out(&wish, &args.write, &instance, context)?;
-    let partly = exit == Exit::Done && !(skipped.is_empty() && outline.warnings.is_empty());
-    Ok(if partly { Exit::Partial } else { exit })
+    Ok(if exit == Exit::Done && !is_whole { Exit::Partial } else { exit })
 }
 
 /// The key as people use it.

@@ -69,6 +69,13 @@ pub struct Planned {
     pub skipped: Vec<Skipped>,
 }
 
+impl Planned {
+    /// Whether nothing of the documents was left out.
+    pub fn is_whole(&self) -> bool {
+        self.skipped.is_empty() && self.outline.warnings.is_empty()
+    }
+}
+
 /// Variables of the environment, and files beside the documents.
 struct Surroundings {
     /// Files that were read already: hundreds of monitors may name the same one.

@@ -12,6 +12,7 @@ use super::document::{self, DocumentArgs, summary, summary_json};
 use super::write::{all_lines, changes_json};
 use crate::error::{Error, Exit, Result};
 use crate::files;
+use crate::formats::Syntax;
 use crate::formats::render::render_json;
 use crate::plan::fixture::Outline;
 
@@ -51,7 +52,8 @@ impl Saved {
     /// # Errors
     /// It is a plan that this kumadb cannot read.
     pub fn read(path: &Path) -> Result<Option<Saved>> {
-        if path.extension().is_none_or(|ending| ending != "json") {
+        // Whatever it is called, unless its name says that it is something else.
+        if path.is_dir() || !matches!(path.to_str().and_then(Syntax::of), None | Some(Syntax::Json)) {
             return Ok(None);
         }
         let Some(text) = files::read_text(path)?.filter(|text| text.contains("\"kumadb_plan\"")) else {
@@ -72,7 +74,7 @@ pub fn run(args: &PlanArgs, context: &mut Context<'_>) -> Result<Exit> {
     document::tell(&planned, context);
     let plan = &planned.outline.plan;
     let summary = summary(&planned);
-    let is_empty = plan.is_empty();
+    let (is_empty, is_whole) = (plan.is_empty(), planned.is_whole());
     let mut found = summary_json(&planned);
     found["changes"] = changes_json(plan);
     found["saved"] = json!(args.output);
@@ -90,7 +92,7 @@ pub fn run(args: &PlanArgs, context: &mut Context<'_>) -> Result<Exit> {
         })?;
     }
     context.ui.result(&found, || text)?;
-    Ok(match (args.detailed_exitcode && !is_empty, planned.skipped.is_empty()) {
+    Ok(match (args.detailed_exitcode && !is_empty, is_whole) {
         (true, _) => Exit::Changes,
         (false, true) => Exit::Done,
         (false, false) => Exit::Partial,

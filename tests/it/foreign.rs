@@ -302,3 +302,63 @@ fn values_keep_the_places_they_have_in_the_source() {
     assert_eq!(monitor.find("url").unwrap().at.to_string(), "a.csv:3:2");
     assert_eq!(monitor.at.to_string(), "a.csv:3:1");
 }
+
+#[test]
+fn thousands_of_the_same_name_are_told_apart_at_once() {
+    let lines = "ping:host\n".repeat(5_000);
+    let document = converted(Format::Lines, &[source("hosts.txt", &lines)]).document;
+    let last = document.find("monitors").unwrap().list().last().unwrap().clone();
+    assert_eq!(last.find("name").unwrap().text(), Some("host (5000)"));
+}
+
+#[test]
+fn a_name_that_looks_like_the_next_twin_stays_free_of_it() {
+    let document = document(Format::Csv, "a.csv", "name,url\nA,https://a\nA (2),https://b\nA,https://c\nA,https://d\n");
+    let names: Vec<&Json> = document["monitors"].as_array().unwrap().iter().map(|one| &one["name"]).collect();
+    assert_eq!(names, ["A", "A (2)", "A (3)", "A (4)"]);
+}
+
+/// Every section of the page that has a file and a document beneath it.
+#[test]
+fn the_examples_in_the_documentation_are_true() {
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/foreign-formats.md");
+    let page = fs::read_to_string(page).unwrap();
+    let mut shown = Vec::new();
+    for section in page.split("\n## ").skip(1) {
+        let Some(name) = section.lines().next().and_then(|line| line.split('`').nth(1)) else { continue };
+        let format = Format::parse(name).unwrap_or_else(|| panic!("{name} is no format"));
+        let blocks: Vec<&str> = section.split("\n```").skip(1).step_by(2).collect();
+        let (becomes, files) = blocks.split_last().unwrap();
+        let sources: Vec<Source> = files
+            .iter()
+            .map(|block| {
+                let (head, text) = block.split_once('\n').unwrap();
+                source(head.split_once(' ').unwrap().1, text)
+            })
+            .collect();
+        for source in &sources {
+            assert_eq!(Format::guess(source), Some(format), "{}", source.file);
+        }
+        let text = becomes.split_once('\n').unwrap().1;
+        let expected = text::read("docs", text, Syntax::Yaml, &text::no_files).unwrap();
+        let expected = expected.first().map(|node| node.json()).unwrap_or_default();
+        let found = converted(format, &sources).document.json();
+        if let Ok(folder) = std::env::var("KUMADB_DOCS_EXAMPLES") {
+            fs::write(Path::new(&folder).join(format!("{name}.json")), found.to_string()).unwrap();
+        }
+        shown.push((format, expected, found));
+    }
+    assert_eq!(shown.iter().map(|(format, ..)| *format).collect::<Vec<_>>(), Format::ALL);
+    for (format, expected, found) in shown {
+        assert_eq!(expected, found, "{}", format.name());
+    }
+}
+
+#[test]
+fn a_value_far_into_a_long_line_knows_its_column() {
+    let names: Vec<String> = (0..400).map(|_| "\"ü🐻\"".to_owned()).collect();
+    let line = format!("[\n[{}]\n]", names.join(","));
+    let read = text::read("a.json", &line, Syntax::Json, &text::no_files).unwrap();
+    let columns: Vec<u32> = read[0].list()[0].list().iter().map(|name| name.at.column).collect();
+    assert_eq!(columns, (0..400).map(|at| 2 + at * 5).collect::<Vec<u32>>());
+}

@@ -546,7 +546,11 @@ fn reference() -> String {
     let mut text = String::from(
         "# Monitor types\n\nEvery type and its options, as `kumadb monitor add TYPE` takes them. `tests/it/model.rs` \
          makes this page out of the\ntables in `src/model`; `KUMADB_BLESS=1 cargo test --test it model` writes it anew.\n\n\
-         Options in **bold** are required. Defaults are those of the server's own page (2.5.3).\n\n## Every type\n\n",
+         Options in **bold** are required. Defaults are those of the server's own page (2.5.3).\n\n\
+         In a [document](fixtures.md) the same fields are keys, with underscores instead of dashes: `--dns-resolve-server 1.1.1.1` is\n\
+         `dns_resolve_server: 1.1.1.1`. These are the names of the columns, save for `accepted_statuscodes` and `proxy`, whose columns\n\
+         `accepted_statuscodes_json` and `proxy_id` are understood too. Switches are `true` and `false`, lists and maps are lists and\n\
+         maps, and what a field refers to is named by its name.\n\n## Every type\n\n",
     );
     let row = |text: &mut String, option: &model::Opt| {
         let name = format!("`--{}`", option.field.option());

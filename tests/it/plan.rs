@@ -168,6 +168,11 @@ fn pruning_deletes_only_what_the_document_has_kinds_of() {
         lab.ok(&format!("apply {} --yes", shipped("everything.yaml")));
         let file = write(&lab, "few.yaml", "monitors:\n- {name: Only, type: ping, hostname: h, notifications: []}\n");
         let tags = lab.sql("SELECT count(*) FROM tag");
+        // What something named points to cannot go.
+        let torn =
+            write(&lab, "torn.yaml", "monitors: [{name: Switch, type: ping, hostname: h, parent: Network/Core}]\n");
+        let refused = lab.fails(2, &format!("apply {torn} --yes --prune"));
+        assert!(refused.err.contains("`--prune` would delete it"), "{}", refused.err);
         lab.ok(&format!("apply {file} --yes --prune"));
         assert_eq!(lab.sql("SELECT name FROM monitor").trim(), "Only");
         for table in ["monitor_tag", "monitor_notification", "monitor_group", "monitor_maintenance"] {
@@ -188,7 +193,7 @@ fn pruning_deletes_only_what_the_document_has_kinds_of() {
 #[test]
 fn a_saved_plan_is_applied_unless_the_configuration_moved() {
     for lab in Lab::both("2.5.3") {
-        let plan = lab.root.path().join("plan.json");
+        let plan = lab.root.path().join("a.plan");
         let make = format!("plan {} -o {}", shipped("homelab.yaml"), plan.display());
         lab.ok(&make);
         assert_eq!(fs::metadata(&plan).unwrap().permissions().mode() & 0o777, 0o600);
@@ -220,6 +225,9 @@ fn secrets_that_were_left_out_stay_and_are_missed_elsewhere() {
     let other = Lab::sqlite("2.5.3");
     let refused = other.fails(2, &format!("apply {open} --yes"));
     assert!(refused.err.contains("is a secret that the export left out"), "{}", refused.err);
+    lab.ok(&format!("export --kind notifications -o {open}"));
+    let refused = other.fails(2, &format!("apply {open} --yes"));
+    assert!(refused.err.contains("config.webhookURL: is a secret"), "{}", refused.err);
 
     lab.ok(&format!("export -o {named} --secrets-env {env}"));
     assert!(!fs::read_to_string(&named).unwrap().contains("secret-word"));
@@ -367,4 +375,27 @@ fn the_schema_for_editors_knows_every_field() {
     }
     assert!(monitor["allOf"].as_array().unwrap().len() >= 33);
     assert!(Path::new(&shipped("everything.yaml")).exists());
+}
+
+#[test]
+fn groups_in_a_circle_are_refused_at_once() {
+    let lab = Lab::sqlite("2.5.3");
+    let circle = |n: usize, of: usize| format!("- {{name: G{n}, type: group, parent: G{}}}\n", (n + 1) % of);
+    let text: String = (0..200).map(|n| circle(n, 200)).collect();
+    let file = write(&lab, "circle.yaml", &format!("monitors:\n{text}"));
+    let ran = lab.fails(2, &format!("plan {file}"));
+    assert!(ran.err.contains("the groups would form a cycle"), "{}", ran.err);
+}
+
+#[test]
+fn a_parent_may_be_called_by_its_name_alone() {
+    for lab in Lab::both("2.5.3") {
+        let text = "monitors:\n- {name: Network, type: group}\n- {name: Core, type: group, parent: Network}\n\
+                    - {name: Router, type: ping, hostname: h, parent: Core}\n";
+        let file = write(&lab, "short.yaml", text);
+        lab.ok(&format!("apply {file} --yes"));
+        unchanged(&lab, &file);
+        let file = write(&lab, "one.yaml", "monitors: [{name: Router, type: ping, hostname: h, parent: Core}]\n");
+        unchanged(&lab, &file);
+    }
 }

@@ -20,7 +20,8 @@ pub(super) struct Draft {
     pub(super) scope: usize,
     sections: BTreeMap<&'static str, Vec<Node>>,
     settings: Vec<Entry>,
-    names: HashSet<(&'static str, String)>,
+    /// Names that are taken, each with the number that its last twin got.
+    names: HashMap<(&'static str, String), usize>,
     colors: HashMap<String, Option<String>>,
     references: HashMap<(&'static str, String), String>,
     missed: HashSet<(&'static str, String)>,
@@ -92,7 +93,7 @@ impl Draft {
             scope: 0,
             sections: BTreeMap::new(),
             settings: Vec::new(),
-            names: HashSet::new(),
+            names: HashMap::new(),
             colors: HashMap::new(),
             references: HashMap::new(),
             missed: HashSet::new(),
@@ -135,18 +136,28 @@ impl Draft {
 
     /// `name`, or when it is taken in that list the first of `name (2)`, `name (3)`… that is free.
     pub(super) fn unique(&mut self, section: &'static str, name: &str) -> String {
-        let mut free = name.to_owned();
-        let mut count = 1;
-        while !self.names.insert((section, free.clone())) {
+        let key = (section, name.to_owned());
+        let Some(mut count) = self.names.get(&key).copied() else {
+            self.names.insert(key, 1);
+            return name.to_owned();
+        };
+        let free = loop {
             count += 1;
-            free = format!("{name} ({count})");
-        }
+            let free = format!("{name} ({count})");
+            if !self.is_taken(section, &free) {
+                break free;
+            }
+        };
+        self.names.insert(key, count);
         free
     }
 
     /// Whether a list of the document has something called `name` already; from now on it has.
     pub(super) fn is_taken(&mut self, section: &'static str, name: &str) -> bool {
-        !self.names.insert((section, name.to_owned()))
+        let key = (section, name.to_owned());
+        let is_taken = self.names.contains_key(&key);
+        self.names.entry(key).or_insert(1);
+        is_taken
     }
 
     /// Lists a tag once, whoever has it.
