@@ -54,6 +54,11 @@ impl Value {
         matches!(self, Value::Null)
     }
 
+    /// Whether there is nothing in it: NULL, or an empty text.
+    pub fn is_nothing(&self) -> bool {
+        self.is_null() || self.text() == Some("")
+    }
+
     /// Whether both cells hold the same for the server: `1` and `1.0` do, and so do `"53"` and `53`,
     /// which the two engines store differently for one and the same input.
     pub fn same(&self, other: &Value) -> bool {

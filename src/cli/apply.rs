@@ -6,9 +6,10 @@ use serde_json::{Value as Json, json};
 use super::Context;
 use super::document::{self, DocumentArgs, Planned, summary, summary_json};
 use super::plan::Saved;
-use super::write::{Wish, WriteArgs, carry_out};
+use super::write::{Wish, WriteArgs, carry_out, read_from};
 use crate::error::{Error, Exit, Result};
 use crate::instance::Instance;
+use crate::kuma::read::read_config;
 use crate::plan::fixture::NewKey;
 use crate::run::Outcome;
 
@@ -81,7 +82,7 @@ fn read_plan(args: &ApplyArgs, instance: &Instance) -> Result<Option<(Planned, S
                     saved.origin, instance.name
                 )));
             }
-            let config = document::read_instance(instance)?;
+            let config = read_from(instance, read_config)?;
             if saved.outline.plan.fingerprint.as_ref().is_some_and(|made_for| *made_for != config.fingerprint) {
                 return Err(Error::Stale);
             }

@@ -9,7 +9,7 @@ use clap::Args;
 use serde_json::{Value as Json, json};
 
 use super::Context;
-use super::monitor::random_token;
+use super::write::read_from;
 use crate::error::{Error, Problem, Result, counted};
 use crate::files;
 use crate::formats::Node;
@@ -176,32 +176,18 @@ fn read_other_instance(args: &DocumentArgs, context: &mut Context<'_>) -> Result
     let mut documents = Vec::new();
     for file in &args.files {
         let other = context.sight()?.find(file.to_str())?;
-        let config = read_instance(&other)?;
-        let choice = Choice { secrets: Secrets::Include, ..Choice::default() };
+        let config = read_from(&other, read_config)?;
+        let source = file.display().to_string();
+        let choice = Choice { secrets: Secrets::Include, source, ..Choice::default() };
         let exported = export(&config, &choice);
         exported.warnings.iter().for_each(|warning| context.ui.warn(warning));
         let release = &config.database.release;
         context.ui.say(&format!("reading `{}`, an instance of release {release}", other.name));
-        let mut document = exported.document;
-        let name = file.display().to_string();
-        relocate(&mut document, &crate::error::At::nowhere(&name));
-        documents.push(document);
+        documents.push(exported.document);
     }
     match read_fixture(&documents, &Surroundings { read: RefCell::default() }) {
         Ok(fixture) => Ok(Read { fixture, skipped: Vec::new() }),
         Err(problems) => Err(Error::Input(problems)),
-    }
-}
-
-fn relocate(node: &mut Node, at: &crate::error::At) {
-    node.at = at.clone();
-    match &mut node.data {
-        crate::formats::Data::List(items) => items.iter_mut().for_each(|item| relocate(item, at)),
-        crate::formats::Data::Map(entries) => entries.iter_mut().for_each(|entry| {
-            entry.at = at.clone();
-            relocate(&mut entry.value, at);
-        }),
-        _ => {}
     }
 }
 
@@ -252,35 +238,24 @@ fn read_texts(paths: &[PathBuf]) -> Result<Vec<(String, String)>> {
     Ok(texts)
 }
 
-/// Reads the configuration of `instance`.
-pub fn read_instance(instance: &Instance) -> Result<Config> {
-    let session = instance.open()?;
-    let name = format!("`{}`", instance.name);
-    let config = session.connect().reader().and_then(|mut reader| read_config(&mut *reader, &name));
-    session.close()?;
-    config
-}
-
 /// Reads documents and instance, and plans.
 pub fn plan(args: &DocumentArgs, instance: &Instance, context: &mut Context<'_>) -> Result<Planned> {
     let Read { fixture, mut skipped } = read_documents(args, context)?;
-    let config = read_instance(instance)?;
-    let mut wishes = Wishes {
+    let (config, dependents) = read_from(instance, |reader, name| {
+        let config = read_config(reader, name)?;
+        let dependents = match args.prune {
+            true => read_all_dependents(reader, &config.database.schema)?,
+            false => BTreeMap::new(),
+        };
+        Ok((config, dependents))
+    })?;
+    let wishes = Wishes {
         prune: args.prune,
         create_tags: args.create_tags,
         skip_unsupported: args.skip_unsupported,
         skip_invalid: args.skip_invalid,
-        ..Wishes::default()
+        dependents,
     };
-    if args.prune {
-        let session = instance.open()?;
-        let read = session
-            .connect()
-            .reader()
-            .and_then(|mut reader| read_all_dependents(&mut *reader, &config.database.schema));
-        session.close()?;
-        wishes.dependents = read?;
-    }
     match plan_fixture(&config, &fixture, &wishes, &mut Random)? {
         Ok(mut outline) => {
             let left_out = std::mem::take(&mut outline.left_out);
@@ -296,7 +271,7 @@ struct Random;
 
 impl Fresh for Random {
     fn token(&mut self, length: usize) -> Result<String> {
-        random_token(length)
+        init::random_text(length)
     }
 
     fn hash(&mut self, clear: &str) -> Result<String> {

@@ -8,15 +8,15 @@ use clap::{Args, ValueEnum};
 use serde_json::json;
 
 use super::Context;
-use super::document::read_instance;
 use super::monitor::PickArgs;
-use super::write::read_shown_state;
+use super::write::read_from;
 use crate::error::{Error, Exit, Result, counted};
 use crate::files;
 use crate::formats::Syntax;
 use crate::formats::export::{Choice, Export, Secrets, export};
 use crate::formats::json_schema::json_schema;
 use crate::formats::render::{render, render_json};
+use crate::kuma::read::{read_config, read_shown_state};
 use crate::model::entities::{ENTITIES, MONITORS, entity};
 
 #[derive(Args, Debug)]
@@ -79,17 +79,20 @@ pub fn run(args: &ExportArgs, context: &mut Context<'_>) -> Result<Exit> {
         kinds.insert(MONITORS.key.to_owned());
     }
     let instance = context.instance()?;
-    let monitors = match pick.is_empty() {
-        true => None,
-        false => Some(pick.ids(&read_shown_state(&instance)?)?.into_iter().collect()),
-    };
     let secrets = match (args.secrets, &args.secrets_env) {
         (true, _) => Secrets::Include,
         (false, Some(_)) => Secrets::Variables,
         (false, None) => Secrets::LeaveOut,
     };
-    let config = read_instance(&instance)?;
-    let exported = export(&config, &Choice { kinds, monitors, secrets });
+    let (config, monitors) = read_from(&instance, |reader, name| {
+        let monitors = match pick.is_empty() {
+            true => None,
+            false => Some(pick.ids(&read_shown_state(reader, name)?)?.into_iter().collect()),
+        };
+        Ok((read_config(reader, name)?, monitors))
+    })?;
+    let source = instance.name.clone();
+    let exported = export(&config, &Choice { kinds, monitors, secrets, source });
     let text = match (syntax, exported.document.entries()) {
         // An instance that nobody has used yet.
         (Syntax::Csv, [_]) => String::new(),

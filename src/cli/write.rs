@@ -306,20 +306,21 @@ fn step_json(step: &Step) -> Json {
 
 /// Reads the state that a plan is made for, in whatever state the server is.
 pub fn read_state(instance: &Instance) -> Result<State> {
-    read_by(instance, kuma::read::read_state)
+    read_from(instance, kuma::read::read_state)
 }
 
 /// Reads the state to be shown only, which is cheaper; nothing is written by it.
 pub fn read_shown_state(instance: &Instance) -> Result<State> {
-    read_by(instance, kuma::read::read_shown_state)
+    read_from(instance, kuma::read::read_shown_state)
 }
 
-fn read_by(instance: &Instance, read: fn(&mut dyn Reader, &str) -> Result<State>) -> Result<State> {
+/// Opens `instance` once, in whatever state the server is, and reads from it; `read` is given what messages call it.
+pub fn read_from<T>(instance: &Instance, read: impl FnOnce(&mut dyn Reader, &str) -> Result<T>) -> Result<T> {
     let session = instance.open()?;
     let name = format!("`{}`", instance.name);
-    let state = session.connect().reader().and_then(|mut reader| read(&mut *reader, &name));
+    let found = session.connect().reader().and_then(|mut reader| read(&mut *reader, &name));
     session.close()?;
-    state
+    found
 }
 
 /// Turns problems of input into the one error.

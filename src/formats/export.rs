@@ -7,8 +7,8 @@ use serde_json::Value as Json;
 use super::node::{At, Data, Entry, Node};
 use crate::model::entities::{ENTITIES, Entity, MONITORS, SERVER_SETTINGS, SETTINGS, is_secret_setting};
 use crate::model::fields::{FIELDS, Field, Shape};
-use crate::model::state::{Config, monitor_paths};
-use crate::model::view::{existing_name, read_cell, same_cell};
+use crate::model::state::Config;
+use crate::model::view::{existing_name, existing_names, parts_by_owner, read_cell, same_cell};
 use crate::model::{Maker, Page, kind};
 use crate::value::{Row, Value};
 
@@ -33,6 +33,8 @@ pub struct Choice {
     pub monitors: Option<BTreeSet<i64>>,
     /// What becomes of secrets.
     pub secrets: Secrets,
+    /// What a message calls the place that the document is from.
+    pub source: String,
 }
 
 /// A document, and what belongs to it.
@@ -89,36 +91,17 @@ fn entry(key: &str, value: Node) -> Entry {
 
 impl<'a> Exporter<'a> {
     fn new(config: &'a Config, choice: &'a Choice) -> Self {
-        let mut names: HashMap<&'static str, HashMap<i64, String>> = HashMap::new();
-        let mut parts: HashMap<&'static str, HashMap<i64, Vec<&Row>>> = HashMap::new();
-        fn add_parts<'r>(
-            entity: &'static Entity,
-            config: &'r Config,
-            parts: &mut HashMap<&'static str, HashMap<i64, Vec<&'r Row>>>,
-        ) {
-            for part in entity.parts {
-                let by_owner = parts.entry(part.table).or_default();
-                for row in config.rows(part.table) {
-                    if let Some(owner) = row.int(part.owner) {
-                        by_owner.entry(owner).or_default().push(row);
-                    }
-                }
-                if !part.order.is_empty() {
-                    by_owner.values_mut().for_each(|rows| rows.sort_by_key(|row| (row.int(part.order), row.int("id"))));
-                }
-                add_parts(part, config, parts);
-            }
-        }
+        let (mut names, mut parts) = (HashMap::new(), HashMap::new());
+        let mut open: Vec<&'static Entity> = Vec::new();
         for entity in ENTITIES {
-            let rows = config.rows(entity.table).iter();
-            let named = rows.filter_map(|row| Some((row.int("id")?, existing_name(entity, row)))).collect();
-            names.insert(
-                entity.table,
-                if entity.key == "monitors" { monitor_paths(config.rows("monitor")) } else { named },
-            );
-            add_parts(entity, config, &mut parts);
+            names.insert(entity.table, existing_names(entity, config));
+            open.extend(entity.parts);
         }
-        let at = At::nowhere("export");
+        while let Some(part) = open.pop() {
+            parts.insert(part.table, parts_by_owner(part, config));
+            open.extend(part.parts);
+        }
+        let at = At::nowhere(&choice.source);
         let (left_out, variables, warnings, counts) = Default::default();
         Exporter { config, choice, at, names, parts, left_out, variables, warnings, counts }
     }
@@ -360,7 +343,7 @@ impl<'a> Exporter<'a> {
 
     /// A secret as the choice has it; `None` when it is left out.
     fn secret(&mut self, subject: &str, column: &str, value: &Value, left_out: &mut Vec<String>) -> Option<Node> {
-        if value.is_null() || value.text() == Some("") {
+        if value.is_nothing() {
             return Some(self.plain(value));
         }
         match self.choice.secrets {

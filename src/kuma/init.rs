@@ -251,7 +251,7 @@ struct Rows {
 impl Rows {
     fn of(new: &NewInstance) -> Result<Rows> {
         // The server signs sessions with the hash of a random text, and keeps nothing but the hash.
-        let secret = hash(&Secret::new(random_text()?))?;
+        let secret = hash(&Secret::new(random_text(64)?))?;
         let mut settings = vec![["jwtSecret".into(), secret.into(), Value::Null]];
         if let Some(zone) = &new.timezone {
             settings.push(["initServerTimezone".into(), "true".into(), Value::Null]);
@@ -289,18 +289,18 @@ pub fn fits(text: &Secret, hash: &str) -> bool {
     bcrypt::verify(text.reveal(), hash).unwrap_or(false)
 }
 
-/// 64 random letters and digits.
-fn random_text() -> Result<String> {
+/// So many random letters and digits, as the server's page makes a token (2.5.3).
+pub fn random_text(length: usize) -> Result<String> {
     const LETTERS: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
     // Bytes beyond the last whole multiple of 62 would make some letters likelier than others.
     const FAIR: usize = 256 / LETTERS.len() * LETTERS.len();
-    let mut text = String::with_capacity(64);
-    while text.len() < 64 {
+    let mut text = String::with_capacity(length);
+    while text.len() < length {
         let mut bytes = [0; 96];
         getrandom::fill(&mut bytes)
             .map_err(|error| Error::Refused(format!("the system gives no random numbers: {error}")))?;
         let fair = bytes.iter().map(|byte| usize::from(*byte)).filter(|byte| *byte < FAIR);
-        let wanted = 64 - text.len();
+        let wanted = length - text.len();
         text.extend(fair.map(|byte| char::from(LETTERS[byte % LETTERS.len()])).take(wanted));
     }
     Ok(text)

@@ -11,8 +11,9 @@ use crate::value::{Row, Value};
 impl Page<'_> {
     /// The columns of a monitor that say something which its page would not have said by itself.
     pub fn differing(&self, known: Option<&Kind>, row: &Row, by: &Maker) -> BTreeSet<&'static str> {
-        /// What the page works out of other fields: asked last, when those are known.
-        const DERIVED: [&str; 5] = ["retry_interval", "timeout", "interval", "port", "protocol"];
+        /// What the page works out of other fields: asked last, when those are known, and one at a time, because the
+        /// interval explains the retry interval and the timeout.
+        const DERIVED: [&str; 5] = ["interval", "protocol", "port", "retry_interval", "timeout"];
         let release = self.release();
         let fields: Vec<&'static Field> = match known {
             Some(known) => known.fields(release),
@@ -32,22 +33,16 @@ impl Page<'_> {
             let made: HashMap<&str, &Value> = made.iter().map(|(column, value)| (column.as_str(), value)).collect();
             let differs = |field: &&'static Field| {
                 let now = row.cell(field.column);
-                let nothing = |value: &Value| value.is_null() || value.text() == Some("");
                 match made.get(field.column) {
                     Some(value) => !same_cell(field, now, value),
-                    None => !nothing(now),
+                    None => !now.is_nothing(),
                 }
             };
             let open: Vec<&'static Field> =
                 fields.iter().copied().filter(|field| !found.contains(field.column)).filter(differs).collect();
             let plain: Vec<&'static Field> =
                 open.iter().copied().filter(|field| !DERIVED.contains(&field.column)).collect();
-            // Of those that are derived one at a time: the interval explains the retry interval and the timeout.
-            let one = || {
-                ["interval", "protocol", "port", "retry_interval", "timeout"]
-                    .iter()
-                    .find_map(|column| open.iter().find(|field| field.column == *column))
-            };
+            let one = || DERIVED.iter().find_map(|column| open.iter().find(|field| field.column == *column));
             let next: Vec<&'static Field> = match (plain.is_empty(), one()) {
                 (false, _) => plain,
                 (true, Some(one)) => vec![*one],

@@ -158,6 +158,18 @@ pub fn field(name: &str) -> Option<&'static Field> {
     BY_NAME.get(name).or_else(|| BY_NAME.get(&snake(name))).copied()
 }
 
+/// A hint that names options, `--interval 60 --timeout 48`, in other words: what `spell` makes of each column and value.
+/// `None` when the hint is something else.
+pub fn respell(hint: &str, spell: impl Fn(&str, &str) -> String) -> Option<Vec<String>> {
+    hint.strip_prefix("--")?
+        .split(" --")
+        .map(|option| {
+            let (name, value) = option.split_once(' ')?;
+            Some(spell(field(name)?.column, value))
+        })
+        .collect()
+}
+
 /// The column name that is nearest to a mistyped `name`, if one is near enough to be meant.
 pub fn nearest(name: &str) -> Option<&'static str> {
     nearest_of(&snake(name), FIELDS.iter().filter(|field| field.is_typed()).map(|field| field.column))

@@ -49,6 +49,12 @@ pub struct Config {
 }
 
 impl Config {
+    /// The row of `table` with this id.
+    pub fn row(&self, table: &str, id: i64) -> Option<&Row> {
+        let rows = self.rows(table);
+        rows.binary_search_by_key(&Some(id), |row| row.int("id")).ok().map(|at| &rows[at])
+    }
+
     /// The rows of `table`; none where the release has no such table.
     pub fn rows(&self, table: &str) -> &[Row] {
         self.tables.get(table).map_or(&[], Vec::as_slice)
@@ -136,19 +142,7 @@ impl Monitor {
 impl State {
     /// Where a monitor stands: `Group/Subgroup/Name`.
     pub fn path(&self, id: i64) -> String {
-        let mut parts = Vec::new();
-        let mut seen = BTreeSet::new();
-        let mut at = Some(id);
-        // A cycle of parents is a fault that people have; it must not hang us as it hangs the server.
-        while let Some(monitor) = at.and_then(|id| self.monitors.get(&id)) {
-            if !seen.insert(monitor.id) {
-                break;
-            }
-            parts.push(monitor.name());
-            at = monitor.parent();
-        }
-        parts.reverse();
-        parts.join("/")
+        path_of(id, &|id| self.monitors.get(&id).map(|monitor| (monitor.name(), monitor.parent())))
     }
 
     /// Paths of all monitors, by id.
@@ -199,25 +193,26 @@ impl State {
     }
 }
 
-/// The path of every monitor: `Group/Subgroup/Name`. A cycle of parents, which people have, ends a path.
+/// The path of every monitor: `Group/Subgroup/Name`.
 pub fn monitor_paths(rows: &[Row]) -> HashMap<i64, String> {
     let known: HashMap<i64, (&str, Option<i64>)> = rows
         .iter()
         .filter_map(|row| Some((row.int("id")?, (row.text("name").unwrap_or_default(), row.int("parent")))))
         .collect();
-    known
-        .keys()
-        .map(|id| {
-            let (mut parts, mut seen, mut at) = (Vec::new(), HashSet::new(), Some(*id));
-            while let Some((id, (name, parent))) = at.and_then(|id| Some((id, known.get(&id)?))) {
-                if !seen.insert(id) {
-                    break;
-                }
-                parts.push(*name);
-                at = *parent;
-            }
-            parts.reverse();
-            (*id, parts.join("/"))
-        })
-        .collect()
+    known.keys().map(|id| (*id, path_of(*id, &|id| known.get(&id).copied()))).collect()
+}
+
+/// The path of the monitor `id`, out of the name and the parent of each.
+fn path_of<'n>(id: i64, monitor: &dyn Fn(i64) -> Option<(&'n str, Option<i64>)>) -> String {
+    let (mut parts, mut seen, mut at) = (Vec::new(), HashSet::new(), Some(id));
+    // A cycle of parents is a fault that people have; it must not hang us as it hangs the server.
+    while let Some((id, (name, parent))) = at.and_then(|id| Some((id, monitor(id)?))) {
+        if !seen.insert(id) {
+            break;
+        }
+        parts.push(name);
+        at = parent;
+    }
+    parts.reverse();
+    parts.join("/")
 }

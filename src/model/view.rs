@@ -1,11 +1,14 @@
 //! What a row means: the cells of a thing as people know them, in one spelling for both engines and all releases.
 
+use std::collections::HashMap;
+
 use serde_json::Value as Json;
 
-use super::entities::Entity;
+use super::entities::{Entity, MONITORS};
 use super::fields::Field;
 use super::fixture::proxy_name;
 use super::same;
+use super::state::{Config, monitor_paths};
 use crate::value::{Row, Value};
 
 /// Keys of a notification's JSON that stand in columns or fields of their own.
@@ -23,6 +26,29 @@ pub fn existing_name(entity: &Entity, row: &Row) -> String {
         }
         _ => row.text(entity.name).unwrap_or_default().to_owned(),
     }
+}
+
+/// What people know every thing of one kind by, by id; monitors by their paths.
+pub fn existing_names(entity: &Entity, config: &Config) -> HashMap<i64, String> {
+    let rows = config.rows(entity.table);
+    match entity.table == MONITORS.table {
+        true => monitor_paths(rows),
+        false => rows.iter().filter_map(|row| Some((row.int("id")?, existing_name(entity, row)))).collect(),
+    }
+}
+
+/// Parts of one kind by the id of what they are part of, in their order.
+pub fn parts_by_owner<'c>(part: &Entity, config: &'c Config) -> HashMap<i64, Vec<&'c Row>> {
+    let mut by_owner: HashMap<i64, Vec<&Row>> = HashMap::new();
+    for row in config.rows(part.table) {
+        if let Some(owner) = row.int(part.owner) {
+            by_owner.entry(owner).or_default().push(row);
+        }
+    }
+    if !part.order.is_empty() {
+        by_owner.values_mut().for_each(|rows| rows.sort_by_key(|row| (row.int(part.order), row.int("id"))));
+    }
+    by_owner
 }
 
 /// What `row` holds in `column` of a thing: mostly the cell itself.
@@ -72,6 +98,5 @@ pub fn canonical(column: &str, value: &Value) -> Value {
 
 /// Whether both are the same for the server; nothing and an empty text are.
 pub fn same_cell(field: &Field, old: &Value, new: &Value) -> bool {
-    let empty = |value: &Value| value.is_null() || value.text() == Some("");
-    same(field, &canonical(field.column, old), &canonical(field.column, new)) || empty(old) && empty(new)
+    same(field, &canonical(field.column, old), &canonical(field.column, new)) || old.is_nothing() && new.is_nothing()
 }

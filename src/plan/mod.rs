@@ -87,6 +87,16 @@ pub enum Cell {
     IdOf(usize),
 }
 
+impl Cell {
+    /// The id it holds, where that is known already.
+    pub fn id(&self) -> Option<i64> {
+        match self {
+            Cell::Is(value) => value.int(),
+            Cell::IdOf(_) => None,
+        }
+    }
+}
+
 impl<T: Into<Value>> From<T> for Cell {
     fn from(value: T) -> Self {
         Cell::Is(value.into())

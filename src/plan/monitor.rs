@@ -173,10 +173,7 @@ pub fn plan_edit(
             .collect();
         plan.update("monitor", &subject, monitor.id, set);
         for (tag, value) in &attach {
-            let id = match tag {
-                Cell::Is(id) => id.int(),
-                Cell::IdOf(_) => None,
-            };
+            let id = tag.id();
             let there: Vec<&TagLink> = monitor.tags.iter().filter(|link| Some(link.tag) == id).collect();
             if there.iter().any(|link| link.value == *value) {
                 continue;

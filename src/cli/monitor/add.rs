@@ -9,6 +9,7 @@ use crate::cli::Context;
 use crate::cli::write::{Wish, WriteArgs, carry_out, input, read_state};
 use crate::error::{Error, Exit, Problem, Result};
 use crate::instance::Instance;
+use crate::kuma::init::random_text;
 use crate::model::fields::{Field, Reference, Shape};
 use crate::model::state::State;
 use crate::model::{Maker, Opt, kind, kinds, new_monitor, options, parse, push_token_length};
@@ -233,7 +234,7 @@ pub fn maker(state: &State) -> Result<Maker> {
     })?;
     Ok(Maker {
         user_id: owner,
-        push_token: random_token(push_token_length(state.database.release.release))?,
+        push_token: random_text(push_token_length(state.database.release.release))?,
         proxy_id: state.proxies.iter().find(|row| row.cell("default").truthy()).and_then(|row| row.int("id")),
         created_date: None,
     })
@@ -267,20 +268,6 @@ pub fn parse_one(state: &State, column: &str, text: &str) -> Result<Value, Probl
         Shape::Reference(_) => find_group(state, text).map(Value::Int),
         _ => parse(known, text),
     }
-}
-
-/// Letters and digits, as the server's page makes a token (2.5.3).
-pub fn random_token(length: usize) -> Result<String> {
-    const LETTERS: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
-    let mut token = String::with_capacity(length);
-    while token.len() < length {
-        let mut bytes = [0u8; 64];
-        getrandom::fill(&mut bytes).map_err(|error| Error::Refused(format!("no random numbers to be had: {error}")))?;
-        // Bytes beyond a multiple of the alphabet's length would make its first letters likelier.
-        let fair = bytes.iter().map(|byte| usize::from(*byte)).filter(|n| *n < 256 - 256 % LETTERS.len());
-        token.extend(fair.map(|n| char::from(LETTERS[n % LETTERS.len()])).take(length - token.len()));
-    }
-    Ok(token)
 }
 
 /// Where a push monitor is called, as far as the container tells.

@@ -9,6 +9,7 @@ use crate::cli::Context;
 use crate::cli::write::{Wish, WriteArgs, carry_out, input};
 use crate::error::{Error, Exit, Problem, Result};
 use crate::kuma::read::{Columns, read_monitors, read_state};
+use crate::model::fields::respell;
 use crate::model::state::Monitor;
 use crate::model::{check_edit, check_names, field, nearest};
 use crate::plan::monitor::{Edit, TagWish, plan_edit};
@@ -124,14 +125,8 @@ fn parse_assignment(state: &crate::model::state::State, text: &str) -> Result<(S
 
 /// The hint of `problem` as it is typed here: `--set interval=60` where `monitor add` takes `--interval 60`.
 pub fn as_assignment(problem: Problem) -> Problem {
-    let Some(options) = problem.hint.as_deref().and_then(|hint| hint.strip_prefix("--")) else { return problem };
-    let assigned: Option<Vec<String>> = options
-        .split(" --")
-        .map(|option| {
-            let (name, value) = option.split_once(' ')?;
-            Some(format!("--set {}={value}", field(name)?.column))
-        })
-        .collect();
+    let assigned =
+        problem.hint.as_deref().and_then(|hint| respell(hint, |column, value| format!("--set {column}={value}")));
     Problem { hint: assigned.map(|all| all.join(" ")).or(problem.hint), ..problem }
 }
 

@@ -13,7 +13,6 @@ use clap::{Args, Subcommand};
 use super::Context;
 use crate::error::{Exit, Result};
 use crate::plan::pick::Pick;
-pub use add::random_token;
 
 #[derive(Debug, Subcommand)]
 pub enum MonitorVerb {

@@ -9,7 +9,6 @@ use crate::kuma::read::{Columns, read_monitors, read_shown_state};
 use crate::model::{Field, Shape, field, kind, render};
 use crate::plan::pick::Pick;
 use crate::schema;
-use crate::value::Value;
 
 #[derive(Args, Debug)]
 pub struct ShowArgs {
@@ -50,7 +49,7 @@ pub fn run(args: &ShowArgs, context: &mut Context<'_>) -> Result<Exit> {
     for (column, value) in monitor.row.iter() {
         let known = field(column);
         let hidden = known.is_some_and(|known| known.secret) && !args.secrets;
-        let empty = matches!(value, Value::Null) || value.text() == Some("");
+        let empty = value.is_nothing();
         let shown = match (hidden && !empty, known) {
             (true, _) => "(secret)".to_owned(),
             (false, Some(known)) if column == "parent" && !empty => {

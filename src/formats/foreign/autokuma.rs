@@ -132,18 +132,12 @@ fn thing(draft: &mut Draft, one: &Entity) {
 }
 
 /// Keys of a monitor that only AutoKuma knows.
-const HANDLED: [&str; 20] = [
+const HANDLED: [&str; 14] = [
     "name",
     "type",
     "parent",
     "parent_name",
     "parentName",
-    "notification_name_list",
-    "notificationNameList",
-    "notification_names",
-    "notification_id_list",
-    "notificationIDList",
-    "notificationIdList",
     "tag_names",
     "tagNames",
     "tags",
@@ -155,10 +149,21 @@ const HANDLED: [&str; 20] = [
     "onDelete",
 ];
 
+/// Keys under which a monitor lists its notifications.
+const NOTIFIED: [&str; 6] = [
+    "notification_name_list",
+    "notificationNameList",
+    "notification_names",
+    "notification_id_list",
+    "notificationIDList",
+    "notificationIdList",
+];
+
 fn monitor(draft: &mut Draft, one: &Entity) {
     let (node, name) = (&one.node, one.name());
     let what = format!("monitor `{}`", name.scalar().unwrap_or_default());
-    let mut fields = columns(draft, &what, &one.kind, Keep::newest(), node.entries(), &HANDLED);
+    let mut fields =
+        columns(draft, &what, &one.kind, Keep::newest(), node.entries(), &[&HANDLED[..], &NOTIFIED].concat());
     if let Some(host) = node.first(&["docker_host_name", "dockerHostName"]) {
         let id = host.scalar().unwrap_or_default();
         fields.retain(|field| field.key != "docker_host");
@@ -205,14 +210,7 @@ fn tagged(draft: &mut Draft, node: &Node) -> Option<Entry> {
 
 /// The notifications by name; a monitor that lists none has none.
 fn notified(draft: &mut Draft, node: &Node) -> Entry {
-    let listed = node.first(&[
-        "notification_name_list",
-        "notificationNameList",
-        "notification_names",
-        "notification_id_list",
-        "notificationIDList",
-        "notificationIdList",
-    ]);
+    let listed = node.first(&NOTIFIED);
     let mut names = Vec::new();
     for one in listed.map_or(&[][..], Node::list) {
         let id = one.scalar().unwrap_or_default();
