@@ -130,12 +130,14 @@ pub(super) fn open(address: &str, credentials: &Credentials) -> Result<Remote> {
             place.remote(built.map_err(refused)?, "check GOOGLE_APPLICATION_CREDENTIALS")
         }
         "webdav" | "webdavs" => {
-            let dav = Dav::new(scheme, rest, credentials).map_err(|why| wrong(&why))?;
+            // The path is the prefix: `object_store` takes what a server lists for paths from the root of the host.
+            let url = format!("{}://{host}", scheme.replacen("webdav", "http", 1));
+            let dav = Dav::new(&url, place.prefix.clone(), credentials).map_err(|why| wrong(&why))?;
             let options = options(scheme == "webdav").with_default_headers(dav.headers.clone());
-            let built = HttpBuilder::new().with_url(&dav.url).with_client_options(options).with_retry(retry()).build();
+            let built = HttpBuilder::new().with_url(&url).with_client_options(options).with_retry(retry()).build();
             Remote {
                 address: place.address,
-                objects: Arc::new(built.map_err(refused)?),
+                objects: Arc::new(PrefixStore::new(built.map_err(refused)?, place.prefix)),
                 parts: None,
                 dav: Some(dav),
                 credentials: "check WEBDAV_USERNAME and WEBDAV_PASSWORD",
@@ -181,12 +183,15 @@ impl Remote {
         let (store, credentials) = (self.address.clone(), self.credentials);
         move |error| {
             use object_store::Error::*;
+            let why = words(&error);
             let hint = match error {
                 Unauthenticated { .. } | PermissionDenied { .. } => credentials,
-                NotFound { .. } => "make the bucket, container or folder first, or check its name",
+                _ if ["NoSuchBucket", "ContainerNotFound"].iter().any(|code| why.contains(code)) => {
+                    "make the bucket or container first, or check its name"
+                }
                 _ => "is the address right, and can it be reached from here?",
             };
-            Error::Store { act, store: store.clone(), why: words(&error), hint }
+            Error::Store { act, store: store.clone(), why, hint }
         }
     }
 
@@ -343,13 +348,14 @@ impl Read for Download {
 
 /// A WebDAV server, for what `object_store` would hold in memory as a whole.
 struct Dav {
-    url: String,
+    host: reqwest::Url,
+    prefix: Key,
     headers: HeaderMap,
 }
 
 impl Dav {
-    fn new(scheme: &str, rest: &str, credentials: &Credentials) -> Result<Dav, String> {
-        let url = format!("{}://{}", scheme.replacen("webdav", "http", 1), rest.trim_end_matches('/'));
+    fn new(url: &str, prefix: Key, credentials: &Credentials) -> Result<Dav, String> {
+        let host = reqwest::Url::parse(url).map_err(|error| error.to_string())?;
         let mut headers = HeaderMap::new();
         if let Some(user) = credentials.value("WEBDAV_USERNAME") {
             let password = credentials.value("WEBDAV_PASSWORD").unwrap_or_default();
@@ -358,7 +364,7 @@ impl Dav {
             value.set_sensitive(true);
             headers.insert("authorization", value);
         }
-        Ok(Dav { url, headers })
+        Ok(Dav { host, prefix, headers })
     }
 
     async fn put(&self, name: &str, from: &Path, size: u64) -> Result<(), String> {
@@ -387,7 +393,11 @@ impl Dav {
             .connect_timeout(Duration::from_secs(10))
             .timeout(PATIENCE + Duration::from_secs(size / SLOWEST))
             .build()?;
-        let request = client.put(format!("{}/{name}", self.url)).header("content-length", size);
+        let mut url = self.host.clone();
+        if let Ok(mut path) = url.path_segments_mut() {
+            path.clear().extend(self.prefix.parts()).extend(name.split('/'));
+        }
+        let request = client.put(url).header("content-length", size);
         Ok(request.body(reqwest::Body::wrap_stream(chunks)).send().await?.status())
     }
 }
