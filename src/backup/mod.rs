@@ -1,16 +1,20 @@
 //! Snapshots: taken, proven, kept, and the only way to a connection that can write.
 
+pub mod archive;
 pub mod hold;
 pub mod manifest;
 pub mod raw;
+pub mod seal;
 pub mod store;
 
 use crate::engine::{Connect, Depth, Fault, WriteKey, Writer};
 use crate::error::Result;
 
+pub use archive::Packed;
 pub use hold::Held;
 pub use manifest::Manifest;
-pub use store::{Snapshot, Store};
+pub use seal::{Keys, Seal};
+pub use store::{Credentials, Snapshot, Store, Stores};
 
 /// A connection that may write, because what it may destroy is held in a verified copy.
 ///

@@ -3,9 +3,11 @@
 use clap::Args;
 use serde_json::{Value as Json, json};
 
+use super::store::KeyArgs;
 use super::write::{WriteArgs, finish, outcome_json, read_shown_state};
 use super::{Context, Ui};
 use crate::backup::Manifest;
+use crate::backup::store::unpack_first;
 use crate::error::{Error, Exit, Result, bytes, counted};
 use crate::instance::Instance;
 use crate::kuma::read::read_counts;
@@ -17,13 +19,16 @@ pub struct RestoreArgs {
     /// Id of the snapshot (or its beginning), an archive, or `latest`
     snapshot: String,
     #[command(flatten)]
+    keys: KeyArgs,
+    #[command(flatten)]
     write: WriteArgs,
 }
 
 pub fn run(args: &RestoreArgs, context: &mut Context<'_>) -> Result<Exit> {
     let instance = context.instance()?;
-    let store = context.store();
-    let snapshot = store.find(&args.snapshot, &instance.origin())?;
+    let stores = context.stores()?.with_keys(&args.keys.keys_or_ask()?);
+    let copies = stores.find(&args.snapshot, &instance.origin(), &mut |error| context.ui.warn(&error.to_string()))?;
+    let snapshot = &copies[0];
     let manifest = &snapshot.manifest;
     if manifest.engine != instance.engine() {
         return Err(Error::Refused(format!(
@@ -70,9 +75,10 @@ pub fn run(args: &RestoreArgs, context: &mut Context<'_>) -> Result<Exit> {
         context.ui.warn(&format!("snapshot `{}` was taken of another instance, at {}", manifest.id, manifest.origin));
     }
     context.ui.ask(&format!("put `{}` back to {created} ({})?", instance.name, bytes(manifest.size())))?;
-    let scratch = store.scratch()?;
-    let held = snapshot.unpack(&scratch.path().join("held"))?;
-    let outcome = run::run(&instance, &store, &Work::Load(&held), &settings, context.ui)?;
+    let store = stores.local();
+    let scratch = stores.scratch()?;
+    let held = unpack_first(&copies, &scratch.path().join("held"), &mut |error| context.ui.warn(&error.to_string()))?;
+    let outcome = run::run(&instance, store, &Work::Load(&held), &settings, context.ui)?;
     let mut document = json!({"restored": manifest.id, "differs": differs});
     if let Some(document) = document.as_object_mut() {
         document.extend(outcome_json(&outcome));

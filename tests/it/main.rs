@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::print_stdout, clippy::print_stderr)]
 
 mod backup;
+mod cloud;
 mod comeback;
 mod containers;
 mod crash;
@@ -29,5 +30,6 @@ mod plan;
 mod plan_names;
 mod round_trip;
 mod schema;
+mod stores;
 mod unreadable;
 mod words;
