@@ -6,6 +6,10 @@ use anyhow::Context as _;
 use clap::Parser as _;
 use kumadb::cli::{Cli, Ui};
 
+/// Documents, plans and configurations are hundreds of thousands of small texts.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> anyhow::Result<ExitCode> {
     let cli = Cli::parse();
     let mut ui = Ui::new(&cli).context("signals cannot be caught")?;

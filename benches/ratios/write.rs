@@ -162,11 +162,11 @@ fn write_files(plan: &Plan, folder: &Path, engine: EngineKind) -> [PathBuf; 2] {
         .iter()
         .zip(&ids)
         .map(|(step, id)| {
-            let Change::Insert { row } = &step.change else { panic!("only inserts") };
-            let names: Vec<String> = row.iter().map(|(column, _)| quote(column)).collect();
-            let cells: Vec<String> = row
+            let Change::Insert { columns, cells } = &step.change else { panic!("only inserts") };
+            let names: Vec<String> = columns.iter().map(|column| quote(column)).collect();
+            let cells: Vec<String> = cells
                 .iter()
-                .map(|(_, cell)| match cell {
+                .map(|cell| match cell {
                     Cell::Is(value) => literal(value, engine),
                     Cell::IdOf(at) => ids[*at].to_string(),
                 })

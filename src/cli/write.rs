@@ -235,8 +235,9 @@ fn plan_lines(plan: &Plan) -> Vec<String> {
 fn hangs_on_new(step: &Step) -> bool {
     const OWNERS: [&str; 4] = ["monitor_id", "status_page_id", "group_id", "maintenance_id"];
     match &step.change {
-        Change::Insert { row } => {
-            row.first().is_some_and(|(column, cell)| OWNERS.contains(&&**column) && matches!(cell, Cell::IdOf(_)))
+        Change::Insert { columns, cells } => {
+            columns.first().is_some_and(|column| OWNERS.contains(&column.as_str()))
+                && matches!(cells.first(), Some(Cell::IdOf(_)))
         }
         _ => false,
     }

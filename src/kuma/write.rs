@@ -114,31 +114,23 @@ fn first_free_id(writer: &mut dyn Writer, table: &str) -> Result<i64> {
 
 /// Writes the run of like inserts that begins at `at` in one go; returns where it ends.
 fn insert_run(writer: &mut dyn Writer, plan: &Plan, at: usize, written: &mut Written) -> Result<usize> {
-    let like = |step: &Step| match &step.change {
-        Change::Insert { row } => {
-            Some((step.table.clone(), row.iter().map(|(column, _)| column.to_string()).collect()))
-        }
+    let table = &plan.steps[at].table;
+    let Change::Insert { columns, .. } = &plan.steps[at].change else { return Ok(at + 1) };
+    let ids = &written.ids;
+    let run = plan.steps[at..].iter().map_while(|step| match &step.change {
+        Change::Insert { columns: these, cells } if step.table == *table && these == columns => Some(cells),
         _ => None,
-    };
-    let Some((table, columns)): Option<(String, Vec<String>)> = like(&plan.steps[at]) else { return Ok(at + 1) };
-    let same = |step: &Step| {
-        step.table == table
-            && matches!(&step.change, Change::Insert { row } if row.len() == columns.len()
-                && row.iter().zip(&columns).all(|((column, _), first)| column == first))
-    };
-    let end = at + plan.steps[at..].iter().take_while(|step| same(step)).count();
-    let with_id = written.ids.contains_key(&at);
+    });
+    let end = at + run.clone().count();
     let mut names: Vec<&str> = columns.iter().map(String::as_str).collect();
-    if with_id {
+    if ids.contains_key(&at) {
         names.push("id");
     }
-    let ids = &written.ids;
-    let mut rows = plan.steps[at..end].iter().enumerate().map(|(offset, step)| {
-        let Change::Insert { row } = &step.change else { return Vec::new() };
+    let mut rows = run.enumerate().map(|(offset, cells)| {
         let id = ids.get(&(at + offset)).map(|id| Value::Int(*id));
-        row.iter().map(|(_, cell)| resolve(cell, ids)).chain(id).collect()
+        cells.iter().map(|cell| resolve(cell, ids)).chain(id).collect()
     });
-    writer.insert(&table, &names, &mut rows)?;
+    writer.insert(table, &names, &mut rows)?;
     Ok(end)
 }
 
@@ -224,7 +216,9 @@ fn check_row(step: &Step, row: &Row, ids: &BTreeMap<usize, i64>) -> Result<()> {
         }
     };
     match &step.change {
-        Change::Insert { row } => row.iter().try_for_each(|(column, cell)| check(column, cell)),
+        Change::Insert { columns, cells } => {
+            columns.iter().zip(cells).try_for_each(|(column, cell)| check(column, cell))
+        }
         Change::Update { set, .. } => set.iter().try_for_each(|cell| check(&cell.column, &cell.new)),
         Change::Delete { .. } => Ok(()),
     }

@@ -97,7 +97,7 @@ fn check_name(release: Release, kind: Option<&Kind>, name: &str) -> Option<Probl
         let message = format!("exists since release {}, this is {release}", known.since);
         return Some(Problem::new(known.column, message).hint(format!("leave `{}` out", known.column)));
     }
-    let kind = kind.filter(|kind| !kind.has(known.column, release))?;
+    let kind = kind.filter(|kind| !kind.takes(known, release))?;
     let later = kind.offers.iter().find(|offer| offer.0 == known.column);
     if let Some(offer) = later {
         let message = format!("is a field of type `{}` since release {}, this is {release}", kind.name, offer.1);
@@ -134,7 +134,7 @@ fn known_kind(release: Release, name: &str) -> Result<&'static Kind, Problem> {
 
 fn examine(subject: &Subject) -> Vec<Found> {
     let mut found = common(subject.release, subject.row);
-    for known in FIELDS.iter().filter(|known| subject.kind.has(known.column, subject.release)) {
+    for known in FIELDS.iter().filter(|known| subject.kind.takes(known, subject.release)) {
         found.extend(check_presence(subject, known));
         found.extend(check_range(subject, known));
         found.extend(check_choice(subject, known));

@@ -8,7 +8,7 @@ use super::defaults::Given;
 use super::fields::{
     FIELDS, Field, INT, Pick, Reference,
     Shape::{self, *},
-    entry, nearest_of, pick, snake,
+    entry, nearest_of, pick, same_name, snake,
 };
 use super::release::*;
 use crate::schema::Release;
@@ -45,19 +45,14 @@ pub struct Entity {
 impl Entity {
     /// The field called `name`: a column, the name that the socket API uses, or that name in another spelling.
     pub fn field(&self, name: &str) -> Option<&'static Field> {
-        let plain = snake(name);
-        let by_name = self.fields.iter().find(|field| field.column == plain);
-        by_name.or_else(|| {
-            self.fields.iter().find(|field| {
-                snake(field.api) == plain || field.api == name || field.option().replace('-', "_") == plain
-            })
-        })
+        // A column's own name comes before the other names of another one.
+        let by_name = self.fields.iter().find(|field| same_name(field.column, name));
+        by_name.or_else(|| self.fields.iter().find(|field| field.is_also(name)))
     }
 
     /// The part called `key`.
     pub fn part(&self, key: &str) -> Option<&'static Entity> {
-        let key = snake(key);
-        self.parts.iter().find(|part| part.key == key)
+        self.parts.iter().find(|part| same_name(part.key, key))
     }
 
     /// What `column` holds when nobody says anything.
@@ -80,8 +75,7 @@ impl Entity {
 
 /// The kind of thing that documents call `key`.
 pub fn entity(key: &str) -> Option<&'static Entity> {
-    let key = snake(key);
-    ENTITIES.iter().copied().find(|entity| entity.key == key)
+    ENTITIES.iter().copied().find(|entity| same_name(entity.key, key))
 }
 
 impl Reference {

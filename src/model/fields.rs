@@ -95,11 +95,21 @@ pub struct Pick {
 impl Field {
     /// The name as an option of the command line, without the dashes in front: `accepted-statuscodes`, `ignore-tls`.
     pub fn option(&self) -> String {
+        self.short().replace('_', "-")
+    }
+
+    /// The column without what only says how it is stored: `accepted_statuscodes` of `accepted_statuscodes_json`.
+    fn short(&self) -> &'static str {
         let name = self.column.strip_suffix("_json").or_else(|| self.column.strip_suffix("_id"));
         match self.shape {
-            Shape::StatusCodes | Shape::Reference(_) => name.unwrap_or(self.column).replace('_', "-"),
-            _ => self.column.replace('_', "-"),
+            Shape::StatusCodes | Shape::Reference(_) => name.unwrap_or(self.column),
+            _ => self.column,
         }
+    }
+
+    /// Whether `name` is another name of it, in some spelling: that of the socket API, or of the option.
+    pub(super) fn is_also(&self, name: &str) -> bool {
+        same_name(self.api, name) || same_name(self.short(), name)
     }
 
     /// Whether people may give it a value.
@@ -149,7 +159,7 @@ pub fn field(name: &str) -> Option<&'static Field> {
     static BY_NAME: LazyLock<HashMap<String, &'static Field>> = LazyLock::new(|| {
         // A column's own name comes before the other names of another one.
         let columns = FIELDS.iter().map(|field| (field.column.to_owned(), field));
-        let others = |field: &'static Field| [snake(field.api), snake(&field.option())].map(|name| (name, field));
+        let others = |field: &'static Field| [snake(field.api), snake(field.short())].map(|name| (name, field));
         let mut names: HashMap<String, &'static Field> = FIELDS.iter().flat_map(others).collect();
         names.extend(columns);
         names
@@ -190,22 +200,22 @@ pub(crate) fn nearest_of<'n>(name: &str, names: impl Iterator<Item = &'n str>) -
 
 /// `ignoreTls` and `ignore-tls` as `ignore_tls`.
 pub(super) fn snake(name: &str) -> String {
-    let mut snake = String::with_capacity(name.len() + 4);
+    snake_letters(name).collect()
+}
+
+/// Whether both are the same name, each in some spelling. Makes no text of either: documents are full of names.
+pub(super) fn same_name(one: &str, other: &str) -> bool {
+    snake_letters(one).eq(snake_letters(other))
+}
+
+fn snake_letters(name: &str) -> impl Iterator<Item = char> {
     let mut lower_before = false;
-    for letter in name.trim().chars() {
-        match letter {
-            '-' | '_' | ' ' => snake.push('_'),
-            letter if letter.is_ascii_uppercase() => {
-                if lower_before {
-                    snake.push('_');
-                }
-                snake.push(letter.to_ascii_lowercase());
-            }
-            letter => snake.push(letter),
-        }
+    name.trim().chars().flat_map(move |letter| {
+        let begins_word = lower_before && letter.is_ascii_uppercase();
         lower_before = letter.is_ascii_lowercase() || letter.is_ascii_digit();
-    }
-    snake
+        let letter = if matches!(letter, '-' | ' ') { '_' } else { letter.to_ascii_lowercase() };
+        begins_word.then_some('_').into_iter().chain([letter])
+    })
 }
 
 pub(super) const fn entry(column: &'static str, api: &'static str, shape: Shape, help: &'static str) -> Field {

@@ -91,9 +91,13 @@ impl Kind {
 
     /// Whether monitors of this type have the field `column` on `release`.
     pub fn has(&self, column: &str, release: Release) -> bool {
-        let offered = self.offers.iter().any(|offer| offer.0 == column && offer.1 <= release);
-        (offered || self.needs.contains(&column) || COMMON.contains(&column))
-            && field(column).is_some_and(|known| known.since <= release)
+        field(column).is_some_and(|known| known.column == column && self.takes(known, release))
+    }
+
+    /// The same of a field that is in hand.
+    pub(super) fn takes(&self, known: &Field, release: Release) -> bool {
+        let offered = || self.offers.iter().any(|offer| offer.0 == known.column && offer.1 <= release);
+        known.since <= release && (offered() || self.needs.contains(&known.column) || COMMON.contains(&known.column))
     }
 
     /// Whether `column` must be given and must not be empty.

@@ -7,12 +7,11 @@ pub mod monitor;
 pub mod names;
 pub mod pick;
 
-use std::borrow::Cow;
 use std::fmt;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::field;
 use crate::model::state::Fingerprint;
 use crate::value::Value;
 
@@ -42,8 +41,11 @@ pub struct Step {
 pub enum Change {
     /// A new row; its id is given when it is written.
     Insert {
-        /// Column and cell; columns left out get the default of the live schema.
-        row: Vec<(Cow<'static, str>, Cell)>,
+        /// Its columns; those left out get the default of the live schema. Ten thousand monitors with a hundred columns
+        /// share these.
+        columns: Arc<[String]>,
+        /// What each of them holds.
+        cells: Vec<Cell>,
     },
     /// New cells in the row with this id.
     Update {
@@ -122,13 +124,14 @@ impl Plan {
 
     /// Adds an insert and returns its position, for [`Cell::IdOf`].
     pub fn insert(&mut self, table: &str, subject: impl Into<String>, row: Vec<(String, Cell)>) -> usize {
-        // Ten thousand monitors with a hundred columns: their names are worth sharing.
-        let shared = |name: String| match field(&name) {
-            Some(known) if known.column == name => Cow::Borrowed(known.column),
-            _ => Cow::Owned(name),
+        let like = |columns: &[String]| columns.iter().eq(row.iter().map(|(column, _)| column));
+        let columns = match self.steps.last() {
+            Some(Step { change: Change::Insert { columns, .. }, .. }) if like(columns) => columns.clone(),
+            _ => row.iter().map(|(column, _)| column.clone()).collect(),
         };
-        let row = row.into_iter().map(|(column, cell)| (shared(column), cell)).collect();
-        self.push(table, subject, Change::Insert { row });
+        let mut cells = Vec::with_capacity(row.len());
+        cells.extend(row.into_iter().map(|(_, cell)| cell));
+        self.push(table, subject, Change::Insert { columns, cells });
         self.steps.len() - 1
     }
 

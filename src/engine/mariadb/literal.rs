@@ -3,6 +3,7 @@
 use mysql_async::Column;
 use mysql_async::consts::ColumnType;
 
+use crate::engine::quote;
 use crate::value::Value;
 
 /// The character set number that marks bytes rather than text.
@@ -92,6 +93,48 @@ pub(super) fn write_value(value: &Value, out: &mut Vec<u8>) -> bool {
         Value::Blob(bytes) => write_bytes(bytes, out),
     }
     true
+}
+
+/// Hands INSERTs of up to `limit` bytes for all of `rows` to `each`, until that is `false`; returns the number of rows.
+pub(super) fn write_inserts(
+    table: &str,
+    columns: &[&str],
+    rows: &mut dyn Iterator<Item = Vec<Value>>,
+    limit: usize,
+    each: &mut dyn FnMut(Vec<u8>) -> bool,
+) -> Result<u64, String> {
+    let names: Vec<String> = columns.iter().map(|column| quote(column)).collect();
+    let head = format!("INSERT INTO {} ({}) VALUES ", quote(table), names.join(", ")).into_bytes();
+    let (mut statement, mut row_text, mut count) = (head.clone(), Vec::new(), 0);
+    for row in rows {
+        if row.len() != columns.len() {
+            return Err(format!("{} cells for {} columns of `{table}`", row.len(), columns.len()));
+        }
+        row_text.clear();
+        row_text.push(b'(');
+        for (at, cell) in row.iter().enumerate() {
+            if at > 0 {
+                row_text.push(b',');
+            }
+            if !write_value(cell, &mut row_text) {
+                return Err(format!("the number {cell} cannot be stored"));
+            }
+        }
+        row_text.push(b')');
+        if statement.len() > head.len() {
+            if statement.len() + row_text.len() < limit {
+                statement.push(b',');
+            } else if !each(std::mem::replace(&mut statement, head.clone())) {
+                return Ok(count);
+            }
+        }
+        statement.extend_from_slice(&row_text);
+        count += 1;
+    }
+    if statement.len() > head.len() {
+        each(statement);
+    }
+    Ok(count)
 }
 
 /// Appends `text` between quotes, on one line whatever it holds.

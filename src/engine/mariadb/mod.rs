@@ -12,7 +12,8 @@ mod load;
 mod tables;
 
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
+use std::thread;
 use std::time::Duration;
 
 use mysql_async::prelude::Queryable as _;
@@ -411,40 +412,21 @@ impl Writer for MariaDb {
         self.change(sql)
     }
 
+    /// While MariaDB works on one statement the next is being written.
     fn insert(&mut self, table: &str, columns: &[&str], rows: &mut dyn Iterator<Item = Vec<Value>>) -> Result<u64> {
-        let names: Vec<String> = columns.iter().map(|column| quote(column)).collect();
-        let head = format!("INSERT INTO {} ({}) VALUES ", quote(table), names.join(", ")).into_bytes();
         let limit = BATCH.min(self.max_packet.saturating_sub(1024));
-        let (mut statement, mut row_text, mut count) = (head.clone(), Vec::new(), 0);
-        for row in rows {
-            if row.len() != columns.len() {
-                return Err(self.wrong(format!("{} cells for {} columns of `{table}`", row.len(), columns.len())));
-            }
-            row_text.clear();
-            if row.is_empty() {
-                row_text.push(b'(');
-            }
-            for (at, cell) in row.iter().enumerate() {
-                row_text.push(if at == 0 { b'(' } else { b',' });
-                if !literal::write_value(cell, &mut row_text) {
-                    return Err(self.wrong(format!("the number {cell} cannot be stored")));
-                }
-            }
-            row_text.push(b')');
-            if statement.len() > head.len() {
-                if statement.len() + row_text.len() < limit {
-                    statement.push(b',');
-                } else {
-                    self.change(std::mem::replace(&mut statement, head.clone()))?;
-                }
-            }
-            statement.extend_from_slice(&row_text);
-            count += 1;
-        }
-        if statement.len() > head.len() {
-            self.change(statement)?;
-        }
-        Ok(count)
+        let (queue, statements) = mpsc::sync_channel(1);
+        let (written, sent) = thread::scope(|scope| {
+            let sender = &mut *self;
+            let sending =
+                scope.spawn(move || statements.iter().try_for_each(|statement| sender.change(statement).map(drop)));
+            let written =
+                literal::write_inserts(table, columns, rows, limit, &mut |statement| queue.send(statement).is_ok());
+            drop(queue);
+            (written, sending.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+        });
+        sent?;
+        written.map_err(|message| self.wrong(message))
     }
 
     fn commit(&mut self) -> Result<()> {
