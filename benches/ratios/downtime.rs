@@ -14,7 +14,7 @@ use crate::read::add_beats;
 use crate::report::{Limit, Report};
 
 /// About 10 MB.
-const BEATS: usize = 60_000;
+const BEATS: usize = 95_000;
 
 pub fn run(report: &mut Report) {
     let Some(bench) = dockerd::bench() else {

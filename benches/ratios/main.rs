@@ -6,6 +6,7 @@
 #[allow(dead_code, reason = "shared with the tests")]
 #[path = "../../tests/it/dockerd.rs"]
 mod dockerd;
+mod document;
 mod downtime;
 #[allow(dead_code, reason = "shared with the tests")]
 #[path = "../../tests/it/mariadbd.rs"]
@@ -15,11 +16,12 @@ mod need;
 mod place;
 mod read;
 mod report;
+mod socket;
 mod write;
 
 use report::Report;
 
-const USAGE: &str = "usage: cargo bench -- [write] [list] [status] [downtime] [--runs N]";
+const USAGE: &str = "usage: cargo bench -- [write] [document] [list] [status] [downtime] [--runs N]";
 
 fn main() {
     let mut parts = Vec::new();
@@ -30,7 +32,7 @@ fn main() {
             // What cargo says to every benchmark.
             "--bench" => {}
             "--runs" => runs = words.next().and_then(|n| n.parse().ok()).filter(|n| *n > 0).expect(USAGE),
-            "write" | "list" | "status" | "downtime" => parts.push(word),
+            "write" | "document" | "list" | "status" | "downtime" => parts.push(word),
             _ => panic!("{USAGE}"),
         }
     }
@@ -41,6 +43,9 @@ fn main() {
     let mut report = Report::new(runs);
     if wanted("write") {
         write::run(&mut report);
+    }
+    if wanted("document") {
+        document::run(&mut report);
     }
     if wanted("list") {
         read::list(&mut report);

@@ -15,7 +15,7 @@ use crate::report::{Limit, Report};
 const MONITORS: usize = 10_000;
 
 /// About 500 MB on SQLite, indexes included.
-const BEATS: usize = 3_000_000;
+const BEATS: usize = 4_500_000;
 
 const LIST: &str = "SELECT m.id, m.name, m.type, m.active, m.interval, m.url, m.hostname, \
     (SELECT group_concat(t.name) FROM monitor_tag l JOIN tag t ON t.id = l.tag_id WHERE l.monitor_id = m.id) \
@@ -37,7 +37,7 @@ pub fn list(report: &mut Report) {
 
 pub fn status(report: &mut Report) {
     let words = ["status"];
-    let what = "status, 3 million beats";
+    let what = "status, 4.5 million beats";
     let limits = [Limit::Time(Duration::from_millis(50)), Limit::None];
     on_both(report, what, &|place| add_beats(place, BEATS), &words, STATUS, limits);
 }

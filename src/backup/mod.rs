@@ -4,6 +4,7 @@ pub mod archive;
 pub mod hold;
 pub mod manifest;
 pub mod raw;
+pub mod retention;
 pub mod seal;
 pub mod store;
 

@@ -102,10 +102,8 @@ impl Cloud {
                 ("s3://shelf/kuma/off-site".into(), environment)
             }
             "gs" => {
-                let environment = vec![
-                    ("GOOGLE_BASE_URL", format!("http://127.0.0.1:{port}")),
-                    ("GOOGLE_BEARER_TOKEN", key),
-                ];
+                let environment =
+                    vec![("GOOGLE_BASE_URL", format!("http://127.0.0.1:{port}")), ("GOOGLE_BEARER_TOKEN", key)];
                 ("gs://open/kuma".into(), environment)
             }
             "webdav" => {

@@ -30,6 +30,7 @@ mod plan;
 mod plan_names;
 mod round_trip;
 mod schema;
+mod sealed;
 mod stores;
 mod unreadable;
 mod words;

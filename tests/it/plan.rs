@@ -56,6 +56,23 @@ fn everything_can_be_applied_and_written_down_again() {
 }
 
 #[test]
+fn a_new_api_key_turns_api_keys_on_unless_the_document_says_otherwise() {
+    const SWITCH: &str = "SELECT value FROM setting WHERE `key` = 'apiKeysEnabled'";
+    for lab in Lab::both("2.5.3") {
+        let file = write(&lab, "key.yaml", "api_keys: [{name: grafana}]\n");
+        lab.ok(&format!("apply {file} --yes"));
+        assert_eq!(lab.sql(SWITCH).trim(), "true", "{}", lab.engine());
+        unchanged(&lab, &file);
+        let off = write(&lab, "off.yaml", "api_keys: [{name: other}]\nsettings: {apiKeysEnabled: false}\n");
+        lab.ok(&format!("apply {off} --yes"));
+        assert_eq!(lab.sql(SWITCH).trim(), "false", "{}", lab.engine());
+        let third = write(&lab, "third.yaml", "api_keys: [{name: third}]\n");
+        let shown = lab.ok(&format!("plan {third}"));
+        assert!(shown.contains("~ setting `apiKeysEnabled`: value false → true"), "{shown}");
+    }
+}
+
+#[test]
 fn every_release_takes_what_it_can_hold_and_says_what_not() {
     for release in ["1.23.0", "1.23.17", "2.0.2", "2.1.0", "2.1.3", "2.4.0", "2.5.0"] {
         let lab = Lab::sqlite(release);

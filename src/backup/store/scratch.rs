@@ -1,7 +1,7 @@
 //! A private folder for what is no snapshot yet, and how what a killed run left in one is cleared away.
 
 use std::io::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 use tempfile::TempDir;
@@ -88,6 +88,6 @@ pub(super) fn clear(root: &Path, undo: &mut dyn FnMut(&Note) -> bool) -> Result<
     Ok(())
 }
 
-fn is_scratch(path: &PathBuf) -> bool {
+fn is_scratch(path: &Path) -> bool {
     path.is_dir() && path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(PREFIX))
 }

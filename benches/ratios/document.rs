@@ -1,0 +1,76 @@
+//! A document of 10,000 monitors applied, and planned again without a change; beside the same monitors through the server's
+//! own socket API, where one is at hand.
+
+use std::fmt::Write as _;
+use std::process::Command;
+use std::time::Duration;
+
+use crate::place::{Place, kumadb, memory_of, time_command};
+use crate::report::{Limit, Report};
+use crate::socket;
+
+const MONITORS: usize = 10_000;
+
+/// Enough of them to tell how long one takes.
+const OVER_SOCKET: usize = 100;
+
+pub fn run(report: &mut Report) {
+    let empty = Place::folder();
+    let path = empty.root().join("monitors.yaml");
+    std::fs::write(&path, document()).unwrap();
+    let command = |place: &Place, words: &[&str]| -> Command {
+        let mut command = kumadb(place);
+        command.args(words).arg(&path);
+        command
+    };
+
+    let mut applied = empty.copy();
+    let mut times = Vec::new();
+    for n in 1..=report.runs {
+        report.say(&format!("apply, {n}"));
+        applied = empty.copy();
+        times.push(time_command(command(&applied, &["apply", "--yes"])));
+    }
+    let what = "apply, 10,000 monitors in YAML, SQLite";
+    report.time(what, &times, None, Limit::Time(Duration::from_secs(2)));
+    match socket::add_monitors(OVER_SOCKET) {
+        Some(each) => {
+            let all = vec![each * u32::try_from(MONITORS).unwrap()];
+            let name = format!("the socket API, {} ms each", each.as_millis());
+            report.time(what, &times, Some((&name, &all)), Limit::None);
+        }
+        None => report.left_out(&format!("{what}, beside the socket API"), socket::NEEDED),
+    }
+    let memory = memory_of(&command(&empty.copy(), &["apply", "--yes"]));
+    report.memory(&format!("{what}: memory"), memory, Limit::Memory(150.0));
+
+    let plan = || command(&applied, &["plan"]);
+    let times: Vec<Duration> = (0..report.runs).map(|_| time_command(plan())).collect();
+    let what = "plan without a change, 10,000 monitors in YAML, SQLite";
+    report.time(what, &times, None, Limit::Time(Duration::from_secs(1)));
+    report.memory(&format!("{what}: memory"), memory_of(&plan()), Limit::None);
+    let times: Vec<Duration> = (0..report.runs)
+        .map(|_| {
+            let mut export = kumadb(&applied);
+            export.arg("export");
+            time_command(export)
+        })
+        .collect();
+    report.time("export, 10,000 monitors to YAML, SQLite", &times, None, Limit::None);
+}
+
+/// Web pages mostly, each with two tags and a notification.
+fn document() -> String {
+    let mut text = String::from("version: 1\ndefaults: {notifications: [ops]}\nmonitors:\n");
+    for n in 1..=MONITORS {
+        let host = format!("host-{n}.example.com");
+        let what = match n % 5 {
+            0 => format!("type: ping, hostname: {host}"),
+            1 => format!("type: port, hostname: {host}, port: 443"),
+            _ => format!("type: http, url: 'https://{host}/health'"),
+        };
+        let tags = format!("{{env: prod, team: team {}}}", n % 7);
+        writeln!(text, "  - {{name: Monitor {n}, {what}, tags: {tags}}}").unwrap();
+    }
+    text
+}

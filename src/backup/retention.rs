@@ -1,0 +1,304 @@
+//! Which snapshots a policy keeps, with the rules of restic (read in 0.19), and what is kept whatever the policy says.
+//!
+//! Pure: the clock and the time zone are arguments.
+
+use std::fmt;
+use std::str::FromStr;
+
+use chrono::{DateTime, Datelike as _, NaiveDate, NaiveDateTime, Offset as _, TimeDelta, TimeZone, Timelike as _, Utc};
+
+use super::Manifest;
+
+/// A part of the calendar of which one snapshot, the newest, stands for all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the names are the documentation")]
+pub enum Bucket {
+    /// Every snapshot is one of its own.
+    Last,
+    Hourly,
+    Daily,
+    /// ISO weeks, Monday to Sunday.
+    Weekly,
+    Monthly,
+    Yearly,
+}
+
+/// All of them, in the order in which reasons are told.
+const BUCKETS: [Bucket; 6] =
+    [Bucket::Last, Bucket::Hourly, Bucket::Daily, Bucket::Weekly, Bucket::Monthly, Bucket::Yearly];
+
+/// How many are kept of a bucket; [`ALL`] for all of them.
+pub type Count = u64;
+
+/// Keep all.
+pub const ALL: Count = Count::MAX;
+
+/// What is kept. What no rule keeps is removed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Policy {
+    counts: [Count; 6],
+    spans: [Span; 6],
+}
+
+/// A span of the calendar, as `2y5m7d3h` says it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Span {
+    /// Years.
+    pub years: u32,
+    /// Months.
+    pub months: u32,
+    /// Days.
+    pub days: u32,
+    /// Hours.
+    pub hours: u32,
+}
+
+impl Policy {
+    /// The names of its rules, as options and the config file have them: `keep-last`, `keep-within-daily`.
+    pub fn rules() -> impl Iterator<Item = (String, Bucket, bool)> {
+        let count = |bucket: Bucket| (format!("keep-{}", bucket.word()), bucket, false);
+        let within = |bucket: Bucket| match bucket {
+            Bucket::Last => ("keep-within".to_owned(), bucket, true),
+            _ => (format!("keep-within-{}", bucket.word()), bucket, true),
+        };
+        BUCKETS.into_iter().map(count).chain(BUCKETS.into_iter().map(within))
+    }
+
+    /// Sets the rule called `rule` to what `text` says.
+    ///
+    /// # Errors
+    /// There is no such rule, or the text is neither a number nor, for `keep-within…`, a duration; in words.
+    pub fn set(&mut self, rule: &str, text: &str) -> Result<(), String> {
+        let Some((_, bucket, within)) = Policy::rules().find(|(name, ..)| name == rule) else {
+            return Err(format!("there is no rule `{rule}`"));
+        };
+        match within {
+            true => self.spans[bucket as usize] = text.parse()?,
+            false => self.counts[bucket as usize] = parse_count(text)?,
+        }
+        Ok(())
+    }
+
+    /// Whether it keeps nothing: then it is a mistake.
+    pub fn is_empty(&self) -> bool {
+        *self == Policy::default()
+    }
+
+    /// Why each snapshot is kept; the one for which no reason is given is removed. `times` are those of one group, newest
+    /// first. Hours, days, weeks, months and years are those of `zone`. A time after `now` is in the future: spans are
+    /// counted back from the newest that is not.
+    pub fn judge<Z: TimeZone>(&self, times: &[DateTime<Utc>], now: DateTime<Utc>, zone: &Z) -> Vec<Vec<String>> {
+        let latest = times.iter().find(|time| **time < now);
+        let begin = |span: Span| latest.map_or(DateTime::<Utc>::MIN_UTC, |latest| span.before(*latest, zone));
+        let mut left = self.counts;
+        let (mut counted, mut spanned) = ([None; 6], [None; 6]);
+        let mut verdicts = Vec::with_capacity(times.len());
+        for (nth, time) in times.iter().enumerate() {
+            let oldest = nth + 1 == times.len();
+            let local = time.with_timezone(zone).naive_local();
+            let mut reasons = Vec::new();
+            // A snapshot that stands for its part of the calendar; the oldest of all is one in any case, so that the
+            // history is as long as the rule allows.
+            let mut stands = |last: &mut Option<i64>, bucket: Bucket, words: String| {
+                let part = Some(bucket.part(local, nth));
+                match (part == *last, oldest) {
+                    (true, false) => return false,
+                    (true, true) => reasons.push(format!("oldest {words}")),
+                    (false, _) => reasons.push(words),
+                }
+                *last = part;
+                true
+            };
+            let [plain, others @ ..] = BUCKETS;
+            if !self.spans[0].is_zero() && *time > begin(self.spans[0]) {
+                stands(&mut spanned[0], plain, format!("within {}", self.spans[0]));
+            }
+            for bucket in BUCKETS {
+                let n = bucket as usize;
+                if left[n] > 0 && stands(&mut counted[n], bucket, format!("{} snapshot", bucket.word())) && left[n] != ALL
+                {
+                    left[n] -= 1;
+                }
+            }
+            for bucket in others {
+                let n = bucket as usize;
+                let span = self.spans[n];
+                if !span.is_zero() && *time > begin(span) {
+                    stands(&mut spanned[n], bucket, format!("{} within {span}", bucket.word()));
+                }
+            }
+            verdicts.push(reasons);
+        }
+        verdicts
+    }
+}
+
+impl Bucket {
+    /// `daily`.
+    fn word(self) -> &'static str {
+        match self {
+            Bucket::Last => "last",
+            Bucket::Hourly => "hourly",
+            Bucket::Daily => "daily",
+            Bucket::Weekly => "weekly",
+            Bucket::Monthly => "monthly",
+            Bucket::Yearly => "yearly",
+        }
+    }
+
+    /// The part of the calendar that `local` is in, as a number. The hour that comes twice in autumn is one hour.
+    fn part(self, local: NaiveDateTime, nth: usize) -> i64 {
+        let (year, month, day) = (i64::from(local.year()), i64::from(local.month()), i64::from(local.day()));
+        let week = local.iso_week();
+        match self {
+            Bucket::Last => nth as i64,
+            Bucket::Hourly => ((year * 100 + month) * 100 + day) * 100 + i64::from(local.hour()),
+            Bucket::Daily => (year * 100 + month) * 100 + day,
+            Bucket::Weekly => i64::from(week.year()) * 100 + i64::from(week.week()),
+            Bucket::Monthly => year * 100 + month,
+            Bucket::Yearly => year,
+        }
+    }
+}
+
+impl Span {
+    fn is_zero(self) -> bool {
+        self == Span::default()
+    }
+
+    /// This long before `time`, by the calendar of `zone`. A day that a month does not have is counted into the next one:
+    /// a month before 31 October is 1 October.
+    fn before<Z: TimeZone>(self, time: DateTime<Utc>, zone: &Z) -> DateTime<Utc> {
+        let earliest = DateTime::<Utc>::MIN_UTC;
+        let local = time.with_timezone(zone).naive_local();
+        let months = i64::from(local.year()) * 12 + i64::from(local.month0())
+            - i64::from(self.years) * 12
+            - i64::from(self.months);
+        let day = i64::from(local.day()) - 1 - i64::from(self.days);
+        let first = i32::try_from(months.div_euclid(12))
+            .ok()
+            .and_then(|year| NaiveDate::from_ymd_opt(year, months.rem_euclid(12) as u32 + 1, 1));
+        let Some(date) = first.and_then(|first| first.checked_add_signed(TimeDelta::days(day))) else { return earliest };
+        let hours = TimeDelta::hours(i64::from(self.hours));
+        at(date.and_time(local.time()), zone).checked_sub_signed(hours).unwrap_or(earliest)
+    }
+}
+
+/// The moment of the local time `local`. Where clocks are put forward or back it is taken with the offset that holds at the
+/// same hour of UTC or, if that leads to another one, with that.
+fn at<Z: TimeZone>(local: NaiveDateTime, zone: &Z) -> DateTime<Utc> {
+    let offset = |utc: NaiveDateTime| TimeDelta::seconds(i64::from(zone.offset_from_utc_datetime(&utc).fix().local_minus_utc()));
+    let first = local - offset(local);
+    (local - offset(first)).and_utc()
+}
+
+impl fmt::Display for Span {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let parts = [(self.years, 'y'), (self.months, 'm'), (self.days, 'd'), (self.hours, 'h')];
+        parts.iter().filter(|(n, _)| *n != 0).try_for_each(|(n, unit)| write!(f, "{n}{unit}"))
+    }
+}
+
+impl FromStr for Span {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Span, String> {
+        let wrong = || format!("`{text}` is no duration such as 2y5m7d3h: years, months, days, hours");
+        let mut span = Span::default();
+        let mut rest = text.trim();
+        while !rest.is_empty() {
+            let end = rest.find(|letter: char| !letter.is_ascii_digit()).ok_or_else(wrong)?;
+            let n: u32 = rest[..end].parse().map_err(|_| wrong())?;
+            let (unit, after) = rest[end..].split_at_checked(1).ok_or_else(wrong)?;
+            *match unit {
+                "y" => &mut span.years,
+                "m" => &mut span.months,
+                "d" => &mut span.days,
+                "h" => &mut span.hours,
+                _ => return Err(wrong()),
+            } = n;
+            rest = after;
+        }
+        if span.is_zero() { Err(wrong()) } else { Ok(span) }
+    }
+}
+
+fn parse_count(text: &str) -> Result<Count, String> {
+    match text.trim() {
+        "unlimited" | "-1" => Ok(ALL),
+        text => text.parse().map_err(|_| format!("`{text}` is neither a number nor `unlimited`")),
+    }
+}
+
+/// What a snapshot is, as far as retention asks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Kept<'a> {
+    /// The snapshot.
+    pub manifest: &'a Manifest,
+    /// Why it is kept; none for one that is removed.
+    pub reasons: Vec<String>,
+}
+
+/// What retention asks of the world.
+pub struct Guards<'g> {
+    /// Whether the files of unreadable databases are judged by the policy too; otherwise all of them are kept.
+    pub raw: bool,
+    /// Whether work on the instance of a snapshot is unfinished: then nothing of it is removed.
+    pub unfinished: &'g dyn Fn(&Manifest) -> bool,
+    /// Whether a snapshot passes its verification; asked of as few as possible.
+    pub verifies: &'g mut dyn FnMut(&Manifest) -> bool,
+}
+
+/// Judges the snapshots of one store, each instance for itself, and returns them in the order they came in.
+pub fn judge<'a, Z: TimeZone>(
+    all: &[&'a Manifest],
+    policy: &Policy,
+    now: DateTime<Utc>,
+    zone: &Z,
+    guards: &mut Guards<'_>,
+) -> Vec<Kept<'a>> {
+    let mut kept: Vec<Kept<'a>> = all.iter().map(|manifest| Kept { manifest, reasons: Vec::new() }).collect();
+    let mut groups: Vec<usize> = (0..all.len()).collect();
+    groups.sort_by(|a, b| {
+        let key = |n: &usize| (group(all[*n]), std::cmp::Reverse((all[*n].created, &all[*n].id)));
+        key(a).cmp(&key(b))
+    });
+    for members in groups.chunk_by(|a, b| group(all[*a]) == group(all[*b])) {
+        let judged: Vec<usize> = members.iter().copied().filter(|n| guards.raw || !all[*n].raw).collect();
+        let times: Vec<DateTime<Utc>> = judged.iter().map(|n| all[*n].created).collect();
+        for (n, reasons) in judged.iter().zip(policy.judge(&times, now, zone)) {
+            kept[*n].reasons = reasons;
+        }
+        guard(members, &mut kept, now, guards);
+    }
+    kept
+}
+
+/// Snapshots that the policy judges together: those of one instance.
+fn group(manifest: &Manifest) -> &str {
+    &manifest.origin
+}
+
+/// Adds what is kept whatever the policy says; `members` are one group, newest first.
+fn guard(members: &[usize], kept: &mut [Kept<'_>], now: DateTime<Utc>, guards: &mut Guards<'_>) {
+    for n in members {
+        let (manifest, reasons) = (kept[*n].manifest, &mut kept[*n].reasons);
+        if manifest.created > now {
+            reasons.push("in the future".into());
+        }
+        if manifest.raw && !guards.raw {
+            reasons.push("files of an unreadable database".into());
+        }
+        if (guards.unfinished)(manifest) {
+            reasons.push("unfinished work on its instance".into());
+        }
+    }
+    // Nothing is read as long as nothing is to go.
+    if members.iter().all(|n| !kept[*n].reasons.is_empty()) {
+        return;
+    }
+    let mut good = members.iter().filter(|n| !kept[**n].manifest.raw && kept[**n].manifest.created <= now);
+    if let Some(n) = good.find(|n| (guards.verifies)(kept[**n].manifest)).copied() {
+        kept[n].reasons.push("newest that verifies".into());
+    }
+}
