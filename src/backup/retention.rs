@@ -115,7 +115,9 @@ impl Policy {
             }
             for bucket in BUCKETS {
                 let n = bucket as usize;
-                if left[n] > 0 && stands(&mut counted[n], bucket, format!("{} snapshot", bucket.word())) && left[n] != ALL
+                if left[n] > 0
+                    && stands(&mut counted[n], bucket, format!("{} snapshot", bucket.word()))
+                    && left[n] != ALL
                 {
                     left[n] -= 1;
                 }
@@ -178,7 +180,9 @@ impl Span {
         let first = i32::try_from(months.div_euclid(12))
             .ok()
             .and_then(|year| NaiveDate::from_ymd_opt(year, months.rem_euclid(12) as u32 + 1, 1));
-        let Some(date) = first.and_then(|first| first.checked_add_signed(TimeDelta::days(day))) else { return earliest };
+        let Some(date) = first.and_then(|first| first.checked_add_signed(TimeDelta::days(day))) else {
+            return earliest;
+        };
         let hours = TimeDelta::hours(i64::from(self.hours));
         at(date.and_time(local.time()), zone).checked_sub_signed(hours).unwrap_or(earliest)
     }
@@ -187,7 +191,8 @@ impl Span {
 /// The moment of the local time `local`. Where clocks are put forward or back it is taken with the offset that holds at the
 /// same hour of UTC or, if that leads to another one, with that.
 fn at<Z: TimeZone>(local: NaiveDateTime, zone: &Z) -> DateTime<Utc> {
-    let offset = |utc: NaiveDateTime| TimeDelta::seconds(i64::from(zone.offset_from_utc_datetime(&utc).fix().local_minus_utc()));
+    let offset =
+        |utc: NaiveDateTime| TimeDelta::seconds(i64::from(zone.offset_from_utc_datetime(&utc).fix().local_minus_utc()));
     let first = local - offset(local);
     (local - offset(first)).and_utc()
 }
@@ -231,7 +236,7 @@ fn parse_count(text: &str) -> Result<Count, String> {
 }
 
 /// What a snapshot is, as far as retention asks.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Kept<'a> {
     /// The snapshot.
     pub manifest: &'a Manifest,

@@ -3,6 +3,7 @@
 use clap::{Args, Subcommand};
 use serde_json::{Value as Json, json};
 
+use super::prune::{self, PruneArgs};
 use super::store::{KeyArgs, SealArgs};
 use super::{Context, Ui};
 use crate::backup::archive::Proof;
@@ -19,6 +20,8 @@ pub enum BackupVerb {
     List(ListArgs),
     /// Read snapshots back and compare every byte with what was packed
     Verify(VerifyArgs),
+    /// Remove the snapshots that no rule keeps
+    Prune(PruneArgs),
 }
 
 #[derive(Args, Debug)]
@@ -47,6 +50,7 @@ pub fn run(verb: &BackupVerb, context: &mut Context<'_>) -> Result<Exit> {
         BackupVerb::Create(args) => create(args, context),
         BackupVerb::List(args) => list(args, context),
         BackupVerb::Verify(args) => verify(args, context),
+        BackupVerb::Prune(args) => prune::run(args, context),
     }
 }
 

@@ -8,6 +8,7 @@ mod find;
 mod init;
 mod monitor;
 mod plan;
+mod prune;
 mod restart;
 mod restore;
 mod resume;
@@ -169,7 +170,7 @@ impl Context<'_> {
         Ok(Sight {
             docker: Docker::connect(self.global.docker_host.as_deref()).map(Arc::new),
             here: std::env::current_dir().map_err(Error::file("find", "."))?,
-            state: local_folder("XDG_STATE_HOME", ".local/state").join("instances"),
+            state: state_folder(),
         })
     }
 
@@ -201,6 +202,11 @@ impl Context<'_> {
 
 fn default_store() -> Store {
     Store::new(local_folder("XDG_DATA_HOME", ".local/share").join("snapshots"))
+}
+
+/// Where journals of instances without a data folder are.
+fn state_folder() -> PathBuf {
+    local_folder("XDG_STATE_HOME", ".local/state").join("instances")
 }
 
 /// Where this user's kumadb keeps things: root has one place, everybody else a folder at home.

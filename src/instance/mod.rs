@@ -63,14 +63,7 @@ impl Instance {
         place: Place,
         state: &Path,
     ) -> Instance {
-        let work = match &folder {
-            Some(folder) => folder.join(WORK),
-            // Two databases of one name are two instances.
-            None => {
-                let hash = blake3::hash(origin(None, &place).as_bytes()).to_hex();
-                state.join(format!("{}-{}", name.replace('/', "_"), &hash[..12]))
-            }
-        };
+        let work = work_of(&name, &origin(folder.as_deref(), &place), state);
         Instance { name, folder, container, place, wrap: None, work }
     }
 
@@ -292,6 +285,19 @@ impl Instance {
         let names = ["upload", "docker-tls"];
         let folders = self.folder.iter().flat_map(|folder| names.iter().map(move |name| folder.join(name)));
         folders.filter(|folder| folder.is_dir()).collect()
+    }
+}
+
+/// The folder of the lock, journal and held copy of the instance called `name` at `origin`: in its data folder or, where it
+/// has none, under `state`.
+pub fn work_of(name: &str, origin: &str, state: &Path) -> PathBuf {
+    match Path::new(origin) {
+        folder if folder.is_dir() => folder.join(WORK),
+        // Two databases of one name are two instances.
+        _ => {
+            let hash = blake3::hash(origin.as_bytes()).to_hex();
+            state.join(format!("{}-{}", name.replace('/', "_"), &hash[..12]))
+        }
     }
 }
 

@@ -4,6 +4,7 @@ pub mod apply;
 pub mod beats;
 pub mod copy;
 pub mod journal;
+pub mod prune;
 mod restart;
 pub mod resume;
 mod transact;
@@ -44,6 +45,7 @@ pub enum Step {
     Pack,
     Put { store: String, bytes: u64 },
     Packed { id: String, bytes: u64 },
+    Remove { snapshot: String },
     CloseJournal,
     Undo { why: String },
     PutBack,
@@ -82,6 +84,7 @@ impl Step {
                 | Step::Hold { .. }
                 | Step::Held { .. }
                 | Step::Put { .. }
+                | Step::Remove { .. }
                 | Step::Begin
                 | Step::Write { .. }
                 | Step::ReadBack
@@ -118,6 +121,7 @@ impl fmt::Display for Step {
             Step::Pack => f.write_str("packing the snapshot"),
             Step::Put { store, bytes: size } => write!(f, "putting {} into `{store}`", bytes(*size)),
             Step::Packed { id, bytes: size } => write!(f, "snapshot `{id}` kept ({})", bytes(*size)),
+            Step::Remove { snapshot } => write!(f, "removing `{snapshot}`"),
             Step::CloseJournal => f.write_str("closing the journal"),
             Step::Undo { why } => write!(f, "putting everything back: {why}"),
             Step::PutBack => f.write_str("putting the database back"),

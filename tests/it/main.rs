@@ -28,6 +28,8 @@ mod monitor;
 mod need;
 mod plan;
 mod plan_names;
+mod prune;
+mod retention;
 mod round_trip;
 mod schema;
 mod sealed;

@@ -5,6 +5,7 @@ mod objects;
 mod remote;
 mod scratch;
 mod several;
+mod sweep;
 
 use std::collections::BTreeSet;
 use std::io::Write as _;
@@ -25,6 +26,7 @@ use scratch::Note;
 pub use remote::Credentials;
 pub use scratch::Scratch;
 pub use several::{Stores, unpack_first};
+pub use sweep::Orphan;
 
 /// Ending of the manifest that stands beside an archive.
 const BESIDE: &str = ".json";

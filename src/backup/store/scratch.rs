@@ -1,7 +1,7 @@
 //! A private folder for what is no snapshot yet, and how what a killed run left in one is cleared away.
 
 use std::io::Write as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use tempfile::TempDir;
@@ -65,8 +65,10 @@ impl Scratch {
 }
 
 /// Clears away what killed runs left in the folder `root`: `undo` is told what they were putting, and says whether nothing
-/// of it is left. What it cannot undo now, because that store is not in sight, stays noted for another run.
-pub(super) fn clear(root: &Path, undo: &mut dyn FnMut(&Note) -> bool) -> Result<()> {
+/// of it is left. What it cannot undo now, because that store is not in sight, stays noted for another run. Returns the
+/// folders that are gone.
+pub(super) fn clear(root: &Path, undo: &mut dyn FnMut(&Note) -> bool) -> Result<Vec<PathBuf>> {
+    let mut gone = Vec::new();
     for folder in files::entries(root)?.into_iter().filter(|path| is_scratch(path)) {
         // Who holds the lock is at work; a folder that cannot be locked belongs to another user.
         let Ok(_lock) = Lock::take(&folder.join(LOCK), "clearing away") else { continue };
@@ -75,6 +77,7 @@ pub(super) fn clear(root: &Path, undo: &mut dyn FnMut(&Note) -> bool) -> Result<
         let left: Vec<&Note> = notes.iter().filter(|note| !undo(note)).collect();
         if left.is_empty() {
             files::remove_folder(&folder)?;
+            gone.push(folder);
             continue;
         }
         for path in files::entries(&folder)? {
@@ -85,7 +88,7 @@ pub(super) fn clear(root: &Path, undo: &mut dyn FnMut(&Note) -> bool) -> Result<
             }
         }
     }
-    Ok(())
+    Ok(gone)
 }
 
 fn is_scratch(path: &Path) -> bool {

@@ -1,6 +1,6 @@
 //! Several stores at once: a local one and one elsewhere, each with its copy of a snapshot.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::{Keys, Listing, Scratch, Snapshot, Store, scratch};
 use crate::backup::Held;
@@ -40,17 +40,24 @@ impl Stores {
     /// A private folder in the local store for what is not a snapshot yet. What killed runs left is cleared away first, in
     /// every store in sight.
     pub fn scratch(&self) -> Result<Scratch> {
-        let mut undo = |note: &scratch::Note| match self.all.iter().find(|store| store.address() == note.store) {
-            Some(store) => store.undo(note).is_ok(),
-            None => false,
-        };
-        for folder in self.all.iter().chain([&self.local]).filter_map(Store::folder) {
-            scratch::clear(folder, &mut undo)?;
-        }
+        self.clear()?;
         match self.local.folder() {
             Some(folder) => Scratch::make(folder),
             None => Scratch::make(&std::env::temp_dir()),
         }
+    }
+
+    /// Clears away what killed runs left half made, in every store in sight; returns the folders that are gone.
+    pub fn clear(&self) -> Result<Vec<PathBuf>> {
+        let mut undo = |note: &scratch::Note| match self.all.iter().find(|store| store.address() == note.store) {
+            Some(store) => store.undo(note).is_ok(),
+            None => false,
+        };
+        let mut gone = Vec::new();
+        for folder in self.all.iter().chain([&self.local]).filter_map(Store::folder) {
+            gone.extend(scratch::clear(folder, &mut undo)?);
+        }
+        Ok(gone)
     }
 
     /// What is in all of them, oldest first, the copies of one snapshot side by side. A store that does not answer stands

@@ -1,0 +1,168 @@
+//! `kumadb backup prune`
+
+use chrono::{Local, Utc};
+use clap::{Arg, ArgMatches, Args, Command, FromArgMatches};
+use serde_json::{Value as Json, json};
+
+use super::store::KeyArgs;
+use super::{Context, Ui};
+use crate::backup::retention::{Bucket, Policy};
+use crate::error::{Error, Exit, Result, bytes, counted};
+use crate::run::prune::{Choice, Judged, Pruning};
+
+#[derive(Args, Debug)]
+pub struct PruneArgs {
+    #[command(flatten)]
+    keep: KeepArgs,
+    /// Only snapshots of this instance
+    #[arg(long, value_name = "NAME")]
+    instance: Option<String>,
+    /// Judge the files of unreadable databases too; otherwise all of them are kept
+    #[arg(long)]
+    raw: bool,
+    /// Show what would be removed, and remove nothing
+    #[arg(short = 'n', long)]
+    dry_run: bool,
+    #[command(flatten)]
+    keys: KeyArgs,
+}
+
+/// The rules, each an option under its own name.
+#[derive(Debug)]
+struct KeepArgs(Policy);
+
+impl Args for KeepArgs {
+    fn augment_args(command: Command) -> Command {
+        Policy::rules().fold(command.next_help_heading("What is kept"), |command, (rule, bucket, within)| {
+            let arg = Arg::new(rule.clone()).long(rule).value_name(if within { "DURATION" } else { "N" });
+            command.arg(arg.help(help(bucket, within)).allow_negative_numbers(true))
+        })
+    }
+
+    fn augment_args_for_update(command: Command) -> Command {
+        Self::augment_args(command)
+    }
+}
+
+impl FromArgMatches for KeepArgs {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<KeepArgs, clap::Error> {
+        let mut policy = Policy::default();
+        for (rule, ..) in Policy::rules() {
+            if let Some(text) = matches.get_one::<String>(&rule) {
+                policy.set(&rule, text).map_err(|why| {
+                    clap::Error::raw(clap::error::ErrorKind::ValueValidation, format!("--{rule}: {why}\n"))
+                })?;
+            }
+        }
+        Ok(KeepArgs(policy))
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
+        *self = KeepArgs::from_arg_matches(matches)?;
+        Ok(())
+    }
+}
+
+fn help(bucket: Bucket, within: bool) -> String {
+    let unit = match bucket {
+        Bucket::Last => "",
+        Bucket::Hourly => "hour",
+        Bucket::Daily => "day",
+        Bucket::Weekly => "week",
+        Bucket::Monthly => "month",
+        Bucket::Yearly => "year",
+    };
+    match (bucket, within) {
+        (Bucket::Last, false) => "The newest N; `unlimited` for all, here and below".into(),
+        (Bucket::Last, true) => "All that were taken within this time before the newest: 2y5m7d3h".into(),
+        (_, false) => format!("The newest of each {unit}, for the last N {unit}s that have one"),
+        (_, true) => format!("The newest of each {unit} within this time before the newest of all"),
+    }
+}
+
+pub fn run(args: &PruneArgs, context: &mut Context<'_>) -> Result<Exit> {
+    let policy = args.keep.0;
+    let stores = context.stores()?.with_keys(&args.keys.keys()?);
+    let about =
+        |manifest: &crate::backup::Manifest| args.instance.as_ref().is_none_or(|name| manifest.instance == *name);
+    let choice = Choice { policy, raw: args.raw, about: &about };
+    let pruning = Pruning::plan(&stores, &choice, Utc::now(), &Local, &super::state_folder())?;
+    let several = stores.iter().count() > 1;
+    let removed = pruning.removed().count();
+    let asks = removed > 0 && !args.dry_run;
+    if asks {
+        context.ui.say(&table(&pruning, several));
+        context.ui.ask(&format!("remove {} ({})?", counted(removed, "snapshot"), bytes(pruning.bytes())))?;
+    }
+    let mut leftovers: Vec<String> = pruning.orphans.iter().map(|orphan| orphan.location()).collect();
+    let mut failed = Vec::new();
+    if !args.dry_run {
+        leftovers.extend(stores.clear()?.iter().map(|folder| folder.display().to_string()));
+        failed = pruning.carry_out(context.ui)?;
+    }
+    let warnings: Vec<String> = pruning.warnings.iter().chain(&failed).map(Error::to_string).collect();
+    let document = json!({
+        "dry_run": args.dry_run,
+        "removed": removed,
+        "removed_bytes": pruning.bytes(),
+        "snapshots": pruning.judged.iter().map(document).collect::<Vec<_>>(),
+        "leftovers": leftovers,
+        "warnings": warnings,
+    });
+    context.ui.result(&document, || {
+        let mut lines = Vec::new();
+        if !asks && !pruning.judged.is_empty() {
+            lines.push(table(&pruning, several));
+        }
+        lines.extend(leftovers.iter().map(|place| format!("left by a run that was killed: {place}")));
+        let sum = format!("{} ({})", counted(removed, "snapshot"), bytes(pruning.bytes()));
+        lines.push(match (removed, args.dry_run) {
+            (0, _) => "no snapshot is to be removed".into(),
+            (_, true) => format!("would remove {sum}; nothing was removed"),
+            (_, false) => format!("removed {sum}"),
+        });
+        lines.join("\n")
+    })?;
+    for warning in &warnings {
+        context.ui.warn(warning);
+    }
+    Ok(if warnings.is_empty() { Exit::Done } else { Exit::Partial })
+}
+
+fn table(pruning: &Pruning, several: bool) -> String {
+    let row = |one: &Judged| {
+        let manifest = &one.snapshot.manifest;
+        let mut row = vec![
+            manifest.id.clone(),
+            manifest.created.with_timezone(&Local).format("%Y-%m-%d %H:%M:%S").to_string(),
+            manifest.instance.clone(),
+            bytes(one.snapshot.size),
+            fate(one).to_owned(),
+            one.reasons.join(", "),
+        ];
+        if several {
+            row.push(one.snapshot.store().address());
+        }
+        row
+    };
+    let mut headers = vec!["id", "time (local)", "instance", "size", "", "why"];
+    headers.extend(several.then_some("in"));
+    Ui::table(&headers, pruning.judged.iter().map(row).collect())
+}
+
+fn fate(one: &Judged) -> &'static str {
+    if one.reasons.is_empty() { "remove" } else { "keep" }
+}
+
+fn document(one: &Judged) -> Json {
+    let manifest = &one.snapshot.manifest;
+    json!({
+        "id": manifest.id,
+        "path": one.snapshot.location(),
+        "created": manifest.created,
+        "instance": manifest.instance,
+        "size_bytes": one.snapshot.size,
+        "fate": fate(one),
+        "reasons": one.reasons,
+    })
+}

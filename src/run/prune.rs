@@ -1,0 +1,124 @@
+//! Which snapshots go, and their removal.
+
+use std::path::Path;
+
+use chrono::{DateTime, TimeZone, Utc};
+
+use super::{Journal, Observer, Step};
+use crate::backup::retention::{Guards, Policy, judge};
+use crate::backup::store::Orphan;
+use crate::backup::{Manifest, Snapshot, Stores};
+use crate::error::{Error, Result};
+use crate::instance;
+
+/// Which snapshots are judged, and by what.
+pub struct Choice<'c> {
+    /// The rules.
+    pub policy: Policy,
+    /// Whether those of unreadable databases are judged too.
+    pub raw: bool,
+    /// Whether a snapshot is judged at all; the others stay.
+    pub about: &'c dyn Fn(&Manifest) -> bool,
+}
+
+/// One snapshot in one store.
+#[derive(Clone, Debug)]
+pub struct Judged {
+    /// The snapshot.
+    pub snapshot: Snapshot,
+    /// Why it is kept; none for one that is removed.
+    pub reasons: Vec<String>,
+}
+
+/// What is to be removed, and what stays.
+#[derive(Debug, Default)]
+pub struct Pruning {
+    /// Every snapshot that was judged, store by store, oldest first.
+    pub judged: Vec<Judged>,
+    /// Halves of snapshots that killed runs left.
+    pub orphans: Vec<Orphan>,
+    /// What could not be read or does not verify. It is not removed.
+    pub warnings: Vec<Error>,
+}
+
+impl Pruning {
+    /// Judges the snapshots in `stores`, each store for itself. `state` is where the journals of instances without a data
+    /// folder are.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] for a policy that keeps nothing; that of a store that does not answer, where it is the only one.
+    pub fn plan<Z: TimeZone>(
+        stores: &Stores,
+        choice: &Choice<'_>,
+        now: DateTime<Utc>,
+        zone: &Z,
+        state: &Path,
+    ) -> Result<Pruning> {
+        if choice.policy.is_empty() {
+            return Err(Error::Usage("nothing says what is kept, and an empty policy would keep nothing".into()));
+        }
+        let listing = stores.list()?;
+        let mut pruning = Pruning { warnings: listing.unusable, ..Pruning::default() };
+        let about: Vec<Snapshot> =
+            listing.snapshots.into_iter().filter(|snapshot| (choice.about)(&snapshot.manifest)).collect();
+        for store in stores.iter() {
+            let here: Vec<&Snapshot> =
+                about.iter().filter(|snapshot| snapshot.store().address() == store.address()).collect();
+            let manifests: Vec<&Manifest> = here.iter().map(|snapshot| &snapshot.manifest).collect();
+            let warnings = &mut pruning.warnings;
+            let mut verifies = |wanted: &Manifest| {
+                let found = here.iter().find(|snapshot| snapshot.manifest.id == wanted.id);
+                let failed = found.and_then(|snapshot| snapshot.verify().err());
+                let good = failed.is_none();
+                warnings.extend(failed);
+                good
+            };
+            let mut guards =
+                Guards { raw: choice.raw, unfinished: &|of| is_unfinished(of, state), verifies: &mut verifies };
+            let judged = judge(&manifests, &choice.policy, now, zone, &mut guards);
+            let reasons: Vec<Vec<String>> = judged.into_iter().map(|one| one.reasons).collect();
+            let one =
+                |(snapshot, reasons): (&&Snapshot, Vec<String>)| Judged { snapshot: (*snapshot).clone(), reasons };
+            pruning.judged.extend(here.iter().zip(reasons).map(one));
+            match store.orphans(now) {
+                Ok(orphans) => pruning.orphans.extend(orphans),
+                // It stands among the warnings already: its snapshots could not be listed either.
+                Err(Error::Store { .. }) => {}
+                Err(error) => pruning.warnings.push(error),
+            }
+        }
+        Ok(pruning)
+    }
+
+    /// What goes, oldest first.
+    pub fn removed(&self) -> impl Iterator<Item = &Snapshot> {
+        self.judged.iter().filter(|one| one.reasons.is_empty()).map(|one| &one.snapshot)
+    }
+
+    /// Bytes that are free afterwards.
+    pub fn bytes(&self) -> u64 {
+        self.removed().map(|snapshot| snapshot.size).sum()
+    }
+
+    /// Removes what goes, and what killed runs left. One that cannot be removed stops none of the others; the errors are
+    /// returned. Killed at any moment, a snapshot is listed and whole, or not listed.
+    ///
+    /// # Errors
+    /// Whoever watches does not want to go on; what was not removed by then stays.
+    pub fn carry_out(&self, observer: &mut dyn Observer) -> Result<Vec<Error>> {
+        let mut failed = Vec::new();
+        for snapshot in self.removed() {
+            observer.step(&Step::Remove { snapshot: snapshot.manifest.id.clone() })?;
+            failed.extend(snapshot.remove().err());
+        }
+        for orphan in &self.orphans {
+            failed.extend(orphan.remove().err());
+        }
+        Ok(failed)
+    }
+}
+
+/// Whether a run on the instance of this snapshot was cut off. A note that cannot be read counts as one.
+fn is_unfinished(of: &Manifest, state: &Path) -> bool {
+    !matches!(Journal::read(&instance::work_of(&of.instance, &of.origin, state)), Ok(None))
+}

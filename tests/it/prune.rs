@@ -1,0 +1,169 @@
+//! `backup prune` on a store of real archives: what goes, what is asked first, and that a kill leaves no half snapshot.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use crate::lab::Lab;
+
+/// Copies of one real snapshot, `days` old each, oldest last; returns their ids.
+fn age(lab: &Lab, days: &[i64]) -> Vec<String> {
+    let made = lab.json("backup create");
+    let archive = PathBuf::from(made["path"].as_str().unwrap());
+    let beside = |archive: &Path| PathBuf::from(format!("{}.json", archive.display()));
+    let folder = archive.parent().unwrap().to_owned();
+    let opened = lab.root.path().join("opened");
+    fs::create_dir_all(&opened).unwrap();
+    let unpacked =
+        std::process::Command::new("tar").args(["--zstd", "-xf"]).arg(&archive).arg("-C").arg(&opened).status();
+    assert!(unpacked.unwrap().success());
+    let outer: serde_json::Value = serde_json::from_slice(&fs::read(beside(&archive)).unwrap()).unwrap();
+    let members: Vec<String> =
+        outer["members"].as_array().unwrap().iter().map(|one| one["name"].as_str().unwrap().to_owned()).collect();
+    let mut ids = Vec::new();
+    for (n, days) in days.iter().enumerate() {
+        let created: DateTime<Utc> = Utc::now() - TimeDelta::days(*days) - TimeDelta::seconds(n as i64);
+        let id = format!("{n:08x}");
+        let mut manifest = outer.clone();
+        manifest.as_object_mut().unwrap().remove("archive_blake3");
+        manifest["id"] = id.as_str().into();
+        manifest["created"] = serde_json::to_value(created).unwrap();
+        fs::write(opened.join("manifest.json"), manifest.to_string()).unwrap();
+        let copy = folder.join(format!("{}-{id}.kuma.tar.zst", created.format("%Y%m%dT%H%M%SZ")));
+        let packed = std::process::Command::new("tar")
+            .args(["--zstd", "-C"])
+            .arg(&opened)
+            .arg("-cf")
+            .arg(&copy)
+            .arg("manifest.json")
+            .args(&members)
+            .status();
+        assert!(packed.unwrap().success());
+        fs::write(beside(&copy), manifest.to_string()).unwrap();
+        ids.push(id);
+    }
+    fs::remove_file(beside(&archive)).unwrap();
+    fs::remove_file(&archive).unwrap();
+    ids
+}
+
+fn listed(lab: &Lab) -> BTreeSet<String> {
+    let listed = lab.json("backup list");
+    listed["snapshots"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|one| one["manifest"]["id"].as_str().unwrap().to_owned())
+        .collect()
+}
+
+#[test]
+fn removes_what_no_rule_keeps_and_says_why_the_rest_stays() {
+    let lab = Lab::sqlite("2.5.3");
+    let ids = age(&lab, &[1, 2, 3, 40, 41]);
+    let all: BTreeSet<String> = ids.iter().cloned().collect();
+    let refused = lab.fails(2, "backup prune --yes");
+    assert!(refused.err.contains("nothing says what is kept"), "{}", refused.err);
+    lab.fails(2, "backup prune --keep-last 0 --yes");
+    let wrong = lab.fails(2, "backup prune --keep-within 3w --yes");
+    assert!(wrong.err.contains("--keep-within: `3w` is no duration such as 2y5m7d3h"), "{}", wrong.err);
+    let shown = lab.ok("backup prune --keep-last 2 --dry-run");
+    assert!(shown.contains("would remove 3 snapshots") && shown.contains("last snapshot"), "{shown}");
+    lab.fails(9, "backup prune --keep-last 2");
+    lab.ok("backup prune --keep-last 1 --instance nobody --yes");
+    assert_eq!(listed(&lab), all, "nothing was removed so far");
+    let pruned = lab.json("backup prune --keep-last 2 --yes");
+    assert_eq!(pruned["removed"], 3);
+    assert_eq!(listed(&lab), ids[..2].iter().cloned().collect());
+    assert!(pruned["snapshots"][0]["reasons"].as_array().unwrap().is_empty());
+    assert_eq!(pruned["snapshots"][4]["reasons"][0], "last snapshot");
+    assert_eq!(fs::read_dir(lab.store().join("data")).unwrap().count(), 4, "two archives, two manifests");
+    lab.ok("backup verify");
+}
+
+#[test]
+fn keeps_the_newest_that_verifies_and_names_those_that_do_not() {
+    let lab = Lab::sqlite("2.5.3");
+    let ids = age(&lab, &[1, 2, 3]);
+    let newest = fs::read_dir(lab.store().join("data")).unwrap().flatten().map(|entry| entry.path());
+    let newest = { newest }.find(|path| path.to_string_lossy().ends_with(&format!("{}.kuma.tar.zst", ids[0]))).unwrap();
+    let whole = fs::read(&newest).unwrap();
+    fs::write(&newest, &whole[..whole.len() / 2]).unwrap();
+    let ran = lab.run("backup prune --keep-last 1 --yes");
+    assert_eq!(ran.exit, 3, "{}{}", ran.out, ran.err);
+    assert!(ran.err.contains("newest that verifies") && ran.err.contains(&ids[0]), "{}", ran.err);
+    assert_eq!(listed(&lab), ids[..2].iter().cloned().collect());
+}
+
+#[test]
+fn removes_nothing_of_an_instance_with_unfinished_work() {
+    let lab = Lab::sqlite("2.5.3");
+    let ids = age(&lab, &[1, 2, 3]);
+    fs::create_dir_all(lab.folder().join(".kumadb")).unwrap();
+    fs::write(lab.folder().join(".kumadb/journal.json"), "{").unwrap();
+    let pruned = lab.json("backup prune --keep-last 1 --yes");
+    assert_eq!(pruned["removed"], 0);
+    assert_eq!(pruned["snapshots"][0]["reasons"][0], "unfinished work on its instance");
+    assert_eq!(listed(&lab).len(), ids.len());
+    fs::remove_file(lab.folder().join(".kumadb/journal.json")).unwrap();
+    assert_eq!(lab.json("backup prune --keep-last 1 --yes")["removed"], 2);
+}
+
+#[test]
+fn cleans_up_what_killed_runs_left_and_names_it() {
+    let lab = Lab::sqlite("2.5.3");
+    age(&lab, &[1, 5]);
+    let folder = lab.store().join("data");
+    let orphan = folder.join("20200101T000000Z-0badcafe.kuma.tar.zst.json");
+    let young = folder.join(format!("{}-0badcafe.kuma.tar.zst.json", Utc::now().format("%Y%m%dT%H%M%SZ")));
+    let not_ours = folder.join("notes.json");
+    let scratch = lab.store().join(".kumadb-killed");
+    for file in [&orphan, &young, &not_ours] {
+        fs::write(file, "{}").unwrap();
+    }
+    fs::create_dir(&scratch).unwrap();
+    fs::write(scratch.join("archive.kuma.tar.zst"), "half").unwrap();
+    let shown = lab.json("backup prune --keep-last 5 --dry-run");
+    assert!(orphan.exists() && scratch.exists(), "a dry run removes nothing");
+    assert_eq!(shown["leftovers"][0], orphan.display().to_string());
+    let said = lab.ok("backup prune --keep-last 5");
+    for gone in [&orphan, &scratch] {
+        assert!(said.contains(&gone.display().to_string()) && !gone.exists(), "{said}");
+    }
+    assert!(young.exists() && not_ours.exists());
+    assert_eq!(listed(&lab).len(), 2);
+}
+
+#[test]
+fn a_kill_leaves_only_whole_snapshots() {
+    let lab = Lab::sqlite("2.5.3");
+    let mut kills = 0;
+    for round in 0..12u64 {
+        let ids = age(&lab, &(0..30).collect::<Vec<_>>());
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_kumadb"));
+        command.args(["backup", "prune", "--keep-last", "1", "--yes", "--quiet"]);
+        command.env("KUMADB_STORE", lab.store()).env("XDG_STATE_HOME", lab.root.path().join("state"));
+        let mut prune = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        // The kill comes when so many are gone, however fast this machine is.
+        let gone = |n: u64| fs::read_dir(lab.store().join("data")).unwrap().count() as u64 <= 60 - n;
+        while prune.try_wait().unwrap().is_none() && !gone(1 + round * 4) {
+            std::thread::sleep(Duration::from_micros(20));
+        }
+        kills += u32::from(prune.try_wait().unwrap().is_none());
+        let _ = prune.kill();
+        prune.wait().unwrap();
+        let left = listed(&lab);
+        assert!(left.contains(&ids[0]), "round {round}: the newest is gone");
+        lab.ok("backup verify");
+        lab.ok("backup prune --keep-last 1 --yes");
+        assert_eq!(listed(&lab), BTreeSet::from([ids[0].clone()]));
+        assert_eq!(fs::read_dir(lab.store().join("data")).unwrap().count(), 2, "round {round}");
+        fs::remove_dir_all(lab.store()).unwrap();
+    }
+    println!("{kills} of 12 runs were killed half-way");
+    assert!(kills > 0);
+}
