@@ -1,0 +1,387 @@
+//! The config file, `kumadb.toml`: stores, instances, policies and jobs, read with every problem that is in it.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use chrono_tz::Tz;
+
+use super::When;
+use crate::backup::retention::Policy;
+use crate::error::{Error, Problem, Result};
+use crate::formats::node::{Data, Entry, Node};
+use crate::formats::text::{Syntax, no_files, read};
+use crate::value::Secret;
+
+/// All that it says.
+#[derive(Clone, Debug, Default)]
+pub struct Config {
+    /// Where snapshots are kept, by name.
+    pub stores: BTreeMap<String, Place>,
+    /// Which instances there are, by name.
+    pub instances: BTreeMap<String, Target>,
+    /// What is kept, by name.
+    pub policies: BTreeMap<String, Policy>,
+    /// What is done, and when.
+    pub jobs: Vec<Job>,
+}
+
+/// A store.
+#[derive(Clone, Debug)]
+pub struct Place {
+    /// A folder, or `s3://…` and the like.
+    pub address: String,
+    /// A file of lines `NAME=VALUE` with what opens it.
+    pub credentials_file: Option<PathBuf>,
+}
+
+/// An instance.
+#[derive(Clone, Debug)]
+pub struct Target {
+    /// A container, a data folder, a `kuma.db`, or `mysql://…`.
+    pub target: Text,
+    /// The Docker engine that runs it.
+    pub docker_host: Option<String>,
+}
+
+/// A text that may be a secret: said in the config file, or in a file of its own, whose first line it is.
+#[derive(Clone, Debug)]
+pub enum Text {
+    /// In the config file.
+    Here(Secret),
+    /// In this file.
+    File(PathBuf),
+}
+
+impl Text {
+    /// The text itself.
+    pub fn read(&self) -> Result<Secret> {
+        match self {
+            Text::Here(text) => Ok(text.clone()),
+            Text::File(path) => {
+                let text = std::fs::read_to_string(path).map_err(Error::file("read", path))?;
+                match text.lines().next().map(str::trim).filter(|line| !line.is_empty()) {
+                    Some(line) => Ok(Secret::new(line)),
+                    None => Err(Error::Usage(format!("`{}` is empty", path.display()))),
+                }
+            }
+        }
+    }
+}
+
+/// What is done, and when.
+#[derive(Clone, Debug)]
+pub struct Job {
+    /// Its name.
+    pub name: String,
+    /// When it is due.
+    pub when: When,
+    /// The longest random delay.
+    pub jitter: Duration,
+    /// Names of instances.
+    pub instances: Vec<String>,
+    /// Names of stores.
+    pub stores: Vec<String>,
+    /// Encrypt to these recipients of age.
+    pub encrypt_to: Vec<String>,
+    /// Encrypt to the recipients in this file.
+    pub recipients_file: Option<PathBuf>,
+    /// Encrypt with the passphrase in this file.
+    pub passphrase_file: Option<PathBuf>,
+    /// What opens encrypted snapshots, to verify them.
+    pub identity_file: Option<PathBuf>,
+    /// Whether each copy is read back from its store once more.
+    pub verify: bool,
+    /// What is kept afterwards.
+    pub retention: Option<Policy>,
+    /// Address of a push monitor of Uptime Kuma.
+    pub push: Option<Text>,
+    /// An address that is told as JSON what begins and ends.
+    pub webhook: Option<Text>,
+    /// A command to run before; when it fails, nothing else is done.
+    pub before: Vec<String>,
+    /// A command to run after a run that went well.
+    pub after: Vec<String>,
+    /// A command to run after one that did not.
+    pub on_failure: Vec<String>,
+    /// How long a command may take.
+    pub hook_timeout: Duration,
+    /// A text file of metrics for Prometheus.
+    pub metrics: Option<PathBuf>,
+}
+
+const SECTIONS: [&str; 4] = ["stores", "instances", "policies", "jobs"];
+const STORE: [&str; 2] = ["address", "credentials_file"];
+const INSTANCE: [&str; 3] = ["target", "target_file", "docker_host"];
+const JOB: [&str; 20] = [
+    "cron", "timezone", "jitter", "instances", "stores", "encrypt_to", "recipients_file", "passphrase_file",
+    "identity_file", "verify", "retention", "push_url", "push_url_file", "webhook", "webhook_file", "before", "after",
+    "on_failure", "hook_timeout", "metrics",
+];
+
+/// Reads the config file `text`, called `file`.
+///
+/// # Errors
+/// Everything that is wrong with it, with line and column.
+pub fn read_config(file: &str, text: &str) -> Result<Config, Vec<Problem>> {
+    let documents = read(file, text, Syntax::Toml, &no_files).map_err(|problem| vec![problem])?;
+    let mut reader = Reader::default();
+    let mut config = Config::default();
+    for root in &documents {
+        reader.check_keys(root, &SECTIONS);
+        for (name, table) in reader.tables(root, "stores") {
+            reader.check_keys(table, &STORE);
+            if let Some(address) = reader.required(table, "address") {
+                let place = Place { address, credentials_file: reader.path(table, "credentials_file") };
+                config.stores.insert(name.to_owned(), place);
+            }
+        }
+        for (name, table) in reader.tables(root, "instances") {
+            reader.check_keys(table, &INSTANCE);
+            match reader.secret(table, "target") {
+                Some(target) => {
+                    let docker_host = reader.text(table, "docker_host");
+                    config.instances.insert(name.to_owned(), Target { target, docker_host });
+                }
+                None => reader.wrong(table, "`target` or `target_file` is missing"),
+            }
+        }
+        for (name, table) in reader.tables(root, "policies") {
+            let policy = reader.policy(table);
+            config.policies.insert(name.to_owned(), policy);
+        }
+        for (name, table) in reader.tables(root, "jobs") {
+            config.jobs.extend(reader.job(name, table, &config));
+        }
+        reader.check_metrics(&config.jobs, root);
+    }
+    if reader.problems.is_empty() { Ok(config) } else { Err(reader.problems) }
+}
+
+/// Reads values, and keeps what is wrong with them.
+#[derive(Default)]
+struct Reader {
+    problems: Vec<Problem>,
+}
+
+impl Reader {
+    fn wrong(&mut self, node: &Node, message: impl Into<String>) {
+        self.problems.push(Problem::new(node.at.to_string(), message));
+    }
+
+    /// Every key that is none of `known`, with the nearest that is.
+    fn check_keys(&mut self, table: &Node, known: &[&str]) {
+        for Entry { key, at, .. } in table.entries().iter().filter(|entry| !known.contains(&entry.key.as_str())) {
+            let nearest = known.iter().max_by(|a, b| strsim::jaro(a, key).total_cmp(&strsim::jaro(b, key)));
+            let problem = Problem::new(at.to_string(), format!("there is no `{key}` here"));
+            self.problems.push(match nearest.filter(|nearest| strsim::jaro(nearest, key) > 0.75) {
+                Some(nearest) => {
+                    let message = format!("there is no `{key}` here, `{nearest}` is meant?");
+                    Problem { message, ..problem }
+                }
+                None => problem,
+            });
+        }
+    }
+
+    /// The named tables in the section `section`.
+    fn tables<'n>(&mut self, root: &'n Node, section: &str) -> Vec<(&'n str, &'n Node)> {
+        let Some(node) = root.find(section) else { return Vec::new() };
+        let Data::Map(entries) = &node.data else {
+            self.wrong(node, format!("`{section}` must be tables: [{section}.NAME]"));
+            return Vec::new();
+        };
+        let plain = |name: &str| name.chars().all(|c| c.is_alphanumeric() || "-_".contains(c)) && !name.is_empty();
+        let mut found = Vec::new();
+        for Entry { key, value, at } in entries {
+            match (&value.data, plain(key)) {
+                (Data::Map(_), true) => found.push((key.as_str(), value)),
+                (Data::Map(_), false) => self.problems.push(Problem::new(
+                    at.to_string(),
+                    format!("`{key}` is no name: letters, digits, `-` and `_`"),
+                )),
+                _ => self.wrong(value, format!("`{section}.{key}` must be a table")),
+            }
+        }
+        found
+    }
+
+    fn text(&mut self, table: &Node, key: &str) -> Option<String> {
+        let node = table.find(key)?;
+        match node.text().filter(|text| !text.is_empty()) {
+            Some(text) => Some(text.to_owned()),
+            None => {
+                self.wrong(node, format!("`{key}` must be a text, not {}", node.noun()));
+                None
+            }
+        }
+    }
+
+    fn required(&mut self, table: &Node, key: &str) -> Option<String> {
+        if table.find(key).is_none() {
+            self.wrong(table, format!("`{key}` is missing"));
+        }
+        self.text(table, key)
+    }
+
+    fn path(&mut self, table: &Node, key: &str) -> Option<PathBuf> {
+        self.text(table, key).map(PathBuf::from)
+    }
+
+    /// `key`, or the file that `key_file` names.
+    fn secret(&mut self, table: &Node, key: &str) -> Option<Text> {
+        let file_key = format!("{key}_file");
+        match (table.find(key), table.find(&file_key)) {
+            (Some(_), Some(node)) => {
+                self.wrong(node, format!("`{key}` and `{file_key}` say the same thing twice"));
+                None
+            }
+            (Some(_), None) => self.text(table, key).map(|text| Text::Here(Secret::new(text))),
+            (None, _) => self.path(table, &file_key).map(Text::File),
+        }
+    }
+
+    fn texts(&mut self, table: &Node, key: &str) -> Vec<String> {
+        let Some(node) = table.find(key) else { return Vec::new() };
+        let texts: Option<Vec<String>> = match &node.data {
+            Data::List(items) => items.iter().map(|item| item.text().map(str::to_owned)).collect(),
+            _ => None,
+        };
+        texts.unwrap_or_else(|| {
+            self.wrong(node, format!("`{key}` must be a list of texts: [\"…\"]"));
+            Vec::new()
+        })
+    }
+
+    fn flag(&mut self, table: &Node, key: &str) -> bool {
+        match table.find(key).map(|node| (node, &node.data)) {
+            None => false,
+            Some((_, Data::Bool(yes))) => *yes,
+            Some((node, _)) => {
+                self.wrong(node, format!("`{key}` must be true or false"));
+                false
+            }
+        }
+    }
+
+    fn duration(&mut self, table: &Node, key: &str, default: Duration) -> Duration {
+        let Some(node) = table.find(key) else { return default };
+        let text = node.scalar().unwrap_or_default();
+        let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+        let unit = match &text[digits.len()..] {
+            "s" => Some(1),
+            "m" => Some(60),
+            "h" => Some(3600),
+            _ => None,
+        };
+        let seconds = digits.parse::<u64>().ok().zip(unit).and_then(|(n, unit)| n.checked_mul(unit));
+        match seconds.filter(|seconds| *seconds <= 7 * 86_400) {
+            Some(seconds) => Duration::from_secs(seconds),
+            None => {
+                self.wrong(node, format!("`{key}` must be a duration such as \"30s\", \"5m\" or \"1h\", at most a week"));
+                default
+            }
+        }
+    }
+
+    /// Each of the names in the list `key` must be one of `known`.
+    fn names<T>(&mut self, table: &Node, key: &str, known: &BTreeMap<String, T>, section: &str) -> Vec<String> {
+        let names = self.texts(table, key);
+        if let Some(node) = table.find(key) {
+            for (name, item) in names.iter().zip(node.list()).filter(|(name, _)| !known.contains_key(*name)) {
+                self.wrong(item, format!("there is no `[{section}.{name}]`"));
+            }
+        }
+        names
+    }
+
+    fn policy(&mut self, table: &Node) -> Policy {
+        let mut policy = Policy::default();
+        let rules: Vec<String> = Policy::rules().map(|(rule, ..)| rule.replace('-', "_")).collect();
+        self.check_keys(table, &rules.iter().map(String::as_str).collect::<Vec<_>>());
+        for entry in table.entries().iter().filter(|entry| rules.contains(&entry.key)) {
+            let text = entry.value.scalar().unwrap_or_default();
+            if let Err(why) = policy.set(&entry.key.replace('_', "-"), &text) {
+                self.wrong(&entry.value, format!("`{}`: {why}", entry.key));
+            }
+        }
+        if policy.is_empty() {
+            self.wrong(table, "nothing says what is kept, and an empty policy would keep nothing");
+        }
+        policy
+    }
+
+    fn job(&mut self, name: &str, table: &Node, config: &Config) -> Option<Job> {
+        self.check_keys(table, &JOB);
+        let zone = match self.text(table, "timezone") {
+            None => Tz::UTC,
+            Some(text) => text.parse().unwrap_or_else(|_| {
+                if let Some(node) = table.find("timezone") {
+                    self.wrong(node, format!("`{text}` is no time zone such as Europe/Berlin"));
+                }
+                Tz::UTC
+            }),
+        };
+        let when = self.required(table, "cron").and_then(|text| match When::parse(&text, zone) {
+            Ok(when) => Some(when),
+            Err(why) => {
+                self.wrong(table.find("cron").unwrap_or(table), why);
+                None
+            }
+        });
+        let instances = self.names(table, "instances", &config.instances, "instances");
+        let stores = self.names(table, "stores", &config.stores, "stores");
+        for (key, names) in [("instances", &instances), ("stores", &stores)] {
+            if names.is_empty() {
+                self.wrong(table.find(key).unwrap_or(table), format!("`{key}` names none"));
+            }
+        }
+        let retention = self.text(table, "retention").and_then(|name| {
+            let policy = config.policies.get(&name).copied();
+            if let (None, Some(node)) = (policy, table.find("retention")) {
+                self.wrong(node, format!("there is no `[policies.{name}]`"));
+            }
+            policy
+        });
+        let (encrypt_to, recipients_file) = (self.texts(table, "encrypt_to"), self.path(table, "recipients_file"));
+        let passphrase_file = self.path(table, "passphrase_file");
+        if passphrase_file.is_some() && (!encrypt_to.is_empty() || recipients_file.is_some()) {
+            let node = table.find("passphrase_file").unwrap_or(table);
+            self.wrong(node, "encrypt to recipients or with a passphrase, not both");
+        }
+        let job = Job {
+            name: name.to_owned(),
+            when: when?,
+            jitter: self.duration(table, "jitter", Duration::ZERO),
+            instances,
+            stores,
+            encrypt_to,
+            recipients_file,
+            passphrase_file,
+            identity_file: self.path(table, "identity_file"),
+            verify: self.flag(table, "verify"),
+            retention,
+            push: self.secret(table, "push_url"),
+            webhook: self.secret(table, "webhook"),
+            before: self.texts(table, "before"),
+            after: self.texts(table, "after"),
+            on_failure: self.texts(table, "on_failure"),
+            hook_timeout: self.duration(table, "hook_timeout", Duration::from_secs(300)),
+            metrics: self.path(table, "metrics"),
+        };
+        Some(job)
+    }
+
+    /// Two jobs must not write over each other's metrics.
+    fn check_metrics(&mut self, jobs: &[Job], root: &Node) {
+        for (at, job) in jobs.iter().enumerate() {
+            let taken = |other: &&Job| other.metrics.is_some() && other.metrics == job.metrics;
+            if let Some(other) = jobs[..at].iter().find(taken) {
+                let table = root.find("jobs").and_then(|jobs| jobs.find(&job.name));
+                let node = table.and_then(|table| table.find("metrics")).unwrap_or(root);
+                self.wrong(node, format!("job `{}` writes its metrics into the same file", other.name));
+            }
+        }
+    }
+}
+

@@ -1,0 +1,36 @@
+//! When a job is due.
+
+use chrono::{DateTime, Utc};
+use chrono_tz::Tz;
+use croner::Cron;
+use croner::parser::{CronParser, Seconds, Year};
+
+/// A cron expression in a time zone, read as the server reads those of maintenance windows (croner, in 2.5.3).
+#[derive(Clone, Debug)]
+pub struct When {
+    cron: Cron,
+    zone: Tz,
+}
+
+impl When {
+    /// Five fields, or six with the seconds first.
+    ///
+    /// # Errors
+    /// It is none, or never comes; in words.
+    pub fn parse(text: &str, zone: Tz) -> Result<When, String> {
+        let parser = CronParser::builder().seconds(Seconds::Optional).year(Year::Disallowed).build();
+        let cron = parser.parse(text).map_err(|error| format!("`{text}` is no cron expression: {error}"))?;
+        Ok(When { cron, zone })
+    }
+
+    /// The first time after `time`; none where it never comes again.
+    pub fn after(&self, time: DateTime<Utc>) -> Option<DateTime<Utc>> {
+        let next = self.cron.find_next_occurrence(&time.with_timezone(&self.zone), false).ok()?;
+        Some(next.with_timezone(&Utc))
+    }
+
+    /// Its time zone.
+    pub fn zone(&self) -> Tz {
+        self.zone
+    }
+}

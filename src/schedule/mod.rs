@@ -1,0 +1,38 @@
+//! Backups by themselves: what the config file asks for, when it is due, one run of it, and who is told.
+
+pub mod config;
+mod cron;
+pub mod job;
+mod notice;
+mod state;
+mod watch;
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+
+use crate::run::Observer;
+
+pub use config::{Config, Job, read_config};
+pub use cron::When;
+pub use job::{Ended, World};
+pub use state::State;
+pub use watch::{once, watch};
+
+/// Where the schedule runs: its clock, and who reads what it does.
+pub trait Host: Observer {
+    /// What time it is.
+    fn now(&mut self) -> DateTime<Utc>;
+
+    /// Waits, no longer than this; whether to go on.
+    fn wait(&mut self, at_most: Duration) -> bool;
+
+    /// One line of the story.
+    fn say(&mut self, line: &str);
+
+    /// Something that somebody must read.
+    fn warn(&mut self, line: &str);
+
+    /// What it is at now; the first time, it is ready.
+    fn status(&mut self, line: &str);
+}

@@ -1,0 +1,117 @@
+//! The schedule itself: waits for what is due, runs it, waits again.
+
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use super::job::{Ended, World, run};
+use super::{Config, Host, Job, State};
+use crate::error::{Error, Result};
+
+/// The longest wait at a stretch: as late is a clock that was moved noticed.
+const TICK: Duration = Duration::from_secs(20);
+
+/// A clock that goes back by less is one that is being kept right.
+const BACK: TimeDelta = TimeDelta::seconds(2);
+
+/// A job that waits for its time.
+struct Waiting<'c> {
+    job: &'c Job,
+    state: State,
+    /// What it is due at, and the moment it begins: some jitter later. None where it never comes again.
+    due: Option<DateTime<Utc>>,
+}
+
+impl Waiting<'_> {
+    /// Plans the first time after `time`.
+    fn plan(&mut self, time: DateTime<Utc>) {
+        self.due = self.job.when.after(time).map(|due| due + jitter(self.job.jitter));
+    }
+}
+
+/// Runs all jobs of `config` when they are due, until `host` does not want to go on. What was missed while nobody watched
+/// is run once. A job that another schedule works on is left to it.
+///
+/// # Errors
+/// There is no job, or all of them are worked on by others.
+pub fn watch(config: &Config, world: &World<'_>, host: &mut dyn Host) -> Result<()> {
+    let mut before = host.now();
+    let mut waiting = Vec::new();
+    let mut refused = None;
+    for job in &config.jobs {
+        match State::open(&world.folder(), &job.name, before) {
+            Ok(state) => {
+                let mut one = Waiting { job, state, due: None };
+                // A note from the future was written by a clock that was wrong.
+                one.plan(one.state.note.through.min(before));
+                waiting.push(one);
+            }
+            Err(error) => {
+                host.warn(&error.to_string());
+                refused = Some(error);
+            }
+        }
+    }
+    if waiting.is_empty() {
+        return Err(refused.unwrap_or_else(|| Error::Usage("the config file has no `[jobs.…]`".into())));
+    }
+    loop {
+        let now = host.now();
+        if now < before - BACK {
+            host.warn("the clock was moved back; what is due is worked out anew");
+            waiting.iter_mut().for_each(|one| one.plan(now));
+        }
+        before = now;
+        waiting.sort_by_key(|one| one.due.unwrap_or(DateTime::<Utc>::MAX_UTC));
+        let first = &mut waiting[0];
+        match first.due {
+            Some(due) if due <= now => {
+                host.status(&format!("running `{}`", first.job.name));
+                match run(first.job, config, world, &mut first.state, host) {
+                    Err(Error::Interrupted { .. }) => return Ok(()),
+                    Err(error) => host.warn(&format!("job `{}`: {error}", first.job.name)),
+                    Ok(ended) => host.say(&format!("job `{}`: {}", first.job.name, ended.words())),
+                }
+                // What became due meanwhile is covered by this run.
+                before = host.now();
+                first.plan(before);
+            }
+            due => {
+                host.status(&match due {
+                    Some(due) => format!(
+                        "next: `{}` at {}",
+                        first.job.name,
+                        due.with_timezone(&first.job.when.zone()).format("%Y-%m-%d %H:%M:%S %Z")
+                    ),
+                    None => "nothing is due any more".into(),
+                });
+                let left = due.and_then(|due| (due - now).to_std().ok()).unwrap_or(TICK);
+                if !host.wait(left.min(TICK)) {
+                    return Ok(());
+                }
+            }
+        }
+    }
+}
+
+/// Runs the job called `name` now.
+///
+/// # Errors
+/// There is no such job, another schedule works on it, or it was interrupted.
+pub fn once(name: &str, config: &Config, world: &World<'_>, host: &mut dyn Host) -> Result<Ended> {
+    let Some(job) = config.jobs.iter().find(|job| job.name == name) else {
+        let names: Vec<&str> = config.jobs.iter().map(|job| job.name.as_str()).collect();
+        return Err(Error::Usage(format!("there is no job `{name}`; there are: {}", names.join(", "))));
+    };
+    let now = host.now();
+    let mut state = State::open(&world.folder(), name, now)?;
+    run(job, config, world, &mut state, host)
+}
+
+/// A random part of `longest`.
+fn jitter(longest: Duration) -> TimeDelta {
+    let mut bytes = [0; 8];
+    // Without entropy there is no jitter, which harms nobody.
+    let part = getrandom::fill(&mut bytes).map_or(0.0, |()| u64::from_le_bytes(bytes) as f64 / u64::MAX as f64);
+    TimeDelta::from_std(longest.mul_f64(part)).unwrap_or_default()
+}
