@@ -68,11 +68,26 @@ impl KeyArgs {
     }
 }
 
+/// What may also be in a file, named by the same variable with `_FILE` at its end.
+const BY_FILE: [&str; 3] = ["AWS_SECRET_ACCESS_KEY", "AZURE_STORAGE_ACCOUNT_KEY", "WEBDAV_PASSWORD"];
+
+fn read_credentials() -> Result<Credentials> {
+    let known = |name: &str| Credentials::PREFIXES.iter().any(|prefix| name.starts_with(prefix));
+    let mut named: Vec<(String, Secret)> = std::env::vars()
+        .filter(|(name, value)| known(name) && !value.is_empty())
+        .map(|(name, value)| (name, Secret::new(value)))
+        .collect();
+    for name in BY_FILE {
+        if let Some(file) = std::env::var_os(format!("{name}_FILE")).filter(|file| !file.is_empty()) {
+            named.push((name.to_owned(), Secret::new(read(&file.into())?.trim_end())));
+        }
+    }
+    Ok(Credentials::new(named))
+}
+
 /// The stores at `addresses`, or else `default`; credentials come from the environment.
 pub fn open(addresses: &[String], default: Store) -> Result<Stores> {
-    let known = |name: &str| Credentials::PREFIXES.iter().any(|prefix| name.starts_with(prefix));
-    let named = std::env::vars().filter(|(name, value)| known(name) && !value.is_empty());
-    let credentials = Credentials::new(named.map(|(name, value)| (name, Secret::new(value))));
+    let credentials = read_credentials()?;
     let mut stores: Vec<Store> =
         addresses.iter().map(|address| Store::open(address, &credentials)).collect::<Result<_>>()?;
     if stores.is_empty() {

@@ -241,7 +241,8 @@ fn damage_is_found_elsewhere_and_under_encryption() {
         check("an empty archive");
         println!("{scheme}, encrypted {seal}: {tried} damaged archives of {} bytes were refused twice", whole.len());
         put(&name, whole);
-        snapshots.iter().for_each(|snapshot| drop(snapshot.verify().unwrap()));
+        let proofs: Vec<bool> = snapshots.iter().map(|snapshot| snapshot.verify().unwrap().sealed).collect();
+        assert_eq!(proofs, [seal, false]);
         // The manifest of the other one beside it, a changed one, an empty one, none.
         let beside = format!("{name}.json");
         let told = away.cloud.shelf().objects[&beside].clone();
