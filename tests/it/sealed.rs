@@ -40,7 +40,7 @@ fn an_encrypted_snapshot_takes_its_key() {
         fs::write(&wrong, "battery staple\n").unwrap();
         let recipients = lab.root.path().join("recipients");
         fs::write(&recipients, format!("# us\n\n{}\n", recipient())).unwrap();
-        for (seal, opens, other) in [
+        let seals = [
             (format!("--encrypt-to {}", recipient()), format!("--identity {key}"), "it takes an identity"),
             (
                 format!("--recipients-file {}", recipients.display()),
@@ -52,7 +52,9 @@ fn an_encrypted_snapshot_takes_its_key() {
                 format!("--passphrase-file {}", word.display()),
                 "that is not its passphrase",
             ),
-        ] {
+        ];
+        // How it is opened has nothing to do with the engine.
+        for (seal, opens, other) in seals.into_iter().take(if lab.engine() == "SQLite" { 3 } else { 1 }) {
             let made = lab.json(&format!("backup create {seal}"));
             assert_eq!(made["encrypted"], true);
             let path = made["path"].as_str().unwrap();
@@ -294,6 +296,9 @@ fn a_thousand_snapshots_are_listed_at_once() {
     let here = timed(&|| away.lab.run("backup list --json"));
     let there = timed(&|| away.away("backup list --json"));
     println!("1001 snapshots are listed in {here:?} from a folder, in {there:?} from elsewhere at 20 ms a request");
-    // Generous, because other tests run beside it; one request after the other would take 20 s.
-    assert!(here < Duration::from_secs(2) && there < Duration::from_secs(6), "{here:?} {there:?}");
+    // Generous, because other tests run beside it.
+    assert!(here < Duration::from_secs(15) && there < Duration::from_secs(30), "{here:?} {there:?}");
+    let shelf = away.cloud.shelf();
+    assert!(shelf.busy.1 > 8, "manifests are read at once, not one after the other: {}", shelf.busy.1);
+    assert!(!shelf.log.iter().rev().take(1001).any(|line| line.ends_with(".zst")), "no archive is read for a list");
 }
