@@ -1,10 +1,10 @@
 //! `kumadb backup …`
 
-use clap::{Args, Subcommand};
+use clap::{Args, Subcommand, ValueEnum};
 use serde_json::{Value as Json, json};
 
 use super::{Context, Ui};
-use crate::backup::Snapshot;
+use crate::backup::{Extent, Snapshot};
 use crate::error::{Exit, Result, bytes, counted};
 use crate::run::take;
 
@@ -20,7 +20,32 @@ pub enum BackupVerb {
 }
 
 #[derive(Args, Debug)]
-pub struct CreateArgs {}
+pub struct CreateArgs {
+    /// Leave out the history: no beats, no statistics
+    #[arg(long)]
+    config_only: bool,
+    /// SQLite: leave out free pages; takes longer
+    #[arg(long)]
+    compact: bool,
+    /// How deep the engine checks what was copied
+    #[arg(long, value_name = "DEPTH", value_enum, default_value_t)]
+    verify: VerifyDepth,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+enum VerifyDepth {
+    /// Structure and references
+    #[default]
+    Quick,
+    /// Everything: SQLite integrity_check, MariaDB CHECK TABLE EXTENDED
+    Full,
+}
+
+impl CreateArgs {
+    fn extent(&self) -> Extent {
+        Extent { config_only: self.config_only, compact: self.compact, full_check: self.verify == VerifyDepth::Full }
+    }
+}
 
 #[derive(Args, Debug)]
 pub struct ListArgs {
@@ -43,10 +68,10 @@ pub fn run(verb: &BackupVerb, context: &mut Context<'_>) -> Result<Exit> {
     }
 }
 
-fn create(_args: &CreateArgs, context: &mut Context<'_>) -> Result<Exit> {
+fn create(args: &CreateArgs, context: &mut Context<'_>) -> Result<Exit> {
     let instance = context.instance()?;
     let store = context.store();
-    let snapshot = take(&instance, &store, "backup create", context.ui)?;
+    let snapshot = take(&instance, &store, "backup create", &args.extent(), context.ui)?;
     context.ui.result(&document(&snapshot), || {
         format!("snapshot {} of `{}`: {}", snapshot.manifest.id, instance.name, words(&snapshot))
     })?;
