@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::Ui;
-use crate::backup::{Credentials, Keys, Seal, Store, Stores};
+use crate::backup::{Credentials, Extent, Keys, Seal, Store, Stores};
 use crate::error::{Error, Result};
 use crate::run::Putting;
 use crate::value::Secret;
@@ -39,8 +39,8 @@ pub struct KeyArgs {
 }
 
 impl SealArgs {
-    /// What these options mean.
-    pub fn putting(&self) -> Result<Putting> {
+    /// What these options mean for a snapshot of `extent`.
+    pub fn putting(&self, extent: Extent) -> Result<Putting> {
         let seal = match &self.passphrase_file {
             Some(file) => Some(Seal::Passphrase(read_passphrase(file)?)),
             None if self.encrypt_to.is_empty() && self.recipients_file.is_empty() => None,
@@ -50,7 +50,7 @@ impl SealArgs {
                 Some(Seal::to(self.encrypt_to.iter().map(String::as_str).chain(lines))?)
             }
         };
-        Ok(Putting { seal, unread: self.no_read_back })
+        Ok(Putting { extent, seal, unread: self.no_read_back })
     }
 }
 

@@ -218,7 +218,7 @@ fn what_is_wrong_with_a_store_is_said() {
     }
     let mut dav = Away::new(Lab::sqlite("2.5.3"), "webdav");
     dav.environment[1].1 = "wrong".into();
-    refused(&dav, 1, "401 unauthorized\n  try: check WEBDAV_USERNAME and WEBDAV_PASSWORD");
+    refused(&dav, 1, "401 Unauthorized\n  try: check WEBDAV_USERNAME and WEBDAV_PASSWORD");
 }
 
 #[test]
