@@ -144,6 +144,10 @@ pub enum Error {
     // ---- write path ------------------------------------------------------------------------------------------------
     #[error("another kumadb works on this instance{}", in_brackets(holder))]
     Locked { holder: String },
+    #[error("another schedule works on job `{job}`{}", in_brackets(holder))]
+    JobLocked { job: String, holder: String },
+    #[error("{what} failed: {why}")]
+    Notice { what: String, why: String },
     #[error("an earlier `{verb}` of {started} is unfinished ({phase})")]
     Unfinished { verb: String, started: String, phase: String },
     #[error("the journal `{}` cannot be read: {why}", path.display())]
@@ -249,7 +253,7 @@ impl Error {
             | NotDataFolder { .. }
             | NoSnapshot(_)
             | NoSuchDatabase { .. } => Exit::NotFound,
-            Locked { .. } | Unfinished { .. } | Journal { .. } | Busy { .. } => Exit::Locked,
+            Locked { .. } | JobLocked { .. } | Unfinished { .. } | Journal { .. } | Busy { .. } => Exit::Locked,
             Snapshot(_) | Damaged { .. } | EmptyFile(_) | NotADatabase(_) | Encrypted(_) | LoneWal(_) => {
                 Exit::Verification
             }
@@ -339,7 +343,7 @@ impl Error {
             MigrationLocked { .. } => {
                 "if a server is migrating right now, wait; otherwise start it once with its own image".into()
             }
-            Locked { .. } => "wait for it, or end it".into(),
+            Locked { .. } | JobLocked { .. } => "wait for it, or end it".into(),
             Unfinished { .. } => "kumadb resume".into(),
             Journal { path, .. } => {
                 format!("see that database and server are as they should be, then: mv {0} {0}.old", path.display())

@@ -254,7 +254,8 @@ pub struct Guards<'g> {
     pub verifies: &'g mut dyn FnMut(&Manifest) -> bool,
 }
 
-/// Judges the snapshots of one store, each instance for itself, and returns them in the order they came in.
+/// Judges the snapshots of one store, each instance for itself, whole snapshots and those of the
+/// configuration apart, and returns them in the order they came in.
 pub fn judge<'a, Z: TimeZone>(
     all: &[&'a Manifest],
     policy: &Policy,
@@ -279,9 +280,10 @@ pub fn judge<'a, Z: TimeZone>(
     kept
 }
 
-/// Snapshots that the policy judges together: those of one instance.
-fn group(manifest: &Manifest) -> &str {
-    &manifest.origin
+/// Snapshots that the policy judges together: those of one instance that have the same in them, so that one of the
+/// configuration alone never counts for a whole one.
+fn group(manifest: &Manifest) -> (&str, &[String]) {
+    (&manifest.origin, &manifest.without)
 }
 
 /// Adds what is kept whatever the policy says; `members` are one group, newest first.

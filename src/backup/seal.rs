@@ -6,10 +6,15 @@ use std::iter;
 
 use age::secrecy::SecretString;
 use age::stream::{StreamReader, StreamWriter};
-use age::{Decryptor, EncryptError, Encryptor, Identity, Recipient, scrypt, x25519};
+use age::{Decryptor, Encryptor, Identity, Recipient, scrypt, x25519};
 
 use crate::error::{Error, Result};
 use crate::value::Secret;
+
+/// Work that a passphrase takes, as a power of two: as the `age` command has it, a second and 256 MiB.
+const WORK: u8 = 18;
+/// Work that is done for an archive at most: 1 GiB.
+const MOST_WORK: u8 = 20;
 
 /// What an archive is encrypted with.
 #[derive(Clone)]
@@ -54,15 +59,20 @@ impl Seal {
     pub(super) fn begin<W: Write>(&self, to: W) -> io::Result<(StreamWriter<W>, Keys)> {
         let (encryptor, keys) = match self {
             Seal::Passphrase(passphrase) => {
-                let encryptor = Encryptor::with_user_passphrase(secret(passphrase));
-                (encryptor, Keys { passphrase: Some(passphrase.clone()), ..Keys::default() })
+                let mut recipient = scrypt::Recipient::new(secret(passphrase));
+                // By itself it measures what this machine does in a second, which differs from run to run.
+                recipient.set_work_factor(WORK);
+                let only = iter::once(&recipient as &dyn Recipient);
+                (
+                    Encryptor::with_recipients(only).map_err(io::Error::other)?,
+                    Keys { passphrase: Some(passphrase.clone()), ..Keys::default() },
+                )
             }
             Seal::Recipients(recipients) => {
                 let proving = x25519::Identity::generate();
                 let ours = proving.to_public();
                 let all = recipients.iter().chain(iter::once(&ours)).map(|recipient| recipient as &dyn Recipient);
-                let encryptor =
-                    Encryptor::with_recipients(all).map_err(|error: EncryptError| io::Error::other(error))?;
+                let encryptor = Encryptor::with_recipients(all).map_err(io::Error::other)?;
                 (encryptor, Keys { identities: vec![proving], ..Keys::default() })
             }
         };
@@ -110,7 +120,10 @@ impl Keys {
                     (None, Some(ask)) => ask(name)?,
                     (None, None) => return Err(key("it takes a passphrase")),
                 };
-                decryptor.decrypt(iter::once(&scrypt::Identity::new(secret(&passphrase)) as &dyn Identity))
+                let mut identity = scrypt::Identity::new(secret(&passphrase));
+                // A machine that is slower than the one that encrypted must open it too.
+                identity.set_max_work_factor(MOST_WORK);
+                decryptor.decrypt(iter::once(&identity as &dyn Identity))
             }
             false if self.identities.is_empty() => return Err(key("it takes an identity")),
             false => decryptor.decrypt(self.identities.iter().map(|identity| identity as &dyn Identity)),

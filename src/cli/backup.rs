@@ -1,13 +1,13 @@
 //! `kumadb backup …`
 
-use clap::{Args, Subcommand};
+use clap::{Args, Subcommand, ValueEnum};
 use serde_json::{Value as Json, json};
 
 use super::prune::{self, PruneArgs};
 use super::store::{KeyArgs, SealArgs};
 use super::{Context, Ui};
 use crate::backup::archive::Proof;
-use crate::backup::{Snapshot, Stores};
+use crate::backup::{Extent, Snapshot, Stores};
 use crate::error::{Error, Exit, Result, bytes, counted};
 use crate::run::take;
 
@@ -26,8 +26,32 @@ pub enum BackupVerb {
 
 #[derive(Args, Debug)]
 pub struct CreateArgs {
+    /// Leave out the history: no beats, no statistics
+    #[arg(long)]
+    config_only: bool,
+    /// SQLite: leave out free pages; takes longer
+    #[arg(long)]
+    compact: bool,
+    /// How deep the engine checks what was copied
+    #[arg(long, value_name = "DEPTH", value_enum, default_value_t)]
+    verify: VerifyDepth,
     #[command(flatten)]
     seal: SealArgs,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+enum VerifyDepth {
+    /// Structure and references
+    #[default]
+    Quick,
+    /// Everything: SQLite integrity_check, MariaDB CHECK TABLE EXTENDED
+    Full,
+}
+
+impl CreateArgs {
+    fn extent(&self) -> Extent {
+        Extent { config_only: self.config_only, compact: self.compact, full_check: self.verify == VerifyDepth::Full }
+    }
 }
 
 #[derive(Args, Debug)]
@@ -55,7 +79,7 @@ pub fn run(verb: &BackupVerb, context: &mut Context<'_>) -> Result<Exit> {
 }
 
 fn create(args: &CreateArgs, context: &mut Context<'_>) -> Result<Exit> {
-    let putting = args.seal.putting()?;
+    let putting = args.seal.putting(args.extent())?;
     let instance = context.instance()?;
     let taken = take(&instance, &context.stores()?, "backup create", &putting, context.ui)?;
     let copies: Vec<&Snapshot> = taken.copies.iter().collect();

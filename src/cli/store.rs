@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::Ui;
-use crate::backup::{Credentials, Keys, Seal, Store, Stores};
+use crate::backup::{Credentials, Extent, Keys, Seal, Store, Stores};
 use crate::error::{Error, Result};
 use crate::run::Putting;
 use crate::value::Secret;
@@ -39,8 +39,8 @@ pub struct KeyArgs {
 }
 
 impl SealArgs {
-    /// What these options mean.
-    pub fn putting(&self) -> Result<Putting> {
+    /// What these options mean for a snapshot of `extent`.
+    pub fn putting(&self, extent: Extent) -> Result<Putting> {
         let seal = match &self.passphrase_file {
             Some(file) => Some(Seal::Passphrase(read_passphrase(file)?)),
             None if self.encrypt_to.is_empty() && self.recipients_file.is_empty() => None,
@@ -50,7 +50,7 @@ impl SealArgs {
                 Some(Seal::to(self.encrypt_to.iter().map(String::as_str).chain(lines))?)
             }
         };
-        Ok(Putting { seal, unread: self.no_read_back })
+        Ok(Putting { extent, seal, unread: self.no_read_back })
     }
 }
 
@@ -68,11 +68,26 @@ impl KeyArgs {
     }
 }
 
+/// What may also be in a file, named by the same variable with `_FILE` at its end.
+const BY_FILE: [&str; 3] = ["AWS_SECRET_ACCESS_KEY", "AZURE_STORAGE_ACCOUNT_KEY", "WEBDAV_PASSWORD"];
+
+fn read_credentials() -> Result<Credentials> {
+    let known = |name: &str| Credentials::PREFIXES.iter().any(|prefix| name.starts_with(prefix));
+    let mut named: Vec<(String, Secret)> = std::env::vars()
+        .filter(|(name, value)| known(name) && !value.is_empty())
+        .map(|(name, value)| (name, Secret::new(value)))
+        .collect();
+    for name in BY_FILE {
+        if let Some(file) = std::env::var_os(format!("{name}_FILE")).filter(|file| !file.is_empty()) {
+            named.push((name.to_owned(), Secret::new(read(&file.into())?.trim_end())));
+        }
+    }
+    Ok(Credentials::new(named))
+}
+
 /// The stores at `addresses`, or else `default`; credentials come from the environment.
 pub fn open(addresses: &[String], default: Store) -> Result<Stores> {
-    let known = |name: &str| Credentials::PREFIXES.iter().any(|prefix| name.starts_with(prefix));
-    let named = std::env::vars().filter(|(name, value)| known(name) && !value.is_empty());
-    let credentials = Credentials::new(named.map(|(name, value)| (name, Secret::new(value))));
+    let credentials = read_credentials()?;
     let mut stores: Vec<Store> =
         addresses.iter().map(|address| Store::open(address, &credentials)).collect::<Result<_>>()?;
     if stores.is_empty() {

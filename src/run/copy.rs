@@ -1,14 +1,17 @@
 //! A snapshot of an instance that nobody is going to write to.
 
+use super::apply::check_settled;
 use super::{Observer, Step};
-use crate::backup::hold::{Label, Source};
+use crate::backup::hold::{Extent, Label, Source};
 use crate::backup::{Held, Packed, Seal, Snapshot, Stores};
 use crate::error::{Error, Result};
 use crate::instance::Instance;
 
-/// How a snapshot is put away.
+/// What goes into a snapshot, and how it is put away.
 #[derive(Debug, Default)]
 pub struct Putting {
+    /// What is taken.
+    pub extent: Extent,
     /// What it is encrypted with, if it is.
     pub seal: Option<Seal>,
     /// Whether what was uploaded is not read and hashed again.
@@ -35,6 +38,7 @@ pub fn take(
     putting: &Putting,
     observer: &mut dyn Observer,
 ) -> Result<Taken> {
+    check_settled(instance)?;
     // In the store, not in the data folder: a backup needs no right to write where the server's files are.
     let scratch = stores.scratch()?;
     observer.step(&Step::Hold { bytes: instance.size() })?;
@@ -42,10 +46,8 @@ pub fn take(
     let session = instance.open()?;
     let (config, origin) = (instance.config_path(), instance.origin());
     let label = Label { instance: &instance.name, origin: &origin, reason, config: config.as_deref() };
-    let held =
-        Held::take(&Source::Live(session.connect()), &scratch.path().join("held"), &label, &mut |done, total| {
-            observer.progress(done, total)
-        });
+    let (source, folder) = (Source::Live(session.connect()), scratch.path().join("held"));
+    let held = Held::take(&source, &folder, &label, &putting.extent, &mut |done, total| observer.progress(done, total));
     session.close()?;
     let held = held?;
     observer.step(&Step::Held { bytes: held.manifest.size(), took: began.elapsed() })?;

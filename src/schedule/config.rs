@@ -7,6 +7,7 @@ use std::time::Duration;
 use chrono_tz::Tz;
 
 use super::When;
+use crate::backup::Extent;
 use crate::backup::retention::Policy;
 use crate::error::{Error, Problem, Result};
 use crate::formats::node::{Data, Entry, Node};
@@ -82,6 +83,8 @@ pub struct Job {
     pub instances: Vec<String>,
     /// Names of stores.
     pub stores: Vec<String>,
+    /// What goes into the snapshots.
+    pub extent: Extent,
     /// Encrypt to these recipients of age.
     pub encrypt_to: Vec<String>,
     /// Encrypt to the recipients in this file.
@@ -113,8 +116,8 @@ pub struct Job {
 const SECTIONS: [&str; 4] = ["stores", "instances", "policies", "jobs"];
 const STORE: [&str; 2] = ["address", "credentials_file"];
 const INSTANCE: [&str; 3] = ["target", "target_file", "docker_host"];
-const JOB: [&str; 20] = [
-    "cron", "timezone", "jitter", "instances", "stores", "encrypt_to", "recipients_file", "passphrase_file",
+const JOB: [&str; 23] = [
+    "cron", "timezone", "jitter", "instances", "stores", "config_only", "compact", "full_check", "encrypt_to", "recipients_file", "passphrase_file",
     "identity_file", "verify", "retention", "push_url", "push_url_file", "webhook", "webhook_file", "before", "after",
     "on_failure", "hook_timeout", "metrics",
 ];
@@ -355,6 +358,11 @@ impl Reader {
             jitter: self.duration(table, "jitter", Duration::ZERO),
             instances,
             stores,
+            extent: Extent {
+                config_only: self.flag(table, "config_only"),
+                compact: self.flag(table, "compact"),
+                full_check: self.flag(table, "full_check"),
+            },
             encrypt_to,
             recipients_file,
             passphrase_file,

@@ -46,6 +46,8 @@ pub struct Shelf {
     pub delay: Duration,
     /// Method and path of every request.
     pub log: Vec<String>,
+    /// Requests under way, and the most of them there were.
+    pub busy: (usize, usize),
     begun: usize,
 }
 
@@ -121,10 +123,13 @@ fn serve(stream: &TcpStream, shelf: &Mutex<Shelf>) {
         let (trouble, delay) = {
             let mut shelf = shelf.lock().unwrap();
             shelf.log.push(format!("{} {}", request.method, request.path));
+            shelf.busy.0 += 1;
+            shelf.busy.1 = shelf.busy.1.max(shelf.busy.0);
             let trouble = shelf.faults.as_mut().and_then(|faults| faults(&request));
             (trouble, shelf.delay)
         };
         std::thread::sleep(delay);
+        shelf.lock().unwrap().busy.0 -= 1;
         let head = request.method == "HEAD";
         let mut answer = match trouble {
             Some(Trouble::Hang) => return,

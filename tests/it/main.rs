@@ -30,6 +30,7 @@ mod plan;
 mod plan_names;
 mod prune;
 mod retention;
+mod restore;
 mod round_trip;
 mod schema;
 mod sealed;

@@ -40,7 +40,7 @@ fn an_encrypted_snapshot_takes_its_key() {
         fs::write(&wrong, "battery staple\n").unwrap();
         let recipients = lab.root.path().join("recipients");
         fs::write(&recipients, format!("# us\n\n{}\n", recipient())).unwrap();
-        for (seal, opens, other) in [
+        let seals = [
             (format!("--encrypt-to {}", recipient()), format!("--identity {key}"), "it takes an identity"),
             (
                 format!("--recipients-file {}", recipients.display()),
@@ -52,7 +52,9 @@ fn an_encrypted_snapshot_takes_its_key() {
                 format!("--passphrase-file {}", word.display()),
                 "that is not its passphrase",
             ),
-        ] {
+        ];
+        // How it is opened has nothing to do with the engine.
+        for (seal, opens, other) in seals.into_iter().take(if lab.engine() == "SQLite" { 3 } else { 1 }) {
             let made = lab.json(&format!("backup create {seal}"));
             assert_eq!(made["encrypted"], true);
             let path = made["path"].as_str().unwrap();
@@ -241,7 +243,8 @@ fn damage_is_found_elsewhere_and_under_encryption() {
         check("an empty archive");
         println!("{scheme}, encrypted {seal}: {tried} damaged archives of {} bytes were refused twice", whole.len());
         put(&name, whole);
-        snapshots.iter().for_each(|snapshot| drop(snapshot.verify().unwrap()));
+        let proofs: Vec<bool> = snapshots.iter().map(|snapshot| snapshot.verify().unwrap().sealed).collect();
+        assert_eq!(proofs, [seal, false]);
         // The manifest of the other one beside it, a changed one, an empty one, none.
         let beside = format!("{name}.json");
         let told = away.cloud.shelf().objects[&beside].clone();
@@ -293,6 +296,9 @@ fn a_thousand_snapshots_are_listed_at_once() {
     let here = timed(&|| away.lab.run("backup list --json"));
     let there = timed(&|| away.away("backup list --json"));
     println!("1001 snapshots are listed in {here:?} from a folder, in {there:?} from elsewhere at 20 ms a request");
-    // Generous, because other tests run beside it; one request after the other would take 20 s.
-    assert!(here < Duration::from_secs(2) && there < Duration::from_secs(6), "{here:?} {there:?}");
+    // Generous, because other tests run beside it.
+    assert!(here < Duration::from_secs(15) && there < Duration::from_secs(30), "{here:?} {there:?}");
+    let shelf = away.cloud.shelf();
+    assert!(shelf.busy.1 > 8, "manifests are read at once, not one after the other: {}", shelf.busy.1);
+    assert!(!shelf.log.iter().rev().take(1001).any(|line| line.ends_with(".zst")), "no archive is read for a list");
 }

@@ -218,7 +218,7 @@ fn what_is_wrong_with_a_store_is_said() {
     }
     let mut dav = Away::new(Lab::sqlite("2.5.3"), "webdav");
     dav.environment[1].1 = "wrong".into();
-    refused(&dav, 1, "401 unauthorized\n  try: check WEBDAV_USERNAME and WEBDAV_PASSWORD");
+    refused(&dav, 1, "401 Unauthorized\n  try: check WEBDAV_USERNAME and WEBDAV_PASSWORD");
 }
 
 #[test]
@@ -355,7 +355,43 @@ fn kill(away: &Away, times: u32, seal: &str) {
 }
 
 #[test]
-fn a_killed_upload_leaves_nothing_half() {
-    kill(&Away::large("s3"), 60, "");
-    kill(&Away::new(Lab::sqlite("2.5.3"), "webdav"), 60, &format!("--encrypt-to {}", recipient()));
+fn a_killed_upload_in_parts_leaves_nothing_half() {
+    kill(&Away::large("s3"), 50, "");
+}
+
+#[test]
+fn a_killed_upload_in_one_piece_leaves_nothing_half() {
+    kill(&Away::large("webdav"), 50, "");
+}
+
+#[test]
+fn a_killed_encrypted_upload_leaves_nothing_half() {
+    kill(&Away::new(Lab::sqlite("2.5.3"), "gs"), 50, &format!("--encrypt-to {}", recipient()));
+}
+
+#[test]
+fn runs_at_the_same_time_leave_each_other_alone() {
+    let away = Away::new(Lab::sqlite("2.5.3"), "s3");
+    std::thread::scope(|scope| {
+        let runs: Vec<_> = (0..6).map(|_| scope.spawn(|| away.both("backup create"))).collect();
+        for run in runs {
+            let ran = run.join().unwrap();
+            assert_eq!(ran.exit, 0, "{}", ran.err);
+        }
+    });
+    let verified = json(&away.both("backup verify --json"));
+    assert_eq!(verified["snapshots"].as_array().unwrap().len(), 12);
+    assert_eq!((away.leftovers().len(), remains(&away.lab.store()).len()), (0, 0));
+}
+
+#[test]
+fn secrets_come_by_file_too() {
+    let mut away = Away::new(Lab::sqlite("2.5.3"), "webdav");
+    let file = away.lab.root.path().join("password");
+    fs::write(&file, format!("{}\n", away.environment[1].1)).unwrap();
+    away.environment[1] = ("WEBDAV_PASSWORD_FILE", file.display().to_string());
+    assert_eq!(away.away("backup create").exit, 0);
+    fs::remove_file(&file).unwrap();
+    let ran = away.away("backup list");
+    assert!(ran.exit == 1 && ran.err.contains("cannot read"), "{}", ran.err);
 }

@@ -189,6 +189,7 @@ impl Remote {
                 _ if ["NoSuchBucket", "ContainerNotFound"].iter().any(|code| why.contains(code)) => {
                     "make the bucket or container first, or check its name"
                 }
+                _ if why.contains("certificate") => "name the authority that signed it, as PEM, in SSL_CERT_FILE",
                 _ => "is the address right, and can it be reached from here?",
             };
             Error::Store { act, store: store.clone(), why, hint }
@@ -425,5 +426,7 @@ fn root(error: &dyn std::error::Error) -> String {
     let text = cause.to_string();
     let text = text.split(" (os error").next().unwrap_or_default();
     let text = text.split(": <").next().unwrap_or_default().lines().next().unwrap_or_default();
-    text.trim_start_matches("Server returned non-2xx status code: ").trim_end_matches([':', ' ']).to_lowercase()
+    let text = text.trim_start_matches("Server returned non-2xx status code: ").trim_end_matches([':', ' ']);
+    let mut letters = text.chars();
+    letters.next().map_or(String::new(), |first| first.to_lowercase().chain(letters).collect())
 }

@@ -5,6 +5,7 @@
 //! to the caller, who may use one connection inside a callback of another.
 
 mod address;
+mod copied;
 mod dump;
 mod fault;
 mod literal;
@@ -21,6 +22,7 @@ use mysql_async::{Conn, QueryResult, TextProtocol};
 use tokio::runtime::Runtime;
 
 pub use address::{Address, Tls};
+pub use copied::{DumpedRows, read_dumped_tables, stream_dumped_rows};
 pub use load::count_dump;
 
 use self::literal::Shape;
@@ -370,8 +372,8 @@ impl Reader for MariaDb {
         Ok(faults)
     }
 
-    fn dump(&mut self, to: &Path, progress: &mut dyn FnMut(u64, u64)) -> Result<Counts> {
-        self.write_dump(to, progress)
+    fn dump(&mut self, to: &Path, without: &[String], progress: &mut dyn FnMut(u64, u64)) -> Result<Counts> {
+        self.write_dump(to, without, progress)
     }
 }
 
@@ -453,7 +455,7 @@ impl Writer for MariaDb {
         }
     }
 
-    fn load(&mut self, from: &Path, progress: &mut dyn FnMut(u64, u64)) -> Result<()> {
-        self.load_dump(from, progress)
+    fn load(&mut self, from: &Path, without: &[String], progress: &mut dyn FnMut(u64, u64)) -> Result<()> {
+        self.load_dump(from, without, progress)
     }
 }
