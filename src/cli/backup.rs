@@ -4,6 +4,7 @@ use clap::{Args, Subcommand, ValueEnum};
 use serde_json::{Value as Json, json};
 
 use super::prune::{self, PruneArgs};
+use super::schedule::{self, ScheduleArgs};
 use super::store::{KeyArgs, SealArgs};
 use super::{Context, Ui};
 use crate::backup::archive::Proof;
@@ -22,6 +23,8 @@ pub enum BackupVerb {
     Verify(VerifyArgs),
     /// Remove the snapshots that no rule keeps
     Prune(PruneArgs),
+    /// Take snapshots when the config file says, until it is ended
+    Schedule(ScheduleArgs),
 }
 
 #[derive(Args, Debug)]
@@ -75,6 +78,7 @@ pub fn run(verb: &BackupVerb, context: &mut Context<'_>) -> Result<Exit> {
         BackupVerb::List(args) => list(args, context),
         BackupVerb::Verify(args) => verify(args, context),
         BackupVerb::Prune(args) => prune::run(args, context),
+        BackupVerb::Schedule(args) => schedule::run(args, context),
     }
 }
 

@@ -12,6 +12,7 @@ mod prune;
 mod restart;
 mod restore;
 mod resume;
+mod schedule;
 mod shell;
 mod status;
 mod store;
@@ -52,8 +53,8 @@ pub struct Cli {
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "For every command")]
 pub struct Global {
-    /// The instance: a data folder, a kuma.db, a container, or mysql://user@host/database; without it, the only one in
-    /// sight
+    /// The instance: a name of the config file, a data folder, a kuma.db, a container, or mysql://user@host/database;
+    /// without it, the only one in sight
     #[arg(short, long, global = true, env = "KUMADB_TARGET", hide_env_values = true, value_name = "TARGET")]
     target: Option<String>,
     /// The Docker engine: unix:///path or tcp://host:port
@@ -77,6 +78,9 @@ pub struct Global {
         value_delimiter = ','
     )]
     store: Vec<String>,
+    /// The config file [default: ~/.config/kumadb/kumadb.toml, /etc/kumadb/kumadb.toml]
+    #[arg(long, global = true, env = "KUMADB_CONFIG", hide_env_values = true, value_name = "FILE")]
+    config: Option<PathBuf>,
     /// Print the result as one JSON document
     #[arg(long, global = true)]
     json: bool,
@@ -125,6 +129,9 @@ enum Verb {
     Logs(restart::LogsArgs),
     /// Finish or undo what an earlier run could not end
     Resume(resume::ResumeArgs),
+    /// Look at the config file
+    #[command(subcommand)]
+    Config(schedule::ConfigVerb),
     /// Print the JSON Schema of documents, for editors
     Schema(export::SchemaArgs),
     /// Print a completion script for a shell
@@ -149,6 +156,7 @@ impl Cli {
             Verb::Init(args) => init::run(&args, context),
             Verb::Backup(verb) => backup::run(&verb, context),
             Verb::Restore(args) => restore::run(&args, context),
+            Verb::Config(verb) => schedule::config(&verb, context),
             Verb::Restart(args) => restart::run(&args, context),
             Verb::Logs(args) => restart::logs(&args, context),
             Verb::Resume(args) => resume::run(&args, context),
@@ -174,9 +182,23 @@ impl Context<'_> {
         })
     }
 
+    /// The instance that is meant: a name in the config file means what it says there.
+    fn find(&self) -> Result<Instance> {
+        let Some(target) = &self.global.target else { return self.sight()?.find(None) };
+        // What has a `/` or a `:` is a place, not a name.
+        let config = if target.contains(['/', ':']) { None } else { schedule::read(self)? };
+        let named = config.and_then(|mut config| config.instances.remove(target));
+        let Some(named) = named else { return self.sight()?.find(Some(target)) };
+        let mut sight = self.sight()?;
+        if let (Some(host), None) = (&named.docker_host, &self.global.docker_host) {
+            sight.docker = Docker::connect(Some(host)).map(Arc::new);
+        }
+        sight.find(Some(named.target.read()?.reveal()))
+    }
+
     /// The instance that is meant; says so first when work on it is unfinished, and nobody is at it.
     fn instance(&mut self) -> Result<Instance> {
-        let instance = self.sight()?.find(self.global.target.as_deref())?;
+        let instance = self.find()?;
         match Journal::read(instance.work()) {
             Ok(Some(_)) if matches!(instance.lock("looking"), Err(Error::Locked { .. })) => {}
             Ok(Some(journal)) => self.ui.warn(&format!("{}; type `kumadb resume`", journal.record.unfinished())),

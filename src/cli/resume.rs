@@ -15,8 +15,7 @@ pub struct ResumeArgs {
 }
 
 pub fn run(args: &ResumeArgs, context: &mut Context<'_>) -> Result<Exit> {
-    let sight = context.sight()?;
-    let instance = sight.find(context.global.target.as_deref())?;
+    let instance = context.find()?;
     let store = context.store();
     let resumed = run::resume(&instance, &store, &args.write.settings("resume"), context.ui)?;
     let (document, text, outcome) = match resumed {

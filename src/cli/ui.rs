@@ -56,6 +56,11 @@ impl Ui {
         self.json
     }
 
+    /// The number of the signal that came, or 0.
+    pub fn signal(&self) -> i32 {
+        self.signal.load(Ordering::SeqCst) as i32
+    }
+
     /// Prints the result: `document` as JSON, or what `text` makes for people.
     pub fn result(&mut self, document: &Json, text: impl FnOnce() -> String) -> Result<()> {
         self.clear();

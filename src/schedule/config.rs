@@ -10,7 +10,7 @@ use super::When;
 use crate::backup::Extent;
 use crate::backup::retention::Policy;
 use crate::error::{Error, Problem, Result};
-use crate::formats::node::{Data, Entry, Node};
+use crate::formats::node::{At, Data, Entry, Node};
 use crate::formats::text::{Syntax, no_files, read};
 use crate::value::Secret;
 
@@ -117,9 +117,29 @@ const SECTIONS: [&str; 4] = ["stores", "instances", "policies", "jobs"];
 const STORE: [&str; 2] = ["address", "credentials_file"];
 const INSTANCE: [&str; 3] = ["target", "target_file", "docker_host"];
 const JOB: [&str; 23] = [
-    "cron", "timezone", "jitter", "instances", "stores", "config_only", "compact", "full_check", "encrypt_to", "recipients_file", "passphrase_file",
-    "identity_file", "verify", "retention", "push_url", "push_url_file", "webhook", "webhook_file", "before", "after",
-    "on_failure", "hook_timeout", "metrics",
+    "cron",
+    "timezone",
+    "jitter",
+    "instances",
+    "stores",
+    "config_only",
+    "compact",
+    "full_check",
+    "encrypt_to",
+    "recipients_file",
+    "passphrase_file",
+    "identity_file",
+    "verify",
+    "retention",
+    "push_url",
+    "push_url_file",
+    "webhook",
+    "webhook_file",
+    "before",
+    "after",
+    "on_failure",
+    "hook_timeout",
+    "metrics",
 ];
 
 /// Reads the config file `text`, called `file`.
@@ -146,7 +166,10 @@ pub fn read_config(file: &str, text: &str) -> Result<Config, Vec<Problem>> {
                     let docker_host = reader.text(table, "docker_host");
                     config.instances.insert(name.to_owned(), Target { target, docker_host });
                 }
-                None => reader.wrong(table, "`target` or `target_file` is missing"),
+                None if ["target", "target_file"].iter().all(|key| table.find(key).is_none()) => {
+                    reader.wrong(table, "`target` or `target_file` is missing");
+                }
+                None => {}
             }
         }
         for (name, table) in reader.tables(root, "policies") {
@@ -154,36 +177,36 @@ pub fn read_config(file: &str, text: &str) -> Result<Config, Vec<Problem>> {
             config.policies.insert(name.to_owned(), policy);
         }
         for (name, table) in reader.tables(root, "jobs") {
-            config.jobs.extend(reader.job(name, table, &config));
+            config.jobs.extend(reader.job(name, table, root, &config));
         }
         reader.check_metrics(&config.jobs, root);
     }
-    if reader.problems.is_empty() { Ok(config) } else { Err(reader.problems) }
+    let mut problems = reader.problems;
+    problems.sort_by_key(|(at, _)| (at.line, at.column));
+    match problems.is_empty() {
+        true => Ok(config),
+        false => Err(problems.into_iter().map(|(at, message)| Problem::new(at.to_string(), message)).collect()),
+    }
 }
 
 /// Reads values, and keeps what is wrong with them.
 #[derive(Default)]
 struct Reader {
-    problems: Vec<Problem>,
+    problems: Vec<(At, String)>,
 }
 
 impl Reader {
     fn wrong(&mut self, node: &Node, message: impl Into<String>) {
-        self.problems.push(Problem::new(node.at.to_string(), message));
+        self.problems.push((node.at.clone(), message.into()));
     }
 
     /// Every key that is none of `known`, with the nearest that is.
     fn check_keys(&mut self, table: &Node, known: &[&str]) {
         for Entry { key, at, .. } in table.entries().iter().filter(|entry| !known.contains(&entry.key.as_str())) {
             let nearest = known.iter().max_by(|a, b| strsim::jaro(a, key).total_cmp(&strsim::jaro(b, key)));
-            let problem = Problem::new(at.to_string(), format!("there is no `{key}` here"));
-            self.problems.push(match nearest.filter(|nearest| strsim::jaro(nearest, key) > 0.75) {
-                Some(nearest) => {
-                    let message = format!("there is no `{key}` here, `{nearest}` is meant?");
-                    Problem { message, ..problem }
-                }
-                None => problem,
-            });
+            let meant = nearest.filter(|nearest| strsim::jaro(nearest, key) > 0.75);
+            let meant = meant.map(|nearest| format!(", `{nearest}` is meant?")).unwrap_or_default();
+            self.problems.push((at.clone(), format!("there is no `{key}` here{meant}")));
         }
     }
 
@@ -199,10 +222,9 @@ impl Reader {
         for Entry { key, value, at } in entries {
             match (&value.data, plain(key)) {
                 (Data::Map(_), true) => found.push((key.as_str(), value)),
-                (Data::Map(_), false) => self.problems.push(Problem::new(
-                    at.to_string(),
-                    format!("`{key}` is no name: letters, digits, `-` and `_`"),
-                )),
+                (Data::Map(_), false) => {
+                    self.problems.push((at.clone(), format!("`{key}` is no name: letters, digits, `-` and `_`")))
+                }
                 _ => self.wrong(value, format!("`{section}.{key}` must be a table")),
             }
         }
@@ -281,18 +303,22 @@ impl Reader {
         match seconds.filter(|seconds| *seconds <= 7 * 86_400) {
             Some(seconds) => Duration::from_secs(seconds),
             None => {
-                self.wrong(node, format!("`{key}` must be a duration such as \"30s\", \"5m\" or \"1h\", at most a week"));
+                self.wrong(
+                    node,
+                    format!("`{key}` must be a duration such as \"30s\", \"5m\" or \"1h\", at most a week"),
+                );
                 default
             }
         }
     }
 
-    /// Each of the names in the list `key` must be one of `known`.
-    fn names<T>(&mut self, table: &Node, key: &str, known: &BTreeMap<String, T>, section: &str) -> Vec<String> {
+    /// The names in the list `key`, each of which must be a table in the section of that name.
+    fn names(&mut self, table: &Node, key: &str, root: &Node) -> Vec<String> {
         let names = self.texts(table, key);
         if let Some(node) = table.find(key) {
-            for (name, item) in names.iter().zip(node.list()).filter(|(name, _)| !known.contains_key(*name)) {
-                self.wrong(item, format!("there is no `[{section}.{name}]`"));
+            let known = |name: &str| root.find(key).is_some_and(|section| section.find(name).is_some());
+            for (name, item) in names.iter().zip(node.list()).filter(|(name, _)| !known(name)) {
+                self.wrong(item, format!("there is no `[{key}.{name}]`"));
             }
         }
         names
@@ -308,13 +334,14 @@ impl Reader {
                 self.wrong(&entry.value, format!("`{}`: {why}", entry.key));
             }
         }
-        if policy.is_empty() {
+        // One that could not be read is told of already.
+        if policy.is_empty() && table.entries().iter().all(|entry| !rules.contains(&entry.key)) {
             self.wrong(table, "nothing says what is kept, and an empty policy would keep nothing");
         }
         policy
     }
 
-    fn job(&mut self, name: &str, table: &Node, config: &Config) -> Option<Job> {
+    fn job(&mut self, name: &str, table: &Node, root: &Node, config: &Config) -> Option<Job> {
         self.check_keys(table, &JOB);
         let zone = match self.text(table, "timezone") {
             None => Tz::UTC,
@@ -332,8 +359,8 @@ impl Reader {
                 None
             }
         });
-        let instances = self.names(table, "instances", &config.instances, "instances");
-        let stores = self.names(table, "stores", &config.stores, "stores");
+        let instances = self.names(table, "instances", root);
+        let stores = self.names(table, "stores", root);
         for (key, names) in [("instances", &instances), ("stores", &stores)] {
             if names.is_empty() {
                 self.wrong(table.find(key).unwrap_or(table), format!("`{key}` names none"));
@@ -352,9 +379,8 @@ impl Reader {
             let node = table.find("passphrase_file").unwrap_or(table);
             self.wrong(node, "encrypt to recipients or with a passphrase, not both");
         }
-        let job = Job {
+        Some(Job {
             name: name.to_owned(),
-            when: when?,
             jitter: self.duration(table, "jitter", Duration::ZERO),
             instances,
             stores,
@@ -376,8 +402,9 @@ impl Reader {
             on_failure: self.texts(table, "on_failure"),
             hook_timeout: self.duration(table, "hook_timeout", Duration::from_secs(300)),
             metrics: self.path(table, "metrics"),
-        };
-        Some(job)
+            // Last, so that everything else has been looked at.
+            when: when?,
+        })
     }
 
     /// Two jobs must not write over each other's metrics.
@@ -392,4 +419,3 @@ impl Reader {
         }
     }
 }
-

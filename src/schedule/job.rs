@@ -1,0 +1,264 @@
+//! One run of one job: snapshots, verification, retention, and who is told.
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use chrono::{DateTime, Utc};
+use serde_json::json;
+
+use super::config::{Config, Job, Place, Target, Text};
+use super::{Host, State, notice};
+use crate::backup::{Credentials, Keys, Seal, Snapshot, Store, Stores};
+use crate::error::{Error, Exit, Result};
+use crate::instance::{Instance, Sight};
+use crate::run::prune::{Choice, Pruning};
+use crate::run::{Putting, take};
+use crate::value::Secret;
+
+/// What a run needs besides the config file.
+pub struct World<'w> {
+    /// Where to look for instances, on the Docker engine of that address.
+    pub sight: &'w dyn Fn(Option<&str>) -> Result<Sight>,
+    /// What opens stores, by the names of the environment.
+    pub credentials: &'w [(String, Secret)],
+    /// Where the journals of instances without a data folder are.
+    pub instances: PathBuf,
+    /// Where the notes of jobs are.
+    pub jobs: PathBuf,
+    /// Where archives are made when no store is a folder.
+    pub fallback: Store,
+}
+
+/// How a run ended.
+#[derive(Debug)]
+pub struct Ended {
+    /// The snapshots, the first copy of each.
+    pub taken: Vec<Snapshot>,
+    /// How many old ones were removed.
+    pub removed: usize,
+    /// What went wrong with snapshots.
+    pub errors: Vec<Error>,
+    /// Who could not be told.
+    pub untold: Vec<Error>,
+    /// How long it took.
+    pub took: Duration,
+    /// When it ended, UTC.
+    pub at: DateTime<Utc>,
+}
+
+impl World<'_> {
+    /// Where the notes of jobs are.
+    pub(super) fn folder(&self) -> PathBuf {
+        self.jobs.clone()
+    }
+
+    /// The instance that `target` means.
+    pub fn instance(&self, target: &Target) -> Result<Instance> {
+        (self.sight)(target.docker_host.as_deref())?.find(Some(target.target.read()?.reveal()))
+    }
+
+    /// The stores at `places`.
+    pub fn stores(&self, places: &[&Place]) -> Result<Stores> {
+        let open = |place: &&Place| {
+            let mut named = match &place.credentials_file {
+                Some(file) => read_credentials(file)?,
+                None => Vec::new(),
+            };
+            named.extend(self.credentials.iter().cloned());
+            Store::open(&place.address, &Credentials::new(named))
+        };
+        Ok(Stores::new(places.iter().map(open).collect::<Result<_>>()?, self.fallback.clone()))
+    }
+}
+
+/// The lines `NAME=VALUE` of `file`.
+fn read_credentials(file: &Path) -> Result<Vec<(String, Secret)>> {
+    let text = std::fs::read_to_string(file).map_err(Error::file("read", file))?;
+    let lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
+    lines
+        .enumerate()
+        .map(|(n, line)| match line.split_once('=') {
+            Some((name, value)) => Ok((name.trim().to_owned(), Secret::new(value.trim()))),
+            None => Err(Error::Usage(format!("`{}`: entry {} is not NAME=VALUE", file.display(), n + 1))),
+        })
+        .collect()
+}
+
+impl Ended {
+    /// Whether all that was asked for is done.
+    pub fn is_good(&self) -> bool {
+        self.errors.is_empty()
+    }
+
+    /// Bytes of the snapshots.
+    pub fn size(&self) -> u64 {
+        self.taken.iter().map(|snapshot| snapshot.size).sum()
+    }
+
+    /// The exit code that this means.
+    pub fn exit(&self) -> Exit {
+        match self.errors.first() {
+            Some(first) if self.taken.is_empty() => first.exit(),
+            None if self.untold.is_empty() => Exit::Done,
+            _ => Exit::Partial,
+        }
+    }
+}
+
+/// Runs `job`, tells whom it names, and notes that it is done. An instance that fails stops none of the others.
+///
+/// # Errors
+/// [`Error::Interrupted`]: then it is not done, and is caught up at the next start; the note cannot be written.
+pub(super) fn run(
+    job: &Job,
+    config: &Config,
+    world: &World<'_>,
+    state: &mut State,
+    host: &mut dyn Host,
+) -> Result<Ended> {
+    let began = Instant::now();
+    let mut ended = Ended {
+        taken: Vec::new(),
+        removed: 0,
+        errors: Vec::new(),
+        untold: Vec::new(),
+        took: Duration::ZERO,
+        at: host.now(),
+    };
+    host.say(&format!("job `{}` begins", job.name));
+    tell_webhook(job, "started", &mut ended);
+    let environment = [("KUMADB_JOB", job.name.clone())];
+    match notice::command(&job.before, &environment, job.hook_timeout, &mut || host.progress(0, 0)) {
+        Ok(()) => back_up_all(job, config, world, &mut ended, host)?,
+        Err(error) => ended.errors.push(error),
+    }
+    ended.took = began.elapsed();
+    ended.at = host.now();
+    // Only now: a run that is killed is missed, and caught up.
+    state.note.through = ended.at;
+    state.note.runs += 1;
+    if ended.is_good() {
+        state.note.succeeded = Some(ended.at);
+    }
+    state.write()?;
+    tell(job, state, &mut ended, host);
+    for error in ended.errors.iter().chain(&ended.untold) {
+        host.warn(&format!("job `{}`: {error}", job.name));
+    }
+    Ok(ended)
+}
+
+fn back_up_all(job: &Job, config: &Config, world: &World<'_>, ended: &mut Ended, host: &mut dyn Host) -> Result<()> {
+    let putting = match seal(job) {
+        Ok(seal) => Putting { extent: job.extent, seal, ..Putting::default() },
+        Err(error) => {
+            ended.errors.push(error);
+            return Ok(());
+        }
+    };
+    for name in &job.instances {
+        match back_up(name, job, config, world, &putting, ended, host) {
+            Err(error @ Error::Interrupted { .. }) => return Err(error),
+            Err(error) => ended.errors.push(Error::Notice { what: format!("`{name}`"), why: error.to_string() }),
+            Ok(()) => {}
+        }
+    }
+    Ok(())
+}
+
+/// One instance: a snapshot in every store, read back, then what is too old goes.
+fn back_up(
+    name: &str,
+    job: &Job,
+    config: &Config,
+    world: &World<'_>,
+    putting: &Putting,
+    ended: &mut Ended,
+    host: &mut dyn Host,
+) -> Result<()> {
+    let places: Vec<&Place> = job.stores.iter().filter_map(|store| config.stores.get(store)).collect();
+    let stores = world.stores(&places)?.with_keys(&keys(job)?);
+    let target = config.instances.get(name).ok_or_else(|| Error::NoSuchTarget(name.to_owned()))?;
+    let instance = world.instance(target)?;
+    let reason = format!("schedule {}", job.name);
+    let taken = take(&instance, &stores, &reason, putting, host)?;
+    ended.errors.extend(taken.failed);
+    if job.verify {
+        let failed = taken.copies.iter().filter_map(|copy| copy.verify().err());
+        ended.errors.extend(failed);
+    }
+    ended.taken.extend(taken.copies.into_iter().next());
+    let Some(policy) = job.retention else { return Ok(()) };
+    let origin = instance.origin();
+    let choice = Choice { policy, raw: false, about: &|manifest| manifest.origin == origin };
+    let pruning = Pruning::plan(&stores, &choice, host.now(), &job.when.zone(), &world.instances)?;
+    ended.removed += pruning.removed().count();
+    let failed = pruning.carry_out(host)?;
+    ended.errors.extend(pruning.warnings.into_iter().chain(failed));
+    Ok(())
+}
+
+fn seal(job: &Job) -> Result<Option<Seal>> {
+    if let Some(file) = &job.passphrase_file {
+        return Ok(Some(Seal::Passphrase(Text::File(file.clone()).read()?)));
+    }
+    if job.encrypt_to.is_empty() && job.recipients_file.is_none() {
+        return Ok(None);
+    }
+    let file = match &job.recipients_file {
+        Some(file) => std::fs::read_to_string(file).map_err(Error::file("read", file))?,
+        None => String::new(),
+    };
+    Seal::to(job.encrypt_to.iter().map(String::as_str).chain(file.lines())).map(Some)
+}
+
+fn keys(job: &Job) -> Result<Keys> {
+    let identities: Vec<Secret> = match &job.identity_file {
+        Some(file) => vec![Secret::new(std::fs::read_to_string(file).map_err(Error::file("read", file))?)],
+        None => Vec::new(),
+    };
+    let passphrase = job.passphrase_file.clone().map(|file| Text::File(file).read()).transpose()?;
+    Keys::read(&identities, passphrase)
+}
+
+/// Tells everybody that the run is over.
+fn tell(job: &Job, state: &State, ended: &mut Ended, host: &mut dyn Host) {
+    let hook = if ended.is_good() { &job.after } else { &job.on_failure };
+    let environment = [
+        ("KUMADB_JOB", job.name.clone()),
+        ("KUMADB_STATUS", if ended.is_good() { "ok" } else { "failed" }.to_owned()),
+        ("KUMADB_MESSAGE", ended.words()),
+        (
+            "KUMADB_SNAPSHOTS",
+            ended.taken.iter().map(|snapshot| snapshot.manifest.id.as_str()).collect::<Vec<_>>().join(" "),
+        ),
+    ];
+    let ran = notice::command(hook, &environment, job.hook_timeout, &mut || host.progress(0, 0));
+    let pushed = job.push.as_ref().map_or(Ok(()), |push| notice::push(&push.read()?, ended));
+    let measured = notice::metrics(job, ended, &state.note);
+    tell_webhook(job, if ended.is_good() { "succeeded" } else { "failed" }, ended);
+    ended.untold.extend([ran, pushed, measured].into_iter().filter_map(Result::err));
+}
+
+fn tell_webhook(job: &Job, event: &str, ended: &mut Ended) {
+    let Some(webhook) = &job.webhook else { return };
+    let snapshots: Vec<_> = ended
+        .taken
+        .iter()
+        .map(|one| {
+            json!({"id": one.manifest.id, "instance": one.manifest.instance, "path": one.location(), "size_bytes": one.size})
+        })
+        .collect();
+    let document = json!({
+        "job": job.name,
+        "event": event,
+        "message": if event == "started" { String::new() } else { ended.words() },
+        "at": ended.at,
+        "seconds": ended.took.as_secs_f64(),
+        "snapshots": snapshots,
+        "removed": ended.removed,
+        "errors": ended.errors.iter().map(Error::to_string).collect::<Vec<_>>(),
+    });
+    let told = webhook.read().and_then(|address| notice::webhook(&address, &document));
+    ended.untold.extend(told.err());
+}

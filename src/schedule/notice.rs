@@ -1,0 +1,156 @@
+//! Who is told how a run went: a push monitor, a webhook, commands, and Prometheus.
+
+use std::fs::File;
+use std::io::{Read as _, Seek as _, Write as _};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::Value as Json;
+use ureq::Agent;
+
+use super::Job;
+use super::job::Ended;
+use super::state::Note;
+use crate::error::{Error, Result, bytes};
+use crate::files;
+use crate::value::Secret;
+
+/// How long somebody who is told may take to answer.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// As much of a message is pushed; the server keeps 255 letters of a beat's (read in 2.5.3).
+const MESSAGE: usize = 250;
+
+/// Tells a push monitor: up with what was done, or down with the error. `ping` is how long the run took, in milliseconds.
+/// The address may be as the server's page shows it; what it says of status, message and ping is replaced.
+pub fn push(address: &Secret, ended: &Ended) -> Result<()> {
+    let base = address.reveal().split(['?', '#']).next().unwrap_or_default().to_owned();
+    let message: String = ended.words().chars().take(MESSAGE).collect();
+    let request = agent()
+        .get(base)
+        .query("status", if ended.is_good() { "up" } else { "down" })
+        .query("msg", message)
+        .query("ping", ended.took.as_millis().to_string());
+    let answered = request.call().and_then(|mut answer| answer.body_mut().read_to_string());
+    let text = answered.map_err(failed("the push"))?;
+    match serde_json::from_str::<Json>(&text) {
+        Ok(answer) if answer["ok"] == Json::Bool(true) => Ok(()),
+        Ok(answer) => Err(notice("the push", answer["msg"].as_str().unwrap_or("it was not accepted"))),
+        Err(_) => Err(notice("the push", "what answered is no Uptime Kuma")),
+    }
+}
+
+/// Posts `document` to a webhook.
+pub fn webhook(address: &Secret, document: &Json) -> Result<()> {
+    let request = agent().post(address.reveal()).content_type("application/json");
+    request.send(document.to_string()).map(drop).map_err(failed("the webhook"))
+}
+
+fn agent() -> Agent {
+    Agent::config_builder().timeout_global(Some(PATIENCE)).user_agent("kumadb").build().into()
+}
+
+/// The address holds a token, so no error repeats it.
+fn failed(what: &'static str) -> impl Fn(ureq::Error) -> Error {
+    move |error| {
+        let why = match error {
+            ureq::Error::StatusCode(code) => format!("the answer was {code}"),
+            ureq::Error::BadUri(_) | ureq::Error::Http(_) => "its address is none".into(),
+            ureq::Error::Io(error) => error.kind().to_string(),
+            ureq::Error::Timeout(_) => format!("no answer within {} s", PATIENCE.as_secs()),
+            ureq::Error::HostNotFound => "there is no such host".into(),
+            ureq::Error::ConnectionFailed => "nothing listens there".into(),
+            ureq::Error::Rustls(error) => error.to_string(),
+            _ => "the request could not be made".into(),
+        };
+        notice(what, &why)
+    }
+}
+
+fn notice(what: &str, why: &str) -> Error {
+    Error::Notice { what: what.to_owned(), why: why.to_owned() }
+}
+
+/// Runs a command of the config file, without a shell. It reads of the run in its environment; what it prints is kept for
+/// the error. `alive` is called while it runs.
+pub fn command(
+    words: &[String],
+    environment: &[(&str, String)],
+    timeout: Duration,
+    alive: &mut dyn FnMut(),
+) -> Result<()> {
+    let Some((program, arguments)) = words.split_first() else { return Ok(()) };
+    let what = format!("the command `{program}`");
+    let wrong = |error: std::io::Error| notice(&what, &error.to_string());
+    let mut output: File = tempfile::tempfile().map_err(wrong)?;
+    let mut child = Command::new(program)
+        .args(arguments)
+        .envs(environment.iter().map(|(name, value)| (name, value)))
+        .stdin(Stdio::null())
+        .stdout(output.try_clone().map_err(wrong)?)
+        .stderr(output.try_clone().map_err(wrong)?)
+        .spawn()
+        .map_err(wrong)?;
+    let end = Instant::now() + timeout;
+    let status = loop {
+        match child.try_wait().map_err(wrong)? {
+            Some(status) => break status,
+            None if Instant::now() >= end => {
+                child.kill().map_err(wrong)?;
+                child.wait().map_err(wrong)?;
+                return Err(notice(&what, &format!("not done within {} s", timeout.as_secs())));
+            }
+            None => std::thread::sleep(Duration::from_millis(20)),
+        }
+        alive();
+    };
+    if status.success() {
+        return Ok(());
+    }
+    let mut said = Vec::new();
+    output.rewind().and_then(|()| output.read_to_end(&mut said)).map_err(wrong)?;
+    let said = String::from_utf8_lossy(&said);
+    let last = said.lines().rfind(|line| !line.trim().is_empty());
+    Err(notice(&what, &last.map_or_else(|| status.to_string(), |line| format!("{status}: {}", line.trim()))))
+}
+
+/// Writes the metrics of `job` for the text file collector of Prometheus, whole or not at all.
+pub fn metrics(job: &Job, ended: &Ended, note: &Note) -> Result<()> {
+    let Some(path) = &job.metrics else { return Ok(()) };
+    let seconds = |time: chrono::DateTime<chrono::Utc>| time.timestamp().to_string();
+    let lines = [
+        ("last_run_timestamp_seconds", "When the last run ended.", Some(seconds(ended.at))),
+        ("last_success_timestamp_seconds", "When a run last ended well.", note.succeeded.map(seconds)),
+        ("last_run_success", "Whether the last run ended well.", Some(u8::from(ended.is_good()).to_string())),
+        ("last_run_duration_seconds", "How long the last run took.", Some(ended.took.as_secs_f64().to_string())),
+        ("last_run_size_bytes", "Size of its snapshots.", Some(ended.size().to_string())),
+        ("last_run_snapshots", "How many snapshots it took.", Some(ended.taken.len().to_string())),
+    ];
+    let mut text = String::new();
+    for (name, help, value) in lines {
+        if let Some(value) = value {
+            text += &format!("# HELP kumadb_backup_{name} {help}\n# TYPE kumadb_backup_{name} gauge\n");
+            text += &format!("kumadb_backup_{name}{{job=\"{}\"}} {value}\n", job.name);
+        }
+    }
+    files::replace(path, 0o644, |file| file.write_all(text.as_bytes()))
+}
+
+impl Ended {
+    /// What is said of the run: `2 snapshots, 1.2 MB, 3.4 s`, or what went wrong.
+    pub fn words(&self) -> String {
+        let taken = crate::error::counted(self.taken.len(), "snapshot");
+        let sum = format!("{taken}, {}, {:.1} s", bytes(self.size()), self.took.as_secs_f64());
+        let removed = match self.removed {
+            0 => String::new(),
+            n => format!(", {n} removed"),
+        };
+        match self.errors.is_empty() {
+            true => format!("{sum}{removed}"),
+            false => {
+                let errors: Vec<String> = self.errors.iter().map(Error::to_string).collect();
+                format!("{} ({sum}{removed})", errors.join("; "))
+            }
+        }
+    }
+}

@@ -1,0 +1,277 @@
+//! The schedule as a service: the real binary with a real clock, listeners on loopback, signals and kills.
+
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
+use std::os::unix::net::UnixDatagram;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::time::{Duration, Instant};
+
+use serde_json::Value as Json;
+
+use crate::lab::{Lab, Ran};
+
+/// What somebody sent: the request line, and the body.
+type Request = (String, String);
+
+/// Listens on loopback and answers every request with `status` and `body`.
+fn listen(status: &'static str, body: &'static str) -> (String, Receiver<Request>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = format!("http://{}", listener.local_addr().unwrap());
+    let (send, requests) = channel();
+    std::thread::spawn(move || {
+        for connection in listener.incoming() {
+            if send.send(answer(connection.unwrap(), status, body)).is_err() {
+                return;
+            }
+        }
+    });
+    (address, requests)
+}
+
+fn answer(connection: TcpStream, status: &str, body: &str) -> Request {
+    let mut reader = BufReader::new(connection);
+    let mut head = Vec::new();
+    loop {
+        let mut line = String::new();
+        reader.read_line(&mut line).unwrap();
+        match line.trim() {
+            "" => break,
+            line => head.push(line.to_owned()),
+        }
+    }
+    let length = head.iter().find_map(|line| line.to_lowercase().strip_prefix("content-length:")?.trim().parse().ok());
+    let mut content = vec![0; length.unwrap_or(0)];
+    reader.read_exact(&mut content).unwrap();
+    let answer = format!("HTTP/1.1 {status}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}", body.len());
+    reader.get_mut().write_all(answer.as_bytes()).unwrap();
+    (head[0].clone(), String::from_utf8(content).unwrap())
+}
+
+/// Writes a config with the lab as `kuma` and the job `job`, whose further lines are `more`.
+fn configure(lab: &Lab, cron: &str, more: &str) -> PathBuf {
+    let path = lab.root.path().join("kumadb.toml");
+    let text = format!(
+        "[stores.local]\naddress = \"{}\"\n[instances.kuma]\ntarget = \"{}\"\n[policies.few]\nkeep_last = 3\n[jobs.job]\n\
+         cron = \"{cron}\"\ninstances = [\"kuma\"]\nstores = [\"local\"]\n{more}",
+        lab.store().display(),
+        lab.target
+    );
+    std::fs::write(&path, text).unwrap();
+    path
+}
+
+fn ids(lab: &Lab) -> Vec<String> {
+    let listed = lab.json("backup list");
+    listed["snapshots"].as_array().unwrap().iter().map(|one| one["manifest"]["id"].as_str().unwrap().into()).collect()
+}
+
+#[test]
+fn a_run_tells_everybody_that_it_went_well() {
+    for lab in Lab::both("2.5.3") {
+        let (kuma, pushed) = listen("200 OK", "{\"ok\":true}");
+        let (hook, posted) = listen("204 No Content", "");
+        let root = lab.root.path().to_owned();
+        let push_url = root.join("push-url");
+        std::fs::write(&push_url, format!("{kuma}/api/push/Sesame?status=up&msg=OK&ping=\n")).unwrap();
+        let seen = root.join("seen");
+        let config = configure(
+            &lab,
+            "0 3 * * *",
+            &format!(
+                "push_url_file = \"{}\"\nwebhook = \"{hook}/hook\"\nmetrics = \"{}\"\nverify = true\nretention = \"few\"\n\
+                 before = [\"touch\", \"{}\"]\nafter = [\"sh\", \"-c\", \"echo $KUMADB_JOB $KUMADB_STATUS $KUMADB_SNAPSHOTS > {}\"]\n\
+                 on_failure = [\"false\"]\n",
+                push_url.display(),
+                root.join("kumadb.prom").display(),
+                root.join("before").display(),
+                seen.display()
+            ),
+        );
+        let ran = lab.json(&format!("backup schedule --once job --config {}", config.display()));
+        let id = ids(&lab).remove(0);
+        assert_eq!((&ran["ok"], &ran["snapshots"][0]["id"]), (&Json::Bool(true), &Json::String(id.clone())));
+        let (line, _) = pushed.recv_timeout(Duration::from_secs(5)).unwrap();
+        assert!(line.starts_with("GET /api/push/Sesame?status=up&msg=1%20snapshot"), "{line}");
+        assert!(line.contains("&ping=") && line.matches("status=").count() == 1, "{line}");
+        let begun: Json = serde_json::from_str(&posted.recv_timeout(Duration::from_secs(5)).unwrap().1).unwrap();
+        assert_eq!((&begun["job"], &begun["event"]), (&"job".into(), &"started".into()));
+        let done: Json = serde_json::from_str(&posted.recv_timeout(Duration::from_secs(5)).unwrap().1).unwrap();
+        assert_eq!((&done["event"], &done["snapshots"][0]["id"]), (&"succeeded".into(), &id.as_str().into()));
+        assert!(root.join("before").exists());
+        assert_eq!(std::fs::read_to_string(&seen).unwrap(), format!("job ok {id}\n"));
+        let metrics = std::fs::read_to_string(root.join("kumadb.prom")).unwrap();
+        assert!(metrics.contains("kumadb_backup_last_run_success{job=\"job\"} 1\n"), "{metrics}");
+        assert!(metrics.contains("kumadb_backup_last_success_timestamp_seconds{job=\"job\"} 1"), "{metrics}");
+        // A name of the config file is a target like any other.
+        let named = Ran::of(lab.bare().args(["-t", "kuma", "monitor", "list", "--config"]).arg(&config));
+        assert_eq!((named.exit, named.out.as_str()), (0, "no monitors yet\n"), "{}", named.err);
+    }
+}
+
+#[test]
+fn a_run_that_fails_says_so_to_everybody_and_by_its_exit_code() {
+    let lab = Lab::sqlite("2.5.3");
+    let (kuma, pushed) = listen("200 OK", "{\"ok\":true}");
+    let (hook, posted) = listen("500 Internal Server Error", "");
+    let seen = lab.root.path().join("seen");
+    let config = configure(
+        &lab,
+        "0 3 * * *",
+        &format!(
+            "push_url = \"{kuma}/api/push/Sesame\"\nwebhook = \"{hook}/secret-path\"\nafter = [\"false\"]\n\
+             on_failure = [\"sh\", \"-c\", \"echo $KUMADB_STATUS: $KUMADB_MESSAGE > {}\"]\n",
+            seen.display()
+        ),
+    );
+    std::fs::write(lab.folder().join("kuma.db"), "damaged").unwrap();
+    let ran = lab.run(&format!("backup schedule --once job --config {}", config.display()));
+    assert_ne!(ran.exit, 0);
+    let (line, _) = pushed.recv_timeout(Duration::from_secs(5)).unwrap();
+    assert!(line.contains("status=down&msg=%60kuma%60") && line.contains("not%20a%20SQLite%20database"), "{line}");
+    posted.recv_timeout(Duration::from_secs(5)).unwrap();
+    let failed: Json = serde_json::from_str(&posted.recv_timeout(Duration::from_secs(5)).unwrap().1).unwrap();
+    assert_eq!(failed["event"], "failed");
+    assert!(std::fs::read_to_string(&seen).unwrap().starts_with("failed: `kuma`"));
+    assert!(
+        ran.err.contains("the webhook failed: the answer was 500") && !ran.err.contains("secret-path"),
+        "{}",
+        ran.err
+    );
+    assert!(ids(&lab).is_empty());
+}
+
+#[test]
+fn who_cannot_be_told_is_a_warning() {
+    let lab = Lab::sqlite("2.5.3");
+    let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let config = configure(
+        &lab,
+        "0 3 * * *",
+        &format!("push_url = \"http://{free}/api/push/Sesame\"\nafter = [\"sleep\", \"30\"]\nhook_timeout = \"1s\"\n"),
+    );
+    let ran = lab.fails(3, &format!("backup schedule --once job --config {}", config.display()));
+    assert!(ran.err.contains("the push failed") && !ran.err.contains("Sesame"), "{}", ran.err);
+    assert!(ran.err.contains("the command `sleep` failed: not done within 1 s"), "{}", ran.err);
+    assert_eq!(ids(&lab).len(), 1);
+    let (kuma, _) = listen("404 Not Found", "{\"ok\":false,\"msg\":\"Monitor not found or not active.\"}");
+    let config = configure(&lab, "0 3 * * *", &format!("push_url = \"{kuma}/api/push/Wrong\"\n"));
+    let ran = lab.fails(3, &format!("backup schedule --once job --config {}", config.display()));
+    assert!(ran.err.contains("the push failed: the answer was 404"), "{}", ran.err);
+    let refused = lab.fails(2, &format!("backup schedule --once other --config {}", config.display()));
+    assert!(refused.err.contains("there is no job `other`; there are: job"), "{}", refused.err);
+    let missing = lab.fails(2, "backup schedule --config /no/such.toml");
+    assert!(missing.err.contains("there is no config file `/no/such.toml`"), "{}", missing.err);
+    let checked = lab.ok(&format!("config check --config {}", config.display()));
+    assert!(checked.starts_with("nothing is wrong: 1 store, 1 instance, 1 job"), "{checked}");
+}
+
+/// The schedule on the lab, running.
+fn start(lab: &Lab, config: &PathBuf, notify: Option<&PathBuf>) -> Child {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_kumadb"));
+    command.args(["backup", "schedule", "--config"]).arg(config);
+    command.env("DOCKER_HOST", "unix:///no-docker-here.sock").env("XDG_STATE_HOME", lab.root.path().join("state"));
+    if let Some(notify) = notify {
+        command.env("NOTIFY_SOCKET", notify);
+    }
+    command.current_dir(lab.root.path()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
+}
+
+fn signal(child: &Child, signal: &str) {
+    let sent = Command::new("kill").args([signal, &child.id().to_string()]).status().unwrap();
+    assert!(sent.success());
+}
+
+/// How the process ended; killed by us if it does not within 20 s.
+fn end(child: &mut Child) -> Option<i32> {
+    let end = Instant::now() + Duration::from_secs(20);
+    while Instant::now() < end {
+        if let Some(status) = child.try_wait().unwrap() {
+            return status.code();
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    panic!("it did not end");
+}
+
+fn wait_for(what: &str, done: impl Fn() -> bool) {
+    let end = Instant::now() + Duration::from_secs(20);
+    while !done() {
+        assert!(Instant::now() < end, "{what}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// Archives in the store, whatever they are worth.
+fn archives(lab: &Lab) -> usize {
+    let files = std::fs::read_dir(lab.store().join("data")).into_iter().flatten().flatten();
+    files.filter(|entry| entry.file_name().to_string_lossy().ends_with(".zst")).count()
+}
+
+#[test]
+fn a_service_tells_systemd_and_ends_cleanly_when_it_is_asked_to() {
+    let lab = Lab::sqlite("2.5.3");
+    let config = configure(&lab, "* * * * * *", "retention = \"few\"\n");
+    let socket = lab.root.path().join("notify");
+    let listener = UnixDatagram::bind(&socket).unwrap();
+    listener.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    let mut service = start(&lab, &config, Some(&socket));
+    let told = || {
+        let mut buffer = [0; 4096];
+        let n = listener.recv(&mut buffer).unwrap();
+        String::from_utf8_lossy(&buffer[..n]).into_owned()
+    };
+    let ready = told();
+    assert!(ready.contains("READY=1") && ready.contains("STATUS=next: `job` at"), "{ready}");
+    wait_for("three snapshots", || archives(&lab) >= 3);
+    // A second one finds all jobs taken.
+    let mut second = start(&lab, &config, None);
+    assert_eq!(end(&mut second), Some(6));
+    signal(&service, "-TERM");
+    assert_eq!(end(&mut service), Some(0));
+    let mut all = Vec::new();
+    listener.set_read_timeout(Some(Duration::from_millis(200))).unwrap();
+    let mut buffer = [0; 4096];
+    while let Ok(n) = listener.recv(&mut buffer) {
+        all.push(String::from_utf8_lossy(&buffer[..n]).into_owned());
+    }
+    assert!(all.iter().any(|one| one.contains("WATCHDOG=1")), "{all:?}");
+    assert!(all.last().is_some_and(|one| one.contains("STOPPING=1")), "{all:?}");
+    lab.ok("backup verify");
+    assert!(ids(&lab).len() <= 4, "retention: {:?}", ids(&lab));
+    let mut interrupted = start(&lab, &config, None);
+    wait_for("its state", || lab.root.path().join("state/kumadb/jobs/job.lock").exists());
+    std::thread::sleep(Duration::from_millis(300));
+    signal(&interrupted, "-INT");
+    assert_eq!(end(&mut interrupted), Some(130));
+}
+
+#[test]
+fn killed_at_any_moment_it_leaves_whole_snapshots_and_goes_on() {
+    for lab in Lab::both("2.5.3") {
+        let config = configure(&lab, "* * * * * *", "retention = \"few\"\n");
+        let mut ended = 0;
+        for round in 0..10u64 {
+            let mut service = start(&lab, &config, None);
+            // Runs begin with each second.
+            std::thread::sleep(Duration::from_millis(1000 + round * 97));
+            let how = if round % 2 == 0 { "-KILL" } else { "-TERM" };
+            signal(&service, how);
+            let exit = end(&mut service);
+            ended += u32::from(exit.is_none());
+            assert!(exit.is_none() || exit == Some(0), "{how}: {exit:?}");
+            lab.ok("backup verify");
+        }
+        assert_eq!(ended, 5);
+        // The next run clears away what was left.
+        lab.ok(&format!("backup schedule --once job --config {}", config.display()));
+        lab.ok("monitor list");
+        assert!(ids(&lab).len() <= 4, "{:?}", ids(&lab));
+        let left = std::fs::read_dir(lab.store()).unwrap().flatten().map(|entry| entry.file_name());
+        let left: Vec<_> = left.filter(|name| name.to_string_lossy().starts_with('.')).collect();
+        assert!(left.is_empty(), "{left:?}");
+    }
+}
