@@ -1,6 +1,7 @@
 //! Snapshots: taken, proven, kept, and the only way to a connection that can write.
 
 mod convert;
+mod drill;
 pub mod hold;
 pub mod manifest;
 pub mod moment;
@@ -16,6 +17,7 @@ use crate::engine::{Connect, Depth, Fault, WriteKey, Writer};
 use crate::error::Result;
 use crate::files;
 
+pub use drill::{Drill, Drilled};
 pub use hold::{Extent, Held};
 use hold::{Label, Source};
 pub use manifest::Manifest;

@@ -4,7 +4,7 @@ use clap::{Args, Subcommand, ValueEnum};
 use serde_json::{Value as Json, json};
 
 use super::{Context, Ui};
-use crate::backup::{Extent, Snapshot};
+use crate::backup::{Drill, Extent, Snapshot};
 use crate::error::{Exit, Result, bytes, counted};
 use crate::run::take;
 
@@ -58,6 +58,9 @@ pub struct ListArgs {
 pub struct VerifyArgs {
     /// Ids, archives, or `latest`; without any, all of the store
     snapshots: Vec<String>,
+    /// Restore each into a place of its own and compare every table; of MariaDB this needs `mariadbd` on this machine
+    #[arg(long)]
+    drill: bool,
 }
 
 pub fn run(verb: &BackupVerb, context: &mut Context<'_>) -> Result<Exit> {
@@ -135,12 +138,29 @@ fn verify(args: &VerifyArgs, context: &mut Context<'_>) -> Result<Exit> {
         lines.push(format!("FAILED: {error}"));
         documents.push(json!({"id": null, "ok": false, "error": error.to_string()}));
     }
+    let scratch = args.drill.then(|| store.scratch()).transpose()?;
+    let mut drill = scratch.as_ref().map(|scratch| Drill::new(scratch.path()));
     for snapshot in &wanted {
         let id = &snapshot.manifest.id;
-        match snapshot.verify() {
-            Ok(proof) => {
-                lines.push(format!("{id}  ok, {} files, {}", proof.members, bytes(proof.bytes)));
-                documents.push(json!({"id": id, "ok": true, "files": proof.members, "bytes": proof.bytes}));
+        let mut drilled = || {
+            let drill = drill.as_mut().filter(|_| !snapshot.manifest.raw);
+            drill.map(|drill| drill.restore(snapshot)).transpose()
+        };
+        match snapshot.verify().and_then(|proof| Ok((proof, drilled()?))) {
+            Ok((proof, drilled)) => {
+                let mut line = format!("{id}  ok, {} files, {}", proof.members, bytes(proof.bytes));
+                let mut document = json!({"id": id, "ok": true, "files": proof.members, "bytes": proof.bytes});
+                if let Some(drilled) = drilled {
+                    let seconds = drilled.took.as_secs_f64();
+                    line.push_str(&format!(
+                        ", restored in {seconds:.1} s: {} with {} as they were",
+                        counted(drilled.tables, "table"),
+                        counted(drilled.rows as usize, "row")
+                    ));
+                    document["drill"] = json!({"tables": drilled.tables, "rows": drilled.rows, "seconds": seconds});
+                }
+                lines.push(line);
+                documents.push(document);
             }
             Err(error) => {
                 failed += 1;
