@@ -30,5 +30,6 @@ mod plan_names;
 mod restore;
 mod round_trip;
 mod schema;
+mod under_load;
 mod unreadable;
 mod words;
