@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use chrono::{DateTime, Utc};
+
 use crate::docker::{Helper, Life};
 use crate::engine::mariadb::Address;
 use crate::engine::sqlite::SqliteFile;
@@ -285,6 +287,17 @@ impl Instance {
     /// Its db-config.json.
     pub fn config_path(&self) -> Option<PathBuf> {
         self.folder.as_ref().map(|folder| folder.join(config::FILE)).filter(|path| path.exists())
+    }
+
+    /// Databases that a server of 1.x left behind before it patched its own, with the time of each, the newest first.
+    pub fn old_copies(&self) -> Vec<(PathBuf, DateTime<Utc>)> {
+        let listing = self.folder.iter().filter_map(|folder| std::fs::read_dir(folder).ok()).flatten().flatten();
+        let mut found: Vec<(PathBuf, DateTime<Utc>)> = listing
+            .filter(|entry| entry.file_name().to_string_lossy().starts_with("kuma.db.bak"))
+            .filter_map(|entry| Some((entry.path(), entry.metadata().ok()?.modified().ok()?.into())))
+            .collect();
+        found.sort_by_key(|(_, changed)| std::cmp::Reverse(*changed));
+        found
     }
 
     /// Folders that belong into a snapshot beside the database.

@@ -1,7 +1,7 @@
 //! What a document asks for: things by name, with what it says about each, and where it says it.
 
 use super::entities::Entity;
-use super::fields::Field;
+use super::fields::{Field, Shape};
 use super::view::spelled;
 use crate::error::{At, Problem};
 use crate::value::Value;
@@ -90,6 +90,16 @@ impl Wanted {
             }
             _ => name.to_owned(),
         }
+    }
+
+    /// Everything that it and its parts refer to, by kind and name.
+    pub fn references(&self) -> Vec<(&'static str, String)> {
+        let named = self.cells.iter().filter_map(|said| match (&said.value, said.field.shape) {
+            (Meant::Named(name), Shape::Reference(to)) => Some((to.entity().key, name.clone())),
+            _ => None,
+        });
+        let of_parts = self.parts.iter().flat_map(|(_, items)| items).flat_map(Wanted::references);
+        named.chain(of_parts).collect()
     }
 
     /// The parts called `key`, if something is said about them.

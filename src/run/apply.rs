@@ -9,7 +9,7 @@ use super::journal::{Journal, Phase, Record};
 use super::transact::{check_release, transact};
 use super::undo::check_loaded;
 use super::{Observer, Step, beats};
-use crate::backup::hold::{Label, Source};
+use crate::backup::hold::{Extent, Label, Source};
 use crate::backup::raw;
 use crate::backup::{Guarded, Held, Snapshot, Store};
 use crate::docker::Life;
@@ -73,8 +73,13 @@ impl Settings {
 pub enum Work<'a> {
     /// The changes of a plan, in one transaction.
     Plan(&'a Plan),
-    /// The whole content of a copy.
-    Load(&'a Held),
+    /// The content of a copy.
+    Load {
+        /// The copy.
+        wanted: &'a Held,
+        /// Tables whose rows stay, except those that point to what is gone then.
+        kept: &'a [String],
+    },
 }
 
 /// What came of it.
@@ -118,7 +123,7 @@ pub fn run(
     instance.check_alone()?;
     check_server(instance, mode)?;
     observer.step(&Step::Journal)?;
-    let loads = matches!(work, Work::Load(_));
+    let loads = matches!(work, Work::Load { .. });
     let record = Record::new(&settings.verb, instance, life, mode, loads);
     let journal = Journal::open(instance.work(), record)?;
     let mut run = Run::new(instance, settings, journal, lock);
@@ -153,11 +158,16 @@ pub(super) fn check_server(instance: &Instance, mode: Mode) -> Result<()> {
     if mode != Mode::Live {
         server.check_stoppable()?;
     }
+    check_settled(instance)
+}
+
+/// Fails while a running server migrates its database: it must not be stopped, and what it has is half of two releases.
+pub(super) fn check_settled(instance: &Instance) -> Result<()> {
     match is_migrating(instance)? {
         true => Err(Error::Refused(format!(
-            "the server in container `{}` is busy migrating its database, or was cut off while it did: wait until that is \
-             over, then run this again",
-            server.name()
+            "the server of `{}` is busy migrating its database, or was cut off while it did: wait until that is over, then \
+             run this again",
+            instance.name
         ))),
         false => Ok(()),
     }
@@ -220,7 +230,7 @@ impl Run<'_> {
         let connect = session.connect();
         let database = connect.reader().and_then(|mut reader| read_database(&mut *reader, &self.instance.name));
         let database = match (database, work, &self.instance.place) {
-            (Err(error), Work::Load(wanted), Place::Sqlite(file)) if error.is_unreadable() => {
+            (Err(error), Work::Load { wanted, .. }, Place::Sqlite(file)) if error.is_unreadable() => {
                 return self.replace(file, wanted, observer).map(|()| Vec::new());
             }
             (database, ..) => database?,
@@ -239,7 +249,8 @@ impl Run<'_> {
             reason: &self.settings.verb,
             config: config.as_deref(),
         };
-        let held = Held::take(&source, &self.held_folder(), &label, &mut |done, total| observer.progress(done, total))?;
+        let mut progress = |done, total| observer.progress(done, total);
+        let held = Held::take(&source, &self.held_folder(), &label, &Extent::default(), &mut progress)?;
         observer.step(&Step::Held { bytes: held.manifest.size(), took: began.elapsed() })?;
 
         let mut guarded = Guarded::open(&held, connect)?;
@@ -261,15 +272,15 @@ impl Run<'_> {
                 guarded.writer().commit()?;
                 touched
             }
-            Work::Load(wanted) => {
+            Work::Load { wanted, kept } => {
                 observer.step(&Step::PutBack)?;
-                let loaded =
-                    guarded.writer().load(&wanted.database(), &mut |done, total| observer.progress(done, total));
+                let mut progress = |done, total| observer.progress(done, total);
+                let loaded = guarded.writer().load(&wanted.database(), kept, &mut progress);
                 // A load that fails was one transaction too; only a commit nobody has heard of may have changed something.
                 self.attempted = !matches!(&loaded, Err(error) if !matches!(error, Error::InDoubt { .. }));
                 loaded?;
                 let schema = guarded.writer().schema()?;
-                check_loaded(&read_counts(guarded.writer(), &schema)?, wanted)?;
+                check_loaded(&read_counts(guarded.writer(), &schema)?, wanted, kept)?;
                 check_clean(guarded.writer(), &wanted.manifest.faults)?;
                 // The beats that count from now on are those after the newest of the copy.
                 self.journal.record.last_beat = read_last_beat(guarded.writer())?;
@@ -302,7 +313,7 @@ impl Run<'_> {
         let connect = self.instance.connect()?;
         let mut reader = connect.reader()?;
         let schema = reader.schema()?;
-        check_loaded(&read_counts(&mut *reader, &schema)?, wanted)?;
+        check_loaded(&read_counts(&mut *reader, &schema)?, wanted, &[])?;
         self.journal.record.last_beat = read_last_beat(&mut *reader)?;
         self.committed();
         observer.step(&Step::Committed)

@@ -22,7 +22,7 @@ pub fn rehearse(instance: &Instance, plan: &Plan, settings: &Settings, observer:
         let mut guarded = match &instance.place {
             Place::Sqlite(_) => {
                 let copy = scratch.path().join("kuma.db");
-                session.connect().reader()?.dump(&copy, &mut |done, total| observer.progress(done, total))?;
+                session.connect().reader()?.dump(&copy, &[], &mut |done, total| observer.progress(done, total))?;
                 Guarded::rehearse(&SqliteFile::new(copy))?
             }
             _ => Guarded::rehearse(session.connect())?,

@@ -27,6 +27,7 @@ mod monitor;
 mod need;
 mod plan;
 mod plan_names;
+mod restore;
 mod round_trip;
 mod schema;
 mod unreadable;
