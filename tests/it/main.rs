@@ -33,5 +33,6 @@ mod round_trip;
 mod schema;
 mod sealed;
 mod stores;
+mod under_load;
 mod unreadable;
 mod words;
