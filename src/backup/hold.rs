@@ -257,7 +257,7 @@ fn copy_live(
     Ok((name.into(), proof))
 }
 
-fn measure(reader: &mut dyn Reader, name: &str) -> Result<(Database, Counts)> {
+pub(super) fn measure(reader: &mut dyn Reader, name: &str) -> Result<(Database, Counts)> {
     let database = read_database(reader, name)?;
     let counts = read_counts(reader, &database.schema)?;
     Ok((database, counts))

@@ -2,6 +2,7 @@
 
 pub mod archive;
 mod convert;
+mod drill;
 pub mod hold;
 pub mod manifest;
 pub mod moment;
@@ -20,6 +21,7 @@ use crate::error::{Error, Result};
 use crate::files;
 
 pub use archive::Packed;
+pub use drill::{Drill, Drilled};
 pub use hold::{Extent, Held};
 use hold::{Label, Source};
 pub use manifest::Manifest;

@@ -18,7 +18,7 @@ use crate::formats::Node;
 use crate::formats::export::{Choice, Secrets, export};
 use crate::formats::foreign::{self, Converted, Format, Skipped, Source};
 use crate::formats::native::{Lookup, read_fixture};
-use crate::formats::text::{self, Syntax};
+use crate::formats::text::{self, Syntax, beside};
 use crate::instance::Instance;
 use crate::kuma::init;
 use crate::kuma::read::{read_all_dependents, read_config};
@@ -93,7 +93,13 @@ impl Lookup for Surroundings {
     }
 
     fn file(&self, from: &str, path: &str) -> std::result::Result<String, String> {
-        let path = beside(from, path);
+        self.read(&beside(from, path))
+    }
+}
+
+impl Surroundings {
+    fn read(&self, path: &str) -> std::result::Result<String, String> {
+        let path = PathBuf::from(path);
         let read = || match files::read_text(&path) {
             Ok(Some(text)) => Ok(text),
             Ok(None) => Err("there is no such file".to_owned()),
@@ -101,11 +107,6 @@ impl Lookup for Surroundings {
         };
         self.read.borrow_mut().entry(path.clone()).or_insert_with(read).clone()
     }
-}
-
-/// `path`, seen from the document `from`.
-fn beside(from: &str, path: &str) -> PathBuf {
-    Path::new(from).parent().filter(|_| from != "-").unwrap_or(Path::new(".")).join(path)
 }
 
 /// Reads all documents that `args` names.
@@ -143,7 +144,7 @@ pub fn read_documents(args: &DocumentArgs, context: &mut Context<'_>) -> Result<
             true => Vec::new(),
             false => {
                 let syntax = Syntax::of(&file).unwrap_or_else(|| Syntax::guess(&text));
-                let include = |path: &str| surroundings.file(&file, path);
+                let include = |path: &str| surroundings.read(path);
                 match text::read(&file, &text, syntax, &include) {
                     Ok(documents) => documents,
                     Err(problem) => {
@@ -172,11 +173,11 @@ pub fn read_documents(args: &DocumentArgs, context: &mut Context<'_>) -> Result<
         }
     }
     if !problems.is_empty() {
-        return Err(Error::Input(problems));
+        return Err(Error::input(problems));
     }
     match read_fixture(&native, &surroundings) {
         Ok(fixture) => Ok(Read { fixture, skipped }),
-        Err(problems) => Err(Error::Input(problems)),
+        Err(problems) => Err(Error::input(problems)),
     }
 }
 
@@ -224,7 +225,7 @@ pub fn write_down(config: &Config, choice: &Choice, context: &mut Context<'_>) -
 pub fn read_written(documents: &[Node]) -> Result<Read> {
     match read_fixture(documents, &Surroundings { read: RefCell::default() }) {
         Ok(fixture) => Ok(Read { fixture, skipped: Vec::new() }),
-        Err(problems) => Err(Error::Input(problems)),
+        Err(problems) => Err(Error::input(problems)),
     }
 }
 
@@ -304,7 +305,7 @@ pub fn plan_read(read: Read, mut wishes: Wishes, instance: &Instance) -> Result<
             skipped.extend(left_out.into_iter().map(|left| Skipped { at: left.at, what: left.subject, why: left.why }));
             Ok(Planned { config, outline, skipped })
         }
-        Err(problems) => Err(Error::Input(problems)),
+        Err(problems) => Err(Error::input(problems)),
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::entities::Entity;
 use super::fields::{Field, Shape};
+use super::view::spelled;
 use crate::error::{At, Problem};
 use crate::value::Value;
 
@@ -109,8 +110,11 @@ impl Wanted {
     /// Says that something is wrong with what is said of `column`, or with the thing itself where nothing is said of it.
     pub fn problem(&self, column: &str, message: impl Into<String>) -> Problem {
         let at = self.said(column).map_or(&self.at, |said| &said.at);
-        let path = if column.is_empty() { self.path.clone() } else { format!("{}.{column}", self.path) };
-        Problem::new(format!("{at}: {path}"), message)
+        let path = match column {
+            "" => self.path.clone(),
+            column => format!("{}.{}", self.path, spelled(self.entity, column)),
+        };
+        Problem::at(at, &path, message)
     }
 }
 

@@ -37,5 +37,6 @@ mod schedule_runs;
 mod schema;
 mod sealed;
 mod stores;
+mod under_load;
 mod unreadable;
 mod words;

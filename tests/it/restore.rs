@@ -221,6 +221,28 @@ fn a_compact_snapshot_has_no_free_pages() {
 }
 
 #[test]
+fn a_drill_restores_every_snapshot_and_compares_it() {
+    for lab in Lab::both("2.5.3") {
+        furnish(&lab);
+        beat(&lab, 2, 100);
+        lab.ok("backup create");
+        lab.ok("backup create --config-only");
+        let verified = lab.json("backup verify --drill");
+        let drilled: Vec<u64> = verified["snapshots"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|one| one["drill"]["rows"].as_u64().unwrap())
+            .collect();
+        // Those that protect the writes of `furnish`, and these two.
+        assert_eq!(drilled.len(), 6, "{verified:#}");
+        assert_eq!(drilled[4], drilled[5] + 100, "{}: {verified:#}", lab.engine());
+        let left: Vec<_> = fs::read_dir(lab.store()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        assert_eq!(left.len(), 1, "{left:?}");
+    }
+}
+
+#[test]
 fn a_full_check_is_written_down() {
     for lab in Lab::both("2.5.3") {
         let made = lab.json("backup create --verify full");

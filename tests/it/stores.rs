@@ -66,14 +66,16 @@ impl Away {
         Store::open(&self.address, &Credentials::new(named)).unwrap()
     }
 
-    /// Objects elsewhere that belong to no whole snapshot, and uploads that nobody ended.
+    /// Objects elsewhere that belong to no whole snapshot, and uploads that nobody ended. One without parts holds nothing; it
+    /// is left when the process ends in the instant in which the place has begun it and nobody has heard of it.
     pub fn leftovers(&self) -> Vec<String> {
         let names = self.cloud.names();
         let alone = |name: &&String| match name.strip_suffix(".json") {
             Some(archive) => !names.iter().any(|other| other == archive),
             None => !names.contains(&format!("{name}.json")),
         };
-        let uploads: Vec<String> = self.cloud.shelf().uploads.keys().cloned().collect();
+        let shelf = self.cloud.shelf();
+        let uploads = shelf.uploads.iter().filter(|(_, parts)| !parts.is_empty()).map(|(id, _)| id.clone());
         names.iter().filter(alone).cloned().chain(uploads).collect()
     }
 }

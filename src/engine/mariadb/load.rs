@@ -97,6 +97,13 @@ impl Copy {
     }
 }
 
+impl CopiedTable {
+    /// Whether both are the same table with the same rows, wherever in their files they stand.
+    pub(super) fn is_like(&self, other: &CopiedTable) -> bool {
+        (&self.name, &self.create, self.rows, &self.lines) == (&other.name, &other.create, other.rows, &other.lines)
+    }
+}
+
 impl MariaDb {
     pub(super) fn load_dump(
         &mut self,

@@ -10,6 +10,7 @@ mod dump;
 mod fault;
 mod literal;
 mod load;
+mod scratch;
 mod tables;
 
 use std::path::Path;
@@ -24,6 +25,7 @@ use tokio::runtime::Runtime;
 pub use address::{Address, Tls};
 pub use copied::{DumpedRows, read_dumped_tables, stream_dumped_rows};
 pub use load::count_dump;
+pub use scratch::Scratch;
 
 use self::literal::Shape;
 use super::{Connect, Counts, Depth, EngineKind, Fault, Reader, WriteKey, Writer, quote};

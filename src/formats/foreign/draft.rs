@@ -167,9 +167,11 @@ impl Draft {
         match self.colors.get(&text).cloned() {
             None => {
                 let mut entries = vec![("name", Node::new(name.at.clone(), text.clone()))];
-                if let (Some(color), Some(_)) = (color, &shade) {
-                    entries.push(("color", color.clone()));
-                }
+                // A tag that is only mentioned keeps the color that it has.
+                entries.push(match (color, &shade) {
+                    (Some(color), Some(_)) => ("color", color.clone()),
+                    _ => ("left_out", Node::new(name.at.clone(), vec![Node::new(name.at.clone(), "color")])),
+                });
                 self.add("tags", Node::map(name.at.clone(), entries));
                 self.colors.insert(text, shade);
             }
