@@ -146,6 +146,8 @@ pub enum Error {
     Locked { holder: String },
     #[error("another schedule works on job `{job}`{}", in_brackets(holder))]
     JobLocked { job: String, holder: String },
+    #[error("`{instance}`: {cause}")]
+    Job { instance: String, cause: Box<Error> },
     #[error("{what} failed: {why}")]
     Notice { what: String, why: String },
     #[error("an earlier `{verb}` of {started} is unfinished ({phase})")]
@@ -289,6 +291,7 @@ impl Error {
             | Refused(_) => Exit::Refused,
             RolledBack { .. } => Exit::RolledBack,
             RollbackFailed { .. } | WouldNotStop { .. } => Exit::RollbackFailed,
+            Job { cause, .. } => cause.exit(),
             Interrupted { signal: 15 } => Exit::Terminated,
             Interrupted { .. } => Exit::Interrupted,
             _ => Exit::Failed,

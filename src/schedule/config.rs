@@ -95,6 +95,8 @@ pub struct Job {
     pub identity_file: Option<PathBuf>,
     /// Whether each copy is read back from its store once more.
     pub verify: bool,
+    /// Every how many runs a snapshot is restored into a scratch place and compared; 0 for never.
+    pub drill_every: u64,
     /// What is kept afterwards.
     pub retention: Option<Policy>,
     /// Address of a push monitor of Uptime Kuma.
@@ -116,7 +118,7 @@ pub struct Job {
 const SECTIONS: [&str; 4] = ["stores", "instances", "policies", "jobs"];
 const STORE: [&str; 2] = ["address", "credentials_file"];
 const INSTANCE: [&str; 3] = ["target", "target_file", "docker_host"];
-const JOB: [&str; 23] = [
+const JOB: [&str; 24] = [
     "cron",
     "timezone",
     "jitter",
@@ -130,6 +132,7 @@ const JOB: [&str; 23] = [
     "passphrase_file",
     "identity_file",
     "verify",
+    "drill_every",
     "retention",
     "push_url",
     "push_url_file",
@@ -289,6 +292,17 @@ impl Reader {
         }
     }
 
+    fn count(&mut self, table: &Node, key: &str) -> u64 {
+        let Some(node) = table.find(key) else { return 0 };
+        match &node.data {
+            Data::Int(n) if *n > 0 => n.unsigned_abs(),
+            _ => {
+                self.wrong(node, format!("`{key}` must be a number, 1 for every run"));
+                0
+            }
+        }
+    }
+
     fn duration(&mut self, table: &Node, key: &str, default: Duration) -> Duration {
         let Some(node) = table.find(key) else { return default };
         let text = node.scalar().unwrap_or_default();
@@ -394,6 +408,7 @@ impl Reader {
             passphrase_file,
             identity_file: self.path(table, "identity_file"),
             verify: self.flag(table, "verify"),
+            drill_every: self.count(table, "drill_every"),
             retention,
             push: self.secret(table, "push_url"),
             webhook: self.secret(table, "webhook"),

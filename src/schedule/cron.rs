@@ -18,6 +18,11 @@ impl When {
     /// # Errors
     /// It is none, or never comes; in words.
     pub fn parse(text: &str, zone: Tz) -> Result<When, String> {
+        if reads_differently(text) {
+            return Err(format!(
+                "`{text}`: `?`, `W` and a weekday's `L` mean something else to the server; `FRI#L` is the last Friday"
+            ));
+        }
         let parser = CronParser::builder().seconds(Seconds::Optional).year(Year::Disallowed).build();
         let cron = parser.parse(text).map_err(|error| format!("`{text}` is no cron expression: {error}"))?;
         Ok(When { cron, zone })
@@ -33,4 +38,13 @@ impl When {
     pub fn zone(&self) -> Tz {
         self.zone
     }
+}
+
+/// Whether it holds what the server reads in another way or not at all: croner 8.1 takes `?` for the time of its start, does
+/// not know `15W`, and lets `5L` be every Friday (in 2.5.3).
+fn reads_differently(text: &str) -> bool {
+    let mut fields = text.split_whitespace().rev();
+    let weekday = fields.next().unwrap_or_default().to_ascii_uppercase();
+    let day = fields.nth(1).unwrap_or_default().to_ascii_uppercase();
+    text.contains('?') || day.contains('W') || weekday.split(',').any(|one| one.ends_with('L') && !one.contains('#'))
 }

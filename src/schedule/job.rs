@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::config::{Config, Job, Place, Target, Text};
 use super::{Host, State, notice};
-use crate::backup::{Credentials, Keys, Seal, Snapshot, Store, Stores};
+use crate::backup::{Credentials, Drill, Keys, Seal, Snapshot, Store, Stores};
 use crate::error::{Error, Exit, Result};
 use crate::instance::{Instance, Sight};
 use crate::run::prune::{Choice, Pruning};
@@ -129,7 +129,14 @@ pub(super) fn run(
     tell_webhook(job, "started", &mut ended);
     let environment = [("KUMADB_JOB", job.name.clone())];
     match notice::command(&job.before, &environment, job.hook_timeout, &mut || host.progress(0, 0)) {
-        Ok(()) => back_up_all(job, config, world, &mut ended, host)?,
+        Ok(()) => match seal(job) {
+            Ok(seal) => {
+                let putting = Putting { extent: job.extent, seal, ..Putting::default() };
+                let drills = job.drill_every > 0 && (state.note.runs + 1).is_multiple_of(job.drill_every);
+                Round { job, config, world, putting, drills }.back_up_all(&mut ended, host)?;
+            }
+            Err(error) => ended.errors.push(error),
+        },
         Err(error) => ended.errors.push(error),
     }
     ended.took = began.elapsed();
@@ -148,54 +155,55 @@ pub(super) fn run(
     Ok(ended)
 }
 
-fn back_up_all(job: &Job, config: &Config, world: &World<'_>, ended: &mut Ended, host: &mut dyn Host) -> Result<()> {
-    let putting = match seal(job) {
-        Ok(seal) => Putting { extent: job.extent, seal, ..Putting::default() },
-        Err(error) => {
-            ended.errors.push(error);
-            return Ok(());
-        }
-    };
-    for name in &job.instances {
-        match back_up(name, job, config, world, &putting, ended, host) {
-            Err(error @ Error::Interrupted { .. }) => return Err(error),
-            Err(error) => ended.errors.push(Error::Notice { what: format!("`{name}`"), why: error.to_string() }),
-            Ok(()) => {}
-        }
-    }
-    Ok(())
+/// What every instance of a run is backed up with.
+struct Round<'r> {
+    job: &'r Job,
+    config: &'r Config,
+    world: &'r World<'r>,
+    putting: Putting,
+    /// Whether the snapshots are restored into a scratch place.
+    drills: bool,
 }
 
-/// One instance: a snapshot in every store, read back, then what is too old goes.
-fn back_up(
-    name: &str,
-    job: &Job,
-    config: &Config,
-    world: &World<'_>,
-    putting: &Putting,
-    ended: &mut Ended,
-    host: &mut dyn Host,
-) -> Result<()> {
-    let places: Vec<&Place> = job.stores.iter().filter_map(|store| config.stores.get(store)).collect();
-    let stores = world.stores(&places)?.with_keys(&keys(job)?);
-    let target = config.instances.get(name).ok_or_else(|| Error::NoSuchTarget(name.to_owned()))?;
-    let instance = world.instance(target)?;
-    let reason = format!("schedule {}", job.name);
-    let taken = take(&instance, &stores, &reason, putting, host)?;
-    ended.errors.extend(taken.failed);
-    if job.verify {
-        let failed = taken.copies.iter().filter_map(|copy| copy.verify().err());
-        ended.errors.extend(failed);
+impl Round<'_> {
+    fn back_up_all(&self, ended: &mut Ended, host: &mut dyn Host) -> Result<()> {
+        for name in &self.job.instances {
+            match self.back_up(name, ended, host) {
+                Err(error @ Error::Interrupted { .. }) => return Err(error),
+                Err(error) => ended.errors.push(Error::Job { instance: name.clone(), cause: Box::new(error) }),
+                Ok(()) => {}
+            }
+        }
+        Ok(())
     }
-    ended.taken.extend(taken.copies.into_iter().next());
-    let Some(policy) = job.retention else { return Ok(()) };
-    let origin = instance.origin();
-    let choice = Choice { policy, raw: false, about: &|manifest| manifest.origin == origin };
-    let pruning = Pruning::plan(&stores, &choice, host.now(), &job.when.zone(), &world.instances)?;
-    ended.removed += pruning.removed().count();
-    let failed = pruning.carry_out(host)?;
-    ended.errors.extend(pruning.warnings.into_iter().chain(failed));
-    Ok(())
+
+    /// One instance: a snapshot in every store, read back and drilled, then what is too old goes.
+    fn back_up(&self, name: &str, ended: &mut Ended, host: &mut dyn Host) -> Result<()> {
+        let Round { job, config, world, .. } = self;
+        let places: Vec<&Place> = job.stores.iter().filter_map(|store| config.stores.get(store)).collect();
+        let stores = world.stores(&places)?.with_keys(&keys(job)?);
+        let target = config.instances.get(name).ok_or_else(|| Error::NoSuchTarget(name.to_owned()))?;
+        let instance = world.instance(target)?;
+        let taken = take(&instance, &stores, &format!("schedule {}", job.name), &self.putting, host)?;
+        ended.errors.extend(taken.failed);
+        if job.verify {
+            ended.errors.extend(taken.copies.iter().filter_map(|copy| copy.verify().err()));
+        }
+        if let (true, Some(copy)) = (self.drills, taken.copies.first()) {
+            host.say(&format!("restoring `{}` into a scratch place", copy.manifest.id));
+            let scratch = stores.scratch()?;
+            ended.errors.extend(Drill::new(scratch.path()).restore(copy).err());
+        }
+        ended.taken.extend(taken.copies.into_iter().next());
+        let Some(policy) = job.retention else { return Ok(()) };
+        let origin = instance.origin();
+        let choice = Choice { policy, raw: false, about: &|manifest| manifest.origin == origin };
+        let pruning = Pruning::plan(&stores, &choice, host.now(), &job.when.zone(), &world.instances)?;
+        ended.removed += pruning.removed().count();
+        let failed = pruning.carry_out(host)?;
+        ended.errors.extend(pruning.warnings.into_iter().chain(failed));
+        Ok(())
+    }
 }
 
 fn seal(job: &Job) -> Result<Option<Seal>> {

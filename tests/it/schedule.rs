@@ -53,10 +53,12 @@ fn cron_is_read_as_the_server_reads_it() {
         ("0 12 L * *", "31 12:00 +0000"),
         ("0 12 * * SUN#2", "11 12:00 +0000"),
         ("0 12 * JAN MON", "05 12:00 +0000"),
+        ("0 12 * * WED#L", "28 12:00 +0000"),
     ] {
         assert_eq!(next(cron, Tz::UTC, "2026-01-01T00:00:00Z", 1), [expected], "{cron}");
     }
-    for wrong in ["", "* * * *", "61 * * * *", "0 0 0 1 1 * 2030", "tomorrow"] {
+    for wrong in ["", "* * * *", "61 * * * *", "0 0 0 1 1 * 2030", "tomorrow", "0 0 ? * *", "0 0 15W * *", "0 0 * * 5L"]
+    {
         assert!(When::parse(wrong, Tz::UTC).is_err(), "{wrong}");
     }
     let never = When::parse("0 0 31 2 *", Tz::UTC);
@@ -259,7 +261,8 @@ fn a_second_schedule_leaves_the_job_to_the_first() {
 #[test]
 fn retention_follows_each_run_and_keeps_whole_snapshots_apart() {
     let lab = Lab::sqlite("2.5.3");
-    let common = "instances = [\"kuma\"]\nstores = [\"local\"]\nretention = \"short\"\nverify = true\n";
+    let common =
+        "instances = [\"kuma\"]\nstores = [\"local\"]\nretention = \"short\"\nverify = true\ndrill_every = 4\n";
     let text = format!(
         "[policies.short]\nkeep_last = 2\n[jobs.full]\ncron = \"0 1 * * SUN\"\n{common}\
          [jobs.config]\ncron = \"0 2 * * *\"\nconfig_only = true\n{common}"
@@ -271,6 +274,8 @@ fn retention_follows_each_run_and_keeps_whole_snapshots_apart() {
     assert_eq!(clock.begun().len(), 11);
     let listing = Store::new(lab.store()).list().unwrap();
     let whole = |whole: bool| listing.snapshots.iter().filter(|one| one.manifest.without.is_empty() == whole).count();
+    let drills = clock.told.iter().filter(|line| line.contains("into a scratch place")).count();
+    assert_eq!(drills, 2, "at the fourth and eighth run of nine: {:?}", clock.told);
     assert_eq!((whole(true), whole(false)), (2, 2), "{:?}", clock.told);
 }
 

@@ -127,7 +127,7 @@ fn a_run_that_fails_says_so_to_everybody_and_by_its_exit_code() {
     );
     std::fs::write(lab.folder().join("kuma.db"), "damaged").unwrap();
     let ran = lab.run(&format!("backup schedule --once job --config {}", config.display()));
-    assert_ne!(ran.exit, 0);
+    assert_eq!(ran.exit, 7, "{}", ran.err);
     let (line, _) = pushed.recv_timeout(Duration::from_secs(5)).unwrap();
     assert!(line.contains("status=down&msg=%60kuma%60") && line.contains("not%20a%20SQLite%20database"), "{line}");
     posted.recv_timeout(Duration::from_secs(5)).unwrap();
