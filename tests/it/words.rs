@@ -126,6 +126,7 @@ fn help_reads_well() {
         ("monitor add push --help", file!["words/help-add-push.txt"]),
         ("monitor edit --help", file!["words/help-edit.txt"]),
         ("backup --help", file!["words/help-backup.txt"]),
+        ("backup prune --help", file!["words/help-prune.txt"]),
         ("init --help", file!["words/help-init.txt"]),
     ] {
         same(session(&lab, &[line]), expected);
