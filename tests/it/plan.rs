@@ -73,6 +73,23 @@ fn a_new_api_key_turns_api_keys_on_unless_the_document_says_otherwise() {
 }
 
 #[test]
+fn a_column_that_must_hold_something_takes_no_null() {
+    for lab in Lab::both("2.5.3") {
+        let message = "must have a value, it cannot be null";
+        for document in
+            ["monitors: [{name: A, type: ping, hostname: h, packet_size: null}]\n", "tags: [{name: a, color: null}]\n"]
+        {
+            let file = write(&lab, "null.yaml", document);
+            let refused = lab.fails(2, &format!("plan {file}"));
+            assert!(refused.err.contains(message), "{}: {}", lab.engine(), refused.err);
+        }
+        lab.ok("monitor add ping --name A --hostname h");
+        let patch = write(&lab, "patch.yaml", "monitors: [{path: A, packet_size: null}]\n");
+        assert!(lab.fails(2, &format!("plan {patch}")).err.contains(message));
+    }
+}
+
+#[test]
 fn every_release_takes_what_it_can_hold_and_says_what_not() {
     for release in ["1.23.0", "1.23.17", "2.0.2", "2.1.0", "2.1.3", "2.4.0", "2.5.0"] {
         let lab = Lab::sqlite(release);

@@ -39,13 +39,17 @@ impl Scratch {
     /// A new one in the folder `root`, which is made if it is not there.
     pub(super) fn make(root: &Path) -> Result<Scratch> {
         files::make_folder(root)?;
+        let holder = format!("pid {}", std::process::id());
         loop {
             let made = tempfile::Builder::new().prefix(PREFIX).tempdir_in(root);
             let folder = made.map_err(Error::file("make a folder in", root))?;
-            match Lock::take(&folder.path().join(LOCK), &format!("pid {}", std::process::id())) {
-                Ok(lock) => return Ok(Scratch { folder, _lock: lock }),
-                // Another run that is clearing away was quicker and took it for an old one.
-                Err(Error::Locked { .. }) => {}
+            let place = folder.path().join(LOCK);
+            match Lock::take(&place, &holder) {
+                Ok(lock) if files::read_text(&place)?.as_ref() == Some(&holder) => {
+                    return Ok(Scratch { folder, _lock: lock });
+                }
+                // Another run that is clearing away was quicker, took it for an old one, and has removed it or is about to.
+                Ok(_) | Err(Error::Locked { .. }) => {}
                 Err(_) if !folder.path().exists() => {}
                 Err(error) => return Err(error),
             }
