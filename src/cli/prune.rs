@@ -33,10 +33,11 @@ struct KeepArgs(Policy);
 
 impl Args for KeepArgs {
     fn augment_args(command: Command) -> Command {
-        let command = Policy::rules().fold(command.next_help_heading("What is kept"), |command, (rule, bucket, within)| {
-            let arg = Arg::new(rule.clone()).long(rule).value_name(if within { "DURATION" } else { "N" });
-            command.arg(arg.help(help(bucket, within)).allow_negative_numbers(true))
-        });
+        let command =
+            Policy::rules().fold(command.next_help_heading("What is kept"), |command, (rule, bucket, within)| {
+                let arg = Arg::new(rule.clone()).long(rule).value_name(if within { "DURATION" } else { "N" });
+                command.arg(arg.help(help(bucket, within)).allow_negative_numbers(true))
+            });
         command.next_help_heading(None::<&str>)
     }
 

@@ -8,7 +8,9 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
+use crate::cloud::Trouble;
 use crate::lab::Lab;
+use crate::stores::{Away, json};
 
 /// Copies of one real snapshot, `days` old each, oldest last; returns their ids.
 fn age(lab: &Lab, days: &[i64]) -> Vec<String> {
@@ -166,4 +168,50 @@ fn a_kill_leaves_only_whole_snapshots() {
     }
     println!("{kills} of 12 runs were killed half-way");
     assert!(kills > 0);
+}
+
+#[test]
+fn prunes_every_store_for_itself_and_a_store_that_fails_hides_no_other() {
+    for scheme in ["s3", "webdav"] {
+        let away = Away::new(Lab::sqlite("2.5.3"), scheme);
+        for _ in 0..3 {
+            assert_eq!(away.both("backup create").exit, 0);
+        }
+        assert_eq!(away.away("backup create").exit, 0);
+        let pruned = json(&away.both("backup prune --keep-last 2 --yes --json"));
+        assert_eq!(pruned["removed"], 3, "one here, two there: {pruned:#}");
+        assert_eq!(pruned["snapshots"].as_array().unwrap().len(), 7);
+        assert_eq!(listed(&away.lab).len(), 2);
+        assert_eq!(away.store().list().unwrap().snapshots.len(), 2);
+        // An old upload or removal that was cut off, named and gone; a young one may be on its way.
+        let archive = away.cloud.names().into_iter().find(|name| name.ends_with(".zst")).unwrap();
+        let (folder, _) = archive.rsplit_once('/').unwrap();
+        let old = format!("{folder}/20200101T000000Z-0badcafe.kuma.tar.zst");
+        let young = format!("{folder}/{}-0badcafe.kuma.tar.zst", Utc::now().format("%Y%m%dT%H%M%SZ"));
+        for half in [&old, &young] {
+            away.cloud.shelf().objects.insert(half.clone(), b"half".to_vec());
+        }
+        let pruned = json(&away.both("backup prune --keep-last 2 --yes --json"));
+        assert_eq!(pruned["leftovers"].as_array().unwrap().len(), 1, "{pruned:#}");
+        assert!(!away.cloud.names().contains(&old) && away.cloud.names().contains(&young));
+        away.cloud.shelf().objects.remove(&young);
+        // It does not let us remove archives: their manifests are gone, so they are listed no more.
+        away.cloud.trouble(|request| {
+            let removes = request.method == "DELETE" || request.query.contains_key("delete");
+            (removes && !request.path.ends_with(".json")).then_some(Trouble::Status(403, "AccessDenied"))
+        });
+        let refused = away.both("backup prune --keep-last 1 --yes");
+        away.cloud.no_trouble();
+        assert_eq!(refused.exit, 3, "{}", refused.err);
+        assert_eq!(listed(&away.lab).len(), 1);
+        let left = away.store().list().unwrap();
+        assert!(left.unusable.is_empty(), "{:?}", left.unusable);
+        assert!(left.snapshots.iter().all(|snapshot| snapshot.verify().is_ok()));
+        // Nobody answers there: what is here is pruned all the same.
+        assert_eq!(away.lab.run("backup create").exit, 0);
+        away.cloud.trouble(|_| Some(Trouble::Status(403, "AccessDenied")));
+        let unseen = away.both("backup prune --keep-last 1 --yes");
+        assert_eq!(unseen.exit, 3, "{}", unseen.err);
+        assert_eq!(listed(&away.lab).len(), 1);
+    }
 }
