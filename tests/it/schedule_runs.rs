@@ -10,7 +10,9 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value as Json;
 
+use crate::cloud::{Cloud, Trouble};
 use crate::lab::{Lab, Ran};
+use crate::sealed::{identity, recipient};
 
 /// What somebody sent: the request line, and the body.
 type Request = (String, String);
@@ -273,5 +275,55 @@ fn killed_at_any_moment_it_leaves_whole_snapshots_and_goes_on() {
         let left = std::fs::read_dir(lab.store()).unwrap().flatten().map(|entry| entry.file_name());
         let left: Vec<_> = left.filter(|name| name.to_string_lossy().starts_with('.')).collect();
         assert!(left.is_empty(), "{left:?}");
+    }
+}
+
+#[test]
+fn a_store_that_is_down_costs_only_its_own_copy() {
+    let lab = Lab::sqlite("2.5.3");
+    let cloud = Cloud::start();
+    let (address, environment) = cloud.access("s3");
+    let (kuma, pushed) = listen("200 OK", "{\"ok\":true}");
+    let keys = lab.root.path().join("keys.env");
+    let lines: Vec<String> = environment.iter().map(|(name, value)| format!("{name}={value}")).collect();
+    std::fs::write(&keys, format!("# what opens the store\n{}\n", lines.join("\n"))).unwrap();
+    let config = configure(&lab, "0 3 * * *", &format!("push_url = \"{kuma}/api/push/Sesame\"\nverify = true\n"));
+    let text = std::fs::read_to_string(&config).unwrap().replace("[\"local\"]", "[\"local\", \"away\"]");
+    let away = format!("[stores.away]\naddress = \"{address}\"\ncredentials_file = \"{}\"\n", keys.display());
+    std::fs::write(&config, text + &away).unwrap();
+    let run = format!("backup schedule --once job --config {}", config.display());
+    lab.ok(&run);
+    assert!(pushed.recv_timeout(Duration::from_secs(5)).unwrap().0.contains("status=up"));
+    assert_eq!(cloud.names().len(), 2);
+    cloud.trouble(|_| Some(Trouble::Status(403, "AccessDenied")));
+    let ran = lab.fails(3, &run);
+    let down = pushed.recv_timeout(Duration::from_secs(5)).unwrap().0;
+    assert!(down.contains("status=down") && down.contains("the%20store"), "{down}");
+    assert!(ran.err.contains("cannot"), "{}", ran.err);
+    assert_eq!((ids(&lab).len(), cloud.names().len()), (2, 2));
+    cloud.no_trouble();
+    lab.ok(&run);
+    assert_eq!((ids(&lab).len(), cloud.names().len()), (3, 4));
+}
+
+#[test]
+fn encrypted_snapshots_are_verified_drilled_and_kept_by_policy() {
+    for lab in Lab::both("2.5.3") {
+        let (recipient, key) = (recipient(), identity(&lab));
+        let config = configure(
+            &lab,
+            "0 3 * * *",
+            &format!(
+                "encrypt_to = [\"{recipient}\"]\nidentity_file = \"{}\"\nverify = true\ndrill_every = 1\nretention = \"few\"\n",
+                key.display()
+            ),
+        );
+        for _ in 0..4 {
+            lab.ok(&format!("backup schedule --once job --config {}", config.display()));
+        }
+        let listed = lab.json("backup list");
+        let all = listed["snapshots"].as_array().unwrap();
+        assert_eq!(all.len(), 3);
+        assert!(all.iter().all(|one| one["encrypted"] == true), "{listed:#}");
     }
 }

@@ -22,7 +22,7 @@ pub fn recipient() -> String {
 }
 
 /// The file with the identity, as `age-keygen` writes it.
-fn identity(lab: &Lab) -> PathBuf {
+pub fn identity(lab: &Lab) -> PathBuf {
     let file = lab.root.path().join("key.txt");
     fs::write(&file, format!("# created: 2026-11-24\n# public key: {}\n{IDENTITY}\n", recipient())).unwrap();
     file
