@@ -29,7 +29,7 @@ pub fn take(
     let held = held?;
     observer.step(&Step::Held { bytes: held.manifest.size(), took: began.elapsed() })?;
     observer.step(&Step::Pack)?;
-    let snapshot = store.pack(&held, &instance.extras())?;
+    let snapshot = store.pack(&held, &instance.extras(extent.screenshots))?;
     observer.step(&Step::Packed { id: snapshot.manifest.id.clone(), bytes: snapshot.size })?;
     Ok(snapshot)
 }
