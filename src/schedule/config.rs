@@ -118,7 +118,7 @@ pub struct Job {
 const SECTIONS: [&str; 4] = ["stores", "instances", "policies", "jobs"];
 const STORE: [&str; 2] = ["address", "credentials_file"];
 const INSTANCE: [&str; 3] = ["target", "target_file", "docker_host"];
-const JOB: [&str; 24] = [
+const JOB: [&str; 25] = [
     "cron",
     "timezone",
     "jitter",
@@ -127,6 +127,7 @@ const JOB: [&str; 24] = [
     "config_only",
     "compact",
     "full_check",
+    "screenshots",
     "encrypt_to",
     "recipients_file",
     "passphrase_file",
@@ -402,6 +403,7 @@ impl Reader {
                 config_only: self.flag(table, "config_only"),
                 compact: self.flag(table, "compact"),
                 full_check: self.flag(table, "full_check"),
+                screenshots: self.flag(table, "screenshots"),
             },
             encrypt_to,
             recipients_file,
