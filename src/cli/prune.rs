@@ -87,7 +87,7 @@ pub fn run(args: &PruneArgs, context: &mut Context<'_>) -> Result<Exit> {
     let stores = context.stores()?.with_keys(&args.keys.keys()?);
     let about =
         |manifest: &crate::backup::Manifest| args.instance.as_ref().is_none_or(|name| manifest.instance == *name);
-    let choice = Choice { policy, raw: args.raw, about: &about };
+    let choice = Choice { policy, raw: args.raw, proven: None, about: &about };
     let pruning = Pruning::plan(&stores, &choice, Utc::now(), &Local, &super::state_folder())?;
     let several = stores.iter().count() > 1;
     let removed = pruning.removed().count();

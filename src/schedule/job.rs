@@ -186,6 +186,7 @@ impl Round<'_> {
         let instance = world.instance(target)?;
         let taken = take(&instance, &stores, &format!("schedule {}", job.name), &self.putting, host)?;
         ended.errors.extend(taken.failed);
+        let wrong = ended.errors.len();
         if job.verify {
             ended.errors.extend(taken.copies.iter().filter_map(|copy| copy.verify().err()));
         }
@@ -194,10 +195,14 @@ impl Round<'_> {
             let scratch = stores.scratch()?;
             ended.errors.extend(Drill::new(scratch.path()).restore(copy).err());
         }
-        ended.taken.extend(taken.copies.into_iter().next());
+        let first = taken.copies.into_iter().next();
+        let whole = ended.errors.len() == wrong;
+        let proven = first.as_ref().filter(|_| whole).map(|copy| copy.manifest.id.clone());
+        ended.taken.extend(first);
         let Some(policy) = job.retention else { return Ok(()) };
         let origin = instance.origin();
-        let choice = Choice { policy, raw: false, about: &|manifest| manifest.origin == origin };
+        let choice =
+            Choice { policy, raw: false, proven: proven.as_deref(), about: &|manifest| manifest.origin == origin };
         let pruning = Pruning::plan(&stores, &choice, host.now(), &job.when.zone(), &world.instances)?;
         ended.removed += pruning.removed().count();
         let failed = pruning.carry_out(host)?;
