@@ -32,4 +32,5 @@ mod round_trip;
 mod schema;
 mod under_load;
 mod unreadable;
+mod user;
 mod words;
