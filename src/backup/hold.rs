@@ -54,6 +54,8 @@ pub struct Extent {
     pub compact: bool,
     /// Let the engine check everything it can, however long it takes.
     pub full_check: bool,
+    /// Take along the screenshots of browser monitors.
+    pub screenshots: bool,
 }
 
 impl Held {

@@ -28,6 +28,9 @@ pub struct CreateArgs {
     /// SQLite: leave out free pages; takes longer
     #[arg(long)]
     compact: bool,
+    /// Take along screenshots/
+    #[arg(long)]
+    screenshots: bool,
     /// How deep the engine checks what was copied
     #[arg(long, value_name = "DEPTH", value_enum, default_value_t)]
     verify: VerifyDepth,
@@ -46,7 +49,12 @@ enum VerifyDepth {
 
 impl CreateArgs {
     fn extent(&self) -> Extent {
-        Extent { config_only: self.config_only, compact: self.compact, full_check: self.verify == VerifyDepth::Full }
+        Extent {
+            config_only: self.config_only,
+            compact: self.compact,
+            full_check: self.verify == VerifyDepth::Full,
+            screenshots: self.screenshots,
+        }
     }
 }
 

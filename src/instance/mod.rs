@@ -300,10 +300,11 @@ impl Instance {
         found
     }
 
-    /// Folders that belong into a snapshot beside the database.
-    pub fn extras(&self) -> Vec<PathBuf> {
-        let names = ["upload", "docker-tls"];
-        let folders = self.folder.iter().flat_map(|folder| names.iter().map(move |name| folder.join(name)));
+    /// Folders that belong into a snapshot beside the database; screenshots, which are many and made anew, only when asked
+    /// for.
+    pub fn extras(&self, screenshots: bool) -> Vec<PathBuf> {
+        let names = ["upload", "docker-tls"].into_iter().chain(screenshots.then_some("screenshots"));
+        let folders = self.folder.iter().flat_map(|folder| names.clone().map(move |name| folder.join(name)));
         folders.filter(|folder| folder.is_dir()).collect()
     }
 }

@@ -442,7 +442,7 @@ impl Run<'_> {
     fn pack(&self, store: &Store, observer: &mut dyn Observer) -> Result<Snapshot> {
         observer.step(&Step::Pack)?;
         let held = Held::open(&self.held_folder())?;
-        let snapshot = store.pack(&held, &self.instance.extras())?;
+        let snapshot = store.pack(&held, &self.instance.extras(false))?;
         observer.step(&Step::Packed { id: snapshot.manifest.id.clone(), bytes: snapshot.size })?;
         Ok(snapshot)
     }

@@ -52,7 +52,8 @@ pub fn take(
     let held = held?;
     observer.step(&Step::Held { bytes: held.manifest.size(), took: began.elapsed() })?;
     observer.step(&Step::Pack)?;
-    let mut packed = Packed::make(&held, &instance.extras(), putting.seal.as_ref(), scratch.path())?;
+    let mut packed =
+        Packed::make(&held, &instance.extras(putting.extent.screenshots), putting.seal.as_ref(), scratch.path())?;
     let mut taken = Taken { copies: Vec::new(), failed: Vec::new() };
     for store in stores.iter() {
         if store.address() != stores.local().address() {

@@ -11,7 +11,7 @@ use crate::files;
 use crate::instance::Instance;
 
 /// Modes of files that are not there any more, by the folder they belong to: what is a key is for its owner alone.
-const FOLDERS: [(&str, u32); 2] = [("upload/", 0o644), ("docker-tls/", 0o600)];
+const FOLDERS: [(&str, u32); 3] = [("upload/", 0o644), ("docker-tls/", 0o600), ("screenshots/", 0o644)];
 
 /// Writes the files of `held` that are missing in the data folder of `instance` or differ, and returns their names. Other
 /// files stay. What goes wrong stands among the warnings of `outcome`: the database is back by then, and working.

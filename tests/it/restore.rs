@@ -171,7 +171,13 @@ fn files_beside_the_database_come_back_and_others_stay() {
     fs::write(file("docker-tls/cellar/key.pem"), "key").unwrap();
     fs::create_dir_all(file("upload")).unwrap();
     fs::write(file("upload/logo1.png"), "icon").unwrap();
-    let made = id(&lab.json("backup create"));
+    fs::create_dir_all(file("screenshots")).unwrap();
+    fs::write(file("screenshots/abc.png"), "screen").unwrap();
+    let names = |made: serde_json::Value| made["manifest"]["members"].to_string();
+    assert!(names(lab.json("backup create --screenshots")).contains("screenshots/abc.png"));
+    let made = lab.json("backup create");
+    assert!(!names(made.clone()).contains("screenshots"));
+    let made = id(&made);
     fs::remove_dir_all(file("docker-tls")).unwrap();
     fs::write(file("upload/logo1.png"), "another").unwrap();
     fs::write(file("upload/logo2.png"), "newer").unwrap();
