@@ -15,6 +15,7 @@ mod restore;
 mod resume;
 mod shell;
 mod status;
+mod store;
 mod ui;
 mod user;
 mod write;
@@ -24,7 +25,7 @@ use std::sync::Arc;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::backup::Store;
+use crate::backup::{Store, Stores};
 use crate::docker::Docker;
 use crate::error::{Error, Exit, Result};
 use crate::instance::{Instance, Sight};
@@ -67,9 +68,17 @@ pub struct Global {
         value_name = "DOCKER"
     )]
     docker_host: Option<String>,
-    /// The folder of the snapshots [default: /var/lib/kumadb/snapshots as root, else ~/.local/share/kumadb/snapshots]
-    #[arg(long, global = true, env = "KUMADB_STORE", hide_env_values = true, value_name = "FOLDER")]
-    store: Option<PathBuf>,
+    /// Where snapshots are kept: a folder, s3://BUCKET/PREFIX, az://, gs://, webdav(s)://; several with commas or by saying
+    /// it again [default: /var/lib/kumadb/snapshots as root, else ~/.local/share/kumadb/snapshots]
+    #[arg(
+        long,
+        global = true,
+        env = "KUMADB_STORE",
+        hide_env_values = true,
+        value_name = "STORE",
+        value_delimiter = ','
+    )]
+    store: Vec<String>,
     /// Print the result as one JSON document
     #[arg(long, global = true)]
     json: bool,
@@ -188,13 +197,21 @@ impl Context<'_> {
         Ok(instance)
     }
 
-    /// Where snapshots are kept.
+    /// Where the write path keeps its snapshots: the first folder of the stores, or the default one. A safe write must not
+    /// depend on a network.
     fn store(&self) -> Store {
-        match &self.global.store {
-            Some(folder) => Store::new(folder),
-            None => Store::new(local_folder("XDG_DATA_HOME", ".local/share").join("snapshots")),
-        }
+        let folder = self.global.store.iter().find(|store| !store.contains("://"));
+        folder.map_or_else(default_store, Store::new)
     }
+
+    /// All stores that were given.
+    fn stores(&self) -> Result<Stores> {
+        store::open(&self.global.store, default_store())
+    }
+}
+
+fn default_store() -> Store {
+    Store::new(local_folder("XDG_DATA_HOME", ".local/share").join("snapshots"))
 }
 
 /// Where this user's kumadb keeps things: root has one place, everybody else a folder at home.

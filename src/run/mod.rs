@@ -16,7 +16,7 @@ use std::time::Duration;
 use crate::error::{Result, bytes, counted};
 
 pub use apply::{Mode, Outcome, Settings, Work, run};
-pub use copy::take;
+pub use copy::{Putting, Taken, take};
 pub use journal::{Journal, Phase, Record};
 pub use put::put_files_back;
 pub use restart::restart;
@@ -44,6 +44,7 @@ pub enum Step {
     WaitBeats { monitors: usize },
     Up { downtime: Duration },
     Pack,
+    Put { store: String, bytes: u64 },
     Packed { id: String, bytes: u64 },
     CloseJournal,
     Undo { why: String },
@@ -59,6 +60,7 @@ impl Step {
             self,
             Step::Stop { .. }
                 | Step::Held { .. }
+                | Step::Put { .. }
                 | Step::Write { .. }
                 | Step::Committed
                 | Step::Start { .. }
@@ -81,6 +83,7 @@ impl Step {
                 | Step::Open
                 | Step::Hold { .. }
                 | Step::Held { .. }
+                | Step::Put { .. }
                 | Step::Begin
                 | Step::Write { .. }
                 | Step::ReadBack
@@ -115,6 +118,7 @@ impl fmt::Display for Step {
             Step::WaitBeats { monitors } => write!(f, "waiting for beats ({monitors} monitors)"),
             Step::Up { downtime } => write!(f, "the server is up again after {:.1} s", downtime.as_secs_f64()),
             Step::Pack => f.write_str("packing the snapshot"),
+            Step::Put { store, bytes: size } => write!(f, "putting {} into `{store}`", bytes(*size)),
             Step::Packed { id, bytes: size } => write!(f, "snapshot `{id}` kept ({})", bytes(*size)),
             Step::CloseJournal => f.write_str("closing the journal"),
             Step::Undo { why } => write!(f, "putting everything back: {why}"),
