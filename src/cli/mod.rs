@@ -1,5 +1,6 @@
 //! The command line: one file per verb. Nothing here knows SQL, and only `ui.rs` prints.
 
+mod apikey;
 mod apply;
 mod backup;
 mod document;
@@ -7,6 +8,7 @@ mod export;
 mod find;
 mod init;
 mod monitor;
+mod password;
 mod plan;
 mod prune;
 mod restart;
@@ -17,6 +19,7 @@ mod shell;
 mod status;
 mod store;
 mod ui;
+mod user;
 mod write;
 
 use std::path::PathBuf;
@@ -118,6 +121,12 @@ enum Verb {
     Export(export::ExportArgs),
     /// Make a new data folder, or fill an empty MariaDB database, that the server boots on without its set-up page
     Init(init::InitArgs),
+    /// Users: list, add, rename, new passwords, and the way back in for those who are locked out
+    #[command(subcommand, visible_alias = "users")]
+    User(user::UserVerb),
+    /// API keys for /metrics: list, add, switch on and off, delete
+    #[command(subcommand, visible_alias = "apikeys")]
+    Apikey(apikey::ApikeyVerb),
     /// Take, list and verify snapshots
     #[command(subcommand)]
     Backup(backup::BackupVerb),
@@ -154,6 +163,8 @@ impl Cli {
             Verb::Export(args) => export::run(&args, context),
             Verb::Schema(args) => export::schema(&args, context),
             Verb::Init(args) => init::run(&args, context),
+            Verb::User(verb) => user::run(&verb, context),
+            Verb::Apikey(verb) => apikey::run(&verb, context),
             Verb::Backup(verb) => backup::run(&verb, context),
             Verb::Restore(args) => restore::run(&args, context),
             Verb::Config(verb) => schedule::config(&verb, context),

@@ -39,4 +39,5 @@ mod sealed;
 mod stores;
 mod under_load;
 mod unreadable;
+mod user;
 mod words;
