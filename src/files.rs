@@ -183,6 +183,11 @@ pub fn own_like(path: &Path, like: &fs::Metadata) -> Result<()> {
     set_mode(path, like.mode() & 0o7777)
 }
 
+/// Sets owner and group of `path`.
+pub fn set_owner(path: &Path, uid: u32, gid: u32) -> Result<()> {
+    std::os::unix::fs::chown(path, Some(uid), Some(gid)).map_err(Error::file("change the owner of", path))
+}
+
 /// Sets the permission bits of `path`.
 pub fn set_mode(path: &Path, mode: u32) -> Result<()> {
     fs::set_permissions(path, fs::Permissions::from_mode(mode)).map_err(Error::file("change the mode of", path))

@@ -13,6 +13,8 @@ use crate::files;
 const ARCHIVE: &str = ".kuma.tar.zst";
 /// Ending of the manifest that stands beside it.
 const BESIDE: &str = ".json";
+/// Ending of the deleted rows beside it.
+const REMOVED: &str = ".removed.json";
 /// Level 1 packs 512 MiB of beats in about 2 s to a fifth; higher levels take several times as long for a few per cent.
 const LEVEL: i32 = 1;
 
@@ -191,9 +193,15 @@ impl Snapshot {
         Held::open(folder)
     }
 
-    /// Removes the archive and its manifest.
+    /// Where the rows stand, readable, that the command which it protects deleted on purpose.
+    pub fn removed(&self) -> PathBuf {
+        PathBuf::from(self.path.to_string_lossy().trim_end_matches(ARCHIVE).to_owned() + REMOVED)
+    }
+
+    /// Removes the archive, its manifest and the rows beside it.
     pub fn remove(&self) -> Result<()> {
         files::remove(&self.path)?;
+        files::remove(&self.removed())?;
         files::remove(&beside(&self.path))
     }
 }

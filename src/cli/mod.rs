@@ -2,6 +2,7 @@
 
 mod apply;
 mod backup;
+mod doctor;
 mod document;
 mod export;
 mod find;
@@ -104,6 +105,8 @@ enum Verb {
     Export(export::ExportArgs),
     /// Make a new data folder, or fill an empty MariaDB database, that the server boots on without its set-up page
     Init(init::InitArgs),
+    /// Say what is wrong with an instance in any state, and cure it
+    Doctor(doctor::DoctorArgs),
     /// Take, list and verify snapshots
     #[command(subcommand)]
     Backup(backup::BackupVerb),
@@ -137,6 +140,7 @@ impl Cli {
             Verb::Export(args) => export::run(&args, context),
             Verb::Schema(args) => export::schema(&args, context),
             Verb::Init(args) => init::run(&args, context),
+            Verb::Doctor(args) => doctor::run(&args, context),
             Verb::Backup(verb) => backup::run(&verb, context),
             Verb::Restore(args) => restore::run(&args, context),
             Verb::Restart(args) => restart::run(&args, context),

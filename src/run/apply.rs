@@ -1,6 +1,7 @@
 //! Lock, journal, stop, copy, prove, write, check, commit, start, see it working; and the way back from each of these.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
@@ -8,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::journal::{Journal, Phase, Record};
 use super::transact::{check_release, transact};
 use super::undo::check_loaded;
-use super::{Observer, Step, beats};
+use super::{Observer, Step, beats, removed};
 use crate::backup::hold::{Label, Source};
 use crate::backup::raw;
 use crate::backup::{Guarded, Held, Snapshot, Store};
@@ -16,7 +17,7 @@ use crate::docker::Life;
 use crate::engine::EngineKind;
 use crate::engine::sqlite::SqliteFile;
 use crate::error::{Error, Result};
-use crate::files::Lock;
+use crate::files::{self, Lock};
 use crate::instance::{Instance, Place, Session};
 use crate::kuma::read::{
     read_counts, read_database, read_fingerprint, read_last_beat, read_migrating, read_shown_state,
@@ -53,6 +54,10 @@ pub struct Settings {
     pub wait_beats: Option<Duration>,
     /// Write to a release with migrations unknown to us.
     pub allow_unknown_release: bool,
+    /// The work opens the lock that a migration left when it was cut off, so that it is no reason not to begin.
+    pub opens_lock: bool,
+    /// Write every deleted row to a readable file beside the snapshot.
+    pub keeps_removed: bool,
 }
 
 impl Settings {
@@ -65,6 +70,8 @@ impl Settings {
             deadline: Duration::from_secs(180),
             wait_beats: None,
             allow_unknown_release: false,
+            opens_lock: false,
+            keeps_removed: false,
         }
     }
 }
@@ -84,6 +91,8 @@ pub struct Outcome {
     pub written: Written,
     /// The snapshot of how it was before.
     pub snapshot: Option<Snapshot>,
+    /// The deleted rows, where they were kept and there were some.
+    pub removed: Option<PathBuf>,
     /// How long the server was away, where it was running before.
     pub downtime: Option<Duration>,
     /// The newest beat after the start, by monitor, of those that were waited for.
@@ -116,7 +125,7 @@ pub fn run(
     let life = instance.life()?;
     let mode = check_mode(instance, settings.mode, life.is_some_and(|life| life != Life::Stopped))?;
     instance.check_alone()?;
-    check_server(instance, mode)?;
+    check_server(instance, mode, settings)?;
     observer.step(&Step::Journal)?;
     let loads = matches!(work, Work::Load(_));
     let record = Record::new(&settings.verb, instance, life, mode, loads);
@@ -145,7 +154,7 @@ fn check_mode(instance: &Instance, mode: Mode, running: bool) -> Result<Mode> {
 }
 
 /// Fails unless the server, if it runs, can be stopped now and started again.
-pub(super) fn check_server(instance: &Instance, mode: Mode) -> Result<()> {
+pub(super) fn check_server(instance: &Instance, mode: Mode, settings: &Settings) -> Result<()> {
     let Some(server) = &instance.container else { return Ok(()) };
     if !server.is_running()? {
         return Ok(());
@@ -153,7 +162,8 @@ pub(super) fn check_server(instance: &Instance, mode: Mode) -> Result<()> {
     if mode != Mode::Live {
         server.check_stoppable()?;
     }
-    match is_migrating(instance)? {
+    let busy = if settings.opens_lock { server.is_migrating()? } else { is_migrating(instance)? };
+    match busy {
         true => Err(Error::Refused(format!(
             "the server in container `{}` is busy migrating its database, or was cut off while it did: wait until that is \
              over, then run this again",
@@ -249,6 +259,9 @@ impl Run<'_> {
         self.journal.advance(Phase::Writing)?;
         let touched = match work {
             Work::Plan(plan) => {
+                if self.settings.keeps_removed {
+                    removed::write(guarded.writer(), plan, &self.held_folder().join(removed::FILE))?;
+                }
                 observer.step(&Step::Begin)?;
                 guarded.writer().begin()?;
                 let (written, after) = transact(&mut guarded, &database.schema, plan, observer)?;
@@ -407,7 +420,13 @@ impl Run<'_> {
     pub(super) fn finish(mut self, store: &Store, observer: &mut dyn Observer) -> Outcome {
         let mut close = || {
             self.journal.advance(Phase::Seen)?;
-            self.outcome.snapshot = Some(self.pack(store, observer)?);
+            let snapshot = self.pack(store, observer)?;
+            let removed = self.held_folder().join(removed::FILE);
+            if removed.exists() {
+                files::copy_exact(&removed, &snapshot.removed())?;
+                self.outcome.removed = Some(snapshot.removed());
+            }
+            self.outcome.snapshot = Some(snapshot);
             observer.step(&Step::CloseJournal)?;
             self.close()
         };

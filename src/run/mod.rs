@@ -3,7 +3,10 @@
 pub mod apply;
 pub mod beats;
 pub mod copy;
+pub mod examine;
 pub mod journal;
+mod mend;
+mod removed;
 mod restart;
 pub mod resume;
 mod transact;
@@ -17,6 +20,7 @@ use crate::error::{Result, bytes, counted};
 pub use apply::{Mode, Outcome, Settings, Work, run};
 pub use copy::take;
 pub use journal::{Journal, Phase, Record};
+pub use mend::mend;
 pub use restart::restart;
 pub use resume::{Resumed, resume};
 pub use transact::rehearse;
@@ -48,6 +52,7 @@ pub enum Step {
     PutBack,
     LeaveDown { container: String },
     Rehearse,
+    Mend { changes: usize },
 }
 
 impl Step {
@@ -66,6 +71,7 @@ impl Step {
                 | Step::Undo { .. }
                 | Step::PutBack
                 | Step::LeaveDown { .. }
+                | Step::Mend { .. }
         )
     }
 
@@ -85,6 +91,7 @@ impl Step {
                 | Step::Check
                 | Step::Commit
                 | Step::Rehearse
+                | Step::Mend { .. }
         )
     }
 }
@@ -118,6 +125,7 @@ impl fmt::Display for Step {
             Step::Undo { why } => write!(f, "putting everything back: {why}"),
             Step::PutBack => f.write_str("putting the database back"),
             Step::LeaveDown { container } => write!(f, "`{container}` was not running before and stays stopped"),
+            Step::Mend { changes } => write!(f, "making {}", counted(*changes, "change") + " of files"),
             Step::Rehearse => f.write_str("rehearsing the transaction; it will be rolled back"),
         }
     }

@@ -40,7 +40,7 @@ pub fn rehearse(instance: &Instance, plan: &Plan, settings: &Settings, observer:
 }
 
 pub(super) fn check_release(database: &Database, instance: &Instance, settings: &Settings) -> Result<()> {
-    if database.migrating {
+    if database.migrating && !settings.opens_lock {
         return Err(Error::MigrationLocked { database: format!("the database of `{}`", instance.name) });
     }
     if !database.release.exact && !settings.allow_unknown_release {
