@@ -152,8 +152,9 @@ fn document(evidence: &Evidence, findings: &[Finding]) -> Json {
 
 /// Everything that will be done, by kind of change.
 struct Cures {
-    plan: Plan,
     files: Vec<FileChange>,
+    plan: Plan,
+    statements: Vec<String>,
 }
 
 /// Cures what can be cured, and looks again.
@@ -185,16 +186,18 @@ fn fix(
         if !cures.plan.is_empty() {
             run::rehearse(instance, &cures.plan, &settings, context.ui)?;
         }
-        let document =
-            json!({"dry_run": true, "changes": changes_json(&cures.plan), "files": files_json(&cures.files)});
+        let document = json!({"dry_run": true, "changes": changes_json(&cures.plan), "files": files_json(&cures.files), "statements": cures.statements});
         context.ui.result(&document, || {
             let tried = counted(cures.plan.steps.len(), "row change");
-            format!("{}\n{tried} tried and rolled back; nothing was changed", cures.text(all_lines))
+            format!(
+                "{}\n{tried} tried and rolled back, files and tables only named; nothing was changed",
+                cures.text(all_lines)
+            )
         })?;
         return Ok(Exit::Done);
     }
     context.ui.say(&format!("\n{}", cures.text(lines)));
-    let made = counted(cures.plan.steps.len() + cures.files.len(), "change");
+    let made = counted(cures.plan.steps.len() + cures.files.len() + cures.statements.len(), "change");
     context.ui.ask(&format!("make {made} to cure {}?", counted(curable.len(), "finding")))?;
     let outcome = cures.carry_out(instance, &settings, context)?;
     let after = look(instance, args);
@@ -223,9 +226,16 @@ fn fix(
 
 /// The changes that cure `findings`; a password that has to be set is asked for here.
 fn collect(findings: &[&Finding], evidence: &Evidence, ui: &mut Ui) -> Result<Cures> {
-    let mut cures = Cures { plan: doctor::plan_cures(findings, evidence), files: Vec::new() };
+    let mut cures = Cures { files: Vec::new(), plan: doctor::plan_cures(findings, evidence), statements: Vec::new() };
     for finding in findings {
         match &finding.fault.cure {
+            Cure::Statements(statements) => {
+                for statement in statements {
+                    if !cures.statements.contains(statement) {
+                        cures.statements.push(statement.clone());
+                    }
+                }
+            }
             Cure::Files(changes) => cures.files.extend(changes.iter().cloned()),
             Cure::Password { id, name, old } => {
                 let password = Secret::new(ui.password(&format!("user `{name}`"))?);
@@ -253,10 +263,12 @@ impl Cures {
         if !self.plan.is_empty() {
             text.push(lines(&self.plan));
         }
+        text.extend(self.statements.iter().map(|statement| format!("~ {statement}")));
         text.join("\n")
     }
 
-    /// Files first: a database that cannot be written cannot be cured either.
+    /// Files first: a database that cannot be written cannot be cured either. Keys last: they refuse rows that point
+    /// nowhere. Each part is a run of its own, with its own snapshot.
     fn carry_out(&self, instance: &Instance, settings: &Settings, context: &mut Context<'_>) -> Result<Outcome> {
         let store = context.store();
         let mut outcome = Outcome::default();
@@ -267,6 +279,12 @@ impl Cures {
             let warnings = std::mem::take(&mut outcome.warnings);
             outcome = run::run(instance, &store, &Work::Plan(&self.plan), settings, context.ui)?;
             outcome.warnings.splice(0..0, warnings);
+        }
+        if !self.statements.is_empty() {
+            let Outcome { warnings, removed, .. } = outcome;
+            outcome = run::run(instance, &store, &Work::Statements(&self.statements), settings, context.ui)?;
+            outcome.warnings.splice(0..0, warnings);
+            outcome.removed = removed;
         }
         Ok(outcome)
     }

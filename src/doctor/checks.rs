@@ -108,7 +108,7 @@ pub const CHECKS: &[Check] = &[
         severity: Error,
         explanation: "MariaDB: \"Row size too large (> 8126)\" in an upgrade. The server needs utf8mb4; a database that was \
                       made with latin1 has columns that cannot all be stored in one row.",
-        cure: "none by itself: the statement to run is told",
+        cure: "the table is converted; no cell changes",
         explains: &["K009"],
         find: migrations::find_narrow_text,
     },
@@ -138,7 +138,7 @@ pub const CHECKS: &[Check] = &[
         severity: Warning,
         explanation: "Slow since somebody converted the database: some ways to do that lose indexes and foreign keys, and \
                       rows of deleted monitors then stay for ever.",
-        cure: "none by itself: make a new instance and bring the configuration over",
+        cure: "they are made, foreign keys on MariaDB only: SQLite cannot add one to a table",
         explains: &["K007"],
         find: migrations::find_lost_keys,
     },

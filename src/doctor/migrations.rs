@@ -7,7 +7,7 @@ use super::monitors::delete;
 use super::{Cure, Evidence, Fault, Subject};
 use crate::error::counted;
 use crate::plan::{Change, Step};
-use crate::schema::{self, Schema, Table};
+use crate::schema::{self, EngineKind, ForeignKey, Index, Recording, Schema, Table};
 
 /// The lock of migrations is set, or is not one row.
 pub(super) fn find_lock(evidence: &Evidence, faults: &mut Vec<Fault>) {
@@ -109,11 +109,13 @@ fn half(table: &str, column: Option<&str>, what: String) -> Fault {
     }
 }
 
-/// Text that is not kept as utf8mb4, whose rows then outgrow what MariaDB takes.
+/// Text in a character set whose rows outgrow what MariaDB takes once they are widened. The server itself keeps a few
+/// columns as utf8mb3 (2.0.0 to 2.5.3).
 pub(super) fn find_narrow_text(evidence: &Evidence, faults: &mut Vec<Fault>) {
     let Some(content) = &evidence.database else { return };
     let narrow = |table: &Table| {
-        table.columns.iter().find_map(|column| column.charset.clone().filter(|charset| !is_wide(charset)))
+        let sets = table.columns.iter().filter_map(|column| column.charset.as_deref());
+        sets.into_iter().find(|set| !["utf8mb4", "utf8mb3", "utf8", "ascii"].contains(set)).map(str::to_owned)
     };
     for (name, table) in &content.config.database.schema.tables {
         if let Some(charset) = narrow(table) {
@@ -122,64 +124,81 @@ pub(super) fn find_narrow_text(evidence: &Evidence, faults: &mut Vec<Fault>) {
                 what: format!(
                     "`{name}` keeps its text as {charset}: an upgrade ends with \"Row size too large\", and emoji are lost"
                 ),
-                cure: Cure::Advice(format!(
-                    "with the server stopped and a snapshot taken: ALTER TABLE {} CONVERT TO CHARACTER SET utf8mb4",
-                    quoted(name)
-                )),
+                cure: Cure::Statements(vec![
+                    "ALTER DATABASE CHARACTER SET utf8mb4".into(),
+                    format!("ALTER TABLE {} CONVERT TO CHARACTER SET utf8mb4", quoted(name)),
+                ]),
             });
         }
     }
-}
-
-/// utf8mb4, or the plain letters that a column of fixed words has.
-fn is_wide(charset: &str) -> bool {
-    charset == "utf8mb4" || charset == "ascii"
 }
 
 /// Indexes and foreign keys of the release that are not there, as after a conversion by hand.
 pub(super) fn find_lost_keys(evidence: &Evidence, faults: &mut Vec<Fault>) {
     let Some((live, recorded)) = both(evidence) else { return };
+    let Some(recording) = recording(evidence) else { return };
     for (name, table) in &recorded.tables {
         let Some(now) = live.table(name) else { continue };
-        let indexes: Vec<String> = table
-            .indexes
-            .iter()
-            .filter(|index| !now.indexes.iter().any(|other| other.columns == index.columns))
-            .map(|index| index.columns.join(", "))
-            .collect();
-        let keys: Vec<String> = table
-            .foreign_keys
-            .iter()
-            .filter(|key| {
-                !now.foreign_keys.iter().any(|other| (&other.column, &other.table) == (&key.column, &key.table))
-            })
-            .map(|key| format!("{} to {}", key.column, key.table))
-            .collect();
-        let mut lost = Vec::new();
-        if !indexes.is_empty() {
-            lost.push(format!(
-                "{} ({})",
-                counted(indexes.len(), "index").replace("indexs", "indexes"),
-                indexes.join("; ")
-            ));
+        let (mut lost, mut statements) = (Vec::new(), Vec::new());
+        // Two indexes may be on the same columns, one of them for a part of the rows; and one may have another name.
+        let is_taken = |name: &str| table.indexes.iter().any(|index| index.name == name);
+        for index in &table.indexes {
+            let is_same = |other: &&Index| other.name == index.name || !is_taken(&other.name);
+            if !now.indexes.iter().filter(is_same).any(|other| other.columns == index.columns) {
+                lost.push(format!("the index on {}", index.columns.join(", ")));
+                statements.push(make_index(recording, name, index));
+            }
         }
-        if !keys.is_empty() {
-            lost.push(format!("{} ({})", counted(keys.len(), "foreign key"), keys.join("; ")));
+        for key in &table.foreign_keys {
+            if !now.foreign_keys.iter().any(|other| (&other.column, &other.table) == (&key.column, &key.table)) {
+                lost.push(format!("the foreign key from {} to {}", key.column, key.table));
+                statements.push(make_key(recording.engine, name, key));
+            }
         }
-        if !lost.is_empty() {
-            faults.push(Fault {
-                subject: Subject { table: Some(name.clone()), ..Subject::default() },
-                what: format!(
-                    "`{name}` lacks {} of its release: it is slow, and keeps rows of what is gone",
-                    lost.join(" and ")
-                ),
-                cure: Cure::Advice(
-                    "export the configuration (kumadb export), make a new instance (kumadb init), and apply it there"
+        if lost.is_empty() {
+            continue;
+        }
+        faults.push(Fault {
+            subject: Subject { table: Some(name.clone()), ..Subject::default() },
+            what: format!("`{name}` lacks {}: it is slow, or keeps rows of what is gone", lost.join(", ")),
+            cure: match statements.into_iter().collect() {
+                Some(statements) => Cure::Statements(statements),
+                None => Cure::Advice(
+                    "SQLite adds no constraint to a table: export the configuration (kumadb export), make a new instance \
+                     (kumadb init), and apply it there"
                         .into(),
                 ),
-            });
-        }
+            },
+        });
     }
+}
+
+/// The statement that makes an index; none where it is part of its table.
+fn make_index(recording: &Recording, table: &str, index: &Index) -> Option<String> {
+    if recording.engine == EngineKind::Sqlite {
+        // As it was recorded: some indexes are of a part of the rows.
+        let named = format!("INDEX {} ON {} ", quoted(&index.name), quoted(table));
+        return schema::script(recording.sql)
+            .find(|sql| sql.starts_with("CREATE") && sql.contains(&named))
+            .map(str::to_owned);
+    }
+    let columns: Vec<String> = index.columns.iter().map(|column| quoted(column)).collect();
+    let unique = if index.unique { "UNIQUE " } else { "" };
+    let makes = format!("CREATE {unique}INDEX {} ON {} ({})", quoted(&index.name), quoted(table), columns.join(", "));
+    (index.name != "PRIMARY").then_some(makes)
+}
+
+/// The statement that makes a foreign key; SQLite has none.
+fn make_key(engine: EngineKind, table: &str, key: &ForeignKey) -> Option<String> {
+    let name = key.name.as_ref().map_or(String::new(), |name| format!("CONSTRAINT {} ", quoted(name)));
+    let (column, parent, to) = (quoted(&key.column), quoted(&key.table), quoted(&key.to));
+    let makes = format!(
+        "ALTER TABLE {} ADD {name}FOREIGN KEY ({column}) REFERENCES {parent} ({to}) ON DELETE {} ON UPDATE {}",
+        quoted(table),
+        key.on_delete,
+        key.on_update
+    );
+    (engine == EngineKind::MariaDb).then_some(makes)
 }
 
 /// Whether each applied migration is known, though no release has just these: an upgrade was cut off between two of them.
@@ -218,14 +237,18 @@ pub(super) fn find_foreign_migrations(evidence: &Evidence, faults: &mut Vec<Faul
     });
 }
 
-/// The live schema and the recorded one of its release, where that is sure.
-fn both(evidence: &Evidence) -> Option<(&Schema, Schema)> {
+/// The recording of the release that the database is of, where that is sure.
+fn recording(evidence: &Evidence) -> Option<&'static Recording> {
     let database = &evidence.database.as_ref()?.config.database;
-    if !database.release.exact {
-        return None;
-    }
-    let recording = schema::recorded(database.engine).iter().find(|one| one.release == database.release.release)?;
-    Some((&database.schema, recording.schema()))
+    schema::recorded(database.engine)
+        .iter()
+        .find(|one| database.release.exact && one.release == database.release.release)
+}
+
+/// The live schema and the recorded one of its release.
+fn both(evidence: &Evidence) -> Option<(&Schema, Schema)> {
+    let live = &evidence.database.as_ref()?.config.database.schema;
+    Some((live, recording(evidence)?.schema()))
 }
 
 fn quoted(name: &str) -> String {

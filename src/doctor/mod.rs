@@ -11,7 +11,7 @@ mod migrations;
 mod monitors;
 mod settings;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use serde::Serialize;
@@ -93,6 +93,9 @@ pub struct Subject {
 pub enum Cure {
     /// Changes of rows.
     Rows(Vec<Step>),
+    /// Statements that change how tables are kept and no cell of them: an index, a foreign key, a character set. Each is
+    /// harmless to keep and is not found again once it was run.
+    Statements(Vec<String>),
     /// Changes of files.
     Files(Vec<FileChange>),
     /// A new password for this user, which a person has to give.
@@ -194,7 +197,8 @@ pub fn plan_cures(findings: &[&Finding], evidence: &Evidence) -> Plan {
     plan
 }
 
-/// Two cures may meet in one row: what is deleted anyway need not be changed or deleted again, and a cell is written once.
+/// Two cures may meet in one row: what is deleted anyway need not be changed or deleted again, and all that changes in one
+/// row is written at once, because SQLite looks at every reference of a row that is written.
 fn settle(steps: &mut Vec<Step>) {
     let gone: BTreeSet<(String, i64)> = steps
         .iter()
@@ -204,13 +208,33 @@ fn settle(steps: &mut Vec<Step>) {
         })
         .collect();
     let mut deleted = BTreeSet::new();
-    let mut written = BTreeSet::new();
-    steps.retain_mut(|step| match &mut step.change {
-        Change::Update { id, set } => {
-            set.retain(|cell| written.insert((step.table.clone(), *id, cell.column.clone())));
-            !set.is_empty() && !gone.contains(&(step.table.clone(), *id))
+    let mut settled: Vec<Step> = Vec::new();
+    // Where the update of a row stands.
+    let mut updates: BTreeMap<(String, i64), usize> = BTreeMap::new();
+    for step in steps.drain(..) {
+        match &step.change {
+            Change::Update { id, set } => {
+                let row = (step.table.clone(), *id);
+                let first = updates.get(&row).and_then(|at| settled.get_mut(*at));
+                if let Some(Step { change: Change::Update { set: cells, .. }, .. }) = first {
+                    let more = set.iter().filter(|cell| !cells.iter().any(|other| other.column == cell.column));
+                    let more: Vec<_> = more.cloned().collect();
+                    cells.extend(more);
+                    continue;
+                }
+                if set.is_empty() || gone.contains(&row) {
+                    continue;
+                }
+                updates.insert(row, settled.len());
+            }
+            Change::Delete { column, value, .. } => {
+                if !deleted.insert((step.table.clone(), column.clone(), *value)) {
+                    continue;
+                }
+            }
+            Change::Insert { .. } => {}
         }
-        Change::Delete { column, value, .. } => deleted.insert((step.table.clone(), column.clone(), *value)),
-        Change::Insert { .. } => true,
-    });
+        settled.push(step);
+    }
+    *steps = settled;
 }

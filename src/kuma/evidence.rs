@@ -6,7 +6,8 @@ use super::read::read_config;
 use crate::doctor::evidence::{Content, Orphans};
 use crate::engine::{Reader, quote};
 use crate::error::Result;
-use crate::schema::Schema;
+use crate::model::state::Database;
+use crate::schema::{self, Recording, Schema};
 use crate::value::{Row, Value};
 
 /// Beats without a status that are named one by one.
@@ -31,7 +32,7 @@ pub fn read_content(reader: &mut dyn Reader, name: &str, now: i64, is_zone: &dyn
     };
     let (beats, odd, timeouts) = read_beats(reader)?;
     let (odd_statuses, odd_beats) = if odd { read_odd_beats(reader)? } else { Default::default() };
-    let orphans = read_orphans(reader, schema)?;
+    let orphans = read_orphans(reader, &config.database)?;
     let (future, statistics) = read_statistics(reader, schema, now)?;
     let zones = config.rows("maintenance").iter().filter_map(|row| row.text("timezone"));
     let unknown_zones: BTreeSet<String> = zones
@@ -66,12 +67,18 @@ fn read_odd_beats(reader: &mut dyn Reader) -> Result<(Vec<(i64, u64)>, Vec<i64>)
     Ok((statuses.into_iter().collect(), beats))
 }
 
-/// Every foreign key of the live schema, by one anti-join over its index.
-fn read_orphans(reader: &mut dyn Reader, schema: &Schema) -> Result<Vec<Orphans>> {
+/// Every foreign key that there is, or should be in this release, by one anti-join over its index.
+fn read_orphans(reader: &mut dyn Reader, database: &Database) -> Result<Vec<Orphans>> {
+    let schema = &database.schema;
+    let recording = schema::recorded(database.engine).iter().find(|one| one.release == database.release.release);
+    let recorded = recording.map(Recording::schema).unwrap_or_default();
     let mut found = Vec::new();
     for (table, described) in &schema.tables {
-        for key in &described.foreign_keys {
-            if schema.table(&key.table).is_none() {
+        let lost = recorded.table(table).into_iter().flat_map(|table| &table.foreign_keys).filter(|key| {
+            !described.foreign_keys.iter().any(|other| (&other.column, &other.table) == (&key.column, &key.table))
+        });
+        for key in described.foreign_keys.iter().chain(lost) {
+            if !schema.has(table, &key.column) || !schema.has(&key.table, &key.to) {
                 continue;
             }
             let (column, parent, to) = (quote(&key.column), quote(&key.table), quote(&key.to));

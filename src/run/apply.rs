@@ -14,8 +14,8 @@ use crate::backup::hold::{Label, Source};
 use crate::backup::raw;
 use crate::backup::{Guarded, Held, Snapshot, Store};
 use crate::docker::Life;
-use crate::engine::EngineKind;
 use crate::engine::sqlite::SqliteFile;
+use crate::engine::{EngineKind, Writer};
 use crate::error::{Error, Result};
 use crate::files::{self, Lock};
 use crate::instance::{Instance, Place, Session};
@@ -80,6 +80,9 @@ impl Settings {
 pub enum Work<'a> {
     /// The changes of a plan, in one transaction.
     Plan(&'a Plan),
+    /// Statements that change how tables are kept and no cell of them, such as a new index. What was made by one stays,
+    /// whatever happens to the rest: MariaDB makes each durable at once, and none does harm.
+    Statements(&'a [String]),
     /// The whole content of a copy.
     Load(&'a Held),
 }
@@ -254,7 +257,7 @@ impl Run<'_> {
 
         let mut guarded = Guarded::open(&held, connect)?;
         let before = read_fingerprint(guarded.writer(), &database.schema)?;
-        self.journal.record.before = Some(before);
+        self.journal.record.before = Some(before.clone());
         self.journal.record.last_beat = read_last_beat(guarded.writer())?;
         self.journal.advance(Phase::Writing)?;
         let touched = match work {
@@ -273,6 +276,17 @@ impl Run<'_> {
                 self.attempted = true;
                 guarded.writer().commit()?;
                 touched
+            }
+            Work::Statements(statements) => {
+                observer.step(&Step::Write { changes: statements.len() })?;
+                run_statements(guarded.writer(), statements)?;
+                observer.step(&Step::ReadBack)?;
+                let schema = guarded.writer().schema()?;
+                if read_fingerprint(guarded.writer(), &schema)? != before {
+                    return Err(Error::Unclean(vec!["cells differ that no statement was to change".into()]));
+                }
+                // Not noted as committed: there is nothing to put back.
+                return Ok(Vec::new());
             }
             Work::Load(wanted) => {
                 observer.step(&Step::PutBack)?;
@@ -454,6 +468,18 @@ impl Run<'_> {
         observer.step(&Step::Packed { id: snapshot.manifest.id.clone(), bytes: snapshot.size })?;
         Ok(snapshot)
     }
+}
+
+/// One transaction on SQLite; MariaDB ends one with each such statement.
+fn run_statements(writer: &mut dyn Writer, statements: &[String]) -> Result<()> {
+    let transacts = writer.kind() == EngineKind::Sqlite;
+    if transacts {
+        writer.begin()?;
+    }
+    for statement in statements {
+        writer.execute(statement, &[])?;
+    }
+    if transacts { writer.commit() } else { Ok(()) }
 }
 
 /// Monitors that a plan makes or changes.
