@@ -69,7 +69,7 @@ pub fn run(args: &DoctorArgs, context: &mut Context<'_>) -> Result<Exit> {
 }
 
 fn look(instance: &Instance, args: &DoctorArgs) -> Evidence {
-    gather(instance, Utc::now(), if args.full { Depth::Full } else { Depth::Quick })
+    gather(instance, Utc::now(), if args.full { Depth::Full } else { Depth::Structure })
 }
 
 fn examine(evidence: &Evidence, args: &DoctorArgs) -> Vec<Finding> {
