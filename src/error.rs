@@ -175,7 +175,7 @@ pub enum Error {
 }
 
 /// Where something stands in a text that a person gave us.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct At {
     /// The file, as it was named; `-` for standard input.
     pub file: Arc<str>,
@@ -216,12 +216,20 @@ pub struct Problem {
     pub message: String,
     /// What to type instead, where there is one.
     pub hint: Option<String>,
+    /// Where it stands, if in a document.
+    pub at: Option<At>,
 }
 
 impl Problem {
     /// A problem without a hint.
     pub fn new(subject: impl Into<String>, message: impl Into<String>) -> Self {
-        Problem { subject: subject.into(), message: message.into(), hint: None }
+        Problem { subject: subject.into(), message: message.into(), hint: None, at: None }
+    }
+
+    /// A problem with what stands in a document at `at`, as `path` of it.
+    pub fn at(at: &At, path: &str, message: impl Into<String>) -> Self {
+        let subject = if path.is_empty() { at.to_string() } else { format!("{at}: {path}") };
+        Problem { at: Some(at.clone()), ..Problem::new(subject, message) }
     }
 
     /// The same problem with `hint`.
@@ -232,6 +240,12 @@ impl Problem {
 }
 
 impl Error {
+    /// What is wrong with documents, in the order in which people read them.
+    pub fn input(mut problems: Vec<Problem>) -> Error {
+        problems.sort_by(|a, b| a.at.cmp(&b.at));
+        Error::Input(problems)
+    }
+
     /// The exit code of a run that ends with this error.
     pub fn exit(&self) -> Exit {
         use Error::*;
@@ -277,7 +291,7 @@ impl Error {
     pub fn hint(&self) -> Option<String> {
         use Error::*;
         Some(match self {
-            Input(problems) => return problems.iter().find_map(|problem| problem.hint.clone()),
+            Input(problems) => return hints(problems),
             NoMatch { kind: "monitor", .. } => "kumadb monitor list".into(),
             Several { .. } => "name it by its id or path, see `kumadb monitor list`".into(),
             NotAsked => "add `--yes` to do it, or `--dry-run` to see it".into(),
@@ -399,8 +413,21 @@ fn log_tail(lines: &[String]) -> String {
     lines.iter().map(|line| format!("\n  | {line}")).collect()
 }
 
+/// How many problems are shown.
+const SHOWN: usize = 20;
+
+/// What to do about the problems that are shown, each thing once and on a line of its own.
+fn hints(all: &[Problem]) -> Option<String> {
+    let mut hints: Vec<&str> = Vec::new();
+    for hint in all.iter().take(SHOWN).filter_map(|problem| problem.hint.as_deref()) {
+        if !hints.contains(&hint) {
+            hints.push(hint);
+        }
+    }
+    (!hints.is_empty()).then(|| hints.join("\n"))
+}
+
 fn problems(all: &[Problem]) -> String {
-    const SHOWN: usize = 20;
     let mut text: Vec<String> =
         all.iter().take(SHOWN).map(|problem| format!("{}: {}", problem.subject, problem.message)).collect();
     if all.len() > SHOWN {

@@ -150,6 +150,11 @@ fn drop_cached(file: &File) {
 #[cfg(not(target_os = "linux"))]
 fn drop_cached(_file: &File) {}
 
+/// Makes what was written to `path` survive a power cut.
+pub fn flush(path: &Path) -> Result<()> {
+    File::open(path).and_then(|file| file.sync_all()).map_err(Error::file("flush", path))
+}
+
 /// Flushes the entries of `folder`.
 pub fn sync_folder(folder: &Path) -> Result<()> {
     File::open(folder).and_then(|folder| folder.sync_all()).map_err(Error::file("flush the folder", folder))
@@ -175,12 +180,18 @@ pub fn check_writable(folder: &Path) -> Result<()> {
 
 /// Gives `path` the owner, group and mode of `like`.
 pub fn own_like(path: &Path, like: &fs::Metadata) -> Result<()> {
+    chown_like(path, like)?;
+    set_mode(path, like.mode() & 0o7777)
+}
+
+/// Gives `path` the owner and group of `like`.
+pub fn chown_like(path: &Path, like: &fs::Metadata) -> Result<()> {
     let now = fs::metadata(path).map_err(Error::file("look at", path))?;
     if (now.uid(), now.gid()) != (like.uid(), like.gid()) {
         std::os::unix::fs::chown(path, Some(like.uid()), Some(like.gid()))
             .map_err(Error::file("change the owner of", path))?;
     }
-    set_mode(path, like.mode() & 0o7777)
+    Ok(())
 }
 
 /// Sets owner and group of `path`.

@@ -3,6 +3,7 @@
 //! Nothing here fails because it was slow: the table says what was reached, and a person judges.
 #![allow(clippy::unwrap_used, clippy::print_stdout, clippy::print_stderr)]
 
+mod backup;
 #[allow(dead_code, reason = "shared with the tests")]
 #[path = "../../tests/it/dockerd.rs"]
 mod dockerd;
@@ -21,7 +22,7 @@ mod write;
 
 use report::Report;
 
-const USAGE: &str = "usage: cargo bench -- [write] [document] [list] [status] [downtime] [--runs N]";
+const USAGE: &str = "usage: cargo bench -- [write] [document] [backup] [list] [status] [downtime] [--runs N]";
 
 fn main() {
     let mut parts = Vec::new();
@@ -32,7 +33,7 @@ fn main() {
             // What cargo says to every benchmark.
             "--bench" => {}
             "--runs" => runs = words.next().and_then(|n| n.parse().ok()).filter(|n| *n > 0).expect(USAGE),
-            "write" | "document" | "list" | "status" | "downtime" => parts.push(word),
+            "write" | "document" | "backup" | "list" | "status" | "downtime" => parts.push(word),
             _ => panic!("{USAGE}"),
         }
     }
@@ -46,6 +47,9 @@ fn main() {
     }
     if wanted("document") {
         document::run(&mut report);
+    }
+    if wanted("backup") {
+        backup::run(&mut report);
     }
     if wanted("list") {
         read::list(&mut report);

@@ -7,10 +7,10 @@ use chrono::Utc;
 use super::manifest::{FILE as MANIFEST, FORMAT, Manifest, Member};
 use crate::engine::mariadb::count_dump;
 use crate::engine::sqlite::SqliteFile;
-use crate::engine::{Connect, Depth, EngineKind, Reader};
+use crate::engine::{Connect, Counts, Depth, EngineKind, Fault, Reader};
 use crate::error::{Error, Result};
 use crate::files;
-use crate::kuma::read::{read_counts, read_database};
+use crate::kuma::read::{history, read_counts, read_database};
 use crate::model::state::Database;
 
 /// Room for the transaction itself, the journal and the packed snapshot, in bytes.
@@ -45,6 +45,19 @@ pub struct Label<'a> {
     pub config: Option<&'a Path>,
 }
 
+/// What goes into a copy, and how it is proven.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Extent {
+    /// Leave the history out: no beats, no statistics.
+    pub config_only: bool,
+    /// SQLite: write the copy anew without its free pages.
+    pub compact: bool,
+    /// Let the engine check everything it can, however long it takes.
+    pub full_check: bool,
+    /// Take along the screenshots of browser monitors.
+    pub screenshots: bool,
+}
+
 impl Held {
     /// Takes the copy into the new folder `folder` and proves it.
     ///
@@ -55,20 +68,21 @@ impl Held {
         source: &Source<'_>,
         folder: &Path,
         label: &Label<'_>,
+        extent: &Extent,
         progress: &mut dyn FnMut(u64, u64),
     ) -> Result<Held> {
         files::remove_folder(folder)?;
         files::make_folder(folder)?;
         let (copy, proof) = match source {
             Source::Still(file) => copy_still(file, folder)?,
-            Source::Live(connect) => copy_live(*connect, folder, progress)?,
+            Source::Live(connect) => copy_live(*connect, folder, extent, progress)?,
         };
         let mut members = vec![member(folder, &copy)?];
         if let Some(config) = label.config.filter(|config| config.exists()) {
             files::copy_exact(config, &folder.join("db-config.json"))?;
             members.push(member(folder, "db-config.json")?);
         }
-        let Proof { engine, database, counts, pages, faults, verified } = proof;
+        let Proof { engine, database, counts, without, pages, faults, verified } = proof;
         let manifest = Manifest {
             format: FORMAT,
             id: new_id(),
@@ -82,6 +96,7 @@ impl Held {
             release: database.release.to_string(),
             migrations: database.migrations.into_iter().collect(),
             counts,
+            without,
             pages,
             faults,
             members,
@@ -122,9 +137,10 @@ impl Held {
 struct Proof {
     engine: EngineKind,
     database: Database,
-    counts: crate::engine::Counts,
+    counts: Counts,
+    without: Vec<String>,
     pages: Option<u64>,
-    faults: Vec<crate::engine::Fault>,
+    faults: Vec<Fault>,
     verified: Vec<String>,
 }
 
@@ -160,7 +176,7 @@ fn copy_still(file: &SqliteFile, folder: &Path) -> Result<(String, Proof)> {
     compare("migrations", &there.0.migrations, &here.0.migrations)?;
     compare("rows per table", &there.1, &here.1)?;
     compare("pages", &source_pages, &pages)?;
-    let faults = check_copy(&mut copied, file)?;
+    let faults = check_sound(&mut copied, &file.describe(), Depth::Quick)?;
     drop(copied);
     for suffix in ["-wal", "-shm"] {
         files::remove(&copy.part(suffix))?;
@@ -170,6 +186,7 @@ fn copy_still(file: &SqliteFile, folder: &Path) -> Result<(String, Proof)> {
         engine: name,
         database: here.0,
         counts: here.1,
+        without: Vec::new(),
         pages: Some(pages),
         faults,
         verified: verified.map(str::to_owned).to_vec(),
@@ -179,52 +196,70 @@ fn copy_still(file: &SqliteFile, folder: &Path) -> Result<(String, Proof)> {
 
 /// Structural damage stops everything; broken references are written down, because people have them and they are cured by
 /// other means.
-fn check_copy(copied: &mut dyn Reader, file: &SqliteFile) -> Result<Vec<crate::engine::Fault>> {
-    let (damage, faults): (Vec<_>, Vec<_>) = copied.check(Depth::Quick)?.into_iter().partition(|fault| fault.rows == 0);
+fn check_sound(reader: &mut dyn Reader, database: &str, depth: Depth) -> Result<Vec<Fault>> {
+    let (damage, faults): (Vec<_>, Vec<_>) = reader.check(depth)?.into_iter().partition(|fault| fault.rows == 0);
     match damage.is_empty() {
         true => Ok(faults),
         false => Err(Error::Damaged {
-            database: file.describe(),
+            database: database.to_owned(),
             problems: damage.iter().map(ToString::to_string).collect(),
         }),
     }
 }
 
-fn copy_live(connect: &dyn Connect, folder: &Path, progress: &mut dyn FnMut(u64, u64)) -> Result<(String, Proof)> {
+fn copy_live(
+    connect: &dyn Connect,
+    folder: &Path,
+    extent: &Extent,
+    progress: &mut dyn FnMut(u64, u64),
+) -> Result<(String, Proof)> {
     let mut source = connect.reader()?;
     let database = read_database(&mut *source, &connect.describe())?;
+    let without = if extent.config_only { history(&database.schema) } else { Vec::new() };
     let engine = connect.kind();
     let name = match engine {
         EngineKind::Sqlite => "kuma.db",
         EngineKind::MariaDb => "dump.sql",
     };
     let copy = folder.join(name);
-    let counts = source.dump(&copy, progress)?;
+    let counts = source.dump(&copy, &without, progress)?;
     let mut verified = vec!["schema", "migrations", "counts", "foreign keys", "hash"];
     let (pages, faults) = match engine {
         EngineKind::Sqlite => {
             let file = SqliteFile::new(&copy);
+            if extent.compact {
+                file.read_write()?.compact()?;
+            }
             let mut copied = file.read_only()?;
             let here = measure(&mut copied, "the copy")?;
             compare("tables", &database.schema, &here.0.schema)?;
             compare("migrations", &database.migrations, &here.0.migrations)?;
             compare("rows per table", &counts, &here.1)?;
-            verified.extend(["pages", "quick_check"]);
-            (Some(copied.pages()?), check_copy(&mut copied, &file)?)
+            let (check, depth) = match extent.full_check {
+                true => ("integrity_check", Depth::Full),
+                false => ("quick_check", Depth::Quick),
+            };
+            verified.extend(["pages", check]);
+            (Some(copied.pages()?), check_sound(&mut copied, &file.describe(), depth)?)
         }
         EngineKind::MariaDb => {
             compare("tables", &database.schema.names(), &counts.keys().map(String::as_str).collect())?;
             // What was written is read again, statement by statement, as it will be when it is put back.
             compare("rows per table", &counts, &count_dump(&copy)?)?;
-            (None, source.check(Depth::References)?)
+            let depth = match extent.full_check {
+                true => Depth::Full,
+                false => Depth::References,
+            };
+            verified.extend(extent.full_check.then_some("CHECK TABLE EXTENDED"));
+            (None, check_sound(&mut *source, &connect.describe(), depth)?)
         }
     };
-    let proof =
-        Proof { engine, database, counts, pages, faults, verified: verified.into_iter().map(str::to_owned).collect() };
+    let verified = verified.into_iter().map(str::to_owned).collect();
+    let proof = Proof { engine, database, counts, without, pages, faults, verified };
     Ok((name.into(), proof))
 }
 
-fn measure(reader: &mut dyn Reader, name: &str) -> Result<(Database, crate::engine::Counts)> {
+pub(super) fn measure(reader: &mut dyn Reader, name: &str) -> Result<(Database, Counts)> {
     let database = read_database(reader, name)?;
     let counts = read_counts(reader, &database.schema)?;
     Ok((database, counts))

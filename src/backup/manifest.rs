@@ -44,6 +44,9 @@ pub struct Manifest {
     pub migrations: Vec<String>,
     /// Rows per table.
     pub counts: Counts,
+    /// Tables whose rows were left out.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub without: Vec<String>,
     /// SQLite: pages of the database.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pages: Option<u64>,

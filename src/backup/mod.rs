@@ -1,16 +1,52 @@
 //! Snapshots: taken, proven, kept, and the only way to a connection that can write.
 
+mod convert;
+mod drill;
 pub mod hold;
 pub mod manifest;
+pub mod moment;
 pub mod raw;
 pub mod store;
 
+use std::fs::File;
+use std::io::Read as _;
+use std::path::Path;
+
+use crate::engine::sqlite::SqliteFile;
 use crate::engine::{Connect, Depth, Fault, WriteKey, Writer};
 use crate::error::Result;
+use crate::files;
 
-pub use hold::Held;
+pub use drill::{Drill, Drilled};
+pub use hold::{Extent, Held};
+use hold::{Label, Source};
 pub use manifest::Manifest;
 pub use store::{Snapshot, Store};
+
+/// Unpacks the snapshot that is meant by `wanted`, see [`Store::find`], into the new folder `folder`; or holds a database
+/// file of the server's own there, such as 1.x left behind before it patched its database: `kuma.db.bak0`.
+pub fn hold(store: &Store, wanted: &str, origin: &str, folder: &Path) -> Result<Held> {
+    let path = Path::new(wanted);
+    if !is_sqlite(path) {
+        return store.find(wanted, origin)?.unpack(folder);
+    }
+    let copy = SqliteFile::new(folder.with_extension("found"));
+    files::copy_exact(path, copy.path())?;
+    // Their WAL, which is part of them, stands beside them under the name that 1.x gave it.
+    let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    let names = [format!("{name}-wal"), name.replacen("kuma.db.", "kuma.db-wal.", 1)];
+    if let Some(wal) = names.iter().map(|wal| path.with_file_name(wal)).find(|wal| *wal != path && wal.exists()) {
+        files::copy_exact(&wal, &copy.part("-wal"))?;
+    }
+    let label = Label { instance: &name, origin, reason: "found", config: None };
+    Held::take(&Source::Still(&copy), folder, &label, &Extent::default(), &mut |_, _| {})
+}
+
+fn is_sqlite(path: &Path) -> bool {
+    let mut head = [0; 16];
+    let read = File::open(path).and_then(|mut file| file.read_exact(&mut head));
+    read.is_ok() && head == *b"SQLite format 3\0"
+}
 
 /// A connection that may write, because what it may destroy is held in a verified copy.
 ///

@@ -49,6 +49,7 @@ pub fn take(file: &SqliteFile, folder: &Path, label: &Label<'_>) -> Result<Held>
         release: "unreadable".into(),
         migrations: Vec::new(),
         counts: Counts::new(),
+        without: Vec::new(),
         pages: None,
         faults: Vec::new(),
         members,

@@ -23,15 +23,29 @@ pub struct ApplyArgs {
 
 pub fn run(args: &ApplyArgs, context: &mut Context<'_>) -> Result<Exit> {
     let instance = context.instance()?;
-    let (planned, summary, mut found) = match read_plan(args, &instance)? {
-        Some((planned, words)) => (planned, words, json!({})),
+    match read_plan(args, &instance)? {
+        Some((planned, summary)) => {
+            carry_out_planned("apply", planned, (summary, json!({})), &args.write, &instance, context)
+        }
         None => {
             let planned = document::plan(&args.documents, &instance, context)?;
             document::tell(&planned, context);
-            let (words, found) = (summary(&planned), summary_json(&planned));
-            (planned, words, found)
+            let said = (summary(&planned), summary_json(&planned));
+            carry_out_planned("apply", planned, said, &args.write, &instance, context)
         }
-    };
+    }
+}
+
+/// Carries out what was planned; `said` is what it does, in words and for programs.
+pub fn carry_out_planned(
+    verb: &str,
+    planned: Planned,
+    said: (String, Json),
+    write: &WriteArgs,
+    instance: &Instance,
+    context: &mut Context<'_>,
+) -> Result<Exit> {
+    let (summary, mut found) = said;
     let is_whole = planned.is_whole();
     let Planned { config, outline, .. } = planned;
     if outline.plan.is_empty() {
@@ -54,8 +68,8 @@ pub fn run(args: &ApplyArgs, context: &mut Context<'_>) -> Result<Exit> {
         (document, text)
     };
     let question = Some(format!("apply this ({summary})?"));
-    let wish = Wish { verb: "apply", plan: outline.plan, names: &config, question, done: &done };
-    let exit = carry_out(&wish, &args.write, &instance, context)?;
+    let wish = Wish { verb, plan: outline.plan, names: &config, question, done: &done };
+    let exit = carry_out(&wish, write, instance, context)?;
     Ok(if exit == Exit::Done && !is_whole { Exit::Partial } else { exit })
 }
 

@@ -1,10 +1,10 @@
 //! `kumadb backup …`
 
-use clap::{Args, Subcommand};
+use clap::{Args, Subcommand, ValueEnum};
 use serde_json::{Value as Json, json};
 
 use super::{Context, Ui};
-use crate::backup::Snapshot;
+use crate::backup::{Drill, Extent, Snapshot};
 use crate::error::{Exit, Result, bytes, counted};
 use crate::run::take;
 
@@ -20,7 +20,40 @@ pub enum BackupVerb {
 }
 
 #[derive(Args, Debug)]
-pub struct CreateArgs {}
+pub struct CreateArgs {
+    /// Leave out the history: no beats, no statistics
+    #[arg(long)]
+    config_only: bool,
+    /// SQLite: leave out free pages; takes longer
+    #[arg(long)]
+    compact: bool,
+    /// Take along screenshots/
+    #[arg(long)]
+    screenshots: bool,
+    /// How deep the engine checks what was copied
+    #[arg(long, value_name = "DEPTH", value_enum, default_value_t)]
+    verify: VerifyDepth,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+enum VerifyDepth {
+    /// Structure and references
+    #[default]
+    Quick,
+    /// Everything: SQLite integrity_check, MariaDB CHECK TABLE EXTENDED
+    Full,
+}
+
+impl CreateArgs {
+    fn extent(&self) -> Extent {
+        Extent {
+            config_only: self.config_only,
+            compact: self.compact,
+            full_check: self.verify == VerifyDepth::Full,
+            screenshots: self.screenshots,
+        }
+    }
+}
 
 #[derive(Args, Debug)]
 pub struct ListArgs {
@@ -33,6 +66,9 @@ pub struct ListArgs {
 pub struct VerifyArgs {
     /// Ids, archives, or `latest`; without any, all of the store
     snapshots: Vec<String>,
+    /// Restore each into a place of its own and compare every table; of MariaDB this needs `mariadbd` on this machine
+    #[arg(long)]
+    drill: bool,
 }
 
 pub fn run(verb: &BackupVerb, context: &mut Context<'_>) -> Result<Exit> {
@@ -43,10 +79,10 @@ pub fn run(verb: &BackupVerb, context: &mut Context<'_>) -> Result<Exit> {
     }
 }
 
-fn create(_args: &CreateArgs, context: &mut Context<'_>) -> Result<Exit> {
+fn create(args: &CreateArgs, context: &mut Context<'_>) -> Result<Exit> {
     let instance = context.instance()?;
     let store = context.store();
-    let snapshot = take(&instance, &store, "backup create", context.ui)?;
+    let snapshot = take(&instance, &store, "backup create", &args.extent(), context.ui)?;
     context.ui.result(&document(&snapshot), || {
         format!("snapshot {} of `{}`: {}", snapshot.manifest.id, instance.name, words(&snapshot))
     })?;
@@ -110,12 +146,29 @@ fn verify(args: &VerifyArgs, context: &mut Context<'_>) -> Result<Exit> {
         lines.push(format!("FAILED: {error}"));
         documents.push(json!({"id": null, "ok": false, "error": error.to_string()}));
     }
+    let scratch = args.drill.then(|| store.scratch()).transpose()?;
+    let mut drill = scratch.as_ref().map(|scratch| Drill::new(scratch.path()));
     for snapshot in &wanted {
         let id = &snapshot.manifest.id;
-        match snapshot.verify() {
-            Ok(proof) => {
-                lines.push(format!("{id}  ok, {} files, {}", proof.members, bytes(proof.bytes)));
-                documents.push(json!({"id": id, "ok": true, "files": proof.members, "bytes": proof.bytes}));
+        let mut drilled = || {
+            let drill = drill.as_mut().filter(|_| !snapshot.manifest.raw);
+            drill.map(|drill| drill.restore(snapshot)).transpose()
+        };
+        match snapshot.verify().and_then(|proof| Ok((proof, drilled()?))) {
+            Ok((proof, drilled)) => {
+                let mut line = format!("{id}  ok, {} files, {}", proof.members, bytes(proof.bytes));
+                let mut document = json!({"id": id, "ok": true, "files": proof.members, "bytes": proof.bytes});
+                if let Some(drilled) = drilled {
+                    let seconds = drilled.took.as_secs_f64();
+                    line.push_str(&format!(
+                        ", restored in {seconds:.1} s: {} with {} as they were",
+                        counted(drilled.tables, "table"),
+                        counted(drilled.rows as usize, "row")
+                    ));
+                    document["drill"] = json!({"tables": drilled.tables, "rows": drilled.rows, "seconds": seconds});
+                }
+                lines.push(line);
+                documents.push(document);
             }
             Err(error) => {
                 failed += 1;

@@ -10,12 +10,14 @@ use serde_json::{Value as Json, json};
 
 use super::Context;
 use super::write::read_from;
+use crate::backup;
 use crate::error::{Error, Problem, Result, counted};
 use crate::files;
 use crate::formats::Node;
+use crate::formats::export::{Choice, Secrets, export};
 use crate::formats::foreign::{self, Converted, Format, Skipped, Source};
 use crate::formats::native::{Lookup, read_fixture};
-use crate::formats::text::{self, Syntax};
+use crate::formats::text::{self, Syntax, beside};
 use crate::instance::Instance;
 use crate::kuma::init;
 use crate::kuma::read::{read_all_dependents, read_config};
@@ -34,7 +36,7 @@ pub struct DocumentArgs {
     #[arg(value_name = "FILE", required = true)]
     pub files: Vec<PathBuf>,
     /// What the files are, where they are not kumadb's own: kuma-v1, monitor-list, autokuma, kumaconf, csv, uptimerobot,
-    /// loader-toml, yaml-list, lines or kuma-db; guessed where it is obvious
+    /// loader-toml, yaml-list, lines, kuma-db or snapshot; guessed where it is obvious
     #[arg(long, value_name = "FORMAT")]
     pub from: Option<String>,
     /// Delete what the documents do not name, of the kinds that they contain
@@ -88,7 +90,13 @@ impl Lookup for Surroundings {
     }
 
     fn file(&self, from: &str, path: &str) -> std::result::Result<String, String> {
-        let path = beside(from, path);
+        self.read(&beside(from, path))
+    }
+}
+
+impl Surroundings {
+    fn read(&self, path: &str) -> std::result::Result<String, String> {
+        let path = PathBuf::from(path);
         let read = || match files::read_text(&path) {
             Ok(Some(text)) => Ok(text),
             Ok(None) => Err("there is no such file".to_owned()),
@@ -96,11 +104,6 @@ impl Lookup for Surroundings {
         };
         self.read.borrow_mut().entry(path.clone()).or_insert_with(read).clone()
     }
-}
-
-/// `path`, seen from the document `from`.
-fn beside(from: &str, path: &str) -> PathBuf {
-    Path::new(from).parent().filter(|_| from != "-").unwrap_or(Path::new(".")).join(path)
 }
 
 /// Reads all documents that `args` names.
@@ -111,17 +114,22 @@ pub fn read_documents(args: &DocumentArgs, context: &mut Context<'_>) -> Result<
     let format = match args.from.as_deref() {
         None => None,
         Some("kuma-db") => return read_other_instance(args, context),
+        Some("snapshot") => return read_snapshots(args, context),
         Some("native" | "kumadb") => Some(None),
         Some(name) => match Format::parse(name) {
             Some(format) => Some(Some(format)),
             None => {
-                let names: Vec<&str> = Format::ALL.iter().map(|format| format.name()).chain(["kuma-db"]).collect();
+                let names: Vec<&str> =
+                    Format::ALL.iter().map(|format| format.name()).chain(["kuma-db", "snapshot"]).collect();
                 return Err(Error::Usage(format!("`--from {name}` is no format; there are {}", names.join(", "))));
             }
         },
     };
     if format.is_none() && args.files.iter().any(|file| is_database(file)) {
         return read_other_instance(args, context);
+    }
+    if format.is_none() && args.files.iter().any(|file| file.to_string_lossy().contains(".kuma.tar.zst")) {
+        return read_snapshots(args, context);
     }
     let surroundings = Surroundings { read: RefCell::default() };
     let mut problems = Vec::new();
@@ -133,7 +141,7 @@ pub fn read_documents(args: &DocumentArgs, context: &mut Context<'_>) -> Result<
             true => Vec::new(),
             false => {
                 let syntax = Syntax::of(&file).unwrap_or_else(|| Syntax::guess(&text));
-                let include = |path: &str| surroundings.file(&file, path);
+                let include = |path: &str| surroundings.read(path);
                 match text::read(&file, &text, syntax, &include) {
                     Ok(documents) => documents,
                     Err(problem) => {
@@ -162,32 +170,57 @@ pub fn read_documents(args: &DocumentArgs, context: &mut Context<'_>) -> Result<
         }
     }
     if !problems.is_empty() {
-        return Err(Error::Input(problems));
+        return Err(Error::input(problems));
     }
     match read_fixture(&native, &surroundings) {
         Ok(fixture) => Ok(Read { fixture, skipped }),
-        Err(problems) => Err(Error::Input(problems)),
+        Err(problems) => Err(Error::input(problems)),
     }
 }
 
 /// The configuration of another instance, of whatever release, as documents.
 fn read_other_instance(args: &DocumentArgs, context: &mut Context<'_>) -> Result<Read> {
-    use crate::formats::export::{Choice, Secrets, export};
     let mut documents = Vec::new();
     for file in &args.files {
         let other = context.sight()?.find(file.to_str())?;
         let config = read_from(&other, read_config)?;
         let source = file.display().to_string();
-        let choice = Choice { secrets: Secrets::Include, source, ..Choice::default() };
-        let exported = export(&config, &choice);
-        exported.warnings.iter().for_each(|warning| context.ui.warn(warning));
         let release = &config.database.release;
         context.ui.say(&format!("reading `{}`, an instance of release {release}", other.name));
-        documents.push(exported.document);
+        documents.push(write_down(&config, &Choice { source, ..Choice::default() }, context));
     }
-    match read_fixture(&documents, &Surroundings { read: RefCell::default() }) {
+    read_written(&documents)
+}
+
+/// The configuration in snapshots, named as `restore` takes them.
+fn read_snapshots(args: &DocumentArgs, context: &mut Context<'_>) -> Result<Read> {
+    let (store, mut documents) = (context.store(), Vec::new());
+    for file in &args.files {
+        let wanted = file.to_string_lossy();
+        let origin = if wanted == "latest" { context.instance()?.origin() } else { String::new() };
+        let scratch = store.scratch()?;
+        let held = backup::hold(&store, &wanted, &origin, &scratch.path().join("held"))?;
+        let source = format!("snapshot {}", held.manifest.id);
+        let config = read_config(&mut *held.reader()?, &source)?;
+        let release = &config.database.release;
+        context.ui.say(&format!("reading {source} of `{}`, release {release}", held.manifest.instance));
+        documents.push(write_down(&config, &Choice { source, ..Choice::default() }, context));
+    }
+    read_written(&documents)
+}
+
+/// The document of `config`, secrets included.
+pub fn write_down(config: &Config, choice: &Choice, context: &mut Context<'_>) -> Node {
+    let exported = export(config, &Choice { secrets: Secrets::Include, ..choice.clone() });
+    exported.warnings.iter().for_each(|warning| context.ui.warn(warning));
+    exported.document
+}
+
+/// Reads documents that [`write_down`] made.
+pub fn read_written(documents: &[Node]) -> Result<Read> {
+    match read_fixture(documents, &Surroundings { read: RefCell::default() }) {
         Ok(fixture) => Ok(Read { fixture, skipped: Vec::new() }),
-        Err(problems) => Err(Error::Input(problems)),
+        Err(problems) => Err(Error::input(problems)),
     }
 }
 
@@ -240,29 +273,34 @@ fn read_texts(paths: &[PathBuf]) -> Result<Vec<(String, String)>> {
 
 /// Reads documents and instance, and plans.
 pub fn plan(args: &DocumentArgs, instance: &Instance, context: &mut Context<'_>) -> Result<Planned> {
-    let Read { fixture, mut skipped } = read_documents(args, context)?;
-    let (config, dependents) = read_from(instance, |reader, name| {
-        let config = read_config(reader, name)?;
-        let dependents = match args.prune {
-            true => read_all_dependents(reader, &config.database.schema)?,
-            false => BTreeMap::new(),
-        };
-        Ok((config, dependents))
-    })?;
+    let read = read_documents(args, context)?;
     let wishes = Wishes {
         prune: args.prune,
         create_tags: args.create_tags,
         skip_unsupported: args.skip_unsupported,
         skip_invalid: args.skip_invalid,
-        dependents,
+        ..Wishes::default()
     };
+    plan_read(read, wishes, instance)
+}
+
+/// Reads the instance, and plans what was read on it.
+pub fn plan_read(read: Read, mut wishes: Wishes, instance: &Instance) -> Result<Planned> {
+    let Read { fixture, mut skipped } = read;
+    let config = read_from(instance, |reader, name| {
+        let config = read_config(reader, name)?;
+        if wishes.prune {
+            wishes.dependents = read_all_dependents(reader, &config.database.schema)?;
+        }
+        Ok(config)
+    })?;
     match plan_fixture(&config, &fixture, &wishes, &mut Random)? {
         Ok(mut outline) => {
             let left_out = std::mem::take(&mut outline.left_out);
             skipped.extend(left_out.into_iter().map(|left| Skipped { at: left.at, what: left.subject, why: left.why }));
             Ok(Planned { config, outline, skipped })
         }
-        Err(problems) => Err(Error::Input(problems)),
+        Err(problems) => Err(Error::input(problems)),
     }
 }
 

@@ -15,7 +15,7 @@ use crate::files;
 use crate::formats::Syntax;
 use crate::formats::export::{Choice, Export, Secrets, export};
 use crate::formats::json_schema::json_schema;
-use crate::formats::render::{render, render_json};
+use crate::formats::render::{render, render_json, unsaid};
 use crate::kuma::read::{read_config, read_shown_state};
 use crate::model::entities::{ENTITIES, MONITORS, entity};
 
@@ -92,7 +92,8 @@ pub fn run(args: &ExportArgs, context: &mut Context<'_>) -> Result<Exit> {
         Ok((read_config(reader, name)?, monitors))
     })?;
     let source = instance.name.clone();
-    let exported = export(&config, &Choice { kinds, monitors, secrets, source });
+    let mut exported = export(&config, &Choice { kinds, monitors, secrets, source });
+    exported.warnings.extend(unsaid(&exported.document, syntax));
     let text = match (syntax, exported.document.entries()) {
         // An instance that nobody has used yet.
         (Syntax::Csv, [_]) => String::new(),

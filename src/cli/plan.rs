@@ -1,5 +1,6 @@
 //! `kumadb plan`
 
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, Utc};
@@ -54,6 +55,11 @@ impl Saved {
     pub fn read(path: &Path) -> Result<Option<Saved>> {
         // Whatever it is called, unless its name says that it is something else.
         if path.is_dir() || !matches!(path.to_str().and_then(Syntax::of), None | Some(Syntax::Json)) {
+            return Ok(None);
+        }
+        let mut first = [0];
+        let head = std::fs::File::open(path).and_then(|mut file| file.read(&mut first));
+        if head.is_ok() && first != *b"{" {
             return Ok(None);
         }
         let Some(text) = files::read_text(path)?.filter(|text| text.contains("\"kumadb_plan\"")) else {

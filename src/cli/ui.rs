@@ -91,7 +91,7 @@ impl Ui {
     pub fn fail(&mut self, error: &Error) -> Exit {
         let line = format!("{} {error}", self.paint("31", "error:"));
         self.tell(&line);
-        if let Some(hint) = error.hint() {
+        for hint in error.hint().iter().flat_map(|hint| hint.lines()) {
             let line = format!("{} {hint}", self.paint("36", "  try:"));
             self.tell(&line);
         }

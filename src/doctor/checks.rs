@@ -186,8 +186,8 @@ pub const CHECKS: &[Check] = &[
         code: "K018",
         title: "the entry page is not there",
         severity: Critical,
-        explanation: "`/` hangs and health checks fail: `entryPage` is no text in quotes, or names a status page that was \
-                      deleted.",
+        explanation: "`/` hangs and health checks fail: `entryPage` is a number or something else that is no text. Or it \
+                      names a status page that was deleted, and `/` leads nowhere.",
         cure: "the entry page becomes the dashboard",
         explains: &[],
         find: settings::find_lost_entry,

@@ -99,27 +99,31 @@ pub(super) fn find_empty_secret(evidence: &Evidence, faults: &mut Vec<Fault>) {
     });
 }
 
-/// The page that `/` leads to is not there.
+/// What `/` leads to is no text, or a status page that is not there. Nothing, and text without quotes, do no harm (2.5.3).
 pub(super) fn find_lost_entry(evidence: &Evidence, faults: &mut Vec<Fault>) {
     let Some(row) = setting(evidence, "entryPage") else { return };
     let Some(content) = &evidence.database else { return };
     let text = row.text("value").unwrap_or_default();
-    let entry = serde_json::from_str::<Json>(text).ok().and_then(|json| json.as_str().map(str::to_owned));
-    let why = match entry.as_deref().map(|entry| (entry, entry.strip_prefix("statusPage-"))) {
-        None => format!("is {}, no text in quotes", super::monitors::shown(row.cell("value"))),
-        Some((_, Some(slug))) => {
+    let entry = serde_json::from_str::<Json>(text).unwrap_or_else(|_| text.into());
+    let why = match entry.as_str().map(|entry| entry.strip_prefix("statusPage-")) {
+        _ if entry.is_null() => return,
+        None => format!(
+            "is {}, no text: `/` never answers, and health checks fail",
+            super::monitors::shown(row.cell("value"))
+        ),
+        Some(None) => return,
+        Some(Some(slug)) => {
             let same = |page: &Row| page.text("slug") == Some(slug);
             if content.config.rows("status_page").iter().any(same) {
                 return;
             }
-            format!("names the status page `{slug}`, which is not there")
+            format!("is the status page `{slug}`, which is not there: `/` leads nowhere")
         }
-        Some(_) => return,
     };
     let step = set("setting", "setting `entryPage`", row, &[("value", "\"dashboard\"".into())]);
     faults.push(Fault {
         subject: subject("setting", row, "value"),
-        what: format!("the entry page {why}: `/` never answers, and health checks fail"),
+        what: format!("the entry page {why}"),
         cure: Cure::Rows(vec![step]),
     });
 }

@@ -72,8 +72,10 @@ pub trait Reader: Send {
 
     /// Makes a copy of the whole database at `to` (a new file, mode 0600, fsynced), all of it from one consistent
     /// snapshot: SQLite as a database file, MariaDB as SQL that the `mariadb` client loads as it is.
-    /// `progress` is called with (done, total) in the engine's own unit (pages, rows). Returns what went into the copy.
-    fn dump(&mut self, to: &Path, progress: &mut dyn FnMut(u64, u64)) -> Result<Counts>;
+    /// The tables `without` are made, but their rows are left out.
+    /// `progress` is called with (done, total) in the engine's own unit (pages, tables, rows). Returns what went into the
+    /// copy.
+    fn dump(&mut self, to: &Path, without: &[String], progress: &mut dyn FnMut(u64, u64)) -> Result<Counts>;
 }
 
 /// A connection that can change the database, inside one transaction.
@@ -96,7 +98,8 @@ pub trait Writer: Reader {
 
     /// Puts back what [`Reader::dump`] wrote at `from`, replacing everything, as one transaction of its own: killed at
     /// any moment, the database is wholly old or wholly new. The tables must be the same as in the copy.
-    fn load(&mut self, from: &Path, progress: &mut dyn FnMut(u64, u64)) -> Result<()>;
+    /// The rows of `without` stay as they are, except those that point to rows that are gone by then.
+    fn load(&mut self, from: &Path, without: &[String], progress: &mut dyn FnMut(u64, u64)) -> Result<()>;
 }
 
 /// What a [`Connect`] wants to see before it opens a [`Writer`]. Only a verified snapshot makes one (and `init`, whose
@@ -126,6 +129,17 @@ pub trait Connect: Send + Sync {
     fn reader(&self) -> Result<Box<dyn Reader>>;
     /// Opens it for writing.
     fn writer(&self, key: &WriteKey) -> Result<Box<dyn Writer>>;
+}
+
+/// Statements that take from the tables `kept` the rows that point to what is no longer there.
+fn orphans(schema: &Schema, kept: &[String]) -> Vec<String> {
+    let described = kept.iter().filter_map(|table| Some((table, schema.table(table)?)));
+    let keys = described.flat_map(|(table, described)| described.foreign_keys.iter().map(move |key| (table, key)));
+    keys.map(|(table, key)| {
+        let (table, column, to, parent) = (quote(table), quote(&key.column), quote(&key.to), quote(&key.table));
+        format!("DELETE FROM {table} WHERE {column} IS NOT NULL AND {column} NOT IN (SELECT {to} FROM {parent})")
+    })
+    .collect()
 }
 
 /// `name` between backticks, which both engines accept.

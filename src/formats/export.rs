@@ -8,7 +8,7 @@ use super::node::{At, Data, Entry, Node};
 use crate::model::entities::{ENTITIES, Entity, MONITORS, SERVER_SETTINGS, SETTINGS, is_secret_setting};
 use crate::model::fields::{FIELDS, Field, Shape};
 use crate::model::state::Config;
-use crate::model::view::{existing_name, existing_names, parts_by_owner, read_cell, same_cell};
+use crate::model::view::{existing_name, existing_names, parts_by_owner, read_cell, same_cell, spelled};
 use crate::model::{Maker, Page, kind};
 use crate::value::{Row, Value};
 
@@ -181,7 +181,7 @@ impl<'a> Exporter<'a> {
                 },
                 _ => self.value(field, &value),
             };
-            entries.push(entry(spelled(entity, field), node));
+            entries.push(entry(spelled(entity, field.column), node));
         }
         self.finish(entity, row, entries, left_out)
     }
@@ -336,7 +336,7 @@ impl<'a> Exporter<'a> {
                 },
                 _ => self.value(field, value),
             };
-            entries.push(entry(spelled(&MONITORS, field), node));
+            entries.push(entry(spelled(&MONITORS, field.column), node));
         }
         self.finish(&MONITORS, row, entries, left_out)
     }
@@ -466,18 +466,4 @@ fn is_bare(node: &Node) -> bool {
 fn sorted(mut nodes: Vec<Node>) -> Vec<Node> {
     nodes.sort_by_cached_key(|node| node.scalar().unwrap_or_else(|| node.json().to_string()));
     nodes
-}
-
-/// What a document calls a field: the column, or the shorter word for what it points to.
-fn spelled(entity: &Entity, field: &'static Field) -> &'static str {
-    match (entity.table, field.column) {
-        ("monitor", "proxy_id") => "proxy",
-        ("monitor", "accepted_statuscodes_json") => "accepted_statuscodes",
-        (_, "tag_id" | "notification_id") => "name",
-        (_, "monitor_id") => "monitor",
-        (_, "status_page_id") => "status_page",
-        ("notification", "is_default") => "default",
-        ("user", "password") => "password_hash",
-        (_, column) => column,
-    }
 }

@@ -100,7 +100,7 @@ fn thing_properties(entity: &'static Entity) -> Map<String, Json> {
     if entity.owner.is_empty() {
         properties.insert("id".into(), json!({"type": "integer", "description": "the id it has already"}));
         properties.insert("was".into(), json!({"type": "string", "description": "the name it had before"}));
-        properties.insert("left_out".into(), json!({"type": "array", "items": {"type": "string"}, "description": "secrets that an export left out: they stay as they are"}));
+        properties.insert("left_out".into(), json!({"type": "array", "items": {"type": "string"}, "description": "fields, mostly secrets that an export left out, that stay as they are"}));
     }
     if entity.key == MONITORS.key && entity.owner.is_empty() {
         let types: Vec<&str> = kinds(schema::newest()).map(|kind| kind.name).collect();

@@ -3,6 +3,7 @@
 pub mod export;
 pub mod foreign;
 pub mod json_schema;
+mod lines;
 pub mod native;
 pub mod node;
 pub mod render;

@@ -57,7 +57,7 @@ struct Reader<'l> {
 
 impl Reader<'_> {
     fn wrong(&mut self, at: &At, path: &str, message: impl Into<String>) {
-        self.problems.push(Problem::new(format!("{at}: {path}"), message));
+        self.problems.push(Problem::at(at, path, message));
     }
 
     fn document(&mut self, document: &Node) {
@@ -85,12 +85,9 @@ impl Reader<'_> {
                 None => {
                     let keys = ENTITIES.iter().map(|entity| entity.key).chain(["version", "defaults"]);
                     let near = nearest_of(&key.to_lowercase(), keys).map(str::to_owned);
-                    let mut problem = Problem::new(format!("{at}: {key}"), "is nothing that a document can have");
+                    let mut problem = Problem::at(at, key, "is nothing that a document can have");
                     if let Some(near) = near {
-                        problem = Problem::new(
-                            format!("{at}: {key}"),
-                            format!("is no part of a document (did you mean `{near}`?)"),
-                        );
+                        problem = Problem::at(at, key, format!("is no part of a document (did you mean `{near}`?)"));
                     }
                     self.problems.push(problem);
                 }

@@ -4,8 +4,9 @@ use std::collections::BTreeSet;
 
 use serde_json::Value as Json;
 
-use super::node::{Data, Node};
+use super::node::{Data, Entry, Node};
 use super::text::Syntax;
+use crate::model::entities::{Entity, SETTINGS, entity};
 
 /// `document` as text.
 ///
@@ -21,32 +22,80 @@ pub fn render(document: &Node, syntax: Syntax) -> Result<String, String> {
         Syntax::Json => {
             serde_json::to_string_pretty(document).map(|text| text + "\n").map_err(|error| error.to_string())
         }
-        Syntax::Toml => toml::to_string_pretty(&without_nulls(document)).map_err(|error| error.to_string()),
+        Syntax::Toml => toml::to_string_pretty(&without_nulls(document).0).map_err(|error| error.to_string()),
         Syntax::Csv => csv(document),
     }
 }
 
-/// TOML has no word for nothing; what is left out is nothing anyway.
-fn without_nulls(node: &Node) -> Node {
-    let data = match &node.data {
-        Data::List(items) => Data::List(items.iter().filter(|item| !item.is_null()).map(without_nulls).collect()),
-        Data::Map(entries) => Data::Map(
-            entries
-                .iter()
-                .map(|entry| {
-                    let mut entry = entry.clone();
-                    // A reference to nothing is an empty name.
-                    entry.value = match entry.value.is_null() {
-                        true => Node::new(entry.at.clone(), ""),
-                        false => without_nulls(&entry.value),
-                    };
-                    entry
-                })
-                .collect(),
-        ),
-        other => other.clone(),
-    };
-    Node { at: node.at.clone(), data }
+/// What `syntax` cannot say of `document` and leaves out, in words: TOML has no word for nothing.
+pub fn unsaid(document: &Node, syntax: Syntax) -> Vec<String> {
+    match syntax {
+        Syntax::Toml => without_nulls(document).1,
+        _ => Vec::new(),
+    }
+}
+
+/// The document as TOML can hold it, and what of it is lost.
+///
+/// A field that is empty is an empty text, which is read as nothing. In the JSON of a notification or a setting that would be
+/// another value, so there it is left out.
+fn without_nulls(document: &Node) -> (Node, Vec<String>) {
+    let mut lost = Vec::new();
+    let node = rewritten(document, |entry| match entity(&entry.key) {
+        Some(found) if found.key == SETTINGS.key => Some(rewritten(&entry.value, |setting| {
+            filled(&setting.value, &format!("setting `{}`", setting.key), &mut lost)
+        })),
+        Some(found) => Some(things(found, &entry.value, "", &mut lost)),
+        None => filled(&entry.value, &entry.key, &mut lost),
+    });
+    (node, lost)
+}
+
+/// A map with other values, those that are `None` left out; anything else as it is.
+fn rewritten(node: &Node, mut value: impl FnMut(&Entry) -> Option<Node>) -> Node {
+    let Data::Map(entries) = &node.data else { return node.clone() };
+    let entries = entries.iter().filter_map(|entry| Some(Entry { value: value(entry)?, ..entry.clone() })).collect();
+    Node { at: node.at.clone(), data: Data::Map(entries) }
+}
+
+/// Things of one kind, or parts of `owner`.
+fn things(found: &'static Entity, node: &Node, owner: &str, lost: &mut Vec<String>) -> Node {
+    let empty = |value: &Node| Node::new(value.at.clone(), "");
+    match &node.data {
+        Data::List(items) => {
+            let items: Vec<Node> = items.iter().map(|item| thing(found, item, owner, lost)).collect();
+            Node::new(node.at.clone(), items)
+        }
+        // `tags: {env: null}`
+        _ => rewritten(node, |tag| Some(if tag.value.is_null() { empty(&tag.value) } else { tag.value.clone() })),
+    }
+}
+
+fn thing(found: &'static Entity, node: &Node, owner: &str, lost: &mut Vec<String>) -> Node {
+    let name = node.find(found.name).and_then(Node::scalar).unwrap_or_default();
+    let subject = format!("{} `{name}`{owner}", found.noun);
+    rewritten(node, |entry| match found.part(&entry.key) {
+        Some(part) => Some(things(part, &entry.value, &format!(" of {subject}"), lost)),
+        None if entry.value.is_null() => Some(Node::new(entry.value.at.clone(), "")),
+        None => filled(&entry.value, &format!("{subject}: {}", entry.key), lost),
+    })
+}
+
+/// `node` without the nothings in it; `None` when it is one.
+fn filled(node: &Node, path: &str, lost: &mut Vec<String>) -> Option<Node> {
+    match &node.data {
+        Data::Null => {
+            lost.push(format!("{path}: is null, which TOML has no word for: left out"));
+            None
+        }
+        Data::List(items) => {
+            let item = |(at, item)| filled(item, &format!("{path}[{at}]"), lost);
+            let items: Vec<Node> = items.iter().enumerate().filter_map(item).collect();
+            Some(Node::new(node.at.clone(), items))
+        }
+        Data::Map(_) => Some(rewritten(node, |entry| filled(&entry.value, &format!("{path}.{}", entry.key), lost))),
+        _ => Some(node.clone()),
+    }
 }
 
 /// One monitor a line; lists are separated by semicolons.

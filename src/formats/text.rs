@@ -1,13 +1,15 @@
 //! From text to nodes: YAML, JSON, TOML and CSV, each through a crate of its own.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::ops::Range;
+use std::path::Path;
 use std::sync::Arc;
 
 use granit_parser::{Event, Parser, ScalarStyle, Span};
 use jsonc_parser::ast;
 use toml::de::{DeTable, DeValue};
 
+use super::lines::Lines;
 use super::node::{At, Data, Entry, Node};
 use crate::error::Problem;
 
@@ -47,8 +49,14 @@ impl Syntax {
     }
 }
 
-/// Reads another file that a document includes, named relative to the first; an error in words.
+/// Reads another file that a document includes, named as [`beside`] names it; an error in words.
 pub type Files<'f> = &'f dyn Fn(&str) -> Result<String, String>;
+
+/// What `path` is called from here, when it stands in the document `from`.
+pub fn beside(from: &str, path: &str) -> String {
+    let folder = Path::new(from).parent().filter(|_| from != "-").unwrap_or(Path::new(""));
+    folder.join(path).display().to_string()
+}
 
 /// Nothing can be included.
 pub fn no_files(path: &str) -> Result<String, String> {
@@ -58,7 +66,10 @@ pub fn no_files(path: &str) -> Result<String, String> {
 /// How deep values may be nested.
 const DEEPEST: usize = 100;
 
-/// How many values may come out of aliases, whatever the document's size.
+/// How many files may include one another.
+const INCLUDES: usize = 20;
+
+/// How many values may come out of aliases and of files that are included again, whatever the document's size.
 const COPIES: usize = 1_000_000;
 
 /// The documents of `text`: one, or several where YAML has `---` between them.
@@ -68,7 +79,9 @@ const COPIES: usize = 1_000_000;
 pub fn read(file: &str, text: &str, syntax: Syntax, files: Files<'_>) -> Result<Vec<Node>, Problem> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     match syntax {
-        Syntax::Yaml => Yaml { files, included: vec![file.to_owned()], copies: 0 }.read(file, text),
+        Syntax::Yaml => {
+            Yaml { files, included: vec![file.to_owned()], seen: HashSet::new(), copies: 0 }.read(file, text)
+        }
         Syntax::Json => read_json(file, text).map(|node| vec![node]),
         Syntax::Toml => read_toml(file, text).map(|node| vec![node]),
         Syntax::Csv => read_csv(file, text).map(|node| vec![node]),
@@ -76,7 +89,7 @@ pub fn read(file: &str, text: &str, syntax: Syntax, files: Files<'_>) -> Result<
 }
 
 fn wrong(at: &At, message: impl Into<String>) -> Problem {
-    Problem::new(at.to_string(), message)
+    Problem::at(at, "", message)
 }
 
 // ---- YAML ------------------------------------------------------------------------------------------------------------
@@ -85,7 +98,9 @@ struct Yaml<'f> {
     files: Files<'f>,
     /// The file that is read and those that include it.
     included: Vec<String>,
-    /// Values that came out of aliases so far.
+    /// Files that have been included.
+    seen: HashSet<String>,
+    /// Values that were repeated so far.
     copies: usize,
 }
 
@@ -151,10 +166,7 @@ impl Yaml<'_> {
                 },
                 Event::Alias(id) => match anchors.get(&id) {
                     Some((node, size)) => {
-                        self.copies += size;
-                        if self.copies > COPIES {
-                            return Err(wrong(&at, format!("repeats itself into more than {COPIES} values")));
-                        }
+                        self.repeat(&at, *size)?;
                         (node.clone(), 0)
                     }
                     // An anchor around itself would have no end.
@@ -173,22 +185,40 @@ impl Yaml<'_> {
         Ok(documents)
     }
 
-    fn include(&mut self, at: &At, path: &str) -> Result<Node, Problem> {
-        if self.included.iter().any(|file| file == path) {
-            return Err(wrong(at, format!("includes `{path}`, which is being read already")));
+    /// Counts what is repeated: a few lines can mean more than any machine holds.
+    fn repeat(&mut self, at: &At, values: usize) -> Result<(), Problem> {
+        self.copies += values;
+        match self.copies > COPIES {
+            true => Err(wrong(at, format!("repeats itself into more than {COPIES} values"))),
+            false => Ok(()),
         }
-        let text = (self.files)(path).map_err(|why| wrong(at, format!("includes `{path}`: {why}")))?;
-        self.included.push(path.to_owned());
-        let mut documents = match Syntax::of(path) {
-            Some(syntax @ (Syntax::Json | Syntax::Toml | Syntax::Csv)) => read(path, &text, syntax, self.files)?,
-            _ => self.read(path, &text)?,
+    }
+
+    fn include(&mut self, at: &At, written: &str) -> Result<Node, Problem> {
+        let path = beside(&at.file, written);
+        let fail = |why: String| wrong(at, format!("includes `{written}`{why}"));
+        if self.included.contains(&path) {
+            return Err(fail(", which is being read already".into()));
+        }
+        if self.included.len() > INCLUDES {
+            return Err(fail(format!(" from deeper than {INCLUDES} files")));
+        }
+        let text = (self.files)(&path).map_err(|why| fail(format!(": {why}")))?;
+        self.included.push(path.clone());
+        let mut documents = match Syntax::of(&path) {
+            Some(syntax @ (Syntax::Json | Syntax::Toml | Syntax::Csv)) => read(&path, &text, syntax, self.files)?,
+            _ => self.read(&path, text.strip_prefix('\u{feff}').unwrap_or(&text))?,
         };
         self.included.pop();
-        match (documents.pop(), documents.is_empty()) {
-            (Some(node), true) => Ok(node),
-            (None, _) => Ok(Node { at: at.clone(), data: Data::Null }),
-            _ => Err(wrong(at, format!("includes `{path}`, which has several documents"))),
+        let node = match (documents.pop(), documents.is_empty()) {
+            (Some(node), true) => node,
+            (None, _) => Node { at: at.clone(), data: Data::Null },
+            _ => return Err(fail(", which has several documents".into())),
+        };
+        if !self.seen.insert(path) {
+            self.repeat(at, count(&node))?;
         }
+        Ok(node)
     }
 }
 
@@ -408,8 +438,8 @@ fn toml_node(lines: &Lines, at: At, value: DeValue<'_>, depth: usize) -> Result<
 
 /// A list of maps, one a line; the column of a place is the number of the field. Empty fields are left out.
 fn read_csv(file: &str, text: &str) -> Result<Node, Problem> {
-    let file: Arc<str> = file.into();
-    let head = text.lines().next().unwrap_or_default();
+    let lines = Lines::new(file, text);
+    let head = text.lines().find(|line| !line.is_empty()).unwrap_or_default();
     // Spreadsheets write what their country uses.
     let delimiter = [b';', b'\t', b',']
         .into_iter()
@@ -420,76 +450,37 @@ fn read_csv(file: &str, text: &str) -> Result<Node, Problem> {
         .trim(csv::Trim::All)
         .flexible(false)
         .from_reader(text.as_bytes());
-    let place = |line: u64, column: usize| At { file: file.clone(), line: line as u32, column: column as u32 };
+    // A record is said to begin where the one before ended, with the blank lines between them.
+    let begin = |position: Option<&csv::Position>| {
+        let from = text.get(position.map_or(0, |position| position.byte() as usize)..).unwrap_or_default();
+        lines.at(text.len() - from.trim_start_matches(['\r', '\n']).len())
+    };
+    let field = |row: &At, column: usize| At { column: column as u32, ..row.clone() };
     let fail = |error: csv::Error| {
-        let line = error.position().map_or(1, csv::Position::line);
         let message = match error.kind() {
             csv::ErrorKind::UnequalLengths { expected_len, len, .. } => {
                 format!("has {len} fields, the first line has {expected_len}")
             }
             _ => format!("is not CSV: {error}"),
         };
-        wrong(&place(line, 1), message)
+        wrong(&begin(error.position()), message)
     };
     let headers: Vec<String> = reader.headers().map_err(fail)?.iter().map(str::to_owned).collect();
     let mut rows = Vec::new();
     for record in reader.records() {
         let record = record.map_err(fail)?;
-        let line = record.position().map_or(0, csv::Position::line);
+        let at = begin(record.position());
         let entries = headers
             .iter()
             .zip(&record)
             .enumerate()
             .filter(|(_, (_, text))| !text.is_empty())
-            .map(|(at, (key, text))| {
-                let at = place(line, at + 1);
+            .map(|(column, (key, text))| {
+                let at = field(&at, column + 1);
                 Entry { key: key.clone(), at: at.clone(), value: Node::new(at, text) }
             })
             .collect();
-        rows.push(Node { at: place(line, 1), data: Data::Map(entries) });
+        rows.push(Node { at, data: Data::Map(entries) });
     }
-    Ok(Node { at: place(1, 1), data: Data::List(rows) })
-}
-
-// ---- places ----------------------------------------------------------------------------------------------------------
-
-/// From byte offsets to lines and columns.
-struct Lines<'t> {
-    file: Arc<str>,
-    text: &'t str,
-    starts: Vec<usize>,
-    /// Characters before each block: files of programs are often one line of many megabytes.
-    counted: Vec<usize>,
-}
-
-/// Bytes in a block of [`Lines::counted`].
-const BLOCK: usize = 256;
-
-impl<'t> Lines<'t> {
-    fn new(file: &str, text: &'t str) -> Lines<'t> {
-        let starts = std::iter::once(0).chain(text.match_indices('\n').map(|(at, _)| at + 1)).collect();
-        let mut counted = vec![0];
-        for block in text.as_bytes().chunks(BLOCK) {
-            counted.push(counted.last().unwrap_or(&0) + letters(block));
-        }
-        Lines { file: file.into(), text, starts, counted }
-    }
-
-    fn at(&self, offset: usize) -> At {
-        let line = self.starts.partition_point(|start| *start <= offset).max(1);
-        let column = self.before(offset).saturating_sub(self.before(self.starts[line - 1])) + 1;
-        At { file: self.file.clone(), line: line as u32, column: column as u32 }
-    }
-
-    /// The number of characters before a byte.
-    fn before(&self, offset: usize) -> usize {
-        let offset = offset.min(self.text.len());
-        let block = offset / BLOCK;
-        self.counted[block] + letters(&self.text.as_bytes()[block * BLOCK..offset])
-    }
-}
-
-/// The number of characters that begin in `bytes`.
-fn letters(bytes: &[u8]) -> usize {
-    bytes.iter().filter(|byte| (**byte & 0xC0) != 0x80).count()
+    Ok(Node { at: lines.at(0), data: Data::List(rows) })
 }

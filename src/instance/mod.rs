@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use chrono::{DateTime, Utc};
+
 use crate::docker::{Helper, Life};
 use crate::engine::mariadb::Address;
 use crate::engine::sqlite::SqliteFile;
@@ -287,10 +289,22 @@ impl Instance {
         self.folder.as_ref().map(|folder| folder.join(config::FILE)).filter(|path| path.exists())
     }
 
-    /// Folders that belong into a snapshot beside the database.
-    pub fn extras(&self) -> Vec<PathBuf> {
-        let names = ["upload", "docker-tls"];
-        let folders = self.folder.iter().flat_map(|folder| names.iter().map(move |name| folder.join(name)));
+    /// Databases that a server of 1.x left behind before it patched its own, with the time of each, the newest first.
+    pub fn old_copies(&self) -> Vec<(PathBuf, DateTime<Utc>)> {
+        let listing = self.folder.iter().filter_map(|folder| std::fs::read_dir(folder).ok()).flatten().flatten();
+        let mut found: Vec<(PathBuf, DateTime<Utc>)> = listing
+            .filter(|entry| entry.file_name().to_string_lossy().starts_with("kuma.db.bak"))
+            .filter_map(|entry| Some((entry.path(), entry.metadata().ok()?.modified().ok()?.into())))
+            .collect();
+        found.sort_by_key(|(_, changed)| std::cmp::Reverse(*changed));
+        found
+    }
+
+    /// Folders that belong into a snapshot beside the database; screenshots, which are many and made anew, only when asked
+    /// for.
+    pub fn extras(&self, screenshots: bool) -> Vec<PathBuf> {
+        let names = ["upload", "docker-tls"].into_iter().chain(screenshots.then_some("screenshots"));
+        let folders = self.folder.iter().flat_map(|folder| names.clone().map(move |name| folder.join(name)));
         folders.filter(|folder| folder.is_dir()).collect()
     }
 }

@@ -23,6 +23,9 @@ const HISTORY: &[&str] = &[
     "knex_migrations_lock",
 ];
 
+/// The tables of the history itself, which are nearly all of a database: a snapshot of the configuration is without them.
+const BEATS: &[&str] = &["heartbeat", "stat_minutely", "stat_hourly", "stat_daily"];
+
 /// Columns of configuration tables that the server itself writes while it runs.
 const MOVING: &[(&str, &str)] = &[
     ("monitor", "dns_last_result"),
@@ -79,6 +82,11 @@ pub fn read_database(reader: &mut dyn Reader, name: &str) -> Result<Database> {
     let release = schema::recognise(&migrations, &patches);
     let migrations = if migrations.is_empty() { patches } else { migrations };
     Ok(Database { engine: reader.kind(), schema, release, migrations, migrating })
+}
+
+/// The tables that a snapshot of the configuration leaves out.
+pub fn history(schema: &Schema) -> Vec<String> {
+    BEATS.iter().filter(|table| schema.table(table).is_some()).map(|table| (*table).to_owned()).collect()
 }
 
 /// Whether a migration is running, or was cut off. Asks this one table and no other, because a server that migrates may

@@ -1,7 +1,8 @@
 //! What a document asks for: things by name, with what it says about each, and where it says it.
 
 use super::entities::Entity;
-use super::fields::Field;
+use super::fields::{Field, Shape};
+use super::view::spelled;
 use crate::error::{At, Problem};
 use crate::value::Value;
 
@@ -91,6 +92,16 @@ impl Wanted {
         }
     }
 
+    /// Everything that it and its parts refer to, by kind and name.
+    pub fn references(&self) -> Vec<(&'static str, String)> {
+        let named = self.cells.iter().filter_map(|said| match (&said.value, said.field.shape) {
+            (Meant::Named(name), Shape::Reference(to)) => Some((to.entity().key, name.clone())),
+            _ => None,
+        });
+        let of_parts = self.parts.iter().flat_map(|(_, items)| items).flat_map(Wanted::references);
+        named.chain(of_parts).collect()
+    }
+
     /// The parts called `key`, if something is said about them.
     pub fn part(&self, key: &str) -> Option<&[Wanted]> {
         self.parts.iter().find(|(part, _)| part.key == key).map(|(_, items)| items.as_slice())
@@ -99,8 +110,11 @@ impl Wanted {
     /// Says that something is wrong with what is said of `column`, or with the thing itself where nothing is said of it.
     pub fn problem(&self, column: &str, message: impl Into<String>) -> Problem {
         let at = self.said(column).map_or(&self.at, |said| &said.at);
-        let path = if column.is_empty() { self.path.clone() } else { format!("{}.{column}", self.path) };
-        Problem::new(format!("{at}: {path}"), message)
+        let path = match column {
+            "" => self.path.clone(),
+            column => format!("{}.{}", self.path, spelled(self.entity, column)),
+        };
+        Problem::at(at, &path, message)
     }
 }
 

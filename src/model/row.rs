@@ -153,6 +153,10 @@ impl<'t> Page<'t> {
         }
         problems.extend(found.into_iter().filter(|found| !reported.contains(&found.subject)));
         problems.extend(row.iter().filter_map(|(column, value)| too_long(self.table, column, value)));
+        let untold = |problem: &Problem| !problems.iter().any(|told| told.subject == problem.subject);
+        let nulls: Vec<Problem> =
+            row.iter().filter_map(|(column, value)| check_null(self.table, column, value)).filter(untold).collect();
+        problems.extend(nulls);
         if problems.is_empty() { Ok(row) } else { Err(problems) }
     }
 
@@ -265,6 +269,12 @@ fn column_default(column: &Column) -> Option<Value> {
         Shape::Server => Some(Value::from(text)),
         _ => normalise(known, Value::from(text)).ok(),
     }
+}
+
+/// What is wrong with nothing in a column that must hold something.
+pub fn check_null(table: &Table, column: &str, value: &Value) -> Option<Problem> {
+    let live = table.column(column).filter(|live| live.not_null && value.is_null())?;
+    Some(Problem::new(live.name.as_str(), "must have a value, it cannot be null"))
 }
 
 /// MariaDB refuses what does not fit; SQLite takes it.

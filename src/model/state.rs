@@ -168,6 +168,18 @@ impl State {
         found
     }
 
+    /// The groups that monitor `id` stands in, the nearest first.
+    pub fn ancestors(&self, id: i64) -> Vec<i64> {
+        let mut found = Vec::new();
+        let mut at = self.monitors.get(&id).and_then(Monitor::parent);
+        // A cycle of parents ends where it closes.
+        while let Some(group) = at.filter(|group| !found.contains(group)) {
+            found.push(group);
+            at = self.monitors.get(&group).and_then(Monitor::parent);
+        }
+        found
+    }
+
     /// Whether the server checks this monitor: it and every group above it is active (as 2.5.3 decides it).
     pub fn runs(&self, id: i64) -> bool {
         let mut seen = BTreeSet::new();

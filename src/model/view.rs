@@ -100,3 +100,17 @@ pub fn canonical(column: &str, value: &Value) -> Value {
 pub fn same_cell(field: &Field, old: &Value, new: &Value) -> bool {
     same(field, &canonical(field.column, old), &canonical(field.column, new)) || old.is_nothing() && new.is_nothing()
 }
+
+/// What a document calls a field: the column, or the shorter word for what it points to.
+pub fn spelled<'c>(entity: &Entity, column: &'c str) -> &'c str {
+    match (entity.table, column) {
+        ("monitor", "proxy_id") => "proxy",
+        ("monitor", "accepted_statuscodes_json") => "accepted_statuscodes",
+        (_, "tag_id" | "notification_id") => "name",
+        (_, "monitor_id") => "monitor",
+        (_, "status_page_id") => "status_page",
+        ("notification", "is_default") => "default",
+        ("user", "password") => "password_hash",
+        (_, column) => column,
+    }
+}

@@ -5,9 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::names::{find_notification, find_tag};
 use super::{Assignment, Cell, Plan};
 use crate::error::Problem;
-use crate::model::field;
 use crate::model::state::{Monitor, State, TagLink};
-use crate::value::Value;
+use crate::model::{check_null, field};
+use crate::value::{Row, Value};
 
 /// The color the server's page gives a tag when a person does not choose: the first of its palette in 2.5.3.
 const TAG_COLOR: &str = "#4B5563";
@@ -147,6 +147,8 @@ pub fn plan_edit(
     let notify = resolve("--add-notification", &edit.add_notifications);
     let hush = resolve("--remove-notification", &edit.remove_notifications);
     for (column, value) in &edit.set {
+        let table = state.database.schema.table("monitor");
+        problems.extend(table.and_then(|table| check_null(table, column, value)));
         match (column.as_str(), value.int(), value.text()) {
             ("parent", Some(parent), _) => problems.extend(check_parent(state, monitors, parent)),
             ("push_token", _, Some(token)) if !token.is_empty() => {
@@ -178,25 +180,28 @@ pub fn plan_edit(
             if there.iter().any(|link| link.value == *value) {
                 continue;
             }
-            plan_detach(&mut plan, &subject, &there);
+            plan_detach(&mut plan, state, &subject, &there);
             let row = vec![
                 ("monitor_id".to_owned(), monitor.id.into()),
                 ("tag_id".to_owned(), tag.clone()),
                 ("value".to_owned(), value.clone().into()),
             ];
-            plan.insert("monitor_tag", format!("tag of {subject}"), row);
+            let name = tag.id().map_or_else(|| "new".to_owned(), |id| name_in(&state.tags, id));
+            plan.insert("monitor_tag", format!("tag `{name}` of {subject}"), row);
         }
         let off: Vec<&TagLink> = monitor.tags.iter().filter(|link| detach.contains(&link.tag)).collect();
-        plan_detach(&mut plan, &subject, &off);
+        plan_detach(&mut plan, state, &subject, &off);
         for id in notify.iter().filter(|id| monitor.notifications.iter().all(|link| link.notification != **id)) {
             let row = vec![
                 ("monitor_id".to_owned(), monitor.id.into()),
                 ("notification_id".to_owned(), Cell::Is(Value::Int(*id))),
             ];
-            plan.insert("monitor_notification", format!("notification of {subject}"), row);
+            let name = name_in(&state.notifications, *id);
+            plan.insert("monitor_notification", format!("notification `{name}` of {subject}"), row);
         }
         for link in monitor.notifications.iter().filter(|link| hush.contains(&link.notification)) {
-            plan.delete("monitor_notification", format!("notification of {subject}"), "id", link.id, 1);
+            let name = name_in(&state.notifications, link.notification);
+            plan.delete("monitor_notification", format!("notification `{name}` of {subject}"), "id", link.id, 1);
         }
     }
     if problems.is_empty() { Ok(plan) } else { Err(problems) }
@@ -247,10 +252,17 @@ fn check_parent(state: &State, monitors: &BTreeMap<i64, Monitor>, parent: i64) -
     monitors.keys().filter(below).map(wrong).collect()
 }
 
-fn plan_detach(plan: &mut Plan, subject: &str, links: &[&TagLink]) {
+fn plan_detach(plan: &mut Plan, state: &State, subject: &str, links: &[&TagLink]) {
     for link in links {
-        plan.delete("monitor_tag", format!("tag of {subject}"), "id", link.id, 1);
+        let name = name_in(&state.tags, link.tag);
+        plan.delete("monitor_tag", format!("tag `{name}` of {subject}"), "id", link.id, 1);
     }
+}
+
+/// The name of the one with this id.
+fn name_in(rows: &[Row], id: i64) -> String {
+    let found = rows.iter().find(|row| row.int("id") == Some(id));
+    found.and_then(|row| row.text("name")).unwrap_or_default().to_owned()
 }
 
 fn uses_token(state: &State, token: &str) -> Option<i64> {

@@ -7,17 +7,17 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 
 use super::journal::{Journal, Phase, Record};
-use super::transact::{check_release, transact};
+use super::transact::{check_release, run_statements, transact};
 use super::undo::check_loaded;
 use super::{Observer, Step, beats, removed};
-use crate::backup::hold::{Label, Source};
+use crate::backup::hold::{Extent, Label, Source};
 use crate::backup::raw;
 use crate::backup::{Guarded, Held, Snapshot, Store};
 use crate::docker::Life;
+use crate::engine::EngineKind;
 use crate::engine::sqlite::SqliteFile;
-use crate::engine::{EngineKind, Writer};
 use crate::error::{Error, Result};
-use crate::files::{self, Lock};
+use crate::files::Lock;
 use crate::instance::{Instance, Place, Session};
 use crate::kuma::read::{
     read_counts, read_database, read_fingerprint, read_last_beat, read_migrating, read_shown_state,
@@ -83,8 +83,13 @@ pub enum Work<'a> {
     /// Statements that change how tables are kept and no cell of them, such as a new index. What was made by one stays,
     /// whatever happens to the rest: MariaDB makes each durable at once, and none does harm.
     Statements(&'a [String]),
-    /// The whole content of a copy.
-    Load(&'a Held),
+    /// The content of a copy.
+    Load {
+        /// The copy.
+        wanted: &'a Held,
+        /// Tables whose rows stay, except those that point to what is gone then.
+        kept: &'a [String],
+    },
 }
 
 /// What came of it.
@@ -130,7 +135,7 @@ pub fn run(
     instance.check_alone()?;
     check_server(instance, mode, settings)?;
     observer.step(&Step::Journal)?;
-    let loads = matches!(work, Work::Load(_));
+    let loads = matches!(work, Work::Load { .. });
     let record = Record::new(&settings.verb, instance, life, mode, loads);
     let journal = Journal::open(instance.work(), record)?;
     let mut run = Run::new(instance, settings, journal, lock);
@@ -165,12 +170,20 @@ pub(super) fn check_server(instance: &Instance, mode: Mode, settings: &Settings)
     if mode != Mode::Live {
         server.check_stoppable()?;
     }
-    let busy = if settings.opens_lock { server.is_migrating()? } else { is_migrating(instance)? };
-    match busy {
+    // The lock that a server left which ends again and again is no reason not to open it; the page of a migration is one.
+    if settings.opens_lock && !server.is_migrating()? {
+        return Ok(());
+    }
+    check_settled(instance)
+}
+
+/// Fails while a running server migrates its database: it must not be stopped, and what it has is half of two releases.
+pub(super) fn check_settled(instance: &Instance) -> Result<()> {
+    match is_migrating(instance)? {
         true => Err(Error::Refused(format!(
-            "the server in container `{}` is busy migrating its database, or was cut off while it did: wait until that is \
-             over, then run this again",
-            server.name()
+            "the server of `{}` is busy migrating its database, or was cut off while it did: wait until that is over, then \
+             run this again",
+            instance.name
         ))),
         false => Ok(()),
     }
@@ -233,7 +246,7 @@ impl Run<'_> {
         let connect = session.connect();
         let database = connect.reader().and_then(|mut reader| read_database(&mut *reader, &self.instance.name));
         let database = match (database, work, &self.instance.place) {
-            (Err(error), Work::Load(wanted), Place::Sqlite(file)) if error.is_unreadable() => {
+            (Err(error), Work::Load { wanted, .. }, Place::Sqlite(file)) if error.is_unreadable() => {
                 return self.replace(file, wanted, observer).map(|()| Vec::new());
             }
             (database, ..) => database?,
@@ -252,7 +265,8 @@ impl Run<'_> {
             reason: &self.settings.verb,
             config: config.as_deref(),
         };
-        let held = Held::take(&source, &self.held_folder(), &label, &mut |done, total| observer.progress(done, total))?;
+        let mut progress = |done, total| observer.progress(done, total);
+        let held = Held::take(&source, &self.held_folder(), &label, &Extent::default(), &mut progress)?;
         observer.step(&Step::Held { bytes: held.manifest.size(), took: began.elapsed() })?;
 
         let mut guarded = Guarded::open(&held, connect)?;
@@ -263,7 +277,7 @@ impl Run<'_> {
         let touched = match work {
             Work::Plan(plan) => {
                 if self.settings.keeps_removed {
-                    removed::write(guarded.writer(), plan, &self.held_folder().join(removed::FILE))?;
+                    removed::write(guarded.writer(), plan, &self.held_folder())?;
                 }
                 observer.step(&Step::Begin)?;
                 guarded.writer().begin()?;
@@ -278,25 +292,19 @@ impl Run<'_> {
                 touched
             }
             Work::Statements(statements) => {
-                observer.step(&Step::Write { changes: statements.len() })?;
-                run_statements(guarded.writer(), statements)?;
-                observer.step(&Step::ReadBack)?;
-                let schema = guarded.writer().schema()?;
-                if read_fingerprint(guarded.writer(), &schema)? != before {
-                    return Err(Error::Unclean(vec!["cells differ that no statement was to change".into()]));
-                }
+                run_statements(guarded.writer(), statements, &before, observer)?;
                 // Not noted as committed: there is nothing to put back.
                 return Ok(Vec::new());
             }
-            Work::Load(wanted) => {
+            Work::Load { wanted, kept } => {
                 observer.step(&Step::PutBack)?;
-                let loaded =
-                    guarded.writer().load(&wanted.database(), &mut |done, total| observer.progress(done, total));
+                let mut progress = |done, total| observer.progress(done, total);
+                let loaded = guarded.writer().load(&wanted.database(), kept, &mut progress);
                 // A load that fails was one transaction too; only a commit nobody has heard of may have changed something.
                 self.attempted = !matches!(&loaded, Err(error) if !matches!(error, Error::InDoubt { .. }));
                 loaded?;
                 let schema = guarded.writer().schema()?;
-                check_loaded(&read_counts(guarded.writer(), &schema)?, wanted)?;
+                check_loaded(&read_counts(guarded.writer(), &schema)?, wanted, kept)?;
                 check_clean(guarded.writer(), &wanted.manifest.faults)?;
                 // The beats that count from now on are those after the newest of the copy.
                 self.journal.record.last_beat = read_last_beat(guarded.writer())?;
@@ -329,7 +337,7 @@ impl Run<'_> {
         let connect = self.instance.connect()?;
         let mut reader = connect.reader()?;
         let schema = reader.schema()?;
-        check_loaded(&read_counts(&mut *reader, &schema)?, wanted)?;
+        check_loaded(&read_counts(&mut *reader, &schema)?, wanted, &[])?;
         self.journal.record.last_beat = read_last_beat(&mut *reader)?;
         self.committed();
         observer.step(&Step::Committed)
@@ -435,11 +443,7 @@ impl Run<'_> {
         let mut close = || {
             self.journal.advance(Phase::Seen)?;
             let snapshot = self.pack(store, observer)?;
-            let removed = self.held_folder().join(removed::FILE);
-            if removed.exists() {
-                files::copy_exact(&removed, &snapshot.removed())?;
-                self.outcome.removed = Some(snapshot.removed());
-            }
+            self.outcome.removed = removed::keep(&self.held_folder(), &snapshot)?;
             self.outcome.snapshot = Some(snapshot);
             observer.step(&Step::CloseJournal)?;
             self.close()
@@ -464,22 +468,10 @@ impl Run<'_> {
     fn pack(&self, store: &Store, observer: &mut dyn Observer) -> Result<Snapshot> {
         observer.step(&Step::Pack)?;
         let held = Held::open(&self.held_folder())?;
-        let snapshot = store.pack(&held, &self.instance.extras())?;
+        let snapshot = store.pack(&held, &self.instance.extras(false))?;
         observer.step(&Step::Packed { id: snapshot.manifest.id.clone(), bytes: snapshot.size })?;
         Ok(snapshot)
     }
-}
-
-/// One transaction on SQLite; MariaDB ends one with each such statement.
-fn run_statements(writer: &mut dyn Writer, statements: &[String]) -> Result<()> {
-    let transacts = writer.kind() == EngineKind::Sqlite;
-    if transacts {
-        writer.begin()?;
-    }
-    for statement in statements {
-        writer.execute(statement, &[])?;
-    }
-    if transacts { writer.commit() } else { Ok(()) }
 }
 
 /// Monitors that a plan makes or changes.

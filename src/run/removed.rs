@@ -1,10 +1,11 @@
 //! Rows that a plan deletes, written down so that a person can read them.
 
 use std::io::{BufWriter, Write as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value as Json, json};
 
+use crate::backup::Snapshot;
 use crate::engine::{Reader, quote};
 use crate::error::{Error, Result};
 use crate::files;
@@ -12,10 +13,11 @@ use crate::plan::{Change, Plan};
 use crate::value::Value;
 
 /// Its name in the folder of the held copy.
-pub const FILE: &str = "removed.json";
+const FILE: &str = "removed.json";
 
-/// Writes every row that `plan` deletes to the new private file `path`; writes none where it deletes nothing.
-pub fn write(reader: &mut dyn Reader, plan: &Plan, path: &Path) -> Result<()> {
+/// Writes every row that `plan` deletes to a private file in the folder `held`; writes none where it deletes nothing.
+pub fn write(reader: &mut dyn Reader, plan: &Plan, held: &Path) -> Result<()> {
+    let path = &held.join(FILE);
     let deletes = || {
         plan.steps.iter().filter_map(|step| match &step.change {
             Change::Delete { column, value, .. } => Some((&step.table, column, *value)),
@@ -41,4 +43,16 @@ pub fn write(reader: &mut dyn Reader, plan: &Plan, path: &Path) -> Result<()> {
     let end = if separator == "[\n" { "[]\n" } else { "\n]\n" };
     file.write_all(end.as_bytes()).and_then(|()| file.flush()).map_err(wrong())?;
     file.get_ref().sync_all().map_err(Error::file("flush", path))
+}
+
+/// Puts that file, where there is one, beside `snapshot`; returns where it is now.
+pub fn keep(held: &Path, snapshot: &Snapshot) -> Result<Option<PathBuf>> {
+    let written = held.join(FILE);
+    if !written.exists() {
+        return Ok(None);
+    }
+    let kept = snapshot.removed();
+    files::remove(&kept)?;
+    files::copy_exact(&written, &kept)?;
+    Ok(Some(kept))
 }

@@ -4,9 +4,10 @@ use super::apply::Settings;
 use super::{Observer, Silent, Step};
 use crate::backup::Guarded;
 use crate::engine::sqlite::SqliteFile;
+use crate::engine::{EngineKind, Writer};
 use crate::error::{Error, Result};
 use crate::instance::{Instance, Place};
-use crate::kuma::read::read_database;
+use crate::kuma::read::{read_database, read_fingerprint};
 use crate::kuma::write::{Written, check_clean, check_written, write_plan};
 use crate::model::state::{Database, Fingerprint};
 use crate::plan::Plan;
@@ -22,7 +23,7 @@ pub fn rehearse(instance: &Instance, plan: &Plan, settings: &Settings, observer:
         let mut guarded = match &instance.place {
             Place::Sqlite(_) => {
                 let copy = scratch.path().join("kuma.db");
-                session.connect().reader()?.dump(&copy, &mut |done, total| observer.progress(done, total))?;
+                session.connect().reader()?.dump(&copy, &[], &mut |done, total| observer.progress(done, total))?;
                 Guarded::rehearse(&SqliteFile::new(copy))?
             }
             _ => Guarded::rehearse(session.connect())?,
@@ -82,4 +83,28 @@ pub(super) fn transact(
     let before = guarded.before().to_vec();
     check_clean(guarded.writer(), &before)?;
     Ok((written, after))
+}
+
+/// Runs statements that change no cell, which the configuration `before` proves. One transaction on SQLite; MariaDB ends one
+/// with each of them.
+pub(super) fn run_statements(
+    writer: &mut dyn Writer,
+    statements: &[String],
+    before: &Fingerprint,
+    observer: &mut dyn Observer,
+) -> Result<()> {
+    observer.step(&Step::Write { changes: statements.len() })?;
+    let transacts = writer.kind() == EngineKind::Sqlite;
+    if transacts {
+        writer.begin()?;
+    }
+    for statement in statements {
+        writer.execute(statement, &[])?;
+    }
+    observer.step(&Step::ReadBack)?;
+    let schema = writer.schema()?;
+    if read_fingerprint(writer, &schema)? != *before {
+        return Err(Error::Unclean(vec!["cells differ that no statement was to change".into()]));
+    }
+    if transacts { writer.commit() } else { Ok(()) }
 }

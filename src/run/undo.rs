@@ -139,13 +139,17 @@ fn put_back_in(journal: &mut Journal, session: &Session<'_>, held: &Held, observ
     let _ = journal.advance(Phase::RollingBack);
     observer.step(&Step::PutBack)?;
     let mut guarded = Guarded::open(held, session.connect())?;
-    guarded.writer().load(&held.database(), &mut |done, total| observer.progress(done, total))?;
+    guarded.writer().load(&held.database(), &[], &mut |done, total| observer.progress(done, total))?;
     let schema = guarded.writer().schema()?;
-    check_loaded(&read_counts(guarded.writer(), &schema)?, held)
+    check_loaded(&read_counts(guarded.writer(), &schema)?, held, &[])
 }
 
-pub(super) fn check_loaded(found: &Counts, held: &Held) -> Result<()> {
-    match *found == held.manifest.counts {
+/// Fails unless all tables but `kept` have as many rows as the copy.
+pub(super) fn check_loaded(found: &Counts, held: &Held, kept: &[String]) -> Result<()> {
+    let loaded = |counts: &Counts| -> Counts {
+        counts.iter().filter(|(table, _)| !kept.contains(table)).map(|(table, rows)| (table.clone(), *rows)).collect()
+    };
+    match loaded(found) == loaded(&held.manifest.counts) {
         true => Ok(()),
         false => Err(Error::Snapshot("what was put back has other row counts than the copy".into())),
     }

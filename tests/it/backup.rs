@@ -229,13 +229,19 @@ fn a_snapshot_goes_back_only_where_it_fits() {
     let older = Lab::sqlite("2.0.2");
     let refused = older.fails(9, &format!("restore {} --yes", path.display()));
     let message = format!(
-        "error: snapshot `{id}` is of release 2.5.1 to 2.5.3, the instance is of 2.0.0 to 2.0.2: run the image of that \
-         release first\n"
+        "error: snapshot `{id}` is of release 2.5.1 to 2.5.3, the database of 2.0.0 to 2.0.2: if the server's image is of \
+         that release, or newer, add `--other-release`; else run that image first\n"
     );
     assert_eq!(refused.err, message);
     let Some(other) = Lab::mariadb("2.5.3") else { return };
     let refused = other.fails(9, &format!("restore {} --yes", path.display()));
-    assert_eq!(refused.err, format!("error: snapshot `{id}` is of SQLite, the instance is on MariaDB\n"));
+    assert_eq!(
+        refused.err,
+        format!(
+            "error: snapshot `{id}` is of SQLite, the instance is on MariaDB: `kumadb apply --from snapshot {id}` brings its \
+         configuration over, without the history\n"
+        )
+    );
     // One of another instance is put back, with a word about it.
     let same = Lab::sqlite("2.5.3");
     let ran = same.run(&format!("restore {} --yes", path.display()));

@@ -107,9 +107,9 @@ macro_rules! counted_reader {
                 self.1.pass()?;
                 self.0.check(depth)
             }
-            fn dump(&mut self, to: &Path, progress: &mut dyn FnMut(u64, u64)) -> Result<Counts> {
+            fn dump(&mut self, to: &Path, without: &[String], progress: &mut dyn FnMut(u64, u64)) -> Result<Counts> {
                 self.1.pass()?;
-                self.0.dump(to, progress)
+                self.0.dump(to, without, progress)
             }
         }
     };
@@ -140,9 +140,9 @@ impl Writer for Counted<Box<dyn Writer>> {
     fn rollback(&mut self) -> Result<()> {
         self.0.rollback()
     }
-    fn load(&mut self, from: &Path, progress: &mut dyn FnMut(u64, u64)) -> Result<()> {
+    fn load(&mut self, from: &Path, without: &[String], progress: &mut dyn FnMut(u64, u64)) -> Result<()> {
         self.1.pass()?;
-        self.0.load(from, progress)?;
+        self.0.load(from, without, progress)?;
         self.1.pass()
     }
 }

@@ -294,3 +294,47 @@ fn a_document_of_20_mb_is_read() {
     // A tenth of that on a machine with nothing else to do.
     assert!(begun.elapsed() < Duration::from_secs(120), "{:?}", begun.elapsed());
 }
+
+#[test]
+fn an_included_file_includes_what_lies_beside_it() {
+    let files = |path: &str| match path {
+        "shops/all.yaml" => Ok("- !include eu/one.yaml\n- !include ../base.yaml\n".to_owned()),
+        "shops/eu/one.yaml" => Ok("name: ${file:one.txt}\n".to_owned()),
+        "shops/../base.yaml" => Ok("name: Base\n".to_owned()),
+        "up.yaml" => Ok("!include sub/../up.yaml\n".to_owned()),
+        other => match other.ends_with("up.yaml") {
+            true => Ok("!include sub/../up.yaml\n".to_owned()),
+            false => Err("there is no such file".to_owned()),
+        },
+    };
+    let documents = read("main.yaml", "a: !include shops/all.yaml\n", Syntax::Yaml, &files).unwrap();
+    assert_eq!(documents[0].json(), json!({"a": [{"name": "${file:one.txt}"}, {"name": "Base"}]}));
+    let one = documents[0].find("a").unwrap().list()[0].find("name").unwrap();
+    assert_eq!(&*one.at.file, "shops/eu/one.yaml", "`${{file:…}}` is looked for beside it");
+    let problem = read("main.yaml", "a: !include up.yaml\n", Syntax::Yaml, &files).unwrap_err();
+    assert!(problem.message.contains("from deeper than 20 files"), "{}", problem.message);
+}
+
+#[test]
+fn files_that_include_others_many_times_have_an_end() {
+    let files = |path: &str| {
+        let level: usize = path.parse().unwrap();
+        Ok(match level {
+            15 => "[x, x, x]\n".to_owned(),
+            level => format!("[{}]\n", vec![format!("!include '{}'", level + 1); 8].join(", ")),
+        })
+    };
+    let problem = read("0", "a: !include '1'\n", Syntax::Yaml, &files).unwrap_err();
+    assert!(problem.message.contains("repeats itself"), "{}", problem.message);
+}
+
+#[test]
+fn rows_of_a_table_stand_where_they_begin() {
+    let text = "name,type\n\nA,ping\n\r\n\n\"B\nand more\",ping\nC,ping\r\n\r\nD,ping\n";
+    stand(
+        Syntax::Csv,
+        text,
+        &["3:1 A", "3:2 ping", "6:1 B\nand more", "6:2 ping", "8:1 C", "8:2 ping", "10:1 D", "10:2 ping"],
+    );
+    refuses(Syntax::Csv, "\nname;type\n\n\"A\n\n\";ping\n\nB\n", "8:1", "has 1 fields");
+}

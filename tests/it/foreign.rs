@@ -8,6 +8,8 @@ use kumadb::formats::text::{self, Syntax};
 use serde_json::Value as Json;
 use snapbox::{Data, assert_data_eq, file};
 
+use crate::lab::Lab;
+
 /// A text as the import reads it.
 pub fn source(file: &str, text: &str) -> Source {
     let syntax = Syntax::of(file).unwrap_or_else(|| Syntax::guess(text));
@@ -361,4 +363,19 @@ fn a_value_far_into_a_long_line_knows_its_column() {
     let read = text::read("a.json", &line, Syntax::Json, &text::no_files).unwrap();
     let columns: Vec<u32> = read[0].list()[0].list().iter().map(|name| name.at.column).collect();
     assert_eq!(columns, (0..400).map(|at| 2 + at * 5).collect::<Vec<u32>>());
+}
+
+#[test]
+fn a_tag_has_the_color_that_any_of_its_monitors_names() {
+    let lab = Lab::sqlite("2.5.3");
+    let monitor =
+        |id: u32, tag: &str| format!(r#""{id}": {{"id": {id}, "name": "M{id}", "type": "group", "tags": [{tag}]}}"#);
+    let list = [
+        monitor(1, r#"{"tag_id": 1, "name": "env", "value": "a"}"#),
+        monitor(2, r##"{"tag_id": 1, "name": "env", "value": "b", "color": "#123456"}"##),
+    ];
+    let path = lab.root.path().join("list.json");
+    fs::write(&path, format!("{{{}}}", list.join(", "))).unwrap();
+    lab.ok(&format!("apply --from monitor-list {} --yes", path.display()));
+    assert_eq!(lab.sql("SELECT name, color FROM tag"), "env\t#123456\n");
 }

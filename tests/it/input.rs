@@ -102,7 +102,7 @@ fn fields_that_are_wrong() {
             2, "url: is no field of type `group`", "kumadb monitor add group --help";
     }
     let several = lab.run("monitor add http --url ftp://x --interval 0 --maxretries -1");
-    assert_eq!((several.exit, several.err.lines().count()), (2, 4), "all problems at once: {}", several.err);
+    assert_eq!((several.exit, several.err.lines().count()), (2, 6), "all problems at once: {}", several.err);
     assert!(lab.content() == before, "wrong input changed the database");
 }
 

@@ -1,6 +1,7 @@
 //! A real instance in a folder of its own, and the real binary on it, as a person at a terminal has them.
 
 use std::path::{Path, PathBuf};
+use std::process::Stdio;
 
 use assert_cmd::Command;
 use serde_json::Value as Json;
@@ -73,7 +74,19 @@ impl Lab {
 
     /// The binary, with nothing of this machine in sight.
     pub fn bare(&self) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_kumadb"));
+        Command::from_std(self.process())
+    }
+
+    /// Runs `line` on the instance and does not wait for it.
+    pub fn spawn(&self, line: &str) -> std::process::Child {
+        let mut process = self.process();
+        process.args(["-t", &self.target]).args(words(line));
+        process.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        process.spawn().unwrap()
+    }
+
+    fn process(&self) -> std::process::Command {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_kumadb"));
         command
             .env_clear()
             .env("PATH", std::env::var_os("PATH").unwrap_or_default())

@@ -19,7 +19,7 @@ pub fn writer(address: &Address) -> Box<dyn Writer> {
 /// The text of a dump without its first line, which names the database.
 pub fn dump(address: &Address, folder: &Path) -> String {
     let file = folder.join(format!("{}.sql", fs::read_dir(folder).unwrap().count()));
-    let counts = address.reader().unwrap().dump(&file, &mut |done, total| assert!(done <= total)).unwrap();
+    let counts = address.reader().unwrap().dump(&file, &[], &mut |done, total| assert!(done <= total)).unwrap();
     assert_eq!(count_dump(&file).unwrap(), counts);
     let text = fs::read_to_string(&file).unwrap();
     assert!(text.starts_with("-- kumadb dump 1 of `"), "{text}");
@@ -140,7 +140,7 @@ fn a_real_database_comes_back_the_same() {
     writer.execute("UPDATE stat_daily SET ping = ping + 0.01", &[]).unwrap();
     writer.commit().unwrap();
     assert_ne!(dump(&address, folder.path()), recorded.split_once('\n').unwrap().1);
-    writer.load(&file, &mut |_, _| {}).unwrap();
+    writer.load(&file, &[], &mut |_, _| {}).unwrap();
     assert_eq!(dump(&address, folder.path()), recorded.split_once('\n').unwrap().1);
 }
 
@@ -372,7 +372,7 @@ fn keeps_a_latin1_database_as_it_is() {
     server.source("copy", &folder.path().join("0.sql"));
     assert_eq!(dump(&copy, folder.path()), text);
     assert!(text.contains("CHARSET=latin1") && text.contains("caf\u{e9} \u{20ac}"), "{text}");
-    let faults = writer.load(&folder.path().join("0.sql"), &mut |_, _| {});
+    let faults = writer.load(&folder.path().join("0.sql"), &[], &mut |_, _| {});
     assert!(faults.is_ok(), "{faults:?}");
 }
 

@@ -37,7 +37,7 @@ fn change(server: &Mariadbd) {
 }
 
 fn load(address: &Address, file: &Path) -> kumadb::Result<()> {
-    writer(address).load(file, &mut |done, total| assert!(done <= total))
+    writer(address).load(file, &[], &mut |done, total| assert!(done <= total))
 }
 
 /// The dump without what a load leaves as it is.

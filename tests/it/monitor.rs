@@ -82,6 +82,31 @@ fn names(list: &Json) -> Vec<&str> {
 }
 
 #[test]
+fn an_edit_names_what_it_attaches_and_everything_that_is_wrong() {
+    for lab in Lab::both("2.5.3") {
+        furnish(&lab);
+        let edit = "monitor edit --group Network --set interval=30 --add-tag env=x --remove-notification ops \
+                    --add-notification night";
+        let shown = lab.ok(&format!("{edit} --dry-run"));
+        for line in [
+            "~ monitor `Network/Router`: interval 60 → 30",
+            "+ tag `env` of monitor `Network/Router`",
+            "- tag `env` of monitor `Network/Router`",
+            "+ notification `night` of monitor `Network/Switch`",
+            "- notification `ops` of monitor `Network/Switch`",
+        ] {
+            assert!(shown.contains(line), "{}: {line}\n{shown}", lab.engine());
+        }
+        lab.ok(&format!("{edit} --yes"));
+        assert_eq!(lab.ok(&format!("{edit} --yes")), "nothing to change\n");
+        let wrong = lab.fails(2, "monitor edit Cron --set intervall=30 --add-notification nobody --remove-tag nothing");
+        for word in ["no field `intervall`", "`nobody`", "`nothing`"] {
+            assert!(wrong.err.contains(word), "{word}: {}", wrong.err);
+        }
+    }
+}
+
+#[test]
 fn every_type_is_added_shown_edited_and_deleted() {
     for lab in Lab::both("2.5.3") {
         lab.sql(

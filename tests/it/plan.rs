@@ -73,6 +73,23 @@ fn a_new_api_key_turns_api_keys_on_unless_the_document_says_otherwise() {
 }
 
 #[test]
+fn a_column_that_must_hold_something_takes_no_null() {
+    for lab in Lab::both("2.5.3") {
+        let message = "must have a value, it cannot be null";
+        for document in
+            ["monitors: [{name: A, type: ping, hostname: h, packet_size: null}]\n", "tags: [{name: a, color: null}]\n"]
+        {
+            let file = write(&lab, "null.yaml", document);
+            let refused = lab.fails(2, &format!("plan {file}"));
+            assert!(refused.err.contains(message), "{}: {}", lab.engine(), refused.err);
+        }
+        lab.ok("monitor add ping --name A --hostname h");
+        let patch = write(&lab, "patch.yaml", "monitors: [{path: A, packet_size: null}]\n");
+        assert!(lab.fails(2, &format!("plan {patch}")).err.contains(message));
+    }
+}
+
+#[test]
 fn every_release_takes_what_it_can_hold_and_says_what_not() {
     for release in ["1.23.0", "1.23.17", "2.0.2", "2.1.0", "2.1.3", "2.4.0", "2.5.0"] {
         let lab = Lab::sqlite(release);
@@ -151,7 +168,7 @@ fn only_what_differs_is_changed_and_secrets_stay_unseen() {
             ran.out
         );
         assert!(ran.out.contains("~ monitor `Shop`: basic_auth_pass (secret, changed)\n"), "{}", ran.out);
-        assert!(ran.out.contains("~ tag of monitor `Shop`: value prod → test\n"), "{}", ran.out);
+        assert!(ran.out.contains("~ tag `env` of monitor `Shop`: value prod → test\n"), "{}", ran.out);
         assert!(ran.out.ends_with("1 to change\n"), "{}", ran.out);
         for out in [&ran.out, &lab.run(&format!("plan {file} --json")).out] {
             assert!(!out.contains("word-one") && !out.contains("word-two"), "{out}");
@@ -413,6 +430,107 @@ fn a_parent_may_be_called_by_its_name_alone() {
         lab.ok(&format!("apply {file} --yes"));
         unchanged(&lab, &file);
         let file = write(&lab, "one.yaml", "monitors: [{name: Router, type: ping, hostname: h, parent: Core}]\n");
+        unchanged(&lab, &file);
+    }
+}
+
+#[test]
+fn files_are_looked_for_beside_the_document_that_names_them() {
+    let lab = Lab::sqlite("2.5.3");
+    let root = lab.root.path();
+    std::fs::create_dir_all(root.join("shops/eu")).unwrap();
+    write(&lab, "main.yaml", "monitors: !include shops/all.yaml\n");
+    write(&lab, "shops/all.yaml", "- !include eu/one.yaml\n");
+    write(&lab, "shops/eu/one.yaml", "{name: One, type: http, url: \"https://${file:host.txt}\"}\n");
+    write(&lab, "shops/eu/host.txt", "one.example.com\n");
+    lab.ok("apply main.yaml --yes");
+    assert_eq!(lab.sql("SELECT url FROM monitor").trim(), "https://one.example.com");
+}
+
+#[test]
+fn a_table_that_only_mentions_a_tag_leaves_its_color() {
+    for lab in Lab::both("2.5.3") {
+        let file = write(&lab, "tags.yaml", "tags: [{name: env, color: \"#123456\"}]\n");
+        lab.ok(&format!("apply {file} --yes"));
+        let file = write(&lab, "m.csv", "name,type,hostname,tags\nA,ping,a.example.com,env=prod;new\n");
+        let out = lab.ok(&format!("apply {file} --yes"));
+        assert!(!out.contains("tag `env`: color"), "{out}");
+        assert_eq!(lab.sql("SELECT color FROM tag ORDER BY name").trim(), "#123456\n#4B5563", "{}", lab.engine());
+        unchanged(&lab, &file);
+        let csv = lab.root.path().join("out.csv").display().to_string();
+        lab.ok(&format!("export -o {csv}"));
+        unchanged(&lab, &csv);
+        let file = write(&lab, "m.yaml", "monitors: [{name: A, tags: {env: test}}]\n");
+        let out = lab.ok(&format!("plan {file}"));
+        assert!(out.contains("- tag `new` of monitor `A`"), "a removed tag has its name: {out}");
+        assert!(out.contains("~ tag `env` of monitor `A`: value prod → test"), "{out}");
+    }
+}
+
+#[test]
+fn problems_are_told_in_the_order_of_the_text_and_in_its_words() {
+    let lab = Lab::sqlite("2.5.3");
+    let file = write(
+        &lab,
+        "bad.yaml",
+        "monitors:\n- {name: A, type: ping, hostname: h, tags: [{name: nope}]}\n\
+         - {name: B, type: http, url: \"https://b\", accepted_statuscodes: [x]}\n\
+         - {name: C, type: globalping, subtype: dns, hostname: c.example.com, location: Europe, protocol: bogus}\n\
+         notifications:\n- {name: N, type: webhook, default: true, config: {a: b}, left_out: [config.webhookURL]}\n",
+    );
+    let ran = lab.fails(2, &format!("plan {file}"));
+    let lines: Vec<&str> = ran.err.lines().collect();
+    let place =
+        |line: &str| line.split("bad.yaml:").nth(1).and_then(|rest| rest.split(':').next()?.parse::<u32>().ok());
+    let places: Vec<u32> = lines.iter().filter_map(|line| place(line)).collect();
+    assert!(places.is_sorted() && places.len() >= 4, "{}", ran.err);
+    assert!(ran.err.contains("monitors[0].tags[0].name: no tag `nope`"), "{}", ran.err);
+    assert_eq!(ran.err.matches(".protocol:").count(), 1, "{}", ran.err);
+    let hints: Vec<&&str> = lines.iter().filter(|line| line.contains("try:")).collect();
+    assert!(hints.iter().any(|hint| hint.contains("--create-tags")), "{}", ran.err);
+    assert!(hints.iter().any(|hint| hint.contains("--secrets")), "{}", ran.err);
+}
+
+#[test]
+fn thousands_of_groups_in_each_other_are_planned_and_in_a_circle_refused() {
+    let lab = Lab::sqlite("2.5.3");
+    let group = |at: usize, parent: Option<usize>| {
+        let parent = parent.map_or(String::new(), |parent| format!(", parent: G{parent}"));
+        format!("- {{name: G{at}, type: group{parent}}}\n")
+    };
+    let chain: String = (0..5000_usize).rev().map(|at| group(at, at.checked_sub(1))).collect();
+    let file = write(&lab, "chain.yaml", &format!("monitors:\n{chain}"));
+    let out = lab.ok(&format!("plan {file}"));
+    assert!(out.contains("5000 to create"), "{out}");
+    let circle: String = (0..5000).map(|at| group(at, Some((at + 1) % 5000))).collect();
+    let file = write(&lab, "circle.yaml", &format!("monitors:\n{circle}"));
+    let ran = lab.fails(2, &format!("plan {file}"));
+    assert!(ran.err.contains("would form a cycle") && ran.err.contains("… and 4980 more"), "{}", ran.err);
+}
+
+#[test]
+fn what_toml_cannot_say_is_named() {
+    let lab = Lab::sqlite("2.5.3");
+    let file = write(
+        &lab,
+        "all.yaml",
+        "notifications: [{name: ops, type: webhook, config: {webhookURL: u, a: null, b: [1, null], c: 2}}]\n\
+         tags: [{name: env}]\nmonitors: [{name: A, type: ping, hostname: h, tags: {env: null}}]\n\
+         settings: {empty: null, full: {x: null, y: 1}}\n",
+    );
+    lab.ok(&format!("apply {file} --yes"));
+    let toml = lab.root.path().join("all.toml").display().to_string();
+    let ran = lab.fails(3, &format!("export --secrets -o {toml}"));
+    for lost in
+        ["notification `ops`: config.a:", "notification `ops`: config.b[1]:", "setting `empty`:", "setting `full`.x:"]
+    {
+        assert!(ran.err.contains(lost), "{lost} in {}", ran.err);
+    }
+    let plan = lab.ok(&format!("plan {toml}"));
+    assert!(plan.contains("2 to change") && !plan.contains("~ monitor"), "only what was named differs: {plan}");
+    for ending in ["yaml", "json"] {
+        let file = lab.root.path().join(format!("all.{ending}")).display().to_string();
+        lab.ok(&format!("export --secrets -o {file}"));
         unchanged(&lab, &file);
     }
 }

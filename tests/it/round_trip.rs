@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use kumadb::engine::sqlite::SqliteFile;
-use kumadb::engine::{Connect as _, EngineKind, WriteKey};
+use kumadb::engine::{Connect, EngineKind, WriteKey};
 use kumadb::error::Result;
 use kumadb::formats::export::{Choice, Secrets, export};
 use kumadb::formats::native::{Nowhere, read_fixture};
@@ -21,7 +21,10 @@ use kumadb::plan::fixture::{Fresh, Outline, Wishes, plan_fixture};
 use kumadb::schema::{Release, recorded};
 use kumadb::value::Secret;
 use proptest::prelude::*;
+use proptest::test_runner::TestRunner;
 use serde_json::{Map, Value as Json, json};
+
+use crate::mariadbd::Mariadbd;
 
 /// Texts that some syntax, or some reader of it, could take for something else.
 const ODD: [&str; 38] = [
@@ -158,23 +161,30 @@ impl Fresh for Counted {
 
 /// A new instance, made by the library.
 struct Made {
-    folder: tempfile::TempDir,
+    connect: Box<dyn Connect>,
+    _folder: Option<tempfile::TempDir>,
+}
+
+fn new_instance(release: Release) -> NewInstance {
+    NewInstance { release, admin: Some(("admin".into(), Secret::new("Kuma-Lab-2026"))), timezone: None }
 }
 
 impl Made {
-    fn new(release: Release) -> Self {
+    fn sqlite(release: Release) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let new = NewInstance { release, admin: Some(("admin".into(), Secret::new("Kuma-Lab-2026"))), timezone: None };
-        init::make_folder(folder.path(), &new).unwrap();
-        Made { folder }
+        init::make_folder(folder.path(), &new_instance(release)).unwrap();
+        Made { connect: Box::new(SqliteFile::new(folder.path().join("kuma.db"))), _folder: Some(folder) }
     }
 
-    fn file(&self) -> SqliteFile {
-        SqliteFile::new(Path::new(self.folder.path()).join("kuma.db"))
+    fn mariadb(server: &Mariadbd, release: Release) -> Self {
+        server.sql("", "DROP DATABASE IF EXISTS made");
+        let address = server.create_database("made", "utf8mb4");
+        init::fill_database(&address, &new_instance(release)).unwrap();
+        Made { connect: Box::new(address), _folder: None }
     }
 
     fn config(&self) -> Config {
-        read_config(&mut *self.file().reader().unwrap(), "test").unwrap()
+        read_config(&mut *self.connect.reader().unwrap(), "test").unwrap()
     }
 
     fn plan(&self, document: &Node, wishes: &Wishes) -> Outline {
@@ -189,7 +199,7 @@ impl Made {
     fn apply(&self, document: &Node, wishes: &Wishes) -> usize {
         let outline = self.plan(document, wishes);
         let schema = self.config().database.schema;
-        let mut writer = self.file().writer(&WriteKey::for_tests()).unwrap();
+        let mut writer = self.connect.writer(&WriteKey::for_tests()).unwrap();
         writer.begin().unwrap();
         write_plan(&mut *writer, &schema, &outline.plan).unwrap();
         writer.commit().unwrap();
@@ -300,9 +310,9 @@ fn document(release: Release, names: &[String], monitors: &[Drawn]) -> Node {
     }))
 }
 
-/// Applied, written down, applied elsewhere and written down again: the same.
-fn check(release: Release, names: &[String], monitors: &[Drawn]) -> usize {
-    let first = Made::new(release);
+/// Applied, written down, applied to each of `others` in turn and written down again: the same.
+fn check(release: Release, names: &[String], monitors: &[Drawn], others: &[Made]) -> usize {
+    let first = Made::sqlite(release);
     let chance = Wishes { skip_invalid: true, skip_unsupported: true, ..Wishes::default() };
     let document = document(release, names, monitors);
     first.apply(&document, &chance);
@@ -318,9 +328,12 @@ fn check(release: Release, names: &[String], monitors: &[Drawn]) -> usize {
         let plan = first.plan(read, &Wishes::default()).plan;
         assert_eq!(plan.steps, [], "{release} {syntax:?}\n{text}");
     }
-    let second = Made::new(release);
-    second.apply(&exported, &Wishes::default());
-    assert_eq!(second.export().json(), exported.json(), "{release}");
+    let mut last = exported.clone();
+    for other in others {
+        other.apply(&last, &Wishes::default());
+        last = other.export();
+        assert_eq!(last.json(), exported.json(), "{release}, on {:?}", other.connect.kind());
+    }
     exported.find("monitors").map_or(0, |monitors| monitors.list().len())
 }
 
@@ -338,9 +351,28 @@ proptest! {
         monitors in prop::collection::vec(drawn(), 3..12),
     ) {
         let releases = releases();
-        let made = check(releases[at % releases.len()], &names, &monitors);
+        let release = releases[at % releases.len()];
+        let made = check(release, &names, &monitors, &[Made::sqlite(release)]);
         prop_assert!(made >= 1, "nothing was made");
     }
+}
+
+#[test]
+fn a_configuration_goes_to_mariadb_and_back() {
+    let Some(server) = Mariadbd::start() else { return };
+    let releases: Vec<Release> = recorded(EngineKind::MariaDb).iter().map(|recording| recording.release).collect();
+    let config =
+        ProptestConfig { cases: 16, failure_persistence: None, max_shrink_iters: 20, ..ProptestConfig::default() };
+    let names = prop::collection::vec(text(), 3);
+    let drawn = (0..1000usize, names, prop::collection::vec(drawn(), 3..10));
+    let mut runner = TestRunner::new(config);
+    let ran = runner.run(&drawn, |(at, names, monitors)| {
+        let release = releases[at % releases.len()];
+        let others = [Made::mariadb(&server, release), Made::sqlite(release)];
+        check(release, &names, &monitors, &others);
+        Ok(())
+    });
+    ran.unwrap();
 }
 
 #[test]
@@ -359,6 +391,6 @@ fn every_type_of_every_release_is_written_down_and_made_again() {
         };
         // The numbers of kinds begin where those of groups end.
         let monitors: Vec<Drawn> = (0..3).map(|_| group.clone()).chain((0..count).map(of_kind)).collect();
-        assert_eq!(check(release, &names, &monitors), count + 3, "{release}");
+        assert_eq!(check(release, &names, &monitors, &[Made::sqlite(release)]), count + 3, "{release}");
     }
 }

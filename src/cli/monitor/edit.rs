@@ -6,12 +6,13 @@ use serde_json::json;
 use super::PickArgs;
 use super::add::parse_one;
 use crate::cli::Context;
-use crate::cli::write::{Wish, WriteArgs, carry_out, input};
+use crate::cli::write::{Wish, WriteArgs, carry_out};
 use crate::error::{Error, Exit, Problem, Result};
 use crate::kuma::read::{Columns, read_monitors, read_state};
 use crate::model::fields::respell;
 use crate::model::state::Monitor;
 use crate::model::{check_edit, check_names, field, nearest};
+use crate::plan::Plan;
 use crate::plan::monitor::{Edit, TagWish, plan_edit};
 use crate::run::Outcome;
 use crate::schema::Release;
@@ -88,10 +89,13 @@ pub fn run(args: &EditArgs, context: &mut Context<'_>) -> Result<Exit> {
         // The same fault in forty monitors is one fault of the command.
         problems.dedup_by(|a, b| a == b);
     }
+    let plan = plan_edit(&state, &monitors, &edit, changes.create_tags).unwrap_or_else(|more| {
+        problems.extend(more);
+        Plan::default()
+    });
     if !problems.is_empty() {
         return Err(Error::Input(problems.into_iter().map(as_assignment).collect()));
     }
-    let plan = input(plan_edit(&state, &monitors, &edit, changes.create_tags))?;
     let tally = plan.tally("monitor");
     let several = monitors.len() > 1;
     let done = |_: &Outcome| {

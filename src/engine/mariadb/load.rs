@@ -13,18 +13,17 @@ use std::path::Path;
 use super::dump::{FIRST, LAST, table_end};
 use super::literal::{quoted_end, row_starts, split_definition};
 use super::{MariaDb, SQL_MODE, Writer as _};
-use crate::engine::{Counts, quote};
+use crate::engine::{Counts, orphans, quote};
 use crate::error::{Error, Result};
 
 /// A dump as it describes itself.
-struct Copy {
-    tables: Vec<CopiedTable>,
-    rows: u64,
+pub(super) struct Copy {
+    pub(super) tables: Vec<CopiedTable>,
 }
 
-struct CopiedTable {
-    name: String,
-    create: String,
+pub(super) struct CopiedTable {
+    pub(super) name: String,
+    pub(super) create: String,
     rows: u64,
     /// The hash of each of its INSERT lines.
     lines: Vec<blake3::Hash>,
@@ -39,9 +38,9 @@ pub fn count_dump(path: &Path) -> Result<Counts> {
 }
 
 impl Copy {
-    fn read(path: &Path) -> Result<Self> {
+    pub(super) fn read(path: &Path) -> Result<Self> {
         let wrong = |why: &str| Error::Snapshot(format!("`{}` {why}", path.display()));
-        let mut copy = Copy { tables: Vec::new(), rows: 0 };
+        let mut copy = Copy { tables: Vec::new() };
         let (mut open, mut first, mut complete, mut at) = (false, true, false, 0);
         each_line(path, 0, &mut |line| {
             let start = at;
@@ -80,7 +79,6 @@ impl Copy {
                     if open || line != expected.as_bytes() {
                         return Err(wrong("does not hold what its last line says"));
                     }
-                    copy.rows = rows;
                     complete = true;
                 }
                 [b'-', b'-', b' ', b'`', ..] => {
@@ -99,12 +97,28 @@ impl Copy {
     }
 }
 
+impl CopiedTable {
+    /// Whether both are the same table with the same rows, wherever in their files they stand.
+    pub(super) fn is_like(&self, other: &CopiedTable) -> bool {
+        (&self.name, &self.create, self.rows, &self.lines) == (&other.name, &other.create, other.rows, &other.lines)
+    }
+}
+
 impl MariaDb {
-    pub(super) fn load_dump(&mut self, from: &Path, progress: &mut dyn FnMut(u64, u64)) -> Result<()> {
-        let copy = Copy::read(from)?;
+    pub(super) fn load_dump(
+        &mut self,
+        from: &Path,
+        without: &[String],
+        progress: &mut dyn FnMut(u64, u64),
+    ) -> Result<()> {
+        let mut copy = Copy::read(from)?;
         self.compare(&copy)?;
+        copy.tables.retain(|table| !without.contains(&table.name));
+        let orphans = orphans(&self.read_schema()?, without);
         self.begin()?;
-        let loaded = self.replace_rows(&copy, from, progress);
+        let loaded = self
+            .replace_rows(&copy, from, progress)
+            .and_then(|()| orphans.into_iter().try_for_each(|sql| self.change(sql).map(drop)));
         let settings = self.run(format!("SET SESSION foreign_key_checks = 1, sql_mode = '{SQL_MODE}'"));
         match loaded.and_then(|()| settings.map(drop)).and_then(|()| self.commit()) {
             Ok(()) => Ok(()),
@@ -147,7 +161,7 @@ impl MariaDb {
         // As the head of the dump says it. No check of references: the copy may hold broken ones and must come back as it
         // was; that it does is proved below.
         self.run("SET SESSION foreign_key_checks = 0, sql_mode = 'NO_AUTO_VALUE_ON_ZERO,ALLOW_INVALID_DATES'")?;
-        let (mut done, total) = (0, copy.rows * 2);
+        let (mut done, total) = (0, copy.tables.iter().map(|table| table.rows * 2).sum());
         let mut wrong = Vec::new();
         for table in &copy.tables {
             let kept = self.kept_lines(table, from)?;
@@ -279,7 +293,7 @@ fn column_differences(table: &str, now: &str, then: &str) -> Vec<String> {
 
 /// Hands the lines of the file at `path`, from the one that begins at `start`, to `each`, newline included, until it says
 /// `false`.
-fn each_line(path: &Path, start: u64, each: &mut dyn FnMut(&[u8]) -> Result<bool>) -> Result<()> {
+pub(super) fn each_line(path: &Path, start: u64, each: &mut dyn FnMut(&[u8]) -> Result<bool>) -> Result<()> {
     let mut file = File::open(path).map_err(Error::file("read", path))?;
     file.seek(SeekFrom::Start(start)).map_err(Error::file("read", path))?;
     let (mut reader, mut line) = (BufReader::with_capacity(1 << 18, file), Vec::new());
@@ -300,7 +314,7 @@ fn starts_insert(line: &[u8], table: &str) -> bool {
 }
 
 /// What stands behind VALUES in a whole INSERT line.
-fn values_of(line: &[u8]) -> Option<&[u8]> {
+pub(super) fn values_of(line: &[u8]) -> Option<&[u8]> {
     const VALUES: &[u8] = b") VALUES ";
     let mut at = 0;
     while !line[at..].starts_with(VALUES) {
@@ -313,7 +327,7 @@ fn values_of(line: &[u8]) -> Option<&[u8]> {
 }
 
 /// The name between backticks that `text` starts with.
-fn name_of(text: &str) -> Option<String> {
+pub(super) fn name_of(text: &str) -> Option<String> {
     let end = text.starts_with('`').then(|| quoted_end(text.as_bytes(), b'`'))?;
     let mut end = end;
     while text[end..].starts_with('`') {

@@ -5,10 +5,12 @@
 //! to the caller, who may use one connection inside a callback of another.
 
 mod address;
+mod copied;
 mod dump;
 mod fault;
 mod literal;
 mod load;
+mod scratch;
 mod tables;
 
 use std::path::Path;
@@ -21,7 +23,9 @@ use mysql_async::{Conn, QueryResult, TextProtocol};
 use tokio::runtime::Runtime;
 
 pub use address::{Address, Tls};
+pub use copied::{DumpedRows, read_dumped_tables, stream_dumped_rows};
 pub use load::count_dump;
+pub use scratch::Scratch;
 
 use self::literal::Shape;
 use super::{Connect, Counts, Depth, EngineKind, Fault, Reader, WriteKey, Writer, quote};
@@ -372,8 +376,8 @@ impl Reader for MariaDb {
         Ok(faults)
     }
 
-    fn dump(&mut self, to: &Path, progress: &mut dyn FnMut(u64, u64)) -> Result<Counts> {
-        self.write_dump(to, progress)
+    fn dump(&mut self, to: &Path, without: &[String], progress: &mut dyn FnMut(u64, u64)) -> Result<Counts> {
+        self.write_dump(to, without, progress)
     }
 }
 
@@ -455,7 +459,7 @@ impl Writer for MariaDb {
         }
     }
 
-    fn load(&mut self, from: &Path, progress: &mut dyn FnMut(u64, u64)) -> Result<()> {
-        self.load_dump(from, progress)
+    fn load(&mut self, from: &Path, without: &[String], progress: &mut dyn FnMut(u64, u64)) -> Result<()> {
+        self.load_dump(from, without, progress)
     }
 }

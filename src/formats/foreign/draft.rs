@@ -164,13 +164,25 @@ impl Draft {
     pub(super) fn tag(&mut self, name: &Node, color: Option<&Node>) {
         let Some(text) = name.scalar() else { return };
         let shade = color.and_then(Node::scalar).filter(|shade| !shade.is_empty());
+        let listed = |at: &At| {
+            let node = |data: Data| Node::new(at.clone(), data);
+            // A tag that is only mentioned keeps the color that it has.
+            let color = match (color, &shade) {
+                (Some(color), Some(_)) => ("color", color.clone()),
+                _ => ("left_out", node(Data::List(vec![node("color".into())]))),
+            };
+            Node::map(at.clone(), [("name", node(text.clone().into())), color])
+        };
         match self.colors.get(&text).cloned() {
             None => {
-                let mut entries = vec![("name", Node::new(name.at.clone(), text.clone()))];
-                if let (Some(color), Some(_)) = (color, &shade) {
-                    entries.push(("color", color.clone()));
-                }
-                self.add("tags", Node::map(name.at.clone(), entries));
+                self.add("tags", listed(&name.at));
+                self.colors.insert(text, shade);
+            }
+            // It was only mentioned before.
+            Some(None) if shade.is_some() => {
+                let tags = self.sections.entry("tags").or_default().iter_mut();
+                let is_it = |tag: &&mut Node| tag.find("name").and_then(Node::text) == Some(&text);
+                tags.filter(is_it).for_each(|tag| *tag = listed(&tag.at));
                 self.colors.insert(text, shade);
             }
             Some(Some(first)) if shade.as_ref().is_some_and(|shade| *shade != first) => {

@@ -146,5 +146,5 @@ pub fn convert(format: Format, sources: &[Source]) -> Result<Converted, Vec<Prob
 
 /// What is wrong at `at`, about `what`.
 pub(crate) fn problem(at: &At, what: &str, message: impl AsRef<str>) -> Problem {
-    Problem::new(format!("{at}: {what}"), message.as_ref())
+    Problem::at(at, what, message.as_ref())
 }

@@ -1,5 +1,7 @@
 //! SQLite: `kuma.db` and its WAL, read without harm while the server runs, written only while it does not.
 
+mod part;
+
 use std::fs;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
@@ -122,10 +124,15 @@ impl SqliteFile {
     /// A database in WAL mode without a `-wal` is one that nobody has open. It is read as it stands, because SQLite would
     /// otherwise make a `-wal` and a `-shm` beside it, owned by whoever reads, which the server might not be able to open.
     pub(crate) fn read_only(&self) -> Result<Sqlite> {
-        match self.is_wal()? && !self.part("-wal").exists() {
+        match self.is_still()? {
             true => self.immutable(),
             false => self.open(OpenFlags::SQLITE_OPEN_READ_ONLY),
         }
+    }
+
+    /// Whether nobody has it open, as far as that shows.
+    fn is_still(&self) -> Result<bool> {
+        Ok(self.is_wal()? && !self.part("-wal").exists())
     }
 
     /// Whether the file says of itself that it is in WAL mode: bytes 18 and 19 are the versions to write and to read.
@@ -138,9 +145,8 @@ impl SqliteFile {
 
     fn immutable(&self) -> Result<Sqlite> {
         let look = self.look();
-        let path: String = self.path.to_string_lossy().replace('%', "%25").replace('?', "%3f").replace('#', "%23");
         let connection = Connection::open_with_flags(
-            format!("file:{path}?immutable=1"),
+            self.uri()?,
             OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI | OpenFlags::SQLITE_OPEN_NO_MUTEX,
         )
         .map_err(|error| self.error(error))?;
@@ -158,7 +164,7 @@ impl SqliteFile {
         drop(files::create_private(&self.path)?);
         let connection = Connection::open_with_flags(
             &self.path,
-            OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX,
+            OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_URI,
         )
         .map_err(|error| self.error(error))?;
         let sqlite = Sqlite { connection, file: self.clone(), in_transaction: false, still: None };
@@ -168,7 +174,7 @@ impl SqliteFile {
 
     /// Opens it for writing. The caller has made sure that no server has it open.
     pub(crate) fn read_write(&self) -> Result<Sqlite> {
-        let sqlite = self.open(OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+        let sqlite = self.open(OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_URI)?;
         // EXCLUSIVE: whoever else has the file open, whatever user it runs as, is met here, and nobody gets in after us.
         // FULL rather than the server's NORMAL: what we call committed must survive a power cut, in WAL mode too.
         sqlite.run("PRAGMA locking_mode = EXCLUSIVE; PRAGMA foreign_keys = ON; PRAGMA synchronous = FULL")?;
@@ -218,9 +224,23 @@ impl Sqlite {
             .collect()
     }
 
+    /// Fails when somebody, a server that starts for instance, has begun to write what is read without any lock.
+    fn check_still(&self) -> Result<()> {
+        match &self.still {
+            Some(look) if *look != self.file.look() => Err(Error::Busy { database: self.file.describe() }),
+            _ => Ok(()),
+        }
+    }
+
     /// Folds a WAL into the file itself, so that the file alone is the whole database. Only for copies of ours.
     pub(crate) fn fold(&self) -> Result<()> {
         self.run("PRAGMA wal_checkpoint(TRUNCATE)")
+    }
+
+    /// Writes the file anew, without its free pages. Only for copies of ours.
+    pub(crate) fn compact(&self) -> Result<()> {
+        self.run("VACUUM")?;
+        self.fold()
     }
 
     /// Number of pages, as the database itself counts them.
@@ -310,7 +330,10 @@ impl Reader for Sqlite {
         Ok(problems)
     }
 
-    fn dump(&mut self, to: &Path, progress: &mut dyn FnMut(u64, u64)) -> Result<Counts> {
+    fn dump(&mut self, to: &Path, without: &[String], progress: &mut dyn FnMut(u64, u64)) -> Result<Counts> {
+        if !without.is_empty() {
+            return self.dump_part(to, without, progress);
+        }
         drop(files::create_private(to)?);
         // The open read transaction pins one snapshot: without it the backup starts again at every commit of the server
         // and under load never ends.
@@ -322,11 +345,8 @@ impl Reader for Sqlite {
         });
         self.run("COMMIT")?;
         let counts = copied?;
-        if self.still.is_some_and(|look| look != self.file.look()) {
-            // Somebody, a server that starts for instance, has begun to write what was read without any lock.
-            return Err(Error::Busy { database: self.file.describe() });
-        }
-        fs::File::open(to).and_then(|file| file.sync_all()).map_err(Error::file("flush", to))?;
+        self.check_still()?;
+        files::flush(to)?;
         Ok(counts)
     }
 }
@@ -403,7 +423,10 @@ impl Writer for Sqlite {
         if std::mem::take(&mut self.in_transaction) { self.run("ROLLBACK") } else { Ok(()) }
     }
 
-    fn load(&mut self, from: &Path, progress: &mut dyn FnMut(u64, u64)) -> Result<()> {
+    fn load(&mut self, from: &Path, without: &[String], progress: &mut dyn FnMut(u64, u64)) -> Result<()> {
+        if !without.is_empty() {
+            return self.load_part(from, without, progress);
+        }
         let source = SqliteFile::new(from).read_only()?;
         // One transaction of the target: its inode, owner and mode stay, and no stale side file can be left.
         copy_pages(&self.file, &source.connection, &mut self.connection, progress)?;

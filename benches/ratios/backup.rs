@@ -1,0 +1,122 @@
+//! Snapshots beside the tools that come with the engines: how long they take, how much memory they need, and how long
+//! somebody who writes has to wait for them.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use kumadb::backup::hold::{Label, Source};
+use kumadb::backup::{Extent, Held};
+use kumadb::engine::{Connect, WriteKey};
+
+use crate::mariadbd::Mariadbd;
+use crate::need;
+use crate::place::{Place, kumadb, memory_of, time_command};
+use crate::read::add_beats;
+use crate::report::{Limit, Report, timed};
+
+/// About 512 MiB on SQLite, indexes included.
+const LARGE: usize = 4_700_000;
+/// A fifth of that.
+const SMALL: usize = 900_000;
+const ROWS: usize = 1_000_000;
+
+pub fn run(report: &mut Report) {
+    on_sqlite(report);
+    on_mariadb(report);
+}
+
+fn on_sqlite(report: &mut Report) {
+    let small = Place::folder();
+    add_beats(&small, SMALL);
+    let place = Place::folder();
+    add_beats(&place, LARGE);
+    let size = place.file().metadata().unwrap().len() >> 20;
+    let (mut held, mut created) = (Vec::new(), Vec::new());
+    let (mut plain, mut packed) = (Vec::new(), Vec::new());
+    let copy = place.root().join("theirs.db");
+    for n in 1..=report.runs {
+        report.say(&format!("snapshot of SQLite, {n}"));
+        held.push(hold(&place));
+        created.push(time_command(create(&place)));
+        let _ = fs::remove_file(&copy);
+        plain.push(time_command(client(&place, &copy)));
+        packed.push(time_command(zstd(&copy)) + plain[plain.len() - 1]);
+    }
+    let what = format!("snapshot, SQLite ({size} MiB)");
+    let beside = Some(("sqlite3 .backup, not checked", plain.as_slice()));
+    report.time(&format!("{what}: copied and checked"), &held, beside, Limit::Ratio(1.5));
+    let beside = Some(("sqlite3 .backup, then zstd -1", packed.as_slice()));
+    report.time(&format!("{what}: copied, checked, packed, read back"), &created, beside, Limit::None);
+    report.memory(&format!("{what}: memory"), memory_of(&create(&place)), Limit::Memory(64.0));
+    let fifth = small.file().metadata().unwrap().len() >> 20;
+    report.memory(&format!("snapshot, SQLite ({fifth} MiB): memory"), memory_of(&create(&small)), Limit::Memory(64.0));
+}
+
+fn on_mariadb(report: &mut Report) {
+    let (Some(mariadbd), Some(dumper)) = (Mariadbd::start(), need::program(&["mariadb-dump", "mysqldump"])) else {
+        return report.left_out("snapshot, MariaDB", "MariaDB (apt-get install mariadb-server)");
+    };
+    let place = Place::database(&mariadbd, "ours");
+    add_beats(&place, ROWS);
+    let connect = place.instance().connect().unwrap();
+    let dump = place.root().join("ours.sql");
+    let theirs = place.root().join("theirs.sql");
+    let (mut dumped, mut dumped_theirs, mut loaded, mut loaded_theirs) =
+        (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    for n in 1..=report.runs {
+        report.say(&format!("snapshot of MariaDB, {n}"));
+        let _ = fs::remove_file(&dump);
+        dumped.push(timed(|| connect.reader().unwrap().dump(&dump, &[], &mut |_, _| {}).unwrap()).0);
+        let mut command = Command::new(&dumper);
+        command.arg("--no-defaults").arg(format!("--socket={}", mariadbd.socket().display()));
+        command.args(["--single-transaction", "--quick", "--result-file"]).arg(&theirs).arg("ours");
+        dumped_theirs.push(time_command(command));
+    }
+    let beside = Some(("mariadb-dump", dumped_theirs.as_slice()));
+    report.time("dump of 1 million beats, MariaDB", &dumped, beside, Limit::Ratio(1.0));
+    report.memory("snapshot of 1 million beats, MariaDB: memory", memory_of(&create(&place)), Limit::Memory(64.0));
+    // Once is enough for what takes this long.
+    report.say("loading a dump into MariaDB");
+    for change in ["TRUNCATE heartbeat", "DELETE FROM heartbeat WHERE id > 990000"] {
+        mariadbd.sql("ours", change);
+        loaded.push(load(&*connect, &dump));
+    }
+    mariadbd.create_database("theirs", "utf8mb4");
+    loaded_theirs.push(timed(|| mariadbd.source("theirs", &theirs)).0);
+    let beside = Some(("mariadb < dump", loaded_theirs.as_slice()));
+    report.time("load of 1 million beats, MariaDB: all are missing", &loaded[..1], beside, Limit::Ratio(0.6));
+    report.time("the same, one in a hundred is missing", &loaded[1..], beside, Limit::Ratio(0.6));
+}
+
+/// A copy that is compared with its source and checked, not packed.
+fn hold(place: &Place) -> Duration {
+    let connect = place.instance().connect().unwrap();
+    let label = Label { instance: "bench", origin: "bench", reason: "bench", config: None };
+    let folder = place.root().join("held");
+    timed(|| Held::take(&Source::Live(&*connect), &folder, &label, &Extent::default(), &mut |_, _| {}).unwrap()).0
+}
+
+fn create(place: &Place) -> Command {
+    let mut command = kumadb(place);
+    command.args(["backup", "create"]);
+    command
+}
+
+fn client(place: &Place, to: &Path) -> Command {
+    let mut command = Command::new("sqlite3");
+    command.arg(place.file()).arg(format!(".backup {}", to.display()));
+    command
+}
+
+fn zstd(file: &Path) -> Command {
+    let mut command = Command::new("zstd");
+    command.args(["-1", "-q", "-f", "-k"]).arg(file);
+    command
+}
+
+fn load(connect: &dyn Connect, dump: &Path) -> Duration {
+    let mut writer = connect.writer(&WriteKey::for_tests()).unwrap();
+    timed(|| writer.load(dump, &[], &mut |_, _| {}).unwrap()).0
+}

@@ -1,0 +1,111 @@
+//! A dump of MariaDB as a SQLite database: to look into it, and to put it into an instance on SQLite.
+
+use std::path::{Path, PathBuf};
+
+use super::hold::{Held, member};
+use crate::engine::mariadb::{read_dumped_tables, stream_dumped_rows};
+use crate::engine::sqlite::SqliteFile;
+use crate::engine::{Connect as _, Depth, EngineKind, Reader, Writer, quote};
+use crate::error::{Error, Result};
+use crate::files;
+use crate::kuma::init::write_schema;
+use crate::kuma::read::read_counts;
+use crate::schema::{self, Recording};
+
+impl Held {
+    /// A reader of what is in the copy.
+    pub fn reader(&self) -> Result<Box<dyn Reader>> {
+        SqliteFile::new(self.sqlite()?).reader()
+    }
+
+    /// The copy as a SQLite database: itself, or one that is made of the dump beside it.
+    pub fn sqlite(&self) -> Result<PathBuf> {
+        if self.manifest.engine == EngineKind::Sqlite {
+            return Ok(self.database());
+        }
+        let path = self.folder.join("converted.db");
+        if !path.exists() {
+            files::require_space(&self.folder, 2 * self.manifest.size())?;
+            let temp = self.folder.join("converting.db");
+            files::remove(&temp)?;
+            self.convert(&temp)?;
+            files::rename(&temp, &path)?;
+        }
+        Ok(path)
+    }
+
+    /// The recorded schema that a server of the same release has on `engine`, where there is one.
+    pub fn recording(&self, engine: EngineKind) -> Option<&'static Recording> {
+        let found = schema::recognise(&self.manifest.migrations.iter().cloned().collect(), &Default::default());
+        if found.exact { schema::recording(engine, found.release) } else { None }
+    }
+
+    /// The same copy for an instance on `engine`.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] where it cannot be one.
+    pub fn for_engine(mut self, engine: EngineKind) -> Result<Held> {
+        let id = &self.manifest.id;
+        match (self.manifest.engine, engine) {
+            (from, to) if from == to => return Ok(self),
+            (EngineKind::MariaDb, _) if self.recording(engine).is_some() => {}
+            (EngineKind::MariaDb, _) => {
+                return Err(Error::Refused(format!(
+                    "snapshot `{id}` is of MariaDB and of release {}, whose schema on SQLite is not known",
+                    self.manifest.release
+                )));
+            }
+            (EngineKind::Sqlite, _) => {
+                return Err(Error::Refused(format!(
+                    "snapshot `{id}` is of SQLite, the instance is on MariaDB: `kumadb apply --from snapshot {id}` brings its \
+                     configuration over, without the history"
+                )));
+            }
+        }
+        let converted = self.sqlite()?;
+        let dump = self.manifest.database();
+        self.manifest.members.retain(|member| member.name != dump);
+        self.manifest.engine = engine;
+        files::rename(&converted, &self.database())?;
+        let file = SqliteFile::new(self.database());
+        let mut reader = file.read_only()?;
+        let schema = reader.schema()?;
+        self.manifest.counts = read_counts(&mut reader, &schema)?;
+        self.manifest.faults = reader.check(Depth::Quick)?;
+        self.manifest.pages = Some(reader.pages()?);
+        let member = member(&self.folder, self.manifest.database())?;
+        self.manifest.members.insert(0, member);
+        Ok(self)
+    }
+
+    fn convert(&self, to: &Path) -> Result<()> {
+        let mut writer = SqliteFile::new(to).create()?;
+        // The rows come in the order of their tables' names.
+        writer.execute("PRAGMA foreign_keys = OFF", &[])?;
+        let tables = read_dumped_tables(&self.database())?;
+        match self.recording(EngineKind::Sqlite) {
+            Some(recording) => {
+                write_schema(&mut writer, recording)?;
+                writer.begin()?;
+                for (table, _) in &tables {
+                    writer.execute(&format!("DELETE FROM {}", quote(table)), &[])?;
+                }
+            }
+            // A release that was never recorded can be looked into all the same.
+            None => {
+                writer.begin()?;
+                for (table, columns) in &tables {
+                    let columns: Vec<String> = columns.iter().map(|column| quote(column)).collect();
+                    writer.execute(&format!("CREATE TABLE {} ({})", quote(table), columns.join(", ")), &[])?;
+                }
+            }
+        }
+        stream_dumped_rows(&self.database(), &mut |dumped| {
+            let columns: Vec<&str> = dumped.columns.iter().map(String::as_str).collect();
+            writer.insert(dumped.table, &columns, &mut dumped.rows.into_iter()).map(drop)
+        })?;
+        writer.commit()?;
+        drop(writer);
+        files::flush(to)
+    }
+}

@@ -1,0 +1,89 @@
+//! A restore that is only tried: into a place of its own, then compared with what the snapshot says of itself.
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use super::hold::{Held, measure};
+use super::store::Snapshot;
+use crate::engine::mariadb::Scratch;
+use crate::engine::sqlite::SqliteFile;
+use crate::engine::{Depth, EngineKind, Reader as _};
+use crate::error::{Error, Result};
+use crate::files;
+
+/// What a drill found to be as it should be.
+#[derive(Clone, Copy, Debug)]
+pub struct Drilled {
+    /// Tables.
+    pub tables: usize,
+    /// Rows in them.
+    pub rows: u64,
+    /// How long it took, from the archive on.
+    pub took: Duration,
+}
+
+/// A place for drills, and the MariaDB that is started there with the first one that needs it.
+pub struct Drill {
+    folder: PathBuf,
+    mariadb: Option<Scratch>,
+}
+
+impl Drill {
+    /// Drills in the private folder `folder`.
+    pub fn new(folder: impl Into<PathBuf>) -> Drill {
+        Drill { folder: folder.into(), mariadb: None }
+    }
+
+    /// Restores `snapshot` and compares every table: SQLite with all checks that it has, MariaDB by loading the dump into a
+    /// server that is started for it and dumping it again.
+    ///
+    /// # Errors
+    /// [`Error::Snapshot`] or [`Error::Damaged`] when it does not come back as it was; [`Error::Refused`] where there is no
+    /// `mariadbd` to try a dump on.
+    pub fn restore(&mut self, snapshot: &Snapshot) -> Result<Drilled> {
+        let begun = Instant::now();
+        let held = snapshot.unpack(&self.folder.join("held"))?;
+        let manifest = &held.manifest;
+        match manifest.engine {
+            _ if manifest.raw => return Err(broken(snapshot, "it holds a database that could not be read even then")),
+            EngineKind::Sqlite => check_sqlite(snapshot, &held)?,
+            EngineKind::MariaDb => {
+                let again = self.folder.join("again.sql");
+                files::remove(&again)?;
+                self.mariadb()?.try_dump(&held.database(), &again)?;
+            }
+        }
+        let (tables, rows) = (manifest.counts.len(), manifest.counts.values().sum());
+        Ok(Drilled { tables, rows, took: begun.elapsed() })
+    }
+
+    fn mariadb(&mut self) -> Result<&Scratch> {
+        let server = match self.mariadb.take() {
+            Some(server) => server,
+            None => {
+                let data = self.folder.join("mariadb");
+                files::make_folder(&data)?;
+                Scratch::start(&data)?
+            }
+        };
+        Ok(self.mariadb.insert(server))
+    }
+}
+
+fn check_sqlite(snapshot: &Snapshot, held: &Held) -> Result<()> {
+    let manifest = &held.manifest;
+    let mut reader = SqliteFile::new(held.database()).read_only()?;
+    let (database, counts) = measure(&mut reader, "the snapshot")?;
+    let migrations: Vec<String> = database.migrations.into_iter().collect();
+    if (&migrations, &counts, Some(reader.pages()?)) != (&manifest.migrations, &manifest.counts, manifest.pages) {
+        return Err(broken(snapshot, "what was restored is not what the manifest says"));
+    }
+    match reader.check(Depth::Full)?.iter().find(|fault| !manifest.faults.contains(fault)) {
+        Some(fault) => Err(broken(snapshot, &fault.to_string())),
+        None => Ok(()),
+    }
+}
+
+fn broken(snapshot: &Snapshot, why: &str) -> Error {
+    Error::Snapshot(format!("`{}`: {why}", snapshot.path.display()))
+}

@@ -1,0 +1,241 @@
+//! `kumadb restore`
+
+mod monitors;
+
+use std::collections::BTreeSet;
+
+use chrono::Local;
+use clap::Args;
+use serde_json::{Value as Json, json};
+
+use crate::backup::moment::parse_moment;
+use crate::backup::{self, Held, Manifest, Store};
+use crate::cli::write::{WriteArgs, finish, outcome_json, read_from};
+use crate::cli::{Context, Ui};
+use crate::engine::{Counts, EngineKind, Reader};
+use crate::error::{Error, Exit, Result, bytes, counted};
+use crate::instance::Instance;
+use crate::kuma::read::{history, read_counts, read_shown_state};
+use crate::model::state::State;
+use crate::run::{self, Work, put_files_back};
+
+#[derive(Args, Debug)]
+pub struct RestoreArgs {
+    /// Id of the snapshot (or its beginning), an archive, `latest`, or a kuma.db that 1.x left behind (kuma.db.bak…)
+    snapshot: Option<String>,
+    /// The last snapshot before this moment: 2026-11-24, '2026-11-24 18:30', yesterday, tuesday, 3d, 12h
+    #[arg(long, value_name = "MOMENT", conflicts_with = "snapshot")]
+    before: Option<String>,
+    /// Only the configuration: the history stays as it is now
+    #[arg(long)]
+    config_only: bool,
+    /// Only these monitors, as they were configured: a name, a path, or a pattern such as 'Shop/*'
+    #[arg(long = "monitor", value_name = "GLOB", conflicts_with = "config_only")]
+    monitors: Vec<String>,
+    /// SQLite: put back a database of another release; the server's image must be of that release, or newer
+    #[arg(long)]
+    other_release: bool,
+    #[command(flatten)]
+    write: WriteArgs,
+}
+
+pub fn run(args: &RestoreArgs, context: &mut Context<'_>) -> Result<Exit> {
+    let instance = context.instance()?;
+    let store = context.store();
+    let scratch = store.scratch()?;
+    let folder = scratch.path().join("held");
+    let wanted = match (&args.snapshot, &args.before) {
+        (Some(snapshot), _) => snapshot.clone(),
+        (None, Some(before)) => last_before(&store, before, &instance)?,
+        (None, None) => return Err(offer(&store, &instance, context)?),
+    };
+    let held = backup::hold(&store, &wanted, &instance.origin(), &folder)?;
+    if held.manifest.raw {
+        return Err(Error::Refused(format!(
+            "snapshot `{}` holds a database that could not be read even then; its files are for `tar` and an examination",
+            held.manifest.id
+        )));
+    }
+    if !args.monitors.is_empty() {
+        return monitors::restore(&held, &args.monitors, &args.write, &instance, context);
+    }
+    let held = held.for_engine(instance.engine())?;
+    let differs = match read_from(&instance, |reader, name| Now::read(reader, name)) {
+        Ok(now) => {
+            check_release(&now.state, &held.manifest, instance.engine(), args)?;
+            Some(Difference::between(&now, &held)?)
+        }
+        Err(error) if error.is_unreadable() => {
+            context
+                .ui
+                .warn(&format!("{error}; its files are kept as they are, and the snapshot is put in their place"));
+            None
+        }
+        Err(error) => return Err(error),
+    };
+    let kept = match &differs {
+        Some(differs) if args.config_only || !held.manifest.without.is_empty() => differs.history.clone(),
+        _ => Vec::new(),
+    };
+    let shown = differs.as_ref().map(|differs| differs.leave(&kept));
+    let manifest = &held.manifest;
+    let created = manifest.created.format("%Y-%m-%d %H:%M:%S UTC");
+    let document = shown.as_ref().map_or(json!({}), Difference::json);
+    if args.write.is_dry_run() {
+        let document = json!({"dry_run": true, "snapshot": manifest.id, "differs": document});
+        context.ui.result(&document, || {
+            let text = shown.as_ref().map_or(String::new(), Difference::text);
+            let between = if text.is_empty() { "" } else { "\n" };
+            format!("{text}{between}`{}` is whole; nothing was changed", manifest.id)
+        })?;
+        return Ok(Exit::Done);
+    }
+    if let Some(text) = shown.as_ref().map(Difference::text).filter(|text| !text.is_empty()) {
+        context.ui.say(&text);
+    }
+    if manifest.origin != instance.origin() {
+        context.ui.warn(&format!("snapshot `{}` was taken of another instance, at {}", manifest.id, manifest.origin));
+    }
+    let what = if kept.is_empty() { "" } else { "the configuration of " };
+    context.ui.ask(&format!("put {what}`{}` back to {created} ({})?", instance.name, bytes(manifest.size())))?;
+    let work = Work::Load { wanted: &held, kept: &kept };
+    let mut outcome = run::run(&instance, &store, &work, &args.write.settings("restore"), context.ui)?;
+    let files = put_files_back(&instance, &held, &mut outcome);
+    let mut document = json!({"restored": manifest.id, "differs": document, "files": files});
+    if let Some(document) = document.as_object_mut() {
+        document.extend(outcome_json(&outcome));
+    }
+    context.ui.result(&document, || {
+        let with = if files.is_empty() { String::new() } else { format!(", with {}", counted(files.len(), "file")) };
+        let what = if kept.is_empty() { "database" } else { "configuration" };
+        format!("the {what} of `{}` is as it was at {created}{with}", instance.name)
+    })?;
+    finish(&outcome, context.ui)
+}
+
+/// The id of the last snapshot of `instance` that was taken before `moment`.
+fn last_before(store: &Store, moment: &str, instance: &Instance) -> Result<String> {
+    let end = parse_moment(moment, Local::now()).map_err(Error::Usage)?;
+    let mut found = store.list()?.snapshots;
+    found.retain(|snapshot| {
+        let manifest = &snapshot.manifest;
+        manifest.created < end && manifest.origin == instance.origin() && !manifest.raw
+    });
+    let last = found.pop().ok_or_else(|| Error::NoSnapshot(format!("before {moment}")))?;
+    Ok(last.manifest.id)
+}
+
+/// Shows what could be restored, for somebody who did not say what.
+fn offer(store: &Store, instance: &Instance, context: &mut Context<'_>) -> Result<Error> {
+    let mut rows = Vec::new();
+    for snapshot in store.list()?.snapshots.iter().rev().filter(|found| found.manifest.origin == instance.origin()) {
+        let manifest = &snapshot.manifest;
+        let taken = manifest.created.format("%Y-%m-%d %H:%M:%S").to_string();
+        let what = if manifest.without.is_empty() { "all" } else { "configuration" };
+        rows.push(vec![manifest.id.clone(), taken, manifest.release.clone(), what.into(), manifest.reason.clone()]);
+    }
+    for (path, changed) in instance.old_copies() {
+        let taken = changed.format("%Y-%m-%d %H:%M:%S").to_string();
+        rows.push(vec![path.display().to_string(), taken, String::new(), "all".into(), "the server (1.x)".into()]);
+    }
+    if !rows.is_empty() {
+        context.ui.say(&Ui::table(&["snapshot", "time (utc)", "release", "what", "made by"], rows));
+    }
+    Ok(Error::Usage("name the snapshot: its id, `latest`, or `--before yesterday`".into()))
+}
+
+/// Fails when the server could not use what is put back.
+fn check_release(now: &State, then: &Manifest, engine: EngineKind, args: &RestoreArgs) -> Result<()> {
+    let migrations: Vec<String> = now.database.migrations.iter().cloned().collect();
+    if then.migrations == migrations || args.other_release && engine == EngineKind::Sqlite && !args.config_only {
+        return Ok(());
+    }
+    let why =
+        format!("snapshot `{}` is of release {}, the database of {}", then.id, then.release, now.database.release);
+    Err(Error::Refused(match (engine, args.config_only) {
+        (EngineKind::Sqlite, false) => format!(
+            "{why}: if the server's image is of that release, or newer, add `--other-release`; else run that image first"
+        ),
+        _ => format!("{why}: run the image of that release first, on a new data folder or database"),
+    }))
+}
+
+/// What is there now.
+struct Now {
+    state: State,
+    counts: Counts,
+}
+
+impl Now {
+    fn read(reader: &mut dyn Reader, name: &str) -> Result<Now> {
+        let state = read_shown_state(reader, name)?;
+        let counts = read_counts(reader, &state.database.schema)?;
+        Ok(Now { state, counts })
+    }
+}
+
+/// How now and then differ.
+struct Difference {
+    /// Tables with other numbers of rows: name, rows now, rows then.
+    rows: Vec<(String, u64, u64)>,
+    /// Monitors of now that are not there then.
+    gone: Vec<String>,
+    /// Monitors of then that are not there now.
+    back: Vec<String>,
+    /// The tables of the history.
+    history: Vec<String>,
+}
+
+impl Difference {
+    fn between(now: &Now, held: &Held) -> Result<Difference> {
+        let then = read_shown_state(&mut *held.reader()?, "the snapshot")?;
+        let names = |state: &State| -> BTreeSet<String> {
+            state.paths().into_iter().map(|(id, path)| format!("{path} ({id})")).collect()
+        };
+        let (here, there) = (names(&now.state), names(&then));
+        let rows = now.counts.iter().map(|(table, now)| (table.clone(), *now, held.manifest.rows(table)));
+        Ok(Difference {
+            rows: rows.filter(|(_, now, then)| now != then).collect(),
+            gone: here.difference(&there).cloned().collect(),
+            back: there.difference(&here).cloned().collect(),
+            history: history(&now.state.database.schema),
+        })
+    }
+
+    /// The same without the tables `kept`.
+    fn leave(&self, kept: &[String]) -> Difference {
+        let rows = self.rows.iter().filter(|(table, ..)| !kept.contains(table)).cloned().collect();
+        let (gone, back, history) = (self.gone.clone(), self.back.clone(), self.history.clone());
+        Difference { rows, gone, back, history }
+    }
+
+    fn json(&self) -> Json {
+        let rows = |(table, now, then): &(String, u64, u64)| json!({"table": table, "now": now, "then": then});
+        json!({
+            "tables": self.rows.iter().map(rows).collect::<Vec<_>>(),
+            "monitors_gone": self.gone,
+            "monitors_back": self.back,
+        })
+    }
+
+    fn text(&self) -> String {
+        const SHOWN: usize = 10;
+        let rows = self.rows.iter().map(|(table, now, then)| vec![table.clone(), now.to_string(), then.to_string()]);
+        let mut parts = Vec::new();
+        if !self.rows.is_empty() {
+            parts.push(Ui::table(&["table", "rows now", "rows then"], rows.collect()));
+        }
+        for (sign, names, what) in
+            [("-", &self.gone, "to be deleted, beats and all"), ("+", &self.back, "to come back")]
+        {
+            if names.is_empty() {
+                continue;
+            }
+            let mut lines = vec![format!("{what}: {}", counted(names.len(), "monitor"))];
+            lines.extend(names.iter().take(SHOWN).map(|name| format!("{sign} {name}")));
+            lines.extend((names.len() > SHOWN).then(|| format!("… and {} more", names.len() - SHOWN)));
+            parts.push(lines.join("\n"));
+        }
+        parts.join("\n\n")
+    }
+}

@@ -1,0 +1,73 @@
+//! `kumadb restore --monitor`: a few monitors out of a whole snapshot.
+
+use std::collections::BTreeSet;
+
+use crate::backup::Held;
+use crate::cli::Context;
+use crate::cli::apply::carry_out_planned;
+use crate::cli::document::{Read, plan_read, read_written, summary, summary_json, tell, write_down};
+use crate::cli::write::{WriteArgs, read_from};
+use crate::error::{Exit, Result};
+use crate::formats::export::Choice;
+use crate::instance::Instance;
+use crate::kuma::read::{read_config, read_shown_state};
+use crate::model::fixture::Fixture;
+use crate::model::state::Config;
+use crate::model::view::existing_names;
+use crate::plan::fixture::Wishes;
+use crate::plan::pick::Pick;
+
+/// Makes the monitors that `names` mean in `held` as they were, with what they refer to where that is missing today.
+pub fn restore(
+    held: &Held,
+    names: &[String],
+    write: &WriteArgs,
+    instance: &Instance,
+    context: &mut Context<'_>,
+) -> Result<Exit> {
+    let mut reader = held.reader()?;
+    let pick = Pick { globs: names.to_vec(), ..Pick::default() };
+    let then = read_shown_state(&mut *reader, "the snapshot")?;
+    let mut monitors: BTreeSet<i64> = pick.ids(&then)?.into_iter().collect();
+    let groups: Vec<i64> = monitors.iter().flat_map(|id| then.ancestors(*id)).collect();
+    let config = read_config(&mut *reader, "the snapshot")?;
+    let now = read_from(instance, read_config)?;
+    let missing = names_missing(&config, &now);
+    monitors.extend(groups.into_iter().filter(|group| missing.contains(&("monitors", then.path(*group)))));
+    let kinds = ["tags", "proxies", "docker_hosts", "remote_browsers", "notifications", "monitors"];
+    let choice = Choice {
+        kinds: kinds.map(str::to_owned).into(),
+        monitors: Some(monitors),
+        source: format!("snapshot {}", held.manifest.id),
+        ..Choice::default()
+    };
+    let mut read: Read = read_written(&[write_down(&config, &choice, context)])?;
+    let named = names_of(&read.fixture);
+    read.fixture.things.retain(|thing| {
+        let name = (thing.entity.key, thing.name());
+        thing.entity.key == "monitors" || named.contains(&name) && missing.contains(&name)
+    });
+    let wishes = Wishes { skip_unsupported: true, ..Wishes::default() };
+    let planned = plan_read(read, wishes, instance)?;
+    tell(&planned, context);
+    let said = (summary(&planned), summary_json(&planned));
+    carry_out_planned("restore", planned, said, write, instance, context)
+}
+
+/// What was there then and is not now, by kind and name.
+fn names_missing(then: &Config, now: &Config) -> BTreeSet<(&'static str, String)> {
+    use crate::model::entities::ENTITIES;
+    let names = |config: &Config| -> BTreeSet<(&'static str, String)> {
+        let of = |entity: &'static crate::model::entities::Entity| {
+            existing_names(entity, config).into_values().map(move |name| (entity.key, name))
+        };
+        ENTITIES.iter().copied().flat_map(of).collect()
+    };
+    &names(then) - &names(now)
+}
+
+/// What the monitors of `fixture` name, by kind and name.
+fn names_of(fixture: &Fixture) -> BTreeSet<(&'static str, String)> {
+    let monitors = fixture.things.iter().filter(|thing| thing.entity.key == "monitors");
+    monitors.flat_map(|thing| thing.references()).collect()
+}

@@ -1,0 +1,137 @@
+//! Copies that leave the rows of some tables out, and how one is put back beside the rows that are there: the configuration
+//! without its history.
+
+use std::path::Path;
+
+use super::{Reader as _, Sqlite, SqliteFile};
+use crate::engine::{Connect as _, Counts, orphans, quote};
+use crate::error::{Error, Result};
+use crate::files;
+use crate::schema::Schema;
+
+impl SqliteFile {
+    /// How a connection attaches this file only to read it.
+    pub(super) fn uri(&self) -> Result<String> {
+        let still = if self.is_still()? { "immutable=1" } else { "mode=ro" };
+        let path = self.path.to_string_lossy().replace('%', "%25").replace('?', "%3f").replace('#', "%23");
+        Ok(format!("file:{path}?{still}"))
+    }
+}
+
+impl Sqlite {
+    /// The copy is made table by table and not of pages: the pages of a long history would have to be read and written only
+    /// to be emptied.
+    pub(super) fn dump_part(
+        &mut self,
+        to: &Path,
+        without: &[String],
+        progress: &mut dyn FnMut(u64, u64),
+    ) -> Result<Counts> {
+        let mut copy = SqliteFile::new(to).create()?;
+        copy.attach(&self.file)?;
+        copy.run("PRAGMA foreign_keys = OFF; BEGIN")?;
+        let made = copy.query(
+            "SELECT type, sql FROM other.sqlite_schema WHERE sql IS NOT NULL AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\' \
+             ORDER BY type <> 'table'",
+            &[],
+        )?;
+        let (tables, rest): (Vec<_>, Vec<_>) = made.iter().partition(|row| row.text("type") == Some("table"));
+        let make = |copy: &Sqlite, rows: &[&crate::value::Row]| {
+            rows.iter().filter_map(|row| row.text("sql")).try_for_each(|sql| copy.run(sql))
+        };
+        make(&copy, &tables)?;
+        let schema = copy.schema()?;
+        copy.take_rows(&schema, without, progress)?;
+        make(&copy, &rest)?;
+        if copy.has_sequence("other")? {
+            copy.run("DELETE FROM sqlite_sequence; INSERT INTO sqlite_sequence SELECT * FROM other.sqlite_sequence")?;
+        }
+        let version = copy.number("PRAGMA other.user_version")?;
+        copy.run(&format!("PRAGMA user_version = {version}"))?;
+        let counts = copy.counts()?;
+        copy.run("COMMIT; DETACH other")?;
+        drop(copy);
+        self.check_still()?;
+        files::flush(to)?;
+        Ok(counts)
+    }
+
+    /// One transaction: the rows of `without` stay, except those that point to what is not there any more.
+    pub(super) fn load_part(
+        &mut self,
+        from: &Path,
+        without: &[String],
+        progress: &mut dyn FnMut(u64, u64),
+    ) -> Result<()> {
+        let copy = SqliteFile::new(from);
+        let (ours, theirs) = (self.schema()?, copy.read_only()?.schema()?);
+        if let Some(difference) = difference(&ours, &theirs) {
+            return Err(Error::Refused(format!("the copy does not fit {}: {difference}", self.file.describe())));
+        }
+        self.attach(&copy)?;
+        // Not while a transaction is open: SQLite would not listen.
+        self.run("PRAGMA foreign_keys = OFF; BEGIN IMMEDIATE")?;
+        let taken = self.put_rows(&ours, without, progress).and_then(|()| self.run("COMMIT"));
+        if taken.is_err() {
+            self.run("ROLLBACK")?;
+        }
+        self.run("DETACH other; PRAGMA foreign_keys = ON")?;
+        taken?;
+        self.fold()
+    }
+
+    fn put_rows(&mut self, schema: &Schema, without: &[String], progress: &mut dyn FnMut(u64, u64)) -> Result<()> {
+        for table in schema.tables.keys().filter(|table| !without.contains(table)) {
+            self.run(&format!("DELETE FROM main.{}", quote(table)))?;
+        }
+        self.take_rows(schema, without, progress)?;
+        if self.has_sequence("other")? {
+            // Never lower than it was: an id is not given twice.
+            self.run(
+                "UPDATE sqlite_sequence AS ours SET seq = max(ours.seq, theirs.seq) FROM other.sqlite_sequence AS theirs \
+                     WHERE theirs.name = ours.name; \
+                 INSERT INTO sqlite_sequence SELECT * FROM other.sqlite_sequence \
+                     WHERE name NOT IN (SELECT name FROM main.sqlite_sequence)",
+            )?;
+        }
+        orphans(schema, without).iter().try_for_each(|sql| self.run(sql))
+    }
+
+    /// Takes over the rows of all tables of `other` but those of `without`.
+    fn take_rows(&mut self, schema: &Schema, without: &[String], progress: &mut dyn FnMut(u64, u64)) -> Result<()> {
+        let total = schema.tables.len() as u64;
+        for (done, (table, described)) in schema.tables.iter().enumerate() {
+            if !without.contains(table) {
+                let columns: Vec<String> = described.columns.iter().map(|column| quote(&column.name)).collect();
+                let (table, columns) = (quote(table), columns.join(", "));
+                self.run(&format!("INSERT INTO main.{table} ({columns}) SELECT {columns} FROM other.{table}"))?;
+            }
+            progress(done as u64 + 1, total);
+        }
+        Ok(())
+    }
+
+    fn attach(&mut self, other: &SqliteFile) -> Result<()> {
+        other.examine()?;
+        let uri = other.uri()?;
+        self.connection.execute("ATTACH ? AS other", [uri]).map(drop).map_err(|error| other.error(error))
+    }
+
+    fn has_sequence(&self, schema: &str) -> Result<bool> {
+        Ok(self.number(&format!("SELECT count(*) FROM {schema}.sqlite_schema WHERE name = 'sqlite_sequence'"))? > 0)
+    }
+}
+
+/// The first thing in which the tables differ.
+fn difference(ours: &Schema, theirs: &Schema) -> Option<String> {
+    let (here, there) = (ours.names(), theirs.names());
+    if let Some(table) = here.symmetric_difference(&there).next() {
+        let whose = if here.contains(table) { "not in the copy" } else { "only in the copy" };
+        return Some(format!("table `{table}` is {whose}"));
+    }
+    let names = |schema: &Schema, table: &str| -> Vec<String> {
+        schema.table(table).into_iter().flat_map(|table| &table.columns).map(|column| column.name.clone()).collect()
+    };
+    let differs = here.into_iter().find(|table| names(ours, table) != names(theirs, table))?;
+    Some(format!("the columns of `{differs}` are others"))
+}

@@ -1,0 +1,53 @@
+//! The files of a snapshot beside its database: uploaded icons, and certificates of Docker hosts.
+
+use std::fs;
+use std::io;
+use std::path::Path;
+
+use super::Outcome;
+use crate::backup::Held;
+use crate::error::{Error, Result};
+use crate::files;
+use crate::instance::Instance;
+
+/// Modes of files that are not there any more, by the folder they belong to: what is a key is for its owner alone.
+const FOLDERS: [(&str, u32); 3] = [("upload/", 0o644), ("docker-tls/", 0o600), ("screenshots/", 0o644)];
+
+/// Writes the files of `held` that are missing in the data folder of `instance` or differ, and returns their names. Other
+/// files stay. What goes wrong stands among the warnings of `outcome`: the database is back by then, and working.
+pub fn put_files_back(instance: &Instance, held: &Held, outcome: &mut Outcome) -> Vec<String> {
+    let mut put = Vec::new();
+    for member in &held.manifest.members {
+        let Some((_, mode)) = FOLDERS.iter().find(|(folder, _)| member.name.starts_with(folder)) else { continue };
+        let Some(data) = &instance.folder else {
+            outcome.warnings.push(format!("`{}` is in the snapshot, but there is no data folder for it", member.name));
+            continue;
+        };
+        let target = data.join(&member.name);
+        match files::hash(&target) {
+            Ok((hash, _)) if hash == member.blake3 => {}
+            _ => match write(data, &held.folder.join(&member.name), &target, *mode) {
+                Ok(()) => put.push(member.name.clone()),
+                Err(error) => outcome.warnings.push(error.to_string()),
+            },
+        }
+    }
+    put
+}
+
+fn write(data: &Path, from: &Path, to: &Path, mode: u32) -> Result<()> {
+    let owner = fs::metadata(data).map_err(Error::file("look at", data))?;
+    let folder = to.parent().unwrap_or(data);
+    // What belongs to the server's user could lead anywhere.
+    if let Some(link) = folder.ancestors().take_while(|above| *above != data).find(|above| above.is_symlink()) {
+        return Err(Error::Refused(format!("`{}` is a link, and nothing is put back through it", link.display())));
+    }
+    for missing in folder.ancestors().take_while(|above| !above.exists()).collect::<Vec<_>>().into_iter().rev() {
+        files::make_folder(missing)?;
+        files::own_like(missing, &owner)?;
+    }
+    let mode =
+        fs::metadata(to).map_or(mode, |found| std::os::unix::fs::PermissionsExt::mode(&found.permissions()) & 0o7777);
+    files::replace(to, mode, |file| io::copy(&mut fs::File::open(from)?, file).map(drop))?;
+    files::chown_like(to, &owner)
+}
