@@ -3,7 +3,8 @@
 use std::fs;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 
-use kumadb::doctor::CHECKS;
+use kumadb::doctor::evidence::{Folder, Running, Seen};
+use kumadb::doctor::{CHECKS, Cure, Evidence, FileChange};
 use kumadb::engine::EngineKind;
 use kumadb::schema;
 use serde_json::Value as Json;
@@ -632,4 +633,66 @@ fn the_page_lists_every_code() {
         return;
     }
     assert!(page == wanted, "docs/doctor.md is not what the table says: run with KUMADB_BLESS=1");
+}
+
+/// A data folder of the embedded MariaDB, in a container that runs, with nothing wrong.
+fn contained() -> Evidence {
+    let file = |name: &str, folder| Seen { name: name.into(), size: 500, uid: 1000, gid: 1000, mode: 0o755, folder };
+    Evidence {
+        folder: Some(Folder {
+            path: "/data".into(),
+            engine: Some(EngineKind::MariaDb),
+            embedded: true,
+            free: 5_000,
+            size: 1_000,
+            files: vec![file("", true), file("db-config.json", false), file("error.log", false), file("mariadb", true)],
+            server: Some((1000, 1000)),
+            mariadb_installed: Some(true),
+            read_only: false,
+            holders: Vec::new(),
+        }),
+        container: Some(Running {
+            name: "uptime-kuma".into(),
+            image: "louislam/uptime-kuma:2-slim".into(),
+            up: true,
+            looping: false,
+            has_mariadb: Some(true),
+            log: Vec::new(),
+        }),
+        ..Evidence::none(chrono::DateTime::UNIX_EPOCH)
+    }
+}
+
+/// The only finding of `evidence`.
+fn only(evidence: &Evidence) -> kumadb::doctor::Finding {
+    let mut findings = kumadb::doctor::examine(evidence);
+    assert_eq!(findings.len(), 1, "{findings:?}");
+    findings.remove(0)
+}
+
+#[test]
+fn judges_what_no_test_can_make_of_a_disk_and_an_image() {
+    assert_eq!(kumadb::doctor::examine(&contained()), []);
+
+    let mut full = contained();
+    full.folder.as_mut().unwrap().free = 999;
+    let found = only(&full);
+    assert_eq!((found.code, found.is_curable()), ("K011", false));
+    let Cure::Advice(advice) = found.fault.cure else { panic!("nothing is deleted by itself") };
+    assert!(advice.contains("`error.log` (500 B)"), "{advice}");
+
+    let mut mounted = contained();
+    mounted.folder.as_mut().unwrap().read_only = true;
+    assert_eq!(only(&mounted).code, "K022");
+
+    let mut slim = contained();
+    slim.container.as_mut().unwrap().has_mariadb = Some(false);
+    assert_eq!(only(&slim).code, "K023");
+
+    let mut copied = contained();
+    copied.folder.as_mut().unwrap().files[1].uid = 0;
+    copied.folder.as_mut().unwrap().files[1].gid = 0;
+    let Cure::Files(changes) = only(&copied).fault.cure else { panic!() };
+    let path = "/data/db-config.json".into();
+    assert_eq!(changes, [FileChange::Own { path, uid: 1000, gid: 1000, mode: 0o755 }]);
 }
