@@ -164,6 +164,10 @@ pub enum Error {
     Snapshot(String),
     #[error("no snapshot `{0}`")]
     NoSnapshot(String),
+    #[error("cannot {act} the store `{store}`: {why}")]
+    Store { act: &'static str, store: String, why: String, hint: &'static str },
+    #[error("`{archive}` cannot be decrypted: {why}")]
+    Key { archive: String, why: String },
     #[error("the change was made, but the server did not come back, so everything was put back as it was: {cause}")]
     RolledBack { cause: Box<Error> },
     #[error("{cause}; putting it back failed too: {failure}")]
@@ -250,7 +254,7 @@ impl Error {
     pub fn exit(&self) -> Exit {
         use Error::*;
         match self {
-            Usage(_) | Input(_) => Exit::Usage,
+            Usage(_) | Input(_) | Key { .. } => Exit::Usage,
             NoMatch { .. }
             | Several { .. }
             | NoTarget
@@ -360,6 +364,8 @@ impl Error {
             InUse { .. } => "stop that server first, or add `--no-restart` and restart it afterwards".into(),
             Stale => "make the plan again".into(),
             NoSnapshot(_) => "kumadb backup list".into(),
+            Store { hint, .. } => (*hint).into(),
+            Key { .. } => "add `--identity FILE` or `--passphrase-file FILE`".into(),
             RolledBack { .. } => "kumadb logs".into(),
             RollbackFailed { .. } => "kumadb resume".into(),
             _ => return None,

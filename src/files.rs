@@ -122,11 +122,32 @@ fn reflink(_source: &File, _copy: &File) -> bool {
     false
 }
 
+/// Opens `path` for reading from the disk rather than from the page cache, where the system lets us ask for that.
+pub fn open_uncached(path: &Path) -> Result<File> {
+    let file = File::open(path).map_err(Error::file("read", path))?;
+    drop_cached(&file);
+    Ok(file)
+}
+
+/// The paths in `folder`, sorted; none where there is no such folder.
+pub fn entries(folder: &Path) -> Result<Vec<PathBuf>> {
+    let listing = match fs::read_dir(folder) {
+        Ok(listing) => listing,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(Error::file("read the folder", folder)(error)),
+    };
+    let mut paths = Vec::new();
+    for entry in listing {
+        paths.push(entry.map_err(Error::file("read the folder", folder))?.path());
+    }
+    paths.sort();
+    Ok(paths)
+}
+
 /// The blake3 hash of `path`, in hex, and its size in bytes, read from the disk rather than from the page cache where the
 /// system lets us ask for that.
 pub fn hash(path: &Path) -> Result<(String, u64)> {
-    let mut file = File::open(path).map_err(Error::file("read", path))?;
-    drop_cached(&file);
+    let mut file = open_uncached(path)?;
     let mut hasher = blake3::Hasher::new();
     let mut buffer = vec![0; 1 << 20];
     let mut size = 0;

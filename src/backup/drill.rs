@@ -85,5 +85,5 @@ fn check_sqlite(snapshot: &Snapshot, held: &Held) -> Result<()> {
 }
 
 fn broken(snapshot: &Snapshot, why: &str) -> Error {
-    Error::Snapshot(format!("`{}`: {why}", snapshot.path.display()))
+    Error::Snapshot(format!("`{}`: {why}", snapshot.location()))
 }

@@ -70,7 +70,9 @@ pub struct Member {
     pub name: String,
     /// Bytes.
     pub size: u64,
-    /// Hash of its content, in hex.
+    /// Hash of its content, in hex; empty in what stands beside an encrypted archive, because the hash of a short text such
+    /// as `db-config.json` lets whoever reads it try passwords.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub blake3: String,
 }
 
@@ -81,6 +83,13 @@ impl Manifest {
             EngineKind::Sqlite => "kuma.db",
             EngineKind::MariaDb => "dump.sql",
         }
+    }
+
+    /// As it may stand readable beside an encrypted archive.
+    pub(super) fn veiled(&self) -> Manifest {
+        let mut veiled = self.clone();
+        veiled.members.iter_mut().for_each(|member| member.blake3.clear());
+        veiled
     }
 
     /// As it is written.

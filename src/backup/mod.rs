@@ -1,11 +1,13 @@
 //! Snapshots: taken, proven, kept, and the only way to a connection that can write.
 
+pub mod archive;
 mod convert;
 mod drill;
 pub mod hold;
 pub mod manifest;
 pub mod moment;
 pub mod raw;
+pub mod seal;
 pub mod store;
 
 use std::fs::File;
@@ -14,21 +16,25 @@ use std::path::Path;
 
 use crate::engine::sqlite::SqliteFile;
 use crate::engine::{Connect, Depth, Fault, WriteKey, Writer};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::files;
 
+pub use archive::Packed;
 pub use drill::{Drill, Drilled};
 pub use hold::{Extent, Held};
 use hold::{Label, Source};
 pub use manifest::Manifest;
-pub use store::{Snapshot, Store};
+pub use seal::{Keys, Seal};
+use store::unpack_first;
+pub use store::{Credentials, Snapshot, Store, Stores};
 
-/// Unpacks the snapshot that is meant by `wanted`, see [`Store::find`], into the new folder `folder`; or holds a database
-/// file of the server's own there, such as 1.x left behind before it patched its database: `kuma.db.bak0`.
-pub fn hold(store: &Store, wanted: &str, origin: &str, folder: &Path) -> Result<Held> {
+/// Unpacks the snapshot that is meant by `wanted`, see [`Stores::find`], into the new folder `folder`: the first copy of it
+/// that is whole; `warn` is told of each that is not. Or holds a database file of the server's own there, such as 1.x left
+/// behind before it patched its database: `kuma.db.bak0`.
+pub fn hold(stores: &Stores, wanted: &str, origin: &str, folder: &Path, warn: &mut dyn FnMut(&Error)) -> Result<Held> {
     let path = Path::new(wanted);
     if !is_sqlite(path) {
-        return store.find(wanted, origin)?.unpack(folder);
+        return unpack_first(&stores.find(wanted, origin, warn)?, folder, warn);
     }
     let copy = SqliteFile::new(folder.with_extension("found"));
     files::copy_exact(path, copy.path())?;

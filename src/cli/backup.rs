@@ -3,16 +3,17 @@
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::{Value as Json, json};
 
+use super::store::{KeyArgs, SealArgs};
 use super::{Context, Ui};
-use crate::backup::{Drill, Extent, Snapshot};
-use crate::error::{Exit, Result, bytes, counted};
+use crate::backup::{Drill, Extent, Snapshot, Stores};
+use crate::error::{Error, Exit, Result, bytes, counted};
 use crate::run::take;
 
 #[derive(Debug, Subcommand)]
 pub enum BackupVerb {
     /// Take a snapshot while the server runs, and prove it
     Create(CreateArgs),
-    /// List the snapshots of the store
+    /// List the snapshots of the stores
     #[command(visible_alias = "ls")]
     List(ListArgs),
     /// Read snapshots back and compare every byte with what was packed
@@ -33,6 +34,8 @@ pub struct CreateArgs {
     /// How deep the engine checks what was copied
     #[arg(long, value_name = "DEPTH", value_enum, default_value_t)]
     verify: VerifyDepth,
+    #[command(flatten)]
+    seal: SealArgs,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
@@ -64,11 +67,13 @@ pub struct ListArgs {
 
 #[derive(Args, Debug)]
 pub struct VerifyArgs {
-    /// Ids, archives, or `latest`; without any, all of the store
+    /// Ids, archives, or `latest`; without any, all of the stores
     snapshots: Vec<String>,
     /// Restore each into a place of its own and compare every table; of MariaDB this needs `mariadbd` on this machine
     #[arg(long)]
     drill: bool,
+    #[command(flatten)]
+    keys: KeyArgs,
 }
 
 pub fn run(verb: &BackupVerb, context: &mut Context<'_>) -> Result<Exit> {
@@ -80,28 +85,41 @@ pub fn run(verb: &BackupVerb, context: &mut Context<'_>) -> Result<Exit> {
 }
 
 fn create(args: &CreateArgs, context: &mut Context<'_>) -> Result<Exit> {
+    let putting = args.seal.putting(args.extent())?;
     let instance = context.instance()?;
-    let store = context.store();
-    let snapshot = take(&instance, &store, "backup create", &args.extent(), context.ui)?;
-    context.ui.result(&document(&snapshot), || {
-        format!("snapshot {} of `{}`: {}", snapshot.manifest.id, instance.name, words(&snapshot))
+    let taken = take(&instance, &context.stores()?, "backup create", &putting, context.ui)?;
+    let copies: Vec<&Snapshot> = taken.copies.iter().collect();
+    let mut result = document(&copies);
+    result["failed"] = taken.failed.iter().map(ToString::to_string).collect();
+    context.ui.result(&result, || {
+        format!("snapshot {} of `{}`: {}", copies[0].manifest.id, instance.name, words(copies[0]))
     })?;
-    Ok(Exit::Done)
+    Ok(warn_of(&taken.failed, context.ui))
+}
+
+/// Tells of what could not be read or written; what there is beside it is good.
+fn warn_of(failed: &[Error], ui: &mut Ui) -> Exit {
+    for error in failed {
+        ui.warn(&error.to_string());
+    }
+    if failed.is_empty() { Exit::Done } else { Exit::Partial }
 }
 
 fn list(args: &ListArgs, context: &mut Context<'_>) -> Result<Exit> {
-    let store = context.store();
-    let listing = store.list()?;
-    let mut all = listing.snapshots;
+    let stores = context.stores()?;
+    let listing = stores.list()?;
+    let mut all: Vec<&Snapshot> = listing.snapshots.iter().collect();
     all.retain(|snapshot| args.instance.as_ref().is_none_or(|name| snapshot.manifest.instance == *name));
-    let documents: Vec<Json> = all.iter().map(document).collect();
-    context.ui.result(&json!({"store": store.folder(), "snapshots": documents}), || {
+    let all: Vec<&[&Snapshot]> = all.chunk_by(|a, b| a.manifest.id == b.manifest.id).collect();
+    let documents: Vec<Json> = all.iter().map(|copies| document(copies)).collect();
+    let addresses: Vec<String> = stores.iter().map(|store| store.address()).collect();
+    context.ui.result(&json!({"store": addresses[0], "stores": addresses, "snapshots": documents}), || {
         if all.is_empty() {
-            return format!("no snapshots in `{}`", store.folder().display());
+            return no_snapshots(&stores);
         }
-        let row = |snapshot: &Snapshot| {
-            let manifest = &snapshot.manifest;
-            vec![
+        let row = |copies: &&[&Snapshot]| {
+            let manifest = &copies[0].manifest;
+            let mut row = vec![
                 manifest.id.clone(),
                 manifest.created.format("%Y-%m-%d %H:%M:%S").to_string(),
                 manifest.instance.clone(),
@@ -109,79 +127,103 @@ fn list(args: &ListArgs, context: &mut Context<'_>) -> Result<Exit> {
                 manifest.release.clone(),
                 manifest.rows("monitor").to_string(),
                 manifest.rows("heartbeat").to_string(),
-                bytes(snapshot.size),
+                bytes(copies[0].size),
                 manifest.reason.clone(),
-            ]
+            ];
+            if addresses.len() > 1 {
+                let held = |address: &&String| copies.iter().any(|copy| copy.store().address() == **address);
+                row.push(addresses.iter().filter(held).map(String::as_str).collect::<Vec<_>>().join(", "));
+            }
+            row
         };
-        let headers = ["id", "time (utc)", "instance", "engine", "release", "monitors", "beats", "size", "made by"];
+        let mut headers =
+            vec!["id", "time (utc)", "instance", "engine", "release", "monitors", "beats", "size", "made by"];
+        headers.extend((addresses.len() > 1).then_some("in"));
         Ui::table(&headers, all.iter().map(row).collect())
     })?;
-    for error in &listing.unusable {
-        context.ui.warn(&error.to_string());
-    }
-    Ok(if listing.unusable.is_empty() { Exit::Done } else { Exit::Partial })
+    Ok(warn_of(&listing.unusable, context.ui))
+}
+
+fn no_snapshots(stores: &Stores) -> String {
+    let names: Vec<String> = stores.iter().map(|store| format!("`{}`", store.address())).collect();
+    format!("no snapshots in {}", names.join(", "))
 }
 
 fn verify(args: &VerifyArgs, context: &mut Context<'_>) -> Result<Exit> {
-    let store = context.store();
+    let stores = context.stores()?.with_keys(&args.keys.keys()?);
     let mut unusable = Vec::new();
-    let wanted = match args.snapshots.is_empty() {
-        true => {
-            let listing = store.list()?;
-            unusable = listing.unusable;
-            listing.snapshots
+    let mut wanted = Vec::new();
+    if args.snapshots.is_empty() {
+        let listing = stores.list()?;
+        (wanted, unusable) = (listing.snapshots, listing.unusable);
+    } else {
+        let origin = match args.snapshots.iter().any(|wanted| wanted == "latest") {
+            true => context.instance()?.origin(),
+            false => String::new(),
+        };
+        for one in &args.snapshots {
+            wanted.extend(stores.find(one, &origin, &mut |error| context.ui.warn(&error.to_string()))?);
         }
-        false => {
-            let origin = match args.snapshots.iter().any(|wanted| wanted == "latest") {
-                true => context.instance()?.origin(),
-                false => String::new(),
-            };
-            args.snapshots.iter().map(|wanted| store.find(wanted, &origin)).collect::<Result<_>>()?
-        }
-    };
-    let mut failed = unusable.len();
+    }
+    let mut exit = Exit::Done;
     let mut documents = Vec::new();
     let mut lines = Vec::new();
+    let mut fail = |error: &Error| match error.exit() {
+        Exit::Verification => exit = Exit::Verification,
+        // Nothing was seen to be wrong, but not everything was seen.
+        _ if exit == Exit::Done => exit = Exit::Partial,
+        _ => {}
+    };
     for error in &unusable {
+        fail(error);
         lines.push(format!("FAILED: {error}"));
         documents.push(json!({"id": null, "ok": false, "error": error.to_string()}));
     }
-    let scratch = args.drill.then(|| store.scratch()).transpose()?;
+    let scratch = args.drill.then(|| stores.scratch()).transpose()?;
     let mut drill = scratch.as_ref().map(|scratch| Drill::new(scratch.path()));
+    let several = stores.iter().count() > 1;
     for snapshot in &wanted {
         let id = &snapshot.manifest.id;
-        let mut drilled = || {
-            let drill = drill.as_mut().filter(|_| !snapshot.manifest.raw);
-            drill.map(|drill| drill.restore(snapshot)).transpose()
-        };
-        match snapshot.verify().and_then(|proof| Ok((proof, drilled()?))) {
-            Ok((proof, drilled)) => {
-                let mut line = format!("{id}  ok, {} files, {}", proof.members, bytes(proof.bytes));
-                let mut document = json!({"id": id, "ok": true, "files": proof.members, "bytes": proof.bytes});
-                if let Some(drilled) = drilled {
-                    let seconds = drilled.took.as_secs_f64();
-                    line.push_str(&format!(
-                        ", restored in {seconds:.1} s: {} with {} as they were",
-                        counted(drilled.tables, "table"),
-                        counted(drilled.rows as usize, "row")
-                    ));
-                    document["drill"] = json!({"tables": drilled.tables, "rows": drilled.rows, "seconds": seconds});
-                }
-                lines.push(line);
-                documents.push(document);
-            }
+        let place = if several { format!(" in `{}`", snapshot.store().address()) } else { String::new() };
+        let mut document = json!({"id": id, "path": snapshot.location(), "ok": true});
+        let line = match check(snapshot, drill.as_mut(), &mut document) {
+            Ok(line) => line,
             Err(error) => {
-                failed += 1;
-                lines.push(format!("{id}  FAILED: {error}"));
-                documents.push(json!({"id": id, "ok": false, "error": error.to_string()}));
+                fail(&error);
+                document["ok"] = json!(false);
+                document["error"] = json!(error.to_string());
+                format!("FAILED: {error}")
             }
-        }
+        };
+        lines.push(format!("{id}{place}  {line}"));
+        documents.push(document);
     }
     context.ui.result(&json!({"snapshots": documents}), || match lines.is_empty() {
-        true => format!("no snapshots in `{}`", store.folder().display()),
+        true => no_snapshots(&stores),
         false => lines.join("\n"),
     })?;
-    Ok(if failed == 0 { Exit::Done } else { Exit::Verification })
+    Ok(exit)
+}
+
+/// Verifies one copy and drills it where that is wanted; what was seen goes into `document`, and in words into the answer.
+fn check(snapshot: &Snapshot, drill: Option<&mut Drill>, document: &mut Json) -> Result<String> {
+    let proof = snapshot.verify()?;
+    document["files"] = json!(proof.members);
+    document["bytes"] = json!(proof.bytes);
+    let mut line = format!("ok, {} files, {}", proof.members, bytes(proof.bytes));
+    if proof.sealed {
+        document["encrypted"] = json!(true);
+        let read = bytes(proof.bytes);
+        line = format!("ok, {read} as packed; encrypted, and without a key nothing else was checked");
+    }
+    if let Some(drill) = drill.filter(|_| !snapshot.manifest.raw) {
+        let drilled = drill.restore(snapshot)?;
+        let seconds = drilled.took.as_secs_f64();
+        let (tables, rows) = (counted(drilled.tables, "table"), counted(drilled.rows as usize, "row"));
+        line.push_str(&format!(", restored in {seconds:.1} s: {tables} with {rows} as they were"));
+        document["drill"] = json!({"tables": drilled.tables, "rows": drilled.rows, "seconds": seconds});
+    }
+    Ok(line)
 }
 
 fn words(snapshot: &Snapshot) -> String {
@@ -196,6 +238,15 @@ fn words(snapshot: &Snapshot) -> String {
     )
 }
 
-fn document(snapshot: &Snapshot) -> Json {
-    json!({"path": snapshot.path, "size_bytes": snapshot.size, "manifest": snapshot.manifest})
+/// What these copies of one snapshot are.
+fn document(copies: &[&Snapshot]) -> Json {
+    let first = copies[0];
+    let paths: Vec<String> = copies.iter().map(|copy| copy.location()).collect();
+    json!({
+        "path": paths[0],
+        "paths": paths,
+        "size_bytes": first.size,
+        "encrypted": first.is_sealed(),
+        "manifest": first.manifest,
+    })
 }

@@ -9,6 +9,7 @@ use clap::Args;
 use serde_json::{Value as Json, json};
 
 use super::Context;
+use super::store::KeyArgs;
 use super::write::read_from;
 use crate::backup;
 use crate::error::{Error, Problem, Result, counted};
@@ -51,6 +52,8 @@ pub struct DocumentArgs {
     /// Leave out things that are wrong, and say so, instead of refusing everything
     #[arg(long)]
     pub skip_invalid: bool,
+    #[command(flatten)]
+    pub keys: KeyArgs,
 }
 
 /// Documents that have been read.
@@ -194,12 +197,14 @@ fn read_other_instance(args: &DocumentArgs, context: &mut Context<'_>) -> Result
 
 /// The configuration in snapshots, named as `restore` takes them.
 fn read_snapshots(args: &DocumentArgs, context: &mut Context<'_>) -> Result<Read> {
-    let (store, mut documents) = (context.store(), Vec::new());
+    let keys = args.keys.keys_or_ask()?;
+    let (stores, mut documents) = (context.stores()?.with_keys(&keys), Vec::new());
     for file in &args.files {
         let wanted = file.to_string_lossy();
         let origin = if wanted == "latest" { context.instance()?.origin() } else { String::new() };
-        let scratch = store.scratch()?;
-        let held = backup::hold(&store, &wanted, &origin, &scratch.path().join("held"))?;
+        let scratch = stores.scratch()?;
+        let warn = &mut |error: &Error| context.ui.warn(&error.to_string());
+        let held = backup::hold(&stores, &wanted, &origin, &scratch.path().join("held"), warn)?;
         let source = format!("snapshot {}", held.manifest.id);
         let config = read_config(&mut *held.reader()?, &source)?;
         let release = &config.database.release;

@@ -1,17 +1,17 @@
 //! `kumadb init`
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use clap::Args;
 use serde_json::json;
 
 use super::Context;
+use super::password::PasswordArgs;
 use crate::engine::EngineKind;
 use crate::engine::mariadb::Address;
 use crate::error::{Error, Exit, Result};
 use crate::kuma::init::{self, NewInstance};
 use crate::schema::{self, Release};
-use crate::value::Secret;
 
 #[derive(Args, Debug)]
 pub struct InitArgs {
@@ -20,16 +20,11 @@ pub struct InitArgs {
     /// The release whose schema it gets; a newer server brings it up to date by itself [default: the newest recorded]
     #[arg(long, value_name = "RELEASE")]
     release: Option<Release>,
-    /// Name of the first user; the password is asked for, or comes from stdin, --password-file or
-    /// KUMADB_ADMIN_PASSWORD
+    /// Name of the first user
     #[arg(long, value_name = "NAME")]
     admin: Option<String>,
-    /// Read the password of the first user from this file
-    #[arg(long, value_name = "FILE", requires = "admin")]
-    password_file: Option<PathBuf>,
-    /// The password of the first user, from the environment only
-    #[arg(long, env = "KUMADB_ADMIN_PASSWORD", hide = true, hide_env_values = true)]
-    password: Option<String>,
+    #[command(flatten)]
+    password: PasswordArgs,
     /// The server's time zone, such as Europe/Berlin
     #[arg(long, value_name = "ZONE")]
     timezone: Option<String>,
@@ -48,8 +43,11 @@ pub fn run(args: &InitArgs, context: &mut Context<'_>) -> Result<Exit> {
     if engine == EngineKind::Sqlite {
         init::check_unused(Path::new(&args.place))?;
     }
+    if args.admin.is_none() && args.password.has_file() {
+        return Err(Error::Usage("`--password-file` is of the user that `--admin` names".into()));
+    }
     if let Some(name) = &args.admin {
-        new.admin = Some((name.clone(), password(args, name, context)?));
+        new.admin = Some((name.clone(), args.password.read(name, context)?));
         new.check(engine)?;
     }
     let what = match engine {
@@ -72,16 +70,4 @@ pub fn run(args: &InitArgs, context: &mut Context<'_>) -> Result<Exit> {
         format!("made {what}: {engine}, release {}, {user}", new.release)
     })?;
     Ok(Exit::Done)
-}
-
-fn password(args: &InitArgs, name: &str, context: &mut Context<'_>) -> Result<Secret> {
-    if let Some(path) = &args.password_file {
-        let text =
-            crate::files::read_text(path)?.ok_or_else(|| Error::Usage(format!("no file `{}`", path.display())))?;
-        return Ok(Secret::new(text.lines().next().unwrap_or_default()));
-    }
-    match &args.password {
-        Some(password) => Ok(Secret::new(password)),
-        None => context.ui.password(&format!("`{name}`")).map(Secret::new),
-    }
 }

@@ -1,5 +1,6 @@
 //! The command line: one file per verb. Nothing here knows SQL, and only `ui.rs` prints.
 
+mod apikey;
 mod apply;
 mod backup;
 mod doctor;
@@ -8,13 +9,16 @@ mod export;
 mod find;
 mod init;
 mod monitor;
+mod password;
 mod plan;
 mod restart;
 mod restore;
 mod resume;
 mod shell;
 mod status;
+mod store;
 mod ui;
+mod user;
 mod write;
 
 use std::path::PathBuf;
@@ -22,7 +26,7 @@ use std::sync::Arc;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::backup::Store;
+use crate::backup::{Store, Stores};
 use crate::docker::Docker;
 use crate::error::{Error, Exit, Result};
 use crate::instance::{Instance, Sight};
@@ -65,9 +69,17 @@ pub struct Global {
         value_name = "DOCKER"
     )]
     docker_host: Option<String>,
-    /// The folder of the snapshots [default: /var/lib/kumadb/snapshots as root, else ~/.local/share/kumadb/snapshots]
-    #[arg(long, global = true, env = "KUMADB_STORE", hide_env_values = true, value_name = "FOLDER")]
-    store: Option<PathBuf>,
+    /// Where snapshots are kept: a folder, s3://BUCKET/PREFIX, az://, gs://, webdav(s)://; several with commas or by saying
+    /// it again [default: /var/lib/kumadb/snapshots as root, else ~/.local/share/kumadb/snapshots]
+    #[arg(
+        long,
+        global = true,
+        env = "KUMADB_STORE",
+        hide_env_values = true,
+        value_name = "STORE",
+        value_delimiter = ','
+    )]
+    store: Vec<String>,
     /// Print the result as one JSON document
     #[arg(long, global = true)]
     json: bool,
@@ -107,6 +119,12 @@ enum Verb {
     Init(init::InitArgs),
     /// Say what is wrong with an instance in any state, and cure it
     Doctor(doctor::DoctorArgs),
+    /// Users: list, add, rename, new passwords, and the way back in for those who are locked out
+    #[command(subcommand, visible_alias = "users")]
+    User(user::UserVerb),
+    /// API keys for /metrics: list, add, switch on and off, delete
+    #[command(subcommand, visible_alias = "apikeys")]
+    Apikey(apikey::ApikeyVerb),
     /// Take, list and verify snapshots
     #[command(subcommand)]
     Backup(backup::BackupVerb),
@@ -141,6 +159,8 @@ impl Cli {
             Verb::Schema(args) => export::schema(&args, context),
             Verb::Init(args) => init::run(&args, context),
             Verb::Doctor(args) => doctor::run(&args, context),
+            Verb::User(verb) => user::run(&verb, context),
+            Verb::Apikey(verb) => apikey::run(&verb, context),
             Verb::Backup(verb) => backup::run(&verb, context),
             Verb::Restore(args) => restore::run(&args, context),
             Verb::Restart(args) => restart::run(&args, context),
@@ -181,13 +201,21 @@ impl Context<'_> {
         Ok(instance)
     }
 
-    /// Where snapshots are kept.
+    /// Where the write path keeps its snapshots: the first folder of the stores, or the default one. A safe write must not
+    /// depend on a network.
     fn store(&self) -> Store {
-        match &self.global.store {
-            Some(folder) => Store::new(folder),
-            None => Store::new(local_folder("XDG_DATA_HOME", ".local/share").join("snapshots")),
-        }
+        let folder = self.global.store.iter().find(|store| !store.contains("://"));
+        folder.map_or_else(default_store, Store::new)
     }
+
+    /// All stores that were given.
+    fn stores(&self) -> Result<Stores> {
+        store::open(&self.global.store, default_store())
+    }
+}
+
+fn default_store() -> Store {
+    Store::new(local_folder("XDG_DATA_HOME", ".local/share").join("snapshots"))
 }
 
 /// Where this user's kumadb keeps things: root has one place, everybody else a folder at home.

@@ -31,7 +31,9 @@ pub fn run(_args: &StatusArgs, context: &mut Context<'_>) -> Result<Exit> {
         }
         read => (Some(read?), String::new()),
     };
-    let snapshots = context.store().list()?.snapshots;
+    let listing = context.stores()?.list()?;
+    listing.unusable.iter().for_each(|error| context.ui.warn(&error.to_string()));
+    let snapshots = listing.snapshots;
     let last = snapshots.iter().rev().find(|snapshot| snapshot.manifest.origin == instance.origin());
     let unfinished = Journal::read(instance.work()).ok().flatten().map(|journal| journal.record);
 

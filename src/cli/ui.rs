@@ -12,6 +12,7 @@ use serde_json::{Value as Json, json};
 use super::Cli;
 use crate::error::{Error, Exit, Result};
 use crate::run::{Observer, Step};
+use crate::value::Secret;
 
 /// How often a step may be silent before a bar is worth showing.
 const SLOW: Duration = Duration::from_secs(1);
@@ -135,6 +136,18 @@ impl Ui {
             true => Ok(first),
             false => Err(Error::Usage("the two passwords differ".into())),
         }
+    }
+
+    /// Asks for the passphrase of the archive called `of`, on a terminal, unseen.
+    ///
+    /// # Errors
+    /// [`Error::Key`]: there is no terminal to ask at.
+    pub fn passphrase(of: &str) -> Result<Secret> {
+        if !std::io::stdin().is_terminal() {
+            return Err(Error::Key { archive: of.to_owned(), why: "it takes a passphrase".into() });
+        }
+        let typed = rpassword::prompt_password(format!("passphrase of {of}: "));
+        typed.map(Secret::new).map_err(Error::file("read", "/dev/stdin"))
     }
 
     /// A table for people.

@@ -241,6 +241,11 @@ fn write_all(writer: &mut dyn Writer, recording: &Recording, rows: &Rows) -> Res
     writer.commit()
 }
 
+/// A new `jwtSecret`. The server signs sessions with the hash of a random text, and keeps nothing but the hash.
+pub fn session_secret() -> Result<String> {
+    hash(&Secret::new(random_text(64)?))
+}
+
 /// The rows of a new instance that no other has.
 #[derive(Default)]
 struct Rows {
@@ -250,8 +255,7 @@ struct Rows {
 
 impl Rows {
     fn of(new: &NewInstance) -> Result<Rows> {
-        // The server signs sessions with the hash of a random text, and keeps nothing but the hash.
-        let secret = hash(&Secret::new(random_text(64)?))?;
+        let secret = session_secret()?;
         let mut settings = vec![["jwtSecret".into(), secret.into(), Value::Null]];
         if let Some(zone) = &new.timezone {
             settings.push(["initServerTimezone".into(), "true".into(), Value::Null]);

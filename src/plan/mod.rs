@@ -6,6 +6,7 @@ pub mod fixture;
 pub mod monitor;
 pub mod names;
 pub mod pick;
+pub mod user;
 
 use std::fmt;
 use std::sync::Arc;

@@ -3,33 +3,73 @@
 use super::apply::check_settled;
 use super::{Observer, Step};
 use crate::backup::hold::{Extent, Label, Source};
-use crate::backup::{Held, Snapshot, Store};
-use crate::error::Result;
+use crate::backup::{Held, Packed, Seal, Snapshot, Stores};
+use crate::error::{Error, Result};
 use crate::instance::Instance;
 
-/// Takes a snapshot of `instance` while its server runs or not, proves it, and packs it into `store`.
+/// What goes into a snapshot, and how it is put away.
+#[derive(Debug, Default)]
+pub struct Putting {
+    /// What is taken.
+    pub extent: Extent,
+    /// What it is encrypted with, if it is.
+    pub seal: Option<Seal>,
+    /// Whether what was uploaded is not read and hashed again.
+    pub unread: bool,
+}
+
+/// What came of a snapshot that was to be put into one or several stores.
+#[derive(Debug)]
+pub struct Taken {
+    /// Its copies, at least one.
+    pub copies: Vec<Snapshot>,
+    /// Why stores have none.
+    pub failed: Vec<Error>,
+}
+
+/// Takes a snapshot of `instance` while its server runs or not, proves it, packs it once, and puts it into each of `stores`.
+///
+/// # Errors
+/// Nothing could be taken, or none of the stores has it.
 pub fn take(
     instance: &Instance,
-    store: &Store,
+    stores: &Stores,
     reason: &str,
-    extent: &Extent,
+    putting: &Putting,
     observer: &mut dyn Observer,
-) -> Result<Snapshot> {
+) -> Result<Taken> {
     check_settled(instance)?;
     // In the store, not in the data folder: a backup needs no right to write where the server's files are.
-    let scratch = store.scratch()?;
+    let scratch = stores.scratch()?;
     observer.step(&Step::Hold { bytes: instance.size() })?;
     let began = std::time::Instant::now();
     let session = instance.open()?;
     let (config, origin) = (instance.config_path(), instance.origin());
     let label = Label { instance: &instance.name, origin: &origin, reason, config: config.as_deref() };
     let (source, folder) = (Source::Live(session.connect()), scratch.path().join("held"));
-    let held = Held::take(&source, &folder, &label, extent, &mut |done, total| observer.progress(done, total));
+    let held = Held::take(&source, &folder, &label, &putting.extent, &mut |done, total| observer.progress(done, total));
     session.close()?;
     let held = held?;
     observer.step(&Step::Held { bytes: held.manifest.size(), took: began.elapsed() })?;
     observer.step(&Step::Pack)?;
-    let snapshot = store.pack(&held, &instance.extras(extent.screenshots))?;
-    observer.step(&Step::Packed { id: snapshot.manifest.id.clone(), bytes: snapshot.size })?;
-    Ok(snapshot)
+    let mut packed =
+        Packed::make(&held, &instance.extras(putting.extent.screenshots), putting.seal.as_ref(), scratch.path())?;
+    let mut taken = Taken { copies: Vec::new(), failed: Vec::new() };
+    for store in stores.iter() {
+        if store.address() != stores.local().address() {
+            observer.step(&Step::Put { store: store.address(), bytes: packed.size() })?;
+        }
+        let put = store.put(&mut packed, &scratch, !putting.unread, &mut |done, total| observer.progress(done, total));
+        match put {
+            Ok(copy) => taken.copies.push(copy),
+            Err(error) => taken.failed.push(error),
+        }
+    }
+    match taken.copies.first() {
+        Some(first) => {
+            observer.step(&Step::Packed { id: first.manifest.id.clone(), bytes: first.size })?;
+            Ok(taken)
+        }
+        None => Err(taken.failed.swap_remove(0)),
+    }
 }

@@ -19,7 +19,7 @@ use std::time::Duration;
 use crate::error::{Result, bytes, counted};
 
 pub use apply::{Mode, Outcome, Settings, Work, run};
-pub use copy::take;
+pub use copy::{Putting, Taken, take};
 pub use journal::{Journal, Phase, Record};
 pub use mend::mend;
 pub use put::put_files_back;
@@ -48,6 +48,7 @@ pub enum Step {
     WaitBeats { monitors: usize },
     Up { downtime: Duration },
     Pack,
+    Put { store: String, bytes: u64 },
     Packed { id: String, bytes: u64 },
     CloseJournal,
     Undo { why: String },
@@ -64,6 +65,7 @@ impl Step {
             self,
             Step::Stop { .. }
                 | Step::Held { .. }
+                | Step::Put { .. }
                 | Step::Write { .. }
                 | Step::Committed
                 | Step::Start { .. }
@@ -87,6 +89,7 @@ impl Step {
                 | Step::Open
                 | Step::Hold { .. }
                 | Step::Held { .. }
+                | Step::Put { .. }
                 | Step::Begin
                 | Step::Write { .. }
                 | Step::ReadBack
@@ -122,6 +125,7 @@ impl fmt::Display for Step {
             Step::WaitBeats { monitors } => write!(f, "waiting for beats ({monitors} monitors)"),
             Step::Up { downtime } => write!(f, "the server is up again after {:.1} s", downtime.as_secs_f64()),
             Step::Pack => f.write_str("packing the snapshot"),
+            Step::Put { store, bytes: size } => write!(f, "putting {} into `{store}`", bytes(*size)),
             Step::Packed { id, bytes: size } => write!(f, "snapshot `{id}` kept ({})", bytes(*size)),
             Step::CloseJournal => f.write_str("closing the journal"),
             Step::Undo { why } => write!(f, "putting everything back: {why}"),

@@ -92,6 +92,8 @@ fn words_stay_where_they_belong() {
         ("bollard::", &["docker"]),
         ("mysql_async::", &["engine"]),
         ("rusqlite::", &["engine"]),
+        ("object_store::", &["backup"]),
+        ("reqwest::", &["backup"]),
         ("pub async fn", &[]),
     ];
     let mut wrong = Vec::new();

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::print_stdout, clippy::print_stderr)]
 
 mod backup;
+mod cloud;
 mod comeback;
 mod containers;
 mod crash;
@@ -31,6 +32,9 @@ mod plan_names;
 mod restore;
 mod round_trip;
 mod schema;
+mod sealed;
+mod stores;
 mod under_load;
 mod unreadable;
+mod user;
 mod words;

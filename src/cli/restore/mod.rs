@@ -9,7 +9,8 @@ use clap::Args;
 use serde_json::{Value as Json, json};
 
 use crate::backup::moment::parse_moment;
-use crate::backup::{self, Held, Manifest, Store};
+use crate::backup::{self, Held, Manifest, Stores};
+use crate::cli::store::KeyArgs;
 use crate::cli::write::{WriteArgs, finish, outcome_json, read_from};
 use crate::cli::{Context, Ui};
 use crate::engine::{Counts, EngineKind, Reader};
@@ -36,20 +37,23 @@ pub struct RestoreArgs {
     #[arg(long)]
     other_release: bool,
     #[command(flatten)]
+    keys: KeyArgs,
+    #[command(flatten)]
     write: WriteArgs,
 }
 
 pub fn run(args: &RestoreArgs, context: &mut Context<'_>) -> Result<Exit> {
     let instance = context.instance()?;
-    let store = context.store();
-    let scratch = store.scratch()?;
+    let stores = context.stores()?.with_keys(&args.keys.keys_or_ask()?);
+    let scratch = stores.scratch()?;
     let folder = scratch.path().join("held");
     let wanted = match (&args.snapshot, &args.before) {
         (Some(snapshot), _) => snapshot.clone(),
-        (None, Some(before)) => last_before(&store, before, &instance)?,
-        (None, None) => return Err(offer(&store, &instance, context)?),
+        (None, Some(before)) => last_before(&stores, before, &instance)?,
+        (None, None) => return Err(offer(&stores, &instance, context)?),
     };
-    let held = backup::hold(&store, &wanted, &instance.origin(), &folder)?;
+    let warn = &mut |error: &Error| context.ui.warn(&error.to_string());
+    let held = backup::hold(&stores, &wanted, &instance.origin(), &folder, warn)?;
     if held.manifest.raw {
         return Err(Error::Refused(format!(
             "snapshot `{}` holds a database that could not be read even then; its files are for `tar` and an examination",
@@ -99,7 +103,7 @@ pub fn run(args: &RestoreArgs, context: &mut Context<'_>) -> Result<Exit> {
     let what = if kept.is_empty() { "" } else { "the configuration of " };
     context.ui.ask(&format!("put {what}`{}` back to {created} ({})?", instance.name, bytes(manifest.size())))?;
     let work = Work::Load { wanted: &held, kept: &kept };
-    let mut outcome = run::run(&instance, &store, &work, &args.write.settings("restore"), context.ui)?;
+    let mut outcome = run::run(&instance, stores.local(), &work, &args.write.settings("restore"), context.ui)?;
     let files = put_files_back(&instance, &held, &mut outcome);
     let mut document = json!({"restored": manifest.id, "differs": document, "files": files});
     if let Some(document) = document.as_object_mut() {
@@ -114,9 +118,9 @@ pub fn run(args: &RestoreArgs, context: &mut Context<'_>) -> Result<Exit> {
 }
 
 /// The id of the last snapshot of `instance` that was taken before `moment`.
-fn last_before(store: &Store, moment: &str, instance: &Instance) -> Result<String> {
+fn last_before(stores: &Stores, moment: &str, instance: &Instance) -> Result<String> {
     let end = parse_moment(moment, Local::now()).map_err(Error::Usage)?;
-    let mut found = store.list()?.snapshots;
+    let mut found = stores.list()?.snapshots;
     found.retain(|snapshot| {
         let manifest = &snapshot.manifest;
         manifest.created < end && manifest.origin == instance.origin() && !manifest.raw
@@ -126,9 +130,11 @@ fn last_before(store: &Store, moment: &str, instance: &Instance) -> Result<Strin
 }
 
 /// Shows what could be restored, for somebody who did not say what.
-fn offer(store: &Store, instance: &Instance, context: &mut Context<'_>) -> Result<Error> {
+fn offer(stores: &Stores, instance: &Instance, context: &mut Context<'_>) -> Result<Error> {
     let mut rows = Vec::new();
-    for snapshot in store.list()?.snapshots.iter().rev().filter(|found| found.manifest.origin == instance.origin()) {
+    let mut snapshots = stores.list()?.snapshots;
+    snapshots.dedup_by(|a, b| a.manifest.id == b.manifest.id);
+    for snapshot in snapshots.iter().rev().filter(|found| found.manifest.origin == instance.origin()) {
         let manifest = &snapshot.manifest;
         let taken = manifest.created.format("%Y-%m-%d %H:%M:%S").to_string();
         let what = if manifest.without.is_empty() { "all" } else { "configuration" };

@@ -1,0 +1,153 @@
+//! Encryption as `age` does it, so that whoever has its command line opens an archive without us.
+
+use std::fmt;
+use std::io::{self, BufRead, Write};
+use std::iter;
+
+use age::secrecy::SecretString;
+use age::stream::{StreamReader, StreamWriter};
+use age::{Decryptor, Encryptor, Identity, Recipient, scrypt, x25519};
+
+use crate::error::{Error, Result};
+use crate::value::Secret;
+
+/// Work that a passphrase takes, as a power of two: as the `age` command has it, a second and 256 MiB.
+const WORK: u8 = 18;
+/// Work that is done for an archive at most: 1 GiB.
+const MOST_WORK: u8 = 20;
+
+/// What an archive is encrypted with.
+#[derive(Clone)]
+pub enum Seal {
+    /// Whoever has the identity of one of these opens it.
+    Recipients(Vec<x25519::Recipient>),
+    /// Whoever knows this opens it.
+    Passphrase(Secret),
+}
+
+/// What opens encrypted archives.
+#[derive(Clone, Default)]
+pub struct Keys {
+    identities: Vec<x25519::Identity>,
+    passphrase: Option<Secret>,
+    /// Asks a person for the passphrase of the archive with this name.
+    ask: Option<fn(&str) -> Result<Secret>>,
+}
+
+impl Seal {
+    /// Encryption to the recipients in `texts`, one a text; blank ones and those that begin with `#` do not count.
+    ///
+    /// # Errors
+    /// [`Error::Usage`]: one of them is no recipient of age, or there is none.
+    pub fn to<'a>(texts: impl Iterator<Item = &'a str>) -> Result<Seal> {
+        let meant = texts.map(str::trim).filter(|text| !text.is_empty() && !text.starts_with('#'));
+        let recipients: Vec<x25519::Recipient> = meant
+            .map(|text| match text.starts_with("AGE-SECRET-KEY-") {
+                // Whatever it says is not to be repeated on a screen.
+                true => Err(Error::Usage("that is a secret key; a recipient begins with `age1`".into())),
+                false => text.parse().map_err(|why| Error::Usage(format!("`{text}` is no recipient of age: {why}"))),
+            })
+            .collect::<Result<_>>()?;
+        match recipients.is_empty() {
+            true => Err(Error::Usage("there is no recipient to encrypt to".into())),
+            false => Ok(Seal::Recipients(recipients)),
+        }
+    }
+
+    /// Begins an encrypted stream into `to`. Also returns keys that open this one stream, for reading it back: whoever
+    /// encrypts to the key of somebody else could not prove what came of it. That of a recipient is made for this and forgotten.
+    pub(super) fn begin<W: Write>(&self, to: W) -> io::Result<(StreamWriter<W>, Keys)> {
+        let (encryptor, keys) = match self {
+            Seal::Passphrase(passphrase) => {
+                let mut recipient = scrypt::Recipient::new(secret(passphrase));
+                // By itself it measures what this machine does in a second, which differs from run to run.
+                recipient.set_work_factor(WORK);
+                let only = iter::once(&recipient as &dyn Recipient);
+                (
+                    Encryptor::with_recipients(only).map_err(io::Error::other)?,
+                    Keys { passphrase: Some(passphrase.clone()), ..Keys::default() },
+                )
+            }
+            Seal::Recipients(recipients) => {
+                let proving = x25519::Identity::generate();
+                let ours = proving.to_public();
+                let all = recipients.iter().chain(iter::once(&ours)).map(|recipient| recipient as &dyn Recipient);
+                let encryptor = Encryptor::with_recipients(all).map_err(io::Error::other)?;
+                (encryptor, Keys { identities: vec![proving], ..Keys::default() })
+            }
+        };
+        Ok((encryptor.wrap_output(to)?, keys))
+    }
+}
+
+impl Keys {
+    /// The keys out of identity files as `age-keygen` writes them, and a passphrase.
+    ///
+    /// # Errors
+    /// [`Error::Usage`]: a line is no identity.
+    pub fn read(identities: &[Secret], passphrase: Option<Secret>) -> Result<Keys> {
+        let lines = identities.iter().flat_map(|text| text.reveal().lines()).map(str::trim);
+        let meant = lines.filter(|line| !line.is_empty() && !line.starts_with('#'));
+        let identities = meant
+            .map(|line| line.parse().map_err(|why| Error::Usage(format!("a line is no identity of age: {why}"))))
+            .collect::<Result<_>>()?;
+        Ok(Keys { identities, passphrase, ask: None })
+    }
+
+    /// The same keys; where a passphrase is needed and there is none, `ask` gets it.
+    pub fn asking(self, ask: fn(&str) -> Result<Secret>) -> Keys {
+        Keys { ask: Some(ask), ..self }
+    }
+
+    /// Whether anything could be opened with them.
+    pub fn is_empty(&self) -> bool {
+        self.identities.is_empty() && self.passphrase.is_none() && self.ask.is_none()
+    }
+
+    /// Opens the encrypted stream `raw` of the archive called `name`.
+    ///
+    /// # Errors
+    /// [`Error::Key`]: it takes another key; [`Error::Snapshot`]: it is no stream of age.
+    pub(super) fn open<R: BufRead>(&self, name: &str, raw: R) -> Result<StreamReader<R>> {
+        use age::DecryptError::*;
+        let key = |why: &str| Error::Key { archive: name.to_owned(), why: why.to_owned() };
+        let broken = |why: String| Error::Snapshot(format!("`{name}`: {why}"));
+        let decryptor = Decryptor::new_buffered(raw).map_err(|error| broken(error.to_string()))?;
+        let opened = match decryptor.is_scrypt() {
+            true => {
+                let passphrase = match (&self.passphrase, self.ask) {
+                    (Some(passphrase), _) => passphrase.clone(),
+                    (None, Some(ask)) => ask(name)?,
+                    (None, None) => return Err(key("it takes a passphrase")),
+                };
+                let mut identity = scrypt::Identity::new(secret(&passphrase));
+                // A machine that is slower than the one that encrypted must open it too.
+                identity.set_max_work_factor(MOST_WORK);
+                decryptor.decrypt(iter::once(&identity as &dyn Identity))
+            }
+            false if self.identities.is_empty() => return Err(key("it takes an identity")),
+            false => decryptor.decrypt(self.identities.iter().map(|identity| identity as &dyn Identity)),
+        };
+        opened.map_err(|error| match error {
+            NoMatchingKeys => key("none of the identities is for it"),
+            DecryptionFailed | KeyDecryptionFailed => key("that is not its passphrase, or its head is damaged"),
+            other => broken(other.to_string()),
+        })
+    }
+}
+
+impl fmt::Debug for Keys {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("(keys)")
+    }
+}
+
+impl fmt::Debug for Seal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("(seal)")
+    }
+}
+
+fn secret(text: &Secret) -> SecretString {
+    SecretString::from(text.reveal().to_owned())
+}

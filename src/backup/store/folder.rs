@@ -1,0 +1,89 @@
+//! A folder of this machine as a place of snapshots.
+
+use std::fs;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use super::objects::{Object, Objects, Progress};
+use super::scratch::Scratch;
+use crate::error::{Error, Result};
+use crate::files;
+
+pub(super) struct Folder {
+    pub(super) path: PathBuf,
+}
+
+impl Folder {
+    fn place(&self, name: &str) -> PathBuf {
+        self.path.join(name)
+    }
+}
+
+impl Objects for Folder {
+    fn address(&self) -> String {
+        self.path.display().to_string()
+    }
+
+    fn folder(&self) -> Option<&Path> {
+        Some(&self.path)
+    }
+
+    fn list(&self) -> Result<Vec<Object>> {
+        let mut found = Vec::new();
+        for folder in files::entries(&self.path)?.into_iter().filter(|path| path.is_dir() && !is_hidden(path)) {
+            for path in files::entries(&folder)? {
+                let about = fs::metadata(&path).map_err(Error::file("look at", &path))?;
+                let name = path.strip_prefix(&self.path).unwrap_or(&path).to_string_lossy().into_owned();
+                if about.is_file() {
+                    found.push(Object { name, size: about.len() });
+                }
+            }
+        }
+        Ok(found)
+    }
+
+    fn open(&self, name: &str) -> Result<Box<dyn Read + Send>> {
+        Ok(Box::new(files::open_uncached(&self.place(name))?))
+    }
+
+    fn read_all(&self, names: &[String]) -> Vec<Result<Vec<u8>>> {
+        let read = |name: &String| {
+            let path = self.place(name);
+            fs::read(&path).map_err(Error::file("read", &path))
+        };
+        names.iter().map(read).collect()
+    }
+
+    /// A file that lies in this folder already, in a scratch of it, is only renamed; any other is copied there first, and
+    /// read back.
+    fn put(&self, name: &str, from: &Path, progress: &mut dyn Progress) -> Result<()> {
+        let place = self.place(name);
+        files::make_folder(place.parent().unwrap_or(&self.path))?;
+        if from.parent().and_then(Path::parent) == Some(&self.path) {
+            return files::rename(from, &place);
+        }
+        let size = fs::metadata(from).map_err(Error::file("look at", from))?.len();
+        files::require_space(&self.path, size)?;
+        let scratch = Scratch::make(&self.path)?;
+        let copy = scratch.path().join("copy");
+        files::copy_exact(from, &copy)?;
+        if files::hash(&copy)? != files::hash(from)? {
+            return Err(Error::Snapshot(format!("`{}` does not read back as it was written", place.display())));
+        }
+        files::rename(&copy, &place)?;
+        progress.done(size);
+        Ok(())
+    }
+
+    fn give_up(&self, _name: &str, _upload: &str) -> Result<()> {
+        Ok(())
+    }
+
+    fn remove(&self, name: &str) -> Result<()> {
+        files::remove(&self.place(name))
+    }
+}
+
+fn is_hidden(path: &Path) -> bool {
+    path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.'))
+}

@@ -1,0 +1,367 @@
+//! A store: one place of snapshots, a folder or somebody else's machine.
+
+mod folder;
+mod objects;
+mod remote;
+mod scratch;
+mod several;
+
+use std::collections::BTreeSet;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::{fmt, fs, io};
+
+use super::archive::{self, Packed, Proof, Stop, unusable};
+use super::hold::Held;
+use super::manifest::Manifest;
+use super::seal::Keys;
+use crate::error::{Error, Result};
+use crate::files;
+use folder::Folder;
+use objects::{Object, Objects, Progress};
+use scratch::Note;
+
+pub use remote::Credentials;
+pub use scratch::Scratch;
+pub use several::{Stores, unpack_first};
+
+/// Ending of the manifest that stands beside an archive.
+const BESIDE: &str = ".json";
+/// Ending of the rows beside it that were deleted on purpose.
+const REMOVED: &str = ".removed.json";
+
+/// A place that snapshots live in: `<instance>/<UTC time>-<id>.kuma.tar.zst`, and its manifest in a `.json` beside it.
+#[derive(Clone)]
+pub struct Store {
+    objects: Arc<dyn Objects>,
+    keys: Keys,
+}
+
+/// One snapshot in a store.
+#[derive(Clone, Debug)]
+pub struct Snapshot {
+    store: Store,
+    /// The archive: `<instance>/<UTC time>-<id>.kuma.tar.zst`.
+    name: String,
+    /// What it says about itself.
+    pub manifest: Manifest,
+    /// Size of the archive, in bytes.
+    pub size: u64,
+}
+
+/// What is in a store.
+#[derive(Debug, Default)]
+pub struct Listing {
+    /// Snapshots, oldest first.
+    pub snapshots: Vec<Snapshot>,
+    /// Archives that cannot be read, and stores that do not answer, and why.
+    pub unusable: Vec<Error>,
+}
+
+impl Store {
+    /// The store in `folder`, which is made when the first snapshot is.
+    pub fn new(folder: impl Into<PathBuf>) -> Store {
+        Store { objects: Arc::new(Folder { path: folder.into() }), keys: Keys::default() }
+    }
+
+    /// The store at `address`: a folder, or `s3://bucket/prefix`, `az://container/prefix`, `gs://bucket/prefix`,
+    /// `webdav://host/path`, `webdavs://host/path`. Nobody is asked anything yet.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] where the address or the credentials cannot be understood.
+    pub fn open(address: &str, credentials: &Credentials) -> Result<Store> {
+        match address.contains("://") {
+            false => Ok(Store::new(address)),
+            true => Ok(Store { objects: Arc::new(remote::open(address, credentials)?), keys: Keys::default() }),
+        }
+    }
+
+    /// The same store, its encrypted archives read with `keys`.
+    pub fn with_keys(self, keys: Keys) -> Store {
+        Store { keys, ..self }
+    }
+
+    /// Its address, as it was given.
+    pub fn address(&self) -> String {
+        self.objects.address()
+    }
+
+    /// Where it is, if it is a folder of this machine.
+    pub fn folder(&self) -> Option<&Path> {
+        self.objects.folder()
+    }
+
+    /// A private folder for what is not a snapshot yet: beside the snapshots, so that an archive need only be renamed, or
+    /// among the temporary files where the store is elsewhere. What killed runs left there is cleared away.
+    pub fn scratch(&self) -> Result<Scratch> {
+        Stores::from(vec![self.clone()]).scratch()
+    }
+
+    /// Packs `held` together with the files under `extra` (`upload`, `docker-tls`) into a snapshot; it appears only when
+    /// it is whole, flushed, and was read back.
+    pub fn pack(&self, held: &Held, extra: &[PathBuf]) -> Result<Snapshot> {
+        let scratch = self.scratch()?;
+        let mut packed = Packed::make(held, extra, None, scratch.path())?;
+        self.put(&mut packed, &scratch, true, &mut |_, _| {})
+    }
+
+    /// Puts an archive from `scratch` into the store; it is listed only when it is whole. With `read_back` what was uploaded
+    /// is read and hashed again, without it only its size is compared. A folder is read back in any case.
+    pub fn put(
+        &self,
+        packed: &mut Packed,
+        scratch: &Scratch,
+        read_back: bool,
+        progress: &mut dyn FnMut(u64, u64),
+    ) -> Result<Snapshot> {
+        let text = packed.manifest.render()?;
+        let manifest = scratch.path().join("manifest.json");
+        files::replace(&manifest, files::PRIVATE, |file| file.write_all(&text))?;
+        let beside = beside(&packed.name);
+        let note = Note { store: self.address(), name: packed.name.clone(), upload: None };
+        let mut noted = Noted { note, scratch, progress, total: packed.size };
+        scratch.note(std::slice::from_ref(&noted.note))?;
+        let sent = match self.folder() {
+            // The rename of the archive makes it a snapshot, so the manifest is there before.
+            Some(_) => {
+                self.objects.put(&beside, &manifest, &mut noted).and_then(|()| self.send(packed, true, &mut noted))
+            }
+            // An archive may be seen half; without its manifest it is none.
+            None => {
+                self.send(packed, read_back, &mut noted).and_then(|()| self.objects.put(&beside, &manifest, &mut noted))
+            }
+        };
+        match sent {
+            Ok(()) => scratch.note(&[])?,
+            Err(error) => {
+                // What cannot be undone now is undone by the next run; the error itself is what counts.
+                if self.undo(&noted.note).is_ok() {
+                    scratch.note(&[])?;
+                }
+                return Err(error);
+            }
+        }
+        if let Some(folder) = self.folder() {
+            packed.file = folder.join(&packed.name);
+        }
+        let (name, manifest) = (packed.name.clone(), packed.manifest.clone());
+        Ok(Snapshot { store: self.clone(), name, manifest, size: packed.size })
+    }
+
+    /// Puts the archive itself, and looks at what came of it.
+    fn send(&self, packed: &Packed, read_back: bool, noted: &mut Noted<'_>) -> Result<()> {
+        self.objects.put(&packed.name, &packed.file, noted)?;
+        let hash = || packed.manifest.archive_blake3.clone().unwrap_or_default();
+        let there = match (self.folder(), read_back) {
+            // Renamed, or read back before it was.
+            (Some(_), _) => return Ok(()),
+            (None, true) => archive::hash(&self.locate(&packed.name), self.objects.open(&packed.name)?)?,
+            (None, false) => (hash(), self.size(&packed.name)?),
+        };
+        match there == (hash(), packed.size) {
+            true => Ok(()),
+            false => Err(unusable(&self.locate(&packed.name), "it does not read back as it was sent")),
+        }
+    }
+
+    fn size(&self, name: &str) -> Result<u64> {
+        let found = self.objects.list()?.into_iter().find(|object| object.name == name);
+        found.map(|object| object.size).ok_or_else(|| unusable(&self.locate(name), "it is not there"))
+    }
+
+    /// Removes what is there of something that was being put, unless it is whole.
+    fn undo(&self, note: &Note) -> Result<()> {
+        if let Some(upload) = &note.upload {
+            self.objects.give_up(&note.name, upload)?;
+        }
+        let there = self.objects.list()?;
+        let has = |name: &str| there.iter().any(|object| object.name == name);
+        let beside = beside(&note.name);
+        match (has(&note.name), has(&beside)) {
+            (true, false) if self.folder().is_none() => self.objects.remove(&note.name),
+            (false, true) => self.objects.remove(&beside),
+            _ => Ok(()),
+        }
+    }
+
+    /// All snapshots, oldest first; archives that cannot be read stand apart, so that one of them does not hide the rest.
+    pub fn list(&self) -> Result<Listing> {
+        let objects = self.objects.list()?;
+        let names: BTreeSet<&str> = objects.iter().map(|object| object.name.as_str()).collect();
+        let (told, untold): (Vec<&Object>, Vec<&Object>) = objects
+            .iter()
+            .filter(|object| archive::is_archive(&object.name))
+            .partition(|object| names.contains(beside(&object.name).as_str()));
+        let mut listing = Listing::default();
+        let manifests: Vec<String> = told.iter().map(|object| beside(&object.name)).collect();
+        for (object, text) in told.iter().zip(self.objects.read_all(&manifests)) {
+            let place = self.locate(&object.name);
+            listing.take(text.and_then(|text| self.snapshot(object, archive::parse(&place, &text)?)));
+        }
+        // Elsewhere an archive without its manifest is an upload that is going on or was cut off.
+        for object in untold.iter().filter(|_| self.folder().is_some()) {
+            listing.take(self.read_within(object));
+        }
+        listing.sort();
+        Ok(listing)
+    }
+
+    fn snapshot(&self, object: &Object, manifest: Manifest) -> Result<Snapshot> {
+        Ok(Snapshot { store: self.clone(), name: object.name.clone(), manifest, size: object.size })
+    }
+
+    /// The snapshot meant by `wanted`: the path of an archive, an id or its beginning, or `latest` (of the instance
+    /// at `origin`).
+    pub fn find(&self, wanted: &str, origin: &str) -> Result<Snapshot> {
+        let mut copies = Stores::from(vec![self.clone()]).find(wanted, origin, &mut |_| {})?;
+        Ok(copies.remove(0))
+    }
+
+    /// Reads what the archive at `path` says of itself, from the manifest beside it or, where that is lost, from within.
+    pub fn read(path: &Path) -> Result<Snapshot> {
+        Store::new(path.parent().unwrap_or(Path::new(""))).read_file(path)
+    }
+
+    /// The same for the store in whose folder `path` lies.
+    fn read_file(self, path: &Path) -> Result<Snapshot> {
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let size = fs::metadata(path).map_err(Error::file("look at", path))?.len();
+        let object = Object { name, size };
+        match files::read_text(Path::new(&beside(&path.to_string_lossy())))? {
+            Some(text) => self.snapshot(&object, archive::parse(&path.to_string_lossy(), text.as_bytes())?),
+            None => self.read_within(&object),
+        }
+    }
+
+    fn read_within(&self, object: &Object) -> Result<Snapshot> {
+        let place = self.locate(&object.name);
+        match archive::read_manifest(&place, self.objects.open(&object.name)?, &self.keys) {
+            Ok(manifest) => self.snapshot(object, manifest),
+            Err(Error::Key { .. }) => {
+                Err(unusable(&place, "its manifest is lost, and without its key nothing is known of it"))
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Where the file `name` is.
+    fn locate(&self, name: &str) -> String {
+        match self.folder() {
+            Some(folder) => folder.join(name).display().to_string(),
+            None => format!("{}/{name}", self.address()),
+        }
+    }
+}
+
+impl fmt::Debug for Store {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Store({})", self.address())
+    }
+}
+
+impl Listing {
+    fn take(&mut self, read: Result<Snapshot>) {
+        match read {
+            Ok(snapshot) => self.snapshots.push(snapshot),
+            Err(error) => self.unusable.push(error),
+        }
+    }
+
+    /// Oldest first; copies of one snapshot side by side.
+    fn sort(&mut self) {
+        let key = |snapshot: &Snapshot| (snapshot.manifest.created, snapshot.manifest.id.clone());
+        self.snapshots.sort_by_cached_key(key);
+    }
+}
+
+impl Snapshot {
+    /// Where the archive is: a path or an address.
+    pub fn location(&self) -> String {
+        self.store.locate(&self.name)
+    }
+
+    /// The store it is in.
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// Whether its archive is encrypted.
+    pub fn is_sealed(&self) -> bool {
+        archive::is_sealed(&self.name)
+    }
+
+    /// Reads the whole archive and compares every byte's hash with the manifest. Of an encrypted one without a key, only
+    /// the archive itself.
+    pub fn verify(&self) -> Result<Proof> {
+        archive::prove(&self.location(), self.store.objects.open(&self.name)?, &self.manifest, &self.store.keys)
+    }
+
+    /// Unpacks into the new folder `folder`, comparing hashes on the way, and opens it as a held copy.
+    pub fn unpack(&self, folder: &Path) -> Result<Held> {
+        files::remove_folder(folder)?;
+        files::make_folder(folder)?;
+        files::require_space(folder, self.manifest.size())?;
+        let raw = self.store.objects.open(&self.name)?;
+        let unpack = &mut |name: &str, content: &mut dyn io::Read| unpack_member(&folder.join(name), content);
+        let manifest = archive::walk(&self.location(), raw, &self.manifest, &self.store.keys, unpack)?;
+        manifest.write(folder)?;
+        Held::open(folder)
+    }
+
+    /// Where the rows stand, readable, that the command which it protects deleted on purpose; `None` where its store is no
+    /// folder.
+    pub fn removed(&self) -> Option<PathBuf> {
+        let stem = self.name.rsplit_once(".kuma.").map_or(self.name.as_str(), |(stem, _)| stem);
+        self.store.folder().map(|folder| folder.join(format!("{stem}{REMOVED}")))
+    }
+
+    /// Removes the archive, its manifest and the rows beside it.
+    pub fn remove(&self) -> Result<()> {
+        self.removed().map_or(Ok(()), |path| files::remove(&path))?;
+        let (archive, beside) = (self.name.clone(), beside(&self.name));
+        // Whichever makes it a snapshot goes first.
+        let order = if self.store.folder().is_some() { [archive, beside] } else { [beside, archive] };
+        order.iter().try_for_each(|name| self.store.objects.remove(name))
+    }
+}
+
+fn unpack_member(path: &Path, content: &mut dyn io::Read) -> Result<(), Stop> {
+    if let Some(parent) = path.parent() {
+        files::make_folder(parent).map_err(Stop::Own)?;
+    }
+    let mut file = files::create_private(path).map_err(Stop::Own)?;
+    let mut buffer = vec![0; 1 << 17];
+    loop {
+        // Apart, because a full disk is no damage of the archive.
+        let n = content.read(&mut buffer)?;
+        if n == 0 {
+            break;
+        }
+        file.write_all(&buffer[..n]).map_err(|error| Stop::Own(Error::file("write", path)(error)))?;
+    }
+    file.sync_all().map_err(|error| Stop::Own(Error::file("flush", path)(error)))
+}
+
+/// Passes on how an upload goes, and notes what could be left of it.
+struct Noted<'a> {
+    note: Note,
+    scratch: &'a Scratch,
+    progress: &'a mut dyn FnMut(u64, u64),
+    total: u64,
+}
+
+impl Progress for Noted<'_> {
+    fn begun(&mut self, upload: &str) -> Result<()> {
+        self.note.upload = Some(upload.to_owned());
+        self.scratch.note(std::slice::from_ref(&self.note))
+    }
+
+    fn done(&mut self, bytes: u64) {
+        (self.progress)(bytes, self.total);
+    }
+}
+
+fn beside(archive: &str) -> String {
+    format!("{archive}{BESIDE}")
+}

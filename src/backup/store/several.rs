@@ -1,0 +1,138 @@
+//! Several stores at once: a local one and one elsewhere, each with its copy of a snapshot.
+
+use std::path::Path;
+
+use super::{Keys, Listing, Scratch, Snapshot, Store, scratch};
+use crate::backup::Held;
+use crate::error::{Error, Result};
+
+/// The stores of a run, in the order in which they were given.
+#[derive(Clone, Debug)]
+pub struct Stores {
+    all: Vec<Store>,
+    /// The folder that archives are made in.
+    local: Store,
+}
+
+impl Stores {
+    /// These stores, and the folder store in which archives are made where none of them is a folder.
+    pub fn new(all: Vec<Store>, fallback: Store) -> Stores {
+        let local = all.iter().find(|store| store.folder().is_some()).cloned().unwrap_or(fallback);
+        Stores { all, local }
+    }
+
+    /// The first folder: where the write path keeps its snapshots, because a safe write must not depend on a network.
+    pub fn local(&self) -> &Store {
+        &self.local
+    }
+
+    /// Each of them.
+    pub fn iter(&self) -> std::slice::Iter<'_, Store> {
+        self.all.iter()
+    }
+
+    /// The same stores, their encrypted archives read with `keys`.
+    pub fn with_keys(self, keys: &Keys) -> Stores {
+        let all = self.all.into_iter().map(|store| store.with_keys(keys.clone())).collect();
+        Stores { all, local: self.local.with_keys(keys.clone()) }
+    }
+
+    /// A private folder in the local store for what is not a snapshot yet. What killed runs left is cleared away first, in
+    /// every store in sight.
+    pub fn scratch(&self) -> Result<Scratch> {
+        let mut undo = |note: &scratch::Note| match self.all.iter().find(|store| store.address() == note.store) {
+            Some(store) => store.undo(note).is_ok(),
+            None => false,
+        };
+        for folder in self.all.iter().chain([&self.local]).filter_map(Store::folder) {
+            scratch::clear(folder, &mut undo)?;
+        }
+        match self.local.folder() {
+            Some(folder) => Scratch::make(folder),
+            None => Scratch::make(&std::env::temp_dir()),
+        }
+    }
+
+    /// What is in all of them, oldest first, the copies of one snapshot side by side. A store that does not answer stands
+    /// among what is unusable.
+    ///
+    /// # Errors
+    /// The only store there is does not answer.
+    pub fn list(&self) -> Result<Listing> {
+        let mut listing = Listing::default();
+        for store in &self.all {
+            match store.list() {
+                Ok(listed) => {
+                    listing.snapshots.extend(listed.snapshots);
+                    listing.unusable.extend(listed.unusable);
+                }
+                Err(error) if self.all.len() == 1 => return Err(error),
+                Err(error) => listing.unusable.push(error),
+            }
+        }
+        listing.sort();
+        Ok(listing)
+    }
+
+    /// The copies of the snapshot meant by `wanted`, in the order of the stores, at least one: an archive's path or
+    /// address, an id or its beginning, or `latest` (of the instance at `origin`). `warn` is told of what could not be read.
+    ///
+    /// # Errors
+    /// [`Error::NoSnapshot`]; [`Error::Usage`] for the beginning of several; that of a store that does not answer, where the
+    /// snapshot is in none of the others.
+    pub fn find(&self, wanted: &str, origin: &str, warn: &mut dyn FnMut(&Error)) -> Result<Vec<Snapshot>> {
+        let path = Path::new(wanted);
+        if path.is_file() {
+            let folder = Store::new(path.parent().unwrap_or(Path::new("")));
+            return Ok(vec![folder.with_keys(self.local.keys.clone()).read_file(path)?]);
+        }
+        let Listing { mut snapshots, mut unusable } = self.list()?;
+        match wanted {
+            "latest" => {
+                snapshots.retain(|snapshot| snapshot.manifest.origin == origin && !snapshot.manifest.raw);
+                let newest = snapshots.last().map(|snapshot| snapshot.manifest.id.clone());
+                snapshots.retain(|snapshot| Some(&snapshot.manifest.id) == newest.as_ref());
+            }
+            _ => snapshots.retain(|snapshot| {
+                !wanted.is_empty() && (snapshot.manifest.id.starts_with(wanted) || snapshot.location() == wanted)
+            }),
+        }
+        let meant = snapshots.chunk_by(|a, b| a.manifest.id == b.manifest.id).count();
+        match meant {
+            1 => unusable.iter().for_each(warn),
+            0 => match unusable.iter().position(|error| matches!(error, Error::Store { .. })) {
+                Some(at) => return Err(unusable.swap_remove(at)),
+                None => return Err(Error::NoSnapshot(wanted.to_owned())),
+            },
+            n => return Err(Error::Usage(format!("`{wanted}` is the beginning of {n} snapshots"))),
+        }
+        Ok(snapshots)
+    }
+}
+
+impl From<Vec<Store>> for Stores {
+    /// At least one store.
+    fn from(all: Vec<Store>) -> Stores {
+        let first = all[0].clone();
+        Stores::new(all, first)
+    }
+}
+
+/// Unpacks the first of these copies of one snapshot that is whole into the new folder `folder`; `warn` is told of each
+/// that is not.
+///
+/// # Errors
+/// That of the last copy; [`Error::Key`] at once.
+pub fn unpack_first(copies: &[Snapshot], folder: &Path, warn: &mut dyn FnMut(&Error)) -> Result<Held> {
+    let mut last = Error::NoSnapshot(String::new());
+    for (at, copy) in copies.iter().enumerate() {
+        match copy.unpack(folder) {
+            Err(error) if at + 1 < copies.len() && !matches!(error, Error::Key { .. } | Error::NoSpace { .. }) => {
+                warn(&error);
+                last = error;
+            }
+            unpacked => return unpacked,
+        }
+    }
+    Err(last)
+}

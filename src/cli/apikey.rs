@@ -1,0 +1,138 @@
+//! `kumadb apikey …`: keys for `/metrics`.
+
+use clap::{Args, Subcommand};
+use serde_json::{Value as Json, json};
+
+use super::document::{Read, plan_read, read_written, summary, summary_json};
+use super::user::Change;
+use super::write::{WriteArgs, read_from};
+use super::{Context, Ui};
+use crate::cli::apply::carry_out_planned;
+use crate::error::{Error, Exit, Result};
+use crate::formats::{At, Node};
+use crate::kuma::read::read_config;
+use crate::model::state::Config;
+use crate::plan::fixture::Wishes;
+use crate::plan::user::{find_key, plan_cells, plan_for};
+use crate::value::Row;
+
+#[derive(Debug, Subcommand)]
+pub enum ApikeyVerb {
+    /// List the API keys
+    #[command(visible_alias = "ls")]
+    List(ListArgs),
+    /// Make an API key and show it once
+    Add(AddArgs),
+    /// Switch an API key off
+    Disable(KeyArgs),
+    /// Switch an API key on again
+    Enable(KeyArgs),
+    /// Delete an API key
+    Delete(KeyArgs),
+}
+
+#[derive(Args, Debug)]
+pub struct ListArgs {}
+
+#[derive(Args, Debug)]
+pub struct AddArgs {
+    /// What people call it
+    name: String,
+    /// When it ends, UTC: 2027-01-31 or '2027-01-31 12:00:00'; never, without it
+    #[arg(long, value_name = "TIME")]
+    expires: Option<String>,
+    #[command(flatten)]
+    write: WriteArgs,
+}
+
+#[derive(Args, Debug)]
+pub struct KeyArgs {
+    /// Its name or id
+    key: String,
+    #[command(flatten)]
+    write: WriteArgs,
+}
+
+pub fn run(verb: &ApikeyVerb, context: &mut Context<'_>) -> Result<Exit> {
+    match verb {
+        ApikeyVerb::List(_) => list(context),
+        ApikeyVerb::Add(args) => add(args, context),
+        ApikeyVerb::Disable(args) => switch(args, false, context),
+        ApikeyVerb::Enable(args) => switch(args, true, context),
+        ApikeyVerb::Delete(args) => delete(args, context),
+    }
+}
+
+fn list(context: &mut Context<'_>) -> Result<Exit> {
+    let instance = context.instance()?;
+    let config = read_from(&instance, read_config)?;
+    let keys = config.rows("api_key");
+    let expires = |key: &Row| key.text("expires").map(str::to_owned);
+    let documents: Vec<Json> = keys
+        .iter()
+        .map(|key| {
+            let active = key.cell("active").truthy();
+            json!({"id": key.int("id"), "name": key.text("name"), "active": active, "expires": expires(key)})
+        })
+        .collect();
+    context.ui.result(&json!({"api_keys": documents}), || {
+        let line = |key: &Row| {
+            let active = if key.cell("active").truthy() { "yes" } else { "no" };
+            let id = key.int("id").unwrap_or_default().to_string();
+            vec![id, key.text("name").unwrap_or_default().to_owned(), active.into(), expires(key).unwrap_or_default()]
+        };
+        match keys {
+            [] => "no API keys yet".into(),
+            keys => Ui::table(&["id", "name", "active", "expires (utc)"], keys.iter().map(line).collect()),
+        }
+    })?;
+    Ok(Exit::Done)
+}
+
+/// As a document would: the same checks, the same key, the same setting that makes the server ask for keys.
+fn add(args: &AddArgs, context: &mut Context<'_>) -> Result<Exit> {
+    let instance = context.instance()?;
+    let config = read_from(&instance, read_config)?;
+    if find_key(&config, &args.name).is_ok_and(|key| key.text("name") == Some(&args.name)) {
+        return Err(Error::Usage(format!("there is an API key `{}` already", args.name)));
+    }
+    let at = At::nowhere("apikey add");
+    let text = |text: &str| Node::new(at.clone(), text.replace("${", "$${"));
+    let mut key = vec![("name", text(&args.name))];
+    key.extend(args.expires.as_deref().map(|expires| ("expires", text(expires))));
+    let keys = Node::new(at.clone(), vec![Node::map(at.clone(), key)]);
+    let read: Read = read_written(&[Node::map(at.clone(), [("api_keys", keys)])])?;
+    let planned = plan_read(read, Wishes::default(), &instance)?;
+    let said = (summary(&planned), summary_json(&planned));
+    carry_out_planned("apikey add", planned, said, &args.write, &instance, context)
+}
+
+fn switch(args: &KeyArgs, active: bool, context: &mut Context<'_>) -> Result<Exit> {
+    let instance = context.instance()?;
+    let config = read_from(&instance, read_config)?;
+    let key = known(&config, &args.key)?;
+    let mut plan = plan_for(&config);
+    plan_cells(&mut plan, "api_key", &subject(key), key, &[("active", active.into())]);
+    let (verb, did) = if active { ("apikey enable", "on") } else { ("apikey disable", "off") };
+    let said = format!("{} is {did}", subject(key));
+    Change { verb, plan, said }.write(&args.write, &instance, &config, context)
+}
+
+fn delete(args: &KeyArgs, context: &mut Context<'_>) -> Result<Exit> {
+    let instance = context.instance()?;
+    let config = read_from(&instance, read_config)?;
+    let key = known(&config, &args.key)?;
+    context.ui.ask(&format!("delete {}? Whoever uses it is shut out", subject(key)))?;
+    let mut plan = plan_for(&config);
+    plan.delete("api_key", subject(key), "id", key.int("id").unwrap_or_default(), 1);
+    let said = format!("{} is deleted", subject(key));
+    Change { verb: "apikey delete", plan, said }.write(&args.write, &instance, &config, context)
+}
+
+fn known<'c>(config: &'c Config, name: &str) -> Result<&'c Row> {
+    find_key(config, name).map_err(|problem| Error::Input(vec![problem]))
+}
+
+fn subject(key: &Row) -> String {
+    format!("API key `{}`", key.text("name").unwrap_or_default())
+}

@@ -1,0 +1,109 @@
+//! Stores and keys, as options and the environment name them.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::Ui;
+use crate::backup::{Credentials, Extent, Keys, Seal, Store, Stores};
+use crate::error::{Error, Result};
+use crate::run::Putting;
+use crate::value::Secret;
+
+/// How a snapshot is put away.
+#[derive(Args, Debug)]
+pub struct SealArgs {
+    /// Encrypt to this recipient of age (age1…); can be said again
+    #[arg(long, value_name = "RECIPIENT")]
+    encrypt_to: Vec<String>,
+    /// Encrypt to the recipients in this file, one a line
+    #[arg(long, value_name = "FILE", env = "KUMADB_RECIPIENTS_FILE", hide_env_values = true)]
+    recipients_file: Vec<PathBuf>,
+    /// Encrypt with the passphrase in the first line of this file
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["encrypt_to", "recipients_file"])]
+    passphrase_file: Option<PathBuf>,
+    /// Do not read back what was uploaded, which costs a download of the same size; its size is compared all the same
+    #[arg(long)]
+    no_read_back: bool,
+}
+
+/// What opens encrypted snapshots.
+#[derive(Args, Clone, Debug)]
+pub struct KeyArgs {
+    /// Open encrypted snapshots with the identities of age in this file; can be said again
+    #[arg(long, value_name = "FILE", env = "KUMADB_IDENTITY", hide_env_values = true)]
+    identity: Vec<PathBuf>,
+    /// Open encrypted snapshots with the passphrase in the first line of this file
+    #[arg(long, value_name = "FILE", env = "KUMADB_PASSPHRASE_FILE", hide_env_values = true)]
+    passphrase_file: Option<PathBuf>,
+}
+
+impl SealArgs {
+    /// What these options mean for a snapshot of `extent`.
+    pub fn putting(&self, extent: Extent) -> Result<Putting> {
+        let seal = match &self.passphrase_file {
+            Some(file) => Some(Seal::Passphrase(read_passphrase(file)?)),
+            None if self.encrypt_to.is_empty() && self.recipients_file.is_empty() => None,
+            None => {
+                let files: Vec<String> = self.recipients_file.iter().map(read).collect::<Result<_>>()?;
+                let lines = files.iter().flat_map(|text| text.lines());
+                Some(Seal::to(self.encrypt_to.iter().map(String::as_str).chain(lines))?)
+            }
+        };
+        Ok(Putting { extent, seal, unread: self.no_read_back })
+    }
+}
+
+impl KeyArgs {
+    /// The keys that these options name.
+    pub fn keys(&self) -> Result<Keys> {
+        let identities: Vec<Secret> =
+            self.identity.iter().map(|file| read(file).map(Secret::new)).collect::<Result<_>>()?;
+        Keys::read(&identities, self.passphrase_file.as_ref().map(read_passphrase).transpose()?)
+    }
+
+    /// The same; a passphrase that is needed and was not given is asked for on a terminal.
+    pub fn keys_or_ask(&self) -> Result<Keys> {
+        Ok(self.keys()?.asking(Ui::passphrase))
+    }
+}
+
+/// What may also be in a file, named by the same variable with `_FILE` at its end.
+const BY_FILE: [&str; 3] = ["AWS_SECRET_ACCESS_KEY", "AZURE_STORAGE_ACCOUNT_KEY", "WEBDAV_PASSWORD"];
+
+fn read_credentials() -> Result<Credentials> {
+    let known = |name: &str| Credentials::PREFIXES.iter().any(|prefix| name.starts_with(prefix));
+    let mut named: Vec<(String, Secret)> = std::env::vars()
+        .filter(|(name, value)| known(name) && !value.is_empty())
+        .map(|(name, value)| (name, Secret::new(value)))
+        .collect();
+    for name in BY_FILE {
+        if let Some(file) = std::env::var_os(format!("{name}_FILE")).filter(|file| !file.is_empty()) {
+            named.push((name.to_owned(), Secret::new(read(&file.into())?.trim_end())));
+        }
+    }
+    Ok(Credentials::new(named))
+}
+
+/// The stores at `addresses`, or else `default`; credentials come from the environment.
+pub fn open(addresses: &[String], default: Store) -> Result<Stores> {
+    let credentials = read_credentials()?;
+    let mut stores: Vec<Store> =
+        addresses.iter().map(|address| Store::open(address, &credentials)).collect::<Result<_>>()?;
+    if stores.is_empty() {
+        stores.push(default.clone());
+    }
+    Ok(Stores::new(stores, default))
+}
+
+fn read(file: &PathBuf) -> Result<String> {
+    std::fs::read_to_string(file).map_err(Error::file("read", file))
+}
+
+fn read_passphrase(file: &PathBuf) -> Result<Secret> {
+    let text = read(file)?;
+    match text.lines().next().filter(|line| !line.is_empty()) {
+        Some(line) => Ok(Secret::new(line)),
+        None => Err(Error::Usage(format!("`{}` holds no passphrase", file.display()))),
+    }
+}

@@ -1,0 +1,247 @@
+//! `kumadb user …`: who may log in, and the way back in for those who cannot.
+
+use clap::{Args, Subcommand};
+use serde_json::{Value as Json, json};
+
+use super::password::PasswordArgs;
+use super::write::{Wish, WriteArgs, carry_out, input, read_from};
+use super::{Context, Ui};
+use crate::error::{Error, Exit, Problem, Result, counted};
+use crate::instance::Instance;
+use crate::kuma::init;
+use crate::kuma::read::read_config;
+use crate::model::state::Config;
+use crate::plan::Plan;
+use crate::plan::user::{find_user, plan_adopt, plan_cells, plan_for};
+use crate::run::Outcome;
+use crate::value::{Row, Secret, Value};
+
+#[derive(Debug, Subcommand)]
+pub enum UserVerb {
+    /// List the users
+    #[command(visible_alias = "ls")]
+    List(ListArgs),
+    /// Add a user
+    Add(AddArgs),
+    /// Give a user a new password, which ends its sessions
+    Password(PasswordVerb),
+    /// Give a user another name
+    Rename(RenameArgs),
+    /// Switch off two-factor authentication for a user who has lost the second factor
+    #[command(name = "disable-2fa")]
+    Disable2fa(WhoArgs),
+    /// Let a user in again who was switched off
+    Activate(WhoArgs),
+    /// Give a user everything whose own user is gone: monitors that nobody sees any more
+    Adopt(WhoArgs),
+    /// End all sessions of all users: make a new secret to sign them with
+    #[command(name = "sign-out")]
+    SignOut(SignOutArgs),
+}
+
+#[derive(Args, Debug)]
+pub struct ListArgs {}
+
+#[derive(Args, Debug)]
+pub struct AddArgs {
+    /// The name to log in with
+    name: String,
+    #[command(flatten)]
+    password: PasswordArgs,
+    #[command(flatten)]
+    write: WriteArgs,
+}
+
+#[derive(Args, Debug)]
+pub struct PasswordVerb {
+    /// The user; may be left out where there is only one
+    name: Option<String>,
+    #[command(flatten)]
+    password: PasswordArgs,
+    #[command(flatten)]
+    write: WriteArgs,
+}
+
+#[derive(Args, Debug)]
+pub struct RenameArgs {
+    /// The user
+    name: String,
+    /// The new name
+    new: String,
+    #[command(flatten)]
+    write: WriteArgs,
+}
+
+#[derive(Args, Debug)]
+pub struct WhoArgs {
+    /// The user; may be left out where there is only one
+    name: Option<String>,
+    #[command(flatten)]
+    write: WriteArgs,
+}
+
+#[derive(Args, Debug)]
+pub struct SignOutArgs {
+    #[command(flatten)]
+    write: WriteArgs,
+}
+
+pub fn run(verb: &UserVerb, context: &mut Context<'_>) -> Result<Exit> {
+    let instance = context.instance()?;
+    let config = read_from(&instance, read_config)?;
+    match verb {
+        UserVerb::List(_) => list(&config, context),
+        UserVerb::Add(args) => add(args, &instance, &config, context),
+        UserVerb::Password(args) => {
+            let user = known(&config, args.name.as_deref())?;
+            let password = new_password(&args.password, name(user), context)?;
+            let said = format!("user `{}` has a new password", name(user));
+            let cells = [("password", init::hash(&password)?.into())];
+            change("user password", &config, user, &cells, &said).write(&args.write, &instance, &config, context)
+        }
+        UserVerb::Rename(args) => {
+            let user = known(&config, Some(&args.name))?;
+            check_new(&args.new, &instance, &config)?;
+            let said = format!("user `{}` is `{}` now", args.name, args.new);
+            let cells = [("username", args.new.as_str().into())];
+            change("user rename", &config, user, &cells, &said).write(&args.write, &instance, &config, context)
+        }
+        UserVerb::Disable2fa(args) => {
+            let user = known(&config, args.name.as_deref())?;
+            let said = format!("user `{}` logs in with the password alone", name(user));
+            let cells = [("twofa_status", 0.into()), ("twofa_secret", Value::Null), ("twofa_last_token", Value::Null)];
+            change("user disable-2fa", &config, user, &cells, &said).write(&args.write, &instance, &config, context)
+        }
+        UserVerb::Activate(args) => {
+            let user = known(&config, args.name.as_deref())?;
+            let said = format!("user `{}` may log in", name(user));
+            change("user activate", &config, user, &[("active", 1.into())], &said).write(
+                &args.write,
+                &instance,
+                &config,
+                context,
+            )
+        }
+        UserVerb::Adopt(args) => {
+            let user = known(&config, args.name.as_deref())?;
+            let plan = plan_adopt(&config, user.int("id").unwrap_or_default());
+            let said = format!("{} now of user `{}`", counted(plan.steps.len(), "thing"), name(user));
+            Change { verb: "user adopt", plan, said }.write(&args.write, &instance, &config, context)
+        }
+        UserVerb::SignOut(args) => sign_out(args, &instance, &config, context),
+    }
+}
+
+fn list(config: &Config, context: &mut Context<'_>) -> Result<Exit> {
+    let users = config.rows("user");
+    let owned = |user: &Row| config.rows("monitor").iter().filter(|row| row.int("user_id") == user.int("id")).count();
+    let documents: Vec<Json> = users
+        .iter()
+        .map(|user| {
+            json!({
+                "id": user.int("id"),
+                "name": name(user),
+                "active": user.cell("active").truthy(),
+                "twofa": user.cell("twofa_status").truthy(),
+                "monitors": owned(user),
+            })
+        })
+        .collect();
+    context.ui.result(&json!({"users": documents}), || {
+        let on = |yes: bool| if yes { "yes" } else { "no" }.to_owned();
+        let line = |user: &Row| {
+            let id = user.int("id").unwrap_or_default().to_string();
+            let (active, twofa) = (on(user.cell("active").truthy()), on(user.cell("twofa_status").truthy()));
+            vec![id, name(user).to_owned(), active, twofa, owned(user).to_string()]
+        };
+        match users {
+            [] => "no users yet: the server asks for one on its first page".into(),
+            users => Ui::table(&["id", "name", "active", "2fa", "monitors"], users.iter().map(line).collect()),
+        }
+    })?;
+    Ok(Exit::Done)
+}
+
+fn add(args: &AddArgs, instance: &Instance, config: &Config, context: &mut Context<'_>) -> Result<Exit> {
+    check_new(&args.name, instance, config)?;
+    let password = new_password(&args.password, &args.name, context)?;
+    let mut plan = plan_for(config);
+    let cells = [
+        ("username", Value::from(args.name.as_str())),
+        ("password", init::hash(&password)?.into()),
+        ("active", 1.into()),
+    ];
+    let row = cells.into_iter().map(|(column, value)| (column.to_owned(), value.into())).collect();
+    plan.insert("user", format!("user `{}`", args.name), row);
+    let said = format!("added user `{}`", args.name);
+    Change { verb: "user add", plan, said }.write(&args.write, instance, config, context)
+}
+
+fn sign_out(args: &SignOutArgs, instance: &Instance, config: &Config, context: &mut Context<'_>) -> Result<Exit> {
+    let mut plan = plan_for(config);
+    let secret = init::session_secret()?;
+    let subject = "setting `jwtSecret`";
+    match config.rows("setting").iter().find(|row| row.text("key") == Some("jwtSecret")) {
+        Some(row) => plan_cells(&mut plan, "setting", subject, row, &[("value", secret.into())]),
+        None => {
+            let row = vec![("key".to_owned(), "jwtSecret".into()), ("value".to_owned(), secret.into())];
+            plan.insert("setting", subject, row);
+        }
+    }
+    let said = "all sessions are ended: everybody logs in again".to_owned();
+    Change { verb: "user sign-out", plan, said }.write(&args.write, instance, config, context)
+}
+
+fn name(user: &Row) -> &str {
+    user.text("username").unwrap_or_default()
+}
+
+fn known<'c>(config: &'c Config, name: Option<&str>) -> Result<&'c Row> {
+    find_user(config, name).map_err(|problem| Error::Input(vec![problem]))
+}
+
+fn new_password(args: &PasswordArgs, name: &str, context: &mut Context<'_>) -> Result<Secret> {
+    let password = args.read(name, context)?;
+    match init::check_password(&password) {
+        None => Ok(password),
+        Some(problem) => Err(Error::Input(vec![problem])),
+    }
+}
+
+/// What is wrong with the name of a user to be.
+fn check_new(name: &str, instance: &Instance, config: &Config) -> Result<()> {
+    let taken = config.rows("user").iter().any(|row| row.text("username") == Some(name));
+    let taken = taken.then(|| Problem::new("user name", format!("`{name}` is taken")).hint("kumadb user list"));
+    let problems: Vec<Problem> = init::check_name(name, instance.engine()).into_iter().chain(taken).collect();
+    input(if problems.is_empty() { Ok(()) } else { Err(problems) })
+}
+
+/// One change, and what is said when it is made.
+pub struct Change {
+    pub verb: &'static str,
+    pub plan: Plan,
+    pub said: String,
+}
+
+/// New cells for one user.
+fn change(verb: &'static str, config: &Config, user: &Row, cells: &[(&str, Value)], said: &str) -> Change {
+    let mut plan = plan_for(config);
+    plan_cells(&mut plan, "user", &format!("user `{}`", name(user)), user, cells);
+    Change { verb, plan, said: said.to_owned() }
+}
+
+impl Change {
+    /// Makes it, through the safe path.
+    pub fn write(
+        self,
+        args: &WriteArgs,
+        instance: &Instance,
+        config: &Config,
+        context: &mut Context<'_>,
+    ) -> Result<Exit> {
+        let Change { verb, plan, said } = self;
+        let done = |_: &Outcome| (json!({"changed": said}), said.clone());
+        let question = (plan.steps.len() > 1).then(|| format!("change {}?", counted(plan.steps.len(), "row")));
+        carry_out(&Wish { verb, plan, names: config, question, done: &done }, args, instance, context)
+    }
+}

@@ -1,0 +1,75 @@
+//! Users and API keys: who may log in, and what belongs to whom.
+
+use super::names::nearest;
+use super::{Assignment, Cell, Plan};
+use crate::error::Problem;
+use crate::model::state::Config;
+use crate::value::{Row, Value};
+
+/// Columns whose content is never shown.
+const SECRET: [&str; 4] = ["password", "twofa_secret", "key", "value"];
+
+/// The user called `name`; without a name the only one there is.
+pub fn find_user<'c>(config: &'c Config, name: Option<&str>) -> Result<&'c Row, Problem> {
+    let users = config.rows("user");
+    let names = || users.iter().filter_map(|row| row.text("username").map(str::to_owned));
+    let wrong = |message: String| Problem::new("user", message).hint("kumadb user list");
+    match (name, users) {
+        (None, [only]) => Ok(only),
+        (None, []) => Err(Problem::new("user", "there is none yet").hint("kumadb user add admin")),
+        (None, several) => Err(wrong(format!("there are {}: say which", several.len()))),
+        (Some(name), _) => users
+            .iter()
+            .find(|row| row.text("username") == Some(name))
+            .ok_or_else(|| wrong(format!("no user `{name}`{}", nearest(name, names())))),
+    }
+}
+
+/// The API key called `name`, or with that id.
+pub fn find_key<'c>(config: &'c Config, name: &str) -> Result<&'c Row, Problem> {
+    let keys = config.rows("api_key");
+    let names = keys.iter().filter_map(|row| row.text("name").map(str::to_owned));
+    let called: Vec<&Row> = keys.iter().filter(|row| row.text("name") == Some(name)).collect();
+    let numbered = || keys.iter().find(|row| name.parse().ok() == row.int("id"));
+    let wrong = |message: String| Problem::new("API key", message).hint("kumadb apikey list");
+    match called.as_slice() {
+        [key] => Ok(key),
+        [] => numbered().ok_or_else(|| wrong(format!("no API key `{name}`{}", nearest(name, names)))),
+        several => Err(wrong(format!("{} are called `{name}`: name it by its id", several.len()))),
+    }
+}
+
+/// A plan for the configuration `config`.
+pub fn plan_for(config: &Config) -> Plan {
+    Plan { fingerprint: Some(config.fingerprint.clone()), ..Plan::default() }
+}
+
+/// Plans to make the cells of `row` in `table` hold `cells`, as far as they do not.
+pub fn plan_cells(plan: &mut Plan, table: &str, subject: &str, row: &Row, cells: &[(&str, Value)]) {
+    let set = cells
+        .iter()
+        .filter(|(column, new)| row.columns().iter().any(|known| known == column) && !row.cell(column).same(new))
+        .map(|(column, new)| Assignment {
+            column: (*column).to_owned(),
+            old: row.cell(column).clone(),
+            new: Cell::Is(new.clone()),
+            secret: SECRET.contains(column),
+        })
+        .collect();
+    plan.update(table, subject, row.int("id").unwrap_or_default(), set);
+}
+
+/// Plans to give everything that belongs to nobody to the user `owner`: on the page of the server people see their own
+/// monitors only (2.5.3).
+pub fn plan_adopt(config: &Config, owner: i64) -> Plan {
+    let mut plan = plan_for(config);
+    let users: Vec<Option<i64>> = config.rows("user").iter().map(|row| row.int("id")).collect();
+    for (table, rows) in &config.tables {
+        let has_owner = config.database.schema.has(table, "user_id");
+        for row in rows.iter().filter(|row| has_owner && !users.contains(&row.int("user_id"))) {
+            let name = ["name", "title"].iter().find_map(|column| row.text(column)).unwrap_or_default();
+            plan_cells(&mut plan, table, &format!("{table} `{name}`"), row, &[("user_id", owner.into())]);
+        }
+    }
+    plan
+}
