@@ -215,6 +215,11 @@ pub fn chown_like(path: &Path, like: &fs::Metadata) -> Result<()> {
     Ok(())
 }
 
+/// Sets owner and group of `path`.
+pub fn set_owner(path: &Path, uid: u32, gid: u32) -> Result<()> {
+    std::os::unix::fs::chown(path, Some(uid), Some(gid)).map_err(Error::file("change the owner of", path))
+}
+
 /// Sets the permission bits of `path`.
 pub fn set_mode(path: &Path, mode: u32) -> Result<()> {
     fs::set_permissions(path, fs::Permissions::from_mode(mode)).map_err(Error::file("change the mode of", path))

@@ -3,6 +3,7 @@
 pub mod backup;
 pub mod cli;
 pub mod docker;
+pub mod doctor;
 pub mod engine;
 pub mod error;
 pub mod files;

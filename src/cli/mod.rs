@@ -3,6 +3,7 @@
 mod apikey;
 mod apply;
 mod backup;
+mod doctor;
 mod document;
 mod export;
 mod find;
@@ -121,6 +122,8 @@ enum Verb {
     Export(export::ExportArgs),
     /// Make a new data folder, or fill an empty MariaDB database, that the server boots on without its set-up page
     Init(init::InitArgs),
+    /// Say what is wrong with an instance in any state, and cure it
+    Doctor(doctor::DoctorArgs),
     /// Users: list, add, rename, new passwords, and the way back in for those who are locked out
     #[command(subcommand, visible_alias = "users")]
     User(user::UserVerb),
@@ -163,6 +166,7 @@ impl Cli {
             Verb::Export(args) => export::run(&args, context),
             Verb::Schema(args) => export::schema(&args, context),
             Verb::Init(args) => init::run(&args, context),
+            Verb::Doctor(args) => doctor::run(&args, context),
             Verb::User(verb) => user::run(&verb, context),
             Verb::Apikey(verb) => apikey::run(&verb, context),
             Verb::Backup(verb) => backup::run(&verb, context),

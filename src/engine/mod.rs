@@ -22,7 +22,9 @@ use crate::value::{Row, Value};
 pub enum Depth {
     /// Foreign keys only.
     References,
-    /// Structure of the file (SQLite `quick_check`; MariaDB `CHECK TABLE … QUICK`) and foreign keys.
+    /// Structure of the file only (SQLite `quick_check`; MariaDB `CHECK TABLE … QUICK`).
+    Structure,
+    /// The same, and foreign keys.
     Quick,
     /// Everything the engine can check, however long it takes.
     Full,

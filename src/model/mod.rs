@@ -7,7 +7,7 @@ pub mod entities;
 pub mod fields;
 pub mod fixture;
 pub mod kinds;
-mod release;
+pub mod release;
 pub mod row;
 mod rules;
 pub mod state;

@@ -1,14 +1,15 @@
 //! Lock, journal, stop, copy, prove, write, check, commit, start, see it working; and the way back from each of these.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
 use super::journal::{Journal, Phase, Record};
-use super::transact::{check_release, transact};
+use super::transact::{check_release, run_statements, transact};
 use super::undo::check_loaded;
-use super::{Observer, Step, beats};
+use super::{Observer, Step, beats, removed};
 use crate::backup::hold::{Extent, Label, Source};
 use crate::backup::raw;
 use crate::backup::{Guarded, Held, Snapshot, Store};
@@ -53,6 +54,10 @@ pub struct Settings {
     pub wait_beats: Option<Duration>,
     /// Write to a release with migrations unknown to us.
     pub allow_unknown_release: bool,
+    /// The work opens the lock that a migration left when it was cut off, so that it is no reason not to begin.
+    pub opens_lock: bool,
+    /// Write every deleted row to a readable file beside the snapshot.
+    pub keeps_removed: bool,
 }
 
 impl Settings {
@@ -65,6 +70,8 @@ impl Settings {
             deadline: Duration::from_secs(180),
             wait_beats: None,
             allow_unknown_release: false,
+            opens_lock: false,
+            keeps_removed: false,
         }
     }
 }
@@ -73,6 +80,9 @@ impl Settings {
 pub enum Work<'a> {
     /// The changes of a plan, in one transaction.
     Plan(&'a Plan),
+    /// Statements that change how tables are kept and no cell of them, such as a new index. What was made by one stays,
+    /// whatever happens to the rest: MariaDB makes each durable at once, and none does harm.
+    Statements(&'a [String]),
     /// The content of a copy.
     Load {
         /// The copy.
@@ -89,6 +99,8 @@ pub struct Outcome {
     pub written: Written,
     /// The snapshot of how it was before.
     pub snapshot: Option<Snapshot>,
+    /// The deleted rows, where they were kept and there were some.
+    pub removed: Option<PathBuf>,
     /// How long the server was away, where it was running before.
     pub downtime: Option<Duration>,
     /// The newest beat after the start, by monitor, of those that were waited for.
@@ -121,7 +133,7 @@ pub fn run(
     let life = instance.life()?;
     let mode = check_mode(instance, settings.mode, life.is_some_and(|life| life != Life::Stopped))?;
     instance.check_alone()?;
-    check_server(instance, mode)?;
+    check_server(instance, mode, settings)?;
     observer.step(&Step::Journal)?;
     let loads = matches!(work, Work::Load { .. });
     let record = Record::new(&settings.verb, instance, life, mode, loads);
@@ -150,13 +162,17 @@ fn check_mode(instance: &Instance, mode: Mode, running: bool) -> Result<Mode> {
 }
 
 /// Fails unless the server, if it runs, can be stopped now and started again.
-pub(super) fn check_server(instance: &Instance, mode: Mode) -> Result<()> {
+pub(super) fn check_server(instance: &Instance, mode: Mode, settings: &Settings) -> Result<()> {
     let Some(server) = &instance.container else { return Ok(()) };
     if !server.is_running()? {
         return Ok(());
     }
     if mode != Mode::Live {
         server.check_stoppable()?;
+    }
+    // The lock that a server left which ends again and again is no reason not to open it; the page of a migration is one.
+    if settings.opens_lock && !server.is_migrating()? {
+        return Ok(());
     }
     check_settled(instance)
 }
@@ -255,11 +271,14 @@ impl Run<'_> {
 
         let mut guarded = Guarded::open(&held, connect)?;
         let before = read_fingerprint(guarded.writer(), &database.schema)?;
-        self.journal.record.before = Some(before);
+        self.journal.record.before = Some(before.clone());
         self.journal.record.last_beat = read_last_beat(guarded.writer())?;
         self.journal.advance(Phase::Writing)?;
         let touched = match work {
             Work::Plan(plan) => {
+                if self.settings.keeps_removed {
+                    removed::write(guarded.writer(), plan, &self.held_folder())?;
+                }
                 observer.step(&Step::Begin)?;
                 guarded.writer().begin()?;
                 let (written, after) = transact(&mut guarded, &database.schema, plan, observer)?;
@@ -271,6 +290,11 @@ impl Run<'_> {
                 self.attempted = true;
                 guarded.writer().commit()?;
                 touched
+            }
+            Work::Statements(statements) => {
+                run_statements(guarded.writer(), statements, &before, observer)?;
+                // Not noted as committed: there is nothing to put back.
+                return Ok(Vec::new());
             }
             Work::Load { wanted, kept } => {
                 observer.step(&Step::PutBack)?;
@@ -418,7 +442,9 @@ impl Run<'_> {
     pub(super) fn finish(mut self, store: &Store, observer: &mut dyn Observer) -> Outcome {
         let mut close = || {
             self.journal.advance(Phase::Seen)?;
-            self.outcome.snapshot = Some(self.pack(store, observer)?);
+            let snapshot = self.pack(store, observer)?;
+            self.outcome.removed = removed::keep(&self.held_folder(), &snapshot)?;
+            self.outcome.snapshot = Some(snapshot);
             observer.step(&Step::CloseJournal)?;
             self.close()
         };

@@ -3,9 +3,12 @@
 pub mod apply;
 pub mod beats;
 pub mod copy;
+pub mod examine;
 pub mod journal;
+mod mend;
 pub mod prune;
 mod put;
+mod removed;
 mod restart;
 pub mod resume;
 mod transact;
@@ -19,6 +22,7 @@ use crate::error::{Result, bytes, counted};
 pub use apply::{Mode, Outcome, Settings, Work, run};
 pub use copy::{Putting, Taken, take};
 pub use journal::{Journal, Phase, Record};
+pub use mend::mend;
 pub use put::put_files_back;
 pub use restart::restart;
 pub use resume::{Resumed, resume};
@@ -53,6 +57,7 @@ pub enum Step {
     PutBack,
     LeaveDown { container: String },
     Rehearse,
+    Mend { changes: usize },
 }
 
 impl Step {
@@ -72,6 +77,7 @@ impl Step {
                 | Step::Undo { .. }
                 | Step::PutBack
                 | Step::LeaveDown { .. }
+                | Step::Mend { .. }
         )
     }
 
@@ -93,6 +99,7 @@ impl Step {
                 | Step::Check
                 | Step::Commit
                 | Step::Rehearse
+                | Step::Mend { .. }
         )
     }
 }
@@ -128,6 +135,7 @@ impl fmt::Display for Step {
             Step::Undo { why } => write!(f, "putting everything back: {why}"),
             Step::PutBack => f.write_str("putting the database back"),
             Step::LeaveDown { container } => write!(f, "`{container}` was not running before and stays stopped"),
+            Step::Mend { changes } => write!(f, "making {}", counted(*changes, "change") + " of files"),
             Step::Rehearse => f.write_str("rehearsing the transaction; it will be rolled back"),
         }
     }

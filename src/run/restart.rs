@@ -19,7 +19,7 @@ pub fn restart(instance: &Instance, settings: &Settings, observer: &mut dyn Obse
         return Err(journal.record.unfinished());
     }
     instance.check_alone()?;
-    check_server(instance, Mode::Stopped)?;
+    check_server(instance, Mode::Stopped, settings)?;
     observer.step(&Step::Journal)?;
     let mut record = Record::new(&settings.verb, instance, Some(Life::Running), Mode::Stopped, false);
     record.last_beat = read_last_beat_of(instance, &lock)?;

@@ -4,9 +4,10 @@ use super::apply::Settings;
 use super::{Observer, Silent, Step};
 use crate::backup::Guarded;
 use crate::engine::sqlite::SqliteFile;
+use crate::engine::{EngineKind, Writer};
 use crate::error::{Error, Result};
 use crate::instance::{Instance, Place};
-use crate::kuma::read::read_database;
+use crate::kuma::read::{read_database, read_fingerprint};
 use crate::kuma::write::{Written, check_clean, check_written, write_plan};
 use crate::model::state::{Database, Fingerprint};
 use crate::plan::Plan;
@@ -40,7 +41,7 @@ pub fn rehearse(instance: &Instance, plan: &Plan, settings: &Settings, observer:
 }
 
 pub(super) fn check_release(database: &Database, instance: &Instance, settings: &Settings) -> Result<()> {
-    if database.migrating {
+    if database.migrating && !settings.opens_lock {
         return Err(Error::MigrationLocked { database: format!("the database of `{}`", instance.name) });
     }
     if !database.release.exact && !settings.allow_unknown_release {
@@ -82,4 +83,28 @@ pub(super) fn transact(
     let before = guarded.before().to_vec();
     check_clean(guarded.writer(), &before)?;
     Ok((written, after))
+}
+
+/// Runs statements that change no cell, which the configuration `before` proves. One transaction on SQLite; MariaDB ends one
+/// with each of them.
+pub(super) fn run_statements(
+    writer: &mut dyn Writer,
+    statements: &[String],
+    before: &Fingerprint,
+    observer: &mut dyn Observer,
+) -> Result<()> {
+    observer.step(&Step::Write { changes: statements.len() })?;
+    let transacts = writer.kind() == EngineKind::Sqlite;
+    if transacts {
+        writer.begin()?;
+    }
+    for statement in statements {
+        writer.execute(statement, &[])?;
+    }
+    observer.step(&Step::ReadBack)?;
+    let schema = writer.schema()?;
+    if read_fingerprint(writer, &schema)? != *before {
+        return Err(Error::Unclean(vec!["cells differ that no statement was to change".into()]));
+    }
+    if transacts { writer.commit() } else { Ok(()) }
 }

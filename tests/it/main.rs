@@ -9,6 +9,7 @@ mod crash;
 mod docked;
 mod docker;
 mod dockerd;
+mod doctor;
 mod document_text;
 mod documents;
 mod faults;

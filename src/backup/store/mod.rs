@@ -30,6 +30,8 @@ pub use sweep::Orphan;
 
 /// Ending of the manifest that stands beside an archive.
 const BESIDE: &str = ".json";
+/// Ending of the rows beside it that were deleted on purpose.
+const REMOVED: &str = ".removed.json";
 
 /// A place that snapshots live in: `<instance>/<UTC time>-<id>.kuma.tar.zst`, and its manifest in a `.json` beside it.
 #[derive(Clone)]
@@ -309,8 +311,16 @@ impl Snapshot {
         Held::open(folder)
     }
 
-    /// Removes the archive and its manifest.
+    /// Where the rows stand, readable, that the command which it protects deleted on purpose; `None` where its store is no
+    /// folder.
+    pub fn removed(&self) -> Option<PathBuf> {
+        let stem = self.name.rsplit_once(".kuma.").map_or(self.name.as_str(), |(stem, _)| stem);
+        self.store.folder().map(|folder| folder.join(format!("{stem}{REMOVED}")))
+    }
+
+    /// Removes the archive, its manifest and the rows beside it.
     pub fn remove(&self) -> Result<()> {
+        self.removed().map_or(Ok(()), |path| files::remove(&path))?;
         let (archive, beside) = (self.name.clone(), beside(&self.name));
         // Whichever makes it a snapshot goes first.
         let order = if self.store.folder().is_some() { [archive, beside] } else { [beside, archive] };

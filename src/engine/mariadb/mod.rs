@@ -367,10 +367,12 @@ impl Reader for MariaDb {
         let mut faults = match depth {
             _ if self.transaction == Transaction::Open => Vec::new(),
             Depth::References => Vec::new(),
-            Depth::Quick => self.check_tables("QUICK")?,
+            Depth::Structure | Depth::Quick => self.check_tables("QUICK")?,
             Depth::Full => self.check_tables("EXTENDED")?,
         };
-        faults.extend(self.check_references()?);
+        if depth != Depth::Structure {
+            faults.extend(self.check_references()?);
+        }
         Ok(faults)
     }
 

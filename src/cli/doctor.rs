@@ -1,0 +1,337 @@
+//! `kumadb doctor`
+
+use chrono::Utc;
+use clap::Args;
+use serde_json::{Value as Json, json};
+
+use super::write::{WriteArgs, all_lines, changes_json, finish, lines, outcome_json};
+use super::{Context, Ui};
+use crate::doctor::{self, CHECKS, Check, Cure, Evidence, FileChange, Finding};
+use crate::engine::Depth;
+use crate::error::{Error, Exit, Result, counted};
+use crate::instance::Instance;
+use crate::kuma::init::{check_password, hash};
+use crate::plan::{Assignment, Change, Plan, Step};
+use crate::run::examine::{gather, gather_nowhere};
+use crate::run::{self, Outcome, Settings, Work};
+use crate::value::Secret;
+
+#[derive(Args, Debug)]
+pub struct DoctorArgs {
+    /// Only these: K001, K014; without any, everything
+    #[arg(value_name = "CODE", value_parser = code)]
+    codes: Vec<&'static str>,
+    /// Cure what is found: shown first, asked for, snapshot, one transaction, then examined again
+    #[arg(long)]
+    fix: bool,
+    /// Say what a code means; without one, list all codes
+    #[arg(long, value_name = "CODE", value_parser = code, num_args = 0..=1, default_missing_value = "0", conflicts_with = "fix")]
+    explain: Option<&'static str>,
+    /// Let the engine check everything it can, however long that takes
+    #[arg(long)]
+    full: bool,
+    /// Exit with 20 when something is found
+    #[arg(long)]
+    detailed_exitcode: bool,
+    #[command(flatten)]
+    write: WriteArgs,
+}
+
+/// Reads a code; `0` stands for all of them.
+fn code(text: &str) -> Result<&'static str, String> {
+    match text {
+        "0" => Ok("0"),
+        text => doctor::check(text)
+            .map(|check| check.code)
+            .ok_or_else(|| format!("there is no code `{text}`; `kumadb doctor --explain` lists them")),
+    }
+}
+
+pub fn run(args: &DoctorArgs, context: &mut Context<'_>) -> Result<Exit> {
+    if let Some(code) = args.explain {
+        return explain(code, context);
+    }
+    let instance = match context.instance() {
+        Ok(instance) => instance,
+        Err(error) if args.fix => return Err(error),
+        Err(error) => {
+            let evidence = gather_nowhere(error, Utc::now())?;
+            let findings = examine(&evidence, args);
+            return tell(&evidence, &findings, args, context);
+        }
+    };
+    let evidence = look(&instance, args);
+    let findings = examine(&evidence, args);
+    match args.fix {
+        true => fix(&instance, &evidence, &findings, args, context),
+        false => tell(&evidence, &findings, args, context),
+    }
+}
+
+fn look(instance: &Instance, args: &DoctorArgs) -> Evidence {
+    gather(instance, Utc::now(), if args.full { Depth::Full } else { Depth::Structure })
+}
+
+fn examine(evidence: &Evidence, args: &DoctorArgs) -> Vec<Finding> {
+    let mut findings = doctor::examine(evidence);
+    findings.retain(|finding| args.codes.is_empty() || args.codes.contains(&finding.code));
+    findings
+}
+
+/// Says what was found, and ends with what that means.
+fn tell(evidence: &Evidence, findings: &[Finding], args: &DoctorArgs, context: &mut Context<'_>) -> Result<Exit> {
+    warn_unread(evidence, context.ui);
+    context.ui.result(&document(evidence, findings), || {
+        let mut text = findings_text(findings);
+        let log = evidence.container.as_ref().filter(|container| container.looping);
+        if let Some(container) = log {
+            text.push_str(&format!("\n\n`{}` ends again and again; the last it says:", container.name));
+            text.extend(container.log.iter().map(|line| format!("\n  | {line}")));
+        }
+        if findings.iter().any(Finding::is_curable) {
+            text.push_str("\n\nkumadb doctor --fix cures what it can, and asks first");
+        }
+        text
+    })?;
+    Ok(match (findings.is_empty(), evidence.unread.is_empty()) {
+        (false, _) if args.detailed_exitcode => Exit::Changes,
+        (_, false) => Exit::Partial,
+        (_, true) => Exit::Done,
+    })
+}
+
+fn warn_unread(evidence: &Evidence, ui: &mut Ui) {
+    for unread in &evidence.unread {
+        ui.warn(&format!("the {} could not be looked at: {}", unread.part, unread.why));
+    }
+}
+
+fn findings_text(findings: &[Finding]) -> String {
+    if findings.is_empty() {
+        return "nothing is wrong".into();
+    }
+    let mut text: Vec<String> = findings
+        .iter()
+        .map(|finding| {
+            let cure = match &finding.fault.cure {
+                Cure::Advice(advice) => advice.clone(),
+                _ => doctor::check(finding.code).map_or(String::new(), |check| check.cure.to_owned()),
+            };
+            let explains = match finding.explains.is_empty() {
+                true => String::new(),
+                false => format!(" (explains {})", finding.explains.join(", ")),
+            };
+            let (code, severity, what) = (finding.code, finding.severity.word(), &finding.fault.what);
+            format!("{code} {severity}: {what}{explains}\n     cure: {cure}")
+        })
+        .collect();
+    text.push(counted(findings.len(), "finding"));
+    text.join("\n")
+}
+
+fn document(evidence: &Evidence, findings: &[Finding]) -> Json {
+    let findings: Vec<Json> = findings
+        .iter()
+        .map(|finding| {
+            let (fault, subject) = (&finding.fault, &finding.fault.subject);
+            let cure = match &fault.cure {
+                Cure::Advice(advice) => Some(advice.as_str()),
+                _ => doctor::check(finding.code).map(|check| check.cure),
+            };
+            json!({
+                "code": finding.code, "title": finding.title, "severity": finding.severity, "what": fault.what,
+                "table": subject.table, "id": subject.id, "column": subject.column, "path": subject.path,
+                "cure": cure, "curable": finding.is_curable(), "explains": finding.explains,
+            })
+        })
+        .collect();
+    let unread: Vec<Json> =
+        evidence.unread.iter().map(|unread| json!({"part": unread.part, "why": unread.why})).collect();
+    json!({"findings": findings, "unread": unread, "unfinished": evidence.unfinished})
+}
+
+/// Everything that will be done, by kind of change.
+struct Cures {
+    files: Vec<FileChange>,
+    plan: Plan,
+    statements: Vec<String>,
+}
+
+/// Cures what can be cured, and looks again.
+fn fix(
+    instance: &Instance,
+    evidence: &Evidence,
+    findings: &[Finding],
+    args: &DoctorArgs,
+    context: &mut Context<'_>,
+) -> Result<Exit> {
+    let curable: Vec<&Finding> = findings.iter().filter(|finding| finding.is_curable()).collect();
+    if curable.is_empty() {
+        return tell(evidence, findings, args, context);
+    }
+    warn_unread(evidence, context.ui);
+    context.ui.say(&findings_text(findings));
+    let cures = collect(&curable, evidence, context.ui)?;
+    let settings = Settings {
+        opens_lock: curable.iter().any(|finding| finding.code == "K008"),
+        keeps_removed: true,
+        ..args.write.settings("doctor --fix")
+    };
+    let settings = Settings {
+        // A database between two releases that are both known is what a migration leaves that was cut off.
+        allow_unknown_release: settings.allow_unknown_release || doctor::is_between_releases(evidence),
+        ..settings
+    };
+    if args.write.is_dry_run() {
+        if !cures.plan.is_empty() {
+            run::rehearse(instance, &cures.plan, &settings, context.ui)?;
+        }
+        let document = json!({"dry_run": true, "changes": changes_json(&cures.plan), "files": files_json(&cures.files), "statements": cures.statements});
+        context.ui.result(&document, || {
+            let tried = counted(cures.plan.steps.len(), "row change");
+            format!(
+                "{}\n{tried} tried and rolled back, files and tables only named; nothing was changed",
+                cures.text(all_lines)
+            )
+        })?;
+        return Ok(Exit::Done);
+    }
+    context.ui.say(&format!("\n{}", cures.text(lines)));
+    let made = counted(cures.plan.steps.len() + cures.files.len() + cures.statements.len(), "change");
+    context.ui.ask(&format!("make {made} to cure {}?", counted(curable.len(), "finding")))?;
+    let outcome = cures.carry_out(instance, &settings, context)?;
+    let after = look(instance, args);
+    let left = examine(&after, args);
+    let mut document = document(&after, &left);
+    if let Json::Object(document) = &mut document {
+        document.insert("cured".into(), curable.iter().map(|finding| finding.code).collect());
+        document.insert("removed".into(), json!(outcome.removed));
+        document.extend(outcome_json(&outcome));
+    }
+    warn_unread(&after, context.ui);
+    context.ui.result(&document, || {
+        let mut text = match left.is_empty() {
+            true => format!("{} cured; examined again: nothing is wrong", counted(curable.len(), "finding")),
+            false => format!("examined again:\n{}", findings_text(&left)),
+        };
+        if let Some(path) = &outcome.removed {
+            text.push_str(&format!("\nthe deleted rows are kept in {}", path.display()));
+        }
+        text
+    })?;
+    let exit = finish(&outcome, context.ui)?;
+    let is_whole = left.is_empty() && after.unread.is_empty();
+    Ok(if is_whole { exit } else { Exit::Partial })
+}
+
+/// The changes that cure `findings`; a password that has to be set is asked for here.
+fn collect(findings: &[&Finding], evidence: &Evidence, ui: &mut Ui) -> Result<Cures> {
+    let mut cures = Cures { files: Vec::new(), plan: doctor::plan_cures(findings, evidence), statements: Vec::new() };
+    for finding in findings {
+        match &finding.fault.cure {
+            Cure::Statements(statements) => {
+                for statement in statements {
+                    if !cures.statements.contains(statement) {
+                        cures.statements.push(statement.clone());
+                    }
+                }
+            }
+            Cure::Files(changes) => cures.files.extend(changes.iter().cloned()),
+            Cure::Password { id, name, old } => {
+                let password = Secret::new(ui.password(&format!("user `{name}`"))?);
+                if let Some(problem) = check_password(&password) {
+                    return Err(Error::Input(vec![problem]));
+                }
+                let set = vec![Assignment {
+                    column: "password".into(),
+                    old: old.clone(),
+                    new: hash(&password)?.into(),
+                    secret: true,
+                }];
+                let change = Change::Update { id: *id, set };
+                cures.plan.steps.push(Step { table: "user".into(), subject: format!("user `{name}`"), change });
+            }
+            Cure::Rows(_) | Cure::Advice(_) => {}
+        }
+    }
+    Ok(cures)
+}
+
+impl Cures {
+    fn text(&self, lines: fn(&Plan) -> String) -> String {
+        let mut text: Vec<String> = self.files.iter().map(file_line).collect();
+        if !self.plan.is_empty() {
+            text.push(lines(&self.plan));
+        }
+        text.extend(self.statements.iter().map(|statement| format!("~ {statement}")));
+        text.join("\n")
+    }
+
+    /// Files first: a database that cannot be written cannot be cured either. Keys last: they refuse rows that point
+    /// nowhere. Each part is a run of its own, with its own snapshot.
+    fn carry_out(&self, instance: &Instance, settings: &Settings, context: &mut Context<'_>) -> Result<Outcome> {
+        let store = context.store();
+        let mut outcome = Outcome::default();
+        if !self.files.is_empty() {
+            outcome = run::mend(instance, &self.files, settings, context.ui)?;
+        }
+        if !self.plan.is_empty() {
+            let warnings = std::mem::take(&mut outcome.warnings);
+            outcome = run::run(instance, &store, &Work::Plan(&self.plan), settings, context.ui)?;
+            outcome.warnings.splice(0..0, warnings);
+        }
+        if !self.statements.is_empty() {
+            let Outcome { warnings, removed, .. } = outcome;
+            outcome = run::run(instance, &store, &Work::Statements(&self.statements), settings, context.ui)?;
+            outcome.warnings.splice(0..0, warnings);
+            outcome.removed = removed;
+        }
+        Ok(outcome)
+    }
+}
+
+fn file_line(change: &FileChange) -> String {
+    match change {
+        FileChange::Own { path, uid, gid, mode } => {
+            format!("~ {}: owner {uid}:{gid}, mode {mode:o}", path.display())
+        }
+        FileChange::SetAside { path, to } => format!("~ {} → {}", path.display(), to.display()),
+    }
+}
+
+fn files_json(changes: &[FileChange]) -> Json {
+    changes
+        .iter()
+        .map(|change| match change {
+            FileChange::Own { path, uid, gid, mode } => {
+                json!({"path": path, "action": "own", "uid": uid, "gid": gid, "mode": format!("{mode:o}")})
+            }
+            FileChange::SetAside { path, to } => json!({"path": path, "action": "set aside", "to": to}),
+        })
+        .collect()
+}
+
+/// What a code means, or all codes.
+fn explain(code: &str, context: &mut Context<'_>) -> Result<Exit> {
+    let checks: Vec<&Check> = CHECKS.iter().filter(|check| code == "0" || check.code == code).collect();
+    let documents: Vec<Json> = checks
+        .iter()
+        .map(|check| {
+            json!({
+                "code": check.code, "title": check.title, "severity": check.severity,
+                "explanation": check.explanation, "cure": check.cure, "explains": check.explains,
+            })
+        })
+        .collect();
+    context.ui.result(&json!({"codes": documents}), || match checks.as_slice() {
+        [check] => format!("{}: {}\n\n{}\n\nCure: {}.", check.code, check.title, check.explanation, check.cure),
+        _ => Ui::table(
+            &["code", "severity", "what"],
+            checks
+                .iter()
+                .map(|check| vec![check.code.into(), check.severity.word().into(), check.title.into()])
+                .collect(),
+        ),
+    })?;
+    Ok(Exit::Done)
+}

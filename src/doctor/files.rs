@@ -1,0 +1,175 @@
+//! Faults of the data folder: damage, space, owners, and a folder that is not the one.
+
+use std::path::PathBuf;
+
+use super::evidence::{Folder, Seen};
+use super::{Cure, Evidence, Fault, FileChange, Subject};
+use crate::error::bytes;
+use crate::schema::EngineKind;
+
+/// Where the good copies are.
+const RESTORE: &str = "kumadb backup list, then `kumadb restore ID`; what is in the damaged files stays beside it";
+
+/// A database whose pages do not hold together.
+pub(super) fn find_damage(evidence: &Evidence, faults: &mut Vec<Fault>) {
+    if evidence.damage.is_empty() || has_loose_wal(evidence) {
+        return;
+    }
+    faults.push(Fault {
+        subject: at(evidence, "kuma.db"),
+        what: format!("the database is damaged ({}): parts of it cannot be read", evidence.damage.join("; ")),
+        cure: Cure::Advice(RESTORE.into()),
+    });
+}
+
+/// A damaged database with a WAL beside it that nobody has open: most likely the WAL of another file.
+pub(super) fn find_wrong_wal(evidence: &Evidence, faults: &mut Vec<Fault>) {
+    if evidence.damage.is_empty() || !has_loose_wal(evidence) {
+        return;
+    }
+    faults.push(Fault {
+        subject: at(evidence, "kuma.db-wal"),
+        what: format!(
+            "the database cannot be read together with the `kuma.db-wal` beside it ({}): after a copy or restore by hand the \
+             two are often not of one moment",
+            evidence.damage.join("; ")
+        ),
+        cure: Cure::Advice(format!(
+            "{RESTORE}; to try it by hand: copy both files elsewhere, and open the copy of kuma.db without its WAL"
+        )),
+    });
+}
+
+fn has_loose_wal(evidence: &Evidence) -> bool {
+    let Some(folder) = &evidence.folder else { return false };
+    folder.holders.is_empty() && folder.file("kuma.db-wal").is_some_and(|wal| wal.size > 0)
+}
+
+/// Less room than the database takes: the next clean-up, upgrade or backup ends half-way.
+pub(super) fn find_full_disk(evidence: &Evidence, faults: &mut Vec<Fault>) {
+    let Some(folder) = &evidence.folder else { return };
+    if folder.free >= folder.size {
+        return;
+    }
+    let old = folder.files.iter().filter(|seen| {
+        !seen.folder && (seen.name.contains(".bak") || seen.name == "error.log" || seen.name.contains(".stale-"))
+    });
+    let old: Vec<String> = old.map(|seen| format!("`{}` ({})", seen.name, bytes(seen.size))).collect();
+    let advice = match old.is_empty() {
+        true => format!("make room on the disk of {}: df -h {0}", folder.path.display()),
+        false => format!("look whether these can go, kumadb deletes none of them: {}", old.join(", ")),
+    };
+    faults.push(Fault {
+        subject: Subject { path: Some(folder.path.clone()), ..Subject::default() },
+        what: format!(
+            "{} are free and the database takes {}: the server stops storing when the disk is full, and no backup fits",
+            bytes(folder.free),
+            bytes(folder.size)
+        ),
+        cure: Cure::Advice(advice),
+    });
+}
+
+/// Not the folder it should be, or two databases in one.
+pub(super) fn find_wrong_folder(evidence: &Evidence, faults: &mut Vec<Fault>) {
+    if let Some(why) = &evidence.nowhere {
+        faults.push(Fault {
+            subject: Subject::default(),
+            what: format!("{why}: the server shows its set-up page, as if all data were gone"),
+            cure: Cure::Advice("kumadb find, to see where data is; then mount that folder at /app/data".into()),
+        });
+    }
+    let Some(folder) = &evidence.folder else { return };
+    let stale = folder.file("kuma.db").filter(|seen| seen.size > 0);
+    if let (Some(EngineKind::MariaDb), Some(_)) = (folder.engine, stale) {
+        let parts = ["kuma.db", "kuma.db-wal", "kuma.db-shm"];
+        let changes = parts.iter().filter(|name| folder.file(name).is_some()).map(|name| aside(folder, name, evidence));
+        faults.push(Fault {
+            subject: at(evidence, "kuma.db"),
+            what: "a `kuma.db` lies beside a server on MariaDB: should `db-config.json` ever be lost, the server boots on \
+                   that old file, and all newer data seem gone"
+                .into(),
+            cure: Cure::Files(changes.collect()),
+        });
+    }
+}
+
+/// Files that the user of the server cannot read and write.
+pub(super) fn find_wrong_owners(evidence: &Evidence, faults: &mut Vec<Fault>) {
+    let Some(folder) = &evidence.folder else { return };
+    if folder.read_only {
+        faults.push(Fault {
+            subject: Subject { path: Some(folder.path.clone()), ..Subject::default() },
+            what: "the container has its data folder read-only: nothing can be stored".into(),
+            cure: Cure::Advice(
+                "take `:ro` off the volume, or mount the file system for writing, and make the container anew".into(),
+            ),
+        });
+    }
+    let Some((uid, gid)) = folder.server else { return };
+    // Root reads and writes everything.
+    if uid == 0 {
+        return;
+    }
+    for seen in &folder.files {
+        let is_data = seen.name.starts_with("kuma.db") && !seen.name.contains(".bak") && !seen.name.contains(".stale-");
+        if !(is_data
+            || ["", "upload", "docker-tls", "screenshots", "db-config.json", "mariadb"].contains(&seen.name.as_str()))
+            || can_write(seen, uid, gid)
+        {
+            continue;
+        }
+        let needed = if seen.folder { 0o700 } else { 0o600 };
+        let path = folder.path.join(&seen.name);
+        faults.push(Fault {
+            subject: Subject { path: Some(path.clone()), ..Subject::default() },
+            what: format!(
+                "`{}` belongs to user {} with mode {:o}, and the server runs as user {uid}: it cannot write it (EACCES, \
+                 SQLITE_READONLY)",
+                path.display(),
+                seen.uid,
+                seen.mode
+            ),
+            cure: Cure::Files(vec![FileChange::Own { path, uid, gid, mode: seen.mode | needed }]),
+        });
+    }
+}
+
+fn can_write(seen: &Seen, uid: u32, gid: u32) -> bool {
+    let needed = if seen.folder { 0o7 } else { 0o6 };
+    let shift = match (seen.uid == uid, seen.gid == gid) {
+        (true, _) => 6,
+        (false, true) => 3,
+        (false, false) => 0,
+    };
+    (seen.mode >> shift) & needed == needed
+}
+
+/// An embedded MariaDB whose installation never ended, or in an image that has none.
+pub(super) fn find_half_installed(evidence: &Evidence, faults: &mut Vec<Fault>) {
+    let Some(folder) = evidence.folder.as_ref().filter(|folder| folder.embedded) else { return };
+    if folder.mariadb_installed == Some(false) {
+        faults.push(Fault {
+            subject: at(evidence, "mariadb"),
+            what: "`mariadb/` holds no finished installation: the server waits for its MariaDB for ever".into(),
+            cure: Cure::Files(vec![aside(folder, "mariadb", evidence)]),
+        });
+    }
+    if let Some(container) = evidence.container.as_ref().filter(|container| container.has_mariadb == Some(false)) {
+        faults.push(Fault {
+            subject: at(evidence, "db-config.json"),
+            what: format!("image `{}` has no MariaDB inside, and the data need one", container.image),
+            cure: Cure::Advice("use the full image of the same release: its tag without `-slim`".into()),
+        });
+    }
+}
+
+fn aside(folder: &Folder, name: &str, evidence: &Evidence) -> FileChange {
+    let to = format!("{name}.stale-{}", evidence.now.format("%Y%m%dT%H%M%SZ"));
+    FileChange::SetAside { path: folder.path.join(name), to: folder.path.join(to) }
+}
+
+fn at(evidence: &Evidence, name: &str) -> Subject {
+    let path: Option<PathBuf> = evidence.folder.as_ref().map(|folder| folder.path.join(name));
+    Subject { path, ..Subject::default() }
+}

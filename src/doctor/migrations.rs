@@ -1,0 +1,256 @@
+//! Faults of the schema: migrations that were cut off, and what a database lacks of its release.
+
+use std::collections::BTreeSet;
+
+use super::evidence::Content;
+use super::monitors::delete;
+use super::{Cure, Evidence, Fault, Subject};
+use crate::error::counted;
+use crate::plan::{Change, Step};
+use crate::schema::{self, EngineKind, ForeignKey, Index, Recording, Schema, Table};
+
+/// The lock of migrations is set, or is not one row.
+pub(super) fn find_lock(evidence: &Evidence, faults: &mut Vec<Fault>) {
+    let Some(content) = &evidence.database else { return };
+    let Some(lock) = &content.lock else { return };
+    let locked = lock.iter().filter(|row| row.cell("is_locked").truthy()).count();
+    if lock.len() == 1 && locked == 0 {
+        return;
+    }
+    let subject =
+        Subject { table: Some("knex_migrations_lock".into()), column: Some("is_locked".into()), ..Subject::default() };
+    // A lock that is set while the server stays up is perhaps a migration at work.
+    let is_up = evidence.container.as_ref().is_some_and(|container| container.up && !container.looping)
+        || evidence.folder.as_ref().is_some_and(|folder| !folder.holders.is_empty());
+    if locked > 0 && is_up {
+        faults.push(Fault {
+            subject,
+            what: "a migration is running, or was cut off: the server runs, so it may be at it right now".into(),
+            cure: Cure::Advice(
+                "wait; if the log has not moved for hours, stop the server and run `kumadb doctor` again".into(),
+            ),
+        });
+        return;
+    }
+    let kept = lock.iter().position(|row| !row.cell("is_locked").truthy() && !row.cell("is_locked").is_null());
+    let mut steps: Vec<Step> = lock
+        .iter()
+        .enumerate()
+        .filter(|(at, _)| Some(*at) != kept)
+        .filter_map(|(_, row)| row.int("index"))
+        .map(|index| delete("knex_migrations_lock", "the lock of a migration that was cut off", "index", index, 1))
+        .collect();
+    if kept.is_none() {
+        let columns = [String::from("is_locked")].into();
+        let change = Change::Insert { columns, cells: vec![0.into()] };
+        steps.push(Step { table: "knex_migrations_lock".into(), subject: "the lock, open".into(), change });
+    }
+    let why = match (locked, lock.len()) {
+        (0, 0) => "the lock of migrations has no row",
+        (0, _) => "the lock of migrations has several rows",
+        _ => "a migration was cut off and left its lock",
+    };
+    faults.push(Fault {
+        subject,
+        what: format!("{why}: each start ends with \"Migration table is already locked\""),
+        cure: Cure::Rows(steps),
+    });
+}
+
+/// Tables and columns that the migrations which are noted as applied should have made.
+pub(super) fn find_half_migrated(evidence: &Evidence, faults: &mut Vec<Fault>) {
+    let Some((live, recorded)) = both(evidence) else { return };
+    for (name, table) in &recorded.tables {
+        match live.table(name) {
+            None => faults.push(half(name, None, format!("table `{name}` of its release is not there"))),
+            Some(now) => {
+                let missing = table.columns.iter().filter(|column| now.column(&column.name).is_none());
+                faults.extend(missing.map(|column| {
+                    let what = format!("`{name}` lacks the column `{}` of its release", column.name);
+                    half(name, Some(&column.name), what)
+                }));
+            }
+        }
+    }
+    // What the next release makes and no migration is noted for: a migration that was cut off half-way.
+    let Some(content) = &evidence.database else { return };
+    let database = &content.config.database;
+    let Some(next) = schema::recorded(database.engine).iter().find(|next| next.release > database.release.release)
+    else {
+        return;
+    };
+    let next = next.schema();
+    for (name, table) in &next.tables {
+        let (Some(now), Some(then)) = (live.table(name), recorded.table(name)) else {
+            if live.table(name).is_some() {
+                faults.push(half(name, None, format!("table `{name}` of the next release is there already")));
+            }
+            continue;
+        };
+        let early = table
+            .columns
+            .iter()
+            .filter(|column| then.column(&column.name).is_none() && now.column(&column.name).is_some());
+        faults.extend(early.map(|column| {
+            half(
+                name,
+                Some(&column.name),
+                format!("`{name}` has the column `{}` of the next release already", column.name),
+            )
+        }));
+    }
+}
+
+fn half(table: &str, column: Option<&str>, what: String) -> Fault {
+    Fault {
+        subject: Subject { table: Some(table.into()), column: column.map(str::to_owned), ..Subject::default() },
+        what: format!("{what}: a migration was cut off half-way, and the server cannot finish it"),
+        cure: Cure::Advice("put back the snapshot or backup from before the upgrade: kumadb backup list".into()),
+    }
+}
+
+/// Text in a character set whose rows outgrow what MariaDB takes once they are widened. The server itself keeps a few
+/// columns as utf8mb3 (2.0.0 to 2.5.3).
+pub(super) fn find_narrow_text(evidence: &Evidence, faults: &mut Vec<Fault>) {
+    let Some(content) = &evidence.database else { return };
+    let narrow = |table: &Table| {
+        let sets = table.columns.iter().filter_map(|column| column.charset.as_deref());
+        sets.into_iter().find(|set| !["utf8mb4", "utf8mb3", "utf8", "ascii"].contains(set)).map(str::to_owned)
+    };
+    for (name, table) in &content.config.database.schema.tables {
+        if let Some(charset) = narrow(table) {
+            faults.push(Fault {
+                subject: Subject { table: Some(name.clone()), ..Subject::default() },
+                what: format!(
+                    "`{name}` keeps its text as {charset}: an upgrade ends with \"Row size too large\", and emoji are lost"
+                ),
+                cure: Cure::Statements(vec![
+                    "ALTER DATABASE CHARACTER SET utf8mb4".into(),
+                    format!("ALTER TABLE {} CONVERT TO CHARACTER SET utf8mb4", quoted(name)),
+                ]),
+            });
+        }
+    }
+}
+
+/// Indexes and foreign keys of the release that are not there, as after a conversion by hand.
+pub(super) fn find_lost_keys(evidence: &Evidence, faults: &mut Vec<Fault>) {
+    let Some((live, recorded)) = both(evidence) else { return };
+    let Some(recording) = recording(evidence) else { return };
+    for (name, table) in &recorded.tables {
+        let Some(now) = live.table(name) else { continue };
+        let (mut lost, mut statements) = (Vec::new(), Vec::new());
+        // Two indexes may be on the same columns, one of them for a part of the rows; and one may have another name.
+        let is_taken = |name: &str| table.indexes.iter().any(|index| index.name == name);
+        for index in &table.indexes {
+            let is_same = |other: &&Index| other.name == index.name || !is_taken(&other.name);
+            if !now.indexes.iter().filter(is_same).any(|other| other.columns == index.columns) {
+                lost.push(format!("the index on {}", index.columns.join(", ")));
+                statements.push(make_index(recording, name, index));
+            }
+        }
+        for key in &table.foreign_keys {
+            if !now.foreign_keys.iter().any(|other| (&other.column, &other.table) == (&key.column, &key.table)) {
+                lost.push(format!("the foreign key from {} to {}", key.column, key.table));
+                statements.push(make_key(recording.engine, name, key));
+            }
+        }
+        if lost.is_empty() {
+            continue;
+        }
+        faults.push(Fault {
+            subject: Subject { table: Some(name.clone()), ..Subject::default() },
+            what: format!("`{name}` lacks {}: it is slow, or keeps rows of what is gone", lost.join(", ")),
+            cure: match statements.into_iter().collect() {
+                Some(statements) => Cure::Statements(statements),
+                None => Cure::Advice(
+                    "SQLite adds no constraint to a table: export the configuration (kumadb export), make a new instance \
+                     (kumadb init), and apply it there"
+                        .into(),
+                ),
+            },
+        });
+    }
+}
+
+/// The statement that makes an index; none where it is part of its table.
+fn make_index(recording: &Recording, table: &str, index: &Index) -> Option<String> {
+    if recording.engine == EngineKind::Sqlite {
+        // As it was recorded: some indexes are of a part of the rows.
+        let named = format!("INDEX {} ON {} ", quoted(&index.name), quoted(table));
+        return schema::script(recording.sql)
+            .find(|sql| sql.starts_with("CREATE") && sql.contains(&named))
+            .map(str::to_owned);
+    }
+    let columns: Vec<String> = index.columns.iter().map(|column| quoted(column)).collect();
+    let unique = if index.unique { "UNIQUE " } else { "" };
+    let makes = format!("CREATE {unique}INDEX {} ON {} ({})", quoted(&index.name), quoted(table), columns.join(", "));
+    (index.name != "PRIMARY").then_some(makes)
+}
+
+/// The statement that makes a foreign key; SQLite has none.
+fn make_key(engine: EngineKind, table: &str, key: &ForeignKey) -> Option<String> {
+    let name = key.name.as_ref().map_or(String::new(), |name| format!("CONSTRAINT {} ", quoted(name)));
+    let (column, parent, to) = (quoted(&key.column), quoted(&key.table), quoted(&key.to));
+    let makes = format!(
+        "ALTER TABLE {} ADD {name}FOREIGN KEY ({column}) REFERENCES {parent} ({to}) ON DELETE {} ON UPDATE {}",
+        quoted(table),
+        key.on_delete,
+        key.on_update
+    );
+    (engine == EngineKind::MariaDb).then_some(makes)
+}
+
+/// Whether each applied migration is known, though no release has just these: an upgrade was cut off between two of them.
+pub fn is_between_releases(evidence: &Evidence) -> bool {
+    evidence.database.as_ref().is_some_and(|content| unknown(content).is_empty())
+}
+
+/// Applied migrations that no recorded release has.
+fn unknown(content: &Content) -> Vec<&str> {
+    let database = &content.config.database;
+    let known: BTreeSet<&str> =
+        schema::recorded(database.engine).iter().flat_map(schema::Recording::migrations).collect();
+    let names = database.release.unknown.iter().map(String::as_str);
+    names.filter(|name| !known.contains(name)).collect()
+}
+
+/// Migrations that no release knows which kumadb knows.
+pub(super) fn find_foreign_migrations(evidence: &Evidence, faults: &mut Vec<Fault>) {
+    let Some(content) = &evidence.database else { return };
+    let unknown = unknown(content);
+    if unknown.is_empty() {
+        return;
+    }
+    let newest = schema::recorded(content.config.database.engine).last().map(|recording| recording.release);
+    let names = unknown.iter().take(3).map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
+    faults.push(Fault {
+        subject: Subject { table: Some("knex_migrations".into()), column: Some("name".into()), ..Subject::default() },
+        what: format!(
+            "{} that {} does not have ({names}): an older image ends with \"the following files are missing\"",
+            counted(unknown.len(), "migration"),
+            newest.map_or_else(|| "any known release".to_owned(), |release| release.to_string()),
+        ),
+        cure: Cure::Advice(
+            "run an image at least as new as the one that ran last; never edit `knex_migrations`".into(),
+        ),
+    });
+}
+
+/// The recording of the release that the database is of, where that is sure.
+fn recording(evidence: &Evidence) -> Option<&'static Recording> {
+    let database = &evidence.database.as_ref()?.config.database;
+    schema::recorded(database.engine)
+        .iter()
+        .find(|one| database.release.exact && one.release == database.release.release)
+}
+
+/// The live schema and the recorded one of its release.
+fn both(evidence: &Evidence) -> Option<(&Schema, Schema)> {
+    let live = &evidence.database.as_ref()?.config.database.schema;
+    Some((live, recording(evidence)?.schema()))
+}
+
+fn quoted(name: &str) -> String {
+    format!("`{}`", name.replace('`', "``"))
+}

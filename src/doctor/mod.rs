@@ -1,0 +1,240 @@
+//! What is wrong with an instance, why that matters, and what cures it.
+//!
+//! Pure judgement: [`Evidence`] in, [`Finding`]s out. One check is one function and one row of [`CHECKS`].
+
+mod checks;
+pub mod evidence;
+mod files;
+mod history;
+mod maintenance;
+mod migrations;
+mod monitors;
+mod settings;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+
+use serde::Serialize;
+
+use crate::plan::{Change, Plan, Step};
+use crate::value::Value;
+
+pub use checks::CHECKS;
+pub use evidence::Evidence;
+pub use migrations::is_between_releases;
+
+/// How bad a fault is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Severity {
+    /// The server does not start, hangs, or loses data.
+    Critical,
+    /// Something does not work as a person thinks it does.
+    Error,
+    /// It works still.
+    Warning,
+}
+
+impl Severity {
+    /// Its word.
+    pub fn word(self) -> &'static str {
+        match self {
+            Severity::Critical => "critical",
+            Severity::Error => "error",
+            Severity::Warning => "warning",
+        }
+    }
+}
+
+/// One kind of fault.
+pub struct Check {
+    /// `K001`.
+    pub code: &'static str,
+    /// What it is, in a few words.
+    pub title: &'static str,
+    /// How bad it is.
+    pub severity: Severity,
+    /// What people see, and where it comes from.
+    pub explanation: &'static str,
+    /// What the cure does.
+    pub cure: &'static str,
+    /// Codes that this one can be the cause of.
+    pub explains: &'static [&'static str],
+    /// Looks for it.
+    pub find: fn(&Evidence, &mut Vec<Fault>),
+}
+
+/// One place where something is wrong, as a check sees it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Fault {
+    /// Where.
+    pub subject: Subject,
+    /// What is wrong there and what that means.
+    pub what: String,
+    /// What to do.
+    pub cure: Cure,
+}
+
+/// Where something is wrong.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Subject {
+    /// The table.
+    pub table: Option<String>,
+    /// The row.
+    pub id: Option<i64>,
+    /// The column.
+    pub column: Option<String>,
+    /// The file.
+    pub path: Option<PathBuf>,
+}
+
+/// What cures a fault.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Cure {
+    /// Changes of rows.
+    Rows(Vec<Step>),
+    /// Statements that change how tables are kept and no cell of them: an index, a foreign key, a character set. Each is
+    /// harmless to keep and is not found again once it was run.
+    Statements(Vec<String>),
+    /// Changes of files.
+    Files(Vec<FileChange>),
+    /// A new password for this user, which a person has to give.
+    Password {
+        /// The user.
+        id: i64,
+        /// Its name.
+        name: String,
+        /// The hash as it is.
+        old: Value,
+    },
+    /// A person has to do this.
+    Advice(String),
+}
+
+/// A change of one file, harmless to repeat.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum FileChange {
+    /// New owner, group and mode.
+    Own {
+        /// The file.
+        path: PathBuf,
+        /// Owner.
+        uid: u32,
+        /// Group.
+        gid: u32,
+        /// Permission bits.
+        mode: u32,
+    },
+    /// Another name, in the same folder; nothing is deleted.
+    SetAside {
+        /// The file or folder.
+        path: PathBuf,
+        /// Its new place.
+        to: PathBuf,
+    },
+}
+
+/// One fault of an instance.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Finding {
+    /// `K001`.
+    pub code: &'static str,
+    /// What it is, in a few words.
+    pub title: &'static str,
+    /// How bad it is.
+    pub severity: Severity,
+    /// Where, what, and what to do.
+    pub fault: Fault,
+    /// Codes among the other findings that this one explains.
+    pub explains: Vec<&'static str>,
+}
+
+impl Finding {
+    /// Whether `--fix` can cure it by itself.
+    pub fn is_curable(&self) -> bool {
+        !matches!(self.fault.cure, Cure::Advice(_))
+    }
+}
+
+/// The check with this code, however it is written: `K001`, `k1`, `1`.
+pub fn check(code: &str) -> Option<&'static Check> {
+    let number: u32 = code.trim_start_matches(['k', 'K']).parse().ok()?;
+    CHECKS.iter().find(|check| check.code == format!("K{number:03}"))
+}
+
+/// Everything that is wrong: what explains other findings first, then by severity, then by code.
+pub fn examine(evidence: &Evidence) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for check in CHECKS {
+        let mut faults = Vec::new();
+        (check.find)(evidence, &mut faults);
+        findings.extend(faults.into_iter().map(|fault| Finding {
+            code: check.code,
+            title: check.title,
+            severity: check.severity,
+            fault,
+            explains: check.explains.to_vec(),
+        }));
+    }
+    let found: BTreeSet<&str> = findings.iter().map(|finding| finding.code).collect();
+    for finding in &mut findings {
+        finding.explains.retain(|code| found.contains(code));
+    }
+    findings.sort_by_key(|finding| (finding.explains.is_empty(), finding.severity, finding.code));
+    findings
+}
+
+/// One plan out of the row cures of `findings`, for the configuration that `evidence` is of.
+pub fn plan_cures(findings: &[&Finding], evidence: &Evidence) -> Plan {
+    let mut plan = Plan { fingerprint: None, steps: Vec::new() };
+    for finding in findings {
+        if let Cure::Rows(steps) = &finding.fault.cure {
+            plan.steps.extend(steps.iter().cloned());
+        }
+    }
+    settle(&mut plan.steps);
+    plan.fingerprint = evidence.database.as_ref().map(|content| content.config.fingerprint.clone());
+    plan
+}
+
+/// Two cures may meet in one row: what is deleted anyway need not be changed or deleted again, and all that changes in one
+/// row is written at once, because SQLite looks at every reference of a row that is written.
+fn settle(steps: &mut Vec<Step>) {
+    let gone: BTreeSet<(String, i64)> = steps
+        .iter()
+        .filter_map(|step| match &step.change {
+            Change::Delete { column, value, .. } if column == "id" => Some((step.table.clone(), *value)),
+            _ => None,
+        })
+        .collect();
+    let mut deleted = BTreeSet::new();
+    let mut settled: Vec<Step> = Vec::new();
+    // Where the update of a row stands.
+    let mut updates: BTreeMap<(String, i64), usize> = BTreeMap::new();
+    for step in steps.drain(..) {
+        match &step.change {
+            Change::Update { id, set } => {
+                let row = (step.table.clone(), *id);
+                let first = updates.get(&row).and_then(|at| settled.get_mut(*at));
+                if let Some(Step { change: Change::Update { set: cells, .. }, .. }) = first {
+                    let more = set.iter().filter(|cell| !cells.iter().any(|other| other.column == cell.column));
+                    let more: Vec<_> = more.cloned().collect();
+                    cells.extend(more);
+                    continue;
+                }
+                if set.is_empty() || gone.contains(&row) {
+                    continue;
+                }
+                updates.insert(row, settled.len());
+            }
+            Change::Delete { column, value, .. } => {
+                if !deleted.insert((step.table.clone(), column.clone(), *value)) {
+                    continue;
+                }
+            }
+            Change::Insert { .. } => {}
+        }
+        settled.push(step);
+    }
+    *steps = settled;
+}

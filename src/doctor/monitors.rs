@@ -1,0 +1,326 @@
+//! Faults of monitors and of what is attached to them.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use serde_json::Value as Json;
+
+use super::evidence::Content;
+use super::{Cure, Evidence, Fault, Subject};
+use crate::model::release::{R2_1, R2_5};
+use crate::model::state::monitor_paths;
+use crate::plan::{Assignment, Change, Step};
+use crate::value::{Row, Value};
+
+/// The most seconds that a timer of the server can wait; beyond it, it does not wait at all.
+const LONGEST: i64 = 2_073_600;
+
+/// What a JSON column of `monitor` must hold.
+struct Shape {
+    column: &'static str,
+    fits: fn(&Json) -> bool,
+    reset: Option<&'static str>,
+}
+
+/// The JSON columns that the list of monitors is made of (2.5.3); of these one bad cell hides all monitors. Headers hurt
+/// their own monitor only, and what they should say nobody but a person knows.
+const SHAPES: &[Shape] = &[
+    Shape {
+        column: "accepted_statuscodes_json",
+        fits: |json| json.as_array().is_some_and(|codes| codes.iter().all(Json::is_string)),
+        reset: Some(r#"["200-299"]"#),
+    },
+    Shape { column: "kafka_producer_brokers", fits: Json::is_array, reset: Some("[]") },
+    Shape { column: "kafka_producer_sasl_options", fits: Json::is_object, reset: Some(r#"{"mechanism":"None"}"#) },
+    Shape { column: "rabbitmq_nodes", fits: Json::is_array, reset: Some("[]") },
+    Shape { column: "conditions", fits: Json::is_array, reset: Some("[]") },
+    Shape { column: "headers", fits: |_| true, reset: None },
+];
+
+/// A cell that does not parse, is empty, or has the wrong shape. NULL is what the server itself leaves in a column that a
+/// type does not use.
+pub(super) fn find_bad_json(evidence: &Evidence, faults: &mut Vec<Fault>) {
+    let Some(monitors) = Monitors::of(evidence) else { return };
+    for row in monitors.rows {
+        for shape in SHAPES {
+            let cell = row.cell(shape.column);
+            let Some(text) = cell.text() else { continue };
+            let is_empty_header = shape.reset.is_none() && text.is_empty();
+            let why = match serde_json::from_str::<Json>(text) {
+                _ if is_empty_header => continue,
+                Ok(json) if (shape.fits)(&json) => continue,
+                Ok(_) => "has the wrong shape",
+                Err(_) if text.is_empty() => "is empty",
+                Err(_) => "is no JSON",
+            };
+            let (means, cure) = match shape.reset {
+                Some(reset) => (
+                    "the server cannot read its monitors, so the page shows none and the login spins",
+                    Cure::Rows(vec![monitors.set(row, &[(shape.column, reset.into())])]),
+                ),
+                None => (
+                    "this monitor cannot send its request and stays down",
+                    Cure::Advice(format!(
+                        "kumadb monitor edit {} -s 'headers={{}}', or with the headers it should send",
+                        id(row)
+                    )),
+                ),
+            };
+            faults.push(Fault {
+                subject: monitors.subject(row, shape.column),
+                what: format!("{}: `{}` {why}; {means}", monitors.name(row), shape.column),
+                cure,
+            });
+        }
+    }
+}
+
+/// A monitor that is its own group, groups in a circle, and children of what is no group.
+pub(super) fn find_circles(evidence: &Evidence, faults: &mut Vec<Fault>) {
+    let Some(monitors) = Monitors::of(evidence) else { return };
+    let parents: HashMap<i64, i64> =
+        monitors.rows.iter().filter_map(|row| Some((row.int("id")?, row.int("parent")?))).collect();
+    let kinds: HashMap<i64, &str> =
+        monitors.rows.iter().filter_map(|row| Some((row.int("id")?, row.text("type").unwrap_or_default()))).collect();
+    for row in monitors.rows {
+        let (Some(own), Some(parent)) = (row.int("id"), row.int("parent")) else { continue };
+        let Some(kind) = kinds.get(&parent) else { continue };
+        let circle = circle_of(own, &parents);
+        let why = if parent == own {
+            "is its own group; the server runs in a circle: login hangs and one core is busy".to_owned()
+        } else if *kind != "group" {
+            format!("is in monitor {parent}, which is no group: the page cannot show it where it belongs")
+        } else if circle.iter().min() == Some(&own) {
+            // One edge cut opens the circle; the others stay as people made them.
+            format!(
+                "is in a circle of {} groups; the server never ends: login hangs and one core is busy",
+                circle.len()
+            )
+        } else {
+            continue;
+        };
+        faults.push(Fault {
+            subject: monitors.subject(row, "parent"),
+            what: format!("{} {why}", monitors.name(row)),
+            cure: Cure::Rows(vec![monitors.set(row, &[("parent", Value::Null)])]),
+        });
+    }
+}
+
+/// The monitors on the circle through `own`; empty where following parents does not lead back to it.
+fn circle_of(own: i64, parents: &HashMap<i64, i64>) -> BTreeSet<i64> {
+    let mut seen = BTreeSet::new();
+    let mut at = own;
+    while let Some(parent) = parents.get(&at) {
+        if !seen.insert(at) {
+            return BTreeSet::new();
+        }
+        if *parent == own {
+            return seen;
+        }
+        at = *parent;
+    }
+    BTreeSet::new()
+}
+
+/// Monitors of nobody, and those in a group that is not there: they run, and no page shows them.
+pub(super) fn find_ghosts(evidence: &Evidence, faults: &mut Vec<Fault>) {
+    let Some(monitors) = Monitors::of(evidence) else { return };
+    let config = &monitors.content.config;
+    let known = |row: &Row| row.int("id");
+    let users: BTreeSet<i64> = config.rows("user").iter().filter_map(known).collect();
+    let all: BTreeSet<i64> = monitors.rows.iter().filter_map(known).collect();
+    for row in monitors.rows {
+        let user = row.cell("user_id");
+        if user.int().is_none_or(|id| !users.contains(&id))
+            && let Some(owner) = config.owner
+        {
+            let whose = if user.is_null() { "nobody".to_owned() } else { format!("user {user}, who is not there") };
+            faults.push(Fault {
+                subject: monitors.subject(row, "user_id"),
+                what: format!("{} belongs to {whose}: it runs and alerts, and no page shows it", monitors.name(row)),
+                cure: Cure::Rows(vec![monitors.set(row, &[("user_id", owner.into())])]),
+            });
+        }
+        let parent = row.cell("parent");
+        if !parent.is_null() && parent.int().is_none_or(|id| !all.contains(&id)) {
+            faults.push(Fault {
+                subject: monitors.subject(row, "parent"),
+                what: format!("{} is in group {parent}, which is not there: no page shows it", monitors.name(row)),
+                cure: Cure::Rows(vec![monitors.set(row, &[("parent", Value::Null)])]),
+            });
+        }
+    }
+}
+
+/// Seconds that are no number, or out of what a timer of the server takes; `active` that is neither 0 nor 1.
+pub(super) fn find_bad_numbers(evidence: &Evidence, faults: &mut Vec<Fault>) {
+    let Some(monitors) = Monitors::of(evidence) else { return };
+    let release = monitors.content.config.database.release.release;
+    let least = if release < R2_1 { 20 } else { 1 };
+    // 2.5 has no limit of its own any more, only the timer's.
+    let most = if release < R2_5 { LONGEST } else { i64::from(i32::MAX / 1000) };
+    for row in monitors.rows {
+        let interval = whole(row.cell("interval")).filter(|n| *n > 0).unwrap_or(60).clamp(least, LONGEST);
+        let limits = [
+            ("interval", least, most, interval, "it is checked without a pause, or never"),
+            ("retry_interval", 0, most, interval, "it is retried without a pause, or never"),
+            ("timeout", 0, most, (interval * 4 / 5).max(1), "its checks never end, or end at once"),
+        ];
+        for (column, least, most, right, means) in limits {
+            let cell = row.cell(column);
+            if !row.columns().iter().any(|name| name == column) || (column != "interval" && cell.is_null()) {
+                continue;
+            }
+            let fits = match cell {
+                Value::Int(n) => (least..=most).contains(n),
+                // A time-out may be a fraction: the page computes it.
+                Value::Real(x) => column == "timeout" && *x >= 0.0 && *x <= most as f64,
+                // DOUBLE and DECIMAL travel as text.
+                Value::Text(text) => {
+                    text.parse().is_ok_and(|x: f64| column == "timeout" && x >= 0.0 && x <= most as f64)
+                }
+                _ => false,
+            };
+            if !fits {
+                // Nothing and less mean no pause at all, which nobody meant.
+                let right = whole(cell).filter(|n| *n > 0).map_or(right, |n| n.clamp(least.max(1), LONGEST));
+                faults.push(Fault {
+                    subject: monitors.subject(row, column),
+                    what: format!("{}: `{column}` is {}; {means}", monitors.name(row), shown(cell)),
+                    cure: Cure::Rows(vec![monitors.set(row, &[(column, right.into())])]),
+                });
+            }
+        }
+        let active = row.cell("active");
+        if !matches!(active, Value::Int(0 | 1)) {
+            let right = i64::from(active.truthy() || active.text() == Some("true"));
+            faults.push(Fault {
+                subject: monitors.subject(row, "active"),
+                what: format!(
+                    "{}: `active` is {}, neither 0 nor 1: it may never start, or never stop",
+                    monitors.name(row),
+                    shown(active)
+                ),
+                cure: Cure::Rows(vec![monitors.set(row, &[("active", right.into())])]),
+            });
+        }
+    }
+}
+
+/// Notifications that cannot be sent, and links that send twice.
+pub(super) fn find_mute(evidence: &Evidence, faults: &mut Vec<Fault>) {
+    let Some(monitors) = Monitors::of(evidence) else { return };
+    let config = &monitors.content.config;
+    for row in config.rows("notification") {
+        let text = row.text("config").unwrap_or_default();
+        let parsed: Option<Json> = serde_json::from_str(text).ok();
+        let kind = parsed.as_ref().and_then(|json| json.get("type")).and_then(Json::as_str).unwrap_or_default();
+        if kind.is_empty() {
+            let why = if parsed.is_some() { "has no type" } else { "is no JSON" };
+            let name = row.text("name").unwrap_or_default();
+            faults.push(Fault {
+                subject: subject("notification", row, "config"),
+                what: format!("notification `{name}`: its configuration {why}, so it is never sent"),
+                cure: Cure::Advice(format!(
+                    "set up notification `{name}` again in the page, or give it in a document to `kumadb apply`"
+                )),
+            });
+        }
+    }
+    let mut seen: BTreeMap<(i64, i64), i64> = BTreeMap::new();
+    for row in config.rows("monitor_notification") {
+        let (Some(link), Some(monitor), Some(notification)) =
+            (row.int("id"), row.int("monitor_id"), row.int("notification_id"))
+        else {
+            continue;
+        };
+        if let Some(first) = seen.insert((monitor, notification), link) {
+            seen.insert((monitor, notification), first);
+            let what = format!("monitor {monitor} has notification {notification} twice: every alert is sent twice");
+            faults.push(Fault {
+                subject: subject("monitor_notification", row, "notification_id"),
+                cure: Cure::Rows(vec![delete(
+                    "monitor_notification",
+                    &format!("link {link} of monitor {monitor}"),
+                    "id",
+                    link,
+                    1,
+                )]),
+                what,
+            });
+        }
+    }
+}
+
+/// The monitors of an instance and what people call them.
+struct Monitors<'e> {
+    content: &'e Content,
+    rows: &'e [Row],
+    paths: HashMap<i64, String>,
+}
+
+impl<'e> Monitors<'e> {
+    fn of(evidence: &'e Evidence) -> Option<Monitors<'e>> {
+        let content = evidence.database.as_ref()?;
+        let rows = content.config.rows("monitor");
+        Some(Monitors { content, rows, paths: monitor_paths(rows) })
+    }
+
+    fn name(&self, row: &Row) -> String {
+        format!("monitor `{}`", self.paths.get(&id(row)).map_or("", String::as_str))
+    }
+
+    fn subject(&self, row: &Row, column: &str) -> Subject {
+        subject("monitor", row, column)
+    }
+
+    fn set(&self, row: &Row, cells: &[(&str, Value)]) -> Step {
+        set("monitor", &self.name(row), row, cells)
+    }
+}
+
+pub(super) fn id(row: &Row) -> i64 {
+    row.int("id").unwrap_or_default()
+}
+
+pub(super) fn subject(table: &str, row: &Row, column: &str) -> Subject {
+    Subject { table: Some(table.into()), id: row.int("id"), column: Some(column.into()), path: None }
+}
+
+/// New cells in `row`, which is called `name`.
+pub(super) fn set(table: &str, name: &str, row: &Row, cells: &[(&str, Value)]) -> Step {
+    let set = cells
+        .iter()
+        .map(|(column, new)| Assignment {
+            column: (*column).to_owned(),
+            old: row.cell(column).clone(),
+            new: new.clone().into(),
+            secret: false,
+        })
+        .collect();
+    Step { table: table.into(), subject: name.into(), change: Change::Update { id: id(row), set } }
+}
+
+/// The `rows` rows of `table` in which `column` is `value` go.
+pub(super) fn delete(table: &str, name: &str, column: &str, value: i64, rows: u64) -> Step {
+    Step { table: table.into(), subject: name.into(), change: Change::Delete { column: column.into(), value, rows } }
+}
+
+/// The whole number in a cell that is a number.
+fn whole(cell: &Value) -> Option<i64> {
+    match cell {
+        Value::Int(n) => Some(*n),
+        Value::Real(x) => Some(x.round() as i64),
+        Value::Text(text) => text.trim().parse::<f64>().ok().map(|x| x.round() as i64),
+        _ => None,
+    }
+}
+
+/// A cell as a message shows it.
+pub(super) fn shown(cell: &Value) -> String {
+    match cell {
+        Value::Text(text) if text.is_empty() => "empty".into(),
+        Value::Text(text) => format!("`{}`", text.chars().take(40).collect::<String>()),
+        other => other.to_string(),
+    }
+}

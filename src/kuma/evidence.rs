@@ -1,0 +1,127 @@
+//! What the doctor needs to know of a database, in few passes: the configuration whole, of what grows only figures.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::read::read_config;
+use crate::doctor::evidence::{Content, Orphans};
+use crate::engine::{Reader, quote};
+use crate::error::Result;
+use crate::model::state::Database;
+use crate::schema::{self, Recording, Schema};
+use crate::value::{Row, Value};
+
+/// Beats without a status that are named one by one.
+const NAMED: usize = 10_000;
+
+/// Seconds by which statistics may be ahead: the upgrade to 2.x wrote them in local time.
+const AHEAD: i64 = 2 * 86_400;
+
+/// Tables of statistics.
+const STATISTICS: [&str; 3] = ["stat_minutely", "stat_hourly", "stat_daily"];
+
+/// Reads it. `now` is in seconds since 1970; `is_zone` says whether a time zone exists.
+///
+/// # Errors
+/// As [`read_config`].
+pub fn read_content(reader: &mut dyn Reader, name: &str, now: i64, is_zone: &dyn Fn(&str) -> bool) -> Result<Content> {
+    let config = read_config(reader, name)?;
+    let schema = &config.database.schema;
+    let lock = match schema.table("knex_migrations_lock") {
+        Some(_) => Some(reader.query("SELECT * FROM `knex_migrations_lock`", &[])?),
+        None => None,
+    };
+    let (beats, odd, timeouts) = read_beats(reader)?;
+    let (odd_statuses, odd_beats) = if odd { read_odd_beats(reader)? } else { Default::default() };
+    let orphans = read_orphans(reader, &config.database)?;
+    let (future, statistics) = read_statistics(reader, schema, now)?;
+    let zones = config.rows("maintenance").iter().filter_map(|row| row.text("timezone"));
+    let unknown_zones: BTreeSet<String> = zones
+        .filter(|zone| !zone.is_empty() && *zone != "SAME_AS_SERVER" && !is_zone(zone))
+        .map(str::to_owned)
+        .collect();
+    Ok(Content { lock, beats, timeouts, odd_statuses, odd_beats, orphans, future, statistics, unknown_zones, config })
+}
+
+/// One pass over all beats: how many, whether some have an odd status, how many tell of a wait in vain.
+fn read_beats(reader: &mut dyn Reader) -> Result<(u64, bool, u64)> {
+    let sql = "SELECT count(*) AS beats, sum(CASE WHEN `status` IN (0, 1, 2, 3) THEN 1 ELSE 0 END) AS good, \
+               sum(CASE WHEN `status` = 0 AND `msg` LIKE 'Knex: Timeout%' THEN 1 ELSE 0 END) AS timeouts FROM `heartbeat`";
+    let rows = reader.query(sql, &[])?;
+    let number = |name: &str| rows.first().and_then(|row| row.int(name)).unwrap_or(0).unsigned_abs();
+    let beats = number("beats");
+    Ok((beats, number("good") != beats, number("timeouts")))
+}
+
+/// Odd statuses with their rows, and ids of single beats.
+type OddBeats = (Vec<(i64, u64)>, Vec<i64>);
+
+/// Odd statuses that are whole numbers, with their rows, and the ids of beats with any other.
+fn read_odd_beats(reader: &mut dyn Reader) -> Result<OddBeats> {
+    let (mut statuses, mut beats) = (BTreeMap::new(), Vec::new());
+    let sql = "SELECT `id`, `status` FROM `heartbeat` WHERE `status` IS NULL OR `status` NOT IN (0, 1, 2, 3)";
+    reader.stream(sql, &[], &mut |row| {
+        match (row.cell("status"), row.int("id")) {
+            (Value::Int(status), _) => *statuses.entry(*status).or_insert(0) += 1,
+            (_, Some(id)) if beats.len() < NAMED => beats.push(id),
+            _ => {}
+        }
+        Ok(())
+    })?;
+    Ok((statuses.into_iter().collect(), beats))
+}
+
+/// Every foreign key that there is, or should be in this release, by one anti-join over its index.
+fn read_orphans(reader: &mut dyn Reader, database: &Database) -> Result<Vec<Orphans>> {
+    let schema = &database.schema;
+    let recording = schema::recorded(database.engine).iter().find(|one| one.release == database.release.release);
+    let recorded = recording.map(Recording::schema).unwrap_or_default();
+    let mut found = Vec::new();
+    for (table, described) in &schema.tables {
+        let lost = recorded.table(table).into_iter().flat_map(|table| &table.foreign_keys).filter(|key| {
+            !described.foreign_keys.iter().any(|other| (&other.column, &other.table) == (&key.column, &key.table))
+        });
+        for key in described.foreign_keys.iter().chain(lost) {
+            if !schema.has(table, &key.column) || !schema.has(&key.table, &key.to) {
+                continue;
+            }
+            let (column, parent, to) = (quote(&key.column), quote(&key.table), quote(&key.to));
+            // Grouped first: a million beats are of a few monitors.
+            let sql = format!(
+                "SELECT g.lost, g.n FROM (SELECT {column} AS lost, count(*) AS n FROM {} WHERE {column} IS NOT NULL GROUP BY \
+                 {column}) g WHERE NOT EXISTS (SELECT 1 FROM {parent} p WHERE p.{to} = g.lost)",
+                quote(table)
+            );
+            for row in reader.query(&sql, &[])? {
+                if let (Some(value), Some(rows)) = (row.int("lost"), row.int("n")) {
+                    let (table, column, parent) = (table.clone(), key.column.clone(), key.table.clone());
+                    found.push(Orphans { table, column, parent, value, rows: rows.unsigned_abs() });
+                }
+            }
+        }
+    }
+    Ok(found)
+}
+
+type Counted = Vec<(String, i64, u64)>;
+
+/// Rows of statistics in the future, by time, and rows of each monitor.
+fn read_statistics(reader: &mut dyn Reader, schema: &Schema, now: i64) -> Result<(Counted, Counted)> {
+    let (mut future, mut all) = (Vec::new(), Vec::new());
+    for table in STATISTICS.into_iter().filter(|table| schema.has(table, "timestamp")) {
+        let count = |rows: Vec<Row>| -> Counted {
+            let cells = rows.iter().filter_map(|row| Some((row.int("what")?, row.int("n")?.unsigned_abs())));
+            cells.map(|(what, n)| (table.to_owned(), what, n)).collect()
+        };
+        let sql = format!(
+            "SELECT `timestamp` AS what, count(*) AS n FROM {} WHERE `timestamp` > ? GROUP BY `timestamp` ORDER BY 1",
+            quote(table)
+        );
+        future.extend(count(reader.query(&sql, &[Value::Int(now + AHEAD)])?));
+        let sql = format!(
+            "SELECT `monitor_id` AS what, count(*) AS n FROM {} GROUP BY `monitor_id` ORDER BY 1",
+            quote(table)
+        );
+        all.extend(count(reader.query(&sql, &[])?));
+    }
+    Ok((future, all))
+}

@@ -1,0 +1,162 @@
+//! Gathers what the doctor judges, without changing anything, from whatever can still be reached.
+
+use std::fs;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::path::Path;
+
+use chrono::{DateTime, Utc};
+
+use super::journal::Journal;
+use crate::docker::{Container, Life};
+use crate::doctor::Evidence;
+use crate::doctor::evidence::{Folder, Running, Seen, Unread};
+use crate::engine::{Depth, EngineKind};
+use crate::error::{Error, Result};
+use crate::files;
+use crate::instance::{Instance, Place};
+use crate::kuma::evidence::read_content;
+
+/// Lines of the log that are kept.
+const LOG: u32 = 30;
+
+/// Where systems keep their time zones.
+const ZONES: &str = "/usr/share/zoneinfo";
+
+/// Gathers what is known of `instance` at `now`. A part that cannot be had is named, and the rest is gathered all the same.
+/// `depth` is how far the engine looks for damage.
+pub fn gather(instance: &Instance, now: DateTime<Utc>, depth: Depth) -> Evidence {
+    let mut evidence = Evidence::none(now);
+    if let Err(error) = read_container(instance, &mut evidence) {
+        evidence.unread.push(Unread { part: "container", why: error.to_string() });
+    }
+    if let Some(path) = &instance.folder {
+        match read_folder(instance, path) {
+            Ok(folder) => evidence.folder = Some(folder),
+            Err(error) => evidence.unread.push(Unread { part: "folder", why: error.to_string() }),
+        }
+    }
+    match Journal::read(instance.work()) {
+        Ok(journal) => evidence.unfinished = journal.map(|journal| journal.record.unfinished().to_string()),
+        Err(error) => evidence.unread.push(Unread { part: "journal", why: error.to_string() }),
+    }
+    match read_database(instance, now, depth, &mut evidence.damage) {
+        Ok(content) => evidence.database = Some(content),
+        Err(Error::Damaged { problems, .. }) => evidence.damage = problems,
+        Err(error @ (Error::EmptyFile(_) | Error::NotKuma { .. })) => evidence.nowhere = Some(error.to_string()),
+        Err(error) if error.is_unreadable() => evidence.damage = vec![error.to_string()],
+        Err(error) => evidence.unread.push(Unread { part: "database", why: error.to_string() }),
+    }
+    evidence
+}
+
+/// What is known where no instance was found: why not.
+///
+/// # Errors
+/// `error` itself, where it does not tell of a place that should hold one.
+pub fn gather_nowhere(error: Error, now: DateTime<Utc>) -> Result<Evidence> {
+    match error {
+        Error::NotDataFolder { .. } | Error::DbConfig { .. } | Error::NoDataFolder { .. } => {
+            Ok(Evidence { nowhere: Some(error.to_string()), ..Evidence::none(now) })
+        }
+        error => Err(error),
+    }
+}
+
+fn read_database(
+    instance: &Instance,
+    now: DateTime<Utc>,
+    depth: Depth,
+    damage: &mut Vec<String>,
+) -> Result<crate::doctor::evidence::Content> {
+    let session = instance.open()?;
+    let mut read = || {
+        let mut reader = session.connect().reader()?;
+        // References are looked at one by one below. `CHECK TABLE` of MariaDB is for those who ask for everything.
+        if reader.kind() == EngineKind::Sqlite || depth == Depth::Full {
+            let faults = reader.check(depth)?;
+            damage.extend(faults.into_iter().filter(|fault| fault.rows == 0).map(|fault| fault.what));
+        }
+        read_content(&mut *reader, &format!("`{}`", instance.name), now.timestamp(), &is_zone)
+    };
+    let content = read();
+    session.close()?;
+    content
+}
+
+/// Whether this machine knows the time zone; where it knows none, whether it is spelled like one.
+fn is_zone(name: &str) -> bool {
+    let is_plain = name
+        .split('/')
+        .all(|part| !part.is_empty() && part.chars().all(|c| c.is_ascii_alphanumeric() || "_+-".contains(c)));
+    is_plain && (!Path::new(ZONES).is_dir() || Path::new(ZONES).join(name).is_file())
+}
+
+fn read_container(instance: &Instance, evidence: &mut Evidence) -> Result<()> {
+    let Some(server) = &instance.container else { return Ok(()) };
+    let (container, life) = (server.container(), server.life()?);
+    evidence.container = Some(Running {
+        name: server.name().to_owned(),
+        image: container.image.clone(),
+        up: life != Life::Stopped,
+        looping: life == Life::Restarting,
+        has_mariadb: container.server.then(|| container.env.contains_key("UPTIME_KUMA_ENABLE_EMBEDDED_MARIADB")),
+        log: server.logs(LOG).unwrap_or_default(),
+    });
+    Ok(())
+}
+
+fn read_folder(instance: &Instance, path: &Path) -> Result<Folder> {
+    let mut files = vec![look(path, "").map_err(Error::file("look at", path))?];
+    for entry in fs::read_dir(path).map_err(Error::file("read the folder", path))?.flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        // What goes while we look, a -shm for instance, is not there.
+        files.extend(look(path, &name).ok());
+    }
+    files.sort_by(|a, b| a.name.cmp(&b.name));
+    let container = instance.container.as_ref().map(|server| server.container());
+    let embedded = matches!(instance.place, Place::Embedded(_));
+    let mariadb = path.join("mariadb");
+    let holders = match &instance.place {
+        Place::Sqlite(file) => files::holders(&file.parts()),
+        _ => Vec::new(),
+    };
+    let owner = files.first().map(|seen| (seen.uid, seen.gid));
+    Ok(Folder {
+        engine: Some(instance.engine()),
+        embedded,
+        free: files::free_space(path)?,
+        size: instance.size(),
+        server: container.map_or(owner, server_ids),
+        mariadb_installed: (embedded && mariadb.is_dir())
+            .then(|| mariadb.join("mysql").is_dir() && mariadb.join("ibdata1").is_file()),
+        read_only: container.and_then(|container| container.data().ok()).is_some_and(|data| data.read_only),
+        holders,
+        path: path.to_owned(),
+        files,
+    })
+}
+
+fn look(folder: &Path, name: &str) -> std::io::Result<Seen> {
+    let found = fs::metadata(folder.join(name))?;
+    let mode = found.permissions().mode() & 0o7777;
+    Ok(Seen {
+        name: name.to_owned(),
+        size: found.len(),
+        uid: found.uid(),
+        gid: found.gid(),
+        mode,
+        folder: found.is_dir(),
+    })
+}
+
+/// The user and group a container runs as, where they are numbers or names that every image of the server has.
+fn server_ids(container: &Container) -> Option<(u32, u32)> {
+    let (user, group) = container.user.split_once(':').unwrap_or((&container.user, ""));
+    let number = |name: &str| match name {
+        "" | "root" => Some(0),
+        "node" => Some(1000),
+        other => other.parse().ok(),
+    };
+    let uid = number(user)?;
+    Some((uid, if group.is_empty() { uid } else { number(group)? }))
+}
