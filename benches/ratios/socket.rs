@@ -48,7 +48,8 @@ impl Socket {
         let mut socket = Socket { stream, calls: 0 };
         socket.wait_for("0");
         socket.send("40".into());
-        socket.wait_for("40");
+        // Before that it does not listen (2.5.3).
+        socket.wait_for("42[\"loginRequired\"");
         socket
     }
 

@@ -59,7 +59,14 @@ pub trait Reader: Send {
     fn kind(&self) -> EngineKind;
 
     /// All rows of `sql`. For results that fit in memory.
-    fn query(&mut self, sql: &str, params: &[Value]) -> Result<Vec<Row>>;
+    fn query(&mut self, sql: &str, params: &[Value]) -> Result<Vec<Row>> {
+        let mut rows = Vec::new();
+        self.stream(sql, params, &mut |row| {
+            rows.push(row);
+            Ok(())
+        })?;
+        Ok(rows)
+    }
 
     /// Hands each row of `sql` to `each`, holding one at a time. For results of millions of rows.
     fn stream(&mut self, sql: &str, params: &[Value], each: &mut dyn FnMut(Row) -> Result<()>) -> Result<()>;

@@ -90,7 +90,9 @@ pub fn run(args: &EditArgs, context: &mut Context<'_>) -> Result<Exit> {
         problems.dedup_by(|a, b| a == b);
     }
     let plan = plan_edit(&state, &monitors, &edit, changes.create_tags).unwrap_or_else(|more| {
-        problems.extend(more);
+        // What is wrong with a field is told once.
+        let told: Vec<String> = problems.iter().map(|problem| problem.subject.clone()).collect();
+        problems.extend(more.into_iter().filter(|problem| !told.contains(&problem.subject)));
         Plan::default()
     });
     if !problems.is_empty() {

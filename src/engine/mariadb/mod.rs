@@ -339,15 +339,6 @@ impl Reader for MariaDb {
         EngineKind::MariaDb
     }
 
-    fn query(&mut self, sql: &str, params: &[Value]) -> Result<Vec<Row>> {
-        let mut rows = Vec::new();
-        self.stream(sql, params, &mut |row| {
-            rows.push(row);
-            Ok(())
-        })?;
-        Ok(rows)
-    }
-
     fn stream(&mut self, sql: &str, params: &[Value], each: &mut dyn FnMut(Row) -> Result<()>) -> Result<()> {
         self.allow_question(sql)?;
         let sql = self.filled(sql, params)?;

@@ -254,15 +254,6 @@ impl Reader for Sqlite {
         EngineKind::Sqlite
     }
 
-    fn query(&mut self, sql: &str, params: &[Value]) -> Result<Vec<Row>> {
-        let mut rows = Vec::new();
-        self.stream(sql, params, &mut |row| {
-            rows.push(row);
-            Ok(())
-        })?;
-        Ok(rows)
-    }
-
     fn stream(&mut self, sql: &str, params: &[Value], each: &mut dyn FnMut(Row) -> Result<()>) -> Result<()> {
         let fail = |error| self.file.error(error);
         let mut statement = self.connection.prepare_cached(sql).map_err(fail)?;
