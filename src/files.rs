@@ -209,8 +209,7 @@ pub fn own_like(path: &Path, like: &fs::Metadata) -> Result<()> {
 pub fn chown_like(path: &Path, like: &fs::Metadata) -> Result<()> {
     let now = fs::metadata(path).map_err(Error::file("look at", path))?;
     if (now.uid(), now.gid()) != (like.uid(), like.gid()) {
-        std::os::unix::fs::chown(path, Some(like.uid()), Some(like.gid()))
-            .map_err(Error::file("change the owner of", path))?;
+        set_owner(path, like.uid(), like.gid())?;
     }
     Ok(())
 }

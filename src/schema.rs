@@ -267,6 +267,11 @@ fn signature(recording: &Recording) -> BTreeSet<String> {
     if names.is_empty() { recording.patches() } else { names }
 }
 
+/// `name` between backticks, which both engines accept.
+pub fn quote(name: &str) -> String {
+    format!("`{}`", name.replace('`', "``"))
+}
+
 /// The statements of a recorded file, without its comments and without the closing semicolon.
 pub fn script(sql: &str) -> impl Iterator<Item = &str> {
     sql.split(";\n")

@@ -3,7 +3,7 @@
 use clap::{Args, Subcommand};
 use serde_json::{Value as Json, json};
 
-use super::document::{Read, plan_read, read_written, summary, summary_json};
+use super::document::{Read, plan_on, read_written};
 use super::user::Change;
 use super::write::{WriteArgs, read_from};
 use super::{Context, Ui};
@@ -102,9 +102,8 @@ fn add(args: &AddArgs, context: &mut Context<'_>) -> Result<Exit> {
     key.extend(args.expires.as_deref().map(|expires| ("expires", text(expires))));
     let keys = Node::new(at.clone(), vec![Node::map(at.clone(), key)]);
     let read: Read = read_written(&[Node::map(at.clone(), [("api_keys", keys)])])?;
-    let planned = plan_read(read, Wishes::default(), &instance)?;
-    let said = (summary(&planned), summary_json(&planned));
-    carry_out_planned("apikey add", planned, said, &args.write, &instance, context)
+    let planned = plan_on(config, read, &Wishes::default())?;
+    carry_out_planned("apikey add", planned, &args.write, &instance, context)
 }
 
 fn switch(args: &KeyArgs, active: bool, context: &mut Context<'_>) -> Result<Exit> {

@@ -25,19 +25,30 @@ pub fn run(args: &ApplyArgs, context: &mut Context<'_>) -> Result<Exit> {
     let instance = context.instance()?;
     match read_plan(args, &instance)? {
         Some((planned, summary)) => {
-            carry_out_planned("apply", planned, (summary, json!({})), &args.write, &instance, context)
+            carry_out_said("apply", planned, (summary, json!({})), &args.write, &instance, context)
         }
         None => {
             let planned = document::plan(&args.documents, &instance, context)?;
             document::tell(&planned, context);
-            let said = (summary(&planned), summary_json(&planned));
-            carry_out_planned("apply", planned, said, &args.write, &instance, context)
+            carry_out_planned("apply", planned, &args.write, &instance, context)
         }
     }
 }
 
-/// Carries out what was planned; `said` is what it does, in words and for programs.
+/// Carries out what was planned.
 pub fn carry_out_planned(
+    verb: &str,
+    planned: Planned,
+    write: &WriteArgs,
+    instance: &Instance,
+    context: &mut Context<'_>,
+) -> Result<Exit> {
+    let said = (summary(&planned), summary_json(&planned));
+    carry_out_said(verb, planned, said, write, instance, context)
+}
+
+/// The same; `said` is what it does, in words and for programs.
+fn carry_out_said(
     verb: &str,
     planned: Planned,
     said: (String, Json),

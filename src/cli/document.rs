@@ -291,7 +291,6 @@ pub fn plan(args: &DocumentArgs, instance: &Instance, context: &mut Context<'_>)
 
 /// Reads the instance, and plans what was read on it.
 pub fn plan_read(read: Read, mut wishes: Wishes, instance: &Instance) -> Result<Planned> {
-    let Read { fixture, mut skipped } = read;
     let config = read_from(instance, |reader, name| {
         let config = read_config(reader, name)?;
         if wishes.prune {
@@ -299,7 +298,13 @@ pub fn plan_read(read: Read, mut wishes: Wishes, instance: &Instance) -> Result<
         }
         Ok(config)
     })?;
-    match plan_fixture(&config, &fixture, &wishes, &mut Random)? {
+    plan_on(config, read, &wishes)
+}
+
+/// Plans what was read on a configuration that is in hand.
+pub fn plan_on(config: Config, read: Read, wishes: &Wishes) -> Result<Planned> {
+    let Read { fixture, mut skipped } = read;
+    match plan_fixture(&config, &fixture, wishes, &mut Random)? {
         Ok(mut outline) => {
             let left_out = std::mem::take(&mut outline.left_out);
             skipped.extend(left_out.into_iter().map(|left| Skipped { at: left.at, what: left.subject, why: left.why }));

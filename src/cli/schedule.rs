@@ -9,15 +9,14 @@ use clap::{Args, Subcommand};
 use sd_notify::NotifyState;
 use serde_json::json;
 
+use super::store::environment;
 use super::{Context, Ui};
-use crate::backup::Credentials;
 use crate::docker::Docker;
 use crate::error::{Error, Exit, Result, counted};
 use crate::files;
 use crate::instance::Sight;
 use crate::run::{Observer, Step};
 use crate::schedule::{self, Config, Ended, Host, World, read_config};
-use crate::value::Secret;
 
 /// How often a signal is looked for.
 const LOOK: Duration = Duration::from_millis(100);
@@ -49,11 +48,7 @@ pub fn run(args: &ScheduleArgs, context: &mut Context<'_>) -> Result<Exit> {
             state: super::state_folder(),
         })
     };
-    let known = |name: &str| Credentials::PREFIXES.iter().any(|prefix| name.starts_with(prefix));
-    let credentials: Vec<(String, Secret)> = std::env::vars()
-        .filter(|(name, value)| known(name) && !value.is_empty())
-        .map(|(name, value)| (name, Secret::new(value)))
-        .collect();
+    let credentials = environment();
     let world = World {
         sight: &sight,
         credentials: &credentials,

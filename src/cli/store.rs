@@ -71,12 +71,17 @@ impl KeyArgs {
 /// What may also be in a file, named by the same variable with `_FILE` at its end.
 const BY_FILE: [&str; 3] = ["AWS_SECRET_ACCESS_KEY", "AZURE_STORAGE_ACCOUNT_KEY", "WEBDAV_PASSWORD"];
 
-fn read_credentials() -> Result<Credentials> {
+/// What the environment says of who is asking.
+pub fn environment() -> Vec<(String, Secret)> {
     let known = |name: &str| Credentials::PREFIXES.iter().any(|prefix| name.starts_with(prefix));
-    let mut named: Vec<(String, Secret)> = std::env::vars()
+    std::env::vars()
         .filter(|(name, value)| known(name) && !value.is_empty())
         .map(|(name, value)| (name, Secret::new(value)))
-        .collect();
+        .collect()
+}
+
+fn read_credentials() -> Result<Credentials> {
+    let mut named = environment();
     for name in BY_FILE {
         if let Some(file) = std::env::var_os(format!("{name}_FILE")).filter(|file| !file.is_empty()) {
             named.push((name.to_owned(), Secret::new(read(&file.into())?.trim_end())));

@@ -181,7 +181,7 @@ fn sign_out(args: &SignOutArgs, instance: &Instance, config: &Config, context: &
     let mut plan = plan_for(config);
     let secret = init::session_secret()?;
     let subject = "setting `jwtSecret`";
-    match config.rows("setting").iter().find(|row| row.text("key") == Some("jwtSecret")) {
+    match config.setting("jwtSecret") {
         Some(row) => plan_cells(&mut plan, "setting", subject, row, &[("value", secret.into())]),
         None => {
             let row = vec![("key".to_owned(), "jwtSecret".into()), ("value".to_owned(), secret.into())];

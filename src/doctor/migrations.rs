@@ -7,7 +7,7 @@ use super::monitors::delete;
 use super::{Cure, Evidence, Fault, Subject};
 use crate::error::counted;
 use crate::plan::{Change, Step};
-use crate::schema::{self, EngineKind, ForeignKey, Index, Recording, Schema, Table};
+use crate::schema::{self, EngineKind, ForeignKey, Index, Recording, Schema, Table, quote};
 
 /// The lock of migrations is set, or is not one row.
 pub(super) fn find_lock(evidence: &Evidence, faults: &mut Vec<Fault>) {
@@ -126,7 +126,7 @@ pub(super) fn find_narrow_text(evidence: &Evidence, faults: &mut Vec<Fault>) {
                 ),
                 cure: Cure::Statements(vec![
                     "ALTER DATABASE CHARACTER SET utf8mb4".into(),
-                    format!("ALTER TABLE {} CONVERT TO CHARACTER SET utf8mb4", quoted(name)),
+                    format!("ALTER TABLE {} CONVERT TO CHARACTER SET utf8mb4", quote(name)),
                 ]),
             });
         }
@@ -177,24 +177,24 @@ pub(super) fn find_lost_keys(evidence: &Evidence, faults: &mut Vec<Fault>) {
 fn make_index(recording: &Recording, table: &str, index: &Index) -> Option<String> {
     if recording.engine == EngineKind::Sqlite {
         // As it was recorded: some indexes are of a part of the rows.
-        let named = format!("INDEX {} ON {} ", quoted(&index.name), quoted(table));
+        let named = format!("INDEX {} ON {} ", quote(&index.name), quote(table));
         return schema::script(recording.sql)
             .find(|sql| sql.starts_with("CREATE") && sql.contains(&named))
             .map(str::to_owned);
     }
-    let columns: Vec<String> = index.columns.iter().map(|column| quoted(column)).collect();
+    let columns: Vec<String> = index.columns.iter().map(|column| quote(column)).collect();
     let unique = if index.unique { "UNIQUE " } else { "" };
-    let makes = format!("CREATE {unique}INDEX {} ON {} ({})", quoted(&index.name), quoted(table), columns.join(", "));
+    let makes = format!("CREATE {unique}INDEX {} ON {} ({})", quote(&index.name), quote(table), columns.join(", "));
     (index.name != "PRIMARY").then_some(makes)
 }
 
 /// The statement that makes a foreign key; SQLite has none.
 fn make_key(engine: EngineKind, table: &str, key: &ForeignKey) -> Option<String> {
-    let name = key.name.as_ref().map_or(String::new(), |name| format!("CONSTRAINT {} ", quoted(name)));
-    let (column, parent, to) = (quoted(&key.column), quoted(&key.table), quoted(&key.to));
+    let name = key.name.as_ref().map_or(String::new(), |name| format!("CONSTRAINT {} ", quote(name)));
+    let (column, parent, to) = (quote(&key.column), quote(&key.table), quote(&key.to));
     let makes = format!(
         "ALTER TABLE {} ADD {name}FOREIGN KEY ({column}) REFERENCES {parent} ({to}) ON DELETE {} ON UPDATE {}",
-        quoted(table),
+        quote(table),
         key.on_delete,
         key.on_update
     );
@@ -249,8 +249,4 @@ fn recording(evidence: &Evidence) -> Option<&'static Recording> {
 fn both(evidence: &Evidence) -> Option<(&Schema, Schema)> {
     let live = &evidence.database.as_ref()?.config.database.schema;
     Some((live, recording(evidence)?.schema()))
-}
-
-fn quoted(name: &str) -> String {
-    format!("`{}`", name.replace('`', "``"))
 }

@@ -4,7 +4,7 @@ use serde_json::Value as Json;
 
 use super::monitors::{delete, set, subject};
 use super::{Cure, Evidence, Fault};
-use crate::value::{Row, Value};
+use crate::value::Row;
 
 /// What stands in `migrateAggregateTableState` while the upgrade to 2.x counts up old beats.
 const MIGRATING: &str = "migrating";
@@ -129,6 +129,5 @@ pub(super) fn find_lost_entry(evidence: &Evidence, faults: &mut Vec<Fault>) {
 }
 
 fn setting<'e>(evidence: &'e Evidence, key: &str) -> Option<&'e Row> {
-    let rows = evidence.database.as_ref()?.config.rows("setting");
-    rows.iter().find(|row| row.cell("key").same(&Value::from(key)))
+    evidence.database.as_ref()?.config.setting(key)
 }

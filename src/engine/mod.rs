@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::Result;
 pub use crate::schema::EngineKind;
 use crate::schema::Schema;
+pub use crate::schema::quote;
 use crate::value::{Row, Value};
 
 /// How deep [`Reader::check`] looks.
@@ -147,9 +148,4 @@ fn orphans(schema: &Schema, kept: &[String]) -> Vec<String> {
         format!("DELETE FROM {table} WHERE {column} IS NOT NULL AND {column} NOT IN (SELECT {to} FROM {parent})")
     })
     .collect()
-}
-
-/// `name` between backticks, which both engines accept.
-pub fn quote(name: &str) -> String {
-    format!("`{}`", name.replace('`', "``"))
 }

@@ -55,6 +55,11 @@ impl Config {
         rows.binary_search_by_key(&Some(id), |row| row.int("id")).ok().map(|at| &rows[at])
     }
 
+    /// The setting called `key`.
+    pub fn setting(&self, key: &str) -> Option<&Row> {
+        self.rows("setting").iter().find(|row| row.text("key") == Some(key))
+    }
+
     /// The rows of `table`; none where the release has no such table.
     pub fn rows(&self, table: &str) -> &[Row] {
         self.tables.get(table).map_or(&[], Vec::as_slice)

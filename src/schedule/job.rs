@@ -47,11 +47,6 @@ pub struct Ended {
 }
 
 impl World<'_> {
-    /// Where the notes of jobs are.
-    pub(super) fn folder(&self) -> PathBuf {
-        self.jobs.clone()
-    }
-
     /// The instance that `target` means.
     pub fn instance(&self, target: &Target) -> Result<Instance> {
         (self.sight)(target.docker_host.as_deref())?.find(Some(target.target.read()?.reveal()))

@@ -39,7 +39,7 @@ pub fn watch(config: &Config, world: &World<'_>, host: &mut dyn Host) -> Result<
     let mut waiting = Vec::new();
     let mut refused = None;
     for job in &config.jobs {
-        match State::open(&world.folder(), &job.name, before) {
+        match State::open(&world.jobs, &job.name, before) {
             Ok(state) => {
                 let mut one = Waiting { job, state, due: None };
                 // A note from the future was written by a clock that was wrong.
@@ -104,7 +104,7 @@ pub fn once(name: &str, config: &Config, world: &World<'_>, host: &mut dyn Host)
         return Err(Error::Usage(format!("there is no job `{name}`; there are: {}", names.join(", "))));
     };
     let now = host.now();
-    let mut state = State::open(&world.folder(), name, now)?;
+    let mut state = State::open(&world.jobs, name, now)?;
     run(job, config, world, &mut state, host)
 }
 

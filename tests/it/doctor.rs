@@ -447,15 +447,21 @@ fn converts_tables_to_utf8mb4() {
     );
 }
 
-#[test]
-fn keeps_its_hands_off_a_damaged_file() {
-    let lab = Lab::sqlite("2.5.3");
-    furnish(&lab);
+/// Destroys two pages in the middle of the database; returns where it is and what it holds now.
+fn zero_the_middle(lab: &Lab) -> (std::path::PathBuf, Vec<u8>) {
     let path = lab.folder().join("kuma.db");
     let mut bytes = fs::read(&path).unwrap();
     let middle = bytes.len() / 2;
     bytes[middle..middle + 8192].fill(0);
     fs::write(&path, &bytes).unwrap();
+    (path, bytes)
+}
+
+#[test]
+fn keeps_its_hands_off_a_damaged_file() {
+    let lab = Lab::sqlite("2.5.3");
+    furnish(&lab);
+    let (path, bytes) = zero_the_middle(&lab);
     let ran = lab.run("doctor --json");
     let found: Json = serde_json::from_str(&ran.out).unwrap();
     assert_eq!(found["findings"][0]["code"], "K003", "{found}");
@@ -467,11 +473,7 @@ fn keeps_its_hands_off_a_damaged_file() {
 fn finds_a_wal_of_another_moment() {
     let lab = Lab::sqlite("2.5.3");
     furnish(&lab);
-    let path = lab.folder().join("kuma.db");
-    let mut bytes = fs::read(&path).unwrap();
-    let middle = bytes.len() / 2;
-    bytes[middle..middle + 8192].fill(0);
-    fs::write(&path, &bytes).unwrap();
+    zero_the_middle(&lab);
     fs::write(lab.folder().join("kuma.db-wal"), [7; 9000]).unwrap();
     let ran = lab.run("doctor --json");
     let found: Json = serde_json::from_str(&ran.out).unwrap();

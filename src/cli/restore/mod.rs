@@ -45,13 +45,13 @@ pub struct RestoreArgs {
 pub fn run(args: &RestoreArgs, context: &mut Context<'_>) -> Result<Exit> {
     let instance = context.instance()?;
     let stores = context.stores()?.with_keys(&args.keys.keys_or_ask()?);
-    let scratch = stores.scratch()?;
-    let folder = scratch.path().join("held");
     let wanted = match (&args.snapshot, &args.before) {
         (Some(snapshot), _) => snapshot.clone(),
         (None, Some(before)) => last_before(&stores, before, &instance)?,
         (None, None) => return Err(offer(&stores, &instance, context)?),
     };
+    let scratch = stores.scratch()?;
+    let folder = scratch.path().join("held");
     let warn = &mut |error: &Error| context.ui.warn(&error.to_string());
     let held = backup::hold(&stores, &wanted, &instance.origin(), &folder, warn)?;
     if held.manifest.raw {
@@ -64,24 +64,23 @@ pub fn run(args: &RestoreArgs, context: &mut Context<'_>) -> Result<Exit> {
         return monitors::restore(&held, &args.monitors, &args.write, &instance, context);
     }
     let held = held.for_engine(instance.engine())?;
-    let differs = match read_from(&instance, |reader, name| Now::read(reader, name)) {
+    let (shown, kept) = match read_from(&instance, |reader, name| Now::read(reader, name)) {
         Ok(now) => {
             check_release(&now.state, &held.manifest, instance.engine(), args)?;
-            Some(Difference::between(&now, &held)?)
+            let kept = match args.config_only || !held.manifest.without.is_empty() {
+                true => history(&now.state.database.schema),
+                false => Vec::new(),
+            };
+            (Some(Difference::between(&now, &held, &kept)?), kept)
         }
         Err(error) if error.is_unreadable() => {
             context
                 .ui
                 .warn(&format!("{error}; its files are kept as they are, and the snapshot is put in their place"));
-            None
+            (None, Vec::new())
         }
         Err(error) => return Err(error),
     };
-    let kept = match &differs {
-        Some(differs) if args.config_only || !held.manifest.without.is_empty() => differs.history.clone(),
-        _ => Vec::new(),
-    };
-    let shown = differs.as_ref().map(|differs| differs.leave(&kept));
     let manifest = &held.manifest;
     let created = manifest.created.format("%Y-%m-%d %H:%M:%S UTC");
     let document = shown.as_ref().map_or(json!({}), Difference::json);
@@ -188,31 +187,23 @@ struct Difference {
     gone: Vec<String>,
     /// Monitors of then that are not there now.
     back: Vec<String>,
-    /// The tables of the history.
-    history: Vec<String>,
 }
 
 impl Difference {
-    fn between(now: &Now, held: &Held) -> Result<Difference> {
+    /// How they differ in all tables but `kept`.
+    fn between(now: &Now, held: &Held, kept: &[String]) -> Result<Difference> {
         let then = read_shown_state(&mut *held.reader()?, "the snapshot")?;
         let names = |state: &State| -> BTreeSet<String> {
             state.paths().into_iter().map(|(id, path)| format!("{path} ({id})")).collect()
         };
         let (here, there) = (names(&now.state), names(&then));
-        let rows = now.counts.iter().map(|(table, now)| (table.clone(), *now, held.manifest.rows(table)));
+        let counts = now.counts.iter().filter(|(table, _)| !kept.contains(table));
+        let rows = counts.map(|(table, now)| (table.clone(), *now, held.manifest.rows(table)));
         Ok(Difference {
             rows: rows.filter(|(_, now, then)| now != then).collect(),
             gone: here.difference(&there).cloned().collect(),
             back: there.difference(&here).cloned().collect(),
-            history: history(&now.state.database.schema),
         })
-    }
-
-    /// The same without the tables `kept`.
-    fn leave(&self, kept: &[String]) -> Difference {
-        let rows = self.rows.iter().filter(|(table, ..)| !kept.contains(table)).cloned().collect();
-        let (gone, back, history) = (self.gone.clone(), self.back.clone(), self.history.clone());
-        Difference { rows, gone, back, history }
     }
 
     fn json(&self) -> Json {

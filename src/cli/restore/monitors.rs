@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use crate::backup::Held;
 use crate::cli::Context;
 use crate::cli::apply::carry_out_planned;
-use crate::cli::document::{Read, plan_read, read_written, summary, summary_json, tell, write_down};
+use crate::cli::document::{Read, plan_on, read_written, tell, write_down};
 use crate::cli::write::{WriteArgs, read_from};
 use crate::error::{Exit, Result};
 use crate::formats::export::Choice;
@@ -48,10 +48,9 @@ pub fn restore(
         thing.entity.key == "monitors" || named.contains(&name) && missing.contains(&name)
     });
     let wishes = Wishes { skip_unsupported: true, ..Wishes::default() };
-    let planned = plan_read(read, wishes, instance)?;
+    let planned = plan_on(now, read, &wishes)?;
     tell(&planned, context);
-    let said = (summary(&planned), summary_json(&planned));
-    carry_out_planned("restore", planned, said, write, instance, context)
+    carry_out_planned("restore", planned, write, instance, context)
 }
 
 /// What was there then and is not now, by kind and name.
