@@ -124,6 +124,8 @@ pub enum Error {
     Charset { database: String, charset: String },
     #[error("{database} is not empty: {what}")]
     NotEmpty { database: String, what: String },
+    #[error("the tables of {database} cannot be exchanged for those of the snapshot: {why}")]
+    NoShadow { database: String, why: String, hint: Option<String> },
 
     // ---- docker ----------------------------------------------------------------------------------------------------
     #[error("Docker cannot be reached at `{address}`: {why}")]
@@ -282,6 +284,7 @@ impl Error {
             | MigrationLocked { .. }
             | Charset { .. }
             | NotEmpty { .. }
+            | NoShadow { .. }
             | ReadOnly { .. }
             | Migrating { .. }
             | Paused { .. }
@@ -348,6 +351,7 @@ impl Error {
             NoSuchDatabase { database, .. } => {
                 format!("CREATE DATABASE `{database}` CHARACTER SET utf8mb4")
             }
+            NoShadow { hint, .. } => return hint.clone(),
             Charset { database, .. } => format!("ALTER DATABASE `{database}` CHARACTER SET utf8mb4"),
             NoDocker { why, .. } if why.contains("ermission") => {
                 "add yourself to the group `docker`, or run it as root".into()

@@ -10,7 +10,7 @@ use crate::engine::sqlite::SqliteFile;
 use crate::engine::{Connect, Counts, Depth, EngineKind, Fault, Reader};
 use crate::error::{Error, Result};
 use crate::files;
-use crate::kuma::read::{history, read_counts, read_database};
+use crate::kuma::read::{history, read_any_database, read_counts, read_database};
 use crate::model::state::Database;
 
 /// Room for the transaction itself, the journal and the packed snapshot, in bytes.
@@ -29,8 +29,10 @@ pub struct Held {
 pub enum Source<'a> {
     /// A SQLite database that no process has open: its files are copied as they are.
     Still(&'a SqliteFile),
-    /// Any database, in use or not: one consistent snapshot through the engine.
+    /// A database of the server's, in use or not: one consistent snapshot through the engine.
     Live(&'a dyn Connect),
+    /// The same of a database that may be anybody's, or empty.
+    Any(&'a dyn Connect),
 }
 
 /// What a snapshot is of and why.
@@ -75,7 +77,16 @@ impl Held {
         files::make_folder(folder)?;
         let (copy, proof) = match source {
             Source::Still(file) => copy_still(file, folder)?,
-            Source::Live(connect) => copy_live(*connect, folder, extent, progress)?,
+            Source::Live(connect) => {
+                let mut source = connect.reader()?;
+                let database = read_database(&mut *source, &connect.describe())?;
+                copy_live(*connect, source, database, folder, extent, progress)?
+            }
+            Source::Any(connect) => {
+                let mut source = connect.reader()?;
+                let database = read_any_database(&mut *source)?;
+                copy_live(*connect, source, database, folder, extent, progress)?
+            }
         };
         let mut members = vec![member(folder, &copy)?];
         if let Some(config) = label.config.filter(|config| config.exists()) {
@@ -209,12 +220,12 @@ fn check_sound(reader: &mut dyn Reader, database: &str, depth: Depth) -> Result<
 
 fn copy_live(
     connect: &dyn Connect,
+    mut source: Box<dyn Reader>,
+    database: Database,
     folder: &Path,
     extent: &Extent,
     progress: &mut dyn FnMut(u64, u64),
 ) -> Result<(String, Proof)> {
-    let mut source = connect.reader()?;
-    let database = read_database(&mut *source, &connect.describe())?;
     let without = if extent.config_only { history(&database.schema) } else { Vec::new() };
     let engine = connect.kind();
     let name = match engine {

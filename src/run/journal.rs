@@ -73,6 +73,9 @@ pub struct Record {
     pub mode: Mode,
     /// The whole database is replaced, not only what a plan names.
     pub loads: bool,
+    /// MariaDB: tables are made ready in a database beside, and exchanged with those that are there.
+    #[serde(default)]
+    pub swaps: bool,
     /// The configuration before the change.
     pub before: Option<Fingerprint>,
     /// The configuration after the change, known before it is committed.
@@ -95,6 +98,7 @@ impl Record {
             life,
             mode,
             loads,
+            swaps: false,
             before: None,
             after: None,
             last_beat: 0,

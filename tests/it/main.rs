@@ -37,6 +37,7 @@ mod schedule;
 mod schedule_runs;
 mod schema;
 mod sealed;
+mod shadow;
 mod stores;
 mod under_load;
 mod unreadable;

@@ -33,7 +33,7 @@ pub struct RestoreArgs {
     /// Only these monitors, as they were configured: a name, a path, or a pattern such as 'Shop/*'
     #[arg(long = "monitor", value_name = "GLOB", conflicts_with = "config_only")]
     monitors: Vec<String>,
-    /// SQLite: put back a database of another release; the server's image must be of that release, or newer
+    /// Put back a database of another release; the server's image must be of that release, or newer
     #[arg(long)]
     other_release: bool,
     #[command(flatten)]
@@ -66,7 +66,7 @@ pub fn run(args: &RestoreArgs, context: &mut Context<'_>) -> Result<Exit> {
     let held = held.for_engine(instance.engine())?;
     let (shown, kept) = match read_from(&instance, |reader, name| Now::read(reader, name)) {
         Ok(now) => {
-            check_release(&now.state, &held.manifest, instance.engine(), args)?;
+            check_release(&now.state, &held.manifest, args)?;
             let kept = match args.config_only || !held.manifest.without.is_empty() {
                 true => history(&now.state.database.schema),
                 false => Vec::new(),
@@ -74,9 +74,11 @@ pub fn run(args: &RestoreArgs, context: &mut Context<'_>) -> Result<Exit> {
             (Some(Difference::between(&now, &held, &kept)?), kept)
         }
         Err(error) if error.is_unreadable() => {
-            context
-                .ui
-                .warn(&format!("{error}; its files are kept as they are, and the snapshot is put in their place"));
+            let what = match instance.engine() {
+                EngineKind::Sqlite => "its files are kept as they are, and the snapshot is put in their place",
+                EngineKind::MariaDb => "what it holds is kept in a snapshot, and goes",
+            };
+            context.ui.warn(&format!("{error}; {what}"));
             (None, Vec::new())
         }
         Err(error) => return Err(error),
@@ -150,18 +152,18 @@ fn offer(stores: &Stores, instance: &Instance, context: &mut Context<'_>) -> Res
 }
 
 /// Fails when the server could not use what is put back.
-fn check_release(now: &State, then: &Manifest, engine: EngineKind, args: &RestoreArgs) -> Result<()> {
+fn check_release(now: &State, then: &Manifest, args: &RestoreArgs) -> Result<()> {
     let migrations: Vec<String> = now.database.migrations.iter().cloned().collect();
-    if then.migrations == migrations || args.other_release && engine == EngineKind::Sqlite && !args.config_only {
+    if then.migrations == migrations || args.other_release && !args.config_only {
         return Ok(());
     }
     let why =
         format!("snapshot `{}` is of release {}, the database of {}", then.id, then.release, now.database.release);
-    Err(Error::Refused(match (engine, args.config_only) {
-        (EngineKind::Sqlite, false) => format!(
+    Err(Error::Refused(match args.config_only {
+        false => format!(
             "{why}: if the server's image is of that release, or newer, add `--other-release`; else run that image first"
         ),
-        _ => format!("{why}: run the image of that release first, on a new data folder or database"),
+        true => format!("{why}: run the image of that release first, on a new data folder or database"),
     }))
 }
 
