@@ -119,14 +119,18 @@ pub trait Writer: Reader {
 ///
 /// Killed at any moment, [`swap_back`](Shadow::swap_back) and then [`clear`](Shadow::clear) leave what was there before.
 pub trait Shadow {
-    /// Makes ready what [`Reader::dump`] wrote at `from`, and compares it with that: definitions, counters, every row. Returns
-    /// the references in it that are broken; or `None`, having made nothing, where [`Writer::load`] does as well or better:
-    /// the tables are the same, and most rows are there.
+    /// Whether what [`Reader::dump`] wrote at `from` is to come in this way; [`Writer::load`] does better where the tables are
+    /// the same and most rows are there, and as well where nothing can be made beside the database. From a `true` on,
+    /// everything that stands there is ours.
     ///
     /// # Errors
     /// [`Error::NoShadow`](crate::error::Error::NoShadow) where nothing can be made beside the database, and other tables are
     /// wanted than it has.
-    fn fill(&mut self, from: &Path, progress: &mut dyn FnMut(u64, u64)) -> Result<Option<Vec<Fault>>>;
+    fn suits(&mut self, from: &Path) -> Result<bool>;
+
+    /// Makes ready what [`Reader::dump`] wrote at `from`, and compares it with that: definitions, counters, every row. Returns
+    /// the references in it that are broken.
+    fn fill(&mut self, from: &Path, progress: &mut dyn FnMut(u64, u64)) -> Result<Vec<Fault>>;
 
     /// Puts what was made ready in the place of what is there, which is set aside.
     fn swap(&mut self) -> Result<()>;

@@ -45,24 +45,21 @@ impl Run<'_> {
     /// better way.
     fn exchange(&mut self, guarded: &mut Guarded, wanted: &Held, observer: &mut dyn Observer) -> Result<bool> {
         let Some(shadow) = guarded.writer().shadow() else { return Ok(false) };
+        if !shadow.suits(&wanted.database())? {
+            return Ok(false);
+        }
         if let (Place::Embedded(_), Some(folder)) = (&self.instance.place, &self.instance.folder) {
             files::require_space(folder, 2 * self.instance.size().max(wanted.manifest.size()))?;
         }
-        self.note_swap(true)?;
+        // From here on the way back looks which tables are where.
+        (self.attempted, self.journal.record.swaps) = (true, true);
+        self.journal.advance(Phase::Writing)?;
         let mut progress = |done, total| observer.progress(done, total);
-        let Some(faults) = shadow.fill(&wanted.database(), &mut progress)? else {
-            self.note_swap(false)?;
-            return Ok(false);
-        };
+        let faults = shadow.fill(&wanted.database(), &mut progress)?;
         check_known(&faults, &wanted.manifest.faults)?;
         observer.step(&Step::Swap)?;
         shadow.swap()?;
         Ok(true)
-    }
-
-    fn note_swap(&mut self, swaps: bool) -> Result<()> {
-        (self.attempted, self.journal.record.swaps) = (swaps, swaps);
-        self.journal.advance(Phase::Writing)
     }
 
     /// Puts the tables that were set aside back, if any were, and removes the others; says whether there was a change.

@@ -168,7 +168,11 @@ impl Counted<Box<dyn Writer>> {
 }
 
 impl Shadow for Counted<Box<dyn Writer>> {
-    fn fill(&mut self, from: &Path, progress: &mut dyn FnMut(u64, u64)) -> Result<Option<Vec<Fault>>> {
+    fn suits(&mut self, from: &Path) -> Result<bool> {
+        self.1.pass()?;
+        self.inner().suits(from)
+    }
+    fn fill(&mut self, from: &Path, progress: &mut dyn FnMut(u64, u64)) -> Result<Vec<Fault>> {
         self.1.pass()?;
         let faults = self.inner().fill(from, progress)?;
         self.1.pass()?;

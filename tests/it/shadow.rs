@@ -61,7 +61,7 @@ fn a_half_upgraded_schema_is_replaced_by_the_whole_one() {
     let before = text(&lab);
     lab.sql(HALF);
     let half = text(&lab);
-    let locked = lab.fails(1, "monitor delete Cron --yes");
+    let locked = lab.fails(9, "monitor delete Cron --yes");
     assert!(locked.err.contains("a migration is running or was cut off"), "{}", locked.err);
     let refused = lab.fails(9, "restore latest --yes");
     assert!(refused.err.contains("`--other-release`"), "{}", refused.err);
@@ -136,7 +136,7 @@ fn without_the_right_to_make_databases_rows_are_put_back_and_tables_refused() {
     lab.sql("CREATE USER few@localhost IDENTIFIED BY 'a'; GRANT ALL ON `kuma`.* TO few@localhost");
     let socket = lab.mariadbd.as_ref().unwrap().socket();
     lab.target = format!("mysql://few:a@localhost/kuma?socket={}", socket.display());
-    lab.ok("backup create");
+    let first = lab.json("backup create")["manifest"]["id"].as_str().unwrap().to_owned();
     let before = text(&lab);
     // An index more is no reason to refuse what rows can do.
     lab.sql("DELETE FROM tag; CREATE INDEX more ON monitor (name)");
@@ -153,7 +153,6 @@ fn without_the_right_to_make_databases_rows_are_put_back_and_tables_refused() {
     );
     assert_eq!(text(&lab), half);
     lab.sql(grant);
-    let first = lab.json("backup list")["snapshots"][0]["manifest"]["id"].as_str().unwrap().to_owned();
     // Somebody's trigger would be lost without a word.
     lab.sql("CREATE TRIGGER theirs BEFORE INSERT ON tag FOR EACH ROW SET NEW.color = '#111'");
     let refused = lab.fails(9, &format!("restore {first} --other-release --yes"));
@@ -251,6 +250,17 @@ fn dies_when_told() {
     place.load("older", &Points::of_load(at.parse().unwrap(), How::Kill)).unwrap();
 }
 
+/// A server that waits for no disk: it is not the one that is killed.
+fn quick() -> Option<Mariadbd> {
+    Mariadbd::with(&[
+        "--skip-networking",
+        "--debug-no-sync",
+        "--skip-sync-frm",
+        "--innodb-flush-method=nosync",
+        "--skip-innodb-doublewrite",
+    ])
+}
+
 /// What the database is before, and with the copy of 2.0.2 in it.
 fn both(server: &Mariadbd) -> [String; 2] {
     ["kuma", "older"].map(|name| dump(&server.address(name), tempfile::tempdir().unwrap().path()))
@@ -258,13 +268,15 @@ fn both(server: &Mariadbd) -> [String; 2] {
 
 #[test]
 fn it_is_whole_wherever_the_exchange_is_cut_off() {
-    let Some(server) = Mariadbd::start() else { return };
+    let Some(server) = quick() else { return };
     let root = tempfile::tempdir().unwrap();
     let place = Place::make(&server, root.path());
     let both = both(&server);
     for how in [How::Error, How::Kill] {
         let (mut kept, mut replaced) = (0, 0);
-        for at in 1.. {
+        // Most of the later ones are rows that are counted, table by table.
+        let dense = if how == How::Kill { 14 } else { 2 };
+        for at in (1..dense).chain((dense..).step_by(9)) {
             assert!(at < 200, "it never ends");
             let points = Points::of_load(at, how);
             let ended = match how {
@@ -284,7 +296,7 @@ fn it_is_whole_wherever_the_exchange_is_cut_off() {
             }
         }
         println!("exchange, {how:?}: {kept} old, {replaced} new");
-        assert!(kept > 5 && replaced > 1, "{kept} old, {replaced} new");
+        assert!(kept > 3 && replaced > 1, "{kept} old, {replaced} new");
     }
 }
 
@@ -322,7 +334,7 @@ fn it_is_whole_when_mariadb_is_killed_in_the_middle() {
 /// A server without a log of its statements could leave any of these behind.
 #[test]
 fn it_finds_back_from_every_half_of_a_rename() {
-    let Some(server) = Mariadbd::start() else { return };
+    let Some(server) = quick() else { return };
     let root = tempfile::tempdir().unwrap();
     let place = Place::make(&server, root.path());
     let [old, _] = both(&server);
@@ -338,7 +350,9 @@ fn it_finds_back_from_every_half_of_a_rename() {
     for half in (0..=moves.len()).step_by(9) {
         let mut writer = writer(&address);
         let shadow = writer.shadow().unwrap();
-        assert!(shadow.fill(&root.path().join("older/dump.sql"), &mut |_, _| {}).unwrap().is_some());
+        let wanted = root.path().join("older/dump.sql");
+        assert!(shadow.suits(&wanted).unwrap());
+        assert_eq!(shadow.fill(&wanted, &mut |_, _| {}).unwrap(), []);
         if half > 0 {
             server.sql("", &format!("SET foreign_key_checks = 0; RENAME TABLE {}", moves[..half].join(", ")));
         }

@@ -26,19 +26,25 @@ const LONGEST: usize = 64;
 const MANY: u64 = 50_000;
 
 impl Shadow for MariaDb {
-    fn fill(&mut self, from: &Path, progress: &mut dyn FnMut(u64, u64)) -> Result<Option<Vec<Fault>>> {
+    fn suits(&mut self, from: &Path) -> Result<bool> {
         let copy = Copy::read(from)?;
         let alike = self.is_made_like(&copy)?;
         if alike && !self.lacks_many(&copy)? {
-            return Ok(None);
+            return Ok(false);
         }
         // Where rows alone would do as well, they do without the rights and the room that tables need.
         let rows_would_do = alike || self.compare(&copy).is_ok();
-        self.lock()?;
-        match self.make_room() {
-            Err(Error::NoShadow { .. }) if rows_would_do => return self.release().map(|()| None),
-            made => made?,
+        match self.check_room() {
+            Err(Error::NoShadow { .. }) if rows_would_do => Ok(false),
+            checked => checked.map(|()| true),
         }
+    }
+
+    fn fill(&mut self, from: &Path, progress: &mut dyn FnMut(u64, u64)) -> Result<Vec<Fault>> {
+        let copy = Copy::read(from)?;
+        self.lock()?;
+        self.clear()?;
+        self.make_room()?;
         let mut beside = MariaDb::open(&self.beside(NEW), Access::Write)?;
         beside.run("SET SESSION foreign_key_checks = 0, sql_mode = 'NO_AUTO_VALUE_ON_ZERO,ALLOW_INVALID_DATES'")?;
         let (mut done, total) = (0, copy.tables.iter().map(|table| table.rows * 2).sum());
@@ -54,7 +60,7 @@ impl Shadow for MariaDb {
         if !wrong.is_empty() {
             return Err(Error::Unclean(wrong));
         }
-        beside.check_references().map(Some)
+        beside.check_references()
     }
 
     fn swap(&mut self) -> Result<()> {
@@ -130,11 +136,9 @@ impl MariaDb {
         Ok(missing > total / 2)
     }
 
-    /// Makes both databases, empty.
-    ///
     /// # Errors
-    /// [`Error::NoShadow`] where they cannot be, or where tables could not be exchanged with them.
-    fn make_room(&mut self) -> Result<()> {
+    /// [`Error::NoShadow`] where databases cannot be made beside this one, or tables not exchanged with them.
+    fn check_room(&mut self) -> Result<()> {
         let here = self.address.database.clone();
         if here.len() + NEW.len() > LONGEST {
             return Err(self.no_shadow("its name is too long for another one beside it", None));
@@ -153,23 +157,28 @@ impl MariaDb {
                 return Err(self.no_shadow(&why, Some(drop.into())));
             }
         }
-        let (new, old) = (self.beside(NEW).database, self.beside(OLD).database);
+        let old = self.beside(OLD).database;
         if !self.names_in(&old)?.is_empty() {
             let why = format!("database `{old}` holds tables that an earlier restore set aside");
             let look = format!("if nothing in it is needed any more: DROP DATABASE {}", quote(&old));
             return Err(self.no_shadow(&why, Some(look)));
         }
         self.clear()?;
+        // Rights can be granted in too many ways to be worked out; what is empty may be made and dropped.
+        match self.make_room().and_then(|()| self.clear()) {
+            Err(Error::AccessDenied { .. }) => Err(self.lacks_right()),
+            tried => tried,
+        }
+    }
+
+    /// Makes both databases, empty, with the character set of this one.
+    fn make_room(&mut self) -> Result<()> {
         let row = self.one("SELECT @@character_set_database, @@collation_database")?;
         let (charset, collation) = (text(&row, 0), text(&row, 1));
-        for database in [new, old] {
-            let sql = format!("CREATE DATABASE {} CHARACTER SET {charset} COLLATE {collation}", quote(&database));
-            match self.run(sql) {
-                Err(Error::AccessDenied { .. }) => return Err(self.lacks_right()),
-                made => made?,
-            };
-        }
-        Ok(())
+        [NEW, OLD].into_iter().try_for_each(|end| {
+            let database = quote(&self.beside(end).database);
+            self.run(format!("CREATE DATABASE {database} CHARACTER SET {charset} COLLATE {collation}")).map(drop)
+        })
     }
 
     /// The error of a user who may not make databases, with what gives the right.
