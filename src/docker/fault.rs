@@ -75,7 +75,7 @@ impl Fault {
                 format!("{ssh} sudo usermod -aG docker {}", login.user.as_deref().unwrap_or("USER")),
             );
         }
-        if has("Is the docker daemon running") || has("Cannot connect to the Docker daemon") {
+        if has("dial unix") || has("Is the docker daemon running") {
             return Fault::new("no engine runs on the far side", format!("{ssh} sudo systemctl start docker"));
         }
         let last = complaint.lines().rev().map(str::trim).find(|line| !line.is_empty());

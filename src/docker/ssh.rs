@@ -18,7 +18,7 @@ use super::endpoint::Login;
 use super::fault::Fault;
 
 /// How long the login lives on when nobody uses it, in seconds.
-const LINGER: u32 = 15;
+const LINGER: u32 = 8;
 
 /// How long a session may take to say why it ended.
 const LAST_WORDS: Duration = Duration::from_secs(2);

@@ -151,18 +151,28 @@ fn a_killed_run_leaves_no_ssh_behind() {
     let Some(_) = dockerd::bench() else { return };
     let Some(sshd) = Sshd::start() else { return };
     let home = tempfile::tempdir().unwrap();
-    let mut logs = Command::new(env!("CARGO_BIN_EXE_kumadb"))
-        .args(["-H", &sshd.address(), "backup", "schedule"])
-        .env("PATH", sshd.path())
-        .env("HOME", home.path())
-        .env("KUMADB_CONFIG", home.path().join("kumadb.toml"))
-        .stdin(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
-    let _ = logs.kill();
-    logs.wait().unwrap();
     let port = format!("-p {}", sshd.port);
+    let mut found = 0;
+    for _ in 0..20 {
+        let mut find = Command::new(env!("CARGO_BIN_EXE_kumadb"))
+            .args(["-H", &sshd.address(), "find"])
+            .env("PATH", sshd.path())
+            .env("HOME", home.path())
+            .current_dir(home.path())
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        while running_ssh(&port).is_empty() && find.try_wait().unwrap().is_none() {}
+        let _ = find.kill();
+        find.wait().unwrap();
+        found += usize::from(!running_ssh(&port).is_empty());
+        if found == 2 {
+            break;
+        }
+    }
+    assert_eq!(found, 2, "no run was killed while ssh ran");
     assert!(eventually(|| running_ssh(&port).is_empty()), "{:?}", running_ssh(&port));
 }
 
@@ -189,7 +199,8 @@ fn openssl(folder: &Path, args: &str) {
 fn make_certificates(folder: &Path) {
     fs::create_dir_all(folder).unwrap();
     let key = "-newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes";
-    openssl(folder, &format!("req -x509 {key} -keyout ca-key.pem -out ca.pem -days 2 -subj /CN=authority"));
+    let name = folder.file_name().unwrap().display();
+    openssl(folder, &format!("req -x509 {key} -keyout ca-key.pem -out ca.pem -days 2 -subj /CN=authority-of-{name}"));
     openssl(folder, &format!("req {key} -keyout key.pem -out csr.pem -subj /CN=kumadb"));
     fs::write(folder.join("ext"), "subjectAltName=IP:127.0.0.1\n").unwrap();
     openssl(
