@@ -41,6 +41,7 @@ mod sealed;
 mod shadow;
 mod sshd;
 mod stores;
+mod transfer;
 mod under_load;
 mod unreadable;
 mod user;

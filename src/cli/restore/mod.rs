@@ -63,7 +63,17 @@ pub fn run(args: &RestoreArgs, context: &mut Context<'_>) -> Result<Exit> {
     if !args.monitors.is_empty() {
         return monitors::restore(&held, &args.monitors, &args.write, &instance, context);
     }
-    let held = held.for_engine(instance.engine())?;
+    let held = match (held.manifest.engine, instance.address()) {
+        (EngineKind::Sqlite, Some(address)) => {
+            let session = instance.open()?;
+            let converted = address.read_only().and_then(|mut database| held.for_mariadb(&mut database));
+            session.close()?;
+            let (held, rounded) = converted?;
+            rounded.iter().for_each(|what| context.ui.warn(&format!("{what}, as MariaDB keeps it")));
+            held
+        }
+        _ => held.for_engine(instance.engine())?,
+    };
     let (shown, kept) = match read_from(&instance, |reader, name| Now::read(reader, name)) {
         Ok(now) => {
             check_release(&now.state, &held.manifest, args)?;

@@ -13,6 +13,7 @@ mod load;
 mod scratch;
 mod shadow;
 mod tables;
+mod transfer;
 
 use std::path::Path;
 use std::sync::{Arc, mpsc};
@@ -27,6 +28,7 @@ pub use address::{Address, Tls};
 pub use copied::{DumpedRows, read_dumped_tables, stream_dumped_rows};
 pub use load::count_dump;
 pub use scratch::Scratch;
+pub use transfer::Transferred;
 
 use self::literal::Shape;
 use super::{Connect, Counts, Depth, EngineKind, Fault, Reader, Shadow, WriteKey, Writer, quote};
