@@ -47,6 +47,14 @@ impl Held {
         if found.exact { schema::recording(engine, found.release) } else { None }
     }
 
+    /// The recorded schema on SQLite, where it has all of `tables`.
+    fn recording_with(&self, tables: &[(String, Vec<String>)]) -> Option<&'static Recording> {
+        let recording = self.recording(EngineKind::Sqlite)?;
+        let schema = recording.schema();
+        let has = |(table, columns): &(String, Vec<String>)| columns.iter().all(|column| schema.has(table, column));
+        tables.iter().all(has).then_some(recording)
+    }
+
     /// The same copy for an instance on `engine`.
     ///
     /// # Errors
@@ -55,10 +63,11 @@ impl Held {
         let id = &self.manifest.id;
         match (self.manifest.engine, engine) {
             (from, to) if from == to => return Ok(self),
-            (EngineKind::MariaDb, _) if self.recording(engine).is_some() => {}
+            (EngineKind::MariaDb, _) if self.recording_with(&read_dumped_tables(&self.database())?).is_some() => {}
             (EngineKind::MariaDb, _) => {
                 return Err(Error::Refused(format!(
-                    "snapshot `{id}` is of MariaDB and of release {}, whose schema on SQLite is not known",
+                    "snapshot `{id}` is of MariaDB and of release {}, and has tables or columns that this release does not have on \
+                     SQLite",
                     self.manifest.release
                 )));
             }
@@ -116,7 +125,7 @@ impl Held {
         // The rows come in the order of their tables' names.
         writer.execute("PRAGMA foreign_keys = OFF", &[])?;
         let tables = read_dumped_tables(&self.database())?;
-        match self.recording(EngineKind::Sqlite) {
+        match self.recording_with(&tables) {
             Some(recording) => {
                 write_schema(&mut writer, recording)?;
                 writer.begin()?;
@@ -124,7 +133,7 @@ impl Held {
                     writer.execute(&format!("DELETE FROM {}", quote(table)), &[])?;
                 }
             }
-            // A release that was never recorded can be looked into all the same.
+            // What was never recorded, or is half of two releases, can be looked into all the same.
             None => {
                 writer.begin()?;
                 for (table, columns) in &tables {
