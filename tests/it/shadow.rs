@@ -57,7 +57,7 @@ fn a_half_upgraded_schema_is_replaced_by_the_whole_one() {
     lab.sql(
         "CREATE TABLE `of ``others` (a int NOT NULL, b text) ENGINE=Aria; INSERT INTO `of ``others` VALUES (1, 'x')",
     );
-    lab.ok("backup create");
+    let id = lab.json("backup create")["manifest"]["id"].as_str().unwrap().to_owned();
     let before = text(&lab);
     lab.sql(HALF);
     let half = text(&lab);
@@ -81,6 +81,12 @@ fn a_half_upgraded_schema_is_replaced_by_the_whole_one() {
     assert_ne!(text(&lab), half);
     lab.ok("restore latest --yes --other-release");
     assert_eq!(text(&lab), half);
+    // A half that not even a list of monitors can be read from.
+    lab.sql("ALTER TABLE tag DROP COLUMN color");
+    let said = lab.run(&format!("restore {id} --yes"));
+    assert_eq!(said.exit, 0, "{}", said.err);
+    assert!(said.err.contains("what it holds is kept in a snapshot, and goes"), "{}", said.err);
+    assert_eq!(text(&lab), before);
 }
 
 #[test]

@@ -84,7 +84,7 @@ pub fn run(args: &RestoreArgs, context: &mut Context<'_>) -> Result<Exit> {
             (Some(Difference::between(&now, &held, &kept)?), kept)
         }
         // A migration that was cut off may have left tables that nobody can read as the server's.
-        Err(error) if error.is_unreadable() || matches!(error, Error::Sql { .. }) && !args.config_only => {
+        Err(error) if error.is_unreadable() || instance.address().is_some() && matches!(error, Error::Sql { .. }) => {
             let what = match instance.engine() {
                 EngineKind::Sqlite => "its files are kept as they are, and the snapshot is put in their place",
                 EngineKind::MariaDb => "what it holds is kept in a snapshot, and goes",
