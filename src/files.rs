@@ -147,7 +147,15 @@ pub fn entries(folder: &Path) -> Result<Vec<PathBuf>> {
 /// The blake3 hash of `path`, in hex, and its size in bytes, read from the disk rather than from the page cache where the
 /// system lets us ask for that.
 pub fn hash(path: &Path) -> Result<(String, u64)> {
-    let mut file = open_uncached(path)?;
+    hash_file(path, open_uncached(path)?)
+}
+
+/// The same of what was written to `path`, be it on the disk yet or not.
+pub fn hash_written(path: &Path) -> Result<(String, u64)> {
+    hash_file(path, File::open(path).map_err(Error::file("read", path))?)
+}
+
+fn hash_file(path: &Path, mut file: File) -> Result<(String, u64)> {
     let mut hasher = blake3::Hasher::new();
     let mut buffer = vec![0; 1 << 20];
     let mut size = 0;

@@ -102,6 +102,7 @@ fn write(to: &Path, manifest: &Manifest, sources: &[PathBuf], seal: Option<&Seal
         };
         let mut zstd = zstd::Encoder::new(sink, LEVEL)?;
         zstd.include_checksum(true)?;
+        zstd.multithread(workers())?;
         let mut tar = tar::Builder::new(zstd);
         tar.append_data(&mut header(text.len() as u64), MANIFEST, &text[..])?;
         for (member, source) in manifest.members.iter().zip(sources) {
@@ -114,6 +115,11 @@ fn write(to: &Path, manifest: &Manifest, sources: &[PathBuf], seal: Option<&Seal
     };
     let (file, keys) = write().map_err(Error::file("write", to))?;
     Ok((file.hasher.finalize().to_hex().to_string(), file.size, keys))
+}
+
+/// How many threads compress: all that the machine has, but no more than pay, because each takes some MB.
+fn workers() -> u32 {
+    std::thread::available_parallelism().map_or(1, |all| all.get().min(4) as u32)
 }
 
 /// Where the compressed bytes go.

@@ -65,8 +65,12 @@ pub struct Guarded {
 }
 
 impl Guarded {
-    /// Opens the database of `connect` for writing under the protection of `held`.
+    /// Opens the database of `connect` for writing under the protection of `held`, once that was read back from the disk.
+    ///
+    /// # Errors
+    /// [`Error::Snapshot`] when it is not what was taken.
     pub fn open(held: &Held, connect: &dyn Connect) -> Result<Guarded> {
+        let held = Held::open(&held.folder)?;
         let writer = connect.writer(&WriteKey::new())?;
         Ok(Guarded { writer, before: held.manifest.faults.clone() })
     }
