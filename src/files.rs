@@ -99,6 +99,23 @@ pub fn read_text(path: &Path) -> Result<Option<String>> {
     }
 }
 
+/// Reads the text at `path`, which must be there.
+pub fn read_whole(path: &Path) -> Result<String> {
+    fs::read_to_string(path).map_err(Error::file("read", path))
+}
+
+/// The first line of the text at `path`, without its end: a secret in a file of its own.
+///
+/// # Errors
+/// [`Error::Usage`] when that line is empty.
+pub fn read_first_line(path: &Path) -> Result<String> {
+    let text = read_whole(path)?;
+    match text.lines().next().filter(|line| !line.is_empty()) {
+        Some(line) => Ok(line.to_owned()),
+        None => Err(Error::Usage(format!("the first line of `{}` is empty", path.display()))),
+    }
+}
+
 /// Copies `from` byte for byte to the new private file `to` and flushes it. Shares the blocks where the file system can
 /// (Btrfs, XFS): then it takes no time and no space.
 pub fn copy_exact(from: &Path, to: &Path) -> Result<()> {

@@ -297,10 +297,12 @@ pub(super) fn member(folder: &Path, name: &str) -> Result<Member> {
     Ok(Member { name: name.to_owned(), size, blake3 })
 }
 
-/// The copy `name` in `folder` as it was written. What is on the disk is compared with it when it is relied on: by
+/// Flushes the copy `name` in `folder`; how it was written. What is on the disk is compared with it when it is relied on: by
 /// [`Held::open`] before anything is written to the database, in the archive when that is packed.
 fn written(folder: &Path, name: &str) -> Result<Member> {
-    let (blake3, size) = files::hash_written(&folder.join(name))?;
+    let path = folder.join(name);
+    files::flush(&path)?;
+    let (blake3, size) = files::hash_written(&path)?;
     Ok(Member { name: name.to_owned(), size, blake3 })
 }
 

@@ -17,6 +17,7 @@ mod restore;
 mod resume;
 mod schedule;
 mod shell;
+mod show;
 mod status;
 mod store;
 mod ui;

@@ -6,6 +6,7 @@
 mod container;
 mod exec;
 mod helper;
+mod image;
 mod life;
 mod logs;
 mod ready;
@@ -13,6 +14,7 @@ mod ready;
 pub use container::{Compose, Container, DataFolder, Life, Mount, MountKind, Neighbour, State};
 pub use exec::Output;
 pub use helper::{Helper, StaleHelper};
+pub use image::Shipped;
 pub use life::{GRACE, Start};
 pub use ready::{Answer, Page};
 

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use crate::docker::{Answer, Container, Docker, Helper, Life, Start};
+use crate::docker::{Answer, Container, Docker, Helper, Life, Shipped, Start};
 use crate::error::{Error, Result};
 
 /// A server in a container.
@@ -45,6 +45,11 @@ impl Server {
     /// What it does, see [`State::life_so_far`](crate::docker::State::life_so_far).
     pub fn life(&self) -> Result<Life> {
         Ok(self.docker.again(&self.container)?.state.life_so_far())
+    }
+
+    /// What its image brings along, where that can be seen.
+    pub fn shipped(&self) -> Result<Option<Shipped>> {
+        self.docker.shipped(&self.container)
     }
 
     /// Whether its processes exist, frozen or not: then nothing may be written beside them.

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::read::read_config;
+use super::read::{STATISTICS, read_config};
 use crate::doctor::evidence::{Content, Orphans};
 use crate::engine::{Reader, quote};
 use crate::error::Result;
@@ -15,9 +15,6 @@ const NAMED: usize = 10_000;
 
 /// Seconds by which statistics may be ahead: the upgrade to 2.x wrote them in local time.
 const AHEAD: i64 = 2 * 86_400;
-
-/// Tables of statistics.
-const STATISTICS: [&str; 3] = ["stat_minutely", "stat_hourly", "stat_daily"];
 
 /// Reads it. `now` is in seconds since 1970; `is_zone` says whether a time zone exists.
 ///

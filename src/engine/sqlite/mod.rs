@@ -332,7 +332,7 @@ impl Reader for Sqlite {
         let copied = self.counts().and_then(|counts| {
             let fail = |error| SqliteFile::new(to).error(error);
             let mut copy = Connection::open(to).map_err(fail)?;
-            // Nobody needs half of it: it is flushed once, when it is whole.
+            // Nobody needs half of it: whoever keeps it flushes it, when it is whole.
             copy.execute_batch("PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF").map_err(fail)?;
             copy_pages(&self.file, &self.connection, &mut copy, progress)?;
             Ok(counts)
@@ -340,7 +340,6 @@ impl Reader for Sqlite {
         self.run("COMMIT")?;
         let counts = copied?;
         self.check_still()?;
-        files::flush(to)?;
         Ok(counts)
     }
 }
