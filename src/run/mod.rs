@@ -60,7 +60,7 @@ pub enum Step {
     Rehearse,
     Mend { changes: usize },
     Sweep { table: String },
-    Batch,
+    Batch { seen: u64 },
     Compact { what: String },
 }
 
@@ -107,7 +107,7 @@ impl Step {
                 | Step::Rehearse
                 | Step::Mend { .. }
                 | Step::Sweep { .. }
-                | Step::Batch
+                | Step::Batch { .. }
         )
     }
 }
@@ -145,7 +145,7 @@ impl fmt::Display for Step {
             Step::LeaveDown { container } => write!(f, "`{container}` was not running before and stays stopped"),
             Step::Mend { changes } => write!(f, "making {}", counted(*changes, "change") + " of files"),
             Step::Sweep { table } => write!(f, "deleting from `{table}`"),
-            Step::Batch => f.write_str("the next batch"),
+            Step::Batch { seen } => write!(f, "looked at {}", counted(*seen as usize, "row")),
             Step::Compact { what } => write!(f, "giving room back: {what}"),
             Step::Rehearse => f.write_str("rehearsing the transaction; it will be rolled back"),
         }

@@ -188,7 +188,7 @@ fn sweep_all(writer: &mut dyn Writer, pruning: &Pruning, observer: &mut dyn Obse
         observer.step(&Step::Sweep { table: sweep.table.clone() })?;
         let mut each = |seen| {
             observer.progress(seen, 0);
-            observer.step(&Step::Batch)
+            observer.step(&Step::Batch { seen })
         };
         *deleted.entry(sweep.table.clone()).or_insert(0) += sweep::sweep(writer, sweep, &mut each)?;
     }
