@@ -218,7 +218,7 @@ fn columns(headers: &[String], rows: &[Vec<String>], numeric: &[bool]) -> String
             text.push('\n');
         }
     }
-    text.truncate(text.trim_end_matches('\n').len());
+    text.pop();
     text
 }
 
