@@ -285,8 +285,7 @@ fn a_store_that_is_down_costs_only_its_own_copy() {
     let (address, environment) = cloud.access("s3");
     let (kuma, pushed) = listen("200 OK", "{\"ok\":true}");
     let keys = lab.root.path().join("keys.env");
-    let (secret, others): (Vec<_>, Vec<_>) =
-        environment.iter().partition(|(name, _)| *name == "AWS_SECRET_ACCESS_KEY");
+    let (secret, others): (Vec<_>, Vec<_>) = environment.iter().partition(|(name, _)| *name == "AWS_SECRET_ACCESS_KEY");
     let lines: Vec<String> = others.iter().map(|(name, value)| format!("{name}={value}")).collect();
     std::fs::write(&keys, format!("# what opens the store\n{}\n", lines.join("\n"))).unwrap();
     let config = configure(&lab, "0 3 * * *", &format!("push_url = \"{kuma}/api/push/Sesame\"\nverify = true\n"));
