@@ -165,36 +165,31 @@ fn fix(
     args: &DoctorArgs,
     context: &mut Context<'_>,
 ) -> Result<Exit> {
-    let curable: Vec<&Finding> = findings.iter().filter(|finding| finding.is_curable()).collect();
+    let mut curable: Vec<&Finding> = findings.iter().filter(|finding| finding.is_curable()).collect();
+    let all = curable.len();
+    // The server goes on with its migrations as soon as it can; the rest is cured in what comes out of them.
+    if curable.iter().any(|finding| finding.code == "K009") {
+        curable.retain(|finding| ["K008", "K009"].contains(&finding.code));
+    }
     if curable.is_empty() {
         return tell(evidence, findings, args, context);
     }
     warn_unread(evidence, context.ui);
     context.ui.say(&findings_text(findings));
     let cures = collect(&curable, evidence, context.ui)?;
-    let settings = Settings {
+    let mut settings = Settings {
         opens_lock: curable.iter().any(|finding| finding.code == "K008"),
         keeps_removed: true,
         ..args.write.settings("doctor --fix")
     };
-    let settings = Settings {
-        // A database between two releases that are both known is what a migration leaves that was cut off.
-        allow_unknown_release: settings.allow_unknown_release || doctor::is_between_releases(evidence),
-        ..settings
-    };
+    // A database between two releases that are both known is what a migration leaves that was cut off.
+    settings.allow_unknown_release |= doctor::is_between_releases(evidence);
     if args.write.is_dry_run() {
-        if !cures.plan.is_empty() {
-            run::rehearse(instance, &cures.plan, &settings, context.ui)?;
-        }
-        let document = json!({"dry_run": true, "changes": changes_json(&cures.plan), "files": files_json(&cures.files), "statements": cures.statements});
-        context.ui.result(&document, || {
-            let tried = counted(cures.plan.steps.len(), "row change");
-            format!(
-                "{}\n{tried} tried and rolled back, files and tables only named; nothing was changed",
-                cures.text(all_lines)
-            )
-        })?;
-        return Ok(Exit::Done);
+        return rehearse(&cures, instance, &settings, context);
+    }
+    if curable.len() < all {
+        let rest = counted(all - curable.len(), "other finding");
+        context.ui.say(&format!("first the migration; {rest} can be cured when it is through: run this again then"));
     }
     context.ui.say(&format!("\n{}", cures.text(lines)));
     let made = counted(cures.plan.steps.len() + cures.files.len() + cures.statements.len(), "change");
@@ -222,6 +217,38 @@ fn fix(
     let exit = finish(&outcome, context.ui)?;
     let is_whole = left.is_empty() && after.unread.is_empty();
     Ok(if is_whole { exit } else { Exit::Partial })
+}
+
+/// Tries what can be tried without changing anything, and says what was not.
+fn rehearse(cures: &Cures, instance: &Instance, settings: &Settings, context: &mut Context<'_>) -> Result<Exit> {
+    run::rehearse_files(&cures.files)?;
+    if !cures.plan.is_empty() {
+        run::rehearse(instance, &cures.plan, settings, context.ui)?;
+    }
+    let mut tried = Vec::new();
+    if !cures.files.is_empty() {
+        tried.push(format!("{} looked at and not made", counted(cures.files.len(), "file change")));
+    }
+    if !cures.plan.is_empty() {
+        tried.push(format!("{} tried and rolled back", counted(cures.plan.steps.len(), "row change")));
+    }
+    let mut untried = 0;
+    if !cures.statements.is_empty() {
+        let said = counted(cures.statements.len(), "statement");
+        match run::rehearse_statements(instance, &cures.statements, settings, context.ui)? {
+            true => tried.push(format!("{said} tried on a copy")),
+            false => {
+                untried = cures.statements.len();
+                tried.push(format!("{said} not tried: MariaDB cannot take such back"));
+            }
+        }
+    }
+    let document = json!({
+        "dry_run": true, "changes": changes_json(&cures.plan), "files": files_json(&cures.files),
+        "statements": cures.statements, "untried_statements": untried,
+    });
+    context.ui.result(&document, || format!("{}\n{}; nothing was changed", cures.text(all_lines), tried.join(", ")))?;
+    Ok(Exit::Done)
 }
 
 /// The changes that cure `findings`; a password that has to be set is asked for here.

@@ -72,12 +72,27 @@ pub(super) fn find_full_disk(evidence: &Evidence, faults: &mut Vec<Fault>) {
 
 /// Not the folder it should be, or two databases in one.
 pub(super) fn find_wrong_folder(evidence: &Evidence, faults: &mut Vec<Fault>) {
-    if let Some(why) = &evidence.nowhere {
-        faults.push(Fault {
+    match (&evidence.nowhere, evidence.half_made) {
+        // The embedded one is another code's.
+        (None, _) => {}
+        (Some(_), Some(_)) if is_embedded(evidence) => {}
+        (Some(_), Some(tables)) => faults.push(Fault {
+            subject: Subject::default(),
+            what: format!(
+                "the first start was cut off while it made the tables: there are {tables}, no user and no monitor; each start \
+                 now ends with an error"
+            ),
+            cure: Cure::Advice(
+                "with the server stopped, empty it: DROP DATABASE, then CREATE DATABASE … CHARACTER SET utf8mb4 (a kuma.db: give \
+                 it another name); then start the server"
+                    .into(),
+            ),
+        }),
+        (Some(why), None) => faults.push(Fault {
             subject: Subject::default(),
             what: format!("{why}: the server shows its set-up page, as if all data were gone"),
             cure: Cure::Advice("kumadb find, to see where data is; then mount that folder at /app/data".into()),
-        });
+        }),
     }
     let Some(folder) = &evidence.folder else { return };
     let stale = folder.file("kuma.db").filter(|seen| seen.size > 0);
@@ -148,10 +163,20 @@ fn can_write(seen: &Seen, uid: u32, gid: u32) -> bool {
 /// An embedded MariaDB whose installation never ended, or in an image that has none.
 pub(super) fn find_half_installed(evidence: &Evidence, faults: &mut Vec<Fault>) {
     let Some(folder) = evidence.folder.as_ref().filter(|folder| folder.embedded) else { return };
-    if folder.mariadb_installed == Some(false) {
+    let half = match (folder.mariadb_installed, evidence.half_made) {
+        (Some(false), _) => {
+            Some("holds no finished installation: the server waits for its MariaDB for ever".to_owned())
+        }
+        (_, Some(tables)) => Some(format!(
+            "was cut off while the server made its tables: there are {tables}, no user and no monitor; each start now ends with \
+             an error"
+        )),
+        _ => None,
+    };
+    if let Some(half) = half {
         faults.push(Fault {
             subject: at(evidence, "mariadb"),
-            what: "`mariadb/` holds no finished installation: the server waits for its MariaDB for ever".into(),
+            what: format!("`mariadb/` {half}"),
             cure: Cure::Files(vec![aside(folder, "mariadb", evidence)]),
         });
     }
@@ -162,6 +187,10 @@ pub(super) fn find_half_installed(evidence: &Evidence, faults: &mut Vec<Fault>) 
             cure: Cure::Advice("use the full image of the same release: its tag without `-slim`".into()),
         });
     }
+}
+
+fn is_embedded(evidence: &Evidence) -> bool {
+    evidence.folder.as_ref().is_some_and(|folder| folder.embedded)
 }
 
 fn aside(folder: &Folder, name: &str, evidence: &Evidence) -> FileChange {

@@ -80,7 +80,7 @@ impl Settings {
 pub enum Work<'a> {
     /// The changes of a plan, in one transaction.
     Plan(&'a Plan),
-    /// Statements that change how tables are kept and no cell of them, such as a new index. What was made by one stays,
+    /// Statements that change how tables are kept and no cell of them, such as a new index or column. What was made by one stays,
     /// whatever happens to the rest: MariaDB makes each durable at once, and none does harm.
     Statements(&'a [String]),
     /// The content of a copy.
@@ -136,7 +136,8 @@ pub fn run(
     check_server(instance, mode, settings)?;
     observer.step(&Step::Journal)?;
     let loads = matches!(work, Work::Load { .. });
-    let record = Record::new(&settings.verb, instance, life, mode, loads);
+    let lasts = matches!(work, Work::Statements(_));
+    let record = Record { lasts, ..Record::new(&settings.verb, instance, life, mode, loads) };
     let journal = Journal::open(instance.work(), record)?;
     let mut run = Run::new(instance, settings, journal, lock);
     match run.forward(work, observer) {
@@ -292,7 +293,7 @@ impl Run<'_> {
                 touched
             }
             Work::Statements(statements) => {
-                run_statements(guarded.writer(), statements, &before, observer)?;
+                run_statements(guarded.writer(), statements, &database.schema, &before, observer)?;
                 // Not noted as committed: there is nothing to put back.
                 return Ok(Vec::new());
             }

@@ -14,7 +14,7 @@ use crate::engine::{Depth, EngineKind};
 use crate::error::{Error, Result};
 use crate::files;
 use crate::instance::{Instance, Place};
-use crate::kuma::evidence::read_content;
+use crate::kuma::evidence::{read_content, read_half_made};
 
 /// Lines of the log that are kept.
 const LOG: u32 = 30;
@@ -42,11 +42,22 @@ pub fn gather(instance: &Instance, now: DateTime<Utc>, depth: Depth) -> Evidence
     match read_database(instance, now, depth, &mut evidence.damage) {
         Ok(content) => evidence.database = Some(content),
         Err(Error::Damaged { problems, .. }) => evidence.damage = problems,
-        Err(error @ (Error::EmptyFile(_) | Error::NotKuma { .. })) => evidence.nowhere = Some(error.to_string()),
+        Err(error @ (Error::EmptyFile(_) | Error::NotKuma { .. })) => {
+            evidence.nowhere = Some(error.to_string());
+            // Of an empty file there is nothing more to say.
+            evidence.half_made = half_made(instance).unwrap_or(None);
+        }
         Err(error) if error.is_unreadable() => evidence.damage = vec![error.to_string()],
         Err(error) => evidence.unread.push(Unread { part: "database", why: error.to_string() }),
     }
     evidence
+}
+
+fn half_made(instance: &Instance) -> Result<Option<usize>> {
+    let session = instance.open()?;
+    let found = session.connect().reader().and_then(|mut reader| read_half_made(&mut *reader));
+    session.close()?;
+    found
 }
 
 /// What is known where no instance was found: why not.
@@ -99,6 +110,7 @@ fn read_container(instance: &Instance, evidence: &mut Evidence) -> Result<()> {
         image: container.image.clone(),
         up: life != Life::Stopped,
         looping: life == Life::Restarting,
+        others: server.others()?,
         has_mariadb: container.server.then(|| container.env.contains_key("UPTIME_KUMA_ENABLE_EMBEDDED_MARIADB")),
         log: server.logs(LOG).unwrap_or_default(),
     });
@@ -107,12 +119,8 @@ fn read_container(instance: &Instance, evidence: &mut Evidence) -> Result<()> {
 
 fn read_folder(instance: &Instance, path: &Path) -> Result<Folder> {
     let mut files = vec![look(path, "").map_err(Error::file("look at", path))?];
-    for entry in fs::read_dir(path).map_err(Error::file("read the folder", path))?.flatten() {
-        let name = entry.file_name().to_string_lossy().into_owned();
-        // What goes while we look, a -shm for instance, is not there.
-        files.extend(look(path, &name).ok());
-    }
-    files.sort_by(|a, b| a.name.cmp(&b.name));
+    fs::read_dir(path).map_err(Error::file("read the folder", path))?;
+    files.extend(look_into(path));
     let container = instance.container.as_ref().map(|server| server.container());
     let embedded = matches!(instance.place, Place::Embedded(_));
     let mariadb = path.join("mariadb");
@@ -125,6 +133,8 @@ fn read_folder(instance: &Instance, path: &Path) -> Result<Folder> {
         engine: Some(instance.engine()),
         embedded,
         free: files::free_space(path)?,
+        uploads: look_into(&path.join("upload")),
+        screenshots: look_into(&path.join("screenshots")).len(),
         size: instance.size(),
         server: container.map_or(owner, server_ids),
         mariadb_installed: (embedded && mariadb.is_dir())
@@ -134,6 +144,15 @@ fn read_folder(instance: &Instance, path: &Path) -> Result<Folder> {
         path: path.to_owned(),
         files,
     })
+}
+
+/// What is in `folder`, by name; nothing where there is none.
+fn look_into(folder: &Path) -> Vec<Seen> {
+    let names = fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.file_name());
+    // What goes while we look, a -shm for instance, is not there.
+    let mut found: Vec<Seen> = names.filter_map(|name| look(folder, &name.to_string_lossy()).ok()).collect();
+    found.sort_by(|a, b| a.name.cmp(&b.name));
+    found
 }
 
 fn look(folder: &Path, name: &str) -> std::io::Result<Seen> {

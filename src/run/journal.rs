@@ -73,6 +73,9 @@ pub struct Record {
     pub mode: Mode,
     /// The whole database is replaced, not only what a plan names.
     pub loads: bool,
+    /// What is written lasts, statement by statement: there is nothing to put back.
+    #[serde(default)]
+    pub lasts: bool,
     /// The configuration before the change.
     pub before: Option<Fingerprint>,
     /// The configuration after the change, known before it is committed.
@@ -95,6 +98,7 @@ impl Record {
             life,
             mode,
             loads,
+            lasts: false,
             before: None,
             after: None,
             last_beat: 0,

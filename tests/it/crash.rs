@@ -25,22 +25,28 @@ use crate::mariadbd::Mariadbd;
 
 /// Counts the points of a run and ends it at one of them.
 #[derive(Clone)]
-struct Points {
+pub struct Points {
     seen: Arc<AtomicUsize>,
     at: usize,
     how: How,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
-enum How {
+pub enum How {
     Error,
     DiskFull,
     Kill,
 }
 
 impl Points {
-    fn new(at: usize, how: How) -> Points {
+    pub fn new(at: usize, how: How) -> Points {
         Points { seen: Arc::default(), at, how }
+    }
+
+    /// Makes every statement to the database of `instance` a point too.
+    pub fn wrap(&self, instance: &mut Instance) {
+        let counted = self.clone();
+        instance.wrap = Some(Arc::new(move |connect| Box::new(Counted(connect, counted.clone()))));
     }
 
     fn pass(&self) -> Result<()> {
@@ -176,8 +182,7 @@ impl Place {
     fn write(&self, points: &Points) -> Result<run::Outcome> {
         let mut instance = self.instance();
         let plan = plan(&instance, "new");
-        let counted = points.clone();
-        instance.wrap = Some(Arc::new(move |connect| Box::new(Counted(connect, counted.clone()))));
+        points.wrap(&mut instance);
         run::run(&instance, &self.store(), &Work::Plan(&plan), &settings(), &mut points.clone())
     }
 
