@@ -12,7 +12,7 @@ use crate::error::{Error, Exit, Result, counted};
 use crate::instance::Instance;
 use crate::kuma::init::{check_password, hash};
 use crate::plan::{Assignment, Change, Plan, Step};
-use crate::run::examine::{gather, gather_nowhere};
+use crate::run::examine::{gather, gather_nowhere, gather_stopped};
 use crate::run::{self, Outcome, Settings, Work};
 use crate::value::Secret;
 
@@ -60,7 +60,13 @@ pub fn run(args: &DoctorArgs, context: &mut Context<'_>) -> Result<Exit> {
             return tell(&evidence, &findings, args, context);
         }
     };
-    let evidence = look(&instance, args);
+    let mut evidence = look(&instance, args);
+    if args.fix && !args.write.is_dry_run() && ends_with_its_database(&evidence) {
+        let question = format!("stop `{}`, which ends again and again, to look into its database?", instance.name);
+        context.ui.ask(&question)?;
+        let settings = Settings { opens_lock: true, ..args.write.settings("doctor --fix") };
+        evidence = gather_stopped(&instance, Utc::now(), depth(args), &settings, context.ui)?;
+    }
     let findings = examine(&evidence, args);
     match args.fix {
         true => fix(&instance, &evidence, &findings, args, context),
@@ -69,7 +75,17 @@ pub fn run(args: &DoctorArgs, context: &mut Context<'_>) -> Result<Exit> {
 }
 
 fn look(instance: &Instance, args: &DoctorArgs) -> Evidence {
-    gather(instance, Utc::now(), if args.full { Depth::Full } else { Depth::Structure })
+    gather(instance, Utc::now(), depth(args))
+}
+
+fn depth(args: &DoctorArgs) -> Depth {
+    if args.full { Depth::Full } else { Depth::Structure }
+}
+
+/// Whether the database could not be read because it is inside a container that ends again and again.
+fn ends_with_its_database(evidence: &Evidence) -> bool {
+    let is_embedded = evidence.folder.as_ref().is_some_and(|folder| folder.embedded);
+    evidence.database.is_none() && is_embedded && evidence.container.as_ref().is_some_and(|container| container.looping)
 }
 
 fn examine(evidence: &Evidence, args: &DoctorArgs) -> Vec<Finding> {
@@ -82,13 +98,16 @@ fn examine(evidence: &Evidence, args: &DoctorArgs) -> Vec<Finding> {
 fn tell(evidence: &Evidence, findings: &[Finding], args: &DoctorArgs, context: &mut Context<'_>) -> Result<Exit> {
     warn_unread(evidence, context.ui);
     context.ui.result(&document(evidence, findings), || {
-        let mut text = findings_text(findings);
+        let mut text = match (findings.is_empty(), evidence.unread.is_empty()) {
+            (true, false) => "nothing is wrong in what could be looked at".into(),
+            _ => findings_text(findings),
+        };
         let log = evidence.container.as_ref().filter(|container| container.looping);
         if let Some(container) = log {
             text.push_str(&format!("\n\n`{}` ends again and again; the last it says:", container.name));
             text.extend(container.log.iter().map(|line| format!("\n  | {line}")));
         }
-        if findings.iter().any(Finding::is_curable) {
+        if findings.iter().any(Finding::is_curable) || ends_with_its_database(evidence) {
             text.push_str("\n\nkumadb doctor --fix cures what it can, and asks first");
         }
         text

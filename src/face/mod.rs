@@ -171,20 +171,20 @@ fn silence(error: &ureq::Error) -> String {
 fn tls(why: &str) -> String {
     let meaning = [
         (
-            "UnknownIssuer",
+            "unknownissuer",
             "nobody known signed its certificate: name the authority with --ca FILE, or prove nothing with --insecure",
         ),
         (
-            "NotValidForName",
+            "not valid for name",
             "its certificate is for another name: give that name with --url, or prove nothing with --insecure",
         ),
-        ("Expired", "its certificate has expired"),
-        ("NotValidYet", "its certificate is not valid yet: is a clock wrong?"),
-        ("CaUsedAsEndEntity", "its certificate is that of an authority itself: prove nothing with --insecure"),
-        ("InvalidContentType", "it does not speak HTTPS: ask with http://"),
+        ("not valid yet", "its certificate is not valid yet: is a clock wrong?"),
+        ("expired", "its certificate has expired"),
+        ("causedasendentity", "its certificate is that of an authority itself: prove nothing with --insecure"),
         ("corrupt message", "it does not speak HTTPS: ask with http://"),
     ];
-    let found = meaning.iter().find(|(mark, _)| why.contains(mark));
+    let words = why.to_lowercase();
+    let found = meaning.iter().find(|(mark, _)| words.contains(mark));
     found.map_or_else(|| format!("no encrypted connection: {why}"), |(_, means)| (*means).to_owned())
 }
 
