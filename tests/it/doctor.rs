@@ -27,10 +27,11 @@ pub fn codes(lab: &Lab) -> Vec<String> {
 
 /// Four monitors, two of them groups, a maintenance window and a notification, as people have them.
 pub fn furnish(lab: &Lab) {
-    lab.ok("monitor add group --name Network");
-    lab.ok("monitor add group --name Home");
-    lab.ok("monitor add http --name Shop --url https://shop.example.com");
-    lab.ok("monitor add ping --name Router --hostname 192.168.1.1 --parent Network");
+    let monitors = "monitors: [{name: Network, type: group}, {name: Home, type: group}, \
+                    {name: Shop, type: http, url: \"https://shop.example.com\"}, \
+                    {name: Router, type: ping, hostname: 192.168.1.1, parent: Network}]";
+    fs::write(lab.root.path().join("furniture.yaml"), monitors).unwrap();
+    lab.ok("apply furniture.yaml --yes");
     lab.sql(
         "INSERT INTO maintenance (id, title, description, user_id, active, strategy, start_time, end_time, weekdays, \
          days_of_month, timezone) VALUES (1, 'Nightly', '', 1, 1, 'recurring-weekday', '02:00:00', '03:00:00', '[1]', '[]', \
