@@ -17,6 +17,7 @@ use crate::crash::{How, Points};
 use crate::doctor::{codes, cured, cures, damage, furnish};
 use crate::lab::{Lab, Ran};
 
+const NTP: &str = "2026-03-27-0000-add-ntp-monitor.js";
 const EXPIRY: &str = "2025-09-02-0000-add-domain-expiry.js";
 
 #[test]
@@ -42,9 +43,8 @@ fn goes_on_between_two_releases() {
         furnish(&lab);
         damage(&lab, "ALTER TABLE monitor ADD COLUMN ntp_stratum_threshold INTEGER DEFAULT 5");
         cured(&lab, "K009");
-        let noted =
-            "SELECT count(*), max(batch) FROM knex_migrations WHERE name = '2026-03-27-0000-add-ntp-monitor.js'";
-        assert_eq!(lab.sql(noted).trim(), "1\t2");
+        let noted = format!("SELECT count(*), max(batch) FROM knex_migrations WHERE name = '{NTP}'");
+        assert_eq!(lab.sql(&noted).trim(), "1\t2");
         let made = "SELECT ntp_time_offset_threshold, ntp_root_dispersion_threshold FROM monitor WHERE id = 3";
         assert_eq!(lab.sql(made).trim(), "1000\t500");
     }
@@ -317,7 +317,9 @@ fn dies_while_it_cures() {
 /// Kills a cure at every point in turn. Each time `resume` ends what was cut off, `state` is as before, as after, or as
 /// `between` allows; then the same cure, made again, ends as it should. Returns how many points there were.
 fn kill_everywhere(lab: &Lab, damage: &dyn Fn(), state: &dyn Fn() -> String, between: bool) -> usize {
-    for at in 1.. {
+    // Every point in the long form.
+    let stride = if std::env::var_os("KUMADB_LONG").is_some() { 1 } else { 3 };
+    for at in (1..).step_by(stride) {
         assert!(at < 300, "it never ends");
         damage();
         let old = state();
@@ -353,24 +355,22 @@ fn kill_everywhere(lab: &Lab, damage: &dyn Fn(), state: &dyn Fn() -> String, bet
 fn a_cure_by_statements_can_be_killed_and_made_again() {
     for lab in Lab::both("2.5.3") {
         furnish(&lab);
-        let on = |table: &str| if lab.engine() == "SQLite" { String::new() } else { format!(" ON {table}") };
-        let damage = || {
-            damage(
-                &lab,
-                &format!(
-                    "DROP INDEX monitor_time_index{}; DROP INDEX monitor_important_time_index{}; DROP TABLE domain_expiry; \
-                     DELETE FROM knex_migrations WHERE name = '{EXPIRY}'",
-                    on("heartbeat"),
-                    on("heartbeat")
-                ),
-            );
+        // Each on the engine where it is harder: SQLite takes a whole migration back, MariaDB no part of one.
+        let sql = match lab.engine() {
+            "SQLite" => "DROP INDEX monitor_time_index; DROP INDEX monitor_important_time_index".to_owned(),
+            _ => format!(
+                "ALTER TABLE monitor DROP COLUMN ntp_time_offset_threshold; \
+                 ALTER TABLE monitor DROP COLUMN ntp_root_dispersion_threshold; \
+                 DELETE FROM knex_migrations WHERE name = '{NTP}'"
+            ),
         };
+        let damage = || damage(&lab, &sql);
         let state = || codes(&lab).join(" ");
         let points = kill_everywhere(&lab, &damage, &state, true);
         println!("{}: killed at {points} points", lab.engine());
-        assert!(points > 20, "{points}");
+        assert!(points > 10, "{points}");
         assert_eq!(codes(&lab), [""; 0]);
-        assert_eq!(lab.sql(&format!("SELECT count(*) FROM knex_migrations WHERE name = '{EXPIRY}'")).trim(), "1");
+        assert_eq!(lab.sql(&format!("SELECT count(*) FROM knex_migrations WHERE name = '{NTP}'")).trim(), "1");
     }
 }
 
