@@ -5,6 +5,7 @@ mod apply;
 mod backup;
 mod doctor;
 mod document;
+mod engine;
 mod export;
 mod find;
 mod init;
@@ -26,12 +27,11 @@ mod user;
 mod write;
 
 use std::path::PathBuf;
-use std::sync::Arc;
 
 use clap::{Args, Parser, Subcommand};
 
 use crate::backup::{Store, Stores};
-use crate::docker::Docker;
+use crate::docker::Surroundings;
 use crate::error::{Error, Exit, Result};
 use crate::instance::{Instance, Sight};
 use crate::run::Journal;
@@ -63,16 +63,13 @@ pub struct Global {
     /// without it, the only one in sight
     #[arg(short, long, global = true, env = "KUMADB_TARGET", hide_env_values = true, value_name = "TARGET")]
     target: Option<String>,
-    /// The Docker engine: unix:///path or tcp://host:port
-    #[arg(
-        short = 'H',
-        long = "host",
-        global = true,
-        env = "DOCKER_HOST",
-        hide_env_values = true,
-        value_name = "DOCKER"
-    )]
+    /// The Docker engine: unix:///path, tcp://host:port, ssh://user@host [env: DOCKER_HOST, DOCKER_TLS_VERIFY,
+    /// DOCKER_CERT_PATH; Podman's CONTAINER_HOST]
+    #[arg(short = 'H', long = "host", global = true, value_name = "DOCKER")]
     docker_host: Option<String>,
+    /// The Docker engine of this context of the docker CLI [env: DOCKER_CONTEXT; default: its current one]
+    #[arg(long = "context", global = true, value_name = "NAME", conflicts_with = "docker_host")]
+    docker_context: Option<String>,
     /// Where snapshots are kept: a folder, s3://BUCKET/PREFIX, az://, gs://, webdav(s)://; several with commas or by saying
     /// it again [default: /var/lib/kumadb/snapshots as root, else ~/.local/share/kumadb/snapshots]
     #[arg(
@@ -198,8 +195,12 @@ struct Context<'a> {
 impl Context<'_> {
     /// What can be seen from here.
     fn sight(&self) -> Result<Sight> {
+        self.sight_of(&engine::surroundings(&self.global))
+    }
+
+    fn sight_of(&self, surroundings: &Surroundings) -> Result<Sight> {
         Ok(Sight {
-            docker: Docker::connect(self.global.docker_host.as_deref()).map(Arc::new),
+            docker: engine::connect(surroundings),
             here: std::env::current_dir().map_err(Error::file("find", "."))?,
             state: state_folder(),
         })
@@ -212,11 +213,8 @@ impl Context<'_> {
         let config = if target.contains(['/', ':']) { None } else { schedule::read(self)? };
         let named = config.and_then(|mut config| config.instances.remove(target));
         let Some(named) = named else { return self.sight()?.find(Some(target)) };
-        let mut sight = self.sight()?;
-        if let (Some(host), None) = (&named.docker_host, &self.global.docker_host) {
-            sight.docker = Docker::connect(Some(host)).map(Arc::new);
-        }
-        sight.find(Some(named.target.read()?.reveal()))
+        let around = engine::surroundings(&self.global).or(named.docker_host.as_deref(), named.context.as_deref());
+        self.sight_of(&around)?.find(Some(named.target.read()?.reveal()))
     }
 
     /// The instance that is meant; says so first when work on it is unfinished, and nobody is at it.
