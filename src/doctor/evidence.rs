@@ -109,6 +109,8 @@ pub struct Folder {
     pub screenshots: usize,
     /// The user id the server runs as, as far as that can be told, and its group.
     pub server: Option<(u32, u32)>,
+    /// Files and folders of the embedded MariaDB, named from the data folder on: `mariadb/kuma`.
+    pub mariadb: Vec<Seen>,
     /// The folder `mariadb/` has what a finished installation has.
     pub mariadb_installed: Option<bool>,
     /// The container cannot write there.

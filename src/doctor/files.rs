@@ -121,6 +121,7 @@ pub(super) fn find_wrong_owners(evidence: &Evidence, faults: &mut Vec<Fault>) {
             ),
         });
     }
+    find_lost_mariadb(folder, faults);
     let Some((uid, gid)) = folder.server else { return };
     // Root reads and writes everything.
     if uid == 0 {
@@ -148,6 +149,31 @@ pub(super) fn find_wrong_owners(evidence: &Evidence, faults: &mut Vec<Fault>) {
             cure: Cure::Files(vec![FileChange::Own { path, uid, gid, mode: seen.mode | needed }]),
         });
     }
+}
+
+/// Files of the embedded MariaDB that it cannot write. Whoever the server runs as, its MariaDB runs as this user, and the
+/// server gives it the uppermost folder only (2.0.2).
+fn find_lost_mariadb(folder: &Folder, faults: &mut Vec<Fault>) {
+    const NODE: u32 = 1000;
+    // The server writes this one itself.
+    let lost = |seen: &&Seen| !can_write(seen, NODE, NODE) && !seen.name.ends_with("/mysql_upgrade_info");
+    let lost: Vec<&Seen> = folder.mariadb.iter().filter(lost).collect();
+    let Some(first) = lost.first() else { return };
+    let own = |seen: &&Seen| {
+        let needed = if seen.folder { 0o700 } else { 0o600 };
+        FileChange::Own { path: folder.path.join(&seen.name), uid: NODE, gid: NODE, mode: seen.mode | needed }
+    };
+    faults.push(Fault {
+        subject: Subject { path: Some(folder.path.join("mariadb")), ..Subject::default() },
+        what: format!(
+            "{} in `mariadb/` cannot be written by MariaDB, which runs as user {NODE}, `{}` for one, of user {}: the server waits \
+             for it for ever",
+            if lost.len() == 1 { "one thing".into() } else { format!("{} things", lost.len()) },
+            first.name,
+            first.uid
+        ),
+        cure: Cure::Files(lost.iter().map(own).collect()),
+    });
 }
 
 fn can_write(seen: &Seen, uid: u32, gid: u32) -> bool {

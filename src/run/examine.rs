@@ -187,6 +187,7 @@ fn read_folder(instance: &Instance, path: &Path) -> Result<Folder> {
         engine: Some(instance.engine()),
         embedded,
         free: files::free_space(path)?,
+        mariadb: if embedded { look_below(path) } else { Vec::new() },
         uploads: look_into(&path.join("upload")),
         screenshots: look_into(&path.join("screenshots")).len(),
         size: instance.size(),
@@ -206,6 +207,18 @@ fn look_into(folder: &Path) -> Vec<Seen> {
     // What goes while we look, a -shm for instance, is not there.
     let mut found: Vec<Seen> = names.filter_map(|name| look(folder, &name.to_string_lossy()).ok()).collect();
     found.sort_by(|a, b| a.name.cmp(&b.name));
+    found
+}
+
+/// What is in `mariadb/`, and in the folders of its databases.
+fn look_below(path: &Path) -> Vec<Seen> {
+    let under = |folder: &str| {
+        let found = look_into(&path.join(folder)).into_iter();
+        found.map(|seen| Seen { name: format!("{folder}/{}", seen.name), ..seen }).collect::<Vec<_>>()
+    };
+    let mut found = under("mariadb");
+    let folders: Vec<String> = found.iter().filter(|seen| seen.folder).map(|seen| seen.name.clone()).collect();
+    found.extend(folders.iter().flat_map(|folder| under(folder)));
     found
 }
 

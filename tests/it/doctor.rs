@@ -652,6 +652,7 @@ pub fn contained() -> Evidence {
             mariadb_installed: Some(true),
             read_only: false,
             holders: Vec::new(),
+            mariadb: Vec::new(),
             uploads: Vec::new(),
             screenshots: 0,
         }),
@@ -689,6 +690,19 @@ fn judges_what_no_test_can_make_of_a_disk_and_an_image() {
     let mut mounted = contained();
     mounted.folder.as_mut().unwrap().read_only = true;
     assert_eq!(only(&mounted).code, "K022");
+
+    let mut dumped = contained();
+    let file = |name: &str, uid, mode| Seen { name: name.into(), size: 5, uid, gid: uid, mode, folder: false };
+    dumped.folder.as_mut().unwrap().server = Some((0, 0));
+    dumped.folder.as_mut().unwrap().mariadb = vec![
+        file("mariadb/ibdata1", 1000, 0o660),
+        file("mariadb/kuma/monitor.ibd", 0, 0o660),
+        file("mariadb/mysql_upgrade_info", 0, 0o644),
+    ];
+    let found = only(&dumped);
+    assert_eq!(found.code, "K022");
+    let path = "/data/mariadb/kuma/monitor.ibd".into();
+    assert_eq!(found.fault.cure, Cure::Files(vec![FileChange::Own { path, uid: 1000, gid: 1000, mode: 0o660 }]));
 
     let mut slim = contained();
     slim.container.as_mut().unwrap().has_mariadb = Some(false);
