@@ -76,9 +76,12 @@ pub struct Record {
     /// What is written lasts, statement by statement: there is nothing to put back.
     #[serde(default)]
     pub lasts: bool,
-    /// The configuration before the change.
+    /// A question to the database in whose answer the change is seen, where the configuration does not tell.
+    #[serde(default)]
+    pub watched: Option<String>,
+    /// The configuration, and what is watched, before the change.
     pub before: Option<Fingerprint>,
-    /// The configuration after the change, known before it is committed.
+    /// The same after the change, known before it is committed.
     pub after: Option<Fingerprint>,
     /// The newest beat before the server was started again.
     pub last_beat: i64,
@@ -99,6 +102,7 @@ impl Record {
             mode,
             loads,
             lasts: false,
+            watched: None,
             before: None,
             after: None,
             last_beat: 0,

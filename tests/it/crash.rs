@@ -26,7 +26,7 @@ use crate::mariadbd::Mariadbd;
 /// Counts the points of a run and ends it at one of them.
 #[derive(Clone)]
 pub struct Points {
-    seen: Arc<AtomicUsize>,
+    pub seen: Arc<AtomicUsize>,
     at: usize,
     how: How,
 }
@@ -72,7 +72,7 @@ impl Observer for Points {
 }
 
 /// A way to a database on which every statement is a point.
-struct Counted<T>(T, Points);
+pub struct Counted<T>(pub T, pub Points);
 
 impl Connect for Counted<Box<dyn Connect>> {
     fn kind(&self) -> EngineKind {

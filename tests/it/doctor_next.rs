@@ -279,7 +279,7 @@ fn a_dry_run_says_what_it_did_not_try() {
 }
 
 fn instance(target: &str, root: &Path) -> Instance {
-    let docker = Err(Error::NoDocker { address: "none".into(), why: "not in this test".into() });
+    let docker = Err(Error::NoDocker { address: "none".into(), why: "not in this test".into(), hint: String::new() });
     Sight { docker, here: root.to_owned(), state: root.join("state") }.find(Some(target)).unwrap()
 }
 
