@@ -328,7 +328,7 @@ pub const CHECKS: &[Check] = &[
         title: "the file moves pages at every delete",
         severity: Info,
         explanation: "Clean-ups at night take long: `auto_vacuum` is FULL, as in files of early 1.x.",
-        cure: "none by itself: the file has to be written anew",
+        cure: "none by itself: `kumadb vacuum --auto-vacuum incremental` writes the file anew",
         explains: &[],
         find: history::find_eager_vacuum,
     },

@@ -67,8 +67,8 @@ pub struct Content {
     pub future_beats: Vec<i64>,
     /// What the engine says of itself.
     pub version: String,
-    /// SQLite: the mode in which it gives room back, `PRAGMA auto_vacuum`; 0 elsewhere.
-    pub auto_vacuum: i64,
+    /// SQLite gives room back to the disk at every commit (`auto_vacuum` FULL).
+    pub eager: bool,
     /// Time zones of maintenance windows that the zone database of this machine does not have.
     pub unknown_zones: BTreeSet<String>,
 }

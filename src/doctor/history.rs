@@ -141,7 +141,7 @@ pub(super) fn find_future_beats(evidence: &Evidence, faults: &mut Vec<Fault>) {
 /// A SQLite file that moves pages at every delete, as files of early 1.x do.
 pub(super) fn find_eager_vacuum(evidence: &Evidence, faults: &mut Vec<Fault>) {
     let Some(content) = &evidence.database else { return };
-    if content.auto_vacuum != 1 {
+    if !content.eager {
         return;
     }
     faults.push(Fault {
@@ -150,7 +150,7 @@ pub(super) fn find_eager_vacuum(evidence: &Evidence, faults: &mut Vec<Fault>) {
             ..Subject::default()
         },
         what: "`auto_vacuum` is FULL: every clean-up of old beats moves pages, and the page is slow meanwhile".into(),
-        cure: Cure::Advice("with the server stopped: PRAGMA auto_vacuum = INCREMENTAL; VACUUM".into()),
+        cure: Cure::Advice("kumadb vacuum --auto-vacuum incremental".into()),
     });
 }
 

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::read::read_config;
 use crate::doctor::evidence::{Content, Orphans};
+use crate::engine::space::{AutoVacuum, Layout};
 use crate::engine::{Reader, quote};
 use crate::error::Result;
 use crate::model::state::Database;
@@ -33,7 +34,7 @@ pub fn read_content(reader: &mut dyn Reader, name: &str, now: i64, is_zone: &dyn
     let (beats, odd, timeouts, ahead) = read_beats(reader, now)?;
     let (odd_statuses, odd_beats) = if odd { read_odd_beats(reader)? } else { Default::default() };
     let future_beats = if ahead { read_future_beats(reader, now)? } else { Vec::new() };
-    let (version, auto_vacuum) = read_engine(reader)?;
+    let (version, eager) = read_engine(reader)?;
     let orphans = read_orphans(reader, &config.database)?;
     let (future, statistics) = read_statistics(reader, schema, now)?;
     let zones = config.rows("maintenance").iter().filter_map(|row| row.text("timezone"));
@@ -52,7 +53,7 @@ pub fn read_content(reader: &mut dyn Reader, name: &str, now: i64, is_zone: &dyn
         statistics,
         future_beats,
         version,
-        auto_vacuum,
+        eager,
         unknown_zones,
         config,
     })
@@ -96,17 +97,14 @@ fn read_future_beats(reader: &mut dyn Reader, now: i64) -> Result<Vec<i64>> {
     Ok(reader.query(&sql, &[limit(now)])?.iter().filter_map(|row| row.int("id")).collect())
 }
 
-/// What the engine says of itself, and how SQLite gives room back.
-fn read_engine(reader: &mut dyn Reader) -> Result<(String, i64)> {
+/// What MariaDB says of itself, and whether SQLite gives room back at every commit.
+fn read_engine(reader: &mut dyn Reader) -> Result<(String, bool)> {
     match reader.kind() {
         EngineKind::MariaDb => {
             let rows = reader.query("SELECT VERSION() AS version", &[])?;
-            Ok((rows.first().and_then(|row| row.text("version")).unwrap_or_default().to_owned(), 0))
+            Ok((rows.first().and_then(|row| row.text("version")).unwrap_or_default().to_owned(), false))
         }
-        EngineKind::Sqlite => {
-            let rows = reader.query("PRAGMA auto_vacuum", &[])?;
-            Ok((String::new(), rows.first().and_then(|row| row.at(0).int()).unwrap_or(0)))
-        }
+        EngineKind::Sqlite => Ok((String::new(), Layout::read(reader)?.auto_vacuum == AutoVacuum::Full)),
     }
 }
 
