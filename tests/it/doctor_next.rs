@@ -283,13 +283,17 @@ fn instance(target: &str, root: &Path) -> Instance {
     Sight { docker, here: root.to_owned(), state: root.join("state") }.find(Some(target)).unwrap()
 }
 
+fn store(root: &Path) -> kumadb::backup::Store {
+    kumadb::backup::Store::new(root.join("store"))
+}
+
 /// Cures by statements and by files what there is, with every step a point.
 fn cure(target: &str, root: &Path, points: &Points) -> Result<()> {
     let mut instance = instance(target, root);
     let evidence = run::examine::gather(&instance, Utc::now(), Depth::Structure);
     let allow_unknown_release = kumadb::doctor::is_between_releases(&evidence);
     let settings = Settings { allow_unknown_release, ..Settings::new("doctor --fix") };
-    let store = kumadb::backup::Store::new(root.join("store"));
+    let store = store(root);
     let found = examine(&evidence);
     points.wrap(&mut instance);
     for finding in found {
@@ -335,7 +339,8 @@ fn kill_everywhere(lab: &Lab, damage: &dyn Fn(), state: &dyn Fn() -> String, bet
         let work = instance(&lab.target, lab.root.path()).work().to_owned();
         if Journal::read(&work).unwrap().is_some() {
             assert!(!status.success());
-            lab.ok("resume");
+            let (instance, store) = (instance(&lab.target, lab.root.path()), store(lab.root.path()));
+            run::resume(&instance, &store, &Settings::new("resume"), &mut run::Silent).unwrap();
         }
         let left = state();
         cure(&lab.target, lab.root.path(), &Points::new(0, How::Error)).unwrap();
