@@ -8,20 +8,25 @@ mod document;
 mod engine;
 mod export;
 mod find;
+mod history;
 mod init;
 mod monitor;
 mod password;
 mod plan;
+mod probe;
 mod prune;
+mod push;
 mod restart;
 mod restore;
 mod resume;
 mod schedule;
 mod shell;
+mod show;
 mod status;
 mod store;
 mod ui;
 mod user;
+mod vacuum;
 mod write;
 
 use std::path::PathBuf;
@@ -121,6 +126,10 @@ enum Verb {
     Init(init::InitArgs),
     /// Say what is wrong with an instance in any state, and cure it
     Doctor(doctor::DoctorArgs),
+    /// Ask the running server what others ask it, and say what its answers mean: its page, /metrics, badges
+    Probe(probe::ProbeArgs),
+    /// Send one beat of a push monitor to the running server
+    Push(push::PushArgs),
     /// Users: list, add, rename, new passwords, and the way back in for those who are locked out
     #[command(subcommand, visible_alias = "users")]
     User(user::UserVerb),
@@ -132,6 +141,11 @@ enum Verb {
     Backup(backup::BackupVerb),
     /// Put a snapshot back, keeping the present as another one
     Restore(restore::RestoreArgs),
+    /// See how long the history is, and keep less of it
+    #[command(subcommand)]
+    History(history::HistoryVerb),
+    /// Give the room that nothing takes any more back to the disk
+    Vacuum(vacuum::VacuumArgs),
     /// Stop the server, start it, and see that it came back
     Restart(restart::RestartArgs),
     /// Show the last lines of the server's log
@@ -164,11 +178,15 @@ impl Cli {
             Verb::Schema(args) => export::schema(&args, context),
             Verb::Init(args) => init::run(&args, context),
             Verb::Doctor(args) => doctor::run(&args, context),
+            Verb::Probe(args) => probe::run(&args, context),
+            Verb::Push(args) => push::run(&args, context),
             Verb::User(verb) => user::run(&verb, context),
             Verb::Apikey(verb) => apikey::run(&verb, context),
             Verb::Backup(verb) => backup::run(&verb, context),
             Verb::Restore(args) => restore::run(&args, context),
             Verb::Config(verb) => schedule::config(&verb, context),
+            Verb::History(verb) => history::run(&verb, context),
+            Verb::Vacuum(args) => vacuum::run(&args, context),
             Verb::Restart(args) => restart::run(&args, context),
             Verb::Logs(args) => restart::logs(&args, context),
             Verb::Resume(args) => resume::run(&args, context),

@@ -76,9 +76,15 @@ pub struct Record {
     /// MariaDB: tables are made ready in a database beside, and exchanged with those that are there.
     #[serde(default)]
     pub swaps: bool,
-    /// The configuration before the change.
+    /// What is written lasts, statement by statement: there is nothing to put back.
+    #[serde(default)]
+    pub lasts: bool,
+    /// A question to the database in whose answer the change is seen, where the configuration does not tell.
+    #[serde(default)]
+    pub watched: Option<String>,
+    /// The configuration, and what is watched, before the change.
     pub before: Option<Fingerprint>,
-    /// The configuration after the change, known before it is committed.
+    /// The same after the change, known before it is committed.
     pub after: Option<Fingerprint>,
     /// The newest beat before the server was started again.
     pub last_beat: i64,
@@ -99,6 +105,8 @@ impl Record {
             mode,
             loads,
             swaps: false,
+            lasts: false,
+            watched: None,
             before: None,
             after: None,
             last_beat: 0,

@@ -50,6 +50,12 @@ impl Points {
         Points { counts: Arc::default(), ..Points::new(at, how) }
     }
 
+    /// Makes every statement to the database of `instance` a point too.
+    pub fn wrap(&self, instance: &mut Instance) {
+        let counted = self.clone();
+        instance.wrap = Some(Arc::new(move |connect| Box::new(Counted(connect, counted.clone()))));
+    }
+
     fn pass(&self) -> Result<()> {
         if !self.counts.load(Ordering::SeqCst) {
             return Ok(());
@@ -223,8 +229,7 @@ impl Place {
     fn write(&self, points: &Points) -> Result<run::Outcome> {
         let mut instance = self.instance();
         let plan = plan(&instance, "new");
-        let counted = points.clone();
-        instance.wrap = Some(Arc::new(move |connect| Box::new(Counted(connect, counted.clone()))));
+        points.wrap(&mut instance);
         run::run(&instance, &self.store(), &Work::Plan(&plan), &settings(), &mut points.clone())
     }
 
