@@ -222,6 +222,10 @@ fn is_found_by_name_id_folder_and_file() {
         let words = ["monitor", "pause", "Shop"];
         lab.run_on(target, &words).ended(9).said("two containers use the data folder").said(&second.name);
     }
+    let found = lab.kumadb(&["--json", "doctor"]).json();
+    let codes: Vec<&str> =
+        found["findings"].as_array().unwrap().iter().map(|one| one["code"].as_str().unwrap()).collect();
+    assert!(codes.contains(&"K033"), "{found}");
     assert_eq!(lab.started(), started);
     assert_eq!(lab.left(), ["lock"]);
 }
