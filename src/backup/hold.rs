@@ -86,7 +86,9 @@ impl Held {
                 EngineKind::Sqlite => copy_live(*connect, folder, extent, progress)?,
                 EngineKind::MariaDb => dump_live(*connect, read_database, folder, extent, progress)?,
             },
-            Source::Any(connect) => dump_live(*connect, |reader, _| read_any_database(reader), folder, extent, progress)?,
+            Source::Any(connect) => {
+                dump_live(*connect, |reader, _| read_any_database(reader), folder, extent, progress)?
+            }
         };
         let Proof { engine, database, counts, without, pages, faults, verified, member: copy } = proof;
         let mut members = vec![copy];

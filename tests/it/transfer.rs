@@ -36,7 +36,8 @@ fn a_history_goes_over_whatever_its_cells_look_like() {
         assert!(ran.err.contains(what), "{}", ran.err);
     }
     assert_eq!(
-        mariadb.sql("SELECT id, monitor_id, status, HEX(msg), time, ping, duration, important FROM heartbeat ORDER BY id"),
+        mariadb
+            .sql("SELECT id, monitor_id, status, HEX(msg), time, ping, duration, important FROM heartbeat ORDER BY id"),
         "0\t2\t1\t74686520666972737427732069642069732030\t2026-11-20 10:00:00\t12\t60\t1\n\
          7\t2\t0\t646F776E20F09F9880205C20\t2026-11-20 10:01:00\t12\t60\t1\n\
          8\t3\t1\tNULL\t2025-11-20 10:01:00\t13\t0\t0\n\
@@ -125,7 +126,8 @@ fn random_rows_go_over_and_come_back() {
             stats.join(", ")
         ));
         mariadb.ok(&format!("restore {} --yes", snapshot(&sqlite)));
-        let cells = "SELECT id, monitor_id, status, hex(msg), time, ping, duration, important FROM heartbeat ORDER BY id";
+        let cells =
+            "SELECT id, monitor_id, status, hex(msg), time, ping, duration, important FROM heartbeat ORDER BY id";
         assert_eq!(mariadb.sql(cells), sqlite.sql(cells), "round {round}");
         let again = Lab::sqlite("2.5.3");
         again.ok(&format!("restore {} --yes", snapshot(&mariadb)));
@@ -146,7 +148,8 @@ impl Random {
     }
 
     fn letter(&mut self) -> char {
-        const HARD: [char; 14] = ['\'', '"', '\\', '\n', '\r', '\t', '%', '`', '?', ';', '\u{e9}', '\u{1f600}', ' ', '\u{1a}'];
+        const HARD: [char; 14] =
+            ['\'', '"', '\\', '\n', '\r', '\t', '%', '`', '?', ';', '\u{e9}', '\u{1f600}', ' ', '\u{1a}'];
         match usize::try_from(self.below(30)).unwrap() {
             at if at < HARD.len() => HARD[at],
             at => char::from(b'a' + u8::try_from(at - HARD.len()).unwrap()),

@@ -322,7 +322,9 @@ impl Column {
         let (length, longest) = match (characters, self.longest) {
             (Some(characters), _) => (text.chars().count(), characters),
             (None, Some(bytes)) => (text.len(), bytes),
-            (None, None) => return Err(format!("would go into a column of the type {}, which is not known", self.kind)),
+            (None, None) => {
+                return Err(format!("would go into a column of the type {}, which is not known", self.kind));
+            }
         };
         if length > longest {
             return Err(format!("is {length} long, {} has room for {longest}", self.kind));
