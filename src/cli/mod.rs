@@ -19,6 +19,7 @@ mod restore;
 mod resume;
 mod schedule;
 mod shell;
+mod sql;
 mod status;
 mod store;
 mod ui;
@@ -139,6 +140,8 @@ enum Verb {
     History(history::HistoryVerb),
     /// Give the room that nothing takes any more back to the disk
     Vacuum(vacuum::VacuumArgs),
+    /// Ask the database in SQL, or change rows through the write path: for what no verb covers
+    Sql(sql::SqlArgs),
     /// Stop the server, start it, and see that it came back
     Restart(restart::RestartArgs),
     /// Show the last lines of the server's log
@@ -178,6 +181,7 @@ impl Cli {
             Verb::Config(verb) => schedule::config(&verb, context),
             Verb::History(verb) => history::run(&verb, context),
             Verb::Vacuum(args) => vacuum::run(&args, context),
+            Verb::Sql(args) => sql::run(&args, context),
             Verb::Restart(args) => restart::run(&args, context),
             Verb::Logs(args) => restart::logs(&args, context),
             Verb::Resume(args) => resume::run(&args, context),

@@ -40,6 +40,7 @@ mod schedule;
 mod schedule_runs;
 mod schema;
 mod sealed;
+mod sql;
 mod sshd;
 mod stores;
 mod under_load;
