@@ -14,6 +14,8 @@ use crate::engine::{EngineKind, Reader};
 use crate::error::{Error, Exit, Result, counted};
 use crate::files;
 use crate::instance::Instance;
+use crate::model::entities::ENTITIES;
+use crate::model::fields::field;
 use crate::run::script::{Changes, RowChange, Script};
 use crate::run::{self, Work};
 use crate::value::{Row, Value};
@@ -338,7 +340,8 @@ fn document(script: &Script, changes: &Changes) -> serde_json::Map<String, Json>
         .tables
         .iter()
         .map(|table| {
-            let rows = table.rows.as_ref().map(|rows| rows.iter().map(row_json).collect::<Vec<_>>());
+            let rows =
+                table.rows.as_ref().map(|rows| rows.iter().map(|row| row_json(&table.table, row)).collect::<Vec<_>>());
             json!({"table": table.table, "before": table.before, "after": table.after, "rows": rows})
         })
         .collect();
@@ -352,13 +355,28 @@ fn document(script: &Script, changes: &Changes) -> serde_json::Map<String, Json>
     .collect()
 }
 
-fn row_json(row: &RowChange) -> Json {
+fn row_json(table: &str, row: &RowChange) -> Json {
     let cells: Vec<Json> = row
         .cells
         .iter()
-        .map(|(column, old, new)| json!({"column": column, "old": old.json(), "new": new.json()}))
+        .map(|(column, old, new)| {
+            json!({"column": column, "old": veiled(table, column, old).json(), "new": veiled(table, column, new).json()})
+        })
         .collect();
     json!({"key": row.key, "action": action(row), "cells": cells})
+}
+
+/// The cell, or that it is a secret: what a person selects is shown, what a change brings along is not.
+fn veiled(table: &str, column: &str, cell: &Value) -> Value {
+    let is_told = match table {
+        "setting" => column != "value",
+        "monitor" => !field(column).is_some_and(|field| field.secret || column == "push_token"),
+        _ => {
+            let mut fields = ENTITIES.iter().filter(|entity| entity.table == table).flat_map(|entity| entity.fields);
+            column != "twofa_secret" && !fields.any(|field| field.column == column && field.secret)
+        }
+    };
+    if is_told || cell.is_nothing() { cell.clone() } else { "(secret)".into() }
 }
 
 fn action(row: &RowChange) -> &'static str {
@@ -380,14 +398,17 @@ fn text(script: &Script, changes: &Changes) -> String {
         for row in rows {
             let cells = |sign: &str, side: fn(&(String, Value, Value)) -> &Value| {
                 let told = row.cells.iter().filter(|cell| !side(cell).is_null());
-                let told: Vec<String> = told.map(|cell| format!("{}={}", cell.0, shown(side(cell)))).collect();
+                let told: Vec<String> = told
+                    .map(|cell| format!("{}={}", cell.0, shown(&veiled(&table.table, &cell.0, side(cell)))))
+                    .collect();
                 format!("{sign} `{}` {}: {}", table.table, row.key, told.join(", "))
             };
             match action(row) {
                 "create" => lines.push(cells("+", |cell| &cell.2)),
                 "delete" => lines.push(cells("-", |cell| &cell.1)),
                 _ => lines.extend(row.cells.iter().map(|(column, old, new)| {
-                    format!("~ `{}` {}: {column} {} → {}", table.table, row.key, shown(old), shown(new))
+                    let side = |cell| shown(&veiled(&table.table, column, cell));
+                    format!("~ `{}` {}: {column} {} → {}", table.table, row.key, side(old), side(new))
                 })),
             }
         }

@@ -10,7 +10,7 @@ fn answers_questions_in_every_form() {
     for lab in Lab::both("2.5.3") {
         furnish(&lab);
         let before = lab.rows();
-        let question = "SELECT id, name, NULL AS nothing, '' AS blank, 'a,\"b' AS quoted FROM monitor ORDER BY id; -- both\n\
+        let question = "SELECT id, name, NULL AS missing, '' AS blank, 'a,\"b' AS quoted FROM monitor ORDER BY id; -- both\n\
                         SELECT count(*) AS n FROM tag";
         let ask = |more: &[&str]| {
             let ran = Ran::of(lab.bare().args(["-t", &lab.target, "sql", question]).args(more));
@@ -19,12 +19,12 @@ fn answers_questions_in_every_form() {
         };
         assert_eq!(
             ask(&[]),
-            "id  name    nothing  blank  quoted\n1   Shop    NULL            a,\"b\n2   Router  NULL            a,\"b\n(2 rows)\n\n\
+            "id  name    missing  blank  quoted\n1   Shop    NULL            a,\"b\n2   Router  NULL            a,\"b\n(2 rows)\n\n\
              n\n0\n(1 row)\n"
         );
         assert_eq!(
             ask(&["--csv"]),
-            "id,name,nothing,blank,quoted\n1,Shop,,\"\",\"a,\"\"b\"\n2,Router,,\"\",\"a,\"\"b\"\n\nn\n0\n"
+            "id,name,missing,blank,quoted\n1,Shop,,\"\",\"a,\"\"b\"\n2,Router,,\"\",\"a,\"\"b\"\n\nn\n0\n"
         );
         let told: serde_json::Value = serde_json::from_str(&ask(&["--json"])).unwrap();
         assert_eq!(told["results"][0]["columns"][1], "name");
@@ -103,6 +103,8 @@ fn shows_what_a_change_does_and_makes_it() {
         lab.ok(&format!("restore {} --yes", done["snapshot"].as_str().unwrap()));
         assert_eq!(lab.sql("SELECT `interval` FROM monitor WHERE id = 1").trim(), "60");
         assert_eq!(lab.sql("SELECT count(*) FROM heartbeat").trim(), "30");
+        let hidden = lab.run("sql --write 'UPDATE user SET password = 12345678' --dry-run");
+        assert!(hidden.out.contains("password (secret) → (secret)") && !hidden.out.contains("$2"), "{}", hidden.out);
         assert_eq!(lab.ok("sql --write 'UPDATE monitor SET `interval` = 60' --yes"), "2 rows changed\n");
     }
 }
