@@ -22,6 +22,7 @@ mod resume;
 mod schedule;
 mod shell;
 mod show;
+mod sql;
 mod status;
 mod store;
 mod ui;
@@ -146,6 +147,8 @@ enum Verb {
     History(history::HistoryVerb),
     /// Give the room that nothing takes any more back to the disk
     Vacuum(vacuum::VacuumArgs),
+    /// Ask the database in SQL, or change rows through the write path: for what no verb covers
+    Sql(sql::SqlArgs),
     /// Stop the server, start it, and see that it came back
     Restart(restart::RestartArgs),
     /// Show the last lines of the server's log
@@ -187,6 +190,7 @@ impl Cli {
             Verb::Config(verb) => schedule::config(&verb, context),
             Verb::History(verb) => history::run(&verb, context),
             Verb::Vacuum(args) => vacuum::run(&args, context),
+            Verb::Sql(args) => sql::run(&args, context),
             Verb::Restart(args) => restart::run(&args, context),
             Verb::Logs(args) => restart::logs(&args, context),
             Verb::Resume(args) => resume::run(&args, context),

@@ -81,6 +81,16 @@ impl Ui {
         }
     }
 
+    /// A piece of a long result, as it is; `false` when nobody reads it any more.
+    pub fn put(&mut self, text: &str) -> Result<bool> {
+        self.clear();
+        let mut out = std::io::stdout().lock();
+        match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+            Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(false),
+            written => written.map(|()| true).map_err(Error::file("write", "/dev/stdout")),
+        }
+    }
+
     /// One line of the story.
     pub fn say(&mut self, line: &str) {
         if !self.quiet {

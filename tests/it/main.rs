@@ -43,6 +43,7 @@ mod schedule_runs;
 mod schema;
 mod sealed;
 mod shadow;
+mod sql;
 mod sshd;
 mod stores;
 mod transfer;
