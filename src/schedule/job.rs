@@ -1,14 +1,14 @@
 //! One run of one job: snapshots, verification, retention, and who is told.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
 use serde_json::json;
 
-use super::config::{Config, Job, Place, Target, Text};
 use super::{Host, State, notice};
-use crate::backup::{Credentials, Drill, Keys, Seal, Snapshot, Store, Stores};
+use crate::backup::{Drill, Keys, Seal, Snapshot, Store};
+use crate::config::{Config, Job, Place, Target, Text, open_stores};
 use crate::error::{Error, Exit, Result};
 use crate::instance::{Instance, Sight};
 use crate::run::prune::{Choice, Pruning};
@@ -51,32 +51,6 @@ impl World<'_> {
     pub fn instance(&self, target: &Target) -> Result<Instance> {
         (self.sight)(target)?.find(Some(target.target.read()?.reveal()))
     }
-
-    /// The stores at `places`.
-    pub fn stores(&self, places: &[&Place]) -> Result<Stores> {
-        let open = |place: &&Place| {
-            let mut named = match &place.credentials_file {
-                Some(file) => read_credentials(file)?,
-                None => Vec::new(),
-            };
-            named.extend(self.credentials.iter().cloned());
-            Store::open(&place.address, &Credentials::new(named))
-        };
-        Ok(Stores::new(places.iter().map(open).collect::<Result<_>>()?, self.fallback.clone()))
-    }
-}
-
-/// The lines `NAME=VALUE` of `file`.
-fn read_credentials(file: &Path) -> Result<Vec<(String, Secret)>> {
-    let text = std::fs::read_to_string(file).map_err(Error::file("read", file))?;
-    let lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
-    lines
-        .enumerate()
-        .map(|(n, line)| match line.split_once('=') {
-            Some((name, value)) => Ok((name.trim().to_owned(), Secret::new(value.trim()))),
-            None => Err(Error::Usage(format!("`{}`: entry {} is not NAME=VALUE", file.display(), n + 1))),
-        })
-        .collect()
 }
 
 impl Ended {
@@ -176,7 +150,7 @@ impl Round<'_> {
     fn back_up(&self, name: &str, ended: &mut Ended, host: &mut dyn Host) -> Result<()> {
         let Round { job, config, world, .. } = self;
         let places: Vec<&Place> = job.stores.iter().filter_map(|store| config.stores.get(store)).collect();
-        let stores = world.stores(&places)?.with_keys(&keys(job)?);
+        let stores = open_stores(&places, world.credentials, &world.fallback)?.with_keys(&keys(job)?);
         let target = config.instances.get(name).ok_or_else(|| Error::NoSuchTarget(name.to_owned()))?;
         let instance = world.instance(target)?;
         let taken = take(&instance, &stores, &format!("schedule {}", job.name), &self.putting, host)?;
