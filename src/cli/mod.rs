@@ -10,6 +10,7 @@ mod engine;
 mod export;
 mod find;
 mod fleet;
+mod history;
 mod init;
 mod monitor;
 mod password;
@@ -24,6 +25,7 @@ mod status;
 mod store;
 mod ui;
 mod user;
+mod vacuum;
 mod write;
 
 use std::path::PathBuf;
@@ -139,6 +141,11 @@ enum Verb {
     Backup(backup::BackupVerb),
     /// Put a snapshot back, keeping the present as another one
     Restore(restore::RestoreArgs),
+    /// See how long the history is, and keep less of it
+    #[command(subcommand)]
+    History(history::HistoryVerb),
+    /// Give the room that nothing takes any more back to the disk
+    Vacuum(vacuum::VacuumArgs),
     /// Stop the server, start it, and see that it came back
     Restart(restart::RestartArgs),
     /// Show the last lines of the server's log
@@ -176,6 +183,8 @@ impl Cli {
             Verb::Backup(verb) => backup::run(&verb, context),
             Verb::Restore(args) => restore::run(&args, context),
             Verb::Config(verb) => config::run(&verb, context),
+            Verb::History(verb) => history::run(&verb, context),
+            Verb::Vacuum(args) => vacuum::run(&args, context),
             Verb::Restart(args) => restart::run(&args, context),
             Verb::Logs(args) => restart::logs(&args, context),
             Verb::Resume(args) => resume::run(&args, context),
