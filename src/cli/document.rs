@@ -373,7 +373,7 @@ impl Tally {
 /// What one of many has planned or done, in a few words.
 pub fn words(document: &Json) -> String {
     let count = |name: &str, word: &str| {
-        let n = document[name].as_u64().unwrap_or(0);
+        let n = document["summary"][name].as_u64().unwrap_or(0);
         (n > 0).then(|| format!("{n} {word}"))
     };
     let counts = [count("created", "new"), count("changed", "changed"), count("deleted", "deleted")];
