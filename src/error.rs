@@ -188,6 +188,9 @@ pub enum Error {
     #[error("the helper container for the database of `{container}` did not come up: {why}{}", log_tail(log))]
     Helper { container: String, why: String, log: Vec<String> },
 
+    #[error("no answer of the server at {place}: {why}")]
+    NoAnswer { place: String, why: String, hint: String },
+
     // ---- write path ------------------------------------------------------------------------------------------------
     #[error("another kumadb works on this instance{}", in_brackets(holder))]
     Locked { holder: String },
@@ -416,6 +419,7 @@ impl Error {
             Stale => "make the plan again".into(),
             NoSnapshot(_) => "kumadb backup list".into(),
             Store { hint, .. } => (*hint).into(),
+            NoAnswer { hint, .. } => hint.clone(),
             Key { .. } => "add `--identity FILE` or `--passphrase-file FILE`".into(),
             RolledBack { .. } => "kumadb logs".into(),
             RollbackFailed { .. } => "kumadb resume".into(),

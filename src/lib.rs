@@ -7,6 +7,7 @@ pub mod docker;
 pub mod doctor;
 pub mod engine;
 pub mod error;
+pub mod face;
 pub mod files;
 pub mod formats;
 pub mod instance;

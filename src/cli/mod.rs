@@ -15,12 +15,15 @@ mod init;
 mod monitor;
 mod password;
 mod plan;
+mod probe;
 mod prune;
+mod push;
 mod restart;
 mod restore;
 mod resume;
 mod schedule;
 mod shell;
+mod show;
 mod status;
 mod store;
 mod ui;
@@ -130,6 +133,10 @@ enum Verb {
     Init(init::InitArgs),
     /// Say what is wrong with an instance in any state, and cure it
     Doctor(doctor::DoctorArgs),
+    /// Ask the running server what others ask it, and say what its answers mean: its page, /metrics, badges
+    Probe(probe::ProbeArgs),
+    /// Send one beat of a push monitor to the running server
+    Push(push::PushArgs),
     /// Users: list, add, rename, new passwords, and the way back in for those who are locked out
     #[command(subcommand, visible_alias = "users")]
     User(user::UserVerb),
@@ -178,6 +185,8 @@ impl Cli {
             Verb::Schema(args) => export::schema(&args, context),
             Verb::Init(args) => init::run(&args, context),
             Verb::Doctor(args) => doctor::run(&args, context),
+            Verb::Probe(args) => probe::run(&args, context),
+            Verb::Push(args) => push::run(&args, context),
             Verb::User(verb) => user::run(&verb, context),
             Verb::Apikey(verb) => apikey::run(&verb, context),
             Verb::Backup(verb) => backup::run(&verb, context),
@@ -256,7 +265,7 @@ impl Context<'_> {
     /// All stores that were given, else those that the config file names for the instance.
     fn stores(&self) -> Result<Stores> {
         match self.named_stores()? {
-            Some(places) => open_stores(&places.iter().collect::<Vec<_>>(), &store::environment(), &default_store()),
+            Some(places) => open_stores(&places.iter().collect::<Vec<_>>(), &store::credentials()?, &default_store()),
             None => store::open(&self.global.store, default_store()),
         }
     }

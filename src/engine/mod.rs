@@ -79,7 +79,7 @@ pub trait Reader: Send {
     /// What is wrong with the database; empty when nothing is.
     fn check(&mut self, depth: Depth) -> Result<Vec<Fault>>;
 
-    /// Makes a copy of the whole database at `to` (a new file, mode 0600, fsynced), all of it from one consistent
+    /// Makes a copy of the whole database at `to` (a new file, mode 0600, not flushed yet), all of it from one consistent
     /// snapshot: SQLite as a database file, MariaDB as SQL that the `mariadb` client loads as it is.
     /// The tables `without` are made, but their rows are left out.
     /// `progress` is called with (done, total) in the engine's own unit (pages, tables, rows). Returns what went into the

@@ -8,12 +8,11 @@ use crate::model::state::{Config, Database, Fingerprint, Monitor, NotificationLi
 use crate::schema::{self, Schema};
 use crate::value::{Row, Value};
 
-/// Tables that grow while the server runs, and bookkeeping: a plan does not depend on them.
-const HISTORY: &[&str] = &[
-    "heartbeat",
-    "stat_minutely",
-    "stat_hourly",
-    "stat_daily",
+/// Tables of statistics.
+pub(super) const STATISTICS: [&str; 3] = ["stat_minutely", "stat_hourly", "stat_daily"];
+
+/// What else grows while the server runs, and bookkeeping: a plan depends on it no more than on the history.
+const BOOKKEEPING: &[&str] = &[
     "monitor_tls_info",
     "notification_sent_history",
     "domain_expiry",
@@ -22,9 +21,6 @@ const HISTORY: &[&str] = &[
     "knex_migrations",
     "knex_migrations_lock",
 ];
-
-/// The tables of the history itself, which are nearly all of a database: a snapshot of the configuration is without them.
-const BEATS: &[&str] = &["heartbeat", "stat_minutely", "stat_hourly", "stat_daily"];
 
 /// Columns of configuration tables that the server itself writes while it runs.
 const MOVING: &[(&str, &str)] = &[
@@ -84,9 +80,13 @@ pub fn read_database(reader: &mut dyn Reader, name: &str) -> Result<Database> {
     Ok(Database { engine: reader.kind(), schema, release, migrations, migrating })
 }
 
-/// The tables that a snapshot of the configuration leaves out.
+/// The tables of the history itself, which are nearly all of a database: a snapshot of the configuration is without them.
 pub fn history(schema: &Schema) -> Vec<String> {
-    BEATS.iter().filter(|table| schema.table(table).is_some()).map(|table| (*table).to_owned()).collect()
+    schema.tables.keys().filter(|table| is_history(table)).cloned().collect()
+}
+
+fn is_history(table: &str) -> bool {
+    table == "heartbeat" || STATISTICS.contains(&table)
 }
 
 /// Whether a migration is running, or was cut off. Asks this one table and no other, because a server that migrates may
@@ -238,7 +238,7 @@ pub fn read_mark(reader: &mut dyn Reader, fingerprint: &Fingerprint, watched: Op
 
 /// Whether `table` is part of the configuration, as its fingerprint understands it.
 pub(super) fn is_configuration(table: &str) -> bool {
-    !HISTORY.contains(&table)
+    !is_history(table) && !BOOKKEEPING.contains(&table)
 }
 
 /// Whether the fingerprint does not tell a change of `column` in `table`.

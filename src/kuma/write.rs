@@ -71,7 +71,8 @@ pub fn watch(plan: &Plan) -> Option<String> {
             let columns: Vec<String> = set.iter().map(|cell| quote(&cell.column)).collect();
             format!("SELECT {} FROM {table} WHERE `id` = {id}", columns.join(", "))
         }
-        Change::Insert { .. } => format!("SELECT max(`id`) FROM {table}"),
+        // The lock of migrations has no `id`.
+        Change::Insert { .. } => format!("SELECT count(*) FROM {table}"),
         Change::Delete { column, value, .. } => {
             format!("SELECT 1 FROM {table} WHERE {} = {value} LIMIT 1", quote(column))
         }

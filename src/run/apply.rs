@@ -86,7 +86,7 @@ pub enum Work<'a> {
     /// Statements that write the file anew, or a table of MariaDB, with the same content: each is whole or not at all by
     /// itself, and none can be in a transaction.
     Compact(&'a [String]),
-    /// Statements that change how tables are kept and no cell of them, such as a new index. What was made by one stays,
+    /// Statements that change how tables are kept and no cell of them, such as a new index or column. What was made by one stays,
     /// whatever happens to the rest: MariaDB makes each durable at once, and none does harm.
     Statements(&'a [String]),
     /// The content of a copy.
@@ -155,7 +155,8 @@ pub fn run(
     check_server(instance, mode, settings)?;
     observer.step(&Step::Journal)?;
     let loads = matches!(work, Work::Load { .. });
-    let record = Record::new(&settings.verb, instance, life, mode, loads);
+    let lasts = matches!(work, Work::Statements(_));
+    let record = Record { lasts, ..Record::new(&settings.verb, instance, life, mode, loads) };
     let journal = Journal::open(instance.work(), record)?;
     let mut run = Run::new(instance, settings, journal, lock);
     match run.forward(work, observer) {
@@ -307,7 +308,7 @@ impl Run<'_> {
                 return Ok(Vec::new());
             }
             Work::Statements(statements) => {
-                run_statements(guarded.writer(), statements, &before, observer)?;
+                run_statements(guarded.writer(), statements, &database.schema, &before, observer)?;
                 // Not noted as committed: there is nothing to put back.
                 return Ok(Vec::new());
             }

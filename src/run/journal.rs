@@ -73,6 +73,9 @@ pub struct Record {
     pub mode: Mode,
     /// The whole database is replaced, not only what a plan names.
     pub loads: bool,
+    /// What is written lasts, statement by statement: there is nothing to put back.
+    #[serde(default)]
+    pub lasts: bool,
     /// A question to the database in whose answer the change is seen, where the configuration does not tell.
     #[serde(default)]
     pub watched: Option<String>,
@@ -98,6 +101,7 @@ impl Record {
             life,
             mode,
             loads,
+            lasts: false,
             watched: None,
             before: None,
             after: None,

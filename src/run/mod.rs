@@ -23,11 +23,11 @@ use crate::error::{Result, bytes, counted};
 pub use apply::{Mode, Outcome, Settings, Work, run};
 pub use copy::{Putting, Taken, take};
 pub use journal::{Journal, Phase, Record};
-pub use mend::mend;
+pub use mend::{mend, rehearse_files};
 pub use put::put_files_back;
 pub use restart::restart;
 pub use resume::{Resumed, resume};
-pub use transact::{Made, rehearse, rehearse_work};
+pub use transact::{Made, rehearse, rehearse_statements, rehearse_work};
 
 /// Everything that the write path does, told before it is done. Whoever listens can show it, or refuse to go on.
 #[derive(Clone, Debug, PartialEq)]

@@ -4,23 +4,22 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
-use serde_json::json;
+use serde_json::{Value as Json, json};
 
 use super::{Host, State, notice};
-use crate::backup::{Drill, Keys, Seal, Snapshot, Store};
-use crate::config::{Config, Job, Place, Target, Text, open_stores};
+use crate::backup::{Credentials, Drill, Keys, Seal, Snapshot, Store};
+use crate::config::{Config, Job, Place, Target, open_stores};
 use crate::error::{Error, Exit, Result};
 use crate::instance::{Instance, Sight};
 use crate::run::prune::{Choice, Pruning};
 use crate::run::{Putting, take};
-use crate::value::Secret;
 
 /// What a run needs besides the config file.
 pub struct World<'w> {
     /// Where to look for an instance, on the Docker engine that it names.
     pub sight: &'w dyn Fn(&Target) -> Result<Sight>,
-    /// What opens stores, by the names of the environment.
-    pub credentials: &'w [(String, Secret)],
+    /// What opens stores that name no credentials of their own.
+    pub credentials: &'w Credentials,
     /// Where the journals of instances without a data folder are.
     pub instances: PathBuf,
     /// Where the notes of jobs are.
@@ -62,6 +61,21 @@ impl Ended {
     /// Bytes of the snapshots.
     pub fn size(&self) -> u64 {
         self.taken.iter().map(|snapshot| snapshot.size).sum()
+    }
+
+    /// The run of the job called `name` as a program reads it.
+    pub fn document(&self, name: &str) -> Json {
+        let snapshot = |one: &Snapshot| json!({"id": one.manifest.id, "instance": one.manifest.instance, "path": one.location(), "size_bytes": one.size});
+        let words = |errors: &[Error]| errors.iter().map(Error::to_string).collect::<Vec<_>>();
+        json!({
+            "job": name,
+            "ok": self.is_good(),
+            "snapshots": self.taken.iter().map(snapshot).collect::<Vec<_>>(),
+            "removed": self.removed,
+            "seconds": self.took.as_secs_f64(),
+            "errors": words(&self.errors),
+            "untold": words(&self.untold),
+        })
     }
 
     /// The exit code that this means.
@@ -162,7 +176,10 @@ impl Round<'_> {
         if let (true, Some(copy)) = (self.drills, taken.copies.first()) {
             host.say(&format!("restoring `{}` into a scratch place", copy.manifest.id));
             let scratch = stores.scratch()?;
-            ended.errors.extend(Drill::new(scratch.path()).restore(copy).err());
+            match Drill::new(scratch.path()).restore(copy) {
+                Ok(drilled) => ended.untold.extend(drilled.unnoted),
+                Err(error) => ended.errors.push(error),
+            }
         }
         let first = taken.copies.into_iter().next();
         let whole = ended.errors.len() == wrong;
@@ -181,26 +198,11 @@ impl Round<'_> {
 }
 
 fn seal(job: &Job) -> Result<Option<Seal>> {
-    if let Some(file) = &job.passphrase_file {
-        return Ok(Some(Seal::Passphrase(Text::File(file.clone()).read()?)));
-    }
-    if job.encrypt_to.is_empty() && job.recipients_file.is_none() {
-        return Ok(None);
-    }
-    let file = match &job.recipients_file {
-        Some(file) => std::fs::read_to_string(file).map_err(Error::file("read", file))?,
-        None => String::new(),
-    };
-    Seal::to(job.encrypt_to.iter().map(String::as_str).chain(file.lines())).map(Some)
+    Seal::read(&job.encrypt_to, job.recipients_file.as_slice(), job.passphrase_file.as_deref())
 }
 
 fn keys(job: &Job) -> Result<Keys> {
-    let identities: Vec<Secret> = match &job.identity_file {
-        Some(file) => vec![Secret::new(std::fs::read_to_string(file).map_err(Error::file("read", file))?)],
-        None => Vec::new(),
-    };
-    let passphrase = job.passphrase_file.clone().map(|file| Text::File(file).read()).transpose()?;
-    Keys::read(&identities, passphrase)
+    Keys::read(job.identity_file.as_slice(), job.passphrase_file.as_deref())
 }
 
 /// Tells everybody that the run is over.
@@ -224,23 +226,10 @@ fn tell(job: &Job, state: &State, ended: &mut Ended, host: &mut dyn Host) {
 
 fn tell_webhook(job: &Job, event: &str, ended: &mut Ended) {
     let Some(webhook) = &job.webhook else { return };
-    let snapshots: Vec<_> = ended
-        .taken
-        .iter()
-        .map(|one| {
-            json!({"id": one.manifest.id, "instance": one.manifest.instance, "path": one.location(), "size_bytes": one.size})
-        })
-        .collect();
-    let document = json!({
-        "job": job.name,
-        "event": event,
-        "message": if event == "started" { String::new() } else { ended.words() },
-        "at": ended.at,
-        "seconds": ended.took.as_secs_f64(),
-        "snapshots": snapshots,
-        "removed": ended.removed,
-        "errors": ended.errors.iter().map(Error::to_string).collect::<Vec<_>>(),
-    });
+    let mut document = ended.document(&job.name);
+    document["event"] = json!(event);
+    document["message"] = json!(if event == "started" { String::new() } else { ended.words() });
+    document["at"] = json!(ended.at);
     let told = webhook.read().and_then(|address| notice::webhook(&address, &document));
     ended.untold.extend(told.err());
 }

@@ -43,6 +43,12 @@ impl Points {
         Points { seen: Arc::default(), at, how }
     }
 
+    /// Makes every statement to the database of `instance` a point too.
+    pub fn wrap(&self, instance: &mut Instance) {
+        let counted = self.clone();
+        instance.wrap = Some(Arc::new(move |connect| Box::new(Counted(connect, counted.clone()))));
+    }
+
     fn pass(&self) -> Result<()> {
         if self.seen.fetch_add(1, Ordering::SeqCst) + 1 != self.at {
             return Ok(());
@@ -177,8 +183,7 @@ impl Place {
     fn write(&self, points: &Points) -> Result<run::Outcome> {
         let mut instance = self.instance();
         let plan = plan(&instance, "new");
-        let counted = points.clone();
-        instance.wrap = Some(Arc::new(move |connect| Box::new(Counted(connect, counted.clone()))));
+        points.wrap(&mut instance);
         run::run(&instance, &self.store(), &Work::Plan(&plan), &settings(), &mut points.clone())
     }
 

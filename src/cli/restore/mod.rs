@@ -1,6 +1,7 @@
 //! `kumadb restore`
 
 mod monitors;
+mod release;
 
 use std::collections::BTreeSet;
 
@@ -9,7 +10,7 @@ use clap::Args;
 use serde_json::{Value as Json, json};
 
 use crate::backup::moment::parse_moment;
-use crate::backup::{self, Held, Manifest, Stores};
+use crate::backup::{self, Held, Stores};
 use crate::cli::store::KeyArgs;
 use crate::cli::write::{WriteArgs, finish, outcome_json, read_from};
 use crate::cli::{Context, Ui};
@@ -24,7 +25,8 @@ use crate::run::{self, Work, put_files_back};
 pub struct RestoreArgs {
     /// Id of the snapshot (or its beginning), an archive, `latest`, or a kuma.db that 1.x left behind (kuma.db.bak…)
     snapshot: Option<String>,
-    /// The last snapshot before this moment: 2026-11-24, '2026-11-24 18:30', yesterday, tuesday, 3d, 12h
+    /// The last snapshot before this moment: 2026-11-24, '2026-11-24 18:30', '24 Nov', 18:30, yesterday,
+    /// 'tuesday 18:30', '2 days ago', 12h; in local time
     #[arg(long, value_name = "MOMENT", conflicts_with = "snapshot")]
     before: Option<String>,
     /// Only the configuration: the history stays as it is now
@@ -33,7 +35,8 @@ pub struct RestoreArgs {
     /// Only these monitors, as they were configured: a name, a path, or a pattern such as 'Shop/*'
     #[arg(long = "monitor", value_name = "GLOB", conflicts_with = "config_only")]
     monitors: Vec<String>,
-    /// SQLite: put back a database of another release; the server's image must be of that release, or newer
+    /// SQLite: put back a database of another release where the image of the server cannot be looked into; it must be of
+    /// that release, or newer
     #[arg(long)]
     other_release: bool,
     #[command(flatten)]
@@ -64,9 +67,19 @@ pub fn run(args: &RestoreArgs, context: &mut Context<'_>) -> Result<Exit> {
         return monitors::restore(&held, &args.monitors, &args.write, &instance, context);
     }
     let held = held.for_engine(instance.engine())?;
+    let shipped = match &instance.container {
+        Some(server) => server.shipped()?,
+        None => None,
+    };
+    if let (Some(shipped), Some(server)) = (&shipped, &instance.container) {
+        release::check_image(&held.manifest, shipped, &server.container().image, context.ui)?;
+    }
     let (shown, kept) = match read_from(&instance, |reader, name| Now::read(reader, name)) {
         Ok(now) => {
-            check_release(&now.state, &held.manifest, instance.engine(), args)?;
+            if !args.other_release && shipped.is_none() || instance.engine() == EngineKind::MariaDb || args.config_only
+            {
+                release::check_same(&now.state.database, &held.manifest, instance.engine(), args.config_only)?;
+            }
             let kept = match args.config_only || !held.manifest.without.is_empty() {
                 true => history(&now.state.database.schema),
                 false => Vec::new(),
@@ -147,22 +160,6 @@ fn offer(stores: &Stores, instance: &Instance, context: &mut Context<'_>) -> Res
         context.ui.say(&Ui::table(&["snapshot", "time (utc)", "release", "what", "made by"], rows));
     }
     Ok(Error::Usage("name the snapshot: its id, `latest`, or `--before yesterday`".into()))
-}
-
-/// Fails when the server could not use what is put back.
-fn check_release(now: &State, then: &Manifest, engine: EngineKind, args: &RestoreArgs) -> Result<()> {
-    let migrations: Vec<String> = now.database.migrations.iter().cloned().collect();
-    if then.migrations == migrations || args.other_release && engine == EngineKind::Sqlite && !args.config_only {
-        return Ok(());
-    }
-    let why =
-        format!("snapshot `{}` is of release {}, the database of {}", then.id, then.release, now.database.release);
-    Err(Error::Refused(match (engine, args.config_only) {
-        (EngineKind::Sqlite, false) => format!(
-            "{why}: if the server's image is of that release, or newer, add `--other-release`; else run that image first"
-        ),
-        _ => format!("{why}: run the image of that release first, on a new data folder or database"),
-    }))
 }
 
 /// What is there now.

@@ -103,7 +103,7 @@ impl MariaDb {
         }
         put(b"COMMIT;\n")?;
         put(format!("{LAST}{} tables, {all} rows\n", counts.len()).as_bytes())?;
-        out.into_inner().map_err(|error| wrong(error.into_error()))?.sync_all().map_err(Error::file("flush", to))?;
+        out.into_inner().map_err(|error| wrong(error.into_error()))?;
         progress(all, all);
         Ok(counts)
     }
