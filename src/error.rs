@@ -171,6 +171,8 @@ pub enum Error {
     Charset { database: String, charset: String },
     #[error("{database} is not empty: {what}")]
     NotEmpty { database: String, what: String },
+    #[error("the tables of {database} cannot be exchanged for those of the snapshot: {why}")]
+    NoShadow { database: String, why: String, hint: Option<String> },
 
     // ---- docker ----------------------------------------------------------------------------------------------------
     #[error("Docker cannot be reached at `{address}`: {why}")]
@@ -332,6 +334,7 @@ impl Error {
             | MigrationLocked { .. }
             | Charset { .. }
             | NotEmpty { .. }
+            | NoShadow { .. }
             | ReadOnly { .. }
             | Migrating { .. }
             | Paused { .. }
@@ -398,6 +401,7 @@ impl Error {
             NoSuchDatabase { database, .. } => {
                 format!("CREATE DATABASE `{database}` CHARACTER SET utf8mb4")
             }
+            NoShadow { hint, .. } => return hint.clone(),
             Charset { database, .. } => format!("ALTER DATABASE `{database}` CHARACTER SET utf8mb4"),
             NoDocker { hint, .. } => hint.clone(),
             WouldNotStop { .. } => "kumadb resume, which waits for it again and starts it".into(),

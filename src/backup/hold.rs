@@ -12,7 +12,7 @@ use crate::engine::sqlite::SqliteFile;
 use crate::engine::{Connect, Counts, Depth, EngineKind, Fault, Reader};
 use crate::error::{Error, Result};
 use crate::files;
-use crate::kuma::read::{history, read_counts, read_database};
+use crate::kuma::read::{history, read_any_database, read_counts, read_database};
 use crate::model::state::Database;
 
 /// Room for the transaction itself, the journal and the packed snapshot, in bytes.
@@ -34,8 +34,10 @@ pub struct Held {
 pub enum Source<'a> {
     /// A SQLite database that no process has open: its files are copied as they are.
     Still(&'a SqliteFile),
-    /// Any database, in use or not: one consistent snapshot through the engine.
+    /// A database of the server's, in use or not: one consistent snapshot through the engine.
     Live(&'a dyn Connect),
+    /// The same of a database on MariaDB that may be anybody's, or empty.
+    Any(&'a dyn Connect),
 }
 
 /// What a snapshot is of and why.
@@ -82,8 +84,11 @@ impl Held {
             Source::Still(file) => copy_still(file, folder)?,
             Source::Live(connect) => match connect.kind() {
                 EngineKind::Sqlite => copy_live(*connect, folder, extent, progress)?,
-                EngineKind::MariaDb => dump_live(*connect, folder, extent, progress)?,
+                EngineKind::MariaDb => dump_live(*connect, read_database, folder, extent, progress)?,
             },
+            Source::Any(connect) => {
+                dump_live(*connect, |reader, _| read_any_database(reader), folder, extent, progress)?
+            }
         };
         let Proof { engine, database, counts, without, pages, faults, verified, member: copy } = proof;
         let mut members = vec![copy];
@@ -242,7 +247,7 @@ fn check_sound(reader: &mut dyn Reader, database: &str, depth: Depth) -> Result<
 
 /// Copies a SQLite database that may be in use, through SQLite itself.
 fn copy_live(connect: &dyn Connect, folder: &Path, extent: &Extent, progress: Progress<'_>) -> Result<Proof> {
-    let (mut source, database, without) = open(connect, extent)?;
+    let (mut source, database, without) = open(connect, read_database, extent)?;
     let copy = folder.join(SQLITE);
     let counts = source.dump(&copy, &without, progress)?;
     drop(source);
@@ -254,8 +259,14 @@ fn copy_live(connect: &dyn Connect, folder: &Path, extent: &Extent, progress: Pr
 }
 
 /// Dumps a MariaDB. What was written is read again, statement by statement, as it will be when it is put back.
-fn dump_live(connect: &dyn Connect, folder: &Path, extent: &Extent, progress: Progress<'_>) -> Result<Proof> {
-    let (mut source, database, without) = open(connect, extent)?;
+fn dump_live(
+    connect: &dyn Connect,
+    read: Look,
+    folder: &Path,
+    extent: &Extent,
+    progress: Progress<'_>,
+) -> Result<Proof> {
+    let (mut source, database, without) = open(connect, read, extent)?;
     let copy = folder.join(MARIADB);
     let counts = source.dump(&copy, &without, progress)?;
     compare("tables", &database.schema.names(), &counts.keys().map(String::as_str).collect())?;
@@ -269,10 +280,13 @@ fn dump_live(connect: &dyn Connect, folder: &Path, extent: &Extent, progress: Pr
     Ok(Proof { engine: EngineKind::MariaDb, database, counts, without, pages: None, faults, verified, member })
 }
 
+/// How it is found out what a database is.
+type Look = fn(&mut dyn Reader, &str) -> Result<Database>;
+
 /// A reader of the source, what it is, and the tables whose rows are left out.
-fn open(connect: &dyn Connect, extent: &Extent) -> Result<(Box<dyn Reader>, Database, Vec<String>)> {
+fn open(connect: &dyn Connect, read: Look, extent: &Extent) -> Result<(Box<dyn Reader>, Database, Vec<String>)> {
     let mut source = connect.reader()?;
-    let database = read_database(&mut *source, &connect.describe())?;
+    let database = read(&mut *source, &connect.describe())?;
     let without = if extent.config_only { history(&database.schema) } else { Vec::new() };
     Ok((source, database, without))
 }

@@ -48,16 +48,23 @@ const LISTED: &[&str] =
 /// # Errors
 /// [`Error::NotKuma`] when the tables of the server are not there.
 pub fn read_database(reader: &mut dyn Reader, name: &str) -> Result<Database> {
-    let schema = reader.schema()?;
+    let database = read_any_database(reader)?;
+    let schema = &database.schema;
     let missing: Vec<&str> =
         ["monitor", "user", "setting", "heartbeat"].into_iter().filter(|table| schema.table(table).is_none()).collect();
-    if !missing.is_empty() {
-        let why = match schema.tables.len() {
-            0 => "it has no tables".to_owned(),
-            n => format!("it has {}, but no `{}`", counted(n, "table"), missing.join("`, `")),
-        };
-        return Err(Error::NotKuma { database: name.to_owned(), why });
+    if missing.is_empty() {
+        return Ok(database);
     }
+    let why = match schema.tables.len() {
+        0 => "it has no tables".to_owned(),
+        n => format!("it has {}, but no `{}`", counted(n, "table"), missing.join("`, `")),
+    };
+    Err(Error::NotKuma { database: name.to_owned(), why })
+}
+
+/// The same of a database that may be anybody's, or empty.
+pub fn read_any_database(reader: &mut dyn Reader) -> Result<Database> {
+    let schema = reader.schema()?;
     let mut migrations = BTreeSet::new();
     let mut migrating = false;
     if schema.table("knex_migrations").is_some() {
@@ -68,8 +75,11 @@ pub fn read_database(reader: &mut dyn Reader, name: &str) -> Result<Database> {
         let rows = reader.query("SELECT `is_locked` FROM `knex_migrations_lock`", &[])?;
         migrating = rows.iter().any(|row| row.cell("is_locked").truthy());
     }
-    let patches = reader
-        .query("SELECT `value` FROM `setting` WHERE `key` = 'databasePatchedFiles'", &[])?
+    let settings = match schema.has("setting", "key") && schema.has("setting", "value") {
+        true => reader.query("SELECT `value` FROM `setting` WHERE `key` = 'databasePatchedFiles'", &[])?,
+        false => Vec::new(),
+    };
+    let patches = settings
         .first()
         .and_then(|row| row.text("value"))
         .and_then(|text| serde_json::from_str::<BTreeMap<String, serde_json::Value>>(text).ok())

@@ -265,8 +265,12 @@ fn kind_of(value: &Value) -> String {
 
 /// Fails when the engine now sees a fault that was not among those `before`, or sees one in more rows.
 pub fn check_clean(writer: &mut dyn Writer, before: &[Fault]) -> Result<()> {
+    check_known(&writer.check(Depth::Quick)?, before)
+}
+
+/// Fails when there is one among `faults` that was not among those `before`, or one in more rows.
+pub fn check_known(faults: &[Fault], before: &[Fault]) -> Result<()> {
     let known = |fault: &Fault| before.iter().any(|old| old.what == fault.what && fault.rows <= old.rows);
-    let new: Vec<String> =
-        writer.check(Depth::Quick)?.iter().filter(|fault| !known(fault)).map(Fault::to_string).collect();
+    let new: Vec<String> = faults.iter().filter(|fault| !known(fault)).map(Fault::to_string).collect();
     if new.is_empty() { Ok(()) } else { Err(Error::Unclean(new)) }
 }

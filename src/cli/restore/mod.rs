@@ -35,8 +35,8 @@ pub struct RestoreArgs {
     /// Only these monitors, as they were configured: a name, a path, or a pattern such as 'Shop/*'
     #[arg(long = "monitor", value_name = "GLOB", conflicts_with = "config_only")]
     monitors: Vec<String>,
-    /// SQLite: put back a database of another release where the image of the server cannot be looked into; it must be of
-    /// that release, or newer
+    /// Put back a database of another release where the image of the server cannot be looked into; it must be of that
+    /// release, or newer
     #[arg(long)]
     other_release: bool,
     #[command(flatten)]
@@ -66,7 +66,17 @@ pub fn run(args: &RestoreArgs, context: &mut Context<'_>) -> Result<Exit> {
     if !args.monitors.is_empty() {
         return monitors::restore(&held, &args.monitors, &args.write, &instance, context);
     }
-    let held = held.for_engine(instance.engine())?;
+    let held = match (held.manifest.engine, instance.address()) {
+        (EngineKind::Sqlite, Some(address)) => {
+            let session = instance.open()?;
+            let converted = address.read_only().and_then(|mut database| held.for_mariadb(&mut database));
+            session.close()?;
+            let (held, rounded) = converted?;
+            rounded.iter().for_each(|what| context.ui.warn(&format!("{what}, as MariaDB keeps it")));
+            held
+        }
+        _ => held.for_engine(instance.engine())?,
+    };
     let shipped = match &instance.container {
         Some(server) => server.shipped()?,
         None => None,
@@ -76,9 +86,8 @@ pub fn run(args: &RestoreArgs, context: &mut Context<'_>) -> Result<Exit> {
     }
     let (shown, kept) = match read_from(&instance, |reader, name| Now::read(reader, name)) {
         Ok(now) => {
-            if !args.other_release && shipped.is_none() || instance.engine() == EngineKind::MariaDb || args.config_only
-            {
-                release::check_same(&now.state.database, &held.manifest, instance.engine(), args.config_only)?;
+            if !args.other_release && shipped.is_none() || args.config_only {
+                release::check_same(&now.state.database, &held.manifest, args.config_only)?;
             }
             let kept = match args.config_only || !held.manifest.without.is_empty() {
                 true => history(&now.state.database.schema),
@@ -86,10 +95,13 @@ pub fn run(args: &RestoreArgs, context: &mut Context<'_>) -> Result<Exit> {
             };
             (Some(Difference::between(&now, &held, &kept)?), kept)
         }
-        Err(error) if error.is_unreadable() => {
-            context
-                .ui
-                .warn(&format!("{error}; its files are kept as they are, and the snapshot is put in their place"));
+        // A migration that was cut off may have left tables that nobody can read as the server's.
+        Err(error) if error.is_unreadable() || instance.address().is_some() && matches!(error, Error::Sql { .. }) => {
+            let what = match instance.engine() {
+                EngineKind::Sqlite => "its files are kept as they are, and the snapshot is put in their place",
+                EngineKind::MariaDb => "what it holds is kept in a snapshot, and goes",
+            };
+            context.ui.warn(&format!("{error}; {what}"));
             (None, Vec::new())
         }
         Err(error) => return Err(error),

@@ -5,7 +5,6 @@ use std::collections::BTreeSet;
 use crate::backup::Manifest;
 use crate::cli::Ui;
 use crate::docker::Shipped;
-use crate::engine::EngineKind;
 use crate::error::{Error, Result, counted};
 use crate::model::state::Database;
 use crate::schema;
@@ -49,15 +48,15 @@ fn newer(then: &Manifest, image: &str) -> String {
 }
 
 /// Fails unless `then` is of the release of the database that is there.
-pub fn check_same(now: &Database, then: &Manifest, engine: EngineKind, config_only: bool) -> Result<()> {
+pub fn check_same(now: &Database, then: &Manifest, config_only: bool) -> Result<()> {
     if now.migrations.iter().eq(&then.migrations) {
         return Ok(());
     }
     let why = format!("snapshot `{}` is of release {}, the database of {}", then.id, then.release, now.release);
-    Err(Error::Refused(match (engine, config_only) {
-        (EngineKind::Sqlite, false) => format!(
+    Err(Error::Refused(match config_only {
+        false => format!(
             "{why}: if the server's image is of that release, or newer, add `--other-release`; else run that image first"
         ),
-        _ => format!("{why}: run the image of that release first, on a new data folder or database"),
+        true => format!("{why}: run the image of that release first, on a new data folder or database"),
     }))
 }
