@@ -5,7 +5,6 @@ use std::time::{Duration, Instant};
 use chrono::{DateTime, Utc};
 use clap::Args;
 use sd_notify::NotifyState;
-use serde_json::json;
 
 use super::store;
 use super::{Context, Ui, config, engine};
