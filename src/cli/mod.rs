@@ -3,11 +3,13 @@
 mod apikey;
 mod apply;
 mod backup;
+mod config;
 mod doctor;
 mod document;
 mod engine;
 mod export;
 mod find;
+mod fleet;
 mod history;
 mod init;
 mod monitor;
@@ -31,11 +33,13 @@ mod vacuum;
 mod write;
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use clap::{Args, Parser, Subcommand};
 
 use crate::backup::{Store, Stores};
-use crate::docker::Surroundings;
+use crate::config::{Config, Place, Target, open_stores};
+use crate::docker::Docker;
 use crate::error::{Error, Exit, Result};
 use crate::instance::{Instance, Sight};
 use crate::run::Journal;
@@ -100,6 +104,9 @@ pub struct Global {
     /// Tell every step
     #[arg(short, long, global = true)]
     verbose: bool,
+    /// Write questions to stdout and read the answers from stdin: how one kumadb asks through another
+    #[arg(long, global = true, hide = true)]
+    asked_by_parent: bool,
     /// Print help
     #[arg(short, long, global = true, action = clap::ArgAction::Help)]
     help: Option<bool>,
@@ -157,7 +164,7 @@ enum Verb {
     Resume(resume::ResumeArgs),
     /// Look at the config file
     #[command(subcommand)]
-    Config(schedule::ConfigVerb),
+    Config(config::ConfigVerb),
     /// Print the JSON Schema of documents, for editors
     Schema(export::SchemaArgs),
     /// Print a completion script for a shell
@@ -187,7 +194,7 @@ impl Cli {
             Verb::Apikey(verb) => apikey::run(&verb, context),
             Verb::Backup(verb) => backup::run(&verb, context),
             Verb::Restore(args) => restore::run(&args, context),
-            Verb::Config(verb) => schedule::config(&verb, context),
+            Verb::Config(verb) => config::run(&verb, context),
             Verb::History(verb) => history::run(&verb, context),
             Verb::Vacuum(args) => vacuum::run(&args, context),
             Verb::Sql(args) => sql::run(&args, context),
@@ -209,26 +216,32 @@ struct Context<'a> {
 impl Context<'_> {
     /// What can be seen from here.
     fn sight(&self) -> Result<Sight> {
-        self.sight_of(&engine::surroundings(&self.global))
+        self.sight_on(engine::connect(&engine::surroundings(&self.global)))
     }
 
-    fn sight_of(&self, surroundings: &Surroundings) -> Result<Sight> {
-        Ok(Sight {
-            docker: engine::connect(surroundings),
-            here: std::env::current_dir().map_err(Error::file("find", "."))?,
-            state: state_folder(),
-        })
+    fn sight_on(&self, docker: Result<Arc<Docker>>) -> Result<Sight> {
+        let here = std::env::current_dir().map_err(Error::file("find", "."))?;
+        Ok(Sight { docker, here, state: state_folder() })
+    }
+
+    /// What the config file says of the instance that is meant, if it names it.
+    fn named(&self) -> Result<Option<(Config, Target)>> {
+        // What has a `/` or a `:` is a place, not a name.
+        let Some(name) = self.global.target.as_ref().filter(|target| !target.contains(['/', ':'])) else {
+            return Ok(None);
+        };
+        Ok(config::read(self)?.and_then(|mut config| config.instances.remove(name).map(|target| (config, target))))
     }
 
     /// The instance that is meant: a name in the config file means what it says there.
     fn find(&self) -> Result<Instance> {
-        let Some(target) = &self.global.target else { return self.sight()?.find(None) };
-        // What has a `/` or a `:` is a place, not a name.
-        let config = if target.contains(['/', ':']) { None } else { schedule::read(self)? };
-        let named = config.and_then(|mut config| config.instances.remove(target));
-        let Some(named) = named else { return self.sight()?.find(Some(target)) };
-        let around = engine::surroundings(&self.global).or(named.docker_host.as_deref(), named.context.as_deref());
-        self.sight_of(&around)?.find(Some(named.target.read()?.reveal()))
+        match self.named()? {
+            None => self.sight()?.find(self.global.target.as_deref()),
+            Some((_, target)) => {
+                let docker = engine::connect(&engine::of(&target, &self.global));
+                self.sight_on(docker)?.find(Some(target.target.read()?.reveal()))
+            }
+        }
     }
 
     /// The instance that is meant; says so first when work on it is unfinished, and nobody is at it.
@@ -246,14 +259,29 @@ impl Context<'_> {
 
     /// Where the write path keeps its snapshots: the first folder of the stores, or the default one. A safe write must not
     /// depend on a network.
-    fn store(&self) -> Store {
-        let folder = self.global.store.iter().find(|store| !store.contains("://"));
-        folder.map_or_else(default_store, Store::new)
+    fn store(&self) -> Result<Store> {
+        let stores = self.named_stores()?.unwrap_or_default();
+        let named = stores.iter().map(|place| &place.address);
+        let folder = self.global.store.iter().chain(named).find(|address| !address.contains("://"));
+        Ok(folder.map_or_else(default_store, Store::new))
     }
 
-    /// All stores that were given.
+    /// All stores that were given, else those that the config file names for the instance.
     fn stores(&self) -> Result<Stores> {
-        store::open(&self.global.store, default_store())
+        match self.named_stores()? {
+            Some(places) => open_stores(&places.iter().collect::<Vec<_>>(), &store::credentials()?, &default_store()),
+            None => store::open(&self.global.store, default_store()),
+        }
+    }
+
+    /// The stores that the config file names for the instance, where no other ones were given.
+    fn named_stores(&self) -> Result<Option<Vec<Place>>> {
+        if !self.global.store.is_empty() {
+            return Ok(None);
+        }
+        let Some((mut config, target)) = self.named()? else { return Ok(None) };
+        let places: Vec<Place> = target.stores.iter().filter_map(|name| config.stores.remove(name)).collect();
+        Ok(Some(places).filter(|places| !places.is_empty()))
     }
 }
 

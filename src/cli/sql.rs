@@ -323,7 +323,7 @@ fn change(args: &SqlArgs, statements: Vec<String>, instance: &Instance, context:
         )));
     }
     context.ui.ask("make these changes?")?;
-    let store = context.store();
+    let store = context.store()?;
     let script = Script { shown: Some(tried), ..script };
     let outcome = run::run(instance, &store, &Work::Script(&script), &settings, context.ui)?;
     document.insert("affected".into(), json!(outcome.changes.affected));

@@ -15,8 +15,9 @@ mod logs;
 mod ready;
 mod ssh;
 mod surroundings;
+mod volume;
 
-pub use container::{Compose, Container, DataFolder, Life, Mount, MountKind, Neighbour, State};
+pub use container::{Compose, Container, DataFolder, Life, Mount, MountKind, Neighbour, Orchestrator, State};
 pub use endpoint::{DEFAULT_HOST, Endpoint, TlsFiles};
 pub use exec::Output;
 pub use fault::NO_SOCKET;
@@ -25,6 +26,7 @@ pub use image::Shipped;
 pub use life::{GRACE, Start};
 pub use ready::{Answer, Page};
 pub use surroundings::Surroundings;
+pub use volume::Volume;
 
 use std::future::Future;
 use std::path::{Path, PathBuf};
@@ -117,6 +119,11 @@ impl Docker {
         let mut found = self.all(true)?;
         found.retain(|container| container.server);
         Ok(found)
+    }
+
+    /// Every container, whatever it runs, in whatever state, sorted by name; our own helpers are left out.
+    pub fn all_containers(&self) -> Result<Vec<Container>> {
+        self.all(true)
     }
 
     /// The container with this name, id, or beginning of an id; whether it runs the server says [`Container::server`].

@@ -90,7 +90,7 @@ impl Sight {
     }
 
     /// The instance on the folder (or of the `kuma.db`) at `path`, with the container that uses it.
-    fn at(&self, path: &Path) -> Result<Instance> {
+    pub(super) fn at(&self, path: &Path) -> Result<Instance> {
         let path = canonical(path);
         let (folder, file) = match path.is_dir() {
             true => (path, None),
@@ -127,7 +127,7 @@ impl Sight {
         Ok(Instance::new(name, Some(folder), None, place, &self.state))
     }
 
-    fn of(&self, docker: &Arc<Docker>, container: Container) -> Result<Instance> {
+    pub(super) fn of(&self, docker: &Arc<Docker>, container: Container) -> Result<Instance> {
         let folder = canonical(&container.data()?.path);
         if let Err(error) = std::fs::read_dir(&folder) {
             return Err(Error::NoDataFolder {
@@ -187,10 +187,10 @@ fn no_such(target: &str) -> Error {
     Error::NoSuchTarget(shown.to_owned())
 }
 
-fn holds_data(folder: &Path) -> bool {
+pub(super) fn holds_data(folder: &Path) -> bool {
     ["kuma.db", config::FILE].iter().any(|name| folder.join(name).exists())
 }
 
-fn canonical(path: &Path) -> PathBuf {
+pub(super) fn canonical(path: &Path) -> PathBuf {
     path.canonicalize().unwrap_or_else(|_| path.to_owned())
 }
