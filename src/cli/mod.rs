@@ -15,6 +15,7 @@ mod prune;
 mod restart;
 mod restore;
 mod resume;
+mod salvage;
 mod schedule;
 mod shell;
 mod status;
@@ -135,6 +136,8 @@ enum Verb {
     Backup(backup::BackupVerb),
     /// Put a snapshot back, keeping the present as another one
     Restore(restore::RestoreArgs),
+    /// Take what can still be read out of a damaged kuma.db into a new one
+    Salvage(salvage::SalvageArgs),
     /// Stop the server, start it, and see that it came back
     Restart(restart::RestartArgs),
     /// Show the last lines of the server's log
@@ -171,6 +174,7 @@ impl Cli {
             Verb::Apikey(verb) => apikey::run(&verb, context),
             Verb::Backup(verb) => backup::run(&verb, context),
             Verb::Restore(args) => restore::run(&args, context),
+            Verb::Salvage(args) => salvage::run(&args, context),
             Verb::Config(verb) => schedule::config(&verb, context),
             Verb::Restart(args) => restart::run(&args, context),
             Verb::Logs(args) => restart::logs(&args, context),

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::print_stdout, clippy::print_stderr)]
 
 mod backup;
+mod chance;
 mod cloud;
 mod comeback;
 mod containers;
@@ -33,6 +34,7 @@ mod prune;
 mod restore;
 mod retention;
 mod round_trip;
+mod salvage;
 mod schedule;
 mod schedule_runs;
 mod schema;
