@@ -17,12 +17,13 @@ mod need;
 mod place;
 mod read;
 mod report;
+mod salvage;
 mod socket;
 mod write;
 
 use report::Report;
 
-const USAGE: &str = "usage: cargo bench -- [write] [document] [backup] [list] [status] [downtime] [--runs N]";
+const USAGE: &str = "usage: cargo bench -- [write] [document] [backup] [list] [status] [downtime] [salvage] [--runs N]";
 
 fn main() {
     let mut parts = Vec::new();
@@ -33,7 +34,7 @@ fn main() {
             // What cargo says to every benchmark.
             "--bench" => {}
             "--runs" => runs = words.next().and_then(|n| n.parse().ok()).filter(|n| *n > 0).expect(USAGE),
-            "write" | "document" | "backup" | "list" | "status" | "downtime" => parts.push(word),
+            "write" | "document" | "backup" | "list" | "status" | "downtime" | "salvage" => parts.push(word),
             _ => panic!("{USAGE}"),
         }
     }
@@ -59,6 +60,9 @@ fn main() {
     }
     if wanted("downtime") {
         downtime::run(&mut report);
+    }
+    if wanted("salvage") {
+        salvage::run(&mut report);
     }
     report.print();
 }

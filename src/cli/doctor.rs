@@ -4,16 +4,19 @@ use chrono::Utc;
 use clap::Args;
 use serde_json::{Value as Json, json};
 
+use super::salvage::{made_json, made_text, salvaged_text};
 use super::write::{WriteArgs, all_lines, changes_json, finish, lines, outcome_json};
 use super::{Context, Ui};
 use crate::doctor::{self, CHECKS, Check, Cure, Evidence, FileChange, Finding};
 use crate::engine::Depth;
 use crate::error::{Error, Exit, Result, counted};
-use crate::instance::Instance;
+use crate::instance::{Instance, Place};
+use crate::kuma::fresh::weigh;
 use crate::kuma::init::{check_password, hash};
+use crate::kuma::wreck::Wreck;
 use crate::plan::{Assignment, Change, Plan, Step};
 use crate::run::examine::{gather, gather_nowhere};
-use crate::run::{self, Outcome, Settings, Work};
+use crate::run::{self, Made, Outcome, Settings, Work};
 use crate::value::Secret;
 
 #[derive(Args, Debug)]
@@ -152,6 +155,8 @@ fn document(evidence: &Evidence, findings: &[Finding]) -> Json {
 
 /// Everything that will be done, by kind of change.
 struct Cures {
+    /// The database is damaged: a new one is made, and rows are looked at afterwards.
+    salvage: bool,
     files: Vec<FileChange>,
     plan: Plan,
     statements: Vec<String>,
@@ -165,7 +170,12 @@ fn fix(
     args: &DoctorArgs,
     context: &mut Context<'_>,
 ) -> Result<Exit> {
-    let curable: Vec<&Finding> = findings.iter().filter(|finding| finding.is_curable()).collect();
+    let mut curable: Vec<&Finding> = findings.iter().filter(|finding| finding.is_curable()).collect();
+    let salvages = |finding: &Finding| matches!(finding.fault.cure, Cure::Salvage);
+    if curable.iter().any(|finding| salvages(finding)) {
+        // What else is wrong can only be told of a database that can be read.
+        curable.retain(|finding| salvages(finding) || matches!(finding.fault.cure, Cure::Files(_)));
+    }
     if curable.is_empty() {
         return tell(evidence, findings, args, context);
     }
@@ -182,11 +192,14 @@ fn fix(
         allow_unknown_release: settings.allow_unknown_release || doctor::is_between_releases(evidence),
         ..settings
     };
+    if cures.salvage {
+        foretell(instance, context.ui)?;
+    }
     if args.write.is_dry_run() {
         if !cures.plan.is_empty() {
             run::rehearse(instance, &cures.plan, &settings, context.ui)?;
         }
-        let document = json!({"dry_run": true, "changes": changes_json(&cures.plan), "files": files_json(&cures.files), "statements": cures.statements});
+        let document = json!({"dry_run": true, "changes": changes_json(&cures.plan), "files": files_json(&cures.files), "statements": cures.statements, "salvage": cures.salvage});
         context.ui.result(&document, || {
             let tried = counted(cures.plan.steps.len(), "row change");
             format!(
@@ -197,7 +210,8 @@ fn fix(
         return Ok(Exit::Done);
     }
     context.ui.say(&format!("\n{}", cures.text(lines)));
-    let made = counted(cures.plan.steps.len() + cures.files.len() + cures.statements.len(), "change");
+    let changes = cures.plan.steps.len() + cures.files.len() + cures.statements.len() + usize::from(cures.salvage);
+    let made = counted(changes, "change");
     context.ui.ask(&format!("make {made} to cure {}?", counted(curable.len(), "finding")))?;
     let outcome = cures.carry_out(instance, &settings, context)?;
     let after = look(instance, args);
@@ -206,6 +220,7 @@ fn fix(
     if let Json::Object(document) = &mut document {
         document.insert("cured".into(), curable.iter().map(|finding| finding.code).collect());
         document.insert("removed".into(), json!(outcome.removed));
+        document.insert("made".into(), outcome.made.as_ref().map_or(Json::Null, made_json));
         document.extend(outcome_json(&outcome));
     }
     warn_unread(&after, context.ui);
@@ -214,19 +229,38 @@ fn fix(
             true => format!("{} cured; examined again: nothing is wrong", counted(curable.len(), "finding")),
             false => format!("examined again:\n{}", findings_text(&left)),
         };
-        if let Some(path) = &outcome.removed {
-            text.push_str(&format!("\nthe deleted rows are kept in {}", path.display()));
+        if let Some(made) = &outcome.made {
+            text.insert_str(0, &format!("{}\n\n", made_text(made)));
+        }
+        match (&outcome.removed, &outcome.made) {
+            (Some(path), None) => text.push_str(&format!("\nthe deleted rows are kept in {}", path.display())),
+            (Some(path), _) => text.push_str(&format!("\nwhat is doubtful or left out is in {}", path.display())),
+            (None, _) => {}
         }
         text
     })?;
     let exit = finish(&outcome, context.ui)?;
-    let is_whole = left.is_empty() && after.unread.is_empty();
+    let all_there = outcome.made.as_ref().is_none_or(Made::is_whole);
+    let is_whole = left.is_empty() && after.unread.is_empty() && all_there;
     Ok(if is_whole { exit } else { Exit::Partial })
+}
+
+/// Says what would come back of a damaged database, were it made anew at this moment.
+fn foretell(instance: &Instance, ui: &mut Ui) -> Result<()> {
+    let Place::Sqlite(file) = &instance.place else { return Ok(()) };
+    match weigh(&Wreck::open(file.path())?, None) {
+        Ok(salvaged) => ui.say(&format!("\nwhat its pages hold:\n{}", salvaged_text(&salvaged))),
+        // It may be whole without its WAL, or but for its indexes.
+        Err(error @ Error::NoRelease(_)) => ui.warn(&error.to_string()),
+        Err(error) => return Err(error),
+    }
+    Ok(())
 }
 
 /// The changes that cure `findings`; a password that has to be set is asked for here.
 fn collect(findings: &[&Finding], evidence: &Evidence, ui: &mut Ui) -> Result<Cures> {
-    let mut cures = Cures { files: Vec::new(), plan: doctor::plan_cures(findings, evidence), statements: Vec::new() };
+    let plan = doctor::plan_cures(findings, evidence);
+    let mut cures = Cures { salvage: false, files: Vec::new(), plan, statements: Vec::new() };
     for finding in findings {
         match &finding.fault.cure {
             Cure::Statements(statements) => {
@@ -236,6 +270,7 @@ fn collect(findings: &[&Finding], evidence: &Evidence, ui: &mut Ui) -> Result<Cu
                     }
                 }
             }
+            Cure::Salvage => cures.salvage = true,
             Cure::Files(changes) => cures.files.extend(changes.iter().cloned()),
             Cure::Password { id, name, old } => {
                 let password = Secret::new(ui.password(&format!("user `{name}`"))?);
@@ -260,6 +295,9 @@ fn collect(findings: &[&Finding], evidence: &Evidence, ui: &mut Ui) -> Result<Cu
 impl Cures {
     fn text(&self, lines: fn(&Plan) -> String) -> String {
         let mut text: Vec<String> = self.files.iter().map(file_line).collect();
+        if self.salvage {
+            text.push("~ a new database is made out of the damaged one, whose files are kept".into());
+        }
         if !self.plan.is_empty() {
             text.push(lines(&self.plan));
         }
@@ -274,6 +312,11 @@ impl Cures {
         let mut outcome = Outcome::default();
         if !self.files.is_empty() {
             outcome = run::mend(instance, &self.files, settings, context.ui)?;
+        }
+        if self.salvage {
+            let warnings = std::mem::take(&mut outcome.warnings);
+            outcome = run::run(instance, &store, &Work::Salvage, settings, context.ui)?;
+            outcome.warnings.splice(0..0, warnings);
         }
         if !self.plan.is_empty() {
             let warnings = std::mem::take(&mut outcome.warnings);

@@ -96,6 +96,8 @@ pub enum Cure {
     /// Statements that change how tables are kept and no cell of them: an index, a foreign key, a character set. Each is
     /// harmless to keep and is not found again once it was run.
     Statements(Vec<String>),
+    /// A new database out of what is left of a damaged one.
+    Salvage,
     /// Changes of files.
     Files(Vec<FileChange>),
     /// A new password for this user, which a person has to give.

@@ -54,7 +54,7 @@ pub struct Salvaged {
     pub deleted_pages: u64,
     /// What every such database has and was not found: migrations, settings of the server.
     pub refilled: u64,
-    /// The rows that were left out or changed, one JSON document a line, where there are any.
+    /// The rows that were left out or changed, as a JSON array, where there are any.
     pub notes: Option<PathBuf>,
 }
 
@@ -85,7 +85,7 @@ pub fn weigh(wreck: &Wreck, release: Option<Release>) -> Result<Salvaged> {
     Ok(salvaged)
 }
 
-/// Makes the new database `to` and, where something did not come back, `to` with the ending `left-out.jsonl`: both or none,
+/// Makes the new database `to` and, where something did not come back, `to` with the ending `left-out.json`: both or none,
 /// for their owner alone.
 ///
 /// # Errors
@@ -96,7 +96,7 @@ pub fn make(
     release: Option<Release>,
     progress: &mut dyn FnMut(u64, u64),
 ) -> Result<Salvaged> {
-    let notes = to.with_extension("left-out.jsonl");
+    let notes = to.with_extension("left-out.json");
     if let Some(taken) = [to, &notes].into_iter().find(|path| path.symlink_metadata().is_ok()) {
         return Err(Error::file("make", taken)(std::io::ErrorKind::AlreadyExists.into()));
     }
@@ -413,7 +413,7 @@ fn is_late(statement: &str) -> bool {
     statement.starts_with("CREATE INDEX")
 }
 
-/// What did not come back as it was, one JSON document a line.
+/// What did not come back as it was: a JSON array, an entry a line.
 struct Notes {
     path: PathBuf,
     file: Option<BufWriter<File>>,
@@ -442,16 +442,19 @@ impl Notes {
     }
 
     fn write(&mut self, note: &Json) -> Result<()> {
-        if self.file.is_none() {
-            self.file = Some(BufWriter::new(files::create_private(&self.path)?));
-        }
-        let Some(file) = &mut self.file else { return Ok(()) };
-        writeln!(file, "{note}").map_err(Error::file("write", &self.path))
+        let (file, separator) = match &mut self.file {
+            Some(file) => (file, ",\n"),
+            none => (none.insert(BufWriter::new(files::create_private(&self.path)?)), "[\n"),
+        };
+        write!(file, "{separator}{note}").map_err(Error::file("write", &self.path))
     }
 
     fn finish(self) -> Result<Option<PathBuf>> {
         let Some(mut file) = self.file else { return Ok(None) };
-        file.flush().and_then(|()| file.get_ref().sync_all()).map_err(Error::file("write", &self.path))?;
+        file.write_all(b"\n]\n")
+            .and_then(|()| file.flush())
+            .and_then(|()| file.get_ref().sync_all())
+            .map_err(Error::file("write", &self.path))?;
         Ok(Some(self.path))
     }
 }

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::journal::{Journal, Phase, Record};
 use super::transact::{check_release, run_statements, transact};
 use super::undo::check_loaded;
-use super::{Observer, Step, beats, removed};
+use super::{Made, Observer, Step, beats, removed};
 use crate::backup::hold::{Extent, Label, Source};
 use crate::backup::raw;
 use crate::backup::{Guarded, Held, Snapshot, Store};
@@ -90,6 +90,8 @@ pub enum Work<'a> {
         /// Tables whose rows stay, except those that point to what is gone then.
         kept: &'a [String],
     },
+    /// SQLite: a new database out of a damaged one.
+    Salvage,
 }
 
 /// What came of it.
@@ -101,6 +103,8 @@ pub struct Outcome {
     pub snapshot: Option<Snapshot>,
     /// The deleted rows, where they were kept and there were some.
     pub removed: Option<PathBuf>,
+    /// What a new database was made of, where one was.
+    pub made: Option<Made>,
     /// How long the server was away, where it was running before.
     pub downtime: Option<Duration>,
     /// The newest beat after the start, by monitor, of those that were waited for.
@@ -135,7 +139,7 @@ pub fn run(
     instance.check_alone()?;
     check_server(instance, mode, settings)?;
     observer.step(&Step::Journal)?;
-    let loads = matches!(work, Work::Load { .. });
+    let loads = matches!(work, Work::Load { .. } | Work::Salvage);
     let record = Record::new(&settings.verb, instance, life, mode, loads);
     let journal = Journal::open(instance.work(), record)?;
     let mut run = Run::new(instance, settings, journal, lock);
@@ -243,6 +247,9 @@ impl Run<'_> {
 
     /// Holds a copy, writes, checks, commits. Returns the touched monitors that should beat.
     fn write(&mut self, session: &Session<'_>, work: &Work<'_>, observer: &mut dyn Observer) -> Result<Vec<i64>> {
+        if let (Work::Salvage, Place::Sqlite(file)) = (work, &self.instance.place) {
+            return self.salvage(file, observer).map(|()| Vec::new());
+        }
         let connect = session.connect();
         let database = connect.reader().and_then(|mut reader| read_database(&mut *reader, &self.instance.name));
         let database = match (database, work, &self.instance.place) {
@@ -296,6 +303,7 @@ impl Run<'_> {
                 // Not noted as committed: there is nothing to put back.
                 return Ok(Vec::new());
             }
+            Work::Salvage => return Err(Error::Refused("only a SQLite database can be salvaged".into())),
             Work::Load { wanted, kept } => {
                 observer.step(&Step::PutBack)?;
                 let mut progress = |done, total| observer.progress(done, total);
@@ -318,7 +326,7 @@ impl Run<'_> {
 
     /// Notes the commit. A disk that is too full for the note is no reason to take the change back: the note before it,
     /// with the configuration before and after, tells the same.
-    fn committed(&mut self) {
+    pub(super) fn committed(&mut self) {
         if let Err(error) = self.journal.advance(Phase::Committed) {
             self.outcome.warnings.push(format!("the journal could not be written: {error}"));
         }

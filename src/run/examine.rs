@@ -25,7 +25,7 @@ const ZONES: &str = "/usr/share/zoneinfo";
 /// Gathers what is known of `instance` at `now`. A part that cannot be had is named, and the rest is gathered all the same.
 /// `depth` is how far the engine looks for damage.
 pub fn gather(instance: &Instance, now: DateTime<Utc>, depth: Depth) -> Evidence {
-    let mut evidence = Evidence::none(now);
+    let mut evidence = Evidence { engine: Some(instance.engine()), ..Evidence::none(now) };
     if let Err(error) = read_container(instance, &mut evidence) {
         evidence.unread.push(Unread { part: "container", why: error.to_string() });
     }

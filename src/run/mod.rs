@@ -11,6 +11,7 @@ mod put;
 mod removed;
 mod restart;
 pub mod resume;
+mod salvage;
 mod transact;
 mod undo;
 
@@ -26,6 +27,7 @@ pub use mend::mend;
 pub use put::put_files_back;
 pub use restart::restart;
 pub use resume::{Resumed, resume};
+pub use salvage::Made;
 pub use transact::rehearse;
 
 /// Everything that the write path does, told before it is done. Whoever listens can show it, or refuse to go on.
@@ -58,6 +60,7 @@ pub enum Step {
     LeaveDown { container: String },
     Rehearse,
     Mend { changes: usize },
+    Salvage,
 }
 
 impl Step {
@@ -78,6 +81,7 @@ impl Step {
                 | Step::PutBack
                 | Step::LeaveDown { .. }
                 | Step::Mend { .. }
+                | Step::Salvage
         )
     }
 
@@ -100,6 +104,7 @@ impl Step {
                 | Step::Commit
                 | Step::Rehearse
                 | Step::Mend { .. }
+                | Step::Salvage
         )
     }
 }
@@ -136,6 +141,7 @@ impl fmt::Display for Step {
             Step::PutBack => f.write_str("putting the database back"),
             Step::LeaveDown { container } => write!(f, "`{container}` was not running before and stays stopped"),
             Step::Mend { changes } => write!(f, "making {}", counted(*changes, "change") + " of files"),
+            Step::Salvage => f.write_str("making a new database out of the damaged one"),
             Step::Rehearse => f.write_str("rehearsing the transaction; it will be rolled back"),
         }
     }

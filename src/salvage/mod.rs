@@ -160,9 +160,8 @@ impl<'a> Survey<'a> {
                 (Vec::new(), Tree { gaps: 1, ..Tree::default() })
             });
             // A definition that lacks a column of the release is not believed: a letter of it may be another.
-            let complete = |described: &&schema::Table| {
-                described.columns.iter().all(|column| columns.contains(&column.name))
-            };
+            let complete =
+                |described: &&schema::Table| described.columns.iter().all(|column| columns.contains(&column.name));
             if let Some(described) = schema.table(&shape.table).filter(complete) {
                 shape = Shape::new(&shape.table, described, columns);
             }
