@@ -11,7 +11,6 @@ use super::transact::{check_release, run_statements, transact};
 use super::undo::check_loaded;
 use super::{Made, Observer, Step, beats, removed};
 use crate::backup::hold::{Extent, Label, Source};
-use crate::backup::raw;
 use crate::backup::{Guarded, Held, Snapshot, Store};
 use crate::docker::Life;
 use crate::engine::EngineKind;
@@ -330,25 +329,6 @@ impl Run<'_> {
         if let Err(error) = self.journal.advance(Phase::Committed) {
             self.outcome.warnings.push(format!("the journal could not be written: {error}"));
         }
-    }
-
-    /// Keeps the files of a database that cannot be read, and puts another in its place.
-    fn replace(&mut self, file: &SqliteFile, wanted: &Held, observer: &mut dyn Observer) -> Result<()> {
-        observer.step(&Step::Hold { bytes: self.instance.size() })?;
-        let origin = self.instance.origin();
-        let label = Label { instance: &self.instance.name, origin: &origin, reason: &self.settings.verb, config: None };
-        let kept = raw::take(file, &self.held_folder(), &label)?;
-        self.journal.advance(Phase::Writing)?;
-        observer.step(&Step::PutBack)?;
-        self.attempted = true;
-        raw::replace(file, &kept, &wanted.database())?;
-        let connect = self.instance.connect()?;
-        let mut reader = connect.reader()?;
-        let schema = reader.schema()?;
-        check_loaded(&read_counts(&mut *reader, &schema)?, wanted, &[])?;
-        self.journal.record.last_beat = read_last_beat(&mut *reader)?;
-        self.committed();
-        observer.step(&Step::Committed)
     }
 
     pub(super) fn stop(&mut self, observer: &mut dyn Observer) -> Result<()> {

@@ -1,13 +1,15 @@
-//! A damaged SQLite database gives way to a new one that is made of its files, which are kept as they are.
+//! A damaged SQLite database gives way to another: a snapshot, or a new one that is made of its files. They are kept as they
+//! are.
 
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 use super::apply::Run;
 use super::journal::Phase;
 use super::removed;
 use super::{Observer, Step};
 use crate::backup::hold::Label;
-use crate::backup::raw;
+use crate::backup::{Held, raw};
 use crate::engine::sqlite::SqliteFile;
 use crate::engine::{Connect as _, Depth, Reader, Writer};
 use crate::error::{Error, Result};
@@ -39,34 +41,44 @@ impl Made {
 }
 
 impl Run<'_> {
-    /// Keeps the files of the database, makes a new one out of the copy, and puts it in their place.
+    /// Keeps the files of a database that cannot be read, and puts `wanted` in its place.
+    pub(super) fn replace(&mut self, file: &SqliteFile, wanted: &Held, observer: &mut dyn Observer) -> Result<()> {
+        let kept = self.keep(file, observer)?;
+        self.put(file, &kept, &wanted.database(), observer)
+    }
+
+    /// Keeps the files of a damaged database, makes a new one out of the copy, and puts it in their place.
     pub(super) fn salvage(&mut self, file: &SqliteFile, observer: &mut dyn Observer) -> Result<()> {
+        let kept = self.keep(file, observer)?;
+        observer.step(&Step::Salvage)?;
+        let workshop = self.instance.work().join("salvage");
+        let (made, database) = make(&kept.folder, &workshop, observer)?;
+        self.outcome.made = Some(made);
+        self.put(file, &kept, &database, observer)
+    }
+
+    fn keep(&mut self, file: &SqliteFile, observer: &mut dyn Observer) -> Result<Held> {
         observer.step(&Step::Hold { bytes: self.instance.size() })?;
-        let began = std::time::Instant::now();
+        let began = Instant::now();
         let origin = self.instance.origin();
         let label = Label { instance: &self.instance.name, origin: &origin, reason: &self.settings.verb, config: None };
         let kept = raw::take(file, &self.held_folder(), &label)?;
         observer.step(&Step::Held { bytes: kept.manifest.size(), took: began.elapsed() })?;
         self.journal.advance(Phase::Writing)?;
-        observer.step(&Step::Salvage)?;
-        let workshop = self.instance.work().join("salvage");
-        let (made, database) = make(&kept.folder, &workshop, observer)?;
-        observer.step(&Step::Check)?;
-        let counts = {
-            let mut reader = SqliteFile::new(&database).read_only()?;
-            let schema = reader.schema()?;
-            read_counts(&mut reader, &schema)?
-        };
-        observer.step(&Step::Commit)?;
+        Ok(kept)
+    }
+
+    fn put(&mut self, file: &SqliteFile, kept: &Held, wanted: &Path, observer: &mut dyn Observer) -> Result<()> {
+        let counts = |reader: &mut dyn Reader| read_counts(reader, &reader.schema()?);
+        let expected = counts(&mut SqliteFile::new(wanted).read_only()?)?;
+        observer.step(&Step::PutBack)?;
         self.attempted = true;
-        raw::replace(file, &kept, &database)?;
+        raw::replace(file, kept, wanted)?;
         let mut reader = self.instance.connect()?.reader()?;
-        let schema = reader.schema()?;
-        if read_counts(&mut *reader, &schema)? != counts {
-            return Err(Error::Snapshot("what was put in place has other row counts than what was made".into()));
+        if counts(&mut *reader)? != expected {
+            return Err(Error::Snapshot("what was put in place has other row counts than what it was made of".into()));
         }
         self.journal.record.last_beat = read_last_beat(&mut *reader)?;
-        self.outcome.made = Some(made);
         self.committed();
         observer.step(&Step::Committed)
     }

@@ -66,7 +66,7 @@ impl<'a> Image<'a> {
 
     fn new(file: &'a dyn Bytes, wal: Option<(&'a dyn Bytes, &'a Frames)>, size: usize) -> Image<'a> {
         let in_file = file.size().div_ceil(size as u64);
-        let pages = wal.map_or(in_file, |(_, frames)| u64::from(frames.pages));
+        let pages = wal.map_or(in_file, |(_, frames)| u64::from(frames.pages).min(in_file + frames.committed));
         let mut image = Image { file, wal, size, reserved: 0, pages: pages.min(u64::from(u32::MAX - 1)) as u32 };
         // Byte 20 of the header; the server's databases have none, and so a number that fits no page is not believed.
         let reserved = image.bytes(1).map_or(0, |head| usize::from(head[20]));

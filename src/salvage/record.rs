@@ -7,6 +7,9 @@ use crate::value::Value;
 /// A record that says it is longer is not believed: the server stores nothing near it.
 const LONGEST: u64 = 64 << 20;
 
+/// SQLite's own limit of columns.
+const WIDEST: usize = 2000;
+
 /// A big-endian number of two bytes.
 pub fn be16(bytes: &[u8], at: usize) -> u16 {
     u16::from_be_bytes([bytes[at], bytes[at + 1]])
@@ -91,6 +94,9 @@ pub fn decode(payload: &[u8], whole: bool) -> Record {
     }
     let mut body = header;
     while at < header {
+        if record.cells.len() == WIDEST {
+            return Record { whole: false, ..record };
+        }
         let Some((serial, read)) = varint(&payload[..header], at) else { return Record { whole: false, ..record } };
         at += read;
         let Some(size) = size_of(serial) else { return Record { whole: false, ..record } };
