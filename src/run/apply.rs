@@ -14,7 +14,6 @@ use crate::backup::hold::{Extent, Label, Source};
 use crate::backup::{Guarded, Held, Snapshot, Store};
 use crate::docker::Life;
 use crate::engine::EngineKind;
-use crate::engine::sqlite::SqliteFile;
 use crate::error::{Error, Result};
 use crate::files::Lock;
 use crate::instance::{Instance, Place, Session};

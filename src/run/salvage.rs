@@ -69,7 +69,10 @@ impl Run<'_> {
     }
 
     fn put(&mut self, file: &SqliteFile, kept: &Held, wanted: &Path, observer: &mut dyn Observer) -> Result<()> {
-        let counts = |reader: &mut dyn Reader| read_counts(reader, &reader.schema()?);
+        let counts = |reader: &mut dyn Reader| {
+            let schema = reader.schema()?;
+            read_counts(reader, &schema)
+        };
         let expected = counts(&mut SqliteFile::new(wanted).read_only()?)?;
         observer.step(&Step::PutBack)?;
         self.attempted = true;
