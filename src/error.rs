@@ -129,7 +129,7 @@ pub enum Error {
 
     // ---- docker ----------------------------------------------------------------------------------------------------
     #[error("Docker cannot be reached at `{address}`: {why}")]
-    NoDocker { address: String, why: String },
+    NoDocker { address: String, why: String, hint: String },
     #[error("Docker could not {act} container `{container}`: {why}")]
     Docker { act: &'static str, container: String, why: String },
     #[error("container `{container}` did not stop within {seconds} s")]
@@ -353,10 +353,7 @@ impl Error {
                 format!("CREATE DATABASE `{database}` CHARACTER SET utf8mb4")
             }
             Charset { database, .. } => format!("ALTER DATABASE `{database}` CHARACTER SET utf8mb4"),
-            NoDocker { why, .. } if why.contains("ermission") => {
-                "add yourself to the group `docker`, or run it as root".into()
-            }
-            NoDocker { .. } => "is Docker running? `docker ps` must work for the same user".into(),
+            NoDocker { hint, .. } => hint.clone(),
             WouldNotStop { .. } => "kumadb resume, which waits for it again and starts it".into(),
             NotUp { container, .. } => format!("docker logs --tail 50 {container}"),
             Migrating { .. } => "wait until the migration is over, however long it takes, then `kumadb resume`".into(),

@@ -16,6 +16,7 @@ pub mod run;
 pub mod salvage;
 pub mod schedule;
 pub mod schema;
+pub mod tls;
 pub mod value;
 
 pub use error::{Error, Exit, Result};

@@ -4,7 +4,7 @@ use chrono::Utc;
 use clap::Args;
 use serde_json::{Value as Json, json};
 
-use super::salvage::{made_json, made_text, salvaged_text};
+use super::salvage::{rebuilt_json, rebuilt_text, salvaged_text};
 use super::write::{WriteArgs, all_lines, changes_json, finish, lines, outcome_json};
 use super::{Context, Ui};
 use crate::doctor::{self, CHECKS, Check, Cure, Evidence, FileChange, Finding};
@@ -16,7 +16,7 @@ use crate::kuma::init::{check_password, hash};
 use crate::kuma::wreck::Wreck;
 use crate::plan::{Assignment, Change, Plan, Step};
 use crate::run::examine::{gather, gather_nowhere};
-use crate::run::{self, Made, Outcome, Settings, Work};
+use crate::run::{self, Outcome, Rebuilt, Settings, Work};
 use crate::value::Secret;
 
 #[derive(Args, Debug)]
@@ -220,7 +220,7 @@ fn fix(
     if let Json::Object(document) = &mut document {
         document.insert("cured".into(), curable.iter().map(|finding| finding.code).collect());
         document.insert("removed".into(), json!(outcome.removed));
-        document.insert("made".into(), outcome.made.as_ref().map_or(Json::Null, made_json));
+        document.insert("made".into(), outcome.rebuilt.as_ref().map_or(Json::Null, rebuilt_json));
         document.extend(outcome_json(&outcome));
     }
     warn_unread(&after, context.ui);
@@ -229,10 +229,10 @@ fn fix(
             true => format!("{} cured; examined again: nothing is wrong", counted(curable.len(), "finding")),
             false => format!("examined again:\n{}", findings_text(&left)),
         };
-        if let Some(made) = &outcome.made {
-            text.insert_str(0, &format!("{}\n\n", made_text(made)));
+        if let Some(made) = &outcome.rebuilt {
+            text.insert_str(0, &format!("{}\n\n", rebuilt_text(made)));
         }
-        match (&outcome.removed, &outcome.made) {
+        match (&outcome.removed, &outcome.rebuilt) {
             (Some(path), None) => text.push_str(&format!("\nthe deleted rows are kept in {}", path.display())),
             (Some(path), _) => text.push_str(&format!("\nwhat is doubtful or left out is in {}", path.display())),
             (None, _) => {}
@@ -240,7 +240,7 @@ fn fix(
         text
     })?;
     let exit = finish(&outcome, context.ui)?;
-    let all_there = outcome.made.as_ref().is_none_or(Made::is_whole);
+    let all_there = outcome.rebuilt.as_ref().is_none_or(Rebuilt::is_whole);
     let is_whole = left.is_empty() && after.unread.is_empty() && all_there;
     Ok(if is_whole { exit } else { Exit::Partial })
 }

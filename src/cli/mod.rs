@@ -5,8 +5,10 @@ mod apply;
 mod backup;
 mod doctor;
 mod document;
+mod engine;
 mod export;
 mod find;
+mod history;
 mod init;
 mod monitor;
 mod password;
@@ -22,15 +24,15 @@ mod status;
 mod store;
 mod ui;
 mod user;
+mod vacuum;
 mod write;
 
 use std::path::PathBuf;
-use std::sync::Arc;
 
 use clap::{Args, Parser, Subcommand};
 
 use crate::backup::{Store, Stores};
-use crate::docker::Docker;
+use crate::docker::Surroundings;
 use crate::error::{Error, Exit, Result};
 use crate::instance::{Instance, Sight};
 use crate::run::Journal;
@@ -62,16 +64,13 @@ pub struct Global {
     /// without it, the only one in sight
     #[arg(short, long, global = true, env = "KUMADB_TARGET", hide_env_values = true, value_name = "TARGET")]
     target: Option<String>,
-    /// The Docker engine: unix:///path or tcp://host:port
-    #[arg(
-        short = 'H',
-        long = "host",
-        global = true,
-        env = "DOCKER_HOST",
-        hide_env_values = true,
-        value_name = "DOCKER"
-    )]
+    /// The Docker engine: unix:///path, tcp://host:port, ssh://user@host [env: DOCKER_HOST, DOCKER_TLS_VERIFY,
+    /// DOCKER_CERT_PATH; Podman's CONTAINER_HOST]
+    #[arg(short = 'H', long = "host", global = true, value_name = "DOCKER")]
     docker_host: Option<String>,
+    /// The Docker engine of this context of the docker CLI [env: DOCKER_CONTEXT; default: its current one]
+    #[arg(long = "context", global = true, value_name = "NAME", conflicts_with = "docker_host")]
+    docker_context: Option<String>,
     /// Where snapshots are kept: a folder, s3://BUCKET/PREFIX, az://, gs://, webdav(s)://; several with commas or by saying
     /// it again [default: /var/lib/kumadb/snapshots as root, else ~/.local/share/kumadb/snapshots]
     #[arg(
@@ -138,6 +137,11 @@ enum Verb {
     Restore(restore::RestoreArgs),
     /// Take what can still be read out of a damaged kuma.db into a new one
     Salvage(salvage::SalvageArgs),
+    /// See how long the history is, and keep less of it
+    #[command(subcommand)]
+    History(history::HistoryVerb),
+    /// Give the room that nothing takes any more back to the disk
+    Vacuum(vacuum::VacuumArgs),
     /// Stop the server, start it, and see that it came back
     Restart(restart::RestartArgs),
     /// Show the last lines of the server's log
@@ -176,6 +180,8 @@ impl Cli {
             Verb::Restore(args) => restore::run(&args, context),
             Verb::Salvage(args) => salvage::run(&args, context),
             Verb::Config(verb) => schedule::config(&verb, context),
+            Verb::History(verb) => history::run(&verb, context),
+            Verb::Vacuum(args) => vacuum::run(&args, context),
             Verb::Restart(args) => restart::run(&args, context),
             Verb::Logs(args) => restart::logs(&args, context),
             Verb::Resume(args) => resume::run(&args, context),
@@ -194,8 +200,12 @@ struct Context<'a> {
 impl Context<'_> {
     /// What can be seen from here.
     fn sight(&self) -> Result<Sight> {
+        self.sight_of(&engine::surroundings(&self.global))
+    }
+
+    fn sight_of(&self, surroundings: &Surroundings) -> Result<Sight> {
         Ok(Sight {
-            docker: Docker::connect(self.global.docker_host.as_deref()).map(Arc::new),
+            docker: engine::connect(surroundings),
             here: std::env::current_dir().map_err(Error::file("find", "."))?,
             state: state_folder(),
         })
@@ -208,11 +218,8 @@ impl Context<'_> {
         let config = if target.contains(['/', ':']) { None } else { schedule::read(self)? };
         let named = config.and_then(|mut config| config.instances.remove(target));
         let Some(named) = named else { return self.sight()?.find(Some(target)) };
-        let mut sight = self.sight()?;
-        if let (Some(host), None) = (&named.docker_host, &self.global.docker_host) {
-            sight.docker = Docker::connect(Some(host)).map(Arc::new);
-        }
-        sight.find(Some(named.target.read()?.reveal()))
+        let around = engine::surroundings(&self.global).or(named.docker_host.as_deref(), named.context.as_deref());
+        self.sight_of(&around)?.find(Some(named.target.read()?.reveal()))
     }
 
     /// The instance that is meant; says so first when work on it is unfinished, and nobody is at it.

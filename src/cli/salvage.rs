@@ -12,7 +12,7 @@ use crate::files;
 use crate::instance::Place;
 use crate::kuma::fresh::{Salvaged, TableReport, make, weigh};
 use crate::kuma::wreck::{WalUse, Wreck};
-use crate::run::{Made, Observer as _};
+use crate::run::{Observer as _, Rebuilt};
 use crate::salvage::List;
 use crate::schema::Release;
 
@@ -151,10 +151,10 @@ pub fn salvaged_text(salvaged: &Salvaged) -> String {
 }
 
 /// What a new database was made of, as `docs/json.md` says.
-pub fn made_json(made: &Made) -> Json {
+pub fn rebuilt_json(made: &Rebuilt) -> Json {
     match made {
-        Made::Whole { with_wal } => json!({"of": "files", "wal": if *with_wal { "used" } else { "ignored" }}),
-        Made::Salvaged(salvaged) => {
+        Rebuilt::Whole { with_wal } => json!({"of": "files", "wal": if *with_wal { "used" } else { "ignored" }}),
+        Rebuilt::Salvaged(salvaged) => {
             let mut document = salvaged_json(salvaged);
             document["of"] = json!("rows");
             document
@@ -163,11 +163,11 @@ pub fn made_json(made: &Made) -> Json {
 }
 
 /// The same for people.
-pub fn made_text(made: &Made) -> String {
+pub fn rebuilt_text(made: &Rebuilt) -> String {
     match made {
-        Made::Whole { with_wal: true } => "the database is whole again: its indexes were made anew".into(),
-        Made::Whole { with_wal: false } => "the database is whole without a WAL; its indexes were made anew".into(),
-        Made::Salvaged(salvaged) => format!("a new database was made of the rows:\n{}", salvaged_text(salvaged)),
+        Rebuilt::Whole { with_wal: true } => "the database is whole again: its indexes were made anew".into(),
+        Rebuilt::Whole { with_wal: false } => "the database is whole without a WAL; its indexes were made anew".into(),
+        Rebuilt::Salvaged(salvaged) => format!("a new database was made of the rows:\n{}", salvaged_text(salvaged)),
     }
 }
 

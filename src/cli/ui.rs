@@ -218,6 +218,7 @@ fn columns(headers: &[String], rows: &[Vec<String>], numeric: &[bool]) -> String
             text.push('\n');
         }
     }
+    text.pop();
     text
 }
 

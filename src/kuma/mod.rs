@@ -2,7 +2,9 @@
 
 pub mod evidence;
 pub mod fresh;
+pub mod history;
 pub mod init;
 pub mod read;
+pub mod sweep;
 pub mod wreck;
 pub mod write;

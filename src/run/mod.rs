@@ -2,6 +2,7 @@
 
 pub mod apply;
 pub mod beats;
+pub mod compact;
 pub mod copy;
 pub mod examine;
 pub mod journal;
@@ -27,8 +28,8 @@ pub use mend::mend;
 pub use put::put_files_back;
 pub use restart::restart;
 pub use resume::{Resumed, resume};
-pub use salvage::Made;
-pub use transact::rehearse;
+pub use salvage::Rebuilt;
+pub use transact::{Made, rehearse, rehearse_work};
 
 /// Everything that the write path does, told before it is done. Whoever listens can show it, or refuse to go on.
 #[derive(Clone, Debug, PartialEq)]
@@ -61,6 +62,9 @@ pub enum Step {
     Rehearse,
     Mend { changes: usize },
     Salvage,
+    Sweep { table: String },
+    Batch { seen: u64 },
+    Compact { what: String },
 }
 
 impl Step {
@@ -82,6 +86,8 @@ impl Step {
                 | Step::LeaveDown { .. }
                 | Step::Mend { .. }
                 | Step::Salvage
+                | Step::Sweep { .. }
+                | Step::Compact { .. }
         )
     }
 
@@ -105,6 +111,8 @@ impl Step {
                 | Step::Rehearse
                 | Step::Mend { .. }
                 | Step::Salvage
+                | Step::Sweep { .. }
+                | Step::Batch { .. }
         )
     }
 }
@@ -142,6 +150,9 @@ impl fmt::Display for Step {
             Step::LeaveDown { container } => write!(f, "`{container}` was not running before and stays stopped"),
             Step::Mend { changes } => write!(f, "making {}", counted(*changes, "change") + " of files"),
             Step::Salvage => f.write_str("making a new database out of the damaged one"),
+            Step::Sweep { table } => write!(f, "deleting from `{table}`"),
+            Step::Batch { seen } => write!(f, "looked at {}", counted(*seen as usize, "row")),
+            Step::Compact { what } => write!(f, "giving room back: {what}"),
             Step::Rehearse => f.write_str("rehearsing the transaction; it will be rolled back"),
         }
     }

@@ -20,7 +20,7 @@ use crate::kuma::wreck::Wreck;
 
 /// What the new database was made of.
 #[derive(Clone, Debug)]
-pub enum Made {
+pub enum Rebuilt {
     /// The files as they are, with their indexes made anew, and with the WAL or without it.
     Whole {
         /// The WAL is part of it.
@@ -30,12 +30,12 @@ pub enum Made {
     Salvaged(Box<Salvaged>),
 }
 
-impl Made {
+impl Rebuilt {
     /// Whether everything came back, and nothing about it is in doubt.
     pub fn is_whole(&self) -> bool {
         match self {
-            Made::Whole { .. } => true,
-            Made::Salvaged(salvaged) => salvaged.is_whole(),
+            Rebuilt::Whole { .. } => true,
+            Rebuilt::Salvaged(salvaged) => salvaged.is_whole(),
         }
     }
 }
@@ -53,7 +53,7 @@ impl Run<'_> {
         observer.step(&Step::Salvage)?;
         let workshop = self.instance.work().join("salvage");
         let (made, database) = make(&kept.folder, &workshop, observer)?;
-        self.outcome.made = Some(made);
+        self.outcome.rebuilt = Some(made);
         self.put(file, &kept, &database, observer)
     }
 
@@ -90,7 +90,7 @@ impl Run<'_> {
 /// Makes a database in the new folder `workshop` out of the files in `kept`: the files as they are where SQLite finds nothing
 /// wrong with them once their indexes are made anew, with the WAL or without it, whichever has the newest beat; else what
 /// their pages hold.
-fn make(kept: &Path, workshop: &Path, observer: &mut dyn Observer) -> Result<(Made, PathBuf)> {
+fn make(kept: &Path, workshop: &Path, observer: &mut dyn Observer) -> Result<(Rebuilt, PathBuf)> {
     files::remove_folder(workshop)?;
     // Two copies, or one and what is made of it.
     files::require_space(kept, 2 * files::folder_size(kept))?;
@@ -108,7 +108,7 @@ fn make(kept: &Path, workshop: &Path, observer: &mut dyn Observer) -> Result<(Ma
         }
     }
     if let Some((_, with_wal, database)) = best {
-        return Ok((Made::Whole { with_wal }, database));
+        return Ok((Rebuilt::Whole { with_wal }, database));
     }
     files::remove_folder(workshop)?;
     files::make_folder(workshop)?;
@@ -118,7 +118,7 @@ fn make(kept: &Path, workshop: &Path, observer: &mut dyn Observer) -> Result<(Ma
     let mut salvaged = salvage(&wreck, &database, &notes, None, &mut |done, total| observer.progress(done, total))?;
     // They go with the snapshot.
     salvaged.notes = None;
-    Ok((Made::Salvaged(Box::new(salvaged)), database))
+    Ok((Rebuilt::Salvaged(Box::new(salvaged)), database))
 }
 
 /// Copies the files into `folder` and makes the indexes of the copy anew; returns its newest beat.

@@ -220,7 +220,7 @@ fn leaves_the_damaged_file_as_it_was_whichever_step_fails() {
             }
             // From here on the new database is in place, and a step only packs.
             Ok(outcome) => {
-                assert!(outcome.made.is_some());
+                assert!(outcome.rebuilt.is_some());
                 break;
             }
         }
