@@ -35,7 +35,8 @@ impl Place {
     }
 
     fn instance(&self) -> Instance {
-        let docker = Err(Error::NoDocker { address: "none".into(), why: "not in this test".into() });
+        let docker =
+            Err(Error::NoDocker { address: "none".into(), why: "not in this test".into(), hint: String::new() });
         let sight = Sight { docker, here: self.root.clone(), state: self.root.join("state").join("instances") };
         sight.find(Some(&self.target)).unwrap()
     }
