@@ -147,6 +147,8 @@ pub enum Error {
     NotKuma { database: String, why: String },
     #[error("{database} is of an unknown release: {why}")]
     UnknownRelease { database: String, why: String },
+    #[error("the release of the server cannot be told from what is left in `{}`", .0.display())]
+    NoRelease(PathBuf),
     #[error("{database}: {message}")]
     Sql { database: String, message: String },
     #[error("{database} is locked by another writer")]
@@ -330,6 +332,7 @@ impl Error {
             | NoSpace { .. }
             | HeldOpen { .. }
             | UnknownRelease { .. }
+            | NoRelease(_)
             | NotKuma { .. }
             | MigrationLocked { .. }
             | Charset { .. }
@@ -384,6 +387,7 @@ impl Error {
                 "kumadb backup list, then `kumadb restore ID`".into()
             }
             UnknownRelease { .. } => "add `--allow-unknown-release` if the columns in question are the same".into(),
+            NoRelease(_) => "add `--release` with the release of the server's image, such as 2.5.3".into(),
             Unreachable { .. } => "is MariaDB running, and are host and port right?".into(),
             AccessDenied { shadowed: true, user, .. } => format!(
                 "an anonymous user `''@'localhost'` hides `{user}`@`%`; as root of MariaDB: DROP USER ''@'localhost'"

@@ -15,6 +15,7 @@ pub mod kuma;
 pub mod model;
 pub mod plan;
 pub mod run;
+pub mod salvage;
 pub mod schedule;
 pub mod schema;
 pub mod tls;

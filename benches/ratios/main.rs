@@ -18,13 +18,14 @@ mod need;
 mod place;
 mod read;
 mod report;
+mod salvage;
 mod socket;
 mod write;
 
 use report::Report;
 
-const USAGE: &str =
-    "usage: cargo bench -- [write] [document] [backup] [list] [status] [doctor] [downtime] [fleet] [--runs N]";
+const USAGE: &str = "usage: cargo bench -- [write] [document] [backup] [list] [status] [doctor] [downtime] [fleet] \
+    [salvage] [--runs N]";
 
 fn main() {
     let mut parts = Vec::new();
@@ -35,7 +36,9 @@ fn main() {
             // What cargo says to every benchmark.
             "--bench" => {}
             "--runs" => runs = words.next().and_then(|n| n.parse().ok()).filter(|n| *n > 0).expect(USAGE),
-            "write" | "document" | "backup" | "list" | "status" | "doctor" | "downtime" | "fleet" => parts.push(word),
+            "write" | "document" | "backup" | "list" | "status" | "doctor" | "downtime" | "fleet" | "salvage" => {
+                parts.push(word);
+            }
             _ => panic!("{USAGE}"),
         }
     }
@@ -67,6 +70,9 @@ fn main() {
     }
     if wanted("fleet") {
         fleet::run(&mut report);
+    }
+    if wanted("salvage") {
+        salvage::run(&mut report);
     }
     report.print();
 }

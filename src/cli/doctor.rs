@@ -5,16 +5,19 @@ use clap::Args;
 use serde_json::{Value as Json, json};
 
 use super::fleet::{self, Fleet, FleetArgs};
+use super::salvage::{rebuilt_json, rebuilt_text, salvaged_text};
 use super::write::{WriteArgs, all_lines, changes_json, finish, lines, outcome_json};
 use super::{Context, Ui};
 use crate::doctor::{self, CHECKS, Check, Cure, Evidence, FileChange, Finding};
 use crate::engine::Depth;
 use crate::error::{Error, Exit, Result, counted};
-use crate::instance::Instance;
+use crate::instance::{Instance, Place};
+use crate::kuma::fresh::weigh;
 use crate::kuma::init::{check_password, hash};
+use crate::kuma::wreck::Wreck;
 use crate::plan::{Assignment, Change, Plan, Step};
 use crate::run::examine::{gather, gather_nowhere, gather_stopped};
-use crate::run::{self, Outcome, Settings, Work};
+use crate::run::{self, Outcome, Rebuilt, Settings, Work};
 use crate::value::Secret;
 
 #[derive(Args, Debug)]
@@ -177,6 +180,8 @@ fn document(evidence: &Evidence, findings: &[Finding]) -> Json {
 
 /// Everything that will be done, by kind of change.
 struct Cures {
+    /// The database is damaged: a new one is made, and rows are looked at afterwards.
+    salvage: bool,
     files: Vec<FileChange>,
     plan: Plan,
     statements: Vec<String>,
@@ -196,6 +201,11 @@ fn fix(
     if curable.iter().any(|finding| finding.code == "K009") {
         curable.retain(|finding| ["K008", "K009"].contains(&finding.code));
     }
+    let salvages = |finding: &Finding| matches!(finding.fault.cure, Cure::Salvage);
+    if curable.iter().any(|finding| salvages(finding)) {
+        // What else is wrong can only be told of a database that can be read.
+        curable.retain(|finding| salvages(finding) || matches!(finding.fault.cure, Cure::Files(_)));
+    }
     if curable.is_empty() {
         return tell(evidence, findings, args, context);
     }
@@ -209,6 +219,9 @@ fn fix(
     };
     // A database between two releases that are both known is what a migration leaves that was cut off.
     settings.allow_unknown_release |= doctor::is_between_releases(evidence);
+    if cures.salvage {
+        foretell(instance, context.ui)?;
+    }
     if args.write.is_dry_run() {
         return rehearse(&cures, instance, &settings, context);
     }
@@ -217,7 +230,8 @@ fn fix(
         context.ui.say(&format!("first the migration; {rest} can be cured when it is through: run this again then"));
     }
     context.ui.say(&format!("\n{}", cures.text(lines)));
-    let made = counted(cures.plan.steps.len() + cures.files.len() + cures.statements.len(), "change");
+    let changes = cures.plan.steps.len() + cures.files.len() + cures.statements.len() + usize::from(cures.salvage);
+    let made = counted(changes, "change");
     context.ui.ask(&format!("make {made} to cure {}?", counted(curable.len(), "finding")))?;
     let outcome = cures.carry_out(instance, &settings, context)?;
     let after = look(instance, args);
@@ -226,6 +240,7 @@ fn fix(
     if let Json::Object(document) = &mut document {
         document.insert("cured".into(), curable.iter().map(|finding| finding.code).collect());
         document.insert("removed".into(), json!(outcome.removed));
+        document.insert("made".into(), outcome.rebuilt.as_ref().map_or(Json::Null, rebuilt_json));
         document.extend(outcome_json(&outcome));
     }
     warn_unread(&after, context.ui);
@@ -234,13 +249,19 @@ fn fix(
             true => format!("{} cured; examined again: nothing is wrong", counted(curable.len(), "finding")),
             false => format!("examined again:\n{}", findings_text(&left)),
         };
-        if let Some(path) = &outcome.removed {
-            text.push_str(&format!("\nthe deleted rows are kept in {}", path.display()));
+        if let Some(made) = &outcome.rebuilt {
+            text.insert_str(0, &format!("{}\n\n", rebuilt_text(made)));
+        }
+        match (&outcome.removed, &outcome.rebuilt) {
+            (Some(path), None) => text.push_str(&format!("\nthe deleted rows are kept in {}", path.display())),
+            (Some(path), _) => text.push_str(&format!("\nwhat is doubtful or left out is in {}", path.display())),
+            (None, _) => {}
         }
         text
     })?;
     let exit = finish(&outcome, context.ui)?;
-    let is_whole = left.is_empty() && after.unread.is_empty();
+    let all_there = outcome.rebuilt.as_ref().is_none_or(Rebuilt::is_whole);
+    let is_whole = left.is_empty() && after.unread.is_empty() && all_there;
     Ok(if is_whole { exit } else { Exit::Partial })
 }
 
@@ -276,9 +297,22 @@ fn rehearse(cures: &Cures, instance: &Instance, settings: &Settings, context: &m
     Ok(Exit::Done)
 }
 
+/// Says what would come back of a damaged database, were it made anew at this moment.
+fn foretell(instance: &Instance, ui: &mut Ui) -> Result<()> {
+    let Place::Sqlite(file) = &instance.place else { return Ok(()) };
+    match weigh(&Wreck::open(file.path())?, None) {
+        Ok(salvaged) => ui.say(&format!("\nwhat its pages hold:\n{}", salvaged_text(&salvaged))),
+        // It may be whole without its WAL, or but for its indexes.
+        Err(error @ Error::NoRelease(_)) => ui.warn(&error.to_string()),
+        Err(error) => return Err(error),
+    }
+    Ok(())
+}
+
 /// The changes that cure `findings`; a password that has to be set is asked for here.
 fn collect(findings: &[&Finding], evidence: &Evidence, ui: &mut Ui) -> Result<Cures> {
-    let mut cures = Cures { files: Vec::new(), plan: doctor::plan_cures(findings, evidence), statements: Vec::new() };
+    let plan = doctor::plan_cures(findings, evidence);
+    let mut cures = Cures { salvage: false, files: Vec::new(), plan, statements: Vec::new() };
     for finding in findings {
         match &finding.fault.cure {
             Cure::Statements(statements) => {
@@ -288,6 +322,7 @@ fn collect(findings: &[&Finding], evidence: &Evidence, ui: &mut Ui) -> Result<Cu
                     }
                 }
             }
+            Cure::Salvage => cures.salvage = true,
             Cure::Files(changes) => cures.files.extend(changes.iter().cloned()),
             Cure::Password { id, name, old } => {
                 let password = Secret::new(ui.password(&format!("user `{name}`"))?);
@@ -312,6 +347,9 @@ fn collect(findings: &[&Finding], evidence: &Evidence, ui: &mut Ui) -> Result<Cu
 impl Cures {
     fn text(&self, lines: fn(&Plan) -> String) -> String {
         let mut text: Vec<String> = self.files.iter().map(file_line).collect();
+        if self.salvage {
+            text.push("~ a new database is made out of the damaged one, whose files are kept".into());
+        }
         if !self.plan.is_empty() {
             text.push(lines(&self.plan));
         }
@@ -326,6 +364,11 @@ impl Cures {
         let mut outcome = Outcome::default();
         if !self.files.is_empty() {
             outcome = run::mend(instance, &self.files, settings, context.ui)?;
+        }
+        if self.salvage {
+            let warnings = std::mem::take(&mut outcome.warnings);
+            outcome = run::run(instance, &store, &Work::Salvage, settings, context.ui)?;
+            outcome.warnings.splice(0..0, warnings);
         }
         if !self.plan.is_empty() {
             let warnings = std::mem::take(&mut outcome.warnings);

@@ -21,6 +21,7 @@ mod push;
 mod restart;
 mod restore;
 mod resume;
+mod salvage;
 mod schedule;
 mod shell;
 mod show;
@@ -149,6 +150,8 @@ enum Verb {
     Backup(backup::BackupVerb),
     /// Put a snapshot back, keeping the present as another one
     Restore(restore::RestoreArgs),
+    /// Take what can still be read out of a damaged kuma.db into a new one
+    Salvage(salvage::SalvageArgs),
     /// See how long the history is, and keep less of it
     #[command(subcommand)]
     History(history::HistoryVerb),
@@ -194,6 +197,7 @@ impl Cli {
             Verb::Apikey(verb) => apikey::run(&verb, context),
             Verb::Backup(verb) => backup::run(&verb, context),
             Verb::Restore(args) => restore::run(&args, context),
+            Verb::Salvage(args) => salvage::run(&args, context),
             Verb::Config(verb) => config::run(&verb, context),
             Verb::History(verb) => history::run(&verb, context),
             Verb::Vacuum(args) => vacuum::run(&args, context),

@@ -36,7 +36,8 @@ pub const CHECKS: &[Check] = &[
         severity: Critical,
         explanation: "\"database disk image is malformed\": pages of the file do not hold together, after a full disk, a \
                       network file system, or two programs that wrote to it at once.",
-        cure: "none by itself: `kumadb restore` puts a good snapshot back and keeps the damaged files in another",
+        cure: "where only indexes are hurt they are made anew; else a new database is made of the rows that the pages still \
+               hold. The damaged files are kept. `kumadb restore` puts a good snapshot back instead",
         explains: &[],
         find: files::find_damage,
     },
@@ -46,7 +47,8 @@ pub const CHECKS: &[Check] = &[
         severity: Critical,
         explanation: "\"database disk image is malformed\", or rows are missing, after somebody copied or put back `kuma.db` \
                       alone: `kuma.db-wal` is a part of the database, and that of another moment spoils it.",
-        cure: "none by itself: `kumadb restore` puts a good snapshot back and keeps these files in another",
+        cure: "with the WAL or without it, whichever makes a whole database with the newest beat; else as K003. The files \
+               are kept",
         explains: &[],
         find: files::find_wrong_wal,
     },

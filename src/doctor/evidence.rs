@@ -15,6 +15,8 @@ use crate::value::Row;
 pub struct Evidence {
     /// When it was gathered.
     pub now: DateTime<Utc>,
+    /// Which engine keeps the database.
+    pub engine: Option<EngineKind>,
     /// What the database holds.
     pub database: Option<Content>,
     /// The data folder.
@@ -160,6 +162,7 @@ impl Evidence {
     pub fn none(now: DateTime<Utc>) -> Evidence {
         Evidence {
             now,
+            engine: None,
             database: None,
             folder: None,
             container: None,

@@ -7,9 +7,6 @@ use super::{Cure, Evidence, Fault, FileChange, Subject};
 use crate::error::bytes;
 use crate::schema::EngineKind;
 
-/// Where the good copies are.
-const RESTORE: &str = "kumadb backup list, then `kumadb restore ID`; what is in the damaged files stays beside it";
-
 /// A database whose pages do not hold together.
 pub(super) fn find_damage(evidence: &Evidence, faults: &mut Vec<Fault>) {
     if evidence.damage.is_empty() || has_loose_wal(evidence) {
@@ -18,7 +15,7 @@ pub(super) fn find_damage(evidence: &Evidence, faults: &mut Vec<Fault>) {
     faults.push(Fault {
         subject: at(evidence, "kuma.db"),
         what: format!("the database is damaged ({}): parts of it cannot be read", evidence.damage.join("; ")),
-        cure: Cure::Advice(RESTORE.into()),
+        cure: anew(evidence),
     });
 }
 
@@ -34,10 +31,16 @@ pub(super) fn find_wrong_wal(evidence: &Evidence, faults: &mut Vec<Fault>) {
              two are often not of one moment",
             evidence.damage.join("; ")
         ),
-        cure: Cure::Advice(format!(
-            "{RESTORE}; to try it by hand: copy both files elsewhere, and open the copy of kuma.db without its WAL"
-        )),
+        cure: anew(evidence),
     });
+}
+
+/// A file can be read page by page; what MariaDB keeps cannot.
+fn anew(evidence: &Evidence) -> Cure {
+    match evidence.engine {
+        Some(EngineKind::MariaDb) => Cure::Advice("kumadb backup list, then `kumadb restore ID`".into()),
+        _ => Cure::Salvage,
+    }
 }
 
 fn has_loose_wal(evidence: &Evidence) -> bool {

@@ -102,6 +102,8 @@ pub enum Cure {
     /// Statements that change how tables are kept and no cell of them: an index, a foreign key, a character set, a column
     /// that is missing; and the bookkeeping of migrations. Each is harmless to keep, and what is left of them is found again.
     Statements(Vec<String>),
+    /// A new database out of what is left of a damaged one.
+    Salvage,
     /// Changes of files.
     Files(Vec<FileChange>),
     /// A new password for this user, which a person has to give.

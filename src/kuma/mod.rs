@@ -1,8 +1,10 @@
 //! All SQL that knows the server's tables, written once for both engines.
 
 pub mod evidence;
+pub mod fresh;
 pub mod history;
 pub mod init;
 pub mod read;
 pub mod sweep;
+pub mod wreck;
 pub mod write;

@@ -9,20 +9,16 @@ use serde::{Deserialize, Serialize};
 use super::journal::{Journal, Phase, Record};
 use super::script::{Changes, Script};
 use super::transact::{check_release, run_statements};
-use super::undo::check_loaded;
-use super::{Observer, Step, beats, compact, removed};
+use super::{Observer, Rebuilt, Step, beats, compact, removed};
 use crate::backup::hold::{Extent, Label, Source};
-use crate::backup::raw;
 use crate::backup::{Guarded, Held, Snapshot, Store};
 use crate::docker::Life;
 use crate::engine::EngineKind;
-use crate::engine::sqlite::SqliteFile;
 use crate::error::{Error, Result};
 use crate::files::Lock;
 use crate::instance::{Instance, Place, Session};
 use crate::kuma::read::{
-    read_any_database, read_counts, read_database, read_fingerprint, read_last_beat, read_mark, read_migrating,
-    read_shown_state,
+    read_any_database, read_database, read_fingerprint, read_last_beat, read_mark, read_migrating, read_shown_state,
 };
 use crate::kuma::write::Written;
 use crate::model::state::State;
@@ -100,6 +96,8 @@ pub enum Work<'a> {
         /// Tables whose rows stay, except those that point to what is gone then.
         kept: &'a [String],
     },
+    /// SQLite: a new database out of a damaged one.
+    Salvage,
 }
 
 impl Work<'_> {
@@ -109,7 +107,7 @@ impl Work<'_> {
             Work::Prune(pruning) => pruning.is_empty(),
             Work::Script(script) => script.statements.is_empty(),
             Work::Compact(statements) | Work::Statements(statements) => statements.is_empty(),
-            Work::Load { .. } => false,
+            Work::Load { .. } | Work::Salvage => false,
         }
     }
 }
@@ -127,6 +125,8 @@ pub struct Outcome {
     pub snapshot: Option<Snapshot>,
     /// The deleted rows, where they were kept and there were some.
     pub removed: Option<PathBuf>,
+    /// What a new database was made of, where one was.
+    pub rebuilt: Option<Rebuilt>,
     /// How long the server was away, where it was running before.
     pub downtime: Option<Duration>,
     /// The newest beat after the start, by monitor, of those that were waited for.
@@ -165,7 +165,8 @@ pub fn run(
     check_server(instance, mode, &Settings { opens_lock, ..settings.clone() })?;
     observer.step(&Step::Journal)?;
     let lasts = matches!(work, Work::Statements(_));
-    let record = Record { lasts, ..Record::new(&settings.verb, instance, life, mode, loads) };
+    let replaces = loads || matches!(work, Work::Salvage);
+    let record = Record { lasts, ..Record::new(&settings.verb, instance, life, mode, replaces) };
     let journal = Journal::open(instance.work(), record)?;
     let mut run = Run::new(instance, settings, journal, lock);
     match run.forward(work, observer) {
@@ -272,6 +273,9 @@ impl Run<'_> {
 
     /// Holds a copy, writes, checks, commits. Returns the touched monitors that should beat.
     fn write(&mut self, session: &Session<'_>, work: &Work<'_>, observer: &mut dyn Observer) -> Result<Vec<i64>> {
+        if let (Work::Salvage, Place::Sqlite(file)) = (work, &self.instance.place) {
+            return self.salvage(file, observer).map(|()| Vec::new());
+        }
         let connect = session.connect();
         let database = connect.reader().and_then(|mut reader| read_database(&mut *reader, &self.instance.name));
         let database = match (database, work, &self.instance.place) {
@@ -330,6 +334,7 @@ impl Run<'_> {
                 // Not noted as committed: there is nothing to put back.
                 return Ok(Vec::new());
             }
+            Work::Salvage => return Err(Error::Refused("only a SQLite database can be salvaged".into())),
             Work::Load { wanted, kept } => {
                 self.load(&mut guarded, wanted, kept, observer)?;
                 Vec::new()
@@ -347,29 +352,10 @@ impl Run<'_> {
 
     /// Notes the commit. A disk that is too full for the note is no reason to take the change back: the note before it,
     /// with the configuration before and after, tells the same.
-    fn committed(&mut self) {
+    pub(super) fn committed(&mut self) {
         if let Err(error) = self.journal.advance(Phase::Committed) {
             self.outcome.warnings.push(format!("the journal could not be written: {error}"));
         }
-    }
-
-    /// Keeps the files of a database that cannot be read, and puts another in its place.
-    fn replace(&mut self, file: &SqliteFile, wanted: &Held, observer: &mut dyn Observer) -> Result<()> {
-        observer.step(&Step::Hold { bytes: self.instance.size() })?;
-        let origin = self.instance.origin();
-        let label = Label { instance: &self.instance.name, origin: &origin, reason: &self.settings.verb, config: None };
-        let kept = raw::take(file, &self.held_folder(), &label)?;
-        self.journal.advance(Phase::Writing)?;
-        observer.step(&Step::PutBack)?;
-        self.attempted = true;
-        raw::replace(file, &kept, &wanted.database())?;
-        let connect = self.instance.connect()?;
-        let mut reader = connect.reader()?;
-        let schema = reader.schema()?;
-        check_loaded(&read_counts(&mut *reader, &schema)?, wanted, &[])?;
-        self.journal.record.last_beat = read_last_beat(&mut *reader)?;
-        self.committed();
-        observer.step(&Step::Committed)
     }
 
     pub(super) fn stop(&mut self, observer: &mut dyn Observer) -> Result<()> {

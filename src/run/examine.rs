@@ -73,7 +73,7 @@ pub fn gather_stopped(
 }
 
 fn gather_under(instance: &Instance, lock: Option<&Lock>, now: DateTime<Utc>, depth: Depth) -> Evidence {
-    let mut evidence = Evidence::none(now);
+    let mut evidence = Evidence { engine: Some(instance.engine()), ..Evidence::none(now) };
     if let Err(error) = read_container(instance, &mut evidence) {
         evidence.unread.push(Unread { part: "container", why: error.to_string() });
     }

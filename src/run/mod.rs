@@ -13,6 +13,7 @@ mod put;
 mod removed;
 mod restart;
 pub mod resume;
+mod salvage;
 pub mod script;
 mod transact;
 mod undo;
@@ -29,6 +30,7 @@ pub use mend::{mend, rehearse_files};
 pub use put::put_files_back;
 pub use restart::restart;
 pub use resume::{Resumed, resume};
+pub use salvage::Rebuilt;
 pub use transact::{Made, rehearse, rehearse_statements, rehearse_work};
 
 /// Everything that the write path does, told before it is done. Whoever listens can show it, or refuse to go on.
@@ -63,6 +65,7 @@ pub enum Step {
     LeaveDown { container: String },
     Rehearse,
     Mend { changes: usize },
+    Salvage,
     Sweep { table: String },
     Batch { seen: u64 },
     Compact { what: String },
@@ -86,6 +89,7 @@ impl Step {
                 | Step::PutBack
                 | Step::LeaveDown { .. }
                 | Step::Mend { .. }
+                | Step::Salvage
                 | Step::Sweep { .. }
                 | Step::Compact { .. }
         )
@@ -111,6 +115,7 @@ impl Step {
                 | Step::Commit
                 | Step::Rehearse
                 | Step::Mend { .. }
+                | Step::Salvage
                 | Step::Sweep { .. }
                 | Step::Batch { .. }
         )
@@ -151,6 +156,7 @@ impl fmt::Display for Step {
             Step::Clear => f.write_str("removing the tables that were exchanged"),
             Step::LeaveDown { container } => write!(f, "`{container}` was not running before and stays stopped"),
             Step::Mend { changes } => write!(f, "making {}", counted(*changes, "change") + " of files"),
+            Step::Salvage => f.write_str("making a new database out of the damaged one"),
             Step::Sweep { table } => write!(f, "deleting from `{table}`"),
             Step::Batch { seen } => write!(f, "looked at {}", counted(*seen as usize, "row")),
             Step::Compact { what } => write!(f, "giving room back: {what}"),

@@ -13,7 +13,7 @@ use crate::plan::{Change, Plan};
 use crate::value::Value;
 
 /// Its name in the folder of the held copy.
-const FILE: &str = "removed.json";
+pub(super) const FILE: &str = "removed.json";
 
 /// Writes every row that `plan` deletes to a private file in the folder `held`; writes none where it deletes nothing.
 pub fn write(reader: &mut dyn Reader, plan: &Plan, held: &Path) -> Result<()> {

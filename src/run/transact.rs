@@ -128,7 +128,7 @@ impl Work<'_> {
                 None => write::watch(&pruning.settings),
             },
             Work::Script(script) => script.watch(),
-            Work::Compact(_) | Work::Statements(_) | Work::Load { .. } => None,
+            Work::Compact(_) | Work::Statements(_) | Work::Load { .. } | Work::Salvage => None,
         }
     }
 }
@@ -188,7 +188,7 @@ fn make(guarded: &mut Guarded, schema: &Schema, work: &Work<'_>, observer: &mut 
             made.after = Some(read_fingerprint(guarded.writer(), schema)?);
         }
         // These are no transactions of ours.
-        Work::Compact(_) | Work::Statements(_) | Work::Load { .. } => {}
+        Work::Compact(_) | Work::Statements(_) | Work::Load { .. } | Work::Salvage => {}
     }
     Ok(made)
 }

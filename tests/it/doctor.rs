@@ -458,18 +458,6 @@ fn zero_the_middle(lab: &Lab) -> (std::path::PathBuf, Vec<u8>) {
 }
 
 #[test]
-fn keeps_its_hands_off_a_damaged_file() {
-    let lab = Lab::sqlite("2.5.3");
-    furnish(&lab);
-    let (path, bytes) = zero_the_middle(&lab);
-    let ran = lab.run("doctor --json");
-    let found: Json = serde_json::from_str(&ran.out).unwrap();
-    assert_eq!(found["findings"][0]["code"], "K003", "{found}");
-    lab.run("doctor --fix --yes");
-    assert_eq!(fs::read(&path).unwrap(), bytes);
-}
-
-#[test]
 fn finds_a_wal_of_another_moment() {
     let lab = Lab::sqlite("2.5.3");
     furnish(&lab);

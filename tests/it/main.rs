@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::print_stdout, clippy::print_stderr)]
 
 mod backup;
+mod chance;
 mod cloud;
 mod comeback;
 mod containers;
@@ -32,6 +33,7 @@ mod mariadb_load;
 mod mariadbd;
 mod model;
 mod monitor;
+mod mutated;
 mod need;
 mod plan;
 mod plan_names;
@@ -40,6 +42,8 @@ mod prune;
 mod restore;
 mod retention;
 mod round_trip;
+mod salvage;
+mod salvage_cures;
 mod schedule;
 mod schedule_runs;
 mod schema;

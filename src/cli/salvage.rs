@@ -1,0 +1,177 @@
+//! `kumadb salvage`
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use serde_json::{Value as Json, json};
+
+use super::{Context, Ui};
+use crate::engine::sqlite::SqliteFile;
+use crate::error::{Error, Exit, Result, counted};
+use crate::files;
+use crate::instance::Place;
+use crate::kuma::fresh::{Salvaged, TableReport, make, weigh};
+use crate::kuma::wreck::{WalUse, Wreck};
+use crate::run::{Observer as _, Rebuilt};
+use crate::salvage::List;
+use crate::schema::Release;
+
+#[derive(Args, Debug)]
+pub struct SalvageArgs {
+    /// The damaged kuma.db, or an instance on SQLite
+    #[arg(value_name = "FILE|TARGET")]
+    from: String,
+    /// The new database; must not be there yet
+    #[arg(long, value_name = "NEW.DB", required_unless_present = "dry_run")]
+    to: Option<PathBuf>,
+    /// The release of the server that made it, where what is left of it does not tell
+    #[arg(long, value_name = "RELEASE")]
+    release: Option<Release>,
+    /// Only say what would come back
+    #[arg(long)]
+    dry_run: bool,
+}
+
+pub fn run(args: &SalvageArgs, context: &mut Context<'_>) -> Result<Exit> {
+    let path = find(&args.from, context)?;
+    let file = SqliteFile::new(&path);
+    let holders = files::holders(&file.parts());
+    if !holders.is_empty() {
+        let who = holders.join(", ");
+        context.ui.warn(&format!("{who} has the database open: what is written meanwhile may come out torn"));
+    }
+    let wreck = Wreck::open(file.path())?;
+    let salvaged = match &args.to {
+        Some(to) if !args.dry_run => {
+            make(&wreck, to, args.release, &mut |done, total| context.ui.progress(done, total))?
+        }
+        _ => weigh(&wreck, args.release)?,
+    };
+    let to = args.to.as_ref().filter(|_| !args.dry_run);
+    let mut document = salvaged_json(&salvaged);
+    document["from"] = json!(file.path());
+    document["to"] = json!(to);
+    context.ui.result(&document, || {
+        let mut text = salvaged_text(&salvaged);
+        if let Some(to) = to {
+            text.push_str(&format!("\n\n`{}` is a whole database of {}", to.display(), salvaged.release));
+        }
+        text
+    })?;
+    Ok(if salvaged.is_whole() { Exit::Done } else { Exit::Partial })
+}
+
+/// The file that is meant: itself, or that of an instance.
+fn find(from: &str, context: &mut Context<'_>) -> Result<PathBuf> {
+    let path = Path::new(from);
+    if path.is_file() {
+        return Ok(path.to_owned());
+    }
+    context.global.target = Some(from.to_owned());
+    match context.instance()?.place {
+        Place::Sqlite(file) => Ok(file.path().to_owned()),
+        _ => Err(Error::Refused(format!("`{from}` is on MariaDB: only a SQLite database can be salvaged"))),
+    }
+}
+
+/// What was salvaged, as `docs/json.md` says.
+pub fn salvaged_json(salvaged: &Salvaged) -> Json {
+    let tables: Vec<Json> = salvaged.tables.iter().map(table_json).collect();
+    let wal = match salvaged.wal {
+        WalUse::None => "none",
+        WalUse::Used(_) => "used",
+        WalUse::Ignored => "ignored",
+    };
+    json!({
+        "release": salvaged.release, "wal": wal, "tables": tables, "indexes_damaged": salvaged.broken_indexes,
+        "tables_unknown": salvaged.unknown, "deleted_pages": salvaged.deleted_pages, "refilled": salvaged.refilled,
+        "left_out": salvaged.notes, "whole": salvaged.is_whole(),
+    })
+}
+
+fn table_json(report: &TableReport) -> Json {
+    json!({
+        "table": report.table, "certain": report.rows.certain, "doubtful": report.rows.doubtful,
+        "lost": report.rows.lost, "missing_pages": report.missing_pages, "left_out": report.left_out,
+        "emptied": report.emptied,
+    })
+}
+
+/// The same for people: tables in which there was something, or should have been.
+pub fn salvaged_text(salvaged: &Salvaged) -> String {
+    let number = |n: u64| if n == 0 { String::new() } else { n.to_string() };
+    let rows = salvaged.tables.iter().filter(|report| **report != empty(report)).map(|report| {
+        let tally = report.rows;
+        let lost = match (tally.lost, report.missing_pages) {
+            (lost, 0) => number(lost),
+            (0, pages) => format!("? ({})", counted(pages as usize, "page")),
+            (lost, pages) => format!("{lost} ({})", counted(pages as usize, "page")),
+        };
+        vec![
+            report.table.clone(),
+            number(tally.certain + tally.doubtful),
+            number(tally.doubtful),
+            lost,
+            number(report.left_out),
+        ]
+    });
+    let mut text = vec![Ui::table(&["table", "found", "doubtful", "lost", "left out"], rows.collect())];
+    text.push(match salvaged.wal {
+        WalUse::None => "no WAL".into(),
+        WalUse::Used(frames) => {
+            format!("with the WAL: {} of it belong to the database", counted(frames as usize, "page"))
+        }
+        WalUse::Ignored => "without the WAL: the file alone gives more".into(),
+    });
+    match salvaged.list {
+        List::Whole => {}
+        List::InPart => text.push("the list of tables is damaged; what it lacks was told by the shape of rows".into()),
+        List::Lost => text.push("the list of tables is lost; all tables were told by the shape of rows".into()),
+    }
+    if !salvaged.broken_indexes.is_empty() {
+        text.push(format!(
+            "{} damaged, and made anew",
+            counted(salvaged.broken_indexes.len(), "index").replace("indexs", "indexes")
+        ));
+    }
+    if !salvaged.unknown.is_empty() {
+        text.push(format!("tables that {} does not have, left out: {}", salvaged.release, salvaged.unknown.join(", ")));
+    }
+    if salvaged.refilled > 0 {
+        text.push(format!(
+            "{} that every database of {} has put in anew",
+            counted(salvaged.refilled as usize, "row"),
+            salvaged.release
+        ));
+    }
+    if let Some(notes) = &salvaged.notes {
+        text.push(format!("what is doubtful, changed or left out stands in {}", notes.display()));
+    }
+    text.join("\n")
+}
+
+/// What a new database was made of, as `docs/json.md` says.
+pub fn rebuilt_json(made: &Rebuilt) -> Json {
+    match made {
+        Rebuilt::Whole { with_wal } => json!({"of": "files", "wal": if *with_wal { "used" } else { "ignored" }}),
+        Rebuilt::Salvaged(salvaged) => {
+            let mut document = salvaged_json(salvaged);
+            document["of"] = json!("rows");
+            document
+        }
+    }
+}
+
+/// The same for people.
+pub fn rebuilt_text(made: &Rebuilt) -> String {
+    match made {
+        Rebuilt::Whole { with_wal: true } => "the database is whole again: its indexes were made anew".into(),
+        Rebuilt::Whole { with_wal: false } => "the database is whole without a WAL; its indexes were made anew".into(),
+        Rebuilt::Salvaged(salvaged) => format!("a new database was made of the rows:\n{}", salvaged_text(salvaged)),
+    }
+}
+
+/// The report of a table in which nothing is.
+fn empty(report: &TableReport) -> TableReport {
+    TableReport { table: report.table.clone(), ..TableReport::default() }
+}

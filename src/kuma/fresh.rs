@@ -1,0 +1,460 @@
+//! A fresh database out of the rows of a damaged one: of the same release, with every reference whole.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{BufWriter, Write as _};
+use std::path::{Path, PathBuf};
+
+use serde_json::{Value as Json, json};
+
+use super::read::history;
+use super::wreck::{WalUse, Wreck};
+use crate::engine::sqlite::SqliteFile;
+use crate::engine::{Depth, Writer, quote};
+use crate::error::{Error, Result};
+use crate::files;
+use crate::salvage::{Found, FoundRow, List, Survey, Tally};
+use crate::schema::{self, ForeignKey, Recording, Release, Schema};
+use crate::value::Value;
+
+/// SQLite's own counter of ids.
+const COUNTER: &str = "sqlite_sequence";
+
+/// One table, as far as it came back.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TableReport {
+    /// Its name.
+    pub table: String,
+    /// Rows found, how sure they are, and rows known to be lost.
+    pub rows: Tally,
+    /// Pages that are missing, and nobody knows how many rows were on them.
+    pub missing_pages: u64,
+    /// Rows that were found and could not be put into the new database.
+    pub left_out: u64,
+    /// References that led nowhere and were emptied.
+    pub emptied: u64,
+}
+
+/// What came of a damaged database.
+#[derive(Clone, Debug)]
+pub struct Salvaged {
+    /// Its release.
+    pub release: Release,
+    /// What became of its WAL.
+    pub wal: WalUse,
+    /// Where the tables were found.
+    pub list: List,
+    /// Every table of the release.
+    pub tables: Vec<TableReport>,
+    /// Indexes that were damaged; the new database has them anew.
+    pub broken_indexes: Vec<String>,
+    /// Tables that the release does not have.
+    pub unknown: Vec<String>,
+    /// Pages of deleted rows, which were left alone.
+    pub deleted_pages: u64,
+    /// What every such database has and was not found: migrations, settings of the server.
+    pub refilled: u64,
+    /// The rows that were left out or changed, as a JSON array, where there are any.
+    pub notes: Option<PathBuf>,
+}
+
+impl Salvaged {
+    /// Whether everything came back, and nothing about it is in doubt.
+    pub fn is_whole(&self) -> bool {
+        let whole = |table: &TableReport| {
+            let Tally { doubtful, lost, .. } = table.rows;
+            (doubtful, lost, table.missing_pages, table.left_out, table.emptied) == (0, 0, 0, 0, 0)
+        };
+        self.tables.iter().all(whole) && self.unknown.is_empty() && self.refilled == 0
+    }
+
+    /// Rows that were found in all tables.
+    pub fn found(&self) -> u64 {
+        self.tables.iter().map(|table| table.rows.certain + table.rows.doubtful).sum()
+    }
+}
+
+/// What salvaging would bring, without writing anything.
+pub fn weigh(wreck: &Wreck, release: Option<Release>) -> Result<Salvaged> {
+    let (survey, wal) = wreck.survey(release)?;
+    let mut salvaged = describe(&survey, wal);
+    for table in ordered(&survey) {
+        let Ok(rows) = survey.visit::<std::convert::Infallible>(table, &mut |_| Ok(()));
+        salvaged.tables.push(TableReport { rows, ..report(table) });
+    }
+    Ok(salvaged)
+}
+
+/// Makes the new database `to` and, where something did not come back, `to` with the ending `left-out.json`: both or none,
+/// for their owner alone.
+///
+/// # Errors
+/// As [`salvage`]; `to` is there already.
+pub fn make(
+    wreck: &Wreck,
+    to: &Path,
+    release: Option<Release>,
+    progress: &mut dyn FnMut(u64, u64),
+) -> Result<Salvaged> {
+    let notes = to.with_extension("left-out.json");
+    if let Some(taken) = [to, &notes].into_iter().find(|path| path.symlink_metadata().is_ok()) {
+        return Err(Error::file("make", taken)(std::io::ErrorKind::AlreadyExists.into()));
+    }
+    let folder = to.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    files::require_space(folder, wreck.size())?;
+    let workshop = tempfile::Builder::new()
+        .prefix(".kumadb-salvage-")
+        .tempdir_in(folder)
+        .map_err(Error::file("write in", folder))?;
+    let made = workshop.path().join("kuma.db");
+    let mut salvaged = salvage(wreck, &made, &workshop.path().join("notes"), release, progress)?;
+    if let Some(written) = salvaged.notes.take() {
+        files::rename(&written, &notes)?;
+        salvaged.notes = Some(notes);
+    }
+    files::rename(&made, to)?;
+    Ok(salvaged)
+}
+
+/// Makes the new database `to` out of `wreck`. What is left out or changed is written to `notes`, where there is any.
+///
+/// # Errors
+/// [`Error::Refused`] where nothing is found; [`Error::NoRelease`]; the engine's own check of what was made.
+pub fn salvage(
+    wreck: &Wreck,
+    to: &Path,
+    notes: &Path,
+    release: Option<Release>,
+    progress: &mut dyn FnMut(u64, u64),
+) -> Result<Salvaged> {
+    let (survey, wal) = wreck.survey(release)?;
+    let mut salvaged = describe(&survey, wal);
+    let mut build = Build::begin(to, notes, survey.recording)?;
+    let tables = ordered(&survey);
+    for (at, table) in tables.iter().enumerate() {
+        progress(at as u64, tables.len() as u64 + 1);
+        salvaged.tables.push(build.fill(&survey, table)?);
+    }
+    build.note_unplaced(&survey)?;
+    build.count_on(&survey)?;
+    progress(tables.len() as u64, tables.len() as u64 + 1);
+    salvaged.refilled = build.refill()?;
+    build.settle(&mut salvaged.tables)?;
+    if salvaged.found() == 0 {
+        return Err(Error::Refused(format!("`{}` holds no rows of a server at all", wreck.path().display())));
+    }
+    salvaged.notes = build.finish()?;
+    Ok(salvaged)
+}
+
+fn describe(survey: &Survey<'_>, wal: WalUse) -> Salvaged {
+    Salvaged {
+        release: survey.recording.release,
+        wal,
+        list: survey.list,
+        tables: Vec::new(),
+        broken_indexes: survey.broken_indexes.clone(),
+        unknown: survey.unknown.clone(),
+        deleted_pages: survey.deleted,
+        refilled: 0,
+        notes: None,
+    }
+}
+
+/// The tables of `survey`: the configuration first.
+fn ordered<'s>(survey: &'s Survey<'_>) -> Vec<&'s Found> {
+    let beats = history(&survey.recording.schema());
+    let mut tables: Vec<&Found> = survey.tables.iter().filter(|table| table.shape.table != COUNTER).collect();
+    tables.sort_by_key(|table| beats.contains(&table.shape.table));
+    tables
+}
+
+fn report(table: &Found) -> TableReport {
+    TableReport { table: table.shape.table.clone(), missing_pages: table.gaps, ..TableReport::default() }
+}
+
+/// The new database while it is made.
+struct Build {
+    writer: Box<dyn Writer>,
+    path: PathBuf,
+    recording: &'static Recording,
+    schema: Schema,
+    notes: Notes,
+}
+
+impl Build {
+    /// Makes the tables. Nobody else sees the file before it is done, so it needs no journal.
+    fn begin(to: &Path, notes: &Path, recording: &'static Recording) -> Result<Build> {
+        let mut writer: Box<dyn Writer> = Box::new(SqliteFile::new(to).create()?);
+        for statement in schema::script(recording.sql).filter(|sql| sql.starts_with("PRAGMA")) {
+            if !statement.contains("journal_mode") {
+                writer.query(statement, &[])?;
+            }
+        }
+        for setting in ["journal_mode = OFF", "synchronous = OFF", "foreign_keys = OFF", "cache_size = -65536"] {
+            writer.query(&format!("PRAGMA {setting}"), &[])?;
+        }
+        writer.begin()?;
+        for statement in schema::script(recording.sql).filter(|sql| sql.starts_with("CREATE") && !is_late(sql)) {
+            writer.execute(statement, &[])?;
+        }
+        let notes = Notes { path: notes.to_owned(), file: None };
+        Ok(Build { writer, path: to.to_owned(), recording, schema: recording.schema(), notes })
+    }
+
+    /// Puts the rows of `table` into it, those that are certain first.
+    fn fill(&mut self, survey: &Survey<'_>, table: &Found) -> Result<TableReport> {
+        let mut report = report(table);
+        let (mut left_out, mut copies) = (0, 0);
+        let mut statements = BTreeMap::new();
+        let is_history = history(&self.schema).contains(&table.shape.table);
+        report.rows = survey.visit(table, &mut |row| {
+            let cells = self.cells(table, &row)?;
+            let statement = statements.entry(cells.len()).or_insert_with(|| self.statement(table, cells.len()));
+            if self.writer.execute(statement, &cells)? == 0 {
+                match self.is_there(table, &row, &cells)? {
+                    true => copies += 1,
+                    false => {
+                        left_out += 1;
+                        self.notes.left_out(
+                            table,
+                            row.rowid,
+                            &cells,
+                            "another row has its id or its unique value, or a cell that must be there is lost",
+                        )?;
+                    }
+                }
+            } else if !row.certain && !is_history {
+                self.notes.doubtful(table, row.rowid, row.cut)?;
+            }
+            Ok(())
+        })?;
+        report.rows.doubtful -= copies;
+        report.left_out = left_out;
+        Ok(report)
+    }
+
+    /// The cells of `row` as they are written: the row id in its place, and in a doubtful row no JSON that the server would
+    /// fail over.
+    fn cells(&mut self, table: &Found, row: &FoundRow) -> Result<Vec<Value>> {
+        let mut cells = row.cells.clone();
+        for (at, cell) in cells.iter_mut().enumerate() {
+            if table.shape.is_key(at) {
+                *cell = Value::Int(row.rowid);
+            } else if !row.certain && table.shape.is_broken_json(at, cell) {
+                let column = &table.shape.columns[at];
+                self.notes.changed(
+                    &table.shape.table,
+                    row.rowid,
+                    column,
+                    cell,
+                    "it is no JSON, and the server would fail over it",
+                )?;
+                *cell = self.default(&table.shape.table, column);
+            }
+        }
+        Ok(cells)
+    }
+
+    /// The text that a column has by default.
+    fn default(&self, table: &str, column: &str) -> Value {
+        let described = self.schema.table(table).and_then(|table| table.column(column));
+        let text = described.and_then(|column| column.default.as_deref()).unwrap_or_default();
+        text.strip_prefix('\'').and_then(|text| text.strip_suffix('\'')).into()
+    }
+
+    /// The statement that inserts the first `count` columns; those that the release does not have are left out.
+    fn statement(&self, table: &Found, count: usize) -> String {
+        let name = &table.shape.table;
+        let columns = table.shape.columns.iter().take(count).enumerate();
+        let known: Vec<(usize, String)> = columns
+            .filter(|(_, column)| self.schema.has(name, column))
+            .map(|(at, column)| (at, quote(column)))
+            .collect();
+        let marks: Vec<String> = known.iter().map(|(at, _)| format!("?{}", at + 1)).collect();
+        let columns: Vec<&str> = known.iter().map(|(_, column)| column.as_str()).collect();
+        // Every parameter is named somewhere, also those of columns that the release does not have.
+        let all: Vec<String> = (1..=count).map(|at| format!("?{at}")).collect();
+        let source = if known.len() == count { String::new() } else { format!(" FROM (SELECT {})", all.join(", ")) };
+        format!("INSERT OR IGNORE INTO {} ({}) SELECT {}{source}", quote(name), columns.join(", "), marks.join(", "))
+    }
+
+    /// Whether the same row is in the table already: an old copy of a page has the same rows.
+    fn is_there(&mut self, table: &Found, row: &FoundRow, cells: &[Value]) -> Result<bool> {
+        let Some(key) = (0..table.shape.columns.len()).find(|at| table.shape.is_key(*at)) else { return Ok(false) };
+        let (name, key) = (quote(&table.shape.table), quote(&table.shape.columns[key]));
+        let rows = self.writer.query(&format!("SELECT * FROM {name} WHERE {key} = ?"), &[Value::Int(row.rowid)])?;
+        Ok(rows.first().is_some_and(|there| {
+            table.shape.columns.iter().zip(cells).all(|(column, cell)| there.cell(column) == cell)
+        }))
+    }
+
+    fn note_unplaced(&mut self, survey: &Survey<'_>) -> Result<()> {
+        for (page, tables) in &survey.unplaced {
+            for (rowid, cells) in survey.unplaced_rows(*page) {
+                let cells: Vec<Json> = cells.iter().map(Value::json).collect();
+                self.notes.write(&json!({
+                    "what": "left out", "id": rowid, "cells": cells,
+                    "why": format!("it could be of any of these tables: {}", tables.join(", ")),
+                }))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Sets the counters of ids to where they were: no id is ever given twice.
+    fn count_on(&mut self, survey: &Survey<'_>) -> Result<()> {
+        let Some(table) = survey.table(COUNTER) else { return Ok(()) };
+        survey.visit(table, &mut |row| {
+            let (Some(Value::Text(name)), Some(count @ Value::Int(_))) = (row.cells.first(), row.cells.get(1)) else {
+                return Ok(());
+            };
+            if self.schema.table(name).is_some() {
+                let (name, count) = (Value::Text(name.clone()), count.clone());
+                let insert = "INSERT INTO `sqlite_sequence` (`name`, `seq`) SELECT ?1, 0 WHERE NOT EXISTS \
+                              (SELECT 1 FROM `sqlite_sequence` WHERE `name` = ?1)";
+                self.writer.execute(insert, std::slice::from_ref(&name))?;
+                self.writer
+                    .execute("UPDATE `sqlite_sequence` SET `seq` = max(`seq`, ?) WHERE `name` = ?", &[count, name])?;
+            }
+            Ok(())
+        })?;
+        Ok(())
+    }
+
+    /// Puts in what every database of the release has and was not found: without its migrations the server would make
+    /// them again.
+    fn refill(&mut self) -> Result<u64> {
+        let mut refilled = 0;
+        for migration in self.recording.migrations() {
+            refilled += self.writer.execute(
+                "INSERT INTO `knex_migrations` (`name`, `batch`, `migration_time`) SELECT ?1, 1, unixepoch() * 1000 \
+                 WHERE NOT EXISTS (SELECT 1 FROM `knex_migrations` WHERE `name` = ?1)",
+                &[migration.into()],
+            )?;
+        }
+        if self.schema.table("knex_migrations_lock").is_some() {
+            refilled += self.writer.execute(
+                "INSERT INTO `knex_migrations_lock` (`is_locked`) SELECT 0 WHERE NOT EXISTS (SELECT 1 FROM `knex_migrations_lock`)",
+                &[],
+            )?;
+        }
+        for (key, value) in self.recording.settings() {
+            let statement = "INSERT OR IGNORE INTO `setting` (`key`, `value`) VALUES (?, ?)";
+            refilled += self.writer.execute(statement, &[key.into(), value.into()])?;
+        }
+        Ok(refilled)
+    }
+
+    /// Empties or leaves out what points to rows that did not come back, until nothing does.
+    fn settle(&mut self, reports: &mut [TableReport]) -> Result<()> {
+        let schema = self.schema.clone();
+        loop {
+            let mut changed = 0;
+            for report in reports.iter_mut() {
+                let Some(described) = schema.table(&report.table) else { continue };
+                for key in &described.foreign_keys {
+                    let empties = described.column(&key.column).is_some_and(|column| !column.not_null);
+                    let count = self.settle_key(&report.table, key, empties)?;
+                    *(if empties { &mut report.emptied } else { &mut report.left_out }) += count;
+                    changed += count;
+                }
+            }
+            if changed == 0 {
+                return Ok(());
+            }
+        }
+    }
+
+    fn settle_key(&mut self, table: &str, key: &ForeignKey, empties: bool) -> Result<u64> {
+        let (name, column) = (quote(table), quote(&key.column));
+        let nowhere =
+            format!("{column} IS NOT NULL AND {column} NOT IN (SELECT {} FROM {})", quote(&key.to), quote(&key.table));
+        let why = |value: &Value| format!("it points to `{}` {value}, which did not come back", key.table);
+        let notes = &mut self.notes;
+        self.writer.stream(&format!("SELECT * FROM {name} WHERE {nowhere}"), &[], &mut |row| {
+            let value = row.cell(&key.column);
+            match empties {
+                true => notes.changed(table, row.int("id").unwrap_or_default(), &key.column, value, &why(value)),
+                false => {
+                    let cells: serde_json::Map<String, Json> =
+                        row.iter().map(|(column, cell)| (column.to_owned(), cell.json())).collect();
+                    notes.write(&json!({"what": "left out", "table": table, "row": cells, "why": why(value)}))
+                }
+            }
+        })?;
+        let change = match empties {
+            true => format!("UPDATE {name} SET {column} = NULL WHERE {nowhere}"),
+            false => format!("DELETE FROM {name} WHERE {nowhere}"),
+        };
+        self.writer.execute(&change, &[])
+    }
+
+    /// Makes the other indexes, and sees that the engine finds nothing wrong.
+    fn finish(mut self) -> Result<Option<PathBuf>> {
+        for statement in schema::script(self.recording.sql).filter(|sql| is_late(sql)) {
+            self.writer.execute(statement, &[])?;
+        }
+        self.writer.commit()?;
+        self.writer.query("PRAGMA journal_mode = WAL", &[])?;
+        let faults = self.writer.check(Depth::Quick)?;
+        drop(self.writer);
+        if !faults.is_empty() {
+            let problems = faults.iter().map(ToString::to_string).collect();
+            return Err(Error::Damaged { database: format!("`{}`", self.path.display()), problems });
+        }
+        files::flush(&self.path)?;
+        self.notes.finish()
+    }
+}
+
+/// An index that no row has to wait for: it is made at once in the end, which takes less time.
+fn is_late(statement: &str) -> bool {
+    statement.starts_with("CREATE INDEX")
+}
+
+/// What did not come back as it was: a JSON array, an entry a line.
+struct Notes {
+    path: PathBuf,
+    file: Option<BufWriter<File>>,
+}
+
+impl Notes {
+    fn left_out(&mut self, table: &Found, rowid: i64, cells: &[Value], why: &str) -> Result<()> {
+        let columns = table.shape.columns.iter().zip(cells);
+        let cells: serde_json::Map<String, Json> =
+            columns.map(|(column, cell)| (column.clone(), cell.json())).collect();
+        self.write(&json!({"what": "left out", "table": table.shape.table, "id": rowid, "row": cells, "why": why}))
+    }
+
+    fn changed(&mut self, table: &str, rowid: i64, column: &str, was: &Value, why: &str) -> Result<()> {
+        self.write(&json!({
+            "what": "changed", "table": table, "id": rowid, "column": column, "was": was.json(), "why": why,
+        }))
+    }
+
+    fn doubtful(&mut self, table: &Found, rowid: i64, cut: bool) -> Result<()> {
+        let why = match cut {
+            true => "its end is missing or does not fit the rest",
+            false => "something about the page it stands on does not fit",
+        };
+        self.write(&json!({"what": "doubtful", "table": table.shape.table, "id": rowid, "why": why}))
+    }
+
+    fn write(&mut self, note: &Json) -> Result<()> {
+        let (file, separator) = match &mut self.file {
+            Some(file) => (file, ",\n"),
+            none => (none.insert(BufWriter::new(files::create_private(&self.path)?)), "[\n"),
+        };
+        write!(file, "{separator}{note}").map_err(Error::file("write", &self.path))
+    }
+
+    fn finish(self) -> Result<Option<PathBuf>> {
+        let Some(mut file) = self.file else { return Ok(None) };
+        file.write_all(b"\n]\n")
+            .and_then(|()| file.flush())
+            .and_then(|()| file.get_ref().sync_all())
+            .map_err(Error::file("write", &self.path))?;
+        Ok(Some(self.path))
+    }
+}

@@ -1,0 +1,144 @@
+//! A damaged database on disk: its files, and whether its WAL is of use.
+
+use std::fs::File;
+use std::os::unix::fs::FileExt as _;
+use std::path::{Path, PathBuf};
+
+use super::read::history;
+use crate::engine::sqlite::SqliteFile;
+use crate::error::{Error, Result};
+use crate::salvage::{Bytes, Frames, Image, Survey};
+use crate::schema::Release;
+
+/// The files of a damaged database, open for reading only.
+pub struct Wreck {
+    path: PathBuf,
+    file: Box<dyn Bytes>,
+    wal: Option<OnDisk>,
+    frames: Option<Frames>,
+}
+
+/// What became of the WAL.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WalUse {
+    /// There is none, or nothing in it was ever committed.
+    None,
+    /// Read over the file: so many pages of it count.
+    Used(u64),
+    /// Left alone, because the file by itself gives more.
+    Ignored,
+}
+
+impl Wreck {
+    /// Opens the database at `path`, and the WAL beside it.
+    pub fn open(path: &Path) -> Result<Wreck> {
+        let beside = SqliteFile::new(path).part("-wal");
+        let wal = if beside.exists() { Some(OnDisk::open(&beside)?) } else { None };
+        let file: Box<dyn Bytes> = match wal.is_some() && !path.exists() {
+            true => Box::new(Vec::new()),
+            false => Box::new(OnDisk::open(path)?),
+        };
+        let frames = wal.as_ref().and_then(|wal| Frames::read(wal, Image::alone(&*file).page_size()));
+        Ok(Wreck { path: path.to_owned(), file, wal, frames })
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Bytes of the file.
+    pub fn size(&self) -> u64 {
+        self.file.size()
+    }
+
+    /// Surveys it with its WAL and without, and keeps what gives more: of two that are whole the one with the newer beat,
+    /// else the one with more certain rows of the configuration.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] where the release cannot be told.
+    pub fn survey(&self, release: Option<Release>) -> Result<(Survey<'_>, WalUse)> {
+        let alone = Survey::take(Image::alone(&*self.file), release);
+        let with = self.wal.as_ref().zip(self.frames.as_ref()).and_then(|(wal, frames)| {
+            let survey = Survey::take(Image::with(&*self.file, wal, frames), release)?;
+            Some((survey, WalUse::Used(frames.committed)))
+        });
+        let ignored = if self.frames.is_some() { WalUse::Ignored } else { WalUse::None };
+        match (alone, with) {
+            (Some(alone), Some((with, used))) => match is_better(&Weight::of(&alone), &Weight::of(&with)) {
+                true => Ok((alone, ignored)),
+                false => Ok((with, used)),
+            },
+            (None, Some(with)) => Ok(with),
+            (Some(alone), None) => Ok((alone, ignored)),
+            (None, None) => Err(Error::NoRelease(self.path.clone())),
+        }
+    }
+}
+
+/// What is found with a WAL or without it.
+struct Weight {
+    whole: bool,
+    configuration: u64,
+    newest: Option<String>,
+}
+
+impl Weight {
+    fn of(survey: &Survey<'_>) -> Weight {
+        let beats = history(&survey.recording.schema());
+        let tables = survey.tables.iter().filter(|table| !beats.contains(&table.shape.table));
+        let certain = tables.map(|table| {
+            let Ok(tally) = survey.visit::<std::convert::Infallible>(table, &mut |_| Ok(()));
+            tally.certain
+        });
+        let configuration = certain.sum();
+        let newest = survey.table("heartbeat").and_then(|table| {
+            let time = survey.newest(table)?.cells.swap_remove(table.shape.position("time")?);
+            time.text().map(str::to_owned)
+        });
+        Weight { whole: survey.has_whole_tables(), configuration, newest }
+    }
+}
+
+/// Whether the file alone gives more than with its WAL.
+fn is_better(alone: &Weight, with: &Weight) -> bool {
+    match (alone.whole, with.whole) {
+        (true, true) => alone.newest > with.newest,
+        (true, false) => alone.configuration >= with.configuration,
+        (false, true) => false,
+        (false, false) => (alone.configuration, &alone.newest) > (with.configuration, &with.newest),
+    }
+}
+
+/// A file that is only read. A disk that gives an error gives nothing, and the rest is read all the same.
+struct OnDisk {
+    file: File,
+    size: u64,
+}
+
+impl OnDisk {
+    fn open(path: &Path) -> Result<OnDisk> {
+        let file = File::open(path).map_err(Error::file("open", path))?;
+        let size = file.metadata().map_err(Error::file("look at", path))?.len();
+        Ok(OnDisk { file, size })
+    }
+}
+
+impl Bytes for OnDisk {
+    fn size(&self) -> u64 {
+        self.size
+    }
+
+    fn read_at(&self, at: u64, into: &mut [u8]) -> usize {
+        let mut done = 0;
+        while done < into.len() {
+            match self.file.read_at(&mut into[done..], at + done as u64) {
+                Ok(0) => break,
+                Ok(count) => done += count,
+                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+                Err(_) => break,
+            }
+        }
+        done
+    }
+}

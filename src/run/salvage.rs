@@ -1,0 +1,148 @@
+//! A damaged SQLite database gives way to another: a snapshot, or a new one that is made of its files. They are kept as they
+//! are.
+
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use super::apply::Run;
+use super::journal::Phase;
+use super::removed;
+use super::{Observer, Step};
+use crate::backup::hold::Label;
+use crate::backup::{Held, raw};
+use crate::engine::sqlite::SqliteFile;
+use crate::engine::{Connect as _, Depth, Reader, Writer};
+use crate::error::{Error, Result};
+use crate::files;
+use crate::kuma::fresh::{Salvaged, salvage};
+use crate::kuma::read::{read_counts, read_database, read_last_beat};
+use crate::kuma::wreck::Wreck;
+
+/// What the new database was made of.
+#[derive(Clone, Debug)]
+pub enum Rebuilt {
+    /// The files as they are, with their indexes made anew, and with the WAL or without it.
+    Whole {
+        /// The WAL is part of it.
+        with_wal: bool,
+    },
+    /// The rows that their pages still hold.
+    Salvaged(Box<Salvaged>),
+}
+
+impl Rebuilt {
+    /// Whether everything came back, and nothing about it is in doubt.
+    pub fn is_whole(&self) -> bool {
+        match self {
+            Rebuilt::Whole { .. } => true,
+            Rebuilt::Salvaged(salvaged) => salvaged.is_whole(),
+        }
+    }
+}
+
+impl Run<'_> {
+    /// Keeps the files of a database that cannot be read, and puts `wanted` in its place.
+    pub(super) fn replace(&mut self, file: &SqliteFile, wanted: &Held, observer: &mut dyn Observer) -> Result<()> {
+        let kept = self.keep(file, observer)?;
+        self.put(file, &kept, &wanted.database(), observer)
+    }
+
+    /// Keeps the files of a damaged database, makes a new one out of the copy, and puts it in their place.
+    pub(super) fn salvage(&mut self, file: &SqliteFile, observer: &mut dyn Observer) -> Result<()> {
+        let kept = self.keep(file, observer)?;
+        observer.step(&Step::Salvage)?;
+        let workshop = self.instance.work().join("salvage");
+        let (made, database) = make(&kept.folder, &workshop, observer)?;
+        self.outcome.rebuilt = Some(made);
+        self.put(file, &kept, &database, observer)
+    }
+
+    fn keep(&mut self, file: &SqliteFile, observer: &mut dyn Observer) -> Result<Held> {
+        observer.step(&Step::Hold { bytes: self.instance.size() })?;
+        let began = Instant::now();
+        let origin = self.instance.origin();
+        let label = Label { instance: &self.instance.name, origin: &origin, reason: &self.settings.verb, config: None };
+        let kept = raw::take(file, &self.held_folder(), &label)?;
+        observer.step(&Step::Held { bytes: kept.manifest.size(), took: began.elapsed() })?;
+        self.journal.advance(Phase::Writing)?;
+        Ok(kept)
+    }
+
+    fn put(&mut self, file: &SqliteFile, kept: &Held, wanted: &Path, observer: &mut dyn Observer) -> Result<()> {
+        let counts = |reader: &mut dyn Reader| {
+            let schema = reader.schema()?;
+            read_counts(reader, &schema)
+        };
+        let expected = counts(&mut SqliteFile::new(wanted).read_only()?)?;
+        observer.step(&Step::PutBack)?;
+        self.attempted = true;
+        raw::replace(file, kept, wanted)?;
+        let mut reader = self.instance.connect()?.reader()?;
+        if counts(&mut *reader)? != expected {
+            return Err(Error::Snapshot("what was put in place has other row counts than what it was made of".into()));
+        }
+        self.journal.record.last_beat = read_last_beat(&mut *reader)?;
+        self.committed();
+        observer.step(&Step::Committed)
+    }
+}
+
+/// Makes a database in the new folder `workshop` out of the files in `kept`: the files as they are where SQLite finds nothing
+/// wrong with them once their indexes are made anew, with the WAL or without it, whichever has the newest beat; else what
+/// their pages hold.
+fn make(kept: &Path, workshop: &Path, observer: &mut dyn Observer) -> Result<(Rebuilt, PathBuf)> {
+    files::remove_folder(workshop)?;
+    // Two copies, or one and what is made of it.
+    files::require_space(kept, 2 * files::folder_size(kept))?;
+    let mut best: Option<(i64, bool, PathBuf)> = None;
+    for with_wal in [true, false] {
+        if with_wal && !kept.join("kuma.db-wal").exists() {
+            continue;
+        }
+        let folder = workshop.join(if with_wal { "with" } else { "without" });
+        // What cannot be opened, read or made whole is no candidate; why not is of no use to anybody.
+        if let Ok(beat) = try_whole(kept, &folder, with_wal)
+            && best.as_ref().is_none_or(|(newest, ..)| beat > *newest)
+        {
+            best = Some((beat, with_wal, folder.join("kuma.db")));
+        }
+    }
+    if let Some((_, with_wal, database)) = best {
+        return Ok((Rebuilt::Whole { with_wal }, database));
+    }
+    files::remove_folder(workshop)?;
+    files::make_folder(workshop)?;
+    let database = workshop.join("kuma.db");
+    let wreck = Wreck::open(&kept.join("kuma.db"))?;
+    let notes = kept.join(removed::FILE);
+    let mut salvaged = salvage(&wreck, &database, &notes, None, &mut |done, total| observer.progress(done, total))?;
+    // They go with the snapshot.
+    salvaged.notes = None;
+    Ok((Rebuilt::Salvaged(Box::new(salvaged)), database))
+}
+
+/// Copies the files into `folder` and makes the indexes of the copy anew; returns its newest beat.
+///
+/// # Errors
+/// It is no whole database of the server even so.
+fn try_whole(kept: &Path, folder: &Path, with_wal: bool) -> Result<i64> {
+    files::make_folder(folder)?;
+    let database = folder.join("kuma.db");
+    for suffix in if with_wal { ["", "-wal"].as_slice() } else { &[""] } {
+        let name = format!("kuma.db{suffix}");
+        files::copy_exact(&kept.join(&name), &folder.join(&name))?;
+    }
+    let mut copy = SqliteFile::new(&database).read_write()?;
+    copy.begin()?;
+    copy.execute("REINDEX", &[])?;
+    copy.commit()?;
+    let faults: Vec<String> = copy.check(Depth::Structure)?.iter().map(ToString::to_string).collect();
+    if !faults.is_empty() {
+        return Err(Error::Damaged { database: SqliteFile::new(&database).describe(), problems: faults });
+    }
+    read_database(&mut copy, "the copy")?;
+    let beat = read_last_beat(&mut copy)?;
+    drop(copy);
+    files::flush(&database)?;
+    Ok(beat)
+}

@@ -1,0 +1,146 @@
+//! A database file, alone or with a WAL laid over it, as numbered pages.
+
+use super::page::{self, Page};
+use super::wal::Frames;
+
+/// Page sizes that SQLite knows, the server's own first.
+const SIZES: [usize; 8] = [4096, 1024, 8192, 2048, 16384, 32768, 512, 65536];
+
+/// Pages that are looked at to find out how large they are.
+const SAMPLES: u64 = 200;
+
+/// Bytes at rest: a file, or what is in memory.
+pub trait Bytes {
+    /// How many there are.
+    fn size(&self) -> u64;
+
+    /// Fills `into` from `at` on; returns how many bytes could be read: fewer at the end, or where a disk gives none.
+    fn read_at(&self, at: u64, into: &mut [u8]) -> usize;
+}
+
+impl Bytes for [u8] {
+    fn size(&self) -> u64 {
+        self.len() as u64
+    }
+
+    fn read_at(&self, at: u64, into: &mut [u8]) -> usize {
+        let rest = usize::try_from(at).ok().and_then(|at| self.get(at..)).unwrap_or_default();
+        let count = rest.len().min(into.len());
+        into[..count].copy_from_slice(&rest[..count]);
+        count
+    }
+}
+
+impl Bytes for Vec<u8> {
+    fn size(&self) -> u64 {
+        self.as_slice().size()
+    }
+
+    fn read_at(&self, at: u64, into: &mut [u8]) -> usize {
+        self.as_slice().read_at(at, into)
+    }
+}
+
+/// The pages of a database at one moment.
+pub struct Image<'a> {
+    file: &'a dyn Bytes,
+    wal: Option<(&'a dyn Bytes, &'a Frames)>,
+    size: usize,
+    reserved: usize,
+    pages: u32,
+}
+
+impl<'a> Image<'a> {
+    /// The file by itself.
+    pub fn alone(file: &'a dyn Bytes) -> Image<'a> {
+        let mut head = [0; 100];
+        let read = file.read_at(0, &mut head);
+        let size = page_size(file, &head[..read]);
+        Image::new(file, None, size)
+    }
+
+    /// The file with the committed frames of `wal` over it.
+    pub fn with(file: &'a dyn Bytes, wal: &'a dyn Bytes, frames: &'a Frames) -> Image<'a> {
+        Image::new(file, Some((wal, frames)), frames.page_size)
+    }
+
+    fn new(file: &'a dyn Bytes, wal: Option<(&'a dyn Bytes, &'a Frames)>, size: usize) -> Image<'a> {
+        let in_file = file.size().div_ceil(size as u64);
+        let pages = wal.map_or(in_file, |(_, frames)| u64::from(frames.pages).min(in_file + frames.committed));
+        let mut image = Image { file, wal, size, reserved: 0, pages: pages.min(u64::from(u32::MAX - 1)) as u32 };
+        // Byte 20 of the header; the server's databases have none, and so a number that fits no page is not believed.
+        let reserved = image.bytes(1).map_or(0, |head| usize::from(head[20]));
+        if reserved <= 32 && size - reserved >= 480 {
+            image.reserved = reserved;
+        }
+        image
+    }
+
+    /// Bytes of a page.
+    pub fn page_size(&self) -> usize {
+        self.size
+    }
+
+    /// Bytes of a page that hold content.
+    pub fn usable(&self) -> usize {
+        self.size - self.reserved
+    }
+
+    /// How many pages there are; the first has number 1.
+    pub fn pages(&self) -> u32 {
+        self.pages
+    }
+
+    /// The bytes of page `number`; `None` where there are none. What is cut off reads as zeroes.
+    pub fn bytes(&self, number: u32) -> Option<Vec<u8>> {
+        if number == 0 || number > self.pages {
+            return None;
+        }
+        let mut bytes = vec![0; self.size];
+        let read = match self.wal.and_then(|(wal, frames)| Some((wal, frames.place(number)?))) {
+            Some((wal, at)) => wal.read_at(at, &mut bytes),
+            None => self.file.read_at(u64::from(number - 1) * self.size as u64, &mut bytes),
+        };
+        (read > 0).then_some(bytes)
+    }
+
+    /// Page `number`, where it is a page of a tree.
+    pub fn page(&self, number: u32) -> Option<Page> {
+        Page::parse(number, self.bytes(number)?, self.usable())
+    }
+}
+
+/// The size of the pages: what the header says, unless the pages themselves say otherwise.
+fn page_size(file: &dyn Bytes, head: &[u8]) -> usize {
+    let said = match head.get(16..18) {
+        Some([0, 1]) => 65536,
+        Some([high, low]) => usize::from(*high) << 8 | usize::from(*low),
+        _ => 0,
+    };
+    let mut candidates = vec![said];
+    candidates.extend(SIZES);
+    candidates.retain(|size| SIZES.contains(size));
+    let mut best = (0.0, candidates[0]);
+    for size in candidates {
+        let score = sample(file, size);
+        if score > best.0 {
+            best = (score, size);
+        }
+    }
+    best.1
+}
+
+/// How many of some pages look like pages of `size` bytes, from 0 to 1.
+fn sample(file: &dyn Bytes, size: usize) -> f64 {
+    let pages = file.size() / size as u64;
+    let step = (pages / SAMPLES).max(1);
+    let (mut good, mut seen) = (0.0, 0.0);
+    // The first page has its own header, and may be the one that is lost.
+    for at in (1..pages).step_by(step as usize) {
+        let mut bytes = vec![0; size];
+        file.read_at(at * size as u64, &mut bytes);
+        seen += 1.0;
+        good += f64::from(u8::from(page::fills(&bytes)));
+    }
+    if seen == 0.0 { 0.0 } else { good / seen }
+}

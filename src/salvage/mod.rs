@@ -1,0 +1,392 @@
+//! Rows out of a damaged `kuma.db`: bytes in, rows out, by our own reading of SQLite's file format.
+//!
+//! SQLite stops at the first page that makes no sense to it; here every page is looked at. Nothing is written, and of the
+//! history nothing is kept in memory: each row is handed on as it is found.
+//!
+//! A row is *certain* when the way to its page from the root of its table holds together, every byte of that page is
+//! accounted for, nothing else claims it or the rest of the row, the row is whole and as the server writes it, and every
+//! whole index agrees. SQLite keeps no checksum of a cell: another letter in a text that no index holds cannot be seen by
+//! anybody. Every other row is *doubtful*.
+
+mod image;
+mod master;
+mod orphans;
+mod page;
+mod record;
+mod shape;
+mod wal;
+mod walk;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::convert::Infallible;
+
+use crate::schema::{self, EngineKind, Recording, Release};
+use crate::value::Value;
+
+pub use image::{Bytes, Image};
+pub use shape::{Fit, Shape};
+pub use wal::Frames;
+
+use master::{Clues, Entry};
+use page::{Kind, Page};
+use walk::{Claims, Entries, Leaf, Tree};
+
+/// The tables that tell the release.
+const TELLING: [&str; 5] = ["monitor", "heartbeat", "status_page", "maintenance", "knex_migrations"];
+
+/// What the pages of a database hold.
+pub struct Survey<'a> {
+    image: Image<'a>,
+    claims: Claims,
+    /// The recording of its release.
+    pub recording: &'static Recording,
+    /// How the tables and indexes were found.
+    pub list: List,
+    /// Its tables, those of the recording first.
+    pub tables: Vec<Found>,
+    /// Trees of tables that the release does not have.
+    pub unknown: Vec<String>,
+    /// Indexes that do not hold together.
+    pub broken_indexes: Vec<String>,
+    /// Pages with rows that could be of more than one table, and which those are.
+    pub unplaced: Vec<(u32, Vec<String>)>,
+    /// Free pages that still have rows on them, which were deleted.
+    pub deleted: u64,
+}
+
+/// How the list of tables was found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum List {
+    /// Where it should be, whole.
+    Whole,
+    /// Some of it, or out of place: tables that it does not name were found by the shape of their rows.
+    InPart,
+    /// Not at all.
+    Lost,
+}
+
+/// One table as it was found.
+pub struct Found {
+    /// What its rows look like.
+    pub shape: Shape,
+    leaves: Vec<Leaf>,
+    orphans: Vec<u32>,
+    /// Pages that should hold rows, or lead to some, and are not there.
+    pub gaps: u64,
+    /// Rows that an index counts, where one is whole.
+    pub counted: Option<u64>,
+    /// Everything from its root down holds together.
+    pub whole: bool,
+    checks: Vec<(Vec<usize>, Entries)>,
+}
+
+/// One row.
+pub struct FoundRow {
+    /// Its row id.
+    pub rowid: i64,
+    /// Its cells; the last columns may be missing, because the table got them later, or because they are lost.
+    pub cells: Vec<Value>,
+    /// Whether nothing about it is in doubt.
+    pub certain: bool,
+    /// Cells at its end are missing or cut.
+    pub cut: bool,
+}
+
+/// What visiting a table came to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// Rows that are certain.
+    pub certain: u64,
+    /// Rows that are doubtful.
+    pub doubtful: u64,
+    /// Rows that are known to have been there.
+    pub lost: u64,
+}
+
+impl<'a> Survey<'a> {
+    /// Surveys `image`. `release` is that of the server, where the rows are not to tell it.
+    ///
+    /// Returns `None` where nothing tells the release, or where it is one that was never recorded.
+    pub fn take(image: Image<'a>, release: Option<Release>) -> Option<Survey<'a>> {
+        let mut claims = Claims::new(&image);
+        let (entries, list) = read_list(&image, &mut claims);
+        let mut trees = BTreeMap::new();
+        let mut indexes = Vec::new();
+        for entry in entries.iter().filter(|entry| entry.index) {
+            let columns = index_columns(entry);
+            let mut kept = Entries::new();
+            let keep = (!columns.is_empty()).then_some((&mut kept, columns.len()));
+            let tree = claims.walk(&image, entry.root, false, keep);
+            indexes.push((entry, columns, tree, kept));
+        }
+        for entry in entries.iter().filter(|entry| !entry.index) {
+            let tree = claims.walk(&image, entry.root, true, None);
+            trees.insert(entry.name.clone(), (entry.columns(), tree));
+        }
+        let strays = orphans::look(&image, &mut claims);
+        let clues = read_clues(&image, &trees, &strays);
+        let release = release.or_else(|| clues.release())?;
+        let recording = schema::recording(EngineKind::Sqlite, release)?;
+        let mut survey = Survey {
+            tables: Vec::new(),
+            unknown: Vec::new(),
+            broken_indexes: indexes
+                .iter()
+                .filter(|(_, _, tree, _)| !tree.whole)
+                .map(|(entry, ..)| entry.name.clone())
+                .collect(),
+            unplaced: Vec::new(),
+            deleted: strays.deleted,
+            image,
+            claims,
+            recording,
+            list,
+        };
+        survey.place_trees(trees, indexes);
+        orphans::place(&mut survey, &strays);
+        Some(survey)
+    }
+
+    /// Gives each tree to its table.
+    fn place_trees(
+        &mut self,
+        mut trees: BTreeMap<String, (Vec<String>, Tree)>,
+        indexes: Vec<(&Entry, Vec<String>, Tree, Entries)>,
+    ) {
+        let schema = self.recording.schema();
+        for mut shape in shape::shapes(&schema) {
+            let (columns, tree) = trees.remove(&shape.table).unwrap_or_else(|| {
+                // Where the list names no such table it has no root.
+                (Vec::new(), Tree { gaps: 1, ..Tree::default() })
+            });
+            // A definition that lacks a column of the release is not believed: a letter of it may be another.
+            let complete =
+                |described: &&schema::Table| described.columns.iter().all(|column| columns.contains(&column.name));
+            if let Some(described) = schema.table(&shape.table).filter(complete) {
+                shape = Shape::new(&shape.table, described, columns);
+            }
+            let of_table = || indexes.iter().filter(|(entry, ..)| entry.table == shape.table);
+            let counted = of_table()
+                .filter(|(_, columns, tree, _)| tree.whole && !columns.is_empty())
+                .map(|(_, _, tree, _)| tree.entries)
+                .next();
+            self.tables.push(Found {
+                leaves: tree.leaves,
+                orphans: Vec::new(),
+                gaps: tree.gaps,
+                counted,
+                whole: tree.whole,
+                checks: Vec::new(),
+                shape,
+            });
+        }
+        for (entry, columns, _, kept) in indexes {
+            let Some(table) = self.tables.iter_mut().find(|table| table.shape.table == entry.table) else { continue };
+            let places: Vec<usize> = columns.iter().filter_map(|column| table.shape.position(column)).collect();
+            if !kept.is_empty() && places.len() == columns.len() {
+                table.checks.push((places, kept));
+            }
+        }
+        self.unknown = trees.into_keys().filter(|name| !name.starts_with("sqlite_")).collect();
+    }
+
+    /// The table called `name`.
+    pub fn table(&self, name: &str) -> Option<&Found> {
+        self.tables.iter().find(|table| table.shape.table == name)
+    }
+
+    /// Hands every row of `table` to `each`: first those that are certain, then the doubtful ones.
+    pub fn visit<E>(&self, table: &Found, each: &mut dyn FnMut(FoundRow) -> Result<(), E>) -> Result<Tally, E> {
+        let mut tally = Tally::default();
+        let mut again = Vec::new();
+        for leaf in &table.leaves {
+            let mut doubtful = false;
+            self.rows(table, *leaf, &mut tally.lost, &mut |row| {
+                doubtful |= !row.certain;
+                if !row.certain {
+                    return Ok(());
+                }
+                tally.certain += 1;
+                each(row)
+            })?;
+            if doubtful {
+                again.push(*leaf);
+            }
+        }
+        again.extend(table.orphans.iter().map(|page| Leaf { page: *page, sure: false }));
+        for leaf in again {
+            // What cannot be read on a page that nothing leads to was perhaps never there.
+            self.rows(table, leaf, &mut 0, &mut |row| match row.certain {
+                true => Ok(()),
+                false => {
+                    tally.doubtful += 1;
+                    each(row)
+                }
+            })?;
+        }
+        if let Some(counted) = table.counted {
+            tally.lost = counted.saturating_sub(tally.certain + tally.doubtful);
+        }
+        Ok(tally)
+    }
+
+    /// The last row of `table` that is certain.
+    pub fn newest(&self, table: &Found) -> Option<FoundRow> {
+        table.leaves.iter().rev().find_map(|leaf| {
+            let mut newest = None;
+            let Ok(()) = self.rows::<Infallible>(table, *leaf, &mut 0, &mut |row| {
+                if row.certain {
+                    newest = Some(row);
+                }
+                Ok(())
+            });
+            newest
+        })
+    }
+
+    /// Hands the rows of one page to `each`; counts cells that cannot be read.
+    fn rows<E>(
+        &self,
+        table: &Found,
+        leaf: Leaf,
+        lost: &mut u64,
+        each: &mut dyn FnMut(FoundRow) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let Some(page) = self.image.page(leaf.page).filter(|page| page.kind == Kind::TableLeaf) else { return Ok(()) };
+        let sure = leaf.sure && !self.claims.is_shared(leaf.page);
+        for cell in page.cells() {
+            let Some(cell) = cell else {
+                *lost += 1;
+                continue;
+            };
+            let record = record::read(&self.image, &page, &cell);
+            let fit = table.shape.fit(cell.rowid, &record.cells);
+            let is_row = !record.cells.is_empty() && (fit != Fit::Not || !record.whole && leaf.sure);
+            if !is_row {
+                *lost += 1;
+                continue;
+            }
+            let own = cell.overflow == 0 || self.claims.is_own_chain(&self.image, page.number, &cell);
+            let certain = sure && own && record.whole && fit == Fit::Well && table.agrees(cell.rowid, &record.cells);
+            each(FoundRow { rowid: cell.rowid, cells: record.cells, certain, cut: !record.whole })?;
+        }
+        Ok(())
+    }
+
+    /// The rows of a page that could be of several tables.
+    pub fn unplaced_rows(&self, page: u32) -> Vec<(i64, Vec<Value>)> {
+        self.image.page(page).map(|page| orphans::rows(&self.image, &page)).unwrap_or_default()
+    }
+
+    /// Whether all tables hold together, so that only indexes can be hurt.
+    pub fn has_whole_tables(&self) -> bool {
+        self.list == List::Whole && self.tables.iter().all(|table| table.whole)
+    }
+}
+
+impl Found {
+    /// Whether the indexes say the same of a row.
+    fn agrees(&self, rowid: i64, cells: &[Value]) -> bool {
+        self.checks.iter().all(|(places, entries)| {
+            match places.iter().map(|at| cells.get(*at)).collect::<Option<Vec<_>>>() {
+                Some(cells) => entries.get(&rowid) == Some(&walk::digest(cells.into_iter())),
+                // A cell that the table got later is not in the row.
+                None => true,
+            }
+        })
+    }
+
+    /// Whether no page of it is missing, so that rows elsewhere are old copies.
+    fn is_complete(&self) -> bool {
+        self.gaps == 0
+    }
+}
+
+/// The list of tables and indexes: from page 1, else from the pages that it once led to.
+fn read_list(image: &Image<'_>, claims: &mut Claims) -> (Vec<Entry>, List) {
+    let tree = claims.walk(image, 1, true, None);
+    let pages = tree.leaves.iter().map(|leaf| leaf.page);
+    let mut found: Vec<Entry> = pages.flat_map(|page| entries_on(image, page)).collect();
+    let whole = tree.whole && !found.is_empty();
+    if !whole {
+        found.extend(
+            (1..=image.pages()).filter(|page| claims.is_orphan(*page)).flat_map(|page| entries_on(image, page)),
+        );
+    }
+    // Two of one name, or at one page: one of them is old, and nothing says which.
+    let mut roots: BTreeMap<&str, BTreeSet<u32>> = BTreeMap::new();
+    let mut names: BTreeMap<u32, BTreeSet<&str>> = BTreeMap::new();
+    for entry in &found {
+        roots.entry(&entry.name).or_default().insert(entry.root);
+        names.entry(entry.root).or_default().insert(&entry.name);
+    }
+    let single = |entry: &&Entry| roots[entry.name.as_str()].len() == 1 && names[&entry.root].len() == 1;
+    let mut kept: Vec<Entry> = found.iter().filter(single).cloned().collect();
+    kept.sort_by(|a, b| (a.root, &a.name).cmp(&(b.root, &b.name)));
+    kept.dedup_by_key(|entry| entry.root);
+    let list = match (whole, kept.is_empty()) {
+        (true, _) => List::Whole,
+        (false, false) => List::InPart,
+        (false, true) => List::Lost,
+    };
+    (kept, list)
+}
+
+fn entries_on(image: &Image<'_>, page: u32) -> Vec<Entry> {
+    let Some(page) = image.page(page).filter(|page| page.kind == Kind::TableLeaf) else { return Vec::new() };
+    let read = |cell| Some(record::read(image, &page, &cell)).filter(|record| record.whole);
+    page.cells().flatten().filter_map(read).filter_map(|record| Entry::read(&record.cells)).collect()
+}
+
+/// The columns of an index; that of a constraint is named by the recordings alone.
+fn index_columns(entry: &Entry) -> Vec<String> {
+    if !entry.sql.is_empty() {
+        return entry.columns();
+    }
+    let recorded = schema::recorded(EngineKind::Sqlite).iter().rev().map(Recording::schema);
+    let mut found = recorded.filter_map(|schema| {
+        let index = schema.table(&entry.table)?.indexes.iter().find(|index| index.name == entry.name)?;
+        Some(index.columns.clone())
+    });
+    found.next().unwrap_or_default()
+}
+
+fn read_clues(image: &Image<'_>, trees: &BTreeMap<String, (Vec<String>, Tree)>, strays: &orphans::Strays) -> Clues {
+    let mut clues = Clues::default();
+    for table in TELLING {
+        if let Some((columns, _)) = trees.get(table).filter(|(columns, _)| !columns.is_empty()) {
+            clues.columns.insert(table.to_owned(), columns.len());
+        }
+    }
+    let leaves = |table: &str| trees.get(table).map(|(_, tree)| tree.leaves.iter().map(|leaf| leaf.page));
+    let telling = ["monitor", "knex_migrations", "setting"].into_iter().filter_map(leaves).flatten();
+    for page in telling.chain(strays.leaves.iter().copied()) {
+        let Some(page) = image.page(page) else { continue };
+        read_clue(image, &page, &mut clues);
+    }
+    clues
+}
+
+/// What one page of rows tells of the release.
+fn read_clue(image: &Image<'_>, page: &Page, clues: &mut Clues) {
+    // The narrowest `monitor` that is recorded; no other table is half as wide.
+    const WIDE: usize = 60;
+    for cell in page.cells().flatten() {
+        let record = record::read(image, page, &cell);
+        match record.cells.as_slice() {
+            [Value::Null, Value::Text(name), Value::Int(_), _] if name.ends_with(".js") && name.starts_with("20") => {
+                clues.migrations.insert(name.clone());
+            }
+            [Value::Null, Value::Text(key), Value::Text(value), ..] if key == "databasePatchedFiles" => {
+                let patches: BTreeMap<String, bool> = serde_json::from_str(value).unwrap_or_default();
+                clues.patches.extend(patches.into_keys());
+            }
+            cells if cells.len() > WIDE && record.whole => {
+                let most = clues.cells.entry("monitor".into()).or_default();
+                *most = cells.len().max(*most);
+            }
+            _ if page.count() > 0 && record.cells.len() > 4 => break,
+            _ => {}
+        }
+    }
+}

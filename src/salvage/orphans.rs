@@ -1,0 +1,166 @@
+//! Pages that no tree leads to: which table their rows are of.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+
+use super::image::Image;
+use super::page::{Kind, Page};
+use super::shape::{Fit, Shape};
+use super::walk::{Claims, trunk_leaves};
+use super::{Survey, record};
+use crate::value::Value;
+
+/// Pages that nothing claims.
+#[derive(Default)]
+pub struct Strays {
+    /// Pages of rows.
+    pub leaves: Vec<u32>,
+    /// Pages of rows on free pages.
+    pub deleted: u64,
+    /// The page that leads to another.
+    parents: HashMap<u32, u32>,
+}
+
+/// Looks for them. A list of free pages that page 1 no longer leads to is recognised by what it looks like.
+pub fn look(image: &Image<'_>, claims: &mut Claims) -> Strays {
+    let mut strays = Strays::default();
+    let mut free = HashSet::new();
+    for number in (1..=image.pages()).filter(|page| claims.is_orphan(*page)) {
+        let Some(bytes) = image.bytes(number) else { continue };
+        if bytes[0] == 0 && bytes[4..8] != [0; 4] {
+            free.extend(trunk_leaves(&bytes, image).into_iter().flatten());
+        }
+        let Some(page) = Page::parse(number, bytes, image.usable()) else { continue };
+        match page.kind {
+            Kind::TableLeaf if page.count() > 0 => strays.leaves.push(number),
+            Kind::TableInterior => {
+                let children = page.cells().flatten().map(|cell| cell.child).chain([page.last_child()]);
+                strays.parents.extend(children.map(|child| (child, number)));
+            }
+            _ => {}
+        }
+    }
+    let before = strays.leaves.len();
+    strays.leaves.retain(|page| !free.contains(page));
+    strays.deleted = (before - strays.leaves.len()) as u64;
+    claims.add_free(free);
+    strays
+}
+
+impl Strays {
+    /// The topmost page that leads to `page`.
+    fn top(&self, page: u32) -> u32 {
+        let (mut top, mut seen) = (page, HashSet::new());
+        while let Some(parent) = self.parents.get(&top).filter(|_| seen.insert(top)) {
+            top = *parent;
+        }
+        top
+    }
+}
+
+/// The whole rows on a page.
+pub fn rows(image: &Image<'_>, page: &Page) -> Vec<(i64, Vec<Value>)> {
+    page.cells().flatten().map(|cell| (cell.rowid, record::read(image, page, &cell).cells)).collect()
+}
+
+/// Gives the pages of rows that nothing leads to, tree by tree, to the tables that they fit best.
+pub fn place(survey: &mut Survey<'_>, strays: &Strays) {
+    let mut groups: BTreeMap<u32, Vec<u32>> = BTreeMap::new();
+    for leaf in &strays.leaves {
+        groups.entry(strays.top(*leaf)).or_default().push(*leaf);
+    }
+    // A table with all its pages has no others.
+    let open: Vec<usize> = (0..survey.tables.len()).filter(|at| !survey.tables[*at].is_complete()).collect();
+    let mut tied = Vec::new();
+    for leaves in groups.into_values() {
+        let best = best(survey, &open, &leaves);
+        match best.as_slice() {
+            [] => {}
+            [one] => survey.tables[*one].orphans.extend(leaves),
+            _ => tied.push((leaves, best)),
+        }
+    }
+    // References decide among tables of nothing but references, once what they point to is placed.
+    let ids = Ids::read(survey, &tied);
+    for (leaves, mut best) in tied {
+        best.retain(|at| leaves.iter().all(|leaf| ids.hold(survey, *at, *leaf)));
+        match best.as_slice() {
+            [one] => survey.tables[*one].orphans.extend(leaves),
+            several => {
+                let names: Vec<String> = several.iter().map(|at| survey.tables[*at].shape.table.clone()).collect();
+                survey.unplaced.extend(leaves.into_iter().map(|leaf| (leaf, names.clone())));
+            }
+        }
+    }
+}
+
+/// The tables that most rows of `leaves` fit best.
+fn best(survey: &Survey<'_>, open: &[usize], leaves: &[u32]) -> Vec<usize> {
+    let mut scores: BTreeMap<usize, u64> = BTreeMap::new();
+    let mut all = 0;
+    for leaf in leaves {
+        let Some(page) = survey.image.page(*leaf) else { continue };
+        for (rowid, cells) in rows(&survey.image, &page) {
+            all += 1;
+            for at in open {
+                let score = score(&survey.tables[*at].shape, rowid, &cells);
+                if score > 0 {
+                    *scores.entry(*at).or_default() += score;
+                }
+            }
+        }
+    }
+    let most = scores.values().copied().max().unwrap_or(0);
+    // Half of the rows at least have to fit at least oddly.
+    if most == 0 || most < all {
+        return Vec::new();
+    }
+    scores.into_iter().filter(|(_, score)| *score == most).map(|(at, _)| at).collect()
+}
+
+fn score(shape: &Shape, rowid: i64, cells: &[Value]) -> u64 {
+    let exact = u64::from(cells.len() == shape.columns.len());
+    match shape.fit(rowid, cells) {
+        Fit::Well => 4 + 2 * exact,
+        Fit::Oddly => 2 + exact,
+        Fit::Not => 0,
+    }
+}
+
+/// Ids of the rows of the tables that others point to.
+struct Ids(BTreeMap<String, BTreeSet<i64>>);
+
+impl Ids {
+    fn read(survey: &Survey<'_>, tied: &[(Vec<u32>, Vec<usize>)]) -> Ids {
+        let schema = survey.recording.schema();
+        let mut ids = BTreeMap::new();
+        for at in tied.iter().flat_map(|(_, best)| best) {
+            let keys = schema.table(&survey.tables[*at].shape.table).map(|table| table.foreign_keys.as_slice());
+            for key in keys.unwrap_or_default() {
+                let Some(parent) = survey.table(&key.table) else { continue };
+                ids.entry(key.table.clone()).or_insert_with(|| {
+                    let mut found = BTreeSet::new();
+                    let Ok(_) = survey.visit::<std::convert::Infallible>(parent, &mut |row| {
+                        found.insert(row.rowid);
+                        Ok(())
+                    });
+                    found
+                });
+            }
+        }
+        Ids(ids)
+    }
+
+    /// Whether the rows on `leaf` point to rows that are there, were they of this table.
+    fn hold(&self, survey: &Survey<'_>, at: usize, leaf: u32) -> bool {
+        let shape = &survey.tables[at].shape;
+        let schema = survey.recording.schema();
+        let keys = schema.table(&shape.table).map(|table| table.foreign_keys.clone()).unwrap_or_default();
+        let rows = survey.image.page(leaf).map(|page| rows(&survey.image, &page)).unwrap_or_default();
+        rows.iter().all(|(_, cells)| {
+            keys.iter().all(|key| match shape.position(&key.column).and_then(|at| cells.get(at)) {
+                Some(Value::Int(id)) => self.0.get(&key.table).is_none_or(|ids| ids.is_empty() || ids.contains(id)),
+                _ => true,
+            })
+        })
+    }
+}

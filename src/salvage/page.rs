@@ -1,0 +1,206 @@
+//! One page of a tree: its header, its cells, and whether all of it holds together.
+
+use super::record::{be16, be32, varint};
+
+/// Bytes of the file's header, before the tree on page 1.
+const FILE_HEADER: usize = 100;
+
+/// What a page of a tree is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Rows of a table.
+    TableLeaf,
+    /// The way to pages of a table.
+    TableInterior,
+    /// Entries of an index.
+    IndexLeaf,
+    /// Entries of an index, and the way to others.
+    IndexInterior,
+}
+
+impl Kind {
+    fn of(flag: u8) -> Option<Kind> {
+        Some(match flag {
+            13 => Kind::TableLeaf,
+            5 => Kind::TableInterior,
+            10 => Kind::IndexLeaf,
+            2 => Kind::IndexInterior,
+            _ => return None,
+        })
+    }
+
+    /// Whether it leads to other pages.
+    pub fn is_interior(self) -> bool {
+        matches!(self, Kind::TableInterior | Kind::IndexInterior)
+    }
+
+    /// Whether it belongs to a table.
+    pub fn is_table(self) -> bool {
+        matches!(self, Kind::TableLeaf | Kind::TableInterior)
+    }
+}
+
+/// One page of a tree.
+pub struct Page {
+    /// Its number.
+    pub number: u32,
+    /// What it is.
+    pub kind: Kind,
+    bytes: Vec<u8>,
+    usable: usize,
+    head: usize,
+    count: usize,
+}
+
+/// One cell of a page.
+#[derive(Clone, Copy, Debug)]
+pub struct Cell {
+    /// The page that an interior cell leads to.
+    pub child: u32,
+    /// The row id of a table's cell.
+    pub rowid: i64,
+    /// Bytes of the record in all.
+    pub size: u64,
+    /// Where the part of the record that is on this page begins.
+    pub at: usize,
+    /// Bytes of that part.
+    pub local: usize,
+    /// The page that the rest is on, or 0.
+    pub overflow: u32,
+    end: usize,
+}
+
+impl Page {
+    /// Reads the header of a page; `None` where this is no page of a tree.
+    pub fn parse(number: u32, bytes: Vec<u8>, usable: usize) -> Option<Page> {
+        let head = if number == 1 { FILE_HEADER } else { 0 };
+        let kind = Kind::of(bytes[head])?;
+        let count = usize::from(be16(&bytes, head + 3));
+        let page = Page { number, kind, bytes, usable, head, count };
+        (page.cells_begin() + 2 * count <= usable).then_some(page)
+    }
+
+    /// How many cells its header counts.
+    pub fn count(&self) -> usize {
+        self.count
+    }
+
+    /// Its bytes.
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// Bytes of a page that hold content.
+    pub fn usable(&self) -> usize {
+        self.usable
+    }
+
+    /// The page after all others that an interior page leads to.
+    pub fn last_child(&self) -> u32 {
+        be32(&self.bytes, self.head + 8)
+    }
+
+    /// Its cells in order; `None` for each that does not lie within the page.
+    pub fn cells(&self) -> impl Iterator<Item = Option<Cell>> + '_ {
+        (0..self.count).map(|at| self.cell(usize::from(be16(&self.bytes, self.cells_begin() + 2 * at))))
+    }
+
+    fn cells_begin(&self) -> usize {
+        self.head + if self.kind.is_interior() { 12 } else { 8 }
+    }
+
+    fn cell(&self, start: usize) -> Option<Cell> {
+        if start < self.cells_begin() + 2 * self.count || start + 4 > self.usable {
+            return None;
+        }
+        let mut cell = Cell { child: 0, rowid: 0, size: 0, at: start, local: 0, overflow: 0, end: 0 };
+        if self.kind.is_interior() {
+            cell.child = be32(&self.bytes, start);
+            cell.at += 4;
+        }
+        let bytes = &self.bytes[..self.usable];
+        if self.kind != Kind::TableInterior {
+            let (size, read) = varint(bytes, cell.at)?;
+            cell.size = size as u64;
+            cell.at += read;
+        }
+        if self.kind.is_table() {
+            let (rowid, read) = varint(bytes, cell.at)?;
+            cell.rowid = rowid;
+            cell.at += read;
+        }
+        cell.local = self.local(cell.size);
+        cell.end = cell.at + cell.local;
+        if cell.size > cell.local as u64 {
+            if cell.end + 4 > self.usable {
+                return None;
+            }
+            cell.overflow = be32(bytes, cell.end);
+            cell.end += 4;
+        }
+        // A cell never takes less than it needs when it is freed.
+        cell.end = cell.end.max(start + 4);
+        (cell.end <= self.usable).then_some(cell)
+    }
+
+    /// How much of a record of `size` bytes stays on the page.
+    fn local(&self, size: u64) -> usize {
+        let usable = self.usable;
+        let largest = if self.kind == Kind::TableLeaf { usable - 35 } else { (usable - 12) * 64 / 255 - 23 };
+        if size <= largest as u64 {
+            return size as usize;
+        }
+        let least = (usable - 12) * 32 / 255 - 23;
+        let kept = least + ((size - least as u64) % (usable as u64 - 4)) as usize;
+        if kept <= largest { kept } else { least }
+    }
+
+    /// Whether every byte of it is accounted for, as SQLite's own check sees it: no two cells overlap, and what lies between
+    /// them is what the list of free blocks and the count of single bytes say.
+    pub fn is_whole(&self) -> bool {
+        let first = match be16(&self.bytes, self.head + 5) {
+            0 => 65536,
+            first => usize::from(first),
+        };
+        if first < self.cells_begin() + 2 * self.count || first > self.usable {
+            return false;
+        }
+        let mut taken = Vec::with_capacity(self.count + 4);
+        for at in 0..self.count {
+            let start = usize::from(be16(&self.bytes, self.cells_begin() + 2 * at));
+            match self.cell(start) {
+                Some(cell) if start >= first => taken.push((start, cell.end)),
+                _ => return false,
+            }
+        }
+        let mut free = usize::from(be16(&self.bytes, self.head + 1));
+        while free != 0 {
+            if free < first || free + 4 > self.usable {
+                return false;
+            }
+            let (next, size) = (usize::from(be16(&self.bytes, free)), usize::from(be16(&self.bytes, free + 2)));
+            if size < 4 || free + size > self.usable || next != 0 && next <= free {
+                return false;
+            }
+            taken.push((free, free + size));
+            free = next;
+        }
+        taken.sort_unstable();
+        let (mut end, mut between) = (first, 0);
+        for (start, stop) in taken {
+            if start < end {
+                return false;
+            }
+            between += start - end;
+            end = stop;
+        }
+        between + (self.usable - end) == usize::from(self.bytes[self.head + 7])
+    }
+}
+
+/// Whether `bytes` are a page of a tree that fills them: a page of half the size would leave the second half alone.
+pub fn fills(bytes: &[u8]) -> bool {
+    let Some(page) = Page::parse(2, bytes.to_vec(), bytes.len()) else { return false };
+    let furthest = page.cells().flatten().map(|cell| cell.end).max();
+    page.is_whole() && furthest.is_some_and(|end| end > bytes.len() / 2)
+}

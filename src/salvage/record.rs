@@ -1,0 +1,166 @@
+//! Records: numbers of variable length, cells, and chains of overflow pages.
+
+use super::image::Image;
+use super::page::{Cell, Page};
+use crate::value::Value;
+
+/// A record that says it is longer is not believed: the server stores nothing near it.
+const LONGEST: u64 = 64 << 20;
+
+/// SQLite's own limit of columns.
+const WIDEST: usize = 2000;
+
+/// A big-endian number of two bytes.
+pub fn be16(bytes: &[u8], at: usize) -> u16 {
+    u16::from_be_bytes([bytes[at], bytes[at + 1]])
+}
+
+/// A big-endian number of four bytes.
+pub fn be32(bytes: &[u8], at: usize) -> u32 {
+    u32::from_be_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]])
+}
+
+/// The number of variable length at `at`, and how many bytes it takes.
+pub fn varint(bytes: &[u8], at: usize) -> Option<(i64, usize)> {
+    let mut number: u64 = 0;
+    for (index, byte) in bytes.get(at..)?.iter().take(9).enumerate() {
+        if index == 8 {
+            return Some(((number << 8 | u64::from(*byte)) as i64, 9));
+        }
+        number = number << 7 | u64::from(byte & 0x7f);
+        if byte & 0x80 == 0 {
+            return Some((number as i64, index + 1));
+        }
+    }
+    None
+}
+
+/// The cells of one row or one entry of an index.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Record {
+    /// What could be read, in order.
+    pub cells: Vec<Value>,
+    /// All of it is there, and its parts add up. Where they do not, the last cell may be cut, and others may be missing.
+    pub whole: bool,
+}
+
+/// The pages that the rest of `cell` is on, and whether there are as many as it needs, the last of which ends the chain.
+pub fn overflow_pages(image: &Image<'_>, cell: &Cell) -> (Vec<u32>, bool) {
+    let mut pages = Vec::new();
+    let mut left = cell.size.saturating_sub(cell.local as u64);
+    if cell.size > LONGEST {
+        return (pages, false);
+    }
+    let (each, mut next) = (image.usable() as u64 - 4, cell.overflow);
+    while left > 0 {
+        if next == 0 || pages.contains(&next) {
+            return (pages, false);
+        }
+        let Some(bytes) = image.bytes(next) else { return (pages, false) };
+        pages.push(next);
+        next = be32(&bytes, 0);
+        left = left.saturating_sub(each);
+    }
+    (pages, next == 0)
+}
+
+/// Reads the record of `cell` on `page`.
+pub fn read(image: &Image<'_>, page: &Page, cell: &Cell) -> Record {
+    let local = &page.bytes()[cell.at..cell.at + cell.local];
+    if cell.size == cell.local as u64 {
+        return decode(local, true);
+    }
+    let (chain, mut whole) = overflow_pages(image, cell);
+    let mut payload = local.to_vec();
+    for number in chain {
+        let Some(bytes) = image.bytes(number) else {
+            whole = false;
+            break;
+        };
+        let left = (cell.size as usize).saturating_sub(payload.len());
+        payload.extend(&bytes[4..image.usable()][..left.min(image.usable() - 4)]);
+    }
+    let whole = whole && payload.len() as u64 == cell.size;
+    decode(&payload, whole)
+}
+
+/// Reads the cells of `payload`, of which `whole` says whether its end is not missing.
+pub fn decode(payload: &[u8], whole: bool) -> Record {
+    let mut record = Record { cells: Vec::new(), whole };
+    let Some((header, mut at)) = varint(payload, 0) else { return Record { whole: false, ..record } };
+    let header = usize::try_from(header).unwrap_or(usize::MAX);
+    if header < at || header > payload.len() {
+        return Record { whole: false, ..record };
+    }
+    let mut body = header;
+    while at < header {
+        if record.cells.len() == WIDEST {
+            return Record { whole: false, ..record };
+        }
+        let Some((serial, read)) = varint(&payload[..header], at) else { return Record { whole: false, ..record } };
+        at += read;
+        let Some(size) = size_of(serial) else { return Record { whole: false, ..record } };
+        let end = body.saturating_add(size);
+        let there = &payload[body.min(payload.len())..end.min(payload.len())];
+        if there.len() < size {
+            record.whole = false;
+            record.cells.extend(cut(serial, there));
+            return record;
+        }
+        match value(serial, there) {
+            Some(value) => record.cells.push(value),
+            None => {
+                record.whole = false;
+                record.cells.push(Value::Text(String::from_utf8_lossy(there).into_owned()));
+            }
+        }
+        body = end;
+    }
+    record.whole &= body == payload.len();
+    record
+}
+
+/// Bytes of a cell of type `serial`; `None` where there is no such type.
+fn size_of(serial: i64) -> Option<usize> {
+    Some(match serial {
+        0 | 8 | 9 => 0,
+        1..=4 => serial as usize,
+        5 => 6,
+        6 | 7 => 8,
+        12.. => usize::try_from((serial - 12) / 2).ok()?,
+        _ => return None,
+    })
+}
+
+/// The cell of type `serial` out of its bytes; `None` for text that is none.
+fn value(serial: i64, bytes: &[u8]) -> Option<Value> {
+    Some(match serial {
+        0 => Value::Null,
+        1..=6 => {
+            let negative = bytes[0] & 0x80 != 0;
+            let start = if negative { -1 } else { 0 };
+            Value::Int(bytes.iter().fold(start, |number, byte| number << 8 | i64::from(*byte)))
+        }
+        7 => {
+            let mut eight = [0; 8];
+            eight.copy_from_slice(bytes);
+            Value::Real(f64::from_be_bytes(eight))
+        }
+        8 => Value::Int(0),
+        9 => Value::Int(1),
+        _ if serial % 2 == 0 => Value::Blob(bytes.to_vec()),
+        _ => Value::Text(std::str::from_utf8(bytes).ok()?.to_owned()),
+    })
+}
+
+/// What is left of a text whose end is missing.
+fn cut(serial: i64, bytes: &[u8]) -> Option<Value> {
+    if serial < 13 || serial % 2 == 0 || bytes.is_empty() {
+        return None;
+    }
+    let valid = match std::str::from_utf8(bytes) {
+        Ok(text) => text,
+        Err(error) => std::str::from_utf8(&bytes[..error.valid_up_to()]).unwrap_or_default(),
+    };
+    (!valid.is_empty()).then(|| Value::Text(valid.to_owned()))
+}

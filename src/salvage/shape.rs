@@ -1,0 +1,211 @@
+//! What a row of each table looks like: how many cells, of which kinds, with which values.
+
+use crate::schema::{Schema, Table};
+use crate::value::Value;
+
+/// The longest row id that the server's own language can count to.
+const LARGEST_ID: i64 = 1 << 53;
+
+/// Columns that hold JSON (1.23 to 2.5.3). A value that cannot be read brings the whole list of monitors down.
+const JSON: [(&str, &str); 10] = [
+    ("monitor", "accepted_statuscodes_json"),
+    ("monitor", "kafka_producer_brokers"),
+    ("monitor", "kafka_producer_sasl_options"),
+    ("monitor", "rabbitmq_nodes"),
+    ("monitor", "conditions"),
+    ("maintenance", "weekdays"),
+    ("maintenance", "days_of_month"),
+    ("notification", "config"),
+    ("monitor_tls_info", "info_json"),
+    ("stat_minutely", "extras"),
+];
+
+/// Seconds that each row of a table of statistics counts.
+const STEPS: [(&str, i64); 3] = [("stat_minutely", 60), ("stat_hourly", 3600), ("stat_daily", 86400)];
+
+/// How well a row goes into a table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Fit {
+    /// The table cannot have such a row.
+    Not,
+    /// It could, but the server writes no such value.
+    Oddly,
+    /// It is as the server writes it.
+    Well,
+}
+
+/// What one column takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    /// The row id itself: the record has nothing in its place.
+    Key,
+    Whole,
+    /// 0 or 1.
+    Flag,
+    Number,
+    Text,
+    Json,
+    Moment,
+    /// A moment in seconds, a multiple of so many.
+    Step(i64),
+    /// 0 to 3.
+    Status,
+    Any,
+}
+
+/// A row of one table.
+#[derive(Clone, Debug)]
+pub struct Shape {
+    /// The table.
+    pub table: String,
+    /// Its columns, in the order of the cells.
+    pub columns: Vec<String>,
+    kinds: Vec<Kind>,
+    needed: Vec<bool>,
+    /// How many cells a row has at least: the rest was added to the table later, with a default.
+    least: usize,
+}
+
+impl Shape {
+    /// The rows of `table`, whose cells stand in the order of `columns`.
+    pub fn new(table: &str, described: &Table, columns: Vec<String>) -> Shape {
+        let column = |name: &String| described.column(name);
+        let kinds = columns.iter().map(|name| column(name).map_or(Kind::Any, |column| kind(table, column))).collect();
+        let needed: Vec<bool> = columns
+            .iter()
+            .map(|name| column(name).is_some_and(|column| column.not_null && !column.primary_key))
+            .collect();
+        let given = |name: &String| column(name).is_none_or(|column| !column.not_null || column.default.is_some());
+        let least = columns.iter().rposition(|name| !given(name)).map_or(1, |at| at + 1);
+        Shape { table: table.to_owned(), columns, kinds, needed, least }
+    }
+
+    /// How well a row of these cells fits.
+    pub fn fit(&self, rowid: i64, cells: &[Value]) -> Fit {
+        if cells.len() > self.columns.len() || cells.len() < self.least {
+            return Fit::Not;
+        }
+        let mut fit = if (0..=LARGEST_ID).contains(&rowid) { Fit::Well } else { Fit::Oddly };
+        for (at, cell) in cells.iter().enumerate() {
+            let cell = if cell.is_null() && self.needed[at] { Fit::Not } else { self.kinds[at].fit(cell) };
+            fit = fit.min(cell);
+            if fit == Fit::Not {
+                break;
+            }
+        }
+        fit
+    }
+
+    /// Where `column` stands.
+    pub fn position(&self, column: &str) -> Option<usize> {
+        self.columns.iter().position(|name| name == column)
+    }
+
+    /// Whether the cell at `at` is the row id.
+    pub fn is_key(&self, at: usize) -> bool {
+        self.kinds[at] == Kind::Key
+    }
+
+    /// Whether the server fails over this cell, which is to be JSON and is none.
+    pub fn is_broken_json(&self, at: usize, cell: &Value) -> bool {
+        self.kinds[at] == Kind::Json && Kind::Json.fit(cell) != Fit::Well
+    }
+}
+
+/// The shapes of all tables of `schema`, and of SQLite's own counter.
+pub fn shapes(schema: &Schema) -> Vec<Shape> {
+    let names = |table: &Table| table.columns.iter().map(|column| column.name.clone()).collect();
+    let mut shapes: Vec<Shape> =
+        schema.tables.iter().map(|(name, table)| Shape::new(name, table, names(table))).collect();
+    shapes.push(Shape {
+        table: "sqlite_sequence".into(),
+        columns: vec!["name".into(), "seq".into()],
+        kinds: vec![Kind::Text, Kind::Whole],
+        needed: vec![true, true],
+        least: 2,
+    });
+    shapes
+}
+
+fn kind(table: &str, column: &crate::schema::Column) -> Kind {
+    let sql = column.sql_type.to_uppercase();
+    let step = STEPS.iter().find(|(name, _)| *name == table).filter(|_| column.name == "timestamp");
+    let has = |words: &[&str]| words.iter().any(|word| sql.contains(word));
+    if column.primary_key && sql == "INTEGER" {
+        Kind::Key
+    } else if JSON.contains(&(table, column.name.as_str())) || table.starts_with("stat_") && column.name == "extras" {
+        Kind::Json
+    } else if let Some((_, step)) = step {
+        Kind::Step(*step)
+    } else if (table, column.name.as_str()) == ("heartbeat", "status") {
+        Kind::Status
+    } else if has(&["CHAR", "TEXT", "CLOB"]) {
+        Kind::Text
+    } else if has(&["DATE"]) || sql == "TIME" {
+        Kind::Moment
+    } else if has(&["BOOL"]) && column.name != "weight" {
+        Kind::Flag
+    } else if has(&["INT"]) {
+        Kind::Whole
+    } else if has(&["DOUB", "FLOA", "REAL", "NUMERIC", "DECIMAL", "BOOL"]) {
+        Kind::Number
+    } else {
+        Kind::Any
+    }
+}
+
+impl Kind {
+    fn fit(self, cell: &Value) -> Fit {
+        let oddly = |well: bool| if well { Fit::Well } else { Fit::Oddly };
+        match (self, cell) {
+            (Kind::Key, cell) => match cell {
+                Value::Null => Fit::Well,
+                _ => Fit::Not,
+            },
+            (_, Value::Null) => Fit::Well,
+            (Kind::Any, _) => Fit::Well,
+            // A column of text makes text of every number.
+            (Kind::Text | Kind::Json, Value::Int(_) | Value::Real(_)) => Fit::Not,
+            (Kind::Text, Value::Text(text)) => oddly(is_plain(text)),
+            (Kind::Json, Value::Text(text)) => oddly(serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok()),
+            (Kind::Flag, Value::Int(n)) => oddly((0..=1).contains(n)),
+            (Kind::Status, Value::Int(n)) => oddly((0..=3).contains(n)),
+            (Kind::Step(step), Value::Int(n)) => oddly(*n > 0 && n % step == 0),
+            (Kind::Step(_) | Kind::Status | Kind::Flag, Value::Real(_)) => Fit::Oddly,
+            (Kind::Whole | Kind::Number | Kind::Moment, Value::Int(_)) => Fit::Well,
+            (Kind::Whole | Kind::Number, Value::Real(_)) => Fit::Well,
+            (Kind::Moment, Value::Text(text)) => oddly(is_moment(text)),
+            (_, Value::Text(_) | Value::Real(_)) => Fit::Oddly,
+            (_, Value::Blob(_)) => Fit::Not,
+        }
+    }
+}
+
+/// Whether a text has no characters that only damage brings: everything below a blank but ends of lines, tabs and escapes.
+fn is_plain(text: &str) -> bool {
+    !text.contains(|c: char| (c < ' ' && !"\t\n\r\u{1b}".contains(c)) || c == '\u{fffd}')
+}
+
+/// `2026-11-24 18:30:00.123`, with or without parts, or a time of day.
+fn is_moment(text: &str) -> bool {
+    let is_time = |text: &str| {
+        let mut parts = text.trim_end_matches('Z').split(':');
+        let two =
+            |part: Option<&str>| part.is_some_and(|part| part.len() == 2 && part.bytes().all(|c| c.is_ascii_digit()));
+        two(parts.next())
+            && two(parts.next())
+            && parts.all(|part| part.len() >= 2 && part.bytes().all(|c| c.is_ascii_digit() || c == b'.'))
+    };
+    // The server itself writes these words (2.5.3).
+    if text == "Invalid Date" {
+        return true;
+    }
+    let Some((date, time)) = text.split_once([' ', 'T']) else { return is_time(text) || is_date(text) };
+    is_date(date) && is_time(time)
+}
+
+fn is_date(text: &str) -> bool {
+    let parts: Vec<&str> = text.split('-').collect();
+    let lengths: Vec<usize> = parts.iter().map(|part| part.len()).collect();
+    lengths == [4, 2, 2] && parts.iter().all(|part| part.bytes().all(|c| c.is_ascii_digit()))
+}

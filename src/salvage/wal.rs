@@ -1,0 +1,119 @@
+//! A write-ahead log: which of its frames were committed, as far as salts and checksums bear them out.
+
+use std::collections::HashMap;
+
+use super::image::Bytes;
+use super::record::be32;
+
+/// Bytes of the log's header.
+const HEADER: usize = 32;
+
+/// Bytes of a frame's header.
+const FRAME: usize = 24;
+
+/// The committed content of a log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Frames {
+    /// Bytes of a page.
+    pub page_size: usize,
+    /// Pages of the database after the last commit.
+    pub pages: u32,
+    /// Frames that count.
+    pub committed: u64,
+    /// Whole frames that the file has room for: the others are of an older turn of the log, were never committed, or are
+    /// damaged.
+    pub written: u64,
+    places: HashMap<u32, u64>,
+}
+
+impl Frames {
+    /// The frames up to the last commit before the first that does not fit; `None` where none was committed. A log
+    /// whose own header is lost is read from its second frame on, for pages of `page_size`.
+    pub fn read(wal: &dyn Bytes, page_size: usize) -> Option<Frames> {
+        let mut header = [0; HEADER];
+        if wal.read_at(0, &mut header) < HEADER {
+            return None;
+        }
+        match Chain::begin(&header) {
+            Some((chain, page_size)) => follow(wal, chain, page_size, 0),
+            None => {
+                let first = frame(wal, page_size, 0)?;
+                [false, true].into_iter().find_map(|big| follow(wal, Chain::after(&first, big), page_size, 1))
+            }
+        }
+    }
+
+    /// Where the newest committed content of `page` begins in the log.
+    pub fn place(&self, page: u32) -> Option<u64> {
+        self.places.get(&page).copied()
+    }
+}
+
+fn follow(wal: &dyn Bytes, mut chain: Chain, page_size: usize, first: u64) -> Option<Frames> {
+    let written = wal.size().saturating_sub(HEADER as u64) / (FRAME + page_size) as u64;
+    let mut frames = Frames { page_size, pages: 0, committed: 0, written, places: HashMap::new() };
+    let mut waiting = Vec::new();
+    for at in first..written {
+        let Some(bytes) = frame(wal, page_size, at).filter(|bytes| chain.accepts(bytes)) else { break };
+        let (page, pages) = (be32(&bytes, 0), be32(&bytes, 4));
+        waiting.push((page, HEADER as u64 + at * (FRAME + page_size) as u64 + FRAME as u64));
+        if pages > 0 {
+            frames.places.extend(waiting.drain(..));
+            frames.pages = pages;
+            frames.committed = at + 1;
+        }
+    }
+    (frames.committed > 0).then_some(frames)
+}
+
+fn frame(wal: &dyn Bytes, page_size: usize, at: u64) -> Option<Vec<u8>> {
+    let mut bytes = vec![0; FRAME + page_size];
+    let whole = wal.read_at(HEADER as u64 + at * bytes.len() as u64, &mut bytes) == bytes.len();
+    whole.then_some(bytes)
+}
+
+/// The checksum that goes on from frame to frame.
+struct Chain {
+    big: bool,
+    salts: [u8; 8],
+    sum: (u32, u32),
+}
+
+impl Chain {
+    /// The chain that a whole header begins, and the size of the pages it says.
+    fn begin(header: &[u8; HEADER]) -> Option<(Chain, usize)> {
+        let magic = be32(header, 0);
+        let page_size = be32(header, 8) as usize;
+        let valid = magic & !1 == 0x377f_0682 && (512..=65536).contains(&page_size) && page_size.is_power_of_two();
+        let mut chain = Chain { big: magic & 1 == 1, salts: [0; 8], sum: (0, 0) };
+        chain.salts.copy_from_slice(&header[16..24]);
+        chain.add(&header[..24]);
+        (valid && chain.sum == (be32(header, 24), be32(header, 28))).then_some((chain, page_size))
+    }
+
+    /// The chain as it stands after `frame`, which is believed.
+    fn after(frame: &[u8], big: bool) -> Chain {
+        let mut salts = [0; 8];
+        salts.copy_from_slice(&frame[8..16]);
+        Chain { big, salts, sum: (be32(frame, 16), be32(frame, 20)) }
+    }
+
+    fn accepts(&mut self, frame: &[u8]) -> bool {
+        self.add(&frame[..8]);
+        self.add(&frame[FRAME..]);
+        frame[8..16] == self.salts && be32(frame, 0) > 0 && self.sum == (be32(frame, 16), be32(frame, 20))
+    }
+
+    fn add(&mut self, bytes: &[u8]) {
+        let word = |four: &[u8]| {
+            let four = [four[0], four[1], four[2], four[3]];
+            if self.big { u32::from_be_bytes(four) } else { u32::from_le_bytes(four) }
+        };
+        let (mut one, mut two) = self.sum;
+        for pair in bytes.chunks_exact(8) {
+            one = one.wrapping_add(word(&pair[..4])).wrapping_add(two);
+            two = two.wrapping_add(word(&pair[4..])).wrapping_add(one);
+        }
+        self.sum = (one, two);
+    }
+}

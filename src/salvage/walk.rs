@@ -1,0 +1,286 @@
+//! Trees of pages, from their roots down, and what else is spoken for: free pages and the map of an `auto_vacuum` file.
+
+use std::collections::{HashMap, HashSet};
+
+use super::image::Image;
+use super::page::{Cell, Kind, Page};
+use super::record::{self, be32};
+use crate::value::Value;
+
+/// Entries of an index that are kept to compare rows with; larger ones only count.
+const COMPARED: usize = 200_000;
+
+/// Whose each page is.
+pub struct Claims {
+    trees: Vec<bool>,
+    chained: HashSet<u32>,
+    free: HashSet<u32>,
+    shared: HashSet<u32>,
+    map: Option<Map>,
+}
+
+/// A page of rows, and whether the way to it and all of it hold together.
+#[derive(Clone, Copy, Debug)]
+pub struct Leaf {
+    /// Its number.
+    pub page: u32,
+    /// Nothing about it is in doubt.
+    pub sure: bool,
+}
+
+/// What was found below one root.
+#[derive(Debug, Default)]
+pub struct Tree {
+    /// Its pages of rows or entries, in the order of their keys.
+    pub leaves: Vec<Leaf>,
+    /// Pages that it leads to and that are not there, or are something else.
+    pub gaps: u64,
+    /// Entries of an index, on all pages.
+    pub entries: u64,
+    /// Whether everything holds together.
+    pub whole: bool,
+}
+
+/// The entries of one index by row id: what stands in its columns, in short.
+pub type Entries = HashMap<i64, u64>;
+
+impl Claims {
+    /// Nothing is claimed but what the file says itself: free pages, and the pages of its map.
+    pub fn new(image: &Image<'_>) -> Claims {
+        let map = Map::find(image);
+        let mut claims = Claims {
+            trees: vec![false; image.pages() as usize + 1],
+            chained: HashSet::new(),
+            free: HashSet::new(),
+            shared: HashSet::new(),
+            map,
+        };
+        claims.read_free(image);
+        claims
+    }
+
+    /// Whether nobody claims `page`.
+    pub fn is_orphan(&self, page: u32) -> bool {
+        !self.trees[page as usize]
+            && !self.chained.contains(&page)
+            && !self.free.contains(&page)
+            && !self
+                .map
+                .as_ref()
+                .is_some_and(|map| map.is_map(page) || map.entry(page).is_some_and(|(kind, _)| kind == 2))
+    }
+
+    /// Whether more than one thing claims `page`.
+    pub fn is_shared(&self, page: u32) -> bool {
+        self.shared.contains(&page)
+    }
+
+    /// Adds `pages` to those that are free.
+    pub fn add_free(&mut self, pages: impl IntoIterator<Item = u32>) {
+        self.free.extend(pages);
+    }
+
+    /// The list of free pages, as page 1 leads to it.
+    fn read_free(&mut self, image: &Image<'_>) {
+        let Some(head) = image.bytes(1).filter(|head| head.starts_with(b"SQLite format 3\0")) else { return };
+        let mut trunk = be32(&head, 32);
+        while trunk != 0 && self.free.insert(trunk) {
+            let Some(bytes) = image.bytes(trunk) else { break };
+            let Some(leaves) = trunk_leaves(&bytes, image) else { break };
+            self.free.extend(leaves);
+            trunk = be32(&bytes, 0);
+        }
+    }
+
+    /// Claims a page of a tree; false where it is one already, or is not there.
+    fn claim(&mut self, page: u32) -> bool {
+        if page == 0 || page as usize >= self.trees.len() || self.trees[page as usize] {
+            self.shared.insert(page);
+            return false;
+        }
+        self.trees[page as usize] = true;
+        if self.chained.contains(&page) || self.free.contains(&page) {
+            self.shared.insert(page);
+        }
+        true
+    }
+
+    /// Claims the rest of a record that begins on `page`.
+    fn chain(&mut self, image: &Image<'_>, cell: &Cell) {
+        for page in record::overflow_pages(image, cell).0 {
+            if self.trees[page as usize] || self.free.contains(&page) || !self.chained.insert(page) {
+                self.shared.insert(page);
+            }
+        }
+    }
+
+    /// Whether the rest of the record in `cell` on `page` is claimed by nothing else, as far as can be told.
+    pub fn is_own_chain(&self, image: &Image<'_>, page: u32, cell: &Cell) -> bool {
+        let (pages, whole) = record::overflow_pages(image, cell);
+        let before = std::iter::once(page).chain(pages.iter().copied());
+        let fits = |(at, (before, page)): (usize, (u32, &u32))| {
+            let wanted = (if at == 0 { 3 } else { 4 }, before);
+            self.map.as_ref().and_then(|map| map.entry(*page)).is_none_or(|entry| entry == wanted)
+        };
+        whole
+            && !pages.iter().any(|page| self.shared.contains(page) || self.trees[*page as usize])
+            && before.zip(&pages).enumerate().all(fits)
+    }
+
+    /// Follows the tree that begins at `root`. With `entries`, those of an index over `columns` columns are kept there.
+    pub fn walk(
+        &mut self,
+        image: &Image<'_>,
+        root: u32,
+        table: bool,
+        mut entries: Option<(&mut Entries, usize)>,
+    ) -> Tree {
+        let mut tree = Tree { whole: true, ..Tree::default() };
+        let mut next = vec![Step { page: root, parent: 0, low: None, high: None, sure: true }];
+        while let Some(step) = next.pop() {
+            let claimed = self.claim(step.page);
+            let page = if claimed { image.page(step.page).filter(|page| page.kind.is_table() == table) } else { None };
+            let Some(page) = page else {
+                tree.gaps += 1;
+                tree.whole = false;
+                if claimed {
+                    // What it is instead may be of use to another.
+                    self.trees[step.page as usize] = false;
+                }
+                continue;
+            };
+            let parent = if step.parent == 0 { (1, 0) } else { (5, step.parent) };
+            let mapped = self.map.as_ref().and_then(|map| map.entry(step.page)).is_none_or(|entry| entry == parent);
+            let sure = step.sure && mapped && page.is_whole() && (!table || step.holds(&page));
+            tree.whole &= sure && !self.is_shared(step.page);
+            if page.kind != Kind::TableInterior {
+                tree.entries += page.count() as u64;
+                for cell in page.cells().flatten() {
+                    if cell.overflow != 0 {
+                        self.chain(image, &cell);
+                    }
+                    if let Some((kept, columns)) = entries.as_mut().filter(|(kept, _)| kept.len() <= COMPARED) {
+                        keep(kept, *columns, record::read(image, &page, &cell).cells);
+                    }
+                }
+            }
+            match page.kind.is_interior() {
+                true => step.descend(&page, sure, &mut next),
+                false => tree.leaves.push(Leaf { page: step.page, sure }),
+            }
+        }
+        if let Some((kept, _)) = entries.filter(|(kept, _)| !tree.whole || kept.len() > COMPARED) {
+            kept.clear();
+        }
+        tree
+    }
+}
+
+/// Keeps one entry of an index: its last cell is the row id.
+fn keep(entries: &mut Entries, columns: usize, mut cells: Vec<Value>) {
+    if let (true, Some(Value::Int(rowid))) = (cells.len() == columns + 1, cells.pop()) {
+        entries.insert(rowid, digest(cells.iter()));
+    }
+}
+
+/// Some cells in short.
+pub fn digest<'a>(cells: impl Iterator<Item = &'a Value>) -> u64 {
+    use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+    let mut hasher = DefaultHasher::new();
+    for cell in cells {
+        match cell {
+            Value::Null => 0.hash(&mut hasher),
+            Value::Int(n) => (1, n).hash(&mut hasher),
+            Value::Real(x) => (2, x.to_bits()).hash(&mut hasher),
+            Value::Text(text) => (3, text).hash(&mut hasher),
+            Value::Blob(bytes) => (4, bytes).hash(&mut hasher),
+        }
+    }
+    hasher.finish()
+}
+
+/// A page that is still to be looked at, and the row ids it may have.
+struct Step {
+    page: u32,
+    parent: u32,
+    low: Option<i64>,
+    high: Option<i64>,
+    sure: bool,
+}
+
+impl Step {
+    /// Whether the row ids of a table's page rise, and stay within what the way to it says.
+    fn holds(&self, page: &Page) -> bool {
+        let mut before = self.low;
+        page.cells().all(|cell| {
+            let Some(cell) = cell else { return false };
+            let rises = before.is_none_or(|before| cell.rowid > before);
+            before = Some(cell.rowid);
+            rises && self.high.is_none_or(|high| cell.rowid <= high)
+        })
+    }
+
+    fn descend(&self, page: &Page, sure: bool, next: &mut Vec<Step>) {
+        let mut children = Vec::with_capacity(page.count() + 1);
+        let mut low = self.low;
+        for cell in page.cells().flatten() {
+            let high = (page.kind == Kind::TableInterior).then_some(cell.rowid);
+            children.push(Step { page: cell.child, parent: self.page, low, high, sure });
+            low = high.or(low);
+        }
+        children.push(Step { page: page.last_child(), parent: self.page, low, high: self.high, sure });
+        next.extend(children.into_iter().rev());
+    }
+}
+
+/// The pages that a page of the free list names; `None` where it cannot be one.
+pub fn trunk_leaves(bytes: &[u8], image: &Image<'_>) -> Option<Vec<u32>> {
+    let count = be32(bytes, 4) as usize;
+    if count > image.usable() / 4 - 2 {
+        return None;
+    }
+    let leaves: Vec<u32> = (0..count).map(|at| be32(bytes, 8 + 4 * at)).collect();
+    let is_page = |page: &u32| *page > 1 && *page <= image.pages();
+    let unique: HashSet<&u32> = leaves.iter().collect();
+    let next = be32(bytes, 0);
+    (leaves.iter().all(is_page) && unique.len() == count && (next == 0 || is_page(&next))).then_some(leaves)
+}
+
+/// What an `auto_vacuum` file notes of each page: its kind and its parent.
+struct Map {
+    /// Entries of one page of the map.
+    each: u32,
+    kinds: HashMap<u32, (u8, u32)>,
+}
+
+impl Map {
+    fn find(image: &Image<'_>) -> Option<Map> {
+        let each = (image.usable() / 5) as u32;
+        let first = image.bytes(1).filter(|head| head.starts_with(b"SQLite format 3\0"));
+        let is_map = match &first {
+            Some(head) => be32(head, 52) != 0 && !image.page(2).is_some_and(|page| page.is_whole()),
+            None => image.bytes(2).is_some_and(|bytes| (0..3).all(|at| (1..=5).contains(&bytes[5 * at]))),
+        };
+        let mut map = Map { each, kinds: HashMap::new() };
+        let mut at = 2;
+        while is_map && at <= image.pages() {
+            let bytes = image.bytes(at)?;
+            for entry in 0..each {
+                let start = 5 * entry as usize;
+                if (1..=5).contains(&bytes[start]) {
+                    map.kinds.insert(at + 1 + entry, (bytes[start], be32(&bytes, start + 1)));
+                }
+            }
+            at += each + 1;
+        }
+        is_map.then_some(map)
+    }
+
+    fn is_map(&self, page: u32) -> bool {
+        page >= 2 && (page - 2).is_multiple_of(self.each + 1)
+    }
+
+    fn entry(&self, page: u32) -> Option<(u8, u32)> {
+        self.kinds.get(&page).copied()
+    }
+}
