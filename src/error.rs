@@ -3,92 +3,17 @@
 //! The words are lower case, without a full stop, names in backticks. A hint is a command to type or a thing to do next.
 //! Secrets never enter an error.
 
+mod exit;
+
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+pub use exit::Exit;
+
 /// What the whole library answers with.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
-
-/// How a run ended, as the exit code that scripts see.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u8)]
-pub enum Exit {
-    /// Done.
-    Done = 0,
-    /// Failed, nothing changed.
-    Failed = 1,
-    /// The command line or a value in it is wrong.
-    Usage = 2,
-    /// Done in part, or with warnings.
-    Partial = 3,
-    /// Failed after the change was made; everything was put back and the server is up again.
-    RolledBack = 4,
-    /// Failed, and putting it back failed too: somebody must act.
-    RollbackFailed = 5,
-    /// Another run holds the lock, or left unfinished work.
-    Locked = 6,
-    /// A snapshot or a database did not pass its verification.
-    Verification = 7,
-    /// The target does not exist, or there are several.
-    NotFound = 8,
-    /// Refused, because it would do harm.
-    Refused = 9,
-    /// There are changes (`--detailed-exitcode`).
-    Changes = 20,
-    /// Ended by SIGINT.
-    Interrupted = 130,
-    /// Ended by SIGTERM.
-    Terminated = 143,
-}
-
-impl Exit {
-    /// All of them, the one that needs somebody soonest first.
-    const BY_GRAVITY: [Exit; 13] = [
-        Exit::RollbackFailed,
-        Exit::RolledBack,
-        Exit::Terminated,
-        Exit::Interrupted,
-        Exit::Verification,
-        Exit::Failed,
-        Exit::Locked,
-        Exit::Refused,
-        Exit::NotFound,
-        Exit::Usage,
-        Exit::Partial,
-        Exit::Changes,
-        Exit::Done,
-    ];
-
-    /// How much worse than [`Exit::Done`] it is: of several runs the gravest counts.
-    pub fn gravity(self) -> usize {
-        Self::BY_GRAVITY.iter().rev().position(|exit| *exit == self).unwrap_or_default()
-    }
-
-    /// The one with this number.
-    pub fn of(code: i32) -> Option<Exit> {
-        Self::BY_GRAVITY.into_iter().find(|exit| *exit as i32 == code)
-    }
-
-    /// In a few words.
-    pub fn words(self) -> &'static str {
-        match self {
-            Exit::Done => "done",
-            Exit::Failed => "failed, nothing changed",
-            Exit::Usage => "wrong usage",
-            Exit::Partial => "done in part, or with warnings",
-            Exit::RolledBack => "failed, and put back",
-            Exit::RollbackFailed => "not put back: act now",
-            Exit::Locked => "locked, or unfinished work",
-            Exit::Verification => "did not pass its verification",
-            Exit::NotFound => "not found",
-            Exit::Refused => "refused",
-            Exit::Changes => "there are changes",
-            Exit::Interrupted | Exit::Terminated => "interrupted",
-        }
-    }
-}
 
 /// Everything that can go wrong.
 #[derive(Debug, thiserror::Error)]
