@@ -4,6 +4,7 @@ use clap::Args;
 use serde_json::{Value as Json, json};
 
 use super::Context;
+use super::far::Luggage;
 use super::document::{self, DocumentArgs, Planned, summary, summary_json};
 use super::plan::Saved;
 use super::write::{Wish, WriteArgs, carry_out, read_from};
@@ -19,6 +20,16 @@ pub struct ApplyArgs {
     documents: DocumentArgs,
     #[command(flatten)]
     write: WriteArgs,
+}
+
+impl ApplyArgs {
+    /// Takes along what is to be applied: a saved plan, or documents.
+    pub fn pack(&self, luggage: &mut Luggage) -> Result<()> {
+        match self.documents.files.as_slice() {
+            [file] if file.as_os_str() != "-" && Saved::read(file)?.is_some() => luggage.take(file),
+            _ => self.documents.pack(luggage),
+        }
+    }
 }
 
 pub fn run(args: &ApplyArgs, context: &mut Context<'_>) -> Result<Exit> {

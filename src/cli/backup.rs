@@ -41,7 +41,7 @@ pub struct CreateArgs {
     #[arg(long, value_name = "DEPTH", value_enum, default_value_t)]
     verify: VerifyDepth,
     #[command(flatten)]
-    seal: SealArgs,
+    pub seal: SealArgs,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
@@ -79,7 +79,7 @@ pub struct VerifyArgs {
     #[arg(long)]
     drill: bool,
     #[command(flatten)]
-    keys: KeyArgs,
+    pub keys: KeyArgs,
 }
 
 pub fn run(verb: &BackupVerb, context: &mut Context<'_>) -> Result<Exit> {
@@ -114,7 +114,7 @@ fn warn_of(failed: &[Error], ui: &mut Ui) -> Exit {
 }
 
 fn list(args: &ListArgs, context: &mut Context<'_>) -> Result<Exit> {
-    let stores = context.stores()?;
+    let stores = context.stores_alone()?;
     let listing = stores.list()?;
     let mut all: Vec<&Snapshot> = listing.snapshots.iter().collect();
     all.retain(|snapshot| args.instance.as_ref().is_none_or(|name| snapshot.manifest.instance == *name));
@@ -158,7 +158,7 @@ fn no_snapshots(stores: &Stores) -> String {
 }
 
 fn verify(args: &VerifyArgs, context: &mut Context<'_>) -> Result<Exit> {
-    let stores = context.stores()?.with_keys(&args.keys.keys()?);
+    let stores = context.stores_alone()?.with_keys(&args.keys.keys()?);
     let mut unusable = Vec::new();
     let mut wanted = Vec::new();
     if args.snapshots.is_empty() {
@@ -166,7 +166,7 @@ fn verify(args: &VerifyArgs, context: &mut Context<'_>) -> Result<Exit> {
         (wanted, unusable) = (listing.snapshots, listing.unusable);
     } else {
         let origin = match args.snapshots.iter().any(|wanted| wanted == "latest") {
-            true => context.instance()?.origin(),
+            true => context.origin()?,
             false => String::new(),
         };
         for one in &args.snapshots {

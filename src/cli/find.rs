@@ -17,7 +17,7 @@ pub fn run(_args: &FindArgs, context: &mut Context<'_>) -> Result<Exit> {
     if let Err(error) = &sight.docker {
         context.ui.warn(&format!("{error}; only folders are searched"));
     }
-    let all = sight.all()?;
+    let all = sight.all_here()?;
     let mut rows = Vec::new();
     let mut documents = Vec::new();
     for (name, instance) in &all {

@@ -3,9 +3,12 @@
 mod apikey;
 mod apply;
 mod backup;
+mod console;
 mod doctor;
 mod document;
+mod errand;
 mod export;
+mod far;
 mod find;
 mod init;
 mod monitor;
@@ -23,6 +26,7 @@ mod ui;
 mod user;
 mod write;
 
+use std::cell::RefCell;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -31,6 +35,7 @@ use clap::{Args, Parser, Subcommand};
 use crate::backup::{Store, Stores};
 use crate::docker::Docker;
 use crate::error::{Error, Exit, Result};
+use crate::far::Overrides;
 use crate::instance::{Instance, Sight};
 use crate::run::Journal;
 
@@ -85,6 +90,12 @@ pub struct Global {
     /// The config file [default: ~/.config/kumadb/kumadb.toml, /etc/kumadb/kumadb.toml]
     #[arg(long, global = true, env = "KUMADB_CONFIG", hide_env_values = true, value_name = "FILE")]
     config: Option<PathBuf>,
+    /// The kumadb to run where the data are, if that is another kind of machine: an executable for Linux there
+    #[arg(long, global = true, env = "KUMADB_FAR_BINARY", hide_env_values = true, value_name = "FILE")]
+    far_binary: Option<PathBuf>,
+    /// The engine's socket on its own machine, if that is an unusual place
+    #[arg(long, global = true, env = "KUMADB_FAR_SOCKET", hide_env_values = true, value_name = "PATH")]
+    far_socket: Option<String>,
     /// Print the result as one JSON document
     #[arg(long, global = true)]
     json: bool,
@@ -150,33 +161,69 @@ enum Verb {
     Completions(shell::CompletionsArgs),
     /// Print the manual page
     Man(shell::ManArgs),
+    /// Do what a kumadb on another machine ordered
+    #[command(hide = true)]
+    Errand(errand::ErrandArgs),
 }
 
 impl Cli {
-    /// Runs the verb.
-    pub fn run(self, ui: &mut Ui) -> Result<Exit> {
-        let mut context = Context { ui, global: self.global };
-        let context = &mut context;
-        match self.verb {
-            Verb::Find(args) => find::run(&args, context),
-            Verb::Status(args) => status::run(&args, context),
-            Verb::Monitor(verb) => monitor::run(&verb, context),
-            Verb::Plan(args) => plan::run(&args, context),
-            Verb::Apply(args) => apply::run(&args, context),
-            Verb::Export(args) => export::run(&args, context),
-            Verb::Schema(args) => export::schema(&args, context),
-            Verb::Init(args) => init::run(&args, context),
-            Verb::Doctor(args) => doctor::run(&args, context),
-            Verb::User(verb) => user::run(&verb, context),
-            Verb::Apikey(verb) => apikey::run(&verb, context),
-            Verb::Backup(verb) => backup::run(&verb, context),
-            Verb::Restore(args) => restore::run(&args, context),
-            Verb::Config(verb) => schedule::config(&verb, context),
-            Verb::Restart(args) => restart::run(&args, context),
-            Verb::Logs(args) => restart::logs(&args, context),
-            Verb::Resume(args) => resume::run(&args, context),
-            Verb::Completions(args) => shell::completions(&args, context),
-            Verb::Man(args) => shell::man(&args, context),
+    /// Runs the verb, here or where its instance is.
+    pub fn run(mut self, ui: &mut Ui) -> Result<Exit> {
+        let ordered = errand::overrides()?;
+        if let Some(overrides) = &ordered {
+            self.heed(overrides);
+        }
+        let mut context = Context { ui, global: self.global, docker: RefCell::default() };
+        match self.verb.run(&mut context) {
+            Err(error @ Error::Elsewhere { .. }) if ordered.is_none() => far::run(&self.verb, error, &mut context),
+            ran => ran,
+        }
+    }
+
+    fn heed(&mut self, overrides: &Overrides) {
+        self.global.target = overrides.target.clone();
+        self.global.docker_host = None;
+        self.global.store = overrides.stores.clone();
+        if let (Verb::Restore(args), Some(snapshot)) = (&mut self.verb, &overrides.snapshot) {
+            args.snapshot = Some(snapshot.clone());
+            args.before = None;
+        }
+    }
+}
+
+impl Verb {
+    fn run(&self, context: &mut Context<'_>) -> Result<Exit> {
+        match self {
+            Verb::Find(args) => find::run(args, context),
+            Verb::Status(args) => status::run(args, context),
+            Verb::Monitor(verb) => monitor::run(verb, context),
+            Verb::Plan(args) => plan::run(args, context),
+            Verb::Apply(args) => apply::run(args, context),
+            Verb::Export(args) => export::run(args, context),
+            Verb::Schema(args) => export::schema(args, context),
+            Verb::Init(args) => init::run(args, context),
+            Verb::Doctor(args) => doctor::run(args, context),
+            Verb::User(verb) => user::run(verb, context),
+            Verb::Apikey(verb) => apikey::run(verb, context),
+            Verb::Backup(verb) => backup::run(verb, context),
+            Verb::Restore(args) => restore::run(args, context),
+            Verb::Config(verb) => schedule::config(verb, context),
+            Verb::Restart(args) => restart::run(args, context),
+            Verb::Logs(args) => restart::logs(args, context),
+            Verb::Resume(args) => resume::run(args, context),
+            Verb::Completions(args) => shell::completions(args, context),
+            Verb::Man(args) => shell::man(args, context),
+            Verb::Errand(args) => errand::run(args),
+        }
+    }
+
+    /// Whether it takes a snapshot of its own before it writes.
+    fn makes_snapshots(&self) -> bool {
+        match self {
+            Verb::Monitor(verb) => verb.writes(),
+            Verb::User(_) | Verb::Apikey(_) | Verb::Apply(_) | Verb::Restore(_) | Verb::Resume(_) => true,
+            Verb::Doctor(args) => args.fix,
+            _ => false,
         }
     }
 }
@@ -185,16 +232,24 @@ impl Cli {
 struct Context<'a> {
     ui: &'a mut Ui,
     global: Global,
+    /// The engine that was last looked at.
+    docker: RefCell<Option<Arc<Docker>>>,
 }
 
 impl Context<'_> {
     /// What can be seen from here.
     fn sight(&self) -> Result<Sight> {
         Ok(Sight {
-            docker: Docker::connect(self.global.docker_host.as_deref()).map(Arc::new),
+            docker: self.connect(self.global.docker_host.as_deref()),
             here: std::env::current_dir().map_err(Error::file("find", "."))?,
             state: state_folder(),
         })
+    }
+
+    fn connect(&self, host: Option<&str>) -> Result<Arc<Docker>> {
+        let docker = Docker::connect(host).map(Arc::new);
+        *self.docker.borrow_mut() = docker.as_ref().ok().cloned();
+        docker
     }
 
     /// The instance that is meant: a name in the config file means what it says there.
@@ -206,7 +261,7 @@ impl Context<'_> {
         let Some(named) = named else { return self.sight()?.find(Some(target)) };
         let mut sight = self.sight()?;
         if let (Some(host), None) = (&named.docker_host, &self.global.docker_host) {
-            sight.docker = Docker::connect(Some(host)).map(Arc::new);
+            sight.docker = self.connect(Some(host));
         }
         sight.find(Some(named.target.read()?.reveal()))
     }
@@ -227,8 +282,36 @@ impl Context<'_> {
     /// Where the write path keeps its snapshots: the first folder of the stores, or the default one. A safe write must not
     /// depend on a network.
     fn store(&self) -> Store {
-        let folder = self.global.store.iter().find(|store| !store.contains("://"));
-        folder.map_or_else(default_store, Store::new)
+        self.local_stores().next().map_or_else(default_store, Store::new)
+    }
+
+    /// The folders among the stores that were given.
+    fn local_stores(&self) -> impl Iterator<Item = &String> {
+        self.global.store.iter().filter(|store| !store.contains("://"))
+    }
+
+    /// All stores that were given, for a verb that is about no instance; the default one is where the instances are.
+    fn stores_alone(&self) -> Result<Stores> {
+        if self.global.store.is_empty() {
+            match &self.global.target {
+                Some(target) if target.contains(['/', ':']) => {}
+                Some(_) => match self.find() {
+                    Err(error @ Error::Elsewhere { .. }) => return Err(error),
+                    // Whatever else ails it, the store is not concerned.
+                    _ => {}
+                },
+                None => drop(self.sight()?.all_here()?),
+            }
+        }
+        self.stores()
+    }
+
+    /// Where the instance is that is meant, here or elsewhere.
+    fn origin(&mut self) -> Result<String> {
+        match self.instance() {
+            Err(Error::Elsewhere { folder, .. }) if !self.global.store.is_empty() => Ok(folder),
+            instance => Ok(instance?.origin()),
+        }
     }
 
     /// All stores that were given.

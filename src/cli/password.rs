@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::Context;
+use super::far::Luggage;
 use crate::error::{Error, Result};
 use crate::files;
 use crate::value::Secret;
@@ -20,6 +21,15 @@ pub struct PasswordArgs {
 }
 
 impl PasswordArgs {
+    /// Takes the password along, from wherever it comes.
+    pub fn pack(&self, luggage: &mut Luggage) -> Result<()> {
+        match (&self.password_file, &self.password) {
+            (Some(file), _) => luggage.take(file),
+            (None, Some(_)) => Ok(()),
+            (None, None) => luggage.take_stdin(),
+        }
+    }
+
     /// Whether a file was named.
     pub fn has_file(&self) -> bool {
         self.password_file.is_some()

@@ -24,7 +24,7 @@ pub struct PruneArgs {
     #[arg(short = 'n', long)]
     dry_run: bool,
     #[command(flatten)]
-    keys: KeyArgs,
+    pub keys: KeyArgs,
 }
 
 /// The rules, each an option under its own name.
@@ -84,7 +84,7 @@ fn help(bucket: Bucket, within: bool) -> String {
 
 pub fn run(args: &PruneArgs, context: &mut Context<'_>) -> Result<Exit> {
     let policy = args.keep.0;
-    let stores = context.stores()?.with_keys(&args.keys.keys()?);
+    let stores = context.stores_alone()?.with_keys(&args.keys.keys()?);
     let about =
         |manifest: &crate::backup::Manifest| args.instance.as_ref().is_none_or(|name| manifest.instance == *name);
     let choice = Choice { policy, raw: args.raw, proven: None, about: &about };

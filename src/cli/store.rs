@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::Ui;
+use super::far::Luggage;
 use crate::backup::{Credentials, Extent, Keys, Seal, Store, Stores};
 use crate::error::{Error, Result};
 use crate::run::Putting;
@@ -39,6 +40,11 @@ pub struct KeyArgs {
 }
 
 impl SealArgs {
+    /// Takes along what these options name.
+    pub fn pack(&self, luggage: &mut Luggage) -> Result<()> {
+        self.recipients_file.iter().chain(&self.passphrase_file).try_for_each(|file| luggage.take(file))
+    }
+
     /// What these options mean for a snapshot of `extent`.
     pub fn putting(&self, extent: Extent) -> Result<Putting> {
         let seal = match &self.passphrase_file {
@@ -55,6 +61,11 @@ impl SealArgs {
 }
 
 impl KeyArgs {
+    /// Takes along what these options name.
+    pub fn pack(&self, luggage: &mut Luggage) -> Result<()> {
+        self.identity.iter().chain(&self.passphrase_file).try_for_each(|file| luggage.take(file))
+    }
+
     /// The keys that these options name.
     pub fn keys(&self) -> Result<Keys> {
         let identities: Vec<Secret> =
@@ -80,19 +91,20 @@ pub fn environment() -> Vec<(String, Secret)> {
         .collect()
 }
 
-fn read_credentials() -> Result<Credentials> {
+/// The same with what is in files.
+pub fn credentials() -> Result<Vec<(String, Secret)>> {
     let mut named = environment();
     for name in BY_FILE {
         if let Some(file) = std::env::var_os(format!("{name}_FILE")).filter(|file| !file.is_empty()) {
             named.push((name.to_owned(), Secret::new(read(&file.into())?.trim_end())));
         }
     }
-    Ok(Credentials::new(named))
+    Ok(named)
 }
 
 /// The stores at `addresses`, or else `default`; credentials come from the environment.
 pub fn open(addresses: &[String], default: Store) -> Result<Stores> {
-    let credentials = read_credentials()?;
+    let credentials = Credentials::new(credentials()?);
     let mut stores: Vec<Store> =
         addresses.iter().map(|address| Store::open(address, &credentials)).collect::<Result<_>>()?;
     if stores.is_empty() {

@@ -3,19 +3,24 @@
 //!
 //! Knows nothing of databases. All of the async code is here, behind the one runtime that a [`Docker`] owns.
 
+mod archive;
 mod container;
+mod errand;
 mod exec;
 mod helper;
 mod life;
 mod logs;
 mod ready;
 
+pub use archive::{Fetched, Stat};
 pub use container::{Compose, Container, DataFolder, Life, Mount, MountKind, Neighbour, State};
+pub use errand::{Console, Engine, Errand, SOCKET, VOLUME};
 pub use exec::Output;
 pub use helper::{Helper, StaleHelper};
 pub use life::{GRACE, Start};
 pub use ready::{Answer, Page};
 
+use std::collections::HashMap;
 use std::future::Future;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -136,7 +141,10 @@ impl Docker {
             let options = ListContainersOptionsBuilder::default().all(stopped_too).build();
             let listed = self.client.list_containers(Some(options)).await;
             let listed = listed.map_err(|error| self.failed("list", "", &error))?;
-            let ids = listed.into_iter().filter(|one| !helper::is_helper(one.labels.as_ref())).filter_map(|one| one.id);
+            let ours = |labels: Option<&HashMap<String, String>>| {
+                labels.is_some_and(|labels| helper::is_ours(|label| labels.contains_key(label)))
+            };
+            let ids = listed.into_iter().filter(|one| !ours(one.labels.as_ref())).filter_map(|one| one.id);
             // The list tells neither the environment nor the image as it was typed, so each is looked at. One that goes
             // away meanwhile is no longer there.
             let looks = stream::iter(ids).map(|id| async move { self.inspect(&id).await }).buffer_unordered(8);
