@@ -12,6 +12,7 @@ mod dockerd;
 mod doctor;
 mod document_text;
 mod documents;
+mod far;
 mod faults;
 mod fixture_tables;
 mod foreign;
