@@ -127,7 +127,7 @@ pub enum Error {
 
     // ---- docker ----------------------------------------------------------------------------------------------------
     #[error("Docker cannot be reached at `{address}`: {why}")]
-    NoDocker { address: String, why: String },
+    NoDocker { address: String, why: String, hint: String },
     #[error("Docker could not {act} container `{container}`: {why}")]
     Docker { act: &'static str, container: String, why: String },
     #[error("container `{container}` did not stop within {seconds} s")]
@@ -195,8 +195,19 @@ impl Exit {
     pub fn from_code(code: u8) -> Option<Exit> {
         use Exit::*;
         let all = [
-            Done, Failed, Usage, Partial, RolledBack, RollbackFailed, Locked, Verification, NotFound, Refused, Changes,
-            Interrupted, Terminated,
+            Done,
+            Failed,
+            Usage,
+            Partial,
+            RolledBack,
+            RollbackFailed,
+            Locked,
+            Verification,
+            NotFound,
+            Refused,
+            Changes,
+            Interrupted,
+            Terminated,
         ];
         all.into_iter().find(|exit| *exit as u8 == code)
     }
@@ -367,16 +378,15 @@ impl Error {
                 format!("CREATE DATABASE `{database}` CHARACTER SET utf8mb4")
             }
             Charset { database, .. } => format!("ALTER DATABASE `{database}` CHARACTER SET utf8mb4"),
-            NoDocker { why, .. } if why.contains("ermission") => {
-                "add yourself to the group `docker`, or run it as root".into()
-            }
-            NoDocker { .. } => "is Docker running? `docker ps` must work for the same user".into(),
+            NoDocker { hint, .. } => hint.clone(),
             WouldNotStop { .. } => "kumadb resume, which waits for it again and starts it".into(),
             NotUp { container, .. } => format!("docker logs --tail 50 {container}"),
             Migrating { .. } => "wait until the migration is over, however long it takes, then `kumadb resume`".into(),
             Paused { container } => format!("docker unpause {container}"),
             Elsewhere { .. } => "run kumadb on that machine".into(),
-            LostErrand { .. } => "kumadb status, when the line is there again, and `kumadb resume` if it asks for that".into(),
+            LostErrand { .. } => {
+                "kumadb status, when the line is there again, and `kumadb resume` if it asks for that".into()
+            }
             MigrationLocked { .. } => {
                 "if a server is migrating right now, wait; otherwise start it once with its own image".into()
             }

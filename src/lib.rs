@@ -16,6 +16,7 @@ pub mod plan;
 pub mod run;
 pub mod schedule;
 pub mod schema;
+pub mod tls;
 pub mod value;
 
 pub use error::{Error, Exit, Result};

@@ -9,6 +9,7 @@ mod backup;
 mod dockerd;
 mod document;
 mod downtime;
+mod far;
 #[allow(dead_code, reason = "shared with the tests")]
 #[path = "../../tests/it/mariadbd.rs"]
 mod mariadbd;
@@ -22,7 +23,7 @@ mod write;
 
 use report::Report;
 
-const USAGE: &str = "usage: cargo bench -- [write] [document] [backup] [list] [status] [downtime] [--runs N]";
+const USAGE: &str = "usage: cargo bench -- [write] [document] [backup] [list] [status] [downtime] [far] [--runs N]";
 
 fn main() {
     let mut parts = Vec::new();
@@ -33,7 +34,7 @@ fn main() {
             // What cargo says to every benchmark.
             "--bench" => {}
             "--runs" => runs = words.next().and_then(|n| n.parse().ok()).filter(|n| *n > 0).expect(USAGE),
-            "write" | "document" | "backup" | "list" | "status" | "downtime" => parts.push(word),
+            "write" | "document" | "backup" | "list" | "status" | "downtime" | "far" => parts.push(word),
             _ => panic!("{USAGE}"),
         }
     }
@@ -59,6 +60,9 @@ fn main() {
     }
     if wanted("downtime") {
         downtime::run(&mut report);
+    }
+    if wanted("far") {
+        far::run(&mut report);
     }
     report.print();
 }

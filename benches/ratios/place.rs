@@ -90,7 +90,8 @@ impl Place {
     }
 
     pub fn instance(&self) -> Instance {
-        let docker = Err(Error::NoDocker { address: "none".into(), why: "not in this measurement".into() });
+        let docker =
+            Err(Error::NoDocker { address: "none".into(), why: "not in this measurement".into(), hint: String::new() });
         let sight = Sight { docker, here: self.root().to_owned(), state: self.root().join("state") };
         sight.find(Some(&self.target)).unwrap()
     }

@@ -4,8 +4,8 @@ use clap::Args;
 use serde_json::{Value as Json, json};
 
 use super::Context;
-use super::far::Luggage;
 use super::document::{self, DocumentArgs, Planned, summary, summary_json};
+use super::far::Luggage;
 use super::plan::Saved;
 use super::write::{Wish, WriteArgs, carry_out, read_from};
 use crate::error::{Error, Exit, Result};

@@ -127,7 +127,9 @@ pub fn run(verb: &Verb, elsewhere: Error, context: &mut Context<'_>) -> Result<E
     let luggage = Luggage::of(verb, folder, context)?;
     let (back, folders) = (luggage.back.clone(), luggage.folders.clone());
     if verb.makes_snapshots() && context.local_stores().next().is_some() {
-        context.ui.warn("the snapshot of this write stays over there, in the volume `kumadb`: see `kumadb backup list`");
+        context
+            .ui
+            .warn("the snapshot of this write stays over there, in the volume `kumadb`: see `kumadb backup list`");
     }
     let order = order(luggage, verb, &found.id, context)?;
     let mut read = Vec::new();
@@ -143,26 +145,31 @@ pub fn run(verb: &Verb, elsewhere: Error, context: &mut Context<'_>) -> Result<E
         engine: docker.address().to_owned(),
         why: format!("it ended with exit code {}", ran.code),
     })?;
+    let done = matches!(exit, Exit::Done | Exit::Partial | Exit::Changes);
     for path in &back {
-        ran.fetch_file(&files::absolute(path)?)?;
+        if !ran.fetch_file(&files::absolute(path)?)? && done {
+            let engine = docker.address().to_owned();
+            return Err(Error::Far { engine, why: format!("`{}` is not there any more", path.display()) });
+        }
     }
-    if matches!(exit, Exit::Done | Exit::Partial) {
+    if done {
         folders.iter().try_for_each(|folder| bring_home(&ran, folder, &mut seat))?;
     }
     Ok(exit)
 }
 
 fn order(luggage: Luggage, verb: &Verb, target: &str, context: &Context<'_>) -> Result<Order> {
-    let args = std::env::args_os().skip(1).map(|arg| {
-        arg.into_string().map_err(|arg| Error::Usage(format!("`{}` is not UTF-8", arg.to_string_lossy())))
-    });
+    let args = std::env::args_os()
+        .skip(1)
+        .map(|arg| arg.into_string().map_err(|arg| Error::Usage(format!("`{}` is not UTF-8", arg.to_string_lossy()))));
     let mut env = luggage.env();
     env.extend(store::credentials()?.into_iter().map(|(name, value)| (name, value.reveal().to_owned())));
     let mut stores: Vec<String> = context.global.store.iter().filter(|store| store.contains("://")).cloned().collect();
     for folder in &luggage.folders {
         stores.insert(0, files::absolute(folder)?.display().to_string());
     }
-    let terminals = std::io::stdin().is_terminal() && std::io::stdout().is_terminal() && std::io::stderr().is_terminal();
+    let terminals =
+        std::io::stdin().is_terminal() && std::io::stdout().is_terminal() && std::io::stderr().is_terminal();
     let snapshot = luggage.snapshot.as_ref().map(files::absolute).transpose()?;
     Ok(Order {
         args: args.collect::<Result<_>>()?,
@@ -173,6 +180,7 @@ fn order(luggage: Luggage, verb: &Verb, target: &str, context: &Context<'_>) -> 
             stores,
             snapshot: snapshot.map(|path| path.display().to_string()),
         },
+        fetched: !luggage.back.is_empty() || !luggage.folders.is_empty(),
         stdin: luggage.stdin,
         files: luggage.files,
         tty: terminals && !context.global.json,

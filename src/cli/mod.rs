@@ -6,6 +6,7 @@ mod backup;
 mod console;
 mod doctor;
 mod document;
+mod engine;
 mod errand;
 mod export;
 mod far;
@@ -33,7 +34,7 @@ use std::sync::Arc;
 use clap::{Args, Parser, Subcommand};
 
 use crate::backup::{Store, Stores};
-use crate::docker::Docker;
+use crate::docker::{Docker, SOCKET, Surroundings};
 use crate::error::{Error, Exit, Result};
 use crate::far::Overrides;
 use crate::instance::{Instance, Sight};
@@ -66,16 +67,13 @@ pub struct Global {
     /// without it, the only one in sight
     #[arg(short, long, global = true, env = "KUMADB_TARGET", hide_env_values = true, value_name = "TARGET")]
     target: Option<String>,
-    /// The Docker engine: unix:///path or tcp://host:port
-    #[arg(
-        short = 'H',
-        long = "host",
-        global = true,
-        env = "DOCKER_HOST",
-        hide_env_values = true,
-        value_name = "DOCKER"
-    )]
+    /// The Docker engine: unix:///path, tcp://host:port, ssh://user@host [env: DOCKER_HOST, DOCKER_TLS_VERIFY,
+    /// DOCKER_CERT_PATH; Podman's CONTAINER_HOST]
+    #[arg(short = 'H', long = "host", global = true, value_name = "DOCKER")]
     docker_host: Option<String>,
+    /// The Docker engine of this context of the docker CLI [env: DOCKER_CONTEXT; default: its current one]
+    #[arg(long = "context", global = true, value_name = "NAME", conflicts_with = "docker_host")]
+    docker_context: Option<String>,
     /// Where snapshots are kept: a folder, s3://BUCKET/PREFIX, az://, gs://, webdav(s)://; several with commas or by saying
     /// it again [default: /var/lib/kumadb/snapshots as root, else ~/.local/share/kumadb/snapshots]
     #[arg(
@@ -182,7 +180,9 @@ impl Cli {
 
     fn heed(&mut self, overrides: &Overrides) {
         self.global.target = overrides.target.clone();
-        self.global.docker_host = None;
+        self.global.docker_host = Some(format!("unix://{SOCKET}"));
+        self.global.docker_context = None;
+        self.global.config = None;
         self.global.store = overrides.stores.clone();
         if let (Verb::Restore(args), Some(snapshot)) = (&mut self.verb, &overrides.snapshot) {
             args.snapshot = Some(snapshot.clone());
@@ -239,17 +239,13 @@ struct Context<'a> {
 impl Context<'_> {
     /// What can be seen from here.
     fn sight(&self) -> Result<Sight> {
-        Ok(Sight {
-            docker: self.connect(self.global.docker_host.as_deref()),
-            here: std::env::current_dir().map_err(Error::file("find", "."))?,
-            state: state_folder(),
-        })
+        self.sight_of(&engine::surroundings(&self.global))
     }
 
-    fn connect(&self, host: Option<&str>) -> Result<Arc<Docker>> {
-        let docker = Docker::connect(host).map(Arc::new);
+    fn sight_of(&self, surroundings: &Surroundings) -> Result<Sight> {
+        let docker = engine::connect(surroundings);
         *self.docker.borrow_mut() = docker.as_ref().ok().cloned();
-        docker
+        Ok(Sight { docker, here: std::env::current_dir().map_err(Error::file("find", "."))?, state: state_folder() })
     }
 
     /// The instance that is meant: a name in the config file means what it says there.
@@ -259,11 +255,8 @@ impl Context<'_> {
         let config = if target.contains(['/', ':']) { None } else { schedule::read(self)? };
         let named = config.and_then(|mut config| config.instances.remove(target));
         let Some(named) = named else { return self.sight()?.find(Some(target)) };
-        let mut sight = self.sight()?;
-        if let (Some(host), None) = (&named.docker_host, &self.global.docker_host) {
-            sight.docker = self.connect(Some(host));
-        }
-        sight.find(Some(named.target.read()?.reveal()))
+        let around = engine::surroundings(&self.global).or(named.docker_host.as_deref(), named.context.as_deref());
+        self.sight_of(&around)?.find(Some(named.target.read()?.reveal()))
     }
 
     /// The instance that is meant; says so first when work on it is unfinished, and nobody is at it.

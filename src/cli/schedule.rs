@@ -1,7 +1,6 @@
 //! `kumadb backup schedule` and `kumadb config check`
 
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
@@ -10,13 +9,12 @@ use sd_notify::NotifyState;
 use serde_json::json;
 
 use super::store::environment;
-use super::{Context, Ui};
-use crate::docker::Docker;
+use super::{Context, Ui, engine};
 use crate::error::{Error, Exit, Result, counted};
 use crate::files;
 use crate::instance::Sight;
 use crate::run::{Observer, Step};
-use crate::schedule::{self, Config, Ended, Host, World, read_config};
+use crate::schedule::{self, Config, Ended, Host, Target, World, read_config};
 
 /// How often a signal is looked for.
 const LOOK: Duration = Duration::from_millis(100);
@@ -39,11 +37,11 @@ pub struct CheckArgs {}
 
 pub fn run(args: &ScheduleArgs, context: &mut Context<'_>) -> Result<Exit> {
     let config = required(context)?;
-    let docker = context.global.docker_host.clone();
+    let around = engine::surroundings(&context.global);
     let here = std::env::current_dir().map_err(Error::file("find", "."))?;
-    let sight = |host: Option<&str>| {
+    let sight = |target: &Target| {
         Ok(Sight {
-            docker: Docker::connect(host.or(docker.as_deref())).map(Arc::new),
+            docker: engine::connect(&around.or(target.docker_host.as_deref(), target.context.as_deref())),
             here: here.clone(),
             state: super::state_folder(),
         })

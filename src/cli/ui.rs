@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use comfy_table::{Cell, CellAlignment, ContentArrangement, Table, presets};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::{Value as Json, json};
+use unicode_width::UnicodeWidthStr as _;
 
 use super::Cli;
 use crate::error::{Error, Exit, Result};
@@ -173,22 +174,22 @@ impl Ui {
         typed.map(Secret::new).map_err(Error::file("read", "/dev/stdin"))
     }
 
-    /// A table for people.
+    /// A table for people; on a terminal, cells that are too long for it are broken.
     pub fn table(headers: &[&str], rows: Vec<Vec<String>>) -> String {
-        let mut table = Table::new();
-        table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic);
-        if !std::io::stdout().is_terminal() {
-            // A pipe has no width; lines are not to be broken for it.
-            table.set_content_arrangement(ContentArrangement::Disabled);
-        }
         let numeric: Vec<bool> = (0..headers.len())
             .map(|at| !rows.is_empty() && rows.iter().all(|row| row[at].parse::<f64>().is_ok() || row[at].is_empty()))
             .collect();
+        let headers: Vec<String> = headers.iter().map(|text| text.to_uppercase()).collect();
+        if !std::io::stdout().is_terminal() {
+            return columns(&headers, &rows, &numeric);
+        }
         let align = |at: usize, text: String| match numeric[at] {
             true => Cell::new(text).set_alignment(CellAlignment::Right),
             false => Cell::new(text),
         };
-        table.set_header(headers.iter().enumerate().map(|(at, text)| align(at, text.to_uppercase())));
+        let mut table = Table::new();
+        table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic);
+        table.set_header(headers.into_iter().enumerate().map(|(at, text)| align(at, text)));
         for row in rows {
             table.add_row(row.into_iter().enumerate().map(|(at, text)| align(at, text)));
         }
@@ -214,6 +215,29 @@ impl Ui {
             bar.finish_and_clear();
         }
     }
+}
+
+/// A table for a pipe, which has no width that lines would be broken for: each column as wide as its widest line.
+fn columns(headers: &[String], rows: &[Vec<String>], numeric: &[bool]) -> String {
+    let rows = || std::iter::once(headers).chain(rows.iter().map(Vec::as_slice));
+    let widest = |at: usize| rows().flat_map(|row| row[at].lines()).map(|line| line.width()).max();
+    let widths: Vec<usize> = (0..headers.len()).map(|at| widest(at).unwrap_or_default()).collect();
+    let mut text = String::new();
+    for row in rows() {
+        let height = row.iter().map(|cell| cell.lines().count()).max().unwrap_or_default();
+        for at in 0..height {
+            for ((cell, width), numeric) in row.iter().zip(&widths).zip(numeric) {
+                let line = cell.lines().nth(at).unwrap_or_default();
+                let blanks = " ".repeat(width - line.width());
+                let (left, right) = if *numeric { (blanks.as_str(), "") } else { ("", blanks.as_str()) };
+                text.extend([" ", left, line, right, " "]);
+            }
+            text.truncate(text.trim_end_matches(' ').len());
+            text.push('\n');
+        }
+    }
+    text.pop();
+    text
 }
 
 /// Lets a signal only leave a note: its number. A second one ends the process as if nobody had listened; then the journal

@@ -94,7 +94,8 @@ impl Docker {
         let client = self.client.clone().with_timeout(TRANSFER);
         let sent = client.upload_to_container(&container.id, Some(options), bollard::body_stream(pieces));
         let sent = self.watch(sent, TRANSFER, &mut |_| progress(gone.load(Ordering::Relaxed), total))?;
-        let failed = |why: &str| Error::Docker { act: "put files into", container: container.name.clone(), why: why.into() };
+        let failed =
+            |why: &str| Error::Docker { act: "put files into", container: container.name.clone(), why: why.into() };
         match sent {
             Some(Err(error)) => Err(self.failed("put files into", &container.name, &error)),
             None => Err(failed("it took longer than a day")),
@@ -143,7 +144,7 @@ impl Read for Fetched<'_> {
             match self.docker.block(self.pieces.next()) {
                 None => return Ok(0),
                 Some(Ok(piece)) => self.piece = piece,
-                Some(Err(error)) => return Err(io::Error::other(super::reason(&error))),
+                Some(Err(error)) => return Err(io::Error::other(super::fault::reason(&error))),
             }
         }
         let n = buffer.len().min(self.piece.len());

@@ -12,13 +12,15 @@ use bollard::models::{
 };
 use bollard::query_parameters::{
     AttachContainerOptionsBuilder, CreateContainerOptionsBuilder, KillContainerOptionsBuilder,
-    ListContainersOptionsBuilder, RemoveContainerOptionsBuilder, ResizeContainerTTYOptionsBuilder, StartContainerOptions,
-    WaitContainerOptions,
+    ListContainersOptionsBuilder, RemoveContainerOptionsBuilder, ResizeContainerTTYOptionsBuilder,
+    StartContainerOptions, WaitContainerOptions,
 };
+use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::StreamExt as _;
 use tokio::io::AsyncWriteExt as _;
 
 use super::container::tidy;
+use super::endpoint::Way;
 use super::{Container, Docker, Life, Mount, MountKind, helper, status};
 use crate::error::{Error, Result};
 
@@ -31,8 +33,11 @@ pub const VOLUME: (&str, &str) = ("kumadb", "/var/lib/kumadb");
 /// How often typed keys and signals are looked for.
 const TICK: Duration = Duration::from_millis(20);
 
-/// How long a container that was never started is taken for one that is being made.
-const BEING_MADE: chrono::TimeDelta = chrono::TimeDelta::hours(6);
+/// How long a container that has ended is left to whoever started it, who still wants its exit code.
+const JUST_ENDED: TimeDelta = TimeDelta::minutes(1);
+
+/// The same for one that is being made, while kumadb is sent into it, and for one that files are fetched out of.
+const IN_TRANSFER: TimeDelta = TimeDelta::hours(24);
 
 /// What an engine is.
 #[derive(Clone, Debug)]
@@ -43,6 +48,8 @@ pub struct Engine {
     pub machine: String,
     /// Where it keeps its things.
     pub root: PathBuf,
+    /// Its clock.
+    pub now: DateTime<Utc>,
 }
 
 /// What an errand is made of.
@@ -52,6 +59,8 @@ pub struct Errand {
     pub command: Vec<String>,
     /// It talks to a terminal.
     pub tty: bool,
+    /// Something will be fetched out of it when it has ended.
+    pub fetched: bool,
     /// The server it is about; image, networks and security options are those.
     pub server: Container,
     /// Paths of that container whose mounts it needs; it sees them where the engine's host has them.
@@ -87,8 +96,25 @@ impl Docker {
                 Some("arm64") => "aarch64".into(),
                 Some(other) => other.to_owned(),
             },
+            now: found
+                .system_time
+                .and_then(|now| DateTime::parse_from_rfc3339(&now).ok())
+                .map_or_else(Utc::now, |now| now.to_utc()),
             root: found.docker_root_dir.unwrap_or_else(|| "/var/lib/docker".into()).into(),
         })
+    }
+
+    /// Where this engine's socket may be on its own machine, as far as the way to it tells.
+    pub fn own_sockets(&self) -> Vec<String> {
+        let known = match &self.endpoint.way {
+            Way::Unix(path) => Some(path.to_string_lossy().into_owned()),
+            Way::Ssh(login) => login.socket.clone(),
+            Way::Tcp { .. } => None,
+        };
+        let mut sockets: Vec<String> = known.into_iter().collect();
+        sockets.extend([SOCKET, "/run/podman/podman.sock"].map(str::to_owned));
+        sockets.dedup();
+        sockets
     }
 
     /// Makes the container of `errand`, not yet started.
@@ -107,7 +133,7 @@ impl Docker {
                 }
             }
         }
-        Err(Error::Far { engine: self.address.clone(), why: format!("its container cannot be made: {refused}") })
+        Err(Error::Far { engine: self.address().to_owned(), why: format!("its container cannot be made: {refused}") })
     }
 
     fn try_errand(&self, errand: &Errand, socket: &str, pid_mode: Option<&str>) -> Result<Container> {
@@ -124,7 +150,7 @@ impl Docker {
             entrypoint: Some(errand.command[..1].to_vec()),
             cmd: Some(errand.command[1..].to_vec()),
             working_dir: Some("/".into()),
-            labels: Some(HashMap::from([(helper::ERRAND.to_owned(), server.id.clone())])),
+            labels: Some(errand.labels()),
             healthcheck: Some(HealthConfig { test: words(&["NONE"]), ..Default::default() }),
             stop_signal: Some("SIGTERM".into()),
             tty: Some(errand.tty),
@@ -167,8 +193,13 @@ impl Docker {
     /// [`Error::LostErrand`] when the connection breaks: the errand goes on.
     pub fn run_errand(&self, container: &Container, console: &mut dyn Console) -> Result<i64> {
         let failed = |act, error: &bollard::errors::Error| self.failed(act, &container.name, error);
-        let lost = |why: String| Error::LostErrand { engine: self.address.clone(), container: container.name.clone(), why };
-        let attach = AttachContainerOptionsBuilder::default().stream(true).stdin(true).stdout(true).stderr(true).build();
+        let lost = |why: String| Error::LostErrand {
+            engine: self.address().to_owned(),
+            container: container.name.clone(),
+            why,
+        };
+        let attach =
+            AttachContainerOptionsBuilder::default().stream(true).stdin(true).stdout(true).stderr(true).build();
         let attached = self.block(self.client.attach_container(&container.id, Some(attach)));
         let attached = attached.map_err(|error| failed("attach to", &error))?;
         let (mut output, mut input) = (attached.output, attached.input);
@@ -178,13 +209,16 @@ impl Docker {
             match self.block(async { tokio::time::timeout(TICK, output.next()).await }) {
                 Ok(Some(Ok(LogOutput::StdErr { message }))) => console.err(&message),
                 Ok(Some(Ok(piece))) => console.out(piece.as_ref()),
-                Ok(Some(Err(error))) => return Err(lost(super::reason(&error))),
+                Ok(Some(Err(error))) => return Err(lost(super::fault::reason(&error))),
                 Ok(None) => break,
                 Err(_) => {}
             }
             let typed = console.typed();
             if !typed.is_empty() {
-                let written = self.block(async { input.write_all(&typed).await?; input.flush().await });
+                let written = self.block(async {
+                    input.write_all(&typed).await?;
+                    input.flush().await
+                });
                 written.map_err(|error| lost(error.to_string()))?;
             }
             if let Some((columns, lines)) = console.resized() {
@@ -215,7 +249,9 @@ impl Docker {
         let options = RemoveContainerOptionsBuilder::default().force(true).v(true).build();
         match self.block(self.client.remove_container(&container.id, Some(options))) {
             // Another run may have been quicker.
-            Err(error) if !matches!(status(&error), Some(404 | 409)) => Err(self.failed("remove", &container.name, &error)),
+            Err(error) if !matches!(status(&error), Some(404 | 409)) => {
+                Err(self.failed("remove", &container.name, &error))
+            }
             _ => Ok(()),
         }
     }
@@ -225,12 +261,15 @@ impl Docker {
         self.labelled(helper::ERRAND)
     }
 
-    /// Removes what is left of errands that have ended without anybody hearing of it.
-    pub fn clear_errands(&self) -> Result<()> {
+    /// Removes what is left of errands that have ended without anybody hearing of it. It is `now` by the engine's clock.
+    pub fn clear_errands(&self, now: DateTime<Utc>) -> Result<()> {
         for errand in self.errands()?.iter().filter(|errand| errand.state.life == Life::Stopped) {
-            let never_ran = errand.state.started_at.is_none();
-            let young = errand.created.is_none_or(|made| chrono::Utc::now().signed_duration_since(made) < BEING_MADE);
-            if !(never_ran && young) {
+            let (since, patience) = match errand.state.finished_at {
+                Some(ended) if errand.labels.contains_key(helper::FETCHED) => (Some(ended), IN_TRANSFER),
+                Some(ended) => (Some(ended), JUST_ENDED),
+                None => (errand.created, IN_TRANSFER),
+            };
+            if since.is_some_and(|since| now.signed_duration_since(since) > patience) {
                 self.remove_errand(errand)?;
             }
         }
@@ -252,6 +291,12 @@ impl Docker {
 }
 
 impl Errand {
+    fn labels(&self) -> HashMap<String, String> {
+        let mut labels = HashMap::from([(helper::ERRAND.to_owned(), self.server.id.clone())]);
+        labels.extend(self.fetched.then(|| (helper::FETCHED.to_owned(), String::new())));
+        labels
+    }
+
     /// What it sees: its own volume, the engine, and each mount of the server that is needed, at the host's own path.
     fn mounts(&self, socket: &str) -> Vec<Wanted> {
         let mut mounts = vec![
@@ -274,7 +319,10 @@ impl Errand {
 
     /// Whether `path` lies on one of its mounts.
     pub fn is_mounted(&self, path: &Path) -> bool {
-        self.mounts(SOCKET).iter().filter_map(|mount| mount.target.as_ref()).any(|target| tidy(path).starts_with(target))
+        self.mounts(SOCKET)
+            .iter()
+            .filter_map(|mount| mount.target.as_ref())
+            .any(|target| tidy(path).starts_with(target))
     }
 }
 

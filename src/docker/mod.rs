@@ -5,35 +5,45 @@
 
 mod archive;
 mod container;
+mod endpoint;
 mod errand;
 mod exec;
+mod fault;
 mod helper;
 mod life;
+mod line;
 mod logs;
 mod ready;
+mod ssh;
+mod surroundings;
 
 pub use archive::{Fetched, Stat};
 pub use container::{Compose, Container, DataFolder, Life, Mount, MountKind, Neighbour, State};
+pub use endpoint::{DEFAULT_HOST, Endpoint, TlsFiles};
 pub use errand::{Console, Engine, Errand, SOCKET, VOLUME};
 pub use exec::Output;
+pub use fault::NO_SOCKET;
 pub use helper::{Helper, StaleHelper};
 pub use life::{GRACE, Start};
 pub use ready::{Answer, Page};
+pub use surroundings::Surroundings;
 
 use std::collections::HashMap;
 use std::future::Future;
-use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bollard::query_parameters::{InspectContainerOptions, ListContainersOptionsBuilder};
 use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
+use hyper_util::client::legacy::Client;
+use hyper_util::rt::TokioExecutor;
 use tokio::runtime::{Builder, Runtime};
 
+use self::endpoint::Way;
+use self::fault::{Fault, io_error, reason};
+use self::line::Line;
 use crate::error::{Error, Result};
-
-/// Where the engine listens when nobody says otherwise.
-pub const DEFAULT_HOST: &str = "unix:///var/run/docker.sock";
 
 /// How long an ordinary request may take.
 const REQUEST: Duration = Duration::from_secs(60);
@@ -41,50 +51,68 @@ const REQUEST: Duration = Duration::from_secs(60);
 /// How long the engine may take to say that it is there.
 const GREETING: Duration = Duration::from_secs(10);
 
+/// The oldest API that has all that is asked for here; Docker 19.03 speaks it, and Podman 3.
+const OLDEST: (u32, u32) = (1, 40);
+
 /// A connection to one Docker engine.
 pub struct Docker {
     client: bollard::Docker,
-    address: String,
+    endpoint: Endpoint,
     runtime: Runtime,
+    line: Line,
 }
 
 impl Docker {
-    /// Connects to the engine at `host` (`unix:///path`, a path, or `tcp://host:port` without TLS; by default
-    /// [`DEFAULT_HOST`]) and asks whether it is there.
+    /// Connects to the engine at `endpoint` and asks whether it is there.
     ///
     /// # Errors
-    /// [`Error::NoDocker`] when nothing answers, or when this user may not ask.
-    pub fn connect(host: Option<&str>) -> Result<Docker> {
-        let address = match host {
-            None | Some("") => DEFAULT_HOST.to_owned(),
-            Some(path) if path.starts_with('/') => format!("unix://{path}"),
-            Some(host) => host.to_owned(),
+    /// [`Error::NoDocker`] when nothing answers, when this user may not ask, or when the engine is too old.
+    pub fn connect(endpoint: &Endpoint) -> Result<Docker> {
+        let runtime =
+            Builder::new_current_thread().enable_all().build().map_err(|error| Fault::plain(&error).at(endpoint))?;
+        let line = Line::to(endpoint)?;
+        let version = Arc::new(OnceLock::new());
+        let client =
+            client(endpoint, &line, &version).map_err(|error| Fault::of_request(endpoint, &error).at(endpoint))?;
+        let docker = Docker { client, endpoint: endpoint.clone(), runtime, line };
+        let ping = docker.runtime.block_on(async { tokio::time::timeout(GREETING, docker.client.ping()).await });
+        match ping {
+            Ok(Ok(_)) => docker.check_version(version.get().map_or("", String::as_str)).map(|()| docker),
+            Ok(Err(error)) => Err(docker.unreachable(&error)),
+            Err(_) => Err(docker.unreachable(&bollard::errors::Error::RequestTimeoutError)),
+        }
+    }
+
+    fn check_version(&self, version: &str) -> Result<()> {
+        let number = |text: &str| text.parse::<u32>().ok();
+        let spoken = version.split_once('.').and_then(|(major, minor)| Some((number(major)?, number(minor)?)));
+        let (major, minor) = OLDEST;
+        match spoken {
+            Some(spoken) if spoken >= OLDEST => Ok(()),
+            Some(_) => Err(Fault::new(
+                format!("it speaks version {version} of Docker's API, and kumadb needs {major}.{minor}"),
+                "put Docker 19.03 or newer, or Podman 3 or newer there",
+            )
+            .at(&self.endpoint)),
+            None => {
+                let why = "what answers is no engine: it does not say which version of Docker's API it speaks";
+                Err(Fault::new(why, "is it the right port?").at(&self.endpoint))
+            }
+        }
+    }
+
+    /// Why a request had no answer.
+    fn unreachable(&self, error: &bollard::errors::Error) -> Error {
+        let said = match &self.line {
+            Line::Ssh(ssh) => ssh.fault(),
+            _ => None,
         };
-        let unreachable = |why: String| Error::NoDocker { address: address.clone(), why };
-        let runtime = Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .map_err(|error| unreachable(format!("no runtime: {error}")))?;
-        let version = bollard::API_DEFAULT_VERSION;
-        let client = match address.split_once("://") {
-            Some(("unix", _)) => bollard::Docker::connect_with_unix(&address, REQUEST.as_secs(), version),
-            Some(("tcp" | "http", _)) => bollard::Docker::connect_with_http(&address, REQUEST.as_secs(), version),
-            Some((scheme, _)) => return Err(unreachable(format!("`{scheme}://` is not supported"))),
-            None => return Err(unreachable("not an address such as unix:///var/run/docker.sock".into())),
-        }
-        .map_err(|error| unreachable(reason(&error)))?;
-        let ping = async { tokio::time::timeout(GREETING, client.ping()).await };
-        match runtime.block_on(ping) {
-            Ok(Ok(_)) => {}
-            Ok(Err(error)) => return Err(unreachable(reason(&error))),
-            Err(_) => return Err(unreachable(format!("no answer within {} s", GREETING.as_secs()))),
-        }
-        Ok(Docker { client, address, runtime })
+        said.unwrap_or_else(|| Fault::of_request(&self.endpoint, error)).at(&self.endpoint)
     }
 
     /// The engine's address, as given or by default.
     pub fn address(&self) -> &str {
-        &self.address
+        self.endpoint.address()
     }
 
     /// Every container that runs the server, in whatever state, sorted by name.
@@ -168,12 +196,39 @@ impl Docker {
 
     /// What went wrong while we tried to `act` on `container`, told apart from an engine that is not there any more.
     fn failed(&self, act: &'static str, container: &str, error: &bollard::errors::Error) -> Error {
-        let why = reason(error);
         match status(error) {
-            None if io_error(error).is_some() => Error::NoDocker { address: self.address.clone(), why },
-            _ => Error::Docker { act, container: container.to_owned(), why },
+            None if io_error(error).is_some() => self.unreachable(error),
+            _ => Error::Docker { act, container: container.to_owned(), why: reason(error) },
         }
     }
+}
+
+/// Asks through `line`, and notes which version of its API the engine says that it speaks.
+fn client(
+    endpoint: &Endpoint,
+    line: &Line,
+    version: &Arc<OnceLock<String>>,
+) -> Result<bollard::Docker, bollard::errors::Error> {
+    // Idle connections are kept, because a new one over ssh costs a program over there.
+    let client = Client::builder(TokioExecutor::new()).pool_idle_timeout(None).build(line.clone());
+    let version = version.clone();
+    let send = move |request: bollard::BollardRequest| {
+        let (answer, version) = (client.request(request), version.clone());
+        async move {
+            let answer = answer.await?;
+            if let Some(spoken) = answer.headers().get("Api-Version").and_then(|spoken| spoken.to_str().ok()) {
+                version.get_or_init(|| spoken.to_owned());
+            }
+            Ok(answer)
+        }
+    };
+    // Only a proxy reads the name.
+    let name = match &endpoint.way {
+        Way::Tcp { host, port, .. } if host.contains(':') => format!("http://[{host}]:{port}"),
+        Way::Tcp { host, port, .. } => format!("http://{host}:{port}"),
+        Way::Unix(_) | Way::Ssh(_) => "http://docker".to_owned(),
+    };
+    bollard::Docker::connect_with_custom_transport(send, Some(name), REQUEST.as_secs(), bollard::API_DEFAULT_VERSION)
 }
 
 /// The HTTP status that the engine refused with, if it answered.
@@ -181,40 +236,6 @@ fn status(error: &bollard::errors::Error) -> Option<u16> {
     match error {
         bollard::errors::Error::DockerResponseServerError { status_code, .. } => Some(*status_code),
         _ => None,
-    }
-}
-
-/// The I/O error at the bottom of `error`.
-fn io_error(error: &bollard::errors::Error) -> Option<&io::Error> {
-    let mut source: Option<&(dyn std::error::Error + 'static)> = Some(error);
-    while let Some(error) = source {
-        if let Some(found) = error.downcast_ref::<io::Error>() {
-            return Some(found);
-        }
-        source = error.source();
-    }
-    None
-}
-
-/// Why a request failed, in words.
-fn reason(error: &bollard::errors::Error) -> String {
-    use bollard::errors::Error as Bollard;
-    match error {
-        Bollard::DockerResponseServerError { message, .. } => message.trim().trim_end_matches('.').to_owned(),
-        Bollard::SocketNotFoundError(path) => format!("there is no socket {path}"),
-        Bollard::RequestTimeoutError => "no answer in time".into(),
-        error => match io_error(error).map(io::Error::kind) {
-            Some(io::ErrorKind::PermissionDenied) => "permission denied".into(),
-            Some(io::ErrorKind::ConnectionRefused) => "connection refused, nothing listens there".into(),
-            _ => {
-                // The outer errors only say that there is an inner one.
-                let mut innermost: &dyn std::error::Error = error;
-                while let Some(source) = innermost.source() {
-                    innermost = source;
-                }
-                innermost.to_string()
-            }
-        },
     }
 }
 

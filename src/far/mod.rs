@@ -12,7 +12,7 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use tar::{EntryType, Header};
 
-use crate::docker::{Console, Container, Docker, Errand, Fetched, SOCKET, VOLUME};
+use crate::docker::{Console, Container, Docker, Errand, Fetched, VOLUME};
 use crate::error::{Error, Result};
 use crate::files;
 
@@ -60,11 +60,12 @@ impl<'a> Far<'a> {
     /// [`Error::Far`], [`Error::Docker`]: nothing was begun. [`Error::LostErrand`]: it goes on without us.
     pub fn run(self, order: Order, follower: &mut dyn Follower) -> Result<Ran<'a>> {
         let docker = self.docker;
-        self.binary.check(&docker.engine()?, docker.address())?;
-        docker.clear_errands()?;
+        let engine = docker.engine()?;
+        self.binary.check(&engine, docker.address())?;
+        docker.clear_errands(engine.now)?;
         let place = format!("{}/bin/{}", VOLUME.1, self.binary.hash);
         let program = self.binary.command(&place);
-        let errand = self.errand(&program, order.tty);
+        let errand = self.errand(&program, &order);
         if let Some(taken) = order.files.keys().find(|file| errand.is_mounted(file)) {
             return Err(Error::Refused(format!(
                 "`{}` would lie in the data of the server over there: copy it to another folder",
@@ -90,17 +91,20 @@ impl<'a> Far<'a> {
         Ok(ran)
     }
 
-    fn errand(&self, program: &[String], tty: bool) -> Errand {
+    fn errand(&self, program: &[String], order: &Order) -> Errand {
         let command = [program, &["errand".to_owned(), ORDER.to_owned()]].concat();
-        let mut sockets: Vec<String> = self.socket.iter().cloned().collect();
-        if sockets.is_empty() {
-            sockets.extend(self.docker.address().strip_prefix("unix://").map(str::to_owned));
-            sockets.extend([SOCKET, "/run/podman/podman.sock"].map(str::to_owned));
-            sockets.dedup();
-        }
+        let sockets = self.socket.clone().map_or_else(|| self.docker.own_sockets(), |socket| vec![socket]);
         // The second is where the server expects its own MariaDB, wherever its data are.
         let inside = vec![self.server.data_inside(), "/app/data/run".into()];
-        Errand { command, tty, server: self.server.clone(), inside, read: self.read.clone(), sockets }
+        Errand {
+            command,
+            tty: order.tty,
+            fetched: order.fetched,
+            server: self.server.clone(),
+            inside,
+            read: self.read.clone(),
+            sockets,
+        }
     }
 }
 
@@ -148,14 +152,14 @@ impl Ran<'_> {
         Ok(names)
     }
 
-    /// Writes the file that it left at `path` to the same place here, for its owner alone; nothing where it left none.
-    pub fn fetch_file(&self, path: &Path) -> Result<()> {
-        let Some(mut archive) = self.fetch(path)? else { return Ok(()) };
+    /// Writes the file that it left at `path` to the same place here, for its owner alone; whether it left one.
+    pub fn fetch_file(&self, path: &Path) -> Result<bool> {
+        let Some(mut archive) = self.fetch(path)? else { return Ok(false) };
         for entry in archive.entries().map_err(Error::file("fetch", path))? {
             let mut entry = entry.map_err(Error::file("fetch", path))?;
             files::replace(path, files::PRIVATE, |file| std::io::copy(&mut entry, file).map(drop))?;
         }
-        Ok(())
+        Ok(true)
     }
 }
 

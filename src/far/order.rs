@@ -29,6 +29,8 @@ pub struct Order {
     pub stdin: Option<Vec<u8>>,
     /// Files that it reads: where they are over there, and where here.
     pub files: BTreeMap<PathBuf, PathBuf>,
+    /// Something will be fetched when it has ended.
+    pub fetched: bool,
     /// It talks to a terminal.
     pub tty: bool,
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::config::{self, Config};
 use super::{Instance, Place, Server};
-use crate::docker::{Container, Docker, Life};
+use crate::docker::{Container, Docker, Life, NO_SOCKET};
 use crate::engine::mariadb::{Address, Tls};
 use crate::engine::sqlite::SqliteFile;
 use crate::error::{Error, Result};
@@ -43,9 +43,9 @@ impl Sight {
                 Some(container) => self.of(docker, container),
                 None => Err(no_such(target)),
             },
-            Err(Error::NoDocker { address, why }) if !target.contains('/') => {
+            Err(Error::NoDocker { address, why, hint }) if !target.contains('/') => {
                 let why = format!("{why}; and there is no folder `{target}` here");
-                Err(Error::NoDocker { address: address.clone(), why })
+                Err(Error::NoDocker { address: address.clone(), why, hint: hint.clone() })
             }
             Err(_) => Err(no_such(target)),
         }
@@ -92,8 +92,8 @@ impl Sight {
         let mut all = self.all()?;
         match all.len() {
             0 => match &self.docker {
-                Err(Error::NoDocker { address, why }) if why.contains("ermission") => {
-                    Err(Error::NoDocker { address: address.clone(), why: why.clone() })
+                Err(Error::NoDocker { address, why, hint }) if why != NO_SOCKET => {
+                    Err(Error::NoDocker { address: address.clone(), why: why.clone(), hint: hint.clone() })
                 }
                 _ => Err(Error::NoTarget),
             },

@@ -43,6 +43,8 @@ pub struct Target {
     pub target: Text,
     /// The Docker engine that runs it.
     pub docker_host: Option<String>,
+    /// The context of the docker CLI that names this engine, instead of `docker_host`.
+    pub context: Option<String>,
 }
 
 /// A text that may be a secret: said in the config file, or in a file of its own, whose first line it is.
@@ -117,7 +119,7 @@ pub struct Job {
 
 const SECTIONS: [&str; 4] = ["stores", "instances", "policies", "jobs"];
 const STORE: [&str; 2] = ["address", "credentials_file"];
-const INSTANCE: [&str; 3] = ["target", "target_file", "docker_host"];
+const INSTANCE: [&str; 4] = ["target", "target_file", "docker_host", "context"];
 const JOB: [&str; 25] = [
     "cron",
     "timezone",
@@ -168,7 +170,11 @@ pub fn read_config(file: &str, text: &str) -> Result<Config, Vec<Problem>> {
             match reader.secret(table, "target") {
                 Some(target) => {
                     let docker_host = reader.text(table, "docker_host");
-                    config.instances.insert(name.to_owned(), Target { target, docker_host });
+                    let context = reader.text(table, "context");
+                    if let (Some(_), Some(_), Some(node)) = (&docker_host, &context, table.find("context")) {
+                        reader.wrong(node, "`docker_host` and `context` name two engines");
+                    }
+                    config.instances.insert(name.to_owned(), Target { target, docker_host, context });
                 }
                 None if ["target", "target_file"].iter().all(|key| table.find(key).is_none()) => {
                     reader.wrong(table, "`target` or `target_file` is missing");

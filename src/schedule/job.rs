@@ -17,8 +17,8 @@ use crate::value::Secret;
 
 /// What a run needs besides the config file.
 pub struct World<'w> {
-    /// Where to look for instances, on the Docker engine of that address.
-    pub sight: &'w dyn Fn(Option<&str>) -> Result<Sight>,
+    /// Where to look for an instance, on the Docker engine that it names.
+    pub sight: &'w dyn Fn(&Target) -> Result<Sight>,
     /// What opens stores, by the names of the environment.
     pub credentials: &'w [(String, Secret)],
     /// Where the journals of instances without a data folder are.
@@ -49,7 +49,7 @@ pub struct Ended {
 impl World<'_> {
     /// The instance that `target` means.
     pub fn instance(&self, target: &Target) -> Result<Instance> {
-        (self.sight)(target.docker_host.as_deref())?.find(Some(target.target.read()?.reveal()))
+        (self.sight)(target)?.find(Some(target.target.read()?.reveal()))
     }
 
     /// The stores at `places`.

@@ -13,7 +13,7 @@ use chrono::{DateTime, Utc};
 
 use crate::run::Observer;
 
-pub use config::{Config, Job, read_config};
+pub use config::{Config, Job, Target, read_config};
 pub use cron::When;
 pub use job::{Ended, World};
 pub use state::State;

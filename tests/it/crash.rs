@@ -155,7 +155,8 @@ struct Place {
 
 impl Place {
     fn instance(&self) -> Instance {
-        let docker = Err(Error::NoDocker { address: "none".into(), why: "not in this test".into() });
+        let docker =
+            Err(Error::NoDocker { address: "none".into(), why: "not in this test".into(), hint: String::new() });
         let sight = Sight { docker, here: self.root.clone(), state: self.root.join("state") };
         sight.find(Some(&self.target)).unwrap()
     }

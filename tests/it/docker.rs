@@ -6,7 +6,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use kumadb::Error;
-use kumadb::docker::{Answer, Container, Docker, GRACE, Helper, Life, MountKind, Page};
+use kumadb::docker::{Answer, Container, Docker, Endpoint, GRACE, Helper, Life, MountKind, Page};
 
 use crate::dockerd::{self, Bench, Folder, Image, Server, cli};
 
@@ -331,7 +331,7 @@ fn says_why_docker_cannot_be_reached() {
     let folder = tempfile::tempdir().unwrap();
     let socket = folder.path().join("docker.sock");
     let address = format!("unix://{}", socket.display());
-    let why = |address: &str| match Docker::connect(Some(address)) {
+    let why = |address: &str| match Endpoint::parse(address, None).and_then(|endpoint| Docker::connect(&endpoint)) {
         Err(error @ Error::NoDocker { .. }) => {
             assert!(error.hint().is_some());
             error.to_string()
@@ -343,7 +343,9 @@ fn says_why_docker_cannot_be_reached() {
     drop(UnixListener::bind(&socket).unwrap());
     assert!(why(&address).contains("nothing listens there"), "{}", why(&address));
     assert!(why("tcp://127.0.0.1:1").contains("nothing listens there"), "{}", why("tcp://127.0.0.1:1"));
-    assert!(why("ssh://me@host").contains("not supported"), "{}", why("ssh://me@host"));
+    assert!(why("fd://3").contains("not supported"), "{}", why("fd://3"));
+    let name = "tcp://no-such-host.invalid:1";
+    assert!(why(name).contains("there is no host `no-such-host.invalid`"), "{}", why(name));
 }
 
 /// What the `mariadb` client says to `sql`, asked at the socket on the host.

@@ -7,7 +7,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use kumadb::docker::{Container, Docker};
+use kumadb::docker::{Container, Docker, Endpoint};
 use tempfile::TempDir;
 
 use crate::need;
@@ -45,7 +45,7 @@ pub fn bench() -> Option<Bench> {
             return need::left_out(&format!("the program {program}"));
         }
     }
-    let Ok(docker) = Docker::connect(host().as_deref()) else {
+    let Ok(docker) = Docker::connect(&endpoint()) else {
         return need::left_out("a Docker engine");
     };
     // One at a time, whichever process of the test runner is first.
@@ -65,9 +65,10 @@ pub fn bench() -> Option<Bench> {
     Some(Bench { docker })
 }
 
-/// Where the engine is, if not at the usual place.
-pub fn host() -> Option<String> {
-    std::env::var("DOCKER_HOST").ok().filter(|host| !host.is_empty())
+/// Where the engine is: what `DOCKER_HOST` says, else the usual place.
+pub fn endpoint() -> Endpoint {
+    let host = std::env::var("DOCKER_HOST").ok().filter(|host| !host.is_empty());
+    host.map_or_else(Endpoint::default, |host| Endpoint::parse(&host, None).unwrap())
 }
 
 /// Runs the docker CLI, which must succeed; what it printed.

@@ -1,8 +1,13 @@
 //! Instances whose files this process cannot see: the whole verb runs where they are.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::net::Shutdown;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use kumadb::backup::Store;
 
@@ -46,6 +51,17 @@ impl<'a> Laptop<'a> {
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(&path, text).unwrap();
         path
+    }
+
+    /// Waits until nothing runs over there any more.
+    fn wait_for_errands(&self) {
+        let about = format!("label=kumadb.errand={}", self.lab.bench.look(&self.lab.server).id);
+        let end = Instant::now() + Duration::from_secs(60);
+        while !cli(&["ps", "-q", "--filter", &about]).is_empty() {
+            assert!(Instant::now() < end, "it runs on");
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        self.errands().iter().for_each(|id| drop(cli(&["rm", "-f", id])));
     }
 
     /// Containers of verbs that run over there, or have run.
@@ -161,5 +177,103 @@ fn instances_are_found_where_they_are() {
     let found = ran(&mut laptop.command(&["--json", "find"])).ended(0).json();
     let mine = found["instances"].as_array().unwrap().iter().find(|one| one["name"] == lab.server.name.as_str());
     assert!(mine.is_some(), "{found:?}");
-    let _ = Path::new("/");
+}
+
+/// Passes on what goes to the engine's socket, until it is cut.
+struct Line {
+    path: PathBuf,
+    cut: Arc<AtomicBool>,
+}
+
+impl Line {
+    fn to(engine: &str, path: PathBuf) -> Line {
+        let cut = Arc::new(AtomicBool::new(false));
+        let listener = UnixListener::bind(&path).unwrap();
+        listener.set_nonblocking(true).unwrap();
+        let (engine, over) = (engine.to_owned(), cut.clone());
+        std::thread::spawn(move || {
+            let mut ends = Vec::new();
+            while !over.load(Ordering::SeqCst) {
+                let Ok((near, _)) = listener.accept() else {
+                    std::thread::sleep(Duration::from_millis(2));
+                    continue;
+                };
+                near.set_nonblocking(false).unwrap();
+                let far = UnixStream::connect(&engine).unwrap();
+                for (mut from, mut to) in
+                    [(&near, &far), (&far, &near)].map(|(a, b)| (a.try_clone().unwrap(), b.try_clone().unwrap()))
+                {
+                    std::thread::spawn(move || {
+                        let _ = std::io::copy(&mut from, &mut to);
+                        let _ = to.shutdown(Shutdown::Write);
+                    });
+                }
+                ends.extend([near, far]);
+            }
+            for end in ends {
+                let _ = end.shutdown(Shutdown::Both);
+            }
+        });
+        Line { path, cut }
+    }
+
+    fn cut(&self) {
+        self.cut.store(true, Ordering::SeqCst);
+    }
+}
+
+/// Every write that is cut off at this end, at whatever moment, ends over there by itself; one that is killed over there is
+/// ended by `resume`. `KUMADB_TEST_CUTS` says how many on each engine.
+#[test]
+fn a_write_that_is_cut_off_leaves_the_far_side_old_or_new() {
+    let engine = crate::dockerd::host().unwrap_or_else(|| "unix:///var/run/docker.sock".into());
+    let Some(engine) = engine.strip_prefix("unix://").map(str::to_owned) else { return };
+    let cuts: u64 = std::env::var("KUMADB_TEST_CUTS").ok().and_then(|n| n.parse().ok()).unwrap_or(3);
+    both(|kind| {
+        let Some(lab) = Docked::up(kind) else { return };
+        let laptop = Laptop::of(&lab);
+        let began = Instant::now();
+        laptop.kumadb(&["monitor", "add", "group", "--name", "first"]).ended(0);
+        let whole = began.elapsed();
+        let (mut names, mut seen) = (lab.monitors(), [0; 2]);
+        for n in 0..cuts {
+            let name = format!("cut-{n}");
+            let line = Line::to(&engine, laptop.home.join(format!("{n}.sock")));
+            let words = ["-H", line.path.to_str().unwrap(), "--far-socket", &engine, "-t", &lab.server.name];
+            let mut command = laptop.command(&[&words[..], &["monitor", "add", "group", "--name", &name]].concat());
+            let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+            let mut random = [0; 2];
+            getrandom::fill(&mut random).unwrap();
+            std::thread::sleep(whole.mul_f64(f64::from(u16::from_le_bytes(random)) / 65536.0));
+            match n % 3 {
+                0 => child.kill().unwrap(),
+                1 => line.cut(),
+                // The far side itself, as a power cut would.
+                _ => laptop.errands().iter().for_each(|id| drop(Command::new("docker").args(["kill", id]).output())),
+            }
+            child.wait().unwrap();
+            line.cut();
+            laptop.wait_for_errands();
+            if lab.is_unfinished() {
+                let ran = laptop.kumadb(&["resume"]);
+                assert!([0, 3].contains(&ran.code), "{n}: {ran:?}");
+            }
+            lab.wait_up();
+            let now = lab.monitors();
+            let fresh = now.len() > names.len();
+            assert_eq!(now, [names.clone(), vec![name; usize::from(fresh)]].concat(), "{n}");
+            seen[usize::from(fresh)] += 1;
+            names = now;
+            assert_eq!(lab.left(), ["lock"], "{n}");
+            assert_eq!(lab.helpers(), Vec::<String>::new(), "{n}");
+        }
+        println!(
+            "{kind:?}: {} cuts, {} old, {} new, a whole write takes {:.1} s",
+            cuts,
+            seen[0],
+            seen[1],
+            whole.as_secs_f64()
+        );
+        lab.is_well();
+    });
 }

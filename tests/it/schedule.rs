@@ -9,7 +9,7 @@ use kumadb::backup::Store;
 use kumadb::error::{Error, Result};
 use kumadb::instance::Sight;
 use kumadb::run::{Observer, Step};
-use kumadb::schedule::{Config, Host, State, When, World, once, read_config, watch};
+use kumadb::schedule::{Config, Host, State, Target, When, World, once, read_config, watch};
 
 use crate::lab::Lab;
 
@@ -127,8 +127,8 @@ fn watch_on(lab: &Lab, config: &Config, clock: &mut Clock) -> Result<()> {
 
 fn with_world<T>(lab: &Lab, run: impl FnOnce(&World<'_>) -> T) -> T {
     let root = lab.root.path().to_owned();
-    let sight = |_: Option<&str>| {
-        let docker = Err(Error::NoDocker { address: "nowhere".into(), why: "not here".into() });
+    let sight = |_: &Target| {
+        let docker = Err(Error::NoDocker { address: "nowhere".into(), why: "not here".into(), hint: String::new() });
         Ok(Sight { docker, here: root.clone(), state: root.join("state") })
     };
     run(&World {

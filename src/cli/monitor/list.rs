@@ -1,7 +1,7 @@
 //! `kumadb monitor list`
 
 use clap::Args;
-use serde_json::json;
+use serde_json::{Value as Json, json};
 
 use super::PickArgs;
 use crate::cli::write::read_shown_state;
@@ -20,35 +20,36 @@ pub fn run(args: &ListArgs, context: &mut Context<'_>) -> Result<Exit> {
     let state = read_shown_state(&instance)?;
     let ids = args.pick.pick().ids(&state)?;
     let monitors: Vec<&Monitor> = ids.iter().filter_map(|id| state.monitors.get(id)).collect();
-    let document = || {
-        let list: Vec<_> = monitors
-            .iter()
-            .map(|monitor| {
-                json!({
-                    "id": monitor.id,
-                    "name": monitor.name(),
-                    "path": state.path(monitor.id),
-                    "type": monitor.kind(),
-                    "active": monitor.active(),
-                    "runs": state.runs(monitor.id),
-                    "parent": monitor.parent(),
-                    "interval": monitor.row.int("interval"),
-                    "target": target(monitor),
-                    "tags": tags(&state, monitor),
-                })
-            })
-            .collect();
-        json!({"monitors": list})
+    let empty = monitors.is_empty();
+    let (document, lines) = match context.ui.is_json() {
+        true => {
+            let list: Vec<_> = monitors.iter().map(|monitor| document(&state, monitor)).collect();
+            (json!({"monitors": list}), Vec::new())
+        }
+        false => (json!(null), monitors.iter().map(|monitor| line(&state, monitor)).collect()),
     };
-    let document = if context.ui.is_json() { document() } else { json!(null) };
-    context.ui.result(&document, || match monitors.is_empty() {
+    // With thousands of monitors, what was read and what is shown would be in memory side by side.
+    drop(state);
+    context.ui.result(&document, || match empty {
         true => "no monitors yet".into(),
-        false => Ui::table(
-            &["id", "name", "type", "state", "every", "target", "tags"],
-            monitors.iter().map(|monitor| line(&state, monitor)).collect(),
-        ),
+        false => Ui::table(&["id", "name", "type", "state", "every", "target", "tags"], lines),
     })?;
     Ok(Exit::Done)
+}
+
+fn document(state: &State, monitor: &Monitor) -> Json {
+    json!({
+        "id": monitor.id,
+        "name": monitor.name(),
+        "path": state.path(monitor.id),
+        "type": monitor.kind(),
+        "active": monitor.active(),
+        "runs": state.runs(monitor.id),
+        "parent": monitor.parent(),
+        "interval": monitor.row.int("interval"),
+        "target": target(monitor),
+        "tags": tags(state, monitor),
+    })
 }
 
 fn line(state: &State, monitor: &Monitor) -> Vec<String> {

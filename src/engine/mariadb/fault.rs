@@ -6,6 +6,7 @@ use mysql_async::{DriverError, IoError, ServerError};
 
 use super::Address;
 use crate::error::Error;
+use crate::tls;
 
 /// The error of the project for `error`, met while talking to `address`.
 pub(super) fn explain(address: &Address, error: mysql_async::Error) -> Error {
@@ -13,7 +14,7 @@ pub(super) fn explain(address: &Address, error: mysql_async::Error) -> Error {
     match error {
         mysql_async::Error::Server(error) => explain_server(address, &error),
         mysql_async::Error::Io(IoError::Io(error)) => match find_tls(&error) {
-            Some(error) => refuse_tls(address, explain_tls(error)),
+            Some(error) => refuse_tls(address, tls::explain(error)),
             None => unreachable(&explain_io(address, &error)),
         },
         mysql_async::Error::Io(IoError::Tls(error)) => refuse_tls(address, explain_tls_setup(&error)),
@@ -136,32 +137,6 @@ fn explain_io(address: &Address, error: &io::Error) -> String {
 fn find_tls(error: &io::Error) -> Option<&rustls::Error> {
     let inner = error.get_ref()?;
     inner.downcast_ref().or_else(|| inner.source()?.downcast_ref())
-}
-
-fn explain_tls(error: &rustls::Error) -> String {
-    use rustls::CertificateError::*;
-    match error {
-        rustls::Error::InvalidCertificate(why) => match why {
-            UnknownIssuer => "its certificate is not signed by the authority that is trusted here".into(),
-            Expired | ExpiredContext { .. } => "its certificate has expired".into(),
-            NotValidYet | NotValidYetContext { .. } => "its certificate is not valid yet".into(),
-            NotValidForName | NotValidForNameContext { .. } => {
-                "its certificate names no host at all (no subjectAltName), which kumadb cannot check".into()
-            }
-            BadSignature => "its certificate has a wrong signature".into(),
-            other if format!("{other:?}").contains("CaUsedAsEndEntity") => {
-                "it shows the certificate of the authority itself instead of one signed by it".into()
-            }
-            other if format!("{other:?}").contains("UnsupportedCertVersion") => {
-                "its certificate is of version 1, which is not accepted any more".into()
-            }
-            other => format!("its certificate is not accepted ({other})"),
-        },
-        rustls::Error::PeerIncompatible(_) => "it speaks no TLS of version 1.2 or newer".into(),
-        rustls::Error::AlertReceived(alert) => format!("it ended the handshake ({alert:?})"),
-        rustls::Error::InvalidMessage(_) => "what it answers is not TLS".into(),
-        other => other.to_string(),
-    }
 }
 
 fn explain_tls_setup(error: &impl std::fmt::Display) -> String {

@@ -1,0 +1,33 @@
+//! What options and environment say about where the Docker engine is.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use super::Global;
+use crate::docker::{Docker, Surroundings};
+use crate::error::Result;
+
+/// As the docker CLI reads them; what is empty is not said.
+pub fn surroundings(global: &Global) -> Surroundings {
+    let said = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+    let home = said("HOME").map(PathBuf::from);
+    let config = said("DOCKER_CONFIG").map(PathBuf::from).or_else(|| Some(home.as_ref()?.join(".docker")));
+    Surroundings {
+        host: global.docker_host.clone(),
+        context: global.docker_context.clone(),
+        docker_host: said("DOCKER_HOST"),
+        docker_context: said("DOCKER_CONTEXT"),
+        container_host: said("CONTAINER_HOST"),
+        tls_verify: said("DOCKER_TLS_VERIFY").is_some(),
+        tls: said("DOCKER_TLS").is_some(),
+        cert_path: said("DOCKER_CERT_PATH").map(PathBuf::from),
+        config: config.unwrap_or_default(),
+        runtime: said("XDG_RUNTIME_DIR").map(PathBuf::from),
+        home,
+    }
+}
+
+/// The engine that is meant.
+pub fn connect(surroundings: &Surroundings) -> Result<Arc<Docker>> {
+    surroundings.endpoint().and_then(|endpoint| Docker::connect(&endpoint)).map(Arc::new)
+}

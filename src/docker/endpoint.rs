@@ -1,0 +1,213 @@
+//! Where an engine listens: an address as people write it, and the TLS files that go with it.
+
+use std::path::{Path, PathBuf};
+
+use crate::error::{Error, Result};
+
+/// Where the engine listens when nobody says otherwise.
+pub const DEFAULT_HOST: &str = "unix:///var/run/docker.sock";
+
+/// An engine that can be connected to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Endpoint {
+    /// As messages call it.
+    pub(super) address: String,
+    pub(super) way: Way,
+}
+
+/// How an engine is reached.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Way {
+    /// A socket of this machine.
+    Unix(PathBuf),
+    /// A port, with or without TLS.
+    Tcp { host: String, port: u16, tls: Option<TlsFiles> },
+    /// Whatever Docker's command line reaches on another machine.
+    Ssh(Login),
+}
+
+/// Who logs in where over ssh. What is not said is what ssh's own configuration says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Login {
+    pub user: Option<String>,
+    pub host: String,
+    pub port: Option<u16>,
+    /// The engine's socket over there, if not the one that Docker's command line takes there.
+    pub socket: Option<String>,
+}
+
+/// What makes a connection a TLS one, as files in PEM.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TlsFiles {
+    /// Where they are.
+    pub folder: PathBuf,
+    /// The authority that signed the engine's certificate; without one, those of this system.
+    pub ca: Option<PathBuf>,
+    /// Our own certificate.
+    pub cert: Option<PathBuf>,
+    /// Its key.
+    pub key: Option<PathBuf>,
+    /// Whether the engine must prove who it is.
+    pub verify: bool,
+}
+
+impl TlsFiles {
+    /// `ca.pem`, `cert.pem` and `key.pem`, as far as they are in `folder`.
+    pub fn of(folder: &Path, verify: bool) -> TlsFiles {
+        let file = |name: &str| Some(folder.join(name)).filter(|path| path.exists());
+        TlsFiles { folder: folder.to_owned(), ca: file("ca.pem"), cert: file("cert.pem"), key: file("key.pem"), verify }
+    }
+
+    /// Whether none of them is there.
+    pub fn is_empty(&self) -> bool {
+        self.ca.is_none() && self.cert.is_none() && self.key.is_none()
+    }
+}
+
+impl Endpoint {
+    /// Reads `unix:///path`, a path, `tcp://host:port`, `host:port`, `http(s)://host:port` or
+    /// `ssh://[user@]host[:port][/path/of/the/socket]`. A port is spoken TLS to where `tls` is given; the others do without it.
+    ///
+    /// # Errors
+    /// [`Error::NoDocker`] when it is none of these.
+    pub fn parse(address: &str, tls: Option<TlsFiles>) -> Result<Endpoint> {
+        let wrong = |why: &str| Error::NoDocker {
+            // It may hold a password.
+            address: address.rsplit_once('@').map_or(address, |(_, place)| place).to_owned(),
+            why: why.to_owned(),
+            hint: "one of unix:///path, tcp://host:port, ssh://user@host".into(),
+        };
+        let (scheme, rest) = match address.split_once("://") {
+            Some(parts) => parts,
+            None if address.starts_with('/') => ("unix", address),
+            None => ("tcp", address),
+        };
+        let way = match scheme {
+            "unix" if !rest.is_empty() => Ok(Way::Unix(rest.into())),
+            "unix" => Err("it names no socket"),
+            "tcp" | "http" | "https" => {
+                let tls = match scheme {
+                    "https" => Some(tls.unwrap_or_else(|| TlsFiles::of(Path::new(""), true))),
+                    _ => tls,
+                };
+                let default = if tls.is_some() { 2376 } else { 2375 };
+                split_port(rest.trim_end_matches('/')).map(|(host, port)| Way::Tcp {
+                    host,
+                    port: port.unwrap_or(default),
+                    tls,
+                })
+            }
+            "ssh" => login(rest).map(Way::Ssh),
+            _ => Err("addresses of this kind are not supported"),
+        };
+        let address = if address.contains("://") { address.to_owned() } else { format!("{scheme}://{rest}") };
+        Ok(Endpoint { address, way: way.map_err(wrong)? })
+    }
+
+    /// The engine on the socket `path` of this machine.
+    pub fn socket(path: &Path) -> Endpoint {
+        Endpoint { address: format!("unix://{}", path.display()), way: Way::Unix(path.to_owned()) }
+    }
+
+    /// The address, as messages call it.
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+}
+
+impl Default for Endpoint {
+    fn default() -> Self {
+        Endpoint { address: DEFAULT_HOST.to_owned(), way: Way::Unix(DEFAULT_HOST.trim_start_matches("unix://").into()) }
+    }
+}
+
+fn login(text: &str) -> Result<Login, &'static str> {
+    let (place, path) = text.split_once('/').unwrap_or((text, ""));
+    let (user, place) = match place.rsplit_once('@') {
+        Some((user, place)) => (Some(user), place),
+        None => (None, place),
+    };
+    if user.is_some_and(|user| user.contains(':')) {
+        return Err("a password has no place in it; ssh uses keys, or asks");
+    }
+    let (host, port) = split_port(place)?;
+    if host.starts_with('-') || user.is_some_and(|user| user.starts_with('-') || user.is_empty()) {
+        return Err("neither user nor host begins with `-`");
+    }
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-@:+,".contains(c);
+    // The far side's shell reads it.
+    if !path.chars().all(plain) {
+        return Err("the path of the socket holds characters that a shell would read");
+    }
+    let socket = Some(path).filter(|path| !path.is_empty()).map(|path| format!("/{path}"));
+    Ok(Login { user: user.map(str::to_owned), host, port, socket })
+}
+
+/// `host`, `host:port`, `[::1]:port`.
+fn split_port(place: &str) -> Result<(String, Option<u16>), &'static str> {
+    let (host, port) = match place.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+        Some((host, "")) => (host, None),
+        Some((host, rest)) => (host, Some(rest.strip_prefix(':').ok_or("what follows the brackets is no port")?)),
+        None => match place.split_once(':') {
+            Some((host, port)) => (host, Some(port)),
+            None => (place, None),
+        },
+    };
+    if host.is_empty() || host.contains(['/', '?', '#', '@']) {
+        return Err("it is no address such as unix:///var/run/docker.sock or tcp://host:2375");
+    }
+    let port = port.map(|port| port.parse().ok().filter(|port| *port > 0).ok_or("the port is no number up to 65535"));
+    Ok((host.to_owned(), port.transpose()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn way(address: &str) -> Option<Way> {
+        Endpoint::parse(address, None).ok().map(|endpoint| endpoint.way)
+    }
+
+    #[test]
+    fn reads_every_kind_of_address() {
+        assert_eq!(way("/run/x.sock"), Some(Way::Unix("/run/x.sock".into())));
+        assert_eq!(way("unix:///run/x.sock"), Some(Way::Unix("/run/x.sock".into())));
+        let tcp = |host: &str, port| Some(Way::Tcp { host: host.into(), port, tls: None });
+        for (text, host, port) in [
+            ("tcp://cellar", "cellar", 2375),
+            ("tcp://cellar:99/", "cellar", 99),
+            ("http://cellar:99", "cellar", 99),
+            ("cellar:99", "cellar", 99),
+            ("tcp://[::1]:99", "::1", 99),
+            ("tcp://[::1]", "::1", 2375),
+        ] {
+            assert_eq!(way(text), tcp(host, port), "{text}");
+        }
+        let ssh = |user: Option<&str>, host: &str, port, socket: Option<&str>| {
+            Some(Way::Ssh(Login {
+                user: user.map(Into::into),
+                host: host.into(),
+                port,
+                socket: socket.map(Into::into),
+            }))
+        };
+        assert_eq!(way("ssh://cellar"), ssh(None, "cellar", None, None));
+        assert_eq!(way("ssh://me@cellar:2222"), ssh(Some("me"), "cellar", Some(2222), None));
+        assert_eq!(
+            way("ssh://me@[::1]:22/run/user/1000/docker.sock"),
+            ssh(Some("me"), "::1", Some(22), Some("/run/user/1000/docker.sock"))
+        );
+    }
+
+    #[test]
+    fn refuses_what_is_no_address_and_keeps_passwords_to_itself() {
+        for text in ["", "unix://", "ftp://host", "tcp://host:x", "tcp://host:0", "tcp://host/path", "ssh://", "fd://"]
+        {
+            assert!(Endpoint::parse(text, None).is_err(), "{text}");
+        }
+        for text in ["ssh://me:hunter2@host", "ssh://-oProxyCommand=x", "ssh://-x@host", "ssh://host/$(reboot)"] {
+            let refused = Endpoint::parse(text, None).map_err(|error| error.to_string());
+            assert!(refused.is_err_and(|error| !error.contains("hunter2")), "{text}");
+        }
+    }
+}

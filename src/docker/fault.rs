@@ -1,0 +1,172 @@
+//! Why an engine cannot be reached, in words, and what to do about it.
+
+use std::io;
+
+use super::endpoint::{Endpoint, Login, Way};
+use crate::error::Error;
+use crate::tls;
+
+/// Why there is no engine where one usually is.
+pub const NO_SOCKET: &str = "there is no socket";
+
+/// What is wrong with the way to an engine.
+#[derive(Debug)]
+pub(super) struct Fault {
+    why: String,
+    hint: String,
+}
+
+impl Fault {
+    pub fn new(why: impl Into<String>, hint: impl Into<String>) -> Fault {
+        Fault { why: why.into(), hint: hint.into() }
+    }
+
+    /// Something that this machine refuses.
+    pub fn plain(error: &io::Error) -> Fault {
+        Fault::new(error.to_string(), "is Docker running? `docker ps` must work for the same user")
+    }
+
+    /// As the error that people see, about `endpoint`.
+    pub fn at(self, endpoint: &Endpoint) -> Error {
+        Error::NoDocker { address: endpoint.address.clone(), why: self.why, hint: self.hint }
+    }
+
+    /// What ssh, or Docker's command line on the far side, complained.
+    pub fn of_ssh(login: &Login, complaint: &str) -> Fault {
+        let place = login.user.as_ref().map_or(login.host.clone(), |user| format!("{user}@{}", login.host));
+        let port = login.port.map(|port| format!(" -p {port}")).unwrap_or_default();
+        let ssh = format!("ssh{port} {place}");
+        let has = |words: &str| complaint.contains(words);
+        let known = match login.port {
+            Some(port) if port != 22 => format!("'[{}]:{port}'", login.host),
+            _ => login.host.clone(),
+        };
+        if has("IDENTIFICATION HAS CHANGED") {
+            return Fault::new(
+                "its host key is not the one that is known: another machine answers, or it was set up anew",
+                format!("if it was set up anew: ssh-keygen -R {known}, then `{ssh}`"),
+            );
+        }
+        if has("Host key verification failed") {
+            return Fault::new("its host key is unknown", format!("`{ssh}` once, and compare the key that it shows"));
+        }
+        if let Some(line) = complaint.lines().find(|line| line.contains("Permission denied (")) {
+            let methods = line.split_once('(').map_or("", |(_, rest)| rest.trim_end_matches(['.', ')']));
+            return Fault::new(
+                format!("ssh is not let in ({methods})"),
+                format!("`{ssh}` must work: load the key with ssh-add, or put it there with ssh-copy-id{port} {place}"),
+            );
+        }
+        if has("Could not resolve hostname") {
+            return Fault::new(format!("there is no host `{}`", login.host), "is the name right? `getent hosts NAME`");
+        }
+        if has("Connection refused") {
+            return Fault::new("connection refused, no ssh server listens there", format!("`{ssh}` must work"));
+        }
+        if has("command not found") || has("docker: not found") {
+            return Fault::new(
+                "there is no `docker` command on the far side",
+                format!("`{ssh} docker version` must work: put Docker's command line into the PATH that it has there"),
+            );
+        }
+        if has("permission denied") {
+            return Fault::new(
+                "the user on the far side may not use Docker's socket",
+                format!("{ssh} sudo usermod -aG docker {}", login.user.as_deref().unwrap_or("USER")),
+            );
+        }
+        if has("dial unix") || has("Is the docker daemon running") {
+            return Fault::new("no engine runs on the far side", format!("{ssh} sudo systemctl start docker"));
+        }
+        let last = complaint.lines().rev().map(str::trim).find(|line| !line.is_empty());
+        let why = last.unwrap_or("ssh ended without a word").trim_end_matches('.');
+        Fault::new(why, format!("`{ssh} docker version` must work"))
+    }
+
+    /// What a request came back with.
+    pub fn of_request(endpoint: &Endpoint, error: &bollard::errors::Error) -> Fault {
+        if let (Way::Tcp { tls, .. }, Some(fault)) = (&endpoint.way, find(error)) {
+            let folder = tls.as_ref().map(|tls| tls.folder.display().to_string()).unwrap_or_default();
+            return of_tls(&folder, tls.as_ref().is_some_and(|tls| tls.cert.is_some()), fault);
+        }
+        let why = reason(error);
+        if why.contains("HTTP request to an HTTPS server") {
+            return Fault::new(
+                "it speaks TLS there",
+                "DOCKER_TLS_VERIFY=1 and DOCKER_CERT_PATH=FOLDER, with ca.pem, cert.pem and key.pem in it",
+            );
+        }
+        let hint = match (&endpoint.way, io_error(error).map(io::Error::kind)) {
+            (Way::Unix(_), Some(io::ErrorKind::PermissionDenied)) => {
+                "add yourself to the group `docker`, or run it as root"
+            }
+            (Way::Tcp { host, .. }, _) if why.contains("there is no host") => {
+                return Fault::new(why, format!("is the name right? `getent hosts {host}`"));
+            }
+            (Way::Tcp { .. }, _) => "does the engine listen on that port? on its machine: `ss -ltnp | grep dockerd`",
+            _ => "is Docker running? `docker ps` must work for the same user",
+        };
+        Fault::new(why, hint)
+    }
+}
+
+fn of_tls(folder: &str, shown: bool, fault: &rustls::Error) -> Fault {
+    use rustls::Error::*;
+    match fault {
+        InvalidCertificate(_) => Fault::new(
+            tls::explain(fault),
+            format!("put the authority that signed it into `{folder}/ca.pem`, and use the name that it was signed for"),
+        ),
+        AlertReceived(_) if shown => {
+            let why = format!("our certificate is not accepted there: {}", tls::explain(fault));
+            Fault::new(why, format!("cert.pem and key.pem in `{folder}` must be signed by the authority of the engine"))
+        }
+        AlertReceived(_) => Fault::new(
+            "it wants a certificate of us, and there is none",
+            format!("put cert.pem and key.pem into `{folder}`, signed by the authority of the engine"),
+        ),
+        InvalidMessage(_) => Fault::new("it does not speak TLS there", "leave out DOCKER_TLS_VERIFY and DOCKER_TLS"),
+        _ => Fault::new(tls::explain(fault), format!("look at the files in `{folder}`")),
+    }
+}
+
+/// The first error of that kind on the way to the bottom of `error`.
+fn find<E: std::error::Error + 'static>(error: &bollard::errors::Error) -> Option<&E> {
+    let mut source: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    while let Some(error) = source {
+        if let Some(found) = error.downcast_ref::<E>() {
+            return Some(found);
+        }
+        // What an I/O error wraps is not its source but beside it.
+        let inner = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+        source = inner.map(|inner| inner as &(dyn std::error::Error + 'static)).or_else(|| error.source());
+    }
+    None
+}
+
+/// The I/O error at the bottom of `error`.
+pub(super) fn io_error(error: &bollard::errors::Error) -> Option<&io::Error> {
+    find(error)
+}
+
+/// Why a request failed, in words.
+pub(super) fn reason(error: &bollard::errors::Error) -> String {
+    use bollard::errors::Error as Bollard;
+    match error {
+        Bollard::DockerResponseServerError { message, .. } => message.trim().trim_end_matches('.').to_owned(),
+        Bollard::RequestTimeoutError => "no answer in time".into(),
+        error => match io_error(error).map(io::Error::kind) {
+            Some(io::ErrorKind::NotFound) => NO_SOCKET.into(),
+            Some(io::ErrorKind::PermissionDenied) => "permission denied".into(),
+            Some(io::ErrorKind::ConnectionRefused) => "connection refused, nothing listens there".into(),
+            _ => {
+                // The outer errors only say that there is an inner one.
+                let mut innermost: &dyn std::error::Error = error;
+                while let Some(source) = innermost.source() {
+                    innermost = source;
+                }
+                innermost.to_string()
+            }
+        },
+    }
+}

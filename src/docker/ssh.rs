@@ -1,0 +1,108 @@
+//! Docker's command line on another machine, over the ssh of this one: whatever ssh's agent, keys, configuration and known
+//! hosts allow is allowed, and nothing is installed over there.
+//!
+//! One ssh logs in and goes into the background; every connection to the engine is a session within it, which costs no
+//! second login. It ends with the value that started it; after a SIGKILL it ends by itself, because nobody uses it.
+
+use std::fs::File;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt as _;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+
+use super::endpoint::Login;
+use super::fault::Fault;
+
+/// How long the login lives on when nobody uses it, in seconds.
+const LINGER: u32 = 8;
+
+/// How long a session may take to say why it ended.
+const LAST_WORDS: Duration = Duration::from_secs(2);
+
+/// One login.
+pub(super) struct Ssh {
+    login: Login,
+    /// The control socket, and what every ssh complains.
+    folder: TempDir,
+}
+
+impl Ssh {
+    /// Logs in. Where there is a terminal, ssh may ask there: for a passphrase, or whether a host key is the right one.
+    pub fn connect(login: &Login) -> Result<Ssh, Fault> {
+        let folder = tempfile::Builder::new().prefix("kumadb-").tempdir().map_err(|error| Fault::plain(&error))?;
+        let ssh = Ssh { login: login.clone(), folder };
+        let mut command = ssh.command(&["-M", "-N", "-f"]).map_err(|error| Fault::plain(&error))?;
+        command.args(["-o", &format!("ControlPersist={LINGER}"), "-o", "ServerAliveInterval=15"]);
+        match command.arg("--").arg(&login.host).stdin(Stdio::null()).stdout(Stdio::null()).status() {
+            Ok(status) if status.success() => Ok(ssh),
+            Ok(_) => Err(Fault::of_ssh(login, &ssh.complaint())),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                Err(Fault::new("there is no `ssh` on this machine", "apt install openssh-client"))
+            }
+            Err(error) => Err(Fault::plain(&error)),
+        }
+    }
+
+    /// A new connection to the engine over there. It is open before the engine has answered; why it then ends tells
+    /// [`fault`](Self::fault).
+    pub fn open(&self) -> io::Result<UnixStream> {
+        let (ours, theirs) = UnixStream::pair()?;
+        // Without questions, because it has no terminal: a Ctrl-C must not reach it before us.
+        let mut command = self.command(&["-o", "ControlMaster=no", "-o", "BatchMode=yes"])?;
+        command.process_group(0).args(["--", &self.login.host, "docker"]);
+        if let Some(socket) = &self.login.socket {
+            command.args(["--host", &format!("unix://{socket}")]);
+        }
+        command.args(["system", "dial-stdio"]);
+        let mut child = command.stdin(OwnedFd::from(theirs.try_clone()?)).stdout(OwnedFd::from(theirs)).spawn()?;
+        // It holds the other end of the pair until here. It ends when our end is closed.
+        drop(command);
+        std::thread::spawn(move || child.wait());
+        Ok(ours)
+    }
+
+    /// Why a connection ended that was open.
+    pub fn fault(&self) -> Option<Fault> {
+        let begin = Instant::now();
+        while begin.elapsed() < LAST_WORDS {
+            let complaint = self.complaint();
+            if !complaint.is_empty() {
+                return Some(Fault::of_ssh(&self.login, &complaint));
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        None
+    }
+
+    fn complaint(&self) -> String {
+        std::fs::read_to_string(self.folder.path().join("complaints")).unwrap_or_default().trim().to_owned()
+    }
+
+    /// `ssh` with what all of them are told.
+    fn command(&self, options: &[&str]) -> io::Result<Command> {
+        let complaints = File::options().create(true).append(true).open(self.folder.path().join("complaints"))?;
+        let mut command = Command::new("ssh");
+        command.args(options).args(["-T", "-o", "ConnectTimeout=30", "-S"]).arg(self.folder.path().join("s"));
+        if let Some(user) = &self.login.user {
+            command.args(["-l", user]);
+        }
+        if let Some(port) = self.login.port {
+            command.args(["-p", &port.to_string()]);
+        }
+        command.stderr(complaints);
+        Ok(command)
+    }
+}
+
+impl Drop for Ssh {
+    fn drop(&mut self) {
+        if let Ok(mut exit) = self.command(&["-O", "exit"]) {
+            // It may have ended before.
+            let _ = exit.arg("--").arg(&self.login.host).stdin(Stdio::null()).stdout(Stdio::null()).status();
+        }
+    }
+}

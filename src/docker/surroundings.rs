@@ -1,0 +1,179 @@
+//! Which engine is meant: options, environment and files, by the names and in the order of the docker CLI.
+
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+
+use super::endpoint::{DEFAULT_HOST, Endpoint, TlsFiles};
+use crate::error::{Error, Result};
+use crate::files;
+
+/// The context that stands for `DOCKER_HOST` or the default socket.
+const DEFAULT_CONTEXT: &str = "default";
+
+/// What a person says about where the engine is. Somebody else reads the environment.
+#[derive(Clone, Debug, Default)]
+pub struct Surroundings {
+    /// The option `-H`.
+    pub host: Option<String>,
+    /// The option `--context`.
+    pub context: Option<String>,
+    /// `DOCKER_HOST`.
+    pub docker_host: Option<String>,
+    /// `DOCKER_CONTEXT`.
+    pub docker_context: Option<String>,
+    /// `CONTAINER_HOST`, which is Podman's.
+    pub container_host: Option<String>,
+    /// `DOCKER_TLS_VERIFY`: TLS, and the engine must prove who it is.
+    pub tls_verify: bool,
+    /// `DOCKER_TLS`: TLS, whoever the engine is.
+    pub tls: bool,
+    /// `DOCKER_CERT_PATH`.
+    pub cert_path: Option<PathBuf>,
+    /// `DOCKER_CONFIG`, else `~/.docker`.
+    pub config: PathBuf,
+    /// `XDG_RUNTIME_DIR`.
+    pub runtime: Option<PathBuf>,
+    /// The home folder.
+    pub home: Option<PathBuf>,
+}
+
+/// A context as the docker CLI keeps it in `contexts/meta/<hash>/meta.json`.
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Meta {
+    name: String,
+    #[serde(default)]
+    endpoints: Endpoints,
+}
+
+#[derive(Default, Deserialize)]
+struct Endpoints {
+    docker: Option<DockerEndpoint>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct DockerEndpoint {
+    #[serde(default)]
+    host: String,
+    #[serde(default, rename = "SkipTLSVerify")]
+    skip_tls_verify: bool,
+}
+
+impl Surroundings {
+    /// The same, where somebody who gave no option of his own means the engine at `host` or of `context`.
+    pub fn or(&self, host: Option<&str>, context: Option<&str>) -> Surroundings {
+        if self.host.is_some() || self.context.is_some() {
+            return self.clone();
+        }
+        Surroundings { host: host.map(str::to_owned), context: context.map(str::to_owned), ..self.clone() }
+    }
+
+    /// The engine that is meant: the option, `DOCKER_HOST`, `DOCKER_CONTEXT`, the current context of the docker CLI, else
+    /// the first socket of Docker or Podman that is there.
+    ///
+    /// # Errors
+    /// [`Error::NoDocker`] when what is said is no address, or no context.
+    pub fn endpoint(&self) -> Result<Endpoint> {
+        let context = match (&self.host, &self.context) {
+            (Some(_), Some(_)) => {
+                return Err(Error::Usage("`-H` and `--context` name two engines: leave out one of them".into()));
+            }
+            (Some(host), None) => return self.at(host),
+            (None, Some(context)) => Some(context.clone()),
+            (None, None) if self.docker_host.is_some() => None,
+            (None, None) => {
+                self.docker_context.clone().map_or_else(|| self.current_context(), |name| Ok(Some(name)))?
+            }
+        };
+        match (context.filter(|name| name != DEFAULT_CONTEXT), &self.docker_host) {
+            (Some(name), _) => self.context(&name),
+            (None, Some(host)) => self.at(host),
+            (None, None) => self.first_socket(),
+        }
+    }
+
+    fn at(&self, host: &str) -> Result<Endpoint> {
+        let folder = self.cert_path.as_ref().unwrap_or(&self.config);
+        Endpoint::parse(host, (self.tls || self.tls_verify).then(|| TlsFiles::of(folder, self.tls_verify)))
+    }
+
+    /// The current context in `config.json`.
+    fn current_context(&self) -> Result<Option<String>> {
+        #[derive(Deserialize)]
+        struct Config {
+            #[serde(rename = "currentContext")]
+            current: Option<String>,
+        }
+        let config: Option<Config> = read(&self.config.join("config.json"))?;
+        Ok(config.and_then(|config| config.current).filter(|name| !name.is_empty()))
+    }
+
+    /// The engine of the context `name`.
+    fn context(&self, name: &str) -> Result<Endpoint> {
+        let mut names = Vec::new();
+        for folder in files::entries(&self.config.join("contexts/meta"))? {
+            let Some(meta) = read::<Meta>(&folder.join("meta.json"))? else { continue };
+            if meta.name != name {
+                names.push(meta.name);
+                continue;
+            }
+            let Some(docker) = meta.endpoints.docker else {
+                return Err(no_context(name, "it names no engine".into()));
+            };
+            let hash = folder.file_name().unwrap_or_default();
+            let tls =
+                TlsFiles::of(&self.config.join("contexts/tls").join(hash).join("docker"), !docker.skip_tls_verify);
+            let tls = Some(tls).filter(|tls| !tls.is_empty() || !tls.verify);
+            return match docker.host.is_empty() {
+                true => self.first_socket(),
+                false => Endpoint::parse(&docker.host, tls),
+            };
+        }
+        let near = |known: &&String| strsim::jaro(known, name);
+        let nearest = names.iter().max_by(|a, b| near(a).total_cmp(&near(b))).filter(|known| near(known) > 0.75);
+        let meant = nearest.map(|nearest| format!(", `{nearest}` is meant?")).unwrap_or_default();
+        Err(no_context(name, format!("there is no such context{meant}")))
+    }
+
+    /// The first socket that is there: Docker's, that of rootless Docker, Docker Desktop's, Podman's.
+    fn first_socket(&self) -> Result<Endpoint> {
+        let docker = [
+            Some(PathBuf::from(DEFAULT_HOST.trim_start_matches("unix://"))),
+            self.runtime.as_ref().map(|folder| folder.join("docker.sock")),
+            self.home.as_ref().map(|folder| folder.join(".docker/run/docker.sock")),
+        ];
+        let podman = [
+            self.runtime.as_ref().map(|folder| folder.join("podman/podman.sock")),
+            Some(PathBuf::from("/run/podman/podman.sock")),
+        ];
+        let first = |sockets: &[Option<PathBuf>]| sockets.iter().flatten().find(|path| path.exists()).cloned();
+        if let Some(socket) = first(&docker) {
+            return Ok(Endpoint::socket(&socket));
+        }
+        if let Some(host) = &self.container_host {
+            return Endpoint::parse(host, None);
+        }
+        Ok(first(&podman).map_or_else(Endpoint::default, |socket| Endpoint::socket(&socket)))
+    }
+}
+
+fn no_context(name: &str, why: String) -> Error {
+    Error::NoDocker { address: format!("context {name}"), why, hint: "docker context ls".into() }
+}
+
+/// What the docker CLI wrote at `path`, if it did.
+fn read<T: DeserializeOwned>(path: &Path) -> Result<Option<T>> {
+    let unread = |why: String| Error::NoDocker {
+        address: path.display().to_string(),
+        why,
+        hint: "docker context ls, or name the engine with `-H`".into(),
+    };
+    match files::read_text(path) {
+        Ok(Some(text)) => serde_json::from_str(&text).map(Some).map_err(|error| unread(error.to_string())),
+        Ok(None) => Ok(None),
+        Err(error) => Err(unread(error.to_string())),
+    }
+}
