@@ -28,8 +28,8 @@ pub fn run(report: &mut Report) {
     let Some(bench) = dockerd::bench() else {
         return report.left_out("monitor add elsewhere", "a Docker engine, busybox, sqlite3 or mariadbd");
     };
-    let engine = dockerd::host().unwrap_or_else(|| "unix:///var/run/docker.sock".into());
-    let Some(engine) = engine.strip_prefix("unix://") else {
+    let endpoint = dockerd::endpoint();
+    let Some(engine) = endpoint.address().strip_prefix("unix://") else {
         return report.left_out("monitor add elsewhere", "an engine on a socket");
     };
     for beats in BEATS {

@@ -11,6 +11,7 @@ mod errand;
 mod export;
 mod far;
 mod find;
+mod history;
 mod init;
 mod monitor;
 mod password;
@@ -25,6 +26,7 @@ mod status;
 mod store;
 mod ui;
 mod user;
+mod vacuum;
 mod write;
 
 use std::cell::RefCell;
@@ -144,6 +146,11 @@ enum Verb {
     Backup(backup::BackupVerb),
     /// Put a snapshot back, keeping the present as another one
     Restore(restore::RestoreArgs),
+    /// See how long the history is, and keep less of it
+    #[command(subcommand)]
+    History(history::HistoryVerb),
+    /// Give the room that nothing takes any more back to the disk
+    Vacuum(vacuum::VacuumArgs),
     /// Stop the server, start it, and see that it came back
     Restart(restart::RestartArgs),
     /// Show the last lines of the server's log
@@ -208,6 +215,8 @@ impl Verb {
             Verb::Backup(verb) => backup::run(verb, context),
             Verb::Restore(args) => restore::run(args, context),
             Verb::Config(verb) => schedule::config(verb, context),
+            Verb::History(verb) => history::run(verb, context),
+            Verb::Vacuum(args) => vacuum::run(args, context),
             Verb::Restart(args) => restart::run(args, context),
             Verb::Logs(args) => restart::logs(args, context),
             Verb::Resume(args) => resume::run(args, context),
@@ -221,6 +230,7 @@ impl Verb {
     fn makes_snapshots(&self) -> bool {
         match self {
             Verb::Monitor(verb) => verb.writes(),
+            Verb::History(history::HistoryVerb::Prune(_)) | Verb::Vacuum(_) => true,
             Verb::User(_) | Verb::Apikey(_) | Verb::Apply(_) | Verb::Restore(_) | Verb::Resume(_) => true,
             Verb::Doctor(args) => args.fix,
             _ => false,
@@ -288,10 +298,11 @@ impl Context<'_> {
         if self.global.store.is_empty() {
             match &self.global.target {
                 Some(target) if target.contains(['/', ':']) => {}
-                Some(_) => match self.find() {
-                    Err(error @ Error::Elsewhere { .. }) => return Err(error),
-                    // Whatever else ails it, the store is not concerned.
-                    _ => {}
+                // Whatever else ails it, the store is not concerned.
+                Some(_) => match self.find().map(drop) {
+                    Ok(()) => {}
+                    Err(error) if matches!(error, Error::Elsewhere { .. }) => return Err(error),
+                    Err(_) => {}
                 },
                 None => drop(self.sight()?.all_here()?),
             }

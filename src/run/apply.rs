@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 
 use super::journal::{Journal, Phase, Record};
-use super::transact::{check_release, run_statements, transact};
+use super::transact::{check_release, run_statements};
 use super::undo::check_loaded;
-use super::{Observer, Step, beats, removed};
+use super::{Observer, Step, beats, compact, removed};
 use crate::backup::hold::{Extent, Label, Source};
 use crate::backup::raw;
 use crate::backup::{Guarded, Held, Snapshot, Store};
@@ -20,11 +20,12 @@ use crate::error::{Error, Result};
 use crate::files::Lock;
 use crate::instance::{Instance, Place, Session};
 use crate::kuma::read::{
-    read_counts, read_database, read_fingerprint, read_last_beat, read_migrating, read_shown_state,
+    read_counts, read_database, read_fingerprint, read_last_beat, read_mark, read_migrating, read_shown_state,
 };
 use crate::kuma::write::{Written, check_clean};
 use crate::model::state::State;
 use crate::plan::Plan;
+use crate::plan::history::Pruning;
 use crate::value::Row;
 
 /// What happens to the server while we write.
@@ -80,6 +81,11 @@ impl Settings {
 pub enum Work<'a> {
     /// The changes of a plan, in one transaction.
     Plan(&'a Plan),
+    /// Less history, in one transaction.
+    Prune(&'a Pruning),
+    /// Statements that write the file anew, or a table of MariaDB, with the same content: each is whole or not at all by
+    /// itself, and none can be in a transaction.
+    Compact(&'a [String]),
     /// Statements that change how tables are kept and no cell of them, such as a new index. What was made by one stays,
     /// whatever happens to the rest: MariaDB makes each durable at once, and none does harm.
     Statements(&'a [String]),
@@ -92,11 +98,24 @@ pub enum Work<'a> {
     },
 }
 
+impl Work<'_> {
+    fn is_empty(&self) -> bool {
+        match self {
+            Work::Plan(plan) => plan.is_empty(),
+            Work::Prune(pruning) => pruning.is_empty(),
+            Work::Compact(statements) | Work::Statements(statements) => statements.is_empty(),
+            Work::Load { .. } => false,
+        }
+    }
+}
+
 /// What came of it.
 #[derive(Debug, Default)]
 pub struct Outcome {
     /// Ids of the inserted rows.
     pub written: Written,
+    /// Rows of the history that were deleted, by table.
+    pub deleted: BTreeMap<String, u64>,
     /// The snapshot of how it was before.
     pub snapshot: Option<Snapshot>,
     /// The deleted rows, where they were kept and there were some.
@@ -123,7 +142,7 @@ pub fn run(
     settings: &Settings,
     observer: &mut dyn Observer,
 ) -> Result<Outcome> {
-    if matches!(work, Work::Plan(plan) if plan.is_empty()) {
+    if work.is_empty() {
         return Ok(Outcome::default());
     }
     let lock = instance.lock(&settings.verb)?;
@@ -271,25 +290,21 @@ impl Run<'_> {
 
         let mut guarded = Guarded::open(&held, connect)?;
         let before = read_fingerprint(guarded.writer(), &database.schema)?;
-        self.journal.record.before = Some(before.clone());
+        self.journal.record.watched = work.watch();
+        self.journal.record.before =
+            Some(read_mark(guarded.writer(), &before, self.journal.record.watched.as_deref())?);
         self.journal.record.last_beat = read_last_beat(guarded.writer())?;
         self.journal.advance(Phase::Writing)?;
         let touched = match work {
-            Work::Plan(plan) => {
-                if self.settings.keeps_removed {
-                    removed::write(guarded.writer(), plan, &self.held_folder())?;
-                }
-                observer.step(&Step::Begin)?;
-                guarded.writer().begin()?;
-                let (written, after) = transact(&mut guarded, &database.schema, plan, observer)?;
-                let touched = touched_monitors(plan, &written);
-                self.outcome.written = written;
-                self.journal.record.after = Some(after);
-                self.journal.advance(Phase::Writing)?;
-                observer.step(&Step::Commit)?;
-                self.attempted = true;
-                guarded.writer().commit()?;
-                touched
+            Work::Plan(_) | Work::Prune(_) => self.transact(&mut guarded, &database.schema, work, observer)?,
+            Work::Compact(statements) => {
+                let counts = (!self.journal.record.live()).then_some(&held.manifest.counts);
+                compact::run(guarded.writer(), statements, self.instance.work(), observer)?;
+                // The copy is whole, and what was written anew may not be.
+                (self.attempted, self.journal.record.loads) = (true, true);
+                compact::check(guarded.writer(), &before, counts, observer)?;
+                (self.attempted, self.journal.record.loads) = (false, false);
+                return Ok(Vec::new());
             }
             Work::Statements(statements) => {
                 run_statements(guarded.writer(), statements, &before, observer)?;
@@ -313,6 +328,11 @@ impl Run<'_> {
         };
         self.committed();
         observer.step(&Step::Committed)?;
+        if let Work::Prune(Pruning { compacting, .. }) = work
+            && let Err(error) = compact::run(guarded.writer(), compacting, self.instance.work(), observer)
+        {
+            self.outcome.warnings.push(format!("the room was not given back: {error}"));
+        }
         Ok(touched)
     }
 
@@ -472,22 +492,4 @@ impl Run<'_> {
         observer.step(&Step::Packed { id: snapshot.manifest.id.clone(), bytes: snapshot.size })?;
         Ok(snapshot)
     }
-}
-
-/// Monitors that a plan makes or changes.
-fn touched_monitors(plan: &Plan, written: &Written) -> Vec<i64> {
-    let mut touched: Vec<i64> = plan
-        .steps
-        .iter()
-        .enumerate()
-        .filter(|(_, step)| step.table == "monitor")
-        .filter_map(|(at, step)| match &step.change {
-            crate::plan::Change::Insert { .. } => written.ids.get(&at).copied(),
-            crate::plan::Change::Update { id, .. } => Some(*id),
-            crate::plan::Change::Delete { .. } => None,
-        })
-        .collect();
-    touched.sort_unstable();
-    touched.dedup();
-    touched
 }

@@ -73,9 +73,12 @@ pub struct Record {
     pub mode: Mode,
     /// The whole database is replaced, not only what a plan names.
     pub loads: bool,
-    /// The configuration before the change.
+    /// A question to the database in whose answer the change is seen, where the configuration does not tell.
+    #[serde(default)]
+    pub watched: Option<String>,
+    /// The configuration, and what is watched, before the change.
     pub before: Option<Fingerprint>,
-    /// The configuration after the change, known before it is committed.
+    /// The same after the change, known before it is committed.
     pub after: Option<Fingerprint>,
     /// The newest beat before the server was started again.
     pub last_beat: i64,
@@ -95,6 +98,7 @@ impl Record {
             life,
             mode,
             loads,
+            watched: None,
             before: None,
             after: None,
             last_beat: 0,

@@ -2,6 +2,7 @@
 
 pub mod apply;
 pub mod beats;
+pub mod compact;
 pub mod copy;
 pub mod examine;
 pub mod journal;
@@ -26,7 +27,7 @@ pub use mend::mend;
 pub use put::put_files_back;
 pub use restart::restart;
 pub use resume::{Resumed, resume};
-pub use transact::rehearse;
+pub use transact::{Made, rehearse, rehearse_work};
 
 /// Everything that the write path does, told before it is done. Whoever listens can show it, or refuse to go on.
 #[derive(Clone, Debug, PartialEq)]
@@ -58,6 +59,9 @@ pub enum Step {
     LeaveDown { container: String },
     Rehearse,
     Mend { changes: usize },
+    Sweep { table: String },
+    Batch { seen: u64 },
+    Compact { what: String },
 }
 
 impl Step {
@@ -78,6 +82,8 @@ impl Step {
                 | Step::PutBack
                 | Step::LeaveDown { .. }
                 | Step::Mend { .. }
+                | Step::Sweep { .. }
+                | Step::Compact { .. }
         )
     }
 
@@ -100,6 +106,8 @@ impl Step {
                 | Step::Commit
                 | Step::Rehearse
                 | Step::Mend { .. }
+                | Step::Sweep { .. }
+                | Step::Batch { .. }
         )
     }
 }
@@ -136,6 +144,9 @@ impl fmt::Display for Step {
             Step::PutBack => f.write_str("putting the database back"),
             Step::LeaveDown { container } => write!(f, "`{container}` was not running before and stays stopped"),
             Step::Mend { changes } => write!(f, "making {}", counted(*changes, "change") + " of files"),
+            Step::Sweep { table } => write!(f, "deleting from `{table}`"),
+            Step::Batch { seen } => write!(f, "looked at {}", counted(*seen as usize, "row")),
+            Step::Compact { what } => write!(f, "giving room back: {what}"),
             Step::Rehearse => f.write_str("rehearsing the transaction; it will be rolled back"),
         }
     }

@@ -34,7 +34,7 @@ pub fn resume(instance: &Instance, store: &Store, settings: &Settings, observer:
     let mut run = Run::new(instance, settings, journal, lock);
     run.attempted = true;
     if run.journal.record.phase == Phase::Writing && !record.loads {
-        let now = Some(run.read_fingerprint()?);
+        let now = Some(run.read_mark()?);
         if now != record.before {
             run.journal.advance(Phase::Committed)?;
             if now != record.after {

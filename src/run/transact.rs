@@ -1,21 +1,37 @@
 //! The transaction itself: checked before it commits, or rehearsed and rolled back.
 
-use super::apply::Settings;
-use super::{Observer, Silent, Step};
+use std::collections::BTreeMap;
+
+use super::apply::{Run, Settings, Work};
+use super::journal::Phase;
+use super::{Observer, Silent, Step, removed};
 use crate::backup::Guarded;
 use crate::engine::sqlite::SqliteFile;
 use crate::engine::{EngineKind, Writer};
 use crate::error::{Error, Result};
 use crate::instance::{Instance, Place};
-use crate::kuma::read::{read_database, read_fingerprint};
-use crate::kuma::write::{Written, check_clean, check_written, write_plan};
+use crate::kuma::read::{read_database, read_fingerprint, read_mark};
+use crate::kuma::sweep::{self, read_newest};
+use crate::kuma::write::{self, Written, check_clean, check_written, write_plan};
 use crate::model::state::{Database, Fingerprint};
-use crate::plan::Plan;
+use crate::plan::history::Pruning;
+use crate::plan::{Change, Plan};
 use crate::schema::{Recognition, Schema};
+use crate::value::Value;
 
 /// Rehearses `plan`: the same transaction with the same checks, then rolled back. A SQLite database is rehearsed on a
 /// copy of its own, because not even a rolled back transaction may be opened beside a running server.
 pub fn rehearse(instance: &Instance, plan: &Plan, settings: &Settings, observer: &mut dyn Observer) -> Result<()> {
+    rehearse_work(instance, &Work::Plan(plan), settings, observer).map(drop)
+}
+
+/// Rehearses any work that is a transaction; returns what it made.
+pub fn rehearse_work(
+    instance: &Instance,
+    work: &Work<'_>,
+    settings: &Settings,
+    observer: &mut dyn Observer,
+) -> Result<Made> {
     observer.step(&Step::Rehearse)?;
     let scratch = tempfile::tempdir().map_err(Error::file("make a folder in", std::env::temp_dir()))?;
     let session = instance.open()?;
@@ -31,9 +47,9 @@ pub fn rehearse(instance: &Instance, plan: &Plan, settings: &Settings, observer:
         let database = read_database(guarded.writer(), &instance.name)?;
         check_release(&database, instance, settings)?;
         guarded.writer().begin()?;
-        let tried = transact(&mut guarded, &database.schema, plan, &mut Silent);
+        let tried = make(&mut guarded, &database.schema, work, &mut Silent);
         guarded.writer().rollback()?;
-        tried.map(drop)
+        tried
     };
     let tried = try_it();
     session.close()?;
@@ -68,14 +84,93 @@ fn difference(found: &Recognition) -> String {
     }
 }
 
+/// What was made in a transaction.
+#[derive(Debug, Default)]
+pub struct Made {
+    /// Ids of the inserted rows.
+    pub written: Written,
+    /// Rows of the history that were deleted, by table.
+    pub deleted: BTreeMap<String, u64>,
+    /// The configuration as it is then.
+    pub after: Option<Fingerprint>,
+}
+
+impl Work<'_> {
+    /// A question in whose answer it is seen, where the configuration does not tell.
+    pub(super) fn watch(&self) -> Option<String> {
+        match self {
+            Work::Plan(plan) => write::watch(plan),
+            Work::Prune(pruning) => match pruning.sweeps.first() {
+                Some(sweep) => Some(sweep::watch(sweep)),
+                None => write::watch(&pruning.settings),
+            },
+            Work::Compact(_) | Work::Statements(_) | Work::Load { .. } => None,
+        }
+    }
+}
+
+impl Run<'_> {
+    /// Does `work` as one transaction and commits it. Returns the touched monitors that should beat.
+    pub(super) fn transact(
+        &mut self,
+        guarded: &mut Guarded,
+        schema: &Schema,
+        work: &Work<'_>,
+        observer: &mut dyn Observer,
+    ) -> Result<Vec<i64>> {
+        if let (Work::Plan(plan), true) = (work, self.settings.keeps_removed) {
+            removed::write(guarded.writer(), plan, &self.held_folder())?;
+        }
+        observer.step(&Step::Begin)?;
+        guarded.writer().begin()?;
+        let made = make(guarded, schema, work, observer)?;
+        let touched = match work {
+            Work::Plan(plan) => touched_monitors(plan, &made.written),
+            _ => Vec::new(),
+        };
+        let record = &mut self.journal.record;
+        record.after = match made.after {
+            Some(after) => Some(read_mark(guarded.writer(), &after, record.watched.as_deref())?),
+            None => None,
+        };
+        self.journal.advance(Phase::Writing)?;
+        (self.outcome.written, self.outcome.deleted) = (made.written, made.deleted);
+        observer.step(&Step::Commit)?;
+        self.attempted = true;
+        guarded.writer().commit()?;
+        Ok(touched)
+    }
+}
+
+/// Does `work` in the open transaction and checks it.
+fn make(guarded: &mut Guarded, schema: &Schema, work: &Work<'_>, observer: &mut dyn Observer) -> Result<Made> {
+    let mut made = Made::default();
+    match work {
+        Work::Plan(plan) => {
+            let (written, after) = write_and_check(guarded, schema, plan, observer)?;
+            (made.written, made.after) = (written, Some(after));
+        }
+        Work::Prune(pruning) => {
+            made.deleted = sweep_all(guarded.writer(), pruning, observer)?;
+            let (written, after) = write_and_check(guarded, schema, &pruning.settings, observer)?;
+            (made.written, made.after) = (written, Some(after));
+        }
+        // These are no transactions of ours.
+        Work::Compact(_) | Work::Statements(_) | Work::Load { .. } => {}
+    }
+    Ok(made)
+}
+
 /// Writes `plan` in the open transaction and checks it; returns the ids that were given, and what the configuration is now.
-pub(super) fn transact(
+fn write_and_check(
     guarded: &mut Guarded,
     schema: &Schema,
     plan: &Plan,
     observer: &mut dyn Observer,
 ) -> Result<(Written, Fingerprint)> {
-    observer.step(&Step::Write { changes: plan.steps.len() })?;
+    if !plan.is_empty() {
+        observer.step(&Step::Write { changes: plan.steps.len() })?;
+    }
     let written = write_plan(guarded.writer(), schema, plan)?;
     observer.step(&Step::ReadBack)?;
     let after = check_written(guarded.writer(), schema, plan, &written)?;
@@ -83,6 +178,27 @@ pub(super) fn transact(
     let before = guarded.before().to_vec();
     check_clean(guarded.writer(), &before)?;
     Ok((written, after))
+}
+
+/// Deletes the rows that are to go, and sees that each monitor still has its newest beat. Returns how many went, by table.
+fn sweep_all(writer: &mut dyn Writer, pruning: &Pruning, observer: &mut dyn Observer) -> Result<BTreeMap<String, u64>> {
+    let newest = read_newest(writer)?;
+    let mut deleted = BTreeMap::new();
+    for sweep in &pruning.sweeps {
+        observer.step(&Step::Sweep { table: sweep.table.clone() })?;
+        let mut each = |seen| {
+            observer.progress(seen, 0);
+            observer.step(&Step::Batch { seen })
+        };
+        *deleted.entry(sweep.table.clone()).or_insert(0) += sweep::sweep(writer, sweep, &mut each)?;
+    }
+    let now = read_newest(writer)?;
+    // A server that goes on may have written newer ones.
+    let is_kept = |monitor: &i64, time: &Value| now.get(monitor).is_some_and(|now| now.to_string() >= time.to_string());
+    match newest.iter().find(|(monitor, time)| !is_kept(monitor, time)) {
+        Some((monitor, _)) => Err(Error::Unclean(vec![format!("monitor {monitor} would be without its newest beat")])),
+        None => Ok(deleted),
+    }
 }
 
 /// Runs statements that change no cell, which the configuration `before` proves. One transaction on SQLite; MariaDB ends one
@@ -107,4 +223,22 @@ pub(super) fn run_statements(
         return Err(Error::Unclean(vec!["cells differ that no statement was to change".into()]));
     }
     if transacts { writer.commit() } else { Ok(()) }
+}
+
+/// Monitors that a plan makes or changes.
+fn touched_monitors(plan: &Plan, written: &Written) -> Vec<i64> {
+    let mut touched: Vec<i64> = plan
+        .steps
+        .iter()
+        .enumerate()
+        .filter(|(_, step)| step.table == "monitor")
+        .filter_map(|(at, step)| match &step.change {
+            Change::Insert { .. } => written.ids.get(&at).copied(),
+            Change::Update { id, .. } => Some(*id),
+            Change::Delete { .. } => None,
+        })
+        .collect();
+    touched.sort_unstable();
+    touched.dedup();
+    touched
 }

@@ -8,7 +8,7 @@ use crate::docker::Life;
 use crate::engine::Counts;
 use crate::error::{Error, Result};
 use crate::instance::{Place, Session};
-use crate::kuma::read::{read_counts, read_fingerprint};
+use crate::kuma::read::{read_counts, read_fingerprint, read_mark};
 use crate::model::state::Fingerprint;
 
 impl Run<'_> {
@@ -116,18 +116,19 @@ impl Run<'_> {
         Ok(true)
     }
 
-    /// Whether the configuration is another than before. A plan is one transaction, so it is wholly the old one or wholly
-    /// the new one.
+    /// Whether the database is another than before. The work is one transaction, so it is wholly the old one or wholly the
+    /// new one.
     fn is_changed(&self) -> Result<bool> {
-        Ok(Some(self.read_fingerprint()?) != self.journal.record.before)
+        Ok(Some(self.read_mark()?) != self.journal.record.before)
     }
 
-    /// The configuration as it is now.
-    pub(super) fn read_fingerprint(&self) -> Result<Fingerprint> {
+    /// What tells before and after apart, as it is now.
+    pub(super) fn read_mark(&self) -> Result<Fingerprint> {
         let session = self.instance.open_locked(&self.lock)?;
         let now = session.connect().reader().and_then(|mut reader| {
             let schema = reader.schema()?;
-            read_fingerprint(&mut *reader, &schema)
+            let fingerprint = read_fingerprint(&mut *reader, &schema)?;
+            read_mark(&mut *reader, &fingerprint, self.journal.record.watched.as_deref())
         });
         session.close()?;
         now

@@ -25,21 +25,21 @@ use crate::mariadbd::Mariadbd;
 
 /// Counts the points of a run and ends it at one of them.
 #[derive(Clone)]
-struct Points {
-    seen: Arc<AtomicUsize>,
+pub struct Points {
+    pub seen: Arc<AtomicUsize>,
     at: usize,
     how: How,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
-enum How {
+pub enum How {
     Error,
     DiskFull,
     Kill,
 }
 
 impl Points {
-    fn new(at: usize, how: How) -> Points {
+    pub fn new(at: usize, how: How) -> Points {
         Points { seen: Arc::default(), at, how }
     }
 
@@ -66,7 +66,7 @@ impl Observer for Points {
 }
 
 /// A way to a database on which every statement is a point.
-struct Counted<T>(T, Points);
+pub struct Counted<T>(pub T, pub Points);
 
 impl Connect for Counted<Box<dyn Connect>> {
     fn kind(&self) -> EngineKind {

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use kumadb::backup::Store;
 
 use crate::docked::{Docked, Kind, Ran, both};
-use crate::dockerd::cli;
+use crate::dockerd::{self, cli};
 
 /// A machine that sees the engine of `lab`, and nothing of the data folder.
 struct Laptop<'a> {
@@ -226,8 +226,8 @@ impl Line {
 /// ended by `resume`. `KUMADB_TEST_CUTS` says how many on each engine.
 #[test]
 fn a_write_that_is_cut_off_leaves_the_far_side_old_or_new() {
-    let engine = crate::dockerd::host().unwrap_or_else(|| "unix:///var/run/docker.sock".into());
-    let Some(engine) = engine.strip_prefix("unix://").map(str::to_owned) else { return };
+    let endpoint = dockerd::endpoint();
+    let Some(engine) = endpoint.address().strip_prefix("unix://").map(str::to_owned) else { return };
     let cuts: u64 = std::env::var("KUMADB_TEST_CUTS").ok().and_then(|n| n.parse().ok()).unwrap_or(3);
     both(|kind| {
         let Some(lab) = Docked::up(kind) else { return };

@@ -1,0 +1,25 @@
+//! `kumadb history …`: how long the history is, and less of it.
+
+mod prune;
+mod stats;
+
+use clap::Subcommand;
+
+use super::Context;
+use crate::error::{Exit, Result};
+
+#[derive(Debug, Subcommand)]
+pub enum HistoryVerb {
+    /// Show how many beats there are, of which monitors, how much room they take, and how many there will be
+    Stats(stats::StatsArgs),
+    /// Delete old beats and statistics
+    Prune(prune::PruneArgs),
+}
+
+pub fn run(verb: &HistoryVerb, context: &mut Context<'_>) -> Result<Exit> {
+    let instance = context.instance()?;
+    match verb {
+        HistoryVerb::Stats(args) => stats::run(args, &instance, context),
+        HistoryVerb::Prune(args) => prune::run(args, &instance, context),
+    }
+}

@@ -1,0 +1,283 @@
+//! `kumadb history prune`
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Utc};
+use clap::Args;
+use serde_json::{Value as Json, json};
+
+use crate::cli::vacuum::{compacting, sizes};
+use crate::cli::write::{WriteArgs, changes_json, finish, lines, outcome_json, read_from};
+use crate::cli::{Context, Ui};
+use crate::engine::space::{Space, read_space};
+use crate::engine::{Counts, Reader};
+use crate::error::{Error, Exit, Result, counted};
+use crate::instance::Instance;
+use crate::kuma::history::{NEWEST, read_retention};
+use crate::kuma::read::{history, read_counts, read_state};
+use crate::kuma::sweep::{Doomed, plan_sweeps, read_doomed};
+use crate::model::state::State;
+use crate::plan::Plan;
+use crate::plan::history::{Keep, Pruning, Sweep, plan_retention};
+use crate::plan::pick::Pick;
+use crate::run::{self, Outcome, Work, compact};
+
+/// Monitors whose beats go that are named on a screen.
+const SHOWN: usize = 20;
+
+#[derive(Args, Debug)]
+pub struct PruneArgs {
+    /// Days of beats to keep; without it, as many as the server itself keeps
+    #[arg(long, value_name = "DAYS", value_parser = clap::value_parser!(i64).range(1..=36_500))]
+    keep: Option<i64>,
+    /// Keep the beats where the status of a monitor changed, however old they are
+    #[arg(long)]
+    keep_important: bool,
+    /// Keep this many of the newest beats of each monitor, however old they are
+    #[arg(long, value_name = "N", default_value_t = NEWEST, value_parser = clap::value_parser!(u64).range(1..))]
+    keep_newest: u64,
+    /// Only of this monitor: id, name, path, or a pattern such as 'web-*'; several by saying it again
+    #[arg(long = "monitor", value_name = "MONITOR")]
+    monitors: Vec<String>,
+    /// Only these tables: heartbeat, stat_minutely, stat_hourly, stat_daily, 'stat_*'
+    #[arg(long, value_name = "TABLES", value_delimiter = ',')]
+    tables: Vec<String>,
+    /// Let the server keep this many days from now on (0: for ever), the page's Settings, Monitor History
+    #[arg(long, value_name = "DAYS", value_parser = clap::value_parser!(i64).range(0..=36_500))]
+    set_retention: Option<i64>,
+    /// Then give the room back, as `kumadb vacuum` does, while the server is stopped anyway
+    #[arg(long)]
+    vacuum: bool,
+    #[command(flatten)]
+    write: WriteArgs,
+}
+
+/// What goes, and what a person needs to know of it.
+struct Found {
+    state: State,
+    pruning: Pruning,
+    /// Rows that go, by monitor, of each sweep.
+    doomed: Vec<Vec<Doomed>>,
+    counts: Counts,
+    space: Space,
+}
+
+pub fn run(args: &PruneArgs, instance: &Instance, context: &mut Context<'_>) -> Result<Exit> {
+    if args.keep.is_none() && args.set_retention.is_none() && args.tables.is_empty() {
+        return Err(Error::Usage("say how many days of beats to keep: `--keep 30`".into()));
+    }
+    let found = read_from(instance, |reader, name| find(reader, name, args, Utc::now()))?;
+    let settings = args.write.settings("history prune");
+    if found.pruning.is_empty() {
+        context.ui.result(&json!({"changes": []}), || "nothing is that old".into())?;
+        return Ok(Exit::Done);
+    }
+    if !found.pruning.compacting.is_empty() {
+        compact::check_room(instance, &found.space)?;
+    }
+    let mut document = found.document();
+    if args.write.is_dry_run() {
+        let made = run::rehearse_work(instance, &Work::Prune(&found.pruning), &settings, context.ui)?;
+        document.extend([("dry_run".to_owned(), json!(true)), ("deleted".to_owned(), json!(made.deleted))]);
+        context.ui.result(&Json::Object(document), || {
+            format!("{}\ntried and rolled back; nothing was changed", found.text())
+        })?;
+        return Ok(Exit::Done);
+    }
+    context.ui.say(&found.text());
+    context.ui.ask(&found.question())?;
+    let store = context.store();
+    let before = instance.size();
+    let outcome = run::run(instance, &store, &Work::Prune(&found.pruning), &settings, context.ui)?;
+    document.extend(outcome_json(&outcome));
+    document.extend([
+        ("deleted".to_owned(), json!(outcome.deleted)),
+        ("size_before".to_owned(), json!(before)),
+        ("size_bytes".to_owned(), json!(instance.size())),
+    ]);
+    context.ui.result(&Json::Object(document), || found.told(&outcome, instance, before))?;
+    finish(&outcome, context.ui)
+}
+
+fn find(reader: &mut dyn Reader, name: &str, args: &PruneArgs, now: DateTime<Utc>) -> Result<Found> {
+    let state = read_state(reader, name)?;
+    let schema = &state.database.schema;
+    let retention = read_retention(reader, schema)?;
+    let set = args.set_retention.unwrap_or(retention.days);
+    let tables = chosen(&args.tables, &history(schema))?;
+    let mut keep = Keep {
+        days: args.keep.unwrap_or(set),
+        daily_days: set,
+        important: args.keep_important,
+        newest: args.keep_newest,
+        monitors: monitors(&args.monitors, &state)?,
+        tables,
+    };
+    // Whoever only sets the retention, to "for ever" perhaps, has not asked for beats to go.
+    if keep.days < 1 || args.keep.is_none() && args.tables.is_empty() {
+        keep.tables.clear();
+    }
+    let sweeps = plan_sweeps(reader, schema, &keep, now)?;
+    let doomed = sweeps.iter().map(|sweep| read_doomed(reader, sweep)).collect::<Result<Vec<_>>>()?;
+    let rows = reader.query("SELECT * FROM `setting` WHERE `key` = 'keepDataPeriodDays'", &[])?;
+    let settings = match args.set_retention {
+        Some(days) => plan_retention(rows.first(), days),
+        None => Plan::default(),
+    };
+    let counts = read_counts(reader, schema)?;
+    let space = if args.vacuum { read_space(reader)? } else { Space::default() };
+    let mut pruning = Pruning {
+        sweeps,
+        settings: Plan { fingerprint: Some(state.fingerprint.clone()), ..settings },
+        ..Pruning::default()
+    };
+    if args.vacuum && !pruning.sweeps.is_empty() {
+        let gone = rows_by_table(&pruning.sweeps, &doomed);
+        // Where little goes, writing a table anew gives nothing back.
+        let thinner = |table: &&String| gone[*table] * 10 >= counts.get(*table).copied().unwrap_or(0);
+        let tables: Vec<&String> = gone.keys().filter(thinner).collect();
+        pruning.compacting = compacting(reader.kind(), &tables);
+    }
+    Ok(Found { pruning, doomed, counts, space, state })
+}
+
+/// The tables of the history that are named, by name or with a `*` at the end; all where none is.
+fn chosen(named: &[String], known: &[String]) -> Result<Vec<String>> {
+    let is_meant = |name: &str, table: &str| match name.strip_suffix('*') {
+        Some(start) => table.starts_with(start),
+        None => table == name,
+    };
+    if let Some(unknown) = named.iter().find(|name| !known.iter().any(|table| is_meant(name, table))) {
+        return Err(Error::Usage(format!("`{unknown}` is no table of the history; these are: {}", known.join(", "))));
+    }
+    let is_wanted = |table: &&String| named.is_empty() || named.iter().any(|name| is_meant(name, table));
+    Ok(known.iter().filter(is_wanted).cloned().collect())
+}
+
+/// Ids of all monitors that one of `wanted` means; `None` for all there are.
+fn monitors(wanted: &[String], state: &State) -> Result<Option<Vec<i64>>> {
+    if wanted.is_empty() {
+        return Ok(None);
+    }
+    let mut ids = Vec::new();
+    for one in wanted {
+        let one = vec![one.clone()];
+        let pick = match one[0].contains(['*', '?', '[']) {
+            true => Pick { globs: one, ..Pick::default() },
+            false => Pick { named: one, ..Pick::default() },
+        };
+        ids.extend(pick.ids(state)?);
+    }
+    ids.sort_unstable();
+    ids.dedup();
+    Ok(Some(ids))
+}
+
+fn rows_by_table(sweeps: &[Sweep], doomed: &[Vec<Doomed>]) -> BTreeMap<String, u64> {
+    let mut rows = BTreeMap::new();
+    for (sweep, doomed) in sweeps.iter().zip(doomed) {
+        *rows.entry(sweep.table.clone()).or_insert(0) += doomed.iter().map(|monitor| monitor.rows).sum::<u64>();
+    }
+    rows
+}
+
+impl Found {
+    fn rows(&self) -> BTreeMap<String, u64> {
+        rows_by_table(&self.pruning.sweeps, &self.doomed)
+    }
+
+    /// What goes of each monitor, most first: table, rows.
+    fn monitors(&self) -> Vec<(&str, &Doomed)> {
+        let sweeps = self.pruning.sweeps.iter().zip(&self.doomed);
+        let mut all: Vec<_> =
+            sweeps.flat_map(|(sweep, doomed)| doomed.iter().map(|one| (sweep.table.as_str(), one))).collect();
+        all.sort_by_key(|(table, one)| (*table, std::cmp::Reverse(one.rows), one.monitor));
+        all
+    }
+
+    fn name(&self, id: i64) -> Option<String> {
+        self.state.monitors.contains_key(&id).then(|| self.state.path(id))
+    }
+
+    fn document(&self) -> serde_json::Map<String, Json> {
+        let monitors: Vec<Json> = self
+            .monitors()
+            .iter()
+            .map(|(table, one)| {
+                json!({
+                    "table": table, "id": one.monitor, "path": self.name(one.monitor), "rows": one.rows,
+                    "oldest": one.oldest, "newest": one.newest,
+                })
+            })
+            .collect();
+        let document = json!({
+            "rows": self.rows(), "monitors": monitors, "changes": changes_json(&self.pruning.settings),
+            "statements": self.pruning.compacting,
+        });
+        match document {
+            Json::Object(document) => document,
+            _ => serde_json::Map::new(),
+        }
+    }
+
+    fn text(&self) -> String {
+        let all = self.monitors();
+        let rows = all
+            .iter()
+            .take(SHOWN)
+            .map(|(table, one)| {
+                let time = |text: &String| match text.parse().ok().and_then(|at| DateTime::from_timestamp(at, 0)) {
+                    Some(at) => at.format("%Y-%m-%d %H:%M:%S").to_string(),
+                    None => text.clone(),
+                };
+                vec![
+                    (*table).to_owned(),
+                    one.monitor.to_string(),
+                    self.name(one.monitor).unwrap_or_else(|| "(no such monitor)".into()),
+                    one.rows.to_string(),
+                    time(&one.oldest),
+                    time(&one.newest),
+                ]
+            })
+            .collect();
+        let mut text = Vec::new();
+        if !all.is_empty() {
+            text.push(Ui::table(&["goes from", "id", "monitor", "rows", "oldest (UTC)", "newest (UTC)"], rows));
+        }
+        if all.len() > SHOWN {
+            text.push(format!("… and {} lines more", all.len() - SHOWN));
+        }
+        for (table, rows) in self.rows() {
+            text.push(format!("- {rows} of {} in `{table}`", counted(self.counts[&table] as usize, "row")));
+        }
+        if !self.pruning.settings.is_empty() {
+            text.push(lines(&self.pruning.settings));
+        }
+        text.extend(self.pruning.compacting.iter().map(|statement| format!("~ {statement}")));
+        text.join("\n")
+    }
+
+    fn question(&self) -> String {
+        let rows: u64 = self.rows().values().sum();
+        match rows {
+            0 => "change the setting?".into(),
+            rows => format!("delete {}?", counted(rows as usize, "row")),
+        }
+    }
+
+    fn told(&self, outcome: &Outcome, instance: &Instance, before: u64) -> String {
+        let rows: u64 = outcome.deleted.values().sum();
+        let mut text = vec![format!("deleted {}", counted(rows as usize, "row"))];
+        if rows == 0 {
+            text = vec!["the setting is changed".into()];
+        } else if let Some(snapshot) = &outcome.snapshot {
+            text.push(format!("they are in snapshot `{}` and in no other file", snapshot.manifest.id));
+        }
+        if !self.pruning.compacting.is_empty() {
+            text.push(sizes(before, instance.size()));
+        } else if rows > 0 {
+            text.push("their room is used again by what comes; `kumadb vacuum` gives it back to the disk".into());
+        }
+        text.join("\n")
+    }
+}

@@ -1,0 +1,149 @@
+//! `kumadb vacuum`
+
+use clap::{Args, ValueEnum};
+use serde_json::{Value as Json, json};
+
+use super::Context;
+use super::write::{WriteArgs, finish, outcome_json, read_from};
+use crate::engine::EngineKind;
+use crate::engine::space::{AutoVacuum, Space, read_space};
+use crate::error::{Error, Exit, Result, bytes, counted};
+use crate::instance::Place;
+use crate::run::{self, Work, compact};
+use crate::schema::quote;
+
+/// A table of MariaDB with less than this free, in bytes, is not worth being written anew.
+const LITTLE: u64 = 4 << 20;
+
+#[derive(Args, Debug)]
+pub struct VacuumArgs {
+    /// SQLite: only give free pages back, this many or all, without writing the file anew
+    #[arg(long, value_name = "PAGES", num_args = 0..=1, default_missing_value = "0", conflicts_with = "auto_vacuum")]
+    incremental: Option<u32>,
+    /// SQLite: from now on, what becomes of pages that get free; the server gives back 200 every five minutes when it is
+    /// `incremental`
+    #[arg(long, value_name = "MODE")]
+    auto_vacuum: Option<Mode>,
+    /// MariaDB: these tables, however little is free in them
+    #[arg(long, value_name = "TABLES", value_delimiter = ',')]
+    tables: Vec<String>,
+    #[command(flatten)]
+    write: WriteArgs,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Mode {
+    /// They stay in the file and are used again
+    None,
+    /// They are cut off at each commit
+    Full,
+    /// They are cut off when the server or `--incremental` asks for it
+    Incremental,
+}
+
+pub fn run(args: &VacuumArgs, context: &mut Context<'_>) -> Result<Exit> {
+    let instance = context.instance()?;
+    let space = read_from(&instance, |reader, _| read_space(reader))?;
+    let statements = match instance.engine() {
+        EngineKind::Sqlite => on_sqlite(args, &space)?,
+        EngineKind::MariaDb => on_mariadb(args, &space)?,
+    };
+    if statements.is_empty() {
+        let free = bytes(space.free);
+        context.ui.result(&json!({"changes": []}), || format!("nothing to give back: {free} are free"))?;
+        return Ok(Exit::Done);
+    }
+    if args.incremental.is_none() {
+        compact::check_room(&instance, &space)?;
+    }
+    let named = json!({"statements": statements, "size_before": space.total, "free_before": space.free});
+    if args.write.is_dry_run() {
+        context.ui.result(&with(&named, json!({"dry_run": true})), || {
+            let (total, free) = (bytes(space.total), bytes(space.free));
+            format!("~ {}\n{total}, of which {free} are free; nothing was changed", statements.join("\n~ "))
+        })?;
+        return Ok(Exit::Done);
+    }
+    if matches!(instance.place, Place::External(_)) {
+        context
+            .ui
+            .say("the disk of this MariaDB cannot be seen from here: it needs room for its largest table once more");
+    }
+    let settings = args.write.settings("vacuum");
+    let store = context.store();
+    let outcome = run::run(&instance, &store, &Work::Compact(&statements), &settings, context.ui)?;
+    let after = read_from(&instance, |reader, _| read_size(reader))?;
+    let document = with(&with(&named, json!({"size_bytes": after})), Json::Object(outcome_json(&outcome)));
+    context.ui.result(&document, || sizes(space.total, after))?;
+    finish(&outcome, context.ui)
+}
+
+fn read_size(reader: &mut dyn crate::engine::Reader) -> Result<u64> {
+    match reader.kind() {
+        EngineKind::Sqlite => {
+            let layout = crate::engine::space::Layout::read(reader)?;
+            Ok(layout.pages * layout.page_size)
+        }
+        EngineKind::MariaDb => Ok(read_space(reader)?.total),
+    }
+}
+
+/// What it was and what it is.
+pub fn sizes(before: u64, after: u64) -> String {
+    format!("size {} → {}", bytes(before), bytes(after))
+}
+
+/// The statements that write the file, or these tables of MariaDB, anew.
+pub fn compacting(engine: EngineKind, tables: &[&String]) -> Vec<String> {
+    match engine {
+        EngineKind::Sqlite => vec!["VACUUM".into()],
+        EngineKind::MariaDb => tables.iter().map(|table| format!("OPTIMIZE TABLE {}", quote(table))).collect(),
+    }
+}
+
+fn on_sqlite(args: &VacuumArgs, space: &Space) -> Result<Vec<String>> {
+    if !args.tables.is_empty() {
+        return Err(Error::Usage("`--tables` is for MariaDB: a SQLite file is written anew as a whole".into()));
+    }
+    let mode = space.layout.map(|layout| layout.auto_vacuum);
+    if let Some(pages) = args.incremental {
+        let free = space.layout.map_or(0, |layout| layout.free_pages);
+        return match mode {
+            _ if free == 0 => Ok(Vec::new()),
+            Some(AutoVacuum::None) | None => Err(Error::Refused(format!(
+                "{} are free, and a file with auto_vacuum none only gives them back when it is written anew: `kumadb vacuum \
+                 --auto-vacuum incremental` does that once, and then the server gives back what gets free",
+                counted(free as usize, "page")
+            ))),
+            _ => Ok(vec![format!("PRAGMA incremental_vacuum({pages})")]),
+        };
+    }
+    let switch = args.auto_vacuum.map(|mode| format!("PRAGMA auto_vacuum = {}", format!("{mode:?}").to_uppercase()));
+    Ok(switch.into_iter().chain(compacting(EngineKind::Sqlite, &[])).collect())
+}
+
+fn on_mariadb(args: &VacuumArgs, space: &Space) -> Result<Vec<String>> {
+    if args.incremental.is_some() || args.auto_vacuum.is_some() {
+        return Err(Error::Usage(
+            "`--incremental` and `--auto-vacuum` are for SQLite: MariaDB writes tables anew".into(),
+        ));
+    }
+    if let Some(unknown) = args.tables.iter().find(|table| !space.tables.contains_key(*table)) {
+        return Err(Error::Usage(format!("there is no table `{unknown}`")));
+    }
+    let is_worth_it = |free: u64, used: u64| free >= LITTLE && free * 10 >= used;
+    let loose = space.tables.iter().filter(|(_, table)| is_worth_it(table.free, table.rows + table.indexes));
+    let tables: Vec<&String> = match args.tables.is_empty() {
+        true => loose.map(|(table, _)| table).collect(),
+        false => args.tables.iter().collect(),
+    };
+    Ok(compacting(EngineKind::MariaDb, &tables))
+}
+
+fn with(document: &Json, more: Json) -> Json {
+    let mut document = document.clone();
+    if let (Json::Object(document), Json::Object(more)) = (&mut document, more) {
+        document.extend(more);
+    }
+    document
+}

@@ -1,0 +1,188 @@
+//! Deletes what a history is to be without, without ever taking the beats that the server needs.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Utc};
+
+use super::history::{before, count, statistics_cutoffs};
+use super::read::ids_text;
+use crate::engine::{EngineKind, Reader, Writer, quote};
+use crate::error::{Error, Result};
+use crate::plan::history::{Keep, Sweep, Which};
+use crate::schema::Schema;
+use crate::value::Value;
+
+/// Rows that are looked at in one statement.
+const BATCH: u64 = 50_000;
+
+/// Rows of one monitor that go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Doomed {
+    /// The monitor.
+    pub monitor: i64,
+    /// How many.
+    pub rows: u64,
+    /// When the oldest is of, as the table has it.
+    pub oldest: String,
+    /// When the newest is of.
+    pub newest: String,
+}
+
+/// Finds what `keep` is without at `now`. The newest beats of each monitor stay: the server compares the next beat with the
+/// last one, and shows a hundred (2.5.3).
+pub fn plan_sweeps(reader: &mut dyn Reader, schema: &Schema, keep: &Keep, now: DateTime<Utc>) -> Result<Vec<Sweep>> {
+    let mut sweeps = Vec::new();
+    let wanted = |table: &str| keep.tables.iter().any(|name| name == table) && schema.table(table).is_some();
+    if wanted("heartbeat") {
+        sweeps.extend(plan_beats(reader, keep, &before(now, keep.days))?);
+    }
+    for (table, cutoff) in statistics_cutoffs(schema, keep.daily_days, now) {
+        if wanted(table) {
+            sweeps.push(Sweep {
+                table: table.into(),
+                column: "timestamp".into(),
+                before: cutoff.into(),
+                monitors: keep.monitors.clone().map_or(Which::Except(Vec::new()), Which::Only),
+                keeps_important: false,
+            });
+        }
+    }
+    let mut found = Vec::new();
+    for sweep in sweeps {
+        if is_left(reader, &sweep)? {
+            found.push(sweep);
+        }
+    }
+    Ok(found)
+}
+
+/// One sweep for all monitors that have enough newer beats, and one for each that has not.
+fn plan_beats(reader: &mut dyn Reader, keep: &Keep, cutoff: &str) -> Result<Vec<Sweep>> {
+    let sweep = |before: Value, monitors: Which| Sweep {
+        table: "heartbeat".into(),
+        column: "time".into(),
+        before,
+        monitors,
+        keeps_important: keep.important,
+    };
+    let ids = match &keep.monitors {
+        Some(ids) => ids.clone(),
+        None => read_newest(reader)?.into_keys().collect(),
+    };
+    let newer = count(reader, &ids, false, Some(cutoff), None)?;
+    let (common, silent): (Vec<i64>, Vec<i64>) =
+        ids.iter().partition(|id| newer.get(id).copied().unwrap_or(0) >= keep.newest);
+    let mut own = Vec::new();
+    for id in &silent {
+        let last = keep.newest.saturating_sub(1);
+        let sql =
+            format!("SELECT `time` FROM `heartbeat` WHERE `monitor_id` = ? ORDER BY `time` DESC LIMIT 1 OFFSET {last}");
+        if let Some(row) = reader.query(&sql, &[Value::Int(*id)])?.first() {
+            own.push(sweep(row.at(0).clone(), Which::Only(vec![*id])));
+        }
+    }
+    let all = match keep.monitors {
+        Some(_) => Which::Only(common),
+        None => Which::Except(silent),
+    };
+    own.insert(0, sweep(cutoff.into(), all));
+    Ok(own)
+}
+
+/// The time of the newest beat of each monitor.
+pub fn read_newest(reader: &mut dyn Reader) -> Result<BTreeMap<i64, Value>> {
+    let mut newest = BTreeMap::new();
+    let sql = "SELECT `monitor_id`, max(`time`) AS newest FROM `heartbeat` GROUP BY `monitor_id`";
+    reader.stream(sql, &[], &mut |row| {
+        newest.insert(row.int("monitor_id").unwrap_or_default(), row.cell("newest").clone());
+        Ok(())
+    })?;
+    Ok(newest)
+}
+
+/// What goes, by monitor.
+pub fn read_doomed(reader: &mut dyn Reader, sweep: &Sweep) -> Result<Vec<Doomed>> {
+    let sql = format!(
+        "SELECT `monitor_id`, count(*) AS n, min({0}) AS oldest, max({0}) AS newest FROM {1} WHERE {2} GROUP BY `monitor_id`",
+        quote(&sweep.column),
+        quote(&sweep.table),
+        condition(sweep)
+    );
+    let rows = reader.query(&sql, &[])?;
+    Ok(rows
+        .iter()
+        .map(|row| Doomed {
+            monitor: row.int("monitor_id").unwrap_or_default(),
+            rows: row.int("n").unwrap_or(0).unsigned_abs(),
+            oldest: row.cell("oldest").to_string(),
+            newest: row.cell("newest").to_string(),
+        })
+        .collect())
+}
+
+/// The question whether something of `sweep` is left: its answer tells before and after apart.
+pub fn watch(sweep: &Sweep) -> String {
+    format!("SELECT 1 FROM {} WHERE {} LIMIT 1", quote(&sweep.table), condition(sweep))
+}
+
+fn is_left(reader: &mut dyn Reader, sweep: &Sweep) -> Result<bool> {
+    Ok(!reader.query(&watch(sweep), &[])?.is_empty())
+}
+
+/// Deletes it in the open transaction; tells `each` how many rows were looked at. Returns how many are gone.
+///
+/// In the order of the ids, which is the order of the table: each page is met once, whoever its beats belong to.
+///
+/// # Errors
+/// [`Error::Unclean`] when something of it is left. `each` can end it.
+pub fn sweep(writer: &mut dyn Writer, sweep: &Sweep, each: &mut dyn FnMut(u64) -> Result<()>) -> Result<u64> {
+    let (table, condition) = (quote(&sweep.table), condition(sweep));
+    let mut gone = 0;
+    if matches!(&sweep.monitors, Which::Only(ids) if ids.len() == 1) {
+        each(0)?;
+        gone = writer.execute(&format!("DELETE FROM {table} WHERE {condition}"), &[])?;
+    } else {
+        // SQLite would follow an index here, and meet each page once for every monitor.
+        let hint = if writer.kind() == EngineKind::Sqlite { " NOT INDEXED" } else { "" };
+        let mut delete = |writer: &mut dyn Writer, which: String| -> Result<()> {
+            gone += writer.execute(&format!("DELETE FROM {table}{hint} WHERE {which} AND {condition}"), &[])?;
+            Ok(())
+        };
+        let ends = writer.query(&format!("SELECT min(`id`), max(`id`) FROM {table}"), &[])?;
+        let end_of = |at| ends.first().and_then(|row| row.at(at).int());
+        // The last row by itself: behind it is the place where a server that goes on writes, which a range would lock.
+        let (mut from, last) = (end_of(0), end_of(1).unwrap_or_default());
+        let mut seen = 0;
+        while let Some(start) = from {
+            each(seen)?;
+            let next =
+                format!("SELECT `id` FROM {table} WHERE `id` >= ? AND `id` < ? ORDER BY `id` LIMIT 1 OFFSET {BATCH}");
+            let rows = writer.query(&next, &[Value::Int(start), Value::Int(last)])?;
+            from = rows.first().and_then(|row| row.at(0).int());
+            delete(writer, format!("`id` >= {start} AND `id` < {}", from.unwrap_or(last)))?;
+            seen += BATCH;
+        }
+        delete(writer, format!("`id` = {last}"))?;
+    }
+    match is_left(writer, sweep)? {
+        true => Err(Error::Unclean(vec![format!("rows of {table} that were to go are still there")])),
+        false => Ok(gone),
+    }
+}
+
+fn condition(sweep: &Sweep) -> String {
+    let before = match &sweep.before {
+        Value::Int(n) => n.to_string(),
+        other => format!("'{}'", other.to_string().replace('\'', "''")),
+    };
+    let mut condition = format!("{} < {before}", quote(&sweep.column));
+    match &sweep.monitors {
+        Which::Except(ids) if ids.is_empty() => {}
+        Which::Except(ids) => condition.push_str(&format!(" AND `monitor_id` NOT IN ({})", ids_text(ids))),
+        Which::Only(ids) => condition.push_str(&format!(" AND `monitor_id` IN ({})", ids_text(ids))),
+    }
+    if sweep.keeps_important {
+        condition.push_str(" AND `important` = 0");
+    }
+    condition
+}

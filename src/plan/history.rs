@@ -1,0 +1,86 @@
+//! Which rows of the history go.
+
+use serde::{Deserialize, Serialize};
+
+use super::{Assignment, Plan};
+use crate::value::{Row, Value};
+
+/// What is kept of a history.
+#[derive(Clone, Debug)]
+pub struct Keep {
+    /// Days of beats.
+    pub days: i64,
+    /// Days of daily statistics; below 1 all of them are kept.
+    pub daily_days: i64,
+    /// Beats where the status changed are kept, however old they are.
+    pub important: bool,
+    /// So many of the newest beats of each monitor are kept, however old they are.
+    pub newest: u64,
+    /// Only these monitors are looked at; `None` for all.
+    pub monitors: Option<Vec<i64>>,
+    /// Only these tables are looked at.
+    pub tables: Vec<String>,
+}
+
+/// Rows of one table that go: those of some monitors that are older than a moment.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Sweep {
+    /// The table.
+    pub table: String,
+    /// Its column that says when.
+    pub column: String,
+    /// Older than this, as the column has it.
+    pub before: Value,
+    /// Of these monitors.
+    pub monitors: Which,
+    /// Beats where the status changed stay.
+    pub keeps_important: bool,
+}
+
+/// Some of all monitors.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Which {
+    /// These.
+    Only(Vec<i64>),
+    /// All but these.
+    Except(Vec<i64>),
+}
+
+/// All that is done to shorten a history.
+#[derive(Clone, Debug, Default)]
+pub struct Pruning {
+    /// What goes, in this order.
+    pub sweeps: Vec<Sweep>,
+    /// What changes in the settings, in the same transaction.
+    pub settings: Plan,
+    /// Statements that give the room back, run when that is committed.
+    pub compacting: Vec<String>,
+}
+
+impl Pruning {
+    /// Whether nothing is done.
+    pub fn is_empty(&self) -> bool {
+        self.sweeps.is_empty() && self.settings.is_empty()
+    }
+}
+
+/// Sets how many days the server keeps (`keepDataPeriodDays`; 0 for ever), given the row of that setting, as the server
+/// itself writes it (2.5.3).
+pub fn plan_retention(setting: Option<&Row>, days: i64) -> Plan {
+    const KEY: &str = "keepDataPeriodDays";
+    let (subject, value) = (format!("setting `{KEY}`"), Value::from(days.to_string()));
+    let mut plan = Plan::default();
+    match setting.and_then(|row| Some((row.int("id")?, row.cell("value")))) {
+        Some((_, old)) if old.same(&value) => {}
+        Some((id, old)) => {
+            let set = vec![Assignment { column: "value".into(), old: old.clone(), new: value.into(), secret: false }];
+            plan.update("setting", subject, id, set);
+        }
+        None => {
+            let cells = [("key", Value::from(KEY)), ("value", value), ("type", "general".into())];
+            let cells = cells.into_iter().map(|(column, cell)| (column.to_owned(), cell.into())).collect();
+            plan.insert("setting", subject, cells);
+        }
+    }
+    plan
+}

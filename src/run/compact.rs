@@ -1,0 +1,86 @@
+//! Gives back the room that nothing takes any more: a SQLite file or the tables of MariaDB written anew, with the same
+//! content.
+
+use std::path::Path;
+
+use super::{Observer, Step};
+use crate::engine::space::Space;
+use crate::engine::{Counts, Depth, EngineKind, Writer};
+use crate::error::{Error, Result};
+use crate::files;
+use crate::instance::Instance;
+use crate::kuma::read::{read_counts, read_fingerprint};
+use crate::model::state::Fingerprint;
+
+/// Room for the journal and the packed snapshot, in bytes.
+const SPARE: u64 = 1 << 20;
+
+/// Fails unless there is room for the copy that is held, and for the database that is written anew twice: SQLite writes it
+/// into a file of its own first, and from there into the WAL; MariaDB writes a table beside the old one.
+///
+/// # Errors
+/// [`Error::NoSpace`]. The disk of a MariaDB elsewhere cannot be looked at.
+pub fn check_room(instance: &Instance, space: &Space) -> Result<()> {
+    let used = space.total - space.free;
+    let largest = space.tables.values().map(|table| table.rows + table.indexes).max().unwrap_or(0);
+    let anew = match instance.engine() {
+        EngineKind::Sqlite => 2 * used,
+        EngineKind::MariaDb => largest,
+    };
+    match &instance.folder {
+        Some(folder) => files::require_space(folder, space.total + anew + SPARE),
+        None => Ok(()),
+    }
+}
+
+/// Runs `statements` one by one, those of SQLite with its own files in the folder `scratch`: where it would put them
+/// otherwise there may be no room, and others may look.
+///
+/// SQLite does each as one commit: cut off, the file is the old one. MariaDB makes a copy of a table and renames it.
+pub(super) fn run(
+    writer: &mut dyn Writer,
+    statements: &[String],
+    scratch: &Path,
+    observer: &mut dyn Observer,
+) -> Result<()> {
+    if writer.kind() == EngineKind::Sqlite {
+        let scratch = scratch.display().to_string().replace('\'', "''");
+        writer.query(&format!("PRAGMA temp_store_directory = '{scratch}'"), &[])?;
+    }
+    for statement in statements {
+        observer.step(&Step::Compact { what: statement.clone() })?;
+        // `OPTIMIZE TABLE` answers with rows, and tells an error in one of them.
+        for row in writer.query(statement, &[])? {
+            if row.text("Msg_type").is_some_and(|kind| kind.eq_ignore_ascii_case("error")) {
+                let message = row.text("Msg_text").unwrap_or_default().to_owned();
+                return Err(Error::Sql { database: format!("`{statement}`"), message });
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Fails unless nothing but the room has changed: the configuration is still the one `before`, each table has as many rows
+/// as in `counts` (where no server goes on), and SQLite finds nothing wrong with its file.
+pub(super) fn check(
+    writer: &mut dyn Writer,
+    before: &Fingerprint,
+    counts: Option<&Counts>,
+    observer: &mut dyn Observer,
+) -> Result<()> {
+    observer.step(&Step::Check)?;
+    let schema = writer.schema()?;
+    let mut wrong = Vec::new();
+    if read_fingerprint(writer, &schema)? != *before {
+        wrong.push("cells differ that no statement was to change".to_owned());
+    }
+    if let Some(counts) = counts
+        && read_counts(writer, &schema)? != *counts
+    {
+        wrong.push("tables have other numbers of rows than before".to_owned());
+    }
+    if writer.kind() == EngineKind::Sqlite {
+        wrong.extend(writer.check(Depth::Structure)?.iter().map(ToString::to_string));
+    }
+    if wrong.is_empty() { Ok(()) } else { Err(Error::Unclean(wrong)) }
+}

@@ -1,0 +1,185 @@
+//! Less history, and a file written anew, made to fail at every point: old or new, and what was deleted is in a snapshot.
+
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use kumadb::backup::Store;
+use kumadb::error::{Error, Result};
+use kumadb::instance::{Instance, Sight};
+use kumadb::kuma::sweep::plan_sweeps;
+use kumadb::plan::history::{Keep, Pruning};
+use kumadb::run::{self, Journal, Resumed, Settings, Work};
+
+use crate::crash::{Counted, How, Points};
+use crate::history::{add_beats, furnish};
+use crate::lab::Lab;
+
+/// What is done to the instance.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum What {
+    Prune,
+    Vacuum,
+}
+
+struct Place {
+    target: String,
+    root: PathBuf,
+}
+
+impl Place {
+    fn of(lab: &Lab) -> Place {
+        Place { target: lab.target.clone(), root: lab.root.path().to_owned() }
+    }
+
+    fn instance(&self) -> Instance {
+        let docker =
+            Err(Error::NoDocker { address: "none".into(), why: "not in this test".into(), hint: String::new() });
+        let sight = Sight { docker, here: self.root.clone(), state: self.root.join("state").join("instances") };
+        sight.find(Some(&self.target)).unwrap()
+    }
+
+    fn store(&self) -> Store {
+        Store::new(self.root.join("store"))
+    }
+
+    fn write(&self, what: What, points: &Points) -> Result<run::Outcome> {
+        let mut instance = self.instance();
+        let pruning = self.pruning();
+        let counted = points.clone();
+        instance.wrap = Some(Arc::new(move |connect| Box::new(Counted(connect, counted.clone()))));
+        let statements = vec!["VACUUM".to_owned()];
+        let work = match what {
+            What::Prune => Work::Prune(&pruning),
+            What::Vacuum => Work::Compact(&statements),
+        };
+        run::run(&instance, &self.store(), &work, &Settings::new("test"), &mut points.clone())
+    }
+
+    fn pruning(&self) -> Pruning {
+        let mut reader = self.instance().connect().unwrap().reader().unwrap();
+        let schema = reader.schema().unwrap();
+        let tables = vec!["heartbeat".to_owned()];
+        let keep = Keep { days: 30, daily_days: 30, important: false, newest: 5, monitors: None, tables };
+        let sweeps = plan_sweeps(&mut *reader, &schema, &keep, chrono::Utc::now()).unwrap();
+        Pruning { sweeps, ..Pruning::default() }
+    }
+}
+
+/// Runs it in a process of its own that is killed at point `at`; says whether it was.
+fn is_killed(place: &Place, what: What, at: usize) -> bool {
+    let status = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "crash_history::dies_when_told", "--nocapture"])
+        .env("KUMADB_CRASH_WHAT", format!("{what:?}"))
+        .env("KUMADB_CRASH_AT", at.to_string())
+        .env("KUMADB_CRASH_TARGET", &place.target)
+        .env("KUMADB_CRASH_ROOT", &place.root)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status()
+        .unwrap();
+    use std::os::unix::process::ExitStatusExt as _;
+    assert!(status.success() || status.signal() == Some(9), "{what:?} failed by itself at point {at}");
+    !status.success()
+}
+
+/// Not a test of its own: the process that [`is_killed`] starts.
+#[test]
+fn dies_when_told() {
+    let Ok(what) = std::env::var("KUMADB_CRASH_WHAT") else { return };
+    let read = |name: &str| std::env::var(name).unwrap();
+    let place = Place { target: read("KUMADB_CRASH_TARGET"), root: read("KUMADB_CRASH_ROOT").into() };
+    let what = if what == "Prune" { What::Prune } else { What::Vacuum };
+    place.write(what, &Points::new(read("KUMADB_CRASH_AT").parse().unwrap(), How::Kill)).unwrap();
+}
+
+/// Points at the end of a run at which it is killed: from before the transaction on.
+const LAST: usize = 22;
+
+/// Fails it at many points; returns how often the database was the old and the new one then.
+fn fail_everywhere(lab: &Lab, what: What, how: How) -> (usize, usize) {
+    let place = Place::of(lab);
+    let beats = || lab.sql("SELECT count(*) FROM heartbeat").trim().parse::<u64>().unwrap();
+    let fill = || {
+        lab.sql("DELETE FROM heartbeat");
+        add_beats(lab, 1, 60, 20);
+        add_beats(lab, 2, 1, 20);
+        let _ = std::fs::remove_dir_all(lab.store());
+    };
+    fill();
+    let points = Points::new(0, how);
+    place.write(what, &points).unwrap();
+    let total = points.seen.load(Ordering::SeqCst);
+    fill();
+    let before = beats();
+    let at_all: Vec<usize> = (1..total - LAST).step_by(12).chain(total - LAST..=total).collect();
+    let (mut old, mut new) = (0, 0);
+    for at in at_all {
+        match how {
+            How::Kill => assert!(is_killed(&place, what, at), "{at} of {total}"),
+            _ => drop(place.write(what, &Points::new(at, how))),
+        }
+        let unfinished = Journal::read(place.instance().work()).unwrap().is_some();
+        let resumed = unfinished
+            .then(|| run::resume(&place.instance(), &place.store(), &Settings::new("test"), &mut run::Silent).unwrap());
+        let now = beats();
+        if now == before {
+            old += 1;
+            continue;
+        }
+        new += 1;
+        assert_eq!((what, now), (What::Prune, 25), "point {at}");
+        assert!(!matches!(resumed, Some(Resumed::Undone(..))), "point {at}: it says undone, and beats are gone");
+        let kept = place.store().list().unwrap().snapshots;
+        let kept: Vec<u64> = kept.iter().map(|snapshot| snapshot.manifest.counts["heartbeat"]).collect();
+        assert_eq!(kept, [before], "point {at}: what was deleted is in a snapshot");
+        fill();
+    }
+    (old, new)
+}
+
+#[test]
+fn a_shorter_history_is_whole_wherever_it_is_cut_off() {
+    for lab in Lab::both("2.5.3") {
+        furnish(&lab);
+        let hows = if lab.engine() == "SQLite" { &[How::Error, How::Kill][..] } else { &[How::Kill] };
+        for how in hows {
+            let (old, new) = fail_everywhere(&lab, What::Prune, *how);
+            println!("{}, {how:?}: {old} old, {new} new", lab.engine());
+            assert!(old > 10 && new > 2, "{old} old, {new} new");
+        }
+    }
+}
+
+#[test]
+fn a_file_written_anew_is_whole_wherever_it_is_cut_off() {
+    let lab = Lab::sqlite("2.5.3");
+    furnish(&lab);
+    let (old, new) = fail_everywhere(&lab, What::Vacuum, How::Kill);
+    assert!(old > 20 && new == 0, "{old} points");
+}
+
+#[test]
+fn killed_while_it_writes_the_file_anew_it_is_the_old_or_the_new_one() {
+    let lab = Lab::sqlite("2.5.3");
+    furnish(&lab);
+    add_beats(&lab, 1, 60, 30_000);
+    let rows = lab.rows();
+    let mut cut_off = 0;
+    for n in 0..12 {
+        let mut child = lab.spawn("vacuum");
+        std::thread::sleep(Duration::from_millis(30 + 25 * n));
+        child.kill().unwrap();
+        child.wait().unwrap();
+        if lab.folder().join(".kumadb/journal.json").exists() {
+            cut_off += 1;
+            lab.ok("resume");
+        }
+        assert_eq!(lab.sql("PRAGMA quick_check").trim(), "ok");
+    }
+    assert_eq!(lab.rows(), rows);
+    assert!(cut_off > 0, "never met it at work");
+    lab.ok("vacuum");
+}
