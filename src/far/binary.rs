@@ -9,9 +9,6 @@ use super::Pack;
 use crate::docker::Engine;
 use crate::error::{Error, Result};
 
-/// Written last: what lies beside it is whole.
-pub(super) const WHOLE: &str = "whole";
-
 /// What it is called over there.
 const NAME: &str = "kumadb";
 
@@ -86,7 +83,6 @@ impl Binary {
         for (name, bytes) in &self.parts {
             pack.add(&Path::new(place).join(name), 0o755, bytes.len() as u64, &bytes[..])?;
         }
-        pack.add(&Path::new(place).join(WHOLE), 0o644, 0, std::io::empty())?;
         pack.done()
     }
 }

@@ -64,23 +64,26 @@ impl<'a> Far<'a> {
         self.binary.check(&engine, docker.address())?;
         docker.clear_errands(engine.now)?;
         let place = format!("{}/bin/{}", VOLUME.1, self.binary.hash);
-        let program = self.binary.command(&place);
-        let errand = self.errand(&program, &order);
+        let errand = self.errand(&place, &order);
         if let Some(taken) = order.files.keys().find(|file| errand.is_mounted(file)) {
             return Err(Error::Refused(format!(
                 "`{}` would lie in the data of the server over there: copy it to another folder",
                 taken.display()
             )));
         }
-        let mut ran = Ran { docker, container: docker.create_errand(&errand)?, code: 0, kept: false };
-        let whole = Path::new(&place).join(binary::WHOLE);
-        if docker.stat(&ran.container, &whole)?.is_none() {
-            let tar = self.binary.pack(&place)?;
+        let mut ran = Ran::new(docker, &errand)?;
+        let mut arrived = None;
+        if docker.stat(&ran.container, Path::new(&place))?.is_none() {
+            // Into a folder that nobody else writes to or runs from, which the errand gives its name.
+            let arrival = format!("{place}.{}", ran.container.name);
+            let tar = self.binary.pack(&arrival)?;
             let size = tar.metadata().map_err(Error::file("read", "/tmp"))?.len();
             follower.say(&format!("sending kumadb over there, once ({})", crate::error::bytes(size)));
             ran.put(tar, follower)?;
+            ran = Ran::new(docker, &self.errand(&arrival, &order))?;
+            arrived = Some(arrival);
         }
-        ran.put(order.pack(program)?, follower)?;
+        ran.put(order.pack(&place, self.binary.command(&place), arrived)?, follower)?;
         match docker.run_errand(&ran.container, follower) {
             Ok(code) => ran.code = code,
             Err(error) => {
@@ -91,8 +94,10 @@ impl<'a> Far<'a> {
         Ok(ran)
     }
 
-    fn errand(&self, program: &[String], order: &Order) -> Errand {
-        let command = [program, &["errand".to_owned(), ORDER.to_owned()]].concat();
+    /// The container that reads the order with the kumadb in `place`.
+    fn errand(&self, place: &str, order: &Order) -> Errand {
+        let mut command = self.binary.command(place);
+        command.extend(["errand", ORDER].map(str::to_owned));
         let sockets = self.socket.clone().map_or_else(|| self.docker.own_sockets(), |socket| vec![socket]);
         // The second is where the server expects its own MariaDB, wherever its data are.
         let inside = vec![self.server.data_inside(), "/app/data/run".into()];
@@ -108,7 +113,11 @@ impl<'a> Far<'a> {
     }
 }
 
-impl Ran<'_> {
+impl<'a> Ran<'a> {
+    fn new(docker: &'a Docker, errand: &Errand) -> Result<Ran<'a>> {
+        Ok(Ran { docker, container: docker.create_errand(errand)?, code: 0, kept: false })
+    }
+
     fn put(&self, tar: File, follower: &mut dyn Follower) -> Result<()> {
         self.docker.put(&self.container, tar, &mut |done, total| {
             follower.sent(done, total);

@@ -40,7 +40,11 @@ pub struct Order {
 struct Written {
     /// The version that gave it: another one may mean something else by it.
     version: String,
-    /// What is run.
+    /// Where kumadb belongs.
+    place: PathBuf,
+    /// Where it is instead, if it has just been sent.
+    arrived: Option<PathBuf>,
+    /// What is run, in that place.
     program: Vec<String>,
     args: Vec<String>,
     env: Vec<(String, String)>,
@@ -64,13 +68,15 @@ impl Overrides {
 }
 
 impl Order {
-    /// The order to run `program`, as a tar that belongs at the root of the container.
-    pub(super) fn pack(self, program: Vec<String>) -> Result<File> {
+    /// The order to run `program`, which lies in `place` or has arrived in another folder, as a tar that belongs at the root
+    /// of the container.
+    pub(super) fn pack(self, place: &str, program: Vec<String>, arrived: Option<String>) -> Result<File> {
         let failed = |error: serde_json::Error| Error::Refused(format!("the order cannot be written down: {error}"));
         let mut env = self.env;
         env.push((Overrides::VARIABLE.into(), serde_json::to_string(&self.overrides).map_err(failed)?));
         let version = env!("CARGO_PKG_VERSION").into();
-        let written = Written { version, program, args: self.args, env, here: self.here };
+        let (place, arrived) = (place.into(), arrived.map(PathBuf::from));
+        let written = Written { version, place, arrived, program, args: self.args, env, here: self.here };
         let text = serde_json::to_vec(&written).map_err(failed)?;
         // Documents shrink a lot; archives hardly, and are only slowed down by more.
         let mut pack = Pack::new(1)?;
@@ -100,6 +106,9 @@ impl Order {
             let (here, there) = (order.version, env!("CARGO_PKG_VERSION"));
             return Err(wrong(format!("it is of kumadb {here}, and the one that was sent along is {there}")));
         }
+        if let Some(arrived) = &order.arrived {
+            settle(arrived, &order.place)?;
+        }
         let program = order.program.split_first().ok_or_else(|| wrong("it names no program".into()))?;
         files::make_folder(&order.here)?;
         let mut command = Command::new(program.0);
@@ -110,5 +119,17 @@ impl Order {
             files::remove(&stdin)?;
         }
         Ok(command)
+    }
+}
+
+/// Gives what has arrived its place, so that it is there whole or not at all, after a power cut too.
+fn settle(arrived: &Path, place: &Path) -> Result<()> {
+    for part in files::entries(arrived)? {
+        files::flush(&part)?;
+    }
+    match files::rename(arrived, place) {
+        // Another was quicker with the same bytes. We run on, out of files that have no name any more.
+        Err(_) if place.exists() => files::remove_folder(arrived),
+        renamed => renamed,
     }
 }
