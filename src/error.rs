@@ -124,6 +124,8 @@ pub enum Error {
     Charset { database: String, charset: String },
     #[error("{database} is not empty: {what}")]
     NotEmpty { database: String, what: String },
+    #[error("the tables of {database} cannot be exchanged for those of the snapshot: {why}")]
+    NoShadow { database: String, why: String, hint: Option<String> },
 
     // ---- docker ----------------------------------------------------------------------------------------------------
     #[error("Docker cannot be reached at `{address}`: {why}")]
@@ -146,6 +148,9 @@ pub enum Error {
     LostErrand { engine: String, container: String, why: String },
     #[error("the helper container for the database of `{container}` did not come up: {why}{}", log_tail(log))]
     Helper { container: String, why: String, log: Vec<String> },
+
+    #[error("no answer of the server at {place}: {why}")]
+    NoAnswer { place: String, why: String, hint: String },
 
     // ---- write path ------------------------------------------------------------------------------------------------
     #[error("another kumadb works on this instance{}", in_brackets(holder))]
@@ -311,6 +316,7 @@ impl Error {
             | MigrationLocked { .. }
             | Charset { .. }
             | NotEmpty { .. }
+            | NoShadow { .. }
             | ReadOnly { .. }
             | Migrating { .. }
             | Paused { .. }
@@ -377,6 +383,7 @@ impl Error {
             NoSuchDatabase { database, .. } => {
                 format!("CREATE DATABASE `{database}` CHARACTER SET utf8mb4")
             }
+            NoShadow { hint, .. } => return hint.clone(),
             Charset { database, .. } => format!("ALTER DATABASE `{database}` CHARACTER SET utf8mb4"),
             NoDocker { hint, .. } => hint.clone(),
             WouldNotStop { .. } => "kumadb resume, which waits for it again and starts it".into(),
@@ -402,6 +409,7 @@ impl Error {
             Stale => "make the plan again".into(),
             NoSnapshot(_) => "kumadb backup list".into(),
             Store { hint, .. } => (*hint).into(),
+            NoAnswer { hint, .. } => hint.clone(),
             Key { .. } => "add `--identity FILE` or `--passphrase-file FILE`".into(),
             RolledBack { .. } => "kumadb logs".into(),
             RollbackFailed { .. } => "kumadb resume".into(),

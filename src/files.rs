@@ -112,6 +112,23 @@ pub fn read_text(path: &Path) -> Result<Option<String>> {
     }
 }
 
+/// Reads the text at `path`, which must be there.
+pub fn read_whole(path: &Path) -> Result<String> {
+    fs::read_to_string(path).map_err(Error::file("read", path))
+}
+
+/// The first line of the text at `path`, without its end: a secret in a file of its own.
+///
+/// # Errors
+/// [`Error::Usage`] when that line is empty.
+pub fn read_first_line(path: &Path) -> Result<String> {
+    let text = read_whole(path)?;
+    match text.lines().next().filter(|line| !line.is_empty()) {
+        Some(line) => Ok(line.to_owned()),
+        None => Err(Error::Usage(format!("the first line of `{}` is empty", path.display()))),
+    }
+}
+
 /// Copies `from` byte for byte to the new private file `to` and flushes it. Shares the blocks where the file system can
 /// (Btrfs, XFS): then it takes no time and no space.
 pub fn copy_exact(from: &Path, to: &Path) -> Result<()> {
@@ -160,7 +177,15 @@ pub fn entries(folder: &Path) -> Result<Vec<PathBuf>> {
 /// The blake3 hash of `path`, in hex, and its size in bytes, read from the disk rather than from the page cache where the
 /// system lets us ask for that.
 pub fn hash(path: &Path) -> Result<(String, u64)> {
-    let mut file = open_uncached(path)?;
+    hash_file(path, open_uncached(path)?)
+}
+
+/// The same of what was written to `path`, be it on the disk yet or not.
+pub fn hash_written(path: &Path) -> Result<(String, u64)> {
+    hash_file(path, File::open(path).map_err(Error::file("read", path))?)
+}
+
+fn hash_file(path: &Path, mut file: File) -> Result<(String, u64)> {
     let mut hasher = blake3::Hasher::new();
     let mut buffer = vec![0; 1 << 20];
     let mut size = 0;

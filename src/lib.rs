@@ -6,6 +6,7 @@ pub mod docker;
 pub mod doctor;
 pub mod engine;
 pub mod error;
+pub mod face;
 pub mod far;
 pub mod files;
 pub mod formats;

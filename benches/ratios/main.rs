@@ -23,7 +23,8 @@ mod write;
 
 use report::Report;
 
-const USAGE: &str = "usage: cargo bench -- [write] [document] [backup] [list] [status] [downtime] [far] [--runs N]";
+const USAGE: &str =
+    "usage: cargo bench -- [write] [document] [backup] [list] [status] [doctor] [downtime] [far] [--runs N]";
 
 fn main() {
     let mut parts = Vec::new();
@@ -34,7 +35,7 @@ fn main() {
             // What cargo says to every benchmark.
             "--bench" => {}
             "--runs" => runs = words.next().and_then(|n| n.parse().ok()).filter(|n| *n > 0).expect(USAGE),
-            "write" | "document" | "backup" | "list" | "status" | "downtime" | "far" => parts.push(word),
+            "write" | "document" | "backup" | "list" | "status" | "doctor" | "downtime" | "far" => parts.push(word),
             _ => panic!("{USAGE}"),
         }
     }
@@ -57,6 +58,9 @@ fn main() {
     }
     if wanted("status") {
         read::status(&mut report);
+    }
+    if wanted("doctor") {
+        read::doctor(&mut report);
     }
     if wanted("downtime") {
         downtime::run(&mut report);

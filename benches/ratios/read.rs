@@ -1,4 +1,4 @@
-//! Questions that people ask often: `monitor list` with many monitors, `status` on a long history.
+//! Questions that people ask often: `monitor list` with many monitors, `status` and `doctor` on a long history.
 
 use std::process::Command;
 use std::time::Duration;
@@ -21,6 +21,10 @@ const LIST: &str = "SELECT m.id, m.name, m.type, m.active, m.interval, m.url, m.
     (SELECT group_concat(t.name) FROM monitor_tag l JOIN tag t ON t.id = l.tag_id WHERE l.monitor_id = m.id) \
     FROM monitor m";
 
+const EXAMINED: usize = 3_000_000;
+
+const EXAMINE: &str = "SELECT count(*), sum(status IN (0, 1, 2, 3)), sum(msg LIKE 'Knex: Timeout%') FROM heartbeat";
+
 const STATUS: &str = "SELECT count(*) FROM monitor; SELECT time FROM heartbeat ORDER BY id DESC LIMIT 1";
 
 pub fn list(report: &mut Report) {
@@ -40,6 +44,14 @@ pub fn status(report: &mut Report) {
     let what = "status, 4.5 million beats";
     let limits = [Limit::Time(Duration::from_millis(50)), Limit::None];
     on_both(report, what, &|place| add_beats(place, BEATS), &words, STATUS, limits);
+}
+
+/// Beside it stands what it cannot do without: every page of the file, and one look at every beat.
+pub fn doctor(report: &mut Report) {
+    let words = ["doctor"];
+    let what = "doctor, 3 million beats";
+    let limits = [Limit::Time(Duration::from_secs(2)), Limit::Memory(100.0)];
+    on_both(report, what, &|place| add_beats(place, EXAMINED), &words, EXAMINE, limits);
 }
 
 fn on_both(

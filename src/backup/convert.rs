@@ -1,16 +1,23 @@
-//! A dump of MariaDB as a SQLite database: to look into it, and to put it into an instance on SQLite.
+//! A dump of MariaDB as a SQLite database, to look into it and to put it into an instance on SQLite; and a SQLite database as a
+//! dump.
 
 use std::path::{Path, PathBuf};
 
 use super::hold::{Held, member};
-use crate::engine::mariadb::{read_dumped_tables, stream_dumped_rows};
+use crate::engine::mariadb::{MariaDb, read_dumped_tables, stream_dumped_rows};
 use crate::engine::sqlite::SqliteFile;
 use crate::engine::{Connect as _, Depth, EngineKind, Reader, Writer, quote};
 use crate::error::{Error, Result};
 use crate::files;
 use crate::kuma::init::write_schema;
-use crate::kuma::read::read_counts;
+use crate::kuma::read::{read_counts, read_database};
 use crate::schema::{self, Recording};
+
+/// The copy as a SQLite database, where it is a dump.
+const CONVERTED: &str = "converted.db";
+
+/// Tables that say how a database came to be what it is, which differs between the engines.
+const OWN: &[&str] = &["knex_migrations", "knex_migrations_lock"];
 
 impl Held {
     /// A reader of what is in the copy.
@@ -23,7 +30,7 @@ impl Held {
         if self.manifest.engine == EngineKind::Sqlite {
             return Ok(self.database());
         }
-        let path = self.folder.join("converted.db");
+        let path = self.folder.join(CONVERTED);
         if !path.exists() {
             files::require_space(&self.folder, 2 * self.manifest.size())?;
             let temp = self.folder.join("converting.db");
@@ -40,6 +47,14 @@ impl Held {
         if found.exact { schema::recording(engine, found.release) } else { None }
     }
 
+    /// The recorded schema on SQLite, where it has all of `tables`.
+    fn recording_with(&self, tables: &[(String, Vec<String>)]) -> Option<&'static Recording> {
+        let recording = self.recording(EngineKind::Sqlite)?;
+        let schema = recording.schema();
+        let has = |(table, columns): &(String, Vec<String>)| columns.iter().all(|column| schema.has(table, column));
+        tables.iter().all(has).then_some(recording)
+    }
+
     /// The same copy for an instance on `engine`.
     ///
     /// # Errors
@@ -48,18 +63,16 @@ impl Held {
         let id = &self.manifest.id;
         match (self.manifest.engine, engine) {
             (from, to) if from == to => return Ok(self),
-            (EngineKind::MariaDb, _) if self.recording(engine).is_some() => {}
+            (EngineKind::MariaDb, _) if self.recording_with(&read_dumped_tables(&self.database())?).is_some() => {}
             (EngineKind::MariaDb, _) => {
                 return Err(Error::Refused(format!(
-                    "snapshot `{id}` is of MariaDB and of release {}, whose schema on SQLite is not known",
+                    "snapshot `{id}` is of MariaDB and of release {}, and has tables or columns that this release does not have on \
+                     SQLite",
                     self.manifest.release
                 )));
             }
             (EngineKind::Sqlite, _) => {
-                return Err(Error::Refused(format!(
-                    "snapshot `{id}` is of SQLite, the instance is on MariaDB: `kumadb apply --from snapshot {id}` brings its \
-                     configuration over, without the history"
-                )));
+                return Err(Error::Refused(format!("snapshot `{id}` is of SQLite, and the instance on MariaDB")));
             }
         }
         let converted = self.sqlite()?;
@@ -78,12 +91,41 @@ impl Held {
         Ok(self)
     }
 
+    /// The same copy of a SQLite database as a dump of the MariaDB `database`, which is of the same release: with the tables as
+    /// they are made there. Returns also what became less exact.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] where MariaDB cannot hold all of it, or the releases differ.
+    pub fn for_mariadb(mut self, database: &mut MariaDb) -> Result<(Held, Vec<String>)> {
+        let there = read_database(database, "the database")?;
+        if there.migrations.iter().ne(&self.manifest.migrations) {
+            return Err(Error::Refused(format!(
+                "snapshot `{}` is of SQLite and of release {}, the database of {}: both must be of the same release to go from one \
+                 engine to the other",
+                self.manifest.id, self.manifest.release, there.release
+            )));
+        }
+        files::require_space(&self.folder, 2 * self.manifest.size())?;
+        let mut source = SqliteFile::new(self.database()).read_only()?;
+        let dump = self.folder.join("dump.sql");
+        let transferred = database.transfer(&mut source, &dump, OWN, &mut |_, _| {})?;
+        drop(source);
+        // What is asked of the copy is asked of the database that it was.
+        files::rename(&self.database(), &self.folder.join(CONVERTED))?;
+        let was = self.manifest.database();
+        self.manifest.members.retain(|member| member.name != was);
+        (self.manifest.engine, self.manifest.pages) = (EngineKind::MariaDb, None);
+        self.manifest.counts = transferred.counts;
+        self.manifest.members.insert(0, member(&self.folder, self.manifest.database())?);
+        Ok((self, transferred.rounded))
+    }
+
     fn convert(&self, to: &Path) -> Result<()> {
         let mut writer = SqliteFile::new(to).create()?;
         // The rows come in the order of their tables' names.
         writer.execute("PRAGMA foreign_keys = OFF", &[])?;
         let tables = read_dumped_tables(&self.database())?;
-        match self.recording(EngineKind::Sqlite) {
+        match self.recording_with(&tables) {
             Some(recording) => {
                 write_schema(&mut writer, recording)?;
                 writer.begin()?;
@@ -91,7 +133,7 @@ impl Held {
                     writer.execute(&format!("DELETE FROM {}", quote(table)), &[])?;
                 }
             }
-            // A release that was never recorded can be looked into all the same.
+            // What was never recorded, or is half of two releases, can be looked into all the same.
             None => {
                 writer.begin()?;
                 for (table, columns) in &tables {

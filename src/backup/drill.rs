@@ -3,16 +3,18 @@
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use chrono::Utc;
+
 use super::hold::{Held, measure};
-use super::store::Snapshot;
+use super::store::{DrillNote, Snapshot};
 use crate::engine::mariadb::Scratch;
 use crate::engine::sqlite::SqliteFile;
 use crate::engine::{Depth, EngineKind, Reader as _};
-use crate::error::{Error, Result};
+use crate::error::{Error, Exit, Result};
 use crate::files;
 
 /// What a drill found to be as it should be.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub struct Drilled {
     /// Tables.
     pub tables: usize,
@@ -20,6 +22,8 @@ pub struct Drilled {
     pub rows: u64,
     /// How long it took, from the archive on.
     pub took: Duration,
+    /// Why that is not noted beside the snapshot: its store takes nothing from us, for instance.
+    pub unnoted: Option<Error>,
 }
 
 /// A place for drills, and the MariaDB that is started there with the first one that needs it.
@@ -35,13 +39,28 @@ impl Drill {
     }
 
     /// Restores `snapshot` and compares every table: SQLite with all checks that it has, MariaDB by loading the dump into a
-    /// server that is started for it and dumping it again.
+    /// server that is started for it and dumping it again. How that went is noted beside the snapshot.
     ///
     /// # Errors
     /// [`Error::Snapshot`] or [`Error::Damaged`] when it does not come back as it was; [`Error::Refused`] where there is no
     /// `mariadbd` to try a dump on.
     pub fn restore(&mut self, snapshot: &Snapshot) -> Result<Drilled> {
         let begun = Instant::now();
+        let tried = self.try_restore(snapshot);
+        let took = begun.elapsed();
+        let (tables, rows) = *tried.as_ref().unwrap_or(&(0, 0));
+        let error = tried.as_ref().err().map(ToString::to_string);
+        let note = DrillNote { at: Utc::now(), seconds: took.as_secs_f64(), tables, rows, error };
+        // A drill that failed is told of at once; what else is wrong matters less then.
+        let unnoted = match &tried {
+            Err(error) if error.exit() != Exit::Verification => None,
+            _ => snapshot.note_drill(note, &self.folder).err(),
+        };
+        tried.map(|(tables, rows)| Drilled { tables, rows, took, unnoted })
+    }
+
+    /// Tables and rows that came back.
+    fn try_restore(&mut self, snapshot: &Snapshot) -> Result<(usize, u64)> {
         let held = snapshot.unpack(&self.folder.join("held"))?;
         let manifest = &held.manifest;
         match manifest.engine {
@@ -53,8 +72,7 @@ impl Drill {
                 self.mariadb()?.try_dump(&held.database(), &again)?;
             }
         }
-        let (tables, rows) = (manifest.counts.len(), manifest.counts.values().sum());
-        Ok(Drilled { tables, rows, took: begun.elapsed() })
+        Ok((manifest.counts.len(), manifest.counts.values().sum()))
     }
 
     fn mariadb(&mut self) -> Result<&Scratch> {

@@ -1,20 +1,25 @@
 //! The copy that is taken before anything is written: exact, flushed, read back and compared with its source.
 
+use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
+use std::thread;
 
 use chrono::Utc;
 
-use super::manifest::{FILE as MANIFEST, FORMAT, Manifest, Member};
+use super::manifest::{FILE as MANIFEST, FORMAT, MARIADB, Manifest, Member, SQLITE};
 use crate::engine::mariadb::count_dump;
 use crate::engine::sqlite::SqliteFile;
 use crate::engine::{Connect, Counts, Depth, EngineKind, Fault, Reader};
 use crate::error::{Error, Result};
 use crate::files;
-use crate::kuma::read::{history, read_counts, read_database};
+use crate::kuma::read::{history, read_any_database, read_counts, read_database};
 use crate::model::state::Database;
 
 /// Room for the transaction itself, the journal and the packed snapshot, in bytes.
 const SPARE: u64 = 1 << 20;
+
+/// Is told how many of how many are done.
+type Progress<'p> = &'p mut dyn FnMut(u64, u64);
 
 /// A verified copy in a folder of its own, not compressed yet.
 #[derive(Clone, Debug)]
@@ -29,8 +34,10 @@ pub struct Held {
 pub enum Source<'a> {
     /// A SQLite database that no process has open: its files are copied as they are.
     Still(&'a SqliteFile),
-    /// Any database, in use or not: one consistent snapshot through the engine.
+    /// A database of the server's, in use or not: one consistent snapshot through the engine.
     Live(&'a dyn Connect),
+    /// The same of a database on MariaDB that may be anybody's, or empty.
+    Any(&'a dyn Connect),
 }
 
 /// What a snapshot is of and why.
@@ -69,20 +76,26 @@ impl Held {
         folder: &Path,
         label: &Label<'_>,
         extent: &Extent,
-        progress: &mut dyn FnMut(u64, u64),
+        progress: Progress<'_>,
     ) -> Result<Held> {
         files::remove_folder(folder)?;
         files::make_folder(folder)?;
-        let (copy, proof) = match source {
+        let proof = match source {
             Source::Still(file) => copy_still(file, folder)?,
-            Source::Live(connect) => copy_live(*connect, folder, extent, progress)?,
+            Source::Live(connect) => match connect.kind() {
+                EngineKind::Sqlite => copy_live(*connect, folder, extent, progress)?,
+                EngineKind::MariaDb => dump_live(*connect, read_database, folder, extent, progress)?,
+            },
+            Source::Any(connect) => {
+                dump_live(*connect, |reader, _| read_any_database(reader), folder, extent, progress)?
+            }
         };
-        let mut members = vec![member(folder, &copy)?];
+        let Proof { engine, database, counts, without, pages, faults, verified, member: copy } = proof;
+        let mut members = vec![copy];
         if let Some(config) = label.config.filter(|config| config.exists()) {
             files::copy_exact(config, &folder.join("db-config.json"))?;
             members.push(member(folder, "db-config.json")?);
         }
-        let Proof { engine, database, counts, without, pages, faults, verified } = proof;
         let manifest = Manifest {
             format: FORMAT,
             id: new_id(),
@@ -142,16 +155,16 @@ struct Proof {
     pages: Option<u64>,
     faults: Vec<Fault>,
     verified: Vec<String>,
+    member: Member,
 }
 
 /// Copies the files of a database that nobody has open, then compares what both say when they are opened.
-fn copy_still(file: &SqliteFile, folder: &Path) -> Result<(String, Proof)> {
+fn copy_still(file: &SqliteFile, folder: &Path) -> Result<Proof> {
     let parts = file.parts();
     let size: u64 = parts.iter().filter_map(|part| part.metadata().ok()).map(|found| found.len()).sum();
     // Twice: putting the copy back goes through a WAL of the same size.
     files::require_space(folder, 2 * size + SPARE)?;
-    let name = EngineKind::Sqlite;
-    let copy = SqliteFile::new(folder.join("kuma.db"));
+    let copy = SqliteFile::new(folder.join(SQLITE));
     for part in parts {
         let suffix = part.as_os_str().to_string_lossy()[file.path().as_os_str().len()..].to_owned();
         // The shared memory is only an index of the WAL, made anew by whoever opens it.
@@ -169,29 +182,54 @@ fn copy_still(file: &SqliteFile, folder: &Path) -> Result<(String, Proof)> {
     let there = measure(&mut source, &file.describe())?;
     let source_pages = source.pages()?;
     drop(source);
-    let mut copied = copy.read_only()?;
-    let here = measure(&mut copied, "the copy")?;
-    let pages = copied.pages()?;
-    compare("tables", &there.0.schema, &here.0.schema)?;
-    compare("migrations", &there.0.migrations, &here.0.migrations)?;
-    compare("rows per table", &there.1, &here.1)?;
-    compare("pages", &source_pages, &pages)?;
-    let faults = check_sound(&mut copied, &file.describe(), Depth::Quick)?;
-    drop(copied);
+    let proof = prove_sqlite(folder, &there, &file.describe(), false)?;
+    compare("pages", &Some(source_pages), &proof.pages)?;
     for suffix in ["-wal", "-shm"] {
         files::remove(&copy.part(suffix))?;
     }
-    let verified = ["pages", "schema", "migrations", "counts", "quick_check", "foreign keys", "hash"];
-    let proof = Proof {
-        engine: name,
-        database: here.0,
-        counts: here.1,
+    Ok(proof)
+}
+
+/// Compares the copy in `folder` with what its source held, `there`, and lets SQLite check it. The check of its structure
+/// takes the longest, so all else is done beside it.
+fn prove_sqlite(folder: &Path, there: &(Database, Counts), source: &str, full: bool) -> Result<Proof> {
+    let copy = SqliteFile::new(folder.join(SQLITE));
+    let (check, depth) = if full { ("integrity_check", Depth::Full) } else { ("quick_check", Depth::Structure) };
+    let compare_all = || {
+        let mut copied = copy.read_only()?;
+        let (database, counts) = measure(&mut copied, "the copy")?;
+        compare("tables", &there.0.schema, &database.schema)?;
+        compare("migrations", &there.0.migrations, &database.migrations)?;
+        compare("rows per table", &there.1, &counts)?;
+        // The full check looks at references too.
+        let faults = if full { Vec::new() } else { check_sound(&mut copied, source, Depth::References)? };
+        Ok((database, counts, copied.pages()?, faults))
+    };
+    let check_file = || check_sound(&mut copy.read_only()?, source, depth);
+    let (((database, counts, pages, references), member), mut faults) =
+        beside(|| beside(compare_all, || written(folder, SQLITE)), check_file)?;
+    faults.extend(references);
+    let verified = ["pages", "schema", "migrations", "counts", check, "foreign keys", "hash"];
+    Ok(Proof {
+        engine: EngineKind::Sqlite,
+        database,
+        counts,
         without: Vec::new(),
         pages: Some(pages),
         faults,
         verified: verified.map(str::to_owned).to_vec(),
-    };
-    Ok(("kuma.db".into(), proof))
+        member,
+    })
+}
+
+/// Does both at the same time; when both fail, the error of the first counts.
+fn beside<A, B: Send>(first: impl FnOnce() -> Result<A>, second: impl FnOnce() -> Result<B> + Send) -> Result<(A, B)> {
+    thread::scope(|scope| {
+        let second = scope.spawn(second);
+        let first = first();
+        let second = second.join().unwrap_or_else(|panic| resume_unwind(panic));
+        Ok((first?, second?))
+    })
 }
 
 /// Structural damage stops everything; broken references are written down, because people have them and they are cured by
@@ -207,56 +245,50 @@ fn check_sound(reader: &mut dyn Reader, database: &str, depth: Depth) -> Result<
     }
 }
 
-fn copy_live(
+/// Copies a SQLite database that may be in use, through SQLite itself.
+fn copy_live(connect: &dyn Connect, folder: &Path, extent: &Extent, progress: Progress<'_>) -> Result<Proof> {
+    let (mut source, database, without) = open(connect, read_database, extent)?;
+    let copy = folder.join(SQLITE);
+    let counts = source.dump(&copy, &without, progress)?;
+    drop(source);
+    if extent.compact {
+        SqliteFile::new(&copy).read_write()?.compact()?;
+    }
+    let proof = prove_sqlite(folder, &(database, counts), &connect.describe(), extent.full_check)?;
+    Ok(Proof { without, ..proof })
+}
+
+/// Dumps a MariaDB. What was written is read again, statement by statement, as it will be when it is put back.
+fn dump_live(
     connect: &dyn Connect,
+    read: Look,
     folder: &Path,
     extent: &Extent,
-    progress: &mut dyn FnMut(u64, u64),
-) -> Result<(String, Proof)> {
-    let mut source = connect.reader()?;
-    let database = read_database(&mut *source, &connect.describe())?;
-    let without = if extent.config_only { history(&database.schema) } else { Vec::new() };
-    let engine = connect.kind();
-    let name = match engine {
-        EngineKind::Sqlite => "kuma.db",
-        EngineKind::MariaDb => "dump.sql",
-    };
-    let copy = folder.join(name);
+    progress: Progress<'_>,
+) -> Result<Proof> {
+    let (mut source, database, without) = open(connect, read, extent)?;
+    let copy = folder.join(MARIADB);
     let counts = source.dump(&copy, &without, progress)?;
-    let mut verified = vec!["schema", "migrations", "counts", "foreign keys", "hash"];
-    let (pages, faults) = match engine {
-        EngineKind::Sqlite => {
-            let file = SqliteFile::new(&copy);
-            if extent.compact {
-                file.read_write()?.compact()?;
-            }
-            let mut copied = file.read_only()?;
-            let here = measure(&mut copied, "the copy")?;
-            compare("tables", &database.schema, &here.0.schema)?;
-            compare("migrations", &database.migrations, &here.0.migrations)?;
-            compare("rows per table", &counts, &here.1)?;
-            let (check, depth) = match extent.full_check {
-                true => ("integrity_check", Depth::Full),
-                false => ("quick_check", Depth::Quick),
-            };
-            verified.extend(["pages", check]);
-            (Some(copied.pages()?), check_sound(&mut copied, &file.describe(), depth)?)
-        }
-        EngineKind::MariaDb => {
-            compare("tables", &database.schema.names(), &counts.keys().map(String::as_str).collect())?;
-            // What was written is read again, statement by statement, as it will be when it is put back.
-            compare("rows per table", &counts, &count_dump(&copy)?)?;
-            let depth = match extent.full_check {
-                true => Depth::Full,
-                false => Depth::References,
-            };
-            verified.extend(extent.full_check.then_some("CHECK TABLE EXTENDED"));
-            (None, check_sound(&mut *source, &connect.describe(), depth)?)
-        }
-    };
-    let verified = verified.into_iter().map(str::to_owned).collect();
-    let proof = Proof { engine, database, counts, without, pages, faults, verified };
-    Ok((name.into(), proof))
+    compare("tables", &database.schema.names(), &counts.keys().map(String::as_str).collect())?;
+    let depth = if extent.full_check { Depth::Full } else { Depth::References };
+    let check_source = || check_sound(&mut *source, &connect.describe(), depth);
+    let count = || compare("rows per table", &counts, &count_dump(&copy)?);
+    let (faults, ((), member)) = beside(check_source, || beside(count, || written(folder, MARIADB)))?;
+    let full = extent.full_check.then_some("CHECK TABLE EXTENDED");
+    let verified = ["schema", "migrations", "counts", "foreign keys", "hash"].into_iter().chain(full);
+    let verified = verified.map(str::to_owned).collect();
+    Ok(Proof { engine: EngineKind::MariaDb, database, counts, without, pages: None, faults, verified, member })
+}
+
+/// How it is found out what a database is.
+type Look = fn(&mut dyn Reader, &str) -> Result<Database>;
+
+/// A reader of the source, what it is, and the tables whose rows are left out.
+fn open(connect: &dyn Connect, read: Look, extent: &Extent) -> Result<(Box<dyn Reader>, Database, Vec<String>)> {
+    let mut source = connect.reader()?;
+    let database = read(&mut *source, &connect.describe())?;
+    let without = if extent.config_only { history(&database.schema) } else { Vec::new() };
+    Ok((source, database, without))
 }
 
 pub(super) fn measure(reader: &mut dyn Reader, name: &str) -> Result<(Database, Counts)> {
@@ -273,8 +305,18 @@ fn compare<T: PartialEq>(what: &str, source: &T, copy: &T) -> Result<()> {
     }
 }
 
+/// The file `name` of `folder`, as it is on the disk.
 pub(super) fn member(folder: &Path, name: &str) -> Result<Member> {
     let (blake3, size) = files::hash(&folder.join(name))?;
+    Ok(Member { name: name.to_owned(), size, blake3 })
+}
+
+/// Flushes the copy `name` in `folder`; how it was written. What is on the disk is compared with it when it is relied on: by
+/// [`Held::open`] before anything is written to the database, in the archive when that is packed.
+fn written(folder: &Path, name: &str) -> Result<Member> {
+    let path = folder.join(name);
+    files::flush(&path)?;
+    let (blake3, size) = files::hash_written(&path)?;
     Ok(Member { name: name.to_owned(), size, blake3 })
 }
 

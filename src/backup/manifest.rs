@@ -13,6 +13,11 @@ use crate::files;
 /// The newest manifest format this build writes and reads.
 pub const FORMAT: u32 = 1;
 
+/// The copy of a database on SQLite.
+pub(super) const SQLITE: &str = "kuma.db";
+/// That of one on MariaDB.
+pub(super) const MARIADB: &str = "dump.sql";
+
 /// Its name in a folder and as the first member of an archive.
 pub const FILE: &str = "manifest.json";
 
@@ -80,8 +85,8 @@ impl Manifest {
     /// The member that holds the database.
     pub fn database(&self) -> &'static str {
         match self.engine {
-            EngineKind::Sqlite => "kuma.db",
-            EngineKind::MariaDb => "dump.sql",
+            EngineKind::Sqlite => SQLITE,
+            EngineKind::MariaDb => MARIADB,
         }
     }
 

@@ -26,8 +26,8 @@ pub use hold::{Extent, Held};
 use hold::{Label, Source};
 pub use manifest::Manifest;
 pub use seal::{Keys, Seal};
-use store::unpack_first;
-pub use store::{Credentials, Snapshot, Store, Stores};
+
+pub use store::{Credentials, Snapshot, Store, Stores, unpack_first};
 
 /// Unpacks the snapshot that is meant by `wanted`, see [`Stores::find`], into the new folder `folder`: the first copy of it
 /// that is whole; `warn` is told of each that is not. Or holds a database file of the server's own there, such as 1.x left
@@ -65,8 +65,12 @@ pub struct Guarded {
 }
 
 impl Guarded {
-    /// Opens the database of `connect` for writing under the protection of `held`.
+    /// Opens the database of `connect` for writing under the protection of `held`, once that was read back from the disk.
+    ///
+    /// # Errors
+    /// [`Error::Snapshot`] when it is not what was taken.
     pub fn open(held: &Held, connect: &dyn Connect) -> Result<Guarded> {
+        let held = Held::open(&held.folder)?;
         let writer = connect.writer(&WriteKey::new())?;
         Ok(Guarded { writer, before: held.manifest.faults.clone() })
     }

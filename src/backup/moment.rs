@@ -1,60 +1,126 @@
-//! A moment as people say it: `2026-11-24`, `yesterday`, `tuesday`, `3d`.
+//! A moment as people say it: `2026-11-24`, `yesterday`, `tuesday 18:30`, `2 days ago`.
 
 use chrono::{
-    DateTime, Datelike as _, Days, Local, NaiveDate, NaiveDateTime, NaiveTime, TimeDelta, TimeZone as _, Utc, Weekday,
+    DateTime, Datelike as _, Days, Local, Months, NaiveDate, NaiveDateTime, NaiveTime, TimeDelta, TimeZone as _, Utc,
+    Weekday,
 };
 
 /// The moment that `text` means to somebody who says it at `now`, in the time zone of `now`.
 ///
-/// A day means its beginning. The name of a day means the last one that has begun. A number with `m`, `h`, `d` or `w` is so
-/// long ago.
+/// A day means its beginning. The name of a day means the last one that has begun, `last` one before today; a time of day
+/// the last time it was that; a date without a year the last one that was. A number with a unit, such as `3d` or `2 weeks
+/// ago`, is so long ago. What names UTC or an offset means that.
 ///
 /// # Errors
 /// What may be written, in words.
 pub fn parse_moment(text: &str, now: DateTime<Local>) -> Result<DateTime<Utc>, String> {
-    let text = text.trim().to_lowercase();
-    if let Ok(exact) = DateTime::parse_from_rfc3339(&text.to_uppercase()) {
-        return Ok(exact.to_utc());
+    let words: Vec<&str> = text.split_whitespace().collect();
+    let said = words.join(" ").to_lowercase().replace(" am", "am").replace(" pm", "pm");
+    if let Some(exact) = parse_exact(&said) {
+        return Ok(exact);
     }
-    let today = now.date_naive();
-    let begins = |day: Option<NaiveDate>| day.map(|day| day.and_time(NaiveTime::MIN));
-    let named = match text.as_str() {
-        "now" => return Ok(now.to_utc()),
-        "today" => begins(Some(today)),
-        "yesterday" => begins(today.checked_sub_days(Days::new(1))),
-        _ => None,
-    };
-    let weekday = || {
-        let day: Weekday = text.parse().ok()?;
-        begins(today.checked_sub_days(Days::new(now.weekday().days_since(day).into())))
-    };
-    let ago = || {
-        let (number, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
-        let minutes = match unit {
-            "m" => 1,
-            "h" => 60,
-            "d" => 24 * 60,
-            "w" => 7 * 24 * 60,
-            _ => return None,
-        };
-        let long: i64 = number.parse().ok().filter(|long| *long >= 0)?;
-        now.naive_local().checked_sub_signed(TimeDelta::try_minutes(long.checked_mul(minutes)?)?)
-    };
-    let written = || {
-        let text = text.replace('t', " ");
-        let day = || begins(NaiveDate::parse_from_str(&text, "%Y-%m-%d").ok());
-        let exact = |form| NaiveDateTime::parse_from_str(&text, form).ok();
-        day().or_else(|| exact("%Y-%m-%d %H:%M")).or_else(|| exact("%Y-%m-%d %H:%M:%S"))
-    };
-    let local = named.or_else(weekday).or_else(ago).or_else(written);
+    let now = now.naive_local();
+    let local = parse_ago(&said, now).or_else(|| parse_day_and_time(&said, now));
     // An hour that the clock leaves out is as good as the next, one that it shows twice as good as the first.
     let moment = local.and_then(|local| {
         let hour = TimeDelta::hours(1);
         Local.from_local_datetime(&local).earliest().or_else(|| Local.from_local_datetime(&(local + hour)).earliest())
     });
     moment.map(|moment| moment.to_utc()).ok_or_else(|| {
-        format!("`{text}` is no moment: write 2026-11-24, '2026-11-24 18:30', yesterday, tuesday, 3d or 12h")
+        format!(
+            "`{text}` is no moment: write 2026-11-24, '2026-11-24 18:30', '24 Nov', 18:30, yesterday, 'tuesday 18:30', \
+             '2 days ago' or 12h"
+        )
     })
+}
+
+/// What says itself how far it is from UTC, and what the names of archives begin with: `20261124T183000Z`.
+fn parse_exact(said: &str) -> Option<DateTime<Utc>> {
+    let written = said.to_uppercase();
+    if let Ok(exact) = DateTime::parse_from_rfc3339(&written) {
+        return Some(exact.to_utc());
+    }
+    let utc = written.strip_suffix('Z').or_else(|| written.strip_suffix(" UTC"))?;
+    let forms = ["%Y-%m-%d %H:%M", "%Y-%m-%d %H:%M:%S", "%Y-%m-%dT%H:%M", "%Y%m%dT%H%M%S"];
+    forms.iter().find_map(|form| NaiveDateTime::parse_from_str(utc, form).ok()).map(|utc| utc.and_utc())
+}
+
+/// `now`, `90m`, `3 days`, `a week ago`.
+fn parse_ago(said: &str, now: NaiveDateTime) -> Option<NaiveDateTime> {
+    if said == "now" {
+        return Some(now);
+    }
+    let span = said.strip_suffix(" ago").unwrap_or(said);
+    let (number, unit): (u32, _) = match span.strip_prefix("a ").or_else(|| span.strip_prefix("an ")) {
+        Some(unit) => (1, unit),
+        None => {
+            let digits = span.find(|letter: char| !letter.is_ascii_digit())?;
+            (span[..digits].parse().ok()?, span[digits..].trim_start())
+        }
+    };
+    let minutes = |each: i64| now.checked_sub_signed(TimeDelta::try_minutes(i64::from(number).checked_mul(each)?)?);
+    let months = |each: u32| now.checked_sub_months(Months::new(number.checked_mul(each)?));
+    match unit {
+        "m" | "min" | "minute" | "minutes" => minutes(1),
+        "h" | "hour" | "hours" => minutes(60),
+        "d" | "day" | "days" => minutes(24 * 60),
+        "w" | "week" | "weeks" => minutes(7 * 24 * 60),
+        "month" | "months" => months(1),
+        "y" | "year" | "years" => months(12),
+        _ => None,
+    }
+}
+
+/// A day, a time of day, or both, the day first.
+fn parse_day_and_time(said: &str, now: NaiveDateTime) -> Option<NaiveDateTime> {
+    let today = now.date();
+    if let Some(day) = parse_day(said, today) {
+        return Some(day.and_time(NaiveTime::MIN));
+    }
+    if let Some(time) = parse_time(said) {
+        let last = today.and_time(time);
+        return if last > now { last.checked_sub_days(Days::new(1)) } else { Some(last) };
+    }
+    let written = said.strip_suffix(|last: char| last.is_ascii_digit()).and_then(|_| said.split_once('t'));
+    let (day, time) = written.filter(|(day, _)| parse_day(day, today).is_some()).or_else(|| said.rsplit_once(' '))?;
+    let day = day.strip_suffix(" at").unwrap_or(day);
+    Some(parse_day(day, today)?.and_time(parse_time(time)?))
+}
+
+fn parse_day(said: &str, today: NaiveDate) -> Option<NaiveDate> {
+    match said {
+        "today" => return Some(today),
+        "yesterday" => return today.pred_opt(),
+        _ => {}
+    }
+    let (last, name) = said.strip_prefix("last ").map_or((false, said), |name| (true, name));
+    if let Ok(day) = name.parse::<Weekday>() {
+        let since = u64::from(today.weekday().days_since(day));
+        return today.checked_sub_days(Days::new(if last && since == 0 { 7 } else { since }));
+    }
+    let said = said.replace(',', "");
+    let forms = ["%Y-%m-%d", "%Y/%m/%d", "%d.%m.%Y", "%d %B %Y", "%B %d %Y"];
+    let parse = |text: &str| forms.iter().find_map(|form| NaiveDate::parse_from_str(text, form).ok());
+    let of_year = |year: i32| parse(&format!("{said} {year}"));
+    parse(&said)
+        .or_else(|| of_year(today.year()).filter(|day| *day <= today))
+        .or_else(|| of_year(today.year().checked_sub(1)?))
+}
+
+fn parse_time(said: &str) -> Option<NaiveTime> {
+    match said {
+        "midnight" => return Some(NaiveTime::MIN),
+        "noon" => return NaiveTime::from_hms_opt(12, 0, 0),
+        _ => {}
+    }
+    let half = said.strip_suffix("am").or_else(|| said.strip_suffix("pm"));
+    // Ours want minutes.
+    let whole = match half.filter(|hour| !hour.contains(':')) {
+        Some(hour) => format!("{hour}:00{}", &said[hour.len()..]),
+        None => said.to_owned(),
+    };
+    let forms: &[&str] = if half.is_some() { &["%I:%M%p"] } else { &["%H:%M", "%H:%M:%S"] };
+    forms.iter().find_map(|form| NaiveTime::parse_from_str(&whole, form).ok())
 }
 
 #[cfg(test)]
@@ -71,25 +137,66 @@ mod tests {
             ("now", "2026-11-24 15:30:00"),
             ("today", "2026-11-24 00:00:00"),
             ("Yesterday", "2026-11-23 00:00:00"),
+            ("yesterday  18:30", "2026-11-23 18:30:00"),
             ("tuesday", "2026-11-24 00:00:00"),
+            ("last Tuesday", "2026-11-17 00:00:00"),
+            ("last wed", "2026-11-18 00:00:00"),
             ("wed", "2026-11-18 00:00:00"),
             ("Monday", "2026-11-23 00:00:00"),
+            ("Monday at 6 pm", "2026-11-23 18:00:00"),
+            ("saturday 9:05am", "2026-11-21 09:05:00"),
+            ("thursday noon", "2026-11-19 12:00:00"),
+            ("12am", "2026-11-24 00:00:00"),
+            ("14:00", "2026-11-24 14:00:00"),
+            ("18:30:15", "2026-11-23 18:30:15"),
             ("90m", "2026-11-24 14:00:00"),
             ("12h", "2026-11-24 03:30:00"),
             ("3d", "2026-11-21 15:30:00"),
             ("2w", "2026-11-10 15:30:00"),
+            ("2 days ago", "2026-11-22 15:30:00"),
+            ("an hour ago", "2026-11-24 14:30:00"),
+            ("1 week", "2026-11-17 15:30:00"),
+            ("9 months ago", "2026-02-24 15:30:00"),
+            ("2 years ago", "2024-11-24 15:30:00"),
             ("2026-11-20", "2026-11-20 00:00:00"),
             ("2026-11-20 18:30", "2026-11-20 18:30:00"),
             ("2026-11-20T18:30:15", "2026-11-20 18:30:15"),
+            ("20.11.2026", "2026-11-20 00:00:00"),
+            ("20.11.2026 18:30", "2026-11-20 18:30:00"),
+            ("20 Nov", "2026-11-20 00:00:00"),
+            ("Dec 3", "2025-12-03 00:00:00"),
+            ("December 3, 2024", "2024-12-03 00:00:00"),
+            ("oct 5 7:00", "2026-10-05 07:00:00"),
         ] {
             assert_eq!(says(text).as_deref(), Ok(meant), "{text}");
         }
-        assert_eq!(
-            parse_moment("2026-11-20T18:30:00Z", now).expect("a moment").to_rfc3339(),
-            "2026-11-20T18:30:00+00:00"
-        );
-        for text in ["", "d", "3", "-1d", "99999999999999999999d", "9223372036854775807w", "2026-13-01", "soon", "é"] {
-            assert!(says(text).is_err(), "{text}");
+        for text in ["2026-11-20T18:30:00Z", "2026-11-20 18:30 UTC", "20261120T183000Z", "2026-11-20 19:30:00+01:00"] {
+            let moment = parse_moment(text, now).expect("a moment");
+            assert_eq!(moment.to_rfc3339(), "2026-11-20T18:30:00+00:00", "{text}");
+        }
+        for text in [
+            "",
+            "d",
+            "3",
+            "-1d",
+            "99999999999999999999d",
+            "4294967295 years ago",
+            "4294967295w",
+            "2026-13-01",
+            "24:30",
+            "13pm",
+            "pm",
+            "11/24/2026",
+            "11/24",
+            "30 feb",
+            "last",
+            "at 18:30",
+            "yesterday 3d",
+            "soon",
+            "é",
+            "é ago",
+        ] {
+            assert!(says(text).is_err(), "{text}: {:?}", says(text));
         }
     }
 }

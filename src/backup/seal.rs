@@ -3,12 +3,14 @@
 use std::fmt;
 use std::io::{self, BufRead, Write};
 use std::iter;
+use std::path::{Path, PathBuf};
 
 use age::secrecy::SecretString;
 use age::stream::{StreamReader, StreamWriter};
 use age::{Decryptor, Encryptor, Identity, Recipient, scrypt, x25519};
 
 use crate::error::{Error, Result};
+use crate::files;
 use crate::value::Secret;
 
 /// Work that a passphrase takes, as a power of two: as the `age` command has it, a second and 256 MiB.
@@ -35,6 +37,23 @@ pub struct Keys {
 }
 
 impl Seal {
+    /// What was asked for: the passphrase in the first line of a file or, without one, `recipients` and those in the files
+    /// `lists`, one a line; `None` where nobody asked for encryption.
+    ///
+    /// # Errors
+    /// [`Error::File`]; [`Error::Usage`] as [`Seal::to`] has it, and for a file without a passphrase.
+    pub fn read(recipients: &[String], lists: &[PathBuf], passphrase: Option<&Path>) -> Result<Option<Seal>> {
+        if let Some(file) = passphrase {
+            return Ok(Some(Seal::Passphrase(Secret::new(files::read_first_line(file)?))));
+        }
+        if recipients.is_empty() && lists.is_empty() {
+            return Ok(None);
+        }
+        let texts: Vec<String> = lists.iter().map(|list| files::read_whole(list)).collect::<Result<_>>()?;
+        let listed = texts.iter().flat_map(|text| text.lines());
+        Seal::to(recipients.iter().map(String::as_str).chain(listed)).map(Some)
+    }
+
     /// Encryption to the recipients in `texts`, one a text; blank ones and those that begin with `#` do not count.
     ///
     /// # Errors
@@ -81,16 +100,18 @@ impl Seal {
 }
 
 impl Keys {
-    /// The keys out of identity files as `age-keygen` writes them, and a passphrase.
+    /// The keys in identity files as `age-keygen` writes them, and the passphrase in the first line of a file.
     ///
     /// # Errors
-    /// [`Error::Usage`]: a line is no identity.
-    pub fn read(identities: &[Secret], passphrase: Option<Secret>) -> Result<Keys> {
-        let lines = identities.iter().flat_map(|text| text.reveal().lines()).map(str::trim);
+    /// [`Error::File`]; [`Error::Usage`]: a line is no identity, a file holds no passphrase.
+    pub fn read(identities: &[PathBuf], passphrase: Option<&Path>) -> Result<Keys> {
+        let texts: Vec<String> = identities.iter().map(|file| files::read_whole(file)).collect::<Result<_>>()?;
+        let lines = texts.iter().flat_map(|text| text.lines()).map(str::trim);
         let meant = lines.filter(|line| !line.is_empty() && !line.starts_with('#'));
         let identities = meant
             .map(|line| line.parse().map_err(|why| Error::Usage(format!("a line is no identity of age: {why}"))))
             .collect::<Result<_>>()?;
+        let passphrase = passphrase.map(files::read_first_line).transpose()?.map(Secret::new);
         Ok(Keys { identities, passphrase, ask: None })
     }
 

@@ -12,8 +12,9 @@ use crate::error::{Error, Exit, Result};
 use crate::formats::{At, Node};
 use crate::kuma::read::read_config;
 use crate::model::state::Config;
+use crate::plan::Plan;
 use crate::plan::fixture::Wishes;
-use crate::plan::user::{find_key, plan_cells, plan_for};
+use crate::plan::user::{find_key, plan_cells};
 use crate::value::Row;
 
 #[derive(Debug, Subcommand)]
@@ -110,7 +111,7 @@ fn switch(args: &KeyArgs, active: bool, context: &mut Context<'_>) -> Result<Exi
     let instance = context.instance()?;
     let config = read_from(&instance, read_config)?;
     let key = known(&config, &args.key)?;
-    let mut plan = plan_for(&config);
+    let mut plan = Plan::of(&config.fingerprint);
     plan_cells(&mut plan, "api_key", &subject(key), key, &[("active", active.into())]);
     let (verb, did) = if active { ("apikey enable", "on") } else { ("apikey disable", "off") };
     let said = format!("{} is {did}", subject(key));
@@ -122,7 +123,7 @@ fn delete(args: &KeyArgs, context: &mut Context<'_>) -> Result<Exit> {
     let config = read_from(&instance, read_config)?;
     let key = known(&config, &args.key)?;
     context.ui.ask(&format!("delete {}? Whoever uses it is shut out", subject(key)))?;
-    let mut plan = plan_for(&config);
+    let mut plan = Plan::of(&config.fingerprint);
     plan.delete("api_key", subject(key), "id", key.int("id").unwrap_or_default(), 1);
     let said = format!("{} is deleted", subject(key));
     Change { verb: "apikey delete", plan, said }.write(&args.write, &instance, &config, context)

@@ -5,6 +5,7 @@ use serde_json::{Value as Json, json};
 
 use super::prune::{self, PruneArgs};
 use super::schedule::{self, ScheduleArgs};
+use super::show::{self, ShowArgs};
 use super::store::{KeyArgs, SealArgs};
 use super::{Context, Ui};
 use crate::backup::{Drill, Extent, Snapshot, Stores};
@@ -18,6 +19,8 @@ pub enum BackupVerb {
     /// List the snapshots of the stores
     #[command(visible_alias = "ls")]
     List(ListArgs),
+    /// Say everything that is known of one snapshot
+    Show(ShowArgs),
     /// Read snapshots back and compare every byte with what was packed
     Verify(VerifyArgs),
     /// Remove the snapshots that no rule keeps
@@ -86,6 +89,7 @@ pub fn run(verb: &BackupVerb, context: &mut Context<'_>) -> Result<Exit> {
     match verb {
         BackupVerb::Create(args) => create(args, context),
         BackupVerb::List(args) => list(args, context),
+        BackupVerb::Show(args) => show::run(args, context),
         BackupVerb::Verify(args) => verify(args, context),
         BackupVerb::Prune(args) => prune::run(args, context),
         BackupVerb::Schedule(args) => schedule::run(args, context),
@@ -152,6 +156,12 @@ fn list(args: &ListArgs, context: &mut Context<'_>) -> Result<Exit> {
     Ok(warn_of(&listing.unusable, context.ui))
 }
 
+/// The copies of the snapshot meant by `wanted`; only for `latest` an instance must be in sight.
+pub(super) fn find(stores: &Stores, wanted: &str, context: &mut Context<'_>) -> Result<Vec<Snapshot>> {
+    let origin = if wanted == "latest" { context.origin()? } else { String::new() };
+    stores.find(wanted, &origin, &mut |error| context.ui.warn(&error.to_string()))
+}
+
 fn no_snapshots(stores: &Stores) -> String {
     let names: Vec<String> = stores.iter().map(|store| format!("`{}`", store.address())).collect();
     format!("no snapshots in {}", names.join(", "))
@@ -165,12 +175,8 @@ fn verify(args: &VerifyArgs, context: &mut Context<'_>) -> Result<Exit> {
         let listing = stores.list()?;
         (wanted, unusable) = (listing.snapshots, listing.unusable);
     } else {
-        let origin = match args.snapshots.iter().any(|wanted| wanted == "latest") {
-            true => context.origin()?,
-            false => String::new(),
-        };
         for one in &args.snapshots {
-            wanted.extend(stores.find(one, &origin, &mut |error| context.ui.warn(&error.to_string()))?);
+            wanted.extend(find(&stores, one, context)?);
         }
     }
     let mut exit = Exit::Done;
@@ -194,7 +200,7 @@ fn verify(args: &VerifyArgs, context: &mut Context<'_>) -> Result<Exit> {
         let id = &snapshot.manifest.id;
         let place = if several { format!(" in `{}`", snapshot.store().address()) } else { String::new() };
         let mut document = json!({"id": id, "path": snapshot.location(), "ok": true});
-        let line = match check(snapshot, drill.as_mut(), &mut document) {
+        let line = match check(snapshot, drill.as_mut(), &mut document, context.ui) {
             Ok(line) => line,
             Err(error) => {
                 fail(&error);
@@ -214,7 +220,7 @@ fn verify(args: &VerifyArgs, context: &mut Context<'_>) -> Result<Exit> {
 }
 
 /// Verifies one copy and drills it where that is wanted; what was seen goes into `document`, and in words into the answer.
-fn check(snapshot: &Snapshot, drill: Option<&mut Drill>, document: &mut Json) -> Result<String> {
+fn check(snapshot: &Snapshot, drill: Option<&mut Drill>, document: &mut Json, ui: &mut Ui) -> Result<String> {
     let proof = snapshot.verify()?;
     document["files"] = json!(proof.members);
     document["bytes"] = json!(proof.bytes);
@@ -229,6 +235,9 @@ fn check(snapshot: &Snapshot, drill: Option<&mut Drill>, document: &mut Json) ->
         let seconds = drilled.took.as_secs_f64();
         let (tables, rows) = (counted(drilled.tables, "table"), counted(drilled.rows as usize, "row"));
         line.push_str(&format!(", restored in {seconds:.1} s: {tables} with {rows} as they were"));
+        if let Some(error) = drilled.unnoted {
+            ui.warn(&format!("the drill of `{}` is not noted beside it: {error}", snapshot.manifest.id));
+        }
         document["drill"] = json!({"tables": drilled.tables, "rows": drilled.rows, "seconds": seconds});
     }
     Ok(line)
@@ -247,7 +256,7 @@ fn words(snapshot: &Snapshot) -> String {
 }
 
 /// What these copies of one snapshot are.
-fn document(copies: &[&Snapshot]) -> Json {
+pub(super) fn document(copies: &[&Snapshot]) -> Json {
     let first = copies[0];
     let paths: Vec<String> = copies.iter().map(|copy| copy.location()).collect();
     json!({

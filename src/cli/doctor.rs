@@ -12,7 +12,7 @@ use crate::error::{Error, Exit, Result, counted};
 use crate::instance::Instance;
 use crate::kuma::init::{check_password, hash};
 use crate::plan::{Assignment, Change, Plan, Step};
-use crate::run::examine::{gather, gather_nowhere};
+use crate::run::examine::{gather, gather_nowhere, gather_stopped};
 use crate::run::{self, Outcome, Settings, Work};
 use crate::value::Secret;
 
@@ -60,7 +60,13 @@ pub fn run(args: &DoctorArgs, context: &mut Context<'_>) -> Result<Exit> {
             return tell(&evidence, &findings, args, context);
         }
     };
-    let evidence = look(&instance, args);
+    let mut evidence = look(&instance, args);
+    if args.fix && !args.write.is_dry_run() && ends_with_its_database(&evidence) {
+        let question = format!("stop `{}`, which ends again and again, to look into its database?", instance.name);
+        context.ui.ask(&question)?;
+        let settings = Settings { opens_lock: true, ..args.write.settings("doctor --fix") };
+        evidence = gather_stopped(&instance, Utc::now(), depth(args), &settings, context.ui)?;
+    }
     let findings = examine(&evidence, args);
     match args.fix {
         true => fix(&instance, &evidence, &findings, args, context),
@@ -69,7 +75,17 @@ pub fn run(args: &DoctorArgs, context: &mut Context<'_>) -> Result<Exit> {
 }
 
 fn look(instance: &Instance, args: &DoctorArgs) -> Evidence {
-    gather(instance, Utc::now(), if args.full { Depth::Full } else { Depth::Structure })
+    gather(instance, Utc::now(), depth(args))
+}
+
+fn depth(args: &DoctorArgs) -> Depth {
+    if args.full { Depth::Full } else { Depth::Structure }
+}
+
+/// Whether the database could not be read because it is inside a container that ends again and again.
+fn ends_with_its_database(evidence: &Evidence) -> bool {
+    let is_embedded = evidence.folder.as_ref().is_some_and(|folder| folder.embedded);
+    evidence.database.is_none() && is_embedded && evidence.container.as_ref().is_some_and(|container| container.looping)
 }
 
 fn examine(evidence: &Evidence, args: &DoctorArgs) -> Vec<Finding> {
@@ -82,13 +98,16 @@ fn examine(evidence: &Evidence, args: &DoctorArgs) -> Vec<Finding> {
 fn tell(evidence: &Evidence, findings: &[Finding], args: &DoctorArgs, context: &mut Context<'_>) -> Result<Exit> {
     warn_unread(evidence, context.ui);
     context.ui.result(&document(evidence, findings), || {
-        let mut text = findings_text(findings);
+        let mut text = match (findings.is_empty(), evidence.unread.is_empty()) {
+            (true, false) => "nothing is wrong in what could be looked at".into(),
+            _ => findings_text(findings),
+        };
         let log = evidence.container.as_ref().filter(|container| container.looping);
         if let Some(container) = log {
             text.push_str(&format!("\n\n`{}` ends again and again; the last it says:", container.name));
             text.extend(container.log.iter().map(|line| format!("\n  | {line}")));
         }
-        if findings.iter().any(Finding::is_curable) {
+        if findings.iter().any(Finding::is_curable) || ends_with_its_database(evidence) {
             text.push_str("\n\nkumadb doctor --fix cures what it can, and asks first");
         }
         text
@@ -165,36 +184,31 @@ fn fix(
     args: &DoctorArgs,
     context: &mut Context<'_>,
 ) -> Result<Exit> {
-    let curable: Vec<&Finding> = findings.iter().filter(|finding| finding.is_curable()).collect();
+    let mut curable: Vec<&Finding> = findings.iter().filter(|finding| finding.is_curable()).collect();
+    let all = curable.len();
+    // The server goes on with its migrations as soon as it can; the rest is cured in what comes out of them.
+    if curable.iter().any(|finding| finding.code == "K009") {
+        curable.retain(|finding| ["K008", "K009"].contains(&finding.code));
+    }
     if curable.is_empty() {
         return tell(evidence, findings, args, context);
     }
     warn_unread(evidence, context.ui);
     context.ui.say(&findings_text(findings));
     let cures = collect(&curable, evidence, context.ui)?;
-    let settings = Settings {
+    let mut settings = Settings {
         opens_lock: curable.iter().any(|finding| finding.code == "K008"),
         keeps_removed: true,
         ..args.write.settings("doctor --fix")
     };
-    let settings = Settings {
-        // A database between two releases that are both known is what a migration leaves that was cut off.
-        allow_unknown_release: settings.allow_unknown_release || doctor::is_between_releases(evidence),
-        ..settings
-    };
+    // A database between two releases that are both known is what a migration leaves that was cut off.
+    settings.allow_unknown_release |= doctor::is_between_releases(evidence);
     if args.write.is_dry_run() {
-        if !cures.plan.is_empty() {
-            run::rehearse(instance, &cures.plan, &settings, context.ui)?;
-        }
-        let document = json!({"dry_run": true, "changes": changes_json(&cures.plan), "files": files_json(&cures.files), "statements": cures.statements});
-        context.ui.result(&document, || {
-            let tried = counted(cures.plan.steps.len(), "row change");
-            format!(
-                "{}\n{tried} tried and rolled back, files and tables only named; nothing was changed",
-                cures.text(all_lines)
-            )
-        })?;
-        return Ok(Exit::Done);
+        return rehearse(&cures, instance, &settings, context);
+    }
+    if curable.len() < all {
+        let rest = counted(all - curable.len(), "other finding");
+        context.ui.say(&format!("first the migration; {rest} can be cured when it is through: run this again then"));
     }
     context.ui.say(&format!("\n{}", cures.text(lines)));
     let made = counted(cures.plan.steps.len() + cures.files.len() + cures.statements.len(), "change");
@@ -222,6 +236,38 @@ fn fix(
     let exit = finish(&outcome, context.ui)?;
     let is_whole = left.is_empty() && after.unread.is_empty();
     Ok(if is_whole { exit } else { Exit::Partial })
+}
+
+/// Tries what can be tried without changing anything, and says what was not.
+fn rehearse(cures: &Cures, instance: &Instance, settings: &Settings, context: &mut Context<'_>) -> Result<Exit> {
+    run::rehearse_files(&cures.files)?;
+    if !cures.plan.is_empty() {
+        run::rehearse(instance, &cures.plan, settings, context.ui)?;
+    }
+    let mut tried = Vec::new();
+    if !cures.files.is_empty() {
+        tried.push(format!("{} looked at and not made", counted(cures.files.len(), "file change")));
+    }
+    if !cures.plan.is_empty() {
+        tried.push(format!("{} tried and rolled back", counted(cures.plan.steps.len(), "row change")));
+    }
+    let mut untried = 0;
+    if !cures.statements.is_empty() {
+        let said = counted(cures.statements.len(), "statement");
+        match run::rehearse_statements(instance, &cures.statements, settings, context.ui)? {
+            true => tried.push(format!("{said} tried on a copy")),
+            false => {
+                untried = cures.statements.len();
+                tried.push(format!("{said} not tried: MariaDB cannot take such back"));
+            }
+        }
+    }
+    let document = json!({
+        "dry_run": true, "changes": changes_json(&cures.plan), "files": files_json(&cures.files),
+        "statements": cures.statements, "untried_statements": untried,
+    });
+    context.ui.result(&document, || format!("{}\n{}; nothing was changed", cures.text(all_lines), tried.join(", ")))?;
+    Ok(Exit::Done)
 }
 
 /// The changes that cure `findings`; a password that has to be set is asked for here.

@@ -84,6 +84,8 @@ impl Luggage {
             }
             Verb::Apply(args) => args.pack(&mut luggage)?,
             Verb::Export(args) => luggage.back.extend(args.written()),
+            Verb::Probe(args) => args.pack(&mut luggage)?,
+            Verb::Push(args) => args.address.pack(&mut luggage)?,
             Verb::User(UserVerb::Add(args)) => args.password.pack(&mut luggage)?,
             Verb::User(UserVerb::Password(args)) => args.password.pack(&mut luggage)?,
             Verb::Backup(BackupVerb::Create(args)) => {

@@ -16,12 +16,15 @@ mod init;
 mod monitor;
 mod password;
 mod plan;
+mod probe;
 mod prune;
+mod push;
 mod restart;
 mod restore;
 mod resume;
 mod schedule;
 mod shell;
+mod show;
 mod status;
 mod store;
 mod ui;
@@ -135,6 +138,10 @@ enum Verb {
     Init(init::InitArgs),
     /// Say what is wrong with an instance in any state, and cure it
     Doctor(doctor::DoctorArgs),
+    /// Ask the running server what others ask it, and say what its answers mean: its page, /metrics, badges
+    Probe(probe::ProbeArgs),
+    /// Send one beat of a push monitor to the running server
+    Push(push::PushArgs),
     /// Users: list, add, rename, new passwords, and the way back in for those who are locked out
     #[command(subcommand, visible_alias = "users")]
     User(user::UserVerb),
@@ -210,6 +217,8 @@ impl Verb {
             Verb::Schema(args) => export::schema(args, context),
             Verb::Init(args) => init::run(args, context),
             Verb::Doctor(args) => doctor::run(args, context),
+            Verb::Probe(args) => probe::run(args, context),
+            Verb::Push(args) => push::run(args, context),
             Verb::User(verb) => user::run(verb, context),
             Verb::Apikey(verb) => apikey::run(verb, context),
             Verb::Backup(verb) => backup::run(verb, context),

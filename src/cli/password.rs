@@ -15,18 +15,15 @@ pub struct PasswordArgs {
     /// Read the password from this file; else it is asked for, or comes from stdin or KUMADB_ADMIN_PASSWORD
     #[arg(long, value_name = "FILE")]
     password_file: Option<PathBuf>,
-    /// The password, from the environment only
-    #[arg(long, env = "KUMADB_ADMIN_PASSWORD", hide = true, hide_env_values = true)]
-    password: Option<String>,
 }
 
 impl PasswordArgs {
     /// Takes the password along, from wherever it comes.
     pub fn pack(&self, luggage: &mut Luggage) -> Result<()> {
-        match (&self.password_file, &self.password) {
-            (Some(file), _) => luggage.take(file),
-            (None, Some(_)) => Ok(()),
-            (None, None) => luggage.take_stdin(),
+        match &self.password_file {
+            Some(file) => luggage.take(file),
+            None if std::env::var_os("KUMADB_ADMIN_PASSWORD").is_some() => Ok(()),
+            None => luggage.take_stdin(),
         }
     }
 
@@ -41,9 +38,9 @@ impl PasswordArgs {
             let text = files::read_text(path)?.ok_or_else(|| Error::Usage(format!("no file `{}`", path.display())))?;
             return Ok(Secret::new(text.lines().next().unwrap_or_default()));
         }
-        match &self.password {
-            Some(password) => Ok(Secret::new(password)),
-            None => context.ui.password(&format!("`{name}`")).map(Secret::new),
+        match std::env::var("KUMADB_ADMIN_PASSWORD") {
+            Ok(password) => Ok(Secret::new(password)),
+            Err(_) => context.ui.password(&format!("`{name}`")).map(Secret::new),
         }
     }
 }

@@ -8,13 +8,14 @@ use clap::{Args, Subcommand};
 use sd_notify::NotifyState;
 use serde_json::json;
 
-use super::store::environment;
+use super::store;
 use super::{Context, Ui, engine};
+use crate::backup::Credentials;
 use crate::error::{Error, Exit, Result, counted};
 use crate::files;
 use crate::instance::Sight;
 use crate::run::{Observer, Step};
-use crate::schedule::{self, Config, Ended, Host, Target, World, read_config};
+use crate::schedule::{self, Config, Host, Target, World, read_config};
 
 /// How often a signal is looked for.
 const LOOK: Duration = Duration::from_millis(100);
@@ -46,7 +47,7 @@ pub fn run(args: &ScheduleArgs, context: &mut Context<'_>) -> Result<Exit> {
             state: super::state_folder(),
         })
     };
-    let credentials = environment();
+    let credentials = Credentials::new(store::credentials()?);
     let world = World {
         sight: &sight,
         credentials: &credentials,
@@ -58,7 +59,7 @@ pub fn run(args: &ScheduleArgs, context: &mut Context<'_>) -> Result<Exit> {
     match &args.once {
         Some(name) => {
             let ended = schedule::once(name, &config, &world, &mut here)?;
-            context.ui.result(&document(name, &ended), || format!("job `{name}`: {}", ended.words()))?;
+            context.ui.result(&ended.document(name), || format!("job `{name}`: {}", ended.words()))?;
             Ok(ended.exit())
         }
         None => {
@@ -71,23 +72,6 @@ pub fn run(args: &ScheduleArgs, context: &mut Context<'_>) -> Result<Exit> {
             }
         }
     }
-}
-
-fn document(name: &str, ended: &Ended) -> serde_json::Value {
-    let snapshots: Vec<_> = ended
-        .taken
-        .iter()
-        .map(|one| json!({"id": one.manifest.id, "instance": one.manifest.instance, "path": one.location(), "size_bytes": one.size}))
-        .collect();
-    json!({
-        "job": name,
-        "ok": ended.is_good(),
-        "snapshots": snapshots,
-        "removed": ended.removed,
-        "seconds": ended.took.as_secs_f64(),
-        "errors": ended.errors.iter().map(ToString::to_string).collect::<Vec<_>>(),
-        "untold": ended.untold.iter().map(ToString::to_string).collect::<Vec<_>>(),
-    })
 }
 
 pub fn config(verb: &ConfigVerb, context: &mut Context<'_>) -> Result<Exit> {

@@ -1,13 +1,14 @@
 //! Stores and keys, as options and the environment name them.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 
 use super::Ui;
 use super::far::Luggage;
 use crate::backup::{Credentials, Extent, Keys, Seal, Store, Stores};
-use crate::error::{Error, Result};
+use crate::error::Result;
+use crate::files;
 use crate::run::Putting;
 use crate::value::Secret;
 
@@ -47,15 +48,7 @@ impl SealArgs {
 
     /// What these options mean for a snapshot of `extent`.
     pub fn putting(&self, extent: Extent) -> Result<Putting> {
-        let seal = match &self.passphrase_file {
-            Some(file) => Some(Seal::Passphrase(read_passphrase(file)?)),
-            None if self.encrypt_to.is_empty() && self.recipients_file.is_empty() => None,
-            None => {
-                let files: Vec<String> = self.recipients_file.iter().map(read).collect::<Result<_>>()?;
-                let lines = files.iter().flat_map(|text| text.lines());
-                Some(Seal::to(self.encrypt_to.iter().map(String::as_str).chain(lines))?)
-            }
-        };
+        let seal = Seal::read(&self.encrypt_to, &self.recipients_file, self.passphrase_file.as_deref())?;
         Ok(Putting { extent, seal, unread: self.no_read_back })
     }
 }
@@ -68,9 +61,7 @@ impl KeyArgs {
 
     /// The keys that these options name.
     pub fn keys(&self) -> Result<Keys> {
-        let identities: Vec<Secret> =
-            self.identity.iter().map(|file| read(file).map(Secret::new)).collect::<Result<_>>()?;
-        Keys::read(&identities, self.passphrase_file.as_ref().map(read_passphrase).transpose()?)
+        Keys::read(&self.identity, self.passphrase_file.as_deref())
     }
 
     /// The same; a passphrase that is needed and was not given is asked for on a terminal.
@@ -83,20 +74,15 @@ impl KeyArgs {
 const BY_FILE: [&str; 3] = ["AWS_SECRET_ACCESS_KEY", "AZURE_STORAGE_ACCOUNT_KEY", "WEBDAV_PASSWORD"];
 
 /// What the environment says of who is asking.
-pub fn environment() -> Vec<(String, Secret)> {
+pub fn credentials() -> Result<Vec<(String, Secret)>> {
     let known = |name: &str| Credentials::PREFIXES.iter().any(|prefix| name.starts_with(prefix));
-    std::env::vars()
+    let mut named: Vec<(String, Secret)> = std::env::vars()
         .filter(|(name, value)| known(name) && !value.is_empty())
         .map(|(name, value)| (name, Secret::new(value)))
-        .collect()
-}
-
-/// The same with what is in files.
-pub fn credentials() -> Result<Vec<(String, Secret)>> {
-    let mut named = environment();
+        .collect();
     for name in BY_FILE {
         if let Some(file) = std::env::var_os(format!("{name}_FILE")).filter(|file| !file.is_empty()) {
-            named.push((name.to_owned(), Secret::new(read(&file.into())?.trim_end())));
+            named.push((name.to_owned(), Secret::new(files::read_first_line(Path::new(&file))?)));
         }
     }
     Ok(named)
@@ -111,16 +97,4 @@ pub fn open(addresses: &[String], default: Store) -> Result<Stores> {
         stores.push(default.clone());
     }
     Ok(Stores::new(stores, default))
-}
-
-fn read(file: &PathBuf) -> Result<String> {
-    std::fs::read_to_string(file).map_err(Error::file("read", file))
-}
-
-fn read_passphrase(file: &PathBuf) -> Result<Secret> {
-    let text = read(file)?;
-    match text.lines().next().filter(|line| !line.is_empty()) {
-        Some(line) => Ok(Secret::new(line)),
-        None => Err(Error::Usage(format!("`{}` holds no passphrase", file.display()))),
-    }
 }

@@ -148,18 +148,26 @@ impl Ui {
 
     /// Asks for a password: on a terminal twice and unseen, else the first line of stdin.
     pub fn password(&mut self, of: &str) -> Result<String> {
-        let read = Error::file("read", "/dev/stdin");
+        let first = self.known_password(&format!("password of {of}"))?;
         if !std::io::stdin().is_terminal() {
-            let mut line = String::new();
-            std::io::stdin().lock().read_line(&mut line).map_err(read)?;
-            return Ok(line.trim_end_matches(['\r', '\n']).to_owned());
+            return Ok(first);
         }
-        let first = rpassword::prompt_password(format!("password of {of}: ")).map_err(read)?;
         let again = rpassword::prompt_password("the same again: ").map_err(Error::file("read", "/dev/stdin"))?;
         match first == again {
             true => Ok(first),
             false => Err(Error::Usage("the two passwords differ".into())),
         }
+    }
+
+    /// Asks for a secret that is there already, which need be typed only once.
+    pub fn known_password(&mut self, of: &str) -> Result<String> {
+        let read = Error::file("read", "/dev/stdin");
+        if std::io::stdin().is_terminal() {
+            return rpassword::prompt_password(format!("{of}: ")).map_err(read);
+        }
+        let mut line = String::new();
+        std::io::stdin().lock().read_line(&mut line).map_err(read)?;
+        Ok(line.trim_end_matches(['\r', '\n']).to_owned())
     }
 
     /// Asks for the passphrase of the archive called `of`, on a terminal, unseen.

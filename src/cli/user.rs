@@ -12,7 +12,7 @@ use crate::kuma::init;
 use crate::kuma::read::read_config;
 use crate::model::state::Config;
 use crate::plan::Plan;
-use crate::plan::user::{find_user, plan_adopt, plan_cells, plan_for};
+use crate::plan::user::{find_user, plan_adopt, plan_cells};
 use crate::run::Outcome;
 use crate::value::{Row, Secret, Value};
 
@@ -165,7 +165,7 @@ fn list(config: &Config, context: &mut Context<'_>) -> Result<Exit> {
 fn add(args: &AddArgs, instance: &Instance, config: &Config, context: &mut Context<'_>) -> Result<Exit> {
     check_new(&args.name, instance, config)?;
     let password = new_password(&args.password, &args.name, context)?;
-    let mut plan = plan_for(config);
+    let mut plan = Plan::of(&config.fingerprint);
     let cells = [
         ("username", Value::from(args.name.as_str())),
         ("password", init::hash(&password)?.into()),
@@ -178,7 +178,7 @@ fn add(args: &AddArgs, instance: &Instance, config: &Config, context: &mut Conte
 }
 
 fn sign_out(args: &SignOutArgs, instance: &Instance, config: &Config, context: &mut Context<'_>) -> Result<Exit> {
-    let mut plan = plan_for(config);
+    let mut plan = Plan::of(&config.fingerprint);
     let secret = init::session_secret()?;
     let subject = "setting `jwtSecret`";
     match config.setting("jwtSecret") {
@@ -225,7 +225,7 @@ pub struct Change {
 
 /// New cells for one user.
 fn change(verb: &'static str, config: &Config, user: &Row, cells: &[(&str, Value)], said: &str) -> Change {
-    let mut plan = plan_for(config);
+    let mut plan = Plan::of(&config.fingerprint);
     plan_cells(&mut plan, "user", &format!("user `{}`", name(user)), user, cells);
     Change { verb, plan, said: said.to_owned() }
 }

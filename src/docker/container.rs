@@ -153,6 +153,10 @@ pub struct Container {
     pub created: Option<DateTime<Utc>>,
     /// The port of this machine that its page is published on, if one is.
     pub published_port: Option<u16>,
+    /// Where its TCP ports are published while it runs: its own port, and an address and port of the engine's host.
+    pub published: Vec<(u16, String, u16)>,
+    /// Its own addresses in the networks of the engine.
+    pub addresses: Vec<String>,
     /// Security options, which a second container on the same files needs too.
     pub(super) security_opt: Option<Vec<String>>,
     /// The user namespace, likewise.
@@ -168,6 +172,21 @@ fn published(network: Option<&str>, bindings: Option<&PortMap>) -> Option<u16> {
         bindings?.values().flatten().flatten().filter_map(|binding| binding.host_port.as_ref()?.parse().ok());
     let first = ports.next()?;
     ports.all(|port| port == first).then_some(first)
+}
+
+/// Where TCP ports are published, as far as the engine tells.
+fn bindings(ports: Option<PortMap>) -> Vec<(u16, String, u16)> {
+    let mut found = Vec::new();
+    for (port, bindings) in ports.unwrap_or_default() {
+        let Some(own) = port.strip_suffix("/tcp").and_then(|port| port.parse().ok()) else { continue };
+        for binding in bindings.unwrap_or_default() {
+            if let Some(port) = binding.host_port.and_then(|port| port.parse().ok()) {
+                found.push((own, binding.host_ip.unwrap_or_default(), port));
+            }
+        }
+    }
+    found.sort();
+    found
 }
 
 impl Container {
@@ -186,7 +205,11 @@ impl Container {
         let compose = label("com.docker.compose.project")
             .zip(label("com.docker.compose.service"))
             .map(|(project, service)| Compose { project, service });
-        let networks = answer.network_settings.and_then(|settings| settings.networks).unwrap_or_default();
+        let network = answer.network_settings.unwrap_or_default();
+        let networks = network.networks.unwrap_or_default();
+        let addresses = networks.values().filter_map(|endpoint| endpoint.ip_address.clone());
+        let mut addresses: Vec<String> = addresses.filter(|address| !address.is_empty()).collect();
+        addresses.sort();
         let mut command = vec![answer.path.unwrap_or_default()];
         command.extend(answer.args.unwrap_or_default());
         Container {
@@ -208,6 +231,8 @@ impl Container {
             mounts: answer.mounts.unwrap_or_default().into_iter().map(Mount::from_inspect).collect(),
             command,
             working_dir: config.working_dir.filter(|dir| !dir.is_empty()).unwrap_or_else(|| "/".into()).into(),
+            published: bindings(network.ports),
+            addresses,
             published_port: published(host.network_mode.as_deref(), host.port_bindings.as_ref()),
             network_mode: host.network_mode.unwrap_or_default(),
             networks: networks.into_keys().collect(),

@@ -64,6 +64,15 @@ pub enum Answer {
 }
 
 impl Docker {
+    /// Where the server in `container` may answer from outside, the likeliest first, and what each address is.
+    pub fn addresses(&self, container: &Container) -> Vec<(String, &'static str)> {
+        let (scheme, rest) = self.address().split_once("://").unwrap_or_default();
+        let host = rest.split('/').next().unwrap_or_default();
+        let host = host.rsplit_once('@').map_or(host, |(_, host)| host);
+        let host = host.rsplit_once(':').map_or(host, |(host, _)| host);
+        addresses(container, (!["unix", ""].contains(&scheme)).then_some(host))
+    }
+
     /// Asks the server in the running container what it is at.
     ///
     /// # Errors
@@ -203,26 +212,64 @@ fn fallen(now: &Container, start: &Start) -> Option<String> {
     }
 }
 
-/// `http://127.0.0.1:3001` of this container, as its command line and environment say (read in 2.5.3).
-fn origin(container: &Container) -> String {
+/// Where a server listens, as its command line and environment say (read in 2.5.3).
+struct Listens<'c> {
+    scheme: &'static str,
+    host: Option<&'c str>,
+    port: u16,
+}
+
+fn listens(container: &Container) -> Listens<'_> {
     let given = |flag: &str, names: &[&str]| container.flag(flag).or_else(|| container.env(names));
     let tls = given("ssl-key", &["UPTIME_KUMA_SSL_KEY", "SSL_KEY"])
         .and(given("ssl-cert", &["UPTIME_KUMA_SSL_CERT", "SSL_CERT"]))
         .is_some();
-    let host = match given("host", &["UPTIME_KUMA_HOST", "HOST"]) {
-        None | Some("0.0.0.0" | "::") => "127.0.0.1".to_owned(),
-        Some(v6) if v6.contains(':') => format!("[{v6}]"),
-        Some(name) => name.to_owned(),
-    };
+    let host = given("host", &["UPTIME_KUMA_HOST", "HOST"]).filter(|host| !["0.0.0.0", "::"].contains(host));
     // Kubernetes puts `tcp://…` into UPTIME_KUMA_PORT; the server passes over what is no number.
     let port = [container.flag("port"), container.env(&["UPTIME_KUMA_PORT"]), container.env(&["PORT"])];
     let port = port.into_iter().flatten().find_map(|port| port.trim().parse::<u16>().ok()).unwrap_or(3001);
-    format!("{}://{host}:{port}", if tls { "https" } else { "http" })
+    Listens { scheme: if tls { "https" } else { "http" }, host, port }
+}
+
+/// `http://127.0.0.1:3001`, for asking inside this container.
+fn origin(container: &Container) -> String {
+    let Listens { scheme, host, port } = listens(container);
+    format!("{scheme}://{}:{port}", bracketed(host.unwrap_or("127.0.0.1")))
+}
+
+/// Where the server in `container` may answer from outside, the likeliest first, and what each address is: those its port is
+/// published on, and its own. `engine` is the host of the engine, where that is another machine: of that one, the container's
+/// own addresses cannot be seen.
+pub(super) fn addresses(container: &Container, engine: Option<&str>) -> Vec<(String, &'static str)> {
+    let Listens { scheme, port, .. } = listens(container);
+    let host = engine.unwrap_or("127.0.0.1");
+    let place = |ip: &str, port: u16| {
+        let ip = if ["", "0.0.0.0", "::"].contains(&ip) { host } else { ip };
+        format!("{scheme}://{}:{port}", bracketed(ip))
+    };
+    let mut found: Vec<(String, &str)> = Vec::new();
+    if container.network_mode == "host" {
+        found.push((place("", port), "the host's network"));
+    }
+    let published = container.published.iter().filter(|(own, ..)| *own == port);
+    found.extend(published.map(|(_, ip, port)| (place(ip, *port), "published port")));
+    if engine.is_none() {
+        found.extend(container.addresses.iter().map(|ip| (place(ip, port), "container's own address")));
+    }
+    let mut seen = std::collections::BTreeSet::new();
+    found.retain(|(address, _)| seen.insert(address.clone()));
+    found
+}
+
+fn bracketed(host: &str) -> String {
+    if host.contains(':') { format!("[{host}]") } else { host.to_owned() }
 }
 
 #[cfg(test)]
 mod tests {
-    use bollard::models::{ContainerConfig, ContainerInspectResponse};
+    use std::collections::HashMap;
+
+    use bollard::models::{ContainerConfig, ContainerInspectResponse, EndpointSettings, NetworkSettings, PortBinding};
 
     use super::*;
 
@@ -243,5 +290,24 @@ mod tests {
         assert_eq!(origin(&["--port=1", "--host=fd00::1"], &["UPTIME_KUMA_PORT=2"]), "http://[fd00::1]:1");
         assert_eq!(origin(&[], &["UPTIME_KUMA_SSL_KEY=/k", "UPTIME_KUMA_SSL_CERT=/c"]), "https://127.0.0.1:3001");
         assert_eq!(origin(&[], &["UPTIME_KUMA_SSL_KEY=/k", "UPTIME_KUMA_SSL_CERT="]), "http://127.0.0.1:3001");
+    }
+    #[test]
+    fn published_ports_and_own_addresses_are_where_to_ask_from_outside() {
+        let port = |ip: &str, port: &str| PortBinding { host_ip: Some(ip.into()), host_port: Some(port.into()) };
+        let endpoint = EndpointSettings { ip_address: Some("172.17.0.2".into()), ..Default::default() };
+        let network = NetworkSettings {
+            ports: Some(HashMap::from([
+                ("3001/tcp".into(), Some(vec![port("0.0.0.0", "8080"), port("::", "8080"), port("10.0.0.5", "81")])),
+                ("53/udp".into(), Some(vec![port("", "53")])),
+                ("9000/tcp".into(), Some(vec![port("", "9000")])),
+            ])),
+            networks: Some(HashMap::from([("bridge".into(), endpoint)])),
+            ..Default::default()
+        };
+        let container =
+            Container::from_inspect(ContainerInspectResponse { network_settings: Some(network), ..Default::default() });
+        let places = |engine| addresses(&container, engine).into_iter().map(|(place, _)| place).collect::<Vec<_>>();
+        assert_eq!(places(None), ["http://127.0.0.1:8080", "http://10.0.0.5:81", "http://172.17.0.2:3001"]);
+        assert_eq!(places(Some("far.lan")), ["http://far.lan:8080", "http://10.0.0.5:81"]);
     }
 }

@@ -1,7 +1,7 @@
 //! The table of all checks: what each looks for, in words for people. One row here and one function is a check.
 
-use super::Severity::{Critical, Error, Warning};
-use super::{Check, files, history, maintenance, migrations, monitors, settings};
+use super::Severity::{Critical, Error, Info, Warning};
+use super::{Check, files, history, kinds, maintenance, migrations, monitors, place, settings};
 
 /// All checks, by code.
 pub const CHECKS: &[Check] = &[
@@ -98,7 +98,9 @@ pub const CHECKS: &[Check] = &[
         explanation: "\"Duplicate column name\", \"already exists\" or \"Unknown column\" at the start: tables are not as the \
                       migrations that are noted say. MariaDB makes each change of a table durable at once, so a migration \
                       that is cut off stays half done.",
-        cure: "none by itself: put back the backup from before the upgrade",
+        cure: "what is missing is made as its release has it, and the migration is noted as done; nothing that is there is \
+               touched. The server then goes on with the next one: run `kumadb doctor` again. Where a migration also renames \
+               or reckons, nothing by itself: put back the backup from before the upgrade",
         explains: &[],
         find: migrations::find_half_migrated,
     },
@@ -205,10 +207,12 @@ pub const CHECKS: &[Check] = &[
     Check {
         code: "K020",
         title: "the database is newer than kumadb, or than its image",
-        severity: Warning,
+        severity: Error,
         explanation: "\"The migration directory is corrupt, the following files are missing\": a newer image has upgraded the \
-                      database, and an older one refuses it.",
-        cure: "none by itself: run the newer image",
+                      database, and an older one refuses it. `latest` is still 1.x: who pulls it for data of 2.x gets an \
+                      older server.",
+        cure: "none by itself: run an image that is new enough, the oldest one is named; nothing is written to a database \
+               that kumadb does not know",
         explains: &["K009"],
         find: migrations::find_foreign_migrations,
     },
@@ -261,5 +265,110 @@ pub const CHECKS: &[Check] = &[
         cure: "these rows are deleted",
         explains: &[],
         find: history::find_future_statistics,
+    },
+    Check {
+        code: "K026",
+        title: "a monitor lacks what its type needs",
+        severity: Error,
+        explanation: "One monitor stays down with an error of the server itself: a DNS monitor without a name server, a Kafka \
+                      producer without brokers or options of its login, as an insert by hand leaves them.",
+        cure: "the cell gets what the page writes: `1.1.1.1`, `[]`, `{\"mechanism\":\"None\"}`",
+        explains: &[],
+        find: kinds::find_lacking,
+    },
+    Check {
+        code: "K027",
+        title: "a monitor of a type that no release has",
+        severity: Error,
+        explanation: "One monitor stays down for ever with \"Unknown Monitor Type\", or cannot be opened in the page.",
+        cure: "none by itself: only a person knows what was meant",
+        explains: &[],
+        find: kinds::find_unknown_kinds,
+    },
+    Check {
+        code: "K028",
+        title: "a monitor with the id 0",
+        severity: Error,
+        explanation: "It is in the list, and the page cannot open, change or pause it: 0 is nothing to it.",
+        cure: "none by itself: make a copy, which gets an id of its own, and delete it",
+        explains: &[],
+        find: kinds::find_zero,
+    },
+    Check {
+        code: "K029",
+        title: "a setting is there twice",
+        severity: Warning,
+        explanation: "A setting does not stay as it is set, or a conversion to MariaDB ends with \"Duplicate entry\": its key is \
+                      there in capital and in small letters, which SQLite keeps apart.",
+        cure: "the one that the server does not read is deleted; where both could be, they are only reported",
+        explains: &[],
+        find: settings::find_doubled,
+    },
+    Check {
+        code: "K030",
+        title: "a status page has the host name of the dashboard",
+        severity: Warning,
+        explanation: "`/` shows a status page in the place of the dashboard, and nobody finds the login.",
+        cure: "none by itself: take the domain off the status page",
+        explains: &[],
+        find: settings::find_taken_host,
+    },
+    Check {
+        code: "K031",
+        title: "beats of the future",
+        severity: Error,
+        explanation: "A monitor seems to stand still, and its state changes are missed: the clock was wrong for a while, and \
+                      the newest beat is always one of days to come.",
+        cure: "these beats are deleted",
+        explains: &["K025"],
+        find: history::find_future_beats,
+    },
+    Check {
+        code: "K032",
+        title: "the file moves pages at every delete",
+        severity: Info,
+        explanation: "Clean-ups at night take long: `auto_vacuum` is FULL, as in files of early 1.x.",
+        cure: "none by itself: `kumadb vacuum --auto-vacuum incremental` writes the file anew",
+        explains: &[],
+        find: history::find_eager_vacuum,
+    },
+    Check {
+        code: "K033",
+        title: "two servers on one data folder",
+        severity: Critical,
+        explanation: "Every alert comes twice, beats are stored twice, and a SQLite file gets damaged: two containers have the \
+                      same volume.",
+        cure: "none by itself: stop one of them",
+        explains: &["K003"],
+        find: place::find_second_server,
+    },
+    Check {
+        code: "K034",
+        title: "MySQL in the place of MariaDB",
+        severity: Warning,
+        explanation: "Upgrades end with errors of SQL syntax: the server is made for MariaDB, and MySQL differs.",
+        cure: "none by itself: move the data to a MariaDB",
+        explains: &["K009"],
+        find: place::find_mysql,
+    },
+    Check {
+        code: "K035",
+        title: "an image that crowds its own database",
+        severity: Warning,
+        explanation: "\"SQLITE_BUSY: database is locked\", and beats are missing: 2.2.0 to 2.3.1 open twenty connections to one \
+                      SQLite file.",
+        cure: "none by itself: run a newer image",
+        explains: &[],
+        find: place::find_crowding_image,
+    },
+    Check {
+        code: "K036",
+        title: "pictures that nothing shows",
+        severity: Info,
+        explanation: "Room on the disk: logos of status pages and screenshots that were replaced or whose monitor is gone are \
+                      never deleted by the server.",
+        cure: "none by itself: kumadb deletes no pictures",
+        explains: &[],
+        find: place::find_lost_pictures,
     },
 ];

@@ -25,6 +25,8 @@ pub struct Evidence {
     pub unread: Vec<Unread>,
     /// Why there is no instance to look into: an empty folder, a db-config.json that says nothing.
     pub nowhere: Option<String>,
+    /// Tables of a server whose first start was cut off before all were made: how many there are.
+    pub half_made: Option<usize>,
     /// What the engine says is damaged in the file.
     pub damage: Vec<String>,
     /// An operation of kumadb that was cut off, in words.
@@ -61,6 +63,12 @@ pub struct Content {
     pub future: Vec<(String, i64, u64)>,
     /// Rows of each table of statistics, by monitor: table, monitor, rows.
     pub statistics: Vec<(String, i64, u64)>,
+    /// Ids of beats that lie in the future.
+    pub future_beats: Vec<i64>,
+    /// What the engine says of itself.
+    pub version: String,
+    /// SQLite gives room back to the disk at every commit (`auto_vacuum` FULL).
+    pub eager: bool,
     /// Time zones of maintenance windows that the zone database of this machine does not have.
     pub unknown_zones: BTreeSet<String>,
 }
@@ -95,8 +103,14 @@ pub struct Folder {
     pub size: u64,
     /// Files and folders directly in it, and the data folder itself under an empty name.
     pub files: Vec<Seen>,
+    /// Files in `upload/`.
+    pub uploads: Vec<Seen>,
+    /// How many files `screenshots/` holds.
+    pub screenshots: usize,
     /// The user id the server runs as, as far as that can be told, and its group.
     pub server: Option<(u32, u32)>,
+    /// Files and folders of the embedded MariaDB, named from the data folder on: `mariadb/kuma`.
+    pub mariadb: Vec<Seen>,
     /// The folder `mariadb/` has what a finished installation has.
     pub mariadb_installed: Option<bool>,
     /// The container cannot write there.
@@ -133,6 +147,8 @@ pub struct Running {
     pub up: bool,
     /// It ends again and again.
     pub looping: bool,
+    /// Other running servers on the same data folder.
+    pub others: Vec<String>,
     /// Its image has a MariaDB inside; `None` where that cannot be told.
     pub has_mariadb: Option<bool>,
     /// The last lines of its log.
@@ -149,6 +165,7 @@ impl Evidence {
             container: None,
             unread: Vec::new(),
             nowhere: None,
+            half_made: None,
             damage: Vec::new(),
             unfinished: None,
         }

@@ -72,12 +72,27 @@ pub(super) fn find_full_disk(evidence: &Evidence, faults: &mut Vec<Fault>) {
 
 /// Not the folder it should be, or two databases in one.
 pub(super) fn find_wrong_folder(evidence: &Evidence, faults: &mut Vec<Fault>) {
-    if let Some(why) = &evidence.nowhere {
-        faults.push(Fault {
+    match (&evidence.nowhere, evidence.half_made) {
+        // The embedded one is another code's.
+        (None, _) => {}
+        (Some(_), Some(_)) if is_embedded(evidence) => {}
+        (Some(_), Some(tables)) => faults.push(Fault {
+            subject: Subject::default(),
+            what: format!(
+                "the first start was cut off while it made the tables: there are {tables}, no user and no monitor; each start \
+                 now ends with an error"
+            ),
+            cure: Cure::Advice(
+                "with the server stopped, empty it: DROP DATABASE, then CREATE DATABASE … CHARACTER SET utf8mb4 (a kuma.db: give \
+                 it another name); then start the server"
+                    .into(),
+            ),
+        }),
+        (Some(why), None) => faults.push(Fault {
             subject: Subject::default(),
             what: format!("{why}: the server shows its set-up page, as if all data were gone"),
             cure: Cure::Advice("kumadb find, to see where data is; then mount that folder at /app/data".into()),
-        });
+        }),
     }
     let Some(folder) = &evidence.folder else { return };
     let stale = folder.file("kuma.db").filter(|seen| seen.size > 0);
@@ -106,6 +121,7 @@ pub(super) fn find_wrong_owners(evidence: &Evidence, faults: &mut Vec<Fault>) {
             ),
         });
     }
+    find_lost_mariadb(folder, faults);
     let Some((uid, gid)) = folder.server else { return };
     // Root reads and writes everything.
     if uid == 0 {
@@ -135,6 +151,31 @@ pub(super) fn find_wrong_owners(evidence: &Evidence, faults: &mut Vec<Fault>) {
     }
 }
 
+/// Files of the embedded MariaDB that it cannot write. Whoever the server runs as, its MariaDB runs as this user, and the
+/// server gives it the uppermost folder only (2.0.2).
+fn find_lost_mariadb(folder: &Folder, faults: &mut Vec<Fault>) {
+    const NODE: u32 = 1000;
+    // The server writes this one itself.
+    let lost = |seen: &&Seen| !can_write(seen, NODE, NODE) && !seen.name.ends_with("/mysql_upgrade_info");
+    let lost: Vec<&Seen> = folder.mariadb.iter().filter(lost).collect();
+    let Some(first) = lost.first() else { return };
+    let own = |seen: &&Seen| {
+        let needed = if seen.folder { 0o700 } else { 0o600 };
+        FileChange::Own { path: folder.path.join(&seen.name), uid: NODE, gid: NODE, mode: seen.mode | needed }
+    };
+    faults.push(Fault {
+        subject: Subject { path: Some(folder.path.join("mariadb")), ..Subject::default() },
+        what: format!(
+            "{} in `mariadb/` cannot be written by MariaDB, which runs as user {NODE}, `{}` for one, of user {}: the server waits \
+             for it for ever",
+            if lost.len() == 1 { "one thing".into() } else { format!("{} things", lost.len()) },
+            first.name,
+            first.uid
+        ),
+        cure: Cure::Files(lost.iter().map(own).collect()),
+    });
+}
+
 fn can_write(seen: &Seen, uid: u32, gid: u32) -> bool {
     let needed = if seen.folder { 0o7 } else { 0o6 };
     let shift = match (seen.uid == uid, seen.gid == gid) {
@@ -148,10 +189,20 @@ fn can_write(seen: &Seen, uid: u32, gid: u32) -> bool {
 /// An embedded MariaDB whose installation never ended, or in an image that has none.
 pub(super) fn find_half_installed(evidence: &Evidence, faults: &mut Vec<Fault>) {
     let Some(folder) = evidence.folder.as_ref().filter(|folder| folder.embedded) else { return };
-    if folder.mariadb_installed == Some(false) {
+    let half = match (folder.mariadb_installed, evidence.half_made) {
+        (Some(false), _) => {
+            Some("holds no finished installation: the server waits for its MariaDB for ever".to_owned())
+        }
+        (_, Some(tables)) => Some(format!(
+            "was cut off while the server made its tables: there are {tables}, no user and no monitor; each start now ends with \
+             an error"
+        )),
+        _ => None,
+    };
+    if let Some(half) = half {
         faults.push(Fault {
             subject: at(evidence, "mariadb"),
-            what: "`mariadb/` holds no finished installation: the server waits for its MariaDB for ever".into(),
+            what: format!("`mariadb/` {half}"),
             cure: Cure::Files(vec![aside(folder, "mariadb", evidence)]),
         });
     }
@@ -162,6 +213,10 @@ pub(super) fn find_half_installed(evidence: &Evidence, faults: &mut Vec<Fault>) 
             cure: Cure::Advice("use the full image of the same release: its tag without `-slim`".into()),
         });
     }
+}
+
+fn is_embedded(evidence: &Evidence) -> bool {
+    evidence.folder.as_ref().is_some_and(|folder| folder.embedded)
 }
 
 fn aside(folder: &Folder, name: &str, evidence: &Evidence) -> FileChange {

@@ -119,6 +119,41 @@ pub(super) fn find_future_statistics(evidence: &Evidence, faults: &mut Vec<Fault
     }
 }
 
+/// Beats of days that have not been.
+pub(super) fn find_future_beats(evidence: &Evidence, faults: &mut Vec<Fault>) {
+    let Some(content) = &evidence.database else { return };
+    let beats = &content.future_beats;
+    if beats.is_empty() {
+        return;
+    }
+    let steps = beats.iter().map(|id| delete("heartbeat", &format!("beat {id} of the future"), "id", *id, 1));
+    faults.push(Fault {
+        subject: whole("heartbeat", "time"),
+        what: format!(
+            "{} in the future: until then the page shows {} as the newest, and state changes are missed",
+            self::beats(beats.len() as u64, "lies", "lie"),
+            if beats.len() == 1 { "it" } else { "them" }
+        ),
+        cure: Cure::Rows(steps.collect()),
+    });
+}
+
+/// A SQLite file that moves pages at every delete, as files of early 1.x do.
+pub(super) fn find_eager_vacuum(evidence: &Evidence, faults: &mut Vec<Fault>) {
+    let Some(content) = &evidence.database else { return };
+    if !content.eager {
+        return;
+    }
+    faults.push(Fault {
+        subject: Subject {
+            path: evidence.folder.as_ref().map(|folder| folder.path.join("kuma.db")),
+            ..Subject::default()
+        },
+        what: "`auto_vacuum` is FULL: every clean-up of old beats moves pages, and the page is slow meanwhile".into(),
+        cure: Cure::Advice("kumadb vacuum --auto-vacuum incremental".into()),
+    });
+}
+
 fn whole(table: &str, column: &str) -> Subject {
     Subject { table: Some(table.into()), column: Some(column.into()), ..Subject::default() }
 }

@@ -52,9 +52,6 @@ pub(super) fn find_bad_windows(evidence: &Evidence, faults: &mut Vec<Fault>) {
 
 fn fault(faults: &mut Vec<Fault>, row: &Row, column: &str, why: &str, cells: &[(&str, Value)]) {
     let name = format!("maintenance `{}`", row.text("title").unwrap_or_default());
-    // What is off already is not switched off once more.
-    let cells: Vec<(&str, Value)> =
-        cells.iter().filter(|(column, new)| !row.cell(column).same(new)).map(|(c, v)| (*c, v.clone())).collect();
     faults.push(Fault {
         subject: subject("maintenance", row, column),
         what: format!(
@@ -62,7 +59,7 @@ fn fault(faults: &mut Vec<Fault>, row: &Row, column: &str, why: &str, cells: &[(
              repeat",
             shown(row.cell(column))
         ),
-        cure: Cure::Rows(vec![set("maintenance", &name, row, &cells)]),
+        cure: Cure::Rows(vec![set("maintenance", &name, row, cells)]),
     });
 }
 

@@ -3,7 +3,9 @@
 use std::collections::BTreeSet;
 
 use super::evidence::Content;
+use super::halves::{Half, half_applied, make_column, make_table};
 use super::monitors::delete;
+use super::place::find_old_image;
 use super::{Cure, Evidence, Fault, Subject};
 use crate::error::counted;
 use crate::plan::{Change, Step};
@@ -20,9 +22,7 @@ pub(super) fn find_lock(evidence: &Evidence, faults: &mut Vec<Fault>) {
     let subject =
         Subject { table: Some("knex_migrations_lock".into()), column: Some("is_locked".into()), ..Subject::default() };
     // A lock that is set while the server stays up is perhaps a migration at work.
-    let is_up = evidence.container.as_ref().is_some_and(|container| container.up && !container.looping)
-        || evidence.folder.as_ref().is_some_and(|folder| !folder.holders.is_empty());
-    if locked > 0 && is_up {
+    if locked > 0 && is_up(evidence) {
         faults.push(Fault {
             subject,
             what: "a migration is running, or was cut off: the server runs, so it may be at it right now".into(),
@@ -50,63 +50,72 @@ pub(super) fn find_lock(evidence: &Evidence, faults: &mut Vec<Fault>) {
         (0, _) => "the lock of migrations has several rows",
         _ => "a migration was cut off and left its lock",
     };
+    // Together with the rest of the migration, which is no matter of rows: an open lock alone would only let the server fail
+    // at what is there already.
+    let cure = match half_applied(evidence) {
+        Some(Half { statements: Some(_), .. }) => Cure::Statements(vec![
+            "DELETE FROM `knex_migrations_lock`".into(),
+            "INSERT INTO `knex_migrations_lock` (`is_locked`) VALUES (0)".into(),
+        ]),
+        _ => Cure::Rows(steps),
+    };
     faults.push(Fault {
         subject,
         what: format!("{why}: each start ends with \"Migration table is already locked\""),
-        cure: Cure::Rows(steps),
+        cure,
     });
 }
 
-/// Tables and columns that the migrations which are noted as applied should have made.
+/// Tables and columns that the migrations which are noted as applied should have made, and a migration of which a part is
+/// there and no note.
 pub(super) fn find_half_migrated(evidence: &Evidence, faults: &mut Vec<Fault>) {
-    let Some((live, recorded)) = both(evidence) else { return };
-    for (name, table) in &recorded.tables {
-        match live.table(name) {
-            None => faults.push(half(name, None, format!("table `{name}` of its release is not there"))),
-            Some(now) => {
-                let missing = table.columns.iter().filter(|column| now.column(&column.name).is_none());
-                faults.extend(missing.map(|column| {
-                    let what = format!("`{name}` lacks the column `{}` of its release", column.name);
-                    half(name, Some(&column.name), what)
-                }));
+    if let (Some((live, recorded)), Some(recording)) = (both(evidence), recording(evidence)) {
+        for (name, table) in &recorded.tables {
+            let Some(now) = live.table(name) else {
+                let what = format!("table `{name}` of its release is not there");
+                faults.push(half(name, None, what, Some(make_table(recording, name))));
+                continue;
+            };
+            for column in table.columns.iter().filter(|column| now.column(&column.name).is_none()) {
+                let what = format!("`{name}` lacks the column `{}` of its release", column.name);
+                let makes = make_column(recording, name, &column.name).map(|makes| vec![makes]);
+                faults.push(half(name, Some(&column.name), what, makes));
             }
         }
     }
-    // What the next release makes and no migration is noted for: a migration that was cut off half-way.
-    let Some(content) = &evidence.database else { return };
-    let database = &content.config.database;
-    let Some(next) = schema::recorded(database.engine).iter().find(|next| next.release > database.release.release)
-    else {
-        return;
-    };
-    let next = next.schema();
-    for (name, table) in &next.tables {
-        let (Some(now), Some(then)) = (live.table(name), recorded.table(name)) else {
-            if live.table(name).is_some() {
-                faults.push(half(name, None, format!("table `{name}` of the next release is there already")));
-            }
-            continue;
-        };
-        let early = table
-            .columns
-            .iter()
-            .filter(|column| then.column(&column.name).is_none() && now.column(&column.name).is_some());
-        faults.extend(early.map(|column| {
-            half(
-                name,
-                Some(&column.name),
-                format!("`{name}` has the column `{}` of the next release already", column.name),
-            )
-        }));
-    }
+    let Some(Half { migration, release, table, column, statements }) = half_applied(evidence) else { return };
+    let part = column.map_or_else(|| format!("table `{table}`"), |column| format!("column `{column}` of `{table}`"));
+    let what =
+        format!("{part} is there, and migration `{migration}` of {release}, which makes it, is not noted as done");
+    let fault = half(table, column, what, statements);
+    faults.push(match is_up(evidence) {
+        // An older server does not mind, and would not start with the note.
+        true => Fault {
+            cure: Cure::Advice(format!(
+                "the server that runs is older and does not mind it; to finish it, stop that server, run the image of {release} \
+                 or newer, and `kumadb doctor --fix K009`"
+            )),
+            ..fault
+        },
+        false => fault,
+    });
 }
 
-fn half(table: &str, column: Option<&str>, what: String) -> Fault {
+fn half(table: &str, column: Option<&str>, what: String, cure: Option<Vec<String>>) -> Fault {
     Fault {
         subject: Subject { table: Some(table.into()), column: column.map(str::to_owned), ..Subject::default() },
         what: format!("{what}: a migration was cut off half-way, and the server cannot finish it"),
-        cure: Cure::Advice("put back the snapshot or backup from before the upgrade: kumadb backup list".into()),
+        cure: match cure {
+            Some(statements) => Cure::Statements(statements),
+            None => Cure::Advice("put back the snapshot or backup from before the upgrade: kumadb backup list".into()),
+        },
     }
+}
+
+/// Whether a server runs, and does not end again and again.
+fn is_up(evidence: &Evidence) -> bool {
+    evidence.container.as_ref().is_some_and(|container| container.up && !container.looping)
+        || evidence.folder.as_ref().is_some_and(|folder| !folder.holders.is_empty())
 }
 
 /// Text in a character set whose rows outgrow what MariaDB takes once they are widened. The server itself keeps a few
@@ -217,6 +226,7 @@ fn unknown(content: &Content) -> Vec<&str> {
 
 /// Migrations that no release knows which kumadb knows.
 pub(super) fn find_foreign_migrations(evidence: &Evidence, faults: &mut Vec<Fault>) {
+    find_old_image(evidence, faults);
     let Some(content) = &evidence.database else { return };
     let unknown = unknown(content);
     if unknown.is_empty() {

@@ -5,10 +5,13 @@
 mod checks;
 pub mod evidence;
 mod files;
+mod halves;
 mod history;
+mod kinds;
 mod maintenance;
 mod migrations;
 mod monitors;
+mod place;
 mod settings;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -33,6 +36,8 @@ pub enum Severity {
     Error,
     /// It works still.
     Warning,
+    /// Harmless, and good to know.
+    Info,
 }
 
 impl Severity {
@@ -42,6 +47,7 @@ impl Severity {
             Severity::Critical => "critical",
             Severity::Error => "error",
             Severity::Warning => "warning",
+            Severity::Info => "info",
         }
     }
 }
@@ -93,8 +99,8 @@ pub struct Subject {
 pub enum Cure {
     /// Changes of rows.
     Rows(Vec<Step>),
-    /// Statements that change how tables are kept and no cell of them: an index, a foreign key, a character set. Each is
-    /// harmless to keep and is not found again once it was run.
+    /// Statements that change how tables are kept and no cell of them: an index, a foreign key, a character set, a column
+    /// that is missing; and the bookkeeping of migrations. Each is harmless to keep, and what is left of them is found again.
     Statements(Vec<String>),
     /// Changes of files.
     Files(Vec<FileChange>),
@@ -186,14 +192,14 @@ pub fn examine(evidence: &Evidence) -> Vec<Finding> {
 
 /// One plan out of the row cures of `findings`, for the configuration that `evidence` is of.
 pub fn plan_cures(findings: &[&Finding], evidence: &Evidence) -> Plan {
-    let mut plan = Plan { fingerprint: None, steps: Vec::new() };
+    let fingerprint = evidence.database.as_ref().map(|content| content.config.fingerprint.clone());
+    let mut plan = Plan { fingerprint, steps: Vec::new() };
     for finding in findings {
         if let Cure::Rows(steps) = &finding.fault.cure {
             plan.steps.extend(steps.iter().cloned());
         }
     }
     settle(&mut plan.steps);
-    plan.fingerprint = evidence.database.as_ref().map(|content| content.config.fingerprint.clone());
     plan
 }
 

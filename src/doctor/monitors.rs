@@ -253,28 +253,28 @@ pub(super) fn find_mute(evidence: &Evidence, faults: &mut Vec<Fault>) {
 }
 
 /// The monitors of an instance and what people call them.
-struct Monitors<'e> {
-    content: &'e Content,
-    rows: &'e [Row],
+pub(super) struct Monitors<'e> {
+    pub(super) content: &'e Content,
+    pub(super) rows: &'e [Row],
     paths: HashMap<i64, String>,
 }
 
 impl<'e> Monitors<'e> {
-    fn of(evidence: &'e Evidence) -> Option<Monitors<'e>> {
+    pub(super) fn of(evidence: &'e Evidence) -> Option<Monitors<'e>> {
         let content = evidence.database.as_ref()?;
         let rows = content.config.rows("monitor");
         Some(Monitors { content, rows, paths: monitor_paths(rows) })
     }
 
-    fn name(&self, row: &Row) -> String {
+    pub(super) fn name(&self, row: &Row) -> String {
         format!("monitor `{}`", self.paths.get(&id(row)).map_or("", String::as_str))
     }
 
-    fn subject(&self, row: &Row, column: &str) -> Subject {
+    pub(super) fn subject(&self, row: &Row, column: &str) -> Subject {
         subject("monitor", row, column)
     }
 
-    fn set(&self, row: &Row, cells: &[(&str, Value)]) -> Step {
+    pub(super) fn set(&self, row: &Row, cells: &[(&str, Value)]) -> Step {
         set("monitor", &self.name(row), row, cells)
     }
 }
@@ -289,15 +289,7 @@ pub(super) fn subject(table: &str, row: &Row, column: &str) -> Subject {
 
 /// New cells in `row`, which is called `name`.
 pub(super) fn set(table: &str, name: &str, row: &Row, cells: &[(&str, Value)]) -> Step {
-    let set = cells
-        .iter()
-        .map(|(column, new)| Assignment {
-            column: (*column).to_owned(),
-            old: row.cell(column).clone(),
-            new: new.clone().into(),
-            secret: false,
-        })
-        .collect();
+    let set = Assignment::of(table, row, cells);
     Step { table: table.into(), subject: name.into(), change: Change::Update { id: id(row), set } }
 }
 

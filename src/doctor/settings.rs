@@ -1,10 +1,48 @@
 //! Faults of settings and users.
 
+use std::collections::BTreeMap;
+
 use serde_json::Value as Json;
 
 use super::monitors::{delete, set, subject};
 use super::{Cure, Evidence, Fault};
 use crate::value::Row;
+
+/// Settings as the servers from 1.23 to 2.5.3 spell them.
+const KEYS: [&str; 32] = [
+    "apiKeysEnabled",
+    "checkBeta",
+    "checkUpdate",
+    "chromeExecutable",
+    "cloudflaredTunnelToken",
+    "databasePatchedFiles",
+    "database_version",
+    "description",
+    "disableAuth",
+    "dnsCache",
+    "domainExpiryNotifyDays",
+    "entryPage",
+    "globalpingApiToken",
+    "icon",
+    "initServerTimezone",
+    "jwtSecret",
+    "keepDataPeriodDays",
+    "migrateAggregateTableState",
+    "nscd",
+    "primaryBaseURL",
+    "rdapDnsData",
+    "searchEngineIndex",
+    "serverTimezone",
+    "statusPagePublished",
+    "statusPageTags",
+    "statusPageTheme",
+    "steamAPIKey",
+    "title",
+    "tlsExpiryNotifyDays",
+    "trustProxy",
+    "webpushPrivateVapidKey",
+    "webpushPublicVapidKey",
+];
 
 /// What stands in `migrateAggregateTableState` while the upgrade to 2.x counts up old beats.
 const MIGRATING: &str = "migrating";
@@ -126,6 +164,74 @@ pub(super) fn find_lost_entry(evidence: &Evidence, faults: &mut Vec<Fault>) {
         what: format!("the entry page {why}"),
         cure: Cure::Rows(vec![step]),
     });
+}
+
+/// Settings that are there twice, under names that differ in their letters' case or not at all; only SQLite keeps such.
+pub(super) fn find_doubled(evidence: &Evidence, faults: &mut Vec<Fault>) {
+    let Some(content) = &evidence.database else { return };
+    let mut named: BTreeMap<String, Vec<&Row>> = BTreeMap::new();
+    for row in content.config.rows("setting") {
+        named.entry(row.text("key").unwrap_or_default().to_lowercase()).or_default().push(row);
+    }
+    for rows in named.values().filter(|rows| rows.len() > 1) {
+        let keys = rows
+            .iter()
+            .map(|row| format!("`{}`", row.text("key").unwrap_or_default()))
+            .collect::<Vec<_>>()
+            .join(" and ");
+        // Of which of two the server knows, its own spelling tells; of two alike it takes any.
+        let known = |row: &&&Row| KEYS.contains(&row.text("key").unwrap_or_default());
+        let cure = match rows.iter().filter(known).count() {
+            1 => Cure::Rows(
+                rows.iter()
+                    .filter(|row| !known(row))
+                    .map(|row| {
+                        delete(
+                            "setting",
+                            &format!("setting `{}`", row.text("key").unwrap_or_default()),
+                            "id",
+                            super::monitors::id(row),
+                            1,
+                        )
+                    })
+                    .collect(),
+            ),
+            _ => Cure::Advice("look which of them holds what is meant, and delete the other".into()),
+        };
+        faults.push(Fault {
+            subject: subject("setting", rows[0], "key"),
+            what: format!("the settings {keys} are one to MariaDB, and to a person: the server reads only one, and no conversion takes both"),
+            cure,
+        });
+    }
+}
+
+/// A status page under the host name that people know the dashboard by.
+pub(super) fn find_taken_host(evidence: &Evidence, faults: &mut Vec<Fault>) {
+    let Some(content) = &evidence.database else { return };
+    let address =
+        setting(evidence, "primaryBaseURL").and_then(|row| serde_json::from_str::<String>(row.text("value")?).ok());
+    let Some(host) = address.as_deref().and_then(host_of) else { return };
+    for row in content.config.rows("status_page_cname") {
+        let domain = row.text("domain").unwrap_or_default();
+        if domain.eq_ignore_ascii_case(host) {
+            faults.push(Fault {
+                subject: subject("status_page_cname", row, "domain"),
+                what: format!("`{domain}` is the host name of the dashboard (`primaryBaseURL`) and of a status page: `/` shows the status page"),
+                cure: Cure::Advice(format!(
+                    "people still log in at https://{domain}/dashboard; there, or with `kumadb apply`, take the domain off the status page"
+                )),
+            });
+        }
+    }
+}
+
+/// The host name in an address.
+fn host_of(address: &str) -> Option<&str> {
+    let rest = address.split_once("://").map_or(address, |(_, rest)| rest);
+    let host = rest.split(['/', '?', '#']).next()?.rsplit('@').next()?;
+    let host = host.rsplit_once(':').map_or(host, |(host, _)| host);
+    (!host.is_empty()).then_some(host)
 }
 
 fn setting<'e>(evidence: &'e Evidence, key: &str) -> Option<&'e Row> {

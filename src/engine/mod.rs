@@ -7,7 +7,7 @@ pub mod mariadb;
 pub mod space;
 pub mod sqlite;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::Path;
 
@@ -79,7 +79,7 @@ pub trait Reader: Send {
     /// What is wrong with the database; empty when nothing is.
     fn check(&mut self, depth: Depth) -> Result<Vec<Fault>>;
 
-    /// Makes a copy of the whole database at `to` (a new file, mode 0600, fsynced), all of it from one consistent
+    /// Makes a copy of the whole database at `to` (a new file, mode 0600, not flushed yet), all of it from one consistent
     /// snapshot: SQLite as a database file, MariaDB as SQL that the `mariadb` client loads as it is.
     /// The tables `without` are made, but their rows are left out.
     /// `progress` is called with (done, total) in the engine's own unit (pages, tables, rows). Returns what went into the
@@ -109,6 +109,38 @@ pub trait Writer: Reader {
     /// any moment, the database is wholly old or wholly new. The tables must be the same as in the copy.
     /// The rows of `without` stay as they are, except those that point to rows that are gone by then.
     fn load(&mut self, from: &Path, without: &[String], progress: &mut dyn FnMut(u64, u64)) -> Result<()>;
+
+    /// The way to exchange all tables at once, where the engine has another than [`load`](Writer::load): MariaDB.
+    fn shadow(&mut self) -> Option<&mut dyn Shadow> {
+        None
+    }
+}
+
+/// A place beside a database, where other tables are made ready and then exchanged with those that are there.
+///
+/// Killed at any moment, [`swap_back`](Shadow::swap_back) and then [`clear`](Shadow::clear) leave what was there before.
+pub trait Shadow {
+    /// Whether what [`Reader::dump`] wrote at `from` is to come in this way; [`Writer::load`] does better where the tables are
+    /// the same and most rows are there, and as well where nothing can be made beside the database. From a `true` on,
+    /// everything that stands there is ours.
+    ///
+    /// # Errors
+    /// [`Error::NoShadow`](crate::error::Error::NoShadow) where nothing can be made beside the database, and other tables are
+    /// wanted than it has.
+    fn suits(&mut self, from: &Path) -> Result<bool>;
+
+    /// Makes ready what [`Reader::dump`] wrote at `from`, and compares it with that: definitions, counters, every row. Returns
+    /// the references in it that are broken.
+    fn fill(&mut self, from: &Path, progress: &mut dyn FnMut(u64, u64)) -> Result<Vec<Fault>>;
+
+    /// Puts what was made ready in the place of what is there, which is set aside.
+    fn swap(&mut self) -> Result<()>;
+
+    /// Puts back what was set aside, if anything was; says so. `tables` are all that the database had before.
+    fn swap_back(&mut self, tables: &BTreeSet<&str>) -> Result<bool>;
+
+    /// Removes what is ready or set aside.
+    fn clear(&mut self) -> Result<()>;
 }
 
 /// What a [`Connect`] wants to see before it opens a [`Writer`]. Only a verified snapshot makes one (and `init`, whose

@@ -77,6 +77,14 @@ impl Instance {
         }
     }
 
+    /// Where its MariaDB is, if that is what it has.
+    pub fn address(&self) -> Option<&Address> {
+        match &self.place {
+            Place::Sqlite(_) => None,
+            Place::Embedded(address) | Place::External(address) => Some(address),
+        }
+    }
+
     /// How its database is kept: `SQLite`, `MariaDB (embedded)`, `MariaDB (external)`.
     pub fn engine_words(&self) -> &'static str {
         match self.place {

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use crate::docker::{Answer, Container, Docker, Helper, Life, Start};
+use crate::docker::{Answer, Container, Docker, Helper, Life, Shipped, Start};
 use crate::error::{Error, Result};
 
 /// A server in a container.
@@ -42,9 +42,19 @@ impl Server {
         self.container.published_port.map(|port| format!("http://localhost:{port}"))
     }
 
+    /// Where it may answer from outside as it runs now, the likeliest first, and what each address is.
+    pub fn addresses(&self) -> Result<Vec<(String, &'static str)>> {
+        Ok(self.docker.addresses(&self.docker.again(&self.container)?))
+    }
+
     /// What it does, see [`State::life_so_far`](crate::docker::State::life_so_far).
     pub fn life(&self) -> Result<Life> {
         Ok(self.docker.again(&self.container)?.state.life_so_far())
+    }
+
+    /// What its image brings along, where that can be seen.
+    pub fn shipped(&self) -> Result<Option<Shipped>> {
+        self.docker.shipped(&self.container)
     }
 
     /// Whether its processes exist, frozen or not: then nothing may be written beside them.
@@ -62,9 +72,14 @@ impl Server {
         self.container.check_stoppable()
     }
 
+    /// Names of other running servers on its data folder.
+    pub fn others(&self) -> Result<Vec<String>> {
+        self.docker.others_on(&self.container)
+    }
+
     /// Fails when another running container uses the same data folder.
     pub fn check_alone(&self, folder: &Path) -> Result<()> {
-        let others = self.docker.others_on(&self.container)?;
+        let others = self.others()?;
         if others.is_empty() {
             return Ok(());
         }

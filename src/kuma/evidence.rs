@@ -2,12 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::read::read_config;
+use super::read::{STATISTICS, read_config};
 use crate::doctor::evidence::{Content, Orphans};
+use crate::engine::space::{AutoVacuum, Layout};
 use crate::engine::{Reader, quote};
 use crate::error::Result;
 use crate::model::state::Database;
-use crate::schema::{self, Recording, Schema};
+use crate::schema::{self, EngineKind, Recording, Schema};
 use crate::value::{Row, Value};
 
 /// Beats without a status that are named one by one.
@@ -15,9 +16,6 @@ const NAMED: usize = 10_000;
 
 /// Seconds by which statistics may be ahead: the upgrade to 2.x wrote them in local time.
 const AHEAD: i64 = 2 * 86_400;
-
-/// Tables of statistics.
-const STATISTICS: [&str; 3] = ["stat_minutely", "stat_hourly", "stat_daily"];
 
 /// Reads it. `now` is in seconds since 1970; `is_zone` says whether a time zone exists.
 ///
@@ -30,8 +28,10 @@ pub fn read_content(reader: &mut dyn Reader, name: &str, now: i64, is_zone: &dyn
         Some(_) => Some(reader.query("SELECT * FROM `knex_migrations_lock`", &[])?),
         None => None,
     };
-    let (beats, odd, timeouts) = read_beats(reader)?;
+    let (beats, odd, timeouts, ahead) = read_beats(reader, now)?;
     let (odd_statuses, odd_beats) = if odd { read_odd_beats(reader)? } else { Default::default() };
+    let future_beats = if ahead { read_future_beats(reader, now)? } else { Vec::new() };
+    let (version, eager) = read_engine(reader)?;
     let orphans = read_orphans(reader, &config.database)?;
     let (future, statistics) = read_statistics(reader, schema, now)?;
     let zones = config.rows("maintenance").iter().filter_map(|row| row.text("timezone"));
@@ -39,17 +39,70 @@ pub fn read_content(reader: &mut dyn Reader, name: &str, now: i64, is_zone: &dyn
         .filter(|zone| !zone.is_empty() && *zone != "SAME_AS_SERVER" && !is_zone(zone))
         .map(str::to_owned)
         .collect();
-    Ok(Content { lock, beats, timeouts, odd_statuses, odd_beats, orphans, future, statistics, unknown_zones, config })
+    Ok(Content {
+        lock,
+        beats,
+        timeouts,
+        odd_statuses,
+        odd_beats,
+        orphans,
+        future,
+        statistics,
+        future_beats,
+        version,
+        eager,
+        unknown_zones,
+        config,
+    })
 }
 
-/// One pass over all beats: how many, whether some have an odd status, how many tell of a wait in vain.
-fn read_beats(reader: &mut dyn Reader) -> Result<(u64, bool, u64)> {
+/// How many tables of the server there are where not all are, and nobody has put a user or a monitor into them: its first
+/// start was cut off.
+pub fn read_half_made(reader: &mut dyn Reader) -> Result<Option<usize>> {
+    let schema = reader.schema()?;
+    let newest = schema::recorded(reader.kind()).last().map(Recording::schema).unwrap_or_default();
+    let made = schema.tables.keys().filter(|table| newest.table(table).is_some()).count();
+    let mut rows = 0;
+    for table in ["user", "monitor"].into_iter().filter(|table| schema.table(table).is_some()) {
+        let found = reader.query(&format!("SELECT count(*) AS n FROM {}", quote(table)), &[])?;
+        rows += found.first().and_then(|row| row.int("n")).unwrap_or(0);
+    }
+    Ok((made > 0 && rows == 0).then_some(made))
+}
+
+/// One pass over all beats: how many, whether some have an odd status, how many tell of a wait in vain, and whether some
+/// lie in the future.
+fn read_beats(reader: &mut dyn Reader, now: i64) -> Result<(u64, bool, u64, bool)> {
     let sql = "SELECT count(*) AS beats, sum(CASE WHEN `status` IN (0, 1, 2, 3) THEN 1 ELSE 0 END) AS good, \
-               sum(CASE WHEN `status` = 0 AND `msg` LIKE 'Knex: Timeout%' THEN 1 ELSE 0 END) AS timeouts FROM `heartbeat`";
-    let rows = reader.query(sql, &[])?;
+               sum(CASE WHEN `status` = 0 AND `msg` LIKE 'Knex: Timeout%' THEN 1 ELSE 0 END) AS timeouts, \
+               sum(CASE WHEN `time` > ? THEN 1 ELSE 0 END) AS ahead FROM `heartbeat`";
+    let rows = reader.query(sql, &[limit(now)])?;
     let number = |name: &str| rows.first().and_then(|row| row.int(name)).unwrap_or(0).unsigned_abs();
     let beats = number("beats");
-    Ok((beats, number("good") != beats, number("timeouts")))
+    Ok((beats, number("good") != beats, number("timeouts"), number("ahead") > 0))
+}
+
+/// The time after which a beat lies in the future, whatever time zone a 1.x wrote it in.
+fn limit(now: i64) -> Value {
+    let at = chrono::DateTime::from_timestamp(now + AHEAD, 0).unwrap_or_default();
+    at.format("%Y-%m-%d %H:%M:%S").to_string().into()
+}
+
+/// Ids of beats in the future, the first of them.
+fn read_future_beats(reader: &mut dyn Reader, now: i64) -> Result<Vec<i64>> {
+    let sql = format!("SELECT `id` FROM `heartbeat` WHERE `time` > ? ORDER BY `id` LIMIT {NAMED}");
+    Ok(reader.query(&sql, &[limit(now)])?.iter().filter_map(|row| row.int("id")).collect())
+}
+
+/// What MariaDB says of itself, and whether SQLite gives room back at every commit.
+fn read_engine(reader: &mut dyn Reader) -> Result<(String, bool)> {
+    match reader.kind() {
+        EngineKind::MariaDb => {
+            let rows = reader.query("SELECT VERSION() AS version", &[])?;
+            Ok((rows.first().and_then(|row| row.text("version")).unwrap_or_default().to_owned(), false))
+        }
+        EngineKind::Sqlite => Ok((String::new(), Layout::read(reader)?.auto_vacuum == AutoVacuum::Full)),
+    }
 }
 
 /// Odd statuses with their rows, and ids of single beats.

@@ -8,12 +8,11 @@ use crate::model::state::{Config, Database, Fingerprint, Monitor, NotificationLi
 use crate::schema::{self, Schema};
 use crate::value::{Row, Value};
 
-/// Tables that grow while the server runs, and bookkeeping: a plan does not depend on them.
-const HISTORY: &[&str] = &[
-    "heartbeat",
-    "stat_minutely",
-    "stat_hourly",
-    "stat_daily",
+/// Tables of statistics.
+pub(super) const STATISTICS: [&str; 3] = ["stat_minutely", "stat_hourly", "stat_daily"];
+
+/// What else grows while the server runs, and bookkeeping: a plan depends on it no more than on the history.
+const BOOKKEEPING: &[&str] = &[
     "monitor_tls_info",
     "notification_sent_history",
     "domain_expiry",
@@ -22,9 +21,6 @@ const HISTORY: &[&str] = &[
     "knex_migrations",
     "knex_migrations_lock",
 ];
-
-/// The tables of the history itself, which are nearly all of a database: a snapshot of the configuration is without them.
-const BEATS: &[&str] = &["heartbeat", "stat_minutely", "stat_hourly", "stat_daily"];
 
 /// Columns of configuration tables that the server itself writes while it runs.
 const MOVING: &[(&str, &str)] = &[
@@ -52,16 +48,23 @@ const LISTED: &[&str] =
 /// # Errors
 /// [`Error::NotKuma`] when the tables of the server are not there.
 pub fn read_database(reader: &mut dyn Reader, name: &str) -> Result<Database> {
-    let schema = reader.schema()?;
+    let database = read_any_database(reader)?;
+    let schema = &database.schema;
     let missing: Vec<&str> =
         ["monitor", "user", "setting", "heartbeat"].into_iter().filter(|table| schema.table(table).is_none()).collect();
-    if !missing.is_empty() {
-        let why = match schema.tables.len() {
-            0 => "it has no tables".to_owned(),
-            n => format!("it has {}, but no `{}`", counted(n, "table"), missing.join("`, `")),
-        };
-        return Err(Error::NotKuma { database: name.to_owned(), why });
+    if missing.is_empty() {
+        return Ok(database);
     }
+    let why = match schema.tables.len() {
+        0 => "it has no tables".to_owned(),
+        n => format!("it has {}, but no `{}`", counted(n, "table"), missing.join("`, `")),
+    };
+    Err(Error::NotKuma { database: name.to_owned(), why })
+}
+
+/// The same of a database that may be anybody's, or empty.
+pub fn read_any_database(reader: &mut dyn Reader) -> Result<Database> {
+    let schema = reader.schema()?;
     let mut migrations = BTreeSet::new();
     let mut migrating = false;
     if schema.table("knex_migrations").is_some() {
@@ -72,8 +75,11 @@ pub fn read_database(reader: &mut dyn Reader, name: &str) -> Result<Database> {
         let rows = reader.query("SELECT `is_locked` FROM `knex_migrations_lock`", &[])?;
         migrating = rows.iter().any(|row| row.cell("is_locked").truthy());
     }
-    let patches = reader
-        .query("SELECT `value` FROM `setting` WHERE `key` = 'databasePatchedFiles'", &[])?
+    let settings = match schema.has("setting", "key") && schema.has("setting", "value") {
+        true => reader.query("SELECT `value` FROM `setting` WHERE `key` = 'databasePatchedFiles'", &[])?,
+        false => Vec::new(),
+    };
+    let patches = settings
         .first()
         .and_then(|row| row.text("value"))
         .and_then(|text| serde_json::from_str::<BTreeMap<String, serde_json::Value>>(text).ok())
@@ -84,9 +90,13 @@ pub fn read_database(reader: &mut dyn Reader, name: &str) -> Result<Database> {
     Ok(Database { engine: reader.kind(), schema, release, migrations, migrating })
 }
 
-/// The tables that a snapshot of the configuration leaves out.
+/// The tables of the history itself, which are nearly all of a database: a snapshot of the configuration is without them.
 pub fn history(schema: &Schema) -> Vec<String> {
-    BEATS.iter().filter(|table| schema.table(table).is_some()).map(|table| (*table).to_owned()).collect()
+    schema.tables.keys().filter(|table| is_history(table)).cloned().collect()
+}
+
+fn is_history(table: &str) -> bool {
+    table == "heartbeat" || STATISTICS.contains(&table)
 }
 
 /// Whether a migration is running, or was cut off. Asks this one table and no other, because a server that migrates may
@@ -238,7 +248,7 @@ pub fn read_mark(reader: &mut dyn Reader, fingerprint: &Fingerprint, watched: Op
 
 /// Whether `table` is part of the configuration, as its fingerprint understands it.
 pub(super) fn is_configuration(table: &str) -> bool {
-    !HISTORY.contains(&table)
+    !is_history(table) && !BOOKKEEPING.contains(&table)
 }
 
 /// Whether the fingerprint does not tell a change of `column` in `table`.

@@ -14,8 +14,9 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use crate::model::entities::is_secret_setting;
 use crate::model::state::Fingerprint;
-use crate::value::Value;
+use crate::value::{Row, Value};
 
 /// The ordered changes that lead from one state to another.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -118,7 +119,33 @@ pub struct Tally {
     pub deleted: usize,
 }
 
+impl Assignment {
+    /// What makes the cells of `row` in `table` hold `cells`, as far as they do not and the table has such columns.
+    pub fn of(table: &str, row: &Row, cells: &[(&str, Value)]) -> Vec<Assignment> {
+        let secret = |column: &str| match (table, column) {
+            ("user", "password" | "twofa_secret") | ("api_key", "key") => true,
+            ("setting", "value") => row.text("key").is_some_and(is_secret_setting),
+            _ => false,
+        };
+        cells
+            .iter()
+            .filter(|(column, new)| row.columns().iter().any(|known| known == column) && !row.cell(column).same(new))
+            .map(|(column, new)| Assignment {
+                column: (*column).to_owned(),
+                old: row.cell(column).clone(),
+                new: Cell::Is(new.clone()),
+                secret: secret(column),
+            })
+            .collect()
+    }
+}
+
 impl Plan {
+    /// An empty plan for the configuration with this fingerprint.
+    pub fn of(fingerprint: &Fingerprint) -> Plan {
+        Plan { fingerprint: Some(fingerprint.clone()), ..Plan::default() }
+    }
+
     /// Whether it changes nothing.
     pub fn is_empty(&self) -> bool {
         self.steps.is_empty()

@@ -69,7 +69,7 @@ pub struct Edit {
 
 /// Plans to make `monitors`, with tags that do not exist yet if `create_tags` is set.
 pub fn plan_add(state: &State, monitors: &[New], create_tags: bool) -> Result<Plan, Vec<Problem>> {
-    let mut plan = Plan { fingerprint: Some(state.fingerprint.clone()), ..Plan::default() };
+    let mut plan = Plan::of(&state.fingerprint);
     let mut problems = Vec::new();
     let mut tags = Tags::new(state, create_tags);
     let mut links = Vec::new();
@@ -128,7 +128,7 @@ pub fn plan_edit(
     edit: &Edit,
     create_tags: bool,
 ) -> Result<Plan, Vec<Problem>> {
-    let mut plan = Plan { fingerprint: Some(state.fingerprint.clone()), ..Plan::default() };
+    let mut plan = Plan::of(&state.fingerprint);
     let mut problems = Vec::new();
     let mut tags = Tags::new(state, create_tags);
     let attach: Vec<(Cell, String)> =
@@ -215,7 +215,7 @@ fn not_there(problem: Problem) -> Problem {
 /// Plans to delete `ids`. Children of a deleted group stay and lose their parent, as on the server's page, unless they are
 /// among `ids` themselves. `dependents` counts, for each monitor, the rows of each table that go with it.
 pub fn plan_delete(state: &State, ids: &[i64], dependents: &BTreeMap<i64, BTreeMap<String, u64>>) -> Plan {
-    let mut plan = Plan { fingerprint: Some(state.fingerprint.clone()), ..Plan::default() };
+    let mut plan = Plan::of(&state.fingerprint);
     for id in ids {
         let subject = format!("monitor `{}`", state.path(*id));
         for child in state.children(*id).filter(|child| !ids.contains(&child.id)) {

@@ -1,13 +1,10 @@
 //! Users and API keys: who may log in, and what belongs to whom.
 
 use super::names::nearest;
-use super::{Assignment, Cell, Plan};
+use super::{Assignment, Plan};
 use crate::error::Problem;
 use crate::model::state::Config;
 use crate::value::{Row, Value};
-
-/// Columns whose content is never shown.
-const SECRET: [&str; 4] = ["password", "twofa_secret", "key", "value"];
 
 /// The user called `name`; without a name the only one there is.
 pub fn find_user<'c>(config: &'c Config, name: Option<&str>) -> Result<&'c Row, Problem> {
@@ -39,30 +36,15 @@ pub fn find_key<'c>(config: &'c Config, name: &str) -> Result<&'c Row, Problem> 
     }
 }
 
-/// A plan for the configuration `config`.
-pub fn plan_for(config: &Config) -> Plan {
-    Plan { fingerprint: Some(config.fingerprint.clone()), ..Plan::default() }
-}
-
 /// Plans to make the cells of `row` in `table` hold `cells`, as far as they do not.
 pub fn plan_cells(plan: &mut Plan, table: &str, subject: &str, row: &Row, cells: &[(&str, Value)]) {
-    let set = cells
-        .iter()
-        .filter(|(column, new)| row.columns().iter().any(|known| known == column) && !row.cell(column).same(new))
-        .map(|(column, new)| Assignment {
-            column: (*column).to_owned(),
-            old: row.cell(column).clone(),
-            new: Cell::Is(new.clone()),
-            secret: SECRET.contains(column),
-        })
-        .collect();
-    plan.update(table, subject, row.int("id").unwrap_or_default(), set);
+    plan.update(table, subject, row.int("id").unwrap_or_default(), Assignment::of(table, row, cells));
 }
 
 /// Plans to give everything that belongs to nobody to the user `owner`: on the page of the server people see their own
 /// monitors only (2.5.3).
 pub fn plan_adopt(config: &Config, owner: i64) -> Plan {
-    let mut plan = plan_for(config);
+    let mut plan = Plan::of(&config.fingerprint);
     let users: Vec<Option<i64>> = config.rows("user").iter().map(|row| row.int("id")).collect();
     for (table, rows) in &config.tables {
         let has_owner = config.database.schema.has(table, "user_id");

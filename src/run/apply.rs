@@ -20,9 +20,10 @@ use crate::error::{Error, Result};
 use crate::files::Lock;
 use crate::instance::{Instance, Place, Session};
 use crate::kuma::read::{
-    read_counts, read_database, read_fingerprint, read_last_beat, read_mark, read_migrating, read_shown_state,
+    read_any_database, read_counts, read_database, read_fingerprint, read_last_beat, read_mark, read_migrating,
+    read_shown_state,
 };
-use crate::kuma::write::{Written, check_clean};
+use crate::kuma::write::Written;
 use crate::model::state::State;
 use crate::plan::Plan;
 use crate::plan::history::Pruning;
@@ -86,7 +87,7 @@ pub enum Work<'a> {
     /// Statements that write the file anew, or a table of MariaDB, with the same content: each is whole or not at all by
     /// itself, and none can be in a transaction.
     Compact(&'a [String]),
-    /// Statements that change how tables are kept and no cell of them, such as a new index. What was made by one stays,
+    /// Statements that change how tables are kept and no cell of them, such as a new index or column. What was made by one stays,
     /// whatever happens to the rest: MariaDB makes each durable at once, and none does harm.
     Statements(&'a [String]),
     /// The content of a copy.
@@ -152,10 +153,13 @@ pub fn run(
     let life = instance.life()?;
     let mode = check_mode(instance, settings.mode, life.is_some_and(|life| life != Life::Stopped))?;
     instance.check_alone()?;
-    check_server(instance, mode, settings)?;
-    observer.step(&Step::Journal)?;
     let loads = matches!(work, Work::Load { .. });
-    let record = Record::new(&settings.verb, instance, life, mode, loads);
+    // What a migration left half done goes with everything else. One that is still at it is never stopped.
+    let opens_lock = settings.opens_lock || loads && life == Some(Life::Restarting);
+    check_server(instance, mode, &Settings { opens_lock, ..settings.clone() })?;
+    observer.step(&Step::Journal)?;
+    let lasts = matches!(work, Work::Statements(_));
+    let record = Record { lasts, ..Record::new(&settings.verb, instance, life, mode, loads) };
     let journal = Journal::open(instance.work(), record)?;
     let mut run = Run::new(instance, settings, journal, lock);
     match run.forward(work, observer) {
@@ -268,13 +272,18 @@ impl Run<'_> {
             (Err(error), Work::Load { wanted, .. }, Place::Sqlite(file)) if error.is_unreadable() => {
                 return self.replace(file, wanted, observer).map(|()| Vec::new());
             }
+            (Err(Error::NotKuma { .. }), Work::Load { .. }, _) => read_any_database(&mut *connect.reader()?)?,
             (database, ..) => database?,
         };
-        check_release(&database, self.instance, self.settings)?;
+        // All of it is replaced by a load, so it does not matter what a migration has left.
+        if !matches!(work, Work::Load { .. }) {
+            check_release(&database, self.instance, self.settings)?;
+        }
         let began = Instant::now();
         observer.step(&Step::Hold { bytes: self.instance.size() })?;
         let source = match &self.instance.place {
             Place::Sqlite(file) => Source::Still(file),
+            _ if matches!(work, Work::Load { .. }) => Source::Any(connect),
             _ => Source::Live(connect),
         };
         let (config, origin) = (self.instance.config_path(), self.instance.origin());
@@ -293,7 +302,9 @@ impl Run<'_> {
         self.journal.record.watched = work.watch();
         self.journal.record.before =
             Some(read_mark(guarded.writer(), &before, self.journal.record.watched.as_deref())?);
-        self.journal.record.last_beat = read_last_beat(guarded.writer())?;
+        if database.schema.table("heartbeat").is_some() {
+            self.journal.record.last_beat = read_last_beat(guarded.writer())?;
+        }
         self.journal.advance(Phase::Writing)?;
         let touched = match work {
             Work::Plan(_) | Work::Prune(_) => self.transact(&mut guarded, &database.schema, work, observer)?,
@@ -307,22 +318,12 @@ impl Run<'_> {
                 return Ok(Vec::new());
             }
             Work::Statements(statements) => {
-                run_statements(guarded.writer(), statements, &before, observer)?;
+                run_statements(guarded.writer(), statements, &database.schema, &before, observer)?;
                 // Not noted as committed: there is nothing to put back.
                 return Ok(Vec::new());
             }
             Work::Load { wanted, kept } => {
-                observer.step(&Step::PutBack)?;
-                let mut progress = |done, total| observer.progress(done, total);
-                let loaded = guarded.writer().load(&wanted.database(), kept, &mut progress);
-                // A load that fails was one transaction too; only a commit nobody has heard of may have changed something.
-                self.attempted = !matches!(&loaded, Err(error) if !matches!(error, Error::InDoubt { .. }));
-                loaded?;
-                let schema = guarded.writer().schema()?;
-                check_loaded(&read_counts(guarded.writer(), &schema)?, wanted, kept)?;
-                check_clean(guarded.writer(), &wanted.manifest.faults)?;
-                // The beats that count from now on are those after the newest of the copy.
-                self.journal.record.last_beat = read_last_beat(guarded.writer())?;
+                self.load(&mut guarded, wanted, kept, observer)?;
                 Vec::new()
             }
         };
@@ -462,7 +463,9 @@ impl Run<'_> {
     pub(super) fn finish(mut self, store: &Store, observer: &mut dyn Observer) -> Outcome {
         let mut close = || {
             self.journal.advance(Phase::Seen)?;
-            let snapshot = self.pack(store, observer)?;
+            let held = Held::open(&self.held_folder())?;
+            self.clear_shadow(&held, observer)?;
+            let snapshot = self.pack(&held, store, observer)?;
             self.outcome.removed = removed::keep(&self.held_folder(), &snapshot)?;
             self.outcome.snapshot = Some(snapshot);
             observer.step(&Step::CloseJournal)?;
@@ -485,10 +488,9 @@ impl Run<'_> {
         self.instance.clear_work(&self.lock)
     }
 
-    fn pack(&self, store: &Store, observer: &mut dyn Observer) -> Result<Snapshot> {
+    fn pack(&self, held: &Held, store: &Store, observer: &mut dyn Observer) -> Result<Snapshot> {
         observer.step(&Step::Pack)?;
-        let held = Held::open(&self.held_folder())?;
-        let snapshot = store.pack(&held, &self.instance.extras(false))?;
+        let snapshot = store.pack(held, &self.instance.extras(false))?;
         observer.step(&Step::Packed { id: snapshot.manifest.id.clone(), bytes: snapshot.size })?;
         Ok(snapshot)
     }

@@ -3,21 +3,27 @@
 use std::fs;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
 
-use super::journal::Journal;
+use super::apply::{Mode, Run, Settings, check_server};
+use super::journal::{Journal, Record};
+use super::{Observer, Step};
 use crate::docker::{Container, Life};
 use crate::doctor::Evidence;
 use crate::doctor::evidence::{Folder, Running, Seen, Unread};
 use crate::engine::{Depth, EngineKind};
 use crate::error::{Error, Result};
-use crate::files;
-use crate::instance::{Instance, Place};
-use crate::kuma::evidence::read_content;
+use crate::files::{self, Lock};
+use crate::instance::{Instance, Place, Session};
+use crate::kuma::evidence::{read_content, read_half_made};
 
 /// Lines of the log that are kept.
 const LOG: u32 = 30;
+
+/// How long a server may take to end and be started again.
+const LOOP: Duration = Duration::from_secs(30);
 
 /// Where systems keep their time zones.
 const ZONES: &str = "/usr/share/zoneinfo";
@@ -25,6 +31,48 @@ const ZONES: &str = "/usr/share/zoneinfo";
 /// Gathers what is known of `instance` at `now`. A part that cannot be had is named, and the rest is gathered all the same.
 /// `depth` is how far the engine looks for damage.
 pub fn gather(instance: &Instance, now: DateTime<Utc>, depth: Depth) -> Evidence {
+    gather_under(instance, None, now, depth)
+}
+
+/// The same of a server that ends again and again, and its MariaDB with it: stopped for the look, and started again, to end
+/// as it did.
+///
+/// # Errors
+/// It cannot be stopped or started again; the journal stays for `resume` then.
+pub fn gather_stopped(
+    instance: &Instance,
+    now: DateTime<Utc>,
+    depth: Depth,
+    settings: &Settings,
+    observer: &mut dyn Observer,
+) -> Result<Evidence> {
+    let lock = instance.lock(&settings.verb)?;
+    if let Some(journal) = Journal::read(instance.work())? {
+        return Err(journal.record.unfinished());
+    }
+    instance.check_alone()?;
+    check_server(instance, Mode::Stopped, settings)?;
+    observer.step(&Step::Journal)?;
+    let record = Record::new(&settings.verb, instance, instance.life()?, Mode::Stopped, false);
+    let mut run = Run::new(instance, settings, Journal::open(instance.work(), record)?, lock);
+    if let Err(cause) = run.stop(observer) {
+        return Err(run.back(cause, observer));
+    }
+    let evidence = gather_under(instance, Some(&run.lock), now, depth);
+    if let Some(server) = &instance.container {
+        observer.step(&Step::Start { container: server.name().to_owned() })?;
+        server.start()?;
+    }
+    // What comes next has to see it as it is: the first of its runs looks like one that lasts.
+    let end = Instant::now() + LOOP;
+    while instance.life()? != Some(Life::Restarting) && Instant::now() < end {
+        std::thread::sleep(Duration::from_millis(200));
+    }
+    run.close()?;
+    Ok(evidence)
+}
+
+fn gather_under(instance: &Instance, lock: Option<&Lock>, now: DateTime<Utc>, depth: Depth) -> Evidence {
     let mut evidence = Evidence::none(now);
     if let Err(error) = read_container(instance, &mut evidence) {
         evidence.unread.push(Unread { part: "container", why: error.to_string() });
@@ -35,18 +83,34 @@ pub fn gather(instance: &Instance, now: DateTime<Utc>, depth: Depth) -> Evidence
             Err(error) => evidence.unread.push(Unread { part: "folder", why: error.to_string() }),
         }
     }
-    match Journal::read(instance.work()) {
+    // That of a look is no unfinished work.
+    match if lock.is_some() { Ok(None) } else { Journal::read(instance.work()) } {
         Ok(journal) => evidence.unfinished = journal.map(|journal| journal.record.unfinished().to_string()),
         Err(error) => evidence.unread.push(Unread { part: "journal", why: error.to_string() }),
     }
-    match read_database(instance, now, depth, &mut evidence.damage) {
+    match read_database(instance, lock, now, depth, &mut evidence.damage) {
         Ok(content) => evidence.database = Some(content),
         Err(Error::Damaged { problems, .. }) => evidence.damage = problems,
-        Err(error @ (Error::EmptyFile(_) | Error::NotKuma { .. })) => evidence.nowhere = Some(error.to_string()),
+        Err(error @ (Error::EmptyFile(_) | Error::NotKuma { .. })) => {
+            evidence.nowhere = Some(error.to_string());
+            // Of an empty file there is nothing more to say.
+            evidence.half_made = half_made(instance, lock).unwrap_or(None);
+        }
         Err(error) if error.is_unreadable() => evidence.damage = vec![error.to_string()],
         Err(error) => evidence.unread.push(Unread { part: "database", why: error.to_string() }),
     }
     evidence
+}
+
+fn open<'a>(instance: &'a Instance, lock: Option<&Lock>) -> Result<Session<'a>> {
+    lock.map_or_else(|| instance.open(), |lock| instance.open_locked(lock))
+}
+
+fn half_made(instance: &Instance, lock: Option<&Lock>) -> Result<Option<usize>> {
+    let session = open(instance, lock)?;
+    let found = session.connect().reader().and_then(|mut reader| read_half_made(&mut *reader));
+    session.close()?;
+    found
 }
 
 /// What is known where no instance was found: why not.
@@ -64,11 +128,12 @@ pub fn gather_nowhere(error: Error, now: DateTime<Utc>) -> Result<Evidence> {
 
 fn read_database(
     instance: &Instance,
+    lock: Option<&Lock>,
     now: DateTime<Utc>,
     depth: Depth,
     damage: &mut Vec<String>,
 ) -> Result<crate::doctor::evidence::Content> {
-    let session = instance.open()?;
+    let session = open(instance, lock)?;
     let mut read = || {
         let mut reader = session.connect().reader()?;
         // References are looked at one by one below. `CHECK TABLE` of MariaDB is for those who ask for everything.
@@ -99,6 +164,7 @@ fn read_container(instance: &Instance, evidence: &mut Evidence) -> Result<()> {
         image: container.image.clone(),
         up: life != Life::Stopped,
         looping: life == Life::Restarting,
+        others: server.others()?,
         has_mariadb: container.server.then(|| container.env.contains_key("UPTIME_KUMA_ENABLE_EMBEDDED_MARIADB")),
         log: server.logs(LOG).unwrap_or_default(),
     });
@@ -107,12 +173,8 @@ fn read_container(instance: &Instance, evidence: &mut Evidence) -> Result<()> {
 
 fn read_folder(instance: &Instance, path: &Path) -> Result<Folder> {
     let mut files = vec![look(path, "").map_err(Error::file("look at", path))?];
-    for entry in fs::read_dir(path).map_err(Error::file("read the folder", path))?.flatten() {
-        let name = entry.file_name().to_string_lossy().into_owned();
-        // What goes while we look, a -shm for instance, is not there.
-        files.extend(look(path, &name).ok());
-    }
-    files.sort_by(|a, b| a.name.cmp(&b.name));
+    fs::read_dir(path).map_err(Error::file("read the folder", path))?;
+    files.extend(look_into(path));
     let container = instance.container.as_ref().map(|server| server.container());
     let embedded = matches!(instance.place, Place::Embedded(_));
     let mariadb = path.join("mariadb");
@@ -125,6 +187,9 @@ fn read_folder(instance: &Instance, path: &Path) -> Result<Folder> {
         engine: Some(instance.engine()),
         embedded,
         free: files::free_space(path)?,
+        mariadb: if embedded { look_below(path) } else { Vec::new() },
+        uploads: look_into(&path.join("upload")),
+        screenshots: look_into(&path.join("screenshots")).len(),
         size: instance.size(),
         server: container.map_or(owner, server_ids),
         mariadb_installed: (embedded && mariadb.is_dir())
@@ -134,6 +199,27 @@ fn read_folder(instance: &Instance, path: &Path) -> Result<Folder> {
         path: path.to_owned(),
         files,
     })
+}
+
+/// What is in `folder`, by name; nothing where there is none.
+fn look_into(folder: &Path) -> Vec<Seen> {
+    let names = fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.file_name());
+    // What goes while we look, a -shm for instance, is not there.
+    let mut found: Vec<Seen> = names.filter_map(|name| look(folder, &name.to_string_lossy()).ok()).collect();
+    found.sort_by(|a, b| a.name.cmp(&b.name));
+    found
+}
+
+/// What is in `mariadb/`, and in the folders of its databases.
+fn look_below(path: &Path) -> Vec<Seen> {
+    let under = |folder: &str| {
+        let found = look_into(&path.join(folder)).into_iter();
+        found.map(|seen| Seen { name: format!("{folder}/{}", seen.name), ..seen }).collect::<Vec<_>>()
+    };
+    let mut found = under("mariadb");
+    let folders: Vec<String> = found.iter().filter(|seen| seen.folder).map(|seen| seen.name.clone()).collect();
+    found.extend(folders.iter().flat_map(|folder| under(folder)));
+    found
 }
 
 fn look(folder: &Path, name: &str) -> std::io::Result<Seen> {

@@ -73,6 +73,12 @@ pub struct Record {
     pub mode: Mode,
     /// The whole database is replaced, not only what a plan names.
     pub loads: bool,
+    /// MariaDB: tables are made ready in a database beside, and exchanged with those that are there.
+    #[serde(default)]
+    pub swaps: bool,
+    /// What is written lasts, statement by statement: there is nothing to put back.
+    #[serde(default)]
+    pub lasts: bool,
     /// A question to the database in whose answer the change is seen, where the configuration does not tell.
     #[serde(default)]
     pub watched: Option<String>,
@@ -98,6 +104,8 @@ impl Record {
             life,
             mode,
             loads,
+            swaps: false,
+            lasts: false,
             watched: None,
             before: None,
             after: None,

@@ -79,16 +79,48 @@ pub fn mend(
     }
 }
 
+/// Looks whether each of `changes` could be made now, and changes nothing.
+///
+/// # Errors
+/// What the first that cannot be made would end with.
+pub fn rehearse_files(changes: &[FileChange]) -> Result<()> {
+    for change in changes {
+        check(change)?;
+        let (FileChange::Own { path, .. } | FileChange::SetAside { path, .. }) = change;
+        // Owners are changed by root alone, names by whoever may write the folder.
+        files::check_writable(path.parent().unwrap_or(path))?;
+        if let FileChange::Own { uid, gid, .. } = change {
+            let found = fs::symlink_metadata(path).map_err(Error::file("look at", path))?;
+            if (found.uid(), found.gid()) != (*uid, *gid) && !rustix::process::geteuid().is_root() {
+                let why = std::io::ErrorKind::PermissionDenied.into();
+                return Err(Error::file("change the owner of", path)(why));
+            }
+        }
+    }
+    Ok(())
+}
+
 /// Makes one change; returns what takes it back.
 fn make(change: &FileChange) -> Result<FileChange> {
+    let back = check(change)?;
     match change {
         FileChange::Own { path, uid, gid, mode } => {
+            files::set_owner(path, *uid, *gid)?;
+            files::set_mode(path, *mode)?;
+        }
+        FileChange::SetAside { path, to } => files::rename(path, to)?,
+    }
+    Ok(back)
+}
+
+/// What takes a change back that can be made.
+fn check(change: &FileChange) -> Result<FileChange> {
+    match change {
+        FileChange::Own { path, .. } => {
             let old = fs::symlink_metadata(path).map_err(Error::file("look at", path))?;
             if old.is_symlink() {
                 return Err(Error::Refused(format!("`{}` is a link: look where it leads", path.display())));
             }
-            files::set_owner(path, *uid, *gid)?;
-            files::set_mode(path, *mode)?;
             Ok(FileChange::Own { path: path.clone(), uid: old.uid(), gid: old.gid(), mode: old.mode() & 0o7777 })
         }
         FileChange::SetAside { path, to } => {
@@ -99,7 +131,6 @@ fn make(change: &FileChange) -> Result<FileChange> {
             if to.exists() {
                 return Err(Error::Refused(format!("`{}` is there already", to.display())));
             }
-            files::rename(path, to)?;
             Ok(FileChange::SetAside { path: to.clone(), to: path.clone() })
         }
     }

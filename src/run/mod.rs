@@ -6,6 +6,7 @@ pub mod compact;
 pub mod copy;
 pub mod examine;
 pub mod journal;
+mod load;
 mod mend;
 pub mod prune;
 mod put;
@@ -23,11 +24,11 @@ use crate::error::{Result, bytes, counted};
 pub use apply::{Mode, Outcome, Settings, Work, run};
 pub use copy::{Putting, Taken, take};
 pub use journal::{Journal, Phase, Record};
-pub use mend::mend;
+pub use mend::{mend, rehearse_files};
 pub use put::put_files_back;
 pub use restart::restart;
 pub use resume::{Resumed, resume};
-pub use transact::{Made, rehearse, rehearse_work};
+pub use transact::{Made, rehearse, rehearse_statements, rehearse_work};
 
 /// Everything that the write path does, told before it is done. Whoever listens can show it, or refuse to go on.
 #[derive(Clone, Debug, PartialEq)]
@@ -56,6 +57,8 @@ pub enum Step {
     CloseJournal,
     Undo { why: String },
     PutBack,
+    Swap,
+    Clear,
     LeaveDown { container: String },
     Rehearse,
     Mend { changes: usize },
@@ -103,6 +106,7 @@ impl Step {
                 | Step::Write { .. }
                 | Step::ReadBack
                 | Step::Check
+                | Step::Swap
                 | Step::Commit
                 | Step::Rehearse
                 | Step::Mend { .. }
@@ -142,6 +146,8 @@ impl fmt::Display for Step {
             Step::CloseJournal => f.write_str("closing the journal"),
             Step::Undo { why } => write!(f, "putting everything back: {why}"),
             Step::PutBack => f.write_str("putting the database back"),
+            Step::Swap => f.write_str("exchanging the tables for those of the snapshot"),
+            Step::Clear => f.write_str("removing the tables that were exchanged"),
             Step::LeaveDown { container } => write!(f, "`{container}` was not running before and stays stopped"),
             Step::Mend { changes } => write!(f, "making {}", counted(*changes, "change") + " of files"),
             Step::Sweep { table } => write!(f, "deleting from `{table}`"),

@@ -33,7 +33,7 @@ pub fn resume(instance: &Instance, store: &Store, settings: &Settings, observer:
     instance.remove_stale_helpers()?;
     let mut run = Run::new(instance, settings, journal, lock);
     run.attempted = true;
-    if run.journal.record.phase == Phase::Writing && !record.loads {
+    if run.journal.record.phase == Phase::Writing && !record.loads && !record.lasts {
         let now = Some(run.read_mark()?);
         if now != record.before {
             run.journal.advance(Phase::Committed)?;

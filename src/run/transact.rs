@@ -7,7 +7,7 @@ use super::journal::Phase;
 use super::{Observer, Silent, Step, removed};
 use crate::backup::Guarded;
 use crate::engine::sqlite::SqliteFile;
-use crate::engine::{EngineKind, Writer};
+use crate::engine::{Connect as _, EngineKind, Writer};
 use crate::error::{Error, Result};
 use crate::instance::{Instance, Place};
 use crate::kuma::read::{read_database, read_fingerprint, read_mark};
@@ -54,6 +54,26 @@ pub fn rehearse_work(
     let tried = try_it();
     session.close()?;
     tried
+}
+
+/// Rehearses statements on a copy; says whether that was possible: MariaDB has no copy, and makes each durable at once.
+pub fn rehearse_statements(
+    instance: &Instance,
+    statements: &[String],
+    settings: &Settings,
+    observer: &mut dyn Observer,
+) -> Result<bool> {
+    let Place::Sqlite(file) = &instance.place else { return Ok(false) };
+    observer.step(&Step::Rehearse)?;
+    let scratch = tempfile::tempdir().map_err(Error::file("make a folder in", std::env::temp_dir()))?;
+    let copy = scratch.path().join("kuma.db");
+    file.reader()?.dump(&copy, &[], &mut |done, total| observer.progress(done, total))?;
+    let mut guarded = Guarded::rehearse(&SqliteFile::new(copy))?;
+    let database = read_database(guarded.writer(), &instance.name)?;
+    check_release(&database, instance, settings)?;
+    let before = read_fingerprint(guarded.writer(), &database.schema)?;
+    run_statements(guarded.writer(), statements, &database.schema, &before, &mut Silent)?;
+    Ok(true)
 }
 
 pub(super) fn check_release(database: &Database, instance: &Instance, settings: &Settings) -> Result<()> {
@@ -201,11 +221,13 @@ fn sweep_all(writer: &mut dyn Writer, pruning: &Pruning, observer: &mut dyn Obse
     }
 }
 
-/// Runs statements that change no cell, which the configuration `before` proves. One transaction on SQLite; MariaDB ends one
+/// Runs statements that change no cell, which the configuration `before` of the tables `schema` proves: what was made besides
+/// is not looked at. One transaction on SQLite; MariaDB ends one
 /// with each of them.
 pub(super) fn run_statements(
     writer: &mut dyn Writer,
     statements: &[String],
+    schema: &Schema,
     before: &Fingerprint,
     observer: &mut dyn Observer,
 ) -> Result<()> {
@@ -218,8 +240,7 @@ pub(super) fn run_statements(
         writer.execute(statement, &[])?;
     }
     observer.step(&Step::ReadBack)?;
-    let schema = writer.schema()?;
-    if read_fingerprint(writer, &schema)? != *before {
+    if read_fingerprint(writer, schema)? != *before {
         return Err(Error::Unclean(vec!["cells differ that no statement was to change".into()]));
     }
     if transacts { writer.commit() } else { Ok(()) }

@@ -43,7 +43,10 @@ impl Run<'_> {
         self.instance.remove_stale_helpers()?;
         let changed = match self.journal.record.phase {
             Phase::Noted | Phase::Stopping | Phase::Seen => false,
-            Phase::Writing if !self.attempted => false,
+            Phase::Writing if !self.attempted || self.journal.record.lasts => false,
+            Phase::Writing | Phase::Committed | Phase::RollingBack if self.journal.record.swaps => {
+                self.swap_back(observer)?
+            }
             Phase::Writing if !self.journal.record.loads => match self.put_back(observer) {
                 Ok(changed) => changed,
                 // One transaction, so the database is whole, old or new: the server need not stay down for it.

@@ -9,7 +9,8 @@ use chrono_tz::Tz;
 use super::When;
 use crate::backup::Extent;
 use crate::backup::retention::Policy;
-use crate::error::{Error, Problem, Result};
+use crate::error::{Problem, Result};
+use crate::files;
 use crate::formats::node::{At, Data, Entry, Node};
 use crate::formats::text::{Syntax, no_files, read};
 use crate::value::Secret;
@@ -61,13 +62,7 @@ impl Text {
     pub fn read(&self) -> Result<Secret> {
         match self {
             Text::Here(text) => Ok(text.clone()),
-            Text::File(path) => {
-                let text = std::fs::read_to_string(path).map_err(Error::file("read", path))?;
-                match text.lines().next().map(str::trim).filter(|line| !line.is_empty()) {
-                    Some(line) => Ok(Secret::new(line)),
-                    None => Err(Error::Usage(format!("`{}` is empty", path.display()))),
-                }
-            }
+            Text::File(path) => files::read_first_line(path).map(|line| Secret::new(line.trim())),
         }
     }
 }

@@ -4,12 +4,13 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
-use serde_json::json;
+use serde_json::{Value as Json, json};
 
-use super::config::{Config, Job, Place, Target, Text};
+use super::config::{Config, Job, Place, Target};
 use super::{Host, State, notice};
 use crate::backup::{Credentials, Drill, Keys, Seal, Snapshot, Store, Stores};
 use crate::error::{Error, Exit, Result};
+use crate::files;
 use crate::instance::{Instance, Sight};
 use crate::run::prune::{Choice, Pruning};
 use crate::run::{Putting, take};
@@ -19,8 +20,8 @@ use crate::value::Secret;
 pub struct World<'w> {
     /// Where to look for an instance, on the Docker engine that it names.
     pub sight: &'w dyn Fn(&Target) -> Result<Sight>,
-    /// What opens stores, by the names of the environment.
-    pub credentials: &'w [(String, Secret)],
+    /// What opens stores that name no credentials of their own.
+    pub credentials: &'w Credentials,
     /// Where the journals of instances without a data folder are.
     pub instances: PathBuf,
     /// Where the notes of jobs are.
@@ -55,20 +56,16 @@ impl World<'_> {
     /// The stores at `places`.
     pub fn stores(&self, places: &[&Place]) -> Result<Stores> {
         let open = |place: &&Place| {
-            let mut named = match &place.credentials_file {
-                Some(file) => read_credentials(file)?,
-                None => Vec::new(),
-            };
-            named.extend(self.credentials.iter().cloned());
-            Store::open(&place.address, &Credentials::new(named))
+            let own = place.credentials_file.as_deref().map(read_credentials).transpose()?.unwrap_or_default();
+            Store::open(&place.address, &own.or(self.credentials))
         };
         Ok(Stores::new(places.iter().map(open).collect::<Result<_>>()?, self.fallback.clone()))
     }
 }
 
 /// The lines `NAME=VALUE` of `file`.
-fn read_credentials(file: &Path) -> Result<Vec<(String, Secret)>> {
-    let text = std::fs::read_to_string(file).map_err(Error::file("read", file))?;
+fn read_credentials(file: &Path) -> Result<Credentials> {
+    let text = files::read_whole(file)?;
     let lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
     lines
         .enumerate()
@@ -76,7 +73,8 @@ fn read_credentials(file: &Path) -> Result<Vec<(String, Secret)>> {
             Some((name, value)) => Ok((name.trim().to_owned(), Secret::new(value.trim()))),
             None => Err(Error::Usage(format!("`{}`: entry {} is not NAME=VALUE", file.display(), n + 1))),
         })
-        .collect()
+        .collect::<Result<Vec<_>>>()
+        .map(Credentials::new)
 }
 
 impl Ended {
@@ -88,6 +86,21 @@ impl Ended {
     /// Bytes of the snapshots.
     pub fn size(&self) -> u64 {
         self.taken.iter().map(|snapshot| snapshot.size).sum()
+    }
+
+    /// The run of the job called `name` as a program reads it.
+    pub fn document(&self, name: &str) -> Json {
+        let snapshot = |one: &Snapshot| json!({"id": one.manifest.id, "instance": one.manifest.instance, "path": one.location(), "size_bytes": one.size});
+        let words = |errors: &[Error]| errors.iter().map(Error::to_string).collect::<Vec<_>>();
+        json!({
+            "job": name,
+            "ok": self.is_good(),
+            "snapshots": self.taken.iter().map(snapshot).collect::<Vec<_>>(),
+            "removed": self.removed,
+            "seconds": self.took.as_secs_f64(),
+            "errors": words(&self.errors),
+            "untold": words(&self.untold),
+        })
     }
 
     /// The exit code that this means.
@@ -188,7 +201,10 @@ impl Round<'_> {
         if let (true, Some(copy)) = (self.drills, taken.copies.first()) {
             host.say(&format!("restoring `{}` into a scratch place", copy.manifest.id));
             let scratch = stores.scratch()?;
-            ended.errors.extend(Drill::new(scratch.path()).restore(copy).err());
+            match Drill::new(scratch.path()).restore(copy) {
+                Ok(drilled) => ended.untold.extend(drilled.unnoted),
+                Err(error) => ended.errors.push(error),
+            }
         }
         let first = taken.copies.into_iter().next();
         let whole = ended.errors.len() == wrong;
@@ -207,26 +223,11 @@ impl Round<'_> {
 }
 
 fn seal(job: &Job) -> Result<Option<Seal>> {
-    if let Some(file) = &job.passphrase_file {
-        return Ok(Some(Seal::Passphrase(Text::File(file.clone()).read()?)));
-    }
-    if job.encrypt_to.is_empty() && job.recipients_file.is_none() {
-        return Ok(None);
-    }
-    let file = match &job.recipients_file {
-        Some(file) => std::fs::read_to_string(file).map_err(Error::file("read", file))?,
-        None => String::new(),
-    };
-    Seal::to(job.encrypt_to.iter().map(String::as_str).chain(file.lines())).map(Some)
+    Seal::read(&job.encrypt_to, job.recipients_file.as_slice(), job.passphrase_file.as_deref())
 }
 
 fn keys(job: &Job) -> Result<Keys> {
-    let identities: Vec<Secret> = match &job.identity_file {
-        Some(file) => vec![Secret::new(std::fs::read_to_string(file).map_err(Error::file("read", file))?)],
-        None => Vec::new(),
-    };
-    let passphrase = job.passphrase_file.clone().map(|file| Text::File(file).read()).transpose()?;
-    Keys::read(&identities, passphrase)
+    Keys::read(job.identity_file.as_slice(), job.passphrase_file.as_deref())
 }
 
 /// Tells everybody that the run is over.
@@ -250,23 +251,10 @@ fn tell(job: &Job, state: &State, ended: &mut Ended, host: &mut dyn Host) {
 
 fn tell_webhook(job: &Job, event: &str, ended: &mut Ended) {
     let Some(webhook) = &job.webhook else { return };
-    let snapshots: Vec<_> = ended
-        .taken
-        .iter()
-        .map(|one| {
-            json!({"id": one.manifest.id, "instance": one.manifest.instance, "path": one.location(), "size_bytes": one.size})
-        })
-        .collect();
-    let document = json!({
-        "job": job.name,
-        "event": event,
-        "message": if event == "started" { String::new() } else { ended.words() },
-        "at": ended.at,
-        "seconds": ended.took.as_secs_f64(),
-        "snapshots": snapshots,
-        "removed": ended.removed,
-        "errors": ended.errors.iter().map(Error::to_string).collect::<Vec<_>>(),
-    });
+    let mut document = ended.document(&job.name);
+    document["event"] = json!(event);
+    document["message"] = json!(if event == "started" { String::new() } else { ended.words() });
+    document["at"] = json!(ended.at);
     let told = webhook.read().and_then(|address| notice::webhook(&address, &document));
     ended.untold.extend(told.err());
 }

@@ -6,6 +6,9 @@ use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use kumadb::files;
+use serde_json::{Value as Json, json};
+
 use crate::lab::Lab;
 use crate::mariadbd::Mariadbd;
 use crate::monitor::furnish;
@@ -37,6 +40,47 @@ fn a_snapshot_brings_everything_back() {
         assert_eq!(lab.ok("monitor list"), "no monitors yet\n");
         lab.ok("restore latest --yes");
         assert!(lab.rows() == before, "{}: the restore is undone by a restore", lab.engine());
+    }
+}
+
+#[test]
+fn a_snapshot_says_everything_of_itself() {
+    for lab in Lab::both("2.5.3") {
+        furnish(&lab);
+        let (path, id) = create(&lab);
+        let shown = lab.ok(&format!("backup show {id}"));
+        let hash = files::hash(&path).unwrap().0;
+        for words in
+            [&id, path.to_str().unwrap(), &hash, "everything", "backup create", "foreign keys", "none: `kumadb"]
+        {
+            assert!(shown.contains(words), "{words}: {shown}");
+        }
+        assert!(!shown.contains("Network/Router"), "{shown}");
+        let drilled = lab.ok(&format!("backup verify --drill {id}"));
+        assert!(drilled.contains("as they were"), "{drilled}");
+        let json = lab.json(&format!("backup show {} --monitors", &id[..4]));
+        assert_eq!(json["manifest"]["counts"]["monitor"], 4, "{json:#}");
+        assert_eq!(json["monitors"], json!(["Cron", "Network", "Network/Router", "Network/Switch"]));
+        let drill = &json["drills"][0];
+        let rows: u64 =
+            json["manifest"]["counts"].as_object().unwrap().values().map(|rows| rows.as_u64().unwrap()).sum();
+        assert_eq!((&drill["rows"], &drill["error"]), (&json!(rows), &Json::Null), "{json:#}");
+        let shown = lab.ok("backup show latest --monitors");
+        assert!(shown.contains("restored in") && shown.contains("4 monitors\nCron\n"), "{shown}");
+        // One that fails is noted too, and all goes with the snapshot.
+        let whole = fs::read(&path).unwrap();
+        fs::write(&path, &whole[..whole.len() - 9]).unwrap();
+        let snapshot = kumadb::backup::Store::read(&path).unwrap();
+        let scratch = tempfile::tempdir().unwrap();
+        assert!(kumadb::backup::Drill::new(scratch.path()).restore(&snapshot).is_err());
+        fs::write(&path, &whole).unwrap();
+        let drills = lab.json(&format!("backup show {id}"))["drills"].clone();
+        assert!(drills[1]["error"].as_str().unwrap().contains("did not pass"), "{drills:#}");
+        lab.ok("monitor add group --name Later");
+        lab.ok("backup prune --keep-last 1 --yes");
+        let left = fs::read_dir(path.parent().unwrap()).unwrap().count();
+        assert_eq!(left, 2, "an archive and its manifest");
+        lab.fails(8, &format!("backup show {id}"));
     }
 }
 

@@ -6,9 +6,12 @@ use std::process::Command;
 use std::time::Instant;
 
 use kumadb::docker::Life;
+use kumadb::engine::EngineKind;
+use kumadb::schema;
 
 use crate::docked::{Docked, Kind, both, make_folder};
 use crate::dockerd::{Image, cli};
+use crate::lab::Lab;
 
 /// The only row of `sql`.
 #[track_caller]
@@ -219,6 +222,10 @@ fn is_found_by_name_id_folder_and_file() {
         let words = ["monitor", "pause", "Shop"];
         lab.run_on(target, &words).ended(9).said("two containers use the data folder").said(&second.name);
     }
+    let found = lab.kumadb(&["--json", "doctor"]).json();
+    let codes: Vec<&str> =
+        found["findings"].as_array().unwrap().iter().map(|one| one["code"].as_str().unwrap()).collect();
+    assert!(codes.contains(&"K033"), "{found}");
     assert_eq!(lab.started(), started);
     assert_eq!(lab.left(), ["lock"]);
 }
@@ -329,6 +336,45 @@ fn files_of_another_user_stay_his() {
     lab.folder.behave();
     lab.kumadb(&["--yes", "restore", added["snapshot"].as_str().unwrap()]).ended(0);
     owned();
+    assert_eq!(lab.monitors(), ["Shop", "Off"]);
+    lab.is_well();
+}
+
+/// Makes the image of `lab` one of `release`, as far as its files say.
+fn become_release(lab: &Docked, release: &str) {
+    let recording = schema::recorded(EngineKind::Sqlite).iter().find(|one| one.release.to_string() == release).unwrap();
+    let migrations: Vec<&str> = recording.migrations().collect();
+    let script = format!(
+        "echo '{{\"version\":\"{release}\"}}' >/app/package.json; cd /app/db/knex_migrations && rm * && touch {}",
+        migrations.join(" ")
+    );
+    cli(&["exec", &lab.server.name, "sh", "-c", &script]);
+}
+
+#[test]
+fn a_snapshot_of_another_release_is_held_against_the_image() {
+    let Some(lab) = Docked::up(Kind::Sqlite) else { return };
+    let taken = lab.kumadb(&["--json", "backup", "create"]).ended(0).json();
+    let id = taken["manifest"]["id"].as_str().unwrap();
+    let before = lab.picture();
+    become_release(&lab, "2.0.2");
+    for args in [&["--yes", "restore", id][..], &["--yes", "restore", id, "--other-release"], &["restore", id, "-n"]] {
+        let ran = lab.kumadb(args).ended(9).said("the following files are missing");
+        ran.said("of 2.0.2 and without").said("`docker pull louislam/uptime-kuma:2.5.3`");
+    }
+    assert_eq!(lab.picture(), before);
+    let older = Lab::sqlite("2.0.2");
+    older.ok("monitor add group --name Older");
+    let path = older.json("backup create")["path"].as_str().unwrap().to_owned();
+    become_release(&lab, "2.5.3");
+    // Also with the container down: its files are there all the same.
+    cli(&["stop", "-t", "60", &lab.server.name]);
+    lab.kumadb(&["restore", &path, "-n"]).ended(0).said("its server will migrate the database when it starts (");
+    cli(&["start", &lab.server.name]);
+    lab.wait_up();
+    lab.kumadb(&["--yes", "restore", &path]).ended(0).said("will migrate");
+    assert_eq!(lab.monitors(), ["Older"]);
+    lab.kumadb(&["--yes", "restore", id]).ended(0);
     assert_eq!(lab.monitors(), ["Shop", "Off"]);
     lab.is_well();
 }

@@ -1,14 +1,14 @@
 //! Made to fail at the N-th point, for every N until it passes: by an error, by a full disk, by SIGKILL. After each, the
 //! database is wholly old or wholly new, and nothing is left to clear away by hand.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use kumadb::backup::Store;
-use kumadb::engine::{Connect, Counts, Depth, EngineKind, Fault, Reader, WriteKey, Writer};
+use kumadb::engine::{Connect, Counts, Depth, EngineKind, Fault, Reader, Shadow, WriteKey, Writer};
 use kumadb::error::{Error, Result};
 use kumadb::instance::{Instance, Sight};
 use kumadb::kuma::init;
@@ -29,6 +29,8 @@ pub struct Points {
     pub seen: Arc<AtomicUsize>,
     at: usize,
     how: How,
+    /// Whether they are counted yet.
+    counts: Arc<AtomicBool>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -40,10 +42,24 @@ pub enum How {
 
 impl Points {
     pub fn new(at: usize, how: How) -> Points {
-        Points { seen: Arc::default(), at, how }
+        Points { seen: Arc::default(), at, how, counts: Arc::new(AtomicBool::new(true)) }
+    }
+
+    /// Only those from where a copy begins to be put in.
+    pub fn of_load(at: usize, how: How) -> Points {
+        Points { counts: Arc::default(), ..Points::new(at, how) }
+    }
+
+    /// Makes every statement to the database of `instance` a point too.
+    pub fn wrap(&self, instance: &mut Instance) {
+        let counted = self.clone();
+        instance.wrap = Some(Arc::new(move |connect| Box::new(Counted(connect, counted.clone()))));
     }
 
     fn pass(&self) -> Result<()> {
+        if !self.counts.load(Ordering::SeqCst) {
+            return Ok(());
+        }
         if self.seen.fetch_add(1, Ordering::SeqCst) + 1 != self.at {
             return Ok(());
         }
@@ -60,7 +76,8 @@ impl Points {
 }
 
 impl Observer for Points {
-    fn step(&mut self, _step: &Step) -> Result<()> {
+    fn step(&mut self, step: &Step) -> Result<()> {
+        self.counts.fetch_or(*step == Step::PutBack, Ordering::SeqCst);
         self.pass()
     }
 }
@@ -145,6 +162,41 @@ impl Writer for Counted<Box<dyn Writer>> {
         self.0.load(from, without, progress)?;
         self.1.pass()
     }
+    fn shadow(&mut self) -> Option<&mut dyn Shadow> {
+        self.0.shadow().is_some().then_some(self)
+    }
+}
+
+impl Counted<Box<dyn Writer>> {
+    fn inner(&mut self) -> &mut dyn Shadow {
+        self.0.shadow().unwrap()
+    }
+}
+
+impl Shadow for Counted<Box<dyn Writer>> {
+    fn suits(&mut self, from: &Path) -> Result<bool> {
+        self.1.pass()?;
+        self.inner().suits(from)
+    }
+    fn fill(&mut self, from: &Path, progress: &mut dyn FnMut(u64, u64)) -> Result<Vec<Fault>> {
+        self.1.pass()?;
+        let faults = self.inner().fill(from, progress)?;
+        self.1.pass()?;
+        Ok(faults)
+    }
+    fn swap(&mut self) -> Result<()> {
+        self.1.pass()?;
+        self.inner().swap()?;
+        // Exchanged, and nobody has heard of it yet.
+        self.1.pass()
+    }
+    fn swap_back(&mut self, tables: &BTreeSet<&str>) -> Result<bool> {
+        self.inner().swap_back(tables)
+    }
+    fn clear(&mut self) -> Result<()> {
+        self.1.pass()?;
+        self.inner().clear()
+    }
 }
 
 /// One database, and how it is named on a command line.
@@ -177,8 +229,7 @@ impl Place {
     fn write(&self, points: &Points) -> Result<run::Outcome> {
         let mut instance = self.instance();
         let plan = plan(&instance, "new");
-        let counted = points.clone();
-        instance.wrap = Some(Arc::new(move |connect| Box::new(Counted(connect, counted.clone()))));
+        points.wrap(&mut instance);
         run::run(&instance, &self.store(), &Work::Plan(&plan), &settings(), &mut points.clone())
     }
 

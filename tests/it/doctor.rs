@@ -12,7 +12,7 @@ use serde_json::Value as Json;
 use crate::lab::{Lab, Ran};
 
 /// The codes that `doctor` finds, each once.
-fn codes(lab: &Lab) -> Vec<String> {
+pub fn codes(lab: &Lab) -> Vec<String> {
     let found = lab.json("doctor");
     let mut codes: Vec<String> = found["findings"]
         .as_array()
@@ -26,11 +26,12 @@ fn codes(lab: &Lab) -> Vec<String> {
 }
 
 /// Four monitors, two of them groups, a maintenance window and a notification, as people have them.
-fn furnish(lab: &Lab) {
-    lab.ok("monitor add group --name Network");
-    lab.ok("monitor add group --name Home");
-    lab.ok("monitor add http --name Shop --url https://shop.example.com");
-    lab.ok("monitor add ping --name Router --hostname 192.168.1.1 --parent Network");
+pub fn furnish(lab: &Lab) {
+    let monitors = "monitors: [{name: Network, type: group}, {name: Home, type: group}, \
+                    {name: Shop, type: http, url: \"https://shop.example.com\"}, \
+                    {name: Router, type: ping, hostname: 192.168.1.1, parent: Network}]";
+    fs::write(lab.root.path().join("furniture.yaml"), monitors).unwrap();
+    lab.ok("apply furniture.yaml --yes");
     lab.sql(
         "INSERT INTO maintenance (id, title, description, user_id, active, strategy, start_time, end_time, weekdays, \
          days_of_month, timezone) VALUES (1, 'Nightly', '', 1, 1, 'recurring-weekday', '02:00:00', '03:00:00', '[1]', '[]', \
@@ -46,7 +47,7 @@ fn furnish(lab: &Lab) {
 }
 
 /// SQL past all checks, as a conversion or a person with a tool leaves it.
-fn damage(lab: &Lab, sql: &str) {
+pub fn damage(lab: &Lab, sql: &str) {
     match lab.engine() {
         "SQLite" => lab.sql(&format!("PRAGMA foreign_keys = OFF; PRAGMA ignore_check_constraints = ON; {sql}")),
         _ => lab.sql(&format!("SET SESSION foreign_key_checks = 0, sql_mode = ''; {sql}")),
@@ -55,7 +56,7 @@ fn damage(lab: &Lab, sql: &str) {
 
 /// Damages furnished instances with `sql`; then exactly `code` is found, is cured by its name, and there is nothing left to
 /// find or to do. Returns the instances, and how the cure ended.
-fn cures(labs: Vec<Lab>, code: &str, sql: &str) -> Vec<(Lab, Ran)> {
+pub fn cures(labs: Vec<Lab>, code: &str, sql: &str) -> Vec<(Lab, Ran)> {
     labs.into_iter()
         .map(|lab| {
             furnish(&lab);
@@ -67,7 +68,7 @@ fn cures(labs: Vec<Lab>, code: &str, sql: &str) -> Vec<(Lab, Ran)> {
         .collect()
 }
 
-fn cured(lab: &Lab, code: &str) -> Ran {
+pub fn cured(lab: &Lab, code: &str) -> Ran {
     assert_eq!(codes(lab), [code], "{}", lab.engine());
     let before = lab.rows();
     lab.fails(9, &format!("doctor --fix {code}"));
@@ -385,7 +386,6 @@ fn only_reports_what_nobody_but_a_person_can_decide() {
             "INSERT INTO heartbeat (id, monitor_id, status, time, msg) VALUES (7, 3, 0, '2026-01-01 00:00:00', \
                   'Knex: Timeout acquiring a connection. The pool is probably full.')",
         ),
-        ("K009", "ALTER TABLE monitor DROP COLUMN location"),
         ("K020", "INSERT INTO knex_migrations (name, batch) VALUES ('2029-01-01-0000-later.js', 9)"),
     ] {
         for lab in Lab::both("2.5.3") {
@@ -638,7 +638,7 @@ fn the_page_lists_every_code() {
 }
 
 /// A data folder of the embedded MariaDB, in a container that runs, with nothing wrong.
-fn contained() -> Evidence {
+pub fn contained() -> Evidence {
     let file = |name: &str, folder| Seen { name: name.into(), size: 500, uid: 1000, gid: 1000, mode: 0o755, folder };
     Evidence {
         folder: Some(Folder {
@@ -652,12 +652,16 @@ fn contained() -> Evidence {
             mariadb_installed: Some(true),
             read_only: false,
             holders: Vec::new(),
+            mariadb: Vec::new(),
+            uploads: Vec::new(),
+            screenshots: 0,
         }),
         container: Some(Running {
             name: "uptime-kuma".into(),
             image: "louislam/uptime-kuma:2-slim".into(),
             up: true,
             looping: false,
+            others: Vec::new(),
             has_mariadb: Some(true),
             log: Vec::new(),
         }),
@@ -686,6 +690,19 @@ fn judges_what_no_test_can_make_of_a_disk_and_an_image() {
     let mut mounted = contained();
     mounted.folder.as_mut().unwrap().read_only = true;
     assert_eq!(only(&mounted).code, "K022");
+
+    let mut dumped = contained();
+    let file = |name: &str, uid, mode| Seen { name: name.into(), size: 5, uid, gid: uid, mode, folder: false };
+    dumped.folder.as_mut().unwrap().server = Some((0, 0));
+    dumped.folder.as_mut().unwrap().mariadb = vec![
+        file("mariadb/ibdata1", 1000, 0o660),
+        file("mariadb/kuma/monitor.ibd", 0, 0o660),
+        file("mariadb/mysql_upgrade_info", 0, 0o644),
+    ];
+    let found = only(&dumped);
+    assert_eq!(found.code, "K022");
+    let path = "/data/mariadb/kuma/monitor.ibd".into();
+    assert_eq!(found.fault.cure, Cure::Files(vec![FileChange::Own { path, uid: 1000, gid: 1000, mode: 0o660 }]));
 
     let mut slim = contained();
     slim.container.as_mut().unwrap().has_mariadb = Some(false);

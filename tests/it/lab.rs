@@ -16,7 +16,7 @@ pub const PASSWORD: &str = "Kuma-Lab-2026";
 pub struct Lab {
     pub root: TempDir,
     pub target: String,
-    mariadbd: Option<Mariadbd>,
+    pub mariadbd: Option<Mariadbd>,
 }
 
 /// How a command ended.

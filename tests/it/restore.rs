@@ -103,10 +103,9 @@ fn snapshots_cross_from_one_engine_to_the_other() {
 
     let path = sqlite.json("backup create")["path"].as_str().unwrap().to_owned();
     let other = Lab::mariadb("2.5.3").unwrap();
-    let refused = other.fails(9, &format!("restore {path} --yes"));
-    assert!(refused.err.contains("`kumadb apply --from snapshot"), "{}", refused.err);
-    other.ok(&format!("apply {path} --yes"));
+    other.ok(&format!("restore {path} --yes"));
     assert_eq!(configuration(&other), configuration(&sqlite));
+    assert_eq!(beats(&other), beats(&sqlite));
 }
 
 #[test]
@@ -118,6 +117,8 @@ fn a_restore_takes_the_last_snapshot_before_a_moment() {
     lab.ok("monitor add group --name A");
     lab.ok("restore --before now --yes");
     assert_eq!(lab.ok("monitor list"), "no monitors yet\n");
+    let missing = lab.fails(8, "restore --before 'last tuesday 18:30' --yes");
+    assert!(missing.err.contains("no snapshot `before last tuesday 18:30`"), "{}", missing.err);
     let wrong = lab.fails(2, "restore --before sometime --yes");
     assert!(wrong.err.contains("`sometime` is no moment"), "{}", wrong.err);
     let none = lab.fails(2, "restore");

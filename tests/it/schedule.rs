@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, TimeZone as _, Utc};
 use chrono_tz::Tz;
-use kumadb::backup::Store;
+use kumadb::backup::{Credentials, Store};
 use kumadb::error::{Error, Result};
 use kumadb::instance::Sight;
 use kumadb::run::{Observer, Step};
@@ -133,7 +133,7 @@ fn with_world<T>(lab: &Lab, run: impl FnOnce(&World<'_>) -> T) -> T {
     };
     run(&World {
         sight: &sight,
-        credentials: &[],
+        credentials: &Credentials::default(),
         instances: lab.root.path().join("state"),
         jobs: jobs(lab),
         fallback: Store::new(lab.store()),

@@ -6,7 +6,6 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use kumadb::backup::{Keys, Snapshot};
-use kumadb::value::Secret;
 
 use crate::lab::Lab;
 use crate::mariadbd::Mariadbd;
@@ -101,7 +100,7 @@ fn what_is_no_key_is_said_and_not_shown() {
     fs::write(&file, "# nobody\n").unwrap();
     refused(&format!("backup create --recipients-file {}", file.display()), "there is no recipient to encrypt to");
     fs::write(&file, "\n").unwrap();
-    refused(&format!("backup create --passphrase-file {}", file.display()), "holds no passphrase");
+    refused(&format!("backup create --passphrase-file {}", file.display()), "the first line of");
     fs::write(&file, "AGE-SECRET-KEY-1GFPYYSJZ\n").unwrap();
     refused(&format!("backup verify --identity {}", file.display()), "a line is no identity of age");
     assert!(!lab.store().exists(), "nothing was begun");
@@ -209,7 +208,7 @@ fn damage_is_found_elsewhere_and_under_encryption() {
         let put = |name: &str, bytes: Vec<u8>| drop(away.cloud.shelf().objects.insert(name.to_owned(), bytes));
         let whole = away.cloud.shelf().objects[&name].clone();
         let id = made["manifest"]["id"].as_str().unwrap();
-        let keyed = Keys::read(&[Secret::new(IDENTITY)], None).unwrap();
+        let keyed = Keys::read(&[identity(&away.lab)], None).unwrap();
         let readers = [away.store(), away.store().with_keys(keyed)];
         let snapshots: Vec<Snapshot> = readers.iter().map(|store| store.find(id, "").unwrap()).collect();
         let check = |what: &str| {

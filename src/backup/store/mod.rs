@@ -1,5 +1,6 @@
 //! A store: one place of snapshots, a folder or somebody else's machine.
 
+mod drills;
 mod folder;
 mod objects;
 mod remote;
@@ -23,6 +24,7 @@ use folder::Folder;
 use objects::{Object, Objects, Progress};
 use scratch::Note;
 
+pub use drills::DrillNote;
 pub use remote::Credentials;
 pub use scratch::Scratch;
 pub use several::{Stores, unpack_first};
@@ -214,7 +216,8 @@ impl Store {
         let manifests: Vec<String> = told.iter().map(|object| beside(&object.name)).collect();
         for (object, text) in told.iter().zip(self.objects.read_all(&manifests)) {
             let place = self.locate(&object.name);
-            listing.take(text.and_then(|text| self.snapshot(object, archive::parse(&place, &text)?)));
+            let read = text.and_then(|text| archive::parse(&place, &text));
+            listing.take(read.map(|manifest| self.snapshot(object, manifest)));
         }
         // Elsewhere an archive without its manifest is an upload that is going on or was cut off.
         for object in untold.iter().filter(|_| self.folder().is_some()) {
@@ -224,8 +227,8 @@ impl Store {
         Ok(listing)
     }
 
-    fn snapshot(&self, object: &Object, manifest: Manifest) -> Result<Snapshot> {
-        Ok(Snapshot { store: self.clone(), name: object.name.clone(), manifest, size: object.size })
+    fn snapshot(&self, object: &Object, manifest: Manifest) -> Snapshot {
+        Snapshot { store: self.clone(), name: object.name.clone(), manifest, size: object.size }
     }
 
     /// The snapshot meant by `wanted`: the path of an archive, an id or its beginning, or `latest` (of the instance
@@ -246,7 +249,7 @@ impl Store {
         let size = fs::metadata(path).map_err(Error::file("look at", path))?.len();
         let object = Object { name, size };
         match files::read_text(Path::new(&beside(&path.to_string_lossy())))? {
-            Some(text) => self.snapshot(&object, archive::parse(&path.to_string_lossy(), text.as_bytes())?),
+            Some(text) => Ok(self.snapshot(&object, archive::parse(&path.to_string_lossy(), text.as_bytes())?)),
             None => self.read_within(&object),
         }
     }
@@ -254,7 +257,7 @@ impl Store {
     fn read_within(&self, object: &Object) -> Result<Snapshot> {
         let place = self.locate(&object.name);
         match archive::read_manifest(&place, self.objects.open(&object.name)?, &self.keys) {
-            Ok(manifest) => self.snapshot(object, manifest),
+            Ok(manifest) => Ok(self.snapshot(object, manifest)),
             Err(Error::Key { .. }) => {
                 Err(unusable(&place, "its manifest is lost, and without its key nothing is known of it"))
             }
@@ -333,9 +336,10 @@ impl Snapshot {
         self.store.folder().map(|folder| folder.join(format!("{stem}{REMOVED}")))
     }
 
-    /// Removes the archive, its manifest and the rows beside it.
+    /// Removes the archive, its manifest, and the rows and notes beside it.
     pub fn remove(&self) -> Result<()> {
         self.removed().map_or(Ok(()), |path| files::remove(&path))?;
+        self.store.objects.remove(&self.drills_name())?;
         let (archive, beside) = (self.name.clone(), beside(&self.name));
         // Whichever makes it a snapshot goes first.
         let order = if self.store.folder().is_some() { [archive, beside] } else { [beside, archive] };
@@ -348,7 +352,7 @@ fn unpack_member(path: &Path, content: &mut dyn io::Read) -> Result<(), Stop> {
         files::make_folder(parent).map_err(Stop::Own)?;
     }
     let mut file = files::create_private(path).map_err(Stop::Own)?;
-    let mut buffer = vec![0; 1 << 17];
+    let mut buffer = vec![0; archive::PIECE];
     loop {
         // Apart, because a full disk is no damage of the archive.
         let n = content.read(&mut buffer)?;

@@ -46,9 +46,20 @@ impl Credentials {
     /// The prefixes of the names that any place knows.
     pub const PREFIXES: [&'static str; 4] = ["AWS_", "AZURE_", "GOOGLE_", "WEBDAV_"];
 
-    /// Out of these names and values.
+    /// Out of these names and values; of a name that is there twice the first value counts.
     pub fn new(named: impl IntoIterator<Item = (String, Secret)>) -> Credentials {
-        Credentials(named.into_iter().collect())
+        let mut known: Vec<(String, Secret)> = Vec::new();
+        for (name, value) in named {
+            if !known.iter().any(|(other, _)| *other == name) {
+                known.push((name, value));
+            }
+        }
+        Credentials(known)
+    }
+
+    /// These and, for what is not among them, `others`.
+    pub fn or(self, others: &Credentials) -> Credentials {
+        Credentials::new(self.0.into_iter().chain(others.0.iter().cloned()))
     }
 
     fn value(&self, name: &str) -> Option<&str> {

@@ -1,6 +1,7 @@
 //! `kumadb restore`
 
 mod monitors;
+mod release;
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -10,7 +11,7 @@ use clap::Args;
 use serde_json::{Value as Json, json};
 
 use crate::backup::moment::parse_moment;
-use crate::backup::{self, Held, Manifest, Snapshot, Stores};
+use crate::backup::{self, Held, Snapshot, Stores};
 use crate::cli::store::KeyArgs;
 use crate::cli::write::{WriteArgs, finish, outcome_json, read_from};
 use crate::cli::{Context, Ui};
@@ -25,7 +26,8 @@ use crate::run::{self, Work, put_files_back};
 pub struct RestoreArgs {
     /// Id of the snapshot (or its beginning), an archive, `latest`, or a kuma.db that 1.x left behind (kuma.db.bak…)
     pub snapshot: Option<String>,
-    /// The last snapshot before this moment: 2026-11-24, '2026-11-24 18:30', yesterday, tuesday, 3d, 12h
+    /// The last snapshot before this moment: 2026-11-24, '2026-11-24 18:30', '24 Nov', 18:30, yesterday,
+    /// 'tuesday 18:30', '2 days ago', 12h; in local time
     #[arg(long, value_name = "MOMENT", conflicts_with = "snapshot")]
     pub before: Option<String>,
     /// Only the configuration: the history stays as it is now
@@ -34,7 +36,8 @@ pub struct RestoreArgs {
     /// Only these monitors, as they were configured: a name, a path, or a pattern such as 'Shop/*'
     #[arg(long = "monitor", value_name = "GLOB", conflicts_with = "config_only")]
     monitors: Vec<String>,
-    /// SQLite: put back a database of another release; the server's image must be of that release, or newer
+    /// Put back a database of another release where the image of the server cannot be looked into; it must be of that
+    /// release, or newer
     #[arg(long)]
     other_release: bool,
     #[command(flatten)]
@@ -83,20 +86,42 @@ pub fn run(args: &RestoreArgs, context: &mut Context<'_>) -> Result<Exit> {
     if !args.monitors.is_empty() {
         return monitors::restore(&held, &args.monitors, &args.write, &instance, context);
     }
-    let held = held.for_engine(instance.engine())?;
+    let held = match (held.manifest.engine, instance.address()) {
+        (EngineKind::Sqlite, Some(address)) => {
+            let session = instance.open()?;
+            let converted = address.read_only().and_then(|mut database| held.for_mariadb(&mut database));
+            session.close()?;
+            let (held, rounded) = converted?;
+            rounded.iter().for_each(|what| context.ui.warn(&format!("{what}, as MariaDB keeps it")));
+            held
+        }
+        _ => held.for_engine(instance.engine())?,
+    };
+    let shipped = match &instance.container {
+        Some(server) => server.shipped()?,
+        None => None,
+    };
+    if let (Some(shipped), Some(server)) = (&shipped, &instance.container) {
+        release::check_image(&held.manifest, shipped, &server.container().image, context.ui)?;
+    }
     let (shown, kept) = match read_from(&instance, |reader, name| Now::read(reader, name)) {
         Ok(now) => {
-            check_release(&now.state, &held.manifest, instance.engine(), args)?;
+            if !args.other_release && shipped.is_none() || args.config_only {
+                release::check_same(&now.state.database, &held.manifest, args.config_only)?;
+            }
             let kept = match args.config_only || !held.manifest.without.is_empty() {
                 true => history(&now.state.database.schema),
                 false => Vec::new(),
             };
             (Some(Difference::between(&now, &held, &kept)?), kept)
         }
-        Err(error) if error.is_unreadable() => {
-            context
-                .ui
-                .warn(&format!("{error}; its files are kept as they are, and the snapshot is put in their place"));
+        // A migration that was cut off may have left tables that nobody can read as the server's.
+        Err(error) if error.is_unreadable() || instance.address().is_some() && matches!(error, Error::Sql { .. }) => {
+            let what = match instance.engine() {
+                EngineKind::Sqlite => "its files are kept as they are, and the snapshot is put in their place",
+                EngineKind::MariaDb => "what it holds is kept in a snapshot, and goes",
+            };
+            context.ui.warn(&format!("{error}; {what}"));
             (None, Vec::new())
         }
         Err(error) => return Err(error),
@@ -167,22 +192,6 @@ fn offer(stores: &Stores, instance: &Instance, context: &mut Context<'_>) -> Res
         context.ui.say(&Ui::table(&["snapshot", "time (utc)", "release", "what", "made by"], rows));
     }
     Ok(Error::Usage("name the snapshot: its id, `latest`, or `--before yesterday`".into()))
-}
-
-/// Fails when the server could not use what is put back.
-fn check_release(now: &State, then: &Manifest, engine: EngineKind, args: &RestoreArgs) -> Result<()> {
-    let migrations: Vec<String> = now.database.migrations.iter().cloned().collect();
-    if then.migrations == migrations || args.other_release && engine == EngineKind::Sqlite && !args.config_only {
-        return Ok(());
-    }
-    let why =
-        format!("snapshot `{}` is of release {}, the database of {}", then.id, then.release, now.database.release);
-    Err(Error::Refused(match (engine, args.config_only) {
-        (EngineKind::Sqlite, false) => format!(
-            "{why}: if the server's image is of that release, or newer, add `--other-release`; else run that image first"
-        ),
-        _ => format!("{why}: run the image of that release first, on a new data folder or database"),
-    }))
 }
 
 /// What is there now.

@@ -29,6 +29,11 @@ use crate::files;
 pub(super) const FIRST: &str = "-- kumadb dump 1 of ";
 /// What the last line of a dump starts with.
 pub(super) const LAST: &str = "-- kumadb dump complete: ";
+/// How a client must read what follows.
+pub(super) const SETTINGS: &str = "SET NAMES utf8mb4;
+SET FOREIGN_KEY_CHECKS=0, UNIQUE_CHECKS=0, TIME_ZONE='+00:00', AUTOCOMMIT=0;
+SET SQL_MODE='NO_AUTO_VALUE_ON_ZERO,ALLOW_INVALID_DATES';
+";
 /// Bytes of one INSERT, unless a single row is larger. Part of the format: the same rows must make the same lines.
 const LINE: usize = 512 * 1024;
 /// Rows between two calls of `progress`.
@@ -37,7 +42,53 @@ const STRIDE: u64 = 1_000;
 /// How the rows of one table are read and written.
 pub(super) struct Layout {
     select: String,
-    insert: Vec<u8>,
+    lines: Lines,
+}
+
+/// The INSERT lines of one table as they fill up.
+pub(super) struct Lines {
+    line: Vec<u8>,
+    /// How long a line is without a row.
+    head: usize,
+    count: u64,
+}
+
+impl Lines {
+    /// Of `table`, whose columns are called `names`, in quotes.
+    pub(super) fn of(table: &str, names: impl Iterator<Item = String>) -> Lines {
+        let names: Vec<String> = names.collect();
+        let line = format!("INSERT INTO {} ({}) VALUES ", quote(table), names.join(",")).into_bytes();
+        Lines { head: line.len(), line, count: 0 }
+    }
+
+    /// Adds one row, `(1,'a')`; hands the line before it to `put` when it is full.
+    pub(super) fn add(&mut self, row: &[u8], put: &mut dyn FnMut(&[u8]) -> Result<()>) -> Result<()> {
+        if self.line.len() > self.head {
+            if self.line.len() + row.len() < LINE {
+                self.line.push(b',');
+            } else {
+                self.put(put)?;
+            }
+        }
+        self.line.extend_from_slice(row);
+        self.count += 1;
+        Ok(())
+    }
+
+    /// Hands the last line to `put`; returns how many rows there were.
+    pub(super) fn end(mut self, put: &mut dyn FnMut(&[u8]) -> Result<()>) -> Result<u64> {
+        if self.line.len() > self.head {
+            self.put(put)?;
+        }
+        Ok(self.count)
+    }
+
+    fn put(&mut self, put: &mut dyn FnMut(&[u8]) -> Result<()>) -> Result<()> {
+        self.line.extend_from_slice(b";\n");
+        put(&self.line)?;
+        self.line.truncate(self.head);
+        Ok(())
+    }
 }
 
 impl MariaDb {
@@ -79,9 +130,7 @@ impl MariaDb {
         for extra in self.extras()? {
             put(format!("-- not a table, to be made by hand after the tables: {extra};\n").as_bytes())?;
         }
-        put(b"SET NAMES utf8mb4;\n")?;
-        put(b"SET FOREIGN_KEY_CHECKS=0, UNIQUE_CHECKS=0, TIME_ZONE='+00:00', AUTOCOMMIT=0;\n")?;
-        put(b"SET SQL_MODE='NO_AUTO_VALUE_ON_ZERO,ALLOW_INVALID_DATES';\n")?;
+        put(SETTINGS.as_bytes())?;
         let tables = self.tables()?;
         let is_left_out = |table: &str| without.iter().any(|left_out| left_out == table);
         let estimate: u64 = tables.iter().filter(|table| !is_left_out(&table.name)).map(|table| table.estimate).sum();
@@ -103,7 +152,7 @@ impl MariaDb {
         }
         put(b"COMMIT;\n")?;
         put(format!("{LAST}{} tables, {all} rows\n", counts.len()).as_bytes())?;
-        out.into_inner().map_err(|error| wrong(error.into_error()))?.sync_all().map_err(Error::file("flush", to))?;
+        out.into_inner().map_err(|error| wrong(error.into_error()))?;
         progress(all, all);
         Ok(counts)
     }
@@ -127,7 +176,7 @@ impl MariaDb {
         let layout = self.layout(table, filter)?;
         let mut rows = self.rows(layout.select)?;
         let shapes: Vec<Shape> = rows.shapes.clone();
-        let (mut line, mut row_text, mut count) = (layout.insert.clone(), Vec::new(), 0);
+        let (mut lines, mut row_text) = (layout.lines, Vec::new());
         while let Some(cells) = rows.raw()? {
             row_text.clear();
             for (at, (cell, shape)) in cells.iter().zip(&shapes).enumerate() {
@@ -138,25 +187,12 @@ impl MariaDb {
                 }
             }
             row_text.push(b')');
-            if line.len() > layout.insert.len() {
-                if line.len() + row_text.len() < LINE {
-                    line.push(b',');
-                } else {
-                    line.extend_from_slice(b";\n");
-                    put(&line)?;
-                    line.truncate(layout.insert.len());
-                }
-            }
-            line.extend_from_slice(&row_text);
-            count += 1;
-            if count % STRIDE == 0 {
-                progress(count);
+            lines.add(&row_text, put)?;
+            if lines.count % STRIDE == 0 {
+                progress(lines.count);
             }
         }
-        if line.len() > layout.insert.len() {
-            line.extend_from_slice(b";\n");
-            put(&line)?;
-        }
+        let count = lines.end(put)?;
         progress(count);
         Ok(count)
     }
@@ -190,8 +226,7 @@ impl MariaDb {
             true => select.push_str(filter),
             false => select.push_str(&format!(" FORCE INDEX (PRIMARY){filter} ORDER BY {}", key.join(","))),
         }
-        let insert = format!("INSERT INTO {} ({}) VALUES ", quote(table), names.join(",")).into_bytes();
-        Ok(Layout { select, insert })
+        Ok(Layout { select, lines: Lines::of(table, names.into_iter()) })
     }
 }
 

@@ -4,7 +4,8 @@
 //! beats that only grew since the copy is cut, not written anew.
 //!
 //! DDL would commit by itself in the middle, and needs rights that the server's own user may not have. So the tables must be
-//! there already, the same as in the dump; AUTO_INCREMENT stays where it is, which is never too low.
+//! there already, the same as in the dump; AUTO_INCREMENT stays where it is, which is never too low. Other tables come by
+//! the [`shadow`](super::shadow).
 
 use std::fs::File;
 use std::io::{BufRead as _, BufReader, Seek as _, SeekFrom};
@@ -24,11 +25,11 @@ pub(super) struct Copy {
 pub(super) struct CopiedTable {
     pub(super) name: String,
     pub(super) create: String,
-    rows: u64,
+    pub(super) rows: u64,
     /// The hash of each of its INSERT lines.
-    lines: Vec<blake3::Hash>,
+    pub(super) lines: Vec<blake3::Hash>,
     /// Where in the file each of these lines begins.
-    starts: Vec<u64>,
+    pub(super) starts: Vec<u64>,
 }
 
 /// Rows per table in the dump at `path`, counted in its statements, after a check that it is whole: every line one that
@@ -131,7 +132,7 @@ impl MariaDb {
     }
 
     /// Refuses a dump whose tables are not those of this database, column by column.
-    fn compare(&mut self, copy: &Copy) -> Result<()> {
+    pub(super) fn compare(&mut self, copy: &Copy) -> Result<()> {
         let live: Vec<String> = self.tables()?.into_iter().map(|table| table.name).collect();
         let mut differences = Vec::new();
         for name in live.iter().filter(|name| !copy.tables.iter().any(|table| table.name == **name)) {

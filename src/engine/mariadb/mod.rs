@@ -11,7 +11,9 @@ mod fault;
 mod literal;
 mod load;
 mod scratch;
+mod shadow;
 mod tables;
+mod transfer;
 
 use std::path::Path;
 use std::sync::{Arc, mpsc};
@@ -26,9 +28,10 @@ pub use address::{Address, Tls};
 pub use copied::{DumpedRows, read_dumped_tables, stream_dumped_rows};
 pub use load::count_dump;
 pub use scratch::Scratch;
+pub use transfer::Transferred;
 
 use self::literal::Shape;
-use super::{Connect, Counts, Depth, EngineKind, Fault, Reader, WriteKey, Writer, quote};
+use super::{Connect, Counts, Depth, EngineKind, Fault, Reader, Shadow, WriteKey, Writer, quote};
 use crate::error::{Error, Result, bytes};
 use crate::schema::Schema;
 use crate::value::{Row, Value};
@@ -235,6 +238,15 @@ impl MariaDb {
         self.run(sql)
     }
 
+    /// Takes the lock of this database for as long as the connection lasts, or until it is released.
+    fn lock(&mut self) -> Result<()> {
+        let lock = self.one(&format!("SELECT GET_LOCK({}, 0)", self.lock_name()))?;
+        match lock.at(0).int() {
+            Some(1) => Ok(()),
+            _ => Err(Error::Busy { database: self.address.to_string() }),
+        }
+    }
+
     fn release(&mut self) -> Result<()> {
         let sql = format!("SELECT RELEASE_LOCK({})", self.lock_name());
         self.all(&sql).map(drop)
@@ -388,10 +400,7 @@ impl Writer for MariaDb {
                 quote(&table.name)
             )));
         }
-        let lock = self.one(&format!("SELECT GET_LOCK({}, 0)", self.lock_name()))?;
-        if lock.at(0).int() != Some(1) {
-            return Err(Error::Busy { database: self.address.to_string() });
-        }
+        self.lock()?;
         self.run("START TRANSACTION")?;
         self.transaction = Transaction::Open;
         Ok(())
@@ -452,5 +461,9 @@ impl Writer for MariaDb {
 
     fn load(&mut self, from: &Path, without: &[String], progress: &mut dyn FnMut(u64, u64)) -> Result<()> {
         self.load_dump(from, without, progress)
+    }
+
+    fn shadow(&mut self) -> Option<&mut dyn Shadow> {
+        Some(self)
     }
 }

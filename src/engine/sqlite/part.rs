@@ -6,7 +6,6 @@ use std::path::Path;
 use super::{Reader as _, Sqlite, SqliteFile};
 use crate::engine::{Connect as _, Counts, orphans, quote};
 use crate::error::{Error, Result};
-use crate::files;
 use crate::schema::Schema;
 
 impl SqliteFile {
@@ -52,7 +51,6 @@ impl Sqlite {
         copy.run("COMMIT; DETACH other")?;
         drop(copy);
         self.check_still()?;
-        files::flush(to)?;
         Ok(counts)
     }
 

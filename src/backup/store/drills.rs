@@ -1,0 +1,79 @@
+//! What is noted beside a snapshot of the drills that it went through: a manifest is written once, drills come later.
+
+use std::io::{Read as _, Write as _};
+use std::path::Path;
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+
+use super::objects::Progress;
+use super::{Snapshot, unusable};
+use crate::error::{Error, Result};
+use crate::files;
+
+/// Ending of the file beside an archive.
+const DRILLS: &str = ".drills.json";
+
+/// One restore that was only tried.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct DrillNote {
+    /// When it ended, UTC.
+    pub at: DateTime<Utc>,
+    /// How long it took, from the archive on.
+    pub seconds: f64,
+    /// Tables that came back as they were.
+    pub tables: usize,
+    /// Rows in them.
+    pub rows: u64,
+    /// Why it failed, if it did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+}
+
+impl Snapshot {
+    /// The drills that are noted beside this copy, oldest first.
+    pub fn drills(&self) -> Result<Vec<DrillNote>> {
+        let name = self.drills_name();
+        let place = self.store.locate(&name);
+        let text = match self.store.folder() {
+            Some(_) => files::read_text(Path::new(&place))?,
+            None if !self.store.objects.list()?.iter().any(|object| object.name == name) => None,
+            None => {
+                let mut text = String::new();
+                self.store.objects.open(&name)?.read_to_string(&mut text).map_err(Error::file("read", &place))?;
+                Some(text)
+            }
+        };
+        text.map_or(Ok(Vec::new()), |text| {
+            serde_json::from_str(&text).map_err(|error| unusable(&place, &error.to_string()))
+        })
+    }
+
+    /// Notes one more; `scratch` is a private folder.
+    ///
+    /// # Errors
+    /// Nothing can be put into the store.
+    pub(in crate::backup) fn note_drill(&self, drill: DrillNote, scratch: &Path) -> Result<()> {
+        let mut all = self.drills()?;
+        all.push(drill);
+        let text = serde_json::to_vec_pretty(&all).map_err(|error| Error::Snapshot(error.to_string()))?;
+        let path = scratch.join("drills.json");
+        files::replace(&path, files::PRIVATE, |file| file.write_all(&text))?;
+        self.store.objects.put(&self.drills_name(), &path, &mut Unwatched)
+    }
+
+    pub(super) fn drills_name(&self) -> String {
+        format!("{}{DRILLS}", self.name)
+    }
+}
+
+/// A few bytes are put in one piece, and soon.
+struct Unwatched;
+
+impl Progress for Unwatched {
+    fn begun(&mut self, _upload: &str) -> Result<()> {
+        Ok(())
+    }
+
+    fn done(&mut self, _bytes: u64) {}
+}

@@ -1,0 +1,343 @@
+//! `kumadb probe`: what the server answers to those who ask it from outside, and what that means.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::Args;
+use serde_json::{Value as Json, json};
+
+use super::far::Luggage;
+use super::write::{duration, read_from};
+use super::{Context, Ui};
+use crate::docker::Life;
+use crate::error::{Error, Exit, Result, counted};
+use crate::face::{
+    Face, Known, Login, Manner, Page, Reply, Trust, Verdict, judge_badge, judge_entry, judge_metrics, public_monitors,
+    read_monitors,
+};
+use crate::files;
+use crate::instance::Instance;
+use crate::kuma::read::{read_config, read_shown_state};
+use crate::model::state::{Config, State};
+use crate::plan::pick::Pick;
+use crate::value::Secret;
+
+/// Of so many public monitors the badges are asked for when none is named.
+const BADGED: usize = 5;
+
+/// Monitors that are named in one line.
+const NAMED: usize = 10;
+
+#[derive(Args, Debug)]
+pub struct ProbeArgs {
+    /// Ask for the badges of these monitors, by id, name or path; without any, of the first five on public status pages
+    #[arg(value_name = "MONITOR")]
+    monitors: Vec<String>,
+    /// Log in to /metrics as this user; the password is asked for, or the first line of stdin
+    #[arg(long, value_name = "NAME", conflicts_with = "api_key")]
+    user: Option<String>,
+    /// Log in to /metrics with an API key, which is asked for, or the first line of stdin
+    #[arg(long)]
+    api_key: bool,
+    /// Read the password or the API key from this file
+    #[arg(long, value_name = "FILE")]
+    password_file: Option<PathBuf>,
+    #[command(flatten)]
+    address: AddressArgs,
+}
+
+/// Where the server is, seen from outside.
+#[derive(Args, Debug)]
+#[command(next_help_heading = "Where it answers")]
+pub struct AddressArgs {
+    /// Its address, such as https://kuma.example.com; without it, the port that its container publishes, or the container's
+    /// own address
+    #[arg(long, env = "KUMADB_URL", hide_env_values = true, value_name = "URL")]
+    url: Option<String>,
+    /// Trust the authorities in this file (PEM) instead of the public ones
+    #[arg(long, value_name = "FILE")]
+    ca: Option<PathBuf>,
+    /// Take any certificate
+    #[arg(long, conflicts_with = "ca")]
+    insecure: bool,
+    /// How long one answer may take
+    #[arg(long, value_name = "DURATION", value_parser = duration, default_value = "10s")]
+    timeout: Duration,
+}
+
+/// A server that was asked what it is.
+pub struct Asked {
+    pub face: Face,
+    pub page: Page,
+    how: &'static str,
+    reply: Reply,
+    verdict: Verdict,
+}
+
+impl Asked {
+    /// Fails unless it is the real server, up.
+    pub fn check(&self) -> Result<()> {
+        match self.page {
+            Page::Server => Ok(()),
+            _ => Err(no_answer(self.face.base(), &self.verdict.means, "kumadb probe")),
+        }
+    }
+}
+
+impl AddressArgs {
+    /// Takes along what these options name.
+    pub fn pack(&self, luggage: &mut Luggage) -> Result<()> {
+        self.ca.iter().try_for_each(|file| luggage.take(file))
+    }
+
+    /// Finds the server of `instance`: the first address that the real server answers at, else the first that anything
+    /// answers at.
+    pub fn find(&self, instance: Option<&Instance>) -> Result<Asked> {
+        let places = match (&self.url, instance) {
+            (Some(url), _) => vec![(url.clone(), "as given")],
+            (None, Some(instance)) => places(instance)?,
+            (None, None) => return Err(Error::NoTarget),
+        };
+        let authorities = match &self.ca {
+            Some(path) => {
+                let text = files::read_text(path)?;
+                Some(text.ok_or_else(|| Error::Usage(format!("no file `{}`", path.display())))?)
+            }
+            None => None,
+        };
+        let manner = Manner { timeout: self.timeout, trust: Trust { authorities, anybody: self.insecure } };
+        let (mut other, mut silent) = (None, Vec::new());
+        for (place, how) in places {
+            let face = Face::new(&place, &manner)?;
+            let reply = face.ask("/api/entry-page", None);
+            let (page, verdict) = judge_entry(&reply, || face.ask("/", None));
+            let asked = Asked { face, page, how, reply, verdict };
+            match page {
+                Page::Server => return Ok(asked),
+                Page::Nobody => silent.push(format!("{place}: {}", asked.verdict.means)),
+                _ => other = other.or(Some(asked)),
+            }
+        }
+        other.ok_or_else(|| {
+            no_answer("any address", &silent.join("; "), "kumadb status; kumadb logs; or name another with --url")
+        })
+    }
+}
+
+fn no_answer(place: &str, why: &str, hint: &str) -> Error {
+    Error::NoAnswer { place: place.to_owned(), why: why.to_owned(), hint: hint.to_owned() }
+}
+
+/// Where the server of `instance` may answer.
+fn places(instance: &Instance) -> Result<Vec<(String, &'static str)>> {
+    let Some(server) = &instance.container else {
+        let hint = "name it: --url http://HOST:3001";
+        return Err(no_answer(&format!("`{}`", instance.name), "there is no container to tell where it listens", hint));
+    };
+    let name = server.name();
+    let place = format!("container `{name}`");
+    match server.life()? {
+        Life::Stopped => Err(no_answer(&place, "it is stopped", &format!("docker start {name}"))),
+        Life::Paused => Err(no_answer(&place, "it is paused", &format!("docker unpause {name}"))),
+        Life::Running | Life::Restarting => match server.addresses()? {
+            found if found.is_empty() => {
+                let why = "no port of it is published, and it has no address of its own that can be seen from here";
+                Err(no_answer(&place, why, "name one with --url"))
+            }
+            found => Ok(found),
+        },
+    }
+}
+
+/// One question with its answer.
+struct Check {
+    path: String,
+    reply: Reply,
+    verdict: Verdict,
+}
+
+/// Where the running server and the database do not agree.
+#[derive(Default)]
+struct Differing {
+    /// Monitors that should be checked and are not: id and path.
+    unchecked: Vec<(i64, String)>,
+    /// What the server checks and the database has not, or has switched off.
+    unwanted: Vec<Known>,
+}
+
+pub fn run(args: &ProbeArgs, context: &mut Context<'_>) -> Result<Exit> {
+    let instance = match context.instance() {
+        Ok(instance) => Some(instance),
+        // Whoever names an address need not have the database at hand.
+        Err(Error::NoTarget | Error::SeveralTargets(_)) if args.address.url.is_some() => None,
+        Err(error) if args.address.url.is_some() && error.exit() == Exit::NotFound => {
+            context.ui.warn(&format!("there is no database to compare with: {error}"));
+            None
+        }
+        Err(error) => return Err(error),
+    };
+    let asked = args.address.find(instance.as_ref())?;
+    let is_up = asked.page == Page::Server;
+    let Asked { face, how, reply, verdict, .. } = asked;
+    let mut checks = vec![Check { path: "/api/entry-page".into(), reply, verdict }];
+    let mut differing = None;
+    if is_up {
+        let database = instance.as_ref().and_then(|instance| read(instance, context.ui));
+        let login = args.login(context.ui)?;
+        let reply = face.ask("/metrics", login.as_ref());
+        let verdict = judge_metrics(&reply, login.as_ref(), database.as_ref().map(|(_, config)| config));
+        let said = reply.said.as_ref().ok().filter(|said| said.status == 200 && said.body.contains("# HELP"));
+        if let (Some(said), Some((state, _))) = (said, &database) {
+            differing = Some(compare(&read_monitors(&said.body), state));
+        }
+        checks.push(Check { path: "/metrics".into(), reply, verdict });
+        if let Some((state, config)) = &database {
+            checks.extend(ask_badges(&args.monitors, &face, state, config)?);
+        }
+    }
+    let agrees = differing.as_ref().is_none_or(|found| found.unchecked.is_empty() && found.unwanted.is_empty());
+    let good = agrees && checks.iter().all(|check| check.verdict.good);
+    context.ui.result(&document(&face, how, good, &checks, differing.as_ref()), || {
+        text(&face, how, &checks, differing.as_ref())
+    })?;
+    Ok(match (is_up, good) {
+        (false, _) => Exit::Failed,
+        (true, false) => Exit::Partial,
+        (true, true) => Exit::Done,
+    })
+}
+
+impl ProbeArgs {
+    /// Takes along what these options name, and the password, from wherever it comes.
+    pub fn pack(&self, luggage: &mut Luggage) -> Result<()> {
+        self.address.pack(luggage)?;
+        match &self.password_file {
+            Some(file) => luggage.take(file),
+            None if self.user.is_some() || self.api_key => luggage.take_stdin(),
+            None => Ok(()),
+        }
+    }
+
+    fn login(&self, ui: &mut Ui) -> Result<Option<Login>> {
+        let name = match (&self.user, self.api_key) {
+            (Some(name), _) => name.clone(),
+            (None, true) => String::new(),
+            (None, false) if self.password_file.is_some() => {
+                return Err(Error::Usage("--password-file needs --user NAME or --api-key".into()));
+            }
+            (None, false) => return Ok(None),
+        };
+        let secret = match &self.password_file {
+            Some(path) => {
+                let text =
+                    files::read_text(path)?.ok_or_else(|| Error::Usage(format!("no file `{}`", path.display())))?;
+                text.lines().next().unwrap_or_default().to_owned()
+            }
+            None => {
+                ui.known_password(&if self.api_key { "API key".into() } else { format!("password of `{name}`") })?
+            }
+        };
+        Ok(Some(Login { name, secret: Secret::new(secret) }))
+    }
+}
+
+/// The database, for comparing; that it cannot be read is said, and the rest is asked all the same.
+fn read(instance: &Instance, ui: &mut Ui) -> Option<(State, Config)> {
+    let read = read_from(instance, |reader, name| Ok((read_shown_state(reader, name)?, read_config(reader, name)?)));
+    read.map_err(|error| ui.warn(&format!("the database cannot be read to compare with it: {error}"))).ok()
+}
+
+/// Compares what a running server checks with what its database says should be checked.
+fn compare(known: &[Known], state: &State) -> Differing {
+    let ids: BTreeSet<i64> = known.iter().filter_map(|known| known.id).collect();
+    let names: BTreeSet<&str> =
+        known.iter().filter(|known| known.id.is_none()).map(|known| known.name.as_str()).collect();
+    let is_checked =
+        |id: &i64| ids.contains(id) || state.monitors.get(id).is_some_and(|monitor| names.contains(monitor.name()));
+    let unchecked = state.beating().into_iter().filter(|id| !is_checked(id)).map(|id| (id, state.path(id))).collect();
+    let running = |monitor: &&Known| match monitor.id {
+        Some(id) => state.runs(id),
+        None => state.monitors.values().any(|row| row.name() == monitor.name && state.runs(row.id)),
+    };
+    let unwanted = known.iter().filter(|monitor| !running(monitor)).cloned().collect();
+    Differing { unchecked, unwanted }
+}
+
+/// Asks for the four badges of each monitor that was named, or of the first that everybody may see.
+fn ask_badges(named: &[String], face: &Face, state: &State, config: &Config) -> Result<Vec<Check>> {
+    let public = public_monitors(config);
+    let ids = match named.is_empty() {
+        true => public.iter().copied().take(BADGED).collect(),
+        false => Pick { named: named.to_vec(), ..Pick::default() }.ids(state)?,
+    };
+    let badges = ids.iter().flat_map(|id| ["status", "uptime/24", "ping/24", "cert-exp"].map(|badge| (*id, badge)));
+    Ok(badges
+        .map(|(id, badge)| {
+            let path = format!("/api/badge/{id}/{badge}");
+            let reply = face.ask(&path, None);
+            let mut verdict = judge_badge(&reply, public.contains(&id));
+            verdict.means = format!("`{}`: {}", state.path(id), verdict.means);
+            Check { path, reply, verdict }
+        })
+        .collect())
+}
+
+fn document(face: &Face, how: &str, good: bool, checks: &[Check], differing: Option<&Differing>) -> Json {
+    let checks: Vec<Json> = checks
+        .iter()
+        .map(|Check { path, reply, verdict }| {
+            json!({
+                "path": path, "ok": verdict.good, "status": reply.said.as_ref().ok().map(|said| said.status),
+                "seconds": reply.took.as_secs_f64(), "answer": verdict.answer, "means": verdict.means,
+            })
+        })
+        .collect();
+    let monitors = differing.map(|found| {
+        let unchecked = found.unchecked.iter().map(|(id, path)| json!({"id": id, "path": path})).collect::<Vec<_>>();
+        let unwanted =
+            found.unwanted.iter().map(|known| json!({"id": known.id, "name": known.name})).collect::<Vec<_>>();
+        json!({"unchecked": unchecked, "unwanted": unwanted})
+    });
+    json!({"address": face.base(), "how": how, "ok": good, "checks": checks, "monitors": monitors})
+}
+
+fn text(face: &Face, how: &str, checks: &[Check], differing: Option<&Differing>) -> String {
+    let row = |check: &Check| {
+        let mark = if check.verdict.good { "ok" } else { "bad" };
+        vec![mark.into(), check.path.clone(), check.verdict.answer.clone(), check.verdict.means.clone()]
+    };
+    let table = Ui::table(&["", "asked for", "answer", "which means"], checks.iter().map(row).collect());
+    let mut text = format!("{} ({how})\n\n{table}", face.base());
+    let Some(Differing { unchecked, unwanted }) = differing else { return text };
+    if unchecked.is_empty() && unwanted.is_empty() {
+        text.push_str("\n\nthe server checks what its database says");
+    }
+    if !unchecked.is_empty() {
+        let names = unchecked.iter().map(|(id, path)| format!("`{path}` ({id})"));
+        text.push_str(&format!(
+            "\n\n{} not checked: {}\n  written while the server ran (kumadb restart), or not begun yet: after a start they begin \
+             one by one, up to a second each",
+            counted(unchecked.len(), "active monitor"),
+            listed(names)
+        ));
+    }
+    if !unwanted.is_empty() {
+        let id = |known: &Known| known.id.map_or(String::new(), |id| format!(" ({id})"));
+        let names = unwanted.iter().map(|known| format!("`{}`{}", known.name, id(known)));
+        text.push_str(&format!(
+            "\n\n{} checked that the database does not have, or has paused: {}\n  changed while the server ran (kumadb \
+             restart), or the server is on another database",
+            counted(unwanted.len(), "monitor"),
+            listed(names)
+        ));
+    }
+    text
+}
+
+fn listed(names: impl ExactSizeIterator<Item = String>) -> String {
+    let more = names.len().saturating_sub(NAMED);
+    let mut names: Vec<String> = names.take(NAMED).collect();
+    names.extend((more > 0).then(|| format!("and {more} more")));
+    names.join(", ")
+}

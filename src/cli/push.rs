@@ -1,0 +1,142 @@
+//! `kumadb push`: one beat of a push monitor, sent as whatever it watches would send it.
+
+use std::time::Duration;
+
+use clap::{Args, ValueEnum};
+use serde_json::{Value as Json, json};
+
+use super::Context;
+use super::probe::AddressArgs;
+use super::write::{duration, read_shown_state, status_word};
+use crate::error::{Error, Exit, Result};
+use crate::instance::Instance;
+use crate::kuma::read::read_last_beat;
+use crate::model::state::{Monitor, State};
+use crate::plan::names::find_monitor;
+use crate::run::beats;
+use crate::value::{Row, Secret};
+
+#[derive(Args, Debug)]
+pub struct PushArgs {
+    /// The push monitor: its id, name or path (Group/Name)
+    monitor: String,
+    /// What it reports
+    #[arg(long, value_enum, default_value = "up")]
+    status: Status,
+    /// What it says
+    #[arg(long, value_name = "TEXT", default_value = "OK")]
+    msg: String,
+    /// How long something took, in milliseconds
+    #[arg(long, value_name = "MS", value_parser = ping)]
+    ping: Option<f64>,
+    /// Wait until the beat is in the database, and show it: 10s, 1m
+    #[arg(long, value_name = "DURATION", value_parser = duration, num_args = 0..=1, default_missing_value = "10s")]
+    wait_beats: Option<Duration>,
+    #[command(flatten)]
+    pub address: AddressArgs,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Status {
+    Up,
+    Down,
+}
+
+impl Status {
+    fn word(self) -> &'static str {
+        match self {
+            Status::Up => "up",
+            Status::Down => "down",
+        }
+    }
+}
+
+/// Reads milliseconds, as many as the server takes (2.5.3).
+fn ping(text: &str) -> Result<f64, String> {
+    let number = text.parse::<f64>().map_err(|_| format!("`{text}` is no number of milliseconds"))?;
+    match (0.0..=1e11).contains(&number) {
+        true => Ok(number),
+        false => Err(format!("`{text}` is not between 0 and 100000000000")),
+    }
+}
+
+pub fn run(args: &PushArgs, context: &mut Context<'_>) -> Result<Exit> {
+    let instance = context.instance()?;
+    // Before the database is opened: that of a stopped server need not be.
+    let asked = args.address.find(Some(&instance))?;
+    asked.check()?;
+    let state = read_shown_state(&instance)?;
+    let monitor = find_monitor(&state, &args.monitor).map_err(|problem| Error::Input(vec![problem]))?;
+    let path = state.path(monitor.id);
+    let token = token(&state, monitor)?;
+    let since = args.wait_beats.map(|_| read_newest(&instance)).transpose()?;
+    asked.face.push(&token, args.status.word(), &args.msg, args.ping).map_err(|why| Error::NoAnswer {
+        place: asked.face.base().to_owned(),
+        why: format!("the beat of `{path}` was not taken: {why}"),
+        hint: match why.contains("not found") {
+            true => "is that the server of this database? kumadb probe".into(),
+            false => "kumadb probe".into(),
+        },
+    })?;
+    let beat = match (args.wait_beats, since) {
+        (Some(limit), Some(since)) => Some(wait(&instance, monitor.id, since, limit)?),
+        _ => None,
+    };
+    tell(args, asked.face.base(), monitor.id, &path, beat.as_ref(), context)
+}
+
+/// The token of a monitor that takes beats.
+fn token(state: &State, monitor: &Monitor) -> Result<Secret> {
+    let (path, kind) = (state.path(monitor.id), monitor.kind());
+    if kind != "push" {
+        return Err(Error::Usage(format!("`{path}` is of type {kind}: only a push monitor takes beats")));
+    }
+    if !state.runs(monitor.id) {
+        return Err(Error::Refused(format!("`{path}` is paused, or its group is: the server takes no beat of it")));
+    }
+    let token = monitor.row.text("push_token").filter(|token| !token.is_empty());
+    token.map(Secret::new).ok_or_else(|| Error::Refused(format!("`{path}` has no token")))
+}
+
+fn read_newest(instance: &Instance) -> Result<i64> {
+    read_last_beat(&mut *instance.connect()?.reader()?)
+}
+
+/// The first beat of the monitor with an id over `since`.
+fn wait(instance: &Instance, id: i64, since: i64, limit: Duration) -> Result<Option<Row>> {
+    let connect = instance.connect()?;
+    let mut found = beats::wait(&*connect, since, &[id].into(), false, limit, &mut || Ok(()))?;
+    Ok(found.remove(&id))
+}
+
+fn tell(
+    args: &PushArgs,
+    address: &str,
+    id: i64,
+    path: &str,
+    beat: Option<&Option<Row>>,
+    context: &mut Context<'_>,
+) -> Result<Exit> {
+    let shown = |row: &Row| json!({"status": status_word(row.int("status")), "msg": row.text("msg"), "ping": row.cell("ping").json(), "time": row.text("time")});
+    let seen: Json = beat.and_then(Option::as_ref).map_or(Json::Null, shown);
+    let status = args.status.word();
+    let document = json!({
+        "monitor": {"id": id, "path": path}, "address": address, "status": status, "msg": args.msg, "ping": args.ping,
+        "beat": seen,
+    });
+    context.ui.result(&document, || {
+        let sent = format!("`{path}` ({id}): {status} was taken by the server at {address}");
+        match beat {
+            Some(Some(row)) => {
+                let (status, message) = (status_word(row.int("status")), row.text("msg").unwrap_or_default());
+                format!("{sent}; its beat is {status}: {message}")
+            }
+            _ => sent,
+        }
+    })?;
+    if let Some(None) = beat {
+        context.ui.warn("its beat is not in the database: is that the server of this database?");
+        return Ok(Exit::Partial);
+    }
+    Ok(Exit::Done)
+}

@@ -1,0 +1,62 @@
+//! Whether the server can use what is put back, which may be of another release.
+
+use std::collections::BTreeSet;
+
+use crate::backup::Manifest;
+use crate::cli::Ui;
+use crate::docker::Shipped;
+use crate::error::{Error, Result, counted};
+use crate::model::state::Database;
+use crate::schema;
+
+/// Fails when the server in `image` would refuse the database of `then`; says so when it would migrate it.
+pub fn check_image(then: &Manifest, shipped: &Shipped, image: &str, ui: &mut Ui) -> Result<()> {
+    let release = shipped.release.as_deref().unwrap_or("an unknown release");
+    let what = format!("snapshot `{}` is of release {}, image `{image}` of {release}", then.id, then.release);
+    let lacking: Vec<&String> = then.migrations.iter().filter(|name| !shipped.knows(name)).collect();
+    if let Some(first) = lacking.first() {
+        return Err(Error::Refused(format!(
+            "{what} and without {} of the snapshot (`{first}`): its server would end with \"the following files are \
+             missing\"; run a newer image first: `docker pull {}`",
+            counted(lacking.len(), "migration"),
+            newer(then, image),
+        )));
+    }
+    let missing =
+        shipped.migrations().into_iter().filter(|name| !then.migrations.iter().any(|had| had == name)).count();
+    if missing > 0 {
+        ui.warn(&format!(
+            "{what}: its server will migrate the database when it starts ({})",
+            counted(missing, "migration")
+        ));
+    }
+    Ok(())
+}
+
+/// The image that the database of `then` needs.
+fn newer(then: &Manifest, image: &str) -> String {
+    let repository = match image.rsplit_once(':') {
+        // A colon before a slash is a registry's port.
+        Some((before, tag)) if !tag.contains('/') => before,
+        _ => image,
+    };
+    let found = schema::recognise(&then.migrations.iter().cloned().collect::<BTreeSet<_>>(), &BTreeSet::new());
+    match found.exact {
+        true => format!("{repository}:{}", found.release),
+        false => format!("{repository}:2"),
+    }
+}
+
+/// Fails unless `then` is of the release of the database that is there.
+pub fn check_same(now: &Database, then: &Manifest, config_only: bool) -> Result<()> {
+    if now.migrations.iter().eq(&then.migrations) {
+        return Ok(());
+    }
+    let why = format!("snapshot `{}` is of release {}, the database of {}", then.id, then.release, now.release);
+    Err(Error::Refused(match config_only {
+        false => format!(
+            "{why}: if the server's image is of that release, or newer, add `--other-release`; else run that image first"
+        ),
+        true => format!("{why}: run the image of that release first, on a new data folder or database"),
+    }))
+}

@@ -1,0 +1,106 @@
+//! `kumadb backup show`
+
+use clap::Args;
+use serde_json::json;
+
+use super::backup::{document, find};
+use super::store::KeyArgs;
+use super::{Context, Ui};
+use crate::backup::store::DrillNote;
+use crate::backup::{Manifest, Snapshot, unpack_first};
+use crate::error::{Exit, Result, bytes, counted};
+use crate::kuma::read::read_shown_state;
+
+#[derive(Args, Debug)]
+pub struct ShowArgs {
+    /// Id of the snapshot (or its beginning), an archive, or `latest`
+    snapshot: String,
+    /// Name the monitors in it, too: the whole archive is read for that
+    #[arg(long)]
+    monitors: bool,
+    #[command(flatten)]
+    keys: KeyArgs,
+}
+
+pub fn run(args: &ShowArgs, context: &mut Context<'_>) -> Result<Exit> {
+    let keys = if args.monitors { args.keys.keys_or_ask()? } else { args.keys.keys()? };
+    let stores = context.stores_alone()?.with_keys(&keys);
+    let copies = find(&stores, &args.snapshot, context)?;
+    let monitors = match args.monitors {
+        true => {
+            let scratch = stores.scratch()?;
+            let warn = &mut |error: &_| context.ui.warn(&format!("{error}"));
+            let held = unpack_first(&copies, &scratch.path().join("held"), warn)?;
+            let state = read_shown_state(&mut *held.reader()?, "the snapshot")?;
+            let mut paths: Vec<String> = state.paths().into_values().collect();
+            paths.sort();
+            Some(paths)
+        }
+        false => None,
+    };
+    let mut drills = Vec::new();
+    for copy in &copies {
+        drills.extend(copy.drills()?);
+    }
+    drills.sort_by_key(|drill| drill.at);
+    let mut result = document(&copies.iter().collect::<Vec<_>>());
+    result["drills"] = json!(drills);
+    result["monitors"] = json!(monitors);
+    context.ui.result(&result, || {
+        let mut parts = vec![summary(&copies, &drills), tables(&copies[0].manifest), members(&copies[0].manifest)];
+        parts.extend(monitors.iter().map(|paths| format!("{}\n{}", counted(paths.len(), "monitor"), paths.join("\n"))));
+        parts.join("\n\n")
+    })?;
+    Ok(Exit::Done)
+}
+
+fn summary(copies: &[Snapshot], drills: &[DrillNote]) -> String {
+    let first = &copies[0];
+    let manifest = &first.manifest;
+    let holds = match (manifest.raw, manifest.without.is_empty()) {
+        (true, _) => "the files of a database that could not be read".to_owned(),
+        (false, true) => "everything".to_owned(),
+        (false, false) => format!("the configuration; without the rows of {}", manifest.without.join(", ")),
+    };
+    let pages = manifest.pages.map_or(String::new(), |pages| format!(", {}", counted(pages as usize, "page")));
+    let encrypted = if first.is_sealed() { ", encrypted" } else { "" };
+    let mut rows = vec![
+        ("snapshot", manifest.id.clone()),
+        ("taken", manifest.created.format("%Y-%m-%d %H:%M:%S UTC").to_string()),
+        ("made by", format!("{}, {}", manifest.reason, manifest.made_by)),
+        ("instance", format!("{}, at {}", manifest.instance, manifest.origin)),
+        ("database", format!("{}, release {}{pages}", manifest.engine, manifest.release)),
+        ("holds", holds),
+        ("size", format!("{} packed to {}{encrypted}", bytes(manifest.size()), bytes(first.size))),
+        ("proven", manifest.verified.join(", ")),
+    ];
+    rows.extend(manifest.faults.iter().map(|fault| ("fault", format!("{fault}; it was in the database already"))));
+    rows.extend(drills.iter().map(|drill| ("drill", words(drill))));
+    rows.extend(drills.is_empty().then(|| ("drill", "none: `kumadb backup verify --drill`".to_owned())));
+    rows.extend(copies.iter().map(|copy| ("in", copy.location())));
+    rows.extend(manifest.archive_blake3.clone().map(|hash| ("blake3", hash)));
+    let line = |(name, value): &(&str, String)| format!("{name:8}  {value}");
+    rows.iter().map(line).collect::<Vec<_>>().join("\n")
+}
+
+fn words(drill: &DrillNote) -> String {
+    let at = drill.at.format("%Y-%m-%d %H:%M:%S UTC");
+    match &drill.error {
+        Some(error) => format!("{at}: FAILED: {error}"),
+        None => {
+            let (tables, rows) = (counted(drill.tables, "table"), counted(drill.rows as usize, "row"));
+            format!("{at}: restored in {:.1} s, {tables} with {rows} as they were", drill.seconds)
+        }
+    }
+}
+
+fn tables(manifest: &Manifest) -> String {
+    let row = |(table, rows): (&String, &u64)| vec![table.clone(), rows.to_string()];
+    Ui::table(&["table", "rows"], manifest.counts.iter().map(row).collect())
+}
+
+fn members(manifest: &Manifest) -> String {
+    let rows =
+        manifest.members.iter().map(|member| vec![member.name.clone(), bytes(member.size), member.blake3.clone()]);
+    Ui::table(&["file", "size", "blake3"], rows.collect())
+}

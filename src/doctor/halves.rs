@@ -1,0 +1,224 @@
+//! What each migration makes, and how one that was cut off half-way is finished: what is missing of it is made as its release
+//! was recorded, then it is noted as done. Nothing that is there is touched, so whatever somebody put into it stays.
+
+use super::Evidence;
+use super::evidence::Content;
+use crate::schema::{self, EngineKind, Recording, quote};
+
+/// Columns, or whole tables where none is named, that a migration makes (read in the migrations of 2.5.3). Those that only
+/// change columns or rows can be run again.
+type Made = (&'static str, &'static str, &'static [&'static str]);
+
+const WHOLE: &[&str] = &[];
+
+const MADE: &[Made] = &[
+    ("2023-08-16-0000-create-uptime.js", "stat_minutely", WHOLE),
+    ("2023-08-16-0000-create-uptime.js", "stat_daily", WHOLE),
+    ("2023-08-18-0301-heartbeat.js", "heartbeat", &["end_time"]),
+    ("2023-09-29-0000-heartbeat-retires.js", "heartbeat", &["retries"]),
+    ("2023-10-08-0000-mqtt-query.js", "monitor", &["mqtt_check_type"]),
+    ("2023-10-16-0000-create-remote-browsers.js", "remote_browser", WHOLE),
+    ("2023-10-16-0000-create-remote-browsers.js", "monitor", &["remote_browser"]),
+    ("2023-12-20-0000-alter-status-page.js", "status_page", &["auto_refresh_interval"]),
+    ("2023-12-21-0000-stat-ping-min-max.js", "stat_daily", &["ping_min", "ping_max"]),
+    ("2023-12-21-0000-stat-ping-min-max.js", "stat_minutely", &["ping_min", "ping_max"]),
+    ("2023-12-22-0000-hourly-uptime.js", "stat_hourly", WHOLE),
+    ("2024-01-22-0000-stats-extras.js", "stat_daily", &["extras"]),
+    ("2024-01-22-0000-stats-extras.js", "stat_minutely", &["extras"]),
+    ("2024-01-22-0000-stats-extras.js", "stat_hourly", &["extras"]),
+    ("2024-04-26-0000-snmp-monitor.js", "monitor", &["snmp_oid", "snmp_version", "json_path_operator"]),
+    ("2024-08-24-000-add-cache-bust.js", "monitor", &["cache_bust"]),
+    ("2024-08-24-0000-conditions.js", "monitor", &["conditions"]),
+    ("2024-10-1315-rabbitmq-monitor.js", "monitor", &["rabbitmq_nodes", "rabbitmq_username", "rabbitmq_password"]),
+    ("2025-01-01-0000-add-smtp.js", "monitor", &["smtp_security"]),
+    ("2025-02-15-2312-add-wstest.js", "monitor", &["ws_ignore_sec_websocket_accept_header", "ws_subprotocol"]),
+    (RENAMES, "status_page", &["analytics_id", "analytics_script_url", "analytics_type"]),
+    (
+        "2025-03-04-0000-ping-advanced-options.js",
+        "monitor",
+        &["ping_count", "ping_numeric", "ping_per_request_timeout"],
+    ),
+    ("2025-05-09-0000-add-custom-url.js", "monitor_group", &["custom_url"]),
+    ("2025-06-03-0000-add-ip-family.js", "monitor", &["ip_family"]),
+    ("2025-06-11-0000-add-manual-monitor.js", "monitor", &["manual_status"]),
+    (RECKONS, "maintenance", &["last_start_date"]),
+    ("2025-06-24-0000-add-audience-to-oauth.js", "monitor", &["oauth_audience"]),
+    ("2025-07-17-0000-mqtt-websocket-path.js", "monitor", &["mqtt_websocket_path"]),
+    ("2025-09-02-0000-add-domain-expiry.js", "monitor", &["domain_expiry_notification"]),
+    ("2025-09-02-0000-add-domain-expiry.js", "domain_expiry", WHOLE),
+    (
+        "2025-10-15-0001-add-monitor-response-config.js",
+        "monitor",
+        &["save_response", "save_error_response", "response_max_length"],
+    ),
+    ("2025-10-15-0002-add-response-to-heartbeat.js", "heartbeat", &["response"]),
+    ("2025-10-24-0000-show-only-last-heartbeat.js", "status_page", &["show_only_last_heartbeat"]),
+    ("2025-12-09-0000-add-system-service-monitor.js", "monitor", &["system_service_name"]),
+    ("2025-12-17-0000-add-globalping-monitor.js", "monitor", &["subtype", "location", "protocol"]),
+    ("2025-12-31-2143-add-snmp-v3-username.js", "monitor", &["snmp_v3_username"]),
+    ("2026-01-05-0000-add-rss-title.js", "status_page", &["rss_title"]),
+    ("2026-01-05-0000-add-tls-monitor.js", "monitor", &["expected_tls_alert"]),
+    ("2026-01-15-0000-add-json-query-retry-only-status-code.js", "monitor", &["retry_only_on_status_code_failure"]),
+    ("2026-01-16-0000-add-screenshot-delay.js", "monitor", &["screenshot_delay"]),
+    (
+        "2026-03-27-0000-add-ntp-monitor.js",
+        "monitor",
+        &["ntp_stratum_threshold", "ntp_time_offset_threshold", "ntp_root_dispersion_threshold"],
+    ),
+    ("2026-05-20-0000-add-bearer-token.js", "monitor", &["bearer_token"]),
+    ("2026-05-25-0000-add-gamedig-token.js", "monitor", &["gamedig_token"]),
+];
+
+/// It renames a column besides.
+const RENAMES: &str = "2025-02-17-2142-generalize-analytics.js";
+
+/// It reckons lines of cron for maintenance windows besides.
+const RECKONS: &str = "2025-06-13-0000-maintenance-add-last-start.js";
+
+/// A migration that was cut off.
+pub(super) struct Half {
+    /// Its name.
+    pub migration: &'static str,
+    /// The oldest recorded release that has it, in words.
+    pub release: String,
+    /// The first thing of it that is there, its table and column.
+    pub table: &'static str,
+    /// As above; none for a whole table.
+    pub column: Option<&'static str>,
+    /// What finishes it; `None` where that is more than making what is missing.
+    pub statements: Option<Vec<String>>,
+}
+
+/// The next migration of a database, if a part of it is there.
+pub(super) fn half_applied(evidence: &Evidence) -> Option<Half> {
+    let content = evidence.database.as_ref()?;
+    let database = &content.config.database;
+    // 1.x has none of them.
+    let applied = if database.release.release.major < 2 { None } else { Some(&database.migrations) };
+    let is_applied = |name: &str| applied.is_some_and(|applied| applied.contains(name));
+    let order: Vec<&str> = schema::recorded(database.engine).last()?.migrations().collect();
+    let next = *order.iter().find(|name| !is_applied(name))?;
+    // A server that nobody knows may have made it otherwise.
+    if applied.is_some_and(|applied| applied.iter().any(|name| !order.contains(&name.as_str()))) {
+        return None;
+    }
+    let makes = MADE.iter().filter(|(migration, ..)| *migration == next);
+    let parts: Vec<(&str, Option<&str>)> = makes
+        .flat_map(|(_, table, columns)| match columns.is_empty() {
+            true => vec![(*table, None)],
+            false => columns.iter().map(|column| (*table, Some(*column))).collect(),
+        })
+        .collect();
+    let is_there = |(table, column): &(&str, Option<&str>)| match column {
+        Some(column) => database.schema.has(table, column),
+        None => database.schema.table(table).is_some(),
+    };
+    let (there, missing): (Vec<_>, Vec<_>) = parts.into_iter().partition(is_there);
+    let (table, column) = *there.first()?;
+    let recording = schema::recorded(database.engine).iter().find(|one| one.migrations().any(|name| name == next))?;
+    let statements = finish(content, recording, next, &missing);
+    Some(Half { migration: next, release: recording.release.to_string(), table, column, statements })
+}
+
+fn finish(
+    content: &Content,
+    recording: &Recording,
+    migration: &str,
+    missing: &[(&'static str, Option<&'static str>)],
+) -> Option<Vec<String>> {
+    let schema = &content.config.database.schema;
+    let reckons = migration == RECKONS
+        && content
+            .config
+            .rows("maintenance")
+            .iter()
+            .any(|row| row.text("strategy") == Some("recurring-interval") && row.text("cron") == Some("* * * * *"));
+    let renames = missing.iter().any(|(_, column)| *column == Some("analytics_id"));
+    if reckons || renames || !schema.has("knex_migrations", "batch") {
+        return None;
+    }
+    let mut statements = Vec::new();
+    for (table, column) in missing {
+        match column {
+            Some(column) => statements.push(make_column(recording, table, column)?),
+            None => statements.extend(make_table(recording, table)),
+        }
+    }
+    let now = match recording.engine {
+        EngineKind::Sqlite => "unixepoch() * 1000",
+        EngineKind::MariaDb => "now()",
+    };
+    statements.push(format!(
+        "INSERT INTO `knex_migrations` (`name`, `batch`, `migration_time`) SELECT '{migration}', coalesce(max(`batch`), 0) + 1, \
+         {now} FROM `knex_migrations`"
+    ));
+    Some(statements)
+}
+
+/// The statement that adds `column` to `table` as it was recorded; none where rows that are there could not have one.
+pub(super) fn make_column(recording: &Recording, table: &str, column: &str) -> Option<String> {
+    let described = recording.schema().table(table)?.column(column)?.clone();
+    if described.not_null && described.default.is_none() {
+        return None;
+    }
+    let head = format!("{} ", quote(column));
+    let lines = made(recording, table)?.lines().map(|line| line.trim().trim_end_matches(','));
+    let line = lines.skip(1).find(|line| line.starts_with(&head))?;
+    Some(format!("ALTER TABLE {} ADD COLUMN {line}", quote(table)))
+}
+
+/// The statements that make `table` and its indexes as they were recorded.
+pub(super) fn make_table(recording: &Recording, table: &str) -> Vec<String> {
+    let on = format!(" ON {} ", quote(table));
+    let indexes = schema::script(recording.sql).filter(|sql| {
+        sql.starts_with("CREATE")
+            && sql.split_once('(').is_some_and(|(head, _)| head.contains("INDEX ") && head.contains(&on))
+    });
+    made(recording, table).into_iter().chain(indexes).map(str::to_owned).collect()
+}
+
+fn made(recording: &Recording, table: &str) -> Option<&'static str> {
+    let head = format!("CREATE TABLE {} (", quote(table));
+    schema::script(recording.sql).find(|sql| sql.starts_with(&head))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_migration_makes_what_the_recordings_say() {
+        for engine in [EngineKind::Sqlite, EngineKind::MariaDb] {
+            let all: Vec<&Recording> = schema::recorded(engine).iter().filter(|one| one.release.major > 1).collect();
+            for pair in all.windows(2) {
+                let (before, after) = (pair[0].schema(), pair[1].schema());
+                let old: Vec<&str> = pair[0].migrations().collect();
+                for (table, described) in &after.tables {
+                    let new = described.columns.iter().filter(|column| !before.has(table, &column.name));
+                    for column in new {
+                        let makes = |(name, made, columns): &&Made| {
+                            pair[1].migrations().any(|other| other == *name)
+                                && !old.contains(name)
+                                && *made == table
+                                && (columns.is_empty() || columns.contains(&column.name.as_str()))
+                        };
+                        assert!(
+                            MADE.iter().any(|made| makes(&made)),
+                            "{engine} {}: {table}.{}",
+                            pair[1].release,
+                            column.name
+                        );
+                    }
+                }
+            }
+            let newest = all[all.len() - 1];
+            for (name, table, columns) in MADE {
+                assert!(newest.migrations().any(|other| other == *name), "{name}");
+                assert!(!make_table(newest, table).is_empty(), "{table}");
+                for column in *columns {
+                    assert!(make_column(newest, table, column).is_some(), "{table}.{column}");
+                }
+            }
+        }
+    }
+}

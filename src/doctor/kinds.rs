@@ -1,0 +1,78 @@
+//! Faults of single monitors that keep them down for ever, mostly out of an insert by hand.
+
+use super::monitors::{Monitors, id, shown};
+use super::{Cure, Evidence, Fault};
+use crate::model;
+
+/// What a type cannot do without, and what the page writes there (2.5.3).
+const NEEDED: [(&str, &str, &str); 3] = [
+    ("dns", "dns_resolve_server", "1.1.1.1"),
+    ("kafka-producer", "kafka_producer_brokers", "[]"),
+    ("kafka-producer", "kafka_producer_sasl_options", r#"{"mechanism":"None"}"#),
+];
+
+/// A monitor whose check fails for want of one cell. Empty JSON hurts all monitors, and is another code's.
+pub(super) fn find_lacking(evidence: &Evidence, faults: &mut Vec<Fault>) {
+    let Some(monitors) = Monitors::of(evidence) else { return };
+    for row in monitors.rows {
+        for (kind, column, right) in NEEDED {
+            let cell = row.cell(column);
+            let lacks = if column == "dns_resolve_server" { cell.is_nothing() } else { cell.is_null() };
+            if row.text("type") != Some(kind) || !lacks || !row.columns().iter().any(|name| name == column) {
+                continue;
+            }
+            faults.push(Fault {
+                subject: monitors.subject(row, column),
+                what: format!(
+                    "{}: `{column}` is {}: its check fails each time, and it stays down",
+                    monitors.name(row),
+                    shown(cell)
+                ),
+                cure: Cure::Rows(vec![monitors.set(row, &[(column, right.into())])]),
+            });
+        }
+    }
+}
+
+/// A monitor of a type that the server does not have. Of a database that is newer than kumadb nothing is said.
+pub(super) fn find_unknown_kinds(evidence: &Evidence, faults: &mut Vec<Fault>) {
+    let Some(monitors) = Monitors::of(evidence) else { return };
+    if !monitors.content.config.database.release.exact {
+        return;
+    }
+    for row in monitors.rows {
+        let kind = row.cell("type");
+        if kind.text().is_some_and(|kind| model::kind(kind).is_some()) {
+            continue;
+        }
+        faults.push(Fault {
+            subject: monitors.subject(row, "type"),
+            what: format!(
+                "{} is of type {}, which no release has: it stays down for ever",
+                monitors.name(row),
+                shown(kind)
+            ),
+            cure: Cure::Advice(format!(
+                "make it anew with `kumadb monitor add TYPE`, then: kumadb monitor delete {}",
+                id(row)
+            )),
+        });
+    }
+}
+
+/// A monitor with the id 0, which is nothing to much of the server.
+pub(super) fn find_zero(evidence: &Evidence, faults: &mut Vec<Fault>) {
+    let Some(monitors) = Monitors::of(evidence) else { return };
+    for row in monitors.rows.iter().filter(|row| row.int("id") == Some(0)) {
+        faults.push(Fault {
+            subject: monitors.subject(row, "id"),
+            what: format!(
+                "{} has the id 0, which the page takes for none: it cannot be opened or changed there",
+                monitors.name(row)
+            ),
+            cure: Cure::Advice(
+                "kumadb monitor clone 0 NAME, then `kumadb monitor delete 0`; its history stays in the snapshot".into(),
+            ),
+        });
+    }
+}

@@ -1,0 +1,156 @@
+//! Faults of what the data are run with: the image, a second container, the engine; and pictures that nobody shows.
+
+use super::evidence::Running;
+use super::{Cure, Evidence, Fault, Subject};
+use crate::error::{bytes, counted};
+use crate::schema::{EngineKind, Release};
+
+/// The newest release that an image can be of, as far as its tag tells: that of `1.23` is at most 1.23.65535, and `latest`
+/// still stands for 1.x (2026). `None` for an image of somebody else and for `2`, `beta` and the like.
+fn newest_of(image: &str) -> Option<Release> {
+    let image = image.split('@').next().unwrap_or(image);
+    let (repository, tag) = match image.rsplit_once(':') {
+        // A colon before a slash is a registry's port.
+        Some((repository, tag)) if !tag.contains('/') => (repository, tag),
+        _ => (image, "latest"),
+    };
+    if !repository.ends_with("louislam/uptime-kuma") {
+        return None;
+    }
+    let number = tag.split('-').next().unwrap_or_default();
+    let number = if number == "latest" { "1" } else { number };
+    let parts: Vec<u16> = number.split('.').map(|part| part.parse().ok()).collect::<Option<_>>()?;
+    match parts.as_slice() {
+        [1] => Some(Release::new(1, u16::MAX, u16::MAX)),
+        [major, minor] => Some(Release::new(*major, *minor, u16::MAX)),
+        [major, minor, patch] => Some(Release::new(*major, *minor, *patch)),
+        _ => None,
+    }
+}
+
+/// An image that is older than its database.
+pub(super) fn find_old_image(evidence: &Evidence, faults: &mut Vec<Fault>) {
+    let (Some(content), Some(container)) = (&evidence.database, &evidence.container) else { return };
+    let release = &content.config.database.release;
+    let (Some(newest), true) = (newest_of(&container.image), release.exact) else { return };
+    if newest >= release.oldest {
+        return;
+    }
+    faults.push(Fault {
+        subject: Subject::default(),
+        what: format!(
+            "image `{}` of container `{}` is older than its database, which is of {release}: it ends with \"the migration \
+             directory is corrupt\", or shows an empty page",
+            container.image, container.name
+        ),
+        cure: Cure::Advice(format!("make the container anew with louislam/uptime-kuma:{} or newer", release.oldest)),
+    });
+}
+
+/// Releases that fail with SQLite under load: they open twenty connections to one file.
+pub(super) fn find_crowding_image(evidence: &Evidence, faults: &mut Vec<Fault>) {
+    let (Some(content), Some(container)) = (&evidence.database, &evidence.container) else { return };
+    let crowding = Release::new(2, 2, 0)..=Release::new(2, 3, 1);
+    if content.config.database.engine != EngineKind::Sqlite
+        || !newest_of(&container.image).is_some_and(|release| crowding.contains(&release))
+    {
+        return;
+    }
+    faults.push(Fault {
+        subject: Subject::default(),
+        what: format!(
+            "image `{}` opens twenty connections to one SQLite file, which then refuse each other (SQLITE_BUSY): beats are lost",
+            container.image
+        ),
+        cure: Cure::Advice("use the image of 2.3.2 or newer".into()),
+    });
+}
+
+/// Two running servers on one data folder.
+pub(super) fn find_second_server(evidence: &Evidence, faults: &mut Vec<Fault>) {
+    let Some(Running { name, up: true, others, .. }) = &evidence.container else { return };
+    let Some(last) = others.last() else { return };
+    let names: Vec<String> = std::iter::once(name).chain(others).map(|name| format!("`{name}`")).collect();
+    faults.push(Fault {
+        subject: Subject { path: evidence.folder.as_ref().map(|folder| folder.path.clone()), ..Subject::default() },
+        what: format!(
+            "{} run on one data folder: each checks and alerts, and two that write one SQLite file damage it",
+            names.join(" and ")
+        ),
+        cure: Cure::Advice(format!("keep one of them: docker stop {last}; then `kumadb doctor --full`")),
+    });
+}
+
+/// A MySQL in the place of MariaDB.
+pub(super) fn find_mysql(evidence: &Evidence, faults: &mut Vec<Fault>) {
+    let Some(content) = &evidence.database else { return };
+    let version = &content.version;
+    if content.config.database.engine != EngineKind::MariaDb || version.is_empty() || version.contains("MariaDB") {
+        return;
+    }
+    faults.push(Fault {
+        subject: Subject::default(),
+        what: format!(
+            "the database is kept by MySQL {version}, and the server is made for MariaDB: upgrades may fail half-way"
+        ),
+        cure: Cure::Advice(
+            "move it: kumadb backup create, then restore the dump into a MariaDB, and name that in db-config.json"
+                .into(),
+        ),
+    });
+}
+
+/// Pictures that nothing shows any more.
+pub(super) fn find_lost_pictures(evidence: &Evidence, faults: &mut Vec<Fault>) {
+    let (Some(content), Some(folder)) = (&evidence.database, &evidence.folder) else { return };
+    let icons: Vec<&str> = content.config.rows("status_page").iter().filter_map(|page| page.text("icon")).collect();
+    let is_shown = |name: &str| icons.iter().any(|icon| icon.contains(name));
+    let lost: Vec<_> = folder.uploads.iter().filter(|picture| !is_shown(&picture.name)).collect();
+    if !lost.is_empty() {
+        let names = lost.iter().take(3).map(|picture| format!("`{}`", picture.name)).collect::<Vec<_>>().join(", ");
+        let sum = bytes(lost.iter().map(|picture| picture.size).sum());
+        faults.push(Fault {
+            subject: Subject { path: Some(folder.path.join("upload")), ..Subject::default() },
+            what: format!("{} in `upload/` that no status page shows ({sum}): {names}", counted(lost.len(), "picture")),
+            cure: Cure::Advice("they may go; kumadb deletes no pictures".into()),
+        });
+    }
+    // A picture each; its name is made with the key of sessions, and a new key leaves the old ones behind.
+    let browsers = content.config.rows("monitor").iter().filter(|row| row.text("type") == Some("real-browser")).count();
+    let more = folder.screenshots.saturating_sub(browsers);
+    if more > 0 {
+        faults.push(Fault {
+            subject: Subject { path: Some(folder.path.join("screenshots")), ..Subject::default() },
+            what: format!(
+                "{} in `screenshots/` for {}: the others are of monitors that are gone, or of an older key of sessions",
+                counted(folder.screenshots, "picture"),
+                counted(browsers, "browser monitor")
+            ),
+            cure: Cure::Advice("all of them may go: the server makes those that it needs anew".into()),
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_tag_of_an_image_tells_how_new_it_can_be() {
+        let newest = |image: &str| newest_of(image).map(|release| (release.major, release.minor, release.patch));
+        let any = u16::MAX;
+        for (image, expected) in [
+            ("louislam/uptime-kuma", Some((1, any, any))),
+            ("louislam/uptime-kuma:latest", Some((1, any, any))),
+            ("ghcr.io/louislam/uptime-kuma:1-alpine", Some((1, any, any))),
+            ("registry.lan:5000/louislam/uptime-kuma:1.23", Some((1, 23, any))),
+            ("louislam/uptime-kuma:2.0.2-slim-rootless@sha256:00", Some((2, 0, 2))),
+            ("louislam/uptime-kuma:2", None),
+            ("louislam/uptime-kuma:2-slim", None),
+            ("louislam/uptime-kuma:beta", None),
+            ("somebody/kuma:1", None),
+        ] {
+            assert_eq!(newest(image), expected, "{image}");
+        }
+    }
+}

@@ -1,0 +1,205 @@
+//! The server's HTTP face, asked from outside as a browser, Prometheus or a script asks it.
+
+mod answer;
+mod metrics;
+
+use std::time::{Duration, Instant};
+
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use serde_json::Value as Json;
+use ureq::Agent;
+use ureq::tls::{PemItem, RootCerts, TlsConfig, parse_pem};
+
+use crate::error::{Error, Result};
+use crate::value::Secret;
+
+pub use answer::{Page, Verdict, judge_badge, judge_entry, judge_metrics, public_monitors};
+pub use metrics::{Known, read_monitors};
+
+/// As much of an answer is read: the metrics of 100,000 monitors.
+const LONGEST: u64 = 256 * 1024 * 1024;
+
+/// How an encrypted connection is proven.
+#[derive(Clone, Debug, Default)]
+pub struct Trust {
+    /// Certificates of authorities, as PEM, in the place of the public ones.
+    pub authorities: Option<String>,
+    /// Prove nothing.
+    pub anybody: bool,
+}
+
+/// How long a server may take, and what it must prove.
+#[derive(Clone, Debug)]
+pub struct Manner {
+    /// How long one answer may take.
+    pub timeout: Duration,
+    /// Whom to believe.
+    pub trust: Trust,
+}
+
+/// Who asks.
+#[derive(Clone, Debug)]
+pub struct Login {
+    /// The name; empty with an API key, beside which the server looks at none.
+    pub name: String,
+    /// The password, or the API key.
+    pub secret: Secret,
+}
+
+/// One server's face.
+pub struct Face {
+    base: String,
+    agent: Agent,
+}
+
+/// What came of one question.
+#[derive(Clone, Debug)]
+pub struct Reply {
+    /// How long it took.
+    pub took: Duration,
+    /// What was answered, or why nothing was.
+    pub said: Result<Said, String>,
+}
+
+/// An answer.
+#[derive(Clone, Debug)]
+pub struct Said {
+    /// The HTTP status.
+    pub status: u16,
+    /// Where it says that the thing is.
+    pub location: Option<String>,
+    /// Its text.
+    pub body: String,
+}
+
+impl Face {
+    /// The server at `base`, such as `https://kuma.example.com/below`. A proxy in the environment is not used, and no
+    /// redirect is followed: both would ask somebody else.
+    ///
+    /// # Errors
+    /// [`Error::Usage`]: `base` is no address, or the authorities are no PEM.
+    pub fn new(base: &str, manner: &Manner) -> Result<Face> {
+        let base = base.trim_end_matches('/');
+        let host =
+            base.split_once("://").filter(|(scheme, _)| ["http", "https"].contains(scheme)).map(|(_, host)| host);
+        if host.is_none_or(|host| host.is_empty() || host.contains(['?', '#', '@', ' '])) {
+            return Err(Error::Usage(format!("`{base}` is no address such as https://kuma.example.com")));
+        }
+        let mut tls = TlsConfig::builder().disable_verification(manner.trust.anybody);
+        if let Some(pem) = &manner.trust.authorities {
+            tls = tls.root_certs(read_authorities(pem)?);
+        }
+        let config = Agent::config_builder()
+            .timeout_global(Some(manner.timeout))
+            .tls_config(tls.build())
+            .http_status_as_error(false)
+            .max_redirects(0)
+            .proxy(None)
+            .user_agent("kumadb");
+        Ok(Face { base: base.to_owned(), agent: config.build().into() })
+    }
+
+    /// Its address.
+    pub fn base(&self) -> &str {
+        &self.base
+    }
+
+    /// Asks for `path`, which begins with a `/`.
+    pub fn ask(&self, path: &str, login: Option<&Login>) -> Reply {
+        let mut request = self.agent.get(format!("{}{path}", self.base));
+        if let Some(login) = login {
+            let pair = BASE64_STANDARD.encode(format!("{}:{}", login.name, login.secret.reveal()));
+            request = request.header("authorization", format!("Basic {pair}"));
+        }
+        reply(request)
+    }
+
+    /// Sends one beat to the push monitor with this token; `ping` is in milliseconds. What the server does with it is its
+    /// answer: `Ok`, or why it refused (2.5.3).
+    pub fn push(&self, token: &Secret, status: &str, message: &str, ping: Option<f64>) -> Result<(), String> {
+        let request = self
+            .agent
+            .get(format!("{}/api/push/{}", self.base, token.reveal()))
+            .query("status", status)
+            .query("msg", message)
+            .query("ping", ping.map_or(String::new(), |ping| ping.to_string()));
+        let said = reply(request).said?;
+        match serde_json::from_str::<Json>(&said.body) {
+            Ok(answer) if answer["ok"] == Json::Bool(true) => Ok(()),
+            Ok(answer) => Err(answer["msg"].as_str().unwrap_or("it was not accepted").to_owned()),
+            Err(_) => Err(format!("what answered, with status {}, is no Uptime Kuma", said.status)),
+        }
+    }
+}
+
+fn reply(request: ureq::RequestBuilder<ureq::typestate::WithoutBody>) -> Reply {
+    let since = Instant::now();
+    let said = request.call().and_then(|mut answer| {
+        let location = answer.headers().get("location").and_then(|place| place.to_str().ok()).map(str::to_owned);
+        let body = answer.body_mut().with_config().limit(LONGEST).lossy_utf8(true).read_to_string()?;
+        Ok(Said { status: answer.status().as_u16(), location, body })
+    });
+    Reply { took: since.elapsed(), said: said.map_err(|error| silence(&error)) }
+}
+
+/// Why there is no answer. Addresses may hold tokens, so it repeats none.
+fn silence(error: &ureq::Error) -> String {
+    use std::io::ErrorKind;
+    match error {
+        ureq::Error::Timeout(_) => "no answer in time: the server hangs, or a firewall swallows the question".into(),
+        ureq::Error::HostNotFound => "there is no such host".into(),
+        ureq::Error::ConnectionFailed => "nothing listens there".into(),
+        ureq::Error::Io(error) => match error.kind() {
+            ErrorKind::ConnectionRefused => "nothing listens there".into(),
+            ErrorKind::TimedOut => "no answer in time: the server hangs, or a firewall swallows the question".into(),
+            ErrorKind::ConnectionReset | ErrorKind::UnexpectedEof | ErrorKind::ConnectionAborted => {
+                "the connection is closed without an answer: does it speak the other of http and https?".into()
+            }
+            ErrorKind::InvalidData => tls(&error.to_string()),
+            kind => kind.to_string(),
+        },
+        ureq::Error::Rustls(error) => tls(&error.to_string()),
+        ureq::Error::Tls(why) => tls(why),
+        ureq::Error::BadUri(_) | ureq::Error::Http(_) => "its address is none".into(),
+        ureq::Error::Protocol(_) => "what answers does not speak HTTP: does it speak HTTPS?".into(),
+        ureq::Error::BodyExceedsLimit(_) => "the answer never ends".into(),
+        _ => "the question could not be asked".into(),
+    }
+}
+
+fn tls(why: &str) -> String {
+    let meaning = [
+        (
+            "unknownissuer",
+            "nobody known signed its certificate: name the authority with --ca FILE, or prove nothing with --insecure",
+        ),
+        (
+            "not valid for name",
+            "its certificate is for another name: give that name with --url, or prove nothing with --insecure",
+        ),
+        ("not valid yet", "its certificate is not valid yet: is a clock wrong?"),
+        ("expired", "its certificate has expired"),
+        ("causedasendentity", "its certificate is that of an authority itself: prove nothing with --insecure"),
+        ("corrupt message", "it does not speak HTTPS: ask with http://"),
+    ];
+    let words = why.to_lowercase();
+    let found = meaning.iter().find(|(mark, _)| words.contains(mark));
+    found.map_or_else(|| format!("no encrypted connection: {why}"), |(_, means)| (*means).to_owned())
+}
+
+fn read_authorities(pem: &str) -> Result<RootCerts> {
+    let wrong = |why: String| Error::Usage(format!("--ca: {why}"));
+    let mut found = Vec::new();
+    for item in parse_pem(pem.as_bytes()) {
+        match item {
+            Ok(PemItem::Certificate(certificate)) => found.push(certificate),
+            Ok(_) => {}
+            Err(error) => return Err(wrong(error.to_string())),
+        }
+    }
+    if found.is_empty() {
+        return Err(wrong("there is no certificate in this file".into()));
+    }
+    Ok(RootCerts::new_with_certs(&found))
+}

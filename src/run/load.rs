@@ -1,0 +1,111 @@
+//! A copy in the place of the database: its rows in the tables that are there, or its tables exchanged for them; and how an
+//! exchange is taken back.
+
+use std::collections::BTreeSet;
+
+use super::apply::Run;
+use super::journal::Phase;
+use super::undo::check_loaded;
+use super::{Observer, Step};
+use crate::backup::{Guarded, Held};
+use crate::error::{Error, Result};
+use crate::files;
+use crate::instance::Place;
+use crate::kuma::read::{read_counts, read_last_beat};
+use crate::kuma::write::{check_clean, check_known};
+
+impl Run<'_> {
+    /// Puts `wanted` in, all but the tables `kept`, and compares the database with it.
+    pub(super) fn load(
+        &mut self,
+        guarded: &mut Guarded,
+        wanted: &Held,
+        kept: &[String],
+        observer: &mut dyn Observer,
+    ) -> Result<()> {
+        observer.step(&Step::PutBack)?;
+        // A server that goes on must not find other tables from one statement to the next.
+        let whole = kept.is_empty() && !self.journal.record.live();
+        if !whole || !self.exchange(guarded, wanted, observer)? {
+            let mut progress = |done, total| observer.progress(done, total);
+            let loaded = guarded.writer().load(&wanted.database(), kept, &mut progress);
+            // A load that fails was one transaction too; only a commit nobody has heard of may have changed something.
+            self.attempted = !matches!(&loaded, Err(error) if !matches!(error, Error::InDoubt { .. }));
+            loaded?;
+        }
+        let schema = guarded.writer().schema()?;
+        check_loaded(&read_counts(guarded.writer(), &schema)?, wanted, kept)?;
+        check_clean(guarded.writer(), &wanted.manifest.faults)?;
+        // The beats that count from now on are those after the newest of the copy.
+        self.journal.record.last_beat = read_last_beat(guarded.writer())?;
+        Ok(())
+    }
+
+    /// Makes the tables of `wanted` beside those that are there, proves them, and exchanges both; `false` where rows are the
+    /// better way.
+    fn exchange(&mut self, guarded: &mut Guarded, wanted: &Held, observer: &mut dyn Observer) -> Result<bool> {
+        let Some(shadow) = guarded.writer().shadow() else { return Ok(false) };
+        if !shadow.suits(&wanted.database())? {
+            return Ok(false);
+        }
+        if let (Place::Embedded(_), Some(folder)) = (&self.instance.place, &self.instance.folder) {
+            files::require_space(folder, 2 * self.instance.size().max(wanted.manifest.size()))?;
+        }
+        // From here on the way back looks which tables are where.
+        (self.attempted, self.journal.record.swaps) = (true, true);
+        self.journal.advance(Phase::Writing)?;
+        let mut progress = |done, total| observer.progress(done, total);
+        let faults = shadow.fill(&wanted.database(), &mut progress)?;
+        check_known(&faults, &wanted.manifest.faults)?;
+        observer.step(&Step::Swap)?;
+        shadow.swap()?;
+        Ok(true)
+    }
+
+    /// Puts the tables that were set aside back, if any were, and removes the others; says whether there was a change.
+    pub(super) fn swap_back(&mut self, observer: &mut dyn Observer) -> Result<bool> {
+        if self.instance.is_running()? {
+            self.stop(observer)?;
+        }
+        let held = Held::open(&self.held_folder())?;
+        // A disk that is too full for the note must not keep the tables from being put back.
+        let _ = self.journal.advance(Phase::RollingBack);
+        observer.step(&Step::PutBack)?;
+        let session = self.instance.open_still(&self.lock)?;
+        let swap_back = || {
+            let mut guarded = Guarded::open(&held, session.connect())?;
+            let tables: BTreeSet<&str> = held.manifest.counts.keys().map(String::as_str).collect();
+            let Some(shadow) = guarded.writer().shadow() else { return Ok(false) };
+            let changed = shadow.swap_back(&tables)?;
+            shadow.clear()?;
+            if changed {
+                let schema = guarded.writer().schema()?;
+                check_loaded(&read_counts(guarded.writer(), &schema)?, &held, &[])?;
+            }
+            Ok(changed)
+        };
+        let changed = swap_back();
+        session.close()?;
+        if changed? {
+            self.journal.advance(Phase::PutBack)?;
+            return Ok(true);
+        }
+        Ok(false)
+    }
+
+    /// Removes the tables that an exchange has set aside: the server works without them.
+    pub(super) fn clear_shadow(&self, held: &Held, observer: &mut dyn Observer) -> Result<()> {
+        if !self.journal.record.swaps {
+            return Ok(());
+        }
+        observer.step(&Step::Clear)?;
+        let session = self.instance.open_locked(&self.lock)?;
+        let clear = || match Guarded::open(held, session.connect())?.writer().shadow() {
+            Some(shadow) => shadow.clear(),
+            None => Ok(()),
+        };
+        let cleared = clear();
+        session.close()?;
+        cleared
+    }
+}
