@@ -43,6 +43,53 @@ pub enum Exit {
     Terminated = 143,
 }
 
+impl Exit {
+    /// All of them, the one that needs somebody soonest first.
+    const BY_GRAVITY: [Exit; 13] = [
+        Exit::RollbackFailed,
+        Exit::RolledBack,
+        Exit::Terminated,
+        Exit::Interrupted,
+        Exit::Verification,
+        Exit::Failed,
+        Exit::Locked,
+        Exit::Refused,
+        Exit::NotFound,
+        Exit::Usage,
+        Exit::Partial,
+        Exit::Changes,
+        Exit::Done,
+    ];
+
+    /// How much worse than [`Exit::Done`] it is: of several runs the gravest counts.
+    pub fn gravity(self) -> usize {
+        Self::BY_GRAVITY.iter().rev().position(|exit| *exit == self).unwrap_or_default()
+    }
+
+    /// The one with this number.
+    pub fn of(code: i32) -> Option<Exit> {
+        Self::BY_GRAVITY.into_iter().find(|exit| *exit as i32 == code)
+    }
+
+    /// In a few words.
+    pub fn words(self) -> &'static str {
+        match self {
+            Exit::Done => "done",
+            Exit::Failed => "failed, nothing changed",
+            Exit::Usage => "wrong usage",
+            Exit::Partial => "done in part, or with warnings",
+            Exit::RolledBack => "failed, and put back",
+            Exit::RollbackFailed => "not put back: act now",
+            Exit::Locked => "locked, or unfinished work",
+            Exit::Verification => "did not pass its verification",
+            Exit::NotFound => "not found",
+            Exit::Refused => "refused",
+            Exit::Changes => "there are changes",
+            Exit::Interrupted | Exit::Terminated => "interrupted",
+        }
+    }
+}
+
 /// Everything that can go wrong.
 #[derive(Debug, thiserror::Error)]
 #[allow(missing_docs, reason = "the words of each variant are its documentation")]

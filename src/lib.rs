@@ -2,6 +2,7 @@
 
 pub mod backup;
 pub mod cli;
+pub mod config;
 pub mod docker;
 pub mod doctor;
 pub mod engine;

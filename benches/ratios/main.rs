@@ -10,6 +10,7 @@ mod dockerd;
 mod document;
 mod downtime;
 mod far;
+mod fleet;
 #[allow(dead_code, reason = "shared with the tests")]
 #[path = "../../tests/it/mariadbd.rs"]
 mod mariadbd;
@@ -24,7 +25,7 @@ mod write;
 use report::Report;
 
 const USAGE: &str =
-    "usage: cargo bench -- [write] [document] [backup] [list] [status] [doctor] [downtime] [far] [--runs N]";
+    "usage: cargo bench -- [write] [document] [backup] [list] [status] [doctor] [downtime] [fleet] [far] [--runs N]";
 
 fn main() {
     let mut parts = Vec::new();
@@ -35,7 +36,9 @@ fn main() {
             // What cargo says to every benchmark.
             "--bench" => {}
             "--runs" => runs = words.next().and_then(|n| n.parse().ok()).filter(|n| *n > 0).expect(USAGE),
-            "write" | "document" | "backup" | "list" | "status" | "doctor" | "downtime" | "far" => parts.push(word),
+            "write" | "document" | "backup" | "list" | "status" | "doctor" | "downtime" | "fleet" | "far" => {
+                parts.push(word)
+            }
             _ => panic!("{USAGE}"),
         }
     }
@@ -67,6 +70,9 @@ fn main() {
     }
     if wanted("far") {
         far::run(&mut report);
+    }
+    if wanted("fleet") {
+        fleet::run(&mut report);
     }
     report.print();
 }

@@ -6,6 +6,7 @@ use serde_json::{Value as Json, json};
 use super::Context;
 use super::document::{self, DocumentArgs, Planned, summary, summary_json};
 use super::far::Luggage;
+use super::fleet::{self, Fleet, FleetArgs};
 use super::plan::Saved;
 use super::write::{Wish, WriteArgs, carry_out, read_from};
 use crate::error::{Error, Exit, Result};
@@ -20,6 +21,8 @@ pub struct ApplyArgs {
     documents: DocumentArgs,
     #[command(flatten)]
     write: WriteArgs,
+    #[command(flatten)]
+    fleet: FleetArgs,
 }
 
 impl ApplyArgs {
@@ -33,6 +36,9 @@ impl ApplyArgs {
 }
 
 pub fn run(args: &ApplyArgs, context: &mut Context<'_>) -> Result<Exit> {
+    if args.fleet.is_many() {
+        return fleet::run(&Fleet { args: args.fleet.clone(), more: &[], words: document::words }, context);
+    }
     let instance = context.instance()?;
     match read_plan(args, &instance)? {
         Some((planned, summary)) => {

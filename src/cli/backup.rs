@@ -3,6 +3,7 @@
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::{Value as Json, json};
 
+use super::fleet::{self, Fleet, FleetArgs};
 use super::prune::{self, PruneArgs};
 use super::schedule::{self, ScheduleArgs};
 use super::show::{self, ShowArgs};
@@ -45,6 +46,8 @@ pub struct CreateArgs {
     verify: VerifyDepth,
     #[command(flatten)]
     pub seal: SealArgs,
+    #[command(flatten)]
+    fleet: FleetArgs,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
@@ -81,8 +84,13 @@ pub struct VerifyArgs {
     /// Restore each into a place of its own and compare every table; of MariaDB this needs `mariadbd` on this machine
     #[arg(long)]
     drill: bool,
+    /// Only snapshots of the instance that `-t` names
+    #[arg(long, conflicts_with = "snapshots")]
+    own: bool,
     #[command(flatten)]
     pub keys: KeyArgs,
+    #[command(flatten)]
+    fleet: FleetArgs,
 }
 
 pub fn run(verb: &BackupVerb, context: &mut Context<'_>) -> Result<Exit> {
@@ -97,6 +105,9 @@ pub fn run(verb: &BackupVerb, context: &mut Context<'_>) -> Result<Exit> {
 }
 
 fn create(args: &CreateArgs, context: &mut Context<'_>) -> Result<Exit> {
+    if args.fleet.is_many() {
+        return fleet::run(&Fleet { args: args.fleet.clone(), more: &[], words: created_words }, context);
+    }
     let putting = args.seal.putting(args.extent())?;
     let instance = context.instance()?;
     let taken = take(&instance, &context.stores()?, "backup create", &putting, context.ui)?;
@@ -168,12 +179,20 @@ fn no_snapshots(stores: &Stores) -> String {
 }
 
 fn verify(args: &VerifyArgs, context: &mut Context<'_>) -> Result<Exit> {
+    if args.fleet.is_many() {
+        let more: &[&str] = if args.snapshots.is_empty() { &["--own"] } else { &[] };
+        return fleet::run(&Fleet { args: args.fleet.clone(), more, words: verified_words }, context);
+    }
     let stores = context.stores_alone()?.with_keys(&args.keys.keys()?);
     let mut unusable = Vec::new();
     let mut wanted = Vec::new();
     if args.snapshots.is_empty() {
         let listing = stores.list()?;
         (wanted, unusable) = (listing.snapshots, listing.unusable);
+        if args.own {
+            let origin = context.instance()?.origin();
+            wanted.retain(|snapshot| snapshot.manifest.origin == origin);
+        }
     } else {
         for one in &args.snapshots {
             wanted.extend(find(&stores, one, context)?);
@@ -266,4 +285,21 @@ pub(super) fn document(copies: &[&Snapshot]) -> Json {
         "encrypted": first.is_sealed(),
         "manifest": first.manifest,
     })
+}
+
+/// What one of many has taken, in a few words.
+fn created_words(document: &Json) -> String {
+    let size = document["size_bytes"].as_u64().unwrap_or(0);
+    format!("snapshot {} ({})", document["manifest"]["id"].as_str().unwrap_or_default(), bytes(size))
+}
+
+/// What of one of many was read back, in a few words.
+fn verified_words(document: &Json) -> String {
+    let all = document["snapshots"].as_array().map_or(&[][..], Vec::as_slice);
+    let bad: Vec<&str> =
+        all.iter().filter(|one| one["ok"] != true).map(|one| one["id"].as_str().unwrap_or("one")).collect();
+    match bad.is_empty() {
+        true => format!("{} good", counted(all.len(), "snapshot")),
+        false => format!("{} of {} FAILED: {}", bad.len(), counted(all.len(), "snapshot"), bad.join(" ")),
+    }
 }

@@ -13,8 +13,10 @@ use crate::run::Observer as _;
 /// Where a person sits, or a program.
 pub struct Seat<'a> {
     ui: &'a mut Ui,
-    /// There is a terminal at both ends; `typed` makes ours raw when it is first asked.
+    /// Somebody types; `typed` begins to listen when it is first asked.
     terminal: Option<Terminal>,
+    /// There is a terminal at both ends, and ours is made raw.
+    tty: bool,
 }
 
 #[derive(Default)]
@@ -25,17 +27,17 @@ struct Terminal {
 }
 
 impl<'a> Seat<'a> {
-    /// With a terminal at both ends, or without.
-    pub fn new(ui: &'a mut Ui, tty: bool) -> Seat<'a> {
-        Seat { ui, terminal: tty.then(Terminal::default) }
+    /// With a terminal at both ends, with a program that answers questions, or with neither.
+    pub fn new(ui: &'a mut Ui, tty: bool, asks: bool) -> Seat<'a> {
+        Seat { ui, terminal: (tty || asks).then(Terminal::default), tty }
     }
 }
 
 impl Terminal {
     /// From here on every key goes over there, Ctrl-C among them.
-    fn take_over(&mut self) -> Receiver<Vec<u8>> {
+    fn take_over(&mut self, tty: bool) -> Receiver<Vec<u8>> {
         let stdin = std::io::stdin();
-        if let Ok(before) = tcgetattr(&stdin) {
+        if tty && let Ok(before) = tcgetattr(&stdin) {
             let mut raw = before.clone();
             raw.make_raw();
             if tcsetattr(&stdin, OptionalActions::Now, &raw).is_ok() {
@@ -75,7 +77,7 @@ impl Console for Seat<'_> {
     fn typed(&mut self) -> Vec<u8> {
         let Some(terminal) = &mut self.terminal else { return Vec::new() };
         if terminal.typed.is_none() {
-            terminal.typed = Some(terminal.take_over());
+            terminal.typed = Some(terminal.take_over(self.tty));
         }
         terminal.typed.iter().flat_map(|typed| typed.try_iter()).flatten().collect()
     }
@@ -85,7 +87,7 @@ impl Console for Seat<'_> {
     }
 
     fn resized(&mut self) -> Option<(u16, u16)> {
-        let terminal = self.terminal.as_mut()?;
+        let terminal = self.terminal.as_mut().filter(|_| self.tty)?;
         let size = tcgetwinsize(std::io::stdout()).ok()?;
         let size = (size.ws_col, size.ws_row);
         (std::mem::replace(&mut terminal.size, size) != size).then_some(size)

@@ -4,6 +4,7 @@ use chrono::Utc;
 use clap::Args;
 use serde_json::{Value as Json, json};
 
+use super::fleet::{self, Fleet, FleetArgs};
 use super::write::{WriteArgs, all_lines, changes_json, finish, lines, outcome_json};
 use super::{Context, Ui};
 use crate::doctor::{self, CHECKS, Check, Cure, Evidence, FileChange, Finding};
@@ -35,6 +36,8 @@ pub struct DoctorArgs {
     detailed_exitcode: bool,
     #[command(flatten)]
     write: WriteArgs,
+    #[command(flatten)]
+    fleet: FleetArgs,
 }
 
 /// Reads a code; `0` stands for all of them.
@@ -50,6 +53,9 @@ fn code(text: &str) -> Result<&'static str, String> {
 pub fn run(args: &DoctorArgs, context: &mut Context<'_>) -> Result<Exit> {
     if let Some(code) = args.explain {
         return explain(code, context);
+    }
+    if args.fleet.is_many() {
+        return fleet::run(&Fleet { args: args.fleet.clone(), more: &[], words }, context);
     }
     let instance = match context.instance() {
         Ok(instance) => instance,
@@ -316,7 +322,7 @@ impl Cures {
     /// Files first: a database that cannot be written cannot be cured either. Keys last: they refuse rows that point
     /// nowhere. Each part is a run of its own, with its own snapshot.
     fn carry_out(&self, instance: &Instance, settings: &Settings, context: &mut Context<'_>) -> Result<Outcome> {
-        let store = context.store();
+        let store = context.store()?;
         let mut outcome = Outcome::default();
         if !self.files.is_empty() {
             outcome = run::mend(instance, &self.files, settings, context.ui)?;
@@ -355,6 +361,17 @@ fn files_json(changes: &[FileChange]) -> Json {
             FileChange::SetAside { path, to } => json!({"path": path, "action": "set aside", "to": to}),
         })
         .collect()
+}
+
+/// One of many in a few words.
+fn words(document: &Json) -> String {
+    let findings = document["findings"].as_array().map_or(&[][..], Vec::as_slice);
+    let mut codes: Vec<&str> = findings.iter().filter_map(|finding| finding["code"].as_str()).collect();
+    codes.dedup();
+    match findings.len() {
+        0 => "nothing is wrong".into(),
+        n => format!("{}: {}", counted(n, "finding"), codes.join(" ")),
+    }
 }
 
 /// What a code means, or all codes.

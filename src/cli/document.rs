@@ -438,6 +438,23 @@ impl Tally {
 }
 
 /// The same for programs, every thing accounted for.
+/// What one of many has planned or done, in a few words.
+pub fn words(document: &Json) -> String {
+    let count = |name: &str, word: &str| {
+        let n = document["summary"][name].as_u64().unwrap_or(0);
+        (n > 0).then(|| format!("{n} {word}"))
+    };
+    let counts = [count("created", "new"), count("changed", "changed"), count("deleted", "deleted")];
+    let words: Vec<String> = counts.into_iter().flatten().collect();
+    match (words.is_empty(), document["dry_run"].as_bool()) {
+        (_, Some(true)) => {
+            format!("{} tried", counted(document["changes"].as_array().map_or(0, Vec::len), "row change"))
+        }
+        (true, _) => "nothing to change".into(),
+        (false, _) => words.join(", "),
+    }
+}
+
 pub fn summary_json(planned: &Planned) -> Json {
     let Tally { created, changed, deleted, unchanged } = Tally::of(planned);
     let things: Vec<Json> = planned

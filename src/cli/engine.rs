@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::Global;
+use crate::config::Target;
 use crate::docker::{Docker, Surroundings};
 use crate::error::Result;
 
@@ -25,6 +26,11 @@ pub fn surroundings(global: &Global) -> Surroundings {
         runtime: said("XDG_RUNTIME_DIR").map(PathBuf::from),
         home,
     }
+}
+
+/// The same, where the config file may name an engine for `target`.
+pub fn of(target: &Target, global: &Global) -> Surroundings {
+    surroundings(global).or(target.docker_host.as_deref(), target.context.as_deref())
 }
 
 /// The engine that is meant.

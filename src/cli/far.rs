@@ -10,6 +10,7 @@ use super::console::Seat;
 use super::user::UserVerb;
 use super::{Context, Verb, store};
 use crate::backup::Store;
+use crate::config::read_credentials;
 use crate::error::{Error, Exit, Result};
 use crate::far::{Binary, Far, Follower as _, Order, Overrides, Ran};
 use crate::files;
@@ -84,13 +85,17 @@ impl Luggage {
             }
             Verb::Apply(args) => args.pack(&mut luggage)?,
             Verb::Export(args) => luggage.back.extend(args.written()),
+            Verb::Sql(args) => {
+                args.pack(&mut luggage)?;
+                luggage.back.extend(args.output.clone());
+            }
             Verb::Probe(args) => args.pack(&mut luggage)?,
             Verb::Push(args) => args.address.pack(&mut luggage)?,
             Verb::User(UserVerb::Add(args)) => args.password.pack(&mut luggage)?,
             Verb::User(UserVerb::Password(args)) => args.password.pack(&mut luggage)?,
             Verb::Backup(BackupVerb::Create(args)) => {
                 args.seal.pack(&mut luggage)?;
-                luggage.folders = context.local_stores().map(PathBuf::from).collect();
+                luggage.folders = context.local_stores()?.into_iter().map(PathBuf::from).collect();
             }
             Verb::Backup(BackupVerb::Verify(args)) => args.keys.pack(&mut luggage)?,
             Verb::Backup(BackupVerb::Prune(args)) => args.keys.pack(&mut luggage)?,
@@ -128,7 +133,7 @@ pub fn run(verb: &Verb, elsewhere: Error, context: &mut Context<'_>) -> Result<E
     let found = docker.container(container)?.ok_or_else(|| Error::NoSuchTarget(container.clone()))?;
     let luggage = Luggage::of(verb, folder, context)?;
     let (back, folders) = (luggage.back.clone(), luggage.folders.clone());
-    if verb.makes_snapshots() && context.local_stores().next().is_some() {
+    if verb.makes_snapshots() && !context.local_stores()?.is_empty() {
         context
             .ui
             .warn("the snapshot of this write stays over there, in the volume `kumadb`: see `kumadb backup list`");
@@ -141,7 +146,7 @@ pub fn run(verb: &Verb, elsewhere: Error, context: &mut Context<'_>) -> Result<E
     }
     let binary = Binary::read(context.global.far_binary.as_deref())?;
     let far = Far { docker: &docker, server: found, read, socket: context.global.far_socket.clone(), binary };
-    let mut seat = Seat::new(context.ui, order.tty);
+    let mut seat = Seat::new(context.ui, order.tty, order.asks);
     let ran = far.run(order, &mut seat)?;
     let exit = u8::try_from(ran.code).ok().and_then(Exit::from_code).ok_or_else(|| Error::Far {
         engine: docker.address().to_owned(),
@@ -166,7 +171,12 @@ fn order(luggage: Luggage, verb: &Verb, target: &str, context: &Context<'_>) -> 
         .map(|arg| arg.into_string().map_err(|arg| Error::Usage(format!("`{}` is not UTF-8", arg.to_string_lossy()))));
     let mut env = luggage.env();
     env.extend(store::credentials()?.into_iter().map(|(name, value)| (name, value.reveal().to_owned())));
-    let mut stores: Vec<String> = context.global.store.iter().filter(|store| store.contains("://")).cloned().collect();
+    for place in context.named_stores()?.unwrap_or_default().iter().filter_map(|place| place.credentials_file.as_ref())
+    {
+        env.extend(read_credentials(place)?.into_iter().map(|(name, value)| (name, value.reveal().to_owned())));
+    }
+    let mut stores = context.store_addresses()?;
+    stores.retain(|store| store.contains("://"));
     for folder in &luggage.folders {
         stores.insert(0, files::absolute(folder)?.display().to_string());
     }
@@ -186,6 +196,7 @@ fn order(luggage: Luggage, verb: &Verb, target: &str, context: &Context<'_>) -> 
         stdin: luggage.stdin,
         files: luggage.files,
         tty: terminals && !context.global.json,
+        asks: context.global.asked_by_parent,
     })
 }
 

@@ -1,36 +1,62 @@
 //! `kumadb find`
 
+use chrono::{DateTime, Utc};
 use clap::Args;
 use serde_json::{Value as Json, json};
 
+use super::write::read_from;
 use super::{Context, Ui};
-use crate::engine::EngineKind;
-use crate::error::{Error, Exit, Result};
+use crate::engine::{EngineKind, Reader};
+use crate::error::{Error, Exit, Result, counted};
+use crate::files;
+use crate::instance::find::{Found, How};
 use crate::instance::{Instance, Place};
-use crate::kuma::read::read_database;
+use crate::kuma::read::{Summary, read_database, read_summary};
 
 #[derive(Args, Debug)]
-pub struct FindArgs {}
+pub struct FindArgs {
+    /// Open an embedded MariaDB that is stopped, in a helper container, to see what is in it
+    #[arg(long)]
+    open: bool,
+}
 
-pub fn run(_args: &FindArgs, context: &mut Context<'_>) -> Result<Exit> {
+pub fn run(args: &FindArgs, context: &mut Context<'_>) -> Result<Exit> {
     let sight = context.sight()?;
     if let Err(error) = &sight.docker {
         context.ui.warn(&format!("{error}; only folders are searched"));
     }
-    let all = sight.all_here()?;
+    let mut all = sight.everything_here()?;
+    if let Some(target) = &context.global.target {
+        all.retain(|found| found.name == *target);
+    }
     let mut rows = Vec::new();
     let mut documents = Vec::new();
-    for (name, instance) in &all {
-        let line = match instance {
-            Ok(instance) => look(instance),
+    for found in &all {
+        let line = match &found.instance {
+            Ok(instance) => look(instance, found, args.open),
             Err(error) => Line { error: Some(error.to_string()), ..Line::default() },
         };
-        documents.push(line.json(name));
-        rows.push(line.row(name));
+        documents.push(line.json(found));
+        rows.push(line.row(found));
+        if let Some(orchestrator) = &found.orchestrator {
+            context.ui.say(&format!(
+                "`{}` belongs to {orchestrator}: it is read, and not written while that runs",
+                found.name
+            ));
+        }
+        let old = found.old_copies();
+        if let Some(newest) = old.last() {
+            let copies = counted(old.len(), "old backup");
+            context.ui.say(&format!(
+                "`{}` has {copies} from before a migration; the last is {}",
+                found.name,
+                newest.display()
+            ));
+        }
     }
     context.ui.result(&json!({"instances": documents}), || match rows.is_empty() {
         true => "no instance in sight".into(),
-        false => Ui::table(&["name", "state", "engine", "release", "monitors", "data"], rows),
+        false => Ui::table(&["name", "state", "engine", "release", "monitors", "newest beat", "data"], rows),
     })?;
     Ok(if all.is_empty() { Exit::NotFound } else { Exit::Done })
 }
@@ -44,24 +70,47 @@ struct Line {
     embedded: bool,
     release: String,
     monitors: Option<i64>,
+    newest_beat: Option<String>,
     folder: Option<String>,
     image: Option<String>,
+    unread: Option<String>,
     error: Option<String>,
 }
 
 impl Line {
-    fn json(&self, name: &str) -> Json {
+    fn json(&self, found: &Found) -> Json {
+        let compose = found.compose.as_ref();
         json!({
-            "name": name, "state": known(&self.state), "engine": self.kind, "embedded": self.embedded,
-            "release": known(&self.release), "monitors": self.monitors, "folder": self.folder, "image": self.image,
+            "name": found.name, "found": how(found.how), "state": known(&self.state), "engine": self.kind,
+            "embedded": self.embedded, "release": known(&self.release), "monitors": self.monitors,
+            "newest_beat": self.newest_beat, "folder": self.folder, "image": self.image,
+            "compose": compose.map(|compose| json!({"project": compose.project, "service": compose.service})),
+            "orchestrator": found.orchestrator, "old_copies": found.old_copies(), "unread": self.unread,
             "error": self.error,
         })
     }
 
-    fn row(&self, name: &str) -> Vec<String> {
-        let last = self.error.clone().or_else(|| self.folder.clone()).unwrap_or_default();
+    fn row(&self, found: &Found) -> Vec<String> {
+        let mut name = found.name.clone();
+        if let Some(compose) = &found.compose {
+            name.push_str(&format!(" ({}/{})", compose.project, compose.service));
+        }
+        let mut last = self.error.clone().or_else(|| self.folder.clone()).unwrap_or_default();
+        if let Some(unread) = &self.unread {
+            last.push_str(&format!(" ({unread})"));
+        }
         let monitors = self.monitors.map_or(String::new(), |n| n.to_string());
-        vec![name.to_owned(), self.state.clone(), self.engine.clone(), self.release.clone(), monitors, last]
+        let beat = self.newest_beat.clone().unwrap_or_default();
+        vec![name, self.state.clone(), self.engine.clone(), self.release.clone(), monitors, beat, last]
+    }
+}
+
+fn how(how: How) -> &'static str {
+    match how {
+        How::Container => "container",
+        How::Content => "content",
+        How::Volume => "volume",
+        How::Folder => "folder",
     }
 }
 
@@ -70,14 +119,14 @@ fn known(text: &str) -> Option<&str> {
     Some(text).filter(|text| !text.is_empty())
 }
 
-fn look(instance: &Instance) -> Line {
+fn look(instance: &Instance, found: &Found, open: bool) -> Line {
     let mut line = Line {
         engine: instance.engine_words().to_owned(),
         kind: Some(instance.engine()),
         embedded: matches!(instance.place, Place::Embedded(_)),
         folder: instance.folder.as_ref().map(|folder| folder.display().to_string()),
         image: instance.container.as_ref().map(|server| server.container().image.clone()),
-        state: "folder".into(),
+        state: if found.how == How::Volume { "stray".into() } else { "folder".into() },
         ..Line::default()
     };
     let mut read = || -> Result<()> {
@@ -85,18 +134,42 @@ fn look(instance: &Instance) -> Line {
             line.state = format!("{:?}", server.life()?).to_lowercase();
         }
         // Looking around starts nothing: an embedded MariaDB that is down stays down.
-        let mut reader = instance.connect()?.reader()?;
-        let database = read_database(&mut *reader, &instance.name)?;
-        line.release = database.release.to_string();
-        let rows = reader.query("SELECT count(*) AS n FROM `monitor`", &[])?;
-        line.monitors = rows.first().and_then(|row| row.int("n"));
+        let (release, summary) = match open {
+            true => read_from(instance, read_both)?,
+            false => read_both(&mut *instance.connect()?.reader()?, &instance.name)?,
+        };
+        line.release = release;
+        line.monitors = Some(summary.monitors);
+        line.newest_beat = summary.newest_beat;
         Ok(())
     };
     match read() {
-        Err(Error::Unreachable { .. }) if line.state == "stopped" => {}
-        Err(Error::Paused { .. }) => {}
+        Err(Error::Unreachable { .. }) if line.embedded && line.state != "running" => {
+            line.unread = Some(untold(instance, found));
+        }
+        Err(Error::Paused { .. }) => line.unread = Some("paused, and its MariaDB with it".into()),
         Err(error) => line.error = Some(error.to_string()),
         Ok(()) => {}
     }
     line
+}
+
+fn read_both(reader: &mut dyn Reader, name: &str) -> Result<(String, Summary)> {
+    let database = read_database(reader, name)?;
+    Ok((database.release.to_string(), read_summary(reader, &database.schema)?))
+}
+
+/// What the files of an embedded MariaDB tell that does not run.
+fn untold(instance: &Instance, found: &Found) -> String {
+    let folder = instance.folder.clone().unwrap_or_default().join("mariadb");
+    let version = ["mariadb_upgrade_info", "mysql_upgrade_info"]
+        .iter()
+        .find_map(|name| files::read_text(&folder.join(name)).ok().flatten())
+        .map_or(String::new(), |text| format!(" {}", text.trim_matches(['\0', '\n', ' '])));
+    let written = std::fs::metadata(folder.join("kuma/heartbeat.ibd"))
+        .and_then(|data| data.modified())
+        .map(|at| format!(", last written {}", DateTime::<Utc>::from(at).format("%Y-%m-%d %H:%M UTC")))
+        .unwrap_or_default();
+    let next = if found.how == How::Container { "; `find --open` looks into it" } else { "; no container runs it" };
+    format!("MariaDB{version} does not run{written}{next}")
 }

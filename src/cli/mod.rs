@@ -3,6 +3,7 @@
 mod apikey;
 mod apply;
 mod backup;
+mod config;
 mod console;
 mod doctor;
 mod document;
@@ -11,6 +12,7 @@ mod errand;
 mod export;
 mod far;
 mod find;
+mod fleet;
 mod history;
 mod init;
 mod monitor;
@@ -25,6 +27,7 @@ mod resume;
 mod schedule;
 mod shell;
 mod show;
+mod sql;
 mod status;
 mod store;
 mod ui;
@@ -38,8 +41,9 @@ use std::sync::Arc;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::backup::{Store, Stores};
-use crate::docker::{Docker, SOCKET, Surroundings};
+use crate::backup::{Credentials, Store, Stores};
+use crate::config::{Config, Place, Target, open_stores};
+use crate::docker::{Docker, SOCKET};
 use crate::error::{Error, Exit, Result};
 use crate::far::Overrides;
 use crate::instance::{Instance, Sight};
@@ -111,6 +115,9 @@ pub struct Global {
     /// Tell every step
     #[arg(short, long, global = true)]
     verbose: bool,
+    /// Write questions to stdout and read the answers from stdin: how one kumadb asks through another
+    #[arg(long, global = true, hide = true)]
+    asked_by_parent: bool,
     /// Print help
     #[arg(short, long, global = true, action = clap::ArgAction::Help)]
     help: Option<bool>,
@@ -158,6 +165,8 @@ enum Verb {
     History(history::HistoryVerb),
     /// Give the room that nothing takes any more back to the disk
     Vacuum(vacuum::VacuumArgs),
+    /// Ask the database in SQL, or change rows through the write path: for what no verb covers
+    Sql(sql::SqlArgs),
     /// Stop the server, start it, and see that it came back
     Restart(restart::RestartArgs),
     /// Show the last lines of the server's log
@@ -166,7 +175,7 @@ enum Verb {
     Resume(resume::ResumeArgs),
     /// Look at the config file
     #[command(subcommand)]
-    Config(schedule::ConfigVerb),
+    Config(config::ConfigVerb),
     /// Print the JSON Schema of documents, for editors
     Schema(export::SchemaArgs),
     /// Print a completion script for a shell
@@ -223,9 +232,10 @@ impl Verb {
             Verb::Apikey(verb) => apikey::run(verb, context),
             Verb::Backup(verb) => backup::run(verb, context),
             Verb::Restore(args) => restore::run(args, context),
-            Verb::Config(verb) => schedule::config(verb, context),
+            Verb::Config(verb) => config::run(verb, context),
             Verb::History(verb) => history::run(verb, context),
             Verb::Vacuum(args) => vacuum::run(args, context),
+            Verb::Sql(args) => sql::run(args, context),
             Verb::Restart(args) => restart::run(args, context),
             Verb::Logs(args) => restart::logs(args, context),
             Verb::Resume(args) => resume::run(args, context),
@@ -242,6 +252,7 @@ impl Verb {
             Verb::History(history::HistoryVerb::Prune(_)) | Verb::Vacuum(_) => true,
             Verb::User(_) | Verb::Apikey(_) | Verb::Apply(_) | Verb::Restore(_) | Verb::Resume(_) => true,
             Verb::Doctor(args) => args.fix,
+            Verb::Sql(args) => args.change,
             _ => false,
         }
     }
@@ -258,24 +269,33 @@ struct Context<'a> {
 impl Context<'_> {
     /// What can be seen from here.
     fn sight(&self) -> Result<Sight> {
-        self.sight_of(&engine::surroundings(&self.global))
+        self.sight_on(engine::connect(&engine::surroundings(&self.global)))
     }
 
-    fn sight_of(&self, surroundings: &Surroundings) -> Result<Sight> {
-        let docker = engine::connect(surroundings);
+    fn sight_on(&self, docker: Result<Arc<Docker>>) -> Result<Sight> {
+        let here = std::env::current_dir().map_err(Error::file("find", "."))?;
         *self.docker.borrow_mut() = docker.as_ref().ok().cloned();
-        Ok(Sight { docker, here: std::env::current_dir().map_err(Error::file("find", "."))?, state: state_folder() })
+        Ok(Sight { docker, here, state: state_folder() })
+    }
+
+    /// What the config file says of the instance that is meant, if it names it.
+    fn named(&self) -> Result<Option<(Config, Target)>> {
+        // What has a `/` or a `:` is a place, not a name.
+        let Some(name) = self.global.target.as_ref().filter(|target| !target.contains(['/', ':'])) else {
+            return Ok(None);
+        };
+        Ok(config::read(self)?.and_then(|mut config| config.instances.remove(name).map(|target| (config, target))))
     }
 
     /// The instance that is meant: a name in the config file means what it says there.
     fn find(&self) -> Result<Instance> {
-        let Some(target) = &self.global.target else { return self.sight()?.find(None) };
-        // What has a `/` or a `:` is a place, not a name.
-        let config = if target.contains(['/', ':']) { None } else { schedule::read(self)? };
-        let named = config.and_then(|mut config| config.instances.remove(target));
-        let Some(named) = named else { return self.sight()?.find(Some(target)) };
-        let around = engine::surroundings(&self.global).or(named.docker_host.as_deref(), named.context.as_deref());
-        self.sight_of(&around)?.find(Some(named.target.read()?.reveal()))
+        match self.named()? {
+            None => self.sight()?.find(self.global.target.as_deref()),
+            Some((_, target)) => {
+                let docker = engine::connect(&engine::of(&target, &self.global));
+                self.sight_on(docker)?.find(Some(target.target.read()?.reveal()))
+            }
+        }
     }
 
     /// The instance that is meant; says so first when work on it is unfinished, and nobody is at it.
@@ -293,18 +313,26 @@ impl Context<'_> {
 
     /// Where the write path keeps its snapshots: the first folder of the stores, or the default one. A safe write must not
     /// depend on a network.
-    fn store(&self) -> Store {
-        self.local_stores().next().map_or_else(default_store, Store::new)
+    fn store(&self) -> Result<Store> {
+        Ok(self.local_stores()?.into_iter().next().map_or_else(default_store, Store::new))
     }
 
     /// The folders among the stores that were given.
-    fn local_stores(&self) -> impl Iterator<Item = &String> {
-        self.global.store.iter().filter(|store| !store.contains("://"))
+    fn local_stores(&self) -> Result<Vec<String>> {
+        let mut stores = self.store_addresses()?;
+        stores.retain(|store| !store.contains("://"));
+        Ok(stores)
+    }
+
+    /// The stores that were given, else those that the config file names for the instance.
+    fn store_addresses(&self) -> Result<Vec<String>> {
+        let named = self.named_stores()?.unwrap_or_default().into_iter().map(|place| place.address);
+        Ok(self.global.store.iter().cloned().chain(named).collect())
     }
 
     /// All stores that were given, for a verb that is about no instance; the default one is where the instances are.
     fn stores_alone(&self) -> Result<Stores> {
-        if self.global.store.is_empty() {
+        if self.store_addresses()?.is_empty() {
             match &self.global.target {
                 Some(target) if target.contains(['/', ':']) => {}
                 // Whatever else ails it, the store is not concerned.
@@ -322,14 +350,30 @@ impl Context<'_> {
     /// Where the instance is that is meant, here or elsewhere.
     fn origin(&mut self) -> Result<String> {
         match self.instance() {
-            Err(Error::Elsewhere { folder, .. }) if !self.global.store.is_empty() => Ok(folder),
+            Err(Error::Elsewhere { folder, .. }) if !self.store_addresses()?.is_empty() => Ok(folder),
             instance => Ok(instance?.origin()),
         }
     }
 
-    /// All stores that were given.
+    /// All stores that were given, else those that the config file names for the instance.
     fn stores(&self) -> Result<Stores> {
-        store::open(&self.global.store, default_store())
+        match self.named_stores()? {
+            Some(places) => {
+                let credentials = Credentials::new(store::credentials()?);
+                open_stores(&places.iter().collect::<Vec<_>>(), &credentials, &default_store())
+            }
+            None => store::open(&self.global.store, default_store()),
+        }
+    }
+
+    /// The stores that the config file names for the instance, where no other ones were given.
+    fn named_stores(&self) -> Result<Option<Vec<Place>>> {
+        if !self.global.store.is_empty() {
+            return Ok(None);
+        }
+        let Some((mut config, target)) = self.named()? else { return Ok(None) };
+        let places: Vec<Place> = target.stores.iter().filter_map(|name| config.stores.remove(name)).collect();
+        Ok(Some(places).filter(|places| !places.is_empty()))
     }
 }
 

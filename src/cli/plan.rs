@@ -10,6 +10,7 @@ use serde_json::json;
 
 use super::Context;
 use super::document::{self, DocumentArgs, summary, summary_json};
+use super::fleet::{self, Fleet, FleetArgs};
 use super::write::{all_lines, changes_json};
 use crate::error::{Error, Exit, Result};
 use crate::files;
@@ -30,6 +31,8 @@ pub struct PlanArgs {
     /// Exit with 20 when there are changes
     #[arg(long)]
     detailed_exitcode: bool,
+    #[command(flatten)]
+    fleet: FleetArgs,
 }
 
 /// A plan in a file.
@@ -75,6 +78,12 @@ impl Saved {
 }
 
 pub fn run(args: &PlanArgs, context: &mut Context<'_>) -> Result<Exit> {
+    if args.fleet.is_many() {
+        if args.output.is_some() {
+            return Err(Error::Usage("`--output` is one file, and a plan is for one instance".into()));
+        }
+        return fleet::run(&Fleet { args: args.fleet.clone(), more: &[], words: document::words }, context);
+    }
     let instance = context.instance()?;
     let planned = document::plan(&args.documents, &instance, context)?;
     document::tell(&planned, context);

@@ -4,6 +4,7 @@ use chrono::{Local, Utc};
 use clap::{Arg, ArgMatches, Args, Command, FromArgMatches};
 use serde_json::{Value as Json, json};
 
+use super::fleet::{self, Fleet, GroupArgs};
 use super::store::KeyArgs;
 use super::{Context, Ui};
 use crate::backup::retention::{Bucket, Policy};
@@ -17,6 +18,9 @@ pub struct PruneArgs {
     /// Only snapshots of this instance
     #[arg(long, value_name = "NAME")]
     instance: Option<String>,
+    /// Only snapshots of the instance that `-t` names; its policy of the config file counts where no rule is given
+    #[arg(long, conflicts_with = "instance")]
+    own: bool,
     /// Judge the files of unreadable databases too; otherwise all of them are kept
     #[arg(long)]
     raw: bool,
@@ -25,6 +29,8 @@ pub struct PruneArgs {
     dry_run: bool,
     #[command(flatten)]
     pub keys: KeyArgs,
+    #[command(flatten)]
+    groups: GroupArgs,
 }
 
 /// The rules, each an option under its own name.
@@ -83,10 +89,20 @@ fn help(bucket: Bucket, within: bool) -> String {
 }
 
 pub fn run(args: &PruneArgs, context: &mut Context<'_>) -> Result<Exit> {
-    let policy = args.keep.0;
+    let fleet = args.groups.fleet();
+    if fleet.is_many() {
+        return fleet::run(&Fleet { args: fleet, more: &["--own"], words }, context);
+    }
+    let own = if args.own { Some(context.instance()?.origin()) } else { None };
+    let policy = match context.named()? {
+        Some((_, target)) if args.own && args.keep.0.is_empty() => target.policy.unwrap_or(args.keep.0),
+        _ => args.keep.0,
+    };
     let stores = context.stores_alone()?.with_keys(&args.keys.keys()?);
-    let about =
-        |manifest: &crate::backup::Manifest| args.instance.as_ref().is_none_or(|name| manifest.instance == *name);
+    let about = |manifest: &crate::backup::Manifest| {
+        args.instance.as_ref().is_none_or(|name| manifest.instance == *name)
+            && own.as_ref().is_none_or(|origin| manifest.origin == *origin)
+    };
     let choice = Choice { policy, raw: args.raw, proven: None, about: &about };
     let pruning = Pruning::plan(&stores, &choice, Utc::now(), &Local, &super::state_folder())?;
     let several = stores.iter().count() > 1;
@@ -167,4 +183,11 @@ fn document(one: &Judged) -> Json {
         "fate": fate(one),
         "reasons": one.reasons,
     })
+}
+
+/// What of one of many goes, in a few words.
+fn words(document: &Json) -> String {
+    let removed = document["removed"].as_u64().unwrap_or(0) as usize;
+    let verb = if document["dry_run"] == true { "would remove" } else { "removed" };
+    format!("{verb} {}", counted(removed, "snapshot"))
 }

@@ -16,7 +16,7 @@ pub struct ResumeArgs {
 
 pub fn run(args: &ResumeArgs, context: &mut Context<'_>) -> Result<Exit> {
     let instance = context.find()?;
-    let store = context.store();
+    let store = context.store()?;
     let resumed = run::resume(&instance, &store, &args.write.settings("resume"), context.ui)?;
     let (document, text, outcome) = match resumed {
         Resumed::Finished(record, outcome) => {

@@ -1,18 +1,25 @@
 //! `kumadb status`
 
 use clap::Args;
-use serde_json::json;
+use serde_json::{Value as Json, json};
 
 use super::Context;
-use crate::error::{Error, Exit, Result, bytes};
+use super::fleet::{self, Fleet, FleetArgs};
+use crate::error::{Error, Exit, Result, bytes, counted};
 use crate::instance::Place;
 use crate::kuma::read::{read_database, read_summary};
 use crate::run::Journal;
 
 #[derive(Args, Debug)]
-pub struct StatusArgs {}
+pub struct StatusArgs {
+    #[command(flatten)]
+    fleet: FleetArgs,
+}
 
-pub fn run(_args: &StatusArgs, context: &mut Context<'_>) -> Result<Exit> {
+pub fn run(args: &StatusArgs, context: &mut Context<'_>) -> Result<Exit> {
+    if args.fleet.is_many() {
+        return fleet::run(&Fleet { args: args.fleet.clone(), more: &[], words }, context);
+    }
     let instance = context.instance()?;
     let life = instance.container.as_ref().map(|server| server.life()).transpose()?;
     // Asking for the status starts nothing, so a stopped embedded MariaDB is told by its files alone.
@@ -88,4 +95,21 @@ pub fn run(_args: &StatusArgs, context: &mut Context<'_>) -> Result<Exit> {
         rows.iter().map(|(name, value)| format!("{name:width$}  {value}\n")).collect()
     })?;
     Ok(Exit::Done)
+}
+
+/// One of many in a few words.
+fn words(status: &Json) -> String {
+    let mut words = vec![status["container"]["state"].as_str().unwrap_or("folder").to_owned()];
+    match (status["release"].as_str(), status["monitors"].as_i64()) {
+        (Some(release), Some(monitors)) => {
+            words.push(release.to_owned());
+            words.push(counted(monitors.unsigned_abs() as usize, "monitor"));
+            words.push(format!("newest beat {}", status["newest_beat"].as_str().unwrap_or("none")));
+        }
+        _ => words.push("its database does not run".into()),
+    }
+    if !status["unfinished"].is_null() {
+        words.push("unfinished work".into());
+    }
+    words.join(", ")
 }

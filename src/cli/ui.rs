@@ -24,6 +24,9 @@ pub struct Ui {
     yes: bool,
     quiet: bool,
     verbose: bool,
+    /// Another kumadb asks for us; what it shows for that is what we said.
+    asked_by_parent: bool,
+    said: Vec<String>,
     color: bool,
     bar: Option<ProgressBar>,
     since: Instant,
@@ -45,6 +48,8 @@ impl Ui {
             yes: cli.global.yes,
             quiet: cli.global.quiet,
             verbose: cli.global.verbose,
+            asked_by_parent: cli.global.asked_by_parent,
+            said: Vec::new(),
             color: std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()),
             bar: None,
             since: Instant::now(),
@@ -55,6 +60,11 @@ impl Ui {
     /// Whether the result is wanted as JSON.
     pub fn is_json(&self) -> bool {
         self.json
+    }
+
+    /// Whether every question is answered already.
+    pub fn is_yes(&self) -> bool {
+        self.yes
     }
 
     /// The number of the signal that came, or 0.
@@ -99,8 +109,21 @@ impl Ui {
         }
     }
 
+    /// A piece of a long result, as it is; `false` when nobody reads it any more.
+    pub fn put(&mut self, text: &str) -> Result<bool> {
+        self.clear();
+        let mut out = std::io::stdout().lock();
+        match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+            Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(false),
+            written => written.map(|()| true).map_err(Error::file("write", "/dev/stdout")),
+        }
+    }
+
     /// One line of the story.
     pub fn say(&mut self, line: &str) {
+        if self.asked_by_parent {
+            self.said.push(line.to_owned());
+        }
         if !self.quiet {
             self.tell(line);
         }
@@ -133,11 +156,16 @@ impl Ui {
         if self.yes {
             return Ok(());
         }
-        if !std::io::stdin().is_terminal() || !std::io::stderr().is_terminal() {
+        if self.asked_by_parent {
+            let asks = json!({"question": question, "shown": self.said});
+            let mut out = std::io::stdout().lock();
+            writeln!(out, "{asks}").and_then(|()| out.flush()).map_err(Error::file("write", "/dev/stdout"))?;
+        } else if !std::io::stdin().is_terminal() || !std::io::stderr().is_terminal() {
             return Err(Error::NotAsked);
+        } else {
+            self.clear();
+            let _ = write!(std::io::stderr(), "{question} [y/N] ");
         }
-        self.clear();
-        let _ = write!(std::io::stderr(), "{question} [y/N] ");
         let mut answer = String::new();
         std::io::stdin().lock().read_line(&mut answer).map_err(Error::file("read", "/dev/stdin"))?;
         match answer.trim().to_lowercase().as_str() {
@@ -161,6 +189,9 @@ impl Ui {
 
     /// Asks for a secret that is there already, which need be typed only once.
     pub fn known_password(&mut self, of: &str) -> Result<String> {
+        if self.asked_by_parent {
+            return Err(Error::Usage(format!("the {of} cannot be asked for here: do this one with `-t`")));
+        }
         let read = Error::file("read", "/dev/stdin");
         if std::io::stdin().is_terminal() {
             return rpassword::prompt_password(format!("{of}: ")).map_err(read);

@@ -70,7 +70,7 @@ pub fn run(args: &VacuumArgs, context: &mut Context<'_>) -> Result<Exit> {
             .say("the disk of this MariaDB cannot be seen from here: it needs room for its largest table once more");
     }
     let settings = args.write.settings("vacuum");
-    let store = context.store();
+    let store = context.store()?;
     let outcome = run::run(&instance, &store, &Work::Compact(&statements), &settings, context.ui)?;
     let after = read_from(&instance, |reader, _| read_size(reader))?;
     let document = with(&with(&named, json!({"size_bytes": after})), Json::Object(outcome_json(&outcome)));

@@ -136,7 +136,7 @@ pub fn carry_out(wish: &Wish<'_>, args: &WriteArgs, instance: &Instance, context
         context.ui.say(&lines(&wish.plan));
         context.ui.ask(question)?;
     }
-    let store = context.store();
+    let store = context.store()?;
     let outcome = run::run(instance, &store, &Work::Plan(&wish.plan), &settings, context.ui)?;
     let (mut document, text) = (wish.done)(&outcome);
     if let Json::Object(document) = &mut document {

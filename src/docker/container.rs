@@ -1,6 +1,7 @@
 //! One container as the engine describes it: is it the server, in what state, and where is its data.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::path::{Component, Path, PathBuf};
 
 use bollard::models::{ContainerInspectResponse, ContainerState, MountPoint, PortMap};
@@ -95,6 +96,24 @@ pub struct Compose {
     pub service: String,
 }
 
+/// Who starts another container in the place of one that is stopped.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Orchestrator {
+    /// Docker's swarm, for this service.
+    Swarm(String),
+    /// Kubernetes, for the pod of this name in this namespace.
+    Kubernetes(String, String),
+}
+
+impl fmt::Display for Orchestrator {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Orchestrator::Swarm(service) => write!(f, "swarm service {service}"),
+            Orchestrator::Kubernetes(namespace, pod) => write!(f, "pod {namespace}/{pod}"),
+        }
+    }
+}
+
 /// A container that mounts a folder somebody asked about.
 #[derive(Clone, Debug)]
 pub struct Neighbour {
@@ -137,8 +156,8 @@ pub struct Container {
     pub labels: BTreeMap<String, String>,
     /// The compose file it comes from.
     pub compose: Option<Compose>,
-    /// The swarm service whose task it is.
-    pub swarm_service: Option<String>,
+    /// Who keeps it running, besides the engine.
+    pub orchestrator: Option<Orchestrator>,
     /// Its mounts.
     pub mounts: Vec<Mount>,
     /// Its command line.
@@ -227,7 +246,13 @@ impl Container {
             auto_remove: host.auto_remove.unwrap_or(false),
             user: config.user.unwrap_or_default(),
             compose,
-            swarm_service: label("com.docker.swarm.service.name").or_else(|| label("com.docker.swarm.service.id")),
+            orchestrator: label("com.docker.swarm.service.name")
+                .or_else(|| label("com.docker.swarm.service.id"))
+                .map(Orchestrator::Swarm)
+                .or_else(|| {
+                    let namespace = label("io.kubernetes.pod.namespace").unwrap_or_else(|| "default".into());
+                    Some(Orchestrator::Kubernetes(namespace, label("io.kubernetes.pod.name")?))
+                }),
             mounts: answer.mounts.unwrap_or_default().into_iter().map(Mount::from_inspect).collect(),
             command,
             working_dir: config.working_dir.filter(|dir| !dir.is_empty()).unwrap_or_else(|| "/".into()).into(),

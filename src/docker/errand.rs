@@ -59,6 +59,8 @@ pub struct Errand {
     pub command: Vec<String>,
     /// It talks to a terminal.
     pub tty: bool,
+    /// Something is typed while it runs.
+    pub stdin: bool,
     /// Something will be fetched out of it when it has ended.
     pub fetched: bool,
     /// The server it is about; image, networks and security options are those.
@@ -154,8 +156,8 @@ impl Docker {
             healthcheck: Some(HealthConfig { test: words(&["NONE"]), ..Default::default() }),
             stop_signal: Some("SIGTERM".into()),
             tty: Some(errand.tty),
-            open_stdin: Some(errand.tty),
-            stdin_once: Some(errand.tty),
+            open_stdin: Some(errand.stdin),
+            stdin_once: Some(errand.stdin),
             host_config: Some(HostConfig {
                 mounts: Some(errand.mounts(socket)),
                 network_mode: Some(server.network_mode.clone()).filter(|mode| !mode.is_empty()),

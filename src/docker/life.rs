@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use bollard::query_parameters::{StartContainerOptions, StopContainerOptionsBuilder};
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::{Container, Docker, Life, status};
+use super::{Container, Docker, Life, Orchestrator, status};
 use crate::error::{Error, Result};
 
 /// How often a waiting caller is told the time.
@@ -42,12 +42,18 @@ impl Container {
     /// [`Error::Refused`] when stopping would delete the container (`--rm`) or make a swarm start another one.
     pub fn check_stoppable(&self) -> Result<()> {
         let name = &self.name;
-        match &self.swarm_service {
+        let elsewhere = "and name its data folder with `-t` instead";
+        match &self.orchestrator {
             _ if self.auto_remove => Err(Error::Refused(format!(
                 "container `{name}` was started with `--rm`: the engine deletes it when it stops"
             ))),
-            Some(service) => Err(Error::Refused(format!(
-                "container `{name}` belongs to the swarm service `{service}`, which would start another in its place"
+            Some(Orchestrator::Swarm(service)) => Err(Error::Refused(format!(
+                "container `{name}` belongs to the swarm service `{service}`, which would start another in its place: \
+                 `docker service scale {service}=0` first, {elsewhere}"
+            ))),
+            Some(Orchestrator::Kubernetes(namespace, pod)) => Err(Error::Refused(format!(
+                "container `{name}` belongs to the pod `{pod}`, and Kubernetes would start another in its place: \
+                 `kubectl -n {namespace} scale --replicas=0` what owns it first, {elsewhere}"
             ))),
             None => Ok(()),
         }

@@ -17,9 +17,10 @@ mod logs;
 mod ready;
 mod ssh;
 mod surroundings;
+mod volume;
 
 pub use archive::{Fetched, Stat};
-pub use container::{Compose, Container, DataFolder, Life, Mount, MountKind, Neighbour, State};
+pub use container::{Compose, Container, DataFolder, Life, Mount, MountKind, Neighbour, Orchestrator, State};
 pub use endpoint::{DEFAULT_HOST, Endpoint, TlsFiles};
 pub use errand::{Console, Engine, Errand, SOCKET, VOLUME};
 pub use exec::Output;
@@ -29,6 +30,7 @@ pub use image::Shipped;
 pub use life::{GRACE, Start};
 pub use ready::{Answer, Page};
 pub use surroundings::Surroundings;
+pub use volume::Volume;
 
 use std::collections::HashMap;
 use std::future::Future;
@@ -122,6 +124,11 @@ impl Docker {
         let mut found = self.all(true)?;
         found.retain(|container| container.server);
         Ok(found)
+    }
+
+    /// Every container, whatever it runs, in whatever state, sorted by name; our own helpers are left out.
+    pub fn all_containers(&self) -> Result<Vec<Container>> {
+        self.all(true)
     }
 
     /// The container with this name, id, or beginning of an id; whether it runs the server says [`Container::server`].

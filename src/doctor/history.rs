@@ -78,7 +78,8 @@ pub(super) fn find_long_history(evidence: &Evidence, faults: &mut Vec<Fault>) {
             subject: whole("heartbeat", "id"),
             what: format!("{} beats are kept: the page becomes slow, and monitors seem down that are not", content.beats),
             cure: Cure::Advice(
-                "keep fewer days: in the page under Settings, Monitor History; the server then deletes older beats at night"
+                "kumadb history stats, then `kumadb history prune --keep DAYS --vacuum`; `--set-retention DAYS` lets the server \
+                 keep fewer from then on"
                     .into(),
             ),
         });

@@ -6,6 +6,7 @@
 pub mod mariadb;
 pub mod space;
 pub mod sqlite;
+pub mod statement;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;

@@ -104,6 +104,7 @@ impl<'a> Far<'a> {
         Errand {
             command,
             tty: order.tty,
+            stdin: order.tty || order.asks,
             fetched: order.fetched,
             server: self.server.clone(),
             inside,

@@ -31,6 +31,8 @@ pub struct Order {
     pub files: BTreeMap<PathBuf, PathBuf>,
     /// Something will be fetched when it has ended.
     pub fetched: bool,
+    /// A program answers its questions.
+    pub asks: bool,
     /// It talks to a terminal.
     pub tty: bool,
 }

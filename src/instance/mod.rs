@@ -1,6 +1,7 @@
 //! One server with its data folder, its engine and its container, and how each of them is reached.
 
 pub mod config;
+pub mod find;
 pub mod server;
 pub mod target;
 

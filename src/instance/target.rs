@@ -103,7 +103,7 @@ impl Sight {
     }
 
     /// The instance on the folder (or of the `kuma.db`) at `path`, with the container that uses it.
-    fn at(&self, path: &Path) -> Result<Instance> {
+    pub(super) fn at(&self, path: &Path) -> Result<Instance> {
         let path = canonical(path);
         let (folder, file) = match path.is_dir() {
             true => (path, None),
@@ -140,7 +140,7 @@ impl Sight {
         Ok(Instance::new(name, Some(folder), None, place, &self.state))
     }
 
-    fn of(&self, docker: &Arc<Docker>, container: Container) -> Result<Instance> {
+    pub(super) fn of(&self, docker: &Arc<Docker>, container: Container) -> Result<Instance> {
         let data = container.data()?;
         let folder = canonical(&data.path);
         if !docker.shares(&container, &data.inside, &folder) {
@@ -208,10 +208,10 @@ fn no_such(target: &str) -> Error {
     Error::NoSuchTarget(shown.to_owned())
 }
 
-fn holds_data(folder: &Path) -> bool {
+pub(super) fn holds_data(folder: &Path) -> bool {
     ["kuma.db", config::FILE].iter().any(|name| folder.join(name).exists())
 }
 
-fn canonical(path: &Path) -> PathBuf {
+pub(super) fn canonical(path: &Path) -> PathBuf {
     path.canonicalize().unwrap_or_else(|_| path.to_owned())
 }

@@ -252,7 +252,7 @@ pub(super) fn is_configuration(table: &str) -> bool {
 }
 
 /// Whether the fingerprint does not tell a change of `column` in `table`.
-pub(super) fn is_unguarded(table: &str, column: &str) -> bool {
+pub fn is_unguarded(table: &str, column: &str) -> bool {
     !is_configuration(table) || MOVING.contains(&(table, column))
 }
 

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 
 use super::journal::{Journal, Phase, Record};
+use super::script::{Changes, Script};
 use super::transact::{check_release, run_statements};
 use super::undo::check_loaded;
 use super::{Observer, Step, beats, compact, removed};
@@ -84,6 +85,8 @@ pub enum Work<'a> {
     Plan(&'a Plan),
     /// Less history, in one transaction.
     Prune(&'a Pruning),
+    /// Statements that a person wrote, in one transaction.
+    Script(&'a Script),
     /// Statements that write the file anew, or a table of MariaDB, with the same content: each is whole or not at all by
     /// itself, and none can be in a transaction.
     Compact(&'a [String]),
@@ -104,6 +107,7 @@ impl Work<'_> {
         match self {
             Work::Plan(plan) => plan.is_empty(),
             Work::Prune(pruning) => pruning.is_empty(),
+            Work::Script(script) => script.statements.is_empty(),
             Work::Compact(statements) | Work::Statements(statements) => statements.is_empty(),
             Work::Load { .. } => false,
         }
@@ -117,6 +121,8 @@ pub struct Outcome {
     pub written: Written,
     /// Rows of the history that were deleted, by table.
     pub deleted: BTreeMap<String, u64>,
+    /// What a script changed.
+    pub changes: Changes,
     /// The snapshot of how it was before.
     pub snapshot: Option<Snapshot>,
     /// The deleted rows, where they were kept and there were some.
@@ -307,7 +313,9 @@ impl Run<'_> {
         }
         self.journal.advance(Phase::Writing)?;
         let touched = match work {
-            Work::Plan(_) | Work::Prune(_) => self.transact(&mut guarded, &database.schema, work, observer)?,
+            Work::Plan(_) | Work::Prune(_) | Work::Script(_) => {
+                self.transact(&mut guarded, &database.schema, work, observer)?
+            }
             Work::Compact(statements) => {
                 let counts = (!self.journal.record.live()).then_some(&held.manifest.counts);
                 compact::run(guarded.writer(), statements, self.instance.work(), observer)?;

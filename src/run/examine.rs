@@ -149,7 +149,7 @@ fn read_database(
 }
 
 /// Whether this machine knows the time zone; where it knows none, whether it is spelled like one.
-fn is_zone(name: &str) -> bool {
+pub(super) fn is_zone(name: &str) -> bool {
     let is_plain = name
         .split('/')
         .all(|part| !part.is_empty() && part.chars().all(|c| c.is_ascii_alphanumeric() || "_+-".contains(c)));

@@ -13,6 +13,7 @@ mod put;
 mod removed;
 mod restart;
 pub mod resume;
+pub mod script;
 mod transact;
 mod undo;
 

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::apply::{Run, Settings, Work};
 use super::journal::Phase;
+use super::script::Changes;
 use super::{Observer, Silent, Step, removed};
 use crate::backup::Guarded;
 use crate::engine::sqlite::SqliteFile;
@@ -111,6 +112,8 @@ pub struct Made {
     pub written: Written,
     /// Rows of the history that were deleted, by table.
     pub deleted: BTreeMap<String, u64>,
+    /// What a script changed.
+    pub changes: Changes,
     /// The configuration as it is then.
     pub after: Option<Fingerprint>,
 }
@@ -124,6 +127,7 @@ impl Work<'_> {
                 Some(sweep) => Some(sweep::watch(sweep)),
                 None => write::watch(&pruning.settings),
             },
+            Work::Script(script) => script.watch(),
             Work::Compact(_) | Work::Statements(_) | Work::Load { .. } => None,
         }
     }
@@ -154,7 +158,7 @@ impl Run<'_> {
             None => None,
         };
         self.journal.advance(Phase::Writing)?;
-        (self.outcome.written, self.outcome.deleted) = (made.written, made.deleted);
+        (self.outcome.written, self.outcome.deleted, self.outcome.changes) = (made.written, made.deleted, made.changes);
         observer.step(&Step::Commit)?;
         self.attempted = true;
         guarded.writer().commit()?;
@@ -174,6 +178,14 @@ fn make(guarded: &mut Guarded, schema: &Schema, work: &Work<'_>, observer: &mut 
             made.deleted = sweep_all(guarded.writer(), pruning, observer)?;
             let (written, after) = write_and_check(guarded, schema, &pruning.settings, observer)?;
             (made.written, made.after) = (written, Some(after));
+        }
+        Work::Script(script) => {
+            observer.step(&Step::Write { changes: script.statements.len() })?;
+            made.changes = script.run(guarded.writer(), schema)?;
+            observer.step(&Step::Check)?;
+            let before = guarded.before().to_vec();
+            check_clean(guarded.writer(), &before)?;
+            made.after = Some(read_fingerprint(guarded.writer(), schema)?);
         }
         // These are no transactions of ours.
         Work::Compact(_) | Work::Statements(_) | Work::Load { .. } => {}

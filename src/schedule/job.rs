@@ -1,20 +1,18 @@
 //! One run of one job: snapshots, verification, retention, and who is told.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
 use serde_json::{Value as Json, json};
 
-use super::config::{Config, Job, Place, Target};
 use super::{Host, State, notice};
-use crate::backup::{Credentials, Drill, Keys, Seal, Snapshot, Store, Stores};
+use crate::backup::{Credentials, Drill, Keys, Seal, Snapshot, Store};
+use crate::config::{Config, Job, Place, Target, open_stores};
 use crate::error::{Error, Exit, Result};
-use crate::files;
 use crate::instance::{Instance, Sight};
 use crate::run::prune::{Choice, Pruning};
 use crate::run::{Putting, take};
-use crate::value::Secret;
 
 /// What a run needs besides the config file.
 pub struct World<'w> {
@@ -52,29 +50,6 @@ impl World<'_> {
     pub fn instance(&self, target: &Target) -> Result<Instance> {
         (self.sight)(target)?.find(Some(target.target.read()?.reveal()))
     }
-
-    /// The stores at `places`.
-    pub fn stores(&self, places: &[&Place]) -> Result<Stores> {
-        let open = |place: &&Place| {
-            let own = place.credentials_file.as_deref().map(read_credentials).transpose()?.unwrap_or_default();
-            Store::open(&place.address, &own.or(self.credentials))
-        };
-        Ok(Stores::new(places.iter().map(open).collect::<Result<_>>()?, self.fallback.clone()))
-    }
-}
-
-/// The lines `NAME=VALUE` of `file`.
-fn read_credentials(file: &Path) -> Result<Credentials> {
-    let text = files::read_whole(file)?;
-    let lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
-    lines
-        .enumerate()
-        .map(|(n, line)| match line.split_once('=') {
-            Some((name, value)) => Ok((name.trim().to_owned(), Secret::new(value.trim()))),
-            None => Err(Error::Usage(format!("`{}`: entry {} is not NAME=VALUE", file.display(), n + 1))),
-        })
-        .collect::<Result<Vec<_>>>()
-        .map(Credentials::new)
 }
 
 impl Ended {
@@ -189,7 +164,7 @@ impl Round<'_> {
     fn back_up(&self, name: &str, ended: &mut Ended, host: &mut dyn Host) -> Result<()> {
         let Round { job, config, world, .. } = self;
         let places: Vec<&Place> = job.stores.iter().filter_map(|store| config.stores.get(store)).collect();
-        let stores = world.stores(&places)?.with_keys(&keys(job)?);
+        let stores = open_stores(&places, world.credentials, &world.fallback)?.with_keys(&keys(job)?);
         let target = config.instances.get(name).ok_or_else(|| Error::NoSuchTarget(name.to_owned()))?;
         let instance = world.instance(target)?;
         let taken = take(&instance, &stores, &format!("schedule {}", job.name), &self.putting, host)?;

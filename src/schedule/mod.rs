@@ -1,7 +1,5 @@
-//! Backups by themselves: what the config file asks for, when it is due, one run of it, and who is told.
+//! Backups by themselves: when what the config file asks for is due, one run of it, and who is told.
 
-pub mod config;
-mod cron;
 pub mod job;
 mod notice;
 mod state;
@@ -13,8 +11,6 @@ use chrono::{DateTime, Utc};
 
 use crate::run::Observer;
 
-pub use config::{Config, Job, Target, read_config};
-pub use cron::When;
 pub use job::{Ended, World};
 pub use state::State;
 pub use watch::{once, watch};

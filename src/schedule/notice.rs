@@ -8,9 +8,9 @@ use std::time::{Duration, Instant};
 use serde_json::Value as Json;
 use ureq::Agent;
 
-use super::Job;
 use super::job::Ended;
 use super::state::Note;
+use crate::config::Job;
 use crate::error::{Error, Result, bytes};
 use crate::files;
 use crate::value::Secret;

@@ -5,7 +5,8 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::job::{Ended, World, run};
-use super::{Config, Host, Job, State};
+use super::{Host, State};
+use crate::config::{Config, Job};
 use crate::error::{Error, Result};
 
 /// The longest wait at a stretch: as late is a clock that was moved noticed.

@@ -6,10 +6,11 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, TimeZone as _, Utc};
 use chrono_tz::Tz;
 use kumadb::backup::{Credentials, Store};
+use kumadb::config::{Config, Target, When, read_config};
 use kumadb::error::{Error, Result};
 use kumadb::instance::Sight;
 use kumadb::run::{Observer, Step};
-use kumadb::schedule::{Config, Host, State, Target, When, World, once, read_config, watch};
+use kumadb::schedule::{Host, State, World, once, watch};
 
 use crate::lab::Lab;
 

@@ -45,7 +45,7 @@ fn a_history_goes_over_whatever_its_cells_look_like() {
     );
     assert_eq!(
         mariadb.sql("SELECT timestamp, ping, up, ping_min, ping_max FROM stat_daily ORDER BY id"),
-        "1763596800\t12.35\t70000\t0.00\t16777216.00\n1763683200\t3.00\t1\t0.00\t0.10\n"
+        "1763596800\t12.34\t70000\t0.00\t16777216.00\n1763683200\t3.00\t1\t0.00\t0.10\n"
     );
     assert_eq!(mariadb.sql("SELECT timeout FROM monitor WHERE id IN (2, 3) ORDER BY id"), "0.8\n1e20\n");
     assert_eq!(mariadb.sql("SELECT * FROM knex_migrations ORDER BY id"), migrations);

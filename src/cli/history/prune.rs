@@ -86,7 +86,7 @@ pub fn run(args: &PruneArgs, instance: &Instance, context: &mut Context<'_>) -> 
     }
     context.ui.say(&found.text());
     context.ui.ask(&found.question())?;
-    let store = context.store();
+    let store = context.store()?;
     let before = instance.size();
     let outcome = run::run(instance, &store, &Work::Prune(&found.pruning), &settings, context.ui)?;
     document.extend(outcome_json(&outcome));

@@ -51,7 +51,7 @@ impl RestoreArgs {
     /// store.
     pub fn local_archive(&self, origin: &str, context: &Context<'_>) -> Result<Option<String>> {
         let named = self.snapshot.as_ref().filter(|named| Path::new(named).exists());
-        if named.is_some() || context.local_stores().next().is_none() {
+        if named.is_some() || context.local_stores()?.is_empty() {
             return Ok(named.cloned());
         }
         let stores = context.stores()?.with_keys(&self.keys.keys()?);

@@ -1,12 +1,14 @@
 //! The config file, `kumadb.toml`: stores, instances, policies and jobs, read with every problem that is in it.
 
+mod cron;
+mod stores;
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use chrono_tz::Tz;
 
-use super::When;
 use crate::backup::Extent;
 use crate::backup::retention::Policy;
 use crate::error::{Problem, Result};
@@ -14,6 +16,9 @@ use crate::files;
 use crate::formats::node::{At, Data, Entry, Node};
 use crate::formats::text::{Syntax, no_files, read};
 use crate::value::Secret;
+
+pub use cron::When;
+pub use stores::{open_stores, read_credentials};
 
 /// All that it says.
 #[derive(Clone, Debug, Default)]
@@ -46,6 +51,12 @@ pub struct Target {
     pub docker_host: Option<String>,
     /// The context of the docker CLI that names this engine, instead of `docker_host`.
     pub context: Option<String>,
+    /// Names of the stores of its snapshots; the usual ones when there are none.
+    pub stores: Vec<String>,
+    /// What `backup prune` keeps of it.
+    pub policy: Option<Policy>,
+    /// What it is counted among.
+    pub groups: Vec<String>,
 }
 
 /// A text that may be a secret: said in the config file, or in a file of its own, whose first line it is.
@@ -114,7 +125,7 @@ pub struct Job {
 
 const SECTIONS: [&str; 4] = ["stores", "instances", "policies", "jobs"];
 const STORE: [&str; 2] = ["address", "credentials_file"];
-const INSTANCE: [&str; 4] = ["target", "target_file", "docker_host", "context"];
+const INSTANCE: [&str; 7] = ["target", "target_file", "docker_host", "context", "stores", "policy", "groups"];
 const JOB: [&str; 25] = [
     "cron",
     "timezone",
@@ -160,26 +171,13 @@ pub fn read_config(file: &str, text: &str) -> Result<Config, Vec<Problem>> {
                 config.stores.insert(name.to_owned(), place);
             }
         }
-        for (name, table) in reader.tables(root, "instances") {
-            reader.check_keys(table, &INSTANCE);
-            match reader.secret(table, "target") {
-                Some(target) => {
-                    let docker_host = reader.text(table, "docker_host");
-                    let context = reader.text(table, "context");
-                    if let (Some(_), Some(_), Some(node)) = (&docker_host, &context, table.find("context")) {
-                        reader.wrong(node, "`docker_host` and `context` name two engines");
-                    }
-                    config.instances.insert(name.to_owned(), Target { target, docker_host, context });
-                }
-                None if ["target", "target_file"].iter().all(|key| table.find(key).is_none()) => {
-                    reader.wrong(table, "`target` or `target_file` is missing");
-                }
-                None => {}
-            }
-        }
         for (name, table) in reader.tables(root, "policies") {
             let policy = reader.policy(table);
             config.policies.insert(name.to_owned(), policy);
+        }
+        for (name, table) in reader.tables(root, "instances") {
+            let target = reader.instance(table, root, &config);
+            config.instances.extend(target.map(|target| (name.to_owned(), target)));
         }
         for (name, table) in reader.tables(root, "jobs") {
             config.jobs.extend(reader.job(name, table, root, &config));
@@ -192,6 +190,13 @@ pub fn read_config(file: &str, text: &str) -> Result<Config, Vec<Problem>> {
         true => Ok(config),
         false => Err(problems.into_iter().map(|(at, message)| Problem::new(at.to_string(), message)).collect()),
     }
+}
+
+/// The one of `known` that is meant by `name`, as the end of a message; nothing when none is like it.
+pub fn nearest(name: &str, known: &[&str]) -> String {
+    let like = |one: &&&str| strsim::jaro(one, name);
+    let nearest = known.iter().max_by(|a, b| like(a).total_cmp(&like(b))).filter(|one| like(one) > 0.75);
+    nearest.map_or_else(String::new, |nearest| format!(", `{nearest}` is meant?"))
 }
 
 /// Reads values, and keeps what is wrong with them.
@@ -208,10 +213,7 @@ impl Reader {
     /// Every key that is none of `known`, with the nearest that is.
     fn check_keys(&mut self, table: &Node, known: &[&str]) {
         for Entry { key, at, .. } in table.entries().iter().filter(|entry| !known.contains(&entry.key.as_str())) {
-            let nearest = known.iter().max_by(|a, b| strsim::jaro(a, key).total_cmp(&strsim::jaro(b, key)));
-            let meant = nearest.filter(|nearest| strsim::jaro(nearest, key) > 0.75);
-            let meant = meant.map(|nearest| format!(", `{nearest}` is meant?")).unwrap_or_default();
-            self.problems.push((at.clone(), format!("there is no `{key}` here{meant}")));
+            self.problems.push((at.clone(), format!("there is no `{key}` here{}", nearest(key, known))));
         }
     }
 
@@ -332,9 +334,12 @@ impl Reader {
     fn names(&mut self, table: &Node, key: &str, root: &Node) -> Vec<String> {
         let names = self.texts(table, key);
         if let Some(node) = table.find(key) {
-            let known = |name: &str| root.find(key).is_some_and(|section| section.find(name).is_some());
-            for (name, item) in names.iter().zip(node.list()).filter(|(name, _)| !known(name)) {
-                self.wrong(item, format!("there is no `[{key}.{name}]`"));
+            let known: Vec<&str> = root
+                .find(key)
+                .map(|section| section.entries().iter().map(|entry| entry.key.as_str()).collect())
+                .unwrap_or_default();
+            for (name, item) in names.iter().zip(node.list()).filter(|(name, _)| !known.contains(&name.as_str())) {
+                self.wrong(item, format!("there is no `[{key}.{name}]`{}", nearest(name, &known)));
             }
         }
         names
@@ -353,6 +358,37 @@ impl Reader {
         // One that could not be read is told of already.
         if policy.is_empty() && table.entries().iter().all(|entry| !rules.contains(&entry.key)) {
             self.wrong(table, "nothing says what is kept, and an empty policy would keep nothing");
+        }
+        policy
+    }
+
+    fn instance(&mut self, table: &Node, root: &Node, config: &Config) -> Option<Target> {
+        self.check_keys(table, &INSTANCE);
+        if ["target", "target_file"].iter().all(|key| table.find(key).is_none()) {
+            self.wrong(table, "`target` or `target_file` is missing");
+        }
+        let (docker_host, context) = (self.text(table, "docker_host"), self.text(table, "context"));
+        if let (Some(_), Some(_), Some(node)) = (&docker_host, &context, table.find("context")) {
+            self.wrong(node, "`docker_host` and `context` name two engines");
+        }
+        Some(Target {
+            docker_host,
+            context,
+            stores: self.names(table, "stores", root),
+            policy: self.policy_of(table, "policy", config),
+            groups: self.texts(table, "groups"),
+            // Last, so that everything else has been looked at.
+            target: self.secret(table, "target")?,
+        })
+    }
+
+    /// The policy that `key` names.
+    fn policy_of(&mut self, table: &Node, key: &str, config: &Config) -> Option<Policy> {
+        let name = self.text(table, key)?;
+        let policy = config.policies.get(&name).copied();
+        if let (None, Some(node)) = (policy, table.find(key)) {
+            let known: Vec<&str> = config.policies.keys().map(String::as_str).collect();
+            self.wrong(node, format!("there is no `[policies.{name}]`{}", nearest(&name, &known)));
         }
         policy
     }
@@ -382,13 +418,7 @@ impl Reader {
                 self.wrong(table.find(key).unwrap_or(table), format!("`{key}` names none"));
             }
         }
-        let retention = self.text(table, "retention").and_then(|name| {
-            let policy = config.policies.get(&name).copied();
-            if let (None, Some(node)) = (policy, table.find("retention")) {
-                self.wrong(node, format!("there is no `[policies.{name}]`"));
-            }
-            policy
-        });
+        let retention = self.policy_of(table, "retention", config);
         let (encrypt_to, recipients_file) = (self.texts(table, "encrypt_to"), self.path(table, "recipients_file"));
         let passphrase_file = self.path(table, "passphrase_file");
         if passphrase_file.is_some() && (!encrypt_to.is_empty() || recipients_file.is_some()) {

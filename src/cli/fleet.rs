@@ -1,0 +1,370 @@
+//! One verb on many instances of the config file. Each runs in a process of its own, `kumadb -t NAME …`, so that nothing is
+//! shared, and what goes wrong with one stops no other.
+
+use std::collections::VecDeque;
+use std::ffi::OsString;
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::num::NonZeroUsize;
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use clap::Args;
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::{Value as Json, json};
+
+use super::{Context, Ui, config};
+use crate::config::{Config, Target, nearest};
+use crate::error::{Error, Exit, Result, counted};
+
+/// How often signals are looked for.
+const LOOK: Duration = Duration::from_millis(20);
+
+/// Which instances of the config file.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Many instances")]
+pub struct FleetArgs {
+    /// This instance of the config file; can be said again
+    #[arg(long = "instance", value_name = "NAME")]
+    instances: Vec<String>,
+    #[command(flatten)]
+    groups: GroupArgs,
+}
+
+/// The same for verbs whose `--instance` is something else.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Many instances")]
+pub struct GroupArgs {
+    /// The instances of this group of the config file; can be said again
+    #[arg(long = "group", value_name = "NAME")]
+    groups: Vec<String>,
+    /// All instances of the config file
+    #[arg(long)]
+    all: bool,
+    /// How many at a time
+    #[arg(long, value_name = "N", default_value = "4")]
+    parallel: NonZeroUsize,
+}
+
+/// Options that only the parent has, and whether a value follows.
+const OURS: [(&str, bool); 4] = [("--instance", true), ("--group", true), ("--all", false), ("--parallel", true)];
+
+/// Options that every child is given, or not, anyhow.
+const GIVEN: [&str; 4] = ["--json", "--yes", "-y", "--asked-by-parent"];
+
+/// What a verb does on many.
+pub struct Fleet<'a> {
+    /// Who is meant.
+    pub args: FleetArgs,
+    /// Options that only make sense for one of many.
+    pub more: &'a [&'a str],
+    /// What a result says in a few words.
+    pub words: fn(&Json) -> String,
+}
+
+impl GroupArgs {
+    /// The same without names of instances.
+    pub fn fleet(&self) -> FleetArgs {
+        FleetArgs { instances: Vec::new(), groups: self.clone() }
+    }
+}
+
+impl FleetArgs {
+    /// Whether many are meant, or one as without all this.
+    pub fn is_many(&self) -> bool {
+        self.groups.all || !self.groups.groups.is_empty() || !self.instances.is_empty()
+    }
+
+    /// Their names, each once, sorted.
+    fn names(&self, config: &Config) -> Result<Vec<String>> {
+        let known: Vec<&str> = config.instances.keys().map(String::as_str).collect();
+        let mut groups: Vec<&str> =
+            config.instances.values().flat_map(|target| &target.groups).map(String::as_str).collect();
+        groups.dedup();
+        for (kind, wanted, known) in [
+            ("instance of the config file", &self.instances, &known),
+            ("group of the config file", &self.groups.groups, &groups),
+        ] {
+            if let Some(name) = wanted.iter().find(|name| !known.contains(&name.as_str())) {
+                return Err(Error::NoMatch { kind, what: format!("`{name}`{}", nearest(name, known)) });
+            }
+        }
+        let wanted = |(name, target): &(&String, &Target)| {
+            self.groups.all
+                || self.instances.contains(name)
+                || target.groups.iter().any(|group| self.groups.groups.contains(group))
+        };
+        let names: Vec<String> = config.instances.iter().filter(wanted).map(|(name, _)| name.clone()).collect();
+        match names.is_empty() {
+            true => Err(Error::Usage("the config file names no instance, which is `[instances.NAME]`".into())),
+            false => Ok(names),
+        }
+    }
+}
+
+/// One run that waits for an answer.
+struct Run {
+    name: String,
+    begun: Instant,
+    child: Child,
+    answer: Option<ChildStdin>,
+    out: BufReader<ChildStdout>,
+    story: JoinHandle<String>,
+}
+
+/// How a run ended.
+struct Ended {
+    name: String,
+    exit: Exit,
+    took: Duration,
+    document: Json,
+    story: String,
+}
+
+/// How far a run came by itself.
+enum Begun {
+    Asks(Run, Json),
+    Ended(Ended),
+}
+
+/// Who is at work, and whether nobody is to begin any more.
+#[derive(Default)]
+struct Crew {
+    stopped: AtomicBool,
+    pids: Mutex<Vec<u32>>,
+}
+
+/// Runs what was typed once per instance, shows a table, and ends with the worst exit code.
+pub fn run(fleet: &Fleet<'_>, context: &mut Context<'_>) -> Result<Exit> {
+    let names = fleet.args.names(&config::required(context)?)?;
+    let words = own_words(std::env::args_os().skip(1))?;
+    let parallel = fleet.args.groups.parallel.get();
+    let crew = Crew::default();
+    let mut watch = Watch { crew: &crew, signal: 0 };
+    let asked = if context.ui.is_yes() { "--yes" } else { "--asked-by-parent" };
+    let begin = |name: String| Run::begin(&name, &words, fleet.more, asked, &crew);
+    let begun = side_by_side(names, parallel, begin, &mut || watch.look(context.ui));
+    let (mut asking, mut ended) = (Vec::new(), Vec::new());
+    for one in begun {
+        match one? {
+            Begun::Asks(run, asks) => asking.push((run, asks)),
+            Begun::Ended(one) => ended.push(one),
+        }
+    }
+    if !asking.is_empty() {
+        if let Err(error) = ask(&asking, context.ui) {
+            // The end of its input is no.
+            for (mut run, _) in asking {
+                drop(run.answer.take());
+                let _ = run.child.wait();
+            }
+            return Err(error);
+        }
+        let answer = |(run, _): (Run, Json)| run.answer();
+        for one in side_by_side(asking, parallel, answer, &mut || watch.look(context.ui)) {
+            ended.push(one?);
+        }
+    }
+    ended.sort_by(|a, b| a.name.cmp(&b.name));
+    let exit = tell(&ended, fleet.words, context.ui)?;
+    match watch.signal {
+        0 => Ok(exit),
+        signal => Err(Error::Interrupted { signal }),
+    }
+}
+
+/// Shows all that is asked for, and asks once.
+fn ask(asking: &[(Run, Json)], ui: &mut Ui) -> Result<()> {
+    for (run, asks) in asking {
+        ui.say(&format!("{}:", run.name));
+        for line in asks["shown"].as_array().into_iter().flatten().filter_map(Json::as_str) {
+            ui.say(&format!("  {}", line.replace('\n', "\n  ")));
+        }
+        ui.say(&format!("  {}", asks["question"].as_str().unwrap_or_default()));
+    }
+    ui.ask(&format!("yes to all of this, on {}?", counted(asking.len(), "instance")))
+}
+
+/// What was typed, without what only the parent has.
+fn own_words(typed: impl Iterator<Item = OsString>) -> Result<Vec<OsString>> {
+    let mut typed = typed;
+    let mut words = Vec::new();
+    while let Some(word) = typed.next() {
+        let text = word.to_string_lossy();
+        if text == "--" {
+            words.push(word);
+            words.extend(typed);
+            break;
+        }
+        if text.starts_with("-t") || text == "--target" || text.starts_with("--target=") {
+            return Err(Error::Usage("`-t` names one instance; `--instance`, `--group` and `--all` name many".into()));
+        }
+        if text == "-" {
+            return Err(Error::Usage("many cannot read the same standard input; name a file instead of `-`".into()));
+        }
+        let (name, value) = text.split_once('=').map_or((&*text, false), |(name, _)| (name, true));
+        match OURS.iter().find(|(ours, _)| *ours == name) {
+            Some((_, takes)) if *takes && !value => drop(typed.next()),
+            Some(_) => {}
+            None if GIVEN.contains(&name) => {}
+            None => words.push(word),
+        }
+    }
+    Ok(words)
+}
+
+impl Run {
+    /// Runs `kumadb -t NAME WORDS` until it ends or asks.
+    fn begin(name: &str, words: &[OsString], more: &[&str], asked: &str, crew: &Crew) -> Result<Begun> {
+        let begun = Instant::now();
+        if crew.stopped.load(Ordering::SeqCst) {
+            let document = json!({"error": {"message": "interrupted before it began", "hint": null}});
+            let (name, took) = (name.to_owned(), Duration::ZERO);
+            return Ok(Begun::Ended(Ended { name, exit: Exit::Interrupted, took, document, story: String::new() }));
+        }
+        let failed = Error::file("run", "kumadb");
+        let program = std::env::current_exe().map_err(Error::file("find", "kumadb"))?;
+        let mut command = Command::new(program);
+        command.args(["-t", name, "--json", asked]).args(words).args(more);
+        let input = if asked == "--yes" { Stdio::null() } else { Stdio::piped() };
+        let mut child = command.stdin(input).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().map_err(failed)?;
+        lock(&crew.pids).push(child.id());
+        let gone = || Error::Refused("a child without its pipes".into());
+        let mut stderr = child.stderr.take().ok_or_else(gone)?;
+        let story = thread::spawn(move || {
+            let mut story = Vec::new();
+            // What could be read is what is told.
+            let _ = stderr.read_to_end(&mut story);
+            String::from_utf8_lossy(&story).into_owned()
+        });
+        let out = BufReader::new(child.stdout.take().ok_or_else(gone)?);
+        let mut run = Run { name: name.to_owned(), begun, answer: child.stdin.take(), child, out, story };
+        let mut first = String::new();
+        run.out.read_line(&mut first).map_err(Error::file("read from", "kumadb"))?;
+        match serde_json::from_str::<Json>(&first) {
+            Ok(asks) if asks.get("question").is_some() => Ok(Begun::Asks(run, asks)),
+            _ => run.end(first).map(Begun::Ended),
+        }
+    }
+
+    /// Says yes, and waits for the end.
+    fn answer(mut self) -> Result<Ended> {
+        if let Some(mut answer) = self.answer.take() {
+            // One that has ended meanwhile says why.
+            let _ = answer.write_all(b"yes\n");
+        }
+        self.end(String::new())
+    }
+
+    /// Waits for the end; `text` is the beginning of its result.
+    fn end(mut self, mut text: String) -> Result<Ended> {
+        self.out.read_to_string(&mut text).map_err(Error::file("read from", "kumadb"))?;
+        let status = self.child.wait().map_err(Error::file("wait for", "kumadb"))?;
+        let exit = status.code().and_then(Exit::of).unwrap_or(Exit::Failed);
+        let story = self.story.join().unwrap_or_default();
+        let document = serde_json::from_str(&text).unwrap_or_else(|_| {
+            let last = story.lines().last().unwrap_or("it ended without a word");
+            json!({"error": {"message": last, "hint": null}})
+        });
+        Ok(Ended { name: self.name, exit, took: self.begun.elapsed(), document, story })
+    }
+}
+
+/// Passes on a signal to those that did not get it from the terminal.
+struct Watch<'c> {
+    crew: &'c Crew,
+    signal: i32,
+}
+
+impl Watch<'_> {
+    fn look(&mut self, ui: &Ui) {
+        if self.signal != 0 || ui.signal() == 0 {
+            return;
+        }
+        self.signal = ui.signal();
+        self.crew.stopped.store(true, Ordering::SeqCst);
+        // A Ctrl-C goes to all of them by itself, and a second one would end them at once.
+        if let Some(signal) = Signal::from_named_raw(self.signal).filter(|signal| *signal != Signal::INT) {
+            let pids = lock(&self.crew.pids);
+            for pid in pids.iter().filter_map(|pid| Pid::from_raw(*pid as i32)) {
+                let _ = kill_process(pid, signal);
+            }
+        }
+    }
+}
+
+/// Does `work` on all `items`, `parallel` at a time, in any order, and gives the results in theirs; `watch` is called
+/// meanwhile.
+fn side_by_side<T: Send, R: Send>(
+    items: Vec<T>,
+    parallel: usize,
+    work: impl Fn(T) -> R + Sync,
+    watch: &mut dyn FnMut(),
+) -> Vec<R> {
+    let workers = parallel.min(items.len());
+    let waiting: Mutex<VecDeque<(usize, T)>> = Mutex::new(items.into_iter().enumerate().collect());
+    let done = Mutex::new(Vec::new());
+    let next = || lock(&waiting).pop_front();
+    let labour = || {
+        while let Some((at, item)) = next() {
+            let result = work(item);
+            lock(&done).push((at, result));
+        }
+    };
+    thread::scope(|scope| {
+        let workers: Vec<_> = (0..workers).map(|_| scope.spawn(labour)).collect();
+        while !workers.iter().all(|worker| worker.is_finished()) {
+            watch();
+            thread::sleep(LOOK);
+        }
+    });
+    let mut done = done.into_inner().unwrap_or_else(PoisonError::into_inner);
+    done.sort_by_key(|(at, _)| *at);
+    done.into_iter().map(|(_, result)| result).collect()
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The table, or the one document; the worst exit code of all.
+fn tell(ended: &[Ended], words: fn(&Json) -> String, ui: &mut Ui) -> Result<Exit> {
+    let worst = ended.iter().map(|one| one.exit).max_by_key(|exit| exit.gravity()).unwrap_or(Exit::Done);
+    let warnings = |one: &Ended| -> Vec<String> {
+        let lines = one.story.lines().filter_map(|line| line.strip_prefix("warning: "));
+        lines.map(str::to_owned).collect()
+    };
+    let error = |one: &Ended| one.document.get("error").filter(|error| error.is_object()).cloned();
+    let documents: Vec<Json> = ended
+        .iter()
+        .map(|one| {
+            let error = error(one);
+            json!({
+                "instance": one.name,
+                "exit": one.exit as u8,
+                "seconds": one.took.as_secs_f64(),
+                "result": if error.is_some() { &Json::Null } else { &one.document },
+                "error": error,
+                "warnings": warnings(one),
+            })
+        })
+        .collect();
+    for one in ended {
+        for warning in warnings(one) {
+            ui.warn(&format!("{}: {warning}", one.name));
+        }
+    }
+    let row = |one: &Ended| {
+        let result = match error(one) {
+            Some(error) => error["message"].as_str().unwrap_or_default().lines().next().unwrap_or_default().to_owned(),
+            None => words(&one.document),
+        };
+        vec![one.name.clone(), result, format!("{:.1} s", one.took.as_secs_f64()), one.exit.words().to_owned()]
+    };
+    ui.result(&json!({"instances": documents, "exit": worst as u8}), || {
+        Ui::table(&["instance", "result", "time", "end"], ended.iter().map(row).collect())
+    })?;
+    Ok(worst)
+}

@@ -1,0 +1,176 @@
+//! Everything that looks like an instance, wherever it is: containers, volumes that nobody uses any more, folders.
+
+use std::path::{Path, PathBuf};
+
+use super::target::{canonical, holds_data};
+use super::{Instance, Sight};
+use crate::docker::{Compose, MountKind};
+use crate::error::{Error, Result};
+use crate::files;
+
+/// Where the server is usually installed without a container: by hand, by the scripts for Proxmox, by packages. Its data is
+/// there, or in `data` below.
+const PLACES: [&str; 6] = [
+    "/opt/uptime-kuma",
+    "/root/uptime-kuma",
+    "/srv/uptime-kuma",
+    "/var/lib/uptime-kuma",
+    "/usr/local/uptime-kuma",
+    "/app",
+];
+
+/// Where homes are.
+const HOMES: &str = "/home";
+
+/// Where units of systemd are.
+const UNITS: [&str; 2] = ["/etc/systemd/system", "/usr/lib/systemd/system"];
+
+/// How something was found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum How {
+    /// A container of the server, by image, labels or environment.
+    Container,
+    /// A container of something else, by what is in its data folder.
+    Content,
+    /// A volume that no container uses.
+    Volume,
+    /// A folder.
+    Folder,
+}
+
+/// One of them.
+pub struct Found {
+    /// What `-t` takes.
+    pub name: String,
+    /// How it was found.
+    pub how: How,
+    /// The instance, or why it is none that can be used.
+    pub instance: Result<Instance>,
+    /// The compose file it comes from.
+    pub compose: Option<Compose>,
+    /// Who keeps it running, besides the engine.
+    pub orchestrator: Option<String>,
+}
+
+impl Found {
+    /// Copies of its database that releases of 1.x left in its folder before they migrated: `kuma.db.bak…`.
+    pub fn old_copies(&self) -> Vec<PathBuf> {
+        let Some(folder) = self.instance.as_ref().ok().and_then(|instance| instance.folder.as_ref()) else {
+            return Vec::new();
+        };
+        let is_copy =
+            |path: &PathBuf| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("kuma.db.bak"));
+        // A folder that cannot be looked into is told of by its instance.
+        files::entries(folder).unwrap_or_default().into_iter().filter(is_copy).collect()
+    }
+}
+
+impl Sight {
+    /// All that is in sight, and more than [`all`](Sight::all) takes for what a person may mean: stopped and stray ones, and the
+    /// usual places of installations without a container.
+    pub fn everything(&self) -> Result<Vec<Found>> {
+        let mut found = Vec::new();
+        let mut used: Vec<PathBuf> = Vec::new();
+        if let Ok(docker) = &self.docker {
+            let mut volumes_used = Vec::new();
+            for container in docker.all_containers()? {
+                volumes_used.extend(container.mounts.iter().filter_map(|mount| match &mount.kind {
+                    MountKind::Volume(name) => Some(name.clone()),
+                    _ => None,
+                }));
+                let data = container.data().ok().map(|data| canonical(&data.path));
+                let how = match (container.server, data.as_deref().is_some_and(holds_data)) {
+                    (true, _) => How::Container,
+                    (false, true) => How::Content,
+                    (false, false) => continue,
+                };
+                used.extend(data);
+                found.push(Found {
+                    name: container.name.clone(),
+                    how,
+                    compose: container.compose.clone(),
+                    orchestrator: container.orchestrator.as_ref().map(ToString::to_string),
+                    instance: self.of(docker, container),
+                });
+            }
+            for volume in docker.volumes()? {
+                if !volumes_used.contains(&volume.name) && holds_data(&volume.path) {
+                    used.push(canonical(&volume.path));
+                    found.push(self.found(&volume.path, How::Volume));
+                }
+            }
+        }
+        for folder in self.folders() {
+            let folder = canonical(&folder);
+            if holds_data(&folder) && !used.contains(&folder) {
+                found.push(self.found(&folder, How::Folder));
+                used.push(folder);
+            }
+        }
+        Ok(found)
+    }
+
+    /// The same, unless there are containers, and all of them are on another machine.
+    ///
+    /// # Errors
+    /// [`Error::Elsewhere`] of one of them.
+    pub fn everything_here(&self) -> Result<Vec<Found>> {
+        let mut all = self.everything()?;
+        let elsewhere = all.iter().position(|found| matches!(found.instance, Err(Error::Elsewhere { .. })));
+        match elsewhere.filter(|_| all.iter().all(|found| found.instance.is_err())) {
+            Some(at) => all.swap_remove(at).instance.map(|_| Vec::new()),
+            None => Ok(all),
+        }
+    }
+
+    fn found(&self, folder: &Path, how: How) -> Found {
+        let name = folder.display().to_string();
+        Found { name, how, instance: self.at(folder), compose: None, orchestrator: None }
+    }
+
+    /// Folders in which data may be.
+    fn folders(&self) -> Vec<PathBuf> {
+        let homes = files::entries(Path::new(HOMES)).unwrap_or_default();
+        let units = UNITS.iter().flat_map(|folder| files::entries(Path::new(folder)).unwrap_or_default());
+        let mut folders = vec![self.here.clone()];
+        folders.extend(PLACES.iter().map(PathBuf::from));
+        folders.extend(homes.into_iter().map(|home| home.join("uptime-kuma")));
+        folders.extend(units.filter(|unit| unit.extension().is_some_and(|ending| ending == "service")).flat_map(
+            |unit| {
+                let text = files::read_text(&unit).ok().flatten().unwrap_or_default();
+                of_unit(&text)
+            },
+        ));
+        let below: Vec<PathBuf> = folders.iter().map(|folder| folder.join("data")).collect();
+        folders.extend(below);
+        folders
+    }
+}
+
+/// The folders that a unit of systemd names, if it is one of the server.
+fn of_unit(text: &str) -> Vec<PathBuf> {
+    if !text.contains("uptime-kuma") && !text.contains("server/server.js") {
+        return Vec::new();
+    }
+    let value = |line: &str| {
+        let line = line.trim();
+        let value = line.strip_prefix("WorkingDirectory=").or_else(|| {
+            let setting = line.strip_prefix("Environment=")?.trim_matches('"');
+            setting.strip_prefix("DATA_DIR=")
+        })?;
+        Some(PathBuf::from(value.trim_matches('"'))).filter(|path| path.is_absolute())
+    };
+    text.lines().filter_map(value).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_where_a_unit_keeps_its_data() {
+        let unit = "[Service]\nWorkingDirectory=/srv/kuma\nEnvironment=\"DATA_DIR=/data/kuma/\"\nExecStart=node server/server.js\n";
+        assert_eq!(of_unit(unit), [PathBuf::from("/srv/kuma"), PathBuf::from("/data/kuma/")]);
+        assert!(of_unit("[Service]\nWorkingDirectory=/srv/other\nExecStart=/bin/other\n").is_empty());
+    }
+}

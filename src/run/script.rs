@@ -1,0 +1,219 @@
+//! Statements that a person wrote, in one transaction, and what they changed.
+
+use std::collections::BTreeMap;
+
+use chrono::Utc;
+
+use super::examine::is_zone;
+use crate::doctor::{self, Evidence};
+use crate::engine::statement::verb;
+use crate::engine::{Reader, Writer, quote};
+use crate::error::{Error, Result};
+use crate::kuma::evidence::read_content;
+use crate::kuma::read::{history, is_unguarded, read_counts};
+use crate::schema::Schema;
+use crate::value::{Row, Value};
+
+/// Rows of a table that are compared cell by cell; of a longer one they are only counted.
+const COMPARED: u64 = 50_000;
+
+/// What may be in a script: the rest would end the transaction, or cannot be undone.
+const CHANGES: [&str; 5] = ["INSERT", "UPDATE", "DELETE", "REPLACE", "WITH"];
+
+/// Statements that change rows.
+#[derive(Clone, Debug, Default)]
+pub struct Script {
+    /// The statements.
+    pub statements: Vec<String>,
+    /// What a rehearsal of them changed, and a person has agreed to; `None` for the rehearsal itself.
+    pub shown: Option<Changes>,
+}
+
+/// What statements changed.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Changes {
+    /// Rows that each statement changed, as the engine counts them; what goes with them by a foreign key not included.
+    pub affected: Vec<u64>,
+    /// Tables that are not what they were.
+    pub tables: Vec<TableChange>,
+    /// What the doctor finds now and did not before; only looked for in a rehearsal.
+    pub findings: Vec<String>,
+}
+
+/// How one table changed.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TableChange {
+    /// The table.
+    pub table: String,
+    /// Rows before.
+    pub before: u64,
+    /// Rows after.
+    pub after: u64,
+    /// Row by row; `None` where they were only counted.
+    pub rows: Option<Vec<RowChange>>,
+}
+
+/// How one row changed.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RowChange {
+    /// What tells it from the others: the cells of its primary key.
+    pub key: String,
+    /// Column, cell before, cell after; those that changed, or all of a row that came or went, with NULL on the other side.
+    pub cells: Vec<(String, Value, Value)>,
+    /// It was there before, it is there after.
+    pub was_and_is: (bool, bool),
+}
+
+/// Table, key, whether it was and is there, and the columns of one changed row.
+type Shape<'a> = (&'a str, &'a str, (bool, bool), Vec<&'a str>);
+
+impl Changes {
+    /// Whether nothing changed.
+    pub fn is_empty(&self) -> bool {
+        self.tables.is_empty() && self.affected.iter().all(|rows| *rows == 0)
+    }
+
+    /// The rows and columns of the tables that were compared, without what is in them: a time or a chance may differ.
+    fn shape(&self) -> Vec<Shape<'_>> {
+        let compared =
+            self.tables.iter().flat_map(|table| table.rows.iter().flatten().map(move |row| (&table.table, row)));
+        compared
+            .map(|(table, row)| {
+                let columns = row.cells.iter().map(|(column, ..)| column.as_str()).collect();
+                // The id of a new row is another after the rehearsal: MariaDB does not give one twice.
+                let key = if row.was_and_is.0 { row.key.as_str() } else { "" };
+                (table.as_str(), key, row.was_and_is, columns)
+            })
+            .collect()
+    }
+}
+
+impl Script {
+    /// Fails unless every statement changes rows and does nothing else.
+    ///
+    /// # Errors
+    /// [`Error::Refused`], naming the first that does not.
+    pub fn check(&self) -> Result<()> {
+        match self.statements.iter().map(|statement| verb(statement)).find(|verb| !CHANGES.contains(&verb.as_str())) {
+            None => Ok(()),
+            Some(verb) => Err(Error::Refused(format!(
+                "`{verb}` cannot be part of a transaction that kumadb can put back; INSERT, UPDATE, DELETE, REPLACE and WITH can"
+            ))),
+        }
+    }
+
+    /// A question in whose answer the change is seen, where the configuration does not tell.
+    pub(super) fn watch(&self) -> Option<String> {
+        let shown = self.shown.as_ref()?;
+        let is_told = |table: &TableChange| {
+            table
+                .rows
+                .iter()
+                .flatten()
+                .any(|row| row.cells.iter().any(|(column, ..)| !is_unguarded(&table.table, column)))
+        };
+        if shown.tables.iter().any(is_told) {
+            return None;
+        }
+        match shown.tables.first() {
+            Some(table) if table.before != table.after => Some(format!("SELECT count(*) FROM {}", quote(&table.table))),
+            Some(table) => Some(format!("SELECT * FROM {} ORDER BY 1", quote(&table.table))),
+            // Cells of the history, which are not compared: no table has other rows than before.
+            None => Some("SELECT * FROM `heartbeat` ORDER BY `id`".into()),
+        }
+    }
+
+    /// Runs the statements in the open transaction, and returns what they changed.
+    ///
+    /// # Errors
+    /// [`Error::Stale`] when that is not what was shown.
+    pub(super) fn run(&self, writer: &mut dyn Writer, schema: &Schema) -> Result<Changes> {
+        let rehearsed = self.shown.is_none();
+        let found = if rehearsed { find(writer)? } else { Vec::new() };
+        let (counts, before) = (read_counts(writer, schema)?, read_tables(writer, schema)?);
+        let mut changes = Changes::default();
+        for statement in &self.statements {
+            changes.affected.push(writer.execute(statement, &[])?);
+        }
+        let (now, after) = (read_counts(writer, schema)?, read_tables(writer, schema)?);
+        for table in schema.tables.keys() {
+            let rows = match (before.get(table), after.get(table)) {
+                (Some(before), Some(after)) => Some(compare(before, after)),
+                _ => None,
+            };
+            let (before, after) = (counts.get(table).copied().unwrap_or(0), now.get(table).copied().unwrap_or(0));
+            if before != after || rows.as_ref().is_some_and(|rows| !rows.is_empty()) {
+                changes.tables.push(TableChange { table: table.clone(), before, after, rows });
+            }
+        }
+        match &self.shown {
+            Some(shown) if shown.shape() != changes.shape() => Err(Error::Stale),
+            Some(_) => Ok(changes),
+            None => {
+                changes.findings = find(writer)?.into_iter().filter(|finding| !found.contains(finding)).collect();
+                Ok(changes)
+            }
+        }
+    }
+}
+
+/// What the doctor finds in the rows.
+fn find(reader: &mut dyn Reader) -> Result<Vec<String>> {
+    let now = Utc::now();
+    let content = read_content(reader, "the database", now.timestamp(), &is_zone)?;
+    let evidence = Evidence { database: Some(content), ..Evidence::none(now) };
+    let findings = doctor::examine(&evidence);
+    Ok(findings
+        .iter()
+        .map(|finding| format!("{} {}: {}", finding.code, finding.severity.word(), finding.fault.what))
+        .collect())
+}
+
+type Rows = BTreeMap<String, Row>;
+
+/// The rows of every table but the history, by what tells them apart.
+fn read_tables(reader: &mut dyn Reader, schema: &Schema) -> Result<BTreeMap<String, Rows>> {
+    let grown = history(schema);
+    let counts = read_counts(reader, schema)?;
+    let mut tables = BTreeMap::new();
+    for (table, described) in &schema.tables {
+        if grown.contains(table) || counts.get(table).is_some_and(|rows| *rows > COMPARED) {
+            continue;
+        }
+        let keys: Vec<&str> =
+            described.columns.iter().filter(|column| column.primary_key).map(|column| column.name.as_str()).collect();
+        let mut rows = Rows::new();
+        reader.stream(&format!("SELECT * FROM {}", quote(table)), &[], &mut |row| {
+            let cells: Vec<String> = match keys.is_empty() {
+                true => row.cells().iter().map(ToString::to_string).collect(),
+                false => keys.iter().map(|key| row.cell(key).to_string()).collect(),
+            };
+            rows.insert(cells.join(", "), row);
+            Ok(())
+        })?;
+        tables.insert(table.clone(), rows);
+    }
+    Ok(tables)
+}
+
+fn compare(before: &Rows, after: &Rows) -> Vec<RowChange> {
+    let mut changes = Vec::new();
+    for (key, old) in before {
+        let cells: Vec<(String, Value, Value)> = match after.get(key) {
+            Some(new) => old
+                .iter()
+                .filter(|(column, cell)| *cell != new.cell(column))
+                .map(|(column, cell)| (column.to_owned(), cell.clone(), new.cell(column).clone()))
+                .collect(),
+            None => old.iter().map(|(column, cell)| (column.to_owned(), cell.clone(), Value::Null)).collect(),
+        };
+        if !cells.is_empty() {
+            changes.push(RowChange { key: key.clone(), cells, was_and_is: (true, after.contains_key(key)) });
+        }
+    }
+    for (key, new) in after.iter().filter(|(key, _)| !before.contains_key(*key)) {
+        let cells = new.iter().map(|(column, cell)| (column.to_owned(), Value::Null, cell.clone())).collect();
+        changes.push(RowChange { key: key.clone(), cells, was_and_is: (false, true) });
+    }
+    changes
+}
