@@ -114,6 +114,12 @@ pub enum Error {
     Migrating { container: String },
     #[error("container `{container}` is paused, and its MariaDB with it")]
     Paused { container: String },
+    #[error("the data of container `{container}` is not on this machine, but on the one of the engine at `{engine}`")]
+    Elsewhere { container: String, folder: String, engine: String },
+    #[error("nothing can be run over there, at `{engine}`: {why}")]
+    Far { engine: String, why: String },
+    #[error("the connection to `{engine}` was lost ({why}); what was begun goes on there, in container `{container}`")]
+    LostErrand { engine: String, container: String, why: String },
     #[error("the helper container for the database of `{container}` did not come up: {why}{}", log_tail(log))]
     Helper { container: String, why: String, log: Vec<String> },
 
@@ -161,6 +167,29 @@ pub enum Error {
     Interrupted { signal: i32 },
     #[error("{0}")]
     Refused(String),
+}
+
+impl Exit {
+    /// The one with this code.
+    pub fn from_code(code: u8) -> Option<Exit> {
+        use Exit::*;
+        let all = [
+            Done,
+            Failed,
+            Usage,
+            Partial,
+            RolledBack,
+            RollbackFailed,
+            Locked,
+            Verification,
+            NotFound,
+            Refused,
+            Changes,
+            Interrupted,
+            Terminated,
+        ];
+        all.into_iter().find(|exit| *exit as u8 == code)
+    }
 }
 
 /// Where something stands in a text that a person gave us.
@@ -337,6 +366,10 @@ impl Error {
             NotUp { container, .. } => format!("docker logs --tail 50 {container}"),
             Migrating { .. } => "wait until the migration is over, however long it takes, then `kumadb resume`".into(),
             Paused { container } => format!("docker unpause {container}"),
+            Elsewhere { .. } => "run kumadb on that machine".into(),
+            LostErrand { .. } => {
+                "kumadb status, when the line is there again, and `kumadb resume` if it asks for that".into()
+            }
             MigrationLocked { .. } => {
                 "if a server is migrating right now, wait; otherwise start it once with its own image".into()
             }

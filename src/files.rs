@@ -6,7 +6,7 @@
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use crate::error::{Error, Result};
 
@@ -88,6 +88,19 @@ pub fn remove_folder(path: &Path) -> Result<()> {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(Error::file("remove", path)(error)),
         _ => Ok(()),
     }
+}
+
+/// `path` from the root on, without `.` and `..`; links are not looked at.
+pub fn absolute(path: impl AsRef<Path>) -> Result<PathBuf> {
+    let path = std::path::absolute(&path).map_err(Error::file("find", &path))?;
+    let mut tidy = PathBuf::new();
+    for part in path.components() {
+        match part {
+            Component::ParentDir => drop(tidy.pop()),
+            part => tidy.push(part),
+        }
+    }
+    Ok(tidy)
 }
 
 /// Reads the text at `path`; `None` where there is no such file.

@@ -8,6 +8,7 @@ pub mod doctor;
 pub mod engine;
 pub mod error;
 pub mod face;
+pub mod far;
 pub mod files;
 pub mod formats;
 pub mod instance;

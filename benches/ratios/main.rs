@@ -9,6 +9,7 @@ mod backup;
 mod dockerd;
 mod document;
 mod downtime;
+mod far;
 mod fleet;
 #[allow(dead_code, reason = "shared with the tests")]
 #[path = "../../tests/it/mariadbd.rs"]
@@ -25,7 +26,7 @@ mod write;
 use report::Report;
 
 const USAGE: &str = "usage: cargo bench -- [write] [document] [backup] [list] [status] [doctor] [downtime] [fleet] \
-    [salvage] [--runs N]";
+    [salvage] [far] [--runs N]";
 
 fn main() {
     let mut parts = Vec::new();
@@ -36,7 +37,8 @@ fn main() {
             // What cargo says to every benchmark.
             "--bench" => {}
             "--runs" => runs = words.next().and_then(|n| n.parse().ok()).filter(|n| *n > 0).expect(USAGE),
-            "write" | "document" | "backup" | "list" | "status" | "doctor" | "downtime" | "fleet" | "salvage" => {
+            "write" | "document" | "backup" | "list" | "status" | "doctor" | "downtime" | "fleet" | "salvage"
+            | "far" => {
                 parts.push(word);
             }
             _ => panic!("{USAGE}"),
@@ -67,6 +69,9 @@ fn main() {
     }
     if wanted("downtime") {
         downtime::run(&mut report);
+    }
+    if wanted("far") {
+        far::run(&mut report);
     }
     if wanted("fleet") {
         fleet::run(&mut report);

@@ -5,6 +5,7 @@ use serde_json::{Value as Json, json};
 
 use super::Context;
 use super::document::{self, DocumentArgs, Planned, summary, summary_json};
+use super::far::Luggage;
 use super::fleet::{self, Fleet, FleetArgs};
 use super::plan::Saved;
 use super::write::{Wish, WriteArgs, carry_out, read_from};
@@ -22,6 +23,16 @@ pub struct ApplyArgs {
     write: WriteArgs,
     #[command(flatten)]
     fleet: FleetArgs,
+}
+
+impl ApplyArgs {
+    /// Takes along what is to be applied: a saved plan, or documents.
+    pub fn pack(&self, luggage: &mut Luggage) -> Result<()> {
+        match self.documents.files.as_slice() {
+            [file] if file.as_os_str() != "-" && Saved::read(file)?.is_some() => luggage.take(file),
+            _ => self.documents.pack(luggage),
+        }
+    }
 }
 
 pub fn run(args: &ApplyArgs, context: &mut Context<'_>) -> Result<Exit> {

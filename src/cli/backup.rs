@@ -45,7 +45,7 @@ pub struct CreateArgs {
     #[arg(long, value_name = "DEPTH", value_enum, default_value_t)]
     verify: VerifyDepth,
     #[command(flatten)]
-    seal: SealArgs,
+    pub seal: SealArgs,
     #[command(flatten)]
     fleet: FleetArgs,
 }
@@ -88,7 +88,7 @@ pub struct VerifyArgs {
     #[arg(long, conflicts_with = "snapshots")]
     own: bool,
     #[command(flatten)]
-    keys: KeyArgs,
+    pub keys: KeyArgs,
     #[command(flatten)]
     fleet: FleetArgs,
 }
@@ -129,7 +129,7 @@ fn warn_of(failed: &[Error], ui: &mut Ui) -> Exit {
 }
 
 fn list(args: &ListArgs, context: &mut Context<'_>) -> Result<Exit> {
-    let stores = context.stores()?;
+    let stores = context.stores_alone()?;
     let listing = stores.list()?;
     let mut all: Vec<&Snapshot> = listing.snapshots.iter().collect();
     all.retain(|snapshot| args.instance.as_ref().is_none_or(|name| snapshot.manifest.instance == *name));
@@ -169,7 +169,7 @@ fn list(args: &ListArgs, context: &mut Context<'_>) -> Result<Exit> {
 
 /// The copies of the snapshot meant by `wanted`; only for `latest` an instance must be in sight.
 pub(super) fn find(stores: &Stores, wanted: &str, context: &mut Context<'_>) -> Result<Vec<Snapshot>> {
-    let origin = if wanted == "latest" { context.instance()?.origin() } else { String::new() };
+    let origin = if wanted == "latest" { context.origin()? } else { String::new() };
     stores.find(wanted, &origin, &mut |error| context.ui.warn(&error.to_string()))
 }
 
@@ -183,7 +183,7 @@ fn verify(args: &VerifyArgs, context: &mut Context<'_>) -> Result<Exit> {
         let more: &[&str] = if args.snapshots.is_empty() { &["--own"] } else { &[] };
         return fleet::run(&Fleet { args: args.fleet.clone(), more, words: verified_words }, context);
     }
-    let stores = context.stores()?.with_keys(&args.keys.keys()?);
+    let stores = context.stores_alone()?.with_keys(&args.keys.keys()?);
     let mut unusable = Vec::new();
     let mut wanted = Vec::new();
     if args.snapshots.is_empty() {

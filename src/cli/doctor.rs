@@ -27,7 +27,7 @@ pub struct DoctorArgs {
     codes: Vec<&'static str>,
     /// Cure what is found: shown first, asked for, snapshot, one transaction, then examined again
     #[arg(long)]
-    fix: bool,
+    pub fix: bool,
     /// Say what a code means; without one, list all codes
     #[arg(long, value_name = "CODE", value_parser = code, num_args = 0..=1, default_missing_value = "0", conflicts_with = "fix")]
     explain: Option<&'static str>,
@@ -62,7 +62,7 @@ pub fn run(args: &DoctorArgs, context: &mut Context<'_>) -> Result<Exit> {
     }
     let instance = match context.instance() {
         Ok(instance) => instance,
-        Err(error) if args.fix => return Err(error),
+        Err(error) if args.fix || matches!(error, Error::Elsewhere { .. }) => return Err(error),
         Err(error) => {
             let evidence = gather_nowhere(error, Utc::now())?;
             let findings = examine(&evidence, args);

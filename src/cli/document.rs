@@ -1,7 +1,7 @@
 //! What `plan` and `apply` have in common: documents read, whatever they are, and planned.
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
@@ -9,6 +9,7 @@ use clap::Args;
 use serde_json::{Value as Json, json};
 
 use super::Context;
+use super::far::Luggage;
 use super::store::KeyArgs;
 use super::write::read_from;
 use crate::backup;
@@ -81,14 +82,81 @@ impl Planned {
     }
 }
 
+impl DocumentArgs {
+    /// Takes the documents along, with the files and the variables that they name.
+    ///
+    /// # Errors
+    /// What is wrong with the documents themselves: nobody needs to be asked over there for that.
+    pub fn pack(&self, luggage: &mut Luggage) -> Result<()> {
+        self.keys.pack(luggage)?;
+        let files = self.files.iter();
+        match self.source()? {
+            Documents::Snapshots => files.clone().try_for_each(|file| luggage.take_with_parts(file)),
+            Documents::Instances => files.clone().try_for_each(|file| {
+                let parts = [file.to_owned(), file.join("kuma.db"), file.join(crate::instance::config::FILE)];
+                parts.iter().try_for_each(|part| luggage.take_with_parts(part))
+            }),
+            Documents::Texts(format) => {
+                let surroundings = Surroundings::default();
+                let texts = read_texts(&self.files)?;
+                for (file, text) in &texts {
+                    match file.as_str() {
+                        "-" => luggage.stdin = Some(text.clone().into_bytes()),
+                        file => luggage.take(Path::new(file))?,
+                    }
+                }
+                read_all(texts, format, &surroundings)?;
+                surroundings.read.borrow().keys().try_for_each(|file| luggage.take(file))?;
+                luggage.variables.extend(surroundings.asked.take());
+                Ok(())
+            }
+        }
+    }
+
+    /// What the files are.
+    fn source(&self) -> Result<Documents> {
+        let is_archive = |file: &PathBuf| file.to_string_lossy().contains(".kuma.tar.zst");
+        Ok(match self.from.as_deref() {
+            Some("kuma-db") => Documents::Instances,
+            Some("snapshot") => Documents::Snapshots,
+            Some("native" | "kumadb") => Documents::Texts(Some(None)),
+            Some(name) => match Format::parse(name) {
+                Some(format) => Documents::Texts(Some(Some(format))),
+                None => {
+                    let names: Vec<&str> =
+                        Format::ALL.iter().map(|format| format.name()).chain(["kuma-db", "snapshot"]).collect();
+                    return Err(Error::Usage(format!("`--from {name}` is no format; there are {}", names.join(", "))));
+                }
+            },
+            None if self.files.iter().any(|file| is_database(file)) => Documents::Instances,
+            None if self.files.iter().any(is_archive) => Documents::Snapshots,
+            None => Documents::Texts(None),
+        })
+    }
+}
+
+/// What documents are read from.
+enum Documents {
+    /// Other instances.
+    Instances,
+    /// Snapshots.
+    Snapshots,
+    /// Texts: native ones for `Some(None)`, of whatever format they seem to be for `None`.
+    Texts(Option<Option<Format>>),
+}
+
 /// Variables of the environment, and files beside the documents.
+#[derive(Default)]
 struct Surroundings {
     /// Files that were read already: hundreds of monitors may name the same one.
     read: RefCell<BTreeMap<PathBuf, std::result::Result<String, String>>>,
+    /// Variables that were asked for.
+    asked: RefCell<BTreeSet<String>>,
 }
 
 impl Lookup for Surroundings {
     fn variable(&self, name: &str) -> Option<String> {
+        self.asked.borrow_mut().insert(name.to_owned());
         std::env::var(name).ok()
     }
 
@@ -114,31 +182,27 @@ impl Surroundings {
 /// # Errors
 /// Everything that is wrong with any of them.
 pub fn read_documents(args: &DocumentArgs, context: &mut Context<'_>) -> Result<Read> {
-    let format = match args.from.as_deref() {
-        None => None,
-        Some("kuma-db") => return read_other_instance(args, context),
-        Some("snapshot") => return read_snapshots(args, context),
-        Some("native" | "kumadb") => Some(None),
-        Some(name) => match Format::parse(name) {
-            Some(format) => Some(Some(format)),
-            None => {
-                let names: Vec<&str> =
-                    Format::ALL.iter().map(|format| format.name()).chain(["kuma-db", "snapshot"]).collect();
-                return Err(Error::Usage(format!("`--from {name}` is no format; there are {}", names.join(", "))));
-            }
-        },
-    };
-    if format.is_none() && args.files.iter().any(|file| is_database(file)) {
-        return read_other_instance(args, context);
+    match args.source()? {
+        Documents::Instances => read_other_instance(args, context),
+        Documents::Snapshots => read_snapshots(args, context),
+        Documents::Texts(format) => {
+            let (read, said) = read_all(read_texts(&args.files)?, format, &Surroundings::default())?;
+            said.iter().for_each(|line| context.ui.say(line));
+            Ok(read)
+        }
     }
-    if format.is_none() && args.files.iter().any(|file| file.to_string_lossy().contains(".kuma.tar.zst")) {
-        return read_snapshots(args, context);
-    }
-    let surroundings = Surroundings { read: RefCell::default() };
+}
+
+/// Reads these texts; what a person should know of them stands beside what they ask for.
+fn read_all(
+    texts: Vec<(String, String)>,
+    format: Option<Option<Format>>,
+    surroundings: &Surroundings,
+) -> Result<(Read, Vec<String>)> {
     let mut problems = Vec::new();
     let mut native: Vec<Node> = Vec::new();
     let mut foreign: BTreeMap<&str, (Format, Vec<Source>)> = BTreeMap::new();
-    for (file, text) in read_texts(&args.files)? {
+    for (file, text) in texts {
         let lines_only = format == Some(Some(Format::Lines)) || format.is_none() && file.ends_with(".txt");
         let documents = match lines_only {
             true => Vec::new(),
@@ -161,11 +225,11 @@ pub fn read_documents(args: &DocumentArgs, context: &mut Context<'_>) -> Result<
             Some(format) => foreign.entry(format.name()).or_insert((format, Vec::new())).1.push(source),
         }
     }
-    let mut skipped = Vec::new();
+    let (mut skipped, mut said) = (Vec::new(), Vec::new());
     for (format, sources) in foreign.into_values() {
         match foreign::convert(format, &sources) {
             Ok(Converted { document, skipped: more }) => {
-                context.ui.say(&format!("reading {} as {}", counted(sources.len(), "file"), format.name()));
+                said.push(format!("reading {} as {}", counted(sources.len(), "file"), format.name()));
                 native.push(document);
                 skipped.extend(more);
             }
@@ -175,8 +239,8 @@ pub fn read_documents(args: &DocumentArgs, context: &mut Context<'_>) -> Result<
     if !problems.is_empty() {
         return Err(Error::input(problems));
     }
-    match read_fixture(&native, &surroundings) {
-        Ok(fixture) => Ok(Read { fixture, skipped }),
+    match read_fixture(&native, surroundings) {
+        Ok(fixture) => Ok((Read { fixture, skipped }, said)),
         Err(problems) => Err(Error::input(problems)),
     }
 }
@@ -185,7 +249,11 @@ pub fn read_documents(args: &DocumentArgs, context: &mut Context<'_>) -> Result<
 fn read_other_instance(args: &DocumentArgs, context: &mut Context<'_>) -> Result<Read> {
     let mut documents = Vec::new();
     for file in &args.files {
-        let other = context.sight()?.find(file.to_str())?;
+        // Elsewhere it is none that this verb could be run at.
+        let other = context.sight()?.find(file.to_str()).map_err(|error| match error {
+            Error::Elsewhere { .. } => Error::Refused(format!("{error}: export it there, and apply what was exported")),
+            error => error,
+        })?;
         let config = read_from(&other, read_config)?;
         let source = file.display().to_string();
         let release = &config.database.release;
@@ -201,7 +269,7 @@ fn read_snapshots(args: &DocumentArgs, context: &mut Context<'_>) -> Result<Read
     let (stores, mut documents) = (context.stores()?.with_keys(&keys), Vec::new());
     for file in &args.files {
         let wanted = file.to_string_lossy();
-        let origin = if wanted == "latest" { context.instance()?.origin() } else { String::new() };
+        let origin = if wanted == "latest" { context.origin()? } else { String::new() };
         let scratch = stores.scratch()?;
         let warn = &mut |error: &Error| context.ui.warn(&error.to_string());
         let held = backup::hold(&stores, &wanted, &origin, &scratch.path().join("held"), warn)?;
@@ -223,7 +291,7 @@ pub fn write_down(config: &Config, choice: &Choice, context: &mut Context<'_>) -
 
 /// Reads documents that [`write_down`] made.
 pub fn read_written(documents: &[Node]) -> Result<Read> {
-    match read_fixture(documents, &Surroundings { read: RefCell::default() }) {
+    match read_fixture(documents, &Surroundings::default()) {
         Ok(fixture) => Ok(Read { fixture, skipped: Vec::new() }),
         Err(problems) => Err(Error::input(problems)),
     }

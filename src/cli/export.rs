@@ -58,6 +58,13 @@ pub struct SchemaArgs {
     what: String,
 }
 
+impl ExportArgs {
+    /// The files that it writes.
+    pub fn written(&self) -> impl Iterator<Item = PathBuf> {
+        self.output.iter().chain(&self.secrets_env).cloned()
+    }
+}
+
 pub fn run(args: &ExportArgs, context: &mut Context<'_>) -> Result<Exit> {
     let mut kinds = BTreeSet::new();
     for name in &args.only {

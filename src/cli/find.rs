@@ -25,7 +25,7 @@ pub fn run(args: &FindArgs, context: &mut Context<'_>) -> Result<Exit> {
     if let Err(error) = &sight.docker {
         context.ui.warn(&format!("{error}; only folders are searched"));
     }
-    let mut all = sight.everything()?;
+    let mut all = sight.everything_here()?;
     if let Some(target) = &context.global.target {
         all.retain(|found| found.name == *target);
     }

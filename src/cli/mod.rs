@@ -4,10 +4,13 @@ mod apikey;
 mod apply;
 mod backup;
 mod config;
+mod console;
 mod doctor;
 mod document;
 mod engine;
+mod errand;
 mod export;
+mod far;
 mod find;
 mod fleet;
 mod history;
@@ -33,15 +36,17 @@ mod user;
 mod vacuum;
 mod write;
 
+use std::cell::RefCell;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::backup::{Store, Stores};
+use crate::backup::{Credentials, Store, Stores};
 use crate::config::{Config, Place, Target, open_stores};
-use crate::docker::Docker;
+use crate::docker::{Docker, SOCKET};
 use crate::error::{Error, Exit, Result};
+use crate::far::Overrides;
 use crate::instance::{Instance, Sight};
 use crate::run::Journal;
 
@@ -93,6 +98,12 @@ pub struct Global {
     /// The config file [default: ~/.config/kumadb/kumadb.toml, /etc/kumadb/kumadb.toml]
     #[arg(long, global = true, env = "KUMADB_CONFIG", hide_env_values = true, value_name = "FILE")]
     config: Option<PathBuf>,
+    /// The kumadb to run where the data are, if that is another kind of machine: an executable for Linux there
+    #[arg(long, global = true, env = "KUMADB_FAR_BINARY", hide_env_values = true, value_name = "FILE")]
+    far_binary: Option<PathBuf>,
+    /// The engine's socket on its own machine, if that is an unusual place
+    #[arg(long, global = true, env = "KUMADB_FAR_SOCKET", hide_env_values = true, value_name = "PATH")]
+    far_socket: Option<String>,
     /// Print the result as one JSON document
     #[arg(long, global = true)]
     json: bool,
@@ -174,39 +185,79 @@ enum Verb {
     Completions(shell::CompletionsArgs),
     /// Print the manual page
     Man(shell::ManArgs),
+    /// Do what a kumadb on another machine ordered
+    #[command(hide = true)]
+    Errand(errand::ErrandArgs),
 }
 
 impl Cli {
-    /// Runs the verb.
-    pub fn run(self, ui: &mut Ui) -> Result<Exit> {
-        let mut context = Context { ui, global: self.global };
-        let context = &mut context;
-        match self.verb {
-            Verb::Find(args) => find::run(&args, context),
-            Verb::Status(args) => status::run(&args, context),
-            Verb::Monitor(verb) => monitor::run(&verb, context),
-            Verb::Plan(args) => plan::run(&args, context),
-            Verb::Apply(args) => apply::run(&args, context),
-            Verb::Export(args) => export::run(&args, context),
-            Verb::Schema(args) => export::schema(&args, context),
-            Verb::Init(args) => init::run(&args, context),
-            Verb::Doctor(args) => doctor::run(&args, context),
-            Verb::Probe(args) => probe::run(&args, context),
-            Verb::Push(args) => push::run(&args, context),
-            Verb::User(verb) => user::run(&verb, context),
-            Verb::Apikey(verb) => apikey::run(&verb, context),
-            Verb::Backup(verb) => backup::run(&verb, context),
-            Verb::Restore(args) => restore::run(&args, context),
-            Verb::Salvage(args) => salvage::run(&args, context),
-            Verb::Config(verb) => config::run(&verb, context),
-            Verb::History(verb) => history::run(&verb, context),
-            Verb::Vacuum(args) => vacuum::run(&args, context),
-            Verb::Sql(args) => sql::run(&args, context),
-            Verb::Restart(args) => restart::run(&args, context),
-            Verb::Logs(args) => restart::logs(&args, context),
-            Verb::Resume(args) => resume::run(&args, context),
-            Verb::Completions(args) => shell::completions(&args, context),
-            Verb::Man(args) => shell::man(&args, context),
+    /// Runs the verb, here or where its instance is.
+    pub fn run(mut self, ui: &mut Ui) -> Result<Exit> {
+        let ordered = errand::overrides()?;
+        if let Some(overrides) = &ordered {
+            self.heed(overrides);
+        }
+        let mut context = Context { ui, global: self.global, docker: RefCell::default() };
+        match self.verb.run(&mut context) {
+            Err(error @ Error::Elsewhere { .. }) if ordered.is_none() => far::run(&self.verb, error, &mut context),
+            ran => ran,
+        }
+    }
+
+    fn heed(&mut self, overrides: &Overrides) {
+        self.global.target = overrides.target.clone();
+        self.global.docker_host = Some(format!("unix://{SOCKET}"));
+        self.global.docker_context = None;
+        self.global.config = None;
+        self.global.store = overrides.stores.clone();
+        if let (Verb::Restore(args), Some(snapshot)) = (&mut self.verb, &overrides.snapshot) {
+            args.snapshot = Some(snapshot.clone());
+            args.before = None;
+        }
+    }
+}
+
+impl Verb {
+    fn run(&self, context: &mut Context<'_>) -> Result<Exit> {
+        match self {
+            Verb::Find(args) => find::run(args, context),
+            Verb::Status(args) => status::run(args, context),
+            Verb::Monitor(verb) => monitor::run(verb, context),
+            Verb::Plan(args) => plan::run(args, context),
+            Verb::Apply(args) => apply::run(args, context),
+            Verb::Export(args) => export::run(args, context),
+            Verb::Schema(args) => export::schema(args, context),
+            Verb::Init(args) => init::run(args, context),
+            Verb::Doctor(args) => doctor::run(args, context),
+            Verb::Probe(args) => probe::run(args, context),
+            Verb::Push(args) => push::run(args, context),
+            Verb::User(verb) => user::run(verb, context),
+            Verb::Apikey(verb) => apikey::run(verb, context),
+            Verb::Backup(verb) => backup::run(verb, context),
+            Verb::Restore(args) => restore::run(args, context),
+            Verb::Salvage(args) => salvage::run(args, context),
+            Verb::Config(verb) => config::run(verb, context),
+            Verb::History(verb) => history::run(verb, context),
+            Verb::Vacuum(args) => vacuum::run(args, context),
+            Verb::Sql(args) => sql::run(args, context),
+            Verb::Restart(args) => restart::run(args, context),
+            Verb::Logs(args) => restart::logs(args, context),
+            Verb::Resume(args) => resume::run(args, context),
+            Verb::Completions(args) => shell::completions(args, context),
+            Verb::Man(args) => shell::man(args, context),
+            Verb::Errand(args) => errand::run(args),
+        }
+    }
+
+    /// Whether it takes a snapshot of its own before it writes.
+    fn makes_snapshots(&self) -> bool {
+        match self {
+            Verb::Monitor(verb) => verb.writes(),
+            Verb::History(history::HistoryVerb::Prune(_)) | Verb::Vacuum(_) => true,
+            Verb::User(_) | Verb::Apikey(_) | Verb::Apply(_) | Verb::Restore(_) | Verb::Resume(_) => true,
+            Verb::Doctor(args) => args.fix,
+            Verb::Sql(args) => args.change,
+            _ => false,
         }
     }
 }
@@ -215,6 +266,8 @@ impl Cli {
 struct Context<'a> {
     ui: &'a mut Ui,
     global: Global,
+    /// The engine that was last looked at.
+    docker: RefCell<Option<Arc<Docker>>>,
 }
 
 impl Context<'_> {
@@ -225,6 +278,7 @@ impl Context<'_> {
 
     fn sight_on(&self, docker: Result<Arc<Docker>>) -> Result<Sight> {
         let here = std::env::current_dir().map_err(Error::file("find", "."))?;
+        *self.docker.borrow_mut() = docker.as_ref().ok().cloned();
         Ok(Sight { docker, here, state: state_folder() })
     }
 
@@ -264,16 +318,54 @@ impl Context<'_> {
     /// Where the write path keeps its snapshots: the first folder of the stores, or the default one. A safe write must not
     /// depend on a network.
     fn store(&self) -> Result<Store> {
-        let stores = self.named_stores()?.unwrap_or_default();
-        let named = stores.iter().map(|place| &place.address);
-        let folder = self.global.store.iter().chain(named).find(|address| !address.contains("://"));
-        Ok(folder.map_or_else(default_store, Store::new))
+        Ok(self.local_stores()?.into_iter().next().map_or_else(default_store, Store::new))
+    }
+
+    /// The folders among the stores that were given.
+    fn local_stores(&self) -> Result<Vec<String>> {
+        let mut stores = self.store_addresses()?;
+        stores.retain(|store| !store.contains("://"));
+        Ok(stores)
+    }
+
+    /// The stores that were given, else those that the config file names for the instance.
+    fn store_addresses(&self) -> Result<Vec<String>> {
+        let named = self.named_stores()?.unwrap_or_default().into_iter().map(|place| place.address);
+        Ok(self.global.store.iter().cloned().chain(named).collect())
+    }
+
+    /// All stores that were given, for a verb that is about no instance; the default one is where the instances are.
+    fn stores_alone(&self) -> Result<Stores> {
+        if self.store_addresses()?.is_empty() {
+            match &self.global.target {
+                Some(target) if target.contains(['/', ':']) => {}
+                // Whatever else ails it, the store is not concerned.
+                Some(_) => match self.find().map(drop) {
+                    Ok(()) => {}
+                    Err(error) if matches!(error, Error::Elsewhere { .. }) => return Err(error),
+                    Err(_) => {}
+                },
+                None => drop(self.sight()?.all_here()?),
+            }
+        }
+        self.stores()
+    }
+
+    /// Where the instance is that is meant, here or elsewhere.
+    fn origin(&mut self) -> Result<String> {
+        match self.instance() {
+            Err(Error::Elsewhere { folder, .. }) if !self.store_addresses()?.is_empty() => Ok(folder),
+            instance => Ok(instance?.origin()),
+        }
     }
 
     /// All stores that were given, else those that the config file names for the instance.
     fn stores(&self) -> Result<Stores> {
         match self.named_stores()? {
-            Some(places) => open_stores(&places.iter().collect::<Vec<_>>(), &store::credentials()?, &default_store()),
+            Some(places) => {
+                let credentials = Credentials::new(store::credentials()?);
+                open_stores(&places.iter().collect::<Vec<_>>(), &credentials, &default_store())
+            }
             None => store::open(&self.global.store, default_store()),
         }
     }

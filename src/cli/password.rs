@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::Context;
+use super::far::Luggage;
 use crate::error::{Error, Result};
 use crate::files;
 use crate::value::Secret;
@@ -17,6 +18,15 @@ pub struct PasswordArgs {
 }
 
 impl PasswordArgs {
+    /// Takes the password along, from wherever it comes.
+    pub fn pack(&self, luggage: &mut Luggage) -> Result<()> {
+        match &self.password_file {
+            Some(file) => luggage.take(file),
+            None if std::env::var_os("KUMADB_ADMIN_PASSWORD").is_some() => Ok(()),
+            None => luggage.take_stdin(),
+        }
+    }
+
     /// Whether a file was named.
     pub fn has_file(&self) -> bool {
         self.password_file.is_some()

@@ -24,10 +24,10 @@ const FORM: u32 = 1;
 #[derive(Args, Debug)]
 pub struct PlanArgs {
     #[command(flatten)]
-    documents: DocumentArgs,
+    pub documents: DocumentArgs,
     /// Save the plan, for `kumadb apply PLAN`; the file holds secrets and is readable by its owner only
     #[arg(short, long, value_name = "PLAN")]
-    output: Option<PathBuf>,
+    pub output: Option<PathBuf>,
     /// Exit with 20 when there are changes
     #[arg(long)]
     detailed_exitcode: bool,

@@ -7,6 +7,7 @@ use std::time::Duration;
 use clap::Args;
 use serde_json::{Value as Json, json};
 
+use super::far::Luggage;
 use super::write::{duration, read_from};
 use super::{Context, Ui};
 use crate::docker::Life;
@@ -85,6 +86,11 @@ impl Asked {
 }
 
 impl AddressArgs {
+    /// Takes along what these options name.
+    pub fn pack(&self, luggage: &mut Luggage) -> Result<()> {
+        self.ca.iter().try_for_each(|file| luggage.take(file))
+    }
+
     /// Finds the server of `instance`: the first address that the real server answers at, else the first that anything
     /// answers at.
     pub fn find(&self, instance: Option<&Instance>) -> Result<Asked> {
@@ -203,6 +209,16 @@ pub fn run(args: &ProbeArgs, context: &mut Context<'_>) -> Result<Exit> {
 }
 
 impl ProbeArgs {
+    /// Takes along what these options name, and the password, from wherever it comes.
+    pub fn pack(&self, luggage: &mut Luggage) -> Result<()> {
+        self.address.pack(luggage)?;
+        match &self.password_file {
+            Some(file) => luggage.take(file),
+            None if self.user.is_some() || self.api_key => luggage.take_stdin(),
+            None => Ok(()),
+        }
+    }
+
     fn login(&self, ui: &mut Ui) -> Result<Option<Login>> {
         let name = match (&self.user, self.api_key) {
             (Some(name), _) => name.clone(),

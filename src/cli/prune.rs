@@ -28,7 +28,7 @@ pub struct PruneArgs {
     #[arg(short = 'n', long)]
     dry_run: bool,
     #[command(flatten)]
-    keys: KeyArgs,
+    pub keys: KeyArgs,
     #[command(flatten)]
     groups: GroupArgs,
 }
@@ -98,7 +98,7 @@ pub fn run(args: &PruneArgs, context: &mut Context<'_>) -> Result<Exit> {
         Some((_, target)) if args.own && args.keep.0.is_empty() => target.policy.unwrap_or(args.keep.0),
         _ => args.keep.0,
     };
-    let stores = context.stores()?.with_keys(&args.keys.keys()?);
+    let stores = context.stores_alone()?.with_keys(&args.keys.keys()?);
     let about = |manifest: &crate::backup::Manifest| {
         args.instance.as_ref().is_none_or(|name| manifest.instance == *name)
             && own.as_ref().is_none_or(|origin| manifest.origin == *origin)

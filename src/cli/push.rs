@@ -33,7 +33,7 @@ pub struct PushArgs {
     #[arg(long, value_name = "DURATION", value_parser = duration, num_args = 0..=1, default_missing_value = "10s")]
     wait_beats: Option<Duration>,
     #[command(flatten)]
-    address: AddressArgs,
+    pub address: AddressArgs,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]

@@ -8,6 +8,7 @@ use sd_notify::NotifyState;
 
 use super::store;
 use super::{Context, Ui, config, engine};
+use crate::backup::Credentials;
 use crate::config::Target;
 use crate::error::{Error, Exit, Result};
 use crate::instance::Sight;
@@ -35,7 +36,7 @@ pub fn run(args: &ScheduleArgs, context: &mut Context<'_>) -> Result<Exit> {
             state: super::state_folder(),
         })
     };
-    let credentials = store::credentials()?;
+    let credentials = Credentials::new(store::credentials()?);
     let world = World {
         sight: &sight,
         credentials: &credentials,

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use clap::Args;
 use serde_json::{Value as Json, json};
 
+use super::far::Luggage;
 use super::write::{WriteArgs, finish, outcome_json, read_from};
 use super::{Context, Ui};
 use crate::engine::statement::{split, verb};
@@ -39,15 +40,26 @@ pub struct SqlArgs {
     csv: bool,
     /// Put the rows into a new file that only you can read
     #[arg(short, long, value_name = "FILE", conflicts_with = "change")]
-    output: Option<PathBuf>,
+    pub output: Option<PathBuf>,
     /// Change rows: tried first and shown, asked for, snapshot, one transaction
     #[arg(long = "write")]
-    change: bool,
+    pub change: bool,
     /// With --write: go on although the doctor finds something afterwards that it did not find before
     #[arg(long, requires = "change")]
     allow_findings: bool,
     #[command(flatten)]
     write: WriteArgs,
+}
+
+impl SqlArgs {
+    /// Takes the statements along, from wherever they come.
+    pub fn pack(&self, luggage: &mut Luggage) -> Result<()> {
+        match (&self.statement, &self.file) {
+            (_, Some(file)) => luggage.take(file),
+            (Some(_), None) => Ok(()),
+            (None, None) => luggage.take_stdin(),
+        }
+    }
 }
 
 pub fn run(args: &SqlArgs, context: &mut Context<'_>) -> Result<Exit> {

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 
 use super::Ui;
+use super::far::Luggage;
 use crate::backup::{Credentials, Extent, Keys, Seal, Store, Stores};
 use crate::error::Result;
 use crate::files;
@@ -40,6 +41,11 @@ pub struct KeyArgs {
 }
 
 impl SealArgs {
+    /// Takes along what these options name.
+    pub fn pack(&self, luggage: &mut Luggage) -> Result<()> {
+        self.recipients_file.iter().chain(&self.passphrase_file).try_for_each(|file| luggage.take(file))
+    }
+
     /// What these options mean for a snapshot of `extent`.
     pub fn putting(&self, extent: Extent) -> Result<Putting> {
         let seal = Seal::read(&self.encrypt_to, &self.recipients_file, self.passphrase_file.as_deref())?;
@@ -48,6 +54,11 @@ impl SealArgs {
 }
 
 impl KeyArgs {
+    /// Takes along what these options name.
+    pub fn pack(&self, luggage: &mut Luggage) -> Result<()> {
+        self.identity.iter().chain(&self.passphrase_file).try_for_each(|file| luggage.take(file))
+    }
+
     /// The keys that these options name.
     pub fn keys(&self) -> Result<Keys> {
         Keys::read(&self.identity, self.passphrase_file.as_deref())
@@ -63,7 +74,7 @@ impl KeyArgs {
 const BY_FILE: [&str; 3] = ["AWS_SECRET_ACCESS_KEY", "AZURE_STORAGE_ACCOUNT_KEY", "WEBDAV_PASSWORD"];
 
 /// What the environment says of who is asking.
-pub fn credentials() -> Result<Credentials> {
+pub fn credentials() -> Result<Vec<(String, Secret)>> {
     let known = |name: &str| Credentials::PREFIXES.iter().any(|prefix| name.starts_with(prefix));
     let mut named: Vec<(String, Secret)> = std::env::vars()
         .filter(|(name, value)| known(name) && !value.is_empty())
@@ -74,12 +85,12 @@ pub fn credentials() -> Result<Credentials> {
             named.push((name.to_owned(), Secret::new(files::read_first_line(Path::new(&file))?)));
         }
     }
-    Ok(Credentials::new(named))
+    Ok(named)
 }
 
 /// The stores at `addresses`, or else `default`; credentials come from the environment.
 pub fn open(addresses: &[String], default: Store) -> Result<Stores> {
-    let credentials = credentials()?;
+    let credentials = Credentials::new(credentials()?);
     let mut stores: Vec<Store> =
         addresses.iter().map(|address| Store::open(address, &credentials)).collect::<Result<_>>()?;
     if stores.is_empty() {

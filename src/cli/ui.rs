@@ -72,6 +72,24 @@ impl Ui {
         self.signal.load(Ordering::SeqCst) as i32
     }
 
+    /// The same, and it is heeded by that.
+    pub fn take_signal(&mut self) -> Option<i32> {
+        Some(self.signal.swap(0, Ordering::SeqCst) as i32).filter(|signal| *signal != 0)
+    }
+
+    /// Passes on what a verb that runs elsewhere printed. That nobody reads it any more must not end it half-way.
+    pub fn pass_out(&mut self, bytes: &[u8]) {
+        self.clear();
+        let mut out = std::io::stdout().lock();
+        let _ = out.write_all(bytes).and_then(|()| out.flush());
+    }
+
+    /// The same for what it complained.
+    pub fn pass_err(&mut self, bytes: &[u8]) {
+        self.clear();
+        let _ = std::io::stderr().write_all(bytes);
+    }
+
     /// Prints the result: `document` as JSON, or what `text` makes for people.
     pub fn result(&mut self, document: &Json, text: impl FnOnce() -> String) -> Result<()> {
         self.clear();

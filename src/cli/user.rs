@@ -47,7 +47,7 @@ pub struct AddArgs {
     /// The name to log in with
     name: String,
     #[command(flatten)]
-    password: PasswordArgs,
+    pub password: PasswordArgs,
     #[command(flatten)]
     write: WriteArgs,
 }
@@ -57,7 +57,7 @@ pub struct PasswordVerb {
     /// The user; may be left out where there is only one
     name: Option<String>,
     #[command(flatten)]
-    password: PasswordArgs,
+    pub password: PasswordArgs,
     #[command(flatten)]
     write: WriteArgs,
 }

@@ -18,7 +18,7 @@ use crate::formats::text::{Syntax, no_files, read};
 use crate::value::Secret;
 
 pub use cron::When;
-pub use stores::open_stores;
+pub use stores::{open_stores, read_credentials};
 
 /// All that it says.
 #[derive(Clone, Debug, Default)]

@@ -13,13 +13,14 @@ use crate::value::Secret;
 pub fn open_stores(places: &[&Place], credentials: &Credentials, fallback: &Store) -> Result<Stores> {
     let open = |place: &&Place| {
         let own = place.credentials_file.as_deref().map(read_credentials).transpose()?.unwrap_or_default();
+        let own = Credentials::new(own);
         Store::open(&place.address, &own.or(credentials))
     };
     Ok(Stores::new(places.iter().map(open).collect::<Result<_>>()?, fallback.clone()))
 }
 
 /// The lines `NAME=VALUE` of `file`.
-fn read_credentials(file: &Path) -> Result<Credentials> {
+pub fn read_credentials(file: &Path) -> Result<Vec<(String, Secret)>> {
     let text = files::read_whole(file)?;
     let lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
     lines
@@ -28,6 +29,5 @@ fn read_credentials(file: &Path) -> Result<Credentials> {
             Some((name, value)) => Ok((name.trim().to_owned(), Secret::new(value.trim()))),
             None => Err(Error::Usage(format!("`{}`: entry {} is not NAME=VALUE", file.display(), n + 1))),
         })
-        .collect::<Result<Vec<_>>>()
-        .map(Credentials::new)
+        .collect()
 }

@@ -166,6 +166,10 @@ pub struct Container {
     pub working_dir: PathBuf,
     /// `bridge`, `host`, `none`, a network's name.
     pub network_mode: String,
+    /// The networks it is in, by name.
+    pub networks: Vec<String>,
+    /// When it was made, by the engine's clock.
+    pub created: Option<DateTime<Utc>>,
     /// The port of this machine that its page is published on, if one is.
     pub published_port: Option<u16>,
     /// Where its TCP ports are published while it runs: its own port, and an address and port of the engine's host.
@@ -221,9 +225,9 @@ impl Container {
             .zip(label("com.docker.compose.service"))
             .map(|(project, service)| Compose { project, service });
         let network = answer.network_settings.unwrap_or_default();
-        let endpoints = network.networks.unwrap_or_default().into_values();
-        let mut addresses: Vec<String> =
-            endpoints.filter_map(|endpoint| endpoint.ip_address).filter(|address| !address.is_empty()).collect();
+        let networks = network.networks.unwrap_or_default();
+        let addresses = networks.values().filter_map(|endpoint| endpoint.ip_address.clone());
+        let mut addresses: Vec<String> = addresses.filter(|address| !address.is_empty()).collect();
         addresses.sort();
         let mut command = vec![answer.path.unwrap_or_default()];
         command.extend(answer.args.unwrap_or_default());
@@ -256,6 +260,8 @@ impl Container {
             addresses,
             published_port: published(host.network_mode.as_deref(), host.port_bindings.as_ref()),
             network_mode: host.network_mode.unwrap_or_default(),
+            networks: networks.into_keys().collect(),
+            created: answer.created.and_then(|at| Some(DateTime::parse_from_rfc3339(&at).ok()?.to_utc())),
             security_opt: host.security_opt,
             userns_mode: host.userns_mode.filter(|mode| !mode.is_empty()),
             image,
@@ -302,6 +308,12 @@ impl Container {
     /// Where on the engine's host a path of the container is, if it is on a mount that has such a place.
     pub fn host_path(&self, inside: &Path) -> Option<PathBuf> {
         self.place(inside).filter(|(mount, _)| !matches!(mount.kind, MountKind::Other(_))).map(|(_, path)| path)
+    }
+
+    /// The innermost mount that holds `inside`, if it is on a disk.
+    pub(super) fn mount_of(&self, inside: &Path) -> Option<&Mount> {
+        let (mount, _) = self.place(inside)?;
+        Some(mount).filter(|mount| !matches!(mount.kind, MountKind::Other(_)))
     }
 
     /// The innermost mount that holds `inside`, and its place on the host.
@@ -391,7 +403,7 @@ impl Mount {
 
 /// Whether image name, labels or environment say that this is the server. Our helper containers come from its image.
 fn is_server(image: &str, labels: &BTreeMap<String, String>, env: &BTreeMap<String, Secret>) -> bool {
-    if labels.contains_key(helper::LABEL) {
+    if helper::is_ours(|label| labels.contains_key(label)) {
         return false;
     }
     let repository = image.split('@').next().unwrap_or(image);
@@ -407,7 +419,7 @@ fn is_server(image: &str, labels: &BTreeMap<String, String>, env: &BTreeMap<Stri
 }
 
 /// `path` without `.`, `..` and a slash at the end.
-fn tidy(path: &Path) -> PathBuf {
+pub(super) fn tidy(path: &Path) -> PathBuf {
     let mut tidy = PathBuf::new();
     for part in path.components() {
         match part {

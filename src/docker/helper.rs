@@ -5,13 +5,19 @@ use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use bollard::models::{ContainerCreateBody, HealthConfig, HostConfig, HostConfigLogConfig};
-use bollard::query_parameters::{CreateContainerOptionsBuilder, ListContainersOptionsBuilder, RemoveContainerOptions};
+use bollard::query_parameters::{CreateContainerOptionsBuilder, RemoveContainerOptions};
 
 use super::{Container, Docker, Life, status};
 use crate::error::{Error, Result};
 
 /// The label by which our helpers are known; its value is the caller's.
 pub(super) const LABEL: &str = "kumadb.helper";
+
+/// The label by which containers of errands are known; its value is the id of the server's container.
+pub(super) const ERRAND: &str = "kumadb.errand";
+
+/// The label of those among them that something is fetched out of when they have ended.
+pub(super) const FETCHED: &str = "kumadb.errand.fetched";
 
 /// How long MariaDB may take until it accepts connections: after a crash it repairs itself first.
 const DEADLINE: Duration = Duration::from_secs(180);
@@ -137,18 +143,11 @@ impl Drop for Helper<'_> {
 impl Docker {
     /// Helper containers that are still there, running or not: those of a run that was cut off.
     pub fn stale_helpers(&self) -> Result<Vec<StaleHelper>> {
-        self.block(async {
-            let filters = HashMap::from([("label", vec![LABEL])]);
-            let options = ListContainersOptionsBuilder::default().all(true).filters(&filters).build();
-            let listed = self.client.list_containers(Some(options)).await;
-            let mut stale = Vec::new();
-            for one in listed.map_err(|error| self.failed("list", LABEL, &error))? {
-                let Some(container) = self.inspect(&one.id.unwrap_or_default()).await? else { continue };
-                let label = container.labels.get(LABEL).cloned().unwrap_or_default();
-                stale.push(StaleHelper { name: container.name.clone(), label, container });
-            }
-            Ok(stale)
-        })
+        let stale = self.labelled(LABEL)?.into_iter().map(|container| {
+            let label = container.labels.get(LABEL).cloned().unwrap_or_default();
+            StaleHelper { name: container.name.clone(), label, container }
+        });
+        Ok(stale.collect())
     }
 
     /// Stops and removes a helper that was left behind, as [`Helper::stop`] does.
@@ -158,9 +157,7 @@ impl Docker {
 
     fn create_helper(&self, server: &Container, label: &str) -> Result<Container> {
         let failed = |why: String| Error::Helper { container: server.name.clone(), why, log: Vec::new() };
-        let mut bytes = [0; 4];
-        getrandom::fill(&mut bytes).map_err(|error| failed(error.to_string()))?;
-        let name = format!("kumadb-helper-{:08x}", u32::from_be_bytes(bytes));
+        let name = random_name("kumadb-helper")?;
         let words = |words: &[&str]| Some(words.iter().map(|&word| word.to_owned()).collect());
         let body = ContainerCreateBody {
             image: Some(server.image_id.clone()),
@@ -210,7 +207,14 @@ impl Docker {
     }
 }
 
-/// Whether a listed container is one of our helpers.
-pub(super) fn is_helper(labels: Option<&HashMap<String, String>>) -> bool {
-    labels.is_some_and(|labels| labels.contains_key(LABEL))
+/// Whether these are the labels of a container that we made ourselves.
+pub(super) fn is_ours(has: impl Fn(&str) -> bool) -> bool {
+    has(LABEL) || has(ERRAND)
+}
+
+/// `prefix-0123abcd`: a name that no container has yet.
+pub(super) fn random_name(prefix: &str) -> Result<String> {
+    let mut bytes = [0; 4];
+    getrandom::fill(&mut bytes).map_err(|error| Error::Refused(format!("no randomness: {error}")))?;
+    Ok(format!("{prefix}-{:08x}", u32::from_be_bytes(bytes)))
 }

@@ -160,7 +160,7 @@ impl Docker {
     }
 
     /// Waits for `future` until `limit`, telling `tick` the time; None when it took longer.
-    fn watch<T>(
+    pub(super) fn watch<T>(
         &self,
         future: impl Future<Output = T>,
         limit: Duration,

@@ -3,8 +3,10 @@
 //!
 //! Knows nothing of databases. All of the async code is here, behind the one runtime that a [`Docker`] owns.
 
+mod archive;
 mod container;
 mod endpoint;
+mod errand;
 mod exec;
 mod fault;
 mod helper;
@@ -17,8 +19,10 @@ mod ssh;
 mod surroundings;
 mod volume;
 
+pub use archive::{Fetched, Stat};
 pub use container::{Compose, Container, DataFolder, Life, Mount, MountKind, Neighbour, Orchestrator, State};
 pub use endpoint::{DEFAULT_HOST, Endpoint, TlsFiles};
+pub use errand::{Console, Engine, Errand, SOCKET, VOLUME};
 pub use exec::Output;
 pub use fault::NO_SOCKET;
 pub use helper::{Helper, StaleHelper};
@@ -28,6 +32,7 @@ pub use ready::{Answer, Page};
 pub use surroundings::Surroundings;
 pub use volume::Volume;
 
+use std::collections::HashMap;
 use std::future::Future;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
@@ -173,7 +178,10 @@ impl Docker {
             let options = ListContainersOptionsBuilder::default().all(stopped_too).build();
             let listed = self.client.list_containers(Some(options)).await;
             let listed = listed.map_err(|error| self.failed("list", "", &error))?;
-            let ids = listed.into_iter().filter(|one| !helper::is_helper(one.labels.as_ref())).filter_map(|one| one.id);
+            let ours = |labels: Option<&HashMap<String, String>>| {
+                labels.is_some_and(|labels| helper::is_ours(|label| labels.contains_key(label)))
+            };
+            let ids = listed.into_iter().filter(|one| !ours(one.labels.as_ref())).filter_map(|one| one.id);
             // The list tells neither the environment nor the image as it was typed, so each is looked at. One that goes
             // away meanwhile is no longer there.
             let looks = stream::iter(ids).map(|id| async move { self.inspect(&id).await }).buffer_unordered(8);

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use super::target::{canonical, holds_data};
 use super::{Instance, Sight};
 use crate::docker::{Compose, MountKind};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::files;
 
 /// Where the server is usually installed without a container: by hand, by the scripts for Proxmox, by packages. Its data is
@@ -108,6 +108,19 @@ impl Sight {
             }
         }
         Ok(found)
+    }
+
+    /// The same, unless there are containers, and all of them are on another machine.
+    ///
+    /// # Errors
+    /// [`Error::Elsewhere`] of one of them.
+    pub fn everything_here(&self) -> Result<Vec<Found>> {
+        let mut all = self.everything()?;
+        let elsewhere = all.iter().position(|found| matches!(found.instance, Err(Error::Elsewhere { .. })));
+        match elsewhere.filter(|_| all.iter().all(|found| found.instance.is_err())) {
+            Some(at) => all.swap_remove(at).instance.map(|_| Vec::new()),
+            None => Ok(all),
+        }
     }
 
     fn found(&self, folder: &Path, how: How) -> Found {

@@ -75,6 +75,19 @@ impl Sight {
         Ok(found)
     }
 
+    /// The same, unless none of them is on this machine.
+    ///
+    /// # Errors
+    /// [`Error::Elsewhere`] of one of them.
+    pub fn all_here(&self) -> Result<Vec<(String, Result<Instance>)>> {
+        let mut all = self.all()?;
+        let elsewhere = all.iter().position(|(_, found)| matches!(found, Err(Error::Elsewhere { .. })));
+        match elsewhere.filter(|_| all.iter().all(|(_, found)| found.is_err())) {
+            Some(at) => all.swap_remove(at).1.map(|_| Vec::new()),
+            None => Ok(all),
+        }
+    }
+
     fn only(&self) -> Result<Instance> {
         let mut all = self.all()?;
         match all.len() {
@@ -128,7 +141,15 @@ impl Sight {
     }
 
     pub(super) fn of(&self, docker: &Arc<Docker>, container: Container) -> Result<Instance> {
-        let folder = canonical(&container.data()?.path);
+        let data = container.data()?;
+        let folder = canonical(&data.path);
+        if !docker.shares(&container, &data.inside, &folder) {
+            return Err(Error::Elsewhere {
+                container: container.name,
+                folder: data.path.display().to_string(),
+                engine: docker.address().to_owned(),
+            });
+        }
         if let Err(error) = std::fs::read_dir(&folder) {
             return Err(Error::NoDataFolder {
                 container: container.name,

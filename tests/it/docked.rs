@@ -144,6 +144,11 @@ impl Docked {
         command
     }
 
+    /// A folder of this lab's own.
+    pub fn root(&self) -> &Path {
+        self.root.path()
+    }
+
     /// Adds the monitor `name` with `kumadb monitor add`.
     pub fn add(&self, name: &str, args: &[&str]) -> Ran {
         let words = ["--json", "monitor", "add", "http", "--name", name, "--url", "http://127.0.0.1:1/"];

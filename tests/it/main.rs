@@ -16,6 +16,7 @@ mod doctor_next;
 mod document_text;
 mod documents;
 mod endpoints;
+mod far;
 mod faults;
 mod find;
 mod fixture_tables;

@@ -189,6 +189,21 @@ impl Store {
         }
     }
 
+    /// Whether a file called `name` in a store is the archive of a snapshot.
+    pub fn is_archive(name: &Path) -> bool {
+        archive::is_archive(&name.to_string_lossy())
+    }
+
+    /// Takes over the archive at `file` with the manifest beside it, both in `scratch`, as `name` in this store: proven
+    /// first, to its last byte.
+    pub fn adopt(&self, name: &Path, file: &Path, scratch: &Scratch) -> Result<Snapshot> {
+        let found = Store::read(file)?;
+        found.verify()?;
+        let name = name.to_string_lossy().into_owned();
+        let mut packed = Packed { file: file.to_owned(), manifest: found.manifest, size: found.size, name };
+        self.put(&mut packed, scratch, true, &mut |_, _| {})
+    }
+
     /// All snapshots, oldest first; archives that cannot be read stand apart, so that one of them does not hide the rest.
     pub fn list(&self) -> Result<Listing> {
         let objects = self.objects.list()?;

@@ -36,6 +36,13 @@ pub enum MonitorVerb {
     Resume(active::ActiveArgs),
 }
 
+impl MonitorVerb {
+    /// Whether it changes anything.
+    pub fn writes(&self) -> bool {
+        !matches!(self, MonitorVerb::List(_) | MonitorVerb::Show(_))
+    }
+}
+
 /// Which monitors are meant.
 #[derive(Args, Clone, Debug, Default)]
 #[command(next_help_heading = "Which monitors")]

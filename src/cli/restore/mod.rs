@@ -4,13 +4,14 @@ mod monitors;
 mod release;
 
 use std::collections::BTreeSet;
+use std::path::Path;
 
 use chrono::Local;
 use clap::Args;
 use serde_json::{Value as Json, json};
 
 use crate::backup::moment::parse_moment;
-use crate::backup::{self, Held, Stores};
+use crate::backup::{self, Held, Snapshot, Stores};
 use crate::cli::store::KeyArgs;
 use crate::cli::write::{WriteArgs, finish, outcome_json, read_from};
 use crate::cli::{Context, Ui};
@@ -24,11 +25,11 @@ use crate::run::{self, Work, put_files_back};
 #[derive(Args, Debug)]
 pub struct RestoreArgs {
     /// Id of the snapshot (or its beginning), an archive, `latest`, or a kuma.db that 1.x left behind (kuma.db.bak…)
-    snapshot: Option<String>,
+    pub snapshot: Option<String>,
     /// The last snapshot before this moment: 2026-11-24, '2026-11-24 18:30', '24 Nov', 18:30, yesterday,
     /// 'tuesday 18:30', '2 days ago', 12h; in local time
     #[arg(long, value_name = "MOMENT", conflicts_with = "snapshot")]
-    before: Option<String>,
+    pub before: Option<String>,
     /// Only the configuration: the history stays as it is now
     #[arg(long)]
     config_only: bool,
@@ -40,9 +41,28 @@ pub struct RestoreArgs {
     #[arg(long)]
     other_release: bool,
     #[command(flatten)]
-    keys: KeyArgs,
+    pub keys: KeyArgs,
     #[command(flatten)]
     write: WriteArgs,
+}
+
+impl RestoreArgs {
+    /// The archive that is meant, of an instance at `origin`, where it is in a folder of this machine that was named as a
+    /// store.
+    pub fn local_archive(&self, origin: &str, context: &Context<'_>) -> Result<Option<String>> {
+        let named = self.snapshot.as_ref().filter(|named| Path::new(named).exists());
+        if named.is_some() || context.local_stores()?.is_empty() {
+            return Ok(named.cloned());
+        }
+        let stores = context.stores()?.with_keys(&self.keys.keys()?);
+        let wanted = match (&self.snapshot, &self.before) {
+            (Some(snapshot), _) => snapshot.clone(),
+            (None, Some(before)) => last_before(&stores, before, origin)?,
+            (None, None) => return Ok(None),
+        };
+        let copies = stores.find(&wanted, origin, &mut |_| {})?;
+        Ok(copies.iter().find(|copy| copy.store().folder().is_some()).map(Snapshot::location))
+    }
 }
 
 pub fn run(args: &RestoreArgs, context: &mut Context<'_>) -> Result<Exit> {
@@ -50,7 +70,7 @@ pub fn run(args: &RestoreArgs, context: &mut Context<'_>) -> Result<Exit> {
     let stores = context.stores()?.with_keys(&args.keys.keys_or_ask()?);
     let wanted = match (&args.snapshot, &args.before) {
         (Some(snapshot), _) => snapshot.clone(),
-        (None, Some(before)) => last_before(&stores, before, &instance)?,
+        (None, Some(before)) => last_before(&stores, before, &instance.origin())?,
         (None, None) => return Err(offer(&stores, &instance, context)?),
     };
     let scratch = stores.scratch()?;
@@ -141,13 +161,13 @@ pub fn run(args: &RestoreArgs, context: &mut Context<'_>) -> Result<Exit> {
     finish(&outcome, context.ui)
 }
 
-/// The id of the last snapshot of `instance` that was taken before `moment`.
-fn last_before(stores: &Stores, moment: &str, instance: &Instance) -> Result<String> {
+/// The id of the last snapshot of the instance at `origin` that was taken before `moment`.
+fn last_before(stores: &Stores, moment: &str, origin: &str) -> Result<String> {
     let end = parse_moment(moment, Local::now()).map_err(Error::Usage)?;
     let mut found = stores.list()?.snapshots;
     found.retain(|snapshot| {
         let manifest = &snapshot.manifest;
-        manifest.created < end && manifest.origin == instance.origin() && !manifest.raw
+        manifest.created < end && manifest.origin == origin && !manifest.raw
     });
     let last = found.pop().ok_or_else(|| Error::NoSnapshot(format!("before {moment}")))?;
     Ok(last.manifest.id)

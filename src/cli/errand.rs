@@ -1,0 +1,29 @@
+//! `kumadb errand`: what a kumadb on another machine starts here. People never type it.
+
+use std::os::unix::process::CommandExt as _;
+use std::path::PathBuf;
+
+use clap::Args;
+
+use crate::error::{Error, Exit, Result};
+use crate::far::{Order, Overrides};
+
+#[derive(Args, Debug)]
+pub struct ErrandArgs {
+    /// The folder of the order
+    folder: PathBuf,
+}
+
+/// Becomes the verb that was ordered.
+pub fn run(args: &ErrandArgs) -> Result<Exit> {
+    let mut command = Order::take(&args.folder)?;
+    let failed = command.exec();
+    Err(Error::file("run", command.get_program())(failed))
+}
+
+/// What is said otherwise, where this is such a verb.
+pub fn overrides() -> Result<Option<Overrides>> {
+    let Ok(text) = std::env::var(Overrides::VARIABLE) else { return Ok(None) };
+    let wrong = |error| Error::Usage(format!("`{}` is set to what no kumadb set it to: {error}", Overrides::VARIABLE));
+    serde_json::from_str(&text).map(Some).map_err(wrong)
+}

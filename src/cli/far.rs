@@ -1,0 +1,215 @@
+//! A verb whose instance is on another machine: what it reads here is gathered, the verb is run over there, and what it
+//! wrote comes back.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{IsTerminal as _, Read as _};
+use std::path::{Path, PathBuf};
+
+use super::backup::BackupVerb;
+use super::console::Seat;
+use super::user::UserVerb;
+use super::{Context, Verb, store};
+use crate::backup::Store;
+use crate::config::read_credentials;
+use crate::error::{Error, Exit, Result};
+use crate::far::{Binary, Far, Follower as _, Order, Overrides, Ran};
+use crate::files;
+
+/// Variables of ours that mean something on this machine only.
+const OURS: [&str; 7] = [
+    "KUMADB_TARGET",
+    "KUMADB_STORE",
+    "KUMADB_CONFIG",
+    "KUMADB_FAR_BINARY",
+    "KUMADB_FAR_SOCKET",
+    "KUMADB_LOG",
+    Overrides::VARIABLE,
+];
+
+/// Variables of the system that change what is printed.
+const SYSTEM: [&str; 5] = ["TERM", "NO_COLOR", "COLUMNS", "LANG", "TZ"];
+
+/// What a verb needs of this machine, and leaves on it.
+#[derive(Default)]
+pub struct Luggage {
+    /// Files that it reads: where they are over there, and where here.
+    pub files: BTreeMap<PathBuf, PathBuf>,
+    /// Variables of the environment that it asks for.
+    pub variables: BTreeSet<String>,
+    /// What it reads from stdin.
+    pub stdin: Option<Vec<u8>>,
+    /// Files that it writes.
+    back: Vec<PathBuf>,
+    /// Folders of this machine that its snapshots go to.
+    folders: Vec<PathBuf>,
+    /// The archive that it puts back.
+    snapshot: Option<String>,
+}
+
+impl Luggage {
+    /// Takes the file at `path` along, if it is one.
+    pub fn take(&mut self, path: &Path) -> Result<()> {
+        if path.is_file() {
+            self.files.insert(files::absolute(path)?, path.to_owned());
+        }
+        Ok(())
+    }
+
+    /// Takes an archive or a database along with what belongs to it.
+    pub fn take_with_parts(&mut self, path: &Path) -> Result<()> {
+        let name = path.to_string_lossy();
+        for part in [name.clone(), format!("{name}.json").into(), format!("{name}-wal").into()] {
+            self.take(Path::new(&*part))?;
+        }
+        // As 1.x called what belongs to its copies.
+        self.take(Path::new(&name.replacen("kuma.db.", "kuma.db-wal.", 1)))
+    }
+
+    /// Takes along what comes from stdin, unless a person types it.
+    pub fn take_stdin(&mut self) -> Result<()> {
+        let mut stdin = std::io::stdin().lock();
+        if self.stdin.is_none() && !stdin.is_terminal() {
+            let mut bytes = Vec::new();
+            stdin.read_to_end(&mut bytes).map_err(Error::file("read", "/dev/stdin"))?;
+            self.stdin = Some(bytes);
+        }
+        Ok(())
+    }
+
+    fn of(verb: &Verb, origin: &str, context: &mut Context<'_>) -> Result<Luggage> {
+        let mut luggage = Luggage::default();
+        match verb {
+            Verb::Plan(args) => {
+                args.documents.pack(&mut luggage)?;
+                luggage.back.extend(args.output.clone());
+            }
+            Verb::Apply(args) => args.pack(&mut luggage)?,
+            Verb::Export(args) => luggage.back.extend(args.written()),
+            Verb::Sql(args) => {
+                args.pack(&mut luggage)?;
+                luggage.back.extend(args.output.clone());
+            }
+            Verb::Probe(args) => args.pack(&mut luggage)?,
+            Verb::Push(args) => args.address.pack(&mut luggage)?,
+            Verb::User(UserVerb::Add(args)) => args.password.pack(&mut luggage)?,
+            Verb::User(UserVerb::Password(args)) => args.password.pack(&mut luggage)?,
+            Verb::Backup(BackupVerb::Create(args)) => {
+                args.seal.pack(&mut luggage)?;
+                luggage.folders = context.local_stores()?.into_iter().map(PathBuf::from).collect();
+            }
+            Verb::Backup(BackupVerb::Verify(args)) => args.keys.pack(&mut luggage)?,
+            Verb::Backup(BackupVerb::Prune(args)) => args.keys.pack(&mut luggage)?,
+            Verb::Restore(args) => {
+                args.keys.pack(&mut luggage)?;
+                luggage.snapshot = args.local_archive(origin, context)?;
+                let archive = luggage.snapshot.clone().or_else(|| args.snapshot.clone());
+                archive.map_or(Ok(()), |archive| luggage.take_with_parts(Path::new(&archive)))?;
+            }
+            _ => {}
+        }
+        Ok(luggage)
+    }
+
+    fn env(&self) -> Vec<(String, String)> {
+        let wanted = |name: &str| {
+            self.variables.contains(name)
+                || SYSTEM.contains(&name)
+                || name.starts_with("KUMADB_") && !OURS.contains(&name)
+        };
+        std::env::vars_os()
+            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+            .filter(|(name, _)| wanted(name))
+            .collect()
+    }
+}
+
+/// Runs `verb` where the container is that `elsewhere` names; other errors are given back.
+pub fn run(verb: &Verb, elsewhere: Error, context: &mut Context<'_>) -> Result<Exit> {
+    let Error::Elsewhere { container, folder, .. } = &elsewhere else { return Err(elsewhere) };
+    let Some(docker) = context.docker.borrow().clone() else { return Err(elsewhere) };
+    if matches!(verb, Verb::Backup(BackupVerb::Schedule(_))) {
+        return Err(elsewhere);
+    }
+    let found = docker.container(container)?.ok_or_else(|| Error::NoSuchTarget(container.clone()))?;
+    let luggage = Luggage::of(verb, folder, context)?;
+    let (back, folders) = (luggage.back.clone(), luggage.folders.clone());
+    if verb.makes_snapshots() && !context.local_stores()?.is_empty() {
+        context
+            .ui
+            .warn("the snapshot of this write stays over there, in the volume `kumadb`: see `kumadb backup list`");
+    }
+    let order = order(luggage, verb, &found.id, context)?;
+    let mut read = Vec::new();
+    if matches!(verb, Verb::Find(_)) {
+        read.push(docker.engine()?.root.join("volumes"));
+        read.extend(docker.containers()?.iter().filter_map(|server| Some(server.data().ok()?.path)));
+    }
+    let binary = Binary::read(context.global.far_binary.as_deref())?;
+    let far = Far { docker: &docker, server: found, read, socket: context.global.far_socket.clone(), binary };
+    let mut seat = Seat::new(context.ui, order.tty, order.asks);
+    let ran = far.run(order, &mut seat)?;
+    let exit = u8::try_from(ran.code).ok().and_then(Exit::from_code).ok_or_else(|| Error::Far {
+        engine: docker.address().to_owned(),
+        why: format!("it ended with exit code {}", ran.code),
+    })?;
+    let done = matches!(exit, Exit::Done | Exit::Partial | Exit::Changes);
+    for path in &back {
+        if !ran.fetch_file(&files::absolute(path)?)? && done {
+            let engine = docker.address().to_owned();
+            return Err(Error::Far { engine, why: format!("`{}` is not there any more", path.display()) });
+        }
+    }
+    if done {
+        folders.iter().try_for_each(|folder| bring_home(&ran, folder, &mut seat))?;
+    }
+    Ok(exit)
+}
+
+fn order(luggage: Luggage, verb: &Verb, target: &str, context: &Context<'_>) -> Result<Order> {
+    let args = std::env::args_os()
+        .skip(1)
+        .map(|arg| arg.into_string().map_err(|arg| Error::Usage(format!("`{}` is not UTF-8", arg.to_string_lossy()))));
+    let mut env = luggage.env();
+    env.extend(store::credentials()?.into_iter().map(|(name, value)| (name, value.reveal().to_owned())));
+    for place in context.named_stores()?.unwrap_or_default().iter().filter_map(|place| place.credentials_file.as_ref())
+    {
+        env.extend(read_credentials(place)?.into_iter().map(|(name, value)| (name, value.reveal().to_owned())));
+    }
+    let mut stores = context.store_addresses()?;
+    stores.retain(|store| store.contains("://"));
+    for folder in &luggage.folders {
+        stores.insert(0, files::absolute(folder)?.display().to_string());
+    }
+    let terminals =
+        std::io::stdin().is_terminal() && std::io::stdout().is_terminal() && std::io::stderr().is_terminal();
+    let snapshot = luggage.snapshot.as_ref().map(files::absolute).transpose()?;
+    Ok(Order {
+        args: args.collect::<Result<_>>()?,
+        env,
+        here: std::env::current_dir().map_err(Error::file("find", "."))?,
+        overrides: Overrides {
+            target: (!matches!(verb, Verb::Find(_))).then(|| target.to_owned()),
+            stores,
+            snapshot: snapshot.map(|path| path.display().to_string()),
+        },
+        fetched: !luggage.back.is_empty() || !luggage.folders.is_empty(),
+        stdin: luggage.stdin,
+        files: luggage.files,
+        tty: terminals && !context.global.json,
+        asks: context.global.asked_by_parent,
+    })
+}
+
+/// Takes the snapshots that the verb left in `folder` over there into the same folder here, each proven before it is listed.
+fn bring_home(ran: &Ran<'_>, folder: &Path, seat: &mut Seat<'_>) -> Result<()> {
+    let store = Store::new(folder);
+    let scratch = store.scratch()?;
+    let fetched = scratch.path().join("fetched");
+    for name in ran.fetch_folder(&files::absolute(folder)?, &fetched, seat)? {
+        if Store::is_archive(&name) {
+            let snapshot = store.adopt(&name, &fetched.join(&name), &scratch)?;
+            seat.say(&format!("fetched and proven: {}", snapshot.location()));
+        }
+    }
+    Ok(())
+}

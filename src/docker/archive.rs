@@ -1,0 +1,154 @@
+//! Files of a container: looked at, put into it, fetched out of it; whether it runs or not.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use bollard::query_parameters::{
+    ContainerArchiveInfoOptionsBuilder, DownloadFromContainerOptionsBuilder, UploadToContainerOptionsBuilder,
+};
+use bytes::Bytes;
+use chrono::DateTime;
+use futures_util::stream::{self, Stream, StreamExt as _};
+
+use super::{Container, Docker, status};
+use crate::error::{Error, Result};
+
+/// How much is sent at once.
+const PIECE: usize = 64 << 10;
+
+/// The longest that a transfer may take: a gigabyte over a thin line takes a quarter of an hour.
+const TRANSFER: Duration = Duration::from_secs(24 * 3600);
+
+/// How often the time stamp of a folder that a server works in is compared before it is taken for another folder.
+const LOOKS: usize = 5;
+
+/// What the engine says of a path of a container.
+#[derive(Clone, Debug)]
+pub struct Stat {
+    /// Permission bits.
+    pub mode: u32,
+    /// Nanoseconds since 1970.
+    pub changed: i64,
+    /// Bytes of a file.
+    pub size: u64,
+}
+
+/// What comes out of a container: a tar, read as it comes.
+pub struct Fetched<'a> {
+    docker: &'a Docker,
+    pieces: Pin<Box<dyn Stream<Item = Result<Bytes, bollard::errors::Error>> + 'a>>,
+    piece: Bytes,
+}
+
+impl Docker {
+    /// What `path` in `container` is; `None` where there is nothing.
+    pub fn stat(&self, container: &Container, path: &Path) -> Result<Option<Stat>> {
+        let options = ContainerArchiveInfoOptionsBuilder::default().path(&path.to_string_lossy()).build();
+        let found = match self.block(self.client.get_container_archive_info(&container.id, Some(options))) {
+            Ok(found) => found,
+            Err(error) if status(&error) == Some(404) => return Ok(None),
+            Err(error) => return Err(self.failed("look into", &container.name, &error)),
+        };
+        let time = found.modification_time.and_then(|time| DateTime::parse_from_rfc3339(&time).ok());
+        Ok(Some(Stat {
+            // The engine writes Go's bits: those of permission are the same, the others are not.
+            mode: found.file_mode & 0o777,
+            changed: time.and_then(|time| time.timestamp_nanos_opt()).unwrap_or_default(),
+            size: found.size.unsigned_abs(),
+        }))
+    }
+
+    /// Whether the folder `inside` of `container` is what this machine sees as `here`: both have changed at the same
+    /// nanosecond. An engine that does not tell is taken at its word, that the folder is at `here`.
+    pub fn shares(&self, container: &Container, inside: &Path, here: &Path) -> bool {
+        (0..LOOKS).any(|_| {
+            let Ok(found) = std::fs::metadata(here) else { return false };
+            match self.stat(container, inside) {
+                Ok(Some(stat)) => {
+                    let changed = found.mtime() * 1_000_000_000 + found.mtime_nsec();
+                    (changed, found.mode() & 0o777) == (stat.changed, stat.mode)
+                }
+                Ok(None) | Err(_) => true,
+            }
+        })
+    }
+
+    /// Unpacks `tar` (plain or gzip) at the root of `container`. `progress` hears how many bytes have gone of how many; an
+    /// error of it ends the sending.
+    pub fn put(
+        &self,
+        container: &Container,
+        tar: File,
+        progress: &mut dyn FnMut(u64, u64) -> Result<()>,
+    ) -> Result<()> {
+        let total = tar.metadata().map_err(Error::file("read", "/tmp"))?.len();
+        let (gone, unread) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicBool::new(false)));
+        let pieces = stream::iter(Pieces { tar, gone: gone.clone(), unread: unread.clone() });
+        let options = UploadToContainerOptionsBuilder::default().path("/").build();
+        let client = self.client.clone().with_timeout(TRANSFER);
+        let sent = client.upload_to_container(&container.id, Some(options), bollard::body_stream(pieces));
+        let sent = self.watch(sent, TRANSFER, &mut |_| progress(gone.load(Ordering::Relaxed), total))?;
+        let failed =
+            |why: &str| Error::Docker { act: "put files into", container: container.name.clone(), why: why.into() };
+        match sent {
+            Some(Err(error)) => Err(self.failed("put files into", &container.name, &error)),
+            None => Err(failed("it took longer than a day")),
+            Some(Ok(())) if unread.load(Ordering::Relaxed) => Err(failed("they cannot be read")),
+            Some(Ok(())) => Ok(()),
+        }
+    }
+
+    /// What is at `path` of `container`, as a tar.
+    pub fn fetch(&self, container: &Container, path: &Path) -> Fetched<'_> {
+        let options = DownloadFromContainerOptionsBuilder::default().path(&path.to_string_lossy()).build();
+        let pieces = Box::pin(self.client.download_from_container(&container.id, Some(options)));
+        Fetched { docker: self, pieces, piece: Bytes::new() }
+    }
+}
+
+/// A file, piece by piece.
+struct Pieces {
+    tar: File,
+    gone: Arc<AtomicU64>,
+    unread: Arc<AtomicBool>,
+}
+
+impl Iterator for Pieces {
+    type Item = Bytes;
+
+    fn next(&mut self) -> Option<Bytes> {
+        let mut piece = vec![0; PIECE];
+        let n = match self.tar.read(&mut piece) {
+            Ok(0) => return None,
+            Ok(n) => n,
+            Err(_) => {
+                self.unread.store(true, Ordering::Relaxed);
+                return None;
+            }
+        };
+        piece.truncate(n);
+        self.gone.fetch_add(n as u64, Ordering::Relaxed);
+        Some(piece.into())
+    }
+}
+
+impl Read for Fetched<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        while self.piece.is_empty() {
+            match self.docker.block(self.pieces.next()) {
+                None => return Ok(0),
+                Some(Ok(piece)) => self.piece = piece,
+                Some(Err(error)) => return Err(io::Error::other(super::fault::reason(&error))),
+            }
+        }
+        let n = buffer.len().min(self.piece.len());
+        buffer[..n].copy_from_slice(&self.piece.split_to(n));
+        Ok(n)
+    }
+}

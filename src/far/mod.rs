@@ -1,0 +1,217 @@
+//! Instances whose files are on another machine: the whole verb runs over there, in a container that is made for it, and
+//! what it reads here goes along.
+
+mod binary;
+mod order;
+
+use std::fs::File;
+use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
+use std::path::{Component, Path, PathBuf};
+
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use tar::{EntryType, Header};
+
+use crate::docker::{Console, Container, Docker, Errand, Fetched, VOLUME};
+use crate::error::{Error, Result};
+use crate::files;
+
+pub use binary::Binary;
+pub use order::{Order, Overrides};
+
+/// Where the order is, inside the container.
+pub const ORDER: &str = "/kumadb-errand";
+
+/// Who follows what happens over there.
+pub trait Follower: Console {
+    /// One line of the story.
+    fn say(&mut self, line: &str);
+    /// How many bytes have gone, of how many.
+    fn sent(&mut self, done: u64, total: u64);
+}
+
+/// A verb that was run over there, and whose container is still there: for what it wrote.
+pub struct Ran<'a> {
+    docker: &'a Docker,
+    container: Container,
+    /// What it ended with.
+    pub code: i64,
+    kept: bool,
+}
+
+/// What is to be run, and with what.
+pub struct Far<'a> {
+    /// The engine over there.
+    pub docker: &'a Docker,
+    /// The container of the server that it is about.
+    pub server: Container,
+    /// Folders of the engine's host that it looks at beside the data of the server.
+    pub read: Vec<PathBuf>,
+    /// The engine's socket as its own host sees it, where it is known.
+    pub socket: Option<String>,
+    /// What is run.
+    pub binary: Binary,
+}
+
+impl<'a> Far<'a> {
+    /// Runs `order` over there and lets `follower` hear of it, until it has ended.
+    ///
+    /// # Errors
+    /// [`Error::Far`], [`Error::Docker`]: nothing was begun. [`Error::LostErrand`]: it goes on without us.
+    pub fn run(self, order: Order, follower: &mut dyn Follower) -> Result<Ran<'a>> {
+        let docker = self.docker;
+        let engine = docker.engine()?;
+        self.binary.check(&engine, docker.address())?;
+        docker.clear_errands(engine.now)?;
+        let place = format!("{}/bin/{}", VOLUME.1, self.binary.hash);
+        let errand = self.errand(&place, &order);
+        if let Some(taken) = order.files.keys().find(|file| errand.is_mounted(file)) {
+            return Err(Error::Refused(format!(
+                "`{}` would lie in the data of the server over there: copy it to another folder",
+                taken.display()
+            )));
+        }
+        let mut ran = Ran::new(docker, &errand)?;
+        let mut arrived = None;
+        if docker.stat(&ran.container, Path::new(&place))?.is_none() {
+            // Into a folder that nobody else writes to or runs from, which the errand gives its name.
+            let arrival = format!("{place}.{}", ran.container.name);
+            let tar = self.binary.pack(&arrival)?;
+            let size = tar.metadata().map_err(Error::file("read", "/tmp"))?.len();
+            follower.say(&format!("sending kumadb over there, once ({})", crate::error::bytes(size)));
+            ran.put(tar, follower)?;
+            ran = Ran::new(docker, &self.errand(&arrival, &order))?;
+            arrived = Some(arrival);
+        }
+        ran.put(order.pack(&place, self.binary.command(&place), arrived)?, follower)?;
+        match docker.run_errand(&ran.container, follower) {
+            Ok(code) => ran.code = code,
+            Err(error) => {
+                ran.kept = matches!(error, Error::LostErrand { .. });
+                return Err(error);
+            }
+        }
+        Ok(ran)
+    }
+
+    /// The container that reads the order with the kumadb in `place`.
+    fn errand(&self, place: &str, order: &Order) -> Errand {
+        let mut command = self.binary.command(place);
+        command.extend(["errand", ORDER].map(str::to_owned));
+        let sockets = self.socket.clone().map_or_else(|| self.docker.own_sockets(), |socket| vec![socket]);
+        // The second is where the server expects its own MariaDB, wherever its data are.
+        let inside = vec![self.server.data_inside(), "/app/data/run".into()];
+        Errand {
+            command,
+            tty: order.tty,
+            stdin: order.tty || order.asks,
+            fetched: order.fetched,
+            server: self.server.clone(),
+            inside,
+            read: self.read.clone(),
+            sockets,
+        }
+    }
+}
+
+impl<'a> Ran<'a> {
+    fn new(docker: &'a Docker, errand: &Errand) -> Result<Ran<'a>> {
+        Ok(Ran { docker, container: docker.create_errand(errand)?, code: 0, kept: false })
+    }
+
+    fn put(&self, tar: File, follower: &mut dyn Follower) -> Result<()> {
+        self.docker.put(&self.container, tar, &mut |done, total| {
+            follower.sent(done, total);
+            follower.signal().map_or(Ok(()), |signal| Err(Error::Interrupted { signal }))
+        })
+    }
+
+    /// What it left at `path`, as a tar; `None` where it left nothing.
+    fn fetch(&self, path: &Path) -> Result<Option<tar::Archive<Fetched<'_>>>> {
+        let found = self.docker.stat(&self.container, path)?;
+        Ok(found.map(|_| tar::Archive::new(self.docker.fetch(&self.container, path))))
+    }
+
+    /// Writes every file that it left below `path` to the folder `into`, and returns their names there.
+    pub fn fetch_folder(&self, path: &Path, into: &Path, follower: &mut dyn Follower) -> Result<Vec<PathBuf>> {
+        let Some(mut archive) = self.fetch(path)? else { return Ok(Vec::new()) };
+        let mut names = Vec::new();
+        for entry in archive.entries().map_err(Error::file("fetch", path))? {
+            let mut entry = entry.map_err(Error::file("fetch", path))?;
+            let name = entry.path().map_err(Error::file("fetch", path))?;
+            // The first part is the folder's own name; what would lead out of it is none of ours.
+            let name: PathBuf = name.components().skip(1).collect();
+            let plain = name.components().all(|part| matches!(part, Component::Normal(_)));
+            if entry.header().entry_type() != EntryType::Regular || !plain {
+                continue;
+            }
+            let target = into.join(&name);
+            files::make_folder(target.parent().unwrap_or(into))?;
+            let (mut file, total) = (files::create_private(&target)?, entry.size());
+            let mut piece = vec![0; 64 << 10];
+            let mut done = 0;
+            while let n @ 1.. = entry.read(&mut piece).map_err(Error::file("fetch", path))? {
+                file.write_all(&piece[..n]).map_err(Error::file("write", &target))?;
+                done += n as u64;
+                follower.sent(done, total);
+                follower.signal().map_or(Ok(()), |signal| Err(Error::Interrupted { signal }))?;
+            }
+            file.sync_all().map_err(Error::file("flush", &target))?;
+            names.push(name);
+        }
+        Ok(names)
+    }
+
+    /// Writes the file that it left at `path` to the same place here, for its owner alone; whether it left one.
+    pub fn fetch_file(&self, path: &Path) -> Result<bool> {
+        let Some(mut archive) = self.fetch(path)? else { return Ok(false) };
+        for entry in archive.entries().map_err(Error::file("fetch", path))? {
+            let mut entry = entry.map_err(Error::file("fetch", path))?;
+            files::replace(path, files::PRIVATE, |file| std::io::copy(&mut entry, file).map(drop))?;
+        }
+        Ok(true)
+    }
+}
+
+impl Drop for Ran<'_> {
+    fn drop(&mut self) {
+        if !self.kept {
+            // What cannot be removed now is removed by the next run.
+            let _ = self.docker.remove_errand(&self.container);
+        }
+    }
+}
+
+/// A tar that is being written, gzipped, into a file without a name.
+struct Pack {
+    tar: tar::Builder<GzEncoder<File>>,
+}
+
+impl Pack {
+    fn new(level: u32) -> Result<Pack> {
+        let file = tempfile::tempfile().map_err(Error::file("make a file in", std::env::temp_dir()))?;
+        Ok(Pack { tar: tar::Builder::new(GzEncoder::new(file, Compression::new(level))) })
+    }
+
+    fn add(&mut self, path: &Path, mode: u32, size: u64, content: impl std::io::Read) -> Result<()> {
+        let mut header = Header::new_gnu();
+        header.set_entry_type(EntryType::Regular);
+        header.set_size(size);
+        header.set_mode(mode);
+        header.set_mtime(chrono::Utc::now().timestamp().unsigned_abs());
+        // No folders: those that are there keep their owner and mode.
+        let name = path.strip_prefix("/").unwrap_or(path);
+        // A file that shrinks meanwhile must not make the rest of the tar unreadable: it ends here instead.
+        self.tar.append_data(&mut header, name, content.take(size)).map_err(Error::file("pack", path))
+    }
+
+    fn done(self) -> Result<File> {
+        let end = || -> std::io::Result<File> {
+            let mut file = self.tar.into_inner()?.finish()?;
+            file.flush()?;
+            file.seek(SeekFrom::Start(0))?;
+            Ok(file)
+        };
+        end().map_err(Error::file("write in", std::env::temp_dir()))
+    }
+}

@@ -1,0 +1,279 @@
+//! Instances whose files this process cannot see: the whole verb runs where they are.
+
+use std::fs;
+use std::net::Shutdown;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use kumadb::backup::Store;
+
+use crate::docked::{Docked, Kind, Ran, both};
+use crate::dockerd::{self, cli};
+
+/// A machine that sees the engine of `lab`, and nothing of the data folder.
+struct Laptop<'a> {
+    lab: &'a Docked,
+    home: PathBuf,
+}
+
+impl<'a> Laptop<'a> {
+    fn of(lab: &'a Docked) -> Laptop<'a> {
+        let home = lab.root().join("laptop");
+        fs::create_dir_all(&home).unwrap();
+        Laptop { lab, home }
+    }
+
+    /// `kumadb ARGS` there.
+    fn command(&self, args: &[&str]) -> Command {
+        let hide = "mount -t tmpfs none \"$0\" && exec \"$@\"";
+        let hidden = self.lab.folder.path().parent().unwrap();
+        let mut command = Command::new("unshare");
+        command.args(["--mount", "sh", "-c", hide]).arg(hidden).arg(env!("CARGO_BIN_EXE_kumadb")).args(args);
+        command.stdin(Stdio::null()).current_dir(&self.home).env("XDG_DATA_HOME", &self.home);
+        for name in ["KUMADB_TARGET", "KUMADB_STORE", "KUMADB_CONFIG"] {
+            command.env_remove(name);
+        }
+        command
+    }
+
+    /// `kumadb -t CONTAINER ARGS` there.
+    fn kumadb(&self, args: &[&str]) -> Ran {
+        ran(&mut self.command(&[&["-t", self.lab.server.name.as_str()], args].concat()))
+    }
+
+    /// Writes a file there.
+    fn write(&self, name: &str, text: &str) -> PathBuf {
+        let path = self.home.join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, text).unwrap();
+        path
+    }
+
+    /// Waits until nothing runs over there any more.
+    fn wait_for_errands(&self) {
+        let about = format!("label=kumadb.errand={}", self.lab.bench.look(&self.lab.server).id);
+        let end = Instant::now() + Duration::from_secs(60);
+        while !cli(&["ps", "-q", "--filter", &about]).is_empty() {
+            assert!(Instant::now() < end, "it runs on");
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        self.errands().iter().for_each(|id| drop(cli(&["rm", "-f", id])));
+    }
+
+    /// Containers of verbs that run over there, or have run.
+    fn errands(&self) -> Vec<String> {
+        let about = format!("label=kumadb.errand={}", self.lab.bench.look(&self.lab.server).id);
+        let listed = cli(&["ps", "-aq", "--filter", &about]);
+        listed.lines().map(str::to_owned).collect()
+    }
+}
+
+fn ran(command: &mut Command) -> Ran {
+    let output = command.output().unwrap();
+    Ran {
+        code: output.status.code().unwrap_or(-1),
+        out: String::from_utf8(output.stdout).unwrap(),
+        err: String::from_utf8(output.stderr).unwrap(),
+    }
+}
+
+#[test]
+fn a_monitor_is_added_where_the_files_are() {
+    both(|kind| {
+        let Some(lab) = Docked::up(kind) else { return };
+        let laptop = Laptop::of(&lab);
+        let listed = laptop.kumadb(&["--json", "monitor", "list"]).ended(0);
+        assert!(listed.out.contains("\"Shop\""), "{listed:?}");
+        let before = lab.starts_and_stops();
+        let words = ["monitor", "add", "http", "--name", "Far", "--url", "https://far.example.com"];
+        laptop.kumadb(&words).ended(0).said("the server is up again");
+        lab.was_restarted(1, before);
+        lab.is_well();
+        assert_eq!(lab.monitors(), ["Shop", "Off", "Far"]);
+        // Its snapshot is where the server is, and so is the list of them.
+        let snapshots = laptop.kumadb(&["--json", "backup", "list", "--instance", &lab.server.name]).ended(0);
+        assert_eq!(snapshots.json()["snapshots"][0]["manifest"]["reason"], "monitor add");
+        laptop.kumadb(&["monitor", "show", "Nobody"]).ended(8).said("Nobody");
+        assert_eq!(laptop.errands(), Vec::<String>::new());
+    });
+}
+
+#[test]
+fn what_a_verb_reads_and_writes_here_goes_along_and_comes_back() {
+    both(|kind| {
+        let Some(lab) = Docked::up(kind) else { return };
+        let laptop = Laptop::of(&lab);
+        laptop.write("docs/secret.txt", "Far-Secret-2026\n");
+        laptop.write("docs/more.yaml", "- {name: Included, type: group}\n");
+        laptop.write(
+            "docs/kuma.yaml",
+            "version: 1\nmonitors: !include more.yaml\nnotifications:\n  - name: ops\n    type: webhook\n    \
+             config: {webhookURL: \"${FAR_HOOK}\", httpMethod: post, secret: \"${file:secret.txt}\"}\n",
+        );
+        let with_hook = |args: &[&str]| {
+            let target = ["-t", lab.server.name.as_str()];
+            ran(laptop.command(&[&target, args].concat()).env("FAR_HOOK", "https://hook.example.com/"))
+        };
+        let planned = with_hook(&["plan", "docs/kuma.yaml", "-o", "made.plan"]).ended(0);
+        assert!(planned.out.contains("Included"), "{planned:?}");
+        assert!(fs::read_to_string(laptop.home.join("made.plan")).unwrap().contains("Far-Secret-2026"));
+        laptop.kumadb(&["--yes", "apply", "made.plan"]).ended(0);
+        let picture = lab.picture();
+        assert!(picture["notification"][0].contains("Far-Secret-2026"), "{picture:?}");
+        assert!(picture["notification"][0].contains("https://hook.example.com/"), "{picture:?}");
+        assert_eq!(lab.monitors(), ["Shop", "Off", "Included"]);
+        // The same again changes nothing; a document from stdin does.
+        assert!(with_hook(&["--yes", "apply", "docs/kuma.yaml"]).ended(0).out.contains("unchanged"));
+        let text = laptop.write("stdin.yaml", "version: 1\nmonitors: [{name: Piped, type: group}]\n");
+        let target = ["-t", lab.server.name.as_str(), "--yes", "apply", "-"];
+        ran(laptop.command(&target).stdin(fs::File::open(text).unwrap())).ended(0);
+        assert_eq!(lab.monitors(), ["Shop", "Off", "Included", "Piped"]);
+        // What is wrong with a document is said before anything is run over there.
+        laptop.write("wrong.yaml", "version: 1\nmonitors: [{name: X, type: nonsense}]\n");
+        laptop.kumadb(&["apply", "wrong.yaml"]).ended(2).said("nonsense");
+        laptop.kumadb(&["export", "-o", "all.yaml"]).ended(0);
+        assert!(fs::read_to_string(laptop.home.join("all.yaml")).unwrap().contains("Piped"));
+        lab.is_well();
+        assert_eq!(laptop.errands(), Vec::<String>::new());
+    });
+}
+
+#[test]
+fn a_snapshot_comes_home_whole_and_goes_back() {
+    both(|kind| {
+        let Some(lab) = Docked::up(kind) else { return };
+        let laptop = Laptop::of(&lab);
+        let store = laptop.home.join("snapshots");
+        let taken = laptop.kumadb(&["--json", "--store", "snapshots", "backup", "create"]).ended(0);
+        assert!(taken.err.contains("fetched and proven"), "{taken:?}");
+        let id = taken.json()["manifest"]["id"].as_str().unwrap().to_owned();
+        let path = PathBuf::from(taken.json()["path"].as_str().unwrap());
+        assert!(path.starts_with(&store) && path.is_file(), "{path:?}");
+        assert_eq!(Store::new(&store).list().unwrap().snapshots.len(), 1);
+        laptop.kumadb(&["--store", "snapshots", "backup", "verify"]).ended(0);
+
+        let before = lab.picture();
+        laptop.kumadb(&["--yes", "monitor", "delete", "Shop"]).ended(0);
+        assert_eq!(lab.monitors(), ["Off"]);
+        let restored = laptop.kumadb(&["--yes", "--store", "snapshots", "restore", &id]).ended(0);
+        assert!(restored.out.contains("is as it was"), "{restored:?}");
+        assert_eq!(lab.picture(), before);
+        laptop.kumadb(&["--yes", "--store", "snapshots", "restore", "latest", "--dry-run"]).ended(0);
+        lab.is_well();
+        laptop.kumadb(&["doctor"]).ended(0);
+        laptop.kumadb(&["status"]).ended(0);
+    });
+}
+
+#[test]
+fn instances_are_found_where_they_are() {
+    let Some(lab) = Docked::up(Kind::Sqlite) else { return };
+    let laptop = Laptop::of(&lab);
+    // Other instances of this engine can be seen here, so the one that cannot stands with the reason.
+    let found = ran(&mut laptop.command(&["--json", "find"])).ended(0).json();
+    let mine = found["instances"].as_array().unwrap().iter().find(|one| one["name"] == lab.server.name.as_str());
+    assert!(mine.is_some(), "{found:?}");
+}
+
+/// Passes on what goes to the engine's socket, until it is cut.
+struct Line {
+    path: PathBuf,
+    cut: Arc<AtomicBool>,
+}
+
+impl Line {
+    fn to(engine: &str, path: PathBuf) -> Line {
+        let cut = Arc::new(AtomicBool::new(false));
+        let listener = UnixListener::bind(&path).unwrap();
+        listener.set_nonblocking(true).unwrap();
+        let (engine, over) = (engine.to_owned(), cut.clone());
+        std::thread::spawn(move || {
+            let mut ends = Vec::new();
+            while !over.load(Ordering::SeqCst) {
+                let Ok((near, _)) = listener.accept() else {
+                    std::thread::sleep(Duration::from_millis(2));
+                    continue;
+                };
+                near.set_nonblocking(false).unwrap();
+                let far = UnixStream::connect(&engine).unwrap();
+                for (mut from, mut to) in
+                    [(&near, &far), (&far, &near)].map(|(a, b)| (a.try_clone().unwrap(), b.try_clone().unwrap()))
+                {
+                    std::thread::spawn(move || {
+                        let _ = std::io::copy(&mut from, &mut to);
+                        let _ = to.shutdown(Shutdown::Write);
+                    });
+                }
+                ends.extend([near, far]);
+            }
+            for end in ends {
+                let _ = end.shutdown(Shutdown::Both);
+            }
+        });
+        Line { path, cut }
+    }
+
+    fn cut(&self) {
+        self.cut.store(true, Ordering::SeqCst);
+    }
+}
+
+/// Every write that is cut off at this end, at whatever moment, ends over there by itself; one that is killed over there is
+/// ended by `resume`. `KUMADB_TEST_CUTS` says how many on each engine.
+#[test]
+fn a_write_that_is_cut_off_leaves_the_far_side_old_or_new() {
+    let endpoint = dockerd::endpoint();
+    let Some(engine) = endpoint.address().strip_prefix("unix://").map(str::to_owned) else { return };
+    let cuts: u64 = std::env::var("KUMADB_TEST_CUTS").ok().and_then(|n| n.parse().ok()).unwrap_or(3);
+    both(|kind| {
+        let Some(lab) = Docked::up(kind) else { return };
+        let laptop = Laptop::of(&lab);
+        let began = Instant::now();
+        laptop.kumadb(&["monitor", "add", "group", "--name", "first"]).ended(0);
+        let whole = began.elapsed();
+        let (mut names, mut seen) = (lab.monitors(), [0; 2]);
+        for n in 0..cuts {
+            let name = format!("cut-{n}");
+            let line = Line::to(&engine, laptop.home.join(format!("{n}.sock")));
+            let words = ["-H", line.path.to_str().unwrap(), "--far-socket", &engine, "-t", &lab.server.name];
+            let mut command = laptop.command(&[&words[..], &["monitor", "add", "group", "--name", &name]].concat());
+            let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+            let mut random = [0; 2];
+            getrandom::fill(&mut random).unwrap();
+            std::thread::sleep(whole.mul_f64(f64::from(u16::from_le_bytes(random)) / 65536.0));
+            match n % 3 {
+                0 => child.kill().unwrap(),
+                1 => line.cut(),
+                // The far side itself, as a power cut would.
+                _ => laptop.errands().iter().for_each(|id| drop(Command::new("docker").args(["kill", id]).output())),
+            }
+            child.wait().unwrap();
+            line.cut();
+            laptop.wait_for_errands();
+            if lab.is_unfinished() {
+                let ran = laptop.kumadb(&["resume"]);
+                assert!([0, 3].contains(&ran.code), "{n}: {ran:?}");
+            }
+            lab.wait_up();
+            let now = lab.monitors();
+            let fresh = now.len() > names.len();
+            assert_eq!(now, [names.clone(), vec![name; usize::from(fresh)]].concat(), "{n}");
+            seen[usize::from(fresh)] += 1;
+            names = now;
+            assert_eq!(lab.left(), ["lock"], "{n}");
+            assert_eq!(lab.helpers(), Vec::<String>::new(), "{n}");
+        }
+        println!(
+            "{kind:?}: {} cuts, {} old, {} new, a whole write takes {:.1} s",
+            cuts,
+            seen[0],
+            seen[1],
+            whole.as_secs_f64()
+        );
+        lab.is_well();
+    });
+}
