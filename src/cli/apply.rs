@@ -4,10 +4,11 @@ use clap::Args;
 use serde_json::{Value as Json, json};
 
 use super::Context;
-use super::document::{self, DocumentArgs, Planned, summary, summary_json};
+use super::document::{self, DocumentArgs, Planned};
 use super::far::Luggage;
 use super::fleet::{self, Fleet, FleetArgs};
 use super::plan::Saved;
+use super::tally::{self, summary, summary_json};
 use super::write::{Wish, WriteArgs, carry_out, read_from};
 use crate::error::{Error, Exit, Result};
 use crate::instance::Instance;
@@ -37,7 +38,7 @@ impl ApplyArgs {
 
 pub fn run(args: &ApplyArgs, context: &mut Context<'_>) -> Result<Exit> {
     if args.fleet.is_many() {
-        return fleet::run(&Fleet { args: args.fleet.clone(), more: &[], words: document::words }, context);
+        return fleet::run(&Fleet { args: args.fleet.clone(), more: &[], words: tally::words }, context);
     }
     let instance = context.instance()?;
     match read_plan(args, &instance)? {
@@ -46,7 +47,7 @@ pub fn run(args: &ApplyArgs, context: &mut Context<'_>) -> Result<Exit> {
         }
         None => {
             let planned = document::plan(&args.documents, &instance, context)?;
-            document::tell(&planned, context);
+            tally::tell(&planned, context);
             carry_out_planned("apply", planned, &args.write, &instance, context)
         }
     }

@@ -6,7 +6,6 @@ use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use serde_json::{Value as Json, json};
 
 use super::Context;
 use super::far::Luggage;
@@ -25,7 +24,7 @@ use crate::kuma::init;
 use crate::kuma::read::{read_all_dependents, read_config};
 use crate::model::fixture::Fixture;
 use crate::model::state::Config;
-use crate::plan::fixture::{Fate, Fresh, Outline, Wishes, plan_fixture};
+use crate::plan::fixture::{Fresh, Outline, Wishes, plan_fixture};
 use crate::value::Secret;
 
 /// A document larger than this is no document.
@@ -396,108 +395,6 @@ impl Fresh for Random {
 
     fn fits(&mut self, clear: &str, hash: &str) -> bool {
         init::fits(&Secret::new(clear), hash)
-    }
-}
-
-/// How many things are made, changed, deleted and left alone, in words: `3 to create, 1 unchanged`.
-pub fn summary(planned: &Planned) -> String {
-    let Tally { created, changed, deleted, unchanged } = Tally::of(planned);
-    let parts: Vec<String> = [
-        (created, "to create"),
-        (changed, "to change"),
-        (deleted, "to delete"),
-        (unchanged, "unchanged"),
-        (planned.skipped.len(), "skipped"),
-    ]
-    .iter()
-    .filter(|(n, _)| *n > 0)
-    .map(|(n, what)| format!("{n} {what}"))
-    .collect();
-    if parts.is_empty() { "nothing to do".to_owned() } else { parts.join(", ") }
-}
-
-struct Tally {
-    created: usize,
-    changed: usize,
-    deleted: usize,
-    unchanged: usize,
-}
-
-impl Tally {
-    fn of(planned: &Planned) -> Tally {
-        use crate::model::entities::ENTITIES;
-        let count = |fate: Fate| planned.outline.accounts.iter().filter(|account| account.fate == fate).count();
-        let deleted = ENTITIES.iter().map(|entity| planned.outline.plan.tally(entity.table).deleted).sum();
-        Tally {
-            created: count(Fate::Created),
-            changed: count(Fate::Changed),
-            deleted,
-            unchanged: count(Fate::Unchanged),
-        }
-    }
-}
-
-/// The same for programs, every thing accounted for.
-/// What one of many has planned or done, in a few words.
-pub fn words(document: &Json) -> String {
-    let count = |name: &str, word: &str| {
-        let n = document["summary"][name].as_u64().unwrap_or(0);
-        (n > 0).then(|| format!("{n} {word}"))
-    };
-    let counts = [count("created", "new"), count("changed", "changed"), count("deleted", "deleted")];
-    let words: Vec<String> = counts.into_iter().flatten().collect();
-    match (words.is_empty(), document["dry_run"].as_bool()) {
-        (_, Some(true)) => {
-            format!("{} tried", counted(document["changes"].as_array().map_or(0, Vec::len), "row change"))
-        }
-        (true, _) => "nothing to change".into(),
-        (false, _) => words.join(", "),
-    }
-}
-
-pub fn summary_json(planned: &Planned) -> Json {
-    let Tally { created, changed, deleted, unchanged } = Tally::of(planned);
-    let things: Vec<Json> = planned
-        .outline
-        .accounts
-        .iter()
-        .map(|account| {
-            let fate = match account.fate {
-                Fate::Created => "created",
-                Fate::Changed => "changed",
-                Fate::Unchanged => "unchanged",
-            };
-            json!({"at": account.at.to_string(), "subject": account.subject, "fate": fate})
-        })
-        .collect();
-    let skipped: Vec<Json> = planned
-        .skipped
-        .iter()
-        .map(|skipped| json!({"at": skipped.at.to_string(), "subject": skipped.what, "why": skipped.why}))
-        .collect();
-    json!({
-        "summary": {"created": created, "changed": changed, "deleted": deleted, "unchanged": unchanged, "skipped": skipped.len()},
-        "things": things,
-        "skipped": skipped,
-    })
-}
-
-/// Says what was skipped and what is worth knowing.
-pub fn tell(planned: &Planned, context: &mut Context<'_>) {
-    const SHOWN: usize = 20;
-    for skipped in planned.skipped.iter().take(SHOWN) {
-        context.ui.warn(&format!("{}: {}: {}: left out", skipped.at, skipped.what, skipped.why));
-    }
-    if planned.skipped.len() > SHOWN {
-        context
-            .ui
-            .warn(&format!("… and {} more are left out; `--json` names all of them", planned.skipped.len() - SHOWN));
-    }
-    for warning in planned.outline.warnings.iter().take(SHOWN) {
-        context.ui.warn(warning);
-    }
-    if planned.outline.warnings.len() > SHOWN {
-        context.ui.warn(&format!("… and {} more", planned.outline.warnings.len() - SHOWN));
     }
 }
 

@@ -31,6 +31,7 @@ mod show;
 mod sql;
 mod status;
 mod store;
+mod tally;
 mod ui;
 mod user;
 mod vacuum;

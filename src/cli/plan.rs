@@ -9,8 +9,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::Context;
-use super::document::{self, DocumentArgs, summary, summary_json};
+use super::document::{self, DocumentArgs};
 use super::fleet::{self, Fleet, FleetArgs};
+use super::tally::{self, summary, summary_json};
 use super::write::{all_lines, changes_json};
 use crate::error::{Error, Exit, Result};
 use crate::files;
@@ -82,11 +83,11 @@ pub fn run(args: &PlanArgs, context: &mut Context<'_>) -> Result<Exit> {
         if args.output.is_some() {
             return Err(Error::Usage("`--output` is one file, and a plan is for one instance".into()));
         }
-        return fleet::run(&Fleet { args: args.fleet.clone(), more: &[], words: document::words }, context);
+        return fleet::run(&Fleet { args: args.fleet.clone(), more: &[], words: tally::words }, context);
     }
     let instance = context.instance()?;
     let planned = document::plan(&args.documents, &instance, context)?;
-    document::tell(&planned, context);
+    tally::tell(&planned, context);
     let plan = &planned.outline.plan;
     let summary = summary(&planned);
     let (is_empty, is_whole) = (plan.is_empty(), planned.is_whole());
