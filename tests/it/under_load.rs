@@ -147,7 +147,7 @@ fn a_killed_backup_leaves_whole_snapshots_and_the_instance_alone() {
     for lab in Lab::both("2.5.3") {
         furnish(&lab);
         let before = lab.rows();
-        let killed = kill_everywhere(&lab, "backup create", 80, &mut || {
+        let killed = kill_everywhere(&lab, "backup create", 60, &mut || {
             let listing = Store::new(lab.store()).list().unwrap();
             assert!(listing.unusable.is_empty(), "{:?}", listing.unusable);
             if let Some(newest) = listing.snapshots.last() {
@@ -171,7 +171,7 @@ fn a_killed_restore_is_ended_by_resume() {
         let now = lab.rows();
         let present = lab.json("backup create")["manifest"]["id"].as_str().unwrap().to_owned();
         let (mut old, mut new) = (0, 0);
-        let killed = kill_everywhere(&lab, &format!("restore {id} --yes"), 80, &mut || {
+        let killed = kill_everywhere(&lab, &format!("restore {id} --yes"), 50, &mut || {
             let resumed = lab.run("resume");
             let is_idle = resumed.err.contains("there is no unfinished work");
             assert!(resumed.exit == 0 || is_idle, "{}{}", resumed.out, resumed.err);
