@@ -340,7 +340,9 @@ impl Build {
             )?;
         }
         for (key, value) in self.recording.settings() {
-            let statement = "INSERT OR IGNORE INTO `setting` (`key`, `value`) VALUES (?, ?)";
+            // One that is ignored would count on the counter of ids.
+            let statement = "INSERT INTO `setting` (`key`, `value`) SELECT ?1, ?2 \
+                             WHERE NOT EXISTS (SELECT 1 FROM `setting` WHERE `key` = ?1)";
             refilled += self.writer.execute(statement, &[key.into(), value.into()])?;
         }
         Ok(refilled)

@@ -23,7 +23,7 @@ use crate::kuma::wreck::Wreck;
 pub enum Rebuilt {
     /// The files as they are, with their indexes made anew, and with the WAL or without it.
     Whole {
-        /// The WAL is part of it.
+        /// Its WAL, if there was one, is part of it.
         with_wal: bool,
     },
     /// The rows that their pages still hold.
@@ -95,10 +95,9 @@ fn make(kept: &Path, workshop: &Path, observer: &mut dyn Observer) -> Result<(Re
     // Two copies, or one and what is made of it.
     files::require_space(kept, 2 * files::folder_size(kept))?;
     let mut best: Option<(i64, bool, PathBuf)> = None;
-    for with_wal in [true, false] {
-        if with_wal && !kept.join("kuma.db-wal").exists() {
-            continue;
-        }
+    let has_wal = kept.join("kuma.db-wal").exists();
+    for with_wal in if has_wal { [true, false].as_slice() } else { &[false] } {
+        let with_wal = *with_wal;
         let folder = workshop.join(if with_wal { "with" } else { "without" });
         // What cannot be opened, read or made whole is no candidate; why not is of no use to anybody.
         if let Ok(beat) = try_whole(kept, &folder, with_wal)
@@ -108,7 +107,7 @@ fn make(kept: &Path, workshop: &Path, observer: &mut dyn Observer) -> Result<(Re
         }
     }
     if let Some((_, with_wal, database)) = best {
-        return Ok((Rebuilt::Whole { with_wal }, database));
+        return Ok((Rebuilt::Whole { with_wal: with_wal || !has_wal }, database));
     }
     files::remove_folder(workshop)?;
     files::make_folder(workshop)?;

@@ -510,7 +510,7 @@ fn instances_that_cannot_be_made() {
 #[test]
 fn targets_that_are_not_there() {
     let lab = Lab::sqlite("2.5.3");
-    let docker = "`unix:///no-docker-here.sock`: there is no socket /no-docker-here.sock";
+    let docker = "`unix:///no-docker-here.sock`: there is no socket";
     let run = |line: &str| Ran::of(lab.bare().args(words(line)));
     let fails = |line: &str, exit: i32, message: &str, hint: &str| told(&lab, &run(line), line, exit, message, hint);
     fails(

@@ -290,7 +290,7 @@ fn it_is_whole_wherever_the_exchange_is_cut_off() {
         let (mut kept, mut replaced) = (0, 0);
         // Most of the later ones are rows that are counted, table by table.
         let dense = if how == How::Kill { 14 } else { 2 };
-        for at in (1..dense).chain((dense..).step_by(9)) {
+        for at in (1..dense).chain((dense..).step_by(5)) {
             assert!(at < 200, "it never ends");
             let points = Points::of_load(at, how);
             let ended = match how {
@@ -310,7 +310,7 @@ fn it_is_whole_wherever_the_exchange_is_cut_off() {
             }
         }
         println!("exchange, {how:?}: {kept} old, {replaced} new");
-        assert!(kept > 3 && replaced > 1, "{kept} old, {replaced} new");
+        assert!(kept > 3 && replaced > 0, "{kept} old, {replaced} new");
     }
 }
 
