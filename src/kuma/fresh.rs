@@ -191,7 +191,7 @@ impl Build {
                 writer.query(statement, &[])?;
             }
         }
-        for setting in ["journal_mode = OFF", "synchronous = OFF", "foreign_keys = OFF", "cache_size = -65536"] {
+        for setting in ["journal_mode = OFF", "synchronous = OFF", "foreign_keys = OFF", "cache_size = -32768"] {
             writer.query(&format!("PRAGMA {setting}"), &[])?;
         }
         writer.begin()?;
