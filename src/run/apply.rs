@@ -152,10 +152,7 @@ pub fn run(
     if work.is_empty() {
         return Ok(Outcome::default());
     }
-    let lock = instance.lock(&settings.verb)?;
-    if let Some(journal) = Journal::read(instance.work())? {
-        return Err(journal.record.unfinished());
-    }
+    let lock = lock(instance, settings)?;
     let life = instance.life()?;
     let mode = check_mode(instance, settings.mode, life.is_some_and(|life| life != Life::Stopped))?;
     instance.check_alone()?;
@@ -188,6 +185,15 @@ fn check_mode(instance: &Instance, mode: Mode, running: bool) -> Result<Mode> {
         // With no server to go on, a SQLite file is written as always: when nobody has it open.
         (_, EngineKind::Sqlite) => Ok(Mode::Stopped),
         _ => Ok(mode),
+    }
+}
+
+/// Locks `instance`, whose earlier work must be finished.
+pub(super) fn lock(instance: &Instance, settings: &Settings) -> Result<Lock> {
+    let lock = instance.lock(&settings.verb)?;
+    match Journal::read(instance.work())? {
+        Some(journal) => Err(journal.record.unfinished()),
+        None => Ok(lock),
     }
 }
 

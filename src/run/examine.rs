@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
 
-use super::apply::{Mode, Run, Settings, check_server};
+use super::apply::{Mode, Run, Settings, check_server, lock};
 use super::journal::{Journal, Record};
 use super::{Observer, Step};
 use crate::docker::{Container, Life};
@@ -46,10 +46,7 @@ pub fn gather_stopped(
     settings: &Settings,
     observer: &mut dyn Observer,
 ) -> Result<Evidence> {
-    let lock = instance.lock(&settings.verb)?;
-    if let Some(journal) = Journal::read(instance.work())? {
-        return Err(journal.record.unfinished());
-    }
+    let lock = lock(instance, settings)?;
     instance.check_alone()?;
     check_server(instance, Mode::Stopped, settings)?;
     observer.step(&Step::Journal)?;

@@ -4,7 +4,7 @@
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 
-use super::apply::{Mode, Outcome, Run, Settings, check_server};
+use super::apply::{Mode, Outcome, Run, Settings, check_server, lock};
 use super::journal::{Journal, Record};
 use super::{Observer, Step};
 use crate::docker::Life;
@@ -28,10 +28,7 @@ pub fn mend(
     settings: &Settings,
     observer: &mut dyn Observer,
 ) -> Result<Outcome> {
-    let lock = instance.lock(&settings.verb)?;
-    if let Some(journal) = Journal::read(instance.work())? {
-        return Err(journal.record.unfinished());
-    }
+    let lock = lock(instance, settings)?;
     let life = instance.life()?;
     instance.check_alone()?;
     check_server(instance, Mode::Stopped, settings)?;

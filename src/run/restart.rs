@@ -1,6 +1,6 @@
 //! A restart that is watched.
 
-use super::apply::{Mode, Outcome, Run, Settings, check_server};
+use super::apply::{Mode, Outcome, Run, Settings, check_server, lock};
 use super::journal::{Journal, Record};
 use super::{Observer, Step};
 use crate::docker::Life;
@@ -14,10 +14,7 @@ use crate::kuma::read::read_last_beat;
 /// # Errors
 /// [`Error::NotUp`] when it does not come back; nothing was written, so nothing is put back.
 pub fn restart(instance: &Instance, settings: &Settings, observer: &mut dyn Observer) -> Result<Outcome> {
-    let lock = instance.lock(&settings.verb)?;
-    if let Some(journal) = Journal::read(instance.work())? {
-        return Err(journal.record.unfinished());
-    }
+    let lock = lock(instance, settings)?;
     instance.check_alone()?;
     check_server(instance, Mode::Stopped, settings)?;
     observer.step(&Step::Journal)?;

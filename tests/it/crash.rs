@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use kumadb::backup::Store;
 use kumadb::engine::{Connect, Counts, Depth, EngineKind, Fault, Reader, Shadow, WriteKey, Writer};
 use kumadb::error::{Error, Result};
-use kumadb::instance::{Instance, Sight};
+use kumadb::instance::Instance;
 use kumadb::kuma::init;
 use kumadb::kuma::read::read_state;
 use kumadb::model::{Maker, new_monitor};
@@ -21,6 +21,7 @@ use kumadb::schema::{self, Schema};
 use kumadb::value::{Row, Secret, Value};
 use tempfile::TempDir;
 
+use crate::lab::instance_at;
 use crate::mariadbd::Mariadbd;
 
 /// Counts the points of a run and ends it at one of them.
@@ -207,10 +208,7 @@ struct Place {
 
 impl Place {
     fn instance(&self) -> Instance {
-        let docker =
-            Err(Error::NoDocker { address: "none".into(), why: "not in this test".into(), hint: String::new() });
-        let sight = Sight { docker, here: self.root.clone(), state: self.root.join("state") };
-        sight.find(Some(&self.target)).unwrap()
+        instance_at(&self.target, &self.root, self.root.join("state"))
     }
 
     fn store(&self) -> Store {

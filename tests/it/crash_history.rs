@@ -7,15 +7,15 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use kumadb::backup::Store;
-use kumadb::error::{Error, Result};
-use kumadb::instance::{Instance, Sight};
+use kumadb::error::Result;
+use kumadb::instance::Instance;
 use kumadb::kuma::sweep::plan_sweeps;
 use kumadb::plan::history::{Keep, Pruning};
 use kumadb::run::{self, Journal, Resumed, Settings, Work};
 
 use crate::crash::{Counted, How, Points};
 use crate::history::{add_beats, furnish};
-use crate::lab::Lab;
+use crate::lab::{Lab, instance_at};
 
 /// What is done to the instance.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -35,10 +35,7 @@ impl Place {
     }
 
     fn instance(&self) -> Instance {
-        let docker =
-            Err(Error::NoDocker { address: "none".into(), why: "not in this test".into(), hint: String::new() });
-        let sight = Sight { docker, here: self.root.clone(), state: self.root.join("state").join("instances") };
-        sight.find(Some(&self.target)).unwrap()
+        instance_at(&self.target, &self.root, self.root.join("state").join("instances"))
     }
 
     fn store(&self) -> Store {

@@ -4,6 +4,8 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use assert_cmd::Command;
+use kumadb::error::Error;
+use kumadb::instance::{Instance, Sight};
 use serde_json::Value as Json;
 use tempfile::TempDir;
 
@@ -256,4 +258,10 @@ fn fits(text: &str, shape: &str) -> Option<usize> {
     }
     let ends = !bytes.get(at).is_some_and(|byte| byte.is_ascii_alphanumeric());
     ends.then_some(at)
+}
+
+/// The instance `target`, seen from the folder `here` by somebody who has no Docker and keeps journals in `state`.
+pub fn instance_at(target: &str, here: &Path, state: PathBuf) -> Instance {
+    let docker = Err(Error::NoDocker { address: "none".into(), why: "not in this test".into(), hint: String::new() });
+    Sight { docker, here: here.to_owned(), state }.find(Some(target)).unwrap()
 }

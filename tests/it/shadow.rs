@@ -10,13 +10,13 @@ use std::time::{Duration, Instant};
 use kumadb::backup::hold::{Label, Source};
 use kumadb::backup::{Extent, Held, Store};
 use kumadb::error::{Error, Result};
-use kumadb::instance::{Instance, Sight};
+use kumadb::instance::Instance;
 use kumadb::kuma::init;
 use kumadb::run::{self, Journal, Settings, Work};
 use kumadb::value::Secret;
 
 use crate::crash::{Counted, How, Points};
-use crate::lab::Lab;
+use crate::lab::{Lab, instance_at};
 use crate::mariadb::{dump, writer};
 use crate::mariadbd::Mariadbd;
 use crate::monitor::furnish;
@@ -206,10 +206,7 @@ impl Place {
     }
 
     fn instance(&self) -> Instance {
-        let docker =
-            Err(Error::NoDocker { address: "none".into(), why: "not in this test".into(), hint: String::new() });
-        let sight = Sight { docker, here: self.root.clone(), state: self.root.join("state") };
-        sight.find(Some(&self.target)).unwrap()
+        instance_at(&self.target, &self.root, self.root.join("state"))
     }
 
     fn store(&self) -> Store {
