@@ -169,29 +169,6 @@ pub enum Error {
     Refused(String),
 }
 
-impl Exit {
-    /// The one with this code.
-    pub fn from_code(code: u8) -> Option<Exit> {
-        use Exit::*;
-        let all = [
-            Done,
-            Failed,
-            Usage,
-            Partial,
-            RolledBack,
-            RollbackFailed,
-            Locked,
-            Verification,
-            NotFound,
-            Refused,
-            Changes,
-            Interrupted,
-            Terminated,
-        ];
-        all.into_iter().find(|exit| *exit as u8 == code)
-    }
-}
-
 /// Where something stands in a text that a person gave us.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct At {
@@ -418,9 +395,21 @@ pub fn bytes(n: u64) -> String {
     if unit == 0 || size >= 10.0 { format!("{size:.0} {}", UNITS[unit]) } else { format!("{size:.1} {}", UNITS[unit]) }
 }
 
-/// `1 row`, `2 rows`.
+/// `1 row`, `2 rows`, `2 indexes`.
 pub fn counted(n: usize, what: &str) -> String {
-    format!("{n} {what}{}", if n == 1 { "" } else { "s" })
+    let ending = match (n, what.ends_with('x')) {
+        (1, _) => "",
+        (_, true) => "es",
+        (_, false) => "s",
+    };
+    format!("{n} {what}{ending}")
+}
+
+/// The one of `known` that is meant by `name`, as the end of a message; nothing when none is like it.
+pub fn nearest(name: &str, known: &[&str]) -> String {
+    let like = |one: &&&str| strsim::jaro(one, name);
+    let nearest = known.iter().max_by(|a, b| like(a).total_cmp(&like(b))).filter(|one| like(one) > 0.75);
+    nearest.map_or_else(String::new, |nearest| format!(", `{nearest}` is meant?"))
 }
 
 /// An I/O error in words, without the number that the operating system adds.

@@ -93,14 +93,20 @@ pub fn remove_folder(path: &Path) -> Result<()> {
 /// `path` from the root on, without `.` and `..`; links are not looked at.
 pub fn absolute(path: impl AsRef<Path>) -> Result<PathBuf> {
     let path = std::path::absolute(&path).map_err(Error::file("find", &path))?;
+    Ok(tidy(&path))
+}
+
+/// `path` without `.`, `..` and a slash at the end.
+pub fn tidy(path: &Path) -> PathBuf {
     let mut tidy = PathBuf::new();
     for part in path.components() {
         match part {
             Component::ParentDir => drop(tidy.pop()),
+            Component::CurDir => {}
             part => tidy.push(part),
         }
     }
-    Ok(tidy)
+    tidy
 }
 
 /// Reads the text at `path`; `None` where there is no such file.

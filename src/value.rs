@@ -187,6 +187,16 @@ impl Row {
     }
 }
 
+/// Repository and tag of the image that is called `image`; what comes after an `@` tells neither.
+pub fn image_parts(image: &str) -> (&str, Option<&str>) {
+    let image = image.split('@').next().unwrap_or(image);
+    match image.rsplit_once(':') {
+        // A colon before a slash is a registry's port.
+        Some((repository, tag)) if !tag.contains('/') => (repository, Some(tag)),
+        _ => (image, None),
+    }
+}
+
 /// Text that must not be shown: it prints as `(secret)`.
 #[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]

@@ -4,6 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use super::hold::{Held, member};
+use super::manifest::MARIADB;
 use crate::engine::mariadb::{MariaDb, read_dumped_tables, stream_dumped_rows};
 use crate::engine::sqlite::SqliteFile;
 use crate::engine::{Connect as _, Depth, EngineKind, Reader, Writer, quote};
@@ -107,7 +108,7 @@ impl Held {
         }
         files::require_space(&self.folder, 2 * self.manifest.size())?;
         let mut source = SqliteFile::new(self.database()).read_only()?;
-        let dump = self.folder.join("dump.sql");
+        let dump = self.folder.join(MARIADB);
         let transferred = database.transfer(&mut source, &dump, OWN, &mut |_, _| {})?;
         drop(source);
         // What is asked of the copy is asked of the database that it was.

@@ -148,7 +148,7 @@ pub fn run(verb: &Verb, elsewhere: Error, context: &mut Context<'_>) -> Result<E
     let far = Far { docker: &docker, server: found, read, socket: context.global.far_socket.clone(), binary };
     let mut seat = Seat::new(context.ui, order.tty, order.asks);
     let ran = far.run(order, &mut seat)?;
-    let exit = u8::try_from(ran.code).ok().and_then(Exit::from_code).ok_or_else(|| Error::Far {
+    let exit = i32::try_from(ran.code).ok().and_then(Exit::of).ok_or_else(|| Error::Far {
         engine: docker.address().to_owned(),
         why: format!("it ended with exit code {}", ran.code),
     })?;

@@ -16,8 +16,8 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value as Json, json};
 
 use super::{Context, Ui, config};
-use crate::config::{Config, Target, nearest};
-use crate::error::{Error, Exit, Result, counted};
+use crate::config::{Config, Target};
+use crate::error::{Error, Exit, Result, counted, nearest};
 
 /// How often signals are looked for.
 const LOOK: Duration = Duration::from_millis(20);

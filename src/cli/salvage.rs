@@ -129,10 +129,7 @@ pub fn salvaged_text(salvaged: &Salvaged) -> String {
         List::Lost => text.push("the list of tables is lost; all tables were told by the shape of rows".into()),
     }
     if !salvaged.broken_indexes.is_empty() {
-        text.push(format!(
-            "{} damaged, and made anew",
-            counted(salvaged.broken_indexes.len(), "index").replace("indexs", "indexes")
-        ));
+        text.push(format!("{} damaged, and made anew", counted(salvaged.broken_indexes.len(), "index")));
     }
     if !salvaged.unknown.is_empty() {
         text.push(format!("tables that {} does not have, left out: {}", salvaged.release, salvaged.unknown.join(", ")));

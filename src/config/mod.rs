@@ -11,7 +11,7 @@ use chrono_tz::Tz;
 
 use crate::backup::Extent;
 use crate::backup::retention::Policy;
-use crate::error::{Problem, Result};
+use crate::error::{Problem, Result, nearest};
 use crate::files;
 use crate::formats::node::{At, Data, Entry, Node};
 use crate::formats::text::{Syntax, no_files, read};
@@ -190,13 +190,6 @@ pub fn read_config(file: &str, text: &str) -> Result<Config, Vec<Problem>> {
         true => Ok(config),
         false => Err(problems.into_iter().map(|(at, message)| Problem::new(at.to_string(), message)).collect()),
     }
-}
-
-/// The one of `known` that is meant by `name`, as the end of a message; nothing when none is like it.
-pub fn nearest(name: &str, known: &[&str]) -> String {
-    let like = |one: &&&str| strsim::jaro(one, name);
-    let nearest = known.iter().max_by(|a, b| like(a).total_cmp(&like(b))).filter(|one| like(one) > 0.75);
-    nearest.map_or_else(String::new, |nearest| format!(", `{nearest}` is meant?"))
 }
 
 /// Reads values, and keeps what is wrong with them.

@@ -35,8 +35,6 @@ pub struct Stat {
     pub mode: u32,
     /// Nanoseconds since 1970.
     pub changed: i64,
-    /// Bytes of a file.
-    pub size: u64,
 }
 
 /// What comes out of a container: a tar, read as it comes.
@@ -60,7 +58,6 @@ impl Docker {
             // The engine writes Go's bits: those of permission are the same, the others are not.
             mode: found.file_mode & 0o777,
             changed: time.and_then(|time| time.timestamp_nanos_opt()).unwrap_or_default(),
-            size: found.size.unsigned_abs(),
         }))
     }
 

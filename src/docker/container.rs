@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 
 use bollard::models::{ContainerInspectResponse, ContainerState, MountPoint, PortMap};
 use chrono::{DateTime, Utc};
@@ -10,7 +10,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{helper, real};
 use crate::error::{Error, Result};
-use crate::value::Secret;
+use crate::files::tidy;
+use crate::value::{Secret, image_parts};
 
 /// What the images of 2.x carry as `org.opencontainers.image.source`; those of 1.x carry nothing.
 const SOURCE: &str = "https://github.com/louislam/uptime-kuma";
@@ -406,31 +407,11 @@ fn is_server(image: &str, labels: &BTreeMap<String, String>, env: &BTreeMap<Stri
     if helper::is_ours(|label| labels.contains_key(label)) {
         return false;
     }
-    let repository = image.split('@').next().unwrap_or(image);
-    let repository = match repository.rsplit_once(':') {
-        // A colon before a slash is a registry's port.
-        Some((before, tag)) if !tag.contains('/') => before,
-        _ => repository,
-    };
+    let (repository, _) = image_parts(image);
     repository == "louislam/uptime-kuma"
         || repository.ends_with("/louislam/uptime-kuma")
         || labels.get("org.opencontainers.image.source").is_some_and(|source| source == SOURCE)
         || env.get("UPTIME_KUMA_IS_CONTAINER").is_some_and(|value| value.reveal() == "1")
-}
-
-/// `path` without `.`, `..` and a slash at the end.
-pub(super) fn tidy(path: &Path) -> PathBuf {
-    let mut tidy = PathBuf::new();
-    for part in path.components() {
-        match part {
-            Component::ParentDir => {
-                tidy.pop();
-            }
-            Component::CurDir => {}
-            part => tidy.push(part),
-        }
-    }
-    tidy
 }
 
 #[cfg(test)]

@@ -19,10 +19,10 @@ use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::StreamExt as _;
 use tokio::io::AsyncWriteExt as _;
 
-use super::container::tidy;
 use super::endpoint::Way;
 use super::{Container, Docker, Life, Mount, MountKind, helper, status};
 use crate::error::{Error, Result};
+use crate::files;
 
 /// Where the engine's own socket is inside an errand.
 pub const SOCKET: &str = "/var/run/docker.sock";
@@ -324,7 +324,7 @@ impl Errand {
         self.mounts(SOCKET)
             .iter()
             .filter_map(|mount| mount.target.as_ref())
-            .any(|target| tidy(path).starts_with(target))
+            .any(|target| files::tidy(path).starts_with(target))
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use super::endpoint::Way;
 use super::{Container, Docker, Life, Start};
 use crate::error::{Error, Result};
 
@@ -66,11 +67,12 @@ pub enum Answer {
 impl Docker {
     /// Where the server in `container` may answer from outside, the likeliest first, and what each address is.
     pub fn addresses(&self, container: &Container) -> Vec<(String, &'static str)> {
-        let (scheme, rest) = self.address().split_once("://").unwrap_or_default();
-        let host = rest.split('/').next().unwrap_or_default();
-        let host = host.rsplit_once('@').map_or(host, |(_, host)| host);
-        let host = host.rsplit_once(':').map_or(host, |(host, _)| host);
-        addresses(container, (!["unix", ""].contains(&scheme)).then_some(host))
+        let host = match &self.endpoint.way {
+            Way::Unix(_) => None,
+            Way::Tcp { host, .. } => Some(host.as_str()),
+            Way::Ssh(login) => Some(login.host.as_str()),
+        };
+        addresses(container, host)
     }
 
     /// Asks the server in the running container what it is at.

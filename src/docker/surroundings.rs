@@ -6,7 +6,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use super::endpoint::{DEFAULT_HOST, Endpoint, TlsFiles};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, nearest};
 use crate::files;
 
 /// The context that stands for `DOCKER_HOST` or the default socket.
@@ -132,10 +132,8 @@ impl Surroundings {
                 false => Endpoint::parse(&docker.host, tls),
             };
         }
-        let near = |known: &&String| strsim::jaro(known, name);
-        let nearest = names.iter().max_by(|a, b| near(a).total_cmp(&near(b))).filter(|known| near(known) > 0.75);
-        let meant = nearest.map(|nearest| format!(", `{nearest}` is meant?")).unwrap_or_default();
-        Err(no_context(name, format!("there is no such context{meant}")))
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        Err(no_context(name, format!("there is no such context{}", nearest(name, &names))))
     }
 
     /// The first socket that is there: Docker's, that of rootless Docker, Docker Desktop's, Podman's.

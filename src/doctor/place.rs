@@ -4,16 +4,13 @@ use super::evidence::Running;
 use super::{Cure, Evidence, Fault, Subject};
 use crate::error::{bytes, counted};
 use crate::schema::{EngineKind, Release};
+use crate::value::image_parts;
 
 /// The newest release that an image can be of, as far as its tag tells: that of `1.23` is at most 1.23.65535, and `latest`
 /// still stands for 1.x (2026). `None` for an image of somebody else and for `2`, `beta` and the like.
 fn newest_of(image: &str) -> Option<Release> {
-    let image = image.split('@').next().unwrap_or(image);
-    let (repository, tag) = match image.rsplit_once(':') {
-        // A colon before a slash is a registry's port.
-        Some((repository, tag)) if !tag.contains('/') => (repository, tag),
-        _ => (image, "latest"),
-    };
+    let (repository, tag) = image_parts(image);
+    let tag = tag.unwrap_or("latest");
     if !repository.ends_with("louislam/uptime-kuma") {
         return None;
     }

@@ -16,8 +16,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::Result;
 pub use crate::schema::EngineKind;
-use crate::schema::Schema;
 pub use crate::schema::quote;
+use crate::schema::{ForeignKey, Schema};
 use crate::value::{Row, Value};
 
 /// How deep [`Reader::check`] looks.
@@ -177,9 +177,11 @@ pub trait Connect: Send + Sync {
 fn orphans(schema: &Schema, kept: &[String]) -> Vec<String> {
     let described = kept.iter().filter_map(|table| Some((table, schema.table(table)?)));
     let keys = described.flat_map(|(table, described)| described.foreign_keys.iter().map(move |key| (table, key)));
-    keys.map(|(table, key)| {
-        let (table, column, to, parent) = (quote(table), quote(&key.column), quote(&key.to), quote(&key.table));
-        format!("DELETE FROM {table} WHERE {column} IS NOT NULL AND {column} NOT IN (SELECT {to} FROM {parent})")
-    })
-    .collect()
+    keys.map(|(table, key)| format!("DELETE FROM {} WHERE {}", quote(table), points_nowhere(key))).collect()
+}
+
+/// The condition in SQL that a row points by `key` to one that is not there.
+pub fn points_nowhere(key: &ForeignKey) -> String {
+    let (column, to, parent) = (quote(&key.column), quote(&key.to), quote(&key.table));
+    format!("{column} IS NOT NULL AND {column} NOT IN (SELECT {to} FROM {parent})")
 }

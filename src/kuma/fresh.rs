@@ -10,7 +10,7 @@ use serde_json::{Value as Json, json};
 use super::read::history;
 use super::wreck::{WalUse, Wreck};
 use crate::engine::sqlite::SqliteFile;
-use crate::engine::{Depth, Writer, quote};
+use crate::engine::{Depth, Writer, points_nowhere, quote};
 use crate::error::{Error, Result};
 use crate::files;
 use crate::salvage::{Found, FoundRow, List, Survey, Tally};
@@ -370,8 +370,7 @@ impl Build {
 
     fn settle_key(&mut self, table: &str, key: &ForeignKey, empties: bool) -> Result<u64> {
         let (name, column) = (quote(table), quote(&key.column));
-        let nowhere =
-            format!("{column} IS NOT NULL AND {column} NOT IN (SELECT {} FROM {})", quote(&key.to), quote(&key.table));
+        let nowhere = points_nowhere(key);
         let why = |value: &Value| format!("it points to `{}` {value}, which did not come back", key.table);
         let notes = &mut self.notes;
         self.writer.stream(&format!("SELECT * FROM {name} WHERE {nowhere}"), &[], &mut |row| {

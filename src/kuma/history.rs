@@ -10,7 +10,7 @@ use super::read::ids_text;
 use crate::engine::{Reader, quote};
 use crate::error::Result;
 use crate::schema::Schema;
-use crate::value::Value;
+use crate::value::{Row, Value};
 
 /// Beats of each monitor that its page shows, and that the nightly clean-up of 2.x keeps however old they are (2.5.3).
 pub const NEWEST: u64 = 100;
@@ -80,13 +80,16 @@ pub fn before(now: DateTime<Utc>, days: i64) -> String {
 /// Reads [`Retention`] as the server understands it: JSON, a number or a text that begins with one.
 pub fn read_retention(reader: &mut dyn Reader, schema: &Schema) -> Result<Retention> {
     let thins = schema.table("stat_daily").is_some();
-    let rows = reader.query("SELECT `value` FROM `setting` WHERE `key` = 'keepDataPeriodDays'", &[])?;
-    let set = rows
-        .first()
-        .and_then(|row| row.text("value").map(str::to_owned).or_else(|| Some(row.int("value")?.to_string())));
+    let set = read_retention_row(reader)?;
+    let set = set.and_then(|row| row.text("value").map(str::to_owned).or_else(|| Some(row.int("value")?.to_string())));
     let set = set.and_then(|text| leading_number(text.trim().trim_matches('"')));
     let days = set.unwrap_or(if thins { DEFAULT_DAYS } else { DEFAULT_DAYS_1X });
     Ok(Retention { set, days, thins })
+}
+
+/// The row of that setting, where there is one.
+pub fn read_retention_row(reader: &mut dyn Reader) -> Result<Option<Row>> {
+    Ok(reader.query("SELECT * FROM `setting` WHERE `key` = 'keepDataPeriodDays'", &[])?.into_iter().next())
 }
 
 fn leading_number(text: &str) -> Option<i64> {

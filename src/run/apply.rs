@@ -159,7 +159,7 @@ pub fn run(
     let loads = matches!(work, Work::Load { .. });
     // What a migration left half done goes with everything else. One that is still at it is never stopped.
     let opens_lock = settings.opens_lock || loads && life == Some(Life::Restarting);
-    check_server(instance, mode, &Settings { opens_lock, ..settings.clone() })?;
+    check_server(instance, mode, opens_lock)?;
     observer.step(&Step::Journal)?;
     let lasts = matches!(work, Work::Statements(_));
     let replaces = loads || matches!(work, Work::Salvage);
@@ -198,7 +198,7 @@ pub(super) fn lock(instance: &Instance, settings: &Settings) -> Result<Lock> {
 }
 
 /// Fails unless the server, if it runs, can be stopped now and started again.
-pub(super) fn check_server(instance: &Instance, mode: Mode, settings: &Settings) -> Result<()> {
+pub(super) fn check_server(instance: &Instance, mode: Mode, opens_lock: bool) -> Result<()> {
     let Some(server) = &instance.container else { return Ok(()) };
     if !server.is_running()? {
         return Ok(());
@@ -207,7 +207,7 @@ pub(super) fn check_server(instance: &Instance, mode: Mode, settings: &Settings)
         server.check_stoppable()?;
     }
     // The lock that a server left which ends again and again is no reason not to open it; the page of a migration is one.
-    if settings.opens_lock && !server.is_migrating()? {
+    if opens_lock && !server.is_migrating()? {
         return Ok(());
     }
     check_settled(instance)

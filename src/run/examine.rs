@@ -48,7 +48,7 @@ pub fn gather_stopped(
 ) -> Result<Evidence> {
     let lock = lock(instance, settings)?;
     instance.check_alone()?;
-    check_server(instance, Mode::Stopped, settings)?;
+    check_server(instance, Mode::Stopped, settings.opens_lock)?;
     observer.step(&Step::Journal)?;
     let record = Record::new(&settings.verb, instance, instance.life()?, Mode::Stopped, false);
     let mut run = Run::new(instance, settings, Journal::open(instance.work(), record)?, lock);

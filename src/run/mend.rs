@@ -31,7 +31,7 @@ pub fn mend(
     let lock = lock(instance, settings)?;
     let life = instance.life()?;
     instance.check_alone()?;
-    check_server(instance, Mode::Stopped, settings)?;
+    check_server(instance, Mode::Stopped, settings.opens_lock)?;
     observer.step(&Step::Journal)?;
     let mut record = Record::new(&settings.verb, instance, life, Mode::Stopped, false);
     // Where the database cannot be read, any beat is a new one.

@@ -16,7 +16,7 @@ use crate::kuma::read::read_last_beat;
 pub fn restart(instance: &Instance, settings: &Settings, observer: &mut dyn Observer) -> Result<Outcome> {
     let lock = lock(instance, settings)?;
     instance.check_alone()?;
-    check_server(instance, Mode::Stopped, settings)?;
+    check_server(instance, Mode::Stopped, settings.opens_lock)?;
     observer.step(&Step::Journal)?;
     let mut record = Record::new(&settings.verb, instance, Some(Life::Running), Mode::Stopped, false);
     record.last_beat = read_last_beat_of(instance, &lock)?;

@@ -7,7 +7,7 @@ use chrono::Utc;
 use super::examine::is_zone;
 use crate::doctor::{self, Evidence};
 use crate::engine::statement::verb;
-use crate::engine::{Reader, Writer, quote};
+use crate::engine::{Counts, Reader, Writer, quote};
 use crate::error::{Error, Result};
 use crate::kuma::evidence::read_content;
 use crate::kuma::read::{history, is_unguarded, read_counts};
@@ -130,12 +130,14 @@ impl Script {
     pub(super) fn run(&self, writer: &mut dyn Writer, schema: &Schema) -> Result<Changes> {
         let rehearsed = self.shown.is_none();
         let found = if rehearsed { find(writer)? } else { Vec::new() };
-        let (counts, before) = (read_counts(writer, schema)?, read_tables(writer, schema)?);
+        let counts = read_counts(writer, schema)?;
+        let before = read_tables(writer, schema, &counts)?;
         let mut changes = Changes::default();
         for statement in &self.statements {
             changes.affected.push(writer.execute(statement, &[])?);
         }
-        let (now, after) = (read_counts(writer, schema)?, read_tables(writer, schema)?);
+        let now = read_counts(writer, schema)?;
+        let after = read_tables(writer, schema, &now)?;
         for table in schema.tables.keys() {
             let rows = match (before.get(table), after.get(table)) {
                 (Some(before), Some(after)) => Some(compare(before, after)),
@@ -171,10 +173,9 @@ fn find(reader: &mut dyn Reader) -> Result<Vec<String>> {
 
 type Rows = BTreeMap<String, Row>;
 
-/// The rows of every table but the history, by what tells them apart.
-fn read_tables(reader: &mut dyn Reader, schema: &Schema) -> Result<BTreeMap<String, Rows>> {
+/// The rows of every table but the history and those of which `counts` says that they are long, by what tells them apart.
+fn read_tables(reader: &mut dyn Reader, schema: &Schema, counts: &Counts) -> Result<BTreeMap<String, Rows>> {
     let grown = history(schema);
-    let counts = read_counts(reader, schema)?;
     let mut tables = BTreeMap::new();
     for (table, described) in &schema.tables {
         if grown.contains(table) || counts.get(table).is_some_and(|rows| *rows > COMPARED) {

@@ -5,7 +5,7 @@ use super::journal::{Journal, Phase};
 use super::{Observer, Step};
 use crate::backup::{Guarded, Held, raw};
 use crate::docker::Life;
-use crate::engine::Counts;
+use crate::engine::{Counts, Reader};
 use crate::error::{Error, Result};
 use crate::instance::{Place, Session};
 use crate::kuma::read::{read_counts, read_fingerprint, read_mark};
@@ -144,16 +144,17 @@ fn put_back_in(journal: &mut Journal, session: &Session<'_>, held: &Held, observ
     observer.step(&Step::PutBack)?;
     let mut guarded = Guarded::open(held, session.connect())?;
     guarded.writer().load(&held.database(), &[], &mut |done, total| observer.progress(done, total))?;
-    let schema = guarded.writer().schema()?;
-    check_loaded(&read_counts(guarded.writer(), &schema)?, held, &[])
+    check_loaded(guarded.writer(), held, &[])
 }
 
 /// Fails unless all tables but `kept` have as many rows as the copy.
-pub(super) fn check_loaded(found: &Counts, held: &Held, kept: &[String]) -> Result<()> {
+pub(super) fn check_loaded(reader: &mut dyn Reader, held: &Held, kept: &[String]) -> Result<()> {
+    let schema = reader.schema()?;
+    let found = read_counts(reader, &schema)?;
     let loaded = |counts: &Counts| -> Counts {
         counts.iter().filter(|(table, _)| !kept.contains(table)).map(|(table, rows)| (table.clone(), *rows)).collect()
     };
-    match loaded(found) == loaded(&held.manifest.counts) {
+    match loaded(&found) == loaded(&held.manifest.counts) {
         true => Ok(()),
         false => Err(Error::Snapshot("what was put back has other row counts than the copy".into())),
     }

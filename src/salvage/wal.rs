@@ -20,9 +20,6 @@ pub struct Frames {
     pub pages: u32,
     /// Frames that count.
     pub committed: u64,
-    /// Whole frames that the file has room for: the others are of an older turn of the log, were never committed, or are
-    /// damaged.
-    pub written: u64,
     places: HashMap<u32, u64>,
 }
 
@@ -51,7 +48,7 @@ impl Frames {
 
 fn follow(wal: &dyn Bytes, mut chain: Chain, page_size: usize, first: u64) -> Option<Frames> {
     let written = wal.size().saturating_sub(HEADER as u64) / (FRAME + page_size) as u64;
-    let mut frames = Frames { page_size, pages: 0, committed: 0, written, places: HashMap::new() };
+    let mut frames = Frames { page_size, pages: 0, committed: 0, places: HashMap::new() };
     let mut waiting = Vec::new();
     for at in first..written {
         let Some(bytes) = frame(wal, page_size, at).filter(|bytes| chain.accepts(bytes)) else { break };

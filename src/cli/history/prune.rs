@@ -13,7 +13,7 @@ use crate::engine::space::{Space, read_space};
 use crate::engine::{Counts, Reader};
 use crate::error::{Error, Exit, Result, counted};
 use crate::instance::Instance;
-use crate::kuma::history::{NEWEST, read_retention};
+use crate::kuma::history::{NEWEST, read_retention, read_retention_row};
 use crate::kuma::read::{history, read_counts, read_state};
 use crate::kuma::sweep::{Doomed, plan_sweeps, read_doomed};
 use crate::model::state::State;
@@ -119,9 +119,8 @@ fn find(reader: &mut dyn Reader, name: &str, args: &PruneArgs, now: DateTime<Utc
     }
     let sweeps = plan_sweeps(reader, schema, &keep, now)?;
     let doomed = sweeps.iter().map(|sweep| read_doomed(reader, sweep)).collect::<Result<Vec<_>>>()?;
-    let rows = reader.query("SELECT * FROM `setting` WHERE `key` = 'keepDataPeriodDays'", &[])?;
     let settings = match args.set_retention {
-        Some(days) => plan_retention(rows.first(), days),
+        Some(days) => plan_retention(read_retention_row(reader)?.as_ref(), days),
         None => Plan::default(),
     };
     let counts = read_counts(reader, schema)?;

@@ -8,6 +8,7 @@ use crate::docker::Shipped;
 use crate::error::{Error, Result, counted};
 use crate::model::state::Database;
 use crate::schema;
+use crate::value::image_parts;
 
 /// Fails when the server in `image` would refuse the database of `then`; says so when it would migrate it.
 pub fn check_image(then: &Manifest, shipped: &Shipped, image: &str, ui: &mut Ui) -> Result<()> {
@@ -35,11 +36,7 @@ pub fn check_image(then: &Manifest, shipped: &Shipped, image: &str, ui: &mut Ui)
 
 /// The image that the database of `then` needs.
 fn newer(then: &Manifest, image: &str) -> String {
-    let repository = match image.rsplit_once(':') {
-        // A colon before a slash is a registry's port.
-        Some((before, tag)) if !tag.contains('/') => before,
-        _ => image,
-    };
+    let (repository, _) = image_parts(image);
     let found = schema::recognise(&then.migrations.iter().cloned().collect::<BTreeSet<_>>(), &BTreeSet::new());
     match found.exact {
         true => format!("{repository}:{}", found.release),
