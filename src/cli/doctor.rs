@@ -227,7 +227,8 @@ fn fix(
     }
     if curable.len() < all {
         let rest = counted(all - curable.len(), "other finding");
-        context.ui.say(&format!("first the migration; {rest} can be cured when it is through: run this again then"));
+        let first = if cures.salvage { "the database itself" } else { "the migration" };
+        context.ui.say(&format!("first {first}; {rest} can be cured when it is through: run this again then"));
     }
     context.ui.say(&format!("\n{}", cures.text(lines)));
     let changes = cures.plan.steps.len() + cures.files.len() + cures.statements.len() + usize::from(cures.salvage);
@@ -289,9 +290,12 @@ fn rehearse(cures: &Cures, instance: &Instance, settings: &Settings, context: &m
             }
         }
     }
+    if cures.salvage {
+        tried.push("the new database not made".into());
+    }
     let document = json!({
         "dry_run": true, "changes": changes_json(&cures.plan), "files": files_json(&cures.files),
-        "statements": cures.statements, "untried_statements": untried,
+        "statements": cures.statements, "untried_statements": untried, "salvage": cures.salvage,
     });
     context.ui.result(&document, || format!("{}\n{}; nothing was changed", cures.text(all_lines), tried.join(", ")))?;
     Ok(Exit::Done)

@@ -97,6 +97,7 @@ impl Luggage {
                 args.seal.pack(&mut luggage)?;
                 luggage.folders = context.local_stores()?.into_iter().map(PathBuf::from).collect();
             }
+            Verb::Backup(BackupVerb::Show(args)) => args.keys.pack(&mut luggage)?,
             Verb::Backup(BackupVerb::Verify(args)) => args.keys.pack(&mut luggage)?,
             Verb::Backup(BackupVerb::Prune(args)) => args.keys.pack(&mut luggage)?,
             Verb::Restore(args) => {
@@ -127,7 +128,8 @@ impl Luggage {
 pub fn run(verb: &Verb, elsewhere: Error, context: &mut Context<'_>) -> Result<Exit> {
     let Error::Elsewhere { container, folder, .. } = &elsewhere else { return Err(elsewhere) };
     let Some(docker) = context.docker.borrow().clone() else { return Err(elsewhere) };
-    if matches!(verb, Verb::Backup(BackupVerb::Schedule(_))) {
+    // One would have to go on there for ever; the other makes a file, and reads one that can be copied here.
+    if matches!(verb, Verb::Backup(BackupVerb::Schedule(_)) | Verb::Salvage(_)) {
         return Err(elsewhere);
     }
     let found = docker.container(container)?.ok_or_else(|| Error::NoSuchTarget(container.clone()))?;

@@ -16,7 +16,7 @@ pub struct PruneArgs {
     #[command(flatten)]
     keep: KeepArgs,
     /// Only snapshots of this instance
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["groups", "all"])]
     instance: Option<String>,
     /// Only snapshots of the instance that `-t` names; its policy of the config file counts where no rule is given
     #[arg(long, conflicts_with = "instance")]

@@ -19,7 +19,7 @@ pub struct ShowArgs {
     #[arg(long)]
     monitors: bool,
     #[command(flatten)]
-    keys: KeyArgs,
+    pub keys: KeyArgs,
 }
 
 pub fn run(args: &ShowArgs, context: &mut Context<'_>) -> Result<Exit> {

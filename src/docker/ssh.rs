@@ -9,6 +9,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt as _;
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -38,7 +39,11 @@ impl Ssh {
         let mut command = ssh.command(&["-M", "-N", "-f"]).map_err(|error| Fault::plain(&error))?;
         command.args(["-o", &format!("ControlPersist={LINGER}"), "-o", "ServerAliveInterval=15"]);
         match command.arg("--").arg(&login.host).stdin(Stdio::null()).stdout(Stdio::null()).status() {
-            Ok(status) if status.success() => Ok(ssh),
+            Ok(status) if status.success() => {
+                // What a good login had to say is not why a session ends later.
+                File::create(ssh.complaints()).map_err(|error| Fault::plain(&error))?;
+                Ok(ssh)
+            }
             Ok(_) => Err(Fault::of_ssh(login, &ssh.complaint())),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 Err(Fault::new("there is no `ssh` on this machine", "apt install openssh-client"))
@@ -79,12 +84,16 @@ impl Ssh {
     }
 
     fn complaint(&self) -> String {
-        std::fs::read_to_string(self.folder.path().join("complaints")).unwrap_or_default().trim().to_owned()
+        std::fs::read_to_string(self.complaints()).unwrap_or_default().trim().to_owned()
+    }
+
+    fn complaints(&self) -> PathBuf {
+        self.folder.path().join("complaints")
     }
 
     /// `ssh` with what all of them are told.
     fn command(&self, options: &[&str]) -> io::Result<Command> {
-        let complaints = File::options().create(true).append(true).open(self.folder.path().join("complaints"))?;
+        let complaints = File::options().create(true).append(true).open(self.complaints())?;
         let mut command = Command::new("ssh");
         command.args(options).args(["-T", "-o", "ConnectTimeout=30", "-S"]).arg(self.folder.path().join("s"));
         if let Some(user) = &self.login.user {

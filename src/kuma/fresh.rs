@@ -213,7 +213,7 @@ impl Build {
             let statement = statements.entry(cells.len()).or_insert_with(|| self.statement(table, cells.len()));
             if self.writer.execute(statement, &cells)? == 0 {
                 match self.is_there(table, &row, &cells)? {
-                    true => copies += 1,
+                    true => copies += u64::from(!row.certain),
                     false => {
                         left_out += 1;
                         self.notes.left_out(
@@ -229,7 +229,7 @@ impl Build {
             }
             Ok(())
         })?;
-        report.rows.doubtful -= copies;
+        report.rows.doubtful = report.rows.doubtful.saturating_sub(copies);
         report.left_out = left_out;
         Ok(report)
     }

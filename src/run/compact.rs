@@ -43,10 +43,18 @@ pub(super) fn run(
     scratch: &Path,
     observer: &mut dyn Observer,
 ) -> Result<()> {
-    if writer.kind() == EngineKind::Sqlite {
-        let scratch = scratch.display().to_string().replace('\'', "''");
-        writer.query(&format!("PRAGMA temp_store_directory = '{scratch}'"), &[])?;
+    if writer.kind() == EngineKind::MariaDb {
+        return run_each(writer, statements, observer);
     }
+    let scratch = scratch.display().to_string().replace('\'', "''");
+    writer.query(&format!("PRAGMA temp_store_directory = '{scratch}'"), &[])?;
+    let ended = run_each(writer, statements, observer);
+    // It holds for every database of the process.
+    writer.query("PRAGMA temp_store_directory = ''", &[])?;
+    ended
+}
+
+fn run_each(writer: &mut dyn Writer, statements: &[String], observer: &mut dyn Observer) -> Result<()> {
     for statement in statements {
         observer.step(&Step::Compact { what: statement.clone() })?;
         // `OPTIMIZE TABLE` answers with rows, and tells an error in one of them.

@@ -99,11 +99,14 @@ fn make(kept: &Path, workshop: &Path, observer: &mut dyn Observer) -> Result<(Re
     for with_wal in if has_wal { [true, false].as_slice() } else { &[false] } {
         let with_wal = *with_wal;
         let folder = workshop.join(if with_wal { "with" } else { "without" });
-        // What cannot be opened, read or made whole is no candidate; why not is of no use to anybody.
-        if let Ok(beat) = try_whole(kept, &folder, with_wal)
-            && best.as_ref().is_none_or(|(newest, ..)| beat > *newest)
-        {
-            best = Some((beat, with_wal, folder.join("kuma.db")));
+        match try_whole(kept, &folder, with_wal) {
+            Ok(beat) if best.as_ref().is_none_or(|(newest, ..)| beat > *newest) => {
+                best = Some((beat, with_wal, folder.join("kuma.db")));
+            }
+            // A disk that is full, for instance, says nothing about the database.
+            Err(error @ (Error::File { .. } | Error::NoSpace { .. })) => return Err(error),
+            // What cannot be opened, read or made whole is no candidate; why not is of no use to anybody.
+            _ => {}
         }
     }
     if let Some((_, with_wal, database)) = best {

@@ -56,6 +56,7 @@ fn refuses_to_write_where_only_questions_are_asked() {
             "ATTACH 'elsewhere' AS other",
             "SET GLOBAL general_log = 1",
             "SELECT 1 INTO OUTFILE 'elsewhere'",
+            "SELECT 1 INTO\n  OUTFILE 'elsewhere'",
             "/*! DELETE FROM monitor */",
             "BEGIN",
         ] {
