@@ -76,18 +76,20 @@ impl Docker {
         })
     }
 
-    /// Unpacks `tar` (plain or gzip) at the root of `container`. `progress` hears how many bytes have gone of how many; an
-    /// error of it ends the sending.
+    /// Unpacks `tar` (plain or gzip) in the folder `at` of `container`. What is for a volume must be unpacked in that:
+    /// Podman does not look for volumes below `at`. `progress` hears how many bytes have gone of how many; an error of it
+    /// ends the sending.
     pub fn put(
         &self,
         container: &Container,
+        at: &Path,
         tar: File,
         progress: &mut dyn FnMut(u64, u64) -> Result<()>,
     ) -> Result<()> {
         let total = tar.metadata().map_err(Error::file("read", "/tmp"))?.len();
         let (gone, unread) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicBool::new(false)));
         let pieces = stream::iter(Pieces { tar, gone: gone.clone(), unread: unread.clone() });
-        let options = UploadToContainerOptionsBuilder::default().path("/").build();
+        let options = UploadToContainerOptionsBuilder::default().path(&at.to_string_lossy()).build();
         let client = self.client.clone().with_timeout(TRANSFER);
         let sent = client.upload_to_container(&container.id, Some(options), bollard::body_stream(pieces));
         let sent = self.watch(sent, TRANSFER, &mut |_| progress(gone.load(Ordering::Relaxed), total))?;

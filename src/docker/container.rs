@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use bollard::models::{ContainerInspectResponse, ContainerState, MountPoint, PortMap};
+use bollard::models::{ContainerInspectResponse, ContainerState, ContainerStateStatusEnum, MountPoint, PortMap};
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
@@ -362,7 +362,8 @@ impl State {
             Life::Restarting
         } else if yes(state.paused) {
             Life::Paused
-        } else if yes(state.running) {
+        } else if yes(state.running) || state.status == Some(ContainerStateStatusEnum::STOPPING) {
+            // What Podman calls stopping, Docker calls running.
             Life::Running
         } else {
             Life::Stopped
@@ -432,6 +433,15 @@ mod tests {
         for image in ["nginx", "uptime-kuma-exporter", "louislam/dockge:1", "x:louislam/uptime-kuma/y"] {
             assert!(!is_server(image, &BTreeMap::new(), &BTreeMap::new()), "{image}");
         }
+    }
+
+    #[test]
+    fn one_that_podman_is_stopping_still_runs() {
+        let life = |status, running| {
+            State::from_inspect(ContainerState { status: Some(status), running, ..Default::default() }, 0).life
+        };
+        assert_eq!(life(ContainerStateStatusEnum::STOPPING, Some(false)), Life::Running);
+        assert_eq!(life(ContainerStateStatusEnum::EXITED, Some(false)), Life::Stopped);
     }
 
     #[test]

@@ -282,7 +282,7 @@ impl Docker {
         self.block(async {
             let filters = HashMap::from([("label", vec![label])]);
             let options = ListContainersOptionsBuilder::default().all(true).filters(&filters).build();
-            let listed = self.client.list_containers(Some(options)).await;
+            let listed = super::settled(|| self.client.list_containers(Some(options.clone()))).await;
             let mut found = Vec::new();
             for one in listed.map_err(|error| self.failed("list", label, &error))? {
                 found.extend(self.inspect(&one.id.unwrap_or_default()).await?);

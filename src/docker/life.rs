@@ -94,8 +94,9 @@ impl Docker {
         grace: Duration,
         tick: &mut dyn FnMut(Duration) -> Result<()>,
     ) -> Result<()> {
-        // -1: no SIGKILL, however long it takes. The engine goes on when this request is dropped.
-        let options = StopContainerOptionsBuilder::default().t(-1).build();
+        // 68 years: no SIGKILL, however long it takes; -1 says the same, but not to Podman. The engine goes on when this
+        // request is dropped.
+        let options = StopContainerOptionsBuilder::default().t(i32::MAX).build();
         let patient = self.client.clone().with_timeout(grace + Duration::from_secs(30));
         let would_not = || Error::WouldNotStop { container: container.name.clone(), seconds: grace.as_secs() };
         match self.watch(patient.stop_container(&container.id, Some(options)), grace, tick)? {

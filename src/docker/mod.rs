@@ -55,6 +55,10 @@ const REQUEST: Duration = Duration::from_secs(60);
 /// How long the engine may take to say that it is there.
 const GREETING: Duration = Duration::from_secs(10);
 
+/// How often a container is looked at that has just ended, and the pause between.
+const SETTLING: u32 = 100;
+const MOMENT: Duration = Duration::from_millis(50);
+
 /// The oldest API that has all that is asked for here; Docker 19.03 speaks it, and Podman 3.
 const OLDEST: (u32, u32) = (1, 40);
 
@@ -176,7 +180,7 @@ impl Docker {
     fn all(&self, stopped_too: bool) -> Result<Vec<Container>> {
         self.block(async {
             let options = ListContainersOptionsBuilder::default().all(stopped_too).build();
-            let listed = self.client.list_containers(Some(options)).await;
+            let listed = settled(|| self.client.list_containers(Some(options.clone()))).await;
             let listed = listed.map_err(|error| self.failed("list", "", &error))?;
             let ours = |labels: Option<&HashMap<String, String>>| {
                 labels.is_some_and(|labels| helper::is_ours(|label| labels.contains_key(label)))
@@ -192,7 +196,7 @@ impl Docker {
     }
 
     async fn inspect(&self, name: &str) -> Result<Option<Container>> {
-        match self.client.inspect_container(name, None::<InspectContainerOptions>).await {
+        match settled(|| self.client.inspect_container(name, None::<InspectContainerOptions>)).await {
             Ok(answer) => Ok(Some(Container::from_inspect(answer))),
             Err(error) if status(&error) == Some(404) => Ok(None),
             Err(error) => Err(self.failed("look at", name, &error)),
@@ -238,6 +242,23 @@ fn client(
         Way::Unix(_) | Way::Ssh(_) => "http://docker".to_owned(),
     };
     bollard::Docker::connect_with_custom_transport(send, Some(name), REQUEST.as_secs(), bollard::API_DEFAULT_VERSION)
+}
+
+/// What `ask` is answered. For a moment Podman calls a container `stopped` that has just ended, before it is `exited`, and
+/// bollard takes only Docker's words.
+async fn settled<T, F>(ask: impl Fn() -> F) -> Result<T, bollard::errors::Error>
+where
+    F: Future<Output = Result<T, bollard::errors::Error>>,
+{
+    for _ in 0..SETTLING {
+        match ask().await {
+            Err(bollard::errors::Error::JsonDataError { message, .. }) if message.contains("`stopped`") => {
+                tokio::time::sleep(MOMENT).await;
+            }
+            answer => return answer,
+        }
+    }
+    ask().await
 }
 
 /// The HTTP status that the engine refused with, if it answered.

@@ -6,7 +6,7 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use super::Pack;
-use crate::docker::Engine;
+use crate::docker::{Engine, VOLUME};
 use crate::error::{Error, Result};
 
 /// What it is called over there.
@@ -77,9 +77,9 @@ impl Binary {
         }
     }
 
-    /// A tar of it for the folder `place`.
+    /// A tar of it for the folder `place`, to be unpacked in the volume.
     pub(super) fn pack(&self, place: &str) -> Result<File> {
-        let mut pack = Pack::new(6)?;
+        let mut pack = Pack::new(VOLUME.1, 6)?;
         for (name, bytes) in &self.parts {
             pack.add(&Path::new(place).join(name), 0o755, bytes.len() as u64, &bytes[..])?;
         }

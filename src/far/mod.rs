@@ -79,11 +79,11 @@ impl<'a> Far<'a> {
             let tar = self.binary.pack(&arrival)?;
             let size = tar.metadata().map_err(Error::file("read", "/tmp"))?.len();
             follower.say(&format!("sending kumadb over there, once ({})", crate::error::bytes(size)));
-            ran.put(tar, follower)?;
+            ran.put(VOLUME.1, tar, follower)?;
             ran = Ran::new(docker, &self.errand(&arrival, &order))?;
             arrived = Some(arrival);
         }
-        ran.put(order.pack(&place, self.binary.command(&place), arrived)?, follower)?;
+        ran.put("/", order.pack(&place, self.binary.command(&place), arrived)?, follower)?;
         match docker.run_errand(&ran.container, follower) {
             Ok(code) => ran.code = code,
             Err(error) => {
@@ -119,8 +119,8 @@ impl<'a> Ran<'a> {
         Ok(Ran { docker, container: docker.create_errand(errand)?, code: 0, kept: false })
     }
 
-    fn put(&self, tar: File, follower: &mut dyn Follower) -> Result<()> {
-        self.docker.put(&self.container, tar, &mut |done, total| {
+    fn put(&self, at: &str, tar: File, follower: &mut dyn Follower) -> Result<()> {
+        self.docker.put(&self.container, Path::new(at), tar, &mut |done, total| {
             follower.sent(done, total);
             follower.signal().map_or(Ok(()), |signal| Err(Error::Interrupted { signal }))
         })
@@ -182,15 +182,16 @@ impl Drop for Ran<'_> {
     }
 }
 
-/// A tar that is being written, gzipped, into a file without a name.
+/// A tar for one folder that is being written, gzipped, into a file without a name.
 struct Pack {
+    at: &'static str,
     tar: tar::Builder<GzEncoder<File>>,
 }
 
 impl Pack {
-    fn new(level: u32) -> Result<Pack> {
+    fn new(at: &'static str, level: u32) -> Result<Pack> {
         let file = tempfile::tempfile().map_err(Error::file("make a file in", std::env::temp_dir()))?;
-        Ok(Pack { tar: tar::Builder::new(GzEncoder::new(file, Compression::new(level))) })
+        Ok(Pack { at, tar: tar::Builder::new(GzEncoder::new(file, Compression::new(level))) })
     }
 
     fn add(&mut self, path: &Path, mode: u32, size: u64, content: impl std::io::Read) -> Result<()> {
@@ -200,7 +201,7 @@ impl Pack {
         header.set_mode(mode);
         header.set_mtime(chrono::Utc::now().timestamp().unsigned_abs());
         // No folders: those that are there keep their owner and mode.
-        let name = path.strip_prefix("/").unwrap_or(path);
+        let name = path.strip_prefix(self.at).unwrap_or(path);
         // A file that shrinks meanwhile must not make the rest of the tar unreadable: it ends here instead.
         self.tar.append_data(&mut header, name, content.take(size)).map_err(Error::file("pack", path))
     }

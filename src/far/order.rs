@@ -81,7 +81,7 @@ impl Order {
         let written = Written { version, place, arrived, program, args: self.args, env, here: self.here };
         let text = serde_json::to_vec(&written).map_err(failed)?;
         // Documents shrink a lot; archives hardly, and are only slowed down by more.
-        let mut pack = Pack::new(1)?;
+        let mut pack = Pack::new("/", 1)?;
         pack.add(&Path::new(ORDER).join(FILE), files::PRIVATE, text.len() as u64, &text[..])?;
         if let Some(stdin) = &self.stdin {
             pack.add(&Path::new(ORDER).join(STDIN), files::PRIVATE, stdin.len() as u64, &stdin[..])?;

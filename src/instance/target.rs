@@ -1,6 +1,7 @@
 //! What a person writes to name an instance, and what is found by it.
 
 use std::collections::BTreeMap;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -144,11 +145,7 @@ impl Sight {
         let data = container.data()?;
         let folder = canonical(&data.path);
         if !docker.shares(&container, &data.inside, &folder) {
-            return Err(Error::Elsewhere {
-                container: container.name,
-                folder: data.path.display().to_string(),
-                engine: docker.address().to_owned(),
-            });
+            return Err(elsewhere(&container, &data.path, docker));
         }
         if let Err(error) = std::fs::read_dir(&folder) {
             return Err(Error::NoDataFolder {
@@ -157,6 +154,9 @@ impl Sight {
             });
         }
         let mut place = place(&folder, &container.env)?;
+        if has_other_users(docker, &folder, &place)? {
+            return Err(elsewhere(&container, &data.path, docker));
+        }
         // The server looks for its own MariaDB at this path, wherever its data folder is (read in 2.0.2 and 2.5.3).
         if let (Place::Embedded(address), Some(socket)) = (&mut place, container.host_path(Path::new(SOCKET))) {
             address.socket = Some(socket);
@@ -165,6 +165,24 @@ impl Sight {
         let server = Server::new(docker.clone(), container);
         Ok(Instance::new(name, Some(folder), Some(server), place, &self.state))
     }
+}
+
+fn elsewhere(container: &Container, folder: &Path, docker: &Docker) -> Error {
+    Error::Elsewhere {
+        container: container.name.clone(),
+        folder: folder.display().to_string(),
+        engine: docker.address().to_owned(),
+    }
+}
+
+/// Whether what is in `folder` belongs to users that this process cannot be: those of a rootless engine, which only its
+/// containers have. MariaDB's `node` is one of them in any case.
+fn has_other_users(docker: &Docker, folder: &Path, place: &Place) -> Result<bool> {
+    let owner = |path: &Path| std::fs::metadata(path).map(|found| found.uid());
+    let us = rustix::process::geteuid();
+    let others = matches!(place, Place::Embedded(_))
+        || !us.is_root() && owner(folder).is_ok_and(|owner| owner != us.as_raw());
+    Ok(others && owner(&docker.engine()?.root).is_ok_and(|owner| owner != 0))
 }
 
 fn place(folder: &Path, env: &BTreeMap<String, Secret>) -> Result<Place> {

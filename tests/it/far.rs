@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use kumadb::backup::Store;
+use kumadb::docker::Life;
 
 use crate::docked::{Docked, Kind, Ran, both};
 use crate::dockerd::{self, cli};
@@ -219,6 +220,7 @@ impl Line {
 
     fn cut(&self) {
         self.cut.store(true, Ordering::SeqCst);
+        let _ = fs::remove_file(&self.path);
     }
 }
 
@@ -228,52 +230,73 @@ impl Line {
 fn a_write_that_is_cut_off_leaves_the_far_side_old_or_new() {
     let endpoint = dockerd::endpoint();
     let Some(engine) = endpoint.address().strip_prefix("unix://").map(str::to_owned) else { return };
-    let cuts: u64 = std::env::var("KUMADB_TEST_CUTS").ok().and_then(|n| n.parse().ok()).unwrap_or(3);
+    let cuts: usize = std::env::var("KUMADB_TEST_CUTS").ok().and_then(|n| n.parse().ok()).unwrap_or(50);
     both(|kind| {
         let Some(lab) = Docked::up(kind) else { return };
         let laptop = Laptop::of(&lab);
-        let began = Instant::now();
-        laptop.kumadb(&["monitor", "add", "group", "--name", "first"]).ended(0);
-        let whole = began.elapsed();
-        let (mut names, mut seen) = (lab.monitors(), [0; 2]);
-        for n in 0..cuts {
-            let name = format!("cut-{n}");
-            let line = Line::to(&engine, laptop.home.join(format!("{n}.sock")));
-            let words = ["-H", line.path.to_str().unwrap(), "--far-socket", &engine, "-t", &lab.server.name];
-            let mut command = laptop.command(&[&words[..], &["monitor", "add", "group", "--name", &name]].concat());
-            let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-            let mut random = [0; 2];
-            getrandom::fill(&mut random).unwrap();
-            std::thread::sleep(whole.mul_f64(f64::from(u16::from_le_bytes(random)) / 65536.0));
-            match n % 3 {
-                0 => child.kill().unwrap(),
-                1 => line.cut(),
-                // The far side itself, as a power cut would.
-                _ => laptop.errands().iter().for_each(|id| drop(Command::new("docker").args(["kill", id]).output())),
+        // One in five stops the server and starts it again. The others take a third of the time: the server stands still, or
+        // goes on.
+        let few = cuts.div_ceil(5);
+        cut_off(&laptop, &engine, &format!("{kind:?}, restarted"), few, &[]);
+        let (how, words): (_, &[&str]) = match kind {
+            Kind::Sqlite => {
+                cli(&["stop", &lab.server.name]);
+                ("stopped", &[])
             }
-            child.wait().unwrap();
-            line.cut();
-            laptop.wait_for_errands();
-            if lab.is_unfinished() {
-                let ran = laptop.kumadb(&["resume"]);
-                assert!([0, 3].contains(&ran.code), "{n}: {ran:?}");
-            }
-            lab.wait_up();
-            let now = lab.monitors();
-            let fresh = now.len() > names.len();
-            assert_eq!(now, [names.clone(), vec![name; usize::from(fresh)]].concat(), "{n}");
-            seen[usize::from(fresh)] += 1;
-            names = now;
-            assert_eq!(lab.left(), ["lock"], "{n}");
-            assert_eq!(lab.helpers(), Vec::<String>::new(), "{n}");
-        }
-        println!(
-            "{kind:?}: {} cuts, {} old, {} new, a whole write takes {:.1} s",
-            cuts,
-            seen[0],
-            seen[1],
-            whole.as_secs_f64()
-        );
+            Kind::MariaDb => ("running on", &["--no-restart"]),
+        };
+        cut_off(&laptop, &engine, &format!("{kind:?}, {how}"), cuts - few, words);
+        cli(&["start", &lab.server.name]);
+        lab.wait_up();
         lab.is_well();
     });
+}
+
+/// Cuts `cuts` writes off and ends each of them, with the server as it is.
+fn cut_off(laptop: &Laptop<'_>, engine: &str, what: &str, cuts: usize, more: &[&str]) {
+    let lab = laptop.lab;
+    let running = lab.life() == Life::Running;
+    // The first one sends kumadb.
+    let whole = ["sent", "there"].map(|name| {
+        let began = Instant::now();
+        laptop.kumadb(&[&["monitor", "add", "group", "--name", &format!("{what}, {name}")], more].concat()).ended(0);
+        began.elapsed()
+    })[1];
+    let (mut names, mut seen) = (lab.monitors(), [0; 2]);
+    for n in 0..cuts {
+        let name = format!("{what}, cut {n}");
+        let line = Line::to(engine, laptop.home.join("engine.sock"));
+        let words = ["-H", line.path.to_str().unwrap(), "--far-socket", engine, "-t", &lab.server.name];
+        let add = ["monitor", "add", "group", "--name", &name];
+        let mut command = laptop.command(&[&words[..], &add, more].concat());
+        let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        let mut random = [0; 2];
+        getrandom::fill(&mut random).unwrap();
+        std::thread::sleep(whole.mul_f64(f64::from(u16::from_le_bytes(random)) / 65536.0));
+        match n % 3 {
+            0 => child.kill().unwrap(),
+            1 => line.cut(),
+            // The far side itself, as a power cut would.
+            _ => laptop.errands().iter().for_each(|id| drop(Command::new("docker").args(["kill", id]).output())),
+        }
+        child.wait().unwrap();
+        line.cut();
+        laptop.wait_for_errands();
+        if lab.is_unfinished() {
+            let ran = laptop.kumadb(&["resume"]);
+            assert!([0, 3].contains(&ran.code), "{name}: {ran:?}");
+        }
+        if running {
+            lab.wait_up();
+        }
+        let now = lab.monitors();
+        let fresh = now.len() > names.len();
+        assert_eq!(now, [names, vec![name.clone(); usize::from(fresh)]].concat(), "{name}");
+        seen[usize::from(fresh)] += 1;
+        names = now;
+        assert_eq!(lab.left(), ["lock"], "{name}");
+        assert_eq!(lab.helpers(), Vec::<String>::new(), "{name}");
+    }
+    let [old, new] = seen;
+    println!("{what}: {cuts} cuts, {old} old, {new} new, a whole write takes {:.1} s", whole.as_secs_f64());
 }
