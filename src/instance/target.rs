@@ -180,8 +180,8 @@ fn elsewhere(container: &Container, folder: &Path, docker: &Docker) -> Error {
 fn has_other_users(docker: &Docker, folder: &Path, place: &Place) -> Result<bool> {
     let owner = |path: &Path| std::fs::metadata(path).map(|found| found.uid());
     let us = rustix::process::geteuid();
-    let others = matches!(place, Place::Embedded(_))
-        || !us.is_root() && owner(folder).is_ok_and(|owner| owner != us.as_raw());
+    let others =
+        matches!(place, Place::Embedded(_)) || !us.is_root() && owner(folder).is_ok_and(|owner| owner != us.as_raw());
     Ok(others && owner(&docker.engine()?.root).is_ok_and(|owner| owner != 0))
 }
 
