@@ -114,7 +114,9 @@ pub enum Error {
     Migrating { container: String },
     #[error("container `{container}` is paused, and its MariaDB with it")]
     Paused { container: String },
-    #[error("the data of container `{container}` is not on this machine, but on the one of the engine at `{engine}`")]
+    #[error(
+        "the data of container `{container}` cannot be reached from this machine, but from the one of the engine at `{engine}`"
+    )]
     Elsewhere { container: String, folder: String, engine: String },
     #[error("nothing can be run over there, at `{engine}`: {why}")]
     Far { engine: String, why: String },
@@ -343,7 +345,7 @@ impl Error {
             NotUp { container, .. } => format!("docker logs --tail 50 {container}"),
             Migrating { .. } => "wait until the migration is over, however long it takes, then `kumadb resume`".into(),
             Paused { container } => format!("docker unpause {container}"),
-            Elsewhere { .. } => "run kumadb on that machine".into(),
+            Elsewhere { .. } => "run kumadb there".into(),
             LostErrand { .. } => {
                 "kumadb status, when the line is there again, and `kumadb resume` if it asks for that".into()
             }

@@ -92,7 +92,7 @@ impl Place {
     pub fn instance(&self) -> Instance {
         let docker =
             Err(Error::NoDocker { address: "none".into(), why: "not in this measurement".into(), hint: String::new() });
-        let sight = Sight { docker, here: self.root().to_owned(), state: self.root().join("state") };
+        let sight = Sight { docker, here: self.root().to_owned(), state: self.root().join("state"), beside: false };
         sight.find(Some(&self.target)).unwrap()
     }
 

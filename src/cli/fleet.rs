@@ -105,7 +105,8 @@ impl FleetArgs {
 }
 
 /// One run that waits for an answer.
-struct Run {
+struct Run<'c> {
+    crew: &'c Crew,
     name: String,
     begun: Instant,
     child: Child,
@@ -124,8 +125,8 @@ struct Ended {
 }
 
 /// How far a run came by itself.
-enum Begun {
-    Asks(Run, Json),
+enum Begun<'c> {
+    Asks(Run<'c>, Json),
     Ended(Ended),
 }
 
@@ -145,15 +146,19 @@ pub fn run(fleet: &Fleet<'_>, context: &mut Context<'_>) -> Result<Exit> {
     let mut watch = Watch { crew: &crew, signal: 0 };
     let asked = if context.ui.is_yes() { "--yes" } else { "--asked-by-parent" };
     let begin = |name: String| Run::begin(&name, &words, fleet.more, asked, &crew);
-    let begun = side_by_side(names, parallel, begin, &mut || watch.look(context.ui));
-    let (mut asking, mut ended) = (Vec::new(), Vec::new());
-    for one in begun {
-        match one? {
-            Begun::Asks(run, asks) => asking.push((run, asks)),
-            Begun::Ended(one) => ended.push(one),
+    let mut begun = side_by_side(names, parallel, begin, &mut || watch.look(context.ui));
+    let mut ended = Vec::new();
+    loop {
+        let mut asking = Vec::new();
+        for one in begun {
+            match one? {
+                Begun::Asks(run, asks) => asking.push((run, asks)),
+                Begun::Ended(one) => ended.push(one),
+            }
         }
-    }
-    if !asking.is_empty() {
+        if asking.is_empty() {
+            break;
+        }
         if let Err(error) = ask(&asking, context.ui) {
             // The end of its input is no.
             for (mut run, _) in asking {
@@ -162,10 +167,7 @@ pub fn run(fleet: &Fleet<'_>, context: &mut Context<'_>) -> Result<Exit> {
             }
             return Err(error);
         }
-        let answer = |(run, _): (Run, Json)| run.answer();
-        for one in side_by_side(asking, parallel, answer, &mut || watch.look(context.ui)) {
-            ended.push(one?);
-        }
+        begun = side_by_side(asking, parallel, Run::answer, &mut || watch.look(context.ui));
     }
     ended.sort_by(|a, b| a.name.cmp(&b.name));
     let exit = tell(&ended, fleet.words, context.ui)?;
@@ -176,7 +178,7 @@ pub fn run(fleet: &Fleet<'_>, context: &mut Context<'_>) -> Result<Exit> {
 }
 
 /// Shows all that is asked for, and asks once.
-fn ask(asking: &[(Run, Json)], ui: &mut Ui) -> Result<()> {
+fn ask(asking: &[(Run<'_>, Json)], ui: &mut Ui) -> Result<()> {
     for (run, asks) in asking {
         ui.say(&format!("{}:", run.name));
         for line in asks["shown"].as_array().into_iter().flatten().filter_map(Json::as_str) {
@@ -215,9 +217,9 @@ fn own_words(typed: impl Iterator<Item = OsString>) -> Result<Vec<OsString>> {
     Ok(words)
 }
 
-impl Run {
+impl<'c> Run<'c> {
     /// Runs `kumadb -t NAME WORDS` until it ends or asks.
-    fn begin(name: &str, words: &[OsString], more: &[&str], asked: &str, crew: &Crew) -> Result<Begun> {
+    fn begin(name: &str, words: &[OsString], more: &[&str], asked: &str, crew: &'c Crew) -> Result<Begun<'c>> {
         let begun = Instant::now();
         if crew.stopped.load(Ordering::SeqCst) {
             let document = json!({"error": {"message": "interrupted before it began", "hint": null}});
@@ -240,28 +242,37 @@ impl Run {
             String::from_utf8_lossy(&story).into_owned()
         });
         let out = BufReader::new(child.stdout.take().ok_or_else(gone)?);
-        let mut run = Run { name: name.to_owned(), begun, answer: child.stdin.take(), child, out, story };
+        Run { crew, name: name.to_owned(), begun, answer: child.stdin.take(), child, out, story }.listen()
+    }
+
+    /// Waits until it ends or asks.
+    fn listen(mut self) -> Result<Begun<'c>> {
         let mut first = String::new();
-        run.out.read_line(&mut first).map_err(Error::file("read from", "kumadb"))?;
+        self.out.read_line(&mut first).map_err(Error::file("read from", "kumadb"))?;
         match serde_json::from_str::<Json>(&first) {
-            Ok(asks) if asks.get("question").is_some() => Ok(Begun::Asks(run, asks)),
-            _ => run.end(first).map(Begun::Ended),
+            Ok(asks) if asks.get("question").is_some() => Ok(Begun::Asks(self, asks)),
+            _ => self.end(first).map(Begun::Ended),
         }
     }
 
-    /// Says yes, and waits for the end.
-    fn answer(mut self) -> Result<Ended> {
-        if let Some(mut answer) = self.answer.take() {
+    /// Says yes, and waits until it ends or asks again.
+    fn answer((mut run, _): (Run<'c>, Json)) -> Result<Begun<'c>> {
+        if let Some(answer) = &mut run.answer {
             // One that has ended meanwhile says why.
             let _ = answer.write_all(b"yes\n");
         }
-        self.end(String::new())
+        run.listen()
     }
 
     /// Waits for the end; `text` is the beginning of its result.
     fn end(mut self, mut text: String) -> Result<Ended> {
         self.out.read_to_string(&mut text).map_err(Error::file("read from", "kumadb"))?;
-        let status = self.child.wait().map_err(Error::file("wait for", "kumadb"))?;
+        let status = {
+            // Nobody sends a signal to a number that is another's by now.
+            let mut pids = lock(&self.crew.pids);
+            pids.retain(|pid| *pid != self.child.id());
+            self.child.wait().map_err(Error::file("wait for", "kumadb"))?
+        };
         let exit = status.code().and_then(Exit::of).unwrap_or(Exit::Failed);
         let story = self.story.join().unwrap_or_default();
         let document = serde_json::from_str(&text).unwrap_or_else(|_| {

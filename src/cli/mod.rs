@@ -280,7 +280,7 @@ impl Context<'_> {
     fn sight_on(&self, docker: Result<Arc<Docker>>) -> Result<Sight> {
         let here = std::env::current_dir().map_err(Error::file("find", "."))?;
         *self.docker.borrow_mut() = docker.as_ref().ok().cloned();
-        Ok(Sight { docker, here, state: state_folder() })
+        Ok(Sight { docker, here, state: state_folder(), beside: errand::overrides()?.is_some() })
     }
 
     /// What the config file says of the instance that is meant, if it names it.

@@ -34,6 +34,7 @@ pub fn run(args: &ScheduleArgs, context: &mut Context<'_>) -> Result<Exit> {
             docker: engine::connect(&engine::of(target, &global)),
             here: here.clone(),
             state: super::state_folder(),
+            beside: false,
         })
     };
     let credentials = Credentials::new(store::credentials()?);

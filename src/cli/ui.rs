@@ -157,7 +157,7 @@ impl Ui {
             return Ok(());
         }
         if self.asked_by_parent {
-            let asks = json!({"question": question, "shown": self.said});
+            let asks = json!({"question": question, "shown": std::mem::take(&mut self.said)});
             let mut out = std::io::stdout().lock();
             writeln!(out, "{asks}").and_then(|()| out.flush()).map_err(Error::file("write", "/dev/stdout"))?;
         } else if !std::io::stdin().is_terminal() || !std::io::stderr().is_terminal() {

@@ -177,6 +177,8 @@ pub struct Container {
     pub published: Vec<(u16, String, u16)>,
     /// Its own addresses in the networks of the engine.
     pub addresses: Vec<String>,
+    /// More names that it knows, as `host:address`.
+    pub(super) extra_hosts: Option<Vec<String>>,
     /// Security options, which a second container on the same files needs too.
     pub(super) security_opt: Option<Vec<String>>,
     /// The user namespace, likewise.
@@ -263,6 +265,7 @@ impl Container {
             network_mode: host.network_mode.unwrap_or_default(),
             networks: networks.into_keys().collect(),
             created: answer.created.and_then(|at| Some(DateTime::parse_from_rfc3339(&at).ok()?.to_utc())),
+            extra_hosts: host.extra_hosts,
             security_opt: host.security_opt,
             userns_mode: host.userns_mode.filter(|mode| !mode.is_empty()),
             image,

@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
+use std::pin::Pin;
 use std::time::Duration;
 
 use bollard::container::LogOutput;
@@ -12,12 +13,12 @@ use bollard::models::{
 };
 use bollard::query_parameters::{
     AttachContainerOptionsBuilder, CreateContainerOptionsBuilder, KillContainerOptionsBuilder,
-    ListContainersOptionsBuilder, RemoveContainerOptionsBuilder, ResizeContainerTTYOptionsBuilder,
+    ListContainersOptionsBuilder, LogsOptionsBuilder, RemoveContainerOptionsBuilder, ResizeContainerTTYOptionsBuilder,
     StartContainerOptions, WaitContainerOptions,
 };
 use chrono::{DateTime, TimeDelta, Utc};
-use futures_util::StreamExt as _;
-use tokio::io::AsyncWriteExt as _;
+use futures_util::{Stream, StreamExt as _};
+use tokio::io::{AsyncWrite, AsyncWriteExt as _};
 
 use super::endpoint::Way;
 use super::{Container, Docker, Life, Mount, MountKind, helper, status};
@@ -32,6 +33,15 @@ pub const VOLUME: (&str, &str) = ("kumadb", "/var/lib/kumadb");
 
 /// How often typed keys and signals are looked for.
 const TICK: Duration = Duration::from_millis(20);
+
+/// How long one whose output has ended may take to end itself.
+const SOON: Duration = Duration::from_secs(1);
+
+/// How often a line may break while it is followed.
+const REUNIONS: u32 = 5;
+
+/// How much of the end of what was heard is compared with the log.
+const LAST: usize = 4096;
 
 /// How long a container that has ended is left to whoever started it, who still wants its exit code.
 const JUST_ENDED: TimeDelta = TimeDelta::minutes(1);
@@ -71,6 +81,39 @@ pub struct Errand {
     pub read: Vec<PathBuf>,
     /// Sockets of the engine's host to try, the first that is there.
     pub sockets: Vec<String>,
+}
+
+/// What an errand prints, as it comes.
+type Said<'a> = Pin<Box<dyn Stream<Item = Result<LogOutput, bollard::errors::Error>> + Send + 'a>>;
+
+/// How much was heard of stdout and of stderr, and the last of it.
+#[derive(Default)]
+struct Heard {
+    count: [usize; 2],
+    last: [Vec<u8>; 2],
+}
+
+impl Heard {
+    fn hear(&mut self, stream: usize, bytes: &[u8]) {
+        self.count[stream] += bytes.len();
+        let last = &mut self.last[stream];
+        last.extend(bytes);
+        last.drain(..last.len().saturating_sub(LAST));
+    }
+
+    /// Whether both end in the same words; `end` may have heard less.
+    fn ends_like(&self, end: &Heard) -> bool {
+        (0..2).all(|stream| {
+            let (ours, theirs) = (&self.last[stream], &end.last[stream]);
+            let n = ours.len().min(theirs.len());
+            self.count[stream] >= end.count[stream] && ours[ours.len() - n..] == theirs[theirs.len() - n..]
+        })
+    }
+}
+
+/// 1 for stderr, 0 for everything else; a terminal has no second.
+fn stream_of(piece: &LogOutput) -> usize {
+    usize::from(matches!(piece, LogOutput::StdErr { .. }))
 }
 
 /// Who sits at this end of an errand.
@@ -161,6 +204,7 @@ impl Docker {
             host_config: Some(HostConfig {
                 mounts: Some(errand.mounts(socket)),
                 network_mode: Some(server.network_mode.clone()).filter(|mode| !mode.is_empty()),
+                extra_hosts: server.extra_hosts.clone(),
                 pid_mode: pid_mode.map(str::to_owned),
                 cap_add: words(&["SYS_PTRACE"]),
                 // Whatever the engine's default driver, what it says must not leave the host.
@@ -204,24 +248,61 @@ impl Docker {
             AttachContainerOptionsBuilder::default().stream(true).stdin(true).stdout(true).stderr(true).build();
         let attached = self.block(self.client.attach_container(&container.id, Some(attach)));
         let attached = attached.map_err(|error| failed("attach to", &error))?;
-        let (mut output, mut input) = (attached.output, attached.input);
         let started = self.block(self.client.start_container(&container.id, None::<StartContainerOptions>));
         started.map_err(|error| failed("start", &error))?;
+        let mut heard = Heard::default();
+        let mut broken = self.follow(container, attached.output, Some(attached.input), &mut heard, console);
+        // A line that broke may be there again, and the engine's log has what was said meanwhile.
+        for _ in 0..REUNIONS {
+            let wait = self.client.wait_container(&container.id, None::<WaitContainerOptions>).into_future();
+            // A code that is not 0 comes as an error; what the engine notes of the container says it in any case.
+            let _ = self.block(async { tokio::time::timeout(SOON, wait).await });
+            let again = self.again(container);
+            let now = again.map_err(|error| lost(broken.err().unwrap_or_else(|| error.to_string())))?;
+            if now.state.life == Life::Stopped && self.is_all(container, &heard).map_err(lost)? {
+                return Ok(now.state.exit_code);
+            }
+            let log = LogsOptionsBuilder::default().stdout(true).stderr(true).follow(true).build();
+            let log = Box::pin(self.client.logs(&container.id, Some(log)));
+            broken = self.follow(container, log, None, &mut heard, console);
+        }
+        Err(lost(broken.err().unwrap_or_else(|| "it says nothing more, and has not ended".into())))
+    }
+
+    /// Passes on what comes of `output` beyond what was `heard`, and what `console` has to say, until the line ends.
+    fn follow(
+        &self,
+        container: &Container,
+        mut output: Said<'_>,
+        mut input: Option<Pin<Box<dyn AsyncWrite + Send>>>,
+        heard: &mut Heard,
+        console: &mut dyn Console,
+    ) -> Result<(), String> {
+        let mut old = if input.is_none() { heard.count } else { [0; 2] };
         loop {
             match self.block(async { tokio::time::timeout(TICK, output.next()).await }) {
-                Ok(Some(Ok(LogOutput::StdErr { message }))) => console.err(&message),
-                Ok(Some(Ok(piece))) => console.out(piece.as_ref()),
-                Ok(Some(Err(error))) => return Err(lost(super::fault::reason(&error))),
-                Ok(None) => break,
+                Ok(Some(Ok(piece))) => {
+                    let stream = stream_of(&piece);
+                    let known = old[stream].min(piece.as_ref().len());
+                    old[stream] -= known;
+                    let fresh = &piece.as_ref()[known..];
+                    heard.hear(stream, fresh);
+                    match stream {
+                        0 => console.out(fresh),
+                        _ => console.err(fresh),
+                    }
+                }
+                Ok(Some(Err(error))) => return Err(super::fault::reason(&error)),
+                Ok(None) => return Ok(()),
                 Err(_) => {}
             }
             let typed = console.typed();
-            if !typed.is_empty() {
+            if let Some(input) = input.as_mut().filter(|_| !typed.is_empty()) {
                 let written = self.block(async {
                     input.write_all(&typed).await?;
                     input.flush().await
                 });
-                written.map_err(|error| lost(error.to_string()))?;
+                written.map_err(|error| error.to_string())?;
             }
             if let Some((columns, lines)) = console.resized() {
                 let size = ResizeContainerTTYOptionsBuilder::default().w(columns.into()).h(lines.into()).build();
@@ -232,18 +313,23 @@ impl Docker {
                 let signal = KillContainerOptionsBuilder::default().signal(&signal.to_string()).build();
                 match self.block(self.client.kill_container(&container.id, Some(signal))) {
                     // It has just ended.
-                    Err(error) if status(&error) != Some(409) => return Err(failed("send a signal to", &error)),
+                    Err(error) if status(&error) != Some(409) => return Err(super::fault::reason(&error)),
                     _ => {}
                 }
             }
         }
-        // A code that is not 0 comes as an error; what the engine notes of the container says it in any case.
-        let _ = self.block(self.client.wait_container(&container.id, None::<WaitContainerOptions>).next());
-        let ended = self.again(container).map_err(|error| lost(error.to_string()))?;
-        match ended.state.life {
-            Life::Stopped => Ok(ended.state.exit_code),
-            _ => Err(lost("it says nothing more, and has not ended".into())),
+    }
+
+    /// Whether `heard` is all that the engine's log has: its last lines are compared.
+    fn is_all(&self, container: &Container, heard: &Heard) -> Result<bool, String> {
+        let options = LogsOptionsBuilder::default().stdout(true).stderr(true).tail("10").build();
+        let mut end = Heard::default();
+        let mut log = Box::pin(self.client.logs(&container.id, Some(options)));
+        while let Some(piece) = self.block(log.next()) {
+            let piece = piece.map_err(|error| super::fault::reason(&error))?;
+            end.hear(stream_of(&piece), piece.as_ref());
         }
+        Ok(heard.ends_like(&end))
     }
 
     /// Removes the container of an errand, running or not.

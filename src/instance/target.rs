@@ -1,9 +1,11 @@
 //! What a person writes to name an instance, and what is found by it.
 
 use std::collections::BTreeMap;
+use std::net::{TcpStream, ToSocketAddrs as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::config::{self, Config};
 use super::{Instance, Place, Server};
@@ -16,6 +18,9 @@ use crate::value::Secret;
 /// The socket of the embedded MariaDB inside the container.
 const SOCKET: &str = "/app/data/run/mariadb.sock";
 
+/// How long a database of its own may take to answer before it is looked for in the network of the container.
+const PATIENCE: Duration = Duration::from_secs(3);
+
 /// Where to look.
 pub struct Sight {
     /// The Docker engine, or why it cannot be reached.
@@ -24,6 +29,8 @@ pub struct Sight {
     pub here: PathBuf,
     /// Where journals of instances without a reachable data folder are kept.
     pub state: PathBuf,
+    /// This process runs beside the containers, with their users and in their network: there is no nearer place.
+    pub beside: bool,
 }
 
 impl Sight {
@@ -154,7 +161,7 @@ impl Sight {
             });
         }
         let mut place = place(&folder, &container.env)?;
-        if has_other_users(docker, &folder, &place)? {
+        if !self.beside && (is_out_of_reach(&place) || has_other_users(docker, &folder, &place)?) {
             return Err(elsewhere(&container, &data.path, docker));
         }
         // The server looks for its own MariaDB at this path, wherever its data folder is (read in 2.0.2 and 2.5.3).
@@ -183,6 +190,17 @@ fn has_other_users(docker: &Docker, folder: &Path, place: &Place) -> Result<bool
     let others =
         matches!(place, Place::Embedded(_)) || !us.is_root() && owner(folder).is_ok_and(|owner| owner != us.as_raw());
     Ok(others && owner(&docker.engine()?.root).is_ok_and(|owner| owner != 0))
+}
+
+/// Whether nothing answers at the address of the server's MariaDB, which may be known in the container's network only.
+fn is_out_of_reach(place: &Place) -> bool {
+    let Place::External(address) = place else { return false };
+    match &address.socket {
+        Some(socket) => !socket.exists(),
+        None => !(address.host.as_str(), address.port)
+            .to_socket_addrs()
+            .is_ok_and(|mut places| places.any(|place| TcpStream::connect_timeout(&place, PATIENCE).is_ok())),
+    }
 }
 
 fn place(folder: &Path, env: &BTreeMap<String, Secret>) -> Result<Place> {

@@ -285,7 +285,7 @@ impl Docked {
 /// The instance named `target`, with the engine of this bench.
 pub fn find(target: &str, root: &Path) -> Instance {
     let docker = Docker::connect(&dockerd::endpoint()).map(Arc::new);
-    let sight = Sight { docker, here: root.to_owned(), state: root.join("state") };
+    let sight = Sight { docker, here: root.to_owned(), state: root.join("state"), beside: false };
     sight.find(Some(target)).unwrap()
 }
 

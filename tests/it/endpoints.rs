@@ -185,7 +185,7 @@ fn running_ssh(words: &str) -> Vec<String> {
 }
 
 /// An engine with TLS in front of it: certificates of an authority of our own, and a relay to the real engine.
-struct Tls {
+pub struct Tls {
     folder: TempDir,
     port: u16,
 }
@@ -211,7 +211,7 @@ fn make_certificates(folder: &Path) {
 
 impl Tls {
     /// Relays to `socket`.
-    fn before(socket: &Path) -> Option<Tls> {
+    pub fn before(socket: &Path) -> Option<Tls> {
         if need::program(&["openssl"]).is_none() {
             return need::left_out("openssl");
         }
@@ -252,17 +252,17 @@ impl Tls {
         Some(Tls { folder, port })
     }
 
-    fn certs(&self) -> PathBuf {
+    pub fn certs(&self) -> PathBuf {
         self.folder.path().join("certs")
     }
 
-    fn address(&self) -> String {
+    pub fn address(&self) -> String {
         format!("tcp://127.0.0.1:{}", self.port)
     }
 }
 
 /// The socket of the tests' engine.
-fn engine_socket() -> PathBuf {
+pub fn engine_socket() -> PathBuf {
     dockerd::endpoint().address().trim_start_matches("unix://").into()
 }
 

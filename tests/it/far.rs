@@ -16,20 +16,20 @@ use crate::docked::{Docked, Kind, Ran, both};
 use crate::dockerd::{self, cli};
 
 /// A machine that sees the engine of `lab`, and nothing of the data folder.
-struct Laptop<'a> {
+pub struct Laptop<'a> {
     lab: &'a Docked,
     home: PathBuf,
 }
 
 impl<'a> Laptop<'a> {
-    fn of(lab: &'a Docked) -> Laptop<'a> {
+    pub fn of(lab: &'a Docked) -> Laptop<'a> {
         let home = lab.root().join("laptop");
         fs::create_dir_all(&home).unwrap();
         Laptop { lab, home }
     }
 
     /// `kumadb ARGS` there.
-    fn command(&self, args: &[&str]) -> Command {
+    pub fn command(&self, args: &[&str]) -> Command {
         let hide = "mount -t tmpfs none \"$0\" && exec \"$@\"";
         let hidden = self.lab.folder.path().parent().unwrap();
         let mut command = Command::new("unshare");
@@ -42,12 +42,12 @@ impl<'a> Laptop<'a> {
     }
 
     /// `kumadb -t CONTAINER ARGS` there.
-    fn kumadb(&self, args: &[&str]) -> Ran {
+    pub fn kumadb(&self, args: &[&str]) -> Ran {
         ran(&mut self.command(&[&["-t", self.lab.server.name.as_str()], args].concat()))
     }
 
     /// Writes a file there.
-    fn write(&self, name: &str, text: &str) -> PathBuf {
+    pub fn write(&self, name: &str, text: &str) -> PathBuf {
         let path = self.home.join(name);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(&path, text).unwrap();
@@ -55,7 +55,7 @@ impl<'a> Laptop<'a> {
     }
 
     /// Waits until nothing runs over there any more.
-    fn wait_for_errands(&self) {
+    pub fn wait_for_errands(&self) {
         let about = format!("label=kumadb.errand={}", self.lab.bench.look(&self.lab.server).id);
         let end = Instant::now() + Duration::from_secs(60);
         while !cli(&["ps", "-q", "--filter", &about]).is_empty() {
@@ -73,7 +73,7 @@ impl<'a> Laptop<'a> {
     }
 }
 
-fn ran(command: &mut Command) -> Ran {
+pub fn ran(command: &mut Command) -> Ran {
     let output = command.output().unwrap();
     Ran {
         code: output.status.code().unwrap_or(-1),

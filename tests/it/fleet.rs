@@ -194,7 +194,11 @@ fn a_signal_reaches_all_and_nobody_begins_any_more() {
         .stderr(Stdio::null())
         .spawn()
         .unwrap();
-    std::thread::sleep(std::time::Duration::from_millis(150));
+    // Until the first one is at work.
+    let children = format!("/proc/{0}/task/{0}/children", child.id());
+    while fs::read_to_string(&children).unwrap().is_empty() {
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
     assert!(Command::new("kill").args(["-TERM", &child.id().to_string()]).status().unwrap().success());
     assert_eq!(child.wait().unwrap().code(), Some(143));
     let listed = fleet.json(0, "backup list")["snapshots"].as_array().unwrap().len();

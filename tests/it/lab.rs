@@ -263,5 +263,5 @@ fn fits(text: &str, shape: &str) -> Option<usize> {
 /// The instance `target`, seen from the folder `here` by somebody who has no Docker and keeps journals in `state`.
 pub fn instance_at(target: &str, here: &Path, state: PathBuf) -> Instance {
     let docker = Err(Error::NoDocker { address: "none".into(), why: "not in this test".into(), hint: String::new() });
-    Sight { docker, here: here.to_owned(), state }.find(Some(target)).unwrap()
+    Sight { docker, here: here.to_owned(), state, beside: false }.find(Some(target)).unwrap()
 }

@@ -17,6 +17,7 @@ mod document_text;
 mod documents;
 mod endpoints;
 mod far;
+mod far_lines;
 mod faults;
 mod find;
 mod fixture_tables;

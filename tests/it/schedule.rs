@@ -130,7 +130,7 @@ fn with_world<T>(lab: &Lab, run: impl FnOnce(&World<'_>) -> T) -> T {
     let root = lab.root.path().to_owned();
     let sight = |_: &Target| {
         let docker = Err(Error::NoDocker { address: "nowhere".into(), why: "not here".into(), hint: String::new() });
-        Ok(Sight { docker, here: root.clone(), state: root.join("state") })
+        Ok(Sight { docker, here: root.clone(), state: root.join("state"), beside: false })
     };
     run(&World {
         sight: &sight,

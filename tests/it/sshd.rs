@@ -118,6 +118,18 @@ impl Sshd {
         self.log().matches("Accepted publickey").count()
     }
 
+    /// Ends every session that is open.
+    pub fn cut(&self) {
+        end(&self.sessions());
+    }
+
+    /// The processes of open sessions.
+    fn sessions(&self) -> Vec<String> {
+        let server = self.server.id();
+        let children = fs::read_to_string(format!("/proc/{server}/task/{server}/children")).unwrap_or_default();
+        children.split_whitespace().map(str::to_owned).collect()
+    }
+
     /// The command lines that ssh was called with.
     pub fn calls(&self) -> Vec<String> {
         let calls = fs::read_to_string(self.root.path().join("calls")).unwrap_or_default();
@@ -134,9 +146,17 @@ impl Sshd {
     }
 }
 
+fn end(sessions: &[String]) {
+    for session in sessions {
+        let _ = Command::new("kill").args(["-KILL", session]).status();
+    }
+}
+
 impl Drop for Sshd {
     fn drop(&mut self) {
+        let sessions = self.sessions();
         let _ = self.server.kill();
         let _ = self.server.wait();
+        end(&sessions);
     }
 }
