@@ -7,18 +7,19 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 
 use super::journal::{Journal, Phase, Record};
+use super::migration::{check_settled, is_migrating};
 use super::script::{Changes, Script};
 use super::transact::{check_release, run_statements};
 use super::{Observer, Rebuilt, Step, beats, compact, removed};
 use crate::backup::hold::{Extent, Label, Source};
-use crate::backup::{Guarded, Held, Snapshot, Store};
+use crate::backup::{Guarded, Held, Seal, Snapshot, Store};
 use crate::docker::Life;
 use crate::engine::EngineKind;
 use crate::error::{Error, Result};
 use crate::files::Lock;
 use crate::instance::{Instance, Place, Session};
 use crate::kuma::read::{
-    read_any_database, read_database, read_fingerprint, read_last_beat, read_mark, read_migrating, read_shown_state,
+    read_any_database, read_database, read_fingerprint, read_last_beat, read_mark, read_shown_state,
 };
 use crate::kuma::write::Written;
 use crate::model::state::State;
@@ -163,7 +164,8 @@ pub fn run(
     observer.step(&Step::Journal)?;
     let lasts = matches!(work, Work::Statements(_));
     let replaces = loads || matches!(work, Work::Salvage);
-    let record = Record { lasts, ..Record::new(&settings.verb, instance, life, mode, replaces) };
+    let recipients = store.recipients();
+    let record = Record { lasts, recipients, ..Record::new(&settings.verb, instance, life, mode, replaces) };
     let journal = Journal::open(instance.work(), record)?;
     let mut run = Run::new(instance, settings, journal, lock);
     match run.forward(work, observer) {
@@ -211,29 +213,6 @@ pub(super) fn check_server(instance: &Instance, mode: Mode, opens_lock: bool) ->
         return Ok(());
     }
     check_settled(instance)
-}
-
-/// Fails while a running server migrates its database: it must not be stopped, and what it has is half of two releases.
-pub(super) fn check_settled(instance: &Instance) -> Result<()> {
-    match is_migrating(instance)? {
-        true => Err(Error::Refused(format!(
-            "the server of `{}` is busy migrating its database, or was cut off while it did: wait until that is over, then \
-             run this again",
-            instance.name
-        ))),
-        false => Ok(()),
-    }
-}
-
-/// Whether a running server is migrating its database: then it must not be stopped. It shows a page while it fills the
-/// statistics, and nothing at all, but a lock in the database, during every other migration.
-pub(super) fn is_migrating(instance: &Instance) -> Result<bool> {
-    let Some(server) = &instance.container else { return Ok(false) };
-    if !server.is_running()? {
-        return Ok(false);
-    }
-    let locked = || instance.connect()?.reader().map(|mut reader| read_migrating(&mut *reader));
-    Ok(locked().unwrap_or(false) || server.is_migrating()?)
 }
 
 /// One run with its lock and its open journal.
@@ -490,7 +469,8 @@ impl Run<'_> {
 
     fn pack(&self, held: &Held, store: &Store, observer: &mut dyn Observer) -> Result<Snapshot> {
         observer.step(&Step::Pack)?;
-        let snapshot = store.pack(held, &self.instance.extras(false))?;
+        let seal = Seal::read(&self.journal.record.recipients, &[], None)?;
+        let snapshot = store.clone().sealed(seal).pack(held, &self.instance.extras(false))?;
         observer.step(&Step::Packed { id: snapshot.manifest.id.clone(), bytes: snapshot.size })?;
         Ok(snapshot)
     }
