@@ -1,8 +1,8 @@
 //! A snapshot of an instance that nobody is going to write to.
 
-use super::apply::check_settled;
-use super::{Observer, Step};
-use crate::backup::hold::{Extent, Label, Source};
+use super::begin::check_settled;
+use super::{Observer, Step, label};
+use crate::backup::hold::{Extent, Source};
 use crate::backup::{Held, Packed, Seal, Snapshot, Stores};
 use crate::error::{Error, Result};
 use crate::instance::Instance;
@@ -43,13 +43,11 @@ pub fn take(
     let scratch = stores.scratch()?;
     observer.step(&Step::Hold { bytes: instance.size() })?;
     let began = std::time::Instant::now();
-    let session = instance.open()?;
-    let (config, origin) = (instance.config_path(), instance.origin());
-    let label = Label { instance: &instance.name, origin: &origin, reason, config: config.as_deref() };
-    let (source, folder) = (Source::Live(session.connect()), scratch.path().join("held"));
-    let held = Held::take(&source, &folder, &label, &putting.extent, &mut |done, total| observer.progress(done, total));
-    session.close()?;
-    let held = held?;
+    let (label, folder) = (label(instance, reason), scratch.path().join("held"));
+    let held = instance.open()?.with(|connect| {
+        let mut progress = |done, total| observer.progress(done, total);
+        Held::take(&Source::Live(connect), &folder, &label, &putting.extent, &mut progress)
+    })?;
     observer.step(&Step::Held { bytes: held.manifest.size(), took: began.elapsed() })?;
     observer.step(&Step::Pack)?;
     let mut packed =
