@@ -1,6 +1,7 @@
 //! Encryption as `age` does it, so that whoever has its command line opens an archive without us.
 
 use std::fmt;
+use std::fs::File;
 use std::io::{self, BufRead, Write};
 use std::iter;
 use std::path::{Path, PathBuf};
@@ -71,6 +72,26 @@ impl Seal {
             true => Err(Error::Usage("there is no recipient to encrypt to".into())),
             false => Ok(Seal::Recipients(recipients)),
         }
+    }
+
+    /// The recipients, as text; none of a passphrase.
+    pub fn recipients(&self) -> Vec<String> {
+        match self {
+            Seal::Recipients(recipients) => recipients.iter().map(ToString::to_string).collect(),
+            Seal::Passphrase(_) => Vec::new(),
+        }
+    }
+
+    /// Encrypts the file `from` into the new file `to`, which only its owner can read.
+    pub fn encrypt(&self, from: &Path, to: &Path) -> Result<()> {
+        let (mut source, file) = (File::open(from).map_err(Error::file("read", from))?, files::create_private(to)?);
+        let mut encrypted = || {
+            let (mut sealed, _) = self.begin(&file)?;
+            io::copy(&mut source, &mut sealed)?;
+            sealed.finish()?;
+            file.sync_all()
+        };
+        encrypted().map_err(Error::file("write", to))
     }
 
     /// Begins an encrypted stream into `to`. Also returns keys that open this one stream, for reading it back: whoever

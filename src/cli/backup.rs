@@ -1,5 +1,7 @@
 //! `kumadb backup …`
 
+use std::time::Duration;
+
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::{Value as Json, json};
 
@@ -8,10 +10,11 @@ use super::prune::{self, PruneArgs};
 use super::schedule::{self, ScheduleArgs};
 use super::show::{self, ShowArgs};
 use super::store::{KeyArgs, SealArgs};
+use super::write::duration;
 use super::{Context, Ui};
 use crate::backup::{Drill, Extent, Snapshot, Stores};
 use crate::error::{Error, Exit, Result, bytes, counted};
-use crate::run::take;
+use crate::run::{Putting, take};
 
 #[derive(Debug, Subcommand)]
 pub enum BackupVerb {
@@ -44,6 +47,9 @@ pub struct CreateArgs {
     /// How deep the engine checks what was copied
     #[arg(long, value_name = "DEPTH", value_enum, default_value_t)]
     verify: VerifyDepth,
+    /// Wait so long for a server that is busy migrating its database: 10m; without this it is refused
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    wait: Option<Duration>,
     #[command(flatten)]
     pub seal: SealArgs,
     #[command(flatten)]
@@ -108,7 +114,10 @@ fn create(args: &CreateArgs, context: &mut Context<'_>) -> Result<Exit> {
     if args.fleet.is_many() {
         return fleet::run(&Fleet { args: args.fleet.clone(), more: &[], words: created_words }, context);
     }
-    let putting = args.seal.putting(args.extent())?;
+    let mut putting = Putting { patience: args.wait.unwrap_or_default(), ..args.seal.putting(args.extent())? };
+    if putting.seal.is_none() {
+        putting.seal = context.seal()?;
+    }
     let instance = context.instance()?;
     let taken = take(&instance, &context.stores()?, "backup create", &putting, context.ui)?;
     let copies: Vec<&Snapshot> = taken.copies.iter().collect();

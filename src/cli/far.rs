@@ -184,6 +184,8 @@ fn order(luggage: Luggage, verb: &Verb, target: &str, context: &Context<'_>) -> 
     }
     let terminals =
         std::io::stdin().is_terminal() && std::io::stdout().is_terminal() && std::io::stderr().is_terminal();
+    let takes = verb.makes_snapshots() || matches!(verb, Verb::Backup(BackupVerb::Create(_)));
+    let seal = if takes { context.seal()? } else { None };
     let snapshot = luggage.snapshot.as_ref().map(files::absolute).transpose()?;
     Ok(Order {
         args: args.collect::<Result<_>>()?,
@@ -193,6 +195,7 @@ fn order(luggage: Luggage, verb: &Verb, target: &str, context: &Context<'_>) -> 
             target: (!matches!(verb, Verb::Find(_))).then(|| target.to_owned()),
             stores,
             snapshot: snapshot.map(|path| path.display().to_string()),
+            recipients: seal.map(|seal| seal.recipients()).unwrap_or_default(),
         },
         fetched: !luggage.back.is_empty() || !luggage.folders.is_empty(),
         stdin: luggage.stdin,

@@ -43,7 +43,7 @@ use std::sync::Arc;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::backup::{Credentials, Store, Stores};
+use crate::backup::{Credentials, Seal, Store, Stores};
 use crate::config::{Config, Place, Target, open_stores};
 use crate::docker::{Docker, SOCKET};
 use crate::error::{Error, Exit, Result};
@@ -198,7 +198,8 @@ impl Cli {
         if let Some(overrides) = &ordered {
             self.heed(overrides);
         }
-        let mut context = Context { ui, global: self.global, docker: RefCell::default() };
+        let recipients = ordered.as_ref().map(|overrides| overrides.recipients.clone());
+        let mut context = Context { ui, global: self.global, docker: RefCell::default(), recipients };
         match self.verb.run(&mut context) {
             Err(error @ Error::Elsewhere { .. }) if ordered.is_none() => far::run(&self.verb, error, &mut context),
             ran => ran,
@@ -269,6 +270,8 @@ struct Context<'a> {
     global: Global,
     /// The engine that was last looked at.
     docker: RefCell<Option<Arc<Docker>>>,
+    /// Recipients of snapshots, where a kumadb on another machine has said.
+    recipients: Option<Vec<String>>,
 }
 
 impl Context<'_> {
@@ -317,9 +320,21 @@ impl Context<'_> {
     }
 
     /// Where the write path keeps its snapshots: the first folder of the stores, or the default one. A safe write must not
-    /// depend on a network.
+    /// depend on a network. They are encrypted where those of the instance are.
     fn store(&self) -> Result<Store> {
-        Ok(self.local_stores()?.into_iter().next().map_or_else(default_store, Store::new))
+        let store = self.local_stores()?.into_iter().next().map_or_else(default_store, Store::new);
+        Ok(store.sealed(self.seal()?))
+    }
+
+    /// What the snapshots of the instance are encrypted with, as the environment or the config file says.
+    fn seal(&self) -> Result<Option<Seal>> {
+        if let Some(recipients) = &self.recipients {
+            return Seal::read(recipients, &[], None);
+        }
+        match std::env::var_os("KUMADB_RECIPIENTS_FILE").filter(|file| !file.is_empty()) {
+            Some(file) => Seal::read(&[], &[file.into()], None),
+            None => self.named()?.map_or(Ok(None), |(_, target)| target.seal()),
+        }
     }
 
     /// The folders among the stores that were given.

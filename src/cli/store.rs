@@ -49,7 +49,7 @@ impl SealArgs {
     /// What these options mean for a snapshot of `extent`.
     pub fn putting(&self, extent: Extent) -> Result<Putting> {
         let seal = Seal::read(&self.encrypt_to, &self.recipients_file, self.passphrase_file.as_deref())?;
-        Ok(Putting { extent, seal, unread: self.no_read_back })
+        Ok(Putting { extent, seal, unread: self.no_read_back, ..Putting::default() })
     }
 }
 
@@ -96,5 +96,5 @@ pub fn open(addresses: &[String], default: Store) -> Result<Stores> {
     if stores.is_empty() {
         stores.push(default.clone());
     }
-    Ok(Stores::new(stores, default))
+    Ok(Stores::new(stores, default).with_credentials(credentials))
 }

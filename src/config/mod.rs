@@ -53,6 +53,10 @@ pub struct Target {
     pub context: Option<String>,
     /// Names of the stores of its snapshots; the usual ones when there are none.
     pub stores: Vec<String>,
+    /// Encrypt its snapshots to these recipients of age, where a job says nothing else.
+    pub encrypt_to: Vec<String>,
+    /// And to the recipients in this file.
+    pub recipients_file: Option<PathBuf>,
     /// What `backup prune` keeps of it.
     pub policy: Option<Policy>,
     /// What it is counted among.
@@ -119,14 +123,17 @@ pub struct Job {
     pub on_failure: Vec<String>,
     /// How long a command may take.
     pub hook_timeout: Duration,
+    /// How long a server that migrates its database is waited for.
+    pub wait: Duration,
     /// A text file of metrics for Prometheus.
     pub metrics: Option<PathBuf>,
 }
 
 const SECTIONS: [&str; 4] = ["stores", "instances", "policies", "jobs"];
 const STORE: [&str; 2] = ["address", "credentials_file"];
-const INSTANCE: [&str; 7] = ["target", "target_file", "docker_host", "context", "stores", "policy", "groups"];
-const JOB: [&str; 25] = [
+const INSTANCE: [&str; 9] =
+    ["target", "target_file", "docker_host", "context", "stores", "encrypt_to", "recipients_file", "policy", "groups"];
+const JOB: [&str; 26] = [
     "cron",
     "timezone",
     "jitter",
@@ -151,6 +158,7 @@ const JOB: [&str; 25] = [
     "after",
     "on_failure",
     "hook_timeout",
+    "wait",
     "metrics",
 ];
 
@@ -368,6 +376,8 @@ impl Reader {
             docker_host,
             context,
             stores: self.names(table, "stores", root),
+            encrypt_to: self.texts(table, "encrypt_to"),
+            recipients_file: self.path(table, "recipients_file"),
             policy: self.policy_of(table, "policy", config),
             groups: self.texts(table, "groups"),
             // Last, so that everything else has been looked at.
@@ -442,6 +452,7 @@ impl Reader {
             after: self.texts(table, "after"),
             on_failure: self.texts(table, "on_failure"),
             hook_timeout: self.duration(table, "hook_timeout", Duration::from_secs(300)),
+            wait: self.duration(table, "wait", Duration::from_secs(600)),
             metrics: self.path(table, "metrics"),
             // Last, so that everything else has been looked at.
             when: when?,

@@ -2,11 +2,18 @@
 
 use std::path::Path;
 
-use super::Place;
-use crate::backup::{Credentials, Store, Stores};
+use super::{Place, Target};
+use crate::backup::{Credentials, Seal, Store, Stores};
 use crate::error::{Error, Result};
 use crate::files;
 use crate::value::Secret;
+
+impl Target {
+    /// What its snapshots are encrypted with, where it says so.
+    pub fn seal(&self) -> Result<Option<Seal>> {
+        Seal::read(&self.encrypt_to, self.recipients_file.as_slice(), None)
+    }
+}
 
 /// Opens the stores at `places` with their credential files, and with `credentials` besides; `fallback` is where archives are made
 /// when none of them is a folder.
@@ -16,7 +23,8 @@ pub fn open_stores(places: &[&Place], credentials: &Credentials, fallback: &Stor
         let own = Credentials::new(own);
         Store::open(&place.address, &own.or(credentials))
     };
-    Ok(Stores::new(places.iter().map(open).collect::<Result<_>>()?, fallback.clone()))
+    let stores = Stores::new(places.iter().map(open).collect::<Result<_>>()?, fallback.clone());
+    Ok(stores.with_credentials(credentials.clone()))
 }
 
 /// The lines `NAME=VALUE` of `file`.

@@ -62,6 +62,8 @@ pub struct Overrides {
     pub stores: Vec<String>,
     /// The archive that `restore` puts back.
     pub snapshot: Option<String>,
+    /// Recipients that snapshots are encrypted to, if they are.
+    pub recipients: Vec<String>,
 }
 
 impl Overrides {

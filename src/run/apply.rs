@@ -6,13 +6,14 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
-use super::begin::{check_mode, check_server, is_migrating, lock};
+use super::begin::{check_mode, check_server, lock};
 use super::journal::{Journal, Phase, Record};
+use super::migration::is_migrating;
 use super::script::{Changes, Script};
 use super::transact::{check_release, run_statements};
 use super::{Observer, Rebuilt, Step, beats, compact, label, removed};
 use crate::backup::hold::{Extent, Source};
-use crate::backup::{Guarded, Held, Snapshot, Store};
+use crate::backup::{Guarded, Held, Seal, Snapshot, Store};
 use crate::docker::Life;
 use crate::error::{Error, Result};
 use crate::files::Lock;
@@ -164,7 +165,8 @@ pub fn run(
     observer.step(&Step::Journal)?;
     let lasts = matches!(work, Work::Statements(_));
     let replaces = loads || matches!(work, Work::Salvage(_));
-    let record = Record { lasts, ..Record::new(&settings.verb, instance, life, mode, replaces) };
+    let recipients = store.recipients();
+    let record = Record { lasts, recipients, ..Record::new(&settings.verb, instance, life, mode, replaces) };
     let journal = Journal::open(instance.work(), record)?;
     let mut run = Run::new(instance, settings, journal, lock);
     match run.forward(work, observer) {
@@ -421,7 +423,8 @@ impl Run<'_> {
 
     fn pack(&self, held: &Held, store: &Store, observer: &mut dyn Observer) -> Result<Snapshot> {
         observer.step(&Step::Pack)?;
-        let snapshot = store.pack(held, &self.instance.extras(false))?;
+        let seal = Seal::read(&self.journal.record.recipients, &[], None)?;
+        let snapshot = store.clone().sealed(seal).pack(held, &self.instance.extras(false))?;
         observer.step(&Step::Packed { id: snapshot.manifest.id.clone(), bytes: snapshot.size })?;
         Ok(snapshot)
     }

@@ -2,12 +2,12 @@
 
 use super::apply::{Mode, Run, Settings};
 use super::journal::{Journal, Record};
+use super::migration::check_settled;
 use super::{Observer, Step};
 use crate::engine::EngineKind;
 use crate::error::{Error, Result};
 use crate::files::Lock;
 use crate::instance::Instance;
-use crate::kuma::read::read_migrating;
 
 impl<'a> Run<'a> {
     /// Locks `instance`, looks whether its server can be stopped now, and notes what is about to happen, with what `note`
@@ -67,27 +67,4 @@ pub(super) fn check_server(instance: &Instance, mode: Mode, opens_lock: bool) ->
         return Ok(());
     }
     check_settled(instance)
-}
-
-/// Fails while a running server migrates its database: it must not be stopped, and what it has is half of two releases.
-pub(super) fn check_settled(instance: &Instance) -> Result<()> {
-    match is_migrating(instance)? {
-        true => Err(Error::Refused(format!(
-            "the server of `{}` is busy migrating its database, or was cut off while it did: wait until that is over, then \
-             run this again",
-            instance.name
-        ))),
-        false => Ok(()),
-    }
-}
-
-/// Whether a running server is migrating its database: then it must not be stopped. It shows a page while it fills the
-/// statistics, and nothing at all, but a lock in the database, during every other migration.
-pub(super) fn is_migrating(instance: &Instance) -> Result<bool> {
-    let Some(server) = &instance.container else { return Ok(false) };
-    if !server.is_running()? {
-        return Ok(false);
-    }
-    let locked = || instance.connect()?.reader().map(|mut reader| read_migrating(&mut *reader));
-    Ok(locked().unwrap_or(false) || server.is_migrating()?)
 }

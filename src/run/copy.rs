@@ -1,6 +1,9 @@
 //! A snapshot of an instance that nobody is going to write to.
 
-use super::begin::check_settled;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use super::migration::{is_migrating, wait_settled};
 use super::{Observer, Step, label};
 use crate::backup::hold::{Extent, Source};
 use crate::backup::{Held, Packed, Seal, Snapshot, Stores};
@@ -8,7 +11,7 @@ use crate::error::{Error, Result};
 use crate::instance::Instance;
 
 /// What goes into a snapshot, and how it is put away.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Putting {
     /// What is taken.
     pub extent: Extent,
@@ -16,6 +19,8 @@ pub struct Putting {
     pub seal: Option<Seal>,
     /// Whether what was uploaded is not read and hashed again.
     pub unread: bool,
+    /// How long a server that migrates its database is waited for.
+    pub patience: Duration,
 }
 
 /// What came of a snapshot that was to be put into one or several stores.
@@ -30,7 +35,7 @@ pub struct Taken {
 /// Takes a snapshot of `instance` while its server runs or not, proves it, packs it once, and puts it into each of `stores`.
 ///
 /// # Errors
-/// Nothing could be taken, or none of the stores has it.
+/// Nothing could be taken, or none of the stores has it. [`Error::Refused`]: its server is busy migrating.
 pub fn take(
     instance: &Instance,
     stores: &Stores,
@@ -38,17 +43,17 @@ pub fn take(
     putting: &Putting,
     observer: &mut dyn Observer,
 ) -> Result<Taken> {
-    check_settled(instance)?;
     // In the store, not in the data folder: a backup needs no right to write where the server's files are.
     let scratch = stores.scratch()?;
-    observer.step(&Step::Hold { bytes: instance.size() })?;
-    let began = std::time::Instant::now();
-    let (label, folder) = (label(instance, reason), scratch.path().join("held"));
-    let held = instance.open()?.with(|connect| {
-        let mut progress = |done, total| observer.progress(done, total);
-        Held::take(&Source::Live(connect), &folder, &label, &putting.extent, &mut progress)
-    })?;
-    observer.step(&Step::Held { bytes: held.manifest.size(), took: began.elapsed() })?;
+    let end = Instant::now() + putting.patience;
+    let held = loop {
+        wait_settled(instance, putting.patience, end, observer)?;
+        let held = hold(instance, &scratch.path().join("held"), reason, &putting.extent, observer);
+        // One that began meanwhile may be in the copy, or have changed tables under it.
+        if matches!(held, Err(Error::Interrupted { .. })) || !is_migrating(instance).unwrap_or(false) {
+            break held?;
+        }
+    };
     observer.step(&Step::Pack)?;
     let mut packed =
         Packed::make(&held, &instance.extras(putting.extent.screenshots), putting.seal.as_ref(), scratch.path())?;
@@ -70,4 +75,23 @@ pub fn take(
         }
         None => Err(taken.failed.swap_remove(0)),
     }
+}
+
+/// Copies the database of `instance` into the new folder `folder` and proves the copy.
+fn hold(
+    instance: &Instance,
+    folder: &Path,
+    reason: &str,
+    extent: &Extent,
+    observer: &mut dyn Observer,
+) -> Result<Held> {
+    observer.step(&Step::Hold { bytes: instance.size() })?;
+    let began = Instant::now();
+    let label = label(instance, reason);
+    let held = instance.open()?.with(|connect| {
+        let mut progress = |done, total| observer.progress(done, total);
+        Held::take(&Source::Live(connect), folder, &label, extent, &mut progress)
+    })?;
+    observer.step(&Step::Held { bytes: held.manifest.size(), took: began.elapsed() })?;
+    Ok(held)
 }

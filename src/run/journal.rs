@@ -79,6 +79,9 @@ pub struct Record {
     /// What is written lasts, statement by statement: there is nothing to put back.
     #[serde(default)]
     pub lasts: bool,
+    /// Recipients of age that the snapshot is encrypted to, if it is: whoever resumes may not know.
+    #[serde(default)]
+    pub recipients: Vec<String>,
     /// A question to the database in whose answer the change is seen, where the configuration does not tell.
     #[serde(default)]
     pub watched: Option<String>,
@@ -106,6 +109,7 @@ impl Record {
             loads,
             swaps: false,
             lasts: false,
+            recipients: Vec::new(),
             watched: None,
             before: None,
             after: None,

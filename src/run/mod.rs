@@ -9,6 +9,7 @@ pub mod examine;
 pub mod journal;
 mod load;
 mod mend;
+mod migration;
 pub mod prune;
 mod put;
 mod removed;
@@ -51,6 +52,7 @@ fn label(instance: &Instance, reason: &str) -> Label {
 #[allow(missing_docs, reason = "the words of each variant are its documentation")]
 pub enum Step {
     Journal,
+    WaitSettled { waited: Duration },
     Stop { container: String },
     Open,
     Hold { bytes: u64 },
@@ -89,7 +91,8 @@ impl Step {
     pub fn is_told(&self) -> bool {
         matches!(
             self,
-            Step::Stop { .. }
+            Step::WaitSettled { waited: Duration::ZERO }
+                | Step::Stop { .. }
                 | Step::Held { .. }
                 | Step::Put { .. }
                 | Step::Write { .. }
@@ -114,6 +117,7 @@ impl Step {
         matches!(
             self,
             Step::Journal
+                | Step::WaitSettled { .. }
                 | Step::Stop { .. }
                 | Step::Open
                 | Step::Hold { .. }
@@ -139,6 +143,10 @@ impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Step::Journal => f.write_str("noting what is about to happen"),
+            Step::WaitSettled { waited: Duration::ZERO } => {
+                f.write_str("the server is busy migrating its database: waiting for the end of that")
+            }
+            Step::WaitSettled { waited } => write!(f, "it has been migrating for {} s", waited.as_secs()),
             Step::Stop { container } => write!(f, "stopping `{container}`"),
             Step::Open => f.write_str("opening the database"),
             Step::Hold { bytes: 0 } => f.write_str("copying the database"),

@@ -32,8 +32,5 @@ pub fn write(reader: &mut dyn Reader, plan: &Plan, held: &Path) -> Result<()> {
 /// Puts that file, where there is one, beside `snapshot`; returns where it is now.
 pub fn keep(held: &Path, snapshot: &Snapshot) -> Result<Option<PathBuf>> {
     let written = held.join(FILE);
-    let Some(kept) = snapshot.removed().filter(|_| written.exists()) else { return Ok(None) };
-    files::remove(&kept)?;
-    files::copy_exact(&written, &kept)?;
-    Ok(Some(kept))
+    if written.exists() { snapshot.keep_removed(&written) } else { Ok(None) }
 }

@@ -1,8 +1,8 @@
 //! The way back: the database from the held copy, the server into the state it was in.
 
 use super::apply::Run;
-use super::begin::is_migrating;
 use super::journal::{Journal, Phase};
+use super::migration::is_migrating;
 use super::{Observer, Step};
 use crate::backup::{Guarded, Held, raw};
 use crate::docker::Life;

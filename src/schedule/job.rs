@@ -114,7 +114,7 @@ pub(super) fn run(
     match notice::command(&job.before, &environment, job.hook_timeout, &mut || host.progress(0, 0)) {
         Ok(()) => match seal(job) {
             Ok(seal) => {
-                let putting = Putting { extent: job.extent, seal, ..Putting::default() };
+                let putting = Putting { extent: job.extent, seal, unread: false, patience: job.wait };
                 let drills = job.drill_every > 0 && (state.note.runs + 1).is_multiple_of(job.drill_every);
                 Round { job, config, world, putting, drills }.back_up_all(&mut ended, host)?;
             }
@@ -167,7 +167,11 @@ impl Round<'_> {
         let stores = open_stores(&places, world.credentials, &world.fallback)?.with_keys(&keys(job)?);
         let target = config.instances.get(name).ok_or_else(|| Error::NoSuchTarget(name.to_owned()))?;
         let instance = world.instance(target)?;
-        let taken = take(&instance, &stores, &format!("schedule {}", job.name), &self.putting, host)?;
+        let mut putting = self.putting.clone();
+        if putting.seal.is_none() {
+            putting.seal = target.seal()?;
+        }
+        let taken = take(&instance, &stores, &format!("schedule {}", job.name), &putting, host)?;
         ended.errors.extend(taken.failed);
         let wrong = ended.errors.len();
         if job.verify {

@@ -5,11 +5,12 @@ use std::fs;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 use kumadb::files;
 use serde_json::{Value as Json, json};
 
-use crate::lab::Lab;
+use crate::lab::{Lab, instance_at};
 use crate::mariadbd::Mariadbd;
 use crate::monitor::furnish;
 
@@ -40,6 +41,45 @@ fn a_snapshot_brings_everything_back() {
         assert_eq!(lab.ok("monitor list"), "no monitors yet\n");
         lab.ok("restore latest --yes");
         assert!(lab.rows() == before, "{}: the restore is undone by a restore", lab.engine());
+    }
+}
+
+#[test]
+fn a_server_that_migrates_is_waited_for_or_left_alone() {
+    for lab in Lab::both("2.5.3") {
+        lab.sql("UPDATE knex_migrations_lock SET is_locked = 1");
+        // Cut off, and nobody is at it any more: what there is can be kept.
+        create(&lab);
+        let mut server = instance_at(&lab.target, lab.root.path(), lab.root.path().join("state"))
+            .connect()
+            .unwrap()
+            .reader()
+            .unwrap();
+        server.query("SELECT 1", &[]).unwrap();
+        let refused = lab.fails(9, "backup create").err;
+        assert!(refused.contains("busy migrating") && refused.contains("`--wait 10m`"), "{refused}");
+        let given_up = lab.fails(9, "backup create --wait 2s").err;
+        assert!(given_up.contains("waiting for the end of that"), "{given_up}");
+        assert!(given_up.contains("it was waited for 2 s"), "{given_up}");
+        let config = lab.root.path().join("kumadb.toml");
+        let text = format!(
+            "[stores.s]\naddress = '{}'\n[instances.i]\ntarget = '{}'\n[jobs.j]\ncron = '@daily'\nwait = '60s'\n\
+             instances = ['i']\nstores = ['s']\n",
+            lab.store().display(),
+            lab.target
+        );
+        fs::write(&config, text).unwrap();
+        let job = format!("backup schedule --once j --config {}", config.display());
+        std::thread::scope(|scope| {
+            let waiting = [scope.spawn(|| lab.run(&job)), scope.spawn(|| lab.run("backup create --wait 1m"))];
+            std::thread::sleep(Duration::from_millis(1200));
+            lab.sql("UPDATE knex_migrations_lock SET is_locked = 0");
+            for ran in waiting.map(|run| run.join().unwrap()) {
+                assert_eq!(ran.exit, 0, "{}", ran.err);
+                assert!(ran.err.contains("waiting for the end of that"), "{}", ran.err);
+            }
+        });
+        assert_eq!(lab.json("backup list")["snapshots"].as_array().unwrap().len(), 3);
     }
 }
 

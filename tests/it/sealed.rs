@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use kumadb::backup::{Keys, Snapshot};
 
-use crate::lab::Lab;
+use crate::lab::{Lab, Ran};
 use crate::mariadbd::Mariadbd;
 use crate::monitor::furnish;
 use crate::stores::{Away, json};
@@ -25,6 +25,49 @@ pub fn identity(lab: &Lab) -> PathBuf {
     let file = lab.root.path().join("key.txt");
     fs::write(&file, format!("# created: 2026-11-24\n# public key: {}\n{IDENTITY}\n", recipient())).unwrap();
     file
+}
+
+#[test]
+fn a_write_encrypts_what_it_keeps_where_the_instance_says_so() {
+    for lab in Lab::both("2.5.3") {
+        furnish(&lab);
+        fs::remove_dir_all(lab.store()).unwrap();
+        let (key, recipients) = (identity(&lab).display().to_string(), lab.root.path().join("recipients"));
+        fs::write(&recipients, recipient()).unwrap();
+        let config = lab.root.path().join("kumadb.toml");
+        let text = format!(
+            "[stores.s]\naddress = '{}'\n[instances.kuma]\ntarget = '{}'\nstores = ['s']\nencrypt_to = ['{}']\n\
+             [jobs.j]\ncron = '@daily'\ninstances = ['kuma']\nstores = ['s']\n",
+            lab.store().display(),
+            lab.target,
+            recipient()
+        );
+        fs::write(&config, text).unwrap();
+        let odd = "INSERT INTO heartbeat (id, monitor_id, status, time, msg) VALUES (7, 3, 5, '2026-01-01', 'odd')";
+        lab.sql(odd);
+        // The environment says it for every instance, the config file for one.
+        let before = lab.rows();
+        let named = |line: &str| lab.ok(&format!("{line} --config {} -t kuma", config.display()));
+        let mut fix = lab.bare();
+        fix.args(["-t", &lab.target, "doctor", "--fix", "K006", "--yes"]).env("KUMADB_RECIPIENTS_FILE", &recipients);
+        let fixed = Ran::of(&mut fix);
+        assert_eq!(fixed.exit, 0, "{}{}", fixed.out, fixed.err);
+        named("monitor add group --name New");
+        named("backup create");
+        named("backup schedule --once j");
+        let listed = lab.json("backup list")["snapshots"].clone();
+        assert_eq!(listed.as_array().unwrap().len(), 4);
+        assert!(listed.as_array().unwrap().iter().all(|one| one["encrypted"] == true), "{listed:#}");
+        // The deleted rows are for the same eyes.
+        let kept = fixed.out.split("the deleted rows are kept in ").nth(1).unwrap().trim();
+        assert!(kept.ends_with(".removed.json.age"), "{kept}");
+        let opened = Command::new("age").args(["-d", "-i", &key, kept]).output().unwrap();
+        assert!(opened.status.success(), "{}", String::from_utf8_lossy(&opened.stderr));
+        assert!(String::from_utf8_lossy(&opened.stdout).contains("\"odd\""));
+        let id = listed[0]["manifest"]["id"].as_str().unwrap();
+        lab.ok(&format!("restore {id} --yes --identity {key}"));
+        assert!(lab.rows() == before, "{}", lab.engine());
+    }
 }
 
 #[test]

@@ -126,6 +126,21 @@ fn a_snapshot_goes_away_and_comes_back() {
                 assert!(away.lab.rows() == before, "{scheme} {}", away.lab.engine());
             }
             assert_eq!(away.leftovers(), Vec::<String>::new());
+            // By its address alone it is found where no store was named, on a plain web server too.
+            let there = made["paths"][1].as_str().unwrap();
+            let web = there.replacen("webdav://", "http://", 1);
+            let address = if scheme == "webdav" { &web } else { there };
+            let alone = |line: &str| Ran::of(away.command(line).env("KUMADB_STORE", away.lab.root.path().join("none")));
+            for line in ["backup show", "backup verify", "restore --yes"] {
+                away.lab.sql("UPDATE monitor SET name = 'spoilt'");
+                let ran = alone(&format!("{line} {address}"));
+                assert_eq!(ran.exit, 0, "{line} {address}: {}{}", ran.out, ran.err);
+            }
+            assert!(away.lab.rows() == before, "{scheme} {}", away.lab.engine());
+            let missing = alone(&format!("restore --yes {}", address.replacen("kuma.tar", "x.kuma.tar", 1)));
+            assert_eq!(missing.exit, 8, "{}", missing.err);
+            let other = alone(&format!("restore --yes {address}.zip"));
+            assert!(other.exit == 2 && other.err.contains("ends in `.kuma.tar.zst`"), "{}", other.err);
         }
     }
 }
@@ -201,7 +216,13 @@ fn what_is_wrong_with_a_store_is_said() {
         assert!(!ran.err.contains("hidden-in-the-lab"), "{}", ran.err);
     };
     away.environment[0].1 = "SOMEBODY".into();
-    refused(&away, 1, &format!("cannot list the store `{address}`: no: InvalidAccessKeyId (InvalidAccessKeyId)"));
+    refused(
+        &away,
+        1,
+        &format!(
+            "cannot list the store `{address}`: no: InvalidAccessKeyId (InvalidAccessKeyId)\n  try: check AWS_ACCESS_KEY_ID"
+        ),
+    );
     away.environment = good.clone();
     away.address = "s3://nobody/kuma".into();
     refused(&away, 1, "no: NoSuchBucket (NoSuchBucket)\n  try: make the bucket");
@@ -214,6 +235,7 @@ fn what_is_wrong_with_a_store_is_said() {
         ("s3:///path", "it names no bucket"),
         ("webdav://user:word@host/path", "leave user and password out of the address"),
         ("s3://bucket/a//b", "is no store"),
+        ("https://host/path", "where it is WebDAV, write `webdavs://host/path`"),
     ] {
         away.address = address.into();
         refused(&away, 2, words);

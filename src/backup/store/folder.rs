@@ -1,7 +1,7 @@
 //! A folder of this machine as a place of snapshots.
 
 use std::fs;
-use std::io::Read;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use super::objects::{Object, Objects, Progress};
@@ -40,6 +40,14 @@ impl Objects for Folder {
             }
         }
         Ok(found)
+    }
+
+    fn size(&self, name: &str) -> Result<Option<u64>> {
+        let place = self.place(name);
+        match fs::metadata(&place) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            found => found.map(|found| Some(found.len())).map_err(Error::file("look at", &place)),
+        }
     }
 
     fn open(&self, name: &str) -> Result<Box<dyn Read + Send>> {

@@ -9,7 +9,7 @@ mod several;
 mod sweep;
 
 use std::collections::BTreeSet;
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::{fmt, fs, io};
@@ -17,7 +17,7 @@ use std::{fmt, fs, io};
 use super::archive::{self, Packed, Proof, Stop, unusable};
 use super::hold::Held;
 use super::manifest::Manifest;
-use super::seal::Keys;
+use super::seal::{Keys, Seal};
 use crate::error::{Error, Result};
 use crate::files;
 use folder::Folder;
@@ -40,6 +40,8 @@ const REMOVED: &str = ".removed.json";
 pub struct Store {
     objects: Arc<dyn Objects>,
     keys: Keys,
+    /// What [`Store::pack`] encrypts with.
+    seal: Option<Seal>,
 }
 
 /// One snapshot in a store.
@@ -66,7 +68,11 @@ pub struct Listing {
 impl Store {
     /// The store in `folder`, which is made when the first snapshot is.
     pub fn new(folder: impl Into<PathBuf>) -> Store {
-        Store { objects: Arc::new(Folder { path: folder.into() }), keys: Keys::default() }
+        Store::of(Folder { path: folder.into() })
+    }
+
+    fn of(objects: impl Objects + 'static) -> Store {
+        Store { objects: Arc::new(objects), keys: Keys::default(), seal: None }
     }
 
     /// The store at `address`: a folder, or `s3://bucket/prefix`, `az://container/prefix`, `gs://bucket/prefix`,
@@ -75,15 +81,29 @@ impl Store {
     /// # Errors
     /// [`Error::Usage`] where the address or the credentials cannot be understood.
     pub fn open(address: &str, credentials: &Credentials) -> Result<Store> {
-        match address.contains("://") {
-            false => Ok(Store::new(address)),
-            true => Ok(Store { objects: Arc::new(remote::open(address, credentials)?), keys: Keys::default() }),
+        match address.split_once("://") {
+            None => Ok(Store::new(address)),
+            Some((scheme @ ("http" | "https"), rest)) => Err(Error::Usage(format!(
+                "`{address}` is no store: where it is WebDAV, write `{}://{rest}`",
+                scheme.replacen("http", "webdav", 1)
+            ))),
+            Some(_) => remote::open(address, credentials).map(Store::of),
         }
     }
 
     /// The same store, its encrypted archives read with `keys`.
     pub fn with_keys(self, keys: Keys) -> Store {
         Store { keys, ..self }
+    }
+
+    /// The same store; what the write path packs into it is encrypted with `seal`.
+    pub fn sealed(self, seal: Option<Seal>) -> Store {
+        Store { seal, ..self }
+    }
+
+    /// Recipients that the write path encrypts to, as text.
+    pub fn recipients(&self) -> Vec<String> {
+        self.seal.as_ref().map(Seal::recipients).unwrap_or_default()
     }
 
     /// Its address, as it was given.
@@ -106,7 +126,7 @@ impl Store {
     /// it is whole, flushed, and was read back.
     pub fn pack(&self, held: &Held, extra: &[PathBuf]) -> Result<Snapshot> {
         let scratch = self.scratch()?;
-        let mut packed = Packed::make(held, extra, None, scratch.path())?;
+        let mut packed = Packed::make(held, extra, self.seal.as_ref(), scratch.path())?;
         self.put(&mut packed, &scratch, true, &mut |_, _| {})
     }
 
@@ -170,8 +190,7 @@ impl Store {
     }
 
     fn size(&self, name: &str) -> Result<u64> {
-        let found = self.objects.list()?.into_iter().find(|object| object.name == name);
-        found.map(|object| object.size).ok_or_else(|| unusable(&self.locate(name), "it is not there"))
+        self.objects.size(name)?.ok_or_else(|| unusable(&self.locate(name), "it is not there"))
     }
 
     /// Removes what is there of something that was being put, unless it is whole.
@@ -254,6 +273,20 @@ impl Store {
         }
     }
 
+    /// The snapshot whose archive is called `name`, which must be there.
+    fn read_named(self, name: &str) -> Result<Snapshot> {
+        let size = self.objects.size(name)?.ok_or_else(|| Error::NoSnapshot(self.locate(name)))?;
+        let object = Object { name: name.to_owned(), size };
+        let beside = beside(name);
+        if self.objects.size(&beside)?.is_none() {
+            return self.read_within(&object);
+        }
+        let mut text = Vec::new();
+        let mut file = self.objects.open(&beside)?;
+        file.read_to_end(&mut text).map_err(|error| unusable(&self.locate(&beside), &error.to_string()))?;
+        Ok(self.snapshot(&object, archive::parse(&self.locate(name), &text)?))
+    }
+
     fn read_within(&self, object: &Object) -> Result<Snapshot> {
         let place = self.locate(&object.name);
         match archive::read_manifest(&place, self.objects.open(&object.name)?, &self.keys) {
@@ -329,11 +362,23 @@ impl Snapshot {
         Held::open(folder)
     }
 
-    /// Where the rows stand, readable, that the command which it protects deleted on purpose; `None` where its store is no
-    /// folder.
-    pub fn removed(&self) -> Option<PathBuf> {
+    /// Where the rows stand that the command which it protects deleted on purpose: readable, or encrypted where it is;
+    /// `None` where its store is no folder.
+    fn removed(&self) -> Option<PathBuf> {
         let stem = self.name.rsplit_once(".kuma.").map_or(self.name.as_str(), |(stem, _)| stem);
-        self.store.folder().map(|folder| folder.join(format!("{stem}{REMOVED}")))
+        let ending = if self.is_sealed() { ".age" } else { "" };
+        self.store.folder().map(|folder| folder.join(format!("{stem}{REMOVED}{ending}")))
+    }
+
+    /// Puts the deleted rows in the file `written` beside it; returns where they are then.
+    pub fn keep_removed(&self, written: &Path) -> Result<Option<PathBuf>> {
+        let Some(kept) = self.removed() else { return Ok(None) };
+        files::remove(&kept)?;
+        match &self.store.seal {
+            Some(seal) => seal.encrypt(written, &kept)?,
+            None => files::copy_exact(written, &kept)?,
+        }
+        Ok(Some(kept))
     }
 
     /// Removes the archive, its manifest, and the rows and notes beside it.

@@ -34,6 +34,9 @@ pub trait Objects: Send + Sync {
     /// All files, sorted by name.
     fn list(&self) -> Result<Vec<Object>>;
 
+    /// Bytes of the file `name`, if it is there.
+    fn size(&self, name: &str) -> Result<Option<u64>>;
+
     /// The file `name`, from its first byte on.
     fn open(&self, name: &str) -> Result<Box<dyn Read + Send>>;
 

@@ -140,11 +140,12 @@ pub(super) fn open(address: &str, credentials: &Credentials) -> Result<Remote> {
             let built = builder.with_url(format!("gs://{host}")).build();
             place.remote(built.map_err(refused)?, "check GOOGLE_APPLICATION_CREDENTIALS")
         }
-        "webdav" | "webdavs" => {
+        // The others are for an archive on any web server.
+        "webdav" | "webdavs" | "http" | "https" => {
             // The path is the prefix: `object_store` takes what a server lists for paths from the root of the host.
             let url = format!("{}://{host}", scheme.replacen("webdav", "http", 1));
             let dav = Dav::new(&url, place.prefix.clone(), credentials).map_err(|why| wrong(&why))?;
-            let options = options(scheme == "webdav").with_default_headers(dav.headers.clone());
+            let options = options(url.starts_with("http://")).with_default_headers(dav.headers.clone());
             let built = HttpBuilder::new().with_url(&url).with_client_options(options).with_retry(retry()).build();
             Remote {
                 address: place.address,
@@ -194,9 +195,11 @@ impl Remote {
         let (store, credentials) = (self.address.clone(), self.credentials);
         move |error| {
             use object_store::Error::*;
-            let why = words(&error);
+            let (why, whole) = (words(&error), error.to_string());
             let hint = match error {
                 Unauthenticated { .. } | PermissionDenied { .. } => credentials,
+                // A listing that is refused is no error of its own to the library.
+                _ if ["401 Unauthorized", "403 Forbidden"].iter().any(|status| whole.contains(status)) => credentials,
                 _ if ["NoSuchBucket", "ContainerNotFound"].iter().any(|code| why.contains(code)) => {
                     "make the bucket or container first, or check its name"
                 }
@@ -266,6 +269,13 @@ impl Objects for Remote {
             objects.map(|object| Object { name: object.location.to_string(), size: object.size }).collect();
         found.sort_by(|a, b| a.name.cmp(&b.name));
         Ok(found)
+    }
+
+    fn size(&self, name: &str) -> Result<Option<u64>> {
+        match self.runtime.block_on(self.objects.head(&Key::from(name))) {
+            Err(object_store::Error::NotFound { .. }) => Ok(None),
+            found => found.map(|found| Some(found.size)).map_err(self.failed("read from")),
+        }
     }
 
     fn open(&self, name: &str) -> Result<Box<dyn Read + Send>> {

@@ -2,8 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{Keys, Listing, Scratch, Snapshot, Store, scratch};
-use crate::backup::Held;
+use super::{Credentials, Keys, Listing, Scratch, Snapshot, Store, remote, scratch};
+use crate::backup::{Held, archive};
 use crate::error::{Error, Result};
 
 /// The stores of a run, in the order in which they were given.
@@ -12,13 +12,20 @@ pub struct Stores {
     all: Vec<Store>,
     /// The folder that archives are made in.
     local: Store,
+    /// What opens an archive that is named by its address and is in none of them.
+    credentials: Credentials,
 }
 
 impl Stores {
     /// These stores, and the folder store in which archives are made where none of them is a folder.
     pub fn new(all: Vec<Store>, fallback: Store) -> Stores {
         let local = all.iter().find(|store| store.folder().is_some()).cloned().unwrap_or(fallback);
-        Stores { all, local }
+        Stores { all, local, credentials: Credentials::default() }
+    }
+
+    /// The same stores; an archive that is named by its address and is in none of them is opened with `credentials`.
+    pub fn with_credentials(self, credentials: Credentials) -> Stores {
+        Stores { credentials, ..self }
     }
 
     /// The first folder: where the write path keeps its snapshots, because a safe write must not depend on a network.
@@ -34,7 +41,7 @@ impl Stores {
     /// The same stores, their encrypted archives read with `keys`.
     pub fn with_keys(self, keys: &Keys) -> Stores {
         let all = self.all.into_iter().map(|store| store.with_keys(keys.clone())).collect();
-        Stores { all, local: self.local.with_keys(keys.clone()) }
+        Stores { all, local: self.local.with_keys(keys.clone()), ..self }
     }
 
     /// A private folder in the local store for what is not a snapshot yet. What killed runs left is cleared away first, in
@@ -93,6 +100,9 @@ impl Stores {
             let folder = Store::new(path.parent().unwrap_or(Path::new("")));
             return Ok(vec![folder.with_keys(self.local.keys.clone()).read_file(path)?]);
         }
+        if wanted.contains("://") {
+            return Ok(vec![self.read_at(wanted)?]);
+        }
         let Listing { mut snapshots, mut unusable } = self.list()?;
         match wanted {
             "latest" => {
@@ -100,9 +110,7 @@ impl Stores {
                 let newest = snapshots.last().map(|snapshot| snapshot.manifest.id.clone());
                 snapshots.retain(|snapshot| Some(&snapshot.manifest.id) == newest.as_ref());
             }
-            _ => snapshots.retain(|snapshot| {
-                !wanted.is_empty() && (snapshot.manifest.id.starts_with(wanted) || snapshot.location() == wanted)
-            }),
+            _ => snapshots.retain(|snapshot| !wanted.is_empty() && snapshot.manifest.id.starts_with(wanted)),
         }
         let meant = snapshots.chunk_by(|a, b| a.manifest.id == b.manifest.id).count();
         match meant {
@@ -114,6 +122,27 @@ impl Stores {
             n => return Err(Error::Usage(format!("`{wanted}` is the beginning of {n} snapshots"))),
         }
         Ok(snapshots)
+    }
+}
+
+impl Stores {
+    /// The snapshot whose archive is at `address`: in one of the stores, or anywhere else where an archive can be, on a web
+    /// server too.
+    fn read_at(&self, address: &str) -> Result<Snapshot> {
+        if !archive::is_archive(address) {
+            let why = "the address of an archive ends in `.kuma.tar.zst` or `.kuma.tar.zst.age`; get another one with `curl` first";
+            return Err(Error::Usage(format!("`{address}` is no snapshot: {why}")));
+        }
+        let within = |store: &Store| Some((store.clone(), address.strip_prefix(&store.address())?.strip_prefix('/')?));
+        let (store, name) = match self.all.iter().find_map(within) {
+            Some(found) => found,
+            None => {
+                let (place, name) = address.rsplit_once('/').unwrap_or_default();
+                let store = Store::of(remote::open(place, &self.credentials)?);
+                (store.with_keys(self.local.keys.clone()), name)
+            }
+        };
+        store.read_named(name)
     }
 }
 

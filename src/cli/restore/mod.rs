@@ -147,7 +147,7 @@ pub fn run(args: &RestoreArgs, context: &mut Context<'_>) -> Result<Exit> {
     let what = if kept.is_empty() { "" } else { "the configuration of " };
     context.ui.ask(&format!("put {what}`{}` back to {created} ({})?", instance.name, bytes(manifest.size())))?;
     let work = Work::Load { wanted: &held, kept: &kept };
-    let mut outcome = run::run(&instance, stores.local(), &work, &args.write.settings("restore"), context.ui)?;
+    let mut outcome = run::run(&instance, &context.store()?, &work, &args.write.settings("restore"), context.ui)?;
     let files = put_files_back(&instance, &held, &mut outcome);
     let mut document = json!({"restored": manifest.id, "differs": document, "files": files});
     if let Some(document) = document.as_object_mut() {

@@ -1,0 +1,71 @@
+//! A server that is migrating its database: it must not be stopped, and what it has is half of two releases.
+
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use super::{Observer, Step};
+use crate::error::{Error, Result};
+use crate::files;
+use crate::instance::{Instance, Place};
+use crate::kuma::read::read_migrating;
+
+/// How often a server that migrates is looked at.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// Whether a running server is migrating its database. It shows a page while it fills the statistics, and nothing at all,
+/// but a lock in the database, during every other migration. Where no container is in sight, that somebody uses the
+/// database is the sign of a running server.
+pub(super) fn is_migrating(instance: &Instance) -> Result<bool> {
+    let locked = || instance.connect()?.reader().map(|mut reader| read_migrating(&mut *reader));
+    match &instance.container {
+        Some(server) => Ok(server.is_running()? && (locked().unwrap_or(false) || server.is_migrating()?)),
+        None => Ok(locked()? && is_used(instance)?),
+    }
+}
+
+fn is_used(instance: &Instance) -> Result<bool> {
+    match &instance.place {
+        Place::Sqlite(file) => Ok(!files::holders(&file.parts()).is_empty()),
+        _ => Ok(instance.read_others()? > 0),
+    }
+}
+
+/// Fails while a server is migrating.
+pub(super) fn check_settled(instance: &Instance) -> Result<()> {
+    match is_migrating(instance)? {
+        true => Err(busy(instance, "wait until that is over, then run this again")),
+        false => Ok(()),
+    }
+}
+
+/// Waits until no server is migrating, until `end` of the `patience` at most.
+///
+/// # Errors
+/// One still is then; [`Error::Interrupted`].
+pub(super) fn wait_settled(
+    instance: &Instance,
+    patience: Duration,
+    end: Instant,
+    observer: &mut dyn Observer,
+) -> Result<()> {
+    let (began, mut waited) = (Instant::now(), Duration::ZERO);
+    while is_migrating(instance)? {
+        if Instant::now() >= end {
+            return Err(match patience.is_zero() {
+                true => busy(instance, "run this again when that is over, or with `--wait 10m`"),
+                false => busy(instance, &format!("it was waited for {} s", patience.as_secs())),
+            });
+        }
+        observer.step(&Step::WaitSettled { waited })?;
+        sleep(LOOK);
+        waited = began.elapsed();
+    }
+    Ok(())
+}
+
+fn busy(instance: &Instance, what: &str) -> Error {
+    let name = &instance.name;
+    Error::Refused(format!(
+        "the server of `{name}` is busy migrating its database, or was cut off while it did: {what}"
+    ))
+}
