@@ -116,7 +116,17 @@ fn zstd(file: &Path) -> Command {
     command
 }
 
+/// As `restore` does it: by new tables where most rows are missing.
 fn load(connect: &dyn Connect, dump: &Path) -> Duration {
     let mut writer = connect.writer(&WriteKey::for_tests()).unwrap();
-    timed(|| writer.load(dump, &[], &mut |_, _| {}).unwrap()).0
+    let took = timed(|| {
+        let shadow = writer.shadow().unwrap();
+        if !shadow.suits(dump).unwrap() {
+            return writer.load(dump, &[], &mut |_, _| {}).unwrap();
+        }
+        shadow.fill(dump, &mut |_, _| {}).unwrap();
+        shadow.swap().unwrap();
+        shadow.clear().unwrap();
+    });
+    took.0
 }

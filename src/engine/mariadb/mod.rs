@@ -8,6 +8,7 @@ mod address;
 mod copied;
 mod dump;
 mod fault;
+mod fill;
 mod literal;
 mod load;
 mod scratch;

@@ -9,10 +9,11 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
+use super::fill::{Filler, MANY};
 use super::literal::{quoted, split_definition};
-use super::load::{CopiedTable, Copy, each_line, name_of};
+use super::load::{CopiedTable, Copy};
 use super::tables::text;
-use super::{Access, Address, MariaDb};
+use super::{Address, MariaDb};
 use crate::engine::{Fault, Shadow, quote};
 use crate::error::{Error, Result};
 
@@ -21,9 +22,6 @@ const NEW: &str = "_kumadb_new";
 const OLD: &str = "_kumadb_old";
 /// The longest name that MariaDB gives to anything.
 const LONGEST: usize = 64;
-/// From so many missing rows on, a table is filled faster beside its old self than within it, and its indexes are made
-/// faster after the rows than with them.
-const MANY: u64 = 50_000;
 
 impl Shadow for MariaDb {
     fn suits(&mut self, from: &Path) -> Result<bool> {
@@ -45,22 +43,17 @@ impl Shadow for MariaDb {
         self.lock()?;
         self.clear()?;
         self.make_room()?;
-        let mut beside = MariaDb::open(&self.beside(NEW), Access::Write)?;
-        beside.run("SET SESSION foreign_key_checks = 0, sql_mode = 'NO_AUTO_VALUE_ON_ZERO,ALLOW_INVALID_DATES'")?;
+        let mut filler = Filler::open(&self.beside(NEW))?;
         let (mut done, total) = (0, copy.tables.iter().map(|table| table.rows * 2).sum());
-        for table in &copy.tables {
-            beside.make_table(table, from, &mut |rows| progress((done + rows).min(total), total))?;
-            done += table.rows;
-        }
         let mut wrong = Vec::new();
         for table in &copy.tables {
-            wrong.extend(beside.differs(table, &mut |rows| progress((done + rows).min(total), total))?);
-            done += table.rows;
+            wrong.extend(filler.make(table, from, &mut |rows| progress((done + rows).min(total), total))?);
+            done += table.rows * 2;
         }
         if !wrong.is_empty() {
             return Err(Error::Unclean(wrong));
         }
-        beside.check_references()
+        filler.check_references()
     }
 
     fn swap(&mut self) -> Result<()> {
@@ -229,69 +222,11 @@ impl MariaDb {
         renamed.map(drop)
     }
 
-    /// Makes one table with its rows, out of the dump at `from`.
-    fn make_table(&mut self, table: &CopiedTable, from: &Path, progress: &mut dyn FnMut(u64)) -> Result<()> {
-        let (create, later) = match table.rows >= MANY {
-            true => split_keys(&table.create),
-            false => (table.create.clone(), None),
-        };
-        self.run(create)?;
-        let mut written = 0;
-        if let Some(start) = table.starts.first() {
-            each_line(from, *start, &mut |line| {
-                let Some(statement) = line.strip_suffix(b";\n").filter(|line| line.starts_with(b"INSERT INTO ")) else {
-                    return Ok(false);
-                };
-                written += self.run(statement)?;
-                progress(written);
-                Ok(true)
-            })?;
-        }
-        later.map_or(Ok(()), |later| self.run(later).map(drop))
-    }
-
-    /// What of `table` is not as it is in the copy.
-    fn differs(&mut self, table: &CopiedTable, progress: &mut dyn FnMut(u64)) -> Result<Option<String>> {
+    /// Whether `table` is made as it is in its copy, and its next row gets no lower number.
+    pub(super) fn is_made_as(&mut self, table: &CopiedTable) -> Result<bool> {
         let now = self.definition(&table.name)?;
-        if without_counter(&now) != without_counter(&table.create) || counter(&now) < counter(&table.create) {
-            return Ok(Some(format!("`{}` is not made as it is in the copy", table.name)));
-        }
-        let (mut at, mut same) = (0, true);
-        self.write_rows(
-            &table.name,
-            "",
-            &mut |line| {
-                same &= table.lines.get(at) == Some(&blake3::hash(line));
-                at += 1;
-                Ok(())
-            },
-            progress,
-        )?;
-        let same = same && at == table.lines.len();
-        Ok((!same).then(|| format!("`{}` does not read back as it is in the copy", table.name)))
+        Ok(without_counter(&now) == without_counter(&table.create) && counter(&now) >= counter(&table.create))
     }
-}
-
-/// `create` without its keys but the primary one, and the statement that adds them to the table once it is full. All stay
-/// where they are in a table whose counter needs one of them.
-fn split_keys(create: &str) -> (String, Option<String>) {
-    let whole = || (create.to_owned(), None);
-    let Some((parts, rest)) = split_definition(create) else { return whole() };
-    let is_key = |part: &&str| {
-        ["KEY ", "UNIQUE KEY ", "FULLTEXT KEY ", "SPATIAL KEY "].iter().any(|kind| part.starts_with(kind))
-            || part.starts_with("CONSTRAINT ") && part.contains(" FOREIGN KEY (")
-    };
-    let (keys, columns): (Vec<&str>, Vec<&str>) = parts.into_iter().partition(is_key);
-    let counted = columns.iter().find(|part| part.contains(" AUTO_INCREMENT")).and_then(|part| name_of(part));
-    let primary = columns.iter().find_map(|part| part.strip_prefix("PRIMARY KEY ("));
-    let stays = counted.is_none_or(|name| primary.is_some_and(|primary| primary.starts_with(&quote(&name))));
-    let Some(table) = create.strip_prefix("CREATE TABLE ").and_then(name_of).filter(|_| stays && !keys.is_empty())
-    else {
-        return whole();
-    };
-    let added: Vec<String> = keys.iter().map(|key| format!("ADD {key}")).collect();
-    let bare = format!("CREATE TABLE {} ({}) {rest}", quote(&table), columns.join(", "));
-    (bare, Some(format!("ALTER TABLE {} {}", quote(&table), added.join(", "))))
 }
 
 /// `create` without the number that its next row gets.
