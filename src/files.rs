@@ -4,9 +4,11 @@
 //! that a macOS laptop builds it too.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::io::{self, BufWriter, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Component, Path, PathBuf};
+
+use serde_json::Value as Json;
 
 use crate::error::{Error, Result};
 
@@ -48,6 +50,38 @@ pub fn create_private(path: &Path) -> Result<File> {
         .mode(PRIVATE)
         .open(path)
         .map_err(Error::file("make", path))
+}
+
+/// A JSON array in a private file, an entry a line. The file is made with its first entry.
+pub struct JsonList {
+    path: PathBuf,
+    file: Option<BufWriter<File>>,
+}
+
+impl JsonList {
+    /// An empty list, to be written to `path`.
+    pub fn new(path: &Path) -> JsonList {
+        JsonList { path: path.to_owned(), file: None }
+    }
+
+    /// Adds an entry.
+    pub fn add(&mut self, entry: &Json) -> Result<()> {
+        let (file, separator) = match &mut self.file {
+            Some(file) => (file, ",\n"),
+            none => (none.insert(BufWriter::new(create_private(&self.path)?)), "[\n"),
+        };
+        write!(file, "{separator}{entry}").map_err(Error::file("write", &self.path))
+    }
+
+    /// Ends it and sees it on the disk; returns where it is, if there was anything to add.
+    pub fn finish(self) -> Result<Option<PathBuf>> {
+        let Some(mut file) = self.file else { return Ok(None) };
+        file.write_all(b"\n]\n")
+            .and_then(|()| file.flush())
+            .and_then(|()| file.get_ref().sync_all())
+            .map_err(Error::file("write", &self.path))?;
+        Ok(Some(self.path))
+    }
 }
 
 /// Makes the folder `path` (mode 0700) and those above it.

@@ -10,6 +10,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::error::Problem;
 /// Which engine keeps a database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -259,6 +260,13 @@ pub fn recording(engine: EngineKind, release: Release) -> Option<&'static Record
     let next = all.get(at + 1);
     let same = |next: &Recording| signature(found) == signature(next);
     (found.release == release || next.is_some_and(same)).then_some(found)
+}
+
+/// What is wrong with a `release` that has no [`recording`].
+pub fn not_recorded(engine: EngineKind, release: Release) -> Problem {
+    let known: Vec<String> = recorded(engine).iter().map(|known| known.release.to_string()).collect();
+    Problem::new("release", format!("the schema of {release} on {engine} is not recorded"))
+        .hint(format!("take one of {}", known.join(", ")))
 }
 
 /// What tells one schema from another: the applied migrations, or in 1.x the applied patches.

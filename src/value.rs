@@ -185,6 +185,11 @@ impl Row {
     pub fn iter(&self) -> impl Iterator<Item = (&str, &Value)> {
         self.columns.iter().map(String::as_str).zip(&self.cells)
     }
+
+    /// The row as a JSON object.
+    pub fn json(&self) -> serde_json::Value {
+        self.iter().map(|(column, cell)| (column.to_owned(), cell.json())).collect()
+    }
 }
 
 /// Repository and tag of the image that is called `image`; what comes after an `@` tells neither.

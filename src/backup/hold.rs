@@ -29,6 +29,8 @@ pub struct Held {
     pub folder: PathBuf,
     /// What is in it.
     pub manifest: Manifest,
+    /// Its files were read back from the disk since they were written.
+    pub(super) read_back: bool,
 }
 
 /// How the copy is taken.
@@ -42,15 +44,15 @@ pub enum Source<'a> {
 }
 
 /// What a snapshot is of and why.
-pub struct Label<'a> {
+pub struct Label {
     /// The instance.
-    pub instance: &'a str,
+    pub instance: String,
     /// Where it is.
-    pub origin: &'a str,
+    pub origin: String,
     /// The verb.
-    pub reason: &'a str,
+    pub reason: String,
     /// db-config.json of the instance, where it has one.
-    pub config: Option<&'a Path>,
+    pub config: Option<PathBuf>,
 }
 
 /// What goes into a copy, and how it is proven.
@@ -75,7 +77,7 @@ impl Held {
     pub fn take(
         source: &Source<'_>,
         folder: &Path,
-        label: &Label<'_>,
+        label: &Label,
         extent: &Extent,
         progress: Progress<'_>,
     ) -> Result<Held> {
@@ -93,7 +95,7 @@ impl Held {
         };
         let Proof { engine, database, counts, without, pages, faults, verified, member: copy } = proof;
         let mut members = vec![copy];
-        if let Some(config) = label.config.filter(|config| config.exists()) {
+        if let Some(config) = label.config.as_ref().filter(|config| config.exists()) {
             files::copy_exact(config, &folder.join("db-config.json"))?;
             members.push(member(folder, "db-config.json")?);
         }
@@ -102,9 +104,9 @@ impl Held {
             id: new_id(),
             created: Utc::now(),
             made_by: format!("kumadb {}", env!("CARGO_PKG_VERSION")),
-            reason: label.reason.to_owned(),
-            instance: label.instance.to_owned(),
-            origin: label.origin.to_owned(),
+            reason: label.reason.clone(),
+            instance: label.instance.clone(),
+            origin: label.origin.clone(),
             engine,
             raw: false,
             release: database.release.to_string(),
@@ -119,7 +121,7 @@ impl Held {
         };
         // Written last: it is what makes the folder whole.
         manifest.write(folder)?;
-        Ok(Held { folder: folder.to_owned(), manifest })
+        Ok(Held { folder: folder.to_owned(), manifest, read_back: false })
     }
 
     /// Opens a copy that an earlier run took.
@@ -132,7 +134,7 @@ impl Held {
             .ok_or_else(|| Error::Snapshot(format!("`{}` was never finished", folder.display())))?;
         let manifest: Manifest =
             serde_json::from_str(&text).map_err(|error| Error::Snapshot(format!("`{}`: {error}", path.display())))?;
-        let held = Held { folder: folder.to_owned(), manifest };
+        let held = Held { folder: folder.to_owned(), manifest, read_back: true };
         for expected in &held.manifest.members {
             if member(folder, &expected.name)? != *expected {
                 return Err(Error::Snapshot(format!("`{}` in `{}` has changed", expected.name, folder.display())));

@@ -45,7 +45,7 @@ pub fn hold(stores: &Stores, wanted: &str, origin: &str, folder: &Path, warn: &m
     if let Some(wal) = names.iter().map(|wal| path.with_file_name(wal)).find(|wal| *wal != path && wal.exists()) {
         files::copy_exact(&wal, &copy.part("-wal"))?;
     }
-    let label = Label { instance: &name, origin, reason: "found", config: None };
+    let label = Label { instance: name, origin: origin.into(), reason: "found".into(), config: None };
     Held::take(&Source::Still(&copy), folder, &label, &Extent::default(), &mut |_, _| {})
 }
 
@@ -70,7 +70,9 @@ impl Guarded {
     /// # Errors
     /// [`Error::Snapshot`] when it is not what was taken.
     pub fn open(held: &Held, connect: &dyn Connect) -> Result<Guarded> {
-        let held = Held::open(&held.folder)?;
+        if !held.read_back {
+            Held::open(&held.folder)?;
+        }
         let writer = connect.writer(&WriteKey::new())?;
         Ok(Guarded { writer, before: held.manifest.faults.clone() })
     }

@@ -19,7 +19,7 @@ const SIDES: [&str; 3] = ["-wal", "-shm", "-journal"];
 
 /// Keeps the files of `file` in the new folder `folder` as they are. All that is proven is that the copies are the bytes
 /// that were there.
-pub fn take(file: &SqliteFile, folder: &Path, label: &Label<'_>) -> Result<Held> {
+pub fn take(file: &SqliteFile, folder: &Path, label: &Label) -> Result<Held> {
     files::remove_folder(folder)?;
     files::make_folder(folder)?;
     let parts = file.parts();
@@ -41,9 +41,9 @@ pub fn take(file: &SqliteFile, folder: &Path, label: &Label<'_>) -> Result<Held>
         id: new_id(),
         created: Utc::now(),
         made_by: format!("kumadb {}", env!("CARGO_PKG_VERSION")),
-        reason: label.reason.to_owned(),
-        instance: label.instance.to_owned(),
-        origin: label.origin.to_owned(),
+        reason: label.reason.clone(),
+        instance: label.instance.clone(),
+        origin: label.origin.clone(),
         engine: EngineKind::Sqlite,
         raw: true,
         release: "unreadable".into(),
@@ -57,7 +57,7 @@ pub fn take(file: &SqliteFile, folder: &Path, label: &Label<'_>) -> Result<Held>
         verified: vec!["hash".into()],
     };
     manifest.write(folder)?;
-    Ok(Held { folder: folder.to_owned(), manifest })
+    Ok(Held { folder: folder.to_owned(), manifest, read_back: false })
 }
 
 /// Puts the database `wanted` in the place of one that is kept in `kept`. Killed half-way, [`put_back`] undoes it.

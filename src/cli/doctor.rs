@@ -18,6 +18,7 @@ use crate::kuma::wreck::Wreck;
 use crate::plan::{Assignment, Change, Plan, Step};
 use crate::run::examine::{gather, gather_nowhere, gather_stopped};
 use crate::run::{self, Outcome, Rebuilt, Settings, Work};
+use crate::schema::Release;
 use crate::value::Secret;
 
 #[derive(Args, Debug)]
@@ -34,6 +35,9 @@ pub struct DoctorArgs {
     /// Let the engine check everything it can, however long that takes
     #[arg(long)]
     full: bool,
+    /// The release of the server that made a damaged database, where what is left of it does not tell
+    #[arg(long, value_name = "RELEASE", requires = "fix")]
+    release: Option<Release>,
     /// Exit with 20 when something is found
     #[arg(long)]
     detailed_exitcode: bool,
@@ -220,7 +224,7 @@ fn fix(
     // A database between two releases that are both known is what a migration leaves that was cut off.
     settings.allow_unknown_release |= doctor::is_between_releases(evidence);
     if cures.salvage {
-        foretell(instance, context.ui)?;
+        foretell(instance, args.release, context.ui)?;
     }
     if args.write.is_dry_run() {
         return rehearse(&cures, instance, &settings, context);
@@ -234,7 +238,7 @@ fn fix(
     let changes = cures.plan.steps.len() + cures.files.len() + cures.statements.len() + usize::from(cures.salvage);
     let made = counted(changes, "change");
     context.ui.ask(&format!("make {made} to cure {}?", counted(curable.len(), "finding")))?;
-    let outcome = cures.carry_out(instance, &settings, context)?;
+    let outcome = cures.carry_out(instance, args.release, &settings, context)?;
     let after = look(instance, args);
     let left = examine(&after, args);
     let mut document = document(&after, &left);
@@ -302,9 +306,9 @@ fn rehearse(cures: &Cures, instance: &Instance, settings: &Settings, context: &m
 }
 
 /// Says what would come back of a damaged database, were it made anew at this moment.
-fn foretell(instance: &Instance, ui: &mut Ui) -> Result<()> {
+fn foretell(instance: &Instance, release: Option<Release>, ui: &mut Ui) -> Result<()> {
     let Place::Sqlite(file) = &instance.place else { return Ok(()) };
-    match weigh(&Wreck::open(file.path())?, None) {
+    match weigh(&Wreck::open(file.path())?, release) {
         Ok(salvaged) => ui.say(&format!("\nwhat its pages hold:\n{}", salvaged_text(&salvaged))),
         // It may be whole without its WAL, or but for its indexes.
         Err(error @ Error::NoRelease(_)) => ui.warn(&error.to_string()),
@@ -363,7 +367,13 @@ impl Cures {
 
     /// Files first: a database that cannot be written cannot be cured either. Keys last: they refuse rows that point
     /// nowhere. Each part is a run of its own, with its own snapshot.
-    fn carry_out(&self, instance: &Instance, settings: &Settings, context: &mut Context<'_>) -> Result<Outcome> {
+    fn carry_out(
+        &self,
+        instance: &Instance,
+        release: Option<Release>,
+        settings: &Settings,
+        context: &mut Context<'_>,
+    ) -> Result<Outcome> {
         let store = context.store()?;
         let mut outcome = Outcome::default();
         if !self.files.is_empty() {
@@ -371,7 +381,7 @@ impl Cures {
         }
         if self.salvage {
             let warnings = std::mem::take(&mut outcome.warnings);
-            outcome = run::run(instance, &store, &Work::Salvage, settings, context.ui)?;
+            outcome = run::run(instance, &store, &Work::Salvage(release), settings, context.ui)?;
             outcome.warnings.splice(0..0, warnings);
         }
         if !self.plan.is_empty() {

@@ -119,7 +119,7 @@ pub fn salvaged_text(salvaged: &Salvaged) -> String {
     text.push(match salvaged.wal {
         WalUse::None => "no WAL".into(),
         WalUse::Used(frames) => {
-            format!("with the WAL: {} of it belong to the database", counted(frames as usize, "page"))
+            format!("with the WAL: {} of it belong to the database", counted(frames as usize, "frame"))
         }
         WalUse::Ignored => "without the WAL: the file alone gives more".into(),
     });

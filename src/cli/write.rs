@@ -317,11 +317,8 @@ pub fn read_shown_state(instance: &Instance) -> Result<State> {
 
 /// Opens `instance` once, in whatever state the server is, and reads from it; `read` is given what messages call it.
 pub fn read_from<T>(instance: &Instance, read: impl FnOnce(&mut dyn Reader, &str) -> Result<T>) -> Result<T> {
-    let session = instance.open()?;
     let name = format!("`{}`", instance.name);
-    let found = session.connect().reader().and_then(|mut reader| read(&mut *reader, &name));
-    session.close()?;
-    found
+    instance.open()?.read(|reader| read(reader, &name))
 }
 
 /// Turns problems of input into the one error.

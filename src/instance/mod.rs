@@ -14,7 +14,7 @@ use chrono::{DateTime, Utc};
 use crate::docker::{Helper, Life};
 use crate::engine::mariadb::Address;
 use crate::engine::sqlite::SqliteFile;
-use crate::engine::{Connect, EngineKind};
+use crate::engine::{Connect, EngineKind, Reader};
 use crate::error::{Error, Result};
 use crate::files::{self, Lock};
 
@@ -344,6 +344,19 @@ impl Session<'_> {
     /// The way to the database.
     pub fn connect(&self) -> &dyn Connect {
         &*self.connect
+    }
+
+    /// Does `work` with it, and closes it whatever comes of that.
+    pub fn with<T>(self, work: impl FnOnce(&dyn Connect) -> Result<T>) -> Result<T> {
+        let done = work(self.connect());
+        let closed = self.close();
+        let done = done?;
+        closed.map(|()| done)
+    }
+
+    /// Reads from it, and closes it whatever comes of that.
+    pub fn read<T>(self, read: impl FnOnce(&mut dyn Reader) -> Result<T>) -> Result<T> {
+        self.with(|connect| read(&mut *connect.reader()?))
     }
 
     /// Stops the helper container; must happen before the server is started.

@@ -1,8 +1,7 @@
 //! A fresh database out of the rows of a damaged one: of the same release, with every reference whole.
 
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::{BufWriter, Write as _};
+use std::convert::Infallible;
 use std::path::{Path, PathBuf};
 
 use serde_json::{Value as Json, json};
@@ -12,7 +11,7 @@ use super::wreck::{WalUse, Wreck};
 use crate::engine::sqlite::SqliteFile;
 use crate::engine::{Depth, Writer, points_nowhere, quote};
 use crate::error::{Error, Result};
-use crate::files;
+use crate::files::{self, JsonList};
 use crate::salvage::{Found, FoundRow, List, Survey, Tally};
 use crate::schema::{self, ForeignKey, Recording, Release, Schema};
 use crate::value::Value;
@@ -79,10 +78,40 @@ pub fn weigh(wreck: &Wreck, release: Option<Release>) -> Result<Salvaged> {
     let (survey, wal) = wreck.survey(release)?;
     let mut salvaged = describe(&survey, wal);
     for table in ordered(&survey) {
-        let Ok(rows) = survey.visit::<std::convert::Infallible>(table, &mut |_| Ok(()));
-        salvaged.tables.push(TableReport { rows, ..report(table) });
+        salvaged.tables.push(TableReport { rows: weigh_table(&survey, table), ..report(table) });
     }
     Ok(salvaged)
+}
+
+/// The rows of `table` that can be told apart: a doubtful one that is there already is an old copy of a page.
+fn weigh_table(survey: &Survey<'_>, table: &Found) -> Tally {
+    let mut seen: BTreeMap<i64, Vec<Vec<Value>>> = BTreeMap::new();
+    let Ok(rows) = survey.visit::<Infallible>(table, &mut |row| {
+        if !row.certain {
+            seen.entry(row.rowid).or_default();
+        }
+        Ok(())
+    });
+    let mut copies = 0;
+    if !seen.is_empty() {
+        let Ok(_) = survey.visit::<Infallible>(table, &mut |row| {
+            if let Some(before) = seen.get_mut(&row.rowid) {
+                match before.contains(&row.cells) {
+                    true => copies += u64::from(!row.certain),
+                    false => before.push(row.cells),
+                }
+            }
+            Ok(())
+        });
+    }
+    without_copies(table, rows, copies)
+}
+
+/// `tally` of `table` without the doubtful rows that are copies of others.
+fn without_copies(table: &Found, mut tally: Tally, copies: u64) -> Tally {
+    tally.doubtful = tally.doubtful.saturating_sub(copies);
+    tally.lost = table.lost(&tally);
+    tally
 }
 
 /// Makes the new database `to` and, where something did not come back, `to` with the ending `left-out.json`: both or none,
@@ -198,7 +227,7 @@ impl Build {
         for statement in schema::script(recording.sql).filter(|sql| sql.starts_with("CREATE") && !is_late(sql)) {
             writer.execute(statement, &[])?;
         }
-        let notes = Notes { path: notes.to_owned(), file: None };
+        let notes = Notes(JsonList::new(notes));
         Ok(Build { writer, path: to.to_owned(), recording, schema: recording.schema(), notes })
     }
 
@@ -207,7 +236,8 @@ impl Build {
         let mut report = report(table);
         let (mut left_out, mut copies) = (0, 0);
         let mut statements = BTreeMap::new();
-        let is_history = history(&self.schema).contains(&table.shape.table);
+        let name = &table.shape.table;
+        let is_history = history(&self.schema).contains(name);
         report.rows = survey.visit(table, &mut |row| {
             let cells = self.cells(table, &row)?;
             let statement = statements.entry(cells.len()).or_insert_with(|| self.statement(table, cells.len()));
@@ -216,20 +246,17 @@ impl Build {
                     true => copies += u64::from(!row.certain),
                     false => {
                         left_out += 1;
-                        self.notes.left_out(
-                            table,
-                            row.rowid,
-                            &cells,
-                            "another row has its id or its unique value, or a cell that must be there is lost",
-                        )?;
+                        let columns = table.shape.columns.iter().cloned().zip(cells.iter().map(Value::json));
+                        let why = "another row has its id or its unique value, or a cell that must be there is lost";
+                        self.notes.left_out(name, row.rowid, &columns.collect(), why)?;
                     }
                 }
             } else if !row.certain && !is_history {
-                self.notes.doubtful(table, row.rowid, row.cut)?;
+                self.notes.doubtful(name, row.rowid, row.cut)?;
             }
             Ok(())
         })?;
-        report.rows.doubtful = report.rows.doubtful.saturating_sub(copies);
+        report.rows = without_copies(table, report.rows, copies);
         report.left_out = left_out;
         Ok(report)
     }
@@ -293,7 +320,7 @@ impl Build {
         for (page, tables) in &survey.unplaced {
             for (rowid, cells) in survey.unplaced_rows(*page) {
                 let cells: Vec<Json> = cells.iter().map(Value::json).collect();
-                self.notes.write(&json!({
+                self.notes.0.add(&json!({
                     "what": "left out", "id": rowid, "cells": cells,
                     "why": format!("it could be of any of these tables: {}", tables.join(", ")),
                 }))?;
@@ -375,13 +402,10 @@ impl Build {
         let notes = &mut self.notes;
         self.writer.stream(&format!("SELECT * FROM {name} WHERE {nowhere}"), &[], &mut |row| {
             let value = row.cell(&key.column);
+            let id = row.int("id").unwrap_or_default();
             match empties {
-                true => notes.changed(table, row.int("id").unwrap_or_default(), &key.column, value, &why(value)),
-                false => {
-                    let cells: serde_json::Map<String, Json> =
-                        row.iter().map(|(column, cell)| (column.to_owned(), cell.json())).collect();
-                    notes.write(&json!({"what": "left out", "table": table, "row": cells, "why": why(value)}))
-                }
+                true => notes.changed(table, id, &key.column, value, &why(value)),
+                false => notes.left_out(table, id, &row.json(), &why(value)),
             }
         })?;
         let change = match empties {
@@ -405,7 +429,7 @@ impl Build {
             return Err(Error::Damaged { database: format!("`{}`", self.path.display()), problems });
         }
         files::flush(&self.path)?;
-        self.notes.finish()
+        self.notes.0.finish()
     }
 }
 
@@ -414,48 +438,24 @@ fn is_late(statement: &str) -> bool {
     statement.starts_with("CREATE INDEX")
 }
 
-/// What did not come back as it was: a JSON array, an entry a line.
-struct Notes {
-    path: PathBuf,
-    file: Option<BufWriter<File>>,
-}
+/// What did not come back as it was.
+struct Notes(JsonList);
 
 impl Notes {
-    fn left_out(&mut self, table: &Found, rowid: i64, cells: &[Value], why: &str) -> Result<()> {
-        let columns = table.shape.columns.iter().zip(cells);
-        let cells: serde_json::Map<String, Json> =
-            columns.map(|(column, cell)| (column.clone(), cell.json())).collect();
-        self.write(&json!({"what": "left out", "table": table.shape.table, "id": rowid, "row": cells, "why": why}))
+    fn left_out(&mut self, table: &str, id: i64, row: &Json, why: &str) -> Result<()> {
+        self.0.add(&json!({"what": "left out", "table": table, "id": id, "row": row, "why": why}))
     }
 
-    fn changed(&mut self, table: &str, rowid: i64, column: &str, was: &Value, why: &str) -> Result<()> {
-        self.write(&json!({
-            "what": "changed", "table": table, "id": rowid, "column": column, "was": was.json(), "why": why,
-        }))
+    fn changed(&mut self, table: &str, id: i64, column: &str, was: &Value, why: &str) -> Result<()> {
+        let was = was.json();
+        self.0.add(&json!({"what": "changed", "table": table, "id": id, "column": column, "was": was, "why": why}))
     }
 
-    fn doubtful(&mut self, table: &Found, rowid: i64, cut: bool) -> Result<()> {
+    fn doubtful(&mut self, table: &str, id: i64, cut: bool) -> Result<()> {
         let why = match cut {
             true => "its end is missing or does not fit the rest",
             false => "something about the page it stands on does not fit",
         };
-        self.write(&json!({"what": "doubtful", "table": table.shape.table, "id": rowid, "why": why}))
-    }
-
-    fn write(&mut self, note: &Json) -> Result<()> {
-        let (file, separator) = match &mut self.file {
-            Some(file) => (file, ",\n"),
-            none => (none.insert(BufWriter::new(files::create_private(&self.path)?)), "[\n"),
-        };
-        write!(file, "{separator}{note}").map_err(Error::file("write", &self.path))
-    }
-
-    fn finish(self) -> Result<Option<PathBuf>> {
-        let Some(mut file) = self.file else { return Ok(None) };
-        file.write_all(b"\n]\n")
-            .and_then(|()| file.flush())
-            .and_then(|()| file.get_ref().sync_all())
-            .map_err(Error::file("write", &self.path))?;
-        Ok(Some(self.path))
+        self.0.add(&json!({"what": "doubtful", "table": table, "id": id, "why": why}))
     }
 }

@@ -47,11 +47,7 @@ impl NewInstance {
         }
         let recording = schema::recording(engine, self.release);
         if recording.is_none() {
-            let known: Vec<String> = schema::recorded(engine).iter().map(|known| known.release.to_string()).collect();
-            problems.push(
-                Problem::new("release", format!("the schema of {} on {engine} is not recorded", self.release))
-                    .hint(format!("take one of {}", known.join(", "))),
-            );
+            problems.push(schema::not_recorded(engine, self.release));
         }
         match recording {
             Some(recording) if problems.is_empty() => Ok(recording),

@@ -8,7 +8,7 @@ use super::read::history;
 use crate::engine::sqlite::SqliteFile;
 use crate::error::{Error, Result};
 use crate::salvage::{Bytes, Frames, Image, Survey};
-use crate::schema::Release;
+use crate::schema::{self, EngineKind, Release};
 
 /// The files of a damaged database, open for reading only.
 pub struct Wreck {
@@ -23,7 +23,7 @@ pub struct Wreck {
 pub enum WalUse {
     /// There is none, or nothing in it was ever committed.
     None,
-    /// Read over the file: so many pages of it count.
+    /// Read over the file: so many of its frames count.
     Used(u64),
     /// Left alone, because the file by itself gives more.
     Ignored,
@@ -56,8 +56,13 @@ impl Wreck {
     /// else the one with more certain rows of the configuration.
     ///
     /// # Errors
-    /// [`Error::Refused`] where the release cannot be told.
+    /// [`Error::NoRelease`] where `release` is `None` and cannot be told; [`Error::Input`] where it is not recorded.
     pub fn survey(&self, release: Option<Release>) -> Result<(Survey<'_>, WalUse)> {
+        if let Some(release) = release
+            && schema::recording(EngineKind::Sqlite, release).is_none()
+        {
+            return Err(Error::Input(vec![schema::not_recorded(EngineKind::Sqlite, release)]));
+        }
         let alone = Survey::take(Image::alone(&*self.file), release);
         let with = self.wal.as_ref().zip(self.frames.as_ref()).and_then(|(wal, frames)| {
             let survey = Survey::take(Image::with(&*self.file, wal, frames), release)?;

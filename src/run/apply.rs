@@ -6,15 +6,15 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
+use super::begin::{check_mode, check_server, lock};
 use super::journal::{Journal, Phase, Record};
-use super::migration::{check_settled, is_migrating};
+use super::migration::is_migrating;
 use super::script::{Changes, Script};
 use super::transact::{check_release, run_statements};
-use super::{Observer, Rebuilt, Step, beats, compact, removed};
-use crate::backup::hold::{Extent, Label, Source};
+use super::{Observer, Rebuilt, Step, beats, compact, label, removed};
+use crate::backup::hold::{Extent, Source};
 use crate::backup::{Guarded, Held, Seal, Snapshot, Store};
 use crate::docker::Life;
-use crate::engine::EngineKind;
 use crate::error::{Error, Result};
 use crate::files::Lock;
 use crate::instance::{Instance, Place, Session};
@@ -25,6 +25,7 @@ use crate::kuma::write::Written;
 use crate::model::state::State;
 use crate::plan::Plan;
 use crate::plan::history::Pruning;
+use crate::schema::Release;
 use crate::value::Row;
 
 /// What happens to the server while we write.
@@ -97,8 +98,8 @@ pub enum Work<'a> {
         /// Tables whose rows stay, except those that point to what is gone then.
         kept: &'a [String],
     },
-    /// SQLite: a new database out of a damaged one.
-    Salvage,
+    /// SQLite: a new database out of a damaged one, of this release where nothing in it tells.
+    Salvage(Option<Release>),
 }
 
 impl Work<'_> {
@@ -108,7 +109,7 @@ impl Work<'_> {
             Work::Prune(pruning) => pruning.is_empty(),
             Work::Script(script) => script.statements.is_empty(),
             Work::Compact(statements) | Work::Statements(statements) => statements.is_empty(),
-            Work::Load { .. } | Work::Salvage => false,
+            Work::Load { .. } | Work::Salvage(_) => false,
         }
     }
 }
@@ -163,7 +164,7 @@ pub fn run(
     check_server(instance, mode, opens_lock)?;
     observer.step(&Step::Journal)?;
     let lasts = matches!(work, Work::Statements(_));
-    let replaces = loads || matches!(work, Work::Salvage);
+    let replaces = loads || matches!(work, Work::Salvage(_));
     let recipients = store.recipients();
     let record = Record { lasts, recipients, ..Record::new(&settings.verb, instance, life, mode, replaces) };
     let journal = Journal::open(instance.work(), record)?;
@@ -172,47 +173,6 @@ pub fn run(
         Ok(()) => Ok(run.finish(store, observer)),
         Err(cause) => Err(run.back(cause, observer)),
     }
-}
-
-/// The mode that `mode` comes to here.
-fn check_mode(instance: &Instance, mode: Mode, running: bool) -> Result<Mode> {
-    match (mode, instance.engine()) {
-        (Mode::Stopped, EngineKind::MariaDb) if instance.container.is_none() => match instance.read_others()? {
-            0 => Ok(mode),
-            connections => Err(Error::InUse { database: format!("the database of `{}`", instance.name), connections }),
-        },
-        (Mode::Live | Mode::LiveThenRestart, EngineKind::Sqlite) if running => {
-            Err(Error::Running { what: "the server is running, and SQLite must not be written beside it".into() })
-        }
-        // With no server to go on, a SQLite file is written as always: when nobody has it open.
-        (_, EngineKind::Sqlite) => Ok(Mode::Stopped),
-        _ => Ok(mode),
-    }
-}
-
-/// Locks `instance`, whose earlier work must be finished.
-pub(super) fn lock(instance: &Instance, settings: &Settings) -> Result<Lock> {
-    let lock = instance.lock(&settings.verb)?;
-    match Journal::read(instance.work())? {
-        Some(journal) => Err(journal.record.unfinished()),
-        None => Ok(lock),
-    }
-}
-
-/// Fails unless the server, if it runs, can be stopped now and started again.
-pub(super) fn check_server(instance: &Instance, mode: Mode, opens_lock: bool) -> Result<()> {
-    let Some(server) = &instance.container else { return Ok(()) };
-    if !server.is_running()? {
-        return Ok(());
-    }
-    if mode != Mode::Live {
-        server.check_stoppable()?;
-    }
-    // The lock that a server left which ends again and again is no reason not to open it; the page of a migration is one.
-    if opens_lock && !server.is_migrating()? {
-        return Ok(());
-    }
-    check_settled(instance)
 }
 
 /// One run with its lock and its open journal.
@@ -258,8 +218,8 @@ impl Run<'_> {
 
     /// Holds a copy, writes, checks, commits. Returns the touched monitors that should beat.
     fn write(&mut self, session: &Session<'_>, work: &Work<'_>, observer: &mut dyn Observer) -> Result<Vec<i64>> {
-        if let (Work::Salvage, Place::Sqlite(file)) = (work, &self.instance.place) {
-            return self.salvage(file, observer).map(|()| Vec::new());
+        if let (Work::Salvage(release), Place::Sqlite(file)) = (work, &self.instance.place) {
+            return self.salvage(file, *release, observer).map(|()| Vec::new());
         }
         let connect = session.connect();
         let database = connect.reader().and_then(|mut reader| read_database(&mut *reader, &self.instance.name));
@@ -281,13 +241,7 @@ impl Run<'_> {
             _ if matches!(work, Work::Load { .. }) => Source::Any(connect),
             _ => Source::Live(connect),
         };
-        let (config, origin) = (self.instance.config_path(), self.instance.origin());
-        let label = Label {
-            instance: &self.instance.name,
-            origin: &origin,
-            reason: &self.settings.verb,
-            config: config.as_deref(),
-        };
+        let label = label(self.instance, &self.settings.verb);
         let mut progress = |done, total| observer.progress(done, total);
         let held = Held::take(&source, &self.held_folder(), &label, &Extent::default(), &mut progress)?;
         observer.step(&Step::Held { bytes: held.manifest.size(), took: began.elapsed() })?;
@@ -319,7 +273,7 @@ impl Run<'_> {
                 // Not noted as committed: there is nothing to put back.
                 return Ok(Vec::new());
             }
-            Work::Salvage => return Err(Error::Refused("only a SQLite database can be salvaged".into())),
+            Work::Salvage(_) => return Err(Error::Refused("only a SQLite database can be salvaged".into())),
             Work::Load { wanted, kept } => {
                 self.load(&mut guarded, wanted, kept, observer)?;
                 Vec::new()

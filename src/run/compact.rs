@@ -46,12 +46,21 @@ pub(super) fn run(
     if writer.kind() == EngineKind::MariaDb {
         return run_each(writer, statements, observer);
     }
+    in_scratch(writer, scratch, |writer| run_each(writer, statements, observer))
+}
+
+/// Does `work` with the files that SQLite makes for itself in the folder `scratch`.
+pub(super) fn in_scratch<W: Writer + ?Sized, T>(
+    writer: &mut W,
+    scratch: &Path,
+    work: impl FnOnce(&mut W) -> Result<T>,
+) -> Result<T> {
     let scratch = scratch.display().to_string().replace('\'', "''");
     writer.query(&format!("PRAGMA temp_store_directory = '{scratch}'"), &[])?;
-    let ended = run_each(writer, statements, observer);
+    let done = work(writer);
     // It holds for every database of the process.
     writer.query("PRAGMA temp_store_directory = ''", &[])?;
-    ended
+    done
 }
 
 fn run_each(writer: &mut dyn Writer, statements: &[String], observer: &mut dyn Observer) -> Result<()> {

@@ -4,8 +4,8 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use super::migration::{is_migrating, wait_settled};
-use super::{Observer, Step};
-use crate::backup::hold::{Extent, Label, Source};
+use super::{Observer, Step, label};
+use crate::backup::hold::{Extent, Source};
 use crate::backup::{Held, Packed, Seal, Snapshot, Stores};
 use crate::error::{Error, Result};
 use crate::instance::Instance;
@@ -87,13 +87,11 @@ fn hold(
 ) -> Result<Held> {
     observer.step(&Step::Hold { bytes: instance.size() })?;
     let began = Instant::now();
-    let session = instance.open()?;
-    let (config, origin) = (instance.config_path(), instance.origin());
-    let label = Label { instance: &instance.name, origin: &origin, reason, config: config.as_deref() };
-    let source = Source::Live(session.connect());
-    let held = Held::take(&source, folder, &label, extent, &mut |done, total| observer.progress(done, total));
-    session.close()?;
-    let held = held?;
+    let label = label(instance, reason);
+    let held = instance.open()?.with(|connect| {
+        let mut progress = |done, total| observer.progress(done, total);
+        Held::take(&Source::Live(connect), folder, &label, extent, &mut progress)
+    })?;
     observer.step(&Step::Held { bytes: held.manifest.size(), took: began.elapsed() })?;
     Ok(held)
 }

@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
 
-use super::apply::{Mode, Run, Settings, check_server, lock};
-use super::journal::{Journal, Record};
+use super::apply::{Run, Settings};
+use super::journal::Journal;
 use super::{Observer, Step};
 use crate::docker::{Container, Life};
 use crate::doctor::Evidence;
@@ -46,12 +46,7 @@ pub fn gather_stopped(
     settings: &Settings,
     observer: &mut dyn Observer,
 ) -> Result<Evidence> {
-    let lock = lock(instance, settings)?;
-    instance.check_alone()?;
-    check_server(instance, Mode::Stopped, settings.opens_lock)?;
-    observer.step(&Step::Journal)?;
-    let record = Record::new(&settings.verb, instance, instance.life()?, Mode::Stopped, false);
-    let mut run = Run::new(instance, settings, Journal::open(instance.work(), record)?, lock);
+    let mut run = Run::begin(instance, settings, observer, |_, _| Ok(()))?;
     if let Err(cause) = run.stop(observer) {
         return Err(run.back(cause, observer));
     }
@@ -104,10 +99,7 @@ fn open<'a>(instance: &'a Instance, lock: Option<&Lock>) -> Result<Session<'a>> 
 }
 
 fn half_made(instance: &Instance, lock: Option<&Lock>) -> Result<Option<usize>> {
-    let session = open(instance, lock)?;
-    let found = session.connect().reader().and_then(|mut reader| read_half_made(&mut *reader));
-    session.close()?;
-    found
+    open(instance, lock)?.read(read_half_made)
 }
 
 /// What is known where no instance was found: why not.
@@ -130,19 +122,14 @@ fn read_database(
     depth: Depth,
     damage: &mut Vec<String>,
 ) -> Result<crate::doctor::evidence::Content> {
-    let session = open(instance, lock)?;
-    let mut read = || {
-        let mut reader = session.connect().reader()?;
+    open(instance, lock)?.read(|reader| {
         // References are looked at one by one below. `CHECK TABLE` of MariaDB is for those who ask for everything.
         if reader.kind() == EngineKind::Sqlite || depth == Depth::Full {
             let faults = reader.check(depth)?;
             damage.extend(faults.into_iter().filter(|fault| fault.rows == 0).map(|fault| fault.what));
         }
-        read_content(&mut *reader, &format!("`{}`", instance.name), now.timestamp(), &is_zone)
-    };
-    let content = read();
-    session.close()?;
-    content
+        read_content(reader, &format!("`{}`", instance.name), now.timestamp(), &is_zone)
+    })
 }
 
 /// Whether this machine knows the time zone; where it knows none, whether it is spelled like one.

@@ -70,9 +70,8 @@ impl Run<'_> {
         // A disk that is too full for the note must not keep the tables from being put back.
         let _ = self.journal.advance(Phase::RollingBack);
         observer.step(&Step::PutBack)?;
-        let session = self.instance.open_still(&self.lock)?;
-        let swap_back = || {
-            let mut guarded = Guarded::open(&held, session.connect())?;
+        let changed = self.instance.open_still(&self.lock)?.with(|connect| {
+            let mut guarded = Guarded::open(&held, connect)?;
             let tables: BTreeSet<&str> = held.manifest.counts.keys().map(String::as_str).collect();
             let Some(shadow) = guarded.writer().shadow() else { return Ok(false) };
             let changed = shadow.swap_back(&tables)?;
@@ -81,14 +80,11 @@ impl Run<'_> {
                 check_loaded(guarded.writer(), &held, &[])?;
             }
             Ok(changed)
-        };
-        let changed = swap_back();
-        session.close()?;
-        if changed? {
+        })?;
+        if changed {
             self.journal.advance(Phase::PutBack)?;
-            return Ok(true);
         }
-        Ok(false)
+        Ok(changed)
     }
 
     /// Removes the tables that an exchange has set aside: the server works without them.
@@ -98,12 +94,9 @@ impl Run<'_> {
         }
         observer.step(&Step::Clear)?;
         let session = self.instance.open_locked(&self.lock)?;
-        let clear = || match Guarded::open(held, session.connect())?.writer().shadow() {
+        session.with(|connect| match Guarded::open(held, connect)?.writer().shadow() {
             Some(shadow) => shadow.clear(),
             None => Ok(()),
-        };
-        let cleared = clear();
-        session.close()?;
-        cleared
+        })
     }
 }

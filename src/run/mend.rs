@@ -4,14 +4,14 @@
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 
-use super::apply::{Mode, Outcome, Run, Settings, check_server, lock};
-use super::journal::{Journal, Record};
+use super::apply::{Outcome, Run, Settings};
+use super::undo::Telling;
 use super::{Observer, Step};
 use crate::docker::Life;
 use crate::doctor::FileChange;
 use crate::error::{Error, Result};
 use crate::files;
-use crate::instance::{Instance, Server};
+use crate::instance::Instance;
 use crate::kuma::read::read_last_beat;
 
 /// Makes `changes` with the server stopped, then starts it again and sees it working, if it was running.
@@ -28,17 +28,12 @@ pub fn mend(
     settings: &Settings,
     observer: &mut dyn Observer,
 ) -> Result<Outcome> {
-    let lock = lock(instance, settings)?;
-    let life = instance.life()?;
-    instance.check_alone()?;
-    check_server(instance, Mode::Stopped, settings.opens_lock)?;
-    observer.step(&Step::Journal)?;
-    let mut record = Record::new(&settings.verb, instance, life, Mode::Stopped, false);
-    // Where the database cannot be read, any beat is a new one.
-    record.last_beat = last_beat(instance).unwrap_or(0);
-    let was_running = record.was_running();
-    let mut run = Run::new(instance, settings, Journal::open(instance.work(), record)?, lock);
-    let stopped = if was_running { run.stop(observer) } else { Ok(()) };
+    let mut run = Run::begin(instance, settings, observer, |record, _| {
+        // Where the database cannot be read, any beat is a new one.
+        record.last_beat = instance.connect().and_then(|connect| read_last_beat(&mut *connect.reader()?)).unwrap_or(0);
+        Ok(())
+    })?;
+    let stopped = if run.journal.record.was_running() { run.stop(observer) } else { Ok(()) };
     if let Err(cause) = stopped {
         return Err(run.back(cause, observer));
     }
@@ -46,32 +41,46 @@ pub fn mend(
     let made = observer
         .step(&Step::Mend { changes: changes.len() })
         .and_then(|()| changes.iter().try_for_each(|change| make(change).map(|back| undo.push(back))));
-    let ended = made.and_then(|()| run.up(&[], observer));
-    match ended {
+    match made.and_then(|()| run.up(&[], observer)) {
         Ok(()) => {
             run.close()?;
             Ok(run.outcome)
         }
-        Err(wait @ (Error::WouldNotStop { .. } | Error::Migrating { .. })) => Err(wait),
-        Err(cause) => {
-            if instance.is_running()? {
-                run.stop(observer)?;
-            }
-            let back = undo.iter().rev().try_for_each(|change| make(change).map(drop));
-            if was_running {
-                instance.container.as_ref().map_or(Ok(()), Server::start)?;
-                if life == Some(Life::Paused)
-                    && let Some(server) = &instance.container
-                {
-                    server.put_back(Life::Paused, settings.grace)?;
-                }
-            }
-            run.close()?;
-            let cause = Box::new(cause);
-            Err(match back {
-                Ok(()) => Error::RolledBack { cause },
-                Err(failure) => Error::RollbackFailed { cause, failure: Box::new(failure) },
-            })
+        Err(cause) => Err(run.take_back(cause, &undo, &mut Telling(observer))),
+    }
+}
+
+impl Run<'_> {
+    /// Takes the changes back that `undo` undoes, and brings the server into the state it was in; returns the error that the
+    /// run ends with.
+    fn take_back(mut self, cause: Error, undo: &[FileChange], observer: &mut dyn Observer) -> Error {
+        let stopped = match self.instance.is_running() {
+            Ok(true) => self.stop(observer),
+            other => other.map(drop),
+        };
+        // It migrates with the files as they are now: it wants time, and the journal stays open for `resume`.
+        if let Err(wait @ Error::Migrating { .. }) = stopped {
+            return wait;
+        }
+        // Also where it would not stop: all of them, whatever becomes of one.
+        let taken: Vec<Result<()>> = undo.iter().rev().map(|change| make(change).map(drop)).collect();
+        // The journal stays where the server may still be stopped or started.
+        let ended = stopped.and_then(|()| self.start_as_before()).and_then(|()| self.close());
+        let cause = Box::new(cause);
+        match taken.into_iter().collect::<Result<()>>().and(ended) {
+            Ok(()) => Error::RolledBack { cause },
+            Err(failure) => Error::RollbackFailed { cause, failure: Box::new(failure) },
+        }
+    }
+
+    /// Starts a server that was up. It is not waited for: with the files as they were it perhaps never came up.
+    fn start_as_before(&self) -> Result<()> {
+        let record = &self.journal.record;
+        let Some(server) = self.instance.container.as_ref().filter(|_| record.was_running()) else { return Ok(()) };
+        server.start()?;
+        match record.life {
+            Some(Life::Paused) => server.put_back(Life::Paused, self.settings.grace),
+            _ => Ok(()),
         }
     }
 }
@@ -131,8 +140,4 @@ fn check(change: &FileChange) -> Result<FileChange> {
             Ok(FileChange::SetAside { path: to.clone(), to: path.clone() })
         }
     }
-}
-
-fn last_beat(instance: &Instance) -> Result<i64> {
-    read_last_beat(&mut *instance.connect()?.reader()?)
 }

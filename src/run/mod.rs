@@ -2,6 +2,7 @@
 
 pub mod apply;
 pub mod beats;
+mod begin;
 pub mod compact;
 pub mod copy;
 pub mod examine;
@@ -22,7 +23,9 @@ mod undo;
 use std::fmt;
 use std::time::Duration;
 
+use crate::backup::hold::Label;
 use crate::error::{Result, bytes, counted};
+use crate::instance::Instance;
 
 pub use apply::{Mode, Outcome, Settings, Work, run};
 pub use copy::{Putting, Taken, take};
@@ -33,6 +36,16 @@ pub use restart::restart;
 pub use resume::{Resumed, resume};
 pub use salvage::Rebuilt;
 pub use transact::{Made, rehearse, rehearse_statements, rehearse_work};
+
+/// What a copy of `instance` is called that is taken for `reason`.
+fn label(instance: &Instance, reason: &str) -> Label {
+    Label {
+        instance: instance.name.clone(),
+        origin: instance.origin(),
+        reason: reason.to_owned(),
+        config: instance.config_path(),
+    }
+}
 
 /// Everything that the write path does, told before it is done. Whoever listens can show it, or refuse to go on.
 #[derive(Clone, Debug, PartialEq)]

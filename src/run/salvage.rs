@@ -6,9 +6,7 @@ use std::time::Instant;
 
 use super::apply::Run;
 use super::journal::Phase;
-use super::removed;
-use super::{Observer, Step};
-use crate::backup::hold::Label;
+use super::{Observer, Step, compact, label, removed};
 use crate::backup::{Held, raw};
 use crate::engine::sqlite::SqliteFile;
 use crate::engine::{Connect as _, Depth, Reader, Writer};
@@ -17,6 +15,7 @@ use crate::files;
 use crate::kuma::fresh::{Salvaged, salvage};
 use crate::kuma::read::{read_counts, read_database, read_last_beat};
 use crate::kuma::wreck::Wreck;
+use crate::schema::Release;
 
 /// What the new database was made of.
 #[derive(Clone, Debug)]
@@ -48,11 +47,16 @@ impl Run<'_> {
     }
 
     /// Keeps the files of a damaged database, makes a new one out of the copy, and puts it in their place.
-    pub(super) fn salvage(&mut self, file: &SqliteFile, observer: &mut dyn Observer) -> Result<()> {
+    pub(super) fn salvage(
+        &mut self,
+        file: &SqliteFile,
+        release: Option<Release>,
+        observer: &mut dyn Observer,
+    ) -> Result<()> {
         let kept = self.keep(file, observer)?;
         observer.step(&Step::Salvage)?;
         let workshop = self.instance.work().join("salvage");
-        let (made, database) = make(&kept.folder, &workshop, observer)?;
+        let (made, database) = make(&kept.folder, &workshop, release, observer)?;
         self.outcome.rebuilt = Some(made);
         self.put(file, &kept, &database, observer)
     }
@@ -60,9 +64,7 @@ impl Run<'_> {
     fn keep(&mut self, file: &SqliteFile, observer: &mut dyn Observer) -> Result<Held> {
         observer.step(&Step::Hold { bytes: self.instance.size() })?;
         let began = Instant::now();
-        let origin = self.instance.origin();
-        let label = Label { instance: &self.instance.name, origin: &origin, reason: &self.settings.verb, config: None };
-        let kept = raw::take(file, &self.held_folder(), &label)?;
+        let kept = raw::take(file, &self.held_folder(), &label(self.instance, &self.settings.verb))?;
         observer.step(&Step::Held { bytes: kept.manifest.size(), took: began.elapsed() })?;
         self.journal.advance(Phase::Writing)?;
         Ok(kept)
@@ -89,8 +91,13 @@ impl Run<'_> {
 
 /// Makes a database in the new folder `workshop` out of the files in `kept`: the files as they are where SQLite finds nothing
 /// wrong with them once their indexes are made anew, with the WAL or without it, whichever has the newest beat; else what
-/// their pages hold.
-fn make(kept: &Path, workshop: &Path, observer: &mut dyn Observer) -> Result<(Rebuilt, PathBuf)> {
+/// their pages hold, which are of `release` if they do not tell.
+fn make(
+    kept: &Path,
+    workshop: &Path,
+    release: Option<Release>,
+    observer: &mut dyn Observer,
+) -> Result<(Rebuilt, PathBuf)> {
     files::remove_folder(workshop)?;
     // Two copies, or one and what is made of it.
     files::require_space(kept, 2 * files::folder_size(kept))?;
@@ -117,7 +124,7 @@ fn make(kept: &Path, workshop: &Path, observer: &mut dyn Observer) -> Result<(Re
     let database = workshop.join("kuma.db");
     let wreck = Wreck::open(&kept.join("kuma.db"))?;
     let notes = kept.join(removed::FILE);
-    let mut salvaged = salvage(&wreck, &database, &notes, None, &mut |done, total| observer.progress(done, total))?;
+    let mut salvaged = salvage(&wreck, &database, &notes, release, &mut |done, total| observer.progress(done, total))?;
     // They go with the snapshot.
     salvaged.notes = None;
     Ok((Rebuilt::Salvaged(Box::new(salvaged)), database))
@@ -135,9 +142,11 @@ fn try_whole(kept: &Path, folder: &Path, with_wal: bool) -> Result<i64> {
         files::copy_exact(&kept.join(&name), &folder.join(&name))?;
     }
     let mut copy = SqliteFile::new(&database).read_write()?;
-    copy.begin()?;
-    copy.execute("REINDEX", &[])?;
-    copy.commit()?;
+    compact::in_scratch(&mut copy, folder, |copy| {
+        copy.begin()?;
+        copy.execute("REINDEX", &[])?;
+        copy.commit()
+    })?;
     let faults: Vec<String> = copy.check(Depth::Structure)?.iter().map(ToString::to_string).collect();
     if !faults.is_empty() {
         return Err(Error::Damaged { database: SqliteFile::new(&database).describe(), problems: faults });

@@ -8,7 +8,7 @@ use super::script::Changes;
 use super::{Observer, Silent, Step, removed};
 use crate::backup::Guarded;
 use crate::engine::sqlite::SqliteFile;
-use crate::engine::{Connect as _, EngineKind, Writer};
+use crate::engine::{EngineKind, Writer};
 use crate::error::{Error, Result};
 use crate::instance::{Instance, Place};
 use crate::kuma::read::{read_database, read_fingerprint, read_mark};
@@ -33,28 +33,12 @@ pub fn rehearse_work(
     settings: &Settings,
     observer: &mut dyn Observer,
 ) -> Result<Made> {
-    observer.step(&Step::Rehearse)?;
-    let scratch = tempfile::tempdir().map_err(Error::file("make a folder in", std::env::temp_dir()))?;
-    let session = instance.open()?;
-    let mut try_it = || {
-        let mut guarded = match &instance.place {
-            Place::Sqlite(_) => {
-                let copy = scratch.path().join("kuma.db");
-                session.connect().reader()?.dump(&copy, &[], &mut |done, total| observer.progress(done, total))?;
-                Guarded::rehearse(&SqliteFile::new(copy))?
-            }
-            _ => Guarded::rehearse(session.connect())?,
-        };
-        let database = read_database(guarded.writer(), &instance.name)?;
-        check_release(&database, instance, settings)?;
+    rehearse_with(instance, settings, observer, |guarded, schema| {
         guarded.writer().begin()?;
-        let tried = make(&mut guarded, &database.schema, work, &mut Silent);
+        let tried = make(guarded, schema, work, &mut Silent);
         guarded.writer().rollback()?;
         tried
-    };
-    let tried = try_it();
-    session.close()?;
-    tried
+    })
 }
 
 /// Rehearses statements on a copy; says whether that was possible: MariaDB has no copy, and makes each durable at once.
@@ -64,17 +48,38 @@ pub fn rehearse_statements(
     settings: &Settings,
     observer: &mut dyn Observer,
 ) -> Result<bool> {
-    let Place::Sqlite(file) = &instance.place else { return Ok(false) };
+    if instance.engine() == EngineKind::MariaDb {
+        return Ok(false);
+    }
+    rehearse_with(instance, settings, observer, |guarded, schema| {
+        let before = read_fingerprint(guarded.writer(), schema)?;
+        run_statements(guarded.writer(), statements, schema, &before, &mut Silent)
+    })?;
+    Ok(true)
+}
+
+/// Tries something where it does no harm: on a copy of a SQLite database, or in a MariaDB that is left as it is.
+fn rehearse_with<T>(
+    instance: &Instance,
+    settings: &Settings,
+    observer: &mut dyn Observer,
+    attempt: impl FnOnce(&mut Guarded, &Schema) -> Result<T>,
+) -> Result<T> {
     observer.step(&Step::Rehearse)?;
     let scratch = tempfile::tempdir().map_err(Error::file("make a folder in", std::env::temp_dir()))?;
-    let copy = scratch.path().join("kuma.db");
-    file.reader()?.dump(&copy, &[], &mut |done, total| observer.progress(done, total))?;
-    let mut guarded = Guarded::rehearse(&SqliteFile::new(copy))?;
-    let database = read_database(guarded.writer(), &instance.name)?;
-    check_release(&database, instance, settings)?;
-    let before = read_fingerprint(guarded.writer(), &database.schema)?;
-    run_statements(guarded.writer(), statements, &database.schema, &before, &mut Silent)?;
-    Ok(true)
+    instance.open()?.with(|connect| {
+        let mut guarded = match &instance.place {
+            Place::Sqlite(_) => {
+                let copy = scratch.path().join("kuma.db");
+                connect.reader()?.dump(&copy, &[], &mut |done, total| observer.progress(done, total))?;
+                Guarded::rehearse(&SqliteFile::new(copy))?
+            }
+            _ => Guarded::rehearse(connect)?,
+        };
+        let database = read_database(guarded.writer(), &instance.name)?;
+        check_release(&database, instance, settings)?;
+        attempt(&mut guarded, &database.schema)
+    })
 }
 
 pub(super) fn check_release(database: &Database, instance: &Instance, settings: &Settings) -> Result<()> {
@@ -128,7 +133,7 @@ impl Work<'_> {
                 None => write::watch(&pruning.settings),
             },
             Work::Script(script) => script.watch(),
-            Work::Compact(_) | Work::Statements(_) | Work::Load { .. } | Work::Salvage => None,
+            Work::Compact(_) | Work::Statements(_) | Work::Load { .. } | Work::Salvage(_) => None,
         }
     }
 }
@@ -187,8 +192,9 @@ fn make(guarded: &mut Guarded, schema: &Schema, work: &Work<'_>, observer: &mut 
             check_clean(guarded.writer(), &before)?;
             made.after = Some(read_fingerprint(guarded.writer(), schema)?);
         }
-        // These are no transactions of ours.
-        Work::Compact(_) | Work::Statements(_) | Work::Load { .. } | Work::Salvage => {}
+        Work::Compact(_) | Work::Statements(_) | Work::Load { .. } | Work::Salvage(_) => {
+            return Err(Error::Refused("this cannot be done in a transaction, nor tried in one".into()));
+        }
     }
     Ok(made)
 }

@@ -6,9 +6,9 @@ use super::migration::is_migrating;
 use super::{Observer, Step};
 use crate::backup::{Guarded, Held, raw};
 use crate::docker::Life;
-use crate::engine::{Counts, Reader};
+use crate::engine::{Connect, Counts, Reader};
 use crate::error::{Error, Result};
-use crate::instance::{Place, Session};
+use crate::instance::Place;
 use crate::kuma::read::{read_counts, read_fingerprint, read_mark};
 use crate::model::state::Fingerprint;
 
@@ -113,9 +113,7 @@ impl Run<'_> {
             return Ok(true);
         }
         let session = self.instance.open_still(&self.lock)?;
-        let put = put_back_in(&mut self.journal, &session, &held, observer);
-        session.close()?;
-        put?;
+        session.with(|connect| put_back_in(&mut self.journal, connect, &held, observer))?;
         self.journal.advance(Phase::PutBack)?;
         Ok(true)
     }
@@ -128,22 +126,19 @@ impl Run<'_> {
 
     /// What tells before and after apart, as it is now.
     pub(super) fn read_mark(&self) -> Result<Fingerprint> {
-        let session = self.instance.open_locked(&self.lock)?;
-        let now = session.connect().reader().and_then(|mut reader| {
+        self.instance.open_locked(&self.lock)?.read(|reader| {
             let schema = reader.schema()?;
-            let fingerprint = read_fingerprint(&mut *reader, &schema)?;
-            read_mark(&mut *reader, &fingerprint, self.journal.record.watched.as_deref())
-        });
-        session.close()?;
-        now
+            let fingerprint = read_fingerprint(reader, &schema)?;
+            read_mark(reader, &fingerprint, self.journal.record.watched.as_deref())
+        })
     }
 }
 
-fn put_back_in(journal: &mut Journal, session: &Session<'_>, held: &Held, observer: &mut dyn Observer) -> Result<()> {
+fn put_back_in(journal: &mut Journal, connect: &dyn Connect, held: &Held, observer: &mut dyn Observer) -> Result<()> {
     // A disk that is too full for the note must not keep the copy from being put back.
     let _ = journal.advance(Phase::RollingBack);
     observer.step(&Step::PutBack)?;
-    let mut guarded = Guarded::open(held, session.connect())?;
+    let mut guarded = Guarded::open(held, connect)?;
     guarded.writer().load(&held.database(), &[], &mut |done, total| observer.progress(done, total))?;
     check_loaded(guarded.writer(), held, &[])
 }
@@ -162,7 +157,7 @@ pub(super) fn check_loaded(reader: &mut dyn Reader, held: &Held, kept: &[String]
 }
 
 /// An observer that is told and cannot object.
-struct Telling<'a>(&'a mut dyn Observer);
+pub(super) struct Telling<'a>(pub(super) &'a mut dyn Observer);
 
 impl Observer for Telling<'_> {
     fn step(&mut self, step: &Step) -> Result<()> {

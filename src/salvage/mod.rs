@@ -80,6 +80,13 @@ pub struct Found {
     checks: Vec<(Vec<usize>, Entries)>,
 }
 
+impl Found {
+    /// How many rows are known to be lost, when `tally` are found: what an index counts more than those, where one is whole.
+    pub fn lost(&self, tally: &Tally) -> u64 {
+        self.counted.map_or(tally.lost, |counted| counted.saturating_sub(tally.certain + tally.doubtful))
+    }
+}
+
 /// One row.
 pub struct FoundRow {
     /// Its row id.
@@ -224,9 +231,7 @@ impl<'a> Survey<'a> {
                 }
             })?;
         }
-        if let Some(counted) = table.counted {
-            tally.lost = counted.saturating_sub(tally.certain + tally.doubtful);
-        }
+        tally.lost = table.lost(&tally);
         Ok(tally)
     }
 

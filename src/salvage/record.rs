@@ -1,5 +1,7 @@
 //! Records: numbers of variable length, cells, and chains of overflow pages.
 
+use std::collections::BTreeSet;
+
 use super::image::Image;
 use super::page::{Cell, Page};
 use crate::value::Value;
@@ -44,24 +46,31 @@ pub struct Record {
     pub whole: bool,
 }
 
-/// The pages that the rest of `cell` is on, and whether there are as many as it needs, the last of which ends the chain.
+/// Hands the pages that the rest of `cell` is on to `each`; says whether there are as many as it needs, the last of which ends
+/// the chain.
+fn follow(image: &Image<'_>, cell: &Cell, each: &mut dyn FnMut(u32, &[u8])) -> bool {
+    if cell.size > LONGEST {
+        return false;
+    }
+    let mut left = cell.size.saturating_sub(cell.local as u64);
+    let (room, mut next, mut seen) = (image.usable() as u64 - 4, cell.overflow, BTreeSet::new());
+    while left > 0 {
+        if next == 0 || !seen.insert(next) {
+            return false;
+        }
+        let Some(bytes) = image.bytes(next) else { return false };
+        each(next, &bytes[4..image.usable()]);
+        next = be32(&bytes, 0);
+        left = left.saturating_sub(room);
+    }
+    next == 0
+}
+
+/// The pages that the rest of `cell` is on, and whether the chain is whole.
 pub fn overflow_pages(image: &Image<'_>, cell: &Cell) -> (Vec<u32>, bool) {
     let mut pages = Vec::new();
-    let mut left = cell.size.saturating_sub(cell.local as u64);
-    if cell.size > LONGEST {
-        return (pages, false);
-    }
-    let (each, mut next) = (image.usable() as u64 - 4, cell.overflow);
-    while left > 0 {
-        if next == 0 || pages.contains(&next) {
-            return (pages, false);
-        }
-        let Some(bytes) = image.bytes(next) else { return (pages, false) };
-        pages.push(next);
-        next = be32(&bytes, 0);
-        left = left.saturating_sub(each);
-    }
-    (pages, next == 0)
+    let whole = follow(image, cell, &mut |page, _| pages.push(page));
+    (pages, whole)
 }
 
 /// Reads the record of `cell` on `page`.
@@ -70,18 +79,10 @@ pub fn read(image: &Image<'_>, page: &Page, cell: &Cell) -> Record {
     if cell.size == cell.local as u64 {
         return decode(local, true);
     }
-    let (chain, mut whole) = overflow_pages(image, cell);
     let mut payload = local.to_vec();
-    for number in chain {
-        let Some(bytes) = image.bytes(number) else {
-            whole = false;
-            break;
-        };
-        let left = (cell.size as usize).saturating_sub(payload.len());
-        payload.extend(&bytes[4..image.usable()][..left.min(image.usable() - 4)]);
-    }
-    let whole = whole && payload.len() as u64 == cell.size;
-    decode(&payload, whole)
+    let whole = follow(image, cell, &mut |_, bytes| payload.extend(bytes));
+    payload.truncate(usize::try_from(cell.size).unwrap_or(usize::MAX));
+    decode(&payload, whole && payload.len() as u64 == cell.size)
 }
 
 /// Reads the cells of `payload`, of which `whole` says whether its end is not missing.

@@ -7,12 +7,14 @@ use std::time::{Duration, Instant};
 use kumadb::Error;
 use kumadb::backup::Held;
 use kumadb::docker::Life;
+use kumadb::doctor::FileChange;
 use kumadb::plan::Plan;
 use kumadb::plan::monitor::{Edit, plan_edit};
-use kumadb::run::{self, Resumed, Settings, Silent, Work};
+use kumadb::run::{self, Observer, Resumed, Settings, Silent, Step, Work};
 
 use crate::docked::{Docked, Kind, Picture, both};
 use crate::dockerd::cli;
+use crate::salvage_cures::zero_root;
 
 /// Only a server that meets the new monitor misbehaves.
 const ONLY_IF_BAD: &str = "only-if SELECT 1 FROM monitor WHERE name = 'Bad'";
@@ -62,6 +64,29 @@ fn a_restore_that_the_server_cannot_bear_is_put_back() {
         assert_eq!(lab.picture(), before);
         lab.is_well();
     });
+}
+
+#[test]
+fn a_new_database_that_the_server_cannot_bear_gives_way_to_the_damaged_one() {
+    let Some(lab) = Docked::up(Kind::Sqlite) else { return };
+    cli(&["stop", "-t", "60", &lab.server.name]);
+    zero_root(&lab.folder.path().join("kuma.db"), "tag");
+    // A query that only the new database answers.
+    lab.folder.misbehave("crash-if SELECT 1 WHERE (SELECT count(*) FROM tag) >= 0");
+    cli(&["start", &lab.server.name]);
+    lab.wait_up();
+    let beats = lab.sql("SELECT count(*) FROM heartbeat");
+    let ran = lab.kumadb(&["doctor", "--fix", "K003", "--yes"]).ended(4).said("cannot bear");
+    assert!(ran.err.contains("everything was put back as it was"), "{}", ran.err);
+    assert!(lab.sql("SELECT count(*) FROM heartbeat") >= beats);
+    lab.kumadb(&["doctor", "K003", "--detailed-exitcode"]).ended(20);
+    lab.is_well();
+
+    lab.folder.behave();
+    lab.kumadb(&["doctor", "--fix", "K003", "--yes"]).ended(3);
+    lab.kumadb(&["doctor", "K003", "--detailed-exitcode"]).ended(0);
+    assert_eq!(lab.monitors(), ["Shop", "Off"]);
+    lab.is_well();
 }
 
 #[test]
@@ -219,6 +244,54 @@ fn a_server_that_is_at_a_migration_is_left_alone() {
         assert_eq!(lab.monitors(), ["Shop", "Off"]);
         lab.is_well();
     });
+}
+
+/// Somebody presses Ctrl-C while the server is waited for.
+struct Pressed(bool);
+
+impl Observer for Pressed {
+    fn step(&mut self, step: &Step) -> kumadb::error::Result<()> {
+        self.0 |= *step == Step::WaitUp;
+        match self.0 && step.is_before_commit() {
+            true => Err(Error::Interrupted { signal: 2 }),
+            false => Ok(()),
+        }
+    }
+}
+
+#[test]
+fn files_are_put_back_although_somebody_interrupts_or_the_server_would_not_stop() {
+    let Some(lab) = Docked::up(Kind::Sqlite) else { return };
+    let [path, to] = ["old", "aside"].map(|name| lab.folder.path().join(name));
+    lab.folder.write("old", "here");
+    let changes = [FileChange::SetAside { path: path.clone(), to: to.clone() }];
+    let as_before = || assert!(path.exists() && !to.exists());
+    let (deadline, grace) = (Duration::from_secs(3), Duration::from_secs(4));
+    let settings = Settings { deadline, grace, ..Settings::new("doctor --fix") };
+
+    lab.folder.misbehave("silent");
+    let ended = run::mend(&lab.instance(), &changes, &settings, &mut Pressed(false));
+    assert!(matches!(ended, Err(Error::RolledBack { .. })), "{ended:?}");
+    as_before();
+    assert_ne!(lab.life(), Life::Stopped);
+    lab.is_tidy();
+
+    lab.folder.misbehave("silent\nignore-term");
+    let ended = run::mend(&lab.instance(), &changes, &settings, &mut Pressed(false));
+    let Err(Error::RollbackFailed { failure, .. }) = ended else { panic!("{ended:?}") };
+    assert!(matches!(*failure, Error::WouldNotStop { .. }), "{failure}");
+    as_before();
+    assert!(lab.is_unfinished());
+    lab.folder.behave();
+    cli(&["kill", &lab.server.name]);
+    lab.kumadb(&["resume"]).ended(0);
+    as_before();
+    lab.is_well();
+
+    lab.kumadb(&["restart"]).ended(0);
+    run::mend(&lab.instance(), &changes, &settings, &mut Silent).unwrap();
+    assert!(!path.exists() && to.exists());
+    lab.is_well();
 }
 
 /// Sends `signal` to `kumadb monitor add` as soon as it tells `words`; its exit code.

@@ -11,6 +11,7 @@ use kumadb::error::Result;
 use kumadb::instance::Instance;
 use kumadb::kuma::sweep::plan_sweeps;
 use kumadb::plan::history::{Keep, Pruning};
+use kumadb::run::script::Script;
 use kumadb::run::{self, Journal, Resumed, Settings, Work};
 
 use crate::crash::{Counted, How, Points};
@@ -21,8 +22,23 @@ use crate::lab::{Lab, instance_at};
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum What {
     Prune,
+    Script,
     Vacuum,
 }
+
+impl What {
+    /// Beats that are left of sixty days and twenty recent ones.
+    fn leaves(self) -> u64 {
+        match self {
+            What::Prune => 25,
+            What::Script => 20,
+            What::Vacuum => 40,
+        }
+    }
+}
+
+/// What somebody wrote by hand.
+const DELETION: &str = "DELETE FROM heartbeat WHERE monitor_id = 1";
 
 struct Place {
     target: String,
@@ -38,6 +54,10 @@ impl Place {
         instance_at(&self.target, &self.root, self.root.join("state").join("instances"))
     }
 
+    fn is_unfinished(&self) -> bool {
+        Journal::read(self.instance().work()).unwrap().is_some()
+    }
+
     fn store(&self) -> Store {
         Store::new(self.root.join("store"))
     }
@@ -45,11 +65,18 @@ impl Place {
     fn write(&self, what: What, points: &Points) -> Result<run::Outcome> {
         let mut instance = self.instance();
         let pruning = self.pruning();
+        let mut script = Script { statements: vec![DELETION.into()], shown: None };
+        if what == What::Script {
+            let settings = Settings::new("test");
+            let tried = run::rehearse_work(&instance, &Work::Script(&script), &settings, &mut run::Silent)?;
+            script.shown = Some(tried.changes);
+        }
         let counted = points.clone();
         instance.wrap = Some(Arc::new(move |connect| Box::new(Counted(connect, counted.clone()))));
         let statements = vec!["VACUUM".to_owned()];
         let work = match what {
             What::Prune => Work::Prune(&pruning),
+            What::Script => Work::Script(&script),
             What::Vacuum => Work::Compact(&statements),
         };
         run::run(&instance, &self.store(), &work, &Settings::new("test"), &mut points.clone())
@@ -88,7 +115,8 @@ fn dies_when_told() {
     let Ok(what) = std::env::var("KUMADB_CRASH_WHAT") else { return };
     let read = |name: &str| std::env::var(name).unwrap();
     let place = Place { target: read("KUMADB_CRASH_TARGET"), root: read("KUMADB_CRASH_ROOT").into() };
-    let what = if what == "Prune" { What::Prune } else { What::Vacuum };
+    let known = [What::Prune, What::Script, What::Vacuum];
+    let what = known.into_iter().find(|known| format!("{known:?}") == what).unwrap();
     place.write(what, &Points::new(read("KUMADB_CRASH_AT").parse().unwrap(), How::Kill)).unwrap();
 }
 
@@ -118,8 +146,8 @@ fn fail_everywhere(lab: &Lab, what: What, how: How) -> (usize, usize) {
             How::Kill => assert!(is_killed(&place, what, at), "{at} of {total}"),
             _ => drop(place.write(what, &Points::new(at, how))),
         }
-        let unfinished = Journal::read(place.instance().work()).unwrap().is_some();
-        let resumed = unfinished
+        let resumed = place
+            .is_unfinished()
             .then(|| run::resume(&place.instance(), &place.store(), &Settings::new("test"), &mut run::Silent).unwrap());
         let now = beats();
         if now == before {
@@ -127,7 +155,7 @@ fn fail_everywhere(lab: &Lab, what: What, how: How) -> (usize, usize) {
             continue;
         }
         new += 1;
-        assert_eq!((what, now), (What::Prune, 25), "point {at}");
+        assert_eq!(now, what.leaves(), "{what:?}, point {at}");
         assert!(!matches!(resumed, Some(Resumed::Undone(..))), "point {at}: it says undone, and beats are gone");
         let kept = place.store().list().unwrap().snapshots;
         let kept: Vec<u64> = kept.iter().map(|snapshot| snapshot.manifest.counts["heartbeat"]).collect();
@@ -151,6 +179,16 @@ fn a_shorter_history_is_whole_wherever_it_is_cut_off() {
 }
 
 #[test]
+fn what_somebody_wrote_is_done_or_not_wherever_it_is_cut_off() {
+    for lab in Lab::both("2.5.3") {
+        furnish(&lab);
+        let (old, new) = fail_everywhere(&lab, What::Script, How::Kill);
+        println!("{}: {old} old, {new} new", lab.engine());
+        assert!(old > 10 && new > 2, "{old} old, {new} new");
+    }
+}
+
+#[test]
 fn a_file_written_anew_is_whole_wherever_it_is_cut_off() {
     let lab = Lab::sqlite("2.5.3");
     furnish(&lab);
@@ -159,24 +197,35 @@ fn a_file_written_anew_is_whole_wherever_it_is_cut_off() {
 }
 
 #[test]
-fn killed_while_it_writes_the_file_anew_it_is_the_old_or_the_new_one() {
-    let lab = Lab::sqlite("2.5.3");
-    furnish(&lab);
-    add_beats(&lab, 1, 60, 30_000);
-    let rows = lab.rows();
-    let mut cut_off = 0;
-    for n in 0..12 {
-        let mut child = lab.spawn("vacuum");
-        std::thread::sleep(Duration::from_millis(30 + 25 * n));
-        child.kill().unwrap();
-        child.wait().unwrap();
-        if lab.folder().join(".kumadb/journal.json").exists() {
-            cut_off += 1;
-            lab.ok("resume");
+fn killed_while_it_writes_the_rows_anew_they_are_the_same() {
+    for lab in Lab::both("2.5.3") {
+        furnish(&lab);
+        add_beats(&lab, 1, 60, 30_000);
+        let rows = lab.rows();
+        let (line, check, fine) = match lab.engine() {
+            "SQLite" => ("vacuum", "PRAGMA quick_check", "ok"),
+            _ => (
+                "vacuum --tables heartbeat,stat_minutely",
+                "CHECK TABLE heartbeat",
+                "kuma.heartbeat\tcheck\tstatus\tOK",
+            ),
+        };
+        let mut cut_off = 0;
+        for n in 0..9 {
+            let mut child = lab.spawn(line);
+            std::thread::sleep(Duration::from_millis(30 + 35 * n));
+            child.kill().unwrap();
+            child.wait().unwrap();
+            let resumed = lab.run("resume");
+            match resumed.exit {
+                0 => cut_off += 1,
+                _ => assert!(resumed.err.contains("no unfinished work"), "{}", resumed.err),
+            }
+            assert_eq!(lab.sql(check).trim(), fine);
         }
-        assert_eq!(lab.sql("PRAGMA quick_check").trim(), "ok");
+        assert_eq!(lab.rows(), rows);
+        println!("{}: cut off {cut_off} times", lab.engine());
+        assert!(cut_off > 0, "never met it at work");
+        lab.ok(line);
     }
-    assert_eq!(lab.rows(), rows);
-    assert!(cut_off > 0, "never met it at work");
-    lab.ok("vacuum");
 }

@@ -4,15 +4,17 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 
 use kumadb::backup::Store;
 use kumadb::engine::sqlite::SqliteFile;
 use kumadb::error::{Error, Result};
 use kumadb::instance::{Instance, Place};
-use kumadb::run::{self, Observer, Settings, Step, Work};
+use kumadb::run::{self, Journal, Observer, Settings, Silent, Step, Work};
 use rusqlite::Connection;
 use serde_json::Value as Json;
 
+use crate::crash::{How, Points};
 use crate::lab::{Lab, Ran};
 
 /// Three monitors in a group, with a tag, a notification and 300 beats.
@@ -37,16 +39,18 @@ fn file(lab: &Lab) -> PathBuf {
     lab.folder().join("kuma.db")
 }
 
-/// Fills the page that a table or index begins at with zeroes; returns what the file holds then.
-fn zero_root(lab: &Lab, name: &str) -> Vec<u8> {
-    let connection = Connection::open(file(lab)).unwrap();
+/// Fills the page that a table or index of `file` begins at with zeroes; returns what the file holds then.
+pub fn zero_root(file: &Path, name: &str) -> Vec<u8> {
+    let connection = Connection::open(file).unwrap();
+    connection.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)").unwrap();
     let sql = "SELECT rootpage FROM sqlite_schema WHERE name = ?";
     let page: u32 = connection.query_row(sql, [name], |row| row.get(0)).unwrap();
     let page = page as usize;
     drop(connection);
-    let mut bytes = fs::read(file(lab)).unwrap();
+    let mut bytes = fs::read(file).unwrap();
     bytes[(page - 1) * 4096..page * 4096].fill(0);
-    fs::write(file(lab), &bytes).unwrap();
+    // In place: it keeps its owner.
+    fs::write(file, &bytes).unwrap();
     bytes
 }
 
@@ -110,7 +114,7 @@ fn makes_indexes_anew_where_only_they_are_hurt() {
 fn an_index_that_cannot_be_read_costs_no_row() {
     let lab = lived_in();
     let before = rows(&lab);
-    let damaged = zero_root(&lab, "monitor_time_index");
+    let damaged = zero_root(&file(&lab), "monitor_time_index");
     let ran = fix(&lab, "K003");
     assert_eq!(ran.exit, 0, "{}{}", ran.out, ran.err);
     assert!(ran.out.contains("1 index damaged, and made anew"), "{}", ran.out);
@@ -123,7 +127,7 @@ fn makes_a_new_database_of_the_rows_that_are_left() {
     let lab = lived_in();
     let monitors = lab.sql("SELECT * FROM monitor");
     fs::set_permissions(file(&lab), fs::Permissions::from_mode(0o640)).unwrap();
-    let damaged = zero_root(&lab, "notification");
+    let damaged = zero_root(&file(&lab), "notification");
     let ran = fix(&lab, "K003");
     // A notification is lost, and with it what pointed to it.
     assert_eq!(ran.exit, 3, "{}{}", ran.out, ran.err);
@@ -158,6 +162,30 @@ fn a_lost_first_page_costs_no_row() {
     fix(&lab, "K003");
     assert_eq!(rows(&lab), before);
     is_kept(&lab, &bytes);
+}
+
+#[test]
+fn takes_the_release_from_a_person_where_nothing_tells_it() {
+    let lab = lived_in();
+    let users = lab.sql("SELECT * FROM user");
+    // Only the page with the users is left.
+    lab.sql("PRAGMA wal_checkpoint(TRUNCATE)");
+    let kept = fs::read(file(&lab)).unwrap();
+    let mut damaged = zero_root(&file(&lab), "user");
+    for (page, kept) in damaged.chunks_mut(4096).zip(kept.chunks(4096)) {
+        page.copy_from_slice(&if page == kept { [0; 4096] } else { kept.try_into().unwrap() });
+    }
+    fs::write(file(&lab), &damaged).unwrap();
+    let ran = lab.fails(9, "doctor --fix --yes");
+    assert!(ran.err.contains("`--release`"), "{}", ran.err);
+    let ran = lab.fails(2, "doctor --fix --yes --release 9.9.9");
+    assert!(ran.err.contains("take one of"), "{}", ran.err);
+    assert_eq!(fs::read(file(&lab)).unwrap(), damaged);
+    let ran = lab.run("doctor --fix --yes --release 2.5.3");
+    assert_eq!(ran.exit, 3, "{}{}", ran.out, ran.err);
+    assert_eq!(lab.sql("SELECT * FROM user"), users);
+    assert!(lab.ok("status").contains("2.5.3"));
+    is_kept(&lab, &damaged);
 }
 
 #[test]
@@ -201,14 +229,11 @@ impl Observer for FailAt {
 #[test]
 fn leaves_the_damaged_file_as_it_was_whichever_step_fails() {
     let lab = lived_in();
-    let damaged = zero_root(&lab, "heartbeat");
-    let place = Place::Sqlite(SqliteFile::new(file(&lab)));
-    let state = lab.root.path().join("state");
-    let instance = Instance::new("data".into(), Some(lab.folder()), None, place, &state);
-    let store = Store::new(lab.store());
+    let damaged = zero_root(&file(&lab), "heartbeat");
+    let (instance, store) = place(lab.root.path());
     let mut failed = 0;
     for at in 1.. {
-        let ended = run::run(&instance, &store, &Work::Salvage, &Settings::new("doctor --fix"), &mut FailAt(at));
+        let ended = run::run(&instance, &store, &Work::Salvage(None), &Settings::new("doctor --fix"), &mut FailAt(at));
         match ended {
             Err(error) => {
                 assert!(matches!(error, Error::Refused(_) | Error::RolledBack { .. }), "step {at}: {error}");
@@ -229,6 +254,66 @@ fn leaves_the_damaged_file_as_it_was_whichever_step_fails() {
     assert_eq!(lab.sql("SELECT count(*) FROM monitor").trim(), "3");
 }
 
+/// The instance and the store of a lab whose folder is `root`.
+fn place(root: &Path) -> (Instance, Store) {
+    let place = Place::Sqlite(SqliteFile::new(root.join("data/kuma.db")));
+    let instance = Instance::new("data".into(), Some(root.join("data")), None, place, &root.join("state"));
+    (instance, Store::new(root.join("store")))
+}
+
+/// Not a test of its own: the process that is killed.
+#[test]
+fn dies_while_it_salvages() {
+    let (Ok(at), Ok(root)) = (std::env::var("KUMADB_SALVAGE_AT"), std::env::var("KUMADB_SALVAGE_ROOT")) else { return };
+    let (instance, store) = place(Path::new(&root));
+    let mut points = Points::new(at.parse().unwrap(), How::Kill);
+    run::run(&instance, &store, &Work::Salvage(None), &Settings::new("doctor --fix"), &mut points).unwrap();
+}
+
+#[test]
+fn killed_at_any_step_it_is_the_damaged_database_or_the_new_one() {
+    let lab = lived_in();
+    let damaged = zero_root(&file(&lab), "notification");
+    // Of another moment, and part of the damage.
+    let wal = b"what is no WAL".as_slice();
+    let (mut old, mut new) = (0, 0);
+    for at in 1.. {
+        fs::write(file(&lab), &damaged).unwrap();
+        fs::write(lab.folder().join("kuma.db-wal"), wal).unwrap();
+        let status = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "salvage_cures::dies_while_it_salvages", "--nocapture"])
+            .env("KUMADB_SALVAGE_AT", at.to_string())
+            .env("KUMADB_SALVAGE_ROOT", lab.root.path())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .status()
+            .unwrap();
+        let (instance, store) = place(lab.root.path());
+        if Journal::read(instance.work()).unwrap().is_some() {
+            run::resume(&instance, &store, &Settings::new("resume"), &mut Silent).unwrap();
+        }
+        match fs::read(file(&lab)).unwrap() == damaged {
+            true => {
+                assert_eq!(fs::read(lab.folder().join("kuma.db-wal")).unwrap(), wal, "step {at}");
+                old += 1;
+            }
+            false => {
+                check_whole(&file(&lab));
+                assert_eq!(lab.sql("SELECT count(*) FROM heartbeat").trim(), "300", "step {at}");
+                new += 1;
+            }
+        }
+        let left: Vec<_> =
+            fs::read_dir(lab.folder().join(".kumadb")).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        assert_eq!(left, ["lock"], "step {at}");
+        if status.success() {
+            break;
+        }
+    }
+    println!("{old} times the damaged one, {new} times the new one");
+    assert!(old >= 5 && new >= 3, "{old} old, {new} new");
+}
+
 fn salvage(lab: &Lab, args: &[&str]) -> Ran {
     Ran::of(lab.bare().arg("salvage").args(args))
 }
@@ -236,7 +321,7 @@ fn salvage(lab: &Lab, args: &[&str]) -> Ran {
 #[test]
 fn salvages_a_file_without_an_instance_and_never_writes_to_it() {
     let lab = lived_in();
-    let damaged = zero_root(&lab, "tag");
+    let damaged = zero_root(&file(&lab), "tag");
     let copy = lab.root.path().join("copy.db");
     fs::rename(file(&lab), &copy).unwrap();
     fs::set_permissions(&copy, fs::Permissions::from_mode(0o400)).unwrap();

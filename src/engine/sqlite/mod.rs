@@ -92,12 +92,22 @@ impl SqliteFile {
             }
             Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => Error::Busy { database },
             Some(ErrorCode::DiskFull) => Error::file("write", &self.path)(std::io::ErrorKind::StorageFull.into()),
+            // What a disk says that takes no more, but does not call itself full: a quota, a device that fails.
+            Some(ErrorCode::SystemIoFailure) if is_refused_write(&error) => {
+                Error::file("write", &self.path)(std::io::Error::other(error.to_string()))
+            }
             Some(ErrorCode::ReadOnly | ErrorCode::PermissionDenied | ErrorCode::CannotOpen) => {
                 Error::file("open", &self.path)(std::io::ErrorKind::PermissionDenied.into())
             }
             _ => Error::Sql { database, message: error.to_string() },
         }
     }
+}
+
+fn is_refused_write(error: &rusqlite::Error) -> bool {
+    use rusqlite::ffi::{SQLITE_IOERR_FSYNC, SQLITE_IOERR_WRITE};
+    let code = error.sqlite_error().map(|error| error.extended_code);
+    code.is_some_and(|code| [SQLITE_IOERR_FSYNC, SQLITE_IOERR_WRITE].contains(&code))
 }
 
 impl Connect for SqliteFile {
