@@ -13,6 +13,7 @@ use crate::files;
 use crate::kuma::init::write_schema;
 use crate::kuma::read::{read_counts, read_database};
 use crate::schema::{self, Recording};
+use crate::value::Value;
 
 /// The copy as a SQLite database, where it is a dump.
 const CONVERTED: &str = "converted.db";
@@ -126,7 +127,8 @@ impl Held {
         // The rows come in the order of their tables' names.
         writer.execute("PRAGMA foreign_keys = OFF", &[])?;
         let tables = read_dumped_tables(&self.database())?;
-        match self.recording_with(&tables) {
+        let recording = self.recording_with(&tables);
+        match recording {
             Some(recording) => {
                 write_schema(&mut writer, recording)?;
                 writer.begin()?;
@@ -147,8 +149,24 @@ impl Held {
             let columns: Vec<&str> = dumped.columns.iter().map(String::as_str).collect();
             writer.insert(dumped.table, &columns, &mut dumped.rows.into_iter()).map(drop)
         })?;
+        if let (Some(recording), Some(was)) = (recording, self.recording(EngineKind::MariaDb)) {
+            write_own_settings(&mut writer, recording, was)?;
+        }
         writer.commit()?;
         drop(writer);
         files::flush(to)
     }
+}
+
+/// Writes the settings that only a SQLite database has: without `database_version` and `databasePatchedFiles` the server takes
+/// it for one of before 1.0, and ends while it patches it (seen with 2.5.3).
+fn write_own_settings(writer: &mut dyn Writer, recording: &Recording, was: &Recording) -> Result<()> {
+    let own = |(key, _): &(&str, &str)| was.settings().all(|(other, _)| other != *key);
+    for (key, value) in recording.settings().filter(own) {
+        let cells = [key, value, key].map(|text| Value::Text(text.into()));
+        let sql =
+            "INSERT INTO setting (`key`, `value`) SELECT ?, ? WHERE NOT EXISTS (SELECT 1 FROM setting WHERE `key` = ?)";
+        writer.execute(sql, &cells)?;
+    }
+    Ok(())
 }

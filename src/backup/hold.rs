@@ -8,6 +8,7 @@ use chrono::Utc;
 
 use super::manifest::{FILE as MANIFEST, FORMAT, MARIADB, Manifest, Member, SQLITE};
 use crate::engine::mariadb::count_dump;
+use crate::engine::space::{Layout, TableSpace, read_space};
 use crate::engine::sqlite::SqliteFile;
 use crate::engine::{Connect, Counts, Depth, EngineKind, Fault, Reader};
 use crate::error::{Error, Result};
@@ -250,6 +251,10 @@ fn check_sound(reader: &mut dyn Reader, database: &str, depth: Depth) -> Result<
 /// Copies a SQLite database that may be in use, through SQLite itself.
 fn copy_live(connect: &dyn Connect, folder: &Path, extent: &Extent, progress: Progress<'_>) -> Result<Proof> {
     let (mut source, database, without) = open(connect, read_database, extent)?;
+    if !extent.config_only {
+        let layout = Layout::read(&mut *source)?;
+        files::require_space(folder, layout.pages * layout.page_size)?;
+    }
     let copy = folder.join(SQLITE);
     let counts = source.dump(&copy, &without, progress)?;
     drop(source);
@@ -269,6 +274,10 @@ fn dump_live(
     progress: Progress<'_>,
 ) -> Result<Proof> {
     let (mut source, database, without) = open(connect, read, extent)?;
+    // A dump is about as long as the rows are in the tables; wherever its MariaDB is, this is where it goes.
+    let dumped = |(table, _): &(&String, &TableSpace)| !without.contains(table);
+    let rows = read_space(&mut *source)?.tables.iter().filter(dumped).map(|(_, space)| space.rows).sum::<u64>();
+    files::require_space(folder, rows)?;
     let copy = folder.join(MARIADB);
     let counts = source.dump(&copy, &without, progress)?;
     compare("tables", &database.schema.names(), &counts.keys().map(String::as_str).collect())?;

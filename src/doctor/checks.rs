@@ -122,7 +122,7 @@ pub const CHECKS: &[Check] = &[
         severity: Critical,
         explanation: "\"database or disk is full\", \"disk I/O error\", \"cannot rollback - no transaction is active\": there \
                       is less room than the database takes itself, which every upgrade, clean-up and backup needs.",
-        cure: "none by itself: old files are named, and none is deleted",
+        cure: "none by itself: what can go is named, with the commands for it, and nothing is deleted",
         explains: &["K003"],
         find: files::find_full_disk,
     },

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use super::evidence::{Folder, Seen};
 use super::{Cure, Evidence, Fault, FileChange, Subject};
-use crate::error::bytes;
+use crate::error::{bytes, counted};
 use crate::schema::EngineKind;
 
 /// A database whose pages do not hold together.
@@ -58,10 +58,21 @@ pub(super) fn find_full_disk(evidence: &Evidence, faults: &mut Vec<Fault>) {
         !seen.folder && (seen.name.contains(".bak") || seen.name == "error.log" || seen.name.contains(".stale-"))
     });
     let old: Vec<String> = old.map(|seen| format!("`{}` ({})", seen.name, bytes(seen.size))).collect();
-    let advice = match old.is_empty() {
+    let mut advice = match old.is_empty() {
         true => format!("make room on the disk of {}: df -h {0}", folder.path.display()),
         false => format!("look whether these can go, kumadb deletes none of them: {}", old.join(", ")),
     };
+    if folder.screenshots > 0 {
+        advice.push_str(&format!("; {} in `screenshots/`", counted(folder.screenshots, "picture")));
+    }
+    if let Some(content) = evidence.database.as_ref().filter(|content| content.beats > 0) {
+        advice.push_str(&format!(
+            "; {} of history: kumadb history stats says what it takes, kumadb history prune --keep DAYS lets it go, and the \
+             server uses its room again",
+            counted(usize::try_from(content.beats).unwrap_or(usize::MAX), "beat")
+        ));
+    }
+    advice.push_str("; of snapshots on the same disk: kumadb backup prune");
     faults.push(Fault {
         subject: Subject { path: Some(folder.path.clone()), ..Subject::default() },
         what: format!(

@@ -679,6 +679,7 @@ fn judges_what_no_test_can_make_of_a_disk_and_an_image() {
     assert_eq!((found.code, found.is_curable()), ("K011", false));
     let Cure::Advice(advice) = found.fault.cure else { panic!("nothing is deleted by itself") };
     assert!(advice.contains("`error.log` (500 B)"), "{advice}");
+    assert!(advice.contains("kumadb backup prune"), "{advice}");
 
     let mut mounted = contained();
     mounted.folder.as_mut().unwrap().read_only = true;

@@ -109,7 +109,31 @@ impl Lab {
     pub fn ok(&self, line: &str) -> String {
         let ran = self.run(line);
         assert_eq!(ran.exit, 0, "{}: {line}\n{}{}", self.engine(), ran.out, ran.err);
+        self.drill();
         ran.out
+    }
+
+    /// With `KUMADB_TEST_DRILLS` set, restores each snapshot in its store that is new into a place of its own; a second for
+    /// each of MariaDB is too much for every run of the tests.
+    fn drill(&self) {
+        if std::env::var_os("KUMADB_TEST_DRILLS").is_none() {
+            return;
+        }
+        let tried = self.root.path().join("tried");
+        std::fs::create_dir_all(&tried).unwrap();
+        let entries =
+            |folder: &Path| std::fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
+        let files = entries(&self.store()).flat_map(|folder| entries(&folder).collect::<Vec<_>>());
+        for archive in files.filter(|file| file.to_string_lossy().ends_with(".kuma.tar.zst")) {
+            let copy = tried.join(archive.file_name().unwrap());
+            if !copy.exists() {
+                std::fs::copy(&archive, &copy).unwrap();
+                let ran = Ran::of(self.bare().args(["backup", "verify", "--drill"]).arg(&copy));
+                assert_eq!(ran.exit, 0, "{}: {}{}", archive.display(), ran.out, ran.err);
+                // From here on only its name counts.
+                std::fs::write(&copy, "").unwrap();
+            }
+        }
     }
 
     /// Runs `line --json`, which must succeed, and returns the document.

@@ -331,6 +331,19 @@ fn a_folder_that_is_full_or_closed_keeps_what_it_has() {
     assert!(mounted(&["-o", "remount,rw,size=64m"]));
     lab.ok(&format!("backup create --store {}", disk.display()));
     assert_eq!(remains(&disk), Vec::<String>::new(), "the next run has cleared everything away");
+    // Of a MariaDB that may be anywhere too it is seen beforehand, and a copy without the history has room.
+    if let Some(mariadb) = Lab::mariadb("2.5.3") {
+        mariadb.sql(
+            "INSERT INTO monitor (name) VALUES ('A'); INSERT INTO heartbeat (monitor_id, status, msg, time) \
+             SELECT 1, 1, repeat('x', 4000), now() FROM seq_1_to_4000; ANALYZE TABLE heartbeat",
+        );
+        assert!(mounted(&["-o", "remount,size=12m"]));
+        let before = fs::read_dir(&disk).unwrap().count();
+        let refused = mariadb.fails(9, &format!("backup create --store {}", disk.display()));
+        assert!(refused.err.contains(" are needed") && refused.err.contains("df -h"), "{}", refused.err);
+        assert_eq!((fs::read_dir(&disk).unwrap().count(), remains(&disk)), (before, Vec::new()));
+        mariadb.ok(&format!("backup create --config-only --store {}", disk.display()));
+    }
     Command::new("umount").arg(&disk).status().unwrap();
 }
 

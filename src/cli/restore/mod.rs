@@ -101,7 +101,8 @@ pub fn run(args: &RestoreArgs, context: &mut Context<'_>) -> Result<Exit> {
         Some(server) => server.shipped()?,
         None => None,
     };
-    if let (Some(shipped), Some(server)) = (&shipped, &instance.container) {
+    // The configuration alone must be of the release that is there anyway.
+    if let (Some(shipped), Some(server), false) = (&shipped, &instance.container, args.config_only) {
         release::check_image(&held.manifest, shipped, &server.container().image, context.ui)?;
     }
     let (shown, kept) = match read_from(&instance, |reader, name| Now::read(reader, name)) {

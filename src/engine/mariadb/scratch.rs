@@ -34,7 +34,9 @@ impl Scratch {
         let data = format!("--datadir={}", folder.display());
         let mut install = program("mariadb-install-db")?;
         install.args(["--no-defaults", "--skip-test-db", "--auth-root-authentication-method=normal", &data]);
-        let made = install.args(as_ourselves).output().map_err(|error| wrong(&error.to_string()))?;
+        // Servers that share one delete each other's temporary tables when they start.
+        let own = format!("--tmpdir={}", folder.display());
+        let made = install.arg(&own).args(as_ourselves).output().map_err(|error| wrong(&error.to_string()))?;
         if !made.status.success() {
             return Err(wrong(String::from_utf8_lossy(&made.stderr).trim()));
         }
@@ -48,9 +50,8 @@ impl Scratch {
             "--skip-log-bin",
             "--innodb-flush-log-at-trx-commit=0",
             &data,
+            &own,
         ]);
-        // Servers that share one delete each other's temporary tables when they start.
-        server.arg(format!("--tmpdir={}", folder.display()));
         server.arg(format!("--socket={}", socket.path().join("sock").display())).arg(log).args(as_ourselves);
         let child = server.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
         let mut scratch = Scratch { child: child.map_err(|error| wrong(&error.to_string()))?, socket };
