@@ -195,7 +195,14 @@ fn a_signal_reaches_all_and_nobody_begins_any_more() {
         .spawn()
         .unwrap();
     // Until the first one is at work.
-    while !fleet.at("i00/.kumadb").exists() {
+    let at_work = |parent: u32| {
+        let threads = fs::read_dir(format!("/proc/{parent}/task")).unwrap().flatten();
+        threads
+            .map(|thread| thread.path().join("children"))
+            .any(|file| fs::read(file).is_ok_and(|pids| !pids.is_empty()))
+    };
+    while !at_work(child.id()) {
+        assert!(child.try_wait().unwrap().is_none(), "it has ended before");
         std::thread::sleep(std::time::Duration::from_millis(5));
     }
     assert!(Command::new("kill").args(["-TERM", &child.id().to_string()]).status().unwrap().success());
