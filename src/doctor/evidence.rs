@@ -51,28 +51,35 @@ pub struct Content {
     pub config: Config,
     /// Rows of `knex_migrations_lock`; `None` where the release has no such table (1.x).
     pub lock: Option<Vec<Row>>,
-    /// Beats in all.
-    pub beats: u64,
-    /// Beats that say that the server waited in vain for its own database.
-    pub timeouts: u64,
-    /// Beats whose status is none of 0 to 3: the statuses that are numbers, each with its rows.
-    pub odd_statuses: Vec<(i64, u64)>,
-    /// Ids of beats whose status is no number at all.
-    pub odd_beats: Vec<i64>,
+    /// The beats.
+    pub beats: Beats,
     /// Rows that point to rows that are not there.
     pub orphans: Vec<Orphans>,
     /// Statistics that lie in the future: table, timestamp, rows.
     pub future: Vec<(String, i64, u64)>,
     /// Rows of each table of statistics, by monitor: table, monitor, rows.
     pub statistics: Vec<(String, i64, u64)>,
-    /// Ids of beats that lie in the future.
-    pub future_beats: Vec<i64>,
     /// What the engine says of itself.
     pub version: String,
     /// SQLite gives room back to the disk at every commit (`auto_vacuum` FULL).
     pub eager: bool,
     /// Time zones of maintenance windows that the zone database of this machine does not have.
     pub unknown_zones: BTreeSet<String>,
+}
+
+/// What there is to say of all beats.
+#[derive(Debug, Default)]
+pub struct Beats {
+    /// How many.
+    pub rows: u64,
+    /// How many say that the server waited in vain for its own database.
+    pub timeouts: u64,
+    /// Statuses that are numbers, but none of 0 to 3, each with its rows.
+    pub odd_statuses: Vec<(i64, u64)>,
+    /// Ids of those whose status is no number at all, the first of them.
+    pub odd: Vec<i64>,
+    /// Ids of those that lie in the future, the first of them.
+    pub future: Vec<i64>,
 }
 
 /// Rows of one table that point to one thing that is not there.

@@ -65,11 +65,11 @@ pub(super) fn find_full_disk(evidence: &Evidence, faults: &mut Vec<Fault>) {
     if folder.screenshots > 0 {
         advice.push_str(&format!("; {} in `screenshots/`", counted(folder.screenshots, "picture")));
     }
-    if let Some(content) = evidence.database.as_ref().filter(|content| content.beats > 0) {
+    if let Some(content) = evidence.database.as_ref().filter(|content| content.beats.rows > 0) {
         advice.push_str(&format!(
             "; {} of history: kumadb history stats says what it takes, kumadb history prune --keep DAYS lets it go, and the \
              server uses its room again",
-            counted(usize::try_from(content.beats).unwrap_or(usize::MAX), "beat")
+            counted(usize::try_from(content.beats.rows).unwrap_or(usize::MAX), "beat")
         ));
     }
     advice.push_str("; of snapshots on the same disk: kumadb backup prune");

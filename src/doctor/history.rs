@@ -14,16 +14,17 @@ const GHOSTS: [&str; 2] = ["user_id", "parent"];
 /// Beats with a status that does not exist: the upgrade to 2.x dies of one of them.
 pub(super) fn find_odd_statuses(evidence: &Evidence, faults: &mut Vec<Fault>) {
     let Some(content) = &evidence.database else { return };
-    let total = content.odd_statuses.iter().map(|(_, rows)| rows).sum::<u64>() + content.odd_beats.len() as u64;
+    let total = content.beats.odd_statuses.iter().map(|(_, rows)| rows).sum::<u64>() + content.beats.odd.len() as u64;
     if total == 0 {
         return;
     }
     let mut steps: Vec<_> = content
+        .beats
         .odd_statuses
         .iter()
         .map(|(status, rows)| delete("heartbeat", &format!("beats with status {status}"), "status", *status, *rows))
         .collect();
-    let unclear = content.odd_beats.iter();
+    let unclear = content.beats.odd.iter();
     steps.extend(unclear.map(|beat| delete("heartbeat", &format!("beat {beat} without a status"), "id", *beat, 1)));
     faults.push(Fault {
         subject: whole("heartbeat", "status"),
@@ -73,10 +74,10 @@ pub(super) fn find_orphans(evidence: &Evidence, faults: &mut Vec<Fault>) {
 /// A history that is too long, or a database that the server waited for in vain.
 pub(super) fn find_long_history(evidence: &Evidence, faults: &mut Vec<Fault>) {
     let Some(content) = &evidence.database else { return };
-    if content.beats > MANY {
+    if content.beats.rows > MANY {
         faults.push(Fault {
             subject: whole("heartbeat", "id"),
-            what: format!("{} beats are kept: the page becomes slow, and monitors seem down that are not", content.beats),
+            what: format!("{} beats are kept: the page becomes slow, and monitors seem down that are not", content.beats.rows),
             cure: Cure::Advice(
                 "kumadb history stats, then `kumadb history prune --keep DAYS --vacuum`; `--set-retention DAYS` lets the server \
                  keep fewer from then on"
@@ -84,12 +85,12 @@ pub(super) fn find_long_history(evidence: &Evidence, faults: &mut Vec<Fault>) {
             ),
         });
     }
-    if content.timeouts > 0 {
+    if content.beats.timeouts > 0 {
         faults.push(Fault {
             subject: whole("heartbeat", "msg"),
             what: format!(
                 "{} that the server waited in vain for its own database (\"Knex: Timeout\"): these downs were none",
-                beats(content.timeouts, "says", "say")
+                beats(content.beats.timeouts, "says", "say")
             ),
             cure: Cure::Advice("keep fewer days of history, check fewer monitors at once, or use a faster disk".into()),
         });
@@ -123,7 +124,7 @@ pub(super) fn find_future_statistics(evidence: &Evidence, faults: &mut Vec<Fault
 /// Beats of days that have not been.
 pub(super) fn find_future_beats(evidence: &Evidence, faults: &mut Vec<Fault>) {
     let Some(content) = &evidence.database else { return };
-    let beats = &content.future_beats;
+    let beats = &content.beats.future;
     if beats.is_empty() {
         return;
     }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::read::{STATISTICS, read_config};
-use crate::doctor::evidence::{Content, Orphans};
+use crate::doctor::evidence::{Beats, Content, Orphans};
 use crate::engine::space::{AutoVacuum, Layout};
 use crate::engine::{Reader, quote};
 use crate::error::Result;
@@ -17,7 +17,7 @@ const NAMED: usize = 10_000;
 /// Seconds by which statistics may be ahead: the upgrade to 2.x wrote them in local time.
 const AHEAD: i64 = 2 * 86_400;
 
-/// Reads it. `now` is in seconds since 1970; `is_zone` says whether a time zone exists.
+/// Reads it, but for the beats ([`read_beats`]). `now` is in seconds since 1970; `is_zone` says whether a time zone exists.
 ///
 /// # Errors
 /// As [`read_config`].
@@ -28,9 +28,6 @@ pub fn read_content(reader: &mut dyn Reader, name: &str, now: i64, is_zone: &dyn
         Some(_) => Some(reader.query("SELECT * FROM `knex_migrations_lock`", &[])?),
         None => None,
     };
-    let (beats, odd, timeouts, ahead) = read_beats(reader, now)?;
-    let (odd_statuses, odd_beats) = if odd { read_odd_beats(reader)? } else { Default::default() };
-    let future_beats = if ahead { read_future_beats(reader, now)? } else { Vec::new() };
     let (version, eager) = read_engine(reader)?;
     let orphans = read_orphans(reader, &config.database)?;
     let (future, statistics) = read_statistics(reader, schema, now)?;
@@ -39,21 +36,7 @@ pub fn read_content(reader: &mut dyn Reader, name: &str, now: i64, is_zone: &dyn
         .filter(|zone| !zone.is_empty() && *zone != "SAME_AS_SERVER" && !is_zone(zone))
         .map(str::to_owned)
         .collect();
-    Ok(Content {
-        lock,
-        beats,
-        timeouts,
-        odd_statuses,
-        odd_beats,
-        orphans,
-        future,
-        statistics,
-        future_beats,
-        version,
-        eager,
-        unknown_zones,
-        config,
-    })
+    Ok(Content { lock, beats: Beats::default(), orphans, future, statistics, version, eager, unknown_zones, config })
 }
 
 /// How many tables of the server there are where not all are, and nobody has put a user or a monitor into them: its first
@@ -70,28 +53,42 @@ pub fn read_half_made(reader: &mut dyn Reader) -> Result<Option<usize>> {
     Ok((made > 0 && rows == 0).then_some(made))
 }
 
-/// One pass over all beats: how many, whether some have an odd status, how many tell of a wait in vain, and whether some
-/// lie in the future.
-fn read_beats(reader: &mut dyn Reader, now: i64) -> Result<(u64, bool, u64, bool)> {
-    let sql = "SELECT count(*) AS beats, sum(CASE WHEN `status` IN (0, 1, 2, 3) THEN 1 ELSE 0 END) AS good, \
-               sum(CASE WHEN `status` = 0 AND `msg` LIKE 'Knex: Timeout%' THEN 1 ELSE 0 END) AS timeouts, \
-               sum(CASE WHEN `time` > ? THEN 1 ELSE 0 END) AS ahead FROM `heartbeat`";
-    let rows = reader.query(sql, &[limit(now)])?;
-    let number = |name: &str| rows.first().and_then(|row| row.int(name)).unwrap_or(0).unsigned_abs();
-    let beats = number("beats");
-    Ok((beats, number("good") != beats, number("timeouts"), number("ahead") > 0))
+/// One pass over all beats. `now` is in seconds since 1970.
+pub fn read_beats(reader: &mut dyn Reader, now: i64) -> Result<Beats> {
+    let mut beats = Beats::default();
+    let counted = reader.query("SELECT count(*) AS n FROM `heartbeat`", &[])?;
+    beats.rows = counted.first().and_then(|row| row.int("n")).unwrap_or(0).unsigned_abs();
+    let mut statuses = BTreeMap::new();
+    // Only what is out of the ordinary comes back: an engine skips a row faster than it adds one up.
+    let waited = "(`status` = 0 AND `msg` LIKE 'Knex: Timeout%')";
+    let odd = "(`status` IS NULL OR `status` NOT IN (0, 1, 2, 3))";
+    let sql = format!(
+        "SELECT `id`, `status`, {odd} AS odd, {waited} AS waited, `time` > ? AS ahead FROM `heartbeat` \
+         WHERE {odd} OR {waited} OR `time` > ?"
+    );
+    reader.stream(&sql, &[limit(now), limit(now)], &mut |row| {
+        beats.timeouts += u64::from(row.cell("waited").truthy());
+        let id = row.int("id").unwrap_or_default();
+        if row.cell("ahead").truthy() && beats.future.len() < NAMED {
+            beats.future.push(id);
+        }
+        if row.cell("odd").truthy() {
+            match row.cell("status") {
+                Value::Int(status) => *statuses.entry(*status).or_insert(0) += 1,
+                _ if beats.odd.len() < NAMED => beats.odd.push(id),
+                _ => {}
+            }
+        }
+        Ok(())
+    })?;
+    beats.odd_statuses = statuses.into_iter().collect();
+    Ok(beats)
 }
 
 /// The time after which a beat lies in the future, whatever time zone a 1.x wrote it in.
 fn limit(now: i64) -> Value {
     let at = chrono::DateTime::from_timestamp(now + AHEAD, 0).unwrap_or_default();
     at.format("%Y-%m-%d %H:%M:%S").to_string().into()
-}
-
-/// Ids of beats in the future, the first of them.
-fn read_future_beats(reader: &mut dyn Reader, now: i64) -> Result<Vec<i64>> {
-    let sql = format!("SELECT `id` FROM `heartbeat` WHERE `time` > ? ORDER BY `id` LIMIT {NAMED}");
-    Ok(reader.query(&sql, &[limit(now)])?.iter().filter_map(|row| row.int("id")).collect())
 }
 
 /// What MariaDB says of itself, and whether SQLite gives room back at every commit.
@@ -103,24 +100,6 @@ fn read_engine(reader: &mut dyn Reader) -> Result<(String, bool)> {
         }
         EngineKind::Sqlite => Ok((String::new(), Layout::read(reader)?.auto_vacuum == AutoVacuum::Full)),
     }
-}
-
-/// Odd statuses with their rows, and ids of single beats.
-type OddBeats = (Vec<(i64, u64)>, Vec<i64>);
-
-/// Odd statuses that are whole numbers, with their rows, and the ids of beats with any other.
-fn read_odd_beats(reader: &mut dyn Reader) -> Result<OddBeats> {
-    let (mut statuses, mut beats) = (BTreeMap::new(), Vec::new());
-    let sql = "SELECT `id`, `status` FROM `heartbeat` WHERE `status` IS NULL OR `status` NOT IN (0, 1, 2, 3)";
-    reader.stream(sql, &[], &mut |row| {
-        match (row.cell("status"), row.int("id")) {
-            (Value::Int(status), _) => *statuses.entry(*status).or_insert(0) += 1,
-            (_, Some(id)) if beats.len() < NAMED => beats.push(id),
-            _ => {}
-        }
-        Ok(())
-    })?;
-    Ok((statuses.into_iter().collect(), beats))
 }
 
 /// Every foreign key that there is, or should be in this release, by one anti-join over its index.

@@ -2,7 +2,9 @@
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::panic::resume_unwind;
 use std::path::Path;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
@@ -12,12 +14,12 @@ use super::journal::Journal;
 use super::{Observer, Step};
 use crate::docker::{Container, Life};
 use crate::doctor::Evidence;
-use crate::doctor::evidence::{Folder, Running, Seen, Unread};
+use crate::doctor::evidence::{Content, Folder, Running, Seen, Unread};
 use crate::engine::{Depth, EngineKind};
 use crate::error::{Error, Result};
 use crate::files::{self, Lock};
 use crate::instance::{Instance, Place, Session};
-use crate::kuma::evidence::{read_content, read_half_made};
+use crate::kuma::evidence::{read_beats, read_content, read_half_made};
 
 /// Lines of the log that are kept.
 const LOG: u32 = 30;
@@ -58,7 +60,7 @@ pub fn gather_stopped(
     // What comes next has to see it as it is: the first of its runs looks like one that lasts.
     let end = Instant::now() + LOOP;
     while instance.life()? != Some(Life::Restarting) && Instant::now() < end {
-        std::thread::sleep(Duration::from_millis(200));
+        thread::sleep(Duration::from_millis(200));
     }
     run.close()?;
     Ok(evidence)
@@ -121,14 +123,23 @@ fn read_database(
     now: DateTime<Utc>,
     depth: Depth,
     damage: &mut Vec<String>,
-) -> Result<crate::doctor::evidence::Content> {
-    open(instance, lock)?.read(|reader| {
-        // References are looked at one by one below. `CHECK TABLE` of MariaDB is for those who ask for everything.
-        if reader.kind() == EngineKind::Sqlite || depth == Depth::Full {
-            let faults = reader.check(depth)?;
-            damage.extend(faults.into_iter().filter(|fault| fault.rows == 0).map(|fault| fault.what));
-        }
-        read_content(reader, &format!("`{}`", instance.name), now.timestamp(), &is_zone)
+) -> Result<Content> {
+    // A large history is read twice, once for its structure and once for what its beats say: beside each other.
+    open(instance, lock)?.with(|connect| {
+        thread::scope(|scope| {
+            // References are looked at one by one. `CHECK TABLE` of MariaDB is for those who ask for everything.
+            let check = (connect.kind() == EngineKind::Sqlite || depth == Depth::Full)
+                .then(|| scope.spawn(move || connect.reader()?.check(depth)));
+            let beats = scope.spawn(move || read_beats(&mut *connect.reader()?, now.timestamp()));
+            let name = format!("`{}`", instance.name);
+            let content =
+                connect.reader().and_then(|mut reader| read_content(&mut *reader, &name, now.timestamp(), &is_zone));
+            let beats = beats.join().unwrap_or_else(|panic| resume_unwind(panic));
+            let faults = check.map(|check| check.join().unwrap_or_else(|panic| resume_unwind(panic))).transpose()?;
+            damage.extend(faults.into_iter().flatten().filter(|fault| fault.rows == 0).map(|fault| fault.what));
+            let content = content?;
+            Ok(Content { beats: beats?, ..content })
+        })
     })
 }
 
