@@ -166,11 +166,30 @@ impl Ui {
             self.clear();
             let _ = write!(std::io::stderr(), "{question} [y/N] ");
         }
+        self.wait_for_answer()?;
         let mut answer = String::new();
         std::io::stdin().lock().read_line(&mut answer).map_err(Error::file("read", "/dev/stdin"))?;
         match answer.trim().to_lowercase().as_str() {
             "y" | "yes" => Ok(()),
             _ => Err(Error::Declined),
+        }
+    }
+
+    /// Waits until a line can be read. A signal ends it, which is only noted and would be slept through otherwise.
+    fn wait_for_answer(&self) -> Result<()> {
+        let stdin = std::io::stdin();
+        let pause = rustix::event::Timespec { tv_sec: 0, tv_nsec: 200_000_000 };
+        loop {
+            match self.signal() {
+                0 => {}
+                signal => return Err(Error::Interrupted { signal }),
+            }
+            let mut asked = [rustix::event::PollFd::new(&stdin, rustix::event::PollFlags::IN)];
+            match rustix::event::poll(&mut asked, Some(&pause)) {
+                Ok(0) | Err(rustix::io::Errno::INTR) => {}
+                Ok(_) => return Ok(()),
+                Err(error) => return Err(Error::file("read", "/dev/stdin")(error.into())),
+            }
         }
     }
 

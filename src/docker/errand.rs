@@ -178,7 +178,15 @@ impl Docker {
                 }
             }
         }
-        Err(Error::Far { engine: self.address().to_owned(), why: format!("its container cannot be made: {refused}") })
+        // Every engine names the file that it does not have.
+        let why = match errand.sockets.last() {
+            Some(last) if refused.contains(last.as_str()) => {
+                let tried = errand.sockets.join("`, `");
+                format!("the socket of its engine is not at `{tried}`; `--far-socket PATH` says where it is")
+            }
+            _ => format!("its container cannot be made: {refused}"),
+        };
+        Err(Error::Far { engine: self.address().to_owned(), why })
     }
 
     fn try_errand(&self, errand: &Errand, socket: &str, pid_mode: Option<&str>) -> Result<Container> {

@@ -2,6 +2,7 @@
 //! says to try next.
 
 use std::fs;
+use std::io::{BufRead as _, BufReader};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -637,4 +638,25 @@ fn databases_that_let_nobody_in() {
         "no answer from MariaDB at 127.0.0.1:1: nobody listens there",
         "is MariaDB running, and are host and port right?",
     );
+}
+
+#[test]
+fn a_signal_ends_what_waits_for_an_answer() {
+    let lab = Lab::sqlite("2.5.3");
+    furnish(&lab);
+    let before = lab.content();
+    for (signal, exit) in [("-INT", 130), ("-TERM", 143), ("-HUP", 130)] {
+        let mut asking = lab.begin("monitor delete Cron --asked-by-parent");
+        asking.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+        let mut asking = asking.spawn().unwrap();
+        let mut question = String::new();
+        BufReader::new(asking.stdout.as_mut().unwrap()).read_line(&mut question).unwrap();
+        assert!(question.contains("delete monitor `Cron`"), "{question}");
+        Command::new("kill").args([signal, &asking.id().to_string()]).status().unwrap();
+        // Its stdin stays open: nobody has answered.
+        let held = asking.stdin.take();
+        assert_eq!(asking.wait().unwrap().code(), Some(exit), "{signal}");
+        drop(held);
+        assert_eq!(lab.content(), before, "{signal}");
+    }
 }

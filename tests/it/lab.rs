@@ -81,10 +81,14 @@ impl Lab {
 
     /// Runs `line` on the instance and does not wait for it.
     pub fn spawn(&self, line: &str) -> std::process::Child {
+        self.begin(line).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
+    }
+
+    /// `line` on the instance, to be started.
+    pub fn begin(&self, line: &str) -> std::process::Command {
         let mut process = self.process();
         process.args(["-t", &self.target]).args(words(line));
-        process.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-        process.spawn().unwrap()
+        process
     }
 
     fn process(&self) -> std::process::Command {
