@@ -11,6 +11,7 @@ mod document;
 mod downtime;
 mod far;
 mod fleet;
+mod history;
 #[allow(dead_code, reason = "shared with the tests")]
 #[path = "../../tests/it/mariadbd.rs"]
 mod mariadbd;
@@ -26,7 +27,7 @@ mod write;
 use report::Report;
 
 const USAGE: &str = "usage: cargo bench -- [write] [document] [backup] [list] [status] [doctor] [downtime] [fleet] \
-    [salvage] [far] [--runs N]";
+    [history] [salvage] [far] [--runs N]";
 
 fn main() {
     let mut parts = Vec::new();
@@ -37,8 +38,8 @@ fn main() {
             // What cargo says to every benchmark.
             "--bench" => {}
             "--runs" => runs = words.next().and_then(|n| n.parse().ok()).filter(|n| *n > 0).expect(USAGE),
-            "write" | "document" | "backup" | "list" | "status" | "doctor" | "downtime" | "fleet" | "salvage"
-            | "far" => {
+            "write" | "document" | "backup" | "list" | "status" | "doctor" | "downtime" | "fleet" | "history"
+            | "salvage" | "far" => {
                 parts.push(word);
             }
             _ => panic!("{USAGE}"),
@@ -75,6 +76,9 @@ fn main() {
     }
     if wanted("fleet") {
         fleet::run(&mut report);
+    }
+    if wanted("history") {
+        history::run(&mut report);
     }
     if wanted("salvage") {
         salvage::run(&mut report);

@@ -117,6 +117,10 @@ fn compare(
     report.memory(&format!("{what}: memory"), memory_of(&mine()), memory);
 }
 
+/// The first of the beats that are added, in seconds since 1970, and how far they lie apart.
+pub const BEGIN: i64 = 1_700_000_000;
+pub const SECONDS: i64 = 6;
+
 /// Gives `place` ten monitors with `count` beats between them.
 pub fn add_beats(place: &Place, count: usize) {
     let plan = plan(&place.state(), 10);
@@ -126,11 +130,12 @@ pub fn add_beats(place: &Place, count: usize) {
     let (numbers, time) = match writer.kind() {
         EngineKind::Sqlite => (
             format!("WITH RECURSIVE n(seq) AS (SELECT 1 UNION ALL SELECT seq + 1 FROM n WHERE seq < {count})"),
-            "strftime('%Y-%m-%d %H:%M:%f', 1700000000 + seq * 6, 'unixepoch')",
+            format!("strftime('%Y-%m-%d %H:%M:%f', {BEGIN} + seq * {SECONDS}, 'unixepoch')"),
         ),
-        EngineKind::MariaDb => {
-            (format!("WITH n AS (SELECT seq FROM seq_1_to_{count})"), "from_unixtime(1700000000 + seq * 6)")
-        }
+        EngineKind::MariaDb => (
+            format!("WITH n AS (SELECT seq FROM seq_1_to_{count})"),
+            format!("from_unixtime({BEGIN} + seq * {SECONDS})"),
+        ),
     };
     let sql = format!(
         "INSERT INTO heartbeat (important, monitor_id, status, msg, time, ping, duration, down_count) \

@@ -1,0 +1,57 @@
+//! Two million of three million beats deleted and the room given back, beside the SQL that people paste.
+
+use std::process::Command;
+
+use chrono::{DateTime, Utc};
+
+use crate::mariadbd::Mariadbd;
+use crate::need;
+use crate::place::{Place, kumadb, memory_of, time_command};
+use crate::read::{BEGIN, SECONDS, add_beats};
+use crate::report::{Limit, Report};
+
+const BEATS: usize = 3_000_000;
+const DELETED: i64 = 2_000_000;
+
+/// Once is enough for what takes this long and needs a new history each time.
+pub fn run(report: &mut Report) {
+    let days = (Utc::now().timestamp() - BEGIN - DELETED * SECONDS) / 86_400;
+    let last = DateTime::from_timestamp(Utc::now().timestamp() - days * 86_400, 0).unwrap();
+    let delete = format!("DELETE FROM heartbeat WHERE time < '{}'", last.format("%Y-%m-%d %H:%M:%S"));
+
+    report.say("less history (SQLite)");
+    let place = Place::folder();
+    add_beats(&place, BEATS);
+    let theirs = place.copy();
+    let mut client = Command::new("sqlite3");
+    client.arg(theirs.file()).arg(format!("PRAGMA foreign_keys = ON; {delete}; VACUUM"));
+    compare(report, "SQLite", &[place.copy(), place], &days, ("sqlite3, DELETE and VACUUM", client));
+
+    let (Some(mariadbd), Some(program)) = (Mariadbd::start(), need::program(&["mariadb", "mysql"])) else {
+        return report.left_out("less history, MariaDB", "MariaDB (apt-get install mariadb-server)");
+    };
+    report.say("less history (MariaDB)");
+    let places = ["ours", "again", "theirs"].map(|name| {
+        let place = Place::database(&mariadbd, name);
+        add_beats(&place, BEATS);
+        place
+    });
+    let mut client = Command::new(program);
+    client.arg("--no-defaults").arg(format!("--socket={}", mariadbd.socket().display()));
+    client.args(["theirs", "-e", &format!("{delete}; OPTIMIZE TABLE heartbeat")]);
+    let [ours, again, _theirs] = places;
+    compare(report, "MariaDB", &[ours, again], &days, ("mariadb, DELETE and OPTIMIZE", client));
+}
+
+fn compare(report: &mut Report, engine: &str, [ours, again]: &[Place; 2], days: &i64, theirs: (&str, Command)) {
+    let what = format!("2 of 3 million beats deleted, room given back, {engine}");
+    let prune = |place: &Place| {
+        let mut command = kumadb(place);
+        command.args(["history", "prune", "--tables", "heartbeat", "--vacuum", "--yes", "--keep", &days.to_string()]);
+        command
+    };
+    let (name, client) = theirs;
+    let took = time_command(prune(ours));
+    report.time(&format!("{what}, with a snapshot"), &[took], Some((name, &[time_command(client)])), Limit::None);
+    report.memory(&format!("{what}: memory"), memory_of(&prune(again)), Limit::None);
+}
