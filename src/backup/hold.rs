@@ -1,8 +1,6 @@
 //! The copy that is taken before anything is written: exact, flushed, read back and compared with its source.
 
-use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
-use std::thread;
 
 use chrono::Utc;
 
@@ -10,7 +8,7 @@ use super::manifest::{FILE as MANIFEST, FORMAT, MARIADB, Manifest, Member, SQLIT
 use crate::engine::mariadb::count_dump;
 use crate::engine::space::{Layout, TableSpace, read_space};
 use crate::engine::sqlite::SqliteFile;
-use crate::engine::{Connect, Counts, Depth, EngineKind, Fault, Reader};
+use crate::engine::{Connect, Counts, Depth, EngineKind, Fault, Reader, beside};
 use crate::error::{Error, Result};
 use crate::files;
 use crate::kuma::read::{history, read_any_database, read_counts, read_database};
@@ -209,8 +207,8 @@ fn prove_sqlite(folder: &Path, there: &(Database, Counts), source: &str, full: b
         Ok((database, counts, copied.pages()?, faults))
     };
     let check_file = || check_sound(&mut copy.read_only()?, source, depth);
-    let (((database, counts, pages, references), member), mut faults) =
-        beside(|| beside(compare_all, || written(folder, SQLITE)), check_file)?;
+    let ((compared, member), faults) = beside(|| beside(compare_all, || written(folder, SQLITE)), check_file);
+    let ((database, counts, pages, references), member, mut faults) = (compared?, member?, faults?);
     faults.extend(references);
     let verified = ["pages", "schema", "migrations", "counts", check, "foreign keys", "hash"];
     Ok(Proof {
@@ -222,16 +220,6 @@ fn prove_sqlite(folder: &Path, there: &(Database, Counts), source: &str, full: b
         faults,
         verified: verified.map(str::to_owned).to_vec(),
         member,
-    })
-}
-
-/// Does both at the same time; when both fail, the error of the first counts.
-fn beside<A, B: Send>(first: impl FnOnce() -> Result<A>, second: impl FnOnce() -> Result<B> + Send) -> Result<(A, B)> {
-    thread::scope(|scope| {
-        let second = scope.spawn(second);
-        let first = first();
-        let second = second.join().unwrap_or_else(|panic| resume_unwind(panic));
-        Ok((first?, second?))
     })
 }
 
@@ -284,7 +272,8 @@ fn dump_live(
     let depth = if extent.full_check { Depth::Full } else { Depth::References };
     let check_source = || check_sound(&mut *source, &connect.describe(), depth);
     let count = || compare("rows per table", &counts, &count_dump(&copy)?);
-    let (faults, ((), member)) = beside(check_source, || beside(count, || written(folder, MARIADB)))?;
+    let (faults, (counted, member)) = beside(check_source, || beside(count, || written(folder, MARIADB)));
+    let (faults, (), member) = (faults?, counted?, member?);
     let full = extent.full_check.then_some("CHECK TABLE EXTENDED");
     let verified = ["schema", "migrations", "counts", "foreign keys", "hash"].into_iter().chain(full);
     let verified = verified.map(str::to_owned).collect();

@@ -10,7 +10,9 @@ pub mod statement;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::panic::resume_unwind;
 use std::path::Path;
+use std::thread;
 
 use serde::{Deserialize, Serialize};
 
@@ -171,6 +173,15 @@ pub trait Connect: Send + Sync {
     fn reader(&self) -> Result<Box<dyn Reader>>;
     /// Opens it for writing.
     fn writer(&self, key: &WriteKey) -> Result<Box<dyn Writer>>;
+}
+
+/// Does both at the same time.
+pub(crate) fn beside<A, B: Send>(first: impl FnOnce() -> A, second: impl FnOnce() -> B + Send) -> (A, B) {
+    thread::scope(|scope| {
+        let second = scope.spawn(second);
+        let first = first();
+        (first, second.join().unwrap_or_else(|panic| resume_unwind(panic)))
+    })
 }
 
 /// Statements that take from the tables `kept` the rows that point to what is no longer there.

@@ -53,7 +53,7 @@ pub fn read_half_made(reader: &mut dyn Reader) -> Result<Option<usize>> {
     Ok((made > 0 && rows == 0).then_some(made))
 }
 
-/// One pass over all beats. `now` is in seconds since 1970.
+/// How many beats there are, and one pass over all of them for what is wrong. `now` is in seconds since 1970.
 pub fn read_beats(reader: &mut dyn Reader, now: i64) -> Result<Beats> {
     let mut beats = Beats::default();
     let counted = reader.query("SELECT count(*) AS n FROM `heartbeat`", &[])?;

@@ -2,7 +2,6 @@
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
-use std::panic::resume_unwind;
 use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -15,7 +14,7 @@ use super::{Observer, Step};
 use crate::docker::{Container, Life};
 use crate::doctor::Evidence;
 use crate::doctor::evidence::{Content, Folder, Running, Seen, Unread};
-use crate::engine::{Depth, EngineKind};
+use crate::engine::{Depth, EngineKind, beside};
 use crate::error::{Error, Result};
 use crate::files::{self, Lock};
 use crate::instance::{Instance, Place, Session};
@@ -126,20 +125,16 @@ fn read_database(
 ) -> Result<Content> {
     // A large history is read twice, once for its structure and once for what its beats say: beside each other.
     open(instance, lock)?.with(|connect| {
-        thread::scope(|scope| {
-            // References are looked at one by one. `CHECK TABLE` of MariaDB is for those who ask for everything.
-            let check = (connect.kind() == EngineKind::Sqlite || depth == Depth::Full)
-                .then(|| scope.spawn(move || connect.reader()?.check(depth)));
-            let beats = scope.spawn(move || read_beats(&mut *connect.reader()?, now.timestamp()));
-            let name = format!("`{}`", instance.name);
-            let content =
-                connect.reader().and_then(|mut reader| read_content(&mut *reader, &name, now.timestamp(), &is_zone));
-            let beats = beats.join().unwrap_or_else(|panic| resume_unwind(panic));
-            let faults = check.map(|check| check.join().unwrap_or_else(|panic| resume_unwind(panic))).transpose()?;
-            damage.extend(faults.into_iter().flatten().filter(|fault| fault.rows == 0).map(|fault| fault.what));
-            let content = content?;
-            Ok(Content { beats: beats?, ..content })
-        })
+        let (now, name) = (now.timestamp(), format!("`{}`", instance.name));
+        // References are looked at one by one. `CHECK TABLE` of MariaDB is for those who ask for everything.
+        let is_checked = connect.kind() == EngineKind::Sqlite || depth == Depth::Full;
+        let check = || if is_checked { connect.reader()?.check(depth) } else { Ok(Vec::new()) };
+        let beats = || read_beats(&mut *connect.reader()?, now);
+        let content = || read_content(&mut *connect.reader()?, &name, now, &is_zone);
+        let ((content, beats), faults) = beside(|| beside(content, beats), check);
+        damage.extend(faults?.into_iter().filter(|fault| fault.rows == 0).map(|fault| fault.what));
+        let content = content?;
+        Ok(Content { beats: beats?, ..content })
     })
 }
 

@@ -1,10 +1,10 @@
 //! Makes a table out of a dump, as fast as MariaDB takes it, in a database that nobody else uses.
 //!
-//! What makes the difference for a million rows, found out with 10.11.19 on two cores: rows that come as the lines of a file
-//! cost MariaDB half of what they cost in a statement, which it has to parse; two connections fill one table in 0.7 of the
-//! time; keys are made faster over all rows than row by row; and the rows can be read meanwhile, for the proof.
+//! What makes the difference for a million rows, found out with 10.11.19 on two cores that had other work: rows that come as
+//! the lines of a file take two thirds of what they take in statements, which MariaDB has to parse; two connections fill one
+//! table in 0.8 of the time; keys are made faster over all rows than row by row; and the rows can be read meanwhile, for the
+//! proof.
 
-use std::panic::resume_unwind;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
@@ -14,15 +14,14 @@ use bytes::Bytes;
 use futures_util::{StreamExt as _, stream};
 
 use super::literal::split_definition;
-use super::load::{CopiedTable, each_line, name_of, values_of};
+use super::load::{CopiedTable, LOADING, each_line, name_of, values_of};
 use super::{Access, Address, MariaDb};
-use crate::engine::{Fault, quote};
+use crate::engine::{Fault, beside, quote};
 use crate::error::{Error, Result};
 
-/// From so many rows on, a table is filled in parts at a time, and its keys are made after the rows.
+/// From so many rows on, a table is filled in two halves at a time, and its keys are made after the rows. More than two
+/// were not tried.
 pub(super) const MANY: u64 = 50_000;
-/// More connections than this did not help on four cores: InnoDB appends to one end of one tree.
-const CONNECTIONS: usize = 2;
 /// Bytes that are sent to MariaDB in one packet of a file; below any `max_allowed_packet`.
 const PACKET: usize = 256 * 1024;
 /// How MariaDB finds rows and cells in what stands behind VALUES.
@@ -43,10 +42,7 @@ impl Filler {
     /// The database at `address` cannot be reached.
     pub(super) fn open(address: &Address) -> Result<Filler> {
         let mut db = MariaDb::open(address, Access::Write)?;
-        db.run(format!(
-            "SET SESSION foreign_key_checks = 0, sql_mode = 'NO_AUTO_VALUE_ON_ZERO,ALLOW_INVALID_DATES', \
-             lock_wait_timeout = {PATIENCE}"
-        ))?;
+        db.run(format!("SET SESSION {LOADING}, lock_wait_timeout = {PATIENCE}"))?;
         let takes_files = db.one("SELECT @@local_infile")?.at(0).truthy();
         Ok(Filler { db, takes_files })
     }
@@ -67,20 +63,20 @@ impl Filler {
         let is_large = table.rows >= MANY;
         let (create, keys) = if is_large { split_keys(&table.create) } else { (table.create.clone(), None) };
         self.db.run(create)?;
-        self.put_rows(table, from, if is_large { CONNECTIONS } else { 1 }, progress)?;
+        self.put_rows(table, from, is_large, progress)?;
         let mut read_back = |db: &mut MariaDb| db.reads_back(table, &mut |rows| progress(table.rows + rows));
         let same = match keys {
             None => read_back(&mut self.db)?,
             Some(keys) => {
                 let mut maker = Filler::open(&self.db.address)?;
-                thread::scope(|scope| {
-                    let made = scope.spawn(move || maker.db.run(keys));
+                let read_later = || {
                     // A head start: MariaDB begins to make keys only when nobody reads the table.
                     thread::sleep(Duration::from_millis(200));
-                    let same = read_back(&mut self.db);
-                    made.join().unwrap_or_else(|panic| resume_unwind(panic))?;
-                    same
-                })?
+                    read_back(&mut self.db)
+                };
+                let (same, made) = beside(read_later, || maker.db.run(keys));
+                made?;
+                same?
             }
         };
         let wrong = if !self.db.is_made_as(table)? {
@@ -93,35 +89,33 @@ impl Filler {
         Ok(Some(format!("`{}` {wrong}", table.name)))
     }
 
-    /// Writes the rows of `table`, in parts of the same size over so many connections.
+    /// Writes the rows of `table`; of a large one the second half over a connection of its own.
     fn put_rows(
         &mut self,
         table: &CopiedTable,
         from: &Path,
-        connections: usize,
+        is_large: bool,
         progress: &mut dyn FnMut(u64),
     ) -> Result<()> {
-        let size = table.starts.len().div_ceil(connections).max(1);
-        let mut parts = table.starts.chunks(size);
-        let Some(own) = parts.next() else { return Ok(()) };
-        let address = self.db.address.clone();
-        let written = AtomicU64::new(0);
-        thread::scope(|scope| {
-            let others: Vec<_> = parts
-                .map(|part| {
-                    scope.spawn(|| {
-                        Filler::open(&address)?.put_part(table, from, part, &mut |rows| {
-                            written.fetch_add(rows, Ordering::Relaxed);
-                        })
-                    })
-                })
-                .collect();
-            let mine = self.put_part(table, from, own, &mut |rows| {
-                progress(written.fetch_add(rows, Ordering::Relaxed) + rows);
+        if !is_large {
+            let mut written = 0;
+            return self.put_part(table, from, &table.starts, &mut |rows| {
+                written += rows;
+                progress(written);
             });
-            let theirs = others.into_iter().map(|other| other.join().unwrap_or_else(|panic| resume_unwind(panic)));
-            theirs.fold(mine, Result::and)
-        })
+        }
+        let (own, others) = table.starts.split_at(table.starts.len().div_ceil(2));
+        let (address, written) = (self.db.address.clone(), AtomicU64::new(0));
+        let count = |rows| written.fetch_add(rows, Ordering::Relaxed) + rows;
+        let put_others = || {
+            let mut other = Filler::open(&address)?;
+            other.put_part(table, from, others, &mut |rows| {
+                count(rows);
+            })
+        };
+        let (put, put_others) =
+            beside(|| self.put_part(table, from, own, &mut |rows| progress(count(rows))), put_others);
+        put.and(put_others)
     }
 
     /// Writes the rows of `table` in the lines of the dump at `from` that begin at `starts`, one after the other.

@@ -17,6 +17,9 @@ use super::{MariaDb, SQL_MODE, Writer as _};
 use crate::engine::{Counts, orphans, quote};
 use crate::error::{Error, Result};
 
+/// How rows of a dump are taken, as its head says it too.
+pub(super) const LOADING: &str = "foreign_key_checks = 0, sql_mode = 'NO_AUTO_VALUE_ON_ZERO,ALLOW_INVALID_DATES'";
+
 /// A dump as it describes itself.
 pub(super) struct Copy {
     pub(super) tables: Vec<CopiedTable>,
@@ -159,9 +162,9 @@ impl MariaDb {
     }
 
     fn replace_rows(&mut self, copy: &Copy, from: &Path, progress: &mut dyn FnMut(u64, u64)) -> Result<()> {
-        // As the head of the dump says it. No check of references: the copy may hold broken ones and must come back as it
+        // No check of references: the copy may hold broken ones and must come back as it
         // was; that it does is proved below.
-        self.run("SET SESSION foreign_key_checks = 0, sql_mode = 'NO_AUTO_VALUE_ON_ZERO,ALLOW_INVALID_DATES'")?;
+        self.run(format!("SET SESSION {LOADING}"))?;
         let (mut done, total) = (0, copy.tables.iter().map(|table| table.rows * 2).sum());
         let mut wrong = Vec::new();
         for table in &copy.tables {
