@@ -115,9 +115,7 @@ impl<'a> Helper<'a> {
 
     /// Whether MariaDB accepts connections on its socket, asked inside the helper.
     pub fn ping(&self) -> bool {
-        // Refused for want of a password, it has answered all the same, and the exit code is 0.
-        let ping = ["mariadb-admin", "--no-defaults", "--socket=/app/data/run/mariadb.sock", "ping"];
-        self.docker.exec(&self.container, &ping, b"", Duration::from_secs(10)).is_ok_and(|output| output.code == 0)
+        self.docker.answers(&self.container)
     }
 
     /// Stops MariaDB in order, removes the container, and sees that it is gone. Only then may the server start again.
@@ -150,9 +148,24 @@ impl Docker {
         Ok(stale.collect())
     }
 
-    /// Stops and removes a helper that was left behind, as [`Helper::stop`] does.
+    /// Stops and removes a helper that was left behind, as [`Helper::stop`] does; one that is still starting comes up first.
     pub fn remove_helper(&self, stale: &StaleHelper) -> Result<()> {
+        // MariaDB that is told to end while it starts can wait for ever for a thread of its own that has gone (10.11.19).
+        let begin = Instant::now();
+        while begin.elapsed() < DEADLINE
+            && self.again(&stale.container)?.state.life == Life::Running
+            && !self.answers(&stale.container)
+        {
+            std::thread::sleep(PAUSE);
+        }
         self.dismiss(&stale.container)
+    }
+
+    /// Whether the MariaDB of a helper accepts connections on its socket.
+    fn answers(&self, helper: &Container) -> bool {
+        // Refused for want of a password, it has answered all the same, and the exit code is 0.
+        let ping = ["mariadb-admin", "--no-defaults", "--socket=/app/data/run/mariadb.sock", "ping"];
+        self.exec(helper, &ping, b"", Duration::from_secs(10)).is_ok_and(|output| output.code == 0)
     }
 
     fn create_helper(&self, server: &Container, label: &str) -> Result<Container> {
