@@ -1,6 +1,6 @@
 //! What was gathered of an instance, for the checks to judge. Nothing here says what is wrong.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use chrono::{DateTime, Utc};
@@ -75,11 +75,29 @@ pub struct Beats {
     /// How many say that the server waited in vain for its own database.
     pub timeouts: u64,
     /// Statuses that are numbers, but none of 0 to 3, each with its rows.
-    pub odd_statuses: Vec<(i64, u64)>,
+    pub odd_statuses: BTreeMap<i64, u64>,
     /// Ids of those whose status is no number at all, the first of them.
     pub odd: Vec<i64>,
     /// Ids of those that lie in the future, the first of them.
     pub future: Vec<i64>,
+}
+
+/// Beats that are named one by one.
+pub(crate) const NAMED: usize = 10_000;
+
+impl Beats {
+    /// Takes in what there is to say of other, later ones.
+    pub fn add(&mut self, later: Beats) {
+        self.rows += later.rows;
+        self.timeouts += later.timeouts;
+        for (status, rows) in later.odd_statuses {
+            *self.odd_statuses.entry(status).or_insert(0) += rows;
+        }
+        self.odd.extend(later.odd);
+        self.odd.truncate(NAMED);
+        self.future.extend(later.future);
+        self.future.truncate(NAMED);
+    }
 }
 
 /// Rows of one table that point to one thing that is not there.

@@ -14,7 +14,7 @@ const GHOSTS: [&str; 2] = ["user_id", "parent"];
 /// Beats with a status that does not exist: the upgrade to 2.x dies of one of them.
 pub(super) fn find_odd_statuses(evidence: &Evidence, faults: &mut Vec<Fault>) {
     let Some(content) = &evidence.database else { return };
-    let total = content.beats.odd_statuses.iter().map(|(_, rows)| rows).sum::<u64>() + content.beats.odd.len() as u64;
+    let total = content.beats.odd_statuses.values().sum::<u64>() + content.beats.odd.len() as u64;
     if total == 0 {
         return;
     }

@@ -129,12 +129,13 @@ fn read_database(
         // References are looked at one by one. `CHECK TABLE` of MariaDB is for those who ask for everything.
         let is_checked = connect.kind() == EngineKind::Sqlite || depth == Depth::Full;
         let check = || if is_checked { connect.reader()?.check(depth) } else { Ok(Vec::new()) };
-        let beats = || read_beats(&mut *connect.reader()?, now);
+        let beats = || read_beats(connect, now);
         let content = || read_content(&mut *connect.reader()?, &name, now, &is_zone);
         let ((content, beats), faults) = beside(|| beside(content, beats), check);
         damage.extend(faults?.into_iter().filter(|fault| fault.rows == 0).map(|fault| fault.what));
-        let content = content?;
-        Ok(Content { beats: beats?, ..content })
+        let mut content = content?;
+        content.beats.add(beats?);
+        Ok(content)
     })
 }
 
