@@ -79,6 +79,21 @@ impl Policy {
         Ok(())
     }
 
+    /// The options that say the same: `--keep-last=7`.
+    pub fn options(&self) -> Vec<String> {
+        let said = |(rule, bucket, within): (String, Bucket, bool)| match within {
+            true => {
+                Some(self.spans[bucket as usize]).filter(|span| !span.is_zero()).map(|span| format!("--{rule}={span}"))
+            }
+            false => match self.counts[bucket as usize] {
+                0 => None,
+                ALL => Some(format!("--{rule}=unlimited")),
+                count => Some(format!("--{rule}={count}")),
+            },
+        };
+        Policy::rules().filter_map(said).collect()
+    }
+
     /// Whether it keeps nothing: then it is a mistake.
     pub fn is_empty(&self) -> bool {
         *self == Policy::default()

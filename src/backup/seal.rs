@@ -5,6 +5,7 @@ use std::fs::File;
 use std::io::{self, BufRead, Write};
 use std::iter;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use age::secrecy::SecretString;
 use age::stream::{StreamReader, StreamWriter};
@@ -34,8 +35,11 @@ pub struct Keys {
     identities: Vec<x25519::Identity>,
     passphrase: Option<Secret>,
     /// Asks a person for the passphrase of the archive with this name.
-    ask: Option<fn(&str) -> Result<Secret>>,
+    ask: Option<Arc<Ask>>,
 }
+
+/// Who knows the passphrase of the archive with this name.
+type Ask = dyn Fn(&str) -> Result<Secret> + Send + Sync;
 
 impl Seal {
     /// What was asked for: the passphrase in the first line of a file or, without one, `recipients` and those in the files
@@ -137,8 +141,8 @@ impl Keys {
     }
 
     /// The same keys; where a passphrase is needed and there is none, `ask` gets it.
-    pub fn asking(self, ask: fn(&str) -> Result<Secret>) -> Keys {
-        Keys { ask: Some(ask), ..self }
+    pub fn asking(self, ask: impl Fn(&str) -> Result<Secret> + Send + Sync + 'static) -> Keys {
+        Keys { ask: Some(Arc::new(ask)), ..self }
     }
 
     /// Whether anything could be opened with them.
@@ -157,7 +161,7 @@ impl Keys {
         let decryptor = Decryptor::new_buffered(raw).map_err(|error| broken(error.to_string()))?;
         let opened = match decryptor.is_scrypt() {
             true => {
-                let passphrase = match (&self.passphrase, self.ask) {
+                let passphrase = match (&self.passphrase, &self.ask) {
                     (Some(passphrase), _) => passphrase.clone(),
                     (None, Some(ask)) => ask(name)?,
                     (None, None) => return Err(key("it takes a passphrase")),

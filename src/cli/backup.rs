@@ -86,7 +86,7 @@ pub struct ListArgs {
 #[derive(Args, Debug)]
 pub struct VerifyArgs {
     /// Ids, archives, or `latest`; without any, all of the stores
-    snapshots: Vec<String>,
+    pub snapshots: Vec<String>,
     /// Restore each into a place of its own and compare every table; of MariaDB this needs `mariadbd` on this machine
     #[arg(long)]
     drill: bool,
@@ -192,14 +192,14 @@ fn verify(args: &VerifyArgs, context: &mut Context<'_>) -> Result<Exit> {
         let more: &[&str] = if args.snapshots.is_empty() { &["--own"] } else { &[] };
         return fleet::run(&Fleet { args: args.fleet.clone(), more, words: verified_words }, context);
     }
-    let stores = context.stores_alone()?.with_keys(&args.keys.keys()?);
+    let stores = context.stores_of(&args.snapshots)?.with_keys(&args.keys.keys()?);
     let mut unusable = Vec::new();
     let mut wanted = Vec::new();
     if args.snapshots.is_empty() {
         let listing = stores.list()?;
         (wanted, unusable) = (listing.snapshots, listing.unusable);
         if args.own {
-            let origin = context.instance()?.origin();
+            let origin = context.origin()?;
             wanted.retain(|snapshot| snapshot.manifest.origin == origin);
         }
     } else {

@@ -264,7 +264,7 @@ fn read_other_instance(args: &DocumentArgs, context: &mut Context<'_>) -> Result
 
 /// The configuration in snapshots, named as `restore` takes them.
 fn read_snapshots(args: &DocumentArgs, context: &mut Context<'_>) -> Result<Read> {
-    let keys = args.keys.keys_or_ask()?;
+    let keys = args.keys.keys_or_ask(context.ui)?;
     let (stores, mut documents) = (context.stores()?.with_keys(&keys), Vec::new());
     for file in &args.files {
         let wanted = file.to_string_lossy();

@@ -34,6 +34,8 @@ const SYSTEM: [&str; 5] = ["TERM", "NO_COLOR", "COLUMNS", "LANG", "TZ"];
 pub struct Luggage {
     /// Files that it reads: where they are over there, and where here.
     pub files: BTreeMap<PathBuf, PathBuf>,
+    /// Options that the config file of this machine stands for.
+    options: Vec<String>,
     /// Variables of the environment that it asks for.
     pub variables: BTreeSet<String>,
     /// What it reads from stdin.
@@ -97,9 +99,18 @@ impl Luggage {
                 args.seal.pack(&mut luggage)?;
                 luggage.folders = context.local_stores()?.into_iter().map(PathBuf::from).collect();
             }
-            Verb::Backup(BackupVerb::Show(args)) => args.keys.pack(&mut luggage)?,
-            Verb::Backup(BackupVerb::Verify(args)) => args.keys.pack(&mut luggage)?,
-            Verb::Backup(BackupVerb::Prune(args)) => args.keys.pack(&mut luggage)?,
+            Verb::Backup(BackupVerb::Show(args)) => {
+                args.keys.pack(&mut luggage)?;
+                luggage.take_with_parts(Path::new(&args.snapshot))?;
+            }
+            Verb::Backup(BackupVerb::Verify(args)) => {
+                args.keys.pack(&mut luggage)?;
+                args.snapshots.iter().try_for_each(|archive| luggage.take_with_parts(Path::new(archive)))?;
+            }
+            Verb::Backup(BackupVerb::Prune(args)) => {
+                args.keys.pack(&mut luggage)?;
+                luggage.options = args.configured(context)?.map_or(Vec::new(), |policy| policy.options());
+            }
             Verb::Restore(args) => {
                 args.keys.pack(&mut luggage)?;
                 luggage.snapshot = args.local_archive(origin, context)?;
@@ -168,9 +179,11 @@ pub fn run(verb: &Verb, elsewhere: Error, context: &mut Context<'_>) -> Result<E
 }
 
 fn order(luggage: Luggage, verb: &Verb, target: &str, context: &Context<'_>) -> Result<Order> {
-    let args = std::env::args_os()
+    let typed = std::env::args_os()
         .skip(1)
         .map(|arg| arg.into_string().map_err(|arg| Error::Usage(format!("`{}` is not UTF-8", arg.to_string_lossy()))));
+    let mut args: Vec<String> = typed.collect::<Result<_>>()?;
+    args.extend(luggage.options.iter().cloned());
     let mut env = luggage.env();
     env.extend(store::credentials()?.into_iter().map(|(name, value)| (name, value.reveal().to_owned())));
     for place in context.named_stores()?.unwrap_or_default().iter().filter_map(|place| place.credentials_file.as_ref())
@@ -188,7 +201,7 @@ fn order(luggage: Luggage, verb: &Verb, target: &str, context: &Context<'_>) -> 
     let seal = if takes { context.seal()? } else { None };
     let snapshot = luggage.snapshot.as_ref().map(files::absolute).transpose()?;
     Ok(Order {
-        args: args.collect::<Result<_>>()?,
+        args,
         env,
         here: std::env::current_dir().map_err(Error::file("find", "."))?,
         overrides: Overrides {

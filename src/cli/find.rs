@@ -1,5 +1,7 @@
 //! `kumadb find`
 
+use std::path::PathBuf;
+
 use chrono::{DateTime, Utc};
 use clap::Args;
 use serde_json::{Value as Json, json};
@@ -36,7 +38,8 @@ pub fn run(args: &FindArgs, context: &mut Context<'_>) -> Result<Exit> {
             Ok(instance) => look(instance, found, args.open),
             Err(error) => Line { error: Some(error.to_string()), ..Line::default() },
         };
-        documents.push(line.json(found));
+        let old = found.old_copies();
+        documents.push(line.json(found, &old));
         rows.push(line.row(found));
         if let Some(orchestrator) = &found.orchestrator {
             context.ui.say(&format!(
@@ -44,7 +47,6 @@ pub fn run(args: &FindArgs, context: &mut Context<'_>) -> Result<Exit> {
                 found.name
             ));
         }
-        let old = found.old_copies();
         if let Some(newest) = old.last() {
             let copies = counted(old.len(), "old backup");
             context.ui.say(&format!(
@@ -78,14 +80,14 @@ struct Line {
 }
 
 impl Line {
-    fn json(&self, found: &Found) -> Json {
+    fn json(&self, found: &Found, old: &[PathBuf]) -> Json {
         let compose = found.compose.as_ref();
         json!({
-            "name": found.name, "found": how(found.how), "state": known(&self.state), "engine": self.kind,
+            "name": found.name, "found": how(&found.how), "state": known(&self.state), "engine": self.kind,
             "embedded": self.embedded, "release": known(&self.release), "monitors": self.monitors,
             "newest_beat": self.newest_beat, "folder": self.folder, "image": self.image,
             "compose": compose.map(|compose| json!({"project": compose.project, "service": compose.service})),
-            "orchestrator": found.orchestrator, "old_copies": found.old_copies(), "unread": self.unread,
+            "orchestrator": found.orchestrator, "old_copies": old, "unread": self.unread,
             "error": self.error,
         })
     }
@@ -105,11 +107,11 @@ impl Line {
     }
 }
 
-fn how(how: How) -> &'static str {
+fn how(how: &How) -> &'static str {
     match how {
         How::Container => "container",
         How::Content => "content",
-        How::Volume => "volume",
+        How::Volume(_) => "volume",
         How::Folder => "folder",
     }
 }
@@ -126,7 +128,7 @@ fn look(instance: &Instance, found: &Found, open: bool) -> Line {
         embedded: matches!(instance.place, Place::Embedded(_)),
         folder: instance.folder.as_ref().map(|folder| folder.display().to_string()),
         image: instance.container.as_ref().map(|server| server.container().image.clone()),
-        state: if found.how == How::Volume { "stray".into() } else { "folder".into() },
+        state: if matches!(found.how, How::Volume(_)) { "stray".into() } else { "folder".into() },
         ..Line::default()
     };
     let mut read = || -> Result<()> {
@@ -170,6 +172,12 @@ fn untold(instance: &Instance, found: &Found) -> String {
         .and_then(|data| data.modified())
         .map(|at| format!(", last written {}", DateTime::<Utc>::from(at).format("%Y-%m-%d %H:%M UTC")))
         .unwrap_or_default();
-    let next = if found.how == How::Container { "; `find --open` looks into it" } else { "; no container runs it" };
+    let next = match &found.how {
+        How::Container => "; `find --open` looks into it".into(),
+        How::Volume(name) => format!(
+            "; no container runs it: `docker create -v {name}:/app/data louislam/uptime-kuma:2` makes one that `find --open` looks into"
+        ),
+        _ => "; no container runs it".into(),
+    };
     format!("MariaDB{version} does not run{written}{next}")
 }

@@ -19,6 +19,7 @@ mod monitor;
 mod password;
 mod plan;
 mod probe;
+mod prompt;
 mod prune;
 mod push;
 mod restart;
@@ -38,7 +39,7 @@ mod vacuum;
 mod write;
 
 use std::cell::RefCell;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use clap::{Args, Parser, Subcommand};
@@ -365,6 +366,15 @@ impl Context<'_> {
             }
         }
         self.stores()
+    }
+
+    /// The stores for a verb about `snapshots`: who names archives by path or address means no instance.
+    fn stores_of(&self, snapshots: &[String]) -> Result<Stores> {
+        let is_archive = |wanted: &String| wanted.contains("://") || Path::new(wanted).is_file();
+        match !snapshots.is_empty() && snapshots.iter().all(is_archive) {
+            true => self.stores(),
+            false => self.stores_alone(),
+        }
     }
 
     /// Where the instance is that is meant, here or elsewhere.

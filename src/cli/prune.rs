@@ -33,6 +33,16 @@ pub struct PruneArgs {
     groups: GroupArgs,
 }
 
+impl PruneArgs {
+    /// The policy of the config file, where it counts.
+    pub fn configured(&self, context: &Context<'_>) -> Result<Option<Policy>> {
+        match self.own && self.keep.0.is_empty() {
+            true => Ok(context.named()?.and_then(|(_, target)| target.policy)),
+            false => Ok(None),
+        }
+    }
+}
+
 /// The rules, each an option under its own name.
 #[derive(Debug)]
 struct KeepArgs(Policy);
@@ -93,11 +103,8 @@ pub fn run(args: &PruneArgs, context: &mut Context<'_>) -> Result<Exit> {
     if fleet.is_many() {
         return fleet::run(&Fleet { args: fleet, more: &["--own"], words }, context);
     }
-    let own = if args.own { Some(context.instance()?.origin()) } else { None };
-    let policy = match context.named()? {
-        Some((_, target)) if args.own && args.keep.0.is_empty() => target.policy.unwrap_or(args.keep.0),
-        _ => args.keep.0,
-    };
+    let own = if args.own { Some(context.origin()?) } else { None };
+    let policy = args.configured(context)?.unwrap_or(args.keep.0);
     let stores = context.stores_alone()?.with_keys(&args.keys.keys()?);
     let about = |manifest: &crate::backup::Manifest| {
         args.instance.as_ref().is_none_or(|name| manifest.instance == *name)

@@ -14,7 +14,7 @@ use crate::kuma::read::read_shown_state;
 #[derive(Args, Debug)]
 pub struct ShowArgs {
     /// Id of the snapshot (or its beginning), an archive, or `latest`
-    snapshot: String,
+    pub snapshot: String,
     /// Name the monitors in it, too: the whole archive is read for that
     #[arg(long)]
     monitors: bool,
@@ -23,8 +23,8 @@ pub struct ShowArgs {
 }
 
 pub fn run(args: &ShowArgs, context: &mut Context<'_>) -> Result<Exit> {
-    let keys = if args.monitors { args.keys.keys_or_ask()? } else { args.keys.keys()? };
-    let stores = context.stores_alone()?.with_keys(&keys);
+    let keys = if args.monitors { args.keys.keys_or_ask(context.ui)? } else { args.keys.keys()? };
+    let stores = context.stores_of(std::slice::from_ref(&args.snapshot))?.with_keys(&keys);
     let copies = find(&stores, &args.snapshot, context)?;
     let monitors = match args.monitors {
         true => {

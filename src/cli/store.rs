@@ -65,8 +65,8 @@ impl KeyArgs {
     }
 
     /// The same; a passphrase that is needed and was not given is asked for on a terminal.
-    pub fn keys_or_ask(&self) -> Result<Keys> {
-        Ok(self.keys()?.asking(Ui::passphrase))
+    pub fn keys_or_ask(&self, ui: &Ui) -> Result<Keys> {
+        Ok(self.keys()?.asking(ui.asks_passphrase()))
     }
 }
 

@@ -1,6 +1,6 @@
 //! The only place that prints: results on stdout, the story on stderr.
 
-use std::io::{BufRead as _, IsTerminal as _, Write as _};
+use std::io::{IsTerminal as _, Write as _};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -10,7 +10,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::{Value as Json, json};
 use unicode_width::UnicodeWidthStr as _;
 
-use super::Cli;
+use super::{Cli, prompt};
 use crate::error::{Error, Exit, Result};
 use crate::run::{Observer, Step};
 use crate::value::Secret;
@@ -166,30 +166,10 @@ impl Ui {
             self.clear();
             let _ = write!(std::io::stderr(), "{question} [y/N] ");
         }
-        self.wait_for_answer()?;
-        let mut answer = String::new();
-        std::io::stdin().lock().read_line(&mut answer).map_err(Error::file("read", "/dev/stdin"))?;
+        let answer = prompt::line(&|| self.signal())?;
         match answer.trim().to_lowercase().as_str() {
             "y" | "yes" => Ok(()),
             _ => Err(Error::Declined),
-        }
-    }
-
-    /// Waits until a line can be read. A signal ends it, which is only noted and would be slept through otherwise.
-    fn wait_for_answer(&self) -> Result<()> {
-        let stdin = std::io::stdin();
-        let pause = rustix::event::Timespec { tv_sec: 0, tv_nsec: 200_000_000 };
-        loop {
-            match self.signal() {
-                0 => {}
-                signal => return Err(Error::Interrupted { signal }),
-            }
-            let mut asked = [rustix::event::PollFd::new(&stdin, rustix::event::PollFlags::IN)];
-            match rustix::event::poll(&mut asked, Some(&pause)) {
-                Ok(0) | Err(rustix::io::Errno::INTR) => {}
-                Ok(_) => return Ok(()),
-                Err(error) => return Err(Error::file("read", "/dev/stdin")(error.into())),
-            }
         }
     }
 
@@ -199,8 +179,7 @@ impl Ui {
         if !std::io::stdin().is_terminal() {
             return Ok(first);
         }
-        let again = rpassword::prompt_password("the same again: ").map_err(Error::file("read", "/dev/stdin"))?;
-        match first == again {
+        match first == prompt::unseen("the same again", &|| self.signal())? {
             true => Ok(first),
             false => Err(Error::Usage("the two passwords differ".into())),
         }
@@ -211,25 +190,22 @@ impl Ui {
         if self.asked_by_parent {
             return Err(Error::Usage(format!("the {of} cannot be asked for here: do this one with `-t`")));
         }
-        let read = Error::file("read", "/dev/stdin");
-        if std::io::stdin().is_terminal() {
-            return rpassword::prompt_password(format!("{of}: ")).map_err(read);
+        match std::io::stdin().is_terminal() {
+            true => prompt::unseen(of, &|| self.signal()),
+            false => prompt::line(&|| self.signal()),
         }
-        let mut line = String::new();
-        std::io::stdin().lock().read_line(&mut line).map_err(read)?;
-        Ok(line.trim_end_matches(['\r', '\n']).to_owned())
     }
 
-    /// Asks for the passphrase of the archive called `of`, on a terminal, unseen.
-    ///
-    /// # Errors
-    /// [`Error::Key`]: there is no terminal to ask at.
-    pub fn passphrase(of: &str) -> Result<Secret> {
-        if !std::io::stdin().is_terminal() {
-            return Err(Error::Key { archive: of.to_owned(), why: "it takes a passphrase".into() });
+    /// What asks for the passphrase of an archive, on a terminal, unseen.
+    pub fn asks_passphrase(&self) -> impl Fn(&str) -> Result<Secret> + Send + Sync + 'static {
+        let signal = self.signal.clone();
+        move |of| match std::io::stdin().is_terminal() {
+            true => {
+                let signal = || signal.load(Ordering::SeqCst) as i32;
+                prompt::unseen(&format!("passphrase of {of}"), &signal).map(Secret::new)
+            }
+            false => Err(Error::Key { archive: of.to_owned(), why: "it takes a passphrase".into() }),
         }
-        let typed = rpassword::prompt_password(format!("passphrase of {of}: "));
-        typed.map(Secret::new).map_err(Error::file("read", "/dev/stdin"))
     }
 
     /// A table for people; on a terminal, cells that are too long for it are broken.

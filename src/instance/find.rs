@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use serde_json::Value as Json;
+
 use super::target::{canonical, holds_data};
 use super::{Instance, Sight};
 use crate::docker::{Compose, MountKind};
@@ -10,30 +12,28 @@ use crate::files;
 
 /// Where the server is usually installed without a container: by hand, by the scripts for Proxmox, by packages. Its data is
 /// there, or in `data` below.
-const PLACES: [&str; 6] = [
-    "/opt/uptime-kuma",
-    "/root/uptime-kuma",
-    "/srv/uptime-kuma",
-    "/var/lib/uptime-kuma",
-    "/usr/local/uptime-kuma",
-    "/app",
-];
+const PLACES: [&str; 5] =
+    ["/opt/uptime-kuma", "/srv/uptime-kuma", "/var/lib/uptime-kuma", "/usr/local/uptime-kuma", "/app"];
 
-/// Where homes are.
+/// Where homes are, and that of root.
 const HOMES: &str = "/home";
+const ROOT: &str = "/root";
+
+/// What pm2 keeps of the programs it starts, in a home (read of pm2 6).
+const PM2: &str = ".pm2/dump.pm2";
 
 /// Where units of systemd are.
 const UNITS: [&str; 2] = ["/etc/systemd/system", "/usr/lib/systemd/system"];
 
 /// How something was found.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum How {
     /// A container of the server, by image, labels or environment.
     Container,
     /// A container of something else, by what is in its data folder.
     Content,
-    /// A volume that no container uses.
-    Volume,
+    /// The volume of this name, that no container uses.
+    Volume(String),
     /// A folder.
     Folder,
 }
@@ -96,7 +96,7 @@ impl Sight {
             for volume in docker.volumes()? {
                 if !volumes_used.contains(&volume.name) && holds_data(&volume.path) {
                     used.push(canonical(&volume.path));
-                    found.push(self.found(&volume.path, How::Volume));
+                    found.push(self.found(&volume.path, How::Volume(volume.name)));
                 }
             }
         }
@@ -134,7 +134,11 @@ impl Sight {
         let units = UNITS.iter().flat_map(|folder| files::entries(Path::new(folder)).unwrap_or_default());
         let mut folders = vec![self.here.clone()];
         folders.extend(PLACES.iter().map(PathBuf::from));
-        folders.extend(homes.into_iter().map(|home| home.join("uptime-kuma")));
+        let homes = homes.into_iter().chain([PathBuf::from(ROOT)]);
+        folders.extend(homes.flat_map(|home| {
+            let text = files::read_text(&home.join(PM2)).ok().flatten().unwrap_or_default();
+            [vec![home.join("uptime-kuma")], of_pm2(&text)].concat()
+        }));
         folders.extend(units.filter(|unit| unit.extension().is_some_and(|ending| ending == "service")).flat_map(
             |unit| {
                 let text = files::read_text(&unit).ok().flatten().unwrap_or_default();
@@ -163,9 +167,29 @@ fn of_unit(text: &str) -> Vec<PathBuf> {
     text.lines().filter_map(value).collect()
 }
 
+/// The folders that pm2 runs programs in, and where those say that their data are.
+fn of_pm2(text: &str) -> Vec<PathBuf> {
+    let programs: Vec<Json> = serde_json::from_str(text).unwrap_or_default();
+    let places = programs.iter().filter_map(|program| {
+        let folder = Path::new(program["pm_cwd"].as_str()?);
+        let data = program["env"]["DATA_DIR"].as_str().map(|data| folder.join(data));
+        Some([Some(folder.to_owned()), data])
+    });
+    places.flatten().flatten().filter(|path| path.is_absolute()).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn reads_where_programs_of_pm2_keep_their_data() {
+        let dump = r#"[{"name": "kuma", "pm_cwd": "/srv/kuma", "pm_exec_path": "/srv/kuma/server/server.js",
+            "env": {"DATA_DIR": "./elsewhere/"}}, {"name": "other", "pm_cwd": "/srv/other", "env": {}}, {"name": "none"}]"#;
+        let places: Vec<PathBuf> = ["/srv/kuma", "/srv/kuma/elsewhere", "/srv/other"].map(PathBuf::from).to_vec();
+        assert_eq!(of_pm2(dump), places);
+        assert!(of_pm2("no JSON").is_empty());
+    }
 
     #[test]
     fn reads_where_a_unit_keeps_its_data() {

@@ -3,6 +3,7 @@
 use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -84,6 +85,27 @@ fn eventually(mut done: impl FnMut() -> bool) -> bool {
         std::thread::sleep(Duration::from_millis(50));
     }
     false
+}
+
+#[test]
+fn a_socket_of_others_says_who_may_use_it() {
+    let laptop = Laptop::new();
+    let socket = laptop.at("docker.sock");
+    let _listener = UnixListener::bind(&socket).unwrap();
+    fs::set_permissions(&socket, fs::Permissions::from_mode(0o000)).unwrap();
+    // Root may use any socket, unless that is taken from it.
+    let mut command = match rustix::process::geteuid().is_root() {
+        true => Command::new("setpriv"),
+        false => Command::new("env"),
+    };
+    if rustix::process::geteuid().is_root() {
+        command.arg("--bounding-set=-dac_override,-dac_read_search");
+    }
+    command.args([env!("CARGO_BIN_EXE_kumadb"), "-t", "kuma", "-H", &format!("unix://{}", socket.display()), "status"]);
+    let output = command.current_dir(laptop.home.path()).output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    says(&said, &["permission denied", "add yourself to the group `docker`"]);
+    assert_eq!(output.status.code(), Some(1), "{said}");
 }
 
 #[test]

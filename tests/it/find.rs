@@ -84,6 +84,13 @@ fn tells_of_a_mariadb_that_is_down_without_starting_it() {
     let found = find(&lab, &stray.path, &[]);
     assert_eq!(found["found"], "volume");
     assert!(found["unread"].as_str().unwrap().contains("no container runs it"), "{found:#}");
+    // As it is told there.
+    let mount = format!("{}:/app/data", stray.name);
+    let made = cli(&["create", "-v", &mount, Image::Full.name()]);
+    let name = cli(&["inspect", "-f", "{{.Name}}", &made]);
+    let opened = find(&lab, name.trim_start_matches('/'), &["--open"]);
+    cli(&["rm", "-f", &made]);
+    assert_eq!((&opened["found"], &opened["monitors"]), (&"container".into(), &2.into()), "{opened:#}");
 }
 
 #[test]

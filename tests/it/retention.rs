@@ -35,6 +35,21 @@ impl Case {
     }
 }
 
+#[test]
+fn the_options_of_a_policy_say_the_policy() {
+    let mut policy = Policy::default();
+    for (rule, text) in
+        [("keep-last", "7"), ("keep-daily", "unlimited"), ("keep-within", "2y5m7d3h"), ("keep-within-weekly", "4m")]
+    {
+        policy.set(rule, text).unwrap();
+    }
+    let options = policy.options();
+    assert_eq!(
+        options,
+        ["--keep-last=7", "--keep-daily=unlimited", "--keep-within=2y5m7d3h", "--keep-within-weekly=4m"]
+    );
+}
+
 fn time(seconds: i64) -> DateTime<Utc> {
     Utc.timestamp_opt(seconds, 0).unwrap()
 }

@@ -67,7 +67,7 @@ impl RestoreArgs {
 
 pub fn run(args: &RestoreArgs, context: &mut Context<'_>) -> Result<Exit> {
     let instance = context.instance()?;
-    let stores = context.stores()?.with_keys(&args.keys.keys_or_ask()?);
+    let stores = context.stores()?.with_keys(&args.keys.keys_or_ask(context.ui)?);
     let wanted = match (&args.snapshot, &args.before) {
         (Some(snapshot), _) => snapshot.clone(),
         (None, Some(before)) => last_before(&stores, before, &instance.origin())?,
