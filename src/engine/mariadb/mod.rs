@@ -16,6 +16,7 @@ mod shadow;
 mod tables;
 mod transfer;
 
+use std::os::fd::AsRawFd as _;
 use std::path::Path;
 use std::sync::{Arc, mpsc};
 use std::thread;
@@ -23,6 +24,7 @@ use std::time::Duration;
 
 use mysql_async::prelude::Queryable as _;
 use mysql_async::{Conn, QueryResult, TextProtocol};
+use rustix::fs::{Mode, OFlags};
 use tokio::runtime::Runtime;
 
 pub use address::{Address, Tls};
@@ -301,9 +303,25 @@ fn closed() -> mysql_async::Error {
     mysql_async::DriverError::ConnectionClosed.into()
 }
 
+/// Opens a connection; `name` overrides the name that the certificate must be good for.
+async fn dial(address: &Address, name: Option<&str>) -> std::result::Result<Conn, mysql_async::Error> {
+    let options = address.options(name);
+    // The way of a socket has at most 107 characters; that into a volume without a name of its own has more.
+    match address.socket.as_ref().filter(|path| path.as_os_str().len() > 107) {
+        None => Conn::new(options).await,
+        Some(path) => {
+            let (folder, file) = (path.parent().unwrap_or(path), path.file_name().unwrap_or_default());
+            let folder = rustix::fs::open(folder, OFlags::PATH | OFlags::DIRECTORY, Mode::empty());
+            let folder = folder.map_err(std::io::Error::from)?;
+            let way = format!("/proc/self/fd/{}/{}", folder.as_raw_fd(), file.display());
+            Conn::new(options.socket(Some(way))).await
+        }
+    }
+}
+
 async fn connect(address: &Address) -> Result<Conn> {
     let attempt = async {
-        let error = match Conn::new(address.options(None)).await {
+        let error = match dial(address, None).await {
             Ok(conn) => return Ok(conn),
             Err(error) => error,
         };
@@ -311,7 +329,7 @@ async fn connect(address: &Address) -> Result<Conn> {
         if let Some(name) =
             fault::certificate_names(&error).and_then(|names| names.iter().find_map(|name| plain_name(name)))
         {
-            return Conn::new(address.options(Some(&name))).await.map_err(|error| fault::explain(address, error));
+            return dial(address, Some(&name)).await.map_err(|error| fault::explain(address, error));
         }
         let shadowed = fault::is_refused_login(&error) && is_shadowed(address).await;
         Err(match fault::explain(address, error) {
@@ -334,7 +352,7 @@ async fn connect(address: &Address) -> Result<Conn> {
 /// same name gets in without a password, as nobody.
 async fn is_shadowed(address: &Address) -> bool {
     let bare = Address { password: Default::default(), database: String::new(), ..address.clone() };
-    let Ok(mut conn) = Conn::new(bare.options(None)).await else { return false };
+    let Ok(mut conn) = dial(&bare, None).await else { return false };
     let account: Option<String> = conn.query_first("SELECT CURRENT_USER()").await.unwrap_or_default();
     let _ = conn.disconnect().await;
     account.is_some_and(|account| account.starts_with('@'))
