@@ -160,9 +160,9 @@ pub fn read_whole(path: &Path) -> Result<String> {
 /// The first line of the text at `path`, without its end: a secret in a file of its own.
 ///
 /// # Errors
-/// [`Error::Usage`] when that line is empty.
+/// [`Error::Usage`] when there is no such file, or that line is empty.
 pub fn read_first_line(path: &Path) -> Result<String> {
-    let text = read_whole(path)?;
+    let text = read_text(path)?.ok_or_else(|| Error::Usage(format!("no file `{}`", path.display())))?;
     match text.lines().next().filter(|line| !line.is_empty()) {
         Some(line) => Ok(line.to_owned()),
         None => Err(Error::Usage(format!("the first line of `{}` is empty", path.display()))),

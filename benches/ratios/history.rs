@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 
 use crate::mariadbd::Mariadbd;
 use crate::need;
-use crate::place::{Place, kumadb, memory_of, time_command};
+use crate::place::{Place, kumadb, measure, time_command};
 use crate::read::{BEGIN, SECONDS, add_beats};
 use crate::report::{Limit, Report};
 
@@ -25,13 +25,13 @@ pub fn run(report: &mut Report) {
     let theirs = place.copy();
     let mut client = Command::new("sqlite3");
     client.arg(theirs.file()).arg(format!("PRAGMA foreign_keys = ON; {delete}; VACUUM"));
-    compare(report, "SQLite", &[place.copy(), place], &days, ("sqlite3, DELETE and VACUUM", client));
+    compare(report, "SQLite", &place, days, ("sqlite3, DELETE and VACUUM", client));
 
     let (Some(mariadbd), Some(program)) = (Mariadbd::start(), need::program(&["mariadb", "mysql"])) else {
         return report.left_out("less history, MariaDB", "MariaDB (apt-get install mariadb-server)");
     };
     report.say("less history (MariaDB)");
-    let places = ["ours", "again", "theirs"].map(|name| {
+    let [ours, _theirs] = ["ours", "theirs"].map(|name| {
         let place = Place::database(&mariadbd, name);
         add_beats(&place, BEATS);
         place
@@ -39,19 +39,14 @@ pub fn run(report: &mut Report) {
     let mut client = Command::new(program);
     client.arg("--no-defaults").arg(format!("--socket={}", mariadbd.socket().display()));
     client.args(["theirs", "-e", &format!("{delete}; OPTIMIZE TABLE heartbeat")]);
-    let [ours, again, _theirs] = places;
-    compare(report, "MariaDB", &[ours, again], &days, ("mariadb, DELETE and OPTIMIZE", client));
+    compare(report, "MariaDB", &ours, days, ("mariadb, DELETE and OPTIMIZE", client));
 }
 
-fn compare(report: &mut Report, engine: &str, [ours, again]: &[Place; 2], days: &i64, theirs: (&str, Command)) {
+fn compare(report: &mut Report, engine: &str, place: &Place, days: i64, (name, client): (&str, Command)) {
     let what = format!("2 of 3 million beats deleted, room given back, {engine}");
-    let prune = |place: &Place| {
-        let mut command = kumadb(place);
-        command.args(["history", "prune", "--tables", "heartbeat", "--vacuum", "--yes", "--keep", &days.to_string()]);
-        command
-    };
-    let (name, client) = theirs;
-    let took = time_command(prune(ours));
+    let mut prune = kumadb(place);
+    prune.args(["history", "prune", "--tables", "heartbeat", "--vacuum", "--yes", "--keep", &days.to_string()]);
+    let (took, memory) = measure(&prune);
     report.time(&format!("{what}, with a snapshot"), &[took], Some((name, &[time_command(client)])), Limit::None);
-    report.memory(&format!("{what}: memory"), memory_of(&prune(again)), Limit::None);
+    report.memory(&format!("{what}: memory"), memory, Limit::None);
 }

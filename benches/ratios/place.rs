@@ -142,17 +142,28 @@ pub fn time_command(mut command: Command) -> Duration {
 
 /// The most memory that `command` has at a time, in MB, where GNU time is there to tell.
 pub fn memory_of(command: &Command) -> Option<f64> {
-    let time = Path::new("/usr/bin/time");
-    if !time.exists() {
-        return None;
+    measure(command).1
+}
+
+/// How long `command` takes, and the most memory that it has at a time, as [`memory_of`].
+pub fn measure(command: &Command) -> (Duration, Option<f64>) {
+    let again = |program: &str| {
+        let mut again = Command::new(program);
+        again.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        again
+    };
+    let time = "/usr/bin/time";
+    if !Path::new(time).exists() {
+        let mut plain = again(&command.get_program().to_string_lossy());
+        plain.args(command.get_args());
+        return (time_command(plain), None);
     }
     let told = tempfile::NamedTempFile::new().unwrap();
-    let mut watched = Command::new(time);
+    let mut watched = again(time);
     watched.args(["-f", "%M", "-o"]).arg(told.path()).arg(command.get_program()).args(command.get_args());
-    watched.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
-    time_command(watched);
+    let took = time_command(watched);
     let kilobytes: f64 = fs::read_to_string(told.path()).unwrap().trim().parse().unwrap();
-    Some(kilobytes * 1024.0 / 1e6)
+    (took, Some(kilobytes * 1024.0 / 1e6))
 }
 
 /// A client that takes SQL from a file.

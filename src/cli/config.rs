@@ -6,10 +6,12 @@ use chrono::Utc;
 use clap::{Args, Subcommand};
 use serde_json::json;
 
-use super::{Context, Ui, engine};
+use super::{Context, Ui, default_store, engine, store};
+use crate::backup::Credentials;
 use crate::config::{Config, Job, Target, read_config};
 use crate::error::{Error, Exit, Result, counted};
 use crate::files;
+use crate::schedule::lacks;
 
 #[derive(Debug, Subcommand)]
 pub enum ConfigVerb {
@@ -27,6 +29,7 @@ pub struct CheckArgs {
 pub fn run(verb: &ConfigVerb, context: &mut Context<'_>) -> Result<Exit> {
     let ConfigVerb::Check(args) = verb;
     let config = required(context)?;
+    let lacks = lacks(&config, &Credentials::new(store::credentials()?), &default_store());
     let now = Utc::now();
     let due = |job: &Job| {
         job.when.after(now).map(|due| due.with_timezone(&job.when.zone()).format("%Y-%m-%d %H:%M:%S %Z").to_string())
@@ -40,16 +43,24 @@ pub fn run(verb: &ConfigVerb, context: &mut Context<'_>) -> Result<Exit> {
         .iter()
         .map(|(name, look)| json!({"name": name, "ok": look.is_ok(), "error": look.as_ref().err().map(Error::to_string)}))
         .collect();
+    let wrong: Vec<_> =
+        lacks.iter().map(|(table, error)| json!({"table": table, "error": error.to_string()})).collect();
     let document = json!({
         "stores": config.stores.len(), "instances": config.instances.len(), "jobs": jobs, "reached": reached,
+        "wrong": wrong,
     });
     context.ui.result(&document, || {
-        let mut text = format!(
-            "nothing is wrong: {}, {}, {}",
+        let mut text: String = lacks.iter().map(|(table, error)| format!("[{table}] {error}\n")).collect();
+        text.push_str(&format!(
+            "{}: {}, {}, {}",
+            match lacks.len() {
+                0 => "nothing is wrong".into(),
+                n => counted(n, "thing") + " to put right",
+            },
             counted(config.stores.len(), "store"),
             counted(config.instances.len(), "instance"),
             counted(config.jobs.len(), "job")
-        );
+        ));
         if !config.jobs.is_empty() {
             let rows = config.jobs.iter().map(|job| vec![job.name.clone(), due(job).unwrap_or_else(|| "never".into())]);
             text.push_str(&format!("\n\n{}", Ui::table(&["job", "next"], rows.collect())));
@@ -64,6 +75,7 @@ pub fn run(verb: &ConfigVerb, context: &mut Context<'_>) -> Result<Exit> {
     Ok(looks
         .into_iter()
         .filter_map(|(_, look)| look.err())
+        .chain(lacks.into_iter().map(|(_, error)| error))
         .map(|error| error.exit())
         .max_by_key(|exit| exit.gravity())
         .unwrap_or(Exit::Done))

@@ -6,7 +6,7 @@ use clap::Args;
 
 use super::Context;
 use super::far::Luggage;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::files;
 use crate::value::Secret;
 
@@ -35,8 +35,7 @@ impl PasswordArgs {
     /// The password of the user `name`.
     pub fn read(&self, name: &str, context: &mut Context<'_>) -> Result<Secret> {
         if let Some(path) = &self.password_file {
-            let text = files::read_text(path)?.ok_or_else(|| Error::Usage(format!("no file `{}`", path.display())))?;
-            return Ok(Secret::new(text.lines().next().unwrap_or_default()));
+            return files::read_first_line(path).map(Secret::new);
         }
         match std::env::var("KUMADB_ADMIN_PASSWORD") {
             Ok(password) => Ok(Secret::new(password)),

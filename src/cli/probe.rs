@@ -229,11 +229,7 @@ impl ProbeArgs {
             (None, false) => return Ok(None),
         };
         let secret = match &self.password_file {
-            Some(path) => {
-                let text =
-                    files::read_text(path)?.ok_or_else(|| Error::Usage(format!("no file `{}`", path.display())))?;
-                text.lines().next().unwrap_or_default().to_owned()
-            }
+            Some(path) => files::read_first_line(path)?,
             None => {
                 ui.known_password(&if self.api_key { "API key".into() } else { format!("password of `{name}`") })?
             }

@@ -56,8 +56,8 @@ pub fn run(args: &ScheduleArgs, context: &mut Context<'_>) -> Result<Exit> {
             schedule::watch(&config, &world, &mut here)?;
             here.notify(&[NotifyState::Stopping]);
             match context.ui.signal() {
-                // Whoever runs services means this as a request, not as a failure.
-                0 | 15 => Ok(Exit::Done),
+                // Whoever runs services means this as a request, not as a failure; so does a person with Ctrl-C.
+                0 | 2 | 15 => Ok(Exit::Done),
                 signal => Err(Error::Interrupted { signal }),
             }
         }

@@ -2,11 +2,23 @@
 
 use std::path::Path;
 
-use super::{Place, Target};
-use crate::backup::{Credentials, Seal, Store, Stores};
+use super::{Job, Place, Target};
+use crate::backup::{Credentials, Keys, Seal, Store, Stores};
 use crate::error::{Error, Result};
 use crate::files;
 use crate::value::Secret;
+
+impl Job {
+    /// What its snapshots are encrypted with, where it says so itself.
+    pub fn seal(&self) -> Result<Option<Seal>> {
+        Seal::read(&self.encrypt_to, self.recipients_file.as_slice(), self.passphrase_file.as_deref())
+    }
+
+    /// What opens them.
+    pub fn keys(&self) -> Result<Keys> {
+        Keys::read(self.identity_file.as_slice(), self.passphrase_file.as_deref())
+    }
+}
 
 impl Target {
     /// What its snapshots are encrypted with, where it says so.

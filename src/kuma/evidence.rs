@@ -15,7 +15,7 @@ use crate::value::{Row, Value};
 /// Seconds by which statistics may be ahead: the upgrade to 2.x wrote them in local time.
 const AHEAD: i64 = 2 * 86_400;
 
-/// Reads it; of the beats only how many there are ([`read_beats`] looks at them). `now` is in seconds since 1970; `is_zone` says whether a time zone exists.
+/// Reads it, but for the beats ([`read_beats`]). `now` is in seconds since 1970; `is_zone` says whether a time zone exists.
 ///
 /// # Errors
 /// As [`read_config`].
@@ -34,10 +34,7 @@ pub fn read_content(reader: &mut dyn Reader, name: &str, now: i64, is_zone: &dyn
         .filter(|zone| !zone.is_empty() && *zone != "SAME_AS_SERVER" && !is_zone(zone))
         .map(str::to_owned)
         .collect();
-    let counted = reader.query("SELECT count(*) AS n FROM `heartbeat`", &[])?;
-    let rows = counted.first().and_then(|row| row.int("n")).unwrap_or(0).unsigned_abs();
-    let beats = Beats { rows, ..Beats::default() };
-    Ok(Content { lock, beats, orphans, future, statistics, version, eager, unknown_zones, config })
+    Ok(Content { lock, beats: Beats::default(), orphans, future, statistics, version, eager, unknown_zones, config })
 }
 
 /// How many tables of the server there are where not all are, and nobody has put a user or a monitor into them: its first
@@ -64,8 +61,9 @@ pub fn read_beats(connect: &dyn Connect, now: i64) -> Result<Beats> {
         return Ok(Beats::default());
     };
     let middle = first / 2 + last / 2;
+    // Both ends are said: beyond what a column can hold, MariaDB looks at every row for a half of them.
     let half = |ids| read_beats_within(&mut *connect.reader()?, now, ids);
-    let (older, newer) = beside(|| half(i64::MIN..=middle), || half(middle + 1..=i64::MAX));
+    let (older, newer) = beside(|| half(first..=middle), || half(middle + 1..=last));
     let mut beats = older?;
     beats.add(newer?);
     Ok(beats)
@@ -73,18 +71,29 @@ pub fn read_beats(connect: &dyn Connect, now: i64) -> Result<Beats> {
 
 /// Looks at the beats with these ids.
 pub fn read_beats_within(reader: &mut dyn Reader, now: i64, ids: RangeInclusive<i64>) -> Result<Beats> {
-    let mut beats = Beats::default();
-    // Only what is out of the ordinary comes back: an engine skips a row faster than it adds one up, and most are up and
-    // of the past. InnoDB copies the message of every row that it looks at, so those of the few are looked up.
-    let waited = "(`status` = 0 AND EXISTS (SELECT 1 FROM `heartbeat` w WHERE w.`id` = h.`id` AND w.`msg` LIKE \
-                  'Knex: Timeout%'))";
-    let odd = "(`status` IS NULL OR `status` NOT IN (0, 1, 2, 3))";
-    let sql = format!(
-        "SELECT `id`, `status`, {odd} AS odd, {waited} AS waited, `time` > ? AS ahead FROM `heartbeat` h \
-         WHERE `id` BETWEEN ? AND ? AND (`status` = 1 AND `time` <= ?) IS NOT TRUE AND ({odd} OR {waited} OR `time` > ?)"
+    // InnoDB copies the message of every row that it looks at, so those of the few that are down are looked up.
+    let waited = "EXISTS (SELECT 1 FROM `heartbeat` w WHERE w.`id` = h.`id` AND w.`msg` LIKE 'Knex: Timeout%')";
+    // What most beats are comes first.
+    let is_told = format!(
+        "CASE WHEN `status` = 1 AND `time` <= ? THEN 0 WHEN `time` > ? THEN 1 WHEN `status` IN (1, 2, 3) THEN 0 \
+         WHEN `status` = 0 THEN {waited} ELSE 1 END"
     );
-    let limit = limit(now);
-    let params = [limit.clone(), (*ids.start()).into(), (*ids.end()).into(), limit.clone(), limit];
+    let (limit, first, last) = (limit(now), Value::Int(*ids.start()), Value::Int(*ids.end()));
+    let counted = reader.query(
+        &format!("SELECT count(*) AS n, sum({is_told}) AS told FROM `heartbeat` h WHERE `id` BETWEEN ? AND ?"),
+        &[limit.clone(), limit.clone(), first.clone(), last.clone()],
+    )?;
+    let count = |name: &str| counted.first().and_then(|row| row.int(name)).unwrap_or(0).unsigned_abs();
+    let mut beats = Beats { rows: count("n"), ..Beats::default() };
+    // Few histories hold any, and to count takes an engine no longer than to look.
+    if count("told") == 0 {
+        return Ok(beats);
+    }
+    let sql = format!(
+        "SELECT `id`, `status`, `status` = 0 AND {waited} AS waited, `time` > ? AS ahead, \
+         (`status` IN (0, 1, 2, 3)) IS NOT TRUE AS odd FROM `heartbeat` h WHERE `id` BETWEEN ? AND ? AND {is_told}"
+    );
+    let params = [limit.clone(), first, last, limit.clone(), limit];
     reader.stream(&sql, &params, &mut |row| {
         beats.timeouts += u64::from(row.cell("waited").truthy());
         let id = row.int("id").unwrap_or_default();

@@ -133,9 +133,8 @@ fn read_database(
         let content = || read_content(&mut *connect.reader()?, &name, now, &is_zone);
         let ((content, beats), faults) = beside(|| beside(content, beats), check);
         damage.extend(faults?.into_iter().filter(|fault| fault.rows == 0).map(|fault| fault.what));
-        let mut content = content?;
-        content.beats.add(beats?);
-        Ok(content)
+        let content = content?;
+        Ok(Content { beats: beats?, ..content })
     })
 }
 

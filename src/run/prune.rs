@@ -57,7 +57,10 @@ impl Pruning {
         state: &Path,
     ) -> Result<Pruning> {
         if choice.policy.is_empty() {
-            return Err(Error::Usage("nothing says what is kept, and an empty policy would keep nothing".into()));
+            let say = "say `--keep-last 7` and the like, or `-t NAME --own` for the policy of the config file";
+            return Err(Error::Usage(format!(
+                "nothing says what is kept, and an empty policy would keep nothing: {say}"
+            )));
         }
         let listing = stores.list()?;
         let mut pruning = Pruning { warnings: listing.unusable, ..Pruning::default() };

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use chrono::Utc;
 
 use super::examine::is_zone;
+use crate::doctor::evidence::Content;
 use crate::doctor::{self, Evidence};
 use crate::engine::statement::verb;
 use crate::engine::{Counts, Reader, Writer, quote};
@@ -162,9 +163,9 @@ impl Script {
 /// What the doctor finds in the rows.
 fn find(reader: &mut dyn Reader) -> Result<Vec<String>> {
     let now = Utc::now();
-    let mut content = read_content(reader, "the database", now.timestamp(), &is_zone)?;
-    content.beats.add(read_beats_within(reader, now.timestamp(), i64::MIN..=i64::MAX)?);
-    let evidence = Evidence { database: Some(content), ..Evidence::none(now) };
+    let beats = read_beats_within(reader, now.timestamp(), i64::MIN..=i64::MAX)?;
+    let content = read_content(reader, "the database", now.timestamp(), &is_zone)?;
+    let evidence = Evidence { database: Some(Content { beats, ..content }), ..Evidence::none(now) };
     let findings = doctor::examine(&evidence);
     Ok(findings
         .iter()

@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 use serde_json::{Value as Json, json};
 
 use super::{Host, State, notice};
-use crate::backup::{Credentials, Drill, Keys, Seal, Snapshot, Store};
+use crate::backup::{Credentials, Drill, Snapshot, Store};
 use crate::config::{Config, Job, Place, Target, open_stores};
 use crate::error::{Error, Exit, Result};
 use crate::instance::{Instance, Sight};
@@ -112,7 +112,7 @@ pub(super) fn run(
     tell_webhook(job, "started", &mut ended);
     let environment = [("KUMADB_JOB", job.name.clone())];
     match notice::command(&job.before, &environment, job.hook_timeout, &mut || host.progress(0, 0)) {
-        Ok(()) => match seal(job) {
+        Ok(()) => match job.seal() {
             Ok(seal) => {
                 let putting = Putting { extent: job.extent, seal, unread: false, patience: job.wait };
                 let drills = job.drill_every > 0 && (state.note.runs + 1).is_multiple_of(job.drill_every);
@@ -164,7 +164,7 @@ impl Round<'_> {
     fn back_up(&self, name: &str, ended: &mut Ended, host: &mut dyn Host) -> Result<()> {
         let Round { job, config, world, .. } = self;
         let places: Vec<&Place> = job.stores.iter().filter_map(|store| config.stores.get(store)).collect();
-        let stores = open_stores(&places, world.credentials, &world.fallback)?.with_keys(&keys(job)?);
+        let stores = open_stores(&places, world.credentials, &world.fallback)?.with_keys(&job.keys()?);
         let target = config.instances.get(name).ok_or_else(|| Error::NoSuchTarget(name.to_owned()))?;
         let instance = world.instance(target)?;
         let mut putting = self.putting.clone();
@@ -189,24 +189,20 @@ impl Round<'_> {
         let whole = ended.errors.len() == wrong;
         let proven = first.as_ref().filter(|_| whole).map(|copy| copy.manifest.id.clone());
         ended.taken.extend(first);
-        let Some(policy) = job.retention else { return Ok(()) };
+        // A snapshot that did not pass takes the place of none.
+        let Some(policy) = job.retention.filter(|_| whole) else { return Ok(()) };
         let origin = instance.origin();
         let choice =
             Choice { policy, raw: false, proven: proven.as_deref(), about: &|manifest| manifest.origin == origin };
         let pruning = Pruning::plan(&stores, &choice, host.now(), &job.when.zone(), &world.instances)?;
         ended.removed += pruning.removed().count();
+        for orphan in &pruning.orphans {
+            host.say(&format!("left by a run that was killed: {}", orphan.location()));
+        }
         let failed = pruning.carry_out(host)?;
         ended.errors.extend(pruning.warnings.into_iter().chain(failed));
         Ok(())
     }
-}
-
-fn seal(job: &Job) -> Result<Option<Seal>> {
-    Seal::read(&job.encrypt_to, job.recipients_file.as_slice(), job.passphrase_file.as_deref())
-}
-
-fn keys(job: &Job) -> Result<Keys> {
-    Keys::read(job.identity_file.as_slice(), job.passphrase_file.as_deref())
 }
 
 /// Tells everybody that the run is over.
@@ -232,6 +228,9 @@ fn tell_webhook(job: &Job, event: &str, ended: &mut Ended) {
     let Some(webhook) = &job.webhook else { return };
     let mut document = ended.document(&job.name);
     document["event"] = json!(event);
+    if event == "started" {
+        document["ok"] = Json::Null;
+    }
     document["message"] = json!(if event == "started" { String::new() } else { ended.words() });
     document["at"] = json!(ended.at);
     let told = webhook.read().and_then(|address| notice::webhook(&address, &document));

@@ -1,6 +1,7 @@
 //! Backups by themselves: when what the config file asks for is due, one run of it, and who is told.
 
 pub mod job;
+mod lacks;
 mod notice;
 mod state;
 mod watch;
@@ -12,6 +13,7 @@ use chrono::{DateTime, Utc};
 use crate::run::Observer;
 
 pub use job::{Ended, World};
+pub use lacks::lacks;
 pub use state::State;
 pub use watch::{once, watch};
 

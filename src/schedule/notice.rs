@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value as Json;
 use ureq::Agent;
+use ureq::http::Uri;
 
 use super::job::Ended;
 use super::state::Note;
@@ -37,6 +38,17 @@ pub fn push(address: &Secret, ended: &Ended) -> Result<()> {
         Ok(answer) if answer["ok"] == Json::Bool(true) => Ok(()),
         Ok(answer) => Err(notice("the push", answer["msg"].as_str().unwrap_or("it was not accepted"))),
         Err(_) => Err(notice("the push", "what answered is no Uptime Kuma")),
+    }
+}
+
+/// Fails unless a request could be made to `address`.
+pub fn check_address(what: &str, address: &Secret) -> Result<()> {
+    let is_one = address.reveal().parse::<Uri>().is_ok_and(|uri| {
+        uri.host().is_some() && uri.scheme_str().is_some_and(|scheme| ["http", "https"].contains(&scheme))
+    });
+    match is_one {
+        true => Ok(()),
+        false => Err(notice(what, "its address is none")),
     }
 }
 

@@ -248,7 +248,7 @@ fn a_service_tells_systemd_and_ends_cleanly_when_it_is_asked_to() {
     wait_for("its state", || lab.root.path().join("state/kumadb/jobs/job.lock").exists());
     std::thread::sleep(Duration::from_millis(300));
     signal(&interrupted, "-INT");
-    assert_eq!(end(&mut interrupted), Some(130));
+    assert_eq!(end(&mut interrupted), Some(0));
 }
 
 #[test]
@@ -311,6 +311,49 @@ fn a_store_that_is_down_costs_only_its_own_copy() {
     cloud.no_trouble();
     lab.ok(&run);
     assert_eq!((ids(&lab).len(), cloud.names().len()), (3, 4));
+}
+
+#[test]
+fn a_config_that_names_what_is_not_there_is_told_of_it() {
+    let lab = Lab::sqlite("2.5.3");
+    let configured = |more: &str| configure(&lab, "0 3 * * *", more).display().to_string();
+    let wrong = configured(&format!(
+        "encrypt_to = [\"{}\"]\ndrill_every = 2\npush_url_file = \"/nowhere/url\"\nwebhook = \"nonsense\"\n\
+         before = [\"no-such-program\", \"now\"]\nafter = [\"true\"]\nmetrics = \"/nowhere/kuma.prom\"\n\
+         [stores.far]\naddress = \"s4://bucket\"\n[stores.near]\naddress = \"/tmp\"\ncredentials_file = \"/nowhere/keys\"\n\
+         [instances.other]\ntarget = \"x\"\nencrypt_to = [\"garbage\"]\n",
+        recipient()
+    ));
+    let said = lab.fails(2, &format!("config check --config {wrong}")).out;
+    for words in [
+        "[stores.far] ",
+        "[stores.near] ",
+        "[instances.other] `garbage` is no recipient of age",
+        "[jobs.job] a drill has to open encrypted snapshots: `identity_file` is missing",
+        "[jobs.job] no file `/nowhere/url`",
+        "[jobs.job] the webhook failed: its address is none",
+        "[jobs.job] there is no program `no-such-program`",
+        "[jobs.job] there is no folder `/nowhere` for the metrics",
+        "8 things to put right",
+    ] {
+        assert!(said.contains(words), "{words}: {said}");
+    }
+    assert!(lab.ok(&format!("config check --config {}", configured(""))).contains("nothing is wrong"));
+}
+
+#[test]
+fn nothing_goes_for_a_snapshot_that_did_not_pass() {
+    let lab = Lab::sqlite("2.5.3");
+    let (recipient, key) = (recipient(), identity(&lab));
+    let more = |key: &str| format!("encrypt_to = [\"{recipient}\"]\ndrill_every = 1\nretention = \"few\"\n{key}");
+    let run = |config: PathBuf| format!("backup schedule --once job --config {}", config.display());
+    let opens = format!("identity_file = \"{}\"\n", key.display());
+    for _ in 0..3 {
+        lab.ok(&run(configure(&lab, "0 3 * * *", &more(&opens))));
+    }
+    // Its drills cannot open what it takes.
+    lab.fails(3, &run(configure(&lab, "0 3 * * *", &more(""))));
+    assert_eq!(ids(&lab).len(), 4);
 }
 
 #[test]

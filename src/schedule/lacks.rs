@@ -1,0 +1,66 @@
+//! What a config file names and is not there, or not what it should be. Nothing is written for that, and no network is used.
+
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+
+use super::notice::check_address;
+use crate::backup::{Credentials, Store};
+use crate::config::{Config, Job, open_stores};
+use crate::error::{Error, Result};
+
+/// All of it, each with the table of the config file that names it.
+pub fn lacks(config: &Config, credentials: &Credentials, fallback: &Store) -> Vec<(String, Error)> {
+    let mut all = Vec::new();
+    let mut look = |table: String, looks: Vec<Result<()>>| {
+        let wrong = looks.into_iter().filter_map(Result::err);
+        all.extend(wrong.map(|error| (table.clone(), error)));
+    };
+    for (name, place) in &config.stores {
+        let opened = open_stores(&[place], credentials, fallback);
+        look(format!("stores.{name}"), vec![opened.map(drop)]);
+    }
+    for (name, target) in &config.instances {
+        look(format!("instances.{name}"), vec![target.target.read().map(drop), target.seal().map(drop)]);
+    }
+    for job in &config.jobs {
+        let mut looks = vec![look_at_keys(job, config)];
+        for (what, address) in [("the push", &job.push), ("the webhook", &job.webhook)] {
+            looks.extend(address.as_ref().map(|address| check_address(what, &address.read()?)));
+        }
+        looks.extend([&job.before, &job.after, &job.on_failure].into_iter().filter_map(|words| words.first()).map(
+            |program| match is_program(program) {
+                true => Ok(()),
+                false => Err(Error::Usage(format!("there is no program `{program}`"))),
+            },
+        ));
+        if let Some(folder) = job.metrics.as_ref().and_then(|file| file.parent()).filter(|folder| !folder.is_dir()) {
+            looks.push(Err(Error::Usage(format!("there is no folder `{}` for the metrics", folder.display()))));
+        }
+        look(format!("jobs.{}", job.name), looks);
+    }
+    all
+}
+
+/// Whether the snapshots can be encrypted, and a drill can open them.
+fn look_at_keys(job: &Job, config: &Config) -> Result<()> {
+    let (mut sealed, keys) = (job.seal()?.is_some(), job.keys()?);
+    for target in job.instances.iter().filter_map(|name| config.instances.get(name)) {
+        // One that cannot be read is told of where it stands.
+        sealed |= matches!(target.seal(), Ok(Some(_)));
+    }
+    match sealed && keys.is_empty() && job.drill_every > 0 {
+        true => Err(Error::Usage("a drill has to open encrypted snapshots: `identity_file` is missing".into())),
+        false => Ok(()),
+    }
+}
+
+/// Whether `name` can be run, as it is or from the PATH.
+fn is_program(name: &str) -> bool {
+    let runs =
+        |path: &Path| path.metadata().is_ok_and(|found| found.is_file() && found.permissions().mode() & 0o111 != 0);
+    match name.contains('/') {
+        true => runs(Path::new(name)),
+        false => std::env::var_os("PATH")
+            .is_some_and(|all| std::env::split_paths(&all).any(|folder| runs(&folder.join(name)))),
+    }
+}
