@@ -1,6 +1,7 @@
 //! `kumadb config check`, and where the config file is.
 
-use std::path::PathBuf;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
 
 use chrono::Utc;
 use clap::{Args, Subcommand};
@@ -29,7 +30,7 @@ pub struct CheckArgs {
 pub fn run(verb: &ConfigVerb, context: &mut Context<'_>) -> Result<Exit> {
     let ConfigVerb::Check(args) = verb;
     let config = required(context)?;
-    let lacks = lacks(&config, &Credentials::new(store::credentials()?), &default_store());
+    let lacks = lacks(&config, &Credentials::new(store::credentials()?), &default_store(), &is_program);
     let now = Utc::now();
     let due = |job: &Job| {
         job.when.after(now).map(|due| due.with_timezone(&job.when.zone()).format("%Y-%m-%d %H:%M:%S %Z").to_string())
@@ -129,4 +130,15 @@ fn places(context: &Context<'_>) -> Vec<PathBuf> {
     let home = named("XDG_CONFIG_HOME").or_else(|| Some(named("HOME")?.join(".config")));
     let own = home.map(|home| home.join("kumadb/kumadb.toml"));
     own.into_iter().chain([PathBuf::from("/etc/kumadb/kumadb.toml")]).collect()
+}
+
+/// Whether `name` can be run, as it is or from the PATH.
+fn is_program(name: &str) -> bool {
+    let runs =
+        |path: &Path| path.metadata().is_ok_and(|found| found.is_file() && found.permissions().mode() & 0o111 != 0);
+    match name.contains('/') {
+        true => runs(Path::new(name)),
+        false => std::env::var_os("PATH")
+            .is_some_and(|all| std::env::split_paths(&all).any(|folder| runs(&folder.join(name)))),
+    }
 }

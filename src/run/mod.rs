@@ -175,7 +175,9 @@ impl fmt::Display for Step {
             Step::PutBack => f.write_str("putting the database back"),
             Step::Swap => f.write_str("exchanging the tables for those of the snapshot"),
             Step::Clear => f.write_str("removing the tables that were exchanged"),
-            Step::LeaveDown { container } => write!(f, "`{container}` was not running before and stays stopped"),
+            Step::LeaveDown { container } => {
+                write!(f, "`{container}` was not running before and stays stopped; `kumadb restart` starts it")
+            }
             Step::Mend { changes } => write!(f, "making {}", counted(*changes, "change") + " of files"),
             Step::Salvage => f.write_str("making a new database out of the damaged one"),
             Step::Sweep { table } => write!(f, "deleting from `{table}`"),

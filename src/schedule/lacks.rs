@@ -1,15 +1,17 @@
 //! What a config file names and is not there, or not what it should be. Nothing is written for that, and no network is used.
 
-use std::os::unix::fs::PermissionsExt as _;
-use std::path::Path;
-
 use super::notice::check_address;
 use crate::backup::{Credentials, Store};
 use crate::config::{Config, Job, open_stores};
 use crate::error::{Error, Result};
 
-/// All of it, each with the table of the config file that names it.
-pub fn lacks(config: &Config, credentials: &Credentials, fallback: &Store) -> Vec<(String, Error)> {
+/// All of it, each with the table of the config file that names it. `is_program` says whether a word can be run.
+pub fn lacks(
+    config: &Config,
+    credentials: &Credentials,
+    fallback: &Store,
+    is_program: &dyn Fn(&str) -> bool,
+) -> Vec<(String, Error)> {
     let mut all = Vec::new();
     let mut look = |table: String, looks: Vec<Result<()>>| {
         let wrong = looks.into_iter().filter_map(Result::err);
@@ -51,16 +53,5 @@ fn look_at_keys(job: &Job, config: &Config) -> Result<()> {
     match sealed && keys.is_empty() && job.drill_every > 0 {
         true => Err(Error::Usage("a drill has to open encrypted snapshots: `identity_file` is missing".into())),
         false => Ok(()),
-    }
-}
-
-/// Whether `name` can be run, as it is or from the PATH.
-fn is_program(name: &str) -> bool {
-    let runs =
-        |path: &Path| path.metadata().is_ok_and(|found| found.is_file() && found.permissions().mode() & 0o111 != 0);
-    match name.contains('/') {
-        true => runs(Path::new(name)),
-        false => std::env::var_os("PATH")
-            .is_some_and(|all| std::env::split_paths(&all).any(|folder| runs(&folder.join(name)))),
     }
 }

@@ -324,7 +324,7 @@ fn a_config_that_names_what_is_not_there_is_told_of_it() {
          [instances.other]\ntarget = \"x\"\nencrypt_to = [\"garbage\"]\n",
         recipient()
     ));
-    let said = lab.fails(2, &format!("config check --config {wrong}")).out;
+    let said = lab.fails(1, &format!("config check --config {wrong}")).out;
     for words in [
         "[stores.far] ",
         "[stores.near] ",
