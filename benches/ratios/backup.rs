@@ -7,7 +7,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use kumadb::backup::hold::{Label, Source};
-use kumadb::backup::{Extent, Held};
+use kumadb::backup::{Extent, Held, Store};
 use kumadb::engine::{Connect, WriteKey};
 
 use crate::mariadbd::Mariadbd;
@@ -21,10 +21,36 @@ const LARGE: usize = 4_700_000;
 /// A fifth of that.
 const SMALL: usize = 900_000;
 const ROWS: usize = 1_000_000;
+const LISTED: usize = 1_000;
 
 pub fn run(report: &mut Report) {
+    list(report);
     on_sqlite(report);
     on_mariadb(report);
+}
+
+/// A thousand snapshots, all of them the same one.
+fn list(report: &mut Report) {
+    let place = Place::folder();
+    time_command(create(&place));
+    let store = Store::new(place.root().join("store"));
+    let snapshot = store.list().unwrap().snapshots.remove(0);
+    let (archive, id) = (snapshot.location(), &snapshot.manifest.id);
+    let beside = format!("{archive}.json");
+    let manifest = fs::read_to_string(&beside).unwrap();
+    for n in 1..LISTED {
+        let other = |text: &str| text.replace(id, &format!("{n:08x}"));
+        fs::hard_link(&archive, other(&archive)).unwrap();
+        fs::write(other(&beside), other(&manifest)).unwrap();
+    }
+    assert_eq!(store.list().unwrap().snapshots.len(), LISTED);
+    let list = || {
+        let mut command = kumadb(&place);
+        command.args(["backup", "list"]);
+        command
+    };
+    let times: Vec<_> = (0..report.runs).map(|_| time_command(list())).collect();
+    report.time("backup list, 1,000 snapshots", &times, None, Limit::None);
 }
 
 fn on_sqlite(report: &mut Report) {
