@@ -266,7 +266,7 @@ fn files_are_put_back_although_somebody_interrupts_or_the_server_would_not_stop(
     lab.folder.write("old", "here");
     let changes = [FileChange::SetAside { path: path.clone(), to: to.clone() }];
     let as_before = || assert!(path.exists() && !to.exists());
-    let (deadline, grace) = (Duration::from_secs(3), Duration::from_secs(4));
+    let (deadline, grace) = (Duration::from_secs(3), Duration::from_secs(8));
     let settings = Settings { deadline, grace, ..Settings::new("doctor --fix") };
 
     lab.folder.misbehave("silent");
@@ -289,7 +289,7 @@ fn files_are_put_back_although_somebody_interrupts_or_the_server_would_not_stop(
     lab.is_well();
 
     lab.kumadb(&["restart"]).ended(0);
-    run::mend(&lab.instance(), &changes, &settings, &mut Silent).unwrap();
+    run::mend(&lab.instance(), &changes, &Settings::new("doctor --fix"), &mut Silent).unwrap();
     assert!(!path.exists() && to.exists());
     lab.is_well();
 }
