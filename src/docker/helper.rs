@@ -152,10 +152,8 @@ impl Docker {
     pub fn remove_helper(&self, stale: &StaleHelper) -> Result<()> {
         // MariaDB that is told to end while it starts can wait for ever for a thread of its own that has gone (10.11.19).
         let begin = Instant::now();
-        while begin.elapsed() < DEADLINE
-            && self.again(&stale.container)?.state.life == Life::Running
-            && !self.answers(&stale.container)
-        {
+        let starts = |now: Container| now.state.life == Life::Running && !self.answers(&now);
+        while begin.elapsed() < DEADLINE && self.block(self.inspect(&stale.container.id))?.is_some_and(starts) {
             std::thread::sleep(PAUSE);
         }
         self.dismiss(&stale.container)
