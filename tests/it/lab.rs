@@ -127,7 +127,10 @@ impl Lab {
         std::fs::create_dir_all(&tried).unwrap();
         let entries =
             |folder: &Path| std::fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
-        let files = entries(&self.store()).flat_map(|folder| entries(&folder).collect::<Vec<_>>());
+        // What is hidden is nobody's snapshot yet.
+        let folders =
+            entries(&self.store()).filter(|folder| !folder.file_name().unwrap().to_string_lossy().starts_with('.'));
+        let files = folders.flat_map(|folder| entries(&folder).collect::<Vec<_>>());
         for archive in files.filter(|file| file.to_string_lossy().ends_with(".kuma.tar.zst")) {
             let copy = tried.join(archive.file_name().unwrap());
             if !copy.exists() {
@@ -138,6 +141,13 @@ impl Lab {
                 std::fs::write(&copy, "").unwrap();
             }
         }
+    }
+
+    /// The test has spoilt `archive`: no drill is made of it.
+    pub fn leave_out(&self, archive: &Path) {
+        let tried = self.root.path().join("tried");
+        std::fs::create_dir_all(&tried).unwrap();
+        std::fs::write(tried.join(archive.file_name().unwrap()), "").unwrap();
     }
 
     /// Runs `line --json`, which must succeed, and returns the document.
