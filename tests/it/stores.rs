@@ -430,5 +430,5 @@ fn secrets_come_by_file_too() {
     assert_eq!(away.away("backup create").exit, 0);
     fs::remove_file(&file).unwrap();
     let ran = away.away("backup list");
-    assert!(ran.exit == 1 && ran.err.contains("cannot read"), "{}", ran.err);
+    assert!(ran.exit == 2 && ran.err.contains("no file"), "{}", ran.err);
 }
