@@ -115,7 +115,8 @@ pub enum Error {
     #[error("container `{container}` is paused, and its MariaDB with it")]
     Paused { container: String },
     #[error(
-        "the data of container `{container}` cannot be reached from this machine, but from the one of the engine at `{engine}`"
+        "the data of container `{container}`, in `{folder}` on the machine of the engine at `{engine}`, are out of reach for this \
+         user on this one"
     )]
     Elsewhere { container: String, folder: String, engine: String },
     #[error("nothing can be run over there, at `{engine}`: {why}")]
@@ -345,7 +346,7 @@ impl Error {
             NotUp { container, .. } => format!("docker logs --tail 50 {container}"),
             Migrating { .. } => "wait until the migration is over, however long it takes, then `kumadb resume`".into(),
             Paused { container } => format!("docker unpause {container}"),
-            Elsewhere { .. } => "run kumadb there".into(),
+            Elsewhere { .. } => "run kumadb there, as root".into(),
             LostErrand { .. } => {
                 "kumadb status, when the line is there again, and `kumadb resume` if it asks for that".into()
             }

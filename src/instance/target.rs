@@ -155,6 +155,10 @@ impl Sight {
             return Err(elsewhere(&container, &data.path, docker));
         }
         if let Err(error) = std::fs::read_dir(&folder) {
+            // Whoever may talk to the engine may also reach them through it, as the `docker` group does.
+            if error.kind() == std::io::ErrorKind::PermissionDenied && !self.beside {
+                return Err(elsewhere(&container, &data.path, docker));
+            }
             return Err(Error::NoDataFolder {
                 container: container.name,
                 why: format!("`{}`: {error}", folder.display()),

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::net::Shutdown;
+use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
@@ -187,6 +188,28 @@ fn a_snapshot_comes_home_whole_and_goes_back() {
         laptop.kumadb(&["doctor"]).ended(0);
         laptop.kumadb(&["status"]).ended(0);
     });
+}
+
+#[test]
+fn data_that_this_user_may_not_read_is_reached_through_the_engine() {
+    let Some(lab) = Docked::up(Kind::Sqlite) else { return };
+    let laptop = Laptop::of(&lab);
+    let set_mode = |mode| fs::set_permissions(lab.folder.path(), fs::Permissions::from_mode(mode)).unwrap();
+    let run = |args: &[&str]| {
+        let mut command = Command::new(if rustix::process::geteuid().is_root() { "setpriv" } else { "env" });
+        if rustix::process::geteuid().is_root() {
+            command.arg("--bounding-set=-dac_override,-dac_read_search");
+        }
+        command.args([env!("CARGO_BIN_EXE_kumadb"), "-t", &lab.server.name]).args(args).stdin(Stdio::null());
+        ran(command.current_dir(&laptop.home).env("XDG_DATA_HOME", &laptop.home))
+    };
+    set_mode(0o000);
+    let seen = [run(&["--json", "status"]), run(&["monitor", "add", "group", "--name", "Far"])];
+    set_mode(0o755);
+    let [status, added] = seen;
+    assert_eq!(status.ended(0).json()["monitors"], 2);
+    added.ended(0).said("the server is up again");
+    lab.is_well();
 }
 
 #[test]
