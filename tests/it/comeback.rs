@@ -266,9 +266,10 @@ fn files_are_put_back_although_somebody_interrupts_or_the_server_would_not_stop(
     lab.folder.write("old", "here");
     let changes = [FileChange::SetAside { path: path.clone(), to: to.clone() }];
     let as_before = || assert!(path.exists() && !to.exists());
-    let (deadline, grace) = (Duration::from_secs(3), Duration::from_secs(8));
+    let (deadline, grace) = (Duration::from_secs(3), Duration::from_secs(4));
     let settings = Settings { deadline, grace, ..Settings::new("doctor --fix") };
 
+    let (starts, _) = lab.starts_and_stops();
     lab.folder.misbehave("silent");
     let ended = run::mend(&lab.instance(), &changes, &settings, &mut Pressed(false));
     assert!(matches!(ended, Err(Error::RolledBack { .. })), "{ended:?}");
@@ -276,6 +277,10 @@ fn files_are_put_back_although_somebody_interrupts_or_the_server_would_not_stop(
     assert_ne!(lab.life(), Life::Stopped);
     lab.is_tidy();
 
+    // Started with the files as they were, it is not to read yet what the next one has to do wrong.
+    while lab.starts_and_stops().0 < starts + 2 {
+        std::thread::sleep(Duration::from_millis(50));
+    }
     lab.folder.misbehave("silent\nignore-term");
     let ended = run::mend(&lab.instance(), &changes, &settings, &mut Pressed(false));
     let Err(Error::RollbackFailed { failure, .. }) = ended else { panic!("{ended:?}") };
