@@ -19,7 +19,7 @@ const PLACES: [&str; 5] =
 const HOMES: &str = "/home";
 const ROOT: &str = "/root";
 
-/// What pm2 keeps of the programs it starts, in a home (read of pm2 6).
+/// What pm2 keeps of the programs it starts, in a home (read of pm2 7.0.4).
 const PM2: &str = ".pm2/dump.pm2";
 
 /// Where units of systemd are.

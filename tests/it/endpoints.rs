@@ -16,7 +16,7 @@ use rustls::server::WebPkiClientVerifier;
 use rustls::{RootCertStore, ServerConfig};
 use tempfile::TempDir;
 
-use crate::docked::{Docked, Kind, Ran};
+use crate::docked::{self, Docked, Kind, Ran};
 use crate::dockerd;
 use crate::need;
 use crate::sshd::Sshd;
@@ -93,14 +93,7 @@ fn a_socket_of_others_says_who_may_use_it() {
     let socket = laptop.at("docker.sock");
     let _listener = UnixListener::bind(&socket).unwrap();
     fs::set_permissions(&socket, fs::Permissions::from_mode(0o000)).unwrap();
-    // Root may use any socket, unless that is taken from it.
-    let mut command = match rustix::process::geteuid().is_root() {
-        true => Command::new("setpriv"),
-        false => Command::new("env"),
-    };
-    if rustix::process::geteuid().is_root() {
-        command.arg("--bounding-set=-dac_override,-dac_read_search");
-    }
+    let mut command = docked::without_privileges();
     command.args([env!("CARGO_BIN_EXE_kumadb"), "-t", "kuma", "-H", &format!("unix://{}", socket.display()), "status"]);
     let output = command.current_dir(laptop.home.path()).output().unwrap();
     let said = String::from_utf8(output.stderr).unwrap();

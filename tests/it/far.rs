@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use kumadb::backup::Store;
 use kumadb::docker::Life;
 
-use crate::docked::{Docked, Kind, Ran, both};
+use crate::docked::{self, Docked, Kind, Ran, both};
 use crate::dockerd::{self, cli};
 
 /// A machine that sees the engine of `lab`, and nothing of the data folder.
@@ -196,10 +196,7 @@ fn data_that_this_user_may_not_read_is_reached_through_the_engine() {
     let laptop = Laptop::of(&lab);
     let set_mode = |mode| fs::set_permissions(lab.folder.path(), fs::Permissions::from_mode(mode)).unwrap();
     let run = |args: &[&str]| {
-        let mut command = Command::new(if rustix::process::geteuid().is_root() { "setpriv" } else { "env" });
-        if rustix::process::geteuid().is_root() {
-            command.arg("--bounding-set=-dac_override,-dac_read_search");
-        }
+        let mut command = docked::without_privileges();
         command.args([env!("CARGO_BIN_EXE_kumadb"), "-t", &lab.server.name]).args(args).stdin(Stdio::null());
         ran(command.current_dir(&laptop.home).env("XDG_DATA_HOME", &laptop.home))
     };
