@@ -12,6 +12,9 @@ use crate::error::{Error, Result};
 /// How often a waiting caller is told the time.
 const TICK: Duration = Duration::from_millis(100);
 
+/// How long a container may refuse to be frozen.
+const FREEZING: Duration = Duration::from_secs(10);
+
 /// The least time that a server is given to stop. It needs 4 to 5 s, and gives itself 30 (read in 2.5.3).
 pub const GRACE: Duration = Duration::from_secs(60);
 
@@ -149,10 +152,18 @@ impl Docker {
         }
     }
 
-    /// Freezes the container's processes.
+    /// Freezes the container's processes. While one of them is just starting another, control groups of version 1 at
+    /// times cannot freeze them all (runc 1.1.5, "unable to freeze"); a moment later they can.
     pub fn pause(&self, container: &Container) -> Result<()> {
-        let paused = self.block(self.client.pause_container(&container.id));
-        paused.map_err(|error| self.failed("pause", &container.name, &error))
+        let begin = Instant::now();
+        loop {
+            match self.block(self.client.pause_container(&container.id)) {
+                Err(error) if error.to_string().contains("unable to freeze") && begin.elapsed() < FREEZING => {
+                    std::thread::sleep(TICK);
+                }
+                paused => return paused.map_err(|error| self.failed("pause", &container.name, &error)),
+            }
+        }
     }
 
     fn unpause(&self, container: &Container) -> Result<()> {

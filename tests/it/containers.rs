@@ -139,7 +139,7 @@ fn a_stopped_server_stays_stopped() {
 fn a_paused_server_is_paused_again() {
     both(|kind| {
         let Some(lab) = Docked::up(kind) else { return };
-        cli(&["pause", &lab.server.name]);
+        lab.bench.docker.pause(&lab.bench.look(&lab.server)).unwrap();
         let status = lab.kumadb(&["--json", "status"]).ended(0).json();
         assert_eq!(status["container"]["state"], "paused");
         lab.kumadb(&["find"]).ended(0);
