@@ -328,7 +328,14 @@ pub fn holders(paths: &[PathBuf]) -> Vec<String> {
 /// ends, however it ends, so that no stale lock ever has to be cleared by hand.
 #[derive(Debug)]
 pub struct Lock {
-    _file: File,
+    file: File,
+}
+
+impl Drop for Lock {
+    /// Said, because a process that is just being started may still hold a copy of the descriptor.
+    fn drop(&mut self) {
+        let _ = self.file.unlock();
+    }
 }
 
 impl Lock {
@@ -357,7 +364,7 @@ impl Lock {
             .and_then(|()| file.seek(SeekFrom::Start(0)))
             .and_then(|_| file.write_all(note.as_bytes()))
             .map_err(Error::file("write", path))?;
-        Ok(Lock { _file: file })
+        Ok(Lock { file })
     }
 }
 

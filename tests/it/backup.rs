@@ -72,7 +72,7 @@ fn a_server_that_migrates_is_waited_for_or_left_alone() {
         let job = format!("backup schedule --once j --config {}", config.display());
         std::thread::scope(|scope| {
             let waiting = [scope.spawn(|| lab.run(&job)), scope.spawn(|| lab.run("backup create --wait 1m"))];
-            std::thread::sleep(Duration::from_millis(1200));
+            std::thread::sleep(Duration::from_secs(5));
             lab.sql("UPDATE knex_migrations_lock SET is_locked = 0");
             for ran in waiting.map(|run| run.join().unwrap()) {
                 assert_eq!(ran.exit, 0, "{}", ran.err);

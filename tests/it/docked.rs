@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use kumadb::backup::Store;
 use kumadb::docker::{Answer, Docker, Life};
@@ -218,7 +218,17 @@ impl Docked {
         cli(&["inspect", "-f", "{{.State.StartedAt}}", &self.server.name])
     }
 
-    /// Waits until the server answers and has written a beat since the start.
+    /// Waits for the first beat of all.
+    #[track_caller]
+    pub fn wait_beat(&self) {
+        let end = Instant::now() + Duration::from_secs(60);
+        while self.sql("SELECT count(*) FROM heartbeat") == ["0"] {
+            assert!(Instant::now() < end, "no beat is written");
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+
+    /// Waits until the server answers.
     #[track_caller]
     pub fn wait_up(&self) {
         let container = self.bench.look(&self.server);

@@ -286,14 +286,15 @@ fn lets_a_migration_go_on() {
     let Some(bench) = dockerd::bench() else { return };
     for image in [Image::Slim, Image::Full] {
         let folder = sqlite();
-        folder.misbehave("migrating 4");
+        folder.misbehave("migrating");
         let server = bench.serve(image, &folder);
         let container = bench.look(&server);
-        match bench.docker.wait_up(&container, &container.run(), SECONDS(2), &mut quiet) {
+        match bench.docker.wait_up(&container, &container.run(), SECONDS(8), &mut quiet) {
             Err(Error::Migrating { .. }) => {}
             other => panic!("{other:?}"),
         }
         assert_eq!(bench.docker.probe(&container).unwrap(), Answer::Migrating);
+        folder.behave();
         up(&bench, &server);
     }
 }

@@ -43,6 +43,7 @@ impl Drop for Volume {
 fn finds_volumes_that_nobody_uses_and_containers_by_what_is_in_them() {
     let labels = ["--label", "com.docker.compose.project=home", "--label", "com.docker.compose.service=kuma"];
     let Some(lab) = Docked::with(Kind::Sqlite, &labels) else { return };
+    lab.wait_beat();
     let found = find(&lab, &lab.server.name, &[]);
     assert_eq!(
         (&found["found"], &found["state"], &found["monitors"]),

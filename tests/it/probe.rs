@@ -288,8 +288,9 @@ fn pushes_a_beat_and_sees_it() {
             command.args(["-t", &lab.target]).args(words(&line));
             command
         };
+        while server.asked.try_recv().is_ok() {}
         let writer = std::thread::spawn(move || {
-            std::thread::sleep(Duration::from_secs(1));
+            while !server.asked.recv().unwrap().starts_with("GET /api/push") {}
             late.lock().unwrap().sql(
                 "INSERT INTO heartbeat (monitor_id, status, time, msg) VALUES (3, 1, '2026-01-01 00:00:00', 'seen')",
             );

@@ -207,6 +207,25 @@ fn wait_for(what: &str, done: impl Fn() -> bool) {
     }
 }
 
+/// Waits until it has its job, and with that listens to signals.
+fn listens(lab: &Lab, service: &Child) {
+    let (lock, pid) = (lab.root.path().join("state/kumadb/jobs/job.lock"), format!("pid {}", service.id()));
+    wait_for(&pid, || std::fs::read_to_string(&lock).is_ok_and(|holder| holder.ends_with(&pid)));
+}
+
+/// What a service tells the socket of systemd at `path`. It is taken as it comes: with ten unread a service waits.
+fn hear(path: &PathBuf) -> Receiver<String> {
+    let socket = UnixDatagram::bind(path).unwrap();
+    let (tell, told) = channel();
+    std::thread::spawn(move || {
+        let mut buffer = [0; 4096];
+        while let Ok(n) = socket.recv(&mut buffer)
+            && tell.send(String::from_utf8_lossy(&buffer[..n]).into_owned()).is_ok()
+        {}
+    });
+    told
+}
+
 /// Archives in the store, whatever they are worth.
 fn archives(lab: &Lab) -> usize {
     let files = std::fs::read_dir(lab.store().join("data")).into_iter().flatten().flatten();
@@ -218,15 +237,10 @@ fn a_service_tells_systemd_and_ends_cleanly_when_it_is_asked_to() {
     let lab = Lab::sqlite("2.5.3");
     let config = configure(&lab, "* * * * * *", "retention = \"few\"\n");
     let socket = lab.root.path().join("notify");
-    let listener = UnixDatagram::bind(&socket).unwrap();
-    listener.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    let told = hear(&socket);
     let mut service = start(&lab, &config, Some(&socket));
-    let told = || {
-        let mut buffer = [0; 4096];
-        let n = listener.recv(&mut buffer).unwrap();
-        String::from_utf8_lossy(&buffer[..n]).into_owned()
-    };
-    let ready = told();
+    let patience = Duration::from_secs(20);
+    let ready = told.recv_timeout(patience).unwrap();
     assert!(ready.contains("READY=1") && ready.contains("STATUS=next: `job` at"), "{ready}");
     wait_for("three snapshots", || archives(&lab) >= 3);
     // A second one finds all jobs taken.
@@ -234,19 +248,17 @@ fn a_service_tells_systemd_and_ends_cleanly_when_it_is_asked_to() {
     assert_eq!(end(&mut second), Some(6));
     signal(&service, "-TERM");
     assert_eq!(end(&mut service), Some(0));
-    let mut all = Vec::new();
-    listener.set_read_timeout(Some(Duration::from_millis(200))).unwrap();
-    let mut buffer = [0; 4096];
-    while let Ok(n) = listener.recv(&mut buffer) {
-        all.push(String::from_utf8_lossy(&buffer[..n]).into_owned());
+    let mut watched = false;
+    while let one = told.recv_timeout(patience).unwrap()
+        && !one.contains("STOPPING=1")
+    {
+        watched |= one.contains("WATCHDOG=1");
     }
-    assert!(all.iter().any(|one| one.contains("WATCHDOG=1")), "{all:?}");
-    assert!(all.last().is_some_and(|one| one.contains("STOPPING=1")), "{all:?}");
+    assert!(watched && told.recv_timeout(Duration::from_millis(200)).is_err());
     lab.ok("backup verify");
     assert!(ids(&lab).len() <= 4, "retention: {:?}", ids(&lab));
     let mut interrupted = start(&lab, &config, None);
-    wait_for("its state", || lab.root.path().join("state/kumadb/jobs/job.lock").exists());
-    std::thread::sleep(Duration::from_millis(300));
+    listens(&lab, &interrupted);
     signal(&interrupted, "-INT");
     assert_eq!(end(&mut interrupted), Some(0));
 }
@@ -258,8 +270,9 @@ fn killed_at_any_moment_it_leaves_whole_snapshots_and_goes_on() {
         let mut ended = 0;
         for round in 0..10u64 {
             let mut service = start(&lab, &config, None);
+            listens(&lab, &service);
             // Runs begin with each second.
-            std::thread::sleep(Duration::from_millis(1000 + round * 97));
+            std::thread::sleep(Duration::from_millis(900 + round * 97));
             let how = if round % 2 == 0 { "-KILL" } else { "-TERM" };
             signal(&service, how);
             let exit = end(&mut service);

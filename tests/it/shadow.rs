@@ -332,8 +332,8 @@ fn it_is_whole_when_mariadb_is_killed_in_the_middle() {
     for round in 0..rounds {
         let ended = std::thread::scope(|scope| {
             let loading = scope.spawn(|| place.load("older", &Points::new(0, How::Error)).map(drop));
-            // The exchange itself is at the end of the first half.
-            std::thread::sleep(time * (20 + 70 * round / rounds) / 100);
+            // The exchange itself is at the end of the first half; the first one dies before anything is done.
+            std::thread::sleep(time * (90 * round / rounds) / 100);
             server.kill();
             loading.join().unwrap()
         });

@@ -10,6 +10,10 @@ fn loosened(lab: &Lab) {
     furnish(lab);
     add_beats(lab, 1, 60, 50_000);
     add_beats(lab, 2, 1, 50);
+    if lab.mariadbd.is_some() {
+        // Sizes are statistics there.
+        lab.sql("ANALYZE TABLE heartbeat");
+    }
     lab.sql("DELETE FROM heartbeat WHERE monitor_id = 1");
 }
 

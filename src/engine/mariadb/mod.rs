@@ -251,8 +251,11 @@ impl MariaDb {
     }
 
     fn release(&mut self) -> Result<()> {
-        let sql = format!("SELECT RELEASE_LOCK({})", self.lock_name());
-        self.all(&sql).map(drop)
+        self.run(self.release_statement()).map(drop)
+    }
+
+    fn release_statement(&self) -> String {
+        format!("DO RELEASE_LOCK({})", self.lock_name())
     }
 }
 
@@ -261,10 +264,14 @@ impl Drop for MariaDb {
         let Some(mut conn) = self.conn.take() else { return };
         let undo = self.transaction == Transaction::Open;
         // Waited for, so that whoever connects next does not meet the locks of this one. The connection's end does the
-        // same to a transaction, only later.
+        // same, only later.
+        let release = (self.access == Access::Write).then(|| self.release_statement());
         let goodbye = async {
             if undo {
                 conn.query_drop("ROLLBACK").await?;
+            }
+            if let Some(release) = release {
+                conn.query_drop(release).await?;
             }
             conn.disconnect().await
         };
