@@ -17,16 +17,7 @@ use rustix::process::Signal;
 use crate::docked::{Docked, Kind, Picture, both};
 use crate::dockerd::cli;
 use crate::salvage_cures::zero_root;
-
-/// Waits for what must come within two minutes.
-#[track_caller]
-fn wait_until(what: &str, come: impl Fn() -> bool) {
-    let end = Instant::now() + Duration::from_secs(120);
-    while !come() {
-        assert!(Instant::now() < end, "{what} never came");
-        std::thread::sleep(Duration::from_millis(50));
-    }
-}
+use crate::wait::wait_until;
 
 /// Only a server that meets the new monitor misbehaves.
 const ONLY_IF_BAD: &str = "only-if SELECT 1 FROM monitor WHERE name = 'Bad'";
@@ -127,7 +118,7 @@ fn a_rollback_that_fails_leaves_the_journal_for_resume() {
         lab.wait_up();
         let newest = || lab.sql("SELECT coalesce(max(id), 0) FROM heartbeat");
         let first = newest();
-        wait_until("a beat", || newest() != first);
+        wait_until(120, "a beat", || newest() != first);
         let beats = newest();
         let started = lab.started();
         lab.kumadb(&["resume"]).ended(0);
@@ -224,7 +215,7 @@ fn a_server_that_ends_again_and_again_can_be_mended() {
         let before = lab.picture();
         lab.folder.misbehave("crash-if SELECT 1 FROM monitor WHERE name = 'Shop'");
         cli(&["restart", "-t", "60", &lab.server.name]);
-        wait_until("a restart", || lab.life() == Life::Restarting);
+        wait_until(120, "a restart", || lab.life() == Life::Restarting);
         if kind == Kind::MariaDb {
             // Nobody can read it as it is. Stopped, it can be mended; and whoever stopped it starts it.
             lab.kumadb(&["status"]).ended(0);
@@ -291,7 +282,7 @@ fn files_are_put_back_although_somebody_interrupts_or_the_server_would_not_stop(
     lab.is_tidy();
 
     // Started with the files as they were, it is not to read yet what the next one has to do wrong.
-    wait_until("a start", || lab.starts_and_stops().0 >= starts + 2);
+    wait_until(120, "a start", || lab.starts_and_stops().0 >= starts + 2);
     lab.folder.misbehave("silent\nignore-term");
     let ended = run::mend(&lab.instance(), &changes, &settings, &mut Pressed(false));
     let Err(Error::RollbackFailed { failure, .. }) = ended else { panic!("{ended:?}") };

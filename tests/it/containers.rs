@@ -12,6 +12,7 @@ use kumadb::schema;
 use crate::docked::{Docked, Kind, both, make_folder};
 use crate::dockerd::{Image, cli};
 use crate::lab::Lab;
+use crate::wait::wait_until;
 
 /// The only row of `sql`.
 #[track_caller]
@@ -278,9 +279,7 @@ fn a_second_run_meanwhile_is_refused() {
     lab.folder.misbehave("slow-stop 3");
     let first = ["monitor", "add", "http", "--name", "New", "--url", "http://127.0.0.1:1/"];
     let mut first = lab.command(&lab.server.name).args(first).stderr(std::process::Stdio::null()).spawn().unwrap();
-    while !lab.is_unfinished() {
-        std::thread::sleep(std::time::Duration::from_millis(20));
-    }
+    wait_until(60, "a journal", || lab.is_unfinished());
     for args in [&["monitor", "pause", "Shop"][..], &["restart"], &["resume"]] {
         lab.kumadb(args).ended(6).said("another kumadb works on this instance (`monitor add`, pid ");
     }

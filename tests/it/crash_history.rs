@@ -144,7 +144,10 @@ fn fail_everywhere(lab: &Lab, what: What, how: How) -> (usize, usize) {
     for at in at_all {
         match how {
             // MariaDB shows connections that have just ended for a moment, and is then asked again.
-            How::Kill => assert!(is_killed(&place, what, at) || at > total - LAST / 2, "{at} of {total}"),
+            How::Kill => {
+                let spared = lab.engine() == "MariaDB" && at > total - LAST / 2;
+                assert!(is_killed(&place, what, at) || spared, "{at} of {total}");
+            }
             _ => drop(place.write(what, &Points::new(at, how))),
         }
         let resumed = place

@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use kumadb::backup::Store;
 use kumadb::docker::{Answer, Docker, Life};
@@ -20,6 +20,7 @@ use tempfile::TempDir;
 
 use crate::dockerd::{self, Bench, Folder, Image, Server, cli};
 use crate::mariadbd::Mariadbd;
+use crate::wait::wait_until;
 
 /// How an instance keeps its data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -221,11 +222,7 @@ impl Docked {
     /// Waits for the first beat of all.
     #[track_caller]
     pub fn wait_beat(&self) {
-        let end = Instant::now() + Duration::from_secs(60);
-        while self.sql("SELECT count(*) FROM heartbeat") == ["0"] {
-            assert!(Instant::now() < end, "no beat is written");
-            std::thread::sleep(Duration::from_millis(50));
-        }
+        wait_until(60, "a beat", || self.sql("SELECT count(*) FROM heartbeat") != ["0"]);
     }
 
     /// Waits until the server answers.

@@ -8,7 +8,6 @@ use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -20,6 +19,7 @@ use crate::docked::{self, Docked, Kind, Ran};
 use crate::dockerd;
 use crate::need;
 use crate::sshd::Sshd;
+use crate::wait::wait_until;
 
 /// A place with nothing of this machine in it.
 struct Laptop {
@@ -73,18 +73,6 @@ fn says(text: &str, words: &[&str]) {
     for word in words {
         assert!(text.contains(word), "`{word}` is not in: {text}");
     }
-}
-
-/// Waits until `done`, for 20 s at most.
-fn eventually(mut done: impl FnMut() -> bool) -> bool {
-    let begin = Instant::now();
-    while begin.elapsed() < Duration::from_secs(20) {
-        if done() {
-            return true;
-        }
-        std::thread::sleep(Duration::from_millis(50));
-    }
-    false
 }
 
 #[test]
@@ -157,7 +145,7 @@ fn works_over_ssh_with_one_login_and_leaves_no_process() {
     assert_eq!(sshd.logins(), 2, "{}", sshd.log());
     assert_eq!(lab.sql("SELECT count(*) FROM monitor WHERE name = 'Far'"), ["1"]);
     let port = format!("-p {}", sshd.port);
-    assert!(eventually(|| running_ssh(&port).is_empty()), "{:?}", running_ssh(&port));
+    wait_until(20, "the end of ssh", || running_ssh(&port).is_empty());
     assert!(sshd.calls().iter().any(|call| call.ends_with("docker system dial-stdio")), "{:?}", sshd.calls());
 }
 
@@ -188,7 +176,7 @@ fn a_killed_run_leaves_no_ssh_behind() {
         }
     }
     assert_eq!(found, 2, "no run was killed while ssh ran");
-    assert!(eventually(|| running_ssh(&port).is_empty()), "{:?}", running_ssh(&port));
+    wait_until(20, "the end of ssh", || running_ssh(&port).is_empty());
 }
 
 /// The command lines of processes that are an ssh with `words` in it.

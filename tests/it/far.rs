@@ -15,6 +15,7 @@ use kumadb::docker::Life;
 
 use crate::docked::{self, Docked, Kind, Ran, both};
 use crate::dockerd::{self, cli};
+use crate::wait::wait_until;
 
 /// A machine that sees the engine of `lab`, and nothing of the data folder.
 pub struct Laptop<'a> {
@@ -58,11 +59,7 @@ impl<'a> Laptop<'a> {
     /// Waits until nothing runs over there any more.
     pub fn wait_for_errands(&self) {
         let about = format!("label=kumadb.errand={}", self.lab.bench.look(&self.lab.server).id);
-        let end = Instant::now() + Duration::from_secs(60);
-        while !cli(&["ps", "-q", "--filter", &about]).is_empty() {
-            assert!(Instant::now() < end, "it runs on");
-            std::thread::sleep(Duration::from_millis(50));
-        }
+        wait_until(60, "the end of it", || cli(&["ps", "-q", "--filter", &about]).is_empty());
         // The engine may be at it already.
         self.errands().iter().for_each(|id| drop(Command::new("docker").args(["rm", "-f", id]).output()));
     }

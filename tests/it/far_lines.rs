@@ -2,13 +2,13 @@
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
 
 use crate::docked::{Docked, Kind, Ran};
 use crate::dockerd::{self, Folder, Image, cli};
 use crate::endpoints::{Tls, engine_socket};
 use crate::far::{Laptop, ran};
 use crate::sshd::Sshd;
+use crate::wait::wait_until;
 
 /// A fault that the doctor cures.
 const ODD_BEAT: &str = "INSERT INTO heartbeat (monitor_id, important, status, time, msg, duration) \
@@ -48,11 +48,7 @@ fn everything_works_over_ssh_and_a_session_that_is_cut_loses_nothing() {
     let begin = |name: &str| {
         let mut command = command(&["monitor", "add", "group", "--name", name]);
         let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-        let end = Instant::now() + Duration::from_secs(60);
-        while !lab.is_unfinished() {
-            assert!(Instant::now() < end, "nothing was begun");
-            std::thread::sleep(Duration::from_millis(5));
-        }
+        wait_until(60, "a journal", || lab.is_unfinished());
         child
     };
     let begun = begin("Cut");
@@ -124,11 +120,7 @@ fn a_database_that_only_the_network_of_the_container_has_is_reached_from_there()
     let database = bench.run_as(&["-d"], Image::Full.name(), &place, &words);
     let sql = "CREATE USER kuma@'%' IDENTIFIED BY 'Far-Away-2026'; GRANT ALL ON *.* TO kuma@'%'";
     let grant = ["exec", &database.name, "mariadb", "--no-defaults", socket, "-e", sql];
-    let end = Instant::now() + Duration::from_secs(60);
-    while !Command::new("docker").args(grant).output().unwrap().status.success() {
-        assert!(Instant::now() < end, "MariaDB does not come up");
-        std::thread::sleep(Duration::from_millis(200));
-    }
+    wait_until(60, "MariaDB", || Command::new("docker").args(grant).output().unwrap().status.success());
     let folder = Folder::empty();
     folder.write(
         "db-config.json",
@@ -161,11 +153,7 @@ fn a_fleet_is_asked_through_children_whose_instances_are_elsewhere_as_often_as_t
     lab.inside(ODD_BEAT);
     lab.folder.misbehave("crash-if SELECT 1 FROM heartbeat WHERE status = 5");
     cli(&["restart", &lab.server.name]);
-    let end = Instant::now() + Duration::from_secs(60);
-    while lab.bench.look(&lab.server).state.restart_count == 0 {
-        assert!(Instant::now() < end, "it does not end again and again");
-        std::thread::sleep(Duration::from_millis(100));
-    }
+    wait_until(60, "a restart", || lab.bench.look(&lab.server).state.restart_count > 0);
     laptop.write("kumadb.toml", &format!("[instances.far]\ntarget = \"{}\"\n", lab.server.name));
     let words = ["--config", "kumadb.toml", "--json", "--asked-by-parent", "doctor", "--fix", "--all"];
     let mut command = laptop.command(&words);

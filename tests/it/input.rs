@@ -12,6 +12,7 @@ use assert_cmd::Command as Binary;
 use crate::lab::{Lab, PASSWORD, Ran, words};
 use crate::mariadbd::Mariadbd;
 use crate::monitor::furnish;
+use crate::wait::wait_until;
 
 /// `line` must end with `exit`, its message must be `message` and its hint `hint` (both without what differs from run to
 /// run), and the database must be as before.
@@ -315,9 +316,7 @@ fn other_processes_in_the_way() {
             fs::read_dir(&fd)
                 .is_ok_and(|all| all.flatten().any(|fd| fs::read_link(fd.path()).is_ok_and(|to| to == file)))
         };
-        while !holds() {
-            std::thread::sleep(std::time::Duration::from_millis(20));
-        }
+        wait_until(60, "an open file", holds);
     };
     let mut holders = vec![("tail", Command::new("tail"))];
     holders[0].1.arg("-f").arg(&file);
@@ -610,9 +609,8 @@ fn databases_that_let_nobody_in() {
         .stdout(Stdio::null())
         .spawn()
         .unwrap();
-    while server.sql("", "SELECT count(*) FROM information_schema.PROCESSLIST WHERE DB = 'kuma'").trim() == "0" {
-        std::thread::sleep(std::time::Duration::from_millis(20));
-    }
+    let others = "SELECT count(*) FROM information_schema.PROCESSLIST WHERE DB = 'kuma'";
+    wait_until(60, "a connection", || server.sql("", others).trim() != "0");
     fails(
         &at("kuma:right", "kuma"),
         "monitor add group --name A",

@@ -59,4 +59,5 @@ mod under_load;
 mod unreadable;
 mod user;
 mod vacuum;
+mod wait;
 mod words;

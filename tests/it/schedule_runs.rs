@@ -13,6 +13,7 @@ use serde_json::Value as Json;
 use crate::cloud::{Cloud, Trouble};
 use crate::lab::{Lab, Ran};
 use crate::sealed::{identity, recipient};
+use crate::wait::wait_until;
 
 /// What somebody sent: the request line, and the body.
 type Request = (String, String);
@@ -199,18 +200,10 @@ fn end(child: &mut Child) -> Option<i32> {
     panic!("it did not end");
 }
 
-fn wait_for(what: &str, done: impl Fn() -> bool) {
-    let end = Instant::now() + Duration::from_secs(20);
-    while !done() {
-        assert!(Instant::now() < end, "{what}");
-        std::thread::sleep(Duration::from_millis(20));
-    }
-}
-
 /// Waits until it has its job, and with that listens to signals.
 fn listens(lab: &Lab, service: &Child) {
     let (lock, pid) = (lab.root.path().join("state/kumadb/jobs/job.lock"), format!("pid {}", service.id()));
-    wait_for(&pid, || std::fs::read_to_string(&lock).is_ok_and(|holder| holder.ends_with(&pid)));
+    wait_until(20, &pid, || std::fs::read_to_string(&lock).is_ok_and(|holder| holder.ends_with(&pid)));
 }
 
 /// What a service tells the socket of systemd at `path`. It is taken as it comes: with ten unread a service waits.
@@ -242,7 +235,7 @@ fn a_service_tells_systemd_and_ends_cleanly_when_it_is_asked_to() {
     let patience = Duration::from_secs(20);
     let ready = told.recv_timeout(patience).unwrap();
     assert!(ready.contains("READY=1") && ready.contains("STATUS=next: `job` at"), "{ready}");
-    wait_for("three snapshots", || archives(&lab) >= 3);
+    wait_until(20, "three snapshots", || archives(&lab) >= 3);
     // A second one finds all jobs taken.
     let mut second = start(&lab, &config, None);
     assert_eq!(end(&mut second), Some(6));
