@@ -23,6 +23,7 @@ use tempfile::TempDir;
 
 use crate::lab::instance_at;
 use crate::mariadbd::Mariadbd;
+use crate::rounds;
 
 /// Counts the points of a run and ends it at one of them.
 #[derive(Clone)]
@@ -42,9 +43,17 @@ pub enum How {
 }
 
 impl How {
-    /// How many points a write has at the least.
+    /// How many points are tried at the least.
     fn least(self) -> usize {
-        if self == How::DiskFull { 5 } else { 30 }
+        match self {
+            How::DiskFull => 5,
+            _ => rounds::count(4, 30),
+        }
+    }
+
+    /// The short form tries one point of so many.
+    fn stride(self) -> usize {
+        if self == How::DiskFull { 1 } else { 6 }
     }
 }
 
@@ -294,8 +303,8 @@ struct Tried {
 /// Fails the write at every point in turn, on one database that is brought back to where it was in between.
 fn fail_everywhere(place: &Place, how: How) -> Tried {
     let mut tried = Tried::default();
-    for at in 1.. {
-        assert!(at < 500, "it never ends");
+    for at in rounds::points(how.stride()) {
+        assert!(at < 510, "it never ends");
         let before = place.monitors();
         let points = Points::new(at, how);
         let ended = match how {

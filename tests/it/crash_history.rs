@@ -17,6 +17,7 @@ use kumadb::run::{self, Journal, Resumed, Settings, Work};
 use crate::crash::{Counted, How, Points};
 use crate::history::{add_beats, furnish};
 use crate::lab::{Lab, instance_at};
+use crate::rounds;
 
 /// What is done to the instance.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -139,7 +140,10 @@ fn fail_everywhere(lab: &Lab, what: What, how: How) -> (usize, usize) {
     let total = points.seen.load(Ordering::SeqCst);
     fill();
     let before = beats();
-    let at_all: Vec<usize> = (1..total - LAST).step_by(12).chain(total - LAST..=total).collect();
+    let early = rounds::draw(total - LAST, 3).into_iter().filter(|at| *at > 0);
+    // The last one is always there, so that it is done at least once.
+    let late = rounds::draw(LAST, 6).into_iter().map(|n| total - LAST + n);
+    let at_all: Vec<usize> = early.chain(late).chain([total]).collect();
     let (mut old, mut new) = (0, 0);
     for at in at_all {
         match how {
@@ -177,7 +181,7 @@ fn a_shorter_history_is_whole_wherever_it_is_cut_off() {
         for how in hows {
             let (old, new) = fail_everywhere(&lab, What::Prune, *how);
             println!("{}, {how:?}: {old} old, {new} new", lab.engine());
-            assert!(old > 10 && new > 2, "{old} old, {new} new");
+            assert!(old >= rounds::count(3, 10) && new >= rounds::count(1, 3), "{old} old, {new} new");
         }
     }
 }
@@ -188,7 +192,7 @@ fn what_somebody_wrote_is_done_or_not_wherever_it_is_cut_off() {
         furnish(&lab);
         let (old, new) = fail_everywhere(&lab, What::Script, How::Kill);
         println!("{}: {old} old, {new} new", lab.engine());
-        assert!(old > 10 && new > 2, "{old} old, {new} new");
+        assert!(old >= rounds::count(3, 10) && new >= rounds::count(1, 3), "{old} old, {new} new");
     }
 }
 
@@ -197,7 +201,7 @@ fn a_file_written_anew_is_whole_wherever_it_is_cut_off() {
     let lab = Lab::sqlite("2.5.3");
     furnish(&lab);
     let (old, new) = fail_everywhere(&lab, What::Vacuum, How::Kill);
-    assert!(old > 20 && new == 0, "{old} points");
+    assert!(old >= rounds::count(7, 20) && new == 0, "{old} points");
 }
 
 #[test]
@@ -217,13 +221,13 @@ fn killed_while_it_writes_the_rows_anew_they_are_the_same() {
         // Where the command keeps its journals of databases that have no folder.
         let state = lab.root.path().join("state/kumadb/instances");
         let mut cut_off = 0;
-        for n in 0..9 {
+        for n in rounds::draw(9, 4) {
             let mut child = lab.spawn(line);
             let work = instance_at(&lab.target, lab.root.path(), state.clone()).work().to_owned();
             while Journal::read(&work).unwrap().is_none() && child.try_wait().unwrap().is_none() {
                 std::thread::sleep(Duration::from_millis(1));
             }
-            std::thread::sleep(Duration::from_millis(35 * n));
+            std::thread::sleep(Duration::from_millis(35 * n as u64));
             child.kill().unwrap();
             child.wait().unwrap();
             let resumed = lab.run("resume");

@@ -1,6 +1,6 @@
 //! The test bench: a real Docker engine, and in it containers of the stand-in server (`tests/stand-in/`).
 //!
-//! `tests/run` starts an engine where none answers; without it, tests that need one are left out.
+//! `tests/run` starts an engine where none answers; without one, tests that need it are skipped.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;

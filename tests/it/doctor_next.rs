@@ -16,6 +16,7 @@ use kumadb::run::{self, Journal, Settings, Work};
 use crate::crash::{How, Points};
 use crate::doctor::{codes, cured, cures, damage, furnish, only_reports};
 use crate::lab::{Lab, Ran, instance_at};
+use crate::rounds;
 
 const NTP: &str = "2026-03-27-0000-add-ntp-monitor.js";
 const EXPIRY: &str = "2025-09-02-0000-add-domain-expiry.js";
@@ -311,12 +312,11 @@ fn dies_while_it_cures() {
 }
 
 /// Kills a cure at every point in turn. Each time `resume` ends what was cut off, `state` is as before, as after, or as
-/// `between` allows; then the same cure, made again, ends as it should. Returns how many points there were.
-fn kill_everywhere(lab: &Lab, damage: &dyn Fn(), state: &dyn Fn() -> String, between: bool) -> usize {
-    // Every point in the long form.
-    let stride = if std::env::var_os("KUMADB_LONG").is_some() { 1 } else { 6 };
-    for at in (1..).step_by(stride) {
-        assert!(at < 300, "it never ends");
+/// `between` allows; then the same cure, made again, ends as it should. The short form tries one point of each `stride`.
+/// Returns about how many points there were.
+fn kill_everywhere(lab: &Lab, damage: &dyn Fn(), state: &dyn Fn() -> String, between: bool, stride: usize) -> usize {
+    for at in rounds::points(stride) {
+        assert!(at < 310, "it never ends");
         damage();
         let old = state();
         let status = Command::new(std::env::current_exe().unwrap())
@@ -371,7 +371,7 @@ fn a_cure_by_statements_can_be_killed_and_made_again() {
             )),
         }
         };
-        let points = kill_everywhere(&lab, &damage, &state, true);
+        let points = kill_everywhere(&lab, &damage, &state, true, 8);
         println!("{}: killed at {points} points", lab.engine());
         assert!(points > 20, "{points}");
         assert_eq!(codes(&lab), [""; 0]);
@@ -393,7 +393,7 @@ fn a_cure_of_files_can_be_killed_and_made_again() {
         fs::create_dir_all(lab.folder().join("mariadb")).unwrap();
     };
     let state = || lab.folder().join("mariadb").exists().to_string();
-    let points = kill_everywhere(&lab, &damage, &state, false);
+    let points = kill_everywhere(&lab, &damage, &state, false, 2);
     assert!(points >= 2, "{points}");
     let changes = [FileChange::SetAside { path: lab.folder().join("nothing"), to: lab.folder().join("mariadb") }];
     fs::create_dir_all(lab.folder().join("mariadb")).unwrap();

@@ -15,6 +15,7 @@ use kumadb::docker::Life;
 
 use crate::docked::{self, Docked, Kind, Ran, both};
 use crate::dockerd::{self, cli};
+use crate::rounds;
 use crate::wait::wait_until;
 
 /// A machine that sees the engine of `lab`, and nothing of the data folder.
@@ -261,12 +262,12 @@ impl Line {
 }
 
 /// Every write that is cut off at this end, at whatever moment, ends over there by itself; one that is killed over there is
-/// ended by `resume`. `KUMADB_TEST_CUTS` says how many on each engine.
+/// ended by `resume`.
 #[test]
 fn a_write_that_is_cut_off_leaves_the_far_side_old_or_new() {
     let endpoint = dockerd::endpoint();
     let Some(engine) = endpoint.address().strip_prefix("unix://").map(str::to_owned) else { return };
-    let cuts: usize = std::env::var("KUMADB_TEST_CUTS").ok().and_then(|n| n.parse().ok()).unwrap_or(50);
+    let cuts = rounds::count(10, 50);
     both(|kind| {
         let Some(lab) = Docked::up(kind) else { return };
         let laptop = Laptop::of(&lab);

@@ -44,6 +44,7 @@ mod prune;
 mod restore;
 mod retention;
 mod round_trip;
+mod rounds;
 mod salvage;
 mod salvage_cures;
 mod schedule;

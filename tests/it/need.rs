@@ -1,11 +1,20 @@
 //! What a test needs of the machine, and what happens where it is missing.
 
+use std::fs::OpenOptions;
+use std::io::Write as _;
 use std::path::PathBuf;
 
-/// Says that a test was left out because `what` is missing; fails instead when everything must run.
+/// Says that a test was skipped because `what` is missing, on stderr and in the file that `KUMADB_TEST_SKIPPED` names; fails
+/// instead when everything must run.
 pub fn left_out<T>(what: &str) -> Option<T> {
     assert!(std::env::var_os("KUMADB_TEST_ALL").is_none(), "missing: {what}");
-    eprintln!("LEFT OUT: {what}");
+    eprintln!("SKIPPED: missing {what}");
+    if let Some(file) = std::env::var_os("KUMADB_TEST_SKIPPED") {
+        let test = std::thread::current().name().unwrap_or("?").to_owned();
+        let mut list = OpenOptions::new().append(true).create(true).open(file).unwrap();
+        // One write, so that lines of several tests do not mix.
+        list.write_all(format!("{what}\t{test}\n").as_bytes()).unwrap();
+    }
     None
 }
 

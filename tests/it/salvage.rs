@@ -13,6 +13,7 @@ use tempfile::TempDir;
 
 use crate::chance::Chance;
 use crate::need::program;
+use crate::rounds;
 
 /// The tables that grow; all others are the configuration.
 const HISTORY: [&str; 4] = ["heartbeat", "stat_minutely", "stat_hourly", "stat_daily"];
@@ -270,10 +271,8 @@ fn recovered(database: &Database) -> Rows {
     Connection::open(&recovered).map(|connection| rows_of(&connection)).unwrap_or_default()
 }
 
-/// Damages of all kinds: 250, or as many as `KUMADB_ROUNDS` says. Every ninth is compared with what others find.
+/// Damages of all kinds. Every ninth is compared with what others find.
 fn torture(seed: u64) {
-    let count: usize = std::env::var("KUMADB_ROUNDS").ok().and_then(|text| text.parse().ok()).unwrap_or(250);
-
     let real = Database::real("2.5.3");
     let others: Vec<(Database, Rows)> = ["2.0.2", "1.23.17", "2.5.3"]
         .map(Database::real)
@@ -292,7 +291,7 @@ fn torture(seed: u64) {
     let truths: Vec<Rows> = wholes.iter().map(Database::rows).collect();
     let mut chance = Chance::new(seed);
     let mut told: BTreeMap<&str, [usize; 6]> = BTreeMap::new();
-    for round in 0..count {
+    for round in 0..rounds::count(90, 500) {
         let (whole, truth) = (&wholes[round % 4], &truths[round % 4]);
         let damage = damage(whole, &others, &mut chance);
         let found = survey(&damage.database, releases[round % 4]);

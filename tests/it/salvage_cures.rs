@@ -16,6 +16,7 @@ use serde_json::Value as Json;
 
 use crate::crash::{How, Points};
 use crate::lab::{Lab, Ran};
+use crate::rounds;
 
 /// Three monitors in a group, with a tag, a notification and 300 beats.
 fn lived_in() -> Lab {
@@ -277,7 +278,7 @@ fn killed_at_any_step_it_is_the_damaged_database_or_the_new_one() {
     // Of another moment, and part of the damage.
     let wal = b"what is no WAL".as_slice();
     let (mut old, mut new) = (0, 0);
-    for at in 1.. {
+    for at in rounds::points(2) {
         fs::write(file(&lab), &damaged).unwrap();
         fs::write(lab.folder().join("kuma.db-wal"), wal).unwrap();
         let status = Command::new(std::env::current_exe().unwrap())
@@ -311,7 +312,7 @@ fn killed_at_any_step_it_is_the_damaged_database_or_the_new_one() {
         }
     }
     println!("{old} times the damaged one, {new} times the new one");
-    assert!(old >= 5 && new >= 3, "{old} old, {new} new");
+    assert!(old >= 2 && new >= 2, "{old} old, {new} new");
 }
 
 fn salvage(lab: &Lab, args: &[&str]) -> Ran {

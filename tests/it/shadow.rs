@@ -20,6 +20,7 @@ use crate::lab::{Lab, instance_at};
 use crate::mariadb::{dump, writer};
 use crate::mariadbd::Mariadbd;
 use crate::monitor::furnish;
+use crate::rounds;
 
 /// What a migration to 2.5 that was killed leaves behind: some of its changes, and the lock.
 const HALF: &str = "
@@ -293,8 +294,10 @@ fn it_is_whole_wherever_the_exchange_is_cut_off() {
         let (mut kept, mut replaced) = (0, 0);
         // Most of the later ones are rows that are counted, table by table.
         let dense = if how == How::Kill { 14 } else { 2 };
-        for at in (1..dense).chain((dense..).step_by(5)) {
-            assert!(at < 200, "it never ends");
+        let early = rounds::draw(dense - 1, 5).into_iter().map(|n| 1 + n);
+        let stride = rounds::count(15, 5);
+        for at in early.chain((dense..).step_by(stride)) {
+            assert!(at < 200 + stride, "it never ends");
             let points = Points::of_load(at, how);
             let ended = match how {
                 How::Kill => place.load_and_die(at),
@@ -327,7 +330,7 @@ fn it_is_whole_when_mariadb_is_killed_in_the_middle() {
     place.load("older", &Points::new(0, How::Error)).unwrap();
     let time = begun.elapsed();
     place.load("kuma", &Points::new(0, How::Error)).unwrap();
-    let rounds: u32 = std::env::var("KUMADB_ROUNDS").map_or(6, |rounds| rounds.parse().unwrap());
+    let rounds = rounds::count(4, 40) as u32;
     let (mut kept, mut replaced) = (0, 0);
     for round in 0..rounds {
         let ended = std::thread::scope(|scope| {
@@ -364,7 +367,7 @@ fn it_finds_back_from_every_half_of_a_rename() {
         .chain(tables.iter().map(|name| format!("kuma.`{name}` TO kuma_kumadb_old.`{name}`")))
         .chain(names("older").iter().map(|name| format!("kuma_kumadb_new.`{name}` TO kuma.`{name}`")))
         .collect();
-    for half in (0..=moves.len()).step_by(9) {
+    for half in rounds::draw(moves.len() + 1, 8) {
         let mut writer = writer(&address);
         let shadow = writer.shadow().unwrap();
         let wanted = root.path().join("older/dump.sql");

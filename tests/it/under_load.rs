@@ -12,6 +12,7 @@ use kumadb::engine::mariadb::Address;
 use crate::lab::Lab;
 use crate::mariadb::writer;
 use crate::monitor::furnish;
+use crate::rounds;
 
 /// What holds after every commit of the load: what goes up on one side goes down on the other, and there is a beat for it.
 const BALANCE: &str = "SELECT (SELECT sum(CAST(`value` AS DECIMAL)) FROM setting WHERE `key` LIKE 'load%') AS balance, \
@@ -107,33 +108,33 @@ fn check_balance(lab: &Lab) -> usize {
 
 #[test]
 fn snapshots_under_load_are_of_one_moment_each() {
-    const SNAPSHOTS: usize = 50;
+    let snapshots = rounds::count(8, 50);
     for lab in Lab::both("2.5.3") {
         furnish(&lab);
         let load = Load::begin(&lab);
         let begun = Instant::now();
-        for n in 0..SNAPSHOTS {
+        for n in 0..snapshots {
             let before = load.commits();
             lab.ok("backup create");
             assert!(load.commits() > before, "{}: nobody could write while snapshot {n} was taken", lab.engine());
         }
         let rate = load.commits() as f64 / begun.elapsed().as_secs_f64();
         let longest = load.end();
-        assert_eq!(check_balance(&lab), SNAPSHOTS, "{}", lab.engine());
-        println!("{}: {SNAPSHOTS} snapshots beside {rate:.0} commits/s, the slowest of {longest:?}", lab.engine());
+        assert_eq!(check_balance(&lab), snapshots, "{}", lab.engine());
+        println!("{}: {snapshots} snapshots beside {rate:.0} commits/s, the slowest of {longest:?}", lab.engine());
     }
 }
 
-/// Runs `line` on `lab` and kills it after each of `count` moments that lie evenly between its start and its end; `check`
-/// looks at what is left.
-fn kill_everywhere(lab: &Lab, line: &str, count: u32, check: &mut dyn FnMut()) -> u32 {
+/// Runs `line` on `lab` and kills it after each of `count` moments that lie evenly between its start and its end, or after
+/// some of them; `check` looks at what is left.
+fn kill_everywhere(lab: &Lab, line: &str, count: usize, check: &mut dyn FnMut()) -> u32 {
     let begun = Instant::now();
     assert!(lab.spawn(line).wait().unwrap().success(), "{line}");
     let whole = begun.elapsed();
     let mut killed = 0;
-    for n in 0..count {
+    for n in rounds::draw(count, 12) {
         let mut child = lab.spawn(line);
-        std::thread::sleep(whole * n / count);
+        std::thread::sleep(whole.mul_f64(n as f64 / count as f64));
         killed += u32::from(child.try_wait().unwrap().is_none());
         let _ = child.kill();
         child.wait().unwrap();
