@@ -423,7 +423,7 @@ fn collect(root: &Path, folder: &Path, members: &mut Vec<Member>, sources: &mut 
 }
 
 /// An instance's name as a folder: what could climb or confuse becomes `_`.
-fn folder_name(instance: &str) -> String {
+pub(super) fn folder_name(instance: &str) -> String {
     let safe: String = instance
         .chars()
         .map(|c| if c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.') { c } else { '_' })

@@ -6,6 +6,7 @@ use clap::{Args, Subcommand, ValueEnum};
 use serde_json::{Value as Json, json};
 
 use super::fleet::{self, Fleet, FleetArgs};
+use super::instance::are_ambiguous;
 use super::prune::{self, PruneArgs};
 use super::schedule::{self, ScheduleArgs};
 use super::show::{self, ShowArgs};
@@ -119,7 +120,9 @@ fn create(args: &CreateArgs, context: &mut Context<'_>) -> Result<Exit> {
         putting.seal = context.seal()?;
     }
     let instance = context.instance()?;
-    let taken = take(&instance, &context.stores()?, "backup create", &putting, context.ui)?;
+    let stores = context.stores()?;
+    context.warn_of_namesakes(&stores.iter().cloned().collect::<Vec<_>>());
+    let taken = take(&instance, &stores, "backup create", &putting, context.ui)?;
     let copies: Vec<&Snapshot> = taken.copies.iter().collect();
     let mut result = document(&copies);
     result["failed"] = taken.failed.iter().map(ToString::to_string).collect();
@@ -141,7 +144,9 @@ fn list(args: &ListArgs, context: &mut Context<'_>) -> Result<Exit> {
     let stores = context.stores_alone()?;
     let listing = stores.list()?;
     let mut all: Vec<&Snapshot> = listing.snapshots.iter().collect();
-    all.retain(|snapshot| args.instance.as_ref().is_none_or(|name| snapshot.manifest.instance == *name));
+    let whose = args.instance.as_ref().map(|name| context.whose(name)).transpose()?;
+    all.retain(|snapshot| whose.as_ref().is_none_or(|whose| whose.has(&snapshot.manifest)));
+    let ambiguous = are_ambiguous(all.iter().map(|snapshot| &snapshot.manifest));
     let all: Vec<&[&Snapshot]> = all.chunk_by(|a, b| a.manifest.id == b.manifest.id).collect();
     let documents: Vec<Json> = all.iter().map(|copies| document(copies)).collect();
     let addresses: Vec<String> = stores.iter().map(|store| store.address()).collect();
@@ -162,6 +167,7 @@ fn list(args: &ListArgs, context: &mut Context<'_>) -> Result<Exit> {
                 bytes(copies[0].size),
                 manifest.reason.clone(),
             ];
+            row.extend(ambiguous.then(|| manifest.origin.clone()));
             if addresses.len() > 1 {
                 let held = |address: &&String| copies.iter().any(|copy| copy.store().address() == **address);
                 row.push(addresses.iter().filter(held).map(String::as_str).collect::<Vec<_>>().join(", "));
@@ -170,6 +176,7 @@ fn list(args: &ListArgs, context: &mut Context<'_>) -> Result<Exit> {
         };
         let mut headers =
             vec!["id", "time (utc)", "instance", "engine", "release", "monitors", "beats", "size", "made by"];
+        headers.extend(ambiguous.then_some("origin"));
         headers.extend((addresses.len() > 1).then_some("in"));
         Ui::table(&headers, all.iter().map(row).collect())
     })?;

@@ -186,7 +186,8 @@ fn order(luggage: Luggage, verb: &Verb, target: &str, context: &Context<'_>) -> 
     args.extend(luggage.options.iter().cloned());
     let mut env = luggage.env();
     env.extend(store::credentials()?.into_iter().map(|(name, value)| (name, value.reveal().to_owned())));
-    for place in context.named_stores()?.unwrap_or_default().iter().filter_map(|place| place.credentials_file.as_ref())
+    for place in
+        context.configured_stores()?.unwrap_or_default().iter().filter_map(|place| place.credentials_file.as_ref())
     {
         env.extend(read_credentials(place)?.into_iter().map(|(name, value)| (name, value.reveal().to_owned())));
     }
@@ -206,6 +207,7 @@ fn order(luggage: Luggage, verb: &Verb, target: &str, context: &Context<'_>) -> 
         here: std::env::current_dir().map_err(Error::file("find", "."))?,
         overrides: Overrides {
             target: (!matches!(verb, Verb::Find(_))).then(|| target.to_owned()),
+            name: context.named()?.map(|named| named.name),
             stores,
             snapshot: snapshot.map(|path| path.display().to_string()),
             recipients: seal.map(|seal| seal.recipients()).unwrap_or_default(),

@@ -7,7 +7,7 @@ use clap::Args;
 use serde_json::{Value as Json, json};
 
 use super::write::read_from;
-use super::{Context, Ui};
+use super::{Context, Ui, config};
 use crate::engine::{EngineKind, Reader};
 use crate::error::{Error, Exit, Result, counted};
 use crate::files;
@@ -28,9 +28,15 @@ pub fn run(args: &FindArgs, context: &mut Context<'_>) -> Result<Exit> {
         context.ui.warn(&format!("{error}; only folders are searched"));
     }
     let mut all = sight.everything_here()?;
-    if let Some(target) = &context.global.target {
-        all.retain(|found| found.name == *target);
-    }
+    let config = config::read(context)?.unwrap_or_default();
+    let target = context.global.target.clone();
+    all.retain_mut(|found| {
+        let configured = found.instance.as_ref().ok().and_then(|instance| context.name_of(instance, &config));
+        let is_meant =
+            target.as_ref().is_none_or(|target| found.name == *target || configured.as_ref() == Some(target));
+        found.name = configured.unwrap_or_else(|| std::mem::take(&mut found.name));
+        is_meant
+    });
     let mut rows = Vec::new();
     let mut documents = Vec::new();
     for found in &all {

@@ -15,6 +15,7 @@ mod find;
 mod fleet;
 mod history;
 mod init;
+mod instance;
 mod monitor;
 mod password;
 mod plan;
@@ -39,13 +40,12 @@ mod vacuum;
 mod write;
 
 use std::cell::RefCell;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::backup::{Credentials, Seal, Store, Stores};
-use crate::config::{Config, Place, Target, open_stores};
+use crate::backup::Store;
 use crate::docker::{Docker, SOCKET};
 use crate::error::{Error, Exit, Result};
 use crate::far::Overrides;
@@ -200,7 +200,8 @@ impl Cli {
             self.heed(overrides);
         }
         let recipients = ordered.as_ref().map(|overrides| overrides.recipients.clone());
-        let mut context = Context { ui, global: self.global, docker: RefCell::default(), recipients };
+        let mut context =
+            Context { ui, global: self.global, docker: RefCell::default(), found: RefCell::default(), recipients };
         match self.verb.run(&mut context) {
             Err(error @ Error::Elsewhere { .. }) if ordered.is_none() => far::run(&self.verb, error, &mut context),
             ran => ran,
@@ -271,6 +272,8 @@ struct Context<'a> {
     global: Global,
     /// The engine that was last looked at.
     docker: RefCell<Option<Arc<Docker>>>,
+    /// The instance that was last found.
+    found: RefCell<Option<instance::Found>>,
     /// Recipients of snapshots, where a kumadb on another machine has said.
     recipients: Option<Vec<String>>,
 }
@@ -287,26 +290,6 @@ impl Context<'_> {
         Ok(Sight { docker, here, state: state_folder(), beside: errand::overrides()?.is_some() })
     }
 
-    /// What the config file says of the instance that is meant, if it names it.
-    fn named(&self) -> Result<Option<(Config, Target)>> {
-        // What has a `/` or a `:` is a place, not a name.
-        let Some(name) = self.global.target.as_ref().filter(|target| !target.contains(['/', ':'])) else {
-            return Ok(None);
-        };
-        Ok(config::read(self)?.and_then(|mut config| config.instances.remove(name).map(|target| (config, target))))
-    }
-
-    /// The instance that is meant: a name in the config file means what it says there.
-    fn find(&self) -> Result<Instance> {
-        match self.named()? {
-            None => self.sight()?.find(self.global.target.as_deref()),
-            Some((_, target)) => {
-                let docker = engine::connect(&engine::of(&target, &self.global));
-                self.sight_on(docker)?.find(Some(target.target.read()?.reveal()))
-            }
-        }
-    }
-
     /// The instance that is meant; says so first when work on it is unfinished, and nobody is at it.
     fn instance(&mut self) -> Result<Instance> {
         let instance = self.find()?;
@@ -318,92 +301,6 @@ impl Context<'_> {
             Ok(None) | Err(_) => {}
         }
         Ok(instance)
-    }
-
-    /// Where the write path keeps its snapshots: the first folder of the stores, or the default one. A safe write must not
-    /// depend on a network. They are encrypted where those of the instance are.
-    fn store(&self) -> Result<Store> {
-        let store = self.local_stores()?.into_iter().next().map_or_else(default_store, Store::new);
-        Ok(store.sealed(self.seal()?))
-    }
-
-    /// What the snapshots of the instance are encrypted with, as the environment or the config file says.
-    fn seal(&self) -> Result<Option<Seal>> {
-        if let Some(recipients) = &self.recipients {
-            return Seal::read(recipients, &[], None);
-        }
-        match std::env::var_os("KUMADB_RECIPIENTS_FILE").filter(|file| !file.is_empty()) {
-            Some(file) => Seal::read(&[], &[file.into()], None),
-            None => self.named()?.map_or(Ok(None), |(_, target)| target.seal()),
-        }
-    }
-
-    /// The folders among the stores that were given.
-    fn local_stores(&self) -> Result<Vec<String>> {
-        let mut stores = self.store_addresses()?;
-        stores.retain(|store| !store.contains("://"));
-        Ok(stores)
-    }
-
-    /// The stores that were given, else those that the config file names for the instance.
-    fn store_addresses(&self) -> Result<Vec<String>> {
-        let named = self.named_stores()?.unwrap_or_default().into_iter().map(|place| place.address);
-        Ok(self.global.store.iter().cloned().chain(named).collect())
-    }
-
-    /// All stores that were given, for a verb that is about no instance; the default one is where the instances are.
-    fn stores_alone(&self) -> Result<Stores> {
-        if self.store_addresses()?.is_empty() {
-            match &self.global.target {
-                Some(target) if target.contains(['/', ':']) => {}
-                // Whatever else ails it, the store is not concerned.
-                Some(_) => match self.find().map(drop) {
-                    Ok(()) => {}
-                    Err(error) if matches!(error, Error::Elsewhere { .. }) => return Err(error),
-                    Err(_) => {}
-                },
-                None => drop(self.sight()?.all_here()?),
-            }
-        }
-        self.stores()
-    }
-
-    /// The stores for a verb about `snapshots`: who names archives by path or address means no instance.
-    fn stores_of(&self, snapshots: &[String]) -> Result<Stores> {
-        let is_archive = |wanted: &String| wanted.contains("://") || Path::new(wanted).is_file();
-        match !snapshots.is_empty() && snapshots.iter().all(is_archive) {
-            true => self.stores(),
-            false => self.stores_alone(),
-        }
-    }
-
-    /// Where the instance is that is meant, here or elsewhere.
-    fn origin(&mut self) -> Result<String> {
-        match self.instance() {
-            Err(Error::Elsewhere { folder, .. }) if !self.store_addresses()?.is_empty() => Ok(folder),
-            instance => Ok(instance?.origin()),
-        }
-    }
-
-    /// All stores that were given, else those that the config file names for the instance.
-    fn stores(&self) -> Result<Stores> {
-        match self.named_stores()? {
-            Some(places) => {
-                let credentials = Credentials::new(store::credentials()?);
-                open_stores(&places.iter().collect::<Vec<_>>(), &credentials, &default_store())
-            }
-            None => store::open(&self.global.store, default_store()),
-        }
-    }
-
-    /// The stores that the config file names for the instance, where no other ones were given.
-    fn named_stores(&self) -> Result<Option<Vec<Place>>> {
-        if !self.global.store.is_empty() {
-            return Ok(None);
-        }
-        let Some((mut config, target)) = self.named()? else { return Ok(None) };
-        let places: Vec<Place> = target.stores.iter().filter_map(|name| config.stores.remove(name)).collect();
-        Ok(Some(places).filter(|places| !places.is_empty()))
     }
 }
 

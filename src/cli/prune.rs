@@ -5,6 +5,7 @@ use clap::{Arg, ArgMatches, Args, Command, FromArgMatches};
 use serde_json::{Value as Json, json};
 
 use super::fleet::{self, Fleet, GroupArgs};
+use super::instance::are_ambiguous;
 use super::store::KeyArgs;
 use super::{Context, Ui};
 use crate::backup::retention::{Bucket, Policy};
@@ -37,7 +38,7 @@ impl PruneArgs {
     /// The policy of the config file, where it counts.
     pub fn configured(&self, context: &Context<'_>) -> Result<Option<Policy>> {
         match self.own && self.keep.0.is_empty() {
-            true => Ok(context.named()?.and_then(|(_, target)| target.policy)),
+            true => Ok(context.named()?.and_then(|named| named.target.policy)),
             false => Ok(None),
         }
     }
@@ -106,8 +107,9 @@ pub fn run(args: &PruneArgs, context: &mut Context<'_>) -> Result<Exit> {
     let own = if args.own { Some(context.origin()?) } else { None };
     let policy = args.configured(context)?.unwrap_or(args.keep.0);
     let stores = context.stores_alone()?.with_keys(&args.keys.keys()?);
+    let whose = args.instance.as_ref().map(|name| context.whose(name)).transpose()?;
     let about = |manifest: &crate::backup::Manifest| {
-        args.instance.as_ref().is_none_or(|name| manifest.instance == *name)
+        whose.as_ref().is_none_or(|whose| whose.has(manifest))
             && own.as_ref().is_none_or(|origin| manifest.origin == *origin)
     };
     let choice = Choice { policy, raw: args.raw, proven: None, about: &about };
@@ -155,6 +157,7 @@ pub fn run(args: &PruneArgs, context: &mut Context<'_>) -> Result<Exit> {
 }
 
 fn table(pruning: &Pruning, several: bool) -> String {
+    let ambiguous = are_ambiguous(pruning.judged.iter().map(|one| &one.snapshot.manifest));
     let row = |one: &Judged| {
         let manifest = &one.snapshot.manifest;
         let mut row = vec![
@@ -165,12 +168,14 @@ fn table(pruning: &Pruning, several: bool) -> String {
             fate(one).to_owned(),
             one.reasons.join(", "),
         ];
+        row.extend(ambiguous.then(|| manifest.origin.clone()));
         if several {
             row.push(one.snapshot.store().address());
         }
         row
     };
     let mut headers = vec!["id", "time (local)", "instance", "size", "", "why"];
+    headers.extend(ambiguous.then_some("origin"));
     headers.extend(several.then_some("in"));
     Ui::table(&headers, pruning.judged.iter().map(row).collect())
 }
@@ -186,6 +191,7 @@ fn document(one: &Judged) -> Json {
         "path": one.snapshot.location(),
         "created": manifest.created,
         "instance": manifest.instance,
+        "origin": manifest.origin,
         "size_bytes": one.snapshot.size,
         "fate": fate(one),
         "reasons": one.reasons,

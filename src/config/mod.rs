@@ -51,7 +51,7 @@ pub struct Target {
     pub docker_host: Option<String>,
     /// The context of the docker CLI that names this engine, instead of `docker_host`.
     pub context: Option<String>,
-    /// Names of the stores of its snapshots; the usual ones when there are none.
+    /// Names of the stores of its snapshots; see [`Config::stores_of`].
     pub stores: Vec<String>,
     /// Encrypt its snapshots to these recipients of age, where a job says nothing else.
     pub encrypt_to: Vec<String>,
@@ -93,7 +93,7 @@ pub struct Job {
     pub jitter: Duration,
     /// Names of instances.
     pub instances: Vec<String>,
-    /// Names of stores.
+    /// Names of stores; see [`Config::stores_of_job`].
     pub stores: Vec<String>,
     /// What goes into the snapshots.
     pub extent: Extent,
@@ -416,10 +416,11 @@ impl Reader {
         });
         let instances = self.names(table, "instances", root);
         let stores = self.names(table, "stores", root);
-        for (key, names) in [("instances", &instances), ("stores", &stores)] {
-            if names.is_empty() {
-                self.wrong(table.find(key).unwrap_or(table), format!("`{key}` names none"));
-            }
+        if instances.is_empty() {
+            self.wrong(table.find("instances").unwrap_or(table), "`instances` names none");
+        }
+        if stores.is_empty() && (table.find("stores").is_some() || config.stores.is_empty()) {
+            self.wrong(table.find("stores").unwrap_or(table), "`stores` names none");
         }
         let retention = self.policy_of(table, "retention", config);
         let (encrypt_to, recipients_file) = (self.texts(table, "encrypt_to"), self.path(table, "recipients_file"));

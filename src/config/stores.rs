@@ -2,11 +2,50 @@
 
 use std::path::Path;
 
-use super::{Job, Place, Target};
+use super::{Config, Job, Place, Target};
 use crate::backup::{Credentials, Keys, Seal, Store, Stores};
 use crate::error::{Error, Result};
 use crate::files;
 use crate::value::Secret;
+
+impl Config {
+    /// The stores of the instance called `name`, each with its own name: those that it names, else those of the jobs that back
+    /// it up, else all.
+    pub fn stores_of(&self, name: &str) -> Vec<(&str, &Place)> {
+        let mut names: Vec<&str> = match self.instances.get(name) {
+            Some(target) if !target.stores.is_empty() => target.stores.iter().map(String::as_str).collect(),
+            _ => {
+                let jobs = self.jobs.iter().filter(|job| job.instances.iter().any(|one| one == name));
+                jobs.flat_map(|job| &job.stores).map(String::as_str).collect()
+            }
+        };
+        if names.is_empty() {
+            names = self.stores.keys().map(String::as_str).collect();
+        }
+        self.places(&names)
+    }
+
+    /// The stores that `job` puts the snapshots of the instance called `name` into: its own, else those of the instance.
+    pub fn stores_of_job(&self, job: &Job, name: &str) -> Vec<(&str, &Place)> {
+        match job.stores.is_empty() {
+            true => self.stores_of(name),
+            false => self.places(&job.stores.iter().map(String::as_str).collect::<Vec<_>>()),
+        }
+    }
+
+    /// The stores of these names, each once.
+    fn places(&self, names: &[&str]) -> Vec<(&str, &Place)> {
+        let mut places: Vec<(&str, &Place)> = Vec::new();
+        for name in names {
+            if let Some((name, place)) = self.stores.get_key_value(*name)
+                && !places.iter().any(|(other, _)| other == name)
+            {
+                places.push((name, place));
+            }
+        }
+        places
+    }
+}
 
 impl Job {
     /// What its snapshots are encrypted with, where it says so itself.

@@ -58,6 +58,8 @@ struct Written {
 pub struct Overrides {
     /// The container, by its id.
     pub target: Option<String>,
+    /// Its name in the config file of the machine that sent this.
+    pub name: Option<String>,
     /// The stores.
     pub stores: Vec<String>,
     /// The archive that `restore` puts back.

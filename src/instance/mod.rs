@@ -33,7 +33,7 @@ pub type Wrap = Arc<dyn Fn(Box<dyn Connect>) -> Box<dyn Connect> + Send + Sync>;
 
 /// One server and what belongs to it.
 pub struct Instance {
-    /// What a person calls it: the container's name, or the folder's.
+    /// What a person calls it: its name in the config file, else the container's name, or the folder's.
     pub name: String,
     /// The data folder, where this machine sees it.
     pub folder: Option<PathBuf>,
@@ -68,6 +68,11 @@ impl Instance {
     ) -> Instance {
         let work = work_of(&name, &origin(folder.as_deref(), &place), state);
         Instance { name, folder, container, place, wrap: None, work }
+    }
+
+    /// The same instance under the name that the config file gives it. Its lock and journal stay where they are.
+    pub fn called(self, name: impl Into<String>) -> Instance {
+        Instance { name: name.into(), ..self }
     }
 
     /// The engine of its database.
@@ -246,7 +251,7 @@ impl Instance {
 
     fn start_helper(&self, address: &Address) -> Result<Helper<'_>> {
         match &self.container {
-            Some(server) => server.start_helper(&self.name, &mut || address.reader().is_ok()),
+            Some(server) => server.start_helper(server.name(), &mut || address.reader().is_ok()),
             None => Err(Error::Refused(format!(
                 "`{}` is an embedded MariaDB, and there is no container that could open it",
                 self.name
@@ -256,7 +261,7 @@ impl Instance {
 
     /// Removes helper containers that an earlier run left behind.
     pub fn remove_stale_helpers(&self) -> Result<()> {
-        self.container.as_ref().map_or(Ok(()), |server| server.remove_stale_helpers(&self.name))
+        self.container.as_ref().map_or(Ok(()), |server| server.remove_stale_helpers(server.name()))
     }
 
     /// How many connections of others use an external MariaDB: with no container in sight, they are the only sign of a
@@ -311,17 +316,29 @@ impl Instance {
     }
 }
 
-/// The folder of the lock, journal and held copy of the instance called `name` at `origin`: in its data folder or, where it
+/// The folder of the lock, journal and staged copy of the instance called `name` at `origin`: in its data folder or, where it
 /// has none, under `state`.
-pub fn work_of(name: &str, origin: &str, state: &Path) -> PathBuf {
+fn work_of(name: &str, origin: &str, state: &Path) -> PathBuf {
     match Path::new(origin) {
         folder if folder.is_dir() => folder.join(WORK),
         // Two databases of one name are two instances.
-        _ => {
-            let hash = blake3::hash(origin.as_bytes()).to_hex();
-            state.join(format!("{}-{}", name.replace('/', "_"), &hash[..12]))
-        }
+        _ => state.join(format!("{}{}", name.replace('/', "_"), mark(origin))),
     }
+}
+
+/// The same where it is there, whatever the instance is called.
+pub fn find_work(origin: &str, state: &Path) -> Result<Option<PathBuf>> {
+    if Path::new(origin).is_dir() {
+        return Ok(Some(Path::new(origin).join(WORK)));
+    }
+    let mark = mark(origin);
+    let is_its = |path: &PathBuf| path.file_name().is_some_and(|name| name.to_string_lossy().ends_with(&mark));
+    Ok(files::entries(state)?.into_iter().find(is_its))
+}
+
+/// What the name of the folder of the instance at `origin` ends with, under the state folder.
+fn mark(origin: &str) -> String {
+    format!("-{}", &blake3::hash(origin.as_bytes()).to_hex()[..12])
 }
 
 fn origin(folder: Option<&Path>, place: &Place) -> String {

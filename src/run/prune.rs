@@ -128,5 +128,9 @@ impl Pruning {
 
 /// Whether a run on the instance of this snapshot was cut off. A note that cannot be read counts as one.
 fn is_unfinished(of: &Manifest, state: &Path) -> bool {
-    !matches!(Journal::read(&instance::work_of(&of.instance, &of.origin, state)), Ok(None))
+    let journal = instance::find_work(&of.origin, state).and_then(|work| match work {
+        Some(work) => Journal::read(&work),
+        None => Ok(None),
+    });
+    !matches!(journal, Ok(None))
 }

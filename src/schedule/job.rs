@@ -46,9 +46,9 @@ pub struct Ended {
 }
 
 impl World<'_> {
-    /// The instance that `target` means.
-    pub fn instance(&self, target: &Target) -> Result<Instance> {
-        (self.sight)(target)?.find(Some(target.target.read()?.reveal()))
+    /// The instance that `target` means, under its `name` in the config file.
+    pub fn instance(&self, name: &str, target: &Target) -> Result<Instance> {
+        Ok((self.sight)(target)?.find(Some(target.target.read()?.reveal()))?.called(name))
     }
 }
 
@@ -65,7 +65,7 @@ impl Ended {
 
     /// The run of the job called `name` as a program reads it.
     pub fn document(&self, name: &str) -> Json {
-        let snapshot = |one: &Snapshot| json!({"id": one.manifest.id, "instance": one.manifest.instance, "path": one.location(), "size_bytes": one.size});
+        let snapshot = |one: &Snapshot| json!({"id": one.manifest.id, "instance": one.manifest.instance, "origin": one.manifest.origin, "path": one.location(), "size_bytes": one.size});
         let words = |errors: &[Error]| errors.iter().map(Error::to_string).collect::<Vec<_>>();
         json!({
             "job": name,
@@ -163,10 +163,16 @@ impl Round<'_> {
     /// One instance: a snapshot in every store, read back and drilled, then what is too old goes.
     fn back_up(&self, name: &str, ended: &mut Ended, host: &mut dyn Host) -> Result<()> {
         let Round { job, config, world, .. } = self;
-        let places: Vec<&Place> = job.stores.iter().filter_map(|store| config.stores.get(store)).collect();
+        let places: Vec<&Place> = config.stores_of_job(job, name).into_iter().map(|(_, place)| place).collect();
         let stores = open_stores(&places, world.credentials, &world.fallback)?.with_keys(&job.keys()?);
         let target = config.instances.get(name).ok_or_else(|| Error::NoSuchTarget(name.to_owned()))?;
-        let instance = world.instance(target)?;
+        let instance = world.instance(name, target)?;
+        for store in stores.iter() {
+            // A store that does not answer says so below.
+            if let Ok(Some(namesake)) = store.namesake(&instance.name, &instance.origin()) {
+                host.warn(&format!("job `{}`: {namesake}", job.name));
+            }
+        }
         let mut putting = self.putting.clone();
         if putting.seal.is_none() {
             putting.seal = target.seal()?;

@@ -117,7 +117,10 @@ fn one_that_fails_stops_no_other_and_gives_the_exit_code() {
 
 #[test]
 fn each_uses_its_own_stores_and_policy() {
-    let fleet = Fleet::of(&[("a", "stores = [\"near\"]\npolicy = \"short\""), ("b", "")]);
+    let fleet = Fleet::of(&[
+        ("a", "stores = [\"near\"]\npolicy = \"short\""),
+        ("b", "stores = [\"other\"]\n[stores.other]\naddress = \"other\""),
+    ]);
     for _ in 0..2 {
         fleet.json(0, "backup create --all --config-only");
     }

@@ -36,6 +36,7 @@ mod mariadbd;
 mod model;
 mod monitor;
 mod mutated;
+mod names;
 mod need;
 mod plan;
 mod plan_names;

@@ -2,6 +2,7 @@
 
 mod drills;
 mod folder;
+mod namesake;
 mod objects;
 mod remote;
 mod scratch;
@@ -25,6 +26,7 @@ use objects::{Object, Objects, Progress};
 use scratch::Note;
 
 pub use drills::DrillNote;
+pub use namesake::Namesake;
 pub use remote::Credentials;
 pub use scratch::Scratch;
 pub use several::{Stores, unpack_first};

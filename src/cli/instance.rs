@@ -1,0 +1,288 @@
+//! Which instance is meant, what the config file says of it, and which stores are its own.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use super::{Context, config, default_store, engine, errand, store};
+use crate::backup::{Credentials, Manifest, Seal, Store, Stores};
+use crate::config::{Config, Place, Target, open_stores};
+use crate::engine::Connect as _;
+use crate::engine::mariadb::Address;
+use crate::error::{Error, Result};
+use crate::instance::Instance;
+
+/// What is known of the instance that was found.
+#[derive(Clone, Debug)]
+pub struct Found {
+    /// Its name in the config file, where it has one.
+    configured: Option<String>,
+    /// What it is called, and where it is; `None` where it is on a remote host.
+    here: Option<(String, String)>,
+}
+
+/// An instance of the config file.
+pub struct Named {
+    /// Its name there.
+    pub name: String,
+    /// What its table says.
+    pub target: Target,
+}
+
+/// Whose snapshots are meant.
+#[derive(Clone, Debug)]
+pub struct Whose {
+    /// The name of the instance.
+    pub name: String,
+    /// What its snapshots may be called besides: the container that the config file has under this name.
+    older: Option<String>,
+    /// Where it is, if that is known.
+    pub origin: Option<String>,
+    /// The other names in the config file: instances on two hosts may be in folders of the same path.
+    others: Vec<String>,
+}
+
+impl Whose {
+    /// Whether the snapshot that says this of itself is one of them.
+    pub fn has(&self, manifest: &Manifest) -> bool {
+        match &self.origin {
+            Some(origin) => manifest.origin == *origin && !self.others.contains(&manifest.instance),
+            None => manifest.instance == self.name || self.older.as_ref() == Some(&manifest.instance),
+        }
+    }
+}
+
+impl Whose {
+    /// Those of the instance that `config` calls `name`, else those with this name.
+    pub fn of(name: &str, config: &Config) -> Whose {
+        let text = |target: &Target| target.target.read().ok().map(|text| text.reveal().to_owned());
+        let named = config.instances.get(name).and_then(text);
+        let others = || config.instances.iter().filter(|(other, _)| *other != name);
+        let is_unique = |named: &String| others().all(|(_, target)| text(target).as_ref() != Some(named));
+        Whose {
+            name: name.to_owned(),
+            origin: named.as_deref().and_then(origin_of),
+            older: named.filter(is_unique),
+            others: others().map(|(other, _)| other.clone()).collect(),
+        }
+    }
+}
+
+/// Whether two of them have the same name and are not the same instance.
+pub fn are_ambiguous<'m>(manifests: impl Iterator<Item = &'m Manifest>) -> bool {
+    let mut origins: BTreeMap<&str, &str> = BTreeMap::new();
+    manifests
+        .into_iter()
+        .any(|manifest| *origins.entry(&manifest.instance).or_insert(&manifest.origin) != manifest.origin)
+}
+
+impl Context<'_> {
+    /// Whose snapshots are meant by `name`: of the instance that the config file calls so, else those with this name.
+    pub(super) fn whose(&self, name: &str) -> Result<Whose> {
+        let config = config::read(self)?.unwrap_or_default();
+        Ok(Whose::of(name, &config))
+    }
+
+    /// What the config file says of the instance that is meant, if it names it: by its name, or as the same place.
+    pub(super) fn named(&self) -> Result<Option<Named>> {
+        let Some(mut config) = config::read(self)? else { return Ok(None) };
+        let Some(name) = self.configured_name(&config) else { return Ok(None) };
+        Ok(config.instances.remove(&name).map(|target| Named { name, target }))
+    }
+
+    /// The name in `config` of the instance that is meant.
+    fn configured_name(&self, config: &Config) -> Option<String> {
+        if let Some(found) = &*self.found.borrow() {
+            return found.configured.clone().filter(|name| config.instances.contains_key(name));
+        }
+        let text = self.global.target.as_ref()?;
+        // What has a `/` or a `:` is a place, not a name.
+        if !text.contains(['/', ':']) && config.instances.contains_key(text) {
+            return Some(text.clone());
+        }
+        let same = |target: &Target| {
+            let other = target.target.read().ok();
+            other.is_some_and(|other| is_same_text(text, other.reveal()) && self.is_same_engine(target))
+        };
+        config.instances.iter().find(|(_, target)| same(target)).map(|(name, _)| name.clone())
+    }
+
+    /// Whether the engine of `target` is the one that the options name.
+    fn is_same_engine(&self, target: &Target) -> bool {
+        if target.docker_host.is_none() && target.context.is_none() {
+            return true;
+        }
+        let own = engine::surroundings(&self.global).endpoint();
+        matches!((engine::of(target, &self.global).endpoint(), own), (Ok(other), Ok(own)) if other == own)
+    }
+
+    /// The instance that is meant. One that the config file names has that name, however it was found.
+    pub(super) fn find(&self) -> Result<Instance> {
+        let config = config::read(self)?.unwrap_or_default();
+        *self.found.borrow_mut() = None;
+        let named = self.configured_name(&config);
+        let text = self.global.target.as_deref();
+        let found = match named.as_ref().and_then(|name| config.instances.get(name)) {
+            Some(target) if named.as_deref() == text => {
+                let docker = engine::connect(&engine::of(target, &self.global));
+                self.sight_on(docker)?.find(Some(target.target.read()?.reveal()))
+            }
+            _ => self.sight()?.find(text),
+        };
+        let is_remote = |target: &Target, container: &str| {
+            target.target.read().is_ok_and(|text| text.reveal() == container) && self.is_same_engine(target)
+        };
+        let configured = named.or_else(|| match &found {
+            Ok(instance) => self.name_of(instance, &config),
+            Err(Error::Elsewhere { container, .. }) => {
+                let mut all = config.instances.iter();
+                all.find(|(_, target)| is_remote(target, container)).map(|(name, _)| name.clone())
+            }
+            Err(_) => None,
+        });
+        // On the remote host, the kumadb that sent us knows the name.
+        let name = configured.clone().or(errand::overrides()?.and_then(|overrides| overrides.name));
+        let found = found.map(|instance| match name {
+            Some(name) => instance.called(name),
+            None => instance,
+        });
+        let here = found.as_ref().ok().map(|instance| (instance.name.clone(), instance.origin()));
+        if here.is_some() || matches!(found, Err(Error::Elsewhere { .. })) {
+            *self.found.borrow_mut() = Some(Found { configured, here });
+        }
+        found
+    }
+
+    /// What `config` calls `instance`.
+    pub(super) fn name_of(&self, instance: &Instance, config: &Config) -> Option<String> {
+        let is = |target: &Target| is_instance(target, instance, self.is_same_engine(target));
+        config.instances.iter().find(|(_, target)| is(target)).map(|(name, _)| name.clone())
+    }
+
+    /// Where the write path keeps its snapshots: the first folder of the stores, or the default one. A safe write must not
+    /// depend on a network. They are encrypted where those of the instance are.
+    pub(super) fn store(&mut self) -> Result<Store> {
+        let store = self.local_stores()?.into_iter().next().map_or_else(default_store, Store::new);
+        self.warn_of_namesakes(std::slice::from_ref(&store));
+        Ok(store.sealed(self.seal()?))
+    }
+
+    /// Says so when one of `stores` has snapshots of another instance under the name of the one that was found.
+    pub(super) fn warn_of_namesakes(&mut self, stores: &[Store]) {
+        let Some((name, origin)) = self.found.borrow().as_ref().and_then(|found| found.here.clone()) else { return };
+        for store in stores {
+            // A store that does not answer says so where it is used.
+            if let Ok(Some(namesake)) = store.namesake(&name, &origin) {
+                self.ui.warn(&namesake.to_string());
+            }
+        }
+    }
+
+    /// What the snapshots of the instance are encrypted with, as the environment or the config file says.
+    pub(super) fn seal(&self) -> Result<Option<Seal>> {
+        if let Some(recipients) = &self.recipients {
+            return Seal::read(recipients, &[], None);
+        }
+        match std::env::var_os("KUMADB_RECIPIENTS_FILE").filter(|file| !file.is_empty()) {
+            Some(file) => Seal::read(&[], &[file.into()], None),
+            None => self.named()?.map_or(Ok(None), |named| named.target.seal()),
+        }
+    }
+
+    /// The folders among the stores.
+    pub(super) fn local_stores(&self) -> Result<Vec<String>> {
+        let mut stores = self.store_addresses()?;
+        stores.retain(|store| !store.contains("://"));
+        Ok(stores)
+    }
+
+    /// The stores that were given, else those of the config file.
+    pub(super) fn store_addresses(&self) -> Result<Vec<String>> {
+        let named = self.configured_stores()?.unwrap_or_default().into_iter().map(|place| place.address);
+        Ok(self.global.store.iter().cloned().chain(named).collect())
+    }
+
+    /// All stores, for a verb that is about no instance; the default one is where the instances are.
+    pub(super) fn stores_alone(&self) -> Result<Stores> {
+        if self.store_addresses()?.is_empty() {
+            match &self.global.target {
+                Some(target) if target.contains(['/', ':']) => {}
+                // Whatever else ails it, the store is not concerned.
+                Some(_) => match self.find().map(drop) {
+                    Ok(()) => {}
+                    Err(error) if matches!(error, Error::Elsewhere { .. }) => return Err(error),
+                    Err(_) => {}
+                },
+                None => drop(self.sight()?.all_here()?),
+            }
+        }
+        self.stores()
+    }
+
+    /// The stores for a verb about `snapshots`: who names archives by path or address means no instance.
+    pub(super) fn stores_of(&self, snapshots: &[String]) -> Result<Stores> {
+        let is_archive = |wanted: &String| wanted.contains("://") || Path::new(wanted).is_file();
+        match !snapshots.is_empty() && snapshots.iter().all(is_archive) {
+            true => self.stores(),
+            false => self.stores_alone(),
+        }
+    }
+
+    /// Where the instance is that is meant, on this machine or on a remote host.
+    pub(super) fn origin(&mut self) -> Result<String> {
+        match self.instance() {
+            Err(Error::Elsewhere { folder, .. }) if !self.store_addresses()?.is_empty() => Ok(folder),
+            instance => Ok(instance?.origin()),
+        }
+    }
+
+    /// The stores that were given, else those of the config file, else the default one.
+    pub(super) fn stores(&self) -> Result<Stores> {
+        match self.configured_stores()? {
+            Some(places) => {
+                let credentials = Credentials::new(store::credentials()?);
+                open_stores(&places.iter().collect::<Vec<_>>(), &credentials, &default_store())
+            }
+            None => store::open(&self.global.store, default_store()),
+        }
+    }
+
+    /// The stores of the config file, where no other ones were given: those of the instance that is meant, or all of them
+    /// where it names none, or none is meant.
+    pub(super) fn configured_stores(&self) -> Result<Option<Vec<Place>>> {
+        if !self.global.store.is_empty() {
+            return Ok(None);
+        }
+        let Some(config) = config::read(self)? else { return Ok(None) };
+        let places: Vec<Place> = match self.configured_name(&config) {
+            Some(name) => config.stores_of(&name).into_iter().map(|(_, place)| place.clone()).collect(),
+            None => config.stores.into_values().collect(),
+        };
+        Ok(Some(places).filter(|places| !places.is_empty()))
+    }
+}
+
+/// Whether both texts name one place: the same word, the same folder, the same database.
+fn is_same_text(text: &str, other: &str) -> bool {
+    text == other || origin_of(text).is_some_and(|origin| Some(origin) == origin_of(other))
+}
+
+/// Where the instance is that `text` names, as far as the text alone tells: not for the name of a container.
+pub fn origin_of(text: &str) -> Option<String> {
+    if text.starts_with("mysql://") || text.starts_with("mariadb://") {
+        return Address::parse(text).ok().map(|address| address.describe());
+    }
+    let path = Path::new(text).canonicalize().ok()?;
+    let folder = path.parent().filter(|_| path.file_name().is_some_and(|name| name == "kuma.db"));
+    Some(folder.unwrap_or(&path).display().to_string())
+}
+
+/// Whether `target` of the config file is `instance`.
+fn is_instance(target: &Target, instance: &Instance, same_engine: bool) -> bool {
+    let Ok(text) = target.target.read() else { return false };
+    let is_container = |(id, name): (String, String)| {
+        let text = text.reveal();
+        same_engine && (name == text || text.len() >= 12 && id.starts_with(text))
+    };
+    instance.container_name().is_some_and(is_container)
+        || origin_of(text.reveal()).is_some_and(|origin| origin == instance.origin())
+}
