@@ -182,6 +182,9 @@ fn a_snapshot_comes_home_whole_and_goes_back() {
             (&1.into(), Some(2)),
             "{pruned:#}"
         );
+        // So does the name that it has in the config file of this machine.
+        let status = ["--config", config.to_str().unwrap(), "-t", &lab.server.name, "--json", "status"];
+        assert_eq!(ran(&mut laptop.command(&status)).ended(0).json()["instance"], "far");
         lab.is_well();
         laptop.kumadb(&["doctor"]).ended(0);
         laptop.kumadb(&["status"]).ended(0);
