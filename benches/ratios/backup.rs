@@ -119,7 +119,14 @@ fn on_mariadb(report: &mut Report) {
 /// A copy that is compared with its source and checked, not packed.
 fn hold(place: &Place) -> Duration {
     let connect = place.instance().connect().unwrap();
-    let label = Label { instance: "bench".into(), origin: "bench".into(), reason: "bench".into(), config: None };
+    let label = Label {
+        instance: "bench".into(),
+        origin: "bench".into(),
+        reason: "bench".into(),
+        config: None,
+        undo: false,
+        undoes: None,
+    };
     let folder = place.root().join("held");
     timed(|| Held::take(&Source::Live(&*connect), &folder, &label, &Extent::default(), &mut |_, _| {}).unwrap()).0
 }

@@ -51,6 +51,10 @@ pub struct Label {
     pub reason: String,
     /// db-config.json of the instance, where it has one.
     pub config: Option<PathBuf>,
+    /// A write takes it, so that it can be undone.
+    pub undo: bool,
+    /// The undo snapshot that this write restores.
+    pub undoes: Option<String>,
 }
 
 /// What goes into a copy, and how it is proven.
@@ -107,6 +111,9 @@ impl Held {
             origin: label.origin.clone(),
             engine,
             raw: false,
+            undo: label.undo,
+            changed: None,
+            undoes: label.undoes.clone(),
             release: database.release.to_string(),
             migrations: database.migrations.into_iter().collect(),
             counts,

@@ -43,6 +43,16 @@ pub struct Manifest {
     /// The database could not be read: its files are in here as they were, to be examined, not to be put back.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub raw: bool,
+    /// A write made it, so that it can be undone: an undo snapshot and no backup. `[undo]` of the config file bounds how many
+    /// are kept.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub undo: bool,
+    /// What the write changed that made it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub changed: Option<Changed>,
+    /// The undo snapshot that was restored by the write that made it: that of a `kumadb undo`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub undoes: Option<String>,
     /// Release of the server, as far as its migrations tell: `2.0.2`, or a range.
     pub release: String,
     /// Names in `knex_migrations`; for 1.x the patches.
@@ -66,6 +76,18 @@ pub struct Manifest {
     pub archive_blake3: Option<String>,
     /// Which proofs the copy passed.
     pub verified: Vec<String>,
+}
+
+/// What a write changed, and so what an undo of it restores.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Changed {
+    /// No row: only how the tables are stored.
+    Nothing,
+    /// Rows of the configuration, none of the history.
+    Configuration,
+    /// Rows of the history too.
+    History,
 }
 
 /// One file of a snapshot.
@@ -111,6 +133,16 @@ impl Manifest {
     /// Total size of the members, in bytes.
     pub fn size(&self) -> u64 {
         self.members.iter().map(|member| member.size).sum()
+    }
+
+    /// Whether all of the database is in it, and it can be read.
+    pub fn is_whole(&self) -> bool {
+        self.without.is_empty() && !self.raw
+    }
+
+    /// Its class: `backup`, or `undo` where a write made it.
+    pub fn class(&self) -> &'static str {
+        if self.undo { "undo" } else { "backup" }
     }
 
     /// Rows of `table`.

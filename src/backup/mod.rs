@@ -10,6 +10,7 @@ pub mod raw;
 pub mod retention;
 pub mod seal;
 pub mod store;
+pub mod undo;
 
 use std::fs::File;
 use std::io::Read as _;
@@ -24,7 +25,7 @@ pub use archive::Packed;
 pub use drill::{Drill, Drilled};
 pub use hold::{Extent, Held};
 use hold::{Label, Source};
-pub use manifest::Manifest;
+pub use manifest::{Changed, Manifest};
 pub use seal::{Keys, Seal};
 
 pub use store::{Credentials, Snapshot, Store, Stores, unpack_first};
@@ -45,7 +46,14 @@ pub fn hold(stores: &Stores, wanted: &str, origin: &str, folder: &Path, warn: &m
     if let Some(wal) = names.iter().map(|wal| path.with_file_name(wal)).find(|wal| *wal != path && wal.exists()) {
         files::copy_exact(&wal, &copy.part("-wal"))?;
     }
-    let label = Label { instance: name, origin: origin.into(), reason: "found".into(), config: None };
+    let label = Label {
+        instance: name,
+        origin: origin.into(),
+        reason: "found".into(),
+        config: None,
+        undo: false,
+        undoes: None,
+    };
     Held::take(&Source::Still(&copy), folder, &label, &Extent::default(), &mut |_, _| {})
 }
 

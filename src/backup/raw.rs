@@ -46,6 +46,10 @@ pub fn take(file: &SqliteFile, folder: &Path, label: &Label) -> Result<Held> {
         origin: label.origin.clone(),
         engine: EngineKind::Sqlite,
         raw: true,
+        // Nothing can be restored from it by itself, so that no bound may remove it.
+        undo: false,
+        changed: None,
+        undoes: None,
         release: "unreadable".into(),
         migrations: Vec::new(),
         counts: Counts::new(),

@@ -185,7 +185,7 @@ impl Span {
 
     /// This long before `time`, by the calendar of `zone`. A day that a month does not have is counted into the next one:
     /// a month before 31 October is 1 October.
-    fn before<Z: TimeZone>(self, time: DateTime<Utc>, zone: &Z) -> DateTime<Utc> {
+    pub(super) fn before<Z: TimeZone>(self, time: DateTime<Utc>, zone: &Z) -> DateTime<Utc> {
         let earliest = DateTime::<Utc>::MIN_UTC;
         let local = time.with_timezone(zone).naive_local();
         let months = i64::from(local.year()) * 12 + i64::from(local.month0())
@@ -263,7 +263,8 @@ pub struct Kept<'a> {
 pub struct Guards<'g> {
     /// Whether the files of unreadable databases are judged by the policy too; otherwise all of them are kept.
     pub raw: bool,
-    /// Whether work on the instance of a snapshot is unfinished: then nothing of it is removed.
+    /// Whether work on the instance of a snapshot is unfinished: then the newest whole one of it is kept, although a rollback
+    /// needs only the staged copy in the data folder.
     pub unfinished: &'g dyn Fn(&Manifest) -> bool,
     /// Whether a snapshot passes its verification; asked of as few as possible.
     pub verifies: &'g mut dyn FnMut(&Manifest) -> bool,
@@ -296,9 +297,9 @@ pub fn judge<'a, Z: TimeZone>(
 }
 
 /// Snapshots that the policy judges together: those of one instance that have the same in them, so that one of the
-/// configuration alone never counts for a whole one.
-fn group(manifest: &Manifest) -> (&str, &[String]) {
-    (&manifest.origin, &manifest.without)
+/// configuration alone never counts for a whole one, nor an undo snapshot for a backup.
+fn group(manifest: &Manifest) -> (&str, &[String], bool) {
+    (&manifest.origin, &manifest.without, manifest.undo)
 }
 
 /// Adds what is kept whatever the policy says; `members` are one group, newest first.
@@ -311,9 +312,10 @@ fn guard(members: &[usize], kept: &mut [Kept<'_>], now: DateTime<Utc>, guards: &
         if manifest.raw && !guards.raw {
             reasons.push("files of an unreadable database".into());
         }
-        if (guards.unfinished)(manifest) {
-            reasons.push("unfinished work on its instance".into());
-        }
+    }
+    let mut whole = members.iter().copied().filter(|n| kept[*n].manifest.is_whole());
+    if let Some(n) = whole.next().filter(|n| (guards.unfinished)(kept[*n].manifest)) {
+        kept[n].reasons.push("unfinished work on its instance".into());
     }
     // Nothing is read as long as nothing is to go.
     if members.iter().all(|n| !kept[*n].reasons.is_empty()) {

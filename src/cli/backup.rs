@@ -82,6 +82,9 @@ pub struct ListArgs {
     /// Only those of this instance
     #[arg(long, value_name = "NAME")]
     instance: Option<String>,
+    /// List undo snapshots, which writes made, instead of backups
+    #[arg(long)]
+    undo: bool,
 }
 
 #[derive(Args, Debug)]
@@ -148,11 +151,22 @@ fn list(args: &ListArgs, context: &mut Context<'_>) -> Result<Exit> {
     all.retain(|snapshot| whose.as_ref().is_none_or(|whose| whose.has(&snapshot.manifest)));
     let ambiguous = are_ambiguous(all.iter().map(|snapshot| &snapshot.manifest));
     let all: Vec<&[&Snapshot]> = all.chunk_by(|a, b| a.manifest.id == b.manifest.id).collect();
+    let (all, others): (Vec<&[&Snapshot]>, Vec<&[&Snapshot]>) =
+        all.into_iter().partition(|copies| copies[0].manifest.undo == args.undo);
     let documents: Vec<Json> = all.iter().map(|copies| document(copies)).collect();
     let addresses: Vec<String> = stores.iter().map(|store| store.address()).collect();
-    context.ui.result(&json!({"store": addresses[0], "stores": addresses, "snapshots": documents}), || {
+    let mut result = json!({"store": addresses[0], "stores": addresses, "snapshots": documents});
+    if !args.undo {
+        result["undo_snapshots"] = json!(others.len());
+    }
+    let hidden = match (args.undo, others.len()) {
+        (true, _) | (_, 0) => String::new(),
+        (false, 1) => "\n1 undo snapshot is not shown: kumadb backup list --undo".into(),
+        (false, n) => format!("\n{n} undo snapshots are not shown: kumadb backup list --undo"),
+    };
+    context.ui.result(&result, || {
         if all.is_empty() {
-            return no_snapshots(&stores);
+            return no_snapshots(&stores, if args.undo { "undo snapshots" } else { "snapshots" }) + &hidden;
         }
         let row = |copies: &&[&Snapshot]| {
             let manifest = &copies[0].manifest;
@@ -163,7 +177,10 @@ fn list(args: &ListArgs, context: &mut Context<'_>) -> Result<Exit> {
                 manifest.engine.to_string(),
                 manifest.release.clone(),
                 manifest.rows("monitor").to_string(),
-                manifest.rows("heartbeat").to_string(),
+                match manifest.without.is_empty() {
+                    true => manifest.rows("heartbeat").to_string(),
+                    false => "left out".into(),
+                },
                 bytes(copies[0].size),
                 manifest.reason.clone(),
             ];
@@ -178,7 +195,7 @@ fn list(args: &ListArgs, context: &mut Context<'_>) -> Result<Exit> {
             vec!["id", "time (utc)", "instance", "engine", "release", "monitors", "beats", "size", "made by"];
         headers.extend(ambiguous.then_some("origin"));
         headers.extend((addresses.len() > 1).then_some("in"));
-        Ui::table(&headers, all.iter().map(row).collect())
+        Ui::table(&headers, all.iter().map(row).collect()) + &hidden
     })?;
     Ok(warn_of(&listing.unusable, context.ui))
 }
@@ -189,9 +206,9 @@ pub(super) fn find(stores: &Stores, wanted: &str, context: &mut Context<'_>) -> 
     stores.find(wanted, &origin, &mut |error| context.ui.warn(&error.to_string()))
 }
 
-fn no_snapshots(stores: &Stores) -> String {
+fn no_snapshots(stores: &Stores, what: &str) -> String {
     let names: Vec<String> = stores.iter().map(|store| format!("`{}`", store.address())).collect();
-    format!("no snapshots in {}", names.join(", "))
+    format!("no {what} in {}", names.join(", "))
 }
 
 fn verify(args: &VerifyArgs, context: &mut Context<'_>) -> Result<Exit> {
@@ -248,7 +265,7 @@ fn verify(args: &VerifyArgs, context: &mut Context<'_>) -> Result<Exit> {
         documents.push(document);
     }
     context.ui.result(&json!({"snapshots": documents}), || match lines.is_empty() {
-        true => no_snapshots(&stores),
+        true => no_snapshots(&stores, "snapshots"),
         false => lines.join("\n"),
     })?;
     Ok(exit)
@@ -299,6 +316,7 @@ pub(super) fn document(copies: &[&Snapshot]) -> Json {
         "paths": paths,
         "size_bytes": first.size,
         "encrypted": first.is_sealed(),
+        "class": first.manifest.class(),
         "manifest": first.manifest,
     })
 }

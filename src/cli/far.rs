@@ -211,6 +211,7 @@ fn order(luggage: Luggage, verb: &Verb, target: &str, context: &Context<'_>) -> 
             stores,
             snapshot: snapshot.map(|path| path.display().to_string()),
             recipients: seal.map(|seal| seal.recipients()).unwrap_or_default(),
+            undo: Some(context.undo_bounds()?),
         },
         fetched: !luggage.back.is_empty() || !luggage.folders.is_empty(),
         stdin: luggage.stdin,

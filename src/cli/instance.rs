@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use super::{Context, config, default_store, engine, errand, store};
+use crate::backup::undo::Bounds;
 use crate::backup::{Credentials, Manifest, Seal, Store, Stores};
 use crate::config::{Config, Place, Target, open_stores};
 use crate::engine::Connect as _;
@@ -163,7 +164,7 @@ impl Context<'_> {
     pub(super) fn store(&mut self) -> Result<Store> {
         let store = self.local_stores()?.into_iter().next().map_or_else(default_store, Store::new);
         self.warn_of_namesakes(std::slice::from_ref(&store));
-        Ok(store.sealed(self.seal()?))
+        Ok(store.sealed(self.seal()?).bounded(self.undo_bounds()?))
     }
 
     /// Says so when one of `stores` has snapshots of another instance under the name of the one that was found.
@@ -185,6 +186,14 @@ impl Context<'_> {
         match std::env::var_os("KUMADB_RECIPIENTS_FILE").filter(|file| !file.is_empty()) {
             Some(file) => Seal::read(&[], &[file.into()], None),
             None => self.named()?.map_or(Ok(None), |named| named.target.seal()),
+        }
+    }
+
+    /// How many undo snapshots are kept, as the config file says.
+    pub(super) fn undo_bounds(&self) -> Result<Bounds> {
+        match self.bounds {
+            Some(bounds) => Ok(bounds),
+            None => Ok(config::read(self)?.map_or_else(Bounds::default, |config| config.undo)),
         }
     }
 

@@ -46,6 +46,7 @@ use std::sync::Arc;
 use clap::{Args, Parser, Subcommand};
 
 use crate::backup::Store;
+use crate::backup::undo::Bounds;
 use crate::docker::{Docker, SOCKET};
 use crate::error::{Error, Exit, Result};
 use crate::far::Overrides;
@@ -200,8 +201,9 @@ impl Cli {
             self.heed(overrides);
         }
         let recipients = ordered.as_ref().map(|overrides| overrides.recipients.clone());
-        let mut context =
-            Context { ui, global: self.global, docker: RefCell::default(), found: RefCell::default(), recipients };
+        let bounds = ordered.as_ref().and_then(|overrides| overrides.undo);
+        let (docker, found) = (RefCell::default(), RefCell::default());
+        let mut context = Context { ui, global: self.global, docker, found, recipients, bounds };
         match self.verb.run(&mut context) {
             Err(error @ Error::Elsewhere { .. }) if ordered.is_none() => far::run(&self.verb, error, &mut context),
             ran => ran,
@@ -276,6 +278,8 @@ struct Context<'a> {
     found: RefCell<Option<instance::Found>>,
     /// Recipients of snapshots, where a kumadb on another machine has said.
     recipients: Option<Vec<String>>,
+    /// How many undo snapshots are kept, where a kumadb on another machine has said.
+    bounds: Option<Bounds>,
 }
 
 impl Context<'_> {

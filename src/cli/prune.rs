@@ -22,6 +22,9 @@ pub struct PruneArgs {
     /// Only snapshots of the instance that `-t` names; its policy of the config file counts where no rule is given
     #[arg(long, conflicts_with = "instance")]
     own: bool,
+    /// Prune undo snapshots instead of backups; without a rule, by `[undo]` of the config file
+    #[arg(long, conflicts_with = "raw")]
+    undo: bool,
     /// Judge the files of unreadable databases too; otherwise all of them are kept
     #[arg(long)]
     raw: bool,
@@ -37,7 +40,7 @@ pub struct PruneArgs {
 impl PruneArgs {
     /// The policy of the config file, where it counts.
     pub fn configured(&self, context: &Context<'_>) -> Result<Option<Policy>> {
-        match self.own && self.keep.0.is_empty() {
+        match self.own && !self.undo && self.keep.0.is_empty() {
             true => Ok(context.named()?.and_then(|named| named.target.policy)),
             false => Ok(None),
         }
@@ -112,7 +115,8 @@ pub fn run(args: &PruneArgs, context: &mut Context<'_>) -> Result<Exit> {
         whose.as_ref().is_none_or(|whose| whose.has(manifest))
             && own.as_ref().is_none_or(|origin| manifest.origin == *origin)
     };
-    let choice = Choice { policy, raw: args.raw, proven: None, about: &about };
+    let undo = if args.undo { Some(context.undo_bounds()?) } else { None };
+    let choice = Choice { policy, undo, raw: args.raw, proven: None, about: &about };
     let pruning = Pruning::plan(&stores, &choice, Utc::now(), &Local, &super::state_folder())?;
     let several = stores.iter().count() > 1;
     let removed = pruning.removed().count();

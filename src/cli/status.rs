@@ -41,7 +41,10 @@ pub fn run(args: &StatusArgs, context: &mut Context<'_>) -> Result<Exit> {
     let listing = context.stores()?.list()?;
     listing.unusable.iter().for_each(|error| context.ui.warn(&error.to_string()));
     let snapshots = listing.snapshots;
-    let last = snapshots.iter().rev().find(|snapshot| snapshot.manifest.origin == instance.origin());
+    let last = snapshots
+        .iter()
+        .rev()
+        .find(|snapshot| snapshot.manifest.origin == instance.origin() && !snapshot.manifest.undo);
     let unfinished = Journal::read(instance.work()).ok().flatten().map(|journal| journal.record);
 
     let image = instance.container.as_ref().map(|server| server.container().image.clone());

@@ -2,6 +2,7 @@
 
 mod cron;
 mod stores;
+mod undo;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -11,6 +12,7 @@ use chrono_tz::Tz;
 
 use crate::backup::Extent;
 use crate::backup::retention::Policy;
+use crate::backup::undo::Bounds;
 use crate::error::{Problem, Result, nearest};
 use crate::files;
 use crate::formats::node::{At, Data, Entry, Node};
@@ -31,6 +33,8 @@ pub struct Config {
     pub policies: BTreeMap<String, Policy>,
     /// What is done, and when.
     pub jobs: Vec<Job>,
+    /// How many undo snapshots are kept.
+    pub undo: Bounds,
 }
 
 /// A store.
@@ -129,7 +133,7 @@ pub struct Job {
     pub metrics: Option<PathBuf>,
 }
 
-const SECTIONS: [&str; 4] = ["stores", "instances", "policies", "jobs"];
+const SECTIONS: [&str; 5] = ["stores", "instances", "policies", "jobs", "undo"];
 const STORE: [&str; 2] = ["address", "credentials_file"];
 const INSTANCE: [&str; 9] =
     ["target", "target_file", "docker_host", "context", "stores", "encrypt_to", "recipients_file", "policy", "groups"];
@@ -172,6 +176,7 @@ pub fn read_config(file: &str, text: &str) -> Result<Config, Vec<Problem>> {
     let mut config = Config::default();
     for root in &documents {
         reader.check_keys(root, &SECTIONS);
+        config.undo = reader.undo(root);
         for (name, table) in reader.tables(root, "stores") {
             reader.check_keys(table, &STORE);
             if let Some(address) = reader.required(table, "address") {

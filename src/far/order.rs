@@ -8,6 +8,7 @@ use std::process::Command;
 use serde::{Deserialize, Serialize};
 
 use super::{ORDER, Pack};
+use crate::backup::undo::Bounds;
 use crate::error::{Error, Result};
 use crate::files;
 
@@ -66,6 +67,9 @@ pub struct Overrides {
     pub snapshot: Option<String>,
     /// Recipients that snapshots are encrypted to, if they are.
     pub recipients: Vec<String>,
+    /// How many undo snapshots are kept.
+    #[serde(default)]
+    pub undo: Option<Bounds>,
 }
 
 impl Overrides {

@@ -12,7 +12,7 @@ use super::migration::is_migrating;
 use super::script::{Changes, Script};
 use super::transact::{check_release, run_statements};
 use super::{Observer, Rebuilt, Step, beats, compact, label, removed};
-use crate::backup::hold::{Extent, Source};
+use crate::backup::hold::{Extent, Label, Source};
 use crate::backup::{Guarded, Held, Seal, Snapshot, Store};
 use crate::docker::Life;
 use crate::error::{Error, Result};
@@ -59,6 +59,8 @@ pub struct Settings {
     pub opens_lock: bool,
     /// Write every deleted row to a readable file beside the snapshot.
     pub keeps_removed: bool,
+    /// The undo snapshot that is restored: this is a `kumadb undo`.
+    pub undoes: Option<String>,
 }
 
 impl Settings {
@@ -73,6 +75,7 @@ impl Settings {
             allow_unknown_release: false,
             opens_lock: false,
             keeps_removed: false,
+            undoes: None,
         }
     }
 }
@@ -241,7 +244,8 @@ impl Run<'_> {
             _ if matches!(work, Work::Load { .. }) => Source::Any(connect),
             _ => Source::Live(connect),
         };
-        let label = label(self.instance, &self.settings.verb);
+        let undoes = self.settings.undoes.clone();
+        let label = Label { undo: true, undoes, ..label(self.instance, &self.settings.verb) };
         let mut progress = |done, total| observer.progress(done, total);
         let held = Held::take(&source, &self.held_folder(), &label, &Extent::default(), &mut progress)?;
         observer.step(&Step::Held { bytes: held.manifest.size(), took: began.elapsed() })?;

@@ -44,6 +44,8 @@ fn label(instance: &Instance, reason: &str) -> Label {
         origin: instance.origin(),
         reason: reason.to_owned(),
         config: instance.config_path(),
+        undo: false,
+        undoes: None,
     }
 }
 

@@ -1,5 +1,6 @@
 //! Which snapshots go, and their removal.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use chrono::{DateTime, TimeZone, Utc};
@@ -7,6 +8,7 @@ use chrono::{DateTime, TimeZone, Utc};
 use super::{Journal, Observer, Step};
 use crate::backup::retention::{Guards, Policy, judge};
 use crate::backup::store::Orphan;
+use crate::backup::undo::{Bounds, Entry};
 use crate::backup::{Manifest, Snapshot, Stores};
 use crate::error::{Error, Result};
 use crate::instance;
@@ -15,12 +17,20 @@ use crate::instance;
 pub struct Choice<'c> {
     /// The rules.
     pub policy: Policy,
+    /// Whether undo snapshots are judged, and no backups; without a rule by these bounds.
+    pub undo: Option<Bounds>,
     /// Whether those of unreadable databases are judged too.
     pub raw: bool,
     /// The snapshot that was put and read back a moment ago, which need not be read once more.
     pub proven: Option<&'c str>,
     /// Whether a snapshot is judged at all; the others stay.
     pub about: &'c dyn Fn(&Manifest) -> bool,
+}
+
+impl Choice<'_> {
+    fn is_about(&self, manifest: &Manifest) -> bool {
+        manifest.undo == self.undo.is_some() && (self.about)(manifest)
+    }
 }
 
 /// One snapshot in one store.
@@ -56,7 +66,7 @@ impl Pruning {
         zone: &Z,
         state: &Path,
     ) -> Result<Pruning> {
-        if choice.policy.is_empty() {
+        if choice.policy.is_empty() && choice.undo.is_none() {
             let say = "say `--keep-last 7` and the like, or `-t NAME --own` for the policy of the config file";
             return Err(Error::Usage(format!(
                 "nothing says what is kept, and an empty policy would keep nothing: {say}"
@@ -65,7 +75,7 @@ impl Pruning {
         let listing = stores.list()?;
         let mut pruning = Pruning { warnings: listing.unusable, ..Pruning::default() };
         let about: Vec<Snapshot> =
-            listing.snapshots.into_iter().filter(|snapshot| (choice.about)(&snapshot.manifest)).collect();
+            listing.snapshots.into_iter().filter(|snapshot| choice.is_about(&snapshot.manifest)).collect();
         for store in stores.iter() {
             let here: Vec<&Snapshot> =
                 about.iter().filter(|snapshot| snapshot.store().address() == store.address()).collect();
@@ -83,8 +93,13 @@ impl Pruning {
             };
             let mut guards =
                 Guards { raw: choice.raw, unfinished: &|of| is_unfinished(of, state), verifies: &mut verifies };
-            let judged = judge(&manifests, &choice.policy, now, zone, &mut guards);
-            let reasons: Vec<Vec<String>> = judged.into_iter().map(|one| one.reasons).collect();
+            let reasons: Vec<Vec<String>> = match choice.undo.filter(|_| choice.policy.is_empty()) {
+                Some(bounds) => judge_undo(&here, &bounds, now),
+                None => {
+                    let judged = judge(&manifests, &choice.policy, now, zone, &mut guards);
+                    judged.into_iter().map(|one| one.reasons).collect()
+                }
+            };
             let one =
                 |(snapshot, reasons): (&&Snapshot, Vec<String>)| Judged { snapshot: (*snapshot).clone(), reasons };
             pruning.judged.extend(here.iter().zip(reasons).map(one));
@@ -124,6 +139,28 @@ impl Pruning {
         }
         Ok(failed)
     }
+}
+
+/// Why each of these undo snapshots of one store, oldest first, is kept by `bounds`, each instance for itself.
+fn judge_undo(all: &[&Snapshot], bounds: &Bounds, now: DateTime<Utc>) -> Vec<Vec<String>> {
+    let mut by_origin: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
+    for (n, snapshot) in all.iter().enumerate().rev() {
+        by_origin.entry(&snapshot.manifest.origin).or_default().push(n);
+    }
+    let mut reasons = vec![Vec::new(); all.len()];
+    for members in by_origin.values() {
+        let entries: Vec<Entry> = members.iter().map(|n| entry(all[*n])).collect();
+        for (n, reason) in members.iter().zip(bounds.judge(&entries, now)) {
+            reasons[*n].extend(reason);
+        }
+    }
+    reasons
+}
+
+/// An undo snapshot, as far as the bounds ask.
+pub(super) fn entry(snapshot: &Snapshot) -> Entry {
+    let manifest = &snapshot.manifest;
+    Entry { created: manifest.created, size: snapshot.size, whole: manifest.is_whole() }
 }
 
 /// Whether a run on the instance of this snapshot was cut off. A note that cannot be read counts as one.

@@ -198,8 +198,13 @@ impl Round<'_> {
         // A snapshot that did not pass takes the place of none.
         let Some(policy) = job.retention.filter(|_| whole) else { return Ok(()) };
         let origin = instance.origin();
-        let choice =
-            Choice { policy, raw: false, proven: proven.as_deref(), about: &|manifest| manifest.origin == origin };
+        let choice = Choice {
+            policy,
+            undo: None,
+            raw: false,
+            proven: proven.as_deref(),
+            about: &|manifest| manifest.origin == origin,
+        };
         let pruning = Pruning::plan(&stores, &choice, host.now(), &job.when.zone(), &world.instances)?;
         ended.removed += pruning.removed().count();
         for orphan in &pruning.orphans {

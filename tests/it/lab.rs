@@ -163,6 +163,12 @@ impl Lab {
         ran
     }
 
+    /// The id of the newest undo snapshot.
+    pub fn newest_undo(&self) -> String {
+        let listed = self.json("backup list --undo");
+        listed["snapshots"].as_array().unwrap().last().unwrap()["manifest"]["id"].as_str().unwrap().to_owned()
+    }
+
     /// Runs SQL past kumadb, as somebody else would.
     pub fn sql(&self, sql: &str) -> String {
         match &self.mariadbd {

@@ -58,6 +58,7 @@ mod sshd;
 mod stores;
 mod transfer;
 mod under_load;
+mod undo;
 mod unreadable;
 mod user;
 mod vacuum;

@@ -104,17 +104,18 @@ fn keeps_the_newest_that_verifies_and_names_those_that_do_not() {
 }
 
 #[test]
-fn removes_nothing_of_an_instance_with_unfinished_work() {
+fn unfinished_work_protects_the_newest_whole_snapshot_and_no_other() {
     let lab = Lab::sqlite("2.5.3");
     let ids = age(&lab, &[1, 2, 3]);
     fs::create_dir_all(lab.folder().join(".kumadb")).unwrap();
     fs::write(lab.folder().join(".kumadb/journal.json"), "{").unwrap();
     let pruned = lab.json("backup prune --keep-last 1 --yes");
-    assert_eq!(pruned["removed"], 0);
-    assert_eq!(pruned["snapshots"][0]["reasons"][0], "unfinished work on its instance");
-    assert_eq!(listed(&lab).len(), ids.len());
-    fs::remove_file(lab.folder().join(".kumadb/journal.json")).unwrap();
-    assert_eq!(lab.json("backup prune --keep-last 1 --yes")["removed"], 2);
+    assert_eq!(pruned["removed"], 2);
+    assert_eq!(
+        pruned["snapshots"][2]["reasons"],
+        serde_json::json!(["last snapshot", "unfinished work on its instance", "newest that verifies"])
+    );
+    assert_eq!(listed(&lab), [ids[0].clone()].into());
 }
 
 #[test]

@@ -192,8 +192,8 @@ fn files_beside_the_database_come_back_and_others_stay() {
     assert_eq!((read("docker-tls/cellar/key.pem"), read("upload/logo1.png")), ("key".into(), "icon".into()));
     assert_eq!(read("upload/logo2.png"), "newer");
     assert_eq!(fs::metadata(file("docker-tls/cellar/key.pem")).unwrap().permissions().mode() & 0o777, 0o600);
-    // The snapshot of the present has what was there before.
-    lab.ok("restore latest --yes");
+    // The undo snapshot has what was there before.
+    lab.ok(&format!("restore {} --yes", lab.newest_undo()));
     assert_eq!(read("upload/logo1.png"), "another");
 
     fs::remove_dir_all(file("upload")).unwrap();

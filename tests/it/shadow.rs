@@ -205,7 +205,14 @@ impl Place {
             let new = init::NewInstance { release: release.parse().unwrap(), admin, timezone: None };
             let connect = place(name).instance().connect().unwrap();
             init::fill_database(&*connect, &new).unwrap();
-            let label = Label { instance: name.into(), origin: name.into(), reason: "test".into(), config: None };
+            let label = Label {
+                instance: name.into(),
+                origin: name.into(),
+                reason: "test".into(),
+                config: None,
+                undo: false,
+                undoes: None,
+            };
             let (source, extent) = (Source::Live(&*connect), Extent::default());
             Held::take(&source, &root.join(name), &label, &extent, &mut |_, _| {}).unwrap();
         }

@@ -94,6 +94,7 @@ fn snapshots_read_well() {
             "backup create",
             "monitor delete --name '*' --yes --quiet",
             "backup list",
+            "backup list --undo",
             "backup verify",
             "restore latest --dry-run",
             "restore latest",

@@ -19,6 +19,7 @@ use super::archive::{self, Packed, Proof, Stop, unusable};
 use super::hold::Held;
 use super::manifest::Manifest;
 use super::seal::{Keys, Seal};
+use super::undo::Bounds;
 use crate::error::{Error, Result};
 use crate::files;
 use folder::Folder;
@@ -44,6 +45,8 @@ pub struct Store {
     keys: Keys,
     /// What [`Store::pack`] encrypts with.
     seal: Option<Seal>,
+    /// How many undo snapshots it keeps of one instance.
+    bounds: Bounds,
 }
 
 /// One snapshot in a store.
@@ -74,7 +77,7 @@ impl Store {
     }
 
     fn of(objects: impl Objects + 'static) -> Store {
-        Store { objects: Arc::new(objects), keys: Keys::default(), seal: None }
+        Store { objects: Arc::new(objects), keys: Keys::default(), seal: None, bounds: Bounds::default() }
     }
 
     /// The store at `address`: a folder, or `s3://bucket/prefix`, `az://container/prefix`, `gs://bucket/prefix`,
@@ -101,6 +104,16 @@ impl Store {
     /// The same store; what the write path packs into it is encrypted with `seal`.
     pub fn sealed(self, seal: Option<Seal>) -> Store {
         Store { seal, ..self }
+    }
+
+    /// The same store, which keeps as many undo snapshots of an instance as `bounds` say.
+    pub fn bounded(self, bounds: Bounds) -> Store {
+        Store { bounds, ..self }
+    }
+
+    /// How many undo snapshots it keeps of one instance.
+    pub fn bounds(&self) -> Bounds {
+        self.bounds
     }
 
     /// Recipients that the write path encrypts to, as text.
@@ -253,7 +266,7 @@ impl Store {
     }
 
     /// The snapshot meant by `wanted`: the path of an archive, an id or its beginning, or `latest` (of the instance
-    /// at `origin`).
+    /// at `origin`), see [`Stores::find`].
     pub fn find(&self, wanted: &str, origin: &str) -> Result<Snapshot> {
         let mut copies = Stores::from(vec![self.clone()]).find(wanted, origin, &mut |_| {})?;
         Ok(copies.remove(0))

@@ -89,7 +89,8 @@ impl Stores {
     }
 
     /// The copies of the snapshot meant by `wanted`, in the order of the stores, at least one: an archive's path or
-    /// address, an id or its beginning, or `latest` (of the instance at `origin`). `warn` is told of what could not be read.
+    /// address, an id or its beginning, or `latest`: the newest backup of the instance at `origin`, or where there is none its
+    /// newest whole undo snapshot. `warn` is told of what could not be read.
     ///
     /// # Errors
     /// [`Error::NoSnapshot`]; [`Error::Usage`] for the beginning of several; that of a store that does not answer, where the
@@ -107,6 +108,11 @@ impl Stores {
         match wanted {
             "latest" => {
                 snapshots.retain(|snapshot| snapshot.manifest.origin == origin && !snapshot.manifest.raw);
+                // The newest backup; where there is none, the newest undo snapshot that is whole.
+                match snapshots.iter().any(|snapshot| !snapshot.manifest.undo) {
+                    true => snapshots.retain(|snapshot| !snapshot.manifest.undo),
+                    false => snapshots.retain(|snapshot| snapshot.manifest.is_whole()),
+                }
                 let newest = snapshots.last().map(|snapshot| snapshot.manifest.id.clone());
                 snapshots.retain(|snapshot| Some(&snapshot.manifest.id) == newest.as_ref());
             }

@@ -1,0 +1,41 @@
+//! `[undo]`: how many undo snapshots are kept.
+
+use super::Reader;
+use crate::backup::undo::{Bounds, parse_age, parse_size};
+use crate::formats::node::{Data, Node};
+
+/// Reads the text of a bound.
+type Parse = fn(&str) -> Result<u64, String>;
+
+const UNDO: [&str; 4] = ["keep_last", "max_count", "max_age", "max_size"];
+
+impl Reader {
+    /// The bounds that `root` says, or the default ones.
+    pub(super) fn undo(&mut self, root: &Node) -> Bounds {
+        let mut bounds = Bounds::default();
+        let Some(table) = root.find("undo") else { return bounds };
+        if !matches!(table.data, Data::Map(_)) {
+            self.wrong(table, "`undo` must be a table: [undo]");
+            return bounds;
+        }
+        self.check_keys(table, &UNDO);
+        for (key, at) in [("keep_last", &mut bounds.keep_last), ("max_count", &mut bounds.max_count)] {
+            // Without any snapshot of how it was before there is no write.
+            match table.find(key).map(|node| (node, &node.data)) {
+                None => {}
+                Some((_, Data::Int(n))) if *n > 0 => *at = n.unsigned_abs(),
+                Some((node, _)) => self.wrong(node, format!("`{key}` must be a number from 1 on")),
+            }
+        }
+        let texts: [(&str, &mut u64, Parse); 2] =
+            [("max_age", &mut bounds.max_age, parse_age), ("max_size", &mut bounds.max_size, parse_size)];
+        for (key, at, parse) in texts {
+            let Some(node) = table.find(key) else { continue };
+            match parse(&node.scalar().unwrap_or_default()) {
+                Ok(n) => *at = n,
+                Err(why) => self.wrong(node, format!("`{key}`: {why}")),
+            }
+        }
+        bounds
+    }
+}
