@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use kumadb::backup::hold::{Label, Source};
 use kumadb::backup::{Extent, Held, Store};
-use kumadb::engine::{Connect, WriteKey};
+use kumadb::engine::{Connect, Fit, WriteKey};
 
 use crate::mariadbd::Mariadbd;
 use crate::need;
@@ -154,9 +154,10 @@ fn load(connect: &dyn Connect, dump: &Path) -> Duration {
     let mut writer = connect.writer(&WriteKey::for_tests()).unwrap();
     let took = timed(|| {
         let shadow = writer.shadow().unwrap();
-        if !shadow.suits(dump).unwrap() {
+        if shadow.suits(dump).unwrap() == Fit::Rows {
             return writer.load(dump, &[], &mut |_, _| {}).unwrap();
         }
+        shadow.reserve().unwrap();
         shadow.fill(dump, &mut |_, _| {}).unwrap();
         shadow.swap().unwrap();
         shadow.clear().unwrap();

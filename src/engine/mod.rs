@@ -119,18 +119,33 @@ pub trait Writer: Reader {
     }
 }
 
+/// How a dump can come into a database.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fit {
+    /// Its rows into the tables that are there: they are the same, and most rows are there.
+    Rows,
+    /// As new tables, which is faster; its rows would do as well.
+    Either,
+    /// Only as new tables.
+    Tables,
+}
+
 /// A place beside a database, where other tables are made ready and then exchanged with those that are there.
 ///
 /// Killed at any moment, [`swap_back`](Shadow::swap_back) and then [`clear`](Shadow::clear) leave what was there before.
 pub trait Shadow {
-    /// Whether what [`Reader::dump`] wrote at `from` is to come in this way; [`Writer::load`] does better where the tables are
-    /// the same and most rows are there, and as well where nothing can be made beside the database. From a `true` on,
-    /// everything that stands there is ours.
+    /// How what [`Reader::dump`] wrote at `from` can come in. Only looks: what has the names of our databases may still be
+    /// somebody else's.
     ///
     /// # Errors
-    /// [`Error::NoShadow`](crate::error::Error::NoShadow) where nothing can be made beside the database, and other tables are
-    /// wanted than it has.
-    fn suits(&mut self, from: &Path) -> Result<bool>;
+    /// [`Error::NoShadow`](crate::error::Error::NoShadow) where something is in the way, and rows would not do.
+    fn suits(&mut self, from: &Path) -> Result<Fit>;
+
+    /// Checks the right to create and drop databases by creating and dropping both. From here on what has their names is ours.
+    ///
+    /// # Errors
+    /// [`Error::NoShadow`](crate::error::Error::NoShadow) without that right.
+    fn reserve(&mut self) -> Result<()>;
 
     /// Makes ready what [`Reader::dump`] wrote at `from`, and compares it with that: definitions, counters, every row. Returns
     /// the references in it that are broken.

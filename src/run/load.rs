@@ -8,6 +8,7 @@ use super::journal::Phase;
 use super::undo::check_loaded;
 use super::{Observer, Step};
 use crate::backup::{Guarded, Held};
+use crate::engine::Fit;
 use crate::error::{Error, Result};
 use crate::files;
 use crate::instance::Place;
@@ -44,15 +45,24 @@ impl Run<'_> {
     /// better way.
     fn exchange(&mut self, guarded: &mut Guarded, wanted: &Held, observer: &mut dyn Observer) -> Result<bool> {
         let Some(shadow) = guarded.writer().shadow() else { return Ok(false) };
-        if !shadow.suits(&wanted.database())? {
+        let fit = shadow.suits(&wanted.database())?;
+        if fit == Fit::Rows {
             return Ok(false);
+        }
+        // Noted before the first database is created. From here on a rollback checks which tables are where, and drops both.
+        (self.attempted, self.journal.record.swaps) = (true, true);
+        self.journal.advance(Phase::Writing)?;
+        match shadow.reserve() {
+            Err(error @ Error::NoShadow { .. }) => {
+                (self.attempted, self.journal.record.swaps) = (false, false);
+                self.journal.advance(Phase::Writing)?;
+                return if fit == Fit::Either { Ok(false) } else { Err(error) };
+            }
+            reserved => reserved?,
         }
         if let (Place::Embedded(_), Some(folder)) = (&self.instance.place, &self.instance.folder) {
             files::require_space(folder, 2 * self.instance.size().max(wanted.manifest.size()))?;
         }
-        // From here on the way back looks which tables are where.
-        (self.attempted, self.journal.record.swaps) = (true, true);
-        self.journal.advance(Phase::Writing)?;
         let mut progress = |done, total| observer.progress(done, total);
         let faults = shadow.fill(&wanted.database(), &mut progress)?;
         check_known(&faults, &wanted.manifest.faults)?;

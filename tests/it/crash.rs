@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use kumadb::backup::Store;
-use kumadb::engine::{Connect, Counts, Depth, EngineKind, Fault, Reader, Shadow, WriteKey, Writer};
+use kumadb::engine::{Connect, Counts, Depth, EngineKind, Fault, Fit, Reader, Shadow, WriteKey, Writer};
 use kumadb::error::{Error, Result};
 use kumadb::instance::Instance;
 use kumadb::kuma::init;
@@ -191,9 +191,13 @@ impl Counted<Box<dyn Writer>> {
 }
 
 impl Shadow for Counted<Box<dyn Writer>> {
-    fn suits(&mut self, from: &Path) -> Result<bool> {
+    fn suits(&mut self, from: &Path) -> Result<Fit> {
         self.1.pass()?;
         self.inner().suits(from)
+    }
+    fn reserve(&mut self) -> Result<()> {
+        self.1.pass()?;
+        self.inner().reserve()
     }
     fn fill(&mut self, from: &Path, progress: &mut dyn FnMut(u64, u64)) -> Result<Vec<Fault>> {
         self.1.pass()?;

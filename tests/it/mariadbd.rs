@@ -55,6 +55,11 @@ impl Mariadbd {
         self.folder.path().join("sock")
     }
 
+    /// Its data directory, with a folder for each database.
+    pub fn data(&self) -> PathBuf {
+        self.folder.path().join("data")
+    }
+
     /// The port that `{port}` became.
     pub fn port(&self) -> u16 {
         self.port

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use kumadb::backup::hold::{Label, Source};
 use kumadb::backup::{Extent, Held, Store};
+use kumadb::engine::Fit;
 use kumadb::error::{Error, Result};
 use kumadb::instance::Instance;
 use kumadb::kuma::init;
@@ -358,6 +359,29 @@ fn it_is_whole_when_mariadb_is_killed_in_the_middle() {
     assert!(kept > 0, "{kept} old, {replaced} new");
 }
 
+/// It looks whether it may make databases by making two, before anything else.
+#[test]
+fn nothing_is_left_behind_when_mariadb_is_killed_as_its_databases_appear() {
+    let Some(mut server) = Mariadbd::start() else { return };
+    let root = tempfile::tempdir().unwrap();
+    let place = Place::make(&server, root.path());
+    let both = both(&server);
+    for round in 0..rounds::count(3, 20) {
+        let appeared = server.data().join("kuma_kumadb_old");
+        let ended = std::thread::scope(|scope| {
+            let loading = scope.spawn(|| place.load("older", &Points::new(0, How::Error)).map(drop));
+            while !appeared.exists() && !loading.is_finished() {
+                std::thread::yield_now();
+            }
+            server.kill();
+            loading.join().unwrap()
+        });
+        server.start_again();
+        assert!(ended.is_err(), "round {round}: it was quicker than the kill");
+        assert!(!place.judge(&server, &both, &format!("round {round}: {ended:?}")), "round {round}");
+    }
+}
+
 /// A server without a log of its statements could leave any of these behind.
 #[test]
 fn it_finds_back_from_every_half_of_a_rename() {
@@ -378,7 +402,8 @@ fn it_finds_back_from_every_half_of_a_rename() {
         let mut writer = writer(&address);
         let shadow = writer.shadow().unwrap();
         let wanted = root.path().join("older/dump.sql");
-        assert!(shadow.suits(&wanted).unwrap());
+        assert_eq!(shadow.suits(&wanted).unwrap(), Fit::Tables);
+        shadow.reserve().unwrap();
         assert_eq!(shadow.fill(&wanted, &mut |_, _| {}).unwrap(), []);
         if half > 0 {
             server.sql("", &format!("SET foreign_key_checks = 0; RENAME TABLE {}", moves[..half].join(", ")));

@@ -14,7 +14,7 @@ use super::literal::{quoted, split_definition};
 use super::load::{CopiedTable, Copy};
 use super::tables::text;
 use super::{Address, MariaDb};
-use crate::engine::{Fault, Shadow, quote};
+use crate::engine::{Fault, Fit, Shadow, quote};
 use crate::error::{Error, Result};
 
 /// What the names of the two databases beside `kuma` end in.
@@ -24,17 +24,28 @@ const OLD: &str = "_kumadb_old";
 const LONGEST: usize = 64;
 
 impl Shadow for MariaDb {
-    fn suits(&mut self, from: &Path) -> Result<bool> {
+    fn suits(&mut self, from: &Path) -> Result<Fit> {
         let copy = Copy::read(from)?;
         let alike = self.is_made_like(&copy)?;
         if alike && !self.lacks_many(&copy)? {
-            return Ok(false);
+            return Ok(Fit::Rows);
         }
-        // Where rows alone would do as well, they do without the rights and the room that tables need.
+        // Where rows alone would do as well, they do without the rights and the space that tables need.
         let rows_would_do = alike || self.compare(&copy).is_ok();
-        match self.check_room() {
-            Err(Error::NoShadow { .. }) if rows_would_do => Ok(false),
-            checked => checked.map(|()| true),
+        match (self.check_free(), rows_would_do) {
+            (Ok(()), true) => Ok(Fit::Either),
+            (Ok(()), false) => Ok(Fit::Tables),
+            (Err(Error::NoShadow { .. }), true) => Ok(Fit::Rows),
+            (Err(error), _) => Err(error),
+        }
+    }
+
+    fn reserve(&mut self) -> Result<()> {
+        self.clear()?;
+        // Rights can be granted in too many ways to be worked out; what is empty may be created and dropped.
+        match self.make_room().and_then(|()| self.clear()) {
+            Err(Error::AccessDenied { .. }) => Err(self.lacks_right()),
+            tried => tried,
         }
     }
 
@@ -130,8 +141,8 @@ impl MariaDb {
     }
 
     /// # Errors
-    /// [`Error::NoShadow`] where databases cannot be made beside this one, or tables not exchanged with them.
-    fn check_room(&mut self) -> Result<()> {
+    /// [`Error::NoShadow`] where databases beside this one cannot have its name, or tables cannot be exchanged with them.
+    fn check_free(&mut self) -> Result<()> {
         let here = self.address.database.clone();
         if here.len() + NEW.len() > LONGEST {
             return Err(self.no_shadow("its name is too long for another one beside it", None));
@@ -156,12 +167,7 @@ impl MariaDb {
             let look = format!("if nothing in it is needed any more: DROP DATABASE {}", quote(&old));
             return Err(self.no_shadow(&why, Some(look)));
         }
-        self.clear()?;
-        // Rights can be granted in too many ways to be worked out; what is empty may be made and dropped.
-        match self.make_room().and_then(|()| self.clear()) {
-            Err(Error::AccessDenied { .. }) => Err(self.lacks_right()),
-            tried => tried,
-        }
+        Ok(())
     }
 
     /// Makes both databases, empty, with the character set of this one.
