@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, Local, Utc};
 use clap::Args;
 use sd_notify::NotifyState;
 
@@ -13,7 +13,7 @@ use crate::config::Target;
 use crate::error::{Error, Exit, Result};
 use crate::instance::Sight;
 use crate::run::{Observer, Step};
-use crate::schedule::{self, Host, World};
+use crate::schedule::{self, Event, Host, Level, World};
 
 /// How often a signal is looked for.
 const LOOK: Duration = Duration::from_millis(100);
@@ -45,7 +45,9 @@ pub fn run(args: &ScheduleArgs, context: &mut Context<'_>) -> Result<Exit> {
         jobs: super::local_folder("XDG_STATE_HOME", ".local/state").join("jobs"),
         fallback: super::default_store(),
     };
-    let mut here = Here { ui: context.ui, alive: Instant::now(), ready: false };
+    let (json, verbose) = (context.global.json, context.global.verbose);
+    let journal = is_journal();
+    let mut here = Here { ui: context.ui, alive: Instant::now(), ready: false, json, verbose, journal };
     match &args.once {
         Some(name) => {
             let ended = schedule::once(name, &config, &world, &mut here)?;
@@ -69,13 +71,25 @@ struct Here<'u> {
     ui: &'u mut Ui,
     alive: Instant,
     ready: bool,
+    /// The log is in JSON.
+    json: bool,
+    /// Every step is logged.
+    verbose: bool,
+    /// The log goes to systemd's journal, which notes the time and wants to know the priority.
+    journal: bool,
+}
+
+/// Whether stderr is a stream to systemd's journal, as `JOURNAL_STREAM` says: device and inode.
+fn is_journal() -> bool {
+    let Ok(named) = std::env::var("JOURNAL_STREAM") else { return false };
+    rustix::fs::fstat(rustix::stdio::stderr()).is_ok_and(|found| named == format!("{}:{}", found.st_dev, found.st_ino))
 }
 
 impl Here<'_> {
     /// Tells systemd, where it listens; that it does not is no fault.
     fn notify(&mut self, states: &[NotifyState<'_>]) {
         if let Err(error) = sd_notify::notify(states) {
-            self.ui.say(&format!("systemd cannot be told: {error}"));
+            self.log(&Event::new(Level::Warn, "notification_failed", format!("cannot notify systemd: {error}")));
         }
     }
 
@@ -90,14 +104,14 @@ impl Here<'_> {
 impl Observer for Here<'_> {
     fn step(&mut self, step: &Step) -> Result<()> {
         self.keep_alive();
-        self.ui.step(step)
+        if self.verbose {
+            self.log(&Event::new(Level::Debug, "step", step.to_string()));
+        }
+        self.ui.check_signal(step)
     }
 
-    fn progress(&mut self, done: u64, total: u64) {
+    fn progress(&mut self, _done: u64, _total: u64) {
         self.keep_alive();
-        if total > 0 {
-            self.ui.progress(done, total);
-        }
     }
 }
 
@@ -120,18 +134,20 @@ impl Host for Here<'_> {
         }
     }
 
-    fn say(&mut self, line: &str) {
-        self.ui.say(line);
-    }
-
-    fn warn(&mut self, line: &str) {
-        self.ui.warn(line);
+    fn log(&mut self, event: &Event<'_>) {
+        let line = match (self.json, self.journal) {
+            (true, _) => event.json(Utc::now()).to_string(),
+            (false, true) => event.text::<Local>(None),
+            (false, false) => event.text(Some(Local::now())),
+        };
+        let priority = if self.journal { format!("<{}>", event.level.priority()) } else { String::new() };
+        self.ui.log(&format!("{priority}{line}"), event.level >= Level::Warn);
     }
 
     fn status(&mut self, line: &str) {
         let first = !std::mem::replace(&mut self.ready, true);
         if first {
-            self.ui.say(line);
+            self.log(&Event::new(Level::Info, "schedule_started", line));
             self.notify(&[NotifyState::Ready, NotifyState::Status(line)]);
         } else {
             self.notify(&[NotifyState::Status(line)]);

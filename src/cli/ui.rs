@@ -135,6 +135,22 @@ impl Ui {
         self.tell(&line);
     }
 
+    /// One line of a log, as it is; told even when quiet if it `matters`.
+    pub fn log(&mut self, line: &str, matters: bool) {
+        if matters || !self.quiet {
+            self.tell(line);
+        }
+    }
+
+    /// Fails where a signal came, and stopping before `step` leaves the database as it was.
+    pub fn check_signal(&self, step: &Step) -> Result<()> {
+        match self.signal() {
+            0 => Ok(()),
+            signal if step.is_before_commit() => Err(Error::Interrupted { signal }),
+            _ => Ok(()),
+        }
+    }
+
     /// Prints `error` once, with what to type next, and returns the exit code.
     pub fn fail(&mut self, error: &Error) -> Exit {
         let line = format!("{} {error}", self.paint("31", "error:"));
@@ -286,10 +302,7 @@ fn note_signal(number: i32, note: &Arc<AtomicUsize>) -> std::io::Result<()> {
 
 impl Observer for Ui {
     fn step(&mut self, step: &Step) -> Result<()> {
-        let signal = self.signal.load(Ordering::SeqCst);
-        if signal != 0 && step.is_before_commit() {
-            return Err(Error::Interrupted { signal: signal as i32 });
-        }
+        self.check_signal(step)?;
         self.since = Instant::now();
         if self.verbose || step.is_told() {
             self.say(&step.to_string());

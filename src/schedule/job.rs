@@ -6,10 +6,11 @@ use std::time::{Duration, Instant};
 use chrono::{DateTime, Utc};
 use serde_json::{Value as Json, json};
 
-use super::{Host, State, notice};
-use crate::backup::{Credentials, Drill, Snapshot, Store};
+use super::{Event, Host, Level, State, metrics, notice};
+use crate::backup::store::Scratch;
+use crate::backup::{Credentials, Drill, Snapshot, Store, Stores};
 use crate::config::{Config, Job, Place, Target, open_stores};
-use crate::error::{Error, Exit, Result};
+use crate::error::{Error, Exit, Result, bytes, counted};
 use crate::instance::{Instance, Sight};
 use crate::run::prune::{Choice, Pruning};
 use crate::run::{Putting, take};
@@ -33,16 +34,35 @@ pub struct World<'w> {
 pub struct Ended {
     /// The snapshots, the first copy of each.
     pub taken: Vec<Snapshot>,
+    /// What came of each instance in each store.
+    pub copies: Vec<Copy>,
     /// How many old ones were removed.
     pub removed: usize,
     /// What went wrong with snapshots.
     pub errors: Vec<Error>,
+    /// What somebody should look at, though the snapshots are good.
+    pub warnings: Vec<String>,
     /// Who could not be told.
     pub untold: Vec<Error>,
     /// How long it took.
     pub took: Duration,
     /// When it ended, UTC.
     pub at: DateTime<Utc>,
+}
+
+/// What came of one instance in one store.
+#[derive(Clone, Debug)]
+pub struct Copy {
+    /// Name of the instance.
+    pub instance: String,
+    /// Name of the store.
+    pub store: String,
+    /// Id of the snapshot and size of its archive, where it is there.
+    pub snapshot: Option<(String, u64)>,
+    /// Whether it is there and passed all that the job asks for.
+    pub good: bool,
+    /// How long the snapshot took, all stores together.
+    pub took: Duration,
 }
 
 impl World<'_> {
@@ -67,13 +87,16 @@ impl Ended {
     pub fn document(&self, name: &str) -> Json {
         let snapshot = |one: &Snapshot| json!({"id": one.manifest.id, "instance": one.manifest.instance, "origin": one.manifest.origin, "path": one.location(), "size_bytes": one.size});
         let words = |errors: &[Error]| errors.iter().map(Error::to_string).collect::<Vec<_>>();
+        let copy = |one: &Copy| json!({"instance": one.instance, "store": one.store, "ok": one.good, "id": one.snapshot.as_ref().map(|(id, _)| id)});
         json!({
             "job": name,
             "ok": self.is_good(),
             "snapshots": self.taken.iter().map(snapshot).collect::<Vec<_>>(),
+            "copies": self.copies.iter().map(copy).collect::<Vec<_>>(),
             "removed": self.removed,
             "seconds": self.took.as_secs_f64(),
             "errors": words(&self.errors),
+            "warnings": self.warnings,
             "untold": words(&self.untold),
         })
     }
@@ -102,40 +125,68 @@ pub(super) fn run(
     let began = Instant::now();
     let mut ended = Ended {
         taken: Vec::new(),
+        copies: Vec::new(),
         removed: 0,
         errors: Vec::new(),
+        warnings: Vec::new(),
         untold: Vec::new(),
         took: Duration::ZERO,
         at: host.now(),
     };
-    host.say(&format!("job `{}` begins", job.name));
+    for instance in &job.instances {
+        for (store, _) in config.stores_of_job(job, instance) {
+            let (instance, store) = (instance.clone(), store.to_owned());
+            ended.copies.push(Copy { instance, store, snapshot: None, good: false, took: Duration::ZERO });
+        }
+    }
+    host.log(&Event::new(Level::Info, "run_started", "started").of(&job.name));
     tell_webhook(job, "started", &mut ended);
     let environment = [("KUMADB_JOB", job.name.clone())];
-    match notice::command(&job.before, &environment, job.hook_timeout, &mut || host.progress(0, 0)) {
-        Ok(()) => match job.seal() {
-            Ok(seal) => {
-                let putting = Putting { extent: job.extent, seal, unread: false, patience: job.wait };
-                let drills = job.drill_every > 0 && (state.note.runs + 1).is_multiple_of(job.drill_every);
-                Round { job, config, world, putting, drills }.back_up_all(&mut ended, host)?;
-            }
-            Err(error) => ended.errors.push(error),
-        },
-        Err(error) => ended.errors.push(error),
+    let begun = notice::command(&job.before, &environment, job.hook_timeout, &mut || host.progress(0, 0));
+    match begun.and_then(|()| job.seal()) {
+        Ok(seal) => {
+            let putting = Putting { extent: job.extent, seal, unread: false, patience: job.wait };
+            let drills = job.drill_every > 0 && (state.note.runs + 1).is_multiple_of(job.drill_every);
+            Round { job, config, world, putting, drills }.back_up_all(&mut ended, host)?;
+        }
+        Err(error) => {
+            host.log(&Event::new(Level::Error, "error", error.to_string()).of(&job.name));
+            ended.errors.push(error);
+        }
     }
     ended.took = began.elapsed();
     ended.at = host.now();
-    // Only now: a run that is killed is missed, and caught up.
-    state.note.through = ended.at;
-    state.note.runs += 1;
-    if ended.is_good() {
-        state.note.succeeded = Some(ended.at);
-    }
-    state.write()?;
+    note(&ended, state)?;
     tell(job, state, &mut ended, host);
-    for error in ended.errors.iter().chain(&ended.untold) {
-        host.warn(&format!("job `{}`: {error}", job.name));
+    for error in &ended.untold {
+        host.log(&Event::new(Level::Warn, "notification_failed", error.to_string()).of(&job.name));
     }
+    let (level, kind, words) = match ended.is_good() {
+        true => (Level::Info, "run_finished", "finished"),
+        false => (Level::Error, "run_failed", "failed"),
+    };
+    let details = json!({"snapshots": ended.taken.len(), "size_bytes": ended.size(), "removed": ended.removed,
+        "errors": ended.errors.len(), "seconds": ended.took.as_secs_f64()});
+    host.log(&Event::new(level, kind, format!("{words}: {}", ended.sum())).of(&job.name).with(details));
     Ok(ended)
+}
+
+/// Notes that the run is done. Only now: a run that is killed is missed, and caught up.
+fn note(ended: &Ended, state: &mut State) -> Result<()> {
+    let note = &mut state.note;
+    note.through = ended.at;
+    note.runs += 1;
+    if ended.is_good() {
+        note.succeeded = Some(ended.at);
+    }
+    let mut before = std::mem::take(&mut note.copied);
+    for Copy { instance, store, good, .. } in &ended.copies {
+        let last = before.get_mut(instance).and_then(|stores| stores.remove(store));
+        if let Some(at) = good.then_some(ended.at).or(last) {
+            note.copied.entry(instance.clone()).or_default().insert(store.clone(), at);
+        }
+    }
+    state.write()
 }
 
 /// What every instance of a run is backed up with.
@@ -153,65 +204,141 @@ impl Round<'_> {
         for name in &self.job.instances {
             match self.back_up(name, ended, host) {
                 Err(error @ Error::Interrupted { .. }) => return Err(error),
-                Err(error) => ended.errors.push(Error::Job { instance: name.clone(), cause: Box::new(error) }),
+                Err(error) => {
+                    host.log(&self.event(name, Level::Error, "error", error.to_string()));
+                    ended.errors.push(Error::Job { instance: name.clone(), cause: Box::new(error) });
+                }
                 Ok(()) => {}
             }
         }
         Ok(())
     }
 
-    /// One instance: a snapshot in every store, read back and drilled, then what is too old goes.
+    /// An event of this job about the instance `name`.
+    fn event<'e>(&'e self, name: &'e str, level: Level, kind: &'static str, message: impl Into<String>) -> Event<'e> {
+        Event::new(level, kind, message).of(&self.job.name).about(name)
+    }
+
+    /// One instance: a snapshot in every store, verified and test-restored, then what is too old goes.
     fn back_up(&self, name: &str, ended: &mut Ended, host: &mut dyn Host) -> Result<()> {
         let Round { job, config, world, .. } = self;
-        let places: Vec<&Place> = config.stores_of_job(job, name).into_iter().map(|(_, place)| place).collect();
-        let stores = open_stores(&places, world.credentials, &world.fallback)?.with_keys(&job.keys()?);
+        let places = config.stores_of_job(job, name);
+        let opened: Vec<&Place> = places.iter().map(|(_, place)| *place).collect();
+        let stores = open_stores(&opened, world.credentials, &world.fallback)?.with_keys(&job.keys()?);
         let target = config.instances.get(name).ok_or_else(|| Error::NoSuchTarget(name.to_owned()))?;
         let instance = world.instance(name, target)?;
         for store in stores.iter() {
             // A store that does not answer says so below.
             if let Ok(Some(namesake)) = store.namesake(&instance.name, &instance.origin()) {
-                host.warn(&format!("job `{}`: {namesake}", job.name));
+                host.log(&self.event(name, Level::Warn, "same_name", namesake.to_string()));
+                ended.warnings.push(namesake.to_string());
             }
         }
         let mut putting = self.putting.clone();
         if putting.seal.is_none() {
             putting.seal = target.seal()?;
         }
+        let began = Instant::now();
         let taken = take(&instance, &stores, &format!("schedule {}", job.name), &putting, host)?;
-        ended.errors.extend(taken.failed);
-        let wrong = ended.errors.len();
-        if job.verify {
-            ended.errors.extend(taken.copies.iter().filter_map(|copy| copy.verify().err()));
+        let (took, wrong) = (began.elapsed(), ended.errors.len());
+        let good = self.judge(name, &taken.copies, &stores, ended, host);
+        for error in taken.failed {
+            self.fail(name, error, ended, host);
         }
-        if let (true, Some(copy)) = (self.drills, taken.copies.first()) {
-            host.say(&format!("restoring `{}` into a scratch place", copy.manifest.id));
-            let scratch = stores.scratch()?;
-            match Drill::new(scratch.path()).restore(copy) {
-                Ok(drilled) => ended.untold.extend(drilled.unnoted),
-                Err(error) => ended.errors.push(error),
-            }
+        for one in ended.copies.iter_mut().filter(|one| one.instance == name) {
+            let address = places.iter().find(|(store, _)| *store == one.store).map(|(_, place)| &place.address);
+            let copy = taken.copies.iter().find(|copy| Some(&copy.store().address()) == address);
+            one.snapshot = copy.map(|copy| (copy.manifest.id.clone(), copy.size));
+            one.good = address.is_some_and(|address| good.contains(address));
+            one.took = took;
         }
         let first = taken.copies.into_iter().next();
         let whole = ended.errors.len() == wrong;
         let proven = first.as_ref().filter(|_| whole).map(|copy| copy.manifest.id.clone());
         ended.taken.extend(first);
         // A snapshot that did not pass takes the place of none.
-        let Some(policy) = job.retention.filter(|_| whole) else { return Ok(()) };
-        let origin = instance.origin();
-        let choice = Choice {
-            policy,
-            undo: None,
-            raw: false,
-            proven: proven.as_deref(),
-            about: &|manifest| manifest.origin == origin,
-        };
-        let pruning = Pruning::plan(&stores, &choice, host.now(), &job.when.zone(), &world.instances)?;
-        ended.removed += pruning.removed().count();
+        if whole { self.prune(&instance, &stores, proven.as_deref(), ended, host) } else { Ok(()) }
+    }
+
+    fn fail(&self, name: &str, error: Error, ended: &mut Ended, host: &mut dyn Host) {
+        host.log(&self.event(name, Level::Error, "error", error.to_string()));
+        ended.errors.push(error);
+    }
+
+    /// Verifies and test-restores what was taken, as the job asks for; the addresses of the stores whose copy is good.
+    fn judge(
+        &self,
+        name: &str,
+        copies: &[Snapshot],
+        stores: &Stores,
+        ended: &mut Ended,
+        host: &mut dyn Host,
+    ) -> Vec<String> {
+        let mut good = Vec::new();
+        for (n, copy) in copies.iter().enumerate() {
+            let (id, store) = (&copy.manifest.id, copy.store().address());
+            let said = format!("snapshot {id} created ({}) in {store}", bytes(copy.size));
+            let places = self.config.stores_of_job(self.job, name);
+            let configured = places.iter().find(|(_, place)| place.address == store).map(|(name, _)| *name);
+            let details = json!({"id": id, "size_bytes": copy.size, "path": copy.location(), "store": configured});
+            host.log(&self.event(name, Level::Info, "snapshot_created", said).with(details));
+            let verified = if self.job.verify { copy.verify().map(drop) } else { Ok(()) };
+            let tested = verified.and_then(|()| match self.drills && n == 0 {
+                true => stores.scratch().and_then(|scratch| self.test_restore(name, copy, &scratch, ended, host)),
+                false => Ok(()),
+            });
+            match tested {
+                Ok(()) => good.push(store),
+                Err(error) => self.fail(name, error, ended, host),
+            }
+        }
+        good
+    }
+
+    /// Restores `copy` into a scratch place and compares it.
+    fn test_restore(
+        &self,
+        name: &str,
+        copy: &Snapshot,
+        scratch: &Scratch,
+        ended: &mut Ended,
+        host: &mut dyn Host,
+    ) -> Result<()> {
+        let tested = Drill::new(scratch.path()).restore(copy)?;
+        let said = format!("restore test of snapshot {} passed", copy.manifest.id);
+        let details = json!({"id": copy.manifest.id, "seconds": tested.took.as_secs_f64()});
+        host.log(&self.event(name, Level::Info, "restore_test_passed", said).with(details));
+        ended.untold.extend(tested.unnoted);
+        Ok(())
+    }
+
+    /// Removes what no rule of the job's policy keeps.
+    fn prune(
+        &self,
+        instance: &Instance,
+        stores: &Stores,
+        proven: Option<&str>,
+        ended: &mut Ended,
+        host: &mut dyn Host,
+    ) -> Result<()> {
+        let Some(policy) = self.job.retention else { return Ok(()) };
+        let (name, origin) = (&instance.name, instance.origin());
+        let choice = Choice { policy, undo: None, raw: false, proven, about: &|manifest| manifest.origin == origin };
+        let pruning = Pruning::plan(stores, &choice, host.now(), &self.job.when.zone(), &self.world.instances)?;
+        let removed = pruning.removed().count();
+        ended.removed += removed;
         for orphan in &pruning.orphans {
-            host.say(&format!("left by a run that was killed: {}", orphan.location()));
+            let said = format!("removing what a killed run left: {}", orphan.location());
+            host.log(&self.event(name, Level::Info, "leftover_removed", said).with(json!({"path": orphan.location()})));
         }
         let failed = pruning.carry_out(host)?;
-        ended.errors.extend(pruning.warnings.into_iter().chain(failed));
+        if removed > 0 {
+            let said = format!("removed {} by the retention policy", counted(removed, "snapshot"));
+            host.log(&self.event(name, Level::Info, "snapshots_removed", said).with(json!({"removed": removed})));
+        }
+        for error in pruning.warnings.into_iter().chain(failed) {
+            self.fail(name, error, ended, host);
+        }
         Ok(())
     }
 }
@@ -230,7 +357,7 @@ fn tell(job: &Job, state: &State, ended: &mut Ended, host: &mut dyn Host) {
     ];
     let ran = notice::command(hook, &environment, job.hook_timeout, &mut || host.progress(0, 0));
     let pushed = job.push.as_ref().map_or(Ok(()), |push| notice::push(&push.read()?, ended));
-    let measured = notice::metrics(job, ended, &state.note);
+    let measured = metrics::write(job, ended, &state.note);
     tell_webhook(job, if ended.is_good() { "succeeded" } else { "failed" }, ended);
     ended.untold.extend([ran, pushed, measured].into_iter().filter_map(Result::err));
 }

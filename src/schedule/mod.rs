@@ -1,7 +1,9 @@
 //! Backups by themselves: when what the config file asks for is due, one run of it, and who is told.
 
+mod event;
 pub mod job;
 mod lacks;
+mod metrics;
 mod notice;
 mod state;
 mod watch;
@@ -12,6 +14,7 @@ use chrono::{DateTime, Utc};
 
 use crate::run::Observer;
 
+pub use event::{Event, Level};
 pub use job::{Ended, World};
 pub use lacks::lacks;
 pub use state::State;
@@ -25,11 +28,8 @@ pub trait Host: Observer {
     /// Waits, no longer than this; whether to go on.
     fn wait(&mut self, at_most: Duration) -> bool;
 
-    /// One line of the story.
-    fn say(&mut self, line: &str);
-
-    /// Something that somebody must read.
-    fn warn(&mut self, line: &str);
+    /// Writes one event to the log.
+    fn log(&mut self, event: &Event<'_>);
 
     /// What it is at now; the first time, it is ready.
     fn status(&mut self, line: &str);

@@ -1,7 +1,7 @@
-//! Who is told how a run went: a push monitor, a webhook, commands, and Prometheus.
+//! Who is told how a run went: a push monitor, a webhook and commands.
 
 use std::fs::File;
-use std::io::{Read as _, Seek as _, Write as _};
+use std::io::{Read as _, Seek as _};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -10,10 +10,7 @@ use ureq::Agent;
 use ureq::http::Uri;
 
 use super::job::Ended;
-use super::state::Note;
-use crate::config::Job;
 use crate::error::{Error, Result, bytes};
-use crate::files;
 use crate::value::Secret;
 
 /// How long somebody who is told may take to answer.
@@ -126,42 +123,25 @@ pub fn command(
     Err(notice(&what, &last.map_or_else(|| status.to_string(), |line| format!("{status}: {}", line.trim()))))
 }
 
-/// Writes the metrics of `job` for the text file collector of Prometheus, whole or not at all.
-pub fn metrics(job: &Job, ended: &Ended, note: &Note) -> Result<()> {
-    let Some(path) = &job.metrics else { return Ok(()) };
-    let seconds = |time: chrono::DateTime<chrono::Utc>| time.timestamp().to_string();
-    let lines = [
-        ("last_run_timestamp_seconds", "When the last run ended.", Some(seconds(ended.at))),
-        ("last_success_timestamp_seconds", "When a run last ended well.", note.succeeded.map(seconds)),
-        ("last_run_success", "Whether the last run ended well.", Some(u8::from(ended.is_good()).to_string())),
-        ("last_run_duration_seconds", "How long the last run took.", Some(ended.took.as_secs_f64().to_string())),
-        ("last_run_size_bytes", "Size of its snapshots.", Some(ended.size().to_string())),
-        ("last_run_snapshots", "How many snapshots it took.", Some(ended.taken.len().to_string())),
-    ];
-    let mut text = String::new();
-    for (name, help, value) in lines {
-        if let Some(value) = value {
-            text += &format!("# HELP kumadb_backup_{name} {help}\n# TYPE kumadb_backup_{name} gauge\n");
-            text += &format!("kumadb_backup_{name}{{job=\"{}\"}} {value}\n", job.name);
-        }
-    }
-    files::replace(path, 0o644, |file| file.write_all(text.as_bytes()))
-}
-
 impl Ended {
-    /// What is said of the run: `2 snapshots, 1.2 MB, 3.4 s`, or what went wrong.
-    pub fn words(&self) -> String {
+    /// What was done: `2 snapshots, 1.2 MB, 3.4 s`.
+    pub fn sum(&self) -> String {
         let taken = crate::error::counted(self.taken.len(), "snapshot");
         let sum = format!("{taken}, {}, {:.1} s", bytes(self.size()), self.took.as_secs_f64());
         let removed = match self.removed {
             0 => String::new(),
             n => format!(", {n} removed"),
         };
+        format!("{sum}{removed}")
+    }
+
+    /// What is said of the run: what was done, or what went wrong.
+    pub fn words(&self) -> String {
         match self.errors.is_empty() {
-            true => format!("{sum}{removed}"),
+            true => self.sum(),
             false => {
                 let errors: Vec<String> = self.errors.iter().map(Error::to_string).collect();
-                format!("{} ({sum}{removed})", errors.join("; "))
+                format!("{} ({})", errors.join("; "), self.sum())
             }
         }
     }

@@ -1,5 +1,6 @@
 //! What is remembered of a job from one start to the next, and that only one schedule works on it.
 
+use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
@@ -27,6 +28,9 @@ pub struct Note {
     pub runs: u64,
     /// When a run last ended well.
     pub succeeded: Option<DateTime<Utc>>,
+    /// When a good snapshot last went into each store: by instance, then by store.
+    #[serde(default)]
+    pub copied: BTreeMap<String, BTreeMap<String, DateTime<Utc>>>,
 }
 
 impl State {
@@ -48,7 +52,7 @@ impl State {
             Some(text) => serde_json::from_str(&text).ok(),
         };
         let fresh = note.is_none();
-        let note = note.unwrap_or(Note { through: now, runs: 0, succeeded: None });
+        let note = note.unwrap_or(Note { through: now, runs: 0, succeeded: None, copied: BTreeMap::new() });
         let state = State { path, note, _lock: lock };
         if fresh {
             state.write()?;

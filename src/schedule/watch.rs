@@ -5,7 +5,7 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::job::{Ended, World, run};
-use super::{Host, State};
+use super::{Event, Host, Level, State};
 use crate::config::{Config, Job};
 use crate::error::{Error, Result};
 
@@ -48,7 +48,7 @@ pub fn watch(config: &Config, world: &World<'_>, host: &mut dyn Host) -> Result<
                 waiting.push(one);
             }
             Err(error) => {
-                host.warn(&error.to_string());
+                host.log(&Event::new(Level::Warn, "job_skipped", error.to_string()).of(&job.name));
                 refused = Some(error);
             }
         }
@@ -59,7 +59,8 @@ pub fn watch(config: &Config, world: &World<'_>, host: &mut dyn Host) -> Result<
     loop {
         let now = host.now();
         if now < before - BACK {
-            host.warn("the clock was moved back; what is due is worked out anew");
+            let message = "the clock was set back: the next run of each job is computed from the new time";
+            host.log(&Event::new(Level::Warn, "clock_set_back", message));
             waiting.iter_mut().for_each(|one| one.plan(now));
         }
         before = now;
@@ -70,8 +71,10 @@ pub fn watch(config: &Config, world: &World<'_>, host: &mut dyn Host) -> Result<
                 host.status(&format!("running `{}`", first.job.name));
                 match run(first.job, config, world, &mut first.state, host) {
                     Err(Error::Interrupted { .. }) => return Ok(()),
-                    Err(error) => host.warn(&format!("job `{}`: {error}", first.job.name)),
-                    Ok(ended) => host.say(&format!("job `{}`: {}", first.job.name, ended.words())),
+                    Err(error) => {
+                        host.log(&Event::new(Level::Error, "run_failed", error.to_string()).of(&first.job.name));
+                    }
+                    Ok(_) => {}
                 }
                 // What became due meanwhile is covered by this run.
                 before = host.now();

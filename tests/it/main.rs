@@ -49,6 +49,7 @@ mod rounds;
 mod salvage;
 mod salvage_cures;
 mod schedule;
+mod schedule_log;
 mod schedule_runs;
 mod schema;
 mod sealed;

@@ -10,7 +10,7 @@ use kumadb::config::{Config, Target, When, read_config};
 use kumadb::error::{Error, Result};
 use kumadb::instance::Sight;
 use kumadb::run::{Observer, Step};
-use kumadb::schedule::{Host, State, World, once, watch};
+use kumadb::schedule::{Event, Host, State, World, once, watch};
 
 use crate::lab::Lab;
 
@@ -83,7 +83,7 @@ impl Clock {
     }
 
     fn begun(&self) -> Vec<&str> {
-        self.told.iter().filter(|line| line.contains("begins")).map(String::as_str).collect()
+        self.told.iter().filter(|line| line.ends_with(": started")).map(String::as_str).collect()
     }
 }
 
@@ -110,12 +110,8 @@ impl Host for Clock {
         self.now < self.end
     }
 
-    fn say(&mut self, line: &str) {
-        self.told.push(format!("{} {line}", self.now.format("%d %H:%M")));
-    }
-
-    fn warn(&mut self, line: &str) {
-        self.told.push(format!("{} warning: {line}", self.now.format("%d %H:%M")));
+    fn log(&mut self, event: &Event<'_>) {
+        self.told.push(format!("{} {}", self.now.format("%d %H:%M"), event.text::<Utc>(None)));
     }
 
     fn status(&mut self, _line: &str) {}
@@ -167,7 +163,7 @@ fn jobs_run_when_they_are_due() {
     let config = config(&lab, NIGHTLY);
     let mut clock = Clock::new("2026-03-28T12:00:00Z", "2026-03-31T12:00:00Z");
     watch_on(&lab, &config, &mut clock).unwrap();
-    let begun = ["29 01:00 job `nightly` begins", "30 01:00 job `nightly` begins", "31 01:00 job `nightly` begins"];
+    let begun = ["29 01:00 INFO nightly: started", "30 01:00 INFO nightly: started", "31 01:00 INFO nightly: started"];
     assert_eq!(clock.begun(), begun, "{:#?}", clock.told);
     assert_eq!(snapshots(&lab), 3);
 }
@@ -182,7 +178,7 @@ fn what_was_missed_is_caught_up_once() {
     // Four nights later.
     let mut clock = Clock::new("2026-06-05T12:00:00Z", "2026-06-05T20:00:00Z");
     watch_on(&lab, &config, &mut clock).unwrap();
-    assert_eq!(clock.begun(), ["05 12:00 job `nightly` begins"]);
+    assert_eq!(clock.begun(), ["05 12:00 INFO nightly: started"]);
     let mut clock = Clock::new("2026-06-05T20:00:00Z", "2026-06-05T22:00:00Z");
     watch_on(&lab, &config, &mut clock).unwrap();
     assert!(clock.begun().is_empty(), "{:?}", clock.told);
@@ -212,14 +208,14 @@ fn a_clock_that_is_moved_stops_no_job() {
     // The end counts from the second time on.
     clock.end = at("2026-06-11T00:30:00Z");
     watch_on(&lab, &config, &mut clock).unwrap();
-    assert!(clock.told.iter().any(|line| line.contains("the clock was moved back")), "{:?}", clock.told);
-    assert_eq!(clock.begun(), ["10 01:00 job `nightly` begins"]);
+    assert!(clock.told.iter().any(|line| line.contains("WARN the clock was set back")), "{:?}", clock.told);
+    assert_eq!(clock.begun(), ["10 01:00 INFO nightly: started"]);
     // Years ahead, once, and back again: the note from the future stops nothing.
     let mut clock = Clock::new("2040-01-01T00:00:00Z", "2040-01-01T02:30:00Z");
     watch_on(&lab, &config, &mut clock).unwrap();
     let mut clock = Clock::new("2026-06-20T00:00:00Z", "2026-06-20T02:00:00Z");
     watch_on(&lab, &config, &mut clock).unwrap();
-    assert_eq!(clock.begun(), ["20 01:00 job `nightly` begins"]);
+    assert_eq!(clock.begun(), ["20 01:00 INFO nightly: started"]);
 }
 
 #[test]
@@ -233,7 +229,7 @@ fn one_job_or_instance_that_fails_stops_no_other() {
     watch_on(&lab, &config, &mut clock).unwrap();
     assert_eq!(clock.begun().len(), 6, "{:?}", clock.told);
     assert_eq!(snapshots(&lab), 2, "of `b`, twice");
-    let failed = |job: &str| clock.told.iter().any(|line| line.contains(&format!("warning: job `{job}`:")));
+    let failed = |job: &str| clock.told.iter().any(|line| line.contains(&format!("ERROR {job}: failed: ")));
     assert!(failed("a") && failed("b") && failed("c"), "{:?}", clock.told);
 }
 
@@ -245,7 +241,7 @@ fn a_second_schedule_leaves_the_job_to_the_first() {
     let mut clock = Clock::new("2026-06-01T00:00:00Z", "2026-06-01T06:00:00Z");
     let first = State::open(&jobs(&lab), "nightly", clock.now).unwrap();
     watch_on(&lab, &config, &mut clock).unwrap();
-    assert_eq!(clock.begun(), ["01 04:00 job `other` begins"]);
+    assert_eq!(clock.begun(), ["01 04:00 INFO other: started"]);
     assert!(clock.told[0].contains("another schedule works on job `nightly`"), "{:?}", clock.told);
     let second = State::open(&jobs(&lab), "other", clock.now).unwrap();
     for refused in [
@@ -275,7 +271,7 @@ fn retention_follows_each_run_and_keeps_whole_snapshots_apart() {
     assert_eq!(clock.begun().len(), 11);
     let listing = Store::new(lab.store()).list().unwrap();
     let whole = |whole: bool| listing.snapshots.iter().filter(|one| one.manifest.without.is_empty() == whole).count();
-    let drills = clock.told.iter().filter(|line| line.contains("into a scratch place")).count();
+    let drills = clock.told.iter().filter(|line| line.contains("restore test of snapshot")).count();
     assert_eq!(drills, 2, "at the fourth and eighth run of nine: {:?}", clock.told);
     assert_eq!((whole(true), whole(false)), (2, 2), "{:?}", clock.told);
 }

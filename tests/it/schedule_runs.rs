@@ -106,8 +106,14 @@ fn a_run_tells_everybody_that_it_went_well() {
         assert!(root.join("before").exists());
         assert_eq!(std::fs::read_to_string(&seen).unwrap(), format!("job ok {id}\n"));
         let metrics = std::fs::read_to_string(root.join("kumadb.prom")).unwrap();
-        assert!(metrics.contains("kumadb_backup_last_run_success{job=\"job\"} 1\n"), "{metrics}");
-        assert!(metrics.contains("kumadb_backup_last_success_timestamp_seconds{job=\"job\"} 1"), "{metrics}");
+        assert!(metrics.contains("kumadb_backup_job_last_run_success{job=\"job\"} 1\n"), "{metrics}");
+        let labels = "{job=\"job\",instance=\"kuma\",store=\"local\"}";
+        for line in ["last_run_success{} 1\n", "last_success_timestamp_seconds{} 1", "last_run_size_bytes{} "] {
+            let line = format!("kumadb_backup_{}", line.replace("{}", labels));
+            assert!(metrics.contains(&line), "{line}: {metrics}");
+        }
+        let ours = metrics.lines().filter(|line| line.starts_with("# TYPE kumadb_backup_")).count();
+        assert_eq!((ours, metrics.lines().filter(|line| line.starts_with("# HELP kumadb_backup_")).count()), (10, 10));
         // A name of the config file is a target like any other.
         let named = Ran::of(lab.bare().args(["-t", "kuma", "monitor", "list", "--config"]).arg(&config));
         assert_eq!((named.exit, named.out.as_str()), (0, "no monitors yet\n"), "{}", named.err);
@@ -222,7 +228,7 @@ fn hear(path: &PathBuf) -> Receiver<String> {
 
 /// Archives in the store, whatever they are worth.
 fn archives(lab: &Lab) -> usize {
-    let files = std::fs::read_dir(lab.store().join("data")).into_iter().flatten().flatten();
+    let files = std::fs::read_dir(lab.store().join("kuma")).into_iter().flatten().flatten();
     files.filter(|entry| entry.file_name().to_string_lossy().ends_with(".zst")).count()
 }
 

@@ -1,0 +1,98 @@
+//! Metrics of a job for Prometheus, as the text file collector of its node exporter reads them.
+
+use std::io::Write as _;
+
+use chrono::{DateTime, Utc};
+
+use super::job::{Copy, Ended};
+use super::state::Note;
+use crate::config::Job;
+use crate::error::Result;
+use crate::files;
+
+/// One metric, and its value for each set of labels.
+struct Metric {
+    name: &'static str,
+    help: &'static str,
+    values: Vec<(String, String)>,
+}
+
+/// Writes the metrics of `job`, whole or not at all.
+pub fn write(job: &Job, ended: &Ended, note: &Note) -> Result<()> {
+    let Some(path) = &job.metrics else { return Ok(()) };
+    let text = render(&job.name, ended, note);
+    files::replace(path, 0o644, |file| file.write_all(text.as_bytes()))
+}
+
+fn render(job: &str, ended: &Ended, note: &Note) -> String {
+    let mut text = String::new();
+    for Metric { name, help, values } in of_job(job, ended, note).into_iter().chain(of_copies(job, ended, note)) {
+        if !values.is_empty() {
+            text += &format!("# HELP kumadb_backup_{name} {help}\n# TYPE kumadb_backup_{name} gauge\n");
+        }
+        for (labels, value) in values {
+            text += &format!("kumadb_backup_{name}{{{labels}}} {value}\n");
+        }
+    }
+    text
+}
+
+/// Of the run as a whole.
+fn of_job(job: &str, ended: &Ended, note: &Note) -> Vec<Metric> {
+    let one = |name, help, value: Option<String>| {
+        let values = value.map(|value| (labels(&[("job", job)]), value)).into_iter().collect();
+        Metric { name, help, values }
+    };
+    let success = u8::from(ended.is_good()).to_string();
+    vec![
+        one("job_last_run_timestamp_seconds", "When the last run of the job ended.", Some(seconds(ended.at))),
+        one("job_last_success_timestamp_seconds", "When a run of the job last succeeded.", note.succeeded.map(seconds)),
+        one("job_last_run_success", "Whether the last run of the job succeeded.", Some(success)),
+        one("job_last_run_duration_seconds", "Duration of the last run.", Some(ended.took.as_secs_f64().to_string())),
+        one("job_last_run_snapshots", "Number of snapshots of the last run.", Some(ended.taken.len().to_string())),
+    ]
+}
+
+/// Of each instance in each store.
+fn of_copies(job: &str, ended: &Ended, note: &Note) -> Vec<Metric> {
+    let each = |name, help, value: &dyn Fn(&Copy) -> Option<String>| {
+        let labeled = |copy: &Copy| {
+            let labels = labels(&[("job", job), ("instance", &copy.instance), ("store", &copy.store)]);
+            value(copy).map(|value| (labels, value))
+        };
+        Metric { name, help, values: ended.copies.iter().filter_map(labeled).collect() }
+    };
+    let last = |copy: &Copy| note.copied.get(&copy.instance)?.get(&copy.store).copied().map(seconds);
+    let size = |copy: &Copy| copy.snapshot.as_ref().map(|(_, size)| size.to_string());
+    let took = |copy: &Copy| copy.snapshot.as_ref().map(|_| copy.took.as_secs_f64().to_string());
+    vec![
+        each("last_run_timestamp_seconds", "When a snapshot was last attempted.", &|_| Some(seconds(ended.at))),
+        each("last_success_timestamp_seconds", "When a good snapshot last reached the store.", &last),
+        each("last_run_success", "Whether the last run put a good snapshot into the store.", &|copy| {
+            Some(u8::from(copy.good).to_string())
+        }),
+        each("last_run_size_bytes", "Size of the snapshot of the last run.", &size),
+        each("last_run_duration_seconds", "Time that the snapshot of the last run took.", &took),
+    ]
+}
+
+fn seconds(time: DateTime<Utc>) -> String {
+    time.timestamp().to_string()
+}
+
+/// Labels as they stand between braces, their values escaped as the text format asks for.
+fn labels(pairs: &[(&str, &str)]) -> String {
+    let escape = |value: &str| value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
+    let one = |(name, value): &(&str, &str)| format!("{name}=\"{}\"", escape(value));
+    pairs.iter().map(one).collect::<Vec<_>>().join(",")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_of_labels_are_escaped() {
+        assert_eq!(labels(&[("job", "a"), ("store", "b\"\\\n")]), "job=\"a\",store=\"b\\\"\\\\\\n\"");
+    }
+}
