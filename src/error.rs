@@ -46,6 +46,10 @@ pub enum Error {
     DbConfig { path: PathBuf, why: String },
     #[error("two containers use the data folder `{folder}`: {}", containers.join(", "))]
     TwoContainers { folder: String, containers: Vec<String> },
+    #[error("{cause}")]
+    NotYet { cause: Box<Error>, hint: String },
+    #[error("the store holds snapshots of {} instances, which one is meant? {}", .0.len(), .0.join(", "))]
+    SeveralInstances(Vec<String>),
     #[error("the data folder of container `{container}` cannot be reached: {why}")]
     NoDataFolder { container: String, why: String },
 
@@ -98,6 +102,8 @@ pub enum Error {
     Charset { database: String, charset: String },
     #[error("{database} is not empty: {what}")]
     NotEmpty { database: String, what: String },
+    #[error("{place} cannot take a new instance: {why}")]
+    Occupied { place: String, why: String, hint: String },
     #[error("the tables of {database} cannot be exchanged for those of the snapshot: {why}")]
     NoShadow { database: String, why: String, hint: Option<String> },
 
@@ -255,6 +261,8 @@ impl Error {
             | NoSuchTarget(_)
             | SeveralTargets(_)
             | NotDataFolder { .. }
+            | NotYet { .. }
+            | SeveralInstances(_)
             | NoSnapshot(_)
             | NoSuchDatabase { .. } => Exit::NotFound,
             Locked { .. } | JobLocked { .. } | Unfinished { .. } | Journal { .. } | Busy { .. } => Exit::Locked,
@@ -271,6 +279,7 @@ impl Error {
             | MigrationLocked { .. }
             | Charset { .. }
             | NotEmpty { .. }
+            | Occupied { .. }
             | NoShadow { .. }
             | ReadOnly { .. }
             | Migrating { .. }
@@ -299,6 +308,8 @@ impl Error {
             NoTarget | NoSuchTarget(_) => "kumadb find".into(),
             SeveralTargets(names) => format!("kumadb -t {} …", names.first().map_or("NAME", String::as_str)),
             NotDataFolder { path, .. } => format!("kumadb init {}", path.display()),
+            NotYet { hint, .. } | Occupied { hint, .. } => return Some(hint.clone()).filter(|hint| !hint.is_empty()),
+            SeveralInstances(names) => format!("add `--of {}`", names.first().map_or("NAME", String::as_str)),
             TwoContainers { containers, .. } => {
                 format!("docker stop {}", containers.last().map_or("", String::as_str))
             }

@@ -35,7 +35,7 @@ pub use store::{Credentials, Snapshot, Store, Stores, unpack_first};
 /// behind before it patched its database: `kuma.db.bak0`.
 pub fn hold(stores: &Stores, wanted: &str, origin: &str, folder: &Path, warn: &mut dyn FnMut(&Error)) -> Result<Held> {
     let path = Path::new(wanted);
-    if !is_sqlite(path) {
+    if !is_database(path) {
         return unpack_first(&stores.find(wanted, origin, warn)?, folder, warn);
     }
     let copy = SqliteFile::new(folder.with_extension("found"));
@@ -57,7 +57,8 @@ pub fn hold(stores: &Stores, wanted: &str, origin: &str, folder: &Path, warn: &m
     Held::take(&Source::Still(&copy), folder, &label, &Extent::default(), &mut |_, _| {})
 }
 
-fn is_sqlite(path: &Path) -> bool {
+/// Whether `path` is a file that holds a SQLite database.
+pub fn is_database(path: &Path) -> bool {
     let mut head = [0; 16];
     let read = File::open(path).and_then(|mut file| file.read_exact(&mut head));
     read.is_ok() && head == *b"SQLite format 3\0"

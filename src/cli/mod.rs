@@ -260,7 +260,8 @@ impl Verb {
         match self {
             Verb::Monitor(verb) => verb.writes(),
             Verb::History(history::HistoryVerb::Prune(_)) | Verb::Vacuum(_) => true,
-            Verb::User(_) | Verb::Apikey(_) | Verb::Apply(_) | Verb::Restore(_) | Verb::Resume(_) => true,
+            Verb::User(_) | Verb::Apikey(_) | Verb::Apply(_) | Verb::Resume(_) => true,
+            Verb::Restore(args) => args.new.to.is_none(),
             Verb::Doctor(args) => args.fix,
             Verb::Sql(args) => args.change,
             _ => false,

@@ -284,6 +284,11 @@ impl Container {
         self.command.iter().find_map(|word| word.strip_prefix("--")?.strip_prefix(name)?.strip_prefix('='))
     }
 
+    /// The user and group its server runs as, where they are numbers or names that every image of the server has.
+    pub fn ids(&self) -> Option<(u32, u32)> {
+        super::image::ids(&self.user)
+    }
+
     /// Where the server keeps its data, inside the container: `DATA_DIR`, `--data-dir`, else `/app/data`.
     pub fn data_inside(&self) -> PathBuf {
         match self.env(&["DATA_DIR"]).or_else(|| self.flag("data-dir")) {

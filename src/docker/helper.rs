@@ -1,13 +1,14 @@
 //! The helper container: the embedded MariaDB of a server that is stopped, run from the server's own image on the
-//! server's own files, without the server and without a network.
+//! server's own files, without the server and without a network. Or of a server that is still to come, on a new folder.
 
 use std::collections::HashMap;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use bollard::models::{ContainerCreateBody, HealthConfig, HostConfig, HostConfigLogConfig};
 use bollard::query_parameters::{CreateContainerOptionsBuilder, RemoveContainerOptions};
 
-use super::{Container, Docker, Life, status};
+use super::{Container, Docker, Image, Life, status};
 use crate::error::{Error, Result};
 
 /// The label by which our helpers are known; its value is the caller's.
@@ -34,6 +35,14 @@ const PREPARE: &str = "run=/app/data/run
 rm -f $run/mariadb.sock $run/mysqld.pid
 exec \"$@\"";
 
+/// Makes the files of a new MariaDB, as the server does at its first start (read in 2.0.2 and 2.5.3), and hands on to
+/// [`PREPARE`].
+const INSTALL: &str = "data=/app/data/mariadb
+mkdir -p $data && chmod 755 $data && { [ \"$(id -u)\" != 0 ] || chown 1000:1000 $data; } || exit
+mariadb-install-db --user=node --auth-root-socket-user=node --auth-root-authentication-method=socket \
+    --skip-test-db --datadir=$data >/tmp/install.log 2>&1 || { cat /tmp/install.log >&2; exit 1; }
+";
+
 /// As the server starts it, but without a port.
 const MARIADBD: [&str; 6] = [
     "mariadbd",
@@ -43,6 +52,13 @@ const MARIADBD: [&str; 6] = [
     "--pid-file=/app/data/run/mysqld.pid",
     "--skip-networking",
 ];
+
+/// The data of a helper: what it does with them first, and where they are.
+struct Data {
+    script: String,
+    volumes_from: Option<Vec<String>>,
+    binds: Option<Vec<String>>,
+}
 
 /// A helper container that runs. Dropped without [`stop`](Helper::stop), it is stopped and removed as well as may be.
 pub struct Helper<'a> {
@@ -83,27 +99,52 @@ impl<'a> Helper<'a> {
             return Err(failed("the server runs, and with it its own MariaDB".into(), Vec::new()));
         }
         now.data()?;
-        let mut helper = Helper { docker, container: docker.create_helper(&now, label)?, gone: false };
-        docker.start(&helper.container).map_err(|error| failed(error.to_string(), Vec::new()))?;
+        let data = Data { script: PREPARE.to_owned(), volumes_from: Some(vec![now.id.clone()]), binds: None };
+        let container = docker.create_helper(&Image::of(&now), data, label, &server.name)?;
+        Helper { docker, container, gone: false }.up(&server.name, &mut ready)
+    }
+
+    /// Makes a new embedded MariaDB with the programs of `image`, in the folder `data` of this machine, which becomes its
+    /// `/app/data`, and opens it as [`start`](Self::start) does.
+    ///
+    /// # Errors
+    /// [`Error::Helper`] when it cannot be made or does not come up. What was made so far stays in the folder.
+    pub fn install(
+        docker: &'a Docker,
+        image: &Image,
+        data: &Path,
+        label: &str,
+        ready: &mut dyn FnMut() -> bool,
+    ) -> Result<Helper<'a>> {
+        let binds = Some(vec![format!("{}:/app/data", data.display())]);
+        let data = Data { script: format!("{INSTALL}{PREPARE}"), volumes_from: None, binds };
+        let container = docker.create_helper(image, data, label, &image.name)?;
+        Helper { docker, container, gone: false }.up(&image.name, &mut Some(ready))
+    }
+
+    /// Starts its container, and waits until MariaDB accepts connections.
+    fn up(mut self, of: &str, ready: &mut Option<&mut dyn FnMut() -> bool>) -> Result<Helper<'a>> {
+        let failed = |why: String, log| Error::Helper { container: of.to_owned(), why, log };
+        self.docker.start(&self.container).map_err(|error| failed(error.to_string(), Vec::new()))?;
         let begin = Instant::now();
         loop {
-            let open = match &mut ready {
+            let open = match ready {
                 Some(ready) => ready(),
-                None => helper.ping(),
+                None => self.ping(),
             };
             if open {
-                return Ok(helper);
+                return Ok(self);
             }
-            helper.container = docker.again(&helper.container)?;
-            let why = match helper.container.state.life {
+            self.container = self.docker.again(&self.container)?;
+            let why = match self.container.state.life {
                 Life::Running if begin.elapsed() < DEADLINE => {
                     std::thread::sleep(PAUSE);
                     continue;
                 }
                 Life::Running => format!("MariaDB accepts no connection after {} s", DEADLINE.as_secs()),
-                _ => format!("MariaDB ended with exit code {}", helper.container.state.exit_code),
+                _ => format!("MariaDB ended with exit code {}", self.container.state.exit_code),
             };
-            let log = docker.last_errors(&helper.container, None);
+            let log = self.docker.last_errors(&self.container, None);
             return Err(failed(why, log));
         }
     }
@@ -166,26 +207,27 @@ impl Docker {
         self.exec(helper, &ping, b"", Duration::from_secs(10)).is_ok_and(|output| output.code == 0)
     }
 
-    fn create_helper(&self, server: &Container, label: &str) -> Result<Container> {
-        let failed = |why: String| Error::Helper { container: server.name.clone(), why, log: Vec::new() };
+    fn create_helper(&self, image: &Image, data: Data, label: &str, of: &str) -> Result<Container> {
+        let failed = |why: String| Error::Helper { container: of.to_owned(), why, log: Vec::new() };
         let name = random_name("kumadb-helper")?;
         let words = |words: &[&str]| Some(words.iter().map(|&word| word.to_owned()).collect());
         let body = ContainerCreateBody {
-            image: Some(server.image_id.clone()),
-            user: Some(server.user.clone()),
-            entrypoint: words(&["sh", "-c", PREPARE, "sh"]),
+            image: Some(image.id.clone()),
+            user: Some(image.user.clone()),
+            entrypoint: words(&["sh", "-c", &data.script, "sh"]),
             cmd: words(&MARIADBD),
             labels: Some(HashMap::from([(LABEL.to_owned(), label.to_owned())])),
             network_disabled: Some(true),
             healthcheck: Some(HealthConfig { test: words(&["NONE"]), ..Default::default() }),
             stop_signal: Some("SIGTERM".into()),
             host_config: Some(HostConfig {
-                volumes_from: Some(vec![server.id.clone()]),
+                volumes_from: data.volumes_from,
+                binds: data.binds,
                 network_mode: Some("none".into()),
                 // Whatever the engine's default driver, this log must be readable.
                 log_config: Some(HostConfigLogConfig { typ: Some("json-file".into()), config: None }),
-                security_opt: server.security_opt.clone(),
-                userns_mode: server.userns_mode.clone(),
+                security_opt: image.security_opt.clone(),
+                userns_mode: image.userns_mode.clone(),
                 ..Default::default()
             }),
             ..Default::default()

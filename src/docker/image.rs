@@ -1,4 +1,5 @@
-//! What the image of a container brings along: the release of the server, and the migrations that it knows.
+//! Images: whom their server runs as, whether they have a MariaDB; and what the image of a container brings along: the release
+//! of the server, and the migrations that it knows.
 
 use std::collections::BTreeSet;
 use std::io::Read as _;
@@ -12,6 +13,59 @@ use crate::error::{Error, Result};
 
 /// What the migrations of 2.x lie in, under the folder of the server (read in 2.0.2 and 2.5.3).
 const KNEX: &str = "db/knex_migrations/";
+
+/// Set in images that have a MariaDB of their own.
+const EMBEDDED: &str = "UPTIME_KUMA_ENABLE_EMBEDDED_MARIADB";
+
+/// An image that is there, or that of a container, with what the container says otherwise.
+#[derive(Clone, Debug)]
+pub struct Image {
+    /// As it is asked for: `louislam/uptime-kuma:2`.
+    pub name: String,
+    /// The id of exactly that image.
+    pub id: String,
+    /// The user its server runs as, as the image or a person wrote it; empty for root.
+    pub user: String,
+    /// Whether it has a MariaDB of its own.
+    pub has_mariadb: bool,
+    pub(super) security_opt: Option<Vec<String>>,
+    pub(super) userns_mode: Option<String>,
+}
+
+impl Image {
+    /// That of `container`.
+    pub fn of(container: &Container) -> Image {
+        Image {
+            name: container.image.clone(),
+            id: container.image_id.clone(),
+            user: container.user.clone(),
+            has_mariadb: container.env(&[EMBEDDED]).is_some_and(is_on),
+            security_opt: container.security_opt.clone(),
+            userns_mode: container.userns_mode.clone(),
+        }
+    }
+
+    /// The user and group its server runs as, where they are numbers or names that every image of the server has.
+    pub fn ids(&self) -> Option<(u32, u32)> {
+        ids(&self.user)
+    }
+}
+
+fn is_on(value: &str) -> bool {
+    matches!(value, "1" | "true")
+}
+
+/// The user and group that `user`, such as `node` or `1000:1000`, means in every image of the server.
+pub(super) fn ids(user: &str) -> Option<(u32, u32)> {
+    let (user, group) = user.split_once(':').unwrap_or((user, ""));
+    let number = |name: &str| match name {
+        "" | "root" => Some(0),
+        "node" => Some(1000),
+        other => other.parse().ok(),
+    };
+    let uid = number(user)?;
+    Some((uid, if group.is_empty() { uid } else { number(group)? }))
+}
 
 /// What a server brings along, as its files say.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -40,6 +94,31 @@ impl Shipped {
 }
 
 impl Docker {
+    /// The image called `name`, if this engine has it.
+    pub fn image(&self, name: &str) -> Result<Option<Image>> {
+        let found = match self.block(self.client.inspect_image(name)) {
+            Ok(found) => found,
+            Err(error) if status(&error) == Some(404) => return Ok(None),
+            Err(error) => {
+                let Error::Docker { why, .. } = self.failed("look at", name, &error) else {
+                    return Err(self.failed("look at", name, &error));
+                };
+                return Err(Error::Refused(format!("Docker cannot look at image `{name}`: {why}")));
+            }
+        };
+        let config = found.config.unwrap_or_default();
+        let env = config.env.unwrap_or_default();
+        let on = |line: &String| line.split_once('=').is_some_and(|(key, value)| key == EMBEDDED && is_on(value));
+        Ok(Some(Image {
+            name: name.to_owned(),
+            id: found.id.unwrap_or_default(),
+            user: config.user.unwrap_or_default(),
+            has_mariadb: env.iter().any(on),
+            security_opt: None,
+            userns_mode: None,
+        }))
+    }
+
     /// What the server in `container` brings along, whether it runs or not; `None` where its files are not as the real
     /// ones, or the engine does not show them.
     pub fn shipped(&self, container: &Container) -> Result<Option<Shipped>> {

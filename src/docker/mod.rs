@@ -26,7 +26,7 @@ pub use errand::{Console, Engine, Errand, SOCKET, VOLUME};
 pub use exec::Output;
 pub use fault::NO_SOCKET;
 pub use helper::{Helper, StaleHelper};
-pub use image::Shipped;
+pub use image::{Image, Shipped};
 pub use life::{GRACE, Start};
 pub use ready::{Answer, Page};
 pub use surroundings::Surroundings;
@@ -121,6 +121,11 @@ impl Docker {
     /// The engine's address, as given or by default.
     pub fn address(&self) -> &str {
         self.endpoint.address()
+    }
+
+    /// Whether it is reached by a socket of this machine, so that its folders are most likely here.
+    pub fn is_local(&self) -> bool {
+        matches!(self.endpoint.way, Way::Unix(_))
     }
 
     /// Every container that runs the server, in whatever state, sorted by name.

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
+use serde_json::{Map, Value as Json, json};
 
+use crate::engine::mariadb::{Address, Tls};
 use crate::error::{Error, Result};
 use crate::files;
 use crate::value::Secret;
@@ -98,6 +100,12 @@ pub fn read_config(folder: &Path, env: &BTreeMap<String, Secret>) -> Result<Conf
     }
 }
 
+/// The type that the text of a `db-config.json` names, if it is one.
+pub fn read_kind(text: &str) -> Option<String> {
+    let all: Json = serde_json::from_str(text).ok()?;
+    all["type"].as_str().map(str::to_owned)
+}
+
 fn parse(text: &str) -> Result<Config, String> {
     #[derive(Deserialize)]
     struct Kind {
@@ -110,6 +118,89 @@ fn parse(text: &str) -> Result<Config, String> {
         "mariadb" => serde_json::from_str(text).map(Config::External).map_err(|error| error.to_string()),
         other => Err(format!("`{other}` is no type of database that the server knows")),
     }
+}
+
+impl External {
+    /// Where `address` is.
+    pub fn of(address: &Address) -> External {
+        let (ssl, ca) = match &address.tls {
+            Tls::Off => (false, None),
+            Tls::On { ca, .. } => (true, ca.clone()),
+        };
+        External {
+            hostname: address.host.clone(),
+            port: address.port,
+            username: address.user.clone(),
+            password: address.password.clone(),
+            db_name: address.database.clone(),
+            socket_path: address.socket.clone(),
+            ssl,
+            ca,
+        }
+    }
+
+    /// Its fields as the file has them.
+    fn fields(&self) -> Vec<(&'static str, Json)> {
+        let mut fields = vec![
+            ("hostname", json!(self.hostname)),
+            ("port", json!(self.port)),
+            ("username", json!(self.username)),
+            ("password", json!(self.password.reveal())),
+            ("dbName", json!(self.db_name)),
+        ];
+        fields.extend(self.socket_path.as_ref().map(|path| ("socketPath", json!(path))));
+        fields.extend(self.ssl.then(|| ("ssl", json!(true))));
+        fields.extend(self.ca.as_ref().map(|ca| ("ca", json!(ca))));
+        fields
+    }
+}
+
+impl Config {
+    /// What the file calls it.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Config::Sqlite => "sqlite",
+            Config::Embedded => "embedded-mariadb",
+            Config::External(_) => "mariadb",
+        }
+    }
+
+    /// What the variables of the environment are that say the same, and their values.
+    pub fn env(&self) -> Vec<(&'static str, Secret)> {
+        let mut env = vec![("UPTIME_KUMA_DB_TYPE", Secret::new(self.kind()))];
+        let Config::External(external) = self else { return env };
+        for (name, value) in external.fields() {
+            let name = match name {
+                "hostname" => "UPTIME_KUMA_DB_HOSTNAME",
+                "port" => "UPTIME_KUMA_DB_PORT",
+                "username" => "UPTIME_KUMA_DB_USERNAME",
+                "password" => "UPTIME_KUMA_DB_PASSWORD",
+                "dbName" => "UPTIME_KUMA_DB_NAME",
+                "socketPath" => "UPTIME_KUMA_DB_SOCKET",
+                "ssl" => "UPTIME_KUMA_DB_SSL",
+                _ => "UPTIME_KUMA_DB_CA",
+            };
+            env.push((name, Secret::new(value.as_str().map_or_else(|| value.to_string(), str::to_owned))));
+        }
+        env
+    }
+}
+
+/// The text of a `db-config.json` that says `config`. What `was`, one of the same type, says besides, stays.
+pub fn render(config: &Config, was: Option<&str>) -> String {
+    let mut all: Map<String, Json> = was.and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
+    let same = all.get("type").and_then(Json::as_str) == Some(config.kind());
+    if !same {
+        all.clear();
+        all.insert("type".into(), config.kind().into());
+    }
+    if let Config::External(external) = config {
+        ["socketPath", "ssl", "ca"].iter().for_each(|name| drop(all.remove(*name)));
+        all.extend(external.fields().into_iter().map(|(name, value)| (name.to_owned(), value)));
+    } else if let (true, Some(was)) = (same, was) {
+        return was.to_owned();
+    }
+    format!("{:#}", Json::Object(all))
 }
 
 fn from_env(env: &BTreeMap<String, Secret>) -> Result<Option<Config>> {

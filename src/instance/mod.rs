@@ -383,9 +383,3 @@ impl Session<'_> {
         closed
     }
 }
-
-/// The user that an embedded MariaDB takes this process for. It knows two, by the names they have inside the container,
-/// whatever they are called out here (seen on 2.0.2): `root`, and `node` with the uid 1000.
-fn os_user() -> String {
-    if rustix::process::geteuid().is_root() { "root".into() } else { "node".into() }
-}

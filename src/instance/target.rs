@@ -222,7 +222,7 @@ fn place(folder: &Path, env: &BTreeMap<String, Secret>) -> Result<Place> {
             host: "localhost".into(),
             port: 3306,
             // The embedded server knows users of the operating system only, each as itself over the socket.
-            user: super::os_user(),
+            user: Address::embedded_user().into(),
             password: Secret::default(),
             database: "kuma".into(),
             tls: Tls::Off,

@@ -8,7 +8,7 @@ use std::io::Write as _;
 use std::path::Path;
 
 use crate::engine::sqlite::SqliteFile;
-use crate::engine::{Connect, EngineKind, WriteKey, Writer};
+use crate::engine::{Connect, EngineKind, Reader, WriteKey, Writer};
 use crate::error::{Error, Problem, Result};
 use crate::files;
 use crate::schema::{self, Recording, Release};
@@ -18,7 +18,10 @@ use crate::value::{Secret, Value};
 const BCRYPT_COST: u32 = 10;
 
 /// What a data folder holds once a server has used it.
-const TRACES: [&str; 6] = ["kuma.db", "kuma.db-wal", "kuma.db-shm", "kuma.db-journal", "db-config.json", "mariadb"];
+pub const TRACES: [&str; 6] = ["kuma.db", "kuma.db-wal", "kuma.db-shm", "kuma.db-journal", "db-config.json", "mariadb"];
+
+/// The table that tells a server which migrations its database has.
+pub(super) const MIGRATIONS: &str = "knex_migrations";
 
 /// The folders that the server makes beside its database (1.23 to 2.5).
 const FOLDERS: [&str; 3] = ["upload", "screenshots", "docker-tls"];
@@ -176,22 +179,29 @@ pub fn write_schema(writer: &mut dyn Writer, recording: &Recording) -> Result<()
 }
 
 fn check_empty(writer: &mut dyn Writer) -> Result<()> {
-    let found = writer.query(
-        "SELECT schema_name AS name, default_character_set_name AS charset, \
-         (SELECT count(*) FROM information_schema.tables WHERE table_schema = DATABASE()) AS taken \
-         FROM information_schema.schemata WHERE schema_name = DATABASE()",
-        &[],
-    )?;
-    let Some(row) = found.first() else { return Err(Error::Usage("the address names no database".into())) };
-    let name = row.text("name").unwrap_or_default();
-    match row.int("taken") {
-        Some(0) => {}
-        Some(1) => return Err(not_empty(name, "it has a table already".into())),
-        taken => return Err(not_empty(name, format!("it has {} tables already", taken.unwrap_or_default()))),
+    let sql =
+        "SELECT DATABASE() AS name, count(*) AS taken FROM information_schema.tables WHERE table_schema = DATABASE()";
+    let found = writer.query(sql, &[])?;
+    let name = found.first().and_then(|row| row.text("name")).unwrap_or_default();
+    match found.first().and_then(|row| row.int("taken")) {
+        Some(0) | None => check_charset(writer),
+        Some(1) => Err(not_empty(name, "it has a table already".into())),
+        Some(taken) => Err(not_empty(name, format!("it has {taken} tables already"))),
     }
+}
+
+/// Fails unless the default character set of the database behind `reader` is utf8mb4.
+pub(super) fn check_charset<R: Reader + ?Sized>(reader: &mut R) -> Result<()> {
+    let sql = "SELECT schema_name AS name, default_character_set_name AS charset FROM information_schema.schemata \
+               WHERE schema_name = DATABASE()";
+    let found = reader.query(sql, &[])?;
+    let Some(row) = found.first() else { return Err(Error::Usage("the address names no database".into())) };
     match row.text("charset") {
         Some("utf8mb4") => Ok(()),
-        other => Err(Error::Charset { database: name.to_owned(), charset: other.unwrap_or_default().to_owned() }),
+        other => Err(Error::Charset {
+            database: row.text("name").unwrap_or_default().to_owned(),
+            charset: other.unwrap_or_default().to_owned(),
+        }),
     }
 }
 

@@ -1,5 +1,6 @@
 //! All SQL that knows the server's tables, written once for both engines.
 
+pub mod create;
 pub mod evidence;
 pub mod fresh;
 pub mod history;

@@ -181,7 +181,7 @@ fn read_folder(instance: &Instance, path: &Path) -> Result<Folder> {
         uploads: look_into(&path.join("upload")),
         screenshots: look_into(&path.join("screenshots")).len(),
         size: instance.size(),
-        server: container.map_or(owner, server_ids),
+        server: container.map_or(owner, Container::ids),
         mariadb_installed: (embedded && mariadb.is_dir())
             .then(|| mariadb.join("mysql").is_dir() && mariadb.join("ibdata1").is_file()),
         read_only: container.and_then(|container| container.data().ok()).is_some_and(|data| data.read_only),
@@ -223,16 +223,4 @@ fn look(folder: &Path, name: &str) -> std::io::Result<Seen> {
         mode,
         folder: found.is_dir(),
     })
-}
-
-/// The user and group a container runs as, where they are numbers or names that every image of the server has.
-fn server_ids(container: &Container) -> Option<(u32, u32)> {
-    let (user, group) = container.user.split_once(':').unwrap_or((&container.user, ""));
-    let number = |name: &str| match name {
-        "" | "root" => Some(0),
-        "node" => Some(1000),
-        other => other.parse().ok(),
-    };
-    let uid = number(user)?;
-    Some((uid, if group.is_empty() { uid } else { number(group)? }))
 }

@@ -12,6 +12,7 @@ mod mend;
 mod migration;
 pub mod prune;
 mod put;
+pub mod rebuild;
 mod removed;
 mod restart;
 pub mod resume;
@@ -86,6 +87,9 @@ pub enum Step {
     Sweep { table: String },
     Batch { seen: u64 },
     Compact { what: String },
+    Rebuild { place: String },
+    Install,
+    Fill,
 }
 
 impl Step {
@@ -110,6 +114,9 @@ impl Step {
                 | Step::Salvage
                 | Step::Sweep { .. }
                 | Step::Compact { .. }
+                | Step::Rebuild { .. }
+                | Step::Install
+                | Step::Fill
         )
     }
 
@@ -137,6 +144,9 @@ impl Step {
                 | Step::Salvage
                 | Step::Sweep { .. }
                 | Step::Batch { .. }
+                | Step::Rebuild { .. }
+                | Step::Install
+                | Step::Fill
         )
     }
 }
@@ -185,6 +195,9 @@ impl fmt::Display for Step {
             Step::Sweep { table } => write!(f, "deleting from `{table}`"),
             Step::Batch { seen } => write!(f, "looked at {}", counted(*seen as usize, "row")),
             Step::Compact { what } => write!(f, "giving room back: {what}"),
+            Step::Rebuild { place } => write!(f, "making a new instance in `{place}`"),
+            Step::Install => f.write_str("making an embedded MariaDB"),
+            Step::Fill => f.write_str("filling the database"),
             Step::Rehearse => f.write_str("rehearsing the transaction; it will be rolled back"),
         }
     }

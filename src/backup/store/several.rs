@@ -1,6 +1,9 @@
 //! Several stores at once: a local one and one elsewhere, each with its copy of a snapshot.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+
+use chrono::{DateTime, Utc};
 
 use super::{Credentials, Keys, Listing, Scratch, Snapshot, Store, remote, scratch};
 use crate::backup::{Held, archive};
@@ -90,7 +93,8 @@ impl Stores {
 
     /// The copies of the snapshot meant by `wanted`, in the order of the stores, at least one: an archive's path or
     /// address, an id or its beginning, or `latest`: the newest backup of the instance at `origin`, or where there is none its
-    /// newest whole undo snapshot. `warn` is told of what could not be read.
+    /// newest whole undo snapshot; the last two also behind the address of another store. `warn` is told of what could not be
+    /// read.
     ///
     /// # Errors
     /// [`Error::NoSnapshot`]; [`Error::Usage`] for the beginning of several; that of a store that does not answer, where the
@@ -102,19 +106,16 @@ impl Stores {
             return Ok(vec![folder.with_keys(self.local.keys.clone()).read_file(path)?]);
         }
         if wanted.contains("://") {
-            return Ok(vec![self.read_at(wanted)?]);
+            return match self.narrowed(wanted)? {
+                (stores, name) if name != wanted => stores.find(name, origin, warn),
+                _ => Ok(vec![self.read_at(wanted)?]),
+            };
         }
         let Listing { mut snapshots, mut unusable } = self.list()?;
         match wanted {
             "latest" => {
                 snapshots.retain(|snapshot| snapshot.manifest.origin == origin && !snapshot.manifest.raw);
-                // The newest backup; where there is none, the newest undo snapshot that is whole.
-                match snapshots.iter().any(|snapshot| !snapshot.manifest.undo) {
-                    true => snapshots.retain(|snapshot| !snapshot.manifest.undo),
-                    false => snapshots.retain(|snapshot| snapshot.manifest.is_whole()),
-                }
-                let newest = snapshots.last().map(|snapshot| snapshot.manifest.id.clone());
-                snapshots.retain(|snapshot| Some(&snapshot.manifest.id) == newest.as_ref());
+                keep_last(&mut snapshots);
             }
             _ => snapshots.retain(|snapshot| !wanted.is_empty() && snapshot.manifest.id.starts_with(wanted)),
         }
@@ -132,6 +133,59 @@ impl Stores {
 }
 
 impl Stores {
+    /// The stores that `wanted` is to be looked for in, and what of it to look for: of `s3://bucket/prefix/ID` the store at
+    /// `s3://bucket/prefix` alone, and `ID`.
+    pub fn narrowed<'a>(&self, wanted: &'a str) -> Result<(Stores, &'a str)> {
+        let is_name = |name: &str| name == "latest" || !name.is_empty() && name.chars().all(|c| c.is_ascii_hexdigit());
+        let (place, name) = match wanted.rsplit_once('/') {
+            Some((place, name)) if place.contains("://") && !place.starts_with("http") && is_name(name) => {
+                (place, name)
+            }
+            _ => return Ok((self.clone(), wanted)),
+        };
+        let known = self.all.iter().find(|store| store.address() == place).cloned();
+        let store = match known {
+            Some(store) => store,
+            None => Store::of(remote::open(place, &self.credentials)?).with_keys(self.local.keys.clone()),
+        };
+        Ok((Stores { all: vec![store], ..self.clone() }, name))
+    }
+
+    /// The copies of the last snapshot of the instance `of`, by its name or by where it was; of the only one there is, where
+    /// none is named. With `before`, of those that were taken before.
+    ///
+    /// # Errors
+    /// [`Error::NoSnapshot`]; [`Error::SeveralInstances`] where one must be named.
+    pub fn last_of(
+        &self,
+        of: Option<&str>,
+        before: Option<DateTime<Utc>>,
+        warn: &mut dyn FnMut(&Error),
+    ) -> Result<Vec<Snapshot>> {
+        let Listing { mut snapshots, unusable } = self.list()?;
+        unusable.iter().for_each(warn);
+        snapshots.retain(|snapshot| !snapshot.manifest.raw);
+        let is_of = |snapshot: &Snapshot, name: &str| {
+            [&snapshot.manifest.instance, &snapshot.manifest.origin].contains(&&name.to_owned())
+        };
+        snapshots.retain(|snapshot| of.is_none_or(|of| is_of(snapshot, of)));
+        let all = |key: &dyn Fn(&Snapshot) -> String| snapshots.iter().map(key).collect::<BTreeSet<String>>();
+        let (names, origins) = (all(&|one| one.manifest.instance.clone()), all(&|one| one.manifest.origin.clone()));
+        if names.len() > 1 {
+            return Err(Error::SeveralInstances(names.into_iter().collect()));
+        }
+        if origins.len() > 1 {
+            return Err(Error::SeveralInstances(origins.into_iter().collect()));
+        }
+        snapshots.retain(|snapshot| before.is_none_or(|end| snapshot.manifest.created < end));
+        keep_last(&mut snapshots);
+        match (snapshots.is_empty(), of) {
+            (false, _) => Ok(snapshots),
+            (true, Some(of)) => Err(Error::NoSnapshot(format!("latest of {of}"))),
+            (true, None) => Err(Error::NoSnapshot("latest".into())),
+        }
+    }
+
     /// The snapshot whose archive is at `address`: in one of the stores, or anywhere else where an archive can be, on a web
     /// server too.
     fn read_at(&self, address: &str) -> Result<Snapshot> {
@@ -150,6 +204,16 @@ impl Stores {
         };
         store.read_named(name)
     }
+}
+
+/// Keeps the copies of the newest backup; where there is none, of the newest undo snapshot that is whole.
+fn keep_last(snapshots: &mut Vec<Snapshot>) {
+    match snapshots.iter().any(|snapshot| !snapshot.manifest.undo) {
+        true => snapshots.retain(|snapshot| !snapshot.manifest.undo),
+        false => snapshots.retain(|snapshot| snapshot.manifest.is_whole()),
+    }
+    let last = snapshots.last().map(|snapshot| snapshot.manifest.id.clone());
+    snapshots.retain(|snapshot| Some(&snapshot.manifest.id) == last.as_ref());
 }
 
 impl From<Vec<Store>> for Stores {

@@ -1,7 +1,12 @@
 //! `kumadb restore`
 
+mod choice;
+mod launch;
 mod monitors;
+mod place;
 mod release;
+mod source;
+mod to;
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -10,6 +15,7 @@ use chrono::Local;
 use clap::Args;
 use serde_json::{Value as Json, json};
 
+use self::choice::NewArgs;
 use crate::backup::moment::parse_moment;
 use crate::backup::{self, Held, Snapshot, Stores};
 use crate::cli::store::KeyArgs;
@@ -41,6 +47,8 @@ pub struct RestoreArgs {
     #[arg(long)]
     other_release: bool,
     #[command(flatten)]
+    pub new: NewArgs,
+    #[command(flatten)]
     pub keys: KeyArgs,
     #[command(flatten)]
     write: WriteArgs,
@@ -50,6 +58,9 @@ impl RestoreArgs {
     /// The archive that is meant, of an instance at `origin`, where it is in a folder of this machine that was named as a
     /// store.
     pub fn local_archive(&self, origin: &str, context: &Context<'_>) -> Result<Option<String>> {
+        if self.new.to.is_some() {
+            return source::local_archive(self, context);
+        }
         let named = self.snapshot.as_ref().filter(|named| Path::new(named).exists());
         if named.is_some() || context.local_stores()?.is_empty() {
             return Ok(named.cloned());
@@ -66,7 +77,10 @@ impl RestoreArgs {
 }
 
 pub fn run(args: &RestoreArgs, context: &mut Context<'_>) -> Result<Exit> {
-    let instance = context.instance()?;
+    if let Some(place) = &args.new.to {
+        return to::run(args, place, context);
+    }
+    let instance = context.instance().map_err(|error| not_yet(error, args, context))?;
     let stores = context.stores()?.with_keys(&args.keys.keys_or_ask(context.ui)?);
     let wanted = match (&args.snapshot, &args.before) {
         (Some(snapshot), _) => snapshot.clone(),
@@ -160,6 +174,26 @@ pub fn run(args: &RestoreArgs, context: &mut Context<'_>) -> Result<Exit> {
         format!("the {what} of `{}` is as it was at {created}{with}", instance.name)
     })?;
     finish(&outcome, context.ui)
+}
+
+/// An error that the target holds no instance, with the command that makes one there.
+fn not_yet(error: Error, args: &RestoreArgs, context: &Context<'_>) -> Error {
+    let is_path = |target: &String| target.contains('/') || Path::new(target).exists();
+    let Some(target) = context.global.target.as_ref().filter(|target| is_path(target) && !target.contains("://"))
+    else {
+        return error;
+    };
+    let snapshot = match (&args.snapshot, &args.before) {
+        (Some(snapshot), _) => snapshot.clone(),
+        (None, Some(before)) => format!("--before '{before}'"),
+        (None, None) => "SNAPSHOT".into(),
+    };
+    match error {
+        Error::NotDataFolder { .. } | Error::NoSuchTarget(_) => {
+            Error::NotYet { cause: Box::new(error), hint: format!("kumadb restore {snapshot} --to {target}") }
+        }
+        other => other,
+    }
 }
 
 /// The id of the last snapshot of the instance at `origin` that was taken before `moment`.

@@ -6,6 +6,7 @@
 
 mod address;
 mod copied;
+mod create;
 mod dump;
 mod fault;
 mod fill;
@@ -29,6 +30,7 @@ use tokio::runtime::Runtime;
 
 pub use address::{Address, Tls};
 pub use copied::{DumpedRows, read_dumped_tables, stream_dumped_rows};
+pub use create::{Staged, UNFINISHED};
 pub use load::count_dump;
 pub use scratch::Scratch;
 pub use transfer::Transferred;

@@ -1,4 +1,5 @@
-//! A MariaDB of our own for a while, on a folder that is thrown away: the place to try out whether a dump can be loaded.
+//! A MariaDB of our own for a while: on a folder that is thrown away, to try out whether a dump can be loaded; or on one that
+//! becomes the embedded MariaDB of a new instance.
 
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -9,16 +10,24 @@ use super::load::{CopiedTable, Copy, each_line};
 use super::{Access, Address, MariaDb};
 use crate::engine::Reader as _;
 use crate::error::{Error, Result};
+use crate::files;
 
 /// How long it may take to answer for the first time.
 const START_TIME: Duration = Duration::from_secs(60);
 
+/// What it logs into, in its folder.
+const LOG: &str = "error.log";
+
 /// What is loaded goes into this database.
 const DATABASE: &str = "drill";
+
+/// The series of MariaDB in the server's images (2.0 to 2.5): it does not start on files of a newer one.
+const SERIES: &str = "10.11.";
 
 /// A running `mariadbd` that only its socket leads to. It ends, and its folders go, when it is dropped.
 pub struct Scratch {
     child: Child,
+    folder: PathBuf,
     /// The way of a socket has at most 107 characters, so it lies apart.
     socket: tempfile::TempDir,
 }
@@ -29,11 +38,42 @@ impl Scratch {
     /// # Errors
     /// [`Error::Refused`] where there is no `mariadbd`, or where it does not start.
     pub fn start(folder: &Path) -> Result<Scratch> {
-        let wrong = |why: &str| Error::Refused(format!("no MariaDB could be started to try the dump on: {why}"));
+        let accounts = ["--auth-root-authentication-method=normal"];
+        Self::launch(folder, &accounts, &["--innodb-flush-log-at-trx-commit=0"])
+    }
+
+    /// Whether the `mariadbd` of this machine makes files that the MariaDB in the server's images starts on.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] with the reason why not.
+    pub fn check_series() -> Result<()> {
+        let output = program("mariadbd")?.arg("--version").output().map_err(Error::file("run", "mariadbd"))?;
+        let version = String::from_utf8_lossy(&output.stdout).into_owned();
+        match version.split_whitespace().any(|word| word.starts_with(SERIES)) {
+            true => Ok(()),
+            false => Err(Error::Refused(format!(
+                "`mariadbd` of this machine is of another series ({}) than the one in the server's images ({SERIES}x)",
+                version.trim()
+            ))),
+        }
+    }
+
+    /// Starts one on the new folder `folder`, which will be the `mariadb` of a server: with the accounts that it makes itself.
+    /// Until [`keep`](Scratch::keep) nobody but this user reaches it, and who does needs no account.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] where there is no `mariadbd`, or where it does not start.
+    pub fn start_kept(folder: &Path) -> Result<Scratch> {
+        let accounts = ["--auth-root-authentication-method=socket", "--auth-root-socket-user=node"];
+        Self::launch(folder, &accounts, &["--skip-grant-tables"])
+    }
+
+    fn launch(folder: &Path, accounts: &[&str], options: &[&str]) -> Result<Scratch> {
+        let wrong = |why: &str| Error::Refused(format!("no MariaDB could be started: {why}"));
         let as_ourselves: &[&str] = if rustix::process::geteuid().is_root() { &["--user=root"] } else { &[] };
         let data = format!("--datadir={}", folder.display());
         let mut install = program("mariadb-install-db")?;
-        install.args(["--no-defaults", "--skip-test-db", "--auth-root-authentication-method=normal", &data]);
+        install.args(["--no-defaults", "--skip-test-db", &data]).args(accounts);
         // Servers that share one delete each other's temporary tables when they start.
         let own = format!("--tmpdir={}", folder.display());
         let made = install.arg(&own).args(as_ourselves).output().map_err(|error| wrong(&error.to_string()))?;
@@ -42,19 +82,14 @@ impl Scratch {
         }
         let socket = tempfile::Builder::new().prefix("kumadb-").tempdir();
         let socket = socket.map_err(Error::file("make a folder in", std::env::temp_dir()))?;
-        let log = format!("--log-error={}", folder.join("error.log").display());
+        let log = format!("--log-error={}", folder.join(LOG).display());
         let mut server = program("mariadbd")?;
-        server.args([
-            "--no-defaults",
-            "--skip-networking",
-            "--skip-log-bin",
-            "--innodb-flush-log-at-trx-commit=0",
-            &data,
-            &own,
-        ]);
+        server.args(["--no-defaults", "--skip-networking", "--skip-log-bin", &data, &own]).args(options);
         server.arg(format!("--socket={}", socket.path().join("sock").display())).arg(log).args(as_ourselves);
+        server.arg(format!("--pid-file={}", socket.path().join("pid").display()));
         let child = server.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
-        let mut scratch = Scratch { child: child.map_err(|error| wrong(&error.to_string()))?, socket };
+        let child = child.map_err(|error| wrong(&error.to_string()))?;
+        let mut scratch = Scratch { child, folder: folder.to_owned(), socket };
         let end = Instant::now() + START_TIME;
         while let Err(error) = MariaDb::open(&scratch.address(""), Access::Read) {
             let ended = scratch.child.try_wait().map_err(|error| wrong(&error.to_string()))?;
@@ -64,6 +99,16 @@ impl Scratch {
             std::thread::sleep(Duration::from_millis(50));
         }
         Ok(scratch)
+    }
+
+    /// Ends it in order; its folder stays.
+    pub fn keep(mut self) -> Result<()> {
+        MariaDb::open(&self.address(""), Access::Write)?.run("SHUTDOWN")?;
+        let ended = self.child.wait().map_err(Error::file("wait for", "mariadbd"))?;
+        if !ended.success() {
+            return Err(Error::Refused(format!("MariaDB did not end in order: {ended}")));
+        }
+        files::remove(&self.folder.join(LOG))
     }
 
     /// Loads `dump` as the `mariadb` client would, writes a dump of what came of it to the new file `again`, and compares
@@ -91,7 +136,8 @@ impl Scratch {
         }
     }
 
-    fn address(&self, database: &str) -> Address {
+    /// The way to `database` on it.
+    pub fn address(&self, database: &str) -> Address {
         Address::on_socket(self.socket.path().join("sock"), "root", database)
     }
 }

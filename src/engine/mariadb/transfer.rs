@@ -7,10 +7,10 @@ use std::path::Path;
 
 use chrono::{DateTime, NaiveDate, NaiveDateTime, NaiveTime};
 
-use super::MariaDb;
 use super::dump::{FIRST, LAST, Lines, SETTINGS, table_end};
 use super::literal::{quoted, write_text};
 use super::tables::text;
+use super::{MariaDb, UNFINISHED};
 use crate::engine::{Counts, Reader, quote};
 use crate::error::{Error, Result, counted};
 use crate::files;
@@ -65,7 +65,8 @@ impl MariaDb {
         own: &[&str],
         progress: &mut dyn FnMut(u64, u64),
     ) -> Result<Transferred> {
-        let (here, there) = (self.read_schema()?, from.schema()?);
+        let (mut here, there) = (self.read_schema()?, from.schema()?);
+        here.tables.remove(UNFINISHED);
         let mut unfit = Vec::new();
         for (table, described) in &there.tables {
             let missing = described.columns.iter().filter(|column| !here.has(table, &column.name));

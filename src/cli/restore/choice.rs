@@ -1,0 +1,188 @@
+//! How a new instance keeps its database, what makes that, and whom its files belong to: as the options say, else as snapshot,
+//! container and image do.
+
+use std::sync::Arc;
+
+use clap::{Args, ValueEnum};
+
+use super::launch;
+use super::place::{Fresh, Place};
+use crate::backup::Manifest;
+use crate::cli::{Context, engine};
+use crate::docker::{Docker, Image};
+use crate::engine::EngineKind;
+use crate::error::{Error, Result};
+use crate::run::rebuild::{Database, Maker};
+
+/// What `db-config.json` may say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Kind {
+    /// A kuma.db in the data folder
+    Sqlite,
+    /// The MariaDB inside the container
+    EmbeddedMariadb,
+    /// A MariaDB elsewhere
+    Mariadb,
+}
+
+/// Options of a restore that makes a new instance.
+#[derive(Args, Debug)]
+#[command(next_help_heading = "A new instance")]
+pub struct NewArgs {
+    /// Make a new instance of the snapshot: in a folder that is absent or empty, in the empty database
+    /// mysql://user@host/database, or for a container that was never started
+    #[arg(long, value_name = "PLACE", conflicts_with_all = [
+        "config_only", "monitors", "other_release", "live", "no_restart", "wait_beats", "allow_unknown_release",
+    ])]
+    pub to: Option<String>,
+    /// With `latest` or `--before`: the snapshot of this instance, by its name in the store
+    #[arg(long, value_name = "NAME", requires = "to")]
+    pub of: Option<String>,
+    /// How the new instance keeps its database [default: as the snapshot]
+    #[arg(long, value_name = "ENGINE", requires = "to")]
+    pub engine: Option<Kind>,
+    /// With `--to mysql://…`: the data folder for db-config.json, upload/ and docker-tls/, absent or empty
+    #[arg(long, value_name = "FOLDER", requires = "to")]
+    pub data_folder: Option<String>,
+    /// The image that the server will run; its user owns the files, and its MariaDB makes an embedded database
+    #[arg(long, value_name = "IMAGE", requires = "to")]
+    pub image: Option<String>,
+    /// Owner of the files [default: the user of container or image, else the owner of the folder]
+    #[arg(long, value_name = "UID:GID", requires = "to", value_parser = owner)]
+    pub owner: Option<(u32, u32)>,
+}
+
+fn owner(text: &str) -> Result<(u32, u32), String> {
+    let (uid, gid) = text.split_once(':').unwrap_or((text, text));
+    match (uid.parse(), gid.parse()) {
+        (Ok(uid), Ok(gid)) => Ok((uid, gid)),
+        _ => Err(format!("`{text}` is not UID:GID in numbers, such as 1000:1000")),
+    }
+}
+
+/// What was decided.
+pub struct Choice {
+    /// How the database is kept.
+    pub kind: Kind,
+    /// The image that the server will run, by its name.
+    pub image: String,
+    /// The image itself, where it is there.
+    found: Option<Image>,
+    docker: Option<Arc<Docker>>,
+}
+
+impl Choice {
+    /// Decides for `place`, before the snapshot is unpacked.
+    pub fn make(args: &NewArgs, manifest: &Manifest, place: &Place, context: &Context<'_>) -> Result<Choice> {
+        let kind = kind(args, manifest, place)?;
+        if let Place::Container(fresh) = place {
+            let found = Image::of(&fresh.container);
+            if args.image.as_ref().is_some_and(|image| *image != found.name) {
+                let why =
+                    format!("container `{}` runs image `{}`: leave out `--image`", fresh.container.name, found.name);
+                return Err(Error::Usage(why));
+            }
+            let docker = Some(fresh.docker.clone());
+            return Ok(Choice { kind, image: found.name.clone(), found: Some(found), docker });
+        }
+        let image = args.image.clone().unwrap_or_else(|| launch::image(manifest));
+        // An engine elsewhere has images, and none of the folders of this machine.
+        let docker = engine::connect(&engine::surroundings(&context.global)).ok().filter(|docker| docker.is_local());
+        let found = match &docker {
+            Some(docker) => docker.image(&image)?,
+            None => None,
+        };
+        Ok(Choice { kind, image, found, docker })
+    }
+
+    /// The engine that the place was connected by, or found on this machine.
+    pub fn docker(&self) -> Option<&Arc<Docker>> {
+        self.docker.as_ref()
+    }
+
+    /// The database at `place`.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] where nothing makes an embedded MariaDB; it names what can be done instead.
+    pub fn database(&self, args: &NewArgs, place: &Place) -> Result<Database<'_>> {
+        let maker = match (self.kind, place) {
+            (Kind::Sqlite, _) => return Ok(Database::Sqlite),
+            (Kind::Mariadb, Place::Database(address)) => return Ok(Database::External(address.clone())),
+            (Kind::Mariadb, _) => return Err(names_no_database()),
+            (Kind::EmbeddedMariadb, _) => match (&self.docker, &self.found) {
+                (Some(docker), Some(image)) => Maker::Image(docker, image.clone()),
+                _ if args.image.is_some() => {
+                    return Err(Error::Occupied {
+                        place: format!("image `{}`", self.image),
+                        why: "it is not on this machine".into(),
+                        hint: format!("docker pull {}", self.image),
+                    });
+                }
+                _ => Maker::Local,
+            },
+        };
+        match maker.check() {
+            Ok(()) => Ok(Database::Embedded(maker)),
+            Err(error) => Err(Error::Refused(format!(
+                "no embedded MariaDB can be made here ({error}); one of these can: `docker pull {}` first; `--image IMAGE` of one \
+                 that has a MariaDB, not `-slim`; `--engine sqlite`; `--to mysql://user@host/database` of an empty database",
+                self.image
+            ))),
+        }
+    }
+
+    /// Whom the files are to belong to, where that is said anywhere.
+    pub fn owner(&self, args: &NewArgs) -> Option<(u32, u32)> {
+        let rootless = self.image.contains("rootless").then_some((1000, 1000));
+        let meant = args.owner.or_else(|| self.found.as_ref().map_or(rootless, Image::ids));
+        // Root in its container may read what belongs to anybody.
+        meant.filter(|(uid, _)| args.owner.is_some() || *uid != 0 || rustix::process::geteuid().is_root())
+    }
+}
+
+fn names_no_database() -> Error {
+    Error::Usage(
+        "`--engine mariadb` needs a database: `--to mysql://user@host/database`, with `--data-folder FOLDER`".into(),
+    )
+}
+
+fn kind(args: &NewArgs, manifest: &Manifest, place: &Place) -> Result<Kind> {
+    let default = match manifest.engine {
+        EngineKind::Sqlite => Kind::Sqlite,
+        EngineKind::MariaDb => Kind::EmbeddedMariadb,
+    };
+    match (place, args.engine) {
+        (Place::Database(_), None | Some(Kind::Mariadb)) => Ok(Kind::Mariadb),
+        (Place::Database(_), Some(_)) => {
+            Err(Error::Usage("a database at `mysql://…` is `--engine mariadb`: leave out `--engine`".into()))
+        }
+        (Place::Folder(_) | Place::Container(_), Some(Kind::Mariadb)) => Err(names_no_database()),
+        (Place::Folder(_), wanted) => Ok(wanted.unwrap_or(default)),
+        (Place::Container(fresh), wanted) => match said_by(fresh)? {
+            None => Ok(wanted.unwrap_or(default)),
+            Some(said) if wanted.is_none_or(|wanted| wanted == said) => Ok(said),
+            Some(_) => Err(Error::Usage(format!(
+                "the environment of container `{}` says another engine in UPTIME_KUMA_DB_TYPE: leave out `--engine`",
+                fresh.container.name
+            ))),
+        },
+    }
+}
+
+/// What the environment of a container says, which the server heeds before all else.
+fn said_by(fresh: &Fresh) -> Result<Option<Kind>> {
+    let container = &fresh.container;
+    match container.env(&["UPTIME_KUMA_DB_TYPE"]) {
+        None => Ok(None),
+        Some("sqlite") => Ok(Some(Kind::Sqlite)),
+        Some("embedded-mariadb") => Ok(Some(Kind::EmbeddedMariadb)),
+        Some(other) => Err(Error::Occupied {
+            place: format!("container `{}`", container.name),
+            why: format!("its environment says UPTIME_KUMA_DB_TYPE={other}, so its database is elsewhere"),
+            hint: format!(
+                "kumadb restore SNAPSHOT --to mysql://USER@HOST/DATABASE --data-folder {}",
+                fresh.folder.display()
+            ),
+        }),
+    }
+}

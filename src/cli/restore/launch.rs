@@ -1,0 +1,124 @@
+//! The lines that start a server on a new instance: for `docker run`, and for Docker Compose. Pure.
+
+use crate::backup::Manifest;
+use crate::run::rebuild::recognise;
+use crate::schema::Recognition;
+
+/// Where the real images are.
+const REPOSITORY: &str = "louislam/uptime-kuma";
+
+/// What is to be started.
+#[derive(Debug)]
+pub struct Launch {
+    /// Name of the container.
+    pub name: String,
+    /// The image.
+    pub image: String,
+    /// A path of the host, or the name of a volume.
+    pub data: String,
+    /// Variables and their values; one without is taken from the environment of whoever starts it.
+    pub env: Vec<(String, Option<String>)>,
+    /// Its database is on the host itself.
+    pub host_network: bool,
+}
+
+/// The image of the release that `manifest` is of: of a range the newest.
+pub fn image(manifest: &Manifest) -> String {
+    let Recognition { release, unknown, .. } = recognise(manifest);
+    match unknown.is_empty() {
+        true => format!("{REPOSITORY}:{release}"),
+        // Newer than any that is known here.
+        false => format!("{REPOSITORY}:{}", release.major),
+    }
+}
+
+impl Launch {
+    /// The command for `docker`.
+    pub fn command(&self) -> String {
+        let mut words = vec!["docker run -d".to_owned(), format!("--name {}", self.name)];
+        words.push("--restart unless-stopped".into());
+        words.push(if self.host_network { "--network host" } else { "-p 3001:3001" }.into());
+        words.push(format!("-v {}", quoted(&format!("{}:/app/data", self.data))));
+        for (name, value) in &self.env {
+            words.push(match value {
+                Some(value) => format!("-e {}", quoted(&format!("{name}={value}"))),
+                None => format!("-e {name}"),
+            });
+        }
+        words.push(self.image.clone());
+        words.join(" ")
+    }
+
+    /// The same as a `compose.yaml`.
+    pub fn compose(&self) -> String {
+        let text = |text: &str| format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\"").replace('$', "$$"));
+        let mut lines = vec![
+            "services:".to_owned(),
+            format!("  {}:", self.name),
+            format!("    image: {}", self.image),
+            format!("    container_name: {}", self.name),
+            "    restart: unless-stopped".into(),
+        ];
+        match self.host_network {
+            true => lines.push("    network_mode: host".into()),
+            false => lines.extend(["    ports:".into(), "      - \"3001:3001\"".into()]),
+        }
+        lines.extend(["    volumes:".into(), format!("      - {}", text(&format!("{}:/app/data", self.data)))]);
+        if !self.env.is_empty() {
+            lines.push("    environment:".into());
+        }
+        for (name, value) in &self.env {
+            let value = value.as_ref().map_or_else(|| format!("${{{name}}}"), |value| text(value));
+            lines.push(format!("      {name}: {value}"));
+        }
+        if !self.data.contains('/') {
+            lines.extend(["volumes:".into(), format!("  {}:", self.data)]);
+        }
+        lines.join("\n")
+    }
+}
+
+/// `text` as a name for a container, else the usual one.
+pub fn container_name(text: &str) -> String {
+    let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-');
+    let plain = text.starts_with(|c: char| c.is_ascii_alphanumeric()) && text.chars().all(fits) && text.len() > 1;
+    // What a folder is called says nothing of the server.
+    if plain && text != "data" { text.to_owned() } else { "uptime-kuma".into() }
+}
+
+/// `text` as one word of a shell.
+pub fn quoted(text: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-:=@,+%".contains(c);
+    match !text.is_empty() && text.chars().all(plain) {
+        true => text.to_owned(),
+        false => format!("'{}'", text.replace('\'', "'\\''")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn quotes_what_a_shell_would_part() {
+        let launch = Launch {
+            name: "kuma".into(),
+            image: "louislam/uptime-kuma:2.5.3".into(),
+            data: "/srv/my kuma".into(),
+            env: vec![("A".into(), Some("it's".into())), ("B".into(), None)],
+            host_network: false,
+        };
+        let expected = "docker run -d --name kuma --restart unless-stopped -p 3001:3001 -v '/srv/my kuma:/app/data' \
+                        -e 'A=it'\\''s' -e B louislam/uptime-kuma:2.5.3";
+        assert_eq!(launch.command(), expected);
+        assert!(
+            launch
+                .compose()
+                .contains("      - \"/srv/my kuma:/app/data\"\n    environment:\n      A: \"it's\"\n      B: ${B}")
+        );
+        assert_eq!(
+            [container_name("kuma-1"), container_name("data"), container_name("a b")],
+            ["kuma-1", "uptime-kuma", "uptime-kuma"]
+        );
+    }
+}

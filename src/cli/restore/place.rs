@@ -1,0 +1,135 @@
+//! Where a new instance is to be: a folder, a database, or the data of a container that was never started.
+
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::cli::{Context, engine, errand};
+use crate::docker::{Container, Docker, Life};
+use crate::engine::mariadb::Address;
+use crate::error::{Error, Result};
+use crate::files;
+
+/// The place that `--to` names.
+pub enum Place {
+    /// A folder, absent or empty.
+    Folder(PathBuf),
+    /// A database on MariaDB, by its address, and as it was typed but for the password.
+    Database(Address),
+    /// A container that was never started, and its data folder as this machine sees it.
+    Container(Box<Fresh>),
+}
+
+/// A container that was never started.
+pub struct Fresh {
+    /// Its engine.
+    pub docker: Arc<Docker>,
+    /// The container.
+    pub container: Container,
+    /// Its data folder.
+    pub folder: PathBuf,
+}
+
+impl Place {
+    /// The place called `text`.
+    ///
+    /// # Errors
+    /// [`Error::Occupied`] when it cannot take a new instance; [`Error::Elsewhere`] when it is on another machine.
+    pub fn find(text: &str, context: &Context<'_>) -> Result<Place> {
+        if text.starts_with("mysql://") || text.starts_with("mariadb://") {
+            return Address::parse(text).map(Place::Database);
+        }
+        if text.contains('/') || text.starts_with('.') || Path::new(text).symlink_metadata().is_ok() {
+            return Place::folder(text, context);
+        }
+        let docker = engine::connect(&engine::surroundings(&context.global))?;
+        *context.docker.borrow_mut() = Some(docker.clone());
+        match docker.container(text)? {
+            Some(container) => fresh(docker, container).map(|fresh| Place::Container(Box::new(fresh))),
+            None => Err(Error::NotYet {
+                cause: Box::new(Error::NoSuchTarget(text.to_owned())),
+                hint: format!("docker ps -a lists the containers; for a folder, write ./{text}"),
+            }),
+        }
+    }
+
+    /// The data folder of it, if it has one.
+    pub fn data(&self) -> Option<&Path> {
+        match self {
+            Place::Folder(folder) => Some(folder),
+            Place::Container(fresh) => Some(&fresh.folder),
+            Place::Database(_) => None,
+        }
+    }
+
+    /// What messages call it.
+    pub fn shown(&self) -> String {
+        match self {
+            Place::Folder(folder) => format!("`{}`", folder.display()),
+            Place::Container(fresh) => format!("container `{}`", fresh.container.name),
+            Place::Database(address) => address.to_string(),
+        }
+    }
+
+    fn folder(text: &str, context: &Context<'_>) -> Result<Place> {
+        let global = &context.global;
+        if global.docker_host.is_some() || global.docker_context.is_some() {
+            let docker = engine::connect(&engine::surroundings(global))?;
+            if !docker.is_local() {
+                return Err(Error::Occupied {
+                    place: format!("`{text}`"),
+                    why: format!("it is a folder of this machine, and the engine is at `{}`", docker.address()),
+                    hint: format!(
+                        "make a container there: docker create --name NAME -v {text}:/app/data … IMAGE, then --to NAME; or leave out \
+                         `--host` and `--context`"
+                    ),
+                });
+            }
+        }
+        files::absolute(text).map(Place::Folder)
+    }
+}
+
+/// The container, checked: never started, with a data folder that can be reached.
+fn fresh(docker: Arc<Docker>, container: Container) -> Result<Fresh> {
+    let occupied = |why: &str, hint: String| {
+        Err(Error::Occupied { place: format!("container `{}`", container.name), why: why.into(), hint })
+    };
+    if container.state.life != Life::Stopped || container.state.started_at.is_some() {
+        let why = if container.state.life == Life::Stopped { "it was started before" } else { "it is running" };
+        return occupied(why, format!("kumadb -t {} restore SNAPSHOT", container.name));
+    }
+    let data = match container.data() {
+        Ok(data) if data.read_only => return occupied("its data folder is mounted read-only", String::new()),
+        Ok(data) => data,
+        Err(Error::NoDataFolder { why, .. }) => {
+            let hint = format!("docker rm {0}, and make it again with -v {0}:/app/data", container.name);
+            return occupied(&why, hint);
+        }
+        Err(error) => return Err(error),
+    };
+    let folder = data.path.canonicalize().unwrap_or_else(|_| data.path.clone());
+    let beside = errand::overrides()?.is_some();
+    if !beside && !is_here(&docker, &container, &data.inside, &folder)? {
+        return Err(Error::Elsewhere {
+            container: container.name.clone(),
+            folder: data.path.display().to_string(),
+            engine: docker.address().to_owned(),
+        });
+    }
+    Ok(Fresh { docker, container, folder })
+}
+
+/// Whether this process can write what the container will read, at `folder`.
+fn is_here(docker: &Docker, container: &Container, inside: &Path, folder: &Path) -> Result<bool> {
+    if !folder.exists() {
+        // A folder of the host that the engine makes when the container starts; or one that only the engine's user sees.
+        return Ok(docker.is_local() && rustix::process::geteuid().is_root());
+    }
+    if !docker.shares(container, inside, folder) || std::fs::read_dir(folder).is_err() {
+        return Ok(false);
+    }
+    // A rootless engine has users of its own.
+    let owner = std::fs::metadata(docker.engine()?.root).map(|root| root.uid());
+    Ok(files::check_writable(folder).is_ok() && owner.is_ok_and(|owner| owner == 0))
+}

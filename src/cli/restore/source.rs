@@ -1,0 +1,87 @@
+//! Which snapshot a new instance is made of, where there is no instance yet that could tell.
+
+use std::path::{Path, PathBuf};
+
+use chrono::Local;
+
+use super::RestoreArgs;
+use crate::backup::moment::parse_moment;
+use crate::backup::{self, Held, Manifest, Snapshot, Stores, unpack_first};
+use crate::cli::{Context, Ui};
+use crate::error::{Error, Result};
+
+/// A snapshot that was found.
+pub enum Source {
+    /// Its copies.
+    Copies(Vec<Snapshot>),
+    /// A database file that 1.x left behind, as a copy.
+    File(Box<Held>),
+}
+
+impl Source {
+    /// The snapshot that `args` mean; `folder` is a private one for what must be unpacked to be known.
+    pub fn find(args: &RestoreArgs, stores: &Stores, folder: &Path, ui: &mut Ui) -> Result<Source> {
+        let wanted = args.snapshot.as_deref().unwrap_or_default();
+        if backup::is_database(Path::new(wanted)) {
+            let held = backup::hold(stores, wanted, "", &folder.join("held"), &mut |_| {})?;
+            return Ok(Source::File(Box::new(held)));
+        }
+        let copies = copies(args, stores, &mut |error| ui.warn(&error.to_string()))?;
+        Ok(Source::Copies(copies))
+    }
+
+    /// What is in it.
+    pub fn manifest(&self) -> &Manifest {
+        match self {
+            Source::Copies(copies) => &copies[0].manifest,
+            Source::File(held) => &held.manifest,
+        }
+    }
+
+    /// Unpacks and verifies it.
+    pub fn unpack(self, folder: &Path, ui: &mut Ui) -> Result<Held> {
+        match self {
+            Source::Copies(copies) => {
+                unpack_first(&copies, &folder.join("held"), &mut |error| ui.warn(&error.to_string()))
+            }
+            Source::File(held) => Ok(*held),
+        }
+    }
+}
+
+/// The copies of the snapshot that `args` mean, at least one.
+pub fn copies(args: &RestoreArgs, stores: &Stores, warn: &mut dyn FnMut(&Error)) -> Result<Vec<Snapshot>> {
+    let of = args.new.of.as_deref();
+    match (&args.snapshot, &args.before) {
+        (Some(wanted), _) => match stores.narrowed(wanted)? {
+            (stores, "latest") => stores.last_of(of, None, warn),
+            (stores, wanted) => stores.find(wanted, "", warn),
+        },
+        (None, Some(before)) => {
+            let end = parse_moment(before, Local::now()).map_err(Error::Usage)?;
+            stores.last_of(of, Some(end), warn)
+        }
+        (None, None) => Err(Error::Usage(
+            "name the snapshot: its id, its address, `latest` or `--before yesterday`; `kumadb backup list` shows all"
+                .into(),
+        )),
+    }
+}
+
+/// The archive among `copies` that lies on this machine.
+pub fn local(copies: &[Snapshot]) -> Option<String> {
+    copies.iter().find(|copy| copy.store().folder().is_some()).map(Snapshot::location)
+}
+
+/// The archive that is to be sent along, where the data are on another machine.
+pub fn local_archive(args: &RestoreArgs, context: &Context<'_>) -> Result<Option<String>> {
+    let named = args.snapshot.as_ref().filter(|named| PathBuf::from(named).exists());
+    if named.is_some() {
+        return Ok(named.cloned());
+    }
+    let stores = context.stores()?.with_keys(&args.keys.keys()?);
+    if stores.iter().all(|store| store.folder().is_none()) {
+        return Ok(None);
+    }
+    Ok(local(&copies(args, &stores, &mut |_| {})?))
+}

@@ -1,0 +1,237 @@
+//! `kumadb restore --to`: a new instance out of a snapshot, and the lines that start it.
+
+use std::path::PathBuf;
+
+use serde_json::{Value as Json, json};
+
+use super::choice::{Choice, Kind};
+use super::launch::{self, Launch};
+use super::place::Place;
+use super::source::Source;
+use super::{RestoreArgs, release};
+use crate::backup::{Held, Manifest};
+use crate::cli::Context;
+use crate::error::{Error, Exit, Result, bytes, counted};
+use crate::files;
+use crate::instance::config::{Config, read_kind};
+use crate::run::rebuild::{Rebuild, extra_files};
+
+/// Variables whose values are not shown.
+const SECRET: &str = "UPTIME_KUMA_DB_PASSWORD";
+
+pub fn run(args: &RestoreArgs, place: &str, context: &mut Context<'_>) -> Result<Exit> {
+    let place = Place::find(place, context)?;
+    let stores = context.stores()?.with_keys(&args.keys.keys_or_ask(context.ui)?);
+    let scratch = stores.scratch()?;
+    let source = Source::find(args, &stores, scratch.path(), context.ui)?;
+    let manifest = source.manifest().clone();
+    check_manifest(&manifest, args)?;
+    let choice = Choice::make(&args.new, &manifest, &place, context)?;
+    let rebuild = Rebuild {
+        folder: folder(args, &place)?,
+        database: choice.database(&args.new, &place)?,
+        owner: choice.owner(&args.new),
+    };
+    check_files(&manifest, &rebuild, &place)?;
+    rebuild.check(&manifest)?;
+    if let Place::Container(fresh) = &place
+        && let Some(shipped) = fresh.docker.shipped(&fresh.container)?
+    {
+        release::check_image(&manifest, &shipped, &fresh.container.image, context.ui)?;
+    }
+    let held = source.unpack(scratch.path(), context.ui)?;
+    check_config(&held, args, choice.kind)?;
+    if !manifest.without.is_empty() {
+        context.ui.warn(&format!("snapshot `{}` is of the configuration alone: there will be no history", manifest.id));
+    }
+    let config = rebuild.database.config();
+    let mut report = Report {
+        manifest,
+        files: extra_files(&held.manifest),
+        start: start(&place, &rebuild, &choice, &held.manifest)?,
+        place: place.shown(),
+        kind: config.kind(),
+        folder: rebuild.folder.clone(),
+        owner: rebuild.owner,
+        config,
+        image: choice.image.clone(),
+    };
+    if args.write.is_dry_run() {
+        let mut document = report.json();
+        document["dry_run"] = true.into();
+        document["snapshot"] = report.manifest.id.clone().into();
+        context.ui.result(&document, || report.dry_text())?;
+        return Ok(Exit::Done);
+    }
+    let rebuilt = rebuild.run(held, context.ui)?;
+    rebuilt.rounded.iter().for_each(|what| context.ui.warn(&format!("{what}, as MariaDB keeps it")));
+    (report.manifest, report.files) = (rebuilt.manifest, rebuilt.files);
+    let mut document = report.json();
+    document["restored"] = report.manifest.id.clone().into();
+    context.ui.result(&document, || report.text())?;
+    Ok(Exit::Done)
+}
+
+/// Where the data folder is to be.
+fn folder(args: &RestoreArgs, place: &Place) -> Result<Option<PathBuf>> {
+    match (&args.new.data_folder, place.data()) {
+        (None, folder) => Ok(folder.map(PathBuf::from)),
+        (Some(folder), None) => files::absolute(folder).map(Some),
+        (Some(_), Some(_)) => {
+            Err(Error::Usage("`--data-folder` is for `--to mysql://…`: a folder or container is one already".into()))
+        }
+    }
+}
+
+fn check_manifest(manifest: &Manifest, args: &RestoreArgs) -> Result<()> {
+    let id = &manifest.id;
+    if manifest.raw {
+        return Err(Error::Refused(format!("snapshot `{id}` holds the files of a database that could not be read")));
+    }
+    if args.new.of.as_ref().is_some_and(|of| *of != manifest.instance && *of != manifest.origin) {
+        return Err(Error::Usage(format!("snapshot `{id}` is of instance `{}`: leave out `--of`", manifest.instance)));
+    }
+    Ok(())
+}
+
+/// Fails where files of the snapshot would be left out.
+fn check_files(manifest: &Manifest, rebuild: &Rebuild<'_>, place: &Place) -> Result<()> {
+    let files = extra_files(manifest);
+    match (&rebuild.folder, files.first()) {
+        (None, Some(first)) => Err(Error::Occupied {
+            place: place.shown(),
+            why: format!(
+                "snapshot `{}` has files too ({}), `{first}` for one",
+                manifest.id,
+                counted(files.len(), "file")
+            ),
+            hint: "add `--data-folder FOLDER`, the data folder of the new server, for them".into(),
+        }),
+        _ => Ok(()),
+    }
+}
+
+/// Fails where the snapshot is of an external MariaDB, and nobody said what to do instead.
+fn check_config(held: &Held, args: &RestoreArgs, kind: Kind) -> Result<()> {
+    let was = files::read_text(&held.folder.join(crate::instance::config::FILE))?;
+    let is_external = was.as_deref().and_then(read_kind).as_deref() == Some("mariadb");
+    match kind {
+        Kind::EmbeddedMariadb if is_external && args.new.engine.is_none() => Err(Error::Refused(format!(
+            "the database of `{}` was on a MariaDB elsewhere: say where the new one is to be, `--to mysql://user@host/database \
+             --data-folder FOLDER`, `--engine embedded-mariadb` or `--engine sqlite`",
+            held.manifest.instance
+        ))),
+        _ => Ok(()),
+    }
+}
+
+/// What starts the server.
+fn start(place: &Place, rebuild: &Rebuild<'_>, choice: &Choice, manifest: &Manifest) -> Result<Start> {
+    if let Place::Container(fresh) = place {
+        return Ok(Start { before: None, command: format!("docker start {}", fresh.container.name), compose: None });
+    }
+    let mut name = launch::container_name(&manifest.instance);
+    if let Some(docker) = choice.docker()
+        && docker.container(&name)?.is_some()
+    {
+        name.push_str("-restored");
+    }
+    let data = rebuild.folder.as_ref().map_or_else(|| name.clone(), |folder| folder.display().to_string());
+    let (mut env, mut host_network, mut before) = (Vec::new(), false, None);
+    if let Place::Database(address) = place {
+        host_network = address.socket.is_some() || matches!(address.host.as_str(), "localhost" | "127.0.0.1" | "::1");
+        // With a data folder all of it is in db-config.json.
+        if rebuild.folder.is_none() {
+            for (name, value) in rebuild.database.config().env() {
+                let value = Some(value.reveal().to_owned()).filter(|_| name != SECRET);
+                before = before.or_else(|| value.is_none().then(|| format!("export {name}=…   # the password")));
+                env.push((name.to_owned(), value));
+            }
+        }
+    }
+    let launch = Launch { name, image: choice.image.clone(), data, env, host_network };
+    Ok(Start { before, command: launch.command(), compose: Some(launch.compose()) })
+}
+
+struct Start {
+    /// What to type first.
+    before: Option<String>,
+    command: String,
+    compose: Option<String>,
+}
+
+/// What is told at the end.
+struct Report {
+    manifest: Manifest,
+    place: String,
+    kind: &'static str,
+    folder: Option<PathBuf>,
+    owner: Option<(u32, u32)>,
+    files: Vec<String>,
+    config: Config,
+    image: String,
+    start: Start,
+}
+
+impl Report {
+    fn json(&self) -> Json {
+        let manifest = &self.manifest;
+        json!({
+            "instance": manifest.instance,
+            "created": manifest.created,
+            "place": self.place.trim_matches('`'),
+            "folder": self.folder,
+            "engine": self.kind,
+            "release": manifest.release,
+            "owner": self.owner.map(|(uid, gid)| format!("{uid}:{gid}")),
+            "tables": manifest.counts.len(),
+            "rows": manifest.counts.values().sum::<u64>(),
+            "files": self.files,
+            "image": self.image,
+            "start": {"before": self.start.before, "command": self.start.command, "compose": self.start.compose},
+        })
+    }
+
+    fn what(&self) -> String {
+        let manifest = &self.manifest;
+        let created = manifest.created.format("%Y-%m-%d %H:%M:%S UTC");
+        format!("snapshot `{}` of `{}` ({created}, release {})", manifest.id, manifest.instance, manifest.release)
+    }
+
+    fn contents(&self) -> String {
+        let manifest = &self.manifest;
+        let rows: u64 = manifest.counts.values().sum();
+        let mut parts = vec![
+            format!("{rows} rows in {}", counted(manifest.counts.len(), "table")),
+            format!("db-config.json: {}", self.kind),
+        ];
+        parts.extend((!self.files.is_empty()).then(|| counted(self.files.len(), "file") + " beside the database"));
+        parts.extend(self.owner.map(|(uid, gid)| format!("owner {uid}:{gid}")));
+        parts.join(", ")
+    }
+
+    fn dry_text(&self) -> String {
+        format!(
+            "{} is whole ({}) and would be restored to {}: {}\nnothing was written",
+            self.what(),
+            bytes(self.manifest.size()),
+            self.place,
+            self.contents()
+        )
+    }
+
+    fn text(&self) -> String {
+        let mut lines = vec![format!("restored {} to {}", self.what(), self.place)];
+        lines.push(format!("verified: {}", self.contents()));
+        if let (Config::External(external), None) = (&self.config, &self.folder) {
+            lines.push(format!("the server finds database `{}` by its environment", external.db_name));
+        }
+        lines.push("\nstart it with Docker:".into());
+        lines.extend(self.start.before.iter().chain([&self.start.command]).map(|line| format!("  {line}")));
+        if let Some(compose) = &self.start.compose {
+            lines.push("\nor with Docker Compose, in compose.yaml:".into());
+            lines.extend(compose.lines().map(|line| format!("  {line}")));
+        }
+        lines.join("\n")
+    }
+}

@@ -1,0 +1,134 @@
+//! Fills an empty database from a dump, whole or not at all.
+//!
+//! MariaDB commits each CREATE by itself, so what is being filled must be known as such however the process ends. One table of
+//! the dump stands under another name, [`UNFINISHED`], from the first statement on, and gets its own name by the last one, a
+//! RENAME. The caller chooses a table without which the server does not take the database for its own.
+
+use std::path::Path;
+
+use super::fill::Filler;
+use super::load::{CopiedTable, Copy, each_line};
+use super::{Access, Address, MariaDb};
+use crate::engine::{Fault, WriteKey, quote};
+use crate::error::{Error, Result};
+
+/// The table of a database that is being filled, or was when its filling was cut off.
+pub const UNFINISHED: &str = "kumadb_unfinished_restore";
+
+/// A database that holds everything but the name of one table. Dropped without [`finish`](Staged::finish), it is empty again.
+pub struct Staged {
+    db: MariaDb,
+    last: CopiedTable,
+    tables: Vec<String>,
+    faults: Vec<Fault>,
+    done: bool,
+}
+
+impl Address {
+    /// Fills this database, which is empty, with the dump at `from`, and reads every row back; the table `last` is there only
+    /// after [`Staged::finish`].
+    ///
+    /// # Errors
+    /// Nothing is left behind then. [`Error::Busy`] when another kumadb works on this database; [`Error::Unclean`] when a table
+    /// does not read back as it is in the dump.
+    pub fn stage(
+        &self,
+        _key: &WriteKey,
+        from: &Path,
+        last: &str,
+        progress: &mut dyn FnMut(u64, u64),
+    ) -> Result<Staged> {
+        let mut copy = Copy::read(from)?;
+        let tables = copy.tables.iter().map(|table| table.name.clone()).collect();
+        let at = copy.tables.iter().position(|table| table.name == last);
+        let at = at.ok_or_else(|| Error::Snapshot(format!("`{}` has no table `{last}`", from.display())))?;
+        let last = copy.tables.remove(at);
+        let mut db = MariaDb::open(self, Access::Write)?;
+        db.lock()?;
+        let mut staged = Staged { db, last, tables, faults: Vec::new(), done: false };
+        staged.mark(from)?;
+        staged.fill(&copy, from, progress)?;
+        Ok(staged)
+    }
+
+    /// Drops `tables`, whether they are there or not, and [`UNFINISHED`] after them.
+    pub fn drop_tables(&self, _key: &WriteKey, tables: &[String]) -> Result<()> {
+        let mut db = MariaDb::open(self, Access::Write)?;
+        db.lock()?;
+        db.drop_all(tables)
+    }
+}
+
+impl Staged {
+    /// The references that are broken in what was filled.
+    pub fn faults(&self) -> &[Fault] {
+        &self.faults
+    }
+
+    /// Gives the last table its name: from here on the database is the server's.
+    pub fn finish(mut self) -> Result<()> {
+        let (marked, name) = (quote(UNFINISHED), quote(&self.last.name));
+        self.db.run(format!("RENAME TABLE {marked} TO {name}"))?;
+        let same = self.db.reads_back(&self.last, &mut |_| {});
+        if matches!(same, Ok(true)) {
+            self.done = true;
+            return Ok(());
+        }
+        self.db.run(format!("RENAME TABLE {name} TO {marked}"))?;
+        same?;
+        Err(Error::Unclean(vec![format!("{name} does not read back as it is in the copy")]))
+    }
+
+    /// Makes the last table under its other name.
+    fn mark(&mut self, from: &Path) -> Result<()> {
+        let renamed = |statement: &str, verb: &str| {
+            let rest = statement.strip_prefix(&format!("{verb}{}", quote(&self.last.name)))?;
+            Some(format!("{verb}{}{rest}", quote(UNFINISHED)))
+        };
+        let wrong = || Error::Snapshot(format!("`{}` has changed", from.display()));
+        self.db.run(renamed(&self.last.create, "CREATE TABLE ").ok_or_else(wrong)?)?;
+        for start in &self.last.starts {
+            each_line(from, *start, &mut |line| {
+                let line = std::str::from_utf8(line).ok().and_then(|line| line.strip_suffix(";\n"));
+                let statement = line.and_then(|line| renamed(line, "INSERT INTO "));
+                self.db.run(statement.ok_or_else(wrong)?)?;
+                Ok(false)
+            })?;
+        }
+        Ok(())
+    }
+
+    fn fill(&mut self, copy: &Copy, from: &Path, progress: &mut dyn FnMut(u64, u64)) -> Result<()> {
+        let mut filler = Filler::open(&self.db.address)?;
+        let (mut done, total) = (0, copy.tables.iter().map(|table| table.rows * 2).sum());
+        let mut wrong = Vec::new();
+        for table in &copy.tables {
+            wrong.extend(filler.make(table, from, &mut |rows| progress((done + rows).min(total), total))?);
+            done += table.rows * 2;
+        }
+        if !wrong.is_empty() {
+            return Err(Error::Unclean(wrong));
+        }
+        self.faults = filler.check_references()?;
+        Ok(())
+    }
+}
+
+impl Drop for Staged {
+    fn drop(&mut self) {
+        if !self.done {
+            // What cannot be dropped now is known by its mark to the next run.
+            let _ = self.db.drop_all(&self.tables);
+        }
+    }
+}
+
+impl MariaDb {
+    fn drop_all(&mut self, tables: &[String]) -> Result<()> {
+        self.run("SET SESSION foreign_key_checks = 0")?;
+        for table in tables.iter().map(String::as_str).chain([UNFINISHED]) {
+            self.run(format!("DROP TABLE IF EXISTS {}", quote(table)))?;
+        }
+        self.run("SET SESSION foreign_key_checks = 1").map(drop)
+    }
+}

@@ -1,0 +1,94 @@
+//! A database on MariaDB that is filled from a dump: checked to be empty first, and cleared of what an earlier try left.
+
+use std::path::Path;
+
+use super::init::{MIGRATIONS, check_charset, write_schema};
+use crate::engine::mariadb::{Address, Staged, UNFINISHED};
+use crate::engine::{Connect as _, Reader, WriteKey, quote};
+use crate::error::{Result, counted};
+use crate::schema::Recording;
+
+/// What is in a database that is to be filled.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Content {
+    /// Nothing.
+    Nothing,
+    /// What a try that was cut off left behind: these tables.
+    Unfinished(Vec<String>),
+    /// Tables of a server: what they are, in words.
+    Server(String),
+    /// Tables of something else: what they are, in words.
+    Other(String),
+}
+
+/// Looks what is in `database`; an earlier try has made no other tables than `known`.
+///
+/// # Errors
+/// [`Error::Charset`] unless its default character set is utf8mb4.
+pub fn read_content(database: &Address, known: &dyn Fn(&str) -> bool) -> Result<Content> {
+    let mut reader = database.reader()?;
+    check_charset(&mut *reader)?;
+    let sql = "SELECT TABLE_NAME AS name FROM information_schema.TABLES WHERE TABLE_SCHEMA = DATABASE() ORDER BY 1";
+    let rows = reader.query(sql, &[])?;
+    let mut tables: Vec<String> = rows.iter().filter_map(|row| row.text("name").map(str::to_owned)).collect();
+    let all = counted(tables.len(), "table");
+    let has = |tables: &[String], name: &str| tables.iter().any(|table| table == name);
+    if !has(&tables, UNFINISHED) {
+        return Ok(match tables.first() {
+            None => Content::Nothing,
+            Some(_) if has(&tables, "monitor") && has(&tables, "setting") => {
+                Content::Server(format!("it has {all} of Uptime Kuma"))
+            }
+            Some(first) => Content::Other(format!("it has {all}, `{first}` for one")),
+        });
+    }
+    tables.retain(|table| table != UNFINISHED);
+    if let Some(other) = tables.iter().find(|table| !known(table)) {
+        return Ok(Content::Other(format!(
+            "an unfinished restore is in it, and the table `{other}` of something else"
+        )));
+    }
+    // Only while the dump is being made are all tables there, and then nobody has been added yet.
+    if has(&tables, MIGRATIONS) && has(&tables, "user") && count(&mut *reader, "user")? > 0 {
+        return Ok(Content::Server("an unfinished restore is in it, and a server has used it since".into()));
+    }
+    Ok(Content::Unfinished(tables))
+}
+
+fn count(reader: &mut dyn Reader, table: &str) -> Result<i64> {
+    let rows = reader.query(&format!("SELECT count(*) AS n FROM {}", quote(table)), &[])?;
+    Ok(rows.first().and_then(|row| row.int("n")).unwrap_or(0))
+}
+
+/// Removes what an earlier try left: `tables`, as [`read_content`] found them.
+pub fn clear(database: &Address, tables: &[String]) -> Result<()> {
+    database.drop_tables(&WriteKey::new(), tables)
+}
+
+/// Fills the empty `database` with the dump at `from`; it becomes one of the server by [`Staged::finish`].
+pub fn stage(database: &Address, from: &Path, progress: &mut dyn FnMut(u64, u64)) -> Result<Staged> {
+    database.stage(&WriteKey::new(), from, MIGRATIONS, progress)
+}
+
+/// Makes the tables of `recording` in the empty `database` for a while, marked as unfinished, and does `work` with them.
+pub fn with_tables<T>(database: &Address, recording: &Recording, work: impl FnOnce() -> Result<T>) -> Result<T> {
+    let mut writer = database.writer(&WriteKey::new())?;
+    writer.execute(&format!("CREATE TABLE {} (`id` int)", quote(UNFINISHED)), &[])?;
+    let done = write_schema(&mut *writer, recording).and_then(|()| work());
+    drop(writer);
+    let tables: Vec<String> = recording.schema().tables.into_keys().collect();
+    let cleared = clear(database, &tables);
+    let done = done?;
+    cleared.map(|()| done)
+}
+
+/// Makes the empty database `name` on the MariaDB that `server` leads to, as the server makes its own.
+pub fn make_database(server: &Address, name: &str) -> Result<()> {
+    let sql = format!("CREATE DATABASE {} CHARACTER SET utf8mb4", quote(name));
+    server.writer(&WriteKey::new())?.execute(&sql, &[]).map(drop)
+}
+
+/// Empties `database`, which was filled with `tables` by us and is not right.
+pub fn empty(database: &Address, tables: impl IntoIterator<Item = String>) -> Result<()> {
+    clear(database, &tables.into_iter().collect::<Vec<_>>())
+}

@@ -1,0 +1,162 @@
+//! The database of a new instance: copied, filled and compared with the manifest.
+
+use std::path::Path;
+
+use super::workshop::Workshop;
+use super::{Maker, recording};
+use crate::backup::{Held, Manifest};
+use crate::docker::{Docker, Helper, Image};
+use crate::engine::mariadb::{Address, Scratch, Staged};
+use crate::engine::sqlite::SqliteFile;
+use crate::engine::{Connect, Depth, EngineKind};
+use crate::error::{Error, Result};
+use crate::files;
+use crate::kuma::create;
+use crate::kuma::read::{read_counts, read_database};
+use crate::kuma::write::check_known;
+use crate::run::{Observer, Step};
+
+/// The file of a database on SQLite, and the folder of an embedded MariaDB.
+const SQLITE: &str = "kuma.db";
+const MARIADB: &str = "mariadb";
+
+/// The database of an embedded MariaDB.
+const EMBEDDED: &str = "kuma";
+
+/// Copies the database of `held`, which is on SQLite, into the folder `data`, and compares the copy.
+pub fn make_sqlite(held: &Held, data: &Path) -> Result<()> {
+    let copy = SqliteFile::new(data.join(SQLITE));
+    files::copy_exact(&held.database(), copy.path())?;
+    let member = held.manifest.members.iter().find(|member| member.name == SQLITE);
+    let (hash, _) = files::hash(copy.path())?;
+    if member.is_none_or(|member| member.blake3 != hash) {
+        return Err(Error::Snapshot(format!("`{}` is not what was packed", copy.path().display())));
+    }
+    compare(&copy, &held.manifest)?;
+    ["-wal", "-shm"].iter().try_for_each(|suffix| files::remove(&copy.part(suffix)))
+}
+
+/// Fails unless the database has the migrations and rows that `manifest` says, and no fault that it does not know.
+fn compare(database: &dyn Connect, manifest: &Manifest) -> Result<()> {
+    let mut reader = database.reader()?;
+    let found = read_database(&mut *reader, &database.describe())?;
+    let counts = read_counts(&mut *reader, &found.schema)?;
+    let migrations: Vec<&String> = found.migrations.iter().collect();
+    let mut expected: Vec<&String> = manifest.migrations.iter().collect();
+    expected.sort();
+    let differs = |what: &str| Err(Error::Snapshot(format!("{what} of the new database differ from the snapshot's")));
+    if migrations != expected {
+        return differs("the migrations");
+    }
+    if counts != manifest.counts {
+        return differs("the numbers of rows");
+    }
+    check_known(&reader.check(Depth::Quick)?, &manifest.faults)
+}
+
+/// A database that has everything but its name.
+pub struct Filled {
+    manifest: Manifest,
+    rounded: Vec<String>,
+    staged: Staged,
+}
+
+impl Filled {
+    /// Makes it a database of the server, and compares it with the manifest; what is in it, and what became less exact.
+    pub fn finish(self, address: &Address) -> Result<(Manifest, Vec<String>)> {
+        self.staged.finish()?;
+        match compare(address, &self.manifest) {
+            Ok(()) => Ok((self.manifest, self.rounded)),
+            Err(error) => {
+                create::empty(address, self.manifest.counts.keys().cloned())?;
+                Err(error)
+            }
+        }
+    }
+}
+
+/// Fills the database at `address`, which is empty but for the tables `left` of an earlier try, with what is in `held`.
+pub fn fill(address: &Address, held: Held, left: Vec<String>, observer: &mut dyn Observer) -> Result<Filled> {
+    observer.step(&Step::Fill)?;
+    create::clear(address, &left)?;
+    let (held, rounded) = match held.manifest.engine {
+        EngineKind::MariaDb => (held, Vec::new()),
+        EngineKind::Sqlite => convert(address, held)?,
+    };
+    let staged = create::stage(address, &held.database(), &mut |done, total| observer.progress(done, total))?;
+    check_known(staged.faults(), &held.manifest.faults)?;
+    observer.step(&Step::Check)?;
+    Ok(Filled { manifest: held.manifest, rounded, staged })
+}
+
+/// What is in `held`, which is on SQLite, as a dump for the empty database at `address`.
+fn convert(address: &Address, held: Held) -> Result<(Held, Vec<String>)> {
+    let recording = recording(&held.manifest, EngineKind::MariaDb).ok_or_else(|| {
+        Error::Refused(format!("the tables of release {} on MariaDB are not known", held.manifest.release))
+    })?;
+    create::with_tables(address, recording, || {
+        let mut database = address.read_only()?;
+        held.for_mariadb(&mut database)
+    })
+}
+
+/// Makes the embedded MariaDB in the folder of `workshop`, and fills it.
+pub fn make_embedded(
+    maker: &Maker<'_>,
+    held: Held,
+    workshop: &Workshop,
+    observer: &mut dyn Observer,
+) -> Result<(Manifest, Vec<String>)> {
+    match maker {
+        Maker::Image(docker, image) => by_image(docker, image, held, workshop.data(), observer),
+        Maker::Local => by_programs(held, workshop.data(), observer),
+    }
+}
+
+fn by_image(
+    docker: &Docker,
+    image: &Image,
+    held: Held,
+    data: &Path,
+    observer: &mut dyn Observer,
+) -> Result<(Manifest, Vec<String>)> {
+    let label = format!("restore to {}", data.display());
+    for stale in docker.stale_helpers()?.iter().filter(|stale| stale.label == label) {
+        docker.remove_helper(stale)?;
+    }
+    // Its users must get in; whoever is let in by the folder above sees names of files, and no content.
+    files::set_mode(data, 0o711)?;
+    if let Some(above) = data.parent() {
+        files::set_mode(above, 0o711)?;
+    }
+    let socket = data.join("run/mariadb.sock");
+    let server = Address::on_socket(&socket, Address::embedded_user(), "");
+    let helper = Helper::install(docker, image, data, &label, &mut || server.reader().is_ok())?;
+    let filled = fill_embedded(&server, &Address { database: EMBEDDED.into(), ..server.clone() }, held, observer);
+    let stopped = helper.stop();
+    let filled = filled?;
+    stopped?;
+    files::remove_folder(&data.join("run"))?;
+    Ok(filled)
+}
+
+fn by_programs(held: Held, data: &Path, observer: &mut dyn Observer) -> Result<(Manifest, Vec<String>)> {
+    let folder = data.join(MARIADB);
+    files::make_folder(&folder)?;
+    let server = Scratch::start_kept(&folder)?;
+    let filled = fill_embedded(&server.address(""), &server.address(EMBEDDED), held, observer)?;
+    server.keep()?;
+    files::set_mode(&folder, 0o755)?;
+    super::workshop::give(&folder, (super::NODE, super::NODE))?;
+    Ok(filled)
+}
+
+fn fill_embedded(
+    server: &Address,
+    database: &Address,
+    held: Held,
+    observer: &mut dyn Observer,
+) -> Result<(Manifest, Vec<String>)> {
+    create::make_database(server, EMBEDDED)?;
+    fill(database, held, Vec::new(), observer)?.finish(database)
+}

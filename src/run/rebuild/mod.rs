@@ -1,0 +1,326 @@
+//! A new instance out of a snapshot: its data folder, its database, or both; whole or not at all.
+//!
+//! Nothing is overwritten, as the place is empty, so there is nothing to keep a snapshot of. A data folder is built in
+//! `.kumadb-restore` inside it, verified there, and moved up entry by entry, the database last: a server that is started too
+//! early finds nothing, or all of it. A database on MariaDB lacks one table until everything else is there.
+
+mod database;
+pub mod place;
+mod workshop;
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+
+use self::place::Found;
+use self::workshop::Workshop;
+use super::{Observer, Step};
+use crate::backup::{Held, Manifest};
+use crate::docker::{Docker, Image};
+use crate::engine::EngineKind;
+use crate::engine::mariadb::{Address, Scratch};
+use crate::error::{Error, Result};
+use crate::files;
+use crate::instance::config::{self, Config};
+use crate::kuma::create::{self, Content};
+use crate::schema::{self, Recognition, Recording};
+
+/// The user of an embedded MariaDB in every image of the server.
+const NODE: u32 = 1000;
+
+/// What the files of a new MariaDB take before there is a row in it (10.11: 176 MB), in bytes.
+const BARE_MARIADB: u64 = 200 << 20;
+
+/// Room for small files, in bytes.
+const SPARE: u64 = 1 << 20;
+
+/// What is to be made.
+pub struct Rebuild<'a> {
+    /// The data folder, absent or empty; `None` where only a database is filled.
+    pub folder: Option<PathBuf>,
+    /// The database.
+    pub database: Database<'a>,
+    /// Whom the files are to belong to; without it, to the owner of the folder or, where that is made, to this user.
+    pub owner: Option<(u32, u32)>,
+}
+
+/// How the new instance keeps its database.
+pub enum Database<'a> {
+    /// In a `kuma.db`.
+    Sqlite,
+    /// In the MariaDB that its container brings along.
+    Embedded(Maker<'a>),
+    /// In this database, which is empty.
+    External(Address),
+}
+
+/// What makes the files of an embedded MariaDB.
+pub enum Maker<'a> {
+    /// The programs of the server's own image.
+    Image(&'a Docker, Image),
+    /// The programs of this machine, see [`Scratch::check_series`].
+    Local,
+}
+
+/// What was made.
+#[derive(Debug)]
+pub struct Rebuilt {
+    /// What is in the database, by the manifest of the copy that it was made of.
+    pub manifest: Manifest,
+    /// Files beside the database that were written.
+    pub files: Vec<String>,
+    /// What became less exact on the way from SQLite to MariaDB.
+    pub rounded: Vec<String>,
+}
+
+impl Database<'_> {
+    /// The engine.
+    pub fn engine(&self) -> EngineKind {
+        match self {
+            Database::Sqlite => EngineKind::Sqlite,
+            Database::Embedded(_) | Database::External(_) => EngineKind::MariaDb,
+        }
+    }
+
+    /// What `db-config.json` says of it.
+    pub fn config(&self) -> Config {
+        match self {
+            Database::Sqlite => Config::Sqlite,
+            Database::Embedded(_) => Config::Embedded,
+            Database::External(address) => Config::External(config::External::of(address)),
+        }
+    }
+}
+
+impl Rebuild<'_> {
+    /// Everything that can be known before anything is written, and most before the snapshot is read.
+    ///
+    /// # Errors
+    /// [`Error::Occupied`] where there is something already; [`Error::NoSpace`]; [`Error::Refused`] where it cannot be made.
+    pub fn check(&self, manifest: &Manifest) -> Result<()> {
+        if manifest.engine != self.database.engine() && recording(manifest, self.database.engine()).is_none() {
+            return Err(Error::Refused(format!(
+                "snapshot `{}` is of {} and of release {}, whose tables on {} are not known to this kumadb",
+                manifest.id,
+                manifest.engine,
+                manifest.release,
+                self.database.engine()
+            )));
+        }
+        if let Some(folder) = &self.folder {
+            place::check(folder, &manifest.id)?;
+            self.check_owner(folder)?;
+            files::require_space(place::standing(folder), self.size(manifest))?;
+        }
+        match &self.database {
+            Database::External(address) => check_database(address, manifest).map(drop),
+            Database::Sqlite | Database::Embedded(_) => Ok(()),
+        }
+    }
+
+    fn check_owner(&self, folder: &Path) -> Result<()> {
+        let us = rustix::process::geteuid();
+        let wanted = match &self.database {
+            Database::Embedded(_) => Some(NODE),
+            _ => self.owner.map(|(uid, _)| uid),
+        };
+        match wanted.filter(|uid| !us.is_root() && *uid != us.as_raw()) {
+            None => Ok(()),
+            Some(uid) => Err(Error::Refused(format!(
+                "files in `{}` must belong to user {uid}, and only root can give them away: run this as root",
+                folder.display()
+            ))),
+        }
+    }
+
+    /// Bytes that the folder takes.
+    fn size(&self, manifest: &Manifest) -> u64 {
+        let database = |name: &str| name == manifest.database();
+        let (rows, files): (Vec<_>, Vec<_>) = manifest.members.iter().partition(|member| database(&member.name));
+        let rows: u64 = rows.iter().map(|member| member.size).sum();
+        let files: u64 = files.iter().map(|member| member.size).sum();
+        SPARE
+            + files
+            + match (&self.database, manifest.engine) {
+                (Database::Sqlite, EngineKind::Sqlite) => rows,
+                (Database::Sqlite, EngineKind::MariaDb) => 2 * rows,
+                (Database::Embedded(_), _) => 3 * rows + BARE_MARIADB,
+                (Database::External(_), _) => 0,
+            }
+    }
+
+    /// Makes it of `held`.
+    ///
+    /// # Errors
+    /// Nothing is left then. Killed at any moment, it can be run again.
+    pub fn run(&self, held: Held, observer: &mut dyn Observer) -> Result<Rebuilt> {
+        self.check(&held.manifest)?;
+        let held = match self.database {
+            Database::Sqlite => held.for_engine(EngineKind::Sqlite)?,
+            _ => held,
+        };
+        match &self.folder {
+            None => self.fill_database(held, observer),
+            Some(folder) => self.make_folder(held, folder, observer),
+        }
+    }
+
+    fn fill_database(&self, held: Held, observer: &mut dyn Observer) -> Result<Rebuilt> {
+        let Database::External(address) = &self.database else {
+            return Err(Error::Usage("a data folder is needed".into()));
+        };
+        let tables = check_database(address, &held.manifest)?;
+        let filled = database::fill(address, held, tables, observer)?;
+        observer.step(&Step::Commit)?;
+        let (manifest, rounded) = filled.finish(address)?;
+        Ok(Rebuilt { manifest, files: Vec::new(), rounded })
+    }
+
+    fn make_folder(&self, held: Held, folder: &Path, observer: &mut dyn Observer) -> Result<Rebuilt> {
+        observer.step(&Step::Rebuild { place: folder.display().to_string() })?;
+        let mut workshop = Workshop::open(folder, &held.manifest.id, self.owner)?;
+        let wanted = held.clone();
+        let mut rebuilt = Rebuilt { manifest: held.manifest.clone(), files: own_files(&held), rounded: Vec::new() };
+        if !workshop.is_ready() {
+            (rebuilt.manifest, rebuilt.rounded) = self.build(held, &workshop, observer)?;
+            put_files(&wanted, workshop.data())?;
+            self.write_config(&wanted, workshop.data())?;
+            workshop.give_away()?;
+        }
+        let filled = match &self.database {
+            Database::External(address) => {
+                let tables = check_database(address, &wanted.manifest)?;
+                Some((address, database::fill(address, wanted, tables, observer)?))
+            }
+            Database::Sqlite | Database::Embedded(_) => None,
+        };
+        observer.step(&Step::Commit)?;
+        workshop.ready()?;
+        workshop.move_up()?;
+        if let Some((address, filled)) = filled {
+            (rebuilt.manifest, rebuilt.rounded) = filled.finish(address)?;
+        }
+        workshop.finish()?;
+        Ok(rebuilt)
+    }
+
+    /// Makes the files of the database; what is in them, and what became less exact.
+    fn build(&self, held: Held, workshop: &Workshop, observer: &mut dyn Observer) -> Result<(Manifest, Vec<String>)> {
+        match &self.database {
+            Database::Sqlite => {
+                observer.step(&Step::Fill)?;
+                database::make_sqlite(&held, workshop.data())?;
+                Ok((held.manifest, Vec::new()))
+            }
+            Database::Embedded(maker) => {
+                observer.step(&Step::Install)?;
+                database::make_embedded(maker, held, workshop, observer)
+            }
+            Database::External(_) => Ok((held.manifest, Vec::new())),
+        }
+    }
+
+    /// Writes `db-config.json`, which 1.x does not have.
+    fn write_config(&self, held: &Held, data: &Path) -> Result<()> {
+        let was = files::read_text(&held.folder.join(config::FILE))?;
+        if was.is_none() && recognise(&held.manifest).release.major < 2 {
+            return Ok(());
+        }
+        let text = config::render(&self.database.config(), was.as_deref());
+        files::replace(&data.join(config::FILE), files::PRIVATE, |file| file.write_all(text.as_bytes()))
+    }
+}
+
+/// The release of a snapshot, as far as its migrations tell.
+pub fn recognise(manifest: &Manifest) -> Recognition {
+    let names: BTreeSet<String> = manifest.migrations.iter().cloned().collect();
+    // Those of 2.x begin with their dates.
+    match names.iter().any(|name| name.starts_with("20")) {
+        true => schema::recognise(&names, &BTreeSet::new()),
+        false => schema::recognise(&BTreeSet::new(), &names),
+    }
+}
+
+fn recording(manifest: &Manifest, engine: EngineKind) -> Option<&'static Recording> {
+    let found = recognise(manifest);
+    if found.exact { schema::recording(engine, found.release) } else { None }
+}
+
+/// The tables that an earlier try left in the database, which is empty but for them.
+fn check_database(address: &Address, manifest: &Manifest) -> Result<Vec<String>> {
+    let recorded = recording(manifest, EngineKind::MariaDb).map(Recording::schema).unwrap_or_default();
+    let known = |table: &str| manifest.counts.contains_key(table) || recorded.table(table).is_some();
+    let occupied = |why: String, hint: String| Err(Error::Occupied { place: address.to_string(), why, hint });
+    match create::read_content(address, &known)? {
+        Content::Nothing => Ok(Vec::new()),
+        Content::Unfinished(tables) => Ok(tables),
+        Content::Server(what) => {
+            let target = format!("mysql://{}@{}/{}", address.user, address.place(), address.database);
+            occupied(format!("it is not empty: {what}"), format!("kumadb -t {target} restore {}", manifest.id))
+        }
+        Content::Other(what) => occupied(
+            format!("it is not empty: {what}"),
+            "CREATE DATABASE another CHARACTER SET utf8mb4, and name that one".into(),
+        ),
+    }
+}
+
+/// Files of a snapshot beside its database, by their names.
+pub fn own_files(held: &Held) -> Vec<String> {
+    extra_files(&held.manifest)
+}
+
+/// The same by the manifest alone.
+pub fn extra_files(manifest: &Manifest) -> Vec<String> {
+    let names = manifest.members.iter().map(|member| member.name.clone());
+    names.filter(|name| mode_of(name).is_some()).collect()
+}
+
+/// The modes of a file called `name` and of its folder, where it is one of those beside the database. What is a key is for its
+/// owner alone.
+fn mode_of(name: &str) -> Option<(u32, u32)> {
+    match name.split_once('/')?.0 {
+        "upload" | "screenshots" => Some((0o644, 0o755)),
+        "docker-tls" => Some((0o600, 0o700)),
+        _ => None,
+    }
+}
+
+fn put_files(held: &Held, data: &Path) -> Result<()> {
+    for name in own_files(held) {
+        let Some((mode, folder_mode)) = mode_of(&name) else { continue };
+        let to = data.join(&name);
+        let above = to.ancestors().skip(1).take_while(|above| *above != data && !above.exists());
+        for folder in above.collect::<Vec<_>>().into_iter().rev() {
+            files::make_folder(folder)?;
+            files::set_mode(folder, folder_mode)?;
+        }
+        files::copy_exact(&held.folder.join(&name), &to)?;
+        files::set_mode(&to, mode)?;
+    }
+    Ok(())
+}
+
+impl Maker<'_> {
+    /// Fails where the MariaDB of this machine would make files that the server's own cannot use.
+    pub fn check(&self) -> Result<()> {
+        match self {
+            Maker::Image(_, image) if image.has_mariadb => Ok(()),
+            Maker::Image(_, image) => Err(Error::Refused(format!("image `{}` has no MariaDB", image.name))),
+            Maker::Local => Scratch::check_series(),
+        }
+    }
+}
+
+/// Whether `folder` holds nothing, or is not there.
+pub fn is_free(folder: &Path) -> Result<bool> {
+    Ok(matches!(place::look(folder)?, Found::Absent | Found::Empty))
+}
+
+/// The owner of the files in `folder`.
+fn owner_of(folder: &Path) -> Result<(u32, u32)> {
+    use std::os::unix::fs::MetadataExt as _;
+    let found = fs::metadata(folder).map_err(Error::file("look at", folder))?;
+    Ok((found.uid(), found.gid()))
+}

@@ -1,0 +1,114 @@
+//! A folder that is to become a data folder: whether it is free, and what is in it otherwise.
+
+use std::fs;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+
+use super::workshop::{self, Note};
+use crate::error::{Error, Result};
+use crate::files;
+use crate::kuma::init;
+
+/// What is at a path.
+#[derive(Debug)]
+pub enum Found {
+    /// Nothing.
+    Absent,
+    /// A folder without anything in it.
+    Empty,
+    /// What a restore that was cut off left; with its note, where it was verified by then.
+    Unfinished(Option<Note>),
+    /// The data of a server: this file is there.
+    Server(String),
+    /// Something else: this file is there.
+    Other(String),
+    /// A link to this path.
+    Link(PathBuf),
+    /// No folder.
+    NoFolder,
+}
+
+/// Looks what is at `folder`.
+pub fn look(folder: &Path) -> Result<Found> {
+    let about = match fs::symlink_metadata(folder) {
+        Ok(about) => about,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Found::Absent),
+        Err(error) => return Err(Error::file("look at", folder)(error)),
+    };
+    if about.is_symlink() {
+        return Ok(Found::Link(fs::read_link(folder).unwrap_or_default()));
+    }
+    if !about.is_dir() {
+        return Ok(Found::NoFolder);
+    }
+    let names = files::entries(folder)?.into_iter().filter_map(|path| Some(path.file_name()?.to_string_lossy().into()));
+    // What mkfs makes on every disk is nobody's data.
+    let mut names: Vec<String> = names.filter(|name: &String| name != "lost+found").collect();
+    if names.is_empty() {
+        return Ok(Found::Empty);
+    }
+    if names.iter().any(|name| name == workshop::NAME) {
+        let note = workshop::read_note(folder)?;
+        let entries = note.as_ref().map(|note| note.entries.clone()).unwrap_or_default();
+        names.retain(|name| name != workshop::NAME && !entries.contains(name));
+        if names.is_empty() {
+            return Ok(Found::Unfinished(note));
+        }
+    }
+    let trace = names.iter().find(|name| init::TRACES.contains(&name.as_str()));
+    Ok(match trace {
+        Some(trace) => Found::Server(trace.clone()),
+        None => Found::Other(names.swap_remove(0)),
+    })
+}
+
+/// Fails unless snapshot `id` can be restored to `folder`.
+pub(super) fn check(folder: &Path, id: &str) -> Result<()> {
+    let shown = folder.display();
+    let (why, hint) = match look(folder)? {
+        Found::Absent | Found::Empty | Found::Unfinished(None) => return check_above(folder),
+        Found::Unfinished(Some(note)) if note.snapshot == id => return check_above(folder),
+        Found::Unfinished(Some(note)) => (
+            format!("it holds the unfinished restore of snapshot `{}`", note.snapshot),
+            format!(
+                "kumadb restore {} --to {shown} finishes it; to begin anew, remove what is in the folder",
+                note.snapshot
+            ),
+        ),
+        Found::Server(trace) => {
+            (format!("it is not empty: it holds `{trace}`"), format!("kumadb -t {shown} restore {id}"))
+        }
+        Found::Other(name) => (
+            format!("it is not empty: it holds `{name}`"),
+            format!("name a folder of its own, such as {}", folder.join("data").display()),
+        ),
+        Found::Link(to) => (
+            format!("it is a link to `{}`", to.display()),
+            format!("name the folder itself: {}", folder.parent().unwrap_or(folder).join(to).display()),
+        ),
+        Found::NoFolder => ("it is not a folder".into(), "name a folder that is absent or empty".into()),
+    };
+    Err(Error::Occupied { place: format!("`{shown}`"), why, hint })
+}
+
+/// Fails unless the folder can be made and written to.
+fn check_above(folder: &Path) -> Result<()> {
+    let standing = standing(folder);
+    match standing.is_dir() {
+        true => files::check_writable(standing),
+        false => Err(Error::Occupied {
+            place: format!("`{}`", folder.display()),
+            why: format!("`{}` is not a folder", standing.display()),
+            hint: "name a folder that is absent or empty".into(),
+        }),
+    }
+}
+
+/// The nearest folder at or above `folder` that is there.
+pub(super) fn standing(folder: &Path) -> &Path {
+    let above = folder.ancestors().find(|above| above.as_os_str().is_empty() || above.symlink_metadata().is_ok());
+    match above {
+        Some(above) if !above.as_os_str().is_empty() => above,
+        _ => Path::new("."),
+    }
+}

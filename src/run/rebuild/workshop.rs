@@ -1,0 +1,163 @@
+//! Where a new data folder is built: in a folder inside it, out of which the entries are moved up when all of them are right.
+
+use std::fs;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::owner_of;
+use crate::error::{Error, Result};
+use crate::files::{self, Lock};
+use crate::instance::config;
+
+/// Its name.
+pub const NAME: &str = ".kumadb-restore";
+/// In it: the lock, what is built, and the note that all of it is right.
+const LOCK: &str = "lock";
+const DATA: &str = "data";
+const NOTE: &str = "ready.json";
+
+/// Entries in the order in which they are moved: others first, as they are of no use alone.
+const LAST: [&str; 3] = ["kuma.db", "mariadb", config::FILE];
+
+/// What is noted once everything is built and verified: from here on a run that was cut off is finished by the next.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Note {
+    /// The snapshot.
+    pub snapshot: String,
+    /// What is moved up, in this order.
+    pub entries: Vec<String>,
+}
+
+/// The note in `folder`, if there is one.
+pub fn read_note(folder: &Path) -> Result<Option<Note>> {
+    let path = folder.join(NAME).join(NOTE);
+    let note = files::read_text(&path)?.map(|text| serde_json::from_str(&text));
+    note.transpose().map_err(|error| Error::Refused(format!("`{}` cannot be read: {error}", path.display())))
+}
+
+/// One that is being used. Dropped before anything was moved out of it, it goes, and the data folder too if it was made.
+pub struct Workshop {
+    folder: PathBuf,
+    path: PathBuf,
+    data: PathBuf,
+    snapshot: String,
+    owner: (u32, u32),
+    made: bool,
+    note: Option<Note>,
+    done: bool,
+    _lock: Lock,
+}
+
+impl Workshop {
+    /// Opens one for `snapshot` in `folder`, which is made if it is missing. What an earlier run left is cleared away, unless it
+    /// was ready.
+    ///
+    /// # Errors
+    /// [`Error::Locked`] when another run is at it.
+    pub fn open(folder: &Path, snapshot: &str, owner: Option<(u32, u32)>) -> Result<Workshop> {
+        let made = !folder.exists();
+        if made {
+            files::make_folder(folder)?;
+            // An embedded MariaDB runs as another user than the server, and must get in.
+            files::set_mode(folder, 0o755)?;
+        }
+        let path = folder.join(NAME);
+        files::claim_folder(&path)?;
+        let _lock = Lock::take(&path.join(LOCK), &format!("`restore`, pid {}", std::process::id()))?;
+        let (data, note) = (path.join(DATA), read_note(folder)?);
+        if note.is_none() {
+            files::remove_folder(&data)?;
+            files::make_folder(&data)?;
+        }
+        let owner = owner.map_or_else(|| owner_of(folder), Ok)?;
+        let snapshot = snapshot.to_owned();
+        Ok(Workshop { folder: folder.to_owned(), path, data, snapshot, owner, made, note, done: false, _lock })
+    }
+
+    /// What is in here becomes the data folder.
+    pub fn data(&self) -> &Path {
+        &self.data
+    }
+
+    /// Whether an earlier run built and verified all of it.
+    pub fn is_ready(&self) -> bool {
+        self.note.is_some()
+    }
+
+    /// Gives everything its owner; the files of MariaDB have theirs.
+    pub fn give_away(&self) -> Result<()> {
+        for path in files::entries(&self.data)?.into_iter().filter(|path| !path.ends_with("mariadb")) {
+            give(&path, self.owner)?;
+        }
+        match self.made && owner_of(&self.folder)? != self.owner {
+            true => files::set_owner(&self.folder, self.owner.0, self.owner.1),
+            false => Ok(()),
+        }
+    }
+
+    /// Notes that all of it is right.
+    pub fn ready(&mut self) -> Result<()> {
+        if self.note.is_some() {
+            return Ok(());
+        }
+        let names = files::entries(&self.data)?.into_iter();
+        let mut entries: Vec<String> = names.filter_map(|path| Some(path.file_name()?.to_str()?.to_owned())).collect();
+        entries.sort_by_key(|name| LAST.iter().position(|last| last == name).map_or(0, |at| at + 1));
+        let note = Note { snapshot: self.snapshot.clone(), entries };
+        let text = serde_json::to_vec_pretty(&note).map_err(|error| Error::Refused(error.to_string()))?;
+        files::replace(&self.path.join(NOTE), files::PRIVATE, |file| file.write_all(&text))?;
+        self.note = Some(note);
+        Ok(())
+    }
+
+    fn has_moved(&self) -> bool {
+        let names = self.note.iter().flat_map(|note| &note.entries);
+        names.map(|name| self.folder.join(name)).any(|path| fs::symlink_metadata(path).is_ok())
+    }
+
+    /// Moves everything up.
+    pub fn move_up(&self) -> Result<()> {
+        for name in self.note.iter().flat_map(|note| &note.entries) {
+            let (from, to) = (self.data.join(name), self.folder.join(name));
+            if fs::symlink_metadata(&from).is_err() && fs::symlink_metadata(&to).is_ok() {
+                continue;
+            }
+            files::rename(&from, &to)?;
+        }
+        Ok(())
+    }
+
+    /// Leaves nothing but the data.
+    pub fn finish(mut self) -> Result<()> {
+        self.done = true;
+        files::remove_folder(&self.path)?;
+        files::sync_folder(&self.folder)
+    }
+}
+
+impl Drop for Workshop {
+    fn drop(&mut self) {
+        // What cannot be removed now is cleared away by the next run, and what was begun to be moved is finished by it.
+        if !self.done && !self.has_moved() {
+            let _ = files::remove_folder(&self.path);
+            if self.made {
+                let _ = fs::remove_dir(&self.folder);
+            }
+        }
+    }
+}
+
+/// Gives `path` and everything below it to `owner`, and flushes the folders.
+pub(super) fn give(path: &Path, owner: (u32, u32)) -> Result<()> {
+    let found = fs::symlink_metadata(path).map_err(Error::file("look at", path))?;
+    if found.is_dir() {
+        files::entries(path)?.iter().try_for_each(|path| give(path, owner))?;
+        files::sync_folder(path)?;
+    }
+    match owner_of(path)? == owner {
+        true => Ok(()),
+        false => files::set_owner(path, owner.0, owner.1),
+    }
+}
