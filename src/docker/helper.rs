@@ -36,10 +36,10 @@ rm -f $run/mariadb.sock $run/mysqld.pid
 exec \"$@\"";
 
 /// Makes the files of a new MariaDB, as the server does at its first start (read in 2.0.2 and 2.5.3), and hands on to
-/// [`PREPARE`].
+/// [`PREPARE`]. Without a network its own name cannot be looked up, which `--force` lets pass: the accounts are local ones.
 const INSTALL: &str = "data=/app/data/mariadb
 mkdir -p $data && chmod 755 $data && { [ \"$(id -u)\" != 0 ] || chown 1000:1000 $data; } || exit
-mariadb-install-db --user=node --auth-root-socket-user=node --auth-root-authentication-method=socket \
+mariadb-install-db --force --user=node --auth-root-socket-user=node --auth-root-authentication-method=socket \
     --skip-test-db --datadir=$data >/tmp/install.log 2>&1 || { cat /tmp/install.log >&2; exit 1; }
 ";
 

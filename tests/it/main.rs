@@ -43,6 +43,7 @@ mod plan_names;
 mod probe;
 mod prune;
 mod restore;
+mod restore_to;
 mod retention;
 mod round_trip;
 mod rounds;

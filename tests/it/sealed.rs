@@ -20,10 +20,15 @@ pub fn recipient() -> String {
     IDENTITY.parse::<age::x25519::Identity>().unwrap().to_public().to_string()
 }
 
-/// The file with the identity, as `age-keygen` writes it.
+/// A file with the identity, as `age-keygen` writes it.
+pub fn identity_text() -> String {
+    format!("# created: 2026-11-24\n# public key: {}\n{IDENTITY}\n", recipient())
+}
+
+/// That file in `lab`.
 pub fn identity(lab: &Lab) -> PathBuf {
     let file = lab.root.path().join("key.txt");
-    fs::write(&file, format!("# created: 2026-11-24\n# public key: {}\n{IDENTITY}\n", recipient())).unwrap();
+    fs::write(&file, identity_text()).unwrap();
     file
 }
 

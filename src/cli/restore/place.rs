@@ -42,13 +42,19 @@ impl Place {
         if text.contains('/') || text.starts_with('.') || Path::new(text).symlink_metadata().is_ok() {
             return Place::folder(text, context);
         }
-        let docker = engine::connect(&engine::surroundings(&context.global))?;
+        let folder = format!("for a folder, write ./{text}");
+        let docker = engine::connect(&engine::surroundings(&context.global)).map_err(|error| match error {
+            Error::NoDocker { address, why, hint } => {
+                Error::NoDocker { address, why, hint: format!("{hint}; {folder}") }
+            }
+            error => error,
+        })?;
         *context.docker.borrow_mut() = Some(docker.clone());
         match docker.container(text)? {
             Some(container) => fresh(docker, container).map(|fresh| Place::Container(Box::new(fresh))),
             None => Err(Error::NotYet {
                 cause: Box::new(Error::NoSuchTarget(text.to_owned())),
-                hint: format!("docker ps -a lists the containers; for a folder, write ./{text}"),
+                hint: format!("docker ps -a lists the containers; {folder}"),
             }),
         }
     }
@@ -122,9 +128,9 @@ fn fresh(docker: Arc<Docker>, container: Container) -> Result<Fresh> {
 
 /// Whether this process can write what the container will read, at `folder`.
 fn is_here(docker: &Docker, container: &Container, inside: &Path, folder: &Path) -> Result<bool> {
-    if !folder.exists() {
-        // A folder of the host that the engine makes when the container starts; or one that only the engine's user sees.
-        return Ok(docker.is_local() && rustix::process::geteuid().is_root());
+    // A folder of the host that is missing is made by the engine when somebody looks at it, as when the container starts.
+    if !folder.exists() && (docker.stat(container, inside).is_err() || !folder.exists()) {
+        return Ok(false);
     }
     if !docker.shares(container, inside, folder) || std::fs::read_dir(folder).is_err() {
         return Ok(false);

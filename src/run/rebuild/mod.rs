@@ -187,6 +187,9 @@ impl Rebuild<'_> {
             put_files(&wanted, workshop.data())?;
             self.write_config(&wanted, workshop.data())?;
             workshop.give_away()?;
+            if matches!(self.database, Database::Embedded(_)) {
+                workshop.let_through()?;
+            }
         }
         let filled = match &self.database {
             Database::External(address) => {

@@ -32,7 +32,9 @@ pub enum Found {
 pub fn look(folder: &Path) -> Result<Found> {
     let about = match fs::symlink_metadata(folder) {
         Ok(about) => about,
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Found::Absent),
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
+            return Ok(Found::Absent);
+        }
         Err(error) => return Err(Error::file("look at", folder)(error)),
     };
     if about.is_symlink() {

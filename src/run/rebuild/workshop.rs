@@ -91,9 +91,22 @@ impl Workshop {
         for path in files::entries(&self.data)?.into_iter().filter(|path| !path.ends_with("mariadb")) {
             give(&path, self.owner)?;
         }
-        match self.made && owner_of(&self.folder)? != self.owner {
+        // Root gets in everywhere; everybody else must be able to make files beside the database.
+        let theirs = owner_of(&self.folder)?;
+        match theirs != self.owner && (self.made || self.owner.0 != 0) {
             true => files::set_owner(&self.folder, self.owner.0, self.owner.1),
             false => Ok(()),
+        }
+    }
+
+    /// Lets every user through the folder, but not see what is in it: an embedded MariaDB runs as another one than the server.
+    pub fn let_through(&self) -> Result<()> {
+        use std::os::unix::fs::PermissionsExt as _;
+        let found = fs::metadata(&self.folder).map_err(Error::file("look at", &self.folder))?;
+        let mode = found.permissions().mode() & 0o7777;
+        match mode & 0o011 {
+            0o011 => Ok(()),
+            _ => files::set_mode(&self.folder, mode | 0o011),
         }
     }
 
