@@ -96,6 +96,8 @@ fn every_key_that_is_printed_is_documented() {
             ("backup list", ""),
             ("backup verify", ""),
             ("restore", "latest --dry-run"),
+            ("restore", "latest --to ./copy --engine sqlite --dry-run"),
+            ("restore", "latest --to ./copy --engine sqlite --owner 0:0"),
             ("restore", "latest --yes"),
             ("completions", "bash"),
             ("man", ""),
