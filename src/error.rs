@@ -58,6 +58,10 @@ pub enum Error {
     File { act: &'static str, path: PathBuf, source: io::Error },
     #[error("`{}` has {free} free, {needed} are needed", path.display(), free = bytes(*.free), needed = bytes(*.needed))]
     NoSpace { path: PathBuf, needed: u64, free: u64 },
+    #[error("`{}` belongs to {owner}, and this is {user}", path.display())]
+    WrongUser { path: PathBuf, owner: String, user: String, hint: String },
+    #[error("cannot lock `{}`: this {kind} has no locks", path.display())]
+    NoLocks { path: PathBuf, kind: String },
     #[error("`{}` is held open by {}", path.display(), holders.join(", "))]
     HeldOpen { path: PathBuf, holders: Vec<String> },
 
@@ -112,6 +116,8 @@ pub enum Error {
     NoDocker { address: String, why: String, hint: String },
     #[error("Docker could not {act} container `{container}`: {why}")]
     Docker { act: &'static str, container: String, why: String },
+    #[error("container `{container}` {what}")]
+    Removed { container: String, what: String, hint: Option<String> },
     #[error("container `{container}` did not stop within {seconds} s")]
     WouldNotStop { container: String, seconds: u64 },
     #[error("container `{container}` was started but is not up after {seconds} s: {why}{}", log_tail(log))]
@@ -265,13 +271,15 @@ impl Error {
             | SeveralInstances(_)
             | NoSnapshot(_)
             | NoSuchDatabase { .. } => Exit::NotFound,
-            Locked { .. } | JobLocked { .. } | Unfinished { .. } | Journal { .. } | Busy { .. } => Exit::Locked,
+            Removed { .. } | Locked { .. } | JobLocked { .. } | Unfinished { .. } | Journal { .. } | Busy { .. } => Exit::Locked,
             Snapshot(_) | Damaged { .. } | EmptyFile(_) | NotADatabase(_) | Encrypted(_) | LoneWal(_) => {
                 Exit::Verification
             }
             NotAsked
             | TwoContainers { .. }
             | NoSpace { .. }
+            | WrongUser { .. }
+            | NoLocks { .. }
             | HeldOpen { .. }
             | UnknownRelease { .. }
             | NoRelease(_)
@@ -327,6 +335,12 @@ impl Error {
                 "run it again as root, or as the user the server runs as".into()
             }
             NoSpace { path, .. } => format!("df -h {}", path.display()),
+            WrongUser { hint, .. } => hint.clone(),
+            NoLocks { .. } => {
+                "mount it with locks (NFS: without `nolock`, with lockd running), or move the data folder to a disk of this \
+                 machine"
+                    .into()
+            }
             HeldOpen { .. } => "stop that process, then run the same command again".into(),
             EmptyFile(_) | NotADatabase(_) | Encrypted(_) | LoneWal(_) | Damaged { .. } => {
                 "kumadb backup list, then `kumadb restore ID`".into()
@@ -353,6 +367,7 @@ impl Error {
             NoShadow { hint, .. } => return hint.clone(),
             Charset { database, .. } => format!("ALTER DATABASE `{database}` CHARACTER SET utf8mb4"),
             NoDocker { hint, .. } => hint.clone(),
+            Removed { hint, .. } => return hint.clone(),
             WouldNotStop { .. } => "kumadb resume, which waits for it again and starts it".into(),
             NotUp { container, .. } => format!("docker logs --tail 50 {container}"),
             Migrating { .. } => "wait until the migration is over, however long it takes, then `kumadb resume`".into(),
@@ -379,6 +394,7 @@ impl Error {
             NoAnswer { hint, .. } => hint.clone(),
             Key { .. } => "add `--identity FILE` or `--passphrase-file FILE`".into(),
             RolledBack { .. } => "kumadb logs".into(),
+            RollbackFailed { failure, .. } if matches!(**failure, Removed { .. }) => return failure.hint(),
             RollbackFailed { .. } => "kumadb resume".into(),
             _ => return None,
         })

@@ -3,14 +3,31 @@
 //! The only renames of the project are here, and every call that is Linux's alone stands behind a door of its own, so
 //! that a macOS laptop builds it too.
 
-use std::fs::{self, File, OpenOptions, TryLockError};
+mod lock;
+mod mount;
+mod owner;
+
+use std::ffi::OsString;
+use std::fs::{self, File};
 use std::io::{self, BufWriter, Read, Seek, SeekFrom, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Component, Path, PathBuf};
 
+use rustix::fs::{AtFlags, FileType, Mode};
 use serde_json::Value as Json;
 
 use crate::error::{Error, Result};
+
+pub use lock::Lock;
+pub use mount::{FileSystem, Reach, file_system};
+pub use owner::{
+    check_file_writable, check_own, chown_like, foreign_entries, give, our_uid, own_like, set_mode, set_owner,
+    user_words,
+};
+
+/// The name of kumadb's own folder inside a data folder. What root makes below it belongs to the owner of the folder it is
+/// made in.
+pub const WORK: &str = ".kumadb";
 
 /// Only the owner reads it: snapshots, journals, everything that may hold a secret.
 pub const PRIVATE: u32 = 0o600;
@@ -18,20 +35,37 @@ pub const PRIVATE: u32 = 0o600;
 /// Puts what `write` produces at `path`, whole or not at all: temp file beside it, fsync, rename, fsync of the folder.
 /// A file that was there keeps its owner and mode; a new one gets `mode`.
 pub fn replace(path: &Path, mode: u32, write: impl FnOnce(&mut File) -> io::Result<()>) -> Result<()> {
-    let folder = parent(path);
-    let mut temp = tempfile::Builder::new()
-        .prefix(".kumadb-")
-        .permissions(fs::Permissions::from_mode(PRIVATE))
-        .tempfile_in(folder)
-        .map_err(Error::file("write in", folder))?;
-    write(temp.as_file_mut()).map_err(Error::file("write", path))?;
-    match fs::metadata(path) {
-        Ok(old) => own_like(temp.path(), &old)?,
-        Err(_) => set_mode(temp.path(), mode)?,
+    let above = parent(path);
+    let folder = owner::open_folder(above).map_err(Error::file("write in", above))?;
+    let name = owner::file_name(path).map_err(Error::file("write", path))?;
+    let temp = temp_name()?;
+    let mut file = owner::create_in(&folder, &temp, path).map_err(Error::file("write in", above))?;
+    let put = || {
+        write(&mut file).map_err(Error::file("write", path))?;
+        // A link is no file whose owner counts: what it leads to is somebody else's.
+        let old = rustix::fs::statat(&folder, name, AtFlags::SYMLINK_NOFOLLOW).ok();
+        match old.filter(|old| FileType::from_raw_mode(old.st_mode).is_file() && !owner::gives(path)) {
+            Some(old) => owner::be_like(&file, &old),
+            None => rustix::fs::fchmod(&file, Mode::from_raw_mode(mode as _)).map_err(io::Error::from),
+        }
+        .map_err(Error::file("change the owner of", path))?;
+        file.sync_all().map_err(Error::file("flush", path))?;
+        rustix::fs::renameat(&folder, &temp, &folder, name)
+            .map_err(|errno| Error::file("put in place", path)(errno.into()))
+    };
+    if let Err(error) = put() {
+        // The error that counts is the one from before.
+        let _ = rustix::fs::unlinkat(&folder, &temp, AtFlags::empty());
+        return Err(error);
     }
-    temp.as_file().sync_all().map_err(Error::file("flush", path))?;
-    temp.persist(path).map_err(|failed| Error::file("put in place", path)(failed.error))?;
-    sync_folder(folder)
+    rustix::fs::fsync(&folder).map_err(|errno| Error::file("flush the folder", above)(errno.into()))
+}
+
+/// `.kumadb-0123456789abcdef`: a name that no file has yet.
+fn temp_name() -> Result<OsString> {
+    let mut bytes = [0; 8];
+    getrandom::fill(&mut bytes).map_err(|error| Error::Refused(format!("no randomness: {error}")))?;
+    Ok(format!(".kumadb-{:016x}", u64::from_be_bytes(bytes)).into())
 }
 
 /// Moves `from` to `to` within one file system, durably.
@@ -43,13 +77,8 @@ pub fn rename(from: &Path, to: &Path) -> Result<()> {
 
 /// Creates `path` for writing with mode 0600; fails if it exists.
 pub fn create_private(path: &Path) -> Result<File> {
-    OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create_new(true)
-        .mode(PRIVATE)
-        .open(path)
-        .map_err(Error::file("make", path))
+    let create = || owner::create_in(&owner::open_folder(parent(path))?, owner::file_name(path)?, path);
+    create().map_err(Error::file("make", path))
 }
 
 /// A JSON array in a private file, an entry a line. The file is made with its first entry.
@@ -87,25 +116,34 @@ impl JsonList {
 /// Makes the folder `path` (mode 0700) and those above it.
 pub fn make_folder(path: &Path) -> Result<()> {
     use std::os::unix::fs::DirBuilderExt;
-    fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(Error::file("make the folder", path))
+    let made = match owner::gives(path) {
+        true => owner::make_folder(path),
+        false => fs::DirBuilder::new().recursive(true).mode(0o700).create(path),
+    };
+    made.map_err(Error::file("make the folder", path))
 }
 
-/// Makes the folder `path` for ourselves (mode 0700), or takes the one that is there.
+/// Makes the folder `path` for ourselves (mode 0700), or takes the one that is there. In a data folder it belongs to the owner
+/// of that, also when root makes it.
 ///
 /// # Errors
 /// It is a link, or belongs neither to us, nor to root, nor to the owner of the folder above: what root writes must not land
-/// where another user points it.
+/// where another user points it. [`Error::WrongUser`] when this user cannot share it with the owner of the data folder.
 pub fn claim_folder(path: &Path) -> Result<()> {
+    if path.file_name().is_some_and(|name| name == WORK) {
+        return owner::claim_work(path);
+    }
     let above = fs::metadata(parent(path)).map(|found| found.uid()).ok();
-    let owners = [Some(rustix::process::geteuid().as_raw()), Some(0), above];
+    let owners = [Some(our_uid()), Some(0), above];
     match fs::symlink_metadata(path) {
         Err(_) => make_folder(path),
         Ok(found) if found.is_dir() && owners.contains(&Some(found.uid())) => Ok(()),
-        Ok(_) => Err(Error::Refused(format!(
-            "`{}` is not a folder of kumadb's own: look at it and remove it",
-            path.display()
-        ))),
+        Ok(_) => Err(not_ours(path)),
     }
+}
+
+fn not_ours(path: &Path) -> Error {
+    Error::Refused(format!("`{}` is not a folder of kumadb's own: look at it and remove it", path.display()))
 }
 
 /// Removes `path` if it is there.
@@ -217,15 +255,16 @@ pub fn entries(folder: &Path) -> Result<Vec<PathBuf>> {
 /// The blake3 hash of `path`, in hex, and its size in bytes, read from the disk rather than from the page cache where the
 /// system lets us ask for that.
 pub fn hash(path: &Path) -> Result<(String, u64)> {
-    hash_file(path, open_uncached(path)?)
+    hash_open(path, &mut open_uncached(path)?)
 }
 
 /// The same of what was written to `path`, be it on the disk yet or not.
 pub fn hash_written(path: &Path) -> Result<(String, u64)> {
-    hash_file(path, File::open(path).map_err(Error::file("read", path))?)
+    hash_open(path, &mut File::open(path).map_err(Error::file("read", path))?)
 }
 
-fn hash_file(path: &Path, mut file: File) -> Result<(String, u64)> {
+/// The same of `file`, which is open at its beginning and stands at `path`.
+pub fn hash_open(path: &Path, file: &mut File) -> Result<(String, u64)> {
     let mut hasher = blake3::Hasher::new();
     let mut buffer = vec![0; 1 << 20];
     let mut size = 0;
@@ -277,31 +316,6 @@ pub fn check_writable(folder: &Path) -> Result<()> {
         .map_err(|errno| Error::file("write in", folder)(errno.into()))
 }
 
-/// Gives `path` the owner, group and mode of `like`.
-pub fn own_like(path: &Path, like: &fs::Metadata) -> Result<()> {
-    chown_like(path, like)?;
-    set_mode(path, like.mode() & 0o7777)
-}
-
-/// Gives `path` the owner and group of `like`.
-pub fn chown_like(path: &Path, like: &fs::Metadata) -> Result<()> {
-    let now = fs::metadata(path).map_err(Error::file("look at", path))?;
-    if (now.uid(), now.gid()) != (like.uid(), like.gid()) {
-        set_owner(path, like.uid(), like.gid())?;
-    }
-    Ok(())
-}
-
-/// Sets owner and group of `path`.
-pub fn set_owner(path: &Path, uid: u32, gid: u32) -> Result<()> {
-    std::os::unix::fs::chown(path, Some(uid), Some(gid)).map_err(Error::file("change the owner of", path))
-}
-
-/// Sets the permission bits of `path`.
-pub fn set_mode(path: &Path, mode: u32) -> Result<()> {
-    fs::set_permissions(path, fs::Permissions::from_mode(mode)).map_err(Error::file("change the mode of", path))
-}
-
 /// Processes other than this one that hold any of `paths` open, as `node (pid 4711)`. Processes of other users are only
 /// seen by root; systems without /proc show none.
 pub fn holders(paths: &[PathBuf]) -> Vec<String> {
@@ -322,50 +336,6 @@ pub fn holders(paths: &[PathBuf]) -> Vec<String> {
         }
     }
     found
-}
-
-/// The right to work on one instance, held by one process at a time; the operating system takes it back when the process
-/// ends, however it ends, so that no stale lock ever has to be cleared by hand.
-#[derive(Debug)]
-pub struct Lock {
-    file: File,
-}
-
-impl Drop for Lock {
-    /// Said, because a process that is just being started may still hold a copy of the descriptor.
-    fn drop(&mut self) {
-        let _ = self.file.unlock();
-    }
-}
-
-impl Lock {
-    /// Takes the lock at `path`, leaving `note` there for whoever meets it; does not wait.
-    pub fn take(path: &Path, note: &str) -> Result<Lock> {
-        let mut file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(PRIVATE)
-            // The folder may belong to the server's user, whose link we must not follow as root.
-            .custom_flags(rustix::fs::OFlags::NOFOLLOW.bits() as i32)
-            .open(path)
-            .map_err(Error::file("lock", path))?;
-        match file.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => {
-                let mut holder = String::new();
-                file.read_to_string(&mut holder).map_err(Error::file("read", path))?;
-                return Err(Error::Locked { holder: holder.trim().to_owned() });
-            }
-            Err(TryLockError::Error(error)) => return Err(Error::file("lock", path)(error)),
-        }
-        file.set_len(0)
-            .and_then(|()| file.seek(SeekFrom::Start(0)))
-            .and_then(|_| file.write_all(note.as_bytes()))
-            .map_err(Error::file("write", path))?;
-        Ok(Lock { file })
-    }
 }
 
 fn parent(path: &Path) -> &Path {

@@ -148,6 +148,23 @@ impl Held {
         Ok(held)
     }
 
+    /// As root, gives a copy that an earlier run as root took in kumadb's own folder to the owner of that: the files that its
+    /// manifest lists, where they have the hash that it says. Says whether something was given.
+    pub fn give(folder: &Path) -> Result<bool> {
+        let Some(text) = files::read_text(&folder.join(MANIFEST))? else { return Ok(false) };
+        let Ok(manifest) = serde_json::from_str::<Manifest>(&text) else { return Ok(false) };
+        let mut given = files::give(folder, |file| Ok(file.metadata().is_ok_and(|found| found.is_dir())))?;
+        for member in manifest.members.iter().filter(|member| !member.name.contains('/')) {
+            let path = folder.join(&member.name);
+            given |= files::give(&path, |file| Ok(files::hash_open(&path, file)?.0 == member.blake3))?;
+        }
+        if given {
+            // Written again, it belongs to the owner of the folder.
+            manifest.write(folder)?;
+        }
+        Ok(given)
+    }
+
     /// The copy of the database: what [`Writer::load`](crate::engine::Writer::load) puts back.
     pub fn database(&self) -> PathBuf {
         self.folder.join(self.manifest.database())

@@ -2,7 +2,6 @@
 
 use std::fs;
 use std::io;
-use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
 use chrono::Utc;
@@ -102,8 +101,7 @@ fn put(place: &Path, from: &Path) -> Result<()> {
     files::replace(place, 0o644, |file| io::copy(&mut source, file).map(drop))?;
     if let (false, Some(folder)) = (was_there, place.parent()) {
         let owner = fs::metadata(folder).map_err(Error::file("look at", folder))?;
-        std::os::unix::fs::chown(place, Some(owner.uid()), Some(owner.gid()))
-            .map_err(Error::file("change the owner of", place))?;
+        files::chown_like(place, &owner)?;
     }
     Ok(())
 }

@@ -51,7 +51,7 @@ use crate::docker::{Docker, SOCKET};
 use crate::error::{Error, Exit, Result};
 use crate::far::Overrides;
 use crate::instance::{Instance, Sight};
-use crate::run::Journal;
+use crate::run::{Journal, repair_owner};
 
 pub use ui::Ui;
 
@@ -298,6 +298,14 @@ impl Context<'_> {
     /// The instance that is meant; says so first when work on it is unfinished, and nobody is at it.
     fn instance(&mut self) -> Result<Instance> {
         let instance = self.find()?;
+        match repair_owner(&instance) {
+            Ok(Some(owner)) => {
+                let work = instance.work().display();
+                self.ui.say(&format!("`{work}`, left by an earlier run as root, now belongs to {owner}"));
+            }
+            Ok(None) => {}
+            Err(error) => self.ui.warn(&error.to_string()),
+        }
         match Journal::read(instance.work()) {
             Ok(Some(_)) if matches!(instance.lock("looking"), Err(Error::Locked { .. })) => {}
             Ok(Some(journal)) => self.ui.warn(&format!("{}; type `kumadb resume`", journal.record.unfinished())),

@@ -6,6 +6,7 @@ use serde_json::{Value as Json, json};
 use super::Context;
 use super::fleet::{self, Fleet, FleetArgs};
 use crate::error::{Error, Exit, Result, bytes, counted};
+use crate::files::FileSystem;
 use crate::instance::Place;
 use crate::kuma::read::{read_database, read_summary};
 use crate::run::Journal;
@@ -54,6 +55,10 @@ pub fn run(args: &StatusArgs, context: &mut Context<'_>) -> Result<Exit> {
         rows.push(("container", format!("{life} ({image})")));
     }
     rows.extend(instance.folder.as_ref().map(|folder| ("data", folder.display().to_string())));
+    let network = instance.network()?;
+    if let Some(words) = network.as_ref().and_then(FileSystem::words) {
+        rows.push(("file system", words));
+    }
     rows.push(("engine", instance.engine_words().to_owned()));
     if instance.size() > 0 {
         rows.push(("size", bytes(instance.size())));
@@ -81,6 +86,7 @@ pub fn run(args: &StatusArgs, context: &mut Context<'_>) -> Result<Exit> {
         "instance": instance.name,
         "container": life_word.as_ref().map(|life| json!({"state": life, "image": image})),
         "folder": instance.folder,
+        "network_file_system": network.as_ref().map(|found| json!({"type": found.kind, "lock_reaches": found.reach.word()})),
         "engine": instance.engine(),
         "embedded": matches!(instance.place, Place::Embedded(_)),
         "size_bytes": instance.size(),

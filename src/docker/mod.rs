@@ -16,6 +16,7 @@ mod line;
 mod logs;
 mod ready;
 mod ssh;
+mod successor;
 mod surroundings;
 mod volume;
 
@@ -29,6 +30,7 @@ pub use helper::{Helper, StaleHelper};
 pub use image::{Image, Shipped};
 pub use life::{GRACE, Start};
 pub use ready::{Answer, Page};
+pub use successor::Successor;
 pub use surroundings::Surroundings;
 pub use volume::Volume;
 
@@ -153,13 +155,9 @@ impl Docker {
     /// `container` as it is now.
     ///
     /// # Errors
-    /// [`Error::Docker`] when it is gone.
+    /// [`Error::Removed`] when it is gone.
     pub fn again(&self, container: &Container) -> Result<Container> {
-        self.block(self.inspect(&container.id))?.ok_or_else(|| Error::Docker {
-            act: "find",
-            container: container.name.clone(),
-            why: "it no longer exists".into(),
-        })
+        self.block(self.inspect(&container.id))?.ok_or_else(|| removed(&container.name))
     }
 
     /// Every container, running or not, that mounts `folder` of the host, a part of it, or a folder above it, sorted
@@ -216,9 +214,16 @@ impl Docker {
     fn failed(&self, act: &'static str, container: &str, error: &bollard::errors::Error) -> Error {
         match status(error) {
             None if io_error(error).is_some() => self.unreachable(error),
+            Some(404) if reason(error).to_lowercase().contains("no such container") => removed(container),
+            // Docker's words for one that is on its way out.
+            Some(409) if reason(error).contains("marked for removal") => removed(container),
             _ => Error::Docker { act, container: container.to_owned(), why: reason(error) },
         }
     }
+}
+
+fn removed(container: &str) -> Error {
+    Error::Removed { container: container.to_owned(), what: "no longer exists".into(), hint: None }
 }
 
 /// Asks through `line`, and notes which version of its API the engine says that it speaks.

@@ -16,14 +16,14 @@ use crate::engine::mariadb::Address;
 use crate::engine::sqlite::SqliteFile;
 use crate::engine::{Connect, EngineKind, Reader};
 use crate::error::{Error, Result};
-use crate::files::{self, Lock};
+use crate::files::{self, FileSystem, Lock};
 
 pub use server::Server;
 pub use target::Sight;
 
 /// Our own folder inside the data folder: lock, journal, and the copy that is held during a write. It stands on the same
 /// file system as the database, so that the copy may share its blocks.
-const WORK: &str = ".kumadb";
+const WORK: &str = files::WORK;
 
 /// How long others may go on reading a database that is to be written; another kumadb takes a moment.
 const READERS: Duration = Duration::from_secs(3);
@@ -112,11 +112,23 @@ impl Instance {
 
     /// Takes the lock of this instance for `verb`.
     pub fn lock(&self, verb: &str) -> Result<Lock> {
+        files::claim_folder(&self.work)?;
         if let Some(folder) = &self.folder {
             files::check_writable(folder)?;
+            files::check_own(&self.work)?;
         }
-        files::claim_folder(&self.work)?;
+        if let Place::Sqlite(file) = &self.place
+            && file.path().exists()
+        {
+            files::check_file_writable(file.path())?;
+        }
         Lock::take(&self.work.join("lock"), &format!("`{verb}`, pid {}", std::process::id()))
+    }
+
+    /// The file system of its data folder, where that is one of a network.
+    pub fn network(&self) -> Result<Option<FileSystem>> {
+        let Some(folder) = &self.folder else { return Ok(None) };
+        Ok(Some(files::file_system(folder)?).filter(FileSystem::is_network))
     }
 
     /// Removes what a run keeps in [`work`](Self::work), all but the lock and the journal.
@@ -135,7 +147,7 @@ impl Instance {
 
     /// Id and name of the container.
     pub fn container_name(&self) -> Option<(String, String)> {
-        self.container.as_ref().map(|server| (server.id().to_owned(), server.name().to_owned()))
+        self.container.as_ref().map(|server| (server.id(), server.name()))
     }
 
     /// What its container does; `None` where there is none.
@@ -219,12 +231,12 @@ impl Instance {
     /// The database with the server surely stopped, for a run that holds the lock.
     ///
     /// # Errors
-    /// [`Error::Running`] or [`Error::HeldOpen`] when it is not.
+    /// [`Error::Refused`] or [`Error::HeldOpen`] when it is not.
     pub fn open_still(&self, lock: &Lock) -> Result<Session<'_>> {
         if let Some(server) = &self.container
             && server.is_running()?
         {
-            return Err(Error::Running { what: format!("container `{}` is running", server.name()) });
+            return Err(server.meanwhile());
         }
         if let (Place::External(_), Some(_)) = (&self.place, &self.container) {
             // Our own server is down, so whoever is still there is another one on the same database.

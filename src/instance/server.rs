@@ -2,16 +2,27 @@
 
 use std::cell::RefCell;
 use std::path::Path;
-use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
-use crate::docker::{Answer, Container, Docker, Helper, Life, Shipped, Start};
+use crate::docker::{Answer, Container, Docker, Helper, Life, Shipped, Start, Successor};
 use crate::error::{Error, Result};
 
-/// A server in a container.
+/// How long a container that was removed may take to be created again: compose takes a second, a person longer.
+const RECREATION: Duration = Duration::from_secs(10);
+
+/// How long one that was stopped by somebody else is looked at for whether it is being created again.
+const LEAVING: Duration = Duration::from_secs(3);
+
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// A server in a container. It is followed by name and data folder when the container is created again under another id.
 pub struct Server {
     docker: Arc<Docker>,
-    container: Container,
+    /// As it was found.
+    first: Arc<Container>,
+    /// As it is known now: another one, once it was created again.
+    container: Mutex<Arc<Container>>,
     /// The run that we started, which [`wait_up`](Server::wait_up) looks at.
     started: Mutex<Option<Start>>,
 }
@@ -19,62 +30,150 @@ pub struct Server {
 impl Server {
     /// The server in `container`.
     pub fn new(docker: Arc<Docker>, container: Container) -> Server {
-        Server { docker, container, started: Mutex::new(None) }
+        let first = Arc::new(container);
+        Server { docker, container: Mutex::new(first.clone()), first, started: Mutex::new(None) }
     }
 
     /// The container's id.
-    pub fn id(&self) -> &str {
-        &self.container.id
+    pub fn id(&self) -> String {
+        self.container().id.clone()
     }
 
     /// The container's name.
-    pub fn name(&self) -> &str {
-        &self.container.name
+    pub fn name(&self) -> String {
+        self.container().name.clone()
     }
 
-    /// The container as it was when it was found.
-    pub fn container(&self) -> &Container {
-        &self.container
+    /// The container as it was when it was found, or found again.
+    pub fn container(&self) -> Arc<Container> {
+        locked(&self.container).clone()
+    }
+
+    /// Whether it is still of the image that it was found with.
+    pub fn has_same_image(&self) -> bool {
+        self.container().image_id == self.first.image_id
+    }
+
+    /// The container as it is now, or the one in its place; `None` where there is neither at this moment.
+    fn find(&self) -> Result<Option<Container>> {
+        self.look().map(Result::ok)
+    }
+
+    /// The same, or why there is none.
+    fn look(&self) -> Result<Result<Container, Error>> {
+        let known = self.container();
+        Ok(match self.docker.successor(&known)? {
+            Successor::Same(now) => Ok(*now),
+            Successor::New(now) => {
+                *locked(&self.container) = Arc::new((*now).clone());
+                *locked(&self.started) = None;
+                Ok(*now)
+            }
+            Successor::Elsewhere(folder) => {
+                let there = folder.map_or_else(|| "on no volume".to_owned(), |folder| format!("in `{folder}`"));
+                let what = format!("was created again with its data {there}: it is not the server of this data folder");
+                Err(self.removed(what))
+            }
+            Successor::None => Err(self.removed("was removed, and not created again".into())),
+        })
+    }
+
+    fn removed(&self, what: String) -> Error {
+        Error::Removed { container: self.name(), what, hint: None }
+    }
+
+    /// The container as it is now, or the one in its place, which is waited for.
+    ///
+    /// # Errors
+    /// [`Error::Removed`].
+    fn present(&self) -> Result<Container> {
+        let end = Instant::now() + RECREATION;
+        loop {
+            match self.look()? {
+                Ok(now) => return Ok(now),
+                Err(gone) if Instant::now() >= end => return Err(gone),
+                Err(_) => std::thread::sleep(PAUSE),
+            }
+        }
+    }
+
+    /// Whether it is the container that we started, and none that was created in its place since.
+    pub fn is_started(&self) -> bool {
+        locked(&self.started).is_some()
+    }
+
+    /// Whether `error`, met while the server was waited for, comes from its container being created again.
+    ///
+    /// # Errors
+    /// [`Error::Removed`] when it was removed and nothing came in its place.
+    pub fn was_replaced(&self, error: &Error) -> Result<bool> {
+        let known = self.id();
+        match error {
+            Error::Removed { .. } => self.present().map(|now| now.id != known),
+            Error::NotUp { .. } => self.is_leaving(&known),
+            _ => Ok(false),
+        }
+    }
+
+    /// Whether the container `known`, which has ended as one that was told to, is being replaced: it is stopped before it is
+    /// removed.
+    fn is_leaving(&self, known: &str) -> Result<bool> {
+        let end = Instant::now() + LEAVING;
+        loop {
+            match self.find()? {
+                None => return self.present().map(|now| now.id != known),
+                Some(now) if now.id != known => return Ok(true),
+                Some(now) => {
+                    let told = now.state.life == Life::Stopped && [0, 137, 143].contains(&now.state.exit_code);
+                    if !told || now.state.oom_killed || Instant::now() >= end {
+                        return Ok(false);
+                    }
+                    std::thread::sleep(PAUSE);
+                }
+            }
+        }
     }
 
     /// Where people reach its page, if a port of it is published on this machine.
     pub fn published(&self) -> Option<String> {
-        self.container.published_port.map(|port| format!("http://localhost:{port}"))
+        self.container().published_port.map(|port| format!("http://localhost:{port}"))
     }
 
     /// Where it may answer from outside as it runs now, the likeliest first, and what each address is.
     pub fn addresses(&self) -> Result<Vec<(String, &'static str)>> {
-        Ok(self.docker.addresses(&self.docker.again(&self.container)?))
+        Ok(self.docker.addresses(&self.present()?))
     }
 
     /// What it does, see [`State::life_so_far`](crate::docker::State::life_so_far).
     pub fn life(&self) -> Result<Life> {
-        Ok(self.docker.again(&self.container)?.state.life_so_far())
+        Ok(self.present()?.state.life_so_far())
     }
 
     /// What its image brings along, where that can be seen.
     pub fn shipped(&self) -> Result<Option<Shipped>> {
-        self.docker.shipped(&self.container)
+        self.docker.shipped(&self.container())
     }
 
-    /// Whether its processes exist, frozen or not: then nothing may be written beside them.
+    /// Whether its processes exist, frozen or not: then nothing may be written beside them. Those of a container that was
+    /// removed do not.
     pub fn is_running(&self) -> Result<bool> {
-        Ok(self.life()? != Life::Stopped)
+        Ok(self.find()?.is_some_and(|now| now.state.life_so_far() != Life::Stopped))
     }
 
     /// Whether it shows the page that it has while it migrates its database.
     pub fn is_migrating(&self) -> Result<bool> {
-        Ok(self.life()? == Life::Running && self.docker.probe(&self.container)? == Answer::Migrating)
+        let Some(now) = self.find()? else { return Ok(false) };
+        Ok(now.state.life_so_far() == Life::Running && self.docker.probe(&now)? == Answer::Migrating)
     }
 
     /// Fails when it cannot be stopped and started again, see [`Container::check_stoppable`].
     pub fn check_stoppable(&self) -> Result<()> {
-        self.container.check_stoppable()
+        self.container().check_stoppable()
     }
 
     /// Names of other running servers on its data folder.
     pub fn others(&self) -> Result<Vec<String>> {
-        self.docker.others_on(&self.container)
+        self.docker.others_on(&self.container())
     }
 
     /// Fails when another running container uses the same data folder.
@@ -83,62 +182,97 @@ impl Server {
         if others.is_empty() {
             return Ok(());
         }
-        let containers = std::iter::once(self.name().to_owned()).chain(others).collect();
+        let containers = std::iter::once(self.name()).chain(others).collect();
         Err(Error::TwoContainers { folder: folder.display().to_string(), containers })
     }
 
     /// Stops it, giving it `grace`.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] when its container was created again meanwhile, and that one runs; [`Error::Removed`].
     pub fn stop(&self, grace: Duration) -> Result<()> {
-        self.docker.stop(&self.container, grace, &mut |_| Ok(()))
+        match self.docker.stop(&self.present()?, grace, &mut |_| Ok(())) {
+            Err(Error::Removed { .. }) => match self.present()?.state.life {
+                Life::Stopped => Ok(()),
+                _ => Err(self.meanwhile()),
+            },
+            stopped => stopped,
+        }
     }
 
-    /// Starts it.
+    /// What a run ends with that finds the server running which it had stopped.
+    pub fn meanwhile(&self) -> Error {
+        Error::Refused(format!(
+            "container `{}` was started or created again by somebody else meanwhile: nothing was changed, run the same \
+             command again",
+            self.name()
+        ))
+    }
+
+    /// Starts it, or the one in its place.
     pub fn start(&self) -> Result<()> {
-        let start = self.docker.start(&self.container)?;
-        *self.lock() = Some(start);
-        Ok(())
+        let end = Instant::now() + RECREATION;
+        loop {
+            match self.docker.start(&self.present()?) {
+                // It went between the look and the start, or is about to go.
+                Err(Error::Removed { .. }) if Instant::now() < end => std::thread::sleep(PAUSE),
+                started => {
+                    *locked(&self.started) = Some(started?);
+                    return Ok(());
+                }
+            }
+        }
     }
 
     /// Freezes it again, where that is what it was before.
     pub fn put_back(&self, life: Life, grace: Duration) -> Result<()> {
-        self.docker.put_back(&self.container, life, grace, &mut |_| Ok(()))
+        self.docker.put_back(&self.present()?, life, grace, &mut |_| Ok(()))
     }
 
-    /// Waits until it is seen working, see [`Docker::wait_up`]. Returns how long ago it first answered.
+    /// Waits until it is seen working, see [`Docker::wait_up`]. Returns how long ago it first answered. One that is created
+    /// again meanwhile is started and waited for in its place.
     pub fn wait_up(&self, deadline: Duration) -> Result<Duration> {
-        let start = match self.lock().clone() {
-            Some(start) => start,
-            None => self.docker.again(&self.container)?.run(),
-        };
-        let waited = RefCell::new(Duration::ZERO);
-        let first = self.docker.wait_up(&self.container, &start, deadline, &mut |so_far| {
-            *waited.borrow_mut() = so_far;
-            Ok(())
-        })?;
-        Ok(waited.into_inner().saturating_sub(first))
+        let end = Instant::now() + deadline;
+        loop {
+            let now = self.present()?;
+            let start = match locked(&self.started).clone() {
+                Some(start) => start,
+                None => now.run(),
+            };
+            let waited = RefCell::new(Duration::ZERO);
+            let left = end.saturating_duration_since(Instant::now());
+            let first = self.docker.wait_up(&now, &start, left, &mut |so_far| {
+                *waited.borrow_mut() = so_far;
+                Ok(())
+            });
+            match first {
+                Err(error) if self.was_replaced(&error)? => self.start()?,
+                first => return Ok(waited.into_inner().saturating_sub(first?)),
+            }
+        }
     }
 
     /// Fails when it has ended or was restarted since we started it.
     pub fn check_run(&self) -> Result<()> {
-        let start = self.lock().clone();
-        start.map_or(Ok(()), |start| self.docker.check_run(&self.container, &start))
+        let start = locked(&self.started).clone();
+        start.map_or(Ok(()), |start| self.docker.check_run(&self.container(), &start))
     }
 
     /// The last error lines of its present run.
     pub fn last_errors(&self) -> Vec<String> {
-        let since = self.lock().as_ref().and_then(|start| start.at);
-        self.docker.last_errors(&self.container, since)
+        let since = locked(&self.started).as_ref().and_then(|start| start.at);
+        self.docker.last_errors(&self.container(), since)
     }
 
     /// The last `tail` lines of its log.
     pub fn logs(&self, tail: u32) -> Result<Vec<String>> {
-        self.docker.logs(&self.container, tail, None)
+        self.docker.logs(&self.container(), tail, None)
     }
 
     /// Opens the embedded MariaDB of this stopped server in a container of its own.
     pub fn start_helper(&self, label: &str, ready: &mut dyn FnMut() -> bool) -> Result<Helper<'_>> {
         self.remove_stale_helpers(label)?;
-        Helper::start(&self.docker, &self.container, label, Some(ready))
+        Helper::start(&self.docker, &self.present()?, label, Some(ready))
     }
 
     /// Removes helper containers with this label that an earlier run left behind.
@@ -148,8 +282,8 @@ impl Server {
         }
         Ok(())
     }
+}
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Option<Start>> {
-        self.started.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
-    }
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -130,6 +130,8 @@ pub fn make_folder(folder: &Path, new: &NewInstance) -> Result<()> {
     check_unused(folder)?;
     let rows = Rows::of(new)?;
     files::make_folder(folder)?;
+    // Owners are changed through no link.
+    let folder = &folder.canonicalize().map_err(Error::file("find", folder))?;
     let owner = fs::metadata(folder).map_err(Error::file("look at", folder))?;
     let give = |path: &Path, mode: u32| files::own_like(path, &owner).and_then(|()| files::set_mode(path, mode));
 

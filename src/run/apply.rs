@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
-use super::begin::{check_mode, check_server, lock};
+use super::begin::{check_mode, check_server, lock, tell_network};
 use super::journal::{Journal, Phase, Record};
 use super::migration::is_migrating;
 use super::script::{Changes, Script};
@@ -17,7 +17,7 @@ use crate::backup::{Guarded, Held, Seal, Snapshot, Store};
 use crate::docker::Life;
 use crate::error::{Error, Result};
 use crate::files::Lock;
-use crate::instance::{Instance, Place, Session};
+use crate::instance::{Instance, Place, Server, Session};
 use crate::kuma::read::{
     read_any_database, read_database, read_fingerprint, read_last_beat, read_mark, read_shown_state,
 };
@@ -158,6 +158,7 @@ pub fn run(
         return Ok(Outcome::default());
     }
     let lock = lock(instance, settings)?;
+    tell_network(instance, observer)?;
     let life = instance.life()?;
     let mode = check_mode(instance, settings.mode, life.is_some_and(|life| life != Life::Stopped))?;
     instance.check_alone()?;
@@ -186,6 +187,10 @@ pub(super) struct Run<'a> {
     pub(super) lock: Lock,
     /// Whether the database may have been changed: a transaction that was never told to commit was rolled back.
     pub(super) attempted: bool,
+    /// This process has committed the change with the server stopped.
+    pub(super) wrote: bool,
+    /// The container was created again since the journal was opened.
+    pub(super) replaced: bool,
     pub(super) since: Instant,
     pub(super) outcome: Outcome,
 }
@@ -193,7 +198,8 @@ pub(super) struct Run<'a> {
 impl<'a> Run<'a> {
     pub(super) fn new(instance: &'a Instance, settings: &'a Settings, journal: Journal, lock: Lock) -> Run<'a> {
         let (since, outcome) = (Instant::now(), Outcome::default());
-        Run { instance, settings, journal, lock, attempted: false, since, outcome }
+        let (attempted, wrote, replaced) = (false, false, false);
+        Run { instance, settings, journal, lock, attempted, wrote, replaced, since, outcome }
     }
 }
 
@@ -216,6 +222,7 @@ impl Run<'_> {
         let closed = observer.step(&Step::Close).and_then(|()| session.close());
         let touched = wrote?;
         closed?;
+        self.wrote = true;
         self.up(&touched, observer)
     }
 
@@ -303,16 +310,18 @@ impl Run<'_> {
 
     pub(super) fn stop(&mut self, observer: &mut dyn Observer) -> Result<()> {
         let Some(server) = &self.instance.container else { return Ok(()) };
+        self.follow(observer)?;
         // For the first stop this was found out before.
-        if self.journal.record.phase != Phase::Noted && is_migrating(self.instance)? {
-            return Err(Error::Migrating { container: server.name().to_owned() });
+        if (self.journal.record.phase != Phase::Noted || self.replaced) && is_migrating(self.instance)? {
+            return Err(Error::Migrating { container: server.name() });
         }
-        observer.step(&Step::Stop { container: server.name().to_owned() })?;
+        observer.step(&Step::Stop { container: server.name() })?;
         if self.journal.record.phase == Phase::Noted {
             self.journal.advance(Phase::Stopping)?;
         }
         self.since = Instant::now();
-        server.stop(self.settings.grace)
+        server.stop(self.settings.grace)?;
+        self.follow(observer)
     }
 
     /// Starts the server if it was running, and sees it working; then waits for the beats that were asked for.
@@ -320,7 +329,7 @@ impl Run<'_> {
         let record = &self.journal.record;
         let Some(server) = &self.instance.container else { return Ok(()) };
         if !record.was_running() {
-            return observer.step(&Step::LeaveDown { container: server.name().to_owned() });
+            return observer.step(&Step::LeaveDown { container: server.name() });
         }
         match (record.live(), record.mode) {
             (true, Mode::Live) => return Ok(()),
@@ -333,28 +342,21 @@ impl Run<'_> {
             }
             _ => {}
         }
-        observer.step(&Step::Start { container: server.name().to_owned() })?;
-        server.start()?;
-        observer.step(&Step::WaitUp)?;
         let end = Instant::now() + self.settings.deadline;
-        let steady = server.wait_up(self.settings.deadline)?;
-        let downtime = self.since.elapsed().saturating_sub(steady);
-        let state = self.read_state(end)?;
-        let beating: BTreeSet<i64> = state.beating().into_iter().collect();
+        let (downtime, beating) = loop {
+            match self.see_working(server, end, observer) {
+                Ok(seen) if server.is_started() => break seen,
+                Err(error) if server.is_started() && !server.was_replaced(&error)? => return Err(error),
+                // Created again after it had answered: what counts is the new one, and beats of its own.
+                _ => {}
+            }
+            self.wrote = false;
+            if let Ok(newest) = self.instance.connect().and_then(|connect| read_last_beat(&mut *connect.reader()?)) {
+                self.journal.record.last_beat = newest;
+            }
+        };
         let last = self.journal.record.last_beat;
         let connect = self.instance.connect()?;
-        if !beating.is_empty() {
-            observer.step(&Step::WaitBeats { monitors: beating.len() })?;
-            let limit = end.saturating_duration_since(Instant::now());
-            if beats::wait(&*connect, last, &beating, true, limit, &mut || server.check_run())?.is_empty() {
-                return Err(Error::NotUp {
-                    container: server.name().to_owned(),
-                    seconds: self.settings.deadline.as_secs(),
-                    why: format!("it answers, but none of {} active monitors has written a beat", beating.len()),
-                    log: server.last_errors(),
-                });
-            }
-        }
         self.outcome.downtime = Some(downtime);
         observer.step(&Step::Up { downtime })?;
         if let Some(limit) = self.settings.wait_beats {
@@ -378,6 +380,36 @@ impl Run<'_> {
             self.outcome.warnings.push(format!("the server was paused before and runs now: {error}"));
         }
         Ok(())
+    }
+
+    /// Brings the server up and waits for a beat, until `end` at most; returns the downtime, and the monitors that should beat.
+    fn see_working(
+        &mut self,
+        server: &Server,
+        end: Instant,
+        observer: &mut dyn Observer,
+    ) -> Result<(Duration, BTreeSet<i64>)> {
+        let steady = self.bring_up(server, end, observer)?;
+        let downtime = self.since.elapsed().saturating_sub(steady);
+        let state = self.read_state(end)?;
+        let beating: BTreeSet<i64> = state.beating().into_iter().collect();
+        let last = self.journal.record.last_beat;
+        if !beating.is_empty() {
+            observer.step(&Step::WaitBeats { monitors: beating.len() })?;
+            let connect = self.instance.connect()?;
+            let limit = end.saturating_duration_since(Instant::now());
+            if beats::wait(&*connect, last, &beating, true, limit, &mut || server.check_run())?.is_empty() {
+                return Err(Error::NotUp {
+                    container: server.name(),
+                    seconds: self.settings.deadline.as_secs(),
+                    why: format!("it answers, but none of {} active monitors has written a beat", beating.len()),
+                    log: server.last_errors(),
+                });
+            }
+            // A beat of one that is gone by now says nothing about the one in its place.
+            server.check_run()?;
+        }
+        Ok((downtime, beating))
     }
 
     /// Reads the configuration of the server that has just come up, and may be busy with itself for a moment.

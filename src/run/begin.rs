@@ -6,7 +6,7 @@ use super::migration::check_settled;
 use super::{Observer, Step};
 use crate::engine::EngineKind;
 use crate::error::{Error, Result};
-use crate::files::Lock;
+use crate::files::{Lock, Reach};
 use crate::instance::Instance;
 
 impl<'a> Run<'a> {
@@ -19,6 +19,7 @@ impl<'a> Run<'a> {
         note: impl FnOnce(&mut Record, &Lock) -> Result<()>,
     ) -> Result<Run<'a>> {
         let lock = lock(instance, settings)?;
+        tell_network(instance, observer)?;
         instance.check_alone()?;
         check_server(instance, Mode::Stopped, settings.opens_lock)?;
         observer.step(&Step::Journal)?;
@@ -50,6 +51,20 @@ pub(super) fn lock(instance: &Instance, settings: &Settings) -> Result<Lock> {
     match Journal::read(instance.work())? {
         Some(journal) => Err(journal.record.unfinished()),
         None => Ok(lock),
+    }
+}
+
+/// Warns of a data folder that other hosts may have mounted, too, where a server of theirs would not meet the lock.
+///
+/// It is no reason to refuse: the server itself runs there all the time, and its database may be what is to be repaired.
+pub(super) fn tell_network(instance: &Instance, observer: &mut dyn Observer) -> Result<()> {
+    match instance.network()? {
+        Some(found) if instance.engine() == EngineKind::Sqlite && found.reach != Reach::Hosts => {
+            let what = found.words().unwrap_or_default();
+            let what = format!("{what}: see that no other host runs a server on it (SQLite on a network file system is unsafe)");
+            observer.step(&Step::Network { what })
+        }
+        _ => Ok(()),
     }
 }
 

@@ -181,7 +181,7 @@ fn read_folder(instance: &Instance, path: &Path) -> Result<Folder> {
         uploads: look_into(&path.join("upload")),
         screenshots: look_into(&path.join("screenshots")).len(),
         size: instance.size(),
-        server: container.map_or(owner, Container::ids),
+        server: container.as_deref().map_or(owner, Container::ids),
         mariadb_installed: (embedded && mariadb.is_dir())
             .then(|| mariadb.join("mysql").is_dir() && mariadb.join("ibdata1").is_file()),
         read_only: container.and_then(|container| container.data().ok()).is_some_and(|data| data.read_only),

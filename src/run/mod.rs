@@ -6,10 +6,12 @@ mod begin;
 pub mod compact;
 pub mod copy;
 pub mod examine;
+mod follow;
 pub mod journal;
 mod load;
 mod mend;
 mod migration;
+mod owner;
 pub mod prune;
 mod put;
 pub mod rebuild;
@@ -31,6 +33,7 @@ use crate::instance::Instance;
 pub use apply::{Mode, Outcome, Settings, Work, run};
 pub use copy::{Putting, Taken, take};
 pub use journal::{Journal, Phase, Record};
+pub use owner::repair_owner;
 pub use mend::{mend, rehearse_files};
 pub use put::put_files_back;
 pub use restart::restart;
@@ -55,6 +58,7 @@ fn label(instance: &Instance, reason: &str) -> Label {
 #[allow(missing_docs, reason = "the words of each variant are its documentation")]
 pub enum Step {
     Journal,
+    Network { what: String },
     WaitSettled { waited: Duration },
     Stop { container: String },
     Open,
@@ -67,6 +71,7 @@ pub enum Step {
     Commit,
     Committed,
     Close,
+    Follow { container: String },
     Start { container: String },
     WaitUp,
     WaitBeats { monitors: usize },
@@ -98,11 +103,13 @@ impl Step {
         matches!(
             self,
             Step::WaitSettled { waited: Duration::ZERO }
+                | Step::Network { .. }
                 | Step::Stop { .. }
                 | Step::Held { .. }
                 | Step::Put { .. }
                 | Step::Write { .. }
                 | Step::Committed
+                | Step::Follow { .. }
                 | Step::Start { .. }
                 | Step::WaitBeats { .. }
                 | Step::Up { .. }
@@ -126,6 +133,7 @@ impl Step {
         matches!(
             self,
             Step::Journal
+                | Step::Network { .. }
                 | Step::WaitSettled { .. }
                 | Step::Stop { .. }
                 | Step::Open
@@ -155,6 +163,7 @@ impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Step::Journal => f.write_str("noting what is about to happen"),
+            Step::Network { what } => write!(f, "warning: the data folder is on {what}"),
             Step::WaitSettled { waited: Duration::ZERO } => {
                 f.write_str("the server is busy migrating its database: waiting for the end of that")
             }
@@ -173,6 +182,9 @@ impl fmt::Display for Step {
             Step::Commit => f.write_str("committing"),
             Step::Committed => f.write_str("committed"),
             Step::Close => f.write_str("closing the database"),
+            Step::Follow { container } => {
+                write!(f, "the container was created again meanwhile: going on with the new `{container}`")
+            }
             Step::Start { container } => write!(f, "starting `{container}`"),
             Step::WaitUp => f.write_str("waiting for the server to answer"),
             Step::WaitBeats { monitors: 1 } => f.write_str("waiting for a beat of 1 monitor"),

@@ -20,6 +20,10 @@ pub fn restart(instance: &Instance, settings: &Settings, observer: &mut dyn Obse
     let ended = run.stop(observer).and_then(|()| run.up(&[], observer));
     match ended {
         Err(cause @ (Error::WouldNotStop { .. } | Error::Migrating { .. })) => return Err(cause),
+        Err(cause @ Error::Removed { .. }) => {
+            run.close()?;
+            return Err(run.gone(cause, Some(false)));
+        }
         // Whatever went wrong between stop and start, the server does not stay down.
         Err(_) if !instance.is_running()? => instance.container.as_ref().map_or(Ok(()), Server::start)?,
         _ => {}

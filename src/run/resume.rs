@@ -31,8 +31,13 @@ pub fn resume(instance: &Instance, store: &Store, settings: &Settings, observer:
     let record = journal.record.clone();
     check_same(instance, &record)?;
     instance.remove_stale_helpers()?;
+    if let (Some(server), Some((_, name))) = (&instance.container, &record.container) {
+        // Created again under another name, it is still the one that a helper was made for.
+        server.remove_stale_helpers(name)?;
+    }
     let mut run = Run::new(instance, settings, journal, lock);
     run.attempted = true;
+    run.follow(observer)?;
     if run.journal.record.phase == Phase::Writing && !record.loads && !record.lasts {
         let now = Some(run.read_mark()?);
         if now != record.before {
@@ -51,6 +56,7 @@ pub fn resume(instance: &Instance, store: &Store, settings: &Settings, observer:
         Phase::Committed => match run.up(&[], observer) {
             Ok(()) => {}
             // It had been working with the change; what ails it now came later, and its beats are not to be lost.
+            Err(gone @ Error::Removed { .. }) => return Err(run.gone(gone, None)),
             Err(cause) if has_beaten(instance, &record) => run.outcome.warnings.push(cause.to_string()),
             Err(cause) => return Err(run.back(cause, observer)),
         },
@@ -82,9 +88,19 @@ fn check_same(instance: &Instance, record: &Record) -> Result<()> {
         )));
     }
     match (&record.container, &instance.container) {
-        (Some((_, name)), None) if record.was_running() => Err(Error::Refused(format!(
-            "container `{name}`, which was running before, cannot be seen from here, so nobody could start it again"
-        ))),
+        (Some((_, name)), None) if record.was_running() => {
+            let folder = instance.origin();
+            Err(Error::Removed {
+                container: name.clone(),
+                what: format!(
+                    "was running before, and no container on this Docker engine has its data in `{folder}` now, so nobody could \
+                     start it; the unfinished `{}` was {}",
+                    record.verb,
+                    record.phase.words()
+                ),
+                hint: Some(format!("create it again on `{folder}` (docker compose up -d), then: kumadb -t {folder} resume")),
+            })
+        }
         _ => Ok(()),
     }
 }

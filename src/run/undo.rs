@@ -20,6 +20,9 @@ impl Run<'_> {
         if matches!(cause, Error::WouldNotStop { .. } | Error::Migrating { .. }) {
             return cause;
         }
+        if self.waits_for_container(&cause) {
+            return self.gone(cause, None);
+        }
         // Most migrations run before any page is shown, so a server that is merely not up yet may be at one.
         if let Error::NotUp { container, .. } = &cause
             && is_migrating(self.instance).unwrap_or(false)
@@ -30,6 +33,10 @@ impl Run<'_> {
         let mut telling = Telling(observer);
         match self.undo(&cause.to_string(), &mut telling) {
             Ok(false) => cause,
+            // It says itself what became of the database; and nothing is left for `resume` to do.
+            Err(gone @ Error::Removed { hint: Some(_), .. }) if matches!(cause, Error::Removed { .. }) => gone,
+            // One that was created again of a newer image: there is nothing to do but to wait for it.
+            Err(wait @ Error::Migrating { .. }) if self.replaced => wait,
             Ok(true) => Error::RolledBack { cause: Box::new(cause) },
             Err(failure) => Error::RollbackFailed { cause: Box::new(cause), failure: Box::new(failure) },
         }
@@ -59,35 +66,41 @@ impl Run<'_> {
             Phase::Writing | Phase::Committed | Phase::RollingBack => self.put_back(observer)?,
             Phase::PutBack => true,
         };
-        if self.journal.record.was_running() {
-            self.start_again(observer)?;
+        let started = match self.journal.record.was_running() {
+            true => self.start_again(observer),
+            false => Ok(()),
+        };
+        if !matches!(started, Ok(()) | Err(Error::Removed { .. })) {
+            return started.map(|()| changed);
         }
         observer.step(&Step::CloseJournal)?;
         self.close()?;
-        Ok(changed)
+        started.map(|()| changed).map_err(|gone| self.gone(gone, Some(changed)))
     }
 
     /// Brings a server that was up into the state that it was in.
     fn start_again(&mut self, observer: &mut dyn Observer) -> Result<()> {
         let Some(server) = &self.instance.container else { return Ok(()) };
+        self.follow(observer)?;
         let record = &self.journal.record;
-        if record.phase == Phase::Stopping && server.is_running()? {
+        if record.phase == Phase::Stopping && !self.replaced && server.is_running()? {
             // It was told to stop and has not yet: it would end later, with nobody left to start it.
             self.stop(observer)?;
         }
         let record = &self.journal.record;
+        let life = record.life;
         let untouched = record.phase == Phase::Noted || record.live() && record.phase == Phase::Writing;
         if !untouched {
-            observer.step(&Step::Start { container: server.name().to_owned() })?;
+            observer.step(&Step::Start { container: server.name() })?;
             server.start()?;
             // One that was ending again and again before us is not asked for more than that.
-            if record.life != Some(Life::Restarting) {
+            if life != Some(Life::Restarting) {
                 observer.step(&Step::WaitUp)?;
                 server.wait_up(self.settings.deadline)?;
                 observer.step(&Step::Up { downtime: self.since.elapsed() })?;
             }
         }
-        match record.life {
+        match life {
             Some(Life::Paused) => server.put_back(Life::Paused, self.settings.grace),
             _ => Ok(()),
         }

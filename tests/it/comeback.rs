@@ -130,14 +130,14 @@ fn a_rollback_that_fails_leaves_the_journal_for_resume() {
     });
 }
 
-/// A plan that switches the first monitor off.
-fn pausing(lab: &Docked) -> Plan {
+/// A plan that calls the first monitor `name`.
+pub fn renaming(lab: &Docked, name: &str) -> Plan {
     let instance = lab.instance();
     let session = instance.open().unwrap();
     let state = kumadb::kuma::read::read_state(&mut *session.connect().reader().unwrap(), "test").unwrap();
     session.close().unwrap();
     let monitors = state.monitors.iter().filter(|(id, _)| **id == 1).map(|(id, one)| (*id, one.clone())).collect();
-    let edit = Edit { set: vec![("name".into(), "Changed".into())], ..Edit::default() };
+    let edit = Edit { set: vec![("name".into(), name.into())], ..Edit::default() };
     plan_edit(&state, &monitors, &edit, false).unwrap()
 }
 
@@ -148,7 +148,7 @@ fn a_server_that_would_not_stop_is_waited_for_by_resume() {
         let before = lab.picture();
         let hasty = Settings { grace: Duration::from_secs(1), ..Settings::new("monitor edit") };
         let patient = Settings::new("resume");
-        let plan = pausing(&lab);
+        let plan = renaming(&lab, "Changed");
         lab.folder.misbehave("slow-stop 4");
         match run::run(&lab.instance(), &lab.store(), &Work::Plan(&plan), &hasty, &mut Silent) {
             Err(Error::WouldNotStop { seconds: 1, .. }) => {}

@@ -1,0 +1,319 @@
+//! Owners. What root makes in kumadb's own folder belongs to the owner of the data folder, so that root on the host and
+//! the user of the data folder in a sidecar meet one lock and one journal. The data folder may belong to an attacker:
+//! owners change through descriptors only, never through a link, and never of a file that has other names.
+
+use std::ffi::OsStr;
+use std::fs::{self, File, Metadata};
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
+
+use rustix::fs::{AtFlags, Gid, Mode, OFlags, Uid};
+
+use super::{PRIVATE, WORK, parent};
+use crate::error::{Error, Result};
+
+/// The user that this process is.
+pub fn our_uid() -> u32 {
+    rustix::process::geteuid().as_raw()
+}
+
+/// `root`, or `uid 1000`.
+pub fn user_words(uid: u32) -> String {
+    if uid == 0 { "root".into() } else { format!("uid {uid}") }
+}
+
+/// The folder at `path`, opened: what is made in it and whose it is are then said of the same folder.
+pub(super) fn open_folder(path: &Path) -> io::Result<OwnedFd> {
+    Ok(rustix::fs::open(path, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?)
+}
+
+/// The last part of `path`.
+pub(super) fn file_name(path: &Path) -> io::Result<&OsStr> {
+    path.file_name().ok_or_else(|| io::ErrorKind::InvalidInput.into())
+}
+
+/// Makes the new file `name` in `folder`, at `path`, with the owner that it is to have.
+pub(super) fn create_in(folder: &OwnedFd, name: &OsStr, path: &Path) -> io::Result<File> {
+    let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let made = File::from(rustix::fs::openat(folder, name, flags, Mode::from_raw_mode(PRIVATE as _))?);
+    inherit(&made, folder, path)?;
+    Ok(made)
+}
+
+/// Gives `made`, which is at `path` in `folder`, to the owner of that folder, where it is root that made it for kumadb's own
+/// folder.
+pub(super) fn inherit(made: &File, folder: &OwnedFd, path: &Path) -> io::Result<()> {
+    if !gives(path) {
+        return Ok(());
+    }
+    let owner = rustix::fs::fstat(folder)?;
+    let now = made.metadata()?;
+    match (now.uid(), now.gid()) == (owner.st_uid, owner.st_gid) {
+        true => Ok(()),
+        false => change(made, owner.st_uid, owner.st_gid),
+    }
+}
+
+/// Whether what this process makes at `path` is given to the owner of the folder.
+pub(super) fn gives(path: &Path) -> bool {
+    our_uid() == 0 && path.components().any(|part| part.as_os_str() == WORK)
+}
+
+/// Makes the folder `path` of kumadb's own, and those between it and the data folder, each with the owner of the one above.
+pub(super) fn make_folder(path: &Path) -> io::Result<()> {
+    if path.is_dir() {
+        return Ok(());
+    }
+    let above = parent(path);
+    if gives(above) {
+        make_folder(above)?;
+    }
+    let (folder, name) = (open_folder(above)?, file_name(path)?);
+    rustix::fs::mkdirat(&folder, name, Mode::RWXU)?;
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let made = File::from(rustix::fs::openat(&folder, name, flags, Mode::empty())?);
+    inherit(&made, &folder, path)
+}
+
+/// Makes kumadb's own folder in a data folder (mode 0700), or takes the one that is there. As root, one that an earlier run
+/// left with root as owner is given to the owner of the data folder.
+///
+/// # Errors
+/// [`Error::WrongUser`] when this user and the owner of the data folder could not both use it.
+pub(super) fn claim_work(path: &Path) -> Result<()> {
+    let data = parent(path);
+    let us = our_uid();
+    let owner = fs::metadata(data).map_err(Error::file("look at", data))?.uid();
+    let wrong = |path: &Path, owner: u32, hint: String| Error::WrongUser {
+        path: path.to_owned(),
+        owner: user_words(owner),
+        user: user_words(us),
+        hint,
+    };
+    if us != 0 && us != owner {
+        let hint = match owner {
+            0 => "run it again as root".to_owned(),
+            uid => format!("run it again as root, or as uid {uid}: sudo -u '#{uid}' kumadb …"),
+        };
+        return Err(wrong(data, owner, hint));
+    }
+    let Ok(found) = fs::symlink_metadata(path) else {
+        return super::make_folder(path);
+    };
+    match found.uid() {
+        _ if !found.is_dir() => Err(super::not_ours(path)),
+        uid if uid == owner => Ok(()),
+        0 if us == 0 => give_folder(path),
+        0 => Err(wrong(path, 0, give_hint(data))),
+        uid => {
+            let hint = format!(
+                "it belongs neither to the owner of the data folder nor to root: look what is in it; if it is kumadb's, as \
+                 root: chown -hR {owner} {}",
+                path.display()
+            );
+            Err(wrong(path, uid, hint))
+        }
+    }
+}
+
+/// How what root left behind gets the owner of the data folder.
+fn give_hint(data: &Path) -> String {
+    format!("an earlier run as root made it; run once as root: sudo kumadb -t {} status, which gives it to you", data.display())
+}
+
+/// Gives kumadb's own folder, which is root's, to the owner of the data folder. One without a lock in it is not taken for
+/// kumadb's.
+fn give_folder(path: &Path) -> Result<()> {
+    let not_changed = || Error::file("change the owner of", path);
+    let data = open_folder(parent(path)).map_err(not_changed())?;
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let name = file_name(path).map_err(not_changed())?;
+    let folder = rustix::fs::openat(&data, name, flags, Mode::empty()).map_err(|error| not_changed()(error.into()))?;
+    let lock = rustix::fs::statat(&folder, "lock", AtFlags::SYMLINK_NOFOLLOW);
+    if lock.is_err() && fs::read_dir(path).map_err(not_changed())?.next().is_some() {
+        return Err(super::not_ours(path));
+    }
+    let folder = File::from(folder);
+    inherit(&folder, &data, path).map_err(not_changed())
+}
+
+/// What below kumadb's own folder `path` does not belong to `owner`.
+pub fn foreign_entries(path: &Path, owner: u32) -> Vec<std::path::PathBuf> {
+    let mut found = Vec::new();
+    for entry in super::entries(path).unwrap_or_default() {
+        let Ok(kind) = fs::symlink_metadata(&entry) else { continue };
+        if kind.uid() != owner {
+            found.push(entry.clone());
+        }
+        if kind.is_dir() {
+            found.extend(foreign_entries(&entry, owner));
+        }
+    }
+    found
+}
+
+/// Fails when something in kumadb's own folder `path` that is needed belongs to somebody else than this user, who is not root.
+/// Other files there are in nobody's way: the owner of the folder may remove them.
+///
+/// # Errors
+/// [`Error::WrongUser`].
+pub fn check_own(path: &Path) -> Result<()> {
+    let us = our_uid();
+    if us == 0 {
+        return Ok(());
+    }
+    let is_needed = |entry: &std::path::PathBuf| {
+        let named = entry.parent() != Some(path) || ["lock", "journal.json"].iter().any(|name| entry.ends_with(name));
+        fs::symlink_metadata(entry).is_ok_and(|found| found.is_dir() || found.is_file() && named)
+    };
+    let Some(foreign) = foreign_entries(path, us).into_iter().find(is_needed) else { return Ok(()) };
+    let owner = fs::symlink_metadata(&foreign).map_or(0, |found| found.uid());
+    Err(Error::WrongUser {
+        path: foreign,
+        owner: user_words(owner),
+        user: user_words(us),
+        hint: give_hint(parent(path)),
+    })
+}
+
+/// Gives the file at `path` in kumadb's own folder, which an earlier run as root left, to the owner of the folder, if
+/// `is_ours` says so of what is in it. Says whether it did.
+pub fn give(path: &Path, is_ours: impl FnOnce(&mut File) -> Result<bool>) -> Result<bool> {
+    let failed = || Error::file("change the owner of", path);
+    let folder = open_folder(parent(path)).map_err(failed())?;
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let name = file_name(path).map_err(failed())?;
+    let mut file = match rustix::fs::openat(&folder, name, flags, Mode::empty()) {
+        Ok(file) => File::from(file),
+        Err(rustix::io::Errno::NOENT | rustix::io::Errno::LOOP) => return Ok(false),
+        Err(error) => return Err(failed()(error.into())),
+    };
+    let found = file.metadata().map_err(failed())?;
+    if found.uid() != 0 || !gives(path) || found.is_file() && found.nlink() != 1 || !is_ours(&mut file)? {
+        return Ok(false);
+    }
+    inherit(&file, &folder, path).map_err(failed())?;
+    Ok(true)
+}
+
+/// Fails unless this process may write to the file at `path`.
+///
+/// # Errors
+/// [`Error::WrongUser`]; a file system that is mounted read-only.
+pub fn check_file_writable(path: &Path) -> Result<()> {
+    match rustix::fs::access(path, rustix::fs::Access::WRITE_OK) {
+        Err(rustix::io::Errno::ACCESS) => {
+            let owner = fs::metadata(path).map_err(Error::file("look at", path))?.uid();
+            let hint = match owner {
+                0 => "run it again as root".to_owned(),
+                uid => format!("run it again as root, or as uid {uid}"),
+            };
+            let (owner, user) = (user_words(owner), user_words(our_uid()));
+            Err(Error::WrongUser { path: path.to_owned(), owner, user, hint })
+        }
+        Err(errno) => Err(Error::file("write", path)(errno.into())),
+        Ok(()) => Ok(()),
+    }
+}
+
+/// Gives `made` owner and mode of `old`.
+pub(super) fn be_like(made: &File, old: &rustix::fs::Stat) -> io::Result<()> {
+    let now = made.metadata()?;
+    if (now.uid(), now.gid()) != (old.st_uid, old.st_gid) {
+        change(made, old.st_uid, old.st_gid)?;
+    }
+    Ok(rustix::fs::fchmod(made, Mode::from_raw_mode(old.st_mode & 0o7777))?)
+}
+
+fn change(file: &File, uid: u32, gid: u32) -> io::Result<()> {
+    Ok(rustix::fs::fchown(file, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)))?)
+}
+
+/// Gives `path` the owner, group and mode of `like`.
+pub fn own_like(path: &Path, like: &Metadata) -> Result<()> {
+    chown_like(path, like)?;
+    set_mode(path, like.mode() & 0o7777)
+}
+
+/// Gives `path` the owner and group of `like`.
+pub fn chown_like(path: &Path, like: &Metadata) -> Result<()> {
+    let now = fs::symlink_metadata(path).map_err(Error::file("look at", path))?;
+    if (now.uid(), now.gid()) != (like.uid(), like.gid()) {
+        set_owner(path, like.uid(), like.gid())?;
+    }
+    Ok(())
+}
+
+/// Sets owner and group of `path`.
+///
+/// # Errors
+/// It is a link, lies behind one, or has another name somewhere.
+pub fn set_owner(path: &Path, uid: u32, gid: u32) -> Result<()> {
+    let failed = || Error::file("change the owner of", path);
+    let file = pin(path).map_err(failed())?;
+    let found = rustix::fs::fstat(&file).map_err(|error| failed()(error.into()))?;
+    let is_file = rustix::fs::FileType::from_raw_mode(found.st_mode).is_file();
+    if is_file && found.st_nlink > 1 && found.st_uid != uid && our_uid() == 0 {
+        return Err(Error::Refused(format!(
+            "`{}` is a hard link to a file that has another name, too: its owner is not changed",
+            path.display()
+        )));
+    }
+    chown_pinned(&file, uid, gid).map_err(failed())
+}
+
+/// Sets the permission bits of `path`.
+pub fn set_mode(path: &Path, mode: u32) -> Result<()> {
+    pin(path).and_then(|file| chmod_pinned(&file, mode)).map_err(Error::file("change the mode of", path))
+}
+
+/// What stands at `path`, of whatever type and mode, through no link.
+#[cfg(target_os = "linux")]
+fn pin(path: &Path) -> io::Result<OwnedFd> {
+    use rustix::fs::{CWD, ResolveFlags};
+    use rustix::io::Errno;
+    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let file = match rustix::fs::openat2(CWD, path, flags, Mode::empty(), ResolveFlags::NO_SYMLINKS) {
+        // Linux before 5.6, or a container whose filter does not know the call.
+        Err(Errno::NOSYS | Errno::PERM) => rustix::fs::open(path, flags, Mode::empty())?,
+        found => found?,
+    };
+    match rustix::fs::FileType::from_raw_mode(rustix::fs::fstat(&file)?.st_mode).is_symlink() {
+        true => Err(Errno::LOOP.into()),
+        false => Ok(file),
+    }
+}
+
+#[cfg(target_os = "linux")]
+fn chown_pinned(file: &OwnedFd, uid: u32, gid: u32) -> io::Result<()> {
+    let (uid, gid) = (Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)));
+    Ok(rustix::fs::chownat(file, "", uid, gid, AtFlags::EMPTY_PATH)?)
+}
+
+#[cfg(target_os = "linux")]
+fn chmod_pinned(file: &OwnedFd, mode: u32) -> io::Result<()> {
+    use std::os::fd::AsRawFd as _;
+    // The one way to a descriptor that was opened without reading.
+    fs::set_permissions(
+        format!("/proc/self/fd/{}", file.as_raw_fd()),
+        std::os::unix::fs::PermissionsExt::from_mode(mode),
+    )
+}
+
+#[cfg(not(target_os = "linux"))]
+fn pin(path: &Path) -> io::Result<OwnedFd> {
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    Ok(rustix::fs::open(path, flags, Mode::empty())?)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn chown_pinned(file: &OwnedFd, uid: u32, gid: u32) -> io::Result<()> {
+    Ok(rustix::fs::fchown(file, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)))?)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn chmod_pinned(file: &OwnedFd, mode: u32) -> io::Result<()> {
+    Ok(rustix::fs::fchmod(file, Mode::from_raw_mode(mode as _))?)
+}

@@ -1,0 +1,89 @@
+//! A container that is created again while we work: it is followed by name and data folder, started in the place of the old
+//! one, and noted in the journal.
+
+use std::time::{Duration, Instant};
+
+use super::apply::Run;
+use super::journal::Phase;
+use super::migration::is_migrating;
+use super::{Observer, Step};
+use crate::error::{Error, Result};
+use crate::instance::{Place, Server};
+
+impl Run<'_> {
+    /// Notes the container that is there now, if it is another one than the journal says.
+    pub(super) fn follow(&mut self, observer: &mut dyn Observer) -> Result<()> {
+        // The look finds what took the place of one that has gone.
+        self.instance.is_running()?;
+        let now = self.instance.container_name();
+        let Some((id, name)) = now.clone().filter(|_| now != self.journal.record.container) else { return Ok(()) };
+        self.replaced |= self.journal.record.container.as_ref().is_some_and(|(known, _)| *known != id);
+        self.journal.record.container = now;
+        // A disk that is too full for the note must not keep the server down: by its data folder it is found all the same.
+        if let Err(error) = self.journal.advance(self.journal.record.phase) {
+            self.outcome.warnings.push(format!("the journal could not be written: {error}"));
+        }
+        match self.replaced {
+            true => observer.step(&Step::Follow { container: name }),
+            false => Ok(()),
+        }
+    }
+
+    /// Starts the server after the change and waits until it answers, until `end` at most. Returns how long ago it first did.
+    ///
+    /// One that somebody else has started while we wrote is restarted, so that it sees the change: its database was locked.
+    /// That of another image may be migrating, and is never stopped for that.
+    pub(super) fn bring_up(
+        &mut self,
+        server: &Server,
+        end: Instant,
+        observer: &mut dyn Observer,
+    ) -> Result<Duration> {
+        self.follow(observer)?;
+        let is_early = self.wrote && !self.journal.record.live() && server.is_running()?;
+        let migrates = !server.has_same_image() || self.journal.record.loads;
+        if is_early && !migrates {
+            self.stop(observer)?;
+        }
+        let up = self.start_and_wait(server, end, observer);
+        let again = match &up {
+            Ok(_) => matches!(self.instance.place, Place::External(_)),
+            Err(error) => matches!(error, Error::NotUp { .. }) && !is_migrating(self.instance).unwrap_or(false),
+        };
+        match is_early && migrates && again {
+            true => {
+                self.stop(observer)?;
+                self.start_and_wait(server, end.max(Instant::now() + self.settings.deadline), observer)
+            }
+            false => up,
+        }
+    }
+
+    fn start_and_wait(&mut self, server: &Server, end: Instant, observer: &mut dyn Observer) -> Result<Duration> {
+        observer.step(&Step::Start { container: server.name() })?;
+        server.start()?;
+        observer.step(&Step::WaitUp)?;
+        let up = server.wait_up(end.saturating_duration_since(Instant::now()));
+        self.follow(observer)?;
+        up
+    }
+
+    /// What a run ends with whose container was removed and not created again, in words that say what is in the database.
+    pub(super) fn gone(&self, cause: Error, changed: Option<bool>) -> Error {
+        let Error::Removed { container, what, .. } = cause else { return cause };
+        let folder = self.instance.origin();
+        let create = format!("create it again on `{folder}` (docker compose up -d)");
+        let (state, hint) = match changed {
+            // The journal stays open.
+            None => ("the change is in the database", format!("{create}, then: kumadb -t {folder} resume")),
+            Some(true) => ("the database was rolled back, and is as it was before", create),
+            Some(false) => ("the database is as it was before", create),
+        };
+        Error::Removed { container, what: format!("{what}; {state}"), hint: Some(hint) }
+    }
+
+    /// Whether a run that ends with `cause` is left to `resume`, because only the container is missing for its end.
+    pub(super) fn waits_for_container(&self, cause: &Error) -> bool {
+        matches!(cause, Error::Removed { .. }) && matches!(self.journal.record.phase, Phase::Committed | Phase::Seen)
+    }
+}

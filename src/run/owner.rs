@@ -1,0 +1,36 @@
+//! What an earlier run as root left in kumadb's own folder with root as owner, so that the owner of the data folder can use it.
+
+use std::fs;
+use std::os::unix::fs::MetadataExt as _;
+
+use super::journal::Journal;
+use crate::backup::Held;
+use crate::error::{Error, Result};
+use crate::files;
+use crate::instance::Instance;
+
+/// The largest file that is taken for the note in a lock.
+const NOTE: u64 = 4096;
+
+/// As root: gives what an earlier run as root left in the data folder of `instance` to the owner of that folder; returns who
+/// that is, where something was given. Only what is known for kumadb's own is given: the owner of the data folder may have put
+/// any file of root's there.
+pub fn repair_owner(instance: &Instance) -> Result<Option<String>> {
+    let work = instance.work();
+    let Some(folder) = instance.folder.as_ref().filter(|_| files::our_uid() == 0 && work.is_dir()) else {
+        return Ok(None);
+    };
+    let owner = fs::metadata(folder).map_err(Error::file("look at", folder))?.uid();
+    let is_root = fs::symlink_metadata(work).is_ok_and(|found| found.uid() == 0);
+    if owner == 0 || !is_root && files::foreign_entries(work, owner).is_empty() {
+        return Ok(None);
+    }
+    files::claim_folder(work)?;
+    let mut given = is_root;
+    given |= files::give(&work.join("lock"), |file| Ok(file.metadata().is_ok_and(|found| found.len() <= NOTE)))?;
+    if let Ok(Some(journal)) = Journal::read(work) {
+        given |= journal.give()?;
+        given |= Held::give(&work.join("held"))?;
+    }
+    Ok(given.then(|| files::user_words(owner)))
+}
