@@ -117,7 +117,7 @@ pub enum Error {
     #[error("Docker could not {act} container `{container}`: {why}")]
     Docker { act: &'static str, container: String, why: String },
     #[error("container `{container}` {what}")]
-    Removed { container: String, what: String, hint: Option<String> },
+    Removed { container: String, what: String, unfinished: bool, hint: Option<String> },
     #[error("container `{container}` did not stop within {seconds} s")]
     WouldNotStop { container: String, seconds: u64 },
     #[error("container `{container}` was started but is not up after {seconds} s: {why}{}", log_tail(log))]
@@ -271,7 +271,8 @@ impl Error {
             | SeveralInstances(_)
             | NoSnapshot(_)
             | NoSuchDatabase { .. } => Exit::NotFound,
-            Removed { .. } | Locked { .. } | JobLocked { .. } | Unfinished { .. } | Journal { .. } | Busy { .. } => Exit::Locked,
+            Removed { unfinished: true, .. } => Exit::Locked,
+            Locked { .. } | JobLocked { .. } | Unfinished { .. } | Journal { .. } | Busy { .. } => Exit::Locked,
             Snapshot(_) | Damaged { .. } | EmptyFile(_) | NotADatabase(_) | Encrypted(_) | LoneWal(_) => {
                 Exit::Verification
             }

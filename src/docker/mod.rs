@@ -223,7 +223,7 @@ impl Docker {
 }
 
 fn removed(container: &str) -> Error {
-    Error::Removed { container: container.to_owned(), what: "no longer exists".into(), hint: None }
+    Error::Removed { container: container.to_owned(), what: "no longer exists".into(), unfinished: false, hint: None }
 }
 
 /// Asks through `line`, and notes which version of its API the engine says that it speaks.

@@ -185,7 +185,8 @@ mod tests {
 
     #[test]
     fn the_innermost_mount_tells_how_far_locks_reach() {
-        let found = |path: &str| mount_of(MOUNTS, Path::new(path)).map(|(kind, options)| reach(&kind, &options, (6, 1)));
+        let found =
+            |path: &str| mount_of(MOUNTS, Path::new(path)).map(|(kind, options)| reach(&kind, &options, (6, 1)));
         assert_eq!(found("/var/lib/docker"), Some(Reach::Machine));
         assert_eq!(found("/srv/share/kuma"), Some(Reach::Hosts));
         assert_eq!(found("/srv/share/data/kuma"), Some(Reach::Machine));

@@ -120,7 +120,10 @@ pub(super) fn claim_work(path: &Path) -> Result<()> {
 
 /// How what root left behind gets the owner of the data folder.
 fn give_hint(data: &Path) -> String {
-    format!("an earlier run as root made it; run once as root: sudo kumadb -t {} status, which gives it to you", data.display())
+    format!(
+        "an earlier run as root made it; run once as root: sudo kumadb -t {} status, which gives it to you",
+        data.display()
+    )
 }
 
 /// Gives kumadb's own folder, which is root's, to the owner of the data folder. One without a lock in it is not taken for

@@ -79,7 +79,7 @@ impl Server {
     }
 
     fn removed(&self, what: String) -> Error {
-        Error::Removed { container: self.name(), what, hint: None }
+        Error::Removed { container: self.name(), what, unfinished: false, hint: None }
     }
 
     /// The container as it is now, or the one in its place, which is waited for.

@@ -33,12 +33,7 @@ impl Run<'_> {
     ///
     /// One that somebody else has started while we wrote is restarted, so that it sees the change: its database was locked.
     /// That of another image may be migrating, and is never stopped for that.
-    pub(super) fn bring_up(
-        &mut self,
-        server: &Server,
-        end: Instant,
-        observer: &mut dyn Observer,
-    ) -> Result<Duration> {
+    pub(super) fn bring_up(&mut self, server: &Server, end: Instant, observer: &mut dyn Observer) -> Result<Duration> {
         self.follow(observer)?;
         let is_early = self.wrote && !self.journal.record.live() && server.is_running()?;
         let migrates = !server.has_same_image() || self.journal.record.loads;
@@ -79,7 +74,8 @@ impl Run<'_> {
             Some(true) => ("the database was rolled back, and is as it was before", create),
             Some(false) => ("the database is as it was before", create),
         };
-        Error::Removed { container, what: format!("{what}; {state}"), hint: Some(hint) }
+        let what = format!("{what}; {state}");
+        Error::Removed { container, what, unfinished: changed.is_none(), hint: Some(hint) }
     }
 
     /// Whether a run that ends with `cause` is left to `resume`, because only the container is missing for its end.

@@ -98,7 +98,10 @@ fn check_same(instance: &Instance, record: &Record) -> Result<()> {
                     record.verb,
                     record.phase.words()
                 ),
-                hint: Some(format!("create it again on `{folder}` (docker compose up -d), then: kumadb -t {folder} resume")),
+                unfinished: true,
+                hint: Some(format!(
+                    "create it again on `{folder}` (docker compose up -d), then: kumadb -t {folder} resume"
+                )),
             })
         }
         _ => Ok(()),

@@ -75,9 +75,12 @@ impl Observer for Refusing<'_> {
     fn step(&mut self, step: &Step) -> Result<()> {
         self.0.step(step)?;
         match step {
-            Step::Commit => {
-                Err(Error::Removed { container: "kuma".into(), what: "no longer exists".into(), hint: None })
-            }
+            Step::Commit => Err(Error::Removed {
+                container: "kuma".into(),
+                what: "no longer exists".into(),
+                unfinished: false,
+                hint: None,
+            }),
             _ => Ok(()),
         }
     }
@@ -162,7 +165,10 @@ fn a_container_that_is_removed_for_good_is_said_to_be() {
         // SQLite needs no container to be written; MariaDB's own needs one to be opened.
         let (words, hint) = removed(write(&lab, &mut At::new(|step| *step == Step::WaitUp, remove)));
         assert!(words.ends_with("was removed, and not created again; the change is in the database"), "{words}");
-        assert_eq!(hint, format!("create it again on `{folder}` (docker compose up -d), then: kumadb -t {folder} resume"));
+        assert_eq!(
+            hint,
+            format!("create it again on `{folder}` (docker compose up -d), then: kumadb -t {folder} resume")
+        );
         assert!(lab.is_unfinished());
         if kind == Kind::Sqlite {
             lab.run_on(&folder, &["resume"]).ended(6).said("no container on this Docker engine has its data in");
@@ -170,7 +176,14 @@ fn a_container_that_is_removed_for_good_is_said_to_be() {
 
         // With another data folder it is another server.
         let other: TempDir = tempfile::tempdir().unwrap();
-        cli(&["create", "--name", &lab.server.name, "-v", &format!("{}:/app/data", other.path().display()), image(&lab)]);
+        cli(&[
+            "create",
+            "--name",
+            &lab.server.name,
+            "-v",
+            &format!("{}:/app/data", other.path().display()),
+            image(&lab),
+        ]);
         lab.run_on(&folder, &["resume"]).ended(6);
         recreate(&lab, How::Create, &lab.folder);
         lab.run_on(&folder, &["resume"]).ended(0).said("created again");
@@ -179,9 +192,12 @@ fn a_container_that_is_removed_for_good_is_said_to_be() {
 
         // Before the commit nothing is left to be done, and nothing stays open.
         let before = lab.picture();
-        let mut observer = At::new(|step| *step == Step::Commit, || {
-            cli(&["rm", "-f", &lab.server.name]);
-        });
+        let mut observer = At::new(
+            |step| *step == Step::Commit,
+            || {
+                cli(&["rm", "-f", &lab.server.name]);
+            },
+        );
         let (words, hint) = removed(write(&lab, &mut Refusing(&mut observer)));
         assert!(words.ends_with("was removed, and not created again; the database is as it was before"), "{words}");
         assert_eq!(hint, format!("create it again on `{folder}` (docker compose up -d)"));
@@ -234,7 +250,7 @@ fn resume_goes_on_with_a_container_created_again() {
 fn a_newer_image_that_migrates_is_never_stopped() {
     let Some(lab) = Docked::up(Kind::Sqlite) else { return };
     // Another image with the same content.
-    let newer = format!("kumadb-test-newer-{}", lab.server.name);
+    let newer = format!("kumadb-test-newer-{}", lab.server.name).to_lowercase();
     cli(&["commit", &lab.server.name, &newer]);
     let mount = lab.folder.mount();
     let update = || {
@@ -254,6 +270,8 @@ fn a_newer_image_that_migrates_is_never_stopped() {
     assert_eq!(lab.monitors()[0], "Shop+");
     lab.is_well();
     cli(&["rm", "-f", &lab.server.name]);
-    wait_until(60, "the image is free", || std::process::Command::new("docker").args(["rmi", &newer]).output().unwrap().status.success());
+    wait_until(60, "the image is free", || {
+        std::process::Command::new("docker").args(["rmi", &newer]).output().unwrap().status.success()
+    });
     assert_ne!(lab.bench.docker.container(&lab.server.name).unwrap().map(|one| one.state.life), Some(Life::Running));
 }

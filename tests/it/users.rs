@@ -111,7 +111,11 @@ fn root_and_the_owner_of_the_data_folder_take_turns() {
     both(|kind| {
         let Some(lab) = owned(kind) else { return };
         // Either may be the first: what a run leaves behind is the lock alone.
-        let order = if kind == Kind::Sqlite { [User::Root, User::Owner, User::Root] } else { [User::Owner, User::Root, User::Owner] };
+        let order = if kind == Kind::Sqlite {
+            [User::Root, User::Owner, User::Root]
+        } else {
+            [User::Owner, User::Root, User::Owner]
+        };
         for (n, user) in order.into_iter().enumerate() {
             add(&lab, user, &format!("Turn {n}")).ended(0);
             is_the_owners(&lab);
@@ -133,7 +137,10 @@ fn cut_off(lab: &Docked, user: User, words: &str) {
         .inspect(|line| {
             if line.starts_with(words) {
                 // `env` and `setpriv` have become kumadb.
-                let _ = rustix::process::kill_process(rustix::process::Pid::from_child(&child), rustix::process::Signal::KILL);
+                let _ = rustix::process::kill_process(
+                    rustix::process::Pid::from_child(&child),
+                    rustix::process::Signal::KILL,
+                );
             }
         })
         .collect();
@@ -186,7 +193,8 @@ fn what_root_left_as_its_own_is_given_to_the_owner_of_the_data_folder() {
     let since = lab.starts_and_stops();
     for args in [&["resume"][..], &["restart"]] {
         let ran = run(&lab, User::Owner, args).ended(9).said("belongs to root, and this is uid 1000");
-        ran.said("an earlier run as root made it; run once as root: sudo kumadb -t ").said(" status, which gives it to you");
+        ran.said("an earlier run as root made it; run once as root: sudo kumadb -t ")
+            .said(" status, which gives it to you");
     }
     lab.was_restarted(0, since);
     run(&lab, User::Root, &["status"]).ended(0).said("left by an earlier run as root, now belongs to uid 1000");
