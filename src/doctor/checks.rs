@@ -373,4 +373,14 @@ pub const CHECKS: &[Check] = &[
         explains: &[],
         find: place::find_lost_pictures,
     },
+    Check {
+        code: "K037",
+        title: "SQLite on a network file system",
+        severity: Warning,
+        explanation: "\"database is locked\", \"disk I/O error\", \"database disk image is malformed\": SQLite needs locks and shared \
+                      memory that a network file system does not have for certain, and Uptime Kuma does not support one.",
+        cure: "none by itself: move the data folder to a disk of the machine, or to MariaDB",
+        explains: &[],
+        find: place::find_network,
+    },
 ];

@@ -144,6 +144,8 @@ pub struct Folder {
     pub read_only: bool,
     /// Processes that hold the database open.
     pub holders: Vec<String>,
+    /// What holds on the file system that it is on, where that is one of a network.
+    pub network: Option<String>,
 }
 
 /// One file or folder.

@@ -97,6 +97,21 @@ pub(super) fn find_mysql(evidence: &Evidence, faults: &mut Vec<Fault>) {
     });
 }
 
+/// SQLite on a network file system.
+pub(super) fn find_network(evidence: &Evidence, faults: &mut Vec<Fault>) {
+    let Some(folder) = evidence.folder.as_ref().filter(|folder| folder.engine == Some(EngineKind::Sqlite)) else {
+        return;
+    };
+    let Some(words) = &folder.network else { return };
+    faults.push(Fault {
+        subject: Subject { path: Some(folder.path.clone()), ..Subject::default() },
+        what: format!("the database is on {words}"),
+        cure: Cure::Advice(
+            "stop the server, copy the data folder to a disk of this machine, and mount that instead".into(),
+        ),
+    });
+}
+
 /// Pictures that nothing shows any more.
 pub(super) fn find_lost_pictures(evidence: &Evidence, faults: &mut Vec<Fault>) {
     let (Some(content), Some(folder)) = (&evidence.database, &evidence.folder) else { return };

@@ -161,11 +161,10 @@ fn reach(kind: &str, options: &str, kernel: (u32, u32)) -> Reach {
     }
 }
 
-/// Major and minor version of the kernel.
+/// Major and minor version of the kernel; of none that is known, locks are not trusted.
 fn kernel() -> (u32, u32) {
-    let name = rustix::system::uname();
-    let text = name.release().to_string_lossy();
-    let mut numbers = text.split(['.', '-']).map(|part| part.parse().unwrap_or(0));
+    let text = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    let mut numbers = text.split(['.', '-']).map(|part| part.trim().parse().unwrap_or(0));
     (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0))
 }
 

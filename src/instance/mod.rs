@@ -263,7 +263,7 @@ impl Instance {
 
     fn start_helper(&self, address: &Address) -> Result<Helper<'_>> {
         match &self.container {
-            Some(server) => server.start_helper(server.name(), &mut || address.reader().is_ok()),
+            Some(server) => server.start_helper(&server.name(), &mut || address.reader().is_ok()),
             None => Err(Error::Refused(format!(
                 "`{}` is an embedded MariaDB, and there is no container that could open it",
                 self.name
@@ -273,7 +273,7 @@ impl Instance {
 
     /// Removes helper containers that an earlier run left behind.
     pub fn remove_stale_helpers(&self) -> Result<()> {
-        self.container.as_ref().map_or(Ok(()), |server| server.remove_stale_helpers(server.name()))
+        self.container.as_ref().map_or(Ok(()), |server| server.remove_stale_helpers(&server.name()))
     }
 
     /// How many connections of others use an external MariaDB: with no container in sight, they are the only sign of a

@@ -186,6 +186,7 @@ fn read_folder(instance: &Instance, path: &Path) -> Result<Folder> {
             .then(|| mariadb.join("mysql").is_dir() && mariadb.join("ibdata1").is_file()),
         read_only: container.and_then(|container| container.data().ok()).is_some_and(|data| data.read_only),
         holders,
+        network: instance.network()?.and_then(|found| found.words()),
         path: path.to_owned(),
         files,
     })

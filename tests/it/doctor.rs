@@ -645,6 +645,7 @@ pub fn contained() -> Evidence {
             mariadb_installed: Some(true),
             read_only: false,
             holders: Vec::new(),
+            network: None,
             mariadb: Vec::new(),
             uploads: Vec::new(),
             screenshots: 0,

@@ -266,3 +266,61 @@ fn owners_are_changed_through_no_link_and_of_no_file_with_another_name() {
     let found = fs::metadata(path("file")).unwrap();
     assert_eq!((found.uid(), found.gid(), found.mode() & 0o7777), (OWNER, OWNER, 0o604));
 }
+
+/// A network file system that is mounted; unmounted when dropped.
+struct Mounted(std::path::PathBuf);
+
+impl Mounted {
+    /// `folder` as rclone shows it, which hands no lock on.
+    fn of(folder: &Path, at: &Path) -> Option<Mounted> {
+        for program in ["rclone", "fusermount3"] {
+            if need::program(&[program]).is_none() {
+                return need::left_out(&format!("the program {program}"));
+            }
+        }
+        if !Path::new("/dev/fuse").exists() {
+            return need::left_out("FUSE");
+        }
+        fs::create_dir(at).unwrap();
+        let status = Command::new("rclone")
+            .args(["mount", "--daemon", "--vfs-cache-mode", "full", "--config", "/dev/null"])
+            .arg(format!(":local:{}", folder.display()))
+            .arg(at)
+            .status();
+        assert!(status.unwrap().success(), "rclone does not mount");
+        Some(Mounted(at.to_owned()))
+    }
+}
+
+impl Drop for Mounted {
+    fn drop(&mut self) {
+        let _ = Command::new("fusermount3").arg("-uz").arg(&self.0).status();
+    }
+}
+
+#[test]
+fn a_network_file_system_is_named_with_what_holds_there() {
+    let lab = Lab::sqlite("2.5.3");
+    let place = tempfile::tempdir().unwrap();
+    let Some(mounted) = Mounted::of(lab.folder().parent().unwrap(), &place.path().join("share")) else { return };
+    let data = mounted.0.join("data");
+    let run = |args: &[&str]| {
+        let mut command = lab.bare();
+        command.arg("-t").arg(&data).arg("--store").arg(place.path().join("store")).args(args);
+        crate::lab::Ran::of(&mut command)
+    };
+    let words = "fuse.rclone, a network file system; as it is mounted, kumadb's lock is met on this host only";
+    let status = run(&["status"]);
+    assert!(status.out.contains(&format!("file system    {words}\n")), "{}", status.out);
+    let status: serde_json::Value = serde_json::from_str(&run(&["--json", "status"]).out).unwrap();
+    assert_eq!(status["network_file_system"], serde_json::json!({"type": "fuse.rclone", "lock_reaches": "host"}));
+    let found: serde_json::Value = serde_json::from_str(&run(&["--json", "doctor", "K037"]).out).unwrap();
+    assert_eq!(found["findings"][0]["code"], "K037", "{found}");
+    // A warning, because the server runs there all the time, and its database may be what is to be repaired.
+    let added = run(&["monitor", "add", "group", "--name", "New"]);
+    assert_eq!(added.exit, 0, "{}", added.err);
+    let warning = format!("warning: the data folder is on {words}: see that no other host runs a server on it");
+    assert!(added.err.contains(&warning), "{}", added.err);
+    // On a disk of this machine nothing is said.
+    assert!(!lab.ok("status").contains("file system"));
+}
