@@ -135,6 +135,11 @@ impl Manifest {
         self.members.iter().map(|member| member.size).sum()
     }
 
+    /// Whether the engine checked everything when it was created, not structure and references alone.
+    pub fn is_fully_checked(&self) -> bool {
+        self.verified.iter().any(|check| ["integrity_check", "CHECK TABLE EXTENDED"].contains(&check.as_str()))
+    }
+
     /// Whether all of the database is in it, and it can be read.
     pub fn is_whole(&self) -> bool {
         self.without.is_empty() && !self.raw

@@ -3,6 +3,7 @@
 pub mod archive;
 mod convert;
 mod drill;
+pub mod freshness;
 pub mod hold;
 pub mod manifest;
 pub mod moment;

@@ -5,6 +5,7 @@ use std::time::Duration;
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::{Value as Json, json};
 
+use super::check::{self, CheckArgs};
 use super::fleet::{self, Fleet, FleetArgs};
 use super::instance::are_ambiguous;
 use super::prune::{self, PruneArgs};
@@ -28,6 +29,8 @@ pub enum BackupVerb {
     Show(ShowArgs),
     /// Read snapshots back and compare every byte with what was packed
     Verify(VerifyArgs),
+    /// Check the age of the newest backup, for Nagios, cron and container health checks
+    Check(CheckArgs),
     /// Remove the snapshots that no rule keeps
     Prune(PruneArgs),
     /// Take snapshots when the config file says, until it is ended
@@ -109,6 +112,7 @@ pub fn run(verb: &BackupVerb, context: &mut Context<'_>) -> Result<Exit> {
         BackupVerb::List(args) => list(args, context),
         BackupVerb::Show(args) => show::run(args, context),
         BackupVerb::Verify(args) => verify(args, context),
+        BackupVerb::Check(args) => check::run(args, context),
         BackupVerb::Prune(args) => prune::run(args, context),
         BackupVerb::Schedule(args) => schedule::run(args, context),
     }

@@ -111,6 +111,8 @@ impl Luggage {
                 args.keys.pack(&mut luggage)?;
                 luggage.options = args.configured(context)?.map_or(Vec::new(), |policy| policy.options());
             }
+            Verb::Backup(BackupVerb::Check(args)) => luggage.options = args.configured(context)?,
+            Verb::Status(args) => luggage.options = args.configured(context)?,
             Verb::Restore(args) => {
                 args.keys.pack(&mut luggage)?;
                 luggage.snapshot = args.local_archive(origin, context)?;

@@ -72,13 +72,18 @@ impl GroupArgs {
 }
 
 impl FleetArgs {
+    /// These instances, those of these groups, or all.
+    pub fn of(instances: Vec<String>, groups: Vec<String>, all: bool) -> FleetArgs {
+        FleetArgs { instances, groups: GroupArgs { groups, all, parallel: NonZeroUsize::MIN } }
+    }
+
     /// Whether many are meant, or one as without all this.
     pub fn is_many(&self) -> bool {
         self.groups.all || !self.groups.groups.is_empty() || !self.instances.is_empty()
     }
 
     /// Their names, each once, sorted.
-    fn names(&self, config: &Config) -> Result<Vec<String>> {
+    pub fn names(&self, config: &Config) -> Result<Vec<String>> {
         let known: Vec<&str> = config.instances.keys().map(String::as_str).collect();
         let mut groups: Vec<&str> =
             config.instances.values().flat_map(|target| &target.groups).map(String::as_str).collect();

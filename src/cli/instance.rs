@@ -53,6 +53,11 @@ impl Whose {
 }
 
 impl Whose {
+    /// Those of the instance at `origin`, or with this name where that is not known.
+    pub fn at(name: String, origin: Option<String>) -> Whose {
+        Whose { name, older: None, origin, others: Vec::new() }
+    }
+
     /// Those of the instance that `config` calls `name`, else those with this name.
     pub fn of(name: &str, config: &Config) -> Whose {
         let text = |target: &Target| target.target.read().ok().map(|text| text.reveal().to_owned());

@@ -3,6 +3,7 @@
 mod apikey;
 mod apply;
 mod backup;
+mod check;
 mod config;
 mod console;
 mod doctor;

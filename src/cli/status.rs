@@ -1,10 +1,16 @@
 //! `kumadb status`
 
+use std::time::Duration;
+
+use chrono::{TimeDelta, Utc};
 use clap::Args;
 use serde_json::{Value as Json, json};
 
-use super::Context;
 use super::fleet::{self, Fleet, FleetArgs};
+use super::write::duration;
+use super::{Context, check};
+use crate::backup::freshness::age_words;
+use crate::backup::store::Listing;
 use crate::error::{Error, Exit, Result, bytes, counted};
 use crate::files::FileSystem;
 use crate::instance::Place;
@@ -15,6 +21,50 @@ use crate::run::Journal;
 pub struct StatusArgs {
     #[command(flatten)]
     fleet: FleetArgs,
+    /// Warn when the newest backup is older: 26h, 7d [default: twice the interval of the jobs, else 7d]
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    max_age: Option<Duration>,
+}
+
+impl StatusArgs {
+    /// The options that the config file stands for on a remote host.
+    pub fn configured(&self, context: &Context<'_>) -> Result<Vec<String>> {
+        if self.max_age.is_some() { Ok(Vec::new()) } else { check::configured_max_age(false, context) }
+    }
+}
+
+/// How the backups of the instance stand.
+enum Backups {
+    /// Its newest one is so old, and that is too old, or not.
+    Newest { age: TimeDelta, old: bool },
+    /// There is none.
+    None,
+    /// Stores do not answer.
+    Unknown,
+}
+
+impl Backups {
+    fn word(&self) -> &'static str {
+        match self {
+            Backups::Newest { old: false, .. } => "ok",
+            Backups::Newest { old: true, .. } => "old",
+            Backups::None => "none",
+            Backups::Unknown => "unknown",
+        }
+    }
+
+    /// What somebody should know.
+    fn warning(&self, name: &str, max_age: TimeDelta) -> Option<String> {
+        match self {
+            Backups::None => Some(format!("there is no backup of `{name}`: `kumadb backup create`")),
+            Backups::Newest { age, old: true } => Some(format!(
+                "the newest backup of `{name}` is {} old, more than {}: `kumadb backup create`",
+                age_words(*age),
+                age_words(max_age)
+            )),
+            _ => None,
+        }
+    }
 }
 
 pub fn run(args: &StatusArgs, context: &mut Context<'_>) -> Result<Exit> {
@@ -39,13 +89,24 @@ pub fn run(args: &StatusArgs, context: &mut Context<'_>) -> Result<Exit> {
         }
         read => (Some(read?), String::new()),
     };
-    let listing = context.stores()?.list()?;
+    let listed = context.stores()?.list();
+    let is_listed = listed.is_ok();
+    // A store that does not answer hides its snapshots, and nothing else.
+    let listing = listed.unwrap_or_else(|error| Listing { snapshots: Vec::new(), unusable: vec![error] });
     listing.unusable.iter().for_each(|error| context.ui.warn(&error.to_string()));
     let snapshots = listing.snapshots;
     let last = snapshots
         .iter()
         .rev()
         .find(|snapshot| snapshot.manifest.origin == instance.origin() && !snapshot.manifest.undo);
+    let max_age = check::status_max_age(args.max_age, context)?;
+    let age = last.map(|snapshot| Utc::now() - snapshot.manifest.created);
+    let backups = match age {
+        Some(age) => Backups::Newest { age, old: age > max_age },
+        None if is_listed && listing.unusable.is_empty() => Backups::None,
+        None => Backups::Unknown,
+    };
+    backups.warning(&instance.name, max_age).iter().for_each(|warning| context.ui.warn(warning));
     let unfinished = Journal::read(instance.work()).ok().flatten().map(|journal| journal.record);
 
     let image = instance.container.as_ref().map(|server| server.container().image.clone());
@@ -97,6 +158,11 @@ pub fn run(args: &StatusArgs, context: &mut Context<'_>) -> Result<Exit> {
         "newest_beat": read.as_ref().and_then(|(_, summary)| summary.newest_beat.clone()),
         "migrating": read.as_ref().map(|(database, _)| database.migrating),
         "last_snapshot": last.map(|snapshot| json!({"id": snapshot.manifest.id, "created": snapshot.manifest.created})),
+        "backup": {
+            "state": backups.word(),
+            "age_seconds": age.map(|age| age.num_seconds()),
+            "max_age_seconds": max_age.num_seconds(),
+        },
         "unfinished": unfinished,
     });
     context.ui.result(&document, || {
@@ -116,6 +182,11 @@ fn words(status: &Json) -> String {
             words.push(format!("newest beat {}", status["newest_beat"].as_str().unwrap_or("none")));
         }
         _ => words.push("its database does not run".into()),
+    }
+    match (status["backup"]["state"].as_str(), status["backup"]["age_seconds"].as_i64()) {
+        (Some("none"), _) => words.push("no backup".into()),
+        (Some("old"), Some(age)) => words.push(format!("backup {} old", age_words(TimeDelta::seconds(age)))),
+        _ => {}
     }
     if !status["unfinished"].is_null() {
         words.push("unfinished work".into());

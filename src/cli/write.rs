@@ -69,7 +69,7 @@ impl WriteArgs {
     }
 }
 
-/// Reads `90`, `90s`, `2m`, `1h`.
+/// Reads `90`, `90s`, `2m`, `1h`, `30d`.
 pub fn duration(text: &str) -> Result<Duration, String> {
     let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
     let n: u64 = digits.parse().map_err(|_| format!("`{text}` is no duration such as 30s or 2m"))?;
@@ -77,7 +77,8 @@ pub fn duration(text: &str) -> Result<Duration, String> {
         "" | "s" => 1,
         "m" => 60,
         "h" => 3600,
-        other => return Err(format!("`{other}` is no unit, use s, m or h")),
+        "d" => 86_400,
+        other => return Err(format!("`{other}` is no unit, use s, m, h or d")),
     };
     n.checked_mul(unit).map(Duration::from_secs).ok_or_else(|| format!("`{text}` is too long"))
 }

@@ -2,11 +2,16 @@
 
 use std::path::Path;
 
+use chrono::{DateTime, TimeDelta, Utc};
+
 use super::{Config, Job, Place, Target};
 use crate::backup::{Credentials, Keys, Seal, Store, Stores};
 use crate::error::{Error, Result};
 use crate::files;
 use crate::value::Secret;
+
+/// How many runs of a job are looked at for the time between them: those of a week, for one a day.
+const NEXT_RUNS: usize = 8;
 
 impl Config {
     /// The stores of the instance called `name`, each with its own name: those that it names, else those of the jobs that back
@@ -33,6 +38,16 @@ impl Config {
         }
     }
 
+    /// How long it is at most from one snapshot of the instance called `name` to the next, as its jobs say: into the store of
+    /// that name, or into any. `whole`: with its history.
+    pub fn interval(&self, name: &str, store: Option<&str>, whole: bool, now: DateTime<Utc>) -> Option<TimeDelta> {
+        let backs_up = |job: &&Job| {
+            let into = |wanted: &str| self.stores_of_job(job, name).iter().any(|(store, _)| *store == wanted);
+            job.instances.iter().any(|one| one == name) && store.is_none_or(into) && !(whole && job.extent.config_only)
+        };
+        self.jobs.iter().filter(backs_up).filter_map(|job| job.interval(now)).min()
+    }
+
     /// The stores of these names, each once.
     fn places(&self, names: &[&str]) -> Vec<(&str, &Place)> {
         let mut places: Vec<(&str, &Place)> = Vec::new();
@@ -48,6 +63,13 @@ impl Config {
 }
 
 impl Job {
+    /// The longest time between two of its next runs; none where it does not come twice.
+    fn interval(&self, now: DateTime<Utc>) -> Option<TimeDelta> {
+        let times = std::iter::successors(self.when.after(now), |time| self.when.after(*time));
+        let times: Vec<DateTime<Utc>> = times.take(NEXT_RUNS).collect();
+        times.windows(2).map(|pair| pair[1] - pair[0]).max()
+    }
+
     /// What its snapshots are encrypted with, where it says so itself.
     pub fn seal(&self) -> Result<Option<Seal>> {
         Seal::read(&self.encrypt_to, self.recipients_file.as_slice(), self.passphrase_file.as_deref())

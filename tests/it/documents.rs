@@ -95,6 +95,8 @@ fn every_key_that_is_printed_is_documented() {
             ("backup create", ""),
             ("backup list", ""),
             ("backup verify", ""),
+            ("backup check", ""),
+            ("backup check", "--max-age 0s"),
             ("restore", "latest --dry-run"),
             ("restore", "latest --to ./copy --engine sqlite --dry-run"),
             ("restore", "latest --to ./copy --engine sqlite --owner 0:0"),

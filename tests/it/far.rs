@@ -182,6 +182,11 @@ fn a_snapshot_comes_home_whole_and_goes_back() {
             (&1.into(), Some(2)),
             "{pruned:#}"
         );
+        // Its backups are checked without the engine where the store is here, else where they are.
+        let checked = laptop.kumadb(&["--store", "snapshots", "backup", "check"]).ended(0);
+        assert!(checked.out.starts_with(&format!("OK: {}: newest backup ", lab.server.name)), "{checked:?}");
+        let checked = laptop.kumadb(&["backup", "check"]).ended(2);
+        assert_eq!(checked.out, format!("CRITICAL: {}: no backup\n", lab.server.name), "{checked:?}");
         // So does the name that it has in the config file of this machine.
         let status = ["--config", config.to_str().unwrap(), "-t", &lab.server.name, "--json", "status"];
         assert_eq!(ran(&mut laptop.command(&status)).ended(0).json()["instance"], "far");

@@ -3,6 +3,7 @@
 
 mod backup;
 mod chance;
+mod check;
 mod cloud;
 mod comeback;
 mod containers;

@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::objects::Progress;
-use super::{Snapshot, unusable};
+use super::{Snapshot, Store, unusable};
 use crate::error::{Error, Result};
 use crate::files;
 
@@ -28,6 +28,22 @@ pub struct DrillNote {
     /// Why it failed, if it did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
+}
+
+impl Store {
+    /// What is noted beside these copies in this store, for each in turn.
+    pub fn drills(&self, copies: &[&Snapshot]) -> Result<Vec<Vec<DrillNote>>> {
+        let there = self.objects.list()?;
+        let names: Vec<String> = copies.iter().map(|copy| copy.drills_name()).collect();
+        let (noted, wanted): (Vec<usize>, Vec<String>) =
+            names.into_iter().enumerate().filter(|(_, name)| there.iter().any(|object| object.name == *name)).unzip();
+        let mut all = vec![Vec::new(); copies.len()];
+        for ((at, name), text) in noted.into_iter().zip(&wanted).zip(self.objects.read_all(&wanted)) {
+            all[at] =
+                serde_json::from_slice(&text?).map_err(|error| unusable(&self.locate(name), &error.to_string()))?;
+        }
+        Ok(all)
+    }
 }
 
 impl Snapshot {

@@ -1,0 +1,186 @@
+//! Whether the newest backup of an instance in a store is as it should be: facts and the clock in, a verdict out; pure.
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use crate::error::bytes;
+
+/// A backup so far in the future was dated by a clock that is wrong.
+const AHEAD: TimeDelta = TimeDelta::minutes(5);
+
+/// How bad it is, as plugins of Nagios say it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Status {
+    /// All is well.
+    Ok,
+    /// It cannot be told.
+    Unknown,
+    /// Somebody should look at it.
+    Warning,
+    /// There is no backup that could be relied on.
+    Critical,
+}
+
+impl Status {
+    /// How much worse than [`Status::Ok`] it is: of several the worst counts.
+    pub fn severity(self) -> u8 {
+        match self {
+            Status::Ok => 0,
+            Status::Unknown => 1,
+            Status::Warning => 2,
+            Status::Critical => 3,
+        }
+    }
+
+    /// The exit code of a plugin.
+    pub fn code(self) -> u8 {
+        match self {
+            Status::Ok => 0,
+            Status::Warning => 1,
+            Status::Critical => 2,
+            Status::Unknown => 3,
+        }
+    }
+
+    /// Its name, as plugins print it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Status::Ok => "OK",
+            Status::Warning => "WARNING",
+            Status::Critical => "CRITICAL",
+            Status::Unknown => "UNKNOWN",
+        }
+    }
+}
+
+/// The newest backup.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Newest {
+    /// Its id.
+    pub id: String,
+    /// When it was created.
+    pub created: DateTime<Utc>,
+    /// Size of its archive.
+    pub size: u64,
+    /// Why its last restore test failed, if it did.
+    pub failed: Option<String>,
+}
+
+/// What is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// How old the newest backup may be.
+    pub max_age: TimeDelta,
+    /// How long ago a backup was last fully verified or test-restored, at most; `None` where that does not matter.
+    pub verified_within: Option<TimeDelta>,
+}
+
+/// A verdict in words.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Verdict {
+    /// How bad it is.
+    pub status: Status,
+    /// Why.
+    pub message: String,
+}
+
+impl Verdict {
+    /// A verdict.
+    pub fn new(status: Status, message: impl Into<String>) -> Verdict {
+        Verdict { status, message: message.into() }
+    }
+
+    /// The verdict on `newest`, where a backup was last verified at `verified`.
+    pub fn on(
+        newest: Option<&Newest>,
+        verified: Option<DateTime<Utc>>,
+        limits: &Limits,
+        now: DateTime<Utc>,
+    ) -> Verdict {
+        let Some(newest) = newest else { return Verdict::new(Status::Critical, "no backup") };
+        let age = now - newest.created;
+        let what = format!("({}, {})", newest.id, bytes(newest.size));
+        let said = format!("newest backup {} old {what}", age_words(age));
+        if age > limits.max_age {
+            return Verdict::new(Status::Critical, format!("{said}, older than {}", age_words(limits.max_age)));
+        }
+        if let Some(why) = &newest.failed {
+            return Verdict::new(Status::Critical, format!("{said}, its last restore test failed: {why}"));
+        }
+        if age < -AHEAD {
+            let message =
+                format!("newest backup {what} is dated in the future, {}", newest.created.format("%F %T UTC"));
+            return Verdict::new(Status::Warning, message);
+        }
+        match (limits.verified_within, verified) {
+            (Some(_), None) => Verdict::new(Status::Warning, format!("{said}, never fully verified or test-restored")),
+            (Some(within), Some(at)) if now - at > within => {
+                let last = age_words(now - at);
+                Verdict::new(Status::Warning, format!("{said}, last fully verified or test-restored {last} ago"))
+            }
+            _ => Verdict::new(Status::Ok, said),
+        }
+    }
+}
+
+/// An age as people read it: `42 s`, `4 h`, `9 d`.
+pub fn age_words(age: TimeDelta) -> String {
+    match age.num_seconds().max(0) {
+        seconds @ 0..120 => format!("{seconds} s"),
+        seconds @ 120..7200 => format!("{} min", seconds / 60),
+        seconds @ 7200..172_800 => format!("{} h", seconds / 3600),
+        seconds => format!("{} d", seconds / 86_400),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HOUR: i64 = 3600;
+
+    fn verdict(age: i64, verified: Option<i64>, failed: Option<&str>) -> (Status, String) {
+        let now = DateTime::from_timestamp(1_800_000_000, 0).unwrap();
+        let newest = Newest {
+            id: "1057faa9".into(),
+            created: now - TimeDelta::seconds(age),
+            size: 19_000,
+            failed: failed.map(str::to_owned),
+        };
+        let limits = Limits { max_age: TimeDelta::hours(26), verified_within: verified.map(|_| TimeDelta::days(30)) };
+        let verified = verified.filter(|ago| *ago >= 0).map(|ago| now - TimeDelta::seconds(ago));
+        let Verdict { status, message } = Verdict::on(Some(&newest), verified, &limits, now);
+        (status, message)
+    }
+
+    #[test]
+    fn age_decides_first_then_restore_tests_then_verification() {
+        let said = "newest backup 4 h old (1057faa9, 19 KB)";
+        assert_eq!(verdict(4 * HOUR, None, None), (Status::Ok, said.into()));
+        assert_eq!(verdict(26 * HOUR, None, None).0, Status::Ok);
+        let old = "newest backup 26 h old (1057faa9, 19 KB), older than 26 h";
+        assert_eq!(verdict(26 * HOUR + 1, None, None), (Status::Critical, old.into()));
+        assert_eq!(
+            verdict(50 * HOUR, Some(-1), Some("x")).1,
+            "newest backup 2 d old (1057faa9, 19 KB), older than 26 h"
+        );
+        assert_eq!(
+            verdict(4 * HOUR, None, Some("x")),
+            (Status::Critical, format!("{said}, its last restore test failed: x"))
+        );
+        assert_eq!(verdict(4 * HOUR, Some(29 * 24 * HOUR), None).0, Status::Ok);
+        let (status, message) = verdict(4 * HOUR, Some(31 * 24 * HOUR), None);
+        assert_eq!(
+            (status, message),
+            (Status::Warning, format!("{said}, last fully verified or test-restored 31 d ago"))
+        );
+        assert_eq!(verdict(4 * HOUR, Some(-1), None).0, Status::Warning);
+        assert_eq!((verdict(-60, None, None).0, verdict(-HOUR, None, None).0), (Status::Ok, Status::Warning));
+    }
+
+    #[test]
+    fn no_backup_is_critical() {
+        let limits = Limits { max_age: TimeDelta::hours(26), verified_within: None };
+        let verdict = Verdict::on(None, None, &limits, DateTime::from_timestamp(1_800_000_000, 0).unwrap());
+        assert_eq!((verdict.status.code(), verdict.message.as_str()), (2, "no backup"));
+    }
+}

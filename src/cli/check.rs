@@ -1,0 +1,364 @@
+//! `kumadb backup check`
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
+use clap::Args;
+use serde_json::{Value as Json, json};
+
+use super::fleet::FleetArgs;
+use super::instance::{Whose, origin_of};
+use super::write::duration;
+use super::{Context, config, default_store, store};
+use crate::backup::freshness::{Limits, Newest, Status, Verdict, age_words};
+use crate::backup::store::Listing;
+use crate::backup::{Credentials, Snapshot, Store};
+use crate::config::{Config, open_stores};
+use crate::error::{Error, Exit, Result, counted};
+
+/// How old the newest backup may be where neither an option nor a job says.
+const MAX_AGE: TimeDelta = TimeDelta::hours(26);
+
+/// The age of a backup in status output, where no job says.
+const STATUS_MAX_AGE: TimeDelta = TimeDelta::days(7);
+
+#[derive(Args, Debug)]
+#[command(after_help = "Exit codes, as plugins of Nagios have them: 0 OK, 1 WARNING, 2 CRITICAL, 3 UNKNOWN.\n\n\
+    Examples:\n  kumadb backup check\n  kumadb -t alpha backup check --max-age 26h --verified-within 30d\n  \
+    kumadb --store s3://bucket/kuma backup check --max-age 2d --all")]
+pub struct CheckArgs {
+    /// CRITICAL when the newest backup is older: 26h, 2d [default: twice the interval of the jobs, else 26h]
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    max_age: Option<Duration>,
+    /// WARNING when no backup was fully verified (`backup create --verify full`) or test-restored within this time: 30d
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    verified_within: Option<Duration>,
+    /// Count only backups with their history, not those of the configuration alone
+    #[arg(long)]
+    whole: bool,
+    /// This instance of the config file; can be said again
+    #[arg(long = "instance", value_name = "NAME")]
+    instances: Vec<String>,
+    /// The instances of this group of the config file; can be said again
+    #[arg(long = "group", value_name = "NAME")]
+    groups: Vec<String>,
+    /// All instances of the config file: the default where it has some and `-t` is not given
+    #[arg(long)]
+    all: bool,
+}
+
+impl CheckArgs {
+    /// The options that the config file stands for on a remote host.
+    pub fn configured(&self, context: &Context<'_>) -> Result<Vec<String>> {
+        match self.max_age {
+            Some(_) => Ok(Vec::new()),
+            None => configured_max_age(self.whole, context),
+        }
+    }
+}
+
+/// `--max-age` as the jobs of the config file mean it.
+pub fn configured_max_age(whole: bool, context: &Context<'_>) -> Result<Vec<String>> {
+    let config = config::read(context)?.unwrap_or_default();
+    let interval = context.named()?.and_then(|named| config.interval(&named.name, None, whole, Utc::now()));
+    Ok(interval.map_or(Vec::new(), |interval| vec!["--max-age".into(), format!("{}s", (interval * 2).num_seconds())]))
+}
+
+/// How old the newest backup of the instance that was found may be: as the option says, twice the interval of its jobs,
+/// or a week.
+pub fn status_max_age(option: Option<Duration>, context: &Context<'_>) -> Result<TimeDelta> {
+    if let Some(max_age) = option.and_then(|option| TimeDelta::from_std(option).ok()) {
+        return Ok(max_age);
+    }
+    let config = config::read(context)?.unwrap_or_default();
+    let interval = context.named()?.and_then(|named| config.interval(&named.name, None, false, Utc::now()));
+    Ok(interval.map_or(STATUS_MAX_AGE, |interval| interval * 2))
+}
+
+/// Whose backups are looked at, and where.
+struct Subject {
+    whose: Whose,
+    /// Each store with the name that the config file gives it.
+    stores: Vec<(Option<String>, Store)>,
+}
+
+/// What was seen of one instance in one store.
+struct Check {
+    instance: String,
+    store: String,
+    verdict: Verdict,
+    newest: Option<Newest>,
+    verified: Option<DateTime<Utc>>,
+    max_age: TimeDelta,
+}
+
+pub fn run(args: &CheckArgs, context: &mut Context<'_>) -> Result<Exit> {
+    let now = Utc::now();
+    let checks = match subjects(args, context) {
+        Ok(subjects) => look(args, subjects, &config::read(context)?.unwrap_or_default(), now),
+        // The remote host answers, or somebody pressed Ctrl-C.
+        Err(error @ (Error::Elsewhere { .. } | Error::Interrupted { .. })) => return Err(error),
+        Err(error) => {
+            let message = one_line(&error.to_string());
+            let document = json!({"status": "unknown", "message": message, "checks": []});
+            context.ui.result(&document, || format!("{}: {message}", Status::Unknown.name()))?;
+            return Ok(exit(Status::Unknown));
+        }
+    };
+    let worst = checks.iter().max_by_key(|check| check.verdict.status.severity());
+    let status = worst.map_or(Status::Unknown, |check| check.verdict.status);
+    let document = json!({
+        "status": status.name().to_lowercase(),
+        "message": headline(&checks, status, now),
+        "checks": checks.iter().map(|check| check.json(now)).collect::<Vec<_>>(),
+    });
+    context.ui.result(&document, || text(&checks, status, now))?;
+    Ok(exit(status))
+}
+
+/// The exit code of a plugin, which is not what these numbers mean elsewhere.
+fn exit(status: Status) -> Exit {
+    Exit::of(i32::from(status.code())).unwrap_or(Exit::Partial)
+}
+
+/// The instances that are meant. No engine is asked for one that the config file names and that has stores.
+fn subjects(args: &CheckArgs, context: &mut Context<'_>) -> Result<Vec<Subject>> {
+    let config = config::read(context)?.unwrap_or_default();
+    let fleet = FleetArgs::of(args.instances.clone(), args.groups.clone(), args.all);
+    let names = match (fleet.is_many(), &context.global.target) {
+        (true, Some(_)) => {
+            let say = "`-t` names one instance; `--instance`, `--group` and `--all` name many";
+            return Err(Error::Usage(say.into()));
+        }
+        (true, None) => fleet.names(&config)?,
+        (false, Some(_)) => context.named()?.map(|named| named.name).into_iter().collect(),
+        (false, None) => config.instances.keys().cloned().collect(),
+    };
+    match (names.is_empty(), context.global.target.clone()) {
+        (false, _) => names.iter().map(|name| configured(name, names.len() == 1, &config, context)).collect(),
+        (true, Some(target)) => Ok(vec![Subject { whose: typed(&target, context)?, stores: all_stores(context)? }]),
+        (true, None) => unnamed(context),
+    }
+}
+
+/// The instance `name` of the config file; `alone` where it is the only one that is meant.
+fn configured(name: &str, alone: bool, config: &Config, context: &mut Context<'_>) -> Result<Subject> {
+    let whose = Whose::of(name, config);
+    let places = config.stores_of(name);
+    if !context.global.store.is_empty() {
+        return Ok(Subject { whose, stores: all_stores(context)? });
+    }
+    if places.is_empty() {
+        // The default store is on the host of the instance.
+        let target = context.global.target.replace(name.to_owned());
+        match context.find().map(drop) {
+            Err(error @ Error::Elsewhere { .. }) if alone => return Err(error),
+            Err(Error::Elsewhere { .. }) => {
+                let say = format!("the snapshots of `{name}` are on its remote host: `kumadb -t {name} backup check`");
+                return Err(Error::Usage(say));
+            }
+            _ => context.global.target = target,
+        }
+        return Ok(Subject { whose, stores: vec![(None, default_store())] });
+    }
+    let credentials = Credentials::new(store::credentials()?);
+    let open = |(name, place): &(&str, &crate::config::Place)| {
+        let stores = open_stores(&[*place], &credentials, &default_store())?;
+        Ok(stores.iter().next().cloned().map(|store| (Some((*name).to_owned()), store)))
+    };
+    let stores: Vec<Option<_>> = places.iter().map(open).collect::<Result<_>>()?;
+    Ok(Subject { whose, stores: stores.into_iter().flatten().collect() })
+}
+
+/// What `-t` means where it is not in the config file: a place, or a container, which need not be there any more.
+fn typed(target: &str, context: &mut Context<'_>) -> Result<Whose> {
+    let known = origin_of(target).or_else(|| target.contains('/').then(|| target.to_owned()));
+    let (name, origin) = match context.find() {
+        Ok(instance) => (instance.name.clone(), Some(instance.origin())),
+        Err(Error::Elsewhere { folder, .. }) if !context.store_addresses()?.is_empty() => {
+            (target.to_owned(), Some(folder))
+        }
+        Err(error @ Error::Elsewhere { .. }) => return Err(error),
+        Err(_) => (target.to_owned(), known),
+    };
+    Ok(Whose::at(name, origin))
+}
+
+/// The stores that were given or that the config file has, else the default one.
+fn all_stores(context: &Context<'_>) -> Result<Vec<(Option<String>, Store)>> {
+    Ok(context.stores()?.iter().map(|store| (None, store.clone())).collect())
+}
+
+/// The instances in sight, or else everybody who has a backup in the stores.
+fn unnamed(context: &mut Context<'_>) -> Result<Vec<Subject>> {
+    let stores = all_stores(context)?;
+    let mut found: Vec<Whose> = Vec::new();
+    if context.store_addresses()?.is_empty() {
+        let all = context.sight()?.all_here()?.into_iter().filter_map(|(_, instance)| instance.ok());
+        found.extend(all.map(|instance| Whose::at(instance.name.clone(), Some(instance.origin()))));
+    }
+    if found.is_empty() {
+        let listings: Vec<Listing> = stores.iter().filter_map(|(_, store)| store.list().ok()).collect();
+        for manifest in listings.iter().flat_map(|listing| &listing.snapshots).map(|snapshot| &snapshot.manifest) {
+            if !manifest.undo && !found.iter().any(|whose| whose.has(manifest)) {
+                found.push(Whose::at(manifest.instance.clone(), Some(manifest.origin.clone())));
+            }
+        }
+    }
+    if found.is_empty() {
+        found.push(Whose::at("backups".into(), None));
+    }
+    Ok(found.into_iter().map(|whose| Subject { whose, stores: stores.clone() }).collect())
+}
+
+/// Looks at each of `subjects` in each of its stores; every store is listed once.
+fn look(args: &CheckArgs, subjects: Vec<Subject>, config: &Config, now: DateTime<Utc>) -> Vec<Check> {
+    let mut listings: BTreeMap<String, Result<Listing>> = BTreeMap::new();
+    let mut checks = Vec::new();
+    for Subject { whose, stores } in &subjects {
+        let mut own = Vec::new();
+        for (name, store) in stores {
+            let listing = listings.entry(store.address()).or_insert_with(|| store.list());
+            let max_age = args.max_age.and_then(|max_age| TimeDelta::from_std(max_age).ok()).unwrap_or_else(|| {
+                let interval = config.interval(&whose.name, name.as_deref(), args.whole, now);
+                interval.map_or(MAX_AGE, |interval| interval * 2)
+            });
+            let verified_within = args.verified_within.and_then(|within| TimeDelta::from_std(within).ok());
+            let mut check = Check {
+                instance: whose.name.clone(),
+                store: name.clone().unwrap_or_else(|| store.address()),
+                verdict: Verdict::new(Status::Unknown, ""),
+                newest: None,
+                verified: None,
+                max_age,
+            };
+            check.verdict = match listing.as_ref().map_err(ToString::to_string).and_then(|listing| {
+                check.read(store, listing, whose, args.whole).map_err(|error| error.to_string())?;
+                Ok(listing.unusable.len())
+            }) {
+                Err(error) => Verdict::new(Status::Unknown, error),
+                Ok(unusable) => {
+                    let limits = Limits { max_age, verified_within };
+                    with_unusable(Verdict::on(check.newest.as_ref(), check.verified, &limits, now), unusable)
+                }
+            };
+            own.push(check);
+        }
+        // A copy in another store is good: the backup is not in doubt, the store is.
+        if own.iter().any(|check| check.verdict.status == Status::Ok) {
+            for check in own.iter_mut().filter(|check| check.verdict.status == Status::Unknown) {
+                check.verdict.status = Status::Warning;
+            }
+        }
+        checks.extend(own);
+    }
+    checks
+}
+
+/// The same verdict where archives in the store cannot be read: nobody knows whose they are.
+fn with_unusable(verdict: Verdict, unusable: usize) -> Verdict {
+    if unusable == 0 {
+        return verdict;
+    }
+    let status = if verdict.status == Status::Ok { Status::Warning } else { verdict.status };
+    let unread = counted(unusable, "archive");
+    Verdict { status, message: format!("{}; {unread} in the store cannot be read", verdict.message) }
+}
+
+impl Check {
+    /// Reads what there is of `whose` backups.
+    fn read(&mut self, store: &Store, listing: &Listing, whose: &Whose, whole: bool) -> Result<()> {
+        let is_backup = |snapshot: &&Snapshot| {
+            let manifest = &snapshot.manifest;
+            whose.has(manifest) && !manifest.undo && !manifest.raw && (!whole || manifest.is_whole())
+        };
+        let backups: Vec<&Snapshot> = listing.snapshots.iter().filter(is_backup).collect();
+        let Some(newest) = backups.last() else { return Ok(()) };
+        let mut tests = store.drills(&backups)?;
+        let checked = backups.iter().filter(|one| one.manifest.is_fully_checked()).map(|one| one.manifest.created);
+        let tested = tests.iter().flatten().filter(|test| test.error.is_none()).map(|test| test.at);
+        self.verified = checked.chain(tested).max();
+        self.newest = Some(Newest {
+            id: newest.manifest.id.clone(),
+            created: newest.manifest.created,
+            size: newest.size,
+            failed: tests.pop().and_then(|mut tests| tests.pop()?.error),
+        });
+        Ok(())
+    }
+
+    fn line(&self) -> String {
+        let Verdict { status, message } = &self.verdict;
+        format!("{}: {}: {} in {}", status.name(), self.instance, one_line(message), one_line(&self.store))
+    }
+
+    fn json(&self, now: DateTime<Utc>) -> Json {
+        let time = |time: DateTime<Utc>| time.to_rfc3339_opts(SecondsFormat::Secs, true);
+        let newest = self.newest.as_ref();
+        json!({
+            "instance": self.instance,
+            "store": self.store,
+            "status": self.verdict.status.name().to_lowercase(),
+            "message": self.verdict.message,
+            "newest": newest.map(|one| json!({"id": one.id, "created": time(one.created), "size_bytes": one.size})),
+            "age_seconds": newest.map(|one| (now - one.created).num_seconds()),
+            "max_age_seconds": self.max_age.num_seconds(),
+            "verified": self.verified.map(time),
+        })
+    }
+
+    /// Performance data; `several` say whose each figure is.
+    fn figures(&self, several: bool, now: DateTime<Utc>) -> Option<String> {
+        let newest = self.newest.as_ref()?;
+        let label = |figure: &str| match several {
+            true => {
+                let text = format!("{}@{} {figure}", self.instance, self.store);
+                format!("'{}'", one_line(&text).replace(['\'', '='], "_"))
+            }
+            false => figure.to_owned(),
+        };
+        let age = (now - newest.created).num_seconds().max(0);
+        let max_age = self.max_age.num_seconds();
+        Some(format!("{}={age}s;;{max_age};0 {}={}B;;;0", label("age"), label("size"), newest.size))
+    }
+}
+
+/// What all of it comes to, in one line.
+fn headline(checks: &[Check], status: Status, now: DateTime<Utc>) -> String {
+    let bad: Vec<&Check> = checks.iter().filter(|check| check.verdict.status != Status::Ok).collect();
+    match (checks, bad.iter().find(|check| check.verdict.status == status)) {
+        ([only], _) => format!("{}: {}", only.instance, one_line(&only.verdict.message)),
+        (_, None) => {
+            let oldest =
+                checks.iter().filter_map(|check| check.newest.as_ref()).map(|newest| now - newest.created).max();
+            let age = oldest.map_or(String::new(), |age| format!(", the oldest {} old", age_words(age)));
+            format!("{}{age}", counted(checks.len(), "backup"))
+        }
+        (_, Some(worst)) => {
+            let line = worst.line();
+            let words = line.split_once(": ").map_or("", |(_, words)| words);
+            format!("{} of {}: {words}", bad.len(), counted(checks.len(), "check"))
+        }
+    }
+}
+
+/// One line with performance data, as plugins print it, and where there are several one for each of them.
+fn text(checks: &[Check], status: Status, now: DateTime<Utc>) -> String {
+    let several = checks.len() > 1;
+    let figures: Vec<String> = checks.iter().filter_map(|check| check.figures(several, now)).collect();
+    let mut text = format!("{}: {}", status.name(), headline(checks, status, now));
+    if !figures.is_empty() {
+        text.push_str(&format!(" | {}", figures.join(" ")));
+    }
+    if several {
+        checks.iter().for_each(|check| text.push_str(&format!("\n{}", check.line())));
+    }
+    text
+}
+
+/// Text without what has a meaning in the output of a plugin.
+fn one_line(text: &str) -> String {
+    let lines: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+    lines.join("; ").replace('|', "/").replace(char::is_control, " ")
+}
