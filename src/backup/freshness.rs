@@ -139,7 +139,7 @@ mod tests {
     const HOUR: i64 = 3600;
 
     fn verdict(age: i64, verified: Option<i64>, failed: Option<&str>) -> (Status, String) {
-        let now = DateTime::from_timestamp(1_800_000_000, 0).unwrap();
+        let now = DateTime::<Utc>::UNIX_EPOCH + TimeDelta::days(20_000);
         let newest = Newest {
             id: "1057faa9".into(),
             created: now - TimeDelta::seconds(age),
@@ -180,7 +180,7 @@ mod tests {
     #[test]
     fn no_backup_is_critical() {
         let limits = Limits { max_age: TimeDelta::hours(26), verified_within: None };
-        let verdict = Verdict::on(None, None, &limits, DateTime::from_timestamp(1_800_000_000, 0).unwrap());
+        let verdict = Verdict::on(None, None, &limits, DateTime::<Utc>::UNIX_EPOCH + TimeDelta::days(20_000));
         assert_eq!((verdict.status.code(), verdict.message.as_str()), (2, "no backup"));
     }
 }

@@ -169,6 +169,13 @@ fn a_snapshot_comes_home_whole_and_goes_back() {
         assert!(restored.out.contains("is as it was"), "{restored:?}");
         assert_eq!(lab.picture(), before);
         laptop.kumadb(&["--yes", "--store", "snapshots", "restore", "latest", "--dry-run"]).ended(0);
+        // Its backups are checked without the engine where the store is here, else where they are.
+        let checked = laptop.kumadb(&["--store", "snapshots", "backup", "check"]).ended(0);
+        assert!(checked.out.starts_with(&format!("OK: {}: newest backup ", lab.server.name)), "{checked:?}");
+        let checked = laptop.kumadb(&["backup", "check"]).ended(2);
+        assert_eq!(checked.out, format!("CRITICAL: {}: no backup\n", lab.server.name), "{checked:?}");
+        laptop.kumadb(&["backup", "create"]).ended(0);
+        laptop.kumadb(&["backup", "create"]).ended(0);
         // A policy of this machine counts for the snapshots over there.
         let config = format!(
             "[policies.one]\nkeep_last = 1\n[instances.far]\ntarget = \"{}\"\npolicy = \"one\"\n",
@@ -182,11 +189,9 @@ fn a_snapshot_comes_home_whole_and_goes_back() {
             (&1.into(), Some(2)),
             "{pruned:#}"
         );
-        // Its backups are checked without the engine where the store is here, else where they are.
-        let checked = laptop.kumadb(&["--store", "snapshots", "backup", "check"]).ended(0);
-        assert!(checked.out.starts_with(&format!("OK: {}: newest backup ", lab.server.name)), "{checked:?}");
-        let checked = laptop.kumadb(&["backup", "check"]).ended(2);
-        assert_eq!(checked.out, format!("CRITICAL: {}: no backup\n", lab.server.name), "{checked:?}");
+        let check = ["--config", config.to_str().unwrap(), "backup", "check", "--max-age", "1h"];
+        let checked = ran(&mut laptop.command(&check)).ended(0);
+        assert!(checked.out.starts_with("OK: far: newest backup ") && checked.out.contains(";;3600;0 "), "{checked:?}");
         // So does the name that it has in the config file of this machine.
         let status = ["--config", config.to_str().unwrap(), "-t", &lab.server.name, "--json", "status"];
         assert_eq!(ran(&mut laptop.command(&status)).ended(0).json()["instance"], "far");
