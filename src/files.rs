@@ -6,6 +6,7 @@
 mod lock;
 mod mount;
 mod owner;
+mod pin;
 
 use std::ffi::OsString;
 use std::fs::{self, File};
@@ -24,6 +25,7 @@ pub use owner::{
     check_file_writable, check_own, chown_like, foreign_entries, give, our_uid, own_like, set_mode, set_owner,
     user_words,
 };
+pub use pin::Pinned;
 
 /// The name of kumadb's own folder inside a data folder. What root makes below it belongs to the owner of the folder it is
 /// made in.
@@ -73,6 +75,14 @@ pub fn rename(from: &Path, to: &Path) -> Result<()> {
     fs::rename(from, to).map_err(Error::file("rename", from))?;
     sync_folder(parent(to))?;
     if parent(from) != parent(to) { sync_folder(parent(from)) } else { Ok(()) }
+}
+
+/// The same, where nothing is at `to` yet.
+pub fn rename_new(from: &Path, to: &Path) -> Result<()> {
+    if fs::symlink_metadata(to).is_ok() {
+        return Err(Error::file("rename", from)(io::ErrorKind::AlreadyExists.into()));
+    }
+    rename(from, to)
 }
 
 /// Creates `path` for writing with mode 0600; fails if it exists.

@@ -65,6 +65,11 @@ impl TlsFiles {
 }
 
 impl Endpoint {
+    /// Whether it is a socket of this machine, so that the engine's folders are most likely here.
+    pub fn is_local(&self) -> bool {
+        matches!(self.way, Way::Unix(_))
+    }
+
     /// Reads `unix:///path`, a path, `tcp://host:port`, `host:port`, `http(s)://host:port` or
     /// `ssh://[user@]host[:port][/path/of/the/socket]`. A port is spoken TLS to where `tls` is given; the others do without it.
     ///

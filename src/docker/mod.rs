@@ -127,7 +127,7 @@ impl Docker {
 
     /// Whether it is reached by a socket of this machine, so that its folders are most likely here.
     pub fn is_local(&self) -> bool {
-        matches!(self.endpoint.way, Way::Unix(_))
+        self.endpoint.is_local()
     }
 
     /// Every container that runs the server, in whatever state, sorted by name.

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use chrono::{DateTime, Utc};
 
 use super::{Credentials, Keys, Listing, Scratch, Snapshot, Store, remote, scratch};
-use crate::backup::{Held, archive};
+use crate::backup::{Held, Manifest, archive};
 use crate::error::{Error, Result};
 
 /// The stores of a run, in the order in which they were given.
@@ -163,22 +163,27 @@ impl Stores {
         warn: &mut dyn FnMut(&Error),
     ) -> Result<Vec<Snapshot>> {
         let Listing { mut snapshots, unusable } = self.list()?;
-        unusable.iter().for_each(warn);
+        unusable.iter().for_each(&mut *warn);
         snapshots.retain(|snapshot| !snapshot.manifest.raw);
         let is_of = |snapshot: &Snapshot, name: &str| {
             [&snapshot.manifest.instance, &snapshot.manifest.origin].contains(&&name.to_owned())
         };
         snapshots.retain(|snapshot| of.is_none_or(|of| is_of(snapshot, of)));
-        let all = |key: &dyn Fn(&Snapshot) -> String| snapshots.iter().map(key).collect::<BTreeSet<String>>();
-        let (names, origins) = (all(&|one| one.manifest.instance.clone()), all(&|one| one.manifest.origin.clone()));
-        if names.len() > 1 {
-            return Err(Error::SeveralInstances(names.into_iter().collect()));
-        }
-        if origins.len() > 1 {
-            return Err(Error::SeveralInstances(origins.into_iter().collect()));
+        let names: BTreeSet<&String> = snapshots.iter().map(|one| &one.manifest.instance).collect();
+        if names.len() > 1 && of.is_none() {
+            return Err(Error::SeveralInstances(names.into_iter().cloned().collect()));
         }
         snapshots.retain(|snapshot| before.is_none_or(|end| snapshot.manifest.created < end));
+        let origins: BTreeSet<String> = snapshots.iter().map(|one| one.manifest.origin.clone()).collect();
         keep_last(&mut snapshots);
+        if let (Some(last), true) = (snapshots.first(), origins.len() > 1) {
+            let all: Vec<String> = origins.into_iter().collect();
+            let Manifest { id, instance, origin, .. } = &last.manifest;
+            warn(&Error::Refused(format!(
+                "the snapshots of `{instance}` were taken at {}; the last one, `{id}`, at {origin}: `--of {origin}` takes those alone",
+                all.join(", ")
+            )));
+        }
         match (snapshots.is_empty(), of) {
             (false, _) => Ok(snapshots),
             (true, Some(of)) => Err(Error::NoSnapshot(format!("latest of {of}"))),

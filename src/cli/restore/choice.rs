@@ -87,7 +87,9 @@ impl Choice {
         }
         let image = args.image.clone().unwrap_or_else(|| launch::image(manifest));
         // An engine elsewhere has images, and none of the folders of this machine.
-        let docker = engine::connect(&engine::surroundings(&context.global)).ok().filter(|docker| docker.is_local());
+        let surroundings = engine::surroundings(&context.global);
+        let is_local = surroundings.endpoint().is_ok_and(|endpoint| endpoint.is_local());
+        let docker = if is_local { engine::connect(&surroundings).ok() } else { None };
         let found = match &docker {
             Some(docker) => docker.image(&image)?,
             None => None,

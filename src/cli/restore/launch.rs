@@ -20,6 +20,8 @@ pub struct Launch {
     pub env: Vec<(String, Option<String>)>,
     /// Its database is on the host itself.
     pub host_network: bool,
+    /// The socket of its database, a path of the host.
+    pub socket: Option<String>,
 }
 
 /// The image of the release that `manifest` is of: of a range the newest.
@@ -38,7 +40,7 @@ impl Launch {
         let mut words = vec!["docker run -d".to_owned(), format!("--name {}", self.name)];
         words.push("--restart unless-stopped".into());
         words.push(if self.host_network { "--network host" } else { "-p 3001:3001" }.into());
-        words.push(format!("-v {}", quoted(&format!("{}:/app/data", self.data))));
+        words.extend(self.volumes().iter().map(|volume| format!("-v {}", quoted(volume))));
         for (name, value) in &self.env {
             words.push(match value {
                 Some(value) => format!("-e {}", quoted(&format!("{name}={value}"))),
@@ -47,6 +49,11 @@ impl Launch {
         }
         words.push(self.image.clone());
         words.join(" ")
+    }
+
+    fn volumes(&self) -> Vec<String> {
+        let socket = self.socket.iter().map(|socket| format!("{socket}:{socket}"));
+        std::iter::once(format!("{}:/app/data", self.data)).chain(socket).collect()
     }
 
     /// The same as a `compose.yaml`.
@@ -63,7 +70,8 @@ impl Launch {
             true => lines.push("    network_mode: host".into()),
             false => lines.extend(["    ports:".into(), "      - \"3001:3001\"".into()]),
         }
-        lines.extend(["    volumes:".into(), format!("      - {}", text(&format!("{}:/app/data", self.data)))]);
+        lines.push("    volumes:".into());
+        lines.extend(self.volumes().iter().map(|volume| format!("      - {}", text(volume))));
         if !self.env.is_empty() {
             lines.push("    environment:".into());
         }
@@ -107,6 +115,7 @@ mod tests {
             data: "/srv/my kuma".into(),
             env: vec![("A".into(), Some("it's".into())), ("B".into(), None)],
             host_network: false,
+            socket: None,
         };
         let expected = "docker run -d --name kuma --restart unless-stopped -p 3001:3001 -v '/srv/my kuma:/app/data' \
                         -e 'A=it'\\''s' -e B louislam/uptime-kuma:2.5.3";

@@ -80,11 +80,10 @@ impl Place {
     fn folder(text: &str, context: &Context<'_>) -> Result<Place> {
         let global = &context.global;
         if global.docker_host.is_some() || global.docker_context.is_some() {
-            let docker = engine::connect(&engine::surroundings(global))?;
-            if !docker.is_local() {
+            if !engine::surroundings(global).endpoint()?.is_local() {
                 return Err(Error::Occupied {
                     place: format!("`{text}`"),
-                    why: format!("it is a folder of this machine, and the engine is at `{}`", docker.address()),
+                    why: "it is a folder of this machine, and the engine is on another".into(),
                     hint: format!(
                         "make a container there: docker create --name NAME -v {text}:/app/data … IMAGE, then --to NAME; or leave out \
                          `--host` and `--context`"

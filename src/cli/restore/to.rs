@@ -137,9 +137,10 @@ fn start(place: &Place, rebuild: &Rebuild<'_>, choice: &Choice, manifest: &Manif
         name.push_str("-restored");
     }
     let data = rebuild.folder.as_ref().map_or_else(|| name.clone(), |folder| folder.display().to_string());
-    let (mut env, mut host_network, mut before) = (Vec::new(), false, None);
+    let (mut env, mut host_network, mut before, mut socket) = (Vec::new(), false, None, None);
     if let Place::Database(address) = place {
-        host_network = address.socket.is_some() || matches!(address.host.as_str(), "localhost" | "127.0.0.1" | "::1");
+        socket = address.socket.as_ref().map(|socket| socket.display().to_string());
+        host_network = socket.is_none() && matches!(address.host.as_str(), "localhost" | "127.0.0.1" | "::1");
         // With a data folder all of it is in db-config.json.
         if rebuild.folder.is_none() {
             for (name, value) in rebuild.database.config().env() {
@@ -149,7 +150,7 @@ fn start(place: &Place, rebuild: &Rebuild<'_>, choice: &Choice, manifest: &Manif
             }
         }
     }
-    let launch = Launch { name, image: choice.image.clone(), data, env, host_network };
+    let launch = Launch { name, image: choice.image.clone(), data, env, host_network, socket };
     Ok(Start { before, command: launch.command(), compose: Some(launch.compose()) })
 }
 
@@ -203,7 +204,7 @@ impl Report {
         let rows: u64 = manifest.counts.values().sum();
         let mut parts = vec![
             format!("{rows} rows in {}", counted(manifest.counts.len(), "table")),
-            format!("db-config.json: {}", self.kind),
+            format!("engine {}", self.kind),
         ];
         parts.extend((!self.files.is_empty()).then(|| counted(self.files.len(), "file") + " beside the database"));
         parts.extend(self.owner.map(|(uid, gid)| format!("owner {uid}:{gid}")));

@@ -132,6 +132,14 @@ impl Address {
         Ok(address)
     }
 
+    /// As [`parse`](Self::parse) reads it, without the password and TLS.
+    pub fn url(&self) -> String {
+        match &self.socket {
+            Some(path) => format!("mysql://{}@localhost/{}?socket={}", self.user, self.database, path.display()),
+            None => format!("mysql://{}@{}/{}", self.user, self.place(), self.database),
+        }
+    }
+
     /// Host and port, or the socket: what messages call the server.
     pub fn place(&self) -> String {
         match &self.socket {

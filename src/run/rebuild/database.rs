@@ -108,8 +108,8 @@ pub fn make_embedded(
     observer: &mut dyn Observer,
 ) -> Result<(Manifest, Vec<String>)> {
     match maker {
-        Maker::Image(docker, image) => by_image(docker, image, held, workshop.data(), observer),
-        Maker::Local => by_programs(held, workshop.data(), observer),
+        Maker::Image(docker, image) => by_image(docker, image, held, workshop, observer),
+        Maker::Local => by_programs(held, &workshop.named_data(), observer),
     }
 }
 
@@ -117,9 +117,10 @@ fn by_image(
     docker: &Docker,
     image: &Image,
     held: Held,
-    data: &Path,
+    workshop: &Workshop,
     observer: &mut dyn Observer,
 ) -> Result<(Manifest, Vec<String>)> {
+    let data = &workshop.named_data();
     let label = format!("restore to {}", data.display());
     for stale in docker.stale_helpers()?.iter().filter(|stale| stale.label == label) {
         docker.remove_helper(stale)?;

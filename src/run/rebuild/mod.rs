@@ -259,7 +259,7 @@ fn check_database(address: &Address, manifest: &Manifest) -> Result<Vec<String>>
         Content::Nothing => Ok(Vec::new()),
         Content::Unfinished(tables) => Ok(tables),
         Content::Server(what) => {
-            let target = format!("mysql://{}@{}/{}", address.user, address.place(), address.database);
+            let target = address.url();
             occupied(format!("it is not empty: {what}"), format!("kumadb -t {target} restore {}", manifest.id))
         }
         Content::Other(what) => occupied(

@@ -7,8 +7,9 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::owner_of;
+use super::place::Found;
 use crate::error::{Error, Result};
-use crate::files::{self, Lock};
+use crate::files::{self, Lock, Pinned};
 use crate::instance::config;
 
 /// Its name.
@@ -39,8 +40,10 @@ pub fn read_note(folder: &Path) -> Result<Option<Note>> {
 
 /// One that is being used. Dropped before anything was moved out of it, it goes, and the data folder too if it was made.
 pub struct Workshop {
-    folder: PathBuf,
-    path: PathBuf,
+    folder: Pinned,
+    /// Where the folder is.
+    place: PathBuf,
+    inside: Pinned,
     data: PathBuf,
     snapshot: String,
     owner: (u32, u32),
@@ -63,17 +66,33 @@ impl Workshop {
             // An embedded MariaDB runs as another user than the server, and must get in.
             files::set_mode(folder, 0o755)?;
         }
-        let path = folder.join(NAME);
-        files::claim_folder(&path)?;
-        let _lock = Lock::take(&path.join(LOCK), &format!("`restore`, pid {}", std::process::id()))?;
-        let (data, note) = (path.join(DATA), read_note(folder)?);
+        let place = folder.to_owned();
+        let folder = Pinned::open(folder)?;
+        files::claim_folder(&folder.path().join(NAME))?;
+        let inside = Pinned::open(&folder.path().join(NAME))?;
+        let note = format!("`restore`, pid {}", std::process::id());
+        let _lock = Lock::take(&inside.path().join(LOCK), &note)?;
+        // Another run may have come to its end before we had the lock.
+        if !matches!(super::place::look(folder.path())?, Found::Unfinished(_)) {
+            return Err(Error::Occupied {
+                place: format!("`{}`", place.display()),
+                why: "another restore has just come to its end there".into(),
+                hint: String::new(),
+            });
+        }
+        let (data, note) = (inside.path().join(DATA), read_note(folder.path())?);
         if note.is_none() {
             files::remove_folder(&data)?;
             files::make_folder(&data)?;
         }
-        let owner = owner.map_or_else(|| owner_of(folder), Ok)?;
+        let owner = owner.map_or_else(|| owner_of(folder.path()), Ok)?;
         let snapshot = snapshot.to_owned();
-        Ok(Workshop { folder: folder.to_owned(), path, data, snapshot, owner, made, note, done: false, _lock })
+        Ok(Workshop { folder, place, inside, data, snapshot, owner, made, note, done: false, _lock })
+    }
+
+    /// The same folder by its name, for other programs.
+    pub fn named_data(&self) -> PathBuf {
+        self.place.join(NAME).join(DATA)
     }
 
     /// What is in here becomes the data folder.
@@ -92,9 +111,9 @@ impl Workshop {
             give(&path, self.owner)?;
         }
         // Root gets in everywhere; everybody else must be able to make files beside the database.
-        let theirs = owner_of(&self.folder)?;
+        let theirs = owner_of(self.folder.path())?;
         match theirs != self.owner && (self.made || self.owner.0 != 0) {
-            true => files::set_owner(&self.folder, self.owner.0, self.owner.1),
+            true => files::set_owner(self.folder.path(), self.owner.0, self.owner.1),
             false => Ok(()),
         }
     }
@@ -102,11 +121,11 @@ impl Workshop {
     /// Lets every user through the folder, but not see what is in it: an embedded MariaDB runs as another one than the server.
     pub fn let_through(&self) -> Result<()> {
         use std::os::unix::fs::PermissionsExt as _;
-        let found = fs::metadata(&self.folder).map_err(Error::file("look at", &self.folder))?;
+        let found = fs::metadata(self.folder.path()).map_err(Error::file("look at", &self.place))?;
         let mode = found.permissions().mode() & 0o7777;
         match mode & 0o011 {
             0o011 => Ok(()),
-            _ => files::set_mode(&self.folder, mode | 0o011),
+            _ => files::set_mode(self.folder.path(), mode | 0o011),
         }
     }
 
@@ -120,24 +139,24 @@ impl Workshop {
         entries.sort_by_key(|name| LAST.iter().position(|last| last == name).map_or(0, |at| at + 1));
         let note = Note { snapshot: self.snapshot.clone(), entries };
         let text = serde_json::to_vec_pretty(&note).map_err(|error| Error::Refused(error.to_string()))?;
-        files::replace(&self.path.join(NOTE), files::PRIVATE, |file| file.write_all(&text))?;
+        files::replace(&self.inside.path().join(NOTE), files::PRIVATE, |file| file.write_all(&text))?;
         self.note = Some(note);
         Ok(())
     }
 
     fn has_moved(&self) -> bool {
         let names = self.note.iter().flat_map(|note| &note.entries);
-        names.map(|name| self.folder.join(name)).any(|path| fs::symlink_metadata(path).is_ok())
+        names.map(|name| self.folder.path().join(name)).any(|path| fs::symlink_metadata(path).is_ok())
     }
 
     /// Moves everything up.
     pub fn move_up(&self) -> Result<()> {
         for name in self.note.iter().flat_map(|note| &note.entries) {
-            let (from, to) = (self.data.join(name), self.folder.join(name));
+            let (from, to) = (self.data.join(name), self.folder.path().join(name));
             if fs::symlink_metadata(&from).is_err() && fs::symlink_metadata(&to).is_ok() {
                 continue;
             }
-            files::rename(&from, &to)?;
+            files::rename_new(&from, &to)?;
         }
         Ok(())
     }
@@ -145,8 +164,8 @@ impl Workshop {
     /// Leaves nothing but the data.
     pub fn finish(mut self) -> Result<()> {
         self.done = true;
-        files::remove_folder(&self.path)?;
-        files::sync_folder(&self.folder)
+        files::remove_folder(&self.folder.path().join(NAME))?;
+        files::sync_folder(self.folder.path())
     }
 }
 
@@ -154,9 +173,9 @@ impl Drop for Workshop {
     fn drop(&mut self) {
         // What cannot be removed now is cleared away by the next run, and what was begun to be moved is finished by it.
         if !self.done && !self.has_moved() {
-            let _ = files::remove_folder(&self.path);
+            let _ = files::remove_folder(&self.folder.path().join(NAME));
             if self.made {
-                let _ = fs::remove_dir(&self.folder);
+                let _ = fs::remove_dir(&self.place);
             }
         }
     }
