@@ -79,17 +79,16 @@ impl Place {
 
     fn folder(text: &str, context: &Context<'_>) -> Result<Place> {
         let global = &context.global;
-        if global.docker_host.is_some() || global.docker_context.is_some() {
-            if !engine::surroundings(global).endpoint()?.is_local() {
-                return Err(Error::Occupied {
-                    place: format!("`{text}`"),
-                    why: "it is a folder of this machine, and the engine is on another".into(),
-                    hint: format!(
-                        "make a container there: docker create --name NAME -v {text}:/app/data … IMAGE, then --to NAME; or leave out \
-                         `--host` and `--context`"
-                    ),
-                });
-            }
+        let is_named = global.docker_host.is_some() || global.docker_context.is_some();
+        if is_named && !engine::surroundings(global).endpoint()?.is_local() {
+            return Err(Error::Occupied {
+                place: format!("`{text}`"),
+                why: "it is a folder of this machine, and the engine is on another".into(),
+                hint: format!(
+                    "make a container there: docker create --name NAME -v {text}:/app/data … IMAGE, then --to NAME; or leave out \
+                     `--host` and `--context`"
+                ),
+            });
         }
         files::absolute(text).map(Place::Folder)
     }
