@@ -275,12 +275,17 @@ pub fn set_mode(path: &Path, mode: u32) -> Result<()> {
 /// What stands at `path`, of whatever type and mode, through no link.
 #[cfg(target_os = "linux")]
 fn pin(path: &Path) -> io::Result<OwnedFd> {
+    use std::os::fd::AsFd;
+
     use rustix::fs::{CWD, ResolveFlags};
     use rustix::io::Errno;
     let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let file = match rustix::fs::openat2(CWD, path, flags, Mode::empty(), ResolveFlags::NO_SYMLINKS) {
+    // The way to a folder that is held open is no way by names.
+    let (held, path) = super::pin::split(path)?;
+    let from = held.as_ref().map_or(CWD, AsFd::as_fd);
+    let file = match rustix::fs::openat2(from, path, flags, Mode::empty(), ResolveFlags::NO_SYMLINKS) {
         // Linux before 5.6, or a container whose filter does not know the call.
-        Err(Errno::NOSYS | Errno::PERM) => rustix::fs::open(path, flags, Mode::empty())?,
+        Err(Errno::NOSYS | Errno::PERM) => rustix::fs::openat(from, path, flags, Mode::empty())?,
         found => found?,
     };
     match rustix::fs::FileType::from_raw_mode(rustix::fs::fstat(&file)?.st_mode).is_symlink() {

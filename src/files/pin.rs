@@ -8,6 +8,9 @@ use std::path::{Path, PathBuf};
 use super::parent;
 use crate::error::{Error, Result};
 
+/// Where the system shows what this process holds open.
+const HELD: &str = "/proc/self/fd";
+
 /// A folder that is held open, and a way to it that leads there even when somebody has put a link in its place.
 #[derive(Debug)]
 pub struct Pinned {
@@ -26,7 +29,7 @@ impl Pinned {
         let is_ours = |path: &Path| fs::metadata(path).is_ok_and(|found| us.contains(&found.uid()));
         let path = match is_ours(path) && is_ours(parent(path)) || !cfg!(target_os = "linux") {
             true => path.to_owned(),
-            false => PathBuf::from(format!("/proc/self/fd/{}/.", folder.as_raw_fd())),
+            false => PathBuf::from(format!("{HELD}/{}/.", folder.as_raw_fd())),
         };
         Ok(Pinned { _folder: folder, path })
     }
@@ -35,4 +38,15 @@ impl Pinned {
     pub fn path(&self) -> &Path {
         &self.path
     }
+}
+
+/// The folder that `path` leads through by [`Pinned::path`], and the rest of `path`; no folder where it is any other path.
+#[cfg(target_os = "linux")]
+pub(super) fn split(path: &Path) -> std::io::Result<(Option<File>, &Path)> {
+    let Ok(inside) = path.strip_prefix(HELD) else { return Ok((None, path)) };
+    let mut parts = inside.components();
+    let Some(number) = parts.next() else { return Ok((None, path)) };
+    let folder = File::open(Path::new(HELD).join(number))?;
+    let rest = parts.as_path();
+    Ok((Some(folder), if rest.as_os_str().is_empty() { Path::new(".") } else { rest }))
 }

@@ -126,6 +126,10 @@ fn a_folder_gets_everything_at_the_snapshots_own_release() {
         for name in ["empty", "empty/kuma.db", "empty/docker-tls/1/key.pem", "empty/db-config.json"] {
             assert_eq!(owner(name), (1000, 1001), "{name}");
         }
+        // A link above the place is followed.
+        std::os::unix::fs::symlink(lab.root.path(), lab.root.path().join("above")).unwrap();
+        ok(&lab, "restore latest --to ./above/below/data --owner 1000");
+        assert_eq!(owner("below/data/kuma.db"), (1000, 1000));
         // Without a word, they belong to the owner of the folder.
         let theirs = lab.root.path().join("theirs");
         fs::create_dir(&theirs).unwrap();

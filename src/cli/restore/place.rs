@@ -90,8 +90,16 @@ impl Place {
                 ),
             });
         }
-        files::absolute(text).map(Place::Folder)
+        folder_at(text).map(Place::Folder)
     }
+}
+
+/// The folder called `text`, which may be absent, with the links above it followed.
+pub fn folder_at(text: &str) -> Result<PathBuf> {
+    let folder = files::absolute(text)?;
+    let above = folder.ancestors().skip(1).find(|above| above.exists());
+    let real = above.and_then(|above| Some(above.canonicalize().ok()?.join(folder.strip_prefix(above).ok()?)));
+    Ok(real.unwrap_or(folder))
 }
 
 /// The container, checked: never started, with a data folder that can be reached.

@@ -6,7 +6,7 @@ use serde_json::{Value as Json, json};
 
 use super::choice::{Choice, Kind};
 use super::launch::{self, Launch};
-use super::place::Place;
+use super::place::{Place, folder_at};
 use super::source::Source;
 use super::{RestoreArgs, release};
 use crate::backup::{Held, Manifest};
@@ -76,7 +76,7 @@ pub fn run(args: &RestoreArgs, place: &str, context: &mut Context<'_>) -> Result
 fn folder(args: &RestoreArgs, place: &Place) -> Result<Option<PathBuf>> {
     match (&args.new.data_folder, place.data()) {
         (None, folder) => Ok(folder.map(PathBuf::from)),
-        (Some(folder), None) => files::absolute(folder).map(Some),
+        (Some(folder), None) => folder_at(folder).map(Some),
         (Some(_), Some(_)) => {
             Err(Error::Usage("`--data-folder` is for `--to mysql://…`: a folder or container is one already".into()))
         }
