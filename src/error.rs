@@ -62,6 +62,8 @@ pub enum Error {
     WrongUser { path: PathBuf, owner: String, user: String, hint: String },
     #[error("cannot lock `{}`: this {kind} has no locks", path.display())]
     NoLocks { path: PathBuf, kind: String },
+    #[error("the store `{store}` has {free} free, {needed} are needed for the undo snapshot of this write", free = bytes(*.free), needed = bytes(*.needed))]
+    StoreFull { store: String, needed: u64, free: u64 },
     #[error("`{}` is held open by {}", path.display(), holders.join(", "))]
     HeldOpen { path: PathBuf, holders: Vec<String> },
 
@@ -168,6 +170,10 @@ pub enum Error {
     Unclean(Vec<String>),
     #[error("the snapshot did not pass its verification: {0}")]
     Snapshot(String),
+    #[error("no undo snapshot `{0}`")]
+    NoUndo(String),
+    #[error("there is no change of `{instance}` left to undo")]
+    NothingToUndo { instance: String },
     #[error("no snapshot `{0}`")]
     NoSnapshot(String),
     #[error("cannot {act} the store `{store}`: {why}")]
@@ -270,6 +276,8 @@ impl Error {
             | NotYet { .. }
             | SeveralInstances(_)
             | NoSnapshot(_)
+            | NoUndo(_)
+            | NothingToUndo { .. }
             | NoSuchDatabase { .. } => Exit::NotFound,
             Removed { unfinished: true, .. } => Exit::Locked,
             Locked { .. } | JobLocked { .. } | Unfinished { .. } | Journal { .. } | Busy { .. } => Exit::Locked,
@@ -281,6 +289,7 @@ impl Error {
             | NoSpace { .. }
             | WrongUser { .. }
             | NoLocks { .. }
+            | StoreFull { .. }
             | HeldOpen { .. }
             | UnknownRelease { .. }
             | NoRelease(_)
@@ -342,6 +351,9 @@ impl Error {
                  machine"
                     .into()
             }
+            StoreFull { .. } => {
+                "kumadb backup prune --keep-last 7, or name a store on another disk: --store FOLDER".into()
+            }
             HeldOpen { .. } => "stop that process, then run the same command again".into(),
             EmptyFile(_) | NotADatabase(_) | Encrypted(_) | LoneWal(_) | Damaged { .. } => {
                 "kumadb backup list, then `kumadb restore ID`".into()
@@ -391,6 +403,7 @@ impl Error {
             InUse { .. } => "stop that server first, or add `--no-restart` and restart it afterwards".into(),
             Stale => "make the plan again".into(),
             NoSnapshot(_) => "kumadb backup list".into(),
+            NoUndo(_) | NothingToUndo { .. } => "kumadb backup list --undo".into(),
             Store { hint, .. } => (*hint).into(),
             NoAnswer { hint, .. } => hint.clone(),
             Key { .. } => "add `--identity FILE` or `--passphrase-file FILE`".into(),

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use chrono::Utc;
 
-use super::manifest::{FILE as MANIFEST, FORMAT, MARIADB, Manifest, Member, SQLITE};
+use super::manifest::{Changed, FILE as MANIFEST, FORMAT, MARIADB, Manifest, Member, SQLITE};
 use crate::engine::mariadb::count_dump;
 use crate::engine::space::{Layout, TableSpace, read_space};
 use crate::engine::sqlite::SqliteFile;
@@ -163,6 +163,12 @@ impl Held {
             manifest.write(folder)?;
         }
         Ok(given)
+    }
+
+    /// Notes what the write has changed that it was taken for.
+    pub fn note_changed(&mut self, changed: Option<Changed>) -> Result<()> {
+        self.manifest.changed = changed;
+        self.manifest.write(&self.folder)
     }
 
     /// The copy of the database: what [`Writer::load`](crate::engine::Writer::load) puts back.

@@ -88,6 +88,8 @@ pub enum Changed {
     Configuration,
     /// Rows of the history too.
     History,
+    /// All of it: another database came in its place.
+    All,
 }
 
 /// One file of a snapshot.

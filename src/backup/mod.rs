@@ -7,6 +7,7 @@ pub mod freshness;
 pub mod hold;
 pub mod manifest;
 pub mod moment;
+mod part;
 pub mod raw;
 pub mod retention;
 pub mod seal;
@@ -85,6 +86,11 @@ impl Guarded {
         }
         let writer = connect.writer(&WriteKey::new())?;
         Ok(Guarded { writer, before: held.manifest.faults.clone() })
+    }
+
+    /// Opens a database to remove the tables that a finished load has set aside: nothing of what the server uses changes.
+    pub(crate) fn clear(connect: &dyn Connect) -> Result<Guarded> {
+        Ok(Guarded { writer: connect.writer(&WriteKey::new())?, before: Vec::new() })
     }
 
     /// Opens a database for a transaction that will be rolled back: a copy of ours, or a MariaDB, whose transactions

@@ -16,6 +16,7 @@ use super::write::duration;
 use super::{Context, Ui};
 use crate::backup::{Drill, Extent, Snapshot, Stores};
 use crate::error::{Error, Exit, Result, bytes, counted};
+use crate::run::kept::{self, Kept, offer};
 use crate::run::{Putting, take};
 
 #[derive(Debug, Subcommand)]
@@ -130,6 +131,11 @@ fn create(args: &CreateArgs, context: &mut Context<'_>) -> Result<Exit> {
     let stores = context.stores()?;
     context.warn_of_namesakes(&stores.iter().cloned().collect::<Vec<_>>());
     let taken = take(&instance, &stores, "backup create", &putting, context.ui)?;
+    if let Err(error) = offer(&instance, &context.store()?, "backup create") {
+        context
+            .ui
+            .warn(&format!("what an earlier write could not put into its store is still in the data folder: {error}"));
+    }
     let copies: Vec<&Snapshot> = taken.copies.iter().collect();
     let mut result = document(&copies);
     result["failed"] = taken.failed.iter().map(ToString::to_string).collect();
@@ -159,8 +165,12 @@ fn list(args: &ListArgs, context: &mut Context<'_>) -> Result<Exit> {
         all.into_iter().partition(|copies| copies[0].manifest.undo == args.undo);
     let documents: Vec<Json> = all.iter().map(|copies| document(copies)).collect();
     let addresses: Vec<String> = stores.iter().map(|store| store.address()).collect();
+    let kept = if args.undo { context.find().map(|found| kept::list(&found)).unwrap_or_default() } else { Vec::new() };
     let mut result = json!({"store": addresses[0], "stores": addresses, "snapshots": documents});
-    if !args.undo {
+    if args.undo {
+        let place = |one: &Kept| json!({"path": one.folder, "manifest": one.manifest});
+        result["kept"] = kept.iter().map(place).collect();
+    } else {
         result["undo_snapshots"] = json!(others.len());
     }
     let hidden = match (args.undo, others.len()) {
@@ -169,8 +179,9 @@ fn list(args: &ListArgs, context: &mut Context<'_>) -> Result<Exit> {
         (false, n) => format!("\n{n} undo snapshots are not shown: kumadb backup list --undo"),
     };
     context.ui.result(&result, || {
+        let waiting: String = kept.iter().map(waiting_words).collect();
         if all.is_empty() {
-            return no_snapshots(&stores, if args.undo { "undo snapshots" } else { "snapshots" }) + &hidden;
+            return waiting + &no_snapshots(&stores, if args.undo { "undo snapshots" } else { "snapshots" }) + &hidden;
         }
         let row = |copies: &&[&Snapshot]| {
             let manifest = &copies[0].manifest;
@@ -199,9 +210,17 @@ fn list(args: &ListArgs, context: &mut Context<'_>) -> Result<Exit> {
             vec!["id", "time (utc)", "instance", "engine", "release", "monitors", "beats", "size", "made by"];
         headers.extend(ambiguous.then_some("origin"));
         headers.extend((addresses.len() > 1).then_some("in"));
-        Ui::table(&headers, all.iter().map(row).collect()) + &hidden
+        waiting + &Ui::table(&headers, all.iter().map(row).collect()) + &hidden
     })?;
     Ok(warn_of(&listing.unusable, context.ui))
+}
+
+/// What is said of an undo snapshot that its store had no room for.
+fn waiting_words(one: &Kept) -> String {
+    let manifest = &one.manifest;
+    let made = manifest.created.format("%Y-%m-%d %H:%M:%S UTC");
+    let place = one.folder.display();
+    format!("{} of {made} (`{}`) is in `{place}` until the store has room\n", manifest.id, manifest.reason)
 }
 
 /// The copies of the snapshot meant by `wanted`; only for `latest` an instance must be in sight.

@@ -113,6 +113,7 @@ impl Luggage {
             }
             Verb::Backup(BackupVerb::Check(args)) => luggage.options = args.configured(context)?,
             Verb::Status(args) => luggage.options = args.configured(context)?,
+            Verb::Undo(args) => args.keys.pack(&mut luggage)?,
             Verb::Restore(args) => {
                 args.keys.pack(&mut luggage)?;
                 luggage.snapshot = args.local_archive(origin, context)?;

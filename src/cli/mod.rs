@@ -36,6 +36,7 @@ mod status;
 mod store;
 mod tally;
 mod ui;
+mod undo;
 mod user;
 mod vacuum;
 mod write;
@@ -165,6 +166,8 @@ enum Verb {
     Backup(backup::BackupVerb),
     /// Put a snapshot back, keeping the present as another one
     Restore(restore::RestoreArgs),
+    /// Undo the newest change, after showing what that changes back
+    Undo(undo::UndoArgs),
     /// Take what can still be read out of a damaged kuma.db into a new one
     Salvage(salvage::SalvageArgs),
     /// See how long the history is, and keep less of it
@@ -242,6 +245,7 @@ impl Verb {
             Verb::Apikey(verb) => apikey::run(verb, context),
             Verb::Backup(verb) => backup::run(verb, context),
             Verb::Restore(args) => restore::run(args, context),
+            Verb::Undo(args) => undo::run(args, context),
             Verb::Salvage(args) => salvage::run(args, context),
             Verb::Config(verb) => config::run(verb, context),
             Verb::History(verb) => history::run(verb, context),
@@ -261,7 +265,7 @@ impl Verb {
         match self {
             Verb::Monitor(verb) => verb.writes(),
             Verb::History(history::HistoryVerb::Prune(_)) | Verb::Vacuum(_) => true,
-            Verb::User(_) | Verb::Apikey(_) | Verb::Apply(_) | Verb::Resume(_) => true,
+            Verb::User(_) | Verb::Apikey(_) | Verb::Apply(_) | Verb::Undo(_) | Verb::Resume(_) => true,
             Verb::Restore(args) => args.new.to.is_none(),
             Verb::Doctor(args) => args.fix,
             Verb::Sql(args) => args.change,

@@ -5,7 +5,7 @@ use serde_json::json;
 
 use super::Context;
 use super::write::{WriteArgs, finish};
-use crate::error::{Exit, Result};
+use crate::error::{Exit, Result, counted};
 use crate::run::{self, Resumed};
 
 #[derive(Args, Debug)]
@@ -23,6 +23,11 @@ pub fn run(args: &ResumeArgs, context: &mut Context<'_>) -> Result<Exit> {
             let snapshot = outcome.snapshot.as_ref().map(|snapshot| snapshot.manifest.id.clone());
             let document = json!({"verb": record.verb, "ended": "finished", "snapshot": snapshot});
             (document, format!("`{}` is finished: the change is in", record.verb), *outcome)
+        }
+        Resumed::Packed(packed) => {
+            let ids: Vec<&str> = packed.iter().map(|snapshot| snapshot.manifest.id.as_str()).collect();
+            let text = format!("{} put into the store: {}", counted(ids.len(), "kept copy"), ids.join(" "));
+            (json!({"ended": "packed", "snapshots": ids}), text.replace("copys", "copies"), run::Outcome::default())
         }
         Resumed::Undone(record, changed) => {
             let how = match changed {

@@ -25,6 +25,9 @@ pub use target::Sight;
 /// file system as the database, so that the copy may share its blocks.
 const WORK: &str = files::WORK;
 
+/// The folder in it of staged copies whose store had no room: they outlive the operation.
+pub const KEPT: &str = "kept";
+
 /// How long others may go on reading a database that is to be written; another kumadb takes a moment.
 const READERS: Duration = Duration::from_secs(3);
 
@@ -131,11 +134,12 @@ impl Instance {
         Ok(Some(files::file_system(folder)?).filter(FileSystem::is_network))
     }
 
-    /// Removes what a run keeps in [`work`](Self::work), all but the lock and the journal.
+    /// Removes what a run keeps in [`work`](Self::work), all but the lock, the journal and the kept copies.
     pub fn clear_work(&self, _lock: &Lock) -> Result<()> {
         let entries = std::fs::read_dir(&self.work).map_err(Error::file("read the folder", &self.work))?;
-        for entry in
-            entries.flatten().filter(|entry| !["lock", "journal.json"].iter().any(|kept| entry.file_name() == *kept))
+        for entry in entries
+            .flatten()
+            .filter(|entry| !["lock", "journal.json", KEPT].iter().any(|kept| entry.file_name() == *kept))
         {
             match entry.file_type().is_ok_and(|kind| kind.is_dir()) {
                 true => files::remove_folder(&entry.path())?,

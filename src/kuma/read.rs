@@ -95,6 +95,11 @@ pub fn history(schema: &Schema) -> Vec<String> {
     schema.tables.keys().filter(|table| is_history(table)).cloned().collect()
 }
 
+/// Those of the tables called `names` that are of the history.
+pub fn history_of<'n>(names: impl Iterator<Item = &'n String>) -> Vec<String> {
+    names.filter(|table| is_history(table)).cloned().collect()
+}
+
 fn is_history(table: &str) -> bool {
     table == "heartbeat" || STATISTICS.contains(&table)
 }
@@ -254,6 +259,12 @@ pub(super) fn is_configuration(table: &str) -> bool {
 /// Whether the fingerprint does not tell a change of `column` in `table`.
 pub fn is_unguarded(table: &str, column: &str) -> bool {
     !is_configuration(table) || MOVING.contains(&(table, column))
+}
+
+/// Whether the server writes `column` of `table` by itself, so that a difference in it is nobody's change.
+pub fn is_moving(table: &str, column: &str) -> bool {
+    // A password is hashed anew now and then, and set by people too.
+    MOVING.contains(&(table, column)) && column != "password"
 }
 
 /// Reads everything that a person configured, hands each whole row with its table to `each`, and returns the hash of it.

@@ -2,6 +2,7 @@
 //!
 //! Pure data: a plan can be shown, saved and compared, and leaves no choice to whoever carries it out.
 
+pub mod difference;
 pub mod fixture;
 pub mod history;
 pub mod monitor;

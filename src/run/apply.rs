@@ -11,9 +11,9 @@ use super::journal::{Journal, Phase, Record};
 use super::migration::is_migrating;
 use super::script::{Changes, Script};
 use super::transact::{check_release, run_statements};
-use super::{Observer, Rebuilt, Step, beats, compact, label, removed};
+use super::{Observer, Rebuilt, Step, beats, compact, kept, label, space};
 use crate::backup::hold::{Extent, Label, Source};
-use crate::backup::{Guarded, Held, Seal, Snapshot, Store};
+use crate::backup::{Guarded, Held, Manifest, Snapshot, Store};
 use crate::docker::Life;
 use crate::error::{Error, Result};
 use crate::files::Lock;
@@ -100,6 +100,8 @@ pub enum Work<'a> {
         wanted: &'a Held,
         /// Tables whose rows stay, except those that point to what is gone then.
         kept: &'a [String],
+        /// Rows that the copy has in those tables and the database has not come back too.
+        merges: bool,
     },
     /// SQLite: a new database out of a damaged one, of this release where nothing in it tells.
     Salvage(Option<Release>),
@@ -128,8 +130,12 @@ pub struct Outcome {
     pub changes: Changes,
     /// The snapshot of how it was before.
     pub snapshot: Option<Snapshot>,
+    /// What it says of itself, where it is kept in the data folder because its store has no room.
+    pub kept: Option<Manifest>,
     /// The deleted rows, where they were kept and there were some.
     pub removed: Option<PathBuf>,
+    /// Rows of the history that an undo has put back, by table.
+    pub merged: BTreeMap<String, u64>,
     /// What a new database was made of, where one was.
     pub rebuilt: Option<Rebuilt>,
     /// How long the server was away, where it was running before.
@@ -140,6 +146,13 @@ pub struct Outcome {
     pub silent: Vec<i64>,
     /// Things to know that are not failures.
     pub warnings: Vec<String>,
+}
+
+impl Outcome {
+    /// What the copy of how it was before says of itself, wherever it is.
+    pub fn made(&self) -> Option<&Manifest> {
+        self.snapshot.as_ref().map(|snapshot| &snapshot.manifest).or(self.kept.as_ref())
+    }
 }
 
 /// Does `work` to `instance`, or leaves everything as it was.
@@ -159,6 +172,8 @@ pub fn run(
     }
     let lock = lock(instance, settings)?;
     tell_network(instance, observer)?;
+    // Whether that works out or not, no copy is in the way.
+    let _ = kept::pack_all(instance, store);
     let life = instance.life()?;
     let mode = check_mode(instance, settings.mode, life.is_some_and(|life| life != Life::Stopped))?;
     instance.check_alone()?;
@@ -166,6 +181,7 @@ pub fn run(
     // What a migration left half done goes with everything else. One that is still at it is never stopped.
     let opens_lock = settings.opens_lock || loads && life == Some(Life::Restarting);
     check_server(instance, mode, opens_lock)?;
+    space::check(instance, store, work)?;
     observer.step(&Step::Journal)?;
     let lasts = matches!(work, Work::Statements(_));
     let replaces = loads || matches!(work, Work::Salvage(_));
@@ -277,19 +293,25 @@ impl Run<'_> {
                 (self.attempted, self.journal.record.loads) = (true, true);
                 compact::check(guarded.writer(), &before, counts, observer)?;
                 (self.attempted, self.journal.record.loads) = (false, false);
+                self.note_changed(guarded.writer(), work, &database.schema, &held.manifest.counts);
                 return Ok(Vec::new());
             }
             Work::Statements(statements) => {
                 run_statements(guarded.writer(), statements, &database.schema, &before, observer)?;
+                self.note_changed(guarded.writer(), work, &database.schema, &held.manifest.counts);
                 // Not noted as committed: there is nothing to put back.
                 return Ok(Vec::new());
             }
             Work::Salvage(_) => return Err(Error::Refused("only a SQLite database can be salvaged".into())),
-            Work::Load { wanted, kept } => {
+            Work::Load { wanted, kept, merges } => {
                 self.load(&mut guarded, wanted, kept, observer)?;
+                if *merges {
+                    self.merge(&mut guarded, wanted, kept)?;
+                }
                 Vec::new()
             }
         };
+        self.note_changed(guarded.writer(), work, &database.schema, &held.manifest.counts);
         self.committed();
         observer.step(&Step::Committed)?;
         if let Work::Prune(Pruning { compacting, .. }) = work
@@ -425,43 +447,5 @@ impl Run<'_> {
                 read => return read,
             }
         }
-    }
-
-    /// The server is seen: the copy becomes a snapshot, the journal goes. The change is made and stays made, so what goes
-    /// wrong here is a warning; the journal stays for `resume`.
-    pub(super) fn finish(mut self, store: &Store, observer: &mut dyn Observer) -> Outcome {
-        let mut close = || {
-            self.journal.advance(Phase::Seen)?;
-            let held = Held::open(&self.held_folder())?;
-            self.clear_shadow(&held, observer)?;
-            let snapshot = self.pack(&held, store, observer)?;
-            self.outcome.removed = removed::keep(&self.held_folder(), &snapshot)?;
-            self.outcome.snapshot = Some(snapshot);
-            observer.step(&Step::CloseJournal)?;
-            self.close()
-        };
-        if let Err(error) = close() {
-            let folder = self.held_folder();
-            self.outcome.warnings.push(format!(
-                "the change is made, but the snapshot could not be put away: {error}; it is held in `{}` until `kumadb resume`",
-                folder.display()
-            ));
-        }
-        self.outcome
-    }
-
-    /// Removes everything of this run but the lock. The journal goes first: a copy without a journal is only in the way,
-    /// a journal without its copy could never be closed.
-    pub(super) fn close(&self) -> Result<()> {
-        self.journal.close()?;
-        self.instance.clear_work(&self.lock)
-    }
-
-    fn pack(&self, held: &Held, store: &Store, observer: &mut dyn Observer) -> Result<Snapshot> {
-        observer.step(&Step::Pack)?;
-        let seal = Seal::read(&self.journal.record.recipients, &[], None)?;
-        let snapshot = store.clone().sealed(seal).pack(held, &self.instance.extras(false))?;
-        observer.step(&Step::Packed { id: snapshot.manifest.id.clone(), bytes: snapshot.size })?;
-        Ok(snapshot)
     }
 }

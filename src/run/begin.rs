@@ -1,7 +1,8 @@
 //! Whether a run may begin: nobody else is at work, and the server can be stopped and started again.
 
 use super::apply::{Mode, Run, Settings};
-use super::journal::{Journal, Record};
+use super::finish::settle;
+use super::journal::{Journal, Phase, Record};
 use super::migration::check_settled;
 use super::{Observer, Step};
 use crate::engine::EngineKind;
@@ -45,10 +46,15 @@ pub(super) fn check_mode(instance: &Instance, mode: Mode, running: bool) -> Resu
     }
 }
 
-/// Locks `instance`, whose earlier work must be finished.
+/// Locks `instance`, whose earlier work must be finished. What only lacks its undo snapshot is ended here.
 pub(super) fn lock(instance: &Instance, settings: &Settings) -> Result<Lock> {
     let lock = instance.lock(&settings.verb)?;
     match Journal::read(instance.work())? {
+        Some(journal) if journal.record.phase == Phase::Seen && journal.record.origin == instance.origin() => {
+            let mut run = Run::new(instance, settings, journal, lock);
+            settle(&mut run)?;
+            Ok(run.lock)
+        }
         Some(journal) => Err(journal.record.unfinished()),
         None => Ok(lock),
     }

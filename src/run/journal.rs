@@ -9,6 +9,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::Mode;
+use crate::backup::Changed;
 use crate::docker::Life;
 use crate::error::{Error, Result};
 use crate::files;
@@ -86,6 +87,9 @@ pub struct Record {
     /// A question to the database in whose answer the change is seen, where the configuration does not tell.
     #[serde(default)]
     pub watched: Option<String>,
+    /// What the change has changed, once that is known.
+    #[serde(default)]
+    pub changed: Option<Changed>,
     /// The configuration, and what is watched, before the change.
     pub before: Option<Fingerprint>,
     /// The same after the change, known before it is committed.
@@ -112,6 +116,7 @@ impl Record {
             lasts: false,
             recipients: Vec::new(),
             watched: None,
+            changed: None,
             before: None,
             after: None,
             last_beat: 0,

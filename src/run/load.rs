@@ -12,6 +12,7 @@ use crate::engine::Fit;
 use crate::error::{Error, Result};
 use crate::files;
 use crate::instance::Place;
+use crate::kuma::merge::merge;
 use crate::kuma::read::read_last_beat;
 use crate::kuma::write::{check_clean, check_known};
 
@@ -37,6 +38,16 @@ impl Run<'_> {
         check_loaded(guarded.writer(), wanted, kept)?;
         check_clean(guarded.writer(), &wanted.manifest.faults)?;
         // The beats that count from now on are those after the newest of the copy.
+        self.journal.record.last_beat = read_last_beat(guarded.writer())?;
+        Ok(())
+    }
+
+    /// Puts the rows of the tables `kept` back that `wanted` has and the database has not. A commit of its own: what it finds
+    /// in its way, the staged copy is put back.
+    pub(super) fn merge(&mut self, guarded: &mut Guarded, wanted: &Held, kept: &[String]) -> Result<()> {
+        let schema = guarded.writer().schema()?;
+        self.outcome.merged = merge(guarded.writer(), &mut *wanted.reader()?, &schema, kept)?;
+        check_clean(guarded.writer(), &wanted.manifest.faults)?;
         self.journal.record.last_beat = read_last_beat(guarded.writer())?;
         Ok(())
     }
@@ -98,13 +109,13 @@ impl Run<'_> {
     }
 
     /// Removes the tables that an exchange has set aside: the server works without them.
-    pub(super) fn clear_shadow(&self, held: &Held, observer: &mut dyn Observer) -> Result<()> {
+    pub(super) fn clear_shadow(&self, observer: &mut dyn Observer) -> Result<()> {
         if !self.journal.record.swaps {
             return Ok(());
         }
         observer.step(&Step::Clear)?;
         let session = self.instance.open_locked(&self.lock)?;
-        session.with(|connect| match Guarded::open(held, connect)?.writer().shadow() {
+        session.with(|connect| match Guarded::clear(connect)?.writer().shadow() {
             Some(shadow) => shadow.clear(),
             None => Ok(()),
         })

@@ -6,8 +6,10 @@ mod begin;
 pub mod compact;
 pub mod copy;
 pub mod examine;
+mod finish;
 mod follow;
 pub mod journal;
+pub mod kept;
 mod load;
 mod mend;
 mod migration;
@@ -20,6 +22,7 @@ mod restart;
 pub mod resume;
 mod salvage;
 pub mod script;
+mod space;
 mod transact;
 mod undo;
 

@@ -9,7 +9,7 @@ use super::{Journal, Observer, Step};
 use crate::backup::retention::{Guards, Policy, judge};
 use crate::backup::store::Orphan;
 use crate::backup::undo::{Bounds, Entry};
-use crate::backup::{Manifest, Snapshot, Stores};
+use crate::backup::{Manifest, Snapshot, Store, Stores};
 use crate::error::{Error, Result};
 use crate::instance;
 
@@ -141,6 +141,14 @@ impl Pruning {
     }
 }
 
+/// Removes the undo snapshots of the instance at `origin` that are beyond the bounds of `store`.
+pub(super) fn bound(store: &Store, origin: &str, now: DateTime<Utc>) -> Result<()> {
+    let listed = store.list()?.snapshots;
+    let undo: Vec<&Snapshot> = listed.iter().filter(|one| one.manifest.undo && one.manifest.origin == origin).collect();
+    let judged = judge_undo(&undo, &store.bounds(), now);
+    undo.iter().zip(judged).filter(|(_, reasons)| reasons.is_empty()).try_for_each(|(one, _)| one.remove())
+}
+
 /// Why each of these undo snapshots of one store, oldest first, is kept by `bounds`, each instance for itself.
 fn judge_undo(all: &[&Snapshot], bounds: &Bounds, now: DateTime<Utc>) -> Vec<Vec<String>> {
     let mut by_origin: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
@@ -158,7 +166,7 @@ fn judge_undo(all: &[&Snapshot], bounds: &Bounds, now: DateTime<Utc>) -> Vec<Vec
 }
 
 /// An undo snapshot, as far as the bounds ask.
-pub(super) fn entry(snapshot: &Snapshot) -> Entry {
+fn entry(snapshot: &Snapshot) -> Entry {
     let manifest = &snapshot.manifest;
     Entry { created: manifest.created, size: snapshot.size, whole: manifest.is_whole() }
 }

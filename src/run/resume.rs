@@ -1,9 +1,9 @@
 //! Ends what an earlier run could not: finishes it where the change was made, undoes it where it was not.
 
-use super::Observer;
 use super::apply::{Outcome, Run, Settings};
 use super::journal::{Journal, Phase, Record};
-use crate::backup::Store;
+use super::{Observer, kept};
+use crate::backup::{Snapshot, Store};
 use crate::error::{Error, Result};
 use crate::instance::Instance;
 use crate::kuma::read::read_last_beat;
@@ -13,6 +13,8 @@ use crate::kuma::read::read_last_beat;
 pub enum Resumed {
     /// The change is in, the server was seen working.
     Finished(Record, Box<Outcome>),
+    /// There was nothing to finish but the copies that were kept: they are undo snapshots in the store now.
+    Packed(Vec<Snapshot>),
     /// Everything is as it was before; true where the change had been made and was taken back.
     Undone(Record, bool),
 }
@@ -26,6 +28,10 @@ pub fn resume(instance: &Instance, store: &Store, settings: &Settings, observer:
     let lock = instance.lock(&settings.verb)?;
     let Some(journal) = Journal::read(instance.work())? else {
         instance.clear_work(&lock)?;
+        let packed = kept::pack_all(instance, store)?;
+        if !packed.is_empty() {
+            return Ok(Resumed::Packed(packed));
+        }
         return Err(Error::NothingUnfinished);
     };
     let record = journal.record.clone();

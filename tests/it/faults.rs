@@ -166,6 +166,9 @@ fn fail_from(case: Case, share: usize) -> Option<Tried> {
             tried.resumed += 1;
             run::resume(&lab.instance(), &lab.store(), &settings(Mode::Stopped), &mut run::Silent).unwrap();
         }
+        if !run::kept::list(&lab.instance()).is_empty() {
+            run::resume(&lab.instance(), &lab.store(), &settings(Mode::Stopped), &mut run::Silent).unwrap();
+        }
         let after = lab.picture();
         let unchanged = after == before;
         let added = after["monitor"].len() == before["monitor"].len() + 2;

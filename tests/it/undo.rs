@@ -1,10 +1,20 @@
 //! Undo snapshots: a class of their own, bounded, and never in the way.
 
-use chrono::{DateTime, TimeDelta, Utc};
-use kumadb::backup::Manifest;
-use kumadb::backup::undo::{Bounds, Entry, next, parse_age, parse_size};
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+use std::process::Command;
 
-use crate::lab::Lab;
+use chrono::{DateTime, TimeDelta, Utc};
+use kumadb::backup::undo::{Bounds, Entry, next, parse_age, parse_size};
+use kumadb::backup::{Manifest, Store};
+use kumadb::error::Result;
+use kumadb::model::{Maker, new_monitor};
+use kumadb::plan::monitor::{New, Notify, plan_add};
+use kumadb::run::{self, Observer, Outcome, Settings, Step, Work};
+use kumadb::value::Value;
+
+use crate::lab::{Lab, instance_at};
 
 fn manifest(id: &str, minutes: i64, undoes: Option<&str>) -> Manifest {
     let created = DateTime::<Utc>::UNIX_EPOCH + TimeDelta::minutes(minutes);
@@ -91,4 +101,283 @@ fn a_policy_neither_counts_nor_removes_undo_snapshots() {
     std::fs::write(&config, "[undo]\nmax_count = 0\n").unwrap();
     let wrong = lab.fails(2, &format!("config check --config {}", config.display()));
     assert!(wrong.err.contains("`max_count` must be a number from 1 on"), "{}", wrong.err);
+}
+
+/// Everything that a person configured.
+fn configuration(lab: &Lab) -> String {
+    lab.ok("export --secrets")
+}
+
+/// Gives the monitor called `name` so many heartbeats, on a day of November.
+fn beat(lab: &Lab, name: &str, count: usize, day: u32) {
+    let values: Vec<String> = (0..count)
+        .map(|n| {
+            format!(
+                "(1, (SELECT id FROM monitor WHERE name = '{name}'), 1, 'ok', '2026-11-{day:02} 10:00:{n:02}', 60, 0)"
+            )
+        })
+        .collect();
+    let values = values.join(", ");
+    lab.sql(&format!(
+        "INSERT INTO heartbeat (important, monitor_id, status, msg, time, duration, down_count) VALUES {values}"
+    ));
+}
+
+fn beats(lab: &Lab) -> u64 {
+    lab.sql("SELECT count(*) FROM heartbeat").trim().parse().unwrap()
+}
+
+#[test]
+fn undo_restores_the_configuration_and_keeps_the_heartbeats_since() {
+    for lab in Lab::both("2.5.3") {
+        lab.ok("monitor add http --name Shop --url https://shop.example.com --basic-auth-pass old-secret");
+        let first = configuration(&lab);
+        lab.ok("monitor edit Shop -s interval=30 -s basic_auth_pass=new-secret");
+        let second = configuration(&lab);
+        lab.ok("monitor add group --name Later");
+        beat(&lab, "Shop", 5, 20);
+        beat(&lab, "Later", 2, 20);
+        let shown = lab.ok("undo --dry-run");
+        assert!(shown.contains("- monitor `Later`\n"), "{shown}");
+        assert!(shown.contains("2 heartbeats of monitors that are deleted are lost"), "{shown}");
+        lab.fails(9, "undo");
+        let undone = lab.json("undo --yes");
+        assert_eq!((&undone["verb"], configuration(&lab)), (&"monitor add".into(), second.clone()), "{undone:#}");
+        assert_eq!(beats(&lab), 5, "{}", lab.engine());
+        let shown = lab.run("undo --yes");
+        assert!(shown.err.contains("~ monitor `Shop`: interval 30 → 60\n"), "{}", shown.err);
+        assert!(shown.err.contains("basic_auth_pass (secret, changed)"), "{}", shown.err);
+        assert!(!format!("{shown:?}").contains("-secret"), "{shown:?}");
+        assert_eq!((configuration(&lab), beats(&lab)), (first, 5), "two steps back");
+        // What it printed leads forward again.
+        let redo = shown.out.lines().find_map(|line| line.strip_prefix("to redo: kumadb ")).unwrap();
+        lab.ok(&format!("{redo} --yes"));
+        assert_eq!((configuration(&lab), beats(&lab)), (second.clone(), 5), "{}", lab.engine());
+        // A restore shows the same before its question.
+        lab.ok("backup create");
+        lab.ok("monitor edit Shop -s interval=45");
+        let restored = lab.run("restore latest --dry-run");
+        assert!(restored.out.contains("~ monitor `Shop`: interval 45 → 30\n"), "{}", restored.out);
+        assert!(restored.err.contains("to undo only that: kumadb undo"), "{}", restored.err);
+        lab.fails(8, "undo 0000nope --yes");
+    }
+}
+
+#[test]
+fn undo_brings_back_deleted_heartbeats_beside_the_newer_ones() {
+    for lab in Lab::both("2.5.3") {
+        lab.ok("monitor add group --name Old");
+        lab.ok("monitor add group --name Stays");
+        beat(&lab, "Old", 30, 10);
+        beat(&lab, "Stays", 4, 10);
+        lab.ok("monitor delete Old --yes");
+        beat(&lab, "Stays", 3, 20);
+        assert_eq!(beats(&lab), 7);
+        let shown = lab.ok("undo --dry-run");
+        assert!(shown.contains("+ monitor `Old`\n"), "{shown}");
+        assert!(shown.contains("30 rows of `heartbeat` come back; newer ones stay"), "{shown}");
+        let undone = lab.json("undo --yes");
+        assert_eq!((&undone["history_rows"]["heartbeat"], beats(&lab)), (&30.into(), 37), "{}", lab.engine());
+        let each =
+            "SELECT name, count(*) FROM heartbeat JOIN monitor ON monitor.id = monitor_id GROUP BY name ORDER BY name";
+        assert_eq!(lab.sql(each).replace('|', "\t"), "Old\t30\nStays\t7\n");
+        // Heartbeats that were pruned come back too.
+        lab.ok("history prune --keep 5 --keep-newest 1 --yes");
+        let left = beats(&lab);
+        assert!(left < 37, "{left}");
+        lab.ok("undo --yes");
+        assert_eq!(beats(&lab), 37, "{}", lab.engine());
+    }
+}
+
+/// Makes the history longer than a change of the configuration is packed with.
+fn grow(lab: &Lab) {
+    let text = "x".repeat(220);
+    let rows = match lab.engine() {
+        "SQLite" => {
+            "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 90000) SELECT 0, 1, 1, i, '2026-11-01 00:00:00', 60, 0 FROM n"
+        }
+        _ => "SELECT 0, 1, 1, seq, '2026-11-01 00:00:00', 60, 0 FROM seq_1_to_90000",
+    };
+    let rows = rows.replace("1, 1, i,", &format!("1, 1, '{text}',")).replace("1, 1, seq,", &format!("1, 1, '{text}',"));
+    lab.sql(&format!("INSERT INTO heartbeat (important, monitor_id, status, msg, time, duration, down_count) {rows}"));
+}
+
+#[test]
+fn a_small_change_of_a_large_database_is_undone_by_a_small_snapshot() {
+    for lab in Lab::both("2.5.3") {
+        lab.ok("monitor add group --name A");
+        grow(&lab);
+        lab.ok("monitor add group --name B");
+        let before = configuration(&lab);
+        lab.ok("monitor add group --name C");
+        lab.ok("monitor add group --name D");
+        let listed = lab.json("backup list --undo");
+        let without: Vec<bool> =
+            listed["snapshots"].as_array().unwrap().iter().map(|one| one["manifest"]["without"].is_array()).collect();
+        // The first of the large database is whole, because the one before it is of 24 h and small, and counts as a base.
+        assert_eq!(without, [false, true, true, true], "{}: {listed:#}", lab.engine());
+        lab.ok("backup verify");
+        lab.ok("undo --yes");
+        lab.ok("undo --yes");
+        assert_eq!(configuration(&lab), before, "{}", lab.engine());
+        assert_eq!(beats(&lab), 90_000);
+        // What deletes history is held whole.
+        lab.ok("monitor delete A --yes");
+        assert_eq!(beats(&lab), 0);
+        lab.ok("undo --yes");
+        assert_eq!((configuration(&lab), beats(&lab)), (before, 90_000), "{}", lab.engine());
+    }
+}
+
+/// Does something with the folders of a lab just before the undo snapshot is packed.
+struct AtPack<'a>(&'a dyn Fn());
+
+impl Observer for AtPack<'_> {
+    fn step(&mut self, step: &Step) -> Result<()> {
+        if *step == Step::Pack {
+            (self.0)();
+        }
+        Ok(())
+    }
+}
+
+/// Adds the group `name`, and does `spoil` just before the undo snapshot is packed.
+fn add_group(lab: &Lab, name: &str, spoil: &dyn Fn()) -> Outcome {
+    let instance = instance_at(&lab.target, lab.root.path(), lab.root.path().join("state/kumadb/instances"));
+    let mut reader = instance.connect().unwrap().reader().unwrap();
+    let state = kumadb::kuma::read::read_state(&mut *reader, "test").unwrap();
+    let table = state.database.schema.table("monitor").unwrap();
+    let typed = BTreeMap::from([("name".to_owned(), Value::from(name))]);
+    let by = Maker { user_id: state.owner.unwrap(), ..Maker::default() };
+    let row = new_monitor(state.database.release.release, table, "group", &typed, &by).unwrap();
+    let monitor = New { row, tags: Vec::new(), notify: Notify::Defaults };
+    let plan = plan_add(&state, &[monitor], false).unwrap();
+    drop(reader);
+    let settings = Settings::new("monitor add");
+    run::run(&instance, &Store::new(lab.store()), &Work::Plan(&plan), &settings, &mut AtPack(spoil)).unwrap()
+}
+
+fn work(lab: &Lab) -> std::path::PathBuf {
+    instance_at(&lab.target, lab.root.path(), lab.root.path().join("state/kumadb/instances")).work().to_owned()
+}
+
+#[test]
+fn a_store_that_is_gone_at_the_end_blocks_nothing() {
+    for lab in Lab::both("2.5.3") {
+        lab.ok("monitor add group --name A");
+        let before = configuration(&lab);
+        let aside = lab.root.path().join("aside");
+        let spoil = || {
+            fs::rename(lab.store(), &aside).unwrap();
+            fs::write(lab.store(), "no folder").unwrap();
+        };
+        let restore = || {
+            fs::remove_file(lab.store()).unwrap();
+            fs::rename(&aside, lab.store()).unwrap();
+        };
+        let outcome = add_group(&lab, "B", &spoil);
+        restore();
+        assert_eq!(outcome.warnings.len(), 1, "{:?}", outcome.warnings);
+        assert!(outcome.warnings[0].contains("it is kept in `"), "{:?}", outcome.warnings);
+        assert!(!work(&lab).join("journal.json").exists());
+        let listed = lab.json("backup list --undo");
+        let kept = &listed["kept"][0];
+        assert_eq!(
+            (&kept["manifest"]["reason"], listed["snapshots"].as_array().unwrap().len()),
+            (&"monitor add".into(), 1)
+        );
+        // It is an undo snapshot like any other, where it lies.
+        assert!(lab.ok("undo --dry-run").contains("- monitor `B`\n"));
+        lab.ok("undo --yes");
+        assert_eq!(configuration(&lab), before, "{}", lab.engine());
+        let listed = lab.json("backup list --undo");
+        assert_eq!((listed["kept"].as_array().unwrap().len(), listed["snapshots"].as_array().unwrap().len()), (0, 3));
+        // The other two that put it into the store.
+        for line in ["resume", "backup create"] {
+            add_group(&lab, line, &spoil);
+            restore();
+            let ran = lab.json(line);
+            assert!(line != "resume" || ran["ended"] == "packed", "{ran:#}");
+            assert_eq!(lab.json("backup list --undo")["kept"].as_array().unwrap().len(), 0, "{line}");
+        }
+        assert_eq!(lab.json("backup list --undo")["snapshots"].as_array().unwrap().len(), 5);
+        // No more than a few of them are kept.
+        for n in 0..5 {
+            let aside = aside.clone();
+            add_group(&lab, &format!("N{n}"), &|| {
+                fs::rename(lab.store(), &aside).unwrap();
+                fs::write(lab.store(), "no folder").unwrap();
+                fs::create_dir_all(work(&lab).join("kept/1-old")).unwrap();
+            });
+            restore();
+        }
+        assert!(fs::read_dir(work(&lab).join("kept")).unwrap().count() <= 3);
+    }
+}
+
+#[test]
+fn what_was_killed_while_packing_is_ended_by_the_next_write() {
+    for lab in Lab::both("2.5.3") {
+        lab.ok("monitor add group --name A");
+        let copy = lab.root.path().join("killed");
+        let copy_all = |from: &Path, to: &Path| {
+            assert!(Command::new("cp").args(["-a"]).arg(from).arg(to).status().unwrap().success());
+        };
+        add_group(&lab, "B", &|| copy_all(&work(&lab), &copy));
+        let packed = lab.newest_undo();
+        // As if it had been killed there.
+        fs::remove_dir_all(work(&lab)).unwrap();
+        copy_all(&copy, &work(&lab));
+        let status = lab.json("status");
+        assert_eq!(status["unfinished"]["phase"], "seen", "{status:#}");
+        lab.ok("monitor add group --name C");
+        let listed = lab.json("backup list --undo");
+        let ids: Vec<&str> =
+            listed["snapshots"].as_array().unwrap().iter().map(|one| one["manifest"]["id"].as_str().unwrap()).collect();
+        assert_eq!(
+            (ids.len(), ids[1], listed["kept"].as_array().unwrap().len()),
+            (3, packed.as_str(), 0),
+            "{listed:#}"
+        );
+        assert!(lab.ok("undo --dry-run").contains("- monitor `C`\n"));
+    }
+}
+
+#[test]
+fn room_is_made_in_the_store_and_a_full_one_is_refused_before_anything_is_done() {
+    let lab = Lab::sqlite("2.5.3");
+    let disk = lab.store();
+    fs::create_dir_all(&disk).unwrap();
+    let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", "size=4m", "none"]).arg(&disk).status().unwrap();
+    if !mounted.success() {
+        return crate::need::left_out("the right to mount a tmpfs").unwrap_or_default();
+    }
+    let unmount = || assert!(Command::new("umount").arg(&disk).status().unwrap().success());
+    let fill = |bytes: usize| fs::write(disk.join("filler"), vec![1; bytes]).unwrap();
+    let tried = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        lab.ok("monitor add group --name First");
+        let size = fs::metadata(lab.folder().join("kuma.db")).unwrap().len() as usize;
+        // Room for little more than what a write wants to see.
+        let archives = 120 << 10;
+        fill((4 << 20) - (size / 2 + (1 << 20)) - archives);
+        for n in 0..12 {
+            lab.ok(&format!("monitor add group --name N{n}"));
+        }
+        let left = lab.json("backup list --undo")["snapshots"].as_array().unwrap().len();
+        assert!((1..12).contains(&left), "{left}");
+        assert!(lab.ok("undo --yes").starts_with("undone: `monitor add`"));
+        assert_eq!(lab.sql("SELECT count(*) FROM monitor WHERE name = 'N11'"), "0\n");
+        fill((4 << 20) - (900 << 10));
+        let before = (lab.content(), lab.json("backup list --undo")["snapshots"].clone());
+        let refused = lab.fails(9, "monitor add group --name Last");
+        assert!(refused.err.contains("are needed for the undo snapshot"), "{}", refused.err);
+        assert!(refused.err.contains("--store FOLDER"), "{}", refused.err);
+        assert!((lab.content(), lab.json("backup list --undo")["snapshots"].clone()) == before, "{}", refused.err);
+        assert!(!work(&lab).join("journal.json").exists());
+    }));
+    unmount();
+    if let Err(panic) = tried {
+        std::panic::resume_unwind(panic);
+    }
 }

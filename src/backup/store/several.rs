@@ -8,6 +8,7 @@ use chrono::{DateTime, Utc};
 use super::{Credentials, Keys, Listing, Scratch, Snapshot, Store, remote, scratch};
 use crate::backup::{Held, Manifest, archive};
 use crate::error::{Error, Result};
+use crate::files;
 
 /// The stores of a run, in the order in which they were given.
 #[derive(Clone, Debug)]
@@ -55,6 +56,36 @@ impl Stores {
             Some(folder) => Scratch::make(folder),
             None => Scratch::make(&std::env::temp_dir()),
         }
+    }
+
+    /// The same with `needed` bytes free, to unpack a snapshot: in the local store, else among the temporary files, else in the
+    /// folder `last`.
+    ///
+    /// # Errors
+    /// [`Error::NoSpace`] where none of them has as much.
+    pub fn scratch_for(&self, needed: u64, last: &Path) -> Result<Scratch> {
+        let temporary = std::env::temp_dir();
+        let mut first = None;
+        let local = self.local.folder().map(Path::to_owned);
+        for folder in local.iter().map(PathBuf::as_path).chain([temporary.as_path(), last]) {
+            let made = match Some(folder) == local.as_deref() {
+                true => self.scratch(),
+                false => Scratch::make(folder),
+            };
+            match made.and_then(|made| files::require_space(made.path(), needed).map(|()| made)) {
+                Ok(made) => return Ok(made),
+                Err(error) => first = first.or(Some(error)),
+            }
+        }
+        Err(first.unwrap_or(Error::NoSnapshot(String::new())))
+    }
+
+    /// The same stores, and `store` beside them unless it is one of them.
+    pub fn beside(mut self, store: &Store) -> Stores {
+        if self.all.iter().all(|other| other.address() != store.address()) {
+            self.all.push(store.clone());
+        }
+        self
     }
 
     /// Clears away what killed runs left half made, in every store in sight; returns the folders that are gone.

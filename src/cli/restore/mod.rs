@@ -1,6 +1,7 @@
 //! `kumadb restore`
 
 mod choice;
+pub mod difference;
 mod launch;
 mod monitors;
 mod place;
@@ -8,25 +9,26 @@ mod release;
 mod source;
 mod to;
 
-use std::collections::BTreeSet;
 use std::path::Path;
 
 use chrono::Local;
 use clap::Args;
-use serde_json::{Value as Json, json};
+use serde_json::json;
 
 use self::choice::NewArgs;
 use crate::backup::moment::parse_moment;
-use crate::backup::{self, Held, Snapshot, Stores};
+use crate::backup::store::Scratch;
+use crate::backup::{self, Snapshot, Stores};
 use crate::cli::store::KeyArgs;
 use crate::cli::write::{WriteArgs, finish, outcome_json, read_from};
 use crate::cli::{Context, Ui};
-use crate::engine::{Counts, EngineKind, Reader};
+use crate::engine::EngineKind;
 use crate::error::{Error, Exit, Result, bytes, counted};
 use crate::instance::Instance;
-use crate::kuma::read::{history, read_counts, read_shown_state};
-use crate::model::state::State;
+use crate::kuma::read::history;
 use crate::run::{self, Work, put_files_back};
+
+use difference::{Difference, Now};
 
 #[derive(Args, Debug)]
 pub struct RestoreArgs {
@@ -87,8 +89,11 @@ pub fn run(args: &RestoreArgs, context: &mut Context<'_>) -> Result<Exit> {
         (None, Some(before)) => last_before(&stores, before, &instance.origin())?,
         (None, None) => return Err(offer(&stores, &instance, context)?),
     };
-    let scratch = stores.scratch()?;
+    let scratch = scratch_for(&stores, instance.size(), &instance)?;
     let folder = scratch.path().join("held");
+    if wanted == "latest" {
+        tell_of_newer(&stores, &instance, context)?;
+    }
     let warn = &mut |error: &Error| context.ui.warn(&error.to_string());
     let held = backup::hold(&stores, &wanted, &instance.origin(), &folder, warn)?;
     if held.manifest.raw {
@@ -119,16 +124,16 @@ pub fn run(args: &RestoreArgs, context: &mut Context<'_>) -> Result<Exit> {
     if let (Some(shipped), Some(server), false) = (&shipped, &instance.container, args.config_only) {
         release::check_image(&held.manifest, shipped, &server.container().image, context.ui)?;
     }
-    let (shown, kept) = match read_from(&instance, |reader, name| Now::read(reader, name)) {
-        Ok(now) => {
+    let (shown, kept) = match read_from(&instance, |reader, name| Now::read(reader, name, &held, &[])) {
+        Ok((now, then)) => {
             if !args.other_release && shipped.is_none() || args.config_only {
-                release::check_same(&now.state.database, &held.manifest, args.config_only)?;
+                release::check_same(now.database(), &held.manifest, args.config_only)?;
             }
             let kept = match args.config_only || !held.manifest.without.is_empty() {
-                true => history(&now.state.database.schema),
+                true => history(&now.database().schema),
                 false => Vec::new(),
             };
-            (Some(Difference::between(&now, &held, &kept)?), kept)
+            (Some(Difference::between(now, &then?, &held, &kept)), kept)
         }
         // A migration that was cut off may have left tables that nobody can read as the server's.
         Err(error) if error.is_unreadable() || instance.address().is_some() && matches!(error, Error::Sql { .. }) => {
@@ -144,16 +149,17 @@ pub fn run(args: &RestoreArgs, context: &mut Context<'_>) -> Result<Exit> {
     let manifest = &held.manifest;
     let created = manifest.created.format("%Y-%m-%d %H:%M:%S UTC");
     let document = shown.as_ref().map_or(json!({}), Difference::json);
+    let verbose = context.global.verbose;
     if args.write.is_dry_run() {
         let document = json!({"dry_run": true, "snapshot": manifest.id, "differs": document});
         context.ui.result(&document, || {
-            let text = shown.as_ref().map_or(String::new(), Difference::text);
+            let text = shown.as_ref().map_or(String::new(), |shown| shown.text(verbose));
             let between = if text.is_empty() { "" } else { "\n" };
             format!("{text}{between}`{}` is whole; nothing was changed", manifest.id)
         })?;
         return Ok(Exit::Done);
     }
-    if let Some(text) = shown.as_ref().map(Difference::text).filter(|text| !text.is_empty()) {
+    if let Some(text) = shown.as_ref().map(|shown| shown.text(verbose)).filter(|text| !text.is_empty()) {
         context.ui.say(&text);
     }
     if manifest.origin != instance.origin() {
@@ -161,7 +167,7 @@ pub fn run(args: &RestoreArgs, context: &mut Context<'_>) -> Result<Exit> {
     }
     let what = if kept.is_empty() { "" } else { "the configuration of " };
     context.ui.ask(&format!("put {what}`{}` back to {created} ({})?", instance.name, bytes(manifest.size())))?;
-    let work = Work::Load { wanted: &held, kept: &kept };
+    let work = Work::Load { wanted: &held, kept: &kept, merges: false };
     let mut outcome = run::run(&instance, &context.store()?, &work, &args.write.settings("restore"), context.ui)?;
     let files = put_files_back(&instance, &held, &mut outcome);
     let mut document = json!({"restored": manifest.id, "differs": document, "files": files});
@@ -196,13 +202,41 @@ fn not_yet(error: Error, args: &RestoreArgs, context: &Context<'_>) -> Error {
     }
 }
 
+/// A folder to unpack a snapshot of `size` bytes: in the store, but not so that the write finds no room there any more.
+pub fn scratch_for(stores: &Stores, size: u64, instance: &Instance) -> Result<Scratch> {
+    // Unpacked, converted, and the undo snapshot of the write besides.
+    let wanted = 3 * size + size / 2 + (2 << 20);
+    match stores.scratch_for(wanted, instance.work()) {
+        Err(Error::NoSpace { .. }) => stores.scratch(),
+        made => made,
+    }
+}
+
+/// Says so where writes were made after the newest backup: perhaps only the last of them is to be undone.
+fn tell_of_newer(stores: &Stores, instance: &Instance, context: &mut Context<'_>) -> Result<()> {
+    let mut found = stores.list()?.snapshots;
+    found.retain(|snapshot| snapshot.manifest.origin == instance.origin() && !snapshot.manifest.raw);
+    let backup = found.iter().rposition(|snapshot| !snapshot.manifest.undo);
+    if let Some(at) = backup
+        && let Some(newest) = found[at..].iter().rev().find(|snapshot| snapshot.manifest.undo)
+    {
+        let manifest = &newest.manifest;
+        context.ui.say(&format!(
+            "`{}` has changed the database since, at {}; to undo only that: kumadb undo",
+            manifest.reason,
+            manifest.created.format("%Y-%m-%d %H:%M:%S UTC")
+        ));
+    }
+    Ok(())
+}
+
 /// The id of the last snapshot of the instance at `origin` that was taken before `moment`.
 fn last_before(stores: &Stores, moment: &str, origin: &str) -> Result<String> {
     let end = parse_moment(moment, Local::now()).map_err(Error::Usage)?;
     let mut found = stores.list()?.snapshots;
     found.retain(|snapshot| {
         let manifest = &snapshot.manifest;
-        manifest.created < end && manifest.origin == origin && !manifest.raw
+        manifest.created < end && manifest.origin == origin && !manifest.raw && !(manifest.undo && !manifest.is_whole())
     });
     let last = found.pop().ok_or_else(|| Error::NoSnapshot(format!("before {moment}")))?;
     Ok(last.manifest.id)
@@ -217,86 +251,31 @@ fn offer(stores: &Stores, instance: &Instance, context: &mut Context<'_>) -> Res
         let manifest = &snapshot.manifest;
         let taken = manifest.created.format("%Y-%m-%d %H:%M:%S").to_string();
         let what = if manifest.without.is_empty() { "all" } else { "configuration" };
-        rows.push(vec![manifest.id.clone(), taken, manifest.release.clone(), what.into(), manifest.reason.clone()]);
+        let class = manifest.class().to_owned();
+        rows.push(vec![
+            manifest.id.clone(),
+            taken,
+            manifest.release.clone(),
+            class,
+            what.into(),
+            manifest.reason.clone(),
+        ]);
     }
     for (path, changed) in instance.old_copies() {
         let taken = changed.format("%Y-%m-%d %H:%M:%S").to_string();
-        rows.push(vec![path.display().to_string(), taken, String::new(), "all".into(), "the server (1.x)".into()]);
+        rows.push(vec![
+            path.display().to_string(),
+            taken,
+            String::new(),
+            "backup".into(),
+            "all".into(),
+            "the server (1.x)".into(),
+        ]);
     }
     if !rows.is_empty() {
-        context.ui.say(&Ui::table(&["snapshot", "time (utc)", "release", "what", "made by"], rows));
+        context.ui.say(&Ui::table(&["snapshot", "time (utc)", "release", "class", "what", "made by"], rows));
     }
-    Ok(Error::Usage("name the snapshot: its id, `latest`, or `--before yesterday`".into()))
-}
-
-/// What is there now.
-struct Now {
-    state: State,
-    counts: Counts,
-}
-
-impl Now {
-    fn read(reader: &mut dyn Reader, name: &str) -> Result<Now> {
-        let state = read_shown_state(reader, name)?;
-        let counts = read_counts(reader, &state.database.schema)?;
-        Ok(Now { state, counts })
-    }
-}
-
-/// How now and then differ.
-struct Difference {
-    /// Tables with other numbers of rows: name, rows now, rows then.
-    rows: Vec<(String, u64, u64)>,
-    /// Monitors of now that are not there then.
-    gone: Vec<String>,
-    /// Monitors of then that are not there now.
-    back: Vec<String>,
-}
-
-impl Difference {
-    /// How they differ in all tables but `kept`.
-    fn between(now: &Now, held: &Held, kept: &[String]) -> Result<Difference> {
-        let then = read_shown_state(&mut *held.reader()?, "the snapshot")?;
-        let names = |state: &State| -> BTreeSet<String> {
-            state.paths().into_iter().map(|(id, path)| format!("{path} ({id})")).collect()
-        };
-        let (here, there) = (names(&now.state), names(&then));
-        let counts = now.counts.iter().filter(|(table, _)| !kept.contains(table));
-        let rows = counts.map(|(table, now)| (table.clone(), *now, held.manifest.rows(table)));
-        Ok(Difference {
-            rows: rows.filter(|(_, now, then)| now != then).collect(),
-            gone: here.difference(&there).cloned().collect(),
-            back: there.difference(&here).cloned().collect(),
-        })
-    }
-
-    fn json(&self) -> Json {
-        let rows = |(table, now, then): &(String, u64, u64)| json!({"table": table, "now": now, "then": then});
-        json!({
-            "tables": self.rows.iter().map(rows).collect::<Vec<_>>(),
-            "monitors_gone": self.gone,
-            "monitors_back": self.back,
-        })
-    }
-
-    fn text(&self) -> String {
-        const SHOWN: usize = 10;
-        let rows = self.rows.iter().map(|(table, now, then)| vec![table.clone(), now.to_string(), then.to_string()]);
-        let mut parts = Vec::new();
-        if !self.rows.is_empty() {
-            parts.push(Ui::table(&["table", "rows now", "rows then"], rows.collect()));
-        }
-        for (sign, names, what) in
-            [("-", &self.gone, "to be deleted, beats and all"), ("+", &self.back, "to come back")]
-        {
-            if names.is_empty() {
-                continue;
-            }
-            let mut lines = vec![format!("{what}: {}", counted(names.len(), "monitor"))];
-            lines.extend(names.iter().take(SHOWN).map(|name| format!("{sign} {name}")));
-            lines.extend((names.len() > SHOWN).then(|| format!("… and {} more", names.len() - SHOWN)));
-            parts.push(lines.join("\n"));
-        }
-        parts.join("\n\n")
-    }
+    Ok(Error::Usage(
+        "name the snapshot: its id, `latest`, or `--before yesterday`; `kumadb undo` undoes the newest change".into(),
+    ))
 }

@@ -14,11 +14,13 @@
 //! Rows come in the order of the primary key, so that the same rows always make the same lines: [`load`](super::load) proves
 //! what it wrote by making them again.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{BufWriter, Write as _};
 use std::path::Path;
 
 use super::literal::{Shape, one_line, split_definition};
+use super::load::each_line;
 use super::tables::text;
 use super::{MariaDb, Transaction};
 use crate::engine::{Counts, quote};
@@ -233,4 +235,37 @@ impl MariaDb {
 /// The line that closes a table.
 pub(super) fn table_end(table: &str, rows: u64) -> String {
     format!("-- {}: {rows} rows\n", quote(table))
+}
+
+/// Copies the dump at `from` to the new file `to`, without the rows of the tables `without`; returns what went into it.
+///
+/// # Errors
+/// [`Error::Snapshot`] where it is not a dump of kumadb.
+pub fn filter_dump(from: &Path, to: &Path, without: &[String]) -> Result<Counts> {
+    let mut counts = super::load::count_dump(from)?;
+    let heads: Vec<String> = without.iter().map(|table| format!("INSERT INTO {} (", quote(table))).collect();
+    let ends: BTreeMap<String, &String> =
+        without.iter().filter_map(|table| Some((table_end(table, *counts.get(table)?), table))).collect();
+    for table in without {
+        counts.entry(table.clone()).and_modify(|rows| *rows = 0);
+    }
+    let file = files::create_private(to)?;
+    let mut out = BufWriter::with_capacity(1 << 18, &file);
+    each_line(from, 0, &mut |line| {
+        let text = std::str::from_utf8(line).unwrap_or_default();
+        let written = if heads.iter().any(|head| line.starts_with(head.as_bytes())) {
+            Ok(())
+        } else if let Some(table) = ends.get(text) {
+            out.write_all(table_end(table, 0).as_bytes())
+        } else if text.starts_with(LAST) {
+            let all: u64 = counts.values().sum();
+            out.write_all(format!("{LAST}{} tables, {all} rows\n", counts.len()).as_bytes())
+        } else {
+            out.write_all(line)
+        };
+        written.map(|()| true).map_err(Error::file("write", to))
+    })?;
+    out.flush().map_err(Error::file("write", to))?;
+    drop(out);
+    Ok(counts)
 }

@@ -31,6 +31,7 @@ use tokio::runtime::Runtime;
 pub use address::{Address, Tls};
 pub use copied::{DumpedRows, read_dumped_tables, stream_dumped_rows};
 pub use create::{Staged, UNFINISHED};
+pub use dump::filter_dump;
 pub use load::count_dump;
 pub use scratch::Scratch;
 pub use transfer::Transferred;

@@ -1,0 +1,73 @@
+//! The configuration alone, out of a copy that has the history too.
+
+use std::path::Path;
+
+use super::hold::{Extent, Held, Label, Source, member};
+use super::manifest::MARIADB;
+use crate::engine::EngineKind;
+use crate::engine::mariadb::{count_dump, filter_dump};
+use crate::engine::sqlite::SqliteFile;
+use crate::error::{Error, Result};
+use crate::files;
+use crate::kuma::read::history_of;
+
+impl Held {
+    /// The same copy without the rows of its history in the new folder `folder`, verified.
+    ///
+    /// # Errors
+    /// [`Error::NoSpace`], [`Error::File`]; [`Error::Snapshot`] where it is not what it was made of.
+    pub fn without_history(&self, folder: &Path) -> Result<Held> {
+        let part = match self.manifest.engine {
+            EngineKind::Sqlite => self.take_part(folder)?,
+            EngineKind::MariaDb => self.filter_part(folder)?,
+        };
+        for (table, rows) in &self.manifest.counts {
+            let expected = if part.manifest.without.contains(table) { 0 } else { *rows };
+            if part.manifest.rows(table) != expected {
+                return Err(Error::Snapshot(format!("the rows of `{table}` differ between the copy and its part")));
+            }
+        }
+        Ok(part)
+    }
+
+    fn take_part(&self, folder: &Path) -> Result<Held> {
+        let whole = &self.manifest;
+        let config = self.folder.join("db-config.json");
+        let label = Label {
+            instance: whole.instance.clone(),
+            origin: whole.origin.clone(),
+            reason: whole.reason.clone(),
+            config: Some(config),
+            undo: whole.undo,
+            undoes: whole.undoes.clone(),
+        };
+        let extent = Extent { config_only: true, ..Extent::default() };
+        let file = SqliteFile::new(self.database());
+        let mut part = Held::take(&Source::Live(&file), folder, &label, &extent, &mut |_, _| {})?;
+        (part.manifest.id, part.manifest.created) = (whole.id.clone(), whole.created);
+        part.manifest.changed = whole.changed;
+        part.manifest.write(folder)?;
+        Ok(part)
+    }
+
+    fn filter_part(&self, folder: &Path) -> Result<Held> {
+        files::remove_folder(folder)?;
+        files::make_folder(folder)?;
+        let mut manifest = self.manifest.clone();
+        manifest.without = history_of(manifest.counts.keys());
+        let dump = folder.join(MARIADB);
+        manifest.counts = filter_dump(&self.database(), &dump, &manifest.without)?;
+        files::flush(&dump)?;
+        if count_dump(&dump)? != manifest.counts {
+            return Err(Error::Snapshot("rows per table differ between the part and what was written".into()));
+        }
+        manifest.members = vec![member(folder, MARIADB)?];
+        let config = self.folder.join("db-config.json");
+        if config.exists() {
+            files::copy_exact(&config, &folder.join("db-config.json"))?;
+            manifest.members.push(member(folder, "db-config.json")?);
+        }
+        manifest.write(folder)?;
+        Ok(Held { folder: folder.to_owned(), manifest, read_back: true })
+    }
+}

@@ -1,0 +1,141 @@
+//! What a restore would change, shown before its question: field by field, and in rows where there are too many to show.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::{Value as Json, json};
+
+use crate::backup::Held;
+use crate::cli::Ui;
+use crate::cli::write::{all_lines, changes_json, lines};
+use crate::engine::{Counts, Reader};
+use crate::error::{Result, counted};
+use crate::kuma::merge::count_missing;
+use crate::kuma::read::{is_moving, read_config, read_counts, read_dependents};
+use crate::model::entities::MONITORS;
+use crate::model::state::{Config, Database};
+use crate::model::view::existing_names;
+use crate::plan::Plan;
+use crate::plan::difference::difference;
+
+/// What is there now.
+pub struct Now {
+    config: Config,
+    counts: Counts,
+    /// Rows that hang on each monitor, for those that go.
+    hanging: BTreeMap<i64, BTreeMap<String, u64>>,
+    /// Rows of the history that come back, by table.
+    missing: BTreeMap<String, u64>,
+}
+
+impl Now {
+    /// Reads what is there, what of it is lost with `held`, and the configuration in that. Where `merges` names tables, rows of
+    /// theirs are put back among those that are there.
+    ///
+    /// # Errors
+    /// The database cannot be read. That the copy cannot is the second result.
+    pub fn read(reader: &mut dyn Reader, name: &str, held: &Held, merges: &[String]) -> Result<(Now, Result<Config>)> {
+        let config = read_config(reader, name)?;
+        let counts = read_counts(reader, &config.database.schema)?;
+        let mut now = Now { config, counts, hanging: BTreeMap::new(), missing: BTreeMap::new() };
+        let then = held.reader().and_then(|mut copy| {
+            let then = read_config(&mut *copy, "the snapshot")?;
+            let ids = |config: &Config| -> BTreeSet<i64> {
+                config.rows("monitor").iter().filter_map(|row| row.int("id")).collect()
+            };
+            for id in &ids(&now.config) - &ids(&then) {
+                now.hanging.insert(id, read_dependents(reader, &now.config.database.schema, id)?);
+            }
+            if !merges.is_empty() {
+                now.missing = count_missing(reader, &mut *copy, merges, &ids(&then))?;
+            }
+            Ok(then)
+        });
+        Ok((now, then))
+    }
+
+    /// The database that it is.
+    pub fn database(&self) -> &Database {
+        &self.config.database
+    }
+}
+
+/// How now and then differ.
+pub struct Difference {
+    plan: Plan,
+    /// Tables with other numbers of rows: name, rows now, rows then.
+    rows: Vec<(String, u64, u64)>,
+    /// Monitors of now that are not there then.
+    gone: Vec<String>,
+    /// Monitors of then that are not there now.
+    back: Vec<String>,
+    /// Rows of the history that come back among those that are there, by table.
+    pub missing: BTreeMap<String, u64>,
+    /// Heartbeats of monitors that go, where the history stays.
+    lost: u64,
+}
+
+impl Difference {
+    /// How they differ in all tables but `kept`.
+    pub fn between(now: Now, then: &Config, held: &Held, kept: &[String]) -> Difference {
+        let names = |config: &Config| -> BTreeSet<String> {
+            existing_names(&MONITORS, config).into_iter().map(|(id, path)| format!("{path} ({id})")).collect()
+        };
+        let (here, there) = (names(&now.config), names(then));
+        let counts = now.counts.iter().filter(|(table, _)| !kept.contains(table));
+        let rows = counts.map(|(table, now)| (table.clone(), *now, held.manifest.rows(table)));
+        let lost = if kept.is_empty() { 0 } else { sum(&now.hanging, "heartbeat") };
+        Difference {
+            plan: difference(&now.config, then, &is_moving),
+            rows: rows.filter(|(_, now, then)| now != then).collect(),
+            gone: here.difference(&there).cloned().collect(),
+            back: there.difference(&here).cloned().collect(),
+            missing: now.missing,
+            lost,
+        }
+    }
+
+    /// Whether a restore would change nothing.
+    pub fn is_empty(&self) -> bool {
+        self.plan.is_empty() && self.rows.is_empty() && self.missing.is_empty()
+    }
+
+    /// For programs.
+    pub fn json(&self) -> Json {
+        let rows = |(table, now, then): &(String, u64, u64)| json!({"table": table, "now": now, "then": then});
+        json!({
+            "changes": changes_json(&self.plan),
+            "tables": self.rows.iter().map(rows).collect::<Vec<_>>(),
+            "monitors_gone": self.gone,
+            "monitors_back": self.back,
+            "history_back": self.missing,
+            "heartbeats_lost": self.lost,
+        })
+    }
+
+    /// For people: all of it where `whole`, else no more than fits on a screen.
+    pub fn text(&self, whole: bool) -> String {
+        let rows = self.rows.iter().map(|(table, now, then)| vec![table.clone(), now.to_string(), then.to_string()]);
+        let mut parts = Vec::new();
+        if !self.plan.is_empty() {
+            parts.push(if whole { all_lines(&self.plan) } else { lines(&self.plan) });
+        }
+        if !self.rows.is_empty() {
+            parts.push(Ui::table(&["table", "rows now", "rows then"], rows.collect()));
+        }
+        let mut history: Vec<String> = self
+            .missing
+            .iter()
+            .map(|(table, rows)| format!("{} of `{table}` come back; newer ones stay", counted(*rows as usize, "row")))
+            .collect();
+        if self.lost > 0 {
+            let lost = counted(self.lost as usize, "heartbeat");
+            history.push(format!("{lost} of monitors that are deleted are lost"));
+        }
+        parts.extend((!history.is_empty()).then(|| history.join("\n")));
+        parts.join("\n\n")
+    }
+}
+
+fn sum(hanging: &BTreeMap<i64, BTreeMap<String, u64>>, table: &str) -> u64 {
+    hanging.values().filter_map(|tables| tables.get(table)).sum()
+}

@@ -1,0 +1,228 @@
+//! `kumadb undo`
+
+use std::path::Path;
+
+use clap::Args;
+use serde_json::json;
+
+use super::Context;
+use super::restore::difference::{Difference, Now};
+use super::restore::scratch_for;
+use super::store::KeyArgs;
+use super::write::{WriteArgs, finish, outcome_json, read_from};
+use crate::backup::undo::next;
+use crate::backup::{Changed, Held, Manifest, Snapshot, Store, Stores, unpack_first};
+use crate::error::{Error, Exit, Result, counted};
+use crate::files;
+use crate::instance::Instance;
+use crate::kuma::read::history;
+use crate::run::kept::{self, Kept};
+use crate::run::{self, Settings, Work, put_files_back};
+
+#[derive(Args, Debug)]
+#[command(
+    after_help = "Examples:\n  kumadb undo --dry-run     show what the newest change was\n  kumadb undo               \
+    undo it\n  kumadb undo 4f1c          undo the change that this undo snapshot was made for, and all since; or redo"
+)]
+pub struct UndoArgs {
+    /// The undo snapshot to restore (or the beginning of its id), see `kumadb backup list --undo` [default: that of the newest
+    /// change that is not undone yet]
+    id: Option<String>,
+    /// Only the configuration, also where the change deleted heartbeats
+    #[arg(long)]
+    config_only: bool,
+    #[command(flatten)]
+    pub keys: KeyArgs,
+    #[command(flatten)]
+    write: WriteArgs,
+}
+
+/// An undo snapshot, wherever it is.
+enum Found {
+    /// In stores: its copies.
+    Stored(Vec<Snapshot>),
+    /// In the data folder.
+    Kept(Kept),
+}
+
+impl Found {
+    fn manifest(&self) -> &Manifest {
+        match self {
+            Found::Stored(copies) => &copies[0].manifest,
+            Found::Kept(kept) => &kept.manifest,
+        }
+    }
+
+    /// Opens it in the new folder `folder`.
+    fn open(&self, folder: &Path, context: &mut Context<'_>) -> Result<Held> {
+        match self {
+            Found::Stored(copies) => unpack_first(copies, folder, &mut |error| context.ui.warn(&error.to_string())),
+            // A copy, because the write that restores it may pack and remove the original.
+            Found::Kept(kept) => {
+                files::make_folder(folder)?;
+                let names = kept.manifest.members.iter().map(|member| member.name.as_str());
+                for name in names.chain(["manifest.json"]) {
+                    files::copy_exact(&kept.folder.join(name), &folder.join(name))?;
+                }
+                Held::open(folder)
+            }
+        }
+    }
+}
+
+/// How a change is undone.
+struct Way {
+    held: Held,
+    /// Tables whose rows stay.
+    kept: Vec<String>,
+    /// Rows that those tables have lost come back.
+    merges: bool,
+    difference: Difference,
+}
+
+pub fn run(args: &UndoArgs, context: &mut Context<'_>) -> Result<Exit> {
+    let instance = context.instance()?;
+    let store = context.store()?;
+    let stores = context.stores()?.beside(&store).with_keys(&args.keys.keys_or_ask(context.ui)?);
+    let all = list(&stores, &instance, context)?;
+    let manifests: Vec<&Manifest> = all.iter().map(Found::manifest).collect();
+    let mut at = match &args.id {
+        Some(id) => named(&manifests, id)?,
+        None => newest(&manifests, &instance)?,
+    };
+    let scratch = scratch_for(&stores, all[at].manifest().size(), &instance)?;
+    let way = loop {
+        let held = all[at].open(&scratch.path().join("held"), context)?;
+        let way = compare(held, args, &instance)?;
+        if args.id.is_some() || !way.difference.is_empty() || way.kept.is_empty() {
+            break way;
+        }
+        context.ui.say(&format!("`{}` has left no difference; looking at the change before it", manifests[at].reason));
+        files::remove_folder(&way.held.folder)?;
+        at = newest(&manifests[..at], &instance)?;
+    };
+    carry_out(args, &way, &instance, &store, context)
+}
+
+/// Every undo snapshot of `instance`, the oldest first.
+fn list(stores: &Stores, instance: &Instance, context: &mut Context<'_>) -> Result<Vec<Found>> {
+    let listing = stores.list()?;
+    listing.unusable.iter().for_each(|error| context.ui.warn(&error.to_string()));
+    let mut all: Vec<Found> = kept::list(instance).into_iter().map(Found::Kept).collect();
+    let ours = |one: &&Snapshot| one.manifest.undo && one.manifest.origin == instance.origin();
+    let stored: Vec<&Snapshot> = listing.snapshots.iter().filter(ours).collect();
+    for copies in stored.chunk_by(|a, b| a.manifest.id == b.manifest.id) {
+        all.push(Found::Stored(copies.iter().map(|copy| (*copy).clone()).collect()));
+    }
+    all.sort_by_key(|one| (one.manifest().created, one.manifest().id.clone()));
+    all.dedup_by(|a, b| a.manifest().id == b.manifest().id);
+    Ok(all)
+}
+
+fn newest(all: &[&Manifest], instance: &Instance) -> Result<usize> {
+    let found = next(all).and_then(|next| all.iter().position(|one| one.id == next.id));
+    found.ok_or_else(|| Error::NothingToUndo { instance: instance.name.clone() })
+}
+
+fn named(all: &[&Manifest], id: &str) -> Result<usize> {
+    let meant: Vec<usize> = (0..all.len()).filter(|at| !id.is_empty() && all[*at].id.starts_with(id)).collect();
+    match meant.as_slice() {
+        [one] => Ok(*one),
+        [] => Err(Error::NoUndo(id.to_owned())),
+        several => Err(Error::Usage(format!("`{id}` is the beginning of {} undo snapshots", several.len()))),
+    }
+}
+
+/// Finds out how `held` is restored, and what that changes.
+fn compare(held: Held, args: &UndoArgs, instance: &Instance) -> Result<Way> {
+    let manifest = &held.manifest;
+    if manifest.engine != instance.engine() {
+        return Err(Error::Refused(format!(
+            "undo snapshot `{}` is of {}, and `{}` is on {} now: kumadb restore {}",
+            manifest.id,
+            manifest.engine,
+            instance.name,
+            instance.engine(),
+            manifest.id
+        )));
+    }
+    // The one of before kumadb noted it is restored whole.
+    let changed = manifest.changed.unwrap_or(Changed::All);
+    let parts = args.config_only || !manifest.without.is_empty() || changed != Changed::All;
+    let merges = parts && changed == Changed::History && manifest.is_whole() && !args.config_only;
+    let (now, then, kept) = read_from(instance, |reader, name| {
+        let tables = history(&reader.schema()?);
+        let merged = if merges { tables.as_slice() } else { &[] };
+        let (now, then) = Now::read(reader, name, &held, merged)?;
+        Ok((now, then, tables))
+    })?;
+    if now.database().migrations.iter().ne(&manifest.migrations) {
+        return Err(Error::Refused(format!(
+            "undo snapshot `{}` is of release {}, the database of {}: kumadb restore {} --other-release",
+            manifest.id,
+            manifest.release,
+            now.database().release,
+            manifest.id
+        )));
+    }
+    let kept = if parts { kept } else { Vec::new() };
+    let difference = Difference::between(now, &then?, &held, &kept);
+    Ok(Way { held, kept, merges, difference })
+}
+
+fn carry_out(
+    args: &UndoArgs,
+    way: &Way,
+    instance: &Instance,
+    store: &Store,
+    context: &mut Context<'_>,
+) -> Result<Exit> {
+    let manifest = &way.held.manifest;
+    let created = manifest.created.format("%Y-%m-%d %H:%M:%S UTC");
+    let text = way.difference.text(context.global.verbose);
+    let document = json!({
+        "undone": manifest.id, "verb": manifest.reason, "at": manifest.created, "differs": way.difference.json(),
+        "whole": way.kept.is_empty(),
+    });
+    let lost = match way.kept.is_empty() {
+        true => format!("heartbeats since {created} are lost: the change replaced the whole database"),
+        false => String::new(),
+    };
+    let shown: Vec<&str> = [text.as_str(), &lost].into_iter().filter(|part| !part.is_empty()).collect();
+    if args.write.is_dry_run() {
+        let mut document = document;
+        document["dry_run"] = json!(true);
+        context.ui.result(&document, || {
+            let what = format!("`{}` of {created} would be undone; nothing was changed", manifest.reason);
+            shown.iter().copied().chain([what.as_str()]).collect::<Vec<_>>().join("\n")
+        })?;
+        return Ok(Exit::Done);
+    }
+    shown.iter().for_each(|part| context.ui.say(part));
+    context.ui.ask(&format!("undo `{}` of {created}?", manifest.reason))?;
+    let work = Work::Load { wanted: &way.held, kept: &way.kept, merges: way.merges };
+    let settings = Settings { undoes: Some(manifest.id.clone()), ..args.write.settings("undo") };
+    let mut outcome = run::run(instance, store, &work, &settings, context.ui)?;
+    let files = match way.kept.is_empty() {
+        true => put_files_back(instance, &way.held, &mut outcome),
+        false => Vec::new(),
+    };
+    let mut document = document;
+    document["files"] = json!(files);
+    document["history_rows"] = json!(outcome.merged);
+    let redo = outcome.made().map(|made| made.id.clone());
+    document["redo"] = json!(redo);
+    if let Some(document) = document.as_object_mut() {
+        document.extend(outcome_json(&outcome));
+    }
+    context.ui.result(&document, || {
+        let rows: u64 = outcome.merged.values().sum();
+        let with = match rows {
+            0 => String::new(),
+            rows => format!(", {} of the history came back", counted(rows as usize, "row")),
+        };
+        let redo = redo.map_or(String::new(), |id| format!("\nto redo: kumadb undo {id}"));
+        format!("undone: `{}` of {created}{with}{redo}", manifest.reason)
+    })?;
+    finish(&outcome, context.ui)
+}

@@ -1,0 +1,121 @@
+//! History rows that a copy has and a database has not: counted, and put back among those that are there.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::engine::{Reader, Writer, quote};
+use crate::error::Result;
+use crate::schema::Schema;
+use crate::value::{Row, Value};
+
+/// Rows that are looked at together.
+const BATCH: usize = 2_000;
+
+/// Statistics: the monitor and the time that a row is about, of which there must be one.
+type Keys = BTreeSet<(i64, i64)>;
+
+/// How many rows of each of `tables` the copy behind `copy` has and the database behind `reader` has not. Those of monitors
+/// that are not in `monitors` do not count.
+pub fn count_missing(
+    reader: &mut dyn Reader,
+    copy: &mut dyn Reader,
+    tables: &[String],
+    monitors: &BTreeSet<i64>,
+) -> Result<BTreeMap<String, u64>> {
+    let mut missing = BTreeMap::new();
+    for table in tables {
+        let keys = read_keys(reader, table)?;
+        let (mut after, mut count) = (i64::MIN, 0);
+        while let Some(batch) = read_batch(copy, table, after)? {
+            after = batch.last;
+            count += select(reader, table, batch.rows, &keys, monitors)?.len() as u64;
+        }
+        missing.insert(table.clone(), count);
+    }
+    missing.retain(|_, count| *count > 0);
+    Ok(missing)
+}
+
+/// Puts them in, as one transaction of its own; returns how many, by table.
+pub fn merge(
+    writer: &mut dyn Writer,
+    copy: &mut dyn Reader,
+    schema: &Schema,
+    tables: &[String],
+) -> Result<BTreeMap<String, u64>> {
+    let monitors = read_ids(writer, "SELECT `id` FROM `monitor`", &[])?;
+    writer.begin()?;
+    let mut put = BTreeMap::new();
+    for table in tables {
+        let keys = read_keys(writer, table)?;
+        let mut after = i64::MIN;
+        while let Some(batch) = read_batch(copy, table, after)? {
+            after = batch.last;
+            let rows = select(writer, table, batch.rows, &keys, &monitors)?;
+            let Some(first) = rows.first() else { continue };
+            let columns: Vec<String> =
+                first.columns().iter().filter(|column| schema.has(table, column)).cloned().collect();
+            let names: Vec<&str> = columns.iter().map(String::as_str).collect();
+            let count = rows.len() as u64;
+            let cells = |row: Row| names.iter().map(|column| row.cell(column).clone()).collect();
+            writer.insert(table, &names, &mut rows.into_iter().map(cells))?;
+            *put.entry(table.clone()).or_insert(0) += count;
+        }
+    }
+    writer.commit()?;
+    Ok(put)
+}
+
+/// Rows of the copy in the order of their ids.
+struct Batch {
+    rows: Vec<Row>,
+    last: i64,
+}
+
+fn read_batch(copy: &mut dyn Reader, table: &str, after: i64) -> Result<Option<Batch>> {
+    let sql = format!("SELECT * FROM {} WHERE `id` > ? ORDER BY `id` LIMIT {BATCH}", quote(table));
+    let rows = copy.query(&sql, &[Value::Int(after)])?;
+    Ok(rows.last().and_then(|row| row.int("id")).map(|last| Batch { rows, last }))
+}
+
+/// Those of `rows` that the database has not.
+fn select(
+    reader: &mut dyn Reader,
+    table: &str,
+    rows: Vec<Row>,
+    keys: &Option<Keys>,
+    monitors: &BTreeSet<i64>,
+) -> Result<Vec<Row>> {
+    let ids: Vec<i64> = rows.iter().filter_map(|row| row.int("id")).collect();
+    let (Some(first), Some(last)) = (ids.first(), ids.last()) else { return Ok(Vec::new()) };
+    let sql = format!("SELECT `id` FROM {} WHERE `id` >= ? AND `id` <= ?", quote(table));
+    let there = read_ids(reader, &sql, &[Value::Int(*first), Value::Int(*last)])?;
+    let is_missing = |row: &Row| {
+        let monitor = row.int("monitor_id").unwrap_or(0);
+        let taken = |keys: &Keys| row.int("timestamp").is_some_and(|time| keys.contains(&(monitor, time)));
+        row.int("id").is_some_and(|id| !there.contains(&id))
+            && monitors.contains(&monitor)
+            && !keys.as_ref().is_some_and(taken)
+    };
+    Ok(rows.into_iter().filter(is_missing).collect())
+}
+
+fn read_keys(reader: &mut dyn Reader, table: &str) -> Result<Option<Keys>> {
+    if table == "heartbeat" {
+        return Ok(None);
+    }
+    let mut keys = Keys::new();
+    reader.stream(&format!("SELECT `monitor_id`, `timestamp` FROM {}", quote(table)), &[], &mut |row| {
+        keys.extend(row.int("monitor_id").zip(row.int("timestamp")));
+        Ok(())
+    })?;
+    Ok(Some(keys))
+}
+
+fn read_ids(reader: &mut dyn Reader, sql: &str, params: &[Value]) -> Result<BTreeSet<i64>> {
+    let mut ids = BTreeSet::new();
+    reader.stream(sql, params, &mut |row| {
+        ids.extend(row.int("id"));
+        Ok(())
+    })?;
+    Ok(ids)
+}

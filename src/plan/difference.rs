@@ -1,0 +1,156 @@
+//! How two configurations differ, field by field: what a restore would change. To be shown, never to be carried out.
+
+use std::collections::{HashMap, HashSet};
+
+use super::{Assignment, Cell, Change, Plan, Step};
+use crate::model::entities::{ENTITIES, Entity, is_secret_setting};
+use crate::model::fields::Shape;
+use crate::model::state::Config;
+use crate::model::view::{canonical, existing_name, existing_names};
+use crate::value::{Row, Value};
+
+/// What leads from `now` to `then`, table by table. Columns that `skips` are left out: those that the server writes by itself.
+pub fn difference(now: &Config, then: &Config, skips: &dyn Fn(&str, &str) -> bool) -> Plan {
+    let (here, there) = (Names::of(now), Names::of(then));
+    let mut plan = Plan::default();
+    // Parts of what comes or goes come and go with it.
+    let mut moved: HashSet<(&str, i64)> = HashSet::new();
+    for (table, entity, parent) in tables(now, then) {
+        let owner = |row: &Row| Some((parent?, row.int(entity?.owner)?));
+        for (id, old) in rows(now, table) {
+            match then.row(table, id) {
+                Some(new) => {
+                    let subject = there.subject(table, entity, parent, new);
+                    plan.update(table, subject, id, changed(table, entity, old, new, skips));
+                }
+                None if owner(old).is_some_and(|owner| moved.contains(&owner)) => {
+                    moved.insert((table, id));
+                }
+                None => {
+                    moved.insert((table, id));
+                    plan.delete(table, here.subject(table, entity, parent, old), "id", id, 1);
+                }
+            }
+        }
+        for (id, new) in rows(then, table).filter(|(id, _)| now.row(table, *id).is_none()) {
+            let with_owner = owner(new).is_some_and(|owner| moved.contains(&owner));
+            moved.insert((table, id));
+            if !with_owner {
+                let change = Change::Insert { columns: [].into(), cells: Vec::new() };
+                plan.steps.push(Step {
+                    table: table.into(),
+                    subject: there.subject(table, entity, parent, new),
+                    change,
+                });
+            }
+        }
+    }
+    plan
+}
+
+fn rows<'c>(config: &'c Config, table: &str) -> impl Iterator<Item = (i64, &'c Row)> {
+    config.rows(table).iter().filter_map(|row| Some((row.int("id")?, row)))
+}
+
+/// Every table, things before their parts, with what is known of it and the table of what it is a part of.
+fn tables<'c>(now: &'c Config, then: &'c Config) -> Vec<(&'c str, Option<&'static Entity>, Option<&'static str>)> {
+    let mut known = Vec::new();
+    for entity in ENTITIES.iter().copied() {
+        add(entity, None, &mut known);
+    }
+    let all: HashSet<&str> = now.tables.keys().chain(then.tables.keys()).map(String::as_str).collect();
+    let mut tables: Vec<_> =
+        known.iter().filter_map(|(entity, parent)| Some((*all.get(entity.table)?, Some(*entity), *parent))).collect();
+    let mut others: Vec<&str> =
+        all.into_iter().filter(|table| known.iter().all(|(entity, _)| entity.table != *table)).collect();
+    others.sort_unstable();
+    tables.extend(others.into_iter().map(|table| (table, None, None)));
+    tables
+}
+
+fn add(
+    entity: &'static Entity,
+    parent: Option<&'static str>,
+    known: &mut Vec<(&'static Entity, Option<&'static str>)>,
+) {
+    if known.iter().all(|(other, _)| other.table != entity.table) {
+        known.push((entity, parent));
+    }
+    entity.parts.iter().for_each(|part| add(part, Some(entity.table), known));
+}
+
+fn changed(
+    table: &str,
+    entity: Option<&'static Entity>,
+    old: &Row,
+    new: &Row,
+    skips: &dyn Fn(&str, &str) -> bool,
+) -> Vec<Assignment> {
+    let same = |column: &str, old: &Value, new: &Value| {
+        let (old, new) = (canonical(column, old), canonical(column, new));
+        old.same(&new) || old.is_nothing() && new.is_nothing()
+    };
+    let shared = old.iter().filter(|(column, _)| new.columns().iter().any(|other| other == column));
+    shared
+        .filter(|(column, cell)| !skips(table, column) && !same(column, cell, new.cell(column)))
+        .map(|(column, cell)| Assignment {
+            column: column.to_owned(),
+            old: cell.clone(),
+            new: Cell::Is(new.cell(column).clone()),
+            secret: is_secret(table, entity, column, old),
+        })
+        .collect()
+}
+
+/// Whether a cell is hidden: also where it is not known what it holds.
+fn is_secret(table: &str, entity: Option<&'static Entity>, column: &str, row: &Row) -> bool {
+    let plain = ["id", "name", "active", "user_id", "monitor_id", "created_date", "status", "weight"];
+    match table {
+        "setting" => column == "value" && row.text("key").is_none_or(is_secret_setting),
+        "incident" => false,
+        _ => match entity.and_then(|entity| entity.fields.iter().find(|field| field.column == column)) {
+            Some(field) => field.secret,
+            None => !plain.contains(&column),
+        },
+    }
+}
+
+/// What people know things by.
+struct Names {
+    things: HashMap<&'static str, HashMap<i64, String>>,
+}
+
+impl Names {
+    fn of(config: &Config) -> Names {
+        let named = ENTITIES.iter().copied().map(|entity| (entity.table, existing_names(entity, config)));
+        Names { things: named.collect() }
+    }
+
+    fn name(&self, table: &str, id: i64) -> Option<&String> {
+        self.things.get(table)?.get(&id)
+    }
+
+    /// What a message calls the thing in `row`.
+    fn subject(&self, table: &str, entity: Option<&'static Entity>, parent: Option<&'static str>, row: &Row) -> String {
+        let id = row.int("id").unwrap_or(0);
+        let Some(entity) = entity else { return format!("row {id} of `{table}`") };
+        if let Some(name) = self.name(table, id).filter(|name| !name.is_empty()) {
+            return format!("{} `{name}`", entity.noun);
+        }
+        let refers = entity.fields.iter().find_map(|field| match field.shape {
+            Shape::Reference(reference) if field.column != entity.owner => {
+                Some((field.column, reference.entity().table))
+            }
+            _ => None,
+        });
+        let referred = refers.and_then(|(column, table)| self.name(table, row.int(column)?));
+        let own = referred.cloned().unwrap_or_else(|| existing_name(entity, row));
+        let noun = if entity.noun.is_empty() { table } else { entity.noun };
+        let owner = parent.and_then(|parent| {
+            let whole = ENTITIES.iter().find(|other| other.table == parent)?;
+            Some(format!("{} `{}`: ", whole.noun, self.name(parent, row.int(entity.owner)?)?))
+        });
+        let owner = owner.unwrap_or_default();
+        if own.is_empty() { format!("{owner}{noun} {id}") } else { format!("{owner}{noun} `{own}`") }
+    }
+}

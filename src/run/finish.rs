@@ -1,0 +1,177 @@
+//! The end of an operation: the staged copy becomes an undo snapshot, or is kept where it lies when its store has no room.
+
+use std::path::Path;
+
+use chrono::Utc;
+
+use super::apply::{Outcome, Run, Work};
+use super::journal::Phase;
+use super::space::{LARGE, has_base};
+use super::{Observer, Step, kept, prune, removed};
+use crate::backup::{Changed, Held, Seal, Snapshot, Store};
+use crate::engine::{Counts, Reader};
+use crate::error::Result;
+use crate::kuma::read::{history, read_counts};
+use crate::plan::{Change, Plan};
+use crate::schema::Schema;
+
+/// The folder of the part of a staged copy that is packed, in that of the journal.
+const PART: &str = "part";
+
+impl Run<'_> {
+    /// Notes what `work` has changed, so that an undo restores as much and no more. `before` are the rows per table before.
+    pub(super) fn note_changed(&mut self, reader: &mut dyn Reader, work: &Work<'_>, schema: &Schema, before: &Counts) {
+        let tables = history(schema);
+        let rows = |counts: &Counts, table: &String| counts.get(table).copied().unwrap_or(0);
+        let live = self.journal.record.live();
+        let changed = match work.may_change() {
+            // A server that goes on adds rows.
+            Changed::Configuration => match read_counts(reader, schema) {
+                Ok(now)
+                    if tables.iter().all(|table| match live {
+                        true => rows(&now, table) >= rows(before, table),
+                        false => rows(&now, table) == rows(before, table),
+                    }) =>
+                {
+                    Changed::Configuration
+                }
+                _ => Changed::History,
+            },
+            changed => changed,
+        };
+        self.journal.record.changed = Some(changed);
+    }
+
+    /// The server is seen: the copy becomes an undo snapshot, the journal goes. The change is made and stays made, so what
+    /// goes wrong here is a warning, and blocks nothing.
+    pub(super) fn finish(mut self, store: &Store, observer: &mut dyn Observer) -> Outcome {
+        let noted = self.journal.advance(Phase::Seen);
+        self.warn(noted, "the journal could not be written");
+        let folder = self.held_folder();
+        if folder.exists() {
+            self.put_away(&folder, store, observer);
+        }
+        let cleared = self.clear_shadow(observer);
+        let clear = cleared.is_ok();
+        self.warn(cleared, "the tables that were exchanged could not be removed; `kumadb resume` does");
+        // They are still there, and the note that they are ours must be too.
+        if clear {
+            let closed = observer.step(&Step::CloseJournal).and_then(|()| self.close());
+            self.warn(closed, "the journal could not be closed; `kumadb resume` does");
+        }
+        self.outcome
+    }
+
+    fn warn(&mut self, done: Result<()>, what: &str) {
+        if let Err(error) = done {
+            self.outcome.warnings.push(format!("{what}: {error}"));
+        }
+    }
+
+    /// Puts the staged copy into `store`, or among the kept copies where that cannot be done.
+    fn put_away(&mut self, folder: &Path, store: &Store, observer: &mut dyn Observer) {
+        let part = self.instance.work().join(PART);
+        match self.pack(folder, &part, store, observer) {
+            Ok(snapshot) => {
+                let bounded = prune::bound(store, &snapshot.manifest.origin, Utc::now());
+                self.outcome.snapshot = Some(snapshot);
+                self.warn(bounded, "undo snapshots beyond the bounds of `[undo]` could not be removed");
+            }
+            Err(error) => {
+                let from = if part.join("manifest.json").exists() { &part } else { folder };
+                let words = match kept::keep(self.instance, from, &self.journal.record.recipients) {
+                    Ok((place, manifest)) => {
+                        self.outcome.kept = manifest;
+                        format!(
+                            "it is kept in `{}`, where `kumadb undo` finds it, and goes into the store with the next write, `kumadb \
+                         backup create` or `kumadb resume`",
+                            place.display()
+                        )
+                    }
+                    Err(failure) => format!("nor could it be kept: {failure}"),
+                };
+                self.outcome.warnings.push(format!(
+                    "the change is made, but its undo snapshot could not be put into the store: {error}; {words}"
+                ));
+            }
+        }
+    }
+
+    fn pack(&mut self, folder: &Path, part: &Path, store: &Store, observer: &mut dyn Observer) -> Result<Snapshot> {
+        observer.step(&Step::Pack)?;
+        let mut held = Held::open(folder)?;
+        let changed = self.journal.record.changed;
+        held.note_changed(changed)?;
+        let (held, extras) = match changed == Some(Changed::Configuration)
+            && held.manifest.is_whole()
+            && held.manifest.size() > LARGE
+            && has_base(store, &held.manifest)
+        {
+            // A write of rows changes none of the files beside the database.
+            true => (held.without_history(part)?, Vec::new()),
+            false => (held, self.instance.extras(false)),
+        };
+        let seal = Seal::read(&self.journal.record.recipients, &[], None)?;
+        let snapshot = store.clone().sealed(seal).pack(&held, &extras)?;
+        self.outcome.removed = removed::keep(folder, &snapshot)?;
+        observer.step(&Step::Packed { id: snapshot.manifest.id.clone(), bytes: snapshot.size })?;
+        Ok(snapshot)
+    }
+
+    /// Removes everything of this run but the lock and the kept copies. The journal goes first: a copy without a journal is
+    /// only in the way, a journal without its copy could never be closed.
+    pub(super) fn close(&self) -> Result<()> {
+        self.journal.close()?;
+        self.instance.clear_work(&self.lock)
+    }
+}
+
+impl Work<'_> {
+    /// What it may change, before it is seen what it has.
+    pub(super) fn may_change(&self) -> Changed {
+        match self {
+            Work::Plan(plan) => plan_changes(plan),
+            Work::Prune(pruning) if pruning.sweeps.is_empty() => plan_changes(&pruning.settings),
+            Work::Prune(_) => Changed::History,
+            Work::Script(script) => {
+                let names_history = |statement: &String| {
+                    let statement = statement.to_lowercase();
+                    statement.contains("heartbeat") || statement.contains("stat_")
+                };
+                match script.statements.iter().any(names_history) {
+                    true => Changed::History,
+                    false => Changed::Configuration,
+                }
+            }
+            Work::Compact(_) | Work::Statements(_) => Changed::Nothing,
+            Work::Load { merges: true, .. } => Changed::History,
+            Work::Load { kept, .. } if kept.is_empty() => Changed::All,
+            Work::Load { .. } => Changed::Configuration,
+            Work::Salvage(_) => Changed::All,
+        }
+    }
+}
+
+/// A monitor that goes takes its history along.
+fn plan_changes(plan: &Plan) -> Changed {
+    let touches = plan.steps.iter().any(|step| {
+        step.table == "heartbeat"
+            || step.table.starts_with("stat_")
+            || step.table == "monitor" && matches!(step.change, Change::Delete { .. })
+    });
+    if touches { Changed::History } else { Changed::Configuration }
+}
+
+/// Ends an operation whose journal says that it is finished but for its undo snapshot: the next command that writes does it.
+/// Its copy is kept; what puts copies into the store comes later.
+pub(super) fn settle(run: &mut Run<'_>) -> Result<()> {
+    let folder = run.held_folder();
+    if folder.exists() {
+        if let Ok(mut held) = Held::open(&folder) {
+            held.note_changed(run.journal.record.changed)?;
+        }
+        kept::keep(run.instance, &folder, &run.journal.record.recipients)?;
+    }
+    run.clear_shadow(&mut super::Silent)?;
+    run.close()
+}
