@@ -42,7 +42,7 @@ enum Found {
     /// In stores: its copies.
     Stored(Vec<Snapshot>),
     /// In the data folder.
-    Kept(Kept),
+    Kept(Box<Kept>),
 }
 
 impl Found {
@@ -108,7 +108,7 @@ pub fn run(args: &UndoArgs, context: &mut Context<'_>) -> Result<Exit> {
 fn list(stores: &Stores, instance: &Instance, context: &mut Context<'_>) -> Result<Vec<Found>> {
     let listing = stores.list()?;
     listing.unusable.iter().for_each(|error| context.ui.warn(&error.to_string()));
-    let mut all: Vec<Found> = kept::list(instance).into_iter().map(Found::Kept).collect();
+    let mut all: Vec<Found> = kept::list(instance).into_iter().map(|one| Found::Kept(Box::new(one))).collect();
     let ours = |one: &&Snapshot| one.manifest.undo && one.manifest.origin == instance.origin();
     let stored: Vec<&Snapshot> = listing.snapshots.iter().filter(ours).collect();
     for copies in stored.chunk_by(|a, b| a.manifest.id == b.manifest.id) {

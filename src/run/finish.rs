@@ -145,7 +145,7 @@ impl Work<'_> {
             }
             Work::Compact(_) | Work::Statements(_) => Changed::Nothing,
             Work::Load { merges: true, .. } => Changed::History,
-            Work::Load { kept, .. } if kept.is_empty() => Changed::All,
+            Work::Load { kept: [], .. } => Changed::All,
             Work::Load { .. } => Changed::Configuration,
             Work::Salvage(_) => Changed::All,
         }

@@ -56,7 +56,11 @@ fn the_configuration_goes_back_and_the_history_stays() {
         let only = if is_part { "" } else { "--config-only" };
         let ran = lab.run(&format!("restore {} {only} --yes", id(&made)));
         assert_eq!(ran.exit, 0, "{}{}", ran.out, ran.err);
-        assert!(ran.err.contains("- New (5)") && ran.err.contains("+ Network/Switch (3)"), "{}", ran.err);
+        assert!(
+            ran.err.contains("- monitor `New`\n") && ran.err.contains("+ monitor `Network/Switch`\n"),
+            "{}",
+            ran.err
+        );
         assert!(ran.out.contains("the configuration of"), "{}", ran.out);
         assert_eq!(configuration(&lab), before, "{}: {create}", lab.engine());
         // Those of the monitor that is gone went with it; nobody gets its id.

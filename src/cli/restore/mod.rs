@@ -236,7 +236,7 @@ fn last_before(stores: &Stores, moment: &str, origin: &str) -> Result<String> {
     let mut found = stores.list()?.snapshots;
     found.retain(|snapshot| {
         let manifest = &snapshot.manifest;
-        manifest.created < end && manifest.origin == origin && !manifest.raw && !(manifest.undo && !manifest.is_whole())
+        manifest.created < end && manifest.origin == origin && !manifest.raw && (!manifest.undo || manifest.is_whole())
     });
     let last = found.pop().ok_or_else(|| Error::NoSnapshot(format!("before {moment}")))?;
     Ok(last.manifest.id)
