@@ -408,7 +408,9 @@ impl Error {
             NoAnswer { hint, .. } => hint.clone(),
             Key { .. } => "add `--identity FILE` or `--passphrase-file FILE`".into(),
             RolledBack { .. } => "kumadb logs".into(),
-            RollbackFailed { failure, .. } if matches!(**failure, Removed { .. }) => return failure.hint(),
+            RollbackFailed { failure, .. } if matches!(**failure, Removed { .. }) => failure
+                .hint()
+                .unwrap_or_else(|| "create the container again on the same data folder, then: kumadb resume".into()),
             RollbackFailed { .. } => "kumadb resume".into(),
             _ => return None,
         })

@@ -324,3 +324,42 @@ fn a_network_file_system_is_named_with_what_holds_there() {
     // On a disk of this machine nothing is said.
     assert!(!lab.ok("status").contains("file system"));
 }
+
+#[test]
+fn an_external_mariadb_has_one_lock_for_all_users() {
+    if !is_root() {
+        return;
+    }
+    let Some(mariadbd) = crate::mariadbd::Mariadbd::with(&["--port={port}", "--bind-address=127.0.0.1"]) else {
+        return;
+    };
+    let database = mariadbd.create_database("kuma", "utf8mb4");
+    mariadbd.sql("mysql", "CREATE USER kuma IDENTIFIED BY 'Kuma-2026'; GRANT ALL ON kuma.* TO kuma");
+    let admin = Some(("admin".to_owned(), kumadb::value::Secret::new("Kuma-Docked-2026")));
+    let new = kumadb::kuma::init::NewInstance { release: kumadb::schema::newest(), admin, timezone: None };
+    kumadb::kuma::init::fill_database(&database, &new).unwrap();
+    let place = tempfile::tempdir().unwrap();
+    open(place.path());
+    let target = format!("mysql://kuma:Kuma-2026@127.0.0.1:{}/kuma", mariadbd.port());
+    let add = |user: User, name: &str| {
+        let mut whole = Command::new(env!("CARGO_BIN_EXE_kumadb"));
+        whole.args(["-t", &target, "--store"]).arg(place.path().join(format!("store-{user:?}")));
+        whole.args(["monitor", "add", "group", "--name", name, "--no-restart"]);
+        whole.env("XDG_STATE_HOME", place.path().join(format!("state-{user:?}"))).env("DOCKER_HOST", "unix:///nowhere");
+        let output = user.of(&whole).output().unwrap();
+        (output.status.code(), String::from_utf8(output.stderr).unwrap())
+    };
+    for (n, user) in [User::Root, User::Owner, User::Root].into_iter().enumerate() {
+        let (code, told) = add(user, &format!("Turn {n}"));
+        assert_eq!(code, Some(0), "{user:?}: {told}");
+    }
+    use kumadb::engine::Connect as _;
+    let mut writer = database.writer(&kumadb::engine::WriteKey::for_tests()).unwrap();
+    writer.begin().unwrap();
+    for user in [User::Root, User::Owner] {
+        let (code, told) = add(user, "No");
+        assert_eq!(code, Some(6), "{user:?}: {told}");
+        assert!(told.contains("is locked by another writer"), "{told}");
+    }
+    writer.rollback().unwrap();
+}
