@@ -7,6 +7,7 @@ mod exit;
 
 use std::fmt;
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -184,6 +185,8 @@ pub enum Error {
     RolledBack { cause: Box<Error> },
     #[error("{cause}; putting it back failed too: {failure}")]
     RollbackFailed { cause: Box<Error>, failure: Box<Error> },
+    #[error("internal error in {what}: {why}")]
+    Panic { what: &'static str, why: String },
     #[error("interrupted: nothing was changed")]
     Interrupted { signal: i32 },
     #[error("{0}")]
@@ -405,6 +408,7 @@ impl Error {
             NoSnapshot(_) => "kumadb backup list".into(),
             NoUndo(_) | NothingToUndo { .. } => "kumadb backup list --undo".into(),
             Store { hint, .. } => (*hint).into(),
+            Panic { .. } => "this is a bug of kumadb: please report it with the lines above".into(),
             NoAnswer { hint, .. } => hint.clone(),
             Key { .. } => "add `--identity FILE` or `--passphrase-file FILE`".into(),
             RolledBack { .. } => "kumadb logs".into(),
@@ -427,6 +431,15 @@ impl Error {
         let path = path.as_ref().to_owned();
         move |source| Error::File { act, path, source }
     }
+}
+
+/// Does `act`, which is part of `what`; a panic in it becomes an error.
+pub fn guarded<T>(what: &'static str, act: impl FnOnce() -> Result<T>) -> Result<T> {
+    catch_unwind(AssertUnwindSafe(act)).unwrap_or_else(|panic| {
+        let words = panic.downcast_ref::<String>().map(String::as_str);
+        let words = words.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("panic");
+        Err(Error::Panic { what, why: words.lines().next().unwrap_or_default().to_owned() })
+    })
 }
 
 /// `n` bytes as people read them: `61 KB`, `1.5 GB`.

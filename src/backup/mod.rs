@@ -30,7 +30,9 @@ use hold::{Label, Source};
 pub use manifest::{Changed, Manifest};
 pub use seal::{Keys, Seal};
 
-pub use store::{Credentials, Snapshot, Store, Stores, unpack_first};
+pub use store::{
+    Credentials, Patience, Snapshot, Store, Stores, check_address, check_variable, no_snapshots, unpack_first,
+};
 
 /// Unpacks the snapshot that is meant by `wanted`, see [`Stores::find`], into the new folder `folder`: the first copy of it
 /// that is whole; `warn` is told of each that is not. Or holds a database file of the server's own there, such as 1.x left

@@ -42,6 +42,10 @@ impl Objects for Folder {
         Ok(found)
     }
 
+    fn elsewhere(&self) -> Vec<String> {
+        Vec::new()
+    }
+
     fn size(&self, name: &str) -> Result<Option<u64>> {
         let place = self.place(name);
         match fs::metadata(&place) {
@@ -54,12 +58,12 @@ impl Objects for Folder {
         Ok(Box::new(files::open_uncached(&self.place(name))?))
     }
 
-    fn read_all(&self, names: &[String]) -> Vec<Result<Vec<u8>>> {
+    fn read_all(&self, names: &[String]) -> Result<Vec<Result<Vec<u8>>>> {
         let read = |name: &String| {
             let path = self.place(name);
             fs::read(&path).map_err(Error::file("read", &path))
         };
-        names.iter().map(read).collect()
+        Ok(names.iter().map(read).collect())
     }
 
     /// A file that lies in this folder already, in a scratch of it, is only renamed; any other is copied there first, and
@@ -89,6 +93,22 @@ impl Objects for Folder {
 
     fn remove(&self, name: &str) -> Result<()> {
         files::remove(&self.place(name))
+    }
+
+    fn probe(&self, name: &str, content: &Path) -> Result<()> {
+        let is_new = !self.path.exists();
+        let place = self.place(name);
+        files::make_folder(&self.path)?;
+        let written =
+            files::copy_exact(content, &place).and_then(|()| match files::hash(&place)? == files::hash(content)? {
+                true if files::entries(&self.path)?.contains(&place) => Ok(()),
+                _ => Err(Error::Snapshot(format!("`{}` does not read back as it was written", place.display()))),
+            });
+        let removed = files::remove(&place);
+        if is_new {
+            files::remove_folder(&self.path)?;
+        }
+        written.and(removed)
     }
 }
 

@@ -1,13 +1,19 @@
 //! A store: one place of snapshots, a folder or somebody else's machine.
 
+mod address;
+mod credentials;
 mod drills;
+mod failure;
 mod folder;
+mod login;
 mod namesake;
 mod objects;
 mod remote;
 mod scratch;
 mod several;
 mod sweep;
+mod webdav;
+mod wire;
 
 use std::collections::BTreeSet;
 use std::io::{Read as _, Write as _};
@@ -26,15 +32,18 @@ use folder::Folder;
 use objects::{Object, Objects, Progress};
 use scratch::Note;
 
+pub use address::{check_address, check_variable};
+pub use credentials::{Credentials, Patience};
 pub use drills::DrillNote;
 pub use namesake::Namesake;
-pub use remote::Credentials;
 pub use scratch::Scratch;
-pub use several::{Stores, unpack_first};
+pub use several::{Stores, no_snapshots, unpack_first};
 pub use sweep::Orphan;
 
 /// Ending of the manifest that stands beside an archive.
 const BESIDE: &str = ".json";
+/// What the name of the file begins with that a check writes; hidden where it is left in a folder.
+const PROBE: &str = ".kumadb-probe-";
 /// Ending of the rows beside it that were deleted on purpose.
 const REMOVED: &str = ".removed.json";
 
@@ -68,6 +77,8 @@ pub struct Listing {
     pub snapshots: Vec<Snapshot>,
     /// Archives that cannot be read, and stores that do not answer, and why.
     pub unusable: Vec<Error>,
+    /// Where no snapshot was found, and addresses in the same bucket that have some.
+    pub elsewhere: Vec<(String, Vec<String>)>,
 }
 
 impl Store {
@@ -86,13 +97,10 @@ impl Store {
     /// # Errors
     /// [`Error::Usage`] where the address or the credentials cannot be understood.
     pub fn open(address: &str, credentials: &Credentials) -> Result<Store> {
-        match address.split_once("://") {
-            None => Ok(Store::new(address)),
-            Some((scheme @ ("http" | "https"), rest)) => Err(Error::Usage(format!(
-                "`{address}` is no store: where it is WebDAV, write `{}://{rest}`",
-                scheme.replacen("http", "webdav", 1)
-            ))),
-            Some(_) => remote::open(address, credentials).map(Store::of),
+        check_address(address).map_err(Error::Usage)?;
+        match address.contains("://") {
+            false => Ok(Store::new(address)),
+            true => remote::open(address, credentials).map(Store::of),
         }
     }
 
@@ -248,7 +256,7 @@ impl Store {
             .partition(|object| names.contains(beside(&object.name).as_str()));
         let mut listing = Listing::default();
         let manifests: Vec<String> = told.iter().map(|object| beside(&object.name)).collect();
-        for (object, text) in told.iter().zip(self.objects.read_all(&manifests)) {
+        for (object, text) in told.iter().zip(self.objects.read_all(&manifests)?) {
             let place = self.locate(&object.name);
             let read = text.and_then(|text| archive::parse(&place, &text));
             listing.take(read.map(|manifest| self.snapshot(object, manifest)));
@@ -258,7 +266,25 @@ impl Store {
             listing.take(self.read_within(object));
         }
         listing.sort();
+        if listing.snapshots.is_empty() && listing.unusable.is_empty() {
+            let elsewhere = Some(self.objects.elsewhere()).filter(|others| !others.is_empty());
+            listing.elsewhere.extend(elsewhere.map(|others| (self.address(), others)));
+        }
         Ok(listing)
+    }
+
+    /// Writes a small file, reads it back, lists it and removes it.
+    ///
+    /// # Errors
+    /// What the store does not do.
+    pub fn probe(&self) -> Result<()> {
+        let mut random = [0; 8];
+        getrandom::fill(&mut random).map_err(|error| Error::Snapshot(error.to_string()))?;
+        let id: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
+        let folder = tempfile::tempdir().map_err(Error::file("make a folder in", std::env::temp_dir()))?;
+        let content = folder.path().join("probe");
+        files::replace(&content, files::PRIVATE, |file| writeln!(file, "kumadb config check: {id}"))?;
+        self.objects.probe(&format!("{PROBE}{id}.txt"), &content)
     }
 
     fn snapshot(&self, object: &Object, manifest: Manifest) -> Snapshot {

@@ -34,6 +34,9 @@ pub trait Objects: Send + Sync {
     /// All files, sorted by name.
     fn list(&self) -> Result<Vec<Object>>;
 
+    /// Addresses beside this one, in the same bucket, that have snapshots: for somebody who mistyped the prefix.
+    fn elsewhere(&self) -> Vec<String>;
+
     /// Bytes of the file `name`, if it is there.
     fn size(&self, name: &str) -> Result<Option<u64>>;
 
@@ -41,7 +44,10 @@ pub trait Objects: Send + Sync {
     fn open(&self, name: &str) -> Result<Box<dyn Read + Send>>;
 
     /// The content of all these small files, in their order, each on its own; read at once where each takes its time.
-    fn read_all(&self, names: &[String]) -> Vec<Result<Vec<u8>>>;
+    ///
+    /// # Errors
+    /// None of them could be read.
+    fn read_all(&self, names: &[String]) -> Result<Vec<Result<Vec<u8>>>>;
 
     /// Puts the file at `from` there as `name`; what was there under that name is replaced.
     fn put(&self, name: &str, from: &Path, progress: &mut dyn Progress) -> Result<()>;
@@ -51,4 +57,7 @@ pub trait Objects: Send + Sync {
 
     /// Removes the file `name`, if it is there.
     fn remove(&self, name: &str) -> Result<()>;
+
+    /// Puts the small file at `content` there as `name`, reads it back, lists it and removes it.
+    fn probe(&self, name: &str, content: &Path) -> Result<()>;
 }

@@ -113,8 +113,9 @@ impl Stores {
                 Ok(listed) => {
                     listing.snapshots.extend(listed.snapshots);
                     listing.unusable.extend(listed.unusable);
+                    listing.elsewhere.extend(listed.elsewhere);
                 }
-                Err(error) if self.all.len() == 1 => return Err(error),
+                Err(error) if self.all.len() == 1 || matches!(error, Error::Interrupted { .. }) => return Err(error),
                 Err(error) => listing.unusable.push(error),
             }
         }
@@ -142,7 +143,7 @@ impl Stores {
                 _ => Ok(vec![self.read_at(wanted)?]),
             };
         }
-        let Listing { mut snapshots, mut unusable } = self.list()?;
+        let Listing { mut snapshots, mut unusable, elsewhere } = self.list()?;
         match wanted {
             "latest" => {
                 snapshots.retain(|snapshot| snapshot.manifest.origin == origin && !snapshot.manifest.raw);
@@ -155,7 +156,10 @@ impl Stores {
             1 => unusable.iter().for_each(warn),
             0 => match unusable.iter().position(|error| matches!(error, Error::Store { .. })) {
                 Some(at) => return Err(unusable.swap_remove(at)),
-                None => return Err(Error::NoSnapshot(wanted.to_owned())),
+                None => {
+                    elsewhere.iter().map(no_snapshots).for_each(|error| warn(&error));
+                    return Err(Error::NoSnapshot(wanted.to_owned()));
+                }
             },
             n => return Err(Error::Usage(format!("`{wanted}` is the beginning of {n} snapshots"))),
         }
@@ -250,6 +254,16 @@ fn keep_last(snapshots: &mut Vec<Snapshot>) {
     }
     let last = snapshots.last().map(|snapshot| snapshot.manifest.id.clone());
     snapshots.retain(|snapshot| Some(&snapshot.manifest.id) == last.as_ref());
+}
+
+/// That a store has no snapshots, while its bucket has some under other prefixes.
+pub fn no_snapshots((store, others): &(String, Vec<String>)) -> Error {
+    Error::Store {
+        act: "find snapshots in",
+        store: store.clone(),
+        why: format!("there are none under this prefix, but in {}", others.join(", ")),
+        hint: "check the prefix in the address of the store",
+    }
 }
 
 impl From<Vec<Store>> for Stores {

@@ -1,0 +1,173 @@
+//! What a store says when it refuses a request, in few words, and what to do then.
+
+/// What to look at where nothing is known of a failure.
+const UNKNOWN: &str = "check that the address is right, and that it can be reached from this machine";
+
+/// What a failure has in it, and what to do then; the first row that fits counts. Statuses are as Rust's `http` names them.
+const HINTS: [(&[&str], &str); 27] = [
+    (
+        &["RequestTimeTooSkewed", "date header too old", "date header in the request is too old"],
+        "the clock of this machine and that of the server differ: set the wrong one, for example with \
+         `timedatectl set-ntp true`",
+    ),
+    (
+        &["AuthorizationHeaderMalformed", "IllegalLocationConstraint", "without LOCATION", "PermanentRedirect"],
+        "set AWS_REGION to the region of the bucket (Garage: `garage`, MinIO: `us-east-1`)",
+    ),
+    (&["SignatureDoesNotMatch"], "AWS_SECRET_ACCESS_KEY does not belong to AWS_ACCESS_KEY_ID: copy it again"),
+    (
+        &["InvalidAccessKeyId"],
+        "the server does not know AWS_ACCESS_KEY_ID: check AWS_ENDPOINT_URL, and copy the key again",
+    ),
+    (
+        &["NoSuchBucket", "ContainerNotFound", "The specified bucket does not exist"],
+        "make the bucket or container first, or check its name in the address",
+    ),
+    (
+        &["XMinioStorageFull", "507 Insufficient Storage", "QuotaExceeded", "No space left"],
+        "the disk or the quota of the server is full: make room there, or remove old snapshots with `kumadb backup prune`",
+    ),
+    (
+        &["413 Payload Too Large", "EntityTooLarge"],
+        "the server or a proxy before it limits the size of a request; raise the limit (nginx: \
+         `client_max_body_size 0;`, Apache: `LimitRequestBody 0`, PHP of Nextcloud: `upload_max_filesize`)",
+    ),
+    (&["423 Locked"], "another client has locked the file on the server: close it there, or wait until the lock ends"),
+    (
+        &["PROPFIND 405", "PROPFIND 501", "PROPFIND 403", "PROPFIND 404", "PROPFIND 200", "PropFind"],
+        "the server does not list folders (PROPFIND), so snapshots could not be found again; turn on all of WebDAV there \
+         (nginx: `dav_ext_methods PROPFIND OPTIONS;` of the module ngx_http_dav_ext)",
+    ),
+    (&["429 Too Many Requests", "SlowDown"], "the server asks for fewer requests: run the command again later"),
+    (
+        &["169.254.169.254"],
+        "no key was given, and this machine is none of a cloud that has one: set AWS_ACCESS_KEY_ID and \
+         AWS_SECRET_ACCESS_KEY (Google: GOOGLE_APPLICATION_CREDENTIALS, Azure: AZURE_STORAGE_ACCOUNT_KEY)",
+    ),
+    (
+        &["Client sent an HTTP request to an HTTPS server", "plain HTTP request was sent to HTTPS"],
+        "this is the port of https: write `https://` (WebDAV: `webdavs://`) before the address",
+    ),
+    (
+        &["corrupt message of type InvalidContentType", "InvalidMessage(InvalidContentType)"],
+        "this port speaks no TLS: write `http://` (WebDAV: `webdav://`) before the address, or name the port of https",
+    ),
+    (
+        &["certificate"],
+        "if it was signed by an authority of your own, name that one, as PEM, in SSL_CERT_FILE; else use the host name \
+         that is in it",
+    ),
+    (
+        &["connection refused"],
+        "nothing listens on that port: start the server, or check host and port (MinIO's S3 is on 9000, its web page on \
+         9001; Garage's S3 is on 3900)",
+    ),
+    (&["failed to lookup address", "dns error"], "check the spelling of the host name, and the DNS of this machine"),
+    (
+        &["invalid HTTP version", "invalid header", "not HTTP"],
+        "what listens on that port does not speak HTTP: check the port; for https write `https://` (WebDAV: `webdavs://`)",
+    ),
+    (
+        &["before message completed"],
+        "the server closed the connection without an answer: check the port, `https://` or `http://`, and the log of the server",
+    ),
+    (&["no answer within"], "the server takes connections and does not answer: look at its log, then restart it"),
+    (
+        &["timed out", "operation timed out", "deadline has elapsed"],
+        "a firewall may drop the connection: check host, port and firewall",
+    ),
+    (
+        &["invalid list response", "list response", "error decoding", "InvalidListResponse"],
+        "what answered is not S3: check AWS_ENDPOINT_URL (MinIO's S3 is on port 9000, its web page on 9001)",
+    ),
+    (&["internal error"], "this is a bug of kumadb: please report it with the lines above"),
+    (&["AccountIsDisabled"], "enable the storage account"),
+    (
+        &["409 Conflict"],
+        "a folder above it is missing on the server, or a file has its name: check the path of the address",
+    ),
+    (
+        &["502 Bad Gateway", "503 Service Unavailable", "504 Gateway Timeout"],
+        "the server behind the proxy does not run: start it, or wait until it has started",
+    ),
+    (&["500 Internal Server Error"], "look at the log of the server"),
+    (&["relative URL without a base"], "check the addresses among the variables: each begins with `https://`"),
+];
+
+/// What a store said, and what to do then. `credentials` is what to look at when it refuses who is asking.
+pub(super) fn explain(error: &object_store::Error, credentials: &'static str) -> (String, &'static str) {
+    use object_store::Error::{PermissionDenied, Unauthenticated};
+    let whole = whole(error);
+    let known = HINTS.iter().find(|(signs, _)| signs.iter().any(|sign| contains(&whole, sign)));
+    let is_refused = matches!(error, Unauthenticated { .. } | PermissionDenied { .. })
+        // A listing that is refused is no error of its own to the library.
+        || ["401 Unauthorized", "403 Forbidden"].iter().any(|status| whole.contains(status));
+    let hint = match (known, is_refused) {
+        (Some((_, hint)), _) => hint,
+        (None, true) => credentials,
+        (None, false) => UNKNOWN,
+    };
+    (words(error, &whole), hint)
+}
+
+/// Without regard to the case of its first letter.
+fn contains(whole: &str, sign: &str) -> bool {
+    whole.contains(sign) || whole.contains(&lower(sign)) || whole.contains(&upper(sign))
+}
+
+/// All that is known of it: what each cause says, the server's own words among them.
+fn whole(error: &object_store::Error) -> String {
+    let mut whole = error.to_string();
+    let mut cause = std::error::Error::source(error);
+    while let Some(one) = cause {
+        whole.push_str(": ");
+        whole.push_str(&one.to_string());
+        cause = one.source();
+    }
+    whole
+}
+
+/// In few words: S3, Azure and Google answer in XML, others with pages.
+fn words(error: &object_store::Error, whole: &str) -> String {
+    let tagged = |tag: &str| {
+        let after = whole.split_once(&format!("<{tag}>"))?.1;
+        after.split_once(&format!("</{tag}>")).map(|(text, _)| text.trim())
+    };
+    let said = match (tagged("Code"), tagged("Message")) {
+        (Some(code), Some(message)) => format!("{} ({code})", message.lines().next().unwrap_or_default()),
+        (Some(code), None) => code.to_owned(),
+        _ => root(error),
+    };
+    // Of what has no answer, where it was looked for is half of the reason.
+    let server = whole.split_once("://").and_then(|(_, rest)| rest.split(['/', ' ', '?', ')']).next());
+    match server.filter(|_| !whole.contains("non-2xx") && !said.contains("://")) {
+        Some(server) if !server.is_empty() => format!("{server}: {said}"),
+        _ => said,
+    }
+}
+
+/// The innermost cause, on one line.
+pub(super) fn root(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut cause = error;
+    while let Some(deeper) = cause.source() {
+        cause = deeper;
+    }
+    let text = cause.to_string();
+    let text = text.split(" (os error").next().unwrap_or_default();
+    let text = text.split(": <").next().unwrap_or_default().lines().next().unwrap_or_default();
+    lower(text.trim_start_matches("Server returned non-2xx status code: ").trim_end_matches([':', ' ']))
+}
+
+/// With a small first letter, unless it begins an abbreviation.
+fn lower(text: &str) -> String {
+    let mut letters = text.chars();
+    match (letters.next(), letters.clone().next()) {
+        (Some(first), second) if second.is_none_or(char::is_lowercase) => first.to_lowercase().chain(letters).collect(),
+        _ => text.to_owned(),
+    }
+}
+
+fn upper(text: &str) -> String {
+    let mut letters = text.chars();
+    letters.next().map_or(String::new(), |first| first.to_uppercase().chain(letters).collect())
+}

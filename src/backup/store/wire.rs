@@ -1,0 +1,343 @@
+//! How requests reach a store: sent again while a server is away, given up when nothing moves, with the login that it wants.
+
+use std::error::Error as StdError;
+use std::fmt;
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use object_store::ClientOptions;
+use object_store::client::{
+    HttpClient, HttpConnector, HttpError, HttpErrorKind, HttpRequest, HttpResponse, HttpResponseBody, HttpService,
+};
+use reqwest::header::AUTHORIZATION;
+use reqwest::{Method, Request, Response, StatusCode, Url};
+use tokio::time::{Sleep, sleep, timeout};
+
+use super::credentials::{Credentials, Patience};
+use super::login::Login;
+
+/// How long a connection may take.
+const CONNECT: Duration = Duration::from_secs(10);
+/// Pauses between two tries: the first, and the longest.
+const PAUSES: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(5));
+/// How often it is looked whether a request moves.
+const TICK: Duration = Duration::from_millis(500);
+/// Bytes of a body that are handed over at once; smaller than what a slow line takes in the time for which silence is borne.
+const PIECE: usize = 64 << 10;
+/// A server that was sent so many bytes gets a second more to answer: it may have to copy them once more.
+const COPIED: u64 = 10_000_000;
+/// As much of an answer that refuses a request is read.
+const WORDS: usize = 64 << 10;
+
+/// The client of one store.
+#[derive(Clone)]
+pub(super) struct Wire {
+    client: reqwest::Client,
+    login: Option<Arc<Login>>,
+    patience: Patience,
+}
+
+/// How many bytes of the body of a request were handed over.
+pub(super) type Sent = Arc<AtomicU64>;
+
+impl Wire {
+    /// One that heeds the proxy and the like that the variables with `prefix` name.
+    pub(super) fn new(prefix: &str, credentials: &Credentials, login: Option<Login>) -> Result<Wire, String> {
+        let named = |name: &str| credentials.value(&format!("{prefix}{name}"));
+        let mut builder = reqwest::Client::builder()
+            .user_agent(concat!("kumadb/", env!("CARGO_PKG_VERSION")))
+            .http1_only()
+            .connect_timeout(CONNECT);
+        if let Some(proxy) = named("PROXY_URL") {
+            builder = builder.proxy(reqwest::Proxy::all(proxy).map_err(|error| error.to_string())?);
+        }
+        if named("ALLOW_INVALID_CERTIFICATES").is_some_and(|value| ["1", "true", "yes", "on"].contains(&value)) {
+            builder = builder.tls_danger_accept_invalid_certs(true);
+        }
+        let client = builder.build().map_err(|error| super::failure::root(&error))?;
+        Ok(Wire { client, login: login.map(Arc::new), patience: credentials.patience })
+    }
+
+    /// Sends the request that `make` makes, as often as it takes; the last answer, whatever it is, or why there was none.
+    pub(super) async fn send<F>(&self, make: F) -> Result<Response, HttpError>
+    where
+        F: Fn() -> Result<(Request, Sent), HttpError> + Send + Sync,
+    {
+        let (mut failing, mut pause) = (None, PAUSES.0);
+        loop {
+            let (request, sent) = make()?;
+            let (once, safe) = (is_link_local(request.url()), *request.method() != Method::POST);
+            let answered = self.send_once(request, &sent, &make).await;
+            let again = match &answered {
+                // What these say stays true: not known here, disk full.
+                Ok(answer) if [501, 505, 507].contains(&answer.status().as_u16()) => false,
+                Ok(answer) => answer.status().is_server_error() || [408, 429].contains(&answer.status().as_u16()),
+                Err(error) => match error.kind() {
+                    HttpErrorKind::Connect | HttpErrorKind::Request => true,
+                    HttpErrorKind::Timeout | HttpErrorKind::Interrupted => safe,
+                    _ => false,
+                },
+            };
+            // From the first failure on, because a large file may have been on its way for long.
+            let is_late = failing.get_or_insert_with(Instant::now).elapsed() > self.patience.retry;
+            match (again && !once && !is_late, answered) {
+                (true, _) => {}
+                (false, Ok(answer)) if answer.status().is_server_error() => return Err(refused(answer).await),
+                (false, Ok(answer)) => return Ok(answer),
+                // Nobody else is to try again.
+                (false, Err(error)) => return Err(HttpError::new_boxed(HttpErrorKind::Unknown, Box::new(error))),
+            }
+            sleep(pause).await;
+            pause = (pause * 2).min(PAUSES.1);
+        }
+    }
+
+    /// The same once, with the login that the server asks for.
+    async fn send_once<F>(&self, request: Request, sent: &Sent, make: &F) -> Result<Response, HttpError>
+    where
+        F: Fn() -> Result<(Request, Sent), HttpError> + Send + Sync,
+    {
+        let Some(login) = &self.login else { return self.execute(request, sent).await };
+        let (mut request, mut sent) = (request, sent.clone());
+        let mut tries = 0;
+        loop {
+            tries += 1;
+            let said = login.authorization(request.method(), request.url());
+            if let Some(said) = &said {
+                request.headers_mut().insert(AUTHORIZATION, said.clone());
+            }
+            let answer = self.execute(request, &sent).await?;
+            let again = answer.status() == StatusCode::UNAUTHORIZED && login.refused(said.as_ref(), answer.headers());
+            if !again || tries == 3 {
+                return Ok(answer);
+            }
+            (request, sent) = make()?;
+        }
+    }
+
+    /// The same, given up when nothing moves.
+    async fn execute(&self, request: Request, sent: &Sent) -> Result<Response, HttpError> {
+        let mut answer = std::pin::pin!(self.client.execute(request));
+        let (mut seen, mut since) = (0, Instant::now());
+        loop {
+            if let Ok(answer) = timeout(TICK, &mut answer).await {
+                return answer.map_err(failed);
+            }
+            let now = sent.load(Ordering::Relaxed);
+            if now != seen {
+                (seen, since) = (now, Instant::now());
+            } else if since.elapsed() >= self.patience.silence + Duration::from_secs(seen / COPIED) {
+                // No other try: it would be as silent.
+                return Err(HttpError::new(HttpErrorKind::Unknown, Silence(since.elapsed())));
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Wire {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Wire")
+    }
+}
+
+impl HttpConnector for Wire {
+    fn connect(&self, _options: &ClientOptions) -> object_store::Result<HttpClient> {
+        Ok(HttpClient::new(self.clone()))
+    }
+}
+
+impl HttpService for Wire {
+    fn call<'s, 'f>(
+        &'s self,
+        request: HttpRequest,
+    ) -> Pin<Box<dyn Future<Output = Result<HttpResponse, HttpError>> + Send + 'f>>
+    where
+        's: 'f,
+        Self: 'f,
+    {
+        Box::pin(async move {
+            let make = || {
+                let (parts, body) = request.clone().into_parts();
+                let url = parts.uri.to_string().parse::<Url>();
+                let url = url.map_err(|error| HttpError::new(HttpErrorKind::Decode, error))?;
+                let (mut made, sent) = (Request::new(parts.method, url), Sent::default());
+                *made.headers_mut() = parts.headers;
+                // Not `is_empty`, which says the opposite of a payload (object_store 0.14.2).
+                if body.content_length() > 0 {
+                    let outgoing = Outgoing { body, piece: Bytes::new(), sent: sent.clone() };
+                    *made.body_mut() = Some(reqwest::Body::wrap(outgoing));
+                }
+                Ok((made, sent))
+            };
+            let silence = self.patience.silence;
+            let answer = http::Response::<reqwest::Body>::from(self.send(make).await?);
+            Ok(answer.map(|body| HttpResponseBody::new(Incoming { body, silence, left: Box::pin(sleep(silence)) })))
+        })
+    }
+}
+
+/// The body of a request, in pieces that are counted.
+struct Outgoing<B> {
+    body: B,
+    piece: Bytes,
+    sent: Sent,
+}
+
+impl<B: Body<Data = Bytes> + Unpin> Body for Outgoing<B> {
+    type Data = Bytes;
+    type Error = B::Error;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
+        let this = self.get_mut();
+        while this.piece.is_empty() {
+            match std::task::ready!(Pin::new(&mut this.body).poll_frame(cx)) {
+                Some(Ok(frame)) => match frame.into_data() {
+                    Ok(piece) => this.piece = piece,
+                    Err(frame) => return Poll::Ready(Some(Ok(frame))),
+                },
+                other => return Poll::Ready(other),
+            }
+        }
+        let piece = this.piece.split_to(this.piece.len().min(PIECE));
+        this.sent.fetch_add(piece.len() as u64, Ordering::Relaxed);
+        Poll::Ready(Some(Ok(Frame::data(piece))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.piece.is_empty() && self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self.body.size_hint().exact() {
+            Some(left) => SizeHint::with_exact(left + self.piece.len() as u64),
+            None => SizeHint::default(),
+        }
+    }
+}
+
+/// The body of an answer, given up when nothing comes.
+struct Incoming {
+    body: reqwest::Body,
+    silence: Duration,
+    left: Pin<Box<Sleep>>,
+}
+
+impl Body for Incoming {
+    type Data = Bytes;
+    type Error = HttpError;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, HttpError>>> {
+        let this = self.get_mut();
+        match Pin::new(&mut this.body).poll_frame(cx) {
+            Poll::Ready(frame) => {
+                this.left.as_mut().reset(tokio::time::Instant::now() + this.silence);
+                Poll::Ready(frame.map(|frame| frame.map_err(failed)))
+            }
+            Poll::Pending => match this.left.as_mut().poll(cx) {
+                Poll::Ready(()) => {
+                    Poll::Ready(Some(Err(HttpError::new(HttpErrorKind::Timeout, Silence(this.silence)))))
+                }
+                Poll::Pending => Poll::Pending,
+            },
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+/// Nothing moved for so long.
+#[derive(Debug)]
+struct Silence(Duration);
+
+impl fmt::Display for Silence {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "no answer within {} s", self.0.as_secs())
+    }
+}
+
+impl StdError for Silence {}
+
+/// A status that refuses a request, with the beginning of what the server says of it.
+#[derive(Debug)]
+pub(super) struct Refusal {
+    pub(super) status: StatusCode,
+    pub(super) words: String,
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Server returned non-2xx status code: {}: {}", self.status, self.words)
+    }
+}
+
+impl StdError for Refusal {}
+
+/// Reads why `answer` refuses the request.
+pub(super) async fn read_refusal(answer: Response) -> Refusal {
+    let status = answer.status();
+    let words = match timeout(CONNECT, answer.bytes()).await {
+        Ok(Ok(bytes)) => String::from_utf8_lossy(&bytes[..bytes.len().min(WORDS)]).into_owned(),
+        _ => String::new(),
+    };
+    Refusal { status, words }
+}
+
+async fn refused(answer: Response) -> HttpError {
+    HttpError::new(HttpErrorKind::Unknown, read_refusal(answer).await)
+}
+
+/// Where a cloud's machine is told who it is. Elsewhere there is nobody, and waiting is in vain.
+fn is_link_local(url: &Url) -> bool {
+    url.host_str().is_some_and(|host| host.starts_with("169.254."))
+}
+
+/// Whether it is worth another try.
+fn failed(error: reqwest::Error) -> HttpError {
+    let error = error.without_url();
+    let mut kind = match (error.is_connect(), error.is_timeout()) {
+        (true, _) => HttpErrorKind::Connect,
+        (_, true) => HttpErrorKind::Timeout,
+        _ => HttpErrorKind::Unknown,
+    };
+    let mut cause = error.source();
+    while let Some(one) = cause {
+        let words = one.to_string();
+        if one.is::<rustls::Error>() || words.contains("certificate") || words.contains("corrupt message") {
+            // Neither comes right by itself.
+            kind = HttpErrorKind::Decode;
+            break;
+        }
+        if let Some(error) = one.downcast_ref::<io::Error>()
+            && kind == HttpErrorKind::Unknown
+        {
+            use io::ErrorKind::*;
+            kind = match error.kind() {
+                TimedOut => HttpErrorKind::Timeout,
+                ConnectionAborted | ConnectionReset | BrokenPipe | UnexpectedEof => HttpErrorKind::Interrupted,
+                _ => kind,
+            };
+        }
+        if kind == HttpErrorKind::Unknown && (words.contains("before message completed") || words.contains("closed")) {
+            kind = HttpErrorKind::Request;
+        }
+        // rustls speaks from within an I/O error.
+        cause = match one.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
+            Some(inner) => Some(inner),
+            None => one.source(),
+        };
+    }
+    HttpError::new(kind, error)
+}
