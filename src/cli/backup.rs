@@ -212,6 +212,9 @@ fn list(args: &ListArgs, context: &mut Context<'_>) -> Result<Exit> {
         headers.extend((addresses.len() > 1).then_some("in"));
         waiting + &Ui::table(&headers, all.iter().map(row).collect()) + &hidden
     })?;
+    for found in &listing.elsewhere {
+        context.ui.warn(&crate::backup::no_snapshots(found).to_string());
+    }
     Ok(warn_of(&listing.unusable, context.ui))
 }
 
@@ -277,6 +280,7 @@ fn verify(args: &VerifyArgs, context: &mut Context<'_>) -> Result<Exit> {
         let mut document = json!({"id": id, "path": snapshot.location(), "ok": true});
         let line = match check(snapshot, drill.as_mut(), &mut document, context.ui) {
             Ok(line) => line,
+            Err(error @ Error::Interrupted { .. }) => return Err(error),
             Err(error) => {
                 fail(&error);
                 document["ok"] = json!(false);

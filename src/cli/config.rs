@@ -5,14 +5,14 @@ use std::path::{Path, PathBuf};
 
 use chrono::Utc;
 use clap::{Args, Subcommand};
-use serde_json::json;
+use serde_json::{Value as Json, json};
 
-use super::{Context, Ui, default_store, engine, store};
-use crate::backup::Credentials;
-use crate::config::{Config, Job, Target, read_config};
-use crate::error::{Error, Exit, Result, counted};
+use super::{Context, Ui, default_store, engine};
+use crate::backup::{Patience, Store};
+use crate::config::{Config, Job, Place, Target, Text, open_stores, read_config};
+use crate::error::{Error, Exit, Result, counted, guarded};
 use crate::files;
-use crate::schedule::lacks;
+use crate::schedule::{lacks, reach_push, reach_webhook};
 
 #[derive(Debug, Subcommand)]
 pub enum ConfigVerb {
@@ -22,7 +22,7 @@ pub enum ConfigVerb {
 
 #[derive(Args, Debug)]
 pub struct CheckArgs {
-    /// Look at every instance too: does its engine answer, is it there
+    /// Try everything it names too: find every instance, write, read, list and remove a file in every store, reach pushes and webhooks
     #[arg(long)]
     connect: bool,
 }
@@ -30,25 +30,18 @@ pub struct CheckArgs {
 pub fn run(verb: &ConfigVerb, context: &mut Context<'_>) -> Result<Exit> {
     let ConfigVerb::Check(args) = verb;
     let config = required(context)?;
-    let lacks = lacks(&config, &Credentials::new(store::credentials()?), &default_store(), &is_program);
+    let lacks = lacks(&config, &context.credentials()?, &default_store(), &is_program);
     let now = Utc::now();
     let due = |job: &Job| {
         job.when.after(now).map(|due| due.with_timezone(&job.when.zone()).format("%Y-%m-%d %H:%M:%S %Z").to_string())
     };
-    let looks: Vec<(&String, Result<()>)> = match args.connect {
-        true => config.instances.iter().map(|(name, target)| (name, look(target, context))).collect(),
-        false => Vec::new(),
-    };
+    let reached = if args.connect { reach(&config, context)? } else { Vec::new() };
     let jobs: Vec<_> = config.jobs.iter().map(|job| json!({"name": job.name, "next": due(job)})).collect();
-    let reached: Vec<_> = looks
-        .iter()
-        .map(|(name, look)| json!({"name": name, "ok": look.is_ok(), "error": look.as_ref().err().map(Error::to_string)}))
-        .collect();
     let wrong: Vec<_> =
         lacks.iter().map(|(table, error)| json!({"table": table, "error": error.to_string()})).collect();
     let document = json!({
-        "stores": config.stores.len(), "instances": config.instances.len(), "jobs": jobs, "reached": reached,
-        "wrong": wrong,
+        "stores": config.stores.len(), "instances": config.instances.len(), "jobs": jobs,
+        "reached": reached.iter().map(Reached::document).collect::<Vec<_>>(), "wrong": wrong,
     });
     context.ui.result(&document, || {
         let mut text: String = lacks.iter().map(|(table, error)| format!("[{table}] {error}\n")).collect();
@@ -66,20 +59,103 @@ pub fn run(verb: &ConfigVerb, context: &mut Context<'_>) -> Result<Exit> {
             let rows = config.jobs.iter().map(|job| vec![job.name.clone(), due(job).unwrap_or_else(|| "never".into())]);
             text.push_str(&format!("\n\n{}", Ui::table(&["job", "next"], rows.collect())));
         }
-        if !looks.is_empty() {
-            let words = |look: &Result<()>| look.as_ref().err().map_or_else(|| "there".into(), Error::to_string);
-            let rows = looks.iter().map(|(name, look)| vec![(*name).clone(), words(look)]);
-            text.push_str(&format!("\n\n{}", Ui::table(&["instance", "seen"], rows.collect())));
+        if !reached.is_empty() {
+            let rows = reached.iter().map(Reached::row).collect();
+            text.push_str(&format!("\n\n{}", Ui::table(&["check", "name", "address", "result"], rows)));
         }
         text
     })?;
-    Ok(looks
+    for one in &reached {
+        let Err(error) = &one.result else { continue };
+        let hint = error.hint().map(|hint| format!(" (try: {hint})")).unwrap_or_default();
+        context.ui.warn(&format!("{} `{}`: {error}{hint}", one.kind, one.name));
+    }
+    Ok(reached
         .into_iter()
-        .filter_map(|(_, look)| look.err())
+        .filter_map(|one| one.result.err())
         .chain(lacks.into_iter().map(|(_, error)| error))
         .map(|error| error.exit())
         .max_by_key(|exit| exit.gravity())
         .unwrap_or(Exit::Done))
+}
+
+/// One address of the config file, and whether it can be used.
+struct Reached {
+    /// `instance`, `store`, `push` or `webhook`.
+    kind: &'static str,
+    /// Its name in the config file; the job's for those who are told.
+    name: String,
+    /// Without what may be a secret.
+    address: String,
+    /// What was seen, in a word or two.
+    result: Result<String>,
+}
+
+impl Reached {
+    fn document(&self) -> Json {
+        json!({
+            "kind": self.kind, "name": self.name, "address": self.address, "ok": self.result.is_ok(),
+            "error": self.result.as_ref().err().map(Error::to_string),
+            "hint": self.result.as_ref().err().and_then(Error::hint),
+        })
+    }
+
+    fn row(&self) -> Vec<String> {
+        let result = match &self.result {
+            Ok(seen) => seen.clone(),
+            Err(_) => "FAILED".into(),
+        };
+        vec![self.kind.to_owned(), self.name.clone(), self.address.clone(), result]
+    }
+}
+
+/// Tries every address: instances one after the other, everything else at the same time.
+fn reach(config: &Config, context: &Context<'_>) -> Result<Vec<Reached>> {
+    let credentials = context.credentials()?.with_patience(Patience::SHORT);
+    let fallback = default_store();
+    let probe = |place: &Place| {
+        let stores = open_stores(&[place], &credentials, &fallback)?;
+        stores.iter().try_for_each(Store::probe).map(|()| "ok: written, read, listed, removed".to_owned())
+    };
+    let push = |text: &Text| reach_push(&text.read()?).map(|()| "ok: reached, nothing was pushed".to_owned());
+    let webhook = |text: &Text| reach_webhook(&text.read()?).map(|status| format!("ok: reached, HTTP {status}"));
+    std::thread::scope(|scope| {
+        let mut running = Vec::new();
+        for (name, place) in &config.stores {
+            let task = scope.spawn(|| guarded("the check", || probe(place)));
+            running.push(("store", name, place.address.clone(), task));
+        }
+        for job in &config.jobs {
+            if let Some(text) = &job.push {
+                running.push(("push", &job.name, server(text), scope.spawn(|| guarded("the check", || push(text)))));
+            }
+            if let Some(text) = &job.webhook {
+                let task = scope.spawn(|| guarded("the check", || webhook(text)));
+                running.push(("webhook", &job.name, server(text), task));
+            }
+        }
+        let looked = config.instances.iter().map(|(name, target)| Reached {
+            kind: "instance",
+            name: name.clone(),
+            address: target.docker_host.clone().or_else(|| target.context.clone()).unwrap_or_default(),
+            result: look(target, context).map(|()| "ok: found".to_owned()),
+        });
+        let mut all: Vec<Reached> = looked.collect();
+        for (kind, name, address, task) in running {
+            let result = task.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+            all.push(Reached { kind, name: name.clone(), address, result });
+        }
+        Ok(all)
+    })
+}
+
+/// The server in an address whose path is a secret.
+fn server(text: &Text) -> String {
+    let Ok(address) = text.read() else { return String::new() };
+    let uri = address.reveal().split_once("://");
+    let host = |rest: &str| rest.split(['/', '?', '#']).next().map(|host| host.rsplit('@').next().map(str::to_owned));
+    let shown = uri.and_then(|(scheme, rest)| Some(format!("{scheme}://{}/…", host(rest)??)));
+    shown.unwrap_or_default()
 }
 
 /// Whether the engine of `target` answers, where one is named, and the instance is there.

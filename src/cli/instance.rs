@@ -252,12 +252,14 @@ impl Context<'_> {
     /// The stores that were given, else those of the config file, else the default one.
     pub(super) fn stores(&self) -> Result<Stores> {
         match self.configured_stores()? {
-            Some(places) => {
-                let credentials = Credentials::new(store::credentials()?);
-                open_stores(&places.iter().collect::<Vec<_>>(), &credentials, &default_store())
-            }
-            None => store::open(&self.global.store, default_store()),
+            Some(places) => open_stores(&places.iter().collect::<Vec<_>>(), &self.credentials()?, &default_store()),
+            None => store::open(&self.global.store, default_store(), self.credentials()?),
         }
+    }
+
+    /// What the environment says of who asks stores; a signal ends their waiting.
+    pub(super) fn credentials(&self) -> Result<Credentials> {
+        Ok(Credentials::new(store::credentials()?).cancelled_by(self.ui.signals()))
     }
 
     /// The stores of the config file, where no other ones were given: those of the instance that is meant, or all of them

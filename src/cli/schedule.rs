@@ -6,9 +6,7 @@ use chrono::{DateTime, Local, Utc};
 use clap::Args;
 use sd_notify::NotifyState;
 
-use super::store;
 use super::{Context, Ui, config, engine};
-use crate::backup::Credentials;
 use crate::config::Target;
 use crate::error::{Error, Exit, Result};
 use crate::instance::Sight;
@@ -37,7 +35,7 @@ pub fn run(args: &ScheduleArgs, context: &mut Context<'_>) -> Result<Exit> {
             beside: false,
         })
     };
-    let credentials = Credentials::new(store::credentials()?);
+    let credentials = context.credentials()?;
     let world = World {
         sight: &sight,
         credentials: &credentials,

@@ -7,7 +7,7 @@ use clap::Args;
 use super::Ui;
 use super::far::Luggage;
 use crate::backup::{Credentials, Extent, Keys, Seal, Store, Stores};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::files;
 use crate::run::Putting;
 use crate::value::Secret;
@@ -76,10 +76,15 @@ const BY_FILE: [&str; 3] = ["AWS_SECRET_ACCESS_KEY", "AZURE_STORAGE_ACCOUNT_KEY"
 /// What the environment says of who is asking.
 pub fn credentials() -> Result<Vec<(String, Secret)>> {
     let known = |name: &str| Credentials::PREFIXES.iter().any(|prefix| name.starts_with(prefix));
-    let mut named: Vec<(String, Secret)> = std::env::vars()
-        .filter(|(name, value)| known(name) && !value.is_empty())
-        .map(|(name, value)| (name, Secret::new(value)))
-        .collect();
+    let mut named = Vec::new();
+    for (name, value) in std::env::vars_os() {
+        // What has another name may be anything.
+        let Some(name) = name.to_str().filter(|name| known(name) && !value.is_empty()) else { continue };
+        match value.to_str() {
+            Some(value) => named.push((name.to_owned(), Secret::new(value))),
+            None => return Err(Error::Usage(format!("`{name}` is not UTF-8: set it again"))),
+        }
+    }
     for name in BY_FILE {
         if let Some(file) = std::env::var_os(format!("{name}_FILE")).filter(|file| !file.is_empty()) {
             named.push((name.to_owned(), Secret::new(files::read_first_line(Path::new(&file))?)));
@@ -88,9 +93,8 @@ pub fn credentials() -> Result<Vec<(String, Secret)>> {
     Ok(named)
 }
 
-/// The stores at `addresses`, or else `default`; credentials come from the environment.
-pub fn open(addresses: &[String], default: Store) -> Result<Stores> {
-    let credentials = Credentials::new(credentials()?);
+/// The stores at `addresses`, or else `default`.
+pub fn open(addresses: &[String], default: Store, credentials: Credentials) -> Result<Stores> {
     let mut stores: Vec<Store> =
         addresses.iter().map(|address| Store::open(address, &credentials)).collect::<Result<_>>()?;
     if stores.is_empty() {

@@ -72,6 +72,12 @@ impl Ui {
         self.signal.load(Ordering::SeqCst) as i32
     }
 
+    /// The same for whoever is not here when it comes.
+    pub fn signals(&self) -> impl Fn() -> i32 + Send + Sync + use<> {
+        let signal = self.signal.clone();
+        move || signal.load(Ordering::SeqCst) as i32
+    }
+
     /// The same, and it is heeded by that.
     pub fn take_signal(&mut self) -> Option<i32> {
         Some(self.signal.swap(0, Ordering::SeqCst) as i32).filter(|signal| *signal != 0)

@@ -10,9 +10,9 @@ use std::time::Duration;
 
 use chrono_tz::Tz;
 
-use crate::backup::Extent;
 use crate::backup::retention::Policy;
 use crate::backup::undo::Bounds;
+use crate::backup::{Extent, check_address};
 use crate::error::{Problem, Result, nearest};
 use crate::files;
 use crate::formats::node::{At, Data, Entry, Node};
@@ -180,6 +180,9 @@ pub fn read_config(file: &str, text: &str) -> Result<Config, Vec<Problem>> {
         for (name, table) in reader.tables(root, "stores") {
             reader.check_keys(table, &STORE);
             if let Some(address) = reader.required(table, "address") {
+                if let (Err(why), Some(node)) = (check_address(&address), table.find("address")) {
+                    reader.wrong(node, why);
+                }
                 let place = Place { address, credentials_file: reader.path(table, "credentials_file") };
                 config.stores.insert(name.to_owned(), place);
             }

@@ -5,7 +5,7 @@ use std::path::Path;
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::{Config, Job, Place, Target};
-use crate::backup::{Credentials, Keys, Seal, Store, Stores};
+use crate::backup::{Credentials, Keys, Seal, Store, Stores, check_variable};
 use crate::error::{Error, Result};
 use crate::files;
 use crate::value::Secret;
@@ -100,15 +100,22 @@ pub fn open_stores(places: &[&Place], credentials: &Credentials, fallback: &Stor
     Ok(stores.with_credentials(credentials.clone()))
 }
 
-/// The lines `NAME=VALUE` of `file`.
+/// The lines `NAME=VALUE` of `file`, as a shell or systemd reads them: with `export` before the name or without, the value in
+/// quotes or not.
+///
+/// # Errors
+/// There is no such file; a line is something else; no store uses such a name.
 pub fn read_credentials(file: &Path) -> Result<Vec<(String, Secret)>> {
     let text = files::read_whole(file)?;
-    let lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
-    lines
-        .enumerate()
-        .map(|(n, line)| match line.split_once('=') {
-            Some((name, value)) => Ok((name.trim().to_owned(), Secret::new(value.trim()))),
-            None => Err(Error::Usage(format!("`{}`: entry {} is not NAME=VALUE", file.display(), n + 1))),
-        })
-        .collect()
+    let lines = text.lines().map(str::trim).enumerate().filter(|(_, line)| !line.is_empty() && !line.starts_with('#'));
+    let read = |(n, line): (usize, &str)| {
+        let wrong = |why: String| Error::Usage(format!("`{}`, line {}: {why}", file.display(), n + 1));
+        let line = line.strip_prefix("export ").unwrap_or(line);
+        let (name, value) = line.split_once('=').ok_or_else(|| wrong("write NAME=VALUE".into()))?;
+        let (name, value) = (name.trim(), value.trim());
+        check_variable(name).map_err(wrong)?;
+        let quoted = ['"', '\''].iter().find_map(|quote| value.strip_prefix(*quote)?.strip_suffix(*quote));
+        Ok((name.to_owned(), Secret::new(quoted.unwrap_or(value))))
+    };
+    lines.map(read).collect()
 }

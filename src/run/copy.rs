@@ -65,6 +65,7 @@ pub fn take(
         let put = store.put(&mut packed, &scratch, !putting.unread, &mut |done, total| observer.progress(done, total));
         match put {
             Ok(copy) => taken.copies.push(copy),
+            Err(error @ Error::Interrupted { .. }) => return Err(error),
             Err(error) => taken.failed.push(error),
         }
     }

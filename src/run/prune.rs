@@ -103,6 +103,10 @@ impl Pruning {
             let one =
                 |(snapshot, reasons): (&&Snapshot, Vec<String>)| Judged { snapshot: (*snapshot).clone(), reasons };
             pruning.judged.extend(here.iter().zip(reasons).map(one));
+            let is_interrupted = |error: &Error| matches!(error, Error::Interrupted { .. });
+            if let Some(at) = pruning.warnings.iter().position(is_interrupted) {
+                return Err(pruning.warnings.swap_remove(at));
+            }
             match store.orphans(now) {
                 Ok(orphans) => pruning.orphans.extend(orphans),
                 // It stands among the warnings already: its snapshots could not be listed either.

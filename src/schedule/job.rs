@@ -10,7 +10,7 @@ use super::{Event, Host, Level, State, metrics, notice};
 use crate::backup::store::Scratch;
 use crate::backup::{Credentials, Drill, Snapshot, Store, Stores};
 use crate::config::{Config, Job, Place, Target, open_stores};
-use crate::error::{Error, Exit, Result, bytes, counted};
+use crate::error::{Error, Exit, Result, bytes, counted, guarded};
 use crate::instance::{Instance, Sight};
 use crate::run::prune::{Choice, Pruning};
 use crate::run::{Putting, take};
@@ -202,7 +202,8 @@ struct Round<'r> {
 impl Round<'_> {
     fn back_up_all(&self, ended: &mut Ended, host: &mut dyn Host) -> Result<()> {
         for name in &self.job.instances {
-            match self.back_up(name, ended, host) {
+            // One that panics is one that fails: the others go on, and somebody is told.
+            match guarded("the backup", || self.back_up(name, ended, host)) {
                 Err(error @ Error::Interrupted { .. }) => return Err(error),
                 Err(error) => {
                     host.log(&self.event(name, Level::Error, "error", error.to_string()));
@@ -241,7 +242,7 @@ impl Round<'_> {
         let began = Instant::now();
         let taken = take(&instance, &stores, &format!("schedule {}", job.name), &putting, host)?;
         let (took, wrong) = (began.elapsed(), ended.errors.len());
-        let good = self.judge(name, &taken.copies, &stores, ended, host);
+        let good = self.judge(name, &taken.copies, &stores, ended, host)?;
         for error in taken.failed {
             self.fail(name, error, ended, host);
         }
@@ -273,7 +274,7 @@ impl Round<'_> {
         stores: &Stores,
         ended: &mut Ended,
         host: &mut dyn Host,
-    ) -> Vec<String> {
+    ) -> Result<Vec<String>> {
         let mut good = Vec::new();
         for (n, copy) in copies.iter().enumerate() {
             let (id, store) = (&copy.manifest.id, copy.store().address());
@@ -289,10 +290,11 @@ impl Round<'_> {
             });
             match tested {
                 Ok(()) => good.push(store),
+                Err(error @ Error::Interrupted { .. }) => return Err(error),
                 Err(error) => self.fail(name, error, ended, host),
             }
         }
-        good
+        Ok(good)
     }
 
     /// Restores `copy` into a scratch place and compares it.
@@ -355,9 +357,11 @@ fn tell(job: &Job, state: &State, ended: &mut Ended, host: &mut dyn Host) {
             ended.taken.iter().map(|snapshot| snapshot.manifest.id.as_str()).collect::<Vec<_>>().join(" "),
         ),
     ];
-    let ran = notice::command(hook, &environment, job.hook_timeout, &mut || host.progress(0, 0));
-    let pushed = job.push.as_ref().map_or(Ok(()), |push| notice::push(&push.read()?, ended));
-    let measured = metrics::write(job, ended, &state.note);
+    // One of them that fails, however it does, keeps the others from nothing.
+    let ran =
+        guarded("the command", || notice::command(hook, &environment, job.hook_timeout, &mut || host.progress(0, 0)));
+    let pushed = guarded("the push", || job.push.as_ref().map_or(Ok(()), |push| notice::push(&push.read()?, ended)));
+    let measured = guarded("the metrics", || metrics::write(job, ended, &state.note));
     tell_webhook(job, if ended.is_good() { "succeeded" } else { "failed" }, ended);
     ended.untold.extend([ran, pushed, measured].into_iter().filter_map(Result::err));
 }
@@ -371,6 +375,6 @@ fn tell_webhook(job: &Job, event: &str, ended: &mut Ended) {
     }
     document["message"] = json!(if event == "started" { String::new() } else { ended.words() });
     document["at"] = json!(ended.at);
-    let told = webhook.read().and_then(|address| notice::webhook(&address, &document));
+    let told = guarded("the webhook", || notice::webhook(&webhook.read()?, &document));
     ended.untold.extend(told.err());
 }

@@ -5,6 +5,7 @@ pub mod job;
 mod lacks;
 mod metrics;
 mod notice;
+mod reach;
 mod state;
 mod watch;
 
@@ -17,6 +18,7 @@ use crate::run::Observer;
 pub use event::{Event, Level};
 pub use job::{Ended, World};
 pub use lacks::lacks;
+pub use reach::{reach_push, reach_webhook};
 pub use state::State;
 pub use watch::{once, watch};
 

@@ -55,12 +55,12 @@ pub fn webhook(address: &Secret, document: &Json) -> Result<()> {
     request.send(document.to_string()).map(drop).map_err(failed("the webhook"))
 }
 
-fn agent() -> Agent {
+pub(super) fn agent() -> Agent {
     Agent::config_builder().timeout_global(Some(PATIENCE)).user_agent("kumadb").build().into()
 }
 
 /// The address holds a token, so no error repeats it.
-fn failed(what: &'static str) -> impl Fn(ureq::Error) -> Error {
+pub(super) fn failed(what: &'static str) -> impl Fn(ureq::Error) -> Error {
     move |error| {
         let why = match error {
             ureq::Error::StatusCode(code) => format!("the answer was {code}"),
@@ -76,7 +76,7 @@ fn failed(what: &'static str) -> impl Fn(ureq::Error) -> Error {
     }
 }
 
-fn notice(what: &str, why: &str) -> Error {
+pub(super) fn notice(what: &str, why: &str) -> Error {
     Error::Notice { what: what.to_owned(), why: why.to_owned() }
 }
 

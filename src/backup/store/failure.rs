@@ -3,8 +3,12 @@
 /// What to look at where nothing is known of a failure.
 const UNKNOWN: &str = "check that the address is right, and that it can be reached from this machine";
 
+/// For a WebDAV server that does only half of it.
+const UNLISTED: &str = "the server does not list folders (PROPFIND), so snapshots could not be found again: turn all of \
+                        WebDAV on there (nginx: the module ngx_http_dav_ext with `dav_ext_methods PROPFIND OPTIONS;`)";
+
 /// What a failure has in it, and what to do then; the first row that fits counts. Statuses are as Rust's `http` names them.
-const HINTS: [(&[&str], &str); 27] = [
+const HINTS: [(&[&str], &str); 26] = [
     (
         &["RequestTimeTooSkewed", "date header too old", "date header in the request is too old"],
         "the clock of this machine and that of the server differ: set the wrong one, for example with \
@@ -33,11 +37,6 @@ const HINTS: [(&[&str], &str); 27] = [
          `client_max_body_size 0;`, Apache: `LimitRequestBody 0`, PHP of Nextcloud: `upload_max_filesize`)",
     ),
     (&["423 Locked"], "another client has locked the file on the server: close it there, or wait until the lock ends"),
-    (
-        &["PROPFIND 405", "PROPFIND 501", "PROPFIND 403", "PROPFIND 404", "PROPFIND 200", "PropFind"],
-        "the server does not list folders (PROPFIND), so snapshots could not be found again; turn on all of WebDAV there \
-         (nginx: `dav_ext_methods PROPFIND OPTIONS;` of the module ngx_http_dav_ext)",
-    ),
     (&["429 Too Many Requests", "SlowDown"], "the server asks for fewer requests: run the command again later"),
     (
         &["169.254.169.254"],
@@ -102,7 +101,10 @@ pub(super) fn explain(error: &object_store::Error, credentials: &'static str) ->
     let is_refused = matches!(error, Unauthenticated { .. } | PermissionDenied { .. })
         // A listing that is refused is no error of its own to the library.
         || ["401 Unauthorized", "403 Forbidden"].iter().any(|status| whole.contains(status));
+    let unlisted = ["200 OK", "404 Not Found", "405 Method Not Allowed", "501 Not Implemented"];
+    let is_unlisted = whole.contains("PROPFIND") && unlisted.iter().any(|status| whole.contains(status));
     let hint = match (known, is_refused) {
+        _ if is_unlisted => UNLISTED,
         (Some((_, hint)), _) => hint,
         (None, true) => credentials,
         (None, false) => UNKNOWN,
@@ -154,6 +156,7 @@ pub(super) fn root(error: &(dyn std::error::Error + 'static)) -> String {
     }
     let text = cause.to_string();
     let text = text.split(" (os error").next().unwrap_or_default();
+    let text = text.split(" to the request").next().unwrap_or_default();
     let text = text.split(": <").next().unwrap_or_default().lines().next().unwrap_or_default();
     lower(text.trim_start_matches("Server returned non-2xx status code: ").trim_end_matches([':', ' ']))
 }

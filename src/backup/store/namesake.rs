@@ -48,7 +48,7 @@ impl Store {
         // They begin with the time.
         names.sort_by(|a, b| b.cmp(a));
         names.truncate(NEWEST);
-        let texts = self.objects.read_all(&names);
+        let texts = self.objects.read_all(&names)?;
         let mut manifests = names.iter().zip(texts).filter_map(|(name, text)| archive::parse(name, &text.ok()?).ok());
         let other = manifests.find(|manifest| manifest.instance == name && manifest.origin != origin);
         Ok(other.map(|other| Namesake {

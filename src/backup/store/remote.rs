@@ -5,7 +5,6 @@ use std::fs::File;
 use std::future::Future;
 use std::io::{self, Read};
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -42,7 +41,7 @@ const SENDING: usize = 4;
 const READING: usize = 32;
 /// How often it is looked whether somebody wants the run to end.
 const LOOK: Duration = Duration::from_millis(100);
-/// How long what clears up may take when the run is to end, or the store is known to be down.
+/// How long what clears up may take when the run is to end.
 const LAST: Duration = Duration::from_secs(5);
 /// Objects of a bucket that are looked at for snapshots under other prefixes.
 const LOOKED_AT: usize = 5_000;
@@ -69,8 +68,6 @@ struct Door {
     credentials: &'static str,
     runtime: Arc<Runtime>,
     cancel: Cancel,
-    /// Whether the last call failed without an answer.
-    down: Arc<AtomicBool>,
 }
 
 /// Reaches the store at `address`, which has a scheme; nothing is sent yet.
@@ -108,7 +105,6 @@ fn build(address: &str, credentials: &Credentials) -> Result<Remote> {
         credentials: credentials_hint,
         runtime: Arc::new(runtime),
         cancel: credentials.cancel.clone(),
-        down: Arc::default(),
     };
     let wire = |login: Option<Login>| Wire::new(variables, credentials, login).map_err(wrong);
     // Which schemes are allowed is said by the address alone.
@@ -176,13 +172,7 @@ impl Door {
             self.runtime.block_on(async {
                 match select(std::pin::pin!(future), std::pin::pin!(self.ended())).await {
                     Either::Left((done, _)) => done,
-                    Either::Right((signal, _)) if signal != 0 => Err(Error::Interrupted { signal }),
-                    Either::Right(_) => Err(Error::Store {
-                        act,
-                        store: self.address.clone(),
-                        why: "it did not answer before, and does not yet".into(),
-                        hint: "run the command again when the store can be reached",
-                    }),
+                    Either::Right((signal, _)) => Err(Error::Interrupted { signal }),
                 }
             })
         });
@@ -202,12 +192,12 @@ impl Door {
         self.enter(act, async { future.await.map_err(self.failed(act)) })
     }
 
-    /// Ends with the number of a signal when one came, or with 0 when there is no time left.
+    /// Ends with the number of a signal when one came; what begins after that clears up, and has a little time.
     async fn ended(&self) -> i32 {
         let before = (self.cancel.0)();
-        if before != 0 || self.down.load(Ordering::Relaxed) {
+        if before != 0 {
             tokio::time::sleep(LAST).await;
-            return (self.cancel.0)();
+            return before;
         }
         loop {
             match (self.cancel.0)() {
@@ -218,11 +208,9 @@ impl Door {
     }
 
     fn failed(&self, act: &'static str) -> impl Fn(object_store::Error) -> Error + Send + use<> {
-        let (store, credentials, down) = (self.address.clone(), self.credentials, self.down.clone());
+        let (store, credentials) = (self.address.clone(), self.credentials);
         move |error| {
             let (why, hint) = explain(&error, credentials);
-            let is_answer = ["non-2xx", "without LOCATION"].iter().any(|sign| error.to_string().contains(sign));
-            down.store(!is_answer, Ordering::Relaxed);
             Error::Store { act, store: store.clone(), why, hint }
         }
     }

@@ -197,7 +197,7 @@ impl Stores {
         before: Option<DateTime<Utc>>,
         warn: &mut dyn FnMut(&Error),
     ) -> Result<Vec<Snapshot>> {
-        let Listing { mut snapshots, unusable } = self.list()?;
+        let Listing { mut snapshots, unusable, .. } = self.list()?;
         unusable.iter().for_each(&mut *warn);
         snapshots.retain(|snapshot| !snapshot.manifest.raw);
         let is_of = |snapshot: &Snapshot, name: &str| {
@@ -283,7 +283,10 @@ pub fn unpack_first(copies: &[Snapshot], folder: &Path, warn: &mut dyn FnMut(&Er
     let mut last = Error::NoSnapshot(String::new());
     for (at, copy) in copies.iter().enumerate() {
         match copy.unpack(folder) {
-            Err(error) if at + 1 < copies.len() && !matches!(error, Error::Key { .. } | Error::NoSpace { .. }) => {
+            Err(error)
+                if at + 1 < copies.len()
+                    && !matches!(error, Error::Key { .. } | Error::NoSpace { .. } | Error::Interrupted { .. }) =>
+            {
                 warn(&error);
                 last = error;
             }

@@ -42,7 +42,7 @@ impl WebDav {
         let answer = self.wire.send(|| upload(url.clone(), from, size)).await.map_err(generic)?;
         match answer.status().is_success() {
             true => Ok(()),
-            false => Err(generic(read_refusal(answer).await)),
+            false => Err(generic(read_refusal("PUT", answer).await)),
         }
     }
 
@@ -53,7 +53,7 @@ impl WebDav {
         let answer = self.ask("PROPFIND", &root, Some("1")).await?;
         match answer.status() == StatusCode::MULTI_STATUS {
             true => Ok(()),
-            false => Err(generic(read_refusal(answer).await)),
+            false => Err(generic(read_refusal("PROPFIND", answer).await)),
         }
     }
 
@@ -85,7 +85,7 @@ impl WebDav {
         let answer = self.ask("MKCOL", parts, None).await?;
         let status = answer.status();
         let is_there = match status {
-            StatusCode::CONFLICT | StatusCode::NOT_FOUND => return Ok(Some(read_refusal(answer).await)),
+            StatusCode::CONFLICT | StatusCode::NOT_FOUND => return Ok(Some(read_refusal("MKCOL", answer).await)),
             // The one is what it should say where there is a folder; others say all kinds of things then.
             StatusCode::METHOD_NOT_ALLOWED => true,
             status if status.is_success() => true,
@@ -93,7 +93,7 @@ impl WebDav {
             _ => self.ask("PROPFIND", parts, Some("0")).await?.status() == StatusCode::MULTI_STATUS,
         };
         if !is_there {
-            return Err(generic(read_refusal(answer).await));
+            return Err(generic(read_refusal("MKCOL", answer).await));
         }
         if let Ok(mut made) = self.made.lock() {
             made.insert(name);

@@ -5,8 +5,8 @@ use std::fmt;
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
@@ -25,6 +25,8 @@ use super::login::Login;
 
 /// How long a connection may take.
 const CONNECT: Duration = Duration::from_secs(10);
+/// How long one that was found to be down is waited for again.
+const DOWN: Patience = Patience { retry: Duration::from_secs(5), silence: Duration::from_secs(10) };
 /// Pauses between two tries: the first, and the longest.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(5));
 /// How often it is looked whether a request moves.
@@ -42,6 +44,8 @@ pub(super) struct Wire {
     client: reqwest::Client,
     login: Option<Arc<Login>>,
     patience: Patience,
+    /// When it was last found to be down: who asks again soon after that waits less.
+    down: Arc<Mutex<Option<Instant>>>,
 }
 
 /// How many bytes of the body of a request were handed over.
@@ -62,7 +66,7 @@ impl Wire {
             builder = builder.tls_danger_accept_invalid_certs(true);
         }
         let client = builder.build().map_err(|error| super::failure::root(&error))?;
-        Ok(Wire { client, login: login.map(Arc::new), patience: credentials.patience })
+        Ok(Wire { client, login: login.map(Arc::new), patience: credentials.patience, down: Arc::default() })
     }
 
     /// Sends the request that `make` makes, as often as it takes; the last answer, whatever it is, or why there was none.
@@ -70,7 +74,7 @@ impl Wire {
     where
         F: Fn() -> Result<(Request, Sent), HttpError> + Send + Sync,
     {
-        let (mut failing, mut pause) = (None, PAUSES.0);
+        let (mut failing, mut pause, patience) = (None, PAUSES.0, self.patience());
         loop {
             let (request, sent) = make()?;
             let (once, safe) = (is_link_local(request.url()), *request.method() != Method::POST);
@@ -86,16 +90,32 @@ impl Wire {
                 },
             };
             // From the first failure on, because a large file may have been on its way for long.
-            let is_late = failing.get_or_insert_with(Instant::now).elapsed() > self.patience.retry;
-            match (again && !once && !is_late, answered) {
+            let is_late = failing.get_or_insert_with(Instant::now).elapsed() > patience.retry;
+            let again = again && !once && !is_late;
+            if let (false, Ok(mut down)) = (again, self.down.lock()) {
+                *down = answered.is_err().then(Instant::now);
+            }
+            match (again, answered) {
                 (true, _) => {}
-                (false, Ok(answer)) if answer.status().is_server_error() => return Err(refused(answer).await),
+                (false, Ok(answer)) if answer.status().is_server_error() => {
+                    return Err(HttpError::new(HttpErrorKind::Unknown, read_refusal("the request", answer).await));
+                }
                 (false, Ok(answer)) => return Ok(answer),
                 // Nobody else is to try again.
                 (false, Err(error)) => return Err(HttpError::new_boxed(HttpErrorKind::Unknown, Box::new(error))),
             }
             sleep(pause).await;
             pause = (pause * 2).min(PAUSES.1);
+        }
+    }
+
+    fn patience(&self) -> Patience {
+        match self.down.lock() {
+            Ok(down) if down.is_some_and(|since| since.elapsed() < self.patience.silence) => Patience {
+                retry: self.patience.retry.min(DOWN.retry),
+                silence: self.patience.silence.min(DOWN.silence),
+            },
+            _ => self.patience,
         }
     }
 
@@ -125,6 +145,7 @@ impl Wire {
     /// The same, given up when nothing moves.
     async fn execute(&self, request: Request, sent: &Sent) -> Result<Response, HttpError> {
         let mut answer = std::pin::pin!(self.client.execute(request));
+        let silence = self.patience().silence;
         let (mut seen, mut since) = (0, Instant::now());
         loop {
             if let Ok(answer) = timeout(TICK, &mut answer).await {
@@ -133,7 +154,7 @@ impl Wire {
             let now = sent.load(Ordering::Relaxed);
             if now != seen {
                 (seen, since) = (now, Instant::now());
-            } else if since.elapsed() >= self.patience.silence + Duration::from_secs(seen / COPIED) {
+            } else if since.elapsed() >= silence + Duration::from_secs(seen / COPIED) {
                 // No other try: it would be as silent.
                 return Err(HttpError::new(HttpErrorKind::Unknown, Silence(since.elapsed())));
             }
@@ -273,30 +294,28 @@ impl StdError for Silence {}
 /// A status that refuses a request, with the beginning of what the server says of it.
 #[derive(Debug)]
 pub(super) struct Refusal {
-    pub(super) status: StatusCode,
-    pub(super) words: String,
+    method: &'static str,
+    status: StatusCode,
+    words: String,
 }
 
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Server returned non-2xx status code: {}: {}", self.status, self.words)
+        let Refusal { method, status, words } = self;
+        write!(f, "Server returned non-2xx status code: {status} to {method}: {words}")
     }
 }
 
 impl StdError for Refusal {}
 
 /// Reads why `answer` refuses the request.
-pub(super) async fn read_refusal(answer: Response) -> Refusal {
+pub(super) async fn read_refusal(method: &'static str, answer: Response) -> Refusal {
     let status = answer.status();
     let words = match timeout(CONNECT, answer.bytes()).await {
         Ok(Ok(bytes)) => String::from_utf8_lossy(&bytes[..bytes.len().min(WORDS)]).into_owned(),
         _ => String::new(),
     };
-    Refusal { status, words }
-}
-
-async fn refused(answer: Response) -> HttpError {
-    HttpError::new(HttpErrorKind::Unknown, read_refusal(answer).await)
+    Refusal { method, status, words }
 }
 
 /// Where a cloud's machine is told who it is. Elsewhere there is nobody, and waiting is in vain.

@@ -1,0 +1,44 @@
+//! Whether those can be reached whom a job tells how it went, without telling them anything.
+
+use serde_json::Value as Json;
+
+use super::notice::{agent, failed, notice};
+use crate::error::Result;
+use crate::value::Secret;
+
+/// A token that no push monitor has.
+const NO_TOKEN: &str = "kumadb-config-check";
+
+/// Asks the server of a push monitor for a monitor that does not exist: no heartbeat is written, and whatever lies between
+/// here and there lets pushes through. Whether the token in `address` is right is not seen.
+///
+/// # Errors
+/// There is no answer, or it is not that of an Uptime Kuma.
+pub fn reach_push(address: &Secret) -> Result<()> {
+    const WHAT: &str = "the push";
+    let base = address.reveal().split(['?', '#']).next().unwrap_or_default().trim_end_matches('/');
+    let Some((base, _)) = base.split_once("/api/push/") else {
+        return Err(notice(WHAT, "its address has no `/api/push/TOKEN`: copy it from the page of the push monitor"));
+    };
+    let request = agent().get(format!("{base}/api/push/{NO_TOKEN}")).config().http_status_as_error(false).build();
+    let text = request.call().and_then(|mut answer| answer.body_mut().read_to_string()).map_err(failed(WHAT))?;
+    match serde_json::from_str::<Json>(&text) {
+        Ok(answer) if answer["ok"].is_boolean() => Ok(()),
+        _ => Err(notice(WHAT, "what answers there is not Uptime Kuma")),
+    }
+}
+
+/// Sends OPTIONS, which asks for nothing, to a webhook, and returns the status of the answer.
+///
+/// # Errors
+/// There is no answer, or a proxy says that the server behind it does not run.
+pub fn reach_webhook(address: &Secret) -> Result<u16> {
+    const WHAT: &str = "the webhook";
+    let request = agent().options(address.reveal()).config().http_status_as_error(false).build();
+    match request.call().map_err(failed(WHAT))?.status().as_u16() {
+        status @ 502..=504 => {
+            Err(notice(WHAT, &format!("the answer was {status}: the server behind the proxy does not run")))
+        }
+        status => Ok(status),
+    }
+}
