@@ -33,6 +33,15 @@ pub enum Trouble {
     Half,
 }
 
+/// How a server wants to be logged in to.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+pub enum Login {
+    #[default]
+    Basic,
+    Md5,
+    Sha256,
+}
+
 type Faults = Box<dyn FnMut(&Request) -> Option<Trouble> + Send>;
 
 #[derive(Default)]
@@ -41,6 +50,10 @@ pub struct Shelf {
     /// Uploads in parts that were begun and not ended.
     pub uploads: BTreeMap<String, BTreeMap<u32, Vec<u8>>>,
     folders: BTreeSet<String>,
+    /// How WebDAV wants to be logged in to.
+    pub login: Login,
+    /// Whether a password came as Basic has it, for everybody to read.
+    pub basic: bool,
     faults: Option<Faults>,
     /// How long every answer takes.
     pub delay: Duration,
@@ -220,11 +233,29 @@ fn write(mut stream: &TcpStream, answer: &Answer, length: usize, head: bool) -> 
 fn answer(request: &Request, shelf: &mut Shelf) -> Answer {
     let known = request.headers.get("authorization").map(String::as_str).unwrap_or_default();
     if request.path.starts_with("/dav/") {
-        use base64::Engine as _;
-        let expected = base64::prelude::BASE64_STANDARD.encode(format!("kuma:{KEY}"));
-        return match known == format!("Basic {expected}") {
+        shelf.basic |= known.starts_with("Basic ");
+        return match is_known(request, known, shelf.login) {
             true => dav(request, shelf),
-            false => done(401, "<html>who are you?</html>"),
+            false => {
+                let mut answer = done(401, "<html>who are you?</html>");
+                // Another nonce after some requests, as servers do.
+                let nonce = shelf.log.len() / 4;
+                for challenge in match shelf.login {
+                    Login::Basic => vec!["Basic realm=\"shelf\"".to_owned()],
+                    Login::Md5 => {
+                        vec![format!("Digest realm=\"the \\\"shelf\\\"\", nonce=\"n{nonce}\", qop=\"auth,auth-int\"")]
+                    }
+                    Login::Sha256 => vec![
+                        format!("Digest realm=\"shelf\", nonce=\"n{nonce}\", algorithm=SHA-512-256, qop=\"auth\""),
+                        format!(
+                            "Digest realm=\"shelf\", nonce=\"n{nonce}\", algorithm=SHA-256, qop=\"auth\", opaque=\"o\""
+                        ),
+                    ],
+                } {
+                    answer.headers.push(("www-authenticate", challenge));
+                }
+                answer
+            }
         };
     }
     let (bucket, key) = request.path[1..].split_once('/').unwrap_or((&request.path[1..], ""));
@@ -238,6 +269,34 @@ fn answer(request: &Request, shelf: &mut Shelf) -> Answer {
         _ => return refuse(404, "NoSuchBucket"),
     }
     s3(request, bucket, key, shelf)
+}
+
+/// Whether the header `authorization` is that of the user.
+fn is_known(request: &Request, authorization: &str, login: Login) -> bool {
+    use base64::Engine as _;
+    use md5::Digest as _;
+    let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    let hash = |text: String| match login {
+        Login::Sha256 => hex(&sha2::Sha256::digest(text)),
+        _ => hex(&md5::Md5::digest(text)),
+    };
+    if login == Login::Basic {
+        let expected = base64::prelude::BASE64_STANDARD.encode(format!("kuma:{KEY}"));
+        return authorization == format!("Basic {expected}");
+    }
+    let Some(values) = authorization.strip_prefix("Digest ") else { return false };
+    let values: BTreeMap<&str, &str> = values
+        .split(", ")
+        .map(|pair| pair.split_once('=').map(|(name, value)| (name, value.trim_matches('"'))).unwrap())
+        .collect();
+    let realm = if login == Login::Md5 { "the \"shelf\"" } else { "shelf" };
+    let (secret, asked) = (hash(format!("kuma:{realm}:{KEY}")), hash(format!("{}:{}", request.method, values["uri"])));
+    let (nonce, count, client) = (values["nonce"], values["nc"], values["cnonce"]);
+    // One nonce is good for some requests.
+    let is_fresh = u32::from_str_radix(count, 16).unwrap() <= 5;
+    is_fresh
+        && plain(values["uri"]) == request.path
+        && values["response"] == hash(format!("{secret}:{nonce}:{count}:{client}:auth:{asked}"))
 }
 
 fn s3(request: &Request, bucket: &str, key: &str, shelf: &mut Shelf) -> Answer {
@@ -351,6 +410,8 @@ fn dav(request: &Request, shelf: &mut Shelf) -> Answer {
     let has_parent = parent == "/dav" || shelf.folders.contains(&parent);
     match request.method.as_str() {
         "MKCOL" if shelf.folders.contains(&path) => done(405, ""),
+        // As lighttpd 1.4 says it.
+        "PUT" if !has_parent && request.body.is_empty() => done(500, ""),
         "MKCOL" | "PUT" if !has_parent => done(409, ""),
         "MKCOL" => {
             shelf.folders.insert(path);

@@ -91,7 +91,7 @@ impl Lab {
         process
     }
 
-    fn process(&self) -> std::process::Command {
+    pub fn process(&self) -> std::process::Command {
         let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_kumadb"));
         command
             .env_clear()

@@ -59,6 +59,7 @@ mod sealed;
 mod shadow;
 mod sql;
 mod sshd;
+mod store_faults;
 mod stores;
 mod transfer;
 mod under_load;

@@ -75,11 +75,13 @@ struct Clock {
     told: Vec<String>,
     /// Refuse to go on at the first step of a snapshot.
     stops: bool,
+    /// Panic at the first step of a snapshot, once.
+    panics: bool,
 }
 
 impl Clock {
     fn new(now: &str, end: &str) -> Clock {
-        Clock { now: at(now), end: at(end), set: None, told: Vec::new(), stops: false }
+        Clock { now: at(now), end: at(end), set: None, told: Vec::new(), stops: false, panics: false }
     }
 
     fn begun(&self) -> Vec<&str> {
@@ -90,6 +92,7 @@ impl Clock {
 impl Observer for Clock {
     fn step(&mut self, _step: &Step) -> Result<()> {
         self.now += TimeDelta::seconds(1);
+        assert!(!std::mem::take(&mut self.panics), "a library gave up");
         if self.stops { Err(Error::Interrupted { signal: 15 }) } else { Ok(()) }
     }
 }
@@ -166,6 +169,27 @@ fn jobs_run_when_they_are_due() {
     let begun = ["29 01:00 INFO nightly: started", "30 01:00 INFO nightly: started", "31 01:00 INFO nightly: started"];
     assert_eq!(clock.begun(), begun, "{:#?}", clock.told);
     assert_eq!(snapshots(&lab), 3);
+}
+
+#[test]
+fn a_job_that_panics_has_failed_and_the_rest_goes_on() {
+    let lab = Lab::sqlite("2.5.3");
+    let said = lab.root.path().join("said");
+    let more = format!(
+        "{NIGHTLY}on_failure = [\"sh\", \"-c\", \"echo $KUMADB_STATUS: $KUMADB_MESSAGE > {}\"]\n[jobs.second]\n\
+         cron = \"0 4 * * *\"\ntimezone = \"Europe/Berlin\"\ninstances = [\"kuma\"]\nstores = [\"local\"]\n",
+        said.display()
+    );
+    let config = config(&lab, &more);
+    let mut clock = Clock::new("2026-06-01T00:00:00Z", "2026-06-01T12:30:00Z");
+    clock.panics = true;
+    watch_on(&lab, &config, &mut clock).unwrap();
+    assert_eq!((clock.begun().len(), snapshots(&lab)), (2, 1), "{:?}", clock.told);
+    let said = std::fs::read_to_string(said).unwrap();
+    assert!(said.starts_with("failed: `kuma`: internal error in the backup: a library gave up"), "{said}");
+    // It is done, and not begun again before it is due again.
+    let note = State::open(&jobs(&lab), "nightly", at("2026-06-01T13:00:00Z")).unwrap().note.clone();
+    assert_eq!((note.runs, note.succeeded), (1, None));
 }
 
 #[test]

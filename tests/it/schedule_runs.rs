@@ -334,7 +334,7 @@ fn a_config_that_names_what_is_not_there_is_told_of_it() {
     let wrong = configured(&format!(
         "encrypt_to = [\"{}\"]\ndrill_every = 2\npush_url_file = \"/nowhere/url\"\nwebhook = \"nonsense\"\n\
          before = [\"no-such-program\", \"now\"]\nafter = [\"true\"]\nmetrics = \"/nowhere/kuma.prom\"\n\
-         [stores.far]\naddress = \"s4://bucket\"\n[stores.near]\naddress = \"/tmp\"\ncredentials_file = \"/nowhere/keys\"\n\
+         [stores.far]\naddress = \"s3://bucket\"\ncredentials_file = \"/nowhere/far\"\n[stores.near]\naddress = \"/tmp\"\ncredentials_file = \"/nowhere/keys\"\n\
          [instances.other]\ntarget = \"x\"\nencrypt_to = [\"garbage\"]\n",
         recipient()
     ));

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use kumadb::backup::{Credentials, Store};
 use kumadb::value::Secret;
@@ -220,7 +220,7 @@ fn what_is_wrong_with_a_store_is_said() {
         &away,
         1,
         &format!(
-            "cannot list the store `{address}`: no: InvalidAccessKeyId (InvalidAccessKeyId)\n  try: check AWS_ACCESS_KEY_ID"
+            "cannot list the store `{address}`: no: InvalidAccessKeyId (InvalidAccessKeyId)\n  try: the server does not know AWS_ACCESS_KEY_ID"
         ),
     );
     away.environment = good.clone();
@@ -228,14 +228,15 @@ fn what_is_wrong_with_a_store_is_said() {
     refused(&away, 1, "no: NoSuchBucket (NoSuchBucket)\n  try: make the bucket");
     away.environment[2].1 = "http://127.0.0.1:1".into();
     let began = Instant::now();
-    refused(&away, 1, "connection refused\n  try: is the address right");
-    assert!(began.elapsed() < Duration::from_secs(40), "{:?}", began.elapsed());
+    refused(&away, 1, "127.0.0.1:1: connection refused\n  try: nothing listens on that port");
+    // As long as a server may take to restart.
+    assert!((30..60).contains(&began.elapsed().as_secs()), "{:?}", began.elapsed());
     for (address, words) in [
         ("ftp://host/path", "`ftp` is none of s3, az, gs, webdav, webdavs"),
         ("s3:///path", "it names no bucket"),
         ("webdav://user:word@host/path", "leave user and password out of the address"),
-        ("s3://bucket/a//b", "is no store"),
-        ("https://host/path", "where it is WebDAV, write `webdavs://host/path`"),
+        ("s3://bucket/a//b", "is not a store"),
+        ("https://host/path", "for WebDAV write `webdavs://host/path`"),
     ] {
         away.address = address.into();
         refused(&away, 2, words);

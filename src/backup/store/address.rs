@@ -99,6 +99,9 @@ pub(super) fn check_credentials(scheme: &str, credentials: &Credentials) -> Resu
         if !value.is_ascii() && !name.starts_with("WEBDAV_") {
             return wrong("has a character in it that no key, token or address has: copy it again");
         }
+        if name == "GOOGLE_SERVICE_ACCOUNT_KEY" && serde_json::from_str::<serde_json::Value>(value).is_err() {
+            return wrong("is not the JSON document of a service account: copy it whole");
+        }
         if is_url(name) {
             check_url(name, value)?;
         }
@@ -182,7 +185,9 @@ fn check_url(name: &str, value: &str) -> Result<()> {
     let shown = if value.contains('@') { "an address with `@`" } else { value };
     let wrong = |why: String| Err(Error::Usage(format!("`{name}` is `{shown}`: {why}")));
     let Some((scheme, _)) = value.split_once("://") else {
-        return wrong(format!("`http://` or `https://` is missing; write `https://{shown}`"));
+        let is_near = value.starts_with("localhost") || value.rsplit_once(':').is_some_and(|(_, port)| port != "443");
+        let scheme = if is_near { "http" } else { "https" };
+        return wrong(format!("`http://` or `https://` is missing; write `{scheme}://{shown}`"));
     };
     if !["http", "https"].contains(&scheme) {
         return wrong("it must begin with `http://` or `https://`".into());

@@ -48,7 +48,7 @@ const HINTS: [(&[&str], &str); 26] = [
         "this is the port of https: write `https://` (WebDAV: `webdavs://`) before the address",
     ),
     (
-        &["corrupt message of type InvalidContentType", "InvalidMessage(InvalidContentType)"],
+        &["corrupt message of type InvalidContentType", "tls handshake eof"],
         "this port speaks no TLS: write `http://` (WebDAV: `webdav://`) before the address, or name the port of https",
     ),
     (
@@ -63,7 +63,7 @@ const HINTS: [(&[&str], &str); 26] = [
     ),
     (&["failed to lookup address", "dns error"], "check the spelling of the host name, and the DNS of this machine"),
     (
-        &["invalid HTTP version", "invalid header", "not HTTP"],
+        &["invalid HTTP version", "invalid header", "unexpected message from connection"],
         "what listens on that port does not speak HTTP: check the port; for https write `https://` (WebDAV: `webdavs://`)",
     ),
     (

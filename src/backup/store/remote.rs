@@ -229,7 +229,10 @@ impl Remote {
             return Ok(());
         }
         match &self.dav {
-            Some(dav) => self.door.ask("list", dav.check_lists())?,
+            Some(dav) => {
+                self.door.ask("write to", dav.make_root())?;
+                self.door.ask("list", dav.check_lists())?;
+            }
             None => self.door.ask("list", self.objects.list_with_delimiter(None)).map(drop)?,
         }
         let _ = self.lists.set(());

@@ -46,11 +46,14 @@ impl WebDav {
         }
     }
 
-    /// Makes the folder of the store, and fails unless the server lists what is in it.
+    /// Makes the folder of the store, where it is not there.
+    pub(super) async fn make_root(&self) -> object_store::Result<()> {
+        self.make_folder(&self.parts("")).await
+    }
+
+    /// Fails unless the server lists what is in the folder of the store.
     pub(super) async fn check_lists(&self) -> object_store::Result<()> {
-        let root = self.parts("");
-        self.make_folder(&root).await?;
-        let answer = self.ask("PROPFIND", &root, Some("1")).await?;
+        let answer = self.ask("PROPFIND", &self.parts(""), Some("1")).await?;
         match answer.status() == StatusCode::MULTI_STATUS {
             true => Ok(()),
             false => Err(generic(read_refusal("PROPFIND", answer).await)),

@@ -2,7 +2,7 @@
 
 use std::error::Error as StdError;
 use std::fmt;
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::io;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -10,13 +10,13 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http_body::{Body, Frame, SizeHint};
 use object_store::ClientOptions;
 use object_store::client::{
     HttpClient, HttpConnector, HttpError, HttpErrorKind, HttpRequest, HttpResponse, HttpResponseBody, HttpService,
 };
-use reqwest::header::AUTHORIZATION;
+use reqwest::header::{AUTHORIZATION, CONTENT_TYPE};
 use reqwest::{Method, Request, Response, StatusCode, Url};
 use tokio::time::{Sleep, sleep, timeout};
 
@@ -35,6 +35,8 @@ const TICK: Duration = Duration::from_millis(500);
 const PIECE: usize = 64 << 10;
 /// A server that was sent so many bytes gets a second more to answer: it may have to copy them once more.
 const COPIED: u64 = 10_000_000;
+/// An answer of so many bytes is read at once.
+const SMALL: u64 = 64 << 10;
 /// As much of an answer that refuses a request is read.
 const WORDS: usize = 64 << 10;
 
@@ -78,7 +80,10 @@ impl Wire {
         loop {
             let (request, sent) = make()?;
             let (once, safe) = (is_link_local(request.url()), *request.method() != Method::POST);
-            let answered = self.send_once(request, &sent, &make).await;
+            let answered = match self.send_once(request, &sent, &make).await {
+                Ok(answer) if answer.status().is_success() && is_small(&answer) => self.read(answer).await,
+                answered => answered,
+            };
             let again = match &answered {
                 // What these say stays true: not known here, disk full.
                 Ok(answer) if [501, 505, 507].contains(&answer.status().as_u16()) => false,
@@ -107,6 +112,24 @@ impl Wire {
             sleep(pause).await;
             pause = (pause * 2).min(PAUSES.1);
         }
+    }
+
+    /// Reads all of an answer, so that one that breaks off is one that is asked for again.
+    async fn read(&self, answer: Response) -> Result<Response, HttpError> {
+        let (parts, body) = http::Response::<reqwest::Body>::from(answer).into_parts();
+        let mut body = self.watched(body);
+        let mut whole = BytesMut::new();
+        while let Some(frame) = poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await {
+            if let Ok(piece) = frame?.into_data() {
+                whole.extend_from_slice(&piece);
+            }
+        }
+        Ok(http::Response::from_parts(parts, whole.freeze()).into())
+    }
+
+    fn watched(&self, body: reqwest::Body) -> Incoming {
+        let silence = self.patience.silence;
+        Incoming { body, silence, left: Box::pin(sleep(silence)) }
     }
 
     fn patience(&self) -> Patience {
@@ -197,9 +220,8 @@ impl HttpService for Wire {
                 }
                 Ok((made, sent))
             };
-            let silence = self.patience.silence;
             let answer = http::Response::<reqwest::Body>::from(self.send(make).await?);
-            Ok(answer.map(|body| HttpResponseBody::new(Incoming { body, silence, left: Box::pin(sleep(silence)) })))
+            Ok(answer.map(|body| HttpResponseBody::new(self.watched(body))))
         })
     }
 }
@@ -318,6 +340,12 @@ pub(super) async fn read_refusal(method: &'static str, answer: Response) -> Refu
     Refusal { method, status, words }
 }
 
+/// Whether this is a list or the like, and no archive.
+fn is_small(answer: &Response) -> bool {
+    let kind = answer.headers().get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+    kind.contains("xml") || kind.contains("json") || answer.content_length().is_some_and(|length| length <= SMALL)
+}
+
 /// Where a cloud's machine is told who it is. Elsewhere there is nobody, and waiting is in vain.
 fn is_link_local(url: &Url) -> bool {
     url.host_str().is_some_and(|host| host.starts_with("169.254."))
@@ -349,7 +377,7 @@ fn failed(error: reqwest::Error) -> HttpError {
                 _ => kind,
             };
         }
-        if kind == HttpErrorKind::Unknown && (words.contains("before message completed") || words.contains("closed")) {
+        if kind == HttpErrorKind::Unknown && ["before message", "closed"].iter().any(|sign| words.contains(sign)) {
             kind = HttpErrorKind::Request;
         }
         // rustls speaks from within an I/O error.
