@@ -9,6 +9,7 @@ use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
 use kumadb::backup::{Credentials, Patience, Store};
+use kumadb::config::{Place, open_stores, read_config};
 use kumadb::value::Secret;
 use serde_json::Value as Json;
 
@@ -451,4 +452,27 @@ fn config_check_tries_every_store_and_everybody_who_is_told() {
 
 fn json_text(reached: &[Json]) -> String {
     serde_json::to_string(reached).unwrap()
+}
+
+/// The blocks of the language `kind` on the page.
+fn blocks<'p>(page: &'p str, kind: &str) -> Vec<&'p str> {
+    let begins = format!("\n```{kind}\n");
+    page.split(begins.as_str()).skip(1).map(|rest| rest.split("\n```").next().unwrap()).collect()
+}
+
+#[test]
+fn the_examples_of_the_docs_are_understood() {
+    let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/stores.md")).unwrap();
+    let (configs, credentials) = (blocks(&page, "toml"), blocks(&page, "ini"));
+    assert!(configs.len() == credentials.len() && configs.len() >= 7, "{}", configs.len());
+    let folder = tempfile::tempdir().unwrap();
+    for (config, lines) in configs.into_iter().zip(credentials) {
+        let config = read_config("docs/stores.md", config).unwrap_or_else(|problems| panic!("{problems:?}"));
+        let (name, place) = config.stores.iter().next().unwrap();
+        let file = folder.path().join(format!("{name}.env"));
+        assert_eq!(place.credentials_file.as_ref().unwrap().file_name(), file.file_name(), "{name}");
+        std::fs::write(&file, lines).unwrap();
+        let place = Place { credentials_file: Some(file), ..place.clone() };
+        open_stores(&[&place], &Credentials::default(), &Store::new(folder.path())).unwrap();
+    }
 }
