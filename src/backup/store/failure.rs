@@ -8,7 +8,7 @@ const UNLISTED: &str = "the server does not list folders (PROPFIND), so snapshot
                         WebDAV on there (nginx: the module ngx_http_dav_ext with `dav_ext_methods PROPFIND OPTIONS;`)";
 
 /// What a failure has in it, and what to do then; the first row that fits counts. Statuses are as Rust's `http` names them.
-const HINTS: [(&[&str], &str); 26] = [
+const HINTS: [(&[&str], &str); 23] = [
     (
         &["RequestTimeTooSkewed", "date header too old", "date header in the request is too old"],
         "the clock of this machine and that of the server differ: set the wrong one, for example with \
@@ -40,7 +40,7 @@ const HINTS: [(&[&str], &str); 26] = [
     (&["429 Too Many Requests", "SlowDown"], "the server asks for fewer requests: run the command again later"),
     (
         &["169.254.169.254"],
-        "no key was given, and this machine is none of a cloud that has one: set AWS_ACCESS_KEY_ID and \
+        "no key was given, and this machine has none from a cloud: set AWS_ACCESS_KEY_ID and \
          AWS_SECRET_ACCESS_KEY (Google: GOOGLE_APPLICATION_CREDENTIALS, Azure: AZURE_STORAGE_ACCOUNT_KEY)",
     ),
     (
@@ -79,8 +79,6 @@ const HINTS: [(&[&str], &str); 26] = [
         &["invalid list response", "list response", "error decoding", "InvalidListResponse"],
         "what answered is not S3: check AWS_ENDPOINT_URL (MinIO's S3 is on port 9000, its web page on 9001)",
     ),
-    (&["internal error"], "this is a bug of kumadb: please report it with the lines above"),
-    (&["AccountIsDisabled"], "enable the storage account"),
     (
         &["409 Conflict"],
         "a folder above it is missing on the server, or a file has its name: check the path of the address",
@@ -90,7 +88,6 @@ const HINTS: [(&[&str], &str); 26] = [
         "the server behind the proxy does not run: start it, or wait until it has started",
     ),
     (&["500 Internal Server Error"], "look at the log of the server"),
-    (&["relative URL without a base"], "check the addresses among the variables: each begins with `https://`"),
 ];
 
 /// What a store said, and what to do then. `credentials` is what to look at when it refuses who is asking.
