@@ -10,10 +10,10 @@ use serde_json::{Value as Json, json};
 use super::fleet::FleetArgs;
 use super::instance::{Whose, origin_of};
 use super::write::duration;
-use super::{Context, config, default_store, store};
+use super::{Context, config, default_store};
 use crate::backup::freshness::{Limits, Newest, Status, Verdict, age_words};
 use crate::backup::store::Listing;
-use crate::backup::{Credentials, Snapshot, Store};
+use crate::backup::{Patience, Snapshot, Store};
 use crate::config::{Config, open_stores};
 use crate::error::{Error, Exit, Result, counted};
 
@@ -162,7 +162,8 @@ fn configured(name: &str, alone: bool, config: &Config, context: &mut Context<'_
         }
         return Ok(Subject { whose, stores: vec![(None, default_store())] });
     }
-    let credentials = Credentials::new(store::credentials()?);
+    // Whoever asks that waits for an answer no longer than plugins do.
+    let credentials = context.credentials()?.with_patience(Patience::SHORT);
     let open = |(name, place): &(&str, &crate::config::Place)| {
         let stores = open_stores(&[*place], &credentials, &default_store())?;
         Ok(stores.iter().next().cloned().map(|store| (Some((*name).to_owned()), store)))

@@ -89,10 +89,13 @@ pub fn run(args: &StatusArgs, context: &mut Context<'_>) -> Result<Exit> {
         }
         read => (Some(read?), String::new()),
     };
-    let listed = context.stores()?.list();
+    let listed = match context.stores()?.list() {
+        Err(error @ Error::Interrupted { .. }) => return Err(error),
+        listed => listed,
+    };
     let is_listed = listed.is_ok();
     // A store that does not answer hides its snapshots, and nothing else.
-    let listing = listed.unwrap_or_else(|error| Listing { snapshots: Vec::new(), unusable: vec![error] });
+    let listing = listed.unwrap_or_else(|error| Listing { unusable: vec![error], ..Listing::default() });
     listing.unusable.iter().for_each(|error| context.ui.warn(&error.to_string()));
     let snapshots = listing.snapshots;
     let last = snapshots

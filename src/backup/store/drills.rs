@@ -38,7 +38,7 @@ impl Store {
         let (noted, wanted): (Vec<usize>, Vec<String>) =
             names.into_iter().enumerate().filter(|(_, name)| there.iter().any(|object| object.name == *name)).unzip();
         let mut all = vec![Vec::new(); copies.len()];
-        for ((at, name), text) in noted.into_iter().zip(&wanted).zip(self.objects.read_all(&wanted)) {
+        for ((at, name), text) in noted.into_iter().zip(&wanted).zip(self.objects.read_all(&wanted)?) {
             all[at] =
                 serde_json::from_slice(&text?).map_err(|error| unusable(&self.locate(name), &error.to_string()))?;
         }
