@@ -486,6 +486,14 @@ fn the_page_for_a_new_host_ends_with_a_server_that_beats() {
         wait_until(60, "another beat", || newest() != before);
         assert_eq!(fs::read_to_string(data.join("upload/logo1.png")).unwrap(), "icon");
         assert!(!drill.exists());
+        // The address alone says which, without a store.
+        let id =
+            shell("kumadb --json backup list").json()["snapshots"][0]["manifest"]["id"].as_str().unwrap().to_owned();
+        for meant in ["latest", &id] {
+            let line =
+                format!("env -u KUMADB_STORE kumadb restore {address}/{meant} --to ./by-address --engine sqlite -n");
+            assert!(shell(&line).ended(0).out.contains(&format!("snapshot `{id}`")));
+        }
         cli(&["rm", "-f", "-v", &name]);
     });
 }
