@@ -2,6 +2,8 @@
 //!
 //! The words are lower case, without a full stop, names in backticks. A hint is a command to type or a thing to do next.
 //! Secrets never enter an error.
+//!
+//! It is long because it is one table: every error, its words, its exit code and its hint.
 
 mod exit;
 
