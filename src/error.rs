@@ -6,14 +6,15 @@
 //! It is long because it is one table: every error, its words, its exit code and its hint.
 
 mod exit;
+mod guard;
 
 use std::fmt;
 use std::io;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 pub use exit::Exit;
+pub use guard::guarded;
 
 /// What the whole library answers with.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -433,15 +434,6 @@ impl Error {
         let path = path.as_ref().to_owned();
         move |source| Error::File { act, path, source }
     }
-}
-
-/// Does `act`, which is part of `what`; a panic in it becomes an error.
-pub fn guarded<T>(what: &'static str, act: impl FnOnce() -> Result<T>) -> Result<T> {
-    catch_unwind(AssertUnwindSafe(act)).unwrap_or_else(|panic| {
-        let words = panic.downcast_ref::<String>().map(String::as_str);
-        let words = words.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("panic");
-        Err(Error::Panic { what, why: words.lines().next().unwrap_or_default().to_owned() })
-    })
 }
 
 /// `n` bytes as people read them: `61 KB`, `1.5 GB`.
