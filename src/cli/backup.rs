@@ -250,7 +250,7 @@ fn verify(args: &VerifyArgs, context: &mut Context<'_>) -> Result<Exit> {
         (wanted, unusable) = (listing.snapshots, listing.unusable);
         if args.own {
             let origin = context.origin()?;
-            wanted.retain(|snapshot| snapshot.manifest.origin == origin);
+            wanted.retain(|snapshot| stores.is_of(&snapshot.manifest, &origin));
         }
     } else {
         for one in &args.snapshots {

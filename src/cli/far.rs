@@ -211,6 +211,7 @@ fn order(luggage: Luggage, verb: &Verb, target: &str, context: &Context<'_>) -> 
         overrides: Overrides {
             target: (!matches!(verb, Verb::Find(_))).then(|| target.to_owned()),
             name: context.named()?.map(|named| named.name),
+            others: context.others()?,
             stores,
             snapshot: snapshot.map(|path| path.display().to_string()),
             recipients: seal.map(|seal| seal.recipients()).unwrap_or_default(),

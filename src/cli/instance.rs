@@ -68,7 +68,7 @@ impl Whose {
             name: name.to_owned(),
             origin: named.as_deref().and_then(origin_of),
             older: named.filter(is_unique),
-            others: others().map(|(other, _)| other.clone()).collect(),
+            others: config.others(name),
         }
     }
 }
@@ -251,10 +251,20 @@ impl Context<'_> {
 
     /// The stores that were given, else those of the config file, else the default one.
     pub(super) fn stores(&self) -> Result<Stores> {
-        match self.configured_stores()? {
-            Some(places) => open_stores(&places.iter().collect::<Vec<_>>(), &self.credentials()?, &default_store()),
-            None => store::open(&self.global.store, default_store(), self.credentials()?),
+        let stores = match self.configured_stores()? {
+            Some(places) => open_stores(&places.iter().collect::<Vec<_>>(), &self.credentials()?, &default_store())?,
+            None => store::open(&self.global.store, default_store(), self.credentials()?)?,
+        };
+        Ok(stores.apart_from(self.others()?))
+    }
+
+    /// The names of the other instances, where the config file names the one that is meant.
+    pub(super) fn others(&self) -> Result<Vec<String>> {
+        if let Some(overrides) = errand::overrides()? {
+            return Ok(overrides.others);
         }
+        let config = config::read(self)?.unwrap_or_default();
+        Ok(self.configured_name(&config).map_or(Vec::new(), |name| config.others(&name)))
     }
 
     /// What the environment says of who asks stores; a signal ends their waiting.

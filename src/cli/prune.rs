@@ -113,7 +113,7 @@ pub fn run(args: &PruneArgs, context: &mut Context<'_>) -> Result<Exit> {
     let whose = args.instance.as_ref().map(|name| context.whose(name)).transpose()?;
     let about = |manifest: &crate::backup::Manifest| {
         whose.as_ref().is_none_or(|whose| whose.has(manifest))
-            && own.as_ref().is_none_or(|origin| manifest.origin == *origin)
+            && own.as_ref().is_none_or(|origin| stores.is_of(manifest, origin))
     };
     let undo = if args.undo { Some(context.undo_bounds()?) } else { None };
     let choice = Choice { policy, undo, raw: args.raw, proven: None, about: &about };

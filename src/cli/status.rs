@@ -89,7 +89,8 @@ pub fn run(args: &StatusArgs, context: &mut Context<'_>) -> Result<Exit> {
         }
         read => (Some(read?), String::new()),
     };
-    let listed = match context.stores()?.list() {
+    let stores = context.stores()?;
+    let listed = match stores.list() {
         Err(error @ Error::Interrupted { .. }) => return Err(error),
         listed => listed,
     };
@@ -101,7 +102,7 @@ pub fn run(args: &StatusArgs, context: &mut Context<'_>) -> Result<Exit> {
     let last = snapshots
         .iter()
         .rev()
-        .find(|snapshot| snapshot.manifest.origin == instance.origin() && !snapshot.manifest.undo);
+        .find(|snapshot| stores.is_of(&snapshot.manifest, &instance.origin()) && !snapshot.manifest.undo);
     let max_age = check::status_max_age(args.max_age, context)?;
     let age = last.map(|snapshot| Utc::now() - snapshot.manifest.created);
     let backups = match age {

@@ -48,6 +48,11 @@ impl Config {
         self.jobs.iter().filter(backs_up).filter_map(|job| job.interval(now)).min()
     }
 
+    /// The names of all instances but `name`.
+    pub fn others(&self, name: &str) -> Vec<String> {
+        self.instances.keys().filter(|other| *other != name).cloned().collect()
+    }
+
     /// The stores of these names, each once.
     fn places(&self, names: &[&str]) -> Vec<(&str, &Place)> {
         let mut places: Vec<(&str, &Place)> = Vec::new();

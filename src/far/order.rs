@@ -61,6 +61,9 @@ pub struct Overrides {
     pub target: Option<String>,
     /// Its name in the config file of the machine that sent this.
     pub name: Option<String>,
+    /// The names of the other instances there.
+    #[serde(default)]
+    pub others: Vec<String>,
     /// The stores.
     pub stores: Vec<String>,
     /// The archive that `restore` puts back.

@@ -226,6 +226,7 @@ impl Round<'_> {
         let places = config.stores_of_job(job, name);
         let opened: Vec<&Place> = places.iter().map(|(_, place)| *place).collect();
         let stores = open_stores(&opened, world.credentials, &world.fallback)?.with_keys(&job.keys()?);
+        let stores = stores.apart_from(config.others(name));
         let target = config.instances.get(name).ok_or_else(|| Error::NoSuchTarget(name.to_owned()))?;
         let instance = world.instance(name, target)?;
         for store in stores.iter() {
@@ -325,7 +326,8 @@ impl Round<'_> {
     ) -> Result<()> {
         let Some(policy) = self.job.retention else { return Ok(()) };
         let (name, origin) = (&instance.name, instance.origin());
-        let choice = Choice { policy, undo: None, raw: false, proven, about: &|manifest| manifest.origin == origin };
+        let choice =
+            Choice { policy, undo: None, raw: false, proven, about: &|manifest| stores.is_of(manifest, &origin) };
         let pruning = Pruning::plan(stores, &choice, host.now(), &self.job.when.zone(), &self.world.instances)?;
         let removed = pruning.removed().count();
         ended.removed += removed;

@@ -111,6 +111,26 @@ fn two_of_one_name_in_one_store_are_told_apart_and_warned_of() {
 }
 
 #[test]
+fn folders_of_the_same_path_on_two_hosts_are_two_instances() {
+    let (lab, _) = two(BOTH);
+    let id = |ran: Json| ran["manifest"]["id"].as_str().unwrap().to_owned();
+    let alpha = id(json(&lab, "-t alpha backup create"));
+    // As another host has it, whose data are in a folder of this path, too.
+    configure(&lab, &BOTH.replace("BETA", "ALPHA").replace("alpha", "gamma"));
+    let gamma = id(json(&lab, "-t gamma backup create"));
+    let far =
+        "[instances.gamma]\ntarget = \"kuma\"\ndocker_host = \"tcp://127.0.0.1:1\"\n[policies.one]\nkeep_last = 1\n";
+    configure(&lab, &format!("{BOTH}retention = \"one\"\n{far}"));
+    assert_eq!(json(&lab, "-t alpha status")["last_snapshot"]["id"], alpha);
+    assert_eq!(json(&lab, "-t alpha restore latest --dry-run")["snapshot"], alpha);
+    // The policy of a job removes what is its own, and nothing of the other host.
+    json(&lab, "backup schedule --once nightly");
+    let ids = json(&lab, "backup list")["snapshots"].clone();
+    let has = |id: &str| ids.as_array().unwrap().iter().any(|one| one["manifest"]["id"] == id);
+    assert_eq!((has(&alpha), has(&gamma)), (false, true), "{ids:#}");
+}
+
+#[test]
 fn a_database_without_a_folder_has_the_name_too() {
     let Some(lab) = Lab::mariadb("2.5.3") else { return };
     configure(&lab, "[stores.local]\naddress = \"STORE\"\n[instances.db]\ntarget = \"ALPHA\"\n");

@@ -18,18 +18,30 @@ pub struct Stores {
     local: Store,
     /// What opens an archive that is named by its address and is in none of them.
     credentials: Credentials,
+    /// Names of other instances: one on another host may be in a folder of the same path.
+    others: Vec<String>,
 }
 
 impl Stores {
     /// These stores, and the folder store in which archives are made where none of them is a folder.
     pub fn new(all: Vec<Store>, fallback: Store) -> Stores {
         let local = all.iter().find(|store| store.folder().is_some()).cloned().unwrap_or(fallback);
-        Stores { all, local, credentials: Credentials::default() }
+        Stores { all, local, credentials: Credentials::default(), others: Vec::new() }
     }
 
     /// The same stores; an archive that is named by its address and is in none of them is opened with `credentials`.
     pub fn with_credentials(self, credentials: Credentials) -> Stores {
         Stores { credentials, ..self }
+    }
+
+    /// The same stores; what has one of these names belongs to another instance, wherever that is.
+    pub fn apart_from(self, others: Vec<String>) -> Stores {
+        Stores { others, ..self }
+    }
+
+    /// Whether the snapshot that says this of itself is of the instance at `origin`.
+    pub fn is_of(&self, manifest: &Manifest, origin: &str) -> bool {
+        manifest.origin == origin && !self.others.contains(&manifest.instance)
     }
 
     /// The first folder: where the write path keeps its snapshots, because a safe write must not depend on a network.
@@ -146,7 +158,7 @@ impl Stores {
         let Listing { mut snapshots, mut unusable, elsewhere } = self.list()?;
         match wanted {
             "latest" => {
-                snapshots.retain(|snapshot| snapshot.manifest.origin == origin && !snapshot.manifest.raw);
+                snapshots.retain(|snapshot| self.is_of(&snapshot.manifest, origin) && !snapshot.manifest.raw);
                 keep_last(&mut snapshots);
             }
             _ => snapshots.retain(|snapshot| !wanted.is_empty() && snapshot.manifest.id.starts_with(wanted)),

@@ -215,7 +215,7 @@ pub fn scratch_for(stores: &Stores, size: u64, instance: &Instance) -> Result<Sc
 /// Says so where writes were made after the newest backup: perhaps only the last of them is to be undone.
 fn tell_of_newer(stores: &Stores, instance: &Instance, context: &mut Context<'_>) -> Result<()> {
     let mut found = stores.list()?.snapshots;
-    found.retain(|snapshot| snapshot.manifest.origin == instance.origin() && !snapshot.manifest.raw);
+    found.retain(|snapshot| stores.is_of(&snapshot.manifest, &instance.origin()) && !snapshot.manifest.raw);
     let backup = found.iter().rposition(|snapshot| !snapshot.manifest.undo);
     if let Some(at) = backup
         && let Some(newest) = found[at..].iter().rev().find(|snapshot| snapshot.manifest.undo)
@@ -236,7 +236,8 @@ fn last_before(stores: &Stores, moment: &str, origin: &str) -> Result<String> {
     let mut found = stores.list()?.snapshots;
     found.retain(|snapshot| {
         let manifest = &snapshot.manifest;
-        manifest.created < end && manifest.origin == origin && !manifest.raw && (!manifest.undo || manifest.is_whole())
+        let whole = !manifest.raw && (!manifest.undo || manifest.is_whole());
+        manifest.created < end && stores.is_of(manifest, origin) && whole
     });
     let last = found.pop().ok_or_else(|| Error::NoSnapshot(format!("before {moment}")))?;
     Ok(last.manifest.id)
@@ -247,7 +248,7 @@ fn offer(stores: &Stores, instance: &Instance, context: &mut Context<'_>) -> Res
     let mut rows = Vec::new();
     let mut snapshots = stores.list()?.snapshots;
     snapshots.dedup_by(|a, b| a.manifest.id == b.manifest.id);
-    for snapshot in snapshots.iter().rev().filter(|found| found.manifest.origin == instance.origin()) {
+    for snapshot in snapshots.iter().rev().filter(|found| stores.is_of(&found.manifest, &instance.origin())) {
         let manifest = &snapshot.manifest;
         let taken = manifest.created.format("%Y-%m-%d %H:%M:%S").to_string();
         let what = if manifest.without.is_empty() { "all" } else { "configuration" };
