@@ -109,7 +109,7 @@ fn list(stores: &Stores, instance: &Instance, context: &mut Context<'_>) -> Resu
     let listing = stores.list()?;
     listing.unusable.iter().for_each(|error| context.ui.warn(&error.to_string()));
     let mut all: Vec<Found> = kept::list(instance).into_iter().map(|one| Found::Kept(Box::new(one))).collect();
-    let ours = |one: &&Snapshot| one.manifest.undo && one.manifest.origin == instance.origin();
+    let ours = |one: &&Snapshot| one.manifest.undo && stores.is_of(&one.manifest, &instance.origin());
     let stored: Vec<&Snapshot> = listing.snapshots.iter().filter(ours).collect();
     for copies in stored.chunk_by(|a, b| a.manifest.id == b.manifest.id) {
         all.push(Found::Stored(copies.iter().map(|copy| (*copy).clone()).collect()));
