@@ -5,6 +5,7 @@ pub mod evidence;
 pub mod fresh;
 pub mod history;
 pub mod init;
+pub mod mark;
 pub mod merge;
 pub mod read;
 pub mod sweep;

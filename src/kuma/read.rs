@@ -235,22 +235,6 @@ pub fn read_fingerprint(reader: &mut dyn Reader, schema: &Schema) -> Result<Fing
     read_configuration(reader, schema, &mut |_, _| Ok(()))
 }
 
-/// What tells before and after of a change apart: the fingerprint of the configuration, and where that does not look the
-/// answer to the question `watched`.
-pub fn read_mark(reader: &mut dyn Reader, fingerprint: &Fingerprint, watched: Option<&str>) -> Result<Fingerprint> {
-    let Some(question) = watched else { return Ok(fingerprint.clone()) };
-    let mut hasher = blake3::Hasher::new();
-    hasher.update(fingerprint.0.as_bytes());
-    let mut text = Vec::new();
-    reader.stream(question, &[], &mut |row| {
-        text.clear();
-        row.cells().iter().for_each(|cell| append(&mut text, cell));
-        hasher.update(&text);
-        Ok(())
-    })?;
-    Ok(Fingerprint(hasher.finalize().to_hex().to_string()))
-}
-
 /// Whether `table` is part of the configuration, as its fingerprint understands it.
 pub(super) fn is_configuration(table: &str) -> bool {
     !is_history(table) && !BOOKKEEPING.contains(&table)
@@ -291,7 +275,7 @@ pub(super) fn read_configuration(
 }
 
 /// Appends what tells `cell` from every other: its kind, its length, its bytes.
-fn append(text: &mut Vec<u8>, cell: &Value) {
+pub(super) fn append(text: &mut Vec<u8>, cell: &Value) {
     let (tag, bytes): (u8, &[u8]) = match cell {
         Value::Null => (0, &[]),
         Value::Int(n) => (1, &n.to_le_bytes()),

@@ -108,7 +108,7 @@ pub fn read_doomed(reader: &mut dyn Reader, sweep: &Sweep) -> Result<Vec<Doomed>
         quote(&sweep.table),
         condition(sweep)
     );
-    let rows = reader.query(&sql, &[])?;
+    let rows = reader.query(&sql, bound(sweep))?;
     Ok(rows
         .iter()
         .map(|row| Doomed {
@@ -120,13 +120,15 @@ pub fn read_doomed(reader: &mut dyn Reader, sweep: &Sweep) -> Result<Vec<Doomed>
         .collect())
 }
 
-/// The question whether something of `sweep` is left: its answer tells before and after apart.
-pub fn watch(sweep: &Sweep) -> String {
-    format!("SELECT 1 FROM {} WHERE {} LIMIT 1", quote(&sweep.table), condition(sweep))
+/// The query for what is left of `sweep`, and its parameters.
+pub(super) fn left(sweep: &Sweep) -> (String, Vec<Value>) {
+    let sql = format!("SELECT 1 FROM {} WHERE {} LIMIT 1", quote(&sweep.table), condition(sweep));
+    (sql, bound(sweep).to_vec())
 }
 
 fn is_left(reader: &mut dyn Reader, sweep: &Sweep) -> Result<bool> {
-    Ok(!reader.query(&watch(sweep), &[])?.is_empty())
+    let (sql, parameters) = left(sweep);
+    Ok(!reader.query(&sql, &parameters)?.is_empty())
 }
 
 /// Deletes it in the open transaction; tells `each` how many rows were looked at. Returns how many are gone.
@@ -140,12 +142,13 @@ pub fn sweep(writer: &mut dyn Writer, sweep: &Sweep, each: &mut dyn FnMut(u64) -
     let mut gone = 0;
     if matches!(&sweep.monitors, Which::Only(ids) if ids.len() == 1) {
         each(0)?;
-        gone = writer.execute(&format!("DELETE FROM {table} WHERE {condition}"), &[])?;
+        gone = writer.execute(&format!("DELETE FROM {table} WHERE {condition}"), bound(sweep))?;
     } else {
         // SQLite would follow an index here, and meet each page once for every monitor.
         let hint = if writer.kind() == EngineKind::Sqlite { " NOT INDEXED" } else { "" };
         let mut delete = |writer: &mut dyn Writer, which: String| -> Result<()> {
-            gone += writer.execute(&format!("DELETE FROM {table}{hint} WHERE {which} AND {condition}"), &[])?;
+            gone +=
+                writer.execute(&format!("DELETE FROM {table}{hint} WHERE {which} AND {condition}"), bound(sweep))?;
             Ok(())
         };
         let ends = writer.query(&format!("SELECT min(`id`), max(`id`) FROM {table}"), &[])?;
@@ -170,12 +173,13 @@ pub fn sweep(writer: &mut dyn Writer, sweep: &Sweep, each: &mut dyn FnMut(u64) -
     }
 }
 
+/// The parameter of [`condition`].
+fn bound(sweep: &Sweep) -> &[Value] {
+    std::slice::from_ref(&sweep.before)
+}
+
 fn condition(sweep: &Sweep) -> String {
-    let before = match &sweep.before {
-        Value::Int(n) => n.to_string(),
-        other => format!("'{}'", other.to_string().replace('\'', "''")),
-    };
-    let mut condition = format!("{} < {before}", quote(&sweep.column));
+    let mut condition = format!("{} < ?", quote(&sweep.column));
     match &sweep.monitors {
         Which::Except(ids) if ids.is_empty() => {}
         Which::Except(ids) => condition.push_str(&format!(" AND `monitor_id` NOT IN ({})", ids_text(ids))),

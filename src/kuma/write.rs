@@ -54,31 +54,6 @@ pub fn write_plan(writer: &mut dyn Writer, schema: &Schema, plan: &Plan) -> Resu
     Ok(written)
 }
 
-/// A question whose answer `plan` changes, where the fingerprint tells nothing of the plan. One is enough, as all of it is
-/// one transaction.
-pub fn watch(plan: &Plan) -> Option<String> {
-    let is_told = |step: &Step| match &step.change {
-        Change::Update { set, .. } => !set.iter().all(|cell| is_unguarded(&step.table, &cell.column)),
-        Change::Insert { .. } | Change::Delete { .. } => is_configuration(&step.table),
-    };
-    if plan.steps.iter().any(is_told) {
-        return None;
-    }
-    let step = plan.steps.first()?;
-    let table = quote(&step.table);
-    Some(match &step.change {
-        Change::Update { id, set } => {
-            let columns: Vec<String> = set.iter().map(|cell| quote(&cell.column)).collect();
-            format!("SELECT {} FROM {table} WHERE `id` = {id}", columns.join(", "))
-        }
-        // The lock of migrations has no `id`.
-        Change::Insert { .. } => format!("SELECT count(*) FROM {table}"),
-        Change::Delete { column, value, .. } => {
-            format!("SELECT 1 FROM {table} WHERE {} = {value} LIMIT 1", quote(column))
-        }
-    })
-}
-
 /// Where the fingerprint does not look, each cell must still hold what it held when the plan was made.
 ///
 /// # Errors

@@ -18,9 +18,8 @@ use crate::docker::Life;
 use crate::error::{Error, Result};
 use crate::files::Lock;
 use crate::instance::{Instance, Place, Server, Session};
-use crate::kuma::read::{
-    read_any_database, read_database, read_fingerprint, read_last_beat, read_mark, read_shown_state,
-};
+use crate::kuma::mark::read_mark;
+use crate::kuma::read::{read_any_database, read_database, read_fingerprint, read_last_beat, read_shown_state};
 use crate::kuma::write::Written;
 use crate::model::state::State;
 use crate::plan::Plan;
@@ -275,9 +274,8 @@ impl Run<'_> {
 
         let mut guarded = Guarded::open(&held, connect)?;
         let before = read_fingerprint(guarded.writer(), &database.schema)?;
-        self.journal.record.watched = work.watch();
-        self.journal.record.before =
-            Some(read_mark(guarded.writer(), &before, self.journal.record.watched.as_deref())?);
+        self.journal.record.watched = work.watched();
+        self.journal.record.before = Some(read_mark(guarded.writer(), &before, self.journal.record.watched.as_ref())?);
         if database.schema.table("heartbeat").is_some() {
             self.journal.record.last_beat = read_last_beat(guarded.writer())?;
         }

@@ -14,6 +14,7 @@ use crate::docker::Life;
 use crate::error::{Error, Result};
 use crate::files;
 use crate::instance::Instance;
+use crate::kuma::mark::Watched;
 use crate::model::state::Fingerprint;
 
 /// The only format there is.
@@ -84,9 +85,9 @@ pub struct Record {
     /// Recipients of age that the snapshot is encrypted to, if it is: whoever resumes may not know.
     #[serde(default)]
     pub recipients: Vec<String>,
-    /// A question to the database in whose answer the change is seen, where the configuration does not tell.
+    /// What the change shows in, where it does not show in the configuration.
     #[serde(default)]
-    pub watched: Option<String>,
+    pub watched: Option<Watched>,
     /// What the change has changed, once that is known.
     #[serde(default)]
     pub changed: Option<Changed>,

@@ -11,6 +11,7 @@ use crate::engine::statement::verb;
 use crate::engine::{Counts, Reader, Writer, quote};
 use crate::error::{Error, Result};
 use crate::kuma::evidence::{read_beats_within, read_content};
+use crate::kuma::mark::Watched;
 use crate::kuma::read::{history, is_unguarded, read_counts};
 use crate::schema::Schema;
 use crate::value::{Row, Value};
@@ -104,7 +105,7 @@ impl Script {
     }
 
     /// A question in whose answer the change is seen, where the configuration does not tell.
-    pub(super) fn watch(&self) -> Option<String> {
+    pub(super) fn watched(&self) -> Option<Watched> {
         let shown = self.shown.as_ref()?;
         let is_told = |table: &TableChange| {
             table
@@ -117,10 +118,10 @@ impl Script {
             return None;
         }
         match shown.tables.first() {
-            Some(table) if table.before != table.after => Some(format!("SELECT count(*) FROM {}", quote(&table.table))),
-            Some(table) => Some(format!("SELECT * FROM {} ORDER BY 1", quote(&table.table))),
+            Some(table) if table.before != table.after => Some(Watched::Count { table: table.table.clone() }),
+            Some(table) => Some(Watched::Rows { table: table.table.clone() }),
             // Cells of the history, which are not compared: no table has other rows than before.
-            None => Some("SELECT * FROM `heartbeat` ORDER BY `id`".into()),
+            None => Some(Watched::Rows { table: "heartbeat".into() }),
         }
     }
 

@@ -11,9 +11,10 @@ use crate::engine::sqlite::SqliteFile;
 use crate::engine::{EngineKind, Writer};
 use crate::error::{Error, Result};
 use crate::instance::{Instance, Place};
-use crate::kuma::read::{read_database, read_fingerprint, read_mark};
+use crate::kuma::mark::{Watched, read_mark};
+use crate::kuma::read::{read_database, read_fingerprint};
 use crate::kuma::sweep::{self, read_newest};
-use crate::kuma::write::{self, Written, check_clean, check_written, write_plan};
+use crate::kuma::write::{Written, check_clean, check_written, write_plan};
 use crate::model::state::{Database, Fingerprint};
 use crate::plan::history::Pruning;
 use crate::plan::{Change, Plan};
@@ -125,14 +126,14 @@ pub struct Made {
 
 impl Work<'_> {
     /// A question in whose answer it is seen, where the configuration does not tell.
-    pub(super) fn watch(&self) -> Option<String> {
+    pub(super) fn watched(&self) -> Option<Watched> {
         match self {
-            Work::Plan(plan) => write::watch(plan),
+            Work::Plan(plan) => Watched::of(plan),
             Work::Prune(pruning) => match pruning.sweeps.first() {
-                Some(sweep) => Some(sweep::watch(sweep)),
-                None => write::watch(&pruning.settings),
+                Some(sweep) => Some(Watched::Left(sweep.clone())),
+                None => Watched::of(&pruning.settings),
             },
-            Work::Script(script) => script.watch(),
+            Work::Script(script) => script.watched(),
             Work::Compact(_) | Work::Statements(_) | Work::Load { .. } | Work::Salvage(_) => None,
         }
     }
@@ -159,7 +160,7 @@ impl Run<'_> {
         };
         let record = &mut self.journal.record;
         record.after = match made.after {
-            Some(after) => Some(read_mark(guarded.writer(), &after, record.watched.as_deref())?),
+            Some(after) => Some(read_mark(guarded.writer(), &after, record.watched.as_ref())?),
             None => None,
         };
         self.journal.advance(Phase::Writing)?;

@@ -9,7 +9,8 @@ use crate::docker::Life;
 use crate::engine::{Connect, Counts, Reader};
 use crate::error::{Error, Result};
 use crate::instance::Place;
-use crate::kuma::read::{read_counts, read_fingerprint, read_mark};
+use crate::kuma::mark::read_mark;
+use crate::kuma::read::{read_counts, read_fingerprint};
 use crate::model::state::Fingerprint;
 
 impl Run<'_> {
@@ -142,7 +143,7 @@ impl Run<'_> {
         self.instance.open_locked(&self.lock)?.read(|reader| {
             let schema = reader.schema()?;
             let fingerprint = read_fingerprint(reader, &schema)?;
-            read_mark(reader, &fingerprint, self.journal.record.watched.as_deref())
+            read_mark(reader, &fingerprint, self.journal.record.watched.as_ref())
         })
     }
 }

@@ -371,6 +371,13 @@ fn journals_that_were_left_behind() {
     let record = r#"{"format": 1, "verb": "monitor add", "started": "2026-01-31T08:00:00Z", "pid": 4711,
         "origin": "ORIGIN", "phase": "noted", "container": null, "life": null, "mode": "stopped", "loads": false,
         "before": null, "after": null, "last_beat": 0}"#;
+    // A journal may be planted: no SQL in it is executed.
+    let (planted, file) =
+        (record.replace(r#""last_beat": 0"#, r#""last_beat": 0, "watched": "VACUUM INTO 'FILE'""#), "planted.db");
+    fs::write(&journal, planted.replace("FILE", &lab.root.path().join(file).display().to_string())).unwrap();
+    let refused = lab.fails(6, "resume");
+    assert!(refused.err.contains("unknown variant `VACUUM INTO"), "{}", refused.err);
+    assert!(!lab.root.path().join(file).exists());
     let folder = lab.folder().canonicalize().unwrap();
     fs::write(&journal, record.replace("ORIGIN", "/somewhere/else")).unwrap();
     let message =
