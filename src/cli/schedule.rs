@@ -102,8 +102,13 @@ impl Here<'_> {
 impl Observer for Here<'_> {
     fn step(&mut self, step: &Step) -> Result<()> {
         self.keep_alive();
-        if self.verbose {
-            self.log(&Event::new(Level::Debug, "step", step.to_string()));
+        match step {
+            // The one step that can take minutes without anything being wrong.
+            Step::WaitSettled { waited: Duration::ZERO } => {
+                self.log(&Event::new(Level::Info, "waiting", step.to_string()));
+            }
+            _ if self.verbose => self.log(&Event::new(Level::Debug, "step", step.to_string())),
+            _ => {}
         }
         self.ui.check_signal(step)
     }

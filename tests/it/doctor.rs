@@ -564,7 +564,7 @@ fn cures_everything_at_once_in_one_transaction() {
         lab.ok("doctor --fix --yes");
         assert_eq!(codes(&lab), [""; 0]);
         assert_eq!(
-            lab.json("backup list")["snapshots"]
+            lab.json("backup list --undo")["snapshots"]
                 .as_array()
                 .unwrap()
                 .iter()

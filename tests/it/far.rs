@@ -96,7 +96,8 @@ fn a_monitor_is_added_where_the_files_are() {
         lab.is_well();
         assert_eq!(lab.monitors(), ["Shop", "Off", "Far"]);
         // Its snapshot is where the server is, and so is the list of them.
-        let snapshots = laptop.kumadb(&["--json", "backup", "list", "--instance", &lab.server.name]).ended(0);
+        let list = ["--json", "backup", "list", "--undo", "--instance", &lab.server.name];
+        let snapshots = laptop.kumadb(&list).ended(0);
         assert_eq!(snapshots.json()["snapshots"][0]["manifest"]["reason"], "monitor add");
         laptop.kumadb(&["monitor", "show", "Nobody"]).ended(8).said("Nobody");
         assert_eq!(laptop.errands(), Vec::<String>::new());

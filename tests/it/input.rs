@@ -427,7 +427,7 @@ fn files_of_somebody_else() {
     assert_eq!((ran.exit, ran.out.as_str()), (0, "no monitors yet\n"), "{}", ran.err);
     let line = "monitor add group --name A";
     let Some(ran) = as_nobody(&lab, line) else { return };
-    told(&lab, &ran, line, 1, "cannot write in `<root>/data`: permission denied", hint);
+    told(&lab, &ran, line, 9, "`<root>/data` belongs to root, and this is uid 65534", "run it again as root");
 }
 
 #[test]
@@ -454,7 +454,7 @@ fn folders_that_cannot_be_written_to() {
         ["monitor list", "monitor add group --name A", "backup create"].map(|line| lab.run(line));
     assert!(Command::new("umount").arg(&folder).status().unwrap().success());
     assert_eq!((listed.exit, saved.exit), (0, 0), "{}{}", listed.err, saved.err);
-    let message = "cannot write in `<root>/data`: read-only file system";
+    let message = "cannot make the folder `<root>/data/.kumadb`: read-only file system";
     told(&lab, &added, "monitor add", 1, message, "mount it so that it can be written to");
 }
 

@@ -186,7 +186,9 @@ fn an_embedded_mariadb_is_made_without_docker_and_boots_in_it() {
     let names: Vec<String> = tree(&new).into_iter().map(|(name, _)| name).filter(|name| !name.contains('/')).collect();
     assert_eq!(names, ["db-config.json", "mariadb"]);
     let server = bench.run(dockerd::Image::Full, &["-v", &format!("{}:/app/data", new.display())]);
-    let status = || Ran::of(lab.bare().env_remove("DOCKER_HOST").args(["-t", &server.name, "--json", "status"])).out;
+    let engine = dockerd::endpoint();
+    let status =
+        || Ran::of(lab.bare().env("DOCKER_HOST", engine.address()).args(["-t", &server.name, "--json", "status"])).out;
     wait_until(60, "a beat", || status().contains("\"newest_beat\": \"2"));
 }
 

@@ -28,7 +28,9 @@ impl User {
             User::Root => Command::new("env"),
             User::Owner => {
                 let mut whole = Command::new("setpriv");
-                let group = fs::metadata("/var/run/docker.sock").map_or(0, |found| found.gid());
+                let engine = dockerd::endpoint();
+                let socket = engine.address().strip_prefix("unix://").unwrap_or("/var/run/docker.sock");
+                let group = fs::metadata(socket).map_or(0, |found| found.gid());
                 whole.args([format!("--reuid={OWNER}"), format!("--regid={OWNER}"), format!("--groups={group}")]);
                 whole
             }
