@@ -99,17 +99,7 @@ impl Staged {
     }
 
     fn fill(&mut self, copy: &Copy, from: &Path, progress: &mut dyn FnMut(u64, u64)) -> Result<()> {
-        let mut filler = Filler::open(&self.db.address)?;
-        let (mut done, total) = (0, copy.tables.iter().map(|table| table.rows * 2).sum());
-        let mut wrong = Vec::new();
-        for table in &copy.tables {
-            wrong.extend(filler.make(table, from, &mut |rows| progress((done + rows).min(total), total))?);
-            done += table.rows * 2;
-        }
-        if !wrong.is_empty() {
-            return Err(Error::Unclean(wrong));
-        }
-        self.faults = filler.check_references()?;
+        self.faults = Filler::open(&self.db.address)?.make_all(copy, from, progress)?;
         Ok(())
     }
 }

@@ -14,7 +14,7 @@ use bytes::Bytes;
 use futures_util::{StreamExt as _, stream};
 
 use super::literal::split_definition;
-use super::load::{CopiedTable, LOADING, each_line, name_of, values_of};
+use super::load::{CopiedTable, Copy, LOADING, each_line, name_of, values_of};
 use super::{Access, Address, MariaDb};
 use crate::engine::{Fault, beside, quote};
 use crate::error::{Error, Result};
@@ -47,14 +47,28 @@ impl Filler {
         Ok(Filler { db, takes_files })
     }
 
-    /// The references that are broken in what was made.
-    pub(super) fn check_references(&mut self) -> Result<Vec<Fault>> {
+    /// Makes every table of `copy` with [`make`](Self::make); returns the references that are broken in what was made.
+    pub(super) fn make_all(
+        &mut self,
+        copy: &Copy,
+        from: &Path,
+        progress: &mut dyn FnMut(u64, u64),
+    ) -> Result<Vec<Fault>> {
+        let (mut done, total) = (0, copy.tables.iter().map(|table| table.rows * 2).sum());
+        let mut wrong = Vec::new();
+        for table in &copy.tables {
+            wrong.extend(self.make(table, from, &mut |rows| progress((done + rows).min(total), total))?);
+            done += table.rows * 2;
+        }
+        if !wrong.is_empty() {
+            return Err(Error::Unclean(wrong));
+        }
         self.db.check_references()
     }
 
     /// Makes `table` with its rows out of the dump at `from`, and reads all of it back; what of it is not as it is there.
     /// `progress` counts each row twice.
-    pub(super) fn make(
+    fn make(
         &mut self,
         table: &CopiedTable,
         from: &Path,

@@ -54,17 +54,7 @@ impl Shadow for MariaDb {
         self.lock()?;
         self.clear()?;
         self.make_room()?;
-        let mut filler = Filler::open(&self.beside(NEW))?;
-        let (mut done, total) = (0, copy.tables.iter().map(|table| table.rows * 2).sum());
-        let mut wrong = Vec::new();
-        for table in &copy.tables {
-            wrong.extend(filler.make(table, from, &mut |rows| progress((done + rows).min(total), total))?);
-            done += table.rows * 2;
-        }
-        if !wrong.is_empty() {
-            return Err(Error::Unclean(wrong));
-        }
-        filler.check_references()
+        Filler::open(&self.beside(NEW))?.make_all(&copy, from, progress)
     }
 
     fn swap(&mut self) -> Result<()> {
