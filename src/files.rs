@@ -164,6 +164,16 @@ pub fn remove(path: &Path) -> Result<()> {
     }
 }
 
+/// Removes the folder `path` if it is there and nothing is in it.
+pub fn remove_empty_folder(path: &Path) -> Result<()> {
+    match fs::remove_dir(path) {
+        Err(error) if ![io::ErrorKind::NotFound, io::ErrorKind::DirectoryNotEmpty].contains(&error.kind()) => {
+            Err(Error::file("remove", path)(error))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// Removes the folder `path` with all that is in it, if it is there.
 pub fn remove_folder(path: &Path) -> Result<()> {
     match fs::remove_dir_all(path) {

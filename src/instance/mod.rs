@@ -134,12 +134,14 @@ impl Instance {
         Ok(Some(files::file_system(folder)?).filter(FileSystem::is_network))
     }
 
-    /// Removes what a run keeps in [`work`](Self::work), all but the lock, the journal and the kept copies.
+    /// Removes what a run keeps in [`work`](Self::work), all but the lock, the journal, the kept copies, and folders that
+    /// somebody unpacks a snapshot in at the moment.
     pub fn clear_work(&self, _lock: &Lock) -> Result<()> {
         let entries = std::fs::read_dir(&self.work).map_err(Error::file("read the folder", &self.work))?;
         for entry in entries
             .flatten()
             .filter(|entry| !["lock", "journal.json", KEPT].iter().any(|kept| entry.file_name() == *kept))
+            .filter(|entry| !is_in_use(&entry.path()))
         {
             match entry.file_type().is_ok_and(|kind| kind.is_dir()) {
                 true => files::remove_folder(&entry.path())?,
@@ -398,4 +400,10 @@ impl Session<'_> {
         drop(self.lock);
         closed
     }
+}
+
+/// Whether `path` is a folder with a lock that is held: the scratch of a run.
+fn is_in_use(path: &Path) -> bool {
+    let lock = path.join("lock");
+    lock.exists() && matches!(Lock::take(&lock, "clearing away"), Err(Error::Locked { .. }))
 }

@@ -364,11 +364,21 @@ impl Run<'_> {
         }
         let end = Instant::now() + self.settings.deadline;
         let (downtime, beating) = loop {
+            let known = server.id();
             match self.see_working(server, end, observer) {
                 Ok(seen) if server.is_started() => break seen,
-                Err(error) if server.is_started() && !server.was_replaced(&error)? => return Err(error),
                 // Created again after it had answered: what counts is the new one, and beats of its own.
-                _ => {}
+                Ok(_) => {}
+                Err(error) => {
+                    let replaced = match server.is_started() {
+                        true => server.was_replaced(&error)?,
+                        // It could not even be started.
+                        false => server.id() != known,
+                    };
+                    if !replaced || Instant::now() >= end {
+                        return Err(error);
+                    }
+                }
             }
             self.wrote = false;
             if let Ok(newest) = self.instance.connect().and_then(|connect| read_last_beat(&mut *connect.reader()?)) {

@@ -49,10 +49,24 @@ pub(super) fn check(instance: &Instance, store: &Store, work: &Work<'_>) -> Resu
     let small = size > LARGE && work.may_change() == Changed::Configuration && bases(&listed, &origin).next().is_some();
     let archive = if small { LARGE / 2 } else { size / 2 + extras(instance) / 2 } + SPARE;
     let data = needed_in_data(instance, work, size);
-    make_room_for_copy(instance, data)?;
     // Where both are on one disk they share what is free.
     let shared = device(folder) == device(instance.work());
-    make_room(store, listed, &origin, small, archive, if shared { data } else { 0 })
+    let taken = if shared { data } else { 0 };
+    // Both are known to have room before anything is removed.
+    check_data(instance, data)?;
+    let removable = removable(store, listed, &origin, small, archive, taken)?;
+    make_room_for_copy(instance, data)?;
+    for one in removable {
+        if free_in(folder)?.saturating_sub(taken) >= archive {
+            break;
+        }
+        one.remove()?;
+    }
+    Ok(())
+}
+
+fn free_in(folder: &Path) -> Result<u64> {
+    files::free_space(&existing(folder))
 }
 
 /// Bytes of the staged copy, about.
@@ -80,40 +94,57 @@ fn needed_in_data(instance: &Instance, work: &Work<'_>, size: u64) -> u64 {
             // The copy, and a WAL that may become as long as the database; a rollback goes through one.
             EngineKind::Sqlite if matches!(work, Work::Compact(_)) => size + 2 * content,
             EngineKind::Sqlite => size + content,
+            EngineKind::MariaDb if embeds_tables(instance, work) => size + 2 * instance.size().max(content),
             EngineKind::MariaDb => size,
         }
 }
 
-/// Fails unless `needed` bytes are free where the staged copy will be. Kept copies make room, down to the newest one.
-fn make_room_for_copy(instance: &Instance, needed: u64) -> Result<()> {
+/// Whether `work` creates the tables of a whole copy beside those of an embedded MariaDB.
+fn embeds_tables(instance: &Instance, work: &Work<'_>) -> bool {
+    matches!((&instance.place, work), (Place::Embedded(_), Work::Load { kept: [], .. }))
+}
+
+/// Fails unless `needed` bytes are free where the staged copy will be, or would be without the kept copies, the newest one
+/// aside.
+fn check_data(instance: &Instance, needed: u64) -> Result<()> {
     let work = instance.work();
     files::claim_folder(work)?;
-    let kept = kept::list(instance);
-    let older: u64 = kept.iter().rev().skip(1).map(|one| files::folder_size(&one.folder)).sum();
+    let older: u64 = kept::list(instance).iter().rev().skip(1).map(|one| files::folder_size(&one.folder)).sum();
     let free = files::free_space(work)?;
-    if free >= needed {
-        return Ok(());
+    match free + older >= needed {
+        true => Ok(()),
+        false => Err(Error::NoSpace { path: work.to_owned(), needed, free }),
     }
-    if free + older < needed {
-        return Err(Error::NoSpace { path: work.to_owned(), needed, free });
+}
+
+/// Removes kept copies, the oldest first and never the newest one, until `needed` bytes are free.
+fn make_room_for_copy(instance: &Instance, needed: u64) -> Result<()> {
+    let work = instance.work();
+    for most in (1..kept::list(instance).len()).rev() {
+        if files::free_space(work)? >= needed {
+            break;
+        }
+        kept::thin(instance, most)?;
     }
-    kept::thin(instance, 1)?;
     files::require_space(work, needed)
 }
 
-/// Fails unless `needed` bytes are free in `store` beside the `taken` that something else will take of the same disk.
-fn make_room(
+/// The undo snapshots in `store` that may be removed, the oldest first, where `needed` bytes are not free beside the `taken`
+/// that something else will take of the same disk.
+///
+/// # Errors
+/// [`Error::StoreFull`] when even that would not be enough.
+fn removable(
     store: &Store,
     listed: Vec<Snapshot>,
     origin: &str,
     keeps_base: bool,
     needed: u64,
     taken: u64,
-) -> Result<()> {
-    let folder = store.folder().unwrap_or(Path::new("/"));
-    let free = files::free_space(&existing(folder))?.saturating_sub(taken);
+) -> Result<Vec<Snapshot>> {
+    let free = free_in(store.folder().unwrap_or(Path::new("/")))?.saturating_sub(taken);
     if free >= needed {
-        return Ok(());
+        return Ok(Vec::new());
     }
     let now = Utc::now();
     let mut undo: Vec<Snapshot> =
@@ -127,15 +158,7 @@ fn make_room(
     if free + removable < needed {
         return Err(Error::StoreFull { store: store.address(), needed: needed + taken, free: free + taken });
     }
-    let mut room = free;
-    for one in undo {
-        if room >= needed {
-            break;
-        }
-        one.remove()?;
-        room += one.size;
-    }
-    Ok(())
+    Ok(undo)
 }
 
 fn device(path: &Path) -> Option<u64> {

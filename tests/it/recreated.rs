@@ -1,6 +1,9 @@
 //! A container that compose, Watchtower or a person creates again while kumadb works on its instance: another id under the same
 //! name, on the same data folder.
 
+use std::fs;
+use std::path::Path;
+
 use kumadb::docker::Life;
 use kumadb::error::{Error, Result};
 use kumadb::run::{self, Observer, Outcome, Resumed, Settings, Silent, Step, Work};
@@ -97,6 +100,36 @@ fn write(lab: &Docked, observer: &mut dyn Observer) -> Result<Outcome> {
 
 fn id(lab: &Docked) -> String {
     lab.bench.look(&lab.server).id
+}
+
+/// Takes a folder away that the container mounts, before the server is started after the commit; puts it there again for the
+/// rollback.
+struct Unmountable<'a>(&'a Path);
+
+impl Observer for Unmountable<'_> {
+    fn step(&mut self, step: &Step) -> Result<()> {
+        match step {
+            Step::Committed => fs::remove_dir(self.0).unwrap(),
+            Step::Undo { .. } => fs::create_dir(self.0).unwrap(),
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
+#[test]
+fn a_server_that_cannot_be_started_is_rolled_back() {
+    both(|kind| {
+        let extra = tempfile::tempdir().unwrap();
+        let folder = extra.path().join("certificates");
+        fs::create_dir(&folder).unwrap();
+        let mount = format!("type=bind,src={},dst=/certificates", folder.display());
+        let Some(lab) = Docked::with(kind, &["--mount", &mount]) else { return };
+        let ended = write(&lab, &mut Unmountable(&folder));
+        assert!(matches!(ended, Err(Error::RolledBack { .. })), "{kind:?}: {ended:?}");
+        assert_eq!(lab.monitors()[0], "Shop");
+        lab.is_well();
+    });
 }
 
 #[test]

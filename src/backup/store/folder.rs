@@ -106,7 +106,7 @@ impl Objects for Folder {
             });
         let removed = files::remove(&place);
         if is_new {
-            files::remove_folder(&self.path)?;
+            files::remove_empty_folder(&self.path)?;
         }
         written.and(removed)
     }

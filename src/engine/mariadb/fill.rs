@@ -68,12 +68,7 @@ impl Filler {
 
     /// Makes `table` with its rows out of the dump at `from`, and reads all of it back; what of it is not as it is there.
     /// `progress` counts each row twice.
-    fn make(
-        &mut self,
-        table: &CopiedTable,
-        from: &Path,
-        progress: &mut dyn FnMut(u64),
-    ) -> Result<Option<String>> {
+    fn make(&mut self, table: &CopiedTable, from: &Path, progress: &mut dyn FnMut(u64)) -> Result<Option<String>> {
         let is_large = table.rows >= MANY;
         let (create, keys) = if is_large { split_keys(&table.create) } else { (table.create.clone(), None) };
         self.db.run(create)?;
