@@ -429,6 +429,12 @@ impl Error {
         matches!(self, Damaged { .. } | EmptyFile(_) | NotADatabase(_) | Encrypted(_) | LoneWal(_) | NotKuma { .. })
     }
 
+    /// Whether this says that a disk is full.
+    pub fn is_full(&self) -> bool {
+        matches!(self, Error::File { source, .. } if source.kind() == io::ErrorKind::StorageFull)
+            || matches!(self, Error::NoSpace { .. })
+    }
+
     /// Wraps an I/O error of `act` on `path`.
     pub fn file(act: &'static str, path: impl AsRef<Path>) -> impl FnOnce(io::Error) -> Error {
         let path = path.as_ref().to_owned();

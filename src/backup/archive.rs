@@ -74,8 +74,9 @@ impl Packed {
         let name = format!("{}/{time}-{}{ending}", folder_name(&manifest.instance), manifest.id);
         let file = scratch.join(format!("archive{ending}"));
         let (hash, size, keys) = write(&file, &manifest, &sources, seal)?;
-        let manifest =
-            Manifest { archive_blake3: Some(hash), ..if seal.is_some() { manifest.veiled() } else { manifest } };
+        let (archive_blake3, archive_size) = (Some(hash), Some(size));
+        let shown = if seal.is_some() { manifest.veiled() } else { manifest };
+        let manifest = Manifest { archive_blake3, archive_size, ..shown };
         let archive = files::open_uncached(&file)?;
         prove(&file.to_string_lossy(), Box::new(archive), &manifest, &keys)?;
         Ok(Packed { file, manifest, size, name })
@@ -262,7 +263,7 @@ fn walk_members(
             let inside = parse(name, &text)?;
             let shown =
                 if is_sealed(name) && beside.archive_blake3.is_some() { inside.veiled() } else { inside.clone() };
-            if path != MANIFEST || shown != (Manifest { archive_blake3: None, ..beside.clone() }) {
+            if path != MANIFEST || shown != (Manifest { archive_blake3: None, archive_size: None, ..beside.clone() }) {
                 return Err(unusable(name, "the manifest inside is not the one beside it"));
             }
             inner = Some(inside);

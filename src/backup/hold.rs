@@ -122,6 +122,7 @@ impl Held {
             faults,
             members,
             archive_blake3: None,
+            archive_size: None,
             verified,
         };
         // Written last: it is what makes the folder whole.

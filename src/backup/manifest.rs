@@ -74,6 +74,9 @@ pub struct Manifest {
     /// pass: bits without a meaning.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub archive_blake3: Option<String>,
+    /// Size of the whole archive, in bytes; only in the file beside it, so that one that was cut off is seen without reading it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub archive_size: Option<u64>,
     /// Which proofs the copy passed.
     pub verified: Vec<String>,
 }

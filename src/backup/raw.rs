@@ -57,6 +57,7 @@ pub fn take(file: &SqliteFile, folder: &Path, label: &Label) -> Result<Held> {
         faults: Vec::new(),
         members,
         archive_blake3: None,
+        archive_size: None,
         verified: vec!["hash".into()],
     };
     manifest.write(folder)?;

@@ -236,7 +236,8 @@ fn look(args: &CheckArgs, subjects: Vec<Subject>, config: &Config, now: DateTime
             };
             check.verdict = match listing.as_ref().map_err(ToString::to_string).and_then(|listing| {
                 check.read(store, listing, whose, args.whole).map_err(|error| error.to_string())?;
-                Ok(listing.unusable.len())
+                let cut_off = listing.snapshots.iter().filter(|snapshot| !snapshot.has_its_size());
+                Ok(listing.unusable.len() + cut_off.count())
             }) {
                 Err(error) => Verdict::new(Status::Unknown, error),
                 Ok(unusable) => {
@@ -272,7 +273,8 @@ impl Check {
     fn read(&mut self, store: &Store, listing: &Listing, whose: &Whose, whole: bool) -> Result<()> {
         let is_backup = |snapshot: &&Snapshot| {
             let manifest = &snapshot.manifest;
-            whose.has(manifest) && !manifest.undo && !manifest.raw && (!whole || manifest.is_whole())
+            let counts = !manifest.undo && !manifest.raw && snapshot.has_its_size();
+            whose.has(manifest) && counts && (!whole || manifest.is_whole())
         };
         let backups: Vec<&Snapshot> = listing.snapshots.iter().filter(is_backup).collect();
         let Some(newest) = backups.last() else { return Ok(()) };

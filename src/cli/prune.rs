@@ -19,7 +19,8 @@ pub struct PruneArgs {
     /// Only snapshots of this instance
     #[arg(long, value_name = "NAME", conflicts_with_all = ["groups", "all"])]
     instance: Option<String>,
-    /// Only snapshots of the instance that `-t` names; its policy of the config file counts where no rule is given
+    /// Only snapshots of the instance that `-t` names, or of the only one found; its policy of the config file counts where no
+    /// rule is given. With `-t` this is the default
     #[arg(long, conflicts_with = "instance")]
     own: bool,
     /// Prune undo snapshots instead of backups; without a rule, by `[undo]` of the config file
@@ -38,9 +39,14 @@ pub struct PruneArgs {
 }
 
 impl PruneArgs {
+    /// Whether only the snapshots of one instance are judged, the one that is meant: nobody who names it means others too.
+    fn is_own(&self, context: &Context<'_>) -> bool {
+        self.own || context.global.target.is_some() && self.instance.is_none()
+    }
+
     /// The policy of the config file, where it counts.
     pub fn configured(&self, context: &Context<'_>) -> Result<Option<Policy>> {
-        match self.own && !self.undo && self.keep.0.is_empty() {
+        match self.is_own(context) && !self.undo && self.keep.0.is_empty() {
             true => Ok(context.named()?.and_then(|named| named.target.policy)),
             false => Ok(None),
         }
@@ -107,7 +113,7 @@ pub fn run(args: &PruneArgs, context: &mut Context<'_>) -> Result<Exit> {
     if fleet.is_many() {
         return fleet::run(&Fleet { args: fleet, more: &["--own"], words }, context);
     }
-    let own = if args.own { Some(context.origin()?) } else { None };
+    let own = if args.is_own(context) { Some(context.origin()?) } else { None };
     let policy = args.configured(context)?.unwrap_or(args.keep.0);
     let stores = context.stores_alone()?.with_keys(&args.keys.keys()?);
     let whose = args.instance.as_ref().map(|name| context.whose(name)).transpose()?;

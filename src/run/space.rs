@@ -43,7 +43,12 @@ pub(super) fn check(instance: &Instance, store: &Store, work: &Work<'_>) -> Resu
     let size = staged_size(instance);
     let Some(folder) = store.folder() else { return Ok(()) };
     // Made as the snapshot will be, which also clears away what killed runs left.
-    drop(store.scratch()?);
+    match store.scratch() {
+        Err(error) if error.is_full() => {
+            return Err(Error::StoreFull { store: store.address(), needed: SPARE, free: free_in(folder)? });
+        }
+        scratch => drop(scratch?),
+    }
     let listed = store.list()?.snapshots;
     let origin = instance.origin();
     let small = size > LARGE && work.may_change() == Changed::Configuration && bases(&listed, &origin).next().is_some();

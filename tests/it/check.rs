@@ -56,6 +56,19 @@ fn a_restore_test_counts_as_verification() {
 }
 
 #[test]
+fn an_archive_that_was_cut_off_is_no_backup() {
+    let lab = Lab::sqlite("2.5.3");
+    let whole = lab.json("backup create");
+    let second = lab.json("backup create");
+    std::fs::write(second["path"].as_str().unwrap(), "").unwrap();
+    let said = check(&lab, 1, "");
+    assert!(said.contains(whole["manifest"]["id"].as_str().unwrap()), "{said}");
+    assert!(said.contains("; 1 archive in the store cannot be read"), "{said}");
+    std::fs::write(whole["path"].as_str().unwrap(), "").unwrap();
+    assert!(check(&lab, 2, "").contains(": no backup; 2 archives in the store cannot be read"));
+}
+
+#[test]
 fn what_cannot_be_told_is_unknown() {
     let lab = Lab::sqlite("2.5.3");
     lab.ok("backup create");

@@ -9,7 +9,7 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::cloud::Trouble;
-use crate::lab::Lab;
+use crate::lab::{Lab, Ran, words};
 use crate::rounds;
 use crate::stores::{Away, json};
 
@@ -32,7 +32,9 @@ fn age(lab: &Lab, days: &[i64]) -> Vec<String> {
         let created: DateTime<Utc> = Utc::now() - TimeDelta::days(*days) - TimeDelta::seconds(n as i64);
         let id = format!("{n:08x}");
         let mut manifest = outer.clone();
-        manifest.as_object_mut().unwrap().remove("archive_blake3");
+        for own in ["archive_blake3", "archive_size"] {
+            manifest.as_object_mut().unwrap().remove(own);
+        }
         manifest["id"] = id.as_str().into();
         manifest["created"] = serde_json::to_value(created).unwrap();
         fs::write(opened.join("manifest.json"), manifest.to_string()).unwrap();
@@ -141,6 +143,21 @@ fn cleans_up_what_killed_runs_left_and_names_it() {
     }
     assert!(young.exists() && not_ours.exists());
     assert_eq!(listed(&lab).len(), 2);
+}
+
+#[test]
+fn who_names_an_instance_means_no_other() {
+    let lab = Lab::sqlite("2.5.3");
+    age(&lab, &[0, 1, 2]);
+    let run = |line: &str| Ran::of(lab.bare().env("KUMADB_ADMIN_PASSWORD", "Kuma-Lab-2026").args(words(line)));
+    for line in ["init other --admin admin", "-t other backup create", "-t other backup create"] {
+        assert_eq!(run(line).exit, 0, "{line}");
+    }
+    assert_eq!(run("-t other backup prune --keep-last 1 --yes").exit, 0);
+    assert_eq!(listed(&lab).len(), 4, "three of the other one are left, and one of this");
+    let unknown = run("-t nowhere backup prune --keep-last 1 --yes");
+    assert_ne!(unknown.exit, 0, "{unknown:?}");
+    assert_eq!(listed(&lab).len(), 4);
 }
 
 #[test]

@@ -160,6 +160,27 @@ fn the_last_snapshot_is_of_the_instance_that_is_named() {
     assert_eq!(dump(&lab.root.path().join("from-file/kuma.db")), lab.sql(".dump"));
 }
 
+#[test]
+fn the_last_one_has_a_history_and_newer_configuration_is_named() {
+    let lab = with_files();
+    let whole = lab.json("backup list")["snapshots"][0]["manifest"]["id"].as_str().unwrap().to_owned();
+    let newer = lab.json("backup create --config-only")["manifest"]["id"].as_str().unwrap().to_owned();
+    // Full or mounted read-only, a store can still be read.
+    let store = lab.store();
+    let mount = |words: &[&str]| Command::new("mount").args(words).arg(&store).status().unwrap().success();
+    if !mount(&["--bind", store.to_str().unwrap()]) || !mount(&["-o", "remount,ro,bind"]) {
+        return crate::need::left_out("the right to mount").unwrap_or_default();
+    }
+    let ran = Ran::of(lab.bare().env("KUMADB_STORE", &store).args(words("restore latest --to ./new")));
+    assert!(Command::new("umount").arg(&store).status().unwrap().success());
+    assert_eq!(ran.exit, 0, "{ran:?}");
+    assert!(
+        ran.err.contains(&format!("`{newer}` is newer than `{whole}`, but holds the configuration alone")),
+        "{ran:?}"
+    );
+    assert_eq!(dump(&lab.root.path().join("new/kuma.db")), lab.sql(".dump"));
+}
+
 /// `mysql://` of the database `name` of `mariadbd`.
 fn url(mariadbd: &Mariadbd, name: &str) -> String {
     let address = mariadbd.create_database(name, "utf8mb4");

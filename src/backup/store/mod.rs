@@ -380,6 +380,11 @@ impl Snapshot {
         &self.store
     }
 
+    /// Whether its archive is as long as it was when it was packed, as far as that was noted.
+    pub fn has_its_size(&self) -> bool {
+        self.manifest.archive_size.is_none_or(|size| size == self.size)
+    }
+
     /// Whether its archive is encrypted.
     pub fn is_sealed(&self) -> bool {
         archive::is_sealed(&self.name)

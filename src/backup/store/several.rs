@@ -222,7 +222,21 @@ impl Stores {
         }
         snapshots.retain(|snapshot| before.is_none_or(|end| snapshot.manifest.created < end));
         let origins: BTreeSet<String> = snapshots.iter().map(|one| one.manifest.origin.clone()).collect();
+        // Of those that are left, the newest with a history: who starts on a new host wants both, and configuration can follow.
+        let newest = snapshots.iter().rev().find(|one| !one.manifest.undo).map(|one| one.manifest.id.clone());
+        if snapshots.iter().any(|one| !one.manifest.undo && one.manifest.is_whole()) {
+            snapshots.retain(|one| one.manifest.is_whole());
+        }
         keep_last(&mut snapshots);
+        if let (Some(last), Some(newest)) = (snapshots.first(), newest)
+            && newest != last.manifest.id
+        {
+            warn(&Error::Refused(format!(
+                "snapshot `{newest}` is newer than `{}`, but holds the configuration alone: once the server runs, `kumadb restore \
+                 {newest} --config-only` brings that up to date",
+                last.manifest.id
+            )));
+        }
         if let (Some(last), true) = (snapshots.first(), origins.len() > 1) {
             let all: Vec<String> = origins.into_iter().collect();
             let Manifest { id, instance, origin, .. } = &last.manifest;

@@ -22,7 +22,9 @@ const SECRET: &str = "UPTIME_KUMA_DB_PASSWORD";
 pub fn run(args: &RestoreArgs, place: &str, context: &mut Context<'_>) -> Result<Exit> {
     let place = Place::find(place, context)?;
     let stores = context.stores()?.with_keys(&args.keys.keys_or_ask(context.ui)?);
-    let scratch = stores.scratch()?;
+    // The store may be full, or mounted read-only.
+    let temporary = std::env::temp_dir();
+    let scratch = stores.scratch_for(0, &temporary)?;
     let source = Source::find(args, &stores, scratch.path(), context.ui)?;
     let manifest = source.manifest().clone();
     check_manifest(&manifest, args)?;
@@ -39,7 +41,8 @@ pub fn run(args: &RestoreArgs, place: &str, context: &mut Context<'_>) -> Result
     {
         release::check_image(&manifest, &shipped, &fresh.container.image, context.ui)?;
     }
-    let held = source.unpack(scratch.path(), context.ui)?;
+    let unpacked = stores.scratch_for(manifest.size(), &temporary)?;
+    let held = source.unpack(unpacked.path(), context.ui)?;
     check_config(&held, args, choice.kind)?;
     if !manifest.without.is_empty() {
         context.ui.warn(&format!("snapshot `{}` is of the configuration alone: there will be no history", manifest.id));

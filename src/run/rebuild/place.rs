@@ -78,7 +78,10 @@ pub(super) fn check(folder: &Path, id: &str) -> Result<()> {
             ),
         ),
         Found::Server(trace) => {
-            (format!("it is not empty: it holds `{trace}`"), format!("kumadb -t {shown} restore {id}"))
+            let hint = format!(
+                "name an absent or empty folder; or, to restore over that instance: kumadb -t {shown} restore {id}"
+            );
+            (format!("it is not empty: it holds `{trace}`"), hint)
         }
         Found::Other(name) => (
             format!("it is not empty: it holds `{name}`"),
