@@ -181,7 +181,20 @@ fn typed(target: &str, context: &mut Context<'_>) -> Result<Whose> {
             (target.to_owned(), Some(folder))
         }
         Err(error @ Error::Elsewhere { .. }) => return Err(error),
-        Err(_) => (target.to_owned(), known),
+        // One that is gone has its name in the stores; what is in neither is mistyped.
+        Err(error) => {
+            let whose = Whose::at(target.to_owned(), known.clone());
+            let listings = all_stores(context)?.into_iter().map(|(_, store)| store.list());
+            let has_any = |listing: Result<Listing>| match listing {
+                Ok(listing) => listing.snapshots.iter().any(|snapshot| whose.has(&snapshot.manifest)),
+                // A store that does not answer is judged as such.
+                Err(_) => true,
+            };
+            if known.is_none() && !listings.into_iter().any(has_any) {
+                return Err(error);
+            }
+            (target.to_owned(), known)
+        }
     };
     Ok(Whose::at(name, origin))
 }

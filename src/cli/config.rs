@@ -47,9 +47,9 @@ pub fn run(verb: &ConfigVerb, context: &mut Context<'_>) -> Result<Exit> {
         let mut text: String = lacks.iter().map(|(table, error)| format!("[{table}] {error}\n")).collect();
         text.push_str(&format!(
             "{}: {}, {}, {}",
-            match lacks.len() {
-                0 => "nothing is wrong".into(),
-                n => counted(n, "thing") + " to put right",
+            match lacks.len() + reached.iter().filter(|one| one.result.is_err()).count() {
+                0 => "no problems found".into(),
+                n => counted(n, "problem") + " found",
             },
             counted(config.stores.len(), "store"),
             counted(config.instances.len(), "instance"),

@@ -76,6 +76,8 @@ fn what_cannot_be_told_is_unknown() {
     let (broken, good) = (lab.root.path().join("broken"), lab.store());
     std::fs::write(&broken, "").unwrap();
     let run = |line: &str| Ran::of(lab.bare().env_remove("KUMADB_STORE").args(words(line)));
+    let mistyped = run(&format!("-t nowhere --store {} backup check", good.display()));
+    assert!(mistyped.exit == 3 && mistyped.out.starts_with("UNKNOWN: "), "{}{}", mistyped.out, mistyped.err);
     let unknown = run(&format!("-t {} --store {} backup check", lab.target, broken.display()));
     assert_eq!(unknown.exit, 3, "{}{}", unknown.out, unknown.err);
     assert!(unknown.out.starts_with("UNKNOWN: data: ") && unknown.out.lines().count() == 1, "{}", unknown.out);

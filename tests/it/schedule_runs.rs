@@ -174,7 +174,7 @@ fn who_cannot_be_told_is_a_warning() {
     let missing = lab.fails(2, "backup schedule --config /no/such.toml");
     assert!(missing.err.contains("there is no config file `/no/such.toml`"), "{}", missing.err);
     let checked = lab.ok(&format!("config check --config {}", config.display()));
-    assert!(checked.starts_with("nothing is wrong: 1 store, 1 instance, 1 job"), "{checked}");
+    assert!(checked.starts_with("no problems found: 1 store, 1 instance, 1 job"), "{checked}");
 }
 
 /// The schedule on the lab, running.
@@ -348,11 +348,11 @@ fn a_config_that_names_what_is_not_there_is_told_of_it() {
         "[jobs.job] the webhook failed: its address is none",
         "[jobs.job] there is no program `no-such-program`",
         "[jobs.job] there is no folder `/nowhere` for the metrics",
-        "8 things to put right",
+        "8 problems found",
     ] {
         assert!(said.contains(words), "{words}: {said}");
     }
-    assert!(lab.ok(&format!("config check --config {}", configured(""))).contains("nothing is wrong"));
+    assert!(lab.ok(&format!("config check --config {}", configured(""))).contains("no problems found"));
 }
 
 #[test]
