@@ -66,9 +66,17 @@ impl Bounds {
     }
 }
 
-/// Whether an undo snapshot of the configuration alone may rely on this one for the rest.
-pub fn is_base(manifest: &Manifest, origin: &str, now: DateTime<Utc>) -> bool {
-    manifest.origin == origin && manifest.is_whole() && manifest.created >= now - BASE_AGE && manifest.created <= now
+/// An instance: its name, and where it is. Two hosts may have data in folders of the same path.
+pub type Of<'o> = (&'o str, &'o str);
+
+/// The instance that a snapshot is of.
+pub fn of(manifest: &Manifest) -> Of<'_> {
+    (&manifest.instance, &manifest.origin)
+}
+
+/// Whether an undo snapshot of the configuration of `instance` alone may rely on this one for the rest.
+pub fn is_base(manifest: &Manifest, instance: Of<'_>, now: DateTime<Utc>) -> bool {
+    of(manifest) == instance && manifest.is_whole() && manifest.created >= now - BASE_AGE && manifest.created <= now
 }
 
 /// The one of `all`, oldest first, that undoes the newest write that is not undone yet. One that `undo` made leads to

@@ -8,6 +8,7 @@ use super::apply::{Outcome, Run, Work};
 use super::journal::Phase;
 use super::space::{LARGE, has_base};
 use super::{Observer, Step, kept, prune, removed};
+use crate::backup::undo::of;
 use crate::backup::{Changed, Held, Seal, Snapshot, Store};
 use crate::engine::{Counts, Reader};
 use crate::error::Result;
@@ -73,7 +74,7 @@ impl Run<'_> {
         let part = self.instance.work().join(PART);
         match self.pack(folder, &part, store, observer) {
             Ok(snapshot) => {
-                let bounded = prune::bound(store, &snapshot.manifest.origin, Utc::now());
+                let bounded = prune::bound(store, of(&snapshot.manifest), Utc::now());
                 self.outcome.snapshot = Some(snapshot);
                 self.warn(bounded, "undo snapshots beyond the bounds of `[undo]` could not be removed");
             }

@@ -91,7 +91,7 @@ pub(super) fn pack_all(instance: &Instance, store: &Store) -> Result<Vec<Snapsho
         files::remove_folder(&instance.work().join(KEPT))?;
     }
     if !packed.is_empty() {
-        prune::bound(store, &instance.origin(), Utc::now())?;
+        prune::bound(store, (&instance.name, &instance.origin()), Utc::now())?;
     }
     Ok(packed)
 }

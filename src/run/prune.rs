@@ -8,7 +8,7 @@ use chrono::{DateTime, TimeZone, Utc};
 use super::{Journal, Observer, Step};
 use crate::backup::retention::{Guards, Policy, judge};
 use crate::backup::store::Orphan;
-use crate::backup::undo::{Bounds, Entry};
+use crate::backup::undo::{Bounds, Entry, Of, of};
 use crate::backup::{Manifest, Snapshot, Store, Stores};
 use crate::error::{Error, Result};
 use crate::instance;
@@ -145,22 +145,22 @@ impl Pruning {
     }
 }
 
-/// Removes the undo snapshots of the instance at `origin` that are beyond the bounds of `store`.
-pub(super) fn bound(store: &Store, origin: &str, now: DateTime<Utc>) -> Result<()> {
+/// Removes the undo snapshots of `instance` that are beyond the bounds of `store`.
+pub(super) fn bound(store: &Store, instance: Of<'_>, now: DateTime<Utc>) -> Result<()> {
     let listed = store.list()?.snapshots;
-    let undo: Vec<&Snapshot> = listed.iter().filter(|one| one.manifest.undo && one.manifest.origin == origin).collect();
+    let undo: Vec<&Snapshot> = listed.iter().filter(|one| one.manifest.undo && of(&one.manifest) == instance).collect();
     let judged = judge_undo(&undo, &store.bounds(), now);
     undo.iter().zip(judged).filter(|(_, reasons)| reasons.is_empty()).try_for_each(|(one, _)| one.remove())
 }
 
 /// Why each of these undo snapshots of one store, oldest first, is kept by `bounds`, each instance for itself.
 fn judge_undo(all: &[&Snapshot], bounds: &Bounds, now: DateTime<Utc>) -> Vec<Vec<String>> {
-    let mut by_origin: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
+    let mut by_instance: BTreeMap<Of<'_>, Vec<usize>> = BTreeMap::new();
     for (n, snapshot) in all.iter().enumerate().rev() {
-        by_origin.entry(&snapshot.manifest.origin).or_default().push(n);
+        by_instance.entry(of(&snapshot.manifest)).or_default().push(n);
     }
     let mut reasons = vec![Vec::new(); all.len()];
-    for members in by_origin.values() {
+    for members in by_instance.values() {
         let entries: Vec<Entry> = members.iter().map(|n| entry(all[*n])).collect();
         for (n, reason) in members.iter().zip(bounds.judge(&entries, now)) {
             reasons[*n].extend(reason);

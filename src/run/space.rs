@@ -8,7 +8,7 @@ use chrono::Utc;
 
 use super::apply::Work;
 use super::kept;
-use crate::backup::undo::is_base;
+use crate::backup::undo::{Of, is_base, of};
 use crate::backup::{Changed, Manifest, Snapshot, Store};
 use crate::engine::EngineKind;
 use crate::engine::space::read_space;
@@ -25,13 +25,13 @@ const SPARE: u64 = 1 << 20;
 /// Whether `store` has a whole snapshot of the instance of `manifest` that an undo snapshot of the configuration alone may
 /// rely on.
 pub(super) fn has_base(store: &Store, manifest: &Manifest) -> bool {
-    bases(&store.list().map(|listing| listing.snapshots).unwrap_or_default(), &manifest.origin)
+    bases(&store.list().map(|listing| listing.snapshots).unwrap_or_default(), of(manifest))
         .any(|base| base.migrations == manifest.migrations && base.engine == manifest.engine)
 }
 
-fn bases<'s>(all: &'s [Snapshot], origin: &'s str) -> impl Iterator<Item = &'s Manifest> {
+fn bases<'s>(all: &'s [Snapshot], instance: Of<'s>) -> impl Iterator<Item = &'s Manifest> {
     let now = Utc::now();
-    all.iter().map(|one| &one.manifest).filter(move |manifest| is_base(manifest, origin, now))
+    all.iter().map(|one| &one.manifest).filter(move |manifest| is_base(manifest, instance, now))
 }
 
 /// Fails unless `work` has room: for the staged copy and the transaction in the data folder, for the undo snapshot in the
@@ -51,7 +51,8 @@ pub(super) fn check(instance: &Instance, store: &Store, work: &Work<'_>) -> Resu
     }
     let listed = store.list()?.snapshots;
     let origin = instance.origin();
-    let small = size > LARGE && work.may_change() == Changed::Configuration && bases(&listed, &origin).next().is_some();
+    let meant = (instance.name.as_str(), origin.as_str());
+    let small = size > LARGE && work.may_change() == Changed::Configuration && bases(&listed, meant).next().is_some();
     let archive = if small { LARGE / 2 } else { size / 2 + extras(instance) / 2 } + SPARE;
     let data = needed_in_data(instance, work, size);
     // Where both are on one disk they share what is free.
@@ -59,7 +60,7 @@ pub(super) fn check(instance: &Instance, store: &Store, work: &Work<'_>) -> Resu
     let taken = if shared { data } else { 0 };
     // Both are known to have room before anything is removed.
     check_data(instance, data)?;
-    let removable = removable(store, listed, &origin, small, archive, taken)?;
+    let removable = removable(store, listed, meant, small, archive, taken)?;
     make_room_for_copy(instance, data)?;
     for one in removable {
         if free_in(folder)?.saturating_sub(taken) >= archive {
@@ -142,7 +143,7 @@ fn make_room_for_copy(instance: &Instance, needed: u64) -> Result<()> {
 fn removable(
     store: &Store,
     listed: Vec<Snapshot>,
-    origin: &str,
+    instance: Of<'_>,
     keeps_base: bool,
     needed: u64,
     taken: u64,
@@ -153,10 +154,10 @@ fn removable(
     }
     let now = Utc::now();
     let mut undo: Vec<Snapshot> =
-        listed.into_iter().filter(|one| one.manifest.undo && one.manifest.origin == origin).collect();
+        listed.into_iter().filter(|one| one.manifest.undo && of(&one.manifest) == instance).collect();
     undo.pop();
     if keeps_base {
-        let base = undo.iter().rposition(|one| is_base(&one.manifest, origin, now));
+        let base = undo.iter().rposition(|one| is_base(&one.manifest, instance, now));
         base.map(|at| undo.remove(at));
     }
     let removable: u64 = undo.iter().map(|one| one.size).sum();

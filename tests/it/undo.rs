@@ -381,3 +381,24 @@ fn room_is_made_in_the_store_and_a_full_one_is_refused_before_anything_is_done()
         std::panic::resume_unwind(panic);
     }
 }
+
+#[test]
+fn two_instances_at_one_place_do_not_share_bounds() {
+    let lab = Lab::sqlite("2.5.3");
+    let on = |name: &str, line: &str| {
+        let config = lab.root.path().join(format!("{name}.toml"));
+        let text = "[undo]\nkeep_last = 1\nmax_count = 1\n[instances.NAME]\ntarget = 'TARGET'\n";
+        fs::write(&config, text.replace("NAME", name).replace("TARGET", &lab.target)).unwrap();
+        lab.ok(&format!("{line} --config {}", config.display()));
+    };
+    let listed = || -> Vec<String> {
+        let snapshots = Store::new(lab.store()).list().unwrap().snapshots;
+        snapshots.into_iter().map(|one| one.manifest.instance).collect()
+    };
+    on("one", "monitor add group --name A");
+    on("two", "monitor add group --name B");
+    assert_eq!(listed(), ["one", "two"]);
+    on("two", "monitor add group --name C");
+    on("one", "backup prune --undo --yes");
+    assert_eq!(listed(), ["one", "two"]);
+}
