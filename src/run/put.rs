@@ -6,7 +6,7 @@ use std::path::Path;
 
 use super::Outcome;
 use crate::backup::Held;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, counted};
 use crate::files;
 use crate::instance::Instance;
 
@@ -14,9 +14,10 @@ use crate::instance::Instance;
 const FOLDERS: [(&str, u32); 3] = [("upload/", 0o644), ("docker-tls/", 0o600), ("screenshots/", 0o644)];
 
 /// Writes the files of `held` that are missing in the data folder of `instance` or differ, and returns their names. Other
-/// files stay. What goes wrong stands among the warnings of `outcome`: the database is back by then, and working.
+/// files stay, and so does every one that is there where they are in no undo snapshot: a kept copy is of the database alone.
+/// What goes wrong stands among the warnings of `outcome`: the database is back by then, and working.
 pub fn put_files_back(instance: &Instance, held: &Held, outcome: &mut Outcome) -> Vec<String> {
-    let mut put = Vec::new();
+    let (mut put, mut left) = (Vec::new(), 0);
     for member in &held.manifest.members {
         let Some((_, mode)) = FOLDERS.iter().find(|(folder, _)| member.name.starts_with(folder)) else { continue };
         let Some(data) = &instance.folder else {
@@ -26,11 +27,19 @@ pub fn put_files_back(instance: &Instance, held: &Held, outcome: &mut Outcome) -
         let target = data.join(&member.name);
         match files::hash(&target) {
             Ok((hash, _)) if hash == member.blake3 => {}
+            _ if outcome.snapshot.is_none() && target.symlink_metadata().is_ok() => left += 1,
             _ => match write(data, &held.folder.join(&member.name), &target, *mode) {
                 Ok(()) => put.push(member.name.clone()),
                 Err(error) => outcome.warnings.push(error.to_string()),
             },
         }
+    }
+    if left > 0 {
+        let (files, were) = (counted(left, "file"), if left == 1 { "was" } else { "were" });
+        outcome.warnings.push(format!(
+            "{files} of the snapshot {were} not put back, because no undo snapshot in the store has what is there now: restore it \
+             again when the store has room"
+        ));
     }
     put
 }

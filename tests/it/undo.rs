@@ -402,3 +402,27 @@ fn two_instances_at_one_place_do_not_share_bounds() {
     on("one", "backup prune --undo --yes");
     assert_eq!(listed(), ["one", "two"]);
 }
+
+#[test]
+fn a_restore_replaces_files_only_where_an_undo_brings_them_back() {
+    let lab = Lab::sqlite("2.5.3");
+    let icon = lab.folder().join("upload/logo.png");
+    fs::create_dir_all(icon.parent().unwrap()).unwrap();
+    fs::write(&icon, "old").unwrap();
+    lab.ok("backup create");
+    fs::write(&icon, "new").unwrap();
+    assert_eq!(lab.json("restore latest --config-only --yes")["files"], serde_json::json!([]));
+    assert_eq!(fs::read(&icon).unwrap(), b"new");
+    lab.ok("restore latest --yes");
+    assert_eq!(fs::read(&icon).unwrap(), b"old");
+    lab.ok("undo --yes");
+    assert_eq!(fs::read(&icon).unwrap(), b"new");
+    // The store failed, so nothing has a copy of what is there.
+    let snapshots = Store::new(lab.store()).list().unwrap().snapshots;
+    let held = snapshots[0].unpack(&lab.root.path().join("held")).unwrap();
+    let instance = instance_at(&lab.target, lab.root.path(), lab.root.path().join("state/kumadb/instances"));
+    let mut outcome = Outcome::default();
+    assert!(run::put_files_back(&instance, &held, &mut outcome).is_empty());
+    assert_eq!(fs::read(&icon).unwrap(), b"new");
+    assert!(outcome.warnings[0].starts_with("1 file of the snapshot was not put back"), "{:?}", outcome.warnings);
+}

@@ -38,7 +38,7 @@ pub struct RestoreArgs {
     /// 'tuesday 18:30', '2 days ago', 12h; in local time
     #[arg(long, value_name = "MOMENT", conflicts_with = "snapshot")]
     pub before: Option<String>,
-    /// Only the configuration: the history stays as it is now
+    /// Only the configuration: the history stays as it is now, and so do the files of `upload/` and `docker-tls/`
     #[arg(long)]
     config_only: bool,
     /// Only these monitors, as they were configured: a name, a path, or a pattern such as 'Shop/*'
@@ -169,7 +169,11 @@ pub fn run(args: &RestoreArgs, context: &mut Context<'_>) -> Result<Exit> {
     context.ui.ask(&format!("put {what}`{}` back to {created} ({})?", instance.name, bytes(manifest.size())))?;
     let work = Work::Load { wanted: &held, kept: &kept, merges: false };
     let mut outcome = run::run(&instance, &context.store()?, &work, &args.write.settings("restore"), context.ui)?;
-    let files = put_files_back(&instance, &held, &mut outcome);
+    // They are of the whole snapshot: what is of the configuration alone would not bring today's back in an undo.
+    let files = match kept.is_empty() {
+        true => put_files_back(&instance, &held, &mut outcome),
+        false => Vec::new(),
+    };
     let mut document = json!({"restored": manifest.id, "differs": document, "files": files});
     if let Some(document) = document.as_object_mut() {
         document.extend(outcome_json(&outcome));
