@@ -82,6 +82,11 @@ struct Way {
 
 pub fn run(args: &UndoArgs, context: &mut Context<'_>) -> Result<Exit> {
     let instance = context.instance()?;
+    let settings = args.write.settings("undo");
+    match args.write.is_dry_run() {
+        true => run::check_ended(&instance, &settings)?,
+        false => run::settle_earlier(&instance, &settings)?,
+    }
     let store = context.store()?;
     let stores = context.stores()?.beside(&store).with_keys(&args.keys.keys_or_ask(context.ui)?);
     let all = list(&stores, &instance, context)?;

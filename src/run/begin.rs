@@ -60,6 +60,25 @@ pub(super) fn lock(instance: &Instance, settings: &Settings) -> Result<Lock> {
     }
 }
 
+/// Ends an earlier write to `instance` that only lacks its undo snapshot, as every write does before it begins: what is
+/// listed after that has the snapshot of every write.
+///
+/// # Errors
+/// [`Error::Unfinished`] for what only `resume` can end; [`Error::Locked`] while another process is at work.
+pub fn settle_earlier(instance: &Instance, settings: &Settings) -> Result<()> {
+    lock(instance, settings).map(drop)
+}
+
+/// Fails while an earlier write to `instance` is unfinished, and changes nothing.
+///
+/// # Errors
+/// [`Error::Unfinished`]; [`Error::Locked`] while another process is at work.
+pub fn check_ended(instance: &Instance, settings: &Settings) -> Result<()> {
+    let Some(journal) = Journal::read(instance.work())? else { return Ok(()) };
+    instance.lock(&settings.verb)?;
+    Err(journal.record.unfinished())
+}
+
 /// Warns of a data folder that other hosts may have mounted, too, where a server of theirs would not meet the lock.
 ///
 /// It is no reason to refuse: the server itself runs there all the time, and its database may be what is to be repaired.

@@ -34,6 +34,7 @@ use crate::error::{Result, bytes, counted};
 use crate::instance::Instance;
 
 pub use apply::{Mode, Outcome, Settings, Work, run};
+pub use begin::{check_ended, settle_earlier};
 pub use copy::{Putting, Taken, take};
 pub use journal::{Journal, Phase, Record};
 pub use mend::{mend, rehearse_files};

@@ -426,3 +426,24 @@ fn a_restore_replaces_files_only_where_an_undo_brings_them_back() {
     assert_eq!(fs::read(&icon).unwrap(), b"new");
     assert!(outcome.warnings[0].starts_with("1 file of the snapshot was not put back"), "{:?}", outcome.warnings);
 }
+
+#[test]
+fn undo_ends_the_write_that_was_cut_off_before_it_looks_for_the_newest() {
+    for lab in Lab::both("2.5.3") {
+        lab.ok("monitor add group --name A");
+        let copy = lab.root.path().join("killed");
+        let copy_all = |from: &Path, to: &Path| {
+            assert!(Command::new("cp").args(["-a"]).arg(from).arg(to).status().unwrap().success());
+        };
+        add_group(&lab, "B", &|| copy_all(&work(&lab), &copy));
+        let packed = Store::new(lab.store()).list().unwrap().snapshots.pop().unwrap();
+        packed.remove().unwrap();
+        fs::remove_dir_all(work(&lab)).unwrap();
+        copy_all(&copy, &work(&lab));
+        // As if it had been killed there.
+        let refused = lab.fails(6, "undo --dry-run");
+        assert!(refused.err.contains("kumadb resume"), "{}", refused.err);
+        lab.ok("undo --yes");
+        assert_eq!(lab.sql("SELECT name FROM monitor"), "A\n", "{}", lab.engine());
+    }
+}
