@@ -81,17 +81,17 @@ pub struct Manifest {
     pub verified: Vec<String>,
 }
 
-/// What a write changed, and so what an undo of it restores.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// What a write changed, and so what an undo of it restores; the one that restores more is the greater.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Changed {
     /// No row: only how the tables are stored.
     Nothing,
     /// Rows of the configuration, none of the history.
     Configuration,
-    /// Rows of the history too.
+    /// Rows of the history were deleted, too; those of the copy that are missing can be put back.
     History,
-    /// All of it: another database came in its place.
+    /// All of it: another database came in its place, or rows of the history were updated or inserted.
     All,
 }
 

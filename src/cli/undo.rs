@@ -98,8 +98,12 @@ pub fn run(args: &UndoArgs, context: &mut Context<'_>) -> Result<Exit> {
     let scratch = scratch_for(&stores, all[at].manifest().size(), &instance)?;
     let way = loop {
         let held = all[at].open(&scratch.path().join("held"), context)?;
-        let way = compare(held, args, &instance)?;
-        if args.id.is_some() || !way.difference.is_empty() || way.kept.is_empty() {
+        let undone = if args.id.is_some() { &manifests[at..] } else { &manifests[at..=at] };
+        let changed = changed(undone);
+        let way = compare(held, changed, args, &instance)?;
+        // What was changed in the history need not show in a comparison.
+        if args.id.is_some() || !way.difference.is_empty() || changed > Changed::Configuration {
+            tell_of_lost(&way, undone, args, context);
             break way;
         }
         context.ui.say(&format!("`{}` has left no difference; looking at the change before it", manifests[at].reason));
@@ -138,8 +142,29 @@ fn named(all: &[&Manifest], id: &str) -> Result<usize> {
     }
 }
 
-/// Finds out how `held` is restored, and what that changes.
-fn compare(held: Held, args: &UndoArgs, instance: &Instance) -> Result<Way> {
+/// What the writes changed that `undone` were made for. One of before kumadb noted it is undone whole.
+fn changed(undone: &[&Manifest]) -> Changed {
+    undone.iter().map(|one| one.changed.unwrap_or(Changed::All)).max().unwrap_or(Changed::All)
+}
+
+/// Says so where those writes have deleted history that is not in the undo snapshot.
+fn tell_of_lost(way: &Way, undone: &[&Manifest], args: &UndoArgs, context: &mut Context<'_>) {
+    if args.config_only || way.held.manifest.is_whole() {
+        return;
+    }
+    let of_history = undone.iter().filter(|one| changed(&[**one]) > Changed::Configuration);
+    let verbs: Vec<String> = of_history.map(|one| format!("`{}`", one.reason)).collect();
+    if !verbs.is_empty() {
+        context.ui.warn(&format!(
+            "undo snapshot `{}` is of the configuration alone: what {} changed in the history since stays as it is now",
+            way.held.manifest.id,
+            verbs.join(", ")
+        ));
+    }
+}
+
+/// Finds out how `held` is restored to undo what was `changed`, and what that changes.
+fn compare(held: Held, changed: Changed, args: &UndoArgs, instance: &Instance) -> Result<Way> {
     let manifest = &held.manifest;
     if manifest.engine != instance.engine() {
         return Err(Error::Refused(format!(
@@ -151,8 +176,6 @@ fn compare(held: Held, args: &UndoArgs, instance: &Instance) -> Result<Way> {
             manifest.id
         )));
     }
-    // The one of before kumadb noted it is restored whole.
-    let changed = manifest.changed.unwrap_or(Changed::All);
     let parts = args.config_only || !manifest.without.is_empty() || changed != Changed::All;
     let merges = parts && changed == Changed::History && manifest.is_whole() && !args.config_only;
     let (now, then, kept) = read_from(instance, |reader, name| {
@@ -190,7 +213,9 @@ fn carry_out(
         "whole": way.kept.is_empty(),
     });
     let lost = match way.kept.is_empty() {
-        true => format!("heartbeats since {created} are lost: the change replaced the whole database"),
+        true => format!(
+            "heartbeats since {created} are lost: the whole database is restored (with `--config-only` the history stays as it is now)"
+        ),
         false => String::new(),
     };
     let shown: Vec<&str> = [text.as_str(), &lost].into_iter().filter(|part| !part.is_empty()).collect();

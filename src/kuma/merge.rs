@@ -1,9 +1,11 @@
-//! History rows that a copy has and a database has not: counted, and put back among those that are there.
+//! History rows that a copy has and a database has not: counted, and put back among those that are there; and whether a change
+//! of the history can be undone that way.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::engine::{Reader, Writer, quote};
 use crate::error::Result;
+use crate::kuma::read::history;
 use crate::schema::Schema;
 use crate::value::{Row, Value};
 
@@ -63,6 +65,69 @@ pub fn merge(
     }
     writer.commit()?;
     Ok(put)
+}
+
+/// The history by table and monitor: how many rows, and the lowest and highest of their ids.
+#[derive(Debug)]
+pub struct Spans {
+    monitors: BTreeSet<i64>,
+    spans: BTreeMap<(String, i64), Span>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Span {
+    rows: i64,
+    first: i64,
+    last: i64,
+}
+
+/// How a change has changed the history, as far as [`Spans`] tell: cells that were updated are not seen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shift {
+    /// Neither rows nor ids of monitors.
+    None,
+    /// Rows or monitors were deleted, and [`merge`] puts the rows back.
+    Deleted,
+    /// Rows were inserted or went to other monitors, or rows were deleted whose monitor was not there even before.
+    Other,
+}
+
+/// Reads the history of every monitor; rows without one count for 0.
+pub fn read_spans(reader: &mut dyn Reader, schema: &Schema) -> Result<Spans> {
+    let mut spans = BTreeMap::new();
+    for table in history(schema) {
+        let sql = format!(
+            "SELECT `monitor_id`, count(*) AS n, min(`id`) AS first, max(`id`) AS last FROM {} GROUP BY `monitor_id`",
+            quote(&table)
+        );
+        reader.stream(&sql, &[], &mut |row| {
+            let int = |column: &str| row.int(column).unwrap_or(0);
+            let span = Span { rows: int("n"), first: int("first"), last: int("last") };
+            spans.insert((table.clone(), int("monitor_id")), span);
+            Ok(())
+        })?;
+    }
+    Ok(Spans { monitors: read_ids(reader, "SELECT `id` FROM `monitor`", &[])?, spans })
+}
+
+impl Spans {
+    /// How the history `now` differs from this one.
+    pub fn shift(&self, now: &Spans) -> Shift {
+        let is_part = |(key, span): (&(String, i64), &Span)| {
+            self.spans.get(key).is_some_and(|was| {
+                span == was || span.rows < was.rows && span.first >= was.first && span.last <= was.last
+            })
+        };
+        let mut less = self.spans.iter().filter(|(key, was)| now.spans.get(*key) != Some(*was)).peekable();
+        if !now.spans.iter().all(is_part) {
+            return Shift::Other;
+        }
+        match less.peek().is_some() || !self.monitors.is_subset(&now.monitors) {
+            true if less.all(|((_, monitor), _)| self.monitors.contains(monitor)) => Shift::Deleted,
+            true => Shift::Other,
+            false => Shift::None,
+        }
+    }
 }
 
 /// Rows of the copy in the order of their ids.

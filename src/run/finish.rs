@@ -6,12 +6,15 @@ use chrono::Utc;
 
 use super::apply::{Outcome, Run, Work};
 use super::journal::Phase;
+use super::script::Script;
 use super::space::{LARGE, has_base};
 use super::{Observer, Step, kept, prune, removed};
 use crate::backup::undo::of;
 use crate::backup::{Changed, Held, Seal, Snapshot, Store};
+use crate::engine::statement::verb;
 use crate::engine::{Counts, Reader};
 use crate::error::Result;
+use crate::kuma::merge::Shift;
 use crate::kuma::read::{history, read_counts};
 use crate::plan::{Change, Plan};
 use crate::schema::Schema;
@@ -26,7 +29,8 @@ impl Run<'_> {
         let rows = |counts: &Counts, table: &String| counts.get(table).copied().unwrap_or(0);
         let live = self.journal.record.live();
         let changed = match work.may_change() {
-            // A server that goes on adds rows.
+            // The beats of a monitor that goes with it are not seen in the number of all while a server adds some.
+            Changed::Configuration if live && matches!(work, Work::Load { .. }) => Changed::History,
             Changed::Configuration => match read_counts(reader, schema) {
                 Ok(now)
                     if tables.iter().all(|table| match live {
@@ -40,7 +44,8 @@ impl Run<'_> {
             },
             changed => changed,
         };
-        self.journal.record.changed = Some(changed);
+        // What the transaction has found out stands.
+        self.journal.record.changed.get_or_insert(changed);
     }
 
     /// The server is seen: the copy becomes an undo snapshot, the journal goes. The change is made and stays made, so what
@@ -134,16 +139,7 @@ impl Work<'_> {
             Work::Plan(plan) => plan_changes(plan),
             Work::Prune(pruning) if pruning.sweeps.is_empty() => plan_changes(&pruning.settings),
             Work::Prune(_) => Changed::History,
-            Work::Script(script) => {
-                let names_history = |statement: &String| {
-                    let statement = statement.to_lowercase();
-                    statement.contains("heartbeat") || statement.contains("stat_")
-                };
-                match script.statements.iter().any(names_history) {
-                    true => Changed::History,
-                    false => Changed::Configuration,
-                }
-            }
+            Work::Script(script) => script_changes(script),
             Work::Compact(_) | Work::Statements(_) => Changed::Nothing,
             Work::Load { merges: true, .. } => Changed::History,
             Work::Load { kept: [], .. } => Changed::All,
@@ -151,16 +147,55 @@ impl Work<'_> {
             Work::Salvage(_) => Changed::All,
         }
     }
+
+    /// Whether the history by monitor tells what it has changed: not where that is known to be all or nothing of it.
+    pub(super) fn is_told_by_monitors(&self) -> bool {
+        matches!(self, Work::Script(_)) || self.may_change() == Changed::History
+    }
+
+    /// What its transaction has changed, which made `shift` of the history.
+    pub(super) fn has_changed(&self, shift: Shift, live: bool) -> Changed {
+        let known = match self {
+            // What a server that goes on does at the same time is not told from it.
+            Work::Script(_) if live => Changed::History,
+            _ => Changed::Configuration,
+        };
+        let seen = match shift {
+            Shift::None => Changed::Configuration,
+            Shift::Deleted => Changed::History,
+            Shift::Other => Changed::All,
+        };
+        self.may_change().max(known).max(seen)
+    }
 }
 
-/// A monitor that goes takes its history along.
+/// A monitor that goes takes its history along. Rows that are put back by their ids are those that were deleted: not the old
+/// cells of others.
 fn plan_changes(plan: &Plan) -> Changed {
-    let touches = plan.steps.iter().any(|step| {
-        step.table == "heartbeat"
-            || step.table.starts_with("stat_")
-            || step.table == "monitor" && matches!(step.change, Change::Delete { .. })
+    let changes = plan.steps.iter().map(|step| {
+        let is_history = step.table == "heartbeat" || step.table.starts_with("stat_");
+        match &step.change {
+            Change::Delete { .. } if is_history || step.table == "monitor" => Changed::History,
+            Change::Insert { .. } | Change::Update { .. } if is_history => Changed::All,
+            _ => Changed::Configuration,
+        }
     });
-    if touches { Changed::History } else { Changed::Configuration }
+    changes.max().unwrap_or(Changed::Configuration)
+}
+
+/// A statement that names a table of the history may update or insert its rows, all but a DELETE.
+fn script_changes(script: &Script) -> Changed {
+    let changes = script.statements.iter().map(|statement| {
+        let lower = statement.to_lowercase();
+        match lower.contains("heartbeat") || lower.contains("stat_") {
+            true if verb(statement) == "DELETE" => Changed::History,
+            true => Changed::All,
+            false => Changed::Configuration,
+        }
+    });
+    // Changes that no comparison of configurations shows must not be passed over as none.
+    let least = if script.watched().is_some() { Changed::History } else { Changed::Configuration };
+    changes.max().unwrap_or(least).max(least)
 }
 
 /// Ends an operation whose journal says that it is finished but for its undo snapshot: the next command that writes does it.

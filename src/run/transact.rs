@@ -12,6 +12,7 @@ use crate::engine::{EngineKind, Writer};
 use crate::error::{Error, Result};
 use crate::instance::{Instance, Place};
 use crate::kuma::mark::{Watched, read_mark};
+use crate::kuma::merge::read_spans;
 use crate::kuma::read::{read_database, read_fingerprint};
 use crate::kuma::sweep::{self, read_newest};
 use crate::kuma::write::{Written, check_clean, check_written, write_plan};
@@ -153,7 +154,12 @@ impl Run<'_> {
         }
         observer.step(&Step::Begin)?;
         guarded.writer().begin()?;
+        let history = work.is_told_by_monitors().then(|| read_spans(guarded.writer(), schema)).transpose()?;
         let made = make(guarded, schema, work, observer)?;
+        if let Some(before) = history {
+            let shift = before.shift(&read_spans(guarded.writer(), schema)?);
+            self.journal.record.changed = Some(work.has_changed(shift, self.journal.record.live()));
+        }
         let touched = match work {
             Work::Plan(plan) => touched_monitors(plan, &made.written),
             _ => Vec::new(),
