@@ -19,13 +19,13 @@ use serde_json::Value as Json;
 
 use crate::error::{Error, Result};
 
-pub use lock::Lock;
+pub use lock::{Lock, remove_left_lock};
 pub use mount::{FileSystem, Reach, file_system};
 pub use owner::{
     check_file_writable, check_own, chown_like, foreign_entries, give, our_uid, own_like, set_mode, set_owner,
     user_words,
 };
-pub use pin::Pinned;
+pub use pin::{Pinned, open_below, read_below};
 
 /// The name of kumadb's own folder inside a data folder. What root makes below it belongs to the owner of the folder it is
 /// made in.
@@ -152,7 +152,8 @@ pub fn claim_folder(path: &Path) -> Result<()> {
     }
 }
 
-fn not_ours(path: &Path) -> Error {
+/// The refusal of a folder that somebody else made, or that is none.
+pub fn not_ours(path: &Path) -> Error {
     Error::Refused(format!("`{}` is not a folder of kumadb's own: look at it and remove it", path.display()))
 }
 
@@ -230,7 +231,15 @@ pub fn read_first_line(path: &Path) -> Result<String> {
 /// Copies `from` byte for byte to the new private file `to` and flushes it. Shares the blocks where the file system can
 /// (Btrfs, XFS): then it takes no time and no space.
 pub fn copy_exact(from: &Path, to: &Path) -> Result<()> {
-    let mut source = File::open(from).map_err(Error::file("read", from))?;
+    copy_open(File::open(from).map_err(Error::file("read", from))?, to)
+}
+
+/// The same of the regular file `name` below `folder`, which is reached through no link.
+pub fn copy_below(folder: &Path, name: &str, to: &Path) -> Result<()> {
+    copy_open(open_below(folder, name)?, to)
+}
+
+fn copy_open(mut source: File, to: &Path) -> Result<()> {
     let mut copy = create_private(to)?;
     if !reflink(&source, &copy) {
         copy.set_len(0).map_err(Error::file("write", to))?;
@@ -276,6 +285,13 @@ pub fn entries(folder: &Path) -> Result<Vec<PathBuf>> {
 /// system lets us ask for that.
 pub fn hash(path: &Path) -> Result<(String, u64)> {
     hash_open(path, &mut open_uncached(path)?)
+}
+
+/// The same of the regular file `name` below `folder`, which is reached through no link.
+pub fn hash_below(folder: &Path, name: &str) -> Result<(String, u64)> {
+    let mut file = open_below(folder, name)?;
+    drop_cached(&file);
+    hash_open(&folder.join(name), &mut file)
 }
 
 /// The same of what was written to `path`, be it on the disk yet or not.

@@ -12,6 +12,9 @@ use rustix::io::Errno;
 use super::{PRIVATE, owner, parent};
 use crate::error::{Error, Result};
 
+/// No note in a lock is longer, in bytes.
+const NOTE: u64 = 256;
+
 /// The right to work on one instance, held by one process at a time; the operating system takes it back when the process
 /// ends, however it ends, so that no stale lock ever has to be cleared by hand.
 #[derive(Debug)]
@@ -61,6 +64,43 @@ impl Lock {
             return Ok(Lock { file });
         }
     }
+}
+
+/// As root, removes the lock at `path` that an earlier run as root left as root's own and that nobody holds: the next one is
+/// made anew, for the owner of the folder. Its owner is not changed, because he may have given any file of root's that name;
+/// what is no note of a run stays. Says whether it was removed.
+pub fn remove_left_lock(path: &Path) -> Result<bool> {
+    let failed = || Error::file("look at", path);
+    let folder = owner::open_folder(parent(path)).map_err(failed())?;
+    let name = owner::file_name(path).map_err(failed())?;
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let file = match rustix::fs::openat(&folder, name, flags, Mode::empty()) {
+        Ok(file) => File::from(file),
+        Err(Errno::NOENT | Errno::LOOP) => return Ok(false),
+        Err(error) => return Err(failed()(error.into())),
+    };
+    let found = file.metadata().map_err(failed())?;
+    if found.uid() != 0 || !owner::gives(path) || !found.is_file() {
+        return Ok(false);
+    }
+    let mut note = Vec::new();
+    (&file).take(NOTE).read_to_end(&mut note).map_err(failed())?;
+    let is_note = note.is_empty() || String::from_utf8(note).is_ok_and(|note| is_note(&note));
+    if !is_note || file.try_lock().is_err() || !is_at(&file, &folder, path).map_err(failed())? {
+        return Ok(false);
+    }
+    rustix::fs::unlinkat(&folder, name, AtFlags::empty()).map_err(|error| Error::file("remove", path)(error.into()))?;
+    Ok(true)
+}
+
+/// Whether a run leaves `text` in its lock: "`monitor add`, pid 4711", and nothing else.
+fn is_note(text: &str) -> bool {
+    let parts = text.strip_prefix('`').and_then(|text| text.split_once("`, pid "));
+    parts.is_some_and(|(verb, pid)| {
+        verb.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b' ' | b'-'))
+            && !pid.is_empty()
+            && pid.bytes().all(|byte| byte.is_ascii_digit())
+    })
 }
 
 /// Opens the file of the lock, made where there is none. The folder may belong to the server's user, whose link root must not

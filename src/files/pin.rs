@@ -1,11 +1,14 @@
 //! A folder that another user could exchange for a link while it is being filled.
 
 use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read as _};
 use std::os::fd::AsRawFd as _;
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
-use super::parent;
+use rustix::fs::{Mode, OFlags};
+
+use super::{owner, parent};
 use crate::error::{Error, Result};
 
 /// Where the system shows what this process holds open.
@@ -22,9 +25,7 @@ impl Pinned {
     /// Opens the folder `path`, which must not be a link. Where everybody who could exchange it is root or this user, `path`
     /// itself is the way.
     pub fn open(path: &Path) -> Result<Pinned> {
-        let flags = rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::DIRECTORY;
-        let folder = OpenOptions::new().read(true).custom_flags(flags.bits() as i32).open(path);
-        let folder = folder.map_err(Error::file("open the folder", path))?;
+        let folder = open_folder(path)?;
         let us = [0, rustix::process::geteuid().as_raw()];
         let is_ours = |path: &Path| fs::metadata(path).is_ok_and(|found| us.contains(&found.uid()));
         let path = match is_ours(path) && is_ours(parent(path)) || !cfg!(target_os = "linux") {
@@ -34,9 +35,61 @@ impl Pinned {
         Ok(Pinned { _folder: folder, path })
     }
 
+    /// Opens the folder `path`, which must not be a link. The way to it is never `path` itself, where the system knows another.
+    pub fn hold(path: &Path) -> Result<Pinned> {
+        let folder = open_folder(path)?;
+        let path = match cfg!(target_os = "linux") {
+            true => PathBuf::from(format!("{HELD}/{}/.", folder.as_raw_fd())),
+            false => path.to_owned(),
+        };
+        Ok(Pinned { _folder: folder, path })
+    }
+
     /// The way to it.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+}
+
+fn open_folder(path: &Path) -> Result<File> {
+    let flags = OFlags::NOFOLLOW | OFlags::DIRECTORY;
+    let folder = OpenOptions::new().read(true).custom_flags(flags.bits() as i32).open(path);
+    folder.map_err(Error::file("open the folder", path))
+}
+
+/// Opens the regular file `name` below `folder` for reading; nothing on the way from there is a link.
+pub fn open_below(folder: &Path, name: impl AsRef<Path>) -> Result<File> {
+    let name = name.as_ref();
+    let open = || -> io::Result<File> {
+        let mut at = owner::open_folder(folder)?;
+        let mut parts = name.components().peekable();
+        while let Some(part) = parts.next() {
+            let Component::Normal(part) = part else { return Err(io::ErrorKind::InvalidInput.into()) };
+            // What is no file must not be waited for, as a FIFO would be.
+            let kind = if parts.peek().is_some() { OFlags::DIRECTORY } else { OFlags::NONBLOCK };
+            let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | kind;
+            at = rustix::fs::openat(&at, part, flags, Mode::empty())?;
+        }
+        let file = File::from(at);
+        match file.metadata()?.is_file() {
+            true => Ok(file),
+            false => Err(io::Error::other("it is no regular file")),
+        }
+    };
+    open().map_err(Error::file("read", folder.join(name)))
+}
+
+/// Reads the text of the regular file `name` below `folder`, of no more than `most` bytes; `None` where there is none.
+pub fn read_below(folder: &Path, name: &str, most: u64) -> Result<Option<String>> {
+    let failed = || Error::file("read", folder.join(name));
+    let file = match open_below(folder, name) {
+        Err(Error::File { source, .. }) if source.kind() == io::ErrorKind::NotFound => return Ok(None),
+        opened => opened?,
+    };
+    let mut text = String::new();
+    match file.take(most + 1).read_to_string(&mut text).map_err(failed())? as u64 > most {
+        true => Err(failed()(io::ErrorKind::FileTooLarge.into())),
+        false => Ok(Some(text)),
     }
 }
 

@@ -9,9 +9,6 @@ use crate::error::{Error, Result};
 use crate::files;
 use crate::instance::Instance;
 
-/// The largest file that is taken for the note in a lock.
-const NOTE: u64 = 4096;
-
 /// As root: gives what an earlier run as root left in the data folder of `instance` to the owner of that folder; returns who
 /// that is, where something was given. Only what is known for kumadb's own is given: the owner of the data folder may have put
 /// any file of root's there.
@@ -27,7 +24,7 @@ pub fn repair_owner(instance: &Instance) -> Result<Option<String>> {
     }
     files::claim_folder(work)?;
     let mut given = is_root;
-    given |= files::give(&work.join("lock"), |file| Ok(file.metadata().is_ok_and(|found| found.len() <= NOTE)))?;
+    given |= files::remove_left_lock(&work.join("lock"))?;
     if let Ok(Some(journal)) = Journal::read(work) {
         given |= journal.give()?;
         given |= Held::give(&work.join("held"))?;

@@ -242,6 +242,35 @@ fn the_owner_of_the_data_folder_decides_who_may_lock_it() {
 }
 
 #[test]
+fn a_file_of_roots_is_given_to_nobody_because_it_is_called_lock() {
+    if !is_root() {
+        return;
+    }
+    let lab = Lab::sqlite("2.5.3");
+    give(&lab.folder());
+    lab.ok("status");
+    let work = lab.folder().join(".kumadb");
+    fs::create_dir_all(&work).unwrap();
+    std::os::unix::fs::chown(&work, Some(OWNER), Some(OWNER)).unwrap();
+    let lock = work.join("lock");
+    for secret in ["root's own", "root's own\n`status`, pid 1", "`status`, pid 1\nroot's own"] {
+        fs::write(&lock, secret).unwrap();
+        lab.ok("status");
+        assert_eq!((fs::metadata(&lock).unwrap().uid(), fs::read_to_string(&lock).unwrap()), (0, secret.to_owned()));
+    }
+    // The note of an earlier run goes, and the next lock is the owner's.
+    for note in ["`monitor add`, pid 4711", ""] {
+        fs::write(&lock, note).unwrap();
+        std::os::unix::fs::chown(&lock, Some(0), Some(0)).unwrap();
+        let ran = lab.run("status");
+        assert!(ran.err.contains("left by an earlier run as root, now belongs to uid 1000"), "{}", ran.err);
+        assert!(!lock.exists());
+        lab.ok("monitor add group --name New");
+        assert_eq!(fs::metadata(&lock).unwrap().uid(), OWNER);
+    }
+}
+
+#[test]
 fn owners_are_changed_through_no_link_and_of_no_file_with_another_name() {
     if !is_root() {
         return;
