@@ -64,6 +64,7 @@ impl Packed {
     /// [`Error::NoSpace`], [`Error::File`]; [`Error::Snapshot`] when it does not read back as what was packed.
     pub fn make(held: &Held, extra: &[PathBuf], seal: Option<&Seal>, scratch: &Path) -> Result<Packed> {
         let mut manifest = held.manifest.clone();
+        manifest.check(&held.folder.to_string_lossy())?;
         let mut sources: Vec<PathBuf> = manifest.members.iter().map(|member| held.folder.join(&member.name)).collect();
         for folder in extra {
             collect(folder.parent().unwrap_or(folder), folder, &mut manifest.members, &mut sources)?;
@@ -110,7 +111,8 @@ fn write(to: &Path, manifest: &Manifest, sources: &[PathBuf], seal: Option<&Seal
         let mut tar = tar::Builder::new(zstd);
         tar.append_data(&mut header(text.len() as u64), MANIFEST, &text[..])?;
         for (member, source) in manifest.members.iter().zip(sources) {
-            let content = BufReader::with_capacity(PIECE, File::open(source)?).take(member.size);
+            let file = open_source(source)?;
+            let content = BufReader::with_capacity(PIECE, file).take(member.size);
             tar.append_data(&mut header(member.size), &member.name, content)?;
         }
         let mut file = tar.into_inner()?.finish()?.finish()?;
@@ -120,6 +122,14 @@ fn write(to: &Path, manifest: &Manifest, sources: &[PathBuf], seal: Option<&Seal
     };
     let (file, keys) = write().map_err(Error::file("write", to))?;
     Ok((file.hasher.finalize().to_hex().to_string(), file.size, keys))
+}
+
+/// Opens a member that was a regular file when it was hashed, and must be one still.
+fn open_source(path: &Path) -> io::Result<File> {
+    let (Some(folder), Some(name)) = (path.parent(), path.file_name()) else {
+        return Err(io::ErrorKind::InvalidInput.into());
+    };
+    files::open_below(folder, name).map_err(io::Error::other)
 }
 
 /// How many threads compress: all that the machine has, but no more than pay, because each takes some MB.
@@ -383,15 +393,8 @@ pub(super) fn parse(name: &str, text: &[u8]) -> Result<Manifest> {
         return Err(unusable(name, "a newer kumadb made it"));
     }
     // A name that climbs out of the folder is refused wherever the archive came from.
-    match manifest.members.iter().find(|member| !is_plain(&member.name)) {
-        None => Ok(manifest),
-        Some(member) => Err(unusable(name, &format!("`{}` is no name for a member", member.name))),
-    }
-}
-
-fn is_plain(name: &str) -> bool {
-    let path = Path::new(name);
-    !name.is_empty() && path.components().all(|part| matches!(part, std::path::Component::Normal(_)))
+    manifest.check(name)?;
+    Ok(manifest)
 }
 
 fn broken(name: &str) -> impl Fn(io::Error) -> Error {

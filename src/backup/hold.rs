@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use chrono::Utc;
 
-use super::manifest::{Changed, FILE as MANIFEST, FORMAT, MARIADB, Manifest, Member, SQLITE};
+use super::manifest::{Changed, FORMAT, MARIADB, Manifest, Member, SQLITE};
 use crate::engine::mariadb::count_dump;
 use crate::engine::space::{Layout, TableSpace, read_space};
 use crate::engine::sqlite::SqliteFile;
@@ -133,13 +133,10 @@ impl Held {
     /// Opens a copy that an earlier run took.
     ///
     /// # Errors
-    /// [`Error::Snapshot`] when it is not whole, or a file of it does not hash as it did.
+    /// [`Error::Snapshot`] when it is not whole, has a member that no copy has, or a file of it does not hash as it did.
     pub fn open(folder: &Path) -> Result<Held> {
-        let path = folder.join(MANIFEST);
-        let text = files::read_text(&path)?
+        let manifest = Manifest::read(folder)?
             .ok_or_else(|| Error::Snapshot(format!("`{}` was never finished", folder.display())))?;
-        let manifest: Manifest =
-            serde_json::from_str(&text).map_err(|error| Error::Snapshot(format!("`{}`: {error}", path.display())))?;
         let held = Held { folder: folder.to_owned(), manifest, read_back: true };
         for expected in &held.manifest.members {
             if member(folder, &expected.name)? != *expected {
@@ -152,8 +149,7 @@ impl Held {
     /// As root, gives a copy that an earlier run as root took in kumadb's own folder to the owner of that: the files that its
     /// manifest lists, where they have the hash that it says. Says whether something was given.
     pub fn give(folder: &Path) -> Result<bool> {
-        let Some(text) = files::read_text(&folder.join(MANIFEST))? else { return Ok(false) };
-        let Ok(manifest) = serde_json::from_str::<Manifest>(&text) else { return Ok(false) };
+        let Ok(Some(manifest)) = Manifest::read(folder) else { return Ok(false) };
         let mut given = files::give(folder, |file| Ok(file.metadata().is_ok_and(|found| found.is_dir())))?;
         for member in manifest.members.iter().filter(|member| !member.name.contains('/')) {
             let path = folder.join(&member.name);
@@ -338,7 +334,7 @@ fn compare<T: PartialEq>(what: &str, source: &T, copy: &T) -> Result<()> {
 
 /// The file `name` of `folder`, as it is on the disk.
 pub(super) fn member(folder: &Path, name: &str) -> Result<Member> {
-    let (blake3, size) = files::hash(&folder.join(name))?;
+    let (blake3, size) = files::hash_below(folder, name)?;
     Ok(Member { name: name.to_owned(), size, blake3 })
 }
 

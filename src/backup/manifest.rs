@@ -1,7 +1,7 @@
 //! What a snapshot says about itself.
 
 use std::io::Write as _;
-use std::path::Path;
+use std::path::{Component, Path};
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
@@ -10,6 +10,9 @@ use crate::engine::{Counts, EngineKind, Fault};
 use crate::error::{Error, Result};
 use crate::files;
 
+/// Files beside the database that may be in a copy.
+const FOLDERS: [&str; 3] = ["upload", "docker-tls", "screenshots"];
+
 /// The newest manifest format this build writes and reads.
 pub const FORMAT: u32 = 1;
 
@@ -17,6 +20,9 @@ pub const FORMAT: u32 = 1;
 pub(super) const SQLITE: &str = "kuma.db";
 /// That of one on MariaDB.
 pub(super) const MARIADB: &str = "dump.sql";
+
+/// The file of the server that says where its database is.
+const CONFIG: &str = "db-config.json";
 
 /// Its name in a folder and as the first member of an archive.
 pub const FILE: &str = "manifest.json";
@@ -108,7 +114,41 @@ pub struct Member {
     pub blake3: String,
 }
 
+/// The largest text that is read as that of a manifest, in bytes.
+const MOST: u64 = 64 << 20;
+
+/// Whether `text` is an id of a snapshot: 8 hex digits.
+pub fn is_id(text: &str) -> bool {
+    text.len() == 8 && text.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte))
+}
+
 impl Manifest {
+    /// Fails when its id or the name of a member could lead out of the folder that it is put in.
+    pub(super) fn check(&self, name: &str) -> Result<()> {
+        let unusable = |why: String| Err(Error::Snapshot(format!("`{name}`: {why}")));
+        if !is_id(&self.id) {
+            return unusable(format!("`{}` is no id of a snapshot", self.id));
+        }
+        match self.members.iter().find(|member| !is_plain(&member.name)) {
+            None => Ok(()),
+            Some(member) => unusable(format!("`{}` is no name for a member", member.name)),
+        }
+    }
+
+    /// Reads that of the copy in `folder`, which may be somebody else's; `None` where there is none.
+    ///
+    /// # Errors
+    /// [`Error::Snapshot`]: a newer kumadb made it, or it has a member that no copy has.
+    pub fn read(folder: &Path) -> Result<Option<Manifest>> {
+        let Some(text) = files::read_below(folder, FILE, MOST)? else { return Ok(None) };
+        let path = folder.join(FILE);
+        let manifest = super::archive::parse(&path.to_string_lossy(), text.as_bytes())?;
+        match manifest.members.iter().find(|member| !is_known(&member.name)) {
+            None => Ok(Some(manifest)),
+            Some(member) => Err(Error::Snapshot(format!("`{}`: no copy has a `{}`", path.display(), member.name))),
+        }
+    }
+
     /// The member that holds the database.
     pub fn database(&self) -> &'static str {
         match self.engine {
@@ -159,4 +199,17 @@ impl Manifest {
     pub fn rows(&self, table: &str) -> u64 {
         self.counts.get(table).copied().unwrap_or(0)
     }
+}
+
+/// Whether `name` leads to something below the folder that it is put in.
+fn is_plain(name: &str) -> bool {
+    let path = Path::new(name);
+    !name.is_empty() && path.components().all(|part| matches!(part, Component::Normal(_)))
+}
+
+/// Whether a copy may have a member called `name`.
+fn is_known(name: &str) -> bool {
+    let sides = ["", "-wal", "-shm", "-journal"];
+    let is_database = name.strip_prefix(SQLITE).is_some_and(|side| sides.contains(&side)) || name == MARIADB;
+    is_database || name == CONFIG || name.split_once('/').is_some_and(|(folder, _)| FOLDERS.contains(&folder))
 }
