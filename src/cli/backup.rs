@@ -131,7 +131,7 @@ fn create(args: &CreateArgs, context: &mut Context<'_>) -> Result<Exit> {
     let stores = context.stores()?;
     context.warn_of_namesakes(&stores.iter().cloned().collect::<Vec<_>>());
     let taken = take(&instance, &stores, "backup create", &putting, context.ui)?;
-    if let Err(error) = offer(&instance, &context.store()?, "backup create") {
+    for error in offer(&instance, &context.store()?, "backup create").warnings {
         context
             .ui
             .warn(&format!("what an earlier write could not put into its store is still in the data folder: {error}"));
@@ -165,7 +165,8 @@ fn list(args: &ListArgs, context: &mut Context<'_>) -> Result<Exit> {
         all.into_iter().partition(|copies| copies[0].manifest.undo == args.undo);
     let documents: Vec<Json> = all.iter().map(|copies| document(copies)).collect();
     let addresses: Vec<String> = stores.iter().map(|store| store.address()).collect();
-    let kept = if args.undo { context.find().map(|found| kept::list(&found)).unwrap_or_default() } else { Vec::new() };
+    let kept =
+        if args.undo { context.find().map(|found| kept::waiting(&found)).unwrap_or_default() } else { Vec::new() };
     let mut result = json!({"store": addresses[0], "stores": addresses, "snapshots": documents});
     if args.undo {
         let place = |one: &Kept| json!({"path": one.folder, "manifest": one.manifest});

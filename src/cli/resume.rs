@@ -24,10 +24,12 @@ pub fn run(args: &ResumeArgs, context: &mut Context<'_>) -> Result<Exit> {
             let document = json!({"verb": record.verb, "ended": "finished", "snapshot": snapshot});
             (document, format!("`{}` is finished: the change is in", record.verb), *outcome)
         }
-        Resumed::Packed(packed) => {
-            let ids: Vec<&str> = packed.iter().map(|snapshot| snapshot.manifest.id.as_str()).collect();
+        Resumed::Packed(packing) => {
+            let warnings = packing.warnings.iter().map(ToString::to_string).collect();
+            let outcome = run::Outcome { warnings, ..run::Outcome::default() };
+            let ids: Vec<&str> = packing.packed.iter().map(|snapshot| snapshot.manifest.id.as_str()).collect();
             let text = format!("{} put into the store: {}", counted(ids.len(), "kept copy"), ids.join(" "));
-            (json!({"ended": "packed", "snapshots": ids}), text.replace("copys", "copies"), run::Outcome::default())
+            (json!({"ended": "packed", "snapshots": ids}), text.replace("copys", "copies"), outcome)
         }
         Resumed::Undone(record, changed) => {
             let how = match changed {

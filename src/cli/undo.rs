@@ -58,14 +58,7 @@ impl Found {
         match self {
             Found::Stored(copies) => unpack_first(copies, folder, &mut |error| context.ui.warn(&error.to_string())),
             // A copy, because the write that restores it may pack and remove the original.
-            Found::Kept(kept) => {
-                files::make_folder(folder)?;
-                let names = kept.manifest.members.iter().map(|member| member.name.as_str());
-                for name in names.chain(["manifest.json"]) {
-                    files::copy_exact(&kept.folder.join(name), &folder.join(name))?;
-                }
-                Held::open(folder)
-            }
+            Found::Kept(kept) => kept.copy(folder),
         }
     }
 }

@@ -28,6 +28,9 @@ const WORK: &str = files::WORK;
 /// The folder in it of staged copies whose store had no room: they outlive the operation.
 pub const KEPT: &str = "kept";
 
+/// What its name begins with where it could not go into that folder.
+pub const SET_ASIDE: &str = "kept-";
+
 /// How long others may go on reading a database that is to be written; another kumadb takes a moment.
 const READERS: Duration = Duration::from_secs(3);
 
@@ -142,6 +145,7 @@ impl Instance {
             .flatten()
             .filter(|entry| !["lock", "journal.json", KEPT].iter().any(|kept| entry.file_name() == *kept))
             .filter(|entry| !is_in_use(&entry.path()))
+            .filter(|entry| !entry.file_name().to_string_lossy().starts_with(SET_ASIDE))
         {
             match entry.file_type().is_ok_and(|kind| kind.is_dir()) {
                 true => files::remove_folder(&entry.path())?,
@@ -405,5 +409,6 @@ impl Session<'_> {
 /// Whether `path` is a folder with a lock that is held: the scratch of a run.
 fn is_in_use(path: &Path) -> bool {
     let lock = path.join("lock");
-    lock.exists() && matches!(Lock::take(&lock, "clearing away"), Err(Error::Locked { .. }))
+    let is_folder = path.symlink_metadata().is_ok_and(|found| found.is_dir());
+    is_folder && lock.exists() && matches!(Lock::take(&lock, "clearing away"), Err(Error::Locked { .. }))
 }

@@ -172,7 +172,7 @@ pub fn run(
     let lock = lock(instance, settings)?;
     tell_network(instance, observer)?;
     // Whether that works out or not, no copy is in the way.
-    let _ = kept::pack_all(instance, store);
+    let packing = kept::pack_all(instance, store);
     let life = instance.life()?;
     let mode = check_mode(instance, settings.mode, life.is_some_and(|life| life != Life::Stopped))?;
     instance.check_alone()?;
@@ -188,6 +188,7 @@ pub fn run(
     let record = Record { lasts, recipients, ..Record::new(&settings.verb, instance, life, mode, replaces) };
     let journal = Journal::open(instance.work(), record)?;
     let mut run = Run::new(instance, settings, journal, lock);
+    run.outcome.warnings.extend(packing.warnings.iter().map(ToString::to_string));
     match run.forward(work, observer) {
         Ok(()) => Ok(run.finish(store, observer)),
         Err(cause) => Err(run.back(cause, observer)),

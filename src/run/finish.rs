@@ -54,14 +54,12 @@ impl Run<'_> {
         let noted = self.journal.advance(Phase::Seen);
         self.warn(noted, "the journal could not be written");
         let folder = self.held_folder();
-        if folder.exists() {
-            self.put_away(&folder, store, observer);
-        }
+        let safe = !folder.exists() || self.put_away(&folder, store, observer);
         let cleared = self.clear_shadow(observer);
         let clear = cleared.is_ok();
         self.warn(cleared, "the tables that were exchanged could not be removed; `kumadb resume` does");
-        // They are still there, and the note that they are ours must be too.
-        if clear {
+        // They are still there, or the copy is, and the note that says so must be too.
+        if clear && safe {
             let closed = observer.step(&Step::CloseJournal).and_then(|()| self.close());
             self.warn(closed, "the journal could not be closed; `kumadb resume` does");
         }
@@ -74,31 +72,38 @@ impl Run<'_> {
         }
     }
 
-    /// Puts the staged copy into `store`, or among the kept copies where that cannot be done.
-    fn put_away(&mut self, folder: &Path, store: &Store, observer: &mut dyn Observer) {
+    /// Puts the staged copy into `store`, or among the kept copies where that cannot be done. Says whether it did either.
+    fn put_away(&mut self, folder: &Path, store: &Store, observer: &mut dyn Observer) -> bool {
         let part = self.instance.work().join(PART);
         match self.pack(folder, &part, store, observer) {
             Ok(snapshot) => {
-                let bounded = prune::bound(store, of(&snapshot.manifest), Utc::now());
+                let made = [snapshot.manifest.id.as_str()];
+                let bounded = prune::bound(store, of(&snapshot.manifest), &made, Utc::now());
                 self.outcome.snapshot = Some(snapshot);
                 self.warn(bounded, "undo snapshots beyond the bounds of `[undo]` could not be removed");
+                true
             }
             Err(error) => {
                 let from = if part.join("manifest.json").exists() { &part } else { folder };
-                let words = match kept::keep(self.instance, from, &self.journal.record.recipients) {
+                let (safe, words) = match kept::keep(self.instance, from, &self.journal.record.recipients) {
                     Ok((place, manifest)) => {
                         self.outcome.kept = manifest;
-                        format!(
+                        let words = format!(
                             "it is kept in `{}`, where `kumadb undo` finds it, and goes into the store with the next write, `kumadb \
                          backup create` or `kumadb resume`",
                             place.display()
-                        )
+                        );
+                        (true, words)
                     }
-                    Err(failure) => format!("nor could it be kept: {failure}"),
+                    Err(failure) => {
+                        let place = from.display();
+                        (false, format!("nor could it be kept: {failure}; it is still in `{place}`: kumadb resume"))
+                    }
                 };
                 self.outcome.warnings.push(format!(
                     "the change is made, but its undo snapshot could not be put into the store: {error}; {words}"
                 ));
+                safe
             }
         }
     }
@@ -204,7 +209,8 @@ pub(super) fn settle(run: &mut Run<'_>) -> Result<()> {
     let folder = run.held_folder();
     if folder.exists() {
         if let Ok(mut held) = Held::open(&folder) {
-            held.note_changed(run.journal.record.changed)?;
+            // Without the note, an undo restores all of it.
+            let _ = held.note_changed(run.journal.record.changed);
         }
         kept::keep(run.instance, &folder, &run.journal.record.recipients)?;
     }

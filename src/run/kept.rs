@@ -1,22 +1,33 @@
 //! Staged copies whose store had no room: they lie in the data folder, can be restored from there, and go into the next
 //! store that has room. They never block anything.
+//!
+//! The data folder may belong to an attacker: what lies there is reached through folders that are held open, never through a
+//! link, and what it says of itself is believed no further than the user of the folder could go without it.
 
-use std::io::Write as _;
+use std::io::{ErrorKind, Write as _};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use chrono::Utc;
 
 use super::{prune, removed};
+use crate::backup::manifest::is_id;
 use crate::backup::{Held, Manifest, Seal, Snapshot, Store};
 use crate::error::{Error, Result};
-use crate::files;
-use crate::instance::{Instance, KEPT};
+use crate::files::{self, Pinned};
+use crate::instance::{Instance, KEPT, SET_ASIDE};
 
 /// So many of them are kept: each may be as large as the database.
 const MOST: usize = 3;
 
-/// Recipients that the snapshot is to be encrypted to.
+/// So many are looked at: whoever puts more there hides his own.
+const SEEN: usize = 16;
+
+/// Recipients that the snapshot is to be encrypted to; none of one that is not to be.
 const RECIPIENTS: &str = "recipients.json";
+
+/// The largest list of recipients, in bytes.
+const LIST: u64 = 1 << 16;
 
 /// A staged copy that is kept in the data folder.
 #[derive(Clone, Debug)]
@@ -25,88 +36,252 @@ pub struct Kept {
     pub folder: PathBuf,
     /// What is in it.
     pub manifest: Manifest,
+    entry: Entry,
+    held: Arc<Pinned>,
 }
 
-/// The kept copies of `instance`, the oldest first. What cannot be read is left out: the folder may belong to somebody else.
+impl Kept {
+    /// Copies it into the new folder `folder`, and opens it there.
+    ///
+    /// # Errors
+    /// [`Error::File`]; [`Error::Snapshot`] when it is not what it says.
+    pub fn copy(&self, folder: &Path) -> Result<Held> {
+        files::make_folder(folder)?;
+        let names = self.manifest.members.iter().map(|member| member.name.as_str());
+        for name in names.chain([crate::backup::manifest::FILE]) {
+            let to = folder.join(name);
+            to.parent().map_or(Ok(()), files::make_folder)?;
+            files::copy_below(self.held.path(), name, &to)?;
+        }
+        Held::open(folder)
+    }
+
+    /// What its archive is encrypted with: what this run's own configuration says, never what the data folder alone says.
+    fn seal(&self, store: &Store, warnings: &mut Vec<Error>) -> Result<Option<Seal>> {
+        let stays = |why: String| Error::Refused(format!("`{}` stays where it is: {why}", self.folder.display()));
+        let ours = store.recipients();
+        let noted: Option<Vec<String>> = files::read_below(self.held.path(), RECIPIENTS, LIST)
+            .map_err(|error| stays(self.words(&error)))?
+            .map(|text| serde_json::from_str(&text).map_err(|error| stays(format!("{RECIPIENTS}: {error}"))))
+            .transpose()?;
+        let foreign: Vec<String> = noted.iter().flatten().filter(|one| !ours.contains(one)).cloned().collect();
+        match noted {
+            None if ours.is_empty() => {
+                Err(stays(format!("without `{RECIPIENTS}`, nothing says whether it must be encrypted")))
+            }
+            Some(_) if ours.is_empty() && !foreign.is_empty() => Err(stays(format!(
+                "it was made to be encrypted, and no recipient is configured now (`encrypt_to` of the instance, or \
+                 KUMADB_RECIPIENTS_FILE); only the data folder names {}",
+                foreign.join(" ")
+            ))),
+            _ => {
+                if !foreign.is_empty() {
+                    let why = format!("encrypted without {}, which only the data folder names", foreign.join(" "));
+                    warnings.push(Error::Refused(format!("`{}` is {why}", self.folder.display())));
+                }
+                Seal::read(&ours, &[], None)
+            }
+        }
+    }
+
+    /// Puts it into `store`.
+    fn pack(&self, instance: &Instance, store: &Store, warnings: &mut Vec<Error>) -> Result<Snapshot> {
+        let mut held = Held::open(self.held.path()).map_err(|error| self.unusable(&error))?;
+        if held.manifest != self.manifest {
+            return Err(self.unusable(&Error::Snapshot("its manifest has changed meanwhile".into())));
+        }
+        // It goes into the folder of this instance, whatever it calls itself.
+        held.manifest.instance.clone_from(&instance.name);
+        let seal = self.seal(store, warnings)?;
+        let snapshot = store.clone().sealed(seal).pack(&held, &[])?;
+        removed::keep(self.held.path(), &snapshot)?;
+        self.entry.remove()?;
+        Ok(snapshot)
+    }
+
+    /// `error` of what is in it.
+    fn unusable(&self, error: &Error) -> Error {
+        Error::Refused(format!("`{}` stays where it is: {}", self.folder.display(), self.words(error)))
+    }
+
+    /// `error` with the path that a person knows.
+    fn words(&self, error: &Error) -> String {
+        error.to_string().replace(&self.held.path().display().to_string(), &self.folder.display().to_string())
+    }
+}
+
+/// The folder of a copy, by its name in a folder that is held open.
+#[derive(Clone, Debug)]
+struct Entry {
+    name: String,
+    path: PathBuf,
+    above: Arc<Pinned>,
+}
+
+impl Entry {
+    fn way(&self) -> PathBuf {
+        self.above.path().join(&self.name)
+    }
+
+    fn remove(&self) -> Result<()> {
+        files::remove_folder(&self.way())
+    }
+
+    /// The time and the id in its name.
+    fn stamp(&self) -> &str {
+        self.name.strip_prefix(SET_ASIDE).unwrap_or(&self.name)
+    }
+}
+
+/// What was packed of the kept copies.
+#[derive(Debug, Default)]
+pub struct Packing {
+    /// The snapshots.
+    pub packed: Vec<Snapshot>,
+    /// What stays where it is, and why.
+    pub warnings: Vec<Error>,
+}
+
+/// The kept copies of `instance` that can be undone, the oldest first. What is none is left out: the folder may belong to
+/// somebody else.
 pub fn list(instance: &Instance) -> Vec<Kept> {
-    let read = |folder: PathBuf| {
-        let text = files::read_text(&folder.join("manifest.json")).ok().flatten()?;
-        let manifest: Manifest = serde_json::from_str(&text).ok()?;
-        (manifest.origin == instance.origin()).then_some(Kept { folder, manifest })
+    let mut all = waiting(instance);
+    all.retain(|one| one.manifest.undo);
+    all
+}
+
+/// The same, and the files of databases that could not be read.
+pub fn waiting(instance: &Instance) -> Vec<Kept> {
+    let (origin, now) = (instance.origin(), Utc::now());
+    let read = |entry: Entry| {
+        let held = Arc::new(Pinned::hold(&entry.way()).ok()?);
+        let manifest = Manifest::read(held.path()).ok().flatten()?;
+        let is_one = manifest.undo || manifest.raw;
+        let is_its = manifest.origin == origin && manifest.created <= now;
+        (is_one && is_its).then(|| Kept { folder: entry.path.clone(), manifest, entry, held })
     };
-    let mut all: Vec<Kept> = folders(instance).into_iter().filter_map(read).collect();
+    let mut all: Vec<Kept> = entries(instance).into_iter().rev().take(SEEN).filter_map(read).collect();
     all.sort_by_key(|one| (one.manifest.created, one.manifest.id.clone()));
     all
 }
 
-fn folders(instance: &Instance) -> Vec<PathBuf> {
-    let mut folders = files::entries(&instance.work().join(KEPT)).unwrap_or_default();
-    folders.retain(|path| path.symlink_metadata().is_ok_and(|found| found.is_dir()));
-    folders.sort();
-    folders
+/// The folders of copies, the oldest first.
+fn entries(instance: &Instance) -> Vec<Entry> {
+    let Ok(work) = Pinned::hold(instance.work()).map(Arc::new) else { return Vec::new() };
+    let kept = Pinned::hold(&work.path().join(KEPT)).map(Arc::new).ok();
+    let mut all = entries_in(&work, instance.work(), SET_ASIDE);
+    all.extend(kept.iter().flat_map(|kept| entries_in(kept, &instance.work().join(KEPT), "")));
+    all.sort_by(|a, b| a.stamp().cmp(b.stamp()));
+    all
 }
 
-/// Keeps the copy in `from`, and no more than a few older ones; returns where it is now, and what it says of itself.
+fn entries_in(above: &Arc<Pinned>, path: &Path, prefix: &str) -> Vec<Entry> {
+    let found = files::entries(above.path()).unwrap_or_default();
+    let names = found.iter().filter_map(|way| way.file_name()?.to_str().map(str::to_owned));
+    let ours = names.filter(|name| name.strip_prefix(prefix).is_some_and(is_stamp));
+    let folders = ours.map(|name| Entry { path: path.join(&name), name, above: above.clone() });
+    folders.filter(|entry| entry.way().symlink_metadata().is_ok_and(|found| found.is_dir())).collect()
+}
+
+/// Whether a copy is called like that: `20261124T101530Z-4f1c9a02`.
+fn is_stamp(name: &str) -> bool {
+    let Some((time, id)) = name.split_once('-') else { return false };
+    let is_time = time.len() == 16
+        && time.bytes().enumerate().all(|(at, byte)| match at {
+            8 => byte == b'T',
+            15 => byte == b'Z',
+            _ => byte.is_ascii_digit(),
+        });
+    is_time && (is_id(id) || id == UNREADABLE)
+}
+
+/// Stands for the id of a copy whose manifest cannot be read.
+const UNREADABLE: &str = "unreadable";
+
+/// Keeps the copy in `from`, and no more than a few older ones; returns where it is now, and what it says of itself. Where it
+/// cannot go among the others it only gets a name that nothing removes, which takes no room.
+///
+/// # Errors
+/// Why it is where it was.
 pub(super) fn keep(instance: &Instance, from: &Path, recipients: &[String]) -> Result<(PathBuf, Option<Manifest>)> {
-    let place = instance.work().join(KEPT);
-    files::claim_folder(&place)?;
     let manifest = Held::open(from).ok().map(|held| held.manifest);
-    let id = manifest.as_ref().map_or("unreadable", |manifest| &manifest.id);
-    let to = place.join(format!("{}-{id}", Utc::now().format("%Y%m%dT%H%M%SZ")));
-    files::rename(from, &to)?;
-    if !recipients.is_empty() {
-        let text = serde_json::to_vec(recipients).map_err(|error| Error::Snapshot(error.to_string()))?;
-        files::replace(&to.join(RECIPIENTS), files::PRIVATE, |file| file.write_all(&text))?;
-    }
-    thin(instance, MOST)?;
+    let id = manifest.as_ref().map_or(UNREADABLE, |manifest| &manifest.id);
+    let stamp = format!("{}-{id}", Utc::now().format("%Y%m%dT%H%M%SZ"));
+    let work = Pinned::hold(instance.work())?;
+    let name = from.file_name().ok_or_else(|| Error::file("rename", from)(ErrorKind::InvalidInput.into()))?;
+    let way = work.path().join(name);
+    let to = match put(instance, from, &way, &work, &stamp, recipients) {
+        Ok(()) => instance.work().join(KEPT).join(&stamp),
+        Err(error) => {
+            let aside = format!("{SET_ASIDE}{stamp}");
+            files::rename_new(&way, &work.path().join(&aside)).map_err(|_| error)?;
+            instance.work().join(aside)
+        }
+    };
+    // The copy is kept. Older ones that cannot be removed are in the way of the next staged copy at most, which says so.
+    let _ = thin_beside(instance, MOST, &stamp);
     Ok((to, manifest))
+}
+
+fn put(instance: &Instance, from: &Path, way: &Path, work: &Pinned, stamp: &str, recipients: &[String]) -> Result<()> {
+    // Written before it can be found: without the list, it would be packed for anybody to read.
+    let text = serde_json::to_vec(recipients).map_err(|error| Error::Snapshot(error.to_string()))?;
+    files::replace(&from.join(RECIPIENTS), files::PRIVATE, |file| file.write_all(&text))?;
+    files::claim_folder(&instance.work().join(KEPT))?;
+    let kept = Pinned::hold(&work.path().join(KEPT))?;
+    files::rename_new(way, &kept.path().join(stamp))
 }
 
 /// Removes the oldest until no more than `most` are left.
 pub(super) fn thin(instance: &Instance, most: usize) -> Result<()> {
-    let folders = folders(instance);
-    let surplus = folders.len().saturating_sub(most);
-    folders[..surplus].iter().try_for_each(|folder| files::remove_folder(folder))
+    thin_beside(instance, most, "")
 }
 
-/// Packs the kept copies of `instance` into `store`, as far as it has room; returns the snapshots. For a run that has the lock.
-///
-/// # Errors
-/// That of the first that could not be packed; it stays where it is, and so do those after it.
-pub(super) fn pack_all(instance: &Instance, store: &Store) -> Result<Vec<Snapshot>> {
-    let mut packed = Vec::new();
-    for kept in list(instance) {
-        let held = Held::open(&kept.folder)?;
-        let text = files::read_text(&kept.folder.join(RECIPIENTS))?;
-        let recipients: Vec<String> = match text {
-            Some(text) => serde_json::from_str(&text).map_err(|error| Error::Snapshot(error.to_string()))?,
-            None => store.recipients(),
-        };
-        let snapshot = store.clone().sealed(Seal::read(&recipients, &[], None)?).pack(&held, &[])?;
-        removed::keep(&kept.folder, &snapshot)?;
-        files::remove_folder(&kept.folder)?;
-        packed.push(snapshot);
+/// The same; the one with `stamp` stays, whatever the clock said when the others were made.
+fn thin_beside(instance: &Instance, most: usize, stamp: &str) -> Result<()> {
+    let entries = entries(instance);
+    let surplus = entries.len().saturating_sub(most);
+    entries.iter().filter(|entry| entry.stamp() != stamp).take(surplus).try_for_each(Entry::remove)
+}
+
+/// Packs the kept copies of `instance` into `store`, as far as it has room. For a run that has the lock. What cannot be read is
+/// passed over; where the store fails, the rest stays as it is.
+pub(super) fn pack_all(instance: &Instance, store: &Store) -> Packing {
+    let mut packing = Packing::default();
+    let place = instance.work().join(KEPT);
+    if place.symlink_metadata().is_ok_and(|found| !found.is_dir()) {
+        packing.warnings.push(files::not_ours(&place));
     }
-    if folders(instance).is_empty() {
-        files::remove_folder(&instance.work().join(KEPT))?;
+    let all = waiting(instance);
+    for kept in &all[all.len().saturating_sub(MOST)..] {
+        match kept.pack(instance, store, &mut packing.warnings) {
+            Ok(snapshot) => packing.packed.push(snapshot),
+            Err(error) => {
+                let goes_on = matches!(error, Error::Snapshot(_) | Error::Refused(_));
+                packing.warnings.push(error);
+                if !goes_on {
+                    break;
+                }
+            }
+        }
     }
-    if !packed.is_empty() {
-        prune::bound(store, (&instance.name, &instance.origin()), Utc::now())?;
+    let emptied = Pinned::hold(instance.work()).and_then(|work| files::remove_empty_folder(&work.path().join(KEPT)));
+    if !packing.packed.is_empty() {
+        packing.warnings.extend(emptied.err());
+        let made: Vec<&str> = packing.packed.iter().map(|snapshot| snapshot.manifest.id.as_str()).collect();
+        packing.warnings.extend(prune::bound(store, (&instance.name, &instance.origin()), &made, Utc::now()).err());
     }
-    Ok(packed)
+    packing
 }
 
 /// The same for a command that only reads `instance`: where another one is at work, or this user may not write in the data
 /// folder, they stay where they are.
-///
-/// # Errors
-/// As above.
-pub fn offer(instance: &Instance, store: &Store, verb: &str) -> Result<Vec<Snapshot>> {
-    if list(instance).is_empty() {
-        return Ok(Vec::new());
+pub fn offer(instance: &Instance, store: &Store, verb: &str) -> Packing {
+    if waiting(instance).is_empty() {
+        return Packing::default();
     }
     match instance.lock(verb) {
         Ok(_lock) => pack_all(instance, store),
-        Err(_) => Ok(Vec::new()),
+        Err(_) => Packing::default(),
     }
 }

@@ -145,12 +145,15 @@ impl Pruning {
     }
 }
 
-/// Removes the undo snapshots of `instance` that are beyond the bounds of `store`.
-pub(super) fn bound(store: &Store, instance: Of<'_>, now: DateTime<Utc>) -> Result<()> {
+/// Removes the undo snapshots of `instance` that are beyond the bounds of `store`. Those with the ids `made` stay: they are new,
+/// also where the clock was set back and says otherwise.
+pub(super) fn bound(store: &Store, instance: Of<'_>, made: &[&str], now: DateTime<Utc>) -> Result<()> {
     let listed = store.list()?.snapshots;
     let undo: Vec<&Snapshot> = listed.iter().filter(|one| one.manifest.undo && of(&one.manifest) == instance).collect();
     let judged = judge_undo(&undo, &store.bounds(), now);
-    undo.iter().zip(judged).filter(|(_, reasons)| reasons.is_empty()).try_for_each(|(one, _)| one.remove())
+    let goes = |one: &Snapshot| !made.contains(&one.manifest.id.as_str());
+    let surplus = undo.iter().zip(judged).filter(|(one, reasons)| reasons.is_empty() && goes(one));
+    surplus.map(|(one, _)| one).try_for_each(|one| one.remove())
 }
 
 /// Why each of these undo snapshots of one store, oldest first, is kept by `bounds`, each instance for itself.

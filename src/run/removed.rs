@@ -32,5 +32,10 @@ pub fn write(reader: &mut dyn Reader, plan: &Plan, held: &Path) -> Result<()> {
 /// Puts that file, where there is one, beside `snapshot`; returns where it is now.
 pub fn keep(held: &Path, snapshot: &Snapshot) -> Result<Option<PathBuf>> {
     let written = held.join(FILE);
-    if written.exists() { snapshot.keep_removed(&written) } else { Ok(None) }
+    // The folder may be somebody else's, and a link there lead to what he may not read.
+    if written.symlink_metadata().is_ok_and(|found| found.is_file()) {
+        snapshot.keep_removed(&written)
+    } else {
+        Ok(None)
+    }
 }

@@ -3,7 +3,7 @@
 use super::apply::{Outcome, Run, Settings};
 use super::journal::{Journal, Phase, Record};
 use super::{Observer, kept};
-use crate::backup::{Snapshot, Store};
+use crate::backup::Store;
 use crate::error::{Error, Result};
 use crate::instance::Instance;
 use crate::kuma::read::read_last_beat;
@@ -14,7 +14,7 @@ pub enum Resumed {
     /// The change is in, the server was seen working.
     Finished(Record, Box<Outcome>),
     /// There was nothing to finish but the copies that were kept: they are undo snapshots in the store now.
-    Packed(Vec<Snapshot>),
+    Packed(kept::Packing),
     /// Everything is as it was before; true where the change had been made and was taken back.
     Undone(Record, bool),
 }
@@ -28,11 +28,11 @@ pub fn resume(instance: &Instance, store: &Store, settings: &Settings, observer:
     let lock = instance.lock(&settings.verb)?;
     let Some(journal) = Journal::read(instance.work())? else {
         instance.clear_work(&lock)?;
-        let packed = kept::pack_all(instance, store)?;
-        if !packed.is_empty() {
-            return Ok(Resumed::Packed(packed));
+        let packing = kept::pack_all(instance, store);
+        if !packing.packed.is_empty() {
+            return Ok(Resumed::Packed(packing));
         }
-        return Err(Error::NothingUnfinished);
+        return Err(packing.warnings.into_iter().next().unwrap_or(Error::NothingUnfinished));
     };
     let record = journal.record.clone();
     check_same(instance, &record)?;

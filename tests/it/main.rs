@@ -28,6 +28,7 @@ mod foreign_chance;
 mod history;
 mod init;
 mod input;
+mod kept;
 mod lab;
 mod layers;
 mod mariadb;

@@ -248,7 +248,7 @@ impl Observer for AtPack<'_> {
 }
 
 /// Adds the group `name`, and does `spoil` just before the undo snapshot is packed.
-fn add_group(lab: &Lab, name: &str, spoil: &dyn Fn()) -> Outcome {
+pub fn add_group(lab: &Lab, name: &str, spoil: &dyn Fn()) -> Outcome {
     let instance = instance_at(&lab.target, lab.root.path(), lab.root.path().join("state/kumadb/instances"));
     let mut reader = instance.connect().unwrap().reader().unwrap();
     let state = kumadb::kuma::read::read_state(&mut *reader, "test").unwrap();
@@ -263,7 +263,7 @@ fn add_group(lab: &Lab, name: &str, spoil: &dyn Fn()) -> Outcome {
     run::run(&instance, &Store::new(lab.store()), &Work::Plan(&plan), &settings, &mut AtPack(spoil)).unwrap()
 }
 
-fn work(lab: &Lab) -> std::path::PathBuf {
+pub fn work(lab: &Lab) -> std::path::PathBuf {
     instance_at(&lab.target, lab.root.path(), lab.root.path().join("state/kumadb/instances")).work().to_owned()
 }
 
@@ -313,7 +313,7 @@ fn a_store_that_is_gone_at_the_end_blocks_nothing() {
             add_group(&lab, &format!("N{n}"), &|| {
                 fs::rename(lab.store(), &aside).unwrap();
                 fs::write(lab.store(), "no folder").unwrap();
-                fs::create_dir_all(work(&lab).join("kept/1-old")).unwrap();
+                fs::create_dir_all(work(&lab).join("kept/20200101T000000Z-0000000a")).unwrap();
             });
             restore();
         }
