@@ -15,13 +15,13 @@ use super::{Observer, Rebuilt, Step, beats, compact, kept, label, space};
 use crate::backup::hold::{Extent, Label, Source};
 use crate::backup::{Guarded, Held, Manifest, Snapshot, Store};
 use crate::docker::Life;
+use crate::engine::Reader;
 use crate::error::{Error, Result};
 use crate::files::Lock;
 use crate::instance::{Instance, Place, Server, Session};
 use crate::kuma::mark::read_mark;
 use crate::kuma::read::{read_any_database, read_database, read_fingerprint, read_last_beat, read_shown_state};
 use crate::kuma::write::Written;
-use crate::model::state::State;
 use crate::plan::Plan;
 use crate::plan::history::Pruning;
 use crate::schema::Release;
@@ -355,9 +355,11 @@ impl Run<'_> {
         match (record.live(), record.mode) {
             (true, Mode::Live) => return Ok(()),
             (true, _) => {
-                // Beats from before the stop prove nothing. An earlier run may have stopped it already.
+                // Beats from before the stop prove nothing. An earlier run may have stopped it already, or have started it a moment
+                // ago: then its database is not there yet, and must not be stopped while it starts.
                 if server.is_running()? {
-                    self.journal.record.last_beat = read_last_beat(&mut *self.instance.connect()?.reader()?)?;
+                    let end = Instant::now() + self.settings.deadline;
+                    self.journal.record.last_beat = self.read_by(end, read_last_beat)?;
                 }
                 self.stop(observer)?;
             }
@@ -422,7 +424,7 @@ impl Run<'_> {
     ) -> Result<(Duration, BTreeSet<i64>)> {
         let steady = self.bring_up(server, end, observer)?;
         let downtime = self.since.elapsed().saturating_sub(steady);
-        let state = self.read_state(end)?;
+        let state = self.read_by(end, |reader| read_shown_state(reader, &self.instance.name))?;
         let beating: BTreeSet<i64> = state.beating().into_iter().collect();
         let last = self.journal.record.last_beat;
         if !beating.is_empty() {
@@ -443,17 +445,13 @@ impl Run<'_> {
         Ok((downtime, beating))
     }
 
-    /// Reads the configuration of the server that has just come up, and may be busy with itself for a moment.
-    fn read_state(&self, end: Instant) -> Result<State> {
+    /// Reads the database of the server that has just come up and may be busy with itself for a moment, or that is about to: the
+    /// last error counts when it cannot be read until `end`.
+    fn read_by<T>(&self, end: Instant, read: impl Fn(&mut dyn Reader) -> Result<T>) -> Result<T> {
         loop {
-            let read = self
-                .instance
-                .connect()?
-                .reader()
-                .and_then(|mut reader| read_shown_state(&mut *reader, &self.instance.name));
-            match read {
+            match self.instance.connect().and_then(|connect| read(&mut *connect.reader()?)) {
                 Err(_) if Instant::now() < end => std::thread::sleep(Duration::from_millis(200)),
-                read => return read,
+                result => return result,
             }
         }
     }

@@ -211,7 +211,8 @@ fn mariadb_in_a_container_survives_kills() {
 
 #[test]
 fn mariadb_survives_kills_while_it_is_written_live() {
-    fail_everywhere(Case { kind: Kind::MariaDb, mode: Mode::LiveThenRestart, ..KILLED });
+    // At every step: where the server starts again, its MariaDB is not there yet when `resume` looks for it.
+    fail_everywhere(Case { kind: Kind::MariaDb, mode: Mode::LiveThenRestart, every: 1, ..KILLED });
 }
 
 #[test]
