@@ -95,7 +95,7 @@ pub enum Changed {
     Nothing,
     /// Rows of the configuration, none of the history.
     Configuration,
-    /// Rows of the history were deleted, too; those of the copy that are missing can be put back.
+    /// Rows of the history were deleted, too; those that are missing can be restored from the copy.
     History,
     /// All of it: another database came in its place, or rows of the history were updated or inserted.
     All,

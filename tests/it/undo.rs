@@ -321,14 +321,16 @@ fn a_store_that_is_gone_at_the_end_blocks_nothing() {
     }
 }
 
+/// Copies the folder `from` to `to`, which is not there.
+fn copy_all(from: &Path, to: &Path) {
+    assert!(Command::new("cp").args(["-a"]).arg(from).arg(to).status().unwrap().success());
+}
+
 #[test]
 fn what_was_killed_while_packing_is_ended_by_the_next_write() {
     for lab in Lab::both("2.5.3") {
         lab.ok("monitor add group --name A");
         let copy = lab.root.path().join("killed");
-        let copy_all = |from: &Path, to: &Path| {
-            assert!(Command::new("cp").args(["-a"]).arg(from).arg(to).status().unwrap().success());
-        };
         add_group(&lab, "B", &|| copy_all(&work(&lab), &copy));
         let packed = lab.newest_undo();
         // As if it had been killed there.
@@ -468,9 +470,6 @@ fn undo_ends_the_write_that_was_cut_off_before_it_looks_for_the_newest() {
     for lab in Lab::both("2.5.3") {
         lab.ok("monitor add group --name A");
         let copy = lab.root.path().join("killed");
-        let copy_all = |from: &Path, to: &Path| {
-            assert!(Command::new("cp").args(["-a"]).arg(from).arg(to).status().unwrap().success());
-        };
         add_group(&lab, "B", &|| copy_all(&work(&lab), &copy));
         let packed = Store::new(lab.store()).list().unwrap().snapshots.pop().unwrap();
         packed.remove().unwrap();
