@@ -387,19 +387,19 @@ impl Error {
             Charset { database, .. } => format!("ALTER DATABASE `{database}` CHARACTER SET utf8mb4"),
             NoDocker { hint, .. } => hint.clone(),
             Removed { hint, .. } => return hint.clone(),
-            WouldNotStop { .. } => "kumadb resume, which waits for it again and starts it".into(),
+            WouldNotStop { .. } => "kumadb recover, which waits for it again and starts it".into(),
             NotUp { container, .. } => format!("docker logs --tail 50 {container}"),
-            Migrating { .. } => "wait until the migration is over, however long it takes, then `kumadb resume`".into(),
+            Migrating { .. } => "wait until the migration is over, however long it takes, then `kumadb recover`".into(),
             Paused { container } => format!("docker unpause {container}"),
             Elsewhere { .. } => "run kumadb there, as root".into(),
             LostErrand { .. } => {
-                "kumadb status, when the line is there again, and `kumadb resume` if it asks for that".into()
+                "kumadb status, when the line is there again, and `kumadb recover` if it asks for that".into()
             }
             MigrationLocked { .. } => {
                 "if a server is migrating right now, wait; otherwise start it once with its own image".into()
             }
             Locked { .. } | JobLocked { .. } => "wait for it, or end it".into(),
-            Unfinished { .. } => "kumadb resume".into(),
+            Unfinished { .. } => "kumadb recover".into(),
             Journal { path, .. } => {
                 format!("see that database and server are as they should be, then: mv {0} {0}.old", path.display())
             }
@@ -417,8 +417,8 @@ impl Error {
             RolledBack { .. } => "kumadb logs".into(),
             RollbackFailed { failure, .. } if matches!(**failure, Removed { .. }) => failure
                 .hint()
-                .unwrap_or_else(|| "create the container again on the same data folder, then: kumadb resume".into()),
-            RollbackFailed { .. } => "kumadb resume".into(),
+                .unwrap_or_else(|| "create the container again on the same data folder, then: kumadb recover".into()),
+            RollbackFailed { .. } => "kumadb recover".into(),
             _ => return None,
         })
     }

@@ -66,7 +66,7 @@ fn add(line: &Line, engine: &str, place: &Place, server: &Server, n: usize) -> (
     // The folder is hidden from this process, and from nobody else.
     let mut command = Command::new("unshare");
     command.args(["--mount", "sh", "-c", "mount -t tmpfs none \"$0\" && exec \"$@\"", &place.target]);
-    command.arg(env!("CARGO_BIN_EXE_kumadb")).args(["-H", line.path.to_str().unwrap(), "--far-socket", engine]);
+    command.arg(env!("CARGO_BIN_EXE_kumadb")).args(["-H", line.path.to_str().unwrap(), "--remote-socket", engine]);
     command.args(["-t", &server.name, "monitor", "add", "group", "--name", &format!("Added {n}")]);
     let took = time_command(command);
     (took, line.crossed.load(Ordering::SeqCst) - before)

@@ -97,7 +97,7 @@ pub struct VerifyArgs {
     pub snapshots: Vec<String>,
     /// Restore each into a place of its own and compare every table; of MariaDB this needs `mariadbd` on this machine
     #[arg(long)]
-    drill: bool,
+    restore_test: bool,
     /// Only snapshots of the instance that `-t` names
     #[arg(long, conflicts_with = "snapshots")]
     own: bool,
@@ -272,7 +272,7 @@ fn verify(args: &VerifyArgs, context: &mut Context<'_>) -> Result<Exit> {
         lines.push(format!("FAILED: {error}"));
         documents.push(json!({"id": null, "ok": false, "error": error.to_string()}));
     }
-    let scratch = args.drill.then(|| stores.scratch()).transpose()?;
+    let scratch = args.restore_test.then(|| stores.scratch()).transpose()?;
     let mut drill = scratch.as_ref().map(|scratch| Drill::new(scratch.path()));
     let several = stores.iter().count() > 1;
     for snapshot in &wanted {
@@ -316,9 +316,9 @@ fn check(snapshot: &Snapshot, drill: Option<&mut Drill>, document: &mut Json, ui
         let (tables, rows) = (counted(drilled.tables, "table"), counted(drilled.rows as usize, "row"));
         line.push_str(&format!(", restored in {seconds:.1} s: {tables} with {rows} as they were"));
         if let Some(error) = drilled.unnoted {
-            ui.warn(&format!("the drill of `{}` is not noted beside it: {error}", snapshot.manifest.id));
+            ui.warn(&format!("the restore test of `{}` is not noted beside it: {error}", snapshot.manifest.id));
         }
-        document["drill"] = json!({"tables": drilled.tables, "rows": drilled.rows, "seconds": seconds});
+        document["restore_test"] = json!({"tables": drilled.tables, "rows": drilled.rows, "seconds": seconds});
     }
     Ok(line)
 }

@@ -41,7 +41,7 @@ pub struct CheckArgs {
     #[arg(long = "instance", value_name = "NAME")]
     instances: Vec<String>,
     /// The instances of this group of the config file; can be said again
-    #[arg(long = "group", value_name = "NAME")]
+    #[arg(long = "instance-group", value_name = "NAME")]
     groups: Vec<String>,
     /// All instances of the config file: the default where it has some and `-t` is not given
     #[arg(long)]
@@ -128,7 +128,7 @@ fn subjects(args: &CheckArgs, context: &mut Context<'_>) -> Result<Vec<Subject>>
     let fleet = FleetArgs::of(args.instances.clone(), args.groups.clone(), args.all);
     let names = match (fleet.is_many(), &context.global.target) {
         (true, Some(_)) => {
-            let say = "`-t` names one instance; `--instance`, `--group` and `--all` name many";
+            let say = "`-t` names one instance; `--instance`, `--instance-group` and `--all` name many";
             return Err(Error::Usage(say.into()));
         }
         (true, None) => fleet.names(&config)?,

@@ -20,8 +20,8 @@ const OURS: [&str; 7] = [
     "KUMADB_TARGET",
     "KUMADB_STORE",
     "KUMADB_CONFIG",
-    "KUMADB_FAR_BINARY",
-    "KUMADB_FAR_SOCKET",
+    "KUMADB_REMOTE_BINARY",
+    "KUMADB_REMOTE_SOCKET",
     "KUMADB_LOG",
     Overrides::VARIABLE,
 ];
@@ -160,8 +160,8 @@ pub fn run(verb: &Verb, elsewhere: Error, context: &mut Context<'_>) -> Result<E
         read.push(docker.engine()?.root.join("volumes"));
         read.extend(docker.containers()?.iter().filter_map(|server| Some(server.data().ok()?.path)));
     }
-    let binary = Binary::read(context.global.far_binary.as_deref())?;
-    let far = Far { docker: &docker, server: found, read, socket: context.global.far_socket.clone(), binary };
+    let binary = Binary::read(context.global.remote_binary.as_deref())?;
+    let far = Far { docker: &docker, server: found, read, socket: context.global.remote_socket.clone(), binary };
     let mut seat = Seat::new(context.ui, order.tty, order.asks);
     let ran = far.run(order, &mut seat)?;
     let exit = i32::try_from(ran.code).ok().and_then(Exit::of).ok_or_else(|| Error::Far {

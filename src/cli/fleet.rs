@@ -38,7 +38,7 @@ pub struct FleetArgs {
 #[command(next_help_heading = "Many instances")]
 pub struct GroupArgs {
     /// The instances of this group of the config file; can be said again
-    #[arg(long = "group", value_name = "NAME")]
+    #[arg(long = "instance-group", value_name = "NAME")]
     groups: Vec<String>,
     /// All instances of the config file
     #[arg(long)]
@@ -49,7 +49,8 @@ pub struct GroupArgs {
 }
 
 /// Options that only the parent has, and whether a value follows.
-const OURS: [(&str, bool); 4] = [("--instance", true), ("--group", true), ("--all", false), ("--parallel", true)];
+const OURS: [(&str, bool); 4] =
+    [("--instance", true), ("--instance-group", true), ("--all", false), ("--parallel", true)];
 
 /// Options that every child is given, or not, anyhow.
 const GIVEN: [&str; 4] = ["--json", "--yes", "-y", "--asked-by-parent"];
@@ -206,7 +207,9 @@ fn own_words(typed: impl Iterator<Item = OsString>) -> Result<Vec<OsString>> {
             break;
         }
         if text.starts_with("-t") || text == "--target" || text.starts_with("--target=") {
-            return Err(Error::Usage("`-t` names one instance; `--instance`, `--group` and `--all` name many".into()));
+            return Err(Error::Usage(
+                "`-t` names one instance; `--instance`, `--instance-group` and `--all` name many".into(),
+            ));
         }
         if text == "-" {
             return Err(Error::Usage("many cannot read the same standard input; name a file instead of `-`".into()));

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use super::{Context, config, default_store, engine, errand, store};
+use super::{Context, config, default_store, engine, remote_job, store};
 use crate::backup::undo::Bounds;
 use crate::backup::{Credentials, Manifest, Seal, Store, Stores};
 use crate::config::{Config, Place, Target, open_stores};
@@ -146,7 +146,7 @@ impl Context<'_> {
             Err(_) => None,
         });
         // On the remote host, the kumadb that sent us knows the name.
-        let name = configured.clone().or(errand::overrides()?.and_then(|overrides| overrides.name));
+        let name = configured.clone().or(remote_job::overrides()?.and_then(|overrides| overrides.name));
         let found = found.map(|instance| match name {
             Some(name) => instance.called(name),
             None => instance,
@@ -260,7 +260,7 @@ impl Context<'_> {
 
     /// The names of the other instances, where the config file names the one that is meant.
     pub(super) fn others(&self) -> Result<Vec<String>> {
-        if let Some(overrides) = errand::overrides()? {
+        if let Some(overrides) = remote_job::overrides()? {
             return Ok(overrides.others);
         }
         let config = config::read(self)?.unwrap_or_default();

@@ -1,6 +1,6 @@
 //! The command line: one file per verb. Nothing here knows SQL, and only `ui.rs` prints.
 
-mod apikey;
+mod api_key;
 mod apply;
 mod backup;
 mod check;
@@ -9,7 +9,6 @@ mod console;
 mod doctor;
 mod document;
 mod engine;
-mod errand;
 mod export;
 mod far;
 mod find;
@@ -24,9 +23,10 @@ mod probe;
 mod prompt;
 mod prune;
 mod push;
+mod recover;
+mod remote_job;
 mod restart;
 mod restore;
-mod resume;
 mod salvage;
 mod schedule;
 mod shell;
@@ -104,11 +104,11 @@ pub struct Global {
     #[arg(long, global = true, env = "KUMADB_CONFIG", hide_env_values = true, value_name = "FILE")]
     config: Option<PathBuf>,
     /// The kumadb to run where the data are, if that is another kind of machine: an executable for Linux there
-    #[arg(long, global = true, env = "KUMADB_FAR_BINARY", hide_env_values = true, value_name = "FILE")]
-    far_binary: Option<PathBuf>,
+    #[arg(long, global = true, env = "KUMADB_REMOTE_BINARY", hide_env_values = true, value_name = "FILE")]
+    remote_binary: Option<PathBuf>,
     /// The engine's socket on its own machine, if that is an unusual place
-    #[arg(long, global = true, env = "KUMADB_FAR_SOCKET", hide_env_values = true, value_name = "PATH")]
-    far_socket: Option<String>,
+    #[arg(long, global = true, env = "KUMADB_REMOTE_SOCKET", hide_env_values = true, value_name = "PATH")]
+    remote_socket: Option<String>,
     /// Print the result as one JSON document
     #[arg(long, global = true)]
     json: bool,
@@ -159,8 +159,8 @@ enum Verb {
     #[command(subcommand, visible_alias = "users")]
     User(user::UserVerb),
     /// API keys for /metrics: list, add, switch on and off, delete
-    #[command(subcommand, visible_alias = "apikeys")]
-    Apikey(apikey::ApikeyVerb),
+    #[command(subcommand)]
+    ApiKey(api_key::ApiKeyVerb),
     /// Take, list and verify snapshots
     #[command(subcommand)]
     Backup(backup::BackupVerb),
@@ -181,8 +181,8 @@ enum Verb {
     Restart(restart::RestartArgs),
     /// Show the last lines of the server's log
     Logs(restart::LogsArgs),
-    /// Finish or undo what an earlier run could not end
-    Resume(resume::ResumeArgs),
+    /// Finish or roll back an interrupted operation
+    Recover(recover::RecoverArgs),
     /// Look at the config file
     #[command(subcommand)]
     Config(config::ConfigVerb),
@@ -194,13 +194,13 @@ enum Verb {
     Man(shell::ManArgs),
     /// Do what a kumadb on another machine ordered
     #[command(hide = true)]
-    Errand(errand::ErrandArgs),
+    RemoteJob(remote_job::RemoteJobArgs),
 }
 
 impl Cli {
     /// Runs the verb, here or where its instance is.
     pub fn run(mut self, ui: &mut Ui) -> Result<Exit> {
-        let ordered = errand::overrides()?;
+        let ordered = remote_job::overrides()?;
         if let Some(overrides) = &ordered {
             self.heed(overrides);
         }
@@ -242,7 +242,7 @@ impl Verb {
             Verb::Probe(args) => probe::run(args, context),
             Verb::Push(args) => push::run(args, context),
             Verb::User(verb) => user::run(verb, context),
-            Verb::Apikey(verb) => apikey::run(verb, context),
+            Verb::ApiKey(verb) => api_key::run(verb, context),
             Verb::Backup(verb) => backup::run(verb, context),
             Verb::Restore(args) => restore::run(args, context),
             Verb::Undo(args) => undo::run(args, context),
@@ -253,10 +253,10 @@ impl Verb {
             Verb::Sql(args) => sql::run(args, context),
             Verb::Restart(args) => restart::run(args, context),
             Verb::Logs(args) => restart::logs(args, context),
-            Verb::Resume(args) => resume::run(args, context),
+            Verb::Recover(args) => recover::run(args, context),
             Verb::Completions(args) => shell::completions(args, context),
             Verb::Man(args) => shell::man(args, context),
-            Verb::Errand(args) => errand::run(args),
+            Verb::RemoteJob(args) => remote_job::run(args),
         }
     }
 
@@ -265,7 +265,7 @@ impl Verb {
         match self {
             Verb::Monitor(verb) => verb.writes(),
             Verb::History(history::HistoryVerb::Prune(_)) | Verb::Vacuum(_) => true,
-            Verb::User(_) | Verb::Apikey(_) | Verb::Apply(_) | Verb::Undo(_) | Verb::Resume(_) => true,
+            Verb::User(_) | Verb::ApiKey(_) | Verb::Apply(_) | Verb::Undo(_) | Verb::Recover(_) => true,
             Verb::Restore(args) => args.new.to.is_none(),
             Verb::Doctor(args) => args.fix,
             Verb::Sql(args) => args.change,
@@ -297,7 +297,7 @@ impl Context<'_> {
     fn sight_on(&self, docker: Result<Arc<Docker>>) -> Result<Sight> {
         let here = std::env::current_dir().map_err(Error::file("find", "."))?;
         *self.docker.borrow_mut() = docker.as_ref().ok().cloned();
-        Ok(Sight { docker, here, state: state_folder(), beside: errand::overrides()?.is_some() })
+        Ok(Sight { docker, here, state: state_folder(), beside: remote_job::overrides()?.is_some() })
     }
 
     /// The instance that is meant; says so first when work on it is unfinished, and nobody is at it.
@@ -313,7 +313,7 @@ impl Context<'_> {
         }
         match Journal::read(instance.work()) {
             Ok(Some(_)) if matches!(instance.lock("looking"), Err(Error::Locked { .. })) => {}
-            Ok(Some(journal)) => self.ui.warn(&format!("{}; type `kumadb resume`", journal.record.unfinished())),
+            Ok(Some(journal)) => self.ui.warn(&format!("{}; type `kumadb recover`", journal.record.unfinished())),
             Err(error @ Error::Journal { .. }) => self.ui.warn(&error.to_string()),
             // A folder that this user cannot look into hides its journal; writing to it is refused later anyway.
             Ok(None) | Err(_) => {}

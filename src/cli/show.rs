@@ -44,7 +44,7 @@ pub fn run(args: &ShowArgs, context: &mut Context<'_>) -> Result<Exit> {
     }
     drills.sort_by_key(|drill| drill.at);
     let mut result = document(&copies.iter().collect::<Vec<_>>());
-    result["drills"] = json!(drills);
+    result["restore_tests"] = json!(drills);
     result["monitors"] = json!(monitors);
     context.ui.result(&result, || {
         let mut parts = vec![summary(&copies, &drills), tables(&copies[0].manifest), members(&copies[0].manifest)];
@@ -75,8 +75,8 @@ fn summary(copies: &[Snapshot], drills: &[DrillNote]) -> String {
         ("proven", manifest.verified.join(", ")),
     ];
     rows.extend(manifest.faults.iter().map(|fault| ("fault", format!("{fault}; it was in the database already"))));
-    rows.extend(drills.iter().map(|drill| ("drill", words(drill))));
-    rows.extend(drills.is_empty().then(|| ("drill", "none: `kumadb backup verify --drill`".to_owned())));
+    rows.extend(drills.iter().map(|drill| ("restore test", words(drill))));
+    rows.extend(drills.is_empty().then(|| ("restore test", "none: `kumadb backup verify --restore-test`".to_owned())));
     rows.extend(copies.iter().map(|copy| ("in", copy.location())));
     rows.extend(manifest.archive_blake3.clone().map(|hash| ("blake3", hash)));
     let line = |(name, value): &(&str, String)| format!("{name:8}  {value}");

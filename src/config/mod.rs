@@ -112,7 +112,7 @@ pub struct Job {
     /// Whether each copy is read back from its store once more.
     pub verify: bool,
     /// Every how many runs a snapshot is restored into a scratch place and compared; 0 for never.
-    pub drill_every: u64,
+    pub restore_test_every: u64,
     /// What is kept afterwards.
     pub retention: Option<Policy>,
     /// Address of a push monitor of Uptime Kuma.
@@ -152,7 +152,7 @@ const JOB: [&str; 26] = [
     "passphrase_file",
     "identity_file",
     "verify",
-    "drill_every",
+    "restore_test_every",
     "retention",
     "push_url",
     "push_url_file",
@@ -453,7 +453,7 @@ impl Reader {
             passphrase_file,
             identity_file: self.path(table, "identity_file"),
             verify: self.flag(table, "verify"),
-            drill_every: self.count(table, "drill_every"),
+            restore_test_every: self.count(table, "restore_test_every"),
             retention,
             push: self.secret(table, "push_url"),
             webhook: self.secret(table, "webhook"),

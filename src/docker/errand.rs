@@ -182,7 +182,7 @@ impl Docker {
         let why = match errand.sockets.last() {
             Some(last) if refused.contains(last.as_str()) => {
                 let tried = errand.sockets.join("`, `");
-                format!("the socket of its engine is not at `{tried}`; `--far-socket PATH` says where it is")
+                format!("the socket of its engine is not at `{tried}`; `--remote-socket PATH` says where it is")
             }
             _ => format!("its container cannot be made: {refused}"),
         };
@@ -190,7 +190,7 @@ impl Docker {
     }
 
     fn try_errand(&self, errand: &Errand, socket: &str, pid_mode: Option<&str>) -> Result<Container> {
-        let name = helper::random_name("kumadb-run")?;
+        let name = helper::random_name("kumadb-job")?;
         let server = &errand.server;
         let words = |words: &[&str]| Some(words.iter().map(|&word| word.to_owned()).collect());
         let mut security: Vec<String> = server.security_opt.clone().unwrap_or_default();

@@ -15,10 +15,10 @@ use crate::error::{Error, Result};
 pub(super) const LABEL: &str = "kumadb.helper";
 
 /// The label by which containers of errands are known; its value is the id of the server's container.
-pub(super) const ERRAND: &str = "kumadb.errand";
+pub(super) const ERRAND: &str = "kumadb.remote-job";
 
 /// The label of those among them that something is fetched out of when they have ended.
-pub(super) const FETCHED: &str = "kumadb.errand.fetched";
+pub(super) const FETCHED: &str = "kumadb.remote-job.fetched";
 
 /// How long MariaDB may take until it accepts connections: after a crash it repairs itself first.
 const DEADLINE: Duration = Duration::from_secs(180);

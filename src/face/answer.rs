@@ -139,7 +139,7 @@ fn why_refused(login: &Login, config: Option<&Config>) -> String {
     let takes_keys = config.setting("apiKeysEnabled").is_some_and(|row| row.text("value") == Some("true"));
     let wrong = match (login.is_key(), takes_keys) {
         (true, false) => {
-            return "API keys are switched off (`apiKeysEnabled`), so it takes user and password; `kumadb apikey add` \
+            return "API keys are switched off (`apiKeysEnabled`), so it takes user and password; `kumadb api-key add` \
                     switches them on"
                 .into();
         }
@@ -169,7 +169,7 @@ fn wrong_key(text: &str, keys: &[Row]) -> Option<String> {
     };
     let name = key.text("name").unwrap_or_default();
     if !key.cell("active").truthy() {
-        return Some(format!("API key `{name}` is switched off: kumadb apikey enable {id}"));
+        return Some(format!("API key `{name}` is switched off: kumadb api-key enable {id}"));
     }
     let expires =
         key.text("expires").and_then(|time| chrono::NaiveDateTime::parse_from_str(time, "%Y-%m-%d %H:%M:%S%.f").ok());

@@ -20,7 +20,7 @@ pub use binary::Binary;
 pub use order::{Order, Overrides};
 
 /// Where the order is, inside the container.
-pub const ORDER: &str = "/kumadb-errand";
+pub const ORDER: &str = "/kumadb-remote-job";
 
 /// Who follows what happens over there.
 pub trait Follower: Console {
@@ -97,7 +97,7 @@ impl<'a> Far<'a> {
     /// The container that reads the order with the kumadb in `place`.
     fn errand(&self, place: &str, order: &Order) -> Errand {
         let mut command = self.binary.command(place);
-        command.extend(["errand", ORDER].map(str::to_owned));
+        command.extend(["remote-job", ORDER].map(str::to_owned));
         let sockets = self.socket.clone().map_or_else(|| self.docker.own_sockets(), |socket| vec![socket]);
         // The second is where the server expects its own MariaDB, wherever its data are.
         let inside = vec![self.server.data_inside(), "/app/data/run".into()];

@@ -77,7 +77,7 @@ pub struct Overrides {
 
 impl Overrides {
     /// The environment variable that they stand in.
-    pub const VARIABLE: &str = "KUMADB_ERRAND";
+    pub const VARIABLE: &str = "KUMADB_REMOTE_JOB";
 }
 
 impl Order {

@@ -28,7 +28,7 @@ pub fn find_key<'c>(config: &'c Config, name: &str) -> Result<&'c Row, Problem> 
     let names = keys.iter().filter_map(|row| row.text("name").map(str::to_owned));
     let called: Vec<&Row> = keys.iter().filter(|row| row.text("name") == Some(name)).collect();
     let numbered = || keys.iter().find(|row| name.parse().ok() == row.int("id"));
-    let wrong = |message: String| Problem::new("API key", message).hint("kumadb apikey list");
+    let wrong = |message: String| Problem::new("API key", message).hint("kumadb api-key list");
     match called.as_slice() {
         [key] => Ok(key),
         [] => numbered().ok_or_else(|| wrong(format!("no API key `{name}`{}", nearest(name, names)))),

@@ -57,11 +57,11 @@ impl Run<'_> {
         let safe = !folder.exists() || self.put_away(&folder, store, observer);
         let cleared = self.clear_shadow(observer);
         let clear = cleared.is_ok();
-        self.warn(cleared, "the tables that were exchanged could not be removed; `kumadb resume` does");
+        self.warn(cleared, "the tables that were exchanged could not be removed; `kumadb recover` does");
         // They are still there, or the copy is, and the note that says so must be too.
         if clear && safe {
             let closed = observer.step(&Step::CloseJournal).and_then(|()| self.close());
-            self.warn(closed, "the journal could not be closed; `kumadb resume` does");
+            self.warn(closed, "the journal could not be closed; `kumadb recover` does");
         }
         self.outcome
     }
@@ -90,14 +90,14 @@ impl Run<'_> {
                         self.outcome.kept = manifest;
                         let words = format!(
                             "it is kept in `{}`, where `kumadb undo` finds it, and goes into the store with the next write, `kumadb \
-                         backup create` or `kumadb resume`",
+                         backup create` or `kumadb recover`",
                             place.display()
                         );
                         (true, words)
                     }
                     Err(failure) => {
                         let place = from.display();
-                        (false, format!("nor could it be kept: {failure}; it is still in `{place}`: kumadb resume"))
+                        (false, format!("nor could it be kept: {failure}; it is still in `{place}`: kumadb recover"))
                     }
                 };
                 self.outcome.warnings.push(format!(

@@ -146,7 +146,7 @@ pub(super) fn run(
     match begun.and_then(|()| job.seal()) {
         Ok(seal) => {
             let putting = Putting { extent: job.extent, seal, unread: false, patience: job.wait };
-            let drills = job.drill_every > 0 && (state.note.runs + 1).is_multiple_of(job.drill_every);
+            let drills = job.restore_test_every > 0 && (state.note.runs + 1).is_multiple_of(job.restore_test_every);
             Round { job, config, world, putting, drills }.back_up_all(&mut ended, host)?;
         }
         Err(error) => {

@@ -50,7 +50,7 @@ fn look_at_keys(job: &Job, config: &Config) -> Result<()> {
         // One that cannot be read is told of where it stands.
         sealed |= matches!(target.seal(), Ok(Some(_)));
     }
-    match sealed && keys.is_empty() && job.drill_every > 0 {
+    match sealed && keys.is_empty() && job.restore_test_every > 0 {
         true => Err(Error::Usage("a drill has to open encrypted snapshots: `identity_file` is missing".into())),
         false => Ok(()),
     }

@@ -95,12 +95,12 @@ fn a_snapshot_says_everything_of_itself() {
             assert!(shown.contains(words), "{words}: {shown}");
         }
         assert!(!shown.contains("Network/Router"), "{shown}");
-        let drilled = lab.ok(&format!("backup verify --drill {id}"));
+        let drilled = lab.ok(&format!("backup verify --restore-test {id}"));
         assert!(drilled.contains("as they were"), "{drilled}");
         let json = lab.json(&format!("backup show {} --monitors", &id[..4]));
         assert_eq!(json["manifest"]["counts"]["monitor"], 4, "{json:#}");
         assert_eq!(json["monitors"], json!(["Cron", "Network", "Network/Router", "Network/Switch"]));
-        let drill = &json["drills"][0];
+        let drill = &json["restore_tests"][0];
         let rows: u64 =
             json["manifest"]["counts"].as_object().unwrap().values().map(|rows| rows.as_u64().unwrap()).sum();
         assert_eq!((&drill["rows"], &drill["error"]), (&json!(rows), &Json::Null), "{json:#}");
@@ -113,7 +113,7 @@ fn a_snapshot_says_everything_of_itself() {
         let scratch = tempfile::tempdir().unwrap();
         assert!(kumadb::backup::Drill::new(scratch.path()).restore(&snapshot).is_err());
         fs::write(&path, &whole).unwrap();
-        let drills = lab.json(&format!("backup show {id}"))["drills"].clone();
+        let drills = lab.json(&format!("backup show {id}"))["restore_tests"].clone();
         assert!(drills[1]["error"].as_str().unwrap().contains("did not pass"), "{drills:#}");
         lab.ok("monitor add group --name Later");
         lab.ok("backup create");

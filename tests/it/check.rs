@@ -45,11 +45,11 @@ fn a_restore_test_counts_as_verification() {
     let lab = Lab::sqlite("2.5.3");
     lab.ok("backup create");
     check(&lab, 1, "--verified-within 30d");
-    lab.ok("backup verify --drill");
+    lab.ok("backup verify --restore-test");
     check(&lab, 0, "--verified-within 30d");
     // One that failed is worse than none.
     let notes = std::fs::read_dir(lab.store().join("data")).unwrap().flatten().map(|entry| entry.path());
-    let notes: Vec<PathBuf> = notes.filter(|path| path.to_string_lossy().ends_with(".drills.json")).collect();
+    let notes: Vec<PathBuf> = notes.filter(|path| path.to_string_lossy().ends_with(".restore-tests.json")).collect();
     let failed = "[{\"at\": \"2026-01-01T00:00:00Z\", \"seconds\": 1.0, \"tables\": 0, \"rows\": 0, \"error\": \"row 3 differs\"}]";
     std::fs::write(&notes[0], failed).unwrap();
     assert!(check(&lab, 2, "").contains("its last restore test failed: row 3 differs | "));
@@ -125,8 +125,8 @@ fn all_instances_of_the_config_file_are_checked() {
         assert!(lines[1].starts_with("OK: alpha: newest backup") && lines[1].ends_with(" in near"), "{lines:#?}");
         assert_eq!(lines[2], "CRITICAL: beta: no backup in near");
     }
-    assert_eq!((run("backup check --group prod").exit, run("-t alpha backup check").exit), (0, 0));
-    assert!(run("backup check --group prd").out.starts_with("UNKNOWN: "));
+    assert_eq!((run("backup check --instance-group prod").exit, run("-t alpha backup check").exit), (0, 0));
+    assert!(run("backup check --instance-group prd").out.starts_with("UNKNOWN: "));
     let ran = run("--json backup check");
     let document: Json = serde_json::from_str(&ran.out).unwrap();
     assert_eq!((ran.exit, &document["status"]), (2, &"critical".into()));

@@ -103,12 +103,12 @@ fn a_rollback_that_fails_leaves_the_journal_for_resume() {
             .ended(5)
             .said("putting it back failed too")
             .said("Cannot start, as I was told")
-            .said("kumadb resume");
+            .said("kumadb recover");
         assert!(lab.is_unfinished());
-        lab.add("More", &[]).ended(6).said("unfinished").said("kumadb resume");
+        lab.add("More", &[]).ended(6).said("unfinished").said("kumadb recover");
         lab.kumadb(&["restart"]).ended(6);
-        lab.kumadb(&["status"]).ended(0).said("kumadb resume");
-        lab.kumadb(&["resume"]).ended(5).said("Cannot start, as I was told");
+        lab.kumadb(&["status"]).ended(0).said("kumadb recover");
+        lab.kumadb(&["recover"]).ended(5).said("Cannot start, as I was told");
         assert!(lab.is_unfinished());
         assert_eq!(lab.picture(), before);
 
@@ -121,7 +121,7 @@ fn a_rollback_that_fails_leaves_the_journal_for_resume() {
         wait_until(120, "a beat", || newest() != first);
         let beats = newest();
         let started = lab.started();
-        lab.kumadb(&["resume"]).ended(0);
+        lab.kumadb(&["recover"]).ended(0);
         assert_eq!(lab.started(), started);
         assert_eq!(lab.picture(), before);
         let beat = format!("SELECT id FROM heartbeat WHERE id = {}", beats[0]);
@@ -147,7 +147,7 @@ fn a_server_that_would_not_stop_is_waited_for_by_resume() {
         let Some(lab) = Docked::up(kind) else { return };
         let before = lab.picture();
         let hasty = Settings { grace: Duration::from_secs(1), ..Settings::new("monitor edit") };
-        let patient = Settings::new("resume");
+        let patient = Settings::new("recover");
         let plan = renaming(&lab, "Changed");
         lab.folder.misbehave("slow-stop 4");
         match run::run(&lab.instance(), &lab.store(), &Work::Plan(&plan), &hasty, &mut Silent) {
@@ -178,7 +178,7 @@ fn a_server_that_would_not_stop_is_waited_for_by_resume() {
         }
         lab.folder.behave();
         cli(&["kill", &lab.server.name]);
-        lab.kumadb(&["resume"]).ended(0);
+        lab.kumadb(&["recover"]).ended(0);
         assert_eq!(lab.picture(), before);
         lab.is_well();
     });
@@ -198,11 +198,11 @@ fn outlasts_a_migration(kind: Kind, how: &str) {
     let Some(lab) = Docked::up(kind) else { return };
     lab.folder.misbehave(how);
     let since = lab.starts_and_stops();
-    lab.add("New", &["--deadline", "15s"]).ended(9).said("is busy migrating").said("kumadb resume");
+    lab.add("New", &["--deadline", "15s"]).ended(9).said("is busy migrating").said("kumadb recover");
     assert!(lab.is_unfinished());
-    lab.kumadb(&["resume", "--deadline", "1s"]).ended(9).said("is busy migrating");
+    lab.kumadb(&["recover", "--deadline", "1s"]).ended(9).said("is busy migrating");
     lab.folder.behave();
-    lab.kumadb(&["resume"]).ended(0);
+    lab.kumadb(&["recover"]).ended(0);
     lab.was_restarted(1, since);
     assert_eq!(lab.monitors(), ["Shop", "Off", "New"]);
     lab.is_well();
@@ -291,7 +291,7 @@ fn files_are_put_back_although_somebody_interrupts_or_the_server_would_not_stop(
     assert!(lab.is_unfinished());
     lab.folder.behave();
     cli(&["kill", &lab.server.name]);
-    lab.kumadb(&["resume"]).ended(0);
+    lab.kumadb(&["recover"]).ended(0);
     as_before();
     lab.is_well();
 
@@ -348,7 +348,7 @@ fn interrupted(kind: Kind) {
     let (ended, _) = interrupt(&lab, Signal::KILL, "starting", &[]);
     assert_eq!(ended, None);
     assert!(lab.is_unfinished() && Held::open(&held).is_ok());
-    lab.kumadb(&["resume"]).ended(0).said("kept");
+    lab.kumadb(&["recover"]).ended(0).said("kept");
     assert_eq!(lab.monitors().len(), 6);
     lab.is_well();
 }

@@ -83,7 +83,7 @@ fn every_verb(kind: Kind) {
     restarted(&["restart"]);
     let logs = lab.kumadb(&["logs"]).ended(0).out;
     assert!(logs.contains("Welcome to the stand-in"), "{logs}");
-    lab.kumadb(&["resume"]).ended(1).said("no unfinished work");
+    lab.kumadb(&["recover"]).ended(1).said("no unfinished work");
     let snapshots = lab.kumadb(&["--json", "backup", "list"]).ended(0).json();
     let counts = (snapshots["snapshots"].as_array().unwrap().len(), &snapshots["undo_snapshots"]);
     assert_eq!(counts, (1, &7.into()), "a backup, six writes and a restore: {snapshots}");
@@ -281,7 +281,7 @@ fn a_second_run_meanwhile_is_refused() {
     let first = ["monitor", "add", "http", "--name", "New", "--url", "http://127.0.0.1:1/"];
     let mut first = lab.command(&lab.server.name).args(first).stderr(std::process::Stdio::null()).spawn().unwrap();
     wait_until(60, "a journal", || lab.is_unfinished());
-    for args in [&["monitor", "pause", "Shop"][..], &["restart"], &["resume"]] {
+    for args in [&["monitor", "pause", "Shop"][..], &["restart"], &["recover"]] {
         lab.kumadb(args).ended(6).said("another kumadb works on this instance (`monitor add`, pid ");
     }
     // Reading goes on, and does not keep the other from its work.

@@ -233,7 +233,7 @@ fn killed_while_it_writes_the_rows_anew_they_are_the_same() {
             std::thread::sleep(Duration::from_millis(35 * n as u64));
             child.kill().unwrap();
             child.wait().unwrap();
-            let resumed = lab.run("resume");
+            let resumed = lab.run("recover");
             match resumed.exit {
                 0 => cut_off += 1,
                 _ => assert!(resumed.err.contains("no unfinished work"), "{}", resumed.err),

@@ -332,7 +332,7 @@ fn kill_everywhere(lab: &Lab, damage: &dyn Fn(), state: &dyn Fn() -> String, bet
         if Journal::read(&work).unwrap().is_some() {
             assert!(!status.success());
             let (instance, store) = (instance(&lab.target, lab.root.path()), store(lab.root.path()));
-            run::resume(&instance, &store, &Settings::new("resume"), &mut run::Silent).unwrap();
+            run::resume(&instance, &store, &Settings::new("recover"), &mut run::Silent).unwrap();
         }
         let left = state();
         cure(&lab.target, lab.root.path(), &Points::new(0, How::Error)).unwrap();

@@ -107,7 +107,7 @@ fn every_key_that_is_printed_is_documented() {
             ("completions", "bash"),
             ("man", ""),
             ("monitor show", "nothing"),
-            ("resume", ""),
+            ("recover", ""),
             ("logs", ""),
             ("restart", ""),
             ("plan", "everything.yaml"),

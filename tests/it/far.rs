@@ -59,7 +59,7 @@ impl<'a> Laptop<'a> {
 
     /// Waits until nothing runs over there any more.
     pub fn wait_for_errands(&self) {
-        let about = format!("label=kumadb.errand={}", self.lab.bench.look(&self.lab.server).id);
+        let about = format!("label=kumadb.remote-job={}", self.lab.bench.look(&self.lab.server).id);
         wait_until(60, "the end of it", || cli(&["ps", "-q", "--filter", &about]).is_empty());
         // The engine may be at it already.
         self.errands().iter().for_each(|id| drop(Command::new("docker").args(["rm", "-f", id]).output()));
@@ -67,7 +67,7 @@ impl<'a> Laptop<'a> {
 
     /// Containers of verbs that run over there, or have run.
     fn errands(&self) -> Vec<String> {
-        let about = format!("label=kumadb.errand={}", self.lab.bench.look(&self.lab.server).id);
+        let about = format!("label=kumadb.remote-job={}", self.lab.bench.look(&self.lab.server).id);
         let listed = cli(&["ps", "-aq", "--filter", &about]);
         listed.lines().map(str::to_owned).collect()
     }
@@ -317,7 +317,7 @@ fn cut_off(laptop: &Laptop<'_>, engine: &str, what: &str, cuts: usize, more: &[&
     for n in 0..cuts {
         let name = format!("{what}, cut {n}");
         let line = Line::to(engine, laptop.home.join("engine.sock"));
-        let words = ["-H", line.path.to_str().unwrap(), "--far-socket", engine, "-t", &lab.server.name];
+        let words = ["-H", line.path.to_str().unwrap(), "--remote-socket", engine, "-t", &lab.server.name];
         let add = ["monitor", "add", "group", "--name", &name];
         let mut command = laptop.command(&[&words[..], &add, more].concat());
         let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
@@ -334,11 +334,11 @@ fn cut_off(laptop: &Laptop<'_>, engine: &str, what: &str, cuts: usize, more: &[&
         line.cut();
         laptop.wait_for_errands();
         if lab.is_unfinished() {
-            let ran = laptop.kumadb(&["resume"]);
+            let ran = laptop.kumadb(&["recover"]);
             assert!([0, 3].contains(&ran.code), "{name}: {ran:?}");
         } else if lab.left() != ["lock"] {
             // Killed in its last moment: the journal is gone, the copy is not.
-            laptop.kumadb(&["resume"]).said("there is no unfinished work");
+            laptop.kumadb(&["recover"]).said("there is no unfinished work");
         }
         if running {
             lab.wait_up();

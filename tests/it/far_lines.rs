@@ -37,7 +37,7 @@ fn everything_works_over_ssh_and_a_session_that_is_cut_loses_nothing() {
     let Some(sshd) = Sshd::start() else { return };
     let (laptop, engine) = (Laptop::of(&lab), engine_socket());
     let address = sshd.address();
-    let words = ["-H", &address, "--far-socket", engine.to_str().unwrap(), "-t", &lab.server.name];
+    let words = ["-H", &address, "--remote-socket", engine.to_str().unwrap(), "-t", &lab.server.name];
     let command = |args: &[&str]| -> Command {
         let mut command = laptop.command(&[&words, args].concat());
         command.env("PATH", sshd.path());
@@ -81,7 +81,7 @@ fn everything_works_over_tls() {
     let Some(tls) = Tls::before(&engine) else { return };
     let laptop = Laptop::of(&lab);
     let address = tls.address();
-    let words = ["-H", &address, "--far-socket", engine.to_str().unwrap(), "-t", &lab.server.name];
+    let words = ["-H", &address, "--remote-socket", engine.to_str().unwrap(), "-t", &lab.server.name];
     everything_works(&laptop, &lab, &|args| {
         let mut command = laptop.command(&[&words, args].concat());
         ran(command.env("DOCKER_TLS_VERIFY", "1").env("DOCKER_CERT_PATH", tls.certs()))

@@ -81,8 +81,8 @@ fn names(document: &Json) -> Vec<&str> {
 fn tells_the_status_of_all_of_a_group_and_of_chosen_ones() {
     let fleet = Fleet::of(&[("a", "groups = [\"prod\"]"), ("b", "groups = [\"prod\", \"cellar\"]"), ("c", "")]);
     assert_eq!(names(&fleet.json(0, "status --all")), ["a", "b", "c"]);
-    assert_eq!(names(&fleet.json(0, "status --group prod --parallel 1")), ["a", "b"]);
-    assert_eq!(names(&fleet.json(0, "status --group cellar --instance c")), ["b", "c"]);
+    assert_eq!(names(&fleet.json(0, "status --instance-group prod --parallel 1")), ["a", "b"]);
+    assert_eq!(names(&fleet.json(0, "status --instance-group cellar --instance c")), ["b", "c"]);
     let one = &fleet.json(0, "status --instance=a")["instances"][0];
     assert_eq!((&one["exit"], &one["result"]["monitors"], &one["error"]), (&0.into(), &0.into(), &Json::Null));
 
@@ -90,7 +90,7 @@ fn tells_the_status_of_all_of_a_group_and_of_chosen_ones() {
     assert!(table.trim_start().starts_with("INSTANCE"), "{table}");
     assert!(table.contains("folder, 2.5.1 to 2.5.3, 0 monitors, newest beat none"), "{table}");
 
-    let unknown = fleet.run("status --group prd");
+    let unknown = fleet.run("status --instance-group prd");
     assert_eq!(unknown.exit, 8);
     assert!(unknown.err.contains("`prod` is meant?"), "{}", unknown.err);
     let both = fleet.run("-t a status --all");

@@ -344,7 +344,7 @@ fn other_processes_in_the_way() {
     fs::write(lab.folder().join(".kumadb/lock"), "`restore`, pid 1").unwrap();
     let (message, hint) = ("another kumadb works on this instance (`restore`, pid 1)", "wait for it, or end it");
     check(&lab, "monitor add group --name B", 6, message, hint);
-    check(&lab, "resume", 6, message, hint);
+    check(&lab, "recover", 6, message, hint);
     lab.ok("monitor list");
     drop(lock);
     lab.ok("monitor add group --name B");
@@ -364,7 +364,7 @@ fn journals_that_were_left_behind() {
         fs::write(&journal, text).unwrap();
         let message = format!("the journal `<root>/data/.kumadb/journal.json` cannot be read: {why}");
         check(&lab, "monitor add group --name B", 6, &message, hint);
-        check(&lab, "resume", 6, &message, hint);
+        check(&lab, "recover", 6, &message, hint);
         let listed = lab.run("monitor list");
         assert_eq!(lab.rooted(&listed.err), format!("warning: {message}\n"));
     }
@@ -375,21 +375,21 @@ fn journals_that_were_left_behind() {
     let (planted, file) =
         (record.replace(r#""last_beat": 0"#, r#""last_beat": 0, "watched": "VACUUM INTO 'FILE'""#), "planted.db");
     fs::write(&journal, planted.replace("FILE", &lab.root.path().join(file).display().to_string())).unwrap();
-    let refused = lab.fails(6, "resume");
+    let refused = lab.fails(6, "recover");
     assert!(refused.err.contains("unknown variant `VACUUM INTO"), "{}", refused.err);
     assert!(!lab.root.path().join(file).exists());
     let folder = lab.folder().canonicalize().unwrap();
     fs::write(&journal, record.replace("ORIGIN", "/somewhere/else")).unwrap();
     let message =
         "the unfinished `monitor add` is about the database at /somewhere/else, not about this one at <root>/data";
-    check(&lab, "resume", 9, message, "");
+    check(&lab, "recover", 9, message, "");
     fs::write(&journal, record.replace("ORIGIN", &folder.display().to_string())).unwrap();
     let message = "an earlier `monitor add` of <time> UTC is unfinished (cut off before anything was written)";
-    check(&lab, "monitor add group --name B", 6, message, "kumadb resume");
+    check(&lab, "monitor add group --name B", 6, message, "kumadb recover");
     let warned = lab.rooted(&lab.run("monitor list").err);
-    assert_eq!(warned, format!("warning: {message}; type `kumadb resume`\n"));
-    assert_eq!(lab.ok("resume"), "`monitor add` is undone: nothing had been changed\n");
-    check(&lab, "resume", 1, "there is no unfinished work on this instance", "");
+    assert_eq!(warned, format!("warning: {message}; type `kumadb recover`\n"));
+    assert_eq!(lab.ok("recover"), "`monitor add` is undone: nothing had been changed\n");
+    check(&lab, "recover", 1, "there is no unfinished work on this instance", "");
     lab.ok("monitor add group --name B");
 }
 

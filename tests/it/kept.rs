@@ -107,7 +107,7 @@ fn a_planted_copy_leads_out_of_no_folder_and_is_packed_as_no_backup() {
     let mut manifest: Json = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
     manifest["instance"] = "other".into();
     fs::write(&path, manifest.to_string()).unwrap();
-    assert_eq!(lab.json("resume")["snapshots"], json!(ids));
+    assert_eq!(lab.json("recover")["snapshots"], json!(ids));
     let packed = archives(&lab);
     assert!(packed.len() == 1 && packed[0].starts_with("data/"), "{packed:?}");
     assert!(planted.iter().all(|path| path.exists()));
@@ -165,17 +165,17 @@ fn a_kept_copy_is_encrypted_to_nobody_that_only_the_data_folder_names() {
     let list = real.join("recipients.json");
     assert_eq!(fs::read_to_string(&list).unwrap(), "[]");
     fs::remove_file(&list).unwrap();
-    let unnamed = lab.fails(9, "resume");
+    let unnamed = lab.fails(9, "recover");
     assert!(unnamed.err.contains("nothing says whether it must be encrypted"), "{}", unnamed.err);
     let foreign = "age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p";
     fs::write(&list, json!([foreign]).to_string()).unwrap();
-    let refused = lab.fails(9, "resume");
+    let refused = lab.fails(9, "recover");
     assert!(refused.err.contains("no recipient is configured now"), "{}", refused.err);
     assert_eq!(archives(&lab), Vec::<String>::new());
     let recipients = lab.root.path().join("recipients");
     fs::write(&recipients, recipient()).unwrap();
     let mut resume = lab.bare();
-    let ran = Ran::of(resume.args(["-t", &lab.target, "resume"]).env("KUMADB_RECIPIENTS_FILE", &recipients));
+    let ran = Ran::of(resume.args(["-t", &lab.target, "recover"]).env("KUMADB_RECIPIENTS_FILE", &recipients));
     assert_eq!(ran.exit, 3, "{}", ran.err);
     assert!(ran.err.contains(&format!("encrypted without {foreign}")), "{}", ran.err);
     let packed = archives(&lab);
@@ -196,7 +196,7 @@ fn a_spoilt_copy_does_not_hold_up_those_after_it() {
     manifest["members"][at] = json!({"name": "kuma.db", "size": size, "blake3": hash});
     manifest["created"] = json!(chrono::Utc::now());
     fs::write(&path, manifest.to_string()).unwrap();
-    let ran = lab.fails(3, "resume");
+    let ran = lab.fails(3, "recover");
     assert!(ran.err.contains(&format!("`kuma.db` in `{}", spoilt.display())), "{}", ran.err);
     assert!(ran.out.contains("00000001"), "{}", ran.out);
     assert_eq!(only(&lab), spoilt);

@@ -117,10 +117,10 @@ impl Lab {
         ran.out
     }
 
-    /// With `KUMADB_TEST_DRILLS` set, restores each snapshot in its store that is new into a place of its own; a second for
+    /// With `KUMADB_TEST_RESTORE_TESTS` set, restores each snapshot in its store that is new into a place of its own; a second for
     /// each of MariaDB is too much for every run of the tests.
     fn drill(&self) {
-        if std::env::var_os("KUMADB_TEST_DRILLS").is_none() {
+        if std::env::var_os("KUMADB_TEST_RESTORE_TESTS").is_none() {
             return;
         }
         let tried = self.root.path().join("tried");
@@ -135,7 +135,7 @@ impl Lab {
             let copy = tried.join(archive.file_name().unwrap());
             if !copy.exists() {
                 std::fs::copy(&archive, &copy).unwrap();
-                let ran = Ran::of(self.bare().args(["backup", "verify", "--drill"]).arg(&copy));
+                let ran = Ran::of(self.bare().args(["backup", "verify", "--restore-test"]).arg(&copy));
                 assert_eq!(ran.exit, 0, "{}: {}{}", archive.display(), ran.out, ran.err);
                 // From here on only its name counts.
                 std::fs::write(&copy, "").unwrap();

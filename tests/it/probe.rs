@@ -170,14 +170,14 @@ fn says_why_a_login_is_refused() {
     assert!(why("--user adnim", PASSWORD).1.starts_with("there is no user `adnim`"));
     assert!(why("--user admin", PASSWORD).1.starts_with("user `admin` is right by this database"));
     assert!(why("--api-key", "uk1_x").1.starts_with("API keys are switched off"));
-    let added = lab.json("apikey add prometheus --yes");
+    let added = lab.json("api-key add prometheus --yes");
     let key = added["api_keys"][0]["key"].as_str().unwrap().to_owned();
     assert!(why("--user admin", PASSWORD).1.starts_with("API keys are switched on"));
     assert!(why("--api-key", &key).1.starts_with("the API key is right by this database"));
     assert!(why("--api-key", &format!("{key}x")).1.starts_with("wrong key"));
     assert!(why("--api-key", "uk77_x").1.starts_with("there is no API key 77"));
     assert!(why("--api-key", "hello").1.starts_with("this is no API key"));
-    lab.ok("apikey disable prometheus --yes");
+    lab.ok("api-key disable prometheus --yes");
     assert!(why("--api-key", &key).1.starts_with("API key `prometheus` is switched off"));
     lab.sql("UPDATE api_key SET active = 1, expires = '2020-01-01 00:00:00'");
     assert_eq!(why("--api-key", &key).1, "API key `prometheus` has ended");

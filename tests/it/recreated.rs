@@ -209,7 +209,7 @@ fn a_container_that_is_removed_for_good_is_said_to_be() {
         );
         assert!(lab.is_unfinished());
         if kind == Kind::Sqlite {
-            lab.run_on(&folder, &["resume"]).ended(6).said("no container on this Docker engine has its data in");
+            lab.run_on(&folder, &["recover"]).ended(6).said("no container on this Docker engine has its data in");
         }
 
         // With another data folder it is another server.
@@ -222,9 +222,9 @@ fn a_container_that_is_removed_for_good_is_said_to_be() {
             &format!("{}:/app/data", other.path().display()),
             image(&lab),
         ]);
-        lab.run_on(&folder, &["resume"]).ended(6);
+        lab.run_on(&folder, &["recover"]).ended(6);
         recreate(&lab, How::Create, &lab.folder);
-        lab.run_on(&folder, &["resume"]).ended(0).said("created again");
+        lab.run_on(&folder, &["recover"]).ended(0).said("created again");
         assert_eq!(lab.monitors()[0], "Shop+");
         lab.is_well();
 
@@ -273,7 +273,7 @@ fn resume_goes_on_with_a_container_created_again() {
         lab.folder.behave();
         recreate(&lab, How::Create, &lab.folder);
         let mut observer = At::new(|_| false, || {});
-        match run::resume(&lab.instance(), &lab.store(), &Settings::new("resume"), &mut observer).unwrap() {
+        match run::resume(&lab.instance(), &lab.store(), &Settings::new("recover"), &mut observer).unwrap() {
             Resumed::Finished(..) => {}
             other => panic!("{other:?}"),
         }
@@ -304,7 +304,7 @@ fn a_newer_image_that_migrates_is_never_stopped() {
     assert!(lab.is_unfinished());
     assert_eq!(lab.starts_and_stops().1, 0, "it was told to stop while it migrated");
     lab.folder.behave();
-    run::resume(&lab.instance(), &lab.store(), &Settings::new("resume"), &mut Silent).unwrap();
+    run::resume(&lab.instance(), &lab.store(), &Settings::new("recover"), &mut Silent).unwrap();
     assert_eq!(lab.monitors()[0], "Shop+");
     lab.is_well();
     cli(&["rm", "-f", &lab.server.name]);

@@ -242,12 +242,12 @@ fn a_drill_restores_every_snapshot_and_compares_it() {
         beat(&lab, 2, 100);
         lab.ok("backup create");
         lab.ok("backup create --config-only");
-        let verified = lab.json("backup verify --drill");
+        let verified = lab.json("backup verify --restore-test");
         let drilled: Vec<u64> = verified["snapshots"]
             .as_array()
             .unwrap()
             .iter()
-            .map(|one| one["drill"]["rows"].as_u64().unwrap())
+            .map(|one| one["restore_test"]["rows"].as_u64().unwrap())
             .collect();
         // Those that protect the writes of `furnish`, and these two.
         assert_eq!(drilled.len(), 6, "{verified:#}");

@@ -291,7 +291,7 @@ fn killed_at_any_step_it_is_the_damaged_database_or_the_new_one() {
             .unwrap();
         let (instance, store) = place(lab.root.path());
         if Journal::read(instance.work()).unwrap().is_some() {
-            run::resume(&instance, &store, &Settings::new("resume"), &mut Silent).unwrap();
+            run::resume(&instance, &store, &Settings::new("recover"), &mut Silent).unwrap();
         }
         match fs::read(file(&lab)).unwrap() == damaged {
             true => {

@@ -283,7 +283,7 @@ fn a_second_schedule_leaves_the_job_to_the_first() {
 fn retention_follows_each_run_and_keeps_whole_snapshots_apart() {
     let lab = Lab::sqlite("2.5.3");
     let common =
-        "instances = [\"kuma\"]\nstores = [\"local\"]\nretention = \"short\"\nverify = true\ndrill_every = 4\n";
+        "instances = [\"kuma\"]\nstores = [\"local\"]\nretention = \"short\"\nverify = true\nrestore_test_every = 4\n";
     let text = format!(
         "[policies.short]\nkeep_last = 2\n[jobs.full]\ncron = \"0 1 * * SUN\"\n{common}\
          [jobs.config]\ncron = \"0 2 * * *\"\nconfig_only = true\n{common}"

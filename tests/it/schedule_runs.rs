@@ -332,7 +332,7 @@ fn a_config_that_names_what_is_not_there_is_told_of_it() {
     let lab = Lab::sqlite("2.5.3");
     let configured = |more: &str| configure(&lab, "0 3 * * *", more).display().to_string();
     let wrong = configured(&format!(
-        "encrypt_to = [\"{}\"]\ndrill_every = 2\npush_url_file = \"/nowhere/url\"\nwebhook = \"nonsense\"\n\
+        "encrypt_to = [\"{}\"]\nrestore_test_every = 2\npush_url_file = \"/nowhere/url\"\nwebhook = \"nonsense\"\n\
          before = [\"no-such-program\", \"now\"]\nafter = [\"true\"]\nmetrics = \"/nowhere/kuma.prom\"\n\
          [stores.far]\naddress = \"s3://bucket\"\ncredentials_file = \"/nowhere/far\"\n[stores.near]\naddress = \"/tmp\"\ncredentials_file = \"/nowhere/keys\"\n\
          [instances.other]\ntarget = \"x\"\nencrypt_to = [\"garbage\"]\n",
@@ -359,7 +359,8 @@ fn a_config_that_names_what_is_not_there_is_told_of_it() {
 fn nothing_goes_for_a_snapshot_that_did_not_pass() {
     let lab = Lab::sqlite("2.5.3");
     let (recipient, key) = (recipient(), identity(&lab));
-    let more = |key: &str| format!("encrypt_to = [\"{recipient}\"]\ndrill_every = 1\nretention = \"few\"\n{key}");
+    let more =
+        |key: &str| format!("encrypt_to = [\"{recipient}\"]\nrestore_test_every = 1\nretention = \"few\"\n{key}");
     let run = |config: PathBuf| format!("backup schedule --once job --config {}", config.display());
     let opens = format!("identity_file = \"{}\"\n", key.display());
     for _ in 0..3 {
@@ -378,7 +379,7 @@ fn encrypted_snapshots_are_verified_drilled_and_kept_by_policy() {
             &lab,
             "0 3 * * *",
             &format!(
-                "encrypt_to = [\"{recipient}\"]\nidentity_file = \"{}\"\nverify = true\ndrill_every = 1\nretention = \"few\"\n",
+                "encrypt_to = [\"{recipient}\"]\nidentity_file = \"{}\"\nverify = true\nrestore_test_every = 1\nretention = \"few\"\n",
                 key.display()
             ),
         );

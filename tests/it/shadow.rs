@@ -257,7 +257,7 @@ impl Place {
     /// Ends what was left open, if anything was, and judges what came of it: whether the copy is in.
     fn judge(&self, server: &Mariadbd, [old, new]: &[String; 2], what: &str) -> bool {
         if Journal::read(self.instance().work()).unwrap().is_some() {
-            run::resume(&self.instance(), &self.store(), &Settings::new("resume"), &mut run::Silent).unwrap();
+            run::resume(&self.instance(), &self.store(), &Settings::new("recover"), &mut run::Silent).unwrap();
         }
         let now = dump(&server.address("kuma"), tempfile::tempdir().unwrap().path());
         assert!(now == *old || now == *new, "{what}: neither old nor new");

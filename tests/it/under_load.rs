@@ -173,7 +173,7 @@ fn a_killed_restore_is_ended_by_resume() {
         let present = lab.json("backup create")["manifest"]["id"].as_str().unwrap().to_owned();
         let (mut old, mut new) = (0, 0);
         let killed = kill_everywhere(&lab, &format!("restore {id} --yes"), 50, &mut || {
-            let resumed = lab.run("resume");
+            let resumed = lab.run("recover");
             let is_idle = resumed.err.contains("there is no unfinished work");
             assert!(resumed.exit == 0 || is_idle, "{}{}", resumed.out, resumed.err);
             let rows = lab.rows();

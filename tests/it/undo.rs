@@ -299,11 +299,11 @@ fn a_store_that_is_gone_at_the_end_blocks_nothing() {
         let listed = lab.json("backup list --undo");
         assert_eq!((listed["kept"].as_array().unwrap().len(), listed["snapshots"].as_array().unwrap().len()), (0, 3));
         // The other two that put it into the store.
-        for line in ["resume", "backup create"] {
+        for line in ["recover", "backup create"] {
             add_group(&lab, line, &spoil);
             restore();
             let ran = lab.json(line);
-            assert!(line != "resume" || ran["ended"] == "packed", "{ran:#}");
+            assert!(line != "recover" || ran["ended"] == "packed", "{ran:#}");
             assert_eq!(lab.json("backup list --undo")["kept"].as_array().unwrap().len(), 0, "{line}");
         }
         assert_eq!(lab.json("backup list --undo")["snapshots"].as_array().unwrap().len(), 5);
@@ -477,7 +477,7 @@ fn undo_ends_the_write_that_was_cut_off_before_it_looks_for_the_newest() {
         copy_all(&copy, &work(&lab));
         // As if it had been killed there.
         let refused = lab.fails(6, "undo --dry-run");
-        assert!(refused.err.contains("kumadb resume"), "{}", refused.err);
+        assert!(refused.err.contains("kumadb recover"), "{}", refused.err);
         lab.ok("undo --yes");
         assert_eq!(lab.sql("SELECT name FROM monitor"), "A\n", "{}", lab.engine());
     }

@@ -93,23 +93,23 @@ fn all_sessions_are_ended() {
 #[test]
 fn api_keys_are_made_switched_and_deleted() {
     for lab in Lab::both("2.5.3") {
-        let made = lab.ok("apikey add grafana --expires 2031-01-01 --yes");
+        let made = lab.ok("api-key add grafana --expires 2031-01-01 --yes");
         let key = made.split("shown this once: ").nth(1).unwrap().trim().to_owned();
         let (id, clear) = key.strip_prefix("uk").unwrap().split_once('_').unwrap();
         let hash = lab.sql(&format!("SELECT `key` FROM api_key WHERE id = {id}"));
         assert!(bcrypt::verify(clear, hash.trim()).unwrap());
         assert_eq!(lab.sql("SELECT value FROM setting WHERE `key` = 'apiKeysEnabled'"), "true\n");
-        assert!(lab.ok("apikey list").contains("2031-01-01 00:00:00"));
-        let twice = lab.fails(2, "apikey add grafana");
+        assert!(lab.ok("api-key list").contains("2031-01-01 00:00:00"));
+        let twice = lab.fails(2, "api-key add grafana");
         assert!(twice.err.contains("there is an API key `grafana` already"), "{}", twice.err);
-        lab.ok("apikey disable grafana");
-        assert_eq!(lab.json("apikey list")["api_keys"][0]["active"], false);
-        lab.ok(&format!("apikey enable {id}"));
-        assert_eq!(lab.json("apikey list")["api_keys"][0]["active"], true);
-        let unknown = lab.fails(2, "apikey delete grafna --yes");
+        lab.ok("api-key disable grafana");
+        assert_eq!(lab.json("api-key list")["api_keys"][0]["active"], false);
+        lab.ok(&format!("api-key enable {id}"));
+        assert_eq!(lab.json("api-key list")["api_keys"][0]["active"], true);
+        let unknown = lab.fails(2, "api-key delete grafna --yes");
         assert!(unknown.err.contains("did you mean `grafana`?"), "{}", unknown.err);
-        lab.fails(9, "apikey delete grafana");
-        lab.ok("apikey delete grafana --yes");
-        assert_eq!(lab.ok("apikey list"), "no API keys yet\n");
+        lab.fails(9, "api-key delete grafana");
+        lab.ok("api-key delete grafana --yes");
+        assert_eq!(lab.ok("api-key list"), "no API keys yet\n");
     }
 }

@@ -158,13 +158,13 @@ fn what_one_of_them_began_the_other_finishes() {
         for (first, second) in [(User::Root, User::Owner), (User::Owner, User::Root)] {
             cut_off(&lab, first, "begin");
             is_the_owners(&lab);
-            add(&lab, second, "No").ended(6).said("kumadb resume");
-            run(&lab, second, &["resume"]).ended(0);
+            add(&lab, second, "No").ended(6).said("kumadb recover");
+            run(&lab, second, &["recover"]).ended(0);
             assert_eq!(lab.monitors(), expected, "{first:?} began, {second:?} rolls back");
             lab.is_well();
             cut_off(&lab, first, "starting");
             is_the_owners(&lab);
-            run(&lab, second, &["resume"]).ended(0);
+            run(&lab, second, &["recover"]).ended(0);
             expected.push("New");
             assert_eq!(lab.monitors(), expected, "{first:?} began, {second:?} finishes");
             lab.is_well();
@@ -193,7 +193,7 @@ fn what_root_left_as_its_own_is_given_to_the_owner_of_the_data_folder() {
     symlink(&outside, work.join("held/dump.sql")).unwrap();
 
     let since = lab.starts_and_stops();
-    for args in [&["resume"][..], &["restart"]] {
+    for args in [&["recover"][..], &["restart"]] {
         let ran = run(&lab, User::Owner, args).ended(9).said("belongs to root, and this is uid 1000");
         ran.said("an earlier run as root made it; run once as root: sudo kumadb -t ")
             .said(" status, which gives it to you");
@@ -202,7 +202,7 @@ fn what_root_left_as_its_own_is_given_to_the_owner_of_the_data_folder() {
     run(&lab, User::Root, &["status"]).ended(0).said("left by an earlier run as root, now belongs to uid 1000");
     assert_eq!(fs::metadata(&secret).unwrap().uid(), 0);
     assert_eq!(fs::metadata(&outside).unwrap().uid(), 0);
-    run(&lab, User::Owner, &["resume"]).ended(0);
+    run(&lab, User::Owner, &["recover"]).ended(0);
     assert_eq!(lab.monitors(), ["Shop", "Off", "New"]);
     assert_eq!(fs::metadata(&outside).unwrap().uid(), 0);
     is_the_owners(&lab);

@@ -101,7 +101,7 @@ fn snapshots_read_well() {
             "restore latest --yes",
             "-v monitor add group --name Verbose",
             "restore 1234567x",
-            "resume",
+            "recover",
             "logs",
         ],
     );

@@ -12,7 +12,7 @@ use crate::error::{Error, Result};
 use crate::files;
 
 /// Ending of the file beside an archive.
-const DRILLS: &str = ".drills.json";
+const DRILLS: &str = ".restore-tests.json";
 
 /// One restore that was only tried.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -4,7 +4,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::cli::{Context, engine, errand};
+use crate::cli::{Context, engine, remote_job};
 use crate::docker::{Container, Docker, Life};
 use crate::engine::mariadb::Address;
 use crate::error::{Error, Result};
@@ -121,7 +121,7 @@ fn fresh(docker: Arc<Docker>, container: Container) -> Result<Fresh> {
         Err(error) => return Err(error),
     };
     let folder = data.path.canonicalize().unwrap_or_else(|_| data.path.clone());
-    let beside = errand::overrides()?.is_some();
+    let beside = remote_job::overrides()?.is_some();
     if !beside && !is_here(&docker, &container, &data.inside, &folder)? {
         return Err(Error::Elsewhere {
             container: container.name.clone(),

@@ -1,4 +1,4 @@
-//! `kumadb apikey …`: keys for `/metrics`.
+//! `kumadb api-key …`: keys for `/metrics`.
 
 use clap::{Args, Subcommand};
 use serde_json::{Value as Json, json};
@@ -18,7 +18,7 @@ use crate::plan::user::{find_key, plan_cells};
 use crate::value::Row;
 
 #[derive(Debug, Subcommand)]
-pub enum ApikeyVerb {
+pub enum ApiKeyVerb {
     /// List the API keys
     #[command(visible_alias = "ls")]
     List(ListArgs),
@@ -54,13 +54,13 @@ pub struct KeyArgs {
     write: WriteArgs,
 }
 
-pub fn run(verb: &ApikeyVerb, context: &mut Context<'_>) -> Result<Exit> {
+pub fn run(verb: &ApiKeyVerb, context: &mut Context<'_>) -> Result<Exit> {
     match verb {
-        ApikeyVerb::List(_) => list(context),
-        ApikeyVerb::Add(args) => add(args, context),
-        ApikeyVerb::Disable(args) => switch(args, false, context),
-        ApikeyVerb::Enable(args) => switch(args, true, context),
-        ApikeyVerb::Delete(args) => delete(args, context),
+        ApiKeyVerb::List(_) => list(context),
+        ApiKeyVerb::Add(args) => add(args, context),
+        ApiKeyVerb::Disable(args) => switch(args, false, context),
+        ApiKeyVerb::Enable(args) => switch(args, true, context),
+        ApiKeyVerb::Delete(args) => delete(args, context),
     }
 }
 
@@ -97,14 +97,14 @@ fn add(args: &AddArgs, context: &mut Context<'_>) -> Result<Exit> {
     if find_key(&config, &args.name).is_ok_and(|key| key.text("name") == Some(&args.name)) {
         return Err(Error::Usage(format!("there is an API key `{}` already", args.name)));
     }
-    let at = At::nowhere("apikey add");
+    let at = At::nowhere("api-key add");
     let text = |text: &str| Node::new(at.clone(), text.replace("${", "$${"));
     let mut key = vec![("name", text(&args.name))];
     key.extend(args.expires.as_deref().map(|expires| ("expires", text(expires))));
     let keys = Node::new(at.clone(), vec![Node::map(at.clone(), key)]);
     let read: Read = read_written(&[Node::map(at.clone(), [("api_keys", keys)])])?;
     let planned = plan_on(config, read, &Wishes::default())?;
-    carry_out_planned("apikey add", planned, &args.write, &instance, context)
+    carry_out_planned("api-key add", planned, &args.write, &instance, context)
 }
 
 fn switch(args: &KeyArgs, active: bool, context: &mut Context<'_>) -> Result<Exit> {
@@ -113,7 +113,7 @@ fn switch(args: &KeyArgs, active: bool, context: &mut Context<'_>) -> Result<Exi
     let key = known(&config, &args.key)?;
     let mut plan = Plan::of(&config.fingerprint);
     plan_cells(&mut plan, "api_key", &subject(key), key, &[("active", active.into())]);
-    let (verb, did) = if active { ("apikey enable", "on") } else { ("apikey disable", "off") };
+    let (verb, did) = if active { ("api-key enable", "on") } else { ("api-key disable", "off") };
     let said = format!("{} is {did}", subject(key));
     Change { verb, plan, said }.write(&args.write, &instance, &config, context)
 }
@@ -126,7 +126,7 @@ fn delete(args: &KeyArgs, context: &mut Context<'_>) -> Result<Exit> {
     let mut plan = Plan::of(&config.fingerprint);
     plan.delete("api_key", subject(key), "id", key.int("id").unwrap_or_default(), 1);
     let said = format!("{} is deleted", subject(key));
-    Change { verb: "apikey delete", plan, said }.write(&args.write, &instance, &config, context)
+    Change { verb: "api-key delete", plan, said }.write(&args.write, &instance, &config, context)
 }
 
 fn known<'c>(config: &'c Config, name: &str) -> Result<&'c Row> {

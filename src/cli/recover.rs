@@ -1,4 +1,4 @@
-//! `kumadb resume`
+//! `kumadb recover`
 
 use clap::Args;
 use serde_json::json;
@@ -9,15 +9,15 @@ use crate::error::{Exit, Result, counted};
 use crate::run::{self, Resumed};
 
 #[derive(Args, Debug)]
-pub struct ResumeArgs {
+pub struct RecoverArgs {
     #[command(flatten)]
     write: WriteArgs,
 }
 
-pub fn run(args: &ResumeArgs, context: &mut Context<'_>) -> Result<Exit> {
+pub fn run(args: &RecoverArgs, context: &mut Context<'_>) -> Result<Exit> {
     let instance = context.find()?;
     let store = context.store()?;
-    let resumed = run::resume(&instance, &store, &args.write.settings("resume"), context.ui)?;
+    let resumed = run::resume(&instance, &store, &args.write.settings("recover"), context.ui)?;
     let (document, text, outcome) = match resumed {
         Resumed::Finished(record, outcome) => {
             let snapshot = outcome.snapshot.as_ref().map(|snapshot| snapshot.manifest.id.clone());

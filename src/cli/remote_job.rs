@@ -1,4 +1,4 @@
-//! `kumadb errand`: what a kumadb on another machine starts here. People never type it.
+//! `kumadb remote-job`: what a kumadb on another machine starts here. People never type it.
 
 use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
@@ -9,13 +9,13 @@ use crate::error::{Error, Exit, Result};
 use crate::far::{Order, Overrides};
 
 #[derive(Args, Debug)]
-pub struct ErrandArgs {
+pub struct RemoteJobArgs {
     /// The folder of the order
     folder: PathBuf,
 }
 
 /// Becomes the verb that was ordered.
-pub fn run(args: &ErrandArgs) -> Result<Exit> {
+pub fn run(args: &RemoteJobArgs) -> Result<Exit> {
     let mut command = Order::take(&args.folder)?;
     let failed = command.exec();
     Err(Error::file("run", command.get_program())(failed))
