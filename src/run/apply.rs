@@ -158,7 +158,7 @@ impl Outcome {
 ///
 /// # Errors
 /// Before the commit: the error itself, nothing is changed and the server is as before. After it:
-/// [`Error::RolledBack`], or [`Error::RollbackFailed`] with the journal left for `resume`.
+/// [`Error::RolledBack`], or [`Error::RollbackFailed`] with the journal left for `recover`.
 pub fn run(
     instance: &Instance,
     store: &Store,

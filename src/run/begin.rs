@@ -64,7 +64,7 @@ pub(super) fn lock(instance: &Instance, settings: &Settings) -> Result<Lock> {
 /// listed after that has the snapshot of every write.
 ///
 /// # Errors
-/// [`Error::Unfinished`] for what only `resume` can end; [`Error::Locked`] while another process is at work.
+/// [`Error::Unfinished`] for what only `recover` can end; [`Error::Locked`] while another process is at work.
 pub fn settle_earlier(instance: &Instance, settings: &Settings) -> Result<()> {
     lock(instance, settings).map(drop)
 }

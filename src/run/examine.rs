@@ -39,7 +39,7 @@ pub fn gather(instance: &Instance, now: DateTime<Utc>, depth: Depth) -> Evidence
 /// as it did.
 ///
 /// # Errors
-/// It cannot be stopped or started again; the journal stays for `resume` then.
+/// It cannot be stopped or started again; the journal stays for `recover` then.
 pub fn gather_stopped(
     instance: &Instance,
     now: DateTime<Utc>,

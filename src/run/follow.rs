@@ -70,7 +70,7 @@ impl Run<'_> {
         let create = format!("create it again on `{folder}` (docker compose up -d)");
         let (state, hint) = match changed {
             // The journal stays open.
-            None => ("the change is in the database", format!("{create}, then: kumadb -t {folder} resume")),
+            None => ("the change is in the database", format!("{create}, then: kumadb -t {folder} recover")),
             Some(true) => ("the database was rolled back, and is as it was before", create),
             Some(false) => ("the database is as it was before", create),
         };
@@ -78,7 +78,7 @@ impl Run<'_> {
         Error::Removed { container, what, unfinished: changed.is_none(), hint: Some(hint) }
     }
 
-    /// Whether a run that ends with `cause` is left to `resume`, because only the container is missing for its end.
+    /// Whether a run that ends with `cause` is left to `recover`, because only the container is missing for its end.
     pub(super) fn waits_for_container(&self, cause: &Error) -> bool {
         matches!(cause, Error::Removed { .. }) && matches!(self.journal.record.phase, Phase::Committed | Phase::Seen)
     }

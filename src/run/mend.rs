@@ -17,7 +17,7 @@ use crate::kuma::read::read_last_beat;
 /// Makes `changes` with the server stopped, then starts it again and sees it working, if it was running.
 ///
 /// There is no snapshot, because nothing is written into the database, and none could be taken of one that the server
-/// itself cannot open. Cut off half-way, the journal lets `resume` start the server; what was changed by then stays, and
+/// itself cannot open. Cut off half-way, the journal lets `recover` start the server; what was changed by then stays, and
 /// making the changes again is harmless.
 ///
 /// # Errors
@@ -58,7 +58,7 @@ impl Run<'_> {
             Ok(true) => self.stop(observer),
             other => other.map(drop),
         };
-        // It migrates with the files as they are now: it wants time, and the journal stays open for `resume`.
+        // It migrates with the files as they are now: it wants time, and the journal stays open for `recover`.
         if let Err(wait @ Error::Migrating { .. }) = stopped {
             return wait;
         }

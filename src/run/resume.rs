@@ -106,7 +106,7 @@ fn check_same(instance: &Instance, record: &Record) -> Result<()> {
                 ),
                 unfinished: true,
                 hint: Some(format!(
-                    "create it again on `{folder}` (docker compose up -d), then: kumadb -t {folder} resume"
+                    "create it again on `{folder}` (docker compose up -d), then: kumadb -t {folder} recover"
                 )),
             })
         }

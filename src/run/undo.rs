@@ -17,7 +17,7 @@ impl Run<'_> {
     /// Undoes what was begun; returns the error that the run ends with.
     pub(super) fn back(mut self, cause: Error, observer: &mut dyn Observer) -> Error {
         // A server that was told to stop may still do so, and one that migrates must never be stopped: both want time, and
-        // the journal stays open for `resume`.
+        // the journal stays open for `recover`.
         if matches!(cause, Error::WouldNotStop { .. } | Error::Migrating { .. }) {
             return cause;
         }
@@ -34,7 +34,7 @@ impl Run<'_> {
         let mut telling = Telling(observer);
         match self.undo(&cause.to_string(), &mut telling) {
             Ok(false) => cause,
-            // It says itself what became of the database; and nothing is left for `resume` to do.
+            // It says itself what became of the database; and nothing is left for `recover` to do.
             Err(gone @ Error::Removed { hint: Some(_), .. }) if matches!(cause, Error::Removed { .. }) => gone,
             // One that was created again of a newer image: there is nothing to do but to wait for it.
             Err(wait @ Error::Migrating { .. }) if self.replaced => wait,

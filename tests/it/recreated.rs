@@ -205,7 +205,7 @@ fn a_container_that_is_removed_for_good_is_said_to_be() {
         assert!(words.ends_with("was removed, and not created again; the change is in the database"), "{words}");
         assert_eq!(
             hint,
-            format!("create it again on `{folder}` (docker compose up -d), then: kumadb -t {folder} resume")
+            format!("create it again on `{folder}` (docker compose up -d), then: kumadb -t {folder} recover")
         );
         assert!(lab.is_unfinished());
         if kind == Kind::Sqlite {
