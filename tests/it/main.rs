@@ -40,6 +40,7 @@ mod monitor;
 mod mutated;
 mod names;
 mod need;
+mod plain;
 mod plan;
 mod plan_names;
 mod probe;
