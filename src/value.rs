@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use chrono::{DateTime, Local, NaiveDateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 /// One cell of a table, as either engine stores it.
@@ -190,6 +191,21 @@ impl Row {
     pub fn json(&self) -> serde_json::Value {
         self.iter().map(|(column, cell)| (column.to_owned(), cell.json())).collect()
     }
+}
+
+/// A point in time as people read it: local time with the offset of the zone.
+pub fn local_time(at: DateTime<Utc>) -> String {
+    at.with_timezone(&Local).format("%Y-%m-%d %H:%M:%S %Z").to_string()
+}
+
+/// A time as the server stores it (`2026-01-31 08:00:00.123`, UTC); `None` for text that is not a time.
+pub fn server_time(text: &str) -> Option<DateTime<Utc>> {
+    NaiveDateTime::parse_from_str(text, "%Y-%m-%d %H:%M:%S%.f").ok().map(|at| at.and_utc())
+}
+
+/// A time as the server stores it, as people read it; text that is not a time stays as it is.
+pub fn shown_time(text: &str) -> String {
+    server_time(text).map_or_else(|| text.to_owned(), local_time)
 }
 
 /// Repository and tag of the image that is called `image`; what comes after an `@` tells neither.

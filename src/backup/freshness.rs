@@ -3,6 +3,7 @@
 use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::error::bytes;
+use crate::value::local_time;
 
 /// A backup so far in the future was dated by a clock that is wrong.
 const AHEAD: TimeDelta = TimeDelta::minutes(5);
@@ -107,8 +108,7 @@ impl Verdict {
             return Verdict::new(Status::Critical, format!("{said}, its last restore test failed: {why}"));
         }
         if age < -AHEAD {
-            let message =
-                format!("newest backup {what} is dated in the future, {}", newest.created.format("%F %T UTC"));
+            let message = format!("newest backup {what} is dated in the future, {}", local_time(newest.created));
             return Verdict::new(Status::Warning, message);
         }
         match (limits.verified_within, verified) {

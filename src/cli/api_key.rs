@@ -15,7 +15,7 @@ use crate::model::state::Config;
 use crate::plan::Plan;
 use crate::plan::fixture::Wishes;
 use crate::plan::user::{find_key, plan_cells};
-use crate::value::Row;
+use crate::value::{Row, shown_time};
 
 #[derive(Debug, Subcommand)]
 pub enum ApiKeyVerb {
@@ -80,11 +80,16 @@ fn list(context: &mut Context<'_>) -> Result<Exit> {
         let line = |key: &Row| {
             let active = if key.cell("active").truthy() { "yes" } else { "no" };
             let id = key.int("id").unwrap_or_default().to_string();
-            vec![id, key.text("name").unwrap_or_default().to_owned(), active.into(), expires(key).unwrap_or_default()]
+            vec![
+                id,
+                key.text("name").unwrap_or_default().to_owned(),
+                active.into(),
+                expires(key).map_or(String::new(), |at| shown_time(&at)),
+            ]
         };
         match keys {
             [] => "no API keys yet".into(),
-            keys => Ui::table(&["id", "name", "active", "expires (utc)"], keys.iter().map(line).collect()),
+            keys => Ui::table(&["id", "name", "active", "expires"], keys.iter().map(line).collect()),
         }
     })?;
     Ok(Exit::Done)
@@ -113,8 +118,8 @@ fn switch(args: &KeyArgs, active: bool, context: &mut Context<'_>) -> Result<Exi
     let key = known(&config, &args.key)?;
     let mut plan = Plan::of(&config.fingerprint);
     plan_cells(&mut plan, "api_key", &subject(key), key, &[("active", active.into())]);
-    let (verb, did) = if active { ("api-key enable", "on") } else { ("api-key disable", "off") };
-    let said = format!("{} is {did}", subject(key));
+    let (verb, did) = if active { ("api-key enable", "enabled") } else { ("api-key disable", "disabled") };
+    let said = format!("{did} {}", subject(key));
     Change { verb, plan, said }.write(&args.write, &instance, &config, context)
 }
 
@@ -122,10 +127,10 @@ fn delete(args: &KeyArgs, context: &mut Context<'_>) -> Result<Exit> {
     let instance = context.instance()?;
     let config = read_from(&instance, read_config)?;
     let key = known(&config, &args.key)?;
-    context.ui.ask(&format!("delete {}? Whoever uses it is shut out", subject(key)))?;
+    context.ui.ask(&format!("delete {}? Clients that use it lose access", subject(key)))?;
     let mut plan = Plan::of(&config.fingerprint);
     plan.delete("api_key", subject(key), "id", key.int("id").unwrap_or_default(), 1);
-    let said = format!("{} is deleted", subject(key));
+    let said = format!("deleted {}", subject(key));
     Change { verb: "api-key delete", plan, said }.write(&args.write, &instance, &config, context)
 }
 

@@ -92,11 +92,11 @@ fn carry_out_said(
         document["api_keys"] = json!(list);
         let mut text = format!("applied: {summary}");
         for (name, key) in &made {
-            text.push_str(&format!("\nAPI key `{name}`, shown this once: {key}"));
+            text.push_str(&format!("\nAPI key `{name}` (shown only once): {key}"));
         }
         (document, text)
     };
-    let question = Some(format!("apply this ({summary})?"));
+    let question = Some(format!("apply these changes ({summary})?"));
     let wish = Wish { verb, plan: outline.plan, names: &config, question, done: &done };
     let exit = carry_out(&wish, write, instance, context)?;
     Ok(if exit == Exit::Done && !is_whole { Exit::Partial } else { exit })

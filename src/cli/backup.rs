@@ -132,9 +132,7 @@ fn create(args: &CreateArgs, context: &mut Context<'_>) -> Result<Exit> {
     context.warn_of_namesakes(&stores.iter().cloned().collect::<Vec<_>>());
     let taken = take(&instance, &stores, "backup create", &putting, context.ui)?;
     for error in offer(&instance, &context.store()?, "backup create").warnings {
-        context
-            .ui
-            .warn(&format!("what an earlier write could not put into its store is still in the data folder: {error}"));
+        context.ui.warn(&format!("cannot store a pending snapshot; it stays in the data folder: {error}"));
     }
     let copies: Vec<&Snapshot> = taken.copies.iter().collect();
     let mut result = document(&copies);
@@ -176,8 +174,8 @@ fn list(args: &ListArgs, context: &mut Context<'_>) -> Result<Exit> {
     }
     let hidden = match (args.undo, others.len()) {
         (true, _) | (_, 0) => String::new(),
-        (false, 1) => "\n1 undo snapshot is not shown: kumadb backup list --undo".into(),
-        (false, n) => format!("\n{n} undo snapshots are not shown: kumadb backup list --undo"),
+        (false, 1) => "\n1 undo snapshot not shown; to list it: kumadb backup list --undo".into(),
+        (false, n) => format!("\n{n} undo snapshots not shown; to list them: kumadb backup list --undo"),
     };
     context.ui.result(&result, || {
         let waiting: String = kept.iter().map(waiting_words).collect();
@@ -195,7 +193,7 @@ fn list(args: &ListArgs, context: &mut Context<'_>) -> Result<Exit> {
                 manifest.rows("monitor").to_string(),
                 match manifest.without.is_empty() {
                     true => manifest.rows("heartbeat").to_string(),
-                    false => "left out".into(),
+                    false => "excluded".into(),
                 },
                 bytes(copies[0].size),
                 manifest.reason.clone(),
@@ -208,9 +206,9 @@ fn list(args: &ListArgs, context: &mut Context<'_>) -> Result<Exit> {
             row
         };
         let mut headers =
-            vec!["id", "time (utc)", "instance", "engine", "release", "monitors", "beats", "size", "made by"];
+            vec!["id", "time (utc)", "instance", "engine", "release", "monitors", "heartbeats", "size", "created by"];
         headers.extend(ambiguous.then_some("origin"));
-        headers.extend((addresses.len() > 1).then_some("in"));
+        headers.extend((addresses.len() > 1).then_some("stores"));
         waiting + &Ui::table(&headers, all.iter().map(row).collect()) + &hidden
     })?;
     for found in &listing.elsewhere {
@@ -224,7 +222,10 @@ fn waiting_words(one: &Kept) -> String {
     let manifest = &one.manifest;
     let made = manifest.created.format("%Y-%m-%d %H:%M:%S UTC");
     let place = one.folder.display();
-    format!("{} of {made} (`{}`) is in `{place}` until the store has room\n", manifest.id, manifest.reason)
+    format!(
+        "pending snapshot {} of {made} (`{}`) is in `{place}` until it can be stored\n",
+        manifest.id, manifest.reason
+    )
 }
 
 /// The copies of the snapshot meant by `wanted`; only for `latest` an instance must be in sight.
@@ -308,15 +309,15 @@ fn check(snapshot: &Snapshot, drill: Option<&mut Drill>, document: &mut Json, ui
     if proof.sealed {
         document["encrypted"] = json!(true);
         let read = bytes(proof.bytes);
-        line = format!("ok, {read} as packed; encrypted, and without a key nothing else was checked");
+        line = format!("ok, archive hash of {read}; encrypted: contents not checked without a key");
     }
     if let Some(drill) = drill.filter(|_| !snapshot.manifest.raw) {
         let drilled = drill.restore(snapshot)?;
         let seconds = drilled.took.as_secs_f64();
         let (tables, rows) = (counted(drilled.tables, "table"), counted(drilled.rows as usize, "row"));
-        line.push_str(&format!(", restored in {seconds:.1} s: {tables} with {rows} as they were"));
+        line.push_str(&format!(", restore test passed in {seconds:.1} s: {tables} with {rows} match"));
         if let Some(error) = drilled.unnoted {
-            ui.warn(&format!("the restore test of `{}` is not noted beside it: {error}", snapshot.manifest.id));
+            ui.warn(&format!("cannot record the restore test of `{}` in the store: {error}", snapshot.manifest.id));
         }
         document["restore_test"] = json!({"tables": drilled.tables, "rows": drilled.rows, "seconds": seconds});
     }
@@ -326,9 +327,9 @@ fn check(snapshot: &Snapshot, drill: Option<&mut Drill>, document: &mut Json, ui
 fn words(snapshot: &Snapshot) -> String {
     let manifest = &snapshot.manifest;
     format!(
-        "{}, {}, {} packed to {}; proven: {}",
+        "{}, {}, {} compressed to {}; verified: {}",
         counted(manifest.rows("monitor") as usize, "monitor"),
-        counted(manifest.rows("heartbeat") as usize, "beat"),
+        counted(manifest.rows("heartbeat") as usize, "heartbeat"),
         bytes(manifest.size()),
         bytes(snapshot.size),
         manifest.verified.join(", "),
@@ -361,7 +362,7 @@ fn verified_words(document: &Json) -> String {
     let bad: Vec<&str> =
         all.iter().filter(|one| one["ok"] != true).map(|one| one["id"].as_str().unwrap_or("one")).collect();
     match bad.is_empty() {
-        true => format!("{} good", counted(all.len(), "snapshot")),
+        true => format!("{} ok", counted(all.len(), "snapshot")),
         false => format!("{} of {} FAILED: {}", bad.len(), counted(all.len(), "snapshot"), bad.join(" ")),
     }
 }

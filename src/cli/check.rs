@@ -278,7 +278,7 @@ fn with_unusable(verdict: Verdict, unusable: usize) -> Verdict {
     }
     let status = if verdict.status == Status::Ok { Status::Warning } else { verdict.status };
     let unread = counted(unusable, "archive");
-    Verdict { status, message: format!("{}; {unread} in the store cannot be read", verdict.message) }
+    Verdict { status, message: format!("{}; cannot read {unread} in the store", verdict.message) }
 }
 
 impl Check {

@@ -75,7 +75,7 @@ pub fn run(args: &DoctorArgs, context: &mut Context<'_>) -> Result<Exit> {
     };
     let mut evidence = look(&instance, args);
     if args.fix && !args.write.is_dry_run() && ends_with_its_database(&evidence) {
-        let question = format!("stop `{}`, which ends again and again, to look into its database?", instance.name);
+        let question = format!("stop `{}`, which is in a restart loop, to examine its database?", instance.name);
         context.ui.ask(&question)?;
         let settings = Settings { opens_lock: true, ..args.write.settings("doctor --fix") };
         evidence = gather_stopped(&instance, Utc::now(), depth(args), &settings, context.ui)?;
@@ -112,16 +112,16 @@ fn tell(evidence: &Evidence, findings: &[Finding], args: &DoctorArgs, context: &
     warn_unread(evidence, context.ui);
     context.ui.result(&document(evidence, findings), || {
         let mut text = match (findings.is_empty(), evidence.unread.is_empty()) {
-            (true, false) => "nothing is wrong in what could be looked at".into(),
+            (true, false) => "no problems found in the parts that could be examined".into(),
             _ => findings_text(findings),
         };
         let log = evidence.container.as_ref().filter(|container| container.looping);
         if let Some(container) = log {
-            text.push_str(&format!("\n\n`{}` ends again and again; the last it says:", container.name));
+            text.push_str(&format!("\n\ncontainer `{}` is in a restart loop; last lines of its log:", container.name));
             text.extend(container.log.iter().map(|line| format!("\n  | {line}")));
         }
         if findings.iter().any(Finding::is_curable) || ends_with_its_database(evidence) {
-            text.push_str("\n\nkumadb doctor --fix cures what it can, and asks first");
+            text.push_str("\n\nto fix this: kumadb doctor --fix (asks before it changes anything)");
         }
         text
     })?;
@@ -134,13 +134,13 @@ fn tell(evidence: &Evidence, findings: &[Finding], args: &DoctorArgs, context: &
 
 fn warn_unread(evidence: &Evidence, ui: &mut Ui) {
     for unread in &evidence.unread {
-        ui.warn(&format!("the {} could not be looked at: {}", unread.part, unread.why));
+        ui.warn(&format!("cannot examine the {}: {}", unread.part, unread.why));
     }
 }
 
 fn findings_text(findings: &[Finding]) -> String {
     if findings.is_empty() {
-        return "nothing is wrong".into();
+        return "no problems found".into();
     }
     let mut text: Vec<String> = findings
         .iter()
@@ -154,7 +154,7 @@ fn findings_text(findings: &[Finding]) -> String {
                 false => format!(" (explains {})", finding.explains.join(", ")),
             };
             let (code, severity, what) = (finding.code, finding.severity.word(), &finding.fault.what);
-            format!("{code} {severity}: {what}{explains}\n     cure: {cure}")
+            format!("{code} {severity}: {what}{explains}\n     fix: {cure}")
         })
         .collect();
     text.push(counted(findings.len(), "finding"));
@@ -232,12 +232,12 @@ fn fix(
     if curable.len() < all {
         let rest = counted(all - curable.len(), "other finding");
         let first = if cures.salvage { "the database itself" } else { "the migration" };
-        context.ui.say(&format!("first {first}; {rest} can be cured when it is through: run this again then"));
+        context.ui.say(&format!("fixing {first} first; to fix {rest}, run this command again afterwards"));
     }
     context.ui.say(&format!("\n{}", cures.text(lines)));
     let changes = cures.plan.steps.len() + cures.files.len() + cures.statements.len() + usize::from(cures.salvage);
     let made = counted(changes, "change");
-    context.ui.ask(&format!("make {made} to cure {}?", counted(curable.len(), "finding")))?;
+    context.ui.ask(&format!("make {made} to fix {}?", counted(curable.len(), "finding")))?;
     let outcome = cures.carry_out(instance, args.release, &settings, context)?;
     let after = look(instance, args);
     let left = examine(&after, args);
@@ -251,15 +251,15 @@ fn fix(
     warn_unread(&after, context.ui);
     context.ui.result(&document, || {
         let mut text = match left.is_empty() {
-            true => format!("{} cured; examined again: nothing is wrong", counted(curable.len(), "finding")),
+            true => format!("fixed {}; examined again: no problems found", counted(curable.len(), "finding")),
             false => format!("examined again:\n{}", findings_text(&left)),
         };
         if let Some(made) = &outcome.rebuilt {
             text.insert_str(0, &format!("{}\n\n", rebuilt_text(made)));
         }
         match (&outcome.removed, &outcome.rebuilt) {
-            (Some(path), None) => text.push_str(&format!("\nthe deleted rows are kept in {}", path.display())),
-            (Some(path), _) => text.push_str(&format!("\nwhat is doubtful or left out is in {}", path.display())),
+            (Some(path), None) => text.push_str(&format!("\nthe deleted rows are saved in {}", path.display())),
+            (Some(path), _) => text.push_str(&format!("\ndoubtful and skipped rows are listed in {}", path.display())),
             (None, _) => {}
         }
         text
@@ -278,30 +278,32 @@ fn rehearse(cures: &Cures, instance: &Instance, settings: &Settings, context: &m
     }
     let mut tried = Vec::new();
     if !cures.files.is_empty() {
-        tried.push(format!("{} looked at and not made", counted(cures.files.len(), "file change")));
+        tried.push(format!("{} checked", counted(cures.files.len(), "file change")));
     }
     if !cures.plan.is_empty() {
-        tried.push(format!("{} tried and rolled back", counted(cures.plan.steps.len(), "row change")));
+        tried.push(format!("{} rolled back", counted(cures.plan.steps.len(), "row change")));
     }
     let mut untried = 0;
     if !cures.statements.is_empty() {
         let said = counted(cures.statements.len(), "statement");
         match run::rehearse_statements(instance, &cures.statements, settings, context.ui)? {
-            true => tried.push(format!("{said} tried on a copy")),
+            true => tried.push(format!("{said} tested on a copy")),
             false => {
                 untried = cures.statements.len();
-                tried.push(format!("{said} not tried: MariaDB cannot take such back"));
+                tried.push(format!("{said} not tested (MariaDB cannot roll them back)"));
             }
         }
     }
     if cures.salvage {
-        tried.push("the new database not made".into());
+        tried.push("the new database was not built".into());
     }
     let document = json!({
         "dry_run": true, "changes": changes_json(&cures.plan), "files": files_json(&cures.files),
         "statements": cures.statements, "untried_statements": untried, "salvage": cures.salvage,
     });
-    context.ui.result(&document, || format!("{}\n{}; nothing was changed", cures.text(all_lines), tried.join(", ")))?;
+    context.ui.result(&document, || {
+        format!("{}\ndry run: {}; nothing was changed", cures.text(all_lines), tried.join(", "))
+    })?;
     Ok(Exit::Done)
 }
 
@@ -309,7 +311,7 @@ fn rehearse(cures: &Cures, instance: &Instance, settings: &Settings, context: &m
 fn foretell(instance: &Instance, release: Option<Release>, ui: &mut Ui) -> Result<()> {
     let Place::Sqlite(file) = &instance.place else { return Ok(()) };
     match weigh(&Wreck::open(file.path())?, release) {
-        Ok(salvaged) => ui.say(&format!("\nwhat its pages hold:\n{}", salvaged_text(&salvaged))),
+        Ok(salvaged) => ui.say(&format!("\nrecoverable rows:\n{}", salvaged_text(&salvaged))),
         // It may be whole without its WAL, or but for its indexes.
         Err(error @ Error::NoRelease(_)) => ui.warn(&error.to_string()),
         Err(error) => return Err(error),
@@ -356,7 +358,7 @@ impl Cures {
     fn text(&self, lines: fn(&Plan) -> String) -> String {
         let mut text: Vec<String> = self.files.iter().map(file_line).collect();
         if self.salvage {
-            text.push("~ a new database is made out of the damaged one, whose files are kept".into());
+            text.push("~ build a new database from the damaged one; the snapshot keeps its files".into());
         }
         if !self.plan.is_empty() {
             text.push(lines(&self.plan));
@@ -426,7 +428,7 @@ fn words(document: &Json) -> String {
     let mut codes: Vec<&str> = findings.iter().filter_map(|finding| finding["code"].as_str()).collect();
     codes.dedup();
     match findings.len() {
-        0 => "nothing is wrong".into(),
+        0 => "no problems found".into(),
         n => format!("{}: {}", counted(n, "finding"), codes.join(" ")),
     }
 }
@@ -444,9 +446,9 @@ fn explain(code: &str, context: &mut Context<'_>) -> Result<Exit> {
         })
         .collect();
     context.ui.result(&json!({"codes": documents}), || match checks.as_slice() {
-        [check] => format!("{}: {}\n\n{}\n\nCure: {}.", check.code, check.title, check.explanation, check.cure),
+        [check] => format!("{}: {}\n\n{}\n\nFix: {}.", check.code, check.title, check.explanation, check.cure),
         _ => Ui::table(
-            &["code", "severity", "what"],
+            &["code", "severity", "finding"],
             checks
                 .iter()
                 .map(|check| vec![check.code.into(), check.severity.word().into(), check.title.into()])

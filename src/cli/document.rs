@@ -256,7 +256,7 @@ fn read_other_instance(args: &DocumentArgs, context: &mut Context<'_>) -> Result
         let config = read_from(&other, read_config)?;
         let source = file.display().to_string();
         let release = &config.database.release;
-        context.ui.say(&format!("reading `{}`, an instance of release {release}", other.name));
+        context.ui.say(&format!("reading instance `{}` (release {release})", other.name));
         documents.push(write_down(&config, &Choice { source, ..Choice::default() }, context));
     }
     read_written(&documents)
@@ -275,7 +275,7 @@ fn read_snapshots(args: &DocumentArgs, context: &mut Context<'_>) -> Result<Read
         let source = format!("snapshot {}", held.manifest.id);
         let config = read_config(&mut *held.reader()?, &source)?;
         let release = &config.database.release;
-        context.ui.say(&format!("reading {source} of `{}`, release {release}", held.manifest.instance));
+        context.ui.say(&format!("reading {source} of `{}` (release {release})", held.manifest.instance));
         documents.push(write_down(&config, &Choice { source, ..Choice::default() }, context));
     }
     read_written(&documents)

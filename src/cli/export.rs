@@ -139,7 +139,7 @@ fn heading(exported: &Export) -> String {
     match exported.left_out.len() {
         0 => String::new(),
         n => format!(
-            "# {} left out, see `left_out`: they stay as they are where this is applied to the same instance.\n",
+            "# {} not exported, see `left_out`: applied to the same instance, this file leaves them unchanged.\n",
             counted(n, "secret")
         ),
     }
@@ -158,7 +158,7 @@ fn tell(exported: &Export, context: &mut Context<'_>) {
         names.push("…");
     }
     context.ui.say(&format!(
-        "{} left out ({}); `--secrets` writes them down",
+        "{} not exported ({}); to export them: --secrets",
         counted(exported.left_out.len(), "secret"),
         names.join(", ")
     ));

@@ -152,7 +152,7 @@ pub fn run(verb: &Verb, elsewhere: Error, context: &mut Context<'_>) -> Result<E
     if verb.makes_snapshots() && !context.local_stores()?.is_empty() {
         context
             .ui
-            .warn("the snapshot of this write stays over there, in the volume `kumadb`: see `kumadb backup list`");
+            .warn("the undo snapshot of this write is in the volume `kumadb` of the remote host; to list it: kumadb backup list");
     }
     let order = order(luggage, verb, &found.id, context)?;
     let mut read = Vec::new();
@@ -233,7 +233,7 @@ fn bring_home(ran: &Ran<'_>, folder: &Path, seat: &mut Seat<'_>) -> Result<()> {
     for name in ran.fetch_folder(&files::absolute(folder)?, &fetched, seat)? {
         if Store::is_archive(&name) {
             let snapshot = store.adopt(&name, &fetched.join(&name), &scratch)?;
-            seat.say(&format!("fetched and proven: {}", snapshot.location()));
+            seat.say(&format!("downloaded and verified: {}", snapshot.location()));
         }
     }
     Ok(())

@@ -2,7 +2,6 @@
 
 use std::path::PathBuf;
 
-use chrono::{DateTime, Utc};
 use clap::Args;
 use serde_json::{Value as Json, json};
 
@@ -14,6 +13,7 @@ use crate::files;
 use crate::instance::find::{Found, How};
 use crate::instance::{Instance, Place};
 use crate::kuma::read::{Summary, read_database, read_summary};
+use crate::value::{local_time, shown_time};
 
 #[derive(Args, Debug)]
 pub struct FindArgs {
@@ -25,7 +25,7 @@ pub struct FindArgs {
 pub fn run(args: &FindArgs, context: &mut Context<'_>) -> Result<Exit> {
     let sight = context.sight()?;
     if let Err(error) = &sight.docker {
-        context.ui.warn(&format!("{error}; only folders are searched"));
+        context.ui.warn(&format!("{error}; searching folders only"));
     }
     let mut all = sight.everything_here()?;
     let config = config::read(context)?.unwrap_or_default();
@@ -49,22 +49,22 @@ pub fn run(args: &FindArgs, context: &mut Context<'_>) -> Result<Exit> {
         rows.push(line.row(found));
         if let Some(orchestrator) = &found.orchestrator {
             context.ui.say(&format!(
-                "`{}` belongs to {orchestrator}: it is read, and not written while that runs",
+                "`{}` is managed by {orchestrator}: kumadb reads it, but does not write to it while it runs",
                 found.name
             ));
         }
         if let Some(newest) = old.last() {
             let copies = counted(old.len(), "old backup");
             context.ui.say(&format!(
-                "`{}` has {copies} from before a migration; the last is {}",
+                "`{}` has {copies} made before a migration; newest: {}",
                 found.name,
                 newest.display()
             ));
         }
     }
     context.ui.result(&json!({"instances": documents}), || match rows.is_empty() {
-        true => "no instance in sight".into(),
-        false => Ui::table(&["name", "state", "engine", "release", "monitors", "newest beat", "data"], rows),
+        true => "no Uptime Kuma instance found".into(),
+        false => Ui::table(&["name", "state", "engine", "release", "monitors", "last heartbeat", "data"], rows),
     })?;
     Ok(if all.is_empty() { Exit::NotFound } else { Exit::Done })
 }
@@ -108,7 +108,7 @@ impl Line {
             last.push_str(&format!(" ({unread})"));
         }
         let monitors = self.monitors.map_or(String::new(), |n| n.to_string());
-        let beat = self.newest_beat.clone().unwrap_or_default();
+        let beat = self.newest_beat.as_deref().map_or(String::new(), shown_time);
         vec![name, self.state.clone(), self.engine.clone(), self.release.clone(), monitors, beat, last]
     }
 }
@@ -155,7 +155,7 @@ fn look(instance: &Instance, found: &Found, open: bool) -> Line {
         Err(Error::Unreachable { .. }) if line.embedded && line.state != "running" => {
             line.unread = Some(untold(instance, found));
         }
-        Err(Error::Paused { .. }) => line.unread = Some("paused, and its MariaDB with it".into()),
+        Err(Error::Paused { .. }) => line.unread = Some("container is paused, and its MariaDB with it".into()),
         Err(error) => line.error = Some(error.to_string()),
         Ok(()) => {}
     }
@@ -176,14 +176,14 @@ fn untold(instance: &Instance, found: &Found) -> String {
         .map_or(String::new(), |text| format!(" {}", text.trim_matches(['\0', '\n', ' '])));
     let written = std::fs::metadata(folder.join("kuma/heartbeat.ibd"))
         .and_then(|data| data.modified())
-        .map(|at| format!(", last written {}", DateTime::<Utc>::from(at).format("%Y-%m-%d %H:%M UTC")))
+        .map(|at| format!(", last written {}", local_time(at.into())))
         .unwrap_or_default();
     let next = match &found.how {
-        How::Container => "; `find --open` looks into it".into(),
+        How::Container => "; to read it: kumadb find --open".into(),
         How::Volume(name) => format!(
-            "; no container runs it: `docker create -v {name}:/app/data louislam/uptime-kuma:2` makes one that `find --open` looks into"
+            "; no container uses it; to read it: docker create -v {name}:/app/data louislam/uptime-kuma:2, then kumadb find --open"
         ),
-        _ => "; no container runs it".into(),
+        _ => "; no container uses it".into(),
     };
-    format!("MariaDB{version} does not run{written}{next}")
+    format!("MariaDB{version} is not running{written}{next}")
 }

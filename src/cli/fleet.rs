@@ -192,7 +192,7 @@ fn ask(asking: &[(Run<'_>, Json)], ui: &mut Ui) -> Result<()> {
         }
         ui.say(&format!("  {}", asks["question"].as_str().unwrap_or_default()));
     }
-    ui.ask(&format!("yes to all of this, on {}?", counted(asking.len(), "instance")))
+    ui.ask(&format!("make all these changes on {}?", counted(asking.len(), "instance")))
 }
 
 /// What was typed, without what only the parent has.

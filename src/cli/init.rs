@@ -65,9 +65,9 @@ pub fn run(args: &InitArgs, context: &mut Context<'_>) -> Result<Exit> {
     context.ui.result(&document, || {
         let user = match &args.admin {
             Some(name) => format!("user `{name}`"),
-            None => "no user yet: the server asks for one on its first page".into(),
+            None => "no user yet: the server asks for one on its setup page".into(),
         };
-        format!("made {what}: {engine}, release {}, {user}", new.release)
+        format!("created {what}: {engine}, release {}, {user}", new.release)
     })?;
     Ok(Exit::Done)
 }

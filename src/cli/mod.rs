@@ -306,14 +306,16 @@ impl Context<'_> {
         match repair_owner(&instance) {
             Ok(Some(owner)) => {
                 let work = instance.work().display();
-                self.ui.say(&format!("`{work}`, left by an earlier run as root, now belongs to {owner}"));
+                self.ui.say(&format!(
+                    "changed the owner of `{work}`, which an earlier run as root had created, to {owner}"
+                ));
             }
             Ok(None) => {}
             Err(error) => self.ui.warn(&error.to_string()),
         }
         match Journal::read(instance.work()) {
             Ok(Some(_)) if matches!(instance.lock("looking"), Err(Error::Locked { .. })) => {}
-            Ok(Some(journal)) => self.ui.warn(&format!("{}; type `kumadb recover`", journal.record.unfinished())),
+            Ok(Some(journal)) => self.ui.warn(&format!("{}; run: kumadb recover", journal.record.unfinished())),
             Err(error @ Error::Journal { .. }) => self.ui.warn(&error.to_string()),
             // A folder that this user cannot look into hides its journal; writing to it is refused later anyway.
             Ok(None) | Err(_) => {}

@@ -172,7 +172,7 @@ pub fn run(args: &ProbeArgs, context: &mut Context<'_>) -> Result<Exit> {
         // Whoever names an address need not have the database at hand.
         Err(Error::NoTarget | Error::SeveralTargets(_)) if args.address.url.is_some() => None,
         Err(error) if args.address.url.is_some() && error.exit() == Exit::NotFound => {
-            context.ui.warn(&format!("there is no database to compare with: {error}"));
+            context.ui.warn(&format!("no database to compare with: {error}"));
             None
         }
         Err(error) => return Err(error),
@@ -241,7 +241,7 @@ impl ProbeArgs {
 /// The database, for comparing; that it cannot be read is said, and the rest is asked all the same.
 fn read(instance: &Instance, ui: &mut Ui) -> Option<(State, Config)> {
     let read = read_from(instance, |reader, name| Ok((read_shown_state(reader, name)?, read_config(reader, name)?)));
-    read.map_err(|error| ui.warn(&format!("the database cannot be read to compare with it: {error}"))).ok()
+    read.map_err(|error| ui.warn(&format!("cannot read the database to compare with it: {error}"))).ok()
 }
 
 /// Compares what a running server checks with what its database says should be checked.
@@ -303,17 +303,17 @@ fn text(face: &Face, how: &str, checks: &[Check], differing: Option<&Differing>)
         let mark = if check.verdict.good { "ok" } else { "bad" };
         vec![mark.into(), check.path.clone(), check.verdict.answer.clone(), check.verdict.means.clone()]
     };
-    let table = Ui::table(&["", "asked for", "answer", "which means"], checks.iter().map(row).collect());
+    let table = Ui::table(&["", "request", "answer", "meaning"], checks.iter().map(row).collect());
     let mut text = format!("{} ({how})\n\n{table}", face.base());
     let Some(Differing { unchecked, unwanted }) = differing else { return text };
     if unchecked.is_empty() && unwanted.is_empty() {
-        text.push_str("\n\nthe server checks what its database says");
+        text.push_str("\n\nthe running monitors match the database");
     }
     if !unchecked.is_empty() {
         let names = unchecked.iter().map(|(id, path)| format!("`{path}` ({id})"));
         text.push_str(&format!(
-            "\n\n{} not checked: {}\n  written while the server ran (kumadb restart), or not begun yet: after a start they begin \
-             one by one, up to a second each",
+            "\n\n{} not checked by the server: {}\n  added while the server ran (kumadb restart), or not started yet: after a \
+             start they begin one by one, up to a second each",
             counted(unchecked.len(), "active monitor"),
             listed(names)
         ));
@@ -322,8 +322,8 @@ fn text(face: &Face, how: &str, checks: &[Check], differing: Option<&Differing>)
         let id = |known: &Known| known.id.map_or(String::new(), |id| format!(" ({id})"));
         let names = unwanted.iter().map(|known| format!("`{}`{}", known.name, id(known)));
         text.push_str(&format!(
-            "\n\n{} checked that the database does not have, or has paused: {}\n  changed while the server ran (kumadb \
-             restart), or the server is on another database",
+            "\n\n{} checked by the server, but missing or paused in the database: {}\n  changed while the server ran \
+             (kumadb restart), or the server uses another database",
             counted(unwanted.len(), "monitor"),
             listed(names)
         ));

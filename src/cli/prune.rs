@@ -11,6 +11,7 @@ use super::{Context, Ui};
 use crate::backup::retention::{Bucket, Policy};
 use crate::error::{Error, Exit, Result, bytes, counted};
 use crate::run::prune::{Choice, Judged, Pruning};
+use crate::value::local_time;
 
 #[derive(Args, Debug)]
 pub struct PruneArgs {
@@ -60,7 +61,7 @@ struct KeepArgs(Policy);
 impl Args for KeepArgs {
     fn augment_args(command: Command) -> Command {
         let command =
-            Policy::rules().fold(command.next_help_heading("What is kept"), |command, (rule, bucket, within)| {
+            Policy::rules().fold(command.next_help_heading("Retention"), |command, (rule, bucket, within)| {
                 let arg = Arg::new(rule.clone()).long(rule).value_name(if within { "DURATION" } else { "N" });
                 command.arg(arg.help(help(bucket, within)).allow_negative_numbers(true))
             });
@@ -101,10 +102,10 @@ fn help(bucket: Bucket, within: bool) -> String {
         Bucket::Yearly => "year",
     };
     match (bucket, within) {
-        (Bucket::Last, false) => "The newest N; `unlimited` for all, here and below".into(),
-        (Bucket::Last, true) => "All that were taken within this time before the newest: 2y5m7d3h".into(),
-        (_, false) => format!("The newest of each {unit}, for the last N {unit}s that have one"),
-        (_, true) => format!("The newest of each {unit} within this time before the newest of all"),
+        (Bucket::Last, false) => "Keep the newest N; `unlimited` keeps all (for every rule)".into(),
+        (Bucket::Last, true) => "Keep all created within this time before the newest: 2y5m7d3h".into(),
+        (_, false) => format!("Keep the newest of each {unit}, for the last N {unit}s that have one"),
+        (_, true) => format!("Keep the newest of each {unit} within this time before the newest of all"),
     }
 }
 
@@ -129,7 +130,7 @@ pub fn run(args: &PruneArgs, context: &mut Context<'_>) -> Result<Exit> {
     let asks = removed > 0 && !args.dry_run;
     if asks {
         context.ui.say(&table(&pruning, several));
-        context.ui.ask(&format!("remove {} ({})?", counted(removed, "snapshot"), bytes(pruning.bytes())))?;
+        context.ui.ask(&format!("delete {} ({})?", counted(removed, "snapshot"), bytes(pruning.bytes())))?;
     }
     let mut leftovers: Vec<String> = pruning.orphans.iter().map(|orphan| orphan.location()).collect();
     let mut failed = Vec::new();
@@ -151,12 +152,12 @@ pub fn run(args: &PruneArgs, context: &mut Context<'_>) -> Result<Exit> {
         if !asks && !pruning.judged.is_empty() {
             lines.push(table(&pruning, several));
         }
-        lines.extend(leftovers.iter().map(|place| format!("left by a run that was killed: {place}")));
+        lines.extend(leftovers.iter().map(|place| format!("left by an interrupted run: {place}")));
         let sum = format!("{} ({})", counted(removed, "snapshot"), bytes(pruning.bytes()));
         lines.push(match (removed, args.dry_run) {
-            (0, _) => "no snapshot is to be removed".into(),
-            (_, true) => format!("would remove {sum}; nothing was removed"),
-            (_, false) => format!("removed {sum}"),
+            (0, _) => "no snapshots to delete".into(),
+            (_, true) => format!("dry run: would delete {sum}; nothing was deleted"),
+            (_, false) => format!("deleted {sum}"),
         });
         lines.join("\n")
     })?;
@@ -172,7 +173,7 @@ fn table(pruning: &Pruning, several: bool) -> String {
         let manifest = &one.snapshot.manifest;
         let mut row = vec![
             manifest.id.clone(),
-            manifest.created.with_timezone(&Local).format("%Y-%m-%d %H:%M:%S").to_string(),
+            local_time(manifest.created),
             manifest.instance.clone(),
             bytes(one.snapshot.size),
             fate(one).to_owned(),
@@ -184,14 +185,14 @@ fn table(pruning: &Pruning, several: bool) -> String {
         }
         row
     };
-    let mut headers = vec!["id", "time (local)", "instance", "size", "", "why"];
+    let mut headers = vec!["id", "created", "instance", "size", "action", "reason"];
     headers.extend(ambiguous.then_some("origin"));
-    headers.extend(several.then_some("in"));
+    headers.extend(several.then_some("store"));
     Ui::table(&headers, pruning.judged.iter().map(row).collect())
 }
 
 fn fate(one: &Judged) -> &'static str {
-    if one.reasons.is_empty() { "remove" } else { "keep" }
+    if one.reasons.is_empty() { "delete" } else { "keep" }
 }
 
 fn document(one: &Judged) -> Json {
@@ -211,6 +212,6 @@ fn document(one: &Judged) -> Json {
 /// What of one of many goes, in a few words.
 fn words(document: &Json) -> String {
     let removed = document["removed"].as_u64().unwrap_or(0) as usize;
-    let verb = if document["dry_run"] == true { "would remove" } else { "removed" };
+    let verb = if document["dry_run"] == true { "would delete" } else { "deleted" };
     format!("{verb} {}", counted(removed, "snapshot"))
 }

@@ -125,17 +125,17 @@ fn tell(
         "beat": seen,
     });
     context.ui.result(&document, || {
-        let sent = format!("`{path}` ({id}): {status} was taken by the server at {address}");
+        let sent = format!("sent {status} for `{path}` ({id}) to {address}");
         match beat {
             Some(Some(row)) => {
                 let (status, message) = (status_word(row.int("status")), row.text("msg").unwrap_or_default());
-                format!("{sent}; its beat is {status}: {message}")
+                format!("{sent}; heartbeat: {status}: {message}")
             }
             _ => sent,
         }
     })?;
     if let Some(None) = beat {
-        context.ui.warn("its beat is not in the database: is that the server of this database?");
+        context.ui.warn(&format!("the heartbeat is not in the database; does {address} belong to this database?"));
         return Ok(Exit::Partial);
     }
     Ok(Exit::Done)

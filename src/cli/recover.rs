@@ -22,22 +22,22 @@ pub fn run(args: &RecoverArgs, context: &mut Context<'_>) -> Result<Exit> {
         Resumed::Finished(record, outcome) => {
             let snapshot = outcome.snapshot.as_ref().map(|snapshot| snapshot.manifest.id.clone());
             let document = json!({"verb": record.verb, "ended": "finished", "snapshot": snapshot});
-            (document, format!("`{}` is finished: the change is in", record.verb), *outcome)
+            (document, format!("finished `{}`: the change is committed", record.verb), *outcome)
         }
         Resumed::Packed(packing) => {
             let warnings = packing.warnings.iter().map(ToString::to_string).collect();
             let outcome = run::Outcome { warnings, ..run::Outcome::default() };
             let ids: Vec<&str> = packing.packed.iter().map(|snapshot| snapshot.manifest.id.as_str()).collect();
-            let text = format!("{} put into the store: {}", counted(ids.len(), "kept copy"), ids.join(" "));
-            (json!({"ended": "packed", "snapshots": ids}), text.replace("copys", "copies"), outcome)
+            let text = format!("{} stored: {}", counted(ids.len(), "pending snapshot"), ids.join(" "));
+            (json!({"ended": "packed", "snapshots": ids}), text, outcome)
         }
         Resumed::Undone(record, changed) => {
             let how = match changed {
-                true => "undone: the change was taken back",
-                false => "undone: nothing had been changed",
+                true => "the database is as it was before",
+                false => "nothing had been changed",
             };
             let document = json!({"verb": record.verb, "ended": "undone", "changed": changed});
-            (document, format!("`{}` is {how}", record.verb), run::Outcome::default())
+            (document, format!("rolled back `{}`: {how}", record.verb), run::Outcome::default())
         }
     };
     context.ui.result(&document, || text)?;

@@ -38,7 +38,7 @@ pub fn run(args: &SalvageArgs, context: &mut Context<'_>) -> Result<Exit> {
     let holders = files::holders(&file.parts());
     if !holders.is_empty() {
         let who = holders.join(", ");
-        context.ui.warn(&format!("{who} has the database open: what is written meanwhile may come out torn"));
+        context.ui.warn(&format!("{who} has the database open: rows written during the salvage may be incomplete"));
     }
     let wreck = Wreck::open(file.path())?;
     let salvaged = match &args.to {
@@ -54,7 +54,11 @@ pub fn run(args: &SalvageArgs, context: &mut Context<'_>) -> Result<Exit> {
     context.ui.result(&document, || {
         let mut text = salvaged_text(&salvaged);
         if let Some(to) = to {
-            text.push_str(&format!("\n\n`{}` is a whole database of {}", to.display(), salvaged.release));
+            text.push_str(&format!(
+                "\n\nwrote `{}`, a complete database of release {}",
+                to.display(),
+                salvaged.release
+            ));
         }
         text
     })?;
@@ -115,34 +119,38 @@ pub fn salvaged_text(salvaged: &Salvaged) -> String {
             number(report.left_out),
         ]
     });
-    let mut text = vec![Ui::table(&["table", "found", "doubtful", "lost", "left out"], rows.collect())];
+    let mut text = vec![Ui::table(&["table", "found", "doubtful", "lost", "skipped"], rows.collect())];
     text.push(match salvaged.wal {
         WalUse::None => "no WAL".into(),
         WalUse::Used(frames) => {
-            format!("with the WAL: {} of it belong to the database", counted(frames as usize, "frame"))
+            format!("with the WAL: {} belong to the database", counted(frames as usize, "frame"))
         }
-        WalUse::Ignored => "without the WAL: the file alone gives more".into(),
+        WalUse::Ignored => "without the WAL: more rows can be read from the file alone".into(),
     });
     match salvaged.list {
         List::Whole => {}
-        List::InPart => text.push("the list of tables is damaged; what it lacks was told by the shape of rows".into()),
-        List::Lost => text.push("the list of tables is lost; all tables were told by the shape of rows".into()),
+        List::InPart => text.push(
+            "the list of tables is damaged; the missing tables were recognised by the shape of their rows".into(),
+        ),
+        List::Lost => {
+            text.push("the list of tables is lost; all tables were recognised by the shape of their rows".into())
+        }
     }
     if !salvaged.broken_indexes.is_empty() {
-        text.push(format!("{} damaged, and made anew", counted(salvaged.broken_indexes.len(), "index")));
+        text.push(format!("{} damaged and rebuilt", counted(salvaged.broken_indexes.len(), "index")));
     }
     if !salvaged.unknown.is_empty() {
-        text.push(format!("tables that {} does not have, left out: {}", salvaged.release, salvaged.unknown.join(", ")));
+        text.push(format!("skipped tables that {} does not have: {}", salvaged.release, salvaged.unknown.join(", ")));
     }
     if salvaged.refilled > 0 {
         text.push(format!(
-            "{} that every database of {} has put in anew",
+            "{} added that every database of {} has",
             counted(salvaged.refilled as usize, "row"),
             salvaged.release
         ));
     }
     if let Some(notes) = &salvaged.notes {
-        text.push(format!("what is doubtful, changed or left out stands in {}", notes.display()));
+        text.push(format!("doubtful, changed and skipped rows are listed in {}", notes.display()));
     }
     text.join("\n")
 }
@@ -162,9 +170,11 @@ pub fn rebuilt_json(made: &Rebuilt) -> Json {
 /// The same for people.
 pub fn rebuilt_text(made: &Rebuilt) -> String {
     match made {
-        Rebuilt::Whole { with_wal: true } => "the database is whole again: its indexes were made anew".into(),
-        Rebuilt::Whole { with_wal: false } => "the database is whole without a WAL; its indexes were made anew".into(),
-        Rebuilt::Salvaged(salvaged) => format!("a new database was made of the rows:\n{}", salvaged_text(salvaged)),
+        Rebuilt::Whole { with_wal: true } => "the database is complete: its indexes were rebuilt".into(),
+        Rebuilt::Whole { with_wal: false } => {
+            "the database is complete without its WAL: its indexes were rebuilt".into()
+        }
+        Rebuilt::Salvaged(salvaged) => format!("built a new database from the rows:\n{}", salvaged_text(salvaged)),
     }
 }
 

@@ -10,6 +10,7 @@ use crate::backup::store::DrillNote;
 use crate::backup::{Manifest, Snapshot, unpack_first};
 use crate::error::{Exit, Result, bytes, counted};
 use crate::kuma::read::read_shown_state;
+use crate::value::local_time;
 
 #[derive(Args, Debug)]
 pub struct ShowArgs {
@@ -60,36 +61,38 @@ fn summary(copies: &[Snapshot], drills: &[DrillNote]) -> String {
     let holds = match (manifest.raw, manifest.without.is_empty()) {
         (true, _) => "the files of a database that could not be read".to_owned(),
         (false, true) => "everything".to_owned(),
-        (false, false) => format!("the configuration; without the rows of {}", manifest.without.join(", ")),
+        (false, false) => format!("configuration only; without the rows of {}", manifest.without.join(", ")),
     };
     let pages = manifest.pages.map_or(String::new(), |pages| format!(", {}", counted(pages as usize, "page")));
     let encrypted = if first.is_sealed() { ", encrypted" } else { "" };
     let mut rows = vec![
         ("snapshot", manifest.id.clone()),
-        ("taken", manifest.created.format("%Y-%m-%d %H:%M:%S UTC").to_string()),
-        ("made by", format!("{}, {}", manifest.reason, manifest.made_by)),
+        ("created", local_time(manifest.created)),
+        ("created by", format!("{}, {}", manifest.reason, manifest.made_by)),
         ("instance", format!("{}, at {}", manifest.instance, manifest.origin)),
         ("database", format!("{}, release {}{pages}", manifest.engine, manifest.release)),
-        ("holds", holds),
-        ("size", format!("{} packed to {}{encrypted}", bytes(manifest.size()), bytes(first.size))),
-        ("proven", manifest.verified.join(", ")),
+        ("contents", holds),
+        ("size", format!("{} compressed to {}{encrypted}", bytes(manifest.size()), bytes(first.size))),
+        ("verified", manifest.verified.join(", ")),
     ];
-    rows.extend(manifest.faults.iter().map(|fault| ("fault", format!("{fault}; it was in the database already"))));
+    rows.extend(manifest.faults.iter().map(|fault| ("known fault", format!("{fault} (already in the database)"))));
     rows.extend(drills.iter().map(|drill| ("restore test", words(drill))));
-    rows.extend(drills.is_empty().then(|| ("restore test", "none: `kumadb backup verify --restore-test`".to_owned())));
-    rows.extend(copies.iter().map(|copy| ("in", copy.location())));
+    rows.extend(
+        drills.is_empty().then(|| ("restore test", "none; to run one: kumadb backup verify --restore-test".to_owned())),
+    );
+    rows.extend(copies.iter().map(|copy| ("archive", copy.location())));
     rows.extend(manifest.archive_blake3.clone().map(|hash| ("blake3", hash)));
-    let line = |(name, value): &(&str, String)| format!("{name:8}  {value}");
+    let line = |(name, value): &(&str, String)| format!("{name:12}  {value}");
     rows.iter().map(line).collect::<Vec<_>>().join("\n")
 }
 
 fn words(drill: &DrillNote) -> String {
-    let at = drill.at.format("%Y-%m-%d %H:%M:%S UTC");
+    let at = local_time(drill.at);
     match &drill.error {
         Some(error) => format!("{at}: FAILED: {error}"),
         None => {
             let (tables, rows) = (counted(drill.tables, "table"), counted(drill.rows as usize, "row"));
-            format!("{at}: restored in {:.1} s, {tables} with {rows} as they were", drill.seconds)
+            format!("{at}: passed in {:.1} s: {tables} with {rows} match", drill.seconds)
         }
     }
 }

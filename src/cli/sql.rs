@@ -320,13 +320,13 @@ fn change(args: &SqlArgs, statements: Vec<String>, instance: &Instance, context:
     let tried = run::rehearse_work(instance, &Work::Script(&script), &settings, context.ui)?.changes;
     let mut document = document(&script, &tried);
     if tried.is_empty() {
-        context.ui.result(&json!({"changes": []}), || "no row would change".into())?;
+        context.ui.result(&json!({"changes": []}), || "no rows would change".into())?;
         return Ok(Exit::Done);
     }
     let text = text(&script, &tried);
     if args.write.is_dry_run() {
         document.insert("dry_run".into(), json!(true));
-        context.ui.result(&Json::Object(document), || format!("{text}\ntried and rolled back; nothing was changed"))?;
+        context.ui.result(&Json::Object(document), || format!("{text}\ndry run: rolled back; nothing was changed"))?;
         return Ok(Exit::Done);
     }
     context.ui.say(&text);
@@ -430,7 +430,7 @@ fn text(script: &Script, changes: &Changes) -> String {
     let more = lines.len().saturating_sub(SHOWN);
     lines.truncate(SHOWN);
     if more > 0 {
-        lines.push(format!("… and {more} lines more, see `--dry-run --json`"));
+        lines.push(format!("… and {more} more lines; to show all: --dry-run --json"));
     }
     for (statement, rows) in script.statements.iter().zip(&changes.affected) {
         lines.push(format!("{}: {}", counted(*rows as usize, "row"), shown(&statement.as_str().into())));

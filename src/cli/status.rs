@@ -16,6 +16,7 @@ use crate::files::FileSystem;
 use crate::instance::Place;
 use crate::kuma::read::{read_database, read_summary};
 use crate::run::Journal;
+use crate::value::{local_time, shown_time};
 
 #[derive(Args, Debug)]
 pub struct StatusArgs {
@@ -53,12 +54,12 @@ impl Backups {
         }
     }
 
-    /// What somebody should know.
+    /// The warning about missing or old backups, if there is one.
     fn warning(&self, name: &str, max_age: TimeDelta) -> Option<String> {
         match self {
-            Backups::None => Some(format!("there is no backup of `{name}`: `kumadb backup create`")),
+            Backups::None => Some(format!("`{name}` has no backup; to create one: kumadb backup create")),
             Backups::Newest { age, old: true } => Some(format!(
-                "the newest backup of `{name}` is {} old, more than {}: `kumadb backup create`",
+                "the newest backup of `{name}` is {} old (limit: {}); to create one: kumadb backup create",
                 age_words(*age),
                 age_words(max_age)
             )),
@@ -81,7 +82,7 @@ pub fn run(args: &StatusArgs, context: &mut Context<'_>) -> Result<Exit> {
     });
     let (read, unread) = match read {
         Err(Error::Unreachable { .. }) if instance.container.is_some() && !instance.is_running()? => {
-            (None, "not running; `kumadb monitor list` opens it in a helper container".to_owned())
+            (None, "not running; to read it in a helper container: kumadb monitor list".to_owned())
         }
         // An embedded MariaDB comes and goes with its server, whatever ails that.
         Err(error @ (Error::Unreachable { .. } | Error::Paused { .. } | Error::Refused(_))) if life.is_some() => {
@@ -132,9 +133,9 @@ pub fn run(args: &StatusArgs, context: &mut Context<'_>) -> Result<Exit> {
         let known = if database.release.exact { "" } else { ", with migrations unknown to kumadb" };
         rows.push(("release", format!("{}{known}", database.release)));
         rows.push(("monitors", format!("{} ({} active)", summary.monitors, summary.active)));
-        rows.push(("newest beat", summary.newest_beat.clone().unwrap_or_else(|| "none".into())));
+        rows.push(("last heartbeat", summary.newest_beat.as_deref().map_or("none".into(), shown_time)));
         if database.migrating {
-            rows.push(("migration", "`knex_migrations_lock` is set: one is running, or was cut off".into()));
+            rows.push(("migration", "running, or interrupted (`knex_migrations_lock` is set)".into()));
         }
     } else {
         rows.push(("database", unread));
@@ -142,11 +143,11 @@ pub fn run(args: &StatusArgs, context: &mut Context<'_>) -> Result<Exit> {
     rows.push((
         "last snapshot",
         last.map_or("none".into(), |snapshot| {
-            let made = snapshot.manifest.created.format("%Y-%m-%d %H:%M:%S UTC");
+            let made = local_time(snapshot.manifest.created);
             format!("{} of {made} ({})", snapshot.manifest.id, bytes(snapshot.size))
         }),
     ));
-    rows.extend(unfinished.as_ref().map(|record| ("unfinished", record.unfinished().to_string())));
+    rows.extend(unfinished.as_ref().map(|record| ("interrupted", record.unfinished().to_string())));
     let document = json!({
         "instance": instance.name,
         "container": life_word.as_ref().map(|life| json!({"state": life, "image": image})),
@@ -183,9 +184,9 @@ fn words(status: &Json) -> String {
         (Some(release), Some(monitors)) => {
             words.push(release.to_owned());
             words.push(counted(monitors.unsigned_abs() as usize, "monitor"));
-            words.push(format!("newest beat {}", status["newest_beat"].as_str().unwrap_or("none")));
+            words.push(format!("last heartbeat {}", status["newest_beat"].as_str().map_or("none".into(), shown_time)));
         }
-        _ => words.push("its database does not run".into()),
+        _ => words.push("database offline".into()),
     }
     match (status["backup"]["state"].as_str(), status["backup"]["age_seconds"].as_i64()) {
         (Some("none"), _) => words.push("no backup".into()),
@@ -193,7 +194,7 @@ fn words(status: &Json) -> String {
         _ => {}
     }
     if !status["unfinished"].is_null() {
-        words.push("unfinished work".into());
+        words.push("interrupted operation".into());
     }
     words.join(", ")
 }

@@ -55,7 +55,7 @@ pub fn words(document: &Json) -> String {
     let words: Vec<String> = counts.into_iter().flatten().collect();
     match (words.is_empty(), document["dry_run"].as_bool()) {
         (_, Some(true)) => {
-            format!("{} tried", counted(document["changes"].as_array().map_or(0, Vec::len), "row change"))
+            format!("dry run: {}", counted(document["changes"].as_array().map_or(0, Vec::len), "row change"))
         }
         (true, _) => "nothing to change".into(),
         (false, _) => words.join(", "),
@@ -94,12 +94,10 @@ pub fn summary_json(planned: &Planned) -> Json {
 pub fn tell(planned: &Planned, context: &mut Context<'_>) {
     const SHOWN: usize = 20;
     for skipped in planned.skipped.iter().take(SHOWN) {
-        context.ui.warn(&format!("{}: {}: {}: left out", skipped.at, skipped.what, skipped.why));
+        context.ui.warn(&format!("{}: {}: {}: skipped", skipped.at, skipped.what, skipped.why));
     }
     if planned.skipped.len() > SHOWN {
-        context
-            .ui
-            .warn(&format!("… and {} more are left out; `--json` names all of them", planned.skipped.len() - SHOWN));
+        context.ui.warn(&format!("… and {} more skipped; to list all: --json", planned.skipped.len() - SHOWN));
     }
     for warning in planned.outline.warnings.iter().take(SHOWN) {
         context.ui.warn(warning);

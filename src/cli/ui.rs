@@ -201,7 +201,7 @@ impl Ui {
         if !std::io::stdin().is_terminal() {
             return Ok(first);
         }
-        match first == prompt::unseen("the same again", &|| self.signal())? {
+        match first == prompt::unseen("confirm password", &|| self.signal())? {
             true => Ok(first),
             false => Err(Error::Usage("the two passwords differ".into())),
         }

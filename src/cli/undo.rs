@@ -18,6 +18,7 @@ use crate::instance::Instance;
 use crate::kuma::read::history;
 use crate::run::kept::{self, Kept};
 use crate::run::{self, Settings, Work, put_files_back};
+use crate::value::local_time;
 
 #[derive(Args, Debug)]
 #[command(
@@ -99,7 +100,10 @@ pub fn run(args: &UndoArgs, context: &mut Context<'_>) -> Result<Exit> {
             tell_of_lost(&way, undone, args, context);
             break way;
         }
-        context.ui.say(&format!("`{}` has left no difference; looking at the change before it", manifests[at].reason));
+        context.ui.say(&format!(
+            "nothing to undo for `{}`: the database is the same; checking the change before it",
+            manifests[at].reason
+        ));
         files::remove_folder(&way.held.folder)?;
         at = newest(&manifests[..at], &instance)?;
     };
@@ -149,7 +153,7 @@ fn tell_of_lost(way: &Way, undone: &[&Manifest], args: &UndoArgs, context: &mut 
     let verbs: Vec<String> = of_history.map(|one| format!("`{}`", one.reason)).collect();
     if !verbs.is_empty() {
         context.ui.warn(&format!(
-            "undo snapshot `{}` is of the configuration alone: what {} changed in the history since stays as it is now",
+            "undo snapshot `{}` contains only the configuration: what {} has changed in the history since is not undone",
             way.held.manifest.id,
             verbs.join(", ")
         ));
@@ -199,7 +203,7 @@ fn carry_out(
     context: &mut Context<'_>,
 ) -> Result<Exit> {
     let manifest = &way.held.manifest;
-    let created = manifest.created.format("%Y-%m-%d %H:%M:%S UTC");
+    let created = local_time(manifest.created);
     let text = way.difference.text(context.global.verbose);
     let document = json!({
         "undone": manifest.id, "verb": manifest.reason, "at": manifest.created, "differs": way.difference.json(),
@@ -207,7 +211,7 @@ fn carry_out(
     });
     let lost = match way.kept.is_empty() {
         true => format!(
-            "heartbeats since {created} are lost: the whole database is restored (with `--config-only` the history stays as it is now)"
+            "heartbeats since {created} will be lost: the whole database is restored (to keep the history: --config-only)"
         ),
         false => String::new(),
     };
@@ -216,7 +220,7 @@ fn carry_out(
         let mut document = document;
         document["dry_run"] = json!(true);
         context.ui.result(&document, || {
-            let what = format!("`{}` of {created} would be undone; nothing was changed", manifest.reason);
+            let what = format!("dry run: would undo `{}` of {created}; nothing was changed", manifest.reason);
             shown.iter().copied().chain([what.as_str()]).collect::<Vec<_>>().join("\n")
         })?;
         return Ok(Exit::Done);
@@ -242,7 +246,7 @@ fn carry_out(
         let rows: u64 = outcome.merged.values().sum();
         let with = match rows {
             0 => String::new(),
-            rows => format!(", {} of the history came back", counted(rows as usize, "row")),
+            rows => format!(", {} of the history restored", counted(rows as usize, "row")),
         };
         let redo = redo.map_or(String::new(), |id| format!("\nto redo: kumadb undo {id}"));
         format!("undone: `{}` of {created}{with}{redo}", manifest.reason)

@@ -95,26 +95,26 @@ pub fn run(verb: &UserVerb, context: &mut Context<'_>) -> Result<Exit> {
         UserVerb::Password(args) => {
             let user = known(&config, args.name.as_deref())?;
             let password = new_password(&args.password, name(user), context)?;
-            let said = format!("user `{}` has a new password", name(user));
+            let said = format!("changed the password of user `{}`", name(user));
             let cells = [("password", init::hash(&password)?.into())];
             change("user password", &config, user, &cells, &said).write(&args.write, &instance, &config, context)
         }
         UserVerb::Rename(args) => {
             let user = known(&config, Some(&args.name))?;
             check_new(&args.new, &instance, &config)?;
-            let said = format!("user `{}` is `{}` now", args.name, args.new);
+            let said = format!("renamed user `{}` to `{}`", args.name, args.new);
             let cells = [("username", args.new.as_str().into())];
             change("user rename", &config, user, &cells, &said).write(&args.write, &instance, &config, context)
         }
         UserVerb::Disable2fa(args) => {
             let user = known(&config, args.name.as_deref())?;
-            let said = format!("user `{}` logs in with the password alone", name(user));
+            let said = format!("disabled two-factor authentication of user `{}`", name(user));
             let cells = [("twofa_status", 0.into()), ("twofa_secret", Value::Null), ("twofa_last_token", Value::Null)];
             change("user disable-2fa", &config, user, &cells, &said).write(&args.write, &instance, &config, context)
         }
         UserVerb::Activate(args) => {
             let user = known(&config, args.name.as_deref())?;
-            let said = format!("user `{}` may log in", name(user));
+            let said = format!("activated user `{}`", name(user));
             change("user activate", &config, user, &[("active", 1.into())], &said).write(
                 &args.write,
                 &instance,
@@ -125,7 +125,7 @@ pub fn run(verb: &UserVerb, context: &mut Context<'_>) -> Result<Exit> {
         UserVerb::Adopt(args) => {
             let user = known(&config, args.name.as_deref())?;
             let plan = plan_adopt(&config, user.int("id").unwrap_or_default());
-            let said = format!("{} now of user `{}`", counted(plan.steps.len(), "thing"), name(user));
+            let said = format!("assigned {} to user `{}`", counted(plan.steps.len(), "item"), name(user));
             Change { verb: "user adopt", plan, said }.write(&args.write, &instance, &config, context)
         }
         UserVerb::SignOut(args) => sign_out(args, &instance, &config, context),
@@ -155,7 +155,7 @@ fn list(config: &Config, context: &mut Context<'_>) -> Result<Exit> {
             vec![id, name(user).to_owned(), active, twofa, owned(user).to_string()]
         };
         match users {
-            [] => "no users yet: the server asks for one on its first page".into(),
+            [] => "no users yet: the server asks for one on its setup page".into(),
             users => Ui::table(&["id", "name", "active", "2fa", "monitors"], users.iter().map(line).collect()),
         }
     })?;
@@ -188,7 +188,7 @@ fn sign_out(args: &SignOutArgs, instance: &Instance, config: &Config, context: &
             plan.insert("setting", subject, row);
         }
     }
-    let said = "all sessions are ended: everybody logs in again".to_owned();
+    let said = "all sessions ended: every user has to log in again".to_owned();
     Change { verb: "user sign-out", plan, said }.write(&args.write, instance, config, context)
 }
 

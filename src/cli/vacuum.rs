@@ -50,7 +50,7 @@ pub fn run(args: &VacuumArgs, context: &mut Context<'_>) -> Result<Exit> {
     };
     if statements.is_empty() {
         let free = bytes(space.free);
-        context.ui.result(&json!({"changes": []}), || format!("nothing to give back: {free} are free"))?;
+        context.ui.result(&json!({"changes": []}), || format!("nothing to reclaim: {free} free"))?;
         return Ok(Exit::Done);
     }
     if args.incremental.is_none() {
@@ -60,14 +60,14 @@ pub fn run(args: &VacuumArgs, context: &mut Context<'_>) -> Result<Exit> {
     if args.write.is_dry_run() {
         context.ui.result(&with(&named, json!({"dry_run": true})), || {
             let (total, free) = (bytes(space.total), bytes(space.free));
-            format!("~ {}\n{total}, of which {free} are free; nothing was changed", statements.join("\n~ "))
+            format!("~ {}\ndry run: {total}, {free} of it free; nothing was changed", statements.join("\n~ "))
         })?;
         return Ok(Exit::Done);
     }
     if matches!(instance.place, Place::External(_)) {
-        context
-            .ui
-            .say("the disk of this MariaDB cannot be seen from here: it needs room for its largest table once more");
+        context.ui.say(
+            "kumadb cannot check the disk of this MariaDB: it needs free space for one more copy of the largest table",
+        );
     }
     let settings = args.write.settings("vacuum");
     let store = context.store()?;

@@ -128,7 +128,7 @@ pub fn carry_out(wish: &Wish<'_>, args: &WriteArgs, instance: &Instance, context
         let changes = changes_json(&wish.plan);
         let text = || {
             let tried = counted(wish.plan.steps.len(), "row change");
-            format!("{}\n{tried} tried and rolled back; nothing was changed", lines(&wish.plan))
+            format!("{}\ndry run: {tried} rolled back; nothing was changed", lines(&wish.plan))
         };
         context.ui.result(&json!({"dry_run": true, "changes": changes}), text)?;
         return Ok(Exit::Done);
@@ -157,7 +157,7 @@ pub fn finish(outcome: &Outcome, ui: &mut Ui) -> Result<Exit> {
     }
     if !outcome.silent.is_empty() {
         let ids: Vec<String> = outcome.silent.iter().map(i64::to_string).collect();
-        ui.warn(&format!("no beat in time from {}", ids.join(", ")));
+        ui.warn(&format!("no heartbeat in time from monitor {}", ids.join(", ")));
     }
     Ok(if outcome.warnings.is_empty() && outcome.silent.is_empty() { Exit::Done } else { Exit::Partial })
 }
@@ -198,7 +198,7 @@ fn beats_text(outcome: &Outcome, wish: &Wish<'_>) -> String {
             vec![id.to_string(), name, status, row.text("msg").unwrap_or_default().to_owned()]
         })
         .collect();
-    Ui::table(&["id", "name", "beat", "message"], rows)
+    Ui::table(&["id", "name", "status", "message"], rows)
 }
 
 /// A heartbeat's status as a word (2.5.3: 0 down, 1 up, 2 pending, 3 maintenance).
@@ -218,7 +218,7 @@ pub fn lines(plan: &Plan) -> String {
     if lines.len() > SHOWN {
         let more = lines.len() - SHOWN;
         lines.truncate(SHOWN);
-        lines.push(format!("… and {more} lines more"));
+        lines.push(format!("… and {more} more lines"));
     }
     lines.join("\n")
 }

@@ -316,7 +316,7 @@ impl Run<'_> {
         if let Work::Prune(Pruning { compacting, .. }) = work
             && let Err(error) = compact::run(guarded.writer(), compacting, self.instance.work(), observer)
         {
-            self.outcome.warnings.push(format!("the room was not given back: {error}"));
+            self.outcome.warnings.push(format!("cannot reclaim disk space: {error}"));
         }
         Ok(touched)
     }
@@ -325,7 +325,7 @@ impl Run<'_> {
     /// with the configuration before and after, tells the same.
     pub(super) fn committed(&mut self) {
         if let Err(error) = self.journal.advance(Phase::Committed) {
-            self.outcome.warnings.push(format!("the journal could not be written: {error}"));
+            self.outcome.warnings.push(format!("cannot write the journal: {error}"));
         }
     }
 
@@ -399,7 +399,7 @@ impl Run<'_> {
                 // The server was seen working: from here on nothing is a reason to take the change back.
                 let mut seen =
                     beats::wait(&*connect, last, &wanted, false, limit, &mut || Ok(())).unwrap_or_else(|error| {
-                        self.outcome.warnings.push(format!("the beats cannot be read: {error}"));
+                        self.outcome.warnings.push(format!("cannot read heartbeats: {error}"));
                         BTreeMap::new()
                     });
                 seen.retain(|id, _| wanted.contains(id));
@@ -410,7 +410,7 @@ impl Run<'_> {
         if self.journal.record.life == Some(Life::Paused)
             && let Err(error) = server.put_back(Life::Paused, self.settings.grace)
         {
-            self.outcome.warnings.push(format!("the server was paused before and runs now: {error}"));
+            self.outcome.warnings.push(format!("the container was paused before and is running now: {error}"));
         }
         Ok(())
     }
@@ -435,7 +435,7 @@ impl Run<'_> {
                 return Err(Error::NotUp {
                     container: server.name(),
                     seconds: self.settings.deadline.as_secs(),
-                    why: format!("it answers, but none of {} active monitors has written a beat", beating.len()),
+                    why: format!("it responds, but none of {} active monitors has written a heartbeat", beating.len()),
                     log: server.last_errors(),
                 });
             }

@@ -87,7 +87,7 @@ pub(super) fn tell_network(instance: &Instance, observer: &mut dyn Observer) -> 
         Some(found) if instance.engine() == EngineKind::Sqlite && found.reach != Reach::Hosts => {
             let what = found.words().unwrap_or_default();
             let what = format!(
-                "{what}: see that no other host runs a server on it (SQLite on a network file system is unsafe)"
+                "{what}: make sure that no other host runs a server on it (SQLite on a network file system is unsafe)"
             );
             observer.step(&Step::Network { what })
         }

@@ -71,7 +71,7 @@ pub fn take(
     }
     match taken.copies.first() {
         Some(first) => {
-            observer.step(&Step::Packed { id: first.manifest.id.clone(), bytes: first.size })?;
+            observer.step(&Step::Packed { id: first.manifest.id.clone(), bytes: first.size, undo: false })?;
             Ok(taken)
         }
         None => Err(taken.failed.swap_remove(0)),

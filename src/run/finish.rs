@@ -52,16 +52,16 @@ impl Run<'_> {
     /// goes wrong here is a warning, and blocks nothing.
     pub(super) fn finish(mut self, store: &Store, observer: &mut dyn Observer) -> Outcome {
         let noted = self.journal.advance(Phase::Seen);
-        self.warn(noted, "the journal could not be written");
+        self.warn(noted, "cannot write the journal");
         let folder = self.held_folder();
         let safe = !folder.exists() || self.put_away(&folder, store, observer);
         let cleared = self.clear_shadow(observer);
         let clear = cleared.is_ok();
-        self.warn(cleared, "the tables that were exchanged could not be removed; `kumadb recover` does");
+        self.warn(cleared, "cannot drop the old tables (kumadb recover drops them)");
         // They are still there, or the copy is, and the note that says so must be too.
         if clear && safe {
             let closed = observer.step(&Step::CloseJournal).and_then(|()| self.close());
-            self.warn(closed, "the journal could not be closed; `kumadb recover` does");
+            self.warn(closed, "cannot close the journal (kumadb recover closes it)");
         }
         self.outcome
     }
@@ -80,7 +80,7 @@ impl Run<'_> {
                 let made = [snapshot.manifest.id.as_str()];
                 let bounded = prune::bound(store, of(&snapshot.manifest), &made, Utc::now());
                 self.outcome.snapshot = Some(snapshot);
-                self.warn(bounded, "undo snapshots beyond the bounds of `[undo]` could not be removed");
+                self.warn(bounded, "cannot delete undo snapshots beyond the limits of `[undo]`");
                 true
             }
             Err(error) => {
@@ -89,19 +89,19 @@ impl Run<'_> {
                     Ok((place, manifest)) => {
                         self.outcome.kept = manifest;
                         let words = format!(
-                            "it is kept in `{}`, where `kumadb undo` finds it, and goes into the store with the next write, `kumadb \
-                         backup create` or `kumadb recover`",
+                            "it is pending in `{}`, where `kumadb undo` finds it; the next write, `kumadb backup create` or \
+                             `kumadb recover` stores it",
                             place.display()
                         );
                         (true, words)
                     }
                     Err(failure) => {
                         let place = from.display();
-                        (false, format!("nor could it be kept: {failure}; it is still in `{place}`: kumadb recover"))
+                        (false, format!("it is still in `{place}` ({failure}); to store it: kumadb recover"))
                     }
                 };
                 self.outcome.warnings.push(format!(
-                    "the change is made, but its undo snapshot could not be put into the store: {error}; {words}"
+                    "the change was committed, but its undo snapshot could not be stored: {error}; {words}"
                 ));
                 safe
             }
@@ -125,7 +125,7 @@ impl Run<'_> {
         let seal = Seal::read(&self.journal.record.recipients, &[], None)?;
         let snapshot = store.clone().sealed(seal).pack(&held, &extras)?;
         self.outcome.removed = removed::keep(folder, &snapshot)?;
-        observer.step(&Step::Packed { id: snapshot.manifest.id.clone(), bytes: snapshot.size })?;
+        observer.step(&Step::Packed { id: snapshot.manifest.id.clone(), bytes: snapshot.size, undo: true })?;
         Ok(snapshot)
     }
 

@@ -21,7 +21,7 @@ impl Run<'_> {
         self.journal.record.container = now;
         // A disk that is too full for the note must not keep the server down: by its data folder it is found all the same.
         if let Err(error) = self.journal.advance(self.journal.record.phase) {
-            self.outcome.warnings.push(format!("the journal could not be written: {error}"));
+            self.outcome.warnings.push(format!("cannot write the journal: {error}"));
         }
         match self.replaced {
             true => observer.step(&Step::Follow { container: name }),
@@ -67,12 +67,12 @@ impl Run<'_> {
     pub(super) fn gone(&self, cause: Error, changed: Option<bool>) -> Error {
         let Error::Removed { container, what, .. } = cause else { return cause };
         let folder = self.instance.origin();
-        let create = format!("create it again on `{folder}` (docker compose up -d)");
+        let create = format!("recreate it with the data folder `{folder}` (docker compose up -d)");
         let (state, hint) = match changed {
             // The journal stays open.
-            None => ("the change is in the database", format!("{create}, then: kumadb -t {folder} recover")),
-            Some(true) => ("the database was rolled back, and is as it was before", create),
-            Some(false) => ("the database is as it was before", create),
+            None => ("the change is committed", format!("{create}, then run: kumadb -t {folder} recover")),
+            Some(true) => ("rolled back: the database is as it was before", create),
+            Some(false) => ("the database was not changed", create),
         };
         let what = format!("{what}; {state}");
         Error::Removed { container, what, unfinished: changed.is_none(), hint: Some(hint) }

@@ -16,6 +16,7 @@ use crate::files;
 use crate::instance::Instance;
 use crate::kuma::mark::Watched;
 use crate::model::state::Fingerprint;
+use crate::value::local_time;
 
 /// The only format there is.
 const FORMAT: u32 = 1;
@@ -44,11 +45,11 @@ impl Phase {
     /// What a message says of it.
     pub fn words(self) -> &'static str {
         match self {
-            Phase::Noted | Phase::Stopping => "cut off before anything was written",
-            Phase::Writing => "cut off while writing",
-            Phase::Committed => "cut off after the change, before the server was seen working",
-            Phase::RollingBack | Phase::PutBack => "cut off while putting things back",
-            Phase::Seen => "cut off while the snapshot was packed",
+            Phase::Noted | Phase::Stopping => "interrupted before anything was written",
+            Phase::Writing => "interrupted while writing",
+            Phase::Committed => "interrupted after the commit, before the server was verified up",
+            Phase::RollingBack | Phase::PutBack => "interrupted while rolling back",
+            Phase::Seen => "interrupted while the undo snapshot was being stored",
         }
     }
 }
@@ -138,7 +139,7 @@ impl Record {
     pub fn unfinished(&self) -> Error {
         Error::Unfinished {
             verb: self.verb.clone(),
-            started: self.started.format("%Y-%m-%d %H:%M:%S UTC").to_string(),
+            started: local_time(self.started),
             phase: self.phase.words().to_owned(),
         }
     }
@@ -183,7 +184,7 @@ impl Journal {
         let written: serde_json::Value = serde_json::from_str(&text).map_err(|error| broken(error.to_string()))?;
         // The format first: a newer one may lack what this kumadb looks for.
         if let Some(n) = written["format"].as_u64().filter(|n| *n != u64::from(FORMAT)) {
-            return Err(broken(format!("its format is {n}, this kumadb knows {FORMAT}")));
+            return Err(broken(format!("format {n} is not supported; this kumadb supports format {FORMAT}")));
         }
         let record: Record = serde_json::from_value(written).map_err(|error| broken(error.to_string()))?;
         Ok(Some(Journal { path, record }))

@@ -58,7 +58,8 @@ impl Kept {
 
     /// What its archive is encrypted with: what this run's own configuration says, never what the data folder alone says.
     fn seal(&self, store: &Store, warnings: &mut Vec<Error>) -> Result<Option<Seal>> {
-        let stays = |why: String| Error::Refused(format!("`{}` stays where it is: {why}", self.folder.display()));
+        let stays =
+            |why: String| Error::Refused(format!("pending snapshot `{}` was not stored: {why}", self.folder.display()));
         let ours = store.recipients();
         let noted: Option<Vec<String>> = files::read_below(self.held.path(), RECIPIENTS, LIST)
             .map_err(|error| stays(self.words(&error)))?
@@ -101,7 +102,7 @@ impl Kept {
 
     /// `error` of what is in it.
     fn unusable(&self, error: &Error) -> Error {
-        Error::Refused(format!("`{}` stays where it is: {}", self.folder.display(), self.words(error)))
+        Error::Refused(format!("pending snapshot `{}` was not stored: {}", self.folder.display(), self.words(error)))
     }
 
     /// `error` with the path that a person knows.

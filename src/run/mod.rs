@@ -82,7 +82,7 @@ pub enum Step {
     Up { downtime: Duration },
     Pack,
     Put { store: String, bytes: u64 },
-    Packed { id: String, bytes: u64 },
+    Packed { id: String, bytes: u64, undo: bool },
     Remove { snapshot: String },
     CloseJournal,
     Undo { why: String },
@@ -166,55 +166,61 @@ impl Step {
 impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Step::Journal => f.write_str("noting what is about to happen"),
+            Step::Journal => f.write_str("writing journal"),
             Step::Network { what } => write!(f, "warning: the data folder is on {what}"),
             Step::WaitSettled { waited: Duration::ZERO } => {
-                f.write_str("the server is busy migrating its database: waiting for the end of that")
+                f.write_str("waiting for the server to finish migrating its database")
             }
-            Step::WaitSettled { waited } => write!(f, "it has been migrating for {} s", waited.as_secs()),
-            Step::Stop { container } => write!(f, "stopping `{container}`"),
-            Step::Open => f.write_str("opening the database"),
-            Step::Hold { bytes: 0 } => f.write_str("copying the database"),
-            Step::Hold { bytes: size } => write!(f, "copying the database ({})", bytes(*size)),
+            Step::WaitSettled { waited } => write!(f, "still migrating after {} s", waited.as_secs()),
+            Step::Stop { container } => write!(f, "stopping container {container}"),
+            Step::Open => f.write_str("opening database"),
+            Step::Hold { bytes: 0 } => f.write_str("copying database"),
+            Step::Hold { bytes: size } => write!(f, "copying database ({})", bytes(*size)),
             Step::Held { bytes: size, took } => {
-                write!(f, "copy of {} verified in {:.1} s", bytes(*size), took.as_secs_f64())
+                write!(f, "staged copy verified ({}, {:.1} s)", bytes(*size), took.as_secs_f64())
             }
-            Step::Begin => f.write_str("beginning the transaction"),
+            Step::Begin => f.write_str("starting transaction"),
             Step::Write { changes } => write!(f, "writing {}", counted(*changes, "row change")),
-            Step::ReadBack => f.write_str("reading back what was written"),
-            Step::Check => f.write_str("checking the database"),
+            Step::ReadBack => f.write_str("reading back changes"),
+            Step::Check => f.write_str("checking database"),
             Step::Commit => f.write_str("committing"),
             Step::Committed => f.write_str("committed"),
-            Step::Close => f.write_str("closing the database"),
+            Step::Close => f.write_str("closing database"),
             Step::Follow { container } => {
-                write!(f, "the container was created again meanwhile: going on with the new `{container}`")
+                write!(f, "container was recreated: continuing with the new container {container}")
             }
-            Step::Start { container } => write!(f, "starting `{container}`"),
-            Step::WaitUp => f.write_str("waiting for the server to answer"),
-            Step::WaitBeats { monitors: 1 } => f.write_str("waiting for a beat of 1 monitor"),
-            Step::WaitBeats { monitors } => write!(f, "waiting for beats ({monitors} monitors)"),
-            Step::Up { downtime } => write!(f, "the server is up again after {:.1} s", downtime.as_secs_f64()),
-            Step::Pack => f.write_str("packing the snapshot"),
-            Step::Put { store, bytes: size } => write!(f, "putting {} into `{store}`", bytes(*size)),
-            Step::Packed { id, bytes: size } => write!(f, "snapshot `{id}` kept ({})", bytes(*size)),
-            Step::Remove { snapshot } => write!(f, "removing `{snapshot}`"),
-            Step::CloseJournal => f.write_str("closing the journal"),
-            Step::Undo { why } => write!(f, "putting everything back: {why}"),
-            Step::PutBack => f.write_str("putting the database back"),
-            Step::Swap => f.write_str("exchanging the tables for those of the snapshot"),
-            Step::Clear => f.write_str("removing the tables that were exchanged"),
+            Step::Start { container } => write!(f, "starting container {container}"),
+            Step::WaitUp => f.write_str("waiting for the server to respond"),
+            Step::WaitBeats { monitors: 1 } => f.write_str("waiting for a heartbeat (1 monitor)"),
+            Step::WaitBeats { monitors } => write!(f, "waiting for heartbeats ({monitors} monitors)"),
+            Step::Up { downtime } => write!(f, "server is up ({:.1} s)", downtime.as_secs_f64()),
+            Step::Pack => f.write_str("packing snapshot"),
+            Step::Put { store, bytes: size } => write!(f, "storing {} in {store}", bytes(*size)),
+            Step::Packed { id, bytes: size, undo } => {
+                let kind = if *undo { "undo snapshot" } else { "snapshot" };
+                write!(f, "{kind} {id} stored ({})", bytes(*size))
+            }
+            Step::Remove { snapshot } => write!(f, "deleting snapshot {snapshot}"),
+            Step::CloseJournal => f.write_str("closing journal"),
+            Step::Undo { why } => write!(f, "rolling back: {why}"),
+            Step::PutBack => f.write_str("restoring database"),
+            Step::Swap => f.write_str("exchanging tables with those of the snapshot"),
+            Step::Clear => f.write_str("dropping the old tables"),
             Step::LeaveDown { container } => {
-                write!(f, "`{container}` was not running before and stays stopped; `kumadb restart` starts it")
+                write!(
+                    f,
+                    "container {container} was not running before and stays stopped; start it with: kumadb restart"
+                )
             }
-            Step::Mend { changes } => write!(f, "making {}", counted(*changes, "change") + " of files"),
-            Step::Salvage => f.write_str("making a new database out of the damaged one"),
-            Step::Sweep { table } => write!(f, "deleting from `{table}`"),
-            Step::Batch { seen } => write!(f, "looked at {}", counted(*seen as usize, "row")),
-            Step::Compact { what } => write!(f, "giving room back: {what}"),
-            Step::Rebuild { place } => write!(f, "making a new instance in `{place}`"),
-            Step::Install => f.write_str("making an embedded MariaDB"),
-            Step::Fill => f.write_str("filling the database"),
-            Step::Rehearse => f.write_str("rehearsing the transaction; it will be rolled back"),
+            Step::Mend { changes } => write!(f, "making {}", counted(*changes, "file change")),
+            Step::Salvage => f.write_str("building a new database from the damaged one"),
+            Step::Sweep { table } => write!(f, "deleting rows from {table}"),
+            Step::Batch { seen } => write!(f, "scanned {}", counted(*seen as usize, "row")),
+            Step::Compact { what } => write!(f, "reclaiming disk space: {what}"),
+            Step::Rebuild { place } => write!(f, "creating instance in {place}"),
+            Step::Install => f.write_str("initializing embedded MariaDB"),
+            Step::Fill => f.write_str("loading database"),
+            Step::Rehearse => f.write_str("dry run: running the transaction and rolling it back"),
         }
     }
 }

@@ -21,7 +21,9 @@ pub fn put_files_back(instance: &Instance, held: &Held, outcome: &mut Outcome) -
     for member in &held.manifest.members {
         let Some((_, mode)) = FOLDERS.iter().find(|(folder, _)| member.name.starts_with(folder)) else { continue };
         let Some(data) = &instance.folder else {
-            outcome.warnings.push(format!("`{}` is in the snapshot, but there is no data folder for it", member.name));
+            outcome
+                .warnings
+                .push(format!("`{}` of the snapshot was not restored: the instance has no data folder", member.name));
             continue;
         };
         let target = data.join(&member.name);
@@ -37,8 +39,8 @@ pub fn put_files_back(instance: &Instance, held: &Held, outcome: &mut Outcome) -
     if left > 0 {
         let (files, were) = (counted(left, "file"), if left == 1 { "was" } else { "were" });
         outcome.warnings.push(format!(
-            "{files} of the snapshot {were} not put back, because no undo snapshot in the store has what is there now: restore it \
-             again when the store has room"
+            "{files} of the snapshot {were} not restored, because no undo snapshot of the current files could be stored: free \
+             space in the store, then restore again"
         ));
     }
     put

@@ -50,8 +50,8 @@ pub fn resume(instance: &Instance, store: &Store, settings: &Settings, observer:
             run.journal.advance(Phase::Committed)?;
             if now != record.after {
                 run.outcome.warnings.push(
-                    "the configuration is neither the one from before nor the one that was to be written: somebody has \
-                     changed it since; nothing was put back, and what was before is in the snapshot"
+                    "the configuration was changed since by another program; nothing was rolled back, and the state \
+                     before the change is in the undo snapshot"
                         .into(),
                 );
             }
@@ -67,7 +67,7 @@ pub fn resume(instance: &Instance, store: &Store, settings: &Settings, observer:
             Err(cause) => return Err(run.back(cause, observer)),
         },
         Phase::Noted | Phase::Stopping | Phase::Writing | Phase::RollingBack | Phase::PutBack => {
-            return match run.undo("the earlier run was cut off", observer) {
+            return match run.undo("the earlier run was interrupted", observer) {
                 Ok(changed) => Ok(Resumed::Undone(record, changed)),
                 Err(wait @ (Error::WouldNotStop { .. } | Error::Migrating { .. } | Error::Interrupted { .. })) => {
                     Err(wait)
@@ -87,7 +87,7 @@ pub fn resume(instance: &Instance, store: &Store, settings: &Settings, observer:
 fn check_same(instance: &Instance, record: &Record) -> Result<()> {
     if record.origin != instance.origin() {
         return Err(Error::Refused(format!(
-            "the unfinished `{}` is about the database at {}, not about this one at {}",
+            "the interrupted `{}` belongs to the database at {}, not to the one at {}",
             record.verb,
             record.origin,
             instance.origin()
@@ -99,14 +99,14 @@ fn check_same(instance: &Instance, record: &Record) -> Result<()> {
             Err(Error::Removed {
                 container: name.clone(),
                 what: format!(
-                    "was running before, and no container on this Docker engine has its data in `{folder}` now, so nobody could \
-                     start it; the unfinished `{}` was {}",
+                    "was running before, and no container of this Docker engine has its data in `{folder}` now, so it cannot be \
+                     started; `{}` was {}",
                     record.verb,
                     record.phase.words()
                 ),
                 unfinished: true,
                 hint: Some(format!(
-                    "create it again on `{folder}` (docker compose up -d), then: kumadb -t {folder} recover"
+                    "recreate it with the data folder `{folder}` (docker compose up -d), then run: kumadb -t {folder} recover"
                 )),
             })
         }

@@ -104,10 +104,10 @@ fn difference(found: &Recognition) -> String {
         [first, rest @ ..] => format!("`{first}` and {} more", rest.len()),
     };
     match (found.unknown.as_slice(), found.missing.as_slice()) {
-        ([], missing) => format!("nearest to {}, but without {}", found.release, named(missing)),
+        ([], missing) => format!("closest to {}, but without {}", found.release, named(missing)),
         (unknown, []) => format!("newer than {}, with {}", found.release, named(unknown)),
         (unknown, missing) => {
-            format!("nearest to {}, with {} and without {}", found.release, named(unknown), named(missing))
+            format!("closest to {}, with {} and without {}", found.release, named(unknown), named(missing))
         }
     }
 }

@@ -63,9 +63,9 @@ fn an_archive_that_was_cut_off_is_no_backup() {
     std::fs::write(second["path"].as_str().unwrap(), "").unwrap();
     let said = check(&lab, 1, "");
     assert!(said.contains(whole["manifest"]["id"].as_str().unwrap()), "{said}");
-    assert!(said.contains("; 1 archive in the store cannot be read"), "{said}");
+    assert!(said.contains("; cannot read 1 archive in the store"), "{said}");
     std::fs::write(whole["path"].as_str().unwrap(), "").unwrap();
-    assert!(check(&lab, 2, "").contains(": no backup; 2 archives in the store cannot be read"));
+    assert!(check(&lab, 2, "").contains(": no backup; cannot read 2 archives in the store"));
 }
 
 #[test]
@@ -146,7 +146,7 @@ fn status_warns_of_a_backup_that_is_old_or_not_there() {
     let state = |line: &str| lab.json(line)["backup"]["state"].as_str().unwrap().to_owned();
     let none = lab.run("status");
     assert_eq!(none.exit, 0);
-    assert!(none.err.contains("warning: there is no backup of `data`"), "{}", none.err);
+    assert!(none.err.contains("warning: `data` has no backup"), "{}", none.err);
     assert_eq!(state("status"), "none");
     lab.ok("monitor add push --name A");
     assert_eq!(state("status"), "none", "an undo snapshot is no backup");

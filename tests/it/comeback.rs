@@ -44,7 +44,7 @@ fn takes_back(kind: Kind) {
     let begun = Instant::now();
     is_taken_back(&lab, &before, "crash-after 3\nno-beats", "300s", "as I was told");
     assert!(begun.elapsed() < Duration::from_secs(250), "it waited for beats of a server that had ended");
-    is_taken_back(&lab, &before, "no-beats", "15s", "none of 2 active monitors has written a beat");
+    is_taken_back(&lab, &before, "no-beats", "15s", "none of 2 active monitors has written a heartbeat");
     is_taken_back(&lab, &before, "silent", "15s", "onnect");
     if kind == Kind::Sqlite {
         is_taken_back(&lab, &before, "slow-start 60", "15s", "onnect");

@@ -57,7 +57,7 @@ fn every_verb(kind: Kind) {
     assert_eq!(one(&lab, "SELECT `interval` FROM monitor WHERE id = 3"), "30");
     restarted(&["monitor", "pause", "3"]);
     assert_eq!(one(&lab, "SELECT active FROM monitor WHERE id = 3"), "0");
-    restarted(&["monitor", "resume", "3", "--wait-beats"]).said("waiting for a beat of 1 monitor");
+    restarted(&["monitor", "resume", "3", "--wait-beats"]).said("waiting for a heartbeat (1 monitor)");
     assert_eq!(one(&lab, "SELECT active FROM monitor WHERE id = 3"), "1");
     restarted(&["monitor", "clone", "New", "Copy", "--set", "url=http://127.0.0.1:2/"]);
     assert_eq!(one(&lab, "SELECT url, `interval` FROM monitor WHERE name = 'Copy'"), "http://127.0.0.1:2/|30");
@@ -369,7 +369,7 @@ fn a_snapshot_of_another_release_is_held_against_the_image() {
     become_release(&lab, "2.5.3");
     // Also with the container down: its files are there all the same.
     cli(&["stop", "-t", "60", &lab.server.name]);
-    lab.kumadb(&["restore", &path, "-n"]).ended(0).said("its server will migrate the database when it starts (");
+    lab.kumadb(&["restore", &path, "-n"]).ended(0).said("the server will migrate the database when it starts (");
     cli(&["start", &lab.server.name]);
     lab.wait_up();
     lab.kumadb(&["--yes", "restore", &path]).ended(0).said("will migrate");

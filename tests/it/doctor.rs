@@ -77,7 +77,7 @@ pub fn cured(lab: &Lab, code: &str) -> Ran {
     lab.fails(20, "doctor --detailed-exitcode");
     let ran = lab.run(&format!("doctor --fix {code} --yes"));
     assert_eq!(ran.exit, 0, "{}: {code}\n{}{}", lab.engine(), ran.out, ran.err);
-    assert!(ran.out.contains("examined again: nothing is wrong"), "{}", ran.out);
+    assert!(ran.out.contains("examined again: no problems found"), "{}", ran.out);
     assert_eq!(codes(lab), [""; 0]);
     let after = lab.rows();
     lab.ok("doctor --fix --yes --detailed-exitcode");
@@ -87,7 +87,7 @@ pub fn cured(lab: &Lab, code: &str) -> Ran {
 
 /// Where the deleted rows were put.
 fn removed(ran: &Ran) -> Json {
-    let path = ran.out.split("the deleted rows are kept in ").nth(1).unwrap().trim();
+    let path = ran.out.split("the deleted rows are saved in ").nth(1).unwrap().trim();
     assert_eq!(fs::metadata(path).unwrap().permissions().mode() & 0o777, 0o600);
     serde_json::from_str(&fs::read_to_string(path).unwrap()).unwrap()
 }
@@ -106,7 +106,7 @@ fn finds_nothing_on_a_healthy_instance_of_any_release() {
             let ran = lab.run("doctor --full --detailed-exitcode");
             assert_eq!(
                 (ran.exit, ran.out.as_str()),
-                (0, "nothing is wrong\n"),
+                (0, "no problems found\n"),
                 "{release} {}: {}",
                 lab.engine(),
                 ran.err

@@ -262,9 +262,9 @@ fn a_dry_run_says_what_it_did_not_try() {
         let before = lab.rows();
         let out = lab.ok("doctor --fix --dry-run");
         let said = match lab.engine() {
-            "SQLite" => "1 row change tried and rolled back, 1 statement tried on a copy; nothing was changed",
+            "SQLite" => "dry run: 1 row change rolled back, 1 statement tested on a copy; nothing was changed",
             _ => {
-                "1 row change tried and rolled back, 1 statement not tried: MariaDB cannot take such back; nothing was changed"
+                "dry run: 1 row change rolled back, 1 statement not tested (MariaDB cannot roll them back); nothing was changed"
             }
         };
         assert!(out.contains(said), "{out}");
@@ -400,6 +400,6 @@ fn a_cure_of_files_can_be_killed_and_made_again() {
     assert!(run::rehearse_files(&changes).is_err(), "what is in the way is found before anything is done");
     damage();
     let ran: Ran = lab.run("doctor --fix --dry-run");
-    assert!(ran.out.contains("1 file change looked at and not made"), "{}{}", ran.out, ran.err);
+    assert!(ran.out.contains("1 file change checked"), "{}{}", ran.out, ran.err);
     assert!(lab.folder().join("mariadb").exists());
 }

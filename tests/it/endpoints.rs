@@ -334,7 +334,7 @@ fn tls_says_what_is_wrong_with_the_certificates() {
     let name = format!("tcp://localhost:{}", tls.port);
     let env = [("DOCKER_TLS_VERIFY", "1"), ("DOCKER_CERT_PATH", without.to_str().unwrap())];
     fs::remove_file(without.join("cert.pem")).unwrap();
-    says(&laptop.refused(&name, &env), &["its certificate names another host", "127.0.0.1"]);
+    says(&laptop.refused(&name, &env), &["its certificate is for another host", "127.0.0.1"]);
     // TLS to a port without it.
     let plain = answer("HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n");
     says(&laptop.refused(&plain, &env), &["it does not speak TLS there", "DOCKER_TLS_VERIFY"]);

@@ -78,13 +78,13 @@ fn tells_of_a_mariadb_that_is_down_without_starting_it() {
     let found = find(&lab, &lab.server.name, &[]);
     assert_eq!((&found["state"], &found["monitors"], &found["error"]), (&"stopped".into(), &Json::Null, &Json::Null));
     let unread = found["unread"].as_str().unwrap();
-    assert!(unread.contains("does not run") && unread.contains("find --open"), "{unread}");
+    assert!(unread.contains("is not running") && unread.contains("find --open"), "{unread}");
     let opened = find(&lab, &lab.server.name, &["--open"]);
     assert_eq!((&opened["state"], &opened["monitors"]), (&"stopped".into(), &2.into()), "{opened:#}");
     let stray = Volume::filled(Kind::MariaDb).unwrap();
     let found = find(&lab, &stray.path, &[]);
     assert_eq!(found["found"], "volume");
-    assert!(found["unread"].as_str().unwrap().contains("no container runs it"), "{found:#}");
+    assert!(found["unread"].as_str().unwrap().contains("no container uses it"), "{found:#}");
     // As it is told there.
     let mount = format!("{}:/app/data", stray.name);
     let made = cli(&["create", "-v", &mount, Image::Full.name()]);

@@ -88,7 +88,7 @@ fn tells_the_status_of_all_of_a_group_and_of_chosen_ones() {
 
     let table = fleet.run("status --all").out;
     assert!(table.trim_start().starts_with("INSTANCE"), "{table}");
-    assert!(table.contains("folder, 2.5.1 to 2.5.3, 0 monitors, newest beat none"), "{table}");
+    assert!(table.contains("folder, 2.5.1 to 2.5.3, 0 monitors, last heartbeat none"), "{table}");
 
     let unknown = fleet.run("status --instance-group prd");
     assert_eq!(unknown.exit, 8);
@@ -175,7 +175,7 @@ fn an_answer_through_the_parent_counts_as_one_of_a_person() {
         let mut first = String::new();
         out.read_line(&mut first).unwrap();
         let asks: Json = serde_json::from_str(&first).unwrap();
-        assert!(asks["question"].as_str().unwrap().starts_with("apply this"), "{asks}");
+        assert!(asks["question"].as_str().unwrap().starts_with("apply these changes"), "{asks}");
         assert!(asks["shown"].to_string().contains("+ monitor `Shop`"), "{asks}");
         let mut stdin = child.stdin.take().unwrap();
         stdin.write_all(answer.as_bytes()).unwrap();

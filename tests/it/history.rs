@@ -76,7 +76,7 @@ fn tells_rows_room_and_what_comes() {
         assert_eq!(told["sqlite"].is_null(), lab.engine() != "SQLite");
         assert_eq!(lab.rows(), before);
         let text = lab.ok("history stats --top 1");
-        for words in ["heartbeat", "Shop", "… and 1 more", "beats a day", "which nobody has set", "delete 204 beats"]
+        for words in ["heartbeat", "Shop", "… and 1 more", "heartbeats a day", "(default)", "deletes 204 heartbeats"]
         {
             assert!(text.contains(words), "{words}\n{text}");
         }
@@ -114,7 +114,7 @@ fn deletes_what_is_old_and_keeps_the_newest_of_each() {
         assert_eq!(count(&lab, "heartbeat WHERE monitor_id = 1"), 200);
         assert_eq!(count(&lab, "heartbeat WHERE monitor_id = 2"), 100, "its newest stay, however old");
         assert_eq!(count(&lab, "stat_daily"), 1, "as the retention says, not as `--keep`");
-        assert_eq!(lab.ok("history prune --keep 30 --yes"), "nothing is that old\n");
+        assert_eq!(lab.ok("history prune --keep 30 --yes"), "nothing to delete\n");
         lab.ok(&format!("restore {} --yes", done["snapshot"].as_str().unwrap()));
         assert_eq!(lab.rows(), before, "the snapshot holds what was deleted");
     }
@@ -142,7 +142,7 @@ fn keeps_what_it_is_told_to_keep() {
         assert_eq!(count(&lab, "heartbeat"), 510);
         lab.ok("history prune --set-retention 0 --yes");
         assert_eq!(lab.sql("SELECT value FROM setting WHERE `key` = 'keepDataPeriodDays'").trim(), "0");
-        assert_eq!(lab.ok("history prune --set-retention 0 --yes"), "nothing is that old\n");
+        assert_eq!(lab.ok("history prune --set-retention 0 --yes"), "nothing to delete\n");
         assert_eq!(count(&lab, "heartbeat"), 510);
         assert!(lab.ok("history stats").contains("for ever"));
     }

@@ -359,7 +359,7 @@ fn journals_that_were_left_behind() {
                 <root>/data/.kumadb/journal.json.old";
     for (text, why) in [
         ("{\"format\": 1,", "EOF while parsing a value at line 1 column 13"),
-        ("{\"format\": 2}", "its format is 2, this kumadb knows 1"),
+        ("{\"format\": 2}", "format 2 is not supported; this kumadb supports format 1"),
     ] {
         fs::write(&journal, text).unwrap();
         let message = format!("the journal `<root>/data/.kumadb/journal.json` cannot be read: {why}");
@@ -381,14 +381,14 @@ fn journals_that_were_left_behind() {
     let folder = lab.folder().canonicalize().unwrap();
     fs::write(&journal, record.replace("ORIGIN", "/somewhere/else")).unwrap();
     let message =
-        "the unfinished `monitor add` is about the database at /somewhere/else, not about this one at <root>/data";
+        "the interrupted `monitor add` belongs to the database at /somewhere/else, not to the one at <root>/data";
     check(&lab, "recover", 9, message, "");
     fs::write(&journal, record.replace("ORIGIN", &folder.display().to_string())).unwrap();
-    let message = "an earlier `monitor add` of <time> UTC is unfinished (cut off before anything was written)";
+    let message = "an earlier `monitor add` of <time> +00:00 is unfinished (interrupted before anything was written)";
     check(&lab, "monitor add group --name B", 6, message, "kumadb recover");
     let warned = lab.rooted(&lab.run("monitor list").err);
-    assert_eq!(warned, format!("warning: {message}; type `kumadb recover`\n"));
-    assert_eq!(lab.ok("recover"), "`monitor add` is undone: nothing had been changed\n");
+    assert_eq!(warned, format!("warning: {message}; run: kumadb recover\n"));
+    assert_eq!(lab.ok("recover"), "rolled back `monitor add`: nothing had been changed\n");
     check(&lab, "recover", 1, "there is no unfinished work on this instance", "");
     lab.ok("monitor add group --name B");
 }

@@ -146,14 +146,14 @@ fn a_copy_that_can_be_neither_packed_nor_kept_is_not_removed_and_blocks_nothing(
         blocked();
         copy_all(&work(&lab), &killed);
     });
-    assert!(outcome.warnings[0].contains("it is kept in `"), "{:?}", outcome.warnings);
+    assert!(outcome.warnings[0].contains("it is pending in `"), "{:?}", outcome.warnings);
     assert!(!work(&lab).join("journal.json").exists());
     // Killed there, the next write ends it in the same way.
     fs::remove_dir_all(work(&lab)).unwrap();
     copy_all(&killed, &work(&lab));
     let next = lab.run("monitor add group --name C");
     assert_eq!(next.exit, 3, "{}", next.err);
-    assert!(next.err.contains("stays where it is"), "{}", next.err);
+    assert!(next.err.contains("pending snapshot `"), "{}", next.err);
     only(&lab);
     lab.fails(3, "undo --yes");
     assert!(lab.ok("undo --dry-run").contains("- monitor `B`\n"));

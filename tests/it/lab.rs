@@ -100,6 +100,7 @@ impl Lab {
             .env("KUMADB_STORE", self.store())
             .env("XDG_STATE_HOME", self.root.path().join("state"))
             .env("TMPDIR", std::env::temp_dir())
+            .env("TZ", "UTC")
             .current_dir(self.root.path());
         command
     }

@@ -36,7 +36,7 @@ fn everything_can_be_applied_and_written_down_again() {
         let ran = lab.fails(20, &format!("plan {} --detailed-exitcode", shipped("everything.yaml")));
         assert!(!ran.out.contains("secret-word") && !ran.err.contains("secret-word"), "{}{}", ran.out, ran.err);
         let out = lab.ok(&format!("apply {} --yes", shipped("everything.yaml")));
-        let key = out.split("shown this once: ").nth(1).unwrap().trim();
+        let key = out.split("(shown only once): ").nth(1).unwrap().trim();
         let (id, clear) = key.strip_prefix("uk").unwrap().split_once('_').unwrap();
         let hash = lab.sql(&format!("SELECT `key` FROM api_key WHERE id = {id}"));
         assert!(bcrypt::verify(clear, hash.trim()).unwrap());

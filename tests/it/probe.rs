@@ -134,7 +134,7 @@ fn compares_what_a_server_checks_with_its_database() {
         let ran = probe(&lab, &server, "--user admin", PASSWORD);
         assert_eq!(ran.exit, 0, "{}{}", ran.out, ran.err);
         assert!(ran.out.contains("user `admin` is let in") && ran.out.contains("Status: Up"), "{}", ran.out);
-        assert!(ran.out.ends_with("the server checks what its database says\n"), "{}", ran.out);
+        assert!(ran.out.ends_with("the running monitors match the database\n"), "{}", ran.out);
 
         let server = serve(pages(&[(1, "Shop"), (2, "Old"), (9, "Gone")]), Some(&login));
         let ran = probe(&lab, &server, "--user admin --json", PASSWORD);
@@ -298,7 +298,7 @@ fn pushes_a_beat_and_sees_it() {
         let mut command = command;
         let ran = Ran::of(&mut command);
         writer.join().unwrap();
-        assert!(ran.out.contains("its beat is up: seen"), "{}{}", ran.out, ran.err);
+        assert!(ran.out.contains("heartbeat: up: seen"), "{}{}", ran.out, ran.err);
     }
 }
 

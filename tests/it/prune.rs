@@ -77,7 +77,7 @@ fn removes_what_no_rule_keeps_and_says_why_the_rest_stays() {
     let wrong = lab.fails(2, "backup prune --keep-within 3w --yes");
     assert!(wrong.err.contains("--keep-within: `3w` is no duration such as 2y5m7d3h"), "{}", wrong.err);
     let shown = lab.ok("backup prune --keep-last 2 --dry-run");
-    assert!(shown.contains("would remove 3 snapshots") && shown.contains("last snapshot"), "{shown}");
+    assert!(shown.contains("would delete 3 snapshots") && shown.contains("last snapshot"), "{shown}");
     lab.fails(9, "backup prune --keep-last 2");
     lab.ok("backup prune --keep-last 1 --instance nobody --yes");
     assert_eq!(listed(&lab), all, "nothing was removed so far");

@@ -202,10 +202,12 @@ fn a_container_that_is_removed_for_good_is_said_to_be() {
         };
         // SQLite needs no container to be written; MariaDB's own needs one to be opened.
         let (words, hint) = removed(write(&lab, &mut At::new(|step| *step == Step::WaitUp, remove)));
-        assert!(words.ends_with("was removed, and not created again; the change is in the database"), "{words}");
+        assert!(words.ends_with("was removed, and not created again; the change is committed"), "{words}");
         assert_eq!(
             hint,
-            format!("create it again on `{folder}` (docker compose up -d), then: kumadb -t {folder} recover")
+            format!(
+                "recreate it with the data folder `{folder}` (docker compose up -d), then run: kumadb -t {folder} recover"
+            )
         );
         assert!(lab.is_unfinished());
         if kind == Kind::Sqlite {
@@ -224,7 +226,7 @@ fn a_container_that_is_removed_for_good_is_said_to_be() {
         ]);
         lab.run_on(&folder, &["recover"]).ended(6);
         recreate(&lab, How::Create, &lab.folder);
-        lab.run_on(&folder, &["recover"]).ended(0).said("created again");
+        lab.run_on(&folder, &["recover"]).ended(0).said("recreated");
         assert_eq!(lab.monitors()[0], "Shop+");
         lab.is_well();
 
@@ -237,8 +239,8 @@ fn a_container_that_is_removed_for_good_is_said_to_be() {
             },
         );
         let (words, hint) = removed(write(&lab, &mut Refusing(&mut observer)));
-        assert!(words.ends_with("was removed, and not created again; the database is as it was before"), "{words}");
-        assert_eq!(hint, format!("create it again on `{folder}` (docker compose up -d)"));
+        assert!(words.ends_with("was removed, and not created again; the database was not changed"), "{words}");
+        assert_eq!(hint, format!("recreate it with the data folder `{folder}` (docker compose up -d)"));
         assert!(!lab.is_unfinished());
         recreate(&lab, How::Run, &lab.folder);
         lab.wait_up();

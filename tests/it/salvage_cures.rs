@@ -106,7 +106,7 @@ fn makes_indexes_anew_where_only_they_are_hurt() {
     assert_eq!(ran.exit, 20, "{}{}", ran.out, ran.err);
     let ran = lab.run("doctor --full --fix K003 --yes");
     assert_eq!(ran.exit, 0, "{}{}", ran.out, ran.err);
-    assert!(ran.out.contains("the database is whole again: its indexes were made anew"), "{}", ran.out);
+    assert!(ran.out.contains("the database is complete: its indexes were rebuilt"), "{}", ran.out);
     assert_eq!(rows(&lab), before);
     is_kept(&lab, &bytes);
 }
@@ -118,7 +118,7 @@ fn an_index_that_cannot_be_read_costs_no_row() {
     let damaged = zero_root(&file(&lab), "monitor_time_index");
     let ran = fix(&lab, "K003");
     assert_eq!(ran.exit, 0, "{}{}", ran.out, ran.err);
-    assert!(ran.out.contains("1 index damaged, and made anew"), "{}", ran.out);
+    assert!(ran.out.contains("1 index damaged and rebuilt"), "{}", ran.out);
     assert_eq!(rows(&lab), before);
     is_kept(&lab, &damaged);
 }

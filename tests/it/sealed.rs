@@ -67,7 +67,7 @@ fn a_write_encrypts_what_it_keeps_where_the_instance_says_so() {
             assert!(listed.as_array().unwrap().iter().all(|one| one["encrypted"] == true), "{listed:#}");
         }
         // The deleted rows are for the same eyes.
-        let kept = fixed.out.split("the deleted rows are kept in ").nth(1).unwrap().trim();
+        let kept = fixed.out.split("the deleted rows are saved in ").nth(1).unwrap().trim();
         assert!(kept.ends_with(".removed.json.age"), "{kept}");
         let opened = Command::new("age").args(["-d", "-i", &key, kept]).output().unwrap();
         assert!(opened.status.success(), "{}", String::from_utf8_lossy(&opened.stderr));

@@ -92,7 +92,7 @@ fn a_policy_neither_counts_nor_removes_undo_snapshots() {
     // The newest backup and not what a write has made since.
     assert_eq!(lab.json("backup show latest")["manifest"]["id"], backup.as_str());
     let shown = lab.ok("backup list");
-    assert!(shown.ends_with("4 undo snapshots are not shown: kumadb backup list --undo\n"), "{shown}");
+    assert!(shown.ends_with("4 undo snapshots not shown; to list them: kumadb backup list --undo\n"), "{shown}");
     let pruned = lab.json(&format!("backup prune --undo --yes --config {}", config.display()));
     assert_eq!((&pruned["removed"], count("backup list --undo")), (&2.into(), 2), "{pruned:#}");
     assert_eq!(lab.json("backup prune --undo --keep-last 1 --yes")["removed"], 1);
@@ -139,7 +139,7 @@ fn undo_restores_the_configuration_and_keeps_the_heartbeats_since() {
         beat(&lab, "Later", 2, 20);
         let shown = lab.ok("undo --dry-run");
         assert!(shown.contains("- monitor `Later`\n"), "{shown}");
-        assert!(shown.contains("2 heartbeats of monitors that are deleted are lost"), "{shown}");
+        assert!(shown.contains("2 heartbeats of deleted monitors will be lost"), "{shown}");
         lab.fails(9, "undo");
         let undone = lab.json("undo --yes");
         assert_eq!((&undone["verb"], configuration(&lab)), (&"monitor add".into(), second.clone()), "{undone:#}");
@@ -175,7 +175,7 @@ fn undo_brings_back_deleted_heartbeats_beside_the_newer_ones() {
         assert_eq!(beats(&lab), 7);
         let shown = lab.ok("undo --dry-run");
         assert!(shown.contains("+ monitor `Old`\n"), "{shown}");
-        assert!(shown.contains("30 rows of `heartbeat` come back; newer ones stay"), "{shown}");
+        assert!(shown.contains("30 rows of `heartbeat` will be restored; newer rows stay"), "{shown}");
         let undone = lab.json("undo --yes");
         assert_eq!((&undone["history_rows"]["heartbeat"], beats(&lab)), (&30.into(), 37), "{}", lab.engine());
         let each =
@@ -228,7 +228,7 @@ fn a_small_change_of_a_large_database_is_undone_by_a_small_snapshot() {
         let part = listed["snapshots"][2]["manifest"]["id"].as_str().unwrap();
         let shown = lab.run(&format!("undo {part} --dry-run"));
         let lost =
-            "is of the configuration alone: what `monitor delete` changed in the history since stays as it is now";
+            "contains only the configuration: what `monitor delete` has changed in the history since is not undone";
         assert!(shown.err.contains(lost), "{}", shown.err);
         lab.ok("undo --yes");
         assert_eq!((configuration(&lab), beats(&lab)), (before, 90_000), "{}", lab.engine());
@@ -284,7 +284,7 @@ fn a_store_that_is_gone_at_the_end_blocks_nothing() {
         let outcome = add_group(&lab, "B", &spoil);
         restore();
         assert_eq!(outcome.warnings.len(), 1, "{:?}", outcome.warnings);
-        assert!(outcome.warnings[0].contains("it is kept in `"), "{:?}", outcome.warnings);
+        assert!(outcome.warnings[0].contains("it is pending in `"), "{:?}", outcome.warnings);
         assert!(!work(&lab).join("journal.json").exists());
         let listed = lab.json("backup list --undo");
         let kept = &listed["kept"][0];

@@ -27,7 +27,7 @@ fn whoever_is_locked_out_gets_in_again() {
 
         let ran = with_password(&lab, "user password", NEW);
         assert_eq!(ran.exit, 0, "{}{}", ran.out, ran.err);
-        assert_eq!(ran.out, "user `admin` has a new password\n");
+        assert_eq!(ran.out, "changed the password of user `admin`\n");
         assert!(fits(&lab, "admin", NEW) && !fits(&lab, "admin", PASSWORD));
         let shown = lab.ok("user disable-2fa admin --dry-run");
         assert!(shown.contains("twofa_secret (secret, changed)") && !shown.contains("second-factor"), "{shown}");
@@ -94,7 +94,7 @@ fn all_sessions_are_ended() {
 fn api_keys_are_made_switched_and_deleted() {
     for lab in Lab::both("2.5.3") {
         let made = lab.ok("api-key add grafana --expires 2031-01-01 --yes");
-        let key = made.split("shown this once: ").nth(1).unwrap().trim().to_owned();
+        let key = made.split("(shown only once): ").nth(1).unwrap().trim().to_owned();
         let (id, clear) = key.strip_prefix("uk").unwrap().split_once('_').unwrap();
         let hash = lab.sql(&format!("SELECT `key` FROM api_key WHERE id = {id}"));
         assert!(bcrypt::verify(clear, hash.trim()).unwrap());

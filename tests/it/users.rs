@@ -199,7 +199,7 @@ fn what_root_left_as_its_own_is_given_to_the_owner_of_the_data_folder() {
             .said(" status, which gives it to you");
     }
     lab.was_restarted(0, since);
-    run(&lab, User::Root, &["status"]).ended(0).said("left by an earlier run as root, now belongs to uid 1000");
+    run(&lab, User::Root, &["status"]).ended(0).said("which an earlier run as root had created, to uid 1000");
     assert_eq!(fs::metadata(&secret).unwrap().uid(), 0);
     assert_eq!(fs::metadata(&outside).unwrap().uid(), 0);
     run(&lab, User::Owner, &["recover"]).ended(0);
@@ -263,7 +263,7 @@ fn a_file_of_roots_is_given_to_nobody_because_it_is_called_lock() {
         fs::write(&lock, note).unwrap();
         std::os::unix::fs::chown(&lock, Some(0), Some(0)).unwrap();
         let ran = lab.run("status");
-        assert!(ran.err.contains("left by an earlier run as root, now belongs to uid 1000"), "{}", ran.err);
+        assert!(ran.err.contains("which an earlier run as root had created, to uid 1000"), "{}", ran.err);
         assert!(!lock.exists());
         lab.ok("monitor add group --name New");
         assert_eq!(fs::metadata(&lock).unwrap().uid(), OWNER);

@@ -45,7 +45,7 @@ fn gives_pages_back_a_few_at_a_time_once_the_file_is_made_for_it() {
     assert!(refused.err.contains("--auto-vacuum incremental"), "{}", refused.err);
     lab.ok("vacuum --auto-vacuum incremental");
     assert_eq!(lab.sql("PRAGMA auto_vacuum").trim(), "2");
-    assert!(lab.ok("vacuum --incremental").contains("nothing to give back"));
+    assert!(lab.ok("vacuum --incremental").contains("nothing to reclaim"));
     add_beats(&lab, 1, 60, 20_000);
     lab.sql("DELETE FROM heartbeat WHERE monitor_id = 1");
     let free = || lab.sql("PRAGMA freelist_count").trim().parse::<u64>().unwrap();
@@ -62,7 +62,7 @@ fn gives_pages_back_a_few_at_a_time_once_the_file_is_made_for_it() {
 #[test]
 fn writes_tables_of_mariadb_anew() {
     let Some(lab) = Lab::mariadb("2.5.3") else { return };
-    assert!(lab.ok("vacuum").contains("nothing to give back"));
+    assert!(lab.ok("vacuum").contains("nothing to reclaim"));
     loosened(&lab);
     let rows = lab.rows();
     let done = lab.json("vacuum --tables heartbeat");

@@ -21,6 +21,7 @@ use crate::plan::Plan;
 use crate::plan::history::{Keep, Pruning, Sweep, plan_retention};
 use crate::plan::pick::Pick;
 use crate::run::{self, Outcome, Work, compact};
+use crate::value::local_time;
 
 /// Monitors whose beats go that are named on a screen.
 const SHOWN: usize = 20;
@@ -69,7 +70,7 @@ pub fn run(args: &PruneArgs, instance: &Instance, context: &mut Context<'_>) -> 
     let found = read_from(instance, |reader, name| find(reader, name, args, Utc::now()))?;
     let settings = args.write.settings("history prune");
     if found.pruning.is_empty() {
-        context.ui.result(&json!({"changes": []}), || "nothing is that old".into())?;
+        context.ui.result(&json!({"changes": []}), || "nothing to delete".into())?;
         return Ok(Exit::Done);
     }
     if !found.pruning.compacting.is_empty() {
@@ -80,7 +81,7 @@ pub fn run(args: &PruneArgs, instance: &Instance, context: &mut Context<'_>) -> 
         let made = run::rehearse_work(instance, &Work::Prune(&found.pruning), &settings, context.ui)?;
         document.extend([("dry_run".to_owned(), json!(true)), ("deleted".to_owned(), json!(made.deleted))]);
         context.ui.result(&Json::Object(document), || {
-            format!("{}\ntried and rolled back; nothing was changed", found.text())
+            format!("{}\ndry run: rolled back; nothing was changed", found.text())
         })?;
         return Ok(Exit::Done);
     }
@@ -226,7 +227,7 @@ impl Found {
             .take(SHOWN)
             .map(|(table, one)| {
                 let time = |text: &String| match text.parse().ok().and_then(|at| DateTime::from_timestamp(at, 0)) {
-                    Some(at) => at.format("%Y-%m-%d %H:%M:%S").to_string(),
+                    Some(at) => local_time(at),
                     None => text.clone(),
                 };
                 vec![
@@ -241,13 +242,13 @@ impl Found {
             .collect();
         let mut text = Vec::new();
         if !all.is_empty() {
-            text.push(Ui::table(&["goes from", "id", "monitor", "rows", "oldest (UTC)", "newest (UTC)"], rows));
+            text.push(Ui::table(&["table", "id", "monitor", "rows", "oldest", "newest"], rows));
         }
         if all.len() > SHOWN {
-            text.push(format!("… and {} lines more", all.len() - SHOWN));
+            text.push(format!("… and {} more lines", all.len() - SHOWN));
         }
         for (table, rows) in self.rows() {
-            text.push(format!("- {rows} of {} in `{table}`", counted(self.counts[&table] as usize, "row")));
+            text.push(format!("- {rows} of {} of table `{table}`", counted(self.counts[&table] as usize, "row")));
         }
         if !self.pruning.settings.is_empty() {
             text.push(lines(&self.pruning.settings));
@@ -268,14 +269,14 @@ impl Found {
         let rows: u64 = outcome.deleted.values().sum();
         let mut text = vec![format!("deleted {}", counted(rows as usize, "row"))];
         if rows == 0 {
-            text = vec!["the setting is changed".into()];
+            text = vec!["changed the setting".into()];
         } else if let Some(snapshot) = &outcome.snapshot {
-            text.push(format!("they are in snapshot `{}` and in no other file", snapshot.manifest.id));
+            text.push(format!("the only copy of them is undo snapshot `{}`", snapshot.manifest.id));
         }
         if !self.pruning.compacting.is_empty() {
             text.push(sizes(before, instance.size()));
         } else if rows > 0 {
-            text.push("their room is used again by what comes; `kumadb vacuum` gives it back to the disk".into());
+            text.push("the database reuses the free space; to return it to the disk: kumadb vacuum".into());
         }
         text.join("\n")
     }

@@ -12,6 +12,7 @@ use crate::instance::Instance;
 use crate::kuma::history::{AHEAD, Beats, History, read_history};
 use crate::kuma::read::{read_counts, read_shown_state};
 use crate::model::state::State;
+use crate::value::shown_time;
 
 #[derive(Args, Debug)]
 pub struct StatsArgs {
@@ -134,32 +135,32 @@ fn text(measured: &Measured, top: usize) -> String {
                 beats.rows.to_string(),
                 format!("{:.1}", measured.share(beats.rows)),
                 beats.important.to_string(),
-                beats.oldest.clone(),
-                beats.newest.clone(),
+                shown_time(&beats.oldest),
+                shown_time(&beats.newest),
             ]
         })
         .collect();
     let mut text = Ui::table(&["table", "rows", "size", "indexes"], tables);
     if !monitors.is_empty() {
-        let headers = ["id", "monitor", "beats", "%", "important", "oldest (UTC)", "newest (UTC)"];
+        let headers = ["id", "monitor", "heartbeats", "%", "important", "oldest", "newest"];
         text.push_str(&format!("\n\n{}", Ui::table(&headers, rows)));
     }
     if monitors.len() > shown {
-        text.push_str(&format!("\n… and {} more, see `--top 0`", monitors.len() - shown));
+        text.push_str(&format!("\n… and {} more; to show all: --top 0", monitors.len() - shown));
     }
     let deletes: u64 = history.monitors.values().map(|beats| beats.server_deletes).sum();
     let old: u64 = history.old_statistics.values().sum();
     let lines = [
-        format!("size      {}, of which {} are free{}", bytes(space.total), bytes(space.free), mode(space)),
+        format!("size       {}, {} of it free{}", bytes(space.total), bytes(space.free), mode(space)),
         format!(
-            "growth    {} beats a day ({}); {} in {AHEAD} days ({})",
+            "growth     {} heartbeats a day ({}); {} in {AHEAD} days ({})",
             history.per_day,
             bytes(measured.bytes_of(history.per_day)),
             history.ahead,
             bytes(measured.bytes_of(history.ahead))
         ),
-        format!("kept      {}", retention(history)),
-        format!("clean-up  the server itself will delete {deletes} beats and {old} rows of statistics next"),
+        format!("retention  {}", retention(history)),
+        format!("cleanup    the server's next cleanup deletes {deletes} heartbeats and {old} rows of statistics"),
     ];
     format!("{text}\n\n{}", lines.join("\n"))
 }
@@ -171,12 +172,14 @@ fn mode(space: &Space) -> String {
 fn retention(history: &History) -> String {
     let retention = history.retention;
     let days = match (retention.days, retention.set) {
-        (..=0, _) => "for ever".to_owned(),
+        (..=0, _) => "unlimited".to_owned(),
         (days, Some(_)) => format!("{days} days"),
-        (days, None) => format!("{days} days, which nobody has set"),
+        (days, None) => format!("{days} days (default)"),
     };
     match retention.thins {
-        true => format!("{days}; after a day the server keeps only status changes and the newest 100 of each monitor"),
+        true => format!(
+            "{days}; after one day the server keeps only status changes and the newest 100 heartbeats of each monitor"
+        ),
         false => days,
     }
 }

@@ -53,11 +53,11 @@ pub fn run(args: &DeleteArgs, context: &mut Context<'_>) -> Result<Exit> {
         [id] => format!("monitor `{}`", state.path(*id)),
         ids => format!("{} monitors", ids.len()),
     };
-    let question = Some(format!("delete {what} with {}?", counted(beats as usize, "beat")));
+    let question = Some(format!("delete {what} and {}?", counted(beats as usize, "heartbeat")));
     let done = |_: &Outcome| {
         (
             json!({"deleted": ids, "deleted_beats": beats}),
-            format!("deleted {what} with {}", counted(beats as usize, "beat")),
+            format!("deleted {what} and {}", counted(beats as usize, "heartbeat")),
         )
     };
     let wish = Wish { verb: "monitor delete", plan, names: &state, question, done: &done };

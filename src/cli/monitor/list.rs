@@ -55,7 +55,7 @@ fn document(state: &State, monitor: &Monitor) -> Json {
 fn line(state: &State, monitor: &Monitor) -> Vec<String> {
     let active = match (monitor.active(), state.runs(monitor.id)) {
         (true, true) => "active",
-        (true, false) => "held by its group",
+        (true, false) => "paused by group",
         (false, _) => "paused",
     };
     let every = monitor.row.int("interval").map_or(String::new(), |seconds| format!("{seconds}s"));

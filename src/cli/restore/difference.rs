@@ -120,16 +120,18 @@ impl Difference {
             parts.push(if whole { all_lines(&self.plan) } else { lines(&self.plan) });
         }
         if !self.rows.is_empty() {
-            parts.push(Ui::table(&["table", "rows now", "rows then"], rows.collect()));
+            parts.push(Ui::table(&["table", "rows now", "rows in snapshot"], rows.collect()));
         }
         let mut history: Vec<String> = self
             .missing
             .iter()
-            .map(|(table, rows)| format!("{} of `{table}` come back; newer ones stay", counted(*rows as usize, "row")))
+            .map(|(table, rows)| {
+                format!("{} of `{table}` will be restored; newer rows stay", counted(*rows as usize, "row"))
+            })
             .collect();
         if self.lost > 0 {
             let lost = counted(self.lost as usize, "heartbeat");
-            history.push(format!("{lost} of monitors that are deleted are lost"));
+            history.push(format!("{lost} of deleted monitors will be lost"));
         }
         parts.extend((!history.is_empty()).then(|| history.join("\n")));
         parts.join("\n\n")

@@ -27,6 +27,7 @@ use crate::error::{Error, Exit, Result, bytes, counted};
 use crate::instance::Instance;
 use crate::kuma::read::history;
 use crate::run::{self, Work, put_files_back};
+use crate::value::local_time;
 
 use difference::{Difference, Now};
 
@@ -111,7 +112,7 @@ pub fn run(args: &RestoreArgs, context: &mut Context<'_>) -> Result<Exit> {
             let converted = address.read_only().and_then(|mut database| held.for_mariadb(&mut database));
             session.close()?;
             let (held, rounded) = converted?;
-            rounded.iter().for_each(|what| context.ui.warn(&format!("{what}, as MariaDB keeps it")));
+            rounded.iter().for_each(|what| context.ui.warn(&format!("{what}, as MariaDB stores it")));
             held
         }
         _ => held.for_engine(instance.engine())?,
@@ -138,8 +139,8 @@ pub fn run(args: &RestoreArgs, context: &mut Context<'_>) -> Result<Exit> {
         // A migration that was cut off may have left tables that nobody can read as the server's.
         Err(error) if error.is_unreadable() || instance.address().is_some() && matches!(error, Error::Sql { .. }) => {
             let what = match instance.engine() {
-                EngineKind::Sqlite => "its files are kept as they are, and the snapshot is put in their place",
-                EngineKind::MariaDb => "what it holds is kept in a snapshot, and goes",
+                EngineKind::Sqlite => "the undo snapshot will contain its files as they are",
+                EngineKind::MariaDb => "the undo snapshot will contain its tables as they are",
             };
             context.ui.warn(&format!("{error}; {what}"));
             (None, Vec::new())
@@ -147,7 +148,7 @@ pub fn run(args: &RestoreArgs, context: &mut Context<'_>) -> Result<Exit> {
         Err(error) => return Err(error),
     };
     let manifest = &held.manifest;
-    let created = manifest.created.format("%Y-%m-%d %H:%M:%S UTC");
+    let created = local_time(manifest.created);
     let document = shown.as_ref().map_or(json!({}), Difference::json);
     let verbose = context.global.verbose;
     if args.write.is_dry_run() {
@@ -155,7 +156,7 @@ pub fn run(args: &RestoreArgs, context: &mut Context<'_>) -> Result<Exit> {
         context.ui.result(&document, || {
             let text = shown.as_ref().map_or(String::new(), |shown| shown.text(verbose));
             let between = if text.is_empty() { "" } else { "\n" };
-            format!("{text}{between}`{}` is whole; nothing was changed", manifest.id)
+            format!("{text}{between}dry run: snapshot `{}` is valid; nothing was changed", manifest.id)
         })?;
         return Ok(Exit::Done);
     }
@@ -163,10 +164,14 @@ pub fn run(args: &RestoreArgs, context: &mut Context<'_>) -> Result<Exit> {
         context.ui.say(&text);
     }
     if manifest.origin != instance.origin() {
-        context.ui.warn(&format!("snapshot `{}` was taken of another instance, at {}", manifest.id, manifest.origin));
+        context.ui.warn(&format!("snapshot `{}` was taken from another instance, at {}", manifest.id, manifest.origin));
     }
     let what = if kept.is_empty() { "" } else { "the configuration of " };
-    context.ui.ask(&format!("put {what}`{}` back to {created} ({})?", instance.name, bytes(manifest.size())))?;
+    context.ui.ask(&format!(
+        "restore {what}`{}` to its state at {created} ({})?",
+        instance.name,
+        bytes(manifest.size())
+    ))?;
     let work = Work::Load { wanted: &held, kept: &kept, merges: false };
     let mut outcome = run::run(&instance, &context.store()?, &work, &args.write.settings("restore"), context.ui)?;
     // They are of the whole snapshot: what is of the configuration alone would not bring today's back in an undo.
@@ -179,9 +184,9 @@ pub fn run(args: &RestoreArgs, context: &mut Context<'_>) -> Result<Exit> {
         document.extend(outcome_json(&outcome));
     }
     context.ui.result(&document, || {
-        let with = if files.is_empty() { String::new() } else { format!(", with {}", counted(files.len(), "file")) };
+        let with = if files.is_empty() { String::new() } else { format!(", and {}", counted(files.len(), "file")) };
         let what = if kept.is_empty() { "database" } else { "configuration" };
-        format!("the {what} of `{}` is as it was at {created}{with}", instance.name)
+        format!("restored the {what} of `{}` to its state at {created}{with}", instance.name)
     })?;
     finish(&outcome, context.ui)
 }
@@ -226,9 +231,9 @@ fn tell_of_newer(stores: &Stores, instance: &Instance, context: &mut Context<'_>
     {
         let manifest = &newest.manifest;
         context.ui.say(&format!(
-            "`{}` has changed the database since, at {}; to undo only that: kumadb undo",
+            "`{}` changed the database after this snapshot, at {}; to undo only that: kumadb undo",
             manifest.reason,
-            manifest.created.format("%Y-%m-%d %H:%M:%S UTC")
+            local_time(manifest.created)
         ));
     }
     Ok(())
@@ -254,7 +259,7 @@ fn offer(stores: &Stores, instance: &Instance, context: &mut Context<'_>) -> Res
     snapshots.dedup_by(|a, b| a.manifest.id == b.manifest.id);
     for snapshot in snapshots.iter().rev().filter(|found| stores.is_of(&found.manifest, &instance.origin())) {
         let manifest = &snapshot.manifest;
-        let taken = manifest.created.format("%Y-%m-%d %H:%M:%S").to_string();
+        let taken = local_time(manifest.created);
         let what = if manifest.without.is_empty() { "all" } else { "configuration" };
         let class = manifest.class().to_owned();
         rows.push(vec![
@@ -267,18 +272,18 @@ fn offer(stores: &Stores, instance: &Instance, context: &mut Context<'_>) -> Res
         ]);
     }
     for (path, changed) in instance.old_copies() {
-        let taken = changed.format("%Y-%m-%d %H:%M:%S").to_string();
+        let taken = local_time(changed);
         rows.push(vec![
             path.display().to_string(),
             taken,
             String::new(),
             "backup".into(),
             "all".into(),
-            "the server (1.x)".into(),
+            "server (1.x)".into(),
         ]);
     }
     if !rows.is_empty() {
-        context.ui.say(&Ui::table(&["snapshot", "time (utc)", "release", "class", "what", "made by"], rows));
+        context.ui.say(&Ui::table(&["snapshot", "created", "release", "kind", "scope", "created by"], rows));
     }
     Ok(Error::Usage(
         "name the snapshot: its id, `latest`, or `--before yesterday`; `kumadb undo` undoes the newest change".into(),

@@ -27,7 +27,7 @@ pub fn check_image(then: &Manifest, shipped: &Shipped, image: &str, ui: &mut Ui)
         shipped.migrations().into_iter().filter(|name| !then.migrations.iter().any(|had| had == name)).count();
     if missing > 0 {
         ui.warn(&format!(
-            "{what}: its server will migrate the database when it starts ({})",
+            "{what}: the server will migrate the database when it starts ({})",
             counted(missing, "migration")
         ));
     }

@@ -15,6 +15,7 @@ use crate::error::{Error, Exit, Result, bytes, counted};
 use crate::files;
 use crate::instance::config::{Config, read_kind};
 use crate::run::rebuild::{Rebuild, extra_files};
+use crate::value::local_time;
 
 /// Variables whose values are not shown.
 const SECRET: &str = "UPTIME_KUMA_DB_PASSWORD";
@@ -45,7 +46,10 @@ pub fn run(args: &RestoreArgs, place: &str, context: &mut Context<'_>) -> Result
     let held = source.unpack(unpacked.path(), context.ui)?;
     check_config(&held, args, choice.kind)?;
     if !manifest.without.is_empty() {
-        context.ui.warn(&format!("snapshot `{}` is of the configuration alone: there will be no history", manifest.id));
+        context.ui.warn(&format!(
+            "snapshot `{}` contains only the configuration: the new instance will have no history",
+            manifest.id
+        ));
     }
     let config = rebuild.database.config();
     let mut report = Report {
@@ -67,7 +71,7 @@ pub fn run(args: &RestoreArgs, place: &str, context: &mut Context<'_>) -> Result
         return Ok(Exit::Done);
     }
     let rebuilt = rebuild.run(held, context.ui)?;
-    rebuilt.rounded.iter().for_each(|what| context.ui.warn(&format!("{what}, as MariaDB keeps it")));
+    rebuilt.rounded.iter().for_each(|what| context.ui.warn(&format!("{what}, as MariaDB stores it")));
     (report.manifest, report.files) = (rebuilt.manifest, rebuilt.files);
     let mut document = report.json();
     document["restored"] = report.manifest.id.clone().into();
@@ -198,7 +202,7 @@ impl Report {
 
     fn what(&self) -> String {
         let manifest = &self.manifest;
-        let created = manifest.created.format("%Y-%m-%d %H:%M:%S UTC");
+        let created = local_time(manifest.created);
         format!("snapshot `{}` of `{}` ({created}, release {})", manifest.id, manifest.instance, manifest.release)
     }
 
@@ -216,7 +220,7 @@ impl Report {
 
     fn dry_text(&self) -> String {
         format!(
-            "{} is whole ({}) and would be restored to {}: {}\nnothing was written",
+            "dry run: {} is valid ({}) and would be restored to {}: {}\nnothing was written",
             self.what(),
             bytes(self.manifest.size()),
             self.place,
@@ -228,7 +232,7 @@ impl Report {
         let mut lines = vec![format!("restored {} to {}", self.what(), self.place)];
         lines.push(format!("verified: {}", self.contents()));
         if let (Config::External(external), None) = (&self.config, &self.folder) {
-            lines.push(format!("the server finds database `{}` by its environment", external.db_name));
+            lines.push(format!("the server takes the address of database `{}` from its environment", external.db_name));
         }
         lines.push("\nstart it with Docker:".into());
         lines.extend(self.start.before.iter().chain([&self.start.command]).map(|line| format!("  {line}")));
