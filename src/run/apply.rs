@@ -1,4 +1,5 @@
-//! Lock, journal, stop, copy, prove, write, check, commit, start, see it working; and the way back from each of these.
+//! The write path: lock, journal, stop, staged copy, verification, transaction, commit, start, check that the server is up; and
+//! the rollback from each of these.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -27,43 +28,43 @@ use crate::plan::history::Pruning;
 use crate::schema::Release;
 use crate::value::Row;
 
-/// What happens to the server while we write.
+/// What happens to the server during the write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Mode {
-    /// It is stopped first and started again afterwards.
+    /// It is stopped before the write and started afterwards.
     Stopped,
-    /// MariaDB only: it goes on, and is restarted afterwards.
+    /// MariaDB only: it keeps running and is restarted afterwards.
     LiveThenRestart,
-    /// MariaDB only: it goes on, and will see the change at its next start.
+    /// MariaDB only: it keeps running and picks up the change at its next start.
     Live,
 }
 
-/// How a run goes about it.
+/// The settings of one run.
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// The verb, for the journal and the snapshot.
     pub verb: String,
     /// What happens to the server.
     pub mode: Mode,
-    /// How long it gets to stop; at least 60 s, because Docker's own 10 s can kill it while it checkpoints.
+    /// Shutdown timeout; at least 60 s, because Docker's default of 10 s can kill the server during a checkpoint.
     pub grace: Duration,
-    /// How long it gets to come up and write beats.
+    /// Timeout for the server to come up and write heartbeats.
     pub deadline: Duration,
-    /// Wait this long for a beat of every touched monitor.
+    /// How long to wait for a heartbeat from every changed monitor.
     pub wait_beats: Option<Duration>,
-    /// Write to a release with migrations unknown to us.
+    /// Whether a release with unknown migrations may be written to.
     pub allow_unknown_release: bool,
-    /// The work opens the lock that a migration left when it was cut off, so that it is no reason not to begin.
+    /// Whether the work releases the lock that an interrupted migration left, so that this lock does not prevent the run.
     pub opens_lock: bool,
-    /// Write every deleted row to a readable file beside the snapshot.
+    /// Whether every deleted row is written to a readable file beside the snapshot.
     pub keeps_removed: bool,
-    /// The undo snapshot that is restored: this is a `kumadb undo`.
+    /// The undo snapshot that is restored, where the run is a `kumadb undo`.
     pub undoes: Option<String>,
 }
 
 impl Settings {
-    /// The settings people get who say nothing.
+    /// The default settings.
     pub fn new(verb: impl Into<String>) -> Settings {
         Settings {
             verb: verb.into(),
@@ -79,30 +80,30 @@ impl Settings {
     }
 }
 
-/// What is to be done to the database.
+/// What to do to the database.
 pub enum Work<'a> {
     /// The changes of a plan, in one transaction.
     Plan(&'a Plan),
-    /// Less history, in one transaction.
+    /// Pruning of the history, in one transaction.
     Prune(&'a Pruning),
-    /// Statements that a person wrote, in one transaction.
+    /// Statements given by the user, in one transaction.
     Script(&'a Script),
-    /// Statements that write the file anew, or a table of MariaDB, with the same content: each is whole or not at all by
-    /// itself, and none can be in a transaction.
+    /// Statements that rewrite the file, or a table of MariaDB, with the same content. Each is atomic by itself, and none can
+    /// run in a transaction.
     Compact(&'a [String]),
-    /// Statements that change how tables are kept and no cell of them, such as a new index or column. What was made by one stays,
-    /// whatever happens to the rest: MariaDB makes each durable at once, and none does harm.
+    /// Statements that change how tables are stored but no cell of them, such as a new index or column. They are not rolled
+    /// back: MariaDB makes each durable at once, and each is harmless to keep.
     Statements(&'a [String]),
-    /// The content of a copy.
+    /// The content of a staged copy or snapshot.
     Load {
         /// The copy.
         wanted: &'a Held,
-        /// Tables whose rows stay, except those that point to what is gone then.
+        /// Tables whose rows stay, except rows that refer to something that the load removes.
         kept: &'a [String],
-        /// Rows that the copy has in those tables and the database has not come back too.
+        /// Whether rows of those tables that the copy has and the database lacks are restored too.
         merges: bool,
     },
-    /// SQLite: a new database out of a damaged one, of this release where nothing in it tells.
+    /// SQLite: a new database built from a damaged one, of this release if the database does not show its own.
     Salvage(Option<Release>),
 }
 
@@ -118,47 +119,47 @@ impl Work<'_> {
     }
 }
 
-/// What came of it.
+/// The outcome of a run.
 #[derive(Debug, Default)]
 pub struct Outcome {
     /// Ids of the inserted rows.
     pub written: Written,
-    /// Rows of the history that were deleted, by table.
+    /// Deleted rows of the history, by table.
     pub deleted: BTreeMap<String, u64>,
     /// What a script changed.
     pub changes: Changes,
-    /// The snapshot of how it was before.
+    /// The undo snapshot.
     pub snapshot: Option<Snapshot>,
-    /// What it says of itself, where it is kept in the data folder because its store has no room.
+    /// The manifest of the pending snapshot, where the store has no space.
     pub kept: Option<Manifest>,
-    /// The deleted rows, where they were kept and there were some.
+    /// The file with the deleted rows, where there is one.
     pub removed: Option<PathBuf>,
-    /// Rows of the history that an undo has put back, by table.
+    /// Rows of the history that an undo has restored, by table.
     pub merged: BTreeMap<String, u64>,
-    /// What a new database was made of, where one was.
+    /// What a new database was built from, where one was.
     pub rebuilt: Option<Rebuilt>,
-    /// How long the server was away, where it was running before.
+    /// Downtime of the server, where it was running before.
     pub downtime: Option<Duration>,
-    /// The newest beat after the start, by monitor, of those that were waited for.
+    /// The newest heartbeat after the start, by monitor, of those that were waited for.
     pub beats: BTreeMap<i64, Row>,
-    /// Touched active monitors that have not beaten in time.
+    /// Changed active monitors without a heartbeat within the timeout.
     pub silent: Vec<i64>,
-    /// Things to know that are not failures.
+    /// Warnings: the run itself succeeded.
     pub warnings: Vec<String>,
 }
 
 impl Outcome {
-    /// What the copy of how it was before says of itself, wherever it is.
+    /// The manifest of the undo snapshot, stored or pending.
     pub fn made(&self) -> Option<&Manifest> {
         self.snapshot.as_ref().map(|snapshot| &snapshot.manifest).or(self.kept.as_ref())
     }
 }
 
-/// Does `work` to `instance`, or leaves everything as it was.
+/// Runs `work` on `instance`, or leaves everything as it was.
 ///
 /// # Errors
-/// Before the commit: the error itself, nothing is changed and the server is as before. After it:
-/// [`Error::RolledBack`], or [`Error::RollbackFailed`] with the journal left for `recover`.
+/// Before the commit: the error itself; nothing is changed and the server is as before. After it: [`Error::RolledBack`], or
+/// [`Error::RollbackFailed`] with the journal left for `recover`.
 pub fn run(
     instance: &Instance,
     store: &Store,
@@ -177,7 +178,7 @@ pub fn run(
     let mode = check_mode(instance, settings.mode, life.is_some_and(|life| life != Life::Stopped))?;
     instance.check_alone()?;
     let loads = matches!(work, Work::Load { .. });
-    // What a migration left half done goes with everything else. One that is still at it is never stopped.
+    // A load replaces what an interrupted migration left. A server that is still migrating is never stopped.
     let opens_lock = settings.opens_lock || loads && life == Some(Life::Restarting);
     check_server(instance, mode, opens_lock)?;
     space::check(instance, store, work)?;
@@ -201,11 +202,11 @@ pub(super) struct Run<'a> {
     pub(super) settings: &'a Settings,
     pub(super) journal: Journal,
     pub(super) lock: Lock,
-    /// Whether the database may have been changed: a transaction that was never told to commit was rolled back.
+    /// Whether the database may have been changed: a transaction that never reached the commit was rolled back.
     pub(super) attempted: bool,
-    /// This process has committed the change with the server stopped.
+    /// Whether this process has committed the change while the server was stopped.
     pub(super) wrote: bool,
-    /// The container was created again since the journal was opened.
+    /// Whether the container was recreated since the journal was opened.
     pub(super) replaced: bool,
     pub(super) since: Instant,
     pub(super) outcome: Outcome,
@@ -220,7 +221,7 @@ impl<'a> Run<'a> {
 }
 
 impl Run<'_> {
-    /// The folder that the copy of this run is held in.
+    /// The folder of the staged copy of this run.
     pub(super) fn held_folder(&self) -> std::path::PathBuf {
         self.instance.work().join("held")
     }
@@ -234,7 +235,7 @@ impl Run<'_> {
         let instance = self.instance;
         let session = if live { instance.open_locked(&self.lock)? } else { instance.open_still(&self.lock)? };
         let wrote = self.write(&session, work, observer);
-        // The helper goes before anything else happens, also when the write failed: two MariaDBs on one folder hang.
+        // The helper is removed first, also when the write failed: two MariaDB servers on one folder hang.
         let closed = observer.step(&Step::Close).and_then(|()| session.close());
         let touched = wrote?;
         closed?;
@@ -242,7 +243,7 @@ impl Run<'_> {
         self.up(&touched, observer)
     }
 
-    /// Holds a copy, writes, checks, commits. Returns the touched monitors that should beat.
+    /// Stages a copy, writes, checks and commits. Returns the changed monitors that should have heartbeats.
     fn write(&mut self, session: &Session<'_>, work: &Work<'_>, observer: &mut dyn Observer) -> Result<Vec<i64>> {
         if let (Work::Salvage(release), Place::Sqlite(file)) = (work, &self.instance.place) {
             return self.salvage(file, *release, observer).map(|()| Vec::new());
@@ -256,7 +257,7 @@ impl Run<'_> {
             (Err(Error::NotKuma { .. }), Work::Load { .. }, _) => read_any_database(&mut *connect.reader()?)?,
             (database, ..) => database?,
         };
-        // All of it is replaced by a load, so it does not matter what a migration has left.
+        // A load replaces all of it, so the leftovers of a migration do not matter.
         if !matches!(work, Work::Load { .. }) {
             check_release(&database, self.instance, self.settings)?;
         }
@@ -288,7 +289,7 @@ impl Run<'_> {
             Work::Compact(statements) => {
                 let counts = (!self.journal.record.live()).then_some(&held.manifest.counts);
                 compact::run(guarded.writer(), statements, self.instance.work(), observer)?;
-                // The copy is whole, and what was written anew may not be.
+                // The staged copy is complete, and what was rewritten may not be.
                 (self.attempted, self.journal.record.loads) = (true, true);
                 compact::check(guarded.writer(), &before, counts, observer)?;
                 (self.attempted, self.journal.record.loads) = (false, false);
@@ -298,7 +299,7 @@ impl Run<'_> {
             Work::Statements(statements) => {
                 run_statements(guarded.writer(), statements, &database.schema, &before, observer)?;
                 self.note_changed(guarded.writer(), work, &database.schema, &held.manifest.counts);
-                // Not noted as committed: there is nothing to put back.
+                // Not noted as committed: there is nothing to roll back.
                 return Ok(Vec::new());
             }
             Work::Salvage(_) => return Err(Error::Refused("only a SQLite database can be salvaged".into())),
@@ -321,8 +322,8 @@ impl Run<'_> {
         Ok(touched)
     }
 
-    /// Notes the commit. A disk that is too full for the note is no reason to take the change back: the note before it,
-    /// with the configuration before and after, tells the same.
+    /// Notes the commit. A disk that is too full for the note is no reason to roll back: the previous note, with the
+    /// fingerprints before and after, carries the same information.
     pub(super) fn committed(&mut self) {
         if let Err(error) = self.journal.advance(Phase::Committed) {
             self.outcome.warnings.push(format!("cannot write the journal: {error}"));
@@ -332,7 +333,7 @@ impl Run<'_> {
     pub(super) fn stop(&mut self, observer: &mut dyn Observer) -> Result<()> {
         let Some(server) = &self.instance.container else { return Ok(()) };
         self.follow(observer)?;
-        // For the first stop this was found out before.
+        // For the first stop this was checked before.
         if (self.journal.record.phase != Phase::Noted || self.replaced) && is_migrating(self.instance)? {
             return Err(Error::Migrating { container: server.name() });
         }
@@ -345,7 +346,7 @@ impl Run<'_> {
         self.follow(observer)
     }
 
-    /// Starts the server if it was running, and sees it working; then waits for the beats that were asked for.
+    /// Starts the server if it was running and verifies that it is up; then waits for the requested heartbeats.
     pub(super) fn up(&mut self, touched: &[i64], observer: &mut dyn Observer) -> Result<()> {
         let record = &self.journal.record;
         let Some(server) = &self.instance.container else { return Ok(()) };
@@ -355,8 +356,9 @@ impl Run<'_> {
         match (record.live(), record.mode) {
             (true, Mode::Live) => return Ok(()),
             (true, _) => {
-                // Beats from before the stop prove nothing. An earlier run may have stopped it already, or have started it a moment
-                // ago: then its database is not there yet, and must not be stopped while it starts.
+                // Heartbeats from before the stop prove nothing. An earlier run may have stopped the server already, or have
+                // started it a moment ago: then its database does not exist yet, and the server must not be stopped while it
+                // starts.
                 if server.is_running()? {
                     let end = Instant::now() + self.settings.deadline;
                     self.journal.record.last_beat = self.read_by(end, read_last_beat)?;
@@ -370,7 +372,7 @@ impl Run<'_> {
             let known = server.id();
             match self.see_working(server, end, observer) {
                 Ok(seen) if server.is_started() => break seen,
-                // Created again after it had answered: what counts is the new one, and beats of its own.
+                // The container was recreated after it had responded: the new one counts, with heartbeats of its own.
                 Ok(_) => {}
                 Err(error) => {
                     let replaced = match server.is_started() {
@@ -396,7 +398,7 @@ impl Run<'_> {
             let wanted: BTreeSet<i64> = touched.iter().copied().filter(|id| beating.contains(id)).collect();
             if !wanted.is_empty() {
                 observer.step(&Step::WaitBeats { monitors: wanted.len() })?;
-                // The server was seen working: from here on nothing is a reason to take the change back.
+                // The server is verified up: from here on nothing is a reason to roll back.
                 let mut seen =
                     beats::wait(&*connect, last, &wanted, false, limit, &mut || Ok(())).unwrap_or_else(|error| {
                         self.outcome.warnings.push(format!("cannot read heartbeats: {error}"));
@@ -415,7 +417,8 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Brings the server up and waits for a beat, until `end` at most; returns the downtime, and the monitors that should beat.
+    /// Brings the server up and waits for a heartbeat, until `end` at most; returns the downtime, and the monitors that should
+    /// have heartbeats.
     fn see_working(
         &mut self,
         server: &Server,
@@ -439,14 +442,14 @@ impl Run<'_> {
                     log: server.last_errors(),
                 });
             }
-            // A beat of one that is gone by now says nothing about the one in its place.
+            // A heartbeat of a container that is gone by now proves nothing about its successor.
             server.check_run()?;
         }
         Ok((downtime, beating))
     }
 
-    /// Reads the database of the server that has just come up and may be busy with itself for a moment, or that is about to: the
-    /// last error counts when it cannot be read until `end`.
+    /// Reads the database of a server that has just come up, or is about to, and may be busy. Retries until `end`, then returns
+    /// the last error.
     fn read_by<T>(&self, end: Instant, read: impl Fn(&mut dyn Reader) -> Result<T>) -> Result<T> {
         loop {
             match self.instance.connect().and_then(|connect| read(&mut *connect.reader()?)) {

@@ -1,4 +1,4 @@
-//! The strongest sign of life: beats that are newer than the start.
+//! Heartbeats newer than the start: the strongest evidence that the server works.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
@@ -8,15 +8,15 @@ use crate::error::Result;
 use crate::kuma::read::read_beats;
 use crate::value::Row;
 
-/// How often the database is asked.
+/// Polling interval of the database.
 const PAUSE: Duration = Duration::from_millis(200);
 
-/// How often the caller is asked.
+/// Polling interval of `check`.
 const CHECK: Duration = Duration::from_secs(1);
 
-/// Waits until a beat newer than the one with id `after` is there for all of `wanted` (or for any monitor when `any` is
-/// set), or until `limit` is over. Returns the newest beat of each monitor that has one. `check` is asked once a second
-/// whether there is any use in waiting.
+/// Waits until every monitor in `wanted` (or any monitor, with `any`) has a heartbeat newer than the one with id `after`, or
+/// until `limit` has passed. Returns the newest heartbeat of each monitor that has one. `check` is called once a second and may
+/// end the wait with an error.
 pub fn wait(
     connect: &dyn Connect,
     after: i64,
@@ -30,7 +30,7 @@ pub fn wait(
     loop {
         let beats = match connect.reader().and_then(|mut reader| read_beats(&mut *reader, after)) {
             Ok(beats) => beats,
-            // The embedded MariaDB may not listen yet, or the server may hold the file for a moment.
+            // The embedded MariaDB may not listen yet, or the server may hold a lock on the file for a moment.
             Err(_) if Instant::now() < end => BTreeMap::new(),
             Err(error) => return Err(error),
         };

@@ -1,4 +1,4 @@
-//! Whether a run may begin: nobody else is at work, and the server can be stopped and started again.
+//! Preconditions of a run: nobody else works on the instance, and the server can be stopped and started.
 
 use super::apply::{Mode, Run, Settings};
 use super::finish::settle;
@@ -11,8 +11,7 @@ use crate::files::{Lock, Reach};
 use crate::instance::Instance;
 
 impl<'a> Run<'a> {
-    /// Locks `instance`, looks whether its server can be stopped now, and notes what is about to happen, with what `note`
-    /// adds to it.
+    /// Locks `instance`, checks that its server can be stopped now, and opens the journal; `note` completes the record.
     pub(super) fn begin(
         instance: &'a Instance,
         settings: &'a Settings,
@@ -30,7 +29,7 @@ impl<'a> Run<'a> {
     }
 }
 
-/// The mode that `mode` comes to here.
+/// The mode that `mode` becomes for this instance.
 pub(super) fn check_mode(instance: &Instance, mode: Mode, running: bool) -> Result<Mode> {
     match (mode, instance.engine()) {
         (Mode::Stopped, EngineKind::MariaDb) if instance.container.is_none() => match instance.read_others()? {
@@ -40,13 +39,13 @@ pub(super) fn check_mode(instance: &Instance, mode: Mode, running: bool) -> Resu
         (Mode::Live | Mode::LiveThenRestart, EngineKind::Sqlite) if running => {
             Err(Error::Running { what: "the server is running, and SQLite must not be written beside it".into() })
         }
-        // With no server to go on, a SQLite file is written as always: when nobody has it open.
+        // Without a running server, a SQLite file is written as usual: while nobody has it open.
         (_, EngineKind::Sqlite) => Ok(Mode::Stopped),
         _ => Ok(mode),
     }
 }
 
-/// Locks `instance`, whose earlier work must be finished. What only lacks its undo snapshot is ended here.
+/// Locks `instance`, whose earlier operation must be finished. An operation that only lacks its undo snapshot is ended here.
 pub(super) fn lock(instance: &Instance, settings: &Settings) -> Result<Lock> {
     let lock = instance.lock(&settings.verb)?;
     match Journal::read(instance.work())? {
@@ -60,28 +59,28 @@ pub(super) fn lock(instance: &Instance, settings: &Settings) -> Result<Lock> {
     }
 }
 
-/// Ends an earlier write to `instance` that only lacks its undo snapshot, as every write does before it begins: what is
-/// listed after that has the snapshot of every write.
+/// Ends an earlier write to `instance` that only lacks its undo snapshot, as every write does before it begins. Afterwards the
+/// snapshots of all writes can be listed.
 ///
 /// # Errors
-/// [`Error::Unfinished`] for what only `recover` can end; [`Error::Locked`] while another process is at work.
+/// [`Error::Unfinished`] for what only `recover` can end; [`Error::Locked`] while another process works on the instance.
 pub fn settle_earlier(instance: &Instance, settings: &Settings) -> Result<()> {
     lock(instance, settings).map(drop)
 }
 
-/// Fails while an earlier write to `instance` is unfinished, and changes nothing.
+/// Fails while an earlier write to `instance` is unfinished; changes nothing.
 ///
 /// # Errors
-/// [`Error::Unfinished`]; [`Error::Locked`] while another process is at work.
+/// [`Error::Unfinished`]; [`Error::Locked`] while another process works on the instance.
 pub fn check_ended(instance: &Instance, settings: &Settings) -> Result<()> {
     let Some(journal) = Journal::read(instance.work())? else { return Ok(()) };
     instance.lock(&settings.verb)?;
     Err(journal.record.unfinished())
 }
 
-/// Warns of a data folder that other hosts may have mounted, too, where a server of theirs would not meet the lock.
+/// Warns of a data folder that other hosts may have mounted too, where their servers would not see the lock.
 ///
-/// It is no reason to refuse: the server itself runs there all the time, and its database may be what is to be repaired.
+/// This is not refused: the server itself runs there all the time, and its database may be the one to repair.
 pub(super) fn tell_network(instance: &Instance, observer: &mut dyn Observer) -> Result<()> {
     match instance.network()? {
         Some(found) if instance.engine() == EngineKind::Sqlite && found.reach != Reach::Hosts => {
@@ -104,7 +103,8 @@ pub(super) fn check_server(instance: &Instance, mode: Mode, opens_lock: bool) ->
     if mode != Mode::Live {
         server.check_stoppable()?;
     }
-    // The lock that a server left which ends again and again is no reason not to open it; the page of a migration is one.
+    // The migration lock of a server in a restart loop does not prevent opening the database; the page of a running migration
+    // does.
     if opens_lock && !server.is_migrating()? {
         return Ok(());
     }

@@ -1,5 +1,4 @@
-//! Gives back the room that nothing takes any more: a SQLite file or the tables of MariaDB written anew, with the same
-//! content.
+//! Reclaims disk space: rewrites a SQLite file or the tables of MariaDB with the same content.
 
 use std::path::Path;
 
@@ -12,14 +11,14 @@ use crate::instance::Instance;
 use crate::kuma::read::{read_counts, read_fingerprint};
 use crate::model::state::Fingerprint;
 
-/// Room for the journal and the packed snapshot, in bytes.
+/// Space for the journal and the packed snapshot, in bytes.
 const SPARE: u64 = 1 << 20;
 
-/// Fails unless there is room for the copy that is held, and for the database that is written anew twice: SQLite writes it
-/// into a file of its own first, and from there into the WAL; MariaDB writes a table beside the old one.
+/// Fails unless there is space for the staged copy and twice for the rewritten database: SQLite writes it into a temporary file
+/// first, and from there into the WAL; MariaDB writes a table beside the old one.
 ///
 /// # Errors
-/// [`Error::NoSpace`]. The disk of a MariaDB elsewhere cannot be looked at.
+/// [`Error::NoSpace`]. The disk of an external MariaDB cannot be checked.
 pub fn check_room(instance: &Instance, space: &Space) -> Result<()> {
     let used = space.total - space.free;
     let largest = space.tables.values().map(|table| table.rows + table.indexes).max().unwrap_or(0);
@@ -33,10 +32,10 @@ pub fn check_room(instance: &Instance, space: &Space) -> Result<()> {
     }
 }
 
-/// Runs `statements` one by one, those of SQLite with its own files in the folder `scratch`: where it would put them
-/// otherwise there may be no room, and others may look.
+/// Runs `statements` one by one. SQLite puts its temporary files into the folder `scratch`: its default place may have no
+/// space, and others may be able to read it.
 ///
-/// SQLite does each as one commit: cut off, the file is the old one. MariaDB makes a copy of a table and renames it.
+/// SQLite does each as one commit: interrupted, the file is the old one. MariaDB makes a copy of a table and renames it.
 pub(super) fn run(
     writer: &mut dyn Writer,
     statements: &[String],
@@ -49,7 +48,7 @@ pub(super) fn run(
     in_scratch(writer, scratch, |writer| run_each(writer, statements, observer))
 }
 
-/// Does `work` with the files that SQLite makes for itself in the folder `scratch`.
+/// Runs `work` with the temporary files of SQLite in the folder `scratch`.
 pub(super) fn in_scratch<W: Writer + ?Sized, T>(
     writer: &mut W,
     scratch: &Path,
@@ -58,7 +57,7 @@ pub(super) fn in_scratch<W: Writer + ?Sized, T>(
     let scratch = scratch.display().to_string().replace('\'', "''");
     writer.query(&format!("PRAGMA temp_store_directory = '{scratch}'"), &[])?;
     let done = work(writer);
-    // It holds for every database of the process.
+    // The pragma applies to every database of the process.
     writer.query("PRAGMA temp_store_directory = ''", &[])?;
     done
 }
@@ -66,7 +65,7 @@ pub(super) fn in_scratch<W: Writer + ?Sized, T>(
 fn run_each(writer: &mut dyn Writer, statements: &[String], observer: &mut dyn Observer) -> Result<()> {
     for statement in statements {
         observer.step(&Step::Compact { what: statement.clone() })?;
-        // `OPTIMIZE TABLE` answers with rows, and tells an error in one of them.
+        // `OPTIMIZE TABLE` returns rows, and reports an error in one of them.
         for row in writer.query(statement, &[])? {
             if row.text("Msg_type").is_some_and(|kind| kind.eq_ignore_ascii_case("error")) {
                 let message = row.text("Msg_text").unwrap_or_default().to_owned();
@@ -77,8 +76,8 @@ fn run_each(writer: &mut dyn Writer, statements: &[String], observer: &mut dyn O
     Ok(())
 }
 
-/// Fails unless nothing but the room has changed: the configuration is still the one `before`, each table has as many rows
-/// as in `counts` (where no server goes on), and SQLite finds nothing wrong with its file.
+/// Fails unless only the size has changed: the configuration is still `before`, each table has as many rows as in `counts`
+/// (where no server is running), and SQLite finds no damage in its file.
 pub(super) fn check(
     writer: &mut dyn Writer,
     before: &Fingerprint,

@@ -1,4 +1,4 @@
-//! A snapshot of an instance that nobody is going to write to.
+//! Snapshots of an instance that is not written to.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -10,32 +10,32 @@ use crate::backup::{Held, Packed, Seal, Snapshot, Stores};
 use crate::error::{Error, Result};
 use crate::instance::Instance;
 
-/// What goes into a snapshot, and how it is put away.
+/// What a snapshot contains and how it is stored.
 #[derive(Clone, Debug, Default)]
 pub struct Putting {
-    /// What is taken.
+    /// The scope.
     pub extent: Extent,
-    /// What it is encrypted with, if it is.
+    /// The encryption, if any.
     pub seal: Option<Seal>,
-    /// Whether what was uploaded is not read and hashed again.
+    /// Whether uploads are not read back and hashed.
     pub unread: bool,
-    /// How long a server that migrates its database is waited for.
+    /// How long to wait for a server that migrates its database.
     pub patience: Duration,
 }
 
-/// What came of a snapshot that was to be put into one or several stores.
+/// The result of a snapshot for one or several stores.
 #[derive(Debug)]
 pub struct Taken {
-    /// Its copies, at least one.
+    /// The stored copies, at least one.
     pub copies: Vec<Snapshot>,
-    /// Why stores have none.
+    /// Errors of the stores that have none.
     pub failed: Vec<Error>,
 }
 
-/// Takes a snapshot of `instance` while its server runs or not, proves it, packs it once, and puts it into each of `stores`.
+/// Takes a snapshot of `instance` while its server runs or not, verifies it, packs it once, and stores it in each of `stores`.
 ///
 /// # Errors
-/// Nothing could be taken, or none of the stores has it. [`Error::Refused`]: its server is busy migrating.
+/// No copy could be made, or no store has it. [`Error::Refused`]: the server is busy migrating.
 pub fn take(
     instance: &Instance,
     stores: &Stores,
@@ -43,13 +43,13 @@ pub fn take(
     putting: &Putting,
     observer: &mut dyn Observer,
 ) -> Result<Taken> {
-    // In the store, not in the data folder: a backup needs no right to write where the server's files are.
+    // In the store, not in the data folder: a backup needs no write permission there.
     let scratch = stores.scratch()?;
     let end = Instant::now() + putting.patience;
     let held = loop {
         wait_settled(instance, putting.patience, end, observer)?;
         let held = hold(instance, &scratch.path().join("held"), reason, &putting.extent, observer);
-        // One that began meanwhile may be in the copy, or have changed tables under it.
+        // A migration that began meanwhile may be in the copy, or have changed tables during it.
         if matches!(held, Err(Error::Interrupted { .. })) || !is_migrating(instance).unwrap_or(false) {
             break held?;
         }
@@ -78,7 +78,7 @@ pub fn take(
     }
 }
 
-/// Copies the database of `instance` into the new folder `folder` and proves the copy.
+/// Copies the database of `instance` into the new folder `folder` and verifies the copy.
 fn hold(
     instance: &Instance,
     folder: &Path,

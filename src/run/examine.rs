@@ -1,4 +1,4 @@
-//! Gathers what the doctor judges, without changing anything, from whatever can still be reached.
+//! Gathers the evidence for the doctor, without changing anything, from every part that can be read.
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
@@ -20,26 +20,26 @@ use crate::files::{self, Lock};
 use crate::instance::{Instance, Place, Session};
 use crate::kuma::evidence::{read_beats, read_content, read_half_made};
 
-/// Lines of the log that are kept.
+/// Maximum lines of the log.
 const LOG: u32 = 30;
 
-/// How long a server may take to end and be started again.
+/// How long to wait for a server in a restart loop to end and start again.
 const LOOP: Duration = Duration::from_secs(30);
 
 /// Where systems keep their time zones.
 const ZONES: &str = "/usr/share/zoneinfo";
 
-/// Gathers what is known of `instance` at `now`. A part that cannot be had is named, and the rest is gathered all the same.
-/// `depth` is how far the engine looks for damage.
+/// Gathers the evidence about `instance` at `now`. A part that cannot be read is named, and the rest is gathered anyway.
+/// `depth` is how far the engine searches for damage.
 pub fn gather(instance: &Instance, now: DateTime<Utc>, depth: Depth) -> Evidence {
     gather_under(instance, None, now, depth)
 }
 
-/// The same of a server that ends again and again, and its MariaDB with it: stopped for the look, and started again, to end
-/// as it did.
+/// The same for a server in a restart loop whose MariaDB restarts with it: the server is stopped for the examination and
+/// started again.
 ///
 /// # Errors
-/// It cannot be stopped or started again; the journal stays for `recover` then.
+/// The server cannot be stopped or started again; the journal stays for `recover` then.
 pub fn gather_stopped(
     instance: &Instance,
     now: DateTime<Utc>,
@@ -56,7 +56,7 @@ pub fn gather_stopped(
         observer.step(&Step::Start { container: server.name().to_owned() })?;
         server.start()?;
     }
-    // What comes next has to see it as it is: the first of its runs looks like one that lasts.
+    // The next step has to see the server as it is: the first of its runs looks like a stable one.
     let end = Instant::now() + LOOP;
     while instance.life()? != Some(Life::Restarting) && Instant::now() < end {
         thread::sleep(Duration::from_millis(200));
@@ -76,7 +76,7 @@ fn gather_under(instance: &Instance, lock: Option<&Lock>, now: DateTime<Utc>, de
             Err(error) => evidence.unread.push(Unread { part: "folder", why: error.to_string() }),
         }
     }
-    // That of a look is no unfinished work.
+    // The journal of the examination itself is not an interrupted operation.
     match if lock.is_some() { Ok(None) } else { Journal::read(instance.work()) } {
         Ok(journal) => evidence.unfinished = journal.map(|journal| journal.record.unfinished().to_string()),
         Err(error) => evidence.unread.push(Unread { part: "journal", why: error.to_string() }),
@@ -86,7 +86,7 @@ fn gather_under(instance: &Instance, lock: Option<&Lock>, now: DateTime<Utc>, de
         Err(Error::Damaged { problems, .. }) => evidence.damage = problems,
         Err(error @ (Error::EmptyFile(_) | Error::NotKuma { .. })) => {
             evidence.nowhere = Some(error.to_string());
-            // Of an empty file there is nothing more to say.
+            // There is nothing more to report about an empty file.
             evidence.half_made = half_made(instance, lock).unwrap_or(None);
         }
         Err(error) if error.is_unreadable() => evidence.damage = vec![error.to_string()],
@@ -103,10 +103,10 @@ fn half_made(instance: &Instance, lock: Option<&Lock>) -> Result<Option<usize>> 
     open(instance, lock)?.read(read_half_made)
 }
 
-/// What is known where no instance was found: why not.
+/// The evidence where no instance was found: the reason.
 ///
 /// # Errors
-/// `error` itself, where it does not tell of a place that should hold one.
+/// `error` itself, unless it is about a place that should contain an instance.
 pub fn gather_nowhere(error: Error, now: DateTime<Utc>) -> Result<Evidence> {
     match error {
         Error::NotDataFolder { .. } | Error::DbConfig { .. } | Error::NoDataFolder { .. } => {
@@ -123,10 +123,10 @@ fn read_database(
     depth: Depth,
     damage: &mut Vec<String>,
 ) -> Result<Content> {
-    // A large history is read twice, once for its structure and once for what its beats say: beside each other.
+    // A large history is read twice, for its structure and for its heartbeats: in parallel.
     open(instance, lock)?.with(|connect| {
         let (now, name) = (now.timestamp(), format!("`{}`", instance.name));
-        // References are looked at one by one. `CHECK TABLE` of MariaDB is for those who ask for everything.
+        // References are checked one by one. `CHECK TABLE` of MariaDB runs only for a full examination.
         let is_checked = connect.kind() == EngineKind::Sqlite || depth == Depth::Full;
         let check = || if is_checked { connect.reader()?.check(depth) } else { Ok(Vec::new()) };
         let beats = || read_beats(connect, now);
@@ -138,7 +138,7 @@ fn read_database(
     })
 }
 
-/// Whether this machine knows the time zone; where it knows none, whether it is spelled like one.
+/// Whether this machine knows the time zone; where it has no list of zones, whether the name is well-formed.
 pub(super) fn is_zone(name: &str) -> bool {
     let is_plain = name
         .split('/')
@@ -192,16 +192,16 @@ fn read_folder(instance: &Instance, path: &Path) -> Result<Folder> {
     })
 }
 
-/// What is in `folder`, by name; nothing where there is none.
+/// The entries of `folder`, by name; empty where it does not exist.
 fn look_into(folder: &Path) -> Vec<Seen> {
     let names = fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.file_name());
-    // What goes while we look, a -shm for instance, is not there.
+    // Files that disappear meanwhile, such as a -shm, are left out.
     let mut found: Vec<Seen> = names.filter_map(|name| look(folder, &name.to_string_lossy()).ok()).collect();
     found.sort_by(|a, b| a.name.cmp(&b.name));
     found
 }
 
-/// What is in `mariadb/`, and in the folders of its databases.
+/// The entries of `mariadb/`, and of the folders of its databases.
 fn look_below(path: &Path) -> Vec<Seen> {
     let under = |folder: &str| {
         let found = look_into(&path.join(folder)).into_iter();

@@ -1,4 +1,4 @@
-//! The end of an operation: the staged copy becomes an undo snapshot, or is kept where it lies when its store has no room.
+//! The end of an operation: the staged copy becomes an undo snapshot, or a pending snapshot when its store has no space.
 
 use std::path::Path;
 
@@ -19,17 +19,17 @@ use crate::kuma::read::{history, read_counts};
 use crate::plan::{Change, Plan};
 use crate::schema::Schema;
 
-/// The folder of the part of a staged copy that is packed, in that of the journal.
+/// Name of the folder, beside the journal, with the part of a staged copy that is packed.
 const PART: &str = "part";
 
 impl Run<'_> {
-    /// Notes what `work` has changed, so that an undo restores as much and no more. `before` are the rows per table before.
+    /// Notes what `work` has changed, so that an undo restores exactly that. `before` are the rows per table before.
     pub(super) fn note_changed(&mut self, reader: &mut dyn Reader, work: &Work<'_>, schema: &Schema, before: &Counts) {
         let tables = history(schema);
         let rows = |counts: &Counts, table: &String| counts.get(table).copied().unwrap_or(0);
         let live = self.journal.record.live();
         let changed = match work.may_change() {
-            // The beats of a monitor that goes with it are not seen in the number of all while a server adds some.
+            // While a running server adds heartbeats, the total number does not show that those of a deleted monitor are gone.
             Changed::Configuration if live && matches!(work, Work::Load { .. }) => Changed::History,
             Changed::Configuration => match read_counts(reader, schema) {
                 Ok(now)
@@ -44,12 +44,12 @@ impl Run<'_> {
             },
             changed => changed,
         };
-        // What the transaction has found out stands.
+        // What the transaction has found takes precedence.
         self.journal.record.changed.get_or_insert(changed);
     }
 
-    /// The server is seen: the copy becomes an undo snapshot, the journal goes. The change is made and stays made, so what
-    /// goes wrong here is a warning, and blocks nothing.
+    /// The server is verified up: stores the undo snapshot and closes the journal. The change stays, so an error here becomes a
+    /// warning and blocks nothing.
     pub(super) fn finish(mut self, store: &Store, observer: &mut dyn Observer) -> Outcome {
         let noted = self.journal.advance(Phase::Seen);
         self.warn(noted, "cannot write the journal");
@@ -58,7 +58,7 @@ impl Run<'_> {
         let cleared = self.clear_shadow(observer);
         let clear = cleared.is_ok();
         self.warn(cleared, "cannot drop the old tables (kumadb recover drops them)");
-        // They are still there, or the copy is, and the note that says so must be too.
+        // The old tables or the staged copy are still there, so the journal that mentions them must stay too.
         if clear && safe {
             let closed = observer.step(&Step::CloseJournal).and_then(|()| self.close());
             self.warn(closed, "cannot close the journal (kumadb recover closes it)");
@@ -72,7 +72,7 @@ impl Run<'_> {
         }
     }
 
-    /// Puts the staged copy into `store`, or among the kept copies where that cannot be done. Says whether it did either.
+    /// Stores the staged copy in `store`, or makes it a pending snapshot where that fails. Returns whether either succeeded.
     fn put_away(&mut self, folder: &Path, store: &Store, observer: &mut dyn Observer) -> bool {
         let part = self.instance.work().join(PART);
         match self.pack(folder, &part, store, observer) {
@@ -129,8 +129,8 @@ impl Run<'_> {
         Ok(snapshot)
     }
 
-    /// Removes everything of this run but the lock and the kept copies. The journal goes first: a copy without a journal is
-    /// only in the way, a journal without its copy could never be closed.
+    /// Removes everything of this run but the lock and the pending snapshots. The journal goes first: a copy without a journal
+    /// is only in the way, a journal without its copy could never be closed.
     pub(super) fn close(&self) -> Result<()> {
         self.journal.close()?;
         self.instance.clear_work(&self.lock)
@@ -138,7 +138,7 @@ impl Run<'_> {
 }
 
 impl Work<'_> {
-    /// What it may change, before it is seen what it has.
+    /// What it may change, before its effect is known.
     pub(super) fn may_change(&self) -> Changed {
         match self {
             Work::Plan(plan) => plan_changes(plan),
@@ -153,15 +153,16 @@ impl Work<'_> {
         }
     }
 
-    /// Whether the history by monitor tells what it has changed: not where that is known to be all or nothing of it.
+    /// Whether the effect on the history has to be determined by comparing monitors, because it is not known to be all or
+    /// nothing.
     pub(super) fn is_told_by_monitors(&self) -> bool {
         matches!(self, Work::Script(_)) || self.may_change() == Changed::History
     }
 
-    /// What its transaction has changed, which made `shift` of the history.
+    /// What the transaction has changed, which caused `shift` in the history.
     pub(super) fn has_changed(&self, shift: Shift, live: bool) -> Changed {
         let known = match self {
-            // What a server that goes on does at the same time is not told from it.
+            // Changes that a running server makes at the same time cannot be told apart from it.
             Work::Script(_) if live => Changed::History,
             _ => Changed::Configuration,
         };
@@ -174,8 +175,7 @@ impl Work<'_> {
     }
 }
 
-/// A monitor that goes takes its history along. Rows that are put back by their ids are those that were deleted: not the old
-/// cells of others.
+/// A deleted monitor takes its history along. Rows restored by id are rows that were deleted: not old cells of existing ones.
 fn plan_changes(plan: &Plan) -> Changed {
     let changes = plan.steps.iter().map(|step| {
         let is_history = step.table == "heartbeat" || step.table.starts_with("stat_");
@@ -188,7 +188,7 @@ fn plan_changes(plan: &Plan) -> Changed {
     changes.max().unwrap_or(Changed::Configuration)
 }
 
-/// A statement that names a table of the history may update or insert its rows, all but a DELETE.
+/// A statement that names a table of the history may update or insert its rows, unless it is a DELETE.
 fn script_changes(script: &Script) -> Changed {
     let changes = script.statements.iter().map(|statement| {
         let lower = statement.to_lowercase();
@@ -198,13 +198,13 @@ fn script_changes(script: &Script) -> Changed {
             false => Changed::Configuration,
         }
     });
-    // Changes that no comparison of configurations shows must not be passed over as none.
+    // Changes that no comparison of configurations shows must not count as none.
     let least = if script.watched().is_some() { Changed::History } else { Changed::Configuration };
     changes.max().unwrap_or(least).max(least)
 }
 
-/// Ends an operation whose journal says that it is finished but for its undo snapshot: the next command that writes does it.
-/// Its copy is kept; what puts copies into the store comes later.
+/// Ends an operation that only lacks its undo snapshot; the next command that writes does this. The copy becomes a pending
+/// snapshot, which is stored later.
 pub(super) fn settle(run: &mut Run<'_>) -> Result<()> {
     let folder = run.held_folder();
     if folder.exists() {

@@ -1,5 +1,5 @@
-//! A container that is created again while we work: it is followed by name and data folder, started in the place of the old
-//! one, and noted in the journal.
+//! A container that is recreated during a run: found by name and data folder, started in place of the old one, and noted in the
+//! journal.
 
 use std::time::{Duration, Instant};
 
@@ -11,15 +11,15 @@ use crate::error::{Error, Result};
 use crate::instance::{Place, Server};
 
 impl Run<'_> {
-    /// Notes the container that is there now, if it is another one than the journal says.
+    /// Notes the current container, if it is not the one in the journal.
     pub(super) fn follow(&mut self, observer: &mut dyn Observer) -> Result<()> {
-        // The look finds what took the place of one that has gone.
+        // The lookup finds the successor of a container that is gone.
         self.instance.is_running()?;
         let now = self.instance.container_name();
         let Some((id, name)) = now.clone().filter(|_| now != self.journal.record.container) else { return Ok(()) };
         self.replaced |= self.journal.record.container.as_ref().is_some_and(|(known, _)| *known != id);
         self.journal.record.container = now;
-        // A disk that is too full for the note must not keep the server down: by its data folder it is found all the same.
+        // A disk that is too full for the note must not keep the server down: the container is found by its data folder anyway.
         if let Err(error) = self.journal.advance(self.journal.record.phase) {
             self.outcome.warnings.push(format!("cannot write the journal: {error}"));
         }
@@ -29,10 +29,10 @@ impl Run<'_> {
         }
     }
 
-    /// Starts the server after the change and waits until it answers, until `end` at most. Returns how long ago it first did.
+    /// Starts the server after the change and waits until it responds, until `end` at most. Returns how long ago it first did.
     ///
-    /// One that somebody else has started while we wrote is restarted, so that it sees the change: its database was locked.
-    /// That of another image may be migrating, and is never stopped for that.
+    /// A server that something else has started during the write is restarted, so that it sees the change: its database was
+    /// locked. One of another image may be migrating and is not stopped.
     pub(super) fn bring_up(&mut self, server: &Server, end: Instant, observer: &mut dyn Observer) -> Result<Duration> {
         self.follow(observer)?;
         let is_early = self.wrote && !self.journal.record.live() && server.is_running()?;
@@ -63,7 +63,7 @@ impl Run<'_> {
         up
     }
 
-    /// What a run ends with whose container was removed and not created again, in words that say what is in the database.
+    /// The error of a run whose container was removed and not recreated; it states what is in the database.
     pub(super) fn gone(&self, cause: Error, changed: Option<bool>) -> Error {
         let Error::Removed { container, what, .. } = cause else { return cause };
         let folder = self.instance.origin();
@@ -78,7 +78,7 @@ impl Run<'_> {
         Error::Removed { container, what, unfinished: changed.is_none(), hint: Some(hint) }
     }
 
-    /// Whether a run that ends with `cause` is left to `recover`, because only the container is missing for its end.
+    /// Whether a run that ends with `cause` is left to `recover`, because only the container is missing.
     pub(super) fn waits_for_container(&self, cause: &Error) -> bool {
         matches!(cause, Error::Removed { .. }) && matches!(self.journal.record.phase, Phase::Committed | Phase::Seen)
     }

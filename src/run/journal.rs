@@ -1,5 +1,5 @@
-//! The durable note of an unfinished operation. It is written before the server is stopped, and goes only when the
-//! instance is as it should be.
+//! The durable record of an unfinished operation. It is written before the server is stopped, and removed only when the
+//! instance is in its final state.
 
 use std::io::Write as _;
 use std::os::unix::fs::MetadataExt as _;
@@ -18,7 +18,7 @@ use crate::kuma::mark::Watched;
 use crate::model::state::Fingerprint;
 use crate::value::local_time;
 
-/// The only format there is.
+/// The only format version.
 const FORMAT: u32 = 1;
 
 /// How far an operation came.
@@ -27,22 +27,22 @@ const FORMAT: u32 = 1;
 pub enum Phase {
     /// Nothing was done yet.
     Noted,
-    /// The server was told to stop; nothing was written.
+    /// The server was asked to stop; nothing was written.
     Stopping,
-    /// The copy is held; the transaction may or may not have been committed.
+    /// The copy is staged; the transaction may or may not be committed.
     Writing,
-    /// The transaction was committed; the server was not seen working yet.
+    /// The transaction is committed; the server is not verified up yet.
     Committed,
-    /// The copy is being put back.
+    /// The staged copy is being restored.
     RollingBack,
-    /// The copy was put back; the server was not seen working yet. What it writes from here on is not to be lost.
+    /// The staged copy is restored; the server is not verified up yet. What it writes from here on must not be lost.
     PutBack,
-    /// The server was seen working (or stays down as it was); the copy is not packed yet.
+    /// The server is verified up (or stays down as it was); the undo snapshot is not stored yet.
     Seen,
 }
 
 impl Phase {
-    /// What a message says of it.
+    /// The phase in words, for messages.
     pub fn words(self) -> &'static str {
         match self {
             Phase::Noted | Phase::Stopping => "interrupted before anything was written",
@@ -54,54 +54,54 @@ impl Phase {
     }
 }
 
-/// What is noted.
+/// The content of a journal.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Record {
     /// Always 1.
     pub format: u32,
     /// The verb: `monitor add`.
     pub verb: String,
-    /// When it began, UTC.
+    /// When the operation began, UTC.
     pub started: DateTime<Utc>,
-    /// The instance it is about: a copy held for one database must never be put into another.
+    /// The instance: a copy staged for one database must never be loaded into another.
     pub origin: String,
-    /// The process.
+    /// The process id.
     pub pid: u32,
-    /// How far it came.
+    /// How far the operation came.
     pub phase: Phase,
     /// The container's id and name, where there is one.
     pub container: Option<(String, String)>,
-    /// What the container did before us, and shall do after us.
+    /// The state of the container before the operation, to be restored after it.
     pub life: Option<Life>,
     /// What happens to the server meanwhile.
     pub mode: Mode,
-    /// The whole database is replaced, not only what a plan names.
+    /// Whether the whole database is replaced, not only the rows of a plan.
     pub loads: bool,
-    /// MariaDB: tables are made ready in a database beside, and exchanged with those that are there.
+    /// MariaDB: tables are built in a second database and exchanged with the live ones.
     #[serde(default)]
     pub swaps: bool,
-    /// What is written lasts, statement by statement: there is nothing to put back.
+    /// Whether the statements are durable one by one: there is nothing to roll back.
     #[serde(default)]
     pub lasts: bool,
-    /// Recipients of age that the snapshot is encrypted to, if it is: whoever resumes may not know.
+    /// age recipients of the undo snapshot, if it is encrypted: the user who recovers may not know them.
     #[serde(default)]
     pub recipients: Vec<String>,
-    /// What the change shows in, where it does not show in the configuration.
+    /// The query that shows the change, where the configuration does not show it.
     #[serde(default)]
     pub watched: Option<Watched>,
     /// What the change has changed, once that is known.
     #[serde(default)]
     pub changed: Option<Changed>,
-    /// The configuration, and what is watched, before the change.
+    /// Fingerprint of the configuration, and of what is watched, before the change.
     pub before: Option<Fingerprint>,
-    /// The same after the change, known before it is committed.
+    /// The same after the change, known before the commit.
     pub after: Option<Fingerprint>,
-    /// The newest beat before the server was started again.
+    /// Id of the newest heartbeat before the server was started again.
     pub last_beat: i64,
 }
 
 impl Record {
-    /// A fresh note of `verb`.
+    /// A new record of `verb`.
     pub fn new(verb: &str, instance: &Instance, life: Option<Life>, mode: Mode, loads: bool) -> Record {
         Record {
             format: FORMAT,
@@ -125,17 +125,17 @@ impl Record {
         }
     }
 
-    /// Whether the server was up before us.
+    /// Whether the server was running before the operation.
     pub fn was_running(&self) -> bool {
         self.life.is_some_and(|life| life != Life::Stopped)
     }
 
-    /// Whether the server goes on while the change is written.
+    /// Whether the server keeps running while the change is written.
     pub fn live(&self) -> bool {
         self.mode != Mode::Stopped
     }
 
-    /// The error that every other verb answers with while this is open.
+    /// The error that every other verb returns while this journal is open.
     pub fn unfinished(&self) -> Error {
         Error::Unfinished {
             verb: self.verb.clone(),
@@ -145,44 +145,44 @@ impl Record {
     }
 }
 
-/// An open note on disk.
+/// An open journal on disk.
 #[derive(Debug)]
 pub struct Journal {
     path: PathBuf,
-    /// What it says.
+    /// Its content.
     pub record: Record,
 }
 
 impl Journal {
-    /// Writes the first note into the folder `work`.
+    /// Writes the first record into the folder `work`.
     pub fn open(work: &Path, record: Record) -> Result<Journal> {
         let journal = Journal { path: path_in(work), record };
         journal.write()?;
         Ok(journal)
     }
 
-    /// Notes that the operation came to `phase`.
+    /// Records that the operation came to `phase`.
     pub fn advance(&mut self, phase: Phase) -> Result<()> {
         self.record.phase = phase;
         self.write()
     }
 
-    /// Ends the note: the instance is as it should be.
+    /// Removes the journal: the instance is in its final state.
     pub fn close(&self) -> Result<()> {
         files::remove(&self.path)?;
         files::sync_folder(self.path.parent().unwrap_or(Path::new(".")))
     }
 
-    /// The open note in the folder `work`, if there is one.
+    /// Reads the open journal in the folder `work`, if there is one.
     ///
     /// # Errors
-    /// [`Error::Journal`] when it cannot be understood; it is never thrown away unread.
+    /// [`Error::Journal`] when it cannot be parsed; it is never discarded.
     pub fn read(work: &Path) -> Result<Option<Journal>> {
         let path = path_in(work);
         let Some(text) = files::read_text(&path)? else { return Ok(None) };
         let broken = |why: String| Error::Journal { path: path.clone(), why };
         let written: serde_json::Value = serde_json::from_str(&text).map_err(|error| broken(error.to_string()))?;
-        // The format first: a newer one may lack what this kumadb looks for.
+        // The format first: a newer one may lack fields that this version expects.
         if let Some(n) = written["format"].as_u64().filter(|n| *n != u64::from(FORMAT)) {
             return Err(broken(format!("format {n} is not supported; this kumadb supports format {FORMAT}")));
         }
@@ -190,10 +190,10 @@ impl Journal {
         Ok(Some(Journal { path, record }))
     }
 
-    /// As root, gives the note that an earlier run as root left to the owner of its folder. Says whether it did.
+    /// As root, gives a journal that an earlier run as root left to the owner of its folder. Returns whether it did.
     pub(super) fn give(&self) -> Result<bool> {
         let is_root = std::fs::symlink_metadata(&self.path).is_ok_and(|found| found.uid() == 0);
-        // Written again, it belongs to the owner of the folder.
+        // A rewritten file belongs to the owner of the folder.
         if is_root { self.write().map(|()| true) } else { Ok(false) }
     }
 

@@ -1,8 +1,8 @@
-//! Staged copies whose store had no room: they lie in the data folder, can be restored from there, and go into the next
-//! store that has room. They never block anything.
+//! Pending snapshots: staged copies whose store had no space. They stay in the data folder, can be restored from there, and go
+//! into the next store that has space. They never block an operation.
 //!
-//! The data folder may belong to an attacker: what lies there is reached through folders that are held open, never through a
-//! link, and what it says of itself is believed no further than the user of the folder could go without it.
+//! The data folder may belong to an attacker: its content is reached through open folder descriptors, never through a link, and
+//! its own claims are trusted no further than the user of the folder could go without them.
 
 use std::io::{ErrorKind, Write as _};
 use std::path::{Path, PathBuf};
@@ -17,24 +17,24 @@ use crate::error::{Error, Result};
 use crate::files::{self, Pinned};
 use crate::instance::{Instance, KEPT, SET_ASIDE};
 
-/// So many of them are kept: each may be as large as the database.
+/// Maximum number of pending snapshots: each may be as large as the database.
 const MOST: usize = 3;
 
-/// So many are looked at: whoever puts more there hides his own.
+/// Maximum number of entries that are read: whoever adds more hides their own.
 const SEEN: usize = 16;
 
-/// Recipients that the snapshot is to be encrypted to; none of one that is not to be.
+/// Recipients that the snapshot is to be encrypted to; empty for an unencrypted one.
 const RECIPIENTS: &str = "recipients.json";
 
-/// The largest list of recipients, in bytes.
+/// Maximum size of the list of recipients, in bytes.
 const LIST: u64 = 1 << 16;
 
-/// A staged copy that is kept in the data folder.
+/// A pending snapshot in the data folder.
 #[derive(Clone, Debug)]
 pub struct Kept {
-    /// Where it is.
+    /// Its folder.
     pub folder: PathBuf,
-    /// What is in it.
+    /// Its manifest.
     pub manifest: Manifest,
     entry: Entry,
     held: Arc<Pinned>,
@@ -44,7 +44,7 @@ impl Kept {
     /// Copies it into the new folder `folder`, and opens it there.
     ///
     /// # Errors
-    /// [`Error::File`]; [`Error::Snapshot`] when it is not what it says.
+    /// [`Error::File`]; [`Error::Snapshot`] when the content does not match the manifest.
     pub fn copy(&self, folder: &Path) -> Result<Held> {
         files::make_folder(folder)?;
         let names = self.manifest.members.iter().map(|member| member.name.as_str());
@@ -56,7 +56,7 @@ impl Kept {
         Held::open(folder)
     }
 
-    /// What its archive is encrypted with: what this run's own configuration says, never what the data folder alone says.
+    /// The encryption of its archive, from the configuration of this run, never from the data folder alone.
     fn seal(&self, store: &Store, warnings: &mut Vec<Error>) -> Result<Option<Seal>> {
         let stays =
             |why: String| Error::Refused(format!("pending snapshot `{}` was not stored: {why}", self.folder.display()));
@@ -85,13 +85,13 @@ impl Kept {
         }
     }
 
-    /// Puts it into `store`.
+    /// Stores it in `store`.
     fn pack(&self, instance: &Instance, store: &Store, warnings: &mut Vec<Error>) -> Result<Snapshot> {
         let mut held = Held::open(self.held.path()).map_err(|error| self.unusable(&error))?;
         if held.manifest != self.manifest {
             return Err(self.unusable(&Error::Snapshot("its manifest has changed meanwhile".into())));
         }
-        // It goes into the folder of this instance, whatever it calls itself.
+        // It goes into the folder of this instance, whatever its manifest claims.
         held.manifest.instance.clone_from(&instance.name);
         let seal = self.seal(store, warnings)?;
         let snapshot = store.clone().sealed(seal).pack(&held, &[])?;
@@ -100,18 +100,18 @@ impl Kept {
         Ok(snapshot)
     }
 
-    /// `error` of what is in it.
+    /// Adds to `error` what is wrong with its content.
     fn unusable(&self, error: &Error) -> Error {
         Error::Refused(format!("pending snapshot `{}` was not stored: {}", self.folder.display(), self.words(error)))
     }
 
-    /// `error` with the path that a person knows.
+    /// `error` with the path that users know.
     fn words(&self, error: &Error) -> String {
         error.to_string().replace(&self.held.path().display().to_string(), &self.folder.display().to_string())
     }
 }
 
-/// The folder of a copy, by its name in a folder that is held open.
+/// The folder of a pending snapshot, by its name in an open folder.
 #[derive(Clone, Debug)]
 struct Entry {
     name: String,
@@ -134,24 +134,24 @@ impl Entry {
     }
 }
 
-/// What was packed of the kept copies.
+/// The result of storing the pending snapshots.
 #[derive(Debug, Default)]
 pub struct Packing {
-    /// The snapshots.
+    /// The stored snapshots.
     pub packed: Vec<Snapshot>,
-    /// What stays where it is, and why.
+    /// The reasons why others stay pending.
     pub warnings: Vec<Error>,
 }
 
-/// The kept copies of `instance` that can be undone, the oldest first. What is none is left out: the folder may belong to
-/// somebody else.
+/// The pending snapshots of `instance` that can be undone, oldest first. Anything else is skipped: the folder may belong to
+/// another user.
 pub fn list(instance: &Instance) -> Vec<Kept> {
     let mut all = waiting(instance);
     all.retain(|one| one.manifest.undo);
     all
 }
 
-/// The same, and the files of databases that could not be read.
+/// The same, and the files of unreadable databases.
 pub fn waiting(instance: &Instance) -> Vec<Kept> {
     let (origin, now) = (instance.origin(), Utc::now());
     let read = |entry: Entry| {
@@ -166,7 +166,7 @@ pub fn waiting(instance: &Instance) -> Vec<Kept> {
     all
 }
 
-/// The folders of copies, the oldest first.
+/// The folders of pending snapshots, oldest first.
 fn entries(instance: &Instance) -> Vec<Entry> {
     let Ok(work) = Pinned::hold(instance.work()).map(Arc::new) else { return Vec::new() };
     let kept = Pinned::hold(&work.path().join(KEPT)).map(Arc::new).ok();
@@ -184,7 +184,7 @@ fn entries_in(above: &Arc<Pinned>, path: &Path, prefix: &str) -> Vec<Entry> {
     folders.filter(|entry| entry.way().symlink_metadata().is_ok_and(|found| found.is_dir())).collect()
 }
 
-/// Whether a copy is called like that: `20261124T101530Z-4f1c9a02`.
+/// Whether `name` is the name of a pending snapshot: `20261124T101530Z-4f1c9a02`.
 fn is_stamp(name: &str) -> bool {
     let Some((time, id)) = name.split_once('-') else { return false };
     let is_time = time.len() == 16
@@ -196,14 +196,14 @@ fn is_stamp(name: &str) -> bool {
     is_time && (is_id(id) || id == UNREADABLE)
 }
 
-/// Stands for the id of a copy whose manifest cannot be read.
+/// Replaces the id of a copy whose manifest cannot be read.
 const UNREADABLE: &str = "unreadable";
 
-/// Keeps the copy in `from`, and no more than a few older ones; returns where it is now, and what it says of itself. Where it
-/// cannot go among the others it only gets a name that nothing removes, which takes no room.
+/// Makes the copy in `from` a pending snapshot and removes all but a few older ones; returns its folder and its manifest. Where
+/// it cannot be moved it is only renamed, which needs no space and protects it from cleanup.
 ///
 /// # Errors
-/// Why it is where it was.
+/// The copy could not be kept; it is where it was.
 pub(super) fn keep(instance: &Instance, from: &Path, recipients: &[String]) -> Result<(PathBuf, Option<Manifest>)> {
     let manifest = Held::open(from).ok().map(|held| held.manifest);
     let id = manifest.as_ref().map_or(UNREADABLE, |manifest| &manifest.id);
@@ -219,13 +219,13 @@ pub(super) fn keep(instance: &Instance, from: &Path, recipients: &[String]) -> R
             instance.work().join(aside)
         }
     };
-    // The copy is kept. Older ones that cannot be removed are in the way of the next staged copy at most, which says so.
+    // The copy is kept. Older ones that cannot be removed can only disturb the next staged copy, which reports that.
     let _ = thin_beside(instance, MOST, &stamp);
     Ok((to, manifest))
 }
 
 fn put(instance: &Instance, from: &Path, way: &Path, work: &Pinned, stamp: &str, recipients: &[String]) -> Result<()> {
-    // Written before it can be found: without the list, it would be packed for anybody to read.
+    // Written before the copy can be found: without the list, it would be packed unencrypted.
     let text = serde_json::to_vec(recipients).map_err(|error| Error::Snapshot(error.to_string()))?;
     files::replace(&from.join(RECIPIENTS), files::PRIVATE, |file| file.write_all(&text))?;
     files::claim_folder(&instance.work().join(KEPT))?;
@@ -238,15 +238,15 @@ pub(super) fn thin(instance: &Instance, most: usize) -> Result<()> {
     thin_beside(instance, most, "")
 }
 
-/// The same; the one with `stamp` stays, whatever the clock said when the others were made.
+/// The same, but keeps the one with `stamp`, whatever the clock showed when the others were made.
 fn thin_beside(instance: &Instance, most: usize, stamp: &str) -> Result<()> {
     let entries = entries(instance);
     let surplus = entries.len().saturating_sub(most);
     entries.iter().filter(|entry| entry.stamp() != stamp).take(surplus).try_for_each(Entry::remove)
 }
 
-/// Packs the kept copies of `instance` into `store`, as far as it has room. For a run that has the lock. What cannot be read is
-/// passed over; where the store fails, the rest stays as it is.
+/// Stores the pending snapshots of `instance` in `store`, as far as it has space. For a run that has the lock. Unreadable ones
+/// are skipped; where the store fails, the rest stays pending.
 pub(super) fn pack_all(instance: &Instance, store: &Store) -> Packing {
     let mut packing = Packing::default();
     let place = instance.work().join(KEPT);
@@ -275,8 +275,8 @@ pub(super) fn pack_all(instance: &Instance, store: &Store) -> Packing {
     packing
 }
 
-/// The same for a command that only reads `instance`: where another one is at work, or this user may not write in the data
-/// folder, they stay where they are.
+/// The same for a command that only reads `instance`: where another process has the lock, or this user may not write in the
+/// data folder, they stay pending.
 pub fn offer(instance: &Instance, store: &Store, verb: &str) -> Packing {
     if waiting(instance).is_empty() {
         return Packing::default();

@@ -1,5 +1,5 @@
-//! A copy in the place of the database: its rows in the tables that are there, or its tables exchanged for them; and how an
-//! exchange is taken back.
+//! Loading a copy into the database: as rows into the existing tables, or by exchanging the tables; and how an exchange is
+//! rolled back.
 
 use std::collections::BTreeSet;
 
@@ -17,7 +17,7 @@ use crate::kuma::read::read_last_beat;
 use crate::kuma::write::{check_clean, check_known};
 
 impl Run<'_> {
-    /// Puts `wanted` in, all but the tables `kept`, and compares the database with it.
+    /// Loads `wanted`, all but the tables `kept`, and compares the database with it.
     pub(super) fn load(
         &mut self,
         guarded: &mut Guarded,
@@ -26,24 +26,24 @@ impl Run<'_> {
         observer: &mut dyn Observer,
     ) -> Result<()> {
         observer.step(&Step::PutBack)?;
-        // A server that goes on must not find other tables from one statement to the next.
+        // A running server must not find different tables from one statement to the next.
         let whole = kept.is_empty() && !self.journal.record.live();
         if !whole || !self.exchange(guarded, wanted, observer)? {
             let mut progress = |done, total| observer.progress(done, total);
             let loaded = guarded.writer().load(&wanted.database(), kept, &mut progress);
-            // A load that fails was one transaction too; only a commit nobody has heard of may have changed something.
+            // A failed load was one transaction too; only a commit whose result is unknown may have changed something.
             self.attempted = matches!(&loaded, Ok(()) | Err(Error::InDoubt { .. }));
             loaded?;
         }
         check_loaded(guarded.writer(), wanted, kept)?;
         check_clean(guarded.writer(), &wanted.manifest.faults)?;
-        // The beats that count from now on are those after the newest of the copy.
+        // From here on only heartbeats newer than the newest of the copy count.
         self.journal.record.last_beat = read_last_beat(guarded.writer())?;
         Ok(())
     }
 
-    /// Puts the rows of the tables `kept` back that `wanted` has and the database has not. A commit of its own: what it finds
-    /// in its way, the staged copy is put back.
+    /// Restores the rows of the tables `kept` that `wanted` has and the database lacks. In a commit of its own; on an error,
+    /// the staged copy is restored.
     pub(super) fn merge(&mut self, guarded: &mut Guarded, wanted: &Held, kept: &[String]) -> Result<()> {
         let schema = guarded.writer().schema()?;
         self.outcome.merged = merge(guarded.writer(), &mut *wanted.reader()?, &schema, kept)?;
@@ -52,15 +52,16 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Makes the tables of `wanted` beside those that are there, proves them, and exchanges both; `false` where rows are the
-    /// better way.
+    /// Builds the tables of `wanted` beside the live ones, verifies them, and exchanges both; `false` where changing rows is
+    /// faster.
     fn exchange(&mut self, guarded: &mut Guarded, wanted: &Held, observer: &mut dyn Observer) -> Result<bool> {
         let Some(shadow) = guarded.writer().shadow() else { return Ok(false) };
         let fit = shadow.suits(&wanted.database())?;
         if fit == Fit::Rows {
             return Ok(false);
         }
-        // Noted before the first database is created. From here on a rollback checks which tables are where, and drops both.
+        // Noted before the first database is created. From here on a rollback checks which tables are where, and drops both
+        // databases.
         (self.attempted, self.journal.record.swaps) = (true, true);
         self.journal.advance(Phase::Writing)?;
         match shadow.reserve() {
@@ -82,13 +83,13 @@ impl Run<'_> {
         Ok(true)
     }
 
-    /// Puts the tables that were set aside back, if any were, and removes the others; says whether there was a change.
+    /// Moves the old tables back, if any were set aside, and drops the new ones; returns whether there was a change.
     pub(super) fn swap_back(&mut self, observer: &mut dyn Observer) -> Result<bool> {
         if self.instance.is_running()? {
             self.stop(observer)?;
         }
         let held = Held::open(&self.held_folder())?;
-        // A disk that is too full for the note must not keep the tables from being put back.
+        // A disk that is too full for the note must not prevent the rollback.
         let _ = self.journal.advance(Phase::RollingBack);
         observer.step(&Step::PutBack)?;
         let changed = self.instance.open_still(&self.lock)?.with(|connect| {
@@ -108,7 +109,7 @@ impl Run<'_> {
         Ok(changed)
     }
 
-    /// Removes the tables that an exchange has set aside: the server works without them.
+    /// Drops the old tables of an exchange: the server works without them.
     pub(super) fn clear_shadow(&self, observer: &mut dyn Observer) -> Result<()> {
         if !self.journal.record.swaps {
             return Ok(());

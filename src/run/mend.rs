@@ -1,4 +1,4 @@
-//! Changes of files beside the database: owners, modes, and names. Nothing is deleted, and each is taken back when the
+//! Changes of files beside the database: owners, modes and names. Nothing is deleted, and each change is rolled back when the
 //! server does not come up with it.
 
 use std::fs;
@@ -14,14 +14,13 @@ use crate::files;
 use crate::instance::Instance;
 use crate::kuma::read::read_last_beat;
 
-/// Makes `changes` with the server stopped, then starts it again and sees it working, if it was running.
+/// Makes `changes` with the server stopped, then starts it again and verifies that it is up, if it was running.
 ///
-/// There is no snapshot, because nothing is written into the database, and none could be taken of one that the server
-/// itself cannot open. Cut off half-way, the journal lets `recover` start the server; what was changed by then stays, and
-/// making the changes again is harmless.
+/// There is no snapshot, because nothing is written into the database, and a database that the server cannot open could not be
+/// copied. After an interruption, `recover` starts the server; the changes made by then stay, and repeating them is harmless.
 ///
 /// # Errors
-/// [`Error::RolledBack`] when the server does not come up: every file is as it was. [`Error::RollbackFailed`] when one is not.
+/// [`Error::RolledBack`] when the server does not come up: every file is as before. [`Error::RollbackFailed`] when one is not.
 pub fn mend(
     instance: &Instance,
     changes: &[FileChange],
@@ -29,7 +28,7 @@ pub fn mend(
     observer: &mut dyn Observer,
 ) -> Result<Outcome> {
     let mut run = Run::begin(instance, settings, observer, |record, _| {
-        // Where the database cannot be read, any beat is a new one.
+        // Where the database cannot be read, any heartbeat counts as new.
         record.last_beat = instance.connect().and_then(|connect| read_last_beat(&mut *connect.reader()?)).unwrap_or(0);
         Ok(())
     })?;
@@ -51,18 +50,17 @@ pub fn mend(
 }
 
 impl Run<'_> {
-    /// Takes the changes back that `undo` undoes, and brings the server into the state it was in; returns the error that the
-    /// run ends with.
+    /// Rolls back the changes with `undo`, and restores the state of the server; returns the error that the run ends with.
     fn take_back(mut self, cause: Error, undo: &[FileChange], observer: &mut dyn Observer) -> Error {
         let stopped = match self.instance.is_running() {
             Ok(true) => self.stop(observer),
             other => other.map(drop),
         };
-        // It migrates with the files as they are now: it wants time, and the journal stays open for `recover`.
+        // The server is migrating with the changed files: it needs time, and the journal stays open for `recover`.
         if let Err(wait @ Error::Migrating { .. }) = stopped {
             return wait;
         }
-        // Also where it would not stop: all of them, whatever becomes of one.
+        // Also where it would not stop: all changes, even if one of them fails.
         let taken: Vec<Result<()>> = undo.iter().rev().map(|change| make(change).map(drop)).collect();
         // The journal stays where the server may still be stopped or started.
         let ended = stopped.and_then(|()| self.start_as_before()).and_then(|()| self.close());
@@ -73,7 +71,7 @@ impl Run<'_> {
         }
     }
 
-    /// Starts a server that was up. It is not waited for: with the files as they were it perhaps never came up.
+    /// Starts a server that was running. It is not waited for: with the old files it perhaps never came up.
     fn start_as_before(&self) -> Result<()> {
         let record = &self.journal.record;
         let Some(server) = self.instance.container.as_ref().filter(|_| record.was_running()) else { return Ok(()) };
@@ -85,15 +83,15 @@ impl Run<'_> {
     }
 }
 
-/// Looks whether each of `changes` could be made now, and changes nothing.
+/// Checks whether each of `changes` could be made now; changes nothing.
 ///
 /// # Errors
-/// What the first that cannot be made would end with.
+/// The error of the first that cannot be made.
 pub fn rehearse_files(changes: &[FileChange]) -> Result<()> {
     for change in changes {
         check(change)?;
         let (FileChange::Own { path, .. } | FileChange::SetAside { path, .. }) = change;
-        // Owners are changed by root alone, names by whoever may write the folder.
+        // Only root changes owners; renames need write permission in the folder.
         files::check_writable(path.parent().unwrap_or(path))?;
         if let FileChange::Own { uid, gid, .. } = change {
             let found = fs::symlink_metadata(path).map_err(Error::file("look at", path))?;
@@ -106,7 +104,7 @@ pub fn rehearse_files(changes: &[FileChange]) -> Result<()> {
     Ok(())
 }
 
-/// Makes one change; returns what takes it back.
+/// Makes one change; returns its inverse.
 fn make(change: &FileChange) -> Result<FileChange> {
     let back = check(change)?;
     match change {
@@ -119,7 +117,7 @@ fn make(change: &FileChange) -> Result<FileChange> {
     Ok(back)
 }
 
-/// What takes a change back that can be made.
+/// The inverse of a change that can be made.
 fn check(change: &FileChange) -> Result<FileChange> {
     match change {
         FileChange::Own { path, .. } => {

@@ -1,4 +1,4 @@
-//! A server that is migrating its database: it must not be stopped, and what it has is half of two releases.
+//! Servers that are migrating their database: they must not be stopped, and their database is between two releases.
 
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -9,12 +9,12 @@ use crate::files;
 use crate::instance::{Instance, Place};
 use crate::kuma::read::read_migrating;
 
-/// How often a server that migrates is looked at.
+/// Polling interval for a server that migrates.
 const LOOK: Duration = Duration::from_secs(1);
 
-/// Whether a running server is migrating its database. It shows a page while it fills the statistics, and nothing at all,
-/// but a lock in the database, during every other migration. Where no container is in sight, that somebody uses the
-/// database is the sign of a running server.
+/// Whether a running server is migrating its database. It shows a page while it fills the statistics; during every other
+/// migration the only sign is a lock in the database. Where no container is known, open connections to the database indicate a
+/// running server.
 pub(super) fn is_migrating(instance: &Instance) -> Result<bool> {
     let locked = || instance.connect()?.reader().map(|mut reader| read_migrating(&mut *reader));
     match &instance.container {
@@ -38,10 +38,10 @@ pub(super) fn check_settled(instance: &Instance) -> Result<()> {
     }
 }
 
-/// Waits until no server is migrating, until `end` of the `patience` at most.
+/// Waits until no server is migrating, until `end` of `patience` at most.
 ///
 /// # Errors
-/// One still is then; [`Error::Interrupted`].
+/// It is still migrating then; [`Error::Interrupted`].
 pub(super) fn wait_settled(
     instance: &Instance,
     patience: Duration,

@@ -1,4 +1,4 @@
-//! The one write path, and the way back from wherever it was cut off.
+//! The write path: every change of an instance, its rollback, and recovery after an interruption.
 
 pub mod apply;
 pub mod beats;
@@ -45,7 +45,7 @@ pub use resume::{Resumed, resume};
 pub use salvage::Rebuilt;
 pub use transact::{Made, rehearse, rehearse_statements, rehearse_work};
 
-/// What a copy of `instance` is called that is taken for `reason`.
+/// The label of a copy of `instance` that is made for `reason`.
 fn label(instance: &Instance, reason: &str) -> Label {
     Label {
         instance: instance.name.clone(),
@@ -57,7 +57,7 @@ fn label(instance: &Instance, reason: &str) -> Label {
     }
 }
 
-/// Everything that the write path does, told before it is done. Whoever listens can show it, or refuse to go on.
+/// The steps of the write path, each reported before it is done. An observer can show it, or refuse to continue.
 #[derive(Clone, Debug, PartialEq)]
 #[allow(missing_docs, reason = "the words of each variant are its documentation")]
 pub enum Step {
@@ -102,7 +102,7 @@ pub enum Step {
 }
 
 impl Step {
-    /// Whether a person wants to read it; the others are for those who want to know everything.
+    /// Whether the step is shown by default; the others are shown with `--verbose`.
     pub fn is_told(&self) -> bool {
         matches!(
             self,
@@ -131,8 +131,8 @@ impl Step {
         )
     }
 
-    /// Whether stopping here leaves the database as it was. After the commit there is no harmless way out any more, so
-    /// a Ctrl-C is heeded only before.
+    /// Whether stopping here leaves the database as it was. After the commit that is no longer possible, so Ctrl-C is honoured
+    /// only before it.
     pub fn is_before_commit(&self) -> bool {
         matches!(
             self,
@@ -225,16 +225,16 @@ impl fmt::Display for Step {
     }
 }
 
-/// Who is told what happens.
+/// Receives the steps of a run.
 pub trait Observer {
-    /// Called before each step; an error stops the run there, and what was begun is undone.
+    /// Called before each step; an error stops the run there, and what was done is rolled back.
     fn step(&mut self, step: &Step) -> Result<()>;
 
-    /// How far a long step is, in its own unit; `total` is 0 where it is not known.
+    /// Progress of a long step, in its own unit; `total` is 0 where it is unknown.
     fn progress(&mut self, _done: u64, _total: u64) {}
 }
 
-/// Nobody listens.
+/// An observer that ignores everything.
 pub struct Silent;
 
 impl Observer for Silent {

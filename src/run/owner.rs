@@ -1,4 +1,4 @@
-//! What an earlier run as root left in kumadb's own folder with root as owner, so that the owner of the data folder can use it.
+//! Ownership of what earlier runs as root left in kumadb's own folder, so that the owner of the data folder can use it.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
@@ -9,9 +9,9 @@ use crate::error::{Error, Result};
 use crate::files;
 use crate::instance::Instance;
 
-/// As root: gives what an earlier run as root left in the data folder of `instance` to the owner of that folder; returns who
-/// that is, where something was given. Only what is known for kumadb's own is given: the owner of the data folder may have put
-/// any file of root's there.
+/// As root: gives what an earlier run as root left in the data folder of `instance` to the owner of that folder; returns that
+/// owner, where something was changed. Only files known to be kumadb's own are changed: the owner of the data folder may have
+/// put any file of root's there.
 pub fn repair_owner(instance: &Instance) -> Result<Option<String>> {
     let work = instance.work();
     let Some(folder) = instance.folder.as_ref().filter(|_| files::our_uid() == 0 && work.is_dir()) else {

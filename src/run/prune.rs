@@ -1,4 +1,4 @@
-//! Which snapshots go, and their removal.
+//! Selecting the snapshots to delete, and deleting them.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -13,17 +13,17 @@ use crate::backup::{Manifest, Snapshot, Store, Stores};
 use crate::error::{Error, Result};
 use crate::instance;
 
-/// Which snapshots are judged, and by what.
+/// Which snapshots are considered, and by which rules.
 pub struct Choice<'c> {
     /// The rules.
     pub policy: Policy,
-    /// Whether undo snapshots are judged, and no backups; without a rule by these bounds.
+    /// Limits of undo snapshots; where given, these are considered instead of backups, and without a rule these limits apply.
     pub undo: Option<Bounds>,
-    /// Whether those of unreadable databases are judged too.
+    /// Whether snapshots of unreadable databases are considered too.
     pub raw: bool,
-    /// The snapshot that was put and read back a moment ago, which need not be read once more.
+    /// The snapshot that was stored and read back just now, which need not be verified again.
     pub proven: Option<&'c str>,
-    /// Whether a snapshot is judged at all; the others stay.
+    /// Whether a snapshot is considered at all; the others stay.
     pub about: &'c dyn Fn(&Manifest) -> bool,
 }
 
@@ -38,27 +38,27 @@ impl Choice<'_> {
 pub struct Judged {
     /// The snapshot.
     pub snapshot: Snapshot,
-    /// Why it is kept; none for one that is removed.
+    /// Why it is kept; empty for one that is to be deleted.
     pub reasons: Vec<String>,
 }
 
-/// What is to be removed, and what stays.
+/// What is deleted and what stays.
 #[derive(Debug, Default)]
 pub struct Pruning {
-    /// Every snapshot that was judged, store by store, oldest first.
+    /// Every snapshot that was considered, store by store, oldest first.
     pub judged: Vec<Judged>,
-    /// Halves of snapshots that killed runs left.
+    /// Incomplete snapshots that interrupted runs left.
     pub orphans: Vec<Orphan>,
-    /// What could not be read or does not verify. It is not removed.
+    /// Snapshots that could not be read or verified. They are not deleted.
     pub warnings: Vec<Error>,
 }
 
 impl Pruning {
-    /// Judges the snapshots in `stores`, each store for itself. `state` is where the journals of instances without a data
-    /// folder are.
+    /// Applies the rules to the snapshots in `stores`, each store by itself. `state` is the folder with the journals of
+    /// instances without a data folder.
     ///
     /// # Errors
-    /// [`Error::Usage`] for a policy that keeps nothing; that of a store that does not answer, where it is the only one.
+    /// [`Error::Usage`] for a policy that keeps nothing; the error of a store that does not respond, where it is the only one.
     pub fn plan<Z: TimeZone>(
         stores: &Stores,
         choice: &Choice<'_>,
@@ -109,7 +109,7 @@ impl Pruning {
             }
             match store.orphans(now) {
                 Ok(orphans) => pruning.orphans.extend(orphans),
-                // It stands among the warnings already: its snapshots could not be listed either.
+                // It is among the warnings already: its snapshots could not be listed either.
                 Err(Error::Store { .. }) => {}
                 Err(error) => pruning.warnings.push(error),
             }
@@ -117,7 +117,7 @@ impl Pruning {
         Ok(pruning)
     }
 
-    /// What goes, oldest first.
+    /// The snapshots to delete, oldest first.
     pub fn removed(&self) -> impl Iterator<Item = &Snapshot> {
         self.judged.iter().filter(|one| one.reasons.is_empty()).map(|one| &one.snapshot)
     }
@@ -127,11 +127,11 @@ impl Pruning {
         self.removed().map(|snapshot| snapshot.size).sum()
     }
 
-    /// Removes what goes, and what killed runs left. One that cannot be removed stops none of the others; the errors are
-    /// returned. Killed at any moment, a snapshot is listed and whole, or not listed.
+    /// Deletes the snapshots, and the leftovers of interrupted runs. One that cannot be deleted does not stop the others; the
+    /// errors are returned. After an interruption, a snapshot is listed and complete, or not listed.
     ///
     /// # Errors
-    /// Whoever watches does not want to go on; what was not removed by then stays.
+    /// The observer refuses to continue; the remaining snapshots stay.
     pub fn carry_out(&self, observer: &mut dyn Observer) -> Result<Vec<Error>> {
         let mut failed = Vec::new();
         for snapshot in self.removed() {
@@ -145,8 +145,8 @@ impl Pruning {
     }
 }
 
-/// Removes the undo snapshots of `instance` that are beyond the bounds of `store`. Those with the ids `made` stay: they are new,
-/// also where the clock was set back and says otherwise.
+/// Deletes the undo snapshots of `instance` beyond the limits of `store`. Those with the ids `made` stay: they are new, even if
+/// the clock was set back.
 pub(super) fn bound(store: &Store, instance: Of<'_>, made: &[&str], now: DateTime<Utc>) -> Result<()> {
     let listed = store.list()?.snapshots;
     let undo: Vec<&Snapshot> = listed.iter().filter(|one| one.manifest.undo && of(&one.manifest) == instance).collect();
@@ -156,7 +156,7 @@ pub(super) fn bound(store: &Store, instance: Of<'_>, made: &[&str], now: DateTim
     surplus.map(|(one, _)| one).try_for_each(|one| one.remove())
 }
 
-/// Why each of these undo snapshots of one store, oldest first, is kept by `bounds`, each instance for itself.
+/// Why each of these undo snapshots of one store, oldest first, is kept by `bounds`, for each instance by itself.
 fn judge_undo(all: &[&Snapshot], bounds: &Bounds, now: DateTime<Utc>) -> Vec<Vec<String>> {
     let mut by_instance: BTreeMap<Of<'_>, Vec<usize>> = BTreeMap::new();
     for (n, snapshot) in all.iter().enumerate().rev() {
@@ -172,13 +172,13 @@ fn judge_undo(all: &[&Snapshot], bounds: &Bounds, now: DateTime<Utc>) -> Vec<Vec
     reasons
 }
 
-/// An undo snapshot, as far as the bounds ask.
+/// The properties of an undo snapshot that the limits use.
 fn entry(snapshot: &Snapshot) -> Entry {
     let manifest = &snapshot.manifest;
     Entry { created: manifest.created, size: snapshot.size, whole: manifest.is_whole() }
 }
 
-/// Whether a run on the instance of this snapshot was cut off. A note that cannot be read counts as one.
+/// Whether an operation on the instance of this snapshot was interrupted. An unreadable journal counts as one.
 fn is_unfinished(of: &Manifest, state: &Path) -> bool {
     let journal = instance::find_work(&of.origin, state).and_then(|work| match work {
         Some(work) => Journal::read(&work),

@@ -10,12 +10,12 @@ use crate::error::{Error, Result, counted};
 use crate::files;
 use crate::instance::Instance;
 
-/// Modes of files that are not there any more, by the folder they belong to: what is a key is for its owner alone.
+/// Modes of files that do not exist any more, by folder: keys are readable by their owner only.
 const FOLDERS: [(&str, u32); 3] = [("upload/", 0o644), ("docker-tls/", 0o600), ("screenshots/", 0o644)];
 
-/// Writes the files of `held` that are missing in the data folder of `instance` or differ, and returns their names. Other
-/// files stay, and so does every one that is there where they are in no undo snapshot: a kept copy is of the database alone.
-/// What goes wrong stands among the warnings of `outcome`: the database is back by then, and working.
+/// Writes the files of `held` that are missing or different in the data folder of `instance`, and returns their names. Other
+/// files stay. Existing files also stay where no undo snapshot contains them: a pending snapshot contains the database only.
+/// Errors become warnings of `outcome`: the database is restored and working by then.
 pub fn put_files_back(instance: &Instance, held: &Held, outcome: &mut Outcome) -> Vec<String> {
     let (mut put, mut left) = (Vec::new(), 0);
     for member in &held.manifest.members {
@@ -49,7 +49,7 @@ pub fn put_files_back(instance: &Instance, held: &Held, outcome: &mut Outcome) -
 fn write(data: &Path, from: &Path, to: &Path, mode: u32) -> Result<()> {
     let owner = fs::metadata(data).map_err(Error::file("look at", data))?;
     let folder = to.parent().unwrap_or(data);
-    // What belongs to the server's user could lead anywhere.
+    // Links made by the server's user could lead anywhere.
     if let Some(link) = folder.ancestors().take_while(|above| *above != data).find(|above| above.is_symlink()) {
         return Err(Error::Refused(format!("`{}` is a link, and nothing is put back through it", link.display())));
     }

@@ -1,4 +1,4 @@
-//! Rows that a plan deletes, written down so that a person can read them.
+//! Rows that a plan deletes, written to a readable file.
 
 use std::path::{Path, PathBuf};
 
@@ -11,7 +11,7 @@ use crate::files::{self, JsonList};
 use crate::plan::{Change, Plan};
 use crate::value::Value;
 
-/// Its name in the folder of the held copy.
+/// Its name in the folder of the staged copy.
 pub(super) const FILE: &str = "removed.json";
 
 /// Writes every row that `plan` deletes to a private file in the folder `held`; writes none where it deletes nothing.
@@ -29,10 +29,10 @@ pub fn write(reader: &mut dyn Reader, plan: &Plan, held: &Path) -> Result<()> {
     list.finish().map(drop)
 }
 
-/// Puts that file, where there is one, beside `snapshot`; returns where it is now.
+/// Moves that file, where there is one, beside `snapshot`; returns its path.
 pub fn keep(held: &Path, snapshot: &Snapshot) -> Result<Option<PathBuf>> {
     let written = held.join(FILE);
-    // The folder may be somebody else's, and a link there lead to what he may not read.
+    // The folder may belong to another user, and a link there may lead to a file that this user must not read.
     if written.symlink_metadata().is_ok_and(|found| found.is_file()) {
         snapshot.keep_removed(&written)
     } else {

@@ -1,4 +1,4 @@
-//! A restart that is watched.
+//! A verified restart.
 
 use super::Observer;
 use super::apply::{Outcome, Run, Settings};
@@ -7,10 +7,10 @@ use crate::error::{Error, Result};
 use crate::instance::{Instance, Server};
 use crate::kuma::read::read_last_beat;
 
-/// Stops the server, starts it, and sees it working. A server that was down is started: that is what was asked for.
+/// Stops the server, starts it, and verifies that it is up. A server that was down is started.
 ///
 /// # Errors
-/// [`Error::NotUp`] when it does not come back; nothing was written, so nothing is put back.
+/// [`Error::NotUp`] when it does not come up; nothing was written, so nothing is rolled back.
 pub fn restart(instance: &Instance, settings: &Settings, observer: &mut dyn Observer) -> Result<Outcome> {
     let mut run = Run::begin(instance, settings, observer, |record, lock| {
         record.life = Some(Life::Running);
@@ -24,7 +24,7 @@ pub fn restart(instance: &Instance, settings: &Settings, observer: &mut dyn Obse
             run.close()?;
             return Err(run.gone(cause, Some(false)));
         }
-        // Whatever went wrong between stop and start, the server does not stay down.
+        // Whatever fails between stop and start, the server must not stay down.
         Err(_) if !instance.is_running()? => instance.container.as_ref().map_or(Ok(()), Server::start)?,
         _ => {}
     }

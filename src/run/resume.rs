@@ -1,4 +1,4 @@
-//! Ends what an earlier run could not: finishes it where the change was made, undoes it where it was not.
+//! Ends an interrupted operation: finishes it where the change was committed, rolls it back where it was not.
 
 use super::apply::{Outcome, Run, Settings};
 use super::journal::{Journal, Phase, Record};
@@ -8,22 +8,22 @@ use crate::error::{Error, Result};
 use crate::instance::Instance;
 use crate::kuma::read::read_last_beat;
 
-/// How an unfinished operation ended.
+/// How an interrupted operation ended.
 #[derive(Debug)]
 pub enum Resumed {
-    /// The change is in, the server was seen working.
+    /// The change is committed, and the server is verified up.
     Finished(Record, Box<Outcome>),
-    /// There was nothing to finish but the copies that were kept: they are undo snapshots in the store now.
+    /// Nothing was interrupted; the pending snapshots are undo snapshots in the store now.
     Packed(kept::Packing),
-    /// Everything is as it was before; true where the change had been made and was taken back.
+    /// Everything is as it was before; true where the change had been committed and was rolled back.
     Undone(Record, bool),
 }
 
-/// Ends the unfinished operation of `instance`.
+/// Ends the interrupted operation of `instance`.
 ///
 /// # Errors
-/// [`Error::NothingUnfinished`]; [`Error::RolledBack`] when the change was made but the server does not come back with it;
-/// [`Error::RollbackFailed`], the journal staying for another try.
+/// [`Error::NothingUnfinished`]; [`Error::RolledBack`] when the change was committed but the server does not come up with it;
+/// [`Error::RollbackFailed`], the journal staying for another attempt.
 pub fn resume(instance: &Instance, store: &Store, settings: &Settings, observer: &mut dyn Observer) -> Result<Resumed> {
     let lock = instance.lock(&settings.verb)?;
     let Some(journal) = Journal::read(instance.work())? else {
@@ -38,7 +38,7 @@ pub fn resume(instance: &Instance, store: &Store, settings: &Settings, observer:
     check_same(instance, &record)?;
     instance.remove_stale_helpers()?;
     if let (Some(server), Some((_, name))) = (&instance.container, &record.container) {
-        // Created again under another name, it is still the one that a helper was made for.
+        // A container recreated under another name is still the one that a helper was made for.
         server.remove_stale_helpers(name)?;
     }
     let mut run = Run::new(instance, settings, journal, lock);
@@ -61,7 +61,7 @@ pub fn resume(instance: &Instance, store: &Store, settings: &Settings, observer:
         Phase::Seen => {}
         Phase::Committed => match run.up(&[], observer) {
             Ok(()) => {}
-            // It had been working with the change; what ails it now came later, and its beats are not to be lost.
+            // The server had been working with the change; its problem came later, and its heartbeats must not be lost.
             Err(gone @ Error::Removed { .. }) => return Err(run.gone(gone, None)),
             Err(cause) if has_beaten(instance, &record) => run.outcome.warnings.push(cause.to_string()),
             Err(cause) => return Err(run.back(cause, observer)),
@@ -83,7 +83,7 @@ pub fn resume(instance: &Instance, store: &Store, settings: &Settings, observer:
     Ok(Resumed::Finished(record, Box::new(outcome)))
 }
 
-/// Fails unless `instance` is the one that the journal is about, with the container that it has to start.
+/// Fails unless `instance` is the one of the journal, with the container that has to be started.
 fn check_same(instance: &Instance, record: &Record) -> Result<()> {
     if record.origin != instance.origin() {
         return Err(Error::Refused(format!(
@@ -114,7 +114,7 @@ fn check_same(instance: &Instance, record: &Record) -> Result<()> {
     }
 }
 
-/// Whether the server has written beats since the change was committed.
+/// Whether the server has written heartbeats since the change was committed.
 fn has_beaten(instance: &Instance, record: &Record) -> bool {
     let last = instance.connect().and_then(|connect| read_last_beat(&mut *connect.reader()?));
     last.is_ok_and(|last| last > record.last_beat)

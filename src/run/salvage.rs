@@ -1,5 +1,4 @@
-//! A damaged SQLite database gives way to another: a snapshot, or a new one that is made of its files. They are kept as they
-//! are.
+//! Replaces a damaged SQLite database: by a snapshot, or by a new one built from its files. The old files are kept as they are.
 
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -17,20 +16,20 @@ use crate::kuma::read::{read_counts, read_database, read_last_beat};
 use crate::kuma::wreck::Wreck;
 use crate::schema::Release;
 
-/// What the new database was made of.
+/// What the new database was built from.
 #[derive(Clone, Debug)]
 pub enum Rebuilt {
-    /// The files as they are, with their indexes made anew, and with the WAL or without it.
+    /// The files as they are, with rebuilt indexes, and with the WAL or without it.
     Whole {
-        /// Its WAL, if there was one, is part of it.
+        /// Whether its WAL, if there was one, is part of it.
         with_wal: bool,
     },
-    /// The rows that their pages still hold.
+    /// The rows that its pages still contain.
     Salvaged(Box<Salvaged>),
 }
 
 impl Rebuilt {
-    /// Whether everything came back, and nothing about it is in doubt.
+    /// Whether everything was recovered without doubt.
     pub fn is_whole(&self) -> bool {
         match self {
             Rebuilt::Whole { .. } => true,
@@ -40,13 +39,13 @@ impl Rebuilt {
 }
 
 impl Run<'_> {
-    /// Keeps the files of a database that cannot be read, and puts `wanted` in its place.
+    /// Keeps the files of an unreadable database, and puts `wanted` in its place.
     pub(super) fn replace(&mut self, file: &SqliteFile, wanted: &Held, observer: &mut dyn Observer) -> Result<()> {
         let kept = self.keep(file, observer)?;
         self.put(file, &kept, &wanted.database(), observer)
     }
 
-    /// Keeps the files of a damaged database, makes a new one out of the copy, and puts it in their place.
+    /// Keeps the files of a damaged database, builds a new one from the copy, and puts it in their place.
     pub(super) fn salvage(
         &mut self,
         file: &SqliteFile,
@@ -89,9 +88,9 @@ impl Run<'_> {
     }
 }
 
-/// Makes a database in the new folder `workshop` out of the files in `kept`: the files as they are where SQLite finds nothing
-/// wrong with them once their indexes are made anew, with the WAL or without it, whichever has the newest beat; else what
-/// their pages hold, which are of `release` if they do not tell.
+/// Builds a database in the new folder `workshop` from the files in `kept`: the files as they are where SQLite finds no damage
+/// after the indexes are rebuilt, with the WAL or without it, whichever has the newest heartbeat; otherwise the rows in their
+/// pages, of `release` if they do not show their own.
 fn make(
     kept: &Path,
     workshop: &Path,
@@ -99,7 +98,7 @@ fn make(
     observer: &mut dyn Observer,
 ) -> Result<(Rebuilt, PathBuf)> {
     files::remove_folder(workshop)?;
-    // Two copies, or one and what is made of it.
+    // Two copies, or one and what is built from it.
     files::require_space(kept, 2 * files::folder_size(kept))?;
     let mut best: Option<(i64, bool, PathBuf)> = None;
     let has_wal = kept.join("kuma.db-wal").exists();
@@ -110,9 +109,9 @@ fn make(
             Ok(beat) if best.as_ref().is_none_or(|(newest, ..)| beat > *newest) => {
                 best = Some((beat, with_wal, folder.join("kuma.db")));
             }
-            // A disk that is full, for instance, says nothing about the database.
+            // An error such as a full disk says nothing about the database.
             Err(error @ (Error::File { .. } | Error::NoSpace { .. })) => return Err(error),
-            // What cannot be opened, read or made whole is no candidate; why not is of no use to anybody.
+            // What cannot be opened, read or repaired is not a candidate; the reason does not help anyone.
             _ => {}
         }
     }
@@ -130,10 +129,10 @@ fn make(
     Ok((Rebuilt::Salvaged(Box::new(salvaged)), database))
 }
 
-/// Copies the files into `folder` and makes the indexes of the copy anew; returns its newest beat.
+/// Copies the files into `folder` and rebuilds the indexes of the copy; returns its newest heartbeat.
 ///
 /// # Errors
-/// It is no whole database of the server even so.
+/// It is not a complete database of the server even then.
 fn try_whole(kept: &Path, folder: &Path, with_wal: bool) -> Result<i64> {
     files::make_folder(folder)?;
     let database = folder.join("kuma.db");

@@ -1,4 +1,4 @@
-//! Statements that a person wrote, in one transaction, and what they changed.
+//! Statements given by the user, in one transaction, and what they change.
 
 use std::collections::BTreeMap;
 
@@ -16,10 +16,10 @@ use crate::kuma::read::{history, is_unguarded, read_counts};
 use crate::schema::Schema;
 use crate::value::{Row, Value};
 
-/// Rows of a table that are compared cell by cell; of a longer one they are only counted.
+/// Maximum rows of a table that are compared cell by cell; rows of longer ones are only counted.
 const COMPARED: u64 = 50_000;
 
-/// What may be in a script: the rest would end the transaction, or cannot be undone.
+/// Statements allowed in a script: others would end the transaction, or cannot be rolled back.
 const CHANGES: [&str; 5] = ["INSERT", "UPDATE", "DELETE", "REPLACE", "WITH"];
 
 /// Statements that change rows.
@@ -27,18 +27,18 @@ const CHANGES: [&str; 5] = ["INSERT", "UPDATE", "DELETE", "REPLACE", "WITH"];
 pub struct Script {
     /// The statements.
     pub statements: Vec<String>,
-    /// What a rehearsal of them changed, and a person has agreed to; `None` for the rehearsal itself.
+    /// The changes that a dry run found and the user confirmed; `None` for the dry run itself.
     pub shown: Option<Changes>,
 }
 
 /// What statements changed.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Changes {
-    /// Rows that each statement changed, as the engine counts them; what goes with them by a foreign key not included.
+    /// Rows that each statement changed, as the engine counts them, without those that a foreign key cascades to.
     pub affected: Vec<u64>,
-    /// Tables that are not what they were.
+    /// Tables that changed.
     pub tables: Vec<TableChange>,
-    /// What the doctor finds now and did not before; only looked for in a rehearsal.
+    /// New findings of the doctor; only determined in a dry run.
     pub findings: Vec<String>,
 }
 
@@ -58,15 +58,15 @@ pub struct TableChange {
 /// How one row changed.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RowChange {
-    /// What tells it from the others: the cells of its primary key.
+    /// What identifies it: the cells of its primary key.
     pub key: String,
-    /// Column, cell before, cell after; those that changed, or all of a row that came or went, with NULL on the other side.
+    /// Column, cell before, cell after; the changed ones, or all of an inserted or deleted row, with NULL on the other side.
     pub cells: Vec<(String, Value, Value)>,
-    /// It was there before, it is there after.
+    /// Whether it existed before, and whether it exists after.
     pub was_and_is: (bool, bool),
 }
 
-/// Table, key, whether it was and is there, and the columns of one changed row.
+/// Table, key, whether it existed and exists, and the columns of one changed row.
 type Shape<'a> = (&'a str, &'a str, (bool, bool), Vec<&'a str>);
 
 impl Changes {
@@ -75,14 +75,14 @@ impl Changes {
         self.tables.is_empty() && self.affected.iter().all(|rows| *rows == 0)
     }
 
-    /// The rows and columns of the tables that were compared, without what is in them: a time or a chance may differ.
+    /// The changed rows and columns of the compared tables, without their values: a time or a random value may differ.
     fn shape(&self) -> Vec<Shape<'_>> {
         let compared =
             self.tables.iter().flat_map(|table| table.rows.iter().flatten().map(move |row| (&table.table, row)));
         compared
             .map(|(table, row)| {
                 let columns = row.cells.iter().map(|(column, ..)| column.as_str()).collect();
-                // The id of a new row is another after the rehearsal: MariaDB does not give one twice.
+                // The id of a new row differs from the dry run: MariaDB does not reuse ids.
                 let key = if row.was_and_is.0 { row.key.as_str() } else { "" };
                 (table.as_str(), key, row.was_and_is, columns)
             })
@@ -104,7 +104,7 @@ impl Script {
         }
     }
 
-    /// A question in whose answer the change is seen, where the configuration does not tell.
+    /// A query whose result shows the change, where the configuration does not.
     pub(super) fn watched(&self) -> Option<Watched> {
         let shown = self.shown.as_ref()?;
         let is_told = |table: &TableChange| {
@@ -120,7 +120,7 @@ impl Script {
         match shown.tables.first() {
             Some(table) if table.before != table.after => Some(Watched::Count { table: table.table.clone() }),
             Some(table) => Some(Watched::Rows { table: table.table.clone() }),
-            // Cells of the history, which are not compared: no table has other rows than before.
+            // Cells of the history, which are not compared: no table has another number of rows than before.
             None => Some(Watched::Rows { table: "heartbeat".into() }),
         }
     }
@@ -128,7 +128,7 @@ impl Script {
     /// Runs the statements in the open transaction, and returns what they changed.
     ///
     /// # Errors
-    /// [`Error::Stale`] when that is not what was shown.
+    /// [`Error::Stale`] when that differs from what was shown.
     pub(super) fn run(&self, writer: &mut dyn Writer, schema: &Schema) -> Result<Changes> {
         let rehearsed = self.shown.is_none();
         let found = if rehearsed { find(writer)? } else { Vec::new() };
@@ -161,7 +161,7 @@ impl Script {
     }
 }
 
-/// What the doctor finds in the rows.
+/// The doctor's findings in the rows.
 fn find(reader: &mut dyn Reader) -> Result<Vec<String>> {
     let now = Utc::now();
     let beats = read_beats_within(reader, now.timestamp(), i64::MIN..=i64::MAX)?;
@@ -176,7 +176,7 @@ fn find(reader: &mut dyn Reader) -> Result<Vec<String>> {
 
 type Rows = BTreeMap<String, Row>;
 
-/// The rows of every table but the history and those of which `counts` says that they are long, by what tells them apart.
+/// The rows of every table but the history and the long ones by `counts`, by what identifies them.
 fn read_tables(reader: &mut dyn Reader, schema: &Schema, counts: &Counts) -> Result<BTreeMap<String, Rows>> {
     let grown = history(schema);
     let mut tables = BTreeMap::new();

@@ -1,4 +1,4 @@
-//! Whether there is room for the whole of an operation, looked at before the server is stopped.
+//! Checks the disk space for the whole operation, before the server is stopped.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
@@ -16,14 +16,13 @@ use crate::error::{Error, Result};
 use crate::files;
 use crate::instance::{Instance, Place};
 
-/// A staged copy that is larger is not packed whole for a change of the configuration, in bytes.
+/// A larger staged copy is not packed completely for a change of the configuration, in bytes.
 pub(super) const LARGE: u64 = 16 << 20;
 
-/// Room for the journal and what the engine needs besides, in bytes.
+/// Space for the journal and what else the engine needs, in bytes.
 const SPARE: u64 = 1 << 20;
 
-/// Whether `store` has a whole snapshot of the instance of `manifest` that an undo snapshot of the configuration alone may
-/// rely on.
+/// Whether `store` has a full snapshot of the instance of `manifest` that a configuration-only undo snapshot may rely on.
 pub(super) fn has_base(store: &Store, manifest: &Manifest) -> bool {
     bases(&store.list().map(|listing| listing.snapshots).unwrap_or_default(), of(manifest))
         .any(|base| base.migrations == manifest.migrations && base.engine == manifest.engine)
@@ -34,15 +33,16 @@ fn bases<'s>(all: &'s [Snapshot], instance: Of<'s>) -> impl Iterator<Item = &'s 
     all.iter().map(|one| &one.manifest).filter(move |manifest| is_base(manifest, instance, now))
 }
 
-/// Fails unless `work` has room: for the staged copy and the transaction in the data folder, for the undo snapshot in the
-/// store, which must be writable. Undo snapshots of this instance make room, down to the newest one.
+/// Fails unless there is disk space for `work`: for the staged copy and the transaction in the data folder, and for the undo
+/// snapshot in the store, which must be writable. Undo snapshots of this instance are deleted to make space, but never the
+/// newest one.
 ///
 /// # Errors
-/// [`Error::StoreFull`], [`Error::NoSpace`], or why the store cannot be written to; nothing was removed.
+/// [`Error::StoreFull`], [`Error::NoSpace`], or why the store cannot be written to; nothing was deleted.
 pub(super) fn check(instance: &Instance, store: &Store, work: &Work<'_>) -> Result<()> {
     let size = staged_size(instance);
     let Some(folder) = store.folder() else { return Ok(()) };
-    // Made as the snapshot will be, which also clears away what killed runs left.
+    // Created like the snapshot will be, which also removes what interrupted runs left.
     match store.scratch() {
         Err(error) if error.is_full() => {
             return Err(Error::StoreFull { store: store.address(), needed: SPARE, free: free_in(folder)? });
@@ -55,10 +55,10 @@ pub(super) fn check(instance: &Instance, store: &Store, work: &Work<'_>) -> Resu
     let small = size > LARGE && work.may_change() == Changed::Configuration && bases(&listed, meant).next().is_some();
     let archive = if small { LARGE / 2 } else { size / 2 + extras(instance) / 2 } + SPARE;
     let data = needed_in_data(instance, work, size);
-    // Where both are on one disk they share what is free.
+    // On one disk they share the free space.
     let shared = device(folder) == device(instance.work());
     let taken = if shared { data } else { 0 };
-    // Both are known to have room before anything is removed.
+    // Both are known to have space before anything is deleted.
     check_data(instance, data)?;
     let removable = removable(store, listed, meant, small, archive, taken)?;
     make_room_for_copy(instance, data)?;
@@ -75,13 +75,13 @@ fn free_in(folder: &Path) -> Result<u64> {
     files::free_space(&existing(folder))
 }
 
-/// Bytes of the staged copy, about.
+/// Approximate size of the staged copy, in bytes.
 fn staged_size(instance: &Instance) -> u64 {
     if let Place::Sqlite(_) = &instance.place {
         return instance.size();
     }
     let rows = instance.connect().and_then(|connect| read_space(&mut *connect.reader()?));
-    // One that is not running cannot be asked, and its files are larger than its rows.
+    // A MariaDB that is not running cannot report its size, and its files are larger than its rows.
     rows.map_or_else(|_| instance.size(), |space| space.tables.values().map(|table| table.rows).sum())
 }
 
@@ -89,7 +89,7 @@ fn extras(instance: &Instance) -> u64 {
     instance.extras(false).iter().map(|folder| files::folder_size(folder)).sum()
 }
 
-/// Bytes that the staged copy and the work itself take in the data folder.
+/// Bytes that the staged copy and the work itself need in the data folder.
 fn needed_in_data(instance: &Instance, work: &Work<'_>, size: u64) -> u64 {
     let content = match work {
         Work::Load { wanted, .. } => wanted.manifest.size().max(size),
@@ -97,7 +97,7 @@ fn needed_in_data(instance: &Instance, work: &Work<'_>, size: u64) -> u64 {
     };
     SPARE
         + match instance.engine() {
-            // The copy, and a WAL that may become as long as the database; a rollback goes through one.
+            // The copy, and a WAL that may grow as long as the database; a rollback uses one too.
             EngineKind::Sqlite if matches!(work, Work::Compact(_)) => size + 2 * content,
             EngineKind::Sqlite => size + content,
             EngineKind::MariaDb if embeds_tables(instance, work) => size + 2 * instance.size().max(content),
@@ -105,13 +105,12 @@ fn needed_in_data(instance: &Instance, work: &Work<'_>, size: u64) -> u64 {
         }
 }
 
-/// Whether `work` creates the tables of a whole copy beside those of an embedded MariaDB.
+/// Whether `work` creates the tables of a full copy beside those of an embedded MariaDB.
 fn embeds_tables(instance: &Instance, work: &Work<'_>) -> bool {
     matches!((&instance.place, work), (Place::Embedded(_), Work::Load { kept: [], .. }))
 }
 
-/// Fails unless `needed` bytes are free where the staged copy will be, or would be without the kept copies, the newest one
-/// aside.
+/// Fails unless `needed` bytes are free for the staged copy, or would be without the pending snapshots, except the newest one.
 fn check_data(instance: &Instance, needed: u64) -> Result<()> {
     let work = instance.work();
     files::claim_folder(work)?;
@@ -123,7 +122,7 @@ fn check_data(instance: &Instance, needed: u64) -> Result<()> {
     }
 }
 
-/// Removes kept copies, the oldest first and never the newest one, until `needed` bytes are free.
+/// Deletes pending snapshots, oldest first but never the newest one, until `needed` bytes are free.
 fn make_room_for_copy(instance: &Instance, needed: u64) -> Result<()> {
     let work = instance.work();
     for most in (1..kept::list(instance).len()).rev() {
@@ -135,8 +134,8 @@ fn make_room_for_copy(instance: &Instance, needed: u64) -> Result<()> {
     files::require_space(work, needed)
 }
 
-/// The undo snapshots in `store` that may be removed, the oldest first, where `needed` bytes are not free beside the `taken`
-/// that something else will take of the same disk.
+/// The undo snapshots in `store` to delete, oldest first, where `needed` bytes are not free beside the `taken` ones that are
+/// needed for something else on the same disk.
 ///
 /// # Errors
 /// [`Error::StoreFull`] when even that would not be enough.
@@ -171,7 +170,7 @@ fn device(path: &Path) -> Option<u64> {
     fs::metadata(existing(path)).ok().map(|found| found.dev())
 }
 
-/// `path`, or the nearest folder above it that is there.
+/// `path`, or the nearest existing folder above it.
 fn existing(path: &Path) -> PathBuf {
     path.ancestors().find(|path| path.exists()).unwrap_or(Path::new(".")).to_owned()
 }

@@ -1,4 +1,4 @@
-//! The transaction itself: checked before it commits, or rehearsed and rolled back.
+//! The transaction: checked before it commits, or rolled back in a dry run.
 
 use std::collections::BTreeMap;
 
@@ -22,13 +22,13 @@ use crate::plan::{Change, Plan};
 use crate::schema::{Recognition, Schema};
 use crate::value::Value;
 
-/// Rehearses `plan`: the same transaction with the same checks, then rolled back. A SQLite database is rehearsed on a
-/// copy of its own, because not even a rolled back transaction may be opened beside a running server.
+/// Dry run of `plan`: the same transaction with the same checks, then rolled back. A SQLite database is copied for this,
+/// because not even a transaction that is rolled back may be opened beside a running server.
 pub fn rehearse(instance: &Instance, plan: &Plan, settings: &Settings, observer: &mut dyn Observer) -> Result<()> {
     rehearse_work(instance, &Work::Plan(plan), settings, observer).map(drop)
 }
 
-/// Rehearses any work that is a transaction; returns what it made.
+/// Dry run of any work that is a transaction; returns its result.
 pub fn rehearse_work(
     instance: &Instance,
     work: &Work<'_>,
@@ -43,7 +43,8 @@ pub fn rehearse_work(
     })
 }
 
-/// Rehearses statements on a copy; says whether that was possible: MariaDB has no copy, and makes each durable at once.
+/// Dry run of statements on a copy; returns whether that was possible: MariaDB has no copy, and makes each statement durable at
+/// once.
 pub fn rehearse_statements(
     instance: &Instance,
     statements: &[String],
@@ -60,7 +61,7 @@ pub fn rehearse_statements(
     Ok(true)
 }
 
-/// Tries something where it does no harm: on a copy of a SQLite database, or in a MariaDB that is left as it is.
+/// Runs `attempt` where it does no harm: on a copy of a SQLite database, or in a MariaDB transaction that is rolled back.
 fn rehearse_with<T>(
     instance: &Instance,
     settings: &Settings,
@@ -112,21 +113,21 @@ fn difference(found: &Recognition) -> String {
     }
 }
 
-/// What was made in a transaction.
+/// The result of a transaction.
 #[derive(Debug, Default)]
 pub struct Made {
     /// Ids of the inserted rows.
     pub written: Written,
-    /// Rows of the history that were deleted, by table.
+    /// Deleted rows of the history, by table.
     pub deleted: BTreeMap<String, u64>,
     /// What a script changed.
     pub changes: Changes,
-    /// The configuration as it is then.
+    /// The configuration afterwards.
     pub after: Option<Fingerprint>,
 }
 
 impl Work<'_> {
-    /// A question in whose answer it is seen, where the configuration does not tell.
+    /// A query whose result shows the change, where the configuration does not.
     pub(super) fn watched(&self) -> Option<Watched> {
         match self {
             Work::Plan(plan) => Watched::of(plan),
@@ -141,7 +142,7 @@ impl Work<'_> {
 }
 
 impl Run<'_> {
-    /// Does `work` as one transaction and commits it. Returns the touched monitors that should beat.
+    /// Runs `work` as one transaction and commits it. Returns the changed monitors that should have heartbeats.
     pub(super) fn transact(
         &mut self,
         guarded: &mut Guarded,
@@ -178,7 +179,7 @@ impl Run<'_> {
     }
 }
 
-/// Does `work` in the open transaction and checks it.
+/// Runs `work` in the open transaction and checks it.
 fn make(guarded: &mut Guarded, schema: &Schema, work: &Work<'_>, observer: &mut dyn Observer) -> Result<Made> {
     let mut made = Made::default();
     match work {
@@ -206,7 +207,7 @@ fn make(guarded: &mut Guarded, schema: &Schema, work: &Work<'_>, observer: &mut 
     Ok(made)
 }
 
-/// Writes `plan` in the open transaction and checks it; returns the ids that were given, and what the configuration is now.
+/// Writes `plan` in the open transaction and checks it; returns the new ids, and the configuration afterwards.
 fn write_and_check(
     guarded: &mut Guarded,
     schema: &Schema,
@@ -225,7 +226,7 @@ fn write_and_check(
     Ok((written, after))
 }
 
-/// Deletes the rows that are to go, and sees that each monitor still has its newest beat. Returns how many went, by table.
+/// Deletes the rows, and checks that each monitor still has its newest heartbeat. Returns the number of deleted rows, by table.
 fn sweep_all(writer: &mut dyn Writer, pruning: &Pruning, observer: &mut dyn Observer) -> Result<BTreeMap<String, u64>> {
     let newest = read_newest(writer)?;
     let mut deleted = BTreeMap::new();
@@ -238,7 +239,7 @@ fn sweep_all(writer: &mut dyn Writer, pruning: &Pruning, observer: &mut dyn Obse
         *deleted.entry(sweep.table.clone()).or_insert(0) += sweep::sweep(writer, sweep, &mut each)?;
     }
     let now = read_newest(writer)?;
-    // A server that goes on may have written newer ones.
+    // A running server may have written newer ones.
     let is_kept = |monitor: &i64, time: &Value| now.get(monitor).is_some_and(|now| now.to_string() >= time.to_string());
     match newest.iter().find(|(monitor, time)| !is_kept(monitor, time)) {
         Some((monitor, _)) => Err(Error::Unclean(vec![format!("monitor {monitor} would be without its newest beat")])),
@@ -246,9 +247,8 @@ fn sweep_all(writer: &mut dyn Writer, pruning: &Pruning, observer: &mut dyn Obse
     }
 }
 
-/// Runs statements that change no cell, which the configuration `before` of the tables `schema` proves: what was made besides
-/// is not looked at. One transaction on SQLite; MariaDB ends one
-/// with each of them.
+/// Runs statements that change no cell, which is verified by the configuration `before` in the tables of `schema`. One
+/// transaction on SQLite; MariaDB commits with each of them.
 pub(super) fn run_statements(
     writer: &mut dyn Writer,
     statements: &[String],
@@ -271,7 +271,7 @@ pub(super) fn run_statements(
     if transacts { writer.commit() } else { Ok(()) }
 }
 
-/// Monitors that a plan makes or changes.
+/// Monitors that a plan creates or changes.
 fn touched_monitors(plan: &Plan, written: &Written) -> Vec<i64> {
     let mut touched: Vec<i64> = plan
         .steps

@@ -1,4 +1,4 @@
-//! The way back: the database from the held copy, the server into the state it was in.
+//! Rollback: restores the database from the staged copy, and the server to its previous state.
 
 use super::apply::Run;
 use super::journal::{Journal, Phase};
@@ -14,38 +14,38 @@ use crate::kuma::read::{read_counts, read_fingerprint};
 use crate::model::state::Fingerprint;
 
 impl Run<'_> {
-    /// Undoes what was begun; returns the error that the run ends with.
+    /// Rolls back the operation; returns the error that the run ends with.
     pub(super) fn back(mut self, cause: Error, observer: &mut dyn Observer) -> Error {
-        // A server that was told to stop may still do so, and one that migrates must never be stopped: both want time, and
-        // the journal stays open for `recover`.
+        // A server that was asked to stop may still do so, and one that migrates must never be stopped: both need time, and the
+        // journal stays open for `recover`.
         if matches!(cause, Error::WouldNotStop { .. } | Error::Migrating { .. }) {
             return cause;
         }
         if self.waits_for_container(&cause) {
             return self.gone(cause, None);
         }
-        // Most migrations run before any page is shown, so a server that is merely not up yet may be at one.
+        // Most migrations run before any page is shown, so a server that is merely not up yet may be in one.
         if let Error::NotUp { container, .. } = &cause
             && is_migrating(self.instance).unwrap_or(false)
         {
             return Error::Migrating { container: container.clone() };
         }
-        // What is told on the way back cannot stop it.
+        // An observer cannot stop a rollback.
         let mut telling = Telling(observer);
         match self.undo(&cause.to_string(), &mut telling) {
             Ok(false) => cause,
-            // It says itself what became of the database; and nothing is left for `recover` to do.
+            // The error itself states what became of the database, and nothing is left for `recover`.
             Err(gone @ Error::Removed { hint: Some(_), .. }) if matches!(cause, Error::Removed { .. }) => gone,
-            // One that was created again of a newer image: there is nothing to do but to wait for it.
+            // The container was recreated from a newer image: the only option is to wait for its migration.
             Err(wait @ Error::Migrating { .. }) if self.replaced => wait,
             Ok(true) => Error::RolledBack { cause: Box::new(cause) },
             Err(failure) => Error::RollbackFailed { cause: Box::new(cause), failure: Box::new(failure) },
         }
     }
 
-    /// Puts the database and the server back as they were; says whether the database had been changed.
+    /// Restores the database and the server to their previous state; returns whether the database had been changed.
     pub(super) fn undo(&mut self, why: &str, observer: &mut dyn Observer) -> Result<bool> {
-        // Where nothing was begun there is nothing to put back, and nothing to tell of it.
+        // Where nothing was done there is nothing to roll back, and nothing to report.
         if self.journal.record.phase != Phase::Noted {
             observer.step(&Step::Undo { why: why.to_owned() })?;
         }
@@ -58,7 +58,7 @@ impl Run<'_> {
             }
             Phase::Writing if !self.journal.record.loads => match self.put_back(observer) {
                 Ok(changed) => changed,
-                // One transaction, so the database is whole, old or new: the server need not stay down for it.
+                // One transaction, so the database is consistent, old or new: the server need not stay down.
                 Err(failure) => {
                     self.start_again(observer)?;
                     return Err(failure);
@@ -79,13 +79,13 @@ impl Run<'_> {
         started.map(|()| changed).map_err(|gone| self.gone(gone, Some(changed)))
     }
 
-    /// Brings a server that was up into the state that it was in.
+    /// Brings a server that was running into its previous state.
     fn start_again(&mut self, observer: &mut dyn Observer) -> Result<()> {
         let Some(server) = &self.instance.container else { return Ok(()) };
         self.follow(observer)?;
         let record = &self.journal.record;
         if record.phase == Phase::Stopping && !self.replaced && server.is_running()? {
-            // It was told to stop and has not yet: it would end later, with nobody left to start it.
+            // It was asked to stop and has not yet: it would end later, and nothing would start it again.
             self.stop(observer)?;
         }
         let record = &self.journal.record;
@@ -94,7 +94,7 @@ impl Run<'_> {
         if !untouched {
             observer.step(&Step::Start { container: server.name() })?;
             server.start()?;
-            // One that was ending again and again before us is not asked for more than that.
+            // A server that was in a restart loop before is not expected to do more than that.
             if life != Some(Life::Restarting) {
                 observer.step(&Step::WaitUp)?;
                 server.wait_up(self.settings.deadline)?;
@@ -107,12 +107,12 @@ impl Run<'_> {
         }
     }
 
-    /// Puts the held copy back if the configuration is not the one from before; says whether there was a change.
+    /// Restores the staged copy if the configuration differs from the one before; returns whether there was a change.
     fn put_back(&mut self, observer: &mut dyn Observer) -> Result<bool> {
         let record = &self.journal.record;
         let sure = record.loads || record.phase == Phase::Committed;
         if !sure && !self.is_changed()? {
-            // Where it was being put back it has been, in one transaction, and the server may have gone on since.
+            // An interrupted restore was one transaction, so it is complete, and the server may have been running since.
             return Ok(self.journal.record.phase == Phase::RollingBack);
         }
         if self.instance.is_running()? {
@@ -132,13 +132,13 @@ impl Run<'_> {
         Ok(true)
     }
 
-    /// Whether the database is another than before. The work is one transaction, so it is wholly the old one or wholly the
-    /// new one.
+    /// Whether the database differs from before. The work is one transaction, so it is completely the old or completely the new
+    /// one.
     fn is_changed(&self) -> Result<bool> {
         Ok(Some(self.read_mark()?) != self.journal.record.before)
     }
 
-    /// What tells before and after apart, as it is now.
+    /// The current state of what distinguishes before and after.
     pub(super) fn read_mark(&self) -> Result<Fingerprint> {
         self.instance.open_locked(&self.lock)?.read(|reader| {
             let schema = reader.schema()?;
@@ -149,7 +149,7 @@ impl Run<'_> {
 }
 
 fn put_back_in(journal: &mut Journal, connect: &dyn Connect, held: &Held, observer: &mut dyn Observer) -> Result<()> {
-    // A disk that is too full for the note must not keep the copy from being put back.
+    // A disk that is too full for the note must not prevent the restore.
     let _ = journal.advance(Phase::RollingBack);
     observer.step(&Step::PutBack)?;
     let mut guarded = Guarded::open(held, connect)?;
@@ -170,7 +170,7 @@ pub(super) fn check_loaded(reader: &mut dyn Reader, held: &Held, kept: &[String]
     }
 }
 
-/// An observer that is told and cannot object.
+/// An observer that is informed but cannot refuse.
 pub(super) struct Telling<'a>(pub(super) &'a mut dyn Observer);
 
 impl Observer for Telling<'_> {

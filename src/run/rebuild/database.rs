@@ -1,4 +1,4 @@
-//! The database of a new instance: copied, filled and compared with the manifest.
+//! The database of a new instance: copied, loaded and compared with the manifest.
 
 use std::path::Path;
 
@@ -16,14 +16,14 @@ use crate::kuma::read::{read_counts, read_database};
 use crate::kuma::write::check_known;
 use crate::run::{Observer, Step};
 
-/// The file of a database on SQLite, and the folder of an embedded MariaDB.
+/// The file of a SQLite database, and the folder of an embedded MariaDB.
 const SQLITE: &str = "kuma.db";
 const MARIADB: &str = "mariadb";
 
 /// The database of an embedded MariaDB.
 const EMBEDDED: &str = "kuma";
 
-/// Copies the database of `held`, which is on SQLite, into the folder `data`, and compares the copy.
+/// Copies the SQLite database of `held` into the folder `data`, and verifies the copy.
 pub fn make_sqlite(held: &Held, data: &Path) -> Result<()> {
     let copy = SqliteFile::new(data.join(SQLITE));
     files::copy_exact(&held.database(), copy.path())?;
@@ -36,7 +36,7 @@ pub fn make_sqlite(held: &Held, data: &Path) -> Result<()> {
     ["-wal", "-shm"].iter().try_for_each(|suffix| files::remove(&copy.part(suffix)))
 }
 
-/// Fails unless the database has the migrations and rows that `manifest` says, and no fault that it does not know.
+/// Fails unless the database has the migrations and rows of `manifest`, and no faults that are not in it.
 fn compare(database: &dyn Connect, manifest: &Manifest) -> Result<()> {
     let mut reader = database.reader()?;
     let found = read_database(&mut *reader, &database.describe())?;
@@ -54,7 +54,7 @@ fn compare(database: &dyn Connect, manifest: &Manifest) -> Result<()> {
     check_known(&reader.check(Depth::Quick)?, &manifest.faults)
 }
 
-/// A database that has everything but its name.
+/// A database that is complete but for its name.
 pub struct Filled {
     manifest: Manifest,
     rounded: Vec<String>,
@@ -62,7 +62,7 @@ pub struct Filled {
 }
 
 impl Filled {
-    /// Makes it a database of the server, and compares it with the manifest; what is in it, and what became less exact.
+    /// Publishes the database, and compares it with the manifest; returns its counts, and the values that became less exact.
     pub fn finish(self, address: &Address) -> Result<(Manifest, Vec<String>)> {
         self.staged.finish()?;
         match compare(address, &self.manifest) {
@@ -75,7 +75,7 @@ impl Filled {
     }
 }
 
-/// Fills the database at `address`, which is empty but for the tables `left` of an earlier try, with what is in `held`.
+/// Loads `held` into the database at `address`, which is empty but for the tables `left` by an earlier attempt.
 pub fn fill(address: &Address, held: Held, left: Vec<String>, observer: &mut dyn Observer) -> Result<Filled> {
     observer.step(&Step::Fill)?;
     create::clear(address, &left)?;
@@ -89,7 +89,7 @@ pub fn fill(address: &Address, held: Held, left: Vec<String>, observer: &mut dyn
     Ok(Filled { manifest: held.manifest, rounded, staged })
 }
 
-/// What is in `held`, which is on SQLite, as a dump for the empty database at `address`.
+/// A dump of the SQLite database in `held` for the empty database at `address`.
 fn convert(address: &Address, held: Held) -> Result<(Held, Vec<String>)> {
     let recording = recording(&held.manifest, EngineKind::MariaDb).ok_or_else(|| {
         Error::Refused(format!("the tables of release {} on MariaDB are not known", held.manifest.release))
@@ -100,7 +100,7 @@ fn convert(address: &Address, held: Held) -> Result<(Held, Vec<String>)> {
     })
 }
 
-/// Makes the embedded MariaDB in the folder of `workshop`, and fills it.
+/// Creates the embedded MariaDB in the folder of `workshop`, and loads it.
 pub fn make_embedded(
     maker: &Maker<'_>,
     held: Held,
@@ -125,7 +125,7 @@ fn by_image(
     for stale in docker.stale_helpers()?.iter().filter(|stale| stale.label == label) {
         docker.remove_helper(stale)?;
     }
-    // Its users must get in; whoever is let in by the folder above sees names of files, and no content.
+    // Its users need access; those who reach the folder above see names of files, but no content.
     files::set_mode(data, 0o711)?;
     if let Some(above) = data.parent() {
         files::set_mode(above, 0o711)?;

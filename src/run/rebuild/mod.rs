@@ -1,8 +1,8 @@
-//! A new instance out of a snapshot: its data folder, its database, or both; whole or not at all.
+//! A new instance from a snapshot: its data folder, its database, or both; complete or not at all.
 //!
-//! Nothing is overwritten, as the place is empty, so there is nothing to keep a snapshot of. A data folder is built in
+//! Nothing is overwritten, because the target is empty, so there is nothing to take a snapshot of. A data folder is built in
 //! `.kumadb-restore` inside it, verified there, and moved up entry by entry, the database last: a server that is started too
-//! early finds nothing, or all of it. A database on MariaDB lacks one table until everything else is there.
+//! early finds nothing, or everything. A database on MariaDB lacks one table until everything else is complete.
 
 mod database;
 pub mod place;
@@ -29,33 +29,33 @@ use crate::schema::{self, Recognition, Recording};
 /// The user of an embedded MariaDB in every image of the server.
 const NODE: u32 = 1000;
 
-/// What the files of a new MariaDB take before there is a row in it (10.11: 176 MB), in bytes.
+/// Size of the files of a new, empty MariaDB (10.11: 176 MB), in bytes.
 const BARE_MARIADB: u64 = 200 << 20;
 
-/// Room for small files, in bytes.
+/// Space for small files, in bytes.
 const SPARE: u64 = 1 << 20;
 
-/// What is to be made.
+/// What is created.
 pub struct Rebuild<'a> {
-    /// The data folder, absent or empty; `None` where only a database is filled.
+    /// The data folder, absent or empty; `None` where only a database is loaded.
     pub folder: Option<PathBuf>,
     /// The database.
     pub database: Database<'a>,
-    /// Whom the files are to belong to; without it, to the owner of the folder or, where that is made, to this user.
+    /// The owner of the files; by default the owner of the folder or, where that is created, this user.
     pub owner: Option<(u32, u32)>,
 }
 
-/// How the new instance keeps its database.
+/// How the new instance stores its database.
 pub enum Database<'a> {
     /// In a `kuma.db`.
     Sqlite,
-    /// In the MariaDB that its container brings along.
+    /// In the embedded MariaDB of its container.
     Embedded(Maker<'a>),
     /// In this database, which is empty.
     External(Address),
 }
 
-/// What makes the files of an embedded MariaDB.
+/// What creates the files of an embedded MariaDB.
 pub enum Maker<'a> {
     /// The programs of the server's own image.
     Image(&'a Docker, Image),
@@ -63,14 +63,14 @@ pub enum Maker<'a> {
     Local,
 }
 
-/// What was made.
+/// The result.
 #[derive(Debug)]
 pub struct Rebuilt {
-    /// What is in the database, by the manifest of the copy that it was made of.
+    /// The content of the database, from the manifest of the copy that it was built from.
     pub manifest: Manifest,
     /// Files beside the database that were written.
     pub files: Vec<String>,
-    /// What became less exact on the way from SQLite to MariaDB.
+    /// Values that became less exact from SQLite to MariaDB.
     pub rounded: Vec<String>,
 }
 
@@ -83,7 +83,7 @@ impl Database<'_> {
         }
     }
 
-    /// What `db-config.json` says of it.
+    /// The content of `db-config.json`.
     pub fn config(&self) -> Config {
         match self {
             Database::Sqlite => Config::Sqlite,
@@ -94,10 +94,10 @@ impl Database<'_> {
 }
 
 impl Rebuild<'_> {
-    /// Everything that can be known before anything is written, and most before the snapshot is read.
+    /// Everything that can be checked before anything is written, and most of it before the snapshot is read.
     ///
     /// # Errors
-    /// [`Error::Occupied`] where there is something already; [`Error::NoSpace`]; [`Error::Refused`] where it cannot be made.
+    /// [`Error::Occupied`] where the target is not empty; [`Error::NoSpace`]; [`Error::Refused`] where it cannot be created.
     pub fn check(&self, manifest: &Manifest) -> Result<()> {
         if manifest.engine != self.database.engine() && recording(manifest, self.database.engine()).is_none() {
             return Err(Error::Refused(format!(
@@ -134,7 +134,7 @@ impl Rebuild<'_> {
         }
     }
 
-    /// Bytes that the folder takes.
+    /// Bytes that the folder needs.
     fn size(&self, manifest: &Manifest) -> u64 {
         let database = |name: &str| name == manifest.database();
         let (rows, files): (Vec<_>, Vec<_>) = manifest.members.iter().partition(|member| database(&member.name));
@@ -150,10 +150,10 @@ impl Rebuild<'_> {
             }
     }
 
-    /// Makes it of `held`.
+    /// Builds the instance from `held`.
     ///
     /// # Errors
-    /// Nothing is left then. Killed at any moment, it can be run again.
+    /// Nothing is left behind. After an interruption, it can be run again.
     pub fn run(&self, held: Held, observer: &mut dyn Observer) -> Result<Rebuilt> {
         self.check(&held.manifest)?;
         let held = match self.database {
@@ -208,7 +208,7 @@ impl Rebuild<'_> {
         Ok(rebuilt)
     }
 
-    /// Makes the files of the database; what is in them, and what became less exact.
+    /// Builds the files of the database; returns its content, and the values that became less exact.
     fn build(&self, held: Held, workshop: &Workshop, observer: &mut dyn Observer) -> Result<(Manifest, Vec<String>)> {
         match &self.database {
             Database::Sqlite => {
@@ -235,10 +235,10 @@ impl Rebuild<'_> {
     }
 }
 
-/// The release of a snapshot, as far as its migrations tell.
+/// The release of a snapshot, as far as its migrations show it.
 pub fn recognise(manifest: &Manifest) -> Recognition {
     let names: BTreeSet<String> = manifest.migrations.iter().cloned().collect();
-    // Those of 2.x begin with their dates.
+    // Migrations of 2.x begin with their dates.
     match names.iter().any(|name| name.starts_with("20")) {
         true => schema::recognise(&names, &BTreeSet::new()),
         false => schema::recognise(&BTreeSet::new(), &names),
@@ -250,7 +250,7 @@ fn recording(manifest: &Manifest, engine: EngineKind) -> Option<&'static Recordi
     if found.exact { schema::recording(engine, found.release) } else { None }
 }
 
-/// The tables that an earlier try left in the database, which is empty but for them.
+/// The tables that an earlier attempt left in the database, which is empty but for them.
 fn check_database(address: &Address, manifest: &Manifest) -> Result<Vec<String>> {
     let recorded = recording(manifest, EngineKind::MariaDb).map(Recording::schema).unwrap_or_default();
     let known = |table: &str| manifest.counts.contains_key(table) || recorded.table(table).is_some();
@@ -269,19 +269,19 @@ fn check_database(address: &Address, manifest: &Manifest) -> Result<Vec<String>>
     }
 }
 
-/// Files of a snapshot beside its database, by their names.
+/// Files of a snapshot beside its database, by name.
 pub fn own_files(held: &Held) -> Vec<String> {
     extra_files(&held.manifest)
 }
 
-/// The same by the manifest alone.
+/// The same from the manifest alone.
 pub fn extra_files(manifest: &Manifest) -> Vec<String> {
     let names = manifest.members.iter().map(|member| member.name.clone());
     names.filter(|name| mode_of(name).is_some()).collect()
 }
 
-/// The modes of a file called `name` and of its folder, where it is one of those beside the database. What is a key is for its
-/// owner alone.
+/// The modes of a file called `name` and of its folder, where it is one of those beside the database. Keys are readable by
+/// their owner only.
 fn mode_of(name: &str) -> Option<(u32, u32)> {
     match name.split_once('/')?.0 {
         "upload" | "screenshots" => Some((0o644, 0o755)),
@@ -306,7 +306,7 @@ fn put_files(held: &Held, data: &Path) -> Result<()> {
 }
 
 impl Maker<'_> {
-    /// Fails where the MariaDB of this machine would make files that the server's own cannot use.
+    /// Fails where the MariaDB of this machine would create files that the server's own cannot use.
     pub fn check(&self) -> Result<()> {
         match self {
             Maker::Image(_, image) if image.has_mariadb => Ok(()),
@@ -316,7 +316,7 @@ impl Maker<'_> {
     }
 }
 
-/// Whether `folder` holds nothing, or is not there.
+/// Whether `folder` is empty or does not exist.
 pub fn is_free(folder: &Path) -> Result<bool> {
     Ok(matches!(place::look(folder)?, Found::Absent | Found::Empty))
 }

@@ -1,4 +1,4 @@
-//! A folder that is to become a data folder: whether it is free, and what is in it otherwise.
+//! Checks whether a folder can become a data folder, and what it contains otherwise.
 
 use std::fs;
 use std::io::ErrorKind;
@@ -9,26 +9,26 @@ use crate::error::{Error, Result};
 use crate::files;
 use crate::kuma::init;
 
-/// What is at a path.
+/// What exists at a path.
 #[derive(Debug)]
 pub enum Found {
     /// Nothing.
     Absent,
-    /// A folder without anything in it.
+    /// An empty folder.
     Empty,
-    /// What a restore that was cut off left; with its note, where it was verified by then.
+    /// The remains of an interrupted restore; with its note, where it was already verified.
     Unfinished(Option<Note>),
-    /// The data of a server: this file is there.
+    /// The data of a server, recognised by this file.
     Server(String),
-    /// Something else: this file is there.
+    /// Something else: this file exists.
     Other(String),
     /// A link to this path.
     Link(PathBuf),
-    /// No folder.
+    /// Not a folder.
     NoFolder,
 }
 
-/// Looks what is at `folder`.
+/// Checks what exists at `folder`.
 pub fn look(folder: &Path) -> Result<Found> {
     let about = match fs::symlink_metadata(folder) {
         Ok(about) => about,
@@ -44,7 +44,7 @@ pub fn look(folder: &Path) -> Result<Found> {
         return Ok(Found::NoFolder);
     }
     let names = files::entries(folder)?.into_iter().filter_map(|path| Some(path.file_name()?.to_string_lossy().into()));
-    // What mkfs makes on every disk is nobody's data.
+    // mkfs creates this on every disk; it is nobody's data.
     let mut names: Vec<String> = names.filter(|name: &String| name != "lost+found").collect();
     if names.is_empty() {
         return Ok(Found::Empty);
@@ -96,7 +96,7 @@ pub(super) fn check(folder: &Path, id: &str) -> Result<()> {
     Err(Error::Occupied { place: format!("`{shown}`"), why, hint })
 }
 
-/// Fails unless the folder can be made and written to.
+/// Fails unless the folder can be created and written to.
 fn check_above(folder: &Path) -> Result<()> {
     let standing = standing(folder);
     match standing.is_dir() {
@@ -109,7 +109,7 @@ fn check_above(folder: &Path) -> Result<()> {
     }
 }
 
-/// The nearest folder at or above `folder` that is there.
+/// The nearest existing folder at or above `folder`.
 pub(super) fn standing(folder: &Path) -> &Path {
     let above = folder.ancestors().find(|above| above.as_os_str().is_empty() || above.symlink_metadata().is_ok());
     match above {

@@ -1,4 +1,4 @@
-//! Where a new data folder is built: in a folder inside it, out of which the entries are moved up when all of them are right.
+//! The folder where a new data folder is built: inside it, and its entries are moved up when all of them are verified.
 
 use std::fs;
 use std::io::Write as _;
@@ -12,36 +12,37 @@ use crate::error::{Error, Result};
 use crate::files::{self, Lock, Pinned};
 use crate::instance::config;
 
-/// Its name.
+/// The name of the folder.
 pub const NAME: &str = ".kumadb-restore";
-/// In it: the lock, what is built, and the note that all of it is right.
+/// Its content: the lock, the new data folder, and the note that everything is verified.
 const LOCK: &str = "lock";
 const DATA: &str = "data";
 const NOTE: &str = "ready.json";
 
-/// Entries in the order in which they are moved: others first, as they are of no use alone.
+/// Entries in the order in which they are moved: others first, because they are of no use alone.
 const LAST: [&str; 3] = ["kuma.db", "mariadb", config::FILE];
 
-/// What is noted once everything is built and verified: from here on a run that was cut off is finished by the next.
+/// The note that everything is built and verified: from here on the next run finishes an interrupted one.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Note {
     /// The snapshot.
     pub snapshot: String,
-    /// What is moved up, in this order.
+    /// The entries to move up, in this order.
     pub entries: Vec<String>,
 }
 
-/// The note in `folder`, if there is one.
+/// Reads the note in `folder`, if there is one.
 pub fn read_note(folder: &Path) -> Result<Option<Note>> {
     let path = folder.join(NAME).join(NOTE);
     let note = files::read_text(&path)?.map(|text| serde_json::from_str(&text));
     note.transpose().map_err(|error| Error::Refused(format!("`{}` cannot be read: {error}", path.display())))
 }
 
-/// One that is being used. Dropped before anything was moved out of it, it goes, and the data folder too if it was made.
+/// An open build folder. Dropped before anything was moved out of it, it is removed, and so is the data folder if it was
+/// created.
 pub struct Workshop {
     folder: Pinned,
-    /// Where the folder is.
+    /// Its path.
     place: PathBuf,
     inside: Pinned,
     data: PathBuf,
@@ -54,16 +55,16 @@ pub struct Workshop {
 }
 
 impl Workshop {
-    /// Opens one for `snapshot` in `folder`, which is made if it is missing. What an earlier run left is cleared away, unless it
-    /// was ready.
+    /// Opens one for `snapshot` in `folder`, which is created if it is missing. The remains of an earlier run are removed,
+    /// unless they were ready.
     ///
     /// # Errors
-    /// [`Error::Locked`] when another run is at it.
+    /// [`Error::Locked`] when another run uses it.
     pub fn open(folder: &Path, snapshot: &str, owner: Option<(u32, u32)>) -> Result<Workshop> {
         let made = !folder.exists();
         if made {
             files::make_folder(folder)?;
-            // An embedded MariaDB runs as another user than the server, and must get in.
+            // An embedded MariaDB runs as another user than the server, and needs access.
             files::set_mode(folder, 0o755)?;
         }
         let place = folder.to_owned();
@@ -72,7 +73,7 @@ impl Workshop {
         let inside = Pinned::open(&folder.path().join(NAME))?;
         let note = format!("`restore`, pid {}", std::process::id());
         let _lock = Lock::take(&inside.path().join(LOCK), &note)?;
-        // Another run may have come to its end before we had the lock.
+        // Another run may have finished before we had the lock.
         if !matches!(super::place::look(folder.path())?, Found::Unfinished(_)) {
             return Err(Error::Occupied {
                 place: format!("`{}`", place.display()),
@@ -90,27 +91,27 @@ impl Workshop {
         Ok(Workshop { folder, place, inside, data, snapshot, owner, made, note, done: false, _lock })
     }
 
-    /// The same folder by its name, for other programs.
+    /// The same folder by its path, for other programs.
     pub fn named_data(&self) -> PathBuf {
         self.place.join(NAME).join(DATA)
     }
 
-    /// What is in here becomes the data folder.
+    /// The folder that becomes the data folder.
     pub fn data(&self) -> &Path {
         &self.data
     }
 
-    /// Whether an earlier run built and verified all of it.
+    /// Whether an earlier run built and verified everything.
     pub fn is_ready(&self) -> bool {
         self.note.is_some()
     }
 
-    /// Gives everything its owner; the files of MariaDB have theirs.
+    /// Sets the owner of everything; the files of MariaDB have theirs.
     pub fn give_away(&self) -> Result<()> {
         for path in files::entries(&self.data)?.into_iter().filter(|path| !path.ends_with("mariadb")) {
             give(&path, self.owner)?;
         }
-        // Root gets in everywhere; everybody else must be able to make files beside the database.
+        // Root has access everywhere; every other user must be able to create files beside the database.
         let theirs = owner_of(self.folder.path())?;
         match theirs != self.owner && (self.made || self.owner.0 != 0) {
             true => files::set_owner(self.folder.path(), self.owner.0, self.owner.1),
@@ -118,7 +119,7 @@ impl Workshop {
         }
     }
 
-    /// Lets every user through the folder, but not see what is in it: an embedded MariaDB runs as another one than the server.
+    /// Lets every user pass through the folder, but not list it: an embedded MariaDB runs as another user than the server.
     pub fn let_through(&self) -> Result<()> {
         use std::os::unix::fs::PermissionsExt as _;
         let found = fs::metadata(self.folder.path()).map_err(Error::file("look at", &self.place))?;
@@ -129,7 +130,7 @@ impl Workshop {
         }
     }
 
-    /// Notes that all of it is right.
+    /// Notes that everything is verified.
     pub fn ready(&mut self) -> Result<()> {
         if self.note.is_some() {
             return Ok(());
@@ -161,7 +162,7 @@ impl Workshop {
         Ok(())
     }
 
-    /// Leaves nothing but the data.
+    /// Removes everything but the data.
     pub fn finish(mut self) -> Result<()> {
         self.done = true;
         files::remove_folder(&self.folder.path().join(NAME))?;
@@ -171,7 +172,7 @@ impl Workshop {
 
 impl Drop for Workshop {
     fn drop(&mut self) {
-        // What cannot be removed now is cleared away by the next run, and what was begun to be moved is finished by it.
+        // The next run removes what cannot be removed now, and finishes an interrupted move.
         if !self.done && !self.has_moved() {
             let _ = files::remove_folder(&self.folder.path().join(NAME));
             if self.made {
@@ -181,7 +182,7 @@ impl Drop for Workshop {
     }
 }
 
-/// Gives `path` and everything below it to `owner`, and flushes the folders.
+/// Changes the owner of `path` and everything below it to `owner`, and flushes the folders.
 pub(super) fn give(path: &Path, owner: (u32, u32)) -> Result<()> {
     let found = fs::symlink_metadata(path).map_err(Error::file("look at", path))?;
     if found.is_dir() {
