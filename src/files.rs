@@ -1,7 +1,7 @@
-//! Files that survive a power cut: written beside, flushed, renamed, the folder flushed.
+//! Files that survive a power failure: written to a temporary file, flushed, renamed, and the folder flushed.
 //!
-//! The only renames of the project are here, and every call that is Linux's alone stands behind a door of its own, so
-//! that a macOS laptop builds it too.
+//! All renames of the project are here, and every Linux-only call has a portable alternative, so that kumadb also builds on
+//! macOS.
 
 mod lock;
 mod mount;
@@ -27,15 +27,15 @@ pub use owner::{
 };
 pub use pin::{Pinned, open_below, read_below};
 
-/// The name of kumadb's own folder inside a data folder. What root makes below it belongs to the owner of the folder it is
-/// made in.
+/// The name of kumadb's own folder inside a data folder. Files that root creates below it belong to the owner of the folder
+/// that they are in.
 pub const WORK: &str = ".kumadb";
 
-/// Only the owner reads it: snapshots, journals, everything that may hold a secret.
+/// Mode of files that only the owner may read: snapshots, journals, everything that may contain a secret.
 pub const PRIVATE: u32 = 0o600;
 
-/// Puts what `write` produces at `path`, whole or not at all: temp file beside it, fsync, rename, fsync of the folder.
-/// A file that was there keeps its owner and mode; a new one gets `mode`.
+/// Replaces `path` atomically with the output of `write`: temporary file beside it, fsync, rename, fsync of the folder. An
+/// existing file keeps its owner and mode; a new one gets `mode`.
 pub fn replace(path: &Path, mode: u32, write: impl FnOnce(&mut File) -> io::Result<()>) -> Result<()> {
     let above = parent(path);
     let folder = owner::open_folder(above).map_err(Error::file("write in", above))?;
@@ -44,7 +44,7 @@ pub fn replace(path: &Path, mode: u32, write: impl FnOnce(&mut File) -> io::Resu
     let mut file = owner::create_in(&folder, &temp, path).map_err(Error::file("write in", above))?;
     let put = || {
         write(&mut file).map_err(Error::file("write", path))?;
-        // A link is no file whose owner counts: what it leads to is somebody else's.
+        // The owner of a link does not count: its target belongs to another user.
         let old = rustix::fs::statat(&folder, name, AtFlags::SYMLINK_NOFOLLOW).ok();
         match old.filter(|old| FileType::from_raw_mode(old.st_mode).is_file() && !owner::gives(path)) {
             Some(old) => owner::be_like(&file, &old),
@@ -56,14 +56,14 @@ pub fn replace(path: &Path, mode: u32, write: impl FnOnce(&mut File) -> io::Resu
             .map_err(|errno| Error::file("put in place", path)(errno.into()))
     };
     if let Err(error) = put() {
-        // The error that counts is the one from before.
+        // The original error counts.
         let _ = rustix::fs::unlinkat(&folder, &temp, AtFlags::empty());
         return Err(error);
     }
     rustix::fs::fsync(&folder).map_err(|errno| Error::file("flush the folder", above)(errno.into()))
 }
 
-/// `.kumadb-0123456789abcdef`: a name that no file has yet.
+/// `.kumadb-0123456789abcdef`: an unused name.
 fn temp_name() -> Result<OsString> {
     let mut bytes = [0; 8];
     getrandom::fill(&mut bytes).map_err(|error| Error::Refused(format!("no randomness: {error}")))?;
@@ -77,7 +77,7 @@ pub fn rename(from: &Path, to: &Path) -> Result<()> {
     if parent(from) != parent(to) { sync_folder(parent(from)) } else { Ok(()) }
 }
 
-/// The same, where nothing is at `to` yet.
+/// The same, where `to` does not exist yet.
 pub fn rename_new(from: &Path, to: &Path) -> Result<()> {
     if fs::symlink_metadata(to).is_ok() {
         return Err(Error::file("rename", from)(io::ErrorKind::AlreadyExists.into()));
@@ -91,7 +91,7 @@ pub fn create_private(path: &Path) -> Result<File> {
     create().map_err(Error::file("make", path))
 }
 
-/// A JSON array in a private file, an entry a line. The file is made with its first entry.
+/// A JSON array in a private file, one entry per line. The file is created with its first entry.
 pub struct JsonList {
     path: PathBuf,
     file: Option<BufWriter<File>>,
@@ -112,7 +112,7 @@ impl JsonList {
         write!(file, "{separator}{entry}").map_err(Error::file("write", &self.path))
     }
 
-    /// Ends it and sees it on the disk; returns where it is, if there was anything to add.
+    /// Completes and flushes it; returns its path, if it has entries.
     pub fn finish(self) -> Result<Option<PathBuf>> {
         let Some(mut file) = self.file else { return Ok(None) };
         file.write_all(b"\n]\n")
@@ -123,7 +123,7 @@ impl JsonList {
     }
 }
 
-/// Makes the folder `path` (mode 0700) and those above it.
+/// Creates the folder `path` (mode 0700) and its parents.
 pub fn make_folder(path: &Path) -> Result<()> {
     use std::os::unix::fs::DirBuilderExt;
     let made = match owner::gives(path) {
@@ -133,12 +133,12 @@ pub fn make_folder(path: &Path) -> Result<()> {
     made.map_err(Error::file("make the folder", path))
 }
 
-/// Makes the folder `path` for ourselves (mode 0700), or takes the one that is there. In a data folder it belongs to the owner
-/// of that, also when root makes it.
+/// Creates the private folder `path` (mode 0700), or uses the existing one. In a data folder it belongs to the owner of that,
+/// also when root creates it.
 ///
 /// # Errors
-/// It is a link, or belongs neither to us, nor to root, nor to the owner of the folder above: what root writes must not land
-/// where another user points it. [`Error::WrongUser`] when this user cannot share it with the owner of the data folder.
+/// It is a link, or belongs to a user other than this one, root and the owner of the parent: root must not write where another
+/// user points it. [`Error::WrongUser`] when this user cannot share it with the owner of the data folder.
 pub fn claim_folder(path: &Path) -> Result<()> {
     if path.file_name().is_some_and(|name| name == WORK) {
         return owner::claim_work(path);
@@ -152,12 +152,12 @@ pub fn claim_folder(path: &Path) -> Result<()> {
     }
 }
 
-/// The refusal of a folder that somebody else made, or that is none.
+/// The error for a folder of another user, or something that is not a folder.
 pub fn not_ours(path: &Path) -> Error {
     Error::Refused(format!("`{}` is not a folder of kumadb's own: look at it and remove it", path.display()))
 }
 
-/// Removes `path` if it is there.
+/// Removes `path` if it exists.
 pub fn remove(path: &Path) -> Result<()> {
     match fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(Error::file("remove", path)(error)),
@@ -165,7 +165,7 @@ pub fn remove(path: &Path) -> Result<()> {
     }
 }
 
-/// Removes the folder `path` if it is there and nothing is in it.
+/// Removes the folder `path` if it exists and is empty.
 pub fn remove_empty_folder(path: &Path) -> Result<()> {
     match fs::remove_dir(path) {
         Err(error) if ![io::ErrorKind::NotFound, io::ErrorKind::DirectoryNotEmpty].contains(&error.kind()) => {
@@ -175,7 +175,7 @@ pub fn remove_empty_folder(path: &Path) -> Result<()> {
     }
 }
 
-/// Removes the folder `path` with all that is in it, if it is there.
+/// Removes the folder `path` with its contents, if it exists.
 pub fn remove_folder(path: &Path) -> Result<()> {
     match fs::remove_dir_all(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(Error::file("remove", path)(error)),
@@ -183,13 +183,13 @@ pub fn remove_folder(path: &Path) -> Result<()> {
     }
 }
 
-/// `path` from the root on, without `.` and `..`; links are not looked at.
+/// `path` as an absolute path, without `.` and `..`; links are not resolved.
 pub fn absolute(path: impl AsRef<Path>) -> Result<PathBuf> {
     let path = std::path::absolute(&path).map_err(Error::file("find", &path))?;
     Ok(tidy(&path))
 }
 
-/// `path` without `.`, `..` and a slash at the end.
+/// `path` without `.`, `..` and a trailing slash.
 pub fn tidy(path: &Path) -> PathBuf {
     let mut tidy = PathBuf::new();
     for part in path.components() {
@@ -202,7 +202,7 @@ pub fn tidy(path: &Path) -> PathBuf {
     tidy
 }
 
-/// Reads the text at `path`; `None` where there is no such file.
+/// Reads the text at `path`; `None` where the file does not exist.
 pub fn read_text(path: &Path) -> Result<Option<String>> {
     match fs::read_to_string(path) {
         Ok(text) => Ok(Some(text)),
@@ -211,15 +211,15 @@ pub fn read_text(path: &Path) -> Result<Option<String>> {
     }
 }
 
-/// Reads the text at `path`, which must be there.
+/// Reads the text at `path`, which must exist.
 pub fn read_whole(path: &Path) -> Result<String> {
     fs::read_to_string(path).map_err(Error::file("read", path))
 }
 
-/// The first line of the text at `path`, without its end: a secret in a file of its own.
+/// The first line of the text at `path`, without its line break: a secret in a file of its own.
 ///
 /// # Errors
-/// [`Error::Usage`] when there is no such file, or that line is empty.
+/// [`Error::Usage`] when the file does not exist, or that line is empty.
 pub fn read_first_line(path: &Path) -> Result<String> {
     let text = read_text(path)?.ok_or_else(|| Error::Usage(format!("no file `{}`", path.display())))?;
     match text.lines().next().filter(|line| !line.is_empty()) {
@@ -228,13 +228,13 @@ pub fn read_first_line(path: &Path) -> Result<String> {
     }
 }
 
-/// Copies `from` byte for byte to the new private file `to` and flushes it. Shares the blocks where the file system can
-/// (Btrfs, XFS): then it takes no time and no space.
+/// Copies `from` byte for byte to the new private file `to` and flushes it. Shares the blocks where the file system can (Btrfs,
+/// XFS): then it takes no time and no space.
 pub fn copy_exact(from: &Path, to: &Path) -> Result<()> {
     copy_open(File::open(from).map_err(Error::file("read", from))?, to)
 }
 
-/// The same of the regular file `name` below `folder`, which is reached through no link.
+/// The same for the regular file `name` below `folder`, which is reached through no link.
 pub fn copy_below(folder: &Path, name: &str, to: &Path) -> Result<()> {
     copy_open(open_below(folder, name)?, to)
 }
@@ -259,14 +259,14 @@ fn reflink(_source: &File, _copy: &File) -> bool {
     false
 }
 
-/// Opens `path` for reading from the disk rather than from the page cache, where the system lets us ask for that.
+/// Opens `path` to be read from the disk rather than from the page cache, where the system supports that.
 pub fn open_uncached(path: &Path) -> Result<File> {
     let file = File::open(path).map_err(Error::file("read", path))?;
     drop_cached(&file);
     Ok(file)
 }
 
-/// The paths in `folder`, sorted; none where there is no such folder.
+/// The paths in `folder`, sorted; none where it does not exist.
 pub fn entries(folder: &Path) -> Result<Vec<PathBuf>> {
     let listing = match fs::read_dir(folder) {
         Ok(listing) => listing,
@@ -282,24 +282,24 @@ pub fn entries(folder: &Path) -> Result<Vec<PathBuf>> {
 }
 
 /// The blake3 hash of `path`, in hex, and its size in bytes, read from the disk rather than from the page cache where the
-/// system lets us ask for that.
+/// system supports that.
 pub fn hash(path: &Path) -> Result<(String, u64)> {
     hash_open(path, &mut open_uncached(path)?)
 }
 
-/// The same of the regular file `name` below `folder`, which is reached through no link.
+/// The same for the regular file `name` below `folder`, which is reached through no link.
 pub fn hash_below(folder: &Path, name: &str) -> Result<(String, u64)> {
     let mut file = open_below(folder, name)?;
     drop_cached(&file);
     hash_open(&folder.join(name), &mut file)
 }
 
-/// The same of what was written to `path`, be it on the disk yet or not.
+/// The same for what was written to `path`, whether it is on the disk yet or not.
 pub fn hash_written(path: &Path) -> Result<(String, u64)> {
     hash_open(path, &mut File::open(path).map_err(Error::file("read", path))?)
 }
 
-/// The same of `file`, which is open at its beginning and stands at `path`.
+/// The same for `file`, which is open at its beginning; `path` is for messages.
 pub fn hash_open(path: &Path, file: &mut File) -> Result<(String, u64)> {
     let mut hasher = blake3::Hasher::new();
     let mut buffer = vec![0; 1 << 20];
@@ -317,43 +317,43 @@ pub fn hash_open(path: &Path, file: &mut File) -> Result<(String, u64)> {
 
 #[cfg(target_os = "linux")]
 fn drop_cached(file: &File) {
-    // Only clean pages are dropped, which is why callers flush first; a refusal costs nothing but the certainty.
+    // Only clean pages are dropped, so callers flush first; without support the hash may come from the cache.
     let _ = rustix::fs::fadvise(file, 0, None, rustix::fs::Advice::DontNeed);
 }
 
 #[cfg(not(target_os = "linux"))]
 fn drop_cached(_file: &File) {}
 
-/// Makes what was written to `path` survive a power cut.
+/// Flushes the file at `path` to the disk.
 pub fn flush(path: &Path) -> Result<()> {
     File::open(path).and_then(|file| file.sync_all()).map_err(Error::file("flush", path))
 }
 
-/// Flushes the entries of `folder`.
+/// Flushes the entries of `folder` to the disk.
 pub fn sync_folder(folder: &Path) -> Result<()> {
     File::open(folder).and_then(|folder| folder.sync_all()).map_err(Error::file("flush the folder", folder))
 }
 
-/// Bytes that this user can still write on the file system of `path`.
+/// Free bytes for this user on the file system of `path`.
 pub fn free_space(path: &Path) -> Result<u64> {
     let found = rustix::fs::statvfs(path).map_err(|error| Error::file("look at", path)(error.into()))?;
     Ok(found.f_bavail.saturating_mul(found.f_frsize))
 }
 
-/// Fails unless `needed` bytes can be written beside `path`.
+/// Fails unless `needed` bytes are free on the file system of `path`.
 pub fn require_space(path: &Path, needed: u64) -> Result<()> {
     let free = free_space(path)?;
     if free < needed { Err(Error::NoSpace { path: path.to_owned(), needed, free }) } else { Ok(()) }
 }
 
-/// Fails unless this process may make files in `folder`.
+/// Fails unless this process may create files in `folder`.
 pub fn check_writable(folder: &Path) -> Result<()> {
     rustix::fs::access(folder, rustix::fs::Access::WRITE_OK)
         .map_err(|errno| Error::file("write in", folder)(errno.into()))
 }
 
-/// Processes other than this one that hold any of `paths` open, as `node (pid 4711)`. Processes of other users are only
-/// seen by root; systems without /proc show none.
+/// Other processes that have any of `paths` open, as `node (pid 4711)`. Only root sees processes of other users; systems
+/// without /proc show none.
 pub fn holders(paths: &[PathBuf]) -> Vec<String> {
     let wanted: Vec<(u64, u64)> =
         paths.iter().filter_map(|path| fs::metadata(path).ok()).map(|found| (found.dev(), found.ino())).collect();
@@ -381,7 +381,7 @@ fn parent(path: &Path) -> &Path {
     }
 }
 
-/// Bytes of all files below `folder`; what cannot be read counts as nothing.
+/// Total size of all files below `folder`, in bytes; unreadable ones count as 0.
 pub fn folder_size(folder: &Path) -> u64 {
     let mut size = 0;
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {

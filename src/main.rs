@@ -1,4 +1,4 @@
-//! The command line: parse, run, print the error once, exit.
+//! The binary: parses the command line, runs it, prints an error once, and exits with its code.
 
 use std::process::ExitCode;
 
@@ -6,7 +6,7 @@ use anyhow::Context as _;
 use clap::Parser as _;
 use kumadb::cli::{Cli, Ui};
 
-/// Documents, plans and configurations are hundreds of thousands of small texts.
+/// Fixtures, plans and configurations consist of hundreds of thousands of small texts.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 

@@ -1,9 +1,9 @@
-//! What a refused TLS handshake means, in words.
+//! Failed TLS handshakes in words.
 
 use rustls::CertificateError as Certificate;
 use rustls::Error;
 
-/// Why the other side, `it`, is not talked to.
+/// Why the connection to the peer, `it`, failed.
 pub fn explain(error: &Error) -> String {
     match error {
         Error::InvalidCertificate(why) => match why {

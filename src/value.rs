@@ -1,4 +1,4 @@
-//! What a cell, a row and a secret are, on either engine.
+//! Cells, rows and secrets, on either engine; and times as people read them.
 
 use std::fmt;
 use std::sync::Arc;
@@ -8,15 +8,15 @@ use serde::{Deserialize, Serialize};
 
 /// One cell of a table, as either engine stores it.
 ///
-/// Dates and decimals travel as text in the engine's own spelling
-/// (`2026-01-31 08:00:00`), so that nothing is lost between reading and writing.
+/// Dates and decimals are text in the engine's own format (`2026-01-31 08:00:00`), so that nothing is lost between reading and
+/// writing.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum Value {
     /// SQL NULL.
     #[default]
     Null,
-    /// A whole number; booleans are 0 and 1.
+    /// An integer; booleans are 0 and 1.
     Int(i64),
     /// A floating point number.
     Real(f64),
@@ -27,7 +27,7 @@ pub enum Value {
 }
 
 impl Value {
-    /// The number in this cell; numeric text counts, because SQLite keeps whatever was typed.
+    /// The number in this cell; numeric text counts, because SQLite stores values as they were given.
     pub fn int(&self) -> Option<i64> {
         match self {
             Value::Int(n) => Some(*n),
@@ -45,7 +45,7 @@ impl Value {
         }
     }
 
-    /// Whether this cell counts as true for the server: a number other than 0.
+    /// Whether the server treats this cell as true: a number other than 0.
     pub fn truthy(&self) -> bool {
         self.int().is_some_and(|n| n != 0)
     }
@@ -55,13 +55,13 @@ impl Value {
         matches!(self, Value::Null)
     }
 
-    /// Whether there is nothing in it: NULL, or an empty text.
+    /// Whether the cell is empty: NULL, or an empty text.
     pub fn is_nothing(&self) -> bool {
         self.is_null() || self.text() == Some("")
     }
 
-    /// Whether both cells hold the same for the server: `1` and `1.0` do, and so do `"53"` and `53`,
-    /// which the two engines store differently for one and the same input.
+    /// Whether both cells are equal for the server: `1` and `1.0` are, and so are `"53"` and `53`, which the two engines store
+    /// differently for the same input.
     pub fn same(&self, other: &Value) -> bool {
         self == other
             || match (self, other) {
@@ -133,7 +133,7 @@ impl<T: Into<Value>> From<Option<T>> for Value {
     }
 }
 
-/// One row of a result, its cells reachable by column name.
+/// One row of a result, with its cells by column name.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Row {
     columns: Arc<[String]>,
@@ -143,7 +143,7 @@ pub struct Row {
 const NULL: Value = Value::Null;
 
 impl Row {
-    /// A row of `cells` under `columns`; both have the same length.
+    /// A row with `cells` for `columns`; both have the same length.
     pub fn new(columns: Arc<[String]>, cells: Vec<Value>) -> Self {
         debug_assert_eq!(columns.len(), cells.len());
         Row { columns, cells }
@@ -182,7 +182,7 @@ impl Row {
         &self.cells
     }
 
-    /// Name and cell, in order.
+    /// Pairs of column name and cell, in order.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &Value)> {
         self.columns.iter().map(String::as_str).zip(&self.cells)
     }
@@ -208,7 +208,7 @@ pub fn shown_time(text: &str) -> String {
     server_time(text).map_or_else(|| text.to_owned(), local_time)
 }
 
-/// Repository and tag of the image that is called `image`; what comes after an `@` tells neither.
+/// Repository and tag of the image name `image`; a digest after `@` is ignored.
 pub fn image_parts(image: &str) -> (&str, Option<&str>) {
     let image = image.split('@').next().unwrap_or(image);
     match image.rsplit_once(':') {
@@ -229,7 +229,7 @@ impl Secret {
         Secret(text.into())
     }
 
-    /// The text itself, for the one place that needs it.
+    /// Reveals the text, for the one place that needs it.
     pub fn reveal(&self) -> &str {
         &self.0
     }

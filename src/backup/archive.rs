@@ -1,4 +1,4 @@
-//! One archive: a plain `tar` under `zstd`, and under `age` where it is encrypted, that anyone can open without us.
+//! Archives: a plain `tar` under `zstd`, and under `age` where encrypted, which can be opened without kumadb.
 
 use std::fs::{self, File};
 use std::io::{self, BufReader, BufWriter, Read, Write};
@@ -12,56 +12,57 @@ use super::seal::{Keys, Seal};
 use crate::error::{Error, Result};
 use crate::files;
 
-/// Ending of an archive.
+/// Extension of an archive.
 const PLAIN: &str = ".kuma.tar.zst";
-/// Ending of an encrypted one.
+/// Extension of an encrypted one.
 const SEALED: &str = ".kuma.tar.zst.age";
-/// Level 1 packs 512 MiB of beats in about 2 s to a fifth; higher levels take several times as long for a few per cent.
+/// Level 1 compresses 512 MiB of heartbeats to a fifth in about 2 s; higher levels take several times as long for a few per
+/// cent.
 const LEVEL: i32 = 1;
 
-/// As much is read at a time: enough to unpack and hash it in one go.
+/// Bytes read at a time: enough to unpack and hash in one go.
 pub(super) const PIECE: usize = 1 << 17;
 
-/// Whether a file is called as archives are.
+/// Whether `name` has the extension of an archive.
 pub(super) fn is_archive(name: &str) -> bool {
     (name.ends_with(PLAIN) || is_sealed(name)) && !name.rsplit('/').next().is_some_and(|last| last.starts_with('.'))
 }
 
-/// Whether an archive is encrypted, as its name tells.
+/// Whether an archive is encrypted, by its name.
 pub(super) fn is_sealed(name: &str) -> bool {
     name.ends_with(SEALED)
 }
 
-/// What a verification looked at.
+/// The result of a verification.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Proof {
     /// Members whose hash was compared.
     pub members: usize,
-    /// Bytes read: of the members, or of the archive where that is all that could be read.
+    /// Bytes read: of the members, or of the archive where only that could be read.
     pub bytes: u64,
-    /// The archive is encrypted and no key was given: it is the one that was packed, and nothing was seen of what is in it.
+    /// The archive is encrypted and no key was given: its own hash is right, and its contents were not checked.
     pub sealed: bool,
 }
 
-/// An archive that was packed and proven, in no store yet.
+/// A packed and verified archive that is not in a store yet.
 #[derive(Debug)]
 pub struct Packed {
-    /// Where it is.
+    /// Its path.
     pub(super) file: PathBuf,
-    /// What stands beside it in a store.
+    /// The manifest that is stored beside it.
     pub(super) manifest: Manifest,
     /// Its size, in bytes.
     pub(super) size: u64,
-    /// What it is called in a store: `<instance>/<UTC time>-<id>.kuma.tar.zst`.
+    /// Its name in a store: `<instance>/<UTC time>-<id>.kuma.tar.zst`.
     pub(super) name: String,
 }
 
 impl Packed {
-    /// Packs `held` together with the files under `extra` (`upload`, `docker-tls`) into the folder `scratch`, and reads it
-    /// back to its last byte.
+    /// Packs `held` and the files under `extra` (`upload`, `docker-tls`) into the folder `scratch`, and reads the archive back
+    /// completely.
     ///
     /// # Errors
-    /// [`Error::NoSpace`], [`Error::File`]; [`Error::Snapshot`] when it does not read back as what was packed.
+    /// [`Error::NoSpace`], [`Error::File`]; [`Error::Snapshot`] when the contents differ from what was packed.
     pub fn make(held: &Held, extra: &[PathBuf], seal: Option<&Seal>, scratch: &Path) -> Result<Packed> {
         let mut manifest = held.manifest.clone();
         manifest.check(&held.folder.to_string_lossy())?;
@@ -124,7 +125,7 @@ fn write(to: &Path, manifest: &Manifest, sources: &[PathBuf], seal: Option<&Seal
     Ok((file.hasher.finalize().to_hex().to_string(), file.size, keys))
 }
 
-/// Opens a member that was a regular file when it was hashed, and must be one still.
+/// Opens a member that was a regular file when it was hashed, and must still be one.
 fn open_source(path: &Path) -> io::Result<File> {
     let (Some(folder), Some(name)) = (path.parent(), path.file_name()) else {
         return Err(io::ErrorKind::InvalidInput.into());
@@ -132,12 +133,12 @@ fn open_source(path: &Path) -> io::Result<File> {
     files::open_below(folder, name).map_err(io::Error::other)
 }
 
-/// How many threads compress: all that the machine has, but no more than pay, because each takes some MB.
+/// Number of compression threads: all cores up to a limit, because each takes some MB.
 fn workers() -> u32 {
     std::thread::available_parallelism().map_or(1, |all| all.get().min(4) as u32)
 }
 
-/// Where the compressed bytes go.
+/// The destination of the compressed bytes.
 enum Sink<W: Write> {
     Plain(W),
     Sealed(StreamWriter<W>),
@@ -168,8 +169,8 @@ impl<W: Write> Write for Sink<W> {
     }
 }
 
-/// Reads the archive `raw`, called `name`, to its end and compares it with the manifest that stands beside it. Without a
-/// key, an encrypted one is compared with its own hash alone.
+/// Reads the archive `raw`, called `name`, completely and compares it with the manifest beside it. Without a key, an encrypted
+/// one is compared with its own hash only.
 pub(super) fn prove(name: &str, raw: Box<dyn Read + Send>, manifest: &Manifest, keys: &Keys) -> Result<Proof> {
     if is_sealed(name) && keys.is_empty() {
         let (hash, size) = hash(name, raw)?;
@@ -193,7 +194,7 @@ pub(super) fn prove(name: &str, raw: Box<dyn Read + Send>, manifest: &Manifest, 
     Ok(proof)
 }
 
-/// The hash of all that `raw` gives, in hex, and its size in bytes.
+/// The hash of `raw`, in hex, and its size in bytes.
 pub(super) fn hash(name: &str, raw: Box<dyn Read + Send>) -> Result<(String, u64)> {
     let mut raw = Raw::new(raw);
     let read = io::copy(&mut raw, &mut io::sink());
@@ -202,7 +203,7 @@ pub(super) fn hash(name: &str, raw: Box<dyn Read + Send>) -> Result<(String, u64
     Ok((raw.inner.hasher.finalize().to_hex().to_string(), size))
 }
 
-/// Reads what the archive `raw`, called `name`, says of itself.
+/// Reads the manifest inside the archive `raw`, called `name`.
 pub(super) fn read_manifest(name: &str, raw: Box<dyn Read + Send>, keys: &Keys) -> Result<Manifest> {
     let mut raw = Raw::new(raw);
     let read = open(name, &mut raw, keys).and_then(|mut tar| {
@@ -216,8 +217,8 @@ pub(super) fn read_manifest(name: &str, raw: Box<dyn Read + Send>, keys: &Keys) 
     read
 }
 
-/// Hands each member of the archive to `each`, which must read it to its end; fails unless exactly the members of the
-/// manifest are there, hash as it says, and the whole hashes as was noted beside it. Returns the manifest that is inside.
+/// Passes each member of the archive to `each`, which must read it completely. Fails unless it contains exactly the members of
+/// the manifest with their hashes, and the archive has the hash noted beside it. Returns the manifest inside.
 pub(super) fn walk(
     name: &str,
     raw: Box<dyn Read + Send>,
@@ -227,21 +228,21 @@ pub(super) fn walk(
 ) -> Result<Manifest> {
     let mut raw = Raw::new(raw);
     let walked = walk_members(name, &mut raw, beside, keys, each);
-    // What stands behind the end of the stream counts too.
+    // Bytes after the end of the stream count too.
     let drained = walked.and_then(|inner| io::copy(&mut raw, &mut io::sink()).map(|_| inner).map_err(broken(name)));
     raw.failure(name)?;
     let inner = drained?;
     let hash = raw.inner.hasher.finalize().to_hex().to_string();
     match &beside.archive_blake3 {
         Some(noted) if *noted != hash => Err(unusable(name, "it is not what was packed")),
-        // Whoever lost the note still has the hash of every member within.
+        // Without the note, the hashes of all members are still inside.
         _ => Ok(inner),
     }
 }
 
-/// Why `each` of [`walk`] stops: the archive, or its own trouble.
+/// Why `each` of [`walk`] stops: an error of the archive, or its own.
 pub(super) enum Stop {
-    /// The archive could not be read on.
+    /// The archive could not be read.
     Broken(io::Error),
     /// Anything else.
     Own(Error),
@@ -295,7 +296,7 @@ fn walk_members(
     if let Some(member) = inner.members.get(at) {
         return Err(unusable(name, &format!("`{}` is missing", member.name)));
     }
-    // What stands behind the last member: the end of the tar, the checksum of the frame, and nothing else.
+    // After the last member: the end of the tar, the checksum of the frame, and nothing else.
     io::copy(&mut archive.into_inner(), &mut io::sink()).map_err(broken(name))?;
     Ok(inner)
 }
@@ -310,7 +311,7 @@ fn open<'a>(name: &str, raw: &'a mut Raw, keys: &Keys) -> Result<Tar<'a>> {
     Ok(tar::Archive::new(zstd::Decoder::new(content).map_err(broken(name))?))
 }
 
-/// The bytes of an archive as they come, hashed; remembers why they stopped coming, which is not the fault of the archive.
+/// The bytes of an archive as they are read, hashed; remembers read errors, which are not faults of the archive.
 struct Raw {
     inner: Hashing<Box<dyn Read + Send>>,
     failed: Option<io::Error>,
@@ -348,7 +349,7 @@ impl Read for Raw {
     }
 }
 
-/// Hashes and counts what passes through.
+/// Hashes and counts the bytes that pass through.
 struct Hashing<T> {
     inner: T,
     hasher: blake3::Hasher,
@@ -386,20 +387,20 @@ impl<W: Write> Write for Hashing<W> {
     }
 }
 
-/// Reads the text of a manifest that belongs to the archive called `name`.
+/// Parses the text of the manifest of the archive called `name`.
 pub(super) fn parse(name: &str, text: &[u8]) -> Result<Manifest> {
     let manifest: Manifest = serde_json::from_slice(text).map_err(|error| unusable(name, &error.to_string()))?;
     if manifest.format > FORMAT {
         return Err(unusable(name, "a newer kumadb made it"));
     }
-    // A name that climbs out of the folder is refused wherever the archive came from.
+    // A name that leads out of the folder is refused, whatever the source of the archive.
     manifest.check(name)?;
     Ok(manifest)
 }
 
 fn broken(name: &str) -> impl Fn(io::Error) -> Error {
     move |error| match error.to_string() {
-        // What zstd says of a file that it did not make.
+        // zstd's error for a file in another format.
         words if words == "Unknown frame descriptor" => unusable(name, "it is no snapshot of kumadb"),
         words => unusable(name, &words),
     }
@@ -409,10 +410,10 @@ pub(super) fn unusable(name: &str, why: &str) -> Error {
     Error::Snapshot(format!("`{name}`: {why}"))
 }
 
-/// Adds every file below `folder` to the members, named from `root` on.
+/// Adds every file below `folder` to the members, named relative to `root`.
 fn collect(root: &Path, folder: &Path, members: &mut Vec<Member>, sources: &mut Vec<PathBuf>) -> Result<()> {
     for path in files::entries(folder)? {
-        // Links are left out: they could lead anywhere, and round in circles.
+        // Links are skipped: they could lead anywhere, and in circles.
         let found = fs::symlink_metadata(&path).map_err(Error::file("look at", &path))?;
         if found.is_dir() {
             collect(root, &path, members, sources)?;
@@ -426,7 +427,7 @@ fn collect(root: &Path, folder: &Path, members: &mut Vec<Member>, sources: &mut 
     Ok(())
 }
 
-/// An instance's name as a folder: what could climb or confuse becomes `_`.
+/// An instance's name as the name of a folder: unsafe characters become `_`.
 pub(super) fn folder_name(instance: &str) -> String {
     let safe: String = instance
         .chars()

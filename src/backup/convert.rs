@@ -1,5 +1,5 @@
-//! A dump of MariaDB as a SQLite database, to look into it and to put it into an instance on SQLite; and a SQLite database as a
-//! dump.
+//! Converts a dump of MariaDB to a SQLite database, to read it or to load it into an instance on SQLite; and a SQLite database
+//! to a dump.
 
 use std::path::{Path, PathBuf};
 
@@ -18,16 +18,16 @@ use crate::value::Value;
 /// The copy as a SQLite database, where it is a dump.
 const CONVERTED: &str = "converted.db";
 
-/// Tables that say how a database came to be what it is, which differs between the engines.
+/// Tables with the history of the schema, which differs between the engines.
 const OWN: &[&str] = &["knex_migrations", "knex_migrations_lock"];
 
 impl Held {
-    /// A reader of what is in the copy.
+    /// A reader of the copy.
     pub fn reader(&self) -> Result<Box<dyn Reader>> {
         SqliteFile::new(self.sqlite()?).reader()
     }
 
-    /// The copy as a SQLite database: itself, or one that is made of the dump beside it.
+    /// The copy as a SQLite database: itself, or one built from the dump beside it.
     pub fn sqlite(&self) -> Result<PathBuf> {
         if self.manifest.engine == EngineKind::Sqlite {
             return Ok(self.database());
@@ -43,7 +43,7 @@ impl Held {
         Ok(path)
     }
 
-    /// The recorded schema that a server of the same release has on `engine`, where there is one.
+    /// The recorded schema of the same release on `engine`, where there is one.
     pub fn recording(&self, engine: EngineKind) -> Option<&'static Recording> {
         let found = schema::recognise(&self.manifest.migrations.iter().cloned().collect(), &Default::default());
         if found.exact { schema::recording(engine, found.release) } else { None }
@@ -60,7 +60,7 @@ impl Held {
     /// The same copy for an instance on `engine`.
     ///
     /// # Errors
-    /// [`Error::Refused`] where it cannot be one.
+    /// [`Error::Refused`] where it cannot be converted.
     pub fn for_engine(mut self, engine: EngineKind) -> Result<Held> {
         let id = &self.manifest.id;
         match (self.manifest.engine, engine) {
@@ -93,11 +93,11 @@ impl Held {
         Ok(self)
     }
 
-    /// The same copy of a SQLite database as a dump of the MariaDB `database`, which is of the same release: with the tables as
-    /// they are made there. Returns also what became less exact.
+    /// The same copy of a SQLite database as a dump for the MariaDB `database` of the same release, with the table definitions
+    /// of that database. Also returns the values that became less exact.
     ///
     /// # Errors
-    /// [`Error::Refused`] where MariaDB cannot hold all of it, or the releases differ.
+    /// [`Error::Refused`] where MariaDB cannot store all of it, or the releases differ.
     pub fn for_mariadb(mut self, database: &mut MariaDb) -> Result<(Held, Vec<String>)> {
         let there = read_database(database, "the database")?;
         if there.migrations.iter().ne(&self.manifest.migrations) {
@@ -112,7 +112,7 @@ impl Held {
         let dump = self.folder.join(MARIADB);
         let transferred = database.transfer(&mut source, &dump, OWN, &mut |_, _| {})?;
         drop(source);
-        // What is asked of the copy is asked of the database that it was.
+        // Queries about the copy are answered by the original database.
         files::rename(&self.database(), &self.folder.join(CONVERTED))?;
         let was = self.manifest.database();
         self.manifest.members.retain(|member| member.name != was);
@@ -124,7 +124,7 @@ impl Held {
 
     fn convert(&self, to: &Path) -> Result<()> {
         let mut writer = SqliteFile::new(to).create()?;
-        // The rows come in the order of their tables' names.
+        // The rows come in the order of the table names.
         writer.execute("PRAGMA foreign_keys = OFF", &[])?;
         let tables = read_dumped_tables(&self.database())?;
         let recording = self.recording_with(&tables);
@@ -136,7 +136,7 @@ impl Held {
                     writer.execute(&format!("DELETE FROM {}", quote(table)), &[])?;
                 }
             }
-            // What was never recorded, or is half of two releases, can be looked into all the same.
+            // An unknown schema, or one between two releases, can be read anyway.
             None => {
                 writer.begin()?;
                 for (table, columns) in &tables {
@@ -158,8 +158,8 @@ impl Held {
     }
 }
 
-/// Writes the settings that only a SQLite database has: without `database_version` and `databasePatchedFiles` the server takes
-/// it for one of before 1.0, and ends while it patches it (seen with 2.5.3).
+/// Adds the settings that only a SQLite database has: without `database_version` and `databasePatchedFiles` the server treats
+/// it as older than 1.0, and crashes while it patches it (seen with 2.5.3).
 fn write_own_settings(writer: &mut dyn Writer, recording: &Recording, was: &Recording) -> Result<()> {
     let own = |(key, _): &(&str, &str)| was.settings().all(|(other, _)| other != *key);
     for (key, value) in recording.settings().filter(own) {

@@ -1,4 +1,4 @@
-//! A restore that is only tried: into a place of its own, then compared with what the snapshot says of itself.
+//! Restore tests: a snapshot is restored into a temporary place, then compared with its manifest.
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -13,37 +13,37 @@ use crate::engine::{Depth, EngineKind, Reader as _};
 use crate::error::{Error, Exit, Result};
 use crate::files;
 
-/// What a drill found to be as it should be.
+/// The result of a passed restore test.
 #[derive(Debug)]
 pub struct Drilled {
     /// Tables.
     pub tables: usize,
     /// Rows in them.
     pub rows: u64,
-    /// How long it took, from the archive on.
+    /// Duration, from reading the archive on.
     pub took: Duration,
-    /// Why that is not noted beside the snapshot: its store takes nothing from us, for instance.
+    /// Why the result could not be recorded in the store, for instance because it is read-only.
     pub unnoted: Option<Error>,
 }
 
-/// A place for drills, and the MariaDB that is started there with the first one that needs it.
+/// A place for restore tests, with the MariaDB that the first test that needs it starts there.
 pub struct Drill {
     folder: PathBuf,
     mariadb: Option<Scratch>,
 }
 
 impl Drill {
-    /// Drills in the private folder `folder`.
+    /// Restore tests in the private folder `folder`.
     pub fn new(folder: impl Into<PathBuf>) -> Drill {
         Drill { folder: folder.into(), mariadb: None }
     }
 
-    /// Restores `snapshot` and compares every table: SQLite with all checks that it has, MariaDB by loading the dump into a
-    /// server that is started for it and dumping it again. How that went is noted beside the snapshot.
+    /// Restores `snapshot` and compares every table: SQLite with all its own checks, MariaDB by loading the dump into a
+    /// temporary server and dumping it again. The result is recorded beside the snapshot.
     ///
     /// # Errors
-    /// [`Error::Snapshot`] or [`Error::Damaged`] when it does not come back as it was; [`Error::Refused`] where there is no
-    /// `mariadbd` to try a dump on.
+    /// [`Error::Snapshot`] or [`Error::Damaged`] when the result differs; [`Error::Refused`] where there is no `mariadbd` to
+    /// test a dump with.
     pub fn restore(&mut self, snapshot: &Snapshot) -> Result<Drilled> {
         let begun = Instant::now();
         let tried = self.try_restore(snapshot);
@@ -51,7 +51,7 @@ impl Drill {
         let (tables, rows) = *tried.as_ref().unwrap_or(&(0, 0));
         let error = tried.as_ref().err().map(ToString::to_string);
         let note = DrillNote { at: Utc::now(), seconds: took.as_secs_f64(), tables, rows, error };
-        // A drill that failed is told of at once; what else is wrong matters less then.
+        // The failed test is the error to report; that it could not be recorded matters less.
         let unnoted = match &tried {
             Err(error) if error.exit() != Exit::Verification => None,
             _ => snapshot.note_drill(note, &self.folder).err(),
@@ -59,7 +59,7 @@ impl Drill {
         tried.map(|(tables, rows)| Drilled { tables, rows, took, unnoted })
     }
 
-    /// Tables and rows that came back.
+    /// Tables and rows that match.
     fn try_restore(&mut self, snapshot: &Snapshot) -> Result<(usize, u64)> {
         let held = snapshot.unpack(&self.folder.join("held"))?;
         let manifest = &held.manifest;

@@ -1,28 +1,28 @@
-//! Whether the newest backup of an instance in a store is as it should be: facts and the clock in, a verdict out; pure.
+//! Whether the newest backup of an instance in a store is recent and verified: facts and the clock in, a verdict out; pure.
 
 use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::error::bytes;
 use crate::value::local_time;
 
-/// A backup so far in the future was dated by a clock that is wrong.
+/// A backup this far in the future was dated by a wrong clock.
 const AHEAD: TimeDelta = TimeDelta::minutes(5);
 
-/// How bad it is, as plugins of Nagios say it.
+/// The status of a Nagios plugin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Status {
-    /// All is well.
+    /// No problem.
     Ok,
-    /// It cannot be told.
+    /// It cannot be determined.
     Unknown,
-    /// Somebody should look at it.
+    /// A problem that needs attention.
     Warning,
-    /// There is no backup that could be relied on.
+    /// There is no reliable backup.
     Critical,
 }
 
 impl Status {
-    /// How much worse than [`Status::Ok`] it is: of several the worst counts.
+    /// The rank of the status: of several the highest counts.
     pub fn severity(self) -> u8 {
         match self {
             Status::Ok => 0,
@@ -66,21 +66,21 @@ pub struct Newest {
     pub failed: Option<String>,
 }
 
-/// What is asked for.
+/// The requirements.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// How old the newest backup may be.
+    /// Maximum age of the newest backup.
     pub max_age: TimeDelta,
-    /// How long ago a backup was last fully verified or test-restored, at most; `None` where that does not matter.
+    /// Maximum time since a backup was last fully verified or test-restored; `None` for no limit.
     pub verified_within: Option<TimeDelta>,
 }
 
-/// A verdict in words.
+/// A verdict with its reason.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Verdict {
-    /// How bad it is.
+    /// The status.
     pub status: Status,
-    /// Why.
+    /// The reason.
     pub message: String,
 }
 

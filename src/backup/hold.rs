@@ -1,4 +1,4 @@
-//! The copy that is taken before anything is written: exact, flushed, read back and compared with its source.
+//! Staged copies: taken before anything is written; exact, flushed, read back and compared with the source.
 
 use std::path::{Path, PathBuf};
 
@@ -14,38 +14,38 @@ use crate::files;
 use crate::kuma::read::{history, read_any_database, read_counts, read_database};
 use crate::model::state::Database;
 
-/// Room for the transaction itself, the journal and the packed snapshot, in bytes.
+/// Space for the transaction itself, the journal and the packed snapshot, in bytes.
 const SPARE: u64 = 1 << 20;
 
-/// Is told how many of how many are done.
+/// Called with the progress: done, total.
 type Progress<'p> = &'p mut dyn FnMut(u64, u64);
 
 /// A verified copy in a folder of its own, not compressed yet.
 #[derive(Clone, Debug)]
 pub struct Held {
-    /// Where it is.
+    /// Its folder.
     pub folder: PathBuf,
-    /// What is in it.
+    /// Its manifest.
     pub manifest: Manifest,
-    /// Its files were read back from the disk since they were written.
+    /// Whether its files were read back from the disk since they were written.
     pub(super) read_back: bool,
 }
 
-/// How the copy is taken.
+/// How the copy is made.
 pub enum Source<'a> {
     /// A SQLite database that no process has open: its files are copied as they are.
     Still(&'a SqliteFile),
-    /// A database of the server's, in use or not: one consistent snapshot through the engine.
+    /// A database of the server, in use or not: one consistent snapshot through the engine.
     Live(&'a dyn Connect),
-    /// The same of a database on MariaDB that may be anybody's, or empty.
+    /// The same for a MariaDB database that may be empty or belong to another application.
     Any(&'a dyn Connect),
 }
 
-/// What a snapshot is of and why.
+/// The instance of a snapshot, and why it is taken.
 pub struct Label {
     /// The instance.
     pub instance: String,
-    /// Where it is.
+    /// Its location.
     pub origin: String,
     /// The verb.
     pub reason: String,
@@ -57,24 +57,24 @@ pub struct Label {
     pub undoes: Option<String>,
 }
 
-/// What goes into a copy, and how it is proven.
+/// The contents of a copy, and how thoroughly it is verified.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Extent {
-    /// Leave the history out: no beats, no statistics.
+    /// Exclude the history: heartbeats and statistics.
     pub config_only: bool,
-    /// SQLite: write the copy anew without its free pages.
+    /// SQLite: rewrite the copy without free pages.
     pub compact: bool,
     /// Let the engine check everything it can, however long it takes.
     pub full_check: bool,
-    /// Take along the screenshots of browser monitors.
+    /// Include the screenshots of browser monitors.
     pub screenshots: bool,
 }
 
 impl Held {
-    /// Takes the copy into the new folder `folder` and proves it.
+    /// Takes the copy into the new folder `folder` and verifies it.
     ///
     /// # Errors
-    /// [`Error::Damaged`] when the source itself is damaged, [`Error::Snapshot`] when the copy is not what the source is,
+    /// [`Error::Damaged`] when the source itself is damaged, [`Error::Snapshot`] when the copy differs from the source,
     /// [`Error::NoSpace`] before anything is written.
     pub fn take(
         source: &Source<'_>,
@@ -125,7 +125,7 @@ impl Held {
             archive_size: None,
             verified,
         };
-        // Written last: it is what makes the folder whole.
+        // Written last: the manifest makes the folder complete.
         manifest.write(folder)?;
         Ok(Held { folder: folder.to_owned(), manifest, read_back: false })
     }
@@ -133,7 +133,7 @@ impl Held {
     /// Opens a copy that an earlier run took.
     ///
     /// # Errors
-    /// [`Error::Snapshot`] when it is not whole, has a member that no copy has, or a file of it does not hash as it did.
+    /// [`Error::Snapshot`] when it is incomplete, has an unexpected member, or a file has another hash than before.
     pub fn open(folder: &Path) -> Result<Held> {
         let manifest = Manifest::read(folder)?
             .ok_or_else(|| Error::Snapshot(format!("`{}` was never finished", folder.display())))?;
@@ -146,8 +146,8 @@ impl Held {
         Ok(held)
     }
 
-    /// As root, gives a copy that an earlier run as root took in kumadb's own folder to the owner of that: the files that its
-    /// manifest lists, where they have the hash that it says. Says whether something was given.
+    /// As root, gives a copy that an earlier run as root took in kumadb's own folder to the owner of that folder: the files in
+    /// its manifest that have the hash noted there. Returns whether an owner was changed.
     pub fn give(folder: &Path) -> Result<bool> {
         let Ok(Some(manifest)) = Manifest::read(folder) else { return Ok(false) };
         let mut given = files::give(folder, |file| Ok(file.metadata().is_ok_and(|found| found.is_dir())))?;
@@ -156,25 +156,25 @@ impl Held {
             given |= files::give(&path, |file| Ok(files::hash_open(&path, file)?.0 == member.blake3))?;
         }
         if given {
-            // Written again, it belongs to the owner of the folder.
+            // A rewritten file belongs to the owner of the folder.
             manifest.write(folder)?;
         }
         Ok(given)
     }
 
-    /// Notes what the write has changed that it was taken for.
+    /// Notes what the write has changed that the copy was taken for.
     pub fn note_changed(&mut self, changed: Option<Changed>) -> Result<()> {
         self.manifest.changed = changed;
         self.manifest.write(&self.folder)
     }
 
-    /// The copy of the database: what [`Writer::load`](crate::engine::Writer::load) puts back.
+    /// The copy of the database, as [`Writer::load`](crate::engine::Writer::load) loads it.
     pub fn database(&self) -> PathBuf {
         self.folder.join(self.manifest.database())
     }
 }
 
-/// What is known of a copy once it has been compared with its source.
+/// The result of comparing a copy with its source.
 struct Proof {
     engine: EngineKind,
     database: Database,
@@ -186,16 +186,16 @@ struct Proof {
     member: Member,
 }
 
-/// Copies the files of a database that nobody has open, then compares what both say when they are opened.
+/// Copies the files of a database that nobody has open, then compares the contents of both.
 fn copy_still(file: &SqliteFile, folder: &Path) -> Result<Proof> {
     let parts = file.parts();
     let size: u64 = parts.iter().filter_map(|part| part.metadata().ok()).map(|found| found.len()).sum();
-    // Twice: putting the copy back goes through a WAL of the same size.
+    // Twice: restoring the copy needs a WAL of the same size.
     files::require_space(folder, 2 * size + SPARE)?;
     let copy = SqliteFile::new(folder.join(SQLITE));
     for part in parts {
         let suffix = part.as_os_str().to_string_lossy()[file.path().as_os_str().len()..].to_owned();
-        // The shared memory is only an index of the WAL, made anew by whoever opens it.
+        // The shared memory is only an index of the WAL, which every reader rebuilds.
         if suffix != "-shm" {
             files::copy_exact(&part, &copy.part(&suffix))?;
         }
@@ -218,8 +218,8 @@ fn copy_still(file: &SqliteFile, folder: &Path) -> Result<Proof> {
     Ok(proof)
 }
 
-/// Compares the copy in `folder` with what its source held, `there`, and lets SQLite check it. The check of its structure
-/// takes the longest, so all else is done beside it.
+/// Compares the copy in `folder` with the contents `there` of its source, and lets SQLite check it. The check of the structure
+/// takes longest, so everything else runs in parallel.
 fn prove_sqlite(folder: &Path, there: &(Database, Counts), source: &str, full: bool) -> Result<Proof> {
     let copy = SqliteFile::new(folder.join(SQLITE));
     let (check, depth) = if full { ("integrity_check", Depth::Full) } else { ("quick_check", Depth::Structure) };
@@ -229,7 +229,7 @@ fn prove_sqlite(folder: &Path, there: &(Database, Counts), source: &str, full: b
         compare("tables", &there.0.schema, &database.schema)?;
         compare("migrations", &there.0.migrations, &database.migrations)?;
         compare("rows per table", &there.1, &counts)?;
-        // The full check looks at references too.
+        // The full check includes references.
         let faults = if full { Vec::new() } else { check_sound(&mut copied, source, Depth::References)? };
         Ok((database, counts, copied.pages()?, faults))
     };
@@ -250,8 +250,8 @@ fn prove_sqlite(folder: &Path, there: &(Database, Counts), source: &str, full: b
     })
 }
 
-/// Structural damage stops everything; broken references are written down, because people have them and they are cured by
-/// other means.
+/// Structural damage is an error; broken references are recorded in the manifest, because they are common and fixed in other
+/// ways.
 fn check_sound(reader: &mut dyn Reader, database: &str, depth: Depth) -> Result<Vec<Fault>> {
     let (damage, faults): (Vec<_>, Vec<_>) = reader.check(depth)?.into_iter().partition(|fault| fault.rows == 0);
     match damage.is_empty() {
@@ -280,7 +280,7 @@ fn copy_live(connect: &dyn Connect, folder: &Path, extent: &Extent, progress: Pr
     Ok(Proof { without, ..proof })
 }
 
-/// Dumps a MariaDB. What was written is read again, statement by statement, as it will be when it is put back.
+/// Dumps a MariaDB. The dump is parsed again, statement by statement, as a restore will do.
 fn dump_live(
     connect: &dyn Connect,
     read: Look,
@@ -289,7 +289,7 @@ fn dump_live(
     progress: Progress<'_>,
 ) -> Result<Proof> {
     let (mut source, database, without) = open(connect, read, extent)?;
-    // A dump is about as long as the rows are in the tables; wherever its MariaDB is, this is where it goes.
+    // A dump is about as large as the rows in the tables, wherever the MariaDB is.
     let dumped = |(table, _): &(&String, &TableSpace)| !without.contains(table);
     let rows = read_space(&mut *source)?.tables.iter().filter(dumped).map(|(_, space)| space.rows).sum::<u64>();
     files::require_space(folder, rows)?;
@@ -307,10 +307,10 @@ fn dump_live(
     Ok(Proof { engine: EngineKind::MariaDb, database, counts, without, pages: None, faults, verified, member })
 }
 
-/// How it is found out what a database is.
+/// How the facts about a database are read.
 type Look = fn(&mut dyn Reader, &str) -> Result<Database>;
 
-/// A reader of the source, what it is, and the tables whose rows are left out.
+/// A reader of the source, its kind, and the tables whose rows are excluded.
 fn open(connect: &dyn Connect, read: Look, extent: &Extent) -> Result<(Box<dyn Reader>, Database, Vec<String>)> {
     let mut source = connect.reader()?;
     let database = read(&mut *source, &connect.describe())?;
@@ -338,8 +338,8 @@ pub(super) fn member(folder: &Path, name: &str) -> Result<Member> {
     Ok(Member { name: name.to_owned(), size, blake3 })
 }
 
-/// Flushes the copy `name` in `folder`; how it was written. What is on the disk is compared with it when it is relied on: by
-/// [`Held::open`] before anything is written to the database, in the archive when that is packed.
+/// Flushes the copy `name` in `folder`; returns its member entry as written. The content of the disk is compared with it when
+/// it is relied on: by [`Held::open`] before anything is written to the database, and in the archive.
 fn written(folder: &Path, name: &str) -> Result<Member> {
     let path = folder.join(name);
     files::flush(&path)?;
@@ -351,7 +351,7 @@ pub(super) fn new_id() -> String {
     let mut bytes = [0u8; 4];
     match getrandom::fill(&mut bytes) {
         Ok(()) => {}
-        // No entropy: the clock's last digits still tell two snapshots apart.
+        // Without entropy, the last digits of the clock still distinguish two snapshots.
         Err(_) => bytes = Utc::now().timestamp_subsec_nanos().to_le_bytes(),
     }
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()

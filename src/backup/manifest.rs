@@ -1,4 +1,4 @@
-//! What a snapshot says about itself.
+//! The manifest of a snapshot.
 
 use std::io::Write as _;
 use std::path::{Component, Path};
@@ -13,15 +13,15 @@ use crate::files;
 /// Files beside the database that may be in a copy.
 const FOLDERS: [&str; 3] = ["upload", "docker-tls", "screenshots"];
 
-/// The newest manifest format this build writes and reads.
+/// The newest manifest format that this version writes and reads.
 pub const FORMAT: u32 = 1;
 
 /// The copy of a database on SQLite.
 pub(super) const SQLITE: &str = "kuma.db";
-/// That of one on MariaDB.
+/// The dump of a database on MariaDB.
 pub(super) const MARIADB: &str = "dump.sql";
 
-/// The file of the server that says where its database is.
+/// The file of the server with the location of its database.
 const CONFIG: &str = "db-config.json";
 
 /// Its name in a folder and as the first member of an archive.
@@ -32,62 +32,61 @@ pub const FILE: &str = "manifest.json";
 pub struct Manifest {
     /// Always [`FORMAT`] when written.
     pub format: u32,
-    /// Short and unique within a store.
+    /// The id: short and unique within a store.
     pub id: String,
-    /// When the data was as it is in here, UTC.
+    /// The time of the data, UTC.
     pub created: DateTime<Utc>,
-    /// The kumadb that made it.
+    /// The version of kumadb that created it.
     pub made_by: String,
-    /// Why it was made: `backup create`, or the verb that it protects.
+    /// Why it was created: `backup create`, or the verb that it protects.
     pub reason: String,
-    /// The instance it was taken from, as a person calls it.
+    /// The name of the instance.
     pub instance: String,
-    /// Where that instance is: two may have the same name, but not the same place.
+    /// The location of the instance: two may have the same name, but not the same location.
     pub origin: String,
     /// Engine of the database.
     pub engine: EngineKind,
-    /// The database could not be read: its files are in here as they were, to be examined, not to be put back.
+    /// The database could not be read: these are its files as they were, to be examined, not to be restored.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub raw: bool,
-    /// A write made it, so that it can be undone: an undo snapshot and no backup. `[undo]` of the config file bounds how many
-    /// are kept.
+    /// A write created it, so that it can be undone: it is an undo snapshot, not a backup. `[undo]` of the config file limits
+    /// how many are kept.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub undo: bool,
-    /// What the write changed that made it.
+    /// What that write changed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub changed: Option<Changed>,
-    /// The undo snapshot that was restored by the write that made it: that of a `kumadb undo`.
+    /// The undo snapshot that was restored by that write, where it was a `kumadb undo`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub undoes: Option<String>,
-    /// Release of the server, as far as its migrations tell: `2.0.2`, or a range.
+    /// Release of the server, as far as its migrations show it: `2.0.2`, or a range.
     pub release: String,
     /// Names in `knex_migrations`; for 1.x the patches.
     pub migrations: Vec<String>,
     /// Rows per table.
     pub counts: Counts,
-    /// Tables whose rows were left out.
+    /// Tables whose rows are excluded.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub without: Vec<String>,
     /// SQLite: pages of the database.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pages: Option<u64>,
-    /// Faults that the database had when it was copied; they are in the copy too.
+    /// Faults that the database had when it was copied; the copy has them too.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub faults: Vec<Fault>,
     /// The files.
     pub members: Vec<Member>,
-    /// Hash of the whole archive, in hex; only in the file beside it, where it guards what the decompression would let
-    /// pass: bits without a meaning.
+    /// Hash of the whole archive, in hex; only in the file beside it. It detects changed bits that decompression ignores.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub archive_blake3: Option<String>,
-    /// Size of the whole archive, in bytes; only in the file beside it, so that one that was cut off is seen without reading it.
+    /// Size of the whole archive, in bytes; only in the file beside it, so that a truncated one is detected without reading it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub archive_size: Option<u64>,
-    /// Which proofs the copy passed.
+    /// The checks that the copy passed.
     pub verified: Vec<String>,
 }
 
-/// What a write changed, and so what an undo of it restores; the one that restores more is the greater.
+/// What a write changed, and so what an undo of it restores; ordered by how much that is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Changed {
@@ -95,9 +94,9 @@ pub enum Changed {
     Nothing,
     /// Rows of the configuration, none of the history.
     Configuration,
-    /// Rows of the history were deleted, too; those that are missing can be restored from the copy.
+    /// Rows of the history were deleted too; missing ones can be restored from the copy.
     History,
-    /// All of it: another database came in its place, or rows of the history were updated or inserted.
+    /// All of it: the database was replaced, or rows of the history were updated or inserted.
     All,
 }
 
@@ -106,15 +105,15 @@ pub enum Changed {
 pub struct Member {
     /// Its path inside the archive.
     pub name: String,
-    /// Bytes.
+    /// Size in bytes.
     pub size: u64,
-    /// Hash of its content, in hex; empty in what stands beside an encrypted archive, because the hash of a short text such
-    /// as `db-config.json` lets whoever reads it try passwords.
+    /// Hash of its content, in hex; empty beside an encrypted archive, because the hash of a short text such as
+    /// `db-config.json` makes it possible to guess passwords.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub blake3: String,
 }
 
-/// The largest text that is read as that of a manifest, in bytes.
+/// Maximum size of a manifest, in bytes.
 const MOST: u64 = 64 << 20;
 
 /// Whether `text` is an id of a snapshot: 8 hex digits.
@@ -123,7 +122,7 @@ pub fn is_id(text: &str) -> bool {
 }
 
 impl Manifest {
-    /// Fails when its id or the name of a member could lead out of the folder that it is put in.
+    /// Fails when its id or the name of a member could lead out of its folder.
     pub(super) fn check(&self, name: &str) -> Result<()> {
         let unusable = |why: String| Err(Error::Snapshot(format!("`{name}`: {why}")));
         if !is_id(&self.id) {
@@ -135,10 +134,10 @@ impl Manifest {
         }
     }
 
-    /// Reads that of the copy in `folder`, which may be somebody else's; `None` where there is none.
+    /// Reads the manifest of the copy in `folder`, which may belong to another user; `None` where there is none.
     ///
     /// # Errors
-    /// [`Error::Snapshot`]: a newer kumadb made it, or it has a member that no copy has.
+    /// [`Error::Snapshot`]: a newer kumadb created it, or it has an unexpected member.
     pub fn read(folder: &Path) -> Result<Option<Manifest>> {
         let Some(text) = files::read_below(folder, FILE, MOST)? else { return Ok(None) };
         let path = folder.join(FILE);
@@ -149,7 +148,7 @@ impl Manifest {
         }
     }
 
-    /// The member that holds the database.
+    /// The member with the database.
     pub fn database(&self) -> &'static str {
         match self.engine {
             EngineKind::Sqlite => SQLITE,
@@ -157,14 +156,14 @@ impl Manifest {
         }
     }
 
-    /// As it may stand readable beside an encrypted archive.
+    /// The manifest that is stored unencrypted beside an encrypted archive.
     pub(super) fn veiled(&self) -> Manifest {
         let mut veiled = self.clone();
         veiled.members.iter_mut().for_each(|member| member.blake3.clear());
         veiled
     }
 
-    /// As it is written.
+    /// The manifest as JSON text.
     pub(super) fn render(&self) -> Result<Vec<u8>> {
         serde_json::to_vec_pretty(self).map_err(|error| Error::Snapshot(error.to_string()))
     }
@@ -180,17 +179,17 @@ impl Manifest {
         self.members.iter().map(|member| member.size).sum()
     }
 
-    /// Whether the engine checked everything when it was created, not structure and references alone.
+    /// Whether the engine checked everything when it was created, not only structure and references.
     pub fn is_fully_checked(&self) -> bool {
         self.verified.iter().any(|check| ["integrity_check", "CHECK TABLE EXTENDED"].contains(&check.as_str()))
     }
 
-    /// Whether all of the database is in it, and it can be read.
+    /// Whether it contains the full database, readable.
     pub fn is_whole(&self) -> bool {
         self.without.is_empty() && !self.raw
     }
 
-    /// Its class: `backup`, or `undo` where a write made it.
+    /// Its class: `backup`, or `undo` where a write created it.
     pub fn class(&self) -> &'static str {
         if self.undo { "undo" } else { "backup" }
     }
@@ -201,7 +200,7 @@ impl Manifest {
     }
 }
 
-/// Whether `name` leads to something below the folder that it is put in.
+/// Whether `name` stays below its folder.
 fn is_plain(name: &str) -> bool {
     let path = Path::new(name);
     !name.is_empty() && path.components().all(|part| matches!(part, Component::Normal(_)))

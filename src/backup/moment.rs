@@ -1,18 +1,18 @@
-//! A moment as people say it: `2026-11-24`, `yesterday`, `tuesday 18:30`, `2 days ago`.
+//! Date and time expressions: `2026-11-24`, `yesterday`, `tuesday 18:30`, `2 days ago`.
 
 use chrono::{
     DateTime, Datelike as _, Days, Local, Months, NaiveDate, NaiveDateTime, NaiveTime, TimeDelta, TimeZone as _, Utc,
     Weekday,
 };
 
-/// The moment that `text` means to somebody who says it at `now`, in the time zone of `now`.
+/// Parses the expression `text`, relative to `now` and in its time zone.
 ///
-/// A day means its beginning. The name of a day means the last one that has begun, `last` one before today; a time of day
-/// the last time it was that; a date without a year the last one that was. A number with a unit, such as `3d` or `2 weeks
-/// ago`, is so long ago. What names UTC or an offset means that.
+/// A day means its beginning. The name of a weekday means the most recent one, `last` one before today; a time of day the most
+/// recent one; a date without a year the most recent one. A number with a unit, such as `3d` or `2 weeks ago`, counts back from
+/// `now`. A UTC marker or an offset is respected.
 ///
 /// # Errors
-/// What may be written, in words.
+/// The accepted forms, in words.
 pub fn parse_moment(text: &str, now: DateTime<Local>) -> Result<DateTime<Utc>, String> {
     let words: Vec<&str> = text.split_whitespace().collect();
     let said = words.join(" ").to_lowercase().replace(" am", "am").replace(" pm", "pm");
@@ -21,7 +21,7 @@ pub fn parse_moment(text: &str, now: DateTime<Local>) -> Result<DateTime<Utc>, S
     }
     let now = now.naive_local();
     let local = parse_ago(&said, now).or_else(|| parse_day_and_time(&said, now));
-    // An hour that the clock leaves out is as good as the next, one that it shows twice as good as the first.
+    // For an hour that a clock change skips the next one is used, for one that occurs twice the first.
     let moment = local.and_then(|local| {
         let hour = TimeDelta::hours(1);
         Local.from_local_datetime(&local).earliest().or_else(|| Local.from_local_datetime(&(local + hour)).earliest())
@@ -34,7 +34,7 @@ pub fn parse_moment(text: &str, now: DateTime<Local>) -> Result<DateTime<Utc>, S
     })
 }
 
-/// What says itself how far it is from UTC, and what the names of archives begin with: `20261124T183000Z`.
+/// Times with UTC or an offset, and the beginning of archive names: `20261124T183000Z`.
 fn parse_exact(said: &str) -> Option<DateTime<Utc>> {
     let written = said.to_uppercase();
     if let Ok(exact) = DateTime::parse_from_rfc3339(&written) {
@@ -114,7 +114,7 @@ fn parse_time(said: &str) -> Option<NaiveTime> {
         _ => {}
     }
     let half = said.strip_suffix("am").or_else(|| said.strip_suffix("pm"));
-    // Ours want minutes.
+    // The time format needs minutes.
     let whole = match half.filter(|hour| !hour.contains(':')) {
         Some(hour) => format!("{hour}:00{}", &said[hour.len()..]),
         None => said.to_owned(),

@@ -1,4 +1,4 @@
-//! The configuration alone, out of a copy that has the history too.
+//! The configuration-only part of a full copy.
 
 use std::path::Path;
 
@@ -12,10 +12,10 @@ use crate::files;
 use crate::kuma::read::history_of;
 
 impl Held {
-    /// The same copy without the rows of its history in the new folder `folder`, verified.
+    /// Makes a verified copy without the rows of the history in the new folder `folder`.
     ///
     /// # Errors
-    /// [`Error::NoSpace`], [`Error::File`]; [`Error::Snapshot`] where it is not what it was made of.
+    /// [`Error::NoSpace`], [`Error::File`]; [`Error::Snapshot`] where it differs from the original.
     pub fn without_history(&self, folder: &Path) -> Result<Held> {
         let part = match self.manifest.engine {
             EngineKind::Sqlite => self.take_part(folder)?,

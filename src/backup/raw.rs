@@ -1,4 +1,4 @@
-//! A SQLite database that cannot be read any more: its files are kept byte for byte, and others put in their place.
+//! Unreadable SQLite databases: their files are kept byte for byte, and replaced by others.
 
 use std::fs;
 use std::io;
@@ -13,11 +13,10 @@ use crate::engine::{Counts, EngineKind};
 use crate::error::{Error, Result};
 use crate::files;
 
-/// What may belong to a database beside the file itself.
+/// Files that may belong to a database besides the main file.
 const SIDES: [&str; 3] = ["-wal", "-shm", "-journal"];
 
-/// Keeps the files of `file` in the new folder `folder` as they are. All that is proven is that the copies are the bytes
-/// that were there.
+/// Copies the files of `file` into the new folder `folder` as they are. Only the equality of the bytes is verified.
 pub fn take(file: &SqliteFile, folder: &Path, label: &Label) -> Result<Held> {
     files::remove_folder(folder)?;
     files::make_folder(folder)?;
@@ -45,7 +44,7 @@ pub fn take(file: &SqliteFile, folder: &Path, label: &Label) -> Result<Held> {
         origin: label.origin.clone(),
         engine: EngineKind::Sqlite,
         raw: true,
-        // Nothing can be restored from it by itself, so that no bound may remove it.
+        // It cannot be restored, so no limit may delete it.
         undo: false,
         changed: None,
         undoes: None,
@@ -64,17 +63,18 @@ pub fn take(file: &SqliteFile, folder: &Path, label: &Label) -> Result<Held> {
     Ok(Held { folder: folder.to_owned(), manifest, read_back: false })
 }
 
-/// Puts the database `wanted` in the place of one that is kept in `kept`. Killed half-way, [`put_back`] undoes it.
+/// Replaces a database whose files are kept in `kept` by the database `wanted`. After an interruption, [`put_back`] rolls it
+/// back.
 pub fn replace(file: &SqliteFile, kept: &Held, wanted: &Path) -> Result<()> {
     require_raw(kept)?;
-    // A WAL of the old database would be taken for one of the new.
+    // A WAL of the old database would be applied to the new one.
     for side in SIDES {
         files::remove(&file.part(side))?;
     }
     put(file.path(), wanted)
 }
 
-/// Puts the files that [`take`] kept back into their places.
+/// Restores the files that [`take`] kept.
 pub fn put_back(file: &SqliteFile, kept: &Held) -> Result<()> {
     require_raw(kept)?;
     for suffix in [""].into_iter().chain(SIDES) {
@@ -94,8 +94,8 @@ fn require_raw(kept: &Held) -> Result<()> {
     }
 }
 
-/// Puts the content of `from` at `place`, as a file that the server can open: with the owner and mode of the file that was
-/// there, else with the folder's owner.
+/// Copies `from` to `place`, as a file that the server can open: with the owner and mode of the existing file, else with the
+/// folder's owner.
 fn put(place: &Path, from: &Path) -> Result<()> {
     let was_there = place.exists();
     let mut source = fs::File::open(from).map_err(Error::file("read", from))?;

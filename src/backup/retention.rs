@@ -1,4 +1,4 @@
-//! Which snapshots a policy keeps, with the rules of restic (read in 0.19), and what is kept whatever the policy says.
+//! Retention: which snapshots a policy keeps, with the rules of restic (read in 0.19), and which are always kept.
 //!
 //! Pure: the clock and the time zone are arguments.
 
@@ -9,11 +9,11 @@ use chrono::{DateTime, Datelike as _, NaiveDate, NaiveDateTime, Offset as _, Tim
 
 use super::Manifest;
 
-/// A part of the calendar of which one snapshot, the newest, stands for all.
+/// A calendar unit; its newest snapshot represents it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs, reason = "the names are the documentation")]
 pub enum Bucket {
-    /// Every snapshot is one of its own.
+    /// Every snapshot on its own.
     Last,
     Hourly,
     Daily,
@@ -23,24 +23,24 @@ pub enum Bucket {
     Yearly,
 }
 
-/// All of them, in the order in which reasons are told.
+/// All of them, in the order of the reasons.
 const BUCKETS: [Bucket; 6] =
     [Bucket::Last, Bucket::Hourly, Bucket::Daily, Bucket::Weekly, Bucket::Monthly, Bucket::Yearly];
 
-/// How many are kept of a bucket; [`ALL`] for all of them.
+/// How many of a bucket are kept; [`ALL`] for all of them.
 pub type Count = u64;
 
 /// Keep all.
 pub const ALL: Count = Count::MAX;
 
-/// What is kept. What no rule keeps is removed.
+/// A retention policy. What no rule keeps is deleted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Policy {
     counts: [Count; 6],
     spans: [Span; 6],
 }
 
-/// A span of the calendar, as `2y5m7d3h` says it.
+/// A duration in calendar units, such as `2y5m7d3h`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Span {
     /// Years.
@@ -54,7 +54,7 @@ pub struct Span {
 }
 
 impl Policy {
-    /// The names of its rules, as options and the config file have them: `keep-last`, `keep-within-daily`.
+    /// The names of the rules, as options and in the config file: `keep-last`, `keep-within-daily`.
     pub fn rules() -> impl Iterator<Item = (String, Bucket, bool)> {
         let count = |bucket: Bucket| (format!("keep-{}", bucket.word()), bucket, false);
         let within = |bucket: Bucket| match bucket {
@@ -64,7 +64,7 @@ impl Policy {
         BUCKETS.into_iter().map(count).chain(BUCKETS.into_iter().map(within))
     }
 
-    /// Sets the rule called `rule` to what `text` says.
+    /// Sets the rule called `rule` to `text`.
     ///
     /// # Errors
     /// There is no such rule, or the text is neither a number nor, for `keep-within…`, a duration; in words.
@@ -79,7 +79,7 @@ impl Policy {
         Ok(())
     }
 
-    /// The options that say the same: `--keep-last=7`.
+    /// The equivalent options: `--keep-last=7`.
     pub fn options(&self) -> Vec<String> {
         let said = |(rule, bucket, within): (String, Bucket, bool)| match within {
             true => {
@@ -94,14 +94,13 @@ impl Policy {
         Policy::rules().filter_map(said).collect()
     }
 
-    /// Whether it keeps nothing: then it is a mistake.
+    /// Whether it keeps nothing, which is a mistake.
     pub fn is_empty(&self) -> bool {
         *self == Policy::default()
     }
 
-    /// Why each snapshot is kept; the one for which no reason is given is removed. `times` are those of one group, newest
-    /// first. Hours, days, weeks, months and years are those of `zone`. A time after `now` is in the future: spans are
-    /// counted back from the newest that is not.
+    /// Why each snapshot is kept; one without a reason is deleted. `times` are those of one group, newest first. Calendar units
+    /// are those of `zone`. Times after `now` are in the future: durations count back from the newest that is not.
     pub fn judge<Z: TimeZone>(&self, times: &[DateTime<Utc>], now: DateTime<Utc>, zone: &Z) -> Vec<Vec<String>> {
         let latest = times.iter().find(|time| **time < now);
         let begin = |span: Span| latest.map_or(DateTime::<Utc>::MIN_UTC, |latest| span.before(*latest, zone));
@@ -112,8 +111,8 @@ impl Policy {
             let oldest = nth + 1 == times.len();
             let local = time.with_timezone(zone).naive_local();
             let mut reasons = Vec::new();
-            // A snapshot that stands for its part of the calendar; the oldest of all is one in any case, so that the
-            // history is as long as the rule allows.
+            // The snapshot that represents its calendar unit; the oldest of all is always one, so that the history is as long
+            // as the rule allows.
             let mut stands = |last: &mut Option<i64>, bucket: Bucket, words: String| {
                 let part = Some(bucket.part(local, nth));
                 match (part == *last, oldest) {
@@ -163,7 +162,7 @@ impl Bucket {
         }
     }
 
-    /// The part of the calendar that `local` is in, as a number. The hour that comes twice in autumn is one hour.
+    /// The calendar unit of `local`, as a number. The hour that occurs twice in autumn counts once.
     fn part(self, local: NaiveDateTime, nth: usize) -> i64 {
         let (year, month, day) = (i64::from(local.year()), i64::from(local.month()), i64::from(local.day()));
         let week = local.iso_week();
@@ -183,8 +182,8 @@ impl Span {
         self == Span::default()
     }
 
-    /// This long before `time`, by the calendar of `zone`. A day that a month does not have is counted into the next one:
-    /// a month before 31 October is 1 October.
+    /// Subtracts the duration from `time`, in the calendar of `zone`. A day that a month does not have is carried over: a month
+    /// before 31 October is 1 October.
     pub(super) fn before<Z: TimeZone>(self, time: DateTime<Utc>, zone: &Z) -> DateTime<Utc> {
         let earliest = DateTime::<Utc>::MIN_UTC;
         let local = time.with_timezone(zone).naive_local();
@@ -203,8 +202,8 @@ impl Span {
     }
 }
 
-/// The moment of the local time `local`. Where clocks are put forward or back it is taken with the offset that holds at the
-/// same hour of UTC or, if that leads to another one, with that.
+/// The time for the local time `local`. At a clock change it has the offset of the same hour of UTC or, if that leads to
+/// another offset, that one.
 fn at<Z: TimeZone>(local: NaiveDateTime, zone: &Z) -> DateTime<Utc> {
     let offset =
         |utc: NaiveDateTime| TimeDelta::seconds(i64::from(zone.offset_from_utc_datetime(&utc).fix().local_minus_utc()));
@@ -250,28 +249,28 @@ fn parse_count(text: &str) -> Result<Count, String> {
     }
 }
 
-/// What a snapshot is, as far as retention asks.
+/// A snapshot, as far as retention needs it.
 #[derive(Clone, Debug)]
 pub struct Kept<'a> {
     /// The snapshot.
     pub manifest: &'a Manifest,
-    /// Why it is kept; none for one that is removed.
+    /// Why it is kept; empty for one that is deleted.
     pub reasons: Vec<String>,
 }
 
-/// What retention asks of the world.
+/// The context of retention.
 pub struct Guards<'g> {
-    /// Whether the files of unreadable databases are judged by the policy too; otherwise all of them are kept.
+    /// Whether the policy applies to the files of unreadable databases too; otherwise all of them are kept.
     pub raw: bool,
-    /// Whether work on the instance of a snapshot is unfinished: then the newest whole one of it is kept, although a rollback
-    /// needs only the staged copy in the data folder.
+    /// Whether an operation on the instance of a snapshot was interrupted: then its newest full snapshot is kept, although a
+    /// rollback only needs the staged copy in the data folder.
     pub unfinished: &'g dyn Fn(&Manifest) -> bool,
-    /// Whether a snapshot passes its verification; asked of as few as possible.
+    /// Whether a snapshot passes its verification; called as rarely as possible.
     pub verifies: &'g mut dyn FnMut(&Manifest) -> bool,
 }
 
-/// Judges the snapshots of one store, each instance for itself, whole snapshots and those of the
-/// configuration apart, and returns them in the order they came in.
+/// Applies the policy to the snapshots of one store, to each instance by itself and to full and configuration-only snapshots
+/// separately, and returns them in their original order.
 pub fn judge<'a, Z: TimeZone>(
     all: &[&'a Manifest],
     policy: &Policy,
@@ -296,13 +295,13 @@ pub fn judge<'a, Z: TimeZone>(
     kept
 }
 
-/// Snapshots that the policy judges together: those of one instance that have the same in them, so that one of the
-/// configuration alone never counts for a whole one, nor an undo snapshot for a backup.
+/// Snapshots to which the policy applies together: those of one instance with the same scope, so that a configuration-only one
+/// never counts as a full one, nor an undo snapshot as a backup.
 fn group(manifest: &Manifest) -> (&str, &[String], bool) {
     (&manifest.origin, &manifest.without, manifest.undo)
 }
 
-/// Adds what is kept whatever the policy says; `members` are one group, newest first.
+/// Adds what is always kept; `members` are one group, newest first.
 fn guard(members: &[usize], kept: &mut [Kept<'_>], now: DateTime<Utc>, guards: &mut Guards<'_>) {
     for n in members {
         let (manifest, reasons) = (kept[*n].manifest, &mut kept[*n].reasons);
@@ -317,7 +316,7 @@ fn guard(members: &[usize], kept: &mut [Kept<'_>], now: DateTime<Utc>, guards: &
     if let Some(n) = whole.next().filter(|n| (guards.unfinished)(kept[*n].manifest)) {
         kept[n].reasons.push("unfinished work on its instance".into());
     }
-    // Nothing is read as long as nothing is to go.
+    // Nothing is read as long as nothing is to be deleted.
     if members.iter().all(|n| !kept[*n].reasons.is_empty()) {
         return;
     }

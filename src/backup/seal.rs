@@ -1,4 +1,4 @@
-//! Encryption as `age` does it, so that whoever has its command line opens an archive without us.
+//! Encryption in the format of `age`, so that the `age` command can open an archive without kumadb.
 
 use std::fmt;
 use std::fs::File;
@@ -15,17 +15,17 @@ use crate::error::{Error, Result};
 use crate::files;
 use crate::value::Secret;
 
-/// Work that a passphrase takes, as a power of two: as the `age` command has it, a second and 256 MiB.
+/// Work factor of a passphrase, as a power of two: as in the `age` command, a second and 256 MiB.
 const WORK: u8 = 18;
-/// Work that is done for an archive at most: 1 GiB.
+/// Maximum work factor accepted from an archive: 1 GiB.
 const MOST_WORK: u8 = 20;
 
 /// What an archive is encrypted with.
 #[derive(Clone)]
 pub enum Seal {
-    /// Whoever has the identity of one of these opens it.
+    /// The identity of any of these opens it.
     Recipients(Vec<x25519::Recipient>),
-    /// Whoever knows this opens it.
+    /// This passphrase opens it.
     Passphrase(Secret),
 }
 
@@ -34,19 +34,19 @@ pub enum Seal {
 pub struct Keys {
     identities: Vec<x25519::Identity>,
     passphrase: Option<Secret>,
-    /// Asks a person for the passphrase of the archive with this name.
+    /// Asks the user for the passphrase of the archive with this name.
     ask: Option<Arc<Ask>>,
 }
 
-/// Who knows the passphrase of the archive with this name.
+/// Gets the passphrase of the archive with this name.
 type Ask = dyn Fn(&str) -> Result<Secret> + Send + Sync;
 
 impl Seal {
-    /// What was asked for: the passphrase in the first line of a file or, without one, `recipients` and those in the files
-    /// `lists`, one a line; `None` where nobody asked for encryption.
+    /// The requested encryption: with the passphrase in the first line of a file or, without one, to `recipients` and those in
+    /// the files `lists`, one per line; `None` where none was requested.
     ///
     /// # Errors
-    /// [`Error::File`]; [`Error::Usage`] as [`Seal::to`] has it, and for a file without a passphrase.
+    /// [`Error::File`]; [`Error::Usage`] as in [`Seal::to`], and for a file without a passphrase.
     pub fn read(recipients: &[String], lists: &[PathBuf], passphrase: Option<&Path>) -> Result<Option<Seal>> {
         if let Some(file) = passphrase {
             return Ok(Some(Seal::Passphrase(Secret::new(files::read_first_line(file)?))));
@@ -59,15 +59,15 @@ impl Seal {
         Seal::to(recipients.iter().map(String::as_str).chain(listed)).map(Some)
     }
 
-    /// Encryption to the recipients in `texts`, one a text; blank ones and those that begin with `#` do not count.
+    /// Encryption to the recipients in `texts`, one each; blank ones and those that begin with `#` are skipped.
     ///
     /// # Errors
-    /// [`Error::Usage`]: one of them is no recipient of age, or there is none.
+    /// [`Error::Usage`]: one of them is not a valid age recipient, or there is none.
     pub fn to<'a>(texts: impl Iterator<Item = &'a str>) -> Result<Seal> {
         let meant = texts.map(str::trim).filter(|text| !text.is_empty() && !text.starts_with('#'));
         let recipients: Vec<x25519::Recipient> = meant
             .map(|text| match text.starts_with("AGE-SECRET-KEY-") {
-                // Whatever it says is not to be repeated on a screen.
+                // Its content must not be repeated on the screen.
                 true => Err(Error::Usage("that is a secret key; a recipient begins with `age1`".into())),
                 false => text.parse().map_err(|why| Error::Usage(format!("`{text}` is no recipient of age: {why}"))),
             })
@@ -78,7 +78,7 @@ impl Seal {
         }
     }
 
-    /// The recipients, as text; none of a passphrase.
+    /// The recipients, as text; empty for a passphrase.
     pub fn recipients(&self) -> Vec<String> {
         match self {
             Seal::Recipients(recipients) => recipients.iter().map(ToString::to_string).collect(),
@@ -98,13 +98,13 @@ impl Seal {
         encrypted().map_err(Error::file("write", to))
     }
 
-    /// Begins an encrypted stream into `to`. Also returns keys that open this one stream, for reading it back: whoever
-    /// encrypts to the key of somebody else could not prove what came of it. That of a recipient is made for this and forgotten.
+    /// Starts an encrypted stream into `to`. Also returns keys that open only this stream, to read it back: without the
+    /// recipient's identity, the result could not be verified. The extra key is created for this and forgotten.
     pub(super) fn begin<W: Write>(&self, to: W) -> io::Result<(StreamWriter<W>, Keys)> {
         let (encryptor, keys) = match self {
             Seal::Passphrase(passphrase) => {
                 let mut recipient = scrypt::Recipient::new(secret(passphrase));
-                // By itself it measures what this machine does in a second, which differs from run to run.
+                // By default age measures the speed of this machine, which varies from run to run.
                 recipient.set_work_factor(WORK);
                 let only = iter::once(&recipient as &dyn Recipient);
                 (
@@ -125,10 +125,10 @@ impl Seal {
 }
 
 impl Keys {
-    /// The keys in identity files as `age-keygen` writes them, and the passphrase in the first line of a file.
+    /// The keys in identity files of `age-keygen`, and the passphrase in the first line of a file.
     ///
     /// # Errors
-    /// [`Error::File`]; [`Error::Usage`]: a line is no identity, a file holds no passphrase.
+    /// [`Error::File`]; [`Error::Usage`]: a line is not an identity, a file has no passphrase.
     pub fn read(identities: &[PathBuf], passphrase: Option<&Path>) -> Result<Keys> {
         let texts: Vec<String> = identities.iter().map(|file| files::read_whole(file)).collect::<Result<_>>()?;
         let lines = texts.iter().flat_map(|text| text.lines()).map(str::trim);
@@ -140,12 +140,12 @@ impl Keys {
         Ok(Keys { identities, passphrase, ask: None })
     }
 
-    /// The same keys; where a passphrase is needed and there is none, `ask` gets it.
+    /// The same keys; where a passphrase is needed and missing, `ask` gets it.
     pub fn asking(self, ask: impl Fn(&str) -> Result<Secret> + Send + Sync + 'static) -> Keys {
         Keys { ask: Some(Arc::new(ask)), ..self }
     }
 
-    /// Whether anything could be opened with them.
+    /// Whether there is any key.
     pub fn is_empty(&self) -> bool {
         self.identities.is_empty() && self.passphrase.is_none() && self.ask.is_none()
     }
@@ -153,7 +153,7 @@ impl Keys {
     /// Opens the encrypted stream `raw` of the archive called `name`.
     ///
     /// # Errors
-    /// [`Error::Key`]: it takes another key; [`Error::Snapshot`]: it is no stream of age.
+    /// [`Error::Key`]: it needs another key; [`Error::Snapshot`]: it is not an age stream.
     pub(super) fn open<R: BufRead>(&self, name: &str, raw: R) -> Result<StreamReader<R>> {
         use age::DecryptError::*;
         let key = |why: &str| Error::Key { archive: name.to_owned(), why: why.to_owned() };
@@ -167,7 +167,7 @@ impl Keys {
                     (None, None) => return Err(key("it takes a passphrase")),
                 };
                 let mut identity = scrypt::Identity::new(secret(&passphrase));
-                // A machine that is slower than the one that encrypted must open it too.
+                // A machine slower than the one that encrypted must open it too.
                 identity.set_max_work_factor(MOST_WORK);
                 decryptor.decrypt(iter::once(&identity as &dyn Identity))
             }

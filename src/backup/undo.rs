@@ -1,4 +1,4 @@
-//! Undo snapshots: how many of them are kept, and which one undoes the newest write.
+//! Undo snapshots: how many are kept, and which one undoes the newest write.
 //!
 //! Pure: the clock is an argument.
 
@@ -10,19 +10,19 @@ use serde::{Deserialize, Serialize};
 use super::Manifest;
 use super::retention::Span;
 
-/// A whole undo snapshot is the base of those of the configuration alone for so long.
+/// How long a full undo snapshot is the base of configuration-only ones.
 const BASE_AGE: TimeDelta = TimeDelta::hours(24);
 
-/// How many undo snapshots are kept of one instance in one store.
+/// Limits of undo snapshots of one instance in one store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Bounds {
-    /// So many of the newest are kept, whatever the other bounds say.
+    /// Number of the newest that are always kept.
     pub keep_last: u64,
-    /// No more than this.
+    /// Maximum number.
     pub max_count: u64,
-    /// None that is older; in hours.
+    /// Maximum age, in hours.
     pub max_age: u64,
-    /// All together no more than this, in bytes.
+    /// Maximum total size, in bytes.
     pub max_size: u64,
 }
 
@@ -32,19 +32,19 @@ impl Default for Bounds {
     }
 }
 
-/// An undo snapshot, as far as the bounds ask.
+/// The properties of an undo snapshot that the limits use.
 #[derive(Clone, Copy, Debug)]
 pub struct Entry {
-    /// When it was taken.
+    /// When it was created.
     pub created: DateTime<Utc>,
     /// Size of its archive, in bytes.
     pub size: u64,
-    /// All of the database is in it.
+    /// Whether it contains the full database.
     pub whole: bool,
 }
 
 impl Bounds {
-    /// Why each of `all`, newest first, is kept; the one for which no reason is given is removed.
+    /// Why each of `all`, newest first, is kept; one without a reason is deleted.
     pub fn judge(&self, all: &[Entry], now: DateTime<Utc>) -> Vec<Option<String>> {
         let oldest = TimeDelta::try_hours(i64::try_from(self.max_age).unwrap_or(i64::MAX))
             .and_then(|age| now.checked_sub_signed(age))
@@ -66,7 +66,7 @@ impl Bounds {
     }
 }
 
-/// An instance: its name, and where it is. Two hosts may have data in folders of the same path.
+/// An instance: its name and location. Two hosts may have data in folders of the same path.
 pub type Of<'o> = (&'o str, &'o str);
 
 /// The instance that a snapshot is of.
@@ -74,13 +74,13 @@ pub fn of(manifest: &Manifest) -> Of<'_> {
     (&manifest.instance, &manifest.origin)
 }
 
-/// Whether an undo snapshot of the configuration of `instance` alone may rely on this one for the rest.
+/// Whether a configuration-only undo snapshot of `instance` may rely on this one for the rest.
 pub fn is_base(manifest: &Manifest, instance: Of<'_>, now: DateTime<Utc>) -> bool {
     of(manifest) == instance && manifest.is_whole() && manifest.created >= now - BASE_AGE && manifest.created <= now
 }
 
-/// The one of `all`, oldest first, that undoes the newest write that is not undone yet. One that `undo` made leads to
-/// before the write that it undid, so that undo after undo goes back step by step. Writes that changed no row are passed over.
+/// The one of `all`, oldest first, that undoes the newest write that is not undone yet. One that `undo` made leads to before
+/// the write that it undid, so repeated undos go back step by step. Writes that changed no row are skipped.
 pub fn next<'m>(all: &[&'m Manifest]) -> Option<&'m Manifest> {
     let mut at = all.len();
     while at > 0 {
@@ -94,7 +94,7 @@ pub fn next<'m>(all: &[&'m Manifest]) -> Option<&'m Manifest> {
     None
 }
 
-/// Reads a number of bytes: `500MB`, `1GiB`, `1048576`.
+/// Parses a size: `500MB`, `1GiB`, `1048576`.
 ///
 /// # Errors
 /// In words.
@@ -118,7 +118,7 @@ pub fn parse_size(text: &str) -> Result<u64, String> {
     n.checked_mul(unit).ok_or_else(wrong)
 }
 
-/// Reads an age as policies write it, `30d`, `2m`, `12h`; in hours.
+/// Parses an age in the form of policies, `30d`, `2m`, `12h`; in hours.
 ///
 /// # Errors
 /// In words.

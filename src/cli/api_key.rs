@@ -95,7 +95,8 @@ fn list(context: &mut Context<'_>) -> Result<Exit> {
     Ok(Exit::Done)
 }
 
-/// As a document would: the same checks, the same key, the same setting that makes the server ask for keys.
+/// Adds the key through a fixture: with the same checks, the same key format, and the same setting that makes the server
+/// require keys.
 fn add(args: &AddArgs, context: &mut Context<'_>) -> Result<Exit> {
     let instance = context.instance()?;
     let config = read_from(&instance, read_config)?;

@@ -27,7 +27,7 @@ pub struct ApplyArgs {
 }
 
 impl ApplyArgs {
-    /// Takes along what is to be applied: a saved plan, or documents.
+    /// Packs the input for a remote job: a saved plan, or fixtures.
     pub fn pack(&self, luggage: &mut Luggage) -> Result<()> {
         match self.documents.files.as_slice() {
             [file] if file.as_os_str() != "-" && Saved::read(file)?.is_some() => luggage.take(file),
@@ -53,7 +53,7 @@ pub fn run(args: &ApplyArgs, context: &mut Context<'_>) -> Result<Exit> {
     }
 }
 
-/// Carries out what was planned.
+/// Writes what was planned.
 pub fn carry_out_planned(
     verb: &str,
     planned: Planned,
@@ -65,7 +65,7 @@ pub fn carry_out_planned(
     carry_out_said(verb, planned, said, write, instance, context)
 }
 
-/// The same; `said` is what it does, in words and for programs.
+/// The same; `said` is the result, as text and as JSON.
 fn carry_out_said(
     verb: &str,
     planned: Planned,
@@ -102,13 +102,13 @@ fn carry_out_said(
     Ok(if exit == Exit::Done && !is_whole { Exit::Partial } else { exit })
 }
 
-/// The key as people use it.
+/// The key in the form that clients use.
 fn whole_key(key: &NewKey, outcome: &Outcome) -> Option<(String, String)> {
     let id = outcome.written.ids.get(&key.step)?;
     Some((key.name.clone(), format!("uk{id}_{}", key.clear)))
 }
 
-/// A plan that was saved before, if that is what is to be applied.
+/// The saved plan, if the argument is one.
 fn read_plan(args: &ApplyArgs, instance: &Instance) -> Result<Option<(Planned, String)>> {
     let saved: Vec<Option<Saved>> = args
         .documents

@@ -143,7 +143,7 @@ fn create(args: &CreateArgs, context: &mut Context<'_>) -> Result<Exit> {
     Ok(warn_of(&taken.failed, context.ui))
 }
 
-/// Tells of what could not be read or written; what there is beside it is good.
+/// Warns of what could not be read or stored, and returns the exit code; the rest is fine.
 fn warn_of(failed: &[Error], ui: &mut Ui) -> Exit {
     for error in failed {
         ui.warn(&error.to_string());
@@ -217,7 +217,7 @@ fn list(args: &ListArgs, context: &mut Context<'_>) -> Result<Exit> {
     Ok(warn_of(&listing.unusable, context.ui))
 }
 
-/// What is said of an undo snapshot that its store had no room for.
+/// The line about a pending snapshot.
 fn waiting_words(one: &Kept) -> String {
     let manifest = &one.manifest;
     let made = manifest.created.format("%Y-%m-%d %H:%M:%S UTC");
@@ -228,7 +228,7 @@ fn waiting_words(one: &Kept) -> String {
     )
 }
 
-/// The copies of the snapshot meant by `wanted`; only for `latest` an instance must be in sight.
+/// The copies of the snapshot `wanted`; only `latest` needs an instance.
 pub(super) fn find(stores: &Stores, wanted: &str, context: &mut Context<'_>) -> Result<Vec<Snapshot>> {
     let origin = if wanted == "latest" { context.origin()? } else { String::new() };
     stores.find(wanted, &origin, &mut |error| context.ui.warn(&error.to_string()))
@@ -264,7 +264,7 @@ fn verify(args: &VerifyArgs, context: &mut Context<'_>) -> Result<Exit> {
     let mut lines = Vec::new();
     let mut fail = |error: &Error| match error.exit() {
         Exit::Verification => exit = Exit::Verification,
-        // Nothing was seen to be wrong, but not everything was seen.
+        // No snapshot was found damaged, but not all of them could be checked.
         _ if exit == Exit::Done => exit = Exit::Partial,
         _ => {}
     };
@@ -300,7 +300,7 @@ fn verify(args: &VerifyArgs, context: &mut Context<'_>) -> Result<Exit> {
     Ok(exit)
 }
 
-/// Verifies one copy and drills it where that is wanted; what was seen goes into `document`, and in words into the answer.
+/// Verifies one copy and runs a restore test where requested; details go into `document`, the summary line is returned.
 fn check(snapshot: &Snapshot, drill: Option<&mut Drill>, document: &mut Json, ui: &mut Ui) -> Result<String> {
     let proof = snapshot.verify()?;
     document["files"] = json!(proof.members);
@@ -336,7 +336,7 @@ fn words(snapshot: &Snapshot) -> String {
     )
 }
 
-/// What these copies of one snapshot are.
+/// The JSON document of the copies of one snapshot.
 pub(super) fn document(copies: &[&Snapshot]) -> Json {
     let first = copies[0];
     let paths: Vec<String> = copies.iter().map(|copy| copy.location()).collect();
@@ -350,13 +350,13 @@ pub(super) fn document(copies: &[&Snapshot]) -> Json {
     })
 }
 
-/// What one of many has taken, in a few words.
+/// Summary of one instance for the table of many.
 fn created_words(document: &Json) -> String {
     let size = document["size_bytes"].as_u64().unwrap_or(0);
     format!("snapshot {} ({})", document["manifest"]["id"].as_str().unwrap_or_default(), bytes(size))
 }
 
-/// What of one of many was read back, in a few words.
+/// Summary of one instance for the table of many.
 fn verified_words(document: &Json) -> String {
     let all = document["snapshots"].as_array().map_or(&[][..], Vec::as_slice);
     let bad: Vec<&str> =

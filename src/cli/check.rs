@@ -17,10 +17,10 @@ use crate::backup::{Patience, Snapshot, Store};
 use crate::config::{Config, open_stores};
 use crate::error::{Error, Exit, Result, counted};
 
-/// How old the newest backup may be where neither an option nor a job says.
+/// Default maximum age of the newest backup, without an option or a job.
 const MAX_AGE: TimeDelta = TimeDelta::hours(26);
 
-/// The age of a backup in status output, where no job says.
+/// Default maximum age in status output, without a job.
 const STATUS_MAX_AGE: TimeDelta = TimeDelta::days(7);
 
 #[derive(Args, Debug)]
@@ -49,7 +49,7 @@ pub struct CheckArgs {
 }
 
 impl CheckArgs {
-    /// The options that the config file stands for on a remote host.
+    /// The options that stand for the config file on a remote host.
     pub fn configured(&self, context: &Context<'_>) -> Result<Vec<String>> {
         match self.max_age {
             Some(_) => Ok(Vec::new()),
@@ -58,15 +58,14 @@ impl CheckArgs {
     }
 }
 
-/// `--max-age` as the jobs of the config file mean it.
+/// `--max-age` from the jobs of the config file.
 pub fn configured_max_age(whole: bool, context: &Context<'_>) -> Result<Vec<String>> {
     let config = config::read(context)?.unwrap_or_default();
     let interval = context.named()?.and_then(|named| config.interval(&named.name, None, whole, Utc::now()));
     Ok(interval.map_or(Vec::new(), |interval| vec!["--max-age".into(), format!("{}s", (interval * 2).num_seconds())]))
 }
 
-/// How old the newest backup of the instance that was found may be: as the option says, twice the interval of its jobs,
-/// or a week.
+/// The maximum age of the newest backup of the found instance: the option, twice the interval of its jobs, or a week.
 pub fn status_max_age(option: Option<Duration>, context: &Context<'_>) -> Result<TimeDelta> {
     if let Some(max_age) = option.and_then(|option| TimeDelta::from_std(option).ok()) {
         return Ok(max_age);
@@ -76,14 +75,14 @@ pub fn status_max_age(option: Option<Duration>, context: &Context<'_>) -> Result
     Ok(interval.map_or(STATUS_MAX_AGE, |interval| interval * 2))
 }
 
-/// Whose backups are looked at, and where.
+/// The backups of one instance, and the stores to check.
 struct Subject {
     whose: Whose,
-    /// Each store with the name that the config file gives it.
+    /// The stores, each with its name in the config file.
     stores: Vec<(Option<String>, Store)>,
 }
 
-/// What was seen of one instance in one store.
+/// The result for one instance in one store.
 struct Check {
     instance: String,
     store: String,
@@ -97,7 +96,7 @@ pub fn run(args: &CheckArgs, context: &mut Context<'_>) -> Result<Exit> {
     let now = Utc::now();
     let checks = match subjects(args, context) {
         Ok(subjects) => look(args, subjects, &config::read(context)?.unwrap_or_default(), now),
-        // The remote host answers, or somebody pressed Ctrl-C.
+        // The remote host responded, or the user pressed Ctrl-C.
         Err(error @ (Error::Elsewhere { .. } | Error::Interrupted { .. })) => return Err(error),
         Err(error) => {
             let message = one_line(&error.to_string());
@@ -117,12 +116,12 @@ pub fn run(args: &CheckArgs, context: &mut Context<'_>) -> Result<Exit> {
     Ok(exit(status))
 }
 
-/// The exit code of a plugin, which is not what these numbers mean elsewhere.
+/// The exit code of a plugin, whose numbers mean something else in other verbs.
 fn exit(status: Status) -> Exit {
     Exit::of(i32::from(status.code())).unwrap_or(Exit::Partial)
 }
 
-/// The instances that are meant. No engine is asked for one that the config file names and that has stores.
+/// The selected instances. No engine is asked for an instance that the config file names and that has stores.
 fn subjects(args: &CheckArgs, context: &mut Context<'_>) -> Result<Vec<Subject>> {
     let config = config::read(context)?.unwrap_or_default();
     let fleet = FleetArgs::of(args.instances.clone(), args.groups.clone(), args.all);
@@ -142,7 +141,7 @@ fn subjects(args: &CheckArgs, context: &mut Context<'_>) -> Result<Vec<Subject>>
     }
 }
 
-/// The instance `name` of the config file; `alone` where it is the only one that is meant.
+/// The instance `name` of the config file; `alone` where it is the only one selected.
 fn configured(name: &str, alone: bool, config: &Config, context: &mut Context<'_>) -> Result<Subject> {
     let whose = Whose::of(name, config);
     let places = config.stores_of(name);
@@ -162,7 +161,7 @@ fn configured(name: &str, alone: bool, config: &Config, context: &mut Context<'_
         }
         return Ok(Subject { whose, stores: vec![(None, default_store())] });
     }
-    // Whoever asks that waits for an answer no longer than plugins do.
+    // A check waits for an answer no longer than plugins do.
     let credentials = context.credentials()?.with_patience(Patience::SHORT);
     let open = |(name, place): &(&str, &crate::config::Place)| {
         let stores = open_stores(&[*place], &credentials, &default_store())?;
@@ -172,7 +171,7 @@ fn configured(name: &str, alone: bool, config: &Config, context: &mut Context<'_
     Ok(Subject { whose, stores: stores.into_iter().flatten().collect() })
 }
 
-/// What `-t` means where it is not in the config file: a place, or a container, which need not be there any more.
+/// The meaning of `-t` where it is not in the config file: a location, or a container, which may be gone.
 fn typed(target: &str, context: &mut Context<'_>) -> Result<Whose> {
     let known = origin_of(target).or_else(|| target.contains('/').then(|| target.to_owned()));
     let (name, origin) = match context.find() {
@@ -181,13 +180,13 @@ fn typed(target: &str, context: &mut Context<'_>) -> Result<Whose> {
             (target.to_owned(), Some(folder))
         }
         Err(error @ Error::Elsewhere { .. }) => return Err(error),
-        // One that is gone has its name in the stores; what is in neither is mistyped.
+        // The name of a removed container is in the stores; a name in neither is a typo.
         Err(error) => {
             let whose = Whose::at(target.to_owned(), known.clone());
             let listings = all_stores(context)?.into_iter().map(|(_, store)| store.list());
             let has_any = |listing: Result<Listing>| match listing {
                 Ok(listing) => listing.snapshots.iter().any(|snapshot| whose.has(&snapshot.manifest)),
-                // A store that does not answer is judged as such.
+                // A store that does not respond is reported as such.
                 Err(_) => true,
             };
             if known.is_none() && !listings.into_iter().any(has_any) {
@@ -199,12 +198,12 @@ fn typed(target: &str, context: &mut Context<'_>) -> Result<Whose> {
     Ok(Whose::at(name, origin))
 }
 
-/// The stores that were given or that the config file has, else the default one.
+/// The stores from the options or the config file, or the default one.
 fn all_stores(context: &Context<'_>) -> Result<Vec<(Option<String>, Store)>> {
     Ok(context.stores()?.iter().map(|store| (None, store.clone())).collect())
 }
 
-/// The instances in sight, or else everybody who has a backup in the stores.
+/// The instances found, or all that have a backup in the stores.
 fn unnamed(context: &mut Context<'_>) -> Result<Vec<Subject>> {
     let stores = all_stores(context)?;
     let mut found: Vec<Whose> = Vec::new();
@@ -226,7 +225,7 @@ fn unnamed(context: &mut Context<'_>) -> Result<Vec<Subject>> {
     Ok(found.into_iter().map(|whose| Subject { whose, stores: stores.clone() }).collect())
 }
 
-/// Looks at each of `subjects` in each of its stores; every store is listed once.
+/// Checks each of `subjects` in each of its stores; every store is listed once.
 fn look(args: &CheckArgs, subjects: Vec<Subject>, config: &Config, now: DateTime<Utc>) -> Vec<Check> {
     let mut listings: BTreeMap<String, Result<Listing>> = BTreeMap::new();
     let mut checks = Vec::new();
@@ -260,7 +259,7 @@ fn look(args: &CheckArgs, subjects: Vec<Subject>, config: &Config, now: DateTime
             };
             own.push(check);
         }
-        // A copy in another store is good: the backup is not in doubt, the store is.
+        // A copy in another store is good: the backup is fine, the store is in doubt.
         if own.iter().any(|check| check.verdict.status == Status::Ok) {
             for check in own.iter_mut().filter(|check| check.verdict.status == Status::Unknown) {
                 check.verdict.status = Status::Warning;
@@ -271,7 +270,7 @@ fn look(args: &CheckArgs, subjects: Vec<Subject>, config: &Config, now: DateTime
     checks
 }
 
-/// The same verdict where archives in the store cannot be read: nobody knows whose they are.
+/// The same verdict where archives in the store cannot be read: they may belong to any instance.
 fn with_unusable(verdict: Verdict, unusable: usize) -> Verdict {
     if unusable == 0 {
         return verdict;
@@ -282,7 +281,7 @@ fn with_unusable(verdict: Verdict, unusable: usize) -> Verdict {
 }
 
 impl Check {
-    /// Reads what there is of `whose` backups.
+    /// Reads the backups of `whose`.
     fn read(&mut self, store: &Store, listing: &Listing, whose: &Whose, whole: bool) -> Result<()> {
         let is_backup = |snapshot: &&Snapshot| {
             let manifest = &snapshot.manifest;
@@ -324,7 +323,7 @@ impl Check {
         })
     }
 
-    /// Performance data; `several` say whose each figure is.
+    /// Performance data; with `several`, labels contain instance and store.
     fn figures(&self, several: bool, now: DateTime<Utc>) -> Option<String> {
         let newest = self.newest.as_ref()?;
         let label = |figure: &str| match several {
@@ -340,7 +339,7 @@ impl Check {
     }
 }
 
-/// What all of it comes to, in one line.
+/// The summary of all checks, in one line.
 fn headline(checks: &[Check], status: Status, now: DateTime<Utc>) -> String {
     let bad: Vec<&Check> = checks.iter().filter(|check| check.verdict.status != Status::Ok).collect();
     match (checks, bad.iter().find(|check| check.verdict.status == status)) {
@@ -359,7 +358,7 @@ fn headline(checks: &[Check], status: Status, now: DateTime<Utc>) -> String {
     }
 }
 
-/// One line with performance data, as plugins print it, and where there are several one for each of them.
+/// One line with performance data, as plugins print it, and one line for each check where there are several.
 fn text(checks: &[Check], status: Status, now: DateTime<Utc>) -> String {
     let several = checks.len() > 1;
     let figures: Vec<String> = checks.iter().filter_map(|check| check.figures(several, now)).collect();
@@ -373,7 +372,7 @@ fn text(checks: &[Check], status: Status, now: DateTime<Utc>) -> String {
     text
 }
 
-/// Text without what has a meaning in the output of a plugin.
+/// `text` without the characters that have a meaning in plugin output.
 fn one_line(text: &str) -> String {
     let lines: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
     lines.join("; ").replace('|', "/").replace(char::is_control, " ")

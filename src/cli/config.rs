@@ -79,15 +79,15 @@ pub fn run(verb: &ConfigVerb, context: &mut Context<'_>) -> Result<Exit> {
         .unwrap_or(Exit::Done))
 }
 
-/// One address of the config file, and whether it can be used.
+/// The result of checking one address of the config file.
 struct Reached {
     /// `instance`, `store`, `push` or `webhook`.
     kind: &'static str,
-    /// Its name in the config file; the job's for those who are told.
+    /// Its name in the config file; for notifications the name of the job.
     name: String,
     /// Without what may be a secret.
     address: String,
-    /// What was seen, in a word or two.
+    /// The result in a few words.
     result: Result<String>,
 }
 
@@ -109,7 +109,7 @@ impl Reached {
     }
 }
 
-/// Tries every address: instances one after the other, everything else at the same time.
+/// Checks every address: instances one after the other, everything else in parallel.
 fn reach(config: &Config, context: &Context<'_>) -> Result<Vec<Reached>> {
     let credentials = context.credentials()?.with_patience(Patience::SHORT);
     let fallback = default_store();
@@ -149,7 +149,7 @@ fn reach(config: &Config, context: &Context<'_>) -> Result<Vec<Reached>> {
     })
 }
 
-/// The server in an address whose path is a secret.
+/// The host of a URL whose path is a secret.
 fn server(text: &Text) -> String {
     let Ok(address) = text.read() else { return String::new() };
     let uri = address.reveal().split_once("://");
@@ -158,7 +158,7 @@ fn server(text: &Text) -> String {
     shown.unwrap_or_default()
 }
 
-/// Whether the engine of `target` answers, where one is named, and the instance is there.
+/// Whether the engine of `target` responds, where one is set, and the instance exists.
 fn look(target: &Target, context: &Context<'_>) -> Result<()> {
     let docker = engine::connect(&engine::of(target, &context.global));
     let docker = match docker {
@@ -168,7 +168,7 @@ fn look(target: &Target, context: &Context<'_>) -> Result<()> {
     context.sight_on(docker)?.find(Some(target.target.read()?.reveal())).map(drop)
 }
 
-/// The config file, which must be there.
+/// Reads the config file, which must exist.
 pub fn required(context: &Context<'_>) -> Result<Config> {
     read(context)?.ok_or_else(|| {
         let places: Vec<String> = places(context).iter().map(|path| format!("`{}`", path.display())).collect();
@@ -176,10 +176,10 @@ pub fn required(context: &Context<'_>) -> Result<Config> {
     })
 }
 
-/// The config file, if there is one.
+/// Reads the config file, if there is one.
 ///
 /// # Errors
-/// One that was named and is not there; everything that is wrong with it.
+/// A file that was named and does not exist; all problems in it.
 pub fn read(context: &Context<'_>) -> Result<Option<Config>> {
     for path in places(context) {
         match files::read_text(&path) {
@@ -187,7 +187,7 @@ pub fn read(context: &Context<'_>) -> Result<Option<Config>> {
             Ok(None) if context.global.config.is_some() => {
                 return Err(Error::Usage(format!("there is no config file `{}`", path.display())));
             }
-            // That of root, which may hold secrets, is nobody else's.
+            // Root's config file may contain secrets and is readable by root only.
             Err(Error::File { source, .. })
                 if source.kind() == std::io::ErrorKind::PermissionDenied && context.global.config.is_none() => {}
             Err(error) => return Err(error),
@@ -197,7 +197,7 @@ pub fn read(context: &Context<'_>) -> Result<Option<Config>> {
     Ok(None)
 }
 
-/// Where the config file may be; the first that is there counts.
+/// The paths of the config file, in order; the first that exists is used.
 fn places(context: &Context<'_>) -> Vec<PathBuf> {
     if let Some(path) = &context.global.config {
         return vec![path.clone()];
@@ -208,7 +208,7 @@ fn places(context: &Context<'_>) -> Vec<PathBuf> {
     own.into_iter().chain([PathBuf::from("/etc/kumadb/kumadb.toml")]).collect()
 }
 
-/// Whether `name` can be run, as it is or from the PATH.
+/// Whether `name` can be executed, as a path or from the PATH.
 fn is_program(name: &str) -> bool {
     let runs =
         |path: &Path| path.metadata().is_ok_and(|found| found.is_file() && found.permissions().mode() & 0o111 != 0);

@@ -1,4 +1,4 @@
-//! This end of a verb that runs elsewhere: its output, what is typed, and the signals.
+//! The local end of a remote job: its output, typed input, and signals.
 
 use std::io::{IsTerminal as _, Read as _};
 use std::sync::mpsc::{Receiver, channel};
@@ -10,12 +10,12 @@ use crate::docker::Console;
 use crate::far::Follower;
 use crate::run::Observer as _;
 
-/// Where a person sits, or a program.
+/// The kind of input at this end.
 pub struct Seat<'a> {
     ui: &'a mut Ui,
-    /// Somebody types; `typed` begins to listen when it is first asked.
+    /// A user types; `typed` starts to read when it is first asked.
     terminal: Option<Terminal>,
-    /// There is a terminal at both ends, and ours is made raw.
+    /// Both ends are terminals, and ours is in raw mode.
     tty: bool,
 }
 
@@ -27,14 +27,14 @@ struct Terminal {
 }
 
 impl<'a> Seat<'a> {
-    /// With a terminal at both ends, with a program that answers questions, or with neither.
+    /// With terminals at both ends, with a program that answers questions, or without input.
     pub fn new(ui: &'a mut Ui, tty: bool, asks: bool) -> Seat<'a> {
         Seat { ui, terminal: (tty || asks).then(Terminal::default), tty }
     }
 }
 
 impl Terminal {
-    /// From here on every key goes over there, Ctrl-C among them.
+    /// From here on every key is sent to the remote host, including Ctrl-C.
     fn take_over(&mut self, tty: bool) -> Receiver<Vec<u8>> {
         let stdin = std::io::stdin();
         if tty && let Ok(before) = tcgetattr(&stdin) {

@@ -95,7 +95,7 @@ fn depth(args: &DoctorArgs) -> Depth {
     if args.full { Depth::Full } else { Depth::Structure }
 }
 
-/// Whether the database could not be read because it is inside a container that ends again and again.
+/// Whether the database could not be read because its container is in a restart loop.
 fn ends_with_its_database(evidence: &Evidence) -> bool {
     let is_embedded = evidence.folder.as_ref().is_some_and(|folder| folder.embedded);
     evidence.database.is_none() && is_embedded && evidence.container.as_ref().is_some_and(|container| container.looping)
@@ -107,7 +107,7 @@ fn examine(evidence: &Evidence, args: &DoctorArgs) -> Vec<Finding> {
     findings
 }
 
-/// Says what was found, and ends with what that means.
+/// Shows the findings and returns the exit code.
 fn tell(evidence: &Evidence, findings: &[Finding], args: &DoctorArgs, context: &mut Context<'_>) -> Result<Exit> {
     warn_unread(evidence, context.ui);
     context.ui.result(&document(evidence, findings), || {
@@ -182,16 +182,16 @@ fn document(evidence: &Evidence, findings: &[Finding]) -> Json {
     json!({"findings": findings, "unread": unread, "unfinished": evidence.unfinished})
 }
 
-/// Everything that will be done, by kind of change.
+/// Everything that will be changed, by kind.
 struct Cures {
-    /// The database is damaged: a new one is made, and rows are looked at afterwards.
+    /// The database is damaged: a new one is built, and its rows are examined afterwards.
     salvage: bool,
     files: Vec<FileChange>,
     plan: Plan,
     statements: Vec<String>,
 }
 
-/// Cures what can be cured, and looks again.
+/// Fixes what can be fixed, and examines again.
 fn fix(
     instance: &Instance,
     evidence: &Evidence,
@@ -201,13 +201,13 @@ fn fix(
 ) -> Result<Exit> {
     let mut curable: Vec<&Finding> = findings.iter().filter(|finding| finding.is_curable()).collect();
     let all = curable.len();
-    // The server goes on with its migrations as soon as it can; the rest is cured in what comes out of them.
+    // The server continues its migrations as soon as it can; other findings are fixed afterwards.
     if curable.iter().any(|finding| finding.code == "K009") {
         curable.retain(|finding| ["K008", "K009"].contains(&finding.code));
     }
     let salvages = |finding: &Finding| matches!(finding.fault.cure, Cure::Salvage);
     if curable.iter().any(|finding| salvages(finding)) {
-        // What else is wrong can only be told of a database that can be read.
+        // Other findings need a readable database.
         curable.retain(|finding| salvages(finding) || matches!(finding.fault.cure, Cure::Files(_)));
     }
     if curable.is_empty() {
@@ -221,7 +221,7 @@ fn fix(
         keeps_removed: true,
         ..args.write.settings("doctor --fix")
     };
-    // A database between two releases that are both known is what a migration leaves that was cut off.
+    // An interrupted migration leaves a database between two known releases.
     settings.allow_unknown_release |= doctor::is_between_releases(evidence);
     if cures.salvage {
         foretell(instance, args.release, context.ui)?;
@@ -270,7 +270,7 @@ fn fix(
     Ok(if is_whole { exit } else { Exit::Partial })
 }
 
-/// Tries what can be tried without changing anything, and says what was not.
+/// Tests what can be tested without changing anything, and reports what was not.
 fn rehearse(cures: &Cures, instance: &Instance, settings: &Settings, context: &mut Context<'_>) -> Result<Exit> {
     run::rehearse_files(&cures.files)?;
     if !cures.plan.is_empty() {
@@ -307,19 +307,19 @@ fn rehearse(cures: &Cures, instance: &Instance, settings: &Settings, context: &m
     Ok(Exit::Done)
 }
 
-/// Says what would come back of a damaged database, were it made anew at this moment.
+/// Shows what could be recovered from a damaged database now.
 fn foretell(instance: &Instance, release: Option<Release>, ui: &mut Ui) -> Result<()> {
     let Place::Sqlite(file) = &instance.place else { return Ok(()) };
     match weigh(&Wreck::open(file.path())?, release) {
         Ok(salvaged) => ui.say(&format!("\nrecoverable rows:\n{}", salvaged_text(&salvaged))),
-        // It may be whole without its WAL, or but for its indexes.
+        // It may be intact without its WAL, or apart from its indexes.
         Err(error @ Error::NoRelease(_)) => ui.warn(&error.to_string()),
         Err(error) => return Err(error),
     }
     Ok(())
 }
 
-/// The changes that cure `findings`; a password that has to be set is asked for here.
+/// The changes that fix `findings`; asks for a password where one has to be set.
 fn collect(findings: &[&Finding], evidence: &Evidence, ui: &mut Ui) -> Result<Cures> {
     let plan = doctor::plan_cures(findings, evidence);
     let mut cures = Cures { salvage: false, files: Vec::new(), plan, statements: Vec::new() };
@@ -367,8 +367,8 @@ impl Cures {
         text.join("\n")
     }
 
-    /// Files first: a database that cannot be written cannot be cured either. Keys last: they refuse rows that point
-    /// nowhere. Each part is a run of its own, with its own snapshot.
+    /// Files first: a database that cannot be written cannot be fixed either. Foreign keys last: they reject rows with broken
+    /// references. Each part is a run of its own, with its own snapshot.
     fn carry_out(
         &self,
         instance: &Instance,
@@ -422,7 +422,7 @@ fn files_json(changes: &[FileChange]) -> Json {
         .collect()
 }
 
-/// One of many in a few words.
+/// Summary of one instance for the table of many.
 fn words(document: &Json) -> String {
     let findings = document["findings"].as_array().map_or(&[][..], Vec::as_slice);
     let mut codes: Vec<&str> = findings.iter().filter_map(|finding| finding["code"].as_str()).collect();
@@ -433,7 +433,7 @@ fn words(document: &Json) -> String {
     }
 }
 
-/// What a code means, or all codes.
+/// Explains one code, or lists all.
 fn explain(code: &str, context: &mut Context<'_>) -> Result<Exit> {
     let checks: Vec<&Check> = CHECKS.iter().filter(|check| code == "0" || check.code == code).collect();
     let documents: Vec<Json> = checks

@@ -1,4 +1,4 @@
-//! What `plan` and `apply` have in common: documents read, whatever they are, and planned.
+//! Reading and planning fixtures, as `plan` and `apply` do.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -27,7 +27,7 @@ use crate::model::state::Config;
 use crate::plan::fixture::{Fresh, Outline, Wishes, plan_fixture};
 use crate::value::Secret;
 
-/// A document larger than this is no document.
+/// Maximum size of a fixture, in bytes.
 const LARGEST: u64 = 1 << 30;
 
 /// Which documents, and how they are meant.
@@ -56,36 +56,36 @@ pub struct DocumentArgs {
     pub keys: KeyArgs,
 }
 
-/// Documents that have been read.
+/// The fixtures that were read.
 pub struct Read {
-    /// What they ask for.
+    /// What they define.
     pub fixture: Fixture,
-    /// What of foreign files could not be taken over.
+    /// What could not be converted from foreign formats.
     pub skipped: Vec<Skipped>,
 }
 
-/// What a plan is about, and the plan.
+/// A plan and what it was made for.
 pub struct Planned {
     /// The configuration that was read.
     pub config: Config,
     /// The plan.
     pub outline: Outline,
-    /// What of foreign files could not be taken over.
+    /// What could not be converted from foreign formats.
     pub skipped: Vec<Skipped>,
 }
 
 impl Planned {
-    /// Whether nothing of the documents was left out.
+    /// Whether everything in the fixtures was planned.
     pub fn is_whole(&self) -> bool {
         self.skipped.is_empty() && self.outline.warnings.is_empty()
     }
 }
 
 impl DocumentArgs {
-    /// Takes the documents along, with the files and the variables that they name.
+    /// Packs the fixtures for a remote job, with the files and variables that they use.
     ///
     /// # Errors
-    /// What is wrong with the documents themselves: nobody needs to be asked over there for that.
+    /// Problems in the fixtures themselves, which need no connection to be found.
     pub fn pack(&self, luggage: &mut Luggage) -> Result<()> {
         self.keys.pack(luggage)?;
         let files = self.files.iter();
@@ -112,7 +112,7 @@ impl DocumentArgs {
         }
     }
 
-    /// What the files are.
+    /// The format of the files.
     fn source(&self) -> Result<Documents> {
         let is_archive = |file: &PathBuf| file.to_string_lossy().contains(".kuma.tar.zst");
         Ok(match self.from.as_deref() {
@@ -134,22 +134,22 @@ impl DocumentArgs {
     }
 }
 
-/// What documents are read from.
+/// The input.
 enum Documents {
     /// Other instances.
     Instances,
     /// Snapshots.
     Snapshots,
-    /// Texts: native ones for `Some(None)`, of whatever format they seem to be for `None`.
+    /// Texts: of the native format for `Some(None)`, of a detected format for `None`.
     Texts(Option<Option<Format>>),
 }
 
-/// Variables of the environment, and files beside the documents.
+/// Environment variables, and files beside the fixtures.
 #[derive(Default)]
 struct Surroundings {
-    /// Files that were read already: hundreds of monitors may name the same one.
+    /// Files that were already read: hundreds of monitors may use the same one.
     read: RefCell<BTreeMap<PathBuf, std::result::Result<String, String>>>,
-    /// Variables that were asked for.
+    /// Variables that were used.
     asked: RefCell<BTreeSet<String>>,
 }
 
@@ -176,10 +176,10 @@ impl Surroundings {
     }
 }
 
-/// Reads all documents that `args` names.
+/// Reads all fixtures that `args` names.
 ///
 /// # Errors
-/// Everything that is wrong with any of them.
+/// All problems in any of them.
 pub fn read_documents(args: &DocumentArgs, context: &mut Context<'_>) -> Result<Read> {
     match args.source()? {
         Documents::Instances => read_other_instance(args, context),
@@ -192,7 +192,7 @@ pub fn read_documents(args: &DocumentArgs, context: &mut Context<'_>) -> Result<
     }
 }
 
-/// Reads these texts; what a person should know of them stands beside what they ask for.
+/// Reads these texts; returns what they define, with warnings.
 fn read_all(
     texts: Vec<(String, String)>,
     format: Option<Option<Format>>,
@@ -244,11 +244,11 @@ fn read_all(
     }
 }
 
-/// The configuration of another instance, of whatever release, as documents.
+/// The configuration of another instance, of any release, as fixtures.
 fn read_other_instance(args: &DocumentArgs, context: &mut Context<'_>) -> Result<Read> {
     let mut documents = Vec::new();
     for file in &args.files {
-        // Elsewhere it is none that this verb could be run at.
+        // On a remote host, this verb could not use it.
         let other = context.sight()?.find(file.to_str()).map_err(|error| match error {
             Error::Elsewhere { .. } => Error::Refused(format!("{error}: export it there, and apply what was exported")),
             error => error,
@@ -262,7 +262,7 @@ fn read_other_instance(args: &DocumentArgs, context: &mut Context<'_>) -> Result
     read_written(&documents)
 }
 
-/// The configuration in snapshots, named as `restore` takes them.
+/// The configuration in snapshots, named as for `restore`.
 fn read_snapshots(args: &DocumentArgs, context: &mut Context<'_>) -> Result<Read> {
     let keys = args.keys.keys_or_ask(context.ui)?;
     let (stores, mut documents) = (context.stores()?.with_keys(&keys), Vec::new());
@@ -281,14 +281,14 @@ fn read_snapshots(args: &DocumentArgs, context: &mut Context<'_>) -> Result<Read
     read_written(&documents)
 }
 
-/// The document of `config`, secrets included.
+/// The fixture of `config`, secrets included.
 pub fn write_down(config: &Config, choice: &Choice, context: &mut Context<'_>) -> Node {
     let exported = export(config, &Choice { secrets: Secrets::Include, ..choice.clone() });
     exported.warnings.iter().for_each(|warning| context.ui.warn(warning));
     exported.document
 }
 
-/// Reads documents that [`write_down`] made.
+/// Reads fixtures made by [`write_down`].
 pub fn read_written(documents: &[Node]) -> Result<Read> {
     match read_fixture(documents, &Surroundings::default()) {
         Ok(fixture) => Ok(Read { fixture, skipped: Vec::new() }),
@@ -296,14 +296,14 @@ pub fn read_written(documents: &[Node]) -> Result<Read> {
     }
 }
 
-/// Whether `file` is a database or a data folder rather than a document.
+/// Whether `file` is a database or a data folder rather than a fixture.
 fn is_database(file: &Path) -> bool {
     file.extension().is_some_and(|ending| ending == "db")
         || file.join("kuma.db").exists()
         || file.join("db-config.json").exists()
 }
 
-/// The texts of all files, those of folders in the order of their names.
+/// The texts of all files, those of a folder in the order of their names.
 fn read_texts(paths: &[PathBuf]) -> Result<Vec<(String, String)>> {
     let mut texts = Vec::new();
     for path in paths {
@@ -343,7 +343,7 @@ fn read_texts(paths: &[PathBuf]) -> Result<Vec<(String, String)>> {
     Ok(texts)
 }
 
-/// Reads documents and instance, and plans.
+/// Reads fixtures and instance, and makes the plan.
 pub fn plan(args: &DocumentArgs, instance: &Instance, context: &mut Context<'_>) -> Result<Planned> {
     let read = read_documents(args, context)?;
     let wishes = Wishes {
@@ -356,7 +356,7 @@ pub fn plan(args: &DocumentArgs, instance: &Instance, context: &mut Context<'_>)
     plan_read(read, wishes, instance)
 }
 
-/// Reads the instance, and plans what was read on it.
+/// Reads the instance, and plans `read` for it.
 pub fn plan_read(read: Read, mut wishes: Wishes, instance: &Instance) -> Result<Planned> {
     let config = read_from(instance, |reader, name| {
         let config = read_config(reader, name)?;
@@ -368,7 +368,7 @@ pub fn plan_read(read: Read, mut wishes: Wishes, instance: &Instance) -> Result<
     plan_on(config, read, &wishes)
 }
 
-/// Plans what was read on a configuration that is in hand.
+/// Plans `read` for a configuration that was already read.
 pub fn plan_on(config: Config, read: Read, wishes: &Wishes) -> Result<Planned> {
     let Read { fixture, mut skipped } = read;
     match plan_fixture(&config, &fixture, wishes, &mut Random)? {
@@ -381,7 +381,7 @@ pub fn plan_on(config: Config, read: Read, wishes: &Wishes) -> Result<Planned> {
     }
 }
 
-/// Randomness of this machine.
+/// Random values from the operating system.
 struct Random;
 
 impl Fresh for Random {
@@ -398,7 +398,7 @@ impl Fresh for Random {
     }
 }
 
-/// A problem that is about a document as a whole.
+/// A problem of a fixture as a whole.
 pub fn about(file: &str, message: impl Into<String>) -> Error {
     Error::Input(vec![Problem::new(file, message)])
 }

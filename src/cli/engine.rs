@@ -1,4 +1,4 @@
-//! What options and environment say about where the Docker engine is.
+//! The Docker engine, from options and environment.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use crate::config::Target;
 use crate::docker::{Docker, Surroundings};
 use crate::error::Result;
 
-/// As the docker CLI reads them; what is empty is not said.
+/// As the docker CLI reads them; empty values count as unset.
 pub fn surroundings(global: &Global) -> Surroundings {
     let said = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
     let home = said("HOME").map(PathBuf::from);
@@ -28,12 +28,12 @@ pub fn surroundings(global: &Global) -> Surroundings {
     }
 }
 
-/// The same, where the config file may name an engine for `target`.
+/// The same, where the config file may set an engine for `target`.
 pub fn of(target: &Target, global: &Global) -> Surroundings {
     surroundings(global).or(target.docker_host.as_deref(), target.context.as_deref())
 }
 
-/// The engine that is meant.
+/// The selected engine.
 pub fn connect(surroundings: &Surroundings) -> Result<Arc<Docker>> {
     surroundings.endpoint().and_then(|endpoint| Docker::connect(&endpoint)).map(Arc::new)
 }

@@ -102,7 +102,7 @@ pub fn run(args: &ExportArgs, context: &mut Context<'_>) -> Result<Exit> {
     let mut exported = export(&config, &Choice { kinds, monitors, secrets, source });
     exported.warnings.extend(unsaid(&exported.document, syntax));
     let text = match (syntax, exported.document.entries()) {
-        // An instance that nobody has used yet.
+        // An instance without a user.
         (Syntax::Csv, [_]) => String::new(),
         _ => render(&exported.document, syntax).map_err(Error::Usage)?,
     };
@@ -134,7 +134,7 @@ pub fn run(args: &ExportArgs, context: &mut Context<'_>) -> Result<Exit> {
     Ok(if exported.warnings.is_empty() { Exit::Done } else { Exit::Partial })
 }
 
-/// What a person should know who opens the file.
+/// A comment for people who open the file.
 fn heading(exported: &Export) -> String {
     match exported.left_out.len() {
         0 => String::new(),
@@ -164,7 +164,7 @@ fn tell(exported: &Export, context: &mut Context<'_>) {
     ));
 }
 
-/// Variables as a shell and an env file of Docker take them.
+/// Variables as lines for a shell or for Docker's env files.
 fn environment(exported: &Export) -> String {
     let quoted = |value: &str| format!("'{}'", value.replace('\'', "'\\''"));
     exported.variables.iter().map(|(name, value)| format!("export {name}={}\n", quoted(value))).collect()

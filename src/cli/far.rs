@@ -1,5 +1,4 @@
-//! A verb whose instance is on another machine: what it reads here is gathered, the verb is run over there, and what it
-//! wrote comes back.
+//! Remote jobs: gathers the inputs of a verb on this machine, runs it on the remote host, and fetches the files that it wrote.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{IsTerminal as _, Read as _};
@@ -15,7 +14,7 @@ use crate::error::{Error, Exit, Result};
 use crate::far::{Binary, Far, Follower as _, Order, Overrides, Ran};
 use crate::files;
 
-/// Variables of ours that mean something on this machine only.
+/// Variables of kumadb that only apply to this machine.
 const OURS: [&str; 7] = [
     "KUMADB_TARGET",
     "KUMADB_STORE",
@@ -26,30 +25,30 @@ const OURS: [&str; 7] = [
     Overrides::VARIABLE,
 ];
 
-/// Variables of the system that change what is printed.
+/// Variables of the system that affect the output.
 const SYSTEM: [&str; 5] = ["TERM", "NO_COLOR", "COLUMNS", "LANG", "TZ"];
 
-/// What a verb needs of this machine, and leaves on it.
+/// The inputs and outputs of a remote job on this machine.
 #[derive(Default)]
 pub struct Luggage {
-    /// Files that it reads: where they are over there, and where here.
+    /// Files that it reads: remote path, and path on this machine.
     pub files: BTreeMap<PathBuf, PathBuf>,
-    /// Options that the config file of this machine stands for.
+    /// Options that stand for the config file of this machine.
     options: Vec<String>,
-    /// Variables of the environment that it asks for.
+    /// Environment variables that it uses.
     pub variables: BTreeSet<String>,
-    /// What it reads from stdin.
+    /// Its standard input.
     pub stdin: Option<Vec<u8>>,
     /// Files that it writes.
     back: Vec<PathBuf>,
-    /// Folders of this machine that its snapshots go to.
+    /// Folders of this machine for its snapshots.
     folders: Vec<PathBuf>,
-    /// The archive that it puts back.
+    /// The archive that it restores.
     snapshot: Option<String>,
 }
 
 impl Luggage {
-    /// Takes the file at `path` along, if it is one.
+    /// Adds the file at `path`, if there is one.
     pub fn take(&mut self, path: &Path) -> Result<()> {
         if path.is_file() {
             self.files.insert(files::absolute(path)?, path.to_owned());
@@ -57,17 +56,17 @@ impl Luggage {
         Ok(())
     }
 
-    /// Takes an archive or a database along with what belongs to it.
+    /// Adds an archive or a database with the files that belong to it.
     pub fn take_with_parts(&mut self, path: &Path) -> Result<()> {
         let name = path.to_string_lossy();
         for part in [name.clone(), format!("{name}.json").into(), format!("{name}-wal").into()] {
             self.take(Path::new(&*part))?;
         }
-        // As 1.x called what belongs to its copies.
+        // The names that 1.x gives to the files of its backups.
         self.take(Path::new(&name.replacen("kuma.db.", "kuma.db-wal.", 1)))
     }
 
-    /// Takes along what comes from stdin, unless a person types it.
+    /// Adds standard input, unless it is a terminal.
     pub fn take_stdin(&mut self) -> Result<()> {
         let mut stdin = std::io::stdin().lock();
         if self.stdin.is_none() && !stdin.is_terminal() {
@@ -138,11 +137,11 @@ impl Luggage {
     }
 }
 
-/// Runs `verb` where the container is that `elsewhere` names; other errors are given back.
+/// Runs `verb` on the host of the container in `elsewhere`; returns other errors.
 pub fn run(verb: &Verb, elsewhere: Error, context: &mut Context<'_>) -> Result<Exit> {
     let Error::Elsewhere { container, folder, .. } = &elsewhere else { return Err(elsewhere) };
     let Some(docker) = context.docker.borrow().clone() else { return Err(elsewhere) };
-    // One would have to go on there for ever; the other makes a file, and reads one that can be copied here.
+    // The scheduler would have to run there forever; salvage reads and writes a file, which can be copied here.
     if matches!(verb, Verb::Backup(BackupVerb::Schedule(_)) | Verb::Salvage(_)) {
         return Err(elsewhere);
     }
@@ -225,7 +224,8 @@ fn order(luggage: Luggage, verb: &Verb, target: &str, context: &Context<'_>) -> 
     })
 }
 
-/// Takes the snapshots that the verb left in `folder` over there into the same folder here, each proven before it is listed.
+/// Copies the snapshots that the verb left in the remote `folder` into the same folder here; each is verified before it is
+/// listed.
 fn bring_home(ran: &Ran<'_>, folder: &Path, seat: &mut Seat<'_>) -> Result<()> {
     let store = Store::new(folder);
     let scratch = store.scratch()?;

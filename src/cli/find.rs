@@ -69,7 +69,7 @@ pub fn run(args: &FindArgs, context: &mut Context<'_>) -> Result<Exit> {
     Ok(if all.is_empty() { Exit::NotFound } else { Exit::Done })
 }
 
-/// What is shown of one instance.
+/// The row of one instance.
 #[derive(Default)]
 struct Line {
     state: String,
@@ -122,7 +122,7 @@ fn how(how: &How) -> &'static str {
     }
 }
 
-/// Text that is not there yet is null for a machine.
+/// Empty text is null in JSON.
 fn known(text: &str) -> Option<&str> {
     Some(text).filter(|text| !text.is_empty())
 }
@@ -141,7 +141,7 @@ fn look(instance: &Instance, found: &Found, open: bool) -> Line {
         if let Some(server) = &instance.container {
             line.state = format!("{:?}", server.life()?).to_lowercase();
         }
-        // Looking around starts nothing: an embedded MariaDB that is down stays down.
+        // Listing starts nothing: an embedded MariaDB that is down stays down.
         let (release, summary) = match open {
             true => read_from(instance, read_both)?,
             false => read_both(&mut *instance.connect()?.reader()?, &instance.name)?,
@@ -167,7 +167,7 @@ fn read_both(reader: &mut dyn Reader, name: &str) -> Result<(String, Summary)> {
     Ok((database.release.to_string(), read_summary(reader, &database.schema)?))
 }
 
-/// What the files of an embedded MariaDB tell that does not run.
+/// What the files of a stopped embedded MariaDB show.
 fn untold(instance: &Instance, found: &Found) -> String {
     let folder = instance.folder.clone().unwrap_or_default().join("mariadb");
     let version = ["mariadb_upgrade_info", "mysql_upgrade_info"]

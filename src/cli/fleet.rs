@@ -1,5 +1,5 @@
 //! One verb on many instances of the config file. Each runs in a process of its own, `kumadb -t NAME …`, so that nothing is
-//! shared, and what goes wrong with one stops no other.
+//! shared and an error on one does not stop the others.
 
 use std::collections::VecDeque;
 use std::ffi::OsString;
@@ -19,7 +19,7 @@ use super::{Context, Ui, config};
 use crate::config::{Config, Target};
 use crate::error::{Error, Exit, Result, counted, nearest};
 
-/// How often signals are looked for.
+/// Polling interval for signals.
 const LOOK: Duration = Duration::from_millis(20);
 
 /// Which instances of the config file.
@@ -48,20 +48,20 @@ pub struct GroupArgs {
     parallel: NonZeroUsize,
 }
 
-/// Options that only the parent has, and whether a value follows.
+/// Options of the parent only, and whether a value follows.
 const OURS: [(&str, bool); 4] =
     [("--instance", true), ("--instance-group", true), ("--all", false), ("--parallel", true)];
 
-/// Options that every child is given, or not, anyhow.
+/// Options that every child gets or does not get in any case.
 const GIVEN: [&str; 4] = ["--json", "--yes", "-y", "--asked-by-parent"];
 
-/// What a verb does on many.
+/// How a verb runs on many instances.
 pub struct Fleet<'a> {
-    /// Who is meant.
+    /// The selection.
     pub args: FleetArgs,
     /// Options that only make sense for one of many.
     pub more: &'a [&'a str],
-    /// What a result says in a few words.
+    /// Summarises a result in a few words.
     pub words: fn(&Json) -> String,
 }
 
@@ -78,7 +78,7 @@ impl FleetArgs {
         FleetArgs { instances, groups: GroupArgs { groups, all, parallel: NonZeroUsize::MIN } }
     }
 
-    /// Whether many are meant, or one as without all this.
+    /// Whether several instances are selected, rather than the one of `-t`.
     pub fn is_many(&self) -> bool {
         self.groups.all || !self.groups.groups.is_empty() || !self.instances.is_empty()
     }
@@ -110,7 +110,7 @@ impl FleetArgs {
     }
 }
 
-/// One run that waits for an answer.
+/// A run that waits for an answer.
 struct Run<'c> {
     crew: &'c Crew,
     name: String,
@@ -130,20 +130,20 @@ struct Ended {
     story: String,
 }
 
-/// How far a run came by itself.
+/// The state of a run.
 enum Begun<'c> {
     Asks(Run<'c>, Json),
     Ended(Ended),
 }
 
-/// Who is at work, and whether nobody is to begin any more.
+/// The running children, and whether no more are to be started.
 #[derive(Default)]
 struct Crew {
     stopped: AtomicBool,
     pids: Mutex<Vec<u32>>,
 }
 
-/// Runs what was typed once per instance, shows a table, and ends with the worst exit code.
+/// Runs the command line once per instance, shows a table, and returns the worst exit code.
 pub fn run(fleet: &Fleet<'_>, context: &mut Context<'_>) -> Result<Exit> {
     let names = fleet.args.names(&config::required(context)?)?;
     let words = own_words(std::env::args_os().skip(1))?;
@@ -166,7 +166,7 @@ pub fn run(fleet: &Fleet<'_>, context: &mut Context<'_>) -> Result<Exit> {
             break;
         }
         if let Err(error) = ask(&asking, context.ui) {
-            // The end of its input is no.
+            // End of input means no.
             for (mut run, _) in asking {
                 drop(run.answer.take());
                 let _ = run.child.wait();
@@ -183,7 +183,7 @@ pub fn run(fleet: &Fleet<'_>, context: &mut Context<'_>) -> Result<Exit> {
     }
 }
 
-/// Shows all that is asked for, and asks once.
+/// Shows all questions, and asks once.
 fn ask(asking: &[(Run<'_>, Json)], ui: &mut Ui) -> Result<()> {
     for (run, asks) in asking {
         ui.say(&format!("{}:", run.name));
@@ -195,7 +195,7 @@ fn ask(asking: &[(Run<'_>, Json)], ui: &mut Ui) -> Result<()> {
     ui.ask(&format!("make all these changes on {}?", counted(asking.len(), "instance")))
 }
 
-/// What was typed, without what only the parent has.
+/// The command line without the options of the parent.
 fn own_words(typed: impl Iterator<Item = OsString>) -> Result<Vec<OsString>> {
     let mut typed = typed;
     let mut words = Vec::new();
@@ -245,7 +245,7 @@ impl<'c> Run<'c> {
         let mut stderr = child.stderr.take().ok_or_else(gone)?;
         let story = thread::spawn(move || {
             let mut story = Vec::new();
-            // What could be read is what is told.
+            // Reports the part that could be read.
             let _ = stderr.read_to_end(&mut story);
             String::from_utf8_lossy(&story).into_owned()
         });
@@ -263,10 +263,10 @@ impl<'c> Run<'c> {
         }
     }
 
-    /// Says yes, and waits until it ends or asks again.
+    /// Answers yes, and waits until it ends or asks again.
     fn answer((mut run, _): (Run<'c>, Json)) -> Result<Begun<'c>> {
         if let Some(answer) = &mut run.answer {
-            // One that has ended meanwhile says why.
+            // A child that has ended meanwhile reports why.
             let _ = answer.write_all(b"yes\n");
         }
         run.listen()
@@ -276,7 +276,7 @@ impl<'c> Run<'c> {
     fn end(mut self, mut text: String) -> Result<Ended> {
         self.out.read_to_string(&mut text).map_err(Error::file("read from", "kumadb"))?;
         let status = {
-            // Nobody sends a signal to a number that is another's by now.
+            // The process id is not reused before it is waited for, so no signal reaches another process.
             let mut pids = lock(&self.crew.pids);
             pids.retain(|pid| *pid != self.child.id());
             self.child.wait().map_err(Error::file("wait for", "kumadb"))?
@@ -291,7 +291,7 @@ impl<'c> Run<'c> {
     }
 }
 
-/// Passes on a signal to those that did not get it from the terminal.
+/// Forwards a signal to the children that did not get it from the terminal.
 struct Watch<'c> {
     crew: &'c Crew,
     signal: i32,
@@ -304,7 +304,7 @@ impl Watch<'_> {
         }
         self.signal = ui.signal();
         self.crew.stopped.store(true, Ordering::SeqCst);
-        // A Ctrl-C goes to all of them by itself, and a second one would end them at once.
+        // Ctrl-C reaches all of them anyway, and a second one would end them at once.
         if let Some(signal) = Signal::from_named_raw(self.signal).filter(|signal| *signal != Signal::INT) {
             let pids = lock(&self.crew.pids);
             for pid in pids.iter().filter_map(|pid| Pid::from_raw(*pid as i32)) {
@@ -314,7 +314,7 @@ impl Watch<'_> {
     }
 }
 
-/// Does `work` on all `items`, `parallel` at a time, in any order, and gives the results in theirs; `watch` is called
+/// Runs `work` on all `items`, `parallel` at a time, and returns the results in the order of the items; `watch` is called
 /// meanwhile.
 fn side_by_side<T: Send, R: Send>(
     items: Vec<T>,
@@ -348,7 +348,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The table, or the one document; the worst exit code of all.
+/// Prints the table or the JSON document; returns the worst exit code.
 fn tell(ended: &[Ended], words: fn(&Json) -> String, ui: &mut Ui) -> Result<Exit> {
     let worst = ended.iter().map(|one| one.exit).max_by_key(|exit| exit.gravity()).unwrap_or(Exit::Done);
     let warnings = |one: &Ended| -> Vec<String> {

@@ -38,7 +38,7 @@ pub fn run(args: &InitArgs, context: &mut Context<'_>) -> Result<Exit> {
         admin: None,
         timezone: args.timezone.clone(),
     };
-    // Everything that needs no password is found out before one is asked for.
+    // Everything that needs no password is checked before one is asked for.
     new.check(engine)?;
     if engine == EngineKind::Sqlite {
         init::check_unused(Path::new(&args.place))?;

@@ -1,4 +1,4 @@
-//! Which instance is meant, what the config file says of it, and which stores are its own.
+//! The selected instance, its settings in the config file, and its stores.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -12,12 +12,12 @@ use crate::engine::mariadb::Address;
 use crate::error::{Error, Result};
 use crate::instance::Instance;
 
-/// What is known of the instance that was found.
+/// The instance that was found.
 #[derive(Clone, Debug)]
 pub struct Found {
     /// Its name in the config file, where it has one.
     configured: Option<String>,
-    /// What it is called, and where it is; `None` where it is on a remote host.
+    /// Its name and location; `None` on a remote host.
     here: Option<(String, String)>,
 }
 
@@ -25,25 +25,25 @@ pub struct Found {
 pub struct Named {
     /// Its name there.
     pub name: String,
-    /// What its table says.
+    /// Its table.
     pub target: Target,
 }
 
-/// Whose snapshots are meant.
+/// The owner of snapshots.
 #[derive(Clone, Debug)]
 pub struct Whose {
     /// The name of the instance.
     pub name: String,
-    /// What its snapshots may be called besides: the container that the config file has under this name.
+    /// Another name of its snapshots: the container that the config file has under this name.
     older: Option<String>,
-    /// Where it is, if that is known.
+    /// Its location, where known.
     pub origin: Option<String>,
     /// The other names in the config file: instances on two hosts may be in folders of the same path.
     others: Vec<String>,
 }
 
 impl Whose {
-    /// Whether the snapshot that says this of itself is one of them.
+    /// Whether the snapshot with this manifest belongs to it.
     pub fn has(&self, manifest: &Manifest) -> bool {
         match &self.origin {
             Some(origin) => manifest.origin == *origin && !self.others.contains(&manifest.instance),
@@ -53,12 +53,12 @@ impl Whose {
 }
 
 impl Whose {
-    /// Those of the instance at `origin`, or with this name where that is not known.
+    /// The instance at `origin`, or with this name where the location is unknown.
     pub fn at(name: String, origin: Option<String>) -> Whose {
         Whose { name, older: None, origin, others: Vec::new() }
     }
 
-    /// Those of the instance that `config` calls `name`, else those with this name.
+    /// The instance called `name` in `config`, else any with this name.
     pub fn of(name: &str, config: &Config) -> Whose {
         let text = |target: &Target| target.target.read().ok().map(|text| text.reveal().to_owned());
         let named = config.instances.get(name).and_then(text);
@@ -73,7 +73,7 @@ impl Whose {
     }
 }
 
-/// Whether two of them have the same name and are not the same instance.
+/// Whether two different instances have the same name.
 pub fn are_ambiguous<'m>(manifests: impl Iterator<Item = &'m Manifest>) -> bool {
     let mut origins: BTreeMap<&str, &str> = BTreeMap::new();
     manifests
@@ -82,26 +82,26 @@ pub fn are_ambiguous<'m>(manifests: impl Iterator<Item = &'m Manifest>) -> bool 
 }
 
 impl Context<'_> {
-    /// Whose snapshots are meant by `name`: of the instance that the config file calls so, else those with this name.
+    /// The owner of snapshots called `name`: the instance of this name in the config file, else any with this name.
     pub(super) fn whose(&self, name: &str) -> Result<Whose> {
         let config = config::read(self)?.unwrap_or_default();
         Ok(Whose::of(name, &config))
     }
 
-    /// What the config file says of the instance that is meant, if it names it: by its name, or as the same place.
+    /// The selected instance in the config file, if it is there: by name or by location.
     pub(super) fn named(&self) -> Result<Option<Named>> {
         let Some(mut config) = config::read(self)? else { return Ok(None) };
         let Some(name) = self.configured_name(&config) else { return Ok(None) };
         Ok(config.instances.remove(&name).map(|target| Named { name, target }))
     }
 
-    /// The name in `config` of the instance that is meant.
+    /// The name in `config` of the selected instance.
     fn configured_name(&self, config: &Config) -> Option<String> {
         if let Some(found) = &*self.found.borrow() {
             return found.configured.clone().filter(|name| config.instances.contains_key(name));
         }
         let text = self.global.target.as_ref()?;
-        // What has a `/` or a `:` is a place, not a name.
+        // A text with a `/` or a `:` is a location, not a name.
         if !text.contains(['/', ':']) && config.instances.contains_key(text) {
             return Some(text.clone());
         }
@@ -112,7 +112,7 @@ impl Context<'_> {
         config.instances.iter().find(|(_, target)| same(target)).map(|(name, _)| name.clone())
     }
 
-    /// Whether the engine of `target` is the one that the options name.
+    /// Whether the engine of `target` is the one of the options.
     fn is_same_engine(&self, target: &Target) -> bool {
         if target.docker_host.is_none() && target.context.is_none() {
             return true;
@@ -121,7 +121,7 @@ impl Context<'_> {
         matches!((engine::of(target, &self.global).endpoint(), own), (Ok(other), Ok(own)) if other == own)
     }
 
-    /// The instance that is meant. One that the config file names has that name, however it was found.
+    /// The selected instance. One from the config file has its name there, however it was found.
     pub(super) fn find(&self) -> Result<Instance> {
         let config = config::read(self)?.unwrap_or_default();
         *self.found.borrow_mut() = None;
@@ -145,7 +145,7 @@ impl Context<'_> {
             }
             Err(_) => None,
         });
-        // On the remote host, the kumadb that sent us knows the name.
+        // On the remote host, the local kumadb has passed the name.
         let name = configured.clone().or(remote_job::overrides()?.and_then(|overrides| overrides.name));
         let found = found.map(|instance| match name {
             Some(name) => instance.called(name),
@@ -158,32 +158,32 @@ impl Context<'_> {
         found
     }
 
-    /// What `config` calls `instance`.
+    /// The name of `instance` in `config`.
     pub(super) fn name_of(&self, instance: &Instance, config: &Config) -> Option<String> {
         let is = |target: &Target| is_instance(target, instance, self.is_same_engine(target));
         config.instances.iter().find(|(_, target)| is(target)).map(|(name, _)| name.clone())
     }
 
-    /// Where the write path keeps its snapshots: the first folder of the stores, or the default one. A safe write must not
-    /// depend on a network. They are encrypted where those of the instance are.
+    /// The store of undo snapshots: the first local folder among the stores, or the default one. A safe write must not depend
+    /// on a network. They are encrypted where the snapshots of the instance are.
     pub(super) fn store(&mut self) -> Result<Store> {
         let store = self.local_stores()?.into_iter().next().map_or_else(default_store, Store::new);
         self.warn_of_namesakes(std::slice::from_ref(&store));
         Ok(store.sealed(self.seal()?).bounded(self.undo_bounds()?))
     }
 
-    /// Says so when one of `stores` has snapshots of another instance under the name of the one that was found.
+    /// Warns when one of `stores` has snapshots of another instance with the same name.
     pub(super) fn warn_of_namesakes(&mut self, stores: &[Store]) {
         let Some((name, origin)) = self.found.borrow().as_ref().and_then(|found| found.here.clone()) else { return };
         for store in stores {
-            // A store that does not answer says so where it is used.
+            // A store that does not respond is reported where it is used.
             if let Ok(Some(namesake)) = store.namesake(&name, &origin) {
                 self.ui.warn(&namesake.to_string());
             }
         }
     }
 
-    /// What the snapshots of the instance are encrypted with, as the environment or the config file says.
+    /// The encryption of the instance's snapshots, from the environment or the config file.
     pub(super) fn seal(&self) -> Result<Option<Seal>> {
         if let Some(recipients) = &self.recipients {
             return Seal::read(recipients, &[], None);
@@ -194,7 +194,7 @@ impl Context<'_> {
         }
     }
 
-    /// How many undo snapshots are kept, as the config file says.
+    /// The limits of undo snapshots, from the config file.
     pub(super) fn undo_bounds(&self) -> Result<Bounds> {
         match self.bounds {
             Some(bounds) => Ok(bounds),
@@ -202,25 +202,25 @@ impl Context<'_> {
         }
     }
 
-    /// The folders among the stores.
+    /// The local folders among the stores.
     pub(super) fn local_stores(&self) -> Result<Vec<String>> {
         let mut stores = self.store_addresses()?;
         stores.retain(|store| !store.contains("://"));
         Ok(stores)
     }
 
-    /// The stores that were given, else those of the config file.
+    /// The stores of the options, else of the config file.
     pub(super) fn store_addresses(&self) -> Result<Vec<String>> {
         let named = self.configured_stores()?.unwrap_or_default().into_iter().map(|place| place.address);
         Ok(self.global.store.iter().cloned().chain(named).collect())
     }
 
-    /// All stores, for a verb that is about no instance; the default one is where the instances are.
+    /// All stores, for a verb without an instance; the default one is where the instances are.
     pub(super) fn stores_alone(&self) -> Result<Stores> {
         if self.store_addresses()?.is_empty() {
             match &self.global.target {
                 Some(target) if target.contains(['/', ':']) => {}
-                // Whatever else ails it, the store is not concerned.
+                // Other problems of the instance do not affect the store.
                 Some(_) => match self.find().map(drop) {
                     Ok(()) => {}
                     Err(error) if matches!(error, Error::Elsewhere { .. }) => return Err(error),
@@ -232,7 +232,7 @@ impl Context<'_> {
         self.stores()
     }
 
-    /// The stores for a verb about `snapshots`: who names archives by path or address means no instance.
+    /// The stores for a verb about `snapshots`: archives by path or address need no instance.
     pub(super) fn stores_of(&self, snapshots: &[String]) -> Result<Stores> {
         let is_archive = |wanted: &String| wanted.contains("://") || Path::new(wanted).is_file();
         match !snapshots.is_empty() && snapshots.iter().all(is_archive) {
@@ -241,7 +241,7 @@ impl Context<'_> {
         }
     }
 
-    /// Where the instance is that is meant, on this machine or on a remote host.
+    /// The location of the selected instance, on this machine or on a remote host.
     pub(super) fn origin(&mut self) -> Result<String> {
         match self.instance() {
             Err(Error::Elsewhere { folder, .. }) if !self.store_addresses()?.is_empty() => Ok(folder),
@@ -249,7 +249,7 @@ impl Context<'_> {
         }
     }
 
-    /// The stores that were given, else those of the config file, else the default one.
+    /// The stores of the options, else of the config file, else the default one.
     pub(super) fn stores(&self) -> Result<Stores> {
         let stores = match self.configured_stores()? {
             Some(places) => open_stores(&places.iter().collect::<Vec<_>>(), &self.credentials()?, &default_store())?,
@@ -258,7 +258,7 @@ impl Context<'_> {
         Ok(stores.apart_from(self.others()?))
     }
 
-    /// The names of the other instances, where the config file names the one that is meant.
+    /// The names of the other instances, where the config file contains the selected one.
     pub(super) fn others(&self) -> Result<Vec<String>> {
         if let Some(overrides) = remote_job::overrides()? {
             return Ok(overrides.others);
@@ -267,13 +267,13 @@ impl Context<'_> {
         Ok(self.configured_name(&config).map_or(Vec::new(), |name| config.others(&name)))
     }
 
-    /// What the environment says of who asks stores; a signal ends their waiting.
+    /// Who uses the stores, from the environment; a signal ends a request.
     pub(super) fn credentials(&self) -> Result<Credentials> {
         Ok(Credentials::new(store::credentials()?).cancelled_by(self.ui.signals()))
     }
 
-    /// The stores of the config file, where no other ones were given: those of the instance that is meant, or all of them
-    /// where it names none, or none is meant.
+    /// The stores of the config file, unless others were given: those of the selected instance, or all where it names none or
+    /// none is selected.
     pub(super) fn configured_stores(&self) -> Result<Option<Vec<Place>>> {
         if !self.global.store.is_empty() {
             return Ok(None);
@@ -287,12 +287,12 @@ impl Context<'_> {
     }
 }
 
-/// Whether both texts name one place: the same word, the same folder, the same database.
+/// Whether both texts name one location: the same word, the same folder, the same database.
 fn is_same_text(text: &str, other: &str) -> bool {
     text == other || origin_of(text).is_some_and(|origin| Some(origin) == origin_of(other))
 }
 
-/// Where the instance is that `text` names, as far as the text alone tells: not for the name of a container.
+/// The location of the instance `text`, as far as the text shows it: not for the name of a container.
 pub fn origin_of(text: &str) -> Option<String> {
     if text.starts_with("mysql://") || text.starts_with("mariadb://") {
         return Address::parse(text).ok().map(|address| address.describe());

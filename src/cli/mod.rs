@@ -198,7 +198,7 @@ enum Verb {
 }
 
 impl Cli {
-    /// Runs the verb, here or where its instance is.
+    /// Runs the verb, on this machine or on the host of its instance.
     pub fn run(mut self, ui: &mut Ui) -> Result<Exit> {
         let ordered = remote_job::overrides()?;
         if let Some(overrides) = &ordered {
@@ -260,7 +260,7 @@ impl Verb {
         }
     }
 
-    /// Whether it takes a snapshot of its own before it writes.
+    /// Whether it takes a snapshot before it writes.
     fn makes_snapshots(&self) -> bool {
         match self {
             Verb::Monitor(verb) => verb.writes(),
@@ -274,22 +274,22 @@ impl Verb {
     }
 }
 
-/// What every verb works with.
+/// The context of every verb.
 struct Context<'a> {
     ui: &'a mut Ui,
     global: Global,
-    /// The engine that was last looked at.
+    /// The engine that was used last.
     docker: RefCell<Option<Arc<Docker>>>,
-    /// The instance that was last found.
+    /// The instance that was found last.
     found: RefCell<Option<instance::Found>>,
-    /// Recipients of snapshots, where a kumadb on another machine has said.
+    /// Recipients of snapshots, where a kumadb on another machine has passed them.
     recipients: Option<Vec<String>>,
-    /// How many undo snapshots are kept, where a kumadb on another machine has said.
+    /// Limits of undo snapshots, where a kumadb on another machine has passed them.
     bounds: Option<Bounds>,
 }
 
 impl Context<'_> {
-    /// What can be seen from here.
+    /// What finds instances on this machine.
     fn sight(&self) -> Result<Sight> {
         self.sight_on(engine::connect(&engine::surroundings(&self.global)))
     }
@@ -300,7 +300,7 @@ impl Context<'_> {
         Ok(Sight { docker, here, state: state_folder(), beside: remote_job::overrides()?.is_some() })
     }
 
-    /// The instance that is meant; says so first when work on it is unfinished, and nobody is at it.
+    /// The selected instance; warns when an operation on it was interrupted and no process works on it.
     fn instance(&mut self) -> Result<Instance> {
         let instance = self.find()?;
         match repair_owner(&instance) {
@@ -317,7 +317,7 @@ impl Context<'_> {
             Ok(Some(_)) if matches!(instance.lock("looking"), Err(Error::Locked { .. })) => {}
             Ok(Some(journal)) => self.ui.warn(&format!("{}; run: kumadb recover", journal.record.unfinished())),
             Err(error @ Error::Journal { .. }) => self.ui.warn(&error.to_string()),
-            // A folder that this user cannot look into hides its journal; writing to it is refused later anyway.
+            // A folder that this user cannot read hides its journal; writing to it is refused later anyway.
             Ok(None) | Err(_) => {}
         }
         Ok(instance)
@@ -328,12 +328,12 @@ fn default_store() -> Store {
     Store::new(local_folder("XDG_DATA_HOME", ".local/share").join("snapshots"))
 }
 
-/// Where journals of instances without a data folder are.
+/// The folder of journals of instances without a data folder.
 fn state_folder() -> PathBuf {
     local_folder("XDG_STATE_HOME", ".local/state").join("instances")
 }
 
-/// Where this user's kumadb keeps things: root has one place, everybody else a folder at home.
+/// The folder of this user's kumadb: a system folder for root, a folder at home for others.
 fn local_folder(variable: &str, home: &str) -> PathBuf {
     if let Some(folder) = std::env::var_os(variable).filter(|folder| !folder.is_empty()) {
         return PathBuf::from(folder).join("kumadb");

@@ -1,4 +1,4 @@
-//! Where a password comes from: never from an argument, which everybody on the machine can read.
+//! Reading passwords: never from an argument, which every user of the machine can read.
 
 use std::path::PathBuf;
 
@@ -18,7 +18,7 @@ pub struct PasswordArgs {
 }
 
 impl PasswordArgs {
-    /// Takes the password along, from wherever it comes.
+    /// Packs the password for a remote job, whatever its source.
     pub fn pack(&self, luggage: &mut Luggage) -> Result<()> {
         match &self.password_file {
             Some(file) => luggage.take(file),
@@ -32,7 +32,7 @@ impl PasswordArgs {
         self.password_file.is_some()
     }
 
-    /// The password of the user `name`.
+    /// Reads the password of the user `name`.
     pub fn read(&self, name: &str, context: &mut Context<'_>) -> Result<Secret> {
         if let Some(path) = &self.password_file {
             return files::read_first_line(path).map(Secret::new);

@@ -19,7 +19,7 @@ use crate::formats::Syntax;
 use crate::formats::render::render_json;
 use crate::plan::fixture::Outline;
 
-/// The newest form of a saved plan.
+/// The newest version of the format of saved plans.
 const FORM: u32 = 1;
 
 #[derive(Args, Debug)]
@@ -43,21 +43,21 @@ pub struct Saved {
     pub kumadb_plan: u32,
     /// When it was made.
     pub made: DateTime<Utc>,
-    /// Where the instance is that it was made for.
+    /// The location of the instance that it was made for.
     pub origin: String,
-    /// What it does, in words.
+    /// Its summary, in words.
     pub summary: String,
     /// The plan.
     pub outline: Outline,
 }
 
 impl Saved {
-    /// Reads the plan in `path`; `None` where that is no plan, but a document.
+    /// Reads the plan in `path`; `None` where the file is not a plan but a fixture.
     ///
     /// # Errors
-    /// It is a plan that this kumadb cannot read.
+    /// A plan that this version cannot read.
     pub fn read(path: &Path) -> Result<Option<Saved>> {
-        // Whatever it is called, unless its name says that it is something else.
+        // Any file name is accepted, unless its extension contradicts that.
         if path.is_dir() || !matches!(path.to_str().and_then(Syntax::of), None | Some(Syntax::Json)) {
             return Ok(None);
         }

@@ -1,4 +1,4 @@
-//! `kumadb probe`: what the server answers to those who ask it from outside, and what that means.
+//! `kumadb probe`: checks the responses of the server to browsers, Prometheus and badges.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -23,10 +23,10 @@ use crate::model::state::{Config, State};
 use crate::plan::pick::Pick;
 use crate::value::Secret;
 
-/// Of so many public monitors the badges are asked for when none is named.
+/// Number of public monitors whose badges are checked by default.
 const BADGED: usize = 5;
 
-/// Monitors that are named in one line.
+/// Maximum number of monitors named in one line.
 const NAMED: usize = 10;
 
 #[derive(Args, Debug)]
@@ -66,7 +66,7 @@ pub struct AddressArgs {
     timeout: Duration,
 }
 
-/// A server that was asked what it is.
+/// A server that was contacted.
 pub struct Asked {
     pub face: Face,
     pub page: Page,
@@ -76,7 +76,7 @@ pub struct Asked {
 }
 
 impl Asked {
-    /// Fails unless it is the real server, up.
+    /// Fails unless it is a real server that is up.
     pub fn check(&self) -> Result<()> {
         match self.page {
             Page::Server => Ok(()),
@@ -86,12 +86,13 @@ impl Asked {
 }
 
 impl AddressArgs {
-    /// Takes along what these options name.
+    /// Packs the files of these options for a remote job.
     pub fn pack(&self, luggage: &mut Luggage) -> Result<()> {
         self.ca.iter().try_for_each(|file| luggage.take(file))
     }
 
-    /// Finds the server of `instance`: the first address that the real server answers at, else the first that anything
+    /// Finds the server of `instance`: the first address where the real server responds, else the first where anything
+    /// responds.
     /// answers at.
     pub fn find(&self, instance: Option<&Instance>) -> Result<Asked> {
         let places = match (&self.url, instance) {
@@ -129,7 +130,7 @@ fn no_answer(place: &str, why: &str, hint: &str) -> Error {
     Error::NoAnswer { place: place.to_owned(), why: why.to_owned(), hint: hint.to_owned() }
 }
 
-/// Where the server of `instance` may answer.
+/// Addresses where the server of `instance` may respond.
 fn places(instance: &Instance) -> Result<Vec<(String, &'static str)>> {
     let Some(server) = &instance.container else {
         let hint = "name it: --url http://HOST:3001";
@@ -150,26 +151,26 @@ fn places(instance: &Instance) -> Result<Vec<(String, &'static str)>> {
     }
 }
 
-/// One question with its answer.
+/// One request with its response.
 struct Check {
     path: String,
     reply: Reply,
     verdict: Verdict,
 }
 
-/// Where the running server and the database do not agree.
+/// Differences between the running server and the database.
 #[derive(Default)]
 struct Differing {
     /// Monitors that should be checked and are not: id and path.
     unchecked: Vec<(i64, String)>,
-    /// What the server checks and the database has not, or has switched off.
+    /// Monitors that the server checks, and that are missing or paused in the database.
     unwanted: Vec<Known>,
 }
 
 pub fn run(args: &ProbeArgs, context: &mut Context<'_>) -> Result<Exit> {
     let instance = match context.instance() {
         Ok(instance) => Some(instance),
-        // Whoever names an address need not have the database at hand.
+        // With an address, the database may be unavailable.
         Err(Error::NoTarget | Error::SeveralTargets(_)) if args.address.url.is_some() => None,
         Err(error) if args.address.url.is_some() && error.exit() == Exit::NotFound => {
             context.ui.warn(&format!("no database to compare with: {error}"));
@@ -209,7 +210,7 @@ pub fn run(args: &ProbeArgs, context: &mut Context<'_>) -> Result<Exit> {
 }
 
 impl ProbeArgs {
-    /// Takes along what these options name, and the password, from wherever it comes.
+    /// Packs the files of these options for a remote job, and the password, whatever its source.
     pub fn pack(&self, luggage: &mut Luggage) -> Result<()> {
         self.address.pack(luggage)?;
         match &self.password_file {
@@ -238,13 +239,13 @@ impl ProbeArgs {
     }
 }
 
-/// The database, for comparing; that it cannot be read is said, and the rest is asked all the same.
+/// Reads the database for the comparison; an error becomes a warning, and the other checks continue.
 fn read(instance: &Instance, ui: &mut Ui) -> Option<(State, Config)> {
     let read = read_from(instance, |reader, name| Ok((read_shown_state(reader, name)?, read_config(reader, name)?)));
     read.map_err(|error| ui.warn(&format!("cannot read the database to compare with it: {error}"))).ok()
 }
 
-/// Compares what a running server checks with what its database says should be checked.
+/// Compares the monitors that a running server checks with those in its database.
 fn compare(known: &[Known], state: &State) -> Differing {
     let ids: BTreeSet<i64> = known.iter().filter_map(|known| known.id).collect();
     let names: BTreeSet<&str> =
@@ -260,7 +261,7 @@ fn compare(known: &[Known], state: &State) -> Differing {
     Differing { unchecked, unwanted }
 }
 
-/// Asks for the four badges of each monitor that was named, or of the first that everybody may see.
+/// Requests the four badges of each named monitor, or of the first public ones.
 fn ask_badges(named: &[String], face: &Face, state: &State, config: &Config) -> Result<Vec<Check>> {
     let public = public_monitors(config);
     let ids = match named.is_empty() {

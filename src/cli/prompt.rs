@@ -1,4 +1,4 @@
-//! Answers at a terminal, waited for so that one Ctrl-C ends it.
+//! Reading answers at a terminal, so that one Ctrl-C ends the wait.
 
 use std::io::{BufRead as _, Write as _};
 
@@ -8,7 +8,7 @@ use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr
 
 use crate::error::{Error, Result};
 
-/// Reads one line of stdin, without its end. `signal` tells the number of the signal that came, or 0.
+/// Reads one line of stdin, without the line break. `signal` returns the number of the received signal, or 0.
 ///
 /// # Errors
 /// [`Error::Interrupted`].
@@ -19,7 +19,7 @@ pub fn line(signal: &dyn Fn() -> i32) -> Result<String> {
     Ok(line.trim_end_matches(['\r', '\n']).to_owned())
 }
 
-/// Asks `question` on the terminal, and reads an answer that is not shown while it is typed.
+/// Asks `question` on the terminal, and reads the answer without echo.
 ///
 /// # Errors
 /// [`Error::Interrupted`].
@@ -28,12 +28,12 @@ pub fn unseen(question: &str, signal: &dyn Fn() -> i32) -> Result<String> {
     let _ = write!(std::io::stderr(), "{question}: ");
     let answer = line(signal);
     drop(hidden);
-    // Nor is the end of the line shown.
+    // The line break is not echoed either.
     let _ = writeln!(std::io::stderr());
     answer
 }
 
-/// Waits until something can be read. A signal is only noted, and would be slept through otherwise.
+/// Waits until there is input. A signal handler only sets a flag, which a blocking read would not notice.
 fn wait(signal: &dyn Fn() -> i32) -> Result<()> {
     let stdin = std::io::stdin();
     let pause = Timespec { tv_sec: 0, tv_nsec: 200_000_000 };
@@ -50,7 +50,7 @@ fn wait(signal: &dyn Fn() -> i32) -> Result<()> {
     }
 }
 
-/// The terminal does not show what is typed, until this is dropped.
+/// Echo is off until this is dropped.
 struct Hidden(Termios);
 
 impl Hidden {

@@ -40,12 +40,12 @@ pub struct PruneArgs {
 }
 
 impl PruneArgs {
-    /// Whether only the snapshots of one instance are judged, the one that is meant: nobody who names it means others too.
+    /// Whether only the snapshots of one instance are considered: selecting an instance must not affect others.
     fn is_own(&self, context: &Context<'_>) -> bool {
         self.own || context.global.target.is_some() && self.instance.is_none()
     }
 
-    /// The policy of the config file, where it counts.
+    /// The policy of the config file, where it applies.
     pub fn configured(&self, context: &Context<'_>) -> Result<Option<Policy>> {
         match self.is_own(context) && !self.undo && self.keep.0.is_empty() {
             true => Ok(context.named()?.and_then(|named| named.target.policy)),
@@ -209,7 +209,7 @@ fn document(one: &Judged) -> Json {
     })
 }
 
-/// What of one of many goes, in a few words.
+/// Summary of one instance for the table of many.
 fn words(document: &Json) -> String {
     let removed = document["removed"].as_u64().unwrap_or(0) as usize;
     let verb = if document["dry_run"] == true { "would delete" } else { "deleted" };

@@ -1,4 +1,4 @@
-//! `kumadb push`: one beat of a push monitor, sent as whatever it watches would send it.
+//! `kumadb push`: sends one heartbeat of a push monitor, like the watched job would.
 
 use std::time::Duration;
 
@@ -51,7 +51,7 @@ impl Status {
     }
 }
 
-/// Reads milliseconds, as many as the server takes (2.5.3).
+/// Parses milliseconds, up to the maximum of the server (2.5.3).
 fn ping(text: &str) -> Result<f64, String> {
     let number = text.parse::<f64>().map_err(|_| format!("`{text}` is no number of milliseconds"))?;
     match (0.0..=1e11).contains(&number) {
@@ -62,7 +62,7 @@ fn ping(text: &str) -> Result<f64, String> {
 
 pub fn run(args: &PushArgs, context: &mut Context<'_>) -> Result<Exit> {
     let instance = context.instance()?;
-    // Before the database is opened: that of a stopped server need not be.
+    // Checked before the database is opened: that of a stopped server need not be.
     let asked = args.address.find(Some(&instance))?;
     asked.check()?;
     let state = read_shown_state(&instance)?;
@@ -85,7 +85,7 @@ pub fn run(args: &PushArgs, context: &mut Context<'_>) -> Result<Exit> {
     tell(args, asked.face.base(), monitor.id, &path, beat.as_ref(), context)
 }
 
-/// The token of a monitor that takes beats.
+/// The token of a push monitor that is active.
 fn token(state: &State, monitor: &Monitor) -> Result<Secret> {
     let (path, kind) = (state.path(monitor.id), monitor.kind());
     if kind != "push" {
@@ -102,7 +102,7 @@ fn read_newest(instance: &Instance) -> Result<i64> {
     read_last_beat(&mut *instance.connect()?.reader()?)
 }
 
-/// The first beat of the monitor with an id over `since`.
+/// The first heartbeat of the monitor with an id above `since`.
 fn wait(instance: &Instance, id: i64, since: i64, limit: Duration) -> Result<Option<Row>> {
     let connect = instance.connect()?;
     let mut found = beats::wait(&*connect, since, &[id].into(), false, limit, &mut || Ok(()))?;

@@ -1,4 +1,4 @@
-//! `kumadb remote-job`: what a kumadb on another machine starts here. People never type it.
+//! `kumadb remote-job`: started by a kumadb on another machine. Users never type it.
 
 use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
@@ -14,14 +14,14 @@ pub struct RemoteJobArgs {
     folder: PathBuf,
 }
 
-/// Becomes the verb that was ordered.
+/// Becomes the verb of the job.
 pub fn run(args: &RemoteJobArgs) -> Result<Exit> {
     let mut command = Order::take(&args.folder)?;
     let failed = command.exec();
     Err(Error::file("run", command.get_program())(failed))
 }
 
-/// What is said otherwise, where this is such a verb.
+/// The error otherwise, where this is such a verb.
 pub fn overrides() -> Result<Option<Overrides>> {
     let Ok(text) = std::env::var(Overrides::VARIABLE) else { return Ok(None) };
     let wrong = |error| Error::Usage(format!("`{}` is set to what no kumadb set it to: {error}", Overrides::VARIABLE));

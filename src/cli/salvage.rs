@@ -65,7 +65,7 @@ pub fn run(args: &SalvageArgs, context: &mut Context<'_>) -> Result<Exit> {
     Ok(if salvaged.is_whole() { Exit::Done } else { Exit::Partial })
 }
 
-/// The file that is meant: itself, or that of an instance.
+/// The database file: the argument itself, or that of an instance.
 fn find(from: &str, context: &mut Context<'_>) -> Result<PathBuf> {
     let path = Path::new(from);
     if path.is_file() {
@@ -78,7 +78,7 @@ fn find(from: &str, context: &mut Context<'_>) -> Result<PathBuf> {
     }
 }
 
-/// What was salvaged, as `docs/json.md` says.
+/// The result as JSON, as in `docs/json.md`.
 pub fn salvaged_json(salvaged: &Salvaged) -> Json {
     let tables: Vec<Json> = salvaged.tables.iter().map(table_json).collect();
     let wal = match salvaged.wal {
@@ -101,7 +101,7 @@ fn table_json(report: &TableReport) -> Json {
     })
 }
 
-/// The same for people: tables in which there was something, or should have been.
+/// The result as text: tables that have, or should have, rows.
 pub fn salvaged_text(salvaged: &Salvaged) -> String {
     let number = |n: u64| if n == 0 { String::new() } else { n.to_string() };
     let rows = salvaged.tables.iter().filter(|report| **report != empty(report)).map(|report| {
@@ -155,7 +155,7 @@ pub fn salvaged_text(salvaged: &Salvaged) -> String {
     text.join("\n")
 }
 
-/// What a new database was made of, as `docs/json.md` says.
+/// What a new database was built from, as in `docs/json.md`.
 pub fn rebuilt_json(made: &Rebuilt) -> Json {
     match made {
         Rebuilt::Whole { with_wal } => json!({"of": "files", "wal": if *with_wal { "used" } else { "ignored" }}),
@@ -167,7 +167,7 @@ pub fn rebuilt_json(made: &Rebuilt) -> Json {
     }
 }
 
-/// The same for people.
+/// The same as text.
 pub fn rebuilt_text(made: &Rebuilt) -> String {
     match made {
         Rebuilt::Whole { with_wal: true } => "the database is complete: its indexes were rebuilt".into(),
@@ -178,7 +178,7 @@ pub fn rebuilt_text(made: &Rebuilt) -> String {
     }
 }
 
-/// The report of a table in which nothing is.
+/// The report of an empty table.
 fn empty(report: &TableReport) -> TableReport {
     TableReport { table: report.table.clone(), ..TableReport::default() }
 }

@@ -13,7 +13,7 @@ use crate::instance::Sight;
 use crate::run::{Observer, Step};
 use crate::schedule::{self, Event, Host, Level, World};
 
-/// How often a signal is looked for.
+/// Polling interval for signals.
 const LOOK: Duration = Duration::from_millis(100);
 
 #[derive(Args, Debug)]
@@ -56,7 +56,7 @@ pub fn run(args: &ScheduleArgs, context: &mut Context<'_>) -> Result<Exit> {
             schedule::watch(&config, &world, &mut here)?;
             here.notify(&[NotifyState::Stopping]);
             match context.ui.signal() {
-                // Whoever runs services means this as a request, not as a failure; so does a person with Ctrl-C.
+                // Service managers and Ctrl-C end the scheduler regularly, not as a failure.
                 0 | 2 | 15 => Ok(Exit::Done),
                 signal => Err(Error::Interrupted { signal }),
             }
@@ -64,27 +64,27 @@ pub fn run(args: &ScheduleArgs, context: &mut Context<'_>) -> Result<Exit> {
     }
 }
 
-/// This process: its clock, its signals, the service manager that watches it.
+/// This process: its clock, its signals, and the service manager.
 struct Here<'u> {
     ui: &'u mut Ui,
     alive: Instant,
     ready: bool,
-    /// The log is in JSON.
+    /// Whether the log is JSON.
     json: bool,
-    /// Every step is logged.
+    /// Whether every step is logged.
     verbose: bool,
-    /// The log goes to systemd's journal, which notes the time and wants to know the priority.
+    /// Whether the log goes to systemd's journal, which records the time and expects a priority.
     journal: bool,
 }
 
-/// Whether stderr is a stream to systemd's journal, as `JOURNAL_STREAM` says: device and inode.
+/// Whether stderr is connected to systemd's journal, as `JOURNAL_STREAM` shows: device and inode.
 fn is_journal() -> bool {
     let Ok(named) = std::env::var("JOURNAL_STREAM") else { return false };
     rustix::fs::fstat(rustix::stdio::stderr()).is_ok_and(|found| named == format!("{}:{}", found.st_dev, found.st_ino))
 }
 
 impl Here<'_> {
-    /// Tells systemd, where it listens; that it does not is no fault.
+    /// Notifies systemd, where it listens; without a listener this is not an error.
     fn notify(&mut self, states: &[NotifyState<'_>]) {
         if let Err(error) = sd_notify::notify(states) {
             self.log(&Event::new(Level::Warn, "notification_failed", format!("cannot notify systemd: {error}")));
@@ -103,7 +103,7 @@ impl Observer for Here<'_> {
     fn step(&mut self, step: &Step) -> Result<()> {
         self.keep_alive();
         match step {
-            // The one step that can take minutes without anything being wrong.
+            // The only step that can take minutes without being a problem.
             Step::WaitSettled { waited: Duration::ZERO } => {
                 self.log(&Event::new(Level::Info, "waiting", step.to_string()));
             }

@@ -1,4 +1,4 @@
-//! `kumadb sql`: for what no verb covers.
+//! `kumadb sql`: SQL queries and changes that no verb covers.
 
 use std::fs::File;
 use std::io::{BufWriter, Read as _, Write as _};
@@ -21,10 +21,10 @@ use crate::run::script::{Changes, RowChange, Script};
 use crate::run::{self, Work};
 use crate::value::{Row, Value};
 
-/// Rows that the widths of columns are taken from, and that are held in memory for it.
+/// Number of rows that determine the widths of columns, and are held in memory for that.
 const MEASURED: usize = 500;
 
-/// Changed rows that fit on a screen.
+/// Maximum number of changed rows on the screen.
 const SHOWN: usize = 40;
 
 #[derive(Args, Debug)]
@@ -52,7 +52,7 @@ pub struct SqlArgs {
 }
 
 impl SqlArgs {
-    /// Takes the statements along, from wherever they come.
+    /// Packs the statements for a remote job, whatever their source.
     pub fn pack(&self, luggage: &mut Luggage) -> Result<()> {
         match (&self.statement, &self.file) {
             (_, Some(file)) => luggage.take(file),
@@ -86,9 +86,9 @@ fn read_text(args: &SqlArgs) -> Result<String> {
     }
 }
 
-// ---- questions ------------------------------------------------------------------------------------------------------
+// ---- queries --------------------------------------------------------------------------------------------------------
 
-/// Runs questions, on a connection that only reads.
+/// Runs queries, on a read-only connection.
 fn ask(args: &SqlArgs, statements: &[String], instance: &Instance, context: &mut Context<'_>) -> Result<Exit> {
     for statement in statements {
         check_question(statement, instance.engine())?;
@@ -104,7 +104,7 @@ fn ask(args: &SqlArgs, statements: &[String], instance: &Instance, context: &mut
         statements.iter().enumerate().try_for_each(|(at, statement)| out.answer(at, statement, reader))
     });
     match asked {
-        // Whoever reads us has seen enough.
+        // The reader has closed the pipe.
         Err(_) if out.closed => Ok(Exit::Done),
         Err(Error::ReadOnly { .. }) => Err(refused("this statement")),
         Err(Error::File { source, .. }) if source.kind() == std::io::ErrorKind::PermissionDenied => {
@@ -114,8 +114,8 @@ fn ask(args: &SqlArgs, statements: &[String], instance: &Instance, context: &mut
     }
 }
 
-/// Fails unless `statement` only asks. The engine refuses what writes to the database; here is refused what would write
-/// elsewhere, such as a file of the server's, or checkpoint.
+/// Fails unless `statement` is a query. The engine refuses writes to the database; this refuses what would write to other
+/// places, such as files of the server, or checkpoint.
 fn check_question(statement: &str, engine: EngineKind) -> Result<()> {
     const QUESTIONS: [&str; 7] = ["SELECT", "WITH", "VALUES", "EXPLAIN", "SHOW", "DESCRIBE", "DESC"];
     const PRAGMAS: [&str; 16] = [
@@ -144,7 +144,7 @@ fn check_question(statement: &str, engine: EngineKind) -> Result<()> {
     }
     let capitals = statement.to_ascii_uppercase();
     let words: Vec<&str> = capitals.split_ascii_whitespace().collect();
-    // MariaDB writes such a file in a transaction that only reads, too.
+    // MariaDB writes such a file even in a read-only transaction.
     let writes_file = words
         .windows(2)
         .any(|two| two[0].ends_with("INTO") && ["OUTFILE", "DUMPFILE"].iter().any(|file| two[1].starts_with(file)));
@@ -165,18 +165,18 @@ enum Form {
     Csv,
 }
 
-/// Where rows go, as they come.
+/// Where rows go, as they are read.
 struct Out<'a> {
     ui: &'a mut Ui,
     file: Option<BufWriter<File>>,
     form: Form,
     pending: String,
-    /// Whoever reads standard output has stopped.
+    /// The reader of standard output has closed the pipe.
     closed: bool,
 }
 
 impl Out<'_> {
-    /// Prints what `statement` answers.
+    /// Prints the result of `statement`.
     fn answer(&mut self, at: usize, statement: &str, reader: &mut dyn Reader) -> Result<()> {
         let mut first: Vec<Row> = Vec::new();
         let (mut widths, mut rows) = (Vec::new(), 0u64);
@@ -224,7 +224,7 @@ impl Out<'_> {
         }
     }
 
-    /// Prints the head and the first rows; returns how wide each column is.
+    /// Prints the header and the first rows; returns the width of each column.
     fn put_table(&mut self, at: usize, rows: &[Row]) -> Result<Vec<usize>> {
         let columns = rows.first().map_or(&[][..], Row::columns);
         let width = |at: usize| rows.iter().map(|row| shown(row.at(at)).chars().count()).max().unwrap_or(0);
@@ -280,7 +280,7 @@ fn table_line(cells: impl Iterator<Item = String>, widths: &[usize]) -> String {
     format!("{}\n", cells.join("  ").trim_end())
 }
 
-/// A cell on one line, and so that it does nothing to a terminal.
+/// A cell on one line, without control characters.
 fn shown(cell: &Value) -> String {
     let text = cell.to_string();
     match text.contains(char::is_control) {
@@ -312,7 +312,7 @@ fn csv_text(text: &str) -> String {
 
 // ---- changes --------------------------------------------------------------------------------------------------------
 
-/// Tries the statements, shows what they change, asks, and makes the change.
+/// Dry-runs the statements, shows the changes, asks, and writes them.
 fn change(args: &SqlArgs, statements: Vec<String>, instance: &Instance, context: &mut Context<'_>) -> Result<Exit> {
     let script = Script { statements, shown: None };
     script.check()?;
@@ -380,7 +380,7 @@ fn row_json(table: &str, row: &RowChange) -> Json {
     json!({"key": row.key, "action": action(row), "cells": cells})
 }
 
-/// The cell, or that it is a secret: what a person selects is shown, what a change brings along is not.
+/// The cell, or `(secret)`: secrets are shown in queries, but not in changes.
 fn veiled(table: &str, column: &str, cell: &Value) -> Value {
     let is_told = match table {
         "setting" => column != "value",

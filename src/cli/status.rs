@@ -28,19 +28,19 @@ pub struct StatusArgs {
 }
 
 impl StatusArgs {
-    /// The options that the config file stands for on a remote host.
+    /// The options that stand for the config file on a remote host.
     pub fn configured(&self, context: &Context<'_>) -> Result<Vec<String>> {
         if self.max_age.is_some() { Ok(Vec::new()) } else { check::configured_max_age(false, context) }
     }
 }
 
-/// How the backups of the instance stand.
+/// The state of the backups of the instance.
 enum Backups {
-    /// Its newest one is so old, and that is too old, or not.
+    /// The age of the newest one, and whether that is too old.
     Newest { age: TimeDelta, old: bool },
     /// There is none.
     None,
-    /// Stores do not answer.
+    /// Stores do not respond.
     Unknown,
 }
 
@@ -74,7 +74,7 @@ pub fn run(args: &StatusArgs, context: &mut Context<'_>) -> Result<Exit> {
     }
     let instance = context.instance()?;
     let life = instance.container.as_ref().map(|server| server.life()).transpose()?;
-    // Asking for the status starts nothing, so a stopped embedded MariaDB is told by its files alone.
+    // The status starts nothing, so for a stopped embedded MariaDB only its files are read.
     let read = instance.connect().and_then(|connect| connect.reader()).and_then(|mut reader| {
         let database = read_database(&mut *reader, &format!("`{}`", instance.name))?;
         let summary = read_summary(&mut *reader, &database.schema)?;
@@ -84,7 +84,7 @@ pub fn run(args: &StatusArgs, context: &mut Context<'_>) -> Result<Exit> {
         Err(Error::Unreachable { .. }) if instance.container.is_some() && !instance.is_running()? => {
             (None, "not running; to read it in a helper container: kumadb monitor list".to_owned())
         }
-        // An embedded MariaDB comes and goes with its server, whatever ails that.
+        // An embedded MariaDB starts and stops with its server, whatever its problem.
         Err(error @ (Error::Unreachable { .. } | Error::Paused { .. } | Error::Refused(_))) if life.is_some() => {
             (None, error.to_string())
         }
@@ -96,7 +96,7 @@ pub fn run(args: &StatusArgs, context: &mut Context<'_>) -> Result<Exit> {
         listed => listed,
     };
     let is_listed = listed.is_ok();
-    // A store that does not answer hides its snapshots, and nothing else.
+    // A store that does not respond hides its snapshots, and nothing else.
     let listing = listed.unwrap_or_else(|error| Listing { unusable: vec![error], ..Listing::default() });
     listing.unusable.iter().for_each(|error| context.ui.warn(&error.to_string()));
     let snapshots = listing.snapshots;
@@ -177,7 +177,7 @@ pub fn run(args: &StatusArgs, context: &mut Context<'_>) -> Result<Exit> {
     Ok(Exit::Done)
 }
 
-/// One of many in a few words.
+/// Summary of one instance for the table of many.
 fn words(status: &Json) -> String {
     let mut words = vec![status["container"]["state"].as_str().unwrap_or("folder").to_owned()];
     match (status["release"].as_str(), status["monitors"].as_i64()) {

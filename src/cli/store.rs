@@ -1,4 +1,4 @@
-//! Stores and keys, as options and the environment name them.
+//! Stores and keys, from options and environment.
 
 use std::path::{Path, PathBuf};
 
@@ -41,12 +41,12 @@ pub struct KeyArgs {
 }
 
 impl SealArgs {
-    /// Takes along what these options name.
+    /// Packs the files of these options for a remote job.
     pub fn pack(&self, luggage: &mut Luggage) -> Result<()> {
         self.recipients_file.iter().chain(&self.passphrase_file).try_for_each(|file| luggage.take(file))
     }
 
-    /// What these options mean for a snapshot of `extent`.
+    /// The backup options for a snapshot of `extent`.
     pub fn putting(&self, extent: Extent) -> Result<Putting> {
         let seal = Seal::read(&self.encrypt_to, &self.recipients_file, self.passphrase_file.as_deref())?;
         Ok(Putting { extent, seal, unread: self.no_read_back, ..Putting::default() })
@@ -54,31 +54,31 @@ impl SealArgs {
 }
 
 impl KeyArgs {
-    /// Takes along what these options name.
+    /// Packs the files of these options for a remote job.
     pub fn pack(&self, luggage: &mut Luggage) -> Result<()> {
         self.identity.iter().chain(&self.passphrase_file).try_for_each(|file| luggage.take(file))
     }
 
-    /// The keys that these options name.
+    /// The keys of these options.
     pub fn keys(&self) -> Result<Keys> {
         Keys::read(&self.identity, self.passphrase_file.as_deref())
     }
 
-    /// The same; a passphrase that is needed and was not given is asked for on a terminal.
+    /// The same; asks for a required passphrase on a terminal.
     pub fn keys_or_ask(&self, ui: &Ui) -> Result<Keys> {
         Ok(self.keys()?.asking(ui.asks_passphrase()))
     }
 }
 
-/// What may also be in a file, named by the same variable with `_FILE` at its end.
+/// Variables that may also name a file, with the suffix `_FILE`.
 const BY_FILE: [&str; 3] = ["AWS_SECRET_ACCESS_KEY", "AZURE_STORAGE_ACCOUNT_KEY", "WEBDAV_PASSWORD"];
 
-/// What the environment says of who is asking.
+/// Who uses the stores, from the environment.
 pub fn credentials() -> Result<Vec<(String, Secret)>> {
     let known = |name: &str| Credentials::PREFIXES.iter().any(|prefix| name.starts_with(prefix));
     let mut named = Vec::new();
     for (name, value) in std::env::vars_os() {
-        // What has another name may be anything.
+        // Other variables may have any content.
         let Some(name) = name.to_str().filter(|name| known(name) && !value.is_empty()) else { continue };
         match value.to_str() {
             Some(value) => named.push((name.to_owned(), Secret::new(value))),

@@ -1,4 +1,4 @@
-//! What planning documents came to: how many things are made, changed, deleted and left alone.
+//! Summary of a plan: how many items are created, changed, deleted and unchanged.
 
 use serde_json::{Value as Json, json};
 
@@ -8,7 +8,7 @@ use crate::error::counted;
 use crate::model::entities::ENTITIES;
 use crate::plan::fixture::Fate;
 
-/// How many things are made, changed, deleted and left alone, in words: `3 to create, 1 unchanged`.
+/// The summary in words: `3 to create, 1 unchanged`.
 pub fn summary(planned: &Planned) -> String {
     let Tally { created, changed, deleted, unchanged } = Tally::of(planned);
     let parts: Vec<String> = [
@@ -45,7 +45,7 @@ impl Tally {
     }
 }
 
-/// What one of many has planned or done, in a few words.
+/// Summary of one instance for the table of many.
 pub fn words(document: &Json) -> String {
     let count = |name: &str, word: &str| {
         let n = document["summary"][name].as_u64().unwrap_or(0);
@@ -62,7 +62,7 @@ pub fn words(document: &Json) -> String {
     }
 }
 
-/// The summary for programs, every thing accounted for.
+/// The summary as JSON, with every item.
 pub fn summary_json(planned: &Planned) -> Json {
     let Tally { created, changed, deleted, unchanged } = Tally::of(planned);
     let things: Vec<Json> = planned
@@ -90,7 +90,7 @@ pub fn summary_json(planned: &Planned) -> Json {
     })
 }
 
-/// Says what was skipped and what is worth knowing.
+/// Shows warnings, and what was skipped.
 pub fn tell(planned: &Planned, context: &mut Context<'_>) {
     const SHOWN: usize = 20;
     for skipped in planned.skipped.iter().take(SHOWN) {

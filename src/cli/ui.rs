@@ -1,4 +1,4 @@
-//! The only place that prints: results on stdout, the story on stderr.
+//! The only place that prints: results on stdout, progress on stderr.
 
 use std::io::{IsTerminal as _, Write as _};
 use std::sync::Arc;
@@ -15,16 +15,16 @@ use crate::error::{Error, Exit, Result};
 use crate::run::{Observer, Step};
 use crate::value::Secret;
 
-/// How often a step may be silent before a bar is worth showing.
+/// How long a step runs before a progress bar is shown.
 const SLOW: Duration = Duration::from_secs(1);
 
-/// What a person sees and answers.
+/// Output to the user, and questions.
 pub struct Ui {
     json: bool,
     yes: bool,
     quiet: bool,
     verbose: bool,
-    /// Another kumadb asks for us; what it shows for that is what we said.
+    /// Whether another kumadb asks the questions for this one; it shows the lines in `said`.
     asked_by_parent: bool,
     said: Vec<String>,
     color: bool,
@@ -34,10 +34,11 @@ pub struct Ui {
 }
 
 impl Ui {
-    /// As the options say. From here on SIGINT, SIGTERM and SIGHUP (a lost terminal) only leave a note, which is heeded between two steps.
+    /// From the options. From here on SIGINT, SIGTERM and SIGHUP (a lost terminal) only set a flag, which is checked between
+    /// two steps.
     ///
     /// # Errors
-    /// The system does not let us catch them.
+    /// The signal handlers cannot be installed.
     pub fn new(cli: &Cli) -> std::io::Result<Ui> {
         let signal = Arc::new(AtomicUsize::new(0));
         for number in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM, signal_hook::consts::SIGHUP] {
@@ -57,46 +58,46 @@ impl Ui {
         })
     }
 
-    /// Whether the result is wanted as JSON.
+    /// Whether the result is printed as JSON.
     pub fn is_json(&self) -> bool {
         self.json
     }
 
-    /// Whether every question is answered already.
+    /// Whether questions are answered by `--yes`.
     pub fn is_yes(&self) -> bool {
         self.yes
     }
 
-    /// The number of the signal that came, or 0.
+    /// The number of the received signal, or 0.
     pub fn signal(&self) -> i32 {
         self.signal.load(Ordering::SeqCst) as i32
     }
 
-    /// The same for whoever is not here when it comes.
+    /// The same as a value that other threads can read.
     pub fn signals(&self) -> impl Fn() -> i32 + Send + Sync + use<> {
         let signal = self.signal.clone();
         move || signal.load(Ordering::SeqCst) as i32
     }
 
-    /// The same, and it is heeded by that.
+    /// The same, and resets it.
     pub fn take_signal(&mut self) -> Option<i32> {
         Some(self.signal.swap(0, Ordering::SeqCst) as i32).filter(|signal| *signal != 0)
     }
 
-    /// Passes on what a verb that runs elsewhere printed. That nobody reads it any more must not end it half-way.
+    /// Forwards the output of a remote job. A closed pipe must not end it halfway.
     pub fn pass_out(&mut self, bytes: &[u8]) {
         self.clear();
         let mut out = std::io::stdout().lock();
         let _ = out.write_all(bytes).and_then(|()| out.flush());
     }
 
-    /// The same for what it complained.
+    /// The same for its standard error.
     pub fn pass_err(&mut self, bytes: &[u8]) {
         self.clear();
         let _ = std::io::stderr().write_all(bytes);
     }
 
-    /// Prints the result: `document` as JSON, or what `text` makes for people.
+    /// Prints the result: `document` as JSON, or the text of `text`.
     pub fn result(&mut self, document: &Json, text: impl FnOnce() -> String) -> Result<()> {
         self.clear();
         let text = match self.json {
@@ -109,13 +110,13 @@ impl Ui {
             false => writeln!(out, "{}", text.trim_end()).and_then(|()| out.flush()),
         };
         match written {
-            // Whoever reads us has seen enough, `head` for instance.
+            // The reader has closed the pipe, `head` for instance.
             Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
             written => written.map_err(Error::file("write", "/dev/stdout")),
         }
     }
 
-    /// A piece of a long result, as it is; `false` when nobody reads it any more.
+    /// Prints a part of a long result; `false` when the reader has closed the pipe.
     pub fn put(&mut self, text: &str) -> Result<bool> {
         self.clear();
         let mut out = std::io::stdout().lock();
@@ -125,7 +126,7 @@ impl Ui {
         }
     }
 
-    /// One line of the story.
+    /// A line of progress output.
     pub fn say(&mut self, line: &str) {
         if self.asked_by_parent {
             self.said.push(line.to_owned());
@@ -135,20 +136,20 @@ impl Ui {
         }
     }
 
-    /// Something to know, told even when quiet.
+    /// A warning, shown even with `--quiet`.
     pub fn warn(&mut self, line: &str) {
         let line = format!("{} {line}", self.paint("33", "warning:"));
         self.tell(&line);
     }
 
-    /// One line of a log, as it is; told even when quiet if it `matters`.
+    /// A line of a log; shown even with `--quiet` if it `matters`.
     pub fn log(&mut self, line: &str, matters: bool) {
         if matters || !self.quiet {
             self.tell(line);
         }
     }
 
-    /// Fails where a signal came, and stopping before `step` leaves the database as it was.
+    /// Fails where a signal was received, and stopping before `step` leaves the database as it was.
     pub fn check_signal(&self, step: &Step) -> Result<()> {
         match self.signal() {
             0 => Ok(()),
@@ -157,7 +158,7 @@ impl Ui {
         }
     }
 
-    /// Prints `error` once, with what to type next, and returns the exit code.
+    /// Prints `error` with its hint, and returns the exit code.
     pub fn fail(&mut self, error: &Error) -> Exit {
         let line = format!("{} {error}", self.paint("31", "error:"));
         self.tell(&line);
@@ -195,7 +196,7 @@ impl Ui {
         }
     }
 
-    /// Asks for a password: on a terminal twice and unseen, else the first line of stdin.
+    /// Asks for a new password: on a terminal twice and without echo, else the first line of stdin.
     pub fn password(&mut self, of: &str) -> Result<String> {
         let first = self.known_password(&format!("password of {of}"))?;
         if !std::io::stdin().is_terminal() {
@@ -207,7 +208,7 @@ impl Ui {
         }
     }
 
-    /// Asks for a secret that is there already, which need be typed only once.
+    /// Asks for an existing secret, which is typed only once.
     pub fn known_password(&mut self, of: &str) -> Result<String> {
         if self.asked_by_parent {
             return Err(Error::Usage(format!("the {of} cannot be asked for here: do this one with `-t`")));
@@ -218,7 +219,7 @@ impl Ui {
         }
     }
 
-    /// What asks for the passphrase of an archive, on a terminal, unseen.
+    /// A function that asks for the passphrase of an archive, on a terminal, without echo.
     pub fn asks_passphrase(&self) -> impl Fn(&str) -> Result<Secret> + Send + Sync + 'static {
         let signal = self.signal.clone();
         move |of| match std::io::stdin().is_terminal() {
@@ -230,7 +231,7 @@ impl Ui {
         }
     }
 
-    /// A table for people; on a terminal, cells that are too long for it are broken.
+    /// A table for people; on a terminal, long cells are wrapped.
     pub fn table(headers: &[&str], rows: Vec<Vec<String>>) -> String {
         let numeric: Vec<bool> = (0..headers.len())
             .map(|at| !rows.is_empty() && rows.iter().all(|row| row[at].parse::<f64>().is_ok() || row[at].is_empty()))
@@ -253,7 +254,7 @@ impl Ui {
         text.lines().map(str::trim_end).collect::<Vec<_>>().join("\n")
     }
 
-    /// A line on stderr. That nobody reads it any more, a closed terminal for instance, must not end a run half-way.
+    /// A line on stderr. A closed terminal, for instance, must not end a run halfway.
     fn tell(&mut self, line: &str) {
         self.clear();
         let _ = writeln!(std::io::stderr(), "{line}");
@@ -273,7 +274,7 @@ impl Ui {
     }
 }
 
-/// A table for a pipe, which has no width that lines would be broken for: each column as wide as its widest line.
+/// A table for a pipe, without wrapping: each column as wide as its widest line.
 fn columns(headers: &[String], rows: &[Vec<String>], numeric: &[bool]) -> String {
     let rows = || std::iter::once(headers).chain(rows.iter().map(Vec::as_slice));
     let widest = |at: usize| rows().flat_map(|row| row[at].lines()).map(|line| line.width()).max();
@@ -296,8 +297,7 @@ fn columns(headers: &[String], rows: &[Vec<String>], numeric: &[bool]) -> String
     text
 }
 
-/// Lets a signal only leave a note: its number. A second one ends the process as if nobody had listened; then the journal
-/// tells the next run.
+/// Makes a signal only set a flag: its number. A second one ends the process as usual; then the next run finds the journal.
 fn note_signal(number: i32, note: &Arc<AtomicUsize>) -> std::io::Result<()> {
     let armed = Arc::new(AtomicBool::new(false));
     signal_hook::flag::register_conditional_default(number, armed.clone())?;

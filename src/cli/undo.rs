@@ -38,9 +38,9 @@ pub struct UndoArgs {
     write: WriteArgs,
 }
 
-/// An undo snapshot, wherever it is.
+/// An undo snapshot, stored or pending.
 enum Found {
-    /// In stores: its copies.
+    /// The copies in the stores.
     Stored(Vec<Snapshot>),
     /// In the data folder.
     Kept(Box<Kept>),
@@ -58,7 +58,7 @@ impl Found {
     fn open(&self, folder: &Path, context: &mut Context<'_>) -> Result<Held> {
         match self {
             Found::Stored(copies) => unpack_first(copies, folder, &mut |error| context.ui.warn(&error.to_string())),
-            // A copy, because the write that restores it may pack and remove the original.
+            // A copy, because the write that restores it may store and remove the original.
             Found::Kept(kept) => kept.copy(folder),
         }
     }
@@ -69,7 +69,7 @@ struct Way {
     held: Held,
     /// Tables whose rows stay.
     kept: Vec<String>,
-    /// Rows that those tables have lost come back.
+    /// Whether rows that those tables have lost are restored.
     merges: bool,
     difference: Difference,
 }
@@ -95,7 +95,7 @@ pub fn run(args: &UndoArgs, context: &mut Context<'_>) -> Result<Exit> {
         let undone = if args.id.is_some() { &manifests[at..] } else { &manifests[at..=at] };
         let changed = changed(undone);
         let way = compare(held, changed, args, &instance)?;
-        // What was changed in the history need not show in a comparison.
+        // A change of the history may not show in a comparison.
         if args.id.is_some() || !way.difference.is_empty() || changed > Changed::Configuration {
             tell_of_lost(&way, undone, args, context);
             break way;
@@ -110,7 +110,7 @@ pub fn run(args: &UndoArgs, context: &mut Context<'_>) -> Result<Exit> {
     carry_out(args, &way, &instance, &store, context)
 }
 
-/// Every undo snapshot of `instance`, the oldest first.
+/// Every undo snapshot of `instance`, oldest first.
 fn list(stores: &Stores, instance: &Instance, context: &mut Context<'_>) -> Result<Vec<Found>> {
     let listing = stores.list()?;
     listing.unusable.iter().for_each(|error| context.ui.warn(&error.to_string()));
@@ -139,12 +139,12 @@ fn named(all: &[&Manifest], id: &str) -> Result<usize> {
     }
 }
 
-/// What the writes changed that `undone` were made for. One of before kumadb noted it is undone whole.
+/// What the writes of the snapshots `undone` changed. Without a note (older snapshots), everything is restored.
 fn changed(undone: &[&Manifest]) -> Changed {
     undone.iter().map(|one| one.changed.unwrap_or(Changed::All)).max().unwrap_or(Changed::All)
 }
 
-/// Says so where those writes have deleted history that is not in the undo snapshot.
+/// Warns where those writes have deleted history that is not in the undo snapshot.
 fn tell_of_lost(way: &Way, undone: &[&Manifest], args: &UndoArgs, context: &mut Context<'_>) {
     if args.config_only || way.held.manifest.is_whole() {
         return;
@@ -160,7 +160,7 @@ fn tell_of_lost(way: &Way, undone: &[&Manifest], args: &UndoArgs, context: &mut 
     }
 }
 
-/// Finds out how `held` is restored to undo what was `changed`, and what that changes.
+/// Determines how `held` is restored to undo what was `changed`, and the differences.
 fn compare(held: Held, changed: Changed, args: &UndoArgs, instance: &Instance) -> Result<Way> {
     let manifest = &held.manifest;
     if manifest.engine != instance.engine() {

@@ -1,4 +1,4 @@
-//! `kumadb user …`: who may log in, and the way back in for those who cannot.
+//! `kumadb user …`: manages users, and regains access for those who are locked out.
 
 use clap::{Args, Subcommand};
 use serde_json::{Value as Json, json};
@@ -208,7 +208,7 @@ fn new_password(args: &PasswordArgs, name: &str, context: &mut Context<'_>) -> R
     }
 }
 
-/// What is wrong with the name of a user to be.
+/// The problems with the name of a new user.
 fn check_new(name: &str, instance: &Instance, config: &Config) -> Result<()> {
     let taken = config.rows("user").iter().any(|row| row.text("username") == Some(name));
     let taken = taken.then(|| Problem::new("user name", format!("`{name}` is taken")).hint("kumadb user list"));
@@ -216,7 +216,7 @@ fn check_new(name: &str, instance: &Instance, config: &Config) -> Result<()> {
     input(if problems.is_empty() { Ok(()) } else { Err(problems) })
 }
 
-/// One change, and what is said when it is made.
+/// One change, and its result line.
 pub struct Change {
     pub verb: &'static str,
     pub plan: Plan,
@@ -231,7 +231,7 @@ fn change(verb: &'static str, config: &Config, user: &Row, cells: &[(&str, Value
 }
 
 impl Change {
-    /// Makes it, through the safe path.
+    /// Writes it, through the write path.
     pub fn write(
         self,
         args: &WriteArgs,

@@ -12,7 +12,7 @@ use crate::instance::Place;
 use crate::run::{self, Work, compact};
 use crate::schema::quote;
 
-/// A table of MariaDB with less than this free, in bytes, is not worth being written anew.
+/// A table of MariaDB with less free space than this, in bytes, is not rewritten.
 const LITTLE: u64 = 4 << 20;
 
 #[derive(Args, Debug)]
@@ -88,12 +88,12 @@ fn read_size(reader: &mut dyn crate::engine::Reader) -> Result<u64> {
     }
 }
 
-/// What it was and what it is.
+/// The size before and after.
 pub fn sizes(before: u64, after: u64) -> String {
     format!("size {} → {}", bytes(before), bytes(after))
 }
 
-/// The statements that write the file, or these tables of MariaDB, anew.
+/// The statements that rewrite the file, or these tables of MariaDB.
 pub fn compacting(engine: EngineKind, tables: &[&String]) -> Vec<String> {
     match engine {
         EngineKind::Sqlite => vec!["VACUUM".into()],

@@ -1,4 +1,4 @@
-//! What all verbs that write have in common: options, the plan on the screen, the question, the outcome.
+//! Shared by all verbs that write: options, the plan on the screen, the question, the outcome.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -16,7 +16,7 @@ use crate::plan::{Cell, Change, Plan, Step};
 use crate::run::{self, Mode, Outcome, Settings, Work};
 use crate::value::Value;
 
-/// Lines of a plan that fit on a screen.
+/// Maximum lines of a plan on the screen.
 const SHOWN: usize = 40;
 
 /// Options of every verb that writes.
@@ -47,7 +47,7 @@ pub struct WriteArgs {
 }
 
 impl WriteArgs {
-    /// The settings of `verb` that these options mean.
+    /// The settings of `verb` from these options.
     pub fn settings(&self, verb: &str) -> Settings {
         Settings {
             mode: match (self.no_restart, self.live) {
@@ -63,13 +63,13 @@ impl WriteArgs {
         }
     }
 
-    /// Whether it is only to be tried.
+    /// Whether it is a dry run.
     pub fn is_dry_run(&self) -> bool {
         self.dry_run
     }
 }
 
-/// Reads `90`, `90s`, `2m`, `1h`, `30d`.
+/// Parses `90`, `90s`, `2m`, `1h`, `30d`.
 pub fn duration(text: &str) -> Result<Duration, String> {
     let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
     let n: u64 = digits.parse().map_err(|_| format!("`{text}` is no duration such as 30s or 2m"))?;
@@ -83,21 +83,21 @@ pub fn duration(text: &str) -> Result<Duration, String> {
     n.checked_mul(unit).map(Duration::from_secs).ok_or_else(|| format!("`{text}` is too long"))
 }
 
-/// What a verb wants written.
+/// A write that a verb requests.
 pub struct Wish<'a> {
     /// The verb, as typed.
     pub verb: &'a str,
     /// The changes.
     pub plan: Plan,
-    /// Who knows what the monitors are called.
+    /// Names of the monitors.
     pub names: &'a dyn Names,
-    /// The question, for changes that should be asked for.
+    /// The question, for changes that need confirmation.
     pub question: Option<String>,
-    /// What to say when all is done, out of the ids that were given.
+    /// The result as JSON and text, from the outcome.
     pub done: &'a dyn Fn(&Outcome) -> (Json, String),
 }
 
-/// Who knows what monitors are called.
+/// Names of monitors by id.
 pub trait Names {
     /// The name of the monitor with this id.
     fn name(&self, id: i64) -> Option<String>;
@@ -116,7 +116,7 @@ impl Names for Config {
     }
 }
 
-/// Shows the plan, asks, and writes it; or rehearses it.
+/// Shows the plan, asks, and writes it; or does a dry run.
 pub fn carry_out(wish: &Wish<'_>, args: &WriteArgs, instance: &Instance, context: &mut Context<'_>) -> Result<Exit> {
     let settings = args.settings(wish.verb);
     if wish.plan.is_empty() {
@@ -150,7 +150,7 @@ pub fn carry_out(wish: &Wish<'_>, args: &WriteArgs, instance: &Instance, context
     finish(&outcome, context.ui)
 }
 
-/// Warnings at the end, and the exit code they mean.
+/// Prints the warnings of the outcome, and returns the exit code.
 pub fn finish(outcome: &Outcome, ui: &mut Ui) -> Result<Exit> {
     for warning in &outcome.warnings {
         ui.warn(warning);
@@ -162,7 +162,7 @@ pub fn finish(outcome: &Outcome, ui: &mut Ui) -> Result<Exit> {
     Ok(if outcome.warnings.is_empty() && outcome.silent.is_empty() { Exit::Done } else { Exit::Partial })
 }
 
-/// What every writing verb's JSON document has.
+/// The JSON keys of every verb that writes.
 pub fn outcome_json(outcome: &Outcome) -> serde_json::Map<String, Json> {
     let snapshot = outcome.snapshot.as_ref().map(|snapshot| snapshot.manifest.id.as_str());
     let beats: BTreeMap<String, Json> = outcome
@@ -212,7 +212,7 @@ pub fn status_word(status: Option<i64>) -> &'static str {
     }
 }
 
-/// A plan as people read it: a line a change, secrets hidden, what merely hangs on something new left out.
+/// A plan as text: one line per change, secrets hidden, links of new items omitted.
 pub fn lines(plan: &Plan) -> String {
     let mut lines = plan_lines(plan);
     if lines.len() > SHOWN {
@@ -232,7 +232,7 @@ fn plan_lines(plan: &Plan) -> Vec<String> {
     plan.steps.iter().filter(|step| !hangs_on_new(step)).flat_map(step_lines).collect()
 }
 
-/// Whether `step` makes a link of something that the plan makes too: a tag of a new monitor, for instance.
+/// Whether `step` links something to an item that the plan creates: a tag of a new monitor, for instance.
 fn hangs_on_new(step: &Step) -> bool {
     const OWNERS: [&str; 4] = ["monitor_id", "status_page_id", "group_id", "maintenance_id"];
     match &step.change {
@@ -244,7 +244,7 @@ fn hangs_on_new(step: &Step) -> bool {
     }
 }
 
-/// All changes, for programs.
+/// All changes, as JSON.
 pub fn changes_json(plan: &Plan) -> Json {
     plan.steps.iter().map(step_json).collect()
 }
@@ -306,23 +306,23 @@ fn step_json(step: &Step) -> Json {
     document
 }
 
-/// Reads the state that a plan is made for, in whatever state the server is.
+/// Reads the state that a plan is made for, in any state of the server.
 pub fn read_state(instance: &Instance) -> Result<State> {
     read_from(instance, kuma::read::read_state)
 }
 
-/// Reads the state to be shown only, which is cheaper; nothing is written by it.
+/// Reads the state for display only, which is faster; nothing is written from it.
 pub fn read_shown_state(instance: &Instance) -> Result<State> {
     read_from(instance, kuma::read::read_shown_state)
 }
 
-/// Opens `instance` once, in whatever state the server is, and reads from it; `read` is given what messages call it.
+/// Opens `instance` once, in any state of the server, and reads from it; `read` gets the name for messages.
 pub fn read_from<T>(instance: &Instance, read: impl FnOnce(&mut dyn Reader, &str) -> Result<T>) -> Result<T> {
     let name = format!("`{}`", instance.name);
     instance.open()?.read(|reader| read(reader, &name))
 }
 
-/// Turns problems of input into the one error.
+/// Converts problems of the input into one error.
 pub fn input<T>(result: Result<T, Vec<crate::error::Problem>>) -> Result<T> {
     result.map_err(Error::Input)
 }

@@ -1,11 +1,11 @@
-//! When a job is due.
+//! Cron expressions of jobs.
 
 use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
 use croner::Cron;
 use croner::parser::{CronParser, Seconds, Year};
 
-/// A cron expression in a time zone, read as the server reads those of maintenance windows (croner, in 2.5.3).
+/// A cron expression in a time zone, with the meaning that the server gives it in maintenance windows (croner, in 2.5.3).
 #[derive(Clone, Debug)]
 pub struct When {
     cron: Cron,
@@ -16,7 +16,7 @@ impl When {
     /// Five fields, or six with the seconds first.
     ///
     /// # Errors
-    /// It is none, or never comes; in words.
+    /// The expression is invalid, or never matches; in words.
     pub fn parse(text: &str, zone: Tz) -> Result<When, String> {
         if reads_differently(text) {
             return Err(format!(
@@ -28,7 +28,7 @@ impl When {
         Ok(When { cron, zone })
     }
 
-    /// The first time after `time`; none where it never comes again.
+    /// The first match after `time`; `None` where there is none.
     pub fn after(&self, time: DateTime<Utc>) -> Option<DateTime<Utc>> {
         let next = self.cron.find_next_occurrence(&time.with_timezone(&self.zone), false).ok()?;
         Some(next.with_timezone(&Utc))
@@ -40,8 +40,8 @@ impl When {
     }
 }
 
-/// Whether it holds what the server reads in another way or not at all: croner 8.1 takes `?` for the time of its start, does
-/// not know `15W`, and lets `5L` be every Friday (in 2.5.3).
+/// Whether it uses syntax that the server reads differently or not at all: croner 8.1 takes `?` for the time of its start, does
+/// not support `15W`, and reads `5L` as every Friday (in 2.5.3).
 fn reads_differently(text: &str) -> bool {
     let mut fields = text.split_whitespace().rev();
     let weekday = fields.next().unwrap_or_default().to_ascii_uppercase();

@@ -1,4 +1,4 @@
-//! The config file, `kumadb.toml`: stores, instances, policies and jobs, read with every problem that is in it.
+//! The config file, `kumadb.toml`: stores, instances, policies and jobs. All problems in it are reported at once.
 
 mod cron;
 mod stores;
@@ -22,18 +22,18 @@ use crate::value::Secret;
 pub use cron::When;
 pub use stores::{open_stores, read_credentials};
 
-/// All that it says.
+/// The whole config file.
 #[derive(Clone, Debug, Default)]
 pub struct Config {
-    /// Where snapshots are kept, by name.
+    /// Stores, by name.
     pub stores: BTreeMap<String, Place>,
-    /// Which instances there are, by name.
+    /// Instances, by name.
     pub instances: BTreeMap<String, Target>,
-    /// What is kept, by name.
+    /// Retention policies, by name.
     pub policies: BTreeMap<String, Policy>,
-    /// What is done, and when.
+    /// Jobs, by name.
     pub jobs: Vec<Job>,
-    /// How many undo snapshots are kept.
+    /// Limits of undo snapshots.
     pub undo: Bounds,
 }
 
@@ -42,7 +42,7 @@ pub struct Config {
 pub struct Place {
     /// A folder, or `s3://…` and the like.
     pub address: String,
-    /// A file of lines `NAME=VALUE` with what opens it.
+    /// A file with credentials in lines `NAME=VALUE`.
     pub credentials_file: Option<PathBuf>,
 }
 
@@ -53,21 +53,21 @@ pub struct Target {
     pub target: Text,
     /// The Docker engine that runs it.
     pub docker_host: Option<String>,
-    /// The context of the docker CLI that names this engine, instead of `docker_host`.
+    /// The context of the docker CLI for this engine, instead of `docker_host`.
     pub context: Option<String>,
     /// Names of the stores of its snapshots; see [`Config::stores_of`].
     pub stores: Vec<String>,
-    /// Encrypt its snapshots to these recipients of age, where a job says nothing else.
+    /// Age recipients of its snapshots, where a job has none of its own.
     pub encrypt_to: Vec<String>,
-    /// And to the recipients in this file.
+    /// And the recipients in this file.
     pub recipients_file: Option<PathBuf>,
-    /// What `backup prune` keeps of it.
+    /// The policy of `backup prune` for it.
     pub policy: Option<Policy>,
-    /// What it is counted among.
+    /// Its instance groups.
     pub groups: Vec<String>,
 }
 
-/// A text that may be a secret: said in the config file, or in a file of its own, whose first line it is.
+/// A text that may be a secret: in the config file, or in the first line of a file of its own.
 #[derive(Clone, Debug)]
 pub enum Text {
     /// In the config file.
@@ -77,7 +77,7 @@ pub enum Text {
 }
 
 impl Text {
-    /// The text itself.
+    /// Reads the text.
     pub fn read(&self) -> Result<Secret> {
         match self {
             Text::Here(text) => Ok(text.clone()),
@@ -86,12 +86,12 @@ impl Text {
     }
 }
 
-/// What is done, and when.
+/// A scheduled job.
 #[derive(Clone, Debug)]
 pub struct Job {
     /// Its name.
     pub name: String,
-    /// When it is due.
+    /// Its schedule.
     pub when: When,
     /// The longest random delay.
     pub jitter: Duration,
@@ -99,37 +99,37 @@ pub struct Job {
     pub instances: Vec<String>,
     /// Names of stores; see [`Config::stores_of_job`].
     pub stores: Vec<String>,
-    /// What goes into the snapshots.
+    /// What its snapshots contain.
     pub extent: Extent,
-    /// Encrypt to these recipients of age.
+    /// Encrypt to these age recipients.
     pub encrypt_to: Vec<String>,
     /// Encrypt to the recipients in this file.
     pub recipients_file: Option<PathBuf>,
     /// Encrypt with the passphrase in this file.
     pub passphrase_file: Option<PathBuf>,
-    /// What opens encrypted snapshots, to verify them.
+    /// Keys of encrypted snapshots, to verify them.
     pub identity_file: Option<PathBuf>,
-    /// Whether each copy is read back from its store once more.
+    /// Whether each copy is read back from its store again.
     pub verify: bool,
-    /// Every how many runs a snapshot is restored into a scratch place and compared; 0 for never.
+    /// Run a restore test every so many runs; 0 for never.
     pub restore_test_every: u64,
-    /// What is kept afterwards.
+    /// The retention policy to apply afterwards.
     pub retention: Option<Policy>,
-    /// Address of a push monitor of Uptime Kuma.
+    /// URL of a push monitor of Uptime Kuma.
     pub push: Option<Text>,
-    /// An address that is told as JSON what begins and ends.
+    /// URL of a webhook that gets the start and the result as JSON.
     pub webhook: Option<Text>,
-    /// A command to run before; when it fails, nothing else is done.
+    /// A command to run before; when it fails, the run ends.
     pub before: Vec<String>,
-    /// A command to run after a run that went well.
+    /// A command to run after a successful run.
     pub after: Vec<String>,
-    /// A command to run after one that did not.
+    /// A command to run after a failed run.
     pub on_failure: Vec<String>,
-    /// How long a command may take.
+    /// Timeout of a command.
     pub hook_timeout: Duration,
-    /// How long a server that migrates its database is waited for.
+    /// How long to wait for a server that migrates its database.
     pub wait: Duration,
-    /// A text file of metrics for Prometheus.
+    /// A text file with metrics for Prometheus.
     pub metrics: Option<PathBuf>,
 }
 
@@ -166,10 +166,10 @@ const JOB: [&str; 26] = [
     "metrics",
 ];
 
-/// Reads the config file `text`, called `file`.
+/// Parses the config file `text`, called `file`.
 ///
 /// # Errors
-/// Everything that is wrong with it, with line and column.
+/// All problems in it, with line and column.
 pub fn read_config(file: &str, text: &str) -> Result<Config, Vec<Problem>> {
     let documents = read(file, text, Syntax::Toml, &no_files).map_err(|problem| vec![problem])?;
     let mut reader = Reader::default();
@@ -208,7 +208,7 @@ pub fn read_config(file: &str, text: &str) -> Result<Config, Vec<Problem>> {
     }
 }
 
-/// Reads values, and keeps what is wrong with them.
+/// Reads values, and collects the problems.
 #[derive(Default)]
 struct Reader {
     problems: Vec<(At, String)>,
@@ -219,7 +219,7 @@ impl Reader {
         self.problems.push((node.at.clone(), message.into()));
     }
 
-    /// Every key that is none of `known`, with the nearest that is.
+    /// Reports every key that is not in `known`, with the nearest that is.
     fn check_keys(&mut self, table: &Node, known: &[&str]) {
         for Entry { key, at, .. } in table.entries().iter().filter(|entry| !known.contains(&entry.key.as_str())) {
             self.problems.push((at.clone(), format!("there is no `{key}` here{}", nearest(key, known))));
@@ -364,7 +364,7 @@ impl Reader {
                 self.wrong(&entry.value, format!("`{}`: {why}", entry.key));
             }
         }
-        // One that could not be read is told of already.
+        // Its problems are already reported.
         if policy.is_empty() && table.entries().iter().all(|entry| !rules.contains(&entry.key)) {
             self.wrong(table, "nothing says what is kept, and an empty policy would keep nothing");
         }
@@ -388,7 +388,7 @@ impl Reader {
             recipients_file: self.path(table, "recipients_file"),
             policy: self.policy_of(table, "policy", config),
             groups: self.texts(table, "groups"),
-            // Last, so that everything else has been looked at.
+            // Last, after all keys were read.
             target: self.secret(table, "target")?,
         })
     }
@@ -463,12 +463,12 @@ impl Reader {
             hook_timeout: self.duration(table, "hook_timeout", Duration::from_secs(300)),
             wait: self.duration(table, "wait", Duration::from_secs(600)),
             metrics: self.path(table, "metrics"),
-            // Last, so that everything else has been looked at.
+            // Last, after all keys were read.
             when: when?,
         })
     }
 
-    /// Two jobs must not write over each other's metrics.
+    /// Two jobs must not overwrite each other's metrics.
     fn check_metrics(&mut self, jobs: &[Job], root: &Node) {
         for (at, job) in jobs.iter().enumerate() {
             let taken = |other: &&Job| other.metrics.is_some() && other.metrics == job.metrics;

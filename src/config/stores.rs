@@ -1,4 +1,4 @@
-//! The stores that the config file names.
+//! The stores in the config file.
 
 use std::path::Path;
 
@@ -10,12 +10,12 @@ use crate::error::{Error, Result};
 use crate::files;
 use crate::value::Secret;
 
-/// How many runs of a job are looked at for the time between them: those of a week, for one a day.
+/// How many runs of a job are used to determine their interval: a week of daily runs.
 const NEXT_RUNS: usize = 8;
 
 impl Config {
-    /// The stores of the instance called `name`, each with its own name: those that it names, else those of the jobs that back
-    /// it up, else all.
+    /// The stores of the instance called `name`, each with its own name: its own list, else those of the jobs that back it up,
+    /// else all.
     pub fn stores_of(&self, name: &str) -> Vec<(&str, &Place)> {
         let mut names: Vec<&str> = match self.instances.get(name) {
             Some(target) if !target.stores.is_empty() => target.stores.iter().map(String::as_str).collect(),
@@ -30,7 +30,7 @@ impl Config {
         self.places(&names)
     }
 
-    /// The stores that `job` puts the snapshots of the instance called `name` into: its own, else those of the instance.
+    /// The stores of `job` for snapshots of the instance called `name`: the job's own, else those of the instance.
     pub fn stores_of_job(&self, job: &Job, name: &str) -> Vec<(&str, &Place)> {
         match job.stores.is_empty() {
             true => self.stores_of(name),
@@ -38,8 +38,8 @@ impl Config {
         }
     }
 
-    /// How long it is at most from one snapshot of the instance called `name` to the next, as its jobs say: into the store of
-    /// that name, or into any. `whole`: with its history.
+    /// The longest interval between two snapshots of the instance called `name`, according to its jobs: in the store of that
+    /// name, or in any. `whole`: only full snapshots.
     pub fn interval(&self, name: &str, store: Option<&str>, whole: bool, now: DateTime<Utc>) -> Option<TimeDelta> {
         let backs_up = |job: &&Job| {
             let into = |wanted: &str| self.stores_of_job(job, name).iter().any(|(store, _)| *store == wanted);
@@ -53,7 +53,7 @@ impl Config {
         self.instances.keys().filter(|other| *other != name).cloned().collect()
     }
 
-    /// The stores of these names, each once.
+    /// The stores with these names, each once.
     fn places(&self, names: &[&str]) -> Vec<(&str, &Place)> {
         let mut places: Vec<(&str, &Place)> = Vec::new();
         for name in names {
@@ -68,33 +68,33 @@ impl Config {
 }
 
 impl Job {
-    /// The longest time between two of its next runs; none where it does not come twice.
+    /// The longest interval between two of its next runs; `None` where it does not run twice.
     fn interval(&self, now: DateTime<Utc>) -> Option<TimeDelta> {
         let times = std::iter::successors(self.when.after(now), |time| self.when.after(*time));
         let times: Vec<DateTime<Utc>> = times.take(NEXT_RUNS).collect();
         times.windows(2).map(|pair| pair[1] - pair[0]).max()
     }
 
-    /// What its snapshots are encrypted with, where it says so itself.
+    /// The encryption of its snapshots, where it sets one.
     pub fn seal(&self) -> Result<Option<Seal>> {
         Seal::read(&self.encrypt_to, self.recipients_file.as_slice(), self.passphrase_file.as_deref())
     }
 
-    /// What opens them.
+    /// The keys of its snapshots.
     pub fn keys(&self) -> Result<Keys> {
         Keys::read(self.identity_file.as_slice(), self.passphrase_file.as_deref())
     }
 }
 
 impl Target {
-    /// What its snapshots are encrypted with, where it says so.
+    /// The encryption of its snapshots, where it sets one.
     pub fn seal(&self) -> Result<Option<Seal>> {
         Seal::read(&self.encrypt_to, self.recipients_file.as_slice(), None)
     }
 }
 
-/// Opens the stores at `places` with their credential files, and with `credentials` besides; `fallback` is where archives are made
-/// when none of them is a folder.
+/// Opens the stores at `places` with their credential files, and with `credentials` for the rest; archives are created in
+/// `fallback` when none of them is a folder.
 pub fn open_stores(places: &[&Place], credentials: &Credentials, fallback: &Store) -> Result<Stores> {
     let open = |place: &&Place| {
         let own = place.credentials_file.as_deref().map(read_credentials).transpose()?.unwrap_or_default();
@@ -105,11 +105,10 @@ pub fn open_stores(places: &[&Place], credentials: &Credentials, fallback: &Stor
     Ok(stores.with_credentials(credentials.clone()))
 }
 
-/// The lines `NAME=VALUE` of `file`, as a shell or systemd reads them: with `export` before the name or without, the value in
-/// quotes or not.
+/// The lines `NAME=VALUE` of `file`, as in a shell or systemd: with or without `export`, with or without quotes.
 ///
 /// # Errors
-/// There is no such file; a line is something else; no store uses such a name.
+/// The file does not exist; a line has another form; no store uses such a name.
 pub fn read_credentials(file: &Path) -> Result<Vec<(String, Secret)>> {
     let text = files::read_whole(file)?;
     let lines = text.lines().map(str::trim).enumerate().filter(|(_, line)| !line.is_empty() && !line.starts_with('#'));

@@ -1,16 +1,16 @@
-//! `[undo]`: how many undo snapshots are kept.
+//! `[undo]`: limits of undo snapshots.
 
 use super::Reader;
 use crate::backup::undo::{Bounds, parse_age, parse_size};
 use crate::formats::node::{Data, Node};
 
-/// Reads the text of a bound.
+/// Parses the text of a limit.
 type Parse = fn(&str) -> Result<u64, String>;
 
 const UNDO: [&str; 4] = ["keep_last", "max_count", "max_age", "max_size"];
 
 impl Reader {
-    /// The bounds that `root` says, or the default ones.
+    /// The limits in `root`, or the default ones.
     pub(super) fn undo(&mut self, root: &Node) -> Bounds {
         let mut bounds = Bounds::default();
         let Some(table) = root.find("undo") else { return bounds };
@@ -20,7 +20,7 @@ impl Reader {
         }
         self.check_keys(table, &UNDO);
         for (key, at) in [("keep_last", &mut bounds.keep_last), ("max_count", &mut bounds.max_count)] {
-            // Without any snapshot of how it was before there is no write.
+            // Every write needs an undo snapshot.
             match table.find(key).map(|node| (node, &node.data)) {
                 None => {}
                 Some((_, Data::Int(n))) if *n > 0 => *at = n.unsigned_abs(),

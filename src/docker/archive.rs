@@ -1,4 +1,4 @@
-//! Files of a container: looked at, put into it, fetched out of it; whether it runs or not.
+//! Files of a container: inspected, uploaded and downloaded; whether it runs or not.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -19,16 +19,16 @@ use futures_util::stream::{self, Stream, StreamExt as _};
 use super::{Container, Docker, status};
 use crate::error::{Error, Result};
 
-/// How much is sent at once.
+/// Bytes sent at a time.
 const PIECE: usize = 64 << 10;
 
-/// The longest that a transfer may take: a gigabyte over a thin line takes a quarter of an hour.
+/// Timeout of a transfer: a gigabyte over a slow line takes a quarter of an hour.
 const TRANSFER: Duration = Duration::from_secs(24 * 3600);
 
-/// How often the time stamp of a folder that a server works in is compared before it is taken for another folder.
+/// How often the time stamp of a folder in use is compared before it counts as another folder.
 const LOOKS: usize = 5;
 
-/// What the engine says of a path of a container.
+/// The engine's description of a path in a container.
 #[derive(Clone, Debug)]
 pub struct Stat {
     /// Permission bits.
@@ -37,7 +37,7 @@ pub struct Stat {
     pub changed: i64,
 }
 
-/// What comes out of a container: a tar, read as it comes.
+/// A tar from a container, read as it arrives.
 pub struct Fetched<'a> {
     docker: &'a Docker,
     pieces: Pin<Box<dyn Stream<Item = Result<Bytes, bollard::errors::Error>> + 'a>>,
@@ -45,7 +45,7 @@ pub struct Fetched<'a> {
 }
 
 impl Docker {
-    /// What `path` in `container` is; `None` where there is nothing.
+    /// The entry `path` in `container`; `None` where there is none.
     pub fn stat(&self, container: &Container, path: &Path) -> Result<Option<Stat>> {
         let options = ContainerArchiveInfoOptionsBuilder::default().path(&path.to_string_lossy()).build();
         let found = match self.block(self.client.get_container_archive_info(&container.id, Some(options))) {
@@ -55,14 +55,14 @@ impl Docker {
         };
         let time = found.modification_time.and_then(|time| DateTime::parse_from_rfc3339(&time).ok());
         Ok(Some(Stat {
-            // The engine writes Go's bits: those of permission are the same, the others are not.
+            // The engine uses Go's mode bits: the permission bits are the same, the others are not.
             mode: found.file_mode & 0o777,
             changed: time.and_then(|time| time.timestamp_nanos_opt()).unwrap_or_default(),
         }))
     }
 
-    /// Whether the folder `inside` of `container` is what this machine sees as `here`: both have changed at the same
-    /// nanosecond. An engine that does not tell is taken at its word, that the folder is at `here`.
+    /// Whether the folder `inside` of `container` is the local folder `here`: both were modified at the same nanosecond.
+    /// Without that information, the engine's statement is trusted.
     pub fn shares(&self, container: &Container, inside: &Path, here: &Path) -> bool {
         (0..LOOKS).any(|_| {
             let Ok(found) = std::fs::metadata(here) else { return false };
@@ -76,9 +76,8 @@ impl Docker {
         })
     }
 
-    /// Unpacks `tar` (plain or gzip) in the folder `at` of `container`. What is for a volume must be unpacked in that:
-    /// Podman does not look for volumes below `at`. `progress` hears how many bytes have gone of how many; an error of it
-    /// ends the sending.
+    /// Unpacks `tar` (plain or gzip) in the folder `at` of `container`. Files for a volume must be unpacked inside it: Podman
+    /// ignores volumes below `at`. `progress` gets the bytes sent and the total; its error ends the transfer.
     pub fn put(
         &self,
         container: &Container,
@@ -103,7 +102,7 @@ impl Docker {
         }
     }
 
-    /// What is at `path` of `container`, as a tar.
+    /// The content of `path` in `container`, as a tar.
     pub fn fetch(&self, container: &Container, path: &Path) -> Fetched<'_> {
         let options = DownloadFromContainerOptionsBuilder::default().path(&path.to_string_lossy()).build();
         let pieces = Box::pin(self.client.download_from_container(&container.id, Some(options)));

@@ -1,4 +1,4 @@
-//! One container as the engine describes it: is it the server, in what state, and where is its data.
+//! One container as the engine describes it: whether it runs the server, its state, and its data folder.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -13,82 +13,82 @@ use crate::error::{Error, Result};
 use crate::files::tidy;
 use crate::value::{Secret, image_parts};
 
-/// What the images of 2.x carry as `org.opencontainers.image.source`; those of 1.x carry nothing.
+/// The label `org.opencontainers.image.source` of the 2.x images; those of 1.x have none.
 const SOURCE: &str = "https://github.com/louislam/uptime-kuma";
 
-/// Whether a container runs. What it was before us is what it must be after us.
+/// Whether a container runs. After an operation it is what it was before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Life {
     /// Its processes run.
     Running,
-    /// Its processes are frozen.
+    /// Its processes are paused.
     Paused,
-    /// It ended, and the engine is about to start it again.
+    /// It ended, and the engine is about to restart it.
     Restarting,
     /// It was never started, or has ended.
     Stopped,
 }
 
-/// The state of a container at one moment.
+/// The state of a container at one point in time.
 #[derive(Clone, Debug)]
 pub struct State {
     /// Whether it runs.
     pub life: Life,
-    /// What its last run ended with; 0 while it runs.
+    /// Exit code of its last run; 0 while it runs.
     pub exit_code: i64,
-    /// Its last run was ended for want of memory.
+    /// Whether its last run was killed because of memory.
     pub oom_killed: bool,
-    /// How often its restart policy has started it since somebody started it.
+    /// How often its restart policy has started it since it was started explicitly.
     pub restart_count: i64,
-    /// When its present or last run began, by the engine's clock.
+    /// When its current or last run began, by the engine's clock.
     pub started_at: Option<DateTime<Utc>>,
     /// When its last run ended, by the engine's clock.
     pub finished_at: Option<DateTime<Utc>>,
-    /// `starting`, `healthy` or `unhealthy`, where it has a health check. Healthy proves nothing about the data.
+    /// `starting`, `healthy` or `unhealthy`, where it has a health check. Healthy says nothing about the data.
     pub health: Option<String>,
     /// Its first process on the engine's host; 0 when it does not run.
     pub pid: i64,
 }
 
-/// What kind of storage a mount brings.
+/// The kind of storage of a mount.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum MountKind {
     /// A folder or file of the host.
     Bind,
     /// A volume, by its name.
     Volume(String),
-    /// Something without a place on the host's disk, such as `tmpfs`.
+    /// Storage without a path on the host's disk, such as `tmpfs`.
     Other(String),
 }
 
 /// One mount of a container.
 #[derive(Clone, Debug)]
 pub struct Mount {
-    /// What it brings.
+    /// Its storage.
     pub kind: MountKind,
-    /// Where that is on the engine's host; empty for [`MountKind::Other`].
+    /// Its path on the engine's host; empty for [`MountKind::Other`].
     pub source: PathBuf,
-    /// Where the container sees it.
+    /// Its path in the container.
     pub destination: PathBuf,
-    /// The container cannot write there.
+    /// Whether it is read-only in the container.
     pub read_only: bool,
 }
 
 /// The data folder of a container.
 #[derive(Clone, Debug)]
 pub struct DataFolder {
-    /// Where it is on the engine's host.
+    /// Its path on the engine's host.
     pub path: PathBuf,
-    /// Where the container sees it.
+    /// Its path in the container.
     pub inside: PathBuf,
-    /// What it is mounted from.
+    /// Its storage.
     pub kind: MountKind,
-    /// The container cannot write there.
+    /// Whether it is read-only in the container.
     pub read_only: bool,
 }
 
-/// The compose file that a container comes from.
+/// The compose file of a container.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Compose {
     /// The project.
@@ -97,10 +97,10 @@ pub struct Compose {
     pub service: String,
 }
 
-/// Who starts another container in the place of one that is stopped.
+/// The orchestrator that replaces a stopped container.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Orchestrator {
-    /// Docker's swarm, for this service.
+    /// Docker Swarm, for this service.
     Swarm(String),
     /// Kubernetes, for the pod of this name in this namespace.
     Kubernetes(String, String),
@@ -115,7 +115,7 @@ impl fmt::Display for Orchestrator {
     }
 }
 
-/// A container that mounts a folder somebody asked about.
+/// A container that mounts a given folder.
 #[derive(Clone, Debug)]
 pub struct Neighbour {
     /// Its id.
@@ -124,9 +124,9 @@ pub struct Neighbour {
     pub name: String,
     /// Whether it runs.
     pub life: Life,
-    /// It runs the server, and that folder is its data folder.
+    /// Whether it runs the server, and that folder is its data folder.
     pub server: bool,
-    /// It cannot write there.
+    /// Whether the folder is read-only in it.
     pub read_only: bool,
 }
 
@@ -137,47 +137,47 @@ pub struct Container {
     pub id: String,
     /// Its name, without the slash.
     pub name: String,
-    /// Its image as it was asked for: `louislam/uptime-kuma:2`.
+    /// Its image as given: `louislam/uptime-kuma:2`.
     pub image: String,
     /// The id of exactly that image: `sha256:…`.
     pub image_id: String,
-    /// It runs the server, as far as image, labels and environment tell.
+    /// Whether it runs the server, according to image, labels and environment.
     pub server: bool,
-    /// Its state when it was looked at.
+    /// Its state when it was inspected.
     pub state: State,
     /// `no`, `always`, `unless-stopped`, `on-failure`.
     pub restart_policy: String,
-    /// The engine deletes it as soon as it stops.
+    /// Whether the engine deletes it as soon as it stops.
     pub auto_remove: bool,
-    /// The user it runs as, as the image or the person wrote it; empty for root.
+    /// The user it runs as, from the image or the command line; empty for root.
     pub user: String,
-    /// Its environment; passwords are among it.
+    /// Its environment, including passwords.
     pub env: BTreeMap<String, Secret>,
     /// Its labels, the image's included.
     pub labels: BTreeMap<String, String>,
-    /// The compose file it comes from.
+    /// Its compose file.
     pub compose: Option<Compose>,
-    /// Who keeps it running, besides the engine.
+    /// The orchestrator that keeps it running, if any.
     pub orchestrator: Option<Orchestrator>,
     /// Its mounts.
     pub mounts: Vec<Mount>,
     /// Its command line.
     pub command: Vec<String>,
-    /// The folder it starts in.
+    /// Its working folder.
     pub working_dir: PathBuf,
-    /// `bridge`, `host`, `none`, a network's name.
+    /// `bridge`, `host`, `none`, or the name of a network.
     pub network_mode: String,
     /// The networks it is in, by name.
     pub networks: Vec<String>,
-    /// When it was made, by the engine's clock.
+    /// When it was created, by the engine's clock.
     pub created: Option<DateTime<Utc>>,
-    /// The port of this machine that its page is published on, if one is.
+    /// The port of this machine where its page is published, if there is one.
     pub published_port: Option<u16>,
-    /// Where its TCP ports are published while it runs: its own port, and an address and port of the engine's host.
+    /// Its published TCP ports while it runs: its own port, and an address and port of the engine's host.
     pub published: Vec<(u16, String, u16)>,
     /// Its own addresses in the networks of the engine.
     pub addresses: Vec<String>,
-    /// More names that it knows, as `host:address`.
+    /// More host names in it, as `host:address`.
     pub(super) extra_hosts: Option<Vec<String>>,
     /// Security options, which a second container on the same files needs too.
     pub(super) security_opt: Option<Vec<String>>,
@@ -185,7 +185,7 @@ pub struct Container {
     pub(super) userns_mode: Option<String>,
 }
 
-/// The published port out of the bindings, if they name just one; a container in the host's network needs none.
+/// The published port in the bindings, if there is exactly one; a container in the host's network needs none.
 fn published(network: Option<&str>, bindings: Option<&PortMap>) -> Option<u16> {
     if network == Some("host") {
         return Some(3001);
@@ -196,7 +196,7 @@ fn published(network: Option<&str>, bindings: Option<&PortMap>) -> Option<u16> {
     ports.all(|port| port == first).then_some(first)
 }
 
-/// Where TCP ports are published, as far as the engine tells.
+/// The published TCP ports, as far as the engine reports them.
 fn bindings(ports: Option<PortMap>) -> Vec<(u16, String, u16)> {
     let mut found = Vec::new();
     for (port, bindings) in ports.unwrap_or_default() {
@@ -274,7 +274,7 @@ impl Container {
         }
     }
 
-    /// The value of the first of `names` that the environment has one for.
+    /// The value of the first of `names` that is set in the environment.
     pub fn env(&self, names: &[&str]) -> Option<&str> {
         names.iter().filter_map(|name| self.env.get(*name)).map(Secret::reveal).find(|value| !value.is_empty())
     }
@@ -289,7 +289,7 @@ impl Container {
         super::image::ids(&self.user)
     }
 
-    /// Where the server keeps its data, inside the container: `DATA_DIR`, `--data-dir`, else `/app/data`.
+    /// The data folder inside the container: `DATA_DIR`, `--data-dir`, else `/app/data`.
     pub fn data_inside(&self) -> PathBuf {
         match self.env(&["DATA_DIR"]).or_else(|| self.flag("data-dir")) {
             Some(folder) => tidy(&self.working_dir.join(folder)),
@@ -297,11 +297,11 @@ impl Container {
         }
     }
 
-    /// The data folder: the mount at [`data_inside`](Self::data_inside), or the one it lies in.
+    /// The data folder: the mount at [`data_inside`](Self::data_inside), or the one that contains it.
     ///
     /// # Errors
-    /// [`Error::NoDataFolder`] when it is on no mount, so that the data dies with the container, or on one that is not
-    /// on a disk.
+    /// [`Error::NoDataFolder`] when it is on no mount, so that the data is lost with the container, or on one that is not on a
+    /// disk.
     pub fn data(&self) -> Result<DataFolder> {
         let inside = self.data_inside();
         let none = |why: String| Error::NoDataFolder { container: self.name.clone(), why };
@@ -314,28 +314,28 @@ impl Container {
         }
     }
 
-    /// Where on the engine's host a path of the container is, if it is on a mount that has such a place.
+    /// The path on the engine's host for a path of the container, if it is on a mount that has one.
     pub fn host_path(&self, inside: &Path) -> Option<PathBuf> {
         self.place(inside).filter(|(mount, _)| !matches!(mount.kind, MountKind::Other(_))).map(|(_, path)| path)
     }
 
-    /// The innermost mount that holds `inside`, if it is on a disk.
+    /// The innermost mount that contains `inside`, if it is on a disk.
     pub(super) fn mount_of(&self, inside: &Path) -> Option<&Mount> {
         let (mount, _) = self.place(inside)?;
         Some(mount).filter(|mount| !matches!(mount.kind, MountKind::Other(_)))
     }
 
-    /// The innermost mount that holds `inside`, and its place on the host.
+    /// The innermost mount that contains `inside`, and its path on the host.
     fn place(&self, inside: &Path) -> Option<(&Mount, PathBuf)> {
         let depth = |mount: &&Mount| mount.destination.components().count();
         let mount = self.mounts.iter().filter(|mount| inside.starts_with(&mount.destination)).max_by_key(depth)?;
         let rest = inside.strip_prefix(&mount.destination).ok()?;
-        // Joining nothing would add a slash at the end.
+        // An empty part would add a slash at the end.
         let path = if rest.as_os_str().is_empty() { mount.source.clone() } else { mount.source.join(rest) };
         Some((mount, path))
     }
 
-    /// This container as a neighbour on `folder` of the host, which is a real path, if it mounts it.
+    /// This container as a user of `folder` on the host, which is a real path, if it mounts it.
     pub(super) fn neighbour(&self, folder: &Path) -> Option<Neighbour> {
         let touches = |mount: &&Mount| {
             let source = real(&mount.source);
@@ -354,8 +354,8 @@ impl Container {
 }
 
 impl State {
-    /// What the container does, seen over more than this moment: one that ends again and again runs in between, each
-    /// time for less than the 10 s after which the engine takes a run for a success.
+    /// The state of the container over a longer time: one in a restart loop runs in between, each time for less than the 10 s
+    /// after which the engine counts a run as successful.
     pub fn life_so_far(&self) -> Life {
         let young = |at: DateTime<Utc>| Utc::now().signed_duration_since(at).num_seconds() < 10;
         match self.life {
@@ -371,7 +371,7 @@ impl State {
         } else if yes(state.paused) {
             Life::Paused
         } else if yes(state.running) || state.status == Some(ContainerStateStatusEnum::STOPPING) {
-            // What Podman calls stopping, Docker calls running.
+            // Podman's `stopping` is `running` for Docker.
             Life::Running
         } else {
             Life::Stopped
@@ -411,7 +411,7 @@ impl Mount {
     }
 }
 
-/// Whether image name, labels or environment say that this is the server. Our helper containers come from its image.
+/// Whether image name, labels or environment identify the server. Our helper containers use its image too.
 fn is_server(image: &str, labels: &BTreeMap<String, String>, env: &BTreeMap<String, Secret>) -> bool {
     if helper::is_ours(|label| labels.contains_key(label)) {
         return false;

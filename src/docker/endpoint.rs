@@ -1,83 +1,83 @@
-//! Where an engine listens: an address as people write it, and the TLS files that go with it.
+//! The address of an engine, with its TLS files.
 
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
 
-/// Where the engine listens when nobody says otherwise.
+/// The default socket.
 pub const DEFAULT_HOST: &str = "unix:///var/run/docker.sock";
 
-/// An engine that can be connected to.
+/// The address of an engine.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Endpoint {
-    /// As messages call it.
+    /// The address in messages.
     pub(super) address: String,
     pub(super) way: Way,
 }
 
-/// How an engine is reached.
+/// The transport to an engine.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Way {
-    /// A socket of this machine.
+    /// A local socket.
     Unix(PathBuf),
     /// A port, with or without TLS.
     Tcp { host: String, port: u16, tls: Option<TlsFiles> },
-    /// Whatever Docker's command line reaches on another machine.
+    /// Through Docker's command line on another machine.
     Ssh(Login),
 }
 
-/// Who logs in where over ssh. What is not said is what ssh's own configuration says.
+/// The parameters of an ssh login. Unset ones come from the configuration of ssh.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Login {
     pub user: Option<String>,
     pub host: String,
     pub port: Option<u16>,
-    /// The engine's socket over there, if not the one that Docker's command line takes there.
+    /// The engine's socket on the remote host, if not the default one of Docker's command line there.
     pub socket: Option<String>,
 }
 
-/// What makes a connection a TLS one, as files in PEM.
+/// The TLS parameters, as PEM files.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TlsFiles {
-    /// Where they are.
+    /// Their folder.
     pub folder: PathBuf,
     /// The authority that signed the engine's certificate; without one, those of this system.
     pub ca: Option<PathBuf>,
-    /// Our own certificate.
+    /// The client certificate.
     pub cert: Option<PathBuf>,
     /// Its key.
     pub key: Option<PathBuf>,
-    /// Whether the engine must prove who it is.
+    /// Whether the engine's certificate is verified.
     pub verify: bool,
 }
 
 impl TlsFiles {
-    /// `ca.pem`, `cert.pem` and `key.pem`, as far as they are in `folder`.
+    /// `ca.pem`, `cert.pem` and `key.pem`, as far as they exist in `folder`.
     pub fn of(folder: &Path, verify: bool) -> TlsFiles {
         let file = |name: &str| Some(folder.join(name)).filter(|path| path.exists());
         TlsFiles { folder: folder.to_owned(), ca: file("ca.pem"), cert: file("cert.pem"), key: file("key.pem"), verify }
     }
 
-    /// Whether none of them is there.
+    /// Whether none of them exists.
     pub fn is_empty(&self) -> bool {
         self.ca.is_none() && self.cert.is_none() && self.key.is_none()
     }
 }
 
 impl Endpoint {
-    /// Whether it is a socket of this machine, so that the engine's folders are most likely here.
+    /// Whether it is a local socket, so that the engine's folders are most likely on this machine.
     pub fn is_local(&self) -> bool {
         matches!(self.way, Way::Unix(_))
     }
 
-    /// Reads `unix:///path`, a path, `tcp://host:port`, `host:port`, `http(s)://host:port` or
-    /// `ssh://[user@]host[:port][/path/of/the/socket]`. A port is spoken TLS to where `tls` is given; the others do without it.
+    /// Parses `unix:///path`, a path, `tcp://host:port`, `host:port`, `http(s)://host:port` or
+    /// `ssh://[user@]host[:port][/path/of/the/socket]`. A port uses TLS where `tls` is given; the others never do.
     ///
     /// # Errors
     /// [`Error::NoDocker`] when it is none of these.
     pub fn parse(address: &str, tls: Option<TlsFiles>) -> Result<Endpoint> {
         let wrong = |why: &str| Error::NoDocker {
-            // It may hold a password.
+            // It may contain a password.
             address: address.rsplit_once('@').map_or(address, |(_, place)| place).to_owned(),
             why: why.to_owned(),
             hint: "one of unix:///path, tcp://host:port, ssh://user@host".into(),
@@ -109,12 +109,12 @@ impl Endpoint {
         Ok(Endpoint { address, way: way.map_err(wrong)? })
     }
 
-    /// The engine on the socket `path` of this machine.
+    /// The engine on the local socket `path`.
     pub fn socket(path: &Path) -> Endpoint {
         Endpoint { address: format!("unix://{}", path.display()), way: Way::Unix(path.to_owned()) }
     }
 
-    /// The address, as messages call it.
+    /// The address in messages.
     pub fn address(&self) -> &str {
         &self.address
     }
@@ -140,7 +140,7 @@ fn login(text: &str) -> Result<Login, &'static str> {
         return Err("neither user nor host begins with `-`");
     }
     let plain = |c: char| c.is_ascii_alphanumeric() || "/._-@:+,".contains(c);
-    // The far side's shell reads it.
+    // The remote shell interprets it.
     if !path.chars().all(plain) {
         return Err("the path of the socket holds characters that a shell would read");
     }

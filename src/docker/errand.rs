@@ -1,5 +1,5 @@
-//! An errand: a command of ours in a container of its own, made from the image of a server, with the files, the networks
-//! and the engine that the server has. It goes on when we go.
+//! Remote jobs: a command of kumadb in a container of its own, made from the image of a server, with the files, networks and
+//! engine of the server. It continues when this process ends.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -25,68 +25,68 @@ use super::{Container, Docker, Life, Mount, MountKind, helper, status};
 use crate::error::{Error, Result};
 use crate::files;
 
-/// Where the engine's own socket is inside an errand.
+/// The path of the engine's socket inside the container of a remote job.
 pub const SOCKET: &str = "/var/run/docker.sock";
 
-/// The volume that keeps what outlives an errand, and where an errand sees it.
+/// The volume with what outlives a remote job, and its path in the container.
 pub const VOLUME: (&str, &str) = ("kumadb", "/var/lib/kumadb");
 
-/// How often typed keys and signals are looked for.
+/// Polling interval for typed keys and signals.
 const TICK: Duration = Duration::from_millis(20);
 
-/// How long one whose output has ended may take to end itself.
+/// How long a job may take to end after its output has ended.
 const SOON: Duration = Duration::from_secs(1);
 
-/// How often a line may break while it is followed.
+/// Maximum number of reconnections.
 const REUNIONS: u32 = 5;
 
-/// How much of the end of what was heard is compared with the log.
+/// How many bytes at the end of the received output are compared with the log.
 const LAST: usize = 4096;
 
-/// How long a container that has ended is left to whoever started it, who still wants its exit code.
+/// How long an ended container is left for the process that started it, which needs its exit code.
 const JUST_ENDED: TimeDelta = TimeDelta::minutes(1);
 
-/// The same for one that is being made, while kumadb is sent into it, and for one that files are fetched out of.
+/// The same for one that is being created, while kumadb is uploaded, and for one whose files are downloaded.
 const IN_TRANSFER: TimeDelta = TimeDelta::hours(24);
 
-/// What an engine is.
+/// Properties of an engine.
 #[derive(Clone, Debug)]
 pub struct Engine {
     /// `linux`, `windows`.
     pub system: String,
-    /// `x86_64`, `aarch64`, as Rust calls them.
+    /// `x86_64`, `aarch64`, with Rust's names.
     pub machine: String,
-    /// Where it keeps its things.
+    /// Its data folder.
     pub root: PathBuf,
     /// Its clock.
     pub now: DateTime<Utc>,
 }
 
-/// What an errand is made of.
+/// The description of a remote job.
 #[derive(Clone, Debug)]
 pub struct Errand {
     /// The command line.
     pub command: Vec<String>,
-    /// It talks to a terminal.
+    /// Whether it uses a terminal.
     pub tty: bool,
-    /// Something is typed while it runs.
+    /// Whether input is typed while it runs.
     pub stdin: bool,
-    /// Something will be fetched out of it when it has ended.
+    /// Whether files are downloaded after it has ended.
     pub fetched: bool,
-    /// The server it is about; image, networks and security options are those.
+    /// The container of the server; image, networks and security options come from it.
     pub server: Container,
-    /// Paths of that container whose mounts it needs; it sees them where the engine's host has them.
+    /// Paths of that container whose mounts it needs, at their paths on the engine's host.
     pub inside: Vec<PathBuf>,
-    /// More folders of the host, for reading.
+    /// More folders of the host, read-only.
     pub read: Vec<PathBuf>,
-    /// Sockets of the engine's host to try, the first that is there.
+    /// Sockets of the engine's host to try; the first that exists is used.
     pub sockets: Vec<String>,
 }
 
-/// What an errand prints, as it comes.
+/// The output of a remote job, as it arrives.
 type Said<'a> = Pin<Box<dyn Stream<Item = Result<LogOutput, bollard::errors::Error>> + Send + 'a>>;
 
-/// How much was heard of stdout and of stderr, and the last of it.
+/// Bytes received of stdout and of stderr, and the end of them.
 #[derive(Default)]
 struct Heard {
     count: [usize; 2],
@@ -101,7 +101,7 @@ impl Heard {
         last.drain(..last.len().saturating_sub(LAST));
     }
 
-    /// Whether both end in the same words; `end` may have heard less.
+    /// Whether both end with the same bytes; `end` may have received fewer.
     fn ends_like(&self, end: &Heard) -> bool {
         (0..2).all(|stream| {
             let (ours, theirs) = (&self.last[stream], &end.last[stream]);
@@ -111,27 +111,27 @@ impl Heard {
     }
 }
 
-/// 1 for stderr, 0 for everything else; a terminal has no second.
+/// 1 for stderr, 0 for everything else; a terminal has only one stream.
 fn stream_of(piece: &LogOutput) -> usize {
     usize::from(matches!(piece, LogOutput::StdErr { .. }))
 }
 
-/// Who sits at this end of an errand.
+/// The local end of a remote job.
 pub trait Console {
-    /// It printed this.
+    /// Output on stdout.
     fn out(&mut self, bytes: &[u8]);
-    /// It complained so.
+    /// Output on stderr.
     fn err(&mut self, bytes: &[u8]);
-    /// What was typed since the last question.
+    /// Input typed since the last call.
     fn typed(&mut self) -> Vec<u8>;
-    /// The number of a signal that came since the last question.
+    /// The number of a signal received since the last call.
     fn signal(&mut self) -> Option<i32>;
-    /// Columns and lines of the terminal, if there is one and they changed since the last question.
+    /// Columns and lines of the terminal, if there is one and they changed since the last call.
     fn resized(&mut self) -> Option<(u16, u16)>;
 }
 
 impl Docker {
-    /// What this engine is.
+    /// The properties of this engine.
     pub fn engine(&self) -> Result<Engine> {
         let found = self.block(self.client.info()).map_err(|error| self.failed("look at", "the engine", &error))?;
         Ok(Engine {
@@ -149,7 +149,7 @@ impl Docker {
         })
     }
 
-    /// Where this engine's socket may be on its own machine, as far as the way to it tells.
+    /// The likely paths of this engine's socket on its own machine.
     pub fn own_sockets(&self) -> Vec<String> {
         let known = match &self.endpoint.way {
             Way::Unix(path) => Some(path.to_string_lossy().into_owned()),
@@ -162,14 +162,14 @@ impl Docker {
         sockets
     }
 
-    /// Makes the container of `errand`, not yet started.
+    /// Creates the container of `errand`; does not start it.
     ///
     /// # Errors
-    /// [`Error::Far`] when the engine refuses it in every way that we know.
+    /// [`Error::Far`] when the engine refuses every known way.
     pub fn create_errand(&self, errand: &Errand) -> Result<Container> {
         let mut refused = String::new();
         for socket in &errand.sockets {
-            // Not every engine lets a container see the host's processes: then fewer of those are named who hold a file.
+            // Not every engine lets a container see the host's processes: then fewer processes with an open file are named.
             for pid_mode in [Some("host"), None] {
                 match self.try_errand(errand, socket, pid_mode) {
                     Ok(container) => return Ok(container),
@@ -178,7 +178,7 @@ impl Docker {
                 }
             }
         }
-        // Every engine names the file that it does not have.
+        // Every engine names the missing file in its error.
         let why = match errand.sockets.last() {
             Some(last) if refused.contains(last.as_str()) => {
                 let tried = errand.sockets.join("`, `");
@@ -194,7 +194,7 @@ impl Docker {
         let server = &errand.server;
         let words = |words: &[&str]| Some(words.iter().map(|&word| word.to_owned()).collect());
         let mut security: Vec<String> = server.security_opt.clone().unwrap_or_default();
-        // The socket of the engine and the files of other containers are what SELinux and AppArmor keep containers from.
+        // SELinux and AppArmor keep containers from the engine's socket and from files of other containers.
         security.retain(|option| !option.starts_with("label") && !option.starts_with("apparmor"));
         security.extend(["label=disable".to_owned(), "apparmor=unconfined".to_owned()]);
         let body = ContainerCreateBody {
@@ -215,10 +215,10 @@ impl Docker {
                 extra_hosts: server.extra_hosts.clone(),
                 pid_mode: pid_mode.map(str::to_owned),
                 cap_add: words(&["SYS_PTRACE"]),
-                // Whatever the engine's default driver, what it says must not leave the host.
+                // Whatever the engine's default log driver, the output must not leave the host.
                 log_config: Some(HostConfigLogConfig { typ: Some("json-file".into()), config: None }),
                 security_opt: Some(security),
-                // Root there is root of the host: the files belong to whomever they belong.
+                // Root in it is root of the host: the owners of the files do not matter.
                 userns_mode: Some("host".into()),
                 ..Default::default()
             }),
@@ -241,10 +241,10 @@ impl Docker {
         Ok(container)
     }
 
-    /// Starts `container`, lets `console` follow it, and returns its exit code.
+    /// Starts `container`, attaches `console`, and returns its exit code.
     ///
     /// # Errors
-    /// [`Error::LostErrand`] when the connection breaks: the errand goes on.
+    /// [`Error::LostErrand`] when the connection breaks: the job continues.
     pub fn run_errand(&self, container: &Container, console: &mut dyn Console) -> Result<i64> {
         let failed = |act, error: &bollard::errors::Error| self.failed(act, &container.name, error);
         let lost = |why: String| Error::LostErrand {
@@ -260,10 +260,10 @@ impl Docker {
         started.map_err(|error| failed("start", &error))?;
         let mut heard = Heard::default();
         let mut broken = self.follow(container, attached.output, Some(attached.input), &mut heard, console);
-        // A line that broke may be there again, and the engine's log has what was said meanwhile.
+        // A broken connection may work again, and the engine's log has the output of the meantime.
         for _ in 0..REUNIONS {
             let wait = self.client.wait_container(&container.id, None::<WaitContainerOptions>).into_future();
-            // A code that is not 0 comes as an error; what the engine notes of the container says it in any case.
+            // A non-zero code is returned as an error; the engine's record of the container has it in any case.
             let _ = self.block(async { tokio::time::timeout(SOON, wait).await });
             let again = self.again(container);
             let now = again.map_err(|error| lost(broken.err().unwrap_or_else(|| error.to_string())))?;
@@ -277,7 +277,7 @@ impl Docker {
         Err(lost(broken.err().unwrap_or_else(|| "it says nothing more, and has not ended".into())))
     }
 
-    /// Passes on what comes of `output` beyond what was `heard`, and what `console` has to say, until the line ends.
+    /// Forwards `output` beyond what was `heard`, and input of `console`, until the connection ends.
     fn follow(
         &self,
         container: &Container,
@@ -314,7 +314,7 @@ impl Docker {
             }
             if let Some((columns, lines)) = console.resized() {
                 let size = ResizeContainerTTYOptionsBuilder::default().w(columns.into()).h(lines.into()).build();
-                // A terminal of the wrong size is none the less one.
+                // A terminal of the wrong size still works.
                 let _ = self.block(self.client.resize_container_tty(&container.id, size));
             }
             if let Some(signal) = console.signal() {
@@ -328,7 +328,7 @@ impl Docker {
         }
     }
 
-    /// Whether `heard` is all that the engine's log has: its last lines are compared.
+    /// Whether `heard` is everything in the engine's log: the last lines are compared.
     fn is_all(&self, container: &Container, heard: &Heard) -> Result<bool, String> {
         let options = LogsOptionsBuilder::default().stdout(true).stderr(true).tail("10").build();
         let mut end = Heard::default();
@@ -340,11 +340,11 @@ impl Docker {
         Ok(heard.ends_like(&end))
     }
 
-    /// Removes the container of an errand, running or not.
+    /// Removes the container of a remote job, running or not.
     pub fn remove_errand(&self, container: &Container) -> Result<()> {
         let options = RemoveContainerOptionsBuilder::default().force(true).v(true).build();
         match self.block(self.client.remove_container(&container.id, Some(options))) {
-            // Another run may have been quicker.
+            // Another run may have been faster.
             Err(error) if !matches!(status(&error), Some(404 | 409)) => {
                 Err(self.failed("remove", &container.name, &error))
             }
@@ -352,12 +352,12 @@ impl Docker {
         }
     }
 
-    /// The containers of errands that are there, in whatever state.
+    /// The existing containers of remote jobs, in any state.
     pub fn errands(&self) -> Result<Vec<Container>> {
         self.labelled(helper::ERRAND)
     }
 
-    /// Removes what is left of errands that have ended without anybody hearing of it. It is `now` by the engine's clock.
+    /// Removes ended remote jobs that no process waits for. `now` is the time of the engine's clock.
     pub fn clear_errands(&self, now: DateTime<Utc>) -> Result<()> {
         for errand in self.errands()?.iter().filter(|errand| errand.state.life == Life::Stopped) {
             let (since, patience) = match errand.state.finished_at {
@@ -393,7 +393,7 @@ impl Errand {
         labels
     }
 
-    /// What it sees: its own volume, the engine, and each mount of the server that is needed, at the host's own path.
+    /// Its mounts: its own volume, the engine's socket, and each required mount of the server, at the host's own path.
     fn mounts(&self, socket: &str) -> Vec<Wanted> {
         let mut mounts = vec![
             mount(MountType::VOLUME, VOLUME.0, Path::new(VOLUME.1), false),
@@ -413,7 +413,7 @@ impl Errand {
         mounts
     }
 
-    /// Whether `path` lies on one of its mounts.
+    /// Whether `path` is on one of its mounts.
     pub fn is_mounted(&self, path: &Path) -> bool {
         self.mounts(SOCKET)
             .iter()
@@ -422,7 +422,7 @@ impl Errand {
     }
 }
 
-/// A volume is named and not bound by its path: only so does the engine mount it first, wherever it really is.
+/// A volume is mounted by name, not by path: only then does the engine mount it first, wherever it is.
 fn of_server(found: &Mount) -> Wanted {
     match &found.kind {
         MountKind::Volume(name) => mount(MountType::VOLUME, name, &found.source, false),

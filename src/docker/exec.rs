@@ -11,25 +11,25 @@ use tokio::io::AsyncWriteExt as _;
 use super::{Container, Docker};
 use crate::error::{Error, Result};
 
-/// The most that is kept of each output stream.
+/// Maximum bytes kept of each output stream.
 const MOST: usize = 16 << 20;
 
-/// What a command inside a container gave back.
+/// The result of a command inside a container.
 #[derive(Clone, Debug)]
 pub struct Output {
-    /// Its exit code; 126 and 127 also when there is no such command.
+    /// Its exit code; 126 and 127 also when the command does not exist.
     pub code: i64,
-    /// What it printed, up to 16 MiB.
+    /// Its stdout, up to 16 MiB.
     pub stdout: Vec<u8>,
-    /// What it complained, up to 16 MiB.
+    /// Its stderr, up to 16 MiB.
     pub stderr: Vec<u8>,
 }
 
 impl Docker {
-    /// Runs `argv` inside the running container with `stdin`, and waits for its end, `limit` at most.
+    /// Runs `argv` inside the running container with `stdin`, and waits for it, at most `limit`.
     ///
     /// # Errors
-    /// [`Error::Docker`] when the container does not run, or the command takes longer; it then runs on unheard.
+    /// [`Error::Docker`] when the container does not run, or the command takes longer; it then continues unattended.
     pub fn exec(&self, container: &Container, argv: &[&str], stdin: &[u8], limit: Duration) -> Result<Output> {
         let run = async { tokio::time::timeout(limit, self.run(&container.id, &container.name, argv, stdin)).await };
         match self.block(run) {
@@ -56,11 +56,11 @@ impl Docker {
         let mut answer = Output { code: 0, stdout: Vec::new(), stderr: Vec::new() };
         if let StartExecResults::Attached { mut output, mut input } = started {
             let write = async move {
-                // A command that does not read all of it closes its end; what it then says is what counts.
+                // A command that does not read all of its input closes it; its output is what counts.
                 if !stdin.is_empty() && input.write_all(stdin).await.is_ok() {
                     let _ = input.shutdown().await;
                 }
-                // Given back, so that it lives as long as the output: the two are halves of one connection.
+                // Returned so that it lives as long as the output: the two are halves of one connection.
                 input
             };
             let read = async {

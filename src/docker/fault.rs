@@ -1,4 +1,4 @@
-//! Why an engine cannot be reached, in words, and what to do about it.
+//! Why an engine cannot be reached, with hints.
 
 use std::io;
 
@@ -6,10 +6,10 @@ use super::endpoint::{Endpoint, Login, Way};
 use crate::error::Error;
 use crate::tls;
 
-/// Why there is no engine where one usually is.
+/// Why there is no engine at the default places.
 pub const NO_SOCKET: &str = "there is no socket";
 
-/// What is wrong with the way to an engine.
+/// A problem with the connection to an engine.
 #[derive(Debug)]
 pub(super) struct Fault {
     why: String,
@@ -21,17 +21,17 @@ impl Fault {
         Fault { why: why.into(), hint: hint.into() }
     }
 
-    /// Something that this machine refuses.
+    /// A local problem.
     pub fn plain(error: &io::Error) -> Fault {
         Fault::new(error.to_string(), "is Docker running? `docker ps` must work for the same user")
     }
 
-    /// As the error that people see, about `endpoint`.
+    /// The error for users, about `endpoint`.
     pub fn at(self, endpoint: &Endpoint) -> Error {
         Error::NoDocker { address: endpoint.address.clone(), why: self.why, hint: self.hint }
     }
 
-    /// What ssh, or Docker's command line on the far side, complained.
+    /// An error message of ssh, or of Docker's command line on the remote host.
     pub fn of_ssh(login: &Login, complaint: &str) -> Fault {
         let place = login.user.as_ref().map_or(login.host.clone(), |user| format!("{user}@{}", login.host));
         let port = login.port.map(|port| format!(" -p {port}")).unwrap_or_default();
@@ -83,7 +83,7 @@ impl Fault {
         Fault::new(why, format!("`{ssh} docker version` must work"))
     }
 
-    /// What a request came back with.
+    /// A failed request.
     pub fn of_request(endpoint: &Endpoint, error: &bollard::errors::Error) -> Fault {
         if let (Way::Tcp { tls, .. }, Some(fault)) = (&endpoint.way, find(error)) {
             let folder = tls.as_ref().map(|tls| tls.folder.display().to_string()).unwrap_or_default();
@@ -130,21 +130,21 @@ fn of_tls(folder: &str, shown: bool, fault: &rustls::Error) -> Fault {
     }
 }
 
-/// The first error of that kind on the way to the bottom of `error`.
+/// The first error of that kind in the causes of `error`.
 fn find<E: std::error::Error + 'static>(error: &bollard::errors::Error) -> Option<&E> {
     let mut source: Option<&(dyn std::error::Error + 'static)> = Some(error);
     while let Some(error) = source {
         if let Some(found) = error.downcast_ref::<E>() {
             return Some(found);
         }
-        // What an I/O error wraps is not its source but beside it.
+        // The error wrapped by an I/O error is not its source.
         let inner = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
         source = inner.map(|inner| inner as &(dyn std::error::Error + 'static)).or_else(|| error.source());
     }
     None
 }
 
-/// The I/O error at the bottom of `error`.
+/// The innermost I/O error of `error`.
 pub(super) fn io_error(error: &bollard::errors::Error) -> Option<&io::Error> {
     find(error)
 }
@@ -160,7 +160,7 @@ pub(super) fn reason(error: &bollard::errors::Error) -> String {
             Some(io::ErrorKind::PermissionDenied) => "permission denied".into(),
             Some(io::ErrorKind::ConnectionRefused) => "connection refused, nothing listens there".into(),
             _ => {
-                // The outer errors only say that there is an inner one.
+                // The outer errors only wrap the inner one.
                 let mut innermost: &dyn std::error::Error = error;
                 while let Some(source) = innermost.source() {
                     innermost = source;

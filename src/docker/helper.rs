@@ -1,5 +1,5 @@
-//! The helper container: the embedded MariaDB of a server that is stopped, run from the server's own image on the
-//! server's own files, without the server and without a network. Or of a server that is still to come, on a new folder.
+//! Helper containers: the embedded MariaDB of a stopped server, run from the server's own image on its files, without the
+//! server and without a network. Or of a new server, on a new folder.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -11,39 +11,39 @@ use bollard::query_parameters::{CreateContainerOptionsBuilder, RemoveContainerOp
 use super::{Container, Docker, Image, Life, status};
 use crate::error::{Error, Result};
 
-/// The label by which our helpers are known; its value is the caller's.
+/// The label of our helper containers; its value is set by the caller.
 pub(super) const LABEL: &str = "kumadb.helper";
 
-/// The label by which containers of errands are known; its value is the id of the server's container.
+/// The label of remote jobs; its value is the id of the server's container.
 pub(super) const ERRAND: &str = "kumadb.remote-job";
 
-/// The label of those among them that something is fetched out of when they have ended.
+/// The label of remote jobs whose files are downloaded after they have ended.
 pub(super) const FETCHED: &str = "kumadb.remote-job.fetched";
 
-/// How long MariaDB may take until it accepts connections: after a crash it repairs itself first.
+/// How long MariaDB may take to accept connections: after a crash it repairs itself first.
 const DEADLINE: Duration = Duration::from_secs(180);
 
-/// How long it may take to write everything out and end.
+/// How long MariaDB may take to write everything and end.
 const GRACE: Duration = Duration::from_secs(120);
 
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// What the server does before it starts MariaDB (read in 2.0.2 and 2.5.3): the folder for the socket, owned by `node`.
-/// A socket left behind by a killed server would look like one that is ready, so it goes.
+/// What the server does before it starts MariaDB (read in 2.0.2 and 2.5.3): creates the folder for the socket, owned by `node`.
+/// A socket left by a killed server would look ready, so it is removed.
 const PREPARE: &str = "run=/app/data/run
 [ -d $run ] || { mkdir $run && chmod 755 $run && { [ \"$(id -u)\" != 0 ] || chown 1000:1000 $run; }; } || exit
 rm -f $run/mariadb.sock $run/mysqld.pid
 exec \"$@\"";
 
-/// Makes the files of a new MariaDB, as the server does at its first start (read in 2.0.2 and 2.5.3), and hands on to
-/// [`PREPARE`]. Without a network its own name cannot be looked up, which `--force` lets pass: the accounts are local ones.
+/// Creates the files of a new MariaDB, as the server does at its first start (read in 2.0.2 and 2.5.3), and continues with
+/// [`PREPARE`]. Without a network its own name cannot be resolved, which `--force` permits: the accounts are local.
 const INSTALL: &str = "data=/app/data/mariadb
 mkdir -p $data && chmod 755 $data && { [ \"$(id -u)\" != 0 ] || chown 1000:1000 $data; } || exit
 mariadb-install-db --force --user=node --auth-root-socket-user=node --auth-root-authentication-method=socket \
     --skip-test-db --datadir=$data >/tmp/install.log 2>&1 || { cat /tmp/install.log >&2; exit 1; }
 ";
 
-/// As the server starts it, but without a port.
+/// The server's command line, but without a port.
 const MARIADBD: [&str; 6] = [
     "mariadbd",
     "--user=node",
@@ -53,26 +53,26 @@ const MARIADBD: [&str; 6] = [
     "--skip-networking",
 ];
 
-/// The data of a helper: what it does with them first, and where they are.
+/// The data of a helper: what it does with them first, and their location.
 struct Data {
     script: String,
     volumes_from: Option<Vec<String>>,
     binds: Option<Vec<String>>,
 }
 
-/// A helper container that runs. Dropped without [`stop`](Helper::stop), it is stopped and removed as well as may be.
+/// A running helper container. If it is dropped without [`stop`](Helper::stop), it is stopped and removed as well as possible.
 pub struct Helper<'a> {
     docker: &'a Docker,
     container: Container,
     gone: bool,
 }
 
-/// A helper container that an earlier run left behind.
+/// A helper container that an earlier run left.
 #[derive(Clone, Debug)]
 pub struct StaleHelper {
     /// Its name.
     pub name: String,
-    /// What [`Helper::start`] was given as label.
+    /// The label given to [`Helper::start`].
     pub label: String,
     /// The container itself.
     pub container: Container,
@@ -80,13 +80,12 @@ pub struct StaleHelper {
 
 impl<'a> Helper<'a> {
     /// Starts the embedded MariaDB of `server`, which must be stopped, and waits until it accepts connections: on
-    /// `/app/data/run/mariadb.sock`, at the place on the host that [`Container::host_path`] tells. `ready` says whether
-    /// it does; without it MariaDB is pinged inside the helper. `label` is kept on the container for
-    /// [`Docker::stale_helpers`].
+    /// `/app/data/run/mariadb.sock`, at the path on the host given by [`Container::host_path`]. `ready` returns whether it
+    /// does; without it MariaDB is pinged inside the helper. `label` is set on the container for [`Docker::stale_helpers`].
     ///
     /// # Errors
-    /// [`Error::Helper`] when the server runs or MariaDB does not come up (with its last error lines);
-    /// [`Error::NoDataFolder`] when the data is on no volume. Nothing is left behind.
+    /// [`Error::Helper`] when the server runs or MariaDB does not come up (with its last error lines); [`Error::NoDataFolder`]
+    /// when the data is on no volume. Nothing is left behind.
     pub fn start(
         docker: &'a Docker,
         server: &Container,
@@ -104,11 +103,11 @@ impl<'a> Helper<'a> {
         Helper { docker, container, gone: false }.up(&server.name, &mut ready)
     }
 
-    /// Makes a new embedded MariaDB with the programs of `image`, in the folder `data` of this machine, which becomes its
-    /// `/app/data`, and opens it as [`start`](Self::start) does.
+    /// Creates a new embedded MariaDB with the programs of `image`, in the local folder `data`, which becomes its `/app/data`,
+    /// and opens it like [`start`](Self::start).
     ///
     /// # Errors
-    /// [`Error::Helper`] when it cannot be made or does not come up. What was made so far stays in the folder.
+    /// [`Error::Helper`] when it cannot be created or does not come up. The files created so far stay in the folder.
     pub fn install(
         docker: &'a Docker,
         image: &Image,
@@ -154,18 +153,17 @@ impl<'a> Helper<'a> {
         &self.container
     }
 
-    /// Whether MariaDB accepts connections on its socket, asked inside the helper.
+    /// Whether MariaDB accepts connections on its socket, checked inside the helper.
     pub fn ping(&self) -> bool {
         self.docker.answers(&self.container)
     }
 
-    /// Stops MariaDB in order, removes the container, and sees that it is gone. Only then may the server start again.
+    /// Stops MariaDB cleanly, removes the container, and verifies that it is gone. Only then may the server start again.
     ///
     /// # Errors
-    /// [`Error::WouldNotStop`] when it has not ended after 120 s: it is left running, to be found by
-    /// [`Docker::stale_helpers`].
+    /// [`Error::WouldNotStop`] when it has not ended after 120 s: it keeps running, to be found by [`Docker::stale_helpers`].
     pub fn stop(mut self) -> Result<()> {
-        // Whatever happens, dropping must not kill what would not end.
+        // Whatever happens, dropping must not kill a MariaDB that does not end.
         self.gone = true;
         self.docker.dismiss(&self.container)
     }
@@ -180,7 +178,7 @@ impl Drop for Helper<'_> {
 }
 
 impl Docker {
-    /// Helper containers that are still there, running or not: those of a run that was cut off.
+    /// Existing helper containers, running or not: those of an interrupted run.
     pub fn stale_helpers(&self) -> Result<Vec<StaleHelper>> {
         let stale = self.labelled(LABEL)?.into_iter().map(|container| {
             let label = container.labels.get(LABEL).cloned().unwrap_or_default();
@@ -189,9 +187,9 @@ impl Docker {
         Ok(stale.collect())
     }
 
-    /// Stops and removes a helper that was left behind, as [`Helper::stop`] does; one that is still starting comes up first.
+    /// Stops and removes such a helper, like [`Helper::stop`]; one that is still starting comes up first.
     pub fn remove_helper(&self, stale: &StaleHelper) -> Result<()> {
-        // MariaDB that is told to end while it starts can wait for ever for a thread of its own that has gone (10.11.19).
+        // A MariaDB that is stopped during its start can wait forever for a thread of its own that has ended (10.11.19).
         let begin = Instant::now();
         let starts = |now: Container| now.state.life == Life::Running && !self.answers(&now);
         while begin.elapsed() < DEADLINE && self.block(self.inspect(&stale.container.id))?.is_some_and(starts) {
@@ -202,7 +200,7 @@ impl Docker {
 
     /// Whether the MariaDB of a helper accepts connections on its socket.
     fn answers(&self, helper: &Container) -> bool {
-        // Refused for want of a password, it has answered all the same, and the exit code is 0.
+        // Access denied is a response too, and the exit code is 0.
         let ping = ["mariadb-admin", "--no-defaults", "--socket=/app/data/run/mariadb.sock", "ping"];
         self.exec(helper, &ping, b"", Duration::from_secs(10)).is_ok_and(|output| output.code == 0)
     }
@@ -224,7 +222,7 @@ impl Docker {
                 volumes_from: data.volumes_from,
                 binds: data.binds,
                 network_mode: Some("none".into()),
-                // Whatever the engine's default driver, this log must be readable.
+                // Whatever the engine's default log driver, this log must be readable.
                 log_config: Some(HostConfigLogConfig { typ: Some("json-file".into()), config: None }),
                 security_opt: image.security_opt.clone(),
                 userns_mode: image.userns_mode.clone(),
@@ -242,13 +240,13 @@ impl Docker {
         container.ok_or_else(|| failed("it was removed at once".into()))
     }
 
-    /// Ends a helper without killing it, removes it, and sees that it is gone.
+    /// Ends a helper without killing it, removes it, and verifies that it is gone.
     fn dismiss(&self, helper: &Container) -> Result<()> {
         let Some(now) = self.block(self.inspect(&helper.id))? else { return Ok(()) };
         if now.state.life != Life::Stopped {
             self.end(&now, GRACE, &mut |_| Ok(()))?;
         }
-        // Without its volumes: they are the server's.
+        // Without its volumes: they belong to the server.
         match self.block(self.client.remove_container(&now.id, None::<RemoveContainerOptions>)) {
             Err(error) if status(&error) != Some(404) => return Err(self.failed("remove", &now.name, &error)),
             _ => {}
@@ -260,12 +258,12 @@ impl Docker {
     }
 }
 
-/// Whether these are the labels of a container that we made ourselves.
+/// Whether these are the labels of a container of kumadb.
 pub(super) fn is_ours(has: impl Fn(&str) -> bool) -> bool {
     has(LABEL) || has(ERRAND)
 }
 
-/// `prefix-0123abcd`: a name that no container has yet.
+/// `prefix-0123abcd`: an unused name.
 pub(super) fn random_name(prefix: &str) -> Result<String> {
     let mut bytes = [0; 4];
     getrandom::fill(&mut bytes).map_err(|error| Error::Refused(format!("no randomness: {error}")))?;

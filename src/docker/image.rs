@@ -1,5 +1,5 @@
-//! Images: whom their server runs as, whether they have a MariaDB; and what the image of a container brings along: the release
-//! of the server, and the migrations that it knows.
+//! Images: the user of their server, and whether they have a MariaDB; and the files in the image of a container: the release of
+//! the server, and its migrations.
 
 use std::collections::BTreeSet;
 use std::io::Read as _;
@@ -11,29 +11,29 @@ use futures_util::TryStreamExt as _;
 use super::{Container, Docker, status};
 use crate::error::{Error, Result};
 
-/// What the migrations of 2.x lie in, under the folder of the server (read in 2.0.2 and 2.5.3).
+/// The folder of the 2.x migrations, below the folder of the server (read in 2.0.2 and 2.5.3).
 const KNEX: &str = "db/knex_migrations/";
 
-/// Set in images that have a MariaDB of their own.
+/// Set in images with an embedded MariaDB.
 const EMBEDDED: &str = "UPTIME_KUMA_ENABLE_EMBEDDED_MARIADB";
 
-/// An image that is there, or that of a container, with what the container says otherwise.
+/// A local image, or that of a container with the container's overrides.
 #[derive(Clone, Debug)]
 pub struct Image {
-    /// As it is asked for: `louislam/uptime-kuma:2`.
+    /// Its name: `louislam/uptime-kuma:2`.
     pub name: String,
-    /// The id of exactly that image.
+    /// Its exact id.
     pub id: String,
-    /// The user its server runs as, as the image or a person wrote it; empty for root.
+    /// The user its server runs as, as written in the image or by the user; empty for root.
     pub user: String,
-    /// Whether it has a MariaDB of its own.
+    /// Whether it has an embedded MariaDB.
     pub has_mariadb: bool,
     pub(super) security_opt: Option<Vec<String>>,
     pub(super) userns_mode: Option<String>,
 }
 
 impl Image {
-    /// That of `container`.
+    /// The image of `container`.
     pub fn of(container: &Container) -> Image {
         Image {
             name: container.image.clone(),
@@ -67,22 +67,22 @@ pub(super) fn ids(user: &str) -> Option<(u32, u32)> {
     Some((uid, if group.is_empty() { uid } else { number(group)? }))
 }
 
-/// What a server brings along, as its files say.
+/// The files of a server.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Shipped {
-    /// Its release, as it calls itself: `2.5.3`.
+    /// Its release, as in its files: `2.5.3`.
     pub release: Option<String>,
     /// The files below `db`: migrations of 2.x in `knex_migrations`, patches of 1.x in `db` itself or in `old_migrations`.
     files: BTreeSet<String>,
 }
 
 impl Shipped {
-    /// Whether it knows the migration or patch called `name`.
+    /// Whether it has the migration or patch called `name`.
     pub fn knows(&self, name: &str) -> bool {
         self.files.iter().any(|file| file.rsplit('/').next() == Some(name))
     }
 
-    /// Every migration that it applies to a database which lacks it: those of 2.x or, where it has none, patches of 1.x.
+    /// Every migration that it applies to a database without it: those of 2.x or, where it has none, patches of 1.x.
     pub fn migrations(&self) -> BTreeSet<&str> {
         let below = |folder: &str, head: &str| -> BTreeSet<&str> {
             let names = self.files.iter().filter_map(|file| file.strip_prefix(folder));
@@ -119,8 +119,8 @@ impl Docker {
         }))
     }
 
-    /// What the server in `container` brings along, whether it runs or not; `None` where its files are not as the real
-    /// ones, or the engine does not show them.
+    /// The files of the server in `container`, whether it runs or not; `None` where they are not like the official ones, or the
+    /// engine does not show them.
     pub fn shipped(&self, container: &Container) -> Result<Option<Shipped>> {
         let app = &container.working_dir;
         let Some(archive) = self.download(container, &app.join("db"))? else { return Ok(None) };
@@ -141,7 +141,7 @@ impl Docker {
         Ok(Some(shipped).filter(|shipped| !shipped.migrations().is_empty()))
     }
 
-    /// The file or folder `path` of `container` as a tar, if it is there and may be seen.
+    /// The file or folder `path` of `container` as a tar, if it exists and can be read.
     fn download(&self, container: &Container, path: &Path) -> Result<Option<Vec<u8>>> {
         let options = DownloadFromContainerOptionsBuilder::default().path(&path.to_string_lossy()).build();
         let pieces = self.client.download_from_container(&container.id, Some(options));

@@ -1,4 +1,4 @@
-//! Stopping, starting and pausing: what is done to a container, and the proof that it was.
+//! Stopping, starting and pausing a container, with verification.
 
 use std::future::Future;
 use std::time::{Duration, Instant};
@@ -9,31 +9,31 @@ use chrono::{DateTime, TimeDelta, Utc};
 use super::{Container, Docker, Life, Orchestrator, status};
 use crate::error::{Error, Result};
 
-/// How often a waiting caller is told the time.
+/// Interval of `tick` calls.
 const TICK: Duration = Duration::from_millis(100);
 
-/// How long a container may refuse to be frozen.
+/// How long pausing is retried.
 const FREEZING: Duration = Duration::from_secs(10);
 
-/// The least time that a server is given to stop. It needs 4 to 5 s, and gives itself 30 (read in 2.5.3).
+/// Minimum shutdown timeout of a server. It needs 4 to 5 s, and gives itself 30 (read in 2.5.3).
 pub const GRACE: Duration = Duration::from_secs(60);
 
-/// The beginning of a run, against which a restart loop and new log lines are told.
+/// The beginning of a run, to recognise restart loops and new log lines.
 #[derive(Clone, Debug)]
 pub struct Start {
-    /// Log lines from before this are not of this run; None when there are none. By the engine's clock.
+    /// Log lines from before this time do not belong to this run; None when there are none. By the engine's clock.
     pub at: Option<DateTime<Utc>>,
-    /// How often the restart policy had started the container by then.
+    /// Number of restarts by the restart policy until then.
     pub restart_count: i64,
 }
 
 impl Container {
-    /// The run that this container was in, or had ended, when it was looked at.
+    /// The run that this container was in, or had ended, when it was inspected.
     pub fn run(&self) -> Start {
         let at = match self.state.life {
-            // The end of the run before.
+            // The end of the previous run.
             Life::Running | Life::Paused => self.state.finished_at,
-            // The engine notes the beginning late, when a process that ends at once has already had its say.
+            // The engine records the start late, when a process that ends at once has already written its log.
             Life::Restarting | Life::Stopped => self.state.started_at.map(|at| at - TimeDelta::seconds(1)),
         };
         Start { at, restart_count: self.state.restart_count }
@@ -64,15 +64,15 @@ impl Container {
 }
 
 impl Docker {
-    /// Stops the container by its stop signal, and waits until it has ended. It gets `grace` ([`GRACE`] at least, if it
-    /// is a server), and is not killed after that. A paused one is unpaused first, so that it can end in order. Its
-    /// restart policy does not revive it, except when the engine itself starts anew under the policy `always`.
+    /// Stops the container with its stop signal, and waits until it has ended. The shutdown timeout is `grace` (at least
+    /// [`GRACE`] for a server), and it is not killed after that. A paused container is unpaused first, so that it can end
+    /// cleanly. Its restart policy does not restart it, unless the engine itself restarts under the policy `always`.
     ///
-    /// `tick` hears every 100 ms how long it has taken; an error it returns ends the waiting, not the stopping.
+    /// `tick` is called every 100 ms with the elapsed time; an error it returns ends the waiting, not the stopping.
     ///
     /// # Errors
-    /// [`Error::WouldNotStop`] after `grace`; the signal stays delivered, so the container may yet end.
-    /// What [`Container::check_stoppable`] refuses.
+    /// [`Error::WouldNotStop`] after `grace`; the signal was delivered, so the container may still end. The errors of
+    /// [`Container::check_stoppable`].
     pub fn stop(
         &self,
         container: &Container,
@@ -90,14 +90,14 @@ impl Docker {
         self.end(&now, grace, tick)
     }
 
-    /// Has the engine stop `container` without ever killing it, and sees that it did within `grace`.
+    /// Makes the engine stop `container` without ever killing it, and verifies that it did within `grace`.
     pub(super) fn end(
         &self,
         container: &Container,
         grace: Duration,
         tick: &mut dyn FnMut(Duration) -> Result<()>,
     ) -> Result<()> {
-        // 68 years: no SIGKILL, however long it takes; -1 says the same, but not to Podman. The engine goes on when this
+        // 68 years: no SIGKILL, however long it takes; -1 means the same, but not for Podman. The engine continues when this
         // request is dropped.
         let options = StopContainerOptionsBuilder::default().t(i32::MAX).build();
         let patient = self.client.clone().with_timeout(grace + Duration::from_secs(30));
@@ -115,7 +115,7 @@ impl Docker {
         }
     }
 
-    /// Starts the container, or unpauses it; nothing when it runs.
+    /// Starts the container, or unpauses it; does nothing when it runs.
     pub fn start(&self, container: &Container) -> Result<Start> {
         let now = self.again(container)?;
         match now.state.life {
@@ -127,13 +127,13 @@ impl Docker {
             Err(error) if status(&error) != Some(304) => return Err(self.failed("start", &now.name, &error)),
             _ => {}
         }
-        // It may have crashed and been restarted by now, so what it says of this run's beginning is of no use; the end of
-        // the one before is. The engine counts restarts anew from here.
+        // It may have crashed and been restarted by now, so its start time is useless; the end of the previous run is reliable.
+        // The engine restarts its count of restarts here.
         Ok(Start { at: now.state.finished_at, restart_count: 0 })
     }
 
-    /// Brings the container into the state `before`, in which it was found. For [`Life::Stopped`] it is stopped as
-    /// [`stop`](Self::stop) does.
+    /// Restores the state `before`, in which the container was found. For [`Life::Stopped`] it is stopped as by
+    /// [`stop`](Self::stop).
     pub fn put_back(
         &self,
         container: &Container,
@@ -152,8 +152,8 @@ impl Docker {
         }
     }
 
-    /// Freezes the container's processes. While one of them is just starting another, control groups of version 1 at
-    /// times cannot freeze them all (runc 1.1.5, "unable to freeze"); a moment later they can.
+    /// Pauses the container's processes. While a process is being started, control groups of version 1 sometimes cannot freeze
+    /// them all (runc 1.1.5, "unable to freeze"); a moment later they can.
     pub fn pause(&self, container: &Container) -> Result<()> {
         let begin = Instant::now();
         loop {
@@ -171,7 +171,7 @@ impl Docker {
         unpaused.map_err(|error| self.failed("unpause", &container.name, &error))
     }
 
-    /// Waits for `future` until `limit`, telling `tick` the time; None when it took longer.
+    /// Waits for `future` until `limit`, calling `tick`; None when it took longer.
     pub(super) fn watch<T>(
         &self,
         future: impl Future<Output = T>,

@@ -1,4 +1,4 @@
-//! How the bytes reach an engine: a socket, a port, a port with TLS, or a session of ssh.
+//! Transports to an engine: a socket, a port, a port with TLS, or an ssh session.
 
 use std::future::Future;
 use std::io;
@@ -25,7 +25,7 @@ use super::fault::Fault;
 use super::ssh::Ssh;
 use crate::error::Result;
 
-/// What goes both ways.
+/// A bidirectional stream.
 pub(super) trait Duplex: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Duplex for T {}
@@ -39,18 +39,18 @@ impl Connection for Box<dyn Duplex> {
 /// Opens connections to one engine.
 #[derive(Clone)]
 pub(super) enum Line {
-    /// To a socket.
+    /// A socket.
     Unix(Arc<Path>),
-    /// To a port.
+    /// A port.
     Tcp(Arc<str>, u16),
-    /// To a port, with TLS.
+    /// A port with TLS.
     Tls(Arc<str>, u16, TlsConnector),
-    /// Through a login.
+    /// An ssh login.
     Ssh(Arc<Ssh>),
 }
 
 impl Line {
-    /// What it takes to open connections to `endpoint`: files are read, and ssh logs in.
+    /// Prepares connections to `endpoint`: reads files, and logs in with ssh.
     pub fn to(endpoint: &Endpoint) -> Result<Line> {
         let line = match &endpoint.way {
             Way::Unix(path) => Ok(Line::Unix(path.as_path().into())),
@@ -89,7 +89,7 @@ impl<Uri> tower_service::Service<Uri> for Line {
         Poll::Ready(Ok(()))
     }
 
-    /// There is one place to go to, whatever the address of the request says.
+    /// There is only one destination, whatever the address in the request.
     fn call(&mut self, _: Uri) -> Self::Future {
         let line = self.clone();
         Box::pin(async move { line.open().await.map(TokioIo::new) })
@@ -107,7 +107,7 @@ async fn reach(host: &str, port: u16) -> io::Result<TcpStream> {
     Ok(stream)
 }
 
-/// How TLS is spoken with `files`.
+/// The TLS configuration with `files`.
 fn client(files: &TlsFiles) -> Result<ClientConfig, Fault> {
     let provider = Arc::new(ring::default_provider());
     let unusable = |what: &dyn std::fmt::Display| {
@@ -151,7 +151,7 @@ fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
     }
 }
 
-/// Takes any certificate, as `DOCKER_TLS` without `DOCKER_TLS_VERIFY` and a context with `SkipTLSVerify` ask for.
+/// Accepts any certificate, for `DOCKER_TLS` without `DOCKER_TLS_VERIFY` and contexts with `SkipTLSVerify`.
 #[derive(Debug)]
 struct Anybody(Arc<CryptoProvider>);
 

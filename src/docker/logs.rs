@@ -1,4 +1,4 @@
-//! What the server wrote to its log.
+//! The log of the server.
 
 use bollard::query_parameters::LogsOptionsBuilder;
 use chrono::{DateTime, Utc};
@@ -7,13 +7,13 @@ use futures_util::TryStreamExt as _;
 use super::{Container, Docker};
 use crate::error::Result;
 
-/// How many lines an error carries.
+/// Maximum number of lines in an error.
 const LAST: usize = 6;
 
-/// How far back lines that look like errors are searched for.
+/// How many lines are searched for error lines.
 const SEARCHED: u32 = 400;
 
-/// No line is longer than this many characters.
+/// Maximum length of a line, in characters.
 const WIDEST: usize = 500;
 
 impl Docker {
@@ -41,12 +41,12 @@ impl Docker {
                 lines.push((time, without_colours(if time.is_some() { text } else { line })));
             }
         }
-        // Both streams in the order of their time, whatever the order in which they came.
+        // Both streams in the order of their time stamps.
         lines.sort_by_key(|(time, _)| *time);
         Ok(lines.into_iter().map(|(_, text)| text).collect())
     }
 
-    /// The last lines since `since` that look like errors, or the last lines at all; none when there is no log to read.
+    /// The last lines since `since` that look like errors, else the last lines; empty when the log cannot be read.
     pub fn last_errors(&self, container: &Container, since: Option<DateTime<Utc>>) -> Vec<String> {
         let mut lines = self.logs(container, SEARCHED, since).unwrap_or_default();
         lines.retain(|line| !line.trim().is_empty());
@@ -60,14 +60,14 @@ impl Docker {
 
 /// Whether a line of the server, of Node or of MariaDB reports an error.
 fn is_error(line: &str) -> bool {
-    // The frames of a stack trace name no fault.
+    // The frames of a stack trace do not name an error.
     !line.trim_start().starts_with("at ")
         && ["] ERROR:", "Error:", "[ERROR]", "FATAL", "fatal", "SQLITE_", "ENOENT", "EACCES", "ENOSPC"]
             .iter()
             .any(|mark| line.contains(mark))
 }
 
-/// `line` without terminal escapes and control characters, cut to a bearable length.
+/// `line` without terminal escapes and control characters, truncated.
 fn without_colours(line: &str) -> String {
     let mut text = String::with_capacity(line.len());
     let mut chars = line.chars();

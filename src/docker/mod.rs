@@ -1,7 +1,7 @@
-//! The Docker engine: which containers run the server, what state they are in, stopping and starting them, and seeing
-//! that the server works.
+//! The Docker engine: which containers run the server and in what state, stopping and starting them, and verifying that the
+//! server is up.
 //!
-//! Knows nothing of databases. All of the async code is here, behind the one runtime that a [`Docker`] owns.
+//! Independent of databases. All of the async code is here, behind the one runtime that a [`Docker`] owns.
 
 mod archive;
 mod container;
@@ -51,17 +51,17 @@ use self::fault::{Fault, io_error, reason};
 use self::line::Line;
 use crate::error::{Error, Result};
 
-/// How long an ordinary request may take.
+/// Timeout of an ordinary request.
 const REQUEST: Duration = Duration::from_secs(60);
 
-/// How long the engine may take to say that it is there.
+/// Timeout of the first response of the engine.
 const GREETING: Duration = Duration::from_secs(10);
 
-/// How often a container is looked at that has just ended, and the pause between.
+/// How often a container that has just ended is inspected again, and the pause between.
 const SETTLING: u32 = 100;
 const MOMENT: Duration = Duration::from_millis(50);
 
-/// The oldest API that has all that is asked for here; Docker 19.03 speaks it, and Podman 3.
+/// The oldest API version with all required calls; supported by Docker 19.03 and Podman 3.
 const OLDEST: (u32, u32) = (1, 40);
 
 /// A connection to one Docker engine.
@@ -73,10 +73,10 @@ pub struct Docker {
 }
 
 impl Docker {
-    /// Connects to the engine at `endpoint` and asks whether it is there.
+    /// Connects to the engine at `endpoint` and checks that it responds.
     ///
     /// # Errors
-    /// [`Error::NoDocker`] when nothing answers, when this user may not ask, or when the engine is too old.
+    /// [`Error::NoDocker`] when nothing responds, when access is denied, or when the engine is too old.
     pub fn connect(endpoint: &Endpoint) -> Result<Docker> {
         let runtime =
             Builder::new_current_thread().enable_all().build().map_err(|error| Fault::plain(&error).at(endpoint))?;
@@ -111,7 +111,7 @@ impl Docker {
         }
     }
 
-    /// Why a request had no answer.
+    /// Why a request had no response.
     fn unreachable(&self, error: &bollard::errors::Error) -> Error {
         let said = match &self.line {
             Line::Ssh(ssh) => ssh.fault(),
@@ -125,24 +125,24 @@ impl Docker {
         self.endpoint.address()
     }
 
-    /// Whether it is reached by a socket of this machine, so that its folders are most likely here.
+    /// Whether it is reached by a local socket, so that its folders are most likely on this machine.
     pub fn is_local(&self) -> bool {
         self.endpoint.is_local()
     }
 
-    /// Every container that runs the server, in whatever state, sorted by name.
+    /// Every container that runs the server, in any state, sorted by name.
     pub fn containers(&self) -> Result<Vec<Container>> {
         let mut found = self.all(true)?;
         found.retain(|container| container.server);
         Ok(found)
     }
 
-    /// Every container, whatever it runs, in whatever state, sorted by name; our own helpers are left out.
+    /// Every container, in any state, sorted by name; our own helpers are left out.
     pub fn all_containers(&self) -> Result<Vec<Container>> {
         self.all(true)
     }
 
-    /// The container with this name, id, or beginning of an id; whether it runs the server says [`Container::server`].
+    /// The container with this name, id, or beginning of an id; [`Container::server`] shows whether it runs the server.
     pub fn container(&self, name: &str) -> Result<Option<Container>> {
         let plausible = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-');
         let name = name.strip_prefix('/').unwrap_or(name);
@@ -152,7 +152,7 @@ impl Docker {
         self.block(self.inspect(name))
     }
 
-    /// `container` as it is now.
+    /// Inspects `container` again.
     ///
     /// # Errors
     /// [`Error::Removed`] when it is gone.
@@ -167,7 +167,7 @@ impl Docker {
         Ok(self.all(true)?.iter().filter_map(|container| container.neighbour(&folder)).collect())
     }
 
-    /// Names of the other running servers on the data folder of `container`: one database, two servers.
+    /// Names of the other running servers on the data folder of `container`: two servers on one database.
     pub fn others_on(&self, container: &Container) -> Result<Vec<String>> {
         let Ok(data) = container.data() else { return Ok(Vec::new()) };
         let folder = real(&data.path);
@@ -189,7 +189,8 @@ impl Docker {
                 labels.is_some_and(|labels| helper::is_ours(|label| labels.contains_key(label)))
             };
             let ids = listed.into_iter().filter(|one| !ours(one.labels.as_ref())).filter_map(|one| one.id);
-            // The list tells neither the environment nor the image as it was typed, so each is looked at. One that goes
+            // The list has neither the environment nor the image name as given, so each container is inspected. One that is
+            // removed meanwhile is left out.
             // away meanwhile is no longer there.
             let looks = stream::iter(ids).map(|id| async move { self.inspect(&id).await }).buffer_unordered(8);
             let mut found: Vec<Container> = looks.try_filter_map(|one| async { Ok(one) }).try_collect().await?;
@@ -210,12 +211,12 @@ impl Docker {
         self.runtime.block_on(future)
     }
 
-    /// What went wrong while we tried to `act` on `container`, told apart from an engine that is not there any more.
+    /// The error of the action `act` on `container`, distinguishing an engine that is gone.
     fn failed(&self, act: &'static str, container: &str, error: &bollard::errors::Error) -> Error {
         match status(error) {
             None if io_error(error).is_some() => self.unreachable(error),
             Some(404) if reason(error).to_lowercase().contains("no such container") => removed(container),
-            // Docker's words for one that is on its way out.
+            // Docker's messages for a container that is being removed.
             Some(409) if reason(error).contains("marked for removal") => removed(container),
             _ => Error::Docker { act, container: container.to_owned(), why: reason(error) },
         }
@@ -226,13 +227,13 @@ fn removed(container: &str) -> Error {
     Error::Removed { container: container.to_owned(), what: "no longer exists".into(), unfinished: false, hint: None }
 }
 
-/// Asks through `line`, and notes which version of its API the engine says that it speaks.
+/// Connects through `line`, and notes the engine's API version.
 fn client(
     endpoint: &Endpoint,
     line: &Line,
     version: &Arc<OnceLock<String>>,
 ) -> Result<bollard::Docker, bollard::errors::Error> {
-    // Idle connections are kept, because a new one over ssh costs a program over there.
+    // Idle connections are kept, because a new one over ssh starts a program on the remote host.
     let client = Client::builder(TokioExecutor::new()).pool_idle_timeout(None).build(line.clone());
     let version = version.clone();
     let send = move |request: bollard::BollardRequest| {
@@ -254,7 +255,8 @@ fn client(
     bollard::Docker::connect_with_custom_transport(send, Some(name), REQUEST.as_secs(), bollard::API_DEFAULT_VERSION)
 }
 
-/// What `ask` is answered. For a moment Podman calls a container `stopped` that has just ended, before it is `exited`, and
+/// The response to `ask`. Podman briefly reports `stopped` for a container that has just ended, before `exited`, and bollard
+/// accepts only Docker's states.
 /// bollard takes only Docker's words.
 async fn settled<T, F>(ask: impl Fn() -> F) -> Result<T, bollard::errors::Error>
 where
@@ -271,7 +273,7 @@ where
     ask().await
 }
 
-/// The HTTP status that the engine refused with, if it answered.
+/// The HTTP status of the engine's error response, if it responded.
 fn status(error: &bollard::errors::Error) -> Option<u16> {
     match error {
         bollard::errors::Error::DockerResponseServerError { status_code, .. } => Some(*status_code),
@@ -279,7 +281,7 @@ fn status(error: &bollard::errors::Error) -> Option<u16> {
     }
 }
 
-/// `path` without symbolic links where it can be seen from here, as it is otherwise.
+/// `path` without symbolic links where it exists on this machine, unchanged otherwise.
 fn real(path: &Path) -> PathBuf {
     std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned())
 }

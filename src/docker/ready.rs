@@ -1,4 +1,4 @@
-//! Seeing that the server works: asked from inside its container, so that no port need be published.
+//! Verifying that the server is up: requests are made inside its container, so that no port need be published.
 
 use std::time::{Duration, Instant};
 
@@ -6,20 +6,22 @@ use super::endpoint::Way;
 use super::{Container, Docker, Life, Start};
 use crate::error::{Error, Result};
 
-/// Two good answers in a row, this far apart, are proof enough.
+/// Two good responses in a row, this far apart, are required.
 const STEADY: Duration = Duration::from_secs(1);
 
-/// How long one question may take.
+/// Timeout of one request.
 const QUESTION: Duration = Duration::from_secs(10);
 
-/// How often a refused connection is tried within one question while the server is starting: for about 0.6 s.
+/// How often a refused connection is retried within one request while the server is starting: for about 0.6 s.
 const TRIES: u32 = 10;
 
-/// The pause between two questions: at first, because the downtime counts, and later on.
+/// The pause between two requests: at first, because the downtime counts, and later on.
 const SOON: Duration = Duration::from_millis(100);
 const LATER: Duration = Duration::from_millis(500);
 
-/// Prints the body of `GET $1`, a line break and the status. Every image of the server has node, most have curl too,
+/// Prints the body of `GET $1`, a line break and the status. Every image of the server has node, most have curl too, which
+/// starts faster: with it, a refused connection is retried $2 times, which is cheaper than as many requests. Proxies in the
+/// environment are ignored.
 /// which starts faster: with it, a refused connection is tried $2 times, which is cheaper than as many questions. A
 /// proxy in the environment is none of our business.
 const ASK: &str = r#"unset http_proxy https_proxy all_proxy HTTP_PROXY HTTPS_PROXY ALL_PROXY
@@ -42,21 +44,21 @@ require(url.startsWith("https") ? "https" : "http").get(url, { timeout: 8000 }, 
 else wget -q -O - --no-check-certificate "$1" && printf '\n200'
 fi"#;
 
-/// Which page the real server opens with.
+/// The start page of the real server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Page {
     /// `entryPage`: the dashboard or a chosen status page.
     Entry,
-    /// `statusPageMatchedDomain`: the status page of the domain that was asked for.
+    /// `statusPageMatchedDomain`: the status page of the requested domain.
     StatusPage,
 }
 
-/// What `GET /api/entry-page` says about the server.
+/// What `GET /api/entry-page` shows about the server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Answer {
     /// The real server.
     Up(Page),
-    /// It waits for somebody to choose a database: it found none.
+    /// It waits for the choice of a database: it found none.
     SetUp,
     /// It is busy migrating its database. It must not be stopped now.
     Migrating,
@@ -65,7 +67,7 @@ pub enum Answer {
 }
 
 impl Docker {
-    /// Where the server in `container` may answer from outside, the likeliest first, and what each address is.
+    /// Addresses where the server in `container` may respond from outside, the likeliest first, with a description of each.
     pub fn addresses(&self, container: &Container) -> Vec<(String, &'static str)> {
         let host = match &self.endpoint.way {
             Way::Unix(_) => None,
@@ -75,10 +77,10 @@ impl Docker {
         addresses(container, host)
     }
 
-    /// Asks the server in the running container what it is at.
+    /// Requests the entry page of the server in the running container.
     ///
     /// # Errors
-    /// Only of the engine; a server that does not answer is [`Answer::Nothing`].
+    /// Only of the engine; a server that does not respond is [`Answer::Nothing`].
     pub fn probe(&self, container: &Container) -> Result<Answer> {
         self.probe_patiently(container, 1)
     }
@@ -90,7 +92,7 @@ impl Docker {
             Err(why) => return Ok(Answer::Nothing(why)),
         };
         if status == 404 {
-            // Neither the server nor its set-up page lacks this address; the page shown while it migrates does.
+            // The server and its set-up page have this path; the page shown during a migration does not.
             return Ok(match self.ask(container, &format!("{origin}/"), 1)? {
                 Ok((200, page)) if page.contains("Migration") => Answer::Migrating,
                 _ => Answer::Nothing("something else answers on its port: /api/entry-page is not found".into()),
@@ -105,15 +107,15 @@ impl Docker {
         })
     }
 
-    /// Waits until the server that was started at `start` is seen working: the container runs and was not restarted,
-    /// and the real server answers, twice in a row over at least 1 s. Returns after how long it first answered, counted
-    /// from this call.
+    /// Waits until the server that was started at `start` is verified up: the container runs and was not restarted, and the
+    /// real server responds, twice in a row over at least 1 s. Returns after how long it first responded, counted from this
+    /// call.
     ///
-    /// `tick` hears after each look how long it has taken; an error it returns ends the waiting.
+    /// `tick` is called after each check with the elapsed time; an error it returns ends the waiting.
     ///
     /// # Errors
-    /// [`Error::NotUp`] with the last error lines of the log: at once when the container ends, is restarted, or shows
-    /// the set-up page, else after `deadline`. [`Error::Migrating`] when it was migrating then: leave it running.
+    /// [`Error::NotUp`] with the last error lines of the log: at once when the container ends, is restarted, or shows the
+    /// set-up page, else after `deadline`. [`Error::Migrating`] when it was migrating then: it must keep running.
     pub fn wait_up(
         &self,
         container: &Container,
@@ -123,7 +125,7 @@ impl Docker {
     ) -> Result<Duration> {
         let begin = Instant::now();
         let not_up = |now: &Container, why: String| {
-            // In a restart loop the errors are of the rounds before; the present one may have said nothing yet.
+            // In a restart loop the errors are of earlier runs; the current one may have logged nothing yet.
             let since = start.at.filter(|_| now.state.restart_count == 0);
             let log = self.last_errors(container, since);
             Error::NotUp { container: container.name.clone(), seconds: begin.elapsed().as_secs(), why, log }
@@ -146,7 +148,7 @@ impl Docker {
                 _ => first = None,
             }
             tick(begin.elapsed())?;
-            // One that answers has earned its second question.
+            // A server that responded gets its second request.
             if first.is_none() && begin.elapsed() >= deadline {
                 return Err(match answer {
                     Answer::Nothing(why) if !self.logs_a_migration(&now, start) => not_up(&now, why),
@@ -169,29 +171,29 @@ impl Docker {
         Err(Error::NotUp { container: container.name.clone(), seconds, why, log })
     }
 
-    /// Whether the last lines of the log tell of a migration; most of them run before any page is shown.
+    /// Whether the last lines of the log show a migration; most of them run before any page is shown.
     fn logs_a_migration(&self, container: &Container, start: &Start) -> bool {
         let lines = self.logs(container, 3, start.at).unwrap_or_default();
         let marks = ["[DB] INFO: Migrating", "is patching", "Patching ./db"];
         lines.iter().any(|line| marks.iter().any(|mark| line.contains(mark)))
     }
 
-    /// Status and body of `GET url`, asked inside the container; or why there is none.
+    /// Status and body of `GET url`, requested inside the container; or why there is none.
     fn ask(&self, container: &Container, url: &str, tries: u32) -> Result<Result<(u16, String), String>> {
         let output = match self.exec(container, &["sh", "-c", ASK, "sh", url, &tries.to_string()], b"", QUESTION) {
             Ok(output) => output,
-            // The container may end at any moment; the next look at it will tell.
+            // The container may end at any moment; the next check shows it.
             Err(Error::Docker { why, .. }) => return Ok(Err(why)),
             Err(error) => return Err(error),
         };
         let text = String::from_utf8_lossy(&output.stdout);
         if output.code != 0 {
             let complaint = String::from_utf8_lossy(&output.stderr);
-            // wget says no more than this of a refusal.
+            // wget prints no more than this for a refused connection.
             if complaint.contains(" 404 ") {
                 return Ok(Ok((404, String::new())));
             }
-            // curl's status line for no answer at all says nothing.
+            // curl's status line for a missing response has no information.
             let words = |line: &&str| !line.is_empty() && *line != "000";
             let last = text.lines().chain(complaint.lines()).map(str::trim).rfind(words);
             return Ok(Err(last.unwrap_or("no answer").to_owned()));
@@ -214,7 +216,7 @@ fn fallen(now: &Container, start: &Start) -> Option<String> {
     }
 }
 
-/// Where a server listens, as its command line and environment say (read in 2.5.3).
+/// The address that a server listens on, from its command line and environment (read in 2.5.3).
 struct Listens<'c> {
     scheme: &'static str,
     host: Option<&'c str>,
@@ -227,21 +229,21 @@ fn listens(container: &Container) -> Listens<'_> {
         .and(given("ssl-cert", &["UPTIME_KUMA_SSL_CERT", "SSL_CERT"]))
         .is_some();
     let host = given("host", &["UPTIME_KUMA_HOST", "HOST"]).filter(|host| !["0.0.0.0", "::"].contains(host));
-    // Kubernetes puts `tcp://…` into UPTIME_KUMA_PORT; the server passes over what is no number.
+    // Kubernetes puts `tcp://…` into UPTIME_KUMA_PORT; the server ignores what is not a number.
     let port = [container.flag("port"), container.env(&["UPTIME_KUMA_PORT"]), container.env(&["PORT"])];
     let port = port.into_iter().flatten().find_map(|port| port.trim().parse::<u16>().ok()).unwrap_or(3001);
     Listens { scheme: if tls { "https" } else { "http" }, host, port }
 }
 
-/// `http://127.0.0.1:3001`, for asking inside this container.
+/// `http://127.0.0.1:3001`, for requests inside this container.
 fn origin(container: &Container) -> String {
     let Listens { scheme, host, port } = listens(container);
     format!("{scheme}://{}:{port}", bracketed(host.unwrap_or("127.0.0.1")))
 }
 
-/// Where the server in `container` may answer from outside, the likeliest first, and what each address is: those its port is
-/// published on, and its own. `engine` is the host of the engine, where that is another machine: of that one, the container's
-/// own addresses cannot be seen.
+/// Addresses where the server in `container` may respond from outside, the likeliest first, with a description of each: its
+/// published ports, and its own addresses. `engine` is the host of a remote engine: then the container's own addresses cannot
+/// be reached.
 pub(super) fn addresses(container: &Container, engine: Option<&str>) -> Vec<(String, &'static str)> {
     let Listens { scheme, port, .. } = listens(container);
     let host = engine.unwrap_or("127.0.0.1");

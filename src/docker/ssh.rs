@@ -1,8 +1,8 @@
-//! Docker's command line on another machine, over the ssh of this one: whatever ssh's agent, keys, configuration and known
-//! hosts allow is allowed, and nothing is installed over there.
+//! Docker's command line on another machine, over the local ssh: with ssh's agent, keys, configuration and known hosts, and
+//! nothing is installed on the remote host.
 //!
-//! One ssh logs in and goes into the background; every connection to the engine is a session within it, which costs no
-//! second login. It ends with the value that started it; after a SIGKILL it ends by itself, because nobody uses it.
+//! One ssh logs in and goes into the background; every connection to the engine is a session within it, without another login.
+//! It ends with the value that started it; after a SIGKILL it ends by itself when it is unused.
 
 use std::fs::File;
 use std::io;
@@ -18,21 +18,21 @@ use tempfile::TempDir;
 use super::endpoint::Login;
 use super::fault::Fault;
 
-/// How long the login lives on when nobody uses it, in seconds.
+/// How long an unused login stays open, in seconds.
 const LINGER: u32 = 8;
 
-/// How long a session may take to say why it ended.
+/// How long a session may take to report why it ended.
 const LAST_WORDS: Duration = Duration::from_secs(2);
 
-/// One login.
+/// An ssh login.
 pub(super) struct Ssh {
     login: Login,
-    /// The control socket, and what every ssh complains.
+    /// The control socket, and the error output of every ssh.
     folder: TempDir,
 }
 
 impl Ssh {
-    /// Logs in. Where there is a terminal, ssh may ask there: for a passphrase, or whether a host key is the right one.
+    /// Logs in. On a terminal, ssh may ask for a passphrase, or to confirm a host key.
     pub fn connect(login: &Login) -> Result<Ssh, Fault> {
         let folder = tempfile::Builder::new().prefix("kumadb-").tempdir().map_err(|error| Fault::plain(&error))?;
         let ssh = Ssh { login: login.clone(), folder };
@@ -40,7 +40,7 @@ impl Ssh {
         command.args(["-o", &format!("ControlPersist={LINGER}"), "-o", "ServerAliveInterval=15"]);
         match command.arg("--").arg(&login.host).stdin(Stdio::null()).stdout(Stdio::null()).status() {
             Ok(status) if status.success() => {
-                // What a good login had to say is not why a session ends later.
+                // Messages of a successful login are not the reason why a session ends later.
                 File::create(ssh.complaints()).map_err(|error| Fault::plain(&error))?;
                 Ok(ssh)
             }
@@ -52,11 +52,11 @@ impl Ssh {
         }
     }
 
-    /// A new connection to the engine over there. It is open before the engine has answered; why it then ends tells
-    /// [`fault`](Self::fault).
+    /// A new connection to the remote engine. It is open before the engine has responded; [`fault`](Self::fault) returns why it
+    /// ended then.
     pub fn open(&self) -> io::Result<UnixStream> {
         let (ours, theirs) = UnixStream::pair()?;
-        // Without questions, because it has no terminal: a Ctrl-C must not reach it before us.
+        // Without prompts, because it has no terminal: a Ctrl-C must not reach it before this process.
         let mut command = self.command(&["-o", "ControlMaster=no", "-o", "BatchMode=yes"])?;
         command.process_group(0).args(["--", &self.login.host, "docker"]);
         if let Some(socket) = &self.login.socket {
@@ -64,13 +64,13 @@ impl Ssh {
         }
         command.args(["system", "dial-stdio"]);
         let mut child = command.stdin(OwnedFd::from(theirs.try_clone()?)).stdout(OwnedFd::from(theirs)).spawn()?;
-        // It holds the other end of the pair until here. It ends when our end is closed.
+        // It has the other end of the pair until here. It ends when our end is closed.
         drop(command);
         std::thread::spawn(move || child.wait());
         Ok(ours)
     }
 
-    /// Why a connection ended that was open.
+    /// Why an open connection ended.
     pub fn fault(&self) -> Option<Fault> {
         let begin = Instant::now();
         while begin.elapsed() < LAST_WORDS {
@@ -91,7 +91,7 @@ impl Ssh {
         self.folder.path().join("complaints")
     }
 
-    /// `ssh` with what all of them are told.
+    /// `ssh` with the common options.
     fn command(&self, options: &[&str]) -> io::Result<Command> {
         let complaints = File::options().create(true).append(true).open(self.complaints())?;
         let mut command = Command::new("ssh");

@@ -1,25 +1,25 @@
-//! What has taken the place of a container that was removed: compose, Watchtower and people create a container again, under the
-//! same name and on the same data folder, with another id.
+//! The successor of a removed container: compose, Watchtower and users recreate a container under the same name and on the same
+//! data folder, with another id.
 
 use super::{Container, Docker, real};
 use crate::error::Result;
 
-/// What is there now of a container that was known.
+/// What became of a known container.
 #[derive(Debug)]
 pub enum Successor {
     /// The container itself.
     Same(Box<Container>),
-    /// Another one in its place, on the same data folder.
+    /// A successor, on the same data folder.
     New(Box<Container>),
-    /// It is gone, and the one that has its name now has its data in this folder of the engine's host, or in none.
+    /// It is gone, and the container with its name has its data in this folder of the engine's host, or in none.
     Elsewhere(Option<String>),
-    /// It is gone, and nothing is in its place.
+    /// It is gone, and has no successor.
     None,
 }
 
 impl Docker {
-    /// What is there now of `known`. One that was renamed, as some tools do before they create its successor, counts as
-    /// replaced when another one on its data folder has its name.
+    /// What became of `known`. One that was renamed, as some tools do before they create its successor, counts as replaced when
+    /// another one on its data folder has its name.
     pub fn successor(&self, known: &Container) -> Result<Successor> {
         let now = self.block(self.inspect(&known.id))?;
         if let Some(now) = now.as_ref().filter(|now| now.name == known.name) {
@@ -30,7 +30,7 @@ impl Docker {
             (Some(named), _) if named.server && shares_data(&named, known) => Ok(Successor::New(Box::new(named))),
             (_, Some(now)) => Ok(Successor::Same(Box::new(now))),
             (named, None) => {
-                // Compose names the new one like the old one only after that has gone; and a person may choose another name.
+                // Compose gives the new one its final name only after the old one has gone; and a user may choose another name.
                 let mut others = self.containers()?;
                 others.retain(|other| other.id != known.id && shares_data(other, known));
                 let is_service = |other: &Container| other.compose.is_some() && other.compose == known.compose;

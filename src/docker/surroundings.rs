@@ -1,4 +1,4 @@
-//! Which engine is meant: options, environment and files, by the names and in the order of the docker CLI.
+//! Selecting the engine: options, environment and files, with the names and the precedence of the docker CLI.
 
 use std::path::{Path, PathBuf};
 
@@ -9,10 +9,10 @@ use super::endpoint::{DEFAULT_HOST, Endpoint, TlsFiles};
 use crate::error::{Error, Result, nearest};
 use crate::files;
 
-/// The context that stands for `DOCKER_HOST` or the default socket.
+/// The context that means `DOCKER_HOST` or the default socket.
 const DEFAULT_CONTEXT: &str = "default";
 
-/// What a person says about where the engine is. Somebody else reads the environment.
+/// The options and environment that select the engine. The caller reads the environment.
 #[derive(Clone, Debug, Default)]
 pub struct Surroundings {
     /// The option `-H`.
@@ -25,9 +25,9 @@ pub struct Surroundings {
     pub docker_context: Option<String>,
     /// `CONTAINER_HOST`, which is Podman's.
     pub container_host: Option<String>,
-    /// `DOCKER_TLS_VERIFY`: TLS, and the engine must prove who it is.
+    /// `DOCKER_TLS_VERIFY`: TLS with verification of the engine's certificate.
     pub tls_verify: bool,
-    /// `DOCKER_TLS`: TLS, whoever the engine is.
+    /// `DOCKER_TLS`: TLS without verification.
     pub tls: bool,
     /// `DOCKER_CERT_PATH`.
     pub cert_path: Option<PathBuf>,
@@ -39,7 +39,7 @@ pub struct Surroundings {
     pub home: Option<PathBuf>,
 }
 
-/// A context as the docker CLI keeps it in `contexts/meta/<hash>/meta.json`.
+/// A context in the docker CLI's `contexts/meta/<hash>/meta.json`.
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct Meta {
@@ -63,7 +63,7 @@ struct DockerEndpoint {
 }
 
 impl Surroundings {
-    /// The same, where somebody who gave no option of his own means the engine at `host` or of `context`.
+    /// The same, with the engine at `host` or of `context` where no option is given.
     pub fn or(&self, host: Option<&str>, context: Option<&str>) -> Surroundings {
         if self.host.is_some() || self.context.is_some() {
             return self.clone();
@@ -71,11 +71,11 @@ impl Surroundings {
         Surroundings { host: host.map(str::to_owned), context: context.map(str::to_owned), ..self.clone() }
     }
 
-    /// The engine that is meant: the option, `DOCKER_HOST`, `DOCKER_CONTEXT`, the current context of the docker CLI, else
-    /// the first socket of Docker or Podman that is there.
+    /// The selected engine: the option, `DOCKER_HOST`, `DOCKER_CONTEXT`, the current context of the docker CLI, else the first
+    /// existing socket of Docker or Podman.
     ///
     /// # Errors
-    /// [`Error::NoDocker`] when what is said is no address, or no context.
+    /// [`Error::NoDocker`] for an invalid address, or a context that does not exist.
     pub fn endpoint(&self) -> Result<Endpoint> {
         let context = match (&self.host, &self.context) {
             (Some(_), Some(_)) => {
@@ -136,7 +136,7 @@ impl Surroundings {
         Err(no_context(name, format!("there is no such context{}", nearest(name, &names))))
     }
 
-    /// The first socket that is there: Docker's, that of rootless Docker, Docker Desktop's, Podman's.
+    /// The first existing socket: Docker's, that of rootless Docker, Docker Desktop's, Podman's.
     fn first_socket(&self) -> Result<Endpoint> {
         let docker = [
             Some(PathBuf::from(DEFAULT_HOST.trim_start_matches("unix://"))),
@@ -162,7 +162,7 @@ fn no_context(name: &str, why: String) -> Error {
     Error::NoDocker { address: format!("context {name}"), why, hint: "docker context ls".into() }
 }
 
-/// What the docker CLI wrote at `path`, if it did.
+/// Reads a JSON file of the docker CLI at `path`, if it exists.
 fn read<T: DeserializeOwned>(path: &Path) -> Result<Option<T>> {
     let unread = |why: String| Error::NoDocker {
         address: path.display().to_string(),

@@ -1,4 +1,4 @@
-//! Volumes: what outlives the containers that used it.
+//! Volumes: storage that outlives the containers that used it.
 
 use std::path::PathBuf;
 
@@ -12,7 +12,7 @@ use crate::error::Result;
 pub struct Volume {
     /// Its name.
     pub name: String,
-    /// Where it is on the engine's host.
+    /// Its path on the engine's host.
     pub path: PathBuf,
 }
 

@@ -1,5 +1,5 @@
-//! The executable that is sent: this very one with its loader and libraries, so that it does not matter which libc the
-//! image has; or one that was named.
+//! The executable for the remote host: the running one with its loader and libraries, independent of the libc of the image; or
+//! a given one.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -9,25 +9,25 @@ use super::Pack;
 use crate::docker::{Engine, VOLUME};
 use crate::error::{Error, Result};
 
-/// What it is called over there.
+/// Its name on the remote host.
 const NAME: &str = "kumadb";
 
-/// An executable and what it needs.
+/// An executable with its files.
 pub struct Binary {
     parts: BTreeMap<String, Vec<u8>>,
     loader: Option<String>,
     machine: &'static str,
-    /// A name for exactly these bytes.
+    /// A name derived from exactly these bytes.
     pub hash: String,
 }
 
 impl Binary {
-    /// The one that runs, or the one at `given`, which must need nothing that the server's image does not have.
+    /// The running executable, or the one at `given`, which must not need anything that the server's image lacks.
     ///
     /// # Errors
-    /// It is none for Linux.
+    /// It is not a Linux executable.
     pub fn read(given: Option<&Path>) -> Result<Binary> {
-        // By this name it can be read even when another version has been installed in its place meanwhile.
+        // This path is readable even when another version has been installed in its place meanwhile.
         let own = match Path::new("/proc/self/exe") {
             path if path.exists() => path.to_owned(),
             _ => std::env::current_exe().map_err(Error::file("find", "kumadb"))?,
@@ -56,7 +56,7 @@ impl Binary {
         Ok(Binary { parts, loader, machine: elf.machine(), hash })
     }
 
-    /// Fails unless `engine`, at `address`, runs it.
+    /// Fails unless `engine`, at `address`, can run it.
     pub(super) fn check(&self, engine: &Engine, address: &str) -> Result<()> {
         if engine.system == "linux" && engine.machine == self.machine {
             return Ok(());
@@ -68,7 +68,7 @@ impl Binary {
         })
     }
 
-    /// How it is run when it lies in the folder `place`.
+    /// The command line that runs it from the folder `place`.
     pub(super) fn command(&self, place: &str) -> Vec<String> {
         let program = format!("{place}/{NAME}");
         match &self.loader {
@@ -87,7 +87,7 @@ impl Binary {
     }
 }
 
-/// The libraries that this process has loaded, its loader among them; none where it was linked with all of them.
+/// The libraries loaded by this process, including the loader; empty for a static binary.
 fn loaded() -> Result<Vec<PathBuf>> {
     let maps = std::fs::read_to_string("/proc/self/maps").map_err(Error::file("read", "/proc/self/maps"))?;
     let paths = maps.lines().filter_map(|line| Some(PathBuf::from(&line[line.find('/')?..])));
@@ -98,7 +98,7 @@ fn loaded() -> Result<Vec<PathBuf>> {
     Ok(libraries)
 }
 
-/// An executable of 64 bits, as Linux reads it.
+/// A 64-bit ELF executable.
 struct Elf<'a> {
     bytes: &'a [u8],
 }
@@ -120,12 +120,12 @@ impl<'a> Elf<'a> {
         }
     }
 
-    /// The executable without what only debuggers read: all that comes after the last segment that is loaded.
+    /// The executable without debug information: everything after the last loaded segment is removed.
     fn stripped(&self) -> Vec<u8> {
         let (table, size, count) = (self.number(32, 8), self.number(54, 2), self.number(56, 2));
         let end = (0..count).map(|n| table + n * size).map(|at| self.number(at + 8, 8) + self.number(at + 32, 8)).max();
         let mut bytes = self.bytes[..end.unwrap_or(self.bytes.len()).min(self.bytes.len())].to_vec();
-        // The table of sections is gone with them: its place, the size of an entry and their numbers.
+        // The section table is removed with it, so its header fields are cleared.
         for (at, length) in [(40, 8), (58, 2), (60, 2), (62, 2)] {
             bytes[at..at + length].fill(0);
         }

@@ -1,5 +1,5 @@
-//! Instances whose files are on another machine: the whole verb runs over there, in a container that is made for it, and
-//! what it reads here goes along.
+//! Remote jobs: for instances whose files are on another machine, the whole verb runs there in a container of its own, with its
+//! inputs.
 
 mod binary;
 mod order;
@@ -19,45 +19,45 @@ use crate::files;
 pub use binary::Binary;
 pub use order::{Order, Overrides};
 
-/// Where the order is, inside the container.
+/// The folder of the job inside the container.
 pub const ORDER: &str = "/kumadb-remote-job";
 
-/// Who follows what happens over there.
+/// Receives the progress of a remote job.
 pub trait Follower: Console {
-    /// One line of the story.
+    /// A line of progress output.
     fn say(&mut self, line: &str);
-    /// How many bytes have gone, of how many.
+    /// Bytes sent so far, of the total.
     fn sent(&mut self, done: u64, total: u64);
 }
 
-/// A verb that was run over there, and whose container is still there: for what it wrote.
+/// A finished remote job whose container still exists, to fetch what it wrote.
 pub struct Ran<'a> {
     docker: &'a Docker,
     container: Container,
-    /// What it ended with.
+    /// Its exit code.
     pub code: i64,
     kept: bool,
 }
 
-/// What is to be run, and with what.
+/// What to run, and where.
 pub struct Far<'a> {
-    /// The engine over there.
+    /// The remote engine.
     pub docker: &'a Docker,
-    /// The container of the server that it is about.
+    /// The container of the server.
     pub server: Container,
-    /// Folders of the engine's host that it looks at beside the data of the server.
+    /// Folders of the remote host that it needs besides the data of the server.
     pub read: Vec<PathBuf>,
-    /// The engine's socket as its own host sees it, where it is known.
+    /// The path of the engine's socket on the remote host, where it is known.
     pub socket: Option<String>,
-    /// What is run.
+    /// The executable.
     pub binary: Binary,
 }
 
 impl<'a> Far<'a> {
-    /// Runs `order` over there and lets `follower` hear of it, until it has ended.
+    /// Runs `order` on the remote host and reports to `follower`, until it has ended.
     ///
     /// # Errors
-    /// [`Error::Far`], [`Error::Docker`]: nothing was begun. [`Error::LostErrand`]: it goes on without us.
+    /// [`Error::Far`], [`Error::Docker`]: nothing was started. [`Error::LostErrand`]: it continues without us.
     pub fn run(self, order: Order, follower: &mut dyn Follower) -> Result<Ran<'a>> {
         let docker = self.docker;
         let engine = docker.engine()?;
@@ -74,7 +74,7 @@ impl<'a> Far<'a> {
         let mut ran = Ran::new(docker, &errand)?;
         let mut arrived = None;
         if docker.stat(&ran.container, Path::new(&place))?.is_none() {
-            // Into a folder that nobody else writes to or runs from, which the errand gives its name.
+            // Into a folder that nothing else writes to or runs from; the job gives it its final name.
             let arrival = format!("{place}.{}", ran.container.name);
             let tar = self.binary.pack(&arrival)?;
             let size = tar.metadata().map_err(Error::file("read", "/tmp"))?.len();
@@ -94,12 +94,12 @@ impl<'a> Far<'a> {
         Ok(ran)
     }
 
-    /// The container that reads the order with the kumadb in `place`.
+    /// The container that runs the job with the kumadb in `place`.
     fn errand(&self, place: &str, order: &Order) -> Errand {
         let mut command = self.binary.command(place);
         command.extend(["remote-job", ORDER].map(str::to_owned));
         let sockets = self.socket.clone().map_or_else(|| self.docker.own_sockets(), |socket| vec![socket]);
-        // The second is where the server expects its own MariaDB, wherever its data are.
+        // The second is where the server expects its own MariaDB, wherever its data is.
         let inside = vec![self.server.data_inside(), "/app/data/run".into()];
         Errand {
             command,
@@ -126,7 +126,7 @@ impl<'a> Ran<'a> {
         })
     }
 
-    /// What it left at `path`, as a tar; `None` where it left nothing.
+    /// The file at `path` in its container, as a tar; `None` where there is none.
     fn fetch(&self, path: &Path) -> Result<Option<tar::Archive<Fetched<'_>>>> {
         let found = self.docker.stat(&self.container, path)?;
         Ok(found.map(|_| tar::Archive::new(self.docker.fetch(&self.container, path))))
@@ -139,7 +139,7 @@ impl<'a> Ran<'a> {
         for entry in archive.entries().map_err(Error::file("fetch", path))? {
             let mut entry = entry.map_err(Error::file("fetch", path))?;
             let name = entry.path().map_err(Error::file("fetch", path))?;
-            // The first part is the folder's own name; what would lead out of it is none of ours.
+            // The first part is the folder's own name; a path that leads out of it is ignored.
             let name: PathBuf = name.components().skip(1).collect();
             let plain = name.components().all(|part| matches!(part, Component::Normal(_)));
             if entry.header().entry_type() != EntryType::Regular || !plain {
@@ -162,7 +162,7 @@ impl<'a> Ran<'a> {
         Ok(names)
     }
 
-    /// Writes the file that it left at `path` to the same place here, for its owner alone; whether it left one.
+    /// Writes the file that it left at `path` to the same path here, readable by its owner only; returns whether there was one.
     pub fn fetch_file(&self, path: &Path) -> Result<bool> {
         let Some(mut archive) = self.fetch(path)? else { return Ok(false) };
         for entry in archive.entries().map_err(Error::file("fetch", path))? {
@@ -176,13 +176,13 @@ impl<'a> Ran<'a> {
 impl Drop for Ran<'_> {
     fn drop(&mut self) {
         if !self.kept {
-            // What cannot be removed now is removed by the next run.
+            // The next run removes what cannot be removed now.
             let _ = self.docker.remove_errand(&self.container);
         }
     }
 }
 
-/// A tar for one folder that is being written, gzipped, into a file without a name.
+/// A gzipped tar for one folder, written to an unnamed file.
 struct Pack {
     at: &'static str,
     tar: tar::Builder<GzEncoder<File>>,
@@ -200,9 +200,9 @@ impl Pack {
         header.set_size(size);
         header.set_mode(mode);
         header.set_mtime(chrono::Utc::now().timestamp().unsigned_abs());
-        // No folders: those that are there keep their owner and mode.
+        // No folders: existing ones keep their owner and mode.
         let name = path.strip_prefix(self.at).unwrap_or(path);
-        // A file that shrinks meanwhile must not make the rest of the tar unreadable: it ends here instead.
+        // A file that shrinks meanwhile would make the rest of the tar unreadable, so it is padded.
         self.tar.append_data(&mut header, name, content.take(size)).map_err(Error::file("pack", path))
     }
 

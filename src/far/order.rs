@@ -1,4 +1,4 @@
-//! What is to be done over there, in a file that only its owner reads: arguments and environment may hold secrets.
+//! The description of a remote job, in a private file: arguments and environment may contain secrets.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -12,77 +12,77 @@ use crate::backup::undo::Bounds;
 use crate::error::{Error, Result};
 use crate::files;
 
-/// The file of the order, and the one of what it reads from stdin, in [`ORDER`].
+/// Name of the job file, and of its standard input, in [`ORDER`].
 const FILE: &str = "order.json";
 const STDIN: &str = "stdin";
 
-/// One verb with all that it needs of this machine.
+/// A verb with everything that it needs from this machine.
 pub struct Order {
-    /// The arguments, as they were typed.
+    /// The arguments, as typed.
     pub args: Vec<String>,
     /// The environment.
     pub env: Vec<(String, String)>,
-    /// The folder it is run in.
+    /// The current folder.
     pub here: PathBuf,
-    /// What is said otherwise over there.
+    /// The options that are overridden on the remote host.
     pub overrides: Overrides,
-    /// What comes from stdin.
+    /// The standard input.
     pub stdin: Option<Vec<u8>>,
-    /// Files that it reads: where they are over there, and where here.
+    /// Files that it reads: remote path, and path on this machine.
     pub files: BTreeMap<PathBuf, PathBuf>,
-    /// Something will be fetched when it has ended.
+    /// Whether a file will be fetched after it has ended.
     pub fetched: bool,
-    /// A program answers its questions.
+    /// Whether a program answers its questions.
     pub asks: bool,
-    /// It talks to a terminal.
+    /// Whether it uses a terminal.
     pub tty: bool,
 }
 
-/// The order as it is written down.
+/// The job as it is serialized.
 #[derive(Serialize, Deserialize)]
 struct Written {
-    /// The version that gave it: another one may mean something else by it.
+    /// The version that sent it: another one may interpret it differently.
     version: String,
-    /// Where kumadb belongs.
+    /// The folder of kumadb.
     place: PathBuf,
-    /// Where it is instead, if it has just been sent.
+    /// The folder where it was just unpacked, if it was sent.
     arrived: Option<PathBuf>,
-    /// What is run, in that place.
+    /// The program in that folder.
     program: Vec<String>,
     args: Vec<String>,
     env: Vec<(String, String)>,
     here: PathBuf,
 }
 
-/// What of the options is something else over there.
+/// Options that are overridden on the remote host.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Overrides {
     /// The container, by its id.
     pub target: Option<String>,
-    /// Its name in the config file of the machine that sent this.
+    /// Its name in the config file of the machine that sent the job.
     pub name: Option<String>,
     /// The names of the other instances there.
     #[serde(default)]
     pub others: Vec<String>,
     /// The stores.
     pub stores: Vec<String>,
-    /// The archive that `restore` puts back.
+    /// The archive to restore.
     pub snapshot: Option<String>,
-    /// Recipients that snapshots are encrypted to, if they are.
+    /// Recipients of snapshots, if they are encrypted.
     pub recipients: Vec<String>,
-    /// How many undo snapshots are kept.
+    /// Limits of undo snapshots.
     #[serde(default)]
     pub undo: Option<Bounds>,
 }
 
 impl Overrides {
-    /// The environment variable that they stand in.
+    /// The environment variable with the overrides.
     pub const VARIABLE: &str = "KUMADB_REMOTE_JOB";
 }
 
 impl Order {
-    /// The order to run `program`, which lies in `place` or has arrived in another folder, as a tar that belongs at the root
-    /// of the container.
+    /// A tar, for the root of the container, with the job to run `program`, which is in `place` or was unpacked in another
+    /// folder.
     pub(super) fn pack(self, place: &str, program: Vec<String>, arrived: Option<String>) -> Result<File> {
         let failed = |error: serde_json::Error| Error::Refused(format!("the order cannot be written down: {error}"));
         let mut env = self.env;
@@ -91,7 +91,7 @@ impl Order {
         let (place, arrived) = (place.into(), arrived.map(PathBuf::from));
         let written = Written { version, place, arrived, program, args: self.args, env, here: self.here };
         let text = serde_json::to_vec(&written).map_err(failed)?;
-        // Documents shrink a lot; archives hardly, and are only slowed down by more.
+        // Fixtures compress well; archives hardly, and higher levels only slow them down.
         let mut pack = Pack::new("/", 1)?;
         pack.add(&Path::new(ORDER).join(FILE), files::PRIVATE, text.len() as u64, &text[..])?;
         if let Some(stdin) = &self.stdin {
@@ -105,10 +105,10 @@ impl Order {
         pack.done()
     }
 
-    /// The command that the order in `folder` means; the order itself is gone then.
+    /// The command of the job in `folder`; the job file is removed.
     ///
     /// # Errors
-    /// It is the order of another version.
+    /// The job was sent by another version.
     pub fn take(folder: &Path) -> Result<Command> {
         let path = folder.join(FILE);
         let wrong = |why: String| Error::Refused(format!("`{}` is no order: {why}", path.display()));
@@ -135,13 +135,13 @@ impl Order {
     }
 }
 
-/// Gives what has arrived its place, so that it is there whole or not at all, after a power cut too.
+/// Moves what was unpacked into its final place, atomically and durably.
 fn settle(arrived: &Path, place: &Path) -> Result<()> {
     for part in files::entries(arrived)? {
         files::flush(&part)?;
     }
     match files::rename(arrived, place) {
-        // Another was quicker with the same bytes. We run on, out of files that have no name any more.
+        // Another job was faster with the same bytes. This process keeps running from files without a name.
         Err(_) if place.exists() => files::remove_folder(arrived),
         renamed => renamed,
     }

@@ -12,28 +12,28 @@ use rustix::io::Errno;
 use super::{PRIVATE, owner, parent};
 use crate::error::{Error, Result};
 
-/// No note in a lock is longer, in bytes.
+/// Maximum length of the note in a lock, in bytes.
 const NOTE: u64 = 256;
 
-/// The right to work on one instance, held by one process at a time; the operating system takes it back when the process
-/// ends, however it ends, so that no stale lock ever has to be cleared by hand.
+/// The exclusive right to work on one instance, held by one process at a time; the operating system releases it when the
+/// process ends, so a stale lock never has to be removed by hand.
 #[derive(Debug)]
 pub struct Lock {
     file: File,
 }
 
 impl Drop for Lock {
-    /// Said, because a process that is just being started may still hold a copy of the descriptor.
+    /// Unlocked explicitly, because a child process that is being started may still have a copy of the descriptor.
     fn drop(&mut self) {
         let _ = self.file.unlock();
     }
 }
 
 impl Lock {
-    /// Takes the lock at `path`, leaving `note` there for whoever meets it; does not wait.
+    /// Takes the lock at `path` and writes `note` into it; does not wait.
     ///
     /// # Errors
-    /// [`Error::Locked`]; [`Error::NoLocks`] on a file system that has no locks.
+    /// [`Error::Locked`]; [`Error::NoLocks`] on a file system without locks.
     pub fn take(path: &Path, note: &str) -> Result<Lock> {
         let failed = || Error::file("lock", path);
         let folder = owner::open_folder(parent(path)).map_err(failed())?;
@@ -43,13 +43,13 @@ impl Lock {
                 Ok(()) => {}
                 Err(TryLockError::WouldBlock) => {
                     let mut holder = String::new();
-                    // Where the lock is one of an SMB server, others may not even read the file.
+                    // With an SMB lock, other processes cannot even read the file.
                     let _ = file.read_to_string(&mut holder);
                     return Err(Error::Locked { holder: holder.trim().to_owned() });
                 }
                 Err(TryLockError::Error(error)) => return Err(refused(path, error)),
             }
-            // Somebody may have removed the file meanwhile, and a third one would lock another.
+            // The file may have been removed meanwhile, and another process would lock a new one.
             if !is_at(&file, &folder, path).map_err(failed())? {
                 continue;
             }
@@ -57,7 +57,7 @@ impl Lock {
                 .and_then(|()| file.seek(SeekFrom::Start(0)))
                 .and_then(|_| file.write_all(note.as_bytes()))
                 .map_err(Error::file("write", path))?;
-            // What is in it is ours now, so its owner may be, too.
+            // Its content is ours now, so its owner may be too.
             if file.metadata().map_err(failed())?.nlink() == 1 {
                 owner::inherit(&file, &folder, path).map_err(Error::file("change the owner of", path))?;
             }
@@ -66,9 +66,9 @@ impl Lock {
     }
 }
 
-/// As root, removes the lock at `path` that an earlier run as root left as root's own and that nobody holds: the next one is
-/// made anew, for the owner of the folder. Its owner is not changed, because he may have given any file of root's that name;
-/// what is no note of a run stays. Says whether it was removed.
+/// As root, removes the lock at `path` that an earlier run as root left and that no process holds: the next one is created for
+/// the owner of the folder. Its owner is not changed, because the file may be any file of root's under that name; a file that
+/// does not contain the note of a run stays. Returns whether it was removed.
 pub fn remove_left_lock(path: &Path) -> Result<bool> {
     let failed = || Error::file("look at", path);
     let folder = owner::open_folder(parent(path)).map_err(failed())?;
@@ -93,7 +93,7 @@ pub fn remove_left_lock(path: &Path) -> Result<bool> {
     Ok(true)
 }
 
-/// Whether a run leaves `text` in its lock: "`monitor add`, pid 4711", and nothing else.
+/// Whether `text` is the note of a run: "`monitor add`, pid 4711", and nothing else.
 fn is_note(text: &str) -> bool {
     let parts = text.strip_prefix('`').and_then(|text| text.split_once("`, pid "));
     parts.is_some_and(|(verb, pid)| {
@@ -103,7 +103,8 @@ fn is_note(text: &str) -> bool {
     })
 }
 
-/// Opens the file of the lock, made where there is none. The folder may belong to the server's user, whose link root must not
+/// Opens the lock file, and creates it where it is missing. The folder may belong to the server's user, whose links root must
+/// not follow.
 /// follow.
 fn open(folder: &OwnedFd, path: &Path) -> io::Result<File> {
     let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;

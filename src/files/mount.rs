@@ -1,20 +1,20 @@
-//! Which file system a folder is on, and how far its locks reach.
+//! The file system of a folder, and the scope of its locks.
 
 use std::fs;
 use std::path::Path;
 
 use crate::error::{Error, Result};
 
-/// How far a lock on a file reaches.
+/// The scope of a lock on a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reach {
-    /// The file system belongs to this machine: so do its users.
+    /// A local file system, with local users.
     Machine,
-    /// A network file system whose locks every host meets.
+    /// A network file system whose locks apply to every host.
     Hosts,
-    /// A network file system, and its locks are met on this host only.
+    /// A network file system whose locks apply to this host only.
     HostOnly,
-    /// A network file system that may hand locks on to other hosts, or not.
+    /// A network file system that may or may not pass locks on to other hosts.
     Unknown,
 }
 
@@ -35,7 +35,7 @@ impl Reach {
 pub struct FileSystem {
     /// Its type: `ext4`, `nfs4`, `cifs`, `fuse.sshfs`.
     pub kind: String,
-    /// How far its locks reach.
+    /// The scope of its locks.
     pub reach: Reach,
 }
 
@@ -45,7 +45,7 @@ impl FileSystem {
         self.reach != Reach::Machine
     }
 
-    /// What holds there, where it is a network file system.
+    /// A description, where it is a network file system.
     pub fn words(&self) -> Option<String> {
         let locks = match self.reach {
             Reach::Machine => return None,
@@ -61,7 +61,7 @@ impl FileSystem {
 pub fn file_system(path: &Path) -> Result<FileSystem> {
     let path = path.canonicalize().map_err(Error::file("look at", path))?;
     let number = magic(&path)?;
-    // The table of mounts knows the exact type and the options; without /proc the number has to do.
+    // The mount table has the exact type and the options; without /proc only the number is known.
     let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
     let mount = mount_of(&mounts, &path).filter(|(kind, _)| number.is_none_or(|known| kind.starts_with(known)));
     let (kind, options) = mount.unwrap_or_else(|| (number.unwrap_or("unknown").to_owned(), String::new()));
@@ -69,7 +69,7 @@ pub fn file_system(path: &Path) -> Result<FileSystem> {
     Ok(FileSystem { kind, reach })
 }
 
-/// The type of the network file system at `path`, by the number that `statfs` tells; `None` for one of this machine.
+/// The type of the network file system at `path`, by the number from `statfs`; `None` for a local one.
 #[cfg(target_os = "linux")]
 fn magic(path: &Path) -> Result<Option<&'static str>> {
     let found = rustix::fs::statfs(path).map_err(|errno| Error::file("look at", path)(errno.into()))?;
@@ -100,7 +100,7 @@ fn named(number: u32) -> Option<&'static str> {
     })
 }
 
-/// Type and options of the innermost mount that holds `path`, out of the text of `/proc/self/mountinfo`.
+/// Type and options of the innermost mount that contains `path`, from the text of `/proc/self/mountinfo`.
 fn mount_of(mounts: &str, path: &Path) -> Option<(String, String)> {
     let mut best: Option<(usize, String, String)> = None;
     for line in mounts.lines() {
@@ -111,7 +111,7 @@ fn mount_of(mounts: &str, path: &Path) -> Option<(String, String)> {
         let (Some(kind), _, own) = (after.next(), after.next(), after.next().unwrap_or_default()) else { continue };
         let point = unescaped(point);
         let depth = Path::new(&point).components().count();
-        // A later mount at the same place lies over an earlier one.
+        // A later mount at the same path hides an earlier one.
         if path.starts_with(&point) && best.as_ref().is_none_or(|(found, ..)| depth >= *found) {
             best = Some((depth, kind.to_owned(), format!("{options},{own}")));
         }
@@ -119,14 +119,14 @@ fn mount_of(mounts: &str, path: &Path) -> Option<(String, String)> {
     best.map(|(_, kind, options)| (kind, options))
 }
 
-/// Without the octal escapes of spaces and the like.
+/// Decodes the octal escapes of spaces and the like.
 fn unescaped(text: &str) -> String {
     [("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")]
         .iter()
         .fold(text.to_owned(), |text, (escape, plain)| text.replace(escape, plain))
 }
 
-/// FUSE programs whose files are on this machine, as those of Unraid (`shfs`) and of unions and encrypted folders.
+/// FUSE file systems with local files, such as those of Unraid (`shfs`), unions and encrypted folders.
 const LOCAL_FUSE: [&str; 10] = [
     "fuse.mergerfs",
     "fuse.shfs",
@@ -140,7 +140,7 @@ const LOCAL_FUSE: [&str; 10] = [
     "fuse.zfs",
 ];
 
-/// How far locks reach on a file system of this type, mounted with these options, on Linux of this version.
+/// The scope of locks on a file system of this type and options, with this version of Linux.
 fn reach(kind: &str, options: &str, kernel: (u32, u32)) -> Reach {
     let has = |option: &str| options.split(',').any(|one| one == option);
     match kind {
@@ -148,7 +148,7 @@ fn reach(kind: &str, options: &str, kernel: (u32, u32)) -> Reach {
             Reach::HostOnly
         }
         "nfs" | "nfs4" | "ceph" | "gfs2" | "ocfs2" | "gpfs" => Reach::Hosts,
-        // Before 5.5 Linux kept flock to itself there (flock(2)).
+        // Before 5.5 Linux kept flock local there (flock(2)).
         "cifs" | "smb3" | "smbfs" if has("nobrl") || kernel < (5, 5) => Reach::HostOnly,
         "lustre" if has("localflock") => Reach::HostOnly,
         "lustre" if has("flock") => Reach::Hosts,
@@ -161,7 +161,7 @@ fn reach(kind: &str, options: &str, kernel: (u32, u32)) -> Reach {
     }
 }
 
-/// Major and minor version of the kernel; of none that is known, locks are not trusted.
+/// Major and minor version of the kernel; if unknown, locks are not trusted.
 fn kernel() -> (u32, u32) {
     let text = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
     let mut numbers = text.split(['.', '-']).map(|part| part.trim().parse().unwrap_or(0));

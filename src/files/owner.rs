@@ -1,6 +1,6 @@
-//! Owners. What root makes in kumadb's own folder belongs to the owner of the data folder, so that root on the host and
-//! the user of the data folder in a sidecar meet one lock and one journal. The data folder may belong to an attacker:
-//! owners change through descriptors only, never through a link, and never of a file that has other names.
+//! File owners. Files that root creates in kumadb's own folder belong to the owner of the data folder, so that root on the host
+//! and the user of the data folder in a sidecar share one lock and one journal. The data folder may belong to an attacker:
+//! owners are changed through descriptors only, never through a link, and never for a file with several names.
 
 use std::ffi::OsStr;
 use std::fs::{self, File, Metadata};
@@ -14,7 +14,7 @@ use rustix::fs::{AtFlags, Gid, Mode, OFlags, Uid};
 use super::{PRIVATE, WORK, parent};
 use crate::error::{Error, Result};
 
-/// The user that this process is.
+/// The user of this process.
 pub fn our_uid() -> u32 {
     rustix::process::geteuid().as_raw()
 }
@@ -24,7 +24,7 @@ pub fn user_words(uid: u32) -> String {
     if uid == 0 { "root".into() } else { format!("uid {uid}") }
 }
 
-/// The folder at `path`, opened: what is made in it and whose it is are then said of the same folder.
+/// Opens the folder at `path`, so that its owner and its entries belong to the same folder.
 pub(super) fn open_folder(path: &Path) -> io::Result<OwnedFd> {
     Ok(rustix::fs::open(path, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?)
 }
@@ -34,7 +34,7 @@ pub(super) fn file_name(path: &Path) -> io::Result<&OsStr> {
     path.file_name().ok_or_else(|| io::ErrorKind::InvalidInput.into())
 }
 
-/// Makes the new file `name` in `folder`, at `path`, with the owner that it is to have.
+/// Creates the new file `name` in `folder`, at `path`, with the right owner.
 pub(super) fn create_in(folder: &OwnedFd, name: &OsStr, path: &Path) -> io::Result<File> {
     let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let made = File::from(rustix::fs::openat(folder, name, flags, Mode::from_raw_mode(PRIVATE as _))?);
@@ -42,7 +42,7 @@ pub(super) fn create_in(folder: &OwnedFd, name: &OsStr, path: &Path) -> io::Resu
     Ok(made)
 }
 
-/// Gives `made`, which is at `path` in `folder`, to the owner of that folder, where it is root that made it for kumadb's own
+/// Gives `made`, which is at `path` in `folder`, to the owner of that folder, where root created it in kumadb's own folder.
 /// folder.
 pub(super) fn inherit(made: &File, folder: &OwnedFd, path: &Path) -> io::Result<()> {
     if !gives(path) {
@@ -56,12 +56,12 @@ pub(super) fn inherit(made: &File, folder: &OwnedFd, path: &Path) -> io::Result<
     }
 }
 
-/// Whether what this process makes at `path` is given to the owner of the folder.
+/// Whether files that this process creates at `path` are given to the owner of the folder.
 pub(super) fn gives(path: &Path) -> bool {
     our_uid() == 0 && path.components().any(|part| part.as_os_str() == WORK)
 }
 
-/// Makes the folder `path` of kumadb's own, and those between it and the data folder, each with the owner of the one above.
+/// Creates the folder `path` of kumadb's own, and its parents below the data folder, each with the owner of its parent.
 pub(super) fn make_folder(path: &Path) -> io::Result<()> {
     if path.is_dir() {
         return Ok(());
@@ -77,11 +77,11 @@ pub(super) fn make_folder(path: &Path) -> io::Result<()> {
     inherit(&made, &folder, path)
 }
 
-/// Makes kumadb's own folder in a data folder (mode 0700), or takes the one that is there. As root, one that an earlier run
-/// left with root as owner is given to the owner of the data folder.
+/// Creates kumadb's own folder in a data folder (mode 0700), or uses the existing one. As root, one that an earlier run left
+/// with root as owner is given to the owner of the data folder.
 ///
 /// # Errors
-/// [`Error::WrongUser`] when this user and the owner of the data folder could not both use it.
+/// [`Error::WrongUser`] when this user and the owner of the data folder could not share it.
 pub(super) fn claim_work(path: &Path) -> Result<()> {
     let data = parent(path);
     let us = our_uid();
@@ -118,7 +118,7 @@ pub(super) fn claim_work(path: &Path) -> Result<()> {
     }
 }
 
-/// How what root left behind gets the owner of the data folder.
+/// The hint how to change the owner of files that root left.
 fn give_hint(data: &Path) -> String {
     format!(
         "an earlier run as root made it; run once as root: sudo kumadb -t {} status, which gives it to you",
@@ -126,7 +126,8 @@ fn give_hint(data: &Path) -> String {
     )
 }
 
-/// Gives kumadb's own folder, which is root's, to the owner of the data folder. One without a lock in it is not taken for
+/// Gives kumadb's own folder, which belongs to root, to the owner of the data folder. One without a lock in it is not
+/// recognised as kumadb's.
 /// kumadb's.
 fn give_folder(path: &Path) -> Result<()> {
     let not_changed = || Error::file("change the owner of", path);
@@ -142,7 +143,7 @@ fn give_folder(path: &Path) -> Result<()> {
     inherit(&folder, &data, path).map_err(not_changed())
 }
 
-/// What below kumadb's own folder `path` does not belong to `owner`.
+/// The entries below kumadb's own folder `path` that do not belong to `owner`.
 pub fn foreign_entries(path: &Path, owner: u32) -> Vec<std::path::PathBuf> {
     let mut found = Vec::new();
     for entry in super::entries(path).unwrap_or_default() {
@@ -157,8 +158,8 @@ pub fn foreign_entries(path: &Path, owner: u32) -> Vec<std::path::PathBuf> {
     found
 }
 
-/// Fails when something in kumadb's own folder `path` that is needed belongs to somebody else than this user, who is not root.
-/// Other files there are in nobody's way: the owner of the folder may remove them.
+/// Fails when a required file in kumadb's own folder `path` belongs to another user than this one, who is not root. Other files
+/// do not matter: the owner of the folder may remove them.
 ///
 /// # Errors
 /// [`Error::WrongUser`].
@@ -181,8 +182,8 @@ pub fn check_own(path: &Path) -> Result<()> {
     })
 }
 
-/// Gives the file at `path` in kumadb's own folder, which an earlier run as root left, to the owner of the folder, if
-/// `is_ours` says so of what is in it. Says whether it did.
+/// Gives the file at `path` in kumadb's own folder, which an earlier run as root left, to the owner of the folder, if `is_ours`
+/// recognises its content. Returns whether it did.
 pub fn give(path: &Path, is_ours: impl FnOnce(&mut File) -> Result<bool>) -> Result<bool> {
     let failed = || Error::file("change the owner of", path);
     let folder = open_folder(parent(path)).map_err(failed())?;
@@ -204,7 +205,7 @@ pub fn give(path: &Path, is_ours: impl FnOnce(&mut File) -> Result<bool>) -> Res
 /// Fails unless this process may write to the file at `path`.
 ///
 /// # Errors
-/// [`Error::WrongUser`]; a file system that is mounted read-only.
+/// [`Error::WrongUser`]; the file system is mounted read-only.
 pub fn check_file_writable(path: &Path) -> Result<()> {
     match rustix::fs::access(path, rustix::fs::Access::WRITE_OK) {
         Err(rustix::io::Errno::ACCESS) => {
@@ -221,7 +222,7 @@ pub fn check_file_writable(path: &Path) -> Result<()> {
     }
 }
 
-/// Gives `made` owner and mode of `old`.
+/// Gives `made` the owner and mode of `old`.
 pub(super) fn be_like(made: &File, old: &rustix::fs::Stat) -> io::Result<()> {
     let now = made.metadata()?;
     if (now.uid(), now.gid()) != (old.st_uid, old.st_gid) {
@@ -252,7 +253,7 @@ pub fn chown_like(path: &Path, like: &Metadata) -> Result<()> {
 /// Sets owner and group of `path`.
 ///
 /// # Errors
-/// It is a link, lies behind one, or has another name somewhere.
+/// It is a link, is behind one, or has several names.
 pub fn set_owner(path: &Path, uid: u32, gid: u32) -> Result<()> {
     let failed = || Error::file("change the owner of", path);
     let file = pin(path).map_err(failed())?;
@@ -272,7 +273,7 @@ pub fn set_mode(path: &Path, mode: u32) -> Result<()> {
     pin(path).and_then(|file| chmod_pinned(&file, mode)).map_err(Error::file("change the mode of", path))
 }
 
-/// What stands at `path`, of whatever type and mode, through no link.
+/// Opens `path`, whatever its type and mode, through no link.
 #[cfg(target_os = "linux")]
 fn pin(path: &Path) -> io::Result<OwnedFd> {
     use std::os::fd::AsFd;
@@ -280,11 +281,11 @@ fn pin(path: &Path) -> io::Result<OwnedFd> {
     use rustix::fs::{CWD, ResolveFlags};
     use rustix::io::Errno;
     let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    // The way to a folder that is held open is no way by names.
+    // The path of an open folder is not resolved by name.
     let (held, path) = super::pin::split(path)?;
     let from = held.as_ref().map_or(CWD, AsFd::as_fd);
     let file = match rustix::fs::openat2(from, path, flags, Mode::empty(), ResolveFlags::NO_SYMLINKS) {
-        // Linux before 5.6, or a container whose filter does not know the call.
+        // Linux before 5.6, or a container whose seccomp filter does not know the call.
         Err(Errno::NOSYS | Errno::PERM) => rustix::fs::openat(from, path, flags, Mode::empty())?,
         found => found?,
     };
@@ -303,7 +304,7 @@ fn chown_pinned(file: &OwnedFd, uid: u32, gid: u32) -> io::Result<()> {
 #[cfg(target_os = "linux")]
 fn chmod_pinned(file: &OwnedFd, mode: u32) -> io::Result<()> {
     use std::os::fd::AsRawFd as _;
-    // The one way to a descriptor that was opened without reading.
+    // The only way to use a descriptor that was opened without reading.
     fs::set_permissions(
         format!("/proc/self/fd/{}", file.as_raw_fd()),
         std::os::unix::fs::PermissionsExt::from_mode(mode),

@@ -1,4 +1,4 @@
-//! A folder that another user could exchange for a link while it is being filled.
+//! Folders that another user could replace by a link while they are being written.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _};
@@ -11,10 +11,10 @@ use rustix::fs::{Mode, OFlags};
 use super::{owner, parent};
 use crate::error::{Error, Result};
 
-/// Where the system shows what this process holds open.
+/// Where the system shows the open files of this process.
 const HELD: &str = "/proc/self/fd";
 
-/// A folder that is held open, and a way to it that leads there even when somebody has put a link in its place.
+/// An open folder, and a path that leads to it even when it was replaced by a link.
 #[derive(Debug)]
 pub struct Pinned {
     _folder: File,
@@ -22,8 +22,7 @@ pub struct Pinned {
 }
 
 impl Pinned {
-    /// Opens the folder `path`, which must not be a link. Where everybody who could exchange it is root or this user, `path`
-    /// itself is the way.
+    /// Opens the folder `path`, which must not be a link. Where only root or this user could replace it, `path` itself is used.
     pub fn open(path: &Path) -> Result<Pinned> {
         let folder = open_folder(path)?;
         let us = [0, rustix::process::geteuid().as_raw()];
@@ -35,7 +34,7 @@ impl Pinned {
         Ok(Pinned { _folder: folder, path })
     }
 
-    /// Opens the folder `path`, which must not be a link. The way to it is never `path` itself, where the system knows another.
+    /// Opens the folder `path`, which must not be a link. The path to it is never `path` itself, where the system has another.
     pub fn hold(path: &Path) -> Result<Pinned> {
         let folder = open_folder(path)?;
         let path = match cfg!(target_os = "linux") {
@@ -45,7 +44,7 @@ impl Pinned {
         Ok(Pinned { _folder: folder, path })
     }
 
-    /// The way to it.
+    /// The path to it.
     pub fn path(&self) -> &Path {
         &self.path
     }
@@ -57,7 +56,7 @@ fn open_folder(path: &Path) -> Result<File> {
     folder.map_err(Error::file("open the folder", path))
 }
 
-/// Opens the regular file `name` below `folder` for reading; nothing on the way from there is a link.
+/// Opens the regular file `name` below `folder` for reading, through no link.
 pub fn open_below(folder: &Path, name: impl AsRef<Path>) -> Result<File> {
     let name = name.as_ref();
     let open = || -> io::Result<File> {
@@ -65,7 +64,7 @@ pub fn open_below(folder: &Path, name: impl AsRef<Path>) -> Result<File> {
         let mut parts = name.components().peekable();
         while let Some(part) = parts.next() {
             let Component::Normal(part) = part else { return Err(io::ErrorKind::InvalidInput.into()) };
-            // What is no file must not be waited for, as a FIFO would be.
+            // Opening must not block, as it would on a FIFO.
             let kind = if parts.peek().is_some() { OFlags::DIRECTORY } else { OFlags::NONBLOCK };
             let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | kind;
             at = rustix::fs::openat(&at, part, flags, Mode::empty())?;
@@ -79,7 +78,7 @@ pub fn open_below(folder: &Path, name: impl AsRef<Path>) -> Result<File> {
     open().map_err(Error::file("read", folder.join(name)))
 }
 
-/// Reads the text of the regular file `name` below `folder`, of no more than `most` bytes; `None` where there is none.
+/// Reads the text of the regular file `name` below `folder`, of at most `most` bytes; `None` where there is none.
 pub fn read_below(folder: &Path, name: &str, most: u64) -> Result<Option<String>> {
     let failed = || Error::file("read", folder.join(name));
     let file = match open_below(folder, name) {
@@ -93,7 +92,7 @@ pub fn read_below(folder: &Path, name: &str, most: u64) -> Result<Option<String>
     }
 }
 
-/// The folder that `path` leads through by [`Pinned::path`], and the rest of `path`; no folder where it is any other path.
+/// The folder in a `path` from [`Pinned::path`], and the rest of `path`; no folder for any other path.
 #[cfg(target_os = "linux")]
 pub(super) fn split(path: &Path) -> std::io::Result<(Option<File>, &Path)> {
     let Ok(inside) = path.strip_prefix(HELD) else { return Ok((None, path)) };

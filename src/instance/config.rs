@@ -1,4 +1,4 @@
-//! Which database a data folder means: `db-config.json`, the environment that rewrites it, and what 1.x did before it.
+//! The database of a data folder: `db-config.json`, the environment that rewrites it, and the rules of 1.x.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -11,18 +11,18 @@ use crate::error::{Error, Result};
 use crate::files;
 use crate::value::Secret;
 
-/// Which database the server will open.
+/// The database that the server will open.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Config {
     /// `kuma.db` in the data folder.
     Sqlite,
     /// The MariaDB inside the container.
     Embedded,
-    /// A MariaDB elsewhere.
+    /// An external MariaDB.
     External(External),
 }
 
-/// Where an external MariaDB is, field by field as `db-config.json` has it.
+/// The address of an external MariaDB, with the fields of `db-config.json`.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct External {
@@ -44,7 +44,7 @@ pub struct External {
     /// Unix socket, instead of host and port.
     #[serde(default)]
     pub socket_path: Option<PathBuf>,
-    /// TLS wanted.
+    /// Whether TLS is used.
     #[serde(default)]
     pub ssl: bool,
     /// The certificate authority, in PEM.
@@ -71,10 +71,10 @@ fn port<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<u16, D::Err
 /// The name of the file.
 pub const FILE: &str = "db-config.json";
 
-/// Reads which database the server will open on the data folder `folder` when it is started with `env`.
+/// Determines the database that the server will open for the data folder `folder` when it is started with `env`.
 ///
-/// As 2.5.3 does it: the environment wins and rewrites the file at each start, so a file of the same type is that
-/// environment, with secrets resolved that the container reads out of files of its own; a file that is missing or invalid beside a `kuma.db` means
+/// As in 2.5.3: the environment takes precedence and rewrites the file at each start, so a file of the same type contains that
+/// environment, with secrets that the container reads from files resolved; a missing or invalid file beside a `kuma.db` means
 /// that SQLite file; 1.x has no such file.
 pub fn read_config(folder: &Path, env: &BTreeMap<String, Secret>) -> Result<Config> {
     let path = folder.join(FILE);
@@ -100,7 +100,7 @@ pub fn read_config(folder: &Path, env: &BTreeMap<String, Secret>) -> Result<Conf
     }
 }
 
-/// The type that the text of a `db-config.json` names, if it is one.
+/// The type in the text of a `db-config.json`, if it has one.
 pub fn read_kind(text: &str) -> Option<String> {
     let all: Json = serde_json::from_str(text).ok()?;
     all["type"].as_str().map(str::to_owned)
@@ -121,7 +121,7 @@ fn parse(text: &str) -> Result<Config, String> {
 }
 
 impl External {
-    /// Where `address` is.
+    /// The external MariaDB at `address`.
     pub fn of(address: &Address) -> External {
         let (ssl, ca) = match &address.tls {
             Tls::Off => (false, None),
@@ -139,7 +139,7 @@ impl External {
         }
     }
 
-    /// Its fields as the file has them.
+    /// Its fields as in the file.
     fn fields(&self) -> Vec<(&'static str, Json)> {
         let mut fields = vec![
             ("hostname", json!(self.hostname)),
@@ -156,7 +156,7 @@ impl External {
 }
 
 impl Config {
-    /// What the file calls it.
+    /// Its type as in the file.
     pub fn kind(&self) -> &'static str {
         match self {
             Config::Sqlite => "sqlite",
@@ -165,7 +165,7 @@ impl Config {
         }
     }
 
-    /// What the variables of the environment are that say the same, and their values.
+    /// The equivalent environment variables, with their values.
     pub fn env(&self) -> Vec<(&'static str, Secret)> {
         let mut env = vec![("UPTIME_KUMA_DB_TYPE", Secret::new(self.kind()))];
         let Config::External(external) = self else { return env };
@@ -186,7 +186,7 @@ impl Config {
     }
 }
 
-/// The text of a `db-config.json` that says `config`. What `was`, one of the same type, says besides, stays.
+/// The text of a `db-config.json` for `config`. Other fields of `was`, one of the same type, stay.
 pub fn render(config: &Config, was: Option<&str>) -> String {
     let mut all: Map<String, Json> = was.and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
     let same = all.get("type").and_then(Json::as_str) == Some(config.kind());

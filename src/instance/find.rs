@@ -1,4 +1,4 @@
-//! Everything that looks like an instance, wherever it is: containers, volumes that nobody uses any more, folders.
+//! Finds everything that looks like an instance: containers, unused volumes, folders.
 
 use std::path::{Path, PathBuf};
 
@@ -15,59 +15,59 @@ use crate::files;
 const PLACES: [&str; 5] =
     ["/opt/uptime-kuma", "/srv/uptime-kuma", "/var/lib/uptime-kuma", "/usr/local/uptime-kuma", "/app"];
 
-/// Where homes are, and that of root.
+/// Where home folders are, and that of root.
 const HOMES: &str = "/home";
 const ROOT: &str = "/root";
 
-/// What pm2 keeps of the programs it starts, in a home (read of pm2 7.0.4).
+/// The file of pm2, in a home folder, with the programs that it runs (read in pm2 7.0.4).
 const PM2: &str = ".pm2/dump.pm2";
 
-/// Where units of systemd are.
+/// Where systemd units are.
 const UNITS: [&str; 2] = ["/etc/systemd/system", "/usr/lib/systemd/system"];
 
-/// How something was found.
+/// How an instance was found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum How {
     /// A container of the server, by image, labels or environment.
     Container,
-    /// A container of something else, by what is in its data folder.
+    /// A container of another image, by the content of its data folder.
     Content,
-    /// The volume of this name, that no container uses.
+    /// The volume of this name, which no container uses.
     Volume(String),
     /// A folder.
     Folder,
 }
 
-/// One of them.
+/// An instance that was found.
 pub struct Found {
-    /// What `-t` takes.
+    /// The value for `-t`.
     pub name: String,
     /// How it was found.
     pub how: How,
-    /// The instance, or why it is none that can be used.
+    /// The instance, or why it cannot be used.
     pub instance: Result<Instance>,
-    /// The compose file it comes from.
+    /// Its compose file.
     pub compose: Option<Compose>,
-    /// Who keeps it running, besides the engine.
+    /// The orchestrator that keeps it running, if any.
     pub orchestrator: Option<String>,
 }
 
 impl Found {
-    /// Copies of its database that releases of 1.x left in its folder before they migrated: `kuma.db.bak…`.
+    /// Copies of its database that 1.x left in its folder before migrations: `kuma.db.bak…`.
     pub fn old_copies(&self) -> Vec<PathBuf> {
         let Some(folder) = self.instance.as_ref().ok().and_then(|instance| instance.folder.as_ref()) else {
             return Vec::new();
         };
         let is_copy =
             |path: &PathBuf| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("kuma.db.bak"));
-        // A folder that cannot be looked into is told of by its instance.
+        // An unreadable folder is reported with its instance.
         files::entries(folder).unwrap_or_default().into_iter().filter(is_copy).collect()
     }
 }
 
 impl Sight {
-    /// All that is in sight, and more than [`all`](Sight::all) takes for what a person may mean: stopped and stray ones, and the
-    /// usual places of installations without a container.
+    /// All instances, including those that [`all`](Sight::all) does not offer as a default target: stopped ones, unused
+    /// volumes, and the usual places of installations without a container.
     pub fn everything(&self) -> Result<Vec<Found>> {
         let mut found = Vec::new();
         let mut used: Vec<PathBuf> = Vec::new();
@@ -128,7 +128,7 @@ impl Sight {
         Found { name, how, instance: self.at(folder), compose: None, orchestrator: None }
     }
 
-    /// Folders in which data may be.
+    /// Folders that may contain data.
     fn folders(&self) -> Vec<PathBuf> {
         let homes = files::entries(Path::new(HOMES)).unwrap_or_default();
         let units = UNITS.iter().flat_map(|folder| files::entries(Path::new(folder)).unwrap_or_default());
@@ -151,7 +151,7 @@ impl Sight {
     }
 }
 
-/// The folders that a unit of systemd names, if it is one of the server.
+/// The folders in a systemd unit, if it is one of the server.
 fn of_unit(text: &str) -> Vec<PathBuf> {
     if !text.contains("uptime-kuma") && !text.contains("server/server.js") {
         return Vec::new();
@@ -167,7 +167,7 @@ fn of_unit(text: &str) -> Vec<PathBuf> {
     text.lines().filter_map(value).collect()
 }
 
-/// The folders that pm2 runs programs in, and where those say that their data are.
+/// The working folders of programs in pm2, and their data folders.
 fn of_pm2(text: &str) -> Vec<PathBuf> {
     let programs: Vec<Json> = serde_json::from_str(text).unwrap_or_default();
     let places = programs.iter().filter_map(|program| {

@@ -21,50 +21,50 @@ use crate::files::{self, FileSystem, Lock};
 pub use server::Server;
 pub use target::Sight;
 
-/// Our own folder inside the data folder: lock, journal, and the copy that is held during a write. It stands on the same
-/// file system as the database, so that the copy may share its blocks.
+/// kumadb's own folder inside the data folder: lock, journal, and the staged copy of a write. It is on the same file system as
+/// the database, so that the copy may share its blocks.
 const WORK: &str = files::WORK;
 
-/// The folder in it of staged copies whose store had no room: they outlive the operation.
+/// The folder in it with pending snapshots: they outlive the operation.
 pub const KEPT: &str = "kept";
 
-/// What its name begins with where it could not go into that folder.
+/// Prefix of a pending snapshot that could not be moved into that folder.
 pub const SET_ASIDE: &str = "kept-";
 
-/// How long others may go on reading a database that is to be written; another kumadb takes a moment.
+/// How long to wait for other readers of a database before a write; another kumadb takes a moment.
 const READERS: Duration = Duration::from_secs(3);
 
-/// Wraps a way to a database in another one: how tests make it fail, count and slow down.
+/// Wraps a connection in another one: for tests that make it fail, count and slow down.
 pub type Wrap = Arc<dyn Fn(Box<dyn Connect>) -> Box<dyn Connect> + Send + Sync>;
 
-/// One server and what belongs to it.
+/// One server and everything that belongs to it.
 pub struct Instance {
-    /// What a person calls it: its name in the config file, else the container's name, or the folder's.
+    /// Its name: in the config file, else of the container, or of the folder.
     pub name: String,
-    /// The data folder, where this machine sees it.
+    /// The data folder, where this machine can access it.
     pub folder: Option<PathBuf>,
     /// The container, where there is one.
     pub container: Option<Server>,
-    /// Where its database is.
+    /// The location of its database.
     pub place: Place,
-    /// For tests: what every way to the database is wrapped in.
+    /// For tests: a wrapper of every connection to the database.
     pub wrap: Option<Wrap>,
     work: PathBuf,
 }
 
-/// Where a database is.
+/// The location of a database.
 #[derive(Clone, Debug)]
 pub enum Place {
     /// A file.
     Sqlite(SqliteFile),
     /// The MariaDB inside the container, over the socket in the data folder.
     Embedded(Address),
-    /// A MariaDB elsewhere.
+    /// An external MariaDB.
     External(Address),
 }
 
 impl Instance {
-    /// An instance; its journal stands in `folder`, or under `state` where there is none.
+    /// An instance; its journal is in `folder`, or under `state` where there is none.
     pub fn new(
         name: String,
         folder: Option<PathBuf>,
@@ -76,7 +76,7 @@ impl Instance {
         Instance { name, folder, container, place, wrap: None, work }
     }
 
-    /// The same instance under the name that the config file gives it. Its lock and journal stay where they are.
+    /// The same instance under its name in the config file. Its lock and journal stay where they are.
     pub fn called(self, name: impl Into<String>) -> Instance {
         Instance { name: name.into(), ..self }
     }
@@ -89,7 +89,7 @@ impl Instance {
         }
     }
 
-    /// Where its MariaDB is, if that is what it has.
+    /// The address of its MariaDB, if it has one.
     pub fn address(&self) -> Option<&Address> {
         match &self.place {
             Place::Sqlite(_) => None,
@@ -97,7 +97,7 @@ impl Instance {
         }
     }
 
-    /// How its database is kept: `SQLite`, `MariaDB (embedded)`, `MariaDB (external)`.
+    /// The kind of its database: `SQLite`, `MariaDB (embedded)`, `MariaDB (external)`.
     pub fn engine_words(&self) -> &'static str {
         match self.place {
             Place::Sqlite(_) => "SQLite",
@@ -106,12 +106,12 @@ impl Instance {
         }
     }
 
-    /// Where it is: its data folder, or the address of its database.
+    /// Its location: its data folder, or the address of its database.
     pub fn origin(&self) -> String {
         origin(self.folder.as_deref(), &self.place)
     }
 
-    /// The folder of its lock, journal and held copy.
+    /// The folder of its lock, journal and staged copy.
     pub fn work(&self) -> &Path {
         &self.work
     }
@@ -131,14 +131,14 @@ impl Instance {
         Lock::take(&self.work.join("lock"), &format!("`{verb}`, pid {}", std::process::id()))
     }
 
-    /// The file system of its data folder, where that is one of a network.
+    /// The file system of its data folder, where that is a network file system.
     pub fn network(&self) -> Result<Option<FileSystem>> {
         let Some(folder) = &self.folder else { return Ok(None) };
         Ok(Some(files::file_system(folder)?).filter(FileSystem::is_network))
     }
 
-    /// Removes what a run keeps in [`work`](Self::work), all but the lock, the journal, the kept copies, and folders that
-    /// somebody unpacks a snapshot in at the moment.
+    /// Removes the files of a run in [`work`](Self::work), all but the lock, the journal, the pending snapshots, and folders
+    /// where a snapshot is being unpacked.
     pub fn clear_work(&self, _lock: &Lock) -> Result<()> {
         let entries = std::fs::read_dir(&self.work).map_err(Error::file("read the folder", &self.work))?;
         for entry in entries
@@ -160,17 +160,17 @@ impl Instance {
         self.container.as_ref().map(|server| (server.id(), server.name()))
     }
 
-    /// What its container does; `None` where there is none.
+    /// The state of its container; `None` where there is none.
     pub fn life(&self) -> Result<Option<Life>> {
         self.container.as_ref().map(Server::life).transpose()
     }
 
-    /// Whether its container runs; `false` where there is none.
+    /// Whether its container is running; `false` where there is none.
     pub fn is_running(&self) -> Result<bool> {
         self.container.as_ref().map_or(Ok(false), Server::is_running)
     }
 
-    /// Fails when somebody else would be hurt by a write: a second container on the folder.
+    /// Fails when a write would harm another user of the data: a second container on the folder.
     pub fn check_alone(&self) -> Result<()> {
         match (&self.container, &self.folder) {
             (Some(server), Some(folder)) => server.check_alone(folder),
@@ -178,11 +178,11 @@ impl Instance {
         }
     }
 
-    /// The way to its database as it is now.
+    /// A connection to its database in its current state.
     ///
     /// # Errors
-    /// An embedded MariaDB only listens while its container runs, which is what [`Instance::open`] sees to;
-    /// [`Error::Paused`] when it is frozen with it.
+    /// An embedded MariaDB only listens while its container runs, see [`Instance::open`]; [`Error::Paused`] when it is paused
+    /// too.
     pub fn connect(&self) -> Result<Box<dyn Connect>> {
         if let (Place::Embedded(_), Some(server)) = (&self.place, &self.container) {
             let name = server.name();
@@ -207,10 +207,10 @@ impl Instance {
         })
     }
 
-    /// The database in whatever state the server is, for reading.
+    /// Opens the database for reading, in any state of the server.
     ///
     /// # Errors
-    /// [`Error::Locked`] when a helper container is needed and another run is at work: two of them cannot be.
+    /// [`Error::Locked`] when a helper container is needed and another run has the lock: there can be only one.
     pub fn open(&self) -> Result<Session<'_>> {
         match self.needs_helper()? {
             true => {
@@ -238,7 +238,7 @@ impl Instance {
         Ok(Session { connect: self.connect()?, helper, lock: None })
     }
 
-    /// The database with the server surely stopped, for a run that holds the lock.
+    /// Opens the database with the server verified stopped, for a run that has the lock.
     ///
     /// # Errors
     /// [`Error::Refused`] or [`Error::HeldOpen`] when it is not.
@@ -249,7 +249,7 @@ impl Instance {
             return Err(server.meanwhile());
         }
         if let (Place::External(_), Some(_)) = (&self.place, &self.container) {
-            // Our own server is down, so whoever is still there is another one on the same database.
+            // Our own server is down, so any other connection is a second one on the same database.
             let connections = self.read_others()?;
             if connections > 0 {
                 return Err(Error::InUse { database: format!("the database of `{}`", self.name), connections });
@@ -281,13 +281,13 @@ impl Instance {
         }
     }
 
-    /// Removes helper containers that an earlier run left behind.
+    /// Removes helper containers that an earlier run left.
     pub fn remove_stale_helpers(&self) -> Result<()> {
         self.container.as_ref().map_or(Ok(()), |server| server.remove_stale_helpers(&server.name()))
     }
 
-    /// How many connections of others use an external MariaDB: with no container in sight, they are the only sign of a
-    /// running server. One that is just being closed is waited for.
+    /// Number of other connections to an external MariaDB: without a known container, they are the only sign of a running
+    /// server. Waits for one that is just being closed.
     pub fn read_others(&self) -> Result<u64> {
         let Place::External(_) = self.place else { return Ok(0) };
         let sql =
@@ -302,7 +302,7 @@ impl Instance {
         }
     }
 
-    /// Bytes of the database on disk; 0 where that cannot be seen.
+    /// Size of the database on disk, in bytes; 0 where that is unknown.
     pub fn size(&self) -> u64 {
         match (&self.place, &self.folder) {
             (Place::Sqlite(file), _) => {
@@ -318,7 +318,7 @@ impl Instance {
         self.folder.as_ref().map(|folder| folder.join(config::FILE)).filter(|path| path.exists())
     }
 
-    /// Databases that a server of 1.x left behind before it patched its own, with the time of each, the newest first.
+    /// Database files that 1.x left before it patched its own, with the time of each, newest first.
     pub fn old_copies(&self) -> Vec<(PathBuf, DateTime<Utc>)> {
         let listing = self.folder.iter().filter_map(|folder| std::fs::read_dir(folder).ok()).flatten().flatten();
         let mut found: Vec<(PathBuf, DateTime<Utc>)> = listing
@@ -329,8 +329,8 @@ impl Instance {
         found
     }
 
-    /// Folders that belong into a snapshot beside the database; screenshots, which are many and made anew, only when asked
-    /// for.
+    /// Folders that belong into a snapshot beside the database; screenshots, which are many and can be recreated, only on
+    /// request.
     pub fn extras(&self, screenshots: bool) -> Vec<PathBuf> {
         let names = ["upload", "docker-tls"].into_iter().chain(screenshots.then_some("screenshots"));
         let folders = self.folder.iter().flat_map(|folder| names.clone().map(move |name| folder.join(name)));
@@ -338,8 +338,8 @@ impl Instance {
     }
 }
 
-/// The folder of the lock, journal and staged copy of the instance called `name` at `origin`: in its data folder or, where it
-/// has none, under `state`.
+/// The folder of the lock, journal and staged copy of the instance called `name` at `origin`: in its data folder or, without
+/// one, under `state`.
 fn work_of(name: &str, origin: &str, state: &Path) -> PathBuf {
     match Path::new(origin) {
         folder if folder.is_dir() => folder.join(WORK),
@@ -348,7 +348,7 @@ fn work_of(name: &str, origin: &str, state: &Path) -> PathBuf {
     }
 }
 
-/// The same where it is there, whatever the instance is called.
+/// The same, if it exists, whatever the name of the instance.
 pub fn find_work(origin: &str, state: &Path) -> Result<Option<PathBuf>> {
     if Path::new(origin).is_dir() {
         return Ok(Some(Path::new(origin).join(WORK)));
@@ -358,7 +358,7 @@ pub fn find_work(origin: &str, state: &Path) -> Result<Option<PathBuf>> {
     Ok(files::entries(state)?.into_iter().find(is_its))
 }
 
-/// What the name of the folder of the instance at `origin` ends with, under the state folder.
+/// The suffix of the folder of the instance at `origin`, under the state folder.
 fn mark(origin: &str) -> String {
     format!("-{}", &blake3::hash(origin.as_bytes()).to_hex()[..12])
 }
@@ -371,21 +371,21 @@ fn origin(folder: Option<&Path>, place: &Place) -> String {
     }
 }
 
-/// A database that can be reached, and the helper container that makes it so.
+/// An open database, with the helper container that serves it.
 pub struct Session<'a> {
     connect: Box<dyn Connect>,
     helper: Option<Helper<'a>>,
-    /// Let go of after the helper.
+    /// Released after the helper.
     lock: Option<Lock>,
 }
 
 impl Session<'_> {
-    /// The way to the database.
+    /// The connection.
     pub fn connect(&self) -> &dyn Connect {
         &*self.connect
     }
 
-    /// Does `work` with it, and closes it whatever comes of that.
+    /// Runs `work` with it, and closes it whatever the result.
     pub fn with<T>(self, work: impl FnOnce(&dyn Connect) -> Result<T>) -> Result<T> {
         let done = work(self.connect());
         let closed = self.close();
@@ -393,12 +393,12 @@ impl Session<'_> {
         closed.map(|()| done)
     }
 
-    /// Reads from it, and closes it whatever comes of that.
+    /// Reads from it, and closes it whatever the result.
     pub fn read<T>(self, read: impl FnOnce(&mut dyn Reader) -> Result<T>) -> Result<T> {
         self.with(|connect| read(&mut *connect.reader()?))
     }
 
-    /// Stops the helper container; must happen before the server is started.
+    /// Stops the helper container; required before the server is started.
     pub fn close(self) -> Result<()> {
         let closed = self.helper.map_or(Ok(()), Helper::stop);
         drop(self.lock);
@@ -406,7 +406,7 @@ impl Session<'_> {
     }
 }
 
-/// Whether `path` is a folder with a lock that is held: the scratch of a run.
+/// Whether `path` is a folder with a lock that is held: the scratch folder of a run.
 fn is_in_use(path: &Path) -> bool {
     let lock = path.join("lock");
     let is_folder = path.symlink_metadata().is_ok_and(|found| found.is_dir());

@@ -1,4 +1,4 @@
-//! The container of an instance: stopped, started, and seen working.
+//! The container of an instance: stopping, starting, and verifying that it is up.
 
 use std::cell::RefCell;
 use std::path::Path;
@@ -8,22 +8,22 @@ use std::time::{Duration, Instant};
 use crate::docker::{Answer, Container, Docker, Helper, Life, Shipped, Start, Successor};
 use crate::error::{Error, Result};
 
-/// How long a container that was removed may take to be created again: compose takes a second, a person longer.
+/// How long a removed container may take to be recreated: compose takes a second, a person longer.
 const RECREATION: Duration = Duration::from_secs(10);
 
-/// How long one that was stopped by somebody else is looked at for whether it is being created again.
+/// How long to check whether a container that was stopped by something else is being recreated.
 const LEAVING: Duration = Duration::from_secs(3);
 
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// A server in a container. It is followed by name and data folder when the container is created again under another id.
+/// A server in a container. It is followed by name and data folder when the container is recreated with another id.
 pub struct Server {
     docker: Arc<Docker>,
-    /// As it was found.
+    /// The container that was found.
     first: Arc<Container>,
-    /// As it is known now: another one, once it was created again.
+    /// The current container: another one, once it was recreated.
     container: Mutex<Arc<Container>>,
-    /// The run that we started, which [`wait_up`](Server::wait_up) looks at.
+    /// The run that kumadb started, which [`wait_up`](Server::wait_up) checks.
     started: Mutex<Option<Start>>,
 }
 
@@ -49,12 +49,12 @@ impl Server {
         locked(&self.container).clone()
     }
 
-    /// Whether it is still of the image that it was found with.
+    /// Whether it still has the image that it was found with.
     pub fn has_same_image(&self) -> bool {
         self.container().image_id == self.first.image_id
     }
 
-    /// The container as it is now, or the one in its place; `None` where there is neither at this moment.
+    /// The current container, or its successor; `None` where neither exists at this moment.
     fn find(&self) -> Result<Option<Container>> {
         self.look().map(Result::ok)
     }
@@ -82,7 +82,7 @@ impl Server {
         Error::Removed { container: self.name(), what, unfinished: false, hint: None }
     }
 
-    /// The container as it is now, or the one in its place, which is waited for.
+    /// The current container, or its successor, which is waited for.
     ///
     /// # Errors
     /// [`Error::Removed`].
@@ -97,15 +97,15 @@ impl Server {
         }
     }
 
-    /// Whether it is the container that we started, and none that was created in its place since.
+    /// Whether it is the container that kumadb started, not a successor.
     pub fn is_started(&self) -> bool {
         locked(&self.started).is_some()
     }
 
-    /// Whether `error`, met while the server was waited for, comes from its container being created again.
+    /// Whether `error`, which occurred while waiting for the server, comes from its container being recreated.
     ///
     /// # Errors
-    /// [`Error::Removed`] when it was removed and nothing came in its place.
+    /// [`Error::Removed`] when it was removed and not recreated.
     pub fn was_replaced(&self, error: &Error) -> Result<bool> {
         let known = self.id();
         match error {
@@ -115,7 +115,7 @@ impl Server {
         }
     }
 
-    /// Whether the container `known`, which has ended as one that was told to, is being replaced: it is stopped before it is
+    /// Whether the container `known`, which ended regularly, is being replaced: it is stopped before it is removed.
     /// removed.
     fn is_leaving(&self, known: &str) -> Result<bool> {
         let end = Instant::now() + LEAVING;
@@ -134,33 +134,33 @@ impl Server {
         }
     }
 
-    /// Where people reach its page, if a port of it is published on this machine.
+    /// The URL of its page, if a port of it is published on this machine.
     pub fn published(&self) -> Option<String> {
         self.container().published_port.map(|port| format!("http://localhost:{port}"))
     }
 
-    /// Where it may answer from outside as it runs now, the likeliest first, and what each address is.
+    /// Addresses where it may respond from outside, the likeliest first, with a description of each.
     pub fn addresses(&self) -> Result<Vec<(String, &'static str)>> {
         Ok(self.docker.addresses(&self.present()?))
     }
 
-    /// What it does, see [`State::life_so_far`](crate::docker::State::life_so_far).
+    /// Its state, see [`State::life_so_far`](crate::docker::State::life_so_far).
     pub fn life(&self) -> Result<Life> {
         Ok(self.present()?.state.life_so_far())
     }
 
-    /// What its image brings along, where that can be seen.
+    /// The files of its image, where they can be read.
     pub fn shipped(&self) -> Result<Option<Shipped>> {
         self.docker.shipped(&self.container())
     }
 
-    /// Whether its processes exist, frozen or not: then nothing may be written beside them. Those of a container that was
+    /// Whether its processes exist, paused or not: then nothing may be written beside them. A removed container has none.
     /// removed do not.
     pub fn is_running(&self) -> Result<bool> {
         Ok(self.find()?.is_some_and(|now| now.state.life_so_far() != Life::Stopped))
     }
 
-    /// Whether it shows the page that it has while it migrates its database.
+    /// Whether it shows the page of a running migration.
     pub fn is_migrating(&self) -> Result<bool> {
         let Some(now) = self.find()? else { return Ok(false) };
         Ok(now.state.life_so_far() == Life::Running && self.docker.probe(&now)? == Answer::Migrating)
@@ -186,10 +186,10 @@ impl Server {
         Err(Error::TwoContainers { folder: folder.display().to_string(), containers })
     }
 
-    /// Stops it, giving it `grace`.
+    /// Stops it, with the shutdown timeout `grace`.
     ///
     /// # Errors
-    /// [`Error::Refused`] when its container was created again meanwhile, and that one runs; [`Error::Removed`].
+    /// [`Error::Refused`] when its container was recreated meanwhile, and that one runs; [`Error::Removed`].
     pub fn stop(&self, grace: Duration) -> Result<()> {
         match self.docker.stop(&self.present()?, grace, &mut |_| Ok(())) {
             Err(Error::Removed { .. }) => match self.present()?.state.life {
@@ -200,7 +200,7 @@ impl Server {
         }
     }
 
-    /// What a run ends with that finds the server running which it had stopped.
+    /// The error of a run that finds the stopped server running.
     pub fn meanwhile(&self) -> Error {
         Error::Refused(format!(
             "container `{}` was started or created again by somebody else meanwhile: nothing was changed, run the same \
@@ -209,12 +209,12 @@ impl Server {
         ))
     }
 
-    /// Starts it, or the one in its place.
+    /// Starts it, or its successor.
     pub fn start(&self) -> Result<()> {
         let end = Instant::now() + RECREATION;
         loop {
             match self.docker.start(&self.present()?) {
-                // It went between the look and the start, or is about to go.
+                // It was removed between the check and the start, or is about to be.
                 Err(Error::Removed { .. }) if Instant::now() < end => std::thread::sleep(PAUSE),
                 started => {
                     *locked(&self.started) = Some(started?);
@@ -224,13 +224,13 @@ impl Server {
         }
     }
 
-    /// Freezes it again, where that is what it was before.
+    /// Pauses it again, where it was paused before.
     pub fn put_back(&self, life: Life, grace: Duration) -> Result<()> {
         self.docker.put_back(&self.present()?, life, grace, &mut |_| Ok(()))
     }
 
-    /// Waits until it is seen working, see [`Docker::wait_up`]. Returns how long ago it first answered. One that is created
-    /// again meanwhile is started and waited for in its place.
+    /// Waits until it is verified up, see [`Docker::wait_up`]. Returns how long ago it first responded. A container that is
+    /// recreated meanwhile is started and waited for instead.
     pub fn wait_up(&self, deadline: Duration) -> Result<Duration> {
         let end = Instant::now() + deadline;
         loop {
@@ -252,13 +252,13 @@ impl Server {
         }
     }
 
-    /// Fails when it has ended or was restarted since we started it.
+    /// Fails when it has ended or was restarted since kumadb started it.
     pub fn check_run(&self) -> Result<()> {
         let start = locked(&self.started).clone();
         start.map_or(Ok(()), |start| self.docker.check_run(&self.container(), &start))
     }
 
-    /// The last error lines of its present run.
+    /// The last error lines of its current run.
     pub fn last_errors(&self) -> Vec<String> {
         let since = locked(&self.started).as_ref().and_then(|start| start.at);
         self.docker.last_errors(&self.container(), since)
@@ -269,13 +269,13 @@ impl Server {
         self.docker.logs(&self.container(), tail, None)
     }
 
-    /// Opens the embedded MariaDB of this stopped server in a container of its own.
+    /// Opens the embedded MariaDB of this stopped server in a helper container.
     pub fn start_helper(&self, label: &str, ready: &mut dyn FnMut() -> bool) -> Result<Helper<'_>> {
         self.remove_stale_helpers(label)?;
         Helper::start(&self.docker, &self.present()?, label, Some(ready))
     }
 
-    /// Removes helper containers with this label that an earlier run left behind.
+    /// Removes helper containers with this label that an earlier run left.
     pub fn remove_stale_helpers(&self, label: &str) -> Result<()> {
         for stale in self.docker.stale_helpers()?.iter().filter(|stale| stale.label == label) {
             self.docker.remove_helper(stale)?;

@@ -1,4 +1,4 @@
-//! What a person writes to name an instance, and what is found by it.
+//! Targets: what users write to select an instance, and how it is found.
 
 use std::collections::BTreeMap;
 use std::net::{TcpStream, ToSocketAddrs as _};
@@ -18,23 +18,23 @@ use crate::value::Secret;
 /// The socket of the embedded MariaDB inside the container.
 const SOCKET: &str = "/app/data/run/mariadb.sock";
 
-/// How long a database of its own may take to answer before it is looked for in the network of the container.
+/// How long an external database may take to respond before it is tried in the container's network only.
 const PATIENCE: Duration = Duration::from_secs(3);
 
-/// Where to look.
+/// Where instances are searched.
 pub struct Sight {
     /// The Docker engine, or why it cannot be reached.
     pub docker: Result<Arc<Docker>>,
-    /// The folder we stand in.
+    /// The current folder.
     pub here: PathBuf,
-    /// Where journals of instances without a reachable data folder are kept.
+    /// The folder of journals of instances without an accessible data folder.
     pub state: PathBuf,
-    /// This process runs beside the containers, with their users and in their network: there is no nearer place.
+    /// Whether this process runs on the host of the containers, with their users and in their network, as a remote job does.
     pub beside: bool,
 }
 
 impl Sight {
-    /// The instance that `target` names; without one, the only instance in sight.
+    /// The instance selected by `target`; without one, the only instance found.
     pub fn find(&self, target: Option<&str>) -> Result<Instance> {
         let Some(target) = target else { return self.only() };
         if target.starts_with("mysql://") || target.starts_with("mariadb://") {
@@ -59,8 +59,7 @@ impl Sight {
         }
     }
 
-    /// Every instance in sight: the containers, and the folder we stand in. One that cannot be used stands with the
-    /// reason.
+    /// Every instance found: the containers, and the current folder. One that cannot be used is listed with the reason.
     pub fn all(&self) -> Result<Vec<(String, Result<Instance>)>> {
         let mut found = Vec::new();
         if let Ok(docker) = &self.docker {
@@ -120,7 +119,7 @@ impl Sight {
                 (folder, Some(SqliteFile::new(path)))
             }
         };
-        // A file that is no instance's database, a copy beside it for instance, is an instance of its own.
+        // A file other than an instance's database, a copy beside it for instance, is an instance of its own.
         if let Some(file) = file.as_ref().filter(|file| file.path() != folder.join("kuma.db")) {
             let name = file.path().file_name().map_or("kuma.db".into(), |name| name.to_string_lossy().into_owned());
             return Ok(Instance::new(name, None, None, Place::Sqlite(file.clone()), &self.state));
@@ -155,7 +154,7 @@ impl Sight {
             return Err(elsewhere(&container, &data.path, docker));
         }
         if let Err(error) = std::fs::read_dir(&folder) {
-            // Whoever may talk to the engine may also reach them through it, as the `docker` group does.
+            // Whoever may use the engine may also access the files through it, as the `docker` group does.
             if error.kind() == std::io::ErrorKind::PermissionDenied && !self.beside {
                 return Err(elsewhere(&container, &data.path, docker));
             }
@@ -168,7 +167,7 @@ impl Sight {
         if !self.beside && (is_out_of_reach(&place) || has_other_users(docker, &folder, &place)?) {
             return Err(elsewhere(&container, &data.path, docker));
         }
-        // The server looks for its own MariaDB at this path, wherever its data folder is (read in 2.0.2 and 2.5.3).
+        // The server expects its own MariaDB at this path, wherever its data folder is (read in 2.0.2 and 2.5.3).
         if let (Place::Embedded(address), Some(socket)) = (&mut place, container.host_path(Path::new(SOCKET))) {
             address.socket = Some(socket);
         }
@@ -186,7 +185,8 @@ fn elsewhere(container: &Container, folder: &Path, docker: &Docker) -> Error {
     }
 }
 
-/// Whether what is in `folder` belongs to users that this process cannot be: those of a rootless engine, which only its
+/// Whether `folder` belongs to users that this process cannot act as: those of a rootless engine, which exist only in its
+/// containers. MariaDB's `node` is always one of them.
 /// containers have. MariaDB's `node` is one of them in any case.
 fn has_other_users(docker: &Docker, folder: &Path, place: &Place) -> Result<bool> {
     let owner = |path: &Path| std::fs::metadata(path).map(|found| found.uid());
@@ -196,7 +196,7 @@ fn has_other_users(docker: &Docker, folder: &Path, place: &Place) -> Result<bool
     Ok(others && owner(&docker.engine()?.root).is_ok_and(|owner| owner != 0))
 }
 
-/// Whether nothing answers at the address of the server's MariaDB, which may be known in the container's network only.
+/// Whether nothing responds at the address of the server's MariaDB, which may exist in the container's network only.
 fn is_out_of_reach(place: &Place) -> bool {
     let Place::External(address) = place else { return false };
     match &address.socket {
@@ -221,7 +221,7 @@ fn place(folder: &Path, env: &BTreeMap<String, Secret>) -> Result<Place> {
             socket: Some(folder.join("run/mariadb.sock")),
             host: "localhost".into(),
             port: 3306,
-            // The embedded server knows users of the operating system only, each as itself over the socket.
+            // The embedded server has users of the operating system only, each authenticated by the socket.
             user: Address::embedded_user().into(),
             password: Secret::default(),
             database: "kuma".into(),
@@ -242,7 +242,7 @@ fn place(folder: &Path, env: &BTreeMap<String, Secret>) -> Result<Place> {
     })
 }
 
-/// A mistyped address may hold a password.
+/// A mistyped address may contain a password.
 fn no_such(target: &str) -> Error {
     let shown = target.rsplit_once('@').map_or(target, |(_, place)| place);
     Error::NoSuchTarget(shown.to_owned())

@@ -1,18 +1,18 @@
-//! What a schedule says of itself: one event after another, a line each.
+//! The log of a schedule: one event per line.
 
 use std::fmt;
 
 use chrono::{DateTime, SecondsFormat, TimeZone, Utc};
 use serde_json::{Value as Json, json};
 
-/// How much an event matters.
+/// The level of an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Level {
-    /// A single step, for those who want to know all of them.
+    /// A single step, for detailed logs.
     Debug,
-    /// All is well.
+    /// Normal operation.
     Info,
-    /// Somebody should look at it.
+    /// A problem that needs attention.
     Warn,
     /// A backup is missing or not good.
     Error,
@@ -23,13 +23,13 @@ pub enum Level {
 pub struct Event<'e> {
     /// How much it matters.
     pub level: Level,
-    /// What happened, in a word for programs: `snapshot_created`.
+    /// Its type, for programs: `snapshot_created`.
     pub kind: &'static str,
-    /// The job that it is about.
+    /// The job, if any.
     pub job: Option<&'e str>,
-    /// The instance that it is about.
+    /// The instance, if any.
     pub instance: Option<&'e str>,
-    /// What happened, for people.
+    /// The message, for people.
     pub message: String,
     /// More keys for programs: a map, or nothing.
     pub details: Json,
@@ -51,13 +51,13 @@ impl<'e> Event<'e> {
         Event { instance: Some(instance), ..self }
     }
 
-    /// The same event with more for programs.
+    /// The same event with more keys for programs.
     pub fn with(self, details: Json) -> Event<'e> {
         Event { details, ..self }
     }
 
-    /// As one line for people: `2026-11-29T03:15:00+01:00 INFO alpha/nightly: …`, without the time where somebody else
-    /// writes it down.
+    /// As one line for people: `2026-11-29T03:15:00+01:00 INFO alpha/nightly: …`, without the time where the log service adds
+    /// it.
     pub fn text<Z: TimeZone<Offset: fmt::Display>>(&self, at: Option<DateTime<Z>>) -> String {
         let time = at.map_or(String::new(), |at| format!("{} ", at.to_rfc3339_opts(SecondsFormat::Secs, false)));
         let subject = match (self.instance, self.job) {
@@ -84,7 +84,7 @@ impl<'e> Event<'e> {
         document
     }
 
-    /// The message in one line, whatever stands in the error of somebody else.
+    /// The message in one line, whatever an error contains.
     fn line(&self) -> String {
         let lines: Vec<&str> = self.message.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
         let escape = |c: char| if c.is_control() { c.escape_default().to_string() } else { c.to_string() };
@@ -93,7 +93,7 @@ impl<'e> Event<'e> {
 }
 
 impl Level {
-    /// Its priority as syslog and systemd have it.
+    /// Its priority for syslog and systemd.
     pub fn priority(self) -> u8 {
         match self {
             Level::Debug => 7,

@@ -1,4 +1,4 @@
-//! One run of one job: snapshots, verification, retention, and who is told.
+//! One run of one job: snapshots, verification, retention, and notifications.
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -17,32 +17,32 @@ use crate::run::{Putting, take};
 
 /// What a run needs besides the config file.
 pub struct World<'w> {
-    /// Where to look for an instance, on the Docker engine that it names.
+    /// Finds an instance, on the Docker engine of its table.
     pub sight: &'w dyn Fn(&Target) -> Result<Sight>,
-    /// What opens stores that name no credentials of their own.
+    /// Credentials of stores that have none of their own.
     pub credentials: &'w Credentials,
-    /// Where the journals of instances without a data folder are.
+    /// The folder of journals of instances without a data folder.
     pub instances: PathBuf,
-    /// Where the notes of jobs are.
+    /// The folder of the states of jobs.
     pub jobs: PathBuf,
-    /// Where archives are made when no store is a folder.
+    /// Where archives are created when no store is a folder.
     pub fallback: Store,
 }
 
-/// How a run ended.
+/// The result of a run.
 #[derive(Debug)]
 pub struct Ended {
     /// The snapshots, the first copy of each.
     pub taken: Vec<Snapshot>,
-    /// What came of each instance in each store.
+    /// The result for each instance in each store.
     pub copies: Vec<Copy>,
-    /// How many old ones were removed.
+    /// Number of old snapshots that were deleted.
     pub removed: usize,
-    /// What went wrong with snapshots.
+    /// Errors of snapshots.
     pub errors: Vec<Error>,
-    /// What somebody should look at, though the snapshots are good.
+    /// Problems that need attention, though the snapshots are good.
     pub warnings: Vec<String>,
-    /// Who could not be told.
+    /// Notifications that failed.
     pub untold: Vec<Error>,
     /// How long it took.
     pub took: Duration,
@@ -50,40 +50,40 @@ pub struct Ended {
     pub at: DateTime<Utc>,
 }
 
-/// What came of one instance in one store.
+/// The result for one instance in one store.
 #[derive(Clone, Debug)]
 pub struct Copy {
     /// Name of the instance.
     pub instance: String,
     /// Name of the store.
     pub store: String,
-    /// Id of the snapshot and size of its archive, where it is there.
+    /// Id of the snapshot and size of its archive, where it was stored.
     pub snapshot: Option<(String, u64)>,
-    /// Whether it is there and passed all that the job asks for.
+    /// Whether it is stored and passed all checks of the job.
     pub good: bool,
-    /// How long the snapshot took, all stores together.
+    /// How long the snapshot took, for all stores together.
     pub took: Duration,
 }
 
 impl World<'_> {
-    /// The instance that `target` means, under its `name` in the config file.
+    /// The instance of `target`, under its `name` in the config file.
     pub fn instance(&self, name: &str, target: &Target) -> Result<Instance> {
         Ok((self.sight)(target)?.find(Some(target.target.read()?.reveal()))?.called(name))
     }
 }
 
 impl Ended {
-    /// Whether all that was asked for is done.
+    /// Whether the run was successful.
     pub fn is_good(&self) -> bool {
         self.errors.is_empty()
     }
 
-    /// Bytes of the snapshots.
+    /// Total size of the snapshots, in bytes.
     pub fn size(&self) -> u64 {
         self.taken.iter().map(|snapshot| snapshot.size).sum()
     }
 
-    /// The run of the job called `name` as a program reads it.
+    /// The result of the job called `name`, as JSON.
     pub fn document(&self, name: &str) -> Json {
         let snapshot = |one: &Snapshot| json!({"id": one.manifest.id, "instance": one.manifest.instance, "origin": one.manifest.origin, "path": one.location(), "size_bytes": one.size});
         let words = |errors: &[Error]| errors.iter().map(Error::to_string).collect::<Vec<_>>();
@@ -101,7 +101,7 @@ impl Ended {
         })
     }
 
-    /// The exit code that this means.
+    /// The exit code of the result.
     pub fn exit(&self) -> Exit {
         match self.errors.first() {
             Some(first) if self.taken.is_empty() => first.exit(),
@@ -111,10 +111,10 @@ impl Ended {
     }
 }
 
-/// Runs `job`, tells whom it names, and notes that it is done. An instance that fails stops none of the others.
+/// Runs `job`, sends its notifications, and records the run. A failing instance does not stop the others.
 ///
 /// # Errors
-/// [`Error::Interrupted`]: then it is not done, and is caught up at the next start; the note cannot be written.
+/// [`Error::Interrupted`]: the run does not count, and is repeated at the next start; the state cannot be written.
 pub(super) fn run(
     job: &Job,
     config: &Config,
@@ -171,7 +171,7 @@ pub(super) fn run(
     Ok(ended)
 }
 
-/// Notes that the run is done. Only now: a run that is killed is missed, and caught up.
+/// Records that the run is done. Only now: an interrupted run counts as missed, and is repeated.
 fn note(ended: &Ended, state: &mut State) -> Result<()> {
     let note = &mut state.note;
     note.through = ended.at;
@@ -195,14 +195,14 @@ struct Round<'r> {
     config: &'r Config,
     world: &'r World<'r>,
     putting: Putting,
-    /// Whether the snapshots are restored into a scratch place.
+    /// Whether the snapshots get a restore test.
     drills: bool,
 }
 
 impl Round<'_> {
     fn back_up_all(&self, ended: &mut Ended, host: &mut dyn Host) -> Result<()> {
         for name in &self.job.instances {
-            // One that panics is one that fails: the others go on, and somebody is told.
+            // A panic counts as a failure: the other instances continue, and the notifications are sent.
             match guarded("the backup", || self.back_up(name, ended, host)) {
                 Err(error @ Error::Interrupted { .. }) => return Err(error),
                 Err(error) => {
@@ -220,7 +220,7 @@ impl Round<'_> {
         Event::new(level, kind, message).of(&self.job.name).about(name)
     }
 
-    /// One instance: a snapshot in every store, verified and test-restored, then what is too old goes.
+    /// Backs up one instance: a snapshot in every store, verified and test-restored, then retention.
     fn back_up(&self, name: &str, ended: &mut Ended, host: &mut dyn Host) -> Result<()> {
         let Round { job, config, world, .. } = self;
         let places = config.stores_of_job(job, name);
@@ -230,7 +230,7 @@ impl Round<'_> {
         let target = config.instances.get(name).ok_or_else(|| Error::NoSuchTarget(name.to_owned()))?;
         let instance = world.instance(name, target)?;
         for store in stores.iter() {
-            // A store that does not answer says so below.
+            // A store that does not respond is reported below.
             if let Ok(Some(namesake)) = store.namesake(&instance.name, &instance.origin()) {
                 host.log(&self.event(name, Level::Warn, "same_name", namesake.to_string()));
                 ended.warnings.push(namesake.to_string());
@@ -258,7 +258,7 @@ impl Round<'_> {
         let whole = ended.errors.len() == wrong;
         let proven = first.as_ref().filter(|_| whole).map(|copy| copy.manifest.id.clone());
         ended.taken.extend(first);
-        // A snapshot that did not pass takes the place of none.
+        // A snapshot that failed its checks does not replace older ones.
         if whole { self.prune(&instance, &stores, proven.as_deref(), ended, host) } else { Ok(()) }
     }
 
@@ -267,7 +267,7 @@ impl Round<'_> {
         ended.errors.push(error);
     }
 
-    /// Verifies and test-restores what was taken, as the job asks for; the addresses of the stores whose copy is good.
+    /// Verifies and test-restores the snapshot, as the job requires; returns the addresses of the stores whose copy is good.
     fn judge(
         &self,
         name: &str,
@@ -298,7 +298,7 @@ impl Round<'_> {
         Ok(good)
     }
 
-    /// Restores `copy` into a scratch place and compares it.
+    /// Runs a restore test of `copy`.
     fn test_restore(
         &self,
         name: &str,
@@ -315,7 +315,7 @@ impl Round<'_> {
         Ok(())
     }
 
-    /// Removes what no rule of the job's policy keeps.
+    /// Deletes the snapshots that no rule of the job's policy keeps.
     fn prune(
         &self,
         instance: &Instance,
@@ -347,7 +347,7 @@ impl Round<'_> {
     }
 }
 
-/// Tells everybody that the run is over.
+/// Sends all notifications about the run.
 fn tell(job: &Job, state: &State, ended: &mut Ended, host: &mut dyn Host) {
     let hook = if ended.is_good() { &job.after } else { &job.on_failure };
     let environment = [
@@ -359,7 +359,7 @@ fn tell(job: &Job, state: &State, ended: &mut Ended, host: &mut dyn Host) {
             ended.taken.iter().map(|snapshot| snapshot.manifest.id.as_str()).collect::<Vec<_>>().join(" "),
         ),
     ];
-    // One of them that fails, however it does, keeps the others from nothing.
+    // A failing notification, even a panic, does not prevent the others.
     let ran =
         guarded("the command", || notice::command(hook, &environment, job.hook_timeout, &mut || host.progress(0, 0)));
     let pushed = guarded("the push", || job.push.as_ref().map_or(Ok(()), |push| notice::push(&push.read()?, ended)));

@@ -1,11 +1,11 @@
-//! What a config file names and is not there, or not what it should be. Nothing is written for that, and no network is used.
+//! Problems with what a config file refers to. Nothing is written for these checks, and no network is used.
 
 use super::notice::check_address;
 use crate::backup::{Credentials, Store};
 use crate::config::{Config, Job, open_stores};
 use crate::error::{Error, Result};
 
-/// All of it, each with the table of the config file that names it. `is_program` says whether a word can be run.
+/// All problems, each with its table in the config file. `is_program` returns whether a command can be executed.
 pub fn lacks(
     config: &Config,
     credentials: &Credentials,
@@ -43,11 +43,11 @@ pub fn lacks(
     all
 }
 
-/// Whether the snapshots can be encrypted, and a drill can open them.
+/// Whether the snapshots can be encrypted, and a restore test can open them.
 fn look_at_keys(job: &Job, config: &Config) -> Result<()> {
     let (mut sealed, keys) = (job.seal()?.is_some(), job.keys()?);
     for target in job.instances.iter().filter_map(|name| config.instances.get(name)) {
-        // One that cannot be read is told of where it stands.
+        // An unreadable file is reported by its own check.
         sealed |= matches!(target.seal(), Ok(Some(_)));
     }
     match sealed && keys.is_empty() && job.restore_test_every > 0 {

@@ -1,4 +1,4 @@
-//! Metrics of a job for Prometheus, as the text file collector of its node exporter reads them.
+//! Metrics of a job for Prometheus, in the format of node exporter's text file collector.
 
 use std::io::Write as _;
 
@@ -10,14 +10,14 @@ use crate::config::Job;
 use crate::error::Result;
 use crate::files;
 
-/// One metric, and its value for each set of labels.
+/// One metric, with its value for each set of labels.
 struct Metric {
     name: &'static str,
     help: &'static str,
     values: Vec<(String, String)>,
 }
 
-/// Writes the metrics of `job`, whole or not at all.
+/// Writes the metrics of `job` atomically.
 pub fn write(job: &Job, ended: &Ended, note: &Note) -> Result<()> {
     let Some(path) = &job.metrics else { return Ok(()) };
     let text = render(&job.name, ended, note);
@@ -37,7 +37,7 @@ fn render(job: &str, ended: &Ended, note: &Note) -> String {
     text
 }
 
-/// Of the run as a whole.
+/// Metrics of the whole run.
 fn of_job(job: &str, ended: &Ended, note: &Note) -> Vec<Metric> {
     let one = |name, help, value: Option<String>| {
         let values = value.map(|value| (labels(&[("job", job)]), value)).into_iter().collect();
@@ -53,7 +53,7 @@ fn of_job(job: &str, ended: &Ended, note: &Note) -> Vec<Metric> {
     ]
 }
 
-/// Of each instance in each store.
+/// Metrics of each instance in each store.
 fn of_copies(job: &str, ended: &Ended, note: &Note) -> Vec<Metric> {
     let each = |name, help, value: &dyn Fn(&Copy) -> Option<String>| {
         let labeled = |copy: &Copy| {
@@ -80,7 +80,7 @@ fn seconds(time: DateTime<Utc>) -> String {
     time.timestamp().to_string()
 }
 
-/// Labels as they stand between braces, their values escaped as the text format asks for.
+/// Labels as between braces, their values escaped as the text format requires.
 fn labels(pairs: &[(&str, &str)]) -> String {
     let escape = |value: &str| value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
     let one = |(name, value): &(&str, &str)| format!("{name}=\"{}\"", escape(value));

@@ -1,4 +1,4 @@
-//! Backups by themselves: when what the config file asks for is due, one run of it, and who is told.
+//! Scheduled backups: runs the jobs of the config file when they are due, and sends notifications.
 
 mod event;
 pub mod job;
@@ -22,17 +22,17 @@ pub use reach::{reach_push, reach_webhook};
 pub use state::State;
 pub use watch::{once, watch};
 
-/// Where the schedule runs: its clock, and who reads what it does.
+/// The environment of the schedule: its clock, and its log.
 pub trait Host: Observer {
-    /// What time it is.
+    /// The current time.
     fn now(&mut self) -> DateTime<Utc>;
 
-    /// Waits, no longer than this; whether to go on.
+    /// Waits, at most this long; returns whether to continue.
     fn wait(&mut self, at_most: Duration) -> bool;
 
     /// Writes one event to the log.
     fn log(&mut self, event: &Event<'_>);
 
-    /// What it is at now; the first time, it is ready.
+    /// The current activity; the first call means that the schedule is ready.
     fn status(&mut self, line: &str);
 }

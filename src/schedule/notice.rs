@@ -1,4 +1,4 @@
-//! Who is told how a run went: a push monitor, a webhook and commands.
+//! Notifications about a run: push monitor, webhook and commands.
 
 use std::fs::File;
 use std::io::{Read as _, Seek as _};
@@ -13,14 +13,14 @@ use super::job::Ended;
 use crate::error::{Error, Result, bytes};
 use crate::value::Secret;
 
-/// How long somebody who is told may take to answer.
+/// Timeout of a notification.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// As much of a message is pushed; the server keeps 255 letters of a beat's (read in 2.5.3).
+/// Maximum length of a pushed message; the server keeps 255 characters of a heartbeat's (read in 2.5.3).
 const MESSAGE: usize = 250;
 
-/// Tells a push monitor: up with what was done, or down with the error. `ping` is how long the run took, in milliseconds.
-/// The address may be as the server's page shows it; what it says of status, message and ping is replaced.
+/// Pushes to a push monitor: up with the summary, or down with the error. `ping` is the duration of the run in milliseconds.
+/// The URL may be the one that the server shows; its status, message and ping are replaced.
 pub fn push(address: &Secret, ended: &Ended) -> Result<()> {
     let base = address.reveal().split(['?', '#']).next().unwrap_or_default().to_owned();
     let message: String = ended.words().chars().take(MESSAGE).collect();
@@ -38,7 +38,7 @@ pub fn push(address: &Secret, ended: &Ended) -> Result<()> {
     }
 }
 
-/// Fails unless a request could be made to `address`.
+/// Fails unless `address` is a valid URL for a request.
 pub fn check_address(what: &str, address: &Secret) -> Result<()> {
     let is_one = address.reveal().parse::<Uri>().is_ok_and(|uri| {
         uri.host().is_some() && uri.scheme_str().is_some_and(|scheme| ["http", "https"].contains(&scheme))
@@ -59,7 +59,7 @@ pub(super) fn agent() -> Agent {
     Agent::config_builder().timeout_global(Some(PATIENCE)).user_agent("kumadb").build().into()
 }
 
-/// The address holds a token, so no error repeats it.
+/// The URL contains a token, so no error repeats it.
 pub(super) fn failed(what: &'static str) -> impl Fn(ureq::Error) -> Error {
     move |error| {
         let why = match error {
@@ -80,8 +80,8 @@ pub(super) fn notice(what: &str, why: &str) -> Error {
     Error::Notice { what: what.to_owned(), why: why.to_owned() }
 }
 
-/// Runs a command of the config file, without a shell. It reads of the run in its environment; what it prints is kept for
-/// the error. `alive` is called while it runs.
+/// Runs a command of the config file, without a shell. Its environment describes the run; its output is used for the error.
+/// `alive` is called while it runs.
 pub fn command(
     words: &[String],
     environment: &[(&str, String)],
@@ -124,7 +124,7 @@ pub fn command(
 }
 
 impl Ended {
-    /// What was done: `2 snapshots, 1.2 MB, 3.4 s`.
+    /// The summary: `2 snapshots, 1.2 MB, 3.4 s`.
     pub fn sum(&self) -> String {
         let taken = crate::error::counted(self.taken.len(), "snapshot");
         let sum = format!("{taken}, {}, {:.1} s", bytes(self.size()), self.took.as_secs_f64());
@@ -135,7 +135,7 @@ impl Ended {
         format!("{sum}{removed}")
     }
 
-    /// What is said of the run: what was done, or what went wrong.
+    /// The message about the run: the summary, or the errors.
     pub fn words(&self) -> String {
         match self.errors.is_empty() {
             true => self.sum(),

@@ -1,4 +1,4 @@
-//! Whether those can be reached whom a job tells how it went, without telling them anything.
+//! Checks whether the notifications of a job can be delivered, without sending any.
 
 use serde_json::Value as Json;
 
@@ -9,11 +9,11 @@ use crate::value::Secret;
 /// A token that no push monitor has.
 const NO_TOKEN: &str = "kumadb-config-check";
 
-/// Asks the server of a push monitor for a monitor that does not exist: no heartbeat is written, and whatever lies between
-/// here and there lets pushes through. Whether the token in `address` is right is not seen.
+/// Sends a push for a monitor that does not exist: no heartbeat is written, and every proxy on the way lets pushes through. The
+/// token in `address` is not checked.
 ///
 /// # Errors
-/// There is no answer, or it is not that of an Uptime Kuma.
+/// There is no response, or it is not from an Uptime Kuma.
 pub fn reach_push(address: &Secret) -> Result<()> {
     const WHAT: &str = "the push";
     let base = address.reveal().split(['?', '#']).next().unwrap_or_default().trim_end_matches('/');
@@ -28,10 +28,10 @@ pub fn reach_push(address: &Secret) -> Result<()> {
     }
 }
 
-/// Sends OPTIONS, which asks for nothing, to a webhook, and returns the status of the answer.
+/// Sends OPTIONS, which has no effect, to a webhook, and returns the status of the response.
 ///
 /// # Errors
-/// There is no answer, or a proxy says that the server behind it does not run.
+/// There is no response, or a proxy reports that the server behind it is not running.
 pub fn reach_webhook(address: &Secret) -> Result<u16> {
     const WHAT: &str = "the webhook";
     let request = agent().options(address.reveal()).config().http_status_as_error(false).build();

@@ -1,4 +1,4 @@
-//! What is remembered of a job from one start to the next, and that only one schedule works on it.
+//! The state of a job between starts, and the lock that only one schedule works on it.
 
 use std::collections::BTreeMap;
 use std::io::Write as _;
@@ -10,31 +10,31 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Error, Result};
 use crate::files::{self, Lock};
 
-/// The durable note of one job.
+/// The durable state of one job.
 #[derive(Debug)]
 pub struct State {
     path: PathBuf,
-    /// What it says.
+    /// Its content.
     pub note: Note,
     _lock: Lock,
 }
 
-/// What is noted.
+/// The content of a job's state.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Note {
-    /// Everything that was due until then is done, UTC.
+    /// Every run that was due until then is done, UTC.
     pub through: DateTime<Utc>,
     /// How many runs have ended.
     pub runs: u64,
-    /// When a run last ended well.
+    /// When a run last succeeded.
     pub succeeded: Option<DateTime<Utc>>,
-    /// When a good snapshot last went into each store: by instance, then by store.
+    /// When a good snapshot was last stored in each store: by instance, then by store.
     #[serde(default)]
     pub copied: BTreeMap<String, BTreeMap<String, DateTime<Utc>>>,
 }
 
 impl State {
-    /// Opens the note of `job` in `folder`, for ourselves alone. A job that was never seen before has missed nothing.
+    /// Opens the state of `job` in `folder`, exclusively. A new job has missed nothing.
     ///
     /// # Errors
     /// [`Error::Locked`] while another schedule works on this job.
@@ -48,7 +48,7 @@ impl State {
         let path = folder.join(format!("{job}.json"));
         let note = match files::read_text(&path)? {
             None => None,
-            // A note that cannot be read is worth no more than none: the next run writes it anew.
+            // An unreadable state counts as missing: the next run rewrites it.
             Some(text) => serde_json::from_str(&text).ok(),
         };
         let fresh = note.is_none();
@@ -60,7 +60,7 @@ impl State {
         Ok(state)
     }
 
-    /// Writes it down, durably.
+    /// Writes it durably.
     pub fn write(&self) -> Result<()> {
         let text = serde_json::to_vec_pretty(&self.note)
             .map_err(|error| Error::Journal { path: self.path.clone(), why: error.to_string() })?;

@@ -1,4 +1,4 @@
-//! The schedule itself: waits for what is due, runs it, waits again.
+//! The schedule: waits for the next job, runs it, and waits again.
 
 use std::time::Duration;
 
@@ -9,32 +9,32 @@ use super::{Event, Host, Level, State};
 use crate::config::{Config, Job};
 use crate::error::{Error, Result};
 
-/// The longest wait at a stretch: as late is a clock that was moved noticed.
+/// The longest wait at a time, so that a change of the clock is noticed within it.
 const TICK: Duration = Duration::from_secs(20);
 
-/// A clock that goes back by less is one that is being kept right.
+/// A clock that goes back by less than this is being adjusted.
 const BACK: TimeDelta = TimeDelta::seconds(2);
 
 /// A job that waits for its time.
 struct Waiting<'c> {
     job: &'c Job,
     state: State,
-    /// What it is due at, and the moment it begins: some jitter later. None where it never comes again.
+    /// When it is due, and when it begins: some jitter later. `None` where it never runs again.
     due: Option<DateTime<Utc>>,
 }
 
 impl Waiting<'_> {
-    /// Plans the first time after `time`.
+    /// Plans the first run after `time`.
     fn plan(&mut self, time: DateTime<Utc>) {
         self.due = self.job.when.after(time).map(|due| due + jitter(self.job.jitter));
     }
 }
 
-/// Runs all jobs of `config` when they are due, until `host` does not want to go on. What was missed while nobody watched
-/// is run once. A job that another schedule works on is left to it.
+/// Runs all jobs of `config` when they are due, until `host` ends it. Missed runs are caught up once. A job that another
+/// schedule works on is skipped.
 ///
 /// # Errors
-/// There is no job, or all of them are worked on by others.
+/// There is no job, or other schedules work on all of them.
 pub fn watch(config: &Config, world: &World<'_>, host: &mut dyn Host) -> Result<()> {
     let mut before = host.now();
     let mut waiting = Vec::new();
@@ -43,7 +43,7 @@ pub fn watch(config: &Config, world: &World<'_>, host: &mut dyn Host) -> Result<
         match State::open(&world.jobs, &job.name, before) {
             Ok(state) => {
                 let mut one = Waiting { job, state, due: None };
-                // A note from the future was written by a clock that was wrong.
+                // A state from the future was written with a wrong clock.
                 one.plan(one.state.note.through.min(before));
                 waiting.push(one);
             }
@@ -76,7 +76,7 @@ pub fn watch(config: &Config, world: &World<'_>, host: &mut dyn Host) -> Result<
                     }
                     Ok(_) => {}
                 }
-                // What became due meanwhile is covered by this run.
+                // This run also covers what became due meanwhile.
                 before = host.now();
                 first.plan(before);
             }
@@ -101,7 +101,7 @@ pub fn watch(config: &Config, world: &World<'_>, host: &mut dyn Host) -> Result<
 /// Runs the job called `name` now.
 ///
 /// # Errors
-/// There is no such job, another schedule works on it, or it was interrupted.
+/// The job does not exist, another schedule works on it, or it was interrupted.
 pub fn once(name: &str, config: &Config, world: &World<'_>, host: &mut dyn Host) -> Result<Ended> {
     let Some(job) = config.jobs.iter().find(|job| job.name == name) else {
         let names: Vec<&str> = config.jobs.iter().map(|job| job.name.as_str()).collect();
@@ -112,10 +112,10 @@ pub fn once(name: &str, config: &Config, world: &World<'_>, host: &mut dyn Host)
     run(job, config, world, &mut state, host)
 }
 
-/// A random part of `longest`.
+/// A random duration up to `longest`.
 fn jitter(longest: Duration) -> TimeDelta {
     let mut bytes = [0; 8];
-    // Without entropy there is no jitter, which harms nobody.
+    // Without entropy there is no jitter, which is harmless.
     let part = getrandom::fill(&mut bytes).map_or(0.0, |()| u64::from_le_bytes(bytes) as f64 / u64::MAX as f64);
     TimeDelta::from_std(longest.mul_f64(part)).unwrap_or_default()
 }

@@ -58,7 +58,7 @@ fn a_server_that_migrates_is_waited_for_or_left_alone() {
         let refused = lab.fails(9, "backup create").err;
         assert!(refused.contains("busy migrating") && refused.contains("`--wait 10m`"), "{refused}");
         let given_up = lab.fails(9, "backup create --wait 2s").err;
-        assert!(given_up.contains("waiting for the end of that"), "{given_up}");
+        assert!(given_up.contains("waiting for the server to finish migrating"), "{given_up}");
         assert!(given_up.contains("it was waited for 2 s"), "{given_up}");
         let config = lab.root.path().join("kumadb.toml");
         let text = format!(
@@ -75,7 +75,7 @@ fn a_server_that_migrates_is_waited_for_or_left_alone() {
             lab.sql("UPDATE knex_migrations_lock SET is_locked = 0");
             for ran in waiting.map(|run| run.join().unwrap()) {
                 assert_eq!(ran.exit, 0, "{}", ran.err);
-                assert!(ran.err.contains("waiting for the end of that"), "{}", ran.err);
+                assert!(ran.err.contains("waiting for the server to finish migrating"), "{}", ran.err);
             }
         });
         assert_eq!(lab.json("backup list")["snapshots"].as_array().unwrap().len(), 3);
@@ -330,7 +330,7 @@ fn a_snapshot_goes_back_only_where_it_fits() {
     // One of another instance is put back, with a word about it, whatever the engine.
     for same in [Some(Lab::sqlite("2.5.3")), Lab::mariadb("2.5.3")].into_iter().flatten() {
         let ran = same.run(&format!("restore {} --yes", path.display()));
-        assert!(ran.exit == 0 && ran.err.contains("was taken of another instance"), "{}", ran.err);
+        assert!(ran.exit == 0 && ran.err.contains("was taken from another instance"), "{}", ran.err);
     }
 }
 

@@ -509,7 +509,7 @@ fn instances_that_cannot_be_made() {
     assert!(!lab.root.path().join("new").exists());
     fs::write(lab.root.path().join("word"), format!("{PASSWORD}\nignored\n")).unwrap();
     let made = init("new --admin admin --password-file word", "");
-    assert_eq!(made.out, "made `new`: SQLite, release 2.5.3, user `admin`\n", "{}", made.err);
+    assert_eq!(made.out, "created `new`: SQLite, release 2.5.3, user `admin`\n", "{}", made.err);
     let piped = init("piped --admin admin", PASSWORD);
     assert_eq!(piped.exit, 0, "{}", piped.err);
 }

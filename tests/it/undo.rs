@@ -411,7 +411,7 @@ fn changes_of_heartbeats_by_sql_are_undone_and_not_the_change_before() {
             assert_ne!(content(), before, "{}: {sql}", lab.engine());
             assert_eq!(changed(&lab), "all", "{}: {sql}", lab.engine());
             let shown = lab.ok("undo --dry-run");
-            assert!(shown.contains("are lost: the whole database is restored"), "{sql}: {shown}");
+            assert!(shown.contains("will be lost: the whole database is restored"), "{sql}: {shown}");
             let undone = lab.json("undo --yes");
             assert_eq!((&undone["whole"], content()), (&true.into(), before.clone()), "{}: {sql}", lab.engine());
         }
@@ -462,7 +462,7 @@ fn a_restore_replaces_files_only_where_an_undo_brings_them_back() {
     let mut outcome = Outcome::default();
     assert!(run::put_files_back(&instance, &held, &mut outcome).is_empty());
     assert_eq!(fs::read(&icon).unwrap(), b"new");
-    assert!(outcome.warnings[0].starts_with("1 file of the snapshot was not put back"), "{:?}", outcome.warnings);
+    assert!(outcome.warnings[0].starts_with("1 file of the snapshot was not restored"), "{:?}", outcome.warnings);
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! Addresses of stores and what opens them, checked before any server is asked.
+//! Addresses and credentials of stores, checked before any connection.
 
 use std::path::Path;
 use std::str::FromStr;
@@ -23,10 +23,10 @@ pub(super) struct Address<'a> {
     pub(super) prefix: Key,
 }
 
-/// Says what is wrong with the address of a store, if anything; no server is asked.
+/// Checks the address of a store; makes no connection.
 ///
 /// # Errors
-/// The reason, and what to write instead.
+/// The reason, and the right form.
 pub fn check_address(address: &str) -> Result<(), String> {
     match address.split_once("://") {
         None => match address.split_once(':') {
@@ -46,7 +46,7 @@ pub fn check_address(address: &str) -> Result<(), String> {
     }
 }
 
-/// Takes an address with a scheme apart. `http` and `https` are those of an archive on any web server.
+/// Splits an address with a scheme. `http` and `https` are for an archive on any web server.
 pub(super) fn parse(address: &str) -> Result<Address<'_>, String> {
     let wrong = |why: String| format!("`{address}` is not a store: {why}");
     let (scheme, rest) = address.split_once("://").unwrap_or_default();
@@ -88,11 +88,11 @@ pub(super) fn parse(address: &str) -> Result<Address<'_>, String> {
     Ok(Address { scheme, host, prefix })
 }
 
-/// Fails unless `credentials` are such that requests to a store of `scheme` can be made with them.
+/// Fails unless requests to a store of `scheme` can be made with `credentials`.
 pub(super) fn check_credentials(scheme: &str, credentials: &Credentials) -> Result<()> {
     for (name, value) in credentials.iter().filter(|(name, _)| is_used(scheme, name)) {
         let wrong = |why: &str| Err(Error::Usage(format!("`{name}` {why}")));
-        // Google's key is a JSON document, and a password may be anything.
+        // Google's key is a JSON document, and a password may have any form.
         if value.chars().any(char::is_control) && name != "GOOGLE_SERVICE_ACCOUNT_KEY" {
             return wrong("has a line break or another control character in it: copy it again");
         }
@@ -129,7 +129,7 @@ pub(super) fn check_credentials(scheme: &str, credentials: &Credentials) -> Resu
     Ok(())
 }
 
-/// Whether a store of `scheme` looks at the variable `name`.
+/// Whether a store of `scheme` uses the variable `name`.
 fn is_used(scheme: &str, name: &str) -> bool {
     let key = name.to_ascii_lowercase();
     match scheme {
@@ -142,7 +142,7 @@ fn is_used(scheme: &str, name: &str) -> bool {
 
 const DAV: [&str; 2] = ["WEBDAV_USERNAME", "WEBDAV_PASSWORD"];
 
-/// Those that people set; others are known too.
+/// The common ones; others are known too.
 const USUAL: [&str; 17] = [
     "AWS_ACCESS_KEY_ID",
     "AWS_SECRET_ACCESS_KEY",
@@ -163,10 +163,10 @@ const USUAL: [&str; 17] = [
     DAV[1],
 ];
 
-/// Fails unless some store looks at the variable `name`, with the nearest that one does.
+/// Fails unless some store uses the variable `name`; suggests the nearest one.
 ///
 /// # Errors
-/// What is wrong with it.
+/// The problem.
 pub fn check_variable(name: &str) -> Result<(), String> {
     match ["s3", "az", "gs", "webdav"].iter().any(|scheme| is_used(scheme, name)) {
         true => Ok(()),
@@ -181,7 +181,7 @@ fn is_url(name: &str) -> bool {
 
 /// Fails unless `value` is the address of a server.
 fn check_url(name: &str, value: &str) -> Result<()> {
-    // What may hold a password is not repeated.
+    // A value that may contain a password is not repeated.
     let shown = if value.contains('@') { "an address with `@`" } else { value };
     let wrong = |why: String| Err(Error::Usage(format!("`{name}` is `{shown}`: {why}")));
     let Some((scheme, _)) = value.split_once("://") else {
@@ -207,7 +207,7 @@ fn check_url(name: &str, value: &str) -> Result<()> {
     }
 }
 
-/// Fails unless there is a JSON document in `file`.
+/// Fails unless `file` is a JSON document.
 fn check_json(name: &str, file: &Path) -> Result<()> {
     let text = crate::files::read_whole(file)
         .map_err(|error| Error::Usage(format!("`{name}`: {error}; it names the JSON file of a service account")))?;

@@ -1,4 +1,4 @@
-//! What opens stores elsewhere, how long they are waited for, and what ends that waiting early.
+//! Credentials and timeouts of remote stores, and the signal that ends a wait early.
 
 use std::fmt;
 use std::sync::Arc;
@@ -6,8 +6,7 @@ use std::time::Duration;
 
 use crate::value::Secret;
 
-/// What stores want to know of who is asking: names as in the environment (`AWS_ACCESS_KEY_ID`), and their values. And how
-/// they are asked.
+/// Credentials: names as in the environment (`AWS_ACCESS_KEY_ID`), and their values. And the timeouts of requests.
 #[derive(Clone, Debug, Default)]
 pub struct Credentials {
     named: Vec<(String, Secret)>,
@@ -15,12 +14,12 @@ pub struct Credentials {
     pub(super) cancel: Cancel,
 }
 
-/// How long a store that does not work is waited for.
+/// Timeouts of requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Patience {
-    /// A request that fails is sent again for at least so long: a server that is restarted is back by then.
+    /// A failed request is repeated for at least this long: a restarted server is back by then.
     pub retry: Duration,
-    /// A connection on which nothing moves is given up after that.
+    /// Timeout of a connection without any traffic.
     pub silence: Duration,
 }
 
@@ -31,11 +30,11 @@ impl Default for Patience {
 }
 
 impl Patience {
-    /// For a check, which somebody waits for.
+    /// For an interactive check.
     pub const SHORT: Patience = Patience { retry: Duration::from_secs(2), silence: Duration::from_secs(10) };
 }
 
-/// Tells the number of the signal that came, or 0.
+/// Returns the number of the received signal, or 0.
 #[derive(Clone)]
 pub(super) struct Cancel(pub(super) Arc<dyn Fn() -> i32 + Send + Sync>);
 
@@ -52,10 +51,10 @@ impl fmt::Debug for Cancel {
 }
 
 impl Credentials {
-    /// The prefixes of the names that any store knows.
+    /// The prefixes of all variables that stores use.
     pub const PREFIXES: [&'static str; 4] = ["AWS_", "AZURE_", "GOOGLE_", "WEBDAV_"];
 
-    /// Out of these names and values; of a name that is there twice the first value counts.
+    /// From these names and values; the first value of a repeated name counts.
     pub fn new(named: impl IntoIterator<Item = (String, Secret)>) -> Credentials {
         let mut known: Vec<(String, Secret)> = Vec::new();
         for (name, value) in named {
@@ -66,18 +65,18 @@ impl Credentials {
         Credentials { named: known, ..Credentials::default() }
     }
 
-    /// These and, for what is not among them, `others`; what is asked is asked as with `others`.
+    /// These and, for missing names, `others`; with the timeouts of `others`.
     pub fn or(self, others: &Credentials) -> Credentials {
         let all = self.named.into_iter().chain(others.named.iter().cloned());
         Credentials { patience: others.patience, cancel: others.cancel.clone(), ..Credentials::new(all) }
     }
 
-    /// The same, for stores that are waited for as `patience` says.
+    /// The same, with the timeouts `patience`.
     pub fn with_patience(self, patience: Patience) -> Credentials {
         Credentials { patience, ..self }
     }
 
-    /// The same; waiting for a store ends as soon as `signal` tells the number of one.
+    /// The same; a wait ends as soon as `signal` returns a number.
     pub fn cancelled_by(self, signal: impl Fn() -> i32 + Send + Sync + 'static) -> Credentials {
         Credentials { cancel: Cancel(Arc::new(signal)), ..self }
     }
@@ -90,7 +89,7 @@ impl Credentials {
         self.iter().find(|(known, _)| *known == name).map(|(_, value)| value)
     }
 
-    /// The keys of one kind of store, with their values; what it does not know is for others.
+    /// The variables of one kind of store, with their values; unknown ones belong to others.
     pub(super) fn keys<K: std::str::FromStr>(&self, prefix: &str) -> impl Iterator<Item = (K, String)> {
         let ours = self.iter().filter(move |(name, _)| name.starts_with(prefix));
         ours.filter_map(|(name, value)| Some((name.to_ascii_lowercase().parse().ok()?, value.to_owned())))

@@ -1,4 +1,4 @@
-//! What is noted beside a snapshot of the drills that it went through: a manifest is written once, drills come later.
+//! Records of restore tests beside a snapshot: the manifest is written once, tests come later.
 
 use std::io::{Read as _, Write as _};
 use std::path::Path;
@@ -11,17 +11,17 @@ use super::{Snapshot, Store, unusable};
 use crate::error::{Error, Result};
 use crate::files;
 
-/// Ending of the file beside an archive.
+/// Extension of the file beside an archive.
 const DRILLS: &str = ".restore-tests.json";
 
-/// One restore that was only tried.
+/// One restore test.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct DrillNote {
     /// When it ended, UTC.
     pub at: DateTime<Utc>,
-    /// How long it took, from the archive on.
+    /// Duration, from reading the archive on.
     pub seconds: f64,
-    /// Tables that came back as they were.
+    /// Tables that match.
     pub tables: usize,
     /// Rows in them.
     pub rows: u64,
@@ -31,7 +31,7 @@ pub struct DrillNote {
 }
 
 impl Store {
-    /// What is noted beside these copies in this store, for each in turn.
+    /// The records of these copies in this store, for each in turn.
     pub fn drills(&self, copies: &[&Snapshot]) -> Result<Vec<Vec<DrillNote>>> {
         let there = self.objects.list()?;
         let names: Vec<String> = copies.iter().map(|copy| copy.drills_name()).collect();
@@ -47,7 +47,7 @@ impl Store {
 }
 
 impl Snapshot {
-    /// The drills that are noted beside this copy, oldest first.
+    /// The records of this copy, oldest first.
     pub fn drills(&self) -> Result<Vec<DrillNote>> {
         let name = self.drills_name();
         let place = self.store.locate(&name);
@@ -65,10 +65,10 @@ impl Snapshot {
         })
     }
 
-    /// Notes one more; `scratch` is a private folder.
+    /// Adds a record; `scratch` is a private folder.
     ///
     /// # Errors
-    /// Nothing can be put into the store.
+    /// The store cannot be written to.
     pub(in crate::backup) fn note_drill(&self, drill: DrillNote, scratch: &Path) -> Result<()> {
         let mut all = self.drills()?;
         all.push(drill);
@@ -83,7 +83,7 @@ impl Snapshot {
     }
 }
 
-/// A few bytes are put in one piece, and soon.
+/// A small file is uploaded in one request.
 struct Unwatched;
 
 impl Progress for Unwatched {

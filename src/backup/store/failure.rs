@@ -1,13 +1,13 @@
-//! What a store says when it refuses a request, in few words, and what to do then.
+//! Errors of stores in short, with hints.
 
-/// What to look at where nothing is known of a failure.
+/// The hint for an unknown failure.
 const UNKNOWN: &str = "check that the address is right, and that it can be reached from this machine";
 
-/// For a WebDAV server that does only half of it.
+/// The hint for a WebDAV server without listings.
 const UNLISTED: &str = "the server does not list folders (PROPFIND), so snapshots could not be found again: turn all of \
                         WebDAV on there (nginx: the module ngx_http_dav_ext with `dav_ext_methods PROPFIND OPTIONS;`)";
 
-/// What a failure has in it, and what to do then; the first row that fits counts. Statuses are as Rust's `http` names them.
+/// Patterns of failures with their hints; the first match counts. Statuses are written as in Rust's `http`.
 const HINTS: [(&[&str], &str); 23] = [
     (
         &["RequestTimeTooSkewed", "date header too old", "date header in the request is too old"],
@@ -90,13 +90,13 @@ const HINTS: [(&[&str], &str); 23] = [
     (&["500 Internal Server Error"], "look at the log of the server"),
 ];
 
-/// What a store said, and what to do then. `credentials` is what to look at when it refuses who is asking.
+/// The error of a store in short, with a hint. `credentials` is the hint when access is denied.
 pub(super) fn explain(error: &object_store::Error, credentials: &'static str) -> (String, &'static str) {
     use object_store::Error::{PermissionDenied, Unauthenticated};
     let whole = whole(error);
     let known = HINTS.iter().find(|(signs, _)| signs.iter().any(|sign| contains(&whole, sign)));
     let is_refused = matches!(error, Unauthenticated { .. } | PermissionDenied { .. })
-        // A listing that is refused is no error of its own to the library.
+        // The library has no error kind for a refused listing.
         || ["401 Unauthorized", "403 Forbidden"].iter().any(|status| whole.contains(status));
     let unlisted = ["200 OK", "404 Not Found", "405 Method Not Allowed", "501 Not Implemented"];
     let is_unlisted = whole.contains("PROPFIND") && unlisted.iter().any(|status| whole.contains(status));
@@ -109,12 +109,12 @@ pub(super) fn explain(error: &object_store::Error, credentials: &'static str) ->
     (words(error, &whole), hint)
 }
 
-/// Without regard to the case of its first letter.
+/// Ignores the case of the first letter.
 fn contains(whole: &str, sign: &str) -> bool {
     whole.contains(sign) || whole.contains(&lower(sign)) || whole.contains(&upper(sign))
 }
 
-/// All that is known of it: what each cause says, the server's own words among them.
+/// The full error with all causes, including the server's own message.
 fn whole(error: &object_store::Error) -> String {
     let mut whole = error.to_string();
     let mut cause = std::error::Error::source(error);
@@ -126,7 +126,7 @@ fn whole(error: &object_store::Error) -> String {
     whole
 }
 
-/// In few words: S3, Azure and Google answer in XML, others with pages.
+/// A short form: S3, Azure and Google respond in XML, others with HTML.
 fn words(error: &object_store::Error, whole: &str) -> String {
     let tagged = |tag: &str| {
         let after = whole.split_once(&format!("<{tag}>"))?.1;
@@ -137,7 +137,7 @@ fn words(error: &object_store::Error, whole: &str) -> String {
         (Some(code), None) => code.to_owned(),
         _ => root(error),
     };
-    // Of what has no answer, where it was looked for is half of the reason.
+    // Without a response, the address is half of the reason.
     let server = whole.split_once("://").and_then(|(_, rest)| rest.split(['/', ' ', '?', ')']).next());
     match server.filter(|_| !whole.contains("non-2xx") && !said.contains("://")) {
         Some(server) if !server.is_empty() => format!("{server}: {said}"),
@@ -158,7 +158,7 @@ pub(super) fn root(error: &(dyn std::error::Error + 'static)) -> String {
     lower(text.trim_start_matches("Server returned non-2xx status code: ").trim_end_matches([':', ' ']))
 }
 
-/// With a small first letter, unless it begins an abbreviation.
+/// With a lower-case first letter, unless it begins an abbreviation.
 fn lower(text: &str) -> String {
     let mut letters = text.chars();
     match (letters.next(), letters.clone().next()) {

@@ -1,4 +1,4 @@
-//! A folder of this machine as a place of snapshots.
+//! A local folder as a store.
 
 use std::fs;
 use std::io::{self, Read};
@@ -66,8 +66,8 @@ impl Objects for Folder {
         Ok(names.iter().map(read).collect())
     }
 
-    /// A file that lies in this folder already, in a scratch of it, is only renamed; any other is copied there first, and
-    /// read back.
+    /// A file that is already in this folder, in its scratch folder, is only renamed; any other is copied there first, and read
+    /// back.
     fn put(&self, name: &str, from: &Path, progress: &mut dyn Progress) -> Result<()> {
         let place = self.place(name);
         files::make_folder(place.parent().unwrap_or(&self.path))?;

@@ -1,4 +1,4 @@
-//! Who is asking, as a WebDAV server wants to hear it: Basic, or Digest (RFC 7616).
+//! HTTP authentication of WebDAV: Basic, or Digest (RFC 7616).
 
 use std::fmt::Write as _;
 use std::sync::Mutex;
@@ -10,16 +10,16 @@ use reqwest::header::{HeaderMap, HeaderValue, WWW_AUTHENTICATE};
 use reqwest::{Method, Url};
 use sha2::Sha256;
 
-/// A user and a password, and in which way the server wants them.
+/// A user and a password, and the authentication scheme of the server.
 pub(super) struct Login {
     user: String,
     password: String,
     way: Mutex<Way>,
 }
 
-/// In which way.
+/// The scheme.
 enum Way {
-    /// It has not said yet.
+    /// Not known yet.
     Unknown,
     Basic,
     Digest {
@@ -28,26 +28,26 @@ enum Way {
     },
 }
 
-/// What a server wants a request to be hashed with.
+/// The parameters of a digest challenge.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Challenge {
     realm: String,
     nonce: String,
     opaque: Option<String>,
-    /// As it was written: MD5 where it was not said.
+    /// The algorithm as written; MD5 by default.
     algorithm: Option<String>,
-    /// Whether the server knows `qop=auth`; very old ones do not.
+    /// Whether the server supports `qop=auth`; very old ones do not.
     counts: bool,
 }
 
 impl Login {
-    /// With `at_once` the password is sent with the first request, which only TLS keeps from being read on the way.
+    /// With `at_once` the password is sent with the first request, which is safe only with TLS.
     pub(super) fn new(user: &str, password: &str, at_once: bool) -> Login {
         let way = if at_once { Way::Basic } else { Way::Unknown };
         Login { user: user.to_owned(), password: password.to_owned(), way: Mutex::new(way) }
     }
 
-    /// What the next request says of who is asking.
+    /// The header of the next request.
     pub(super) fn authorization(&self, method: &Method, url: &Url) -> Option<HeaderValue> {
         let mut way = self.way.lock().ok()?;
         let text = match &mut *way {
@@ -69,7 +69,7 @@ impl Login {
         Some(value)
     }
 
-    /// Takes what a server said that did not accept `sent`; whether the request should be sent again in another way.
+    /// Processes the challenge of a server that rejected `sent`; returns whether to send the request again.
     pub(super) fn refused(&self, sent: Option<&HeaderValue>, headers: &HeaderMap) -> bool {
         let offers: Vec<(String, Vec<(String, String)>)> =
             headers.get_all(WWW_AUTHENTICATE).iter().filter_map(|value| value.to_str().ok()).flat_map(offers).collect();
@@ -80,7 +80,7 @@ impl Login {
         let Ok(mut way) = self.way.lock() else { return false };
         let sent = sent.and_then(|sent| sent.to_str().ok()).unwrap_or_default();
         match (best, basic) {
-            // A nonce that was used and refused means that the password is wrong; another one, that it was too old.
+            // A rejected nonce that was used means a wrong password; a new one means that the old one had expired.
             (Some(challenge), _) if sent.contains(&format!("nonce=\"{}\"", challenge.nonce)) => false,
             (Some(challenge), _) => {
                 *way = Way::Digest { challenge, used: 0 };
@@ -96,7 +96,7 @@ impl Login {
 }
 
 impl Challenge {
-    /// `None` where it wants what we cannot do.
+    /// `None` for unsupported algorithms.
     fn of(values: &[(String, String)]) -> Option<Challenge> {
         let value =
             |name: &str| values.iter().find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, v)| v.clone());
@@ -131,7 +131,7 @@ impl Challenge {
         }
     }
 
-    /// The header of the `used`-th request under this challenge.
+    /// The header of the `used`-th request with this challenge.
     fn answer(&self, user: &str, password: &str, (method, target): (&str, &str), used: u32, client: &str) -> String {
         let Challenge { realm, nonce, .. } = self;
         let mut secret = self.hash(&format!("{user}:{realm}:{password}"));
@@ -162,7 +162,7 @@ impl Challenge {
     }
 }
 
-/// The schemes that one header offers, each with its parameters.
+/// The schemes in one header, each with its parameters.
 fn offers(header: &str) -> Vec<(String, Vec<(String, String)>)> {
     let mut found: Vec<(String, Vec<(String, String)>)> = Vec::new();
     let mut rest = header.trim_start_matches([' ', ',']);
@@ -177,7 +177,7 @@ fn offers(header: &str) -> Vec<(String, Vec<(String, String)>)> {
                 }
                 after
             }
-            // A token that belongs to a scheme we do not know.
+            // A token of an unknown scheme.
             Some(after) => after,
             None => {
                 found.push((word.to_owned(), Vec::new()));
@@ -189,7 +189,7 @@ fn offers(header: &str) -> Vec<(String, Vec<(String, String)>)> {
     found
 }
 
-/// The value at the beginning of `header`, in quotes or not, and what follows it.
+/// The value at the beginning of `header`, quoted or not, and the rest.
 fn text(header: &str) -> (String, &str) {
     let Some(quoted) = header.strip_prefix('"') else {
         let (value, after) = header.split_at(header.find(',').unwrap_or(header.len()));

@@ -1,4 +1,4 @@
-//! A store: one place of snapshots, a folder or somebody else's machine.
+//! Stores: where snapshots are kept, a folder or a remote service.
 
 mod address;
 mod credentials;
@@ -40,21 +40,21 @@ pub use scratch::Scratch;
 pub use several::{Stores, no_snapshots, unpack_first};
 pub use sweep::Orphan;
 
-/// Ending of the manifest that stands beside an archive.
+/// Extension of the manifest beside an archive.
 const BESIDE: &str = ".json";
-/// What the name of the file begins with that a check writes; hidden where it is left in a folder.
+/// Prefix of the file that a check writes; hidden, in case it is left in a folder.
 const PROBE: &str = ".kumadb-probe-";
-/// Ending of the rows beside it that were deleted on purpose.
+/// Extension of the file with deliberately deleted rows.
 const REMOVED: &str = ".removed.json";
 
-/// A place that snapshots live in: `<instance>/<UTC time>-<id>.kuma.tar.zst`, and its manifest in a `.json` beside it.
+/// A store of snapshots: `<instance>/<UTC time>-<id>.kuma.tar.zst`, with the manifest in a `.json` beside it.
 #[derive(Clone)]
 pub struct Store {
     objects: Arc<dyn Objects>,
     keys: Keys,
-    /// What [`Store::pack`] encrypts with.
+    /// The encryption of [`Store::pack`].
     seal: Option<Seal>,
-    /// How many undo snapshots it keeps of one instance.
+    /// The limits of undo snapshots per instance.
     bounds: Bounds,
 }
 
@@ -64,25 +64,25 @@ pub struct Snapshot {
     store: Store,
     /// The archive: `<instance>/<UTC time>-<id>.kuma.tar.zst`.
     name: String,
-    /// What it says about itself.
+    /// Its manifest.
     pub manifest: Manifest,
     /// Size of the archive, in bytes.
     pub size: u64,
 }
 
-/// What is in a store.
+/// The content of a store.
 #[derive(Debug, Default)]
 pub struct Listing {
     /// Snapshots, oldest first.
     pub snapshots: Vec<Snapshot>,
-    /// Archives that cannot be read, and stores that do not answer, and why.
+    /// Archives that cannot be read, and stores that do not respond, with reasons.
     pub unusable: Vec<Error>,
-    /// Where no snapshot was found, and addresses in the same bucket that have some.
+    /// Stores without snapshots, and addresses in the same bucket that have some.
     pub elsewhere: Vec<(String, Vec<String>)>,
 }
 
 impl Store {
-    /// The store in `folder`, which is made when the first snapshot is.
+    /// The store in `folder`, which is created with the first snapshot.
     pub fn new(folder: impl Into<PathBuf>) -> Store {
         Store::of(Folder { path: folder.into() })
     }
@@ -92,10 +92,10 @@ impl Store {
     }
 
     /// The store at `address`: a folder, or `s3://bucket/prefix`, `az://container/prefix`, `gs://bucket/prefix`,
-    /// `webdav://host/path`, `webdavs://host/path`. Nobody is asked anything yet.
+    /// `webdav://host/path`, `webdavs://host/path`. Makes no connection yet.
     ///
     /// # Errors
-    /// [`Error::Usage`] where the address or the credentials cannot be understood.
+    /// [`Error::Usage`] where the address or the credentials are invalid.
     pub fn open(address: &str, credentials: &Credentials) -> Result<Store> {
         check_address(address).map_err(Error::Usage)?;
         match address.contains("://") {
@@ -104,22 +104,22 @@ impl Store {
         }
     }
 
-    /// The same store, its encrypted archives read with `keys`.
+    /// The same store; encrypted archives are read with `keys`.
     pub fn with_keys(self, keys: Keys) -> Store {
         Store { keys, ..self }
     }
 
-    /// The same store; what the write path packs into it is encrypted with `seal`.
+    /// The same store; the write path encrypts with `seal`.
     pub fn sealed(self, seal: Option<Seal>) -> Store {
         Store { seal, ..self }
     }
 
-    /// The same store, which keeps as many undo snapshots of an instance as `bounds` say.
+    /// The same store, with these limits of undo snapshots.
     pub fn bounded(self, bounds: Bounds) -> Store {
         Store { bounds, ..self }
     }
 
-    /// How many undo snapshots it keeps of one instance.
+    /// The limits of undo snapshots per instance.
     pub fn bounds(&self) -> Bounds {
         self.bounds
     }
@@ -129,32 +129,32 @@ impl Store {
         self.seal.as_ref().map(Seal::recipients).unwrap_or_default()
     }
 
-    /// Its address, as it was given.
+    /// Its address, as given.
     pub fn address(&self) -> String {
         self.objects.address()
     }
 
-    /// Where it is, if it is a folder of this machine.
+    /// Its path, if it is a local folder.
     pub fn folder(&self) -> Option<&Path> {
         self.objects.folder()
     }
 
-    /// A private folder for what is not a snapshot yet: beside the snapshots, so that an archive need only be renamed, or
-    /// among the temporary files where the store is elsewhere. What killed runs left there is cleared away.
+    /// A private folder for unfinished snapshots: beside the snapshots, so that an archive need only be renamed, or among the
+    /// temporary files for a remote store. What interrupted runs left there is removed.
     pub fn scratch(&self) -> Result<Scratch> {
         Stores::from(vec![self.clone()]).scratch()
     }
 
-    /// Packs `held` together with the files under `extra` (`upload`, `docker-tls`) into a snapshot; it appears only when
-    /// it is whole, flushed, and was read back.
+    /// Packs `held` and the files under `extra` (`upload`, `docker-tls`) into a snapshot; it is listed only when it is
+    /// complete, flushed and read back.
     pub fn pack(&self, held: &Held, extra: &[PathBuf]) -> Result<Snapshot> {
         let scratch = self.scratch()?;
         let mut packed = Packed::make(held, extra, self.seal.as_ref(), scratch.path())?;
         self.put(&mut packed, &scratch, true, &mut |_, _| {})
     }
 
-    /// Puts an archive from `scratch` into the store; it is listed only when it is whole. With `read_back` what was uploaded
-    /// is read and hashed again, without it only its size is compared. A folder is read back in any case.
+    /// Puts an archive from `scratch` into the store; it is listed only when it is complete. With `read_back` an upload is read
+    /// and hashed again, otherwise only its size is compared. A folder is always read back.
     pub fn put(
         &self,
         packed: &mut Packed,
@@ -170,11 +170,11 @@ impl Store {
         let mut noted = Noted { note, scratch, progress, total: packed.size };
         scratch.note(std::slice::from_ref(&noted.note))?;
         let sent = match self.folder() {
-            // The rename of the archive makes it a snapshot, so the manifest is there before.
+            // The rename of the archive makes it a snapshot, so the manifest is written before.
             Some(_) => {
                 self.objects.put(&beside, &manifest, &mut noted).and_then(|()| self.send(packed, true, &mut noted))
             }
-            // An archive may be seen half; without its manifest it is none.
+            // An archive may be visible while incomplete; without its manifest it does not count.
             None => {
                 self.send(packed, read_back, &mut noted).and_then(|()| self.objects.put(&beside, &manifest, &mut noted))
             }
@@ -182,7 +182,7 @@ impl Store {
         match sent {
             Ok(()) => scratch.note(&[])?,
             Err(error) => {
-                // What cannot be undone now is undone by the next run; the error itself is what counts.
+                // What cannot be removed now is removed by the next run; the error itself is what counts.
                 if self.undo(&noted.note).is_ok() {
                     scratch.note(&[])?;
                 }
@@ -196,12 +196,12 @@ impl Store {
         Ok(Snapshot { store: self.clone(), name, manifest, size: packed.size })
     }
 
-    /// Puts the archive itself, and looks at what came of it.
+    /// Stores the archive itself, and checks the result.
     fn send(&self, packed: &Packed, read_back: bool, noted: &mut Noted<'_>) -> Result<()> {
         self.objects.put(&packed.name, &packed.file, noted)?;
         let hash = || packed.manifest.archive_blake3.clone().unwrap_or_default();
         let there = match (self.folder(), read_back) {
-            // Renamed, or read back before it was.
+            // Renamed, or already read back.
             (Some(_), _) => return Ok(()),
             (None, true) => archive::hash(&self.locate(&packed.name), self.objects.open(&packed.name)?)?,
             (None, false) => (hash(), self.size(&packed.name)?),
@@ -216,7 +216,7 @@ impl Store {
         self.objects.size(name)?.ok_or_else(|| unusable(&self.locate(name), "it is not there"))
     }
 
-    /// Removes what is there of something that was being put, unless it is whole.
+    /// Removes the parts of an incomplete upload.
     fn undo(&self, note: &Note) -> Result<()> {
         if let Some(upload) = &note.upload {
             self.objects.give_up(&note.name, upload)?;
@@ -236,8 +236,8 @@ impl Store {
         archive::is_archive(&name.to_string_lossy())
     }
 
-    /// Takes over the archive at `file` with the manifest beside it, both in `scratch`, as `name` in this store: proven
-    /// first, to its last byte.
+    /// Moves the archive at `file` and its manifest, both in `scratch`, into this store as `name`, after it is completely
+    /// verified.
     pub fn adopt(&self, name: &Path, file: &Path, scratch: &Scratch) -> Result<Snapshot> {
         let found = Store::read(file)?;
         found.verify()?;
@@ -246,7 +246,7 @@ impl Store {
         self.put(&mut packed, scratch, true, &mut |_, _| {})
     }
 
-    /// All snapshots, oldest first; archives that cannot be read stand apart, so that one of them does not hide the rest.
+    /// All snapshots, oldest first; unreadable archives are listed separately, so that one of them does not hide the rest.
     pub fn list(&self) -> Result<Listing> {
         let objects = self.objects.list()?;
         let names: BTreeSet<&str> = objects.iter().map(|object| object.name.as_str()).collect();
@@ -261,7 +261,7 @@ impl Store {
             let read = text.and_then(|text| archive::parse(&place, &text));
             listing.take(read.map(|manifest| self.snapshot(object, manifest)));
         }
-        // Elsewhere an archive without its manifest is an upload that is going on or was cut off.
+        // In a remote store an archive without its manifest is an upload that is running or was interrupted.
         for object in untold.iter().filter(|_| self.folder().is_some()) {
             listing.take(self.read_within(object));
         }
@@ -276,7 +276,7 @@ impl Store {
     /// Writes a small file, reads it back, lists it and removes it.
     ///
     /// # Errors
-    /// What the store does not do.
+    /// The operation that failed.
     pub fn probe(&self) -> Result<()> {
         let mut random = [0; 8];
         getrandom::fill(&mut random).map_err(|error| Error::Snapshot(error.to_string()))?;
@@ -291,19 +291,19 @@ impl Store {
         Snapshot { store: self.clone(), name: object.name.clone(), manifest, size: object.size }
     }
 
-    /// The snapshot meant by `wanted`: the path of an archive, an id or its beginning, or `latest` (of the instance
-    /// at `origin`), see [`Stores::find`].
+    /// The snapshot selected by `wanted`: the path of an archive, an id or its beginning, or `latest` (of the instance at
+    /// `origin`), see [`Stores::find`].
     pub fn find(&self, wanted: &str, origin: &str) -> Result<Snapshot> {
         let mut copies = Stores::from(vec![self.clone()]).find(wanted, origin, &mut |_| {})?;
         Ok(copies.remove(0))
     }
 
-    /// Reads what the archive at `path` says of itself, from the manifest beside it or, where that is lost, from within.
+    /// Reads the manifest of the archive at `path`: the one beside it or, where that is missing, the one inside.
     pub fn read(path: &Path) -> Result<Snapshot> {
         Store::new(path.parent().unwrap_or(Path::new(""))).read_file(path)
     }
 
-    /// The same for the store in whose folder `path` lies.
+    /// The same for the store in whose folder `path` is.
     fn read_file(self, path: &Path) -> Result<Snapshot> {
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let size = fs::metadata(path).map_err(Error::file("look at", path))?.len();
@@ -314,7 +314,7 @@ impl Store {
         }
     }
 
-    /// The snapshot whose archive is called `name`, which must be there.
+    /// The snapshot whose archive is called `name`, which must exist.
     fn read_named(self, name: &str) -> Result<Snapshot> {
         let size = self.objects.size(name)?.ok_or_else(|| Error::NoSnapshot(self.locate(name)))?;
         let object = Object { name: name.to_owned(), size };
@@ -339,7 +339,7 @@ impl Store {
         }
     }
 
-    /// Where the file `name` is.
+    /// The location of the file `name`.
     fn locate(&self, name: &str) -> String {
         match self.folder() {
             Some(folder) => folder.join(name).display().to_string(),
@@ -370,7 +370,7 @@ impl Listing {
 }
 
 impl Snapshot {
-    /// Where the archive is: a path or an address.
+    /// The location of the archive: a path or an address.
     pub fn location(&self) -> String {
         self.store.locate(&self.name)
     }
@@ -380,7 +380,7 @@ impl Snapshot {
         &self.store
     }
 
-    /// Whether its archive is as long as it was when it was packed, as far as that was noted.
+    /// Whether its archive has its original size, as far as that was recorded.
     pub fn has_its_size(&self) -> bool {
         self.manifest.archive_size.is_none_or(|size| size == self.size)
     }
@@ -390,13 +390,13 @@ impl Snapshot {
         archive::is_sealed(&self.name)
     }
 
-    /// Reads the whole archive and compares every byte's hash with the manifest. Of an encrypted one without a key, only
-    /// the archive itself.
+    /// Reads the whole archive and compares every hash with the manifest. Of an encrypted one without a key, only the archive's
+    /// own hash.
     pub fn verify(&self) -> Result<Proof> {
         archive::prove(&self.location(), self.store.objects.open(&self.name)?, &self.manifest, &self.store.keys)
     }
 
-    /// Unpacks into the new folder `folder`, comparing hashes on the way, and opens it as a held copy.
+    /// Unpacks into the new folder `folder`, comparing hashes, and opens it as a staged copy.
     pub fn unpack(&self, folder: &Path) -> Result<Held> {
         files::remove_folder(folder)?;
         files::make_folder(folder)?;
@@ -408,15 +408,15 @@ impl Snapshot {
         Held::open(folder)
     }
 
-    /// Where the rows stand that the command which it protects deleted on purpose: readable, or encrypted where it is;
-    /// `None` where its store is no folder.
+    /// The path of the rows that the protected command deleted deliberately: readable, or encrypted like the archive; `None`
+    /// where its store is not a folder.
     fn removed(&self) -> Option<PathBuf> {
         let stem = self.name.rsplit_once(".kuma.").map_or(self.name.as_str(), |(stem, _)| stem);
         let ending = if self.is_sealed() { ".age" } else { "" };
         self.store.folder().map(|folder| folder.join(format!("{stem}{REMOVED}{ending}")))
     }
 
-    /// Puts the deleted rows in the file `written` beside it; returns where they are then.
+    /// Moves the deleted rows in the file `written` beside it; returns their path.
     pub fn keep_removed(&self, written: &Path) -> Result<Option<PathBuf>> {
         let Some(kept) = self.removed() else { return Ok(None) };
         files::remove(&kept)?;
@@ -427,12 +427,12 @@ impl Snapshot {
         Ok(Some(kept))
     }
 
-    /// Removes the archive, its manifest, and the rows and notes beside it.
+    /// Deletes the archive, its manifest, and the rows and records beside it.
     pub fn remove(&self) -> Result<()> {
         self.removed().map_or(Ok(()), |path| files::remove(&path))?;
         self.store.objects.remove(&self.drills_name())?;
         let (archive, beside) = (self.name.clone(), beside(&self.name));
-        // Whichever makes it a snapshot goes first.
+        // The file that makes it a snapshot goes first.
         let order = if self.store.folder().is_some() { [archive, beside] } else { [beside, archive] };
         order.iter().try_for_each(|name| self.store.objects.remove(name))
     }
@@ -445,7 +445,7 @@ fn unpack_member(path: &Path, content: &mut dyn io::Read) -> Result<(), Stop> {
     let mut file = files::create_private(path).map_err(Stop::Own)?;
     let mut buffer = vec![0; archive::PIECE];
     loop {
-        // Apart, because a full disk is no damage of the archive.
+        // Separate, because a full disk is not damage of the archive.
         let n = content.read(&mut buffer)?;
         if n == 0 {
             break;
@@ -455,7 +455,7 @@ fn unpack_member(path: &Path, content: &mut dyn io::Read) -> Result<(), Stop> {
     file.sync_all().map_err(|error| Stop::Own(Error::file("flush", path)(error)))
 }
 
-/// Passes on how an upload goes, and notes what could be left of it.
+/// Forwards the progress of an upload, and notes what could be left of it.
 struct Noted<'a> {
     note: Note,
     scratch: &'a Scratch,

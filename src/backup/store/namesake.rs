@@ -1,11 +1,11 @@
-//! Two instances of one name in one store.
+//! Two instances with one name in one store.
 
 use std::fmt;
 
 use super::{BESIDE, Store, archive};
 use crate::error::Result;
 
-/// How many of the newest snapshots under a name are looked at.
+/// How many of the newest snapshots under a name are checked.
 const NEWEST: usize = 10;
 
 /// Another instance whose snapshots are in the same store under the same name.
@@ -15,9 +15,9 @@ pub struct Namesake {
     pub store: String,
     /// The name.
     pub name: String,
-    /// Where the instance is that was asked for.
+    /// The location of the instance in question.
     pub origin: String,
-    /// Where the other one is.
+    /// The location of the other one.
     pub other: String,
 }
 
@@ -36,7 +36,7 @@ impl Store {
     /// The other instance among the newest snapshots under `name`, where that is not at `origin`.
     ///
     /// # Errors
-    /// The store does not answer. A manifest that cannot be read is nobody's.
+    /// The store does not respond. An unreadable manifest is ignored.
     pub fn namesake(&self, name: &str, origin: &str) -> Result<Option<Namesake>> {
         let ours = |manifest: &str| {
             let folder = manifest.split_once('/').map(|(folder, _)| folder);
@@ -45,7 +45,7 @@ impl Store {
         };
         let mut names: Vec<String> =
             self.objects.list()?.into_iter().map(|object| object.name).filter(|name| ours(name)).collect();
-        // They begin with the time.
+        // The names begin with the time.
         names.sort_by(|a, b| b.cmp(a));
         names.truncate(NEWEST);
         let texts = self.objects.read_all(&names)?;

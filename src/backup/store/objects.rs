@@ -1,63 +1,63 @@
-//! What a store needs of the place it is in: files that are put whole, listed, read and removed.
+//! The operations that a store needs: files are written as a whole, listed, read and removed.
 
 use std::io::Read;
 use std::path::Path;
 
 use crate::error::Result;
 
-/// One file in a place.
+/// One file in a store.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Object {
-    /// `<folder>/<file>`; what lies deeper or higher is not ours.
+    /// `<folder>/<file>`; other depths are ignored.
     pub name: String,
-    /// Bytes.
+    /// Size in bytes.
     pub size: u64,
 }
 
-/// Is told how an upload goes.
+/// Receives the progress of an upload.
 pub trait Progress {
-    /// The place gave the upload an id, under which it can be given up later.
+    /// The upload got an id, under which it can be aborted later.
     fn begun(&mut self, upload: &str) -> Result<()>;
 
-    /// So many of the bytes are there.
+    /// Bytes transferred so far.
     fn done(&mut self, bytes: u64);
 }
 
-/// A place of files.
+/// The file operations of a store.
 pub trait Objects: Send + Sync {
-    /// Its address, as it was given.
+    /// Its address, as given.
     fn address(&self) -> String;
 
-    /// Where it is, if it is a folder of this machine: then files are put there by renaming.
+    /// Its path, if it is a local folder: then files are stored by renaming.
     fn folder(&self) -> Option<&Path>;
 
     /// All files, sorted by name.
     fn list(&self) -> Result<Vec<Object>>;
 
-    /// Addresses beside this one, in the same bucket, that have snapshots: for somebody who mistyped the prefix.
+    /// Addresses in the same bucket that have snapshots: hints for a mistyped prefix.
     fn elsewhere(&self) -> Vec<String>;
 
-    /// Bytes of the file `name`, if it is there.
+    /// Size of the file `name` in bytes, if it exists.
     fn size(&self, name: &str) -> Result<Option<u64>>;
 
-    /// The file `name`, from its first byte on.
+    /// The file `name`, from its beginning.
     fn open(&self, name: &str) -> Result<Box<dyn Read + Send>>;
 
-    /// The content of all these small files, in their order, each on its own; read at once where each takes its time.
+    /// The contents of all these small files, in order, each with its own result; read in parallel where requests are slow.
     ///
     /// # Errors
     /// None of them could be read.
     fn read_all(&self, names: &[String]) -> Result<Vec<Result<Vec<u8>>>>;
 
-    /// Puts the file at `from` there as `name`; what was there under that name is replaced.
+    /// Stores the file at `from` as `name`, replacing an existing one.
     fn put(&self, name: &str, from: &Path, progress: &mut dyn Progress) -> Result<()>;
 
-    /// Gives up an upload that somebody began and did not finish.
+    /// Aborts an upload that was started and not finished.
     fn give_up(&self, name: &str, upload: &str) -> Result<()>;
 
-    /// Removes the file `name`, if it is there.
+    /// Removes the file `name`, if it exists.
     fn remove(&self, name: &str) -> Result<()>;
 
-    /// Puts the small file at `content` there as `name`, reads it back, lists it and removes it.
+    /// Stores the small file at `content` as `name`, reads it back, lists it and removes it.
     fn probe(&self, name: &str, content: &Path) -> Result<()>;
 }

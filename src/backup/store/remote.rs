@@ -1,4 +1,4 @@
-//! A store on somebody else's machine: S3 and what speaks like it, Azure, Google, WebDAV.
+//! Remote stores: S3 and compatible services, Azure, Google, WebDAV.
 
 use std::collections::BTreeSet;
 use std::fs::File;
@@ -31,46 +31,46 @@ use super::wire::Wire;
 use crate::backup::archive;
 use crate::error::{Error, Result, guarded};
 
-/// Bytes of a part of an upload; a part that fails is sent again alone.
+/// Bytes of a part of an upload; a failed part is repeated alone.
 const PART: u64 = 8 << 20;
-/// Most parts that S3 takes for one object.
+/// Maximum number of parts of an object in S3.
 const PARTS: u64 = 10_000;
-/// Parts under way at once: with those that are sent, all the memory an upload takes.
+/// Parts in flight; they are all the memory that an upload takes.
 const SENDING: usize = 4;
-/// Manifests read at once.
+/// Manifests read in parallel.
 const READING: usize = 32;
-/// How often it is looked whether somebody wants the run to end.
+/// Polling interval for signals.
 const LOOK: Duration = Duration::from_millis(100);
-/// How long what clears up may take when the run is to end.
+/// Time for cleanup when the run is to end.
 const LAST: Duration = Duration::from_secs(5);
-/// Objects of a bucket that are looked at for snapshots under other prefixes.
+/// Objects of a bucket that are searched for snapshots under other prefixes.
 const LOOKED_AT: usize = 5_000;
 
-/// What is there, and how it is reached.
+/// The remote store and its clients.
 pub(super) struct Remote {
     objects: Arc<dyn ObjectStore>,
-    /// The bucket or container itself, where there is more than the prefix.
+    /// The bucket or container itself, where the store is only a prefix.
     bucket: Option<Arc<dyn ObjectStore>>,
     prefix: Key,
-    /// Uploads in parts, where the store knows them.
+    /// Multipart uploads, where the store supports them.
     parts: Option<Arc<dyn MultipartStore>>,
     dav: Option<WebDav>,
     door: Door,
-    /// Set once the store has shown that it lists what is in it.
+    /// Set once the store has listed its content.
     lists: OnceLock<()>,
 }
 
-/// The only way to a store: what it does in there can be ended early, and cannot end us.
+/// The only way to a store: requests can be ended early, and a panic in there does not end the process.
 #[derive(Clone)]
 struct Door {
     address: String,
-    /// What to look at when it refuses us.
+    /// The hint when access is denied.
     credentials: &'static str,
     runtime: Arc<Runtime>,
     cancel: Cancel,
 }
 
-/// Reaches the store at `address`, which has a scheme; nothing is sent yet.
+/// Prepares the store at `address`, which has a scheme; nothing is sent yet.
 pub(super) fn open(address: &str, credentials: &Credentials) -> Result<Remote> {
     let parsed = parse(address).map_err(Error::Usage)?;
     check_credentials(parsed.scheme, credentials)?;
@@ -96,7 +96,7 @@ fn build(address: &str, credentials: &Credentials) -> Result<Remote> {
             }
         ))
     };
-    // One provider of cryptography for all of TLS; where somebody has chosen one already, that stays.
+    // One provider of cryptography for all of TLS; an existing choice stays.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let runtime = Builder::new_current_thread().enable_all().build().map_err(|error| wrong(error.to_string()))?;
     let refused = |error: object_store::Error| wrong(root(&error));
@@ -107,7 +107,7 @@ fn build(address: &str, credentials: &Credentials) -> Result<Remote> {
         cancel: credentials.cancel.clone(),
     };
     let wire = |login: Option<Login>| Wire::new(variables, credentials, login).map_err(wrong);
-    // Which schemes are allowed is said by the address alone.
+    // The scheme of the address alone decides which protocols are allowed.
     let options = ClientOptions::new().with_allow_http(true);
     Ok(match scheme {
         "s3" => {
@@ -142,7 +142,7 @@ fn build(address: &str, credentials: &Credentials) -> Result<Remote> {
         }
         // `http` and `https` are for an archive on any web server.
         _ => {
-            // The path is the prefix: `object_store` takes what a server lists for paths from the root of the host.
+            // The path is the prefix: `object_store` interprets listed paths relative to the root of the host.
             let url = format!("{}://{host}", scheme.replacen("webdav", "http", 1));
             let host = Url::parse(&url).map_err(|error| wrong(error.to_string()))?;
             let login = credentials.value("WEBDAV_USERNAME").map(|user| {
@@ -166,7 +166,7 @@ fn build(address: &str, credentials: &Credentials) -> Result<Remote> {
 }
 
 impl Door {
-    /// Does `act` to the store.
+    /// Runs `act` on the store.
     fn enter<T>(&self, act: &'static str, future: impl Future<Output = Result<T>>) -> Result<T> {
         let entered = guarded("the client of stores", || {
             self.runtime.block_on(async {
@@ -187,12 +187,12 @@ impl Door {
         }
     }
 
-    /// The same with what the library answers.
+    /// The same with the library's result.
     fn ask<T>(&self, act: &'static str, future: impl Future<Output = object_store::Result<T>>) -> Result<T> {
         self.enter(act, async { future.await.map_err(self.failed(act)) })
     }
 
-    /// Ends with the number of a signal when one came; what begins after that clears up, and has a little time.
+    /// Ends with a signal number when one was received; cleanup that begins after that has a little time.
     async fn ended(&self) -> i32 {
         let before = (self.cancel.0)();
         if before != 0 {
@@ -223,7 +223,7 @@ impl Remote {
         Remote { objects, bucket: Some(Arc::new(bucket)), prefix, parts, dav: None, door, lists: OnceLock::new() }
     }
 
-    /// Fails unless the store lists what is in it: what is put where nothing can be listed is not found again.
+    /// Fails unless the store lists its content: files in a store without listings could not be found again.
     fn require_list(&self) -> Result<()> {
         if self.lists.get().is_some() {
             return Ok(());
@@ -313,7 +313,7 @@ impl Objects for Remote {
             }
             Ok(found)
         });
-        // Who may not list all of the bucket learns nothing more.
+        // Without permission to list the bucket there is no hint.
         let mut found = found.unwrap_or_default();
         found.remove(self.prefix.as_ref());
         let root = self.door.address.strip_suffix(self.prefix.as_ref()).unwrap_or(&self.door.address);
@@ -368,7 +368,7 @@ impl Objects for Remote {
         let Some(parts) = &self.parts else { return Ok(()) };
         self.door.ask("write to", async {
             match parts.abort_multipart(&Key::from(name), &upload.to_owned()).await {
-                // Finished or given up already.
+                // Finished or aborted already.
                 Err(object_store::Error::NotFound { .. }) => Ok(()),
                 given_up => given_up,
             }
@@ -391,7 +391,7 @@ impl Objects for Remote {
         let expected = std::fs::read(content).map_err(Error::file("read", content))?;
         let read = self.read_all(&[name.to_owned()])?.pop();
         let listed = self.door.ask("list", self.objects.list_with_delimiter(None));
-        // Whatever comes out of it, nothing is left behind.
+        // Whatever the result, nothing is left behind.
         let removed = self.remove(name);
         if read.transpose()?.as_ref() != Some(&expected) {
             return Err(wrong("read from", "a file does not read back as it was written"));
@@ -407,10 +407,10 @@ impl Objects for Remote {
     }
 }
 
-/// What to do about a store that takes requests and does not do as they say.
+/// The hint for a store that accepts requests but does not execute them correctly.
 const PROBED: &str = "look at the log of the server, and at what lies between it and this machine";
 
-/// Nobody who wants to know.
+/// Ignores the progress.
 struct Unwatched;
 
 impl Progress for Unwatched {
@@ -421,7 +421,7 @@ impl Progress for Unwatched {
     fn done(&mut self, _bytes: u64) {}
 }
 
-/// The bytes of an object as they arrive; a connection that breaks is taken up again where it was.
+/// The bytes of an object as they arrive; a broken connection is resumed at its position.
 struct Download {
     door: Door,
     stream: BoxStream<'static, object_store::Result<bytes::Bytes>>,

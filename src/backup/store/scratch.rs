@@ -1,4 +1,4 @@
-//! A private folder for what is no snapshot yet, and how what a killed run left in one is cleared away.
+//! Private folders for unfinished snapshots, and the cleanup of those that interrupted runs left.
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -9,34 +9,34 @@ use tempfile::TempDir;
 use crate::error::{Error, Result};
 use crate::files::{self, Lock};
 
-/// What their names begin with.
+/// Prefix of their names.
 const PREFIX: &str = ".kumadb-";
-/// The file that says who is at it.
+/// The file with the process that uses it.
 const LOCK: &str = "lock";
-/// The file that says what is being put into which store.
+/// The file that notes the current upload and its store.
 const NOTES: &str = "putting.json";
 
-/// A private folder; it goes when it is dropped. While it is in use a lock in it is held, so that the next run can tell what
-/// a killed one left behind from what another is working with.
+/// A private folder; it is removed when dropped. While it is in use it is locked, so that the next run can distinguish it from
+/// one that an interrupted run left.
 #[derive(Debug)]
 pub struct Scratch {
     folder: TempDir,
     _lock: Lock,
 }
 
-/// Something that is being put into a store and is not whole yet.
+/// An upload that is not complete yet.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Note {
     /// Address of the store.
     pub store: String,
     /// The archive.
     pub name: String,
-    /// What the store calls the upload, where it has a name for it.
+    /// The id of the upload in the store, where it has one.
     pub upload: Option<String>,
 }
 
 impl Scratch {
-    /// A new one in the folder `root`, which is made if it is not there.
+    /// A new one in the folder `root`, which is created if it is missing.
     pub(super) fn make(root: &Path) -> Result<Scratch> {
         files::make_folder(root)?;
         let holder = format!("pid {}", std::process::id());
@@ -48,7 +48,7 @@ impl Scratch {
                 Ok(lock) if files::read_text(&place)?.as_ref() == Some(&holder) => {
                     return Ok(Scratch { folder, _lock: lock });
                 }
-                // Another run that is clearing away was quicker, took it for an old one, and has removed it or is about to.
+                // Another run that is cleaning up took it for an old one, and has removed it or is about to.
                 Ok(_) | Err(Error::Locked { .. }) => {}
                 Err(_) if !folder.path().exists() => {}
                 Err(error) => return Err(error),
@@ -56,25 +56,25 @@ impl Scratch {
         }
     }
 
-    /// Where it is.
+    /// Its path.
     pub fn path(&self) -> &Path {
         self.folder.path()
     }
 
-    /// Notes what is about to be put, before it is.
+    /// Notes an upload before it begins.
     pub(super) fn note(&self, notes: &[Note]) -> Result<()> {
         let text = serde_json::to_vec(notes).map_err(|error| Error::Snapshot(error.to_string()))?;
         files::replace(&self.path().join(NOTES), files::PRIVATE, |file| file.write_all(&text))
     }
 }
 
-/// Clears away what killed runs left in the folder `root`: `undo` is told what they were putting, and says whether nothing
-/// of it is left. What it cannot undo now, because that store is not in sight, stays noted for another run. Returns the
-/// folders that are gone.
+/// Removes what interrupted runs left in the folder `root`: `undo` gets their uploads, and returns whether nothing is left of
+/// them. What cannot be removed now, because that store is not known to this run, stays noted for another one. Returns the
+/// removed folders.
 pub(super) fn clear(root: &Path, undo: &mut dyn FnMut(&Note) -> bool) -> Result<Vec<PathBuf>> {
     let mut gone = Vec::new();
     for folder in files::entries(root)?.into_iter().filter(|path| is_scratch(path)) {
-        // Who holds the lock is at work; a folder that cannot be locked belongs to another user.
+        // A locked folder is in use; one that cannot be locked belongs to another user.
         let Ok(_lock) = Lock::take(&folder.join(LOCK), "clearing away") else { continue };
         let text = files::read_text(&folder.join(NOTES))?.unwrap_or_default();
         let notes: Vec<Note> = serde_json::from_str(&text).unwrap_or_default();

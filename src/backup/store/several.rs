@@ -1,4 +1,4 @@
-//! Several stores at once: a local one and one elsewhere, each with its copy of a snapshot.
+//! Several stores at once: a local one and a remote one, each with its copy of a snapshot.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -10,41 +10,41 @@ use crate::backup::{Held, Manifest, archive};
 use crate::error::{Error, Result};
 use crate::files;
 
-/// The stores of a run, in the order in which they were given.
+/// The stores of a run, in the given order.
 #[derive(Clone, Debug)]
 pub struct Stores {
     all: Vec<Store>,
-    /// The folder that archives are made in.
+    /// The folder where archives are created.
     local: Store,
-    /// What opens an archive that is named by its address and is in none of them.
+    /// Credentials for an archive that is named by its address and is in none of them.
     credentials: Credentials,
     /// Names of other instances: one on another host may be in a folder of the same path.
     others: Vec<String>,
 }
 
 impl Stores {
-    /// These stores, and the folder store in which archives are made where none of them is a folder.
+    /// These stores, and the local store where archives are created if none of them is a folder.
     pub fn new(all: Vec<Store>, fallback: Store) -> Stores {
         let local = all.iter().find(|store| store.folder().is_some()).cloned().unwrap_or(fallback);
         Stores { all, local, credentials: Credentials::default(), others: Vec::new() }
     }
 
-    /// The same stores; an archive that is named by its address and is in none of them is opened with `credentials`.
+    /// The same stores, with `credentials` for an archive that is named by its address and is in none of them.
     pub fn with_credentials(self, credentials: Credentials) -> Stores {
         Stores { credentials, ..self }
     }
 
-    /// The same stores; what has one of these names belongs to another instance, wherever that is.
+    /// The same stores; snapshots with one of these names belong to another instance, whatever their location.
     pub fn apart_from(self, others: Vec<String>) -> Stores {
         Stores { others, ..self }
     }
 
-    /// Whether the snapshot that says this of itself is of the instance at `origin`.
+    /// Whether the snapshot with this manifest is of the instance at `origin`.
     pub fn is_of(&self, manifest: &Manifest, origin: &str) -> bool {
         manifest.origin == origin && !self.others.contains(&manifest.instance)
     }
 
-    /// The first folder: where the write path keeps its snapshots, because a safe write must not depend on a network.
+    /// The first folder: the store of the write path, because a safe write must not depend on a network.
     pub fn local(&self) -> &Store {
         &self.local
     }
@@ -54,14 +54,14 @@ impl Stores {
         self.all.iter()
     }
 
-    /// The same stores, their encrypted archives read with `keys`.
+    /// The same stores; encrypted archives are read with `keys`.
     pub fn with_keys(self, keys: &Keys) -> Stores {
         let all = self.all.into_iter().map(|store| store.with_keys(keys.clone())).collect();
         Stores { all, local: self.local.with_keys(keys.clone()), ..self }
     }
 
-    /// A private folder in the local store for what is not a snapshot yet. What killed runs left is cleared away first, in
-    /// every store in sight.
+    /// A private folder in the local store for unfinished snapshots. What interrupted runs left is removed first, in every
+    /// known store.
     pub fn scratch(&self) -> Result<Scratch> {
         self.clear()?;
         match self.local.folder() {
@@ -74,7 +74,7 @@ impl Stores {
     /// folder `last`.
     ///
     /// # Errors
-    /// [`Error::NoSpace`] where none of them has as much.
+    /// [`Error::NoSpace`] where none of them has enough.
     pub fn scratch_for(&self, needed: u64, last: &Path) -> Result<Scratch> {
         let temporary = std::env::temp_dir();
         let mut first = None;
@@ -92,7 +92,7 @@ impl Stores {
         Err(first.unwrap_or(Error::NoSnapshot(String::new())))
     }
 
-    /// The same stores, and `store` beside them unless it is one of them.
+    /// The same stores, and `store` unless it is one of them.
     pub fn beside(mut self, store: &Store) -> Stores {
         if self.all.iter().all(|other| other.address() != store.address()) {
             self.all.push(store.clone());
@@ -100,7 +100,7 @@ impl Stores {
         self
     }
 
-    /// Clears away what killed runs left half made, in every store in sight; returns the folders that are gone.
+    /// Removes the incomplete snapshots that interrupted runs left, in every known store; returns the removed folders.
     pub fn clear(&self) -> Result<Vec<PathBuf>> {
         let mut undo = |note: &scratch::Note| match self.all.iter().find(|store| store.address() == note.store) {
             Some(store) => store.undo(note).is_ok(),
@@ -113,11 +113,11 @@ impl Stores {
         Ok(gone)
     }
 
-    /// What is in all of them, oldest first, the copies of one snapshot side by side. A store that does not answer stands
-    /// among what is unusable.
+    /// The content of all of them, oldest first, the copies of one snapshot side by side. A store that does not respond is
+    /// among the unusable ones.
     ///
     /// # Errors
-    /// The only store there is does not answer.
+    /// The only store does not respond.
     pub fn list(&self) -> Result<Listing> {
         let mut listing = Listing::default();
         for store in &self.all {
@@ -135,14 +135,13 @@ impl Stores {
         Ok(listing)
     }
 
-    /// The copies of the snapshot meant by `wanted`, in the order of the stores, at least one: an archive's path or
-    /// address, an id or its beginning, or `latest`: the newest backup of the instance at `origin`, or where there is none its
-    /// newest whole undo snapshot; the last two also behind the address of another store. `warn` is told of what could not be
-    /// read.
+    /// The copies of the snapshot selected by `wanted`, in the order of the stores, at least one: an archive's path or address,
+    /// an id or its beginning, or `latest`: the newest backup of the instance at `origin`, or without one its newest full undo
+    /// snapshot; the last two also after the address of another store. `warn` is called for what could not be read.
     ///
     /// # Errors
-    /// [`Error::NoSnapshot`]; [`Error::Usage`] for the beginning of several; that of a store that does not answer, where the
-    /// snapshot is in none of the others.
+    /// [`Error::NoSnapshot`]; [`Error::Usage`] for the beginning of several ids; the error of a store that does not respond,
+    /// where no other has the snapshot.
     pub fn find(&self, wanted: &str, origin: &str, warn: &mut dyn FnMut(&Error)) -> Result<Vec<Snapshot>> {
         let path = Path::new(wanted);
         if path.is_file() {
@@ -180,8 +179,8 @@ impl Stores {
 }
 
 impl Stores {
-    /// The stores that `wanted` is to be looked for in, and what of it to look for: of `s3://bucket/prefix/ID` the store at
-    /// `s3://bucket/prefix` alone, and `ID`.
+    /// The stores to search for `wanted`, and the id to search for: for `s3://bucket/prefix/ID` the store `s3://bucket/prefix`
+    /// only, and `ID`.
     pub fn narrowed<'a>(&self, wanted: &'a str) -> Result<(Stores, &'a str)> {
         let is_name = |name: &str| name == "latest" || !name.is_empty() && name.chars().all(|c| c.is_ascii_hexdigit());
         let (place, name) = match wanted.rsplit_once('/') {
@@ -198,8 +197,8 @@ impl Stores {
         Ok((Stores { all: vec![store], ..self.clone() }, name))
     }
 
-    /// The copies of the last snapshot of the instance `of`, by its name or by where it was; of the only one there is, where
-    /// none is named. With `before`, of those that were taken before.
+    /// The copies of the last snapshot of the instance `of`, by name or location; of the only instance, where `of` is not
+    /// given. With `before`, of those created before.
     ///
     /// # Errors
     /// [`Error::NoSnapshot`]; [`Error::SeveralInstances`] where one must be named.
@@ -222,7 +221,7 @@ impl Stores {
         }
         snapshots.retain(|snapshot| before.is_none_or(|end| snapshot.manifest.created < end));
         let origins: BTreeSet<String> = snapshots.iter().map(|one| one.manifest.origin.clone()).collect();
-        // Of those that are left, the newest with a history: who starts on a new host wants both, and configuration can follow.
+        // The newest with a history: a new host needs both, and the configuration can be updated.
         let newest = snapshots.iter().rev().find(|one| !one.manifest.undo).map(|one| one.manifest.id.clone());
         if snapshots.iter().any(|one| !one.manifest.undo && one.manifest.is_whole()) {
             snapshots.retain(|one| one.manifest.is_whole());
@@ -252,8 +251,7 @@ impl Stores {
         }
     }
 
-    /// The snapshot whose archive is at `address`: in one of the stores, or anywhere else where an archive can be, on a web
-    /// server too.
+    /// The snapshot whose archive is at `address`: in one of the stores, or anywhere else, including a web server.
     fn read_at(&self, address: &str) -> Result<Snapshot> {
         if !archive::is_archive(address) {
             let why = "the address of an archive ends in `.kuma.tar.zst` or `.kuma.tar.zst.age`; get another one with `curl` first";
@@ -272,7 +270,7 @@ impl Stores {
     }
 }
 
-/// Keeps the copies of the newest backup; where there is none, of the newest undo snapshot that is whole.
+/// Keeps the copies of the newest backup; without one, of the newest full undo snapshot.
 fn keep_last(snapshots: &mut Vec<Snapshot>) {
     match snapshots.iter().any(|snapshot| !snapshot.manifest.undo) {
         true => snapshots.retain(|snapshot| !snapshot.manifest.undo),
@@ -282,7 +280,7 @@ fn keep_last(snapshots: &mut Vec<Snapshot>) {
     snapshots.retain(|snapshot| Some(&snapshot.manifest.id) == last.as_ref());
 }
 
-/// That a store has no snapshots, while its bucket has some under other prefixes.
+/// The warning that a store has no snapshots, while its bucket has some under other prefixes.
 pub fn no_snapshots((store, others): &(String, Vec<String>)) -> Error {
     Error::Store {
         act: "find snapshots in",
@@ -300,11 +298,10 @@ impl From<Vec<Store>> for Stores {
     }
 }
 
-/// Unpacks the first of these copies of one snapshot that is whole into the new folder `folder`; `warn` is told of each
-/// that is not.
+/// Unpacks the first intact one of these copies of one snapshot into the new folder `folder`; `warn` is called for each other.
 ///
 /// # Errors
-/// That of the last copy; [`Error::Key`] at once.
+/// The error of the last copy; [`Error::Key`] at once.
 pub fn unpack_first(copies: &[Snapshot], folder: &Path, warn: &mut dyn FnMut(&Error)) -> Result<Held> {
     let mut last = Error::NoSnapshot(String::new());
     for (at, copy) in copies.iter().enumerate() {

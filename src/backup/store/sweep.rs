@@ -1,4 +1,4 @@
-//! What is left in a store of snapshots that were being put or removed when their run was killed.
+//! The remains of snapshots in a store that were being stored or deleted when their run was interrupted.
 
 use std::collections::BTreeSet;
 
@@ -8,11 +8,11 @@ use super::{Store, beside};
 use crate::backup::archive;
 use crate::error::Result;
 
-/// A snapshot that is this young may still be on its way.
+/// A snapshot younger than this may still be in transfer.
 const YOUNG: TimeDelta = TimeDelta::days(1);
 
-/// Half of a snapshot: a manifest whose archive is not there or, where archives become snapshots by their manifest, an
-/// archive without one. Neither is ever listed.
+/// An incomplete snapshot: a manifest without its archive or, where archives become snapshots by their manifest, an archive
+/// without one. Neither is ever listed.
 #[derive(Clone, Debug)]
 pub struct Orphan {
     store: Store,
@@ -20,8 +20,7 @@ pub struct Orphan {
 }
 
 impl Store {
-    /// Halves of snapshots that were taken more than a day before `now`, as their names tell; one that is called otherwise
-    /// is not ours.
+    /// Incomplete snapshots created more than a day before `now`, by their names; files with other names are ignored.
     pub fn orphans(&self, now: DateTime<Utc>) -> Result<Vec<Orphan>> {
         let objects = self.objects.list()?;
         let names: BTreeSet<&str> = objects.iter().map(|object| object.name.as_str()).collect();
@@ -36,18 +35,18 @@ impl Store {
 }
 
 impl Orphan {
-    /// Where it is: a path or an address.
+    /// Its location: a path or an address.
     pub fn location(&self) -> String {
         self.store.locate(&self.name)
     }
 
-    /// Removes it.
+    /// Deletes it.
     pub fn remove(&self) -> Result<()> {
         self.store.objects.remove(&self.name)
     }
 }
 
-/// When the snapshot that the file `name` belongs to was taken: `<instance>/<UTC time>-<id>…`.
+/// The creation time of the snapshot that the file `name` belongs to: `<instance>/<UTC time>-<id>…`.
 fn taken(name: &str) -> Option<DateTime<Utc>> {
     let (_, file) = name.rsplit_once('/')?;
     let (time, _) = file.split_once('-')?;

@@ -1,4 +1,4 @@
-//! What is particular about WebDAV: folders are made before files are put, files go in one piece, and not every server lists.
+//! Particularities of WebDAV: folders are created before files, files are sent in one request, and not every server lists.
 
 use std::collections::BTreeSet;
 use std::fs::File;
@@ -16,7 +16,7 @@ use reqwest::{Method, Request, Response, StatusCode, Url};
 
 use super::wire::{Refusal, Sent, Wire, read_refusal};
 
-/// Bytes of a file that are read at once.
+/// Bytes of a file that are read at a time.
 const CHUNK: u64 = 64 << 10;
 
 /// A folder on a WebDAV server.
@@ -24,7 +24,7 @@ pub(super) struct WebDav {
     wire: Wire,
     host: Url,
     prefix: Key,
-    /// Folders that are there, with `/` at the end.
+    /// Existing folders, with `/` at the end.
     made: Mutex<BTreeSet<String>>,
 }
 
@@ -33,7 +33,7 @@ impl WebDav {
         WebDav { wire, host, prefix, made: Mutex::default() }
     }
 
-    /// Puts the file at `from` as `name`, in one piece that is never held in memory.
+    /// Stores the file at `from` as `name`, in one request, streamed.
     pub(super) async fn put(&self, name: &str, from: &Path, size: u64) -> object_store::Result<()> {
         if let Some((folder, _)) = name.rsplit_once('/') {
             self.make_folder(&self.parts(folder)).await?;
@@ -46,12 +46,12 @@ impl WebDav {
         }
     }
 
-    /// Makes the folder of the store, where it is not there.
+    /// Creates the folder of the store, if it is missing.
     pub(super) async fn make_root(&self) -> object_store::Result<()> {
         self.make_folder(&self.parts("")).await
     }
 
-    /// Fails unless the server lists what is in the folder of the store.
+    /// Fails unless the server lists the folder of the store.
     pub(super) async fn check_lists(&self) -> object_store::Result<()> {
         let answer = self.ask("PROPFIND", &self.parts(""), Some("1")).await?;
         match answer.status() == StatusCode::MULTI_STATUS {
@@ -60,9 +60,9 @@ impl WebDav {
         }
     }
 
-    /// Makes a folder and those above it, where they are not there.
+    /// Creates a folder and its parents, where they are missing.
     async fn make_folder(&self, parts: &[String]) -> object_store::Result<()> {
-        // From the lowest one up to one that is there, and down again.
+        // From the lowest one up to an existing one, and down again.
         let mut depth = parts.len();
         while depth > 0 {
             match self.make_one(&parts[..depth]).await? {
@@ -79,7 +79,7 @@ impl WebDav {
         Ok(())
     }
 
-    /// Makes one folder; `None` when it is there, else what the server says where one above it is missing.
+    /// Creates one folder; `None` when it exists, else the server's response where its parent is missing.
     async fn make_one(&self, parts: &[String]) -> object_store::Result<Option<Refusal>> {
         let name = parts.join("/");
         if self.made.lock().is_ok_and(|made| made.contains(&name)) {
@@ -89,7 +89,7 @@ impl WebDav {
         let status = answer.status();
         let is_there = match status {
             StatusCode::CONFLICT | StatusCode::NOT_FOUND => return Ok(Some(read_refusal("MKCOL", answer).await)),
-            // The one is what it should say where there is a folder; others say all kinds of things then.
+            // The first is the standard status for an existing folder; servers use various others.
             StatusCode::METHOD_NOT_ALLOWED => true,
             status if status.is_success() => true,
             StatusCode::UNAUTHORIZED => false,
@@ -117,13 +117,13 @@ impl WebDav {
         self.wire.send(make).await.map_err(generic)
     }
 
-    /// The names on the way from the root of the server to `name` in the store.
+    /// The names from the root of the server to `name` in the store.
     fn parts(&self, name: &str) -> Vec<String> {
         let prefix = self.prefix.parts().map(|part| part.as_ref().to_owned());
         prefix.chain(name.split('/').filter(|part| !part.is_empty()).map(str::to_owned)).collect()
     }
 
-    /// Folders have a `/` at the end: some servers make none without.
+    /// Folders have a `/` at the end: some servers require it.
     fn url(&self, parts: &[String], is_folder: bool) -> Url {
         let mut url = self.host.clone();
         if let Ok(mut path) = url.path_segments_mut() {

@@ -1,4 +1,4 @@
-//! How requests reach a store: sent again while a server is away, given up when nothing moves, with the login that it wants.
+//! Requests to a store: repeated while a server is unavailable, aborted without traffic, with the required authentication.
 
 use std::error::Error as StdError;
 use std::fmt;
@@ -23,21 +23,21 @@ use tokio::time::{Sleep, sleep, timeout};
 use super::credentials::{Credentials, Patience};
 use super::login::Login;
 
-/// How long a connection may take.
+/// Timeout of a connection.
 const CONNECT: Duration = Duration::from_secs(10);
-/// How long one that was found to be down is waited for again.
+/// How long to wait again for a server that was found to be down.
 const DOWN: Patience = Patience { retry: Duration::from_secs(5), silence: Duration::from_secs(10) };
-/// Pauses between two tries: the first, and the longest.
+/// Pauses between two attempts: the first, and the longest.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(5));
-/// How often it is looked whether a request moves.
+/// Polling interval for the traffic of a request.
 const TICK: Duration = Duration::from_millis(500);
-/// Bytes of a body that are handed over at once; smaller than what a slow line takes in the time for which silence is borne.
+/// Bytes of a body that are passed on at a time; less than a slow line takes within the timeout.
 const PIECE: usize = 64 << 10;
-/// A server that was sent so many bytes gets a second more to answer: it may have to copy them once more.
+/// For every so many bytes sent a server gets a second more to respond: it may have to copy them.
 const COPIED: u64 = 10_000_000;
-/// An answer of so many bytes is read at once.
+/// A response up to this size is read at once.
 const SMALL: u64 = 64 << 10;
-/// As much of an answer that refuses a request is read.
+/// Bytes of an error response that are read.
 const WORDS: usize = 64 << 10;
 
 /// The client of one store.
@@ -46,15 +46,15 @@ pub(super) struct Wire {
     client: reqwest::Client,
     login: Option<Arc<Login>>,
     patience: Patience,
-    /// When it was last found to be down: who asks again soon after that waits less.
+    /// When it was last found to be down: requests soon after that wait less.
     down: Arc<Mutex<Option<Instant>>>,
 }
 
-/// How many bytes of the body of a request were handed over.
+/// How many bytes of the body of a request were sent.
 pub(super) type Sent = Arc<AtomicU64>;
 
 impl Wire {
-    /// One that heeds the proxy and the like that the variables with `prefix` name.
+    /// A client with the proxy and other options from the variables with `prefix`.
     pub(super) fn new(prefix: &str, credentials: &Credentials, login: Option<Login>) -> Result<Wire, String> {
         let named = |name: &str| credentials.value(&format!("{prefix}{name}"));
         let mut builder = reqwest::Client::builder()
@@ -71,7 +71,7 @@ impl Wire {
         Ok(Wire { client, login: login.map(Arc::new), patience: credentials.patience, down: Arc::default() })
     }
 
-    /// Sends the request that `make` makes, as often as it takes; the last answer, whatever it is, or why there was none.
+    /// Sends the request of `make`, repeatedly if necessary; returns the last response, or why there was none.
     pub(super) async fn send<F>(&self, make: F) -> Result<Response, HttpError>
     where
         F: Fn() -> Result<(Request, Sent), HttpError> + Send + Sync,
@@ -85,7 +85,7 @@ impl Wire {
                 answered => answered,
             };
             let again = match &answered {
-                // What these say stays true: not known here, disk full.
+                // These errors are permanent: unknown host, disk full.
                 Ok(answer) if [501, 505, 507].contains(&answer.status().as_u16()) => false,
                 Ok(answer) => answer.status().is_server_error() || [408, 429].contains(&answer.status().as_u16()),
                 Err(error) => match error.kind() {
@@ -94,7 +94,7 @@ impl Wire {
                     _ => false,
                 },
             };
-            // From the first failure on, because a large file may have been on its way for long.
+            // From the first failure on, because a large file may have been in transfer for long.
             let is_late = failing.get_or_insert_with(Instant::now).elapsed() > patience.retry;
             let again = again && !once && !is_late;
             if let (false, Ok(mut down)) = (again, self.down.lock()) {
@@ -106,7 +106,7 @@ impl Wire {
                     return Err(HttpError::new(HttpErrorKind::Unknown, read_refusal("the request", answer).await));
                 }
                 (false, Ok(answer)) => return Ok(answer),
-                // Nobody else is to try again.
+                // The caller must not retry.
                 (false, Err(error)) => return Err(HttpError::new_boxed(HttpErrorKind::Unknown, Box::new(error))),
             }
             sleep(pause).await;
@@ -114,7 +114,7 @@ impl Wire {
         }
     }
 
-    /// Reads all of an answer, so that one that breaks off is one that is asked for again.
+    /// Reads a complete response, so that a truncated one is requested again.
     async fn read(&self, answer: Response) -> Result<Response, HttpError> {
         let (parts, body) = http::Response::<reqwest::Body>::from(answer).into_parts();
         let mut body = self.watched(body);
@@ -142,7 +142,7 @@ impl Wire {
         }
     }
 
-    /// The same once, with the login that the server asks for.
+    /// A single attempt, with the required authentication.
     async fn send_once<F>(&self, request: Request, sent: &Sent, make: &F) -> Result<Response, HttpError>
     where
         F: Fn() -> Result<(Request, Sent), HttpError> + Send + Sync,
@@ -165,7 +165,7 @@ impl Wire {
         }
     }
 
-    /// The same, given up when nothing moves.
+    /// The same, aborted without traffic.
     async fn execute(&self, request: Request, sent: &Sent) -> Result<Response, HttpError> {
         let mut answer = std::pin::pin!(self.client.execute(request));
         let silence = self.patience().silence;
@@ -178,7 +178,7 @@ impl Wire {
             if now != seen {
                 (seen, since) = (now, Instant::now());
             } else if since.elapsed() >= silence + Duration::from_secs(seen / COPIED) {
-                // No other try: it would be as silent.
+                // No other attempt: it would hang too.
                 return Err(HttpError::new(HttpErrorKind::Unknown, Silence(since.elapsed())));
             }
         }
@@ -213,7 +213,7 @@ impl HttpService for Wire {
                 let url = url.map_err(|error| HttpError::new(HttpErrorKind::Decode, error))?;
                 let (mut made, sent) = (Request::new(parts.method, url), Sent::default());
                 *made.headers_mut() = parts.headers;
-                // Not `is_empty`, which says the opposite of a payload (object_store 0.14.2).
+                // Not `is_empty`, which returns the opposite for a payload (object_store 0.14.2).
                 if body.content_length() > 0 {
                     let outgoing = Outgoing { body, piece: Bytes::new(), sent: sent.clone() };
                     *made.body_mut() = Some(reqwest::Body::wrap(outgoing));
@@ -226,7 +226,7 @@ impl HttpService for Wire {
     }
 }
 
-/// The body of a request, in pieces that are counted.
+/// The body of a request, in counted pieces.
 struct Outgoing<B> {
     body: B,
     piece: Bytes,
@@ -265,7 +265,7 @@ impl<B: Body<Data = Bytes> + Unpin> Body for Outgoing<B> {
     }
 }
 
-/// The body of an answer, given up when nothing comes.
+/// The body of a response, aborted without traffic.
 struct Incoming {
     body: reqwest::Body,
     silence: Duration,
@@ -301,7 +301,7 @@ impl Body for Incoming {
     }
 }
 
-/// Nothing moved for so long.
+/// The timeout of a connection without traffic.
 #[derive(Debug)]
 struct Silence(Duration);
 
@@ -313,7 +313,7 @@ impl fmt::Display for Silence {
 
 impl StdError for Silence {}
 
-/// A status that refuses a request, with the beginning of what the server says of it.
+/// An error status, with the beginning of the server's message.
 #[derive(Debug)]
 pub(super) struct Refusal {
     method: &'static str,
@@ -330,7 +330,7 @@ impl fmt::Display for Refusal {
 
 impl StdError for Refusal {}
 
-/// Reads why `answer` refuses the request.
+/// Reads the error message of `answer`.
 pub(super) async fn read_refusal(method: &'static str, answer: Response) -> Refusal {
     let status = answer.status();
     let words = match timeout(CONNECT, answer.bytes()).await {
@@ -340,18 +340,18 @@ pub(super) async fn read_refusal(method: &'static str, answer: Response) -> Refu
     Refusal { method, status, words }
 }
 
-/// Whether this is a list or the like, and no archive.
+/// Whether this is a listing or the like, not an archive.
 fn is_small(answer: &Response) -> bool {
     let kind = answer.headers().get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
     kind.contains("xml") || kind.contains("json") || answer.content_length().is_some_and(|length| length <= SMALL)
 }
 
-/// Where a cloud's machine is told who it is. Elsewhere there is nobody, and waiting is in vain.
+/// The metadata service of a cloud's machine. On other machines it does not exist, and waiting is useless.
 fn is_link_local(url: &Url) -> bool {
     url.host_str().is_some_and(|host| host.starts_with("169.254."))
 }
 
-/// Whether it is worth another try.
+/// Whether another attempt may succeed.
 fn failed(error: reqwest::Error) -> HttpError {
     let error = error.without_url();
     let mut kind = match (error.is_connect(), error.is_timeout()) {
@@ -363,7 +363,7 @@ fn failed(error: reqwest::Error) -> HttpError {
     while let Some(one) = cause {
         let words = one.to_string();
         if one.is::<rustls::Error>() || words.contains("certificate") || words.contains("corrupt message") {
-            // Neither comes right by itself.
+            // Neither is transient.
             kind = HttpErrorKind::Decode;
             break;
         }
@@ -380,7 +380,7 @@ fn failed(error: reqwest::Error) -> HttpError {
         if kind == HttpErrorKind::Unknown && ["before message", "closed"].iter().any(|sign| words.contains(sign)) {
             kind = HttpErrorKind::Request;
         }
-        // rustls speaks from within an I/O error.
+        // rustls errors are wrapped in an I/O error.
         cause = match one.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
             Some(inner) => Some(inner),
             None => one.source(),

@@ -1,4 +1,4 @@
-//! `kumadb history …`: how long the history is, and less of it.
+//! `kumadb history …`: shows and prunes heartbeats and statistics.
 
 mod prune;
 mod stats;

@@ -23,7 +23,7 @@ use crate::plan::pick::Pick;
 use crate::run::{self, Outcome, Work, compact};
 use crate::value::local_time;
 
-/// Monitors whose beats go that are named on a screen.
+/// Maximum number of monitors listed on the screen.
 const SHOWN: usize = 20;
 
 #[derive(Args, Debug)]
@@ -53,11 +53,11 @@ pub struct PruneArgs {
     write: WriteArgs,
 }
 
-/// What goes, and what a person needs to know of it.
+/// The rows to delete, and what is shown about them.
 struct Found {
     state: State,
     pruning: Pruning,
-    /// Rows that go, by monitor, of each sweep.
+    /// Rows to delete, by monitor, of each table.
     doomed: Vec<Vec<Doomed>>,
     counts: Counts,
     space: Space,
@@ -114,7 +114,7 @@ fn find(reader: &mut dyn Reader, name: &str, args: &PruneArgs, now: DateTime<Utc
         monitors: monitors(&args.monitors, &state)?,
         tables,
     };
-    // Whoever only sets the retention, to "for ever" perhaps, has not asked for beats to go.
+    // Setting only the retention, perhaps to unlimited, does not delete heartbeats.
     if keep.days < 1 || args.keep.is_none() && args.tables.is_empty() {
         keep.tables.clear();
     }
@@ -133,7 +133,7 @@ fn find(reader: &mut dyn Reader, name: &str, args: &PruneArgs, now: DateTime<Utc
     };
     if args.vacuum && !pruning.sweeps.is_empty() {
         let gone = rows_by_table(&pruning.sweeps, &doomed);
-        // Where little goes, writing a table anew gives nothing back.
+        // Where few rows are deleted, rewriting a table reclaims nothing.
         let thinner = |table: &&String| gone[*table] * 10 >= counts.get(*table).copied().unwrap_or(0);
         let tables: Vec<&String> = gone.keys().filter(thinner).collect();
         pruning.compacting = compacting(reader.kind(), &tables);
@@ -141,7 +141,7 @@ fn find(reader: &mut dyn Reader, name: &str, args: &PruneArgs, now: DateTime<Utc
     Ok(Found { pruning, doomed, counts, space, state })
 }
 
-/// The tables of the history that are named, by name or with a `*` at the end; all where none is.
+/// The history tables that are named, by name or with a `*` at the end; all where none is.
 fn chosen(named: &[String], known: &[String]) -> Result<Vec<String>> {
     let is_meant = |name: &str, table: &str| match name.strip_suffix('*') {
         Some(start) => table.starts_with(start),
@@ -154,7 +154,7 @@ fn chosen(named: &[String], known: &[String]) -> Result<Vec<String>> {
     Ok(known.iter().filter(is_wanted).cloned().collect())
 }
 
-/// Ids of all monitors that one of `wanted` means; `None` for all there are.
+/// Ids of the monitors selected by `wanted`; `None` for all.
 fn monitors(wanted: &[String], state: &State) -> Result<Option<Vec<i64>>> {
     if wanted.is_empty() {
         return Ok(None);
@@ -186,7 +186,7 @@ impl Found {
         rows_by_table(&self.pruning.sweeps, &self.doomed)
     }
 
-    /// What goes of each monitor, most first: table, rows.
+    /// Rows to delete of each monitor, most first.
     fn monitors(&self) -> Vec<(&str, &Doomed)> {
         let sweeps = self.pruning.sweeps.iter().zip(&self.doomed);
         let mut all: Vec<_> =

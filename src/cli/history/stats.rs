@@ -21,7 +21,7 @@ pub struct StatsArgs {
     top: usize,
 }
 
-/// Everything that is shown of a history.
+/// The data of the report.
 struct Measured {
     state: State,
     history: History,
@@ -30,7 +30,7 @@ struct Measured {
 }
 
 impl Measured {
-    /// Rows of the largest table first.
+    /// The tables, most rows first.
     fn tables(&self) -> Vec<(&String, u64, crate::engine::space::TableSpace)> {
         let space = |table: &String| self.space.tables.get(table).copied().unwrap_or_default();
         let mut tables: Vec<_> = self.rows.iter().map(|(table, rows)| (table, *rows, space(table))).collect();
@@ -38,7 +38,7 @@ impl Measured {
         tables
     }
 
-    /// Most beats first.
+    /// The monitors, most heartbeats first.
     fn monitors(&self) -> Vec<(i64, &Beats)> {
         let mut monitors: Vec<_> = self.history.monitors.iter().map(|(id, beats)| (*id, beats)).collect();
         monitors.sort_by_key(|(id, beats)| (std::cmp::Reverse(beats.rows), *id));
@@ -49,7 +49,7 @@ impl Measured {
         self.history.monitors.values().map(|beats| beats.rows).sum()
     }
 
-    /// Bytes that `beats` take, indexes included, as the present ones do.
+    /// Approximate size of `beats` heartbeats, indexes included.
     fn bytes_of(&self, beats: u64) -> u64 {
         let space = self.space.tables.get("heartbeat").copied().unwrap_or_default();
         let each = (space.rows + space.indexes) as f64 / (self.beats().max(1)) as f64;

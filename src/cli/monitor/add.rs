@@ -1,4 +1,4 @@
-//! `kumadb monitor add TYPE`: one subcommand a type, made from the model's tables.
+//! `kumadb monitor add TYPE`: one subcommand per type, generated from the tables of the model.
 
 use std::collections::BTreeMap;
 
@@ -19,10 +19,10 @@ use crate::run::Outcome;
 use crate::schema::{self, Release};
 use crate::value::Value;
 
-/// Types that every supported release has need no word about it.
+/// Types that every supported release has show no release.
 const OLDEST: Release = Release::new(1, 23, 0);
 
-/// What was typed behind `monitor add`.
+/// The arguments of `monitor add`.
 #[derive(Clone, Debug)]
 pub struct AddArgs {
     kind: String,
@@ -93,7 +93,7 @@ impl clap::Args for AddArgs {
                         .action(ArgAction::Set),
                 );
             }
-            // The docs of these structs would become the words about the type, so its own come last.
+            // The docs of these structs would become the description of the type, so its own come last.
             one = WriteArgs::augment_args(LinkArgs::augment_args(one));
             let since = if kind.since > OLDEST { format!(", since {}", kind.since) } else { String::new() };
             let note = if kind.note.is_empty() { String::new() } else { format!("; {}", kind.note) };
@@ -132,7 +132,7 @@ impl FromArgMatches for AddArgs {
     }
 }
 
-/// What the help says of an option: what it is, then what may be typed and what is taken without it.
+/// The help of an option: its description, the allowed values, and the default.
 fn help(option: &Opt) -> String {
     let mut text = option.field.help.to_owned();
     if option.default.is_none() && !option.field.example.is_empty() {
@@ -167,7 +167,7 @@ pub fn run(args: &AddArgs, context: &mut Context<'_>) -> Result<Exit> {
     let (typed, mut problems) = parse_typed(&state, &args.typed);
     let table = state.database.schema.table("monitor").cloned().unwrap_or_default();
     let row = new_monitor(state.database.release.release, &table, &args.kind, &typed, &maker(&state)?);
-    // What was typed and could not be read is wrong, not missing.
+    // An invalid value is reported as invalid, not as missing.
     let known =
         |problem: &Problem| !args.typed.contains_key(problem.subject.as_str()) || typed.contains_key(&problem.subject);
     let row = row.unwrap_or_else(|more| {
@@ -183,7 +183,7 @@ pub fn run(args: &AddArgs, context: &mut Context<'_>) -> Result<Exit> {
     add(new, &args.kind, args.links.create_tags, &args.write, &instance, &state, context)
 }
 
-/// The migrations of several releases are the same; a type that came later than the oldest of them may not be there.
+/// Several releases have the same migrations; the oldest of them may not have a newer type.
 fn warn_of_release(state: &State, name: &str, context: &mut Context<'_>) {
     let oldest = state.database.release.oldest;
     if let Some(kind) = kind(name).filter(|kind| kind.since > oldest) {
@@ -194,7 +194,7 @@ fn warn_of_release(state: &State, name: &str, context: &mut Context<'_>) {
     }
 }
 
-/// Makes `new`; shared with `monitor clone`.
+/// Adds `new`; shared with `monitor clone`.
 pub fn add(
     new: New,
     kind: &str,
@@ -227,7 +227,7 @@ pub fn add(
     carry_out(&wish, write, instance, context)
 }
 
-/// What the server would know of the person who adds.
+/// What the server would know of the user who adds the monitor.
 pub fn maker(state: &State) -> Result<Maker> {
     let owner = state.owner.ok_or_else(|| {
         Error::Refused("the database has no user, so nobody would see the monitor; finish the set-up page first".into())
@@ -240,7 +240,7 @@ pub fn maker(state: &State) -> Result<Maker> {
     })
 }
 
-/// Reads typed texts by the shape of their fields; names of groups, docker hosts, proxies and browsers become ids.
+/// Parses texts by the type of their fields; names of groups, Docker hosts, proxies and browsers become ids.
 fn parse_typed(state: &State, typed: &BTreeMap<&'static str, String>) -> (BTreeMap<String, Value>, Vec<Problem>) {
     let mut values = BTreeMap::new();
     let mut problems = Vec::new();
@@ -255,7 +255,7 @@ fn parse_typed(state: &State, typed: &BTreeMap<&'static str, String>) -> (BTreeM
     (values, problems)
 }
 
-/// Reads one typed text.
+/// Parses one text.
 pub fn parse_one(state: &State, column: &str, text: &str) -> Result<Value, Problem> {
     let known = crate::model::field(column).ok_or_else(|| Problem::new(column, "no such field"))?;
     let text = text.trim();
@@ -264,13 +264,13 @@ pub fn parse_one(state: &State, column: &str, text: &str) -> Result<Value, Probl
         Shape::Reference(Reference::DockerHost) => find_docker_host(state, text).map(Value::Int),
         Shape::Reference(Reference::Proxy) => find_proxy(state, text).map(Value::Int),
         Shape::Reference(Reference::RemoteBrowser) => find_remote_browser(state, text).map(Value::Int),
-        // The only other thing that a monitor's own columns point to.
+        // The only other reference of a monitor's own columns.
         Shape::Reference(_) => find_group(state, text).map(Value::Int),
         _ => parse(known, text),
     }
 }
 
-/// Where a push monitor is called, as far as the container tells.
+/// The URL of a push monitor, as far as the container shows it.
 fn push_url(instance: &Instance, token: &str) -> String {
     let base = instance.container.as_ref().and_then(|server| server.published());
     format!("{}/api/push/{token}?status=up&msg=OK&ping=", base.unwrap_or_else(|| "http://YOUR-SERVER:3001".into()))

@@ -13,7 +13,7 @@ use crate::plan::monitor::{New, Notify, TagWish};
 use crate::plan::pick::Pick;
 use crate::value::Value;
 
-/// Columns that belong to one row and are not copied.
+/// Columns that are unique to a row and are not copied.
 const OWN: &[&str] = &["id", "created_date", "dns_last_result", "manual_status"];
 
 #[derive(Args, Debug)]

@@ -86,11 +86,11 @@ pub fn run(args: &EditArgs, context: &mut Context<'_>) -> Result<Exit> {
         for monitor in monitors.values() {
             problems.extend(check(state.database.release.release, monitor, &edit));
         }
-        // The same fault in forty monitors is one fault of the command.
+        // The same problem in forty monitors is one problem of the command.
         problems.dedup_by(|a, b| a == b);
     }
     let plan = plan_edit(&state, &monitors, &edit, changes.create_tags).unwrap_or_else(|more| {
-        // What is wrong with a field is told once.
+        // A problem of a field is reported once.
         let told: Vec<String> = problems.iter().map(|problem| problem.subject.clone()).collect();
         problems.extend(more.into_iter().filter(|problem| !told.contains(&problem.subject)));
         Plan::default()
@@ -129,14 +129,14 @@ fn parse_assignment(state: &crate::model::state::State, text: &str) -> Result<(S
     parse_one(state, known.column, value).map(|value| (known.column.to_owned(), value))
 }
 
-/// The hint of `problem` as it is typed here: `--set interval=60` where `monitor add` takes `--interval 60`.
+/// The hint of `problem` in the syntax of this command: `--set interval=60` where `monitor add` takes `--interval 60`.
 pub fn as_assignment(problem: Problem) -> Problem {
     let assigned =
         problem.hint.as_deref().and_then(|hint| respell(hint, |column, value| format!("--set {column}={value}")));
     Problem { hint: assigned.map(|all| all.join(" ")).or(problem.hint), ..problem }
 }
 
-/// What is wrong with `monitor` after `edit`.
+/// The problems of `monitor` after `edit`.
 fn check(release: Release, monitor: &Monitor, edit: &Edit) -> Vec<Problem> {
     let touched: Vec<&str> = edit.set.iter().map(|(column, _)| column.as_str()).collect();
     let mut row: Vec<(String, Value)> =

@@ -28,7 +28,7 @@ pub fn run(args: &ListArgs, context: &mut Context<'_>) -> Result<Exit> {
         }
         false => (json!(null), monitors.iter().map(|monitor| line(&state, monitor)).collect()),
     };
-    // With thousands of monitors, what was read and what is shown would be in memory side by side.
+    // With thousands of monitors, the rows and the table would be in memory at the same time.
     drop(state);
     context.ui.result(&document, || match empty {
         true => "no monitors yet".into(),
@@ -70,7 +70,7 @@ fn line(state: &State, monitor: &Monitor) -> Vec<String> {
     ]
 }
 
-/// What is watched, in a few words.
+/// What the monitor checks, in a few words.
 fn target(monitor: &Monitor) -> String {
     let text = |column: &str| monitor.row.text(column).filter(|text| !text.is_empty());
     match (text("hostname"), monitor.row.int("port"), text("url")) {

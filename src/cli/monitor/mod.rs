@@ -71,7 +71,7 @@ pub struct PickArgs {
 }
 
 impl PickArgs {
-    /// The choice these options mean.
+    /// The selection by these options.
     pub fn pick(&self) -> Pick {
         Pick {
             named: self.named.clone(),
@@ -83,7 +83,7 @@ impl PickArgs {
         }
     }
 
-    /// The choice, which must not be empty: a forgotten filter is not "all".
+    /// The selection, which must not be empty: a forgotten filter does not mean all.
     pub fn required(&self) -> Result<Pick> {
         let pick = self.pick();
         match pick.is_empty() {

@@ -22,7 +22,7 @@ pub struct ShowArgs {
     all: bool,
 }
 
-/// Whether `known` means something for a monitor of type `name`; of types that are unknown to us everything may.
+/// Whether `known` is used by monitors of type `name`; for unknown types every field may be.
 fn concerns(name: &str, known: &Field) -> bool {
     let Some(kind) = kind(name) else { return true };
     matches!(known.shape, Shape::Server | Shape::Kind) || kind.has(known.column, schema::newest())
@@ -60,7 +60,7 @@ pub fn run(args: &ShowArgs, context: &mut Context<'_>) -> Result<Exit> {
             (false, None) => value.to_string(),
         };
         document.insert(column.to_owned(), if hidden && !empty { json!("(secret)") } else { value.json() });
-        // A row has a cell for every field of every type, most of them with a default that means nothing here.
+        // A row has a cell for every field of every type, most of them with a default that is unused here.
         let other = known.is_some_and(|known| !concerns(monitor.kind(), known));
         if args.all || !(empty || other) {
             rows.push(vec![column.to_owned(), shown]);

@@ -1,5 +1,5 @@
-//! How a new instance keeps its database, what makes that, and whom its files belong to: as the options say, else as snapshot,
-//! container and image do.
+//! The engine of a new instance, what creates its database, and the owner of its files: from the options, else from snapshot,
+//! container and image.
 
 use std::sync::Arc;
 
@@ -60,13 +60,13 @@ fn owner(text: &str) -> Result<(u32, u32), String> {
     }
 }
 
-/// What was decided.
+/// The decisions.
 pub struct Choice {
-    /// How the database is kept.
+    /// The kind of database.
     pub kind: Kind,
-    /// The image that the server will run, by its name.
+    /// The name of the image that the server will run.
     pub image: String,
-    /// The image itself, where it is there.
+    /// The image itself, where it exists locally.
     found: Option<Image>,
     docker: Option<Arc<Docker>>,
 }
@@ -86,7 +86,7 @@ impl Choice {
             return Ok(Choice { kind, image: found.name.clone(), found: Some(found), docker });
         }
         let image = args.image.clone().unwrap_or_else(|| launch::image(manifest));
-        // An engine elsewhere has images, and none of the folders of this machine.
+        // A remote engine has images, but not the folders of this machine.
         let surroundings = engine::surroundings(&context.global);
         let is_local = surroundings.endpoint().is_ok_and(|endpoint| endpoint.is_local());
         let docker = if is_local { engine::connect(&surroundings).ok() } else { None };
@@ -97,7 +97,7 @@ impl Choice {
         Ok(Choice { kind, image, found, docker })
     }
 
-    /// The engine that the place was connected by, or found on this machine.
+    /// The engine of the place, or the one found on this machine.
     pub fn docker(&self) -> Option<&Arc<Docker>> {
         self.docker.as_ref()
     }
@@ -105,7 +105,7 @@ impl Choice {
     /// The database at `place`.
     ///
     /// # Errors
-    /// [`Error::Refused`] where nothing makes an embedded MariaDB; it names what can be done instead.
+    /// [`Error::Refused`] where nothing can create an embedded MariaDB; it lists the alternatives.
     pub fn database(&self, args: &NewArgs, place: &Place) -> Result<Database<'_>> {
         let maker = match (self.kind, place) {
             (Kind::Sqlite, _) => return Ok(Database::Sqlite),
@@ -133,11 +133,11 @@ impl Choice {
         }
     }
 
-    /// Whom the files are to belong to, where that is said anywhere.
+    /// The owner of the files, where an option, the container or the image specifies one.
     pub fn owner(&self, args: &NewArgs) -> Option<(u32, u32)> {
         let rootless = self.image.contains("rootless").then_some((1000, 1000));
         let meant = args.owner.or_else(|| self.found.as_ref().map_or(rootless, Image::ids));
-        // Root in its container may read what belongs to anybody.
+        // Root in its container can read the files of any owner.
         meant.filter(|(uid, _)| args.owner.is_some() || *uid != 0 || rustix::process::geteuid().is_root())
     }
 }
@@ -171,7 +171,7 @@ fn kind(args: &NewArgs, manifest: &Manifest, place: &Place) -> Result<Kind> {
     }
 }
 
-/// What the environment of a container says, which the server heeds before all else.
+/// The engine in the environment of a container, which takes precedence for the server.
 fn said_by(fresh: &Fresh) -> Result<Option<Kind>> {
     let container = &fresh.container;
     match container.env(&["UPTIME_KUMA_DB_TYPE"]) {

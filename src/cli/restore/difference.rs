@@ -1,4 +1,4 @@
-//! What a restore would change, shown before its question: field by field, and in rows where there are too many to show.
+//! The changes of a restore, shown before the question: field by field, and as numbers of rows where there are too many.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -17,22 +17,22 @@ use crate::model::view::existing_names;
 use crate::plan::Plan;
 use crate::plan::difference::difference;
 
-/// What is there now.
+/// The current state.
 pub struct Now {
     config: Config,
     counts: Counts,
-    /// Rows that hang on each monitor, for those that go.
+    /// Rows that belong to each monitor, for monitors that will be deleted.
     hanging: BTreeMap<i64, BTreeMap<String, u64>>,
-    /// Rows of the history that come back, by table.
+    /// Rows of the history that will be restored, by table.
     missing: BTreeMap<String, u64>,
 }
 
 impl Now {
-    /// Reads what is there, what of it is lost with `held`, and the configuration in that. Where `merges` names tables, rows of
-    /// theirs are put back among those that are there.
+    /// Reads the current state, what `held` would remove from it, and the configuration in `held`. Rows of the tables `merges`
+    /// are restored among the existing ones.
     ///
     /// # Errors
-    /// The database cannot be read. That the copy cannot is the second result.
+    /// The database cannot be read. An unreadable copy is the second result.
     pub fn read(reader: &mut dyn Reader, name: &str, held: &Held, merges: &[String]) -> Result<(Now, Result<Config>)> {
         let config = read_config(reader, name)?;
         let counts = read_counts(reader, &config.database.schema)?;
@@ -53,29 +53,29 @@ impl Now {
         Ok((now, then))
     }
 
-    /// The database that it is.
+    /// The database.
     pub fn database(&self) -> &Database {
         &self.config.database
     }
 }
 
-/// How now and then differ.
+/// The differences between now and the snapshot.
 pub struct Difference {
     plan: Plan,
-    /// Tables with other numbers of rows: name, rows now, rows then.
+    /// Tables with other numbers of rows: name, rows now, rows in the snapshot.
     rows: Vec<(String, u64, u64)>,
-    /// Monitors of now that are not there then.
+    /// Monitors that are missing in the snapshot.
     gone: Vec<String>,
-    /// Monitors of then that are not there now.
+    /// Monitors that only the snapshot has.
     back: Vec<String>,
-    /// Rows of the history that come back among those that are there, by table.
+    /// Rows of the history that will be restored among the existing ones, by table.
     pub missing: BTreeMap<String, u64>,
-    /// Heartbeats of monitors that go, where the history stays.
+    /// Heartbeats of deleted monitors, where the history stays.
     lost: u64,
 }
 
 impl Difference {
-    /// How they differ in all tables but `kept`.
+    /// The differences in all tables but `kept`.
     pub fn between(now: Now, then: &Config, held: &Held, kept: &[String]) -> Difference {
         let names = |config: &Config| -> BTreeSet<String> {
             existing_names(&MONITORS, config).into_iter().map(|(id, path)| format!("{path} ({id})")).collect()
@@ -99,7 +99,7 @@ impl Difference {
         self.plan.is_empty() && self.rows.is_empty() && self.missing.is_empty()
     }
 
-    /// For programs.
+    /// As JSON.
     pub fn json(&self) -> Json {
         let rows = |(table, now, then): &(String, u64, u64)| json!({"table": table, "now": now, "then": then});
         json!({
@@ -112,7 +112,7 @@ impl Difference {
         })
     }
 
-    /// For people: all of it where `whole`, else no more than fits on a screen.
+    /// As text: all of it where `whole`, else no more than fits on a screen.
     pub fn text(&self, whole: bool) -> String {
         let rows = self.rows.iter().map(|(table, now, then)| vec![table.clone(), now.to_string(), then.to_string()]);
         let mut parts = Vec::new();

@@ -1,13 +1,13 @@
-//! The lines that start a server on a new instance: for `docker run`, and for Docker Compose. Pure.
+//! The commands that start a server on a new instance: for `docker run`, and for Docker Compose. Pure.
 
 use crate::backup::Manifest;
 use crate::run::rebuild::recognise;
 use crate::schema::Recognition;
 
-/// Where the real images are.
+/// The repository of the official images.
 const REPOSITORY: &str = "louislam/uptime-kuma";
 
-/// What is to be started.
+/// The server to start.
 #[derive(Debug)]
 pub struct Launch {
     /// Name of the container.
@@ -16,20 +16,20 @@ pub struct Launch {
     pub image: String,
     /// A path of the host, or the name of a volume.
     pub data: String,
-    /// Variables and their values; one without is taken from the environment of whoever starts it.
+    /// Variables and their values; one without is taken from the user's environment.
     pub env: Vec<(String, Option<String>)>,
-    /// Its database is on the host itself.
+    /// Whether its database runs on the host itself.
     pub host_network: bool,
     /// The socket of its database, a path of the host.
     pub socket: Option<String>,
 }
 
-/// The image of the release that `manifest` is of: of a range the newest.
+/// The image for the release of `manifest`: the newest of a range.
 pub fn image(manifest: &Manifest) -> String {
     let Recognition { release, unknown, .. } = recognise(manifest);
     match unknown.is_empty() {
         true => format!("{REPOSITORY}:{release}"),
-        // Newer than any that is known here.
+        // Newer than any known release.
         false => format!("{REPOSITORY}:{}", release.major),
     }
 }
@@ -86,11 +86,11 @@ impl Launch {
     }
 }
 
-/// `text` as a name for a container, else the usual one.
+/// `text` as a name for a container, else the default name.
 pub fn container_name(text: &str) -> String {
     let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-');
     let plain = text.starts_with(|c: char| c.is_ascii_alphanumeric()) && text.chars().all(fits) && text.len() > 1;
-    // What a folder is called says nothing of the server.
+    // The name of a folder says nothing about the server.
     if plain && text != "data" { text.to_owned() } else { "uptime-kuma".into() }
 }
 

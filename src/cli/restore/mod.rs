@@ -58,8 +58,7 @@ pub struct RestoreArgs {
 }
 
 impl RestoreArgs {
-    /// The archive that is meant, of an instance at `origin`, where it is in a folder of this machine that was named as a
-    /// store.
+    /// The archive in question, of an instance at `origin`, where it is in a folder of this machine that is given as a store.
     pub fn local_archive(&self, origin: &str, context: &Context<'_>) -> Result<Option<String>> {
         if self.new.to.is_some() {
             return source::local_archive(self, context);
@@ -121,7 +120,7 @@ pub fn run(args: &RestoreArgs, context: &mut Context<'_>) -> Result<Exit> {
         Some(server) => server.shipped()?,
         None => None,
     };
-    // The configuration alone must be of the release that is there anyway.
+    // A configuration-only restore keeps the current release anyway.
     if let (Some(shipped), Some(server), false) = (&shipped, &instance.container, args.config_only) {
         release::check_image(&held.manifest, shipped, &server.container().image, context.ui)?;
     }
@@ -136,7 +135,7 @@ pub fn run(args: &RestoreArgs, context: &mut Context<'_>) -> Result<Exit> {
             };
             (Some(Difference::between(now, &then?, &held, &kept)), kept)
         }
-        // A migration that was cut off may have left tables that nobody can read as the server's.
+        // An interrupted migration may have left tables that cannot be read as the server's.
         Err(error) if error.is_unreadable() || instance.address().is_some() && matches!(error, Error::Sql { .. }) => {
             let what = match instance.engine() {
                 EngineKind::Sqlite => "the undo snapshot will contain its files as they are",
@@ -174,7 +173,7 @@ pub fn run(args: &RestoreArgs, context: &mut Context<'_>) -> Result<Exit> {
     ))?;
     let work = Work::Load { wanted: &held, kept: &kept, merges: false };
     let mut outcome = run::run(&instance, &context.store()?, &work, &args.write.settings("restore"), context.ui)?;
-    // They are of the whole snapshot: what is of the configuration alone would not bring today's back in an undo.
+    // They belong to full snapshots: an undo with a configuration-only snapshot would not restore today's files.
     let files = match kept.is_empty() {
         true => put_files_back(&instance, &held, &mut outcome),
         false => Vec::new(),
@@ -191,7 +190,7 @@ pub fn run(args: &RestoreArgs, context: &mut Context<'_>) -> Result<Exit> {
     finish(&outcome, context.ui)
 }
 
-/// An error that the target holds no instance, with the command that makes one there.
+/// An error that the target contains no instance, with the command that creates one there.
 fn not_yet(error: Error, args: &RestoreArgs, context: &Context<'_>) -> Error {
     let is_path = |target: &String| target.contains('/') || Path::new(target).exists();
     let Some(target) = context.global.target.as_ref().filter(|target| is_path(target) && !target.contains("://"))
@@ -211,9 +210,9 @@ fn not_yet(error: Error, args: &RestoreArgs, context: &Context<'_>) -> Error {
     }
 }
 
-/// A folder to unpack a snapshot of `size` bytes: in the store, but not so that the write finds no room there any more.
+/// A folder to unpack a snapshot of `size` bytes: in the store, unless the write would lack space there.
 pub fn scratch_for(stores: &Stores, size: u64, instance: &Instance) -> Result<Scratch> {
-    // Unpacked, converted, and the undo snapshot of the write besides.
+    // Unpacked, converted, and the undo snapshot of the write.
     let wanted = 3 * size + size / 2 + (2 << 20);
     match stores.scratch_for(wanted, instance.work()) {
         Err(Error::NoSpace { .. }) => stores.scratch(),
@@ -221,7 +220,7 @@ pub fn scratch_for(stores: &Stores, size: u64, instance: &Instance) -> Result<Sc
     }
 }
 
-/// Says so where writes were made after the newest backup: perhaps only the last of them is to be undone.
+/// Notes writes that were made after the newest backup: perhaps only the last of them is to be undone.
 fn tell_of_newer(stores: &Stores, instance: &Instance, context: &mut Context<'_>) -> Result<()> {
     let mut found = stores.list()?.snapshots;
     found.retain(|snapshot| stores.is_of(&snapshot.manifest, &instance.origin()) && !snapshot.manifest.raw);
@@ -239,7 +238,7 @@ fn tell_of_newer(stores: &Stores, instance: &Instance, context: &mut Context<'_>
     Ok(())
 }
 
-/// The id of the last snapshot of the instance at `origin` that was taken before `moment`.
+/// The id of the last snapshot of the instance at `origin` created before `moment`.
 fn last_before(stores: &Stores, moment: &str, origin: &str) -> Result<String> {
     let end = parse_moment(moment, Local::now()).map_err(Error::Usage)?;
     let mut found = stores.list()?.snapshots;
@@ -252,7 +251,7 @@ fn last_before(stores: &Stores, moment: &str, origin: &str) -> Result<String> {
     Ok(last.manifest.id)
 }
 
-/// Shows what could be restored, for somebody who did not say what.
+/// Lists the snapshots, when none was named.
 fn offer(stores: &Stores, instance: &Instance, context: &mut Context<'_>) -> Result<Error> {
     let mut rows = Vec::new();
     let mut snapshots = stores.list()?.snapshots;

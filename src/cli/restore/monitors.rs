@@ -1,4 +1,4 @@
-//! `kumadb restore --monitor`: a few monitors out of a whole snapshot.
+//! `kumadb restore --monitor`: restores selected monitors from a full snapshot.
 
 use std::collections::BTreeSet;
 
@@ -18,7 +18,7 @@ use crate::model::view::existing_names;
 use crate::plan::fixture::Wishes;
 use crate::plan::pick::Pick;
 
-/// Makes the monitors that `names` mean in `held` as they were, with what they refer to where that is missing today.
+/// Restores the configuration of the monitors `names` from `held`, with missing tags, notifications and groups.
 pub fn restore(
     held: &Held,
     names: &[String],
@@ -54,7 +54,7 @@ pub fn restore(
     carry_out_planned("restore", planned, write, instance, context)
 }
 
-/// What was there then and is not now, by kind and name.
+/// What existed then and is missing now, by kind and name.
 fn names_missing(then: &Config, now: &Config) -> BTreeSet<(&'static str, String)> {
     use crate::model::entities::ENTITIES;
     let names = |config: &Config| -> BTreeSet<(&'static str, String)> {
@@ -66,7 +66,7 @@ fn names_missing(then: &Config, now: &Config) -> BTreeSet<(&'static str, String)
     &names(then) - &names(now)
 }
 
-/// What the monitors of `fixture` name, by kind and name.
+/// What the monitors of `fixture` refer to, by kind and name.
 fn names_of(fixture: &Fixture) -> BTreeSet<(&'static str, String)> {
     let monitors = fixture.things.iter().filter(|thing| thing.entity.key == "monitors");
     monitors.flat_map(|thing| thing.references()).collect()

@@ -1,4 +1,4 @@
-//! Where a new instance is to be: a folder, a database, or the data of a container that was never started.
+//! The target of a new instance: a folder, a database, or the data folder of a container that was never started.
 
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
@@ -10,13 +10,13 @@ use crate::engine::mariadb::Address;
 use crate::error::{Error, Result};
 use crate::files;
 
-/// The place that `--to` names.
+/// The target of `--to`.
 pub enum Place {
     /// A folder, absent or empty.
     Folder(PathBuf),
-    /// A database on MariaDB, by its address, and as it was typed but for the password.
+    /// A database on MariaDB, by its address, and as typed without the password.
     Database(Address),
-    /// A container that was never started, and its data folder as this machine sees it.
+    /// A container that was never started, and its data folder on this machine.
     Container(Box<Fresh>),
 }
 
@@ -31,7 +31,7 @@ pub struct Fresh {
 }
 
 impl Place {
-    /// The place called `text`.
+    /// The target called `text`.
     ///
     /// # Errors
     /// [`Error::Occupied`] when it cannot take a new instance; [`Error::Elsewhere`] when it is on another machine.
@@ -59,7 +59,7 @@ impl Place {
         }
     }
 
-    /// The data folder of it, if it has one.
+    /// Its data folder, if it has one.
     pub fn data(&self) -> Option<&Path> {
         match self {
             Place::Folder(folder) => Some(folder),
@@ -68,7 +68,7 @@ impl Place {
         }
     }
 
-    /// What messages call it.
+    /// Its name in messages.
     pub fn shown(&self) -> String {
         match self {
             Place::Folder(folder) => format!("`{}`", folder.display()),
@@ -94,7 +94,7 @@ impl Place {
     }
 }
 
-/// The folder called `text`, which may be absent, with the links above it followed.
+/// The folder `text`, which may be absent, with the links above it resolved.
 pub fn folder_at(text: &str) -> Result<PathBuf> {
     let folder = files::absolute(text)?;
     let above = folder.ancestors().skip(1).find(|above| above.exists());
@@ -102,7 +102,7 @@ pub fn folder_at(text: &str) -> Result<PathBuf> {
     Ok(real.unwrap_or(folder))
 }
 
-/// The container, checked: never started, with a data folder that can be reached.
+/// The container, checked: never started, with an accessible data folder.
 fn fresh(docker: Arc<Docker>, container: Container) -> Result<Fresh> {
     let occupied = |why: &str, hint: String| {
         Err(Error::Occupied { place: format!("container `{}`", container.name), why: why.into(), hint })
@@ -132,9 +132,9 @@ fn fresh(docker: Arc<Docker>, container: Container) -> Result<Fresh> {
     Ok(Fresh { docker, container, folder })
 }
 
-/// Whether this process can write what the container will read, at `folder`.
+/// Whether this process can write to `folder` in a way that the container can read.
 fn is_here(docker: &Docker, container: &Container, inside: &Path, folder: &Path) -> Result<bool> {
-    // A folder of the host that is missing is made by the engine when somebody looks at it, as when the container starts.
+    // The engine creates a missing folder of the host when its contents are requested, as when the container starts.
     if !folder.exists() && (docker.stat(container, inside).is_err() || !folder.exists()) {
         return Ok(false);
     }

@@ -1,4 +1,4 @@
-//! Whether the server can use what is put back, which may be of another release.
+//! Whether the server can use a snapshot of another release.
 
 use std::collections::BTreeSet;
 
@@ -10,7 +10,7 @@ use crate::model::state::Database;
 use crate::schema;
 use crate::value::image_parts;
 
-/// Fails when the server in `image` would refuse the database of `then`; says so when it would migrate it.
+/// Fails when the server in `image` would reject the database of `then`; warns when it would migrate it.
 pub fn check_image(then: &Manifest, shipped: &Shipped, image: &str, ui: &mut Ui) -> Result<()> {
     let release = shipped.release.as_deref().unwrap_or("an unknown release");
     let what = format!("snapshot `{}` is of release {}, image `{image}` of {release}", then.id, then.release);
@@ -44,7 +44,7 @@ fn newer(then: &Manifest, image: &str) -> String {
     }
 }
 
-/// Fails unless `then` is of the release of the database that is there.
+/// Fails unless `then` has the release of the current database.
 pub fn check_same(now: &Database, then: &Manifest, config_only: bool) -> Result<()> {
     if now.migrations.iter().eq(&then.migrations) {
         return Ok(());

@@ -1,4 +1,4 @@
-//! Which snapshot a new instance is made of, where there is no instance yet that could tell.
+//! The snapshot for a new instance, selected without an existing instance.
 
 use std::path::{Path, PathBuf};
 
@@ -19,7 +19,7 @@ pub enum Source {
 }
 
 impl Source {
-    /// The snapshot that `args` mean; `folder` is a private one for what must be unpacked to be known.
+    /// The snapshot that `args` select; `folder` is private, for what must be unpacked to be identified.
     pub fn find(args: &RestoreArgs, stores: &Stores, folder: &Path, ui: &mut Ui) -> Result<Source> {
         let wanted = args.snapshot.as_deref().unwrap_or_default();
         if backup::is_database(Path::new(wanted)) {
@@ -30,7 +30,7 @@ impl Source {
         Ok(Source::Copies(copies))
     }
 
-    /// What is in it.
+    /// Its manifest.
     pub fn manifest(&self) -> &Manifest {
         match self {
             Source::Copies(copies) => &copies[0].manifest,
@@ -49,7 +49,7 @@ impl Source {
     }
 }
 
-/// The copies of the snapshot that `args` mean, at least one.
+/// The copies of the snapshot that `args` select, at least one.
 pub fn copies(args: &RestoreArgs, stores: &Stores, warn: &mut dyn FnMut(&Error)) -> Result<Vec<Snapshot>> {
     let of = args.new.of.as_deref();
     match (&args.snapshot, &args.before) {
@@ -68,12 +68,12 @@ pub fn copies(args: &RestoreArgs, stores: &Stores, warn: &mut dyn FnMut(&Error))
     }
 }
 
-/// The archive among `copies` that lies on this machine.
+/// The archive among `copies` that is on this machine.
 pub fn local(copies: &[Snapshot]) -> Option<String> {
     copies.iter().find(|copy| copy.store().folder().is_some()).map(Snapshot::location)
 }
 
-/// The archive that is to be sent along, where the data are on another machine.
+/// The archive to send to the remote host, where the data is.
 pub fn local_archive(args: &RestoreArgs, context: &Context<'_>) -> Result<Option<String>> {
     let named = args.snapshot.as_ref().filter(|named| PathBuf::from(named).exists());
     if named.is_some() {

@@ -1,4 +1,4 @@
-//! `kumadb restore --to`: a new instance out of a snapshot, and the lines that start it.
+//! `kumadb restore --to`: a new instance from a snapshot, and the commands that start it.
 
 use std::path::PathBuf;
 
@@ -79,7 +79,7 @@ pub fn run(args: &RestoreArgs, place: &str, context: &mut Context<'_>) -> Result
     Ok(Exit::Done)
 }
 
-/// Where the data folder is to be.
+/// The data folder.
 fn folder(args: &RestoreArgs, place: &Place) -> Result<Option<PathBuf>> {
     match (&args.new.data_folder, place.data()) {
         (None, folder) => Ok(folder.map(PathBuf::from)),
@@ -101,7 +101,7 @@ fn check_manifest(manifest: &Manifest, args: &RestoreArgs) -> Result<()> {
     Ok(())
 }
 
-/// Fails where files of the snapshot would be left out.
+/// Fails where files of the snapshot would be lost.
 fn check_files(manifest: &Manifest, rebuild: &Rebuild<'_>, place: &Place) -> Result<()> {
     let files = extra_files(manifest);
     match (&rebuild.folder, files.first()) {
@@ -118,7 +118,7 @@ fn check_files(manifest: &Manifest, rebuild: &Rebuild<'_>, place: &Place) -> Res
     }
 }
 
-/// Fails where the snapshot is of an external MariaDB, and nobody said what to do instead.
+/// Fails where the snapshot is of an external MariaDB, and no option decides what to do instead.
 fn check_config(held: &Held, args: &RestoreArgs, kind: Kind) -> Result<()> {
     let was = files::read_text(&held.folder.join(crate::instance::config::FILE))?;
     let is_external = was.as_deref().and_then(read_kind).as_deref() == Some("mariadb");
@@ -132,7 +132,7 @@ fn check_config(held: &Held, args: &RestoreArgs, kind: Kind) -> Result<()> {
     }
 }
 
-/// What starts the server.
+/// The commands that start the server.
 fn start(place: &Place, rebuild: &Rebuild<'_>, choice: &Choice, manifest: &Manifest) -> Result<Start> {
     if let Place::Container(fresh) = place {
         return Ok(Start { before: None, command: format!("docker start {}", fresh.container.name), compose: None });
@@ -162,13 +162,13 @@ fn start(place: &Place, rebuild: &Rebuild<'_>, choice: &Choice, manifest: &Manif
 }
 
 struct Start {
-    /// What to type first.
+    /// The command to run first.
     before: Option<String>,
     command: String,
     compose: Option<String>,
 }
 
-/// What is told at the end.
+/// The final report.
 struct Report {
     manifest: Manifest,
     place: String,
