@@ -43,9 +43,9 @@ pub struct DocumentArgs {
     /// Delete what the documents do not name, of the kinds that they contain
     #[arg(long)]
     pub prune: bool,
-    /// Make tags that monitors have and nobody defines
+    /// Refuse tags that are neither defined under `tags` nor on the instance, instead of creating them
     #[arg(long)]
-    pub create_tags: bool,
+    pub no_create_tags: bool,
     /// Leave out what the instance's release cannot hold, instead of refusing it
     #[arg(long)]
     pub skip_unsupported: bool,
@@ -348,7 +348,7 @@ pub fn plan(args: &DocumentArgs, instance: &Instance, context: &mut Context<'_>)
     let read = read_documents(args, context)?;
     let wishes = Wishes {
         prune: args.prune,
-        create_tags: args.create_tags,
+        known_tags_only: args.no_create_tags,
         skip_unsupported: args.skip_unsupported,
         skip_invalid: args.skip_invalid,
         ..Wishes::default()

@@ -67,7 +67,7 @@ pub struct Edit {
     pub remove_notifications: Vec<String>,
 }
 
-/// Plans to make `monitors`, with tags that do not exist yet if `create_tags` is set.
+/// Plans to make `monitors`, and the tags that do not exist yet if `create_tags` is set.
 pub fn plan_add(state: &State, monitors: &[New], create_tags: bool) -> Result<Plan, Vec<Problem>> {
     let mut plan = Plan::of(&state.fingerprint);
     let mut problems = Vec::new();

@@ -64,7 +64,7 @@ pub fn find_tag(state: &State, text: &str) -> Result<i64, Problem> {
         return Err(Problem::new("--tag", "a tag needs a name").hint("write NAME or NAME=VALUE"));
     }
     find_row(&state.tags, "--tag", "tag", text, |row| row.text("name"))
-        .map_err(|problem| problem.hint("add `--create-tags` to make it"))
+        .map_err(|problem| problem.hint("remove `--no-create-tags` to create it"))
 }
 
 /// The docker host that `text` means: its name or its id.

@@ -53,7 +53,7 @@ fn every_verb(kind: Kind) {
         lab.is_well();
         ran
     };
-    restarted(&["monitor", "edit", "New", "--set", "interval=30", "--add-tag", "env=prod", "--create-tags"]);
+    restarted(&["monitor", "edit", "New", "--set", "interval=30", "--add-tag", "env=prod"]);
     assert_eq!(one(&lab, "SELECT `interval` FROM monitor WHERE id = 3"), "30");
     restarted(&["monitor", "pause", "3"]);
     assert_eq!(one(&lab, "SELECT active FROM monitor WHERE id = 3"), "0");

@@ -81,7 +81,7 @@ fn every_key_that_is_printed_is_documented() {
             ("monitor list", ""),
             ("monitor show", "Router"),
             ("monitor add", "push --name A"),
-            ("monitor add", "ping --name B --hostname h --tag t --create-tags --dry-run"),
+            ("monitor add", "ping --name B --hostname h --tag t --dry-run"),
             ("monitor edit", "A -s interval=30"),
             ("monitor edit", "A -s interval=30"),
             ("monitor edit", "A -s interval=60 --add-tag env=x --dry-run"),

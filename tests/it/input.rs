@@ -140,8 +140,8 @@ fn names_that_mean_nothing_here() {
     let add = "monitor add http --name X --url https://e.com";
     let page = "are made on the server's page, Settings >";
     checks! { &lab;
-        &format!("{add} --tag evn=prod") =>
-            2, "--tag: no tag `evn` (did you mean `env`?)", "add `--create-tags` to make it";
+        &format!("{add} --tag evn=prod --no-create-tags") =>
+            2, "--tag: no tag `evn` (did you mean `env`?)", "remove `--no-create-tags` to create it";
         &format!("{add} --notification opps") =>
             2, "--notification: no notification `opps` (did you mean `ops`?)",
             &format!("notifications {page} Notifications");
@@ -159,10 +159,10 @@ fn names_that_mean_nothing_here() {
             2, "--parent: `Router` is of type ping, only a group can be a parent", "";
         "monitor edit Network -s parent=Network" =>
             2, "--parent: `Network` cannot be its own parent", "";
-        &format!("{add} --tag =x --create-tags") =>
+        &format!("{add} --tag =x") =>
             2, "--tag: a tag needs a name", "write NAME or NAME=VALUE";
-        "monitor edit Router --add-tag evn=x" =>
-            2, "--add-tag: no tag `evn` (did you mean `env`?)", "add `--create-tags` to make it";
+        "monitor edit Router --add-tag evn=x --no-create-tags" =>
+            2, "--add-tag: no tag `evn` (did you mean `env`?)", "remove `--no-create-tags` to create it";
         "monitor edit Router --remove-tag evn" =>
             2, "--remove-tag: no tag `evn` (did you mean `env`?)", "";
         "monitor edit Router --remove-notification opps" =>

@@ -32,8 +32,13 @@ pub struct Ran {
 impl Lab {
     /// A data folder with SQLite, made by `kumadb init`.
     pub fn sqlite(release: &str) -> Lab {
+        Self::sqlite_in("data", release)
+    }
+
+    /// The same in a folder called `folder`, which is the name of the instance too.
+    pub fn sqlite_in(folder: &str, release: &str) -> Lab {
         let root = tempfile::Builder::new().prefix("kumadb-lab-").tempdir().unwrap();
-        let target = root.path().join("data").display().to_string();
+        let target = root.path().join(folder).display().to_string();
         Lab { root, target, mariadbd: None }.init(release)
     }
 
@@ -92,7 +97,12 @@ impl Lab {
     }
 
     pub fn process(&self) -> std::process::Command {
-        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_kumadb"));
+        self.program(env!("CARGO_BIN_EXE_kumadb"))
+    }
+
+    /// `program`, with nothing of this machine in its environment.
+    pub fn program(&self, program: &str) -> std::process::Command {
+        let mut command = std::process::Command::new(program);
         command
             .env_clear()
             .env("PATH", std::env::var_os("PATH").unwrap_or_default())

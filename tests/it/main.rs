@@ -63,6 +63,7 @@ mod sql;
 mod sshd;
 mod store_faults;
 mod stores;
+mod transcripts;
 mod transfer;
 mod under_load;
 mod undo;

@@ -72,7 +72,7 @@ pub fn furnish(lab: &Lab) {
          VALUES (1, 'http', 'proxy.example.com', 3128, 0, 1, 1)",
     );
     lab.ok("monitor add group --name Network");
-    lab.ok("monitor add ping --name Router --hostname 192.168.1.1 --parent Network --tag env=prod --create-tags");
+    lab.ok("monitor add ping --name Router --hostname 192.168.1.1 --parent Network --tag env=prod");
     lab.ok("monitor add port --name Switch --hostname 192.168.1.2 --port 22 --parent Network --tag env=test");
     lab.ok("monitor add push --name Cron");
 }
@@ -256,7 +256,7 @@ fn a_dry_run_changes_nothing() {
         let before = lab.content();
         let snapshots = lab.json("backup list")["snapshots"].as_array().unwrap().len();
         for line in [
-            "monitor add http --name Shop --url https://shop.example.com --tag new --create-tags",
+            "monitor add http --name Shop --url https://shop.example.com --tag new",
             "monitor edit Router -s interval=30 --add-tag env=stage --remove-notification ops",
             "monitor clone Router Other",
             "monitor delete Network --with-children",
@@ -336,12 +336,23 @@ fn notifications_and_proxies_are_attached_as_the_page_does() {
 }
 
 #[test]
-fn tags_are_made_only_when_asked_for() {
+fn tags_that_do_not_exist_are_created_unless_that_is_refused() {
     for lab in Lab::both("2.5.3") {
         furnish(&lab);
-        let refused = lab.fails(2, "monitor edit Cron --add-tag team=web");
-        assert!(refused.err.contains("no tag `team`") && refused.err.contains("--create-tags"), "{}", refused.err);
-        lab.ok("monitor edit Cron --add-tag team=web --create-tags");
+        let refused = lab.fails(2, "monitor edit Cron --add-tag team=web --no-create-tags");
+        assert!(refused.err.contains("no tag `team`") && refused.err.contains("--no-create-tags"), "{}", refused.err);
+        let refused = lab.fails(2, "monitor add group --name G --tag team=web --no-create-tags");
+        assert!(refused.err.contains("no tag `team`"), "{}", refused.err);
+        assert_eq!(lab.sql("SELECT count(*) FROM tag WHERE name = 'team'").trim(), "0");
+        let tried = lab.ok("monitor edit Cron --add-tag team=web --dry-run");
+        assert!(tried.contains("+ tag `team`\n"), "{tried}");
+        let out = lab.ok("monitor edit Cron --add-tag team=web");
+        assert!(out.contains("\ncreated tag `team`\n"), "{out}");
+        assert_eq!(lab.sql("SELECT color FROM tag WHERE name = 'team'").trim(), "#4B5563", "{}", lab.engine());
+        let added = lab.run("monitor add group --name G --tag teem --json");
+        assert!(added.err.contains("warning: tag `teem` does not exist and will be created (did you mean `team`?)"));
+        assert_eq!(serde_json::from_str::<serde_json::Value>(&added.out).unwrap()["created_tags"], json!(["teem"]));
+        lab.ok("monitor delete G --yes");
         assert_eq!(lab.ok("monitor edit Cron --add-tag team=web"), "nothing to change\n");
         lab.ok("monitor edit Cron --add-tag team=db");
         assert_eq!(lab.json("monitor show Cron")["monitor"]["tags"], json!([{"name": "team", "value": "db"}]));

@@ -344,7 +344,7 @@ fn all_that_is_wrong_is_said_at_once_where_it_stands() {
          - {name: F, type: push, push_token: abcdefghijklmnopqrstuvwxyz012345}\n\
          - {name: G, type: push, push_token: abcdefghijklmnopqrstuvwxyz012345}\n- {name: A, type: group}\n",
     );
-    let ran = lab.fails(2, &format!("apply {file} --yes"));
+    let ran = lab.fails(2, &format!("apply {file} --yes --no-create-tags"));
     for (place, words) in [
         ("bad.yaml:2:30: monitors[0].url", "must start with"),
         ("bad.yaml:3:19: monitors[1].type", "release 2.5.3 has no type `pong`"),
@@ -468,6 +468,27 @@ fn a_table_that_only_mentions_a_tag_leaves_its_color() {
 }
 
 #[test]
+fn tags_that_only_monitors_mention_are_created_unless_that_is_refused() {
+    const COLOR: &str = "SELECT color FROM tag WHERE name = 'team'";
+    for lab in Lab::both("2.5.3") {
+        let file = write(&lab, "m.yaml", "monitors: [{name: A, type: group, tags: {team: web}}]\n");
+        let refused = lab.fails(2, &format!("plan {file} --no-create-tags"));
+        assert!(refused.err.contains("monitors[0].tags.team: no tag `team`"), "{}", refused.err);
+        let planned = lab.ok(&format!("plan {file}"));
+        assert!(planned.contains("+ tag `team`\n") && planned.ends_with("2 to create\n"), "{planned}");
+        lab.ok(&format!("apply {file} --yes --prune"));
+        assert_eq!(lab.sql(COLOR).trim(), "#4B5563", "{}", lab.engine());
+        unchanged(&lab, &file);
+        // Tags that are pruned must be named: they would be deleted by the next run.
+        let file = write(&lab, "t.yaml", "tags: [{name: env}]\nmonitors: [{name: A, tags: {env: x, new: y}}]\n");
+        let refused = lab.fails(2, &format!("plan {file} --prune"));
+        assert!(refused.err.contains("no tag `new`") && refused.err.contains("define it under `tags`"), "{refused:?}");
+        lab.ok(&format!("apply {file} --yes"));
+        unchanged(&lab, &file);
+    }
+}
+
+#[test]
 fn problems_are_told_in_the_order_of_the_text_and_in_its_words() {
     let lab = Lab::sqlite("2.5.3");
     let file = write(
@@ -478,7 +499,7 @@ fn problems_are_told_in_the_order_of_the_text_and_in_its_words() {
          - {name: C, type: globalping, subtype: dns, hostname: c.example.com, location: Europe, protocol: bogus}\n\
          notifications:\n- {name: N, type: webhook, default: true, config: {a: b}, left_out: [config.webhookURL]}\n",
     );
-    let ran = lab.fails(2, &format!("plan {file}"));
+    let ran = lab.fails(2, &format!("plan {file} --no-create-tags"));
     let lines: Vec<&str> = ran.err.lines().collect();
     let place =
         |line: &str| line.split("bad.yaml:").nth(1).and_then(|rest| rest.split(':').next()?.parse::<u32>().ok());
@@ -487,7 +508,7 @@ fn problems_are_told_in_the_order_of_the_text_and_in_its_words() {
     assert!(ran.err.contains("monitors[0].tags[0].name: no tag `nope`"), "{}", ran.err);
     assert_eq!(ran.err.matches(".protocol:").count(), 1, "{}", ran.err);
     let hints: Vec<&&str> = lines.iter().filter(|line| line.contains("try:")).collect();
-    assert!(hints.iter().any(|hint| hint.contains("--create-tags")), "{}", ran.err);
+    assert!(hints.iter().any(|hint| hint.contains("--no-create-tags")), "{}", ran.err);
     assert!(hints.iter().any(|hint| hint.contains("--secrets")), "{}", ran.err);
 }
 

@@ -14,7 +14,8 @@ use crate::model::fields::{Field, Reference, Shape};
 use crate::model::state::State;
 use crate::model::{Maker, Opt, kind, kinds, new_monitor, options, parse, push_token_length};
 use crate::plan::monitor::{New, Notify, TagWish, plan_add};
-use crate::plan::names::{find_docker_host, find_group, find_proxy, find_remote_browser};
+use crate::plan::names::{find_docker_host, find_group, find_proxy, find_remote_browser, nearest};
+use crate::plan::{Cell, Change, Plan, Step};
 use crate::run::Outcome;
 use crate::schema::{self, Release};
 use crate::value::Value;
@@ -39,9 +40,9 @@ pub struct LinkArgs {
     /// Attach a tag: NAME or NAME=VALUE
     #[arg(long = "tag", value_name = "TAG")]
     tags: Vec<String>,
-    /// Make tags that do not exist yet
+    /// Refuse tags that do not exist yet, instead of creating them
     #[arg(long)]
-    create_tags: bool,
+    no_create_tags: bool,
     /// Attach this notification, by name or id, instead of the default ones
     #[arg(long = "notification", value_name = "NAME", conflicts_with = "no_notifications")]
     notifications: Vec<String>,
@@ -55,8 +56,8 @@ impl LinkArgs {
         self.tags.iter().map(|tag| TagWish::parse(tag)).collect()
     }
 
-    pub fn create_tags(&self) -> bool {
-        self.create_tags
+    pub fn creates_tags(&self) -> bool {
+        !self.no_create_tags
     }
 
     pub fn notify(&self) -> Notify {
@@ -175,12 +176,13 @@ pub fn run(args: &AddArgs, context: &mut Context<'_>) -> Result<Exit> {
         Vec::new()
     });
     let new = New { row, tags: args.links.tags(), notify: args.links.notify() };
-    problems.extend(plan_add(&state, std::slice::from_ref(&new), args.links.create_tags).err().into_iter().flatten());
+    problems
+        .extend(plan_add(&state, std::slice::from_ref(&new), args.links.creates_tags()).err().into_iter().flatten());
     if !problems.is_empty() {
         return Err(Error::Input(problems));
     }
     warn_of_release(&state, &args.kind, context);
-    add(new, &args.kind, args.links.create_tags, &args.write, &instance, &state, context)
+    add(new, &args.kind, args.links.creates_tags(), &args.write, &instance, &state, context)
 }
 
 /// Several releases have the same migrations; the oldest of them may not have a newer type.
@@ -214,6 +216,8 @@ pub fn add(
             .to_owned()
     };
     let at = plan.steps.iter().position(|step| step.table == "monitor").unwrap_or_default();
+    let created = created_tags(&plan);
+    warn_of_similar(state, &created, context);
     let done = |outcome: &Outcome| {
         let id = outcome.written.ids.get(&at).copied().unwrap_or_default();
         let mut lines = format!("added monitor {id} `{}` ({kind})", text("name"));
@@ -221,10 +225,38 @@ pub fn add(
         if let Some(url) = &push {
             lines.push_str(&format!("\npush to {url}"));
         }
-        (json!({"monitor": {"id": id, "name": text("name"), "type": kind, "push_url": push}}), lines)
+        let monitor = json!({"id": id, "name": text("name"), "type": kind, "push_url": push});
+        (json!({"monitor": monitor, "created_tags": created}), with_created_tags(lines, &created))
     };
     let wish = Wish { verb: "monitor add", plan, names: state, question: None, done: &done };
     carry_out(&wish, write, instance, context)
+}
+
+/// The names of the tags that `plan` creates.
+pub fn created_tags(plan: &Plan) -> Vec<String> {
+    let name = |step: &Step| match &step.change {
+        Change::Insert { columns, cells } => {
+            let at = columns.iter().position(|column| column == "name")?;
+            if let Some(Cell::Is(name)) = cells.get(at) { name.text().map(str::to_owned) } else { None }
+        }
+        _ => None,
+    };
+    plan.steps.iter().filter(|step| step.table == "tag").filter_map(name).collect()
+}
+
+/// Warns of each tag that is about to be created and whose name is like that of one that exists.
+pub fn warn_of_similar(state: &State, created: &[String], context: &mut Context<'_>) {
+    for name in created {
+        let near = nearest(name, state.tags.iter().filter_map(|row| row.text("name").map(str::to_owned)));
+        if !near.is_empty() {
+            context.ui.warn(&format!("tag `{name}` does not exist and will be created{near}"));
+        }
+    }
+}
+
+/// `text` with a line for each tag that was created.
+pub fn with_created_tags(text: String, created: &[String]) -> String {
+    created.iter().fold(text, |text, name| format!("{text}\ncreated tag `{name}`"))
 }
 
 /// What the server would know of the user who adds the monitor.

@@ -98,5 +98,5 @@ pub fn run(args: &CloneArgs, context: &mut Context<'_>) -> Result<Exit> {
         other => other,
     };
     let new = New { row, tags, notify };
-    add(new, model.kind(), args.links.create_tags(), &args.write, &instance, &state, context)
+    add(new, model.kind(), args.links.creates_tags(), &args.write, &instance, &state, context)
 }

@@ -4,7 +4,7 @@ use clap::Args;
 use serde_json::json;
 
 use super::PickArgs;
-use super::add::parse_one;
+use super::add::{created_tags, parse_one, warn_of_similar, with_created_tags};
 use crate::cli::Context;
 use crate::cli::write::{Wish, WriteArgs, carry_out};
 use crate::error::{Error, Exit, Problem, Result};
@@ -40,9 +40,9 @@ struct ChangeArgs {
     /// Take off a tag
     #[arg(long = "remove-tag", value_name = "NAME")]
     remove_tags: Vec<String>,
-    /// Make tags that do not exist yet
+    /// Refuse tags that do not exist yet, instead of creating them
     #[arg(long)]
-    create_tags: bool,
+    no_create_tags: bool,
     /// Attach a notification
     #[arg(long = "add-notification", value_name = "NAME")]
     add_notifications: Vec<String>,
@@ -89,7 +89,7 @@ pub fn run(args: &EditArgs, context: &mut Context<'_>) -> Result<Exit> {
         // The same problem in forty monitors is one problem of the command.
         problems.dedup_by(|a, b| a == b);
     }
-    let plan = plan_edit(&state, &monitors, &edit, changes.create_tags).unwrap_or_else(|more| {
+    let plan = plan_edit(&state, &monitors, &edit, !changes.no_create_tags).unwrap_or_else(|more| {
         // A problem of a field is reported once.
         let told: Vec<String> = problems.iter().map(|problem| problem.subject.clone()).collect();
         problems.extend(more.into_iter().filter(|problem| !told.contains(&problem.subject)));
@@ -100,13 +100,15 @@ pub fn run(args: &EditArgs, context: &mut Context<'_>) -> Result<Exit> {
     }
     let tally = plan.tally("monitor");
     let several = monitors.len() > 1;
+    let created = created_tags(&plan);
+    warn_of_similar(&state, &created, context);
     let done = |_: &Outcome| {
         let ids: Vec<i64> = monitors.keys().copied().collect();
         let text = match monitors.values().next() {
             Some(monitor) if !several => format!("changed monitor {} `{}`", monitor.id, state.path(monitor.id)),
             _ => format!("changed {} of {} monitors", tally.changed.max(1), monitors.len()),
         };
-        (json!({"monitors": ids}), text)
+        (json!({"monitors": ids, "created_tags": created}), with_created_tags(text, &created))
     };
     let question = several.then(|| format!("change {} monitors?", monitors.len()));
     let wish = Wish { verb: "monitor edit", plan, names: &state, question, done: &done };
