@@ -473,7 +473,7 @@ fn tags_that_only_monitors_mention_are_created_unless_that_is_refused() {
     for lab in Lab::both("2.5.3") {
         let file = write(&lab, "m.yaml", "monitors: [{name: A, type: group, tags: {team: web}}]\n");
         let refused = lab.fails(2, &format!("plan {file} --no-create-tags"));
-        assert!(refused.err.contains("monitors[0].tags.team: no tag `team`"), "{}", refused.err);
+        assert!(refused.err.contains("monitors[0].tags.team.name: no tag `team`"), "{}", refused.err);
         let planned = lab.ok(&format!("plan {file}"));
         assert!(planned.contains("+ tag `team`\n") && planned.ends_with("2 to create\n"), "{planned}");
         lab.ok(&format!("apply {file} --yes --prune"));

@@ -450,7 +450,7 @@ fn the_page_for_a_new_host_ends_with_a_server_that_beats() {
         fs::remove_dir_all(lab.root().join("store")).unwrap();
 
         let home = tempfile::tempdir().unwrap();
-        let (data, drill) = (home.path().join("uptime-kuma"), home.path().join("kuma-drill"));
+        let (data, tested) = (home.path().join("uptime-kuma"), home.path().join("kuma-test"));
         let image = if kind == Kind::Sqlite { dockerd::Image::Slim } else { dockerd::Image::Full };
         let program = Path::new(env!("CARGO_BIN_EXE_kumadb")).parent().unwrap();
         let path = format!("{}:{}", program.display(), std::env::var("PATH").unwrap());
@@ -464,25 +464,25 @@ fn the_page_for_a_new_host_ends_with_a_server_that_beats() {
             command.env("XDG_STATE_HOME", home.path().join("state"));
             ran(&mut command)
         };
-        let _drilled = Server { name: format!("{name}-drill") };
+        let _tested = Server { name: format!("{name}-test") };
         for line in commands() {
             // What is another one here, or is done in other tests.
             if ["cargo ", "export ", "docker compose "].iter().any(|other| line.starts_with(other))
                 || line.contains("--to uptime-kuma")
                 || line.contains("mysql://")
-                || kind == Kind::MariaDb && line.contains("kuma-drill")
+                || kind == Kind::MariaDb && line.contains("kuma-test")
             {
                 continue;
             }
             let here = line
                 .replace("/srv/uptime-kuma", data.to_str().unwrap())
-                .replace("/tmp/kuma-drill", drill.to_str().unwrap())
+                .replace("/tmp/kuma-test", tested.to_str().unwrap())
                 .replace("-p 3002:3001", "-p 127.0.0.1::3001")
                 .replace("louislam/uptime-kuma:2.5.3", image.name())
                 .replace("-t uptime-kuma", &format!("-t {name}"))
-                .replace("-t kuma-drill", &format!("-t {name}-drill"))
-                .replace("--name kuma-drill", &format!("--name {name}-drill"))
-                .replace("rm -f kuma-drill", &format!("rm -f {name}-drill"))
+                .replace("-t kuma-test", &format!("-t {name}-test"))
+                .replace("--name kuma-test", &format!("--name {name}-test"))
+                .replace("rm -f kuma-test", &format!("rm -f {name}-test"))
                 .replace("restore latest --to", &format!("restore latest --image {} --to", image.name()));
             if here.contains("status") || here.contains("doctor") {
                 let target = here.split_whitespace().nth(2).unwrap();
@@ -508,7 +508,7 @@ fn the_page_for_a_new_host_ends_with_a_server_that_beats() {
         let before = newest();
         wait_until(60, "another beat", || newest() != before);
         assert_eq!(fs::read_to_string(data.join("upload/logo1.png")).unwrap(), "icon");
-        assert!(!drill.exists());
+        assert!(!tested.exists());
         // The address alone says which, without a store.
         let id =
             shell("kumadb --json backup list").json()["snapshots"][0]["manifest"]["id"].as_str().unwrap().to_owned();
