@@ -73,7 +73,7 @@ fn parts(text: &mut String, entity: &Entity, path: &str, schema: &Schema) {
         write!(text, "\n### {path}\n").unwrap();
         if part.short {
             let name = part.fields.iter().find(|field| field.column == part.name).map(name).unwrap();
-            let whole = if part.fields.len() > 1 { " where nothing else is said" } else { "" };
+            let whole = if part.fields.len() > 1 { " if nothing else is set" } else { "" };
             write!(text, "\nEach may be written as its `{name}` alone{whole}.\n").unwrap();
         }
         table(text, part, schema);
@@ -85,8 +85,7 @@ fn tables() -> String {
     let newest = recorded(EngineKind::Sqlite).iter().max_by_key(|recording| recording.release).unwrap();
     let schema = newest.schema();
     let mut text = String::from(
-        "\n`tests/it/fixture_tables.rs` makes these tables out of `src/model/entities.rs`;\n\
-         `KUMADB_BLESS=1 cargo test --test it fixture_tables` writes them anew.\n",
+        "\nThese tables are generated from `src/model/entities.rs`: `KUMADB_BLESS=1 cargo test --test it fixture_tables`.\n",
     );
     for entity in ENTITIES {
         write!(text, "\n### {}\n", entity.key).unwrap();
@@ -98,7 +97,7 @@ fn tables() -> String {
                 let own: Vec<String> = SERVER_SETTINGS.iter().map(|key| format!("`{key}`")).collect();
                 write!(
                     text,
-                    "\nA map of names and values: `settings: {{keepDataPeriodDays: 180}}`. What is not named stays as it is. \
+                    "\nA map of names and values: `settings: {{keepDataPeriodDays: 180}}`. A setting that is not named stays as it is. \
                      The server's own cannot be\nset: {}.\n",
                     own.join(", ")
                 )

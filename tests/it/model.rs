@@ -541,17 +541,44 @@ proptest! {
     }
 }
 
+/// What docs/monitor-types.md begins with.
+const FRAME: &str = r#"# Monitor types
+
+```sh
+kumadb monitor add http      --name Shop     --url https://shop.example.com
+kumadb monitor add ping      --name Router   --hostname 192.168.1.1
+kumadb monitor add port      --name SSH      --hostname 192.168.1.10 --port 22
+kumadb monitor add dns       --name Resolver --hostname example.com --dns-resolve-server 1.1.1.1 --dns-resolve-type A
+kumadb monitor add docker    --name Web      --docker-host cellar --docker-container web
+kumadb monitor add mqtt      --name Sensors  --hostname mqtt.lan --port 1883 --mqtt-topic sensors/alive
+kumadb monitor add grpc-keyword --name Api   --grpc-url api.lan:50051 --grpc-service-name Health --grpc-method check \
+    --grpc-protobuf "$(cat health.proto)" --grpc-body '{"key": "value"}' --keyword SERVING
+kumadb monitor add radius    --name Radius   --hostname radius.lan --port 1812 --radius-secret "$SECRET" \
+    --radius-username probe --radius-password "$PASSWORD" --radius-called-station-id 1 --radius-calling-station-id 2
+kumadb monitor add sqlserver --name Orders   --database-connection-string "$MSSQL" --database-query 'SELECT 1'
+kumadb monitor add postgres  --name Users    --database-connection-string "$PG"    --database-query 'SELECT 1'
+kumadb monitor add mysql     --name Stock    --database-connection-string "$MYSQL" --database-query 'SELECT 1'
+```
+
+A new monitor gets what the server's own Add page would give it: the defaults of the release, the default notifications
+(`--notification NAME` for others, `--no-notifications` for none), the default proxy, and a push token. `kumadb monitor add TYPE --help`
+shows the options of one type.
+
+In a [fixture](fixtures.md) the same fields are keys, with underscores instead of dashes: `--dns-resolve-server 1.1.1.1` is
+`dns_resolve_server: 1.1.1.1`. These are the names of the columns, except `accepted_statuscodes` and `proxy`, whose columns
+`accepted_statuscodes_json` and `proxy_id` work too. Switches are `true` and `false`, lists and maps are lists and maps, and what a
+field refers to is named by its name.
+
+Options in **bold** are required. Defaults are those of the server's own page (2.5.3). This page is generated from the tables in
+`src/model`: `KUMADB_BLESS=1 cargo test --test it model`.
+
+## Every type
+
+"#;
+
 /// docs/monitor-types.md, from the tables.
 fn reference() -> String {
-    let mut text = String::from(
-        "# Monitor types\n\nEvery type and its options, as `kumadb monitor add TYPE` takes them. `tests/it/model.rs` \
-         makes this page out of the\ntables in `src/model`; `KUMADB_BLESS=1 cargo test --test it model` writes it anew.\n\n\
-         Options in **bold** are required. Defaults are those of the server's own page (2.5.3).\n\n\
-         In a [document](fixtures.md) the same fields are keys, with underscores instead of dashes: `--dns-resolve-server 1.1.1.1` is\n\
-         `dns_resolve_server: 1.1.1.1`. These are the names of the columns, save for `accepted_statuscodes` and `proxy`, whose columns\n\
-         `accepted_statuscodes_json` and `proxy_id` are understood too. Switches are `true` and `false`, lists and maps are lists and\n\
-         maps, and what a field refers to is named by its name.\n\n## Every type\n\n",
-    );
+    let mut text = String::from(FRAME);
     let row = |text: &mut String, option: &model::Opt| {
         let name = format!("`--{}`", option.field.option());
         let name = if option.required { format!("**{name}**") } else { name };
