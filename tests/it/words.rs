@@ -51,8 +51,8 @@ fn a_first_session_reads_well() {
         &[
             "status",
             "monitor list",
+            "monitor add http --name Shop --url https://shop.example.com --tag env=prod --no-create-tags",
             "monitor add http --name Shop --url https://shop.example.com --tag env=prod",
-            "monitor add http --name Shop --url https://shop.example.com --tag env=prod --create-tags",
             "monitor add group --name Network",
             "monitor add ping --name Router --hostname 192.168.1.1 --parent Network --dry-run",
             "monitor add ping --name Router --hostname 192.168.1.1 --parent Network",
