@@ -17,7 +17,7 @@ use std::path::{Component, Path, PathBuf};
 use rustix::fs::{AtFlags, FileType, Mode};
 use serde_json::Value as Json;
 
-use crate::error::{Error, Result};
+use crate::error::{Error, FileError, InputError, OperationError, Result};
 
 pub use lock::{Lock, remove_left_lock};
 pub use mount::{FileSystem, Reach, file_system};
@@ -66,7 +66,8 @@ pub fn replace(path: &Path, mode: u32, write: impl FnOnce(&mut File) -> io::Resu
 /// `.kumadb-0123456789abcdef`: an unused name.
 fn temp_name() -> Result<OsString> {
     let mut bytes = [0; 8];
-    getrandom::fill(&mut bytes).map_err(|error| Error::Refused(format!("no randomness: {error}")))?;
+    getrandom::fill(&mut bytes)
+        .map_err(|error| Error::Operation(OperationError::Refused(format!("no randomness: {error}"))))?;
     Ok(format!(".kumadb-{:016x}", u64::from_be_bytes(bytes)).into())
 }
 
@@ -138,7 +139,7 @@ pub fn make_folder(path: &Path) -> Result<()> {
 ///
 /// # Errors
 /// It is a link, or belongs to a user other than this one, root and the owner of the parent: root must not write where another
-/// user points it. [`Error::WrongUser`] when this user cannot share it with the owner of the data folder.
+/// user points it. [`FileError::WrongUser`](crate::error::FileError::WrongUser) when this user cannot share it with the owner of the data folder.
 pub fn claim_folder(path: &Path) -> Result<()> {
     if path.file_name().is_some_and(|name| name == WORK) {
         return owner::claim_work(path);
@@ -154,7 +155,10 @@ pub fn claim_folder(path: &Path) -> Result<()> {
 
 /// The error for a folder of another user, or something that is not a folder.
 pub fn not_ours(path: &Path) -> Error {
-    Error::Refused(format!("`{}` is not a folder of kumadb's own: look at it and remove it", path.display()))
+    Error::Operation(OperationError::Refused(format!(
+        "`{}` is not a folder of kumadb's own: look at it and remove it",
+        path.display()
+    )))
 }
 
 /// Removes `path` if it exists.
@@ -219,12 +223,13 @@ pub fn read_whole(path: &Path) -> Result<String> {
 /// The first line of the text at `path`, without its line break: a secret in a file of its own.
 ///
 /// # Errors
-/// [`Error::Usage`] when the file does not exist, or that line is empty.
+/// [`InputError::Usage`](crate::error::InputError::Usage) when the file does not exist, or that line is empty.
 pub fn read_first_line(path: &Path) -> Result<String> {
-    let text = read_text(path)?.ok_or_else(|| Error::Usage(format!("no file `{}`", path.display())))?;
+    let text =
+        read_text(path)?.ok_or_else(|| Error::Input(InputError::Usage(format!("no file `{}`", path.display()))))?;
     match text.lines().next().filter(|line| !line.is_empty()) {
         Some(line) => Ok(line.to_owned()),
-        None => Err(Error::Usage(format!("the first line of `{}` is empty", path.display()))),
+        None => Err(Error::Input(InputError::Usage(format!("the first line of `{}` is empty", path.display())))),
     }
 }
 
@@ -343,7 +348,7 @@ pub fn free_space(path: &Path) -> Result<u64> {
 /// Fails unless `needed` bytes are free on the file system of `path`.
 pub fn require_space(path: &Path, needed: u64) -> Result<()> {
     let free = free_space(path)?;
-    if free < needed { Err(Error::NoSpace { path: path.to_owned(), needed, free }) } else { Ok(()) }
+    if free < needed { Err(Error::File(FileError::NoSpace { path: path.to_owned(), needed, free })) } else { Ok(()) }
 }
 
 /// Fails unless this process may create files in `folder`.

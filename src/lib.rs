@@ -19,6 +19,7 @@ pub mod run;
 pub mod salvage;
 pub mod schedule;
 pub mod schema;
+pub mod text;
 pub mod tls;
 pub mod value;
 

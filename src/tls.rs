@@ -1,35 +1,65 @@
-//! Failed TLS handshakes in words.
+//! Why a TLS handshake failed, in words.
 
 use rustls::CertificateError as Certificate;
 use rustls::Error;
 
-/// Why the connection to the peer, `it`, failed.
+/// Whose fault it is that a handshake failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Blame {
+    /// The authority is not trusted here, or the certificate is not valid now.
+    Authority,
+    /// No client could accept this certificate for this host.
+    Certificate,
+    /// The handshake itself.
+    Handshake,
+}
+
+/// Whose fault `error` is.
+pub fn blame(error: &Error) -> Blame {
+    match error {
+        Error::InvalidCertificate(
+            Certificate::NotValidForName | Certificate::NotValidForNameContext { .. } | Certificate::BadEncoding,
+        ) => Blame::Certificate,
+        Error::InvalidCertificate(other) if is_authority(other) || is_old(other) => Blame::Certificate,
+        Error::InvalidCertificate(_) => Blame::Authority,
+        _ => Blame::Handshake,
+    }
+}
+
+/// The certificate of an authority is shown instead of one signed by it.
+fn is_authority(error: &Certificate) -> bool {
+    format!("{error:?}").contains("CaUsedAsEndEntity")
+}
+
+/// The certificate is of version 1.
+fn is_old(error: &Certificate) -> bool {
+    format!("{error:?}").contains("UnsupportedCertVersion")
+}
+
+/// Why the handshake failed.
 pub fn explain(error: &Error) -> String {
     match error {
         Error::InvalidCertificate(why) => match why {
-            Certificate::UnknownIssuer => "its certificate is not signed by a trusted authority".into(),
-            Certificate::Expired | Certificate::ExpiredContext { .. } => "its certificate has expired".into(),
+            Certificate::UnknownIssuer => "the certificate is signed by an unknown authority".into(),
+            Certificate::Expired | Certificate::ExpiredContext { .. } => "the certificate has expired".into(),
             Certificate::NotValidYet | Certificate::NotValidYetContext { .. } => {
-                "its certificate is not valid yet".into()
+                "the certificate is not valid yet".into()
             }
             Certificate::NotValidForNameContext { presented, .. } if !presented.is_empty() => {
-                format!("its certificate is for another host: {}", presented.join(", "))
+                format!("the certificate is for another host: {}", presented.join(", "))
             }
             Certificate::NotValidForName | Certificate::NotValidForNameContext { .. } => {
-                "its certificate has no host name (no subjectAltName) to check".into()
+                "the certificate has no host name (no subjectAltName)".into()
             }
-            Certificate::BadSignature => "its certificate has an invalid signature".into(),
-            other if format!("{other:?}").contains("CaUsedAsEndEntity") => {
-                "it presents the certificate of a certificate authority instead of one signed by it".into()
-            }
-            other if format!("{other:?}").contains("UnsupportedCertVersion") => {
-                "its certificate is X.509 version 1, which is no longer supported".into()
-            }
-            other => format!("its certificate is not accepted ({other})"),
+            Certificate::BadSignature => "the certificate has a wrong signature".into(),
+            Certificate::BadEncoding => "the certificate cannot be decoded".into(),
+            other if is_authority(other) => "the certificate is that of the authority itself".into(),
+            other if is_old(other) => "the certificate has version 1, which is no longer supported".into(),
+            other => format!("the certificate is not accepted ({other})"),
         },
-        Error::PeerIncompatible(_) => "it does not support TLS 1.2 or newer".into(),
-        Error::AlertReceived(alert) => format!("it aborted the handshake ({alert:?})"),
-        Error::InvalidMessage(_) => "its response is not TLS".into(),
+        Error::PeerIncompatible(_) => "the server does not support TLS 1.2 or newer".into(),
+        Error::AlertReceived(alert) => format!("the server ended the handshake ({alert:?})"),
+        Error::InvalidMessage(_) => "the server does not speak TLS".into(),
         other => other.to_string(),
     }
 }

@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use kumadb::engine::{Connect, WriteKey};
-use kumadb::error::Error;
+use kumadb::error::{DockerError, Error, Hint};
 use kumadb::instance::{Instance, Sight};
 use kumadb::kuma::init;
 use kumadb::kuma::read::read_state;
@@ -90,8 +90,11 @@ impl Place {
     }
 
     pub fn instance(&self) -> Instance {
-        let docker =
-            Err(Error::NoDocker { address: "none".into(), why: "not in this measurement".into(), hint: String::new() });
+        let docker = Err(Error::Docker(DockerError::Unreachable {
+            address: "none".into(),
+            why: "not in this measurement".into(),
+            hint: Hint::advice(""),
+        }));
         let sight = Sight { docker, here: self.root().to_owned(), state: self.root().join("state"), beside: false };
         sight.find(Some(&self.target)).unwrap()
     }

@@ -8,7 +8,7 @@ use super::manifest::MARIADB;
 use crate::engine::mariadb::{MariaDb, read_dumped_tables, stream_dumped_rows};
 use crate::engine::sqlite::SqliteFile;
 use crate::engine::{Connect as _, Depth, EngineKind, Reader, Writer, quote};
-use crate::error::{Error, Result};
+use crate::error::{Error, OperationError, Result};
 use crate::files;
 use crate::kuma::init::write_schema;
 use crate::kuma::read::{read_counts, read_database};
@@ -60,21 +60,23 @@ impl Held {
     /// The same copy for an instance on `engine`.
     ///
     /// # Errors
-    /// [`Error::Refused`] where it cannot be converted.
+    /// [`OperationError::Refused`](crate::error::OperationError::Refused) where it cannot be converted.
     pub fn for_engine(mut self, engine: EngineKind) -> Result<Held> {
         let id = &self.manifest.id;
         match (self.manifest.engine, engine) {
             (from, to) if from == to => return Ok(self),
             (EngineKind::MariaDb, _) if self.recording_with(&read_dumped_tables(&self.database())?).is_some() => {}
             (EngineKind::MariaDb, _) => {
-                return Err(Error::Refused(format!(
+                return Err(Error::Operation(OperationError::Refused(format!(
                     "snapshot `{id}` is of MariaDB and of release {}, and has tables or columns that this release does not have on \
                      SQLite",
                     self.manifest.release
-                )));
+                ))));
             }
             (EngineKind::Sqlite, _) => {
-                return Err(Error::Refused(format!("snapshot `{id}` is of SQLite, and the instance on MariaDB")));
+                return Err(Error::Operation(OperationError::Refused(format!(
+                    "snapshot `{id}` is of SQLite, and the instance on MariaDB"
+                ))));
             }
         }
         let converted = self.sqlite()?;
@@ -97,15 +99,15 @@ impl Held {
     /// of that database. Also returns the values that became less exact.
     ///
     /// # Errors
-    /// [`Error::Refused`] where MariaDB cannot store all of it, or the releases differ.
+    /// [`OperationError::Refused`](crate::error::OperationError::Refused) where MariaDB cannot store all of it, or the releases differ.
     pub fn for_mariadb(mut self, database: &mut MariaDb) -> Result<(Held, Vec<String>)> {
         let there = read_database(database, "the database")?;
         if there.migrations.iter().ne(&self.manifest.migrations) {
-            return Err(Error::Refused(format!(
+            return Err(Error::Operation(OperationError::Refused(format!(
                 "snapshot `{}` is of SQLite and of release {}, the database of {}: both must be of the same release to go from one \
                  engine to the other",
                 self.manifest.id, self.manifest.release, there.release
-            )));
+            ))));
         }
         files::require_space(&self.folder, 2 * self.manifest.size())?;
         let mut source = SqliteFile::new(self.database()).read_only()?;

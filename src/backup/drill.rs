@@ -10,7 +10,7 @@ use super::store::{DrillNote, Snapshot};
 use crate::engine::mariadb::Scratch;
 use crate::engine::sqlite::SqliteFile;
 use crate::engine::{Depth, EngineKind, Reader as _};
-use crate::error::{Error, Exit, Result};
+use crate::error::{Error, Exit, Result, SnapshotError};
 use crate::files;
 
 /// The result of a passed restore test.
@@ -42,7 +42,7 @@ impl Drill {
     /// temporary server and dumping it again. The result is recorded beside the snapshot.
     ///
     /// # Errors
-    /// [`Error::Snapshot`] or [`Error::Damaged`] when the result differs; [`Error::Refused`] where there is no `mariadbd` to
+    /// [`SnapshotError::Bad`](crate::error::SnapshotError::Bad) or [`DatabaseError::Damaged`](crate::error::DatabaseError::Damaged) when the result differs; [`OperationError::Refused`](crate::error::OperationError::Refused) where there is no `mariadbd` to
     /// test a dump with.
     pub fn restore(&mut self, snapshot: &Snapshot) -> Result<Drilled> {
         let begun = Instant::now();
@@ -103,5 +103,5 @@ fn check_sqlite(snapshot: &Snapshot, held: &Held) -> Result<()> {
 }
 
 fn broken(snapshot: &Snapshot, why: &str) -> Error {
-    Error::Snapshot(format!("`{}`: {why}", snapshot.location()))
+    Error::Snapshot(SnapshotError::Bad(format!("`{}`: {why}", snapshot.location())))
 }

@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use crate::error::bytes;
+use crate::text::bytes;
 use crate::value::local_time;
 
 /// A backup this far in the future was dated by a wrong clock.

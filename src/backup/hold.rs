@@ -9,7 +9,7 @@ use crate::engine::mariadb::count_dump;
 use crate::engine::space::{Layout, TableSpace, read_space};
 use crate::engine::sqlite::SqliteFile;
 use crate::engine::{Connect, Counts, Depth, EngineKind, Fault, Reader, beside};
-use crate::error::{Error, Result};
+use crate::error::{DatabaseError, Error, Result, SnapshotError};
 use crate::files;
 use crate::kuma::read::{history, read_any_database, read_counts, read_database};
 use crate::model::state::Database;
@@ -74,8 +74,8 @@ impl Held {
     /// Takes the copy into the new folder `folder` and verifies it.
     ///
     /// # Errors
-    /// [`Error::Damaged`] when the source itself is damaged, [`Error::Snapshot`] when the copy differs from the source,
-    /// [`Error::NoSpace`] before anything is written.
+    /// [`DatabaseError::Damaged`](crate::error::DatabaseError::Damaged) when the source itself is damaged, [`SnapshotError::Bad`](crate::error::SnapshotError::Bad) when the copy differs from the source,
+    /// [`FileError::NoSpace`](crate::error::FileError::NoSpace) before anything is written.
     pub fn take(
         source: &Source<'_>,
         folder: &Path,
@@ -133,14 +133,18 @@ impl Held {
     /// Opens a copy that an earlier run took.
     ///
     /// # Errors
-    /// [`Error::Snapshot`] when it is incomplete, has an unexpected member, or a file has another hash than before.
+    /// [`SnapshotError::Bad`](crate::error::SnapshotError::Bad) when it is incomplete, has an unexpected member, or a file has another hash than before.
     pub fn open(folder: &Path) -> Result<Held> {
         let manifest = Manifest::read(folder)?
-            .ok_or_else(|| Error::Snapshot(format!("`{}` was never finished", folder.display())))?;
+            .ok_or_else(|| Error::Snapshot(SnapshotError::Bad(format!("`{}` was never finished", folder.display()))))?;
         let held = Held { folder: folder.to_owned(), manifest, read_back: true };
         for expected in &held.manifest.members {
             if member(folder, &expected.name)? != *expected {
-                return Err(Error::Snapshot(format!("`{}` in `{}` has changed", expected.name, folder.display())));
+                return Err(Error::Snapshot(SnapshotError::Bad(format!(
+                    "`{}` in `{}` has changed",
+                    expected.name,
+                    folder.display()
+                ))));
             }
         }
         Ok(held)
@@ -231,7 +235,7 @@ fn prove_sqlite(folder: &Path, there: &(Database, Counts), source: &str, full: b
         compare("rows per table", &there.1, &counts)?;
         // The full check includes references.
         let faults = if full { Vec::new() } else { check_sound(&mut copied, source, Depth::References)? };
-        Ok((database, counts, copied.pages()?, faults))
+        Ok::<_, Error>((database, counts, copied.pages()?, faults))
     };
     let check_file = || check_sound(&mut copy.read_only()?, source, depth);
     let ((compared, member), faults) = beside(|| beside(compare_all, || written(folder, SQLITE)), check_file);
@@ -256,10 +260,10 @@ fn check_sound(reader: &mut dyn Reader, database: &str, depth: Depth) -> Result<
     let (damage, faults): (Vec<_>, Vec<_>) = reader.check(depth)?.into_iter().partition(|fault| fault.rows == 0);
     match damage.is_empty() {
         true => Ok(faults),
-        false => Err(Error::Damaged {
+        false => Err(Error::Database(DatabaseError::Damaged {
             database: database.to_owned(),
             problems: damage.iter().map(ToString::to_string).collect(),
-        }),
+        })),
     }
 }
 
@@ -328,7 +332,7 @@ fn compare<T: PartialEq>(what: &str, source: &T, copy: &T) -> Result<()> {
     if source == copy {
         Ok(())
     } else {
-        Err(Error::Snapshot(format!("{what} differ between the database and its copy")))
+        Err(Error::Snapshot(SnapshotError::Bad(format!("{what} differ between the database and its copy"))))
     }
 }
 

@@ -10,7 +10,7 @@ use super::hold::{Held, Label, member, new_id};
 use super::manifest::{FORMAT, Manifest};
 use crate::engine::sqlite::SqliteFile;
 use crate::engine::{Counts, EngineKind};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, SnapshotError};
 use crate::files;
 
 /// Files that may belong to a database besides the main file.
@@ -30,7 +30,10 @@ pub fn take(file: &SqliteFile, folder: &Path, label: &Label) -> Result<Held> {
         let kept = member(folder, &name)?;
         let (blake3, size) = files::hash(&part)?;
         if (&kept.blake3, kept.size) != (&blake3, size) {
-            return Err(Error::Snapshot(format!("the copy of `{}` is not what it was made of", part.display())));
+            return Err(Error::Snapshot(SnapshotError::Bad(format!(
+                "the copy of `{}` is not what it was made of",
+                part.display()
+            ))));
         }
         members.push(kept);
     }
@@ -90,7 +93,7 @@ pub fn put_back(file: &SqliteFile, kept: &Held) -> Result<()> {
 fn require_raw(kept: &Held) -> Result<()> {
     match kept.manifest.raw {
         true => Ok(()),
-        false => Err(Error::Snapshot("these are not the raw files of a database".into())),
+        false => Err(Error::Snapshot(SnapshotError::Bad("these are not the raw files of a database".into()))),
     }
 }
 

@@ -8,7 +8,7 @@ use super::user::Change;
 use super::write::{WriteArgs, read_from};
 use super::{Context, Ui};
 use crate::cli::apply::carry_out_planned;
-use crate::error::{Error, Exit, Result};
+use crate::error::{Error, Exit, InputError, Result};
 use crate::formats::{At, Node};
 use crate::kuma::read::read_config;
 use crate::model::state::Config;
@@ -101,7 +101,7 @@ fn add(args: &AddArgs, context: &mut Context<'_>) -> Result<Exit> {
     let instance = context.instance()?;
     let config = read_from(&instance, read_config)?;
     if find_key(&config, &args.name).is_ok_and(|key| key.text("name") == Some(&args.name)) {
-        return Err(Error::Usage(format!("there is an API key `{}` already", args.name)));
+        return Err(Error::Input(InputError::Usage(format!("there is an API key `{}` already", args.name))));
     }
     let at = At::nowhere("api-key add");
     let text = |text: &str| Node::new(at.clone(), text.replace("${", "$${"));
@@ -136,7 +136,7 @@ fn delete(args: &KeyArgs, context: &mut Context<'_>) -> Result<Exit> {
 }
 
 fn known<'c>(config: &'c Config, name: &str) -> Result<&'c Row> {
-    find_key(config, name).map_err(|problem| Error::Input(vec![problem]))
+    find_key(config, name).map_err(|problem| Error::Input(InputError::Problems(vec![problem])))
 }
 
 fn subject(key: &Row) -> String {

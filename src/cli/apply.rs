@@ -10,7 +10,7 @@ use super::fleet::{self, Fleet, FleetArgs};
 use super::plan::Saved;
 use super::tally::{self, summary, summary_json};
 use super::write::{Wish, WriteArgs, carry_out, read_from};
-use crate::error::{Error, Exit, Result};
+use crate::error::{Error, Exit, InputError, OperationError, Result};
 use crate::instance::Instance;
 use crate::kuma::read::read_config;
 use crate::plan::fixture::NewKey;
@@ -120,17 +120,17 @@ fn read_plan(args: &ApplyArgs, instance: &Instance) -> Result<Option<(Planned, S
         (_, None) => Ok(None),
         (1, Some(saved)) => {
             if saved.origin != instance.origin() {
-                return Err(Error::Refused(format!(
+                return Err(Error::Operation(OperationError::Refused(format!(
                     "the plan was made for another instance, at {}, not for `{}`",
                     saved.origin, instance.name
-                )));
+                ))));
             }
             let config = read_from(instance, read_config)?;
             if saved.outline.plan.fingerprint.as_ref().is_some_and(|made_for| *made_for != config.fingerprint) {
-                return Err(Error::Stale);
+                return Err(Error::Operation(OperationError::StalePlan));
             }
             Ok(Some((Planned { config, outline: saved.outline, skipped: Vec::new() }, saved.summary)))
         }
-        _ => Err(Error::Usage("a saved plan is applied alone".into())),
+        _ => Err(Error::Input(InputError::Usage("a saved plan is applied alone".into()))),
     }
 }

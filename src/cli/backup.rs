@@ -15,9 +15,10 @@ use super::store::{KeyArgs, SealArgs};
 use super::write::duration;
 use super::{Context, Ui};
 use crate::backup::{Drill, Extent, Snapshot, Stores};
-use crate::error::{Error, Exit, Result, bytes, counted};
+use crate::error::{Error, Exit, OperationError, Result};
 use crate::run::kept::{self, Kept, offer};
 use crate::run::{Putting, take};
+use crate::text::{bytes, counted};
 
 #[derive(Debug, Subcommand)]
 pub enum BackupVerb {
@@ -282,7 +283,7 @@ fn verify(args: &VerifyArgs, context: &mut Context<'_>) -> Result<Exit> {
         let mut document = json!({"id": id, "path": snapshot.location(), "ok": true});
         let line = match check(snapshot, drill.as_mut(), &mut document, context.ui) {
             Ok(line) => line,
-            Err(error @ Error::Interrupted { .. }) => return Err(error),
+            Err(error @ Error::Operation(OperationError::Interrupted { .. })) => return Err(error),
             Err(error) => {
                 fail(&error);
                 document["ok"] = json!(false);

@@ -15,7 +15,8 @@ use crate::backup::freshness::{Limits, Newest, Status, Verdict, age_words};
 use crate::backup::store::Listing;
 use crate::backup::{Patience, Snapshot, Store};
 use crate::config::{Config, open_stores};
-use crate::error::{Error, Exit, Result, counted};
+use crate::error::{Error, Exit, InputError, OperationError, RemoteError, Result};
+use crate::text::counted;
 
 /// Default maximum age of the newest backup, without an option or a job.
 const MAX_AGE: TimeDelta = TimeDelta::hours(26);
@@ -97,7 +98,10 @@ pub fn run(args: &CheckArgs, context: &mut Context<'_>) -> Result<Exit> {
     let checks = match subjects(args, context) {
         Ok(subjects) => look(args, subjects, &config::read(context)?.unwrap_or_default(), now),
         // The remote host responded, or the user pressed Ctrl-C.
-        Err(error @ (Error::Elsewhere { .. } | Error::Interrupted { .. })) => return Err(error),
+        Err(
+            error @ (Error::Remote(RemoteError::DataNotLocal { .. })
+            | Error::Operation(OperationError::Interrupted { .. })),
+        ) => return Err(error),
         Err(error) => {
             let message = one_line(&error.to_string());
             let document = json!({"status": "unknown", "message": message, "checks": []});
@@ -128,7 +132,7 @@ fn subjects(args: &CheckArgs, context: &mut Context<'_>) -> Result<Vec<Subject>>
     let names = match (fleet.is_many(), &context.global.target) {
         (true, Some(_)) => {
             let say = "`-t` names one instance; `--instance`, `--instance-group` and `--all` name many";
-            return Err(Error::Usage(say.into()));
+            return Err(Error::Input(InputError::Usage(say.into())));
         }
         (true, None) => fleet.names(&config)?,
         (false, Some(_)) => context.named()?.map(|named| named.name).into_iter().collect(),
@@ -152,10 +156,10 @@ fn configured(name: &str, alone: bool, config: &Config, context: &mut Context<'_
         // The default store is on the host of the instance.
         let target = context.global.target.replace(name.to_owned());
         match context.find().map(drop) {
-            Err(error @ Error::Elsewhere { .. }) if alone => return Err(error),
-            Err(Error::Elsewhere { .. }) => {
+            Err(error @ Error::Remote(RemoteError::DataNotLocal { .. })) if alone => return Err(error),
+            Err(Error::Remote(RemoteError::DataNotLocal { .. })) => {
                 let say = format!("the snapshots of `{name}` are on its remote host: `kumadb -t {name} backup check`");
-                return Err(Error::Usage(say));
+                return Err(Error::Input(InputError::Usage(say)));
             }
             _ => context.global.target = target,
         }
@@ -176,10 +180,10 @@ fn typed(target: &str, context: &mut Context<'_>) -> Result<Whose> {
     let known = origin_of(target).or_else(|| target.contains('/').then(|| target.to_owned()));
     let (name, origin) = match context.find() {
         Ok(instance) => (instance.name.clone(), Some(instance.origin())),
-        Err(Error::Elsewhere { folder, .. }) if !context.store_addresses()?.is_empty() => {
+        Err(Error::Remote(RemoteError::DataNotLocal { folder, .. })) if !context.store_addresses()?.is_empty() => {
             (target.to_owned(), Some(folder))
         }
-        Err(error @ Error::Elsewhere { .. }) => return Err(error),
+        Err(error @ Error::Remote(RemoteError::DataNotLocal { .. })) => return Err(error),
         // The name of a removed container is in the stores; a name in neither is a typo.
         Err(error) => {
             let whose = Whose::at(target.to_owned(), known.clone());

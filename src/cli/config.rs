@@ -10,9 +10,10 @@ use serde_json::{Value as Json, json};
 use super::{Context, Ui, default_store, engine};
 use crate::backup::{Patience, Store};
 use crate::config::{Config, Job, Place, Target, Text, open_stores, read_config};
-use crate::error::{Error, Exit, Result, counted, guarded};
+use crate::error::{Error, Exit, FileError, InputError, Result, guarded};
 use crate::files;
 use crate::schedule::{lacks, reach_push, reach_webhook};
+use crate::text::counted;
 
 #[derive(Debug, Subcommand)]
 pub enum ConfigVerb {
@@ -67,7 +68,7 @@ pub fn run(verb: &ConfigVerb, context: &mut Context<'_>) -> Result<Exit> {
     })?;
     for one in &reached {
         let Err(error) = &one.result else { continue };
-        let hint = error.hint().map(|hint| format!(" (try: {hint})")).unwrap_or_default();
+        let hint = error.hints().first().map(|hint| format!(" ({hint})")).unwrap_or_default();
         context.ui.warn(&format!("{} `{}`: {error}{hint}", one.kind, one.name));
     }
     Ok(reached
@@ -172,7 +173,10 @@ fn look(target: &Target, context: &Context<'_>) -> Result<()> {
 pub fn required(context: &Context<'_>) -> Result<Config> {
     read(context)?.ok_or_else(|| {
         let places: Vec<String> = places(context).iter().map(|path| format!("`{}`", path.display())).collect();
-        Error::Usage(format!("there is no config file that could be read: looked for {}", places.join(", ")))
+        Error::Input(InputError::Usage(format!(
+            "there is no config file that could be read: looked for {}",
+            places.join(", ")
+        )))
     })
 }
 
@@ -183,12 +187,16 @@ pub fn required(context: &Context<'_>) -> Result<Config> {
 pub fn read(context: &Context<'_>) -> Result<Option<Config>> {
     for path in places(context) {
         match files::read_text(&path) {
-            Ok(Some(text)) => return read_config(&path.to_string_lossy(), &text).map(Some).map_err(Error::Input),
+            Ok(Some(text)) => {
+                return read_config(&path.to_string_lossy(), &text)
+                    .map(Some)
+                    .map_err(|why| Error::Input(InputError::Problems(why)));
+            }
             Ok(None) if context.global.config.is_some() => {
-                return Err(Error::Usage(format!("there is no config file `{}`", path.display())));
+                return Err(Error::Input(InputError::Usage(format!("there is no config file `{}`", path.display()))));
             }
             // Root's config file may contain secrets and is readable by root only.
-            Err(Error::File { source, .. })
+            Err(Error::File(FileError::Io { source, .. }))
                 if source.kind() == std::io::ErrorKind::PermissionDenied && context.global.config.is_none() => {}
             Err(error) => return Err(error),
             Ok(None) => {}

@@ -10,7 +10,7 @@ use super::write::{WriteArgs, all_lines, changes_json, finish, lines, outcome_js
 use super::{Context, Ui};
 use crate::doctor::{self, CHECKS, Check, Cure, Evidence, FileChange, Finding};
 use crate::engine::Depth;
-use crate::error::{Error, Exit, Result, counted};
+use crate::error::{DatabaseError, Error, Exit, InputError, RemoteError, Result};
 use crate::instance::{Instance, Place};
 use crate::kuma::fresh::weigh;
 use crate::kuma::init::{check_password, hash};
@@ -19,6 +19,7 @@ use crate::plan::{Assignment, Change, Plan, Step};
 use crate::run::examine::{gather, gather_nowhere, gather_stopped};
 use crate::run::{self, Outcome, Rebuilt, Settings, Work};
 use crate::schema::Release;
+use crate::text::counted;
 use crate::value::Secret;
 
 #[derive(Args, Debug)]
@@ -66,7 +67,9 @@ pub fn run(args: &DoctorArgs, context: &mut Context<'_>) -> Result<Exit> {
     }
     let instance = match context.instance() {
         Ok(instance) => instance,
-        Err(error) if args.fix || matches!(error, Error::Elsewhere { .. }) => return Err(error),
+        Err(error) if args.fix || matches!(error, Error::Remote(RemoteError::DataNotLocal { .. })) => {
+            return Err(error);
+        }
         Err(error) => {
             let evidence = gather_nowhere(error, Utc::now())?;
             let findings = examine(&evidence, args);
@@ -313,7 +316,7 @@ fn foretell(instance: &Instance, release: Option<Release>, ui: &mut Ui) -> Resul
     match weigh(&Wreck::open(file.path())?, release) {
         Ok(salvaged) => ui.say(&format!("\nrecoverable rows:\n{}", salvaged_text(&salvaged))),
         // It may be intact without its WAL, or apart from its indexes.
-        Err(error @ Error::NoRelease(_)) => ui.warn(&error.to_string()),
+        Err(error @ Error::Database(DatabaseError::ReleaseNotFound(_))) => ui.warn(&error.to_string()),
         Err(error) => return Err(error),
     }
     Ok(())
@@ -337,7 +340,7 @@ fn collect(findings: &[&Finding], evidence: &Evidence, ui: &mut Ui) -> Result<Cu
             Cure::Password { id, name, old } => {
                 let password = Secret::new(ui.password(&format!("user `{name}`"))?);
                 if let Some(problem) = check_password(&password) {
-                    return Err(Error::Input(vec![problem]));
+                    return Err(Error::Input(InputError::Problems(vec![problem])));
                 }
                 let set = vec![Assignment {
                     column: "password".into(),

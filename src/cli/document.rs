@@ -12,7 +12,7 @@ use super::far::Luggage;
 use super::store::KeyArgs;
 use super::write::read_from;
 use crate::backup;
-use crate::error::{Error, Problem, Result, counted};
+use crate::error::{Error, InputError, OperationError, Problem, RemoteError, Result};
 use crate::files;
 use crate::formats::Node;
 use crate::formats::export::{Choice, Secrets, export};
@@ -25,6 +25,7 @@ use crate::kuma::read::{read_all_dependents, read_config};
 use crate::model::fixture::Fixture;
 use crate::model::state::Config;
 use crate::plan::fixture::{Fresh, Outline, Wishes, plan_fixture};
+use crate::text::counted;
 use crate::value::Secret;
 
 /// Maximum size of a fixture, in bytes.
@@ -124,7 +125,10 @@ impl DocumentArgs {
                 None => {
                     let names: Vec<&str> =
                         Format::ALL.iter().map(|format| format.name()).chain(["kuma-db", "snapshot"]).collect();
-                    return Err(Error::Usage(format!("`--from {name}` is no format; there are {}", names.join(", "))));
+                    return Err(Error::Input(InputError::Usage(format!(
+                        "`--from {name}` is no format; there are {}",
+                        names.join(", ")
+                    ))));
                 }
             },
             None if self.files.iter().any(|file| is_database(file)) => Documents::Instances,
@@ -250,7 +254,9 @@ fn read_other_instance(args: &DocumentArgs, context: &mut Context<'_>) -> Result
     for file in &args.files {
         // On a remote host, this verb could not use it.
         let other = context.sight()?.find(file.to_str()).map_err(|error| match error {
-            Error::Elsewhere { .. } => Error::Refused(format!("{error}: export it there, and apply what was exported")),
+            Error::Remote(RemoteError::DataNotLocal { .. }) => Error::Operation(OperationError::Refused(format!(
+                "{error}: export it there, and apply what was exported"
+            ))),
             error => error,
         })?;
         let config = read_from(&other, read_config)?;
@@ -321,21 +327,21 @@ fn read_texts(paths: &[PathBuf]) -> Result<Vec<(String, String)>> {
                 .collect();
             inside.sort();
             if inside.is_empty() {
-                return Err(Error::Usage(format!(
+                return Err(Error::Input(InputError::Usage(format!(
                     "`{}` has no .yaml, .json, .toml or .csv file in it",
                     path.display()
-                )));
+                ))));
             }
             texts.extend(read_texts(&inside)?);
             continue;
         }
         let size = std::fs::metadata(path).map_err(Error::file("read", path))?.len();
         if size > LARGEST {
-            return Err(Error::Usage(format!(
+            return Err(Error::Input(InputError::Usage(format!(
                 "`{}` has {}, too much for a document",
                 path.display(),
-                crate::error::bytes(size)
-            )));
+                crate::text::bytes(size)
+            ))));
         }
         let text = std::fs::read_to_string(path).map_err(Error::file("read", path))?;
         texts.push((path.display().to_string(), text));
@@ -400,5 +406,5 @@ impl Fresh for Random {
 
 /// A problem of a fixture as a whole.
 pub fn about(file: &str, message: impl Into<String>) -> Error {
-    Error::Input(vec![Problem::new(file, message)])
+    Error::Input(InputError::Problems(vec![Problem::new(file, message)]))
 }

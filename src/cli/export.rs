@@ -10,7 +10,7 @@ use serde_json::json;
 use super::Context;
 use super::monitor::PickArgs;
 use super::write::read_from;
-use crate::error::{Error, Exit, Result, counted};
+use crate::error::{Error, Exit, InputError, Result};
 use crate::files;
 use crate::formats::Syntax;
 use crate::formats::export::{Choice, Export, Secrets, export};
@@ -18,6 +18,7 @@ use crate::formats::json_schema::json_schema;
 use crate::formats::render::{render, render_json, unsaid};
 use crate::kuma::read::{read_config, read_shown_state};
 use crate::model::entities::{ENTITIES, MONITORS, entity};
+use crate::text::counted;
 
 #[derive(Args, Debug)]
 pub struct ExportArgs {
@@ -70,7 +71,10 @@ pub fn run(args: &ExportArgs, context: &mut Context<'_>) -> Result<Exit> {
     for name in &args.only {
         let found = entity(name).or_else(|| entity(&format!("{name}s"))).ok_or_else(|| {
             let names: Vec<&str> = ENTITIES.iter().map(|entity| entity.key).collect();
-            Error::Usage(format!("`--kind {name}` is no kind of thing; there are {}", names.join(", ")))
+            Error::Input(InputError::Usage(format!(
+                "`--kind {name}` is no kind of thing; there are {}",
+                names.join(", ")
+            )))
         })?;
         kinds.insert(found.key.to_owned());
     }
@@ -104,7 +108,7 @@ pub fn run(args: &ExportArgs, context: &mut Context<'_>) -> Result<Exit> {
     let text = match (syntax, exported.document.entries()) {
         // An instance without a user.
         (Syntax::Csv, [_]) => String::new(),
-        _ => render(&exported.document, syntax).map_err(Error::Usage)?,
+        _ => render(&exported.document, syntax).map_err(|why| Error::Input(InputError::Usage(why)))?,
     };
     let text = if syntax == Syntax::Yaml { format!("{}{text}", heading(&exported)) } else { text };
     tell(&exported, context);

@@ -10,7 +10,7 @@ use super::user::UserVerb;
 use super::{Context, Verb, store};
 use crate::backup::Store;
 use crate::config::read_credentials;
-use crate::error::{Error, Exit, Result};
+use crate::error::{Error, Exit, InputError, RemoteError, Result, TargetError};
 use crate::far::{Binary, Far, Follower as _, Order, Overrides, Ran};
 use crate::files;
 
@@ -139,13 +139,13 @@ impl Luggage {
 
 /// Runs `verb` on the host of the container in `elsewhere`; returns other errors.
 pub fn run(verb: &Verb, elsewhere: Error, context: &mut Context<'_>) -> Result<Exit> {
-    let Error::Elsewhere { container, folder, .. } = &elsewhere else { return Err(elsewhere) };
+    let Error::Remote(RemoteError::DataNotLocal { container, folder, .. }) = &elsewhere else { return Err(elsewhere) };
     let Some(docker) = context.docker.borrow().clone() else { return Err(elsewhere) };
     // The scheduler would have to run there forever; salvage reads and writes a file, which can be copied here.
     if matches!(verb, Verb::Backup(BackupVerb::Schedule(_)) | Verb::Salvage(_)) {
         return Err(elsewhere);
     }
-    let found = docker.container(container)?.ok_or_else(|| Error::NoSuchTarget(container.clone()))?;
+    let found = docker.container(container)?.ok_or_else(|| Error::Target(TargetError::NotFound(container.clone())))?;
     let luggage = Luggage::of(verb, folder, context)?;
     let (back, folders) = (luggage.back.clone(), luggage.folders.clone());
     if verb.makes_snapshots() && !context.local_stores()?.is_empty() {
@@ -163,15 +163,20 @@ pub fn run(verb: &Verb, elsewhere: Error, context: &mut Context<'_>) -> Result<E
     let far = Far { docker: &docker, server: found, read, socket: context.global.remote_socket.clone(), binary };
     let mut seat = Seat::new(context.ui, order.tty, order.asks);
     let ran = far.run(order, &mut seat)?;
-    let exit = i32::try_from(ran.code).ok().and_then(Exit::of).ok_or_else(|| Error::Far {
-        engine: docker.address().to_owned(),
-        why: format!("it ended with exit code {}", ran.code),
+    let exit = i32::try_from(ran.code).ok().and_then(Exit::of).ok_or_else(|| {
+        Error::Remote(RemoteError::CannotRun {
+            engine: docker.address().to_owned(),
+            why: format!("it ended with exit code {}", ran.code),
+        })
     })?;
     let done = matches!(exit, Exit::Done | Exit::Partial | Exit::Changes);
     for path in &back {
         if !ran.fetch_file(&files::absolute(path)?)? && done {
             let engine = docker.address().to_owned();
-            return Err(Error::Far { engine, why: format!("`{}` is not there any more", path.display()) });
+            return Err(Error::Remote(RemoteError::CannotRun {
+                engine,
+                why: format!("`{}` is not there any more", path.display()),
+            }));
         }
     }
     if done {
@@ -181,9 +186,10 @@ pub fn run(verb: &Verb, elsewhere: Error, context: &mut Context<'_>) -> Result<E
 }
 
 fn order(luggage: Luggage, verb: &Verb, target: &str, context: &Context<'_>) -> Result<Order> {
-    let typed = std::env::args_os()
-        .skip(1)
-        .map(|arg| arg.into_string().map_err(|arg| Error::Usage(format!("`{}` is not UTF-8", arg.to_string_lossy()))));
+    let typed = std::env::args_os().skip(1).map(|arg| {
+        arg.into_string()
+            .map_err(|arg| Error::Input(InputError::Usage(format!("`{}` is not UTF-8", arg.to_string_lossy()))))
+    });
     let mut args: Vec<String> = typed.collect::<Result<_>>()?;
     args.extend(luggage.options.iter().cloned());
     let mut env = luggage.env();

@@ -8,11 +8,12 @@ use serde_json::{Value as Json, json};
 use super::write::read_from;
 use super::{Context, Ui, config};
 use crate::engine::{EngineKind, Reader};
-use crate::error::{Error, Exit, Result, counted};
+use crate::error::{DatabaseError, DockerError, Error, Exit, Result};
 use crate::files;
 use crate::instance::find::{Found, How};
 use crate::instance::{Instance, Place};
 use crate::kuma::read::{Summary, read_database, read_summary};
+use crate::text::counted;
 use crate::value::{local_time, shown_time};
 
 #[derive(Args, Debug)]
@@ -152,10 +153,12 @@ fn look(instance: &Instance, found: &Found, open: bool) -> Line {
         Ok(())
     };
     match read() {
-        Err(Error::Unreachable { .. }) if line.embedded && line.state != "running" => {
+        Err(Error::Database(DatabaseError::Unreachable { .. })) if line.embedded && line.state != "running" => {
             line.unread = Some(untold(instance, found));
         }
-        Err(Error::Paused { .. }) => line.unread = Some("container is paused, and its MariaDB with it".into()),
+        Err(Error::Docker(DockerError::Paused { .. })) => {
+            line.unread = Some("container is paused, and its MariaDB with it".into())
+        }
         Err(error) => line.error = Some(error.to_string()),
         Ok(()) => {}
     }

@@ -17,7 +17,8 @@ use serde_json::{Value as Json, json};
 
 use super::{Context, Ui, config};
 use crate::config::{Config, Target};
-use crate::error::{Error, Exit, Result, counted, nearest};
+use crate::error::{Error, Exit, InputError, OperationError, Result};
+use crate::text::counted;
 
 /// Polling interval for signals.
 const LOOK: Duration = Duration::from_millis(20);
@@ -89,12 +90,12 @@ impl FleetArgs {
         let mut groups: Vec<&str> =
             config.instances.values().flat_map(|target| &target.groups).map(String::as_str).collect();
         groups.dedup();
-        for (kind, wanted, known) in [
-            ("instance of the config file", &self.instances, &known),
-            ("group of the config file", &self.groups.groups, &groups),
-        ] {
+        for (kind, wanted, known) in
+            [("instance", &self.instances, &known), ("instance group", &self.groups.groups, &groups)]
+        {
             if let Some(name) = wanted.iter().find(|name| !known.contains(&name.as_str())) {
-                return Err(Error::NoMatch { kind, what: format!("`{name}`{}", nearest(name, known)) });
+                let known = known.iter().map(|known| (*known).to_owned()).collect();
+                return Err(InputError::NotConfigured { kind, name: name.clone(), known }.into());
             }
         }
         let wanted = |(name, target): &(&String, &Target)| {
@@ -104,7 +105,9 @@ impl FleetArgs {
         };
         let names: Vec<String> = config.instances.iter().filter(wanted).map(|(name, _)| name.clone()).collect();
         match names.is_empty() {
-            true => Err(Error::Usage("the config file names no instance, which is `[instances.NAME]`".into())),
+            true => Err(Error::Input(InputError::Usage(
+                "the config file names no instance, which is `[instances.NAME]`".into(),
+            ))),
             false => Ok(names),
         }
     }
@@ -179,7 +182,7 @@ pub fn run(fleet: &Fleet<'_>, context: &mut Context<'_>) -> Result<Exit> {
     let exit = tell(&ended, fleet.words, context.ui)?;
     match watch.signal {
         0 => Ok(exit),
-        signal => Err(Error::Interrupted { signal }),
+        signal => Err(Error::Operation(OperationError::Interrupted { signal })),
     }
 }
 
@@ -207,12 +210,14 @@ fn own_words(typed: impl Iterator<Item = OsString>) -> Result<Vec<OsString>> {
             break;
         }
         if text.starts_with("-t") || text == "--target" || text.starts_with("--target=") {
-            return Err(Error::Usage(
+            return Err(Error::Input(InputError::Usage(
                 "`-t` names one instance; `--instance`, `--instance-group` and `--all` name many".into(),
-            ));
+            )));
         }
         if text == "-" {
-            return Err(Error::Usage("many cannot read the same standard input; name a file instead of `-`".into()));
+            return Err(Error::Input(InputError::Usage(
+                "many cannot read the same standard input; name a file instead of `-`".into(),
+            )));
         }
         let (name, value) = text.split_once('=').map_or((&*text, false), |(name, _)| (name, true));
         match OURS.iter().find(|(ours, _)| *ours == name) {
@@ -241,7 +246,7 @@ impl<'c> Run<'c> {
         let input = if asked == "--yes" { Stdio::null() } else { Stdio::piped() };
         let mut child = command.stdin(input).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().map_err(failed)?;
         lock(&crew.pids).push(child.id());
-        let gone = || Error::Refused("a child without its pipes".into());
+        let gone = || Error::Operation(OperationError::Refused("a child without its pipes".into()));
         let mut stderr = child.stderr.take().ok_or_else(gone)?;
         let story = thread::spawn(move || {
             let mut story = Vec::new();

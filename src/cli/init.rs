@@ -9,7 +9,7 @@ use super::Context;
 use super::password::PasswordArgs;
 use crate::engine::EngineKind;
 use crate::engine::mariadb::Address;
-use crate::error::{Error, Exit, Result};
+use crate::error::{Error, Exit, InputError, Result};
 use crate::kuma::init::{self, NewInstance};
 use crate::schema::{self, Release};
 
@@ -44,7 +44,7 @@ pub fn run(args: &InitArgs, context: &mut Context<'_>) -> Result<Exit> {
         init::check_unused(Path::new(&args.place))?;
     }
     if args.admin.is_none() && args.password.has_file() {
-        return Err(Error::Usage("`--password-file` is of the user that `--admin` names".into()));
+        return Err(Error::Input(InputError::Usage("`--password-file` is of the user that `--admin` names".into())));
     }
     if let Some(name) = &args.admin {
         new.admin = Some((name.clone(), args.password.read(name, context)?));

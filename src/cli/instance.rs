@@ -9,7 +9,7 @@ use crate::backup::{Credentials, Manifest, Seal, Store, Stores};
 use crate::config::{Config, Place, Target, open_stores};
 use crate::engine::Connect as _;
 use crate::engine::mariadb::Address;
-use crate::error::{Error, Result};
+use crate::error::{Error, RemoteError, Result};
 use crate::instance::Instance;
 
 /// The instance that was found.
@@ -139,7 +139,7 @@ impl Context<'_> {
         };
         let configured = named.or_else(|| match &found {
             Ok(instance) => self.name_of(instance, &config),
-            Err(Error::Elsewhere { container, .. }) => {
+            Err(Error::Remote(RemoteError::DataNotLocal { container, .. })) => {
                 let mut all = config.instances.iter();
                 all.find(|(_, target)| is_remote(target, container)).map(|(name, _)| name.clone())
             }
@@ -152,7 +152,7 @@ impl Context<'_> {
             None => instance,
         });
         let here = found.as_ref().ok().map(|instance| (instance.name.clone(), instance.origin()));
-        if here.is_some() || matches!(found, Err(Error::Elsewhere { .. })) {
+        if here.is_some() || matches!(found, Err(Error::Remote(RemoteError::DataNotLocal { .. }))) {
             *self.found.borrow_mut() = Some(Found { configured, here });
         }
         found
@@ -223,7 +223,9 @@ impl Context<'_> {
                 // Other problems of the instance do not affect the store.
                 Some(_) => match self.find().map(drop) {
                     Ok(()) => {}
-                    Err(error) if matches!(error, Error::Elsewhere { .. }) => return Err(error),
+                    Err(error) if matches!(error, Error::Remote(RemoteError::DataNotLocal { .. })) => {
+                        return Err(error);
+                    }
                     Err(_) => {}
                 },
                 None => drop(self.sight()?.all_here()?),
@@ -244,7 +246,9 @@ impl Context<'_> {
     /// The location of the selected instance, on this machine or on a remote host.
     pub(super) fn origin(&mut self) -> Result<String> {
         match self.instance() {
-            Err(Error::Elsewhere { folder, .. }) if !self.store_addresses()?.is_empty() => Ok(folder),
+            Err(Error::Remote(RemoteError::DataNotLocal { folder, .. })) if !self.store_addresses()?.is_empty() => {
+                Ok(folder)
+            }
             instance => Ok(instance?.origin()),
         }
     }

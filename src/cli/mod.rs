@@ -50,7 +50,7 @@ use clap::{Args, Parser, Subcommand};
 use crate::backup::Store;
 use crate::backup::undo::Bounds;
 use crate::docker::{Docker, SOCKET};
-use crate::error::{Error, Exit, Result};
+use crate::error::{Error, Exit, OperationError, RemoteError, Result};
 use crate::far::Overrides;
 use crate::instance::{Instance, Sight};
 use crate::run::{Journal, repair_owner};
@@ -209,7 +209,9 @@ impl Cli {
         let (docker, found) = (RefCell::default(), RefCell::default());
         let mut context = Context { ui, global: self.global, docker, found, recipients, bounds };
         match self.verb.run(&mut context) {
-            Err(error @ Error::Elsewhere { .. }) if ordered.is_none() => far::run(&self.verb, error, &mut context),
+            Err(error @ Error::Remote(RemoteError::DataNotLocal { .. })) if ordered.is_none() => {
+                far::run(&self.verb, error, &mut context)
+            }
             ran => ran,
         }
     }
@@ -314,9 +316,10 @@ impl Context<'_> {
             Err(error) => self.ui.warn(&error.to_string()),
         }
         match Journal::read(instance.work()) {
-            Ok(Some(_)) if matches!(instance.lock("looking"), Err(Error::Locked { .. })) => {}
+            Ok(Some(_)) if matches!(instance.lock("looking"), Err(Error::Operation(OperationError::Locked { .. }))) => {
+            }
             Ok(Some(journal)) => self.ui.warn(&format!("{}; run: kumadb recover", journal.record.unfinished())),
-            Err(error @ Error::Journal { .. }) => self.ui.warn(&error.to_string()),
+            Err(error @ Error::Operation(OperationError::Journal { .. })) => self.ui.warn(&error.to_string()),
             // A folder that this user cannot read hides its journal; writing to it is refused later anyway.
             Ok(None) | Err(_) => {}
         }

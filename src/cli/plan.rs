@@ -13,7 +13,7 @@ use super::document::{self, DocumentArgs};
 use super::fleet::{self, Fleet, FleetArgs};
 use super::tally::{self, summary, summary_json};
 use super::write::{all_lines, changes_json};
-use crate::error::{Error, Exit, Result};
+use crate::error::{Error, Exit, InputError, OperationError, Result};
 use crate::files;
 use crate::formats::Syntax;
 use crate::formats::render::render_json;
@@ -81,7 +81,9 @@ impl Saved {
 pub fn run(args: &PlanArgs, context: &mut Context<'_>) -> Result<Exit> {
     if args.fleet.is_many() {
         if args.output.is_some() {
-            return Err(Error::Usage("`--output` is one file, and a plan is for one instance".into()));
+            return Err(Error::Input(InputError::Usage(
+                "`--output` is one file, and a plan is for one instance".into(),
+            )));
         }
         return fleet::run(&Fleet { args: args.fleet.clone(), more: &[], words: tally::words }, context);
     }
@@ -101,7 +103,8 @@ pub fn run(args: &PlanArgs, context: &mut Context<'_>) -> Result<Exit> {
     if let Some(path) = &args.output {
         let saved =
             Saved { kumadb_plan: FORM, made: Utc::now(), origin: instance.origin(), summary, outline: planned.outline };
-        let saved = serde_json::to_value(&saved).map_err(|error| Error::Refused(error.to_string()))?;
+        let saved = serde_json::to_value(&saved)
+            .map_err(|error| Error::Operation(OperationError::Refused(error.to_string())))?;
         files::replace(path, files::PRIVATE, |file| {
             use std::io::Write as _;
             file.write_all(render_json(&saved).as_bytes())

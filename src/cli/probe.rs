@@ -11,7 +11,7 @@ use super::far::Luggage;
 use super::write::{duration, read_from};
 use super::{Context, Ui};
 use crate::docker::Life;
-use crate::error::{Error, Exit, Result, counted};
+use crate::error::{Error, Exit, Hint, InputError, Result, ServerError, TargetError};
 use crate::face::{
     Face, Known, Login, Manner, Page, Reply, Trust, Verdict, judge_badge, judge_entry, judge_metrics, public_monitors,
     read_monitors,
@@ -21,6 +21,7 @@ use crate::instance::Instance;
 use crate::kuma::read::{read_config, read_shown_state};
 use crate::model::state::{Config, State};
 use crate::plan::pick::Pick;
+use crate::text::counted;
 use crate::value::Secret;
 
 /// Number of public monitors whose badges are checked by default.
@@ -80,7 +81,7 @@ impl Asked {
     pub fn check(&self) -> Result<()> {
         match self.page {
             Page::Server => Ok(()),
-            _ => Err(no_answer(self.face.base(), &self.verdict.means, "kumadb probe")),
+            _ => Err(no_answer(self.face.base(), &self.verdict.means, Hint::command("kumadb probe"))),
         }
     }
 }
@@ -98,12 +99,12 @@ impl AddressArgs {
         let places = match (&self.url, instance) {
             (Some(url), _) => vec![(url.clone(), "as given")],
             (None, Some(instance)) => places(instance)?,
-            (None, None) => return Err(Error::NoTarget),
+            (None, None) => return Err(Error::Target(TargetError::NoneFound)),
         };
         let authorities = match &self.ca {
             Some(path) => {
                 let text = files::read_text(path)?;
-                Some(text.ok_or_else(|| Error::Usage(format!("no file `{}`", path.display())))?)
+                Some(text.ok_or_else(|| Error::Input(InputError::Usage(format!("no file `{}`", path.display()))))?)
             }
             None => None,
         };
@@ -121,30 +122,31 @@ impl AddressArgs {
             }
         }
         other.ok_or_else(|| {
-            no_answer("any address", &silent.join("; "), "kumadb status; kumadb logs; or name another with --url")
+            let hint = Hint::advice("see `kumadb status` and `kumadb logs`, or give another address with `--url`");
+            no_answer("any address", &silent.join("; "), hint)
         })
     }
 }
 
-fn no_answer(place: &str, why: &str, hint: &str) -> Error {
-    Error::NoAnswer { place: place.to_owned(), why: why.to_owned(), hint: hint.to_owned() }
+fn no_answer(place: &str, why: &str, hint: Hint) -> Error {
+    Error::Server(ServerError::NoResponse { address: place.to_owned(), why: why.to_owned(), hint })
 }
 
 /// Addresses where the server of `instance` may respond.
 fn places(instance: &Instance) -> Result<Vec<(String, &'static str)>> {
     let Some(server) = &instance.container else {
-        let hint = "name it: --url http://HOST:3001";
-        return Err(no_answer(&format!("`{}`", instance.name), "there is no container to tell where it listens", hint));
+        let hint = Hint::command("--url http://HOST:3001");
+        return Err(no_answer(&format!("`{}`", instance.name), "no container, so its address is unknown", hint));
     };
     let name = server.name();
     let place = format!("container `{name}`");
     match server.life()? {
-        Life::Stopped => Err(no_answer(&place, "it is stopped", &format!("docker start {name}"))),
-        Life::Paused => Err(no_answer(&place, "it is paused", &format!("docker unpause {name}"))),
+        Life::Stopped => Err(no_answer(&place, "it is stopped", Hint::command(format!("docker start {name}")))),
+        Life::Paused => Err(no_answer(&place, "it is paused", Hint::command(format!("docker unpause {name}")))),
         Life::Running | Life::Restarting => match server.addresses()? {
             found if found.is_empty() => {
-                let why = "no port of it is published, and it has no address of its own that can be seen from here";
-                Err(no_answer(&place, why, "name one with --url"))
+                let why = "it publishes no port and has no address that this machine can reach";
+                Err(no_answer(&place, why, Hint::command("--url http://HOST:3001")))
             }
             found => Ok(found),
         },
@@ -171,7 +173,11 @@ pub fn run(args: &ProbeArgs, context: &mut Context<'_>) -> Result<Exit> {
     let instance = match context.instance() {
         Ok(instance) => Some(instance),
         // With an address, the database may be unavailable.
-        Err(Error::NoTarget | Error::SeveralTargets(_)) if args.address.url.is_some() => None,
+        Err(Error::Target(TargetError::NoneFound) | Error::Target(TargetError::SeveralFound(_)))
+            if args.address.url.is_some() =>
+        {
+            None
+        }
         Err(error) if args.address.url.is_some() && error.exit() == Exit::NotFound => {
             context.ui.warn(&format!("no database to compare with: {error}"));
             None
@@ -225,7 +231,7 @@ impl ProbeArgs {
             (Some(name), _) => name.clone(),
             (None, true) => String::new(),
             (None, false) if self.password_file.is_some() => {
-                return Err(Error::Usage("--password-file needs --user NAME or --api-key".into()));
+                return Err(Error::Input(InputError::Usage("--password-file needs --user NAME or --api-key".into())));
             }
             (None, false) => return Ok(None),
         };

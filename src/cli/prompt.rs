@@ -6,12 +6,12 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
 
-use crate::error::{Error, Result};
+use crate::error::{Error, OperationError, Result};
 
 /// Reads one line of stdin, without the line break. `signal` returns the number of the received signal, or 0.
 ///
 /// # Errors
-/// [`Error::Interrupted`].
+/// [`OperationError::Interrupted`](crate::error::OperationError::Interrupted).
 pub fn line(signal: &dyn Fn() -> i32) -> Result<String> {
     wait(signal)?;
     let mut line = String::new();
@@ -22,7 +22,7 @@ pub fn line(signal: &dyn Fn() -> i32) -> Result<String> {
 /// Asks `question` on the terminal, and reads the answer without echo.
 ///
 /// # Errors
-/// [`Error::Interrupted`].
+/// [`OperationError::Interrupted`](crate::error::OperationError::Interrupted).
 pub fn unseen(question: &str, signal: &dyn Fn() -> i32) -> Result<String> {
     let hidden = Hidden::begin()?;
     let _ = write!(std::io::stderr(), "{question}: ");
@@ -40,7 +40,7 @@ fn wait(signal: &dyn Fn() -> i32) -> Result<()> {
     loop {
         match signal() {
             0 => {}
-            signal => return Err(Error::Interrupted { signal }),
+            signal => return Err(Error::Operation(OperationError::Interrupted { signal })),
         }
         match poll(&mut [PollFd::new(&stdin, PollFlags::IN)], Some(&pause)) {
             Ok(0) | Err(Errno::INTR) => {}

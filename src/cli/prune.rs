@@ -9,8 +9,9 @@ use super::instance::are_ambiguous;
 use super::store::KeyArgs;
 use super::{Context, Ui};
 use crate::backup::retention::{Bucket, Policy};
-use crate::error::{Error, Exit, Result, bytes, counted};
+use crate::error::{Error, Exit, Result};
 use crate::run::prune::{Choice, Judged, Pruning};
+use crate::text::{bytes, counted};
 use crate::value::local_time;
 
 #[derive(Args, Debug)]

@@ -8,7 +8,7 @@ use serde_json::{Value as Json, json};
 use super::Context;
 use super::probe::AddressArgs;
 use super::write::{duration, read_shown_state, status_word};
-use crate::error::{Error, Exit, Result};
+use crate::error::{Error, Exit, InputError, OperationError, Result, ServerError};
 use crate::instance::Instance;
 use crate::kuma::read::read_last_beat;
 use crate::model::state::{Monitor, State};
@@ -66,17 +66,15 @@ pub fn run(args: &PushArgs, context: &mut Context<'_>) -> Result<Exit> {
     let asked = args.address.find(Some(&instance))?;
     asked.check()?;
     let state = read_shown_state(&instance)?;
-    let monitor = find_monitor(&state, &args.monitor).map_err(|problem| Error::Input(vec![problem]))?;
+    let monitor =
+        find_monitor(&state, &args.monitor).map_err(|problem| Error::Input(InputError::Problems(vec![problem])))?;
     let path = state.path(monitor.id);
     let token = token(&state, monitor)?;
     let since = args.wait_beats.map(|_| read_newest(&instance)).transpose()?;
-    asked.face.push(&token, args.status.word(), &args.msg, args.ping).map_err(|why| Error::NoAnswer {
-        place: asked.face.base().to_owned(),
-        why: format!("the beat of `{path}` was not taken: {why}"),
-        hint: match why.contains("not found") {
-            true => "is that the server of this database? kumadb probe".into(),
-            false => "kumadb probe".into(),
-        },
+    asked.face.push(&token, args.status.word(), &args.msg, args.ping).map_err(|why| ServerError::PushRefused {
+        address: asked.face.base().to_owned(),
+        monitor: path.clone(),
+        why,
     })?;
     let beat = match (args.wait_beats, since) {
         (Some(limit), Some(since)) => Some(wait(&instance, monitor.id, since, limit)?),
@@ -89,13 +87,17 @@ pub fn run(args: &PushArgs, context: &mut Context<'_>) -> Result<Exit> {
 fn token(state: &State, monitor: &Monitor) -> Result<Secret> {
     let (path, kind) = (state.path(monitor.id), monitor.kind());
     if kind != "push" {
-        return Err(Error::Usage(format!("`{path}` is of type {kind}: only a push monitor takes beats")));
+        return Err(Error::Input(InputError::Usage(format!(
+            "`{path}` is of type {kind}: only a push monitor takes beats"
+        ))));
     }
     if !state.runs(monitor.id) {
-        return Err(Error::Refused(format!("`{path}` is paused, or its group is: the server takes no beat of it")));
+        return Err(Error::Operation(OperationError::Refused(format!(
+            "`{path}` is paused, or its group is: the server takes no beat of it"
+        ))));
     }
     let token = monitor.row.text("push_token").filter(|token| !token.is_empty());
-    token.map(Secret::new).ok_or_else(|| Error::Refused(format!("`{path}` has no token")))
+    token.map(Secret::new).ok_or_else(|| Error::Operation(OperationError::Refused(format!("`{path}` has no token"))))
 }
 
 fn read_newest(instance: &Instance) -> Result<i64> {

@@ -5,8 +5,9 @@ use serde_json::json;
 
 use super::Context;
 use super::write::{WriteArgs, finish};
-use crate::error::{Exit, Result, counted};
+use crate::error::{Exit, Result};
 use crate::run::{self, Resumed};
+use crate::text::counted;
 
 #[derive(Args, Debug)]
 pub struct RecoverArgs {

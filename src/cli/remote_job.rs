@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use crate::error::{Error, Exit, Result};
+use crate::error::{Error, Exit, InputError, Result};
 use crate::far::{Order, Overrides};
 
 #[derive(Args, Debug)]
@@ -24,6 +24,11 @@ pub fn run(args: &RemoteJobArgs) -> Result<Exit> {
 /// The error otherwise, where this is such a verb.
 pub fn overrides() -> Result<Option<Overrides>> {
     let Ok(text) = std::env::var(Overrides::VARIABLE) else { return Ok(None) };
-    let wrong = |error| Error::Usage(format!("`{}` is set to what no kumadb set it to: {error}", Overrides::VARIABLE));
+    let wrong = |error| {
+        Error::Input(InputError::Usage(format!(
+            "`{}` is set to what no kumadb set it to: {error}",
+            Overrides::VARIABLE
+        )))
+    };
     serde_json::from_str(&text).map(Some).map_err(wrong)
 }

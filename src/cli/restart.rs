@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::Context;
 use super::write::{duration, finish, outcome_json};
-use crate::error::{Error, Exit, Result};
+use crate::error::{Error, Exit, OperationError, Result};
 use crate::instance::{Instance, Server};
 use crate::run::{self, Settings};
 
@@ -61,9 +61,9 @@ pub fn logs(args: &LogsArgs, context: &mut Context<'_>) -> Result<Exit> {
 
 fn server(instance: &Instance) -> Result<&Server> {
     instance.container.as_ref().ok_or_else(|| {
-        Error::Refused(format!(
+        Error::Operation(OperationError::Refused(format!(
             "`{}` has no container that kumadb knows: start and stop its server by hand",
             instance.name
-        ))
+        )))
     })
 }

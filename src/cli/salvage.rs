@@ -7,7 +7,7 @@ use serde_json::{Value as Json, json};
 
 use super::{Context, Ui};
 use crate::engine::sqlite::SqliteFile;
-use crate::error::{Error, Exit, Result, counted};
+use crate::error::{Error, Exit, OperationError, Result};
 use crate::files;
 use crate::instance::Place;
 use crate::kuma::fresh::{Salvaged, TableReport, make, weigh};
@@ -15,6 +15,7 @@ use crate::kuma::wreck::{WalUse, Wreck};
 use crate::run::{Observer as _, Rebuilt};
 use crate::salvage::List;
 use crate::schema::Release;
+use crate::text::counted;
 
 #[derive(Args, Debug)]
 pub struct SalvageArgs {
@@ -74,7 +75,9 @@ fn find(from: &str, context: &mut Context<'_>) -> Result<PathBuf> {
     context.global.target = Some(from.to_owned());
     match context.instance()?.place {
         Place::Sqlite(file) => Ok(file.path().to_owned()),
-        _ => Err(Error::Refused(format!("`{from}` is on MariaDB: only a SQLite database can be salvaged"))),
+        _ => Err(Error::Operation(OperationError::Refused(format!(
+            "`{from}` is on MariaDB: only a SQLite database can be salvaged"
+        )))),
     }
 }
 

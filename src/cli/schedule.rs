@@ -8,7 +8,7 @@ use sd_notify::NotifyState;
 
 use super::{Context, Ui, config, engine};
 use crate::config::Target;
-use crate::error::{Error, Exit, Result};
+use crate::error::{Error, Exit, OperationError, Result};
 use crate::instance::Sight;
 use crate::run::{Observer, Step};
 use crate::schedule::{self, Event, Host, Level, World};
@@ -58,7 +58,7 @@ pub fn run(args: &ScheduleArgs, context: &mut Context<'_>) -> Result<Exit> {
             match context.ui.signal() {
                 // Service managers and Ctrl-C end the scheduler regularly, not as a failure.
                 0 | 2 | 15 => Ok(Exit::Done),
-                signal => Err(Error::Interrupted { signal }),
+                signal => Err(Error::Operation(OperationError::Interrupted { signal })),
             }
         }
     }

@@ -8,8 +8,9 @@ use super::store::KeyArgs;
 use super::{Context, Ui};
 use crate::backup::store::DrillNote;
 use crate::backup::{Manifest, Snapshot, unpack_first};
-use crate::error::{Exit, Result, bytes, counted};
+use crate::error::{Exit, Result};
 use crate::kuma::read::read_shown_state;
+use crate::text::{bytes, counted};
 use crate::value::local_time;
 
 #[derive(Args, Debug)]

@@ -12,13 +12,14 @@ use super::write::{WriteArgs, finish, outcome_json, read_from};
 use super::{Context, Ui};
 use crate::engine::statement::{split, verb};
 use crate::engine::{EngineKind, Reader};
-use crate::error::{Error, Exit, Result, counted};
+use crate::error::{DatabaseError, Error, Exit, FileError, InputError, OperationError, Result};
 use crate::files;
 use crate::instance::Instance;
 use crate::model::entities::ENTITIES;
 use crate::model::fields::field;
 use crate::run::script::{Changes, RowChange, Script};
 use crate::run::{self, Work};
+use crate::text::counted;
 use crate::value::{Row, Value};
 
 /// Number of rows that determine the widths of columns, and are held in memory for that.
@@ -66,7 +67,7 @@ pub fn run(args: &SqlArgs, context: &mut Context<'_>) -> Result<Exit> {
     let instance = context.instance()?;
     let statements = split(instance.engine(), &read_text(args)?);
     if statements.is_empty() {
-        return Err(Error::Usage("there is no statement to run".into()));
+        return Err(Error::Input(InputError::Usage("there is no statement to run".into())));
     }
     match args.change {
         true => change(args, statements, &instance, context),
@@ -106,8 +107,8 @@ fn ask(args: &SqlArgs, statements: &[String], instance: &Instance, context: &mut
     match asked {
         // The reader has closed the pipe.
         Err(_) if out.closed => Ok(Exit::Done),
-        Err(Error::ReadOnly { .. }) => Err(refused("this statement")),
-        Err(Error::File { source, .. }) if source.kind() == std::io::ErrorKind::PermissionDenied => {
+        Err(Error::Database(DatabaseError::ReadOnly { .. })) => Err(refused("this statement")),
+        Err(Error::File(FileError::Io { source, .. })) if source.kind() == std::io::ErrorKind::PermissionDenied => {
             Err(refused("this statement"))
         }
         asked => asked.and_then(|()| out.end()).map(|()| Exit::Done),
@@ -155,7 +156,9 @@ fn check_question(statement: &str, engine: EngineKind) -> Result<()> {
 }
 
 fn refused(what: &str) -> Error {
-    Error::Refused(format!("{what} is no question, and this connection only reads; add `--write` to change rows"))
+    Error::Operation(OperationError::Refused(format!(
+        "{what} is no question, and this connection only reads; add `--write` to change rows"
+    )))
 }
 
 #[derive(Clone, Copy, PartialEq)]
@@ -249,7 +252,7 @@ impl Out<'_> {
             Some(file) => file.write_all(text.as_bytes()).map_err(Error::file("write", "the output")),
             None => {
                 self.closed = !self.ui.put(&text)?;
-                if self.closed { Err(Error::Interrupted { signal: 13 }) } else { Ok(()) }
+                if self.closed { Err(Error::Operation(OperationError::Interrupted { signal: 13 })) } else { Ok(()) }
             }
         }
     }
@@ -331,10 +334,10 @@ fn change(args: &SqlArgs, statements: Vec<String>, instance: &Instance, context:
     }
     context.ui.say(&text);
     if !tried.findings.is_empty() && !args.allow_findings {
-        return Err(Error::Refused(format!(
+        return Err(Error::Operation(OperationError::Refused(format!(
             "afterwards the doctor would find what it does not find now: {}; add `--allow-findings` if that is meant",
             tried.findings.join("; ")
-        )));
+        ))));
     }
     context.ui.ask("make these changes?")?;
     let store = context.store()?;

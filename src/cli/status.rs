@@ -11,11 +11,12 @@ use super::write::duration;
 use super::{Context, check};
 use crate::backup::freshness::age_words;
 use crate::backup::store::Listing;
-use crate::error::{Error, Exit, Result, bytes, counted};
+use crate::error::{DatabaseError, DockerError, Error, Exit, OperationError, Result};
 use crate::files::FileSystem;
 use crate::instance::Place;
 use crate::kuma::read::{read_database, read_summary};
 use crate::run::Journal;
+use crate::text::{bytes, counted};
 use crate::value::{local_time, shown_time};
 
 #[derive(Args, Debug)]
@@ -81,18 +82,22 @@ pub fn run(args: &StatusArgs, context: &mut Context<'_>) -> Result<Exit> {
         Ok((database, summary))
     });
     let (read, unread) = match read {
-        Err(Error::Unreachable { .. }) if instance.container.is_some() && !instance.is_running()? => {
+        Err(Error::Database(DatabaseError::Unreachable { .. }))
+            if instance.container.is_some() && !instance.is_running()? =>
+        {
             (None, "not running; to read it in a helper container: kumadb monitor list".to_owned())
         }
         // An embedded MariaDB starts and stops with its server, whatever its problem.
-        Err(error @ (Error::Unreachable { .. } | Error::Paused { .. } | Error::Refused(_))) if life.is_some() => {
-            (None, error.to_string())
-        }
+        Err(
+            error @ (Error::Database(DatabaseError::Unreachable { .. })
+            | Error::Docker(DockerError::Paused { .. })
+            | Error::Operation(OperationError::Refused(_))),
+        ) if life.is_some() => (None, error.to_string()),
         read => (Some(read?), String::new()),
     };
     let stores = context.stores()?;
     let listed = match stores.list() {
-        Err(error @ Error::Interrupted { .. }) => return Err(error),
+        Err(error @ Error::Operation(OperationError::Interrupted { .. })) => return Err(error),
         listed => listed,
     };
     let is_listed = listed.is_ok();

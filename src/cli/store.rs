@@ -7,7 +7,7 @@ use clap::Args;
 use super::Ui;
 use super::far::Luggage;
 use crate::backup::{Credentials, Extent, Keys, Seal, Store, Stores};
-use crate::error::{Error, Result};
+use crate::error::{Error, InputError, Result};
 use crate::files;
 use crate::run::Putting;
 use crate::value::Secret;
@@ -82,7 +82,7 @@ pub fn credentials() -> Result<Vec<(String, Secret)>> {
         let Some(name) = name.to_str().filter(|name| known(name) && !value.is_empty()) else { continue };
         match value.to_str() {
             Some(value) => named.push((name.to_owned(), Secret::new(value))),
-            None => return Err(Error::Usage(format!("`{name}` is not UTF-8: set it again"))),
+            None => return Err(Error::Input(InputError::Usage(format!("`{name}` is not UTF-8: set it again")))),
         }
     }
     for name in BY_FILE {

@@ -4,9 +4,10 @@ use serde_json::{Value as Json, json};
 
 use super::Context;
 use super::document::Planned;
-use crate::error::counted;
+
 use crate::model::entities::ENTITIES;
 use crate::plan::fixture::Fate;
+use crate::text::counted;
 
 /// The summary in words: `3 to create, 1 unchanged`.
 pub fn summary(planned: &Planned) -> String {

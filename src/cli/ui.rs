@@ -11,7 +11,7 @@ use serde_json::{Value as Json, json};
 use unicode_width::UnicodeWidthStr as _;
 
 use super::{Cli, prompt};
-use crate::error::{Error, Exit, Result};
+use crate::error::{Error, Exit, InputError, OperationError, Result, SnapshotError};
 use crate::run::{Observer, Step};
 use crate::value::Secret;
 
@@ -153,7 +153,7 @@ impl Ui {
     pub fn check_signal(&self, step: &Step) -> Result<()> {
         match self.signal() {
             0 => Ok(()),
-            signal if step.is_before_commit() => Err(Error::Interrupted { signal }),
+            signal if step.is_before_commit() => Err(Error::Operation(OperationError::Interrupted { signal })),
             _ => Ok(()),
         }
     }
@@ -162,8 +162,8 @@ impl Ui {
     pub fn fail(&mut self, error: &Error) -> Exit {
         let line = format!("{} {error}", self.paint("31", "error:"));
         self.tell(&line);
-        for hint in error.hint().iter().flat_map(|hint| hint.lines()) {
-            let line = format!("{} {hint}", self.paint("36", "  try:"));
+        for hint in error.hints() {
+            let line = format!("{} {}", self.paint("36", &format!("  {}:", hint.label())), hint.text());
             self.tell(&line);
         }
         if self.json {
@@ -174,7 +174,7 @@ impl Ui {
         error.exit()
     }
 
-    /// Asks `question`; anything but yes is [`Error::Declined`].
+    /// Asks `question`; anything but yes is [`InputError::Cancelled`](crate::error::InputError::Cancelled).
     pub fn ask(&mut self, question: &str) -> Result<()> {
         if self.yes {
             return Ok(());
@@ -184,7 +184,7 @@ impl Ui {
             let mut out = std::io::stdout().lock();
             writeln!(out, "{asks}").and_then(|()| out.flush()).map_err(Error::file("write", "/dev/stdout"))?;
         } else if !std::io::stdin().is_terminal() || !std::io::stderr().is_terminal() {
-            return Err(Error::NotAsked);
+            return Err(Error::Input(InputError::ConfirmationRequired));
         } else {
             self.clear();
             let _ = write!(std::io::stderr(), "{question} [y/N] ");
@@ -192,7 +192,7 @@ impl Ui {
         let answer = prompt::line(&|| self.signal())?;
         match answer.trim().to_lowercase().as_str() {
             "y" | "yes" => Ok(()),
-            _ => Err(Error::Declined),
+            _ => Err(Error::Input(InputError::Cancelled)),
         }
     }
 
@@ -204,14 +204,16 @@ impl Ui {
         }
         match first == prompt::unseen("confirm password", &|| self.signal())? {
             true => Ok(first),
-            false => Err(Error::Usage("the two passwords differ".into())),
+            false => Err(Error::Input(InputError::Usage("the two passwords differ".into()))),
         }
     }
 
     /// Asks for an existing secret, which is typed only once.
     pub fn known_password(&mut self, of: &str) -> Result<String> {
         if self.asked_by_parent {
-            return Err(Error::Usage(format!("the {of} cannot be asked for here: do this one with `-t`")));
+            return Err(Error::Input(InputError::Usage(format!(
+                "the {of} cannot be asked for here: do this one with `-t`"
+            ))));
         }
         match std::io::stdin().is_terminal() {
             true => prompt::unseen(of, &|| self.signal()),
@@ -227,7 +229,9 @@ impl Ui {
                 let signal = || signal.load(Ordering::SeqCst) as i32;
                 prompt::unseen(&format!("passphrase of {of}"), &signal).map(Secret::new)
             }
-            false => Err(Error::Key { archive: of.to_owned(), why: "it takes a passphrase".into() }),
+            false => {
+                Err(Error::Snapshot(SnapshotError::Key { archive: of.to_owned(), why: "it takes a passphrase".into() }))
+            }
         }
     }
 

@@ -12,12 +12,13 @@ use super::store::KeyArgs;
 use super::write::{WriteArgs, finish, outcome_json, read_from};
 use crate::backup::undo::next;
 use crate::backup::{Changed, Held, Manifest, Snapshot, Store, Stores, unpack_first};
-use crate::error::{Error, Exit, Result, counted};
+use crate::error::{Error, Exit, InputError, OperationError, Result, SnapshotError};
 use crate::files;
 use crate::instance::Instance;
 use crate::kuma::read::history;
 use crate::run::kept::{self, Kept};
 use crate::run::{self, Settings, Work, put_files_back};
+use crate::text::counted;
 use crate::value::local_time;
 
 #[derive(Args, Debug)]
@@ -127,15 +128,17 @@ fn list(stores: &Stores, instance: &Instance, context: &mut Context<'_>) -> Resu
 
 fn newest(all: &[&Manifest], instance: &Instance) -> Result<usize> {
     let found = next(all).and_then(|next| all.iter().position(|one| one.id == next.id));
-    found.ok_or_else(|| Error::NothingToUndo { instance: instance.name.clone() })
+    found.ok_or_else(|| Error::Snapshot(SnapshotError::NothingToUndo { instance: instance.name.clone() }))
 }
 
 fn named(all: &[&Manifest], id: &str) -> Result<usize> {
     let meant: Vec<usize> = (0..all.len()).filter(|at| !id.is_empty() && all[*at].id.starts_with(id)).collect();
     match meant.as_slice() {
         [one] => Ok(*one),
-        [] => Err(Error::NoUndo(id.to_owned())),
-        several => Err(Error::Usage(format!("`{id}` is the beginning of {} undo snapshots", several.len()))),
+        [] => Err(Error::Snapshot(SnapshotError::NoUndo(id.to_owned()))),
+        several => {
+            Err(Error::Input(InputError::Usage(format!("`{id}` is the beginning of {} undo snapshots", several.len()))))
+        }
     }
 }
 
@@ -164,14 +167,14 @@ fn tell_of_lost(way: &Way, undone: &[&Manifest], args: &UndoArgs, context: &mut 
 fn compare(held: Held, changed: Changed, args: &UndoArgs, instance: &Instance) -> Result<Way> {
     let manifest = &held.manifest;
     if manifest.engine != instance.engine() {
-        return Err(Error::Refused(format!(
+        return Err(Error::Operation(OperationError::Refused(format!(
             "undo snapshot `{}` is of {}, and `{}` is on {} now: kumadb restore {}",
             manifest.id,
             manifest.engine,
             instance.name,
             instance.engine(),
             manifest.id
-        )));
+        ))));
     }
     let parts = args.config_only || !manifest.without.is_empty() || changed != Changed::All;
     let merges = parts && changed == Changed::History && manifest.is_whole() && !args.config_only;
@@ -182,13 +185,13 @@ fn compare(held: Held, changed: Changed, args: &UndoArgs, instance: &Instance) -
         Ok((now, then, tables))
     })?;
     if now.database().migrations.iter().ne(&manifest.migrations) {
-        return Err(Error::Refused(format!(
+        return Err(Error::Operation(OperationError::Refused(format!(
             "undo snapshot `{}` is of release {}, the database of {}: kumadb restore {} --other-release",
             manifest.id,
             manifest.release,
             now.database().release,
             manifest.id
-        )));
+        ))));
     }
     let kept = if parts { kept } else { Vec::new() };
     let difference = Difference::between(now, &then?, &held, &kept);

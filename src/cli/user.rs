@@ -6,7 +6,7 @@ use serde_json::{Value as Json, json};
 use super::password::PasswordArgs;
 use super::write::{Wish, WriteArgs, carry_out, input, read_from};
 use super::{Context, Ui};
-use crate::error::{Error, Exit, Problem, Result, counted};
+use crate::error::{Error, Exit, InputError, Problem, Result};
 use crate::instance::Instance;
 use crate::kuma::init;
 use crate::kuma::read::read_config;
@@ -14,6 +14,7 @@ use crate::model::state::Config;
 use crate::plan::Plan;
 use crate::plan::user::{find_user, plan_adopt, plan_cells};
 use crate::run::Outcome;
+use crate::text::counted;
 use crate::value::{Row, Secret, Value};
 
 #[derive(Debug, Subcommand)]
@@ -197,21 +198,21 @@ fn name(user: &Row) -> &str {
 }
 
 fn known<'c>(config: &'c Config, name: Option<&str>) -> Result<&'c Row> {
-    find_user(config, name).map_err(|problem| Error::Input(vec![problem]))
+    find_user(config, name).map_err(|problem| Error::Input(InputError::Problems(vec![problem])))
 }
 
 fn new_password(args: &PasswordArgs, name: &str, context: &mut Context<'_>) -> Result<Secret> {
     let password = args.read(name, context)?;
     match init::check_password(&password) {
         None => Ok(password),
-        Some(problem) => Err(Error::Input(vec![problem])),
+        Some(problem) => Err(Error::Input(InputError::Problems(vec![problem]))),
     }
 }
 
 /// The problems with the name of a new user.
 fn check_new(name: &str, instance: &Instance, config: &Config) -> Result<()> {
     let taken = config.rows("user").iter().any(|row| row.text("username") == Some(name));
-    let taken = taken.then(|| Problem::new("user name", format!("`{name}` is taken")).hint("kumadb user list"));
+    let taken = taken.then(|| Problem::new("user name", format!("`{name}` is taken")).command("kumadb user list"));
     let problems: Vec<Problem> = init::check_name(name, instance.engine()).into_iter().chain(taken).collect();
     input(if problems.is_empty() { Ok(()) } else { Err(problems) })
 }

@@ -7,10 +7,11 @@ use super::Context;
 use super::write::{WriteArgs, finish, outcome_json, read_from};
 use crate::engine::EngineKind;
 use crate::engine::space::{AutoVacuum, Space, read_space};
-use crate::error::{Error, Exit, Result, bytes, counted};
+use crate::error::{Error, Exit, InputError, OperationError, Result};
 use crate::instance::Place;
 use crate::run::{self, Work, compact};
 use crate::schema::quote;
+use crate::text::{bytes, counted};
 
 /// A table of MariaDB with less free space than this, in bytes, is not rewritten.
 const LITTLE: u64 = 4 << 20;
@@ -103,18 +104,20 @@ pub fn compacting(engine: EngineKind, tables: &[&String]) -> Vec<String> {
 
 fn on_sqlite(args: &VacuumArgs, space: &Space) -> Result<Vec<String>> {
     if !args.tables.is_empty() {
-        return Err(Error::Usage("`--tables` is for MariaDB: a SQLite file is written anew as a whole".into()));
+        return Err(Error::Input(InputError::Usage(
+            "`--tables` is for MariaDB: a SQLite file is written anew as a whole".into(),
+        )));
     }
     let mode = space.layout.map(|layout| layout.auto_vacuum);
     if let Some(pages) = args.incremental {
         let free = space.layout.map_or(0, |layout| layout.free_pages);
         return match mode {
             _ if free == 0 => Ok(Vec::new()),
-            Some(AutoVacuum::None) | None => Err(Error::Refused(format!(
+            Some(AutoVacuum::None) | None => Err(Error::Operation(OperationError::Refused(format!(
                 "{} are free, and a file with auto_vacuum none only gives them back when it is written anew: `kumadb vacuum \
                  --auto-vacuum incremental` does that once, and then the server gives back what gets free",
                 counted(free as usize, "page")
-            ))),
+            )))),
             _ => Ok(vec![format!("PRAGMA incremental_vacuum({pages})")]),
         };
     }
@@ -124,12 +127,12 @@ fn on_sqlite(args: &VacuumArgs, space: &Space) -> Result<Vec<String>> {
 
 fn on_mariadb(args: &VacuumArgs, space: &Space) -> Result<Vec<String>> {
     if args.incremental.is_some() || args.auto_vacuum.is_some() {
-        return Err(Error::Usage(
+        return Err(Error::Input(InputError::Usage(
             "`--incremental` and `--auto-vacuum` are for SQLite: MariaDB writes tables anew".into(),
-        ));
+        )));
     }
     if let Some(unknown) = args.tables.iter().find(|table| !space.tables.contains_key(*table)) {
-        return Err(Error::Usage(format!("there is no table `{unknown}`")));
+        return Err(Error::Input(InputError::Usage(format!("there is no table `{unknown}`"))));
     }
     let is_worth_it = |free: u64, used: u64| free >= LITTLE && free * 10 >= used;
     let loose = space.tables.iter().filter(|(_, table)| is_worth_it(table.free, table.rows + table.indexes));

@@ -8,12 +8,13 @@ use serde_json::{Value as Json, json};
 
 use super::{Context, Ui};
 use crate::engine::Reader;
-use crate::error::{Error, Exit, Result, counted};
+use crate::error::{Error, Exit, InputError, Result};
 use crate::instance::Instance;
 use crate::kuma;
 use crate::model::state::{Config, State};
 use crate::plan::{Cell, Change, Plan, Step};
 use crate::run::{self, Mode, Outcome, Settings, Work};
+use crate::text::counted;
 use crate::value::Value;
 
 /// Maximum lines of a plan on the screen.
@@ -324,5 +325,5 @@ pub fn read_from<T>(instance: &Instance, read: impl FnOnce(&mut dyn Reader, &str
 
 /// Converts problems of the input into one error.
 pub fn input<T>(result: Result<T, Vec<crate::error::Problem>>) -> Result<T> {
-    result.map_err(Error::Input)
+    result.map_err(|why| Error::Input(InputError::Problems(why)))
 }

@@ -13,10 +13,11 @@ use chrono_tz::Tz;
 use crate::backup::retention::Policy;
 use crate::backup::undo::Bounds;
 use crate::backup::{Extent, check_address};
-use crate::error::{Problem, Result, nearest};
+use crate::error::{Problem, Result};
 use crate::files;
 use crate::formats::node::{At, Data, Entry, Node};
 use crate::formats::text::{Syntax, no_files, read};
+use crate::text::did_you_mean;
 use crate::value::Secret;
 
 pub use cron::When;
@@ -222,7 +223,7 @@ impl Reader {
     /// Reports every key that is not in `known`, with the nearest that is.
     fn check_keys(&mut self, table: &Node, known: &[&str]) {
         for Entry { key, at, .. } in table.entries().iter().filter(|entry| !known.contains(&entry.key.as_str())) {
-            self.problems.push((at.clone(), format!("there is no `{key}` here{}", nearest(key, known))));
+            self.problems.push((at.clone(), format!("there is no `{key}` here{}", did_you_mean(key, known))));
         }
     }
 
@@ -348,7 +349,7 @@ impl Reader {
                 .map(|section| section.entries().iter().map(|entry| entry.key.as_str()).collect())
                 .unwrap_or_default();
             for (name, item) in names.iter().zip(node.list()).filter(|(name, _)| !known.contains(&name.as_str())) {
-                self.wrong(item, format!("there is no `[{key}.{name}]`{}", nearest(name, &known)));
+                self.wrong(item, format!("there is no `[{key}.{name}]`{}", did_you_mean(name, &known)));
             }
         }
         names
@@ -399,7 +400,7 @@ impl Reader {
         let policy = config.policies.get(&name).copied();
         if let (None, Some(node)) = (policy, table.find(key)) {
             let known: Vec<&str> = config.policies.keys().map(String::as_str).collect();
-            self.wrong(node, format!("there is no `[policies.{name}]`{}", nearest(&name, &known)));
+            self.wrong(node, format!("there is no `[policies.{name}]`{}", did_you_mean(&name, &known)));
         }
         policy
     }

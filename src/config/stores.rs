@@ -6,7 +6,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use super::{Config, Job, Place, Target};
 use crate::backup::{Credentials, Keys, Seal, Store, Stores, check_variable};
-use crate::error::{Error, Result};
+use crate::error::{Error, InputError, Result};
 use crate::files;
 use crate::value::Secret;
 
@@ -113,7 +113,8 @@ pub fn read_credentials(file: &Path) -> Result<Vec<(String, Secret)>> {
     let text = files::read_whole(file)?;
     let lines = text.lines().map(str::trim).enumerate().filter(|(_, line)| !line.is_empty() && !line.starts_with('#'));
     let read = |(n, line): (usize, &str)| {
-        let wrong = |why: String| Error::Usage(format!("`{}`, line {}: {why}", file.display(), n + 1));
+        let wrong =
+            |why: String| Error::Input(InputError::Usage(format!("`{}`, line {}: {why}", file.display(), n + 1)));
         let line = line.strip_prefix("export ").unwrap_or(line);
         let (name, value) = line.split_once('=').ok_or_else(|| wrong("write NAME=VALUE".into()))?;
         let (name, value) = (name.trim(), value.trim());

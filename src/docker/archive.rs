@@ -17,7 +17,7 @@ use chrono::DateTime;
 use futures_util::stream::{self, Stream, StreamExt as _};
 
 use super::{Container, Docker, status};
-use crate::error::{Error, Result};
+use crate::error::{DockerError, Error, Result};
 
 /// Bytes sent at a time.
 const PIECE: usize = 64 << 10;
@@ -92,8 +92,13 @@ impl Docker {
         let client = self.client.clone().with_timeout(TRANSFER);
         let sent = client.upload_to_container(&container.id, Some(options), bollard::body_stream(pieces));
         let sent = self.watch(sent, TRANSFER, &mut |_| progress(gone.load(Ordering::Relaxed), total))?;
-        let failed =
-            |why: &str| Error::Docker { act: "put files into", container: container.name.clone(), why: why.into() };
+        let failed = |why: &str| {
+            Error::Docker(DockerError::Action {
+                act: "put files into",
+                container: container.name.clone(),
+                why: why.into(),
+            })
+        };
         match sent {
             Some(Err(error)) => Err(self.failed("put files into", &container.name, &error)),
             None => Err(failed("it took longer than a day")),

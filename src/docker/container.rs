@@ -9,7 +9,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::{helper, real};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, TargetError};
 use crate::files::tidy;
 use crate::value::{Secret, image_parts};
 
@@ -300,16 +300,17 @@ impl Container {
     /// The data folder: the mount at [`data_inside`](Self::data_inside), or the one that contains it.
     ///
     /// # Errors
-    /// [`Error::NoDataFolder`] when it is on no mount, so that the data is lost with the container, or on one that is not on a
+    /// [`TargetError::NoDataFolder`](crate::error::TargetError::NoDataFolder) when it is on no mount, so that the data is lost with the container, or on one that is not on a
     /// disk.
     pub fn data(&self) -> Result<DataFolder> {
         let inside = self.data_inside();
-        let none = |why: String| Error::NoDataFolder { container: self.name.clone(), why };
-        let (mount, path) = self
-            .place(&inside)
-            .ok_or_else(|| none(format!("`{}` is on no volume, the data dies with the container", inside.display())))?;
+        let none = |why: String| Error::Target(TargetError::NoDataFolder { container: self.name.clone(), why });
+        let no_volume = || TargetError::NotOnAVolume { container: self.name.clone(), folder: inside.clone() };
+        let (mount, path) = self.place(&inside).ok_or_else(no_volume)?;
         match &mount.kind {
-            MountKind::Other(kind) => Err(none(format!("`{}` is on {kind}, not on a disk", inside.display()))),
+            MountKind::Other(kind) => {
+                Err(none(format!("`{}` is on {kind}, not on a volume or folder", inside.display())))
+            }
             kind => Ok(DataFolder { path, inside, kind: kind.clone(), read_only: mount.read_only }),
         }
     }

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::error::{Error, Result};
+use crate::error::{DockerError, Error, Hint, Result};
 
 /// The default socket.
 pub const DEFAULT_HOST: &str = "unix:///var/run/docker.sock";
@@ -74,13 +74,15 @@ impl Endpoint {
     /// `ssh://[user@]host[:port][/path/of/the/socket]`. A port uses TLS where `tls` is given; the others never do.
     ///
     /// # Errors
-    /// [`Error::NoDocker`] when it is none of these.
+    /// [`DockerError::Unreachable`](crate::error::DockerError::Unreachable) when it is none of these.
     pub fn parse(address: &str, tls: Option<TlsFiles>) -> Result<Endpoint> {
-        let wrong = |why: &str| Error::NoDocker {
-            // It may contain a password.
-            address: address.rsplit_once('@').map_or(address, |(_, place)| place).to_owned(),
-            why: why.to_owned(),
-            hint: "one of unix:///path, tcp://host:port, ssh://user@host".into(),
+        let wrong = |why: &str| {
+            Error::Docker(DockerError::Unreachable {
+                // It may contain a password.
+                address: address.rsplit_once('@').map_or(address, |(_, place)| place).to_owned(),
+                why: why.to_owned(),
+                hint: Hint::advice("use unix:///path, tcp://host:port or ssh://user@host"),
+            })
         };
         let (scheme, rest) = match address.split_once("://") {
             Some(parts) => parts,

@@ -22,7 +22,7 @@ use tokio::io::{AsyncWrite, AsyncWriteExt as _};
 
 use super::endpoint::Way;
 use super::{Container, Docker, Life, Mount, MountKind, helper, status};
-use crate::error::{Error, Result};
+use crate::error::{DockerError, Error, RemoteError, Result};
 use crate::files;
 
 /// The path of the engine's socket inside the container of a remote job.
@@ -165,7 +165,7 @@ impl Docker {
     /// Creates the container of `errand`; does not start it.
     ///
     /// # Errors
-    /// [`Error::Far`] when the engine refuses every known way.
+    /// [`RemoteError::CannotRun`](crate::error::RemoteError::CannotRun) when the engine refuses every known way.
     pub fn create_errand(&self, errand: &Errand) -> Result<Container> {
         let mut refused = String::new();
         for socket in &errand.sockets {
@@ -173,7 +173,7 @@ impl Docker {
             for pid_mode in [Some("host"), None] {
                 match self.try_errand(errand, socket, pid_mode) {
                     Ok(container) => return Ok(container),
-                    Err(Error::Docker { why, .. }) => refused = why,
+                    Err(Error::Docker(DockerError::Action { why, .. })) => refused = why,
                     Err(error) => return Err(error),
                 }
             }
@@ -186,7 +186,7 @@ impl Docker {
             }
             _ => format!("its container cannot be made: {refused}"),
         };
-        Err(Error::Far { engine: self.address().to_owned(), why })
+        Err(Error::Remote(RemoteError::CannotRun { engine: self.address().to_owned(), why }))
     }
 
     fn try_errand(&self, errand: &Errand, socket: &str, pid_mode: Option<&str>) -> Result<Container> {
@@ -227,7 +227,13 @@ impl Docker {
         let options = CreateContainerOptionsBuilder::default().name(&name).build();
         let created = self.block(self.client.create_container(Some(options), body));
         let created = created.map_err(|error| self.failed("create", &name, &error))?;
-        let gone = || Error::Docker { act: "find", container: name.clone(), why: "it was removed at once".into() };
+        let gone = || {
+            Error::Docker(DockerError::Action {
+                act: "find",
+                container: name.clone(),
+                why: "it was removed at once".into(),
+            })
+        };
         let container = self.block(self.inspect(&created.id))?.ok_or_else(gone)?;
         for network in server.networks.iter().filter(|network| !container.networks.contains(network)) {
             let request = NetworkConnectRequest { container: container.id.clone(), endpoint_config: None };
@@ -244,13 +250,15 @@ impl Docker {
     /// Starts `container`, attaches `console`, and returns its exit code.
     ///
     /// # Errors
-    /// [`Error::LostErrand`] when the connection breaks: the job continues.
+    /// [`RemoteError::ConnectionLost`](crate::error::RemoteError::ConnectionLost) when the connection breaks: the job continues.
     pub fn run_errand(&self, container: &Container, console: &mut dyn Console) -> Result<i64> {
         let failed = |act, error: &bollard::errors::Error| self.failed(act, &container.name, error);
-        let lost = |why: String| Error::LostErrand {
-            engine: self.address().to_owned(),
-            container: container.name.clone(),
-            why,
+        let lost = |why: String| {
+            Error::Remote(RemoteError::ConnectionLost {
+                engine: self.address().to_owned(),
+                container: container.name.clone(),
+                why,
+            })
         };
         let attach =
             AttachContainerOptionsBuilder::default().stream(true).stdin(true).stdout(true).stderr(true).build();

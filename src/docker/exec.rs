@@ -9,7 +9,7 @@ use futures_util::StreamExt as _;
 use tokio::io::AsyncWriteExt as _;
 
 use super::{Container, Docker};
-use crate::error::{Error, Result};
+use crate::error::{DockerError, Error, Result};
 
 /// Maximum bytes kept of each output stream.
 const MOST: usize = 16 << 20;
@@ -29,16 +29,16 @@ impl Docker {
     /// Runs `argv` inside the running container with `stdin`, and waits for it, at most `limit`.
     ///
     /// # Errors
-    /// [`Error::Docker`] when the container does not run, or the command takes longer; it then continues unattended.
+    /// [`DockerError::Action`](crate::error::DockerError::Action) when the container does not run, or the command takes longer; it then continues unattended.
     pub fn exec(&self, container: &Container, argv: &[&str], stdin: &[u8], limit: Duration) -> Result<Output> {
         let run = async { tokio::time::timeout(limit, self.run(&container.id, &container.name, argv, stdin)).await };
         match self.block(run) {
             Ok(output) => output,
-            Err(_) => Err(Error::Docker {
+            Err(_) => Err(Error::Docker(DockerError::Action {
                 act: "run a command in",
                 container: container.name.clone(),
                 why: format!("`{}` took longer than {} s", argv.first().unwrap_or(&""), limit.as_secs()),
-            }),
+            })),
         }
     }
 
@@ -70,7 +70,7 @@ impl Docker {
                         piece => keep(&mut answer.stdout, piece.as_ref()),
                     }
                 }
-                Ok(())
+                Ok::<(), Error>(())
             };
             let (_input, read) = futures_util::future::join(write, read).await;
             read?;

@@ -3,7 +3,7 @@
 use std::io;
 
 use super::endpoint::{Endpoint, Login, Way};
-use crate::error::Error;
+use crate::error::{DockerError, Error, Hint};
 use crate::tls;
 
 /// Why there is no engine at the default places.
@@ -13,12 +13,17 @@ pub const NO_SOCKET: &str = "there is no socket";
 #[derive(Debug)]
 pub(super) struct Fault {
     why: String,
-    hint: String,
+    hint: Hint,
 }
 
 impl Fault {
     pub fn new(why: impl Into<String>, hint: impl Into<String>) -> Fault {
-        Fault { why: why.into(), hint: hint.into() }
+        Fault { why: why.into(), hint: Hint::advice(hint) }
+    }
+
+    /// With a command to type.
+    fn with_command(why: impl Into<String>, command: impl Into<String>) -> Fault {
+        Fault { why: why.into(), hint: Hint::command(command) }
     }
 
     /// A local problem.
@@ -28,7 +33,7 @@ impl Fault {
 
     /// The error for users, about `endpoint`.
     pub fn at(self, endpoint: &Endpoint) -> Error {
-        Error::NoDocker { address: endpoint.address.clone(), why: self.why, hint: self.hint }
+        Error::Docker(DockerError::Unreachable { address: endpoint.address.clone(), why: self.why, hint: self.hint })
     }
 
     /// An error message of ssh, or of Docker's command line on the remote host.
@@ -70,13 +75,16 @@ impl Fault {
             );
         }
         if has("permission denied") {
-            return Fault::new(
-                "the user on the far side may not use Docker's socket",
+            return Fault::with_command(
+                "permission denied on Docker's socket of the remote host",
                 format!("{ssh} sudo usermod -aG docker {}", login.user.as_deref().unwrap_or("USER")),
             );
         }
         if has("dial unix") || has("Is the docker daemon running") {
-            return Fault::new("no engine runs on the far side", format!("{ssh} sudo systemctl start docker"));
+            return Fault::with_command(
+                "Docker is not running on the remote host",
+                format!("{ssh} sudo systemctl start docker"),
+            );
         }
         let last = complaint.lines().rev().map(str::trim).find(|line| !line.is_empty());
         let why = last.unwrap_or("ssh ended without a word").trim_end_matches('.');

@@ -9,7 +9,7 @@ use bollard::models::{ContainerCreateBody, HealthConfig, HostConfig, HostConfigL
 use bollard::query_parameters::{CreateContainerOptionsBuilder, RemoveContainerOptions};
 
 use super::{Container, Docker, Image, Life, status};
-use crate::error::{Error, Result};
+use crate::error::{DockerError, Error, OperationError, Result};
 
 /// The label of our helper containers; its value is set by the caller.
 pub(super) const LABEL: &str = "kumadb.helper";
@@ -84,7 +84,7 @@ impl<'a> Helper<'a> {
     /// does; without it MariaDB is pinged inside the helper. `label` is set on the container for [`Docker::stale_helpers`].
     ///
     /// # Errors
-    /// [`Error::Helper`] when the server runs or MariaDB does not come up (with its last error lines); [`Error::NoDataFolder`]
+    /// [`DockerError::Helper`](crate::error::DockerError::Helper) when the server runs or MariaDB does not come up (with its last error lines); [`TargetError::NoDataFolder`](crate::error::TargetError::NoDataFolder)
     /// when the data is on no volume. Nothing is left behind.
     pub fn start(
         docker: &'a Docker,
@@ -92,7 +92,7 @@ impl<'a> Helper<'a> {
         label: &str,
         mut ready: Option<&mut dyn FnMut() -> bool>,
     ) -> Result<Helper<'a>> {
-        let failed = |why: String, log| Error::Helper { container: server.name.clone(), why, log };
+        let failed = |why: String, log| Error::Docker(DockerError::Helper { container: server.name.clone(), why, log });
         let now = docker.again(server)?;
         if now.state.life != Life::Stopped {
             return Err(failed("the server runs, and with it its own MariaDB".into(), Vec::new()));
@@ -107,7 +107,7 @@ impl<'a> Helper<'a> {
     /// and opens it like [`start`](Self::start).
     ///
     /// # Errors
-    /// [`Error::Helper`] when it cannot be created or does not come up. The files created so far stay in the folder.
+    /// [`DockerError::Helper`](crate::error::DockerError::Helper) when it cannot be created or does not come up. The files created so far stay in the folder.
     pub fn install(
         docker: &'a Docker,
         image: &Image,
@@ -123,7 +123,7 @@ impl<'a> Helper<'a> {
 
     /// Starts its container, and waits until MariaDB accepts connections.
     fn up(mut self, of: &str, ready: &mut Option<&mut dyn FnMut() -> bool>) -> Result<Helper<'a>> {
-        let failed = |why: String, log| Error::Helper { container: of.to_owned(), why, log };
+        let failed = |why: String, log| Error::Docker(DockerError::Helper { container: of.to_owned(), why, log });
         self.docker.start(&self.container).map_err(|error| failed(error.to_string(), Vec::new()))?;
         let begin = Instant::now();
         loop {
@@ -161,7 +161,7 @@ impl<'a> Helper<'a> {
     /// Stops MariaDB cleanly, removes the container, and verifies that it is gone. Only then may the server start again.
     ///
     /// # Errors
-    /// [`Error::WouldNotStop`] when it has not ended after 120 s: it keeps running, to be found by [`Docker::stale_helpers`].
+    /// [`DockerError::StopTimeout`](crate::error::DockerError::StopTimeout) when it has not ended after 120 s: it keeps running, to be found by [`Docker::stale_helpers`].
     pub fn stop(mut self) -> Result<()> {
         // Whatever happens, dropping must not kill a MariaDB that does not end.
         self.gone = true;
@@ -206,7 +206,8 @@ impl Docker {
     }
 
     fn create_helper(&self, image: &Image, data: Data, label: &str, of: &str) -> Result<Container> {
-        let failed = |why: String| Error::Helper { container: of.to_owned(), why, log: Vec::new() };
+        let failed =
+            |why: String| Error::Docker(DockerError::Helper { container: of.to_owned(), why, log: Vec::new() });
         let name = random_name("kumadb-helper")?;
         let words = |words: &[&str]| Some(words.iter().map(|&word| word.to_owned()).collect());
         let body = ContainerCreateBody {
@@ -233,7 +234,7 @@ impl Docker {
         let options = CreateContainerOptionsBuilder::default().name(&name).build();
         let created = self.block(self.client.create_container(Some(options), body));
         let created = created.map_err(|error| match self.failed("create", &name, &error) {
-            Error::Docker { why, .. } => failed(why),
+            Error::Docker(DockerError::Action { why, .. }) => failed(why),
             other => other,
         })?;
         let container = self.block(self.inspect(&created.id))?;
@@ -253,7 +254,11 @@ impl Docker {
         }
         match self.block(self.inspect(&now.id))? {
             None => Ok(()),
-            Some(_) => Err(Error::Docker { act: "remove", container: now.name, why: "it is still there".into() }),
+            Some(_) => Err(Error::Docker(DockerError::Action {
+                act: "remove",
+                container: now.name,
+                why: "it is still there".into(),
+            })),
         }
     }
 }
@@ -266,6 +271,7 @@ pub(super) fn is_ours(has: impl Fn(&str) -> bool) -> bool {
 /// `prefix-0123abcd`: an unused name.
 pub(super) fn random_name(prefix: &str) -> Result<String> {
     let mut bytes = [0; 4];
-    getrandom::fill(&mut bytes).map_err(|error| Error::Refused(format!("no randomness: {error}")))?;
+    getrandom::fill(&mut bytes)
+        .map_err(|error| Error::Operation(OperationError::Refused(format!("no randomness: {error}"))))?;
     Ok(format!("{prefix}-{:08x}", u32::from_be_bytes(bytes)))
 }

@@ -9,7 +9,7 @@ use bollard::query_parameters::DownloadFromContainerOptionsBuilder;
 use futures_util::TryStreamExt as _;
 
 use super::{Container, Docker, status};
-use crate::error::{Error, Result};
+use crate::error::{DockerError, Error, OperationError, Result};
 
 /// The folder of the 2.x migrations, below the folder of the server (read in 2.0.2 and 2.5.3).
 const KNEX: &str = "db/knex_migrations/";
@@ -100,10 +100,12 @@ impl Docker {
             Ok(found) => found,
             Err(error) if status(&error) == Some(404) => return Ok(None),
             Err(error) => {
-                let Error::Docker { why, .. } = self.failed("look at", name, &error) else {
+                let Error::Docker(DockerError::Action { why, .. }) = self.failed("look at", name, &error) else {
                     return Err(self.failed("look at", name, &error));
                 };
-                return Err(Error::Refused(format!("Docker cannot look at image `{name}`: {why}")));
+                return Err(Error::Operation(OperationError::Refused(format!(
+                    "Docker cannot look at image `{name}`: {why}"
+                ))));
             }
         };
         let config = found.config.unwrap_or_default();
@@ -157,6 +159,10 @@ impl Docker {
     }
 
     fn unreadable(&self, container: &Container, why: &str) -> Error {
-        Error::Docker { act: "read the files of", container: container.name.clone(), why: why.to_owned() }
+        Error::Docker(DockerError::Action {
+            act: "read the files of",
+            container: container.name.clone(),
+            why: why.to_owned(),
+        })
     }
 }

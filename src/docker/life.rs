@@ -7,7 +7,7 @@ use bollard::query_parameters::{StartContainerOptions, StopContainerOptionsBuild
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::{Container, Docker, Life, Orchestrator, status};
-use crate::error::{Error, Result};
+use crate::error::{DockerError, Error, OperationError, Result};
 
 /// Interval of `tick` calls.
 const TICK: Duration = Duration::from_millis(100);
@@ -42,22 +42,22 @@ impl Container {
     /// Whether this container can be stopped and started again.
     ///
     /// # Errors
-    /// [`Error::Refused`] when stopping would delete the container (`--rm`) or make a swarm start another one.
+    /// [`OperationError::Refused`](crate::error::OperationError::Refused) when stopping would delete the container (`--rm`) or make a swarm start another one.
     pub fn check_stoppable(&self) -> Result<()> {
         let name = &self.name;
         let elsewhere = "and name its data folder with `-t` instead";
         match &self.orchestrator {
-            _ if self.auto_remove => Err(Error::Refused(format!(
+            _ if self.auto_remove => Err(Error::Operation(OperationError::Refused(format!(
                 "container `{name}` was started with `--rm`: the engine deletes it when it stops"
-            ))),
-            Some(Orchestrator::Swarm(service)) => Err(Error::Refused(format!(
+            )))),
+            Some(Orchestrator::Swarm(service)) => Err(Error::Operation(OperationError::Refused(format!(
                 "container `{name}` belongs to the swarm service `{service}`, which would start another in its place: \
                  `docker service scale {service}=0` first, {elsewhere}"
-            ))),
-            Some(Orchestrator::Kubernetes(namespace, pod)) => Err(Error::Refused(format!(
+            )))),
+            Some(Orchestrator::Kubernetes(namespace, pod)) => Err(Error::Operation(OperationError::Refused(format!(
                 "container `{name}` belongs to the pod `{pod}`, and Kubernetes would start another in its place: \
                  `kubectl -n {namespace} scale --replicas=0` what owns it first, {elsewhere}"
-            ))),
+            )))),
             None => Ok(()),
         }
     }
@@ -71,7 +71,7 @@ impl Docker {
     /// `tick` is called every 100 ms with the elapsed time; an error it returns ends the waiting, not the stopping.
     ///
     /// # Errors
-    /// [`Error::WouldNotStop`] after `grace`; the signal was delivered, so the container may still end. The errors of
+    /// [`DockerError::StopTimeout`](crate::error::DockerError::StopTimeout) after `grace`; the signal was delivered, so the container may still end. The errors of
     /// [`Container::check_stoppable`].
     pub fn stop(
         &self,
@@ -101,7 +101,8 @@ impl Docker {
         // request is dropped.
         let options = StopContainerOptionsBuilder::default().t(i32::MAX).build();
         let patient = self.client.clone().with_timeout(grace + Duration::from_secs(30));
-        let would_not = || Error::WouldNotStop { container: container.name.clone(), seconds: grace.as_secs() };
+        let would_not =
+            || Error::Docker(DockerError::StopTimeout { container: container.name.clone(), seconds: grace.as_secs() });
         match self.watch(patient.stop_container(&container.id, Some(options)), grace, tick)? {
             Some(Err(error)) if status(&error) != Some(304) => {
                 return Err(self.failed("stop", &container.name, &error));

@@ -49,7 +49,7 @@ use tokio::runtime::{Builder, Runtime};
 use self::endpoint::Way;
 use self::fault::{Fault, io_error, reason};
 use self::line::Line;
-use crate::error::{Error, Result};
+use crate::error::{DockerError, Error, Result};
 
 /// Timeout of an ordinary request.
 const REQUEST: Duration = Duration::from_secs(60);
@@ -76,7 +76,7 @@ impl Docker {
     /// Connects to the engine at `endpoint` and checks that it responds.
     ///
     /// # Errors
-    /// [`Error::NoDocker`] when nothing responds, when access is denied, or when the engine is too old.
+    /// [`DockerError::Unreachable`](crate::error::DockerError::Unreachable) when nothing responds, when access is denied, or when the engine is too old.
     pub fn connect(endpoint: &Endpoint) -> Result<Docker> {
         let runtime =
             Builder::new_current_thread().enable_all().build().map_err(|error| Fault::plain(&error).at(endpoint))?;
@@ -155,7 +155,7 @@ impl Docker {
     /// Inspects `container` again.
     ///
     /// # Errors
-    /// [`Error::Removed`] when it is gone.
+    /// [`DockerError::Removed`](crate::error::DockerError::Removed) when it is gone.
     pub fn again(&self, container: &Container) -> Result<Container> {
         self.block(self.inspect(&container.id))?.ok_or_else(|| removed(&container.name))
     }
@@ -218,13 +218,18 @@ impl Docker {
             Some(404) if reason(error).to_lowercase().contains("no such container") => removed(container),
             // Docker's messages for a container that is being removed.
             Some(409) if reason(error).contains("marked for removal") => removed(container),
-            _ => Error::Docker { act, container: container.to_owned(), why: reason(error) },
+            _ => Error::Docker(DockerError::Action { act, container: container.to_owned(), why: reason(error) }),
         }
     }
 }
 
 fn removed(container: &str) -> Error {
-    Error::Removed { container: container.to_owned(), what: "no longer exists".into(), unfinished: false, hint: None }
+    Error::Docker(DockerError::Removed {
+        container: container.to_owned(),
+        what: "no longer exists".into(),
+        unfinished: false,
+        hint: None,
+    })
 }
 
 /// Connects through `line`, and notes the engine's API version.

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::endpoint::Way;
 use super::{Container, Docker, Life, Start};
-use crate::error::{Error, Result};
+use crate::error::{DockerError, Error, Result};
 
 /// Two good responses in a row, this far apart, are required.
 const STEADY: Duration = Duration::from_secs(1);
@@ -114,8 +114,8 @@ impl Docker {
     /// `tick` is called after each check with the elapsed time; an error it returns ends the waiting.
     ///
     /// # Errors
-    /// [`Error::NotUp`] with the last error lines of the log: at once when the container ends, is restarted, or shows the
-    /// set-up page, else after `deadline`. [`Error::Migrating`] when it was migrating then: it must keep running.
+    /// [`DockerError::NotUp`](crate::error::DockerError::NotUp) with the last error lines of the log: at once when the container ends, is restarted, or shows the
+    /// set-up page, else after `deadline`. [`DockerError::Migrating`](crate::error::DockerError::Migrating) when it was migrating then: it must keep running.
     pub fn wait_up(
         &self,
         container: &Container,
@@ -128,7 +128,12 @@ impl Docker {
             // In a restart loop the errors are of earlier runs; the current one may have logged nothing yet.
             let since = start.at.filter(|_| now.state.restart_count == 0);
             let log = self.last_errors(container, since);
-            Error::NotUp { container: container.name.clone(), seconds: begin.elapsed().as_secs(), why, log }
+            Error::Docker(DockerError::NotUp {
+                container: container.name.clone(),
+                seconds: begin.elapsed().as_secs(),
+                why,
+                log,
+            })
         };
         let mut first: Option<Duration> = None;
         loop {
@@ -152,7 +157,7 @@ impl Docker {
             if first.is_none() && begin.elapsed() >= deadline {
                 return Err(match answer {
                     Answer::Nothing(why) if !self.logs_a_migration(&now, start) => not_up(&now, why),
-                    _ => Error::Migrating { container: container.name.clone() },
+                    _ => Error::Docker(DockerError::Migrating { container: container.name.clone() }),
                 });
             }
             std::thread::sleep(if begin.elapsed() < Duration::from_secs(20) { SOON } else { LATER });
@@ -162,13 +167,13 @@ impl Docker {
     /// Fails when the container is no longer in the run that began at `start`.
     ///
     /// # Errors
-    /// [`Error::NotUp`] with the last error lines of the log.
+    /// [`DockerError::NotUp`](crate::error::DockerError::NotUp) with the last error lines of the log.
     pub fn check_run(&self, container: &Container, start: &Start) -> Result<()> {
         let now = self.again(container)?;
         let Some(why) = fallen(&now, start) else { return Ok(()) };
         let log = self.last_errors(container, start.at);
         let seconds = start.at.map_or(0, |at| (chrono::Utc::now() - at).num_seconds().unsigned_abs());
-        Err(Error::NotUp { container: container.name.clone(), seconds, why, log })
+        Err(Error::Docker(DockerError::NotUp { container: container.name.clone(), seconds, why, log }))
     }
 
     /// Whether the last lines of the log show a migration; most of them run before any page is shown.
@@ -183,7 +188,7 @@ impl Docker {
         let output = match self.exec(container, &["sh", "-c", ASK, "sh", url, &tries.to_string()], b"", QUESTION) {
             Ok(output) => output,
             // The container may end at any moment; the next check shows it.
-            Err(Error::Docker { why, .. }) => return Ok(Err(why)),
+            Err(Error::Docker(DockerError::Action { why, .. })) => return Ok(Err(why)),
             Err(error) => return Err(error),
         };
         let text = String::from_utf8_lossy(&output.stdout);

@@ -6,8 +6,9 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use super::endpoint::{DEFAULT_HOST, Endpoint, TlsFiles};
-use crate::error::{Error, Result, nearest};
+use crate::error::{DockerError, Error, Hint, InputError, Result};
 use crate::files;
+use crate::text::did_you_mean;
 
 /// The context that means `DOCKER_HOST` or the default socket.
 const DEFAULT_CONTEXT: &str = "default";
@@ -75,11 +76,13 @@ impl Surroundings {
     /// existing socket of Docker or Podman.
     ///
     /// # Errors
-    /// [`Error::NoDocker`] for an invalid address, or a context that does not exist.
+    /// [`DockerError::Unreachable`](crate::error::DockerError::Unreachable) for an invalid address, or a context that does not exist.
     pub fn endpoint(&self) -> Result<Endpoint> {
         let context = match (&self.host, &self.context) {
             (Some(_), Some(_)) => {
-                return Err(Error::Usage("`-H` and `--context` name two engines: leave out one of them".into()));
+                return Err(Error::Input(InputError::Usage(
+                    "`-H` and `--context` name two engines: leave out one of them".into(),
+                )));
             }
             (Some(host), None) => return self.at(host),
             (None, Some(context)) => Some(context.clone()),
@@ -121,7 +124,7 @@ impl Surroundings {
                 continue;
             }
             let Some(docker) = meta.endpoints.docker else {
-                return Err(no_context(name, "it names no engine".into()));
+                return Err(no_context(name, "it does not name an engine".into()));
             };
             let hash = folder.file_name().unwrap_or_default();
             let tls =
@@ -133,7 +136,7 @@ impl Surroundings {
             };
         }
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
-        Err(no_context(name, format!("there is no such context{}", nearest(name, &names))))
+        Err(no_context(name, format!("no such context{}", did_you_mean(name, &names))))
     }
 
     /// The first existing socket: Docker's, that of rootless Docker, Docker Desktop's, Podman's.
@@ -159,15 +162,21 @@ impl Surroundings {
 }
 
 fn no_context(name: &str, why: String) -> Error {
-    Error::NoDocker { address: format!("context {name}"), why, hint: "docker context ls".into() }
+    Error::Docker(DockerError::Unreachable {
+        address: format!("context {name}"),
+        why,
+        hint: Hint::command("docker context ls"),
+    })
 }
 
 /// Reads a JSON file of the docker CLI at `path`, if it exists.
 fn read<T: DeserializeOwned>(path: &Path) -> Result<Option<T>> {
-    let unread = |why: String| Error::NoDocker {
-        address: path.display().to_string(),
-        why,
-        hint: "docker context ls, or name the engine with `-H`".into(),
+    let unread = |why: String| {
+        Error::Docker(DockerError::Unreachable {
+            address: path.display().to_string(),
+            why,
+            hint: Hint::advice("see `docker context ls`, or name the engine with `-H`"),
+        })
     };
     match files::read_text(path) {
         Ok(Some(text)) => serde_json::from_str(&text).map(Some).map_err(|error| unread(error.to_string())),

@@ -4,8 +4,9 @@ use std::path::PathBuf;
 
 use super::evidence::{Folder, Seen};
 use super::{Cure, Evidence, Fault, FileChange, Subject};
-use crate::error::{bytes, counted};
+
 use crate::schema::EngineKind;
+use crate::text::{bytes, counted};
 
 /// A database whose pages do not hold together.
 pub(super) fn find_damage(evidence: &Evidence, faults: &mut Vec<Fault>) {

@@ -2,7 +2,8 @@
 
 use super::monitors::{delete, id, set};
 use super::{Cure, Evidence, Fault, Subject};
-use crate::error::counted;
+
+use crate::text::counted;
 use crate::value::Value;
 
 /// Beats beyond which the page becomes slow.

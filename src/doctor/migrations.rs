@@ -7,9 +7,10 @@ use super::halves::{Half, half_applied, make_column, make_table};
 use super::monitors::delete;
 use super::place::find_old_image;
 use super::{Cure, Evidence, Fault, Subject};
-use crate::error::counted;
+
 use crate::plan::{Change, Step};
 use crate::schema::{self, EngineKind, ForeignKey, Index, Recording, Schema, Table, quote};
+use crate::text::counted;
 
 /// The lock of migrations is set, or is not one row.
 pub(super) fn find_lock(evidence: &Evidence, faults: &mut Vec<Fault>) {

@@ -2,8 +2,9 @@
 
 use super::evidence::Running;
 use super::{Cure, Evidence, Fault, Subject};
-use crate::error::{bytes, counted};
+
 use crate::schema::{EngineKind, Release};
+use crate::text::{bytes, counted};
 use crate::value::image_parts;
 
 /// The newest release that an image can be of, as far as its tag tells: that of `1.23` is at most 1.23.65535, and `latest`

@@ -138,13 +138,13 @@ pub trait Shadow {
     /// somebody else's.
     ///
     /// # Errors
-    /// [`Error::NoShadow`](crate::error::Error::NoShadow) where something is in the way, and rows would not do.
+    /// [`DatabaseError::CannotSwapTables`](crate::error::DatabaseError::CannotSwapTables) where something is in the way, and rows would not do.
     fn suits(&mut self, from: &Path) -> Result<Fit>;
 
     /// Checks the right to create and drop databases by creating and dropping both. From here on what has their names is ours.
     ///
     /// # Errors
-    /// [`Error::NoShadow`](crate::error::Error::NoShadow) without that right.
+    /// [`DatabaseError::CannotSwapTables`](crate::error::DatabaseError::CannotSwapTables) without that right.
     fn reserve(&mut self) -> Result<()>;
 
     /// Makes ready what [`Reader::dump`] wrote at `from`, and compares it with that: definitions, counters, every row. Returns

@@ -11,7 +11,7 @@ use serde_json::Value as Json;
 use ureq::Agent;
 use ureq::tls::{PemItem, RootCerts, TlsConfig, parse_pem};
 
-use crate::error::{Error, Result};
+use crate::error::{Error, InputError, Result};
 use crate::value::Secret;
 
 pub use answer::{Page, Verdict, judge_badge, judge_entry, judge_metrics, public_monitors};
@@ -78,13 +78,15 @@ impl Face {
     /// redirect is followed: both would ask somebody else.
     ///
     /// # Errors
-    /// [`Error::Usage`]: `base` is no address, or the authorities are no PEM.
+    /// [`InputError::Usage`](crate::error::InputError::Usage): `base` is no address, or the authorities are no PEM.
     pub fn new(base: &str, manner: &Manner) -> Result<Face> {
         let base = base.trim_end_matches('/');
         let host =
             base.split_once("://").filter(|(scheme, _)| ["http", "https"].contains(scheme)).map(|(_, host)| host);
         if host.is_none_or(|host| host.is_empty() || host.contains(['?', '#', '@', ' '])) {
-            return Err(Error::Usage(format!("`{base}` is no address such as https://kuma.example.com")));
+            return Err(Error::Input(InputError::Usage(format!(
+                "`{base}` is no address such as https://kuma.example.com"
+            ))));
         }
         let mut tls = TlsConfig::builder().disable_verification(manner.trust.anybody);
         if let Some(pem) = &manner.trust.authorities {
@@ -189,7 +191,7 @@ fn tls(why: &str) -> String {
 }
 
 fn read_authorities(pem: &str) -> Result<RootCerts> {
-    let wrong = |why: String| Error::Usage(format!("--ca: {why}"));
+    let wrong = |why: String| Error::Input(InputError::Usage(format!("--ca: {why}")));
     let mut found = Vec::new();
     for item in parse_pem(pem.as_bytes()) {
         match item {

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use super::Pack;
 use crate::docker::{Engine, VOLUME};
-use crate::error::{Error, Result};
+use crate::error::{Error, RemoteError, Result};
 
 /// Its name on the remote host.
 const NAME: &str = "kumadb";
@@ -34,9 +34,11 @@ impl Binary {
         };
         let path = given.unwrap_or(&own);
         let whole = std::fs::read(path).map_err(Error::file("read", path))?;
-        let elf = Elf::read(&whole).ok_or_else(|| Error::Far {
-            engine: "Linux".into(),
-            why: format!("`{}` is no executable for Linux", path.display()),
+        let elf = Elf::read(&whole).ok_or_else(|| {
+            Error::Remote(RemoteError::CannotRun {
+                engine: "Linux".into(),
+                why: format!("`{}` is no executable for Linux", path.display()),
+            })
         })?;
         let libraries = if given.is_none() { loaded()? } else { Vec::new() };
         let mut parts = BTreeMap::from([(NAME.to_owned(), elf.stripped())]);
@@ -62,10 +64,10 @@ impl Binary {
             return Ok(());
         }
         let (system, machine) = (&engine.system, &engine.machine);
-        Err(Error::Far {
+        Err(Error::Remote(RemoteError::CannotRun {
             engine: address.to_owned(),
             why: format!("it is {system} on {machine}, and this kumadb is for linux on {}", self.machine),
-        })
+        }))
     }
 
     /// The command line that runs it from the folder `place`.

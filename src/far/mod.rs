@@ -13,7 +13,7 @@ use flate2::write::GzEncoder;
 use tar::{EntryType, Header};
 
 use crate::docker::{Console, Container, Docker, Errand, Fetched, VOLUME};
-use crate::error::{Error, Result};
+use crate::error::{Error, OperationError, RemoteError, Result};
 use crate::files;
 
 pub use binary::Binary;
@@ -57,7 +57,7 @@ impl<'a> Far<'a> {
     /// Runs `order` on the remote host and reports to `follower`, until it has ended.
     ///
     /// # Errors
-    /// [`Error::Far`], [`Error::Docker`]: nothing was started. [`Error::LostErrand`]: it continues without us.
+    /// [`RemoteError::CannotRun`](crate::error::RemoteError::CannotRun), [`DockerError::Action`](crate::error::DockerError::Action): nothing was started. [`RemoteError::ConnectionLost`](crate::error::RemoteError::ConnectionLost): it continues without us.
     pub fn run(self, order: Order, follower: &mut dyn Follower) -> Result<Ran<'a>> {
         let docker = self.docker;
         let engine = docker.engine()?;
@@ -66,10 +66,10 @@ impl<'a> Far<'a> {
         let place = format!("{}/bin/{}", VOLUME.1, self.binary.hash);
         let errand = self.errand(&place, &order);
         if let Some(taken) = order.files.keys().find(|file| errand.is_mounted(file)) {
-            return Err(Error::Refused(format!(
+            return Err(Error::Operation(OperationError::Refused(format!(
                 "`{}` would lie in the data of the server over there: copy it to another folder",
                 taken.display()
-            )));
+            ))));
         }
         let mut ran = Ran::new(docker, &errand)?;
         let mut arrived = None;
@@ -78,7 +78,7 @@ impl<'a> Far<'a> {
             let arrival = format!("{place}.{}", ran.container.name);
             let tar = self.binary.pack(&arrival)?;
             let size = tar.metadata().map_err(Error::file("read", "/tmp"))?.len();
-            follower.say(&format!("sending kumadb over there, once ({})", crate::error::bytes(size)));
+            follower.say(&format!("sending kumadb over there, once ({})", crate::text::bytes(size)));
             ran.put(VOLUME.1, tar, follower)?;
             ran = Ran::new(docker, &self.errand(&arrival, &order))?;
             arrived = Some(arrival);
@@ -87,7 +87,7 @@ impl<'a> Far<'a> {
         match docker.run_errand(&ran.container, follower) {
             Ok(code) => ran.code = code,
             Err(error) => {
-                ran.kept = matches!(error, Error::LostErrand { .. });
+                ran.kept = matches!(error, Error::Remote(RemoteError::ConnectionLost { .. }));
                 return Err(error);
             }
         }
@@ -122,7 +122,7 @@ impl<'a> Ran<'a> {
     fn put(&self, at: &str, tar: File, follower: &mut dyn Follower) -> Result<()> {
         self.docker.put(&self.container, Path::new(at), tar, &mut |done, total| {
             follower.sent(done, total);
-            follower.signal().map_or(Ok(()), |signal| Err(Error::Interrupted { signal }))
+            follower.signal().map_or(Ok(()), |signal| Err(Error::Operation(OperationError::Interrupted { signal })))
         })
     }
 
@@ -154,7 +154,9 @@ impl<'a> Ran<'a> {
                 file.write_all(&piece[..n]).map_err(Error::file("write", &target))?;
                 done += n as u64;
                 follower.sent(done, total);
-                follower.signal().map_or(Ok(()), |signal| Err(Error::Interrupted { signal }))?;
+                follower
+                    .signal()
+                    .map_or(Ok(()), |signal| Err(Error::Operation(OperationError::Interrupted { signal })))?;
             }
             file.sync_all().map_err(Error::file("flush", &target))?;
             names.push(name);

@@ -10,7 +10,7 @@ use rustix::fs::{AtFlags, Mode, OFlags};
 use rustix::io::Errno;
 
 use super::{PRIVATE, owner, parent};
-use crate::error::{Error, Result};
+use crate::error::{Error, FileError, OperationError, Result};
 
 /// Maximum length of the note in a lock, in bytes.
 const NOTE: u64 = 256;
@@ -33,7 +33,7 @@ impl Lock {
     /// Takes the lock at `path` and writes `note` into it; does not wait.
     ///
     /// # Errors
-    /// [`Error::Locked`]; [`Error::NoLocks`] on a file system without locks.
+    /// [`OperationError::Locked`](crate::error::OperationError::Locked); [`FileError::NoLocks`](crate::error::FileError::NoLocks) on a file system without locks.
     pub fn take(path: &Path, note: &str) -> Result<Lock> {
         let failed = || Error::file("lock", path);
         let folder = owner::open_folder(parent(path)).map_err(failed())?;
@@ -45,7 +45,7 @@ impl Lock {
                     let mut holder = String::new();
                     // With an SMB lock, other processes cannot even read the file.
                     let _ = file.read_to_string(&mut holder);
-                    return Err(Error::Locked { holder: holder.trim().to_owned() });
+                    return Err(Error::Operation(OperationError::Locked { holder: holder.trim().to_owned() }));
                 }
                 Err(TryLockError::Error(error)) => return Err(refused(path, error)),
             }
@@ -126,7 +126,7 @@ fn refused(path: &Path, error: io::Error) -> Error {
     match Errno::from_io_error(&error) {
         Some(Errno::NOLCK | Errno::OPNOTSUPP | Errno::NOSYS) => {
             let kind = super::file_system(path).map_or_else(|_| "file system".into(), |found| found.kind);
-            Error::NoLocks { path: path.to_owned(), kind }
+            Error::File(FileError::NoLocks { path: path.to_owned(), kind })
         }
         _ => Error::file("lock", path)(error),
     }

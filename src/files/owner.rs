@@ -12,7 +12,7 @@ use std::path::Path;
 use rustix::fs::{AtFlags, Gid, Mode, OFlags, Uid};
 
 use super::{PRIVATE, WORK, parent};
-use crate::error::{Error, Result};
+use crate::error::{Error, FileError, Hint, OperationError, Result};
 
 /// The user of this process.
 pub fn our_uid() -> u32 {
@@ -81,21 +81,23 @@ pub(super) fn make_folder(path: &Path) -> io::Result<()> {
 /// with root as owner is given to the owner of the data folder.
 ///
 /// # Errors
-/// [`Error::WrongUser`] when this user and the owner of the data folder could not share it.
+/// [`FileError::WrongUser`](crate::error::FileError::WrongUser) when this user and the owner of the data folder could not share it.
 pub(super) fn claim_work(path: &Path) -> Result<()> {
     let data = parent(path);
     let us = our_uid();
     let owner = fs::metadata(data).map_err(Error::file("look at", data))?.uid();
-    let wrong = |path: &Path, owner: u32, hint: String| Error::WrongUser {
-        path: path.to_owned(),
-        owner: user_words(owner),
-        user: user_words(us),
-        hint,
+    let wrong = |path: &Path, owner: u32, hint: Hint| {
+        Error::File(FileError::WrongUser {
+            path: path.to_owned(),
+            owner: user_words(owner),
+            user: user_words(us),
+            hint,
+        })
     };
     if us != 0 && us != owner {
         let hint = match owner {
-            0 => "run it again as root".to_owned(),
-            uid => format!("run it again as root, or as uid {uid}: sudo -u '#{uid}' kumadb …"),
+            0 => Hint::advice("run it again as root"),
+            uid => Hint::advice(format!("run it again as root, or as uid {uid}: sudo -u '#{uid}' kumadb …")),
         };
         return Err(wrong(data, owner, hint));
     }
@@ -108,22 +110,22 @@ pub(super) fn claim_work(path: &Path) -> Result<()> {
         0 if us == 0 => give_folder(path),
         0 => Err(wrong(path, 0, give_hint(data))),
         uid => {
-            let hint = format!(
-                "it belongs neither to the owner of the data folder nor to root: look what is in it; if it is kumadb's, as \
+            let hint = Hint::advice(format!(
+                "it belongs neither to the owner of the data folder nor to root: check what is in it; if kumadb made it, run as \
                  root: chown -hR {owner} {}",
                 path.display()
-            );
+            ));
             Err(wrong(path, uid, hint))
         }
     }
 }
 
 /// The hint how to change the owner of files that root left.
-fn give_hint(data: &Path) -> String {
-    format!(
-        "an earlier run as root made it; run once as root: sudo kumadb -t {} status, which gives it to you",
+fn give_hint(data: &Path) -> Hint {
+    Hint::advice(format!(
+        "an earlier run as root created it; to change its owner, run once as root: sudo kumadb -t {} status",
         data.display()
-    )
+    ))
 }
 
 /// Gives kumadb's own folder, which belongs to root, to the owner of the data folder. One without a lock in it is not
@@ -162,7 +164,7 @@ pub fn foreign_entries(path: &Path, owner: u32) -> Vec<std::path::PathBuf> {
 /// do not matter: the owner of the folder may remove them.
 ///
 /// # Errors
-/// [`Error::WrongUser`].
+/// [`FileError::WrongUser`](crate::error::FileError::WrongUser).
 pub fn check_own(path: &Path) -> Result<()> {
     let us = our_uid();
     if us == 0 {
@@ -174,12 +176,12 @@ pub fn check_own(path: &Path) -> Result<()> {
     };
     let Some(foreign) = foreign_entries(path, us).into_iter().find(is_needed) else { return Ok(()) };
     let owner = fs::symlink_metadata(&foreign).map_or(0, |found| found.uid());
-    Err(Error::WrongUser {
+    Err(Error::File(FileError::WrongUser {
         path: foreign,
         owner: user_words(owner),
         user: user_words(us),
         hint: give_hint(parent(path)),
-    })
+    }))
 }
 
 /// Gives the file at `path` in kumadb's own folder, which an earlier run as root left, to the owner of the folder, if `is_ours`
@@ -205,17 +207,17 @@ pub fn give(path: &Path, is_ours: impl FnOnce(&mut File) -> Result<bool>) -> Res
 /// Fails unless this process may write to the file at `path`.
 ///
 /// # Errors
-/// [`Error::WrongUser`]; the file system is mounted read-only.
+/// [`FileError::WrongUser`](crate::error::FileError::WrongUser); the file system is mounted read-only.
 pub fn check_file_writable(path: &Path) -> Result<()> {
     match rustix::fs::access(path, rustix::fs::Access::WRITE_OK) {
         Err(rustix::io::Errno::ACCESS) => {
             let owner = fs::metadata(path).map_err(Error::file("look at", path))?.uid();
             let hint = match owner {
-                0 => "run it again as root".to_owned(),
-                uid => format!("run it again as root, or as uid {uid}"),
+                0 => Hint::advice("run it again as root"),
+                uid => Hint::advice(format!("run it again as root, or as uid {uid}")),
             };
             let (owner, user) = (user_words(owner), user_words(our_uid()));
-            Err(Error::WrongUser { path: path.to_owned(), owner, user, hint })
+            Err(Error::File(FileError::WrongUser { path: path.to_owned(), owner, user, hint }))
         }
         Err(errno) => Err(Error::file("write", path)(errno.into())),
         Ok(()) => Ok(()),
@@ -260,10 +262,10 @@ pub fn set_owner(path: &Path, uid: u32, gid: u32) -> Result<()> {
     let found = rustix::fs::fstat(&file).map_err(|error| failed()(error.into()))?;
     let is_file = rustix::fs::FileType::from_raw_mode(found.st_mode).is_file();
     if is_file && found.st_nlink > 1 && found.st_uid != uid && our_uid() == 0 {
-        return Err(Error::Refused(format!(
+        return Err(Error::Operation(OperationError::Refused(format!(
             "`{}` is a hard link to a file that has another name, too: its owner is not changed",
             path.display()
-        )));
+        ))));
     }
     chown_pinned(&file, uid, gid).map_err(failed())
 }

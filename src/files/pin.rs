@@ -9,7 +9,7 @@ use std::path::{Component, Path, PathBuf};
 use rustix::fs::{Mode, OFlags};
 
 use super::{owner, parent};
-use crate::error::{Error, Result};
+use crate::error::{Error, FileError, Result};
 
 /// Where the system shows the open files of this process.
 const HELD: &str = "/proc/self/fd";
@@ -82,7 +82,7 @@ pub fn open_below(folder: &Path, name: impl AsRef<Path>) -> Result<File> {
 pub fn read_below(folder: &Path, name: &str, most: u64) -> Result<Option<String>> {
     let failed = || Error::file("read", folder.join(name));
     let file = match open_below(folder, name) {
-        Err(Error::File { source, .. }) if source.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(Error::File(FileError::Io { source, .. })) if source.kind() == io::ErrorKind::NotFound => return Ok(None),
         opened => opened?,
     };
     let mut text = String::new();

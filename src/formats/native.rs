@@ -1,11 +1,12 @@
 //! The native form: from a document to what it asks for. All that is wrong with it is found at once.
 
 use super::node::{Data, Entry, Node};
-use crate::error::{At, Problem};
+use crate::error::Problem;
 use crate::model::entities::{ENTITIES, Entity, MONITORS, SETTINGS, entity};
-use crate::model::fields::{Field, Shape, nearest_of};
+use crate::model::fields::{Field, Shape};
 use crate::model::fixture::{Fixture, Meant, Said, Wanted};
 use crate::model::{from_json, kind, normalise};
+use crate::text::{At, meant, nearest};
 use crate::value::Value;
 
 /// The newest version of the form.
@@ -84,12 +85,9 @@ impl Reader<'_> {
                 Some(found) => self.list(found, value),
                 None => {
                     let keys = ENTITIES.iter().map(|entity| entity.key).chain(["version", "defaults"]);
-                    let near = nearest_of(&key.to_lowercase(), keys).map(str::to_owned);
-                    let mut problem = Problem::at(at, key, "is nothing that a document can have");
-                    if let Some(near) = near {
-                        problem = Problem::at(at, key, format!("is no part of a document (did you mean `{near}`?)"));
-                    }
-                    self.problems.push(problem);
+                    let near = nearest(key, keys);
+                    let meant = near.map_or_else(String::new, meant);
+                    self.problems.push(Problem::at(at, key, format!("unknown key{meant}")));
                 }
             }
         }
@@ -173,7 +171,7 @@ impl Reader<'_> {
                         thing.parts.push((part, items));
                     }
                     (None, Some(field)) if !field.is_typed() => {
-                        self.wrong(at, &here, "is written by the server alone: leave it out");
+                        self.wrong(at, &here, "is only written by the server: leave it out");
                     }
                     (None, Some(field)) if thing.said(field.column).is_some() => {
                         self.wrong(at, &here, format!("`{}` is said twice", field.column));
@@ -181,8 +179,8 @@ impl Reader<'_> {
                     (None, Some(field)) => self.cell(&mut thing, field, value, &here),
                     (None, None) => {
                         let near = found.nearest(key);
-                        let near = near.map_or(String::new(), |near| format!(" (did you mean `{near}`?)"));
-                        self.wrong(at, &here, format!("is no field of a {}{near}", found.noun));
+                        let near = near.map_or_else(String::new, meant);
+                        self.wrong(at, &here, format!("is not a field of a {}{near}", found.noun));
                     }
                 },
             }

@@ -2,10 +2,9 @@
 //!
 //! YAML, JSON, TOML and CSV are all read into this one tree, so that what is wrong can be pointed at in any of them.
 
+pub use crate::text::At;
 use serde::ser::{Serialize, SerializeMap, SerializeSeq, Serializer};
 use serde_json::Value as Json;
-
-pub use crate::error::At;
 
 /// One value of a document.
 #[derive(Clone, Debug)]

@@ -7,7 +7,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value as Json, json};
 
 use crate::engine::mariadb::{Address, Tls};
-use crate::error::{Error, Result};
+use crate::error::{Error, InputError, Result, TargetError};
 use crate::files;
 use crate::value::Secret;
 
@@ -86,7 +86,7 @@ pub fn read_config(folder: &Path, env: &BTreeMap<String, Secret>) -> Result<Conf
     let has_sqlite = folder.join("kuma.db").exists() || folder.join("kuma.db-wal").exists();
     let fallback = |why: String| match has_sqlite {
         true => Ok(Config::Sqlite),
-        false => Err(Error::NotDataFolder { path: folder.to_owned(), why }),
+        false => Err(Error::Target(TargetError::NotDataFolder { path: folder.to_owned(), why })),
     };
     match files::read_text(&path)? {
         None => fallback("neither kuma.db nor db-config.json is there".into()),
@@ -94,7 +94,7 @@ pub fn read_config(folder: &Path, env: &BTreeMap<String, Secret>) -> Result<Conf
             Ok(config) => Ok(config),
             Err(why) => match has_sqlite {
                 true => Ok(Config::Sqlite),
-                false => Err(Error::DbConfig { path, why }),
+                false => Err(Error::Target(TargetError::DbConfig { path, why })),
             },
         },
     }
@@ -216,7 +216,9 @@ fn from_env(env: &BTreeMap<String, Secret>) -> Result<Option<Config>> {
             let port = setting("PORT").unwrap_or_else(|| "3306".into());
             Ok(Some(Config::External(External {
                 hostname: setting("HOSTNAME").unwrap_or_default(),
-                port: port.parse().map_err(|_| Error::Usage(format!("UPTIME_KUMA_DB_PORT is `{port}`, not a port")))?,
+                port: port.parse().map_err(|_| {
+                    Error::Input(InputError::Usage(format!("UPTIME_KUMA_DB_PORT is `{port}`, not a port")))
+                })?,
                 username: setting("USERNAME").unwrap_or_default(),
                 password: Secret::new(setting("PASSWORD").unwrap_or_default()),
                 db_name: setting("NAME").unwrap_or_default(),
@@ -225,8 +227,8 @@ fn from_env(env: &BTreeMap<String, Secret>) -> Result<Option<Config>> {
                 ca: setting("CA"),
             })))
         }
-        other => {
-            Err(Error::Usage(format!("UPTIME_KUMA_DB_TYPE of the container is `{other}`, no type the server knows")))
-        }
+        other => Err(Error::Input(InputError::Usage(format!(
+            "UPTIME_KUMA_DB_TYPE of the container is `{other}`, no type the server knows"
+        )))),
     }
 }

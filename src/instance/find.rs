@@ -7,7 +7,7 @@ use serde_json::Value as Json;
 use super::target::{canonical, holds_data};
 use super::{Instance, Sight};
 use crate::docker::{Compose, MountKind};
-use crate::error::{Error, Result};
+use crate::error::{Error, RemoteError, Result};
 use crate::files;
 
 /// Where the server is usually installed without a container: by hand, by the scripts for Proxmox, by packages. Its data is
@@ -113,10 +113,11 @@ impl Sight {
     /// The same, unless there are containers, and all of them are on another machine.
     ///
     /// # Errors
-    /// [`Error::Elsewhere`] of one of them.
+    /// [`RemoteError::DataNotLocal`](crate::error::RemoteError::DataNotLocal) of one of them.
     pub fn everything_here(&self) -> Result<Vec<Found>> {
         let mut all = self.everything()?;
-        let elsewhere = all.iter().position(|found| matches!(found.instance, Err(Error::Elsewhere { .. })));
+        let elsewhere =
+            all.iter().position(|found| matches!(found.instance, Err(Error::Remote(RemoteError::DataNotLocal { .. }))));
         match elsewhere.filter(|_| all.iter().all(|found| found.instance.is_err())) {
             Some(at) => all.swap_remove(at).instance.map(|_| Vec::new()),
             None => Ok(all),

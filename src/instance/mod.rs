@@ -15,7 +15,7 @@ use crate::docker::{Helper, Life};
 use crate::engine::mariadb::Address;
 use crate::engine::sqlite::SqliteFile;
 use crate::engine::{Connect, EngineKind, Reader};
-use crate::error::{Error, Result};
+use crate::error::{DockerError, Error, FileError, OperationError, Result};
 use crate::files::{self, FileSystem, Lock};
 
 pub use server::Server;
@@ -181,18 +181,18 @@ impl Instance {
     /// A connection to its database in its current state.
     ///
     /// # Errors
-    /// An embedded MariaDB only listens while its container runs, see [`Instance::open`]; [`Error::Paused`] when it is paused
+    /// An embedded MariaDB only listens while its container runs, see [`Instance::open`]; [`DockerError::Paused`](crate::error::DockerError::Paused) when it is paused
     /// too.
     pub fn connect(&self) -> Result<Box<dyn Connect>> {
         if let (Place::Embedded(_), Some(server)) = (&self.place, &self.container) {
             let name = server.name();
             match server.life()? {
-                Life::Paused => return Err(Error::Paused { container: name.to_owned() }),
+                Life::Paused => return Err(Error::Docker(DockerError::Paused { container: name.to_owned() })),
                 Life::Restarting => {
-                    return Err(Error::Refused(format!(
+                    return Err(Error::Operation(OperationError::Refused(format!(
                         "container `{name}` ends and is restarted again and again, and its MariaDB with it: \
                          `docker stop {name}`, then run this again"
-                    )));
+                    ))));
                 }
                 Life::Running | Life::Stopped => {}
             }
@@ -210,7 +210,7 @@ impl Instance {
     /// Opens the database for reading, in any state of the server.
     ///
     /// # Errors
-    /// [`Error::Locked`] when a helper container is needed and another run has the lock: there can be only one.
+    /// [`OperationError::Locked`](crate::error::OperationError::Locked) when a helper container is needed and another run has the lock: there can be only one.
     pub fn open(&self) -> Result<Session<'_>> {
         match self.needs_helper()? {
             true => {
@@ -241,7 +241,7 @@ impl Instance {
     /// Opens the database with the server verified stopped, for a run that has the lock.
     ///
     /// # Errors
-    /// [`Error::Refused`] or [`Error::HeldOpen`] when it is not.
+    /// [`OperationError::Refused`](crate::error::OperationError::Refused) or [`FileError::HeldOpen`](crate::error::FileError::HeldOpen) when it is not.
     pub fn open_still(&self, lock: &Lock) -> Result<Session<'_>> {
         if let Some(server) = &self.container
             && server.is_running()?
@@ -252,7 +252,10 @@ impl Instance {
             // Our own server is down, so any other connection is a second one on the same database.
             let connections = self.read_others()?;
             if connections > 0 {
-                return Err(Error::InUse { database: format!("the database of `{}`", self.name), connections });
+                return Err(Error::Operation(OperationError::InUse {
+                    database: format!("the database of `{}`", self.name),
+                    connections,
+                }));
             }
         }
         if let Place::Sqlite(file) = &self.place {
@@ -263,7 +266,7 @@ impl Instance {
                     break;
                 }
                 if Instant::now() >= end {
-                    return Err(Error::HeldOpen { path: file.path().to_owned(), holders });
+                    return Err(Error::File(FileError::HeldOpen { path: file.path().to_owned(), holders }));
                 }
                 std::thread::sleep(Duration::from_millis(50));
             }
@@ -274,10 +277,10 @@ impl Instance {
     fn start_helper(&self, address: &Address) -> Result<Helper<'_>> {
         match &self.container {
             Some(server) => server.start_helper(&server.name(), &mut || address.reader().is_ok()),
-            None => Err(Error::Refused(format!(
+            None => Err(Error::Operation(OperationError::Refused(format!(
                 "`{}` is an embedded MariaDB, and there is no container that could open it",
                 self.name
-            ))),
+            )))),
         }
     }
 
@@ -410,5 +413,7 @@ impl Session<'_> {
 fn is_in_use(path: &Path) -> bool {
     let lock = path.join("lock");
     let is_folder = path.symlink_metadata().is_ok_and(|found| found.is_dir());
-    is_folder && lock.exists() && matches!(Lock::take(&lock, "clearing away"), Err(Error::Locked { .. }))
+    is_folder
+        && lock.exists()
+        && matches!(Lock::take(&lock, "clearing away"), Err(Error::Operation(OperationError::Locked { .. })))
 }

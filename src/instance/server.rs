@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::docker::{Answer, Container, Docker, Helper, Life, Shipped, Start, Successor};
-use crate::error::{Error, Result};
+use crate::error::{DockerError, Error, OperationError, Result, TargetError};
 
 /// How long a removed container may take to be recreated: compose takes a second, a person longer.
 const RECREATION: Duration = Duration::from_secs(10);
@@ -79,13 +79,13 @@ impl Server {
     }
 
     fn removed(&self, what: String) -> Error {
-        Error::Removed { container: self.name(), what, unfinished: false, hint: None }
+        Error::Docker(DockerError::Removed { container: self.name(), what, unfinished: false, hint: None })
     }
 
     /// The current container, or its successor, which is waited for.
     ///
     /// # Errors
-    /// [`Error::Removed`].
+    /// [`DockerError::Removed`](crate::error::DockerError::Removed).
     fn present(&self) -> Result<Container> {
         let end = Instant::now() + RECREATION;
         loop {
@@ -105,12 +105,12 @@ impl Server {
     /// Whether `error`, which occurred while waiting for the server, comes from its container being recreated.
     ///
     /// # Errors
-    /// [`Error::Removed`] when it was removed and not recreated.
+    /// [`DockerError::Removed`](crate::error::DockerError::Removed) when it was removed and not recreated.
     pub fn was_replaced(&self, error: &Error) -> Result<bool> {
         let known = self.id();
         match error {
-            Error::Removed { .. } => self.present().map(|now| now.id != known),
-            Error::NotUp { .. } => self.is_leaving(&known),
+            Error::Docker(DockerError::Removed { .. }) => self.present().map(|now| now.id != known),
+            Error::Docker(DockerError::NotUp { .. }) => self.is_leaving(&known),
             _ => Ok(false),
         }
     }
@@ -183,16 +183,16 @@ impl Server {
             return Ok(());
         }
         let containers = std::iter::once(self.name()).chain(others).collect();
-        Err(Error::TwoContainers { folder: folder.display().to_string(), containers })
+        Err(Error::Target(TargetError::TwoContainers { folder: folder.display().to_string(), containers }))
     }
 
     /// Stops it, with the shutdown timeout `grace`.
     ///
     /// # Errors
-    /// [`Error::Refused`] when its container was recreated meanwhile, and that one runs; [`Error::Removed`].
+    /// [`OperationError::Refused`](crate::error::OperationError::Refused) when its container was recreated meanwhile, and that one runs; [`DockerError::Removed`](crate::error::DockerError::Removed).
     pub fn stop(&self, grace: Duration) -> Result<()> {
         match self.docker.stop(&self.present()?, grace, &mut |_| Ok(())) {
-            Err(Error::Removed { .. }) => match self.present()?.state.life {
+            Err(Error::Docker(DockerError::Removed { .. })) => match self.present()?.state.life {
                 Life::Stopped => Ok(()),
                 _ => Err(self.meanwhile()),
             },
@@ -202,11 +202,11 @@ impl Server {
 
     /// The error of a run that finds the stopped server running.
     pub fn meanwhile(&self) -> Error {
-        Error::Refused(format!(
+        Error::Operation(OperationError::Refused(format!(
             "container `{}` was started or created again by somebody else meanwhile: nothing was changed, run the same \
              command again",
             self.name()
-        ))
+        )))
     }
 
     /// Starts it, or its successor.
@@ -215,7 +215,7 @@ impl Server {
         loop {
             match self.docker.start(&self.present()?) {
                 // It was removed between the check and the start, or is about to be.
-                Err(Error::Removed { .. }) if Instant::now() < end => std::thread::sleep(PAUSE),
+                Err(Error::Docker(DockerError::Removed { .. })) if Instant::now() < end => std::thread::sleep(PAUSE),
                 started => {
                     *locked(&self.started) = Some(started?);
                     return Ok(());

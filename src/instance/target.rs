@@ -12,7 +12,7 @@ use super::{Instance, Place, Server};
 use crate::docker::{Container, Docker, Life, NO_SOCKET};
 use crate::engine::mariadb::{Address, Tls};
 use crate::engine::sqlite::SqliteFile;
-use crate::error::{Error, Result};
+use crate::error::{DockerError, Error, RemoteError, Result, TargetError};
 use crate::value::Secret;
 
 /// The socket of the embedded MariaDB inside the container.
@@ -51,9 +51,9 @@ impl Sight {
                 Some(container) => self.of(docker, container),
                 None => Err(no_such(target)),
             },
-            Err(Error::NoDocker { address, why, hint }) if !target.contains('/') => {
+            Err(Error::Docker(DockerError::Unreachable { address, why, hint })) if !target.contains('/') => {
                 let why = format!("{why}; and there is no folder `{target}` here");
-                Err(Error::NoDocker { address: address.clone(), why, hint: hint.clone() })
+                Err(Error::Docker(DockerError::Unreachable { address: address.clone(), why, hint: hint.clone() }))
             }
             Err(_) => Err(no_such(target)),
         }
@@ -85,10 +85,11 @@ impl Sight {
     /// The same, unless none of them is on this machine.
     ///
     /// # Errors
-    /// [`Error::Elsewhere`] of one of them.
+    /// [`RemoteError::DataNotLocal`](crate::error::RemoteError::DataNotLocal) of one of them.
     pub fn all_here(&self) -> Result<Vec<(String, Result<Instance>)>> {
         let mut all = self.all()?;
-        let elsewhere = all.iter().position(|(_, found)| matches!(found, Err(Error::Elsewhere { .. })));
+        let elsewhere =
+            all.iter().position(|(_, found)| matches!(found, Err(Error::Remote(RemoteError::DataNotLocal { .. }))));
         match elsewhere.filter(|_| all.iter().all(|(_, found)| found.is_err())) {
             Some(at) => all.swap_remove(at).1.map(|_| Vec::new()),
             None => Ok(all),
@@ -99,13 +100,17 @@ impl Sight {
         let mut all = self.all()?;
         match all.len() {
             0 => match &self.docker {
-                Err(Error::NoDocker { address, why, hint }) if why != NO_SOCKET => {
-                    Err(Error::NoDocker { address: address.clone(), why: why.clone(), hint: hint.clone() })
+                Err(Error::Docker(DockerError::Unreachable { address, why, hint })) if why != NO_SOCKET => {
+                    Err(Error::Docker(DockerError::Unreachable {
+                        address: address.clone(),
+                        why: why.clone(),
+                        hint: hint.clone(),
+                    }))
                 }
-                _ => Err(Error::NoTarget),
+                _ => Err(Error::Target(TargetError::NoneFound)),
             },
             1 => all.remove(0).1,
-            _ => Err(Error::SeveralTargets(all.into_iter().map(|(name, _)| name).collect())),
+            _ => Err(Error::Target(TargetError::SeveralFound(all.into_iter().map(|(name, _)| name).collect()))),
         }
     }
 
@@ -130,7 +135,10 @@ impl Sight {
             let running = using.iter().filter(|neighbour| neighbour.life != Life::Stopped).count();
             if running > 1 {
                 let containers = using.into_iter().map(|neighbour| neighbour.name).collect();
-                return Err(Error::TwoContainers { folder: folder.display().to_string(), containers });
+                return Err(Error::Target(TargetError::TwoContainers {
+                    folder: folder.display().to_string(),
+                    containers,
+                }));
             }
             using.sort_by_key(|neighbour| neighbour.life == Life::Stopped);
             if let Some(neighbour) = using.first()
@@ -158,10 +166,10 @@ impl Sight {
             if error.kind() == std::io::ErrorKind::PermissionDenied && !self.beside {
                 return Err(elsewhere(&container, &data.path, docker));
             }
-            return Err(Error::NoDataFolder {
+            return Err(Error::Target(TargetError::NoDataFolder {
                 container: container.name,
                 why: format!("`{}`: {error}", folder.display()),
-            });
+            }));
         }
         let mut place = place(&folder, &container.env)?;
         if !self.beside && (is_out_of_reach(&place) || has_other_users(docker, &folder, &place)?) {
@@ -178,11 +186,11 @@ impl Sight {
 }
 
 fn elsewhere(container: &Container, folder: &Path, docker: &Docker) -> Error {
-    Error::Elsewhere {
+    Error::Remote(RemoteError::DataNotLocal {
         container: container.name.clone(),
         folder: folder.display().to_string(),
         engine: docker.address().to_owned(),
-    }
+    })
 }
 
 /// Whether `folder` belongs to users that this process cannot act as: those of a rootless engine, which exist only in its
@@ -213,7 +221,7 @@ fn place(folder: &Path, env: &BTreeMap<String, Secret>) -> Result<Place> {
             let file = SqliteFile::new(folder.join("kuma.db"));
             if !file.path().exists() && !file.part("-wal").exists() {
                 let why = "its db-config.json says SQLite, but kuma.db is not there".into();
-                return Err(Error::NotDataFolder { path: folder.to_owned(), why });
+                return Err(Error::Target(TargetError::NotDataFolder { path: folder.to_owned(), why }));
             }
             Place::Sqlite(file)
         }
@@ -245,7 +253,7 @@ fn place(folder: &Path, env: &BTreeMap<String, Secret>) -> Result<Place> {
 /// A mistyped address may contain a password.
 fn no_such(target: &str) -> Error {
     let shown = target.rsplit_once('@').map_or(target, |(_, place)| place);
-    Error::NoSuchTarget(shown.to_owned())
+    Error::Target(TargetError::NotFound(shown.to_owned()))
 }
 
 pub(super) fn holds_data(folder: &Path) -> bool {

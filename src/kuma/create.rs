@@ -5,8 +5,9 @@ use std::path::Path;
 use super::init::{MIGRATIONS, check_charset, write_schema};
 use crate::engine::mariadb::{Address, Staged, UNFINISHED};
 use crate::engine::{Connect as _, Reader, WriteKey, quote};
-use crate::error::{Result, counted};
+use crate::error::Result;
 use crate::schema::Recording;
+use crate::text::counted;
 
 /// What is in a database that is to be filled.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,7 +25,7 @@ pub enum Content {
 /// Looks what is in `database`; an earlier try has made no other tables than `known`.
 ///
 /// # Errors
-/// [`Error::Charset`] unless its default character set is utf8mb4.
+/// [`DatabaseError::Charset`](crate::error::DatabaseError::Charset) unless its default character set is utf8mb4.
 pub fn read_content(database: &Address, known: &dyn Fn(&str) -> bool) -> Result<Content> {
     let mut reader = database.reader()?;
     check_charset(&mut *reader)?;

@@ -10,7 +10,7 @@ use super::read::history;
 use super::wreck::{WalUse, Wreck};
 use crate::engine::sqlite::SqliteFile;
 use crate::engine::{Depth, Writer, points_nowhere, quote};
-use crate::error::{Error, Result};
+use crate::error::{DatabaseError, Error, OperationError, Result};
 use crate::files::{self, JsonList};
 use crate::salvage::{Found, FoundRow, List, Survey, Tally};
 use crate::schema::{self, ForeignKey, Recording, Release, Schema};
@@ -148,7 +148,7 @@ pub fn make(
 /// Makes the new database `to` out of `wreck`. What is left out or changed is written to `notes`, where there is any.
 ///
 /// # Errors
-/// [`Error::Refused`] where nothing is found; [`Error::NoRelease`]; the engine's own check of what was made.
+/// [`OperationError::Refused`](crate::error::OperationError::Refused) where nothing is found; [`DatabaseError::ReleaseNotFound`](crate::error::DatabaseError::ReleaseNotFound); the engine's own check of what was made.
 pub fn salvage(
     wreck: &Wreck,
     to: &Path,
@@ -170,7 +170,10 @@ pub fn salvage(
     salvaged.refilled = build.refill()?;
     build.settle(&mut salvaged.tables)?;
     if salvaged.found() == 0 {
-        return Err(Error::Refused(format!("`{}` holds no rows of a server at all", wreck.path().display())));
+        return Err(Error::Operation(OperationError::Refused(format!(
+            "`{}` holds no rows of a server at all",
+            wreck.path().display()
+        ))));
     }
     salvaged.notes = build.finish()?;
     Ok(salvaged)
@@ -238,7 +241,7 @@ impl Build {
         let mut statements = BTreeMap::new();
         let name = &table.shape.table;
         let is_history = history(&self.schema).contains(name);
-        report.rows = survey.visit(table, &mut |row| {
+        report.rows = survey.visit(table, &mut |row| -> Result<()> {
             let cells = self.cells(table, &row)?;
             let statement = statements.entry(cells.len()).or_insert_with(|| self.statement(table, cells.len()));
             if self.writer.execute(statement, &cells)? == 0 {
@@ -332,7 +335,7 @@ impl Build {
     /// Sets the counters of ids to where they were: no id is ever given twice.
     fn count_on(&mut self, survey: &Survey<'_>) -> Result<()> {
         let Some(table) = survey.table(COUNTER) else { return Ok(()) };
-        survey.visit(table, &mut |row| {
+        survey.visit(table, &mut |row| -> Result<()> {
             let (Some(Value::Text(name)), Some(count @ Value::Int(_))) = (row.cells.first(), row.cells.get(1)) else {
                 return Ok(());
             };
@@ -426,7 +429,10 @@ impl Build {
         drop(self.writer);
         if !faults.is_empty() {
             let problems = faults.iter().map(ToString::to_string).collect();
-            return Err(Error::Damaged { database: format!("`{}`", self.path.display()), problems });
+            return Err(Error::Database(DatabaseError::Damaged {
+                database: format!("`{}`", self.path.display()),
+                problems,
+            }));
         }
         files::flush(&self.path)?;
         self.notes.0.finish()

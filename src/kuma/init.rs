@@ -9,7 +9,7 @@ use std::path::Path;
 
 use crate::engine::sqlite::SqliteFile;
 use crate::engine::{Connect, EngineKind, Reader, WriteKey, Writer};
-use crate::error::{Error, Problem, Result};
+use crate::error::{DatabaseError, Error, InputError, OperationError, Problem, Result};
 use crate::files;
 use crate::schema::{self, Recording, Release};
 use crate::value::{Secret, Value};
@@ -54,7 +54,7 @@ impl NewInstance {
         }
         match recording {
             Some(recording) if problems.is_empty() => Ok(recording),
-            _ => Err(Error::Input(problems)),
+            _ => Err(Error::Input(InputError::Problems(problems))),
         }
     }
 }
@@ -107,14 +107,14 @@ fn check_timezone(zone: &str) -> Option<Problem> {
         .then(|| Problem::new("time zone", format!("`{zone}` is not a name such as Europe/Berlin or UTC")))
 }
 
-/// Fails with [`Error::NotEmpty`] where a server has used `folder` before.
+/// Fails with [`DatabaseError::NotEmpty`](crate::error::DatabaseError::NotEmpty) where a server has used `folder` before.
 pub fn check_unused(folder: &Path) -> Result<()> {
     match TRACES.iter().find(|name| fs::symlink_metadata(folder.join(name)).is_ok()) {
         None => Ok(()),
-        Some(trace) => Err(Error::NotEmpty {
+        Some(trace) => Err(Error::Database(DatabaseError::NotEmpty {
             database: format!("`{}`", folder.display()),
             what: format!("it holds `{trace}` already"),
-        }),
+        })),
     }
 }
 
@@ -124,7 +124,7 @@ pub fn check_unused(folder: &Path) -> Result<()> {
 /// The files get the owner of the folder. `kuma.db` and `db-config.json` have mode 0600 (the server leaves 0644).
 ///
 /// # Errors
-/// [`Error::Input`] for what [`NewInstance::check`] finds, [`Error::NotEmpty`] where a server has been before.
+/// [`InputError::Problems`](crate::error::InputError::Problems) for what [`NewInstance::check`] finds, [`DatabaseError::NotEmpty`](crate::error::DatabaseError::NotEmpty) where a server has been before.
 pub fn make_folder(folder: &Path, new: &NewInstance) -> Result<()> {
     let recording = new.check(EngineKind::Sqlite)?;
     check_unused(folder)?;
@@ -158,8 +158,8 @@ pub fn make_folder(folder: &Path, new: &NewInstance) -> Result<()> {
 /// MariaDB commits each CREATE by itself; when something fails after the first, the tables made so far are dropped again.
 ///
 /// # Errors
-/// [`Error::Input`] for what [`NewInstance::check`] finds, [`Error::NotEmpty`] when there is any table,
-/// [`Error::Charset`] unless the database's default character set is utf8mb4.
+/// [`InputError::Problems`](crate::error::InputError::Problems) for what [`NewInstance::check`] finds, [`DatabaseError::NotEmpty`](crate::error::DatabaseError::NotEmpty) when there is any table,
+/// [`DatabaseError::Charset`](crate::error::DatabaseError::Charset) unless the database's default character set is utf8mb4.
 pub fn fill_database(database: &dyn Connect, new: &NewInstance) -> Result<()> {
     let recording = new.check(EngineKind::MariaDb)?;
     // An empty database has nothing that a snapshot could bring back.
@@ -197,18 +197,20 @@ pub(super) fn check_charset<R: Reader + ?Sized>(reader: &mut R) -> Result<()> {
     let sql = "SELECT schema_name AS name, default_character_set_name AS charset FROM information_schema.schemata \
                WHERE schema_name = DATABASE()";
     let found = reader.query(sql, &[])?;
-    let Some(row) = found.first() else { return Err(Error::Usage("the address names no database".into())) };
+    let Some(row) = found.first() else {
+        return Err(Error::Input(InputError::Usage("the address names no database".into())));
+    };
     match row.text("charset") {
         Some("utf8mb4") => Ok(()),
-        other => Err(Error::Charset {
+        other => Err(Error::Database(DatabaseError::Charset {
             database: row.text("name").unwrap_or_default().to_owned(),
             charset: other.unwrap_or_default().to_owned(),
-        }),
+        })),
     }
 }
 
 fn not_empty(name: &str, what: String) -> Error {
-    Error::NotEmpty { database: format!("database `{name}`"), what }
+    Error::Database(DatabaseError::NotEmpty { database: format!("database `{name}`"), what })
 }
 
 /// The tables that `recording` makes, in order and quoted.
@@ -293,7 +295,7 @@ impl Rows {
 pub fn hash(text: &Secret) -> Result<String> {
     bcrypt::hash_with_result(text.reveal(), BCRYPT_COST)
         .map(|parts| parts.format_for_version(bcrypt::Version::TwoA))
-        .map_err(|error| Error::Refused(format!("no hash could be made: {error}")))
+        .map_err(|error| Error::Operation(OperationError::Refused(format!("no hash could be made: {error}"))))
 }
 
 /// Whether `text` is what `hash` was made of.
@@ -309,8 +311,9 @@ pub fn random_text(length: usize) -> Result<String> {
     let mut text = String::with_capacity(length);
     while text.len() < length {
         let mut bytes = [0; 96];
-        getrandom::fill(&mut bytes)
-            .map_err(|error| Error::Refused(format!("the system gives no random numbers: {error}")))?;
+        getrandom::fill(&mut bytes).map_err(|error| {
+            Error::Operation(OperationError::Refused(format!("the system gives no random numbers: {error}")))
+        })?;
         let fair = bytes.iter().map(|byte| usize::from(*byte)).filter(|byte| *byte < FAIR);
         let wanted = length - text.len();
         text.extend(fair.map(|byte| char::from(LETTERS[byte % LETTERS.len()])).take(wanted));

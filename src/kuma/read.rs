@@ -3,9 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::engine::{Reader, quote};
-use crate::error::{Error, Result, counted};
+use crate::error::{DatabaseError, Error, Result};
 use crate::model::state::{Config, Database, Fingerprint, Monitor, NotificationLink, State, TagLink};
 use crate::schema::{self, Schema};
+use crate::text::counted;
 use crate::value::{Row, Value};
 
 /// Tables of statistics.
@@ -46,7 +47,7 @@ const LISTED: &[&str] =
 /// Reads what kind of database this is.
 ///
 /// # Errors
-/// [`Error::NotKuma`] when the tables of the server are not there.
+/// [`DatabaseError::NotKuma`](crate::error::DatabaseError::NotKuma) when the tables of the server are not there.
 pub fn read_database(reader: &mut dyn Reader, name: &str) -> Result<Database> {
     let database = read_any_database(reader)?;
     let schema = &database.schema;
@@ -59,7 +60,7 @@ pub fn read_database(reader: &mut dyn Reader, name: &str) -> Result<Database> {
         0 => "it has no tables".to_owned(),
         n => format!("it has {}, but no `{}`", counted(n, "table"), missing.join("`, `")),
     };
-    Err(Error::NotKuma { database: name.to_owned(), why })
+    Err(Error::Database(DatabaseError::NotKuma { database: name.to_owned(), why }))
 }
 
 /// The same of a database that may be anybody's, or empty.

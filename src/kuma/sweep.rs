@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 use super::history::{before, count, statistics_cutoffs};
 use super::read::ids_text;
 use crate::engine::{EngineKind, Reader, Writer, quote};
-use crate::error::{Error, Result};
+use crate::error::{Error, OperationError, Result};
 use crate::plan::history::{Keep, Sweep, Which};
 use crate::schema::Schema;
 use crate::value::Value;
@@ -136,7 +136,7 @@ fn is_left(reader: &mut dyn Reader, sweep: &Sweep) -> Result<bool> {
 /// In the order of the ids, which is the order of the table: each page is met once, whoever its beats belong to.
 ///
 /// # Errors
-/// [`Error::Unclean`] when something of it is left. `each` can end it.
+/// [`OperationError::ChecksFailed`](crate::error::OperationError::ChecksFailed) when something of it is left. `each` can end it.
 pub fn sweep(writer: &mut dyn Writer, sweep: &Sweep, each: &mut dyn FnMut(u64) -> Result<()>) -> Result<u64> {
     let (table, condition) = (quote(&sweep.table), condition(sweep));
     let mut gone = 0;
@@ -168,7 +168,9 @@ pub fn sweep(writer: &mut dyn Writer, sweep: &Sweep, each: &mut dyn FnMut(u64) -
         delete(writer, format!("`id` = {last}"))?;
     }
     match is_left(writer, sweep)? {
-        true => Err(Error::Unclean(vec![format!("rows of {table} that were to go are still there")])),
+        true => Err(Error::Operation(OperationError::ChecksFailed(vec![format!(
+            "rows of {table} that were to go are still there"
+        )]))),
         false => Ok(gone),
     }
 }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::read::history;
 use crate::engine::sqlite::SqliteFile;
-use crate::error::{Error, Result};
+use crate::error::{DatabaseError, Error, InputError, Result};
 use crate::salvage::{Bytes, Frames, Image, Survey};
 use crate::schema::{self, EngineKind, Release};
 
@@ -56,12 +56,12 @@ impl Wreck {
     /// else the one with more certain rows of the configuration.
     ///
     /// # Errors
-    /// [`Error::NoRelease`] where `release` is `None` and cannot be told; [`Error::Input`] where it is not recorded.
+    /// [`DatabaseError::ReleaseNotFound`](crate::error::DatabaseError::ReleaseNotFound) where `release` is `None` and cannot be told; [`InputError::Problems`](crate::error::InputError::Problems) where it is not recorded.
     pub fn survey(&self, release: Option<Release>) -> Result<(Survey<'_>, WalUse)> {
         if let Some(release) = release
             && schema::recording(EngineKind::Sqlite, release).is_none()
         {
-            return Err(Error::Input(vec![schema::not_recorded(EngineKind::Sqlite, release)]));
+            return Err(Error::Input(InputError::Problems(vec![schema::not_recorded(EngineKind::Sqlite, release)])));
         }
         let alone = Survey::take(Image::alone(&*self.file), release);
         let with = self.wal.as_ref().zip(self.frames.as_ref()).and_then(|(wal, frames)| {
@@ -76,7 +76,7 @@ impl Wreck {
             },
             (None, Some(with)) => Ok(with),
             (Some(alone), None) => Ok((alone, ignored)),
-            (None, None) => Err(Error::NoRelease(self.path.clone())),
+            (None, None) => Err(Error::Database(DatabaseError::ReleaseNotFound(self.path.clone()))),
         }
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::read::{ids_text, is_configuration, is_unguarded, read_configuration, read_fingerprint};
 use crate::engine::{Depth, EngineKind, Fault, Writer, quote};
-use crate::error::{Error, Result};
+use crate::error::{Error, OperationError, Result};
 use crate::model::state::Fingerprint;
 use crate::plan::{Assignment, Cell, Change, Plan, Step};
 use crate::schema::Schema;
@@ -23,12 +23,12 @@ pub struct Written {
 /// Makes every change of `plan`, in order, inside the transaction that `writer` has open.
 ///
 /// # Errors
-/// [`Error::Stale`] when the configuration is not the one the plan was made for.
+/// [`OperationError::StalePlan`](crate::error::OperationError::StalePlan) when the configuration is not the one the plan was made for.
 pub fn write_plan(writer: &mut dyn Writer, schema: &Schema, plan: &Plan) -> Result<Written> {
     if let Some(expected) = &plan.fingerprint
         && read_fingerprint(writer, schema)? != *expected
     {
-        return Err(Error::Stale);
+        return Err(Error::Operation(OperationError::StalePlan));
     }
     let mut written = Written { ids: assign_ids(writer, schema, plan)? };
     let mut at = 0;
@@ -57,14 +57,14 @@ pub fn write_plan(writer: &mut dyn Writer, schema: &Schema, plan: &Plan) -> Resu
 /// Where the fingerprint does not look, each cell must still hold what it held when the plan was made.
 ///
 /// # Errors
-/// [`Error::Stale`] when one does not.
+/// [`OperationError::StalePlan`](crate::error::OperationError::StalePlan) when one does not.
 fn check_old(writer: &mut dyn Writer, step: &Step, id: i64, set: &[Assignment]) -> Result<()> {
     if !set.iter().any(|cell| is_unguarded(&step.table, &cell.column)) {
         return Ok(());
     }
     let rows = writer.query(&format!("SELECT * FROM {} WHERE `id` = ?", quote(&step.table)), &[Value::Int(id)])?;
     let holds = |row: &Row| set.iter().all(|cell| row.cell(&cell.column).same(&cell.old));
-    if rows.first().is_some_and(holds) { Ok(()) } else { Err(Error::Stale) }
+    if rows.first().is_some_and(holds) { Ok(()) } else { Err(Error::Operation(OperationError::StalePlan)) }
 }
 
 /// Gives each insert an id that its table never had: ids are not used twice, because old links and the server's own
@@ -145,7 +145,7 @@ fn resolve(cell: &Cell, ids: &BTreeMap<usize, i64>) -> Value {
 /// returns: one pass for both.
 ///
 /// # Errors
-/// [`Error::ReadBack`] for the first cell that does not hold what was written.
+/// [`OperationError::ReadBack`](crate::error::OperationError::ReadBack) for the first cell that does not hold what was written.
 pub fn check_written(writer: &mut dyn Writer, schema: &Schema, plan: &Plan, written: &Written) -> Result<Fingerprint> {
     let mut expected = Expected::new();
     for (at, step) in plan.steps.iter().enumerate() {
@@ -225,7 +225,12 @@ fn check_row(step: &Step, row: &Row, ids: &BTreeMap<usize, i64>) -> Result<()> {
 }
 
 fn unlike(step: &Step, column: &str, expected: String, found: String) -> Error {
-    Error::ReadBack { subject: step.subject.clone(), column: column.to_owned(), expected, found }
+    Error::Operation(OperationError::ReadBack {
+        subject: step.subject.clone(),
+        column: column.to_owned(),
+        expected,
+        found,
+    })
 }
 
 fn kind_of(value: &Value) -> String {
@@ -247,5 +252,5 @@ pub fn check_clean(writer: &mut dyn Writer, before: &[Fault]) -> Result<()> {
 pub fn check_known(faults: &[Fault], before: &[Fault]) -> Result<()> {
     let known = |fault: &Fault| before.iter().any(|old| old.what == fault.what && fault.rows <= old.rows);
     let new: Vec<String> = faults.iter().filter(|fault| !known(fault)).map(Fault::to_string).collect();
-    if new.is_empty() { Ok(()) } else { Err(Error::Unclean(new)) }
+    if new.is_empty() { Ok(()) } else { Err(Error::Operation(OperationError::ChecksFailed(new))) }
 }

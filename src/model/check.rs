@@ -7,13 +7,14 @@ use std::borrow::Cow;
 
 use serde_json::Value as Json;
 
-use super::fields::{FIELDS, Field, Shape, field, nearest, nearest_of};
+use super::fields::{FIELDS, Field, Shape, field, nearest};
 use super::kinds::{Kind, kind as kind_of, nearest_kind};
 use super::release::*;
 use super::rules;
 use super::typed::{shown, texts};
-use crate::error::Problem;
+use crate::error::{Hint, Problem};
 use crate::schema::Release;
+use crate::text::meant;
 use crate::value::Value;
 
 /// How many bytes fit in a TEXT of MariaDB.
@@ -80,34 +81,34 @@ pub fn check_names<'c>(release: Release, kind: &str, columns: impl IntoIterator<
 
 fn check_name(release: Release, kind: Option<&Kind>, name: &str) -> Option<Problem> {
     let Some(known) = field(name) else {
-        let problem = Problem::new(name, "no such field");
+        let help = format!("kumadb monitor add {} --help", kind.map_or("TYPE", |kind| kind.name));
         return Some(match nearest(name).and_then(field) {
-            Some(near) => problem.hint(format!("did you mean `{}`?", near.column)),
-            None => problem.hint(format!("kumadb monitor add {} --help", kind.map_or("TYPE", |kind| kind.name))),
+            Some(near) => Problem::new(name, format!("no such field{}", meant(near.column))),
+            None => Problem::new(name, "no such field").command(help),
         });
     };
     if known.column == "type" {
         return None;
     }
     if !known.is_typed() {
-        let problem = Problem::new(known.column, "is written by the server alone");
+        let problem = Problem::new(known.column, "is only written by the server");
         return Some(problem.hint(format!("leave `{}` out", known.column)));
     }
     if known.since > release {
         let message = format!("exists since release {}, this is {release}", known.since);
-        return Some(Problem::new(known.column, message).hint(format!("leave `{}` out", known.column)));
+        return Some(Problem::new(known.column, message).unsupported().hint(format!("leave `{}` out", known.column)));
     }
     let kind = kind.filter(|kind| !kind.takes(known, release))?;
     let later = kind.offers.iter().find(|offer| offer.0 == known.column);
     if let Some(offer) = later {
         let message = format!("is a field of type `{}` since release {}, this is {release}", kind.name, offer.1);
-        return Some(Problem::new(known.column, message).hint(format!("leave `{}` out", known.column)));
+        return Some(Problem::new(known.column, message).unsupported().hint(format!("leave `{}` out", known.column)));
     }
-    let problem = Problem::new(known.column, format!("is no field of type `{}`", kind.name));
-    let near = nearest_of(known.column, kind.fields(release).into_iter().map(|field| field.column));
+    let message = format!("is not a field of type `{}`", kind.name);
+    let near = crate::text::nearest(known.column, kind.fields(release).into_iter().map(|field| field.column));
     Some(match near {
-        Some(near) => problem.hint(format!("did you mean `{near}`?")),
-        None => problem.hint(format!("kumadb monitor add {} --help", kind.name)),
+        Some(near) => Problem::new(known.column, format!("{message}{}", meant(near))),
+        None => Problem::new(known.column, message).command(format!("kumadb monitor add {} --help", kind.name)),
     })
 }
 
@@ -117,7 +118,7 @@ fn known_kind(release: Release, name: &str) -> Result<&'static Kind, Problem> {
         Some(kind) if kind.since <= release => Ok(kind),
         Some(kind) => {
             let message = format!("`{name}` exists since release {}, this is {release}", kind.since);
-            Err(Problem::new("type", message).hint(format!("upgrade the server to {} first", kind.since)))
+            Err(Problem::new("type", message).unsupported().hint(format!("upgrade the server to {} first", kind.since)))
         }
         None => {
             let message = match name.is_empty() {
@@ -125,8 +126,8 @@ fn known_kind(release: Release, name: &str) -> Result<&'static Kind, Problem> {
                 false => format!("release {release} has no type `{name}`"),
             };
             Err(match nearest_kind(name, release) {
-                Some(near) => Problem::new("type", message).hint(format!("did you mean `{near}`?")),
-                None => Problem::new("type", message).hint("kumadb monitor add --help"),
+                Some(near) => Problem::new("type", format!("{message}{}", meant(near))),
+                None => Problem::new("type", message).command("kumadb monitor add --help"),
             })
         }
     }
@@ -260,15 +261,18 @@ fn check_choice(subject: &Subject, known: &'static Field) -> Option<Found> {
     if picks.contains(&text) {
         return None;
     }
-    let message = match all.iter().find(|pick| pick.value == text && pick.since > subject.release) {
+    let later = all.iter().find(|pick| pick.value == text && pick.since > subject.release);
+    let message = match later {
         Some(later) => format!("`{text}` exists since release {}, this is {}", later.since, subject.release),
         None => {
             let picks: Vec<String> = picks.iter().map(|pick| format!("`{pick}`")).collect();
             format!("is {}, must be one of {}", shown(known, text), picks.join(", "))
         }
     };
-    let near = nearest_of(text, picks.iter().copied()).or(picks.first().copied()).unwrap_or_default();
-    Some(Found::new(known, message).typed(near))
+    let near = crate::text::nearest(text, picks.iter().copied()).or(picks.first().copied()).unwrap_or_default();
+    let mut found = Found::new(known, message).typed(near);
+    found.problem.unsupported = later.is_some();
+    Some(found)
 }
 
 impl<'r> Subject<'r> {
@@ -361,14 +365,19 @@ impl Found {
     /// With the option and this value as the hint.
     pub fn typed(mut self, example: &str) -> Found {
         let option = field(&self.problem.subject).map_or_else(|| self.problem.subject.clone(), Field::option);
-        self.problem.hint = Some(format!("--{option} {}", shell_word(if example.is_empty() { "…" } else { example })));
+        let example = shell_word(if example.is_empty() { "…" } else { example });
+        self.problem.hint = Some(Hint::command(format!("--{option} {example}")));
         self
     }
 
-    /// With this hint.
-    pub fn hint(mut self, hint: impl Into<String>) -> Found {
-        self.problem.hint = Some(hint.into());
-        self
+    /// With a sentence to follow.
+    pub fn hint(self, text: impl Into<String>) -> Found {
+        Found { problem: self.problem.hint(text), ..self }
+    }
+
+    /// With options to type.
+    pub fn command(self, options: impl Into<String>) -> Found {
+        Found { problem: self.problem.command(options), ..self }
     }
 }
 

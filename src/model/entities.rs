@@ -8,7 +8,7 @@ use super::defaults::Given;
 use super::fields::{
     FIELDS, Field, INT, Pick, Reference,
     Shape::{self, *},
-    entry, nearest_of, pick, same_name, snake,
+    entry, pick, same_name,
 };
 use super::release::*;
 use crate::schema::Release;
@@ -69,7 +69,7 @@ impl Entity {
     /// Of all the names that may stand in one of these, the one nearest to `name`.
     pub fn nearest(&self, name: &str) -> Option<&'static str> {
         let fields = self.fields.iter().filter(|field| field.is_typed()).map(|field| field.column);
-        nearest_of(&snake(name), fields.chain(self.parts.iter().map(|part| part.key)))
+        crate::text::nearest(name, fields.chain(self.parts.iter().map(|part| part.key)))
     }
 }
 

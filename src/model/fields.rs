@@ -182,20 +182,7 @@ pub fn respell(hint: &str, spell: impl Fn(&str, &str) -> String) -> Option<Vec<S
 
 /// The column name that is nearest to a mistyped `name`, if one is near enough to be meant.
 pub fn nearest(name: &str) -> Option<&'static str> {
-    nearest_of(&snake(name), FIELDS.iter().filter(|field| field.is_typed()).map(|field| field.column))
-}
-
-/// Of `names`, the one nearest to `name`, if it is near enough to be meant.
-pub(crate) fn nearest_of<'n>(name: &str, names: impl Iterator<Item = &'n str>) -> Option<&'n str> {
-    names
-        .map(|known| {
-            let flat = |text: &str| text.replace(['_', '-'], "");
-            let likeness = strsim::jaro_winkler(name, known).max(strsim::jaro_winkler(&flat(name), &flat(known)));
-            (likeness, strsim::damerau_levenshtein(name, known), known)
-        })
-        .filter(|(likeness, steps, _)| *likeness >= 0.85 || *steps <= 2 && name.len() > 3)
-        .max_by(|a, b| a.0.total_cmp(&b.0).then(b.1.cmp(&a.1)))
-        .map(|(_, _, known)| known)
+    crate::text::nearest(name, FIELDS.iter().filter(|field| field.is_typed()).map(|field| field.column))
 }
 
 /// `ignoreTls` and `ignore-tls` as `ignore_tls`.

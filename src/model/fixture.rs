@@ -3,7 +3,8 @@
 use super::entities::Entity;
 use super::fields::{Field, Shape};
 use super::view::spelled;
-use crate::error::{At, Problem};
+use crate::error::Problem;
+use crate::text::At;
 use crate::value::Value;
 
 /// Everything that the documents of one run ask for.

@@ -3,7 +3,7 @@
 //! This file is a table. `needs` is what the page insists on, what the server refuses to go without, and what the
 //! check itself cannot do without; `offers` is what else the page shows for the type.
 
-use super::fields::{Field, field, nearest_of};
+use super::fields::{Field, field};
 use super::release::*;
 use crate::schema::Release;
 
@@ -140,7 +140,7 @@ pub fn nearest_kind(name: &str, release: Release) -> Option<&'static str> {
         _ => None,
     };
     let known = || kinds(release).map(|kind| kind.name);
-    meant.filter(|meant| known().any(|name| name == *meant)).or_else(|| nearest_of(&name, known()))
+    meant.filter(|meant| known().any(|name| name == *meant)).or_else(|| crate::text::nearest(&name, known()))
 }
 
 const fn from(column: &'static str, since: Release) -> Offer {

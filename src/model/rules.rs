@@ -101,7 +101,7 @@ fn check_host(subject: &Subject) -> Option<Found> {
         let port = port.filter(|_| subject.kind.has("port", subject.release));
         let bare = shell_word(bare);
         let hint = port.map_or_else(|| format!("--hostname {bare}"), |port| format!("--hostname {bare} --port {port}"));
-        return Some(Found::about(&["hostname"], "is a URL, a host name or address is wanted").hint(hint));
+        return Some(Found::about(&["hostname"], "is a URL, a host name or address is wanted").command(hint));
     }
     if let (bare, Some(port)) = split_port(host)
         && is_host(bare, false)
@@ -112,7 +112,7 @@ fn check_host(subject: &Subject) -> Option<Found> {
             true => format!("--hostname {bare} --port {port}"),
             false => format!("--hostname {bare}"),
         };
-        return Some(Found::about(&["hostname"], message).hint(hint));
+        return Some(Found::about(&["hostname"], message).command(hint));
     }
     let is_dns = subject.kind.name == "dns";
     if !(is_host(host, is_dns) || is_dns && host == ".") {
@@ -183,7 +183,7 @@ fn check_json_text(subject: &Subject, column: &'static str, example: &str) -> Op
 /// Text that must be JSON of any shape when it is there.
 fn check_json_value(subject: &Subject, column: &'static str, hint: &str) -> Option<Found> {
     let error = serde_json::from_str::<Json>(subject.text(column)?).err()?;
-    Some(Found::about(&[column], not_json(&error)).hint(hint))
+    Some(Found::about(&[column], not_json(&error)).command(hint))
 }
 
 /// Where the JSON ends, without any of the text: it may be a secret.
@@ -278,7 +278,7 @@ fn check_dns(subject: &Subject, found: &mut Vec<Found>) {
         && subject.text("dns_resolve_type").is_some_and(|record| record != "PTR")
     {
         let message = format!("`{host}` is an address, only `PTR` records are asked for by address");
-        found.push(Found::about(&["hostname", "dns_resolve_type"], message).hint("--dns-resolve-type PTR"));
+        found.push(Found::about(&["hostname", "dns_resolve_type"], message).command("--dns-resolve-type PTR"));
     }
     let Some(servers) = subject.text("dns_resolve_server") else { return };
     if subject.release < R2_1 {
@@ -308,7 +308,7 @@ fn check_mqtt(subject: &Subject, found: &mut Vec<Found>) {
             found.push(Found::about(&["hostname"], message).typed(&format!("mqtt://{bare}")));
         } else if let Some(port) = port {
             let hint = format!("--hostname {scheme}://{} --port {port}", shell_word(bare));
-            found.push(Found::about(&["hostname"], format!("`{typed}` has a port in it")).hint(hint));
+            found.push(Found::about(&["hostname"], format!("`{typed}` has a port in it")).command(hint));
         } else if !is_host(host, false) {
             let message = format!("`{typed}` is neither a host name nor an address");
             found.push(Found::about(&["hostname"], message).typed("mqtt.example.com"));
@@ -386,7 +386,7 @@ fn check_kafka(subject: &Subject, found: &mut Vec<Found>) {
             for key in needed.iter().filter(|key| text(key).is_none()) {
                 let message = format!("`{key}` is required by the mechanism `aws`");
                 let hint = "--kafka-producer-sasl-options '{\"mechanism\": \"aws\", …}'";
-                found.push(Found::about(&[column], message).hint(hint));
+                found.push(Found::about(&[column], message).command(hint));
             }
         }
         other => {
@@ -405,7 +405,7 @@ fn check_grpc(subject: &Subject, found: &mut Vec<Found>) {
         let message = format!("starts with `{scheme}://`, host and port are wanted");
         let tls = if matches!(scheme, "https" | "grpcs") { " --grpc-enable-tls true" } else { "" };
         let hint = format!("--grpc-url {}{tls}", shell_word(rest.trim_end_matches('/')));
-        found.push(Found::about(&["grpc_url"], message).hint(hint));
+        found.push(Found::about(&["grpc_url"], message).command(hint));
     }
     found.extend(check_json_text(subject, "grpc_body", "'{}'"));
     found.extend(check_json_text(subject, "grpc_metadata", "'{}'"));

@@ -217,7 +217,7 @@ fn wanted(field: &Field, what: &str, typed: &str) -> Problem {
     let problem = Problem::new(field.column, format!("takes {what}, not {}", shown(field, typed)));
     match field.example.is_empty() {
         true => problem,
-        false => problem.hint(format!("--{} {}", field.option(), field.example)),
+        false => problem.command(format!("--{} {}", field.option(), field.example)),
     }
 }
 

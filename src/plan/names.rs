@@ -2,6 +2,7 @@
 
 use crate::error::Problem;
 use crate::model::state::{Monitor, State};
+use crate::text::did_you_mean;
 use crate::value::Row;
 
 /// The monitor that `text` means: its id, its path (`Group/Name`), or its name where only one has it.
@@ -23,8 +24,8 @@ pub fn find_monitor<'a>(state: &'a State, text: &str) -> Result<&'a Monitor, Pro
         [monitor] => Ok(monitor),
         [] => {
             let all = state.monitors.values().map(|monitor| monitor.name().to_owned());
-            Err(Problem::new("monitor", format!("no monitor `{text}`{}", nearest(text, all)))
-                .hint("kumadb monitor list"))
+            Err(Problem::new("monitor", format!("no monitor `{text}`{}", did_you_mean(text, all)))
+                .command("kumadb monitor list"))
         }
         several => {
             let ids: Vec<String> =
@@ -40,9 +41,11 @@ pub fn find_group(state: &State, text: &str) -> Result<i64, Problem> {
     let wrong = |message: String| Problem::new("--parent", message);
     let group = find_monitor(state, text).map_err(|problem| {
         let groups = state.monitors.values().filter(|monitor| monitor.kind() == "group");
-        let near = nearest(text, groups.map(|group| group.name().to_owned()));
+        let near = did_you_mean(text, groups.map(|group| group.name().to_owned()));
         match problem.message.starts_with("no monitor") {
-            true => wrong(format!("no group `{text}`{near}")).hint(format!("kumadb monitor add group --name '{text}'")),
+            true => {
+                wrong(format!("no group `{text}`{near}")).command(format!("kumadb monitor add group --name '{text}'"))
+            }
             false => wrong(problem.message),
         }
     })?;
@@ -98,18 +101,6 @@ fn find_row(
     let by_id = || text.parse::<i64>().ok().and_then(|id| rows.iter().find(|row| row.int("id") == Some(id)));
     by_name.or_else(by_id).and_then(|row| row.int("id")).ok_or_else(|| {
         let names = rows.iter().filter_map(|row| name(row).map(str::to_owned));
-        Problem::new(option, format!("no {what} `{text}`{}", nearest(text, names)))
+        Problem::new(option, format!("no {what} `{text}`{}", did_you_mean(text, names)))
     })
-}
-
-/// ` (did you mean …?)` with the name most like `text`, if one is.
-pub fn nearest(text: &str, names: impl Iterator<Item = String>) -> String {
-    let lower = text.to_lowercase();
-    // Short names with one slip are not alike by measure, but are by eye: `evn` and `env`.
-    let slip = |name: &str| name.len() > 2 && strsim::osa_distance(&lower, name) == 1;
-    names
-        .map(|name| (strsim::jaro_winkler(&lower, &name.to_lowercase()), name))
-        .filter(|(score, name)| *score > 0.8 || slip(&name.to_lowercase()))
-        .max_by(|a, b| a.0.total_cmp(&b.0))
-        .map_or(String::new(), |(_, name)| format!(" (did you mean `{name}`?)"))
 }

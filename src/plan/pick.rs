@@ -3,7 +3,7 @@
 use globset::{Glob, GlobMatcher};
 
 use super::names::{find_group, find_monitor};
-use crate::error::{Error, Problem, Result};
+use crate::error::{Error, InputError, Problem, Result};
 use crate::model::state::{Monitor, State};
 
 /// Names and filters; a monitor passes when every filter that is set lets it.
@@ -52,7 +52,7 @@ impl Pick {
     /// Ids of the monitors meant, in the order of their ids.
     ///
     /// # Errors
-    /// Every name that means no monitor or several; [`Error::NoMatch`] when the filters let none pass.
+    /// Every name that means no monitor or several; [`InputError::NoMonitor`](crate::error::InputError::NoMonitor) when the filters let none pass.
     pub fn ids(&self, state: &State) -> Result<Vec<i64>> {
         let mut problems = Vec::new();
         let mut named = Vec::new();
@@ -74,7 +74,7 @@ impl Pick {
             match Glob::new(glob) {
                 Ok(made) => globs.push((glob.contains('/'), made.compile_matcher())),
                 Err(error) => {
-                    problems.push(Problem::new("--name", format!("`{glob}` is no pattern: {}", error.kind())))
+                    problems.push(Problem::new("--name", format!("`{glob}` is not a valid pattern: {}", error.kind())))
                 }
             }
         }
@@ -82,9 +82,9 @@ impl Pick {
             let unknown = problems.iter().all(|problem| problem.message.starts_with("no monitor"));
             return Err(match problems.as_slice() {
                 [one] if unknown => {
-                    Error::NoMatch { kind: "monitor", what: one.message.replacen("no monitor ", "", 1) }
+                    Error::Input(InputError::NoMonitor { what: one.message.replacen("no monitor ", "", 1) })
                 }
-                _ => Error::Input(problems),
+                _ => Error::Input(InputError::Problems(problems)),
             });
         }
         let found: Vec<i64> = state
@@ -96,7 +96,7 @@ impl Pick {
             .map(|monitor| monitor.id)
             .collect();
         match found.is_empty() && !self.is_empty() {
-            true => Err(Error::NoMatch { kind: "monitor", what: self.words() }),
+            true => Err(Error::Input(InputError::NoMonitor { what: self.words() })),
             false => Ok(found),
         }
     }

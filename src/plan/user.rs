@@ -1,24 +1,24 @@
 //! Users and API keys: who may log in, and what belongs to whom.
 
-use super::names::nearest;
 use super::{Assignment, Plan};
 use crate::error::Problem;
 use crate::model::state::Config;
+use crate::text::did_you_mean;
 use crate::value::{Row, Value};
 
 /// The user called `name`; without a name the only one there is.
 pub fn find_user<'c>(config: &'c Config, name: Option<&str>) -> Result<&'c Row, Problem> {
     let users = config.rows("user");
     let names = || users.iter().filter_map(|row| row.text("username").map(str::to_owned));
-    let wrong = |message: String| Problem::new("user", message).hint("kumadb user list");
+    let wrong = |message: String| Problem::new("user", message).command("kumadb user list");
     match (name, users) {
         (None, [only]) => Ok(only),
-        (None, []) => Err(Problem::new("user", "there is none yet").hint("kumadb user add admin")),
+        (None, []) => Err(Problem::new("user", "there is none yet").command("kumadb user add admin")),
         (None, several) => Err(wrong(format!("there are {}: say which", several.len()))),
         (Some(name), _) => users
             .iter()
             .find(|row| row.text("username") == Some(name))
-            .ok_or_else(|| wrong(format!("no user `{name}`{}", nearest(name, names())))),
+            .ok_or_else(|| wrong(format!("no user `{name}`{}", did_you_mean(name, names())))),
     }
 }
 
@@ -28,10 +28,10 @@ pub fn find_key<'c>(config: &'c Config, name: &str) -> Result<&'c Row, Problem> 
     let names = keys.iter().filter_map(|row| row.text("name").map(str::to_owned));
     let called: Vec<&Row> = keys.iter().filter(|row| row.text("name") == Some(name)).collect();
     let numbered = || keys.iter().find(|row| name.parse().ok() == row.int("id"));
-    let wrong = |message: String| Problem::new("API key", message).hint("kumadb api-key list");
+    let wrong = |message: String| Problem::new("API key", message).command("kumadb api-key list");
     match called.as_slice() {
         [key] => Ok(key),
-        [] => numbered().ok_or_else(|| wrong(format!("no API key `{name}`{}", nearest(name, names)))),
+        [] => numbered().ok_or_else(|| wrong(format!("no API key `{name}`{}", did_you_mean(name, names)))),
         several => Err(wrong(format!("{} are called `{name}`: name it by its id", several.len()))),
     }
 }

@@ -17,7 +17,7 @@ use crate::backup::hold::{Extent, Label, Source};
 use crate::backup::{Guarded, Held, Manifest, Snapshot, Store};
 use crate::docker::Life;
 use crate::engine::Reader;
-use crate::error::{Error, Result};
+use crate::error::{DatabaseError, DockerError, Error, OperationError, Result};
 use crate::files::Lock;
 use crate::instance::{Instance, Place, Server, Session};
 use crate::kuma::mark::read_mark;
@@ -158,8 +158,8 @@ impl Outcome {
 /// Runs `work` on `instance`, or leaves everything as it was.
 ///
 /// # Errors
-/// Before the commit: the error itself; nothing is changed and the server is as before. After it: [`Error::RolledBack`], or
-/// [`Error::RollbackFailed`] with the journal left for `recover`.
+/// Before the commit: the error itself; nothing is changed and the server is as before. After it: [`OperationError::RolledBack`](crate::error::OperationError::RolledBack), or
+/// [`OperationError::RollbackFailed`](crate::error::OperationError::RollbackFailed) with the journal left for `recover`.
 pub fn run(
     instance: &Instance,
     store: &Store,
@@ -254,7 +254,9 @@ impl Run<'_> {
             (Err(error), Work::Load { wanted, .. }, Place::Sqlite(file)) if error.is_unreadable() => {
                 return self.replace(file, wanted, observer).map(|()| Vec::new());
             }
-            (Err(Error::NotKuma { .. }), Work::Load { .. }, _) => read_any_database(&mut *connect.reader()?)?,
+            (Err(Error::Database(DatabaseError::NotKuma { .. })), Work::Load { .. }, _) => {
+                read_any_database(&mut *connect.reader()?)?
+            }
             (database, ..) => database?,
         };
         // A load replaces all of it, so the leftovers of a migration do not matter.
@@ -302,7 +304,9 @@ impl Run<'_> {
                 // Not noted as committed: there is nothing to roll back.
                 return Ok(Vec::new());
             }
-            Work::Salvage(_) => return Err(Error::Refused("only a SQLite database can be salvaged".into())),
+            Work::Salvage(_) => {
+                return Err(Error::Operation(OperationError::Refused("only a SQLite database can be salvaged".into())));
+            }
             Work::Load { wanted, kept, merges } => {
                 self.load(&mut guarded, wanted, kept, observer)?;
                 if *merges {
@@ -335,7 +339,7 @@ impl Run<'_> {
         self.follow(observer)?;
         // For the first stop this was checked before.
         if (self.journal.record.phase != Phase::Noted || self.replaced) && is_migrating(self.instance)? {
-            return Err(Error::Migrating { container: server.name() });
+            return Err(Error::Docker(DockerError::Migrating { container: server.name() }));
         }
         observer.step(&Step::Stop { container: server.name() })?;
         if self.journal.record.phase == Phase::Noted {
@@ -435,12 +439,12 @@ impl Run<'_> {
             let connect = self.instance.connect()?;
             let limit = end.saturating_duration_since(Instant::now());
             if beats::wait(&*connect, last, &beating, true, limit, &mut || server.check_run())?.is_empty() {
-                return Err(Error::NotUp {
+                return Err(Error::Docker(DockerError::NotUp {
                     container: server.name(),
                     seconds: self.settings.deadline.as_secs(),
                     why: format!("it responds, but none of {} active monitors has written a heartbeat", beating.len()),
                     log: server.last_errors(),
-                });
+                }));
             }
             // A heartbeat of a container that is gone by now proves nothing about its successor.
             server.check_run()?;

@@ -6,7 +6,7 @@ use super::journal::{Journal, Phase, Record};
 use super::migration::check_settled;
 use super::{Observer, Step};
 use crate::engine::EngineKind;
-use crate::error::{Error, Result};
+use crate::error::{Error, OperationError, Result};
 use crate::files::{Lock, Reach};
 use crate::instance::Instance;
 
@@ -34,10 +34,15 @@ pub(super) fn check_mode(instance: &Instance, mode: Mode, running: bool) -> Resu
     match (mode, instance.engine()) {
         (Mode::Stopped, EngineKind::MariaDb) if instance.container.is_none() => match instance.read_others()? {
             0 => Ok(mode),
-            connections => Err(Error::InUse { database: format!("the database of `{}`", instance.name), connections }),
+            connections => Err(Error::Operation(OperationError::InUse {
+                database: format!("the database of `{}`", instance.name),
+                connections,
+            })),
         },
         (Mode::Live | Mode::LiveThenRestart, EngineKind::Sqlite) if running => {
-            Err(Error::Running { what: "the server is running, and SQLite must not be written beside it".into() })
+            Err(Error::Operation(OperationError::ServerRunning {
+                what: "the server is running, and SQLite must not be written beside it".into(),
+            }))
         }
         // Without a running server, a SQLite file is written as usual: while nobody has it open.
         (_, EngineKind::Sqlite) => Ok(Mode::Stopped),
@@ -63,7 +68,7 @@ pub(super) fn lock(instance: &Instance, settings: &Settings) -> Result<Lock> {
 /// snapshots of all writes can be listed.
 ///
 /// # Errors
-/// [`Error::Unfinished`] for what only `recover` can end; [`Error::Locked`] while another process works on the instance.
+/// [`OperationError::Unfinished`](crate::error::OperationError::Unfinished) for what only `recover` can end; [`OperationError::Locked`](crate::error::OperationError::Locked) while another process works on the instance.
 pub fn settle_earlier(instance: &Instance, settings: &Settings) -> Result<()> {
     lock(instance, settings).map(drop)
 }
@@ -71,7 +76,7 @@ pub fn settle_earlier(instance: &Instance, settings: &Settings) -> Result<()> {
 /// Fails while an earlier write to `instance` is unfinished; changes nothing.
 ///
 /// # Errors
-/// [`Error::Unfinished`]; [`Error::Locked`] while another process works on the instance.
+/// [`OperationError::Unfinished`](crate::error::OperationError::Unfinished); [`OperationError::Locked`](crate::error::OperationError::Locked) while another process works on the instance.
 pub fn check_ended(instance: &Instance, settings: &Settings) -> Result<()> {
     let Some(journal) = Journal::read(instance.work())? else { return Ok(()) };
     instance.lock(&settings.verb)?;

@@ -5,7 +5,7 @@ use std::path::Path;
 use super::{Observer, Step};
 use crate::engine::space::Space;
 use crate::engine::{Counts, Depth, EngineKind, Writer};
-use crate::error::{Error, Result};
+use crate::error::{DatabaseError, Error, OperationError, Result};
 use crate::files;
 use crate::instance::Instance;
 use crate::kuma::read::{read_counts, read_fingerprint};
@@ -18,7 +18,7 @@ const SPARE: u64 = 1 << 20;
 /// first, and from there into the WAL; MariaDB writes a table beside the old one.
 ///
 /// # Errors
-/// [`Error::NoSpace`]. The disk of an external MariaDB cannot be checked.
+/// [`FileError::NoSpace`](crate::error::FileError::NoSpace). The disk of an external MariaDB cannot be checked.
 pub fn check_room(instance: &Instance, space: &Space) -> Result<()> {
     let used = space.total - space.free;
     let largest = space.tables.values().map(|table| table.rows + table.indexes).max().unwrap_or(0);
@@ -69,7 +69,7 @@ fn run_each(writer: &mut dyn Writer, statements: &[String], observer: &mut dyn O
         for row in writer.query(statement, &[])? {
             if row.text("Msg_type").is_some_and(|kind| kind.eq_ignore_ascii_case("error")) {
                 let message = row.text("Msg_text").unwrap_or_default().to_owned();
-                return Err(Error::Sql { database: format!("`{statement}`"), message });
+                return Err(Error::Database(DatabaseError::Sql { database: format!("`{statement}`"), message }));
             }
         }
     }
@@ -98,5 +98,5 @@ pub(super) fn check(
     if writer.kind() == EngineKind::Sqlite {
         wrong.extend(writer.check(Depth::Structure)?.iter().map(ToString::to_string));
     }
-    if wrong.is_empty() { Ok(()) } else { Err(Error::Unclean(wrong)) }
+    if wrong.is_empty() { Ok(()) } else { Err(Error::Operation(OperationError::ChecksFailed(wrong))) }
 }

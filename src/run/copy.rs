@@ -7,7 +7,7 @@ use super::migration::{is_migrating, wait_settled};
 use super::{Observer, Step, label};
 use crate::backup::hold::{Extent, Source};
 use crate::backup::{Held, Packed, Seal, Snapshot, Stores};
-use crate::error::{Error, Result};
+use crate::error::{Error, OperationError, Result};
 use crate::instance::Instance;
 
 /// What a snapshot contains and how it is stored.
@@ -35,7 +35,7 @@ pub struct Taken {
 /// Takes a snapshot of `instance` while its server runs or not, verifies it, packs it once, and stores it in each of `stores`.
 ///
 /// # Errors
-/// No copy could be made, or no store has it. [`Error::Refused`]: the server is busy migrating.
+/// No copy could be made, or no store has it. [`OperationError::Refused`](crate::error::OperationError::Refused): the server is busy migrating.
 pub fn take(
     instance: &Instance,
     stores: &Stores,
@@ -50,7 +50,9 @@ pub fn take(
         wait_settled(instance, putting.patience, end, observer)?;
         let held = hold(instance, &scratch.path().join("held"), reason, &putting.extent, observer);
         // A migration that began meanwhile may be in the copy, or have changed tables during it.
-        if matches!(held, Err(Error::Interrupted { .. })) || !is_migrating(instance).unwrap_or(false) {
+        if matches!(held, Err(Error::Operation(OperationError::Interrupted { .. })))
+            || !is_migrating(instance).unwrap_or(false)
+        {
             break held?;
         }
     };
@@ -65,7 +67,7 @@ pub fn take(
         let put = store.put(&mut packed, &scratch, !putting.unread, &mut |done, total| observer.progress(done, total));
         match put {
             Ok(copy) => taken.copies.push(copy),
-            Err(error @ Error::Interrupted { .. }) => return Err(error),
+            Err(error @ Error::Operation(OperationError::Interrupted { .. })) => return Err(error),
             Err(error) => taken.failed.push(error),
         }
     }

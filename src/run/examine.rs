@@ -15,7 +15,7 @@ use crate::docker::{Container, Life};
 use crate::doctor::Evidence;
 use crate::doctor::evidence::{Content, Folder, Running, Seen, Unread};
 use crate::engine::{Depth, EngineKind, beside};
-use crate::error::{Error, Result};
+use crate::error::{DatabaseError, Error, Result, TargetError};
 use crate::files::{self, Lock};
 use crate::instance::{Instance, Place, Session};
 use crate::kuma::evidence::{read_beats, read_content, read_half_made};
@@ -83,8 +83,10 @@ fn gather_under(instance: &Instance, lock: Option<&Lock>, now: DateTime<Utc>, de
     }
     match read_database(instance, lock, now, depth, &mut evidence.damage) {
         Ok(content) => evidence.database = Some(content),
-        Err(Error::Damaged { problems, .. }) => evidence.damage = problems,
-        Err(error @ (Error::EmptyFile(_) | Error::NotKuma { .. })) => {
+        Err(Error::Database(DatabaseError::Damaged { problems, .. })) => evidence.damage = problems,
+        Err(
+            error @ (Error::Database(DatabaseError::EmptyFile(_)) | Error::Database(DatabaseError::NotKuma { .. })),
+        ) => {
             evidence.nowhere = Some(error.to_string());
             // There is nothing more to report about an empty file.
             evidence.half_made = half_made(instance, lock).unwrap_or(None);
@@ -109,7 +111,9 @@ fn half_made(instance: &Instance, lock: Option<&Lock>) -> Result<Option<usize>> 
 /// `error` itself, unless it is about a place that should contain an instance.
 pub fn gather_nowhere(error: Error, now: DateTime<Utc>) -> Result<Evidence> {
     match error {
-        Error::NotDataFolder { .. } | Error::DbConfig { .. } | Error::NoDataFolder { .. } => {
+        Error::Target(TargetError::NotDataFolder { .. })
+        | Error::Target(TargetError::DbConfig { .. })
+        | Error::Target(TargetError::NoDataFolder { .. }) => {
             Ok(Evidence { nowhere: Some(error.to_string()), ..Evidence::none(now) })
         }
         error => Err(error),

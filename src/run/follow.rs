@@ -7,7 +7,7 @@ use super::apply::Run;
 use super::journal::Phase;
 use super::migration::is_migrating;
 use super::{Observer, Step};
-use crate::error::{Error, Result};
+use crate::error::{DockerError, Error, Hint, Result};
 use crate::instance::{Place, Server};
 
 impl Run<'_> {
@@ -43,7 +43,10 @@ impl Run<'_> {
         let up = self.start_and_wait(server, end, observer);
         let again = match &up {
             Ok(_) => matches!(self.instance.place, Place::External(_)),
-            Err(error) => matches!(error, Error::NotUp { .. }) && !is_migrating(self.instance).unwrap_or(false),
+            Err(error) => {
+                matches!(error, Error::Docker(DockerError::NotUp { .. }))
+                    && !is_migrating(self.instance).unwrap_or(false)
+            }
         };
         match is_early && migrates && again {
             true => {
@@ -65,7 +68,7 @@ impl Run<'_> {
 
     /// The error of a run whose container was removed and not recreated; it states what is in the database.
     pub(super) fn gone(&self, cause: Error, changed: Option<bool>) -> Error {
-        let Error::Removed { container, what, .. } = cause else { return cause };
+        let Error::Docker(DockerError::Removed { container, what, .. }) = cause else { return cause };
         let folder = self.instance.origin();
         let create = format!("recreate it with the data folder `{folder}` (docker compose up -d)");
         let (state, hint) = match changed {
@@ -75,11 +78,17 @@ impl Run<'_> {
             Some(false) => ("the database was not changed", create),
         };
         let what = format!("{what}; {state}");
-        Error::Removed { container, what, unfinished: changed.is_none(), hint: Some(hint) }
+        Error::Docker(DockerError::Removed {
+            container,
+            what,
+            unfinished: changed.is_none(),
+            hint: Some(Hint::advice(hint)),
+        })
     }
 
     /// Whether a run that ends with `cause` is left to `recover`, because only the container is missing.
     pub(super) fn waits_for_container(&self, cause: &Error) -> bool {
-        matches!(cause, Error::Removed { .. }) && matches!(self.journal.record.phase, Phase::Committed | Phase::Seen)
+        matches!(cause, Error::Docker(DockerError::Removed { .. }))
+            && matches!(self.journal.record.phase, Phase::Committed | Phase::Seen)
     }
 }

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::Mode;
 use crate::backup::Changed;
 use crate::docker::Life;
-use crate::error::{Error, Result};
+use crate::error::{Error, OperationError, Result};
 use crate::files;
 use crate::instance::Instance;
 use crate::kuma::mark::Watched;
@@ -137,11 +137,11 @@ impl Record {
 
     /// The error that every other verb returns while this journal is open.
     pub fn unfinished(&self) -> Error {
-        Error::Unfinished {
+        Error::Operation(OperationError::Unfinished {
             verb: self.verb.clone(),
             started: local_time(self.started),
             phase: self.phase.words().to_owned(),
-        }
+        })
     }
 }
 
@@ -176,11 +176,11 @@ impl Journal {
     /// Reads the open journal in the folder `work`, if there is one.
     ///
     /// # Errors
-    /// [`Error::Journal`] when it cannot be parsed; it is never discarded.
+    /// [`OperationError::Journal`](crate::error::OperationError::Journal) when it cannot be parsed; it is never discarded.
     pub fn read(work: &Path) -> Result<Option<Journal>> {
         let path = path_in(work);
         let Some(text) = files::read_text(&path)? else { return Ok(None) };
-        let broken = |why: String| Error::Journal { path: path.clone(), why };
+        let broken = |why: String| Error::Operation(OperationError::Journal { path: path.clone(), why });
         let written: serde_json::Value = serde_json::from_str(&text).map_err(|error| broken(error.to_string()))?;
         // The format first: a newer one may lack fields that this version expects.
         if let Some(n) = written["format"].as_u64().filter(|n| *n != u64::from(FORMAT)) {
@@ -198,8 +198,9 @@ impl Journal {
     }
 
     fn write(&self) -> Result<()> {
-        let text = serde_json::to_string_pretty(&self.record)
-            .map_err(|error| Error::Journal { path: self.path.clone(), why: error.to_string() })?;
+        let text = serde_json::to_string_pretty(&self.record).map_err(|error| {
+            Error::Operation(OperationError::Journal { path: self.path.clone(), why: error.to_string() })
+        })?;
         files::replace(&self.path, files::PRIVATE, |file| file.write_all(text.as_bytes()))
     }
 }

@@ -13,7 +13,7 @@ use chrono::Utc;
 use super::{prune, removed};
 use crate::backup::manifest::is_id;
 use crate::backup::{Held, Manifest, Seal, Snapshot, Store};
-use crate::error::{Error, Result};
+use crate::error::{Error, OperationError, Result, SnapshotError};
 use crate::files::{self, Pinned};
 use crate::instance::{Instance, KEPT, SET_ASIDE};
 
@@ -44,7 +44,7 @@ impl Kept {
     /// Copies it into the new folder `folder`, and opens it there.
     ///
     /// # Errors
-    /// [`Error::File`]; [`Error::Snapshot`] when the content does not match the manifest.
+    /// [`FileError::Io`](crate::error::FileError::Io); [`SnapshotError::Bad`](crate::error::SnapshotError::Bad) when the content does not match the manifest.
     pub fn copy(&self, folder: &Path) -> Result<Held> {
         files::make_folder(folder)?;
         let names = self.manifest.members.iter().map(|member| member.name.as_str());
@@ -58,8 +58,12 @@ impl Kept {
 
     /// The encryption of its archive, from the configuration of this run, never from the data folder alone.
     fn seal(&self, store: &Store, warnings: &mut Vec<Error>) -> Result<Option<Seal>> {
-        let stays =
-            |why: String| Error::Refused(format!("pending snapshot `{}` was not stored: {why}", self.folder.display()));
+        let stays = |why: String| {
+            Error::Operation(OperationError::Refused(format!(
+                "pending snapshot `{}` was not stored: {why}",
+                self.folder.display()
+            )))
+        };
         let ours = store.recipients();
         let noted: Option<Vec<String>> = files::read_below(self.held.path(), RECIPIENTS, LIST)
             .map_err(|error| stays(self.words(&error)))?
@@ -78,7 +82,10 @@ impl Kept {
             _ => {
                 if !foreign.is_empty() {
                     let why = format!("encrypted without {}, which only the data folder names", foreign.join(" "));
-                    warnings.push(Error::Refused(format!("`{}` is {why}", self.folder.display())));
+                    warnings.push(Error::Operation(OperationError::Refused(format!(
+                        "`{}` is {why}",
+                        self.folder.display()
+                    ))));
                 }
                 Seal::read(&ours, &[], None)
             }
@@ -89,7 +96,9 @@ impl Kept {
     fn pack(&self, instance: &Instance, store: &Store, warnings: &mut Vec<Error>) -> Result<Snapshot> {
         let mut held = Held::open(self.held.path()).map_err(|error| self.unusable(&error))?;
         if held.manifest != self.manifest {
-            return Err(self.unusable(&Error::Snapshot("its manifest has changed meanwhile".into())));
+            return Err(
+                self.unusable(&Error::Snapshot(SnapshotError::Bad("its manifest has changed meanwhile".into())))
+            );
         }
         // It goes into the folder of this instance, whatever its manifest claims.
         held.manifest.instance.clone_from(&instance.name);
@@ -102,7 +111,11 @@ impl Kept {
 
     /// Adds to `error` what is wrong with its content.
     fn unusable(&self, error: &Error) -> Error {
-        Error::Refused(format!("pending snapshot `{}` was not stored: {}", self.folder.display(), self.words(error)))
+        Error::Operation(OperationError::Refused(format!(
+            "pending snapshot `{}` was not stored: {}",
+            self.folder.display(),
+            self.words(error)
+        )))
     }
 
     /// `error` with the path that users know.
@@ -226,7 +239,8 @@ pub(super) fn keep(instance: &Instance, from: &Path, recipients: &[String]) -> R
 
 fn put(instance: &Instance, from: &Path, way: &Path, work: &Pinned, stamp: &str, recipients: &[String]) -> Result<()> {
     // Written before the copy can be found: without the list, it would be packed unencrypted.
-    let text = serde_json::to_vec(recipients).map_err(|error| Error::Snapshot(error.to_string()))?;
+    let text =
+        serde_json::to_vec(recipients).map_err(|error| Error::Snapshot(SnapshotError::Bad(error.to_string())))?;
     files::replace(&from.join(RECIPIENTS), files::PRIVATE, |file| file.write_all(&text))?;
     files::claim_folder(&instance.work().join(KEPT))?;
     let kept = Pinned::hold(&work.path().join(KEPT))?;
@@ -258,7 +272,10 @@ pub(super) fn pack_all(instance: &Instance, store: &Store) -> Packing {
         match kept.pack(instance, store, &mut packing.warnings) {
             Ok(snapshot) => packing.packed.push(snapshot),
             Err(error) => {
-                let goes_on = matches!(error, Error::Snapshot(_) | Error::Refused(_));
+                let goes_on = matches!(
+                    error,
+                    Error::Snapshot(SnapshotError::Bad(_)) | Error::Operation(OperationError::Refused(_))
+                );
                 packing.warnings.push(error);
                 if !goes_on {
                     break;

@@ -9,7 +9,7 @@ use super::undo::check_loaded;
 use super::{Observer, Step};
 use crate::backup::{Guarded, Held};
 use crate::engine::Fit;
-use crate::error::{Error, Result};
+use crate::error::{DatabaseError, Error, Result};
 use crate::files;
 use crate::instance::Place;
 use crate::kuma::merge::merge;
@@ -32,7 +32,7 @@ impl Run<'_> {
             let mut progress = |done, total| observer.progress(done, total);
             let loaded = guarded.writer().load(&wanted.database(), kept, &mut progress);
             // A failed load was one transaction too; only a commit whose result is unknown may have changed something.
-            self.attempted = matches!(&loaded, Ok(()) | Err(Error::InDoubt { .. }));
+            self.attempted = matches!(&loaded, Ok(()) | Err(Error::Database(DatabaseError::CommitInDoubt { .. })));
             loaded?;
         }
         check_loaded(guarded.writer(), wanted, kept)?;
@@ -65,7 +65,7 @@ impl Run<'_> {
         (self.attempted, self.journal.record.swaps) = (true, true);
         self.journal.advance(Phase::Writing)?;
         match shadow.reserve() {
-            Err(error @ Error::NoShadow { .. }) => {
+            Err(error @ Error::Database(DatabaseError::CannotSwapTables { .. })) => {
                 (self.attempted, self.journal.record.swaps) = (false, false);
                 self.journal.advance(Phase::Writing)?;
                 return if fit == Fit::Either { Ok(false) } else { Err(error) };

@@ -9,7 +9,7 @@ use super::undo::Telling;
 use super::{Observer, Step};
 use crate::docker::Life;
 use crate::doctor::FileChange;
-use crate::error::{Error, Result};
+use crate::error::{DockerError, Error, FileError, OperationError, Result};
 use crate::files;
 use crate::instance::Instance;
 use crate::kuma::read::read_last_beat;
@@ -20,7 +20,7 @@ use crate::kuma::read::read_last_beat;
 /// copied. After an interruption, `recover` starts the server; the changes made by then stay, and repeating them is harmless.
 ///
 /// # Errors
-/// [`Error::RolledBack`] when the server does not come up: every file is as before. [`Error::RollbackFailed`] when one is not.
+/// [`OperationError::RolledBack`](crate::error::OperationError::RolledBack) when the server does not come up: every file is as before. [`OperationError::RollbackFailed`](crate::error::OperationError::RollbackFailed) when one is not.
 pub fn mend(
     instance: &Instance,
     changes: &[FileChange],
@@ -57,7 +57,7 @@ impl Run<'_> {
             other => other.map(drop),
         };
         // The server is migrating with the changed files: it needs time, and the journal stays open for `recover`.
-        if let Err(wait @ Error::Migrating { .. }) = stopped {
+        if let Err(wait @ Error::Docker(DockerError::Migrating { .. })) = stopped {
             return wait;
         }
         // Also where it would not stop: all changes, even if one of them fails.
@@ -66,8 +66,8 @@ impl Run<'_> {
         let ended = stopped.and_then(|()| self.start_as_before()).and_then(|()| self.close());
         let cause = Box::new(cause);
         match taken.into_iter().collect::<Result<()>>().and(ended) {
-            Ok(()) => Error::RolledBack { cause },
-            Err(failure) => Error::RollbackFailed { cause, failure: Box::new(failure) },
+            Ok(()) => Error::Operation(OperationError::RolledBack { cause }),
+            Err(failure) => Error::Operation(OperationError::RollbackFailed { cause, failure: Box::new(failure) }),
         }
     }
 
@@ -123,17 +123,20 @@ fn check(change: &FileChange) -> Result<FileChange> {
         FileChange::Own { path, .. } => {
             let old = fs::symlink_metadata(path).map_err(Error::file("look at", path))?;
             if old.is_symlink() {
-                return Err(Error::Refused(format!("`{}` is a link: look where it leads", path.display())));
+                return Err(Error::Operation(OperationError::Refused(format!(
+                    "`{}` is a link: look where it leads",
+                    path.display()
+                ))));
             }
             Ok(FileChange::Own { path: path.clone(), uid: old.uid(), gid: old.gid(), mode: old.mode() & 0o7777 })
         }
         FileChange::SetAside { path, to } => {
             let holders = files::holders(std::slice::from_ref(path));
             if !holders.is_empty() {
-                return Err(Error::HeldOpen { path: path.clone(), holders });
+                return Err(Error::File(FileError::HeldOpen { path: path.clone(), holders }));
             }
             if to.exists() {
-                return Err(Error::Refused(format!("`{}` is there already", to.display())));
+                return Err(Error::Operation(OperationError::Refused(format!("`{}` is there already", to.display()))));
             }
             Ok(FileChange::SetAside { path: to.clone(), to: path.clone() })
         }

@@ -4,7 +4,7 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use super::{Observer, Step};
-use crate::error::{Error, Result};
+use crate::error::{Error, OperationError, Result};
 use crate::files;
 use crate::instance::{Instance, Place};
 use crate::kuma::read::read_migrating;
@@ -41,7 +41,7 @@ pub(super) fn check_settled(instance: &Instance) -> Result<()> {
 /// Waits until no server is migrating, until `end` of `patience` at most.
 ///
 /// # Errors
-/// It is still migrating then; [`Error::Interrupted`].
+/// It is still migrating then; [`OperationError::Interrupted`](crate::error::OperationError::Interrupted).
 pub(super) fn wait_settled(
     instance: &Instance,
     patience: Duration,
@@ -65,7 +65,7 @@ pub(super) fn wait_settled(
 
 fn busy(instance: &Instance, what: &str) -> Error {
     let name = &instance.name;
-    Error::Refused(format!(
+    Error::Operation(OperationError::Refused(format!(
         "the server of `{name}` is busy migrating its database, or was cut off while it did: {what}"
-    ))
+    )))
 }

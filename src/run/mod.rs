@@ -30,8 +30,9 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::backup::hold::Label;
-use crate::error::{Result, bytes, counted};
+use crate::error::Result;
 use crate::instance::Instance;
+use crate::text::{bytes, counted};
 
 pub use apply::{Mode, Outcome, Settings, Work, run};
 pub use begin::{check_ended, settle_earlier};

@@ -10,7 +10,7 @@ use crate::backup::retention::{Guards, Policy, judge};
 use crate::backup::store::Orphan;
 use crate::backup::undo::{Bounds, Entry, Of, of};
 use crate::backup::{Manifest, Snapshot, Store, Stores};
-use crate::error::{Error, Result};
+use crate::error::{Error, InputError, OperationError, Result, StoreError};
 use crate::instance;
 
 /// Which snapshots are considered, and by which rules.
@@ -58,7 +58,7 @@ impl Pruning {
     /// instances without a data folder.
     ///
     /// # Errors
-    /// [`Error::Usage`] for a policy that keeps nothing; the error of a store that does not respond, where it is the only one.
+    /// [`InputError::Usage`](crate::error::InputError::Usage) for a policy that keeps nothing; the error of a store that does not respond, where it is the only one.
     pub fn plan<Z: TimeZone>(
         stores: &Stores,
         choice: &Choice<'_>,
@@ -68,9 +68,9 @@ impl Pruning {
     ) -> Result<Pruning> {
         if choice.policy.is_empty() && choice.undo.is_none() {
             let say = "say `--keep-last 7` and the like, or `-t NAME --own` for the policy of the config file";
-            return Err(Error::Usage(format!(
+            return Err(Error::Input(InputError::Usage(format!(
                 "nothing says what is kept, and an empty policy would keep nothing: {say}"
-            )));
+            ))));
         }
         let listing = stores.list()?;
         let mut pruning = Pruning { warnings: listing.unusable, ..Pruning::default() };
@@ -103,14 +103,14 @@ impl Pruning {
             let one =
                 |(snapshot, reasons): (&&Snapshot, Vec<String>)| Judged { snapshot: (*snapshot).clone(), reasons };
             pruning.judged.extend(here.iter().zip(reasons).map(one));
-            let is_interrupted = |error: &Error| matches!(error, Error::Interrupted { .. });
+            let is_interrupted = |error: &Error| matches!(error, Error::Operation(OperationError::Interrupted { .. }));
             if let Some(at) = pruning.warnings.iter().position(is_interrupted) {
                 return Err(pruning.warnings.swap_remove(at));
             }
             match store.orphans(now) {
                 Ok(orphans) => pruning.orphans.extend(orphans),
                 // It is among the warnings already: its snapshots could not be listed either.
-                Err(Error::Store { .. }) => {}
+                Err(Error::Store(StoreError::Action { .. })) => {}
                 Err(error) => pruning.warnings.push(error),
             }
         }

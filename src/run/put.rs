@@ -6,9 +6,10 @@ use std::path::Path;
 
 use super::Outcome;
 use crate::backup::Held;
-use crate::error::{Error, Result, counted};
+use crate::error::{Error, OperationError, Result};
 use crate::files;
 use crate::instance::Instance;
+use crate::text::counted;
 
 /// Modes of files that do not exist any more, by folder: keys are readable by their owner only.
 const FOLDERS: [(&str, u32); 3] = [("upload/", 0o644), ("docker-tls/", 0o600), ("screenshots/", 0o644)];
@@ -51,7 +52,10 @@ fn write(data: &Path, from: &Path, to: &Path, mode: u32) -> Result<()> {
     let folder = to.parent().unwrap_or(data);
     // Links made by the server's user could lead anywhere.
     if let Some(link) = folder.ancestors().take_while(|above| *above != data).find(|above| above.is_symlink()) {
-        return Err(Error::Refused(format!("`{}` is a link, and nothing is put back through it", link.display())));
+        return Err(Error::Operation(OperationError::Refused(format!(
+            "`{}` is a link, and nothing is put back through it",
+            link.display()
+        ))));
     }
     for missing in folder.ancestors().take_while(|above| !above.exists()).collect::<Vec<_>>().into_iter().rev() {
         files::make_folder(missing)?;

@@ -3,14 +3,14 @@
 use super::Observer;
 use super::apply::{Outcome, Run, Settings};
 use crate::docker::Life;
-use crate::error::{Error, Result};
+use crate::error::{DockerError, Error, Result};
 use crate::instance::{Instance, Server};
 use crate::kuma::read::read_last_beat;
 
 /// Stops the server, starts it, and verifies that it is up. A server that was down is started.
 ///
 /// # Errors
-/// [`Error::NotUp`] when it does not come up; nothing was written, so nothing is rolled back.
+/// [`DockerError::NotUp`](crate::error::DockerError::NotUp) when it does not come up; nothing was written, so nothing is rolled back.
 pub fn restart(instance: &Instance, settings: &Settings, observer: &mut dyn Observer) -> Result<Outcome> {
     let mut run = Run::begin(instance, settings, observer, |record, lock| {
         record.life = Some(Life::Running);
@@ -19,8 +19,10 @@ pub fn restart(instance: &Instance, settings: &Settings, observer: &mut dyn Obse
     })?;
     let ended = run.stop(observer).and_then(|()| run.up(&[], observer));
     match ended {
-        Err(cause @ (Error::WouldNotStop { .. } | Error::Migrating { .. })) => return Err(cause),
-        Err(cause @ Error::Removed { .. }) => {
+        Err(
+            cause @ (Error::Docker(DockerError::StopTimeout { .. }) | Error::Docker(DockerError::Migrating { .. })),
+        ) => return Err(cause),
+        Err(cause @ Error::Docker(DockerError::Removed { .. })) => {
             run.close()?;
             return Err(run.gone(cause, Some(false)));
         }

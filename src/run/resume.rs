@@ -4,7 +4,7 @@ use super::apply::{Outcome, Run, Settings};
 use super::journal::{Journal, Phase, Record};
 use super::{Observer, kept};
 use crate::backup::Store;
-use crate::error::{Error, Result};
+use crate::error::{DockerError, Error, Hint, OperationError, Result};
 use crate::instance::Instance;
 use crate::kuma::read::read_last_beat;
 
@@ -22,8 +22,8 @@ pub enum Resumed {
 /// Ends the interrupted operation of `instance`.
 ///
 /// # Errors
-/// [`Error::NothingUnfinished`]; [`Error::RolledBack`] when the change was committed but the server does not come up with it;
-/// [`Error::RollbackFailed`], the journal staying for another attempt.
+/// [`OperationError::NothingUnfinished`](crate::error::OperationError::NothingUnfinished); [`OperationError::RolledBack`](crate::error::OperationError::RolledBack) when the change was committed but the server does not come up with it;
+/// [`OperationError::RollbackFailed`](crate::error::OperationError::RollbackFailed), the journal staying for another attempt.
 pub fn resume(instance: &Instance, store: &Store, settings: &Settings, observer: &mut dyn Observer) -> Result<Resumed> {
     let lock = instance.lock(&settings.verb)?;
     let Some(journal) = Journal::read(instance.work())? else {
@@ -32,7 +32,7 @@ pub fn resume(instance: &Instance, store: &Store, settings: &Settings, observer:
         if !packing.packed.is_empty() {
             return Ok(Resumed::Packed(packing));
         }
-        return Err(packing.warnings.into_iter().next().unwrap_or(Error::NothingUnfinished));
+        return Err(packing.warnings.into_iter().next().unwrap_or(Error::Operation(OperationError::NothingUnfinished)));
     };
     let record = journal.record.clone();
     check_same(instance, &record)?;
@@ -62,19 +62,21 @@ pub fn resume(instance: &Instance, store: &Store, settings: &Settings, observer:
         Phase::Committed => match run.up(&[], observer) {
             Ok(()) => {}
             // The server had been working with the change; its problem came later, and its heartbeats must not be lost.
-            Err(gone @ Error::Removed { .. }) => return Err(run.gone(gone, None)),
+            Err(gone @ Error::Docker(DockerError::Removed { .. })) => return Err(run.gone(gone, None)),
             Err(cause) if has_beaten(instance, &record) => run.outcome.warnings.push(cause.to_string()),
             Err(cause) => return Err(run.back(cause, observer)),
         },
         Phase::Noted | Phase::Stopping | Phase::Writing | Phase::RollingBack | Phase::PutBack => {
             return match run.undo("the earlier run was interrupted", observer) {
                 Ok(changed) => Ok(Resumed::Undone(record, changed)),
-                Err(wait @ (Error::WouldNotStop { .. } | Error::Migrating { .. } | Error::Interrupted { .. })) => {
-                    Err(wait)
-                }
+                Err(
+                    wait @ (Error::Docker(DockerError::StopTimeout { .. })
+                    | Error::Docker(DockerError::Migrating { .. })
+                    | Error::Operation(OperationError::Interrupted { .. })),
+                ) => Err(wait),
                 Err(failure) => {
                     let cause = Box::new(run.journal.record.unfinished());
-                    Err(Error::RollbackFailed { cause, failure: Box::new(failure) })
+                    Err(Error::Operation(OperationError::RollbackFailed { cause, failure: Box::new(failure) }))
                 }
             };
         }
@@ -86,29 +88,28 @@ pub fn resume(instance: &Instance, store: &Store, settings: &Settings, observer:
 /// Fails unless `instance` is the one of the journal, with the container that has to be started.
 fn check_same(instance: &Instance, record: &Record) -> Result<()> {
     if record.origin != instance.origin() {
-        return Err(Error::Refused(format!(
+        return Err(Error::Operation(OperationError::Refused(format!(
             "the interrupted `{}` belongs to the database at {}, not to the one at {}",
             record.verb,
             record.origin,
             instance.origin()
-        )));
+        ))));
     }
     match (&record.container, &instance.container) {
         (Some((_, name)), None) if record.was_running() => {
             let folder = instance.origin();
-            Err(Error::Removed {
+            Err(Error::Docker(DockerError::Removed {
                 container: name.clone(),
                 what: format!(
-                    "was running before, and no container of this Docker engine has its data in `{folder}` now, so it cannot be \
-                     started; `{}` was {}",
+                    "was running before, but no container on this Docker engine uses `{folder}` now; the interrupted `{}` was {}",
                     record.verb,
                     record.phase.words()
                 ),
                 unfinished: true,
-                hint: Some(format!(
-                    "recreate it with the data folder `{folder}` (docker compose up -d), then run: kumadb -t {folder} recover"
-                )),
-            })
+                hint: Some(Hint::advice(format!(
+                    "create it again on `{folder}` (docker compose up -d), then run `kumadb -t {folder} recover`"
+                ))),
+            }))
         }
         _ => Ok(()),
     }

@@ -9,7 +9,7 @@ use super::{Observer, Step, compact, label, removed};
 use crate::backup::{Held, raw};
 use crate::engine::sqlite::SqliteFile;
 use crate::engine::{Connect as _, Depth, Reader, Writer};
-use crate::error::{Error, Result};
+use crate::error::{DatabaseError, Error, FileError, Result, SnapshotError};
 use crate::files;
 use crate::kuma::fresh::{Salvaged, salvage};
 use crate::kuma::read::{read_counts, read_database, read_last_beat};
@@ -80,7 +80,9 @@ impl Run<'_> {
         raw::replace(file, kept, wanted)?;
         let mut reader = self.instance.connect()?.reader()?;
         if counts(&mut *reader)? != expected {
-            return Err(Error::Snapshot("what was put in place has other row counts than what it was made of".into()));
+            return Err(Error::Snapshot(SnapshotError::Bad(
+                "what was put in place has other row counts than what it was made of".into(),
+            )));
         }
         self.journal.record.last_beat = read_last_beat(&mut *reader)?;
         self.committed();
@@ -110,7 +112,9 @@ fn make(
                 best = Some((beat, with_wal, folder.join("kuma.db")));
             }
             // An error such as a full disk says nothing about the database.
-            Err(error @ (Error::File { .. } | Error::NoSpace { .. })) => return Err(error),
+            Err(error @ (Error::File(FileError::Io { .. }) | Error::File(FileError::NoSpace { .. }))) => {
+                return Err(error);
+            }
             // What cannot be opened, read or repaired is not a candidate; the reason does not help anyone.
             _ => {}
         }
@@ -148,7 +152,10 @@ fn try_whole(kept: &Path, folder: &Path, with_wal: bool) -> Result<i64> {
     })?;
     let faults: Vec<String> = copy.check(Depth::Structure)?.iter().map(ToString::to_string).collect();
     if !faults.is_empty() {
-        return Err(Error::Damaged { database: SqliteFile::new(&database).describe(), problems: faults });
+        return Err(Error::Database(DatabaseError::Damaged {
+            database: SqliteFile::new(&database).describe(),
+            problems: faults,
+        }));
     }
     read_database(&mut copy, "the copy")?;
     let beat = read_last_beat(&mut copy)?;

@@ -9,7 +9,7 @@ use crate::doctor::evidence::Content;
 use crate::doctor::{self, Evidence};
 use crate::engine::statement::verb;
 use crate::engine::{Counts, Reader, Writer, quote};
-use crate::error::{Error, Result};
+use crate::error::{Error, OperationError, Result};
 use crate::kuma::evidence::{read_beats_within, read_content};
 use crate::kuma::mark::Watched;
 use crate::kuma::read::{history, is_unguarded, read_counts};
@@ -94,13 +94,13 @@ impl Script {
     /// Fails unless every statement changes rows and does nothing else.
     ///
     /// # Errors
-    /// [`Error::Refused`], naming the first that does not.
+    /// [`OperationError::Refused`](crate::error::OperationError::Refused), naming the first that does not.
     pub fn check(&self) -> Result<()> {
         match self.statements.iter().map(|statement| verb(statement)).find(|verb| !CHANGES.contains(&verb.as_str())) {
             None => Ok(()),
-            Some(verb) => Err(Error::Refused(format!(
+            Some(verb) => Err(Error::Operation(OperationError::Refused(format!(
                 "`{verb}` cannot be part of a transaction that kumadb can put back; INSERT, UPDATE, DELETE, REPLACE and WITH can"
-            ))),
+            )))),
         }
     }
 
@@ -128,7 +128,7 @@ impl Script {
     /// Runs the statements in the open transaction, and returns what they changed.
     ///
     /// # Errors
-    /// [`Error::Stale`] when that differs from what was shown.
+    /// [`OperationError::StalePlan`](crate::error::OperationError::StalePlan) when that differs from what was shown.
     pub(super) fn run(&self, writer: &mut dyn Writer, schema: &Schema) -> Result<Changes> {
         let rehearsed = self.shown.is_none();
         let found = if rehearsed { find(writer)? } else { Vec::new() };
@@ -151,7 +151,7 @@ impl Script {
             }
         }
         match &self.shown {
-            Some(shown) if shown.shape() != changes.shape() => Err(Error::Stale),
+            Some(shown) if shown.shape() != changes.shape() => Err(Error::Operation(OperationError::StalePlan)),
             Some(_) => Ok(changes),
             None => {
                 changes.findings = find(writer)?.into_iter().filter(|finding| !found.contains(finding)).collect();

@@ -12,7 +12,7 @@ use crate::backup::undo::{Of, is_base, of};
 use crate::backup::{Changed, Manifest, Snapshot, Store};
 use crate::engine::EngineKind;
 use crate::engine::space::read_space;
-use crate::error::{Error, Result};
+use crate::error::{Error, FileError, Result, StoreError};
 use crate::files;
 use crate::instance::{Instance, Place};
 
@@ -38,14 +38,18 @@ fn bases<'s>(all: &'s [Snapshot], instance: Of<'s>) -> impl Iterator<Item = &'s 
 /// newest one.
 ///
 /// # Errors
-/// [`Error::StoreFull`], [`Error::NoSpace`], or why the store cannot be written to; nothing was deleted.
+/// [`StoreError::Full`](crate::error::StoreError::Full), [`FileError::NoSpace`](crate::error::FileError::NoSpace), or why the store cannot be written to; nothing was deleted.
 pub(super) fn check(instance: &Instance, store: &Store, work: &Work<'_>) -> Result<()> {
     let size = staged_size(instance);
     let Some(folder) = store.folder() else { return Ok(()) };
     // Created like the snapshot will be, which also removes what interrupted runs left.
     match store.scratch() {
         Err(error) if error.is_full() => {
-            return Err(Error::StoreFull { store: store.address(), needed: SPARE, free: free_in(folder)? });
+            return Err(Error::Store(StoreError::Full {
+                store: store.address(),
+                needed: SPARE,
+                free: free_in(folder)?,
+            }));
         }
         scratch => drop(scratch?),
     }
@@ -118,7 +122,7 @@ fn check_data(instance: &Instance, needed: u64) -> Result<()> {
     let free = files::free_space(work)?;
     match free + older >= needed {
         true => Ok(()),
-        false => Err(Error::NoSpace { path: work.to_owned(), needed, free }),
+        false => Err(Error::File(FileError::NoSpace { path: work.to_owned(), needed, free })),
     }
 }
 
@@ -138,7 +142,7 @@ fn make_room_for_copy(instance: &Instance, needed: u64) -> Result<()> {
 /// needed for something else on the same disk.
 ///
 /// # Errors
-/// [`Error::StoreFull`] when even that would not be enough.
+/// [`StoreError::Full`](crate::error::StoreError::Full) when even that would not be enough.
 fn removable(
     store: &Store,
     listed: Vec<Snapshot>,
@@ -161,7 +165,11 @@ fn removable(
     }
     let removable: u64 = undo.iter().map(|one| one.size).sum();
     if free + removable < needed {
-        return Err(Error::StoreFull { store: store.address(), needed: needed + taken, free: free + taken });
+        return Err(Error::Store(StoreError::Full {
+            store: store.address(),
+            needed: needed + taken,
+            free: free + taken,
+        }));
     }
     Ok(undo)
 }

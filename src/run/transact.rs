@@ -9,7 +9,7 @@ use super::{Observer, Silent, Step, removed};
 use crate::backup::Guarded;
 use crate::engine::sqlite::SqliteFile;
 use crate::engine::{EngineKind, Writer};
-use crate::error::{Error, Result};
+use crate::error::{DatabaseError, Error, OperationError, Result};
 use crate::instance::{Instance, Place};
 use crate::kuma::mark::{Watched, read_mark};
 use crate::kuma::merge::read_spans;
@@ -87,13 +87,15 @@ fn rehearse_with<T>(
 
 pub(super) fn check_release(database: &Database, instance: &Instance, settings: &Settings) -> Result<()> {
     if database.migrating && !settings.opens_lock {
-        return Err(Error::MigrationLocked { database: format!("the database of `{}`", instance.name) });
+        return Err(Error::Database(DatabaseError::MigrationLocked {
+            database: format!("the database of `{}`", instance.name),
+        }));
     }
     if !database.release.exact && !settings.allow_unknown_release {
-        return Err(Error::UnknownRelease {
+        return Err(Error::Database(DatabaseError::UnknownRelease {
             database: format!("the database of `{}`", instance.name),
             why: difference(&database.release),
-        });
+        }));
     }
     Ok(())
 }
@@ -201,7 +203,9 @@ fn make(guarded: &mut Guarded, schema: &Schema, work: &Work<'_>, observer: &mut 
             made.after = Some(read_fingerprint(guarded.writer(), schema)?);
         }
         Work::Compact(_) | Work::Statements(_) | Work::Load { .. } | Work::Salvage(_) => {
-            return Err(Error::Refused("this cannot be done in a transaction, nor tried in one".into()));
+            return Err(Error::Operation(OperationError::Refused(
+                "this cannot be done in a transaction, nor tried in one".into(),
+            )));
         }
     }
     Ok(made)
@@ -242,7 +246,9 @@ fn sweep_all(writer: &mut dyn Writer, pruning: &Pruning, observer: &mut dyn Obse
     // A running server may have written newer ones.
     let is_kept = |monitor: &i64, time: &Value| now.get(monitor).is_some_and(|now| now.to_string() >= time.to_string());
     match newest.iter().find(|(monitor, time)| !is_kept(monitor, time)) {
-        Some((monitor, _)) => Err(Error::Unclean(vec![format!("monitor {monitor} would be without its newest beat")])),
+        Some((monitor, _)) => Err(Error::Operation(OperationError::ChecksFailed(vec![format!(
+            "monitor {monitor} would be without its newest beat"
+        )]))),
         None => Ok(deleted),
     }
 }
@@ -266,7 +272,9 @@ pub(super) fn run_statements(
     }
     observer.step(&Step::ReadBack)?;
     if read_fingerprint(writer, schema)? != *before {
-        return Err(Error::Unclean(vec!["cells differ that no statement was to change".into()]));
+        return Err(Error::Operation(OperationError::ChecksFailed(vec![
+            "cells differ that no statement was to change".into(),
+        ])));
     }
     if transacts { writer.commit() } else { Ok(()) }
 }

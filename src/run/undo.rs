@@ -7,7 +7,7 @@ use super::{Observer, Step};
 use crate::backup::{Guarded, Held, raw};
 use crate::docker::Life;
 use crate::engine::{Connect, Counts, Reader};
-use crate::error::{Error, Result};
+use crate::error::{DockerError, Error, OperationError, Result, SnapshotError};
 use crate::instance::Place;
 use crate::kuma::mark::read_mark;
 use crate::kuma::read::{read_counts, read_fingerprint};
@@ -18,28 +18,37 @@ impl Run<'_> {
     pub(super) fn back(mut self, cause: Error, observer: &mut dyn Observer) -> Error {
         // A server that was asked to stop may still do so, and one that migrates must never be stopped: both need time, and the
         // journal stays open for `recover`.
-        if matches!(cause, Error::WouldNotStop { .. } | Error::Migrating { .. }) {
+        if matches!(
+            cause,
+            Error::Docker(DockerError::StopTimeout { .. }) | Error::Docker(DockerError::Migrating { .. })
+        ) {
             return cause;
         }
         if self.waits_for_container(&cause) {
             return self.gone(cause, None);
         }
         // Most migrations run before any page is shown, so a server that is merely not up yet may be in one.
-        if let Error::NotUp { container, .. } = &cause
+        if let Error::Docker(DockerError::NotUp { container, .. }) = &cause
             && is_migrating(self.instance).unwrap_or(false)
         {
-            return Error::Migrating { container: container.clone() };
+            return Error::Docker(DockerError::Migrating { container: container.clone() });
         }
         // An observer cannot stop a rollback.
         let mut telling = Telling(observer);
         match self.undo(&cause.to_string(), &mut telling) {
             Ok(false) => cause,
             // The error itself states what became of the database, and nothing is left for `recover`.
-            Err(gone @ Error::Removed { hint: Some(_), .. }) if matches!(cause, Error::Removed { .. }) => gone,
+            Err(gone @ Error::Docker(DockerError::Removed { hint: Some(_), .. }))
+                if matches!(cause, Error::Docker(DockerError::Removed { .. })) =>
+            {
+                gone
+            }
             // The container was recreated from a newer image: the only option is to wait for its migration.
-            Err(wait @ Error::Migrating { .. }) if self.replaced => wait,
-            Ok(true) => Error::RolledBack { cause: Box::new(cause) },
-            Err(failure) => Error::RollbackFailed { cause: Box::new(cause), failure: Box::new(failure) },
+            Err(wait @ Error::Docker(DockerError::Migrating { .. })) if self.replaced => wait,
+            Ok(true) => Error::Operation(OperationError::RolledBack { cause: Box::new(cause) }),
+            Err(failure) => {
+                Error::Operation(OperationError::RollbackFailed { cause: Box::new(cause), failure: Box::new(failure) })
+            }
         }
     }
 
@@ -71,7 +80,7 @@ impl Run<'_> {
             true => self.start_again(observer),
             false => Ok(()),
         };
-        if !matches!(started, Ok(()) | Err(Error::Removed { .. })) {
+        if !matches!(started, Ok(()) | Err(Error::Docker(DockerError::Removed { .. }))) {
             return started.map(|()| changed);
         }
         observer.step(&Step::CloseJournal)?;
@@ -166,7 +175,9 @@ pub(super) fn check_loaded(reader: &mut dyn Reader, held: &Held, kept: &[String]
     };
     match loaded(&found) == loaded(&held.manifest.counts) {
         true => Ok(()),
-        false => Err(Error::Snapshot("what was put back has other row counts than the copy".into())),
+        false => {
+            Err(Error::Snapshot(SnapshotError::Bad("what was put back has other row counts than the copy".into())))
+        }
     }
 }
 

@@ -10,10 +10,11 @@ use super::{Event, Host, Level, State, metrics, notice};
 use crate::backup::store::Scratch;
 use crate::backup::{Credentials, Drill, Snapshot, Store, Stores};
 use crate::config::{Config, Job, Place, Target, open_stores};
-use crate::error::{Error, Exit, Result, bytes, counted, guarded};
+use crate::error::{Error, Exit, JobError, OperationError, Result, TargetError, guarded};
 use crate::instance::{Instance, Sight};
 use crate::run::prune::{Choice, Pruning};
 use crate::run::{Putting, take};
+use crate::text::{bytes, counted};
 
 /// What a run needs besides the config file.
 pub struct World<'w> {
@@ -114,7 +115,7 @@ impl Ended {
 /// Runs `job`, sends its notifications, and records the run. A failing instance does not stop the others.
 ///
 /// # Errors
-/// [`Error::Interrupted`]: the run does not count, and is repeated at the next start; the state cannot be written.
+/// [`OperationError::Interrupted`](crate::error::OperationError::Interrupted): the run does not count, and is repeated at the next start; the state cannot be written.
 pub(super) fn run(
     job: &Job,
     config: &Config,
@@ -204,10 +205,12 @@ impl Round<'_> {
         for name in &self.job.instances {
             // A panic counts as a failure: the other instances continue, and the notifications are sent.
             match guarded("the backup", || self.back_up(name, ended, host)) {
-                Err(error @ Error::Interrupted { .. }) => return Err(error),
+                Err(error @ Error::Operation(OperationError::Interrupted { .. })) => return Err(error),
                 Err(error) => {
                     host.log(&self.event(name, Level::Error, "error", error.to_string()));
-                    ended.errors.push(Error::Job { instance: name.clone(), cause: Box::new(error) });
+                    ended
+                        .errors
+                        .push(Error::Job(JobError::Instance { instance: name.clone(), cause: Box::new(error) }));
                 }
                 Ok(()) => {}
             }
@@ -227,7 +230,7 @@ impl Round<'_> {
         let opened: Vec<&Place> = places.iter().map(|(_, place)| *place).collect();
         let stores = open_stores(&opened, world.credentials, &world.fallback)?.with_keys(&job.keys()?);
         let stores = stores.apart_from(config.others(name));
-        let target = config.instances.get(name).ok_or_else(|| Error::NoSuchTarget(name.to_owned()))?;
+        let target = config.instances.get(name).ok_or_else(|| Error::Target(TargetError::NotFound(name.to_owned())))?;
         let instance = world.instance(name, target)?;
         for store in stores.iter() {
             // A store that does not respond is reported below.
@@ -291,7 +294,7 @@ impl Round<'_> {
             });
             match tested {
                 Ok(()) => good.push(store),
-                Err(error @ Error::Interrupted { .. }) => return Err(error),
+                Err(error @ Error::Operation(OperationError::Interrupted { .. })) => return Err(error),
                 Err(error) => self.fail(name, error, ended, host),
             }
         }

@@ -10,7 +10,8 @@ use ureq::Agent;
 use ureq::http::Uri;
 
 use super::job::Ended;
-use crate::error::{Error, Result, bytes};
+use crate::error::{Error, JobError, Result};
+use crate::text::bytes;
 use crate::value::Secret;
 
 /// Timeout of a notification.
@@ -77,7 +78,7 @@ pub(super) fn failed(what: &'static str) -> impl Fn(ureq::Error) -> Error {
 }
 
 pub(super) fn notice(what: &str, why: &str) -> Error {
-    Error::Notice { what: what.to_owned(), why: why.to_owned() }
+    Error::Job(JobError::Notification { what: what.to_owned(), why: why.to_owned() })
 }
 
 /// Runs a command of the config file, without a shell. Its environment describes the run; its output is used for the error.
@@ -126,7 +127,7 @@ pub fn command(
 impl Ended {
     /// The summary: `2 snapshots, 1.2 MB, 3.4 s`.
     pub fn sum(&self) -> String {
-        let taken = crate::error::counted(self.taken.len(), "snapshot");
+        let taken = crate::text::counted(self.taken.len(), "snapshot");
         let sum = format!("{taken}, {}, {:.1} s", bytes(self.size()), self.took.as_secs_f64());
         let removed = match self.removed {
             0 => String::new(),

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use crate::error::{Error, Result};
+use crate::error::{Error, JobError, OperationError, Result};
 use crate::files::{self, Lock};
 
 /// The durable state of one job.
@@ -37,12 +37,14 @@ impl State {
     /// Opens the state of `job` in `folder`, exclusively. A new job has missed nothing.
     ///
     /// # Errors
-    /// [`Error::Locked`] while another schedule works on this job.
+    /// [`OperationError::Locked`](crate::error::OperationError::Locked) while another schedule works on this job.
     pub fn open(folder: &Path, job: &str, now: DateTime<Utc>) -> Result<State> {
         files::make_folder(folder)?;
         let lock = Lock::take(&folder.join(format!("{job}.lock")), &format!("job `{job}`, pid {}", std::process::id()))
             .map_err(|error| match error {
-                Error::Locked { holder } => Error::JobLocked { job: job.to_owned(), holder },
+                Error::Operation(OperationError::Locked { holder }) => {
+                    Error::Job(JobError::Locked { job: job.to_owned(), holder })
+                }
                 error => error,
             })?;
         let path = folder.join(format!("{job}.json"));
@@ -62,8 +64,9 @@ impl State {
 
     /// Writes it durably.
     pub fn write(&self) -> Result<()> {
-        let text = serde_json::to_vec_pretty(&self.note)
-            .map_err(|error| Error::Journal { path: self.path.clone(), why: error.to_string() })?;
+        let text = serde_json::to_vec_pretty(&self.note).map_err(|error| {
+            Error::Operation(OperationError::Journal { path: self.path.clone(), why: error.to_string() })
+        })?;
         files::replace(&self.path, files::PRIVATE, |file| file.write_all(&text))
     }
 }

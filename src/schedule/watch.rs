@@ -7,7 +7,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use super::job::{Ended, World, run};
 use super::{Event, Host, Level, State};
 use crate::config::{Config, Job};
-use crate::error::{Error, Result};
+use crate::error::{Error, InputError, OperationError, Result};
 
 /// The longest wait at a time, so that a change of the clock is noticed within it.
 const TICK: Duration = Duration::from_secs(20);
@@ -54,7 +54,9 @@ pub fn watch(config: &Config, world: &World<'_>, host: &mut dyn Host) -> Result<
         }
     }
     if waiting.is_empty() {
-        return Err(refused.unwrap_or_else(|| Error::Usage("the config file has no `[jobs.…]`".into())));
+        return Err(
+            refused.unwrap_or_else(|| Error::Input(InputError::Usage("the config file has no `[jobs.…]`".into())))
+        );
     }
     loop {
         let now = host.now();
@@ -70,7 +72,7 @@ pub fn watch(config: &Config, world: &World<'_>, host: &mut dyn Host) -> Result<
             Some(due) if due <= now => {
                 host.status(&format!("running `{}`", first.job.name));
                 match run(first.job, config, world, &mut first.state, host) {
-                    Err(Error::Interrupted { .. }) => return Ok(()),
+                    Err(Error::Operation(OperationError::Interrupted { .. })) => return Ok(()),
                     Err(error) => {
                         host.log(&Event::new(Level::Error, "run_failed", error.to_string()).of(&first.job.name));
                     }
@@ -105,7 +107,10 @@ pub fn watch(config: &Config, world: &World<'_>, host: &mut dyn Host) -> Result<
 pub fn once(name: &str, config: &Config, world: &World<'_>, host: &mut dyn Host) -> Result<Ended> {
     let Some(job) = config.jobs.iter().find(|job| job.name == name) else {
         let names: Vec<&str> = config.jobs.iter().map(|job| job.name.as_str()).collect();
-        return Err(Error::Usage(format!("there is no job `{name}`; there are: {}", names.join(", "))));
+        return Err(Error::Input(InputError::Usage(format!(
+            "there is no job `{name}`; there are: {}",
+            names.join(", ")
+        ))));
     };
     let now = host.now();
     let mut state = State::open(&world.jobs, name, now)?;

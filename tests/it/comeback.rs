@@ -8,6 +8,7 @@ use kumadb::Error;
 use kumadb::backup::Held;
 use kumadb::docker::Life;
 use kumadb::doctor::FileChange;
+use kumadb::error::{DockerError, OperationError};
 use kumadb::plan::Plan;
 use kumadb::plan::monitor::{Edit, plan_edit};
 use kumadb::run::{self, Observer, Resumed, Settings, Silent, Step, Work};
@@ -151,7 +152,7 @@ fn a_server_that_would_not_stop_is_waited_for_by_resume() {
         let plan = renaming(&lab, "Changed");
         lab.folder.misbehave("slow-stop 4");
         match run::run(&lab.instance(), &lab.store(), &Work::Plan(&plan), &hasty, &mut Silent) {
-            Err(Error::WouldNotStop { seconds: 1, .. }) => {}
+            Err(Error::Docker(DockerError::StopTimeout { seconds: 1, .. })) => {}
             other => panic!("{other:?}"),
         }
         assert!(lab.is_unfinished());
@@ -172,7 +173,7 @@ fn a_server_that_would_not_stop_is_waited_for_by_resume() {
                 false => run::run(&lab.instance(), &lab.store(), &Work::Plan(&plan), &hasty, &mut Silent).map(drop),
                 true => run::resume(&lab.instance(), &lab.store(), &hasty, &mut Silent).map(drop),
             };
-            assert!(matches!(ended, Err(Error::WouldNotStop { .. })), "{ended:?}");
+            assert!(matches!(ended, Err(Error::Docker(DockerError::StopTimeout { .. }))), "{ended:?}");
             assert!(lab.is_unfinished());
             assert_eq!(lab.life(), Life::Running);
         }
@@ -257,7 +258,7 @@ impl Observer for Pressed {
     fn step(&mut self, step: &Step) -> kumadb::error::Result<()> {
         self.0 |= *step == Step::WaitUp;
         match self.0 && step.is_before_commit() {
-            true => Err(Error::Interrupted { signal: 2 }),
+            true => Err(Error::Operation(OperationError::Interrupted { signal: 2 })),
             false => Ok(()),
         }
     }
@@ -276,7 +277,7 @@ fn files_are_put_back_although_somebody_interrupts_or_the_server_would_not_stop(
     let (starts, _) = lab.starts_and_stops();
     lab.folder.misbehave("silent");
     let ended = run::mend(&lab.instance(), &changes, &settings, &mut Pressed(false));
-    assert!(matches!(ended, Err(Error::RolledBack { .. })), "{ended:?}");
+    assert!(matches!(ended, Err(Error::Operation(OperationError::RolledBack { .. }))), "{ended:?}");
     as_before();
     assert_ne!(lab.life(), Life::Stopped);
     lab.is_tidy();
@@ -285,8 +286,8 @@ fn files_are_put_back_although_somebody_interrupts_or_the_server_would_not_stop(
     wait_until(120, "a start", || lab.starts_and_stops().0 >= starts + 2);
     lab.folder.misbehave("silent\nignore-term");
     let ended = run::mend(&lab.instance(), &changes, &settings, &mut Pressed(false));
-    let Err(Error::RollbackFailed { failure, .. }) = ended else { panic!("{ended:?}") };
-    assert!(matches!(*failure, Error::WouldNotStop { .. }), "{failure}");
+    let Err(Error::Operation(OperationError::RollbackFailed { failure, .. })) = ended else { panic!("{ended:?}") };
+    assert!(matches!(*failure, Error::Docker(DockerError::StopTimeout { .. })), "{failure}");
     as_before();
     assert!(lab.is_unfinished());
     lab.folder.behave();

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use kumadb::backup::Store;
 use kumadb::engine::{Connect, Counts, Depth, EngineKind, Fault, Fit, Reader, Shadow, WriteKey, Writer};
-use kumadb::error::{Error, Result};
+use kumadb::error::{Error, OperationError, Result};
 use kumadb::instance::Instance;
 use kumadb::kuma::init;
 use kumadb::kuma::read::read_state;
@@ -81,7 +81,7 @@ impl Points {
             return Ok(());
         }
         match self.how {
-            How::Error => Err(Error::Refused("made to fail".into())),
+            How::Error => Err(Error::Operation(OperationError::Refused("made to fail".into()))),
             How::DiskFull => Err(Error::file("write", "/somewhere")(std::io::ErrorKind::StorageFull.into())),
             How::Kill => {
                 let me = std::process::id().to_string();
@@ -332,7 +332,7 @@ fn fail_everywhere(place: &Place, how: How) -> Tried {
                     assert_eq!(place.monitors(), before, "point {at} {how:?}: undone is not as before");
                 }
             }
-        } else if matches!(ended, Err(Error::RolledBack { .. })) {
+        } else if matches!(ended, Err(Error::Operation(OperationError::RolledBack { .. }))) {
             tried.rolled_back += 1;
             assert_eq!(place.monitors(), before, "point {at} {how:?}: rolled back is not as before");
         } else if ended.is_err() && place.monitors() == before {
@@ -371,7 +371,7 @@ fn kill_child(place: &Place, at: usize) -> Result<()> {
         false => {
             use std::os::unix::process::ExitStatusExt as _;
             assert_eq!(status.signal(), Some(9), "the child failed by itself at point {at}");
-            Err(Error::Refused("killed".into()))
+            Err(Error::Operation(OperationError::Refused("killed".into())))
         }
     }
 }

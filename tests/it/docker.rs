@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use kumadb::Error;
 use kumadb::docker::{Answer, Container, Docker, Endpoint, GRACE, Helper, Life, MountKind, Page};
+use kumadb::error::{DockerError, OperationError, TargetError};
 
 use crate::dockerd::{self, Bench, Folder, Image, Server, cli};
 use crate::wait::wait_until;
@@ -45,7 +46,7 @@ fn not_up(bench: &Bench, server: &Server, deadline: u64) -> (String, Vec<String>
     let container = bench.look(server);
     let begin = Instant::now();
     match bench.docker.wait_up(&container, &container.run(), SECONDS(deadline), &mut quiet) {
-        Err(Error::NotUp { why, log, .. }) => {
+        Err(Error::Docker(DockerError::NotUp { why, log, .. })) => {
             assert!(begin.elapsed() < SECONDS(deadline + 5), "it was waited too long");
             (why, log)
         }
@@ -109,7 +110,7 @@ fn knows_the_data_folder_of_bind_mounts_volumes_and_neither() {
 
     for args in [&[][..], &["--tmpfs", "/app/data"]] {
         match idle(args).data() {
-            Err(Error::NoDataFolder { .. }) => {}
+            Err(Error::Target(TargetError::NoDataFolder { .. })) => {}
             other => panic!("{other:?}"),
         }
     }
@@ -173,7 +174,7 @@ fn does_not_kill_a_server_that_would_not_stop() {
     let server = bench.serve(Image::Slim, &folder);
     let container = up(&bench, &server);
     match bench.docker.stop(&container, SECONDS(2), &mut quiet) {
-        Err(Error::WouldNotStop { seconds: 2, .. }) => {}
+        Err(Error::Docker(DockerError::StopTimeout { seconds: 2, .. })) => {}
         other => panic!("{other:?}"),
     }
     assert_eq!(bench.docker.probe(&container).unwrap(), Answer::Up(Page::Entry));
@@ -183,9 +184,11 @@ fn does_not_kill_a_server_that_would_not_stop() {
     folder.misbehave("slow-stop 3");
     let slow = bench.serve(Image::Slim, &folder);
     let container = up(&bench, &slow);
-    let mut impatient = |taken| if taken < SECONDS(1) { Ok(()) } else { Err(Error::Interrupted { signal: 2 }) };
+    let mut impatient = |taken| {
+        if taken < SECONDS(1) { Ok(()) } else { Err(Error::Operation(OperationError::Interrupted { signal: 2 })) }
+    };
     match bench.docker.stop(&container, GRACE, &mut impatient) {
-        Err(Error::Interrupted { .. }) => {}
+        Err(Error::Operation(OperationError::Interrupted { .. })) => {}
         other => panic!("{other:?}"),
     }
     assert_eq!(bench.look(&slow).state.life, Life::Running);
@@ -199,7 +202,7 @@ fn refuses_to_stop_what_would_be_deleted_or_replaced() {
     for flag in ["--rm", "--label=com.docker.swarm.service.name=kuma"] {
         let server = bench.run_as(&["-d", flag, "--entrypoint", "sleep"], Image::Slim.name(), &[], &["60"]);
         match bench.docker.stop(&bench.look(&server), GRACE, &mut quiet) {
-            Err(Error::Refused(_)) => {}
+            Err(Error::Operation(OperationError::Refused(_))) => {}
             other => panic!("{other:?}"),
         }
         assert_eq!(bench.look(&server).state.life, Life::Running);
@@ -305,7 +308,7 @@ fn lets_a_migration_go_on() {
         let server = bench.serve(image, &folder);
         let container = bench.look(&server);
         match bench.docker.wait_up(&container, &container.run(), SECONDS(8), &mut quiet) {
-            Err(Error::Migrating { .. }) => {}
+            Err(Error::Docker(DockerError::Migrating { .. })) => {}
             other => panic!("{other:?}"),
         }
         assert_eq!(bench.docker.probe(&container).unwrap(), Answer::Migrating);
@@ -335,11 +338,11 @@ fn runs_commands_inside_with_input_and_a_limit() {
     let missing = exec(&["no-such-program"], b"");
     assert!(missing.as_ref().is_ok_and(|output| output.code == 126 || output.code == 127) || missing.is_err());
     match bench.docker.exec(&container, &["sleep", "30"], b"", SECONDS(1)) {
-        Err(Error::Docker { why, .. }) => assert!(why.contains("longer than 1 s"), "{why}"),
+        Err(Error::Docker(DockerError::Action { why, .. })) => assert!(why.contains("longer than 1 s"), "{why}"),
         other => panic!("{other:?}"),
     }
     cli(&["kill", &server.name]);
-    assert!(matches!(exec(&["true"], b""), Err(Error::Docker { .. })));
+    assert!(matches!(exec(&["true"], b""), Err(Error::Docker(DockerError::Action { .. }))));
 }
 
 #[test]
@@ -348,7 +351,7 @@ fn says_why_docker_cannot_be_reached() {
     let socket = folder.path().join("docker.sock");
     let address = format!("unix://{}", socket.display());
     let why = |address: &str| match Endpoint::parse(address, None).and_then(|endpoint| Docker::connect(&endpoint)) {
-        Err(error @ Error::NoDocker { .. }) => {
+        Err(error @ Error::Docker(DockerError::Unreachable { .. })) => {
             assert!(error.hint().is_some());
             error.to_string()
         }
@@ -382,7 +385,7 @@ fn runs_the_embedded_mariadb_of_a_stopped_server() {
     let server = bench.serve(Image::Full, &folder);
     let container = up(&bench, &server);
     match Helper::start(&bench.docker, &container, "test", None) {
-        Err(Error::Helper { why, .. }) => assert!(why.contains("runs"), "{why}"),
+        Err(Error::Docker(DockerError::Helper { why, .. })) => assert!(why.contains("runs"), "{why}"),
         _ => panic!("it was started beside the server"),
     }
     bench.docker.stop(&container, GRACE, &mut quiet).unwrap();
@@ -452,7 +455,7 @@ fn a_helper_that_cannot_work_says_why_and_leaves_nothing_behind() {
     let server = bench.run_as(&["--entrypoint", "true"], Image::Full.name(), &["-v", &folder.mount()], &[]);
     let container = bench.look(&server);
     match Helper::start(&bench.docker, &container, &container.id, None) {
-        Err(Error::Helper { why, log, .. }) => {
+        Err(Error::Docker(DockerError::Helper { why, log, .. })) => {
             assert!(why.contains("exit code"), "{why}");
             assert!(log.iter().any(|line| line.contains("[ERROR]")), "{log:?}");
         }
@@ -463,7 +466,7 @@ fn a_helper_that_cannot_work_says_why_and_leaves_nothing_behind() {
 
     let loose = bench.run_as(&["--entrypoint", "true"], Image::Full.name(), &[], &[]);
     match Helper::start(&bench.docker, &bench.look(&loose), "loose", None) {
-        Err(Error::NoDataFolder { .. }) => {}
+        Err(Error::Target(TargetError::NoDataFolder { .. })) => {}
         _ => panic!("a helper without data"),
     }
 }

@@ -7,6 +7,7 @@ use std::path::Path;
 
 use kumadb::engine::sqlite::SqliteFile;
 use kumadb::engine::{Connect as _, Depth, EngineKind, Reader};
+use kumadb::error::{DatabaseError, InputError};
 use kumadb::kuma::init::{self, NewInstance};
 use kumadb::value::{Row, Secret};
 use kumadb::{Error, schema};
@@ -99,7 +100,10 @@ fn refuses_a_folder_that_a_server_has_used() {
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join(trace), "").unwrap();
         let refused = init::make_folder(folder.path(), &new("2.5.3")).unwrap_err();
-        assert!(matches!(refused, Error::NotEmpty { .. }) && refused.to_string().contains(trace), "{refused}");
+        assert!(
+            matches!(refused, Error::Database(DatabaseError::NotEmpty { .. })) && refused.to_string().contains(trace),
+            "{refused}"
+        );
         assert_eq!(names_in(folder.path()), [trace]);
     }
 }
@@ -135,7 +139,9 @@ fn names_everything_that_is_wrong_at_once() {
         admin: Some((" admin".into(), Secret::new("aaaaaaa"))),
         timezone: Some("Berlin; DROP".into()),
     };
-    let Error::Input(problems) = init::make_folder(folder.path(), &wrong).unwrap_err() else { panic!() };
+    let Error::Input(InputError::Problems(problems)) = init::make_folder(folder.path(), &wrong).unwrap_err() else {
+        panic!()
+    };
     let subjects: Vec<&str> = problems.iter().map(|problem| problem.subject.as_str()).collect();
     assert_eq!(subjects, ["user name", "password", "time zone", "release"]);
     assert!(names_in(folder.path()).is_empty());
@@ -143,7 +149,9 @@ fn names_everything_that_is_wrong_at_once() {
 
 #[test]
 fn has_no_mariadb_for_1_x() {
-    let Error::Input(problems) = new("1.23.17").check(EngineKind::MariaDb).unwrap_err() else { panic!() };
+    let Error::Input(InputError::Problems(problems)) = new("1.23.17").check(EngineKind::MariaDb).unwrap_err() else {
+        panic!()
+    };
     assert_eq!(problems[0].message, "the schema of 1.23.17 on MariaDB is not recorded");
 }
 
@@ -171,7 +179,10 @@ fn refuses_a_mariadb_database_that_is_not_utf8mb4() {
     for charset in ["latin1", "utf8mb3"] {
         let database = server.create_database(charset, charset);
         let refused = init::fill_database(&database, &new("2.5.3")).unwrap_err();
-        assert!(matches!(&refused, Error::Charset { charset: found, .. } if found == charset), "{refused}");
+        assert!(
+            matches!(&refused, Error::Database(DatabaseError::Charset { charset: found, .. }) if found == charset),
+            "{refused}"
+        );
         assert_eq!(server.sql(charset, "SHOW TABLES"), "");
     }
 }

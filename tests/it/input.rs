@@ -25,8 +25,18 @@ fn check(lab: &Lab, line: &str, exit: i32, message: &str, hint: &str) {
 fn told(lab: &Lab, ran: &Ran, line: &str, exit: i32, message: &str, hint: &str) {
     let said = lab.rooted(&ran.err);
     let after = said.split_once("error: ").map_or("", |(_, after)| after);
-    let (found, tried) = after.trim_end().split_once("\n  try: ").unwrap_or((after.trim_end(), ""));
-    assert_eq!((ran.exit, found, tried), (exit, message, hint), "\n{line}\n{}", ran.err);
+    let is_hint = |line: &&str| line.starts_with("  try: ") || line.starts_with("  hint: ");
+    let (hints, found): (Vec<&str>, Vec<&str>) = after.trim_end().lines().partition(is_hint);
+    let text = |line: &&str| line.split_once(": ").map_or("", |(_, text)| text).to_owned();
+    let (found, tried) = (found.join("\n"), hints.iter().map(text).collect::<Vec<_>>().join("\n"));
+    if let Ok(file) = std::env::var("BLESS_TMP") {
+        use std::io::Write as _;
+        let mut file = fs::OpenOptions::new().append(true).create(true).open(file).unwrap();
+        let exits = format!("{exit}>{}", ran.exit);
+        writeln!(file, "{}", serde_json::json!([line, exits, message, found, hint, tried])).unwrap();
+        return;
+    }
+    assert_eq!((ran.exit, &*found, &*tried), (exit, message, hint), "\n{line}\n{}", ran.err);
     assert_eq!(ran.out, "", "{line}");
 }
 
@@ -93,7 +103,7 @@ fn fields_that_are_wrong() {
         "monitor edit Router -s id=7" =>
             2, "id: is written by the server alone", "leave `id` out";
         "monitor edit Router -s url=https://e.com" =>
-            2, "url: is no field of type `ping`", "kumadb monitor add ping --help";
+            2, "url: is not a field of type `ping`", "kumadb monitor add ping --help";
         "monitor edit Router -s name=" =>
             2, "name: is required", "--set name=Shop";
         "monitor edit Switch -s hostname=example.com:22" =>
@@ -101,7 +111,7 @@ fn fields_that_are_wrong() {
         "monitor edit Router -s interval=" =>
             2, "interval: cannot be unset", "--set interval=60";
         "monitor clone Network Other -s url=https://e.com" =>
-            2, "url: is no field of type `group`", "kumadb monitor add group --help";
+            2, "url: is not a field of type `group`", "kumadb monitor add group --help";
     }
     let several = lab.run("monitor add http --url ftp://x --interval 0 --maxretries -1");
     assert_eq!((several.exit, several.err.lines().count()), (2, 6), "all problems at once: {}", several.err);
@@ -169,7 +179,7 @@ fn names_that_mean_nothing_here() {
             2, "--remove-notification: no notification `opps` (did you mean `ops`?)",
             &format!("notifications {page} Notifications");
         "monitor list --name '['" =>
-            2, "--name: `[` is no pattern: unclosed character class; missing ']'", "";
+            2, "--name: `[` is not a valid pattern: unclosed character class; missing ']'", "";
         "monitor show Rooter" =>
             8, "no monitor matches `Rooter` (did you mean `Router`?)", "kumadb monitor list";
         "monitor list --tag nothing" =>
@@ -275,8 +285,8 @@ fn files_that_are_no_database() {
         &other,
         "monitor list",
         9,
-        "`data` holds no database of Uptime Kuma: it has 1 table, but no `monitor`, `user`, `setting`, `heartbeat`",
-        "",
+        "`data` is not a database of Uptime Kuma: it has 1 table, but no `monitor`, `user`, `setting`, `heartbeat`",
+        "kumadb find",
     );
     let lab = Lab::sqlite("2.5.3");
     lab.sql("INSERT INTO knex_migrations (name, batch, migration_time) VALUES ('2099-01-01-0000-new.js', 9, 0)");
@@ -284,7 +294,7 @@ fn files_that_are_no_database() {
         &lab,
         "monitor add group --name A",
         9,
-        "the database of `data` is of an unknown release: newer than 2.5.3, with `2099-01-01-0000-new.js`",
+        "unrecognised Uptime Kuma release in the database of `data`: newer than 2.5.3, with `2099-01-01-0000-new.js`",
         "add `--allow-unknown-release` if the columns in question are the same",
     );
     lab.ok("monitor list");
@@ -295,7 +305,7 @@ fn files_that_are_no_database() {
         &lab,
         "monitor add group --name A",
         9,
-        "a migration is running or was cut off in the database of `data`: `knex_migrations_lock` is set",
+        "a migration of the database of `data` is running or was interrupted: `knex_migrations_lock` is set",
         "if a server is migrating right now, wait; otherwise start it once with its own image",
     );
 }
@@ -427,7 +437,7 @@ fn files_of_somebody_else() {
     assert_eq!((ran.exit, ran.out.as_str()), (0, "no monitors yet\n"), "{}", ran.err);
     let line = "monitor add group --name A";
     let Some(ran) = as_nobody(&lab, line) else { return };
-    told(&lab, &ran, line, 9, "`<root>/data` belongs to root, and this is uid 65534", "run it again as root");
+    told(&lab, &ran, line, 9, "`<root>/data` belongs to root, but kumadb runs as uid 65534", "run it again as root");
 }
 
 #[test]
@@ -467,7 +477,7 @@ fn instances_that_cannot_be_made() {
     let fails = |arguments: &str, password: &str, exit: i32, message: &str, hint: &str| {
         told(&lab, &init(arguments, password), arguments, exit, message, hint);
     };
-    fails("data --admin admin", PASSWORD, 9, "`data` is not empty: it holds `kuma.db` already", "");
+    fails("data --admin admin", PASSWORD, 9, "`data` is not empty: it holds `kuma.db` already", "use an empty database");
     fails(
         "new --admin admin",
         "",
@@ -529,13 +539,13 @@ fn targets_that_are_not_there() {
     fails(
         "-t ./nowhere status",
         8,
-        "no instance `./nowhere`: neither a folder, nor a container, nor a `mysql://` address",
+        "instance `./nowhere` not found: no such folder, container or `mysql://` URL",
         "kumadb find",
     );
     fails("-t data logs", 9, "`data` has no container that kumadb knows: start and stop its server by hand", "");
     fails("-t data restart", 9, "`data` has no container that kumadb knows: start and stop its server by hand", "");
-    fails("-t data restore abc --yes", 8, "no snapshot `abc`", "kumadb backup list");
-    fails("-t data restore latest --yes", 8, "no snapshot `latest`", "kumadb backup list");
+    fails("-t data restore abc --yes", 8, "no snapshot matches `abc`", "kumadb backup list");
+    fails("-t data restore latest --yes", 8, "no snapshot matches `latest`", "kumadb backup list");
     // The only one in sight needs no name.
     assert_eq!(run("monitor list").out, "no monitors yet\n");
     let empty = Ran::of(lab.bare().current_dir(lab.root.path().parent().unwrap()).arg("status"));
@@ -544,8 +554,8 @@ fn targets_that_are_not_there() {
         &empty,
         "status",
         8,
-        "no instance in sight: no container of Uptime Kuma on this Docker host, no data folder here",
-        "kumadb find",
+        "no Uptime Kuma instance found: no container on this Docker host, no data folder here",
+        "name a folder, a container or a `mysql://` URL with `-t`",
     );
 }
 
@@ -592,8 +602,8 @@ fn databases_that_let_nobody_in() {
         &at("kuma:right", "kuma"),
         "monitor list",
         9,
-        "`127.0.0.1-kuma` holds no database of Uptime Kuma: it has no tables",
-        "",
+        "`127.0.0.1-kuma` is not a database of Uptime Kuma: it has no tables",
+        "kumadb find",
     );
     let latin = init(&at("kuma:right", "old"));
     told(
@@ -601,7 +611,7 @@ fn databases_that_let_nobody_in() {
         &latin,
         "init",
         9,
-        "database `old` has the character set latin1, the server needs utf8mb4",
+        "database `old` has the character set latin1, but the server requires utf8mb4",
         "ALTER DATABASE `old` CHARACTER SET utf8mb4",
     );
     let made = init(&at("kuma:right", "kuma"));

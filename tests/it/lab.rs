@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use assert_cmd::Command;
-use kumadb::error::Error;
+use kumadb::error::{DockerError, Error, Hint};
 use kumadb::instance::{Instance, Sight};
 use serde_json::Value as Json;
 use tempfile::TempDir;
@@ -317,6 +317,10 @@ fn fits(text: &str, shape: &str) -> Option<usize> {
 
 /// The instance `target`, seen from the folder `here` by somebody who has no Docker and keeps journals in `state`.
 pub fn instance_at(target: &str, here: &Path, state: PathBuf) -> Instance {
-    let docker = Err(Error::NoDocker { address: "none".into(), why: "not in this test".into(), hint: String::new() });
+    let docker = Err(Error::Docker(DockerError::Unreachable {
+        address: "none".into(),
+        why: "not in this test".into(),
+        hint: Hint::advice(""),
+    }));
     Sight { docker, here: here.to_owned(), state, beside: false }.find(Some(target)).unwrap()
 }

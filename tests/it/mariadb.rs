@@ -6,7 +6,7 @@ use std::path::Path;
 
 use kumadb::engine::mariadb::{Address, count_dump};
 use kumadb::engine::{Connect as _, Depth, EngineKind, Reader, WriteKey, Writer};
-use kumadb::error::Error;
+use kumadb::error::{DatabaseError, Error, InputError};
 use kumadb::value::Value;
 use proptest::prelude::*;
 
@@ -291,7 +291,13 @@ CREATE FUNCTION f() RETURNS INT BEGIN DELETE FROM t; RETURN 1; END//",
         "",
     ] {
         let error = reader.query(sql, &[]).expect_err(sql);
-        assert!(matches!(error, Error::ReadOnly { .. } | Error::Sql { .. }), "{sql}: {error}");
+        assert!(
+            matches!(
+                error,
+                Error::Database(DatabaseError::ReadOnly { .. }) | Error::Database(DatabaseError::Sql { .. })
+            ),
+            "{sql}: {error}"
+        );
     }
     assert_eq!(one(&mut *reader, "SELECT COUNT(*) FROM t"), Value::Int(1));
     assert_eq!(one(&mut *reader, "SHOW TABLES"), "t".into());
@@ -310,9 +316,9 @@ fn writes_in_one_transaction_or_not_at_all() {
     assert_eq!(first.execute("DROP TABLE old", &[]).unwrap(), 0);
 
     first.begin().unwrap();
-    assert!(matches!(first.begin(), Err(Error::Sql { .. })));
-    assert!(matches!(writer(&address).begin(), Err(Error::Busy { .. })));
-    assert!(matches!(first.execute("CREATE TABLE u (a INT)", &[]), Err(Error::Sql { .. })));
+    assert!(matches!(first.begin(), Err(Error::Database(DatabaseError::Sql { .. }))));
+    assert!(matches!(writer(&address).begin(), Err(Error::Database(DatabaseError::Busy { .. }))));
+    assert!(matches!(first.execute("CREATE TABLE u (a INT)", &[]), Err(Error::Database(DatabaseError::Sql { .. }))));
     let mut rows = (0..5_000).map(|n| vec![n.into(), "x".repeat(2_000).into()]);
     assert_eq!(first.insert("t", &["a", "b"], &mut rows).unwrap(), 5_000);
     // Rows met, whether they change or not.
@@ -347,9 +353,9 @@ fn one_connection_works_inside_a_callback_of_another() {
     let mut seen = Vec::new();
     let stopped = reader.stream("SELECT a FROM t ORDER BY a", &[], &mut |row| {
         seen.push(other.query("SELECT a * 10 FROM t WHERE a = ?", &[row.at(0).clone()])?[0].at(0).clone());
-        if seen.len() == 2 { Err(Error::Declined) } else { Ok(()) }
+        if seen.len() == 2 { Err(Error::Input(InputError::Cancelled)) } else { Ok(()) }
     });
-    assert!(matches!(stopped, Err(Error::Declined)));
+    assert!(matches!(stopped, Err(Error::Input(InputError::Cancelled))));
     assert_eq!(seen, [Value::Int(10), Value::Int(20)]);
     // What was not read of the first result does not get into the next.
     assert_eq!(one(&mut *reader, "SELECT COUNT(*) FROM t"), Value::Int(3));

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use kumadb::engine::mariadb::{Address, count_dump};
-use kumadb::error::Error;
+use kumadb::error::{DatabaseError, Error, OperationError, SnapshotError};
 
 use crate::mariadb::{dump, writer};
 use crate::mariadbd::Mariadbd;
@@ -121,7 +121,7 @@ fn refuses_a_dump_that_is_not_whole_or_does_not_fit() {
         fs::write(&file, bytes).unwrap();
         let error = load(&address, &file).unwrap_err();
         assert!(error.to_string().contains(word), "{error}");
-        assert!(matches!(error, Error::Snapshot(_)), "{error:?}");
+        assert!(matches!(error, Error::Snapshot(SnapshotError::Bad(_))), "{error:?}");
         assert!(count_dump(&file).is_err());
     };
     // Cut off at the end of any line, and in the middle of some.
@@ -152,7 +152,7 @@ fn refuses_a_dump_that_is_not_whole_or_does_not_fit() {
     ] {
         server.sql("kuma", sql);
         let error = load(&address, &whole).unwrap_err();
-        assert!(matches!(&error, Error::Refused(why) if why.contains(word)), "{error}");
+        assert!(matches!(&error, Error::Operation(OperationError::Refused(why)) if why.contains(word)), "{error}");
         server.sql("kuma", undo);
     }
     // A trigger that meddles is found out by reading back.
@@ -160,7 +160,10 @@ fn refuses_a_dump_that_is_not_whole_or_does_not_fit() {
     let before = rows(&dump(&address, folder.path()));
     server.sql("kuma", "CREATE TRIGGER meddle BEFORE INSERT ON heartbeat FOR EACH ROW SET NEW.msg = 'meddled'");
     let error = load(&address, &whole).unwrap_err();
-    assert!(matches!(&error, Error::Unclean(why) if why[0].contains("`heartbeat` does not read back")), "{error}");
+    assert!(
+        matches!(&error, Error::Operation(OperationError::ChecksFailed(why)) if why[0].contains("`heartbeat` does not read back")),
+        "{error}"
+    );
     server.sql("kuma", "DROP TRIGGER meddle");
     assert_eq!(rows(&dump(&address, folder.path())), before);
 }
@@ -185,7 +188,7 @@ fn a_load_that_is_cut_off_leaves_all_or_nothing() {
         assert!(now == old || now == new, "neither old nor new");
         match loaded {
             Ok(()) => assert!(now == new, "said to be loaded, but is not"),
-            Err(Error::InDoubt { .. }) => {}
+            Err(Error::Database(DatabaseError::CommitInDoubt { .. })) => {}
             Err(error) => assert!(now == old, "said to be undone, but is not: {error}"),
         }
         *(if now == old { &mut kept } else { &mut replaced }) += 1;

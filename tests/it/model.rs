@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use kumadb::engine::EngineKind;
-use kumadb::error::Problem;
+use kumadb::error::{Hint, Problem};
 use kumadb::model::fields::FIELDS;
 use kumadb::model::kinds::KINDS;
 use kumadb::model::{self, Maker, Shape, field, kind, kinds, nearest, nearest_kind};
@@ -405,7 +405,7 @@ fn misses_each_required_field() {
             assert_eq!(problem.message, format!("is required by type `{}`", kind.name));
             let hint = problem.hint.as_ref().unwrap();
             let option = field(column).unwrap().option();
-            assert!(hint.starts_with(&format!("--{option} ")), "{hint}");
+            assert!(hint.text().starts_with(&format!("--{option} ")), "{hint}");
         }
     }
 }
@@ -461,7 +461,7 @@ fn lets_old_faults_be_in_an_edit_unless_they_hang_the_server() {
     let broken = set("conditions", Value::from(""));
     let problems = model::check_edit(NEWEST, "http", &broken, &["name"]);
     assert_eq!(problems[0].message, "is not JSON: it must be a list");
-    assert_eq!(problems[0].hint.as_deref(), Some("--conditions '[]'"));
+    assert_eq!(problems[0].hint, Some(Hint::command("--conditions '[]'")));
     let broken = set("conditions", Value::from("null"));
     assert_eq!(model::check_edit(NEWEST, "http", &broken, &["name"])[0].message, "is JSON, but not a list");
     assert_eq!(model::check_edit(NEWEST, "of-the-future", &old, &["name"]), []);

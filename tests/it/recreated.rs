@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 
 use kumadb::docker::Life;
-use kumadb::error::{Error, Result};
+use kumadb::error::{DockerError, Error, OperationError, Result};
 use kumadb::run::{self, Observer, Outcome, Resumed, Settings, Silent, Step, Work};
 use tempfile::TempDir;
 
@@ -81,12 +81,12 @@ impl Observer for Refusing<'_> {
     fn step(&mut self, step: &Step) -> Result<()> {
         self.0.step(step)?;
         match step {
-            Step::Commit => Err(Error::Removed {
+            Step::Commit => Err(Error::Docker(DockerError::Removed {
                 container: "kuma".into(),
                 what: "no longer exists".into(),
                 unfinished: false,
                 hint: None,
-            }),
+            })),
             _ => Ok(()),
         }
     }
@@ -126,7 +126,7 @@ fn a_server_that_cannot_be_started_is_rolled_back() {
         let mount = format!("type=bind,src={},dst=/certificates", folder.display());
         let Some(lab) = Docked::with(kind, &["--mount", &mount]) else { return };
         let ended = write(&lab, &mut Unmountable(&folder));
-        assert!(matches!(ended, Err(Error::RolledBack { .. })), "{kind:?}: {ended:?}");
+        assert!(matches!(ended, Err(Error::Operation(OperationError::RolledBack { .. }))), "{kind:?}: {ended:?}");
         assert_eq!(lab.monitors()[0], "Shop");
         lab.is_well();
     });
@@ -173,7 +173,7 @@ fn a_rollback_goes_on_with_a_container_created_again() {
         lab.folder.misbehave("crash-if SELECT 1 FROM monitor WHERE name = 'Shop+'");
         let mut observer = At::new(|step| *step == Step::PutBack, || recreate(&lab, How::Create, &lab.folder));
         let ended = write(&lab, &mut observer);
-        assert!(matches!(ended, Err(Error::RolledBack { .. })), "{ended:?}");
+        assert!(matches!(ended, Err(Error::Operation(OperationError::RolledBack { .. }))), "{ended:?}");
         assert_eq!(lab.picture(), before);
         lab.is_well();
 
@@ -182,7 +182,9 @@ fn a_rollback_goes_on_with_a_container_created_again() {
         let mut observer = At::new(|step| *step == Step::Open, || recreate(&lab, How::Run, &lab.folder));
         let ended = write(&lab, &mut observer);
         match ended {
-            Err(Error::Refused(why)) => assert!(why.contains("created again by somebody else meanwhile"), "{why}"),
+            Err(Error::Operation(OperationError::Refused(why))) => {
+                assert!(why.contains("created again by somebody else meanwhile"), "{why}")
+            }
             other => panic!("{kind:?}: {other:?}"),
         }
         assert_eq!(lab.picture(), before);
@@ -197,7 +199,7 @@ fn a_container_that_is_removed_for_good_is_said_to_be() {
         let remove = || drop(cli(&["rm", "-f", &lab.server.name]));
         let folder = lab.folder.path().display().to_string();
         let removed = |ended: Result<Outcome>| match ended {
-            Err(error @ Error::Removed { .. }) => (error.to_string(), error.hint().unwrap()),
+            Err(error @ Error::Docker(DockerError::Removed { .. })) => (error.to_string(), error.hint().unwrap()),
             other => panic!("{kind:?}: {other:?}"),
         };
         // SQLite needs no container to be written; MariaDB's own needs one to be opened.
@@ -302,7 +304,7 @@ fn a_newer_image_that_migrates_is_never_stopped() {
     let hasty = Settings { deadline: std::time::Duration::from_secs(5), ..Settings::new("monitor edit") };
     let mut observer = At::new(|step| *step == Step::Close, update);
     let ended = run::run(&lab.instance(), &lab.store(), &Work::Plan(&plan), &hasty, &mut observer);
-    assert!(matches!(ended, Err(Error::Migrating { .. })), "{ended:?}");
+    assert!(matches!(ended, Err(Error::Docker(DockerError::Migrating { .. }))), "{ended:?}");
     assert!(lab.is_unfinished());
     assert_eq!(lab.starts_and_stops().1, 0, "it was told to stop while it migrated");
     lab.folder.behave();

@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 
 use kumadb::backup::Store;
 use kumadb::engine::sqlite::SqliteFile;
-use kumadb::error::{Error, Result};
+use kumadb::error::{Error, OperationError, Result};
 use kumadb::instance::{Instance, Place};
 use kumadb::run::{self, Journal, Observer, Settings, Silent, Step, Work};
 use rusqlite::Connection;
@@ -221,7 +221,7 @@ impl Observer for FailAt {
     fn step(&mut self, _step: &Step) -> Result<()> {
         self.0 = self.0.wrapping_sub(1);
         match self.0 {
-            0 => Err(Error::Refused("made to fail".into())),
+            0 => Err(Error::Operation(OperationError::Refused("made to fail".into()))),
             _ => Ok(()),
         }
     }
@@ -237,7 +237,14 @@ fn leaves_the_damaged_file_as_it_was_whichever_step_fails() {
         let ended = run::run(&instance, &store, &Work::Salvage(None), &Settings::new("doctor --fix"), &mut FailAt(at));
         match ended {
             Err(error) => {
-                assert!(matches!(error, Error::Refused(_) | Error::RolledBack { .. }), "step {at}: {error}");
+                assert!(
+                    matches!(
+                        error,
+                        Error::Operation(OperationError::Refused(_))
+                            | Error::Operation(OperationError::RolledBack { .. })
+                    ),
+                    "step {at}: {error}"
+                );
                 assert_eq!(fs::read(file(&lab)).unwrap(), damaged, "step {at}");
                 let left: Vec<_> =
                     fs::read_dir(lab.folder().join(".kumadb")).unwrap().map(|e| e.unwrap().file_name()).collect();

@@ -7,7 +7,7 @@ use chrono::{DateTime, TimeDelta, TimeZone as _, Utc};
 use chrono_tz::Tz;
 use kumadb::backup::{Credentials, Store};
 use kumadb::config::{Config, Target, When, read_config};
-use kumadb::error::{Error, Result};
+use kumadb::error::{DockerError, Error, Hint, JobError, OperationError, Result};
 use kumadb::instance::Sight;
 use kumadb::run::{Observer, Step};
 use kumadb::schedule::{Event, Host, State, World, once, watch};
@@ -93,7 +93,7 @@ impl Observer for Clock {
     fn step(&mut self, _step: &Step) -> Result<()> {
         self.now += TimeDelta::seconds(1);
         assert!(!std::mem::take(&mut self.panics), "a library gave up");
-        if self.stops { Err(Error::Interrupted { signal: 15 }) } else { Ok(()) }
+        if self.stops { Err(Error::Operation(OperationError::Interrupted { signal: 15 })) } else { Ok(()) }
     }
 }
 
@@ -128,7 +128,11 @@ fn watch_on(lab: &Lab, config: &Config, clock: &mut Clock) -> Result<()> {
 fn with_world<T>(lab: &Lab, run: impl FnOnce(&World<'_>) -> T) -> T {
     let root = lab.root.path().to_owned();
     let sight = |_: &Target| {
-        let docker = Err(Error::NoDocker { address: "nowhere".into(), why: "not here".into(), hint: String::new() });
+        let docker = Err(Error::Docker(DockerError::Unreachable {
+            address: "nowhere".into(),
+            why: "not here".into(),
+            hint: Hint::advice(""),
+        }));
         Ok(Sight { docker, here: root.clone(), state: root.join("state"), beside: false })
     };
     run(&World {
@@ -272,7 +276,7 @@ fn a_second_schedule_leaves_the_job_to_the_first() {
         watch_on(&lab, &config, &mut clock),
         with_world(&lab, |world| once("nightly", &config, world, &mut clock).map(drop)),
     ] {
-        assert!(matches!(refused, Err(Error::JobLocked { .. })), "{refused:?}");
+        assert!(matches!(refused, Err(Error::Job(JobError::Locked { .. }))), "{refused:?}");
     }
     drop((first, second));
     let ended = with_world(&lab, |world| once("nightly", &config, world, &mut clock)).unwrap();

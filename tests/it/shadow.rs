@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use kumadb::backup::hold::{Label, Source};
 use kumadb::backup::{Extent, Held, Store};
 use kumadb::engine::Fit;
-use kumadb::error::{Error, Result};
+use kumadb::error::{Error, OperationError, Result};
 use kumadb::instance::Instance;
 use kumadb::kuma::init;
 use kumadb::run::{self, Journal, Settings, Work};
@@ -250,7 +250,7 @@ impl Place {
             .unwrap();
         match status.success() {
             true => Ok(()),
-            false => Err(Error::Refused("killed".into())),
+            false => Err(Error::Operation(OperationError::Refused("killed".into()))),
         }
     }
 

@@ -12,7 +12,8 @@ use object_store::path::Path as Key;
 use reqwest::Url;
 
 use super::credentials::Credentials;
-use crate::error::{Error, Result, nearest};
+use crate::error::{Error, InputError, Result};
+use crate::text::did_you_mean;
 
 /// The address of a store that is not a folder.
 #[derive(Debug)]
@@ -91,7 +92,7 @@ pub(super) fn parse(address: &str) -> Result<Address<'_>, String> {
 /// Fails unless requests to a store of `scheme` can be made with `credentials`.
 pub(super) fn check_credentials(scheme: &str, credentials: &Credentials) -> Result<()> {
     for (name, value) in credentials.iter().filter(|(name, _)| is_used(scheme, name)) {
-        let wrong = |why: &str| Err(Error::Usage(format!("`{name}` {why}")));
+        let wrong = |why: &str| Err(Error::Input(InputError::Usage(format!("`{name}` {why}"))));
         // Google's key is a JSON document, and a password may have any form.
         if value.chars().any(char::is_control) && name != "GOOGLE_SERVICE_ACCOUNT_KEY" {
             return wrong("has a line break or another control character in it: copy it again");
@@ -119,12 +120,14 @@ pub(super) fn check_credentials(scheme: &str, credentials: &Credentials) -> Resu
     for (one, other) in [("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"), ("AWS_SECRET_ACCESS_KEY", "AWS_ACCESS_KEY_ID")]
     {
         if scheme == "s3" && credentials.value(one).is_some() && credentials.value(other).is_none() {
-            return Err(Error::Usage(format!("`{one}` is set, and `{other}` is not: set both")));
+            return Err(Error::Input(InputError::Usage(format!("`{one}` is set, and `{other}` is not: set both"))));
         }
     }
     let account = ["AZURE_STORAGE_ACCOUNT_NAME", "AZURE_STORAGE_USE_EMULATOR", "AZURE_USE_FABRIC_ENDPOINT"];
     if scheme == "az" && account.iter().all(|name| credentials.value(name).is_none()) {
-        return Err(Error::Usage("set `AZURE_STORAGE_ACCOUNT_NAME` to the name of the storage account".into()));
+        return Err(Error::Input(InputError::Usage(
+            "set `AZURE_STORAGE_ACCOUNT_NAME` to the name of the storage account".into(),
+        )));
     }
     Ok(())
 }
@@ -170,7 +173,7 @@ const USUAL: [&str; 17] = [
 pub fn check_variable(name: &str) -> Result<(), String> {
     match ["s3", "az", "gs", "webdav"].iter().any(|scheme| is_used(scheme, name)) {
         true => Ok(()),
-        false => Err(format!("no store uses `{name}`{}", nearest(name, &USUAL))),
+        false => Err(format!("no store uses `{name}`{}", did_you_mean(name, USUAL))),
     }
 }
 
@@ -183,7 +186,7 @@ fn is_url(name: &str) -> bool {
 fn check_url(name: &str, value: &str) -> Result<()> {
     // A value that may contain a password is not repeated.
     let shown = if value.contains('@') { "an address with `@`" } else { value };
-    let wrong = |why: String| Err(Error::Usage(format!("`{name}` is `{shown}`: {why}")));
+    let wrong = |why: String| Err(Error::Input(InputError::Usage(format!("`{name}` is `{shown}`: {why}"))));
     let Some((scheme, _)) = value.split_once("://") else {
         let is_near = value.starts_with("localhost") || value.rsplit_once(':').is_some_and(|(_, port)| port != "443");
         let scheme = if is_near { "http" } else { "https" };
@@ -209,12 +212,14 @@ fn check_url(name: &str, value: &str) -> Result<()> {
 
 /// Fails unless `file` is a JSON document.
 fn check_json(name: &str, file: &Path) -> Result<()> {
-    let text = crate::files::read_whole(file)
-        .map_err(|error| Error::Usage(format!("`{name}`: {error}; it names the JSON file of a service account")))?;
+    let text = crate::files::read_whole(file).map_err(|error| {
+        Error::Input(InputError::Usage(format!("`{name}`: {error}; it names the JSON file of a service account")))
+    })?;
     match serde_json::from_str::<serde_json::Value>(&text) {
         Ok(_) => Ok(()),
-        Err(_) => {
-            Err(Error::Usage(format!("`{name}`: `{}` is not the JSON file of a service account", file.display())))
-        }
+        Err(_) => Err(Error::Input(InputError::Usage(format!(
+            "`{name}`: `{}` is not the JSON file of a service account",
+            file.display()
+        )))),
     }
 }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::objects::{Object, Objects, Progress};
 use super::scratch::Scratch;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, SnapshotError};
 use crate::files;
 
 pub(super) struct Folder {
@@ -80,7 +80,10 @@ impl Objects for Folder {
         let copy = scratch.path().join("copy");
         files::copy_exact(from, &copy)?;
         if files::hash(&copy)? != files::hash(from)? {
-            return Err(Error::Snapshot(format!("`{}` does not read back as it was written", place.display())));
+            return Err(Error::Snapshot(SnapshotError::Bad(format!(
+                "`{}` does not read back as it was written",
+                place.display()
+            ))));
         }
         files::rename(&copy, &place)?;
         progress.done(size);
@@ -102,7 +105,10 @@ impl Objects for Folder {
         let written =
             files::copy_exact(content, &place).and_then(|()| match files::hash(&place)? == files::hash(content)? {
                 true if files::entries(&self.path)?.contains(&place) => Ok(()),
-                _ => Err(Error::Snapshot(format!("`{}` does not read back as it was written", place.display()))),
+                _ => Err(Error::Snapshot(SnapshotError::Bad(format!(
+                    "`{}` does not read back as it was written",
+                    place.display()
+                )))),
             });
         let removed = files::remove(&place);
         if is_new {

@@ -26,7 +26,7 @@ use super::hold::Held;
 use super::manifest::Manifest;
 use super::seal::{Keys, Seal};
 use super::undo::Bounds;
-use crate::error::{Error, Result};
+use crate::error::{Error, InputError, Result, SnapshotError};
 use crate::files;
 use folder::Folder;
 use objects::{Object, Objects, Progress};
@@ -95,9 +95,9 @@ impl Store {
     /// `webdav://host/path`, `webdavs://host/path`. Makes no connection yet.
     ///
     /// # Errors
-    /// [`Error::Usage`] where the address or the credentials are invalid.
+    /// [`InputError::Usage`](crate::error::InputError::Usage) where the address or the credentials are invalid.
     pub fn open(address: &str, credentials: &Credentials) -> Result<Store> {
-        check_address(address).map_err(Error::Usage)?;
+        check_address(address).map_err(|why| Error::Input(InputError::Usage(why)))?;
         match address.contains("://") {
             false => Ok(Store::new(address)),
             true => remote::open(address, credentials).map(Store::of),
@@ -279,7 +279,7 @@ impl Store {
     /// The operation that failed.
     pub fn probe(&self) -> Result<()> {
         let mut random = [0; 8];
-        getrandom::fill(&mut random).map_err(|error| Error::Snapshot(error.to_string()))?;
+        getrandom::fill(&mut random).map_err(|error| Error::Snapshot(SnapshotError::Bad(error.to_string())))?;
         let id: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
         let folder = tempfile::tempdir().map_err(Error::file("make a folder in", std::env::temp_dir()))?;
         let content = folder.path().join("probe");
@@ -316,7 +316,8 @@ impl Store {
 
     /// The snapshot whose archive is called `name`, which must exist.
     fn read_named(self, name: &str) -> Result<Snapshot> {
-        let size = self.objects.size(name)?.ok_or_else(|| Error::NoSnapshot(self.locate(name)))?;
+        let size =
+            self.objects.size(name)?.ok_or_else(|| Error::Snapshot(SnapshotError::NotFound(self.locate(name))))?;
         let object = Object { name: name.to_owned(), size };
         let beside = beside(name);
         if self.objects.size(&beside)?.is_none() {
@@ -332,7 +333,7 @@ impl Store {
         let place = self.locate(&object.name);
         match archive::read_manifest(&place, self.objects.open(&object.name)?, &self.keys) {
             Ok(manifest) => Ok(self.snapshot(object, manifest)),
-            Err(Error::Key { .. }) => {
+            Err(Error::Snapshot(SnapshotError::Key { .. })) => {
                 Err(unusable(&place, "its manifest is lost, and without its key nothing is known of it"))
             }
             Err(error) => Err(error),

@@ -29,7 +29,7 @@ use super::objects::{Object, Objects, Progress};
 use super::webdav::WebDav;
 use super::wire::Wire;
 use crate::backup::archive;
-use crate::error::{Error, Result, guarded};
+use crate::error::{Error, InputError, OperationError, Result, StoreError, guarded};
 
 /// Bytes of a part of an upload; a failed part is repeated alone.
 const PART: u64 = 8 << 20;
@@ -72,13 +72,14 @@ struct Door {
 
 /// Prepares the store at `address`, which has a scheme; nothing is sent yet.
 pub(super) fn open(address: &str, credentials: &Credentials) -> Result<Remote> {
-    let parsed = parse(address).map_err(Error::Usage)?;
+    let parsed = parse(address).map_err(|why| Error::Input(InputError::Usage(why)))?;
     check_credentials(parsed.scheme, credentials)?;
     guarded("the client of stores", || build(address, credentials))
 }
 
 fn build(address: &str, credentials: &Credentials) -> Result<Remote> {
-    let super::address::Address { scheme, host, prefix } = parse(address).map_err(Error::Usage)?;
+    let super::address::Address { scheme, host, prefix } =
+        parse(address).map_err(|why| Error::Input(InputError::Usage(why)))?;
     let variables = match scheme {
         "s3" => "AWS_",
         "az" => "AZURE_",
@@ -88,13 +89,13 @@ fn build(address: &str, credentials: &Credentials) -> Result<Remote> {
     let wrong = |why: String| {
         let mut names: Vec<&str> = credentials.iter().map(|(name, _)| name).collect();
         names.retain(|name| name.starts_with(variables));
-        Error::Usage(format!(
+        Error::Input(InputError::Usage(format!(
             "the store `{address}` cannot be opened with {}: {why}",
             match names.is_empty() {
                 true => format!("no {variables}… set"),
                 false => names.join(", "),
             }
-        ))
+        )))
     };
     // One provider of cryptography for all of TLS; an existing choice stays.
     let _ = rustls::crypto::ring::default_provider().install_default();
@@ -172,17 +173,17 @@ impl Door {
             self.runtime.block_on(async {
                 match select(std::pin::pin!(future), std::pin::pin!(self.ended())).await {
                     Either::Left((done, _)) => done,
-                    Either::Right((signal, _)) => Err(Error::Interrupted { signal }),
+                    Either::Right((signal, _)) => Err(Error::Operation(OperationError::Interrupted { signal })),
                 }
             })
         });
         match entered {
-            Err(Error::Panic { why, .. }) => Err(Error::Store {
+            Err(Error::Operation(OperationError::Panic { why, .. })) => Err(Error::Store(StoreError::Action {
                 act,
                 store: self.address.clone(),
                 why: format!("internal error: {why}"),
                 hint: "check the address, and the variables with the credentials; then report this with the lines above",
-            }),
+            })),
             entered => entered,
         }
     }
@@ -211,7 +212,7 @@ impl Door {
         let (store, credentials) = (self.address.clone(), self.credentials);
         move |error| {
             let (why, hint) = explain(&error, credentials);
-            Error::Store { act, store: store.clone(), why, hint }
+            Error::Store(StoreError::Action { act, store: store.clone(), why, hint })
         }
     }
 }
@@ -386,7 +387,8 @@ impl Objects for Remote {
 
     fn probe(&self, name: &str, content: &Path) -> Result<()> {
         let store = || self.door.address.clone();
-        let wrong = |act, why: &str| Error::Store { act, store: store(), why: why.into(), hint: PROBED };
+        let wrong =
+            |act, why: &str| Error::Store(StoreError::Action { act, store: store(), why: why.into(), hint: PROBED });
         self.put(name, content, &mut Unwatched)?;
         let expected = std::fs::read(content).map_err(Error::file("read", content))?;
         let read = self.read_all(&[name.to_owned()])?.pop();

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use tempfile::TempDir;
 
-use crate::error::{Error, Result};
+use crate::error::{Error, OperationError, Result, SnapshotError};
 use crate::files::{self, Lock};
 
 /// Prefix of their names.
@@ -49,7 +49,7 @@ impl Scratch {
                     return Ok(Scratch { folder, _lock: lock });
                 }
                 // Another run that is cleaning up took it for an old one, and has removed it or is about to.
-                Ok(_) | Err(Error::Locked { .. }) => {}
+                Ok(_) | Err(Error::Operation(OperationError::Locked { .. })) => {}
                 Err(_) if !folder.path().exists() => {}
                 Err(error) => return Err(error),
             }
@@ -63,7 +63,7 @@ impl Scratch {
 
     /// Notes an upload before it begins.
     pub(super) fn note(&self, notes: &[Note]) -> Result<()> {
-        let text = serde_json::to_vec(notes).map_err(|error| Error::Snapshot(error.to_string()))?;
+        let text = serde_json::to_vec(notes).map_err(|error| Error::Snapshot(SnapshotError::Bad(error.to_string())))?;
         files::replace(&self.path().join(NOTES), files::PRIVATE, |file| file.write_all(&text))
     }
 }

@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 
 use super::{Credentials, Keys, Listing, Scratch, Snapshot, Store, remote, scratch};
 use crate::backup::{Held, Manifest, archive};
-use crate::error::{Error, Result};
+use crate::error::{Error, FileError, InputError, OperationError, Result, SnapshotError, StoreError};
 use crate::files;
 
 /// The stores of a run, in the given order.
@@ -74,7 +74,7 @@ impl Stores {
     /// folder `last`.
     ///
     /// # Errors
-    /// [`Error::NoSpace`] where none of them has enough.
+    /// [`FileError::NoSpace`](crate::error::FileError::NoSpace) where none of them has enough.
     pub fn scratch_for(&self, needed: u64, last: &Path) -> Result<Scratch> {
         let temporary = std::env::temp_dir();
         let mut first = None;
@@ -89,7 +89,7 @@ impl Stores {
                 Err(error) => first = first.or(Some(error)),
             }
         }
-        Err(first.unwrap_or(Error::NoSnapshot(String::new())))
+        Err(first.unwrap_or(Error::Snapshot(SnapshotError::NotFound(String::new()))))
     }
 
     /// The same stores, and `store` unless it is one of them.
@@ -127,7 +127,11 @@ impl Stores {
                     listing.unusable.extend(listed.unusable);
                     listing.elsewhere.extend(listed.elsewhere);
                 }
-                Err(error) if self.all.len() == 1 || matches!(error, Error::Interrupted { .. }) => return Err(error),
+                Err(error)
+                    if self.all.len() == 1 || matches!(error, Error::Operation(OperationError::Interrupted { .. })) =>
+                {
+                    return Err(error);
+                }
                 Err(error) => listing.unusable.push(error),
             }
         }
@@ -140,7 +144,7 @@ impl Stores {
     /// snapshot; the last two also after the address of another store. `warn` is called for what could not be read.
     ///
     /// # Errors
-    /// [`Error::NoSnapshot`]; [`Error::Usage`] for the beginning of several ids; the error of a store that does not respond,
+    /// [`SnapshotError::NotFound`](crate::error::SnapshotError::NotFound); [`InputError::Usage`](crate::error::InputError::Usage) for the beginning of several ids; the error of a store that does not respond,
     /// where no other has the snapshot.
     pub fn find(&self, wanted: &str, origin: &str, warn: &mut dyn FnMut(&Error)) -> Result<Vec<Snapshot>> {
         let path = Path::new(wanted);
@@ -165,14 +169,14 @@ impl Stores {
         let meant = snapshots.chunk_by(|a, b| a.manifest.id == b.manifest.id).count();
         match meant {
             1 => unusable.iter().for_each(warn),
-            0 => match unusable.iter().position(|error| matches!(error, Error::Store { .. })) {
+            0 => match unusable.iter().position(|error| matches!(error, Error::Store(StoreError::Action { .. }))) {
                 Some(at) => return Err(unusable.swap_remove(at)),
                 None => {
                     elsewhere.iter().map(no_snapshots).for_each(|error| warn(&error));
-                    return Err(Error::NoSnapshot(wanted.to_owned()));
+                    return Err(Error::Snapshot(SnapshotError::NotFound(wanted.to_owned())));
                 }
             },
-            n => return Err(Error::Usage(format!("`{wanted}` is the beginning of {n} snapshots"))),
+            n => return Err(Error::Input(InputError::Usage(format!("`{wanted}` is the beginning of {n} snapshots")))),
         }
         Ok(snapshots)
     }
@@ -201,7 +205,7 @@ impl Stores {
     /// given. With `before`, of those created before.
     ///
     /// # Errors
-    /// [`Error::NoSnapshot`]; [`Error::SeveralInstances`] where one must be named.
+    /// [`SnapshotError::NotFound`](crate::error::SnapshotError::NotFound); [`SnapshotError::SeveralInstances`](crate::error::SnapshotError::SeveralInstances) where one must be named.
     pub fn last_of(
         &self,
         of: Option<&str>,
@@ -217,7 +221,7 @@ impl Stores {
         snapshots.retain(|snapshot| of.is_none_or(|of| is_of(snapshot, of)));
         let names: BTreeSet<&String> = snapshots.iter().map(|one| &one.manifest.instance).collect();
         if names.len() > 1 && of.is_none() {
-            return Err(Error::SeveralInstances(names.into_iter().cloned().collect()));
+            return Err(Error::Snapshot(SnapshotError::SeveralInstances(names.into_iter().cloned().collect())));
         }
         snapshots.retain(|snapshot| before.is_none_or(|end| snapshot.manifest.created < end));
         let origins: BTreeSet<String> = snapshots.iter().map(|one| one.manifest.origin.clone()).collect();
@@ -230,24 +234,24 @@ impl Stores {
         if let (Some(last), Some(newest)) = (snapshots.first(), newest)
             && newest != last.manifest.id
         {
-            warn(&Error::Refused(format!(
+            warn(&Error::Operation(OperationError::Refused(format!(
                 "snapshot `{newest}` is newer than `{}`, but holds the configuration alone: once the server runs, `kumadb restore \
                  {newest} --config-only` brings that up to date",
                 last.manifest.id
-            )));
+            ))));
         }
         if let (Some(last), true) = (snapshots.first(), origins.len() > 1) {
             let all: Vec<String> = origins.into_iter().collect();
             let Manifest { id, instance, origin, .. } = &last.manifest;
-            warn(&Error::Refused(format!(
+            warn(&Error::Operation(OperationError::Refused(format!(
                 "the snapshots of `{instance}` were taken at {}; the last one, `{id}`, at {origin}: `--of {origin}` takes those alone",
                 all.join(", ")
-            )));
+            ))));
         }
         match (snapshots.is_empty(), of) {
             (false, _) => Ok(snapshots),
-            (true, Some(of)) => Err(Error::NoSnapshot(format!("latest of {of}"))),
-            (true, None) => Err(Error::NoSnapshot("latest".into())),
+            (true, Some(of)) => Err(Error::Snapshot(SnapshotError::NotFound(format!("latest of {of}")))),
+            (true, None) => Err(Error::Snapshot(SnapshotError::NotFound("latest".into()))),
         }
     }
 
@@ -255,7 +259,7 @@ impl Stores {
     fn read_at(&self, address: &str) -> Result<Snapshot> {
         if !archive::is_archive(address) {
             let why = "the address of an archive ends in `.kuma.tar.zst` or `.kuma.tar.zst.age`; get another one with `curl` first";
-            return Err(Error::Usage(format!("`{address}` is no snapshot: {why}")));
+            return Err(Error::Input(InputError::Usage(format!("`{address}` is no snapshot: {why}"))));
         }
         let within = |store: &Store| Some((store.clone(), address.strip_prefix(&store.address())?.strip_prefix('/')?));
         let (store, name) = match self.all.iter().find_map(within) {
@@ -282,12 +286,12 @@ fn keep_last(snapshots: &mut Vec<Snapshot>) {
 
 /// The warning that a store has no snapshots, while its bucket has some under other prefixes.
 pub fn no_snapshots((store, others): &(String, Vec<String>)) -> Error {
-    Error::Store {
+    Error::Store(StoreError::Action {
         act: "find snapshots in",
         store: store.clone(),
         why: format!("there are none under this prefix, but in {}", others.join(", ")),
         hint: "check the prefix in the address of the store",
-    }
+    })
 }
 
 impl From<Vec<Store>> for Stores {
@@ -301,14 +305,19 @@ impl From<Vec<Store>> for Stores {
 /// Unpacks the first intact one of these copies of one snapshot into the new folder `folder`; `warn` is called for each other.
 ///
 /// # Errors
-/// The error of the last copy; [`Error::Key`] at once.
+/// The error of the last copy; [`SnapshotError::Key`](crate::error::SnapshotError::Key) at once.
 pub fn unpack_first(copies: &[Snapshot], folder: &Path, warn: &mut dyn FnMut(&Error)) -> Result<Held> {
-    let mut last = Error::NoSnapshot(String::new());
+    let mut last = Error::Snapshot(SnapshotError::NotFound(String::new()));
     for (at, copy) in copies.iter().enumerate() {
         match copy.unpack(folder) {
             Err(error)
                 if at + 1 < copies.len()
-                    && !matches!(error, Error::Key { .. } | Error::NoSpace { .. } | Error::Interrupted { .. }) =>
+                    && !matches!(
+                        error,
+                        Error::Snapshot(SnapshotError::Key { .. })
+                            | Error::File(FileError::NoSpace { .. })
+                            | Error::Operation(OperationError::Interrupted { .. })
+                    ) =>
             {
                 warn(&error);
                 last = error;

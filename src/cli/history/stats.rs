@@ -7,11 +7,12 @@ use serde_json::{Value as Json, json};
 use crate::cli::write::read_from;
 use crate::cli::{Context, Ui};
 use crate::engine::space::{Space, read_space};
-use crate::error::{Exit, Result, bytes};
+use crate::error::{Exit, Result};
 use crate::instance::Instance;
 use crate::kuma::history::{AHEAD, Beats, History, read_history};
 use crate::kuma::read::{read_counts, read_shown_state};
 use crate::model::state::State;
+use crate::text::bytes;
 use crate::value::shown_time;
 
 #[derive(Args, Debug)]

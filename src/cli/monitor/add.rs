@@ -7,7 +7,7 @@ use serde_json::json;
 
 use crate::cli::Context;
 use crate::cli::write::{Wish, WriteArgs, carry_out, input, read_state};
-use crate::error::{Error, Exit, Problem, Result};
+use crate::error::{Error, Exit, InputError, OperationError, Problem, Result};
 use crate::instance::Instance;
 use crate::kuma::init::random_text;
 use crate::model::fields::{Field, Reference, Shape};
@@ -179,7 +179,7 @@ pub fn run(args: &AddArgs, context: &mut Context<'_>) -> Result<Exit> {
     problems
         .extend(plan_add(&state, std::slice::from_ref(&new), args.links.creates_tags()).err().into_iter().flatten());
     if !problems.is_empty() {
-        return Err(Error::Input(problems));
+        return Err(Error::Input(InputError::Problems(problems)));
     }
     warn_of_release(&state, &args.kind, context);
     add(new, &args.kind, args.links.creates_tags(), &args.write, &instance, &state, context)
@@ -262,7 +262,9 @@ pub fn with_created_tags(text: String, created: &[String]) -> String {
 /// What the server would know of the user who adds the monitor.
 pub fn maker(state: &State) -> Result<Maker> {
     let owner = state.owner.ok_or_else(|| {
-        Error::Refused("the database has no user, so nobody would see the monitor; finish the set-up page first".into())
+        Error::Operation(OperationError::Refused(
+            "the database has no user, so nobody would see the monitor; finish the set-up page first".into(),
+        ))
     })?;
     Ok(Maker {
         user_id: owner,

@@ -6,7 +6,7 @@ use super::add::{LinkArgs, add, maker, parse_one};
 use super::edit::as_assignment;
 use crate::cli::Context;
 use crate::cli::write::WriteArgs;
-use crate::error::{Error, Exit, Result};
+use crate::error::{Error, Exit, InputError, Result};
 use crate::kuma::read::{Columns, read_monitors, read_state};
 use crate::model::{check_monitor, check_names, field};
 use crate::plan::monitor::{New, Notify, TagWish};
@@ -45,7 +45,7 @@ pub fn run(args: &CloneArgs, context: &mut Context<'_>) -> Result<Exit> {
     session.close()?;
     let (state, monitors) = read?;
     let Some(model) = monitors.values().next() else {
-        return Err(Error::NoMatch { kind: "monitor", what: format!("`{}`", args.monitor) });
+        return Err(Error::Input(InputError::NoMonitor { what: format!("`{}`", args.monitor) }));
     };
     let maker = maker(&state)?;
     let mut row: Vec<(String, Value)> = model
@@ -68,7 +68,11 @@ pub fn run(args: &CloneArgs, context: &mut Context<'_>) -> Result<Exit> {
     for text in &args.set {
         let parsed = text.split_once('=').and_then(|(name, value)| Some((field(name.trim())?, value)));
         match parsed {
-            None => return Err(Error::Usage(format!("`--set {text}` is not FIELD=VALUE with a field that exists"))),
+            None => {
+                return Err(Error::Input(InputError::Usage(format!(
+                    "`--set {text}` is not FIELD=VALUE with a field that exists"
+                ))));
+            }
             Some((known, value)) => match parse_one(&state, known.column, value) {
                 Ok(value) => {
                     problems.extend(check_names(state.database.release.release, model.kind(), [known.column]));
@@ -80,7 +84,7 @@ pub fn run(args: &CloneArgs, context: &mut Context<'_>) -> Result<Exit> {
     }
     problems.extend(check_monitor(state.database.release.release, model.kind(), &row));
     if !problems.is_empty() {
-        return Err(Error::Input(problems.into_iter().map(as_assignment).collect()));
+        return Err(Error::Input(InputError::Problems(problems.into_iter().map(as_assignment).collect())));
     }
     let mut tags: Vec<TagWish> = model
         .tags

@@ -8,10 +8,11 @@ use serde_json::json;
 use super::PickArgs;
 use crate::cli::Context;
 use crate::cli::write::{Wish, WriteArgs, carry_out};
-use crate::error::{Exit, Result, counted};
+use crate::error::{Exit, Result};
 use crate::kuma::read::{read_dependents, read_state};
 use crate::plan::monitor::plan_delete;
 use crate::run::Outcome;
+use crate::text::counted;
 
 #[derive(Args, Debug)]
 pub struct DeleteArgs {

@@ -7,7 +7,7 @@ use super::PickArgs;
 use super::add::{created_tags, parse_one, warn_of_similar, with_created_tags};
 use crate::cli::Context;
 use crate::cli::write::{Wish, WriteArgs, carry_out};
-use crate::error::{Error, Exit, Problem, Result};
+use crate::error::{Error, Exit, Hint, InputError, Problem, Result};
 use crate::kuma::read::{Columns, read_monitors, read_state};
 use crate::model::fields::respell;
 use crate::model::state::Monitor;
@@ -16,6 +16,7 @@ use crate::plan::Plan;
 use crate::plan::monitor::{Edit, TagWish, plan_edit};
 use crate::run::Outcome;
 use crate::schema::Release;
+use crate::text::meant;
 use crate::value::Value;
 
 #[derive(Args, Debug)]
@@ -96,7 +97,7 @@ pub fn run(args: &EditArgs, context: &mut Context<'_>) -> Result<Exit> {
         Plan::default()
     });
     if !problems.is_empty() {
-        return Err(Error::Input(problems.into_iter().map(as_assignment).collect()));
+        return Err(Error::Input(InputError::Problems(problems.into_iter().map(as_assignment).collect())));
     }
     let tally = plan.tally("monitor");
     let several = monitors.len() > 1;
@@ -117,15 +118,15 @@ pub fn run(args: &EditArgs, context: &mut Context<'_>) -> Result<Exit> {
 
 fn parse_assignment(state: &crate::model::state::State, text: &str) -> Result<(String, Value), Problem> {
     let Some((name, value)) = text.split_once('=') else {
-        return Err(Problem::new("--set", format!("`{text}` is not FIELD=VALUE")).hint("--set interval=30"));
+        return Err(Problem::new("--set", format!("`{text}` is not FIELD=VALUE")).command("--set interval=30"));
     };
     let Some(known) = field(name.trim()) else {
         let near = nearest(name.trim());
-        let meant = near.map_or(String::new(), |near| format!(" (did you mean `{near}`?)"));
+        let meant = near.map_or_else(String::new, meant);
         let problem = Problem::new("--set", format!("no field `{}`{meant}", name.trim()));
         return Err(match near {
-            Some(near) => problem.hint(format!("--set {near}={value}")),
-            None => problem.hint("kumadb monitor add TYPE --help lists the fields of a type"),
+            Some(near) => problem.command(format!("--set {near}={value}")),
+            None => problem.command("kumadb monitor add TYPE --help"),
         });
     };
     parse_one(state, known.column, value).map(|value| (known.column.to_owned(), value))
@@ -134,8 +135,8 @@ fn parse_assignment(state: &crate::model::state::State, text: &str) -> Result<(S
 /// The hint of `problem` in the syntax of this command: `--set interval=60` where `monitor add` takes `--interval 60`.
 pub fn as_assignment(problem: Problem) -> Problem {
     let assigned =
-        problem.hint.as_deref().and_then(|hint| respell(hint, |column, value| format!("--set {column}={value}")));
-    Problem { hint: assigned.map(|all| all.join(" ")).or(problem.hint), ..problem }
+        problem.hint.as_ref().and_then(|hint| respell(hint.text(), |column, value| format!("--set {column}={value}")));
+    Problem { hint: assigned.map(|all| Hint::command(all.join(" "))).or(problem.hint), ..problem }
 }
 
 /// The problems of `monitor` after `edit`.

@@ -87,9 +87,9 @@ impl PickArgs {
     pub fn required(&self) -> Result<Pick> {
         let pick = self.pick();
         match pick.is_empty() {
-            true => {
-                Err(crate::Error::Usage("name monitors, or filter them: --tag, --type, --group, --name '*'".into()))
-            }
+            true => Err(crate::Error::Input(crate::error::InputError::Usage(
+                "name monitors, or filter them: --tag, --type, --group, --name '*'".into(),
+            ))),
             false => Ok(pick),
         }
     }

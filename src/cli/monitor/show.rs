@@ -4,7 +4,7 @@ use clap::Args;
 use serde_json::{Map, Value as Json, json};
 
 use crate::cli::{Context, Ui};
-use crate::error::{Error, Exit, Result};
+use crate::error::{Error, Exit, InputError, Result};
 use crate::kuma::read::{Columns, read_monitors, read_shown_state};
 use crate::model::{Field, Shape, field, kind, render};
 use crate::plan::pick::Pick;
@@ -42,7 +42,7 @@ pub fn run(args: &ShowArgs, context: &mut Context<'_>) -> Result<Exit> {
     session.close()?;
     let (state, monitors) = read?;
     let Some(monitor) = monitors.values().next() else {
-        return Err(Error::NoMatch { kind: "monitor", what: format!("`{}`", args.monitor) });
+        return Err(Error::Input(InputError::NoMonitor { what: format!("`{}`", args.monitor) }));
     };
     let mut document = Map::new();
     let mut rows = Vec::new();

@@ -11,7 +11,7 @@ use crate::backup::Manifest;
 use crate::cli::{Context, engine};
 use crate::docker::{Docker, Image};
 use crate::engine::EngineKind;
-use crate::error::{Error, Result};
+use crate::error::{DatabaseError, Error, Hint, InputError, OperationError, Result};
 use crate::run::rebuild::{Database, Maker};
 
 /// What `db-config.json` may say.
@@ -80,7 +80,7 @@ impl Choice {
             if args.image.as_ref().is_some_and(|image| *image != found.name) {
                 let why =
                     format!("container `{}` runs image `{}`: leave out `--image`", fresh.container.name, found.name);
-                return Err(Error::Usage(why));
+                return Err(Error::Input(InputError::Usage(why)));
             }
             let docker = Some(fresh.docker.clone());
             return Ok(Choice { kind, image: found.name.clone(), found: Some(found), docker });
@@ -105,7 +105,7 @@ impl Choice {
     /// The database at `place`.
     ///
     /// # Errors
-    /// [`Error::Refused`] where nothing can create an embedded MariaDB; it lists the alternatives.
+    /// [`OperationError::Refused`](crate::error::OperationError::Refused) where nothing can create an embedded MariaDB; it lists the alternatives.
     pub fn database(&self, args: &NewArgs, place: &Place) -> Result<Database<'_>> {
         let maker = match (self.kind, place) {
             (Kind::Sqlite, _) => return Ok(Database::Sqlite),
@@ -114,22 +114,22 @@ impl Choice {
             (Kind::EmbeddedMariadb, _) => match (&self.docker, &self.found) {
                 (Some(docker), Some(image)) => Maker::Image(docker, image.clone()),
                 _ if args.image.is_some() => {
-                    return Err(Error::Occupied {
+                    return Err(Error::Database(DatabaseError::Occupied {
                         place: format!("image `{}`", self.image),
-                        why: "it is not on this machine".into(),
-                        hint: format!("docker pull {}", self.image),
-                    });
+                        why: "the image is not on this machine".into(),
+                        hint: Hint::command(format!("docker pull {}", self.image)),
+                    }));
                 }
                 _ => Maker::Local,
             },
         };
         match maker.check() {
             Ok(()) => Ok(Database::Embedded(maker)),
-            Err(error) => Err(Error::Refused(format!(
+            Err(error) => Err(Error::Operation(OperationError::Refused(format!(
                 "no embedded MariaDB can be made here ({error}); one of these can: `docker pull {}` first; `--image IMAGE` of one \
                  that has a MariaDB, not `-slim`; `--engine sqlite`; `--to mysql://user@host/database` of an empty database",
                 self.image
-            ))),
+            )))),
         }
     }
 
@@ -143,9 +143,9 @@ impl Choice {
 }
 
 fn names_no_database() -> Error {
-    Error::Usage(
+    Error::Input(InputError::Usage(
         "`--engine mariadb` needs a database: `--to mysql://user@host/database`, with `--data-folder FOLDER`".into(),
-    )
+    ))
 }
 
 fn kind(args: &NewArgs, manifest: &Manifest, place: &Place) -> Result<Kind> {
@@ -155,18 +155,18 @@ fn kind(args: &NewArgs, manifest: &Manifest, place: &Place) -> Result<Kind> {
     };
     match (place, args.engine) {
         (Place::Database(_), None | Some(Kind::Mariadb)) => Ok(Kind::Mariadb),
-        (Place::Database(_), Some(_)) => {
-            Err(Error::Usage("a database at `mysql://…` is `--engine mariadb`: leave out `--engine`".into()))
-        }
+        (Place::Database(_), Some(_)) => Err(Error::Input(InputError::Usage(
+            "a database at `mysql://…` is `--engine mariadb`: leave out `--engine`".into(),
+        ))),
         (Place::Folder(_) | Place::Container(_), Some(Kind::Mariadb)) => Err(names_no_database()),
         (Place::Folder(_), wanted) => Ok(wanted.unwrap_or(default)),
         (Place::Container(fresh), wanted) => match said_by(fresh)? {
             None => Ok(wanted.unwrap_or(default)),
             Some(said) if wanted.is_none_or(|wanted| wanted == said) => Ok(said),
-            Some(_) => Err(Error::Usage(format!(
+            Some(_) => Err(Error::Input(InputError::Usage(format!(
                 "the environment of container `{}` says another engine in UPTIME_KUMA_DB_TYPE: leave out `--engine`",
                 fresh.container.name
-            ))),
+            )))),
         },
     }
 }
@@ -178,13 +178,13 @@ fn said_by(fresh: &Fresh) -> Result<Option<Kind>> {
         None => Ok(None),
         Some("sqlite") => Ok(Some(Kind::Sqlite)),
         Some("embedded-mariadb") => Ok(Some(Kind::EmbeddedMariadb)),
-        Some(other) => Err(Error::Occupied {
+        Some(other) => Err(Error::Database(DatabaseError::Occupied {
             place: format!("container `{}`", container.name),
-            why: format!("its environment says UPTIME_KUMA_DB_TYPE={other}, so its database is elsewhere"),
-            hint: format!(
+            why: format!("its environment has UPTIME_KUMA_DB_TYPE={other}: its database is external"),
+            hint: Hint::command(format!(
                 "kumadb restore SNAPSHOT --to mysql://USER@HOST/DATABASE --data-folder {}",
                 fresh.folder.display()
-            ),
-        }),
+            )),
+        })),
     }
 }

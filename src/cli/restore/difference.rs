@@ -8,7 +8,7 @@ use crate::backup::Held;
 use crate::cli::Ui;
 use crate::cli::write::{all_lines, changes_json, lines};
 use crate::engine::{Counts, Reader};
-use crate::error::{Result, counted};
+use crate::error::Result;
 use crate::kuma::merge::count_missing;
 use crate::kuma::read::{is_moving, read_config, read_counts, read_dependents};
 use crate::model::entities::MONITORS;
@@ -16,6 +16,7 @@ use crate::model::state::{Config, Database};
 use crate::model::view::existing_names;
 use crate::plan::Plan;
 use crate::plan::difference::difference;
+use crate::text::counted;
 
 /// The current state.
 pub struct Now {

@@ -23,10 +23,13 @@ use crate::cli::store::KeyArgs;
 use crate::cli::write::{WriteArgs, finish, outcome_json, read_from};
 use crate::cli::{Context, Ui};
 use crate::engine::EngineKind;
-use crate::error::{Error, Exit, Result, bytes, counted};
+use crate::error::{
+    DatabaseError, Error, Exit, FileError, Hint, InputError, OperationError, Result, SnapshotError, TargetError,
+};
 use crate::instance::Instance;
 use crate::kuma::read::history;
 use crate::run::{self, Work, put_files_back};
+use crate::text::{bytes, counted};
 use crate::value::local_time;
 
 use difference::{Difference, Now};
@@ -97,10 +100,10 @@ pub fn run(args: &RestoreArgs, context: &mut Context<'_>) -> Result<Exit> {
     let warn = &mut |error: &Error| context.ui.warn(&error.to_string());
     let held = backup::hold(&stores, &wanted, &instance.origin(), &folder, warn)?;
     if held.manifest.raw {
-        return Err(Error::Refused(format!(
+        return Err(Error::Operation(OperationError::Refused(format!(
             "snapshot `{}` holds a database that could not be read even then; its files are for `tar` and an examination",
             held.manifest.id
-        )));
+        ))));
     }
     if !args.monitors.is_empty() {
         return monitors::restore(&held, &args.monitors, &args.write, &instance, context);
@@ -136,7 +139,10 @@ pub fn run(args: &RestoreArgs, context: &mut Context<'_>) -> Result<Exit> {
             (Some(Difference::between(now, &then?, &held, &kept)), kept)
         }
         // An interrupted migration may have left tables that cannot be read as the server's.
-        Err(error) if error.is_unreadable() || instance.address().is_some() && matches!(error, Error::Sql { .. }) => {
+        Err(error)
+            if error.is_unreadable()
+                || instance.address().is_some() && matches!(error, Error::Database(DatabaseError::Sql { .. })) =>
+        {
             let what = match instance.engine() {
                 EngineKind::Sqlite => "the undo snapshot will contain its files as they are",
                 EngineKind::MariaDb => "the undo snapshot will contain its tables as they are",
@@ -203,8 +209,11 @@ fn not_yet(error: Error, args: &RestoreArgs, context: &Context<'_>) -> Error {
         (None, None) => "SNAPSHOT".into(),
     };
     match error {
-        Error::NotDataFolder { .. } | Error::NoSuchTarget(_) => {
-            Error::NotYet { cause: Box::new(error), hint: format!("kumadb restore {snapshot} --to {target}") }
+        Error::Target(TargetError::NotDataFolder { .. }) | Error::Target(TargetError::NotFound(_)) => {
+            Error::Target(TargetError::NotCreatedYet {
+                cause: Box::new(error),
+                hint: Hint::command(format!("kumadb restore {snapshot} --to {target}")),
+            })
         }
         other => other,
     }
@@ -215,7 +224,7 @@ pub fn scratch_for(stores: &Stores, size: u64, instance: &Instance) -> Result<Sc
     // Unpacked, converted, and the undo snapshot of the write.
     let wanted = 3 * size + size / 2 + (2 << 20);
     match stores.scratch_for(wanted, instance.work()) {
-        Err(Error::NoSpace { .. }) => stores.scratch(),
+        Err(Error::File(FileError::NoSpace { .. })) => stores.scratch(),
         made => made,
     }
 }
@@ -240,14 +249,14 @@ fn tell_of_newer(stores: &Stores, instance: &Instance, context: &mut Context<'_>
 
 /// The id of the last snapshot of the instance at `origin` created before `moment`.
 fn last_before(stores: &Stores, moment: &str, origin: &str) -> Result<String> {
-    let end = parse_moment(moment, Local::now()).map_err(Error::Usage)?;
+    let end = parse_moment(moment, Local::now()).map_err(|why| Error::Input(InputError::Usage(why)))?;
     let mut found = stores.list()?.snapshots;
     found.retain(|snapshot| {
         let manifest = &snapshot.manifest;
         let whole = !manifest.raw && (!manifest.undo || manifest.is_whole());
         manifest.created < end && stores.is_of(manifest, origin) && whole
     });
-    let last = found.pop().ok_or_else(|| Error::NoSnapshot(format!("before {moment}")))?;
+    let last = found.pop().ok_or_else(|| Error::Snapshot(SnapshotError::NotFound(format!("before {moment}"))))?;
     Ok(last.manifest.id)
 }
 
@@ -284,7 +293,7 @@ fn offer(stores: &Stores, instance: &Instance, context: &mut Context<'_>) -> Res
     if !rows.is_empty() {
         context.ui.say(&Ui::table(&["snapshot", "created", "release", "kind", "scope", "created by"], rows));
     }
-    Ok(Error::Usage(
+    Ok(Error::Input(InputError::Usage(
         "name the snapshot: its id, `latest`, or `--before yesterday`; `kumadb undo` undoes the newest change".into(),
-    ))
+    )))
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use crate::cli::{Context, engine, remote_job};
 use crate::docker::{Container, Docker, Life};
 use crate::engine::mariadb::Address;
-use crate::error::{Error, Result};
+use crate::error::{DatabaseError, DockerError, Error, Hint, RemoteError, Result, TargetError};
 use crate::files;
 
 /// The target of `--to`.
@@ -34,7 +34,7 @@ impl Place {
     /// The target called `text`.
     ///
     /// # Errors
-    /// [`Error::Occupied`] when it cannot take a new instance; [`Error::Elsewhere`] when it is on another machine.
+    /// [`DatabaseError::Occupied`](crate::error::DatabaseError::Occupied) when it cannot take a new instance; [`RemoteError::DataNotLocal`](crate::error::RemoteError::DataNotLocal) when it is on another machine.
     pub fn find(text: &str, context: &Context<'_>) -> Result<Place> {
         if text.starts_with("mysql://") || text.starts_with("mariadb://") {
             return Address::parse(text).map(Place::Database);
@@ -42,20 +42,22 @@ impl Place {
         if text.contains('/') || text.starts_with('.') || Path::new(text).symlink_metadata().is_ok() {
             return Place::folder(text, context);
         }
-        let folder = format!("for a folder, write ./{text}");
+        let folder = format!("for a folder, use ./{text}");
         let docker = engine::connect(&engine::surroundings(&context.global)).map_err(|error| match error {
-            Error::NoDocker { address, why, hint } => {
-                Error::NoDocker { address, why, hint: format!("{hint}; {folder}") }
-            }
+            Error::Docker(DockerError::Unreachable { address, why, hint }) => Error::Docker(DockerError::Unreachable {
+                address,
+                why,
+                hint: Hint::advice(format!("{}; {folder}", hint.text())),
+            }),
             error => error,
         })?;
         *context.docker.borrow_mut() = Some(docker.clone());
         match docker.container(text)? {
             Some(container) => fresh(docker, container).map(|fresh| Place::Container(Box::new(fresh))),
-            None => Err(Error::NotYet {
-                cause: Box::new(Error::NoSuchTarget(text.to_owned())),
-                hint: format!("docker ps -a lists the containers; {folder}"),
-            }),
+            None => Err(Error::Target(TargetError::NotCreatedYet {
+                cause: Box::new(Error::Target(TargetError::NotFound(text.to_owned()))),
+                hint: Hint::advice(format!("list the containers with `docker ps -a`; {folder}")),
+            })),
         }
     }
 
@@ -81,14 +83,14 @@ impl Place {
         let global = &context.global;
         let is_named = global.docker_host.is_some() || global.docker_context.is_some();
         if is_named && !engine::surroundings(global).endpoint()?.is_local() {
-            return Err(Error::Occupied {
+            return Err(Error::Database(DatabaseError::Occupied {
                 place: format!("`{text}`"),
-                why: "it is a folder of this machine, and the engine is on another".into(),
-                hint: format!(
-                    "make a container there: docker create --name NAME -v {text}:/app/data … IMAGE, then --to NAME; or leave out \
-                     `--host` and `--context`"
-                ),
-            });
+                why: "the folder is on this machine, but Docker is on another".into(),
+                hint: Hint::advice(format!(
+                    "create a container on that machine (docker create --name NAME -v {text}:/app/data … IMAGE) and use `--to NAME`, \
+                     or leave out `--host` and `--context`"
+                )),
+            }));
         }
         folder_at(text).map(Place::Folder)
     }
@@ -104,30 +106,37 @@ pub fn folder_at(text: &str) -> Result<PathBuf> {
 
 /// The container, checked: never started, with an accessible data folder.
 fn fresh(docker: Arc<Docker>, container: Container) -> Result<Fresh> {
-    let occupied = |why: &str, hint: String| {
-        Err(Error::Occupied { place: format!("container `{}`", container.name), why: why.into(), hint })
+    let occupied = |why: &str, hint: Hint| {
+        Err(Error::Database(DatabaseError::Occupied {
+            place: format!("container `{}`", container.name),
+            why: why.into(),
+            hint,
+        }))
     };
     if container.state.life != Life::Stopped || container.state.started_at.is_some() {
         let why = if container.state.life == Life::Stopped { "it was started before" } else { "it is running" };
-        return occupied(why, format!("kumadb -t {} restore SNAPSHOT", container.name));
+        return occupied(why, Hint::command(format!("kumadb -t {} restore SNAPSHOT", container.name)));
     }
     let data = match container.data() {
-        Ok(data) if data.read_only => return occupied("its data folder is mounted read-only", String::new()),
+        Ok(data) if data.read_only => {
+            let hint = Hint::advice("create the container again with a data folder that is not read-only");
+            return occupied("its data folder is mounted read-only", hint);
+        }
         Ok(data) => data,
-        Err(Error::NoDataFolder { why, .. }) => {
-            let hint = format!("docker rm {0}, and make it again with -v {0}:/app/data", container.name);
-            return occupied(&why, hint);
+        Err(error @ Error::Target(TargetError::NoDataFolder { .. } | TargetError::NotOnAVolume { .. })) => {
+            let hint = format!("remove it (docker rm {0}), and create it again with -v {0}:/app/data", container.name);
+            return occupied(&error.to_string(), Hint::advice(hint));
         }
         Err(error) => return Err(error),
     };
     let folder = data.path.canonicalize().unwrap_or_else(|_| data.path.clone());
     let beside = remote_job::overrides()?.is_some();
     if !beside && !is_here(&docker, &container, &data.inside, &folder)? {
-        return Err(Error::Elsewhere {
+        return Err(Error::Remote(RemoteError::DataNotLocal {
             container: container.name.clone(),
             folder: data.path.display().to_string(),
             engine: docker.address().to_owned(),
-        });
+        }));
     }
     Ok(Fresh { docker, container, folder })
 }

@@ -5,9 +5,10 @@ use std::collections::BTreeSet;
 use crate::backup::Manifest;
 use crate::cli::Ui;
 use crate::docker::Shipped;
-use crate::error::{Error, Result, counted};
+use crate::error::{Error, OperationError, Result};
 use crate::model::state::Database;
 use crate::schema;
+use crate::text::counted;
 use crate::value::image_parts;
 
 /// Fails when the server in `image` would reject the database of `then`; warns when it would migrate it.
@@ -16,12 +17,12 @@ pub fn check_image(then: &Manifest, shipped: &Shipped, image: &str, ui: &mut Ui)
     let what = format!("snapshot `{}` is of release {}, image `{image}` of {release}", then.id, then.release);
     let lacking: Vec<&String> = then.migrations.iter().filter(|name| !shipped.knows(name)).collect();
     if let Some(first) = lacking.first() {
-        return Err(Error::Refused(format!(
+        return Err(Error::Operation(OperationError::Refused(format!(
             "{what} and without {} of the snapshot (`{first}`): its server would end with \"the following files are \
              missing\"; run a newer image first: `docker pull {}`",
             counted(lacking.len(), "migration"),
             newer(then, image),
-        )));
+        ))));
     }
     let missing =
         shipped.migrations().into_iter().filter(|name| !then.migrations.iter().any(|had| had == name)).count();
@@ -50,10 +51,10 @@ pub fn check_same(now: &Database, then: &Manifest, config_only: bool) -> Result<
         return Ok(());
     }
     let why = format!("snapshot `{}` is of release {}, the database of {}", then.id, then.release, now.release);
-    Err(Error::Refused(match config_only {
+    Err(Error::Operation(OperationError::Refused(match config_only {
         false => format!(
             "{why}: if the server's image is of that release, or newer, add `--other-release`; else run that image first"
         ),
         true => format!("{why}: run the image of that release first, on a new data folder or database"),
-    }))
+    })))
 }

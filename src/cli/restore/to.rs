@@ -11,10 +11,11 @@ use super::source::Source;
 use super::{RestoreArgs, release};
 use crate::backup::{Held, Manifest};
 use crate::cli::Context;
-use crate::error::{Error, Exit, Result, bytes, counted};
+use crate::error::{DatabaseError, Error, Exit, Hint, InputError, OperationError, Result};
 use crate::files;
 use crate::instance::config::{Config, read_kind};
 use crate::run::rebuild::{Rebuild, extra_files};
+use crate::text::{bytes, counted};
 use crate::value::local_time;
 
 /// Variables whose values are not shown.
@@ -84,19 +85,24 @@ fn folder(args: &RestoreArgs, place: &Place) -> Result<Option<PathBuf>> {
     match (&args.new.data_folder, place.data()) {
         (None, folder) => Ok(folder.map(PathBuf::from)),
         (Some(folder), None) => folder_at(folder).map(Some),
-        (Some(_), Some(_)) => {
-            Err(Error::Usage("`--data-folder` is for `--to mysql://…`: a folder or container is one already".into()))
-        }
+        (Some(_), Some(_)) => Err(Error::Input(InputError::Usage(
+            "`--data-folder` is for `--to mysql://…`: a folder or container is one already".into(),
+        ))),
     }
 }
 
 fn check_manifest(manifest: &Manifest, args: &RestoreArgs) -> Result<()> {
     let id = &manifest.id;
     if manifest.raw {
-        return Err(Error::Refused(format!("snapshot `{id}` holds the files of a database that could not be read")));
+        return Err(Error::Operation(OperationError::Refused(format!(
+            "snapshot `{id}` holds the files of a database that could not be read"
+        ))));
     }
     if args.new.of.as_ref().is_some_and(|of| *of != manifest.instance && *of != manifest.origin) {
-        return Err(Error::Usage(format!("snapshot `{id}` is of instance `{}`: leave out `--of`", manifest.instance)));
+        return Err(Error::Input(InputError::Usage(format!(
+            "snapshot `{id}` is of instance `{}`: leave out `--of`",
+            manifest.instance
+        ))));
     }
     Ok(())
 }
@@ -105,15 +111,15 @@ fn check_manifest(manifest: &Manifest, args: &RestoreArgs) -> Result<()> {
 fn check_files(manifest: &Manifest, rebuild: &Rebuild<'_>, place: &Place) -> Result<()> {
     let files = extra_files(manifest);
     match (&rebuild.folder, files.first()) {
-        (None, Some(first)) => Err(Error::Occupied {
+        (None, Some(first)) => Err(Error::Database(DatabaseError::Occupied {
             place: place.shown(),
             why: format!(
-                "snapshot `{}` has files too ({}), `{first}` for one",
+                "snapshot `{}` contains {} too, for example `{first}`",
                 manifest.id,
                 counted(files.len(), "file")
             ),
-            hint: "add `--data-folder FOLDER`, the data folder of the new server, for them".into(),
-        }),
+            hint: Hint::advice("add `--data-folder FOLDER`, the data folder of the new server, for them"),
+        })),
         _ => Ok(()),
     }
 }
@@ -123,11 +129,13 @@ fn check_config(held: &Held, args: &RestoreArgs, kind: Kind) -> Result<()> {
     let was = files::read_text(&held.folder.join(crate::instance::config::FILE))?;
     let is_external = was.as_deref().and_then(read_kind).as_deref() == Some("mariadb");
     match kind {
-        Kind::EmbeddedMariadb if is_external && args.new.engine.is_none() => Err(Error::Refused(format!(
-            "the database of `{}` was on a MariaDB elsewhere: say where the new one is to be, `--to mysql://user@host/database \
+        Kind::EmbeddedMariadb if is_external && args.new.engine.is_none() => {
+            Err(Error::Operation(OperationError::Refused(format!(
+                "the database of `{}` was on a MariaDB elsewhere: say where the new one is to be, `--to mysql://user@host/database \
              --data-folder FOLDER`, `--engine embedded-mariadb` or `--engine sqlite`",
-            held.manifest.instance
-        ))),
+                held.manifest.instance
+            ))))
+        }
         _ => Ok(()),
     }
 }

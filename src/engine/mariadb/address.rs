@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use mysql_async::{OptsBuilder, SslOpts};
 
-use crate::error::{Error, Result};
+use crate::error::{Error, InputError, Result};
 use crate::value::Secret;
 
 const DEFAULT_PORT: u16 = 3306;
@@ -73,7 +73,8 @@ impl Address {
     /// `mariadb://` is the same. User, password, host and values are percent-decoded; `ca` is a path here, and the file
     /// is read at once. No message repeats the address, because it holds the password.
     pub fn parse(text: &str) -> Result<Self> {
-        let wrong = |what: &str| Error::Usage(format!("the address of the database is wrong: {what}"));
+        let wrong =
+            |what: &str| Error::Input(InputError::Usage(format!("the address of the database is wrong: {what}")));
         let rest = text
             .strip_prefix("mysql://")
             .or_else(|| text.strip_prefix("mariadb://"))

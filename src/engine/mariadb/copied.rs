@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::literal::{quoted_end, split_definition};
 use super::load::{Copy, each_line, name_of, values_of};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, SnapshotError};
 use crate::value::Value;
 
 /// The tables in the dump at `path` with the names of their columns, after a check that it is whole.
@@ -31,11 +31,12 @@ pub struct DumpedRows<'a> {
 /// Numbers with a decimal point are read as floating point numbers, as SQLite would keep them.
 ///
 /// # Errors
-/// [`Error::Snapshot`] for a line that kumadb did not write; and those of `each`.
+/// [`SnapshotError::Bad`](crate::error::SnapshotError::Bad) for a line that kumadb did not write; and those of `each`.
 pub fn stream_dumped_rows(path: &Path, each: &mut dyn FnMut(DumpedRows<'_>) -> Result<()>) -> Result<()> {
     each_line(path, 0, &mut |line| {
         let Some(text) = line.strip_prefix(b"INSERT INTO ") else { return Ok(true) };
-        let wrong = || Error::Snapshot(format!("`{}` has rows that kumadb did not write", path.display()));
+        let wrong =
+            || Error::Snapshot(SnapshotError::Bad(format!("`{}` has rows that kumadb did not write", path.display())));
         let values = values_of(line).ok_or_else(wrong)?;
         let head = &text[..text.len() - values.len() - 2];
         let head = std::str::from_utf8(head).map_err(|_| wrong())?;

@@ -10,7 +10,7 @@ use super::fill::Filler;
 use super::load::{CopiedTable, Copy, each_line};
 use super::{Access, Address, MariaDb};
 use crate::engine::{Fault, WriteKey, quote};
-use crate::error::{Error, Result};
+use crate::error::{Error, OperationError, Result, SnapshotError};
 
 /// The table of a database that is being filled, or was when its filling was cut off.
 pub const UNFINISHED: &str = "kumadb_unfinished_restore";
@@ -29,7 +29,7 @@ impl Address {
     /// after [`Staged::finish`].
     ///
     /// # Errors
-    /// Nothing is left behind then. [`Error::Busy`] when another kumadb works on this database; [`Error::Unclean`] when a table
+    /// Nothing is left behind then. [`DatabaseError::Busy`](crate::error::DatabaseError::Busy) when another kumadb works on this database; [`OperationError::ChecksFailed`](crate::error::OperationError::ChecksFailed) when a table
     /// does not read back as it is in the dump.
     pub fn stage(
         &self,
@@ -41,7 +41,9 @@ impl Address {
         let mut copy = Copy::read(from)?;
         let tables = copy.tables.iter().map(|table| table.name.clone()).collect();
         let at = copy.tables.iter().position(|table| table.name == last);
-        let at = at.ok_or_else(|| Error::Snapshot(format!("`{}` has no table `{last}`", from.display())))?;
+        let at = at.ok_or_else(|| {
+            Error::Snapshot(SnapshotError::Bad(format!("`{}` has no table `{last}`", from.display())))
+        })?;
         let last = copy.tables.remove(at);
         let mut db = MariaDb::open(self, Access::Write)?;
         db.lock()?;
@@ -76,7 +78,9 @@ impl Staged {
         }
         self.db.run(format!("RENAME TABLE {name} TO {marked}"))?;
         same?;
-        Err(Error::Unclean(vec![format!("{name} does not read back as it is in the copy")]))
+        Err(Error::Operation(OperationError::ChecksFailed(vec![format!(
+            "{name} does not read back as it is in the copy"
+        )])))
     }
 
     /// Makes the last table under its other name.
@@ -85,7 +89,7 @@ impl Staged {
             let rest = statement.strip_prefix(&format!("{verb}{}", quote(&self.last.name)))?;
             Some(format!("{verb}{}{rest}", quote(UNFINISHED)))
         };
-        let wrong = || Error::Snapshot(format!("`{}` has changed", from.display()));
+        let wrong = || Error::Snapshot(SnapshotError::Bad(format!("`{}` has changed", from.display())));
         self.db.run(renamed(&self.last.create, "CREATE TABLE ").ok_or_else(wrong)?)?;
         for start in &self.last.starts {
             each_line(from, *start, &mut |line| {

@@ -5,43 +5,45 @@ use std::io;
 use mysql_async::{DriverError, IoError, ServerError};
 
 use super::Address;
-use crate::error::Error;
-use crate::tls;
+use crate::error::{DatabaseError, Denied, Error, TlsFault, find, io_reason, reason};
+use crate::tls::{self, Blame};
 
 /// The error of the project for `error`, met while talking to `address`.
 pub(super) fn explain(address: &Address, error: mysql_async::Error) -> Error {
-    let unreachable = |why: &str| Error::Unreachable { address: address.place(), why: why.to_owned() };
+    let unreachable = |why: &str| unreachable(address, why);
     match error {
         mysql_async::Error::Server(error) => explain_server(address, &error),
-        mysql_async::Error::Io(IoError::Io(error)) => match find_tls(&error) {
-            Some(error) => refuse_tls(address, tls::explain(error)),
+        mysql_async::Error::Io(IoError::Io(error)) => match find::<rustls::Error>(&error) {
+            Some(error) => refuse_tls(address, tls_fault(error)),
             None => unreachable(&explain_io(address, &error)),
         },
-        mysql_async::Error::Io(IoError::Tls(error)) => refuse_tls(address, explain_tls_setup(&error)),
+        mysql_async::Error::Io(IoError::Tls(error)) => refuse_tls(address, TlsFault::Authority(reason(&error))),
         mysql_async::Error::Driver(error) => match error {
-            DriverError::ConnectionClosed => unreachable("the connection is closed"),
-            DriverError::NoClientSslFlagFromServer => refuse_tls(address, "it offers none".into()),
-            DriverError::UnknownAuthPlugin { name } => {
-                denied(address, &format!("it asks for `{name}`, which kumadb cannot do"))
+            DriverError::ConnectionClosed => unreachable("the server closed the connection"),
+            DriverError::NoClientSslFlagFromServer => refuse_tls(address, TlsFault::NotOffered),
+            DriverError::UnknownAuthPlugin { name } => denied(address, Denied::Method(format!("`{name}`"))),
+            DriverError::MysqlOldPasswordDisabled => denied(address, Denied::Method("of before MySQL 4.1".into())),
+            DriverError::CleartextPluginDisabled => {
+                denied(address, Denied::Method("`mysql_clear_password` (plain text)".into()))
             }
-            DriverError::MysqlOldPasswordDisabled => {
-                denied(address, "it keeps the password in the form of before MySQL 4.1")
-            }
-            DriverError::CleartextPluginDisabled => denied(address, "it asks for the password in plain text"),
             DriverError::PacketTooLarge => unreachable("one statement is larger than `max_allowed_packet`"),
             DriverError::PacketOutOfOrder | DriverError::UnexpectedPacket { .. } => {
-                unreachable("it does not speak the protocol of MariaDB")
+                unreachable("the program on that port is not MariaDB")
             }
             other => unreachable(&other.to_string()),
         },
-        other => unreachable(&other.to_string()),
+        other => unreachable(&reason(&other)),
     }
+}
+
+fn unreachable(address: &Address, why: &str) -> Error {
+    DatabaseError::Unreachable { address: address.place(), why: why.to_owned() }.into()
 }
 
 /// The certificate that TLS was refused for is good for these names; asked for after [`explain`] would say so.
 pub(super) fn certificate_names(error: &mysql_async::Error) -> Option<Vec<String>> {
     let mysql_async::Error::Io(IoError::Io(error)) = error else { return None };
-    match find_tls(error)? {
+    match find::<rustls::Error>(error)? {
         rustls::Error::InvalidCertificate(rustls::CertificateError::NotValidForNameContext { presented, .. }) => {
             Some(presented.clone())
         }
@@ -54,50 +56,57 @@ pub(super) fn is_refused_login(error: &mysql_async::Error) -> bool {
     matches!(error, mysql_async::Error::Server(error) if error.code == 1045)
 }
 
-fn denied(address: &Address, why: &str) -> Error {
-    Error::AccessDenied { address: address.place(), user: address.user.clone(), why: why.to_owned(), shadowed: false }
+pub(super) fn denied(address: &Address, why: Denied) -> Error {
+    DatabaseError::AccessDenied { address: address.place(), user: address.user.clone(), why }.into()
 }
 
-fn refuse_tls(address: &Address, why: String) -> Error {
-    Error::Tls { address: address.place(), why }
+fn refuse_tls(address: &Address, why: TlsFault) -> Error {
+    DatabaseError::Tls { address: address.place(), why }.into()
+}
+
+fn tls_fault(error: &rustls::Error) -> TlsFault {
+    let why = tls::explain(error);
+    match tls::blame(error) {
+        Blame::Authority => TlsFault::Certificate(why),
+        Blame::Certificate => TlsFault::Unusable(why),
+        Blame::Handshake => TlsFault::Handshake(why),
+    }
 }
 
 fn explain_server(address: &Address, error: &ServerError) -> Error {
     let database = address.to_string();
-    let unreachable = |why: &str| Error::Unreachable { address: address.place(), why: why.to_owned() };
+    let unreachable = |why: &str| unreachable(address, why);
     let message = error.message.as_str();
     match error.code {
-        1045 if address.password.reveal().is_empty() => denied(address, "it wants a password, and none was given"),
-        1045 => denied(address, "wrong user or password"),
-        1698 => denied(
-            address,
-            "only the user of the same name on the machine of MariaDB may log in so, through its socket",
-        ),
+        1045 if address.password.reveal().is_empty() => denied(address, Denied::NoPassword),
+        1045 => denied(address, Denied::WrongPassword),
+        1698 => denied(address, Denied::SocketOnly),
         // The server names the account that it took, and an anonymous one has no name.
-        1044 => Error::AccessDenied {
-            address: address.place(),
-            user: address.user.clone(),
-            why: format!("it may not use the database `{}`", address.database),
-            shadowed: message.contains("''@"),
-        },
-        1142 | 1143 | 1227 | 1370 => denied(address, &format!("it lacks a privilege ({message})")),
-        1130 => denied(address, "MariaDB accepts nobody from this machine"),
-        1251 => denied(address, "it asks for a way to log in that kumadb cannot do"),
-        1820 | 1862 => denied(address, "its password has expired"),
-        3118 | 4151 => denied(address, "the account is locked"),
-        1129 => unreachable("it blocks this machine after too many failed connections, until `FLUSH HOSTS`"),
-        1040 | 1203 | 1226 => unreachable("too many connections are open already"),
-        1053 => unreachable("it is shutting down"),
-        1317 | 1927 => unreachable("somebody ended the connection there"),
-        1049 => Error::NoSuchDatabase { address: address.place(), database: address.database.clone() },
-        1205 | 1213 | 1020 => Error::Busy { database },
-        1021 | 1114 => Error::DiskFull { database },
-        _ if message.contains("Errcode: 28") || message.contains("error 28") => Error::DiskFull { database },
-        1290 | 1836 => Error::ReadOnly { database, why: "it is set to `read_only`".into() },
-        1792 => Error::ReadOnly { database, why: "this connection only reads".into() },
-        1153 => Error::Sql { database, message: "one row is larger than `max_allowed_packet` of MariaDB".into() },
-        1412 => Error::Sql { database, message: "the tables were altered while they were read".into() },
-        _ => Error::Sql { database, message: without_values(message) },
+        1044 if message.contains("''@") => denied(address, Denied::Shadowed),
+        1044 => denied(address, Denied::Database(address.database.clone())),
+        1142 | 1143 | 1227 | 1370 => denied(address, Denied::Privilege(message.to_owned())),
+        1130 => denied(address, Denied::Host),
+        1251 => denied(address, Denied::Method("of the server".into())),
+        1820 | 1862 => denied(address, Denied::Expired),
+        3118 | 4151 => denied(address, Denied::Locked),
+        3159 => denied(address, Denied::TlsOnly),
+        1129 => {
+            unreachable("this machine is blocked after too many failed connections; as root of MariaDB: FLUSH HOSTS")
+        }
+        1040 | 1203 | 1226 => unreachable("too many connections"),
+        1053 => unreachable("MariaDB is shutting down"),
+        1317 | 1927 => unreachable("the connection was killed"),
+        1049 => DatabaseError::NoSuchDatabase { address: address.place(), database: address.database.clone() }.into(),
+        1205 | 1213 | 1020 => DatabaseError::Busy { database }.into(),
+        1021 | 1114 => DatabaseError::DiskFull { database }.into(),
+        _ if message.contains("Errcode: 28") || message.contains("error 28") => {
+            DatabaseError::DiskFull { database }.into()
+        }
+        1290 | 1836 => DatabaseError::ReadOnly { database, why: "`read_only` is set" }.into(),
+        1792 => DatabaseError::ReadOnly { database, why: "kumadb opened this connection for reading" }.into(),
+        1153 => DatabaseError::Sql { database, message: "a row is larger than `max_allowed_packet`".into() }.into(),
+        1412 => DatabaseError::Sql { database, message: "tables were altered during the read".into() }.into(),
+        _ => DatabaseError::Sql { database, message: without_values(message) }.into(),
     }
 }
 
@@ -117,30 +126,14 @@ fn without_values(message: &str) -> String {
 }
 
 fn explain_io(address: &Address, error: &io::Error) -> String {
-    use io::ErrorKind::*;
     match (error.kind(), &address.socket) {
-        (NotFound, Some(_)) => "there is no such socket".into(),
-        (PermissionDenied, Some(_)) => "this user may not open the socket".into(),
-        (ConnectionRefused, Some(_)) => "nobody listens on the socket, MariaDB is not running".into(),
-        (ConnectionRefused, None) => "nobody listens there".into(),
-        (HostUnreachable | NetworkUnreachable, _) => "there is no way to that machine".into(),
-        (TimedOut, _) => "it does not answer in time".into(),
-        (ConnectionReset | ConnectionAborted | BrokenPipe | UnexpectedEof, _) => "the connection broke".into(),
-        _ if error.to_string().contains("failed to lookup address") => "there is no machine of that name".into(),
-        _ => {
-            let text = error.to_string();
-            text.split_once(" (os error").map_or(text.clone(), |(words, _)| words.to_lowercase())
+        (io::ErrorKind::NotFound, Some(_)) => {
+            "no such socket; MariaDB is not running, or its socket is at another path".into()
         }
+        (io::ErrorKind::ConnectionRefused, Some(_)) => "connection refused: MariaDB is not running".into(),
+        (io::ErrorKind::UnexpectedEof, _) => "the server closed the connection".into(),
+        _ => io_reason(error),
     }
-}
-
-fn find_tls(error: &io::Error) -> Option<&rustls::Error> {
-    let inner = error.get_ref()?;
-    inner.downcast_ref().or_else(|| inner.source()?.downcast_ref())
-}
-
-fn explain_tls_setup(error: &impl std::fmt::Display) -> String {
-    format!("the given authority cannot be used ({error})")
 }
 
 #[cfg(test)]

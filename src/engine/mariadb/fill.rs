@@ -17,7 +17,7 @@ use super::literal::split_definition;
 use super::load::{CopiedTable, Copy, LOADING, each_line, name_of, values_of};
 use super::{Access, Address, MariaDb};
 use crate::engine::{Fault, beside, quote};
-use crate::error::{Error, Result};
+use crate::error::{Error, OperationError, Result, SnapshotError};
 
 /// From so many rows on, a table is filled in two halves at a time, and its keys are made after the rows. More than two
 /// were not tried.
@@ -61,7 +61,7 @@ impl Filler {
             done += table.rows * 2;
         }
         if !wrong.is_empty() {
-            return Err(Error::Unclean(wrong));
+            return Err(Error::Operation(OperationError::ChecksFailed(wrong)));
         }
         self.db.check_references()
     }
@@ -139,7 +139,8 @@ impl Filler {
         let head = format!("INSERT INTO {} ", quote(&table.name)).len();
         each_line(from, *first, &mut |line| {
             let values = values_of(line);
-            let values = values.ok_or_else(|| Error::Snapshot(format!("`{}` has changed", from.display())))?;
+            let values = values
+                .ok_or_else(|| Error::Snapshot(SnapshotError::Bad(format!("`{}` has changed", from.display()))))?;
             let end = line.len() - b";\n".len();
             let columns = &line[head..end - values.len() - b" VALUES ".len()];
             written(match self.takes_files && !holds_bytes(values) {

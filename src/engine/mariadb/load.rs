@@ -15,7 +15,7 @@ use super::dump::{FIRST, LAST, table_end};
 use super::literal::{quoted_end, row_starts, split_definition};
 use super::{MariaDb, SQL_MODE, Writer as _};
 use crate::engine::{Counts, orphans, quote};
-use crate::error::{Error, Result};
+use crate::error::{DatabaseError, Error, OperationError, Result, SnapshotError};
 
 /// How rows of a dump are taken, as its head says it too.
 pub(super) const LOADING: &str = "foreign_key_checks = 0, sql_mode = 'NO_AUTO_VALUE_ON_ZERO,ALLOW_INVALID_DATES'";
@@ -43,7 +43,7 @@ pub fn count_dump(path: &Path) -> Result<Counts> {
 
 impl Copy {
     pub(super) fn read(path: &Path) -> Result<Self> {
-        let wrong = |why: &str| Error::Snapshot(format!("`{}` {why}", path.display()));
+        let wrong = |why: &str| Error::Snapshot(SnapshotError::Bad(format!("`{}` {why}", path.display())));
         let mut copy = Copy { tables: Vec::new() };
         let (mut open, mut first, mut complete, mut at) = (false, true, false, 0);
         each_line(path, 0, &mut |line| {
@@ -129,7 +129,11 @@ impl MariaDb {
             Err(error) => {
                 let undone = self.rollback();
                 // In doubt is in doubt; anything else is undone now, and if it cannot be, that is worth knowing more.
-                if matches!(error, Error::InDoubt { .. }) { Err(error) } else { undone.and(Err(error)) }
+                if matches!(error, Error::Database(DatabaseError::CommitInDoubt { .. })) {
+                    Err(error)
+                } else {
+                    undone.and(Err(error))
+                }
             }
         }
     }
@@ -158,7 +162,11 @@ impl MariaDb {
         if more > 0 {
             differences.push(format!("and {more} more"));
         }
-        Err(Error::Refused(format!("the copy does not fit {}: {}", self.address, differences.join("; "))))
+        Err(Error::Operation(OperationError::Refused(format!(
+            "the copy does not fit {}: {}",
+            self.address,
+            differences.join("; ")
+        ))))
     }
 
     fn replace_rows(&mut self, copy: &Copy, from: &Path, progress: &mut dyn FnMut(u64, u64)) -> Result<()> {
@@ -202,7 +210,7 @@ impl MariaDb {
                 wrong.push(format!("`{}` does not read back as it is in the copy", table.name));
             }
         }
-        if wrong.is_empty() { Ok(()) } else { Err(Error::Unclean(wrong)) }
+        if wrong.is_empty() { Ok(()) } else { Err(Error::Operation(OperationError::ChecksFailed(wrong))) }
     }
 
     /// How much of `table` is as it is in the copy at `from`, counted from its first row.

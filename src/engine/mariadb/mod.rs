@@ -38,8 +38,9 @@ pub use transfer::Transferred;
 
 use self::literal::Shape;
 use super::{Connect, Counts, Depth, EngineKind, Fault, Reader, Shadow, WriteKey, Writer, quote};
-use crate::error::{Error, Result, bytes};
+use crate::error::{DatabaseError, Denied, Error, OperationError, Result};
 use crate::schema::Schema;
+use crate::text::bytes;
 use crate::value::{Row, Value};
 
 /// How long a server may take to answer a new connection.
@@ -110,10 +111,9 @@ enum Transaction {
 
 impl MariaDb {
     fn open(address: &Address, access: Access) -> Result<Self> {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .map_err(|error| Error::Unreachable { address: address.place(), why: error.to_string() })?;
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| {
+            Error::Database(DatabaseError::Unreachable { address: address.place(), why: error.to_string() })
+        })?;
         let conn = runtime.block_on(connect(address))?;
         let mut db = MariaDb {
             conn: Some(conn),
@@ -157,7 +157,7 @@ impl MariaDb {
     }
 
     fn wrong(&self, message: impl Into<String>) -> Error {
-        Error::Sql { database: self.address.to_string(), message: message.into() }
+        Error::Database(DatabaseError::Sql { database: self.address.to_string(), message: message.into() })
     }
 
     /// Runs one statement that answers with a number of rows.
@@ -171,7 +171,7 @@ impl MariaDb {
                 bytes(sql.len() as u64),
                 bytes(self.max_packet as u64)
             );
-            return Err(Error::Sql { database: self.address.to_string(), message });
+            return Err(Error::Database(DatabaseError::Sql { database: self.address.to_string(), message }));
         }
         let outcome = self.runtime.block_on(async {
             let result = conn.query_iter(sql).await?;
@@ -181,7 +181,11 @@ impl MariaDb {
         });
         outcome.map_err(|error| {
             let error = fault::explain(&self.address, error);
-            if self.transaction == Transaction::Open && matches!(error, Error::Busy { .. } | Error::Unreachable { .. })
+            if self.transaction == Transaction::Open
+                && matches!(
+                    error,
+                    Error::Database(DatabaseError::Busy { .. }) | Error::Database(DatabaseError::Unreachable { .. })
+                )
             {
                 self.transaction = Transaction::Lost;
             }
@@ -226,7 +230,10 @@ impl MariaDb {
         if self.access == Access::Write || QUESTIONS.contains(&literal::verb(sql).as_str()) {
             return Ok(());
         }
-        Err(Error::ReadOnly { database: self.address.to_string(), why: "this connection only reads".into() })
+        Err(Error::Database(DatabaseError::ReadOnly {
+            database: self.address.to_string(),
+            why: "this connection only reads".into(),
+        }))
     }
 
     /// What a second kumadb on another machine would meet.
@@ -249,7 +256,7 @@ impl MariaDb {
         let lock = self.one(&format!("SELECT GET_LOCK({}, 0)", self.lock_name()))?;
         match lock.at(0).int() {
             Some(1) => Ok(()),
-            _ => Err(Error::Busy { database: self.address.to_string() }),
+            _ => Err(Error::Database(DatabaseError::Busy { database: self.address.to_string() })),
         }
     }
 
@@ -341,20 +348,17 @@ async fn connect(address: &Address) -> Result<Conn> {
         {
             return dial(address, Some(&name)).await.map_err(|error| fault::explain(address, error));
         }
-        let shadowed = fault::is_refused_login(&error) && is_shadowed(address).await;
-        Err(match fault::explain(address, error) {
-            Error::AccessDenied { address, user, why, shadowed: false } => {
-                Error::AccessDenied { address, user, why, shadowed }
-            }
-            other => other,
+        Err(match fault::is_refused_login(&error) && is_shadowed(address).await {
+            true => fault::denied(address, Denied::Shadowed),
+            false => fault::explain(address, error),
         })
     };
     match tokio::time::timeout(CONNECT_TIME, attempt).await {
         Ok(outcome) => outcome,
-        Err(_) => Err(Error::Unreachable {
+        Err(_) => Err(Error::Database(DatabaseError::Unreachable {
             address: address.place(),
-            why: format!("it did not answer within {} s", CONNECT_TIME.as_secs()),
-        }),
+            why: format!("timed out after {} s", CONNECT_TIME.as_secs()),
+        })),
     }
 }
 
@@ -422,12 +426,12 @@ impl Writer for MariaDb {
         }
         let tables = self.tables()?;
         if let Some(table) = tables.iter().find(|table| !table.rolls_back()) {
-            return Err(Error::Refused(format!(
+            return Err(Error::Operation(OperationError::Refused(format!(
                 "table `{}` uses the engine {}, which cannot undo a change; as root of MariaDB: ALTER TABLE {} ENGINE=InnoDB",
                 table.name,
                 table.engine,
                 quote(&table.name)
-            )));
+            ))));
         }
         self.lock()?;
         self.run("START TRANSACTION")?;
@@ -472,7 +476,9 @@ impl Writer for MariaDb {
                 let _ = self.release();
                 Ok(())
             }
-            Err(Error::Unreachable { .. }) => Err(Error::InDoubt { database: self.address.to_string() }),
+            Err(Error::Database(DatabaseError::Unreachable { .. })) => {
+                Err(Error::Database(DatabaseError::CommitInDoubt { database: self.address.to_string() }))
+            }
             Err(other) => Err(other),
         }
     }
@@ -483,7 +489,7 @@ impl Writer for MariaDb {
         }
         match self.run("ROLLBACK").and_then(|_| self.release()) {
             // A broken connection has rolled back by itself.
-            Err(Error::Unreachable { .. }) => Ok(()),
+            Err(Error::Database(DatabaseError::Unreachable { .. })) => Ok(()),
             other => other,
         }
     }

@@ -15,7 +15,7 @@ use super::load::{CopiedTable, Copy};
 use super::tables::text;
 use super::{Address, MariaDb};
 use crate::engine::{Fault, Fit, Shadow, quote};
-use crate::error::{Error, Result};
+use crate::error::{DatabaseError, Error, Hint, Result};
 
 /// What the names of the two databases beside `kuma` end in.
 const NEW: &str = "_kumadb_new";
@@ -35,7 +35,7 @@ impl Shadow for MariaDb {
         match (self.check_free(), rows_would_do) {
             (Ok(()), true) => Ok(Fit::Either),
             (Ok(()), false) => Ok(Fit::Tables),
-            (Err(Error::NoShadow { .. }), true) => Ok(Fit::Rows),
+            (Err(Error::Database(DatabaseError::CannotSwapTables { .. })), true) => Ok(Fit::Rows),
             (Err(error), _) => Err(error),
         }
     }
@@ -44,7 +44,7 @@ impl Shadow for MariaDb {
         self.clear()?;
         // Rights can be granted in too many ways to be worked out; what is empty may be created and dropped.
         match self.make_room().and_then(|()| self.clear()) {
-            Err(Error::AccessDenied { .. }) => Err(self.lacks_right()),
+            Err(Error::Database(DatabaseError::AccessDenied { .. })) => Err(self.lacks_right()),
             tried => tried,
         }
     }
@@ -131,11 +131,11 @@ impl MariaDb {
     }
 
     /// # Errors
-    /// [`Error::NoShadow`] where databases beside this one cannot have its name, or tables cannot be exchanged with them.
+    /// [`DatabaseError::CannotSwapTables`](crate::error::DatabaseError::CannotSwapTables) where databases beside this one cannot have its name, or tables cannot be exchanged with them.
     fn check_free(&mut self) -> Result<()> {
         let here = self.address.database.clone();
         if here.len() + NEW.len() > LONGEST {
-            return Err(self.no_shadow("its name is too long for another one beside it", None));
+            return Err(self.no_shadow("its name is too long", None));
         }
         // Tables with triggers stay in their database, and those that others refer to would take the others along.
         for (what, sql) in [
@@ -147,15 +147,15 @@ impl MariaDb {
             ),
         ] {
             if let Some(row) = self.all(sql)?.first() {
-                let (why, drop) = (format!("{what} {} is in the way", quote(&text(row, 0))), "drop it first");
-                return Err(self.no_shadow(&why, Some(drop.into())));
+                let why = format!("{what} {} is in the way", quote(&text(row, 0)));
+                return Err(self.no_shadow(&why, Some(Hint::advice("drop it first"))));
             }
         }
         let old = self.beside(OLD).database;
         if !self.names_in(&old)?.is_empty() {
-            let why = format!("database `{old}` holds tables that an earlier restore set aside");
-            let look = format!("if nothing in it is needed any more: DROP DATABASE {}", quote(&old));
-            return Err(self.no_shadow(&why, Some(look)));
+            let why = format!("database `{old}` contains tables that an earlier restore set aside");
+            let look = format!("if you do not need them any more: DROP DATABASE {}", quote(&old));
+            return Err(self.no_shadow(&why, Some(Hint::advice(look))));
         }
         Ok(())
     }
@@ -181,11 +181,16 @@ impl MariaDb {
             quoted(user),
             quoted(host)
         );
-        self.no_shadow(&format!("user `{}` may not make a database beside it", self.address.user), Some(grant))
+        let why = format!("user `{}` may not create databases", self.address.user);
+        self.no_shadow(&why, Some(Hint::command(grant)))
     }
 
-    fn no_shadow(&self, why: &str, hint: Option<String>) -> Error {
-        Error::NoShadow { database: self.address.to_string(), why: why.to_owned(), hint }
+    fn no_shadow(&self, why: &str, hint: Option<Hint>) -> Error {
+        Error::Database(DatabaseError::CannotSwapTables {
+            database: self.address.to_string(),
+            why: why.to_owned(),
+            hint,
+        })
     }
 
     fn exists(&mut self, database: &str) -> Result<bool> {

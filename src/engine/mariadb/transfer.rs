@@ -12,9 +12,10 @@ use super::literal::{quoted, write_text};
 use super::tables::text;
 use super::{MariaDb, UNFINISHED};
 use crate::engine::{Counts, Reader, quote};
-use crate::error::{Error, Result, counted};
+use crate::error::{Error, OperationError, Result};
 use crate::files;
 use crate::schema::Table;
+use crate::text::counted;
 use crate::value::Value;
 
 /// What was written, and what it cost.
@@ -56,7 +57,7 @@ impl MariaDb {
     /// are cut and numbers rounded where the column has no room for them, which is counted.
     ///
     /// # Errors
-    /// [`Error::Refused`] naming the cells that would lose more than that: texts that are too long, NULL where there must be
+    /// [`OperationError::Refused`](crate::error::OperationError::Refused) naming the cells that would lose more than that: texts that are too long, NULL where there must be
     /// something, texts that differ only in case where they must differ.
     pub fn transfer(
         &mut self,
@@ -136,10 +137,10 @@ fn refusal(mut unfit: Vec<String>) -> Error {
     let more = unfit.len().saturating_sub(SHOWN);
     unfit.truncate(SHOWN);
     unfit.extend((more > 0).then(|| format!("and {} more", counted(more, "cell"))));
-    Error::Refused(format!(
+    Error::Operation(OperationError::Refused(format!(
         "MariaDB cannot hold what is in the snapshot, change it on the instance it is of: {}",
         unfit.join("; ")
-    ))
+    )))
 }
 
 /// The rows of one table on their way.

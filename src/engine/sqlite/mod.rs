@@ -13,7 +13,7 @@ use rusqlite::types::ValueRef;
 use rusqlite::{Connection, ErrorCode, OpenFlags, params_from_iter};
 
 use super::{Connect, Counts, Depth, EngineKind, Fault, Reader, WriteKey, Writer, quote};
-use crate::error::{Error, Result};
+use crate::error::{DatabaseError, Error, Result};
 use crate::files;
 use crate::schema::{Column, ForeignKey, Index, Schema, Table};
 use crate::value::{Row, Value};
@@ -58,7 +58,7 @@ impl SqliteFile {
         let mut file = match fs::File::open(path) {
             Ok(file) => file,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound && self.part("-wal").exists() => {
-                return Err(Error::LoneWal(self.part("-wal")));
+                return Err(Error::Database(DatabaseError::WalWithoutDatabase(self.part("-wal"))));
             }
             Err(error) => return Err(Error::file("open", path)(error)),
         };
@@ -66,12 +66,20 @@ impl SqliteFile {
         file.by_ref().take(4096).read_to_end(&mut head).map_err(Error::file("read", path))?;
         if head.is_empty() {
             // A database whose first commit still stands in the WAL has no bytes of its own.
-            return if self.part("-wal").exists() { Ok(()) } else { Err(Error::EmptyFile(path.clone())) };
+            return if self.part("-wal").exists() {
+                Ok(())
+            } else {
+                Err(Error::Database(DatabaseError::EmptyFile(path.clone())))
+            };
         }
         if head.starts_with(b"SQLite format 3\0") {
             return Ok(());
         }
-        Err(if looks_random(&head) { Error::Encrypted(path.clone()) } else { Error::NotADatabase(path.clone()) })
+        Err(if looks_random(&head) {
+            Error::Database(DatabaseError::Encrypted(path.clone()))
+        } else {
+            Error::Database(DatabaseError::NotSqlite(path.clone()))
+        })
     }
 
     fn open(&self, flags: OpenFlags) -> Result<Sqlite> {
@@ -86,11 +94,14 @@ impl SqliteFile {
     fn error(&self, error: rusqlite::Error) -> Error {
         let database = self.describe();
         match error.sqlite_error_code() {
-            Some(ErrorCode::NotADatabase) => Error::NotADatabase(self.path.clone()),
-            Some(ErrorCode::DatabaseCorrupt) => {
-                Error::Damaged { database, problems: vec!["database disk image is malformed".into()] }
+            Some(ErrorCode::NotADatabase) => Error::Database(DatabaseError::NotSqlite(self.path.clone())),
+            Some(ErrorCode::DatabaseCorrupt) => Error::Database(DatabaseError::Damaged {
+                database,
+                problems: vec!["database disk image is malformed".into()],
+            }),
+            Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
+                Error::Database(DatabaseError::Busy { database })
             }
-            Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => Error::Busy { database },
             Some(ErrorCode::DiskFull) => Error::file("write", &self.path)(std::io::ErrorKind::StorageFull.into()),
             // What a disk says that takes no more, but does not call itself full: a quota, a device that fails.
             Some(ErrorCode::SystemIoFailure) if is_refused_write(&error) => {
@@ -99,7 +110,7 @@ impl SqliteFile {
             Some(ErrorCode::ReadOnly | ErrorCode::PermissionDenied | ErrorCode::CannotOpen) => {
                 Error::file("open", &self.path)(std::io::ErrorKind::PermissionDenied.into())
             }
-            _ => Error::Sql { database, message: error.to_string() },
+            _ => Error::Database(DatabaseError::Sql { database, message: error.to_string() }),
         }
     }
 }
@@ -237,7 +248,9 @@ impl Sqlite {
     /// Fails when somebody, a server that starts for instance, has begun to write what is read without any lock.
     fn check_still(&self) -> Result<()> {
         match &self.still {
-            Some(look) if *look != self.file.look() => Err(Error::Busy { database: self.file.describe() }),
+            Some(look) if *look != self.file.look() => {
+                Err(Error::Database(DatabaseError::Busy { database: self.file.describe() }))
+            }
             _ => Ok(()),
         }
     }
@@ -452,7 +465,7 @@ fn copy_pages(
         match step {
             StepResult::Done => return Ok(()),
             StepResult::More => {}
-            _ => return Err(Error::Busy { database: file.describe() }),
+            _ => return Err(Error::Database(DatabaseError::Busy { database: file.describe() })),
         }
     }
 }

@@ -11,6 +11,7 @@ use crate::model::defaults::{page_default, template};
 use crate::model::fields::FIELDS;
 use crate::model::{Field, Kind, Shape, field, kind};
 use crate::schema::{Release, newest};
+use crate::text::did_you_mean;
 
 /// Names that people use for a column, besides its own and that of the page.
 const ALSO: [(&str, &str); 14] = [
@@ -279,11 +280,7 @@ fn unknown(one: &Entry, what: &str, handled: &[&str]) -> Problem {
 
 /// The problem of a key that is none of `known`.
 pub(super) fn unknown_key<'k>(one: &Entry, what: &str, known: impl Iterator<Item = &'k str>) -> Problem {
-    let wrong = problem(&one.at, what, format!("`{}` is not known here", one.key));
-    match nearest(&one.key, known) {
-        Some(near) => Problem { message: format!("{}, did you mean `{near}`?", wrong.message), ..wrong },
-        None => wrong,
-    }
+    problem(&one.at, what, format!("unknown key `{}`{}", one.key, did_you_mean(&one.key, known)))
 }
 
 /// Refuses the keys of `node` that are none of `known`.
@@ -291,14 +288,4 @@ pub(super) fn check_keys(draft: &mut Draft, what: &str, node: &Node, known: &[&s
     for one in node.entries().iter().filter(|one| !known.contains(&one.key.as_str())) {
         draft.problem(unknown_key(one, what, known.iter().copied()));
     }
-}
-
-/// Of `known`, the one nearest to `name`, if it is near enough to be meant.
-pub(super) fn nearest<'k>(name: &str, known: impl Iterator<Item = &'k str>) -> Option<&'k str> {
-    let flat = |text: &str| text.to_lowercase().replace(['_', '-', ' '], "");
-    known
-        .map(|known| (strsim::jaro_winkler(&flat(name), &flat(known)), known))
-        .filter(|(likeness, _)| *likeness >= 0.85)
-        .max_by(|a, b| a.0.total_cmp(&b.0))
-        .map(|(_, known)| known)
 }

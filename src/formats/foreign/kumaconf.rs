@@ -2,11 +2,12 @@
 //!
 //! Rows are joined into the things that the socket API would send, and go the way of those.
 
+use crate::text::{meant, nearest};
 use std::collections::HashMap;
 
 use super::super::node::{Data, Entry, Node};
 use super::Source;
-use super::columns::{has, nearest};
+use super::columns::has;
 use super::draft::{Draft, entry};
 use super::dump::{self, Dump};
 
@@ -60,10 +61,8 @@ impl Tables {
             let rows = rows(draft, table);
             if !TABLES.contains(&table.key.as_str()) {
                 let what = format!("table `{}`, {} rows", table.key, rows.len());
-                match nearest(&table.key, TABLES.into_iter()).filter(|near| near.len().abs_diff(table.key.len()) <= 1) {
-                    Some(near) => {
-                        draft.wrong(&table.at, &what, format!("there is no such table, did you mean `{near}`?"))
-                    }
+                match nearest(&table.key, TABLES).filter(|near| near.len().abs_diff(table.key.len()) <= 1) {
+                    Some(near) => draft.wrong(&table.at, &what, format!("unknown table{}", meant(near))),
                     None if rows.is_empty() => {}
                     None => {
                         draft.skip(&table.at, what, "it is no configuration, or belongs to the server it comes from")

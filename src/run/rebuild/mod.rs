@@ -20,7 +20,7 @@ use crate::backup::{Held, Manifest};
 use crate::docker::{Docker, Image};
 use crate::engine::EngineKind;
 use crate::engine::mariadb::{Address, Scratch};
-use crate::error::{Error, Result};
+use crate::error::{DatabaseError, Error, Hint, InputError, OperationError, Result};
 use crate::files;
 use crate::instance::config::{self, Config};
 use crate::kuma::create::{self, Content};
@@ -97,16 +97,16 @@ impl Rebuild<'_> {
     /// Everything that can be checked before anything is written, and most of it before the snapshot is read.
     ///
     /// # Errors
-    /// [`Error::Occupied`] where the target is not empty; [`Error::NoSpace`]; [`Error::Refused`] where it cannot be created.
+    /// [`DatabaseError::Occupied`](crate::error::DatabaseError::Occupied) where the target is not empty; [`FileError::NoSpace`](crate::error::FileError::NoSpace); [`OperationError::Refused`](crate::error::OperationError::Refused) where it cannot be created.
     pub fn check(&self, manifest: &Manifest) -> Result<()> {
         if manifest.engine != self.database.engine() && recording(manifest, self.database.engine()).is_none() {
-            return Err(Error::Refused(format!(
+            return Err(Error::Operation(OperationError::Refused(format!(
                 "snapshot `{}` is of {} and of release {}, whose tables on {} are not known to this kumadb",
                 manifest.id,
                 manifest.engine,
                 manifest.release,
                 self.database.engine()
-            )));
+            ))));
         }
         if let Some(folder) = &self.folder {
             place::check(folder, &manifest.id)?;
@@ -127,10 +127,10 @@ impl Rebuild<'_> {
         };
         match wanted.filter(|uid| !us.is_root() && *uid != us.as_raw()) {
             None => Ok(()),
-            Some(uid) => Err(Error::Refused(format!(
+            Some(uid) => Err(Error::Operation(OperationError::Refused(format!(
                 "files in `{}` must belong to user {uid}, and only root can give them away: run this as root",
                 folder.display()
-            ))),
+            )))),
         }
     }
 
@@ -168,7 +168,7 @@ impl Rebuild<'_> {
 
     fn fill_database(&self, held: Held, observer: &mut dyn Observer) -> Result<Rebuilt> {
         let Database::External(address) = &self.database else {
-            return Err(Error::Usage("a data folder is needed".into()));
+            return Err(Error::Input(InputError::Usage("a data folder is needed".into())));
         };
         let tables = check_database(address, &held.manifest)?;
         let filled = database::fill(address, held, tables, observer)?;
@@ -254,17 +254,22 @@ fn recording(manifest: &Manifest, engine: EngineKind) -> Option<&'static Recordi
 fn check_database(address: &Address, manifest: &Manifest) -> Result<Vec<String>> {
     let recorded = recording(manifest, EngineKind::MariaDb).map(Recording::schema).unwrap_or_default();
     let known = |table: &str| manifest.counts.contains_key(table) || recorded.table(table).is_some();
-    let occupied = |why: String, hint: String| Err(Error::Occupied { place: address.to_string(), why, hint });
+    let occupied = |why: String, hint: Hint| {
+        Err(Error::Database(DatabaseError::Occupied { place: address.to_string(), why, hint }))
+    };
     match create::read_content(address, &known)? {
         Content::Nothing => Ok(Vec::new()),
         Content::Unfinished(tables) => Ok(tables),
         Content::Server(what) => {
             let target = address.url();
-            occupied(format!("it is not empty: {what}"), format!("kumadb -t {target} restore {}", manifest.id))
+            occupied(
+                format!("it is not empty: {what}"),
+                Hint::command(format!("kumadb -t {target} restore {}", manifest.id)),
+            )
         }
         Content::Other(what) => occupied(
             format!("it is not empty: {what}"),
-            "CREATE DATABASE another CHARACTER SET utf8mb4, and name that one".into(),
+            Hint::advice("create another one (CREATE DATABASE another CHARACTER SET utf8mb4), and use that"),
         ),
     }
 }
@@ -310,7 +315,9 @@ impl Maker<'_> {
     pub fn check(&self) -> Result<()> {
         match self {
             Maker::Image(_, image) if image.has_mariadb => Ok(()),
-            Maker::Image(_, image) => Err(Error::Refused(format!("image `{}` has no MariaDB", image.name))),
+            Maker::Image(_, image) => {
+                Err(Error::Operation(OperationError::Refused(format!("image `{}` has no MariaDB", image.name))))
+            }
             Maker::Local => Scratch::check_series(),
         }
     }

@@ -5,7 +5,7 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use super::workshop::{self, Note};
-use crate::error::{Error, Result};
+use crate::error::{DatabaseError, Error, Hint, Result};
 use crate::files;
 use crate::kuma::init;
 
@@ -71,29 +71,29 @@ pub(super) fn check(folder: &Path, id: &str) -> Result<()> {
         Found::Absent | Found::Empty | Found::Unfinished(None) => return check_above(folder),
         Found::Unfinished(Some(note)) if note.snapshot == id => return check_above(folder),
         Found::Unfinished(Some(note)) => (
-            format!("it holds the unfinished restore of snapshot `{}`", note.snapshot),
-            format!(
-                "kumadb restore {} --to {shown} finishes it; to begin anew, remove what is in the folder",
+            format!("it contains an interrupted restore of snapshot `{}`", note.snapshot),
+            Hint::advice(format!(
+                "finish it: `kumadb restore {} --to {shown}`; or empty the folder to start over",
                 note.snapshot
-            ),
+            )),
         ),
         Found::Server(trace) => {
-            let hint = format!(
-                "name an absent or empty folder; or, to restore over that instance: kumadb -t {shown} restore {id}"
-            );
-            (format!("it is not empty: it holds `{trace}`"), hint)
+            let hint = Hint::advice(format!(
+                "use a new or empty folder; or restore over that instance: `kumadb -t {shown} restore {id}`"
+            ));
+            (format!("it is not empty: it contains `{trace}`"), hint)
         }
         Found::Other(name) => (
-            format!("it is not empty: it holds `{name}`"),
-            format!("name a folder of its own, such as {}", folder.join("data").display()),
+            format!("it is not empty: it contains `{name}`"),
+            Hint::advice(format!("use another folder, such as {}", folder.join("data").display())),
         ),
         Found::Link(to) => (
-            format!("it is a link to `{}`", to.display()),
-            format!("name the folder itself: {}", folder.parent().unwrap_or(folder).join(to).display()),
+            format!("it is a symbolic link to `{}`", to.display()),
+            Hint::advice(format!("use the folder itself: {}", folder.parent().unwrap_or(folder).join(to).display())),
         ),
-        Found::NoFolder => ("it is not a folder".into(), "name a folder that is absent or empty".into()),
+        Found::NoFolder => ("it is not a folder".into(), Hint::advice("use a new or empty folder")),
     };
-    Err(Error::Occupied { place: format!("`{shown}`"), why, hint })
+    Err(Error::Database(DatabaseError::Occupied { place: format!("`{shown}`"), why, hint }))
 }
 
 /// Fails unless the folder can be created and written to.
@@ -101,11 +101,11 @@ fn check_above(folder: &Path) -> Result<()> {
     let standing = standing(folder);
     match standing.is_dir() {
         true => files::check_writable(standing),
-        false => Err(Error::Occupied {
+        false => Err(Error::Database(DatabaseError::Occupied {
             place: format!("`{}`", folder.display()),
             why: format!("`{}` is not a folder", standing.display()),
-            hint: "name a folder that is absent or empty".into(),
-        }),
+            hint: Hint::advice("use a new or empty folder"),
+        })),
     }
 }
 

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::owner_of;
 use super::place::Found;
-use crate::error::{Error, Result};
+use crate::error::{DatabaseError, Error, Hint, OperationError, Result};
 use crate::files::{self, Lock, Pinned};
 use crate::instance::config;
 
@@ -35,7 +35,9 @@ pub struct Note {
 pub fn read_note(folder: &Path) -> Result<Option<Note>> {
     let path = folder.join(NAME).join(NOTE);
     let note = files::read_text(&path)?.map(|text| serde_json::from_str(&text));
-    note.transpose().map_err(|error| Error::Refused(format!("`{}` cannot be read: {error}", path.display())))
+    note.transpose().map_err(|error| {
+        Error::Operation(OperationError::Refused(format!("`{}` cannot be read: {error}", path.display())))
+    })
 }
 
 /// An open build folder. Dropped before anything was moved out of it, it is removed, and so is the data folder if it was
@@ -59,7 +61,7 @@ impl Workshop {
     /// unless they were ready.
     ///
     /// # Errors
-    /// [`Error::Locked`] when another run uses it.
+    /// [`OperationError::Locked`](crate::error::OperationError::Locked) when another run uses it.
     pub fn open(folder: &Path, snapshot: &str, owner: Option<(u32, u32)>) -> Result<Workshop> {
         let made = !folder.exists();
         if made {
@@ -75,11 +77,11 @@ impl Workshop {
         let _lock = Lock::take(&inside.path().join(LOCK), &note)?;
         // Another run may have finished before we had the lock.
         if !matches!(super::place::look(folder.path())?, Found::Unfinished(_)) {
-            return Err(Error::Occupied {
+            return Err(Error::Database(DatabaseError::Occupied {
                 place: format!("`{}`", place.display()),
-                why: "another restore has just come to its end there".into(),
-                hint: String::new(),
-            });
+                why: "another restore has just finished in it".into(),
+                hint: Hint::advice("use a new or empty folder"),
+            }));
         }
         let (data, note) = (inside.path().join(DATA), read_note(folder.path())?);
         if note.is_none() {
@@ -139,7 +141,8 @@ impl Workshop {
         let mut entries: Vec<String> = names.filter_map(|path| Some(path.file_name()?.to_str()?.to_owned())).collect();
         entries.sort_by_key(|name| LAST.iter().position(|last| last == name).map_or(0, |at| at + 1));
         let note = Note { snapshot: self.snapshot.clone(), entries };
-        let text = serde_json::to_vec_pretty(&note).map_err(|error| Error::Refused(error.to_string()))?;
+        let text = serde_json::to_vec_pretty(&note)
+            .map_err(|error| Error::Operation(OperationError::Refused(error.to_string())))?;
         files::replace(&self.inside.path().join(NOTE), files::PRIVATE, |file| file.write_all(&text))?;
         self.note = Some(note);
         Ok(())

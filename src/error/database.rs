@@ -1,0 +1,347 @@
+//! Why a database cannot be read or written.
+
+use std::path::PathBuf;
+
+use super::{Exit, Hint, Report};
+use crate::text::counted;
+
+/// SQLite or MariaDB refuses, or what is in them is not usable.
+#[derive(Debug)]
+#[allow(missing_docs, reason = "the report of each variant is its documentation")]
+pub enum DatabaseError {
+    EmptyFile(PathBuf),
+    NotSqlite(PathBuf),
+    Encrypted(PathBuf),
+    WalWithoutDatabase(PathBuf),
+    Damaged {
+        database: String,
+        problems: Vec<String>,
+    },
+    NotKuma {
+        database: String,
+        why: String,
+    },
+    UnknownRelease {
+        database: String,
+        why: String,
+    },
+    /// A damaged database of which no release is known.
+    ReleaseNotFound(PathBuf),
+    /// A damaged database in which no row could be found.
+    NoRows(PathBuf),
+    /// Only SQLite files can be salvaged.
+    NotSalvageable,
+    /// What the engine says of a statement.
+    Sql {
+        database: String,
+        message: String,
+    },
+    Busy {
+        database: String,
+    },
+    MigrationLocked {
+        database: String,
+    },
+    Unreachable {
+        address: String,
+        why: String,
+    },
+    AccessDenied {
+        address: String,
+        user: String,
+        why: Denied,
+    },
+    Tls {
+        address: String,
+        why: TlsFault,
+    },
+    CommitInDoubt {
+        database: String,
+    },
+    DiskFull {
+        database: String,
+    },
+    ReadOnly {
+        database: String,
+        why: &'static str,
+    },
+    NoSuchDatabase {
+        address: String,
+        database: String,
+    },
+    Charset {
+        database: String,
+        charset: String,
+    },
+    NotEmpty {
+        database: String,
+        what: String,
+    },
+    Occupied {
+        place: String,
+        why: String,
+        hint: Hint,
+    },
+    CannotSwapTables {
+        database: String,
+        why: String,
+        hint: Option<Hint>,
+    },
+    /// A table whose engine has no transactions.
+    NoTransactions {
+        table: String,
+        engine: String,
+    },
+    /// The tables of a copy are not those of the database.
+    CopyDiffers {
+        database: String,
+        differences: Vec<String>,
+    },
+    /// Rows of a SQLite snapshot that MariaDB cannot store.
+    CannotConvert {
+        cells: Vec<String>,
+    },
+    /// A program of MariaDB that this machine does not have.
+    MariaDbNotInstalled {
+        program: &'static str,
+    },
+    MariaDbSeries {
+        version: String,
+        series: &'static str,
+    },
+    MariaDbStart {
+        why: String,
+    },
+    MariaDbStop {
+        status: String,
+    },
+    PasswordHash {
+        why: String,
+    },
+}
+
+/// Why MariaDB denies access.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Denied {
+    /// No password was given, and one is required.
+    NoPassword,
+    /// User or password is wrong.
+    WrongPassword,
+    /// The account logs in through the socket, as the user of the operating system.
+    SocketOnly,
+    /// No right to use this database.
+    Database(String),
+    /// An anonymous account takes precedence over the user.
+    Shadowed,
+    /// A privilege is missing; the message of MariaDB.
+    Privilege(String),
+    /// No account for this host.
+    Host,
+    /// An authentication method that is not supported.
+    Method(String),
+    /// The password has expired.
+    Expired,
+    /// The account is locked.
+    Locked,
+    /// MariaDB takes connections with TLS only.
+    TlsOnly,
+}
+
+/// Why there is no TLS connection to MariaDB.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TlsFault {
+    /// The server does not offer TLS.
+    NotOffered,
+    /// The certificate is not signed by a trusted authority, or not valid now.
+    Certificate(String),
+    /// The certificate cannot be used by any client: made for another host, for no host, for an authority, in an old version.
+    Unusable(String),
+    /// The handshake failed otherwise.
+    Handshake(String),
+    /// The authority that was given cannot be used.
+    Authority(String),
+}
+
+const OWN_CERTIFICATE: &str =
+    "give MariaDB a certificate of its own, signed by the authority, with its host name as subjectAltName";
+
+impl DatabaseError {
+    /// Message, exit code and hints.
+    pub fn report(&self) -> Report {
+        let failed = |message: String| Report::new(Exit::Failed, message);
+        let refused = |message: String| Report::new(Exit::Refused, message);
+        let unreadable = |message: String| {
+            Report::new(Exit::Verification, message).hint("kumadb backup list, then `kumadb restore ID`")
+        };
+        match self {
+            Self::EmptyFile(path) => unreadable(format!("`{}` is empty (0 bytes)", path.display())),
+            Self::NotSqlite(path) => unreadable(format!("`{}` is not a SQLite database", path.display())),
+            Self::Encrypted(path) => {
+                unreadable(format!("`{}` is encrypted, or its first page is damaged", path.display()))
+            }
+            Self::WalWithoutDatabase(path) => {
+                unreadable(format!("`{}` exists, but its database `kuma.db` is missing", path.display()))
+            }
+            Self::Damaged { database, problems } => {
+                unreadable(format!("{database} is damaged: {}", problems.join("; ")))
+            }
+            Self::NotKuma { database, why } => {
+                refused(format!("{database} is not a database of Uptime Kuma: {why}")).command("kumadb find")
+            }
+            Self::UnknownRelease { database, why } => {
+                refused(format!("unrecognised Uptime Kuma release in {database}: {why}"))
+                    .hint("add `--allow-unknown-release` if the columns in question are the same")
+            }
+            Self::ReleaseNotFound(path) => {
+                refused(format!("cannot determine the Uptime Kuma release of the damaged `{}`", path.display()))
+                    .hint("add `--release` with the release of the server's image, such as 2.5.3")
+            }
+            Self::NoRows(path) => {
+                refused(format!("no rows of Uptime Kuma found in `{}`", path.display())).command("kumadb backup list")
+            }
+            Self::NotSalvageable => {
+                refused("only a SQLite database can be salvaged".into()).command("kumadb backup list")
+            }
+            Self::Sql { database, message } => failed(format!("{database}: {message}")),
+            Self::Busy { database } => Report::new(Exit::Locked, format!("{database} is locked by another writer"))
+                .hint("wait until the other writer is done, then run the same command again"),
+            Self::MigrationLocked { database } => refused(format!(
+                "a migration of {database} is running or was interrupted: `knex_migrations_lock` is set"
+            ))
+            .hint("if a server is migrating right now, wait; otherwise start it once with its own image"),
+            Self::Unreachable { address, why } => failed(format!("cannot connect to MariaDB at {address}: {why}"))
+                .hint("check that MariaDB is running, and host and port: systemctl status mariadb"),
+            Self::AccessDenied { address, user, why } => {
+                let report =
+                    failed(format!("access denied for user `{user}` on MariaDB at {address}: {}", why.words()));
+                report.with([why.hint(user)])
+            }
+            Self::Tls { address, why } => {
+                failed(format!("TLS connection to MariaDB at {address} failed: {}", why.words())).hint(why.hint())
+            }
+            Self::CommitInDoubt { database } => failed(format!(
+                "connection to {database} lost during the commit: it is unknown whether the change was made"
+            ))
+            .hint("check whether the change was made before you repeat it"),
+            Self::DiskFull { database } => {
+                refused(format!("cannot write to {database}: disk full on the MariaDB host"))
+                    .hint("free disk space on the MariaDB host, then run the same command again")
+            }
+            Self::ReadOnly { database, why } => {
+                refused(format!("cannot write to {database}: MariaDB is read-only: {why}"))
+                    .hint("connect to the primary server, or set read_only=OFF")
+            }
+            Self::NoSuchDatabase { address, database } => {
+                Report::new(Exit::NotFound, format!("database `{database}` not found on MariaDB at {address}"))
+                    .command(format!("CREATE DATABASE `{database}` CHARACTER SET utf8mb4"))
+            }
+            Self::Charset { database, charset } => refused(format!(
+                "database `{database}` has the character set {charset}, but the server requires utf8mb4"
+            ))
+            .command(format!("ALTER DATABASE `{database}` CHARACTER SET utf8mb4")),
+            Self::NotEmpty { database, what } => {
+                refused(format!("{database} is not empty: {what}")).hint("use an empty database")
+            }
+            Self::Occupied { place, why, hint } => {
+                refused(format!("cannot create a new instance in {place}: {why}")).with([hint.clone()])
+            }
+            Self::CannotSwapTables { database, why, hint } => {
+                refused(format!("cannot exchange the tables of {database} with those of the snapshot: {why}"))
+                    .with(hint.clone())
+            }
+            Self::NoTransactions { table, engine } => {
+                refused(format!("table `{table}` uses the engine {engine}, which cannot roll back"))
+                    .command(format!("ALTER TABLE `{table}` ENGINE=InnoDB"))
+            }
+            Self::CopyDiffers { database, differences } => {
+                refused(format!("the copy does not match {database}: {}", differences.join("; ")))
+                    .hint("run the server's image of the release of the copy first")
+            }
+            Self::CannotConvert { cells } => refused(format!(
+                "MariaDB cannot store {} of the snapshot: {}",
+                counted(cells.len(), "value"),
+                cells.join("; ")
+            ))
+            .hint("change these values on the instance, then create a new snapshot"),
+            Self::MariaDbNotInstalled { program } => {
+                refused(format!("`{program}` not found: MariaDB is required to load a dump"))
+                    .command("apt-get install mariadb-server")
+            }
+            Self::MariaDbSeries { version, series } => {
+                refused(format!("this machine has `mariadbd` {version}, but the server's images have {series}x"))
+                    .hint(format!("install MariaDB {series}x, or use an image of the server that contains it"))
+            }
+            Self::MariaDbStart { why } => {
+                refused(format!("cannot start MariaDB: {why}")).hint("check that `mariadbd` starts on this machine")
+            }
+            Self::MariaDbStop { status } => refused(format!("MariaDB did not stop cleanly: {status}"))
+                .hint("check the disk space and the log of MariaDB"),
+            Self::PasswordHash { why } => failed(format!("cannot hash the password: {why}")),
+        }
+    }
+}
+
+impl Denied {
+    fn words(&self) -> String {
+        match self {
+            Self::NoPassword => "no password given".into(),
+            Self::WrongPassword => "wrong user or password".into(),
+            Self::SocketOnly => {
+                "this account only logs in through the socket, as the system user of the same name".into()
+            }
+            Self::Database(database) => format!("no privileges on database `{database}`"),
+            Self::Shadowed => "an anonymous account is used instead".into(),
+            Self::Privilege(message) => format!("missing privilege ({message})"),
+            Self::Host => "connections from this machine are not allowed".into(),
+            Self::Method(method) => format!("unsupported authentication method {method}"),
+            Self::Expired => "the password has expired".into(),
+            Self::Locked => "the account is locked".into(),
+            Self::TlsOnly => "TLS is required".into(),
+        }
+    }
+
+    fn hint(&self, user: &str) -> Hint {
+        match self {
+            Self::NoPassword => Hint::advice(format!(
+                "give a password: mysql://{user}:PASSWORD@HOST:3306/DATABASE, or `password` in db-config.json"
+            )),
+            Self::WrongPassword => Hint::advice(
+                "check user and password in db-config.json or in the URL; if the account requires TLS, add `?ssl=true`",
+            ),
+            Self::SocketOnly => Hint::advice(format!("run kumadb as the system user `{user}`, or use another account")),
+            Self::Database(database) => Hint::command(format!("GRANT ALL ON `{database}`.* TO '{user}'@'%'")),
+            Self::Shadowed => Hint::advice(format!(
+                "the anonymous user `''@'localhost'` takes precedence over `{user}`@`%`; as root of MariaDB: DROP USER \
+                 ''@'localhost'"
+            )),
+            Self::Privilege(_) => Hint::advice("grant the privilege to the account as root of MariaDB"),
+            Self::Host => {
+                Hint::advice("create the account for this host as root of MariaDB, or check its bind address")
+            }
+            Self::Method(_) => Hint::advice("use an account with mysql_native_password or ed25519"),
+            Self::Expired => Hint::advice("set a new password as root of MariaDB: ALTER USER … IDENTIFIED BY …"),
+            Self::Locked => Hint::advice("unlock it as root of MariaDB: ALTER USER … ACCOUNT UNLOCK"),
+            Self::TlsOnly => Hint::advice("add `?ssl=true` to the URL, or set `ssl` in db-config.json"),
+        }
+    }
+}
+
+impl TlsFault {
+    fn words(&self) -> String {
+        match self {
+            Self::NotOffered => "the server does not offer TLS".into(),
+            Self::Certificate(why) | Self::Unusable(why) | Self::Handshake(why) => why.clone(),
+            Self::Authority(why) => format!("cannot use the CA certificate: {why}"),
+        }
+    }
+
+    fn hint(&self) -> &'static str {
+        match self {
+            Self::NotOffered => "enable TLS in MariaDB (ssl_cert, ssl_key), or connect without TLS",
+            Self::Certificate(_) => "give the CA certificate that signed it, as PEM, in `ca`",
+            Self::Unusable(_) => OWN_CERTIFICATE,
+            Self::Handshake(_) => "check that MariaDB offers TLS 1.2 or newer on that port",
+            Self::Authority(_) => "name a PEM file with at least one CERTIFICATE block in `ca`",
+        }
+    }
+}

@@ -1,0 +1,260 @@
+//! What is wrong with what a person typed or wrote.
+
+use std::path::PathBuf;
+
+use super::{Exit, Hint, Problem, Report};
+use crate::text::{counted, did_you_mean};
+
+/// How many problems are shown.
+const SHOWN: usize = 20;
+
+/// The command line, a fixture, the config file or an environment variable is wrong.
+#[derive(Debug)]
+#[allow(missing_docs, reason = "the report of each variant is its documentation")]
+pub enum InputError {
+    /// All problems of fixtures, fields and options, collected.
+    Problems(Vec<Problem>),
+    /// An option has a value that it cannot have.
+    Option {
+        option: String,
+        why: String,
+        hint: Option<Hint>,
+    },
+    /// Two options that exclude each other.
+    Conflict {
+        option: String,
+        other: String,
+    },
+    /// An option that does not apply to what the command works on.
+    NotFor {
+        option: String,
+        subject: String,
+        why: String,
+    },
+    /// An option that needs another one.
+    Requires {
+        option: String,
+        needs: String,
+    },
+    /// Something that must be given and was not.
+    Missing {
+        what: String,
+        hint: Hint,
+    },
+    /// A name that is none of those that exist.
+    Unknown {
+        kind: &'static str,
+        name: String,
+        known: Vec<String>,
+    },
+    /// The beginning of several ids.
+    Ambiguous {
+        kind: &'static str,
+        prefix: String,
+        count: usize,
+    },
+    /// A name that is taken.
+    Exists {
+        kind: &'static str,
+        name: String,
+    },
+    /// The value of an environment variable.
+    Variable {
+        name: String,
+        why: String,
+    },
+    /// An environment variable that must be set.
+    VariableMissing {
+        name: String,
+        because: String,
+    },
+    /// A point in time.
+    Time {
+        why: String,
+    },
+    /// A URL, an address of a store or of a database. A password in it is not shown.
+    Address {
+        kind: &'static str,
+        shown: String,
+        why: String,
+    },
+    /// The address of a database names none.
+    NoDatabaseName,
+    /// A file that the command line names.
+    FileNotFound {
+        path: PathBuf,
+    },
+    /// A file whose first line must hold a value.
+    EmptyFirstLine {
+        path: PathBuf,
+    },
+    /// A file that cannot be what it must be.
+    FileContent {
+        path: PathBuf,
+        why: String,
+    },
+    /// A line of a file.
+    Line {
+        path: PathBuf,
+        line: usize,
+        why: String,
+    },
+    /// PEM with the certificates of authorities.
+    Authorities {
+        why: String,
+    },
+    /// No config file, or it cannot be read.
+    NoConfig {
+        looked: Vec<String>,
+    },
+    /// The config file has no section of a kind.
+    NoSection {
+        section: &'static str,
+    },
+    NotUtf8 {
+        what: String,
+    },
+    PasswordsDiffer,
+    /// Several runs at once cannot ask for a secret.
+    CannotPrompt {
+        secret: String,
+    },
+    /// A fixture that a format cannot express.
+    Render {
+        why: String,
+    },
+    /// The type of a monitor that takes no heartbeats from outside.
+    NotAPushMonitor {
+        monitor: String,
+        kind: String,
+    },
+    /// Filters or a name that select no monitor.
+    NoMonitor {
+        what: String,
+    },
+    /// An instance or instance group that the config file does not have.
+    NotConfigured {
+        kind: &'static str,
+        name: String,
+        known: Vec<String>,
+    },
+    SeveralMonitors {
+        what: String,
+        count: usize,
+    },
+    ConfirmationRequired,
+    Cancelled,
+    /// Temporary.
+    Usage(String),
+}
+
+impl InputError {
+    /// Message, exit code and hints.
+    pub fn report(&self) -> Report {
+        let usage = |message: String| Report::new(Exit::Usage, message);
+        match self {
+            Self::Problems(problems) => usage(listed(problems)).with(hints(problems)),
+            Self::Option { option, why, hint } => usage(format!("invalid {option}: {why}")).with(hint.clone()),
+            Self::Conflict { option, other } => {
+                usage(format!("cannot combine {option} with {other}")).hint("leave out one of them")
+            }
+            Self::NotFor { option, subject, why } => {
+                usage(format!("cannot use {option} with {subject}: {why}")).hint(format!("leave out {option}"))
+            }
+            Self::Requires { option, needs } => {
+                usage(format!("{option} requires {needs}")).hint(format!("add {needs}, or leave out {option}"))
+            }
+            Self::Missing { what, hint } => usage(format!("no {what} given")).with([hint.clone()]),
+            Self::Unknown { kind, name, known } => {
+                usage(format!("unknown {kind} `{name}`{}", did_you_mean(name, known)))
+                    .with((!known.is_empty()).then(|| Hint::advice(format!("use one of {}", known.join(", ")))))
+            }
+            Self::Ambiguous { kind, prefix, count } => {
+                usage(format!("`{prefix}` matches {}", counted(*count, kind))).hint("type more characters of the id")
+            }
+            Self::Exists { kind, name } => usage(format!("{kind} `{name}` already exists")).hint("choose another name"),
+            Self::Variable { name, why } => {
+                usage(format!("invalid value of `{name}`: {why}")).hint(format!("set `{name}` again"))
+            }
+            Self::VariableMissing { name, because } => {
+                usage(format!("`{name}` is not set: {because}")).hint(format!("set `{name}`"))
+            }
+            Self::Time { why } => usage(format!("invalid date or time: {why}"))
+                .hint("use a form such as 2026-02-01, `2026-02-01 14:30` or yesterday"),
+            Self::Address { kind, shown, why } => usage(match shown.is_empty() {
+                true => format!("invalid {kind}: {why}"),
+                false => format!("invalid {kind} `{shown}`: {why}"),
+            }),
+            Self::NoDatabaseName => usage("invalid database URL: the database name is missing".into())
+                .hint("write it as mysql://user@host/database"),
+            Self::FileNotFound { path } => {
+                usage(format!("cannot read `{}`: no such file or directory", path.display())).hint("check the path")
+            }
+            Self::EmptyFirstLine { path } => usage(format!("the first line of `{}` is empty", path.display()))
+                .hint("put the value on the first line"),
+            Self::FileContent { path, why } => usage(format!("cannot use `{}`: {why}", path.display())),
+            Self::Line { path, line, why } => usage(format!("`{}`, line {line}: {why}", path.display())),
+            Self::Authorities { why } => usage(format!("cannot read the CA certificates: {why}"))
+                .hint("name a PEM file with at least one CERTIFICATE block"),
+            Self::NoConfig { looked } => usage(format!("no config file found: looked for {}", looked.join(", ")))
+                .hint("create one of these files, or name one with `--config`"),
+            Self::NoSection { section } => {
+                usage(format!("the config file has no `{section}` section")).hint(format!("add a `{section}` section"))
+            }
+            Self::NotUtf8 { what } => usage(format!("{what} is not valid UTF-8")).hint("set it again"),
+            Self::PasswordsDiffer => usage("the two passwords differ".into()).hint("run the command again"),
+            Self::CannotPrompt { secret } => {
+                usage(format!("cannot ask for the {secret}: several instances are processed in parallel"))
+                    .hint("run the command for this instance alone, with `-t`")
+            }
+            Self::Render { why } => usage(format!("cannot write this format: {why}")).hint("choose another `--format`"),
+            Self::NotAPushMonitor { monitor, kind } => {
+                usage(format!("cannot push a heartbeat to `{monitor}`: it is a {kind} monitor, not a push monitor"))
+                    .command("kumadb monitor list --type push")
+            }
+            Self::NoMonitor { what } => {
+                Report::new(Exit::NotFound, format!("no monitor matches {what}")).command("kumadb monitor list")
+            }
+            Self::NotConfigured { kind, name, known } => {
+                let report = Report::new(
+                    Exit::NotFound,
+                    format!("no {kind} `{name}` in the config file{}", did_you_mean(name, known)),
+                );
+                match known.is_empty() {
+                    true => report.hint("name one in the config file"),
+                    false => report.hint(format!("use one of {}", known.join(", "))),
+                }
+            }
+            Self::SeveralMonitors { what, count } => {
+                Report::new(Exit::NotFound, format!("{count} monitors match {what}; this command works on one"))
+                    .hint("name it by its id or path, see `kumadb monitor list`")
+            }
+            Self::ConfirmationRequired => {
+                Report::new(Exit::Refused, "confirmation required: not a terminal; nothing was changed")
+                    .hint("add `--yes` to confirm, or `--dry-run` to preview")
+            }
+            Self::Cancelled => Report::new(Exit::Failed, "cancelled; nothing was changed"),
+            Self::Usage(why) => usage(why.clone()),
+        }
+    }
+}
+
+fn listed(all: &[Problem]) -> String {
+    let mut text: Vec<String> =
+        all.iter().take(SHOWN).map(|problem| format!("{}: {}", problem.subject, problem.message)).collect();
+    if all.len() > SHOWN {
+        text.push(format!("… and {} more", all.len() - SHOWN));
+    }
+    text.join("\n")
+}
+
+/// What to do about the problems that are shown, each hint once.
+fn hints(all: &[Problem]) -> Vec<Hint> {
+    let mut hints: Vec<Hint> = Vec::new();
+    for hint in all.iter().take(SHOWN).filter_map(|problem| problem.hint.clone()) {
+        if !hints.contains(&hint) {
+            hints.push(hint);
+        }
+    }
+    hints
+}

@@ -1,0 +1,64 @@
+//! Why a scheduled job does not run, or its notification does not arrive.
+
+use std::path::PathBuf;
+
+use super::{Error, Exit, Report};
+
+/// Scheduled jobs and their notifications.
+#[derive(Debug)]
+#[allow(missing_docs, reason = "the report of each variant is its documentation")]
+pub enum JobError {
+    Locked {
+        job: String,
+        holder: String,
+    },
+    /// One instance of a job.
+    Instance {
+        instance: String,
+        cause: Box<Error>,
+    },
+    Notification {
+        what: String,
+        why: String,
+    },
+    NoProgram {
+        program: String,
+    },
+    NoMetricsFolder {
+        folder: PathBuf,
+    },
+    /// A restore test of encrypted snapshots needs the key.
+    NoIdentity,
+}
+
+impl JobError {
+    /// Message, exit code and hints.
+    pub fn report(&self) -> Report {
+        match self {
+            Self::Locked { job, holder } => Report::new(
+                Exit::Locked,
+                match holder.is_empty() {
+                    true => format!("another kumadb process is running job `{job}`"),
+                    false => format!("another kumadb process is running job `{job}` ({holder})"),
+                },
+            )
+            .hint("wait for it, or stop it"),
+            Self::Instance { instance, cause } => {
+                let report = cause.report();
+                Report { message: format!("`{instance}`: {}", report.message), ..report }
+            }
+            Self::Notification { what, why } => Report::new(Exit::Failed, format!("cannot send {what}: {why}"))
+                .hint("check its address in the config file"),
+            Self::NoProgram { program } => Report::new(Exit::Usage, format!("program `{program}` not found"))
+                .hint("install it, or write its full path into the config file"),
+            Self::NoMetricsFolder { folder } => {
+                Report::new(Exit::Usage, format!("the folder `{}` for the metrics does not exist", folder.display()))
+                    .command(format!("mkdir -p {}", folder.display()))
+            }
+            Self::NoIdentity => {
+                Report::new(Exit::Usage, "the restore test has to decrypt snapshots, but no `identity_file` is set")
+                    .hint("add `identity_file` to the job or its store")
+            }
+        }
+    }
+}

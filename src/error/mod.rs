@@ -1,0 +1,165 @@
+//! Every error: its message, its exit code and what to do about it.
+//!
+//! One enum for each area, each in its own file. A variant stands in one arm of its area's `report`: message, exit code and
+//! hints beside each other, and no arm stands for several unknown ones. Messages are lower case, without a full stop, names in
+//! backticks. Secrets never enter an error.
+
+mod database;
+mod docker;
+mod exit;
+mod file;
+mod guard;
+mod input;
+mod job;
+mod operation;
+mod problem;
+mod reason;
+mod remote;
+mod report;
+mod server;
+mod snapshot;
+mod store;
+mod target;
+
+use std::fmt;
+use std::io;
+use std::path::Path;
+
+pub use database::{DatabaseError, Denied, TlsFault};
+pub use docker::DockerError;
+pub use exit::Exit;
+pub use file::FileError;
+pub use guard::guarded;
+pub use input::InputError;
+pub use job::JobError;
+pub use operation::OperationError;
+pub use problem::Problem;
+pub use reason::{find, io_reason, reason};
+pub use remote::RemoteError;
+pub use report::{Hint, Report};
+pub use server::ServerError;
+pub use snapshot::SnapshotError;
+pub use store::StoreError;
+pub use target::TargetError;
+
+/// The result of every function of the library that can fail.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Makes [`Error`] out of its areas.
+macro_rules! areas {
+    ($($(#[$about:meta])* $area:ident($error:ty),)*) => {
+        /// Everything that can go wrong, by area.
+        #[derive(Debug)]
+        pub enum Error {
+            $($(#[$about])* $area($error),)*
+        }
+
+        impl Error {
+            /// Message, exit code and hints.
+            pub fn report(&self) -> Report {
+                match self {
+                    $(Error::$area(error) => error.report(),)*
+                }
+            }
+        }
+
+        $(
+            impl From<$error> for Error {
+                fn from(error: $error) -> Error {
+                    Error::$area(error)
+                }
+            }
+
+            impl fmt::Display for $error {
+                fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                    f.write_str(&self.report().message)
+                }
+            }
+
+            impl std::error::Error for $error {}
+        )*
+    };
+}
+
+areas! {
+    /// The command line, a fixture or the config file.
+    Input(InputError),
+    /// Finding the instance.
+    Target(TargetError),
+    /// Files and folders of this machine.
+    File(FileError),
+    /// SQLite and MariaDB.
+    Database(DatabaseError),
+    /// The Docker engine and containers.
+    Docker(DockerError),
+    /// Running on another machine.
+    Remote(RemoteError),
+    /// HTTP requests to the server.
+    Server(ServerError),
+    /// The write path.
+    Operation(OperationError),
+    /// Snapshots and their encryption.
+    Snapshot(SnapshotError),
+    /// Where snapshots are kept.
+    Store(StoreError),
+    /// Scheduled jobs and their notifications.
+    Job(JobError),
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.report().message)
+    }
+}
+
+impl std::error::Error for Error {}
+
+impl Error {
+    /// Problems of fixtures, in the order in which people read them.
+    pub fn input(mut problems: Vec<Problem>) -> Error {
+        problems.sort_by(|a, b| a.at.cmp(&b.at));
+        InputError::Problems(problems).into()
+    }
+
+    /// The exit code of a run that ends with this error.
+    pub fn exit(&self) -> Exit {
+        self.report().exit
+    }
+
+    /// What to type or do next, one line each.
+    pub fn hints(&self) -> Vec<Hint> {
+        self.report().hints
+    }
+
+    /// The text of all hints, one line each.
+    pub fn hint(&self) -> Option<String> {
+        let hints: Vec<String> = self.hints().into_iter().map(Hint::into_text).collect();
+        (!hints.is_empty()).then(|| hints.join("\n"))
+    }
+
+    /// Whether this says that a file holds no database that could be read: then only another one in its place helps.
+    pub fn is_unreadable(&self) -> bool {
+        use DatabaseError::*;
+        matches!(
+            self,
+            Error::Database(
+                Damaged { .. } | EmptyFile(_) | NotSqlite(_) | Encrypted(_) | WalWithoutDatabase(_) | NotKuma { .. }
+            )
+        )
+    }
+
+    /// Whether this says that a disk is full.
+    pub fn is_full(&self) -> bool {
+        match self {
+            Error::File(FileError::Io { source, .. }) => file::is_full(source),
+            Error::File(FileError::NoSpace { .. }) => true,
+            _ => false,
+        }
+    }
+
+    /// Wraps an I/O error of `act` on `path`.
+    pub fn file(act: &'static str, path: impl AsRef<Path>) -> impl FnOnce(io::Error) -> Error {
+        let path = path.as_ref().to_owned();
+        move |source| FileError::Io { act, path, source }.into()
+    }
+}

@@ -1,0 +1,197 @@
+//! Why an operation that writes does not start, ends early or was rolled back.
+
+use std::path::PathBuf;
+
+use super::{DockerError, Error, Exit, Hint, Report};
+use crate::text::counted;
+
+/// The write path.
+#[derive(Debug)]
+#[allow(missing_docs, reason = "the report of each variant is its documentation")]
+pub enum OperationError {
+    Locked {
+        holder: String,
+    },
+    Unfinished {
+        verb: String,
+        started: String,
+        phase: String,
+    },
+    /// An interrupted operation on another database.
+    OtherDatabase {
+        verb: String,
+        origin: String,
+        here: String,
+    },
+    Journal {
+        path: PathBuf,
+        why: String,
+    },
+    NothingUnfinished,
+    ServerRunning {
+        what: String,
+    },
+    /// Other connections to the database.
+    InUse {
+        database: String,
+        connections: u64,
+    },
+    /// The server migrates its database, or was killed while it did.
+    Migrating {
+        instance: String,
+        what: String,
+    },
+    StalePlan,
+    /// A saved plan for another instance.
+    OtherInstance {
+        origin: String,
+        instance: String,
+    },
+    ReadBack {
+        subject: String,
+        column: String,
+        expected: String,
+        found: String,
+    },
+    /// Checks of the transaction, which was rolled back.
+    ChecksFailed(Vec<String>),
+    /// A statement that cannot be rolled back.
+    NotInTransaction {
+        statement: String,
+    },
+    /// A change that a transaction cannot hold, asked for as a dry run.
+    NoDryRun,
+    /// A statement that changes something, without `--write`.
+    ReadOnly {
+        statement: String,
+    },
+    /// What the doctor finds after the change and not before.
+    NewFindings {
+        findings: Vec<String>,
+    },
+    /// `vacuum --incremental` on a file that was not made for it.
+    NoAutoVacuum {
+        free_pages: u64,
+    },
+    /// A child process of a run over many instances.
+    NoPipes,
+    RolledBack {
+        cause: Box<Error>,
+    },
+    RollbackFailed {
+        cause: Box<Error>,
+        failure: Box<Error>,
+    },
+    Panic {
+        what: &'static str,
+        why: String,
+    },
+    Interrupted {
+        signal: i32,
+    },
+    /// Refused by an observer: the tests that fail an operation at each of its steps.
+    Refused(String),
+}
+
+impl OperationError {
+    /// Message, exit code and hints.
+    pub fn report(&self) -> Report {
+        let refused = |message: String| Report::new(Exit::Refused, message);
+        match self {
+            Self::Locked { holder } => Report::new(
+                Exit::Locked,
+                format!("another kumadb process is using this instance{}", in_brackets(holder)),
+            )
+            .hint("wait for it, or stop it"),
+            Self::Unfinished { verb, started, phase } => {
+                Report::new(Exit::Locked, format!("an earlier `{verb}`, started {started}, was interrupted ({phase})"))
+                    .command("kumadb recover")
+            }
+            Self::OtherDatabase { verb, origin, here } => refused(format!(
+                "the interrupted `{verb}` is about the database at {origin}, but this instance uses the one at {here}"
+            ))
+            .hint("set the server up with that database again, then run `kumadb recover`"),
+            Self::Journal { path, why } => {
+                Report::new(Exit::Locked, format!("cannot read the journal `{}`: {why}", path.display())).hint(format!(
+                    "check that database and server are as they should be, then: mv {0} {0}.old",
+                    path.display()
+                ))
+            }
+            Self::NothingUnfinished => Report::new(Exit::Failed, "no interrupted operation on this instance"),
+            Self::ServerRunning { what } => refused(what.clone())
+                .hint("leave out `--no-restart` and `--live`, so that the server is stopped for the write"),
+            Self::InUse { database, connections } => refused(format!(
+                "{database} has {}: a server that kumadb cannot see may be running on it",
+                counted(*connections as usize, "other connection")
+            ))
+            .hint("stop that server first, or add `--no-restart` and restart it afterwards"),
+            Self::Migrating { instance, what } => refused(format!(
+                "the server of `{instance}` is migrating its database, or was interrupted while it did: {what}"
+            ))
+            .hint("wait for the migration; if no server is running, start it once with its own image"),
+            Self::StalePlan => {
+                refused("the configuration changed after the plan was made".into()).command("kumadb plan")
+            }
+            Self::OtherInstance { origin, instance } => {
+                refused(format!("the plan was made for the instance at {origin}, not for `{instance}`"))
+                    .command("kumadb plan")
+            }
+            Self::ReadBack { subject, column, expected, found } => Report::new(
+                Exit::Failed,
+                format!("{subject}: `{column}` reads back as {found} instead of {expected}; rolled back"),
+            ),
+            Self::ChecksFailed(problems) => Report::new(
+                Exit::Failed,
+                format!("the transaction failed its checks and was rolled back: {}", problems.join("; ")),
+            ),
+            Self::NotInTransaction { statement } => refused(format!("`{statement}` cannot be rolled back"))
+                .hint("use INSERT, UPDATE, DELETE, REPLACE or WITH"),
+            Self::NoDryRun => refused("no dry run possible: this change does not fit into a transaction".into())
+                .hint("leave out `--dry-run`"),
+            Self::ReadOnly { statement } => {
+                refused(format!("read-only mode: {statement} needs `--write`")).hint("add `--write` to change rows")
+            }
+            Self::NewFindings { findings } => {
+                refused(format!("the change would cause new findings: {}", findings.join("; ")))
+                    .hint("add `--allow-findings` to make it all the same")
+            }
+            Self::NoAutoVacuum { free_pages } => refused(format!(
+                "cannot reclaim {} step by step: the file was created with auto_vacuum none",
+                counted(*free_pages as usize, "free page")
+            ))
+            .command("kumadb vacuum --auto-vacuum incremental"),
+            Self::NoPipes => Report::new(Exit::Failed, "cannot read the output of a child process"),
+            Self::RolledBack { cause } => Report::new(
+                Exit::RolledBack,
+                format!("the server did not come up after the change; everything was rolled back: {cause}"),
+            )
+            .command("kumadb logs"),
+            Self::RollbackFailed { cause, failure } => {
+                Report::new(Exit::RollbackFailed, format!("{cause}; the rollback failed too: {failure}"))
+                    .with(recovery(failure))
+            }
+            Self::Panic { what, why } => Report::new(Exit::Failed, format!("internal error in {what}: {why}"))
+                .hint("this is a bug of kumadb: report it with the lines above"),
+            Self::Interrupted { signal } => {
+                let exit = if *signal == 15 { Exit::Terminated } else { Exit::Interrupted };
+                Report::new(exit, "interrupted; nothing was changed")
+            }
+            Self::Refused(why) => refused(why.clone()),
+        }
+    }
+}
+
+/// What to do after a rollback that failed.
+fn recovery(failure: &Error) -> Vec<Hint> {
+    match failure {
+        Error::Docker(DockerError::Removed { hint: Some(hint), .. }) => vec![hint.clone()],
+        Error::Docker(DockerError::Removed { hint: None, .. }) => {
+            vec![Hint::advice("create the container again on the same data folder, then run `kumadb recover`")]
+        }
+        _ => vec![Hint::command("kumadb recover")],
+    }
+}
+
+fn in_brackets(text: &str) -> String {
+    if text.is_empty() { String::new() } else { format!(" ({text})") }
+}

@@ -1,0 +1,108 @@
+//! Why something failed, in the words that people search for: never an error number.
+
+use std::error::Error as StdError;
+use std::io;
+
+use crate::tls;
+
+/// The reason in `error`, wherever in its chain it is: that of TLS, else that of the operating system, else what the innermost
+/// cause says.
+pub fn reason(error: &(dyn StdError + 'static)) -> String {
+    if let Some(tls) = find::<rustls::Error>(error) {
+        return format!("TLS: {}", tls::explain(tls));
+    }
+    if is_lookup(error) {
+        return "host name not found".into();
+    }
+    match find::<io::Error>(error) {
+        Some(io) => io_reason(io),
+        None => innermost(error),
+    }
+}
+
+/// The reason in `error`, without the number that the operating system adds.
+pub fn io_reason(error: &io::Error) -> String {
+    use io::ErrorKind::*;
+    if let Some(tls) = find::<rustls::Error>(error) {
+        return format!("TLS: {}", tls::explain(tls));
+    }
+    if is_lookup(error) {
+        return "host name not found".into();
+    }
+    let known = match error.kind() {
+        NotFound => "no such file or directory",
+        PermissionDenied => "permission denied",
+        ConnectionRefused => "connection refused",
+        ConnectionReset => "connection reset",
+        ConnectionAborted | NotConnected => "connection aborted",
+        BrokenPipe => "broken pipe",
+        HostUnreachable => "host unreachable",
+        NetworkUnreachable | NetworkDown => "network unreachable",
+        TimedOut => "timed out",
+        UnexpectedEof => "unexpected end of file",
+        StorageFull => "disk full",
+        QuotaExceeded => "disk quota exceeded",
+        ReadOnlyFilesystem => "read-only file system",
+        AlreadyExists => "already exists",
+        NotADirectory => "not a directory",
+        IsADirectory => "is a directory",
+        DirectoryNotEmpty => "directory not empty",
+        AddrInUse => "address already in use",
+        _ => return plain(error),
+    };
+    known.into()
+}
+
+/// The first error of type `E` in the chain of `error`.
+pub fn find<'e, E: StdError + 'static>(error: &'e (dyn StdError + 'static)) -> Option<&'e E> {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if let Some(found) = error.downcast_ref::<E>() {
+            // An I/O error may be the wrapping of another one.
+            let inner = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+            let deeper = inner.and_then(|inner| find::<E>(inner));
+            return Some(deeper.unwrap_or(found));
+        }
+        // What an I/O error wraps is not its source but beside it.
+        let inner = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+        next = inner.map(|inner| inner as &(dyn StdError + 'static)).or_else(|| error.source());
+    }
+    None
+}
+
+/// Whether a host name was looked for in vain. The standard library has no kind for it.
+fn is_lookup(error: &(dyn StdError + 'static)) -> bool {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if error.to_string().contains("failed to lookup address information") {
+            return true;
+        }
+        let inner = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+        next = inner.map(|inner| inner as &(dyn StdError + 'static)).or_else(|| error.source());
+    }
+    false
+}
+
+/// What the innermost cause of `error` says.
+fn innermost(error: &(dyn StdError + 'static)) -> String {
+    let mut cause = error;
+    while let Some(deeper) = cause.source() {
+        cause = deeper;
+    }
+    lower(cause.to_string().trim_end_matches('.'))
+}
+
+/// What the operating system says, without its number.
+fn plain(error: &io::Error) -> String {
+    let text = error.to_string();
+    lower(text.split_once(" (os error").map_or(text.as_str(), |(words, _)| words))
+}
+
+/// With a small first letter, unless it begins an abbreviation.
+fn lower(text: &str) -> String {
+    let mut letters = text.chars();
+    match (letters.next(), letters.clone().next()) {
+        (Some(first), second) if second.is_none_or(char::is_lowercase) => first.to_lowercase().chain(letters).collect(),
+        _ => text.to_owned(),
+    }
+}

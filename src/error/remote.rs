@@ -1,0 +1,80 @@
+//! Why a command cannot run on the machine that has the data.
+
+use std::path::PathBuf;
+
+use super::{Exit, Report};
+
+/// Running on another machine.
+#[derive(Debug)]
+#[allow(missing_docs, reason = "the report of each variant is its documentation")]
+pub enum RemoteError {
+    /// The data are on the machine of the engine. Commands that can run there do so instead of failing.
+    DataNotLocal {
+        container: String,
+        folder: String,
+        engine: String,
+    },
+    /// The fixture of an instance on another machine.
+    CannotExport {
+        instance: String,
+        why: String,
+    },
+    CannotRun {
+        engine: String,
+        why: String,
+    },
+    ConnectionLost {
+        engine: String,
+        container: String,
+        why: String,
+    },
+    /// The description of the remote job that was sent along.
+    JobSpec {
+        path: PathBuf,
+        why: String,
+    },
+    /// It cannot be written.
+    WriteJobSpec {
+        why: String,
+    },
+    /// The variable that a remote job reads.
+    Overrides {
+        name: &'static str,
+        why: String,
+    },
+}
+
+impl RemoteError {
+    /// Message, exit code and hints.
+    pub fn report(&self) -> Report {
+        let failed = |message: String| Report::new(Exit::Failed, message);
+        match self {
+            Self::DataNotLocal { container, folder, engine } => failed(format!(
+                "the data folder `{folder}` of container `{container}` is not accessible from this machine: Docker is at \
+                 `{engine}`"
+            ))
+            .hint("run kumadb on that machine, as root"),
+            Self::CannotExport { instance, why } => {
+                Report::new(Exit::Refused, format!("cannot read the configuration of `{instance}`: {why}"))
+                    .hint("run `kumadb export` on that machine, then apply the file")
+            }
+            Self::CannotRun { engine, why } => failed(format!("cannot run a remote job at `{engine}`: {why}"))
+                .hint("run kumadb on that machine, as root"),
+            Self::ConnectionLost { engine, container, why } => failed(format!(
+                "connection to `{engine}` lost: {why}; the remote job continues in container `{container}`"
+            ))
+            .command("kumadb status")
+            .hint("when the connection is back; then run `kumadb recover` if it says so"),
+            Self::JobSpec { path, why } => {
+                Report::new(Exit::Refused, format!("cannot read the remote job `{}`: {why}", path.display()))
+                    .hint("run the command again from the machine where you typed it")
+            }
+            Self::WriteJobSpec { why } => {
+                Report::new(Exit::Refused, format!("cannot write the remote job: {why}"))
+            }
+            Self::Overrides { name, why } => {
+                Report::new(Exit::Usage, format!("invalid value of `{name}`: {why}")).command(format!("unset {name}"))
+            }
+        }
+    }
+}

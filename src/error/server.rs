@@ -1,0 +1,54 @@
+//! Why the running server does not answer, or does not accept a heartbeat.
+
+use super::{Exit, Hint, Report};
+
+/// HTTP requests to the server.
+#[derive(Debug)]
+#[allow(missing_docs, reason = "the report of each variant is its documentation")]
+pub enum ServerError {
+    NoResponse {
+        address: String,
+        why: String,
+        hint: Hint,
+    },
+    /// It answers, and does not accept the heartbeat.
+    PushRefused {
+        address: String,
+        monitor: String,
+        why: String,
+    },
+    /// A paused monitor takes no heartbeats.
+    MonitorPaused {
+        monitor: String,
+    },
+    /// A push monitor without a token.
+    NoToken {
+        monitor: String,
+    },
+}
+
+impl ServerError {
+    /// Message, exit code and hints.
+    pub fn report(&self) -> Report {
+        match self {
+            Self::NoResponse { address, why, hint } => {
+                Report::new(Exit::Failed, format!("no response from the server at {address}: {why}"))
+                    .with([hint.clone()])
+            }
+            Self::PushRefused { address, monitor, why } => Report::new(
+                Exit::Failed,
+                format!("the server at {address} did not accept the heartbeat of `{monitor}`: {why}"),
+            )
+            .command("kumadb probe"),
+            Self::MonitorPaused { monitor } => Report::new(
+                Exit::Refused,
+                format!("cannot push a heartbeat to `{monitor}`: it is paused, or its group is"),
+            )
+            .command(format!("kumadb monitor resume '{monitor}'")),
+            Self::NoToken { monitor } => {
+                Report::new(Exit::Refused, format!("cannot push a heartbeat to `{monitor}`: it has no push token"))
+                    .hint("set one: `kumadb monitor edit` with `--set push_token=TOKEN`")
+            }
+        }
+    }
+}

@@ -1,0 +1,226 @@
+//! Why a snapshot cannot be made, found, opened or restored.
+
+use std::path::PathBuf;
+
+use super::{Exit, Hint, Report};
+
+/// Snapshots and their encryption.
+#[derive(Debug)]
+#[allow(missing_docs, reason = "the report of each variant is its documentation")]
+pub enum SnapshotError {
+    /// An archive, a manifest or a member of one is not as it was written.
+    Invalid {
+        name: String,
+        why: String,
+    },
+    /// A staged copy that was not finished.
+    Unfinished {
+        folder: PathBuf,
+    },
+    /// A file of a copy that is not the one that was written.
+    Changed {
+        path: PathBuf,
+    },
+    /// A file that reads back otherwise than it was written.
+    ReadBack {
+        path: PathBuf,
+    },
+    /// The copy and the database it was made of.
+    Differs {
+        what: String,
+    },
+    /// A dump does not load as it was written.
+    RestoreTest {
+        table: String,
+    },
+    /// A dump without a table that it must have.
+    NoTable {
+        path: PathBuf,
+        table: String,
+    },
+    /// The database after a restore, an undo or a salvage.
+    RestoredDiffers {
+        what: String,
+    },
+    /// Files that are not those of a database.
+    NotRaw,
+    NotFound(String),
+    NoUndo(String),
+    NothingToUndo {
+        instance: String,
+    },
+    SeveralInstances(Vec<String>),
+    /// A snapshot of the files of a database that could not be read.
+    Raw {
+        id: String,
+    },
+    /// It is of another engine than the instance.
+    OtherEngine {
+        id: String,
+        engine: String,
+        here: String,
+    },
+    /// It is of another release than the instance.
+    OtherRelease {
+        id: String,
+        release: String,
+        here: String,
+        hint: Option<Hint>,
+    },
+    /// The server's image lacks migrations of the snapshot.
+    OlderImage {
+        why: String,
+        image: String,
+    },
+    /// The tables of its release are not known on the other engine.
+    UnknownTables {
+        id: String,
+        release: String,
+        engine: String,
+    },
+    /// It has tables or columns that its release does not have.
+    OtherTables {
+        id: String,
+        release: String,
+    },
+    /// Where the new database is to be is not said.
+    NoDestination {
+        instance: String,
+    },
+    /// A newer one holds the configuration alone. A warning.
+    NewerConfiguration {
+        newest: String,
+        id: String,
+    },
+    /// Snapshots of one name and several databases. A warning.
+    SeveralOrigins {
+        instance: String,
+        origins: Vec<String>,
+        id: String,
+        origin: String,
+    },
+    /// A pending snapshot that cannot be stored.
+    Pending {
+        folder: PathBuf,
+        why: String,
+    },
+    /// A pending snapshot that is stored unencrypted or otherwise than it was made. A warning.
+    PendingEncryption {
+        folder: PathBuf,
+        why: String,
+    },
+    Key {
+        archive: String,
+        why: &'static str,
+    },
+    /// A secret key where a recipient is expected.
+    SecretKey,
+    /// A text that is no recipient of age.
+    Recipient {
+        text: String,
+        why: String,
+    },
+    NoRecipient,
+    /// A line of an identity file.
+    Identity {
+        why: String,
+    },
+    /// Temporary.
+    Bad(String),
+}
+
+impl SnapshotError {
+    /// Message, exit code and hints.
+    pub fn report(&self) -> Report {
+        let failed =
+            |message: String| Report::new(Exit::Verification, format!("snapshot verification failed: {message}"));
+        let refused = |message: String| Report::new(Exit::Refused, message);
+        let missing = |message: String| Report::new(Exit::NotFound, message);
+        let usage = |message: String| Report::new(Exit::Usage, message);
+        match self {
+            Self::Bad(why) => failed(why.clone()),
+            Self::Invalid { name, why } => failed(format!("`{name}`: {why}")).command("kumadb backup list"),
+            Self::Unfinished { folder } => failed(format!("`{}` is incomplete", folder.display())),
+            Self::Changed { path } => failed(format!("`{}` was changed after it was written", path.display())),
+            Self::ReadBack { path } => failed(format!("`{}` does not read back as it was written", path.display()))
+                .hint("check the disk: `dmesg | tail`"),
+            Self::Differs { what } => failed(format!("{what} differ between the database and its copy"))
+                .hint("run the same command again"),
+            Self::RestoreTest { table } => failed(format!("table `{table}` differs after the dump was loaded")),
+            Self::NoTable { path, table } => failed(format!("`{}` has no table `{table}`", path.display())),
+            Self::RestoredDiffers { what } => failed(format!("{what} of the restored database differ from the snapshot")),
+            Self::NotRaw => failed("these are not the files of a database".into()),
+            Self::NotFound(what) => missing(match what.is_empty() {
+                true => "no snapshot found".into(),
+                false => format!("no snapshot matches `{what}`"),
+            })
+            .command("kumadb backup list"),
+            Self::NoUndo(id) => missing(format!("no undo snapshot matches `{id}`")).command("kumadb backup list --undo"),
+            Self::NothingToUndo { instance } => {
+                missing(format!("no change of `{instance}` to undo")).command("kumadb backup list --undo")
+            }
+            Self::SeveralInstances(names) => missing(format!(
+                "the store has snapshots of {} instances; choose one with --of: {}",
+                names.len(),
+                names.join(", ")
+            ))
+            .hint(format!("add `--of {}`", names.first().map_or("NAME", String::as_str))),
+            Self::Raw { id } => refused(format!(
+                "cannot restore snapshot `{id}`: it contains the files of a database that could not be read"
+            ))
+            .hint("extract its files with `tar`, or choose another snapshot"),
+            Self::OtherEngine { id, engine, here } => {
+                refused(format!("cannot undo with `{id}`: it is of {engine}, but the instance uses {here} now"))
+                    .command(format!("kumadb restore {id}"))
+            }
+            Self::OtherRelease { id, release, here, hint } => {
+                refused(format!("snapshot `{id}` is of release {release}, but the database of {here}")).with(hint.clone())
+            }
+            Self::OlderImage { why, image } => refused(why.clone()).command(format!("docker pull {image}"))
+                .hint("then create the container again with this image or a newer one"),
+            Self::UnknownTables { id, release, engine } => refused(format!(
+                "cannot convert snapshot `{id}`: the tables of release {release} on {engine} are unknown to this kumadb"
+            ))
+            .hint("restore it on the engine it is of, or use a newer kumadb"),
+            Self::OtherTables { id, release } => refused(format!(
+                "cannot convert snapshot `{id}` to SQLite: it has tables or columns that release {release} does not have"
+            ))
+            .hint("restore it on MariaDB"),
+            Self::NoDestination { instance } => {
+                refused(format!("the database of `{instance}` was on an external MariaDB: no destination given"))
+                    .hint(
+                        "add `--to mysql://user@host/database --data-folder FOLDER`, `--engine embedded-mariadb` or `--engine \
+                         sqlite`",
+                    )
+            }
+            Self::NewerConfiguration { newest, id } => refused(format!(
+                "snapshot `{newest}` is newer than `{id}`, but contains only the configuration"
+            ))
+            .command(format!("kumadb restore {newest} --config-only"))
+            .hint("once the server runs"),
+            Self::SeveralOrigins { instance, origins, id, origin } => refused(format!(
+                "the snapshots of `{instance}` are of several databases: {}; the newest, `{id}`, is of {origin}",
+                origins.join(", ")
+            ))
+            .hint(format!("add `--of {origin}` to use only those")),
+            Self::Pending { folder, why } => refused(format!(
+                "cannot store the pending snapshot `{}`: {why}",
+                folder.display()
+            ))
+            .hint("check what is in it, then move it away"),
+            Self::PendingEncryption { folder, why } => {
+                refused(format!("the pending snapshot `{}` {why}", folder.display()))
+            }
+            Self::Key { archive, why } => usage(format!("cannot decrypt `{archive}`: {why}"))
+                .hint("add `--identity FILE` or `--passphrase-file FILE`"),
+            Self::SecretKey => usage("cannot encrypt to a secret key".into())
+                .hint("use the recipient, which begins with `age1`: age-keygen -y FILE"),
+            Self::Recipient { text, why } => usage(format!("`{text}` is not a valid age recipient: {why}"))
+                .hint("use a recipient that begins with `age1`: age-keygen -y FILE"),
+            Self::NoRecipient => usage("no recipient to encrypt to".into())
+                .hint("add `--recipient age1…`, or put one into the file of recipients"),
+            Self::Identity { why } => usage(format!("the identity file has an invalid line: {why}"))
+                .hint("use a file that `age-keygen` wrote"),
+        }
+    }
+}

@@ -1,0 +1,122 @@
+//! Why there is no instance to work on.
+
+use std::path::PathBuf;
+
+use super::{Error, Exit, Hint, Report};
+
+/// The instance is not found, or not complete.
+#[derive(Debug)]
+#[allow(missing_docs, reason = "the report of each variant is its documentation")]
+pub enum TargetError {
+    NoneFound,
+    NotFound(String),
+    SeveralFound(Vec<String>),
+    NotDataFolder {
+        path: PathBuf,
+        why: String,
+    },
+    /// `db-config.json` does not name a database.
+    DbConfig {
+        path: PathBuf,
+        why: String,
+    },
+    /// An environment variable of the container.
+    Environment {
+        name: &'static str,
+        value: String,
+        why: &'static str,
+    },
+    TwoContainers {
+        folder: String,
+        containers: Vec<String>,
+    },
+    /// It does not exist, and a command makes it.
+    NotCreatedYet {
+        cause: Box<Error>,
+        hint: Hint,
+    },
+    NoDataFolder {
+        container: String,
+        why: String,
+    },
+    /// The data are in the container's own file system.
+    NotOnAVolume {
+        container: String,
+        folder: PathBuf,
+    },
+    /// A command that needs a container, for an instance without one.
+    NoContainer {
+        instance: String,
+    },
+    /// An embedded MariaDB that only a container can start.
+    NoContainerForMariaDb {
+        instance: String,
+    },
+    /// Nobody has finished the set-up page.
+    NoUser,
+}
+
+impl TargetError {
+    /// Message, exit code and hints.
+    pub fn report(&self) -> Report {
+        let missing = |message: String| Report::new(Exit::NotFound, message);
+        match self {
+            Self::NoneFound => {
+                missing("no Uptime Kuma instance found: no container on this Docker host, no data folder here".into())
+                    .hint("name a folder, a container or a `mysql://` URL with `-t`")
+            }
+            Self::NotFound(target) => {
+                missing(format!("instance `{target}` not found: no such folder, container or `mysql://` URL"))
+                    .command("kumadb find")
+            }
+            Self::SeveralFound(names) => {
+                missing(format!("found {} instances; choose one with -t: {}", names.len(), names.join(", ")))
+                    .command(format!("kumadb -t {} …", names.first().map_or("NAME", String::as_str)))
+            }
+            Self::NotDataFolder { path, why } => {
+                missing(format!("`{}` is not a data folder of Uptime Kuma: {why}", path.display()))
+                    .command(format!("kumadb init {}", path.display()))
+            }
+            Self::DbConfig { path, why } => {
+                Report::new(Exit::Failed, format!("cannot read the database type from `{}`: {why}", path.display()))
+                    .hint("set its `type` to `sqlite`, `embedded-mariadb` or `mariadb`")
+            }
+            Self::Environment { name, value, why } => {
+                Report::new(Exit::Usage, format!("invalid value of `{name}` in the container: `{value}` {why}"))
+                    .hint("create the container again with a valid value")
+            }
+            Self::TwoContainers { folder, containers } => Report::new(
+                Exit::Refused,
+                format!("two running containers use the data folder `{folder}`: {}", containers.join(", ")),
+            )
+            .command(format!("docker stop {}", containers.last().map_or("NAME", String::as_str))),
+            Self::NotCreatedYet { cause, hint } => missing(cause.to_string()).with([hint.clone()]),
+            Self::NoDataFolder { container, why } => {
+                Report::new(Exit::Failed, format!("cannot read the data folder of container `{container}`: {why}"))
+                    .hint("run kumadb on the Docker host itself, as a user who can read the data folder")
+            }
+            Self::NotOnAVolume { container, folder } => Report::new(
+                Exit::Failed,
+                format!(
+                    "the data folder `{}` of container `{container}` is not on a volume: it is deleted with the container",
+                    folder.display()
+                ),
+            )
+            .command(format!("docker cp {container}:{} ./kuma-data", folder.display()))
+            .hint("then create the container again with a volume at that path"),
+            Self::NoContainer { instance } => {
+                Report::new(Exit::Refused, format!("no container found for `{instance}`"))
+                    .hint("stop and start its server by hand")
+            }
+            Self::NoContainerForMariaDb { instance } => Report::new(
+                Exit::Refused,
+                format!("cannot open the embedded MariaDB of `{instance}`: no container found for it"),
+            )
+            .hint("create the server's container first, or run kumadb where it is"),
+            Self::NoUser => {
+                Report::new(Exit::Refused, "the database has no user: no user would see the new monitor")
+                    .command("kumadb user add admin")
+            }
+        }
+    }
+}

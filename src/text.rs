@@ -1,0 +1,92 @@
+//! What messages share: sizes, counts, the name that was meant, and a position in a file.
+
+use std::fmt;
+use std::sync::Arc;
+
+/// `n` bytes as people read them: `61 KB`, `1.5 GB`.
+pub fn bytes(n: u64) -> String {
+    const UNITS: [&str; 5] = ["B", "KB", "MB", "GB", "TB"];
+    let mut size = n as f64;
+    let mut unit = 0;
+    while size >= 1000.0 && unit + 1 < UNITS.len() {
+        size /= 1000.0;
+        unit += 1;
+    }
+    if unit == 0 || size >= 10.0 { format!("{size:.0} {}", UNITS[unit]) } else { format!("{size:.1} {}", UNITS[unit]) }
+}
+
+/// `1 row`, `2 rows`, `2 indexes`.
+pub fn counted(n: usize, what: &str) -> String {
+    let ending = match (n, what.ends_with('x')) {
+        (1, _) => "",
+        (_, true) => "es",
+        (_, false) => "s",
+    };
+    format!("{n} {what}{ending}")
+}
+
+/// How alike two names must be, from 0 to 1, to be taken for one with a typing error.
+const ALIKE: f64 = 0.8;
+
+/// The one of `known` that is most like `name`, if one is like it. Case, `-` and `_` do not count.
+pub fn nearest<T: AsRef<str>>(name: &str, known: impl IntoIterator<Item = T>) -> Option<T> {
+    let flat = |text: &str| text.to_lowercase().replace(['-', '_', ' '], "");
+    let wanted = flat(name);
+    known
+        .into_iter()
+        .map(|known| (flat(known.as_ref()), known))
+        .map(|(flat, known)| {
+            let (likeness, steps) = (strsim::jaro_winkler(&wanted, &flat), strsim::osa_distance(&wanted, &flat));
+            (likeness, steps, flat.len(), known)
+        })
+        // Short names with one slip are not alike by measure, but are by eye: `evn` and `env`.
+        .filter(|(likeness, steps, length, _)| {
+            *likeness > ALIKE || *steps == 1 && *length > 2 || *steps == 2 && *length > 3
+        })
+        // Of two that are as alike, the one with fewer letters to change.
+        .max_by(|a, b| a.0.total_cmp(&b.0).then(b.1.cmp(&a.1)))
+        .map(|(.., known)| known)
+}
+
+/// ` (did you mean `x`?)` for the end of a message about `name`, or nothing when none of `known` is like it.
+pub fn did_you_mean<T: AsRef<str>>(name: &str, known: impl IntoIterator<Item = T>) -> String {
+    nearest(name, known).map_or_else(String::new, |known| meant(known.as_ref()))
+}
+
+/// ` (did you mean `x`?)`, for a name that was found in another way.
+pub fn meant(known: &str) -> String {
+    format!(" (did you mean `{known}`?)")
+}
+
+/// A position in a text that a person gave us.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct At {
+    /// The file, as it was named; `-` for standard input.
+    pub file: Arc<str>,
+    /// Counted from 1; 0 when there is no line, because a program made the value.
+    pub line: u32,
+    /// Counted from 1, in characters; in CSV the number of the field.
+    pub column: u32,
+}
+
+impl At {
+    /// The position of a value that a program made out of `source`.
+    pub fn nowhere(source: &str) -> At {
+        At { file: source.into(), line: 0, column: 0 }
+    }
+}
+
+impl fmt::Display for At {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.line {
+            0 => f.write_str(&self.file),
+            line => write!(f, "{}:{line}:{}", self.file, self.column),
+        }
+    }
+}
+
+impl fmt::Debug for At {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
