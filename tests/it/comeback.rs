@@ -102,7 +102,7 @@ fn a_rollback_that_fails_leaves_the_journal_for_resume() {
         lab.folder.misbehave("crash");
         lab.add("Bad", &[])
             .ended(5)
-            .said("putting it back failed too")
+            .said("the rollback failed too")
             .said("Cannot start, as I was told")
             .said("kumadb recover");
         assert!(lab.is_unfinished());

@@ -128,7 +128,7 @@ fn a_stopped_server_stays_stopped() {
         // Whoever reads an embedded MariaDB that is down needs a helper, and so must not disturb a run at work.
         let instance = lab.instance();
         let lock = instance.lock("monitor add").unwrap();
-        lab.add("No", &[]).ended(6).said("another kumadb works on this instance (`monitor add`");
+        lab.add("No", &[]).ended(6).said("another kumadb process is using this instance (`monitor add`");
         lab.kumadb(&["monitor", "list"]).ended(if kind == Kind::MariaDb { 6 } else { 0 });
         drop(lock);
         cli(&["start", &lab.server.name]);
@@ -282,7 +282,7 @@ fn a_second_run_meanwhile_is_refused() {
     let mut first = lab.command(&lab.server.name).args(first).stderr(std::process::Stdio::null()).spawn().unwrap();
     wait_until(60, "a journal", || lab.is_unfinished());
     for args in [&["monitor", "pause", "Shop"][..], &["restart"], &["recover"]] {
-        lab.kumadb(args).ended(6).said("another kumadb works on this instance (`monitor add`, pid ");
+        lab.kumadb(args).ended(6).said("another kumadb process is using this instance (`monitor add`, pid ");
     }
     // Reading goes on, and does not keep the other from its work.
     while first.try_wait().unwrap().is_none() {

@@ -250,13 +250,13 @@ fn files_that_are_no_database() {
         at(
             spoilt(|f| fs::rename(f.join("kuma.db"), f.join("kuma.db-wal")).unwrap()),
             7,
-            "`<root>/data/kuma.db-wal` is there without its database `kuma.db`",
+            "`<root>/data/kuma.db-wal` exists, but its database `kuma.db` is missing",
             cure,
         );
         at(
             spoilt(|f| fs::remove_file(f.join("kuma.db")).unwrap()),
             8,
-            "`<root>/data` holds no data of Uptime Kuma: its db-config.json says SQLite, but kuma.db is not there",
+            "`<root>/data` is not a data folder of Uptime Kuma: its db-config.json says SQLite, but kuma.db is not there",
             "kumadb init <root>/data",
         );
         at(
@@ -265,7 +265,7 @@ fn files_that_are_no_database() {
                 fs::remove_file(f.join("db-config.json")).unwrap();
             }),
             8,
-            "`<root>/data` holds no data of Uptime Kuma: neither kuma.db nor db-config.json is there",
+            "`<root>/data` is not a data folder of Uptime Kuma: neither kuma.db nor db-config.json is there",
             "kumadb init <root>/data",
         );
         at(
@@ -274,9 +274,9 @@ fn files_that_are_no_database() {
                 fs::write(f.join("db-config.json"), "{\"type\": \"oracle\"}").unwrap();
             }),
             1,
-            "`<root>/data/db-config.json` does not say which database the server uses: `oracle` is no type of \
+            "cannot read the database type from `<root>/data/db-config.json`: `oracle` is no type of \
                 database that the server knows",
-            "its `type` must be `sqlite`, `embedded-mariadb` or `mariadb`",
+            "set its `type` to `sqlite`, `embedded-mariadb` or `mariadb`",
         );
     }
     let other = spoilt(|f| fs::remove_file(f.join("kuma.db")).unwrap());
@@ -339,7 +339,7 @@ fn other_processes_in_the_way() {
             stdin.write_all(b"BEGIN IMMEDIATE;\nSELECT count(*) FROM monitor;\n").unwrap();
         }
         wait(&child);
-        let message = format!("`<root>/data/kuma.db` is held open by {name} (pid {})", child.id());
+        let message = format!("`<root>/data/kuma.db` is open in another process: {name} (pid {})", child.id());
         let hint = "stop that process, then run the same command again";
         check(&lab, "monitor add group --name B", 9, &message, hint);
         check(&lab, "restore latest --yes", 9, &message, hint);
@@ -352,7 +352,7 @@ fn other_processes_in_the_way() {
     let lock = fs::File::options().write(true).open(lab.folder().join(".kumadb/lock")).unwrap();
     lock.lock().unwrap();
     fs::write(lab.folder().join(".kumadb/lock"), "`restore`, pid 1").unwrap();
-    let (message, hint) = ("another kumadb works on this instance (`restore`, pid 1)", "wait for it, or end it");
+    let (message, hint) = ("another kumadb process is using this instance (`restore`, pid 1)", "wait for it, or stop it");
     check(&lab, "monitor add group --name B", 6, message, hint);
     check(&lab, "recover", 6, message, hint);
     lab.ok("monitor list");
@@ -365,14 +365,14 @@ fn journals_that_were_left_behind() {
     let lab = Lab::sqlite("2.5.3");
     lab.ok("monitor add group --name A");
     let journal = lab.folder().join(".kumadb/journal.json");
-    let hint = "see that database and server are as they should be, then: mv <root>/data/.kumadb/journal.json \
+    let hint = "check that database and server are as they should be, then: mv <root>/data/.kumadb/journal.json \
                 <root>/data/.kumadb/journal.json.old";
     for (text, why) in [
         ("{\"format\": 1,", "EOF while parsing a value at line 1 column 13"),
         ("{\"format\": 2}", "format 2 is not supported; this kumadb supports format 1"),
     ] {
         fs::write(&journal, text).unwrap();
-        let message = format!("the journal `<root>/data/.kumadb/journal.json` cannot be read: {why}");
+        let message = format!("cannot read the journal `<root>/data/.kumadb/journal.json`: {why}");
         check(&lab, "monitor add group --name B", 6, &message, hint);
         check(&lab, "recover", 6, &message, hint);
         let listed = lab.run("monitor list");
@@ -399,7 +399,7 @@ fn journals_that_were_left_behind() {
     let warned = lab.rooted(&lab.run("monitor list").err);
     assert_eq!(warned, format!("warning: {message}; run: kumadb recover\n"));
     assert_eq!(lab.ok("recover"), "rolled back `monitor add`: nothing had been changed\n");
-    check(&lab, "recover", 1, "there is no unfinished work on this instance", "");
+    check(&lab, "recover", 1, "no interrupted operation on this instance", "");
     lab.ok("monitor add group --name B");
 }
 
@@ -447,7 +447,7 @@ fn a_docker_that_is_not_for_everybody() {
     let _listener = std::os::unix::net::UnixListener::bind(&socket).unwrap();
     fs::set_permissions(&socket, fs::Permissions::from_mode(0o600)).unwrap();
     let Some(ran) = as_nobody(&lab, &format!("-t uptime-kuma -H unix://{} status", socket.display())) else { return };
-    let message = "Docker cannot be reached at `unix://<root>/docker.sock`: permission denied; and there is no folder \
+    let message = "cannot connect to Docker at `unix://<root>/docker.sock`: permission denied; and there is no folder \
                    `uptime-kuma` here";
     told(&lab, &ran, "status", 1, message, "add yourself to the group `docker`, or run it as root");
 }
@@ -465,7 +465,7 @@ fn folders_that_cannot_be_written_to() {
     assert!(Command::new("umount").arg(&folder).status().unwrap().success());
     assert_eq!((listed.exit, saved.exit), (0, 0), "{}{}", listed.err, saved.err);
     let message = "cannot make the folder `<root>/data/.kumadb`: read-only file system";
-    told(&lab, &added, "monitor add", 1, message, "mount it so that it can be written to");
+    told(&lab, &added, "monitor add", 1, message, "mount it read-write");
 }
 
 #[test]
@@ -533,7 +533,7 @@ fn targets_that_are_not_there() {
     fails(
         "-t nowhere status",
         1,
-        &format!("Docker cannot be reached at {docker}; and there is no folder `nowhere` here"),
+        &format!("cannot connect to Docker at {docker}; and there is no folder `nowhere` here"),
         "is Docker running? `docker ps` must work for the same user",
     );
     fails(
@@ -581,21 +581,21 @@ fn databases_that_let_nobody_in() {
         &at("kuma:wrong-word", "kuma"),
         "status",
         1,
-        "MariaDB at 127.0.0.1:PORT refuses user `kuma`: wrong user or password",
-        "check user and password in db-config.json or in the address",
+        "access denied for user `kuma` on MariaDB at 127.0.0.1:PORT: wrong user or password",
+        "check user and password in db-config.json or in the URL; if the account requires TLS, add `?ssl=true`",
     );
     fails(
         &at("kuma", "kuma"),
         "status",
         1,
-        "MariaDB at 127.0.0.1:PORT refuses user `kuma`: it wants a password, and none was given",
-        "check user and password in db-config.json or in the address",
+        "access denied for user `kuma` on MariaDB at 127.0.0.1:PORT: it wants a password, and none was given",
+        "check user and password in db-config.json or in the URL; if the account requires TLS, add `?ssl=true`",
     );
     fails(
         &at("kuma:right", "nothing"),
         "status",
         8,
-        "database `nothing` at 127.0.0.1:PORT does not exist",
+        "database `nothing` not found on MariaDB at 127.0.0.1:PORT",
         "CREATE DATABASE `nothing` CHARACTER SET utf8mb4",
     );
     fails(
@@ -650,7 +650,7 @@ fn databases_that_let_nobody_in() {
         &nobody,
         "status",
         1,
-        "no answer from MariaDB at 127.0.0.1:1: nobody listens there",
+        "cannot connect to MariaDB at 127.0.0.1:1: nobody listens there",
         "is MariaDB running, and are host and port right?",
     );
 }

@@ -241,7 +241,7 @@ fn a_person_at_a_terminal_is_asked() {
         let Some(ran) = on_a_terminal(&lab, "monitor delete Cron", answer) else { return };
         assert_eq!(ran.exit, 1, "{}", ran.out);
         assert!(ran.out.contains("delete monitor `Cron` with 0 beats? [y/N]"), "{}", ran.out);
-        assert!(ran.out.contains("stopped at the question: nothing was changed"), "{}", ran.out);
+        assert!(ran.out.contains("cancelled; nothing was changed"), "{}", ran.out);
         assert_eq!(lab.content(), before);
     }
     let Some(ran) = on_a_terminal(&lab, "monitor delete Cron", "y") else { return };

@@ -121,12 +121,12 @@ fn a_restore_takes_the_last_snapshot_before_a_moment() {
     let lab = Lab::sqlite("2.5.3");
     lab.ok("backup create");
     let missing = lab.fails(8, "restore --before 3d --yes");
-    assert!(missing.err.contains("no snapshot `before 3d`"), "{}", missing.err);
+    assert!(missing.err.contains("no snapshot matches `before 3d`"), "{}", missing.err);
     lab.ok("monitor add group --name A");
     lab.ok("restore --before now --yes");
     assert_eq!(lab.ok("monitor list"), "no monitors yet\n");
     let missing = lab.fails(8, "restore --before 'last tuesday 18:30' --yes");
-    assert!(missing.err.contains("no snapshot `before last tuesday 18:30`"), "{}", missing.err);
+    assert!(missing.err.contains("no snapshot matches `before last tuesday 18:30`"), "{}", missing.err);
     let wrong = lab.fails(2, "restore --before sometime --yes");
     assert!(wrong.err.contains("`sometime` is no moment"), "{}", wrong.err);
     let none = lab.fails(2, "restore");

@@ -110,7 +110,7 @@ fn a_folder_gets_everything_at_the_snapshots_own_release() {
     std::os::unix::fs::symlink("/srv", lab.root.path().join("link")).unwrap();
     fails(&lab, 9, "restore latest --to ./link", "it is a link to `/srv`");
     fails(&lab, 9, "restore latest --to ./new/kuma.db/data", "is not a folder");
-    fails(&lab, 8, "restore ffff --to ./newer", "no snapshot `ffff`");
+    fails(&lab, 8, "restore ffff --to ./newer", "no snapshot matches `ffff`");
     fails(&lab, 9, "-H ssh://root@cellar restore latest --to /srv/kuma-new", "docker create --name NAME");
     fails(&lab, 2, "restore latest --to ./newer --engine mariadb", "--to mysql://user@host/database");
     // Who asks for an instance that is not there yet is told how to make it.
@@ -153,7 +153,7 @@ fn the_last_snapshot_is_of_the_instance_that_is_named() {
     assert_eq!(dump(&lab.root.path().join("new/kuma.db")), lab.sql(".dump"));
     ok(&lab, &format!("restore {} --to ./by-id", &id[..5]));
     ok(&lab, "restore --before 0h --of second --to ./by-moment");
-    fails(&lab, 8, "restore latest --of third --to ./newer", "no snapshot `latest of third`");
+    fails(&lab, 8, "restore latest --of third --to ./newer", "no snapshot matches `latest of third`");
     // A copy of one that 1.x left behind is a snapshot too.
     fs::copy(lab.folder().join("kuma.db"), lab.root.path().join("kuma.db.bak0")).unwrap();
     ok(&lab, "restore kuma.db.bak0 --to ./from-file");

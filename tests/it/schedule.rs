@@ -270,7 +270,7 @@ fn a_second_schedule_leaves_the_job_to_the_first() {
     let first = State::open(&jobs(&lab), "nightly", clock.now).unwrap();
     watch_on(&lab, &config, &mut clock).unwrap();
     assert_eq!(clock.begun(), ["01 04:00 INFO other: started"]);
-    assert!(clock.told[0].contains("another schedule works on job `nightly`"), "{:?}", clock.told);
+    assert!(clock.told[0].contains("another kumadb process is running job `nightly`"), "{:?}", clock.told);
     let second = State::open(&jobs(&lab), "other", clock.now).unwrap();
     for refused in [
         watch_on(&lab, &config, &mut clock),

@@ -125,7 +125,7 @@ fn root_and_the_owner_of_the_data_folder_take_turns() {
         assert_eq!(lab.monitors(), ["Shop", "Off", "Turn 0", "Turn 1", "Turn 2"]);
         lab.is_well();
         let lock = lab.instance().lock("monitor add").unwrap();
-        add(&lab, User::Owner, "No").ended(6).said("another kumadb works on this instance (`monitor add`");
+        add(&lab, User::Owner, "No").ended(6).said("another kumadb process is using this instance (`monitor add`");
         drop(lock);
     });
 }
