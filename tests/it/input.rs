@@ -352,7 +352,8 @@ fn other_processes_in_the_way() {
     let lock = fs::File::options().write(true).open(lab.folder().join(".kumadb/lock")).unwrap();
     lock.lock().unwrap();
     fs::write(lab.folder().join(".kumadb/lock"), "`restore`, pid 1").unwrap();
-    let (message, hint) = ("another kumadb process is using this instance (`restore`, pid 1)", "wait for it, or stop it");
+    let (message, hint) =
+        ("another kumadb process is using this instance (`restore`, pid 1)", "wait for it, or stop it");
     check(&lab, "monitor add group --name B", 6, message, hint);
     check(&lab, "recover", 6, message, hint);
     lab.ok("monitor list");
@@ -477,7 +478,13 @@ fn instances_that_cannot_be_made() {
     let fails = |arguments: &str, password: &str, exit: i32, message: &str, hint: &str| {
         told(&lab, &init(arguments, password), arguments, exit, message, hint);
     };
-    fails("data --admin admin", PASSWORD, 9, "`data` is not empty: it holds `kuma.db` already", "use an empty database");
+    fails(
+        "data --admin admin",
+        PASSWORD,
+        9,
+        "`data` is not empty: it holds `kuma.db` already",
+        "use an empty database",
+    );
     fails(
         "new --admin admin",
         "",

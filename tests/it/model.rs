@@ -96,7 +96,7 @@ fn taken(kind: &str, on: &str, typed: &[(&str, &str)]) -> BTreeMap<String, Value
 }
 
 fn said(problem: &Problem) -> String {
-    let hint = problem.hint.as_ref().map(|hint| format!(" | {hint}")).unwrap_or_default();
+    let hint = problem.hint.as_ref().map(|hint| format!(" | {}", hint.text())).unwrap_or_default();
     format!("{}: {}{hint}", problem.subject, problem.message)
 }
 

@@ -102,7 +102,7 @@ fn every_release_takes_what_it_can_hold_and_says_what_not() {
                 "{}",
                 refused.err
             );
-            assert!(refused.err.contains("try: add `--skip-unsupported`"), "{}", refused.err);
+            assert!(refused.err.contains("hint: add `--skip-unsupported`"), "{}", refused.err);
             assert_eq!(before, lab.content());
         }
         let ran = lab.run(&format!("apply {file} --yes --skip-unsupported"));
@@ -233,7 +233,7 @@ fn a_saved_plan_is_applied_unless_the_configuration_moved() {
         assert_eq!(fs::metadata(&plan).unwrap().permissions().mode() & 0o777, 0o600);
         lab.ok("monitor add group --name Later");
         let stale = lab.fails(9, &format!("apply {} --yes", plan.display()));
-        assert!(stale.err.contains("the plan no longer fits"), "{}", stale.err);
+        assert!(stale.err.contains("the configuration changed after the plan was made"), "{}", stale.err);
         lab.ok(&make);
         // A beat is no change that matters.
         lab.sql("INSERT INTO heartbeat (monitor_id, status, msg, time, important, duration, down_count) VALUES (1, 1, '', '2026-01-01 00:00:00', 0, 0, 0)");
@@ -362,9 +362,9 @@ fn all_that_is_wrong_is_said_at_once_where_it_stands() {
     for (text, words) in [
         (
             "monitors: [{name: A, type: http, url: \"https://x\", intervall: 3}]",
-            "1:52: monitors[0].intervall: is no field of a monitor (did you mean `interval`?)",
+            "1:52: monitors[0].intervall: is not a field of a monitor (did you mean `interval`?)",
         ),
-        ("monitor: []", "1:1: monitor: is no part of a document (did you mean `monitors`?)"),
+        ("monitor: []", "1:1: monitor: unknown key (did you mean `monitors`?)"),
         ("monitors: [{name: A, type: push, push_token: \"********\"}]", "is a masked secret"),
         ("settings: {jwtSecret: x}", "is the server's own and cannot be set"),
         ("settings: {entryPage: statusPage-none}", "no status page `none`"),

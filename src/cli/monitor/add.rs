@@ -14,10 +14,11 @@ use crate::model::fields::{Field, Reference, Shape};
 use crate::model::state::State;
 use crate::model::{Maker, Opt, kind, kinds, new_monitor, options, parse, push_token_length};
 use crate::plan::monitor::{New, Notify, TagWish, plan_add};
-use crate::plan::names::{find_docker_host, find_group, find_proxy, find_remote_browser, nearest};
+use crate::plan::names::{find_docker_host, find_group, find_proxy, find_remote_browser};
 use crate::plan::{Cell, Change, Plan, Step};
 use crate::run::Outcome;
 use crate::schema::{self, Release};
+use crate::text::did_you_mean;
 use crate::value::Value;
 
 /// Types that every supported release has show no release.
@@ -247,7 +248,7 @@ pub fn created_tags(plan: &Plan) -> Vec<String> {
 /// Warns of each tag that is about to be created and whose name is like that of one that exists.
 pub fn warn_of_similar(state: &State, created: &[String], context: &mut Context<'_>) {
     for name in created {
-        let near = nearest(name, state.tags.iter().filter_map(|row| row.text("name").map(str::to_owned)));
+        let near = did_you_mean(name, state.tags.iter().filter_map(|row| row.text("name").map(str::to_owned)));
         if !near.is_empty() {
             context.ui.warn(&format!("tag `{name}` does not exist and will be created{near}"));
         }

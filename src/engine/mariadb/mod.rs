@@ -171,7 +171,7 @@ impl MariaDb {
                 bytes(sql.len() as u64),
                 bytes(self.max_packet as u64)
             );
-            return Err(Error::Database(DatabaseError::Sql { database: self.address.to_string(), message }));
+            return Err(DatabaseError::Sql { database: self.address.to_string(), message }.into());
         }
         let outcome = self.runtime.block_on(async {
             let result = conn.query_iter(sql).await?;
@@ -230,10 +230,11 @@ impl MariaDb {
         if self.access == Access::Write || QUESTIONS.contains(&literal::verb(sql).as_str()) {
             return Ok(());
         }
-        Err(Error::Database(DatabaseError::ReadOnly {
+        Err(DatabaseError::ReadOnly {
             database: self.address.to_string(),
-            why: "this connection only reads".into(),
-        }))
+            why: "kumadb opened this connection for reading",
+        }
+        .into())
     }
 
     /// What a second kumadb on another machine would meet.
@@ -256,7 +257,7 @@ impl MariaDb {
         let lock = self.one(&format!("SELECT GET_LOCK({}, 0)", self.lock_name()))?;
         match lock.at(0).int() {
             Some(1) => Ok(()),
-            _ => Err(Error::Database(DatabaseError::Busy { database: self.address.to_string() })),
+            _ => Err(DatabaseError::Busy { database: self.address.to_string() }.into()),
         }
     }
 
@@ -355,10 +356,11 @@ async fn connect(address: &Address) -> Result<Conn> {
     };
     match tokio::time::timeout(CONNECT_TIME, attempt).await {
         Ok(outcome) => outcome,
-        Err(_) => Err(Error::Database(DatabaseError::Unreachable {
+        Err(_) => Err(DatabaseError::Unreachable {
             address: address.place(),
             why: format!("timed out after {} s", CONNECT_TIME.as_secs()),
-        })),
+        }
+        .into()),
     }
 }
 
@@ -426,12 +428,12 @@ impl Writer for MariaDb {
         }
         let tables = self.tables()?;
         if let Some(table) = tables.iter().find(|table| !table.rolls_back()) {
-            return Err(Error::Operation(OperationError::Refused(format!(
+            return Err(OperationError::Refused(format!(
                 "table `{}` uses the engine {}, which cannot undo a change; as root of MariaDB: ALTER TABLE {} ENGINE=InnoDB",
                 table.name,
                 table.engine,
                 quote(&table.name)
-            ))));
+            )).into());
         }
         self.lock()?;
         self.run("START TRANSACTION")?;
@@ -477,7 +479,7 @@ impl Writer for MariaDb {
                 Ok(())
             }
             Err(Error::Database(DatabaseError::Unreachable { .. })) => {
-                Err(Error::Database(DatabaseError::CommitInDoubt { database: self.address.to_string() }))
+                Err(DatabaseError::CommitInDoubt { database: self.address.to_string() }.into())
             }
             Err(other) => Err(other),
         }

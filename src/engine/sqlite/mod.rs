@@ -58,7 +58,7 @@ impl SqliteFile {
         let mut file = match fs::File::open(path) {
             Ok(file) => file,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound && self.part("-wal").exists() => {
-                return Err(Error::Database(DatabaseError::WalWithoutDatabase(self.part("-wal"))));
+                return Err(DatabaseError::WalWithoutDatabase(self.part("-wal")).into());
             }
             Err(error) => return Err(Error::file("open", path)(error)),
         };
@@ -69,17 +69,14 @@ impl SqliteFile {
             return if self.part("-wal").exists() {
                 Ok(())
             } else {
-                Err(Error::Database(DatabaseError::EmptyFile(path.clone())))
+                Err(DatabaseError::EmptyFile(path.clone()).into())
             };
         }
         if head.starts_with(b"SQLite format 3\0") {
             return Ok(());
         }
-        Err(if looks_random(&head) {
-            Error::Database(DatabaseError::Encrypted(path.clone()))
-        } else {
-            Error::Database(DatabaseError::NotSqlite(path.clone()))
-        })
+        let (encrypted, other) = (DatabaseError::Encrypted(path.clone()), DatabaseError::NotSqlite(path.clone()));
+        Err(if looks_random(&head) { encrypted } else { other }.into())
     }
 
     fn open(&self, flags: OpenFlags) -> Result<Sqlite> {
@@ -94,14 +91,11 @@ impl SqliteFile {
     fn error(&self, error: rusqlite::Error) -> Error {
         let database = self.describe();
         match error.sqlite_error_code() {
-            Some(ErrorCode::NotADatabase) => Error::Database(DatabaseError::NotSqlite(self.path.clone())),
-            Some(ErrorCode::DatabaseCorrupt) => Error::Database(DatabaseError::Damaged {
-                database,
-                problems: vec!["database disk image is malformed".into()],
-            }),
-            Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
-                Error::Database(DatabaseError::Busy { database })
+            Some(ErrorCode::NotADatabase) => DatabaseError::NotSqlite(self.path.clone()).into(),
+            Some(ErrorCode::DatabaseCorrupt) => {
+                DatabaseError::Damaged { database, problems: vec!["database disk image is malformed".into()] }.into()
             }
+            Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => DatabaseError::Busy { database }.into(),
             Some(ErrorCode::DiskFull) => Error::file("write", &self.path)(std::io::ErrorKind::StorageFull.into()),
             // What a disk says that takes no more, but does not call itself full: a quota, a device that fails.
             Some(ErrorCode::SystemIoFailure) if is_refused_write(&error) => {
@@ -110,7 +104,7 @@ impl SqliteFile {
             Some(ErrorCode::ReadOnly | ErrorCode::PermissionDenied | ErrorCode::CannotOpen) => {
                 Error::file("open", &self.path)(std::io::ErrorKind::PermissionDenied.into())
             }
-            _ => Error::Database(DatabaseError::Sql { database, message: error.to_string() }),
+            _ => DatabaseError::Sql { database, message: error.to_string() }.into(),
         }
     }
 }
@@ -249,7 +243,7 @@ impl Sqlite {
     fn check_still(&self) -> Result<()> {
         match &self.still {
             Some(look) if *look != self.file.look() => {
-                Err(Error::Database(DatabaseError::Busy { database: self.file.describe() }))
+                Err(DatabaseError::Busy { database: self.file.describe() }.into())
             }
             _ => Ok(()),
         }
@@ -465,7 +459,7 @@ fn copy_pages(
         match step {
             StepResult::Done => return Ok(()),
             StepResult::More => {}
-            _ => return Err(Error::Database(DatabaseError::Busy { database: file.describe() })),
+            _ => return Err(DatabaseError::Busy { database: file.describe() }.into()),
         }
     }
 }
