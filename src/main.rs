@@ -3,7 +3,6 @@
 use std::process::ExitCode;
 
 use anyhow::Context as _;
-use clap::Parser as _;
 use kumadb::cli::{Cli, Ui};
 
 /// Fixtures, plans and configurations consist of hundreds of thousands of small texts.
@@ -11,7 +10,7 @@ use kumadb::cli::{Cli, Ui};
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> anyhow::Result<ExitCode> {
-    let cli = Cli::parse();
+    let cli = Cli::read();
     let mut ui = Ui::new(&cli).context("signals cannot be caught")?;
     let exit = cli.run(&mut ui).unwrap_or_else(|error| ui.fail(&error));
     Ok(ExitCode::from(exit as u8))

@@ -3,10 +3,11 @@
 use clap::{Args, Subcommand};
 use serde_json::{Value as Json, json};
 
+use super::Context;
 use super::document::{Read, plan_on, read_written};
+use super::format::FormatArgs;
 use super::user::Change;
 use super::write::{WriteArgs, read_from};
-use super::{Context, Ui};
 use crate::cli::apply::carry_out_planned;
 use crate::error::{Error, Exit, InputError, Result};
 use crate::formats::{At, Node};
@@ -19,27 +20,30 @@ use crate::value::{Row, shown_time};
 
 #[derive(Debug, Subcommand)]
 pub enum ApiKeyVerb {
-    /// List the API keys
+    /// List API keys
     #[command(visible_alias = "ls")]
     List(ListArgs),
-    /// Make an API key and show it once
+    /// Create an API key and print it once
     Add(AddArgs),
-    /// Switch an API key off
+    /// Disable an API key
     Disable(KeyArgs),
-    /// Switch an API key on again
+    /// Enable an API key
     Enable(KeyArgs),
     /// Delete an API key
     Delete(KeyArgs),
 }
 
 #[derive(Args, Debug)]
-pub struct ListArgs {}
+pub struct ListArgs {
+    #[command(flatten)]
+    format: FormatArgs,
+}
 
 #[derive(Args, Debug)]
 pub struct AddArgs {
-    /// What people call it
+    /// Set the name of the key
     name: String,
-    /// When it ends, UTC: 2027-01-31 or '2027-01-31 12:00:00'; never, without it
+    /// Set when the key expires, UTC: 2027-01-31 or '2027-01-31 12:00:00' [default: never]
     #[arg(long, value_name = "TIME")]
     expires: Option<String>,
     #[command(flatten)]
@@ -48,7 +52,7 @@ pub struct AddArgs {
 
 #[derive(Args, Debug)]
 pub struct KeyArgs {
-    /// Its name or id
+    /// Select the key by name or id
     key: String,
     #[command(flatten)]
     write: WriteArgs,
@@ -56,7 +60,7 @@ pub struct KeyArgs {
 
 pub fn run(verb: &ApiKeyVerb, context: &mut Context<'_>) -> Result<Exit> {
     match verb {
-        ApiKeyVerb::List(_) => list(context),
+        ApiKeyVerb::List(args) => list(args, context),
         ApiKeyVerb::Add(args) => add(args, context),
         ApiKeyVerb::Disable(args) => switch(args, false, context),
         ApiKeyVerb::Enable(args) => switch(args, true, context),
@@ -64,7 +68,7 @@ pub fn run(verb: &ApiKeyVerb, context: &mut Context<'_>) -> Result<Exit> {
     }
 }
 
-fn list(context: &mut Context<'_>) -> Result<Exit> {
+fn list(args: &ListArgs, context: &mut Context<'_>) -> Result<Exit> {
     let instance = context.instance()?;
     let config = read_from(&instance, read_config)?;
     let keys = config.rows("api_key");
@@ -87,10 +91,8 @@ fn list(context: &mut Context<'_>) -> Result<Exit> {
                 expires(key).map_or(String::new(), |at| shown_time(&at)),
             ]
         };
-        match keys {
-            [] => "no API keys yet".into(),
-            keys => Ui::table(&["id", "name", "active", "expires"], keys.iter().map(line).collect()),
-        }
+        let around = |table| if keys.is_empty() { "no API keys yet".into() } else { table };
+        args.format.text(&["id", "name", "active", "expires"], keys.iter().map(line).collect(), around)
     })?;
     Ok(Exit::Done)
 }
@@ -128,7 +130,9 @@ fn delete(args: &KeyArgs, context: &mut Context<'_>) -> Result<Exit> {
     let instance = context.instance()?;
     let config = read_from(&instance, read_config)?;
     let key = known(&config, &args.key)?;
-    context.ui.ask(&format!("delete {}? Clients that use it lose access", subject(key)))?;
+    if !args.write.is_dry_run() {
+        context.ui.ask(&format!("delete {}? Clients that use it lose access", subject(key)))?;
+    }
     let mut plan = Plan::of(&config.fingerprint);
     plan.delete("api_key", subject(key), "id", key.int("id").unwrap_or_default(), 1);
     let said = format!("deleted {}", subject(key));

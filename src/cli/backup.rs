@@ -7,55 +7,61 @@ use serde_json::{Value as Json, json};
 
 use super::check::{self, CheckArgs};
 use super::fleet::{self, Fleet, FleetArgs};
+use super::format::FormatArgs;
 use super::instance::are_ambiguous;
 use super::prune::{self, PruneArgs};
 use super::schedule::{self, ScheduleArgs};
 use super::show::{self, ShowArgs};
 use super::store::{KeyArgs, SealArgs};
-use super::write::duration;
+use super::write::{duration, read_from};
 use super::{Context, Ui};
 use crate::backup::{Drill, Extent, Snapshot, Stores};
 use crate::error::{Error, Exit, OperationError, Result};
+use crate::instance::Instance;
+use crate::kuma::read::read_database;
 use crate::run::kept::{self, Kept, offer};
 use crate::run::{Putting, take};
 use crate::text::{bytes, counted};
 
 #[derive(Debug, Subcommand)]
 pub enum BackupVerb {
-    /// Take a snapshot while the server runs, and prove it
+    /// Create and verify a snapshot without stopping the server
     Create(CreateArgs),
-    /// List the snapshots of the stores
+    /// List snapshots
     #[command(visible_alias = "ls")]
     List(ListArgs),
-    /// Say everything that is known of one snapshot
+    /// Show snapshot details
     Show(ShowArgs),
-    /// Read snapshots back and compare every byte with what was packed
+    /// Verify snapshots by reading every byte
     Verify(VerifyArgs),
-    /// Check the age of the newest backup, for Nagios, cron and container health checks
+    /// Check the age of the newest backup, for Nagios, cron and health checks
     Check(CheckArgs),
-    /// Remove the snapshots that no rule keeps
+    /// Delete snapshots according to a retention policy
     Prune(PruneArgs),
-    /// Take snapshots when the config file says, until it is ended
+    /// Run scheduled jobs in the foreground
     Schedule(ScheduleArgs),
 }
 
 #[derive(Args, Debug)]
 pub struct CreateArgs {
-    /// Leave out the history: no beats, no statistics
+    /// Leave out heartbeats and statistics
     #[arg(long)]
     config_only: bool,
     /// SQLite: leave out free pages; takes longer
     #[arg(long)]
     compact: bool,
-    /// Take along screenshots/
+    /// Include screenshots/
     #[arg(long)]
     screenshots: bool,
-    /// How deep the engine checks what was copied
+    /// Set how thoroughly the database engine checks the copy
     #[arg(long, value_name = "DEPTH", value_enum, default_value_t)]
     verify: VerifyDepth,
-    /// Wait so long for a server that is busy migrating its database: 10m; without this it is refused
+    /// Wait this long for a running migration instead of refusing: 10m
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     wait: Option<Duration>,
+    /// Check instance and stores, without creating a snapshot
+    #[arg(short = 'n', long)]
+    dry_run: bool,
     #[command(flatten)]
     pub seal: SealArgs,
     #[command(flatten)]
@@ -84,22 +90,24 @@ impl CreateArgs {
 
 #[derive(Args, Debug)]
 pub struct ListArgs {
-    /// Only those of this instance
+    /// Show only snapshots of this instance
     #[arg(long, value_name = "NAME")]
     instance: Option<String>,
-    /// List undo snapshots, which writes made, instead of backups
+    /// List undo snapshots instead of backups
     #[arg(long)]
     undo: bool,
+    #[command(flatten)]
+    format: FormatArgs,
 }
 
 #[derive(Args, Debug)]
 pub struct VerifyArgs {
-    /// Ids, archives, or `latest`; without any, all of the stores
+    /// Select snapshots by id or path, or `latest` [default: all]
     pub snapshots: Vec<String>,
-    /// Restore each into a place of its own and compare every table; of MariaDB this needs `mariadbd` on this machine
+    /// Restore each snapshot to a temporary place and compare every table; MariaDB needs `mariadbd` here
     #[arg(long)]
     restore_test: bool,
-    /// Only snapshots of the instance that `-t` names
+    /// Verify only snapshots of the target instance
     #[arg(long, conflicts_with = "snapshots")]
     own: bool,
     #[command(flatten)]
@@ -131,6 +139,9 @@ fn create(args: &CreateArgs, context: &mut Context<'_>) -> Result<Exit> {
     let instance = context.instance()?;
     let stores = context.stores()?;
     context.warn_of_namesakes(&stores.iter().cloned().collect::<Vec<_>>());
+    if args.dry_run {
+        return foresee(&instance, &stores, context);
+    }
     let taken = take(&instance, &stores, "backup create", &putting, context.ui)?;
     for error in offer(&instance, &context.store()?, "backup create").warnings {
         context.ui.warn(&format!("cannot store a pending snapshot; it stays in the data folder: {error}"));
@@ -142,6 +153,25 @@ fn create(args: &CreateArgs, context: &mut Context<'_>) -> Result<Exit> {
         format!("snapshot {} of `{}`: {}", copies[0].manifest.id, instance.name, words(copies[0]))
     })?;
     Ok(warn_of(&taken.failed, context.ui))
+}
+
+/// Shows what `backup create` would do: the database can be read, and the stores can be listed.
+fn foresee(instance: &Instance, stores: &Stores, context: &mut Context<'_>) -> Result<Exit> {
+    let database = read_from(instance, read_database)?;
+    let listing = stores.list()?;
+    let addresses: Vec<String> = stores.iter().map(|store| store.address()).collect();
+    let (size, release) = (instance.size(), database.release.to_string());
+    let document = json!({
+        "dry_run": true, "instance": instance.name, "size_bytes": size, "release": release, "stores": addresses,
+    });
+    context.ui.result(&document, || {
+        let stores = addresses.join("`, `");
+        let (name, size) = (&instance.name, bytes(size));
+        format!(
+            "dry run: would create a snapshot of `{name}` ({size}, release {release}) in `{stores}`; nothing changed"
+        )
+    })?;
+    Ok(warn_of(&listing.unusable, context.ui))
 }
 
 /// Warns of what could not be read or stored, and returns the exit code; the rest is fine.
@@ -180,9 +210,10 @@ fn list(args: &ListArgs, context: &mut Context<'_>) -> Result<Exit> {
     };
     context.ui.result(&result, || {
         let waiting: String = kept.iter().map(waiting_words).collect();
-        if all.is_empty() {
-            return waiting + &no_snapshots(&stores, if args.undo { "undo snapshots" } else { "snapshots" }) + &hidden;
-        }
+        let around = |table: String| {
+            let kind = if args.undo { "undo snapshots" } else { "snapshots" };
+            waiting + &if all.is_empty() { no_snapshots(&stores, kind) } else { table } + &hidden
+        };
         let row = |copies: &&[&Snapshot]| {
             let manifest = &copies[0].manifest;
             let mut row = vec![
@@ -210,7 +241,7 @@ fn list(args: &ListArgs, context: &mut Context<'_>) -> Result<Exit> {
             vec!["id", "time (utc)", "instance", "engine", "release", "monitors", "heartbeats", "size", "created by"];
         headers.extend(ambiguous.then_some("origin"));
         headers.extend((addresses.len() > 1).then_some("stores"));
-        waiting + &Ui::table(&headers, all.iter().map(row).collect()) + &hidden
+        args.format.text(&headers, all.iter().map(row).collect(), around)
     })?;
     for found in &listing.elsewhere {
         context.ui.warn(&crate::backup::no_snapshots(found).to_string());

@@ -25,26 +25,23 @@ const MAX_AGE: TimeDelta = TimeDelta::hours(26);
 const STATUS_MAX_AGE: TimeDelta = TimeDelta::days(7);
 
 #[derive(Args, Debug)]
-#[command(after_help = "Exit codes, as plugins of Nagios have them: 0 OK, 1 WARNING, 2 CRITICAL, 3 UNKNOWN.\n\n\
-    Examples:\n  kumadb backup check\n  kumadb -t alpha backup check --max-age 26h --verified-within 30d\n  \
-    kumadb --store s3://bucket/kuma backup check --max-age 2d --all")]
 pub struct CheckArgs {
-    /// CRITICAL when the newest backup is older: 26h, 2d [default: twice the interval of the jobs, else 26h]
+    /// Report CRITICAL when the newest backup is older: 26h, 2d [default: twice the job interval, else 26h]
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     max_age: Option<Duration>,
-    /// WARNING when no backup was fully verified (`backup create --verify full`) or test-restored within this time: 30d
+    /// Report WARNING when no backup was fully verified or test-restored within this time: 30d
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     verified_within: Option<Duration>,
-    /// Count only backups with their history, not those of the configuration alone
+    /// Count only full snapshots, not configuration-only ones
     #[arg(long)]
     whole: bool,
-    /// This instance of the config file; can be said again
+    /// Check this instance of the config file (can be repeated)
     #[arg(long = "instance", value_name = "NAME")]
     instances: Vec<String>,
-    /// The instances of this group of the config file; can be said again
+    /// Check the instances of this group of the config file (can be repeated)
     #[arg(long = "instance-group", value_name = "NAME")]
     groups: Vec<String>,
-    /// All instances of the config file: the default where it has some and `-t` is not given
+    /// Check all instances of the config file [default without -t]
     #[arg(long)]
     all: bool,
 }

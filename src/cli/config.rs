@@ -17,13 +17,13 @@ use crate::text::counted;
 
 #[derive(Debug, Subcommand)]
 pub enum ConfigVerb {
-    /// Say everything that is wrong with the config file, with line numbers, and when each job is due
+    /// Check the config file and show when each job is due
     Check(CheckArgs),
 }
 
 #[derive(Args, Debug)]
 pub struct CheckArgs {
-    /// Try everything it names too: find every instance, write, read, list and remove a file in every store, reach pushes and webhooks
+    /// Test every instance, store, push URL and webhook in the file
     #[arg(long)]
     connect: bool,
 }

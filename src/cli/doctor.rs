@@ -24,22 +24,22 @@ use crate::value::Secret;
 
 #[derive(Args, Debug)]
 pub struct DoctorArgs {
-    /// Only these: K001, K014; without any, everything
+    /// Check only these codes: K001 K014 [default: all]
     #[arg(value_name = "CODE", value_parser = code)]
     codes: Vec<&'static str>,
-    /// Cure what is found: shown first, asked for, snapshot, one transaction, then examined again
+    /// Fix what is found, after a confirmation and a snapshot
     #[arg(long)]
     pub fix: bool,
-    /// Say what a code means; without one, list all codes
+    /// Explain a code; list all codes without one
     #[arg(long, value_name = "CODE", value_parser = code, num_args = 0..=1, default_missing_value = "0", conflicts_with = "fix")]
     explain: Option<&'static str>,
-    /// Let the engine check everything it can, however long that takes
+    /// Run every check of the database engine, however long it takes
     #[arg(long)]
     full: bool,
-    /// The release of the server that made a damaged database, where what is left of it does not tell
+    /// Set the release of a damaged database that cannot be recognised
     #[arg(long, value_name = "RELEASE", requires = "fix")]
     release: Option<Release>,
-    /// Exit with 20 when something is found
+    /// Exit with 20 when there are findings
     #[arg(long)]
     detailed_exitcode: bool,
     #[command(flatten)]

@@ -34,23 +34,23 @@ const LARGEST: u64 = 1 << 30;
 /// Which documents, and how they are meant.
 #[derive(Args, Clone, Debug)]
 pub struct DocumentArgs {
-    /// Files, folders of files, or - for standard input
+    /// Read these fixtures: files, folders, or - for standard input
     #[arg(value_name = "FILE", required = true)]
     pub files: Vec<PathBuf>,
-    /// What the files are, where they are not kumadb's own: kuma-v1, monitor-list, autokuma, kumaconf, csv, uptimerobot,
-    /// loader-toml, yaml-list, lines, kuma-db or snapshot; guessed where it is obvious
+    /// Set the input format: kuma-v1, monitor-list, autokuma, kumaconf, csv, uptimerobot, loader-toml, yaml-list,
+    /// lines, kuma-db or snapshot [default: detected]
     #[arg(long, value_name = "FORMAT")]
     pub from: Option<String>,
-    /// Delete what the documents do not name, of the kinds that they contain
+    /// Delete what the fixtures do not contain, of the kinds that they contain
     #[arg(long)]
     pub prune: bool,
     /// Refuse tags that are neither defined under `tags` nor on the instance, instead of creating them
     #[arg(long)]
     pub no_create_tags: bool,
-    /// Leave out what the instance's release cannot hold, instead of refusing it
+    /// Skip what this release does not support, instead of refusing everything
     #[arg(long)]
     pub skip_unsupported: bool,
-    /// Leave out things that are wrong, and say so, instead of refusing everything
+    /// Skip invalid entries with a warning, instead of refusing everything
     #[arg(long)]
     pub skip_invalid: bool,
     #[command(flatten)]

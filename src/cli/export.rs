@@ -24,22 +24,22 @@ use crate::text::counted;
 pub struct ExportArgs {
     #[command(flatten)]
     pick: PickArgs,
-    /// Write to this file (readable by its owner only) instead of stdout; its ending says the format
+    /// Write to this file (mode 0600) instead of standard output
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
-    /// How it is written
+    /// Set the file format [default: by the file name, else yaml]
     #[arg(long, value_enum)]
     format: Option<FormatArg>,
-    /// Only this kind of thing: monitors, tags, notifications, status_pages, … (may be given several times)
+    /// Export only this kind: monitors, tags, notifications, status_pages, ... (can be repeated)
     #[arg(long = "kind", value_name = "KIND")]
     only: Vec<String>,
-    /// Only monitors; the same as `--kind monitors`
+    /// Export only monitors: short for --kind monitors
     #[arg(long)]
     monitors: bool,
-    /// Write secrets down
+    /// Include passwords and tokens
     #[arg(long, conflicts_with = "secrets_env")]
     secrets: bool,
-    /// Write ${VARIABLES} in the place of secrets, and their values into this file
+    /// Write ${VARIABLES} instead of secrets, and their values to this file
     #[arg(long, value_name = "FILE")]
     secrets_env: Option<PathBuf>,
 }
@@ -54,7 +54,7 @@ enum FormatArg {
 
 #[derive(Args, Debug)]
 pub struct SchemaArgs {
-    /// What is described
+    /// Select the schema
     #[arg(value_parser = ["fixture"])]
     what: String,
 }

@@ -5,8 +5,9 @@ use std::path::PathBuf;
 use clap::Args;
 use serde_json::{Value as Json, json};
 
+use super::format::FormatArgs;
 use super::write::read_from;
-use super::{Context, Ui, config};
+use super::{Context, config};
 use crate::engine::{EngineKind, Reader};
 use crate::error::{DatabaseError, DockerError, Error, Exit, Result};
 use crate::files;
@@ -18,9 +19,11 @@ use crate::value::{local_time, shown_time};
 
 #[derive(Args, Debug)]
 pub struct FindArgs {
-    /// Open an embedded MariaDB that is stopped, in a helper container, to see what is in it
+    /// Open a stopped embedded MariaDB in a helper container to read it
     #[arg(long)]
     open: bool,
+    #[command(flatten)]
+    format: FormatArgs,
 }
 
 pub fn run(args: &FindArgs, context: &mut Context<'_>) -> Result<Exit> {
@@ -63,9 +66,9 @@ pub fn run(args: &FindArgs, context: &mut Context<'_>) -> Result<Exit> {
             ));
         }
     }
-    context.ui.result(&json!({"instances": documents}), || match rows.is_empty() {
-        true => "no Uptime Kuma instance found".into(),
-        false => Ui::table(&["name", "state", "engine", "release", "monitors", "last heartbeat", "data"], rows),
+    context.ui.result(&json!({"instances": documents}), || {
+        let around = |table| if all.is_empty() { "no Uptime Kuma instance found".into() } else { table };
+        args.format.text(&["name", "state", "engine", "release", "monitors", "last heartbeat", "data"], rows, around)
     })?;
     Ok(if all.is_empty() { Exit::NotFound } else { Exit::Done })
 }

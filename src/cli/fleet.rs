@@ -27,8 +27,8 @@ const LOOK: Duration = Duration::from_millis(20);
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Many instances")]
 pub struct FleetArgs {
-    /// This instance of the config file; can be said again
-    #[arg(long = "instance", value_name = "NAME")]
+    /// Select this instance of the config file (can be repeated)
+    #[arg(hide_short_help = true, long = "instance", value_name = "NAME")]
     instances: Vec<String>,
     #[command(flatten)]
     groups: GroupArgs,
@@ -38,14 +38,14 @@ pub struct FleetArgs {
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Many instances")]
 pub struct GroupArgs {
-    /// The instances of this group of the config file; can be said again
-    #[arg(long = "instance-group", value_name = "NAME")]
+    /// Select the instances of this group of the config file (can be repeated)
+    #[arg(hide_short_help = true, long = "instance-group", value_name = "NAME")]
     groups: Vec<String>,
-    /// All instances of the config file
-    #[arg(long)]
+    /// Select all instances of the config file
+    #[arg(hide_short_help = true, long)]
     all: bool,
-    /// How many at a time
-    #[arg(long, value_name = "N", default_value = "4")]
+    /// Run on this many instances in parallel
+    #[arg(hide_short_help = true, long, value_name = "N", default_value = "4")]
     parallel: NonZeroUsize,
 }
 

@@ -15,19 +15,22 @@ use crate::schema::{self, Release};
 
 #[derive(Args, Debug)]
 pub struct InitArgs {
-    /// A folder that is not there yet (or empty), or mysql://user@host/database of an empty database
+    /// Create the instance here: a new or empty folder, or mysql://user@host/database of an empty database
     place: String,
-    /// The release whose schema it gets; a newer server brings it up to date by itself [default: the newest recorded]
+    /// Set the release of the schema; a newer server migrates it [default: the newest]
     #[arg(long, value_name = "RELEASE")]
     release: Option<Release>,
-    /// Name of the first user
+    /// Create this user
     #[arg(long, value_name = "NAME")]
     admin: Option<String>,
     #[command(flatten)]
     password: PasswordArgs,
-    /// The server's time zone, such as Europe/Berlin
+    /// Set the server's time zone, such as Europe/Berlin
     #[arg(long, value_name = "ZONE")]
     timezone: Option<String>,
+    /// Check place, release and password, without creating anything
+    #[arg(short = 'n', long)]
+    dry_run: bool,
 }
 
 pub fn run(args: &InitArgs, context: &mut Context<'_>) -> Result<Exit> {
@@ -52,16 +55,28 @@ pub fn run(args: &InitArgs, context: &mut Context<'_>) -> Result<Exit> {
     }
     let what = match engine {
         EngineKind::Sqlite => {
-            init::make_folder(Path::new(&args.place), &new)?;
+            if !args.dry_run {
+                init::make_folder(Path::new(&args.place), &new)?;
+            }
             format!("`{}`", args.place)
         }
         EngineKind::MariaDb => {
             let address = Address::parse(&args.place)?;
-            init::fill_database(&address, &new)?;
+            match args.dry_run {
+                true => init::check_fillable(&address)?,
+                false => init::fill_database(&address, &new)?,
+            }
             crate::engine::Connect::describe(&address)
         }
     };
-    let document = json!({"made": what, "release": new.release, "engine": engine, "admin": args.admin});
+    let mut document = json!({"made": what, "release": new.release, "engine": engine, "admin": args.admin});
+    if args.dry_run {
+        document["dry_run"] = json!(true);
+        context.ui.result(&document, || {
+            format!("dry run: would create {what}: {engine}, release {}; nothing changed", new.release)
+        })?;
+        return Ok(Exit::Done);
+    }
     context.ui.result(&document, || {
         let user = match &args.admin {
             Some(name) => format!("user `{name}`"),

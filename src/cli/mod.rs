@@ -9,10 +9,13 @@ mod console;
 mod doctor;
 mod document;
 mod engine;
+mod examples;
 mod export;
 mod far;
 mod find;
 mod fleet;
+mod format;
+mod help;
 mod history;
 mod init;
 mod instance;
@@ -55,18 +58,13 @@ use crate::far::Overrides;
 use crate::instance::{Instance, Sight};
 use crate::run::{Journal, repair_owner};
 
+pub use help::command;
 pub use ui::Ui;
 
-/// Works on Uptime Kuma's own database, safely: backs up, stops the server, writes, starts it again, and shows that it
-/// came back; when it does not, everything is as it was before.
+/// Back up, repair and manage Uptime Kuma, even when its UI is down
 #[derive(Debug, Parser)]
-#[command(name = "kumadb", version, propagate_version = true, max_term_width = 120, arg_required_else_help = true)]
+#[command(name = "kumadb", version, propagate_version = true, arg_required_else_help = true)]
 #[command(disable_help_flag = true, disable_version_flag = true)]
-#[command(
-    after_help = "Exit codes: 0 done, 1 failed and nothing changed, 2 usage, 3 done in part or with warnings, 4 failed \
-    and rolled back, 5 rollback failed: act now, 6 locked or unfinished work, 7 verification failed, 8 target not found or \
-    not single, 9 refused, 130/143 signals."
-)]
 pub struct Cli {
     #[command(flatten)]
     global: Global,
@@ -76,123 +74,159 @@ pub struct Cli {
 
 /// Options that every verb has.
 #[derive(Args, Clone, Debug)]
-#[command(next_help_heading = "For every command")]
+#[command(next_help_heading = "Global options")]
 pub struct Global {
-    /// The instance: a name of the config file, a data folder, a kuma.db, a container, or mysql://user@host/database;
-    /// without it, the only one in sight
-    #[arg(short, long, global = true, env = "KUMADB_TARGET", hide_env_values = true, value_name = "TARGET")]
+    /// Select the instance: a name from the config file, a data folder, a kuma.db, a container, or
+    /// mysql://user@host/database [default: the only instance found]
+    #[arg(
+        short,
+        long,
+        global = true,
+        hide_short_help = true,
+        env = "KUMADB_TARGET",
+        hide_env_values = true,
+        value_name = "TARGET"
+    )]
     target: Option<String>,
-    /// The Docker engine: unix:///path, tcp://host:port, ssh://user@host [env: DOCKER_HOST, DOCKER_TLS_VERIFY,
-    /// DOCKER_CERT_PATH; Podman's CONTAINER_HOST]
-    #[arg(short = 'H', long = "host", global = true, value_name = "DOCKER")]
+    /// Connect to this Docker engine: unix:///path, tcp://host:port, ssh://user@host [env: DOCKER_HOST,
+    /// DOCKER_TLS_VERIFY, DOCKER_CERT_PATH; Podman: CONTAINER_HOST]
+    #[arg(short = 'H', long = "host", global = true, hide_short_help = true, value_name = "DOCKER")]
     docker_host: Option<String>,
-    /// The Docker engine of this context of the docker CLI [env: DOCKER_CONTEXT; default: its current one]
-    #[arg(long = "context", global = true, value_name = "NAME", conflicts_with = "docker_host")]
+    /// Use this context of the docker CLI [env: DOCKER_CONTEXT; default: the current one]
+    #[arg(
+        long = "context",
+        global = true,
+        hide_short_help = true,
+        value_name = "NAME",
+        conflicts_with = "docker_host"
+    )]
     docker_context: Option<String>,
-    /// Where snapshots are kept: a folder, s3://BUCKET/PREFIX, az://, gs://, webdav(s)://; several with commas or by saying
-    /// it again [default: /var/lib/kumadb/snapshots as root, else ~/.local/share/kumadb/snapshots]
+    /// Set where snapshots are kept: a folder, s3://BUCKET/PREFIX, az://, gs://, webdav(s)://; separate several with
+    /// commas or repeat the option [default: /var/lib/kumadb/snapshots as root, else ~/.local/share/kumadb/snapshots]
     #[arg(
         long,
         global = true,
+        hide_short_help = true,
         env = "KUMADB_STORE",
         hide_env_values = true,
         value_name = "STORE",
         value_delimiter = ','
     )]
     store: Vec<String>,
-    /// The config file [default: ~/.config/kumadb/kumadb.toml, /etc/kumadb/kumadb.toml]
-    #[arg(long, global = true, env = "KUMADB_CONFIG", hide_env_values = true, value_name = "FILE")]
+    /// Read this config file [default: ~/.config/kumadb/kumadb.toml, /etc/kumadb/kumadb.toml]
+    #[arg(
+        long,
+        global = true,
+        hide_short_help = true,
+        env = "KUMADB_CONFIG",
+        hide_env_values = true,
+        value_name = "FILE"
+    )]
     config: Option<PathBuf>,
-    /// The kumadb to run where the data are, if that is another kind of machine: an executable for Linux there
-    #[arg(long, global = true, env = "KUMADB_REMOTE_BINARY", hide_env_values = true, value_name = "FILE")]
+    /// Run this kumadb on the remote host, if its architecture differs: a Linux executable
+    #[arg(
+        long,
+        global = true,
+        hide_short_help = true,
+        env = "KUMADB_REMOTE_BINARY",
+        hide_env_values = true,
+        value_name = "FILE"
+    )]
     remote_binary: Option<PathBuf>,
-    /// The engine's socket on its own machine, if that is an unusual place
-    #[arg(long, global = true, env = "KUMADB_REMOTE_SOCKET", hide_env_values = true, value_name = "PATH")]
+    /// Set the path of the Docker socket on the remote host, if it is not the default
+    #[arg(
+        long,
+        global = true,
+        hide_short_help = true,
+        env = "KUMADB_REMOTE_SOCKET",
+        hide_env_values = true,
+        value_name = "PATH"
+    )]
     remote_socket: Option<String>,
-    /// Print the result as one JSON document
-    #[arg(long, global = true)]
+    /// Print the result as JSON
+    #[arg(long, global = true, hide_short_help = true)]
     json: bool,
-    /// Answer every question with yes
-    #[arg(short, long, global = true)]
+    /// Skip confirmation prompts
+    #[arg(short, long, global = true, hide_short_help = true)]
     yes: bool,
-    /// Do not tell the story, only the result
-    #[arg(short, long, global = true)]
+    /// Suppress progress output
+    #[arg(short, long, global = true, hide_short_help = true)]
     quiet: bool,
-    /// Tell every step
-    #[arg(short, long, global = true)]
+    /// Show detailed progress
+    #[arg(short, long, global = true, hide_short_help = true)]
     verbose: bool,
     /// Write questions to stdout and read the answers from stdin: how one kumadb asks through another
     #[arg(long, global = true, hide = true)]
     asked_by_parent: bool,
-    /// Print help
-    #[arg(short, long, global = true, action = clap::ArgAction::Help)]
+    /// Print help (-h: short, --help: full)
+    #[arg(short, long, global = true, hide_short_help = true, action = clap::ArgAction::Help)]
     help: Option<bool>,
-    /// Print the version
-    #[arg(short = 'V', long, global = true, action = clap::ArgAction::Version)]
+    /// Print version
+    #[arg(short = 'V', long, global = true, hide_short_help = true, action = clap::ArgAction::Version)]
     version: Option<bool>,
 }
 
 #[derive(Debug, Subcommand)]
 enum Verb {
-    /// List the instances on this Docker host and in this folder
+    /// List Uptime Kuma instances on this host
     Find(find::FindArgs),
-    /// Show engine, release, size, counts, container, last snapshot and unfinished work
+    /// Show release, size, monitors, container and last backup
     Status(status::StatusArgs),
-    /// List, show, add, change and delete monitors
+    /// List, show, add, edit and delete monitors
     #[command(subcommand, visible_alias = "monitors")]
     Monitor(monitor::MonitorVerb),
-    /// Show what applying documents would change
+    /// Show what applying fixtures would change
     Plan(plan::PlanArgs),
-    /// Make the instance what documents say: monitors, tags, notifications, status pages and everything else
+    /// Apply fixtures (YAML, JSON, TOML, CSV) to an instance
     Apply(apply::ApplyArgs),
-    /// Write the configuration down as a document
+    /// Export configuration to a file
     Export(export::ExportArgs),
-    /// Make a new data folder, or fill an empty MariaDB database, that the server boots on without its set-up page
+    /// Create a new instance: data folder or MariaDB tables
     Init(init::InitArgs),
-    /// Say what is wrong with an instance in any state, and cure it
+    /// Diagnose and repair an instance
     Doctor(doctor::DoctorArgs),
-    /// Ask the running server what others ask it, and say what its answers mean: its page, /metrics, badges
+    /// Check the web UI, /metrics and badges
     Probe(probe::ProbeArgs),
-    /// Send one beat of a push monitor to the running server
+    /// Send a heartbeat of a push monitor
     Push(push::PushArgs),
-    /// Users: list, add, rename, new passwords, and the way back in for those who are locked out
+    /// Manage users, passwords and 2FA
     #[command(subcommand, visible_alias = "users")]
     User(user::UserVerb),
-    /// API keys for /metrics: list, add, switch on and off, delete
+    /// Manage API keys for /metrics
     #[command(subcommand)]
     ApiKey(api_key::ApiKeyVerb),
-    /// Take, list and verify snapshots
+    /// Create, list, verify and prune snapshots
     #[command(subcommand)]
     Backup(backup::BackupVerb),
-    /// Put a snapshot back, keeping the present as another one
+    /// Restore a snapshot (backs up the current state first)
     Restore(restore::RestoreArgs),
-    /// Undo the newest change, after showing what that changes back
+    /// Undo the newest change
     Undo(undo::UndoArgs),
-    /// Take what can still be read out of a damaged kuma.db into a new one
+    /// Recover rows from a damaged kuma.db into a new one
     Salvage(salvage::SalvageArgs),
-    /// See how long the history is, and keep less of it
+    /// Show and prune heartbeat history
     #[command(subcommand)]
     History(history::HistoryVerb),
-    /// Give the room that nothing takes any more back to the disk
+    /// Reclaim unused disk space
     Vacuum(vacuum::VacuumArgs),
-    /// Ask the database in SQL, or change rows through the write path: for what no verb covers
+    /// Query the database, or change rows safely
     Sql(sql::SqlArgs),
-    /// Stop the server, start it, and see that it came back
+    /// Restart the server and verify that it is up
     Restart(restart::RestartArgs),
-    /// Show the last lines of the server's log
+    /// Show or follow the server's log
     Logs(restart::LogsArgs),
     /// Finish or roll back an interrupted operation
     Recover(recover::RecoverArgs),
-    /// Look at the config file
+    /// Check the config file
     #[command(subcommand)]
     Config(config::ConfigVerb),
-    /// Print the JSON Schema of documents, for editors
+    /// Print the JSON Schema of fixtures, for editors
     Schema(export::SchemaArgs),
     /// Print a completion script for a shell
     Completions(shell::CompletionsArgs),
-    /// Print the manual page
+    /// Print or write manual pages
     Man(shell::ManArgs),
-    /// Do what a kumadb on another machine ordered
+    /// Run a job that kumadb on another host has sent
     #[command(hide = true)]
     RemoteJob(remote_job::RemoteJobArgs),
 }

@@ -12,7 +12,7 @@ use crate::value::Secret;
 
 #[derive(Args, Debug)]
 pub struct PasswordArgs {
-    /// Read the password from this file; else it is asked for, or comes from stdin or KUMADB_ADMIN_PASSWORD
+    /// Read the password from this file [default: KUMADB_ADMIN_PASSWORD, else a prompt or standard input]
     #[arg(long, value_name = "FILE")]
     password_file: Option<PathBuf>,
 }

@@ -26,7 +26,7 @@ const FORM: u32 = 1;
 pub struct PlanArgs {
     #[command(flatten)]
     pub documents: DocumentArgs,
-    /// Save the plan, for `kumadb apply PLAN`; the file holds secrets and is readable by its owner only
+    /// Save the plan for `kumadb apply`; it contains secrets (mode 0600)
     #[arg(short, long, value_name = "PLAN")]
     pub output: Option<PathBuf>,
     /// Exit with 20 when there are changes

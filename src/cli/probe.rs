@@ -32,16 +32,16 @@ const NAMED: usize = 10;
 
 #[derive(Args, Debug)]
 pub struct ProbeArgs {
-    /// Ask for the badges of these monitors, by id, name or path; without any, of the first five on public status pages
+    /// Check the badges of these monitors, by id, name or path [default: the first five public ones]
     #[arg(value_name = "MONITOR")]
     monitors: Vec<String>,
-    /// Log in to /metrics as this user; the password is asked for, or the first line of stdin
+    /// Log in to /metrics as this user; the password comes from a prompt or standard input
     #[arg(long, value_name = "NAME", conflicts_with = "api_key")]
     user: Option<String>,
-    /// Log in to /metrics with an API key, which is asked for, or the first line of stdin
+    /// Log in to /metrics with an API key from a prompt or standard input
     #[arg(long)]
     api_key: bool,
-    /// Read the password or the API key from this file
+    /// Read the password or API key from this file
     #[arg(long, value_name = "FILE")]
     password_file: Option<PathBuf>,
     #[command(flatten)]
@@ -50,19 +50,19 @@ pub struct ProbeArgs {
 
 /// Where the server is, seen from outside.
 #[derive(Args, Debug)]
-#[command(next_help_heading = "Where it answers")]
+#[command(next_help_heading = "Connection")]
 pub struct AddressArgs {
-    /// Its address, such as https://kuma.example.com; without it, the port that its container publishes, or the container's
-    /// own address
+    /// Set the server's address, such as https://kuma.example.com [default: the published port, else the address of the
+    /// container]
     #[arg(long, env = "KUMADB_URL", hide_env_values = true, value_name = "URL")]
     url: Option<String>,
-    /// Trust the authorities in this file (PEM) instead of the public ones
+    /// Trust the certificate authorities in this PEM file instead of the public ones
     #[arg(long, value_name = "FILE")]
     ca: Option<PathBuf>,
-    /// Take any certificate
+    /// Skip TLS certificate verification
     #[arg(long, conflicts_with = "ca")]
     insecure: bool,
-    /// How long one answer may take
+    /// Set the timeout of one request
     #[arg(long, value_name = "DURATION", value_parser = duration, default_value = "10s")]
     timeout: Duration,
 }

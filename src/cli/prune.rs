@@ -18,20 +18,20 @@ use crate::value::local_time;
 pub struct PruneArgs {
     #[command(flatten)]
     keep: KeepArgs,
-    /// Only snapshots of this instance
+    /// Prune only snapshots of this instance
     #[arg(long, value_name = "NAME", conflicts_with_all = ["groups", "all"])]
     instance: Option<String>,
-    /// Only snapshots of the instance that `-t` names, or of the only one found; its policy of the config file counts where no
-    /// rule is given. With `-t` this is the default
+    /// Prune only snapshots of the target instance, by its policy in the config file if no rule is given [default with
+    /// -t]
     #[arg(long, conflicts_with = "instance")]
     own: bool,
-    /// Prune undo snapshots instead of backups; without a rule, by `[undo]` of the config file
+    /// Prune undo snapshots instead of backups, by `[undo]` of the config file if no rule is given
     #[arg(long, conflicts_with = "raw")]
     undo: bool,
-    /// Judge the files of unreadable databases too; otherwise all of them are kept
+    /// Prune raw copies of unreadable databases, too; they are kept otherwise
     #[arg(long)]
     raw: bool,
-    /// Show what would be removed, and remove nothing
+    /// Show what would be deleted, without deleting anything
     #[arg(short = 'n', long)]
     dry_run: bool,
     #[command(flatten)]
@@ -64,7 +64,7 @@ impl Args for KeepArgs {
         let command =
             Policy::rules().fold(command.next_help_heading("Retention"), |command, (rule, bucket, within)| {
                 let arg = Arg::new(rule.clone()).long(rule).value_name(if within { "DURATION" } else { "N" });
-                command.arg(arg.help(help(bucket, within)).allow_negative_numbers(true))
+                command.arg(arg.help(help(bucket, within)).allow_negative_numbers(true).hide_short_help(within))
             });
         command.next_help_heading(None::<&str>)
     }
@@ -103,10 +103,10 @@ fn help(bucket: Bucket, within: bool) -> String {
         Bucket::Yearly => "year",
     };
     match (bucket, within) {
-        (Bucket::Last, false) => "Keep the newest N; `unlimited` keeps all (for every rule)".into(),
-        (Bucket::Last, true) => "Keep all created within this time before the newest: 2y5m7d3h".into(),
+        (Bucket::Last, false) => "Keep the newest N snapshots (`unlimited`: all, as in the other rules)".into(),
+        (Bucket::Last, true) => "Keep all snapshots within this time before the newest: 2y5m7d3h".into(),
         (_, false) => format!("Keep the newest of each {unit}, for the last N {unit}s that have one"),
-        (_, true) => format!("Keep the newest of each {unit} within this time before the newest of all"),
+        (_, true) => format!("Keep the newest of each {unit} within this time before the newest"),
     }
 }
 

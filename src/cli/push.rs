@@ -18,20 +18,23 @@ use crate::value::{Row, Secret};
 
 #[derive(Args, Debug)]
 pub struct PushArgs {
-    /// The push monitor: its id, name or path (Group/Name)
+    /// Select the push monitor by id, name or path (Group/Name)
     monitor: String,
-    /// What it reports
+    /// Set the status to report
     #[arg(long, value_enum, default_value = "up")]
     status: Status,
-    /// What it says
+    /// Set the message
     #[arg(long, value_name = "TEXT", default_value = "OK")]
     msg: String,
-    /// How long something took, in milliseconds
+    /// Set the response time in milliseconds
     #[arg(long, value_name = "MS", value_parser = ping)]
     ping: Option<f64>,
-    /// Wait until the beat is in the database, and show it: 10s, 1m
+    /// Wait until the heartbeat is in the database, and show it: 10s, 1m
     #[arg(long, value_name = "DURATION", value_parser = duration, num_args = 0..=1, default_missing_value = "10s")]
     wait_beats: Option<Duration>,
+    /// Check monitor and server, without sending the heartbeat
+    #[arg(short = 'n', long, conflicts_with = "wait_beats")]
+    dry_run: bool,
     #[command(flatten)]
     pub address: AddressArgs,
 }
@@ -70,6 +73,12 @@ pub fn run(args: &PushArgs, context: &mut Context<'_>) -> Result<Exit> {
         find_monitor(&state, &args.monitor).map_err(|problem| Error::Input(InputError::Problems(vec![problem])))?;
     let path = state.path(monitor.id);
     let token = token(&state, monitor)?;
+    if args.dry_run {
+        let base = asked.face.base();
+        let document = json!({"dry_run": true, "monitor": {"id": monitor.id, "path": path}, "address": base});
+        context.ui.result(&document, || format!("dry run: `{path}` can receive heartbeats at {base}; nothing sent"))?;
+        return Ok(Exit::Done);
+    }
     let since = args.wait_beats.map(|_| read_newest(&instance)).transpose()?;
     asked.face.push(&token, args.status.word(), &args.msg, args.ping).map_err(|why| ServerError::PushRefused {
         address: asked.face.base().to_owned(),

@@ -6,7 +6,7 @@ use serde_json::json;
 use super::Context;
 use super::write::{WriteArgs, finish};
 use crate::error::{Exit, Result};
-use crate::run::{self, Resumed};
+use crate::run::{self, Foreseen, Resumed};
 use crate::text::counted;
 
 #[derive(Args, Debug)]
@@ -17,8 +17,12 @@ pub struct RecoverArgs {
 
 pub fn run(args: &RecoverArgs, context: &mut Context<'_>) -> Result<Exit> {
     let instance = context.find()?;
+    let settings = args.write.settings("recover");
+    if args.write.is_dry_run() {
+        return foresee(run::foresee(&instance, &settings)?, context);
+    }
     let store = context.store()?;
-    let resumed = run::resume(&instance, &store, &args.write.settings("recover"), context.ui)?;
+    let resumed = run::resume(&instance, &store, &settings, context.ui)?;
     let (document, text, outcome) = match resumed {
         Resumed::Finished(record, outcome) => {
             let snapshot = outcome.snapshot.as_ref().map(|snapshot| snapshot.manifest.id.clone());
@@ -43,4 +47,26 @@ pub fn run(args: &RecoverArgs, context: &mut Context<'_>) -> Result<Exit> {
     };
     context.ui.result(&document, || text)?;
     finish(&outcome, context.ui)
+}
+
+/// Shows what would be done.
+fn foresee(foreseen: Foreseen, context: &mut Context<'_>) -> Result<Exit> {
+    let (verb, would, what) = match &foreseen {
+        Foreseen::Verify(record) => {
+            (Some(&record.verb), "verify", "be finished, or rolled back if the server is not up")
+        }
+        Foreseen::Finish(record) => (Some(&record.verb), "finish", "be finished: only its snapshot is missing"),
+        Foreseen::RollBack(record) => (Some(&record.verb), "roll_back", "be rolled back"),
+        Foreseen::Pack(_) => (None, "store", ""),
+    };
+    let mut document = json!({"dry_run": true, "verb": verb, "would": would});
+    let text = match (&foreseen, verb) {
+        (Foreseen::Pack(pending), _) => {
+            document["pending"] = json!(pending);
+            format!("dry run: {} would be stored; nothing changed", counted(*pending, "pending snapshot"))
+        }
+        (_, verb) => format!("dry run: `{}` would {what}; nothing changed", verb.map_or("", String::as_str)),
+    };
+    context.ui.result(&document, || text)?;
+    Ok(Exit::Done)
 }

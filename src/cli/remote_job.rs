@@ -10,7 +10,7 @@ use crate::far::{Order, Overrides};
 
 #[derive(Args, Debug)]
 pub struct RemoteJobArgs {
-    /// The folder of the order
+    /// Read the job from this folder
     folder: PathBuf,
 }
 

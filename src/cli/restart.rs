@@ -2,43 +2,78 @@
 
 use std::time::Duration;
 
+use chrono::{DateTime, Local, Utc};
 use clap::Args;
 use serde_json::json;
 
 use super::Context;
 use super::write::{duration, finish, outcome_json};
+use crate::backup::moment::parse_moment;
 use crate::error::{Error, Exit, OperationError, Result};
 use crate::instance::{Instance, Server};
 use crate::run::{self, Settings};
 
 #[derive(Args, Debug)]
 pub struct RestartArgs {
-    /// How long the server gets to stop (never less than 60s)
+    /// Check that the server can be restarted, without restarting it
+    #[arg(short = 'n', long)]
+    dry_run: bool,
+    /// Set the shutdown timeout, at least 60s
     #[arg(long, value_name = "DURATION", value_parser = duration, default_value = "60s")]
     grace: Duration,
-    /// How long the server gets to come up and write a beat
+    /// Set how long to wait until the server is up and writes a heartbeat
     #[arg(long, value_name = "DURATION", value_parser = duration, default_value = "3m")]
     deadline: Duration,
 }
 
 #[derive(Args, Debug)]
 pub struct LogsArgs {
-    /// How many lines
-    #[arg(short = 'n', long, default_value_t = 50)]
-    tail: u32,
-    /// Only lines that look like errors, of the present run
-    #[arg(long)]
+    /// Show the last N lines, or `all`
+    #[arg(long, value_name = "N", value_parser = tail, default_value = "50")]
+    tail: Tail,
+    /// Follow the log until the container stops or Ctrl-C is pressed
+    #[arg(short, long)]
+    follow: bool,
+    /// Show only lines since this date or time: 10m, '2026-11-24 18:30', yesterday (local time)
+    #[arg(long, value_name = "TIME", value_parser = since)]
+    since: Option<DateTime<Utc>>,
+    /// Show only error lines since the server started
+    #[arg(long, conflicts_with_all = ["tail", "follow", "since"])]
     errors: bool,
+}
+
+/// How many lines; `None` for all.
+#[derive(Clone, Copy, Debug)]
+struct Tail(Option<u32>);
+
+fn tail(text: &str) -> Result<Tail, String> {
+    match (text, text.parse()) {
+        ("all", _) => Ok(Tail(None)),
+        (_, Ok(lines)) => Ok(Tail(Some(lines))),
+        _ => Err(format!("`{text}` is not a number of lines or `all`")),
+    }
+}
+
+fn since(text: &str) -> Result<DateTime<Utc>, String> {
+    parse_moment(text, Local::now())
 }
 
 pub fn run(args: &RestartArgs, context: &mut Context<'_>) -> Result<Exit> {
     let instance = context.instance()?;
-    server(&instance)?;
+    let server = server(&instance)?;
     let settings = Settings {
         grace: args.grace.max(Duration::from_secs(60)),
         deadline: args.deadline,
         ..Settings::new("restart")
     };
+    if args.dry_run {
+        run::check_restart(&instance, &settings)?;
+        let state = format!("{:?}", server.life()?).to_lowercase();
+        let document = json!({"dry_run": true, "instance": instance.name, "state": state});
+        let text = || format!("dry run: `{}` ({state}) can be restarted; nothing changed", instance.name);
+        context.ui.result(&document, text)?;
+        return Ok(Exit::Done);
+    }
     let outcome = run::restart(&instance, &settings, context.ui)?;
     let mut document = json!({"restarted": instance.name});
     if let Some(document) = document.as_object_mut() {
@@ -53,9 +88,20 @@ pub fn logs(args: &LogsArgs, context: &mut Context<'_>) -> Result<Exit> {
     let server = server(&instance)?;
     let lines = match args.errors {
         true => server.last_errors(),
-        false => server.logs(args.tail)?,
+        false if args.follow => return follow(args, server, context),
+        false => server.logs(args.tail.0, args.since)?,
     };
     context.ui.result(&json!({"lines": lines}), || lines.join("\n"))?;
+    Ok(Exit::Done)
+}
+
+/// Prints the lines as they come. Ctrl-C is how people end it, so it is no failure.
+fn follow(args: &LogsArgs, server: &Server, context: &mut Context<'_>) -> Result<Exit> {
+    let (signal, json) = (context.ui.signals(), context.ui.is_json());
+    server.follow_logs(args.tail.0, args.since, &mut || signal() == 0, &mut |line| match json {
+        true => context.ui.put(&format!("{}\n", json!({"line": line}))),
+        false => context.ui.put(&format!("{line}\n")),
+    })?;
     Ok(Exit::Done)
 }
 

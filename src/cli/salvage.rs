@@ -19,17 +19,17 @@ use crate::text::counted;
 
 #[derive(Args, Debug)]
 pub struct SalvageArgs {
-    /// The damaged kuma.db, or an instance on SQLite
+    /// Read this damaged kuma.db, or the one of this SQLite instance
     #[arg(value_name = "FILE|TARGET")]
     from: String,
-    /// The new database; must not be there yet
+    /// Create this new database; it must not exist
     #[arg(long, value_name = "NEW.DB", required_unless_present = "dry_run")]
     to: Option<PathBuf>,
-    /// The release of the server that made it, where what is left of it does not tell
+    /// Set the release of the server, if it cannot be recognised
     #[arg(long, value_name = "RELEASE")]
     release: Option<Release>,
-    /// Only say what would come back
-    #[arg(long)]
+    /// Show what can be recovered, without writing a new database
+    #[arg(short = 'n', long)]
     dry_run: bool,
 }
 

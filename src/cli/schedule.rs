@@ -18,7 +18,7 @@ const LOOK: Duration = Duration::from_millis(100);
 
 #[derive(Args, Debug)]
 pub struct ScheduleArgs {
-    /// Run this job now, once, and end
+    /// Run this job once, now, and exit
     #[arg(long, value_name = "JOB")]
     once: Option<String>,
 }

@@ -15,9 +15,9 @@ use crate::value::local_time;
 
 #[derive(Args, Debug)]
 pub struct ShowArgs {
-    /// Id of the snapshot (or its beginning), an archive, or `latest`
+    /// Select the snapshot: an id or its beginning, a path, or `latest`
     pub snapshot: String,
-    /// Name the monitors in it, too: the whole archive is read for that
+    /// List the monitors in it; reads the whole archive
     #[arg(long)]
     monitors: bool,
     #[command(flatten)]

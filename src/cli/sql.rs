@@ -8,6 +8,7 @@ use clap::Args;
 use serde_json::{Value as Json, json};
 
 use super::far::Luggage;
+use super::format::{Format, FormatArgs};
 use super::write::{WriteArgs, finish, outcome_json, read_from};
 use super::{Context, Ui};
 use crate::engine::statement::{split, verb};
@@ -30,22 +31,21 @@ const SHOWN: usize = 40;
 
 #[derive(Args, Debug)]
 pub struct SqlArgs {
-    /// The statements, with `;` between them; without any and without --file, from standard input
+    /// Run these statements, separated by `;` [default: standard input]
     #[arg(value_name = "STATEMENT", conflicts_with = "file")]
     statement: Option<String>,
-    /// Read the statements from a file
+    /// Read the statements from this file
     #[arg(long, value_name = "FILE")]
     file: Option<PathBuf>,
-    /// Print rows as CSV: NULL is nothing at all, an empty text is ""
-    #[arg(long, conflicts_with = "json")]
-    csv: bool,
-    /// Put the rows into a new file that only you can read
+    #[command(flatten)]
+    format: FormatArgs,
+    /// Write the rows to this new file (mode 0600)
     #[arg(short, long, value_name = "FILE", conflicts_with = "change")]
     pub output: Option<PathBuf>,
-    /// Change rows: tried first and shown, asked for, snapshot, one transaction
+    /// Change rows: preview, confirmation, snapshot, one transaction
     #[arg(long = "write")]
     pub change: bool,
-    /// With --write: go on although the doctor finds something afterwards that it did not find before
+    /// With --write: continue although doctor reports new findings
     #[arg(long, requires = "change")]
     allow_findings: bool,
     #[command(flatten)]
@@ -95,10 +95,11 @@ fn ask(args: &SqlArgs, statements: &[String], instance: &Instance, context: &mut
         check_question(statement, instance.engine())?;
     }
     let file = args.output.as_ref().map(|path| files::create_private(path)).transpose()?;
-    let form = match (context.ui.is_json(), args.csv) {
+    let form = match (context.ui.is_json(), args.format.format) {
         (true, _) => Form::Json,
-        (_, true) => Form::Csv,
-        _ => Form::Table,
+        (false, Format::Csv) => Form::Csv,
+        // Rows come one by one, each on one line.
+        (false, Format::Table | Format::Wide | Format::Json) => Form::Table,
     };
     let mut out = Out { ui: context.ui, file: file.map(BufWriter::new), form, pending: String::new(), closed: false };
     let asked = read_from(instance, |reader, _| {

@@ -14,29 +14,31 @@ use crate::value::Secret;
 
 /// How a snapshot is put away.
 #[derive(Args, Debug)]
+#[command(next_help_heading = "Encryption and upload")]
 pub struct SealArgs {
-    /// Encrypt to this recipient of age (age1…); can be said again
-    #[arg(long, value_name = "RECIPIENT")]
+    /// Encrypt to this age recipient: age1... (can be repeated)
+    #[arg(hide_short_help = true, long, value_name = "RECIPIENT")]
     encrypt_to: Vec<String>,
-    /// Encrypt to the recipients in this file, one a line
-    #[arg(long, value_name = "FILE", env = "KUMADB_RECIPIENTS_FILE", hide_env_values = true)]
+    /// Encrypt to the age recipients in this file, one per line
+    #[arg(hide_short_help = true, long, value_name = "FILE", env = "KUMADB_RECIPIENTS_FILE", hide_env_values = true)]
     recipients_file: Vec<PathBuf>,
     /// Encrypt with the passphrase in the first line of this file
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["encrypt_to", "recipients_file"])]
+    #[arg(hide_short_help = true, long, value_name = "FILE", conflicts_with_all = ["encrypt_to", "recipients_file"])]
     passphrase_file: Option<PathBuf>,
-    /// Do not read back what was uploaded, which costs a download of the same size; its size is compared all the same
-    #[arg(long)]
+    /// Skip reading the uploaded snapshot back; only its size is compared
+    #[arg(hide_short_help = true, long)]
     no_read_back: bool,
 }
 
 /// What opens encrypted snapshots.
 #[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Decryption")]
 pub struct KeyArgs {
-    /// Open encrypted snapshots with the identities of age in this file; can be said again
-    #[arg(long, value_name = "FILE", env = "KUMADB_IDENTITY", hide_env_values = true)]
+    /// Decrypt snapshots with the age identities in this file (can be repeated)
+    #[arg(hide_short_help = true, long, value_name = "FILE", env = "KUMADB_IDENTITY", hide_env_values = true)]
     identity: Vec<PathBuf>,
-    /// Open encrypted snapshots with the passphrase in the first line of this file
-    #[arg(long, value_name = "FILE", env = "KUMADB_PASSPHRASE_FILE", hide_env_values = true)]
+    /// Decrypt snapshots with the passphrase in the first line of this file
+    #[arg(hide_short_help = true, long, value_name = "FILE", env = "KUMADB_PASSPHRASE_FILE", hide_env_values = true)]
     passphrase_file: Option<PathBuf>,
 }
 

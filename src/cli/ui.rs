@@ -237,13 +237,11 @@ impl Ui {
 
     /// A table for people; on a terminal, long cells are wrapped.
     pub fn table(headers: &[&str], rows: Vec<Vec<String>>) -> String {
-        let numeric: Vec<bool> = (0..headers.len())
-            .map(|at| !rows.is_empty() && rows.iter().all(|row| row[at].parse::<f64>().is_ok() || row[at].is_empty()))
-            .collect();
-        let headers: Vec<String> = headers.iter().map(|text| text.to_uppercase()).collect();
         if !std::io::stdout().is_terminal() {
-            return columns(&headers, &rows, &numeric);
+            return Ui::wide_table(headers, &rows);
         }
+        let numeric = numeric(headers, &rows);
+        let headers: Vec<String> = headers.iter().map(|text| text.to_uppercase()).collect();
         let align = |at: usize, text: String| match numeric[at] {
             true => Cell::new(text).set_alignment(CellAlignment::Right),
             false => Cell::new(text),
@@ -256,6 +254,12 @@ impl Ui {
         }
         let text = table.to_string();
         text.lines().map(str::trim_end).collect::<Vec<_>>().join("\n")
+    }
+
+    /// The same, each row on one line, however long.
+    pub fn wide_table(headers: &[&str], rows: &[Vec<String>]) -> String {
+        let capitals: Vec<String> = headers.iter().map(|text| text.to_uppercase()).collect();
+        columns(&capitals, rows, &numeric(headers, rows))
     }
 
     /// A line on stderr. A closed terminal, for instance, must not end a run halfway.
@@ -276,6 +280,12 @@ impl Ui {
             bar.finish_and_clear();
         }
     }
+}
+
+/// Which columns hold numbers alone.
+fn numeric(headers: &[&str], rows: &[Vec<String>]) -> Vec<bool> {
+    let is_number = |row: &Vec<String>, at: usize| row[at].parse::<f64>().is_ok() || row[at].is_empty();
+    (0..headers.len()).map(|at| !rows.is_empty() && rows.iter().all(|row| is_number(row, at))).collect()
 }
 
 /// A table for a pipe, without wrapping: each column as wide as its widest line.

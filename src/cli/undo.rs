@@ -22,15 +22,10 @@ use crate::text::counted;
 use crate::value::local_time;
 
 #[derive(Args, Debug)]
-#[command(
-    after_help = "Examples:\n  kumadb undo --dry-run     show what the newest change was\n  kumadb undo               \
-    undo it\n  kumadb undo 4f1c          undo the change that this undo snapshot was made for, and all since; or redo"
-)]
 pub struct UndoArgs {
-    /// The undo snapshot to restore (or the beginning of its id), see `kumadb backup list --undo` [default: that of the newest
-    /// change that is not undone yet]
+    /// Select the undo snapshot by id or its beginning, see `kumadb backup list --undo` [default: the newest change]
     id: Option<String>,
-    /// Only the configuration, also where the change deleted heartbeats
+    /// Restore only the configuration, even if heartbeats were deleted
     #[arg(long)]
     config_only: bool,
     #[command(flatten)]

@@ -3,9 +3,10 @@
 use clap::{Args, Subcommand};
 use serde_json::{Value as Json, json};
 
+use super::Context;
+use super::format::FormatArgs;
 use super::password::PasswordArgs;
 use super::write::{Wish, WriteArgs, carry_out, input, read_from};
-use super::{Context, Ui};
 use crate::error::{Error, Exit, InputError, Problem, Result};
 use crate::instance::Instance;
 use crate::kuma::init;
@@ -19,33 +20,36 @@ use crate::value::{Row, Secret, Value};
 
 #[derive(Debug, Subcommand)]
 pub enum UserVerb {
-    /// List the users
+    /// List users
     #[command(visible_alias = "ls")]
     List(ListArgs),
     /// Add a user
     Add(AddArgs),
-    /// Give a user a new password, which ends its sessions
+    /// Reset the password of a user, and end its sessions
     Password(PasswordVerb),
-    /// Give a user another name
+    /// Rename a user
     Rename(RenameArgs),
-    /// Switch off two-factor authentication for a user who has lost the second factor
+    /// Disable two-factor authentication of a user
     #[command(name = "disable-2fa")]
     Disable2fa(WhoArgs),
-    /// Let a user in again who was switched off
+    /// Activate an inactive user
     Activate(WhoArgs),
-    /// Give a user everything whose own user is gone: monitors that nobody sees any more
+    /// Assign orphaned items to a user
     Adopt(WhoArgs),
-    /// End all sessions of all users: make a new secret to sign them with
+    /// Sign out all users by replacing the session secret
     #[command(name = "sign-out")]
     SignOut(SignOutArgs),
 }
 
 #[derive(Args, Debug)]
-pub struct ListArgs {}
+pub struct ListArgs {
+    #[command(flatten)]
+    format: FormatArgs,
+}
 
 #[derive(Args, Debug)]
 pub struct AddArgs {
-    /// The name to log in with
+    /// Set the user name
     name: String,
     #[command(flatten)]
     pub password: PasswordArgs,
@@ -55,7 +59,7 @@ pub struct AddArgs {
 
 #[derive(Args, Debug)]
 pub struct PasswordVerb {
-    /// The user; may be left out where there is only one
+    /// Select the user [default: the only one]
     name: Option<String>,
     #[command(flatten)]
     pub password: PasswordArgs,
@@ -65,9 +69,9 @@ pub struct PasswordVerb {
 
 #[derive(Args, Debug)]
 pub struct RenameArgs {
-    /// The user
+    /// Select the user
     name: String,
-    /// The new name
+    /// Set the new name
     new: String,
     #[command(flatten)]
     write: WriteArgs,
@@ -75,7 +79,7 @@ pub struct RenameArgs {
 
 #[derive(Args, Debug)]
 pub struct WhoArgs {
-    /// The user; may be left out where there is only one
+    /// Select the user [default: the only one]
     name: Option<String>,
     #[command(flatten)]
     write: WriteArgs,
@@ -91,7 +95,7 @@ pub fn run(verb: &UserVerb, context: &mut Context<'_>) -> Result<Exit> {
     let instance = context.instance()?;
     let config = read_from(&instance, read_config)?;
     match verb {
-        UserVerb::List(_) => list(&config, context),
+        UserVerb::List(args) => list(args, &config, context),
         UserVerb::Add(args) => add(args, &instance, &config, context),
         UserVerb::Password(args) => {
             let user = known(&config, args.name.as_deref())?;
@@ -133,7 +137,7 @@ pub fn run(verb: &UserVerb, context: &mut Context<'_>) -> Result<Exit> {
     }
 }
 
-fn list(config: &Config, context: &mut Context<'_>) -> Result<Exit> {
+fn list(args: &ListArgs, config: &Config, context: &mut Context<'_>) -> Result<Exit> {
     let users = config.rows("user");
     let owned = |user: &Row| config.rows("monitor").iter().filter(|row| row.int("user_id") == user.int("id")).count();
     let documents: Vec<Json> = users
@@ -155,10 +159,11 @@ fn list(config: &Config, context: &mut Context<'_>) -> Result<Exit> {
             let (active, twofa) = (on(user.cell("active").truthy()), on(user.cell("twofa_status").truthy()));
             vec![id, name(user).to_owned(), active, twofa, owned(user).to_string()]
         };
-        match users {
+        let around = |table| match users {
             [] => "no users yet: the server asks for one on its setup page".into(),
-            users => Ui::table(&["id", "name", "active", "2fa", "monitors"], users.iter().map(line).collect()),
-        }
+            _ => table,
+        };
+        args.format.text(&["id", "name", "active", "2fa", "monitors"], users.iter().map(line).collect(), around)
     })?;
     Ok(Exit::Done)
 }

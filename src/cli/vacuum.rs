@@ -18,14 +18,13 @@ const LITTLE: u64 = 4 << 20;
 
 #[derive(Args, Debug)]
 pub struct VacuumArgs {
-    /// SQLite: only give free pages back, this many or all, without writing the file anew
+    /// SQLite: only release free pages, all or this many, without rewriting the file
     #[arg(long, value_name = "PAGES", num_args = 0..=1, default_missing_value = "0", conflicts_with = "auto_vacuum")]
     incremental: Option<u32>,
-    /// SQLite: from now on, what becomes of pages that get free; the server gives back 200 every five minutes when it is
-    /// `incremental`
+    /// SQLite: set what happens to pages that become free
     #[arg(long, value_name = "MODE")]
     auto_vacuum: Option<Mode>,
-    /// MariaDB: these tables, however little is free in them
+    /// MariaDB: rewrite these tables [default: those with much free space]
     #[arg(long, value_name = "TABLES", value_delimiter = ',')]
     tables: Vec<String>,
     #[command(flatten)]
@@ -34,11 +33,11 @@ pub struct VacuumArgs {
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum Mode {
-    /// They stay in the file and are used again
+    /// Keep them in the file and reuse them
     None,
-    /// They are cut off at each commit
+    /// Truncate the file at every commit
     Full,
-    /// They are cut off when the server or `--incremental` asks for it
+    /// Truncate the file when the server or --incremental does it
     Incremental,
 }
 

@@ -22,28 +22,28 @@ const SHOWN: usize = 40;
 
 /// Options of every verb that writes.
 #[derive(Args, Clone, Debug)]
-#[command(next_help_heading = "Writing")]
+#[command(next_help_heading = "Write options")]
 pub struct WriteArgs {
-    /// Do it all in the transaction, then roll back; the server is not touched
+    /// Preview changes without applying them
     #[arg(short = 'n', long)]
     dry_run: bool,
     /// MariaDB: write while the server runs, then restart it
-    #[arg(long)]
+    #[arg(long, hide_short_help = true)]
     live: bool,
-    /// MariaDB: write while the server runs and leave it alone; it sees the change at its next start
-    #[arg(long)]
+    /// MariaDB: write while the server runs, without restarting it
+    #[arg(long, hide_short_help = true)]
     no_restart: bool,
-    /// Wait until the touched monitors have beaten: 30s, 2m
-    #[arg(long, value_name = "DURATION", value_parser = duration, num_args = 0..=1, default_missing_value = "60s")]
+    /// Wait for a heartbeat from each changed monitor: 30s, 2m
+    #[arg(long, hide_short_help = true, value_name = "DURATION", value_parser = duration, num_args = 0..=1, default_missing_value = "60s")]
     wait_beats: Option<Duration>,
-    /// How long the server gets to stop (never less than 60s)
-    #[arg(long, value_name = "DURATION", value_parser = duration, default_value = "60s")]
+    /// Set the shutdown timeout, at least 60s
+    #[arg(long, hide_short_help = true, value_name = "DURATION", value_parser = duration, default_value = "60s")]
     grace: Duration,
-    /// How long the server gets to come up before everything is put back
-    #[arg(long, value_name = "DURATION", value_parser = duration, default_value = "3m")]
+    /// Set how long to wait until the server is up, before rolling back
+    #[arg(long, hide_short_help = true, value_name = "DURATION", value_parser = duration, default_value = "3m")]
     deadline: Duration,
-    /// Write to a release with migrations that kumadb does not know
-    #[arg(long)]
+    /// Write to a release with unknown migrations
+    #[arg(long, hide_short_help = true)]
     allow_unknown_release: bool,
 }
 

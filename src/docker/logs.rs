@@ -1,8 +1,11 @@
 //! The log of the server.
 
+use std::time::Duration;
+
+use bollard::container::LogOutput;
 use bollard::query_parameters::LogsOptionsBuilder;
 use chrono::{DateTime, Utc};
-use futures_util::TryStreamExt as _;
+use futures_util::{StreamExt as _, TryStreamExt as _};
 
 use super::{Container, Docker};
 use crate::error::Result;
@@ -16,29 +19,20 @@ const SEARCHED: u32 = 400;
 /// Maximum length of a line, in characters.
 const WIDEST: usize = 500;
 
+/// How often a log that is followed checks whether to stop.
+const TICK: Duration = Duration::from_millis(100);
+
 impl Docker {
-    /// The last `tail` lines of the container's log, oldest first, without colours; only those written at or after
-    /// `since` (by the engine's clock).
-    pub fn logs(&self, container: &Container, tail: u32, since: Option<DateTime<Utc>>) -> Result<Vec<String>> {
-        let options = LogsOptionsBuilder::default()
-            .stdout(true)
-            .stderr(true)
-            .timestamps(true)
-            // Whole seconds only; the rest is sorted out below.
-            .since(since.map_or(0, |since| since.timestamp().clamp(0, i32::MAX.into()) as i32))
-            .tail(&tail.to_string())
-            .build();
+    /// The last `tail` lines of the container's log (`None`: all), oldest first, without colours; only those written at or
+    /// after `since` (by the engine's clock).
+    pub fn logs(&self, container: &Container, tail: Option<u32>, since: Option<DateTime<Utc>>) -> Result<Vec<String>> {
+        let options = options(tail, since).build();
         let pieces = self.client.logs(&container.id, Some(options)).try_collect::<Vec<_>>();
         let pieces = self.block(pieces).map_err(|error| self.failed("read the log of", &container.name, &error))?;
         let mut lines = Vec::new();
         for piece in pieces {
             for line in String::from_utf8_lossy(piece.as_ref()).lines() {
-                let (stamp, text) = line.split_once(' ').unwrap_or((line, ""));
-                let time = DateTime::parse_from_rfc3339(stamp).ok();
-                if time.zip(since).is_some_and(|(time, since)| time < since) {
-                    continue;
-                }
-                lines.push((time, without_colours(if time.is_some() { text } else { line })));
+                lines.extend(text_since(line, since).map(|text| (timed(line).0, text)));
             }
         }
         // Both streams in the order of their time stamps.
@@ -46,9 +40,46 @@ impl Docker {
         Ok(lines.into_iter().map(|(_, text)| text).collect())
     }
 
+    /// Passes the lines that [`logs`](Docker::logs) returns to `line`, then each new one as it is written, until the
+    /// container ends or `goes_on` returns false. `line` returns false when nothing reads the lines any more.
+    pub fn follow_logs(
+        &self,
+        container: &Container,
+        tail: Option<u32>,
+        since: Option<DateTime<Utc>>,
+        goes_on: &mut dyn FnMut() -> bool,
+        line: &mut dyn FnMut(&str) -> Result<bool>,
+    ) -> Result<()> {
+        let options = options(tail, since).follow(true).build();
+        let mut pieces = Box::pin(self.client.logs(&container.id, Some(options)));
+        // A long line comes in pieces, and the two streams may come in turns.
+        let mut open = [String::new(), String::new()];
+        while goes_on() {
+            let piece = match self.block(async { tokio::time::timeout(TICK, pieces.next()).await }) {
+                Err(_) => continue,
+                Ok(None) => break,
+                Ok(Some(piece)) => piece.map_err(|error| self.failed("read the log of", &container.name, &error))?,
+            };
+            let stream = &mut open[usize::from(matches!(piece, LogOutput::StdErr { .. }))];
+            stream.push_str(&String::from_utf8_lossy(piece.as_ref()));
+            while let Some(end) = stream.find('\n') {
+                let whole: String = stream.drain(..=end).collect();
+                if let Some(text) = text_since(whole.trim_end_matches('\n'), since)
+                    && !line(&text)?
+                {
+                    return Ok(());
+                }
+            }
+        }
+        for rest in open.iter().filter(|rest| !rest.is_empty()) {
+            text_since(rest, since).map_or(Ok(true), |text| line(&text))?;
+        }
+        Ok(())
+    }
+
     /// The last lines since `since` that look like errors, else the last lines; empty when the log cannot be read.
     pub fn last_errors(&self, container: &Container, since: Option<DateTime<Utc>>) -> Vec<String> {
-        let mut lines = self.logs(container, SEARCHED, since).unwrap_or_default();
+        let mut lines = self.logs(container, Some(SEARCHED), since).unwrap_or_default();
         lines.retain(|line| !line.trim().is_empty());
         if lines.iter().any(|line| is_error(line)) {
             lines.retain(|line| is_error(line));
@@ -56,6 +87,32 @@ impl Docker {
         lines.drain(..lines.len().saturating_sub(LAST));
         lines
     }
+}
+
+fn options(tail: Option<u32>, since: Option<DateTime<Utc>>) -> LogsOptionsBuilder {
+    LogsOptionsBuilder::default()
+        .stdout(true)
+        .stderr(true)
+        .timestamps(true)
+        // Whole seconds only; the rest is sorted out by `text_since`.
+        .since(since.map_or(0, |since| since.timestamp().clamp(0, i32::MAX.into()) as i32))
+        .tail(&tail.map_or_else(|| "all".to_owned(), |tail| tail.to_string()))
+}
+
+/// The time in front of a line of the log, and the line without it.
+fn timed(line: &str) -> (Option<DateTime<Utc>>, &str) {
+    let (stamp, text) = line.split_once(' ').unwrap_or((line, ""));
+    match DateTime::parse_from_rfc3339(stamp) {
+        Ok(time) => (Some(time.to_utc()), text),
+        Err(_) => (None, line),
+    }
+}
+
+/// What is shown of a line; nothing when it was written before `since`.
+fn text_since(line: &str, since: Option<DateTime<Utc>>) -> Option<String> {
+    let (time, text) = timed(line);
+    let is_old = time.zip(since).is_some_and(|(time, since)| time < since);
+    (!is_old).then(|| without_colours(text))
 }
 
 /// Whether a line of the server, of Node or of MariaDB reports an error.

@@ -178,7 +178,7 @@ impl Docker {
 
     /// Whether the last lines of the log show a migration; most of them run before any page is shown.
     fn logs_a_migration(&self, container: &Container, start: &Start) -> bool {
-        let lines = self.logs(container, 3, start.at).unwrap_or_default();
+        let lines = self.logs(container, Some(3), start.at).unwrap_or_default();
         let marks = ["[DB] INFO: Migrating", "is patching", "Patching ./db"];
         lines.iter().any(|line| marks.iter().any(|mark| line.contains(mark)))
     }

@@ -5,6 +5,8 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use chrono::{DateTime, Utc};
+
 use crate::docker::{Answer, Container, Docker, Helper, Life, Shipped, Start, Successor};
 use crate::error::{DockerError, Error, OperationError, Result, TargetError};
 
@@ -264,9 +266,20 @@ impl Server {
         self.docker.last_errors(&self.container(), since)
     }
 
-    /// The last `tail` lines of its log.
-    pub fn logs(&self, tail: u32) -> Result<Vec<String>> {
-        self.docker.logs(&self.container(), tail, None)
+    /// The last `tail` lines of its log (`None`: all) that were written since `since`.
+    pub fn logs(&self, tail: Option<u32>, since: Option<DateTime<Utc>>) -> Result<Vec<String>> {
+        self.docker.logs(&self.container(), tail, since)
+    }
+
+    /// The same, then each new line, see [`Docker::follow_logs`].
+    pub fn follow_logs(
+        &self,
+        tail: Option<u32>,
+        since: Option<DateTime<Utc>>,
+        goes_on: &mut dyn FnMut() -> bool,
+        line: &mut dyn FnMut(&str) -> Result<bool>,
+    ) -> Result<()> {
+        self.docker.follow_logs(&self.container(), tail, since, goes_on, line)
     }
 
     /// Opens the embedded MariaDB of this stopped server in a helper container.

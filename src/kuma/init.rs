@@ -180,13 +180,21 @@ pub fn write_schema(writer: &mut dyn Writer, recording: &Recording) -> Result<()
     write_all(writer, recording, &Rows::default())
 }
 
-fn check_empty(writer: &mut dyn Writer) -> Result<()> {
+/// Fails unless [`fill_database`] could fill the MariaDB database that `database` leads to; only reads.
+///
+/// # Errors
+/// [`Error::NotEmpty`], [`Error::Charset`].
+pub fn check_fillable(database: &dyn Connect) -> Result<()> {
+    check_empty(&mut *database.reader()?)
+}
+
+fn check_empty<R: Reader + ?Sized>(reader: &mut R) -> Result<()> {
     let sql =
         "SELECT DATABASE() AS name, count(*) AS taken FROM information_schema.tables WHERE table_schema = DATABASE()";
-    let found = writer.query(sql, &[])?;
+    let found = reader.query(sql, &[])?;
     let name = found.first().and_then(|row| row.text("name")).unwrap_or_default();
     match found.first().and_then(|row| row.int("taken")) {
-        Some(0) | None => check_charset(writer),
+        Some(0) | None => check_charset(reader),
         Some(1) => Err(not_empty(name, "it has a table already".into())),
         Some(taken) => Err(not_empty(name, format!("it has {taken} tables already"))),
     }

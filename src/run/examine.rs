@@ -160,7 +160,7 @@ fn read_container(instance: &Instance, evidence: &mut Evidence) -> Result<()> {
         looping: life == Life::Restarting,
         others: server.others()?,
         has_mariadb: container.server.then(|| container.env.contains_key("UPTIME_KUMA_ENABLE_EMBEDDED_MARIADB")),
-        log: server.logs(LOG).unwrap_or_default(),
+        log: server.logs(Some(LOG), None).unwrap_or_default(),
     });
     Ok(())
 }

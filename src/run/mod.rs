@@ -41,8 +41,8 @@ pub use journal::{Journal, Phase, Record};
 pub use mend::{mend, rehearse_files};
 pub use owner::repair_owner;
 pub use put::put_files_back;
-pub use restart::restart;
-pub use resume::{Resumed, resume};
+pub use restart::{check_restart, restart};
+pub use resume::{Foreseen, Resumed, foresee, resume};
 pub use salvage::Rebuilt;
 pub use transact::{Made, rehearse, rehearse_statements, rehearse_work};
 

@@ -1,11 +1,22 @@
 //! A verified restart.
 
 use super::Observer;
-use super::apply::{Outcome, Run, Settings};
+use super::apply::{Mode, Outcome, Run, Settings};
+use super::begin::{check_ended, check_server};
 use crate::docker::Life;
 use crate::error::{DockerError, Error, Result};
 use crate::instance::{Instance, Server};
 use crate::kuma::read::read_last_beat;
+
+/// Fails unless [`restart`] could begin now; changes nothing.
+///
+/// # Errors
+/// The same as those of [`restart`] before the server is stopped.
+pub fn check_restart(instance: &Instance, settings: &Settings) -> Result<()> {
+    check_ended(instance, settings)?;
+    instance.check_alone()?;
+    check_server(instance, Mode::Stopped, settings.opens_lock)
+}
 
 /// Stops the server, starts it, and verifies that it is up. A server that was down is started.
 ///

@@ -85,6 +85,44 @@ pub fn resume(instance: &Instance, store: &Store, settings: &Settings, observer:
     Ok(Resumed::Finished(record, Box::new(outcome)))
 }
 
+/// What [`resume`] would do.
+#[derive(Debug)]
+pub enum Foreseen {
+    /// Verify that the server is up, and roll back if it is not.
+    Verify(Record),
+    /// Finish what was committed: only the snapshot is missing.
+    Finish(Record),
+    /// Roll back.
+    RollBack(Record),
+    /// Put so many pending snapshots into the store.
+    Pack(usize),
+}
+
+/// Says what [`resume`] would do, and changes nothing.
+///
+/// # Errors
+/// Those of [`resume`] before it begins.
+pub fn foresee(instance: &Instance, settings: &Settings) -> Result<Foreseen> {
+    let lock = instance.lock(&settings.verb)?;
+    let Some(journal) = Journal::read(instance.work())? else {
+        return match kept::waiting(instance).len() {
+            0 => Err(Error::Operation(OperationError::NothingUnfinished)),
+            pending => Ok(Foreseen::Pack(pending)),
+        };
+    };
+    let record = journal.record.clone();
+    check_same(instance, &record)?;
+    let run = Run::new(instance, settings, journal, lock);
+    Ok(match record.phase {
+        Phase::Seen => Foreseen::Finish(record),
+        Phase::Committed => Foreseen::Verify(record),
+        Phase::Writing if !record.loads && !record.lasts && Some(run.read_mark()?) != record.before => {
+            Foreseen::Verify(record)
+        }
+        _ => Foreseen::RollBack(record),
+    })
+}
+
 /// Fails unless `instance` is the one of the journal, with the container that has to be started.
 fn check_same(instance: &Instance, record: &Record) -> Result<()> {
     if record.origin != instance.origin() {

@@ -1,8 +1,9 @@
 //! The verbs on a server in a container, on SQLite and on embedded MariaDB: what is written, what the container goes
 //! through, and what is left behind.
 
+use std::io::{BufRead as _, BufReader};
 use std::os::unix::fs::MetadataExt as _;
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::Instant;
 
 use kumadb::docker::Life;
@@ -59,7 +60,7 @@ fn every_verb(kind: Kind) {
     assert_eq!(one(&lab, "SELECT active FROM monitor WHERE id = 3"), "0");
     restarted(&["monitor", "resume", "3", "--wait-beats"]).said("waiting for a heartbeat (1 monitor)");
     assert_eq!(one(&lab, "SELECT active FROM monitor WHERE id = 3"), "1");
-    restarted(&["monitor", "clone", "New", "Copy", "--set", "url=http://127.0.0.1:2/"]);
+    restarted(&["monitor", "clone", "New", "--name", "Copy", "--set", "url=http://127.0.0.1:2/"]);
     assert_eq!(one(&lab, "SELECT url, `interval` FROM monitor WHERE name = 'Copy'"), "http://127.0.0.1:2/|30");
     assert_eq!(one(&lab, "SELECT count(*) FROM monitor_tag"), "2");
     restarted(&["--yes", "monitor", "delete", "New"]);
@@ -83,6 +84,11 @@ fn every_verb(kind: Kind) {
     restarted(&["restart"]);
     let logs = lab.kumadb(&["logs"]).ended(0).out;
     assert!(logs.contains("Welcome to the stand-in"), "{logs}");
+    assert_eq!(lab.kumadb(&["logs", "--tail", "1"]).ended(0).out.lines().count(), 1);
+    assert!(lab.kumadb(&["logs", "--tail", "all"]).ended(0).out.lines().count() >= logs.lines().count());
+    assert_eq!(lab.kumadb(&["logs", "--since", "2099-01-01T00:00:00Z"]).ended(0).out, "");
+    lab.kumadb(&["logs", "-n", "1"]).ended(2);
+    lab.kumadb(&["restart", "-n"]).ended(0).said("can be restarted; nothing changed");
     lab.kumadb(&["recover"]).ended(1).said("no unfinished work");
     let snapshots = lab.kumadb(&["--json", "backup", "list"]).ended(0).json();
     let counts = (snapshots["snapshots"].as_array().unwrap().len(), &snapshots["undo_snapshots"]);
@@ -99,6 +105,32 @@ fn every_verb(kind: Kind) {
 #[test]
 fn every_verb_stops_and_starts_the_server_once() {
     both(every_verb);
+}
+
+/// Follows the log with `command` until a line that is written meanwhile has come, then ends it as Ctrl-C does.
+pub fn follow_log(lab: &Docked, command: &mut Command) {
+    let mut process = command.stdout(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(process.stdout.take().unwrap()).lines();
+    // What is there already comes first.
+    assert!(lines.by_ref().any(|line| line.unwrap().contains("Welcome to the stand-in")));
+    let word = format!("written-by-a-test-{}", std::process::id());
+    cli(&["exec", &lab.server.name, "sh", "-c", &format!("echo {word} >/proc/1/fd/1")]);
+    assert!(lines.by_ref().any(|line| line.unwrap().contains(&word)), "the end of the log, and not the word");
+    let pid = rustix::process::Pid::from_raw(process.id() as i32).unwrap();
+    rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
+    assert_eq!(process.wait().unwrap().code(), Some(0));
+}
+
+#[test]
+fn the_log_is_followed_until_it_is_enough() {
+    let Some(lab) = Docked::up(Kind::Sqlite) else { return };
+    follow_log(&lab, lab.command(&lab.server.name).args(["logs", "--follow", "--tail", "all"]));
+    // It ends with the container, too.
+    let mut process = lab.command(&lab.server.name).args(["logs", "-f"]).stdout(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(process.stdout.take().unwrap()).lines();
+    lines.next().unwrap().unwrap();
+    cli(&["stop", "-t", "60", &lab.server.name]);
+    assert_eq!(process.wait().unwrap().code(), Some(0));
 }
 
 #[test]

@@ -272,7 +272,7 @@ impl Docked {
 
     /// How often the server was started and was told to stop, as its log has it.
     pub fn starts_and_stops(&self) -> (usize, usize) {
-        let log = self.bench.docker.logs(&self.bench.look(&self.server), 1_000_000, None).unwrap();
+        let log = self.bench.docker.logs(&self.bench.look(&self.server), None, None).unwrap();
         let count = |words: &str| log.iter().filter(|line| line.contains(words)).count();
         (count("Welcome to the stand-in"), count("Shutdown requested"))
     }

@@ -274,7 +274,7 @@ fn shows_only_the_errors_of_this_run() {
     // Without errors, what it said last.
     let last = bench.docker.last_errors(&container, start.at);
     assert!(!last.is_empty() && !last.iter().any(|line| line.contains("ERROR")), "{last:?}");
-    assert_eq!(bench.docker.logs(&container, 2, None).unwrap().len(), 2);
+    assert_eq!(bench.docker.logs(&container, Some(2), None).unwrap().len(), 2);
 }
 
 #[test]

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use kumadb::backup::Store;
 use kumadb::docker::Life;
 
+use crate::containers::follow_log;
 use crate::docked::{self, Docked, Kind, Ran, both};
 use crate::dockerd::{self, cli};
 use crate::rounds;
@@ -142,6 +143,16 @@ fn what_a_verb_reads_and_writes_here_goes_along_and_comes_back() {
         lab.is_well();
         assert_eq!(laptop.errands(), Vec::<String>::new());
     });
+}
+
+#[test]
+fn a_log_is_shown_and_followed_where_the_server_is() {
+    let Some(lab) = Docked::up(Kind::Sqlite) else { return };
+    let laptop = Laptop::of(&lab);
+    let last = laptop.kumadb(&["logs", "--tail", "1"]).ended(0);
+    assert_eq!(last.out.lines().count(), 1, "{last:?}");
+    follow_log(&lab, &mut laptop.command(&["-t", &lab.server.name, "logs", "--tail", "all", "-f"]));
+    assert_eq!(laptop.errands(), Vec::<String>::new());
 }
 
 #[test]

@@ -110,7 +110,7 @@ fn fields_that_are_wrong() {
             2, "hostname: `example.com:22` has a port in it", "--set hostname=example.com --set port=22";
         "monitor edit Router -s interval=" =>
             2, "interval: cannot be unset", "--set interval=60";
-        "monitor clone Network Other -s url=https://e.com" =>
+        "monitor clone Network --name Other -s url=https://e.com" =>
             2, "url: is not a field of type `group`", "kumadb monitor add group --help";
     }
     let several = lab.run("monitor add http --url ftp://x --interval 0 --maxretries -1");

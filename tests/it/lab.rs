@@ -79,6 +79,11 @@ impl Lab {
         self.root.path().join("store")
     }
 
+    /// The binary, without an instance.
+    pub fn bare_without_lab() -> Command {
+        Command::new(env!("CARGO_BIN_EXE_kumadb"))
+    }
+
     /// The binary, with nothing of this machine in sight.
     pub fn bare(&self) -> Command {
         Command::from_std(self.process())

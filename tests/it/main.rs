@@ -4,6 +4,7 @@
 mod backup;
 mod chance;
 mod check;
+mod cli;
 mod cloud;
 mod comeback;
 mod containers;

@@ -258,7 +258,7 @@ fn a_dry_run_changes_nothing() {
         for line in [
             "monitor add http --name Shop --url https://shop.example.com --tag new",
             "monitor edit Router -s interval=30 --add-tag env=stage --remove-notification ops",
-            "monitor clone Router Other",
+            "monitor clone Router --name Other",
             "monitor delete Network --with-children",
             "monitor pause --name '*'",
             "restore latest",
@@ -299,7 +299,7 @@ fn a_clone_has_the_same_fields_and_links_and_a_token_of_its_own() {
     for lab in Lab::both("2.5.3") {
         furnish(&lab);
         lab.ok("monitor edit Router -s interval=30 --add-notification night --remove-notification ops");
-        lab.ok("monitor clone Router Backup -s hostname=192.168.1.9");
+        lab.ok("monitor clone Router --name Backup -s hostname=192.168.1.9");
         let [model, copy] =
             ["Router", "Network/Backup"].map(|name| lab.json(&format!("monitor show {name} --secrets")));
         for same in ["type", "interval", "parent", "tags", "notifications", "user_id", "accepted_statuscodes_json"] {
@@ -307,7 +307,7 @@ fn a_clone_has_the_same_fields_and_links_and_a_token_of_its_own() {
         }
         assert_eq!(copy["monitor"]["hostname"], "192.168.1.9");
         assert_eq!(copy["monitor"]["notifications"], json!(["night"]));
-        lab.ok("monitor clone Cron 'Other cron'");
+        lab.ok("monitor clone Cron --name 'Other cron'");
         let [a, b] = ["Cron", "'Other cron'"].map(|name| lab.json(&format!("monitor show {name} --secrets")));
         let token = |shown: &Json| shown["monitor"]["push_token"].as_str().unwrap().to_owned();
         assert_eq!((token(&a).len(), token(&b).len()), (32, 32));
@@ -401,7 +401,7 @@ fn secrets_are_printed_nowhere() {
             "monitor edit C -s database_connection_string=mysql://u:hunter2@db/other",
             "monitor edit C -s database_connection_string=hunter2",
             "monitor edit A -s headers=hunter2",
-            "monitor clone A A2",
+            "monitor clone A --name A2",
             "monitor show A --all",
             "monitor show B",
             "monitor show C",

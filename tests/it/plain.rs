@@ -8,8 +8,6 @@ use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use clap::CommandFactory as _;
-
 use crate::layers::{root, rust_files};
 
 /// A line of `words.txt`: `words` is wrong, but within `except`.
@@ -281,7 +279,7 @@ fn texts() -> Vec<Text> {
         let text = if file == "ARCHITECTURE.md" { without_code(&text) } else { text };
         texts.push(Text { file, line: 1, text });
     }
-    helps(&mut kumadb::cli::Cli::command(), "kumadb", &mut texts);
+    helps(&mut kumadb::cli::command(), "kumadb", &mut texts);
     texts
 }
 

@@ -23,18 +23,19 @@ fn answers_questions_in_every_form() {
              n\n0\n(1 row)\n"
         );
         assert_eq!(
-            ask(&["--csv"]),
+            ask(&["--format", "csv"]),
             "id,name,missing,blank,quoted\n1,Shop,,\"\",\"a,\"\"b\"\n2,Router,,\"\",\"a,\"\"b\"\n\nn\n0\n"
         );
         let told: serde_json::Value = serde_json::from_str(&ask(&["--json"])).unwrap();
         assert_eq!(told["results"][0]["columns"][1], "name");
         assert_eq!(told["results"][0]["rows"][1], serde_json::json!([2, "Router", null, "", "a,\"b"]));
         assert_eq!(told["results"][1]["rows"], serde_json::json!([[0]]));
-        let typed = Ran::of(lab.bare().args(["-t", &lab.target, "sql", "--csv"]).write_stdin("SELECT 1 AS one;"));
+        let typed =
+            Ran::of(lab.bare().args(["-t", &lab.target, "sql", "--format", "csv"]).write_stdin("SELECT 1 AS one;"));
         assert_eq!(typed.out, "one\n1\n");
         let file = lab.root.path().join("answer.csv");
         std::fs::write(lab.root.path().join("q.sql"), "SELECT username, password FROM user").unwrap();
-        lab.ok("sql --file q.sql --csv --output answer.csv");
+        lab.ok("sql --file q.sql --format csv --output answer.csv");
         assert!(std::fs::read_to_string(&file).unwrap().starts_with("username,password\nadmin,$2"));
         assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
         assert_eq!(lab.rows(), before);

@@ -69,7 +69,7 @@ fn a_first_session_reads_well() {
             "monitor pause Network",
             "monitor list",
             "monitor resume Network",
-            "monitor clone Router Switch -s hostname=192.168.1.2",
+            "monitor clone Router --name Switch -s hostname=192.168.1.2",
             "monitor delete Network",
             "monitor delete Network --with-children --dry-run",
             "monitor delete Network --yes",

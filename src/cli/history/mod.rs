@@ -10,9 +10,9 @@ use crate::error::{Exit, Result};
 
 #[derive(Debug, Subcommand)]
 pub enum HistoryVerb {
-    /// Show how many beats there are, of which monitors, how much room they take, and how many there will be
+    /// Show size, growth and largest monitors of the heartbeat history
     Stats(stats::StatsArgs),
-    /// Delete old beats and statistics
+    /// Delete old heartbeats and statistics
     Prune(prune::PruneArgs),
 }
 

@@ -29,25 +29,25 @@ const SHOWN: usize = 20;
 
 #[derive(Args, Debug)]
 pub struct PruneArgs {
-    /// Days of beats to keep; without it, as many as the server itself keeps
+    /// Keep heartbeats of this many days [default: the server's retention]
     #[arg(long, value_name = "DAYS", value_parser = clap::value_parser!(i64).range(1..=36_500))]
     keep: Option<i64>,
-    /// Keep the beats where the status of a monitor changed, however old they are
+    /// Keep heartbeats at which the status of a monitor changed, however old
     #[arg(long)]
     keep_important: bool,
-    /// Keep this many of the newest beats of each monitor, however old they are
+    /// Keep this many of the newest heartbeats of each monitor, however old
     #[arg(long, value_name = "N", default_value_t = NEWEST, value_parser = clap::value_parser!(u64).range(1..))]
     keep_newest: u64,
-    /// Only of this monitor: id, name, path, or a pattern such as 'web-*'; several by saying it again
+    /// Prune only this monitor: id, name, path or glob 'web-*' (can be repeated)
     #[arg(long = "monitor", value_name = "MONITOR")]
     monitors: Vec<String>,
-    /// Only these tables: heartbeat, stat_minutely, stat_hourly, stat_daily, 'stat_*'
+    /// Prune only these tables: heartbeat, stat_minutely, stat_hourly, stat_daily, 'stat_*'
     #[arg(long, value_name = "TABLES", value_delimiter = ',')]
     tables: Vec<String>,
-    /// Let the server keep this many days from now on (0: for ever), the page's Settings, Monitor History
+    /// Set the server's own retention to this many days (0: keep forever)
     #[arg(long, value_name = "DAYS", value_parser = clap::value_parser!(i64).range(0..=36_500))]
     set_retention: Option<i64>,
-    /// Then give the room back, as `kumadb vacuum` does, while the server is stopped anyway
+    /// Reclaim disk space afterwards, as `kumadb vacuum` does
     #[arg(long)]
     vacuum: bool,
     #[command(flatten)]

@@ -17,7 +17,7 @@ use crate::value::shown_time;
 
 #[derive(Args, Debug)]
 pub struct StatsArgs {
-    /// Show only the N monitors with the most beats; 0 for all
+    /// Show only the N monitors with the most heartbeats (0: all)
     #[arg(long, value_name = "N", default_value_t = 20)]
     top: usize,
 }

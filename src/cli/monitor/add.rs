@@ -2,15 +2,16 @@
 
 use std::collections::BTreeMap;
 
-use clap::{Arg, ArgAction, ArgMatches, Command, FromArgMatches};
+use clap::{ArgMatches, Command, FromArgMatches};
 use serde_json::json;
 
+use super::fields::{self, placeholder, sentence};
 use crate::cli::Context;
 use crate::cli::write::{Wish, WriteArgs, carry_out, input, read_state};
 use crate::error::{Error, Exit, InputError, OperationError, Problem, Result};
 use crate::instance::Instance;
 use crate::kuma::init::random_text;
-use crate::model::fields::{Field, Reference, Shape};
+use crate::model::fields::{Reference, Shape};
 use crate::model::state::State;
 use crate::model::{Maker, Opt, kind, kinds, new_monitor, options, parse, push_token_length};
 use crate::plan::monitor::{New, Notify, TagWish, plan_add};
@@ -20,6 +21,9 @@ use crate::run::Outcome;
 use crate::schema::{self, Release};
 use crate::text::did_you_mean;
 use crate::value::Value;
+
+/// Fields that the short help shows of every type, beside the required ones.
+const BRIEF: [&str; 4] = ["parent", "interval", "maxretries", "description"];
 
 /// Types that every supported release has show no release.
 const OLDEST: Release = Release::new(1, 23, 0);
@@ -38,13 +42,13 @@ pub struct AddArgs {
 #[derive(clap::Args, Clone, Debug)]
 #[command(next_help_heading = "Tags and notifications")]
 pub struct LinkArgs {
-    /// Attach a tag: NAME or NAME=VALUE
+    /// Attach a tag: NAME or NAME=VALUE (can be repeated)
     #[arg(long = "tag", value_name = "TAG")]
     tags: Vec<String>,
     /// Refuse tags that do not exist yet, instead of creating them
     #[arg(long)]
     no_create_tags: bool,
-    /// Attach this notification, by name or id, instead of the default ones
+    /// Attach this notification, by name or id, instead of the default ones (can be repeated)
     #[arg(long = "notification", value_name = "NAME", conflicts_with = "no_notifications")]
     notifications: Vec<String>,
     /// Attach no notification, not even the default ones
@@ -83,23 +87,17 @@ impl clap::Args for AddArgs {
                     usage.push_str(&format!(" --{} <{}>", option.field.option(), placeholder(option.field)));
                 }
                 let heading = if option.required { "Required" } else { "Fields" };
-                one = one.arg(
-                    Arg::new(option.field.column)
-                        .long(option.field.option())
-                        .value_name(placeholder(option.field))
-                        .help(help(&option))
-                        .help_heading(heading)
-                        .allow_hyphen_values(true)
-                        .num_args(if option.field.shape == Shape::Flag { 0..=1 } else { 1..=1 })
-                        .default_missing_value("true")
-                        .action(ArgAction::Set),
-                );
+                let arg = fields::option(option.field).help(help(&option)).help_heading(heading);
+                let is_brief = option.required || BRIEF.contains(&option.field.column);
+                one = one.arg(arg.hide_short_help(!is_brief));
             }
             // The docs of these structs would become the description of the type, so its own come last.
             one = WriteArgs::augment_args(LinkArgs::augment_args(one));
             let since = if kind.since > OLDEST { format!(", since {}", kind.since) } else { String::new() };
+            let about = format!("{}{since}", kind.title);
             let note = if kind.note.is_empty() { String::new() } else { format!("; {}", kind.note) };
-            one = one.about(format!("{}{since}{note}", kind.title)).override_usage(format!("{usage} [OPTIONS]"));
+            one = one.about(about.clone()).long_about(format!("{about}{note}"));
+            one = one.override_usage(format!("{usage} [OPTIONS]"));
             command = command.subcommand(one);
         }
         command
@@ -118,7 +116,7 @@ impl FromArgMatches for AddArgs {
         let typed = kind
             .fields(schema::newest())
             .iter()
-            .filter_map(|field| Some((field.column, matches.get_one::<String>(field.column)?.clone())))
+            .filter_map(|field| Some((field.column, matches.get_one::<String>(&fields::id(field.column))?.clone())))
             .collect();
         Ok(AddArgs {
             kind: name.to_owned(),
@@ -134,9 +132,28 @@ impl FromArgMatches for AddArgs {
     }
 }
 
+/// Examples for a monitor of type `name`: what each does, and the command.
+pub fn examples(name: &str) -> Vec<(String, String)> {
+    let Some(kind) = kind(name) else { return Vec::new() };
+    let mut line = format!("kumadb monitor add {name}");
+    for option in options(kind, schema::newest()).iter().filter(|option| option.required) {
+        let value = match (option.field.example, option.choices.first()) {
+            ("", Some(choice)) => choice,
+            ("", None) => "VALUE",
+            (example, _) => example,
+        };
+        line.push_str(&format!(" --{} {value}", option.field.option()));
+    }
+    let title = kind.title;
+    vec![
+        (format!("Add a monitor of type {title}"), line.clone()),
+        ("Add it to a group, and check every 5 minutes".into(), format!("{line} --parent Network --interval 300")),
+    ]
+}
+
 /// The help of an option: its description, the allowed values, and the default.
 fn help(option: &Opt) -> String {
-    let mut text = option.field.help.to_owned();
+    let mut text = sentence(option.field.help);
     if option.default.is_none() && !option.field.example.is_empty() {
         text.push_str(&format!(", such as {}", option.field.example));
     }
@@ -147,20 +164,6 @@ fn help(option: &Opt) -> String {
         text.push_str(&format!(" [default: {default}]"));
     }
     text
-}
-
-fn placeholder(field: &Field) -> &'static str {
-    match field.shape {
-        Shape::Whole(..) => "N",
-        Shape::Real => "SECONDS",
-        Shape::Flag => "true|false",
-        Shape::Choice(_) => "CHOICE",
-        Shape::StatusCodes => "CODES",
-        Shape::Texts => "LIST",
-        Shape::Array | Shape::Object => "JSON",
-        Shape::Reference(_) => "NAME",
-        _ => "TEXT",
-    }
 }
 
 pub fn run(args: &AddArgs, context: &mut Context<'_>) -> Result<Exit> {

@@ -4,9 +4,10 @@ use clap::Args;
 
 use super::add::{LinkArgs, add, maker, parse_one};
 use super::edit::as_assignment;
+use super::fields::FieldArgs;
 use crate::cli::Context;
 use crate::cli::write::WriteArgs;
-use crate::error::{Error, Exit, InputError, Result};
+use crate::error::{Error, Exit, InputError, Problem, Result};
 use crate::kuma::read::{Columns, read_monitors, read_state};
 use crate::model::{check_monitor, check_names, field};
 use crate::plan::monitor::{New, Notify, TagWish};
@@ -18,13 +19,16 @@ const OWN: &[&str] = &["id", "created_date", "dns_last_result", "manual_status"]
 
 #[derive(Args, Debug)]
 pub struct CloneArgs {
-    /// Id, name or path (Group/Name) of the monitor to copy
+    /// Select the monitor to copy by id, name or path (Group/Name)
     monitor: String,
-    /// Name of the copy
-    new_name: String,
-    /// Set a field of the copy: FIELD=VALUE
+    /// Set the name of the copy
+    #[arg(long, value_name = "NAME")]
+    name: String,
+    /// Set a field of the copy: FIELD=VALUE (can be repeated)
     #[arg(short, long = "set", value_name = "FIELD=VALUE")]
     set: Vec<String>,
+    #[command(flatten)]
+    fields: FieldArgs,
     #[command(flatten)]
     links: LinkArgs,
     #[command(flatten)]
@@ -60,10 +64,19 @@ pub fn run(args: &CloneArgs, context: &mut Context<'_>) -> Result<Exit> {
             cell.1 = value;
         }
     };
-    give("name", args.new_name.as_str().into());
+    give("name", args.name.as_str().into());
     give("user_id", maker.user_id.into());
     if model.kind() == "push" {
         give("push_token", maker.push_token.into());
+    }
+    for (column, text) in &args.fields.typed {
+        match parse_one(&state, column, text) {
+            Ok(value) => {
+                problems.extend(check_names(state.database.release.release, model.kind(), [*column]));
+                give(column, value);
+            }
+            Err(problem) => problems.push(problem),
+        }
     }
     for text in &args.set {
         let parsed = text.split_once('=').and_then(|(name, value)| Some((field(name.trim())?, value)));
@@ -84,7 +97,11 @@ pub fn run(args: &CloneArgs, context: &mut Context<'_>) -> Result<Exit> {
     }
     problems.extend(check_monitor(state.database.release.release, model.kind(), &row));
     if !problems.is_empty() {
-        return Err(Error::Input(InputError::Problems(problems.into_iter().map(as_assignment).collect())));
+        let respelled = |problem: Problem| match args.fields.typed.contains_key(problem.subject.as_str()) {
+            true => problem,
+            false => as_assignment(problem),
+        };
+        return Err(Error::Input(InputError::Problems(problems.into_iter().map(respelled).collect())));
     }
     let mut tags: Vec<TagWish> = model
         .tags

@@ -18,7 +18,7 @@ use crate::text::counted;
 pub struct DeleteArgs {
     #[command(flatten)]
     pick: PickArgs,
-    /// Delete what is below a deleted group too; otherwise it stays and loses its group
+    /// Delete the monitors in a deleted group, too; otherwise they stay without a group
     #[arg(long)]
     with_children: bool,
     #[command(flatten)]

@@ -1,10 +1,13 @@
 //! `kumadb monitor edit`
 
+use std::collections::BTreeMap;
+
 use clap::Args;
 use serde_json::json;
 
 use super::PickArgs;
 use super::add::{created_tags, parse_one, warn_of_similar, with_created_tags};
+use super::fields::FieldArgs;
 use crate::cli::Context;
 use crate::cli::write::{Wish, WriteArgs, carry_out};
 use crate::error::{Error, Exit, Hint, InputError, Problem, Result};
@@ -26,6 +29,8 @@ pub struct EditArgs {
     #[command(flatten)]
     changes: ChangeArgs,
     #[command(flatten)]
+    fields: FieldArgs,
+    #[command(flatten)]
     write: WriteArgs,
 }
 
@@ -35,19 +40,22 @@ struct ChangeArgs {
     /// Set a field: FIELD=VALUE, such as interval=30; an empty value unsets it
     #[arg(short, long = "set", value_name = "FIELD=VALUE")]
     set: Vec<String>,
-    /// Attach a tag: NAME or NAME=VALUE
+    /// Rename the monitor
+    #[arg(long, value_name = "NAME")]
+    new_name: Option<String>,
+    /// Attach a tag: NAME or NAME=VALUE (can be repeated)
     #[arg(long = "add-tag", value_name = "TAG")]
     add_tags: Vec<String>,
-    /// Take off a tag
+    /// Remove a tag (can be repeated)
     #[arg(long = "remove-tag", value_name = "NAME")]
     remove_tags: Vec<String>,
     /// Refuse tags that do not exist yet, instead of creating them
     #[arg(long)]
     no_create_tags: bool,
-    /// Attach a notification
+    /// Attach a notification (can be repeated)
     #[arg(long = "add-notification", value_name = "NAME")]
     add_notifications: Vec<String>,
-    /// Take off a notification
+    /// Remove a notification (can be repeated)
     #[arg(long = "remove-notification", value_name = "NAME")]
     remove_notifications: Vec<String>,
 }
@@ -70,8 +78,20 @@ pub fn run(args: &EditArgs, context: &mut Context<'_>) -> Result<Exit> {
     let changes = &args.changes;
     let mut problems = Vec::new();
     let mut set = Vec::new();
+    let name = changes.new_name.iter().map(|name| ("name", name));
+    let typed: BTreeMap<&str, &String> =
+        args.fields.typed.iter().map(|(column, text)| (*column, text)).chain(name).collect();
+    for (column, text) in &typed {
+        match parse_one(&state, column, text) {
+            Ok(value) => set.push(((*column).to_owned(), value)),
+            Err(problem) => problems.push(problem),
+        }
+    }
     for text in &changes.set {
         match parse_assignment(&state, text) {
+            Ok((column, _)) if typed.contains_key(column.as_str()) => {
+                problems.push(Problem::new("--set", format!("`{column}` is set by another option, too")));
+            }
             Ok(cell) => set.push(cell),
             Err(problem) => problems.push(problem),
         }
@@ -97,7 +117,12 @@ pub fn run(args: &EditArgs, context: &mut Context<'_>) -> Result<Exit> {
         Plan::default()
     });
     if !problems.is_empty() {
-        return Err(Error::Input(InputError::Problems(problems.into_iter().map(as_assignment).collect())));
+        // The hint has the form in which the field was typed.
+        let respelled = |problem: Problem| match typed.contains_key(problem.subject.as_str()) {
+            true => problem,
+            false => as_assignment(problem),
+        };
+        return Err(Error::Input(InputError::Problems(problems.into_iter().map(respelled).collect())));
     }
     let tally = plan.tally("monitor");
     let several = monitors.len() > 1;

@@ -4,8 +4,9 @@ use clap::Args;
 use serde_json::{Value as Json, json};
 
 use super::PickArgs;
+use crate::cli::Context;
+use crate::cli::format::FormatArgs;
 use crate::cli::write::read_shown_state;
-use crate::cli::{Context, Ui};
 use crate::error::{Exit, Result};
 use crate::model::state::{Monitor, State};
 
@@ -13,6 +14,8 @@ use crate::model::state::{Monitor, State};
 pub struct ListArgs {
     #[command(flatten)]
     pick: PickArgs,
+    #[command(flatten)]
+    format: FormatArgs,
 }
 
 pub fn run(args: &ListArgs, context: &mut Context<'_>) -> Result<Exit> {
@@ -30,9 +33,9 @@ pub fn run(args: &ListArgs, context: &mut Context<'_>) -> Result<Exit> {
     };
     // With thousands of monitors, the rows and the table would be in memory at the same time.
     drop(state);
-    context.ui.result(&document, || match empty {
-        true => "no monitors yet".into(),
-        false => Ui::table(&["id", "name", "type", "state", "every", "target", "tags"], lines),
+    context.ui.result(&document, || {
+        let around = |table| if empty { "no monitors yet".into() } else { table };
+        args.format.text(&["id", "name", "type", "state", "every", "target", "tags"], lines, around)
     })?;
     Ok(Exit::Done)
 }

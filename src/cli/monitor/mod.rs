@@ -1,10 +1,11 @@
 //! `kumadb monitor …`
 
 mod active;
-mod add;
+pub mod add;
 mod clone;
 mod delete;
 mod edit;
+mod fields;
 mod list;
 mod show;
 
@@ -16,23 +17,23 @@ use crate::plan::pick::Pick;
 
 #[derive(Debug, Subcommand)]
 pub enum MonitorVerb {
-    /// List monitors: all, or those that pass the filters
+    /// List monitors
     #[command(visible_alias = "ls")]
     List(list::ListArgs),
-    /// Show the fields of one monitor
+    /// Show the fields of a monitor
     Show(show::ShowArgs),
     /// Add a monitor
     Add(add::AddArgs),
-    /// Change fields, tags and notifications of one or many monitors
+    /// Change fields, tags and notifications of monitors
     Edit(edit::EditArgs),
-    /// Copy a monitor under another name
+    /// Copy a monitor
     Clone(clone::CloneArgs),
     /// Delete monitors with their history
     #[command(visible_alias = "rm")]
     Delete(delete::DeleteArgs),
-    /// Switch monitors off
+    /// Pause monitors
     Pause(active::ActiveArgs),
-    /// Switch monitors on
+    /// Resume paused monitors
     Resume(active::ActiveArgs),
 }
 
@@ -45,27 +46,27 @@ impl MonitorVerb {
 
 /// Which monitors are meant.
 #[derive(Args, Clone, Debug, Default)]
-#[command(next_help_heading = "Which monitors")]
+#[command(next_help_heading = "Filters")]
 pub struct PickArgs {
-    /// Ids, names or paths (Group/Name)
-    #[arg(value_name = "MONITOR")]
+    /// Select monitors by id, name or path (Group/Name)
+    #[arg(value_name = "MONITOR", help_heading = "Arguments")]
     named: Vec<String>,
-    /// Only those with this tag: NAME or NAME=VALUE
+    /// Select monitors with this tag: NAME or NAME=VALUE
     #[arg(long = "tag", value_name = "TAG")]
     tags: Vec<String>,
-    /// Only those of this type
+    /// Select monitors of this type
     #[arg(long = "type", value_name = "TYPE")]
     kinds: Vec<String>,
-    /// Only those somewhere below this group
+    /// Select monitors in this group, at any depth
     #[arg(long = "group", value_name = "GROUP")]
     groups: Vec<String>,
-    /// Only those whose name (or path, with a / in it) is like this: 'web-*'
+    /// Select monitors whose name (or path, if it contains /) matches this glob: 'web-*'
     #[arg(long = "name", value_name = "GLOB")]
     globs: Vec<String>,
-    /// Only active ones
+    /// Select active monitors
     #[arg(long, conflicts_with = "paused")]
     active: bool,
-    /// Only paused ones
+    /// Select paused monitors
     #[arg(long)]
     paused: bool,
 }

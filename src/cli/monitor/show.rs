@@ -12,12 +12,12 @@ use crate::schema;
 
 #[derive(Args, Debug)]
 pub struct ShowArgs {
-    /// Id, name or path (Group/Name)
+    /// Select the monitor by id, name or path (Group/Name)
     monitor: String,
-    /// Show passwords and tokens too
+    /// Show passwords and tokens
     #[arg(long)]
     secrets: bool,
-    /// Show fields of other types, and those that hold nothing, too
+    /// Show empty fields and those of other types, too
     #[arg(short, long)]
     all: bool,
 }

@@ -17,37 +17,37 @@ use crate::run::rebuild::{Database, Maker};
 /// What `db-config.json` may say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Kind {
-    /// A kuma.db in the data folder
+    /// SQLite in the data folder
     Sqlite,
-    /// The MariaDB inside the container
+    /// MariaDB inside the container
     EmbeddedMariadb,
-    /// A MariaDB elsewhere
+    /// External MariaDB
     Mariadb,
 }
 
 /// Options of a restore that makes a new instance.
 #[derive(Args, Debug)]
-#[command(next_help_heading = "A new instance")]
+#[command(next_help_heading = "New instance")]
 pub struct NewArgs {
-    /// Make a new instance of the snapshot: in a folder that is absent or empty, in the empty database
-    /// mysql://user@host/database, or for a container that was never started
+    /// Create a new instance from the snapshot: in a new or empty folder, in the empty database
+    /// mysql://user@host/database, or in a container that was never started
     #[arg(long, value_name = "PLACE", conflicts_with_all = [
         "config_only", "monitors", "other_release", "live", "no_restart", "wait_beats", "allow_unknown_release",
     ])]
     pub to: Option<String>,
-    /// With `latest` or `--before`: the snapshot of this instance, by its name in the store
+    /// With `latest` or `--before`: use the snapshot of this instance
     #[arg(long, value_name = "NAME", requires = "to")]
     pub of: Option<String>,
-    /// How the new instance keeps its database [default: as the snapshot]
+    /// Set the database engine of the new instance [default: that of the snapshot]
     #[arg(long, value_name = "ENGINE", requires = "to")]
     pub engine: Option<Kind>,
-    /// With `--to mysql://…`: the data folder for db-config.json, upload/ and docker-tls/, absent or empty
+    /// With `--to mysql://...`: create the data folder here, for db-config.json, upload/ and docker-tls/
     #[arg(long, value_name = "FOLDER", requires = "to")]
     pub data_folder: Option<String>,
-    /// The image that the server will run; its user owns the files, and its MariaDB makes an embedded database
+    /// Set the image that the server will run; it decides the owner of the files
     #[arg(long, value_name = "IMAGE", requires = "to")]
     pub image: Option<String>,
-    /// Owner of the files [default: the user of container or image, else the owner of the folder]
+    /// Set the owner of the files [default: the user of the container or image, else the owner of the folder]
     #[arg(long, value_name = "UID:GID", requires = "to", value_parser = owner)]
     pub owner: Option<(u32, u32)>,
 }

@@ -36,20 +36,19 @@ use difference::{Difference, Now};
 
 #[derive(Args, Debug)]
 pub struct RestoreArgs {
-    /// Id of the snapshot (or its beginning), an archive, `latest`, or a kuma.db that 1.x left behind (kuma.db.bak…)
+    /// Select the snapshot: an id or its beginning, a path, `latest`, or a kuma.db.bak of release 1.x
     pub snapshot: Option<String>,
-    /// The last snapshot before this moment: 2026-11-24, '2026-11-24 18:30', '24 Nov', 18:30, yesterday,
-    /// 'tuesday 18:30', '2 days ago', 12h; in local time
+    /// Select the last snapshot before this date or time: 2026-11-24, '24 Nov 18:30', yesterday, '2 days ago', 12h
+    /// (local time)
     #[arg(long, value_name = "MOMENT", conflicts_with = "snapshot")]
     pub before: Option<String>,
-    /// Only the configuration: the history stays as it is now, and so do the files of `upload/` and `docker-tls/`
+    /// Restore only the configuration; history and uploaded files stay as they are
     #[arg(long)]
     config_only: bool,
-    /// Only these monitors, as they were configured: a name, a path, or a pattern such as 'Shop/*'
+    /// Restore only these monitors: a name, a path, or a glob 'Shop/*' (can be repeated)
     #[arg(long = "monitor", value_name = "GLOB", conflicts_with = "config_only")]
     monitors: Vec<String>,
-    /// Put back a database of another release where the image of the server cannot be looked into; it must be of that
-    /// release, or newer
+    /// Restore a database of another release although the image of the server cannot be inspected
     #[arg(long)]
     other_release: bool,
     #[command(flatten)]

@@ -1,0 +1,389 @@
+//! The examples and notes at the end of each `--help`; tests run every example.
+//!
+//! This file is a table.
+
+/// The end of the help of `kumadb` itself.
+const EXIT_CODES: &str = "\
+Exit codes:
+  0    done
+  1    failed, nothing changed
+  2    usage error
+  3    done in part, or with warnings
+  4    failed and rolled back, the server is up
+  5    rollback failed: act now
+  6    locked, or an operation was interrupted
+  7    verification failed
+  8    target not found, or not unique
+  9    refused
+  20   there are changes or findings (with --detailed-exitcode)
+  130  interrupted by a signal (also 143)";
+
+/// Notes of one verb that are neither options nor examples.
+pub const NOTES: [(&str, &str); 2] = [
+    ("kumadb", EXIT_CODES),
+    ("kumadb backup check", "Exit codes, as for Nagios plugins: 0 OK, 1 WARNING, 2 CRITICAL, 3 UNKNOWN."),
+];
+
+/// The examples of a verb: what each does, and the command.
+type Examples = &'static [(&'static str, &'static str)];
+
+/// The examples of every verb; those of `monitor add TYPE` are made of its fields.
+pub const EXAMPLES: [(&str, Examples); 49] = [
+    (
+        "kumadb",
+        &[
+            ("Show the instances on this machine", "kumadb find"),
+            ("Create a snapshot of the only instance", "kumadb backup create"),
+            ("Preview a change", "kumadb monitor edit Shop --interval 30 --dry-run"),
+        ],
+    ),
+    (
+        "kumadb find",
+        &[
+            ("List the instances on this machine", "kumadb find"),
+            ("List those of a remote Docker host, as JSON", "kumadb -H ssh://root@kuma.example.com find --json"),
+        ],
+    ),
+    (
+        "kumadb status",
+        &[
+            ("Show the status of the only instance", "kumadb status"),
+            ("Show the status of all instances in the config file", "kumadb status --all"),
+        ],
+    ),
+    (
+        "kumadb monitor list",
+        &[
+            ("List the paused monitors of a group", "kumadb monitor list --group Network --paused"),
+            ("Write all monitors as CSV", "kumadb monitor list --format csv"),
+        ],
+    ),
+    (
+        "kumadb monitor show",
+        &[
+            ("Show a monitor by its path", "kumadb monitor show Network/Router"),
+            ("Show every field, passwords included", "kumadb monitor show Shop --all --secrets"),
+        ],
+    ),
+    (
+        "kumadb monitor add",
+        &[
+            ("Add an HTTP monitor", "kumadb monitor add http --name Blog --url https://blog.example.com"),
+            (
+                "Add a ping monitor to a group",
+                "kumadb monitor add ping --name Printer --hostname 192.168.1.5 --parent Network",
+            ),
+        ],
+    ),
+    (
+        "kumadb monitor edit",
+        &[
+            ("Change the interval of all monitors of a group", "kumadb monitor edit --group Network --interval 30"),
+            ("Preview other changes", "kumadb monitor edit Shop --timeout 20 --add-tag env=test -n"),
+            ("Set a field by its column name", "kumadb monitor edit Shop --set maxretries=3"),
+        ],
+    ),
+    (
+        "kumadb monitor clone",
+        &[
+            ("Copy a monitor", "kumadb monitor clone Router --name Switch"),
+            ("Copy it with another host", "kumadb monitor clone Router --name Switch --hostname 192.168.1.2"),
+        ],
+    ),
+    (
+        "kumadb monitor delete",
+        &[
+            ("Preview a deletion", "kumadb monitor delete Shop --dry-run"),
+            ("Delete a group with everything in it", "kumadb monitor delete Network --with-children"),
+        ],
+    ),
+    (
+        "kumadb monitor pause",
+        &[
+            ("Pause one monitor", "kumadb monitor pause Shop"),
+            ("Pause all monitors with a tag", "kumadb monitor pause --tag env=prod"),
+        ],
+    ),
+    (
+        "kumadb monitor resume",
+        &[
+            ("Resume one monitor", "kumadb monitor resume Cron"),
+            ("Resume all paused monitors", "kumadb monitor resume --paused"),
+        ],
+    ),
+    (
+        "kumadb plan",
+        &[
+            ("Show the changes of a fixture", "kumadb plan kuma.yaml"),
+            ("Save the plan to apply it later", "kumadb plan kuma.yaml --output kuma.plan"),
+        ],
+    ),
+    (
+        "kumadb apply",
+        &[
+            ("Apply a fixture, after a confirmation", "kumadb apply kuma.yaml"),
+            ("Preview, and delete what the fixture does not contain", "kumadb apply kuma.yaml --prune --dry-run"),
+            ("Import monitors from a CSV file", "kumadb apply monitors.csv --from csv"),
+        ],
+    ),
+    (
+        "kumadb export",
+        &[
+            ("Export everything to a fixture", "kumadb export --output all.yaml"),
+            ("Export the monitors of a group as CSV", "kumadb export --group Network --format csv"),
+        ],
+    ),
+    (
+        "kumadb init",
+        &[
+            ("Create a data folder without a user", "kumadb init ./new-data"),
+            (
+                "Create one for an older release, with an admin",
+                "kumadb init ./old-data --release 2.0.2 --admin admin --password-file password.txt",
+            ),
+        ],
+    ),
+    (
+        "kumadb doctor",
+        &[
+            ("Diagnose an instance", "kumadb doctor"),
+            ("Preview the fixes", "kumadb doctor --fix --dry-run"),
+            ("Explain a finding", "kumadb doctor --explain K014"),
+        ],
+    ),
+    (
+        "kumadb probe",
+        &[
+            ("Check the web UI, /metrics and badges", "kumadb probe"),
+            ("Check a server behind a proxy", "kumadb probe --url https://kuma.example.com"),
+        ],
+    ),
+    (
+        "kumadb push",
+        &[
+            ("Send a heartbeat", "kumadb push Cron"),
+            ("Report a failure", "kumadb push Cron --status down --msg 'backup failed'"),
+        ],
+    ),
+    (
+        "kumadb user list",
+        &[("List the users", "kumadb user list"), ("List them as CSV", "kumadb user list --format csv")],
+    ),
+    (
+        "kumadb user add",
+        &[
+            ("Add a user and ask for the password", "kumadb user add maria"),
+            ("Read the password from a file", "kumadb user add maria --password-file password.txt"),
+        ],
+    ),
+    (
+        "kumadb user password",
+        &[
+            ("Reset the password of the only user", "kumadb user password"),
+            ("Read the password from a file", "kumadb user password admin --password-file password.txt"),
+        ],
+    ),
+    (
+        "kumadb user rename",
+        &[
+            ("Rename a user", "kumadb user rename admin maria"),
+            ("Preview it", "kumadb user rename admin maria --dry-run"),
+        ],
+    ),
+    (
+        "kumadb user disable-2fa",
+        &[
+            ("Disable 2FA of the only user", "kumadb user disable-2fa"),
+            ("Preview it for a named user", "kumadb user disable-2fa admin --dry-run"),
+        ],
+    ),
+    (
+        "kumadb user activate",
+        &[("Activate a user", "kumadb user activate admin"), ("Preview it", "kumadb user activate admin --dry-run")],
+    ),
+    (
+        "kumadb user adopt",
+        &[
+            ("Assign orphaned items to the only user", "kumadb user adopt"),
+            ("Preview it for a named user", "kumadb user adopt admin --dry-run"),
+        ],
+    ),
+    (
+        "kumadb user sign-out",
+        &[("Sign out all users", "kumadb user sign-out"), ("Preview it", "kumadb user sign-out --dry-run")],
+    ),
+    (
+        "kumadb api-key list",
+        &[("List the API keys", "kumadb api-key list"), ("List them as JSON", "kumadb api-key list --json")],
+    ),
+    (
+        "kumadb api-key add",
+        &[
+            ("Add an API key for Prometheus", "kumadb api-key add prometheus"),
+            ("Add one that expires", "kumadb api-key add audit --expires 2030-01-31"),
+        ],
+    ),
+    (
+        "kumadb api-key disable",
+        &[
+            ("Disable an API key", "kumadb api-key disable grafana"),
+            ("Preview it", "kumadb api-key disable grafana --dry-run"),
+        ],
+    ),
+    (
+        "kumadb api-key enable",
+        &[
+            ("Enable an API key", "kumadb api-key enable grafana"),
+            ("Preview it", "kumadb api-key enable grafana --dry-run"),
+        ],
+    ),
+    (
+        "kumadb api-key delete",
+        &[
+            ("Delete an API key", "kumadb api-key delete grafana"),
+            ("Preview it", "kumadb api-key delete grafana --dry-run"),
+        ],
+    ),
+    (
+        "kumadb backup create",
+        &[
+            ("Create and verify a snapshot", "kumadb backup create"),
+            ("Leave out the heartbeat history", "kumadb backup create --config-only"),
+            ("Store it in two places", "kumadb backup create --store ./near --store ./second"),
+        ],
+    ),
+    (
+        "kumadb backup list",
+        &[
+            ("List the backups", "kumadb backup list"),
+            ("List the undo snapshots as CSV", "kumadb backup list --undo --format csv"),
+        ],
+    ),
+    (
+        "kumadb backup show",
+        &[
+            ("Show the newest snapshot", "kumadb backup show latest"),
+            ("List the monitors in it, too", "kumadb backup show latest --monitors"),
+        ],
+    ),
+    (
+        "kumadb backup verify",
+        &[
+            ("Verify the newest snapshot", "kumadb backup verify latest"),
+            ("Restore every snapshot to a temporary place and compare", "kumadb backup verify --restore-test"),
+        ],
+    ),
+    (
+        "kumadb backup check",
+        &[
+            ("Check the newest backup of every instance", "kumadb backup check"),
+            ("Set the limits", "kumadb -t kuma backup check --max-age 26h --verified-within 30d"),
+        ],
+    ),
+    (
+        "kumadb backup prune",
+        &[
+            ("Preview a retention policy", "kumadb backup prune --keep-daily 14 --keep-monthly 12 --dry-run"),
+            ("Keep the newest 7 snapshots of one instance", "kumadb -t kuma backup prune --keep-last 7"),
+        ],
+    ),
+    (
+        "kumadb backup schedule",
+        &[
+            ("Run the jobs of the config file until Ctrl-C", "kumadb backup schedule"),
+            ("Run one job now", "kumadb backup schedule --once nightly"),
+        ],
+    ),
+    (
+        "kumadb restore",
+        &[
+            ("Preview what a restore changes", "kumadb restore latest --dry-run"),
+            ("Restore the last snapshot before a date", "kumadb restore --before yesterday"),
+            ("Create a new instance from a snapshot", "kumadb restore latest --to ./copy --engine sqlite"),
+        ],
+    ),
+    (
+        "kumadb undo",
+        &[
+            ("Show what the newest change was", "kumadb undo --dry-run"),
+            ("Undo it, after a confirmation", "kumadb undo"),
+        ],
+    ),
+    (
+        "kumadb salvage",
+        &[
+            ("Show what can be recovered", "kumadb salvage ./data/kuma.db --dry-run"),
+            ("Write it to a new database", "kumadb salvage ./data/kuma.db --to ./rescued.db"),
+        ],
+    ),
+    (
+        "kumadb history stats",
+        &[
+            ("Show the size of the heartbeat history", "kumadb history stats"),
+            ("Show the 5 largest monitors", "kumadb history stats --top 5"),
+        ],
+    ),
+    (
+        "kumadb history prune",
+        &[
+            ("Preview: keep 30 days of heartbeats", "kumadb history prune --keep 30 --dry-run"),
+            ("Delete the rest and reclaim disk space", "kumadb history prune --keep 30 --vacuum"),
+        ],
+    ),
+    (
+        "kumadb vacuum",
+        &[("Show how much can be reclaimed", "kumadb vacuum --dry-run"), ("Reclaim disk space", "kumadb vacuum")],
+    ),
+    (
+        "kumadb sql",
+        &[
+            ("Query the database", "kumadb sql 'SELECT id, name FROM monitor'"),
+            ("Write the rows to a CSV file", "kumadb sql 'SELECT * FROM tag' --format csv --output tags.csv"),
+            ("Preview a change", "kumadb sql --write 'UPDATE monitor SET maxretries = 2' --dry-run"),
+        ],
+    ),
+    (
+        "kumadb restart",
+        &[
+            ("Restart the server and verify that it is up", "kumadb restart"),
+            ("Give it more time to stop", "kumadb restart --grace 3m"),
+        ],
+    ),
+    (
+        "kumadb logs",
+        &[
+            ("Show the last 100 lines", "kumadb logs --tail 100"),
+            ("Follow the log from the last 10 minutes on", "kumadb logs --since 10m --follow"),
+        ],
+    ),
+    (
+        "kumadb recover",
+        &[("Show what would be done", "kumadb recover --dry-run"), ("Finish or roll back", "kumadb recover")],
+    ),
+    (
+        "kumadb config check",
+        &[
+            ("Check the config file", "kumadb config check"),
+            ("Test every address in it, too", "kumadb config check --connect"),
+        ],
+    ),
+];
+
+/// The same of verbs that need no instance.
+pub const TOOLS: [(&str, Examples); 3] = [
+    ("kumadb schema", &[("Save the schema for an editor", "kumadb schema fixture > kuma.schema.json")]),
+    (
+        "kumadb completions",
+        &[
+            ("Install completions for bash", "kumadb completions bash > /etc/bash_completion.d/kumadb"),
+            ("Install completions for fish", "kumadb completions fish > ~/.config/fish/completions/kumadb.fish"),
+        ],
+    ),
+    (
+        "kumadb man",
+        &[
+            ("Read the manual page of a command", "kumadb man backup create | man -l -"),
+            ("Write all manual pages to a folder", "kumadb man --output ./man1"),
+        ],
+    ),
+];

@@ -1,0 +1,53 @@
+//! How a list is printed.
+
+use clap::{Args, ValueEnum};
+
+use super::Ui;
+
+#[derive(Args, Clone, Copy, Debug)]
+pub struct FormatArgs {
+    /// Set the output format
+    #[arg(long, value_name = "FORMAT", value_enum, default_value_t)]
+    pub format: Format,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// Table that fits the terminal
+    #[default]
+    Table,
+    /// Table with one line per row, however long
+    Wide,
+    /// The same as --json
+    Json,
+    /// Comma-separated values with a header line
+    Csv,
+}
+
+impl FormatArgs {
+    /// `rows` below `headers`; `around` makes what people read of the table. For JSON, see [`Ui::result`].
+    pub fn text(self, headers: &[&str], rows: Vec<Vec<String>>, around: impl FnOnce(String) -> String) -> String {
+        match self.format {
+            Format::Csv => csv(headers, &rows),
+            Format::Wide => around(Ui::wide_table(headers, &rows)),
+            Format::Table | Format::Json => around(Ui::table(headers, rows)),
+        }
+    }
+}
+
+fn csv(headers: &[&str], rows: &[Vec<String>]) -> String {
+    let line = |cells: &mut dyn Iterator<Item = &str>| {
+        let quoted: Vec<String> = cells.map(csv_cell).collect();
+        quoted.join(",") + "\n"
+    };
+    let head = line(&mut headers.iter().copied());
+    head + &rows.iter().map(|row| line(&mut row.iter().map(String::as_str))).collect::<String>()
+}
+
+/// One cell of CSV, in quotes where it must be (RFC 4180).
+fn csv_cell(text: &str) -> String {
+    match text.contains(['"', ',', '\n', '\r']) {
+        true => format!("\"{}\"", text.replace('"', "\"\"")),
+        false => text.to_owned(),
+    }
+}
