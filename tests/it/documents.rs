@@ -27,19 +27,21 @@ fn documented(command: &str) -> BTreeSet<String> {
     own.into_iter().chain(keys(&|heading| heading.starts_with("Every command") || heading == "Errors")).collect()
 }
 
-/// The keys of `document` as the documentation writes them. A map whose keys are data has `*` for them.
-fn keys(document: &Json, path: &str, found: &mut BTreeSet<String>) {
+/// The keys of `document` as the documentation writes them. A map whose keys are data has `*` for them in `known`.
+fn keys(document: &Json, path: &str, known: &BTreeSet<String>, found: &mut BTreeSet<String>) {
     match document {
         Json::Object(map) if !map.is_empty() => {
+            let inside = format!("{path}.*");
+            let is_map = known.iter().any(|key| key.starts_with(&inside)) && path != "monitor" && !path.ends_with(']');
             for (key, value) in map {
-                let is_data = matches!(path, "beats" | "manifest.counts" | "counts")
-                    || path == "monitor" && kumadb::model::field(key).is_some_and(|field| field.column == key);
+                let is_data =
+                    is_map || path == "monitor" && kumadb::model::field(key).is_some_and(|field| field.column == key);
                 let key = if is_data { "*" } else { key };
-                keys(value, &if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") }, found);
+                keys(value, &if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") }, known, found);
             }
         }
         Json::Array(list) if list.iter().any(Json::is_object) => {
-            list.iter().for_each(|one| keys(one, &format!("{path}[]"), found));
+            list.iter().for_each(|one| keys(one, &format!("{path}[]"), known, found));
         }
         Json::Object(_) => {}
         _ => drop(found.insert(path.to_owned())),
@@ -54,10 +56,10 @@ fn check(command: &str, ran: &Ran) {
     match (command, &document["snapshots"]) {
         // A list of what `backup create` prints one of.
         ("backup list", Json::Array(list)) => {
-            keys(&document["store"], "store", &mut found);
-            list.iter().for_each(|one| keys(one, "", &mut found));
+            keys(&document["store"], "store", &known, &mut found);
+            list.iter().for_each(|one| keys(one, "", &known, &mut found));
         }
-        _ => keys(&document, "", &mut found),
+        _ => keys(&document, "", &known, &mut found),
     }
     // A null stands for a whole map, an empty list for one of things.
     let covers = |key: &String| {
@@ -120,6 +122,21 @@ fn every_key_that_is_printed_is_documented() {
             ("plan", "wrong.yaml --skip-invalid"),
             ("apply", "wrong.yaml --skip-invalid --yes"),
             ("apply", "patch.yaml --prune --yes --dry-run"),
+            ("doctor", ""),
+            ("doctor", "--explain"),
+            ("user list", ""),
+            ("user rename", "admin chief"),
+            ("api-key list", ""),
+            ("backup show", "latest"),
+            ("backup prune", "--keep-last 1 --dry-run"),
+            ("backup prune", "--keep-last 1 --yes"),
+            ("history stats", ""),
+            ("history prune", "--keep 30 --set-retention 90 --yes --dry-run"),
+            ("history prune", "--keep 30 --set-retention 90 --yes"),
+            ("vacuum", "--yes"),
+            ("sql", "'SELECT id, name FROM monitor'"),
+            ("sql", "--write 'UPDATE monitor SET description = 1' --yes --dry-run"),
+            ("sql", "--write 'UPDATE monitor SET description = 2' --yes"),
             ("export", "-o out.yaml"),
             ("export", "--secrets -o out.json"),
         ] {
@@ -128,6 +145,23 @@ fn every_key_that_is_printed_is_documented() {
         let made = Ran::of(lab.bare().args(words("init new --json")));
         check("init", &made);
     }
+}
+
+#[test]
+fn every_key_that_is_documented_exists() {
+    let sources: String = crate::layers::rust_files(&crate::layers::root().join("src"))
+        .iter()
+        .map(|file| fs::read_to_string(file).unwrap())
+        .collect();
+    let page = read("docs/json.md");
+    let keys = page.lines().filter_map(|line| line.strip_prefix("| `")?.split_once('`')).map(|(key, _)| key);
+    // In a literal, or as a field that is written under its own name.
+    let exists = |name: &str| {
+        let forms = [format!("\"{name}\""), format!("\\\"{name}\\\""), format!("pub {name}: ")];
+        name == "*" || forms.iter().any(|form| sources.contains(form))
+    };
+    let missing: Vec<&str> = keys.filter(|key| !key.replace("[]", "").split('.').all(exists)).collect();
+    assert!(missing.is_empty(), "docs/json.md has keys that nothing prints: {missing:?}");
 }
 
 #[test]
