@@ -17,7 +17,7 @@ use std::path::{Component, Path, PathBuf};
 use rustix::fs::{AtFlags, FileType, Mode};
 use serde_json::Value as Json;
 
-use crate::error::{Error, FileError, InputError, OperationError, Result};
+use crate::error::{Error, FileError, InputError, Result};
 
 pub use lock::{Lock, remove_left_lock};
 pub use mount::{FileSystem, Reach, file_system};
@@ -66,8 +66,7 @@ pub fn replace(path: &Path, mode: u32, write: impl FnOnce(&mut File) -> io::Resu
 /// `.kumadb-0123456789abcdef`: an unused name.
 fn temp_name() -> Result<OsString> {
     let mut bytes = [0; 8];
-    getrandom::fill(&mut bytes)
-        .map_err(|error| Error::Operation(OperationError::Refused(format!("no randomness: {error}"))))?;
+    getrandom::fill(&mut bytes).map_err(|error| Error::File(FileError::Random { why: error.to_string() }))?;
     Ok(format!(".kumadb-{:016x}", u64::from_be_bytes(bytes)).into())
 }
 
@@ -155,10 +154,7 @@ pub fn claim_folder(path: &Path) -> Result<()> {
 
 /// The error for a folder of another user, or something that is not a folder.
 pub fn not_ours(path: &Path) -> Error {
-    Error::Operation(OperationError::Refused(format!(
-        "`{}` is not a folder of kumadb's own: look at it and remove it",
-        path.display()
-    )))
+    Error::File(FileError::NotOurFolder { path: path.to_owned() })
 }
 
 /// Removes `path` if it exists.
@@ -223,13 +219,12 @@ pub fn read_whole(path: &Path) -> Result<String> {
 /// The first line of the text at `path`, without its line break: a secret in a file of its own.
 ///
 /// # Errors
-/// [`InputError::Usage`](crate::error::InputError::Usage) when the file does not exist, or that line is empty.
+/// [`InputError::FileNotFound`](crate::error::InputError::FileNotFound) when the file does not exist, or that line is empty.
 pub fn read_first_line(path: &Path) -> Result<String> {
-    let text =
-        read_text(path)?.ok_or_else(|| Error::Input(InputError::Usage(format!("no file `{}`", path.display()))))?;
+    let text = read_text(path)?.ok_or_else(|| Error::Input(InputError::FileNotFound { path: path.to_owned() }))?;
     match text.lines().next().filter(|line| !line.is_empty()) {
         Some(line) => Ok(line.to_owned()),
-        None => Err(Error::Input(InputError::Usage(format!("the first line of `{}` is empty", path.display())))),
+        None => Err(Error::Input(InputError::EmptyFirstLine { path: path.to_owned() })),
     }
 }
 

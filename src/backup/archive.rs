@@ -62,7 +62,7 @@ impl Packed {
     /// completely.
     ///
     /// # Errors
-    /// [`FileError::NoSpace`](crate::error::FileError::NoSpace), [`FileError::Io`](crate::error::FileError::Io); [`SnapshotError::Bad`](crate::error::SnapshotError::Bad) when the contents differ from what was packed.
+    /// [`FileError::NoSpace`](crate::error::FileError::NoSpace), [`FileError::Io`](crate::error::FileError::Io); [`SnapshotError::Invalid`](crate::error::SnapshotError::Invalid) when the contents differ from what was packed.
     pub fn make(held: &Held, extra: &[PathBuf], seal: Option<&Seal>, scratch: &Path) -> Result<Packed> {
         let mut manifest = held.manifest.clone();
         manifest.check(&held.folder.to_string_lossy())?;
@@ -407,7 +407,7 @@ fn broken(name: &str) -> impl Fn(io::Error) -> Error {
 }
 
 pub(super) fn unusable(name: &str, why: &str) -> Error {
-    Error::Snapshot(SnapshotError::Bad(format!("`{name}`: {why}")))
+    Error::Snapshot(SnapshotError::Invalid { name: name.to_owned(), why: why.to_owned() })
 }
 
 /// Adds every file below `folder` to the members, named relative to `root`.

@@ -8,7 +8,7 @@ use super::manifest::MARIADB;
 use crate::engine::mariadb::{MariaDb, read_dumped_tables, stream_dumped_rows};
 use crate::engine::sqlite::SqliteFile;
 use crate::engine::{Connect as _, Depth, EngineKind, Reader, Writer, quote};
-use crate::error::{Error, OperationError, Result};
+use crate::error::{Error, Hint, Result, SnapshotError};
 use crate::files;
 use crate::kuma::init::write_schema;
 use crate::kuma::read::{read_counts, read_database};
@@ -60,23 +60,24 @@ impl Held {
     /// The same copy for an instance on `engine`.
     ///
     /// # Errors
-    /// [`OperationError::Refused`](crate::error::OperationError::Refused) where it cannot be converted.
+    /// [`SnapshotError::UnknownTables`](crate::error::SnapshotError::UnknownTables) where it cannot be converted.
     pub fn for_engine(mut self, engine: EngineKind) -> Result<Held> {
         let id = &self.manifest.id;
         match (self.manifest.engine, engine) {
             (from, to) if from == to => return Ok(self),
             (EngineKind::MariaDb, _) if self.recording_with(&read_dumped_tables(&self.database())?).is_some() => {}
             (EngineKind::MariaDb, _) => {
-                return Err(Error::Operation(OperationError::Refused(format!(
-                    "snapshot `{id}` is of MariaDB and of release {}, and has tables or columns that this release does not have on \
-                     SQLite",
-                    self.manifest.release
-                ))));
+                return Err(Error::Snapshot(SnapshotError::OtherTables {
+                    id: id.clone(),
+                    release: self.manifest.release.to_string(),
+                }));
             }
             (EngineKind::Sqlite, _) => {
-                return Err(Error::Operation(OperationError::Refused(format!(
-                    "snapshot `{id}` is of SQLite, and the instance on MariaDB"
-                ))));
+                return Err(Error::Snapshot(SnapshotError::UnknownTables {
+                    id: id.clone(),
+                    release: self.manifest.release.to_string(),
+                    engine: EngineKind::MariaDb.to_string(),
+                }));
             }
         }
         let converted = self.sqlite()?;
@@ -99,15 +100,18 @@ impl Held {
     /// of that database. Also returns the values that became less exact.
     ///
     /// # Errors
-    /// [`OperationError::Refused`](crate::error::OperationError::Refused) where MariaDB cannot store all of it, or the releases differ.
+    /// [`SnapshotError::UnknownTables`](crate::error::SnapshotError::UnknownTables) where MariaDB cannot store all of it, or the releases differ.
     pub fn for_mariadb(mut self, database: &mut MariaDb) -> Result<(Held, Vec<String>)> {
         let there = read_database(database, "the database")?;
         if there.migrations.iter().ne(&self.manifest.migrations) {
-            return Err(Error::Operation(OperationError::Refused(format!(
-                "snapshot `{}` is of SQLite and of release {}, the database of {}: both must be of the same release to go from one \
-                 engine to the other",
-                self.manifest.id, self.manifest.release, there.release
-            ))));
+            return Err(Error::Snapshot(SnapshotError::OtherRelease {
+                id: self.manifest.id.clone(),
+                release: self.manifest.release.to_string(),
+                here: there.release.to_string(),
+                hint: Some(Hint::advice(
+                    "to convert a snapshot, run the image of its release on the new database first",
+                )),
+            }));
         }
         files::require_space(&self.folder, 2 * self.manifest.size())?;
         let mut source = SqliteFile::new(self.database()).read_only()?;

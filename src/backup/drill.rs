@@ -42,7 +42,7 @@ impl Drill {
     /// temporary server and dumping it again. The result is recorded beside the snapshot.
     ///
     /// # Errors
-    /// [`SnapshotError::Bad`](crate::error::SnapshotError::Bad) or [`DatabaseError::Damaged`](crate::error::DatabaseError::Damaged) when the result differs; [`OperationError::Refused`](crate::error::OperationError::Refused) where there is no `mariadbd` to
+    /// [`SnapshotError::Invalid`](crate::error::SnapshotError::Invalid) or [`DatabaseError::Damaged`](crate::error::DatabaseError::Damaged) when the result differs; [`DatabaseError::MariaDbNotInstalled`](crate::error::DatabaseError::MariaDbNotInstalled) where there is no `mariadbd` to
     /// test a dump with.
     pub fn restore(&mut self, snapshot: &Snapshot) -> Result<Drilled> {
         let begun = Instant::now();
@@ -103,5 +103,5 @@ fn check_sqlite(snapshot: &Snapshot, held: &Held) -> Result<()> {
 }
 
 fn broken(snapshot: &Snapshot, why: &str) -> Error {
-    Error::Snapshot(SnapshotError::Bad(format!("`{}`: {why}", snapshot.location())))
+    Error::Snapshot(SnapshotError::Invalid { name: snapshot.location().to_string(), why: why.to_owned() })
 }

@@ -74,7 +74,7 @@ impl Held {
     /// Takes the copy into the new folder `folder` and verifies it.
     ///
     /// # Errors
-    /// [`DatabaseError::Damaged`](crate::error::DatabaseError::Damaged) when the source itself is damaged, [`SnapshotError::Bad`](crate::error::SnapshotError::Bad) when the copy differs from the source,
+    /// [`DatabaseError::Damaged`](crate::error::DatabaseError::Damaged) when the source itself is damaged, [`SnapshotError::Differs`](crate::error::SnapshotError::Differs) when the copy differs from the source,
     /// [`FileError::NoSpace`](crate::error::FileError::NoSpace) before anything is written.
     pub fn take(
         source: &Source<'_>,
@@ -133,18 +133,14 @@ impl Held {
     /// Opens a copy that an earlier run took.
     ///
     /// # Errors
-    /// [`SnapshotError::Bad`](crate::error::SnapshotError::Bad) when it is incomplete, has an unexpected member, or a file has another hash than before.
+    /// [`SnapshotError::Differs`](crate::error::SnapshotError::Differs) when it is incomplete, has an unexpected member, or a file has another hash than before.
     pub fn open(folder: &Path) -> Result<Held> {
         let manifest = Manifest::read(folder)?
-            .ok_or_else(|| Error::Snapshot(SnapshotError::Bad(format!("`{}` was never finished", folder.display()))))?;
+            .ok_or_else(|| Error::Snapshot(SnapshotError::Unfinished { folder: folder.to_owned() }))?;
         let held = Held { folder: folder.to_owned(), manifest, read_back: true };
         for expected in &held.manifest.members {
             if member(folder, &expected.name)? != *expected {
-                return Err(Error::Snapshot(SnapshotError::Bad(format!(
-                    "`{}` in `{}` has changed",
-                    expected.name,
-                    folder.display()
-                ))));
+                return Err(Error::Snapshot(SnapshotError::Changed { path: folder.join(&expected.name) }));
             }
         }
         Ok(held)
@@ -329,11 +325,7 @@ pub(super) fn measure(reader: &mut dyn Reader, name: &str) -> Result<(Database, 
 }
 
 fn compare<T: PartialEq>(what: &str, source: &T, copy: &T) -> Result<()> {
-    if source == copy {
-        Ok(())
-    } else {
-        Err(Error::Snapshot(SnapshotError::Bad(format!("{what} differ between the database and its copy"))))
-    }
+    if source == copy { Ok(()) } else { Err(Error::Snapshot(SnapshotError::Differs { what: what.to_owned() })) }
 }
 
 /// The file `name` of `folder`, as it is on the disk.

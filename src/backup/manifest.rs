@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::engine::{Counts, EngineKind, Fault};
-use crate::error::{Error, Result, SnapshotError};
+use crate::error::{Error, FileError, Result, SnapshotError};
 use crate::files;
 
 /// Files beside the database that may be in a copy.
@@ -124,7 +124,7 @@ pub fn is_id(text: &str) -> bool {
 impl Manifest {
     /// Fails when its id or the name of a member could lead out of its folder.
     pub(super) fn check(&self, name: &str) -> Result<()> {
-        let unusable = |why: String| Err(Error::Snapshot(SnapshotError::Bad(format!("`{name}`: {why}"))));
+        let unusable = |why: String| Err(Error::Snapshot(SnapshotError::Invalid { name: name.to_owned(), why }));
         if !is_id(&self.id) {
             return unusable(format!("`{}` is no id of a snapshot", self.id));
         }
@@ -137,18 +137,17 @@ impl Manifest {
     /// Reads the manifest of the copy in `folder`, which may belong to another user; `None` where there is none.
     ///
     /// # Errors
-    /// [`SnapshotError::Bad`](crate::error::SnapshotError::Bad): a newer kumadb created it, or it has an unexpected member.
+    /// [`SnapshotError::Invalid`](crate::error::SnapshotError::Invalid): a newer kumadb created it, or it has an unexpected member.
     pub fn read(folder: &Path) -> Result<Option<Manifest>> {
         let Some(text) = files::read_below(folder, FILE, MOST)? else { return Ok(None) };
         let path = folder.join(FILE);
         let manifest = super::archive::parse(&path.to_string_lossy(), text.as_bytes())?;
         match manifest.members.iter().find(|member| !is_known(&member.name)) {
             None => Ok(Some(manifest)),
-            Some(member) => Err(Error::Snapshot(SnapshotError::Bad(format!(
-                "`{}`: no copy has a `{}`",
-                path.display(),
-                member.name
-            )))),
+            Some(member) => Err(Error::Snapshot(SnapshotError::Invalid {
+                name: path.display().to_string(),
+                why: format!("unexpected member `{}`", member.name),
+            })),
         }
     }
 
@@ -169,7 +168,9 @@ impl Manifest {
 
     /// The manifest as JSON text.
     pub(super) fn render(&self) -> Result<Vec<u8>> {
-        serde_json::to_vec_pretty(self).map_err(|error| Error::Snapshot(SnapshotError::Bad(error.to_string())))
+        serde_json::to_vec_pretty(self).map_err(|error| {
+            Error::File(FileError::Encode { what: "the manifest of a snapshot", why: error.to_string() })
+        })
     }
 
     /// Writes it into `folder`, beside its members.

@@ -81,7 +81,7 @@ impl Guarded {
     /// Opens the database of `connect` for writing, protected by `held`, which was read back from the disk.
     ///
     /// # Errors
-    /// [`SnapshotError::Bad`](crate::error::SnapshotError::Bad) when the copy has changed.
+    /// [`SnapshotError::Changed`](crate::error::SnapshotError::Changed) when the copy has changed.
     pub fn open(held: &Held, connect: &dyn Connect) -> Result<Guarded> {
         if !held.read_back {
             Held::open(&held.folder)?;

@@ -28,7 +28,7 @@ pub fn parse_moment(text: &str, now: DateTime<Local>) -> Result<DateTime<Utc>, S
     });
     moment.map(|moment| moment.to_utc()).ok_or_else(|| {
         format!(
-            "`{text}` is no moment: write 2026-11-24, '2026-11-24 18:30', '24 Nov', 18:30, yesterday, 'tuesday 18:30', \
+            "`{text}` is not a valid date or time: use 2026-11-24, '2026-11-24 18:30', '24 Nov', 18:30, yesterday, 'tuesday 18:30', \
              '2 days ago' or 12h"
         )
     })

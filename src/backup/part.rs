@@ -15,7 +15,7 @@ impl Held {
     /// Makes a verified copy without the rows of the history in the new folder `folder`.
     ///
     /// # Errors
-    /// [`FileError::NoSpace`](crate::error::FileError::NoSpace), [`FileError::Io`](crate::error::FileError::Io); [`SnapshotError::Bad`](crate::error::SnapshotError::Bad) where it differs from the original.
+    /// [`FileError::NoSpace`](crate::error::FileError::NoSpace), [`FileError::Io`](crate::error::FileError::Io); [`SnapshotError::Differs`](crate::error::SnapshotError::Differs) where it differs from the original.
     pub fn without_history(&self, folder: &Path) -> Result<Held> {
         let part = match self.manifest.engine {
             EngineKind::Sqlite => self.take_part(folder)?,
@@ -24,9 +24,7 @@ impl Held {
         for (table, rows) in &self.manifest.counts {
             let expected = if part.manifest.without.contains(table) { 0 } else { *rows };
             if part.manifest.rows(table) != expected {
-                return Err(Error::Snapshot(SnapshotError::Bad(format!(
-                    "the rows of `{table}` differ between the copy and its part"
-                ))));
+                return Err(Error::Snapshot(SnapshotError::Differs { what: format!("rows of `{table}`") }));
             }
         }
         Ok(part)
@@ -61,9 +59,7 @@ impl Held {
         manifest.counts = filter_dump(&self.database(), &dump, &manifest.without)?;
         files::flush(&dump)?;
         if count_dump(&dump)? != manifest.counts {
-            return Err(Error::Snapshot(SnapshotError::Bad(
-                "rows per table differ between the part and what was written".into(),
-            )));
+            return Err(Error::Snapshot(SnapshotError::Differs { what: "rows per table".into() }));
         }
         manifest.members = vec![member(folder, MARIADB)?];
         let config = self.folder.join("db-config.json");

@@ -30,10 +30,7 @@ pub fn take(file: &SqliteFile, folder: &Path, label: &Label) -> Result<Held> {
         let kept = member(folder, &name)?;
         let (blake3, size) = files::hash(&part)?;
         if (&kept.blake3, kept.size) != (&blake3, size) {
-            return Err(Error::Snapshot(SnapshotError::Bad(format!(
-                "the copy of `{}` is not what it was made of",
-                part.display()
-            ))));
+            return Err(Error::Snapshot(SnapshotError::ReadBack { path: part.clone() }));
         }
         members.push(kept);
     }
@@ -93,7 +90,7 @@ pub fn put_back(file: &SqliteFile, kept: &Held) -> Result<()> {
 fn require_raw(kept: &Held) -> Result<()> {
     match kept.manifest.raw {
         true => Ok(()),
-        false => Err(Error::Snapshot(SnapshotError::Bad("these are not the raw files of a database".into()))),
+        false => Err(Error::Snapshot(SnapshotError::NotRaw)),
     }
 }
 

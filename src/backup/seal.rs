@@ -11,7 +11,7 @@ use age::secrecy::SecretString;
 use age::stream::{StreamReader, StreamWriter};
 use age::{Decryptor, Encryptor, Identity, Recipient, scrypt, x25519};
 
-use crate::error::{Error, InputError, Result, SnapshotError};
+use crate::error::{Error, Result, SnapshotError};
 use crate::files;
 use crate::value::Secret;
 
@@ -46,7 +46,7 @@ impl Seal {
     /// the files `lists`, one per line; `None` where none was requested.
     ///
     /// # Errors
-    /// [`FileError::Io`](crate::error::FileError::Io); [`InputError::Usage`](crate::error::InputError::Usage) as in [`Seal::to`], and for a file without a passphrase.
+    /// [`FileError::Io`](crate::error::FileError::Io); [`SnapshotError::NoRecipient`](crate::error::SnapshotError::NoRecipient) as in [`Seal::to`], and for a file without a passphrase.
     pub fn read(recipients: &[String], lists: &[PathBuf], passphrase: Option<&Path>) -> Result<Option<Seal>> {
         if let Some(file) = passphrase {
             return Ok(Some(Seal::Passphrase(Secret::new(files::read_first_line(file)?))));
@@ -62,22 +62,20 @@ impl Seal {
     /// Encryption to the recipients in `texts`, one each; blank ones and those that begin with `#` are skipped.
     ///
     /// # Errors
-    /// [`InputError::Usage`](crate::error::InputError::Usage): one of them is not a valid age recipient, or there is none.
+    /// [`SnapshotError::NoRecipient`](crate::error::SnapshotError::NoRecipient): one of them is not a valid age recipient, or there is none.
     pub fn to<'a>(texts: impl Iterator<Item = &'a str>) -> Result<Seal> {
         let meant = texts.map(str::trim).filter(|text| !text.is_empty() && !text.starts_with('#'));
         let recipients: Vec<x25519::Recipient> = meant
             .map(|text| match text.starts_with("AGE-SECRET-KEY-") {
                 // Its content must not be repeated on the screen.
-                true => {
-                    Err(Error::Input(InputError::Usage("that is a secret key; a recipient begins with `age1`".into())))
-                }
-                false => text
-                    .parse()
-                    .map_err(|why| Error::Input(InputError::Usage(format!("`{text}` is no recipient of age: {why}")))),
+                true => Err(Error::Snapshot(SnapshotError::SecretKey)),
+                false => text.parse().map_err(|why| {
+                    Error::Snapshot(SnapshotError::Recipient { text: text.to_owned(), why: str::to_owned(why) })
+                }),
             })
             .collect::<Result<_>>()?;
         match recipients.is_empty() {
-            true => Err(Error::Input(InputError::Usage("there is no recipient to encrypt to".into()))),
+            true => Err(Error::Snapshot(SnapshotError::NoRecipient)),
             false => Ok(Seal::Recipients(recipients)),
         }
     }
@@ -132,15 +130,14 @@ impl Keys {
     /// The keys in identity files of `age-keygen`, and the passphrase in the first line of a file.
     ///
     /// # Errors
-    /// [`FileError::Io`](crate::error::FileError::Io); [`InputError::Usage`](crate::error::InputError::Usage): a line is not an identity, a file has no passphrase.
+    /// [`FileError::Io`](crate::error::FileError::Io); [`SnapshotError::NoRecipient`](crate::error::SnapshotError::NoRecipient): a line is not an identity, a file has no passphrase.
     pub fn read(identities: &[PathBuf], passphrase: Option<&Path>) -> Result<Keys> {
         let texts: Vec<String> = identities.iter().map(|file| files::read_whole(file)).collect::<Result<_>>()?;
         let lines = texts.iter().flat_map(|text| text.lines()).map(str::trim);
         let meant = lines.filter(|line| !line.is_empty() && !line.starts_with('#'));
         let identities = meant
             .map(|line| {
-                line.parse()
-                    .map_err(|why| Error::Input(InputError::Usage(format!("a line is no identity of age: {why}"))))
+                line.parse().map_err(|why| Error::Snapshot(SnapshotError::Identity { why: str::to_owned(why) }))
             })
             .collect::<Result<_>>()?;
         let passphrase = passphrase.map(files::read_first_line).transpose()?.map(Secret::new);
@@ -160,11 +157,11 @@ impl Keys {
     /// Opens the encrypted stream `raw` of the archive called `name`.
     ///
     /// # Errors
-    /// [`SnapshotError::Key`](crate::error::SnapshotError::Key): it needs another key; [`SnapshotError::Bad`](crate::error::SnapshotError::Bad): it is not an age stream.
+    /// [`SnapshotError::Key`](crate::error::SnapshotError::Key): it needs another key; [`SnapshotError::Invalid`](crate::error::SnapshotError::Invalid): it is not an age stream.
     pub(super) fn open<R: BufRead>(&self, name: &str, raw: R) -> Result<StreamReader<R>> {
         use age::DecryptError::*;
         let key = |why: &'static str| Error::Snapshot(SnapshotError::Key { archive: name.to_owned(), why });
-        let broken = |why: String| Error::Snapshot(SnapshotError::Bad(format!("`{name}`: {why}")));
+        let broken = |why: String| Error::Snapshot(SnapshotError::Invalid { name: name.to_owned(), why });
         let decryptor = Decryptor::new_buffered(raw).map_err(|error| broken(error.to_string()))?;
         let opened = match decryptor.is_scrypt() {
             true => {

@@ -103,7 +103,7 @@ fn add(args: &AddArgs, context: &mut Context<'_>) -> Result<Exit> {
     let instance = context.instance()?;
     let config = read_from(&instance, read_config)?;
     if find_key(&config, &args.name).is_ok_and(|key| key.text("name") == Some(&args.name)) {
-        return Err(Error::Input(InputError::Usage(format!("there is an API key `{}` already", args.name))));
+        return Err(Error::Input(InputError::Exists { kind: "API key", name: args.name.clone() }));
     }
     let at = At::nowhere("api-key add");
     let text = |text: &str| Node::new(at.clone(), text.replace("${", "$${"));

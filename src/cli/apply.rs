@@ -120,10 +120,10 @@ fn read_plan(args: &ApplyArgs, instance: &Instance) -> Result<Option<(Planned, S
         (_, None) => Ok(None),
         (1, Some(saved)) => {
             if saved.origin != instance.origin() {
-                return Err(Error::Operation(OperationError::Refused(format!(
-                    "the plan was made for another instance, at {}, not for `{}`",
-                    saved.origin, instance.name
-                ))));
+                return Err(Error::Operation(OperationError::OtherInstance {
+                    origin: saved.origin.clone(),
+                    instance: instance.name.clone(),
+                }));
             }
             let config = read_from(instance, read_config)?;
             if saved.outline.plan.fingerprint.as_ref().is_some_and(|made_for| *made_for != config.fingerprint) {
@@ -131,6 +131,6 @@ fn read_plan(args: &ApplyArgs, instance: &Instance) -> Result<Option<(Planned, S
             }
             Ok(Some((Planned { config, outline: saved.outline, skipped: Vec::new() }, saved.summary)))
         }
-        _ => Err(Error::Input(InputError::Usage("a saved plan is applied alone".into()))),
+        _ => Err(Error::Input(InputError::Conflict { option: "a saved plan".into(), other: "other files".into() })),
     }
 }

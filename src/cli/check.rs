@@ -128,8 +128,10 @@ fn subjects(args: &CheckArgs, context: &mut Context<'_>) -> Result<Vec<Subject>>
     let fleet = FleetArgs::of(args.instances.clone(), args.groups.clone(), args.all);
     let names = match (fleet.is_many(), &context.global.target) {
         (true, Some(_)) => {
-            let say = "`-t` names one instance; `--instance`, `--instance-group` and `--all` name many";
-            return Err(Error::Input(InputError::Usage(say.into())));
+            return Err(Error::Input(InputError::Conflict {
+                option: "`-t`".into(),
+                other: "`--instance`, `--instance-group` or `--all`".into(),
+            }));
         }
         (true, None) => fleet.names(&config)?,
         (false, Some(_)) => context.named()?.map(|named| named.name).into_iter().collect(),
@@ -155,8 +157,7 @@ fn configured(name: &str, alone: bool, config: &Config, context: &mut Context<'_
         match context.find().map(drop) {
             Err(error @ Error::Remote(RemoteError::DataNotLocal { .. })) if alone => return Err(error),
             Err(Error::Remote(RemoteError::DataNotLocal { .. })) => {
-                let say = format!("the snapshots of `{name}` are on its remote host: `kumadb -t {name} backup check`");
-                return Err(Error::Input(InputError::Usage(say)));
+                return Err(Error::Remote(RemoteError::SnapshotsNotLocal { instance: name.to_owned() }));
             }
             _ => context.global.target = target,
         }

@@ -173,10 +173,7 @@ fn look(target: &Target, context: &Context<'_>) -> Result<()> {
 pub fn required(context: &Context<'_>) -> Result<Config> {
     read(context)?.ok_or_else(|| {
         let places: Vec<String> = places(context).iter().map(|path| format!("`{}`", path.display())).collect();
-        Error::Input(InputError::Usage(format!(
-            "there is no config file that could be read: looked for {}",
-            places.join(", ")
-        )))
+        Error::Input(InputError::NoConfig { looked: places })
     })
 }
 
@@ -193,7 +190,7 @@ pub fn read(context: &Context<'_>) -> Result<Option<Config>> {
                     .map_err(|why| Error::Input(InputError::Problems(why)));
             }
             Ok(None) if context.global.config.is_some() => {
-                return Err(Error::Input(InputError::Usage(format!("there is no config file `{}`", path.display()))));
+                return Err(Error::Input(InputError::NoConfig { looked: vec![format!("`{}`", path.display())] }));
             }
             // Root's config file may contain secrets and is readable by root only.
             Err(Error::File(FileError::Io { source, .. }))

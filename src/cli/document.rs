@@ -12,7 +12,7 @@ use super::far::Luggage;
 use super::store::KeyArgs;
 use super::write::read_from;
 use crate::backup;
-use crate::error::{Error, InputError, OperationError, Problem, RemoteError, Result};
+use crate::error::{Error, InputError, Problem, RemoteError, Result};
 use crate::files;
 use crate::formats::Node;
 use crate::formats::export::{Choice, Secrets, export};
@@ -125,10 +125,11 @@ impl DocumentArgs {
                 None => {
                     let names: Vec<&str> =
                         Format::ALL.iter().map(|format| format.name()).chain(["kuma-db", "snapshot"]).collect();
-                    return Err(Error::Input(InputError::Usage(format!(
-                        "`--from {name}` is no format; there are {}",
-                        names.join(", ")
-                    ))));
+                    return Err(Error::Input(InputError::Unknown {
+                        kind: "format",
+                        name: name.to_owned(),
+                        known: names.into_iter().map(str::to_owned).collect(),
+                    }));
                 }
             },
             None if self.files.iter().any(|file| is_database(file)) => Documents::Instances,
@@ -254,9 +255,10 @@ fn read_other_instance(args: &DocumentArgs, context: &mut Context<'_>) -> Result
     for file in &args.files {
         // On a remote host, this verb could not use it.
         let other = context.sight()?.find(file.to_str()).map_err(|error| match error {
-            Error::Remote(RemoteError::DataNotLocal { .. }) => Error::Operation(OperationError::Refused(format!(
-                "{error}: export it there, and apply what was exported"
-            ))),
+            Error::Remote(RemoteError::DataNotLocal { .. }) => Error::Remote(RemoteError::CannotExport {
+                instance: file.display().to_string(),
+                why: error.to_string(),
+            }),
             error => error,
         })?;
         let config = read_from(&other, read_config)?;
@@ -327,21 +329,20 @@ fn read_texts(paths: &[PathBuf]) -> Result<Vec<(String, String)>> {
                 .collect();
             inside.sort();
             if inside.is_empty() {
-                return Err(Error::Input(InputError::Usage(format!(
-                    "`{}` has no .yaml, .json, .toml or .csv file in it",
-                    path.display()
-                ))));
+                return Err(Error::Input(InputError::FileContent {
+                    path: path.clone(),
+                    why: "the folder has no .yaml, .json, .toml or .csv file".into(),
+                }));
             }
             texts.extend(read_texts(&inside)?);
             continue;
         }
         let size = std::fs::metadata(path).map_err(Error::file("read", path))?.len();
         if size > LARGEST {
-            return Err(Error::Input(InputError::Usage(format!(
-                "`{}` has {}, too much for a document",
-                path.display(),
-                crate::text::bytes(size)
-            ))));
+            return Err(Error::Input(InputError::FileContent {
+                path: path.clone(),
+                why: format!("{} is too large for a fixture", crate::text::bytes(size)),
+            }));
         }
         let text = std::fs::read_to_string(path).map_err(Error::file("read", path))?;
         texts.push((path.display().to_string(), text));

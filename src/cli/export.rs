@@ -71,10 +71,11 @@ pub fn run(args: &ExportArgs, context: &mut Context<'_>) -> Result<Exit> {
     for name in &args.only {
         let found = entity(name).or_else(|| entity(&format!("{name}s"))).ok_or_else(|| {
             let names: Vec<&str> = ENTITIES.iter().map(|entity| entity.key).collect();
-            Error::Input(InputError::Usage(format!(
-                "`--kind {name}` is no kind of thing; there are {}",
-                names.join(", ")
-            )))
+            Error::Input(InputError::Unknown {
+                kind: "kind",
+                name: name.clone(),
+                known: names.into_iter().map(str::to_owned).collect(),
+            })
         })?;
         kinds.insert(found.key.to_owned());
     }
@@ -108,7 +109,7 @@ pub fn run(args: &ExportArgs, context: &mut Context<'_>) -> Result<Exit> {
     let text = match (syntax, exported.document.entries()) {
         // An instance without a user.
         (Syntax::Csv, [_]) => String::new(),
-        _ => render(&exported.document, syntax).map_err(|why| Error::Input(InputError::Usage(why)))?,
+        _ => render(&exported.document, syntax).map_err(|why| Error::Input(InputError::Render { why }))?,
     };
     let text = if syntax == Syntax::Yaml { format!("{}{text}", heading(&exported)) } else { text };
     tell(&exported, context);

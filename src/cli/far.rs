@@ -188,7 +188,7 @@ pub fn run(verb: &Verb, elsewhere: Error, context: &mut Context<'_>) -> Result<E
 fn order(luggage: Luggage, verb: &Verb, target: &str, context: &Context<'_>) -> Result<Order> {
     let typed = std::env::args_os().skip(1).map(|arg| {
         arg.into_string()
-            .map_err(|arg| Error::Input(InputError::Usage(format!("`{}` is not UTF-8", arg.to_string_lossy()))))
+            .map_err(|arg| Error::Input(InputError::NotUtf8 { what: format!("`{}`", arg.to_string_lossy()) }))
     });
     let mut args: Vec<String> = typed.collect::<Result<_>>()?;
     args.extend(luggage.options.iter().cloned());

@@ -105,9 +105,7 @@ impl FleetArgs {
         };
         let names: Vec<String> = config.instances.iter().filter(wanted).map(|(name, _)| name.clone()).collect();
         match names.is_empty() {
-            true => Err(Error::Input(InputError::Usage(
-                "the config file names no instance, which is `[instances.NAME]`".into(),
-            ))),
+            true => Err(Error::Input(InputError::NoSection { section: "[instances.NAME]" })),
             false => Ok(names),
         }
     }
@@ -210,14 +208,17 @@ fn own_words(typed: impl Iterator<Item = OsString>) -> Result<Vec<OsString>> {
             break;
         }
         if text.starts_with("-t") || text == "--target" || text.starts_with("--target=") {
-            return Err(Error::Input(InputError::Usage(
-                "`-t` names one instance; `--instance`, `--instance-group` and `--all` name many".into(),
-            )));
+            return Err(Error::Input(InputError::Conflict {
+                option: "`-t`".into(),
+                other: "`--instance`, `--instance-group` or `--all`".into(),
+            }));
         }
         if text == "-" {
-            return Err(Error::Input(InputError::Usage(
-                "many cannot read the same standard input; name a file instead of `-`".into(),
-            )));
+            return Err(Error::Input(InputError::NotFor {
+                option: "`-`".into(),
+                subject: "several instances".into(),
+                why: "they cannot read the same standard input; name a file".into(),
+            }));
         }
         let (name, value) = text.split_once('=').map_or((&*text, false), |(name, _)| (name, true));
         match OURS.iter().find(|(ours, _)| *ours == name) {
@@ -246,7 +247,7 @@ impl<'c> Run<'c> {
         let input = if asked == "--yes" { Stdio::null() } else { Stdio::piped() };
         let mut child = command.stdin(input).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().map_err(failed)?;
         lock(&crew.pids).push(child.id());
-        let gone = || Error::Operation(OperationError::Refused("a child without its pipes".into()));
+        let gone = || Error::Operation(OperationError::NoPipes);
         let mut stderr = child.stderr.take().ok_or_else(gone)?;
         let story = thread::spawn(move || {
             let mut story = Vec::new();

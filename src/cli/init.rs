@@ -47,7 +47,10 @@ pub fn run(args: &InitArgs, context: &mut Context<'_>) -> Result<Exit> {
         init::check_unused(Path::new(&args.place))?;
     }
     if args.admin.is_none() && args.password.has_file() {
-        return Err(Error::Input(InputError::Usage("`--password-file` is of the user that `--admin` names".into())));
+        return Err(Error::Input(InputError::Requires {
+            option: "`--password-file`".into(),
+            needs: "`--admin`".into(),
+        }));
     }
     if let Some(name) = &args.admin {
         new.admin = Some((name.clone(), args.password.read(name, context)?));

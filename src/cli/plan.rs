@@ -13,7 +13,7 @@ use super::document::{self, DocumentArgs};
 use super::fleet::{self, Fleet, FleetArgs};
 use super::tally::{self, summary, summary_json};
 use super::write::{all_lines, changes_json};
-use crate::error::{Error, Exit, InputError, OperationError, Result};
+use crate::error::{Error, Exit, FileError, InputError, Result};
 use crate::files;
 use crate::formats::Syntax;
 use crate::formats::render::render_json;
@@ -81,9 +81,11 @@ impl Saved {
 pub fn run(args: &PlanArgs, context: &mut Context<'_>) -> Result<Exit> {
     if args.fleet.is_many() {
         if args.output.is_some() {
-            return Err(Error::Input(InputError::Usage(
-                "`--output` is one file, and a plan is for one instance".into(),
-            )));
+            return Err(Error::Input(InputError::NotFor {
+                option: "`--output`".into(),
+                subject: "several instances".into(),
+                why: "a plan is for one instance".into(),
+            }));
         }
         return fleet::run(&Fleet { args: args.fleet.clone(), more: &[], words: tally::words }, context);
     }
@@ -104,7 +106,7 @@ pub fn run(args: &PlanArgs, context: &mut Context<'_>) -> Result<Exit> {
         let saved =
             Saved { kumadb_plan: FORM, made: Utc::now(), origin: instance.origin(), summary, outline: planned.outline };
         let saved = serde_json::to_value(&saved)
-            .map_err(|error| Error::Operation(OperationError::Refused(error.to_string())))?;
+            .map_err(|error| Error::File(FileError::Encode { what: "the plan", why: error.to_string() }))?;
         files::replace(path, files::PRIVATE, |file| {
             use std::io::Write as _;
             file.write_all(render_json(&saved).as_bytes())

@@ -104,7 +104,7 @@ impl AddressArgs {
         let authorities = match &self.ca {
             Some(path) => {
                 let text = files::read_text(path)?;
-                Some(text.ok_or_else(|| Error::Input(InputError::Usage(format!("no file `{}`", path.display()))))?)
+                Some(text.ok_or_else(|| Error::Input(InputError::FileNotFound { path: path.clone() }))?)
             }
             None => None,
         };
@@ -231,7 +231,10 @@ impl ProbeArgs {
             (Some(name), _) => name.clone(),
             (None, true) => String::new(),
             (None, false) if self.password_file.is_some() => {
-                return Err(Error::Input(InputError::Usage("--password-file needs --user NAME or --api-key".into())));
+                return Err(Error::Input(InputError::Requires {
+                    option: "`--password-file`".into(),
+                    needs: "`--user` or `--api-key`".into(),
+                }));
             }
             (None, false) => return Ok(None),
         };

@@ -8,7 +8,7 @@ use serde_json::{Value as Json, json};
 use super::Context;
 use super::probe::AddressArgs;
 use super::write::{duration, read_shown_state, status_word};
-use crate::error::{Error, Exit, InputError, OperationError, Result, ServerError};
+use crate::error::{Error, Exit, InputError, Result, ServerError};
 use crate::instance::Instance;
 use crate::kuma::read::read_last_beat;
 use crate::model::state::{Monitor, State};
@@ -96,17 +96,13 @@ pub fn run(args: &PushArgs, context: &mut Context<'_>) -> Result<Exit> {
 fn token(state: &State, monitor: &Monitor) -> Result<Secret> {
     let (path, kind) = (state.path(monitor.id), monitor.kind());
     if kind != "push" {
-        return Err(Error::Input(InputError::Usage(format!(
-            "`{path}` is of type {kind}: only a push monitor takes beats"
-        ))));
+        return Err(Error::Input(InputError::NotAPushMonitor { monitor: path, kind: kind.to_owned() }));
     }
     if !state.runs(monitor.id) {
-        return Err(Error::Operation(OperationError::Refused(format!(
-            "`{path}` is paused, or its group is: the server takes no beat of it"
-        ))));
+        return Err(Error::Server(ServerError::MonitorPaused { monitor: path }));
     }
     let token = monitor.row.text("push_token").filter(|token| !token.is_empty());
-    token.map(Secret::new).ok_or_else(|| Error::Operation(OperationError::Refused(format!("`{path}` has no token"))))
+    token.map(Secret::new).ok_or_else(|| Error::Server(ServerError::NoToken { monitor: path }))
 }
 
 fn read_newest(instance: &Instance) -> Result<i64> {

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use crate::error::{Error, Exit, InputError, Result};
+use crate::error::{Error, Exit, RemoteError, Result};
 use crate::far::{Order, Overrides};
 
 #[derive(Args, Debug)]
@@ -25,10 +25,7 @@ pub fn run(args: &RemoteJobArgs) -> Result<Exit> {
 pub fn overrides() -> Result<Option<Overrides>> {
     let Ok(text) = std::env::var(Overrides::VARIABLE) else { return Ok(None) };
     let wrong = |error| {
-        Error::Input(InputError::Usage(format!(
-            "`{}` is set to what no kumadb set it to: {error}",
-            Overrides::VARIABLE
-        )))
+        Error::Remote(RemoteError::Overrides { name: Overrides::VARIABLE, why: serde_json::Error::to_string(&error) })
     };
     serde_json::from_str(&text).map(Some).map_err(wrong)
 }

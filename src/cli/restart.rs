@@ -9,7 +9,7 @@ use serde_json::json;
 use super::Context;
 use super::write::{duration, finish, outcome_json};
 use crate::backup::moment::parse_moment;
-use crate::error::{Error, Exit, OperationError, Result};
+use crate::error::{Error, Exit, InputError, OperationError, Result, TargetError};
 use crate::instance::{Instance, Server};
 use crate::run::{self, Settings};
 
@@ -106,10 +106,8 @@ fn follow(args: &LogsArgs, server: &Server, context: &mut Context<'_>) -> Result
 }
 
 fn server(instance: &Instance) -> Result<&Server> {
-    instance.container.as_ref().ok_or_else(|| {
-        Error::Operation(OperationError::Refused(format!(
-            "`{}` has no container that kumadb knows: start and stop its server by hand",
-            instance.name
-        )))
-    })
+    instance
+        .container
+        .as_ref()
+        .ok_or_else(|| Error::Target(TargetError::NoContainer { instance: instance.name.clone() }))
 }

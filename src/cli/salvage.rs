@@ -7,7 +7,7 @@ use serde_json::{Value as Json, json};
 
 use super::{Context, Ui};
 use crate::engine::sqlite::SqliteFile;
-use crate::error::{Error, Exit, OperationError, Result};
+use crate::error::{DatabaseError, Error, Exit, Result};
 use crate::files;
 use crate::instance::Place;
 use crate::kuma::fresh::{Salvaged, TableReport, make, weigh};
@@ -75,9 +75,7 @@ fn find(from: &str, context: &mut Context<'_>) -> Result<PathBuf> {
     context.global.target = Some(from.to_owned());
     match context.instance()?.place {
         Place::Sqlite(file) => Ok(file.path().to_owned()),
-        _ => Err(Error::Operation(OperationError::Refused(format!(
-            "`{from}` is on MariaDB: only a SQLite database can be salvaged"
-        )))),
+        _ => Err(Error::Database(DatabaseError::NotSalvageable { database: from.to_string() })),
     }
 }
 

@@ -13,7 +13,7 @@ use super::write::{WriteArgs, finish, outcome_json, read_from};
 use super::{Context, Ui};
 use crate::engine::statement::{split, verb};
 use crate::engine::{EngineKind, Reader};
-use crate::error::{DatabaseError, Error, Exit, FileError, InputError, OperationError, Result};
+use crate::error::{DatabaseError, Error, Exit, FileError, Hint, InputError, OperationError, Result};
 use crate::files;
 use crate::instance::Instance;
 use crate::model::entities::ENTITIES;
@@ -67,7 +67,10 @@ pub fn run(args: &SqlArgs, context: &mut Context<'_>) -> Result<Exit> {
     let instance = context.instance()?;
     let statements = split(instance.engine(), &read_text(args)?);
     if statements.is_empty() {
-        return Err(Error::Input(InputError::Usage("there is no statement to run".into())));
+        return Err(Error::Input(InputError::Missing {
+            what: "SQL statement".into(),
+            hint: Hint::command("kumadb sql 'SELECT COUNT(*) FROM monitor'"),
+        }));
     }
     match args.change {
         true => change(args, statements, &instance, context),
@@ -157,9 +160,7 @@ fn check_question(statement: &str, engine: EngineKind) -> Result<()> {
 }
 
 fn refused(what: &str) -> Error {
-    Error::Operation(OperationError::Refused(format!(
-        "{what} is no question, and this connection only reads; add `--write` to change rows"
-    )))
+    Error::Operation(OperationError::ReadOnly { statement: what.to_owned() })
 }
 
 #[derive(Clone, Copy, PartialEq)]
@@ -335,10 +336,7 @@ fn change(args: &SqlArgs, statements: Vec<String>, instance: &Instance, context:
     }
     context.ui.say(&text);
     if !tried.findings.is_empty() && !args.allow_findings {
-        return Err(Error::Operation(OperationError::Refused(format!(
-            "afterwards the doctor would find what it does not find now: {}; add `--allow-findings` if that is meant",
-            tried.findings.join("; ")
-        ))));
+        return Err(Error::Operation(OperationError::NewFindings { findings: tried.findings.clone() }));
     }
     context.ui.ask("make these changes?")?;
     let store = context.store()?;

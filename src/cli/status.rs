@@ -11,7 +11,7 @@ use super::write::duration;
 use super::{Context, check};
 use crate::backup::freshness::age_words;
 use crate::backup::store::Listing;
-use crate::error::{DatabaseError, DockerError, Error, Exit, OperationError, Result};
+use crate::error::{DatabaseError, DockerError, Error, Exit, OperationError, Result, TargetError};
 use crate::files::FileSystem;
 use crate::instance::Place;
 use crate::kuma::read::{read_database, read_summary};
@@ -91,7 +91,8 @@ pub fn run(args: &StatusArgs, context: &mut Context<'_>) -> Result<Exit> {
         Err(
             error @ (Error::Database(DatabaseError::Unreachable { .. })
             | Error::Docker(DockerError::Paused { .. })
-            | Error::Operation(OperationError::Refused(_))),
+            | Error::Docker(DockerError::RestartLoop { .. })
+            | Error::Target(TargetError::NoContainerForMariaDb { .. })),
         ) if life.is_some() => (None, error.to_string()),
         read => (Some(read?), String::new()),
     };

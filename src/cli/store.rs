@@ -84,7 +84,7 @@ pub fn credentials() -> Result<Vec<(String, Secret)>> {
         let Some(name) = name.to_str().filter(|name| known(name) && !value.is_empty()) else { continue };
         match value.to_str() {
             Some(value) => named.push((name.to_owned(), Secret::new(value))),
-            None => return Err(Error::Input(InputError::Usage(format!("`{name}` is not UTF-8: set it again")))),
+            None => return Err(Error::Input(InputError::NotUtf8 { what: format!("`{name}`") })),
         }
     }
     for name in BY_FILE {

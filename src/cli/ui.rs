@@ -204,16 +204,14 @@ impl Ui {
         }
         match first == prompt::unseen("confirm password", &|| self.signal())? {
             true => Ok(first),
-            false => Err(Error::Input(InputError::Usage("the two passwords differ".into()))),
+            false => Err(Error::Input(InputError::PasswordsDiffer)),
         }
     }
 
     /// Asks for an existing secret, which is typed only once.
     pub fn known_password(&mut self, of: &str) -> Result<String> {
         if self.asked_by_parent {
-            return Err(Error::Input(InputError::Usage(format!(
-                "the {of} cannot be asked for here: do this one with `-t`"
-            ))));
+            return Err(Error::Input(InputError::CannotPrompt { secret: of.to_owned() }));
         }
         match std::io::stdin().is_terminal() {
             true => prompt::unseen(of, &|| self.signal()),

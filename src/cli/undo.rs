@@ -12,7 +12,7 @@ use super::store::KeyArgs;
 use super::write::{WriteArgs, finish, outcome_json, read_from};
 use crate::backup::undo::next;
 use crate::backup::{Changed, Held, Manifest, Snapshot, Store, Stores, unpack_first};
-use crate::error::{Error, Exit, InputError, OperationError, Result, SnapshotError};
+use crate::error::{Error, Exit, Hint, InputError, Result, SnapshotError};
 use crate::files;
 use crate::instance::Instance;
 use crate::kuma::read::history;
@@ -131,9 +131,11 @@ fn named(all: &[&Manifest], id: &str) -> Result<usize> {
     match meant.as_slice() {
         [one] => Ok(*one),
         [] => Err(Error::Snapshot(SnapshotError::NoUndo(id.to_owned()))),
-        several => {
-            Err(Error::Input(InputError::Usage(format!("`{id}` is the beginning of {} undo snapshots", several.len()))))
-        }
+        several => Err(Error::Input(InputError::Ambiguous {
+            kind: "undo snapshot",
+            prefix: id.to_owned(),
+            count: several.len(),
+        })),
     }
 }
 
@@ -162,14 +164,11 @@ fn tell_of_lost(way: &Way, undone: &[&Manifest], args: &UndoArgs, context: &mut 
 fn compare(held: Held, changed: Changed, args: &UndoArgs, instance: &Instance) -> Result<Way> {
     let manifest = &held.manifest;
     if manifest.engine != instance.engine() {
-        return Err(Error::Operation(OperationError::Refused(format!(
-            "undo snapshot `{}` is of {}, and `{}` is on {} now: kumadb restore {}",
-            manifest.id,
-            manifest.engine,
-            instance.name,
-            instance.engine(),
-            manifest.id
-        ))));
+        return Err(Error::Snapshot(SnapshotError::OtherEngine {
+            id: manifest.id.clone(),
+            engine: manifest.engine.to_string(),
+            here: instance.engine().to_string(),
+        }));
     }
     let parts = args.config_only || !manifest.without.is_empty() || changed != Changed::All;
     let merges = parts && changed == Changed::History && manifest.is_whole() && !args.config_only;
@@ -180,13 +179,12 @@ fn compare(held: Held, changed: Changed, args: &UndoArgs, instance: &Instance) -
         Ok((now, then, tables))
     })?;
     if now.database().migrations.iter().ne(&manifest.migrations) {
-        return Err(Error::Operation(OperationError::Refused(format!(
-            "undo snapshot `{}` is of release {}, the database of {}: kumadb restore {} --other-release",
-            manifest.id,
-            manifest.release,
-            now.database().release,
-            manifest.id
-        ))));
+        return Err(Error::Snapshot(SnapshotError::OtherRelease {
+            id: manifest.id.clone(),
+            release: manifest.release.to_string(),
+            here: now.database().release.to_string(),
+            hint: Some(Hint::command(format!("kumadb restore {} --other-release", manifest.id))),
+        }));
     }
     let kept = if parts { kept } else { Vec::new() };
     let difference = Difference::between(now, &then?, &held, &kept);

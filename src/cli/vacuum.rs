@@ -11,7 +11,7 @@ use crate::error::{Error, Exit, InputError, OperationError, Result};
 use crate::instance::Place;
 use crate::run::{self, Work, compact};
 use crate::schema::quote;
-use crate::text::{bytes, counted};
+use crate::text::bytes;
 
 /// A table of MariaDB with less free space than this, in bytes, is not rewritten.
 const LITTLE: u64 = 4 << 20;
@@ -103,20 +103,18 @@ pub fn compacting(engine: EngineKind, tables: &[&String]) -> Vec<String> {
 
 fn on_sqlite(args: &VacuumArgs, space: &Space) -> Result<Vec<String>> {
     if !args.tables.is_empty() {
-        return Err(Error::Input(InputError::Usage(
-            "`--tables` is for MariaDB: a SQLite file is written anew as a whole".into(),
-        )));
+        return Err(Error::Input(InputError::NotFor {
+            option: "`--tables`".into(),
+            subject: "SQLite".into(),
+            why: "the whole file is rewritten".into(),
+        }));
     }
     let mode = space.layout.map(|layout| layout.auto_vacuum);
     if let Some(pages) = args.incremental {
         let free = space.layout.map_or(0, |layout| layout.free_pages);
         return match mode {
             _ if free == 0 => Ok(Vec::new()),
-            Some(AutoVacuum::None) | None => Err(Error::Operation(OperationError::Refused(format!(
-                "{} are free, and a file with auto_vacuum none only gives them back when it is written anew: `kumadb vacuum \
-                 --auto-vacuum incremental` does that once, and then the server gives back what gets free",
-                counted(free as usize, "page")
-            )))),
+            Some(AutoVacuum::None) | None => Err(Error::Operation(OperationError::NoAutoVacuum { free_pages: free })),
             _ => Ok(vec![format!("PRAGMA incremental_vacuum({pages})")]),
         };
     }
@@ -126,12 +124,18 @@ fn on_sqlite(args: &VacuumArgs, space: &Space) -> Result<Vec<String>> {
 
 fn on_mariadb(args: &VacuumArgs, space: &Space) -> Result<Vec<String>> {
     if args.incremental.is_some() || args.auto_vacuum.is_some() {
-        return Err(Error::Input(InputError::Usage(
-            "`--incremental` and `--auto-vacuum` are for SQLite: MariaDB writes tables anew".into(),
-        )));
+        return Err(Error::Input(InputError::NotFor {
+            option: "`--incremental` or `--auto-vacuum`".into(),
+            subject: "MariaDB".into(),
+            why: "it rewrites whole tables".into(),
+        }));
     }
     if let Some(unknown) = args.tables.iter().find(|table| !space.tables.contains_key(*table)) {
-        return Err(Error::Input(InputError::Usage(format!("there is no table `{unknown}`"))));
+        return Err(Error::Input(InputError::Unknown {
+            kind: "table",
+            name: unknown.clone(),
+            known: space.tables.keys().cloned().collect(),
+        }));
     }
     let is_worth_it = |free: u64, used: u64| free >= LITTLE && free * 10 >= used;
     let loose = space.tables.iter().filter(|(_, table)| is_worth_it(table.free, table.rows + table.indexes));

@@ -113,10 +113,9 @@ pub fn read_credentials(file: &Path) -> Result<Vec<(String, Secret)>> {
     let text = files::read_whole(file)?;
     let lines = text.lines().map(str::trim).enumerate().filter(|(_, line)| !line.is_empty() && !line.starts_with('#'));
     let read = |(n, line): (usize, &str)| {
-        let wrong =
-            |why: String| Error::Input(InputError::Usage(format!("`{}`, line {}: {why}", file.display(), n + 1)));
+        let wrong = |why: String| Error::Input(InputError::Line { path: file.to_owned(), line: n + 1, why });
         let line = line.strip_prefix("export ").unwrap_or(line);
-        let (name, value) = line.split_once('=').ok_or_else(|| wrong("write NAME=VALUE".into()))?;
+        let (name, value) = line.split_once('=').ok_or_else(|| wrong("use NAME=VALUE".into()))?;
         let (name, value) = (name.trim(), value.trim());
         check_variable(name).map_err(wrong)?;
         let quoted = ['"', '\''].iter().find_map(|quote| value.strip_prefix(*quote)?.strip_suffix(*quote));

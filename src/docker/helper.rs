@@ -9,7 +9,7 @@ use bollard::models::{ContainerCreateBody, HealthConfig, HostConfig, HostConfigL
 use bollard::query_parameters::{CreateContainerOptionsBuilder, RemoveContainerOptions};
 
 use super::{Container, Docker, Image, Life, status};
-use crate::error::{DockerError, Error, OperationError, Result};
+use crate::error::{DockerError, Error, FileError, Result};
 
 /// The label of our helper containers; its value is set by the caller.
 pub(super) const LABEL: &str = "kumadb.helper";
@@ -271,7 +271,6 @@ pub(super) fn is_ours(has: impl Fn(&str) -> bool) -> bool {
 /// `prefix-0123abcd`: an unused name.
 pub(super) fn random_name(prefix: &str) -> Result<String> {
     let mut bytes = [0; 4];
-    getrandom::fill(&mut bytes)
-        .map_err(|error| Error::Operation(OperationError::Refused(format!("no randomness: {error}"))))?;
+    getrandom::fill(&mut bytes).map_err(|error| Error::File(FileError::Random { why: error.to_string() }))?;
     Ok(format!("{prefix}-{:08x}", u32::from_be_bytes(bytes)))
 }

@@ -9,7 +9,7 @@ use bollard::query_parameters::DownloadFromContainerOptionsBuilder;
 use futures_util::TryStreamExt as _;
 
 use super::{Container, Docker, status};
-use crate::error::{DockerError, Error, OperationError, Result};
+use crate::error::{DockerError, Error, Result};
 
 /// The folder of the 2.x migrations, below the folder of the server (read in 2.0.2 and 2.5.3).
 const KNEX: &str = "db/knex_migrations/";
@@ -103,9 +103,7 @@ impl Docker {
                 let Error::Docker(DockerError::Action { why, .. }) = self.failed("look at", name, &error) else {
                     return Err(self.failed("look at", name, &error));
                 };
-                return Err(Error::Operation(OperationError::Refused(format!(
-                    "Docker cannot look at image `{name}`: {why}"
-                ))));
+                return Err(Error::Docker(DockerError::Image { image: name.to_owned(), why: why.to_string() }));
             }
         };
         let config = found.config.unwrap_or_default();

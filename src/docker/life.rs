@@ -7,7 +7,7 @@ use bollard::query_parameters::{StartContainerOptions, StopContainerOptionsBuild
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::{Container, Docker, Life, Orchestrator, status};
-use crate::error::{DockerError, Error, OperationError, Result};
+use crate::error::{DockerError, Error, Result};
 
 /// Interval of `tick` calls.
 const TICK: Duration = Duration::from_millis(100);
@@ -42,22 +42,19 @@ impl Container {
     /// Whether this container can be stopped and started again.
     ///
     /// # Errors
-    /// [`OperationError::Refused`](crate::error::OperationError::Refused) when stopping would delete the container (`--rm`) or make a swarm start another one.
+    /// [`DockerError::AutoRemove`](crate::error::DockerError::AutoRemove) when stopping would delete the container (`--rm`) or make a swarm start another one.
     pub fn check_stoppable(&self) -> Result<()> {
         let name = &self.name;
-        let elsewhere = "and name its data folder with `-t` instead";
         match &self.orchestrator {
-            _ if self.auto_remove => Err(Error::Operation(OperationError::Refused(format!(
-                "container `{name}` was started with `--rm`: the engine deletes it when it stops"
-            )))),
-            Some(Orchestrator::Swarm(service)) => Err(Error::Operation(OperationError::Refused(format!(
-                "container `{name}` belongs to the swarm service `{service}`, which would start another in its place: \
-                 `docker service scale {service}=0` first, {elsewhere}"
-            )))),
-            Some(Orchestrator::Kubernetes(namespace, pod)) => Err(Error::Operation(OperationError::Refused(format!(
-                "container `{name}` belongs to the pod `{pod}`, and Kubernetes would start another in its place: \
-                 `kubectl -n {namespace} scale --replicas=0` what owns it first, {elsewhere}"
-            )))),
+            _ if self.auto_remove => Err(Error::Docker(DockerError::AutoRemove { container: name.clone() })),
+            Some(Orchestrator::Swarm(service)) => {
+                Err(Error::Docker(DockerError::Swarm { container: name.clone(), service: service.clone() }))
+            }
+            Some(Orchestrator::Kubernetes(namespace, pod)) => Err(Error::Docker(DockerError::Kubernetes {
+                container: name.clone(),
+                namespace: namespace.clone(),
+                pod: pod.clone(),
+            })),
             None => Ok(()),
         }
     }

@@ -80,9 +80,7 @@ impl Surroundings {
     pub fn endpoint(&self) -> Result<Endpoint> {
         let context = match (&self.host, &self.context) {
             (Some(_), Some(_)) => {
-                return Err(Error::Input(InputError::Usage(
-                    "`-H` and `--context` name two engines: leave out one of them".into(),
-                )));
+                return Err(Error::Input(InputError::Conflict { option: "`-H`".into(), other: "`--context`".into() }));
             }
             (Some(host), None) => return self.at(host),
             (None, Some(context)) => Some(context.clone()),

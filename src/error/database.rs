@@ -30,7 +30,9 @@ pub enum DatabaseError {
     /// A damaged database in which no row could be found.
     NoRows(PathBuf),
     /// Only SQLite files can be salvaged.
-    NotSalvageable,
+    NotSalvageable {
+        database: String,
+    },
     /// What the engine says of a statement.
     Sql {
         database: String,
@@ -199,8 +201,9 @@ impl DatabaseError {
             Self::NoRows(path) => {
                 refused(format!("no rows of Uptime Kuma found in `{}`", path.display())).command("kumadb backup list")
             }
-            Self::NotSalvageable => {
-                refused("only a SQLite database can be salvaged".into()).command("kumadb backup list")
+            Self::NotSalvageable { database } => {
+                refused(format!("cannot salvage `{database}`: only a SQLite database can be salvaged"))
+                    .command("kumadb backup list")
             }
             Self::Sql { database, message } => failed(format!("{database}: {message}")),
             Self::Busy { database } => Report::new(Exit::Locked, format!("{database} is locked by another writer"))

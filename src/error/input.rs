@@ -144,8 +144,6 @@ pub enum InputError {
     },
     ConfirmationRequired,
     Cancelled,
-    /// Temporary.
-    Usage(String),
 }
 
 impl InputError {
@@ -179,8 +177,7 @@ impl InputError {
             Self::VariableMissing { name, because } => {
                 usage(format!("`{name}` is not set: {because}")).hint(format!("set `{name}`"))
             }
-            Self::Time { why } => usage(format!("invalid date or time: {why}"))
-                .hint("use a form such as 2026-02-01, `2026-02-01 14:30` or yesterday"),
+            Self::Time { why } => usage(why.clone()),
             Self::Address { kind, shown, why } => usage(match shown.is_empty() {
                 true => format!("invalid {kind}: {why}"),
                 false => format!("invalid {kind} `{shown}`: {why}"),
@@ -234,7 +231,6 @@ impl InputError {
                     .hint("add `--yes` to confirm, or `--dry-run` to preview")
             }
             Self::Cancelled => Report::new(Exit::Failed, "cancelled; nothing was changed"),
-            Self::Usage(why) => usage(why.clone()),
         }
     }
 }

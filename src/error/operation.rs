@@ -89,8 +89,10 @@ pub enum OperationError {
     Interrupted {
         signal: i32,
     },
-    /// Refused by an observer: the tests that fail an operation at each of its steps.
-    Refused(String),
+    /// An observer does not let the operation continue.
+    Stopped {
+        why: String,
+    },
 }
 
 impl OperationError {
@@ -176,7 +178,7 @@ impl OperationError {
                 let exit = if *signal == 15 { Exit::Terminated } else { Exit::Interrupted };
                 Report::new(exit, "interrupted; nothing was changed")
             }
-            Self::Refused(why) => refused(why.clone()),
+            Self::Stopped { why } => refused(why.clone()),
         }
     }
 }

@@ -19,6 +19,10 @@ pub enum RemoteError {
         instance: String,
         why: String,
     },
+    /// The snapshots of an instance on another machine.
+    SnapshotsNotLocal {
+        instance: String,
+    },
     CannotRun {
         engine: String,
         why: String,
@@ -57,6 +61,10 @@ impl RemoteError {
             Self::CannotExport { instance, why } => {
                 Report::new(Exit::Refused, format!("cannot read the configuration of `{instance}`: {why}"))
                     .hint("run `kumadb export` on that machine, then apply the file")
+            }
+            Self::SnapshotsNotLocal { instance } => {
+                Report::new(Exit::Usage, format!("the snapshots of `{instance}` are on its remote host"))
+                    .command(format!("kumadb -t {instance} backup check"))
             }
             Self::CannotRun { engine, why } => failed(format!("cannot run a remote job at `{engine}`: {why}"))
                 .hint("run kumadb on that machine, as root"),

@@ -125,8 +125,6 @@ pub enum SnapshotError {
     Identity {
         why: String,
     },
-    /// Temporary.
-    Bad(String),
 }
 
 impl SnapshotError {
@@ -138,7 +136,6 @@ impl SnapshotError {
         let missing = |message: String| Report::new(Exit::NotFound, message);
         let usage = |message: String| Report::new(Exit::Usage, message);
         match self {
-            Self::Bad(why) => failed(why.clone()),
             Self::Invalid { name, why } => failed(format!("`{name}`: {why}")).command("kumadb backup list"),
             Self::Unfinished { folder } => failed(format!("`{}` is incomplete", folder.display())),
             Self::Changed { path } => failed(format!("`{}` was changed after it was written", path.display())),
@@ -209,7 +206,7 @@ impl SnapshotError {
             ))
             .hint("check what is in it, then move it away"),
             Self::PendingEncryption { folder, why } => {
-                refused(format!("the pending snapshot `{}` {why}", folder.display()))
+                refused(format!("the pending snapshot `{}` is {why}", folder.display()))
             }
             Self::Key { archive, why } => usage(format!("cannot decrypt `{archive}`: {why}"))
                 .hint("add `--identity FILE` or `--passphrase-file FILE`"),

@@ -78,15 +78,17 @@ impl Face {
     /// redirect is followed: both would ask somebody else.
     ///
     /// # Errors
-    /// [`InputError::Usage`](crate::error::InputError::Usage): `base` is no address, or the authorities are no PEM.
+    /// [`InputError::Address`](crate::error::InputError::Address): `base` is no address, or the authorities are no PEM.
     pub fn new(base: &str, manner: &Manner) -> Result<Face> {
         let base = base.trim_end_matches('/');
         let host =
             base.split_once("://").filter(|(scheme, _)| ["http", "https"].contains(scheme)).map(|(_, host)| host);
         if host.is_none_or(|host| host.is_empty() || host.contains(['?', '#', '@', ' '])) {
-            return Err(Error::Input(InputError::Usage(format!(
-                "`{base}` is no address such as https://kuma.example.com"
-            ))));
+            return Err(Error::Input(InputError::Address {
+                kind: "URL",
+                shown: base.to_owned(),
+                why: "use one such as https://kuma.example.com".into(),
+            }));
         }
         let mut tls = TlsConfig::builder().disable_verification(manner.trust.anybody);
         if let Some(pem) = &manner.trust.authorities {
@@ -191,7 +193,7 @@ fn tls(why: &str) -> String {
 }
 
 fn read_authorities(pem: &str) -> Result<RootCerts> {
-    let wrong = |why: String| Error::Input(InputError::Usage(format!("--ca: {why}")));
+    let wrong = |why: String| Error::Input(InputError::Authorities { why });
     let mut found = Vec::new();
     for item in parse_pem(pem.as_bytes()) {
         match item {

@@ -13,7 +13,7 @@ use flate2::write::GzEncoder;
 use tar::{EntryType, Header};
 
 use crate::docker::{Console, Container, Docker, Errand, Fetched, VOLUME};
-use crate::error::{Error, OperationError, RemoteError, Result};
+use crate::error::{DockerError, Error, OperationError, RemoteError, Result};
 use crate::files;
 
 pub use binary::Binary;
@@ -66,10 +66,7 @@ impl<'a> Far<'a> {
         let place = format!("{}/bin/{}", VOLUME.1, self.binary.hash);
         let errand = self.errand(&place, &order);
         if let Some(taken) = order.files.keys().find(|file| errand.is_mounted(file)) {
-            return Err(Error::Operation(OperationError::Refused(format!(
-                "`{}` would lie in the data of the server over there: copy it to another folder",
-                taken.display()
-            ))));
+            return Err(Error::Docker(DockerError::OutputInData { path: taken.clone() }));
         }
         let mut ran = Ran::new(docker, &errand)?;
         let mut arrived = None;

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{ORDER, Pack};
 use crate::backup::undo::Bounds;
-use crate::error::{Error, OperationError, Result};
+use crate::error::{Error, RemoteError, Result};
 use crate::files;
 
 /// Name of the job file, and of its standard input, in [`ORDER`].
@@ -84,9 +84,7 @@ impl Order {
     /// A tar, for the root of the container, with the job to run `program`, which is in `place` or was unpacked in another
     /// folder.
     pub(super) fn pack(self, place: &str, program: Vec<String>, arrived: Option<String>) -> Result<File> {
-        let failed = |error: serde_json::Error| {
-            Error::Operation(OperationError::Refused(format!("the order cannot be written down: {error}")))
-        };
+        let failed = |error: serde_json::Error| Error::Remote(RemoteError::WriteJobSpec { why: error.to_string() });
         let mut env = self.env;
         env.push((Overrides::VARIABLE.into(), serde_json::to_string(&self.overrides).map_err(failed)?));
         let version = env!("CARGO_PKG_VERSION").into();
@@ -113,8 +111,7 @@ impl Order {
     /// The job was sent by another version.
     pub fn take(folder: &Path) -> Result<Command> {
         let path = folder.join(FILE);
-        let wrong =
-            |why: String| Error::Operation(OperationError::Refused(format!("`{}` is no order: {why}", path.display())));
+        let wrong = |why: String| Error::Remote(RemoteError::JobSpec { path: path.clone(), why });
         let text = files::read_text(&path)?.ok_or_else(|| wrong("it is not there".into()))?;
         files::remove(&path)?;
         let order: Written = serde_json::from_str(&text).map_err(|error| wrong(error.to_string()))?;

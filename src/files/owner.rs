@@ -12,7 +12,7 @@ use std::path::Path;
 use rustix::fs::{AtFlags, Gid, Mode, OFlags, Uid};
 
 use super::{PRIVATE, WORK, parent};
-use crate::error::{Error, FileError, Hint, OperationError, Result};
+use crate::error::{Error, FileError, Hint, Result};
 
 /// The user of this process.
 pub fn our_uid() -> u32 {
@@ -262,10 +262,7 @@ pub fn set_owner(path: &Path, uid: u32, gid: u32) -> Result<()> {
     let found = rustix::fs::fstat(&file).map_err(|error| failed()(error.into()))?;
     let is_file = rustix::fs::FileType::from_raw_mode(found.st_mode).is_file();
     if is_file && found.st_nlink > 1 && found.st_uid != uid && our_uid() == 0 {
-        return Err(Error::Operation(OperationError::Refused(format!(
-            "`{}` is a hard link to a file that has another name, too: its owner is not changed",
-            path.display()
-        ))));
+        return Err(Error::File(FileError::HardLink { path: path.to_owned() }));
     }
     chown_pinned(&file, uid, gid).map_err(failed())
 }

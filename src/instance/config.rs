@@ -7,7 +7,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value as Json, json};
 
 use crate::engine::mariadb::{Address, Tls};
-use crate::error::{Error, InputError, Result, TargetError};
+use crate::error::{Error, Result, TargetError};
 use crate::files;
 use crate::value::Secret;
 
@@ -217,7 +217,11 @@ fn from_env(env: &BTreeMap<String, Secret>) -> Result<Option<Config>> {
             Ok(Some(Config::External(External {
                 hostname: setting("HOSTNAME").unwrap_or_default(),
                 port: port.parse().map_err(|_| {
-                    Error::Input(InputError::Usage(format!("UPTIME_KUMA_DB_PORT is `{port}`, not a port")))
+                    Error::Target(TargetError::Environment {
+                        name: "UPTIME_KUMA_DB_PORT",
+                        value: port.clone(),
+                        why: "is not a valid port",
+                    })
                 })?,
                 username: setting("USERNAME").unwrap_or_default(),
                 password: Secret::new(setting("PASSWORD").unwrap_or_default()),
@@ -227,8 +231,10 @@ fn from_env(env: &BTreeMap<String, Secret>) -> Result<Option<Config>> {
                 ca: setting("CA"),
             })))
         }
-        other => Err(Error::Input(InputError::Usage(format!(
-            "UPTIME_KUMA_DB_TYPE of the container is `{other}`, no type the server knows"
-        )))),
+        other => Err(Error::Target(TargetError::Environment {
+            name: "UPTIME_KUMA_DB_TYPE",
+            value: other.to_owned(),
+            why: "is not a database type that the server knows",
+        })),
     }
 }

@@ -15,7 +15,7 @@ use crate::docker::{Helper, Life};
 use crate::engine::mariadb::Address;
 use crate::engine::sqlite::SqliteFile;
 use crate::engine::{Connect, EngineKind, Reader};
-use crate::error::{DockerError, Error, FileError, OperationError, Result};
+use crate::error::{DockerError, Error, FileError, OperationError, Result, TargetError};
 use crate::files::{self, FileSystem, Lock};
 
 pub use server::Server;
@@ -189,10 +189,7 @@ impl Instance {
             match server.life()? {
                 Life::Paused => return Err(Error::Docker(DockerError::Paused { container: name.to_owned() })),
                 Life::Restarting => {
-                    return Err(Error::Operation(OperationError::Refused(format!(
-                        "container `{name}` ends and is restarted again and again, and its MariaDB with it: \
-                         `docker stop {name}`, then run this again"
-                    ))));
+                    return Err(Error::Docker(DockerError::RestartLoop { container: name.clone() }));
                 }
                 Life::Running | Life::Stopped => {}
             }
@@ -241,7 +238,7 @@ impl Instance {
     /// Opens the database with the server verified stopped, for a run that has the lock.
     ///
     /// # Errors
-    /// [`OperationError::Refused`](crate::error::OperationError::Refused) or [`FileError::HeldOpen`](crate::error::FileError::HeldOpen) when it is not.
+    /// [`DockerError::RestartLoop`](crate::error::DockerError::RestartLoop) or [`FileError::HeldOpen`](crate::error::FileError::HeldOpen) when it is not.
     pub fn open_still(&self, lock: &Lock) -> Result<Session<'_>> {
         if let Some(server) = &self.container
             && server.is_running()?
@@ -277,10 +274,7 @@ impl Instance {
     fn start_helper(&self, address: &Address) -> Result<Helper<'_>> {
         match &self.container {
             Some(server) => server.start_helper(&server.name(), &mut || address.reader().is_ok()),
-            None => Err(Error::Operation(OperationError::Refused(format!(
-                "`{}` is an embedded MariaDB, and there is no container that could open it",
-                self.name
-            )))),
+            None => Err(Error::Target(TargetError::NoContainerForMariaDb { instance: self.name.clone() })),
         }
     }
 

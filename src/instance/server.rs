@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use chrono::{DateTime, Utc};
 
 use crate::docker::{Answer, Container, Docker, Helper, Life, Shipped, Start, Successor};
-use crate::error::{DockerError, Error, OperationError, Result, TargetError};
+use crate::error::{DockerError, Error, Result, TargetError};
 
 /// How long a removed container may take to be recreated: compose takes a second, a person longer.
 const RECREATION: Duration = Duration::from_secs(10);
@@ -191,7 +191,7 @@ impl Server {
     /// Stops it, with the shutdown timeout `grace`.
     ///
     /// # Errors
-    /// [`OperationError::Refused`](crate::error::OperationError::Refused) when its container was recreated meanwhile, and that one runs; [`DockerError::Removed`](crate::error::DockerError::Removed).
+    /// [`DockerError::Replaced`](crate::error::DockerError::Replaced) when its container was recreated meanwhile, and that one runs; [`DockerError::Removed`](crate::error::DockerError::Removed).
     pub fn stop(&self, grace: Duration) -> Result<()> {
         match self.docker.stop(&self.present()?, grace, &mut |_| Ok(())) {
             Err(Error::Docker(DockerError::Removed { .. })) => match self.present()?.state.life {
@@ -204,11 +204,7 @@ impl Server {
 
     /// The error of a run that finds the stopped server running.
     pub fn meanwhile(&self) -> Error {
-        Error::Operation(OperationError::Refused(format!(
-            "container `{}` was started or created again by somebody else meanwhile: nothing was changed, run the same \
-             command again",
-            self.name()
-        )))
+        Error::Docker(DockerError::Replaced { container: self.name() })
     }
 
     /// Starts it, or its successor.

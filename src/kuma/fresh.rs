@@ -10,7 +10,7 @@ use super::read::history;
 use super::wreck::{WalUse, Wreck};
 use crate::engine::sqlite::SqliteFile;
 use crate::engine::{Depth, Writer, points_nowhere, quote};
-use crate::error::{DatabaseError, Error, OperationError, Result};
+use crate::error::{DatabaseError, Error, Result};
 use crate::files::{self, JsonList};
 use crate::salvage::{Found, FoundRow, List, Survey, Tally};
 use crate::schema::{self, ForeignKey, Recording, Release, Schema};
@@ -148,7 +148,7 @@ pub fn make(
 /// Makes the new database `to` out of `wreck`. What is left out or changed is written to `notes`, where there is any.
 ///
 /// # Errors
-/// [`OperationError::Refused`](crate::error::OperationError::Refused) where nothing is found; [`DatabaseError::ReleaseNotFound`](crate::error::DatabaseError::ReleaseNotFound); the engine's own check of what was made.
+/// [`DatabaseError::NoRows`](crate::error::DatabaseError::NoRows) where nothing is found; [`DatabaseError::ReleaseNotFound`](crate::error::DatabaseError::ReleaseNotFound); the engine's own check of what was made.
 pub fn salvage(
     wreck: &Wreck,
     to: &Path,
@@ -170,10 +170,7 @@ pub fn salvage(
     salvaged.refilled = build.refill()?;
     build.settle(&mut salvaged.tables)?;
     if salvaged.found() == 0 {
-        return Err(Error::Operation(OperationError::Refused(format!(
-            "`{}` holds no rows of a server at all",
-            wreck.path().display()
-        ))));
+        return Err(Error::Database(DatabaseError::NoRows(wreck.path().to_owned())));
     }
     salvaged.notes = build.finish()?;
     Ok(salvaged)

@@ -9,7 +9,7 @@ use std::path::Path;
 
 use crate::engine::sqlite::SqliteFile;
 use crate::engine::{Connect, EngineKind, Reader, WriteKey, Writer};
-use crate::error::{DatabaseError, Error, InputError, OperationError, Problem, Result};
+use crate::error::{DatabaseError, Error, FileError, InputError, Problem, Result};
 use crate::files;
 use crate::schema::{self, Recording, Release};
 use crate::value::{Secret, Value};
@@ -206,7 +206,7 @@ pub(super) fn check_charset<R: Reader + ?Sized>(reader: &mut R) -> Result<()> {
                WHERE schema_name = DATABASE()";
     let found = reader.query(sql, &[])?;
     let Some(row) = found.first() else {
-        return Err(Error::Input(InputError::Usage("the address names no database".into())));
+        return Err(Error::Input(InputError::NoDatabaseName));
     };
     match row.text("charset") {
         Some("utf8mb4") => Ok(()),
@@ -303,7 +303,7 @@ impl Rows {
 pub fn hash(text: &Secret) -> Result<String> {
     bcrypt::hash_with_result(text.reveal(), BCRYPT_COST)
         .map(|parts| parts.format_for_version(bcrypt::Version::TwoA))
-        .map_err(|error| Error::Operation(OperationError::Refused(format!("no hash could be made: {error}"))))
+        .map_err(|error| Error::Database(DatabaseError::PasswordHash { why: error.to_string() }))
 }
 
 /// Whether `text` is what `hash` was made of.
@@ -319,9 +319,7 @@ pub fn random_text(length: usize) -> Result<String> {
     let mut text = String::with_capacity(length);
     while text.len() < length {
         let mut bytes = [0; 96];
-        getrandom::fill(&mut bytes).map_err(|error| {
-            Error::Operation(OperationError::Refused(format!("the system gives no random numbers: {error}")))
-        })?;
+        getrandom::fill(&mut bytes).map_err(|error| Error::File(FileError::Random { why: error.to_string() }))?;
         let fair = bytes.iter().map(|byte| usize::from(*byte)).filter(|byte| *byte < FAIR);
         let wanted = length - text.len();
         text.extend(fair.map(|byte| char::from(LETTERS[byte % LETTERS.len()])).take(wanted));

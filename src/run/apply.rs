@@ -17,7 +17,7 @@ use crate::backup::hold::{Extent, Label, Source};
 use crate::backup::{Guarded, Held, Manifest, Snapshot, Store};
 use crate::docker::Life;
 use crate::engine::Reader;
-use crate::error::{DatabaseError, DockerError, Error, OperationError, Result};
+use crate::error::{DatabaseError, DockerError, Error, Result};
 use crate::files::Lock;
 use crate::instance::{Instance, Place, Server, Session};
 use crate::kuma::mark::read_mark;
@@ -305,7 +305,7 @@ impl Run<'_> {
                 return Ok(Vec::new());
             }
             Work::Salvage(_) => {
-                return Err(Error::Operation(OperationError::Refused("only a SQLite database can be salvaged".into())));
+                return Err(Error::Database(DatabaseError::NotSalvageable { database: self.instance.name.clone() }));
             }
             Work::Load { wanted, kept, merges } => {
                 self.load(&mut guarded, wanted, kept, observer)?;

@@ -13,7 +13,7 @@ use chrono::Utc;
 use super::{prune, removed};
 use crate::backup::manifest::is_id;
 use crate::backup::{Held, Manifest, Seal, Snapshot, Store};
-use crate::error::{Error, OperationError, Result, SnapshotError};
+use crate::error::{Error, FileError, Result, SnapshotError};
 use crate::files::{self, Pinned};
 use crate::instance::{Instance, KEPT, SET_ASIDE};
 
@@ -44,7 +44,7 @@ impl Kept {
     /// Copies it into the new folder `folder`, and opens it there.
     ///
     /// # Errors
-    /// [`FileError::Io`](crate::error::FileError::Io); [`SnapshotError::Bad`](crate::error::SnapshotError::Bad) when the content does not match the manifest.
+    /// [`FileError::Io`](crate::error::FileError::Io); [`SnapshotError::Changed`](crate::error::SnapshotError::Changed) when the content does not match the manifest.
     pub fn copy(&self, folder: &Path) -> Result<Held> {
         files::make_folder(folder)?;
         let names = self.manifest.members.iter().map(|member| member.name.as_str());
@@ -58,12 +58,7 @@ impl Kept {
 
     /// The encryption of its archive, from the configuration of this run, never from the data folder alone.
     fn seal(&self, store: &Store, warnings: &mut Vec<Error>) -> Result<Option<Seal>> {
-        let stays = |why: String| {
-            Error::Operation(OperationError::Refused(format!(
-                "pending snapshot `{}` was not stored: {why}",
-                self.folder.display()
-            )))
-        };
+        let stays = |why: String| Error::Snapshot(SnapshotError::Pending { folder: self.folder.clone(), why });
         let ours = store.recipients();
         let noted: Option<Vec<String>> = files::read_below(self.held.path(), RECIPIENTS, LIST)
             .map_err(|error| stays(self.words(&error)))?
@@ -72,20 +67,18 @@ impl Kept {
         let foreign: Vec<String> = noted.iter().flatten().filter(|one| !ours.contains(one)).cloned().collect();
         match noted {
             None if ours.is_empty() => {
-                Err(stays(format!("without `{RECIPIENTS}`, nothing says whether it must be encrypted")))
+                Err(stays(format!("`{RECIPIENTS}` is missing, so it is unknown whether it must be encrypted")))
             }
             Some(_) if ours.is_empty() && !foreign.is_empty() => Err(stays(format!(
-                "it was made to be encrypted, and no recipient is configured now (`encrypt_to` of the instance, or \
+                "it must be encrypted, but no recipient is configured (`encrypt_to` of the instance, or \
                  KUMADB_RECIPIENTS_FILE); only the data folder names {}",
                 foreign.join(" ")
             ))),
             _ => {
                 if !foreign.is_empty() {
                     let why = format!("encrypted without {}, which only the data folder names", foreign.join(" "));
-                    warnings.push(Error::Operation(OperationError::Refused(format!(
-                        "`{}` is {why}",
-                        self.folder.display()
-                    ))));
+                    warnings
+                        .push(Error::Snapshot(SnapshotError::PendingEncryption { folder: self.folder.clone(), why }));
                 }
                 Seal::read(&ours, &[], None)
             }
@@ -96,9 +89,9 @@ impl Kept {
     fn pack(&self, instance: &Instance, store: &Store, warnings: &mut Vec<Error>) -> Result<Snapshot> {
         let mut held = Held::open(self.held.path()).map_err(|error| self.unusable(&error))?;
         if held.manifest != self.manifest {
-            return Err(
-                self.unusable(&Error::Snapshot(SnapshotError::Bad("its manifest has changed meanwhile".into())))
-            );
+            return Err(self.unusable(&Error::Snapshot(SnapshotError::Changed {
+                path: self.folder.join(crate::backup::manifest::FILE),
+            })));
         }
         // It goes into the folder of this instance, whatever its manifest claims.
         held.manifest.instance.clone_from(&instance.name);
@@ -111,11 +104,7 @@ impl Kept {
 
     /// Adds to `error` what is wrong with its content.
     fn unusable(&self, error: &Error) -> Error {
-        Error::Operation(OperationError::Refused(format!(
-            "pending snapshot `{}` was not stored: {}",
-            self.folder.display(),
-            self.words(error)
-        )))
+        Error::Snapshot(SnapshotError::Pending { folder: self.folder.clone(), why: self.words(error) })
     }
 
     /// `error` with the path that users know.
@@ -239,8 +228,9 @@ pub(super) fn keep(instance: &Instance, from: &Path, recipients: &[String]) -> R
 
 fn put(instance: &Instance, from: &Path, way: &Path, work: &Pinned, stamp: &str, recipients: &[String]) -> Result<()> {
     // Written before the copy can be found: without the list, it would be packed unencrypted.
-    let text =
-        serde_json::to_vec(recipients).map_err(|error| Error::Snapshot(SnapshotError::Bad(error.to_string())))?;
+    let text = serde_json::to_vec(recipients).map_err(|error| {
+        Error::File(FileError::Encode { what: "the recipients of a snapshot", why: error.to_string() })
+    })?;
     files::replace(&from.join(RECIPIENTS), files::PRIVATE, |file| file.write_all(&text))?;
     files::claim_folder(&instance.work().join(KEPT))?;
     let kept = Pinned::hold(&work.path().join(KEPT))?;
@@ -274,7 +264,10 @@ pub(super) fn pack_all(instance: &Instance, store: &Store) -> Packing {
             Err(error) => {
                 let goes_on = matches!(
                     error,
-                    Error::Snapshot(SnapshotError::Bad(_)) | Error::Operation(OperationError::Refused(_))
+                    Error::Snapshot(_)
+                        | Error::File(
+                            FileError::NotOurFolder { .. } | FileError::Link { .. } | FileError::HardLink { .. }
+                        )
                 );
                 packing.warnings.push(error);
                 if !goes_on {

@@ -123,10 +123,7 @@ fn check(change: &FileChange) -> Result<FileChange> {
         FileChange::Own { path, .. } => {
             let old = fs::symlink_metadata(path).map_err(Error::file("look at", path))?;
             if old.is_symlink() {
-                return Err(Error::Operation(OperationError::Refused(format!(
-                    "`{}` is a link: look where it leads",
-                    path.display()
-                ))));
+                return Err(Error::File(FileError::Link { path: path.clone() }));
             }
             Ok(FileChange::Own { path: path.clone(), uid: old.uid(), gid: old.gid(), mode: old.mode() & 0o7777 })
         }
@@ -136,7 +133,7 @@ fn check(change: &FileChange) -> Result<FileChange> {
                 return Err(Error::File(FileError::HeldOpen { path: path.clone(), holders }));
             }
             if to.exists() {
-                return Err(Error::Operation(OperationError::Refused(format!("`{}` is there already", to.display()))));
+                return Err(Error::File(FileError::Exists { path: to.clone() }));
             }
             Ok(FileChange::SetAside { path: to.clone(), to: path.clone() })
         }

@@ -65,7 +65,5 @@ pub(super) fn wait_settled(
 
 fn busy(instance: &Instance, what: &str) -> Error {
     let name = &instance.name;
-    Error::Operation(OperationError::Refused(format!(
-        "the server of `{name}` is busy migrating its database, or was cut off while it did: {what}"
-    )))
+    Error::Operation(OperationError::Migrating { instance: name.clone(), what: what.to_owned() })
 }

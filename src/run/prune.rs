@@ -10,7 +10,7 @@ use crate::backup::retention::{Guards, Policy, judge};
 use crate::backup::store::Orphan;
 use crate::backup::undo::{Bounds, Entry, Of, of};
 use crate::backup::{Manifest, Snapshot, Store, Stores};
-use crate::error::{Error, InputError, OperationError, Result, StoreError};
+use crate::error::{Error, Hint, InputError, OperationError, Result, StoreError};
 use crate::instance;
 
 /// Which snapshots are considered, and by which rules.
@@ -58,7 +58,7 @@ impl Pruning {
     /// instances without a data folder.
     ///
     /// # Errors
-    /// [`InputError::Usage`](crate::error::InputError::Usage) for a policy that keeps nothing; the error of a store that does not respond, where it is the only one.
+    /// [`InputError::Missing`](crate::error::InputError::Missing) for a policy that keeps nothing; the error of a store that does not respond, where it is the only one.
     pub fn plan<Z: TimeZone>(
         stores: &Stores,
         choice: &Choice<'_>,
@@ -67,10 +67,8 @@ impl Pruning {
         state: &Path,
     ) -> Result<Pruning> {
         if choice.policy.is_empty() && choice.undo.is_none() {
-            let say = "say `--keep-last 7` and the like, or `-t NAME --own` for the policy of the config file";
-            return Err(Error::Input(InputError::Usage(format!(
-                "nothing says what is kept, and an empty policy would keep nothing: {say}"
-            ))));
+            let say = "use `--keep-last 7`, or `-t NAME --own` for the policy of the config file";
+            return Err(Error::Input(InputError::Missing { what: "retention rule".into(), hint: Hint::advice(say) }));
         }
         let listing = stores.list()?;
         let mut pruning = Pruning { warnings: listing.unusable, ..Pruning::default() };

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use super::Outcome;
 use crate::backup::Held;
-use crate::error::{Error, OperationError, Result};
+use crate::error::{Error, FileError, Result};
 use crate::files;
 use crate::instance::Instance;
 use crate::text::counted;
@@ -52,10 +52,7 @@ fn write(data: &Path, from: &Path, to: &Path, mode: u32) -> Result<()> {
     let folder = to.parent().unwrap_or(data);
     // Links made by the server's user could lead anywhere.
     if let Some(link) = folder.ancestors().take_while(|above| *above != data).find(|above| above.is_symlink()) {
-        return Err(Error::Operation(OperationError::Refused(format!(
-            "`{}` is a link, and nothing is put back through it",
-            link.display()
-        ))));
+        return Err(Error::File(FileError::Link { path: link.to_owned() }));
     }
     for missing in folder.ancestors().take_while(|above| !above.exists()).collect::<Vec<_>>().into_iter().rev() {
         files::make_folder(missing)?;

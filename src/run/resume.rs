@@ -126,12 +126,11 @@ pub fn foresee(instance: &Instance, settings: &Settings) -> Result<Foreseen> {
 /// Fails unless `instance` is the one of the journal, with the container that has to be started.
 fn check_same(instance: &Instance, record: &Record) -> Result<()> {
     if record.origin != instance.origin() {
-        return Err(Error::Operation(OperationError::Refused(format!(
-            "the interrupted `{}` belongs to the database at {}, not to the one at {}",
-            record.verb,
-            record.origin,
-            instance.origin()
-        ))));
+        return Err(Error::Operation(OperationError::OtherDatabase {
+            verb: record.verb.clone(),
+            origin: record.origin.clone(),
+            here: instance.origin(),
+        }));
     }
     match (&record.container, &instance.container) {
         (Some((_, name)), None) if record.was_running() => {

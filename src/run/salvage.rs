@@ -80,9 +80,7 @@ impl Run<'_> {
         raw::replace(file, kept, wanted)?;
         let mut reader = self.instance.connect()?.reader()?;
         if counts(&mut *reader)? != expected {
-            return Err(Error::Snapshot(SnapshotError::Bad(
-                "what was put in place has other row counts than what it was made of".into(),
-            )));
+            return Err(Error::Snapshot(SnapshotError::RestoredDiffers { what: "rows per table".into() }));
         }
         self.journal.record.last_beat = read_last_beat(&mut *reader)?;
         self.committed();

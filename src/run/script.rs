@@ -94,13 +94,11 @@ impl Script {
     /// Fails unless every statement changes rows and does nothing else.
     ///
     /// # Errors
-    /// [`OperationError::Refused`](crate::error::OperationError::Refused), naming the first that does not.
+    /// [`OperationError::NotInTransaction`](crate::error::OperationError::NotInTransaction), naming the first that does not.
     pub fn check(&self) -> Result<()> {
         match self.statements.iter().map(|statement| verb(statement)).find(|verb| !CHANGES.contains(&verb.as_str())) {
             None => Ok(()),
-            Some(verb) => Err(Error::Operation(OperationError::Refused(format!(
-                "`{verb}` cannot be part of a transaction that kumadb can put back; INSERT, UPDATE, DELETE, REPLACE and WITH can"
-            )))),
+            Some(verb) => Err(Error::Operation(OperationError::NotInTransaction { statement: verb })),
         }
     }
 

@@ -203,9 +203,7 @@ fn make(guarded: &mut Guarded, schema: &Schema, work: &Work<'_>, observer: &mut 
             made.after = Some(read_fingerprint(guarded.writer(), schema)?);
         }
         Work::Compact(_) | Work::Statements(_) | Work::Load { .. } | Work::Salvage(_) => {
-            return Err(Error::Operation(OperationError::Refused(
-                "this cannot be done in a transaction, nor tried in one".into(),
-            )));
+            return Err(Error::Operation(OperationError::NoDryRun));
         }
     }
     Ok(made)

@@ -175,9 +175,7 @@ pub(super) fn check_loaded(reader: &mut dyn Reader, held: &Held, kept: &[String]
     };
     match loaded(&found) == loaded(&held.manifest.counts) {
         true => Ok(()),
-        false => {
-            Err(Error::Snapshot(SnapshotError::Bad("what was put back has other row counts than the copy".into())))
-        }
+        false => Err(Error::Snapshot(SnapshotError::RestoredDiffers { what: "rows per table".into() })),
     }
 }
 

@@ -3,7 +3,7 @@
 use super::notice::check_address;
 use crate::backup::{Credentials, Store};
 use crate::config::{Config, Job, open_stores};
-use crate::error::{Error, InputError, Result};
+use crate::error::{Error, JobError, Result};
 
 /// All problems, each with its table in the config file. `is_program` returns whether a command can be executed.
 pub fn lacks(
@@ -32,14 +32,11 @@ pub fn lacks(
         looks.extend([&job.before, &job.after, &job.on_failure].into_iter().filter_map(|words| words.first()).map(
             |program| match is_program(program) {
                 true => Ok(()),
-                false => Err(Error::Input(InputError::Usage(format!("there is no program `{program}`")))),
+                false => Err(Error::Job(JobError::NoProgram { program: program.to_owned() })),
             },
         ));
         if let Some(folder) = job.metrics.as_ref().and_then(|file| file.parent()).filter(|folder| !folder.is_dir()) {
-            looks.push(Err(Error::Input(InputError::Usage(format!(
-                "there is no folder `{}` for the metrics",
-                folder.display()
-            )))));
+            looks.push(Err(Error::Job(JobError::NoMetricsFolder { folder: folder.to_owned() })));
         }
         look(format!("jobs.{}", job.name), looks);
     }
@@ -54,9 +51,7 @@ fn look_at_keys(job: &Job, config: &Config) -> Result<()> {
         sealed |= matches!(target.seal(), Ok(Some(_)));
     }
     match sealed && keys.is_empty() && job.restore_test_every > 0 {
-        true => Err(Error::Input(InputError::Usage(
-            "a drill has to open encrypted snapshots: `identity_file` is missing".into(),
-        ))),
+        true => Err(Error::Job(JobError::NoIdentity)),
         false => Ok(()),
     }
 }

@@ -54,9 +54,7 @@ pub fn watch(config: &Config, world: &World<'_>, host: &mut dyn Host) -> Result<
         }
     }
     if waiting.is_empty() {
-        return Err(
-            refused.unwrap_or_else(|| Error::Input(InputError::Usage("the config file has no `[jobs.…]`".into())))
-        );
+        return Err(refused.unwrap_or_else(|| Error::Input(InputError::NoSection { section: "[jobs.NAME]" })));
     }
     loop {
         let now = host.now();
@@ -107,10 +105,11 @@ pub fn watch(config: &Config, world: &World<'_>, host: &mut dyn Host) -> Result<
 pub fn once(name: &str, config: &Config, world: &World<'_>, host: &mut dyn Host) -> Result<Ended> {
     let Some(job) = config.jobs.iter().find(|job| job.name == name) else {
         let names: Vec<&str> = config.jobs.iter().map(|job| job.name.as_str()).collect();
-        return Err(Error::Input(InputError::Usage(format!(
-            "there is no job `{name}`; there are: {}",
-            names.join(", ")
-        ))));
+        return Err(Error::Input(InputError::Unknown {
+            kind: "job",
+            name: name.to_owned(),
+            known: names.into_iter().map(str::to_owned).collect(),
+        }));
     };
     let now = host.now();
     let mut state = State::open(&world.jobs, name, now)?;

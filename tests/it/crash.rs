@@ -81,7 +81,7 @@ impl Points {
             return Ok(());
         }
         match self.how {
-            How::Error => Err(Error::Operation(OperationError::Refused("made to fail".into()))),
+            How::Error => Err(Error::Operation(OperationError::Stopped { why: "made to fail".into() })),
             How::DiskFull => Err(Error::file("write", "/somewhere")(std::io::ErrorKind::StorageFull.into())),
             How::Kill => {
                 let me = std::process::id().to_string();
@@ -371,7 +371,7 @@ fn kill_child(place: &Place, at: usize) -> Result<()> {
         false => {
             use std::os::unix::process::ExitStatusExt as _;
             assert_eq!(status.signal(), Some(9), "the child failed by itself at point {at}");
-            Err(Error::Operation(OperationError::Refused("killed".into())))
+            Err(Error::Operation(OperationError::Stopped { why: "killed".into() }))
         }
     }
 }

@@ -39,7 +39,7 @@ impl Observer for Steps {
         self.seen += 1;
         match (self.seen == self.at, self.how) {
             (false, _) => Ok(()),
-            (true, How::Error) => Err(Error::Operation(OperationError::Refused("made to fail".into()))),
+            (true, How::Error) => Err(Error::Operation(OperationError::Stopped { why: "made to fail".into() })),
             (true, How::Kill) => {
                 Command::new("kill").args(["-9", &std::process::id().to_string()]).status().unwrap();
                 unreachable!("killed");
@@ -155,7 +155,9 @@ fn fail_from(case: Case, share: usize) -> Option<Tried> {
         let mut steps = Steps { seen: 0, at, how };
         let ended = match how {
             How::Error => write(&lab.instance(), &lab.store(), mode, &mut steps),
-            How::Kill if kill_child(&lab, mode, at) => Err(Error::Operation(OperationError::Refused("killed".into()))),
+            How::Kill if kill_child(&lab, mode, at) => {
+                Err(Error::Operation(OperationError::Stopped { why: "killed".into() }))
+            }
             How::Kill => Ok(()),
         };
         if how == How::Error && steps.seen < at || how == How::Kill && ended.is_ok() {

@@ -221,7 +221,7 @@ impl Observer for FailAt {
     fn step(&mut self, _step: &Step) -> Result<()> {
         self.0 = self.0.wrapping_sub(1);
         match self.0 {
-            0 => Err(Error::Operation(OperationError::Refused("made to fail".into()))),
+            0 => Err(Error::Operation(OperationError::Stopped { why: "made to fail".into() })),
             _ => Ok(()),
         }
     }

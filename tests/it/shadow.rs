@@ -250,7 +250,7 @@ impl Place {
             .unwrap();
         match status.success() {
             true => Ok(()),
-            false => Err(Error::Operation(OperationError::Refused("killed".into()))),
+            false => Err(Error::Operation(OperationError::Stopped { why: "killed".into() })),
         }
     }
 

@@ -92,16 +92,16 @@ pub(super) fn parse(address: &str) -> Result<Address<'_>, String> {
 /// Fails unless requests to a store of `scheme` can be made with `credentials`.
 pub(super) fn check_credentials(scheme: &str, credentials: &Credentials) -> Result<()> {
     for (name, value) in credentials.iter().filter(|(name, _)| is_used(scheme, name)) {
-        let wrong = |why: &str| Err(Error::Input(InputError::Usage(format!("`{name}` {why}"))));
+        let wrong = |why: &str| Err(Error::Input(InputError::Variable { name: name.to_owned(), why: why.to_owned() }));
         // Google's key is a JSON document, and a password may have any form.
         if value.chars().any(char::is_control) && name != "GOOGLE_SERVICE_ACCOUNT_KEY" {
-            return wrong("has a line break or another control character in it: copy it again");
+            return wrong("it contains a line break or another control character");
         }
         if !value.is_ascii() && !name.starts_with("WEBDAV_") {
-            return wrong("has a character in it that no key, token or address has: copy it again");
+            return wrong("it contains a character that is not ASCII");
         }
         if name == "GOOGLE_SERVICE_ACCOUNT_KEY" && serde_json::from_str::<serde_json::Value>(value).is_err() {
-            return wrong("is not the JSON document of a service account: copy it whole");
+            return wrong("it is not the JSON key of a service account");
         }
         if is_url(name) {
             check_url(name, value)?;
@@ -110,7 +110,7 @@ pub(super) fn check_credentials(scheme: &str, credentials: &Credentials) -> Resu
             && BASE64_STANDARD.decode(value).is_err()
         {
             return wrong(
-                "is not base64: copy `key1` whole, with the `=` at its end, from \"Access keys\" of the storage account",
+                "it is not base64: copy all of `key1`, with the `=` at its end, from \"Access keys\" of the storage account",
             );
         }
         if ["GOOGLE_APPLICATION_CREDENTIALS", "GOOGLE_SERVICE_ACCOUNT", "GOOGLE_SERVICE_ACCOUNT_PATH"].contains(&name) {
@@ -120,14 +120,18 @@ pub(super) fn check_credentials(scheme: &str, credentials: &Credentials) -> Resu
     for (one, other) in [("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"), ("AWS_SECRET_ACCESS_KEY", "AWS_ACCESS_KEY_ID")]
     {
         if scheme == "s3" && credentials.value(one).is_some() && credentials.value(other).is_none() {
-            return Err(Error::Input(InputError::Usage(format!("`{one}` is set, and `{other}` is not: set both"))));
+            return Err(Error::Input(InputError::VariableMissing {
+                name: other.into(),
+                because: format!("`{one}` is set, and requires it"),
+            }));
         }
     }
     let account = ["AZURE_STORAGE_ACCOUNT_NAME", "AZURE_STORAGE_USE_EMULATOR", "AZURE_USE_FABRIC_ENDPOINT"];
     if scheme == "az" && account.iter().all(|name| credentials.value(name).is_none()) {
-        return Err(Error::Input(InputError::Usage(
-            "set `AZURE_STORAGE_ACCOUNT_NAME` to the name of the storage account".into(),
-        )));
+        return Err(Error::Input(InputError::VariableMissing {
+            name: account[0].into(),
+            because: "the name of the storage account is required".into(),
+        }));
     }
     Ok(())
 }
@@ -186,25 +190,27 @@ fn is_url(name: &str) -> bool {
 fn check_url(name: &str, value: &str) -> Result<()> {
     // A value that may contain a password is not repeated.
     let shown = if value.contains('@') { "an address with `@`" } else { value };
-    let wrong = |why: String| Err(Error::Input(InputError::Usage(format!("`{name}` is `{shown}`: {why}"))));
+    let wrong = |why: String| {
+        Err(Error::Input(InputError::Variable { name: name.to_owned(), why: format!("`{shown}`: {why}") }))
+    };
     let Some((scheme, _)) = value.split_once("://") else {
         let is_near = value.starts_with("localhost") || value.rsplit_once(':').is_some_and(|(_, port)| port != "443");
         let scheme = if is_near { "http" } else { "https" };
-        return wrong(format!("`http://` or `https://` is missing; write `{scheme}://{shown}`"));
+        return wrong(format!("`http://` or `https://` is missing; use `{scheme}://{shown}`"));
     };
     if !["http", "https"].contains(&scheme) {
         return wrong("it must begin with `http://` or `https://`".into());
     }
     match Url::parse(value) {
-        Err(error) => wrong(format!("{error}; write it like `https://s3.example.com` or `http://10.0.0.5:9000`")),
+        Err(error) => wrong(format!("{error}; use a URL such as `https://s3.example.com` or `http://10.0.0.5:9000`")),
         Ok(url) if url.query().is_some() || url.fragment().is_some() => {
-            wrong("leave out what begins with `?` or `#`".into())
+            wrong("remove the part that begins with `?` or `#`".into())
         }
-        Ok(url) if value.parse::<http::Uri>().is_err() || url.host_str().is_none() => wrong(
-            "no request can be made to it; write it like `https://s3.example.com` or `http://10.0.0.5:9000`".into(),
-        ),
+        Ok(url) if value.parse::<http::Uri>().is_err() || url.host_str().is_none() => {
+            wrong("invalid URL; use one such as `https://s3.example.com` or `http://10.0.0.5:9000`".into())
+        }
         Ok(url) if name.contains("ENDPOINT") && (!url.username().is_empty() || url.password().is_some()) => {
-            wrong("leave user and password out of it".into())
+            wrong("remove user and password from it".into())
         }
         Ok(_) => Ok(()),
     }
@@ -212,14 +218,13 @@ fn check_url(name: &str, value: &str) -> Result<()> {
 
 /// Fails unless `file` is a JSON document.
 fn check_json(name: &str, file: &Path) -> Result<()> {
-    let text = crate::files::read_whole(file).map_err(|error| {
-        Error::Input(InputError::Usage(format!("`{name}`: {error}; it names the JSON file of a service account")))
-    })?;
+    let text = crate::files::read_whole(file)
+        .map_err(|error| Error::Input(InputError::Variable { name: name.to_owned(), why: error.to_string() }))?;
     match serde_json::from_str::<serde_json::Value>(&text) {
         Ok(_) => Ok(()),
-        Err(_) => Err(Error::Input(InputError::Usage(format!(
-            "`{name}`: `{}` is not the JSON file of a service account",
-            file.display()
-        )))),
+        Err(_) => Err(Error::Input(InputError::Variable {
+            name: name.to_owned(),
+            why: format!("`{}` is not the JSON file of a service account", file.display()),
+        })),
     }
 }

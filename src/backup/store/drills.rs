@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::objects::Progress;
 use super::{Snapshot, Store, unusable};
-use crate::error::{Error, Result, SnapshotError};
+use crate::error::{Error, FileError, Result};
 use crate::files;
 
 /// Extension of the file beside an archive.
@@ -72,8 +72,8 @@ impl Snapshot {
     pub(in crate::backup) fn note_drill(&self, drill: DrillNote, scratch: &Path) -> Result<()> {
         let mut all = self.drills()?;
         all.push(drill);
-        let text =
-            serde_json::to_vec_pretty(&all).map_err(|error| Error::Snapshot(SnapshotError::Bad(error.to_string())))?;
+        let text = serde_json::to_vec_pretty(&all)
+            .map_err(|error| Error::File(FileError::Encode { what: "the restore tests", why: error.to_string() }))?;
         let path = scratch.join("drills.json");
         files::replace(&path, files::PRIVATE, |file| file.write_all(&text))?;
         self.store.objects.put(&self.drills_name(), &path, &mut Unwatched)

@@ -80,10 +80,7 @@ impl Objects for Folder {
         let copy = scratch.path().join("copy");
         files::copy_exact(from, &copy)?;
         if files::hash(&copy)? != files::hash(from)? {
-            return Err(Error::Snapshot(SnapshotError::Bad(format!(
-                "`{}` does not read back as it was written",
-                place.display()
-            ))));
+            return Err(Error::Snapshot(SnapshotError::ReadBack { path: place.clone() }));
         }
         files::rename(&copy, &place)?;
         progress.done(size);
@@ -105,10 +102,7 @@ impl Objects for Folder {
         let written =
             files::copy_exact(content, &place).and_then(|()| match files::hash(&place)? == files::hash(content)? {
                 true if files::entries(&self.path)?.contains(&place) => Ok(()),
-                _ => Err(Error::Snapshot(SnapshotError::Bad(format!(
-                    "`{}` does not read back as it was written",
-                    place.display()
-                )))),
+                _ => Err(Error::Snapshot(SnapshotError::ReadBack { path: place.clone() })),
             });
         let removed = files::remove(&place);
         if is_new {

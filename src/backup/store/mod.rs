@@ -26,7 +26,7 @@ use super::hold::Held;
 use super::manifest::Manifest;
 use super::seal::{Keys, Seal};
 use super::undo::Bounds;
-use crate::error::{Error, InputError, Result, SnapshotError};
+use crate::error::{Error, FileError, InputError, Result, SnapshotError};
 use crate::files;
 use folder::Folder;
 use objects::{Object, Objects, Progress};
@@ -95,9 +95,10 @@ impl Store {
     /// `webdav://host/path`, `webdavs://host/path`. Makes no connection yet.
     ///
     /// # Errors
-    /// [`InputError::Usage`](crate::error::InputError::Usage) where the address or the credentials are invalid.
+    /// [`InputError::Address`](crate::error::InputError::Address) where the address or the credentials are invalid.
     pub fn open(address: &str, credentials: &Credentials) -> Result<Store> {
-        check_address(address).map_err(|why| Error::Input(InputError::Usage(why)))?;
+        check_address(address)
+            .map_err(|why| Error::Input(InputError::Address { kind: "store address", shown: String::new(), why }))?;
         match address.contains("://") {
             false => Ok(Store::new(address)),
             true => remote::open(address, credentials).map(Store::of),
@@ -279,7 +280,7 @@ impl Store {
     /// The operation that failed.
     pub fn probe(&self) -> Result<()> {
         let mut random = [0; 8];
-        getrandom::fill(&mut random).map_err(|error| Error::Snapshot(SnapshotError::Bad(error.to_string())))?;
+        getrandom::fill(&mut random).map_err(|error| Error::File(FileError::Random { why: error.to_string() }))?;
         let id: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
         let folder = tempfile::tempdir().map_err(Error::file("make a folder in", std::env::temp_dir()))?;
         let content = folder.path().join("probe");

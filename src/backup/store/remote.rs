@@ -72,14 +72,15 @@ struct Door {
 
 /// Prepares the store at `address`, which has a scheme; nothing is sent yet.
 pub(super) fn open(address: &str, credentials: &Credentials) -> Result<Remote> {
-    let parsed = parse(address).map_err(|why| Error::Input(InputError::Usage(why)))?;
+    let parsed = parse(address)
+        .map_err(|why| Error::Input(InputError::Address { kind: "store address", shown: String::new(), why }))?;
     check_credentials(parsed.scheme, credentials)?;
     guarded("the client of stores", || build(address, credentials))
 }
 
 fn build(address: &str, credentials: &Credentials) -> Result<Remote> {
-    let super::address::Address { scheme, host, prefix } =
-        parse(address).map_err(|why| Error::Input(InputError::Usage(why)))?;
+    let super::address::Address { scheme, host, prefix } = parse(address)
+        .map_err(|why| Error::Input(InputError::Address { kind: "store address", shown: String::new(), why }))?;
     let variables = match scheme {
         "s3" => "AWS_",
         "az" => "AZURE_",
@@ -89,13 +90,14 @@ fn build(address: &str, credentials: &Credentials) -> Result<Remote> {
     let wrong = |why: String| {
         let mut names: Vec<&str> = credentials.iter().map(|(name, _)| name).collect();
         names.retain(|name| name.starts_with(variables));
-        Error::Input(InputError::Usage(format!(
-            "the store `{address}` cannot be opened with {}: {why}",
-            match names.is_empty() {
-                true => format!("no {variables}… set"),
+        Error::Store(StoreError::Open {
+            store: address.to_owned(),
+            variables: match names.is_empty() {
+                true => format!("no {variables}… variable set"),
                 false => names.join(", "),
-            }
-        )))
+            },
+            why,
+        })
     };
     // One provider of cryptography for all of TLS; an existing choice stays.
     let _ = rustls::crypto::ring::default_provider().install_default();

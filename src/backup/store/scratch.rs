@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use tempfile::TempDir;
 
-use crate::error::{Error, OperationError, Result, SnapshotError};
+use crate::error::{Error, FileError, OperationError, Result};
 use crate::files::{self, Lock};
 
 /// Prefix of their names.
@@ -63,7 +63,8 @@ impl Scratch {
 
     /// Notes an upload before it begins.
     pub(super) fn note(&self, notes: &[Note]) -> Result<()> {
-        let text = serde_json::to_vec(notes).map_err(|error| Error::Snapshot(SnapshotError::Bad(error.to_string())))?;
+        let text = serde_json::to_vec(notes)
+            .map_err(|error| Error::File(FileError::Encode { what: "the notes of a store", why: error.to_string() }))?;
         files::replace(&self.path().join(NOTES), files::PRIVATE, |file| file.write_all(&text))
     }
 }

@@ -144,7 +144,7 @@ impl Stores {
     /// snapshot; the last two also after the address of another store. `warn` is called for what could not be read.
     ///
     /// # Errors
-    /// [`SnapshotError::NotFound`](crate::error::SnapshotError::NotFound); [`InputError::Usage`](crate::error::InputError::Usage) for the beginning of several ids; the error of a store that does not respond,
+    /// [`SnapshotError::NotFound`](crate::error::SnapshotError::NotFound); [`InputError::Ambiguous`](crate::error::InputError::Ambiguous) for the beginning of several ids; the error of a store that does not respond,
     /// where no other has the snapshot.
     pub fn find(&self, wanted: &str, origin: &str, warn: &mut dyn FnMut(&Error)) -> Result<Vec<Snapshot>> {
         let path = Path::new(wanted);
@@ -176,7 +176,13 @@ impl Stores {
                     return Err(Error::Snapshot(SnapshotError::NotFound(wanted.to_owned())));
                 }
             },
-            n => return Err(Error::Input(InputError::Usage(format!("`{wanted}` is the beginning of {n} snapshots")))),
+            n => {
+                return Err(Error::Input(InputError::Ambiguous {
+                    kind: "snapshot",
+                    prefix: wanted.to_owned(),
+                    count: n,
+                }));
+            }
         }
         Ok(snapshots)
     }
@@ -234,19 +240,17 @@ impl Stores {
         if let (Some(last), Some(newest)) = (snapshots.first(), newest)
             && newest != last.manifest.id
         {
-            warn(&Error::Operation(OperationError::Refused(format!(
-                "snapshot `{newest}` is newer than `{}`, but holds the configuration alone: once the server runs, `kumadb restore \
-                 {newest} --config-only` brings that up to date",
-                last.manifest.id
-            ))));
+            warn(&Error::Snapshot(SnapshotError::NewerConfiguration { newest, id: last.manifest.id.clone() }));
         }
         if let (Some(last), true) = (snapshots.first(), origins.len() > 1) {
             let all: Vec<String> = origins.into_iter().collect();
             let Manifest { id, instance, origin, .. } = &last.manifest;
-            warn(&Error::Operation(OperationError::Refused(format!(
-                "the snapshots of `{instance}` were taken at {}; the last one, `{id}`, at {origin}: `--of {origin}` takes those alone",
-                all.join(", ")
-            ))));
+            warn(&Error::Snapshot(SnapshotError::SeveralOrigins {
+                instance: instance.clone(),
+                origins: all,
+                id: id.clone(),
+                origin: origin.clone(),
+            }));
         }
         match (snapshots.is_empty(), of) {
             (false, _) => Ok(snapshots),
@@ -258,8 +262,12 @@ impl Stores {
     /// The snapshot whose archive is at `address`: in one of the stores, or anywhere else, including a web server.
     fn read_at(&self, address: &str) -> Result<Snapshot> {
         if !archive::is_archive(address) {
-            let why = "the address of an archive ends in `.kuma.tar.zst` or `.kuma.tar.zst.age`; get another one with `curl` first";
-            return Err(Error::Input(InputError::Usage(format!("`{address}` is no snapshot: {why}"))));
+            let why = "it must end in `.kuma.tar.zst` or `.kuma.tar.zst.age`; download other files first, with `curl`";
+            return Err(Error::Input(InputError::Address {
+                kind: "snapshot URL",
+                shown: address.to_owned(),
+                why: why.into(),
+            }));
         }
         let within = |store: &Store| Some((store.clone(), address.strip_prefix(&store.address())?.strip_prefix('/')?));
         let (store, name) = match self.all.iter().find_map(within) {

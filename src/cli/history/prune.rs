@@ -11,7 +11,7 @@ use crate::cli::write::{WriteArgs, changes_json, finish, lines, outcome_json, re
 use crate::cli::{Context, Ui};
 use crate::engine::space::{Space, read_space};
 use crate::engine::{Counts, Reader};
-use crate::error::{Error, Exit, InputError, Result};
+use crate::error::{Error, Exit, Hint, InputError, Result};
 use crate::instance::Instance;
 use crate::kuma::history::{NEWEST, read_retention, read_retention_row};
 use crate::kuma::read::{history, read_counts, read_state};
@@ -66,7 +66,10 @@ struct Found {
 
 pub fn run(args: &PruneArgs, instance: &Instance, context: &mut Context<'_>) -> Result<Exit> {
     if args.keep.is_none() && args.set_retention.is_none() && args.tables.is_empty() {
-        return Err(Error::Input(InputError::Usage("say how many days of beats to keep: `--keep 30`".into())));
+        return Err(Error::Input(InputError::Missing {
+            what: "number of days to keep".into(),
+            hint: Hint::command("--keep 30"),
+        }));
     }
     let found = read_from(instance, |reader, name| find(reader, name, args, Utc::now()))?;
     let settings = args.write.settings("history prune");
@@ -149,10 +152,11 @@ fn chosen(named: &[String], known: &[String]) -> Result<Vec<String>> {
         None => table == name,
     };
     if let Some(unknown) = named.iter().find(|name| !known.iter().any(|table| is_meant(name, table))) {
-        return Err(Error::Input(InputError::Usage(format!(
-            "`{unknown}` is no table of the history; these are: {}",
-            known.join(", ")
-        ))));
+        return Err(Error::Input(InputError::Unknown {
+            kind: "history table",
+            name: unknown.clone(),
+            known: known.to_vec(),
+        }));
     }
     let is_wanted = |table: &&String| named.is_empty() || named.iter().any(|name| is_meant(name, table));
     Ok(known.iter().filter(is_wanted).cloned().collect())

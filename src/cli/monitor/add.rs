@@ -8,7 +8,7 @@ use serde_json::json;
 use super::fields::{self, placeholder, sentence};
 use crate::cli::Context;
 use crate::cli::write::{Wish, WriteArgs, carry_out, input, read_state};
-use crate::error::{Error, Exit, InputError, OperationError, Problem, Result};
+use crate::error::{Error, Exit, InputError, Problem, Result, TargetError};
 use crate::instance::Instance;
 use crate::kuma::init::random_text;
 use crate::model::fields::{Reference, Shape};
@@ -265,11 +265,7 @@ pub fn with_created_tags(text: String, created: &[String]) -> String {
 
 /// What the server would know of the user who adds the monitor.
 pub fn maker(state: &State) -> Result<Maker> {
-    let owner = state.owner.ok_or_else(|| {
-        Error::Operation(OperationError::Refused(
-            "the database has no user, so nobody would see the monitor; finish the set-up page first".into(),
-        ))
-    })?;
+    let owner = state.owner.ok_or_else(|| Error::Target(TargetError::NoUser))?;
     Ok(Maker {
         user_id: owner,
         push_token: random_text(push_token_length(state.database.release.release))?,

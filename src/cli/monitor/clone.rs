@@ -7,7 +7,7 @@ use super::edit::as_assignment;
 use super::fields::FieldArgs;
 use crate::cli::Context;
 use crate::cli::write::WriteArgs;
-use crate::error::{Error, Exit, InputError, Problem, Result};
+use crate::error::{Error, Exit, Hint, InputError, Problem, Result};
 use crate::kuma::read::{Columns, read_monitors, read_state};
 use crate::model::{check_monitor, check_names, field};
 use crate::plan::monitor::{New, Notify, TagWish};
@@ -82,9 +82,11 @@ pub fn run(args: &CloneArgs, context: &mut Context<'_>) -> Result<Exit> {
         let parsed = text.split_once('=').and_then(|(name, value)| Some((field(name.trim())?, value)));
         match parsed {
             None => {
-                return Err(Error::Input(InputError::Usage(format!(
-                    "`--set {text}` is not FIELD=VALUE with a field that exists"
-                ))));
+                return Err(Error::Input(InputError::Option {
+                    option: format!("`--set {text}`"),
+                    why: "it is not FIELD=VALUE with a field that exists".into(),
+                    hint: Some(Hint::command("kumadb monitor add TYPE --help")),
+                }));
             }
             Some((known, value)) => match parse_one(&state, known.column, value) {
                 Ok(value) => {

@@ -12,7 +12,7 @@ mod show;
 use clap::{Args, Subcommand};
 
 use super::Context;
-use crate::error::{Exit, Result};
+use crate::error::{Exit, Hint, Result};
 use crate::plan::pick::Pick;
 
 #[derive(Debug, Subcommand)]
@@ -88,9 +88,11 @@ impl PickArgs {
     pub fn required(&self) -> Result<Pick> {
         let pick = self.pick();
         match pick.is_empty() {
-            true => Err(crate::Error::Input(crate::error::InputError::Usage(
-                "name monitors, or filter them: --tag, --type, --group, --name '*'".into(),
-            ))),
+            true => Err(crate::error::InputError::Missing {
+                what: "monitor".into(),
+                hint: Hint::advice("name monitors, or filter them: --tag, --type, --group, --name '*'"),
+            }
+            .into()),
             false => Ok(pick),
         }
     }

@@ -11,7 +11,7 @@ use crate::backup::Manifest;
 use crate::cli::{Context, engine};
 use crate::docker::{Docker, Image};
 use crate::engine::EngineKind;
-use crate::error::{DatabaseError, Error, Hint, InputError, OperationError, Result};
+use crate::error::{DatabaseError, DockerError, Error, Hint, InputError, Result};
 use crate::run::rebuild::{Database, Maker};
 
 /// What `db-config.json` may say.
@@ -78,9 +78,11 @@ impl Choice {
         if let Place::Container(fresh) = place {
             let found = Image::of(&fresh.container);
             if args.image.as_ref().is_some_and(|image| *image != found.name) {
-                let why =
-                    format!("container `{}` runs image `{}`: leave out `--image`", fresh.container.name, found.name);
-                return Err(Error::Input(InputError::Usage(why)));
+                return Err(Error::Input(InputError::NotFor {
+                    option: "`--image`".into(),
+                    subject: format!("container `{}`", fresh.container.name),
+                    why: format!("it runs image `{}`", found.name),
+                }));
             }
             let docker = Some(fresh.docker.clone());
             return Ok(Choice { kind, image: found.name.clone(), found: Some(found), docker });
@@ -105,7 +107,7 @@ impl Choice {
     /// The database at `place`.
     ///
     /// # Errors
-    /// [`OperationError::Refused`](crate::error::OperationError::Refused) where nothing can create an embedded MariaDB; it lists the alternatives.
+    /// [`DockerError::NoMariaDb`](crate::error::DockerError::NoMariaDb) where nothing can create an embedded MariaDB; it lists the alternatives.
     pub fn database(&self, args: &NewArgs, place: &Place) -> Result<Database<'_>> {
         let maker = match (self.kind, place) {
             (Kind::Sqlite, _) => return Ok(Database::Sqlite),
@@ -125,11 +127,9 @@ impl Choice {
         };
         match maker.check() {
             Ok(()) => Ok(Database::Embedded(maker)),
-            Err(error) => Err(Error::Operation(OperationError::Refused(format!(
-                "no embedded MariaDB can be made here ({error}); one of these can: `docker pull {}` first; `--image IMAGE` of one \
-                 that has a MariaDB, not `-slim`; `--engine sqlite`; `--to mysql://user@host/database` of an empty database",
-                self.image
-            )))),
+            Err(error) => {
+                Err(Error::Docker(DockerError::NoMariaDb { image: self.image.clone(), why: error.to_string() }))
+            }
         }
     }
 
@@ -143,9 +143,10 @@ impl Choice {
 }
 
 fn names_no_database() -> Error {
-    Error::Input(InputError::Usage(
-        "`--engine mariadb` needs a database: `--to mysql://user@host/database`, with `--data-folder FOLDER`".into(),
-    ))
+    Error::Input(InputError::Requires {
+        option: "`--engine mariadb`".into(),
+        needs: "`--to mysql://user@host/database --data-folder FOLDER`".into(),
+    })
 }
 
 fn kind(args: &NewArgs, manifest: &Manifest, place: &Place) -> Result<Kind> {
@@ -155,18 +156,21 @@ fn kind(args: &NewArgs, manifest: &Manifest, place: &Place) -> Result<Kind> {
     };
     match (place, args.engine) {
         (Place::Database(_), None | Some(Kind::Mariadb)) => Ok(Kind::Mariadb),
-        (Place::Database(_), Some(_)) => Err(Error::Input(InputError::Usage(
-            "a database at `mysql://…` is `--engine mariadb`: leave out `--engine`".into(),
-        ))),
+        (Place::Database(_), Some(_)) => Err(Error::Input(InputError::NotFor {
+            option: "`--engine`".into(),
+            subject: "`--to mysql://…`".into(),
+            why: "that database is MariaDB".into(),
+        })),
         (Place::Folder(_) | Place::Container(_), Some(Kind::Mariadb)) => Err(names_no_database()),
         (Place::Folder(_), wanted) => Ok(wanted.unwrap_or(default)),
         (Place::Container(fresh), wanted) => match said_by(fresh)? {
             None => Ok(wanted.unwrap_or(default)),
             Some(said) if wanted.is_none_or(|wanted| wanted == said) => Ok(said),
-            Some(_) => Err(Error::Input(InputError::Usage(format!(
-                "the environment of container `{}` says another engine in UPTIME_KUMA_DB_TYPE: leave out `--engine`",
-                fresh.container.name
-            )))),
+            Some(_) => Err(Error::Input(InputError::NotFor {
+                option: "`--engine`".into(),
+                subject: format!("container `{}`", fresh.container.name),
+                why: "its UPTIME_KUMA_DB_TYPE sets another one".into(),
+            })),
         },
     }
 }

@@ -23,9 +23,7 @@ use crate::cli::store::KeyArgs;
 use crate::cli::write::{WriteArgs, finish, outcome_json, read_from};
 use crate::cli::{Context, Ui};
 use crate::engine::EngineKind;
-use crate::error::{
-    DatabaseError, Error, Exit, FileError, Hint, InputError, OperationError, Result, SnapshotError, TargetError,
-};
+use crate::error::{DatabaseError, Error, Exit, FileError, Hint, InputError, Result, SnapshotError, TargetError};
 use crate::instance::Instance;
 use crate::kuma::read::history;
 use crate::run::{self, Work, put_files_back};
@@ -99,10 +97,7 @@ pub fn run(args: &RestoreArgs, context: &mut Context<'_>) -> Result<Exit> {
     let warn = &mut |error: &Error| context.ui.warn(&error.to_string());
     let held = backup::hold(&stores, &wanted, &instance.origin(), &folder, warn)?;
     if held.manifest.raw {
-        return Err(Error::Operation(OperationError::Refused(format!(
-            "snapshot `{}` holds a database that could not be read even then; its files are for `tar` and an examination",
-            held.manifest.id
-        ))));
+        return Err(Error::Snapshot(SnapshotError::Raw { id: held.manifest.id.clone() }));
     }
     if !args.monitors.is_empty() {
         return monitors::restore(&held, &args.monitors, &args.write, &instance, context);
@@ -248,7 +243,7 @@ fn tell_of_newer(stores: &Stores, instance: &Instance, context: &mut Context<'_>
 
 /// The id of the last snapshot of the instance at `origin` created before `moment`.
 fn last_before(stores: &Stores, moment: &str, origin: &str) -> Result<String> {
-    let end = parse_moment(moment, Local::now()).map_err(|why| Error::Input(InputError::Usage(why)))?;
+    let end = parse_moment(moment, Local::now()).map_err(|why| Error::Input(InputError::Time { why }))?;
     let mut found = stores.list()?.snapshots;
     found.retain(|snapshot| {
         let manifest = &snapshot.manifest;
@@ -292,7 +287,10 @@ fn offer(stores: &Stores, instance: &Instance, context: &mut Context<'_>) -> Res
     if !rows.is_empty() {
         context.ui.say(&Ui::table(&["snapshot", "created", "release", "kind", "scope", "created by"], rows));
     }
-    Ok(Error::Input(InputError::Usage(
-        "name the snapshot: its id, `latest`, or `--before yesterday`; `kumadb undo` undoes the newest change".into(),
-    )))
+    Ok(Error::Input(InputError::Missing {
+        what: "snapshot".into(),
+        hint: Hint::advice(
+            "give its id, `latest`, or `--before yesterday`; to roll back the newest change: `kumadb undo`",
+        ),
+    }))
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use crate::backup::Manifest;
 use crate::cli::Ui;
 use crate::docker::Shipped;
-use crate::error::{Error, OperationError, Result};
+use crate::error::{Error, Hint, Result, SnapshotError};
 use crate::model::state::Database;
 use crate::schema;
 use crate::text::counted;
@@ -17,12 +17,13 @@ pub fn check_image(then: &Manifest, shipped: &Shipped, image: &str, ui: &mut Ui)
     let what = format!("snapshot `{}` is of release {}, image `{image}` of {release}", then.id, then.release);
     let lacking: Vec<&String> = then.migrations.iter().filter(|name| !shipped.knows(name)).collect();
     if let Some(first) = lacking.first() {
-        return Err(Error::Operation(OperationError::Refused(format!(
-            "{what} and without {} of the snapshot (`{first}`): its server would end with \"the following files are \
-             missing\"; run a newer image first: `docker pull {}`",
-            counted(lacking.len(), "migration"),
-            newer(then, image),
-        ))));
+        return Err(Error::Snapshot(SnapshotError::OlderImage {
+            why: format!(
+                "{what}, without {} of the snapshot (`{first}`): its server would exit with \"the following files are missing\"",
+                counted(lacking.len(), "migration"),
+            ),
+            image: newer(then, image),
+        }));
     }
     let missing =
         shipped.migrations().into_iter().filter(|name| !then.migrations.iter().any(|had| had == name)).count();
@@ -50,11 +51,15 @@ pub fn check_same(now: &Database, then: &Manifest, config_only: bool) -> Result<
     if now.migrations.iter().eq(&then.migrations) {
         return Ok(());
     }
-    let why = format!("snapshot `{}` is of release {}, the database of {}", then.id, then.release, now.release);
-    Err(Error::Operation(OperationError::Refused(match config_only {
-        false => format!(
-            "{why}: if the server's image is of that release, or newer, add `--other-release`; else run that image first"
-        ),
-        true => format!("{why}: run the image of that release first, on a new data folder or database"),
-    })))
+    Err(Error::Snapshot(SnapshotError::OtherRelease {
+        id: then.id.clone(),
+        release: then.release.to_string(),
+        here: now.release.to_string(),
+        hint: Some(Hint::advice(match config_only {
+            false => {
+                "if the server's image is of that release or newer, add `--other-release`; otherwise run that image first"
+            }
+            true => "run the image of that release first, on a new data folder or database",
+        })),
+    }))
 }

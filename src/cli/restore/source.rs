@@ -8,7 +8,7 @@ use super::RestoreArgs;
 use crate::backup::moment::parse_moment;
 use crate::backup::{self, Held, Manifest, Snapshot, Stores, unpack_first};
 use crate::cli::{Context, Ui};
-use crate::error::{Error, InputError, Result};
+use crate::error::{Error, Hint, InputError, Result};
 
 /// A snapshot that was found.
 pub enum Source {
@@ -58,13 +58,15 @@ pub fn copies(args: &RestoreArgs, stores: &Stores, warn: &mut dyn FnMut(&Error))
             (stores, wanted) => stores.find(wanted, "", warn),
         },
         (None, Some(before)) => {
-            let end = parse_moment(before, Local::now()).map_err(|why| Error::Input(InputError::Usage(why)))?;
+            let end = parse_moment(before, Local::now()).map_err(|why| Error::Input(InputError::Time { why }))?;
             stores.last_of(of, Some(end), warn)
         }
-        (None, None) => Err(Error::Input(InputError::Usage(
-            "name the snapshot: its id, its address, `latest` or `--before yesterday`; `kumadb backup list` shows all"
-                .into(),
-        ))),
+        (None, None) => Err(Error::Input(InputError::Missing {
+            what: "snapshot".into(),
+            hint: Hint::advice(
+                "give its id, its URL, `latest` or `--before yesterday`; `kumadb backup list` shows all",
+            ),
+        })),
     }
 }
 

@@ -11,7 +11,7 @@ use super::source::Source;
 use super::{RestoreArgs, release};
 use crate::backup::{Held, Manifest};
 use crate::cli::Context;
-use crate::error::{DatabaseError, Error, Exit, Hint, InputError, OperationError, Result};
+use crate::error::{DatabaseError, Error, Exit, Hint, InputError, Result, SnapshotError};
 use crate::files;
 use crate::instance::config::{Config, read_kind};
 use crate::run::rebuild::{Rebuild, extra_files};
@@ -85,24 +85,25 @@ fn folder(args: &RestoreArgs, place: &Place) -> Result<Option<PathBuf>> {
     match (&args.new.data_folder, place.data()) {
         (None, folder) => Ok(folder.map(PathBuf::from)),
         (Some(folder), None) => folder_at(folder).map(Some),
-        (Some(_), Some(_)) => Err(Error::Input(InputError::Usage(
-            "`--data-folder` is for `--to mysql://…`: a folder or container is one already".into(),
-        ))),
+        (Some(_), Some(_)) => Err(Error::Input(InputError::NotFor {
+            option: "`--data-folder`".into(),
+            subject: "a folder or container".into(),
+            why: "it is the data folder already".into(),
+        })),
     }
 }
 
 fn check_manifest(manifest: &Manifest, args: &RestoreArgs) -> Result<()> {
     let id = &manifest.id;
     if manifest.raw {
-        return Err(Error::Operation(OperationError::Refused(format!(
-            "snapshot `{id}` holds the files of a database that could not be read"
-        ))));
+        return Err(Error::Snapshot(SnapshotError::Raw { id: id.clone() }));
     }
     if args.new.of.as_ref().is_some_and(|of| *of != manifest.instance && *of != manifest.origin) {
-        return Err(Error::Input(InputError::Usage(format!(
-            "snapshot `{id}` is of instance `{}`: leave out `--of`",
-            manifest.instance
-        ))));
+        return Err(Error::Input(InputError::NotFor {
+            option: "`--of`".into(),
+            subject: format!("snapshot `{id}`"),
+            why: format!("it is of instance `{}`", manifest.instance),
+        }));
     }
     Ok(())
 }
@@ -130,11 +131,7 @@ fn check_config(held: &Held, args: &RestoreArgs, kind: Kind) -> Result<()> {
     let is_external = was.as_deref().and_then(read_kind).as_deref() == Some("mariadb");
     match kind {
         Kind::EmbeddedMariadb if is_external && args.new.engine.is_none() => {
-            Err(Error::Operation(OperationError::Refused(format!(
-                "the database of `{}` was on a MariaDB elsewhere: say where the new one is to be, `--to mysql://user@host/database \
-             --data-folder FOLDER`, `--engine embedded-mariadb` or `--engine sqlite`",
-                held.manifest.instance
-            ))))
+            Err(Error::Snapshot(SnapshotError::NoDestination { instance: held.manifest.instance.clone() }))
         }
         _ => Ok(()),
     }

@@ -73,19 +73,20 @@ impl Address {
     /// `mariadb://` is the same. User, password, host and values are percent-decoded; `ca` is a path here, and the file
     /// is read at once. No message repeats the address, because it holds the password.
     pub fn parse(text: &str) -> Result<Self> {
-        let wrong =
-            |what: &str| Error::Input(InputError::Usage(format!("the address of the database is wrong: {what}")));
+        let wrong = |what: &str| {
+            Error::Input(InputError::Address { kind: "database URL", shown: String::new(), why: what.to_owned() })
+        };
         let rest = text
             .strip_prefix("mysql://")
             .or_else(|| text.strip_prefix("mariadb://"))
-            .ok_or_else(|| wrong("it does not start with `mysql://` or `mariadb://`"))?;
+            .ok_or_else(|| wrong("it must begin with `mysql://` or `mariadb://`"))?;
         let (rest, options) = rest.split_once('?').unwrap_or((rest, ""));
         let (login, database) = rest.split_once('/').unwrap_or((rest, ""));
         let (login, place) = login.rsplit_once('@').unwrap_or(("", login));
         let (user, password) = login.split_once(':').unwrap_or((login, ""));
-        let (host, port) = split_port(place).ok_or_else(|| wrong("the port is not a number from 1 to 65535"))?;
+        let (host, port) = split_port(place).ok_or_else(|| wrong("the port must be a number from 1 to 65535"))?;
         let decoded = |part: &str, what: &str| {
-            decode(part).ok_or_else(|| wrong(&format!("{what} holds a `%` that two hex digits do not follow")))
+            decode(part).ok_or_else(|| wrong(&format!("{what} has a `%` without two hex digits after it")))
         };
         let mut address = Address {
             socket: None,
@@ -103,7 +104,7 @@ impl Address {
             let flag = || match value.as_str() {
                 "true" | "1" => Ok(true),
                 "false" | "0" => Ok(false),
-                _ => Err(wrong(&format!("option `{name}` is neither `true` nor `false`"))),
+                _ => Err(wrong(&format!("option `{name}` must be `true` or `false`"))),
             };
             match name {
                 "ssl" => on = Some(flag()?),
@@ -112,21 +113,21 @@ impl Address {
                     authority = Some(std::fs::read_to_string(&value).map_err(Error::file("read", &value))?);
                 }
                 "socket" => address.socket = Some(value.into()),
-                _ => return Err(wrong(&format!("option `{name}` is not known, only {KNOWN_OPTIONS} are"))),
+                _ => return Err(wrong(&format!("unknown option `{name}`; use {KNOWN_OPTIONS}"))),
             }
         }
         if on.unwrap_or(authority.is_some()) {
             address.tls = Tls::On { ca: authority, verify: checked };
         }
         if address.user.is_empty() {
-            return Err(wrong("it names no user"));
+            return Err(wrong("the user is missing"));
         }
         if address.database.is_empty() {
-            return Err(wrong("it names no database, such as `/kuma` behind the host"));
+            return Err(wrong("the database is missing, such as `/kuma` after the host"));
         }
         if address.host.is_empty() {
             if address.socket.is_none() {
-                return Err(wrong("it names neither a host nor a socket"));
+                return Err(wrong("host or socket is missing"));
             }
             address.host = "localhost".into();
         }

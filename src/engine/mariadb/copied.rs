@@ -31,12 +31,16 @@ pub struct DumpedRows<'a> {
 /// Numbers with a decimal point are read as floating point numbers, as SQLite would keep them.
 ///
 /// # Errors
-/// [`SnapshotError::Bad`](crate::error::SnapshotError::Bad) for a line that kumadb did not write; and those of `each`.
+/// [`SnapshotError::Invalid`](crate::error::SnapshotError::Invalid) for a line that kumadb did not write; and those of `each`.
 pub fn stream_dumped_rows(path: &Path, each: &mut dyn FnMut(DumpedRows<'_>) -> Result<()>) -> Result<()> {
     each_line(path, 0, &mut |line| {
         let Some(text) = line.strip_prefix(b"INSERT INTO ") else { return Ok(true) };
-        let wrong =
-            || Error::Snapshot(SnapshotError::Bad(format!("`{}` has rows that kumadb did not write", path.display())));
+        let wrong = || {
+            Error::Snapshot(SnapshotError::Invalid {
+                name: path.display().to_string(),
+                why: "it has rows that kumadb did not write".into(),
+            })
+        };
         let values = values_of(line).ok_or_else(wrong)?;
         let head = &text[..text.len() - values.len() - 2];
         let head = std::str::from_utf8(head).map_err(|_| wrong())?;

@@ -42,7 +42,7 @@ impl Address {
         let tables = copy.tables.iter().map(|table| table.name.clone()).collect();
         let at = copy.tables.iter().position(|table| table.name == last);
         let at = at.ok_or_else(|| {
-            Error::Snapshot(SnapshotError::Bad(format!("`{}` has no table `{last}`", from.display())))
+            Error::Snapshot(SnapshotError::NoTable { path: from.to_owned(), table: last.to_string() })
         })?;
         let last = copy.tables.remove(at);
         let mut db = MariaDb::open(self, Access::Write)?;
@@ -89,7 +89,7 @@ impl Staged {
             let rest = statement.strip_prefix(&format!("{verb}{}", quote(&self.last.name)))?;
             Some(format!("{verb}{}{rest}", quote(UNFINISHED)))
         };
-        let wrong = || Error::Snapshot(SnapshotError::Bad(format!("`{}` has changed", from.display())));
+        let wrong = || Error::Snapshot(SnapshotError::Changed { path: from.to_owned() });
         self.db.run(renamed(&self.last.create, "CREATE TABLE ").ok_or_else(wrong)?)?;
         for start in &self.last.starts {
             each_line(from, *start, &mut |line| {

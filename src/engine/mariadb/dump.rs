@@ -240,7 +240,7 @@ pub(super) fn table_end(table: &str, rows: u64) -> String {
 /// Copies the dump at `from` to the new file `to`, without the rows of the tables `without`; returns what went into it.
 ///
 /// # Errors
-/// [`SnapshotError::Bad`](crate::error::SnapshotError::Bad) where it is not a dump of kumadb.
+/// [`SnapshotError::Invalid`](crate::error::SnapshotError::Invalid) where it is not a dump of kumadb.
 pub fn filter_dump(from: &Path, to: &Path, without: &[String]) -> Result<Counts> {
     let mut counts = super::load::count_dump(from)?;
     let heads: Vec<String> = without.iter().map(|table| format!("INSERT INTO {} (", quote(table))).collect();

@@ -139,8 +139,7 @@ impl Filler {
         let head = format!("INSERT INTO {} ", quote(&table.name)).len();
         each_line(from, *first, &mut |line| {
             let values = values_of(line);
-            let values = values
-                .ok_or_else(|| Error::Snapshot(SnapshotError::Bad(format!("`{}` has changed", from.display()))))?;
+            let values = values.ok_or_else(|| Error::Snapshot(SnapshotError::Changed { path: from.to_owned() }))?;
             let end = line.len() - b";\n".len();
             let columns = &line[head..end - values.len() - b" VALUES ".len()];
             written(match self.takes_files && !holds_bytes(values) {

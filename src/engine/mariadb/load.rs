@@ -43,7 +43,9 @@ pub fn count_dump(path: &Path) -> Result<Counts> {
 
 impl Copy {
     pub(super) fn read(path: &Path) -> Result<Self> {
-        let wrong = |why: &str| Error::Snapshot(SnapshotError::Bad(format!("`{}` {why}", path.display())));
+        let wrong = |why: &str| {
+            Error::Snapshot(SnapshotError::Invalid { name: path.display().to_string(), why: why.to_owned() })
+        };
         let mut copy = Copy { tables: Vec::new() };
         let (mut open, mut first, mut complete, mut at) = (false, true, false, 0);
         each_line(path, 0, &mut |line| {
@@ -53,26 +55,26 @@ impl Copy {
                 return if line.starts_with(FIRST.as_bytes()) {
                     Ok(true)
                 } else {
-                    Err(wrong("is not a dump of kumadb"))
+                    Err(wrong("it is not a dump of kumadb"))
                 };
             }
             if complete {
-                return Err(wrong("goes on after its last line"));
+                return Err(wrong("it continues after its last line"));
             }
             let table = copy.tables.last_mut();
             match line {
                 _ if line.starts_with(b"INSERT INTO ") => {
                     let table = table.filter(|table| open && starts_insert(line, &table.name));
-                    let table = table.ok_or_else(|| wrong("has rows outside of their table"))?;
-                    let values = values_of(line).ok_or_else(|| wrong("has rows that are not whole"))?;
+                    let table = table.ok_or_else(|| wrong("it has rows outside of a table"))?;
+                    let values = values_of(line).ok_or_else(|| wrong("it has incomplete rows"))?;
                     table.rows += row_starts(values).count() as u64;
                     table.lines.push(blake3::hash(line));
                     table.starts.push(start);
                 }
                 _ if line.starts_with(b"CREATE TABLE ") => {
                     let create = line.strip_suffix(b";\n").and_then(|line| std::str::from_utf8(line).ok());
-                    let create = create.filter(|_| !open).ok_or_else(|| wrong("has a table within a table"))?;
-                    let name = name_of(&create[13..]).ok_or_else(|| wrong("has a table without a name"))?;
+                    let create = create.filter(|_| !open).ok_or_else(|| wrong("it has a table within a table"))?;
+                    let name = name_of(&create[13..]).ok_or_else(|| wrong("it has a table without a name"))?;
                     let (create, lines, starts) = (create.to_owned(), Vec::new(), Vec::new());
                     copy.tables.push(CopiedTable { name, create, rows: 0, lines, starts });
                     open = true;
@@ -81,23 +83,23 @@ impl Copy {
                     let rows: u64 = copy.tables.iter().map(|table| table.rows).sum();
                     let expected = format!("{LAST}{} tables, {rows} rows\n", copy.tables.len());
                     if open || line != expected.as_bytes() {
-                        return Err(wrong("does not hold what its last line says"));
+                        return Err(wrong("its content does not match its last line"));
                     }
                     complete = true;
                 }
                 [b'-', b'-', b' ', b'`', ..] => {
                     let table = table.filter(|table| open && line == table_end(&table.name, table.rows).as_bytes());
-                    table.ok_or_else(|| wrong("does not hold as many rows as it says"))?;
+                    table.ok_or_else(|| wrong("it has fewer rows than its last line says"))?;
                     open = false;
                 }
                 _ if [&b"-- "[..], b"SET ", b"DROP TABLE IF EXISTS `", b"COMMIT;"]
                     .iter()
                     .any(|start| line.starts_with(start)) => {}
-                _ => return Err(wrong("has a line that kumadb did not write")),
+                _ => return Err(wrong("it has a line that kumadb did not write")),
             }
             Ok(true)
         })?;
-        if complete { Ok(copy) } else { Err(wrong("is cut off before its last line")) }
+        if complete { Ok(copy) } else { Err(wrong("it is truncated")) }
     }
 }
 
@@ -162,11 +164,7 @@ impl MariaDb {
         if more > 0 {
             differences.push(format!("and {more} more"));
         }
-        Err(Error::Operation(OperationError::Refused(format!(
-            "the copy does not fit {}: {}",
-            self.address,
-            differences.join("; ")
-        ))))
+        Err(Error::Database(DatabaseError::CopyDiffers { database: self.address.to_string(), differences }))
     }
 
     fn replace_rows(&mut self, copy: &Copy, from: &Path, progress: &mut dyn FnMut(u64, u64)) -> Result<()> {

@@ -37,8 +37,8 @@ pub use scratch::Scratch;
 pub use transfer::Transferred;
 
 use self::literal::Shape;
-use super::{Connect, Counts, Depth, EngineKind, Fault, Reader, Shadow, WriteKey, Writer, quote};
-use crate::error::{DatabaseError, Denied, Error, OperationError, Result};
+use super::{Connect, Counts, Depth, EngineKind, Fault, Reader, Shadow, WriteKey, Writer};
+use crate::error::{DatabaseError, Denied, Error, Result};
 use crate::schema::Schema;
 use crate::text::bytes;
 use crate::value::{Row, Value};
@@ -428,12 +428,9 @@ impl Writer for MariaDb {
         }
         let tables = self.tables()?;
         if let Some(table) = tables.iter().find(|table| !table.rolls_back()) {
-            return Err(OperationError::Refused(format!(
-                "table `{}` uses the engine {}, which cannot undo a change; as root of MariaDB: ALTER TABLE {} ENGINE=InnoDB",
-                table.name,
-                table.engine,
-                quote(&table.name)
-            )).into());
+            return Err(
+                DatabaseError::NoTransactions { table: table.name.clone(), engine: table.engine.clone() }.into()
+            );
         }
         self.lock()?;
         self.run("START TRANSACTION")?;

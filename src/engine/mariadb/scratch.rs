@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use super::load::{CopiedTable, Copy, each_line};
 use super::{Access, Address, MariaDb};
 use crate::engine::Reader as _;
-use crate::error::{Error, OperationError, Result, SnapshotError};
+use crate::error::{DatabaseError, Error, Result, SnapshotError};
 use crate::files;
 
 /// How long it may take to answer for the first time.
@@ -36,7 +36,7 @@ impl Scratch {
     /// Starts one on the new folder `folder`.
     ///
     /// # Errors
-    /// [`OperationError::Refused`](crate::error::OperationError::Refused) where there is no `mariadbd`, or where it does not start.
+    /// [`DatabaseError::MariaDbStart`](crate::error::DatabaseError::MariaDbStart) where there is no `mariadbd`, or where it does not start.
     pub fn start(folder: &Path) -> Result<Scratch> {
         let accounts = ["--auth-root-authentication-method=normal"];
         Self::launch(folder, &accounts, &["--innodb-flush-log-at-trx-commit=0"])
@@ -45,16 +45,16 @@ impl Scratch {
     /// Whether the `mariadbd` of this machine makes files that the MariaDB in the server's images starts on.
     ///
     /// # Errors
-    /// [`OperationError::Refused`](crate::error::OperationError::Refused) with the reason why not.
+    /// [`DatabaseError::MariaDbStart`](crate::error::DatabaseError::MariaDbStart) with the reason why not.
     pub fn check_series() -> Result<()> {
         let output = program("mariadbd")?.arg("--version").output().map_err(Error::file("run", "mariadbd"))?;
         let version = String::from_utf8_lossy(&output.stdout).into_owned();
         match version.split_whitespace().any(|word| word.starts_with(SERIES)) {
             true => Ok(()),
-            false => Err(Error::Operation(OperationError::Refused(format!(
-                "`mariadbd` of this machine is of another series ({}) than the one in the server's images ({SERIES}x)",
-                version.trim()
-            )))),
+            false => Err(Error::Database(DatabaseError::MariaDbSeries {
+                version: version.trim().to_owned(),
+                series: SERIES,
+            })),
         }
     }
 
@@ -62,15 +62,14 @@ impl Scratch {
     /// Until [`keep`](Scratch::keep) nobody but this user reaches it, and who does needs no account.
     ///
     /// # Errors
-    /// [`OperationError::Refused`](crate::error::OperationError::Refused) where there is no `mariadbd`, or where it does not start.
+    /// [`DatabaseError::MariaDbStart`](crate::error::DatabaseError::MariaDbStart) where there is no `mariadbd`, or where it does not start.
     pub fn start_kept(folder: &Path) -> Result<Scratch> {
         let accounts = ["--auth-root-authentication-method=socket", "--auth-root-socket-user=node"];
         Self::launch(folder, &accounts, &["--skip-grant-tables"])
     }
 
     fn launch(folder: &Path, accounts: &[&str], options: &[&str]) -> Result<Scratch> {
-        let wrong =
-            |why: &str| Error::Operation(OperationError::Refused(format!("no MariaDB could be started: {why}")));
+        let wrong = |why: &str| Error::Database(DatabaseError::MariaDbStart { why: why.to_owned() });
         let as_ourselves: &[&str] = if rustix::process::geteuid().is_root() { &["--user=root"] } else { &[] };
         let data = format!("--datadir={}", folder.display());
         let mut install = program("mariadb-install-db")?;
@@ -107,7 +106,7 @@ impl Scratch {
         MariaDb::open(&self.address(""), Access::Write)?.run("SHUTDOWN")?;
         let ended = self.child.wait().map_err(Error::file("wait for", "mariadbd"))?;
         if !ended.success() {
-            return Err(Error::Operation(OperationError::Refused(format!("MariaDB did not end in order: {ended}"))));
+            return Err(Error::Database(DatabaseError::MariaDbStop { status: ended.to_string() }));
         }
         files::remove(&self.folder.join(LOG))
     }
@@ -116,7 +115,7 @@ impl Scratch {
     /// both.
     ///
     /// # Errors
-    /// [`SnapshotError::Bad`](crate::error::SnapshotError::Bad) naming the first table that is not what it was; what MariaDB says of a statement.
+    /// [`SnapshotError::RestoreTest`](crate::error::SnapshotError::RestoreTest) naming the first table that is not what it was; what MariaDB says of a statement.
     pub fn try_dump(&self, dump: &Path, again: &Path) -> Result<()> {
         let mut server = MariaDb::open(&self.address(""), Access::Write)?;
         server.run(format!("DROP DATABASE IF EXISTS `{DATABASE}`"))?;
@@ -133,10 +132,7 @@ impl Scratch {
         let is_back = |table: &&CopiedTable| now.tables.iter().any(|other| table.is_like(other));
         match then.tables.iter().find(|table| !is_back(table)) {
             None => Ok(()),
-            Some(table) => Err(Error::Snapshot(SnapshotError::Bad(format!(
-                "`{}` is another one after the dump was loaded",
-                table.name
-            )))),
+            Some(table) => Err(Error::Snapshot(SnapshotError::RestoreTest { table: table.name.clone() })),
         }
     }
 
@@ -155,7 +151,7 @@ impl Drop for Scratch {
 }
 
 /// The program `name`, where servers stand too: /usr/sbin is not in everybody's PATH.
-fn program(name: &str) -> Result<Command> {
+fn program(name: &'static str) -> Result<Command> {
     let found =
         |path: &PathBuf| match Command::new(path).arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status()
         {
@@ -165,9 +161,6 @@ fn program(name: &str) -> Result<Command> {
     let places = [PathBuf::from(name), Path::new("/usr/sbin").join(name), Path::new("/usr/local/sbin").join(name)];
     match places.iter().find(|path| found(path)) {
         Some(path) => Ok(Command::new(path)),
-        None => Err(Error::Operation(OperationError::Refused(format!(
-            "`{name}` is not installed here, and only a MariaDB can tell whether a dump can be loaded: apt-get install \
-             mariadb-server"
-        )))),
+        None => Err(Error::Database(DatabaseError::MariaDbNotInstalled { program: name })),
     }
 }

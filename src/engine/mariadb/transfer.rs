@@ -12,7 +12,7 @@ use super::literal::{quoted, write_text};
 use super::tables::text;
 use super::{MariaDb, UNFINISHED};
 use crate::engine::{Counts, Reader, quote};
-use crate::error::{Error, OperationError, Result};
+use crate::error::{DatabaseError, Error, Result};
 use crate::files;
 use crate::schema::Table;
 use crate::text::counted;
@@ -57,7 +57,7 @@ impl MariaDb {
     /// are cut and numbers rounded where the column has no room for them, which is counted.
     ///
     /// # Errors
-    /// [`OperationError::Refused`](crate::error::OperationError::Refused) naming the cells that would lose more than that: texts that are too long, NULL where there must be
+    /// [`DatabaseError::CannotConvert`](crate::error::DatabaseError::CannotConvert) naming the cells that would lose more than that: texts that are too long, NULL where there must be
     /// something, texts that differ only in case where they must differ.
     pub fn transfer(
         &mut self,
@@ -137,10 +137,7 @@ fn refusal(mut unfit: Vec<String>) -> Error {
     let more = unfit.len().saturating_sub(SHOWN);
     unfit.truncate(SHOWN);
     unfit.extend((more > 0).then(|| format!("and {} more", counted(more, "cell"))));
-    Error::Operation(OperationError::Refused(format!(
-        "MariaDB cannot hold what is in the snapshot, change it on the instance it is of: {}",
-        unfit.join("; ")
-    )))
+    Error::Database(DatabaseError::CannotConvert { cells: unfit })
 }
 
 /// The rows of one table on their way.

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::{Reader as _, Sqlite, SqliteFile};
 use crate::engine::{Connect as _, Counts, orphans, quote};
-use crate::error::{Error, OperationError, Result};
+use crate::error::{DatabaseError, Error, Result};
 use crate::schema::Schema;
 
 impl SqliteFile {
@@ -64,10 +64,10 @@ impl Sqlite {
         let copy = SqliteFile::new(from);
         let (ours, theirs) = (self.schema()?, copy.read_only()?.schema()?);
         if let Some(difference) = difference(&ours, &theirs) {
-            return Err(Error::Operation(OperationError::Refused(format!(
-                "the copy does not fit {}: {difference}",
-                self.file.describe()
-            ))));
+            return Err(Error::Database(DatabaseError::CopyDiffers {
+                database: self.file.describe(),
+                differences: vec![difference],
+            }));
         }
         self.attach(&copy)?;
         // Not while a transaction is open: SQLite would not listen.

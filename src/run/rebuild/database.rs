@@ -9,7 +9,7 @@ use crate::docker::{Docker, Helper, Image};
 use crate::engine::mariadb::{Address, Scratch, Staged};
 use crate::engine::sqlite::SqliteFile;
 use crate::engine::{Connect, Depth, EngineKind};
-use crate::error::{Error, OperationError, Result, SnapshotError};
+use crate::error::{Error, Result, SnapshotError};
 use crate::files;
 use crate::kuma::create;
 use crate::kuma::read::{read_counts, read_database};
@@ -30,7 +30,7 @@ pub fn make_sqlite(held: &Held, data: &Path) -> Result<()> {
     let member = held.manifest.members.iter().find(|member| member.name == SQLITE);
     let (hash, _) = files::hash(copy.path())?;
     if member.is_none_or(|member| member.blake3 != hash) {
-        return Err(Error::Snapshot(SnapshotError::Bad(format!("`{}` is not what was packed", copy.path().display()))));
+        return Err(Error::Snapshot(SnapshotError::Changed { path: copy.path().to_owned() }));
     }
     compare(&copy, &held.manifest)?;
     ["-wal", "-shm"].iter().try_for_each(|suffix| files::remove(&copy.part(suffix)))
@@ -44,9 +44,7 @@ fn compare(database: &dyn Connect, manifest: &Manifest) -> Result<()> {
     let migrations: Vec<&String> = found.migrations.iter().collect();
     let mut expected: Vec<&String> = manifest.migrations.iter().collect();
     expected.sort();
-    let differs = |what: &str| {
-        Err(Error::Snapshot(SnapshotError::Bad(format!("{what} of the new database differ from the snapshot's"))))
-    };
+    let differs = |what: &str| Err(Error::Snapshot(SnapshotError::RestoredDiffers { what: what.to_owned() }));
     if migrations != expected {
         return differs("the migrations");
     }
@@ -94,10 +92,11 @@ pub fn fill(address: &Address, held: Held, left: Vec<String>, observer: &mut dyn
 /// A dump of the SQLite database in `held` for the empty database at `address`.
 fn convert(address: &Address, held: Held) -> Result<(Held, Vec<String>)> {
     let recording = recording(&held.manifest, EngineKind::MariaDb).ok_or_else(|| {
-        Error::Operation(OperationError::Refused(format!(
-            "the tables of release {} on MariaDB are not known",
-            held.manifest.release
-        )))
+        Error::Snapshot(SnapshotError::UnknownTables {
+            id: held.manifest.id.clone(),
+            release: held.manifest.release.to_string(),
+            engine: EngineKind::MariaDb.to_string(),
+        })
     })?;
     create::with_tables(address, recording, || {
         let mut database = address.read_only()?;

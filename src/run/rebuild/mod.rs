@@ -20,7 +20,7 @@ use crate::backup::{Held, Manifest};
 use crate::docker::{Docker, Image};
 use crate::engine::EngineKind;
 use crate::engine::mariadb::{Address, Scratch};
-use crate::error::{DatabaseError, Error, Hint, InputError, OperationError, Result};
+use crate::error::{DatabaseError, DockerError, Error, FileError, Hint, InputError, Result, SnapshotError};
 use crate::files;
 use crate::instance::config::{self, Config};
 use crate::kuma::create::{self, Content};
@@ -97,16 +97,14 @@ impl Rebuild<'_> {
     /// Everything that can be checked before anything is written, and most of it before the snapshot is read.
     ///
     /// # Errors
-    /// [`DatabaseError::Occupied`](crate::error::DatabaseError::Occupied) where the target is not empty; [`FileError::NoSpace`](crate::error::FileError::NoSpace); [`OperationError::Refused`](crate::error::OperationError::Refused) where it cannot be created.
+    /// [`DatabaseError::Occupied`](crate::error::DatabaseError::Occupied) where the target is not empty; [`FileError::NoSpace`](crate::error::FileError::NoSpace); [`SnapshotError::UnknownTables`](crate::error::SnapshotError::UnknownTables) where it cannot be created.
     pub fn check(&self, manifest: &Manifest) -> Result<()> {
         if manifest.engine != self.database.engine() && recording(manifest, self.database.engine()).is_none() {
-            return Err(Error::Operation(OperationError::Refused(format!(
-                "snapshot `{}` is of {} and of release {}, whose tables on {} are not known to this kumadb",
-                manifest.id,
-                manifest.engine,
-                manifest.release,
-                self.database.engine()
-            ))));
+            return Err(Error::Snapshot(SnapshotError::UnknownTables {
+                id: manifest.id.clone(),
+                release: manifest.release.to_string(),
+                engine: self.database.engine().to_string(),
+            }));
         }
         if let Some(folder) = &self.folder {
             place::check(folder, &manifest.id)?;
@@ -127,10 +125,7 @@ impl Rebuild<'_> {
         };
         match wanted.filter(|uid| !us.is_root() && *uid != us.as_raw()) {
             None => Ok(()),
-            Some(uid) => Err(Error::Operation(OperationError::Refused(format!(
-                "files in `{}` must belong to user {uid}, and only root can give them away: run this as root",
-                folder.display()
-            )))),
+            Some(uid) => Err(Error::File(FileError::NeedsRoot { folder: folder.to_owned(), uid })),
         }
     }
 
@@ -168,7 +163,10 @@ impl Rebuild<'_> {
 
     fn fill_database(&self, held: Held, observer: &mut dyn Observer) -> Result<Rebuilt> {
         let Database::External(address) = &self.database else {
-            return Err(Error::Input(InputError::Usage("a data folder is needed".into())));
+            return Err(Error::Input(InputError::Missing {
+                what: "data folder".into(),
+                hint: Hint::command("--data-folder FOLDER"),
+            }));
         };
         let tables = check_database(address, &held.manifest)?;
         let filled = database::fill(address, held, tables, observer)?;
@@ -316,7 +314,7 @@ impl Maker<'_> {
         match self {
             Maker::Image(_, image) if image.has_mariadb => Ok(()),
             Maker::Image(_, image) => {
-                Err(Error::Operation(OperationError::Refused(format!("image `{}` has no MariaDB", image.name))))
+                Err(Error::Docker(DockerError::ImageWithoutMariaDb { image: image.name.clone() }))
             }
             Maker::Local => Scratch::check_series(),
         }

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::owner_of;
 use super::place::Found;
-use crate::error::{DatabaseError, Error, Hint, OperationError, Result};
+use crate::error::{DatabaseError, Error, FileError, Hint, Result};
 use crate::files::{self, Lock, Pinned};
 use crate::instance::config;
 
@@ -35,9 +35,7 @@ pub struct Note {
 pub fn read_note(folder: &Path) -> Result<Option<Note>> {
     let path = folder.join(NAME).join(NOTE);
     let note = files::read_text(&path)?.map(|text| serde_json::from_str(&text));
-    note.transpose().map_err(|error| {
-        Error::Operation(OperationError::Refused(format!("`{}` cannot be read: {error}", path.display())))
-    })
+    note.transpose().map_err(|error| Error::File(FileError::Decode { path: path.clone(), why: error.to_string() }))
 }
 
 /// An open build folder. Dropped before anything was moved out of it, it is removed, and so is the data folder if it was
@@ -141,8 +139,9 @@ impl Workshop {
         let mut entries: Vec<String> = names.filter_map(|path| Some(path.file_name()?.to_str()?.to_owned())).collect();
         entries.sort_by_key(|name| LAST.iter().position(|last| last == name).map_or(0, |at| at + 1));
         let note = Note { snapshot: self.snapshot.clone(), entries };
-        let text = serde_json::to_vec_pretty(&note)
-            .map_err(|error| Error::Operation(OperationError::Refused(error.to_string())))?;
+        let text = serde_json::to_vec_pretty(&note).map_err(|error| {
+            Error::File(FileError::Encode { what: "the notes of a restore", why: error.to_string() })
+        })?;
         files::replace(&self.inside.path().join(NOTE), files::PRIVATE, |file| file.write_all(&text))?;
         self.note = Some(note);
         Ok(())
