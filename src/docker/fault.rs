@@ -3,11 +3,11 @@
 use std::io;
 
 use super::endpoint::{Endpoint, Login, Way};
-use crate::error::{DockerError, Error, Hint};
+use crate::error::{DockerError, Error, Hint, find, io_reason};
 use crate::tls;
 
 /// Why there is no engine at the default places.
-pub const NO_SOCKET: &str = "there is no socket";
+pub const NO_SOCKET: &str = "no such socket";
 
 /// A problem with the connection to an engine.
 #[derive(Debug)]
@@ -28,7 +28,7 @@ impl Fault {
 
     /// A local problem.
     pub fn plain(error: &io::Error) -> Fault {
-        Fault::new(error.to_string(), "is Docker running? `docker ps` must work for the same user")
+        Fault::new(io_reason(error), "is Docker running? `docker ps` must work for the same user")
     }
 
     /// The error for users, about `endpoint`.
@@ -63,10 +63,13 @@ impl Fault {
             );
         }
         if has("Could not resolve hostname") {
-            return Fault::new(format!("there is no host `{}`", login.host), "is the name right? `getent hosts NAME`");
+            return Fault::new(
+                format!("host name `{}` not found", login.host),
+                "is the name right? `getent hosts NAME`",
+            );
         }
         if has("Connection refused") {
-            return Fault::new("connection refused, no ssh server listens there", format!("`{ssh}` must work"));
+            return Fault::new("connection refused", format!("`{ssh}` must work"));
         }
         if has("command not found") || has("docker: not found") {
             return Fault::new(
@@ -108,7 +111,7 @@ impl Fault {
             (Way::Unix(_), Some(io::ErrorKind::PermissionDenied)) => {
                 "add yourself to the group `docker`, or run it as root"
             }
-            (Way::Tcp { host, .. }, _) if why.contains("there is no host") => {
+            (Way::Tcp { host, .. }, _) if crate::error::is_lookup(error) => {
                 return Fault::new(why, format!("is the name right? `getent hosts {host}`"));
             }
             (Way::Tcp { .. }, _) => "does the engine listen on that port? on its machine: `ss -ltnp | grep dockerd`",
@@ -138,20 +141,6 @@ fn of_tls(folder: &str, shown: bool, fault: &rustls::Error) -> Fault {
     }
 }
 
-/// The first error of that kind in the causes of `error`.
-fn find<E: std::error::Error + 'static>(error: &bollard::errors::Error) -> Option<&E> {
-    let mut source: Option<&(dyn std::error::Error + 'static)> = Some(error);
-    while let Some(error) = source {
-        if let Some(found) = error.downcast_ref::<E>() {
-            return Some(found);
-        }
-        // The error wrapped by an I/O error is not its source.
-        let inner = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
-        source = inner.map(|inner| inner as &(dyn std::error::Error + 'static)).or_else(|| error.source());
-    }
-    None
-}
-
 /// The innermost I/O error of `error`.
 pub(super) fn io_error(error: &bollard::errors::Error) -> Option<&io::Error> {
     find(error)
@@ -162,19 +151,10 @@ pub(super) fn reason(error: &bollard::errors::Error) -> String {
     use bollard::errors::Error as Bollard;
     match error {
         Bollard::DockerResponseServerError { message, .. } => message.trim().trim_end_matches('.').to_owned(),
-        Bollard::RequestTimeoutError => "no answer in time".into(),
+        Bollard::RequestTimeoutError => "timed out".into(),
         error => match io_error(error).map(io::Error::kind) {
             Some(io::ErrorKind::NotFound) => NO_SOCKET.into(),
-            Some(io::ErrorKind::PermissionDenied) => "permission denied".into(),
-            Some(io::ErrorKind::ConnectionRefused) => "connection refused, nothing listens there".into(),
-            _ => {
-                // The outer errors only wrap the inner one.
-                let mut innermost: &dyn std::error::Error = error;
-                while let Some(source) = innermost.source() {
-                    innermost = source;
-                }
-                innermost.to_string()
-            }
+            _ => crate::error::reason(error),
         },
     }
 }

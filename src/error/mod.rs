@@ -34,7 +34,7 @@ pub use input::InputError;
 pub use job::JobError;
 pub use operation::OperationError;
 pub use problem::Problem;
-pub use reason::{find, io_reason, reason};
+pub use reason::{find, io_reason, is_lookup, reason};
 pub use remote::RemoteError;
 pub use report::{Hint, Report};
 pub use server::ServerError;

@@ -11,12 +11,35 @@ pub fn reason(error: &(dyn StdError + 'static)) -> String {
     if let Some(tls) = find::<rustls::Error>(error) {
         return format!("TLS: {}", tls::explain(tls));
     }
+    if let Some(http) = find::<ureq::Error>(error) {
+        return http_reason(http);
+    }
     if is_lookup(error) {
         return "host name not found".into();
+    }
+    if find::<tokio::time::error::Elapsed>(error).is_some() {
+        return "timed out".into();
     }
     match find::<io::Error>(error) {
         Some(io) => io_reason(io),
         None => innermost(error),
+    }
+}
+
+/// The reason in an error of the HTTP client.
+fn http_reason(error: &ureq::Error) -> String {
+    match error {
+        ureq::Error::Timeout(_) => "timed out".into(),
+        ureq::Error::HostNotFound => "host name not found".into(),
+        ureq::Error::ConnectionFailed => "connection refused".into(),
+        ureq::Error::Io(error) => io_reason(error),
+        ureq::Error::Rustls(error) => format!("TLS: {}", tls::explain(error)),
+        ureq::Error::Tls(why) => format!("TLS: {why}"),
+        ureq::Error::StatusCode(code) => format!("the server answered with HTTP status {code}"),
+        ureq::Error::BadUri(_) | ureq::Error::Http(_) => "invalid URL".into(),
+        ureq::Error::Protocol(_) => "the server does not speak HTTP".into(),
+        ureq::Error::BodyExceedsLimit(_) => "the response is too large".into(),
+        other => innermost(other),
     }
 }
 
@@ -71,7 +94,7 @@ pub fn find<'e, E: StdError + 'static>(error: &'e (dyn StdError + 'static)) -> O
 }
 
 /// Whether a host name was looked for in vain. The standard library has no kind for it.
-fn is_lookup(error: &(dyn StdError + 'static)) -> bool {
+pub fn is_lookup(error: &(dyn StdError + 'static)) -> bool {
     let mut next = Some(error);
     while let Some(error) = next {
         if error.to_string().contains("failed to lookup address information") {
@@ -89,7 +112,10 @@ fn innermost(error: &(dyn StdError + 'static)) -> String {
     while let Some(deeper) = cause.source() {
         cause = deeper;
     }
-    lower(cause.to_string().trim_end_matches('.'))
+    match cause.to_string().trim_end_matches('.') {
+        "operation timed out" | "deadline has elapsed" => "timed out".into(),
+        text => lower(text),
+    }
 }
 
 /// What the operating system says, without its number.

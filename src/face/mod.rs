@@ -3,6 +3,7 @@
 mod answer;
 mod metrics;
 
+use std::io;
 use std::time::{Duration, Instant};
 
 use base64::Engine as _;
@@ -11,7 +12,8 @@ use serde_json::Value as Json;
 use ureq::Agent;
 use ureq::tls::{PemItem, RootCerts, TlsConfig, parse_pem};
 
-use crate::error::{Error, InputError, Result};
+use crate::error::{Error, InputError, Result, find, reason};
+use crate::tls::{self, Blame};
 use crate::value::Secret;
 
 pub use answer::{Page, Verdict, judge_badge, judge_entry, judge_metrics, public_monitors};
@@ -147,49 +149,27 @@ fn reply(request: ureq::RequestBuilder<ureq::typestate::WithoutBody>) -> Reply {
     Reply { took: since.elapsed(), said: said.map_err(|error| silence(&error)) }
 }
 
-/// Why there is no answer. Addresses may hold tokens, so it repeats none.
+/// Why there is no response. Addresses may contain tokens, so it repeats none.
 fn silence(error: &ureq::Error) -> String {
-    use std::io::ErrorKind;
-    match error {
-        ureq::Error::Timeout(_) => "no answer in time: the server hangs, or a firewall swallows the question".into(),
-        ureq::Error::HostNotFound => "there is no such host".into(),
-        ureq::Error::ConnectionFailed => "nothing listens there".into(),
-        ureq::Error::Io(error) => match error.kind() {
-            ErrorKind::ConnectionRefused => "nothing listens there".into(),
-            ErrorKind::TimedOut => "no answer in time: the server hangs, or a firewall swallows the question".into(),
-            ErrorKind::ConnectionReset | ErrorKind::UnexpectedEof | ErrorKind::ConnectionAborted => {
-                "the connection is closed without an answer: does it speak the other of http and https?".into()
-            }
-            ErrorKind::InvalidData => tls(&error.to_string()),
-            kind => kind.to_string(),
+    let why = reason(error);
+    let advice = match (error, find::<rustls::Error>(error)) {
+        (_, Some(tls)) => match tls::blame(tls) {
+            Blame::Authority => "give the CA certificate with --ca FILE, or skip verification with --insecure",
+            Blame::Certificate => "use its host name with --url, or skip verification with --insecure",
+            Blame::Handshake => "use http://",
         },
-        ureq::Error::Rustls(error) => tls(&error.to_string()),
-        ureq::Error::Tls(why) => tls(why),
-        ureq::Error::BadUri(_) | ureq::Error::Http(_) => "its address is none".into(),
-        ureq::Error::Protocol(_) => "what answers does not speak HTTP: does it speak HTTPS?".into(),
-        ureq::Error::BodyExceedsLimit(_) => "the answer never ends".into(),
-        _ => "the question could not be asked".into(),
-    }
+        (ureq::Error::Timeout(_), None) => "the server hangs, or a firewall drops the connection",
+        (ureq::Error::Protocol(_), None) => "use https://",
+        (ureq::Error::Io(error), None) if is_cut_off(error) => "try the other of http:// and https://",
+        _ => return why,
+    };
+    format!("{why}: {advice}")
 }
 
-fn tls(why: &str) -> String {
-    let meaning = [
-        (
-            "unknownissuer",
-            "nobody known signed its certificate: name the authority with --ca FILE, or prove nothing with --insecure",
-        ),
-        (
-            "not valid for name",
-            "its certificate is for another name: give that name with --url, or prove nothing with --insecure",
-        ),
-        ("not valid yet", "its certificate is not valid yet: is a clock wrong?"),
-        ("expired", "its certificate has expired"),
-        ("causedasendentity", "its certificate is that of an authority itself: prove nothing with --insecure"),
-        ("corrupt message", "it does not speak HTTPS: ask with http://"),
-    ];
-    let words = why.to_lowercase();
-    let found = meaning.iter().find(|(mark, _)| words.contains(mark));
-    found.map_or_else(|| format!("no encrypted connection: {why}"), |(_, means)| (*means).to_owned())
+/// Whether the server closed the connection without a response.
+fn is_cut_off(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionReset, UnexpectedEof};
+    matches!(error.kind(), ConnectionReset | UnexpectedEof | ConnectionAborted)
 }
 
 fn read_authorities(pem: &str) -> Result<RootCerts> {

@@ -10,7 +10,7 @@ use ureq::Agent;
 use ureq::http::Uri;
 
 use super::job::Ended;
-use crate::error::{Error, JobError, Result};
+use crate::error::{Error, JobError, Result, io_reason, reason};
 use crate::text::bytes;
 use crate::value::Secret;
 
@@ -46,7 +46,7 @@ pub fn check_address(what: &str, address: &Secret) -> Result<()> {
     });
     match is_one {
         true => Ok(()),
-        false => Err(notice(what, "its address is none")),
+        false => Err(notice(what, "invalid URL")),
     }
 }
 
@@ -62,19 +62,7 @@ pub(super) fn agent() -> Agent {
 
 /// The URL contains a token, so no error repeats it.
 pub(super) fn failed(what: &'static str) -> impl Fn(ureq::Error) -> Error {
-    move |error| {
-        let why = match error {
-            ureq::Error::StatusCode(code) => format!("the answer was {code}"),
-            ureq::Error::BadUri(_) | ureq::Error::Http(_) => "its address is none".into(),
-            ureq::Error::Io(error) => error.kind().to_string(),
-            ureq::Error::Timeout(_) => format!("no answer within {} s", PATIENCE.as_secs()),
-            ureq::Error::HostNotFound => "there is no such host".into(),
-            ureq::Error::ConnectionFailed => "nothing listens there".into(),
-            ureq::Error::Rustls(error) => error.to_string(),
-            _ => "the request could not be made".into(),
-        };
-        notice(what, &why)
-    }
+    move |error| notice(what, &reason(&error))
 }
 
 pub(super) fn notice(what: &str, why: &str) -> Error {
@@ -91,7 +79,7 @@ pub fn command(
 ) -> Result<()> {
     let Some((program, arguments)) = words.split_first() else { return Ok(()) };
     let what = format!("the command `{program}`");
-    let wrong = |error: std::io::Error| notice(&what, &error.to_string());
+    let wrong = |error: std::io::Error| notice(&what, &io_reason(&error));
     let mut output: File = tempfile::tempfile().map_err(wrong)?;
     let mut child = Command::new(program)
         .args(arguments)

@@ -18,6 +18,7 @@ mod doctor_next;
 mod document_text;
 mod documents;
 mod endpoints;
+mod errors;
 mod far;
 mod far_lines;
 mod faults;

@@ -361,3 +361,10 @@ fn words_are_found_where_they_are() {
     assert_eq!(texts, expected.map(|(line, text)| (line, text.to_owned())));
     assert_eq!(without_code("a `far`\nb"), "a `````\nb");
 }
+
+/// The words in `text` that nobody shall read.
+pub fn wrong_words(text: &str) -> Vec<String> {
+    let words = words(text);
+    let is_broken = |rule: &Rule| !rule.broken(&words).is_empty();
+    rules().iter().filter(|rule| is_broken(rule)).map(|rule| rule.words.join(" ")).collect()
+}

@@ -182,8 +182,8 @@ fn a_rollback_goes_on_with_a_container_created_again() {
         let mut observer = At::new(|step| *step == Step::Open, || recreate(&lab, How::Run, &lab.folder));
         let ended = write(&lab, &mut observer);
         match ended {
-            Err(Error::Operation(OperationError::Refused(why))) => {
-                assert!(why.contains("created again by somebody else meanwhile"), "{why}")
+            Err(error @ Error::Docker(DockerError::Replaced { .. })) => {
+                assert!(error.to_string().contains("started or created again by another program"), "{error}")
             }
             other => panic!("{kind:?}: {other:?}"),
         }

@@ -265,9 +265,9 @@ impl Observer for At {
     fn step(&mut self, step: &Step) -> Result<()> {
         self.step = self.step.wrapping_sub(1);
         match (self.step, self.kill) {
-            (0, false) => Err(kumadb::Error::Operation(kumadb::error::OperationError::Refused(format!(
-                "made to fail at: {step}"
-            )))),
+            (0, false) => {
+                Err(kumadb::error::OperationError::Stopped { why: format!("made to fail at: {step}") }.into())
+            }
             (0, true) => {
                 let _ = Command::new("kill").args(["-9", &std::process::id().to_string()]).status();
                 unreachable!("killed");

@@ -240,7 +240,7 @@ fn leaves_the_damaged_file_as_it_was_whichever_step_fails() {
                 assert!(
                     matches!(
                         error,
-                        Error::Operation(OperationError::Refused(_))
+                        Error::Operation(OperationError::Stopped { .. })
                             | Error::Operation(OperationError::RolledBack { .. })
                     ),
                     "step {at}: {error}"
