@@ -9,7 +9,7 @@ use serde_json::json;
 use super::Context;
 use super::write::{duration, finish, outcome_json};
 use crate::backup::moment::parse_moment;
-use crate::error::{Error, Exit, InputError, OperationError, Result, TargetError};
+use crate::error::{Error, Exit, Result, TargetError};
 use crate::instance::{Instance, Server};
 use crate::run::{self, Settings};
 
