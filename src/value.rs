@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use chrono::{DateTime, Local, NaiveDateTime, Utc};
+use chrono::{DateTime, Local, NaiveDateTime, SecondsFormat, Utc};
 use serde::{Deserialize, Serialize};
 
 /// One cell of a table, as either engine stores it.
@@ -201,6 +201,11 @@ pub fn local_time(at: DateTime<Utc>) -> String {
 /// A time as the server stores it (`2026-01-31 08:00:00.123`, UTC); `None` for text that is not a time.
 pub fn server_time(text: &str) -> Option<DateTime<Utc>> {
     NaiveDateTime::parse_from_str(text, "%Y-%m-%d %H:%M:%S%.f").ok().map(|at| at.and_utc())
+}
+
+/// A time as the server stores it, in RFC 3339; text that is not a time stays as it is.
+pub fn utc_time(text: &str) -> String {
+    server_time(text).map_or_else(|| text.to_owned(), |at| at.to_rfc3339_opts(SecondsFormat::AutoSi, true))
 }
 
 /// A time as the server stores it, as people read it; text that is not a time stays as it is.

@@ -5,7 +5,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use crate::text::bytes;
 use crate::value::local_time;
 
-/// A backup this far in the future was dated by a wrong clock.
+/// A backup dated further in the future than this was made with a wrong clock.
 const AHEAD: TimeDelta = TimeDelta::minutes(5);
 
 /// The status of a Nagios plugin.

@@ -186,7 +186,7 @@ struct Proof {
     member: Member,
 }
 
-/// Copies the files of a database that nobody has open, then compares the contents of both.
+/// Copies the files of a database that no process has open, then compares the contents of both.
 fn copy_still(file: &SqliteFile, folder: &Path) -> Result<Proof> {
     let parts = file.parts();
     let size: u64 = parts.iter().filter_map(|part| part.metadata().ok()).map(|found| found.len()).sum();

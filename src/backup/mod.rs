@@ -96,7 +96,7 @@ impl Guarded {
     }
 
     /// Opens a database for a transaction that will be rolled back: a copy made by kumadb, or a MariaDB, whose transactions
-    /// affect nobody until they commit.
+    /// have no effect until they commit.
     pub(crate) fn rehearse(connect: &dyn Connect) -> Result<Guarded> {
         let mut writer = connect.writer(&WriteKey::new())?;
         let before = writer.check(Depth::Quick)?;

@@ -314,7 +314,7 @@ fn guard(members: &[usize], kept: &mut [Kept<'_>], now: DateTime<Utc>, guards: &
     }
     let mut whole = members.iter().copied().filter(|n| kept[*n].manifest.is_whole());
     if let Some(n) = whole.next().filter(|n| (guards.unfinished)(kept[*n].manifest)) {
-        kept[n].reasons.push("unfinished work on its instance".into());
+        kept[n].reasons.push("interrupted operation on its instance".into());
     }
     // Nothing is read as long as nothing is to be deleted.
     if members.iter().all(|n| !kept[*n].reasons.is_empty()) {
@@ -322,6 +322,6 @@ fn guard(members: &[usize], kept: &mut [Kept<'_>], now: DateTime<Utc>, guards: &
     }
     let mut good = members.iter().filter(|n| !kept[**n].manifest.raw && kept[**n].manifest.created <= now);
     if let Some(n) = good.find(|n| (guards.verifies)(kept[**n].manifest)).copied() {
-        kept[n].reasons.push("newest that verifies".into());
+        kept[n].reasons.push("newest verified".into());
     }
 }

@@ -144,7 +144,7 @@ impl Keys {
         Ok(Keys { identities, passphrase, ask: None })
     }
 
-    /// The same keys; where a passphrase is needed and missing, `ask` gets it.
+    /// The same keys; where a passphrase is required and missing, `ask` gets it.
     pub fn asking(self, ask: impl Fn(&str) -> Result<Secret> + Send + Sync + 'static) -> Keys {
         Keys { ask: Some(Arc::new(ask)), ..self }
     }

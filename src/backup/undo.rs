@@ -57,10 +57,10 @@ impl Bounds {
                 return Some(format!("one of the newest {}", self.keep_last));
             }
             if base == Some(nth) {
-                return Some("newest whole one".into());
+                return Some("newest full one".into());
             }
             let bounded = (nth as u64) < self.max_count && one.created >= oldest && size <= self.max_size;
-            bounded.then(|| "within the bounds of `[undo]`".into())
+            bounded.then(|| "within the limits of `[undo]`".into())
         };
         all.iter().enumerate().map(judge).collect()
     }
@@ -79,8 +79,8 @@ pub fn is_base(manifest: &Manifest, instance: Of<'_>, now: DateTime<Utc>) -> boo
     of(manifest) == instance && manifest.is_whole() && manifest.created >= now - BASE_AGE && manifest.created <= now
 }
 
-/// The one of `all`, oldest first, that undoes the newest write that is not undone yet. One that `undo` made leads to before
-/// the write that it undid, so repeated undos go back step by step. Writes that changed no row are skipped.
+/// The one of `all`, oldest first, to restore for the next `kumadb undo`. One that `undo` made
+/// leads to the state before the write that it rolled back, so repeated undos go back step by step. Writes that changed no row are skipped.
 pub fn next<'m>(all: &[&'m Manifest]) -> Option<&'m Manifest> {
     let mut at = all.len();
     while at > 0 {

@@ -90,7 +90,7 @@ fn carry_out_said(
         let mut document = found.clone();
         let list: Vec<Json> = made.iter().map(|(name, key)| json!({"name": name, "key": key})).collect();
         document["api_keys"] = json!(list);
-        let mut text = format!("applied: {summary}");
+        let mut text = format!("applied: {}", tally::applied(&summary));
         for (name, key) in &made {
             text.push_str(&format!("\nAPI key `{name}` (shown only once): {key}"));
         }

@@ -199,7 +199,7 @@ fn list(args: &ListArgs, context: &mut Context<'_>) -> Result<Exit> {
     let mut result = json!({"store": addresses[0], "stores": addresses, "snapshots": documents});
     if args.undo {
         let place = |one: &Kept| json!({"path": one.folder, "manifest": one.manifest});
-        result["kept"] = kept.iter().map(place).collect();
+        result["pending"] = kept.iter().map(place).collect();
     } else {
         result["undo_snapshots"] = json!(others.len());
     }

@@ -42,7 +42,7 @@ pub fn run(verb: &ConfigVerb, context: &mut Context<'_>) -> Result<Exit> {
         lacks.iter().map(|(table, error)| json!({"table": table, "error": error.to_string()})).collect();
     let document = json!({
         "stores": config.stores.len(), "instances": config.instances.len(), "jobs": jobs,
-        "reached": reached.iter().map(Reached::document).collect::<Vec<_>>(), "wrong": wrong,
+        "checks": reached.iter().map(Reached::document).collect::<Vec<_>>(), "problems": wrong,
     });
     context.ui.result(&document, || {
         let mut text: String = lacks.iter().map(|(table, error)| format!("[{table}] {error}\n")).collect();
@@ -58,7 +58,7 @@ pub fn run(verb: &ConfigVerb, context: &mut Context<'_>) -> Result<Exit> {
         ));
         if !config.jobs.is_empty() {
             let rows = config.jobs.iter().map(|job| vec![job.name.clone(), due(job).unwrap_or_else(|| "never".into())]);
-            text.push_str(&format!("\n\n{}", Ui::table(&["job", "next"], rows.collect())));
+            text.push_str(&format!("\n\n{}", Ui::table(&["job", "next run"], rows.collect())));
         }
         if !reached.is_empty() {
             let rows = reached.iter().map(Reached::row).collect();
@@ -118,8 +118,8 @@ fn reach(config: &Config, context: &Context<'_>) -> Result<Vec<Reached>> {
         let stores = open_stores(&[place], &credentials, &fallback)?;
         stores.iter().try_for_each(Store::probe).map(|()| "ok: written, read, listed, removed".to_owned())
     };
-    let push = |text: &Text| reach_push(&text.read()?).map(|()| "ok: reached, nothing was pushed".to_owned());
-    let webhook = |text: &Text| reach_webhook(&text.read()?).map(|status| format!("ok: reached, HTTP {status}"));
+    let push = |text: &Text| reach_push(&text.read()?).map(|()| "ok: reachable (nothing was pushed)".to_owned());
+    let webhook = |text: &Text| reach_webhook(&text.read()?).map(|status| format!("ok: HTTP {status}"));
     std::thread::scope(|scope| {
         let mut running = Vec::new();
         for (name, place) in &config.stores {

@@ -176,13 +176,13 @@ fn document(evidence: &Evidence, findings: &[Finding]) -> Json {
             json!({
                 "code": finding.code, "title": finding.title, "severity": finding.severity, "what": fault.what,
                 "table": subject.table, "id": subject.id, "column": subject.column, "path": subject.path,
-                "cure": cure, "curable": finding.is_curable(), "explains": finding.explains,
+                "fix": cure, "fixable": finding.is_curable(), "explains": finding.explains,
             })
         })
         .collect();
     let unread: Vec<Json> =
         evidence.unread.iter().map(|unread| json!({"part": unread.part, "why": unread.why})).collect();
-    json!({"findings": findings, "unread": unread, "unfinished": evidence.unfinished})
+    json!({"findings": findings, "unread": unread, "interrupted": evidence.unfinished})
 }
 
 /// Everything that will be changed, by kind.
@@ -246,9 +246,9 @@ fn fix(
     let left = examine(&after, args);
     let mut document = document(&after, &left);
     if let Json::Object(document) = &mut document {
-        document.insert("cured".into(), curable.iter().map(|finding| finding.code).collect());
+        document.insert("fixed".into(), curable.iter().map(|finding| finding.code).collect());
         document.insert("removed".into(), json!(outcome.removed));
-        document.insert("made".into(), outcome.rebuilt.as_ref().map_or(Json::Null, rebuilt_json));
+        document.insert("rebuilt".into(), outcome.rebuilt.as_ref().map_or(Json::Null, rebuilt_json));
         document.extend(outcome_json(&outcome));
     }
     warn_unread(&after, context.ui);
@@ -302,7 +302,7 @@ fn rehearse(cures: &Cures, instance: &Instance, settings: &Settings, context: &m
     }
     let document = json!({
         "dry_run": true, "changes": changes_json(&cures.plan), "files": files_json(&cures.files),
-        "statements": cures.statements, "untried_statements": untried, "salvage": cures.salvage,
+        "statements": cures.statements, "untested_statements": untried, "salvage": cures.salvage,
     });
     context.ui.result(&document, || {
         format!("{}\ndry run: {}; nothing was changed", cures.text(all_lines), tried.join(", "))
@@ -418,9 +418,9 @@ fn files_json(changes: &[FileChange]) -> Json {
         .iter()
         .map(|change| match change {
             FileChange::Own { path, uid, gid, mode } => {
-                json!({"path": path, "action": "own", "uid": uid, "gid": gid, "mode": format!("{mode:o}")})
+                json!({"path": path, "action": "chown", "uid": uid, "gid": gid, "mode": format!("{mode:o}")})
             }
-            FileChange::SetAside { path, to } => json!({"path": path, "action": "set aside", "to": to}),
+            FileChange::SetAside { path, to } => json!({"path": path, "action": "rename", "to": to}),
         })
         .collect()
 }
@@ -444,7 +444,7 @@ fn explain(code: &str, context: &mut Context<'_>) -> Result<Exit> {
         .map(|check| {
             json!({
                 "code": check.code, "title": check.title, "severity": check.severity,
-                "explanation": check.explanation, "cure": check.cure, "explains": check.explains,
+                "explanation": check.explanation, "fix": check.cure, "explains": check.explains,
             })
         })
         .collect();

@@ -15,7 +15,7 @@ use crate::instance::find::{Found, How};
 use crate::instance::{Instance, Place};
 use crate::kuma::read::{Summary, read_database, read_summary};
 use crate::text::counted;
-use crate::value::{local_time, shown_time};
+use crate::value::{local_time, shown_time, utc_time};
 
 #[derive(Args, Debug)]
 pub struct FindArgs {
@@ -95,9 +95,9 @@ impl Line {
         json!({
             "name": found.name, "found": how(&found.how), "state": known(&self.state), "engine": self.kind,
             "embedded": self.embedded, "release": known(&self.release), "monitors": self.monitors,
-            "newest_beat": self.newest_beat, "folder": self.folder, "image": self.image,
+            "last_heartbeat": self.newest_beat.as_deref().map(utc_time), "folder": self.folder, "image": self.image,
             "compose": compose.map(|compose| json!({"project": compose.project, "service": compose.service})),
-            "orchestrator": found.orchestrator, "old_copies": old, "unread": self.unread,
+            "orchestrator": found.orchestrator, "old_backups": old, "unread": self.unread,
             "error": self.error,
         })
     }
@@ -138,7 +138,7 @@ fn look(instance: &Instance, found: &Found, open: bool) -> Line {
         embedded: matches!(instance.place, Place::Embedded(_)),
         folder: instance.folder.as_ref().map(|folder| folder.display().to_string()),
         image: instance.container.as_ref().map(|server| server.container().image.clone()),
-        state: if matches!(found.how, How::Volume(_)) { "stray".into() } else { "folder".into() },
+        state: if matches!(found.how, How::Volume(_)) { "unused".into() } else { "folder".into() },
         ..Line::default()
     };
     let mut read = || -> Result<()> {

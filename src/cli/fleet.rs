@@ -389,7 +389,7 @@ fn tell(ended: &[Ended], words: fn(&Json) -> String, ui: &mut Ui) -> Result<Exit
         vec![one.name.clone(), result, format!("{:.1} s", one.took.as_secs_f64()), one.exit.words().to_owned()]
     };
     ui.result(&json!({"instances": documents, "exit": worst as u8}), || {
-        Ui::table(&["instance", "result", "time", "end"], ended.iter().map(row).collect())
+        Ui::table(&["instance", "result", "time", "status"], ended.iter().map(row).collect())
     })?;
     Ok(worst)
 }

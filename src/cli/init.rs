@@ -72,7 +72,7 @@ pub fn run(args: &InitArgs, context: &mut Context<'_>) -> Result<Exit> {
             crate::engine::Connect::describe(&address)
         }
     };
-    let mut document = json!({"made": what, "release": new.release, "engine": engine, "admin": args.admin});
+    let mut document = json!({"created": what, "release": new.release, "engine": engine, "admin": args.admin});
     if args.dry_run {
         document["dry_run"] = json!(true);
         context.ui.result(&document, || {

@@ -295,7 +295,7 @@ fn document(face: &Face, how: &str, good: bool, checks: &[Check], differing: Opt
         .map(|Check { path, reply, verdict }| {
             json!({
                 "path": path, "ok": verdict.good, "status": reply.said.as_ref().ok().map(|said| said.status),
-                "seconds": reply.took.as_secs_f64(), "answer": verdict.answer, "means": verdict.means,
+                "seconds": reply.took.as_secs_f64(), "answer": verdict.answer, "meaning": verdict.means,
             })
         })
         .collect();
@@ -303,7 +303,7 @@ fn document(face: &Face, how: &str, good: bool, checks: &[Check], differing: Opt
         let unchecked = found.unchecked.iter().map(|(id, path)| json!({"id": id, "path": path})).collect::<Vec<_>>();
         let unwanted =
             found.unwanted.iter().map(|known| json!({"id": known.id, "name": known.name})).collect::<Vec<_>>();
-        json!({"unchecked": unchecked, "unwanted": unwanted})
+        json!({"unchecked": unchecked, "unexpected": unwanted})
     });
     json!({"address": face.base(), "how": how, "ok": good, "checks": checks, "monitors": monitors})
 }

@@ -142,8 +142,8 @@ pub fn run(args: &PruneArgs, context: &mut Context<'_>) -> Result<Exit> {
     let warnings: Vec<String> = pruning.warnings.iter().chain(&failed).map(Error::to_string).collect();
     let document = json!({
         "dry_run": args.dry_run,
-        "removed": removed,
-        "removed_bytes": pruning.bytes(),
+        "deleted": removed,
+        "deleted_bytes": pruning.bytes(),
         "snapshots": pruning.judged.iter().map(document).collect::<Vec<_>>(),
         "leftovers": leftovers,
         "warnings": warnings,
@@ -205,14 +205,14 @@ fn document(one: &Judged) -> Json {
         "instance": manifest.instance,
         "origin": manifest.origin,
         "size_bytes": one.snapshot.size,
-        "fate": fate(one),
+        "action": fate(one),
         "reasons": one.reasons,
     })
 }
 
 /// Summary of one instance for the table of many.
 fn words(document: &Json) -> String {
-    let removed = document["removed"].as_u64().unwrap_or(0) as usize;
+    let removed = document["deleted"].as_u64().unwrap_or(0) as usize;
     let verb = if document["dry_run"] == true { "would delete" } else { "deleted" };
     format!("{verb} {}", counted(removed, "snapshot"))
 }

@@ -124,12 +124,12 @@ fn tell(
     beat: Option<&Option<Row>>,
     context: &mut Context<'_>,
 ) -> Result<Exit> {
-    let shown = |row: &Row| json!({"status": status_word(row.int("status")), "msg": row.text("msg"), "ping": row.cell("ping").json(), "time": row.text("time")});
+    let shown = |row: &Row| json!({"status": status_word(row.int("status")), "msg": row.text("msg"), "ping": row.cell("ping").json(), "time": row.text("time").map(utc_time)});
     let seen: Json = beat.and_then(Option::as_ref).map_or(Json::Null, shown);
     let status = args.status.word();
     let document = json!({
         "monitor": {"id": id, "path": path}, "address": address, "status": status, "msg": args.msg, "ping": args.ping,
-        "beat": seen,
+        "heartbeat": seen,
     });
     context.ui.result(&document, || {
         let sent = format!("sent {status} for `{path}` ({id}) to {address}");

@@ -34,14 +34,14 @@ pub fn run(args: &RecoverArgs, context: &mut Context<'_>) -> Result<Exit> {
             let outcome = run::Outcome { warnings, ..run::Outcome::default() };
             let ids: Vec<&str> = packing.packed.iter().map(|snapshot| snapshot.manifest.id.as_str()).collect();
             let text = format!("{} stored: {}", counted(ids.len(), "pending snapshot"), ids.join(" "));
-            (json!({"ended": "packed", "snapshots": ids}), text, outcome)
+            (json!({"ended": "stored", "snapshots": ids}), text, outcome)
         }
         Resumed::Undone(record, changed) => {
             let how = match changed {
                 true => "the database is as it was before",
                 false => "nothing had been changed",
             };
-            let document = json!({"verb": record.verb, "ended": "undone", "changed": changed});
+            let document = json!({"verb": record.verb, "ended": "rolled_back", "changed": changed});
             (document, format!("rolled back `{}`: {how}", record.verb), run::Outcome::default())
         }
     };

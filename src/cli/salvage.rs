@@ -90,7 +90,7 @@ pub fn salvaged_json(salvaged: &Salvaged) -> Json {
     json!({
         "release": salvaged.release, "wal": wal, "tables": tables, "indexes_damaged": salvaged.broken_indexes,
         "tables_unknown": salvaged.unknown, "deleted_pages": salvaged.deleted_pages, "refilled": salvaged.refilled,
-        "left_out": salvaged.notes, "whole": salvaged.is_whole(),
+        "left_out": salvaged.notes, "complete": salvaged.is_whole(),
     })
 }
 
@@ -159,10 +159,10 @@ pub fn salvaged_text(salvaged: &Salvaged) -> String {
 /// What a new database was built from, as in `docs/json.md`.
 pub fn rebuilt_json(made: &Rebuilt) -> Json {
     match made {
-        Rebuilt::Whole { with_wal } => json!({"of": "files", "wal": if *with_wal { "used" } else { "ignored" }}),
+        Rebuilt::Whole { with_wal } => json!({"from": "files", "wal": if *with_wal { "used" } else { "ignored" }}),
         Rebuilt::Salvaged(salvaged) => {
             let mut document = salvaged_json(salvaged);
-            document["of"] = json!("rows");
+            document["from"] = json!("rows");
             document
         }
     }

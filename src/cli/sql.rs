@@ -23,7 +23,7 @@ use crate::run::{self, Work};
 use crate::text::counted;
 use crate::value::{Row, Value};
 
-/// Number of rows that determine the widths of columns, and are held in memory for that.
+/// Number of rows that determine the widths of columns, and are kept in memory for that.
 const MEASURED: usize = 500;
 
 /// Maximum number of changed rows on the screen.

@@ -17,7 +17,7 @@ use crate::instance::Place;
 use crate::kuma::read::{read_database, read_summary};
 use crate::run::Journal;
 use crate::text::{bytes, counted};
-use crate::value::{local_time, shown_time};
+use crate::value::{local_time, shown_time, utc_time};
 
 #[derive(Args, Debug)]
 pub struct StatusArgs {
@@ -166,7 +166,7 @@ pub fn run(args: &StatusArgs, context: &mut Context<'_>) -> Result<Exit> {
         "release_known": read.as_ref().map(|(database, _)| database.release.exact),
         "monitors": read.as_ref().map(|(_, summary)| summary.monitors),
         "active": read.as_ref().map(|(_, summary)| summary.active),
-        "newest_beat": read.as_ref().and_then(|(_, summary)| summary.newest_beat.clone()),
+        "last_heartbeat": read.as_ref().and_then(|(_, summary)| summary.newest_beat.as_deref().map(utc_time)),
         "migrating": read.as_ref().map(|(database, _)| database.migrating),
         "last_snapshot": last.map(|snapshot| json!({"id": snapshot.manifest.id, "created": snapshot.manifest.created})),
         "backup": {
@@ -174,7 +174,7 @@ pub fn run(args: &StatusArgs, context: &mut Context<'_>) -> Result<Exit> {
             "age_seconds": age.map(|age| age.num_seconds()),
             "max_age_seconds": max_age.num_seconds(),
         },
-        "unfinished": unfinished,
+        "interrupted": unfinished,
     });
     context.ui.result(&document, || {
         let width = rows.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
@@ -190,7 +190,10 @@ fn words(status: &Json) -> String {
         (Some(release), Some(monitors)) => {
             words.push(release.to_owned());
             words.push(counted(monitors.unsigned_abs() as usize, "monitor"));
-            words.push(format!("last heartbeat {}", status["newest_beat"].as_str().map_or("none".into(), shown_time)));
+            words.push(format!(
+                "last heartbeat {}",
+                status["last_heartbeat"].as_str().map_or("none".into(), shown_time)
+            ));
         }
         _ => words.push("database offline".into()),
     }
@@ -199,7 +202,7 @@ fn words(status: &Json) -> String {
         (Some("old"), Some(age)) => words.push(format!("backup {} old", age_words(TimeDelta::seconds(age)))),
         _ => {}
     }
-    if !status["unfinished"].is_null() {
+    if !status["interrupted"].is_null() {
         words.push("interrupted operation".into());
     }
     words.join(", ")

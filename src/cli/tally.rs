@@ -46,6 +46,11 @@ impl Tally {
     }
 }
 
+/// `summary` after the change: `3 created, 1 unchanged`.
+pub fn applied(summary: &str) -> String {
+    summary.replace(" to create", " created").replace(" to change", " changed").replace(" to delete", " deleted")
+}
+
 /// Summary of one instance for the table of many.
 pub fn words(document: &Json) -> String {
     let count = |name: &str, word: &str| {
@@ -76,17 +81,17 @@ pub fn summary_json(planned: &Planned) -> Json {
                 Fate::Changed => "changed",
                 Fate::Unchanged => "unchanged",
             };
-            json!({"at": account.at.to_string(), "subject": account.subject, "fate": fate})
+            json!({"location": account.at.to_string(), "subject": account.subject, "result": fate})
         })
         .collect();
     let skipped: Vec<Json> = planned
         .skipped
         .iter()
-        .map(|skipped| json!({"at": skipped.at.to_string(), "subject": skipped.what, "why": skipped.why}))
+        .map(|skipped| json!({"location": skipped.at.to_string(), "subject": skipped.what, "why": skipped.why}))
         .collect();
     json!({
         "summary": {"created": created, "changed": changed, "deleted": deleted, "unchanged": unchanged, "skipped": skipped.len()},
-        "things": things,
+        "items": things,
         "skipped": skipped,
     })
 }

@@ -203,7 +203,7 @@ fn carry_out(
     let text = way.difference.text(context.global.verbose);
     let document = json!({
         "undone": manifest.id, "verb": manifest.reason, "at": manifest.created, "differs": way.difference.json(),
-        "whole": way.kept.is_empty(),
+        "full": way.kept.is_empty(),
     });
     let lost = match way.kept.is_empty() {
         true => format!(

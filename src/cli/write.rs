@@ -174,8 +174,8 @@ pub fn outcome_json(outcome: &Outcome) -> serde_json::Map<String, Json> {
     let mut document = serde_json::Map::new();
     document.insert("snapshot".into(), json!(snapshot));
     document.insert("downtime_seconds".into(), json!(outcome.downtime.map(|time| time.as_secs_f64())));
-    document.insert("beats".into(), json!(beats));
-    document.insert("silent".into(), json!(outcome.silent));
+    document.insert("heartbeats".into(), json!(beats));
+    document.insert("without_heartbeat".into(), json!(outcome.silent));
     document.insert("warnings".into(), json!(outcome.warnings));
     document
 }

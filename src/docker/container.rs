@@ -45,7 +45,7 @@ pub struct State {
     pub started_at: Option<DateTime<Utc>>,
     /// When its last run ended, by the engine's clock.
     pub finished_at: Option<DateTime<Utc>>,
-    /// `starting`, `healthy` or `unhealthy`, where it has a health check. Healthy says nothing about the data.
+    /// `starting`, `healthy` or `unhealthy`, where it has a health check. A healthy server may still have a damaged database.
     pub health: Option<String>,
     /// Its first process on the engine's host; 0 when it does not run.
     pub pid: i64,

@@ -6,7 +6,7 @@ use super::endpoint::Way;
 use super::{Container, Docker, Life, Start};
 use crate::error::{DockerError, Error, Result};
 
-/// Two good responses in a row, this far apart, are required.
+/// Two good responses in a row, at least this long apart, are required.
 const STEADY: Duration = Duration::from_secs(1);
 
 /// Timeout of one request.

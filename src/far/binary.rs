@@ -22,7 +22,7 @@ pub struct Binary {
 }
 
 impl Binary {
-    /// The running executable, or the one at `given`, which must not need anything that the server's image lacks.
+    /// The running executable, or the one at `given`, which must run in the server's image without further files.
     ///
     /// # Errors
     /// It is not a Linux executable.

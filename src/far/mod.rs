@@ -75,7 +75,7 @@ impl<'a> Far<'a> {
             let arrival = format!("{place}.{}", ran.container.name);
             let tar = self.binary.pack(&arrival)?;
             let size = tar.metadata().map_err(Error::file("read", "/tmp"))?.len();
-            follower.say(&format!("sending kumadb over there, once ({})", crate::text::bytes(size)));
+            follower.say(&format!("uploading kumadb to the remote host ({}, only once)", crate::text::bytes(size)));
             ran.put(VOLUME.1, tar, follower)?;
             ran = Ran::new(docker, &self.errand(&arrival, &order))?;
             arrived = Some(arrival);

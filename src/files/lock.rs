@@ -15,7 +15,7 @@ use crate::error::{Error, FileError, OperationError, Result};
 /// Maximum length of the note in a lock, in bytes.
 const NOTE: u64 = 256;
 
-/// The exclusive right to work on one instance, held by one process at a time; the operating system releases it when the
+/// The exclusive right to work on one instance, owned by one process at a time; the operating system releases it when the
 /// process ends, so a stale lock never has to be removed by hand.
 #[derive(Debug)]
 pub struct Lock {
@@ -66,7 +66,7 @@ impl Lock {
     }
 }
 
-/// As root, removes the lock at `path` that an earlier run as root left and that no process holds: the next one is created for
+/// As root, removes the lock at `path` that an earlier run as root left and that no process uses: the next one is created for
 /// the owner of the folder. Its owner is not changed, because the file may be any file of root's under that name; a file that
 /// does not contain the note of a run stays. Returns whether it was removed.
 pub fn remove_left_lock(path: &Path) -> Result<bool> {

@@ -31,7 +31,7 @@ pub const KEPT: &str = "kept";
 /// Prefix of a pending snapshot that could not be moved into that folder.
 pub const SET_ASIDE: &str = "kept-";
 
-/// How long to wait for other readers of a database before a write; another kumadb takes a moment.
+/// How long to wait for other readers of a database before a write; another kumadb takes less than a second.
 const READERS: Duration = Duration::from_secs(3);
 
 /// Wraps a connection in another one: for tests that make it fail, count and slow down.
@@ -207,7 +207,7 @@ impl Instance {
     /// Opens the database for reading, in any state of the server.
     ///
     /// # Errors
-    /// [`OperationError::Locked`](crate::error::OperationError::Locked) when a helper container is needed and another run has the lock: there can be only one.
+    /// [`OperationError::Locked`](crate::error::OperationError::Locked) when a helper container is required and another run has the lock: there can be only one.
     pub fn open(&self) -> Result<Session<'_>> {
         match self.needs_helper()? {
             true => {
@@ -218,7 +218,7 @@ impl Instance {
         }
     }
 
-    /// As [`open`](Self::open), for a run that holds the lock.
+    /// As [`open`](Self::open), for a run that has the lock.
     pub fn open_locked(&self, _lock: &Lock) -> Result<Session<'_>> {
         self.open_under()
     }
@@ -403,7 +403,7 @@ impl Session<'_> {
     }
 }
 
-/// Whether `path` is a folder with a lock that is held: the scratch folder of a run.
+/// Whether `path` is a folder with an active lock: the scratch folder of a run.
 fn is_in_use(path: &Path) -> bool {
     let lock = path.join("lock");
     let is_folder = path.symlink_metadata().is_ok_and(|found| found.is_dir());

@@ -56,7 +56,7 @@ impl Server {
         self.container().image_id == self.first.image_id
     }
 
-    /// The current container, or its successor; `None` where neither exists at this moment.
+    /// The current container, or its successor; `None` where neither exists now.
     fn find(&self) -> Result<Option<Container>> {
         self.look().map(Result::ok)
     }

@@ -100,7 +100,7 @@ pub enum Work<'a> {
         wanted: &'a Held,
         /// Tables whose rows stay, except rows that refer to something that the load removes.
         kept: &'a [String],
-        /// Whether rows of those tables that the copy has and the database lacks are restored too.
+        /// Whether rows of those tables that the copy has and that are missing in the database are restored too.
         merges: bool,
     },
     /// SQLite: a new database built from a damaged one, of this release if the database does not show its own.
@@ -326,7 +326,7 @@ impl Run<'_> {
         Ok(touched)
     }
 
-    /// Notes the commit. A disk that is too full for the note is no reason to roll back: the previous note, with the
+    /// Notes the commit. A disk that is too full for the note does not cause a rollback: the previous note, with the
     /// fingerprints before and after, carries the same information.
     pub(super) fn committed(&mut self) {
         if let Err(error) = self.journal.advance(Phase::Committed) {

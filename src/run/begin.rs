@@ -1,4 +1,4 @@
-//! Preconditions of a run: nobody else works on the instance, and the server can be stopped and started.
+//! Preconditions of a run: no other process works on the instance, and the server can be stopped and started.
 
 use super::apply::{Mode, Run, Settings};
 use super::finish::settle;
@@ -50,7 +50,7 @@ pub(super) fn check_mode(instance: &Instance, mode: Mode, running: bool) -> Resu
     }
 }
 
-/// Locks `instance`, whose earlier operation must be finished. An operation that only lacks its undo snapshot is ended here.
+/// Locks `instance`, whose earlier operation must be finished. An operation that is complete except for its undo snapshot is ended here.
 pub(super) fn lock(instance: &Instance, settings: &Settings) -> Result<Lock> {
     let lock = instance.lock(&settings.verb)?;
     match Journal::read(instance.work())? {
@@ -64,7 +64,7 @@ pub(super) fn lock(instance: &Instance, settings: &Settings) -> Result<Lock> {
     }
 }
 
-/// Ends an earlier write to `instance` that only lacks its undo snapshot, as every write does before it begins. Afterwards the
+/// Ends an earlier write to `instance` that is complete except for its undo snapshot, as every write does before it begins. Afterwards the
 /// snapshots of all writes can be listed.
 ///
 /// # Errors

@@ -203,7 +203,7 @@ fn script_changes(script: &Script) -> Changed {
     changes.max().unwrap_or(least).max(least)
 }
 
-/// Ends an operation that only lacks its undo snapshot; the next command that writes does this. The copy becomes a pending
+/// Ends an operation that is complete except for its undo snapshot; the next command that writes does this. The copy becomes a pending
 /// snapshot, which is stored later.
 pub(super) fn settle(run: &mut Run<'_>) -> Result<()> {
     let folder = run.held_folder();

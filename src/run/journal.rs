@@ -21,7 +21,7 @@ use crate::value::local_time;
 /// The only format version.
 const FORMAT: u32 = 1;
 
-/// How far an operation came.
+/// The progress of an operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Phase {
@@ -67,7 +67,7 @@ pub struct Record {
     pub origin: String,
     /// The process id.
     pub pid: u32,
-    /// How far the operation came.
+    /// The progress of the operation.
     pub phase: Phase,
     /// The container's id and name, where there is one.
     pub container: Option<(String, String)>,
@@ -161,7 +161,7 @@ impl Journal {
         Ok(journal)
     }
 
-    /// Records that the operation came to `phase`.
+    /// Records that the operation reached `phase`.
     pub fn advance(&mut self, phase: Phase) -> Result<()> {
         self.record.phase = phase;
         self.write()

@@ -20,7 +20,7 @@ use crate::instance::{Instance, KEPT, SET_ASIDE};
 /// Maximum number of pending snapshots: each may be as large as the database.
 const MOST: usize = 3;
 
-/// Maximum number of entries that are read: whoever adds more hides their own.
+/// Maximum number of entries that are read: a user who adds more only hides their own.
 const SEEN: usize = 16;
 
 /// Recipients that the snapshot is to be encrypted to; empty for an unencrypted one.

@@ -42,7 +42,7 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Restores the rows of the tables `kept` that `wanted` has and the database lacks. In a commit of its own; on an error,
+    /// Restores the rows of the tables `kept` that `wanted` has and that are missing in the database. In a commit of its own; on an error,
     /// the staged copy is restored.
     pub(super) fn merge(&mut self, guarded: &mut Guarded, wanted: &Held, kept: &[String]) -> Result<()> {
         let schema = guarded.writer().schema()?;

@@ -138,8 +138,8 @@ fn make_room_for_copy(instance: &Instance, needed: u64) -> Result<()> {
     files::require_space(work, needed)
 }
 
-/// The undo snapshots in `store` to delete, oldest first, where `needed` bytes are not free beside the `taken` ones that are
-/// needed for something else on the same disk.
+/// The undo snapshots in `store` to delete, oldest first, where `needed` bytes are not free beside the `taken` ones that
+/// something else uses on the same disk.
 ///
 /// # Errors
 /// [`StoreError::Full`](crate::error::StoreError::Full) when even that would not be enough.

@@ -94,11 +94,11 @@ impl Ended {
             "ok": self.is_good(),
             "snapshots": self.taken.iter().map(snapshot).collect::<Vec<_>>(),
             "copies": self.copies.iter().map(copy).collect::<Vec<_>>(),
-            "removed": self.removed,
+            "deleted": self.removed,
             "seconds": self.took.as_secs_f64(),
             "errors": words(&self.errors),
             "warnings": self.warnings,
-            "untold": words(&self.untold),
+            "notifications_failed": words(&self.untold),
         })
     }
 
@@ -166,7 +166,7 @@ pub(super) fn run(
         true => (Level::Info, "run_finished", "finished"),
         false => (Level::Error, "run_failed", "failed"),
     };
-    let details = json!({"snapshots": ended.taken.len(), "size_bytes": ended.size(), "removed": ended.removed,
+    let details = json!({"snapshots": ended.taken.len(), "size_bytes": ended.size(), "deleted": ended.removed,
         "errors": ended.errors.len(), "seconds": ended.took.as_secs_f64()});
     host.log(&Event::new(level, kind, format!("{words}: {}", ended.sum())).of(&job.name).with(details));
     Ok(ended)
@@ -335,13 +335,13 @@ impl Round<'_> {
         let removed = pruning.removed().count();
         ended.removed += removed;
         for orphan in &pruning.orphans {
-            let said = format!("removing what a killed run left: {}", orphan.location());
-            host.log(&self.event(name, Level::Info, "leftover_removed", said).with(json!({"path": orphan.location()})));
+            let said = format!("deleting what an interrupted run left: {}", orphan.location());
+            host.log(&self.event(name, Level::Info, "leftover_deleted", said).with(json!({"path": orphan.location()})));
         }
         let failed = pruning.carry_out(host)?;
         if removed > 0 {
-            let said = format!("removed {} by the retention policy", counted(removed, "snapshot"));
-            host.log(&self.event(name, Level::Info, "snapshots_removed", said).with(json!({"removed": removed})));
+            let said = format!("deleted {} by the retention policy", counted(removed, "snapshot"));
+            host.log(&self.event(name, Level::Info, "snapshots_deleted", said).with(json!({"deleted": removed})));
         }
         for error in pruning.warnings.into_iter().chain(failed) {
             self.fail(name, error, ended, host);

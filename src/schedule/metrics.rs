@@ -67,12 +67,12 @@ fn of_copies(job: &str, ended: &Ended, note: &Note) -> Vec<Metric> {
     let took = |copy: &Copy| copy.snapshot.as_ref().map(|_| copy.took.as_secs_f64().to_string());
     vec![
         each("last_run_timestamp_seconds", "When a snapshot was last attempted.", &|_| Some(seconds(ended.at))),
-        each("last_success_timestamp_seconds", "When a good snapshot last reached the store.", &last),
-        each("last_run_success", "Whether the last run put a good snapshot into the store.", &|copy| {
+        each("last_success_timestamp_seconds", "When a good snapshot was last stored.", &last),
+        each("last_run_success", "Whether the last run stored a good snapshot.", &|copy| {
             Some(u8::from(copy.good).to_string())
         }),
         each("last_run_size_bytes", "Size of the snapshot of the last run.", &size),
-        each("last_run_duration_seconds", "Time that the snapshot of the last run took.", &took),
+        each("last_run_duration_seconds", "Duration of the snapshot of the last run.", &took),
     ]
 }
 

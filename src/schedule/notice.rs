@@ -119,7 +119,7 @@ impl Ended {
         let sum = format!("{taken}, {}, {:.1} s", bytes(self.size()), self.took.as_secs_f64());
         let removed = match self.removed {
             0 => String::new(),
-            n => format!(", {n} removed"),
+            n => format!(", {n} deleted"),
         };
         format!("{sum}{removed}")
     }

@@ -68,7 +68,7 @@ pub fn watch(config: &Config, world: &World<'_>, host: &mut dyn Host) -> Result<
         let first = &mut waiting[0];
         match first.due {
             Some(due) if due <= now => {
-                host.status(&format!("running `{}`", first.job.name));
+                host.status(&format!("running job `{}`", first.job.name));
                 match run(first.job, config, world, &mut first.state, host) {
                     Err(Error::Operation(OperationError::Interrupted { .. })) => return Ok(()),
                     Err(error) => {
@@ -83,11 +83,11 @@ pub fn watch(config: &Config, world: &World<'_>, host: &mut dyn Host) -> Result<
             due => {
                 host.status(&match due {
                     Some(due) => format!(
-                        "next: `{}` at {}",
+                        "next run: `{}` at {}",
                         first.job.name,
                         due.with_timezone(&first.job.when.zone()).format("%Y-%m-%d %H:%M:%S %Z")
                     ),
-                    None => "nothing is due any more".into(),
+                    None => "no more runs".into(),
                 });
                 let left = due.and_then(|due| (due - now).to_std().ok()).unwrap_or(TICK);
                 if !host.wait(left.min(TICK)) {

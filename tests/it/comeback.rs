@@ -349,7 +349,7 @@ fn interrupted(kind: Kind) {
     let (ended, _) = interrupt(&lab, Signal::KILL, "starting", &[]);
     assert_eq!(ended, None);
     assert!(lab.is_unfinished() && Held::open(&held).is_ok());
-    lab.kumadb(&["recover"]).ended(0).said("kept");
+    lab.kumadb(&["recover"]).ended(0).said("stored");
     assert_eq!(lab.monitors().len(), 6);
     lab.is_well();
 }

@@ -34,8 +34,8 @@ fn every_verb(kind: Kind) {
     lab.was_restarted(1, since);
     lab.is_well();
     assert_eq!(added["monitor"]["id"], 3);
-    assert_eq!(added["beats"]["3"]["status"], "up", "{added}");
-    assert_eq!(added["silent"], serde_json::json!([]));
+    assert_eq!(added["heartbeats"]["3"]["status"], "up", "{added}");
+    assert_eq!(added["without_heartbeat"], serde_json::json!([]));
     assert!(added["downtime_seconds"].as_f64().is_some_and(|seconds| seconds > 0.0), "{added}");
     assert_eq!(one(&lab, "SELECT name, type, active FROM monitor WHERE id = 3"), "New|http|1");
     let first = added["snapshot"].as_str().unwrap().to_owned();

@@ -262,7 +262,7 @@ fn leaves_the_lock_of_a_server_that_runs_alone() {
     std::io::Read::read_exact(holder.stdout.as_mut().unwrap(), &mut [0]).unwrap();
     let found = lab.json("doctor");
     assert_eq!(
-        (found["findings"][0]["code"].as_str(), found["findings"][0]["curable"].as_bool()),
+        (found["findings"][0]["code"].as_str(), found["findings"][0]["fixable"].as_bool()),
         (Some("K008"), Some(false))
     );
     drop(holder.stdin.take());

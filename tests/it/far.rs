@@ -197,7 +197,7 @@ fn a_snapshot_comes_home_whole_and_goes_back() {
         let prune = ["--config", config.to_str().unwrap(), "-t", "far", "--json", "--yes", "backup", "prune", "--own"];
         let pruned = ran(&mut laptop.command(&prune)).ended(0).json();
         assert_eq!(
-            (&pruned["removed"], pruned["snapshots"].as_array().map(Vec::len)),
+            (&pruned["deleted"], pruned["snapshots"].as_array().map(Vec::len)),
             (&1.into(), Some(2)),
             "{pruned:#}"
         );

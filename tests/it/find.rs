@@ -50,10 +50,10 @@ fn finds_volumes_that_nobody_uses_and_containers_by_what_is_in_them() {
         (&"container".into(), &"running".into(), &2.into())
     );
     assert_eq!(found["compose"]["project"], "home");
-    assert!(found["newest_beat"].is_string(), "{found:#}");
+    assert!(found["last_heartbeat"].is_string(), "{found:#}");
 
     std::fs::write(lab.folder.path().join("kuma.db.bak20240101"), "").unwrap();
-    assert!(find(&lab, &lab.server.name, &[])["old_copies"][0].as_str().unwrap().ends_with("kuma.db.bak20240101"));
+    assert!(find(&lab, &lab.server.name, &[])["old_backups"][0].as_str().unwrap().ends_with("kuma.db.bak20240101"));
 
     let stray = Volume::filled(Kind::Sqlite).unwrap();
     let found = find(&lab, &stray.path, &[]);

@@ -133,9 +133,9 @@ fn each_uses_its_own_stores_and_policy() {
     assert_eq!((good(0), good(1)), (2, 2), "{verified:#}");
 
     let tried = fleet.json(2, "backup prune --all --dry-run");
-    assert_eq!(tried["instances"][0]["result"]["removed"], 1, "{tried:#}");
+    assert_eq!(tried["instances"][0]["result"]["deleted"], 1, "{tried:#}");
     assert_eq!(tried["instances"][1]["exit"], 2, "b has no policy: {tried:#}");
-    assert_eq!(fleet.json(0, "backup prune --all --keep-last 1 --yes")["instances"][1]["result"]["removed"], 1);
+    assert_eq!(fleet.json(0, "backup prune --all --keep-last 1 --yes")["instances"][1]["result"]["deleted"], 1);
     let near = fleet.json(0, &format!("--store {} backup list", fleet.at("near").display()));
     assert_eq!(near["snapshots"].as_array().unwrap().len(), 1, "{near:#}");
 }
@@ -230,8 +230,8 @@ fn the_config_file_is_checked_for_names_and_reached() {
     let fleet = Fleet::of(&[("a", ""), ("b", "docker_host = \"tcp://127.0.0.1:1\"")]);
     assert_eq!(fleet.run("config check").exit, 0);
     let seen = fleet.json(1, "config check --connect");
-    assert_eq!(seen["reached"][0]["ok"], true, "{seen:#}");
-    assert!(seen["reached"][1]["error"].as_str().unwrap().contains("127.0.0.1:1"), "{seen:#}");
+    assert_eq!(seen["checks"][0]["ok"], true, "{seen:#}");
+    assert!(seen["checks"][1]["error"].as_str().unwrap().contains("127.0.0.1:1"), "{seen:#}");
 }
 
 #[test]

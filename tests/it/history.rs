@@ -48,9 +48,9 @@ fn tells_rows_room_and_what_comes() {
         add_statistics(&lab, 50);
         let before = lab.rows();
         let told = lab.json("history stats");
-        assert_eq!(told["beats"], 1650);
+        assert_eq!(told["heartbeats"], 1650);
         let monitors = told["monitors"].as_array().unwrap();
-        assert_eq!((monitors[0]["path"].as_str(), monitors[0]["beats"].as_u64()), (Some("Shop"), Some(1500)));
+        assert_eq!((monitors[0]["path"].as_str(), monitors[0]["heartbeats"].as_u64()), (Some("Shop"), Some(1500)));
         assert_eq!((&monitors[1]["id"], &monitors[1]["important"]), (&2.into(), &15.into()));
         assert!((monitors[0]["share"].as_f64().unwrap() - 90.9).abs() < 0.1);
         assert!(monitors[1]["oldest"].as_str() < monitors[1]["newest"].as_str());
@@ -61,10 +61,10 @@ fn tells_rows_room_and_what_comes() {
             (&deletes["heartbeat"], &deletes["stat_minutely"], &deletes["stat_daily"]),
             (&204.into(), &1.into(), &0.into())
         );
-        assert!((1430..=1441).contains(&told["per_day"]["beats"].as_u64().unwrap()), "{}", told["per_day"]);
+        assert!((1430..=1441).contains(&told["per_day"]["heartbeats"].as_u64().unwrap()), "{}", told["per_day"]);
         let retention = &told["retention"];
         assert_eq!(
-            (&retention["days"], retention["set"].is_null(), &retention["thins"]),
+            (&retention["days"], retention["set"].is_null(), &retention["deletes_unimportant"]),
             (&365.into(), true, &true.into())
         );
         let beats = told["tables"].as_array().unwrap().iter().find(|table| table["table"] == "heartbeat").unwrap();

@@ -285,7 +285,7 @@ fn deleting_a_group_lets_its_monitors_out_or_takes_them_along() {
         lab.ok("restore latest --yes");
         assert_eq!(names(&lab.json("monitor list")), ["Network", "Network/Router", "Network/Switch", "Cron"]);
         let deleted = lab.json("monitor delete Network --with-children --yes");
-        assert_eq!((&deleted["deleted"], &deleted["deleted_beats"]), (&json!([1, 2, 3]), &json!(1)));
+        assert_eq!((&deleted["deleted"], &deleted["deleted_heartbeats"]), (&json!([1, 2, 3]), &json!(1)));
         assert_eq!(names(&lab.json("monitor list")), ["Cron"]);
         for table in ["heartbeat", "monitor_tag"] {
             assert_eq!(lab.sql(&format!("SELECT count(*) FROM {table}")).trim(), "0", "{table}");

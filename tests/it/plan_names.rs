@@ -58,7 +58,7 @@ fn a_group_may_be_called_by_its_name_alone() {
         assert_eq!(paths(&lab), expected, "{}", lab.engine());
         let file = write(&lab, "pruned.yaml", NESTED);
         let out = lab.ok(&format!("apply {file} --yes --prune"));
-        assert!(out.starts_with("applied: 1 to change, 4 unchanged\n"), "{out}");
+        assert!(out.starts_with("applied: 1 changed, 4 unchanged\n"), "{out}");
         assert_eq!(paths(&lab), expected, "{}", lab.engine());
     }
 }

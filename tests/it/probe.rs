@@ -142,7 +142,7 @@ fn compares_what_a_server_checks_with_its_database() {
         let found: serde_json::Value = serde_json::from_str(&ran.out).unwrap();
         assert_eq!(found["monitors"]["unchecked"], serde_json::json!([{"id": 4, "path": "Router"}]));
         assert_eq!(
-            found["monitors"]["unwanted"],
+            found["monitors"]["unexpected"],
             serde_json::json!([{"id": 2, "name": "Old"}, {"id": 9, "name": "Gone"}])
         );
         assert_eq!(found["checks"].as_array().unwrap().len(), 6);
@@ -162,7 +162,7 @@ fn says_why_a_login_is_refused() {
     let why = |line: &str, secret: &str| {
         let ran = probe(&lab, &server, &format!("{line} --json"), secret);
         let found: serde_json::Value = serde_json::from_str(&ran.out).unwrap();
-        (ran.exit, found["checks"][1]["means"].as_str().unwrap().to_owned())
+        (ran.exit, found["checks"][1]["meaning"].as_str().unwrap().to_owned())
     };
     let (exit, means) = why("", "");
     assert_eq!((exit, means.starts_with("it asks for a login, as it should")), (3, true), "the badges are not there");
@@ -208,7 +208,7 @@ fn says_who_it_is_that_answers() {
         assert_eq!(found["checks"].as_array().unwrap().len(), 1, "nothing more is asked");
         let check = &found["checks"][0];
         assert_eq!(check["answer"], answer, "{check}");
-        assert!(check["means"].as_str().unwrap().starts_with(means), "{check}");
+        assert!(check["meaning"].as_str().unwrap().starts_with(means), "{check}");
     }
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let ran = lab.run(&format!("probe --url http://{} --timeout 1s", silent.local_addr().unwrap()));

@@ -82,7 +82,7 @@ fn removes_what_no_rule_keeps_and_says_why_the_rest_stays() {
     lab.ok("backup prune --keep-last 1 --instance nobody --yes");
     assert_eq!(listed(&lab), all, "nothing was removed so far");
     let pruned = lab.json("backup prune --keep-last 2 --yes");
-    assert_eq!(pruned["removed"], 3);
+    assert_eq!(pruned["deleted"], 3);
     assert_eq!(listed(&lab), ids[..2].iter().cloned().collect());
     assert!(pruned["snapshots"][0]["reasons"].as_array().unwrap().is_empty());
     assert_eq!(pruned["snapshots"][4]["reasons"][0], "last snapshot");
@@ -101,7 +101,7 @@ fn keeps_the_newest_that_verifies_and_names_those_that_do_not() {
     lab.leave_out(&newest);
     let ran = lab.run("backup prune --keep-last 1 --yes");
     assert_eq!(ran.exit, 3, "{}{}", ran.out, ran.err);
-    assert!(ran.err.contains("newest that verifies") && ran.err.contains(&ids[0]), "{}", ran.err);
+    assert!(ran.err.contains("newest verified") && ran.err.contains(&ids[0]), "{}", ran.err);
     assert_eq!(listed(&lab), ids[..2].iter().cloned().collect());
 }
 
@@ -112,10 +112,10 @@ fn unfinished_work_protects_the_newest_whole_snapshot_and_no_other() {
     fs::create_dir_all(lab.folder().join(".kumadb")).unwrap();
     fs::write(lab.folder().join(".kumadb/journal.json"), "{").unwrap();
     let pruned = lab.json("backup prune --keep-last 1 --yes");
-    assert_eq!(pruned["removed"], 2);
+    assert_eq!(pruned["deleted"], 2);
     assert_eq!(
         pruned["snapshots"][2]["reasons"],
-        serde_json::json!(["last snapshot", "unfinished work on its instance", "newest that verifies"])
+        serde_json::json!(["last snapshot", "interrupted operation on its instance", "newest verified"])
     );
     assert_eq!(listed(&lab), [ids[0].clone()].into());
 }
@@ -200,7 +200,7 @@ fn prunes_every_store_for_itself_and_a_store_that_fails_hides_no_other() {
         }
         assert_eq!(away.away("backup create").exit, 0);
         let pruned = json(&away.both("backup prune --keep-last 2 --yes --json"));
-        assert_eq!(pruned["removed"], 3, "one here, two there: {pruned:#}");
+        assert_eq!(pruned["deleted"], 3, "one here, two there: {pruned:#}");
         assert_eq!(pruned["snapshots"].as_array().unwrap().len(), 7);
         assert_eq!(listed(&away.lab).len(), 2);
         assert_eq!(away.store().list().unwrap().snapshots.len(), 2);

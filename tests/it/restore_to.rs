@@ -210,7 +210,7 @@ fn an_embedded_mariadb_is_made_without_docker_and_boots_in_it() {
     let engine = dockerd::endpoint();
     let status =
         || Ran::of(lab.bare().env("DOCKER_HOST", engine.address()).args(["-t", &server.name, "--json", "status"])).out;
-    wait_until(60, "a beat", || status().contains("\"newest_beat\": \"2"));
+    wait_until(60, "a beat", || status().contains("\"last_heartbeat\": \"2"));
 }
 
 #[test]
@@ -386,7 +386,7 @@ fn a_container_that_was_never_started_boots_on_it() {
         let restored = lab.run_on(&name, &["restore", "latest", "--to", &new.name]).ended(0);
         assert!(restored.out.contains(&format!("docker start {}", new.name)), "{}", restored.out);
         cli(&["start", &new.name]);
-        let newest = || lab.run_on(&new.name, &["--json", "status"]).json()["newest_beat"].clone();
+        let newest = || lab.run_on(&new.name, &["--json", "status"]).json()["last_heartbeat"].clone();
         let first = newest();
         wait_until(60, "a beat of the new server", || newest() != first);
         // Started once, it is no place for a new instance any more.
@@ -506,7 +506,7 @@ fn the_page_for_a_new_host_ends_with_a_server_that_beats() {
         }
         let status = shell(&format!("kumadb --json -t {name} status")).json();
         assert_eq!(status["monitors"], 2, "{status:#}");
-        let newest = || shell(&format!("kumadb --json -t {name} status")).json()["newest_beat"].clone();
+        let newest = || shell(&format!("kumadb --json -t {name} status")).json()["last_heartbeat"].clone();
         let before = newest();
         wait_until(60, "another beat", || newest() != before);
         assert_eq!(fs::read_to_string(data.join("upload/logo1.png")).unwrap(), "icon");

@@ -228,9 +228,9 @@ fn keeps_what_must_not_go_and_says_why() {
     );
     let expected = [
         ("0", vec!["last snapshot", "in the future"]),
-        ("2", vec!["newest that verifies"]),
+        ("2", vec!["newest verified"]),
         ("3", vec!["files of an unreadable database"]),
-        ("busy-new", vec!["last snapshot", "unfinished work on its instance", "newest that verifies"]),
+        ("busy-new", vec!["last snapshot", "interrupted operation on its instance", "newest verified"]),
         ("other", vec!["last snapshot"]),
     ];
     let expected: BTreeMap<String, Vec<String>> = expected

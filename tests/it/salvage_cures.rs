@@ -342,7 +342,7 @@ fn salvages_a_file_without_an_instance_and_never_writes_to_it() {
     assert_eq!(ran.exit, 3, "{}", ran.err);
     let told: Json = serde_json::from_str(&ran.out).unwrap();
     assert_eq!(told["release"], "2.5.3");
-    assert_eq!(told["whole"], false);
+    assert_eq!(told["complete"], false);
     let table =
         |name: &str| told["tables"].as_array().unwrap().iter().find(|table| table["table"] == name).unwrap().clone();
     assert_eq!(table("heartbeat")["certain"], 300);

@@ -418,7 +418,7 @@ fn config_check_tries_every_store_and_everybody_who_is_told() {
         let ran = Ran::of(lab.bare().args(["config", "check", "--connect", "--json", "--config"]).arg(&config));
         assert_eq!(ran.exit, exit, "{}{}", ran.out, ran.err);
         let document: Json = serde_json::from_str(&ran.out).unwrap();
-        document["reached"].as_array().unwrap().clone()
+        document["checks"].as_array().unwrap().clone()
     };
     let reached = check(&[("far", &address, &lines), ("near", &local, "")], 0);
     let seen: Vec<_> =

@@ -88,14 +88,14 @@ fn a_policy_neither_counts_nor_removes_undo_snapshots() {
     assert_eq!((count("backup list"), count("backup list --undo")), (1, 3), "one backup is kept, the newest");
     let backup = lab.json("backup list")["snapshots"][0]["manifest"]["id"].as_str().unwrap().to_owned();
     lab.ok("monitor add group --name D");
-    assert_eq!(lab.json("backup prune --keep-last 1 --yes")["removed"], 0);
+    assert_eq!(lab.json("backup prune --keep-last 1 --yes")["deleted"], 0);
     // The newest backup and not what a write has made since.
     assert_eq!(lab.json("backup show latest")["manifest"]["id"], backup.as_str());
     let shown = lab.ok("backup list");
     assert!(shown.ends_with("4 undo snapshots not shown; to list them: kumadb backup list --undo\n"), "{shown}");
     let pruned = lab.json(&format!("backup prune --undo --yes --config {}", config.display()));
-    assert_eq!((&pruned["removed"], count("backup list --undo")), (&2.into(), 2), "{pruned:#}");
-    assert_eq!(lab.json("backup prune --undo --keep-last 1 --yes")["removed"], 1);
+    assert_eq!((&pruned["deleted"], count("backup list --undo")), (&2.into(), 2), "{pruned:#}");
+    assert_eq!(lab.json("backup prune --undo --keep-last 1 --yes")["deleted"], 1);
     assert_eq!((count("backup list"), count("backup list --undo")), (1, 1));
     // Without a backup, `latest` is the newest undo snapshot.
     std::fs::write(&config, "[undo]\nmax_count = 0\n").unwrap();
@@ -287,7 +287,7 @@ fn a_store_that_is_gone_at_the_end_blocks_nothing() {
         assert!(outcome.warnings[0].contains("it is pending in `"), "{:?}", outcome.warnings);
         assert!(!work(&lab).join("journal.json").exists());
         let listed = lab.json("backup list --undo");
-        let kept = &listed["kept"][0];
+        let kept = &listed["pending"][0];
         assert_eq!(
             (&kept["manifest"]["reason"], listed["snapshots"].as_array().unwrap().len()),
             (&"monitor add".into(), 1)
@@ -297,14 +297,17 @@ fn a_store_that_is_gone_at_the_end_blocks_nothing() {
         lab.ok("undo --yes");
         assert_eq!(configuration(&lab), before, "{}", lab.engine());
         let listed = lab.json("backup list --undo");
-        assert_eq!((listed["kept"].as_array().unwrap().len(), listed["snapshots"].as_array().unwrap().len()), (0, 3));
+        assert_eq!(
+            (listed["pending"].as_array().unwrap().len(), listed["snapshots"].as_array().unwrap().len()),
+            (0, 3)
+        );
         // The other two that put it into the store.
         for line in ["recover", "backup create"] {
             add_group(&lab, line, &spoil);
             restore();
             let ran = lab.json(line);
-            assert!(line != "recover" || ran["ended"] == "packed", "{ran:#}");
-            assert_eq!(lab.json("backup list --undo")["kept"].as_array().unwrap().len(), 0, "{line}");
+            assert!(line != "recover" || ran["ended"] == "stored", "{ran:#}");
+            assert_eq!(lab.json("backup list --undo")["pending"].as_array().unwrap().len(), 0, "{line}");
         }
         assert_eq!(lab.json("backup list --undo")["snapshots"].as_array().unwrap().len(), 5);
         // No more than a few of them are kept.
@@ -337,13 +340,13 @@ fn what_was_killed_while_packing_is_ended_by_the_next_write() {
         fs::remove_dir_all(work(&lab)).unwrap();
         copy_all(&copy, &work(&lab));
         let status = lab.json("status");
-        assert_eq!(status["unfinished"]["phase"], "seen", "{status:#}");
+        assert_eq!(status["interrupted"]["phase"], "seen", "{status:#}");
         lab.ok("monitor add group --name C");
         let listed = lab.json("backup list --undo");
         let ids: Vec<&str> =
             listed["snapshots"].as_array().unwrap().iter().map(|one| one["manifest"]["id"].as_str().unwrap()).collect();
         assert_eq!(
-            (ids.len(), ids[1], listed["kept"].as_array().unwrap().len()),
+            (ids.len(), ids[1], listed["pending"].as_array().unwrap().len()),
             (3, packed.as_str(), 0),
             "{listed:#}"
         );
@@ -413,13 +416,13 @@ fn changes_of_heartbeats_by_sql_are_undone_and_not_the_change_before() {
             let shown = lab.ok("undo --dry-run");
             assert!(shown.contains("will be lost: the whole database is restored"), "{sql}: {shown}");
             let undone = lab.json("undo --yes");
-            assert_eq!((&undone["whole"], content()), (&true.into(), before.clone()), "{}: {sql}", lab.engine());
+            assert_eq!((&undone["full"], content()), (&true.into(), before.clone()), "{}: {sql}", lab.engine());
         }
         // Rows that were only deleted come back among newer ones.
         lab.ok("sql 'DELETE FROM heartbeat WHERE status = 1' --write --yes");
         assert_eq!((changed(&lab), beats(&lab)), ("history".into(), 0), "{}", lab.engine());
         beat(&lab, "Shop", 2, 20);
-        assert_eq!(lab.json("undo --yes")["whole"], false);
+        assert_eq!(lab.json("undo --yes")["full"], false);
         assert_eq!(beats(&lab), 5, "{}", lab.engine());
         // What no comparison of configurations shows is not passed over.
         lab.ok("sql 'UPDATE monitor SET manual_status = 1' --write --yes");

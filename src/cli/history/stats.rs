@@ -13,7 +13,7 @@ use crate::kuma::history::{AHEAD, Beats, History, read_history};
 use crate::kuma::read::{read_counts, read_shown_state};
 use crate::model::state::State;
 use crate::text::bytes;
-use crate::value::shown_time;
+use crate::value::{shown_time, utc_time};
 
 #[derive(Args, Debug)]
 pub struct StatsArgs {
@@ -92,8 +92,8 @@ fn document(measured: &Measured) -> Json {
         .iter()
         .map(|(id, beats)| {
             json!({
-                "id": id, "path": measured.name(*id), "beats": beats.rows, "share": measured.share(beats.rows),
-                "important": beats.important, "oldest": beats.oldest, "newest": beats.newest,
+                "id": id, "path": measured.name(*id), "heartbeats": beats.rows, "share": measured.share(beats.rows),
+                "important": beats.important, "oldest": utc_time(&beats.oldest), "newest": utc_time(&beats.newest),
                 "server_deletes": beats.server_deletes,
             })
         })
@@ -104,13 +104,13 @@ fn document(measured: &Measured) -> Json {
             "auto_vacuum": layout.auto_vacuum.word(),
         })
     });
-    let amount = |beats: u64| json!({"beats": beats, "bytes": measured.bytes_of(beats)});
+    let amount = |beats: u64| json!({"heartbeats": beats, "bytes": measured.bytes_of(beats)});
     let mut deletes = history.old_statistics.clone();
     deletes.insert("heartbeat".into(), history.monitors.values().map(|beats| beats.server_deletes).sum());
     json!({
         "size_bytes": space.total, "free_bytes": space.free, "sqlite": layout, "tables": tables, "monitors": monitors,
-        "beats": measured.beats(), "per_day": amount(history.per_day), "in_30_days": amount(history.ahead),
-        "retention": {"set": history.retention.set, "days": history.retention.days, "thins": history.retention.thins},
+        "heartbeats": measured.beats(), "per_day": amount(history.per_day), "in_30_days": amount(history.ahead),
+        "retention": {"set": history.retention.set, "days": history.retention.days, "deletes_unimportant": history.retention.thins},
         "server_deletes": deletes,
     })
 }

@@ -57,7 +57,7 @@ pub fn run(args: &DeleteArgs, context: &mut Context<'_>) -> Result<Exit> {
     let question = Some(format!("delete {what} and {}?", counted(beats as usize, "heartbeat")));
     let done = |_: &Outcome| {
         (
-            json!({"deleted": ids, "deleted_beats": beats}),
+            json!({"deleted": ids, "deleted_heartbeats": beats}),
             format!("deleted {what} and {}", counted(beats as usize, "heartbeat")),
         )
     };

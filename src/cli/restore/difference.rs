@@ -102,13 +102,13 @@ impl Difference {
 
     /// As JSON.
     pub fn json(&self) -> Json {
-        let rows = |(table, now, then): &(String, u64, u64)| json!({"table": table, "now": now, "then": then});
+        let rows = |(table, now, then): &(String, u64, u64)| json!({"table": table, "now": now, "snapshot": then});
         json!({
             "changes": changes_json(&self.plan),
             "tables": self.rows.iter().map(rows).collect::<Vec<_>>(),
-            "monitors_gone": self.gone,
-            "monitors_back": self.back,
-            "history_back": self.missing,
+            "monitors_deleted": self.gone,
+            "monitors_restored": self.back,
+            "history_restored": self.missing,
             "heartbeats_lost": self.lost,
         })
     }

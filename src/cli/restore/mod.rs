@@ -213,7 +213,7 @@ fn not_yet(error: Error, args: &RestoreArgs, context: &Context<'_>) -> Error {
     }
 }
 
-/// A folder to unpack a snapshot of `size` bytes: in the store, unless the write would lack space there.
+/// A folder to unpack a snapshot of `size` bytes: in the store, unless the write would run out of space there.
 pub fn scratch_for(stores: &Stores, size: u64, instance: &Instance) -> Result<Scratch> {
     // Unpacked, converted, and the undo snapshot of the write.
     let wanted = 3 * size + size / 2 + (2 << 20);

@@ -2,7 +2,7 @@
 //!
 //! Nothing is overwritten, because the target is empty, so there is nothing to take a snapshot of. A data folder is built in
 //! `.kumadb-restore` inside it, verified there, and moved up entry by entry, the database last: a server that is started too
-//! early finds nothing, or everything. A database on MariaDB lacks one table until everything else is complete.
+//! early finds nothing, or everything. A database on MariaDB has all but one table until everything else is complete.
 
 mod database;
 pub mod place;
