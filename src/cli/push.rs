@@ -14,7 +14,7 @@ use crate::kuma::read::read_last_beat;
 use crate::model::state::{Monitor, State};
 use crate::plan::names::find_monitor;
 use crate::run::beats;
-use crate::value::{Row, Secret};
+use crate::value::{Row, Secret, utc_time};
 
 #[derive(Args, Debug)]
 pub struct PushArgs {
