@@ -1,4 +1,4 @@
-//! What a database has: tables, columns, defaults, keys; and which release of the server that makes it.
+//! Database schemas: tables, columns, defaults, keys; and the release of the server that they belong to.
 //!
 //! `migrations/` is embedded here: the server's own schema, recorded release by release.
 
@@ -12,13 +12,13 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::Problem;
 
-/// Which engine keeps a database.
+/// The engine of a database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum EngineKind {
     /// SQLite, one `kuma.db`.
     Sqlite,
-    /// MariaDB, embedded in the container or on its own.
+    /// MariaDB, embedded in the container or external.
     MariaDb,
 }
 
@@ -63,7 +63,7 @@ impl FromStr for Release {
         let mut parts = text.split('.').map(str::parse);
         match (parts.next(), parts.next(), parts.next(), parts.next()) {
             (Some(Ok(major)), Some(Ok(minor)), Some(Ok(patch)), None) => Ok(Release { major, minor, patch }),
-            _ => Err(format!("`{text}` is not a release such as 2.5.3")),
+            _ => Err(format!("`{text}` is not a valid release; example: 2.5.3")),
         }
     }
 }
@@ -154,7 +154,7 @@ pub struct Index {
 }
 
 impl Schema {
-    /// The table called `name`.
+    /// The table `name`.
     pub fn table(&self, name: &str) -> Option<&Table> {
         self.tables.get(name)
     }
@@ -171,47 +171,47 @@ impl Schema {
 }
 
 impl Table {
-    /// The column called `name`.
+    /// The column `name`.
     pub fn column(&self, name: &str) -> Option<&Column> {
         self.columns.iter().find(|column| column.name == name)
     }
 }
 
-/// The server's schema as one release makes it, recorded from a database of that release.
+/// The schema of one release, recorded from a database of that release.
 #[derive(Clone, Copy, Debug)]
 pub struct Recording {
     /// The engine it was recorded on.
     pub engine: EngineKind,
     /// The release it was recorded from.
     pub release: Release,
-    /// Statements that make the tables and the rows every such database starts with, see [`script`].
+    /// Statements that create the tables and their initial rows, see [`script`].
     pub sql: &'static str,
 }
 
 impl Recording {
-    /// The tables it makes, as a reader of the engine describes them; on MariaDB without the character set and collation
-    /// of columns, which come from the database.
+    /// Its tables, as the engine describes them; on MariaDB without the character set and collation of columns, which
+    /// come from the database.
     pub fn schema(&self) -> Schema {
         definition::read(self.engine, script(self.sql))
     }
 
-    /// Names in `knex_migrations`, in the order they are applied; none in 1.x.
+    /// Names in `knex_migrations`, in the order they are applied; empty in 1.x.
     pub fn migrations(&self) -> impl Iterator<Item = &'static str> {
         self.rows("knex_migrations").filter_map(|row| row.split('\'').nth(1))
     }
 
-    /// Names in the setting `databasePatchedFiles`; only SQLite has it, and 2.x no longer adds to it.
+    /// Names in the setting `databasePatchedFiles`; only on SQLite, and 2.x no longer adds to it.
     pub fn patches(&self) -> BTreeSet<String> {
         let list = self.settings().find(|(key, _)| *key == "databasePatchedFiles").map_or("{}", |(_, value)| value);
         serde_json::from_str::<BTreeMap<String, bool>>(list).unwrap_or_default().into_keys().collect()
     }
 
-    /// The settings that every database of this release has before anybody uses it, `jwtSecret` aside.
+    /// The settings of a new database of this release, without `jwtSecret`.
     pub fn settings(&self) -> impl Iterator<Item = (&'static str, &'static str)> {
         self.rows("setting").filter_map(|row| row.strip_prefix("('")?.strip_suffix("')")?.split_once("', '"))
     }
 
-    /// The rows that go into `table`, as they are written, without the comma.
+    /// The rows of `table`, as written, without the comma.
     fn rows(&self, table: &str) -> impl Iterator<Item = &'static str> {
         let head = format!("INSERT INTO `{table}` ");
         let insert = script(self.sql).find(|statement| statement.starts_with(&head)).unwrap_or_default();
@@ -234,7 +234,7 @@ const SQLITE: &[Recording] = recordings! { EngineKind::Sqlite, "sqlite":
     1 23 0, 1 23 17, 2 0 0, 2 0 2, 2 1 0, 2 1 3, 2 2 1, 2 3 2, 2 4 0, 2 5 0, 2 5 1, 2 5 3,
 };
 
-/// Oldest first. 1.x knows no MariaDB.
+/// Oldest first. 1.x does not support MariaDB.
 const MARIADB: &[Recording] = recordings! { EngineKind::MariaDb, "mariadb":
     2 0 0, 2 0 2, 2 1 0, 2 1 3, 2 2 1, 2 3 2, 2 4 0, 2 5 0, 2 5 1, 2 5 3,
 };
@@ -252,8 +252,8 @@ pub fn newest() -> Release {
     SQLITE[SQLITE.len() - 1].release
 }
 
-/// The recording that makes a database of `release`: its own, or that of an older release when the next newer recorded
-/// one has the same schema (2.5.2 lies between 2.5.1 and 2.5.3, which are the same).
+/// The recording for `release`: its own, or that of an older release if the next newer recorded one has the same schema
+/// (2.5.2 is between 2.5.1 and 2.5.3, which are the same).
 pub fn recording(engine: EngineKind, release: Release) -> Option<&'static Recording> {
     let all = recorded(engine);
     let at = all.iter().rposition(|recording| recording.release <= release)?;
@@ -263,14 +263,14 @@ pub fn recording(engine: EngineKind, release: Release) -> Option<&'static Record
     (found.release == release || next.is_some_and(same)).then_some(found)
 }
 
-/// What is wrong with a `release` that has no [`recording`].
+/// The problem of a `release` without a [`recording`].
 pub fn not_recorded(engine: EngineKind, release: Release) -> Problem {
     let known: Vec<String> = recorded(engine).iter().map(|known| known.release.to_string()).collect();
     Problem::new("release", format!("the schema of {release} on {engine} is not recorded"))
-        .hint(format!("take one of {}", known.join(", ")))
+        .hint(format!("use one of {}", known.join(", ")))
 }
 
-/// What tells one schema from another: the applied migrations, or in 1.x the applied patches.
+/// What identifies a schema: the applied migrations, or in 1.x the applied patches.
 fn signature(recording: &Recording) -> BTreeSet<String> {
     let names: BTreeSet<String> = recording.migrations().map(str::to_owned).collect();
     if names.is_empty() { recording.patches() } else { names }
@@ -294,18 +294,19 @@ pub fn script(sql: &str) -> impl Iterator<Item = &str> {
         .filter(|statement| !statement.is_empty())
 }
 
-/// Which release made a database, as far as its migrations tell.
+/// The release of a database, according to its migrations.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Recognition {
-    /// The newest recorded release with the same migrations; when none has, the newest whose migrations are all applied.
+    /// The newest recorded release with the same migrations; if there is none, the newest whose migrations are all
+    /// applied.
     pub release: Release,
     /// The oldest recorded release with the same migrations as `release`.
     pub oldest: Release,
     /// The database has the migrations of `release` and no others.
     pub exact: bool,
-    /// Applied, but not known to `release`: the database is of a newer or another server.
+    /// Applied, but not part of `release`: the database belongs to a newer or another server.
     pub unknown: Vec<String>,
-    /// Not applied: the database is older than every recorded release, or its upgrade never ended.
+    /// Not applied: the database is older than every recorded release, or its upgrade is incomplete.
     pub missing: Vec<String>,
 }
 
@@ -322,8 +323,8 @@ impl fmt::Display for Recognition {
     }
 }
 
-/// Tells the release of a database from the names in its `knex_migrations` and, when there are none because it is of
-/// 1.x, from the names in its setting `databasePatchedFiles`.
+/// Identifies the release of a database by the names in its `knex_migrations` or, for 1.x, by the names in its setting
+/// `databasePatchedFiles`.
 pub fn recognise(migrations: &BTreeSet<String>, patched_1x: &BTreeSet<String>) -> Recognition {
     let first_2x = SQLITE.partition_point(|recording| recording.release.major < 2);
     let (candidates, applied) =

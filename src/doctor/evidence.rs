@@ -1,4 +1,4 @@
-//! What was gathered of an instance, for the checks to judge. Nothing here says what is wrong.
+//! What was gathered about an instance. The checks decide what is wrong.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -9,15 +9,15 @@ use crate::model::state::Config;
 use crate::schema::EngineKind;
 use crate::value::Row;
 
-/// Everything that is known of one instance at one moment. What could not be gathered is `None`, and
-/// [`unread`](Evidence::unread) says why.
+/// Everything that is known about an instance at one point in time. Parts that could not be gathered are `None`, with
+/// the reason in [`unread`](Evidence::unread).
 #[derive(Debug)]
 pub struct Evidence {
     /// When it was gathered.
     pub now: DateTime<Utc>,
-    /// Which engine keeps the database.
+    /// The engine of the database.
     pub engine: Option<EngineKind>,
-    /// What the database holds.
+    /// The content of the database.
     pub database: Option<Content>,
     /// The data folder.
     pub folder: Option<Folder>,
@@ -25,13 +25,13 @@ pub struct Evidence {
     pub container: Option<Running>,
     /// Parts that could not be gathered.
     pub unread: Vec<Unread>,
-    /// Why there is no instance to look into: an empty folder, a db-config.json that says nothing.
+    /// Why there is no instance to examine: an empty folder, an incomplete db-config.json.
     pub nowhere: Option<String>,
-    /// Tables of a server whose first start was cut off before all were made: how many there are.
+    /// Number of tables, if the first start of the server was interrupted before all were created.
     pub half_made: Option<usize>,
-    /// What the engine says is damaged in the file.
+    /// The damage that the engine reports.
     pub damage: Vec<String>,
-    /// An operation of kumadb that was cut off, in words.
+    /// An interrupted operation of kumadb, as text.
     pub unfinished: Option<String>,
 }
 
@@ -44,49 +44,49 @@ pub struct Unread {
     pub why: String,
 }
 
-/// What a database holds: the configuration row by row, everything that grows as figures.
+/// The content of a database: the configuration row by row, the history as figures.
 #[derive(Debug)]
 pub struct Content {
     /// The configuration.
     pub config: Config,
     /// Rows of `knex_migrations_lock`; `None` where the release has no such table (1.x).
     pub lock: Option<Vec<Row>>,
-    /// The beats.
+    /// The heartbeats.
     pub beats: Beats,
-    /// Rows that point to rows that are not there.
+    /// Rows that refer to rows that do not exist.
     pub orphans: Vec<Orphans>,
-    /// Statistics that lie in the future: table, timestamp, rows.
+    /// Statistics with a timestamp in the future: table, timestamp, rows.
     pub future: Vec<(String, i64, u64)>,
     /// Rows of each table of statistics, by monitor: table, monitor, rows.
     pub statistics: Vec<(String, i64, u64)>,
-    /// What the engine says of itself.
+    /// The version that the engine reports.
     pub version: String,
-    /// SQLite gives room back to the disk at every commit (`auto_vacuum` FULL).
+    /// SQLite shrinks the file at every commit (`auto_vacuum` FULL).
     pub eager: bool,
-    /// Time zones of maintenance windows that the zone database of this machine does not have.
+    /// Time zones of maintenance windows that are missing in the time zone database.
     pub unknown_zones: BTreeSet<String>,
 }
 
-/// What there is to say of all beats.
+/// Figures about all heartbeats.
 #[derive(Debug, Default)]
 pub struct Beats {
     /// How many.
     pub rows: u64,
-    /// How many say that the server waited in vain for its own database.
+    /// How many report a timeout of the server's own database.
     pub timeouts: u64,
-    /// Statuses that are numbers, but none of 0 to 3, each with its rows.
+    /// Numeric statuses other than 0 to 3, each with its number of rows.
     pub odd_statuses: BTreeMap<i64, u64>,
-    /// Ids of those whose status is no number at all, the first of them.
+    /// Ids of the first heartbeats whose status is not a number.
     pub odd: Vec<i64>,
-    /// Ids of those that lie in the future, the first of them.
+    /// Ids of the first heartbeats in the future.
     pub future: Vec<i64>,
 }
 
-/// Beats that are named one by one.
+/// The most heartbeats that are listed by id.
 pub(crate) const NAMED: usize = 10_000;
 
 impl Beats {
-    /// Takes in what there is to say of other, later ones.
+    /// Adds the figures of later heartbeats.
     pub fn add(&mut self, later: Beats) {
         self.rows += later.rows;
         self.timeouts += later.timeouts;
@@ -100,16 +100,16 @@ impl Beats {
     }
 }
 
-/// Rows of one table that point to one thing that is not there.
+/// Rows of one table that refer to one row that does not exist.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Orphans {
     /// Their table.
     pub table: String,
-    /// The column that points.
+    /// The column that refers.
     pub column: String,
-    /// Where to.
+    /// The table it refers to.
     pub parent: String,
-    /// The id that is not there.
+    /// The id that does not exist.
     pub value: i64,
     /// How many rows.
     pub rows: u64,
@@ -120,9 +120,9 @@ pub struct Orphans {
 pub struct Folder {
     /// Where it is.
     pub path: PathBuf,
-    /// Which engine the server will open, as far as that can be told.
+    /// The engine that the server will use, if known.
     pub engine: Option<EngineKind>,
-    /// It is the MariaDB inside the container.
+    /// The database is the MariaDB inside the container.
     pub embedded: bool,
     /// Bytes that can still be written there.
     pub free: u64,
@@ -132,19 +132,19 @@ pub struct Folder {
     pub files: Vec<Seen>,
     /// Files in `upload/`.
     pub uploads: Vec<Seen>,
-    /// How many files `screenshots/` holds.
+    /// The number of files in `screenshots/`.
     pub screenshots: usize,
-    /// The user id the server runs as, as far as that can be told, and its group.
+    /// The user id of the server process and its group, if known.
     pub server: Option<(u32, u32)>,
-    /// Files and folders of the embedded MariaDB, named from the data folder on: `mariadb/kuma`.
+    /// Files and folders of the embedded MariaDB, relative to the data folder: `mariadb/kuma`.
     pub mariadb: Vec<Seen>,
-    /// The folder `mariadb/` has what a finished installation has.
+    /// The folder `mariadb/` contains a complete installation.
     pub mariadb_installed: Option<bool>,
     /// The container cannot write there.
     pub read_only: bool,
-    /// Processes that hold the database open.
+    /// Processes that have the database open.
     pub holders: Vec<String>,
-    /// What holds on the file system that it is on, where that is one of a network.
+    /// What to know about its file system, if that is a network file system.
     pub network: Option<String>,
 }
 
@@ -172,13 +172,13 @@ pub struct Running {
     pub name: String,
     /// Its image.
     pub image: String,
-    /// It runs, or is being started again and again.
+    /// It runs, or is in a restart loop.
     pub up: bool,
-    /// It ends again and again.
+    /// It is in a restart loop.
     pub looping: bool,
     /// Other running servers on the same data folder.
     pub others: Vec<String>,
-    /// Its image has a MariaDB inside; `None` where that cannot be told.
+    /// Its image contains MariaDB; `None` if unknown.
     pub has_mariadb: Option<bool>,
     /// The last lines of its log.
     pub log: Vec<String>,

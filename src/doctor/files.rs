@@ -1,4 +1,4 @@
-//! Faults of the data folder: damage, space, owners, and a folder that is not the one.
+//! Checks of the data folder: damage, disk space, owners, wrong folder.
 
 use std::path::PathBuf;
 
@@ -8,7 +8,7 @@ use super::{Cure, Evidence, Fault, FileChange, Subject};
 use crate::schema::EngineKind;
 use crate::text::{bytes, counted};
 
-/// A database whose pages do not hold together.
+/// A database whose pages are inconsistent.
 pub(super) fn find_damage(evidence: &Evidence, faults: &mut Vec<Fault>) {
     if evidence.damage.is_empty() || has_loose_wal(evidence) {
         return;
@@ -20,7 +20,7 @@ pub(super) fn find_damage(evidence: &Evidence, faults: &mut Vec<Fault>) {
     });
 }
 
-/// A damaged database with a WAL beside it that nobody has open: most likely the WAL of another file.
+/// A damaged database with a WAL that no process has open: most likely the WAL of another file.
 pub(super) fn find_wrong_wal(evidence: &Evidence, faults: &mut Vec<Fault>) {
     if evidence.damage.is_empty() || !has_loose_wal(evidence) {
         return;
@@ -28,18 +28,22 @@ pub(super) fn find_wrong_wal(evidence: &Evidence, faults: &mut Vec<Fault>) {
     faults.push(Fault {
         subject: at(evidence, "kuma.db-wal"),
         what: format!(
-            "the database cannot be read together with the `kuma.db-wal` beside it ({}): after a copy or restore by hand the \
-             two are often not of one moment",
+            "the database cannot be read together with its `kuma.db-wal` ({}): after a manual copy or restore the two \
+             files are often from different points in time",
             evidence.damage.join("; ")
         ),
         cure: anew(evidence),
     });
 }
 
-/// A file can be read page by page; what MariaDB keeps cannot.
+/// A SQLite file can be read page by page; the files of MariaDB cannot.
 fn anew(evidence: &Evidence) -> Cure {
     match evidence.engine {
-        Some(EngineKind::MariaDb) => Cure::Advice("kumadb backup list, then `kumadb restore ID`".into()),
+        Some(EngineKind::MariaDb) => Cure::Advice(
+            "restore a snapshot: `kumadb backup list`, then `kumadb restore \
+                                                   ID`"
+            .into(),
+        ),
         _ => Cure::Salvage,
     }
 }
@@ -49,7 +53,7 @@ fn has_loose_wal(evidence: &Evidence) -> bool {
     folder.holders.is_empty() && folder.file("kuma.db-wal").is_some_and(|wal| wal.size > 0)
 }
 
-/// Less room than the database takes: the next clean-up, upgrade or backup ends half-way.
+/// Less disk space than the size of the database: the next clean-up, upgrade or backup fails.
 pub(super) fn find_full_disk(evidence: &Evidence, faults: &mut Vec<Fault>) {
     let Some(folder) = &evidence.folder else { return };
     if folder.free >= folder.size {
@@ -60,24 +64,25 @@ pub(super) fn find_full_disk(evidence: &Evidence, faults: &mut Vec<Fault>) {
     });
     let old: Vec<String> = old.map(|seen| format!("`{}` ({})", seen.name, bytes(seen.size))).collect();
     let mut advice = match old.is_empty() {
-        true => format!("make room on the disk of {}: df -h {0}", folder.path.display()),
-        false => format!("look whether these can go, kumadb deletes none of them: {}", old.join(", ")),
+        true => format!("free disk space for {}; check: df -h {0}", folder.path.display()),
+        false => format!("check whether these files can be deleted (kumadb does not delete them): {}", old.join(", ")),
     };
     if folder.screenshots > 0 {
-        advice.push_str(&format!("; {} in `screenshots/`", counted(folder.screenshots, "picture")));
+        advice.push_str(&format!(", {} in `screenshots/`", counted(folder.screenshots, "picture")));
     }
     if let Some(content) = evidence.database.as_ref().filter(|content| content.beats.rows > 0) {
         advice.push_str(&format!(
-            "; {} of history: kumadb history stats says what it takes, kumadb history prune --keep DAYS lets it go, and the \
-             server uses its room again",
+            "; history: {}; `kumadb history stats` shows its size, `kumadb history prune --keep DAYS` deletes old \
+             rows, whose disk space the server uses again",
             counted(usize::try_from(content.beats.rows).unwrap_or(usize::MAX), "beat")
         ));
     }
-    advice.push_str("; of snapshots on the same disk: kumadb backup prune");
+    advice.push_str("; snapshots on the same disk: `kumadb backup prune`");
     faults.push(Fault {
         subject: Subject { path: Some(folder.path.clone()), ..Subject::default() },
         what: format!(
-            "{} are free and the database takes {}: the server stops storing when the disk is full, and no backup fits",
+            "{} free, and the database has {}: the server stops storing heartbeats when the disk is full, and there is \
+             no space for a backup",
             bytes(folder.free),
             bytes(folder.size)
         ),
@@ -85,28 +90,28 @@ pub(super) fn find_full_disk(evidence: &Evidence, faults: &mut Vec<Fault>) {
     });
 }
 
-/// Not the folder it should be, or two databases in one.
+/// The wrong folder, or two databases in one folder.
 pub(super) fn find_wrong_folder(evidence: &Evidence, faults: &mut Vec<Fault>) {
     match (&evidence.nowhere, evidence.half_made) {
-        // The embedded one is another code's.
+        // The embedded MariaDB is K023.
         (None, _) => {}
         (Some(_), Some(_)) if is_embedded(evidence) => {}
         (Some(_), Some(tables)) => faults.push(Fault {
             subject: Subject::default(),
             what: format!(
-                "the first start was cut off while it made the tables: there are {tables}, no user and no monitor; each start \
-                 now ends with an error"
+                "the first start was interrupted while it created the tables ({tables} exist, without users and \
+                 monitors); each start now fails"
             ),
             cure: Cure::Advice(
-                "with the server stopped, empty it: DROP DATABASE, then CREATE DATABASE … CHARACTER SET utf8mb4 (a kuma.db: give \
-                 it another name); then start the server"
+                "stop the server, then recreate the database: DROP DATABASE and CREATE DATABASE … CHARACTER SET \
+                 utf8mb4 (SQLite: rename kuma.db); then start the server"
                     .into(),
             ),
         }),
         (Some(why), None) => faults.push(Fault {
             subject: Subject::default(),
-            what: format!("{why}: the server shows its set-up page, as if all data were gone"),
-            cure: Cure::Advice("kumadb find, to see where data is; then mount that folder at /app/data".into()),
+            what: format!("{why}: the server shows its setup page, as if all data were lost"),
+            cure: Cure::Advice("find the data with `kumadb find`, then mount that folder at /app/data".into()),
         }),
     }
     let Some(folder) = &evidence.folder else { return };
@@ -116,29 +121,29 @@ pub(super) fn find_wrong_folder(evidence: &Evidence, faults: &mut Vec<Fault>) {
         let changes = parts.iter().filter(|name| folder.file(name).is_some()).map(|name| aside(folder, name, evidence));
         faults.push(Fault {
             subject: at(evidence, "kuma.db"),
-            what: "a `kuma.db` lies beside a server on MariaDB: should `db-config.json` ever be lost, the server boots on \
-                   that old file, and all newer data seem gone"
+            what: "an old `kuma.db` exists, but the server uses MariaDB: if `db-config.json` is ever lost, the server \
+                   starts with that file, and all newer data seem lost"
                 .into(),
             cure: Cure::Files(changes.collect()),
         });
     }
 }
 
-/// Files that the user of the server cannot read and write.
+/// Files that the server process cannot read and write.
 pub(super) fn find_wrong_owners(evidence: &Evidence, faults: &mut Vec<Fault>) {
     let Some(folder) = &evidence.folder else { return };
     if folder.read_only {
         faults.push(Fault {
             subject: Subject { path: Some(folder.path.clone()), ..Subject::default() },
-            what: "the container has its data folder read-only: nothing can be stored".into(),
+            what: "the data folder is read-only in the container: nothing can be stored".into(),
             cure: Cure::Advice(
-                "take `:ro` off the volume, or mount the file system for writing, and make the container anew".into(),
+                "remove `:ro` from the volume, or mount the file system read-write, and recreate the container".into(),
             ),
         });
     }
     find_lost_mariadb(folder, faults);
     let Some((uid, gid)) = folder.server else { return };
-    // Root reads and writes everything.
+    // Root can read and write every file.
     if uid == 0 {
         return;
     }
@@ -155,8 +160,8 @@ pub(super) fn find_wrong_owners(evidence: &Evidence, faults: &mut Vec<Fault>) {
         faults.push(Fault {
             subject: Subject { path: Some(path.clone()), ..Subject::default() },
             what: format!(
-                "`{}` belongs to user {} with mode {:o}, and the server runs as user {uid}: it cannot write it (EACCES, \
-                 SQLITE_READONLY)",
+                "`{}` belongs to user {} with mode {:o}, and the server runs as user {uid}: it cannot write the file \
+                 (EACCES, SQLITE_READONLY)",
                 path.display(),
                 seen.uid,
                 seen.mode
@@ -166,8 +171,8 @@ pub(super) fn find_wrong_owners(evidence: &Evidence, faults: &mut Vec<Fault>) {
     }
 }
 
-/// Files of the embedded MariaDB that it cannot write. Whoever the server runs as, its MariaDB runs as this user, and the
-/// server gives it the uppermost folder only (2.0.2).
+/// Files that the embedded MariaDB cannot write. It always runs as this user, and the server changes the owner of the
+/// top folder only (2.0.2).
 fn find_lost_mariadb(folder: &Folder, faults: &mut Vec<Fault>) {
     const NODE: u32 = 1000;
     // The server writes this one itself.
@@ -181,9 +186,9 @@ fn find_lost_mariadb(folder: &Folder, faults: &mut Vec<Fault>) {
     faults.push(Fault {
         subject: Subject { path: Some(folder.path.join("mariadb")), ..Subject::default() },
         what: format!(
-            "{} in `mariadb/` cannot be written by MariaDB, which runs as user {NODE}, `{}` for one, of user {}: the server waits \
-             for it for ever",
-            if lost.len() == 1 { "one thing".into() } else { format!("{} things", lost.len()) },
+            "MariaDB runs as user {NODE} and cannot write {} in `mariadb/`, for example `{}` of user {}: the server \
+             waits for MariaDB endlessly",
+            if lost.len() == 1 { "one file".into() } else { format!("{} files", lost.len()) },
             first.name,
             first.uid
         ),
@@ -201,16 +206,16 @@ fn can_write(seen: &Seen, uid: u32, gid: u32) -> bool {
     (seen.mode >> shift) & needed == needed
 }
 
-/// An embedded MariaDB whose installation never ended, or in an image that has none.
+/// An embedded MariaDB whose installation is incomplete, or an image without MariaDB.
 pub(super) fn find_half_installed(evidence: &Evidence, faults: &mut Vec<Fault>) {
     let Some(folder) = evidence.folder.as_ref().filter(|folder| folder.embedded) else { return };
     let half = match (folder.mariadb_installed, evidence.half_made) {
         (Some(false), _) => {
-            Some("holds no finished installation: the server waits for its MariaDB for ever".to_owned())
+            Some("contains an incomplete installation: the server waits for its MariaDB endlessly".to_owned())
         }
         (_, Some(tables)) => Some(format!(
-            "was cut off while the server made its tables: there are {tables}, no user and no monitor; each start now ends with \
-             an error"
+            "is from a first start that was interrupted while it created the tables ({tables} exist, without users and \
+             monitors); each start now fails"
         )),
         _ => None,
     };
@@ -224,8 +229,8 @@ pub(super) fn find_half_installed(evidence: &Evidence, faults: &mut Vec<Fault>) 
     if let Some(container) = evidence.container.as_ref().filter(|container| container.has_mariadb == Some(false)) {
         faults.push(Fault {
             subject: at(evidence, "db-config.json"),
-            what: format!("image `{}` has no MariaDB inside, and the data need one", container.image),
-            cure: Cure::Advice("use the full image of the same release: its tag without `-slim`".into()),
+            what: format!("image `{}` does not contain MariaDB, which this data folder requires", container.image),
+            cure: Cure::Advice("use the full image of the same release (the tag without `-slim`)".into()),
         });
     }
 }

@@ -1,12 +1,12 @@
-//! What each migration makes, and how one that was cut off half-way is finished: what is missing of it is made as its release
-//! was recorded, then it is noted as done. Nothing that is there is touched, so whatever somebody put into it stays.
+//! What each migration creates, and how an incomplete one is finished: its missing tables and columns are created as
+//! recorded for its release, then it is recorded as applied. Existing tables and data are not changed.
 
 use super::Evidence;
 use super::evidence::Content;
 use crate::schema::{self, EngineKind, Recording, quote};
 
-/// Columns, or whole tables where none is named, that a migration makes (read in the migrations of 2.5.3). Those that only
-/// change columns or rows can be run again.
+/// Columns, or whole tables if no column is named, that a migration creates (read in the migrations of 2.5.3).
+/// Migrations that only change columns or rows can be run again.
 type Made = (&'static str, &'static str, &'static [&'static str]);
 
 const WHOLE: &[&str] = &[];
@@ -69,36 +69,36 @@ const MADE: &[Made] = &[
     ("2026-05-25-0000-add-gamedig-token.js", "monitor", &["gamedig_token"]),
 ];
 
-/// It renames a column besides.
+/// It also renames a column.
 const RENAMES: &str = "2025-02-17-2142-generalize-analytics.js";
 
-/// It reckons lines of cron for maintenance windows besides.
+/// It also computes cron expressions for maintenance windows.
 const RECKONS: &str = "2025-06-13-0000-maintenance-add-last-start.js";
 
-/// A migration that was cut off.
+/// An incomplete migration.
 pub(super) struct Half {
     /// Its name.
     pub migration: &'static str,
-    /// The oldest recorded release that has it, in words.
+    /// The oldest recorded release that has it, as text.
     pub release: String,
-    /// The first thing of it that is there, its table and column.
+    /// The table of its first existing part.
     pub table: &'static str,
-    /// As above; none for a whole table.
+    /// The column of its first existing part; `None` for a whole table.
     pub column: Option<&'static str>,
-    /// What finishes it; `None` where that is more than making what is missing.
+    /// The statements that finish it; `None` if it needs more than creating missing parts.
     pub statements: Option<Vec<String>>,
 }
 
-/// The next migration of a database, if a part of it is there.
+/// The next migration of a database, if a part of it exists.
 pub(super) fn half_applied(evidence: &Evidence) -> Option<Half> {
     let content = evidence.database.as_ref()?;
     let database = &content.config.database;
-    // 1.x has none of them.
+    // 1.x has none of these migrations.
     let applied = if database.release.release.major < 2 { None } else { Some(&database.migrations) };
     let is_applied = |name: &str| applied.is_some_and(|applied| applied.contains(name));
     let order: Vec<&str> = schema::recorded(database.engine).last()?.migrations().collect();
     let next = *order.iter().find(|name| !is_applied(name))?;
-    // A server that nobody knows may have made it otherwise.
+    // An unknown release may have created it differently.
     if applied.is_some_and(|applied| applied.iter().any(|name| !order.contains(&name.as_str()))) {
         return None;
     }
@@ -155,7 +155,7 @@ fn finish(
     Some(statements)
 }
 
-/// The statement that adds `column` to `table` as it was recorded; none where rows that are there could not have one.
+/// The statement that adds `column` to `table` as recorded; `None` if existing rows could not have it.
 pub(super) fn make_column(recording: &Recording, table: &str, column: &str) -> Option<String> {
     let described = recording.schema().table(table)?.column(column)?.clone();
     if described.not_null && described.default.is_none() {
@@ -167,7 +167,7 @@ pub(super) fn make_column(recording: &Recording, table: &str, column: &str) -> O
     Some(format!("ALTER TABLE {} ADD COLUMN {line}", quote(table)))
 }
 
-/// The statements that make `table` and its indexes as they were recorded.
+/// The statements that create `table` and its indexes as recorded.
 pub(super) fn make_table(recording: &Recording, table: &str) -> Vec<String> {
     let on = format!(" ON {} ", quote(table));
     let indexes = schema::script(recording.sql).filter(|sql| {

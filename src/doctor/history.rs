@@ -1,4 +1,4 @@
-//! Faults of what grows: beats, statistics, and rows that point nowhere.
+//! Checks of the history: heartbeats, statistics, and orphan rows.
 
 use super::monitors::{delete, id, set};
 use super::{Cure, Evidence, Fault, Subject};
@@ -6,13 +6,13 @@ use super::{Cure, Evidence, Fault, Subject};
 use crate::text::counted;
 use crate::value::Value;
 
-/// Beats beyond which the page becomes slow.
+/// With more heartbeats than this the page becomes slow.
 const MANY: u64 = 1_000_000;
 
-/// Columns whose lost targets are another code's: they make ghosts of monitors.
+/// Columns whose missing targets are reported as K015.
 const GHOSTS: [&str; 2] = ["user_id", "parent"];
 
-/// Beats with a status that does not exist: the upgrade to 2.x dies of one of them.
+/// Heartbeats with an invalid status: a single one makes the upgrade to 2.x fail.
 pub(super) fn find_odd_statuses(evidence: &Evidence, faults: &mut Vec<Fault>) {
     let Some(content) = &evidence.database else { return };
     let total = content.beats.odd_statuses.values().sum::<u64>() + content.beats.odd.len() as u64;
@@ -23,21 +23,25 @@ pub(super) fn find_odd_statuses(evidence: &Evidence, faults: &mut Vec<Fault>) {
         .beats
         .odd_statuses
         .iter()
-        .map(|(status, rows)| delete("heartbeat", &format!("beats with status {status}"), "status", *status, *rows))
+        .map(|(status, rows)| {
+            delete("heartbeat", &format!("heartbeats with status {status}"), "status", *status, *rows)
+        })
         .collect();
     let unclear = content.beats.odd.iter();
-    steps.extend(unclear.map(|beat| delete("heartbeat", &format!("beat {beat} without a status"), "id", *beat, 1)));
+    steps.extend(
+        unclear.map(|beat| delete("heartbeat", &format!("heartheartbeat {beat} without a status"), "id", *beat, 1)),
+    );
     faults.push(Fault {
         subject: whole("heartbeat", "status"),
         what: format!(
-            "{} a status that is none of down, up, pending and maintenance: an upgrade dies of it",
+            "{} a status other than down, up, pending and maintenance: an upgrade fails",
             beats(total, "has", "have")
         ),
         cure: Cure::Rows(steps),
     });
 }
 
-/// Rows that point to rows that are not there.
+/// Rows that refer to rows that do not exist.
 pub(super) fn find_orphans(evidence: &Evidence, faults: &mut Vec<Fault>) {
     let Some(content) = &evidence.database else { return };
     for orphans in &content.orphans {
@@ -45,9 +49,9 @@ pub(super) fn find_orphans(evidence: &Evidence, faults: &mut Vec<Fault>) {
         if table == "monitor" && GHOSTS.contains(&column.as_str()) {
             continue;
         }
-        let subject = format!("`{table}` of {} {value}, which is not there", orphans.parent);
+        let subject = format!("`{table}` of {} {value}, which does not exist", orphans.parent);
         let nullable = content.config.database.schema.table(table).and_then(|table| table.column(column));
-        // A thing that can do without what it points to is kept.
+        // A row that is valid without the reference is kept.
         let steps = match nullable.is_some_and(|column| !column.not_null) {
             true => content
                 .config
@@ -61,10 +65,10 @@ pub(super) fn find_orphans(evidence: &Evidence, faults: &mut Vec<Fault>) {
         faults.push(Fault {
             subject: whole(table, column),
             what: format!(
-                "{} of `{table}` {} to {} {value}, which is not there: upgrades and deletes end with \"FOREIGN KEY \
+                "{} of `{table}` {} to {} {value}, which does not exist: upgrades and deletes fail with \"FOREIGN KEY \
                  constraint failed\"",
                 counted(orphans.rows as usize, "row"),
-                if orphans.rows == 1 { "points" } else { "point" },
+                if orphans.rows == 1 { "refers" } else { "refer" },
                 orphans.parent
             ),
             cure: Cure::Rows(steps),
@@ -72,16 +76,16 @@ pub(super) fn find_orphans(evidence: &Evidence, faults: &mut Vec<Fault>) {
     }
 }
 
-/// A history that is too long, or a database that the server waited for in vain.
+/// A history that is too long, or a database on which the server timed out.
 pub(super) fn find_long_history(evidence: &Evidence, faults: &mut Vec<Fault>) {
     let Some(content) = &evidence.database else { return };
     if content.beats.rows > MANY {
         faults.push(Fault {
             subject: whole("heartbeat", "id"),
-            what: format!("{} beats are kept: the page becomes slow, and monitors seem down that are not", content.beats.rows),
+            what: format!("{} heartbeats are stored: the page becomes slow, and monitors that are up may seem down", content.beats.rows),
             cure: Cure::Advice(
-                "kumadb history stats, then `kumadb history prune --keep DAYS --vacuum`; `--set-retention DAYS` lets the server \
-                 keep fewer from then on"
+                "`kumadb history stats`, then `kumadb history prune --keep DAYS --vacuum`; with `--set-retention DAYS` \
+                 the server keeps fewer days from then on"
                     .into(),
             ),
         });
@@ -90,15 +94,19 @@ pub(super) fn find_long_history(evidence: &Evidence, faults: &mut Vec<Fault>) {
         faults.push(Fault {
             subject: whole("heartbeat", "msg"),
             what: format!(
-                "{} that the server waited in vain for its own database (\"Knex: Timeout\"): these downs were none",
-                beats(content.beats.timeouts, "says", "say")
+                "{} a timeout of the server's own database (\"Knex: Timeout\"): these monitors were not really down",
+                beats(content.beats.timeouts, "reports", "report")
             ),
-            cure: Cure::Advice("keep fewer days of history, check fewer monitors at once, or use a faster disk".into()),
+            cure: Cure::Advice(
+                "keep fewer days of history, check fewer monitors at the same time, or use a faster \
+                                disk"
+                    .into(),
+            ),
         });
     }
 }
 
-/// Statistics of days that have not been.
+/// Statistics with timestamps in the future.
 pub(super) fn find_future_statistics(evidence: &Evidence, faults: &mut Vec<Fault>) {
     let Some(content) = &evidence.database else { return };
     let mut tables: Vec<&str> = content.future.iter().map(|(table, ..)| table.as_str()).collect();
@@ -108,33 +116,33 @@ pub(super) fn find_future_statistics(evidence: &Evidence, faults: &mut Vec<Fault
         let total: u64 = rows.iter().map(|(.., rows)| rows).sum();
         let steps = rows.iter().map(|(_, at, rows)| {
             let when = chrono::DateTime::from_timestamp(*at, 0).map_or_else(|| at.to_string(), |at| at.to_string());
-            delete(table, &format!("statistics in `{table}` of {when}"), "timestamp", *at, *rows)
+            delete(table, &format!("statistics in `{table}` for {when}"), "timestamp", *at, *rows)
         });
         faults.push(Fault {
             subject: whole(table, "timestamp"),
             what: format!(
                 "{} of `{table}` {} in the future: charts and uptimes are wrong until then",
                 counted(total as usize, "row"),
-                if total == 1 { "lies" } else { "lie" },
+                if total == 1 { "is" } else { "are" },
             ),
             cure: Cure::Rows(steps.collect()),
         });
     }
 }
 
-/// Beats of days that have not been.
+/// Heartbeats with timestamps in the future.
 pub(super) fn find_future_beats(evidence: &Evidence, faults: &mut Vec<Fault>) {
     let Some(content) = &evidence.database else { return };
     let beats = &content.beats.future;
     if beats.is_empty() {
         return;
     }
-    let steps = beats.iter().map(|id| delete("heartbeat", &format!("beat {id} of the future"), "id", *id, 1));
+    let steps = beats.iter().map(|id| delete("heartbeat", &format!("heartbeat {id} in the future"), "id", *id, 1));
     faults.push(Fault {
         subject: whole("heartbeat", "time"),
         what: format!(
             "{} in the future: until then the page shows {} as the newest, and state changes are missed",
-            self::beats(beats.len() as u64, "lies", "lie"),
+            self::beats(beats.len() as u64, "is", "are"),
             if beats.len() == 1 { "it" } else { "them" }
         ),
         cure: Cure::Rows(steps.collect()),
@@ -152,7 +160,9 @@ pub(super) fn find_eager_vacuum(evidence: &Evidence, faults: &mut Vec<Fault>) {
             path: evidence.folder.as_ref().map(|folder| folder.path.join("kuma.db")),
             ..Subject::default()
         },
-        what: "`auto_vacuum` is FULL: every clean-up of old beats moves pages, and the page is slow meanwhile".into(),
+        what: "`auto_vacuum` is FULL: every clean-up of old heartbeats moves pages, and the server is slow \
+               meanwhile"
+            .into(),
         cure: Cure::Advice("kumadb vacuum --auto-vacuum incremental".into()),
     });
 }
@@ -161,7 +171,7 @@ fn whole(table: &str, column: &str) -> Subject {
     Subject { table: Some(table.into()), column: Some(column.into()), ..Subject::default() }
 }
 
-/// `1 beat has`, `2 beats have`.
+/// `1 heartbeat has`, `2 heartbeats have`.
 fn beats(n: u64, one: &str, many: &str) -> String {
-    format!("{} {}", counted(n as usize, "beat"), if n == 1 { one } else { many })
+    format!("{} {}", counted(n as usize, "heartbeat"), if n == 1 { one } else { many })
 }

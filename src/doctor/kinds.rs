@@ -1,17 +1,17 @@
-//! Faults of single monitors that keep them down for ever, mostly out of an insert by hand.
+//! Checks of single monitors that always stay down, usually after a manual insert.
 
 use super::monitors::{Monitors, id, shown};
 use super::{Cure, Evidence, Fault};
 use crate::model;
 
-/// What a type cannot do without, and what the page writes there (2.5.3).
+/// Required columns by type, and what the page writes there (2.5.3).
 const NEEDED: [(&str, &str, &str); 3] = [
     ("dns", "dns_resolve_server", "1.1.1.1"),
     ("kafka-producer", "kafka_producer_brokers", "[]"),
     ("kafka-producer", "kafka_producer_sasl_options", r#"{"mechanism":"None"}"#),
 ];
 
-/// A monitor whose check fails for want of one cell. Empty JSON hurts all monitors, and is another code's.
+/// A monitor whose check fails because of one empty cell. Empty JSON affects all monitors and is K001.
 pub(super) fn find_lacking(evidence: &Evidence, faults: &mut Vec<Fault>) {
     let Some(monitors) = Monitors::of(evidence) else { return };
     for row in monitors.rows {
@@ -24,7 +24,7 @@ pub(super) fn find_lacking(evidence: &Evidence, faults: &mut Vec<Fault>) {
             faults.push(Fault {
                 subject: monitors.subject(row, column),
                 what: format!(
-                    "{}: `{column}` is {}: its check fails each time, and it stays down",
+                    "{}: column `{column}` is {}; each check fails, and the monitor stays down",
                     monitors.name(row),
                     shown(cell)
                 ),
@@ -34,7 +34,7 @@ pub(super) fn find_lacking(evidence: &Evidence, faults: &mut Vec<Fault>) {
     }
 }
 
-/// A monitor of a type that the server does not have. Of a database that is newer than kumadb nothing is said.
+/// A monitor of an unknown type. Not checked for a database that is newer than kumadb.
 pub(super) fn find_unknown_kinds(evidence: &Evidence, faults: &mut Vec<Fault>) {
     let Some(monitors) = Monitors::of(evidence) else { return };
     if !monitors.content.config.database.release.exact {
@@ -47,31 +47,29 @@ pub(super) fn find_unknown_kinds(evidence: &Evidence, faults: &mut Vec<Fault>) {
         }
         faults.push(Fault {
             subject: monitors.subject(row, "type"),
-            what: format!(
-                "{} is of type {}, which no release has: it stays down for ever",
-                monitors.name(row),
-                shown(kind)
-            ),
+            what: format!("{} has the unknown type {}; it stays down", monitors.name(row), shown(kind)),
             cure: Cure::Advice(format!(
-                "make it anew with `kumadb monitor add TYPE`, then: kumadb monitor delete {}",
+                "add it again with `kumadb monitor add TYPE`, then: kumadb monitor delete {}",
                 id(row)
             )),
         });
     }
 }
 
-/// A monitor with the id 0, which is nothing to much of the server.
+/// A monitor with the id 0, which much of the server treats as missing.
 pub(super) fn find_zero(evidence: &Evidence, faults: &mut Vec<Fault>) {
     let Some(monitors) = Monitors::of(evidence) else { return };
     for row in monitors.rows.iter().filter(|row| row.int("id") == Some(0)) {
         faults.push(Fault {
             subject: monitors.subject(row, "id"),
             what: format!(
-                "{} has the id 0, which the page takes for none: it cannot be opened or changed there",
+                "{} has the id 0, which the page treats as missing; it cannot be opened or changed there",
                 monitors.name(row)
             ),
             cure: Cure::Advice(
-                "kumadb monitor clone 0 NAME, then `kumadb monitor delete 0`; its history stays in the snapshot".into(),
+                "`kumadb monitor clone 0 NAME`, then `kumadb monitor delete 0`; its history remains in the \
+                 snapshot"
+                    .into(),
             ),
         });
     }

@@ -1,4 +1,4 @@
-//! Faults of the schema: migrations that were cut off, and what a database lacks of its release.
+//! Checks of the schema: incomplete migrations, and tables, columns, indexes and keys that are missing.
 
 use std::collections::BTreeSet;
 
@@ -12,7 +12,7 @@ use crate::plan::{Change, Step};
 use crate::schema::{self, EngineKind, ForeignKey, Index, Recording, Schema, Table, quote};
 use crate::text::counted;
 
-/// The lock of migrations is set, or is not one row.
+/// The migration lock is set, or is not exactly one row.
 pub(super) fn find_lock(evidence: &Evidence, faults: &mut Vec<Fault>) {
     let Some(content) = &evidence.database else { return };
     let Some(lock) = &content.lock else { return };
@@ -22,13 +22,16 @@ pub(super) fn find_lock(evidence: &Evidence, faults: &mut Vec<Fault>) {
     }
     let subject =
         Subject { table: Some("knex_migrations_lock".into()), column: Some("is_locked".into()), ..Subject::default() };
-    // A lock that is set while the server stays up is perhaps a migration at work.
+    // If the lock is set while the server stays up, a migration may be running.
     if locked > 0 && is_up(evidence) {
         faults.push(Fault {
             subject,
-            what: "a migration is running, or was cut off: the server runs, so it may be at it right now".into(),
+            what:
+                "the migration lock is set: a migration was interrupted, or is running right now, because the server \
+                   is up"
+                    .into(),
             cure: Cure::Advice(
-                "wait; if the log has not moved for hours, stop the server and run `kumadb doctor` again".into(),
+                "wait; if the log has not changed for hours, stop the server and run `kumadb doctor` again".into(),
             ),
         });
         return;
@@ -39,20 +42,20 @@ pub(super) fn find_lock(evidence: &Evidence, faults: &mut Vec<Fault>) {
         .enumerate()
         .filter(|(at, _)| Some(*at) != kept)
         .filter_map(|(_, row)| row.int("index"))
-        .map(|index| delete("knex_migrations_lock", "the lock of a migration that was cut off", "index", index, 1))
+        .map(|index| delete("knex_migrations_lock", "the lock of an interrupted migration", "index", index, 1))
         .collect();
     if kept.is_none() {
         let columns = [String::from("is_locked")].into();
         let change = Change::Insert { columns, cells: vec![0.into()] };
-        steps.push(Step { table: "knex_migrations_lock".into(), subject: "the lock, open".into(), change });
+        steps.push(Step { table: "knex_migrations_lock".into(), subject: "the lock, unlocked".into(), change });
     }
     let why = match (locked, lock.len()) {
-        (0, 0) => "the lock of migrations has no row",
-        (0, _) => "the lock of migrations has several rows",
-        _ => "a migration was cut off and left its lock",
+        (0, 0) => "the migration lock has no row",
+        (0, _) => "the migration lock has several rows",
+        _ => "a migration was interrupted and left its lock",
     };
-    // Together with the rest of the migration, which is no matter of rows: an open lock alone would only let the server fail
-    // at what is there already.
+    // Together with the rest of the migration, which changes more than rows: with the lock alone removed, the server
+    // would fail because a part already exists.
     let cure = match half_applied(evidence) {
         Some(Half { statements: Some(_), .. }) => Cure::Statements(vec![
             "DELETE FROM `knex_migrations_lock`".into(),
@@ -62,23 +65,22 @@ pub(super) fn find_lock(evidence: &Evidence, faults: &mut Vec<Fault>) {
     };
     faults.push(Fault {
         subject,
-        what: format!("{why}: each start ends with \"Migration table is already locked\""),
+        what: format!("{why}; each start fails with \"Migration table is already locked\""),
         cure,
     });
 }
 
-/// Tables and columns that the migrations which are noted as applied should have made, and a migration of which a part is
-/// there and no note.
+/// Missing tables and columns of applied migrations, and a migration that is partly applied but not recorded.
 pub(super) fn find_half_migrated(evidence: &Evidence, faults: &mut Vec<Fault>) {
     if let (Some((live, recorded)), Some(recording)) = (both(evidence), recording(evidence)) {
         for (name, table) in &recorded.tables {
             let Some(now) = live.table(name) else {
-                let what = format!("table `{name}` of its release is not there");
+                let what = format!("table `{name}` is missing");
                 faults.push(half(name, None, what, Some(make_table(recording, name))));
                 continue;
             };
             for column in table.columns.iter().filter(|column| now.column(&column.name).is_none()) {
-                let what = format!("`{name}` lacks the column `{}` of its release", column.name);
+                let what = format!("column `{}` of table `{name}` is missing", column.name);
                 let makes = make_column(recording, name, &column.name).map(|makes| vec![makes]);
                 faults.push(half(name, Some(&column.name), what, makes));
             }
@@ -86,15 +88,17 @@ pub(super) fn find_half_migrated(evidence: &Evidence, faults: &mut Vec<Fault>) {
     }
     let Some(Half { migration, release, table, column, statements }) = half_applied(evidence) else { return };
     let part = column.map_or_else(|| format!("table `{table}`"), |column| format!("column `{column}` of `{table}`"));
-    let what =
-        format!("{part} is there, and migration `{migration}` of {release}, which makes it, is not noted as done");
+    let what = format!(
+        "{part} exists, but migration `{migration}` of {release}, which creates it, is not recorded as \
+                 applied"
+    );
     let fault = half(table, column, what, statements);
     faults.push(match is_up(evidence) {
-        // An older server does not mind, and would not start with the note.
+        // An older server ignores it, and would not start with the migration recorded.
         true => Fault {
             cure: Cure::Advice(format!(
-                "the server that runs is older and does not mind it; to finish it, stop that server, run the image of {release} \
-                 or newer, and `kumadb doctor --fix K009`"
+                "the running server is older and not affected; to finish the migration, stop that server, switch to \
+                 image {release} or newer, and run `kumadb doctor --fix K009`"
             )),
             ..fault
         },
@@ -105,22 +109,26 @@ pub(super) fn find_half_migrated(evidence: &Evidence, faults: &mut Vec<Fault>) {
 fn half(table: &str, column: Option<&str>, what: String, cure: Option<Vec<String>>) -> Fault {
     Fault {
         subject: Subject { table: Some(table.into()), column: column.map(str::to_owned), ..Subject::default() },
-        what: format!("{what}: a migration was cut off half-way, and the server cannot finish it"),
+        what: format!("{what}; a migration was interrupted, and the server cannot finish it"),
         cure: match cure {
             Some(statements) => Cure::Statements(statements),
-            None => Cure::Advice("put back the snapshot or backup from before the upgrade: kumadb backup list".into()),
+            None => Cure::Advice(
+                "restore the snapshot from before the upgrade: `kumadb backup list`, then `kumadb \
+                                  restore ID`"
+                    .into(),
+            ),
         },
     }
 }
 
-/// Whether a server runs, and does not end again and again.
+/// Whether a server runs and is not in a restart loop.
 fn is_up(evidence: &Evidence) -> bool {
     evidence.container.as_ref().is_some_and(|container| container.up && !container.looping)
         || evidence.folder.as_ref().is_some_and(|folder| !folder.holders.is_empty())
 }
 
-/// Text in a character set whose rows outgrow what MariaDB takes once they are widened. The server itself keeps a few
-/// columns as utf8mb3 (2.0.0 to 2.5.3).
+/// Text in a character set with which rows may become too large for MariaDB. The server itself stores a few columns as
+/// utf8mb3 (2.0.0 to 2.5.3).
 pub(super) fn find_narrow_text(evidence: &Evidence, faults: &mut Vec<Fault>) {
     let Some(content) = &evidence.database else { return };
     let narrow = |table: &Table| {
@@ -132,7 +140,8 @@ pub(super) fn find_narrow_text(evidence: &Evidence, faults: &mut Vec<Fault>) {
             faults.push(Fault {
                 subject: Subject { table: Some(name.clone()), ..Subject::default() },
                 what: format!(
-                    "`{name}` keeps its text as {charset}: an upgrade ends with \"Row size too large\", and emoji are lost"
+                    "table `{name}` stores its text as {charset}: an upgrade fails with \"Row size too large\", and \
+                     emoji are lost"
                 ),
                 cure: Cure::Statements(vec![
                     "ALTER DATABASE CHARACTER SET utf8mb4".into(),
@@ -143,14 +152,14 @@ pub(super) fn find_narrow_text(evidence: &Evidence, faults: &mut Vec<Fault>) {
     }
 }
 
-/// Indexes and foreign keys of the release that are not there, as after a conversion by hand.
+/// Missing indexes and foreign keys, as after a manual conversion.
 pub(super) fn find_lost_keys(evidence: &Evidence, faults: &mut Vec<Fault>) {
     let Some((live, recorded)) = both(evidence) else { return };
     let Some(recording) = recording(evidence) else { return };
     for (name, table) in &recorded.tables {
         let Some(now) = live.table(name) else { continue };
         let (mut lost, mut statements) = (Vec::new(), Vec::new());
-        // Two indexes may be on the same columns, one of them for a part of the rows; and one may have another name.
+        // Two indexes may be on the same columns, one of them partial; and an index may have another name.
         let is_taken = |name: &str| table.indexes.iter().any(|index| index.name == name);
         for index in &table.indexes {
             let is_same = |other: &&Index| other.name == index.name || !is_taken(&other.name);
@@ -170,12 +179,12 @@ pub(super) fn find_lost_keys(evidence: &Evidence, faults: &mut Vec<Fault>) {
         }
         faults.push(Fault {
             subject: Subject { table: Some(name.clone()), ..Subject::default() },
-            what: format!("`{name}` lacks {}: it is slow, or keeps rows of what is gone", lost.join(", ")),
+            what: format!("table `{name}` is missing {}; it is slow, or keeps rows of deleted items", lost.join(", ")),
             cure: match statements.into_iter().collect() {
                 Some(statements) => Cure::Statements(statements),
                 None => Cure::Advice(
-                    "SQLite adds no constraint to a table: export the configuration (kumadb export), make a new instance \
-                     (kumadb init), and apply it there"
+                    "SQLite cannot add a constraint to an existing table: export the configuration (`kumadb export`), \
+                     create a new instance (`kumadb init`), and apply it there"
                         .into(),
                 ),
             },
@@ -183,10 +192,10 @@ pub(super) fn find_lost_keys(evidence: &Evidence, faults: &mut Vec<Fault>) {
     }
 }
 
-/// The statement that makes an index; none where it is part of its table.
+/// The statement that creates an index; `None` if it is part of its table.
 fn make_index(recording: &Recording, table: &str, index: &Index) -> Option<String> {
     if recording.engine == EngineKind::Sqlite {
-        // As it was recorded: some indexes are of a part of the rows.
+        // As recorded: some indexes are partial.
         let named = format!("INDEX {} ON {} ", quote(&index.name), quote(table));
         return schema::script(recording.sql)
             .find(|sql| sql.starts_with("CREATE") && sql.contains(&named))
@@ -198,7 +207,7 @@ fn make_index(recording: &Recording, table: &str, index: &Index) -> Option<Strin
     (index.name != "PRIMARY").then_some(makes)
 }
 
-/// The statement that makes a foreign key; SQLite has none.
+/// The statement that creates a foreign key; SQLite has none.
 fn make_key(engine: EngineKind, table: &str, key: &ForeignKey) -> Option<String> {
     let name = key.name.as_ref().map_or(String::new(), |name| format!("CONSTRAINT {} ", quote(name)));
     let (column, parent, to) = (quote(&key.column), quote(&key.table), quote(&key.to));
@@ -211,7 +220,8 @@ fn make_key(engine: EngineKind, table: &str, key: &ForeignKey) -> Option<String>
     (engine == EngineKind::MariaDb).then_some(makes)
 }
 
-/// Whether each applied migration is known, though no release has just these: an upgrade was cut off between two of them.
+/// Whether each applied migration is known, although no release has exactly this set: an upgrade was interrupted
+/// between two of them.
 pub fn is_between_releases(evidence: &Evidence) -> bool {
     evidence.database.as_ref().is_some_and(|content| unknown(content).is_empty())
 }
@@ -225,7 +235,7 @@ fn unknown(content: &Content) -> Vec<&str> {
     names.filter(|name| !known.contains(name)).collect()
 }
 
-/// Migrations that no release knows which kumadb knows.
+/// Migrations that are in no known release.
 pub(super) fn find_foreign_migrations(evidence: &Evidence, faults: &mut Vec<Fault>) {
     find_old_image(evidence, faults);
     let Some(content) = &evidence.database else { return };
@@ -238,17 +248,17 @@ pub(super) fn find_foreign_migrations(evidence: &Evidence, faults: &mut Vec<Faul
     faults.push(Fault {
         subject: Subject { table: Some("knex_migrations".into()), column: Some("name".into()), ..Subject::default() },
         what: format!(
-            "{} that {} does not have ({names}): an older image ends with \"the following files are missing\"",
+            "{} unknown to {} ({names}): an older image fails with \"the following files are missing\"",
             counted(unknown.len(), "migration"),
             newest.map_or_else(|| "any known release".to_owned(), |release| release.to_string()),
         ),
         cure: Cure::Advice(
-            "run an image at least as new as the one that ran last; never edit `knex_migrations`".into(),
+            "run an image at least as new as the one that ran last; do not edit `knex_migrations`".into(),
         ),
     });
 }
 
-/// The recording of the release that the database is of, where that is sure.
+/// The recording of the database's release, if the release is certain.
 fn recording(evidence: &Evidence) -> Option<&'static Recording> {
     let database = &evidence.database.as_ref()?.config.database;
     schema::recorded(database.engine)

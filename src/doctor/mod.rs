@@ -1,6 +1,6 @@
-//! What is wrong with an instance, why that matters, and what cures it.
+//! Diagnoses an instance: what is wrong, what it means, and how to fix it.
 //!
-//! Pure judgement: [`Evidence`] in, [`Finding`]s out. One check is one function and one row of [`CHECKS`].
+//! Pure functions: [`Evidence`] in, [`Finding`]s out. One check is one function and one row of [`CHECKS`].
 
 mod checks;
 pub mod evidence;
@@ -26,22 +26,22 @@ pub use checks::CHECKS;
 pub use evidence::Evidence;
 pub use migrations::is_between_releases;
 
-/// How bad a fault is.
+/// The severity of a finding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Severity {
     /// The server does not start, hangs, or loses data.
     Critical,
-    /// Something does not work as a person thinks it does.
+    /// Something does not work as expected.
     Error,
-    /// It works still.
+    /// It still works.
     Warning,
-    /// Harmless, and good to know.
+    /// Harmless.
     Info,
 }
 
 impl Severity {
-    /// Its word.
+    /// Its name, in lower case.
     pub fn word(self) -> &'static str {
         match self {
             Severity::Critical => "critical",
@@ -58,24 +58,24 @@ pub struct Check {
     pub code: &'static str,
     /// What it is, in a few words.
     pub title: &'static str,
-    /// How bad it is.
+    /// Its severity.
     pub severity: Severity,
     /// What people see, and where it comes from.
     pub explanation: &'static str,
-    /// What the cure does.
+    /// What the fix does.
     pub cure: &'static str,
-    /// Codes that this one can be the cause of.
+    /// Codes of findings that this one can cause.
     pub explains: &'static [&'static str],
-    /// Looks for it.
+    /// The check.
     pub find: fn(&Evidence, &mut Vec<Fault>),
 }
 
-/// One place where something is wrong, as a check sees it.
+/// One fault, as a check finds it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Fault {
     /// Where.
     pub subject: Subject,
-    /// What is wrong there and what that means.
+    /// What is wrong and what that means.
     pub what: String,
     /// What to do.
     pub cure: Cure,
@@ -94,28 +94,28 @@ pub struct Subject {
     pub path: Option<PathBuf>,
 }
 
-/// What cures a fault.
+/// How to fix a fault.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Cure {
     /// Changes of rows.
     Rows(Vec<Step>),
-    /// Statements that change how tables are kept and no cell of them: an index, a foreign key, a character set, a column
-    /// that is missing; and the bookkeeping of migrations. Each is harmless to keep, and what is left of them is found again.
+    /// Statements that change the structure of tables but no cell: an index, a foreign key, a character set, a missing
+    /// column; and the records of migrations. Each is harmless if the others fail, and the doctor finds what is left.
     Statements(Vec<String>),
-    /// A new database out of what is left of a damaged one.
+    /// A new database from the readable rows of a damaged one.
     Salvage,
     /// Changes of files.
     Files(Vec<FileChange>),
-    /// A new password for this user, which a person has to give.
+    /// A new password for this user, which has to be entered.
     Password {
         /// The user.
         id: i64,
         /// Its name.
         name: String,
-        /// The hash as it is.
+        /// The present hash.
         old: Value,
     },
-    /// A person has to do this.
+    /// Steps for the user: there is no automatic fix.
     Advice(String),
 }
 
@@ -133,11 +133,11 @@ pub enum FileChange {
         /// Permission bits.
         mode: u32,
     },
-    /// Another name, in the same folder; nothing is deleted.
+    /// Renames it in the same folder; nothing is deleted.
     SetAside {
         /// The file or folder.
         path: PathBuf,
-        /// Its new place.
+        /// Its new path.
         to: PathBuf,
     },
 }
@@ -149,28 +149,28 @@ pub struct Finding {
     pub code: &'static str,
     /// What it is, in a few words.
     pub title: &'static str,
-    /// How bad it is.
+    /// Its severity.
     pub severity: Severity,
     /// Where, what, and what to do.
     pub fault: Fault,
-    /// Codes among the other findings that this one explains.
+    /// Codes of other findings that this one explains.
     pub explains: Vec<&'static str>,
 }
 
 impl Finding {
-    /// Whether `--fix` can cure it by itself.
+    /// Whether `--fix` can fix it.
     pub fn is_curable(&self) -> bool {
         !matches!(self.fault.cure, Cure::Advice(_))
     }
 }
 
-/// The check with this code, however it is written: `K001`, `k1`, `1`.
+/// The check with this code, written as `K001`, `k1` or `1`.
 pub fn check(code: &str) -> Option<&'static Check> {
     let number: u32 = code.trim_start_matches(['k', 'K']).parse().ok()?;
     CHECKS.iter().find(|check| check.code == format!("K{number:03}"))
 }
 
-/// Everything that is wrong: what explains other findings first, then by severity, then by code.
+/// All findings: those that explain others first, then by severity, then by code.
 pub fn examine(evidence: &Evidence) -> Vec<Finding> {
     let mut findings = Vec::new();
     for check in CHECKS {
@@ -192,7 +192,7 @@ pub fn examine(evidence: &Evidence) -> Vec<Finding> {
     findings
 }
 
-/// One plan out of the row cures of `findings`, for the configuration that `evidence` is of.
+/// One plan of all fixes of rows in `findings`, for the configuration in `evidence`.
 pub fn plan_cures(findings: &[&Finding], evidence: &Evidence) -> Plan {
     let fingerprint = evidence.database.as_ref().map(|content| content.config.fingerprint.clone());
     let mut plan = Plan { fingerprint, steps: Vec::new() };
@@ -205,8 +205,8 @@ pub fn plan_cures(findings: &[&Finding], evidence: &Evidence) -> Plan {
     plan
 }
 
-/// Two cures may meet in one row: what is deleted anyway need not be changed or deleted again, and all that changes in one
-/// row is written at once, because SQLite looks at every reference of a row that is written.
+/// Two fixes may affect one row: a deleted row need not be changed or deleted again, and all changes of one row are
+/// written together, because SQLite checks every reference of a row that is written.
 fn settle(steps: &mut Vec<Step>) {
     let gone: BTreeSet<(String, i64)> = steps
         .iter()
@@ -217,7 +217,7 @@ fn settle(steps: &mut Vec<Step>) {
         .collect();
     let mut deleted = BTreeSet::new();
     let mut settled: Vec<Step> = Vec::new();
-    // Where the update of a row stands.
+    // The position of the update of a row.
     let mut updates: BTreeMap<(String, i64), usize> = BTreeMap::new();
     for step in steps.drain(..) {
         match &step.change {

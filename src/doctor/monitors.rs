@@ -1,4 +1,4 @@
-//! Faults of monitors and of what is attached to them.
+//! Checks of monitors and their notifications.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -11,18 +11,18 @@ use crate::model::state::monitor_paths;
 use crate::plan::{Assignment, Change, Step};
 use crate::value::{Row, Value};
 
-/// The most seconds that a timer of the server can wait; beyond it, it does not wait at all.
+/// The longest wait of a timer of the server, in seconds; with more, it does not wait at all.
 const LONGEST: i64 = 2_073_600;
 
-/// What a JSON column of `monitor` must hold.
+/// The required shape of a JSON column of `monitor`.
 struct Shape {
     column: &'static str,
     fits: fn(&Json) -> bool,
     reset: Option<&'static str>,
 }
 
-/// The JSON columns that the list of monitors is made of (2.5.3); of these one bad cell hides all monitors. Headers hurt
-/// their own monitor only, and what they should say nobody but a person knows.
+/// The JSON columns that the list of monitors is built from (2.5.3); one invalid cell hides all monitors. Headers
+/// affect only their own monitor, and have no default.
 const SHAPES: &[Shape] = &[
     Shape {
         column: "accepted_statuscodes_json",
@@ -36,8 +36,8 @@ const SHAPES: &[Shape] = &[
     Shape { column: "headers", fits: |_| true, reset: None },
 ];
 
-/// A cell that does not parse, is empty, or has the wrong shape. NULL is what the server itself leaves in a column that a
-/// type does not use.
+/// A cell that does not parse, is empty, or has the wrong shape. The server itself leaves NULL in a column that a type
+/// does not use.
 pub(super) fn find_bad_json(evidence: &Evidence, faults: &mut Vec<Fault>) {
     let Some(monitors) = Monitors::of(evidence) else { return };
     for row in monitors.rows {
@@ -50,31 +50,28 @@ pub(super) fn find_bad_json(evidence: &Evidence, faults: &mut Vec<Fault>) {
                 Ok(json) if (shape.fits)(&json) => continue,
                 Ok(_) => "has the wrong shape",
                 Err(_) if text.is_empty() => "is empty",
-                Err(_) => "is no JSON",
+                Err(_) => "is not valid JSON",
             };
             let (means, cure) = match shape.reset {
                 Some(reset) => (
-                    "the server cannot read its monitors, so the page shows none and the login spins",
+                    "the server cannot load its monitors, so the page shows none and login hangs",
                     Cure::Rows(vec![monitors.set(row, &[(shape.column, reset.into())])]),
                 ),
                 None => (
                     "this monitor cannot send its request and stays down",
-                    Cure::Advice(format!(
-                        "kumadb monitor edit {} -s 'headers={{}}', or with the headers it should send",
-                        id(row)
-                    )),
+                    Cure::Advice(format!("set the headers: kumadb monitor edit {} -s 'headers={{}}'", id(row))),
                 ),
             };
             faults.push(Fault {
                 subject: monitors.subject(row, shape.column),
-                what: format!("{}: `{}` {why}; {means}", monitors.name(row), shape.column),
+                what: format!("{}: column {} {why}; {means}", monitors.name(row), shape.column),
                 cure,
             });
         }
     }
 }
 
-/// A monitor that is its own group, groups in a circle, and children of what is no group.
+/// A monitor that is its own group, groups in a cycle, and children of a monitor that is not a group.
 pub(super) fn find_circles(evidence: &Evidence, faults: &mut Vec<Fault>) {
     let Some(monitors) = Monitors::of(evidence) else { return };
     let parents: HashMap<i64, i64> =
@@ -86,13 +83,13 @@ pub(super) fn find_circles(evidence: &Evidence, faults: &mut Vec<Fault>) {
         let Some(kind) = kinds.get(&parent) else { continue };
         let circle = circle_of(own, &parents);
         let why = if parent == own {
-            "is its own group; the server runs in a circle: login hangs and one core is busy".to_owned()
+            "is its own group; the server loops endlessly, so login hangs and one CPU core is busy".to_owned()
         } else if *kind != "group" {
-            format!("is in monitor {parent}, which is no group: the page cannot show it where it belongs")
+            format!("has monitor {parent} as its group, which is not a group; the page cannot show it there")
         } else if circle.iter().min() == Some(&own) {
-            // One edge cut opens the circle; the others stay as people made them.
+            // Removing one edge opens the cycle; the others are kept.
             format!(
-                "is in a circle of {} groups; the server never ends: login hangs and one core is busy",
+                "is in a cycle of {} groups; the server loops endlessly, so login hangs and one CPU core is busy",
                 circle.len()
             )
         } else {
@@ -106,7 +103,7 @@ pub(super) fn find_circles(evidence: &Evidence, faults: &mut Vec<Fault>) {
     }
 }
 
-/// The monitors on the circle through `own`; empty where following parents does not lead back to it.
+/// The monitors of the cycle through `own`; empty if there is none.
 fn circle_of(own: i64, parents: &HashMap<i64, i64>) -> BTreeSet<i64> {
     let mut seen = BTreeSet::new();
     let mut at = own;
@@ -122,7 +119,7 @@ fn circle_of(own: i64, parents: &HashMap<i64, i64>) -> BTreeSet<i64> {
     BTreeSet::new()
 }
 
-/// Monitors of nobody, and those in a group that is not there: they run, and no page shows them.
+/// Monitors without a user, and monitors in a group that does not exist: they run, but no page shows them.
 pub(super) fn find_ghosts(evidence: &Evidence, faults: &mut Vec<Fault>) {
     let Some(monitors) = Monitors::of(evidence) else { return };
     let config = &monitors.content.config;
@@ -134,10 +131,14 @@ pub(super) fn find_ghosts(evidence: &Evidence, faults: &mut Vec<Fault>) {
         if user.int().is_none_or(|id| !users.contains(&id))
             && let Some(owner) = config.owner
         {
-            let whose = if user.is_null() { "nobody".to_owned() } else { format!("user {user}, who is not there") };
+            let whose =
+                if user.is_null() { "no user".to_owned() } else { format!("user {user}, which does not exist") };
             faults.push(Fault {
                 subject: monitors.subject(row, "user_id"),
-                what: format!("{} belongs to {whose}: it runs and alerts, and no page shows it", monitors.name(row)),
+                what: format!(
+                    "{} belongs to {whose}; it runs and sends alerts, but no page shows it",
+                    monitors.name(row)
+                ),
                 cure: Cure::Rows(vec![monitors.set(row, &[("user_id", owner.into())])]),
             });
         }
@@ -145,26 +146,26 @@ pub(super) fn find_ghosts(evidence: &Evidence, faults: &mut Vec<Fault>) {
         if !parent.is_null() && parent.int().is_none_or(|id| !all.contains(&id)) {
             faults.push(Fault {
                 subject: monitors.subject(row, "parent"),
-                what: format!("{} is in group {parent}, which is not there: no page shows it", monitors.name(row)),
+                what: format!("{} is in group {parent}, which does not exist; no page shows it", monitors.name(row)),
                 cure: Cure::Rows(vec![monitors.set(row, &[("parent", Value::Null)])]),
             });
         }
     }
 }
 
-/// Seconds that are no number, or out of what a timer of the server takes; `active` that is neither 0 nor 1.
+/// Seconds that are not a number, or out of the range of the server's timers; `active` that is neither 0 nor 1.
 pub(super) fn find_bad_numbers(evidence: &Evidence, faults: &mut Vec<Fault>) {
     let Some(monitors) = Monitors::of(evidence) else { return };
     let release = monitors.content.config.database.release.release;
     let least = if release < R2_1 { 20 } else { 1 };
-    // 2.5 has no limit of its own any more, only the timer's.
+    // 2.5 has only the limit of the timer.
     let most = if release < R2_5 { LONGEST } else { i64::from(i32::MAX / 1000) };
     for row in monitors.rows {
         let interval = whole(row.cell("interval")).filter(|n| *n > 0).unwrap_or(60).clamp(least, LONGEST);
         let limits = [
             ("interval", least, most, interval, "it is checked without a pause, or never"),
             ("retry_interval", 0, most, interval, "it is retried without a pause, or never"),
-            ("timeout", 0, most, (interval * 4 / 5).max(1), "its checks never end, or end at once"),
+            ("timeout", 0, most, (interval * 4 / 5).max(1), "its checks never end, or end immediately"),
         ];
         for (column, least, most, right, means) in limits {
             let cell = row.cell(column);
@@ -173,20 +174,20 @@ pub(super) fn find_bad_numbers(evidence: &Evidence, faults: &mut Vec<Fault>) {
             }
             let fits = match cell {
                 Value::Int(n) => (least..=most).contains(n),
-                // A time-out may be a fraction: the page computes it.
+                // A timeout may be a fraction: the page computes it.
                 Value::Real(x) => column == "timeout" && *x >= 0.0 && *x <= most as f64,
-                // DOUBLE and DECIMAL travel as text.
+                // DOUBLE and DECIMAL are read as text.
                 Value::Text(text) => {
                     text.parse().is_ok_and(|x: f64| column == "timeout" && x >= 0.0 && x <= most as f64)
                 }
                 _ => false,
             };
             if !fits {
-                // Nothing and less mean no pause at all, which nobody meant.
+                // Zero and negative numbers mean no pause at all, which is never intended.
                 let right = whole(cell).filter(|n| *n > 0).map_or(right, |n| n.clamp(least.max(1), LONGEST));
                 faults.push(Fault {
                     subject: monitors.subject(row, column),
-                    what: format!("{}: `{column}` is {}; {means}", monitors.name(row), shown(cell)),
+                    what: format!("{}: column `{column}` is {}; {means}", monitors.name(row), shown(cell)),
                     cure: Cure::Rows(vec![monitors.set(row, &[(column, right.into())])]),
                 });
             }
@@ -197,7 +198,7 @@ pub(super) fn find_bad_numbers(evidence: &Evidence, faults: &mut Vec<Fault>) {
             faults.push(Fault {
                 subject: monitors.subject(row, "active"),
                 what: format!(
-                    "{}: `active` is {}, neither 0 nor 1: it may never start, or never stop",
+                    "{}: column `active` is {}, neither 0 nor 1; it may never start, or never stop",
                     monitors.name(row),
                     shown(active)
                 ),
@@ -207,7 +208,7 @@ pub(super) fn find_bad_numbers(evidence: &Evidence, faults: &mut Vec<Fault>) {
     }
 }
 
-/// Notifications that cannot be sent, and links that send twice.
+/// Notifications that cannot be sent, and duplicate links.
 pub(super) fn find_mute(evidence: &Evidence, faults: &mut Vec<Fault>) {
     let Some(monitors) = Monitors::of(evidence) else { return };
     let config = &monitors.content.config;
@@ -216,13 +217,13 @@ pub(super) fn find_mute(evidence: &Evidence, faults: &mut Vec<Fault>) {
         let parsed: Option<Json> = serde_json::from_str(text).ok();
         let kind = parsed.as_ref().and_then(|json| json.get("type")).and_then(Json::as_str).unwrap_or_default();
         if kind.is_empty() {
-            let why = if parsed.is_some() { "has no type" } else { "is no JSON" };
+            let why = if parsed.is_some() { "has no type" } else { "is not valid JSON" };
             let name = row.text("name").unwrap_or_default();
             faults.push(Fault {
                 subject: subject("notification", row, "config"),
                 what: format!("notification `{name}`: its configuration {why}, so it is never sent"),
                 cure: Cure::Advice(format!(
-                    "set up notification `{name}` again in the page, or give it in a document to `kumadb apply`"
+                    "set up notification `{name}` again in the page, or with a fixture and `kumadb apply`"
                 )),
             });
         }
@@ -236,7 +237,10 @@ pub(super) fn find_mute(evidence: &Evidence, faults: &mut Vec<Fault>) {
         };
         if let Some(first) = seen.insert((monitor, notification), link) {
             seen.insert((monitor, notification), first);
-            let what = format!("monitor {monitor} has notification {notification} twice: every alert is sent twice");
+            let what = format!(
+                "monitor {monitor} is linked to notification {notification} twice; every alert is sent \
+                                twice"
+            );
             faults.push(Fault {
                 subject: subject("monitor_notification", row, "notification_id"),
                 cure: Cure::Rows(vec![delete(
@@ -252,7 +256,7 @@ pub(super) fn find_mute(evidence: &Evidence, faults: &mut Vec<Fault>) {
     }
 }
 
-/// The monitors of an instance and what people call them.
+/// The monitors of an instance and their names.
 pub(super) struct Monitors<'e> {
     pub(super) content: &'e Content,
     pub(super) rows: &'e [Row],
@@ -293,12 +297,12 @@ pub(super) fn set(table: &str, name: &str, row: &Row, cells: &[(&str, Value)]) -
     Step { table: table.into(), subject: name.into(), change: Change::Update { id: id(row), set } }
 }
 
-/// The `rows` rows of `table` in which `column` is `value` go.
+/// Deletes the `rows` rows of `table` in which `column` is `value`.
 pub(super) fn delete(table: &str, name: &str, column: &str, value: i64, rows: u64) -> Step {
     Step { table: table.into(), subject: name.into(), change: Change::Delete { column: column.into(), value, rows } }
 }
 
-/// The whole number in a cell that is a number.
+/// The integer in a numeric cell.
 fn whole(cell: &Value) -> Option<i64> {
     match cell {
         Value::Int(n) => Some(*n),

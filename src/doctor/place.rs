@@ -1,4 +1,4 @@
-//! Faults of what the data are run with: the image, a second container, the engine; and pictures that nobody shows.
+//! Checks of the environment: the image, a second container, the database server, the file system; and unused images.
 
 use super::evidence::Running;
 use super::{Cure, Evidence, Fault, Subject};
@@ -7,8 +7,8 @@ use crate::schema::{EngineKind, Release};
 use crate::text::{bytes, counted};
 use crate::value::image_parts;
 
-/// The newest release that an image can be of, as far as its tag tells: that of `1.23` is at most 1.23.65535, and `latest`
-/// still stands for 1.x (2026). `None` for an image of somebody else and for `2`, `beta` and the like.
+/// The newest release that an image can contain, according to its tag: `1.23` is at most 1.23.65535, and `latest` is
+/// still 1.x (2026). `None` for another repository and for `2`, `beta` and the like.
 fn newest_of(image: &str) -> Option<Release> {
     let (repository, tag) = image_parts(image);
     let tag = tag.unwrap_or("latest");
@@ -37,11 +37,11 @@ pub(super) fn find_old_image(evidence: &Evidence, faults: &mut Vec<Fault>) {
     faults.push(Fault {
         subject: Subject::default(),
         what: format!(
-            "image `{}` of container `{}` is older than its database, which is of {release}: it ends with \"the migration \
+            "image `{}` of container `{}` is older than its database ({release}): it exits with \"the migration \
              directory is corrupt\", or shows an empty page",
             container.image, container.name
         ),
-        cure: Cure::Advice(format!("make the container anew with louislam/uptime-kuma:{} or newer", release.oldest)),
+        cure: Cure::Advice(format!("recreate the container with louislam/uptime-kuma:{} or newer", release.oldest)),
     });
 }
 
@@ -57,14 +57,15 @@ pub(super) fn find_crowding_image(evidence: &Evidence, faults: &mut Vec<Fault>) 
     faults.push(Fault {
         subject: Subject::default(),
         what: format!(
-            "image `{}` opens twenty connections to one SQLite file, which then refuse each other (SQLITE_BUSY): beats are lost",
+            "image `{}` opens twenty connections to one SQLite file, which then block each other (SQLITE_BUSY): \
+             heartbeats are lost",
             container.image
         ),
-        cure: Cure::Advice("use the image of 2.3.2 or newer".into()),
+        cure: Cure::Advice("use image 2.3.2 or newer".into()),
     });
 }
 
-/// Two running servers on one data folder.
+/// Two running servers that use the same data folder.
 pub(super) fn find_second_server(evidence: &Evidence, faults: &mut Vec<Fault>) {
     let Some(Running { name, up: true, others, .. }) = &evidence.container else { return };
     let Some(last) = others.last() else { return };
@@ -72,14 +73,15 @@ pub(super) fn find_second_server(evidence: &Evidence, faults: &mut Vec<Fault>) {
     faults.push(Fault {
         subject: Subject { path: evidence.folder.as_ref().map(|folder| folder.path.clone()), ..Subject::default() },
         what: format!(
-            "{} run on one data folder: each checks and alerts, and two that write one SQLite file damage it",
+            "{} use the same data folder: each of them sends alerts, and two servers that write to one SQLite file \
+             damage it",
             names.join(" and ")
         ),
-        cure: Cure::Advice(format!("keep one of them: docker stop {last}; then `kumadb doctor --full`")),
+        cure: Cure::Advice(format!("stop one of them: `docker stop {last}`; then run `kumadb doctor --full`")),
     });
 }
 
-/// A MySQL in the place of MariaDB.
+/// MySQL instead of MariaDB.
 pub(super) fn find_mysql(evidence: &Evidence, faults: &mut Vec<Fault>) {
     let Some(content) = &evidence.database else { return };
     let version = &content.version;
@@ -88,11 +90,10 @@ pub(super) fn find_mysql(evidence: &Evidence, faults: &mut Vec<Fault>) {
     }
     faults.push(Fault {
         subject: Subject::default(),
-        what: format!(
-            "the database is kept by MySQL {version}, and the server is made for MariaDB: upgrades may fail half-way"
-        ),
+        what: format!("the database runs on MySQL {version}, but the server supports MariaDB only: upgrades may fail"),
         cure: Cure::Advice(
-            "move it: kumadb backup create, then restore the dump into a MariaDB, and name that in db-config.json"
+            "move it to MariaDB: `kumadb backup create`, restore the dump into MariaDB, and set its address in \
+             db-config.json"
                 .into(),
         ),
     });
@@ -108,12 +109,12 @@ pub(super) fn find_network(evidence: &Evidence, faults: &mut Vec<Fault>) {
         subject: Subject { path: Some(folder.path.clone()), ..Subject::default() },
         what: format!("the database is on {words}"),
         cure: Cure::Advice(
-            "stop the server, copy the data folder to a disk of this machine, and mount that instead".into(),
+            "stop the server, copy the data folder to a local disk, and mount that folder instead".into(),
         ),
     });
 }
 
-/// Pictures that nothing shows any more.
+/// Images that are no longer used.
 pub(super) fn find_lost_pictures(evidence: &Evidence, faults: &mut Vec<Fault>) {
     let (Some(content), Some(folder)) = (&evidence.database, &evidence.folder) else { return };
     let icons: Vec<&str> = content.config.rows("status_page").iter().filter_map(|page| page.text("icon")).collect();
@@ -124,22 +125,22 @@ pub(super) fn find_lost_pictures(evidence: &Evidence, faults: &mut Vec<Fault>) {
         let sum = bytes(lost.iter().map(|picture| picture.size).sum());
         faults.push(Fault {
             subject: Subject { path: Some(folder.path.join("upload")), ..Subject::default() },
-            what: format!("{} in `upload/` that no status page shows ({sum}): {names}", counted(lost.len(), "picture")),
-            cure: Cure::Advice("they may go; kumadb deletes no pictures".into()),
+            what: format!("{} in `upload/` that no status page uses ({sum}): {names}", counted(lost.len(), "image")),
+            cure: Cure::Advice("they can be deleted; kumadb does not delete images".into()),
         });
     }
-    // A picture each; its name is made with the key of sessions, and a new key leaves the old ones behind.
+    // One image per monitor; its name is derived from the session key, and a new key leaves the old images behind.
     let browsers = content.config.rows("monitor").iter().filter(|row| row.text("type") == Some("real-browser")).count();
     let more = folder.screenshots.saturating_sub(browsers);
     if more > 0 {
         faults.push(Fault {
             subject: Subject { path: Some(folder.path.join("screenshots")), ..Subject::default() },
             what: format!(
-                "{} in `screenshots/` for {}: the others are of monitors that are gone, or of an older key of sessions",
+                "{} in `screenshots/` for {}: the others belong to deleted monitors, or to an older session key",
                 counted(folder.screenshots, "picture"),
                 counted(browsers, "browser monitor")
             ),
-            cure: Cure::Advice("all of them may go: the server makes those that it needs anew".into()),
+            cure: Cure::Advice("all of them can be deleted: the server creates the ones it needs again".into()),
         });
     }
 }

@@ -1,4 +1,4 @@
-//! Faults of settings and users.
+//! Checks of settings and users.
 
 use std::collections::BTreeMap;
 
@@ -8,7 +8,7 @@ use super::monitors::{delete, set, subject};
 use super::{Cure, Evidence, Fault};
 use crate::value::Row;
 
-/// Settings as the servers from 1.23 to 2.5.3 spell them.
+/// Keys of settings as written by the servers from 1.23 to 2.5.3.
 const KEYS: [&str; 32] = [
     "apiKeysEnabled",
     "checkBeta",
@@ -44,10 +44,10 @@ const KEYS: [&str; 32] = [
     "webpushPublicVapidKey",
 ];
 
-/// What stands in `migrateAggregateTableState` while the upgrade to 2.x counts up old beats.
+/// The value of `migrateAggregateTableState` while the upgrade to 2.x aggregates old heartbeats.
 const MIGRATING: &str = "migrating";
 
-/// The upgrade to 2.x was cut off while it counted up old beats, and refuses to begin again.
+/// The upgrade to 2.x was interrupted while it aggregated old heartbeats, and refuses to start again.
 pub(super) fn find_stuck_statistics(evidence: &Evidence, faults: &mut Vec<Fault>) {
     let Some(content) = &evidence.database else { return };
     let Some(row) = setting(evidence, "migrateAggregateTableState") else { return };
@@ -60,22 +60,23 @@ pub(super) fn find_stuck_statistics(evidence: &Evidence, faults: &mut Vec<Fault>
         .statistics
         .iter()
         .map(|(table, monitor, rows)| {
-            let subject = format!("half-made statistics of monitor {monitor} in `{table}`");
+            let subject = format!("partial statistics of monitor {monitor} in `{table}`");
             delete(table, &subject, "monitor_id", *monitor, *rows)
         })
         .collect();
-    // Last: only with the tables empty may the server count again.
+    // Last: the server may aggregate again only when the tables are empty.
     steps.push(set("setting", "setting `migrateAggregateTableState`", row, &[("value", "\"\"".into())]));
     faults.push(Fault {
         subject: subject("setting", row, "value"),
-        what: "the upgrade was cut off while it counted up old beats, and each start now ends with \"migration is already \
-               in progress\""
+        what: "the upgrade was interrupted while it aggregated old heartbeats, and each start now fails with \
+               \"migration is already in progress\""
             .into(),
         cure: Cure::Rows(steps),
     });
 }
 
-/// Nobody can log in: no user is active, a password that cannot be checked, a second factor without its secret.
+/// No user can log in: no active user, a password that cannot be checked, or two-factor authentication without a
+/// secret.
 pub(super) fn find_locked_out(evidence: &Evidence, faults: &mut Vec<Fault>) {
     let Some(content) = &evidence.database else { return };
     let users = content.config.rows("user");
@@ -84,7 +85,7 @@ pub(super) fn find_locked_out(evidence: &Evidence, faults: &mut Vec<Fault>) {
         let name = named(row);
         faults.push(Fault {
             subject: subject("user", row, "active"),
-            what: format!("no user is active, {name} neither: nobody can log in"),
+            what: format!("no user is active, so no one can log in"),
             cure: Cure::Rows(vec![set("user", &name, row, &[("active", 1.into())])]),
         });
     }
@@ -94,7 +95,7 @@ pub(super) fn find_locked_out(evidence: &Evidence, faults: &mut Vec<Fault>) {
             faults.push(Fault {
                 subject: subject("user", row, "password"),
                 what: format!(
-                    "{name}: the password is stored in a form that the server cannot check: no password fits"
+                    "{name}: the password is stored in a format that the server cannot check, so every login fails"
                 ),
                 cure: Cure::Password {
                     id: row.int("id").unwrap_or_default(),
@@ -106,7 +107,10 @@ pub(super) fn find_locked_out(evidence: &Evidence, faults: &mut Vec<Fault>) {
         if row.cell("twofa_status").truthy() && row.cell("twofa_secret").is_nothing() {
             faults.push(Fault {
                 subject: subject("user", row, "twofa_status"),
-                what: format!("{name}: a second factor is asked for, and its secret is not there: no code fits"),
+                what: format!(
+                    "{name}: two-factor authentication is enabled without a secret, so every code is \
+                               rejected"
+                ),
                 cure: Cure::Rows(vec![set("user", &name, row, &[("twofa_status", 0.into())])]),
             });
         }
@@ -117,27 +121,26 @@ fn named(row: &Row) -> String {
     format!("user `{}`", row.text("username").unwrap_or_default())
 }
 
-/// A hash of bcrypt, or the older `sha1$salt$rounds$hash` that the server still takes.
+/// A bcrypt hash, or the older `sha1$salt$rounds$hash`, which the server still accepts.
 fn is_hash(text: &str) -> bool {
     let bcrypt = ["$2a$", "$2b$", "$2y$"].iter().any(|head| text.starts_with(head)) && text.len() == 60;
     bcrypt || text.starts_with("sha1$") && text.split('$').count() == 4
 }
 
-/// The key that sessions are signed with is empty; without the row, the server makes a new one.
+/// The key that signs sessions is empty; without the row, the server generates a new one.
 pub(super) fn find_empty_secret(evidence: &Evidence, faults: &mut Vec<Fault>) {
     let Some(row) = setting(evidence, "jwtSecret").filter(|row| row.cell("value").is_nothing()) else { return };
     let step = delete("setting", "setting `jwtSecret`", "id", row.int("id").unwrap_or_default(), 1);
     faults.push(Fault {
         subject: subject("setting", row, "value"),
-        what:
-            "the key that sessions are signed with is empty: every login fails with \"secretOrPrivateKey must have a \
-               value\""
-                .into(),
+        what: "the key that signs sessions is empty: every login fails with \"secretOrPrivateKey must have a value\""
+            .into(),
         cure: Cure::Rows(vec![step]),
     });
 }
 
-/// What `/` leads to is no text, or a status page that is not there. Nothing, and text without quotes, do no harm (2.5.3).
+/// The entry page is not text, or is a status page that does not exist. An empty value, and text without quotes, are
+/// harmless (2.5.3).
 pub(super) fn find_lost_entry(evidence: &Evidence, faults: &mut Vec<Fault>) {
     let Some(row) = setting(evidence, "entryPage") else { return };
     let Some(content) = &evidence.database else { return };
@@ -146,7 +149,7 @@ pub(super) fn find_lost_entry(evidence: &Evidence, faults: &mut Vec<Fault>) {
     let why = match entry.as_str().map(|entry| entry.strip_prefix("statusPage-")) {
         _ if entry.is_null() => return,
         None => format!(
-            "is {}, no text: `/` never answers, and health checks fail",
+            "is {}, which is not text: `/` does not respond, and health checks fail",
             super::monitors::shown(row.cell("value"))
         ),
         Some(None) => return,
@@ -155,7 +158,7 @@ pub(super) fn find_lost_entry(evidence: &Evidence, faults: &mut Vec<Fault>) {
             if content.config.rows("status_page").iter().any(same) {
                 return;
             }
-            format!("is the status page `{slug}`, which is not there: `/` leads nowhere")
+            format!("is the status page `{slug}`, which does not exist: `/` shows an error")
         }
     };
     let step = set("setting", "setting `entryPage`", row, &[("value", "\"dashboard\"".into())]);
@@ -166,7 +169,7 @@ pub(super) fn find_lost_entry(evidence: &Evidence, faults: &mut Vec<Fault>) {
     });
 }
 
-/// Settings that are there twice, under names that differ in their letters' case or not at all; only SQLite keeps such.
+/// Settings that exist twice, with keys that are equal or differ only in case; only SQLite allows them.
 pub(super) fn find_doubled(evidence: &Evidence, faults: &mut Vec<Fault>) {
     let Some(content) = &evidence.database else { return };
     let mut named: BTreeMap<String, Vec<&Row>> = BTreeMap::new();
@@ -179,7 +182,7 @@ pub(super) fn find_doubled(evidence: &Evidence, faults: &mut Vec<Fault>) {
             .map(|row| format!("`{}`", row.text("key").unwrap_or_default()))
             .collect::<Vec<_>>()
             .join(" and ");
-        // Of which of two the server knows, its own spelling tells; of two alike it takes any.
+        // The server reads the row whose key is spelled as in its source; of two equal keys it reads either.
         let known = |row: &&&Row| KEYS.contains(&row.text("key").unwrap_or_default());
         let cure = match rows.iter().filter(known).count() {
             1 => Cure::Rows(
@@ -196,17 +199,20 @@ pub(super) fn find_doubled(evidence: &Evidence, faults: &mut Vec<Fault>) {
                     })
                     .collect(),
             ),
-            _ => Cure::Advice("look which of them holds what is meant, and delete the other".into()),
+            _ => Cure::Advice("check which row has the right value, and delete the other one".into()),
         };
         faults.push(Fault {
             subject: subject("setting", rows[0], "key"),
-            what: format!("the settings {keys} are one to MariaDB, and to a person: the server reads only one, and no conversion takes both"),
+            what: format!(
+                "the settings {keys} differ only in case: the server reads only one of them, and a \
+                           conversion to MariaDB fails"
+            ),
             cure,
         });
     }
 }
 
-/// A status page under the host name that people know the dashboard by.
+/// A status page whose domain is the host name of the dashboard.
 pub(super) fn find_taken_host(evidence: &Evidence, faults: &mut Vec<Fault>) {
     let Some(content) = &evidence.database else { return };
     let address =
@@ -217,16 +223,20 @@ pub(super) fn find_taken_host(evidence: &Evidence, faults: &mut Vec<Fault>) {
         if domain.eq_ignore_ascii_case(host) {
             faults.push(Fault {
                 subject: subject("status_page_cname", row, "domain"),
-                what: format!("`{domain}` is the host name of the dashboard (`primaryBaseURL`) and of a status page: `/` shows the status page"),
+                what: format!(
+                    "`{domain}` is the host name of both the dashboard (`primaryBaseURL`) and a status page: \
+                               `/` shows the status page"
+                ),
                 cure: Cure::Advice(format!(
-                    "people still log in at https://{domain}/dashboard; there, or with `kumadb apply`, take the domain off the status page"
+                    "log in at https://{domain}/dashboard, and remove the domain from the status page there or with \
+                     `kumadb apply`"
                 )),
             });
         }
     }
 }
 
-/// The host name in an address.
+/// The host name of a URL.
 fn host_of(address: &str) -> Option<&str> {
     let rest = address.split_once("://").map_or(address, |(_, rest)| rest);
     let host = rest.split(['/', '?', '#']).next()?.rsplit('@').next()?;

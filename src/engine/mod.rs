@@ -1,6 +1,6 @@
-//! The two engines behind one narrow door: rows in, rows out, one transaction.
+//! The two database engines behind one interface: queries, one transaction, dump and load.
 //!
-//! Nothing here knows the server's tables. `sqlite.rs` and `mariadb.rs` hold the same functions in the same order.
+//! Nothing here depends on the server's tables. `sqlite` and `mariadb` implement the same traits.
 //! Statements are written once for both: identifiers in backticks, `?` for parameters.
 
 pub mod mariadb;
@@ -22,7 +22,7 @@ pub use crate::schema::quote;
 use crate::schema::{ForeignKey, Schema};
 use crate::value::{Row, Value};
 
-/// How deep [`Reader::check`] looks.
+/// What [`Reader::check`] checks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Depth {
     /// Foreign keys only.
@@ -31,17 +31,17 @@ pub enum Depth {
     Structure,
     /// The same, and foreign keys.
     Quick,
-    /// Everything the engine can check, however long it takes.
+    /// Everything the engine can check; may take long.
     Full,
 }
 
-/// One thing wrong with a database as its engine sees it. Comparable, so that what a change broke can be told from what
-/// was broken before.
+/// One fault of a database that its engine reports. Comparable, so that new faults can be distinguished from existing
+/// ones.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Fault {
-    /// What is wrong, without a count: `` `heartbeat`.`monitor_id` points to a `monitor` that is not there``.
+    /// The fault, without a count: `` `heartbeat`.`monitor_id` refers to a `monitor` that does not exist``.
     pub what: String,
-    /// How many rows are affected; 0 where rows cannot be counted (damage of the file).
+    /// The number of affected rows; 0 if rows cannot be counted (damaged file).
     pub rows: u64,
 }
 
@@ -58,9 +58,9 @@ impl fmt::Display for Fault {
 /// Rows per table, as counted in one snapshot.
 pub type Counts = BTreeMap<String, u64>;
 
-/// A connection that can only read. It takes no lock for long, never writes and never checkpoints.
+/// A read-only connection. It does not lock for long, never writes and never checkpoints.
 pub trait Reader: Send {
-    /// Which engine answers.
+    /// The engine.
     fn kind(&self) -> EngineKind;
 
     /// All rows of `sql`. For results that fit in memory.
@@ -73,96 +73,97 @@ pub trait Reader: Send {
         Ok(rows)
     }
 
-    /// Hands each row of `sql` to `each`, holding one at a time. For results of millions of rows.
+    /// Calls `each` for each row of `sql`, with one row in memory. For results of millions of rows.
     fn stream(&mut self, sql: &str, params: &[Value], each: &mut dyn FnMut(Row) -> Result<()>) -> Result<()>;
 
     /// Every table of the database with its columns, keys and indexes.
     fn schema(&mut self) -> Result<Schema>;
 
-    /// What is wrong with the database; empty when nothing is.
+    /// The faults of the database; empty if there are none.
     fn check(&mut self, depth: Depth) -> Result<Vec<Fault>>;
 
-    /// Makes a copy of the whole database at `to` (a new file, mode 0600, not flushed yet), all of it from one consistent
-    /// snapshot: SQLite as a database file, MariaDB as SQL that the `mariadb` client loads as it is.
-    /// The tables `without` are made, but their rows are left out.
-    /// `progress` is called with (done, total) in the engine's own unit (pages, tables, rows). Returns what went into the
-    /// copy.
+    /// Dumps the database to `to` (a new file, mode 0600, not flushed yet), from one consistent snapshot: SQLite as a
+    /// database file, MariaDB as SQL that the `mariadb` client can load. The tables `without` are created without rows.
+    /// `progress` is called with (done, total) in the engine's own unit (pages, tables, rows). Returns the rows per
+    /// table.
     fn dump(&mut self, to: &Path, without: &[String], progress: &mut dyn FnMut(u64, u64)) -> Result<Counts>;
 }
 
 /// A connection that can change the database, inside one transaction.
-/// Dropping it without [`commit`](Writer::commit) leaves the database as it was.
+/// Dropping it without [`commit`](Writer::commit) rolls back.
 pub trait Writer: Reader {
-    /// Opens the transaction; fails at once when somebody else is writing.
+    /// Opens the transaction; fails immediately if another process is writing.
     fn begin(&mut self) -> Result<()>;
 
     /// Runs one statement; returns how many rows it changed.
     fn execute(&mut self, sql: &str, params: &[Value]) -> Result<u64>;
 
-    /// Inserts `rows` under `columns`, as fast as the engine can.
+    /// Inserts `rows` with `columns`, as fast as the engine can.
     fn insert(&mut self, table: &str, columns: &[&str], rows: &mut dyn Iterator<Item = Vec<Value>>) -> Result<u64>;
 
     /// Makes the transaction durable.
     fn commit(&mut self) -> Result<()>;
 
-    /// Undoes the transaction.
+    /// Rolls the transaction back.
     fn rollback(&mut self) -> Result<()>;
 
-    /// Puts back what [`Reader::dump`] wrote at `from`, replacing everything, as one transaction of its own: killed at
-    /// any moment, the database is wholly old or wholly new. The tables must be the same as in the copy.
-    /// The rows of `without` stay as they are, except those that point to rows that are gone by then.
+    /// Loads the dump of [`Reader::dump`] at `from`, replacing everything, in one transaction: if it is killed, the
+    /// database is either completely old or completely new. The tables must be the same as in the dump. The rows of
+    /// `without` are kept, except those that refer to rows that no longer exist.
     fn load(&mut self, from: &Path, without: &[String], progress: &mut dyn FnMut(u64, u64)) -> Result<()>;
 
-    /// The way to exchange all tables at once, where the engine has another than [`load`](Writer::load): MariaDB.
+    /// A way to exchange all tables in one step, if the engine has one besides [`load`](Writer::load): MariaDB.
     fn shadow(&mut self) -> Option<&mut dyn Shadow> {
         None
     }
 }
 
-/// How a dump can come into a database.
+/// How a dump can be loaded into a database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fit {
-    /// Its rows into the tables that are there: they are the same, and most rows are there.
+    /// Its rows into the existing tables: they are the same, and most rows exist already.
     Rows,
-    /// As new tables, which is faster; its rows would do as well.
+    /// As new tables, which is faster; loading its rows is possible too.
     Either,
     /// Only as new tables.
     Tables,
 }
 
-/// A place beside a database, where other tables are made ready and then exchanged with those that are there.
+/// A second database in which new tables are prepared and then exchanged with the existing ones.
 ///
-/// Killed at any moment, [`swap_back`](Shadow::swap_back) and then [`clear`](Shadow::clear) leave what was there before.
+/// If it is killed, [`swap_back`](Shadow::swap_back) and then [`clear`](Shadow::clear) restore the original tables.
 pub trait Shadow {
-    /// How what [`Reader::dump`] wrote at `from` can come in. Only looks: what has the names of our databases may still be
-    /// somebody else's.
+    /// How the dump of [`Reader::dump`] at `from` can be loaded. Read-only: databases with kumadb's names may not be
+    /// kumadb's yet.
     ///
     /// # Errors
-    /// [`DatabaseError::CannotSwapTables`](crate::error::DatabaseError::CannotSwapTables) where something is in the way, and rows would not do.
+    /// [`DatabaseError::CannotSwapTables`](crate::error::DatabaseError::CannotSwapTables) if tables cannot be
+    /// exchanged, and loading rows is not possible.
     fn suits(&mut self, from: &Path) -> Result<Fit>;
 
-    /// Checks the right to create and drop databases by creating and dropping both. From here on what has their names is ours.
+    /// Checks the privilege to create and drop databases by creating and dropping both. From here on databases with
+    /// these names are kumadb's.
     ///
     /// # Errors
-    /// [`DatabaseError::CannotSwapTables`](crate::error::DatabaseError::CannotSwapTables) without that right.
+    /// [`DatabaseError::CannotSwapTables`](crate::error::DatabaseError::CannotSwapTables) without that privilege.
     fn reserve(&mut self) -> Result<()>;
 
-    /// Makes ready what [`Reader::dump`] wrote at `from`, and compares it with that: definitions, counters, every row. Returns
-    /// the references in it that are broken.
+    /// Loads the dump of [`Reader::dump`] at `from` into the second database, and compares definitions, counters and
+    /// every row. Returns its broken references.
     fn fill(&mut self, from: &Path, progress: &mut dyn FnMut(u64, u64)) -> Result<Vec<Fault>>;
 
-    /// Puts what was made ready in the place of what is there, which is set aside.
+    /// Replaces the existing tables by the prepared ones, and sets the old ones aside.
     fn swap(&mut self) -> Result<()>;
 
-    /// Puts back what was set aside, if anything was; says so. `tables` are all that the database had before.
+    /// Restores the tables that were set aside, and returns whether there were any. `tables` are all original tables.
     fn swap_back(&mut self, tables: &BTreeSet<&str>) -> Result<bool>;
 
-    /// Removes what is ready or set aside.
+    /// Removes the prepared tables and those that were set aside.
     fn clear(&mut self) -> Result<()>;
 }
 
-/// What a [`Connect`] wants to see before it opens a [`Writer`]. Only a verified snapshot makes one (and `init`, whose
-/// database is new), so that nothing can be written that could not be put back.
+/// The key that a [`Connect`] requires to open a [`Writer`]. Only a verified snapshot creates one (and `init`, whose
+/// database is new), so that every write can be rolled back.
 #[derive(Debug)]
 pub struct WriteKey(());
 
@@ -171,18 +172,18 @@ impl WriteKey {
         WriteKey(())
     }
 
-    /// For tests that bring a database of their own; nothing in the library or the binary may call it.
+    /// For tests with their own database; must not be called by the library or the binary.
     #[doc(hidden)]
     pub fn for_tests() -> Self {
         WriteKey(())
     }
 }
 
-/// A way to one database, that can be used more than once.
+/// Opens connections to one database.
 pub trait Connect: Send + Sync {
-    /// Which engine is there.
+    /// The engine.
     fn kind(&self) -> EngineKind;
-    /// What a message calls this database; never holds a secret.
+    /// The name of this database in messages; never contains a secret.
     fn describe(&self) -> String;
     /// Opens it for reading.
     fn reader(&self) -> Result<Box<dyn Reader>>;
@@ -199,14 +200,14 @@ pub(crate) fn beside<A, B: Send>(first: impl FnOnce() -> A, second: impl FnOnce(
     })
 }
 
-/// Statements that take from the tables `kept` the rows that point to what is no longer there.
+/// Statements that delete rows of the tables `kept` that refer to rows that no longer exist.
 fn orphans(schema: &Schema, kept: &[String]) -> Vec<String> {
     let described = kept.iter().filter_map(|table| Some((table, schema.table(table)?)));
     let keys = described.flat_map(|(table, described)| described.foreign_keys.iter().map(move |key| (table, key)));
     keys.map(|(table, key)| format!("DELETE FROM {} WHERE {}", quote(table), points_nowhere(key))).collect()
 }
 
-/// The condition in SQL that a row points by `key` to one that is not there.
+/// The SQL condition that a row refers by `key` to a row that does not exist.
 pub fn points_nowhere(key: &ForeignKey) -> String {
     let (column, to, parent) = (quote(&key.column), quote(&key.to), quote(&key.table));
     format!("{column} IS NOT NULL AND {column} NOT IN (SELECT {to} FROM {parent})")

@@ -1,4 +1,4 @@
-//! How much room a database takes, table by table, and how much of it is free.
+//! The disk space of a database, by table, and how much of it is free.
 
 use std::collections::BTreeMap;
 
@@ -6,27 +6,27 @@ use super::{EngineKind, Reader};
 use crate::error::Result;
 use crate::value::Row;
 
-/// The room a database takes, in bytes.
+/// The disk space of a database, in bytes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Space {
-    /// All of it, what is free included.
+    /// Total, including free space.
     pub total: u64,
-    /// What is free in it.
+    /// Free space in it.
     pub free: u64,
     /// Each table.
     pub tables: BTreeMap<String, TableSpace>,
-    /// SQLite: how the file is laid out.
+    /// SQLite: the pages of the file.
     pub layout: Option<Layout>,
 }
 
-/// The room of one table, in bytes.
+/// The disk space of one table, in bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct TableSpace {
     /// Its rows.
     pub rows: u64,
     /// Its indexes.
     pub indexes: u64,
-    /// MariaDB: free in its own file. SQLite has one file for all.
+    /// MariaDB: free space in the file of the table. SQLite has one file for all tables.
     pub free: u64,
 }
 
@@ -39,23 +39,23 @@ pub struct Layout {
     pub pages: u64,
     /// Pages without content.
     pub free_pages: u64,
-    /// What becomes of pages that get free.
+    /// How free pages are handled.
     pub auto_vacuum: AutoVacuum,
 }
 
-/// What SQLite does with a page that gets free.
+/// How SQLite handles free pages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AutoVacuum {
-    /// It stays in the file and is used again.
+    /// Kept in the file and reused.
     None,
-    /// It is cut off at each commit.
+    /// Truncated at each commit.
     Full,
-    /// It is cut off when somebody asks for it, as the server does every five minutes (2.5.3: 200 pages).
+    /// Truncated on request, as the server does every five minutes (2.5.3: 200 pages).
     Incremental,
 }
 
 impl AutoVacuum {
-    /// Its word, which is SQLite's own.
+    /// SQLite's name for it.
     pub fn word(self) -> &'static str {
         match self {
             AutoVacuum::None => "none",
@@ -66,7 +66,7 @@ impl AutoVacuum {
 }
 
 impl Layout {
-    /// Reads it; no page of content is touched.
+    /// Reads it without reading pages of content.
     pub fn read(reader: &mut dyn Reader) -> Result<Layout> {
         let mut number = |name: &str| -> Result<u64> {
             let rows = reader.query(&format!("PRAGMA {name}"), &[])?;
@@ -85,7 +85,7 @@ impl Layout {
     }
 }
 
-/// Measures it. SQLite looks at the head of each page; MariaDB tells what it noted at its last look, which is near enough.
+/// Measures it. SQLite reads the header of each page; MariaDB returns its statistics, which are accurate enough.
 pub fn read_space(reader: &mut dyn Reader) -> Result<Space> {
     match reader.kind() {
         EngineKind::Sqlite => read_pages(reader),

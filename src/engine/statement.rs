@@ -1,4 +1,4 @@
-//! A text with several statements, cut into them.
+//! Splits a text into SQL statements.
 
 use super::EngineKind;
 
@@ -28,7 +28,7 @@ pub fn split(engine: EngineKind, text: &str) -> Vec<String> {
     statements.iter().map(|statement| statement.trim().to_owned()).filter(|statement| !statement.is_empty()).collect()
 }
 
-/// Where the comment ends that `text` begins with; what MariaDB runs out of a comment is none.
+/// The end of the comment at the start of `text`; executable comments of MariaDB are not comments.
 fn comment_end(engine: EngineKind, text: &str) -> Option<(usize, bool)> {
     let mariadb = engine == EngineKind::MariaDb;
     let line = text.starts_with("--") && (!mariadb || text[2..].chars().next().is_none_or(char::is_whitespace));
@@ -41,7 +41,7 @@ fn comment_end(engine: EngineKind, text: &str) -> Option<(usize, bool)> {
     Some((text[2..].find("*/").map_or(text.len(), |at| at + 4), false))
 }
 
-/// Where the quoted text or name ends that `text` begins with.
+/// The end of the quoted text or name at the start of `text`.
 fn quoted_end(engine: EngineKind, text: &str) -> Option<(usize, bool)> {
     let bytes = text.as_bytes();
     let close = match bytes.first()? {

@@ -1,4 +1,4 @@
-//! What an answer of the server means, in words. The addresses and their answers were read in 2.5.3.
+//! Interprets responses of the server. The paths and responses are those of 2.5.3.
 
 use std::collections::BTreeSet;
 
@@ -9,14 +9,14 @@ use crate::kuma::init::fits;
 use crate::model::state::Config;
 use crate::value::{Row, Secret};
 
-/// What was answered, and what that means.
+/// A response, and what it means.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Verdict {
-    /// It is as it should be.
+    /// It is as expected.
     pub good: bool,
-    /// The answer, in a word or two.
+    /// The response, in a word or two.
     pub answer: String,
-    /// What that means for a person.
+    /// Its meaning.
     pub means: String,
 }
 
@@ -30,20 +30,21 @@ impl Verdict {
     }
 }
 
-/// Who it is that answers.
+/// What responds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Page {
-    /// The real server.
+    /// The server.
     Server,
-    /// The server, busy with something else: migrating, or waiting for somebody to choose a database.
+    /// The server, but not ready: migrating, or waiting for its setup.
     NotYet,
     /// Something else.
     Other,
-    /// Nobody.
+    /// Nothing.
     Nobody,
 }
 
-/// Judges the answer of `/api/entry-page`; `front` asks for `/`, which tells a migration from a stranger.
+/// Interprets the response of `/api/entry-page`; `front` requests `/`, which distinguishes a migration from another
+/// server.
 pub fn judge_entry(reply: &Reply, front: impl FnOnce() -> Reply) -> (Page, Verdict) {
     let said = match &reply.said {
         Ok(said) => said,
@@ -53,13 +54,13 @@ pub fn judge_entry(reply: &Reply, front: impl FnOnce() -> Reply) -> (Page, Verdi
         return (Page::Other, verdict);
     }
     if said.status == 404 {
-        // Neither the server nor its set-up page lacks this address; the page shown while it migrates does.
+        // The server and its setup page have this path; the page during a migration does not.
         return match front().said {
             Ok(page) if page.status == 200 && page.body.contains("Migration") => {
-                let means = "it is migrating its database: leave it alone until that is over, however long it takes";
+                let means = "the server is migrating its database: wait until it is done, and do not stop it";
                 (Page::NotYet, Verdict::bad("404", means))
             }
-            _ => (Page::Other, Verdict::bad("404", "what answers is not Uptime Kuma, or not at this address")),
+            _ => (Page::Other, Verdict::bad("404", "not Uptime Kuma, or not at this URL")),
         };
     }
     let json: Json = serde_json::from_str(&said.body).unwrap_or_default();
@@ -68,45 +69,43 @@ pub fn judge_entry(reply: &Reply, front: impl FnOnce() -> Reply) -> (Page, Verdi
         "entryPage" => {
             let entry = text("entryPage");
             let means = match entry.strip_prefix("statusPage-") {
-                Some(slug) => format!("the server; `/` leads to the status page `{slug}`"),
-                None => "the server; `/` leads to the dashboard".into(),
+                Some(slug) => format!("the server; `/` redirects to the status page `{slug}`"),
+                None => "the server; `/` redirects to the dashboard".into(),
             };
             (Page::Server, Verdict::good("entryPage", means))
         }
         "statusPageMatchedDomain" => {
             let means = format!(
-                "the server; under this host name it shows the status page `{}`, people log in at /dashboard",
+                "the server; with this host name `/` shows the status page `{}`; log in at /dashboard",
                 text("statusPageSlug")
             );
             (Page::Server, Verdict::good("statusPageMatchedDomain", means))
         }
         "setup-database" => {
             let means =
-                "it found no database and waits for somebody to choose one: `kumadb doctor` says why; choose nothing";
+                "the server found no database and shows its setup page: do not complete it; run `kumadb doctor`";
             (Page::NotYet, Verdict::bad("setup-database", means))
         }
-        _ => (Page::Other, Verdict::bad(said.status.to_string(), "what answers is not Uptime Kuma")),
+        _ => (Page::Other, Verdict::bad(said.status.to_string(), "not Uptime Kuma")),
     }
 }
 
-/// Judges what a proxy in front of the server says in its place.
+/// Interprets the response of a reverse proxy.
 fn judge_in_front(said: &Said) -> Option<Verdict> {
     let answer = said.status.to_string();
     Some(match said.status {
         300..=399 => {
             let place = said.location.as_deref().unwrap_or("another address");
-            Verdict::bad(answer, format!("it sends everybody to {place}: ask there, with --url"))
+            Verdict::bad(answer, format!("redirects to {place}: use that address with --url"))
         }
-        401 | 403 => {
-            Verdict::bad(answer, "something in front of the server asks for a login of its own, or lets nobody through")
-        }
-        502..=504 => Verdict::bad(answer, "a proxy answers, and the server behind it does not"),
-        500.. => Verdict::bad(answer, "the server has failed on its own: kumadb logs"),
+        401 | 403 => Verdict::bad(answer, "a reverse proxy requires its own login, or denies access"),
+        502..=504 => Verdict::bad(answer, "a reverse proxy responds, but the server behind it does not"),
+        500.. => Verdict::bad(answer, "the server failed; see `kumadb logs`"),
         _ => return None,
     })
 }
 
-/// Judges the answer of `/metrics` to `login`; what `config` knows of users, keys and settings tells why somebody was refused.
+/// Interprets the response of `/metrics` to `login`; users, keys and settings in `config` explain a rejected login.
 pub fn judge_metrics(reply: &Reply, login: Option<&Login>, config: Option<&Config>) -> Verdict {
     let said = match &reply.said {
         Ok(said) => said,
@@ -114,15 +113,14 @@ pub fn judge_metrics(reply: &Reply, login: Option<&Login>, config: Option<&Confi
     };
     match (said.status, login) {
         (200, _) if !said.body.contains("# HELP") => {
-            Verdict::bad("200", "what answers are no metrics: is something else in front of the server?")
+            Verdict::bad("200", "the response is not metrics: is a reverse proxy in front of the server?")
         }
-        (200, None) => Verdict::bad("200", "everybody may read it: the login is switched off (`disableAuth`)"),
-        (200, Some(login)) => Verdict::good("200", format!("{} is let in", named(login))),
-        (401, None) => Verdict::good("401", "it asks for a login, as it should; give one with --user or --api-key"),
+        (200, None) => Verdict::bad("200", "public: authentication is disabled (`disableAuth`)"),
+        (200, Some(login)) => Verdict::good("200", format!("{} is accepted", named(login))),
+        (401, None) => Verdict::good("401", "it requires a login, as expected; use --user or --api-key"),
         (401, Some(login)) => Verdict::bad("401", why_refused(login, config)),
-        (404, _) => Verdict::bad("404", "the server has no metrics at this address: does a proxy change the path?"),
-        _ => judge_in_front(said)
-            .unwrap_or_else(|| Verdict::bad(said.status.to_string(), "nothing that the server says")),
+        (404, _) => Verdict::bad("404", "no metrics at this URL: does a reverse proxy change the path?"),
+        _ => judge_in_front(said).unwrap_or_else(|| Verdict::bad(said.status.to_string(), "unexpected response")),
     }
 }
 
@@ -133,51 +131,53 @@ fn named(login: &Login) -> String {
     }
 }
 
-/// Why the server refuses `login`, as far as its database tells.
+/// Why the server rejects `login`, according to its database.
 fn why_refused(login: &Login, config: Option<&Config>) -> String {
     let Some(config) = config else { return "wrong name, password or key".into() };
     let takes_keys = config.setting("apiKeysEnabled").is_some_and(|row| row.text("value") == Some("true"));
     let wrong = match (login.is_key(), takes_keys) {
         (true, false) => {
-            return "API keys are switched off (`apiKeysEnabled`), so it takes user and password; `kumadb api-key add` \
-                    switches them on"
+            return "API keys are disabled (`apiKeysEnabled`), so it requires user and password; `kumadb api-key add` \
+                    enables them"
                 .into();
         }
         (false, true) => {
-            return "API keys are switched on, so it takes one of them and no password: use --api-key".into();
+            return "API keys are enabled, so it requires one instead of a password: use --api-key".into();
         }
         (true, true) => wrong_key(login.secret.reveal(), config.rows("api_key")),
         (false, false) => wrong_password(login, config.rows("user")),
     };
     wrong.unwrap_or_else(|| {
         format!(
-            "{} is right by this database: too many wrong logins within a minute, a setting that is younger than a minute, or \
-             a server on another database",
+            "{} is valid in this database: too many failed logins within a minute, a setting changed less than a \
+             minute ago, or the server uses another database",
             named(login)
         )
     })
 }
 
-/// What is wrong with an API key, `uk<id>_<clear>`.
+/// The problem of an API key, `uk<id>_<clear>`.
 fn wrong_key(text: &str, keys: &[Row]) -> Option<String> {
     let parts = text.strip_prefix("uk").and_then(|rest| rest.split_once('_'));
     let Some((id, clear)) = parts.and_then(|(id, clear)| Some((id.parse::<i64>().ok()?, clear))) else {
-        return Some("this is no API key: they read uk1_… and the server shows each only once".into());
+        return Some(
+            "not a valid API key: keys start with uk1_ or similar, and the server shows each only once".into(),
+        );
     };
     let Some(key) = keys.iter().find(|key| key.int("id") == Some(id)) else {
         return Some(format!("there is no API key {id} in its database"));
     };
     let name = key.text("name").unwrap_or_default();
     if !key.cell("active").truthy() {
-        return Some(format!("API key `{name}` is switched off: kumadb api-key enable {id}"));
+        return Some(format!("API key `{name}` is disabled: kumadb api-key enable {id}"));
     }
     let expires =
         key.text("expires").and_then(|time| chrono::NaiveDateTime::parse_from_str(time, "%Y-%m-%d %H:%M:%S%.f").ok());
     if expires.is_some_and(|time| time < chrono::Utc::now().naive_utc()) {
-        return Some(format!("API key `{name}` has ended"));
+        return Some(format!("API key `{name}` has expired"));
     }
     let hash = key.text("key").unwrap_or_default();
-    (!fits(&Secret::new(clear), hash)).then(|| format!("wrong key: its number is that of `{name}`, the rest is not"))
+    (!fits(&Secret::new(clear), hash)).then(|| format!("wrong key: it has the id of `{name}`, but does not match"))
 }
 
 fn wrong_password(login: &Login, users: &[Row]) -> Option<String> {
@@ -186,14 +186,14 @@ fn wrong_password(login: &Login, users: &[Row]) -> Option<String> {
         return Some(format!("there is no user `{}` in its database: kumadb user list", login.name));
     };
     if !user.cell("active").truthy() {
-        return Some(format!("user `{0}` is switched off: kumadb user activate {0}", login.name));
+        return Some(format!("user `{0}` is inactive: kumadb user activate {0}", login.name));
     }
     let hash = user.text("password").unwrap_or_default();
-    // An older form of hash cannot be checked here; the server can.
+    // The older hash format cannot be checked here; the server can.
     (hash.starts_with("$2") && !fits(&login.secret, hash)).then(|| "wrong password".into())
 }
 
-/// Judges a badge, a picture whose title is what it says.
+/// Interprets a badge, an image whose title is its text.
 pub fn judge_badge(reply: &Reply, public: bool) -> Verdict {
     let said = match &reply.said {
         Ok(said) => said,
@@ -204,17 +204,17 @@ pub fn judge_badge(reply: &Reply, public: bool) -> Verdict {
     match (said.status, title) {
         (200, Some("N/A")) if public => Verdict::bad(
             "N/A",
-            "the server does not take it for public, or has no beat of it; a badge is up to five minutes old",
+            "the server does not treat it as public, or has no heartbeat of it; badges are cached for five minutes",
         ),
-        (200, Some("N/A")) => Verdict::good("N/A", "it is on no public status page, so nobody may see it"),
-        (200, Some(title)) => Verdict::good(title, "as everybody sees it; up to five minutes old"),
-        (404, _) => Verdict::bad("404", "this release has no such badge, or what answers is not the server"),
-        (429, _) => Verdict::bad("429", "asked too often within a minute"),
-        _ => judge_in_front(said).unwrap_or_else(|| Verdict::bad(said.status.to_string(), "no badge")),
+        (200, Some("N/A")) => Verdict::good("N/A", "it is not on a public status page, so its badge is not available"),
+        (200, Some(title)) => Verdict::good(title, "public badge; cached for up to five minutes"),
+        (404, _) => Verdict::bad("404", "this release has no such badge, or this is not the server"),
+        (429, _) => Verdict::bad("429", "too many requests within a minute"),
+        _ => judge_in_front(said).unwrap_or_else(|| Verdict::bad(said.status.to_string(), "not a badge")),
     }
 }
 
-/// Monitors on a status page that everybody can see.
+/// Monitors on a public status page.
 pub fn public_monitors(config: &Config) -> Vec<i64> {
     let groups: BTreeSet<Option<i64>> = config
         .rows("group")

@@ -1,11 +1,11 @@
-//! What `/metrics` says of monitors: lines such as `monitor_status{monitor_id="1",monitor_name="Shop"} 1`.
+//! Parses `/metrics`: lines such as `monitor_status{monitor_id="1",monitor_name="Shop"} 1`.
 
 use std::collections::BTreeMap;
 
 /// A monitor that the running server has checked since its start.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Known {
-    /// Its id; the server tells it since 2.0.
+    /// Its id; available since 2.0.
     pub id: Option<i64>,
     /// Its name.
     pub name: String,
@@ -27,7 +27,7 @@ fn read_line(line: &str) -> Option<Known> {
     Some(Known { id, name: labels.remove("monitor_name")?, status })
 }
 
-/// Reads `name="value",…}`, and returns what follows.
+/// Reads `name="value",…}`, and returns the rest.
 fn read_labels(text: &str) -> Option<(BTreeMap<&str, String>, &str)> {
     let mut labels = BTreeMap::new();
     let mut rest = text;
@@ -43,7 +43,7 @@ fn read_labels(text: &str) -> Option<(BTreeMap<&str, String>, &str)> {
     }
 }
 
-/// Reads up to the closing quotation mark; `\n`, `\"` and `\\` stand for what they stand for everywhere.
+/// Reads up to the closing quotation mark, with the escapes `\n`, `\"` and `\\`.
 fn read_quoted(text: &str) -> Option<(String, &str)> {
     let mut value = String::new();
     let mut letters = text.char_indices();

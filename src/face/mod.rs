@@ -1,4 +1,4 @@
-//! The server's HTTP face, asked from outside as a browser, Prometheus or a script asks it.
+//! HTTP checks of the server from outside, as a browser, Prometheus or a script uses it.
 
 mod answer;
 mod metrics;
@@ -19,65 +19,65 @@ use crate::value::Secret;
 pub use answer::{Page, Verdict, judge_badge, judge_entry, judge_metrics, public_monitors};
 pub use metrics::{Known, read_monitors};
 
-/// As much of an answer is read: the metrics of 100,000 monitors.
+/// Maximum size of a response: the metrics of 100,000 monitors.
 const LONGEST: u64 = 256 * 1024 * 1024;
 
-/// How an encrypted connection is proven.
+/// How a TLS connection is verified.
 #[derive(Clone, Debug, Default)]
 pub struct Trust {
-    /// Certificates of authorities, as PEM, in the place of the public ones.
+    /// CA certificates, as PEM, instead of the public ones.
     pub authorities: Option<String>,
-    /// Prove nothing.
+    /// Skip verification.
     pub anybody: bool,
 }
 
-/// How long a server may take, and what it must prove.
+/// Timeout and TLS verification.
 #[derive(Clone, Debug)]
 pub struct Manner {
-    /// How long one answer may take.
+    /// Timeout of a request.
     pub timeout: Duration,
-    /// Whom to believe.
+    /// TLS verification.
     pub trust: Trust,
 }
 
-/// Who asks.
+/// The credentials.
 #[derive(Clone, Debug)]
 pub struct Login {
-    /// The name; empty with an API key, beside which the server looks at none.
+    /// The user name; empty with an API key, for which the server ignores it.
     pub name: String,
     /// The password, or the API key.
     pub secret: Secret,
 }
 
-/// One server's face.
+/// The HTTP interface of a server.
 pub struct Face {
     base: String,
     agent: Agent,
 }
 
-/// What came of one question.
+/// The result of a request.
 #[derive(Clone, Debug)]
 pub struct Reply {
-    /// How long it took.
+    /// Its duration.
     pub took: Duration,
-    /// What was answered, or why nothing was.
+    /// The response, or the reason why there is none.
     pub said: Result<Said, String>,
 }
 
-/// An answer.
+/// A response.
 #[derive(Clone, Debug)]
 pub struct Said {
     /// The HTTP status.
     pub status: u16,
-    /// Where it says that the thing is.
+    /// The `Location` of a redirect.
     pub location: Option<String>,
-    /// Its text.
+    /// Its body.
     pub body: String,
 }
 
 impl Face {
-    /// The server at `base`, such as `https://kuma.example.com/below`. A proxy in the environment is not used, and no
-    /// redirect is followed: both would ask somebody else.
+    /// The server at `base`, such as `https://kuma.example.com/path`. A proxy in the environment is not used, and
+    /// redirects are not followed: both would lead to another server.
     ///
     /// # Errors
     /// [`InputError::Address`](crate::error::InputError::Address): `base` is no address, or the authorities are no PEM.
@@ -106,12 +106,12 @@ impl Face {
         Ok(Face { base: base.to_owned(), agent: config.build().into() })
     }
 
-    /// Its address.
+    /// Its URL.
     pub fn base(&self) -> &str {
         &self.base
     }
 
-    /// Asks for `path`, which begins with a `/`.
+    /// Requests `path`, which begins with a `/`.
     pub fn ask(&self, path: &str, login: Option<&Login>) -> Reply {
         let mut request = self.agent.get(format!("{}{path}", self.base));
         if let Some(login) = login {
@@ -121,8 +121,8 @@ impl Face {
         reply(request)
     }
 
-    /// Sends one beat to the push monitor with this token; `ping` is in milliseconds. What the server does with it is its
-    /// answer: `Ok`, or why it refused (2.5.3).
+    /// Sends one heartbeat to the push monitor with this token; `ping` is in milliseconds. Returns the response of the
+    /// server: `Ok`, or why it was rejected (2.5.3).
     pub fn push(&self, token: &Secret, status: &str, message: &str, ping: Option<f64>) -> Result<(), String> {
         let request = self
             .agent
@@ -133,8 +133,8 @@ impl Face {
         let said = reply(request).said?;
         match serde_json::from_str::<Json>(&said.body) {
             Ok(answer) if answer["ok"] == Json::Bool(true) => Ok(()),
-            Ok(answer) => Err(answer["msg"].as_str().unwrap_or("it was not accepted").to_owned()),
-            Err(_) => Err(format!("what answered, with status {}, is no Uptime Kuma", said.status)),
+            Ok(answer) => Err(answer["msg"].as_str().unwrap_or("the server rejected it").to_owned()),
+            Err(_) => Err(format!("the response (status {}) is not from Uptime Kuma", said.status)),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! From the database to a native document: only what differs from the defaults, always in the same order.
+//! Exports the configuration as a native fixture: only values that differ from the defaults, always in the same order.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -12,47 +12,47 @@ use crate::model::view::{existing_name, existing_names, parts_by_owner, read_cel
 use crate::model::{Maker, Page, kind};
 use crate::value::{Row, Value};
 
-/// What becomes of secrets.
+/// How secrets are exported.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Secrets {
-    /// They are left out, and named.
+    /// They are left out, and listed.
     #[default]
     LeaveOut,
-    /// They are written down.
+    /// They are included.
     Include,
-    /// A `${VARIABLE}` stands in their place.
+    /// They are replaced by `${VARIABLE}`.
     Variables,
 }
 
-/// What of the configuration is exported.
+/// Which part of the configuration is exported.
 #[derive(Clone, Debug, Default)]
 pub struct Choice {
-    /// Kinds of things, as documents call them; all when empty.
+    /// Kinds, by their keys in fixtures; all if empty.
     pub kinds: BTreeSet<String>,
-    /// Monitors, by id; all when `None`.
+    /// Monitors, by id; all if `None`.
     pub monitors: Option<BTreeSet<i64>>,
-    /// What becomes of secrets.
+    /// How secrets are exported.
     pub secrets: Secrets,
-    /// What a message calls the place that the document is from.
+    /// The name of the source in messages.
     pub source: String,
 }
 
-/// A document, and what belongs to it.
+/// An exported fixture with its report.
 #[derive(Clone, Debug)]
 pub struct Export {
-    /// The document.
+    /// The fixture.
     pub document: Node,
     /// Secrets that were left out, as `monitor `Shop`: body`.
     pub left_out: Vec<String>,
-    /// Variables and their values, in the order in which they stand in the document.
+    /// Variables and their values, in the order of the fixture.
     pub variables: Vec<(String, String)>,
-    /// What could not be written down.
+    /// What could not be exported.
     pub warnings: Vec<String>,
-    /// How many things of each kind there are in it.
+    /// Number of items of each kind.
     pub counts: Vec<(&'static str, usize)>,
 }
 
-/// Writes what `choice` names of `config` down.
+/// Exports the part of `config` that `choice` selects.
 pub fn export(config: &Config, choice: &Choice) -> Export {
     let mut exporter = Exporter::new(config, choice);
     let mut entries = vec![entry("version", exporter.node(super::native::VERSION))];
@@ -77,7 +77,7 @@ struct Exporter<'a> {
     at: At,
     /// Names of rows, by table and id.
     names: HashMap<&'static str, HashMap<i64, String>>,
-    /// Rows of parts, by table and what they are part of, in order.
+    /// Rows of parts, by table and parent row, in order.
     parts: HashMap<&'static str, HashMap<i64, Vec<&'a Row>>>,
     left_out: Vec<String>,
     variables: Vec<(String, String)>,
@@ -114,7 +114,7 @@ impl<'a> Exporter<'a> {
         self.names.get(entity.table)?.get(&id)
     }
 
-    /// Things of one kind, by name.
+    /// Items of one kind, by name.
     fn things(&mut self, entity: &'static Entity) -> Option<Node> {
         let config = self.config;
         let mut rows: Vec<&Row> = config.rows(entity.table).iter().collect();
@@ -132,25 +132,28 @@ impl<'a> Exporter<'a> {
         Some(self.node(things))
     }
 
-    /// Two things with one name cannot be told apart in a document.
+    /// Two items with the same name cannot be distinguished in a fixture.
     fn warn_of_twins(&mut self, entity: &'static Entity, rows: &[&Row]) {
         let mut seen = BTreeSet::new();
         for row in rows {
             let name = row.int("id").and_then(|id| self.name_of(entity, id)).cloned().unwrap_or_default();
             if !seen.insert(name.clone()) {
-                self.warnings
-                    .push(format!("two {}s are called `{name}`: applying this will ask which is meant", entity.noun));
+                self.warnings.push(format!(
+                    "two {}s have the name `{name}`: this fixture is ambiguous when applied to the same \
+                                   instance",
+                    entity.noun
+                ));
             }
         }
     }
 
-    /// One thing that is no monitor, or a part.
+    /// One item that is not a monitor, or a part.
     fn thing(&mut self, entity: &'static Entity, row: &Row) -> Node {
         let subject = format!("{} `{}`", entity.noun, existing_name(entity, row));
         let mut entries = Vec::new();
         let mut left_out = Vec::new();
         let is_there = |field: &&Field| {
-            // Only `type` of a notification is no column.
+            // Only `type` of a notification is not a column.
             self.config.database.schema.has(entity.table, field.column) || field.column == "type"
         };
         for field in entity.fields.iter().filter(is_there).collect::<Vec<_>>() {
@@ -186,7 +189,7 @@ impl<'a> Exporter<'a> {
         self.finish(entity, row, entries, left_out)
     }
 
-    /// Adds the parts of a thing, and the names of its secrets that were left out.
+    /// Adds the parts of an item, and the names of its secrets that were left out.
     fn finish(&mut self, entity: &'static Entity, row: &Row, mut entries: Vec<Entry>, left_out: Vec<String>) -> Node {
         let id = row.int("id").unwrap_or_default();
         for part in entity.parts {
@@ -194,7 +197,7 @@ impl<'a> Exporter<'a> {
             let nodes: Vec<Node> =
                 rows.into_iter().map(|row| self.part(part, row)).filter(|node| !is_bare(node)).collect();
             let node = match part.key {
-                // Nothing said means the default ones.
+                // Absent means the default ones.
                 "notifications" if nodes.is_empty() && !self.has_default_notifications() => continue,
                 "notifications" => self.node(sorted(nodes)),
                 _ if nodes.is_empty() => continue,
@@ -212,7 +215,7 @@ impl<'a> Exporter<'a> {
         self.node(Data::Map(entries))
     }
 
-    /// A part; one that says nothing but its name is only that.
+    /// A part; one with a name only is written as the name.
     fn part(&mut self, part: &'static Entity, row: &Row) -> Node {
         let node = self.thing(part, row);
         match node.entries() {
@@ -221,7 +224,7 @@ impl<'a> Exporter<'a> {
         }
     }
 
-    /// `{env: prod}`, or a list where a tag stands twice.
+    /// `{env: prod}`, or a list if a tag is attached twice.
     fn tags(&self, nodes: Vec<Node>) -> Node {
         let name = |node: &Node| node.find("name").and_then(Node::text).unwrap_or_default().to_owned();
         let names: BTreeSet<String> = nodes.iter().map(name).collect();
@@ -230,7 +233,7 @@ impl<'a> Exporter<'a> {
             nodes.sort_by_key(|node| (name(node), node.find("value").and_then(Node::scalar)));
             return self.node(nodes);
         }
-        let key = |node: &Node| name(node).replace("$${", "${"); // Keys are taken as they are.
+        let key = |node: &Node| name(node).replace("$${", "${"); // Keys are not expanded.
         let mut entries: Vec<Entry> = nodes
             .iter()
             .map(|node| entry(&key(node), node.find("value").cloned().unwrap_or_else(|| self.node(Data::Null))))
@@ -275,7 +278,7 @@ impl<'a> Exporter<'a> {
         Some(self.node(Data::Map(entries)))
     }
 
-    /// Monitors by path, so that groups stand before what is in them.
+    /// Monitors by path, so that groups come before their members.
     fn monitors(&mut self) -> Option<Node> {
         let config = self.config;
         let table = config.database.schema.table("monitor")?;
@@ -341,7 +344,7 @@ impl<'a> Exporter<'a> {
         self.finish(&MONITORS, row, entries, left_out)
     }
 
-    /// A secret as the choice has it; `None` when it is left out.
+    /// A secret according to the choice; `None` if it is left out.
     fn secret(&mut self, subject: &str, column: &str, value: &Value, left_out: &mut Vec<String>) -> Option<Node> {
         if value.is_nothing() {
             return Some(self.plain(value));
@@ -361,7 +364,7 @@ impl<'a> Exporter<'a> {
         }
     }
 
-    /// What a provider needs: its texts may all be secrets, numbers and switches are none.
+    /// The config of a provider: any text may be a secret, numbers and flags are not.
     fn config_node(&mut self, subject: &str, value: &Value, left_out: &mut Vec<String>) -> Option<Node> {
         let text = value.text().unwrap_or_default();
         let Ok(Json::Object(config)) = serde_json::from_str::<Json>(text) else {
@@ -389,7 +392,7 @@ impl<'a> Exporter<'a> {
         Some(self.node(Data::Map(entries)))
     }
 
-    /// A name for a variable that no other has: `SHOP_BODY`.
+    /// A unique name for a variable: `SHOP_BODY`.
     fn variable(&self, subject: &str, column: &str) -> String {
         let name = subject.split('`').nth(1).unwrap_or_default();
         let column = column.strip_prefix("config.").unwrap_or(column);
@@ -411,7 +414,7 @@ impl<'a> Exporter<'a> {
         }
     }
 
-    /// A cell as people write it.
+    /// A cell as written in a fixture.
     fn value(&self, field: &Field, value: &Value) -> Node {
         match (field.shape, value) {
             (_, Value::Null) => self.node(Data::Null),
@@ -444,7 +447,7 @@ impl<'a> Exporter<'a> {
     }
 }
 
-/// A `${` that means itself.
+/// An escaped `${`.
 fn escape(text: &str) -> String {
     text.replace("${", "$${")
 }

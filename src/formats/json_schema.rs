@@ -1,4 +1,4 @@
-//! The JSON Schema of a native document, for editors: made from the same tables that read it.
+//! The JSON Schema of a native fixture, for editors: generated from the tables of the model.
 
 use serde_json::{Map, Value as Json, json};
 
@@ -8,15 +8,16 @@ use crate::model::fields::{Field, Shape};
 use crate::model::kinds;
 use crate::schema;
 
-/// The schema of documents for the newest release, all older ones included.
+/// The schema of fixtures for the newest release and all older ones.
 pub fn json_schema() -> Json {
     let mut properties = Map::new();
-    properties.insert("version".into(), json!({"const": super::native::VERSION, "description": "version of the form"}));
+    properties
+        .insert("version".into(), json!({"const": super::native::VERSION, "description": "version of the format"}));
     properties.insert("$schema".into(), json!({"type": "string"}));
     properties.insert(
         "defaults".into(),
         json!({
-            "description": "what holds for every monitor of this document that has such a field",
+            "description": "default values of all monitors in this fixture that have the field",
             "type": "object",
             "additionalProperties": false,
             "properties": thing_properties(&MONITORS),
@@ -32,7 +33,7 @@ pub fn json_schema() -> Json {
     json!({
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "kumadb fixture",
-        "description": "what should exist on an instance of Uptime Kuma",
+        "description": "the desired configuration of an Uptime Kuma instance",
         "type": "object",
         "additionalProperties": false,
         "patternProperties": {"^x-": {}},
@@ -57,7 +58,7 @@ fn thing(entity: &'static Entity) -> Json {
     }
 }
 
-/// What must be there, and what may be, for monitors of one type.
+/// Required and optional fields of monitors of one type.
 fn of_kind(kind: &'static crate::model::Kind) -> Json {
     let allowed: Map<String, Json> = kind
         .fields(schema::newest())
@@ -98,15 +99,16 @@ fn thing_properties(entity: &'static Entity) -> Map<String, Json> {
         properties.insert(part.key.into(), schema);
     }
     if entity.owner.is_empty() {
-        properties.insert("id".into(), json!({"type": "integer", "description": "the id it has already"}));
-        properties.insert("was".into(), json!({"type": "string", "description": "the name it had before"}));
-        properties.insert("left_out".into(), json!({"type": "array", "items": {"type": "string"}, "description": "fields, mostly secrets that an export left out, that stay as they are"}));
+        properties.insert("id".into(), json!({"type": "integer", "description": "its existing id"}));
+        properties.insert("was".into(), json!({"type": "string", "description": "its former name"}));
+        properties.insert("left_out".into(), json!({"type": "array", "items": {"type": "string"}, "description": "fields that are not changed, usually secrets that an export left out"}));
     }
     if entity.key == MONITORS.key && entity.owner.is_empty() {
         let types: Vec<&str> = kinds(schema::newest()).map(|kind| kind.name).collect();
         properties.insert(
             "type".into(),
-            json!({"enum": types, "description": "type of the monitor; without it only what is named changes"}),
+            json!({"enum": types, "description": "type of the monitor; without a type only the specified fields \
+                                                  change"}),
         );
         properties.insert(
             "path".into(),
@@ -116,7 +118,7 @@ fn thing_properties(entity: &'static Entity) -> Map<String, Json> {
     properties
 }
 
-/// The spellings that editors should offer: the column, and a shorter word where that is usual.
+/// The spellings that editors suggest: the column, and a common shorter name.
 fn names(field: &Field) -> Vec<String> {
     let short = field.option().replace('-', "_");
     let mut names = vec![field.column.to_owned()];

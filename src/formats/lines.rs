@@ -1,15 +1,15 @@
-//! Places in a text: lines and columns, as people count them.
+//! Positions in a text: lines and columns, counted from 1.
 
 use std::sync::Arc;
 
 use super::node::At;
 
-/// From byte offsets to lines and columns.
+/// Converts byte offsets to lines and columns.
 pub(super) struct Lines<'t> {
     file: Arc<str>,
     text: &'t str,
     starts: Vec<usize>,
-    /// Characters before each block: files of programs are often one line of many megabytes.
+    /// Characters before each block: generated files often have one line of many megabytes.
     counted: Vec<usize>,
 }
 
@@ -26,7 +26,7 @@ impl<'t> Lines<'t> {
         Lines { file: file.into(), text, starts, counted }
     }
 
-    /// The place of a byte.
+    /// The position of a byte.
     pub(super) fn at(&self, offset: usize) -> At {
         let line = self.starts.partition_point(|start| *start <= offset).max(1);
         let column = self.before(offset).saturating_sub(self.before(self.starts[line - 1])) + 1;

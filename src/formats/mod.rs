@@ -1,4 +1,4 @@
-//! Text to fixtures and back: the native form in YAML, JSON, TOML and CSV, and the files of others.
+//! Reads and writes fixtures: the native format as YAML, JSON, TOML and CSV, and foreign formats.
 
 pub mod export;
 pub mod foreign;

@@ -1,4 +1,4 @@
-//! The native form: from a document to what it asks for. All that is wrong with it is found at once.
+//! Reads native fixtures. All problems are reported together.
 
 use super::node::{Data, Entry, Node};
 use crate::error::Problem;
@@ -9,18 +9,18 @@ use crate::model::{from_json, kind, normalise};
 use crate::text::{At, meant, nearest};
 use crate::value::Value;
 
-/// The newest version of the form.
+/// The newest version of the format.
 pub const VERSION: i64 = 1;
 
-/// What a document may ask of the place it is read in.
+/// What a fixture can read from its environment.
 pub trait Lookup {
     /// The value of the environment variable `name`.
     fn variable(&self, name: &str) -> Option<String>;
-    /// The text of the file `path`, seen from the document in `from`; an error in words.
+    /// The text of the file `path`, relative to the fixture `from`; the error is a message.
     fn file(&self, from: &str, path: &str) -> Result<String, String>;
 }
 
-/// Nothing can be looked up.
+/// Without variables and files.
 pub struct Nowhere;
 
 impl Lookup for Nowhere {
@@ -29,14 +29,14 @@ impl Lookup for Nowhere {
     }
 
     fn file(&self, _from: &str, _path: &str) -> Result<String, String> {
-        Err("no file can be read from here".into())
+        Err("files cannot be read here".into())
     }
 }
 
-/// Reads what `documents` ask for.
+/// Reads the fixtures in `documents`.
 ///
 /// # Errors
-/// Every problem in all of them, each with file, line, column and its path in the document.
+/// Every problem in all of them, each with file, line, column and its path in the fixture.
 pub fn read_fixture(documents: &[Node], lookup: &dyn Lookup) -> Result<Fixture, Vec<Problem>> {
     let mut reader = Reader { lookup, problems: Vec::new(), fixture: Fixture::default(), defaults: None };
     for document in documents {
@@ -52,7 +52,7 @@ struct Reader<'l> {
     lookup: &'l dyn Lookup,
     problems: Vec<Problem>,
     fixture: Fixture,
-    /// What `defaults` of the document at hand says of every monitor.
+    /// `defaults` of the present fixture.
     defaults: Option<Wanted>,
 }
 
@@ -66,10 +66,10 @@ impl Reader<'_> {
             return;
         }
         let Data::Map(entries) = &document.data else {
-            return self.wrong(&document.at, "document", format!("is {}, it must be a map", document.noun()));
+            return self.wrong(&document.at, "fixture", format!("is {}, must be a map", document.noun()));
         };
         self.defaults = None;
-        // First, wherever it stands.
+        // First, at any position.
         if let Some(defaults) = document.find("defaults") {
             self.defaults = self.thing(&MONITORS, defaults, "defaults");
         }
@@ -80,7 +80,7 @@ impl Reader<'_> {
                     _ => self.wrong(&value.at, "version", format!("must be {VERSION}")),
                 },
                 _ if key == "defaults" => {}
-                // For a note, or for anchors: YAML has no other place for them.
+                // For notes and anchors.
                 _ if key.starts_with("x-") || key == "$schema" => {}
                 Some(found) => self.list(found, value),
                 None => {
@@ -115,7 +115,7 @@ impl Reader<'_> {
             }
             _ => {
                 let must = if found.key == SETTINGS.key { "a map" } else { "a list" };
-                self.wrong(&value.at, found.key, format!("is {}, it must be {must}", value.noun()));
+                self.wrong(&value.at, found.key, format!("is {}, must be {must}", value.noun()));
             }
         }
     }
@@ -136,7 +136,7 @@ impl Reader<'_> {
         self.fixture.things.push(bare(&SETTINGS, entry.at.clone(), path, cells));
     }
 
-    /// Reads one thing; `None` when nothing can be made of it.
+    /// Reads one item; `None` if it is invalid.
     fn thing(&mut self, found: &'static Entity, node: &Node, path: &str) -> Option<Wanted> {
         let mut thing = bare(found, node.at.clone(), path.to_owned(), Vec::new());
         let entries = match &node.data {
@@ -148,7 +148,7 @@ impl Reader<'_> {
                 return Some(thing);
             }
             _ => {
-                self.wrong(&node.at, path, format!("is {}, it must be a map", node.noun()));
+                self.wrong(&node.at, path, format!("is {}, must be a map", node.noun()));
                 return None;
             }
         };
@@ -157,11 +157,11 @@ impl Reader<'_> {
             match key.as_str() {
                 "id" => match value.int() {
                     Some(id) => thing.id = Some(id),
-                    None => self.wrong(&value.at, &here, format!("is {}, it must be a number", value.noun())),
+                    None => self.wrong(&value.at, &here, format!("is {}, must be a number", value.noun())),
                 },
                 "was" => match self.text(value, &here) {
                     Some(was) => thing.was = Some(was),
-                    None => self.wrong(&value.at, &here, "must be the name it had before"),
+                    None => self.wrong(&value.at, &here, "must be its former name"),
                 },
                 "left_out" => thing.left_out = value.list().iter().filter_map(Node::scalar).collect(),
                 "path" if found.key == MONITORS.key && found.owner.is_empty() => self.path(&mut thing, value, &here),
@@ -174,7 +174,7 @@ impl Reader<'_> {
                         self.wrong(at, &here, "is only written by the server: leave it out");
                     }
                     (None, Some(field)) if thing.said(field.column).is_some() => {
-                        self.wrong(at, &here, format!("`{}` is said twice", field.column));
+                        self.wrong(at, &here, format!("`{}` is specified twice", field.column));
                     }
                     (None, Some(field)) => self.cell(&mut thing, field, value, &here),
                     (None, None) => {
@@ -191,7 +191,7 @@ impl Reader<'_> {
     /// `path: Group/Name` for name and parent.
     fn path(&mut self, thing: &mut Wanted, value: &Node, here: &str) {
         let Some(text) = self.text(value, here) else {
-            return self.wrong(&value.at, here, "must be a path such as `Group/Name`");
+            return self.wrong(&value.at, here, "must be a path, for example `Group/Name`");
         };
         let at = &value.at;
         let (parent, name) = text.rsplit_once('/').unwrap_or(("", &text));
@@ -215,7 +215,7 @@ impl Reader<'_> {
                 .enumerate()
                 .filter_map(|(at, item)| {
                     let here = format!("{here}[{at}]");
-                    // `- env`, also where a value could follow.
+                    // `- env`, although a value could follow.
                     match (item.scalar(), part.field(part.name)) {
                         (Some(_), Some(field)) => {
                             let mut thing = bare(part, item.at.clone(), here.clone(), Vec::new());
@@ -239,10 +239,10 @@ impl Reader<'_> {
                     Some(thing)
                 })
                 .collect(),
-            // One thing alone needs no list.
+            // A single item does not need a list.
             _ if part.short && value.scalar().is_some() => self.thing(part, value, here).into_iter().collect(),
             _ => {
-                self.wrong(&value.at, here, format!("is {}, it must be a list", value.noun()));
+                self.wrong(&value.at, here, format!("is {}, must be a list", value.noun()));
                 Vec::new()
             }
         }
@@ -265,11 +265,11 @@ impl Reader<'_> {
         thing.cells.push(Said { field, value, at: node.at });
     }
 
-    /// Whether `node` is a masked secret, or has one in it; says so.
+    /// Reports whether `node` is a masked secret or contains one.
     fn is_masked(&mut self, node: &Node, path: &str) -> bool {
         match &node.data {
             Data::Text(text) if is_masked(text) => {
-                self.wrong(&node.at, path, "is a masked secret, nothing but asterisks: give the real value");
+                self.wrong(&node.at, path, "is a masked secret (only asterisks): set the real value");
                 true
             }
             Data::List(items) => items.iter().any(|item| self.is_masked(item, path)),
@@ -280,7 +280,7 @@ impl Reader<'_> {
         }
     }
 
-    /// Adds what `defaults` says, and looks whether the thing has a name.
+    /// Adds `defaults`, and checks that the item has a name.
     fn finish(&mut self, thing: &mut Wanted) {
         let is_monitor = thing.entity.key == MONITORS.key;
         if is_monitor {
@@ -291,10 +291,10 @@ impl Reader<'_> {
         }
         if thing.name().is_empty() && thing.id.is_none() && thing.was.is_none() {
             let unnamed = is_monitor && thing.whole;
-            // A monitor may be called after its host, as on the server's page.
+            // The default name of a monitor is its host, as on the server's page.
             if !unnamed {
                 let (at, path) = (thing.at.clone(), thing.path.clone());
-                self.wrong(&at, &path, format!("needs a `{}`", thing.entity.name));
+                self.wrong(&at, &path, format!("requires a `{}`", thing.entity.name));
             }
         }
     }
@@ -303,7 +303,7 @@ impl Reader<'_> {
         self.expanded(node, path)?.scalar()
     }
 
-    /// `node` with `${VARIABLE}` and `${file:path}` filled in, wherever they stand in it.
+    /// `node` with every `${VARIABLE}` and `${file:path}` expanded.
     fn expanded(&mut self, node: &Node, path: &str) -> Option<Node> {
         let data = match &node.data {
             Data::Text(text) if text.contains('$') => match self.expand(text, &node.at) {
@@ -333,7 +333,7 @@ impl Reader<'_> {
     fn expand(&self, text: &str, at: &At) -> Result<String, String> {
         let (mut out, mut rest) = (String::new(), text);
         while let Some(start) = rest.find("${") {
-            // `$${` is a `${` that means itself.
+            // `$${` is an escaped `${`.
             if rest[..start].ends_with('$') {
                 out.push_str(&rest[..start]);
                 out.push('{');
@@ -342,7 +342,7 @@ impl Reader<'_> {
             }
             out.push_str(&rest[..start]);
             let inner = &rest[start + 2..];
-            let end = inner.find('}').ok_or("has a `${` without its `}`; write `$${` for the characters themselves")?;
+            let end = inner.find('}').ok_or("has `${` without `}`; use `$${` for a literal `${`")?;
             out.push_str(&self.look_up(&inner[..end], at)?);
             rest = &inner[end + 1..];
         }
@@ -352,8 +352,8 @@ impl Reader<'_> {
 
     fn look_up(&self, name: &str, at: &At) -> Result<String, String> {
         if let Some(path) = name.strip_prefix("file:") {
-            let text = self.lookup.file(&at.file, path).map_err(|why| format!("needs the file `{path}`: {why}"))?;
-            // Editors end a file with a line break that nobody means.
+            let text = self.lookup.file(&at.file, path).map_err(|why| format!("requires the file `{path}`: {why}"))?;
+            // The line break that editors add at the end of a file is removed.
             return Ok(text.strip_suffix('\n').map_or(text.as_str(), |text| text.trim_end_matches('\r')).to_owned());
         }
         let (name, other) = match name.split_once(":-") {
@@ -363,14 +363,12 @@ impl Reader<'_> {
         let is_name =
             |text: &str| !text.is_empty() && text.chars().all(|letter| letter.is_ascii_alphanumeric() || letter == '_');
         if !is_name(name) {
-            return Err(format!(
-                "has `${{{name}}}`, which names no variable; write `$${{` for the characters themselves"
-            ));
+            return Err(format!("`${{{name}}}` is not a valid variable name; use `$${{` for a literal `${{`"));
         }
         match (self.lookup.variable(name).filter(|value| !value.is_empty()), other) {
             (Some(value), _) => Ok(value),
             (None, Some(other)) => Ok(other.to_owned()),
-            (None, None) => Err(format!("needs the environment variable `{name}`, which is not set")),
+            (None, None) => Err(format!("requires the environment variable `{name}`, which is not set")),
         }
     }
 }
@@ -379,12 +377,12 @@ fn bare(entity: &'static Entity, at: At, path: String, cells: Vec<Said>) -> Want
     Wanted { entity, at, path, id: None, was: None, whole: true, cells, left_out: Vec::new(), parts: Vec::new() }
 }
 
-/// Nothing but asterisks: what the server's page shows instead of a secret.
+/// Only asterisks: what the server's page shows instead of a secret.
 fn is_masked(text: &str) -> bool {
     text.len() >= 3 && text.bytes().all(|byte| byte == b'*')
 }
 
-/// What `defaults` says of the fields that `thing` has and says nothing about.
+/// The values of `defaults` for fields of `thing` that it does not specify.
 fn add_defaults(thing: &mut Wanted, defaults: &Wanted) {
     let kind = thing.text("type").and_then(kind);
     for said in &defaults.cells {

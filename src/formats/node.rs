@@ -1,28 +1,28 @@
-//! A document as it was written: every value knows its file, line and column.
+//! The tree of a file: every value has its file, line and column.
 //!
-//! YAML, JSON, TOML and CSV are all read into this one tree, so that what is wrong can be pointed at in any of them.
+//! YAML, JSON, TOML and CSV are read into this tree, so that problems have a position in any of them.
 
 pub use crate::text::At;
 use serde::ser::{Serialize, SerializeMap, SerializeSeq, Serializer};
 use serde_json::Value as Json;
 
-/// One value of a document.
+/// One value of a file.
 #[derive(Clone, Debug)]
 pub struct Node {
-    /// Where it begins.
+    /// Its position.
     pub at: At,
-    /// What it is.
+    /// Its data.
     pub data: Data,
 }
 
-/// What a value is.
+/// The data of a value.
 #[derive(Clone, Debug)]
 pub enum Data {
-    /// Nothing.
+    /// Null.
     Null,
     /// True or false.
     Bool(bool),
-    /// A whole number.
+    /// An integer.
     Int(i64),
     /// Any other number.
     Real(f64),
@@ -30,7 +30,7 @@ pub enum Data {
     Text(String),
     /// A list.
     List(Vec<Node>),
-    /// A map, in the order it was written.
+    /// A map, in the order of the file.
     Map(Vec<Entry>),
 }
 
@@ -39,7 +39,7 @@ pub enum Data {
 pub struct Entry {
     /// Its key.
     pub key: String,
-    /// Where the key stands.
+    /// The position of the key.
     pub at: At,
     /// Its value.
     pub value: Node,
@@ -51,7 +51,7 @@ impl Node {
         Node { at, data: data.into() }
     }
 
-    /// A map of `entries` at `at`; each key stands where its value does.
+    /// A map of `entries` at `at`; each key has the position of its value.
     pub fn map(at: At, entries: impl IntoIterator<Item = (&'static str, Node)>) -> Node {
         let entry = |(key, value): (&'static str, Node)| Entry { key: key.to_owned(), at: value.at.clone(), value };
         Node { at, data: Data::Map(entries.into_iter().map(entry).collect()) }
@@ -65,7 +65,7 @@ impl Node {
         }
     }
 
-    /// The text of a text, a number, or true and false; what else it is has none.
+    /// A text, number or Boolean as text; `None` for other values.
     pub fn scalar(&self) -> Option<String> {
         match &self.data {
             Data::Bool(yes) => Some(yes.to_string()),
@@ -76,7 +76,7 @@ impl Node {
         }
     }
 
-    /// The whole number, if it is one; text counts when it is written as one.
+    /// The integer, if it is one or a text that is one.
     pub fn int(&self) -> Option<i64> {
         match &self.data {
             Data::Int(n) => Some(*n),
@@ -86,7 +86,7 @@ impl Node {
         }
     }
 
-    /// Whether it counts as true: `true`, a number other than 0, and the words people use for it.
+    /// Whether it is true: `true`, a number other than 0, and common words for it.
     pub fn truthy(&self) -> bool {
         match &self.data {
             Data::Bool(yes) => *yes,
@@ -96,7 +96,7 @@ impl Node {
         }
     }
 
-    /// The items of a list; none of anything else.
+    /// The items of a list; empty for other values.
     pub fn list(&self) -> &[Node] {
         match &self.data {
             Data::List(items) => items,
@@ -104,7 +104,7 @@ impl Node {
         }
     }
 
-    /// The entries of a map; none of anything else.
+    /// The entries of a map; empty for other values.
     pub fn entries(&self) -> &[Entry] {
         match &self.data {
             Data::Map(entries) => entries,
@@ -112,12 +112,12 @@ impl Node {
         }
     }
 
-    /// What stands under `key` in a map.
+    /// The value of `key` in a map.
     pub fn find(&self, key: &str) -> Option<&Node> {
         self.entries().iter().find(|entry| entry.key == key).map(|entry| &entry.value)
     }
 
-    /// What stands under the first of `keys` that is there and is not null.
+    /// The value of the first of `keys` that exists and is not null.
     pub fn first(&self, keys: &[&str]) -> Option<&Node> {
         keys.iter().filter_map(|key| self.find(key)).find(|node| !node.is_null())
     }
@@ -127,7 +127,7 @@ impl Node {
         matches!(self.data, Data::Null)
     }
 
-    /// What it is, for a message: `a list`.
+    /// Its type, for messages: `a list`.
     pub fn noun(&self) -> &'static str {
         match self.data {
             Data::Null => "nothing",
@@ -139,7 +139,7 @@ impl Node {
         }
     }
 
-    /// The same value without places.
+    /// The same value without positions.
     pub fn json(&self) -> Json {
         match &self.data {
             Data::Null => Json::Null,
@@ -152,7 +152,7 @@ impl Node {
         }
     }
 
-    /// `json` as a tree whose every value stands at `at`.
+    /// `json` as a tree whose values all have the position `at`.
     pub fn from_json(at: &At, json: &Json) -> Node {
         let data = match json {
             Json::Null => Data::Null,

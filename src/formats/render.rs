@@ -11,11 +11,11 @@ use crate::model::entities::{Entity, SETTINGS, entity};
 /// `document` as text.
 ///
 /// # Errors
-/// In words, when the syntax cannot hold it: CSV holds monitors and nothing else.
+/// A message if the syntax does not support it: CSV supports only monitors.
 pub fn render(document: &Node, syntax: Syntax) -> Result<String, String> {
     match syntax {
         Syntax::Yaml => {
-            // Quoted as YAML 1.1 needs it too, which half of the tools still read. A folded line would be hard to compare.
+            // Quoted for YAML 1.1 too, which many tools still use. Folded lines would be hard to compare.
             let options = serde_saphyr::ser_options! { folded_wrap_chars: 100_000 };
             serde_saphyr::to_string_with_options(document, options).map_err(|error| error.to_string())
         }
@@ -27,7 +27,7 @@ pub fn render(document: &Node, syntax: Syntax) -> Result<String, String> {
     }
 }
 
-/// What `syntax` cannot say of `document` and leaves out, in words: TOML has no word for nothing.
+/// What `syntax` cannot represent and leaves out, as messages: TOML has no null.
 pub fn unsaid(document: &Node, syntax: Syntax) -> Vec<String> {
     match syntax {
         Syntax::Toml => without_nulls(document).1,
@@ -35,10 +35,10 @@ pub fn unsaid(document: &Node, syntax: Syntax) -> Vec<String> {
     }
 }
 
-/// The document as TOML can hold it, and what of it is lost.
+/// The fixture as TOML can represent it, and what is lost.
 ///
-/// A field that is empty is an empty text, which is read as nothing. In the JSON of a notification or a setting that would be
-/// another value, so there it is left out.
+/// An empty field is an empty text, which is read as null. In the JSON of a notification or a setting that would be
+/// another value, so it is left out there.
 fn without_nulls(document: &Node) -> (Node, Vec<String>) {
     let mut lost = Vec::new();
     let node = rewritten(document, |entry| match entity(&entry.key) {
@@ -51,14 +51,14 @@ fn without_nulls(document: &Node) -> (Node, Vec<String>) {
     (node, lost)
 }
 
-/// A map with other values, those that are `None` left out; anything else as it is.
+/// A map with mapped values, without those that are `None`; other nodes are not changed.
 fn rewritten(node: &Node, mut value: impl FnMut(&Entry) -> Option<Node>) -> Node {
     let Data::Map(entries) = &node.data else { return node.clone() };
     let entries = entries.iter().filter_map(|entry| Some(Entry { value: value(entry)?, ..entry.clone() })).collect();
     Node { at: node.at.clone(), data: Data::Map(entries) }
 }
 
-/// Things of one kind, or parts of `owner`.
+/// Items of one kind, or parts of `owner`.
 fn things(found: &'static Entity, node: &Node, owner: &str, lost: &mut Vec<String>) -> Node {
     let empty = |value: &Node| Node::new(value.at.clone(), "");
     match &node.data {
@@ -81,11 +81,11 @@ fn thing(found: &'static Entity, node: &Node, owner: &str, lost: &mut Vec<String
     })
 }
 
-/// `node` without the nothings in it; `None` when it is one.
+/// `node` without nulls; `None` if it is null.
 fn filled(node: &Node, path: &str, lost: &mut Vec<String>) -> Option<Node> {
     match &node.data {
         Data::Null => {
-            lost.push(format!("{path}: is null, which TOML has no word for: left out"));
+            lost.push(format!("{path}: is null, which TOML does not support: left out"));
             None
         }
         Data::List(items) => {
@@ -108,7 +108,7 @@ fn csv(document: &Node) -> Result<String, String> {
         .filter(|key| !matches!(*key, "version" | "monitors"))
         .collect();
     if !others.is_empty() {
-        return Err(format!("CSV holds monitors only, not {}", others.join(", ")));
+        return Err(format!("CSV supports only monitors, not {}", others.join(", ")));
     }
     let monitors = document.find("monitors").map(Node::list).unwrap_or_default();
     let used: BTreeSet<&str> = monitors
@@ -146,7 +146,7 @@ fn field(node: &Node) -> String {
     }
 }
 
-/// `json` over several lines, as files hold it.
+/// `json` indented, as in files.
 pub fn render_json(json: &Json) -> String {
     format!("{json:#}\n")
 }

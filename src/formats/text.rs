@@ -1,4 +1,4 @@
-//! From text to nodes: YAML, JSON, TOML and CSV, each through a crate of its own.
+//! Parses text to nodes: YAML, JSON, TOML and CSV, each with its own crate.
 
 use std::collections::{HashMap, HashSet};
 use std::ops::Range;
@@ -13,7 +13,7 @@ use super::lines::Lines;
 use super::node::{At, Data, Entry, Node};
 use crate::error::Problem;
 
-/// How a text is written.
+/// The syntax of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Syntax {
     /// YAML 1.2, with merge keys and `!include`.
@@ -27,7 +27,7 @@ pub enum Syntax {
 }
 
 impl Syntax {
-    /// What the name of a file says of it.
+    /// The syntax for a file name.
     pub fn of(file: &str) -> Option<Syntax> {
         let (_, ending) = file.rsplit_once('.')?;
         Some(match ending.to_ascii_lowercase().as_str() {
@@ -39,7 +39,8 @@ impl Syntax {
         })
     }
 
-    /// What a text without a telling name looks like. YAML when nothing else is sure: nearly every text is.
+    /// The probable syntax of a text without a known file name. YAML if nothing else is certain: nearly every text is
+    /// valid YAML.
     pub fn guess(text: &str) -> Syntax {
         let text = text.trim_start_matches('\u{feff}');
         match text.trim_start().starts_with(['{', '[']) {
@@ -49,33 +50,33 @@ impl Syntax {
     }
 }
 
-/// Reads another file that a document includes, named as [`beside`] names it; an error in words.
+/// Reads an included file by the name that [`beside`] returns; the error is a message.
 pub type Files<'f> = &'f dyn Fn(&str) -> Result<String, String>;
 
-/// What `path` is called from here, when it stands in the document `from`.
+/// The path of `path`, which is relative to the file `from`.
 pub fn beside(from: &str, path: &str) -> String {
     let folder = Path::new(from).parent().filter(|_| from != "-").unwrap_or(Path::new(""));
     folder.join(path).display().to_string()
 }
 
-/// Nothing can be included.
+/// Without includes.
 pub fn no_files(path: &str) -> Result<String, String> {
     Err(format!("`{path}` cannot be included from here"))
 }
 
-/// How deep values may be nested.
+/// Maximum nesting of values.
 const DEEPEST: usize = 100;
 
-/// How many files may include one another.
+/// Maximum nesting of includes.
 const INCLUDES: usize = 20;
 
-/// How many values may come out of aliases and of files that are included again, whatever the document's size.
+/// Maximum number of values from aliases and repeated includes, for a file of any size.
 const COPIES: usize = 1_000_000;
 
-/// The documents of `text`: one, or several where YAML has `---` between them.
+/// Parses `text`: one node, or several for YAML documents separated by `---`.
 ///
 /// # Errors
-/// The first place that cannot be read.
+/// The first syntax error.
 pub fn read(file: &str, text: &str, syntax: Syntax, files: Files<'_>) -> Result<Vec<Node>, Problem> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     match syntax {
@@ -96,7 +97,7 @@ fn wrong(at: &At, message: impl Into<String>) -> Problem {
 
 struct Yaml<'f> {
     files: Files<'f>,
-    /// The file that is read and those that include it.
+    /// The file that is being read and those that include it.
     included: Vec<String>,
     /// Files that have been included.
     seen: HashSet<String>,
@@ -104,11 +105,11 @@ struct Yaml<'f> {
     copies: usize,
 }
 
-/// A list or a map whose end has not been read.
+/// A list or a map that is being read.
 struct Open {
     node: Node,
     anchor: usize,
-    /// The key that waits for its value, in a map.
+    /// In a map, the key whose value is next.
     key: Option<(String, At)>,
 }
 
@@ -128,7 +129,7 @@ impl Yaml<'_> {
             let (event, span) = next.map_err(|error| {
                 let mark = error.marker();
                 let at = At { file: file.clone(), line: mark.line() as u32, column: mark.col() as u32 + 1 };
-                wrong(&at, format!("is not YAML: {}", error.info()))
+                wrong(&at, format!("is not valid YAML: {}", error.info()))
             })?;
             let at = place(&span);
             if open.len() > DEEPEST {
@@ -148,7 +149,7 @@ impl Yaml<'_> {
                             (Node { data: scalar(text.into_owned(), style), at }, anchor)
                         }
                         Some((handle, name)) => {
-                            return Err(wrong(&at, format!("has the tag `{handle}{name}`, which means nothing here")));
+                            return Err(wrong(&at, format!("has the unsupported tag `{handle}{name}`")));
                         }
                     }
                 }
@@ -169,8 +170,8 @@ impl Yaml<'_> {
                         self.repeat(&at, *size)?;
                         (node.clone(), 0)
                     }
-                    // An anchor around itself would have no end.
-                    None => return Err(wrong(&at, "is an alias of what it stands in")),
+                    // An anchor that contains itself would be endless.
+                    None => return Err(wrong(&at, "is an alias of a value that contains it")),
                 },
                 _ => continue,
             };
@@ -185,11 +186,11 @@ impl Yaml<'_> {
         Ok(documents)
     }
 
-    /// Counts what is repeated: a few lines can mean more than any machine holds.
+    /// Counts repeated values: a few lines can expand to more than fits in memory.
     fn repeat(&mut self, at: &At, values: usize) -> Result<(), Problem> {
         self.copies += values;
         match self.copies > COPIES {
-            true => Err(wrong(at, format!("repeats itself into more than {COPIES} values"))),
+            true => Err(wrong(at, format!("expands to more than {COPIES} values"))),
             false => Ok(()),
         }
     }
@@ -198,10 +199,10 @@ impl Yaml<'_> {
         let path = beside(&at.file, written);
         let fail = |why: String| wrong(at, format!("includes `{written}`{why}"));
         if self.included.contains(&path) {
-            return Err(fail(", which is being read already".into()));
+            return Err(fail(", which includes itself".into()));
         }
         if self.included.len() > INCLUDES {
-            return Err(fail(format!(" from deeper than {INCLUDES} files")));
+            return Err(fail(format!(" with more than {INCLUDES} nested includes")));
         }
         let text = (self.files)(&path).map_err(|why| fail(format!(": {why}")))?;
         self.included.push(path.clone());
@@ -213,7 +214,7 @@ impl Yaml<'_> {
         let node = match (documents.pop(), documents.is_empty()) {
             (Some(node), true) => node,
             (None, _) => Node { at: at.clone(), data: Data::Null },
-            _ => return Err(fail(", which has several documents".into())),
+            _ => return Err(fail(", which contains several YAML documents".into())),
         };
         if !self.seen.insert(path) {
             self.repeat(at, count(&node))?;
@@ -230,13 +231,13 @@ impl Open {
                 None => match node.scalar() {
                     Some(key) => self.key = Some((key, node.at)),
                     None if node.is_null() => self.key = Some(("null".into(), node.at)),
-                    None => return Err(wrong(&node.at, format!("is {} as a key", node.noun()))),
+                    None => return Err(wrong(&node.at, format!("is {}, which cannot be a key", node.noun()))),
                 },
                 Some((key, at)) if key == "<<" => merge(entries, node, &at)?,
                 Some((key, at)) => match entries.iter().position(|entry| entry.key == key) {
-                    // What was merged in is overridden, what was written twice is a slip.
+                    // Merged keys are overridden, duplicate keys are an error.
                     Some(before) if entries[before].at != at && !entries[before].merged(&self.node.at) => {
-                        return Err(wrong(&at, format!("`{key}` stands here twice")));
+                        return Err(wrong(&at, format!("`{key}` is specified twice")));
                     }
                     Some(before) => entries[before] = Entry { key, at, value: node },
                     None => entries.push(Entry { key, at, value: node }),
@@ -249,13 +250,13 @@ impl Open {
 }
 
 impl Entry {
-    /// Whether it came into the map that begins at `map` from elsewhere: anchors stand before their aliases.
+    /// Whether it was merged into the map that begins at `map`: anchors come before their aliases.
     fn merged(&self, map: &At) -> bool {
         self.at.file != map.file || (self.at.line, self.at.column) < (map.line, map.column)
     }
 }
 
-/// `<<: *base` or `<<: [*a, *b]`: what the map does not say itself.
+/// `<<: *base` or `<<: [*a, *b]`: keys that the map does not contain itself.
 fn merge(entries: &mut Vec<Entry>, node: Node, at: &At) -> Result<(), Problem> {
     let sources = match node.data {
         Data::List(items) => items,
@@ -263,7 +264,7 @@ fn merge(entries: &mut Vec<Entry>, node: Node, at: &At) -> Result<(), Problem> {
     };
     for source in sources {
         let Data::Map(more) = source.data else {
-            return Err(wrong(at, "`<<` merges maps, and this is none"));
+            return Err(wrong(at, "`<<` requires a map"));
         };
         for entry in more {
             if entries.iter().all(|known| known.key != entry.key) {
@@ -282,7 +283,7 @@ fn count(node: &Node) -> usize {
     }
 }
 
-/// A plain scalar by the core schema of YAML 1.2; `yes` and `no` are texts, which flags understand.
+/// A plain scalar by the core schema of YAML 1.2; `yes` and `no` are texts, which flags accept.
 fn scalar(text: String, style: ScalarStyle) -> Data {
     if style != ScalarStyle::Plain {
         return Data::Text(text);
@@ -327,7 +328,7 @@ fn read_json(file: &str, text: &str) -> Result<Node, Problem> {
         allow_extended_string_escapes: false,
     };
     let parsed = jsonc_parser::parse_to_ast(text, &jsonc_parser::CollectOptions::default(), &options)
-        .map_err(|error| wrong(&lines.at(error.range().start), format!("is not JSON: {}", error.kind())))?;
+        .map_err(|error| wrong(&lines.at(error.range().start), format!("is not valid JSON: {}", error.kind())))?;
     let value = parsed.value.ok_or_else(|| wrong(&lines.at(0), "is empty"))?;
     json_node(&lines, value, 0)
 }
@@ -369,12 +370,12 @@ fn number(text: &str) -> Data {
     }
 }
 
-/// A key that stands twice: which of both is meant cannot be known.
+/// Rejects duplicate keys: it is unknown which of them is right.
 fn unique(entries: &[Entry]) -> Result<(), Problem> {
     let mut keys: Vec<&Entry> = entries.iter().collect();
     keys.sort_by(|a, b| a.key.cmp(&b.key));
     match keys.windows(2).find(|pair| pair[0].key == pair[1].key) {
-        Some(pair) => Err(wrong(&pair[1].at, format!("`{}` stands here twice", pair[1].key))),
+        Some(pair) => Err(wrong(&pair[1].at, format!("`{}` is specified twice", pair[1].key))),
         None => Ok(()),
     }
 }
@@ -385,7 +386,7 @@ fn read_toml(file: &str, text: &str) -> Result<Node, Problem> {
     let lines = Lines::new(file, text);
     let table = DeTable::parse(text).map_err(|error| {
         let start = error.span().map_or(0, |span| span.start);
-        wrong(&lines.at(start), format!("is not TOML: {}", error.message()))
+        wrong(&lines.at(start), format!("is not valid TOML: {}", error.message()))
     })?;
     let at = lines.at(0);
     toml_table(&lines, at, table.into_inner(), 0)
@@ -395,7 +396,7 @@ fn toml_table(lines: &Lines, at: At, table: DeTable<'_>, depth: usize) -> Result
     if depth > DEEPEST {
         return Err(wrong(&at, format!("is nested deeper than {DEEPEST} levels")));
     }
-    // The table is sorted by key; people read it as it was written.
+    // The table is sorted by key; the order of the file is restored.
     let mut entries: Vec<(Range<usize>, Entry)> = Vec::new();
     for (key, value) in table {
         let (place, span) = (lines.at(value.span().start), key.span());
@@ -415,11 +416,11 @@ fn toml_node(lines: &Lines, at: At, value: DeValue<'_>, depth: usize) -> Result<
         DeValue::String(text) => Data::Text(text.into_owned()),
         DeValue::Integer(n) => match i64::from_str_radix(n.as_str(), n.radix()) {
             Ok(n) => Data::Int(n),
-            Err(_) => return Err(wrong(&at, "is a number that is too large")),
+            Err(_) => return Err(wrong(&at, "is too large")),
         },
         DeValue::Float(x) => match x.as_str().parse::<f64>() {
             Ok(x) if x.is_finite() => Data::Real(x),
-            _ => return Err(wrong(&at, "is no number that could be stored")),
+            _ => return Err(wrong(&at, "is not a number that can be stored")),
         },
         DeValue::Boolean(yes) => Data::Bool(yes),
         DeValue::Datetime(when) => Data::Text(when.to_string().replace('T', " ")),
@@ -436,11 +437,11 @@ fn toml_node(lines: &Lines, at: At, value: DeValue<'_>, depth: usize) -> Result<
 
 // ---- CSV -------------------------------------------------------------------------------------------------------------
 
-/// A list of maps, one a line; the column of a place is the number of the field. Empty fields are left out.
+/// A list of maps, one per line; the column of a position is the number of the field. Empty fields are left out.
 fn read_csv(file: &str, text: &str) -> Result<Node, Problem> {
     let lines = Lines::new(file, text);
     let head = text.lines().find(|line| !line.is_empty()).unwrap_or_default();
-    // Spreadsheets write what their country uses.
+    // Spreadsheets use the separator of their locale.
     let delimiter = [b';', b'\t', b',']
         .into_iter()
         .max_by_key(|byte| head.bytes().filter(|found| found == byte).count())
@@ -450,7 +451,7 @@ fn read_csv(file: &str, text: &str) -> Result<Node, Problem> {
         .trim(csv::Trim::All)
         .flexible(false)
         .from_reader(text.as_bytes());
-    // A record is said to begin where the one before ended, with the blank lines between them.
+    // The reported start of a record includes the blank lines before it.
     let begin = |position: Option<&csv::Position>| {
         let from = text.get(position.map_or(0, |position| position.byte() as usize)..).unwrap_or_default();
         lines.at(text.len() - from.trim_start_matches(['\r', '\n']).len())
@@ -459,9 +460,9 @@ fn read_csv(file: &str, text: &str) -> Result<Node, Problem> {
     let fail = |error: csv::Error| {
         let message = match error.kind() {
             csv::ErrorKind::UnequalLengths { expected_len, len, .. } => {
-                format!("has {len} fields, the first line has {expected_len}")
+                format!("has {len} fields, but the first line has {expected_len}")
             }
-            _ => format!("is not CSV: {error}"),
+            _ => format!("is not valid CSV: {error}"),
         };
         wrong(&begin(error.position()), message)
     };

@@ -1,4 +1,5 @@
-//! A database on MariaDB that is filled from a dump: checked to be empty first, and cleared of what an earlier try left.
+//! Fills a MariaDB database from a dump: checks first that it is empty, and removes the tables of an interrupted
+//! attempt.
 
 use std::path::Path;
 
@@ -9,20 +10,20 @@ use crate::error::Result;
 use crate::schema::Recording;
 use crate::text::counted;
 
-/// What is in a database that is to be filled.
+/// The content of a database before it is filled.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Content {
-    /// Nothing.
+    /// Empty.
     Nothing,
-    /// What a try that was cut off left behind: these tables.
+    /// Tables of an interrupted attempt.
     Unfinished(Vec<String>),
-    /// Tables of a server: what they are, in words.
+    /// Tables of a server; a message.
     Server(String),
-    /// Tables of something else: what they are, in words.
+    /// Other tables; a message.
     Other(String),
 }
 
-/// Looks what is in `database`; an earlier try has made no other tables than `known`.
+/// Checks the content of `database`; an earlier attempt has created only tables in `known`.
 ///
 /// # Errors
 /// [`DatabaseError::Charset`](crate::error::DatabaseError::Charset) unless its default character set is utf8mb4.
@@ -40,18 +41,16 @@ pub fn read_content(database: &Address, known: &dyn Fn(&str) -> bool) -> Result<
             Some(_) if has(&tables, "monitor") && has(&tables, "setting") => {
                 Content::Server(format!("it has {all} of Uptime Kuma"))
             }
-            Some(first) => Content::Other(format!("it has {all}, `{first}` for one")),
+            Some(first) => Content::Other(format!("it has {all}, for example `{first}`")),
         });
     }
     tables.retain(|table| table != UNFINISHED);
     if let Some(other) = tables.iter().find(|table| !known(table)) {
-        return Ok(Content::Other(format!(
-            "an unfinished restore is in it, and the table `{other}` of something else"
-        )));
+        return Ok(Content::Other(format!("it contains an interrupted restore, and another table `{other}`")));
     }
-    // Only while the dump is being made are all tables there, and then nobody has been added yet.
+    // All tables exist only while the dump is being created, and then there are no users yet.
     if has(&tables, MIGRATIONS) && has(&tables, "user") && count(&mut *reader, "user")? > 0 {
-        return Ok(Content::Server("an unfinished restore is in it, and a server has used it since".into()));
+        return Ok(Content::Server("it contains an interrupted restore, and a server has used it since".into()));
     }
     Ok(Content::Unfinished(tables))
 }
@@ -61,7 +60,7 @@ fn count(reader: &mut dyn Reader, table: &str) -> Result<i64> {
     Ok(rows.first().and_then(|row| row.int("n")).unwrap_or(0))
 }
 
-/// Removes what an earlier try left: `tables`, as [`read_content`] found them.
+/// Removes the tables of an earlier attempt, as found by [`read_content`].
 pub fn clear(database: &Address, tables: &[String]) -> Result<()> {
     database.drop_tables(&WriteKey::new(), tables)
 }
@@ -71,7 +70,7 @@ pub fn stage(database: &Address, from: &Path, progress: &mut dyn FnMut(u64, u64)
     database.stage(&WriteKey::new(), from, MIGRATIONS, progress)
 }
 
-/// Makes the tables of `recording` in the empty `database` for a while, marked as unfinished, and does `work` with them.
+/// Creates the tables of `recording` in the empty `database` temporarily, marked as unfinished, and runs `work`.
 pub fn with_tables<T>(database: &Address, recording: &Recording, work: impl FnOnce() -> Result<T>) -> Result<T> {
     let mut writer = database.writer(&WriteKey::new())?;
     writer.execute(&format!("CREATE TABLE {} (`id` int)", quote(UNFINISHED)), &[])?;
@@ -83,13 +82,13 @@ pub fn with_tables<T>(database: &Address, recording: &Recording, work: impl FnOn
     cleared.map(|()| done)
 }
 
-/// Makes the empty database `name` on the MariaDB that `server` leads to, as the server makes its own.
+/// Creates the empty database `name` on the MariaDB at `server`, as the server creates its own.
 pub fn make_database(server: &Address, name: &str) -> Result<()> {
     let sql = format!("CREATE DATABASE {} CHARACTER SET utf8mb4", quote(name));
     server.writer(&WriteKey::new())?.execute(&sql, &[]).map(drop)
 }
 
-/// Empties `database`, which was filled with `tables` by us and is not right.
+/// Empties `database`, which kumadb filled with `tables`.
 pub fn empty(database: &Address, tables: impl IntoIterator<Item = String>) -> Result<()> {
     clear(database, &tables.into_iter().collect::<Vec<_>>())
 }

@@ -1,4 +1,5 @@
-//! What the doctor needs to know of a database, in few passes: the configuration whole, of what grows only figures.
+//! Reads the evidence of the doctor from a database in few passes: the complete configuration, and figures of the
+//! history.
 
 use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
@@ -12,10 +13,11 @@ use crate::model::state::Database;
 use crate::schema::{self, EngineKind, Recording, Schema};
 use crate::value::{Row, Value};
 
-/// Seconds by which statistics may be ahead: the upgrade to 2.x wrote them in local time.
+/// Seconds by which statistics may be in the future: the upgrade to 2.x wrote them in local time.
 const AHEAD: i64 = 2 * 86_400;
 
-/// Reads it, but for the beats ([`read_beats`]). `now` is in seconds since 1970; `is_zone` says whether a time zone exists.
+/// Reads it, except for the heartbeats ([`read_beats`]). `now` is in seconds since 1970; `is_zone` returns whether a
+/// time zone exists.
 ///
 /// # Errors
 /// As [`read_config`].
@@ -37,8 +39,8 @@ pub fn read_content(reader: &mut dyn Reader, name: &str, now: i64, is_zone: &dyn
     Ok(Content { lock, beats: Beats::default(), orphans, future, statistics, version, eager, unknown_zones, config })
 }
 
-/// How many tables of the server there are where not all are, and nobody has put a user or a monitor into them: its first
-/// start was cut off.
+/// The number of tables, if some are missing and there are no users and monitors: the first start of the server was
+/// interrupted.
 pub fn read_half_made(reader: &mut dyn Reader) -> Result<Option<usize>> {
     let schema = reader.schema()?;
     let newest = schema::recorded(reader.kind()).last().map(Recording::schema).unwrap_or_default();
@@ -51,17 +53,17 @@ pub fn read_half_made(reader: &mut dyn Reader) -> Result<Option<usize>> {
     Ok((made > 0 && rows == 0).then_some(made))
 }
 
-/// Looks at every beat for what is wrong, at each half of them beside the other. `now` is in seconds since 1970.
+/// Checks every heartbeat, with two connections in parallel. `now` is in seconds since 1970.
 ///
 /// # Errors
-/// What the engine says.
+/// Errors of the engine.
 pub fn read_beats(connect: &dyn Connect, now: i64) -> Result<Beats> {
     let ends = connect.reader()?.query("SELECT min(`id`) AS first, max(`id`) AS last FROM `heartbeat`", &[])?;
     let Some((first, last)) = ends.first().and_then(|row| Some((row.int("first")?, row.int("last")?))) else {
         return Ok(Beats::default());
     };
     let middle = first / 2 + last / 2;
-    // Both ends are said: beyond what a column can hold, MariaDB looks at every row for a half of them.
+    // Both limits are explicit: with a limit out of range of the column, MariaDB would read every row.
     let half = |ids| read_beats_within(&mut *connect.reader()?, now, ids);
     let (older, newer) = beside(|| half(first..=middle), || half(middle + 1..=last));
     let mut beats = older?;
@@ -69,11 +71,11 @@ pub fn read_beats(connect: &dyn Connect, now: i64) -> Result<Beats> {
     Ok(beats)
 }
 
-/// Looks at the beats with these ids.
+/// Checks the heartbeats with these ids.
 pub fn read_beats_within(reader: &mut dyn Reader, now: i64, ids: RangeInclusive<i64>) -> Result<Beats> {
-    // InnoDB copies the message of every row that it looks at, so those of the few that are down are looked up.
+    // InnoDB copies the message of every row that it reads, so only those of the few that are down are looked up.
     let waited = "EXISTS (SELECT 1 FROM `heartbeat` w WHERE w.`id` = h.`id` AND w.`msg` LIKE 'Knex: Timeout%')";
-    // What most beats are comes first.
+    // The most common case comes first.
     let is_told = format!(
         "CASE WHEN `status` = 1 AND `time` <= ? THEN 0 WHEN `time` > ? THEN 1 WHEN `status` IN (1, 2, 3) THEN 0 \
          WHEN `status` = 0 THEN {waited} ELSE 1 END"
@@ -85,7 +87,7 @@ pub fn read_beats_within(reader: &mut dyn Reader, now: i64, ids: RangeInclusive<
     )?;
     let count = |name: &str| counted.first().and_then(|row| row.int(name)).unwrap_or(0).unsigned_abs();
     let mut beats = Beats { rows: count("n"), ..Beats::default() };
-    // Few histories hold any, and to count takes an engine no longer than to look.
+    // Few histories contain any, and counting takes no longer than checking.
     if count("told") == 0 {
         return Ok(beats);
     }
@@ -112,13 +114,13 @@ pub fn read_beats_within(reader: &mut dyn Reader, now: i64, ids: RangeInclusive<
     Ok(beats)
 }
 
-/// The time after which a beat lies in the future, whatever time zone a 1.x wrote it in.
+/// The time after which a heartbeat is in the future, in any time zone of a 1.x.
 fn limit(now: i64) -> Value {
     let at = chrono::DateTime::from_timestamp(now + AHEAD, 0).unwrap_or_default();
     at.format("%Y-%m-%d %H:%M:%S").to_string().into()
 }
 
-/// What MariaDB says of itself, and whether SQLite gives room back at every commit.
+/// The version of MariaDB, and whether SQLite shrinks the file at every commit.
 fn read_engine(reader: &mut dyn Reader) -> Result<(String, bool)> {
     match reader.kind() {
         EngineKind::MariaDb => {
@@ -129,7 +131,7 @@ fn read_engine(reader: &mut dyn Reader) -> Result<(String, bool)> {
     }
 }
 
-/// Every foreign key that there is, or should be in this release, by one anti-join over its index.
+/// Every foreign key that exists, or should exist in this release, by one anti-join over its index.
 fn read_orphans(reader: &mut dyn Reader, database: &Database) -> Result<Vec<Orphans>> {
     let schema = &database.schema;
     let recording = schema::recorded(database.engine).iter().find(|one| one.release == database.release.release);
@@ -143,7 +145,8 @@ fn read_orphans(reader: &mut dyn Reader, database: &Database) -> Result<Vec<Orph
             if !schema.has(table, &key.column) || !schema.has(&key.table, &key.to) {
                 continue;
             }
-            // The values first: a million beats are of a few monitors, and MariaDB jumps from one to the next in the index.
+            // The distinct values first: a million heartbeats belong to a few monitors, and MariaDB skips from one to
+            // the next in the index.
             let (child, column, parent, to) = (quote(table), quote(&key.column), quote(&key.table), quote(&key.to));
             let sql = format!(
                 "SELECT g.lost, (SELECT count(*) FROM {child} c WHERE c.{column} = g.lost) AS n FROM (SELECT DISTINCT \

@@ -1,4 +1,4 @@
-//! A fresh database out of the rows of a damaged one: of the same release, with every reference whole.
+//! Builds a new database from the rows of a damaged one: of the same release, with all references intact.
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
@@ -19,46 +19,46 @@ use crate::value::Value;
 /// SQLite's own counter of ids.
 const COUNTER: &str = "sqlite_sequence";
 
-/// One table, as far as it came back.
+/// The result for one table.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TableReport {
     /// Its name.
     pub table: String,
-    /// Rows found, how sure they are, and rows known to be lost.
+    /// Rows found, their certainty, and rows known to be lost.
     pub rows: Tally,
-    /// Pages that are missing, and nobody knows how many rows were on them.
+    /// Missing pages with an unknown number of rows.
     pub missing_pages: u64,
-    /// Rows that were found and could not be put into the new database.
+    /// Rows that could not be inserted into the new database.
     pub left_out: u64,
-    /// References that led nowhere and were emptied.
+    /// Broken references that were cleared.
     pub emptied: u64,
 }
 
-/// What came of a damaged database.
+/// The result of a salvage.
 #[derive(Clone, Debug)]
 pub struct Salvaged {
     /// Its release.
     pub release: Release,
-    /// What became of its WAL.
+    /// How its WAL was used.
     pub wal: WalUse,
-    /// Where the tables were found.
+    /// How the tables were found.
     pub list: List,
     /// Every table of the release.
     pub tables: Vec<TableReport>,
-    /// Indexes that were damaged; the new database has them anew.
+    /// Damaged indexes; they are rebuilt in the new database.
     pub broken_indexes: Vec<String>,
     /// Tables that the release does not have.
     pub unknown: Vec<String>,
-    /// Pages of deleted rows, which were left alone.
+    /// Pages of deleted rows, which were ignored.
     pub deleted_pages: u64,
-    /// What every such database has and was not found: migrations, settings of the server.
+    /// Rows of every such database that were missing and added: migrations, settings of the server.
     pub refilled: u64,
-    /// The rows that were left out or changed, as a JSON array, where there are any.
+    /// The file with the rows that were left out or changed, a JSON array, if there are any.
     pub notes: Option<PathBuf>,
 }
 
 impl Salvaged {
-    /// Whether everything came back, and nothing about it is in doubt.
+    /// Whether all rows were recovered and are certain.
     pub fn is_whole(&self) -> bool {
         let whole = |table: &TableReport| {
             let Tally { doubtful, lost, .. } = table.rows;
@@ -73,7 +73,7 @@ impl Salvaged {
     }
 }
 
-/// What salvaging would bring, without writing anything.
+/// Estimates the result of a salvage without writing anything.
 pub fn weigh(wreck: &Wreck, release: Option<Release>) -> Result<Salvaged> {
     let (survey, wal) = wreck.survey(release)?;
     let mut salvaged = describe(&survey, wal);
@@ -83,7 +83,7 @@ pub fn weigh(wreck: &Wreck, release: Option<Release>) -> Result<Salvaged> {
     Ok(salvaged)
 }
 
-/// The rows of `table` that can be told apart: a doubtful one that is there already is an old copy of a page.
+/// The distinct rows of `table`: a doubtful row that exists already is from an old copy of a page.
 fn weigh_table(survey: &Survey<'_>, table: &Found) -> Tally {
     let mut seen: BTreeMap<i64, Vec<Vec<Value>>> = BTreeMap::new();
     let Ok(rows) = survey.visit::<Infallible>(table, &mut |row| {
@@ -107,18 +107,18 @@ fn weigh_table(survey: &Survey<'_>, table: &Found) -> Tally {
     without_copies(table, rows, copies)
 }
 
-/// `tally` of `table` without the doubtful rows that are copies of others.
+/// `tally` of `table` without doubtful copies of other rows.
 fn without_copies(table: &Found, mut tally: Tally, copies: u64) -> Tally {
     tally.doubtful = tally.doubtful.saturating_sub(copies);
     tally.lost = table.lost(&tally);
     tally
 }
 
-/// Makes the new database `to` and, where something did not come back, `to` with the ending `left-out.json`: both or none,
-/// for their owner alone.
+/// Builds the new database `to` and, if rows are missing, `to` with the ending `left-out.json`: both or none, readable
+/// only by their owner.
 ///
 /// # Errors
-/// As [`salvage`]; `to` is there already.
+/// As [`salvage`]; `to` exists already.
 pub fn make(
     wreck: &Wreck,
     to: &Path,
@@ -145,7 +145,8 @@ pub fn make(
     Ok(salvaged)
 }
 
-/// Makes the new database `to` out of `wreck`. What is left out or changed is written to `notes`, where there is any.
+/// Builds the new database `to` from `wreck`. Rows that are left out or changed are written to `notes`, if there are
+/// any.
 ///
 /// # Errors
 /// [`DatabaseError::NoRows`](crate::error::DatabaseError::NoRows) where nothing is found; [`DatabaseError::ReleaseNotFound`](crate::error::DatabaseError::ReleaseNotFound); the engine's own check of what was made.
@@ -202,7 +203,7 @@ fn report(table: &Found) -> TableReport {
     TableReport { table: table.shape.table.clone(), missing_pages: table.gaps, ..TableReport::default() }
 }
 
-/// The new database while it is made.
+/// The new database while it is being built.
 struct Build {
     writer: Box<dyn Writer>,
     path: PathBuf,
@@ -212,7 +213,7 @@ struct Build {
 }
 
 impl Build {
-    /// Makes the tables. Nobody else sees the file before it is done, so it needs no journal.
+    /// Creates the tables. No other process uses the file before it is complete, so it needs no journal.
     fn begin(to: &Path, notes: &Path, recording: &'static Recording) -> Result<Build> {
         let mut writer: Box<dyn Writer> = Box::new(SqliteFile::new(to).create()?);
         for statement in schema::script(recording.sql).filter(|sql| sql.starts_with("PRAGMA")) {
@@ -231,7 +232,7 @@ impl Build {
         Ok(Build { writer, path: to.to_owned(), recording, schema: recording.schema(), notes })
     }
 
-    /// Puts the rows of `table` into it, those that are certain first.
+    /// Inserts the rows of `table`, certain ones first.
     fn fill(&mut self, survey: &Survey<'_>, table: &Found) -> Result<TableReport> {
         let mut report = report(table);
         let (mut left_out, mut copies) = (0, 0);
@@ -247,7 +248,7 @@ impl Build {
                     false => {
                         left_out += 1;
                         let columns = table.shape.columns.iter().cloned().zip(cells.iter().map(Value::json));
-                        let why = "another row has its id or its unique value, or a cell that must be there is lost";
+                        let why = "another row has its id or its unique value, or a required cell is lost";
                         self.notes.left_out(name, row.rowid, &columns.collect(), why)?;
                     }
                 }
@@ -261,8 +262,8 @@ impl Build {
         Ok(report)
     }
 
-    /// The cells of `row` as they are written: the row id in its place, and in a doubtful row no JSON that the server would
-    /// fail over.
+    /// The cells of `row` to insert: with the row id, and in a doubtful row without JSON that would make the server
+    /// fail.
     fn cells(&mut self, table: &Found, row: &FoundRow) -> Result<Vec<Value>> {
         let mut cells = row.cells.clone();
         for (at, cell) in cells.iter_mut().enumerate() {
@@ -275,7 +276,7 @@ impl Build {
                     row.rowid,
                     column,
                     cell,
-                    "it is no JSON, and the server would fail over it",
+                    "it is not valid JSON and would make the server fail",
                 )?;
                 *cell = self.default(&table.shape.table, column);
             }
@@ -283,14 +284,14 @@ impl Build {
         Ok(cells)
     }
 
-    /// The text that a column has by default.
+    /// The default text of a column.
     fn default(&self, table: &str, column: &str) -> Value {
         let described = self.schema.table(table).and_then(|table| table.column(column));
         let text = described.and_then(|column| column.default.as_deref()).unwrap_or_default();
         text.strip_prefix('\'').and_then(|text| text.strip_suffix('\'')).into()
     }
 
-    /// The statement that inserts the first `count` columns; those that the release does not have are left out.
+    /// The statement that inserts the first `count` columns, without those that the release does not have.
     fn statement(&self, table: &Found, count: usize) -> String {
         let name = &table.shape.table;
         let columns = table.shape.columns.iter().take(count).enumerate();
@@ -300,13 +301,13 @@ impl Build {
             .collect();
         let marks: Vec<String> = known.iter().map(|(at, _)| format!("?{}", at + 1)).collect();
         let columns: Vec<&str> = known.iter().map(|(_, column)| column.as_str()).collect();
-        // Every parameter is named somewhere, also those of columns that the release does not have.
+        // Every parameter is used, also those of columns that the release does not have.
         let all: Vec<String> = (1..=count).map(|at| format!("?{at}")).collect();
         let source = if known.len() == count { String::new() } else { format!(" FROM (SELECT {})", all.join(", ")) };
         format!("INSERT OR IGNORE INTO {} ({}) SELECT {}{source}", quote(name), columns.join(", "), marks.join(", "))
     }
 
-    /// Whether the same row is in the table already: an old copy of a page has the same rows.
+    /// Whether the table contains the same row already, from another copy of the page.
     fn is_there(&mut self, table: &Found, row: &FoundRow, cells: &[Value]) -> Result<bool> {
         let Some(key) = (0..table.shape.columns.len()).find(|at| table.shape.is_key(*at)) else { return Ok(false) };
         let (name, key) = (quote(&table.shape.table), quote(&table.shape.columns[key]));
@@ -322,14 +323,14 @@ impl Build {
                 let cells: Vec<Json> = cells.iter().map(Value::json).collect();
                 self.notes.0.add(&json!({
                     "what": "left out", "id": rowid, "cells": cells,
-                    "why": format!("it could be of any of these tables: {}", tables.join(", ")),
+                    "why": format!("it could belong to any of these tables: {}", tables.join(", ")),
                 }))?;
             }
         }
         Ok(())
     }
 
-    /// Sets the counters of ids to where they were: no id is ever given twice.
+    /// Restores the counters of ids, so that no id is reused.
     fn count_on(&mut self, survey: &Survey<'_>) -> Result<()> {
         let Some(table) = survey.table(COUNTER) else { return Ok(()) };
         survey.visit(table, &mut |row| -> Result<()> {
@@ -349,8 +350,8 @@ impl Build {
         Ok(())
     }
 
-    /// Puts in what every database of the release has and was not found: without its migrations the server would make
-    /// them again.
+    /// Adds missing rows that every database of the release has: without its migrations the server would run them
+    /// again.
     fn refill(&mut self) -> Result<u64> {
         let mut refilled = 0;
         for migration in self.recording.migrations() {
@@ -367,7 +368,7 @@ impl Build {
             )?;
         }
         for (key, value) in self.recording.settings() {
-            // One that is ignored would count on the counter of ids.
+            // An ignored insert would increment the counter of ids.
             let statement = "INSERT INTO `setting` (`key`, `value`) SELECT ?1, ?2 \
                              WHERE NOT EXISTS (SELECT 1 FROM `setting` WHERE `key` = ?1)";
             refilled += self.writer.execute(statement, &[key.into(), value.into()])?;
@@ -375,7 +376,7 @@ impl Build {
         Ok(refilled)
     }
 
-    /// Empties or leaves out what points to rows that did not come back, until nothing does.
+    /// Clears or removes references to missing rows until all are intact.
     fn settle(&mut self, reports: &mut [TableReport]) -> Result<()> {
         let schema = self.schema.clone();
         loop {
@@ -398,7 +399,7 @@ impl Build {
     fn settle_key(&mut self, table: &str, key: &ForeignKey, empties: bool) -> Result<u64> {
         let (name, column) = (quote(table), quote(&key.column));
         let nowhere = points_nowhere(key);
-        let why = |value: &Value| format!("it points to `{}` {value}, which did not come back", key.table);
+        let why = |value: &Value| format!("it refers to `{}` {value}, which was not recovered", key.table);
         let notes = &mut self.notes;
         self.writer.stream(&format!("SELECT * FROM {name} WHERE {nowhere}"), &[], &mut |row| {
             let value = row.cell(&key.column);
@@ -415,7 +416,7 @@ impl Build {
         self.writer.execute(&change, &[])
     }
 
-    /// Makes the other indexes, and sees that the engine finds nothing wrong.
+    /// Creates the other indexes, and runs the engine's own check.
     fn finish(mut self) -> Result<Option<PathBuf>> {
         for statement in schema::script(self.recording.sql).filter(|sql| is_late(sql)) {
             self.writer.execute(statement, &[])?;
@@ -436,12 +437,12 @@ impl Build {
     }
 }
 
-/// An index that no row has to wait for: it is made at once in the end, which takes less time.
+/// An index that is not unique: it is created at the end, which takes less time.
 fn is_late(statement: &str) -> bool {
     statement.starts_with("CREATE INDEX")
 }
 
-/// What did not come back as it was.
+/// Rows that were left out or changed.
 struct Notes(JsonList);
 
 impl Notes {
@@ -456,8 +457,8 @@ impl Notes {
 
     fn doubtful(&mut self, table: &str, id: i64, cut: bool) -> Result<()> {
         let why = match cut {
-            true => "its end is missing or does not fit the rest",
-            false => "something about the page it stands on does not fit",
+            true => "its end is missing or inconsistent",
+            false => "its page is inconsistent",
         };
         self.0.add(&json!({"what": "doubtful", "table": table, "id": id, "why": why}))
     }

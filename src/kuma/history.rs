@@ -1,6 +1,6 @@
-//! What the history is made of: beats by monitor, how fast they come, and what the server itself will delete of them.
+//! Statistics of the history: heartbeats by monitor, their rate, and what the server itself will delete.
 //!
-//! Counted over the index of monitor and time, never over the rows: millions of beats take a second.
+//! Counted over the index of monitor and time, never over the rows: millions of heartbeats take a second.
 
 use std::collections::BTreeMap;
 
@@ -12,39 +12,39 @@ use crate::error::Result;
 use crate::schema::Schema;
 use crate::value::{Row, Value};
 
-/// Beats of each monitor that its page shows, and that the nightly clean-up of 2.x keeps however old they are (2.5.3).
+/// Heartbeats of each monitor that its page shows, and that the nightly clean-up of 2.x keeps at any age (2.5.3).
 pub const NEWEST: u64 = 100;
 
-/// Days that the server keeps when nobody has said how many (2.5.3; 1.23 says 180).
+/// Default of the days that the server keeps (2.5.3; 180 in 1.23).
 const DEFAULT_DAYS: i64 = 365;
 const DEFAULT_DAYS_1X: i64 = 180;
 
-/// Days that a forecast looks ahead.
+/// Days of the forecast.
 pub const AHEAD: i64 = 30;
 
 /// The history of one instance.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct History {
-    /// Beats, by monitor.
+    /// Heartbeats, by monitor.
     pub monitors: BTreeMap<i64, Beats>,
-    /// How long the server keeps them.
+    /// The retention of the server.
     pub retention: Retention,
     /// Rows of statistics that the server will delete next, by table. Empty before 2.0.
     pub old_statistics: BTreeMap<String, u64>,
-    /// Beats of the 24 hours up to the newest one.
+    /// Heartbeats in the 24 hours up to the newest one.
     pub per_day: u64,
-    /// Beats that there will be in [`AHEAD`] days if as many come as on that day.
+    /// Expected heartbeats in [`AHEAD`] days at the rate of that day.
     pub ahead: u64,
 }
 
-/// The beats of one monitor.
+/// The heartbeats of one monitor.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Beats {
     /// How many.
     pub rows: u64,
     /// Those where its status changed.
     pub important: u64,
-    /// Time of the first, UTC, as it is stored.
+    /// Time of the first, UTC, as stored.
     pub oldest: String,
     /// Time of the last.
     pub newest: String,
@@ -52,32 +52,32 @@ pub struct Beats {
     pub server_deletes: u64,
 }
 
-/// How long the server keeps beats: its setting `keepDataPeriodDays`.
+/// How long the server keeps heartbeats: its setting `keepDataPeriodDays`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Retention {
-    /// What is set; `None` where nobody has said it.
+    /// The value of the setting; `None` if it is not set.
     pub set: Option<i64>,
-    /// Days that count; below 1 the server deletes nothing by age.
+    /// Effective days; below 1 the server deletes nothing by age.
     pub days: i64,
-    /// The server deletes unimportant beats that are older than a day, too (2.x).
+    /// The server also deletes unimportant heartbeats that are older than a day (2.x).
     pub thins: bool,
 }
 
 impl Retention {
-    /// Beats before this moment are deleted; `None` where none is for its age.
+    /// Heartbeats before this time are deleted; `None` if none are deleted by age.
     fn cutoff(self, now: DateTime<Utc>) -> Option<String> {
         (self.days >= 1).then(|| before(now, self.days))
     }
 }
 
-/// The moment `days` before `now`, as beats have it.
+/// The time `days` before `now`, in the format of heartbeats.
 pub fn before(now: DateTime<Utc>, days: i64) -> String {
-    // Further back than a calendar goes is before everything.
+    // A time out of range is before everything.
     let moment = TimeDelta::try_days(days).and_then(|days| now.checked_sub_signed(days));
     moment.map_or_else(|| "0000-00-00 00:00:00".into(), |moment| moment.format("%Y-%m-%d %H:%M:%S").to_string())
 }
 
-/// Reads [`Retention`] as the server understands it: JSON, a number or a text that begins with one.
+/// Reads [`Retention`] as the server parses it: JSON, a number or a text that begins with one.
 pub fn read_retention(reader: &mut dyn Reader, schema: &Schema) -> Result<Retention> {
     let thins = schema.table("stat_daily").is_some();
     let set = read_retention_row(reader)?;
@@ -87,7 +87,7 @@ pub fn read_retention(reader: &mut dyn Reader, schema: &Schema) -> Result<Retent
     Ok(Retention { set, days, thins })
 }
 
-/// The row of that setting, where there is one.
+/// The row of that setting, if there is one.
 pub fn read_retention_row(reader: &mut dyn Reader) -> Result<Option<Row>> {
     Ok(reader.query("SELECT * FROM `setting` WHERE `key` = 'keepDataPeriodDays'", &[])?.into_iter().next())
 }
@@ -124,7 +124,7 @@ pub fn read_history(reader: &mut dyn Reader, schema: &Schema, now: DateTime<Utc>
         Some(cutoff) => (part(false, None, Some(&cutoff))?, part(true, None, Some(&cutoff))?),
         None => Default::default(),
     };
-    // The day that ends with the newest beat, so that a server that is down still has a rate.
+    // The day that ends with the newest heartbeat, so that a stopped server has a rate too.
     let newest = monitors.values().map(|beats| beats.newest.as_str()).max().unwrap_or_default();
     let end = chrono::NaiveDateTime::parse_from_str(newest, "%Y-%m-%d %H:%M:%S%.f").map_or(now, |end| end.and_utc());
     let (last_day, last_week) = (before(end, 1), before(end, 7));
@@ -137,7 +137,7 @@ pub fn read_history(reader: &mut dyn Reader, schema: &Schema, now: DateTime<Utc>
     };
     let days = if retention.days >= 1 { retention.days.min(AHEAD) } else { AHEAD }.unsigned_abs();
     let ahead = match retention.thins {
-        // Of what comes, the last day stays, and of all others what is important.
+        // Of future heartbeats, all of the last day are kept, and the important ones of other days.
         true => survivors + important_in_week * days / 7 + per_day,
         false => survivors + per_day * days,
     };
@@ -160,7 +160,7 @@ pub fn read_history(reader: &mut dyn Reader, schema: &Schema, now: DateTime<Utc>
     Ok(History { monitors, retention, old_statistics, per_day, ahead })
 }
 
-/// Beats by monitor: all or only the important ones, since and until a moment. Each monitor is a range of the index.
+/// Heartbeats by monitor: all or only the important ones, since and until a time. Each monitor is a range of the index.
 pub(super) fn count(
     reader: &mut dyn Reader,
     ids: &[i64],
@@ -189,7 +189,7 @@ pub(super) fn count(
     Ok(counts)
 }
 
-/// How many of the newest beats that are kept in any case there are, and how many of them are important.
+/// How many newest heartbeats are kept in any case, and how many of them are important.
 fn count_newest(reader: &mut dyn Reader, id: i64) -> Result<(u64, u64)> {
     let sql = format!(
         "SELECT count(*) AS n, sum(`important`) AS important FROM \
@@ -200,8 +200,8 @@ fn count_newest(reader: &mut dyn Reader, id: i64) -> Result<(u64, u64)> {
     Ok((number("n"), number("important")))
 }
 
-/// How far back the server keeps each table of statistics, in seconds since 1970 (2.5.3): a day of minutes, 30 days of
-/// hours, and of days as many as of beats, from the beginning of a day.
+/// The oldest time that the server keeps in each table of statistics, in seconds since 1970 (2.5.3): a day of minutes,
+/// 30 days of hours, and as many days as of heartbeats, from the start of a day.
 pub(super) fn statistics_cutoffs(schema: &Schema, days: i64, now: DateTime<Utc>) -> Vec<(&'static str, i64)> {
     let today = now.timestamp() - now.timestamp().rem_euclid(86_400);
     let periods = [

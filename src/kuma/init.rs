@@ -1,7 +1,7 @@
-//! A new instance: the rows and files that the server makes itself at its first start and set-up.
+//! Creates a new instance: the rows and files that the server creates at its first start and setup.
 //!
-//! Compared with fresh instances of 1.23.0, 1.23.17, 2.0.2 and 2.5.3. What else such an instance will have
-//! (`keepDataPeriodDays`, `tlsExpiryNotifyDays`, …) the server adds with its own defaults when it first needs it.
+//! Compared with fresh instances of 1.23.0, 1.23.17, 2.0.2 and 2.5.3. The server adds other settings
+//! (`keepDataPeriodDays`, `tlsExpiryNotifyDays`, …) with its defaults later.
 
 use std::fs;
 use std::io::Write as _;
@@ -17,28 +17,28 @@ use crate::value::{Secret, Value};
 /// Cost of every bcrypt hash of the server.
 const BCRYPT_COST: u32 = 10;
 
-/// What a data folder holds once a server has used it.
+/// Files in a data folder that a server has used.
 pub const TRACES: [&str; 6] = ["kuma.db", "kuma.db-wal", "kuma.db-shm", "kuma.db-journal", "db-config.json", "mariadb"];
 
-/// The table that tells a server which migrations its database has.
+/// The table of applied migrations.
 pub(super) const MIGRATIONS: &str = "knex_migrations";
 
-/// The folders that the server makes beside its database (1.23 to 2.5).
+/// The folders that the server creates next to its database (1.23 to 2.5).
 const FOLDERS: [&str; 3] = ["upload", "screenshots", "docker-tls"];
 
-/// What a new instance starts with.
+/// Options of a new instance.
 #[derive(Clone, Debug)]
 pub struct NewInstance {
-    /// The release whose schema it gets; a newer server brings it up to date by itself.
+    /// The release of its schema; a newer server upgrades it automatically.
     pub release: Release,
-    /// Name and password of its only user. Without one the server asks for them on its set-up page.
+    /// Name and password of its only user. Without one the server asks for them on its setup page.
     pub admin: Option<(String, Secret)>,
-    /// The server's time zone, `Europe/Berlin`. Without one the server takes that of the first browser.
+    /// The server's time zone, `Europe/Berlin`. Without one the server uses that of the first browser.
     pub timezone: Option<String>,
 }
 
 impl NewInstance {
-    /// Everything that is wrong with it for `engine`; otherwise the recording that makes its tables.
+    /// All problems for `engine`, or the recording that creates its tables.
     pub fn check(&self, engine: EngineKind) -> Result<&'static Recording> {
         let mut problems = Vec::new();
         if let Some((name, password)) = &self.admin {
@@ -59,52 +59,52 @@ impl NewInstance {
     }
 }
 
-/// What is wrong with the name of a user. The server itself takes any, empty ones too.
+/// The problem of a user name. The server itself accepts any name, also an empty one.
 pub fn check_name(name: &str, engine: EngineKind) -> Option<Problem> {
     let message = if name.trim().is_empty() {
         "is empty"
     } else if name.trim() != name {
-        "starts or ends with a blank, which nobody sees at the login"
+        "starts or ends with a space, which is invisible at the login"
     } else if name.chars().count() > 255 {
         "is longer than 255 characters"
     } else if engine == EngineKind::MariaDb && name.chars().any(|letter| letter > '\u{ffff}') {
-        "has a character that the column `username` cannot hold on MariaDB"
+        "has a character that the column `username` cannot store on MariaDB"
     } else {
         return None;
     };
     Some(Problem::new("user name", message))
 }
 
-/// What is wrong with a password: the server (1.23 to 2.5) takes none that is "too weak".
+/// The problem of a password: the server (1.23 to 2.5) rejects passwords that are "too weak".
 pub fn check_password(password: &Secret) -> Option<Problem> {
     let text = password.reveal();
     let kinds: [fn(&char) -> bool; 4] =
         [char::is_ascii_lowercase, char::is_ascii_uppercase, char::is_ascii_digit, char::is_ascii_punctuation];
     let different = kinds.iter().filter(|kind| text.chars().any(|letter| kind(&letter))).count();
-    // The server counts as JavaScript does, in UTF-16.
+    // The server counts in UTF-16, as JavaScript does.
     let message = match (text.encode_utf16().count(), different) {
         (0, _) => {
             return Some(
                 Problem::new("password", "is empty")
-                    .hint("type it, pipe it in, or give --password-file or KUMADB_ADMIN_PASSWORD"),
+                    .hint("enter it, pipe it in, or use --password-file or KUMADB_ADMIN_PASSWORD"),
             );
         }
-        (length, _) if length < 6 => format!("has {length} characters, the server wants 6 or more"),
+        (length, _) if length < 6 => format!("has {length} characters, but the server requires 6 or more"),
         (_, different) if different < 2 => {
-            "is too weak for the server: it wants two of lower case, upper case, digits and ASCII symbols".to_owned()
+            "is too weak for the server: it requires two of lower case, upper case, digits and ASCII symbols".to_owned()
         }
         _ => return None,
     };
     Some(Problem::new("password", message))
 }
 
-/// What is wrong with a time zone, as far as its form tells.
+/// The problem of a time zone name.
 fn check_timezone(zone: &str) -> Option<Problem> {
     let fits = |part: &str| {
         !part.is_empty() && part.chars().all(|letter| letter.is_ascii_alphanumeric() || "_+-".contains(letter))
     };
     (!zone.split('/').all(fits) || !zone.starts_with(|first: char| first.is_ascii_alphabetic()))
-        .then(|| Problem::new("time zone", format!("`{zone}` is not a name such as Europe/Berlin or UTC")))
+        .then(|| Problem::new("time zone", format!("`{zone}` is not a valid name; examples: Europe/Berlin, UTC")))
 }
 
 /// Fails with [`DatabaseError::NotEmpty`](crate::error::DatabaseError::NotEmpty) where a server has used `folder` before.
@@ -113,13 +113,14 @@ pub fn check_unused(folder: &Path) -> Result<()> {
         None => Ok(()),
         Some(trace) => Err(Error::Database(DatabaseError::NotEmpty {
             database: format!("`{}`", folder.display()),
-            what: format!("it holds `{trace}` already"),
+            what: format!("it contains `{trace}` already"),
         })),
     }
 }
 
-/// Makes the data folder of a new instance on SQLite in `folder`, which is created if it is missing. Whole or not at all:
-/// `kuma.db` is put in place complete, and without `db-config.json` the server takes the `kuma.db` it finds.
+/// Creates the data folder of a new SQLite instance in `folder`, which is created if missing. Completely or not at all:
+/// `kuma.db` is renamed into the folder when complete, and without `db-config.json` the server uses an existing
+/// `kuma.db`.
 ///
 /// The files get the owner of the folder. `kuma.db` and `db-config.json` have mode 0600 (the server leaves 0644).
 ///
@@ -130,7 +131,7 @@ pub fn make_folder(folder: &Path, new: &NewInstance) -> Result<()> {
     check_unused(folder)?;
     let rows = Rows::of(new)?;
     files::make_folder(folder)?;
-    // Owners are changed through no link.
+    // Owners are changed without following links.
     let folder = &folder.canonicalize().map_err(Error::file("find", folder))?;
     let owner = fs::metadata(folder).map_err(Error::file("look at", folder))?;
     let give = |path: &Path, mode: u32| files::own_like(path, &owner).and_then(|()| files::set_mode(path, mode));
@@ -153,21 +154,21 @@ pub fn make_folder(folder: &Path, new: &NewInstance) -> Result<()> {
     Ok(())
 }
 
-/// Makes a new instance in the MariaDB database that `database` leads to.
+/// Creates a new instance in the MariaDB database at `database`.
 ///
-/// MariaDB commits each CREATE by itself; when something fails after the first, the tables made so far are dropped again.
+/// MariaDB commits each CREATE immediately; after an error the tables created so far are dropped.
 ///
 /// # Errors
 /// [`InputError::Problems`](crate::error::InputError::Problems) for what [`NewInstance::check`] finds, [`DatabaseError::NotEmpty`](crate::error::DatabaseError::NotEmpty) when there is any table,
 /// [`DatabaseError::Charset`](crate::error::DatabaseError::Charset) unless the database's default character set is utf8mb4.
 pub fn fill_database(database: &dyn Connect, new: &NewInstance) -> Result<()> {
     let recording = new.check(EngineKind::MariaDb)?;
-    // An empty database has nothing that a snapshot could bring back.
+    // An empty database has nothing to restore.
     let mut writer = database.writer(&WriteKey::new())?;
     check_empty(&mut *writer)?;
     let rows = Rows::of(new)?;
     write_all(&mut *writer, recording, &rows).inspect_err(|_| {
-        // What went wrong first is what a person must read; a failure here shows at the next run as `NotEmpty`.
+        // The first error is reported; a failure here appears in the next run as `NotEmpty`.
         let _ = writer.rollback();
         for table in tables(recording).into_iter().rev() {
             let _ = writer.execute(&format!("DROP TABLE IF EXISTS {table}"), &[]);
@@ -175,7 +176,7 @@ pub fn fill_database(database: &dyn Connect, new: &NewInstance) -> Result<()> {
     })
 }
 
-/// Makes the tables of `recording`, and the rows that each such database has, in the empty database behind `writer`.
+/// Creates the tables of `recording` and their initial rows in the empty database of `writer`.
 pub fn write_schema(writer: &mut dyn Writer, recording: &Recording) -> Result<()> {
     write_all(writer, recording, &Rows::default())
 }
@@ -195,12 +196,12 @@ fn check_empty<R: Reader + ?Sized>(reader: &mut R) -> Result<()> {
     let name = found.first().and_then(|row| row.text("name")).unwrap_or_default();
     match found.first().and_then(|row| row.int("taken")) {
         Some(0) | None => check_charset(reader),
-        Some(1) => Err(not_empty(name, "it has a table already".into())),
-        Some(taken) => Err(not_empty(name, format!("it has {taken} tables already"))),
+        Some(1) => Err(not_empty(name, "it contains a table already".into())),
+        Some(taken) => Err(not_empty(name, format!("it contains {taken} tables already"))),
     }
 }
 
-/// Fails unless the default character set of the database behind `reader` is utf8mb4.
+/// Fails unless the default character set of the database of `reader` is utf8mb4.
 pub(super) fn check_charset<R: Reader + ?Sized>(reader: &mut R) -> Result<()> {
     let sql = "SELECT schema_name AS name, default_character_set_name AS charset FROM information_schema.schemata \
                WHERE schema_name = DATABASE()";
@@ -221,7 +222,7 @@ fn not_empty(name: &str, what: String) -> Error {
     Error::Database(DatabaseError::NotEmpty { database: format!("database `{name}`"), what })
 }
 
-/// The tables that `recording` makes, in order and quoted.
+/// The tables that `recording` creates, in order and quoted.
 fn tables(recording: &Recording) -> Vec<&'static str> {
     schema::script(recording.sql)
         .filter_map(|sql| sql.strip_prefix("CREATE TABLE ")?.split_once(" ("))
@@ -241,7 +242,7 @@ fn write_all(writer: &mut dyn Writer, recording: &Recording, rows: &Rows) -> Res
             seeds.push(statement);
         }
     }
-    // SQLite undoes a CREATE with its transaction; on MariaDB it would end the transaction.
+    // SQLite rolls a CREATE back with its transaction; on MariaDB it would end the transaction.
     let inside = writer.kind() == EngineKind::Sqlite;
     if inside {
         writer.begin()?;
@@ -259,12 +260,12 @@ fn write_all(writer: &mut dyn Writer, recording: &Recording, rows: &Rows) -> Res
     writer.commit()
 }
 
-/// A new `jwtSecret`. The server signs sessions with the hash of a random text, and keeps nothing but the hash.
+/// A new `jwtSecret`. The server signs sessions with the hash of a random text, and stores only the hash.
 pub fn session_secret() -> Result<String> {
     hash(&Secret::new(random_text(64)?))
 }
 
-/// The rows of a new instance that no other has.
+/// The individual rows of a new instance.
 #[derive(Default)]
 struct Rows {
     user: Option<[Value; 2]>,
@@ -287,7 +288,7 @@ impl Rows {
     }
 
     fn write(&self, writer: &mut dyn Writer) -> Result<()> {
-        // Every other column of the server's first user has its default: active, no time zone, no second factor.
+        // Every other column of the first user has its default: active, no time zone, no two-factor authentication.
         if let Some(user) = &self.user {
             writer.insert("user", &["username", "password"], &mut std::iter::once(user.to_vec()))?;
         }
@@ -299,22 +300,22 @@ impl Rows {
     }
 }
 
-/// The bcrypt hash of `text` as the server writes it: `$2a$10$…`. Like the server's, it looks at the first 72 bytes.
+/// The bcrypt hash of `text` as the server writes it: `$2a$10$…`. As on the server, only the first 72 bytes count.
 pub fn hash(text: &Secret) -> Result<String> {
     bcrypt::hash_with_result(text.reveal(), BCRYPT_COST)
         .map(|parts| parts.format_for_version(bcrypt::Version::TwoA))
         .map_err(|error| Error::Database(DatabaseError::PasswordHash { why: error.to_string() }))
 }
 
-/// Whether `text` is what `hash` was made of.
+/// Whether `hash` is the hash of `text`.
 pub fn fits(text: &Secret, hash: &str) -> bool {
     bcrypt::verify(text.reveal(), hash).unwrap_or(false)
 }
 
-/// So many random letters and digits, as the server's page makes a token (2.5.3).
+/// `length` random letters and digits, as in a token of the server's page (2.5.3).
 pub fn random_text(length: usize) -> Result<String> {
     const LETTERS: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
-    // Bytes beyond the last whole multiple of 62 would make some letters likelier than others.
+    // Bytes beyond the last multiple of 62 would make some letters more likely than others.
     const FAIR: usize = 256 / LETTERS.len() * LETTERS.len();
     let mut text = String::with_capacity(length);
     while text.len() < length {

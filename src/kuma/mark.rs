@@ -1,6 +1,7 @@
-//! What tells the database before a change from the one after it.
+//! Detects whether a change has been committed.
 //!
-//! A journal keeps it, and lies in a folder that may belong to an attacker: so it names tables, columns and ids, and no SQL.
+//! It is stored in the journal, whose folder may belong to an attacker: so it contains tables, columns and ids, but no
+//! SQL.
 
 use serde::{Deserialize, Serialize};
 
@@ -13,7 +14,7 @@ use crate::plan::history::Sweep;
 use crate::plan::{Change, Plan, Step};
 use crate::value::Value;
 
-/// What a change shows in, where it does not show in the fingerprint of the configuration.
+/// Data that a change affects, if it does not change the fingerprint of the configuration.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Watched {
@@ -36,7 +37,7 @@ pub enum Watched {
         /// Its id.
         id: i64,
     },
-    /// Whether a row holds a value.
+    /// Whether a row has a value.
     Holds {
         /// The table.
         table: String,
@@ -45,12 +46,13 @@ pub enum Watched {
         /// The value.
         value: i64,
     },
-    /// Whether history is left that goes.
+    /// Whether history that is to be deleted still exists.
     Left(Sweep),
 }
 
 impl Watched {
-    /// What `plan` changes first, where the fingerprint shows nothing of it. One is enough, as all of it is one transaction.
+    /// The first change of `plan`, if the plan does not change the fingerprint. One is enough, because all changes are
+    /// one transaction.
     pub fn of(plan: &Plan) -> Option<Watched> {
         let shows = |step: &Step| match &step.change {
             Change::Update { set, .. } => !set.iter().all(|cell| is_unguarded(&step.table, &cell.column)),
@@ -65,7 +67,7 @@ impl Watched {
             Change::Update { id, set } => {
                 Watched::Cells { table, columns: set.iter().map(|cell| cell.column.clone()).collect(), id: *id }
             }
-            // The lock of migrations has no `id`.
+            // The migration lock has no `id`.
             Change::Insert { .. } => Watched::Count { table },
             Change::Delete { column, value, .. } => Watched::Holds { table, column: column.clone(), value: *value },
         })
@@ -89,7 +91,7 @@ impl Watched {
     }
 }
 
-/// The fingerprint of the configuration, together with what is `watched` besides.
+/// The fingerprint of the configuration, with the `watched` data.
 pub fn read_mark(reader: &mut dyn Reader, fingerprint: &Fingerprint, watched: Option<&Watched>) -> Result<Fingerprint> {
     let Some(watched) = watched else { return Ok(fingerprint.clone()) };
     let mut hasher = blake3::Hasher::new();

@@ -1,5 +1,5 @@
-//! History rows that a copy has and a database has not: counted, and put back among those that are there; and whether a change
-//! of the history can be undone that way.
+//! History rows that exist in a snapshot but not in the database: counts and merges them, and determines whether that
+//! rolls a change of the history back.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,14 +9,14 @@ use crate::kuma::read::history;
 use crate::schema::Schema;
 use crate::value::{Row, Value};
 
-/// Rows that are looked at together.
+/// Rows per batch.
 const BATCH: usize = 2_000;
 
-/// Statistics: the monitor and the time that a row is about, of which there must be one.
+/// Statistics: the monitor and time of a row, which are unique.
 type Keys = BTreeSet<(i64, i64)>;
 
-/// How many rows of each of `tables` the copy behind `copy` has and the database behind `reader` has not. Those of monitors
-/// that are not in `monitors` do not count.
+/// Number of rows of each of `tables` that exist in `copy` but not in `reader`, without those of monitors that are not
+/// in `monitors`.
 pub fn count_missing(
     reader: &mut dyn Reader,
     copy: &mut dyn Reader,
@@ -37,7 +37,7 @@ pub fn count_missing(
     Ok(missing)
 }
 
-/// Puts them in, as one transaction of its own; returns how many, by table.
+/// Inserts them in one transaction; returns their number, by table.
 pub fn merge(
     writer: &mut dyn Writer,
     copy: &mut dyn Reader,
@@ -67,7 +67,7 @@ pub fn merge(
     Ok(put)
 }
 
-/// The history by table and monitor: how many rows, and the lowest and highest of their ids.
+/// The history by table and monitor: number of rows, lowest and highest id.
 #[derive(Debug)]
 pub struct Spans {
     monitors: BTreeSet<i64>,
@@ -81,14 +81,14 @@ struct Span {
     last: i64,
 }
 
-/// How a change has changed the history, as far as [`Spans`] tell: cells that were updated are not seen.
+/// How a change affected the history, according to [`Spans`]: updated cells are not detected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Shift {
-    /// Neither rows nor ids of monitors.
+    /// No rows and no monitors were added or deleted.
     None,
-    /// Rows or monitors were deleted, and [`merge`] puts the rows back.
+    /// Rows or monitors were deleted, and [`merge`] restores the rows.
     Deleted,
-    /// Rows were inserted or went to other monitors, or rows were deleted whose monitor was not there even before.
+    /// Rows were inserted or moved to other monitors, or rows were deleted whose monitor did not exist before.
     Other,
 }
 
@@ -111,7 +111,7 @@ pub fn read_spans(reader: &mut dyn Reader, schema: &Schema) -> Result<Spans> {
 }
 
 impl Spans {
-    /// How the history `now` differs from this one.
+    /// Compares this history with `now`.
     pub fn shift(&self, now: &Spans) -> Shift {
         let is_part = |(key, span): (&(String, i64), &Span)| {
             self.spans.get(key).is_some_and(|was| {
@@ -130,7 +130,7 @@ impl Spans {
     }
 }
 
-/// Rows of the copy in the order of their ids.
+/// Rows of the snapshot in the order of their ids.
 struct Batch {
     rows: Vec<Row>,
     last: i64,
@@ -142,7 +142,7 @@ fn read_batch(copy: &mut dyn Reader, table: &str, after: i64) -> Result<Option<B
     Ok(rows.last().and_then(|row| row.int("id")).map(|last| Batch { rows, last }))
 }
 
-/// Those of `rows` that the database has not.
+/// Those of `rows` that the database does not have.
 fn select(
     reader: &mut dyn Reader,
     table: &str,

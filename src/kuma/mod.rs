@@ -1,4 +1,4 @@
-//! All SQL that knows the server's tables, written once for both engines.
+//! All SQL for the server's tables, written once for both engines.
 
 pub mod create;
 pub mod evidence;

@@ -1,4 +1,4 @@
-//! What the database says exists.
+//! Reads the configuration from the database.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,7 +12,7 @@ use crate::value::{Row, Value};
 /// Tables of statistics.
 pub(super) const STATISTICS: [&str; 3] = ["stat_minutely", "stat_hourly", "stat_daily"];
 
-/// What else grows while the server runs, and bookkeeping: a plan depends on it no more than on the history.
+/// Other tables that grow while the server runs, and internal ones: like the history, they do not affect a plan.
 const BOOKKEEPING: &[&str] = &[
     "monitor_tls_info",
     "notification_sent_history",
@@ -23,7 +23,7 @@ const BOOKKEEPING: &[&str] = &[
     "knex_migrations_lock",
 ];
 
-/// Columns of configuration tables that the server itself writes while it runs.
+/// Columns of configuration tables that the server itself updates.
 const MOVING: &[(&str, &str)] = &[
     ("monitor", "dns_last_result"),
     ("monitor", "manual_status"),
@@ -35,19 +35,19 @@ const MOVING: &[(&str, &str)] = &[
 /// Which columns of `monitor` to read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Columns {
-    /// Those that a list shows.
+    /// Those shown in a list.
     Listed,
-    /// All that the live schema has.
+    /// All in the live schema.
     All,
 }
 
 const LISTED: &[&str] =
     &["id", "name", "type", "active", "parent", "user_id", "interval", "url", "hostname", "port", "push_token"];
 
-/// Reads what kind of database this is.
+/// Identifies the database.
 ///
 /// # Errors
-/// [`DatabaseError::NotKuma`](crate::error::DatabaseError::NotKuma) when the tables of the server are not there.
+/// [`DatabaseError::NotKuma`](crate::error::DatabaseError::NotKuma) if the tables of the server are missing.
 pub fn read_database(reader: &mut dyn Reader, name: &str) -> Result<Database> {
     let database = read_any_database(reader)?;
     let schema = &database.schema;
@@ -63,7 +63,7 @@ pub fn read_database(reader: &mut dyn Reader, name: &str) -> Result<Database> {
     Err(Error::Database(DatabaseError::NotKuma { database: name.to_owned(), why }))
 }
 
-/// The same of a database that may be anybody's, or empty.
+/// The same for any database, also an empty one.
 pub fn read_any_database(reader: &mut dyn Reader) -> Result<Database> {
     let schema = reader.schema()?;
     let mut migrations = BTreeSet::new();
@@ -91,12 +91,12 @@ pub fn read_any_database(reader: &mut dyn Reader) -> Result<Database> {
     Ok(Database { engine: reader.kind(), schema, release, migrations, migrating })
 }
 
-/// The tables of the history itself, which are nearly all of a database: a snapshot of the configuration is without them.
+/// The tables of the history, which are most of a database: a configuration-only snapshot does not contain them.
 pub fn history(schema: &Schema) -> Vec<String> {
     schema.tables.keys().filter(|table| is_history(table)).cloned().collect()
 }
 
-/// Those of the tables called `names` that are of the history.
+/// The tables in `names` that belong to the history.
 pub fn history_of<'n>(names: impl Iterator<Item = &'n String>) -> Vec<String> {
     names.filter(|table| is_history(table)).cloned().collect()
 }
@@ -105,22 +105,22 @@ fn is_history(table: &str) -> bool {
     table == "heartbeat" || STATISTICS.contains(&table)
 }
 
-/// Whether a migration is running, or was cut off. Asks this one table and no other, because a server that migrates may
-/// hold the others; `false` where there is no such table (1.x).
+/// Whether a migration is running or was interrupted. Reads only this table, because a migrating server may lock the
+/// others; `false` if it does not exist (1.x).
 pub fn read_migrating(reader: &mut dyn Reader) -> bool {
     let rows = reader.query("SELECT `is_locked` FROM `knex_migrations_lock`", &[]).unwrap_or_default();
     rows.iter().any(|row| row.cell("is_locked").truthy())
 }
 
-/// Reads the configuration, monitors with the columns that a list shows.
+/// Reads the configuration, monitors with the columns of a list.
 pub fn read_state(reader: &mut dyn Reader, name: &str) -> Result<State> {
     let mut state = read_shown_state(reader, name)?;
     state.fingerprint = read_fingerprint(reader, &state.database.schema)?;
     Ok(state)
 }
 
-/// The same, only to be looked at: the fingerprint, for which every row of the configuration must be read, is
-/// [`Fingerprint::none`], and nothing can be written by a plan that is made of it.
+/// The same for display only: the fingerprint, which requires reading the complete configuration, is
+/// [`Fingerprint::none`], so that a plan for it cannot be applied.
 pub fn read_shown_state(reader: &mut dyn Reader, name: &str) -> Result<State> {
     let database = read_database(reader, name)?;
     let schema = &database.schema;
@@ -142,7 +142,7 @@ pub fn read_shown_state(reader: &mut dyn Reader, name: &str) -> Result<State> {
     Ok(State { database, monitors, tags, notifications, proxies, docker_hosts, remote_browsers, owner, fingerprint })
 }
 
-/// Reads all that a person configured.
+/// Reads the complete configuration.
 pub fn read_config(reader: &mut dyn Reader, name: &str) -> Result<Config> {
     let database = read_database(reader, name)?;
     let mut tables: BTreeMap<String, Vec<Row>> = BTreeMap::new();
@@ -153,7 +153,7 @@ pub fn read_config(reader: &mut dyn Reader, name: &str) -> Result<Config> {
         }
         Ok(())
     })?;
-    // What the server writes itself is not in the fingerprint, but people write it too.
+    // Rows that the server updates are not in the fingerprint, but users configure them too.
     for table in ["incident", "setting"].into_iter().filter(|table| database.schema.table(table).is_some()) {
         let rows = reader.query(&format!("SELECT * FROM {} ORDER BY `id`", quote(table)), &[])?;
         tables.insert(table.to_owned(), rows);
@@ -164,7 +164,7 @@ pub fn read_config(reader: &mut dyn Reader, name: &str) -> Result<Config> {
     Ok(Config { database, tables, owner, fingerprint })
 }
 
-/// For each monitor that has any, how many rows of each table point to it by a column `monitor_id`: what goes with it.
+/// For each monitor, the number of dependent rows by table (column `monitor_id`), which are deleted with it.
 pub fn read_all_dependents(reader: &mut dyn Reader, schema: &Schema) -> Result<BTreeMap<i64, BTreeMap<String, u64>>> {
     let mut found: BTreeMap<i64, BTreeMap<String, u64>> = BTreeMap::new();
     for table in schema.tables.keys().filter(|table| schema.has(table, "monitor_id")) {
@@ -231,28 +231,28 @@ pub fn read_monitors(
     Ok(monitors)
 }
 
-/// Hashes everything that a person configured; what the server writes by itself while it runs is left out.
+/// Hashes the configuration, without columns that the server itself updates.
 pub fn read_fingerprint(reader: &mut dyn Reader, schema: &Schema) -> Result<Fingerprint> {
     read_configuration(reader, schema, &mut |_, _| Ok(()))
 }
 
-/// Whether `table` is part of the configuration, as its fingerprint understands it.
+/// Whether `table` is part of the fingerprint.
 pub(super) fn is_configuration(table: &str) -> bool {
     !is_history(table) && !BOOKKEEPING.contains(&table)
 }
 
-/// Whether the fingerprint does not tell a change of `column` in `table`.
+/// Whether the fingerprint ignores `column` of `table`.
 pub fn is_unguarded(table: &str, column: &str) -> bool {
     !is_configuration(table) || MOVING.contains(&(table, column))
 }
 
-/// Whether the server writes `column` of `table` by itself, so that a difference in it is nobody's change.
+/// Whether the server itself updates `column` of `table`, so that a difference is not a change by a user.
 pub fn is_moving(table: &str, column: &str) -> bool {
-    // A password is hashed anew now and then, and set by people too.
+    // The server rehashes passwords at times, and users set them too.
     MOVING.contains(&(table, column)) && column != "password"
 }
 
-/// Reads everything that a person configured, hands each whole row with its table to `each`, and returns the hash of it.
+/// Reads the configuration, passes each complete row with its table to `each`, and returns the hash.
 pub(super) fn read_configuration(
     reader: &mut dyn Reader,
     schema: &Schema,
@@ -275,7 +275,7 @@ pub(super) fn read_configuration(
     Ok(Fingerprint(hasher.finalize().to_hex().to_string()))
 }
 
-/// Appends what tells `cell` from every other: its kind, its length, its bytes.
+/// Appends a unique encoding of `cell`: its kind, length and bytes.
 pub(super) fn append(text: &mut Vec<u8>, cell: &Value) {
     let (tag, bytes): (u8, &[u8]) = match cell {
         Value::Null => (0, &[]),
@@ -289,13 +289,13 @@ pub(super) fn append(text: &mut Vec<u8>, cell: &Value) {
     text.extend_from_slice(bytes);
 }
 
-/// The id of the newest heartbeat, 0 where there is none: whatever is newer was written later.
+/// The id of the newest heartbeat, 0 if there is none: later ones have greater ids.
 pub fn read_last_beat(reader: &mut dyn Reader) -> Result<i64> {
     let rows = reader.query("SELECT max(`id`) AS last FROM `heartbeat`", &[])?;
     Ok(rows.first().and_then(|row| row.int("last")).unwrap_or(0))
 }
 
-/// The newest beat of each monitor among those with an id over `after`: monitor_id, status, msg, ping, time.
+/// The newest heartbeat of each monitor with an id greater than `after`: monitor_id, status, msg, ping, time.
 pub fn read_beats(reader: &mut dyn Reader, after: i64) -> Result<BTreeMap<i64, Row>> {
     let mut beats = BTreeMap::new();
     let sql = "SELECT `monitor_id`, `status`, `msg`, `ping`, `time` FROM `heartbeat` WHERE `id` > ? ORDER BY `id`";
@@ -308,7 +308,7 @@ pub fn read_beats(reader: &mut dyn Reader, after: i64) -> Result<BTreeMap<i64, R
     Ok(beats)
 }
 
-/// How many rows of each table point to monitor `id` by a column `monitor_id`: what goes with it.
+/// The number of dependent rows of monitor `id` by table (column `monitor_id`), which are deleted with it.
 pub fn read_dependents(reader: &mut dyn Reader, schema: &Schema, id: i64) -> Result<BTreeMap<String, u64>> {
     let mut found = BTreeMap::new();
     for table in schema.tables.keys().filter(|table| schema.has(table, "monitor_id")) {
@@ -319,21 +319,21 @@ pub fn read_dependents(reader: &mut dyn Reader, schema: &Schema, id: i64) -> Res
     Ok(found)
 }
 
-/// An instance in three figures, cheap however long its history is.
+/// A summary of an instance; fast with a history of any length.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Summary {
     /// Monitors.
     pub monitors: i64,
-    /// Monitors that are switched on.
+    /// Active monitors.
     pub active: i64,
-    /// Time of the newest beat, UTC, as it is stored.
+    /// Time of the newest heartbeat, UTC, as stored.
     pub newest_beat: Option<String>,
 }
 
 /// Reads the [`Summary`].
 pub fn read_summary(reader: &mut dyn Reader, schema: &Schema) -> Result<Summary> {
     let counted = reader.query("SELECT count(*) AS n, sum(`active` <> 0) AS active FROM `monitor`", &[])?;
-    // By id, not by time: ids are the table's order, so this touches one row among millions.
+    // By id, not by time: ids are the table's order, so this reads one row of millions.
     let newest = match schema.has("heartbeat", "time") {
         true => reader.query("SELECT `time` FROM `heartbeat` ORDER BY `id` DESC LIMIT 1", &[])?,
         false => Vec::new(),
@@ -363,7 +363,7 @@ fn names(columns: &[&str]) -> String {
 
 pub(crate) fn ids_text(ids: &[i64]) -> String {
     match ids {
-        // An empty list is no SQL; no row has the id NULL.
+        // An empty list is invalid SQL; no row has the id NULL.
         [] => "NULL".to_owned(),
         ids => ids.iter().map(i64::to_string).collect::<Vec<_>>().join(", "),
     }

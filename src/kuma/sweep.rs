@@ -1,4 +1,4 @@
-//! Deletes what a history is to be without, without ever taking the beats that the server needs.
+//! Prunes the history, and keeps the heartbeats that the server requires.
 
 use std::collections::BTreeMap;
 
@@ -12,24 +12,24 @@ use crate::plan::history::{Keep, Sweep, Which};
 use crate::schema::Schema;
 use crate::value::Value;
 
-/// Rows that are looked at in one statement.
+/// Rows per statement.
 const BATCH: u64 = 50_000;
 
-/// Rows of one monitor that go.
+/// Rows of one monitor that are deleted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Doomed {
     /// The monitor.
     pub monitor: i64,
     /// How many.
     pub rows: u64,
-    /// When the oldest is of, as the table has it.
+    /// Time of the oldest, as stored.
     pub oldest: String,
-    /// When the newest is of.
+    /// Time of the newest.
     pub newest: String,
 }
 
-/// Finds what `keep` is without at `now`. The newest beats of each monitor stay: the server compares the next beat with the
-/// last one, and shows a hundred (2.5.3).
+/// Finds the rows that `keep` does not keep at `now`. The newest heartbeats of each monitor are kept: the server
+/// compares the next heartbeat with the last one, and shows a hundred (2.5.3).
 pub fn plan_sweeps(reader: &mut dyn Reader, schema: &Schema, keep: &Keep, now: DateTime<Utc>) -> Result<Vec<Sweep>> {
     let mut sweeps = Vec::new();
     let wanted = |table: &str| keep.tables.iter().any(|name| name == table) && schema.table(table).is_some();
@@ -56,7 +56,7 @@ pub fn plan_sweeps(reader: &mut dyn Reader, schema: &Schema, keep: &Keep, now: D
     Ok(found)
 }
 
-/// One sweep for all monitors that have enough newer beats, and one for each that has not.
+/// One deletion for all monitors with enough newer heartbeats, and one for each of the others.
 fn plan_beats(reader: &mut dyn Reader, keep: &Keep, cutoff: &str) -> Result<Vec<Sweep>> {
     let sweep = |before: Value, monitors: Which| Sweep {
         table: "heartbeat".into(),
@@ -89,7 +89,7 @@ fn plan_beats(reader: &mut dyn Reader, keep: &Keep, cutoff: &str) -> Result<Vec<
     Ok(own)
 }
 
-/// The time of the newest beat of each monitor.
+/// The time of the newest heartbeat of each monitor.
 pub fn read_newest(reader: &mut dyn Reader) -> Result<BTreeMap<i64, Value>> {
     let mut newest = BTreeMap::new();
     let sql = "SELECT `monitor_id`, max(`time`) AS newest FROM `heartbeat` GROUP BY `monitor_id`";
@@ -100,7 +100,7 @@ pub fn read_newest(reader: &mut dyn Reader) -> Result<BTreeMap<i64, Value>> {
     Ok(newest)
 }
 
-/// What goes, by monitor.
+/// The rows to delete, by monitor.
 pub fn read_doomed(reader: &mut dyn Reader, sweep: &Sweep) -> Result<Vec<Doomed>> {
     let sql = format!(
         "SELECT `monitor_id`, count(*) AS n, min({0}) AS oldest, max({0}) AS newest FROM {1} WHERE {2} GROUP BY `monitor_id`",
@@ -120,7 +120,7 @@ pub fn read_doomed(reader: &mut dyn Reader, sweep: &Sweep) -> Result<Vec<Doomed>
         .collect())
 }
 
-/// The query for what is left of `sweep`, and its parameters.
+/// The query for remaining rows of `sweep`, and its parameters.
 pub(super) fn left(sweep: &Sweep) -> (String, Vec<Value>) {
     let sql = format!("SELECT 1 FROM {} WHERE {} LIMIT 1", quote(&sweep.table), condition(sweep));
     (sql, bound(sweep).to_vec())
@@ -131,12 +131,13 @@ fn is_left(reader: &mut dyn Reader, sweep: &Sweep) -> Result<bool> {
     Ok(!reader.query(&sql, &parameters)?.is_empty())
 }
 
-/// Deletes it in the open transaction; tells `each` how many rows were looked at. Returns how many are gone.
+/// Deletes it in the open transaction; calls `each` with the number of rows that were checked. Returns the number of
+/// deleted rows.
 ///
-/// In the order of the ids, which is the order of the table: each page is met once, whoever its beats belong to.
+/// In the order of the ids, which is the order of the table: each page is read once, for all monitors.
 ///
 /// # Errors
-/// [`OperationError::ChecksFailed`](crate::error::OperationError::ChecksFailed) when something of it is left. `each` can end it.
+/// [`OperationError::ChecksFailed`](crate::error::OperationError::ChecksFailed) if rows remain. `each` can cancel it.
 pub fn sweep(writer: &mut dyn Writer, sweep: &Sweep, each: &mut dyn FnMut(u64) -> Result<()>) -> Result<u64> {
     let (table, condition) = (quote(&sweep.table), condition(sweep));
     let mut gone = 0;
@@ -144,7 +145,7 @@ pub fn sweep(writer: &mut dyn Writer, sweep: &Sweep, each: &mut dyn FnMut(u64) -
         each(0)?;
         gone = writer.execute(&format!("DELETE FROM {table} WHERE {condition}"), bound(sweep))?;
     } else {
-        // SQLite would follow an index here, and meet each page once for every monitor.
+        // SQLite would use an index here, and read each page once for every monitor.
         let hint = if writer.kind() == EngineKind::Sqlite { " NOT INDEXED" } else { "" };
         let mut delete = |writer: &mut dyn Writer, which: String| -> Result<()> {
             gone +=
@@ -153,7 +154,7 @@ pub fn sweep(writer: &mut dyn Writer, sweep: &Sweep, each: &mut dyn FnMut(u64) -
         };
         let ends = writer.query(&format!("SELECT min(`id`), max(`id`) FROM {table}"), &[])?;
         let end_of = |at| ends.first().and_then(|row| row.at(at).int());
-        // The last row by itself: behind it is the place where a server that goes on writes, which a range would lock.
+        // The last row separately: a range would lock the gap after it, where a running server inserts.
         let (mut from, last) = (end_of(0), end_of(1).unwrap_or_default());
         let mut seen = 0;
         while let Some(start) = from {

@@ -1,4 +1,4 @@
-//! A damaged database on disk: its files, and whether its WAL is of use.
+//! The files of a damaged database, and whether to use its WAL.
 
 use std::fs::File;
 use std::os::unix::fs::FileExt as _;
@@ -18,19 +18,19 @@ pub struct Wreck {
     frames: Option<Frames>,
 }
 
-/// What became of the WAL.
+/// How the WAL is used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WalUse {
-    /// There is none, or nothing in it was ever committed.
+    /// There is none, or it contains no committed frames.
     None,
-    /// Read over the file: so many of its frames count.
+    /// Applied to the file: this many of its frames are used.
     Used(u64),
-    /// Left alone, because the file by itself gives more.
+    /// Not used, because the file alone contains more.
     Ignored,
 }
 
 impl Wreck {
-    /// Opens the database at `path`, and the WAL beside it.
+    /// Opens the database at `path`, and its WAL.
     pub fn open(path: &Path) -> Result<Wreck> {
         let beside = SqliteFile::new(path).part("-wal");
         let wal = if beside.exists() { Some(OnDisk::open(&beside)?) } else { None };
@@ -42,7 +42,7 @@ impl Wreck {
         Ok(Wreck { path: path.to_owned(), file, wal, frames })
     }
 
-    /// Where it is.
+    /// Its path.
     pub fn path(&self) -> &Path {
         &self.path
     }
@@ -52,8 +52,8 @@ impl Wreck {
         self.file.size()
     }
 
-    /// Surveys it with its WAL and without, and keeps what gives more: of two that are whole the one with the newer beat,
-    /// else the one with more certain rows of the configuration.
+    /// Surveys it with and without its WAL, and uses the better result: if both are complete, the one with the newer
+    /// heartbeat, otherwise the one with more certain rows of the configuration.
     ///
     /// # Errors
     /// [`DatabaseError::ReleaseNotFound`](crate::error::DatabaseError::ReleaseNotFound) where `release` is `None` and cannot be told; [`InputError::Problems`](crate::error::InputError::Problems) where it is not recorded.
@@ -81,7 +81,7 @@ impl Wreck {
     }
 }
 
-/// What is found with a WAL or without it.
+/// The result with or without the WAL.
 struct Weight {
     whole: bool,
     configuration: u64,
@@ -105,7 +105,7 @@ impl Weight {
     }
 }
 
-/// Whether the file alone gives more than with its WAL.
+/// Whether the file alone contains more than with its WAL.
 fn is_better(alone: &Weight, with: &Weight) -> bool {
     match (alone.whole, with.whole) {
         (true, true) => alone.newest > with.newest,
@@ -115,7 +115,7 @@ fn is_better(alone: &Weight, with: &Weight) -> bool {
     }
 }
 
-/// A file that is only read. A disk that gives an error gives nothing, and the rest is read all the same.
+/// A read-only file. Parts with read errors are empty, and the rest is read.
 struct OnDisk {
     file: File,
     size: u64,

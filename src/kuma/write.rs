@@ -1,4 +1,4 @@
-//! Carries out a plan inside the open transaction, and looks at what came of it before anybody commits.
+//! Applies a plan inside the open transaction, and verifies the result before the commit.
 
 use std::collections::BTreeMap;
 
@@ -10,20 +10,21 @@ use crate::plan::{Assignment, Cell, Change, Plan, Step};
 use crate::schema::Schema;
 use crate::value::{Row, Value};
 
-/// Rows read back at a time.
+/// Rows read back per statement.
 const BATCH: usize = 500;
 
-/// What was written.
+/// The result of a plan.
 #[derive(Clone, Debug, Default)]
 pub struct Written {
     /// The id of each inserted row, by the position of its step in the plan.
     pub ids: BTreeMap<usize, i64>,
 }
 
-/// Makes every change of `plan`, in order, inside the transaction that `writer` has open.
+/// Makes every change of `plan`, in order, inside the open transaction of `writer`.
 ///
 /// # Errors
-/// [`OperationError::StalePlan`](crate::error::OperationError::StalePlan) when the configuration is not the one the plan was made for.
+/// [`OperationError::StalePlan`](crate::error::OperationError::StalePlan) if the configuration has changed since the
+/// plan was made.
 pub fn write_plan(writer: &mut dyn Writer, schema: &Schema, plan: &Plan) -> Result<Written> {
     if let Some(expected) = &plan.fingerprint
         && read_fingerprint(writer, schema)? != *expected
@@ -54,10 +55,10 @@ pub fn write_plan(writer: &mut dyn Writer, schema: &Schema, plan: &Plan) -> Resu
     Ok(written)
 }
 
-/// Where the fingerprint does not look, each cell must still hold what it held when the plan was made.
+/// Cells that are not in the fingerprint must still have the value they had when the plan was made.
 ///
 /// # Errors
-/// [`OperationError::StalePlan`](crate::error::OperationError::StalePlan) when one does not.
+/// [`OperationError::StalePlan`](crate::error::OperationError::StalePlan) if one does not.
 fn check_old(writer: &mut dyn Writer, step: &Step, id: i64, set: &[Assignment]) -> Result<()> {
     if !set.iter().any(|cell| is_unguarded(&step.table, &cell.column)) {
         return Ok(());
@@ -67,8 +68,8 @@ fn check_old(writer: &mut dyn Writer, step: &Step, id: i64, set: &[Assignment]) 
     if rows.first().is_some_and(holds) { Ok(()) } else { Err(Error::Operation(OperationError::StalePlan)) }
 }
 
-/// Gives each insert an id that its table never had: ids are not used twice, because old links and the server's own
-/// caches may still mean the first owner.
+/// Assigns each insert an unused id: ids are not reused, because old links and the server's caches may still refer to
+/// the previous row.
 fn assign_ids(writer: &mut dyn Writer, schema: &Schema, plan: &Plan) -> Result<BTreeMap<usize, i64>> {
     let mut next: BTreeMap<&str, i64> = BTreeMap::new();
     let mut ids = BTreeMap::new();
@@ -112,7 +113,7 @@ fn first_free_id(writer: &mut dyn Writer, table: &str) -> Result<i64> {
     Ok(highest.max(counter.unwrap_or(0)).max(0) + 1)
 }
 
-/// Writes the run of like inserts that begins at `at` in one go; returns where it ends.
+/// Writes the consecutive inserts into one table that begin at `at` together; returns their end.
 fn insert_run(writer: &mut dyn Writer, plan: &Plan, at: usize, written: &mut Written) -> Result<usize> {
     let table = &plan.steps[at].table;
     let Change::Insert { columns, .. } = &plan.steps[at].change else { return Ok(at + 1) };
@@ -141,11 +142,12 @@ fn resolve(cell: &Cell, ids: &BTreeMap<usize, i64>) -> Value {
     }
 }
 
-/// Reads back each change of `plan` inside the same transaction, and with it the whole configuration, whose fingerprint it
-/// returns: one pass for both.
+/// Reads back each change of `plan` inside the same transaction, and in the same pass the complete configuration, whose
+/// fingerprint it returns.
 ///
 /// # Errors
-/// [`OperationError::ReadBack`](crate::error::OperationError::ReadBack) for the first cell that does not hold what was written.
+/// [`OperationError::ReadBack`](crate::error::OperationError::ReadBack) for the first cell that differs from what was
+/// written.
 pub fn check_written(writer: &mut dyn Writer, schema: &Schema, plan: &Plan, written: &Written) -> Result<Fingerprint> {
     let mut expected = Expected::new();
     for (at, step) in plan.steps.iter().enumerate() {
@@ -183,7 +185,7 @@ pub fn check_written(writer: &mut dyn Writer, schema: &Schema, plan: &Plan, writ
 /// The steps that wrote a row, by table and id.
 type Expected<'p> = BTreeMap<&'p str, BTreeMap<i64, Vec<&'p Step>>>;
 
-/// Crosses `row` off those that are expected, if it holds what was written to it.
+/// Removes `row` from the expected ones, if it contains what was written.
 fn check_found(expected: &mut Expected<'_>, table: &str, row: &Row, written: &Written) -> Result<()> {
     let steps = row.int("id").and_then(|id| expected.get_mut(table)?.remove(&id));
     steps.into_iter().flatten().try_for_each(|step| check_row(step, row, &written.ids))
@@ -198,12 +200,12 @@ fn check_gone(writer: &mut dyn Writer, step: &Step, column: &str, value: i64) ->
     }
 }
 
-/// Whether `row` holds what `step` wrote.
+/// Whether `row` contains what `step` wrote.
 fn check_row(step: &Step, row: &Row, ids: &BTreeMap<usize, i64>) -> Result<()> {
     let mut at = 0;
     let mut check = |column: &str, cell: &Cell| {
         let names = row.columns();
-        // Looked for from the last one on: a plan mostly has its cells in the order of the table, which has a hundred.
+        // Starts at the previous column: a plan usually has its cells in the order of the table, which has a hundred.
         at = (at..names.len()).chain(0..at).find(|at| names[*at] == column).unwrap_or(names.len());
         let holds = match cell {
             Cell::Is(value) => row.at(at).same(value),
@@ -211,7 +213,7 @@ fn check_row(step: &Step, row: &Row, ids: &BTreeMap<usize, i64>) -> Result<()> {
         };
         match holds {
             true => Ok(()),
-            // The values may be secrets, so only their kind is told.
+            // The values may be secrets, so only their kind is reported.
             false => Err(unlike(step, column, kind_of(&resolve(cell, ids)), kind_of(row.at(at)))),
         }
     };
@@ -243,12 +245,12 @@ fn kind_of(value: &Value) -> String {
     }
 }
 
-/// Fails when the engine now sees a fault that was not among those `before`, or sees one in more rows.
+/// Fails if the engine reports a fault that is not in `before`, or one in more rows.
 pub fn check_clean(writer: &mut dyn Writer, before: &[Fault]) -> Result<()> {
     check_known(&writer.check(Depth::Quick)?, before)
 }
 
-/// Fails when there is one among `faults` that was not among those `before`, or one in more rows.
+/// Fails if `faults` contains one that is not in `before`, or one in more rows.
 pub fn check_known(faults: &[Fault], before: &[Fault]) -> Result<()> {
     let known = |fault: &Fault| before.iter().any(|old| old.what == fault.what && fault.rows <= old.rows);
     let new: Vec<String> = faults.iter().filter(|fault| !known(fault)).map(Fault::to_string).collect();

@@ -1,7 +1,7 @@
-//! Everything that is wrong with a monitor, not only the first thing.
+//! Checks a monitor and reports all its problems.
 //!
-//! The limits are those of the release: what its page insists on, what the server refuses, what hangs it when it is
-//! stored all the same, and what MariaDB would not take.
+//! The limits are those of the release: what its page requires, what the server rejects or hangs on, and what MariaDB
+//! rejects.
 
 use std::borrow::Cow;
 
@@ -20,23 +20,23 @@ use crate::value::Value;
 /// How many bytes fit in a TEXT of MariaDB.
 const LONG_TEXT: usize = 65_535;
 
-/// A row under examination.
+/// A row that is checked.
 pub(super) struct Subject<'r> {
     pub release: Release,
     pub kind: &'static Kind,
     row: &'r [(String, Value)],
 }
 
-/// A problem, the columns it comes from, and whether it hurts more than its own monitor.
+/// A problem, the columns that cause it, and whether it affects more than its own monitor.
 pub(super) struct Found {
     columns: Vec<&'static str>,
     breaks_server: bool,
     problem: Problem,
 }
 
-/// Every problem of a monitor of type `kind` that is to be stored as `row` on `release`.
+/// All problems of a monitor of type `kind` that would be stored as `row` on `release`.
 ///
-/// Columns of a newer server that are unknown to us are not judged.
+/// Unknown columns of a newer server are not checked.
 pub fn check_monitor(release: Release, kind: &str, row: &[(String, Value)]) -> Vec<Problem> {
     match known_kind(release, kind) {
         Err(problem) => vec![problem],
@@ -46,8 +46,8 @@ pub fn check_monitor(release: Release, kind: &str, row: &[(String, Value)]) -> V
 
 /// The problems of a monitor whose columns `touched` were changed, `row` being the row after that change.
 ///
-/// Old faults elsewhere in the row are let be, unless they bring the whole server down. A monitor of a type that is
-/// unknown to us can be edited; only its touched columns are looked at, as far as they are the same for all types.
+/// Existing problems of other columns are ignored, unless they affect the whole server. A monitor of an unknown type
+/// can be edited; only its touched columns are checked, with the rules that apply to all types.
 pub fn check_edit(release: Release, kind: &str, row: &[(String, Value)], touched: &[&str]) -> Vec<Problem> {
     let is_new_kind = touched.contains(&"type");
     let Ok(kind) = known_kind(release, kind) else {
@@ -83,8 +83,8 @@ fn check_name(release: Release, kind: Option<&Kind>, name: &str) -> Option<Probl
     let Some(known) = field(name) else {
         let help = format!("kumadb monitor add {} --help", kind.map_or("TYPE", |kind| kind.name));
         return Some(match nearest(name).and_then(field) {
-            Some(near) => Problem::new(name, format!("no such field{}", meant(near.column))),
-            None => Problem::new(name, "no such field").command(help),
+            Some(near) => Problem::new(name, format!("unknown field{}", meant(near.column))),
+            None => Problem::new(name, "unknown field").command(help),
         });
     };
     if known.column == "type" {
@@ -92,17 +92,18 @@ fn check_name(release: Release, kind: Option<&Kind>, name: &str) -> Option<Probl
     }
     if !known.is_typed() {
         let problem = Problem::new(known.column, "is only written by the server");
-        return Some(problem.hint(format!("leave `{}` out", known.column)));
+        return Some(problem.hint(format!("omit `{}`", known.column)));
     }
     if known.since > release {
-        let message = format!("exists since release {}, this is {release}", known.since);
-        return Some(Problem::new(known.column, message).unsupported().hint(format!("leave `{}` out", known.column)));
+        let message = format!("is available since release {}; this instance is {release}", known.since);
+        return Some(Problem::new(known.column, message).unsupported().hint(format!("omit `{}`", known.column)));
     }
     let kind = kind.filter(|kind| !kind.takes(known, release))?;
     let later = kind.offers.iter().find(|offer| offer.0 == known.column);
     if let Some(offer) = later {
-        let message = format!("is a field of type `{}` since release {}, this is {release}", kind.name, offer.1);
-        return Some(Problem::new(known.column, message).unsupported().hint(format!("leave `{}` out", known.column)));
+        let message =
+            format!("is a field of type `{}` since release {}; this instance is {release}", kind.name, offer.1);
+        return Some(Problem::new(known.column, message).unsupported().hint(format!("omit `{}`", known.column)));
     }
     let message = format!("is not a field of type `{}`", kind.name);
     let near = crate::text::nearest(known.column, kind.fields(release).into_iter().map(|field| field.column));
@@ -112,12 +113,12 @@ fn check_name(release: Release, kind: Option<&Kind>, name: &str) -> Option<Probl
     })
 }
 
-/// The type called `name`, if a monitor of it can be made on `release`.
+/// The type `name`, if `release` has it.
 fn known_kind(release: Release, name: &str) -> Result<&'static Kind, Problem> {
     match kind_of(name) {
         Some(kind) if kind.since <= release => Ok(kind),
         Some(kind) => {
-            let message = format!("`{name}` exists since release {}, this is {release}", kind.since);
+            let message = format!("`{name}` is available since release {}; this instance is {release}", kind.since);
             Err(Problem::new("type", message).unsupported().hint(format!("upgrade the server to {} first", kind.since)))
         }
         None => {
@@ -144,7 +145,7 @@ fn examine(subject: &Subject) -> Vec<Found> {
     found
 }
 
-/// What must hold in every column, whatever the type: the size, and the JSON that the server reads at every login.
+/// Checks of every column of all types: the size, and the JSON that the server reads at every login.
 fn common(release: Release, row: &[(String, Value)]) -> Vec<Found> {
     let mut found = Vec::new();
     for (column, value) in row {
@@ -154,13 +155,11 @@ fn common(release: Release, row: &[(String, Value)]) -> Vec<Found> {
         let Some(text) = value.text() else { continue };
         let length = text.chars().count();
         let room = match known.shape {
-            Shape::Text(room) if length > room => Some(format!("has {length} characters, at most {room} are kept")),
+            Shape::Text(room) if length > room => Some(format!("has {length} characters; the maximum is {room}")),
             Shape::Text(_) | Shape::Choice(_) | Shape::Server | Shape::Kind => None,
-            _ if text.len() > LONG_TEXT => Some(format!(
-                "has {} bytes, at most {} are kept",
-                grouped(text.len() as i64),
-                grouped(LONG_TEXT as i64)
-            )),
+            _ if text.len() > LONG_TEXT => {
+                Some(format!("has {} bytes; the maximum is {}", grouped(text.len() as i64), grouped(LONG_TEXT as i64)))
+            }
             _ => None,
         };
         found.extend(room.map(|message| Found::new(known, message)));
@@ -169,7 +168,7 @@ fn common(release: Release, row: &[(String, Value)]) -> Vec<Found> {
     found
 }
 
-/// JSON that does not parse, or parses to something else, hangs the login of everybody (2.5.3).
+/// Invalid JSON, or JSON of another type, makes the login of all users hang (2.5.3).
 fn check_json(known: &'static Field, text: &str) -> Option<Found> {
     let (what, fits): (_, fn(&Json) -> bool) = match known.shape {
         Shape::StatusCodes => ("a list of texts", |json| texts(&json.to_string()).is_some()),
@@ -181,7 +180,7 @@ fn check_json(known: &'static Field, text: &str) -> Option<Found> {
     let message = match serde_json::from_str::<Json>(text) {
         Ok(json) if fits(&json) => return None,
         Ok(_) => format!("is JSON, but not {what}"),
-        Err(_) => format!("is not JSON: it must be {what}"),
+        Err(_) => format!("is not valid JSON; must be {what}"),
     };
     let example = match known.shape {
         Shape::StatusCodes => "'[\"200-299\"]'",
@@ -215,7 +214,7 @@ fn check_range(subject: &Subject, known: &'static Field) -> Option<Found> {
             let Some(n) = value.int() else {
                 return Some(Found::new(
                     known,
-                    format!("takes a whole number, not {}", shown(known, &value.to_string())),
+                    format!("must be an integer, not {}", shown(known, &value.to_string())),
                 ));
             };
             if (least..=most).contains(&n) {
@@ -228,7 +227,7 @@ fn check_range(subject: &Subject, known: &'static Field) -> Option<Found> {
             };
             let message = match known.column {
                 "interval" | "retry_interval" => {
-                    format!("is {} s, release {} takes {limits}", grouped(n), subject.release)
+                    format!("is {} s, must be {limits} s in release {}", grouped(n), subject.release)
                 }
                 _ => format!("is {}, must be {limits}", grouped(n)),
             };
@@ -243,9 +242,9 @@ fn check_range(subject: &Subject, known: &'static Field) -> Option<Found> {
     }
 }
 
-/// Seconds that `interval` and `retry_interval` may have.
+/// The range of `interval` and `retry_interval` in seconds.
 ///
-/// Up to 2.0 the retry interval is held to them by the page alone.
+/// Up to 2.0 only the page limits the retry interval.
 pub(super) fn interval_range(release: Release) -> (i64, i64) {
     match release {
         release if release < R2_1 => (20, 2_073_600),
@@ -263,7 +262,9 @@ fn check_choice(subject: &Subject, known: &'static Field) -> Option<Found> {
     }
     let later = all.iter().find(|pick| pick.value == text && pick.since > subject.release);
     let message = match later {
-        Some(later) => format!("`{text}` exists since release {}, this is {}", later.since, subject.release),
+        Some(later) => {
+            format!("`{text}` is available since release {}; this instance is {}", later.since, subject.release)
+        }
         None => {
             let picks: Vec<String> = picks.iter().map(|pick| format!("`{pick}`")).collect();
             format!("is {}, must be one of {}", shown(known, text), picks.join(", "))
@@ -276,12 +277,12 @@ fn check_choice(subject: &Subject, known: &'static Field) -> Option<Found> {
 }
 
 impl<'r> Subject<'r> {
-    /// The value in `column`; `None` where the row does not have it.
+    /// The value in `column`; `None` if the row does not have it.
     pub fn value(&self, column: &str) -> Option<&'r Value> {
         self.row.iter().find(|(name, _)| name == column).map(|(_, value)| value)
     }
 
-    /// The text in `column`, if there is any.
+    /// The text in `column`, if any.
     pub fn text(&self, column: &str) -> Option<&'r str> {
         self.value(column).and_then(Value::text).filter(|text| !text.is_empty())
     }
@@ -296,7 +297,7 @@ impl<'r> Subject<'r> {
         }
     }
 
-    /// Whether nothing useful is in `column`.
+    /// Whether `column` is empty or a placeholder.
     pub fn is_empty(&self, column: &str) -> bool {
         match self.value(column) {
             None | Some(Value::Null) => true,
@@ -308,7 +309,7 @@ impl<'r> Subject<'r> {
         }
     }
 
-    /// That `column` is missing; `when` says under which condition it is needed, or is empty.
+    /// Reports that `column` is missing; `when` is the condition under which it is required, or empty.
     pub fn missing(&self, column: &'static str, when: &str) -> Found {
         let example = match (column, self.kind.name) {
             ("url", "websocket-upgrade") => "wss://example.com/ws",
@@ -357,12 +358,12 @@ impl Found {
         Found { columns: columns.to_vec(), breaks_server: false, problem }
     }
 
-    /// That `column` has to do with it too.
+    /// Adds a column that causes it.
     pub fn also(&mut self, column: &'static str) {
         self.columns.push(column);
     }
 
-    /// With the option and this value as the hint.
+    /// With the option and an example value as the hint.
     pub fn typed(mut self, example: &str) -> Found {
         let option = field(&self.problem.subject).map_or_else(|| self.problem.subject.clone(), Field::option);
         let example = shell_word(if example.is_empty() { "…" } else { example });
@@ -394,7 +395,7 @@ pub(super) fn grouped(n: i64) -> String {
     text
 }
 
-/// `text` as one word of a shell; text that is quoted already stays as it is.
+/// `text` quoted for a shell; quoted text is not changed.
 pub(super) fn shell_word(text: &str) -> Cow<'_, str> {
     let is_quoted = text.starts_with(['\'', '"']);
     let is_plain = !text.contains(|letter: char| letter.is_whitespace() || "<>;&|()*?$`\\\"'!#~{}[]".contains(letter));

@@ -1,4 +1,4 @@
-//! What the server's own Add page has filled in before a person types anything, release by release.
+//! The values that the server's Add page fills in, by release.
 //!
 //! A column without an entry is not sent by the page: the database's default applies.
 
@@ -11,7 +11,7 @@ use crate::value::Value;
 pub struct Default {
     /// The column.
     pub column: &'static str,
-    /// The types it holds for; empty means all.
+    /// The types it applies to; empty means all.
     pub kinds: &'static [&'static str],
     /// The first release with it.
     pub since: Release,
@@ -45,7 +45,7 @@ impl From<Given> for Value {
     }
 }
 
-/// What the page of `release` sends in `column` of a new monitor of type `kind`; `None` when it sends nothing.
+/// The default of the page of `release` for `column` of a new monitor of type `kind`; `None` if it sends nothing.
 pub fn page_default(column: &str, kind: &str, release: Release) -> Option<Value> {
     DEFAULTS
         .iter()
@@ -56,7 +56,7 @@ pub fn page_default(column: &str, kind: &str, release: Release) -> Option<Value>
         .map(|default| default.given.into())
 }
 
-/// What the page shows in `column` of that type as an example to be written over. Nobody means it as a value.
+/// The placeholder that the page shows in `column` of that type. It is never intended as a value.
 pub fn template(column: &str, kind: &str) -> Option<&'static str> {
     Some(match (column, kind) {
         ("url", "websocket-upgrade") => "wss://",
@@ -118,7 +118,7 @@ static DEFAULTS: &[Default] = &[
     all("upside_down", R1_23, Int(0)),
     all("expiry_notification", R1_23, Int(0)),
     all("domain_expiry_notification", R2_1, Int(1)),
-    // These three releases switch it on only when they know the domain's registry.
+    // These three releases enable it only if they know the domain's registry.
     all("domain_expiry_notification", R2_1_1, Int(0)).until(R2_2),
     all("maxredirects", R1_23, Int(10)),
     all("accepted_statuscodes_json", R1_23, Text("[\"200-299\"]")),

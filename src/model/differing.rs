@@ -1,4 +1,4 @@
-//! Which columns of a monitor say something that its page would not have said by itself.
+//! Columns of a monitor that differ from the page's defaults.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -9,10 +9,10 @@ use super::view::same_cell;
 use crate::value::{Row, Value};
 
 impl Page<'_> {
-    /// The columns of a monitor that say something which its page would not have said by itself.
+    /// The columns of a monitor that differ from the page's defaults.
     pub fn differing(&self, known: Option<&Kind>, row: &Row, by: &Maker) -> BTreeSet<&'static str> {
-        /// What the page works out of other fields: asked last, when those are known, and one at a time, because the
-        /// interval explains the retry interval and the timeout.
+        /// Fields that the page computes from others: checked last, one at a time, because the interval determines the
+        /// retry interval and the timeout.
         const DERIVED: [&str; 5] = ["interval", "protocol", "port", "retry_interval", "timeout"];
         let release = self.release();
         let fields: Vec<&'static Field> = match known {

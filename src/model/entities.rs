@@ -1,8 +1,6 @@
-//! Everything else that a person configures: one entry per kind of thing, with its columns, what they mean when nothing is
-//! said, and what a thing is made of besides its own row.
+//! The other entities of a configuration: one entry per entity, with its columns, defaults and parts.
 //!
-//! This file is a table. The columns and their limits are those of 2.5.3; what the server's page sends for a new thing is
-//! the default here.
+//! This file is a table. The columns and their limits are those of 2.5.3; the defaults are those of the server's page.
 
 use super::defaults::Given;
 use super::fields::{
@@ -13,30 +11,30 @@ use super::fields::{
 use super::release::*;
 use crate::schema::Release;
 
-/// One kind of thing, or a part of one.
+/// One entity, or a part of one.
 #[derive(Debug)]
 pub struct Entity {
-    /// What a document calls a list of them: `notifications`.
+    /// The key of their list in a fixture: `notifications`.
     pub key: &'static str,
-    /// What a message calls one: `notification`.
+    /// The noun in messages: `notification`.
     pub noun: &'static str,
-    /// The table that keeps them.
+    /// The table that stores them.
     pub table: &'static str,
-    /// The column that people know one by.
+    /// The column with the name.
     pub name: &'static str,
-    /// The columns that people give values; what is in none of them belongs to the server.
+    /// The columns that users can set; only the server writes the others.
     pub fields: &'static [Field],
-    /// What holds in a column that is not named. Columns that are not in here are NULL, empty or 0, as their shape is.
+    /// Defaults of columns. Columns that are not listed default to NULL, empty or 0, according to their shape.
     pub defaults: &'static [(&'static str, Given)],
-    /// What it consists of: rows of other tables that live and die with it.
+    /// Its parts: rows of other tables that are created and deleted with it.
     pub parts: &'static [Entity],
-    /// The column of a part that points to what it is a part of; empty for a thing of its own.
+    /// The column of a part that refers to the item it belongs to; empty for an item that is not a part.
     pub owner: &'static str,
-    /// The column that keeps the order of parts, counted from 1; empty where they have none.
+    /// The column with the order of parts, counted from 1; empty if they have none.
     pub order: &'static str,
-    /// A part that says nothing but its name may be written as the bare name.
+    /// A part with a name only may be written as the name.
     pub short: bool,
-    /// Two parts with the same name are the same only if this column is the same too; empty where the name is enough.
+    /// Two parts with the same name are equal only if this column is equal too; empty if the name is enough.
     pub also: &'static str,
     /// The first release with it.
     pub since: Release,
@@ -45,17 +43,17 @@ pub struct Entity {
 impl Entity {
     /// The field called `name`: a column, the name that the socket API uses, or that name in another spelling.
     pub fn field(&self, name: &str) -> Option<&'static Field> {
-        // A column's own name comes before the other names of another one.
+        // The name of a column comes before the other names of another column.
         let by_name = self.fields.iter().find(|field| same_name(field.column, name));
         by_name.or_else(|| self.fields.iter().find(|field| field.is_also(name)))
     }
 
-    /// The part called `key`.
+    /// The part with this key.
     pub fn part(&self, key: &str) -> Option<&'static Entity> {
         self.parts.iter().find(|part| same_name(part.key, key))
     }
 
-    /// What `column` holds when nobody says anything.
+    /// The default of `column`.
     pub fn default(&self, column: &str) -> Given {
         let said = self.defaults.iter().find(|(name, _)| *name == column).map(|(_, given)| *given);
         let shape = self.fields.iter().find(|field| field.column == column).map(|field| field.shape);
@@ -66,20 +64,20 @@ impl Entity {
         })
     }
 
-    /// Of all the names that may stand in one of these, the one nearest to `name`.
+    /// The field name most similar to `name`.
     pub fn nearest(&self, name: &str) -> Option<&'static str> {
         let fields = self.fields.iter().filter(|field| field.is_typed()).map(|field| field.column);
         crate::text::nearest(name, fields.chain(self.parts.iter().map(|part| part.key)))
     }
 }
 
-/// The kind of thing that documents call `key`.
+/// The entity with this key in fixtures.
 pub fn entity(key: &str) -> Option<&'static Entity> {
     ENTITIES.iter().copied().find(|entity| same_name(entity.key, key))
 }
 
 impl Reference {
-    /// The kind of thing that is referred to.
+    /// The entity that is referred to.
     pub fn entity(self) -> &'static Entity {
         match self {
             Reference::Group | Reference::Monitor => &MONITORS,
@@ -112,7 +110,7 @@ const fn reference(column: &'static str, api: &'static str, to: Reference, help:
     entry(column, api, Shape::Reference(to), help)
 }
 
-/// Every kind of thing, in the order in which they are made: whatever is pointed to comes before what points to it.
+/// All entities, in the order in which they are created: targets of references come first.
 pub static ENTITIES: [&Entity; 11] = [
     &TAGS,
     &PROXIES,
@@ -141,7 +139,7 @@ static TAG_FIELDS: [Field; 2] = [
     entry("color", "color", Text(255), "color of the tag").example("'#059669'"),
 ];
 
-/// Proxies. They have no name: people know them by their address, `http://10.0.0.1:3128`.
+/// Proxies. They have no name: they are identified by their address, `http://10.0.0.1:3128`.
 pub static PROXIES: Entity = Entity {
     key: "proxies",
     noun: "proxy",
@@ -157,11 +155,11 @@ static PROXY_FIELDS: [Field; 8] = [
     entry("protocol", "protocol", Choice(&PROTOCOLS), "protocol of the proxy"),
     entry("host", "host", Text(255), "host name or address of the proxy").trimmed().example("10.0.0.1"),
     entry("port", "port", Whole(1, 65_535), "port of the proxy").example("3128"),
-    entry("auth", "auth", Flag, "the proxy wants user and password"),
+    entry("auth", "auth", Flag, "the proxy requires a user and password"),
     entry("username", "username", Text(255), "user of the proxy").example("kuma"),
     entry("password", "password", Text(255), "password of the proxy").secret(),
-    entry("active", "active", Flag, "used; off is as if the monitor had none"),
-    entry("default", "isDefault", Flag, "given to every new monitor"),
+    entry("active", "active", Flag, "whether it is used"),
+    entry("default", "isDefault", Flag, "assigned to new monitors by default"),
 ];
 
 /// Docker hosts.
@@ -176,11 +174,11 @@ pub static DOCKER_HOSTS: Entity = Entity {
 static DOCKER_TYPES: [Pick; 2] = [pick("socket"), pick("tcp")];
 static DOCKER_FIELDS: [Field; 3] = [
     entry("name", "name", Text(255), "name of the host").example("local"),
-    entry("docker_type", "dockerType", Choice(&DOCKER_TYPES), "how it is reached"),
-    entry("docker_daemon", "dockerDaemon", Text(255), "path of the socket, or address").example("/var/run/docker.sock"),
+    entry("docker_type", "dockerType", Choice(&DOCKER_TYPES), "connection type"),
+    entry("docker_daemon", "dockerDaemon", Text(255), "path of the socket, or URL").example("/var/run/docker.sock"),
 ];
 
-/// Browsers elsewhere.
+/// Remote browsers.
 pub static REMOTE_BROWSERS: Entity = Entity {
     key: "remote_browsers",
     noun: "remote browser",
@@ -191,7 +189,7 @@ pub static REMOTE_BROWSERS: Entity = Entity {
 };
 static BROWSER_FIELDS: [Field; 2] = [
     entry("name", "name", Text(255), "name of the browser").example("chrome"),
-    entry("url", "url", Text(255), "address of the browser").trimmed().example("ws://chrome:3000"),
+    entry("url", "url", Text(255), "URL of the browser").trimmed().example("ws://chrome:3000"),
 ];
 
 /// Notifications. `type` and `config` are one JSON text in the database.
@@ -205,14 +203,13 @@ pub static NOTIFICATIONS: Entity = Entity {
 };
 static NOTIFICATION_FIELDS: [Field; 5] = [
     entry("name", "name", Text(255), "name of the notification").example("ops"),
-    entry("type", "type", LongText, "provider: webhook, telegram, smtp, ntfy, … as the server calls it")
-        .example("ntfy"),
-    entry("is_default", "default", Flag, "given to every new monitor"),
-    entry("active", "active", Flag, "sent; off is silent"),
-    entry("config", "config", Object, "what the provider needs, in its own words").secret(),
+    entry("type", "type", LongText, "provider, by the server's name: webhook, telegram, smtp, ntfy, …").example("ntfy"),
+    entry("is_default", "default", Flag, "assigned to new monitors by default"),
+    entry("active", "active", Flag, "whether it is sent"),
+    entry("config", "config", Object, "settings of the provider, with the server's names").secret(),
 ];
 
-/// People who log in.
+/// Users.
 pub static USERS: Entity = Entity {
     key: "users",
     noun: "user",
@@ -223,9 +220,9 @@ pub static USERS: Entity = Entity {
     ..THING
 };
 static USER_FIELDS: [Field; 4] = [
-    entry("username", "username", Text(255), "name that logs in").example("admin"),
+    entry("username", "username", Text(255), "login name").example("admin"),
     entry("password", "password_hash", Text(255), "password, or its bcrypt hash as `password_hash`").secret(),
-    entry("active", "active", Flag, "may log in"),
+    entry("active", "active", Flag, "whether the user can log in"),
     entry("timezone", "timezone", Text(150), "time zone of the user").example("Europe/Berlin"),
 ];
 
@@ -286,28 +283,28 @@ pub static STATUS_PAGES: Entity = Entity {
 static THEMES: [Pick; 3] = [pick("auto"), pick("light"), pick("dark")];
 static ANALYTICS: [Pick; 5] = [pick("google"), pick("umami"), pick("plausible"), pick("matomo"), pick("rybbit")];
 static STATUS_PAGE_FIELDS: [Field; 19] = [
-    entry("slug", "slug", Text(255), "last part of its address, /status/SLUG").trimmed().example("homelab"),
+    entry("slug", "slug", Text(255), "last part of its URL, /status/SLUG").trimmed().example("homelab"),
     entry("title", "title", Text(255), "title of the page").example("Homelab"),
     entry("description", "description", LongText, "text above the monitors").example("'what runs'"),
-    entry("icon", "icon", Text(255), "logo: a path on the server or an address").example("/icon.svg"),
-    entry("theme", "theme", Choice(&THEMES), "light, dark, or as the reader has it"),
-    entry("published", "published", Flag, "can be read by everybody"),
-    entry("search_engine_index", "searchEngineIndex", Flag, "search engines may list it"),
+    entry("icon", "icon", Text(255), "logo: a path on the server or a URL").example("/icon.svg"),
+    entry("theme", "theme", Choice(&THEMES), "light, dark, or the setting of the browser"),
+    entry("published", "published", Flag, "whether the page is public"),
+    entry("search_engine_index", "searchEngineIndex", Flag, "allow search engines to index it"),
     entry("show_tags", "showTags", Flag, "show the tags of monitors"),
     entry("footer_text", "footerText", LongText, "text below the monitors, Markdown").example("'by the ops team'"),
-    entry("custom_css", "customCSS", LongText, "style sheet").example("'body { color: black }'"),
-    entry("show_powered_by", "showPoweredBy", Flag, "name Uptime Kuma in the footer"),
+    entry("custom_css", "customCSS", LongText, "custom CSS").example("'body { color: black }'"),
+    entry("show_powered_by", "showPoweredBy", Flag, "show \"Powered by Uptime Kuma\""),
     entry("google_analytics_tag_id", "googleAnalyticsId", Text(255), "Google Analytics tag (1.x)").example("G-1"),
     entry("show_certificate_expiry", "showCertificateExpiry", Flag, "show when certificates expire"),
-    entry("auto_refresh_interval", "autoRefreshInterval", Whole(0, INT), "seconds until the page reloads itself")
+    entry("auto_refresh_interval", "autoRefreshInterval", Whole(0, INT), "seconds between automatic reloads")
         .since(R2_0)
         .example("300"),
     entry("analytics_id", "analyticsId", Text(255), "id at the analytics service").since(R2_1).example("G-1"),
-    entry("analytics_script_url", "analyticsScriptUrl", Text(255), "address of the analytics script")
+    entry("analytics_script_url", "analyticsScriptUrl", Text(255), "URL of the analytics script")
         .since(R2_1)
         .example("https://stats.example.com/script.js"),
     entry("analytics_type", "analyticsType", Choice(&ANALYTICS), "analytics service").since(R2_1),
-    entry("show_only_last_heartbeat", "showOnlyLastHeartbeat", Flag, "show the last beat instead of the history")
+    entry("show_only_last_heartbeat", "showOnlyLastHeartbeat", Flag, "show the last heartbeat instead of the history")
         .since(R2_1),
     entry("rss_title", "rssTitle", Text(255), "title of the RSS feed").since(R2_1).example("Homelab"),
 ];
@@ -322,7 +319,7 @@ const DOMAINS: Entity = Entity {
     ..THING
 };
 static DOMAIN_FIELDS: [Field; 1] =
-    [entry("domain", "domain", Text(255), "host name under which the page is shown").example("status.example.com")];
+    [entry("domain", "domain", Text(255), "host name of the page").example("status.example.com")];
 const PAGE_GROUPS: Entity = Entity {
     key: "groups",
     noun: "group",
@@ -336,8 +333,8 @@ const PAGE_GROUPS: Entity = Entity {
 };
 static PAGE_GROUP_FIELDS: [Field; 3] = [
     entry("name", "name", Text(255), "heading").example("Services"),
-    entry("public", "public", Flag, "shown on the page"),
-    entry("active", "active", Flag, "in use"),
+    entry("public", "public", Flag, "whether it is shown on the page"),
+    entry("active", "active", Flag, "whether it is used"),
 ];
 const PAGE_MONITORS: Entity = Entity {
     key: "monitors",
@@ -352,8 +349,8 @@ const PAGE_MONITORS: Entity = Entity {
 };
 static PAGE_MONITOR_FIELDS: [Field; 3] = [
     reference("monitor_id", "monitor", Reference::Monitor, "path of the monitor"),
-    entry("send_url", "sendUrl", Flag, "show the monitor's address as a link"),
-    entry("custom_url", "customUrl", LongText, "another address for that link").since(R2_0),
+    entry("send_url", "sendUrl", Flag, "show the monitor's URL as a link"),
+    entry("custom_url", "customUrl", LongText, "another URL for that link").since(R2_0),
 ];
 const INCIDENTS: Entity = Entity {
     key: "incidents",
@@ -371,8 +368,8 @@ static INCIDENT_FIELDS: [Field; 5] = [
     entry("title", "title", Text(255), "headline").example("'disk failed'"),
     entry("content", "content", LongText, "what happened, Markdown").example("'it was replaced'"),
     entry("style", "style", Choice(&STYLES), "color"),
-    entry("pin", "pin", Flag, "shown on top of the page"),
-    entry("active", "active", Flag, "not resolved yet"),
+    entry("pin", "pin", Flag, "pin to the top of the page"),
+    entry("active", "active", Flag, "whether it is unresolved"),
 ];
 
 /// Maintenance windows.
@@ -404,19 +401,19 @@ static STRATEGIES: [Pick; 6] = [
 ];
 static MAINTENANCE_FIELDS: [Field; 14] = [
     entry("title", "title", Text(150), "headline").example("'patch night'"),
-    entry("description", "description", LongText, "what is done, Markdown").example("'weekly updates'"),
-    entry("active", "active", Flag, "in force"),
-    entry("strategy", "strategy", Choice(&STRATEGIES), "when it takes place"),
-    entry("start_date", "startDate", Text(40), "first moment, YYYY-MM-DD HH:MM:SS").example("'2026-01-31 08:00:00'"),
-    entry("end_date", "endDate", Text(40), "last moment, YYYY-MM-DD HH:MM:SS").example("'2026-01-31 09:00:00'"),
-    entry("start_time", "startTime", Text(8), "when it begins on its day, HH:MM").example("'02:00'"),
-    entry("end_time", "endTime", Text(8), "when it ends, HH:MM").example("'03:00'"),
+    entry("description", "description", LongText, "description, Markdown").example("'weekly updates'"),
+    entry("active", "active", Flag, "whether it is enabled"),
+    entry("strategy", "strategy", Choice(&STRATEGIES), "type of schedule"),
+    entry("start_date", "startDate", Text(40), "start, YYYY-MM-DD HH:MM:SS").example("'2026-01-31 08:00:00'"),
+    entry("end_date", "endDate", Text(40), "end, YYYY-MM-DD HH:MM:SS").example("'2026-01-31 09:00:00'"),
+    entry("start_time", "startTime", Text(8), "start time of day, HH:MM").example("'02:00'"),
+    entry("end_time", "endTime", Text(8), "end time of day, HH:MM").example("'03:00'"),
     entry("weekdays", "weekdays", Array, "days of the week, 1 is Monday, 0 is Sunday").example("'[1, 3]'"),
     entry("days_of_month", "daysOfMonth", Array, "days of the month; lastDay1 is the last one").example("'[1, 15]'"),
-    entry("interval_day", "intervalDay", Whole(1, 3650), "every so many days").example("7"),
-    entry("cron", "cron", LongText, "when it begins, as cron has it").example("'30 3 * * *'"),
-    entry("timezone", "timezoneOption", Text(255), "time zone of all these times").example("Europe/Berlin"),
-    entry("duration", "duration", Whole(0, INT), "seconds that it lasts").example("3600"),
+    entry("interval_day", "intervalDay", Whole(1, 3650), "interval in days").example("7"),
+    entry("cron", "cron", LongText, "start, as a cron expression").example("'30 3 * * *'"),
+    entry("timezone", "timezoneOption", Text(255), "time zone of the dates and times").example("Europe/Berlin"),
+    entry("duration", "duration", Whole(0, INT), "duration in seconds").example("3600"),
 ];
 const MAINTENANCE_MONITORS: Entity = Entity {
     key: "monitors",
@@ -429,7 +426,7 @@ const MAINTENANCE_MONITORS: Entity = Entity {
     ..THING
 };
 static MAINTENANCE_MONITOR_FIELDS: [Field; 1] =
-    [reference("monitor_id", "monitor", Reference::Monitor, "path of a monitor that rests")];
+    [reference("monitor_id", "monitor", Reference::Monitor, "path of a monitor under maintenance")];
 const MAINTENANCE_PAGES: Entity = Entity {
     key: "status_pages",
     noun: "status page",
@@ -441,9 +438,9 @@ const MAINTENANCE_PAGES: Entity = Entity {
     ..THING
 };
 static MAINTENANCE_PAGE_FIELDS: [Field; 1] =
-    [reference("status_page_id", "slug", Reference::StatusPage, "slug of a page that shows it")];
+    [reference("status_page_id", "slug", Reference::StatusPage, "slug of a status page that shows it")];
 
-/// Keys for /metrics. The database keeps a hash; the key itself is shown once, when it is made.
+/// API keys for /metrics. The database stores a hash; the key itself is shown once, when it is created.
 pub static API_KEYS: Entity = Entity {
     key: "api_keys",
     noun: "API key",
@@ -454,9 +451,9 @@ pub static API_KEYS: Entity = Entity {
 };
 static API_KEY_FIELDS: [Field; 4] = [
     entry("name", "name", Text(255), "name of the key").example("prometheus"),
-    entry("key", "key", Text(255), "bcrypt hash of an existing key; without it a new one is made").secret(),
-    entry("active", "active", Flag, "accepted"),
-    entry("expires", "expires", Text(40), "last moment, YYYY-MM-DD HH:MM:SS; nothing for never")
+    entry("key", "key", Text(255), "bcrypt hash of an existing key; default: a new key").secret(),
+    entry("active", "active", Flag, "whether it is accepted"),
+    entry("expires", "expires", Text(40), "expiry date, YYYY-MM-DD HH:MM:SS; empty for never")
         .example("'2027-01-01 00:00:00'"),
 ];
 
@@ -468,7 +465,7 @@ static SETTING_FIELDS: [Field; 2] = [
     entry("value", "value", LongText, "value, as JSON").example("180"),
 ];
 
-/// Settings that the server keeps for itself: nobody configures them, and nobody copies them to another instance.
+/// Internal settings of the server: they are not configured, exported or copied to another instance.
 pub const SERVER_SETTINGS: &[&str] = &[
     "jwtSecret",
     "database_version",
@@ -479,7 +476,7 @@ pub const SERVER_SETTINGS: &[&str] = &[
     "previousVersion",
 ];
 
-/// Whether the setting called `key` holds something that must not be shown.
+/// Whether the setting `key` is a secret.
 pub fn is_secret_setting(key: &str) -> bool {
     let key = key.to_ascii_lowercase();
     ["secret", "token", "password", "apikey", "api_key"].iter().any(|word| key.contains(word))

@@ -15,28 +15,28 @@ pub struct Field {
     pub column: &'static str,
     /// The name that the server's page and its socket API use.
     pub api: &'static str,
-    /// What may be in it.
+    /// The shape of its values.
     pub shape: Shape,
     /// Never shown on a screen or in a log.
     pub secret: bool,
-    /// Spaces around it are cut off, as the page does.
+    /// Leading and trailing spaces are removed, as on the page.
     pub trimmed: bool,
     /// The first release with this column.
     pub since: Release,
-    /// What it is for, in one line.
+    /// Its description, in one line.
     pub help: &'static str,
-    /// Something that could be typed; empty where the shape says it.
+    /// An example value; empty if the shape is clear.
     pub example: &'static str,
 }
 
-/// What may be in a column.
+/// The shape of the values of a column.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Shape {
-    /// Text of at most so many characters (a VARCHAR on MariaDB).
+    /// Text with a maximum number of characters (a VARCHAR on MariaDB).
     Text(usize),
     /// Text of at most 65,535 bytes (a TEXT on MariaDB).
     LongText,
-    /// A whole number in a range, both ends included.
+    /// An integer in a range, both ends included.
     Whole(i64, i64),
     /// A number, not negative.
     Real,
@@ -52,15 +52,15 @@ pub enum Shape {
     Array,
     /// A JSON object.
     Object,
-    /// The id of a row elsewhere, named by its name.
+    /// The id of a row of another table, specified by name.
     Reference(Reference),
     /// The type of the monitor.
     Kind,
-    /// Written by the server alone.
+    /// Written only by the server.
     Server,
 }
 
-/// What a column points to.
+/// What a column refers to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reference {
     /// A monitor of type `group`.
@@ -86,19 +86,19 @@ pub enum Reference {
 pub struct Pick {
     /// The text that is stored.
     pub value: &'static str,
-    /// The first release that knows it.
+    /// The first release that has it.
     pub since: Release,
-    /// The types that know it; empty means all that have the column.
+    /// The types that have it; empty means all types with the column.
     pub kinds: &'static [&'static str],
 }
 
 impl Field {
-    /// The name as an option of the command line, without the dashes in front: `accepted-statuscodes`, `ignore-tls`.
+    /// The name as a command-line option, without the leading dashes: `accepted-statuscodes`, `ignore-tls`.
     pub fn option(&self) -> String {
         self.short().replace('_', "-")
     }
 
-    /// The column without what only says how it is stored: `accepted_statuscodes` of `accepted_statuscodes_json`.
+    /// The column without its storage suffix: `accepted_statuscodes` of `accepted_statuscodes_json`.
     fn short(&self) -> &'static str {
         let name = self.column.strip_suffix("_json").or_else(|| self.column.strip_suffix("_id"));
         match self.shape {
@@ -107,17 +107,17 @@ impl Field {
         }
     }
 
-    /// Whether `name` is another name of it, in some spelling: that of the socket API, or of the option.
+    /// Whether `name` is another name of it, in any spelling: that of the socket API, or of the option.
     pub(super) fn is_also(&self, name: &str) -> bool {
         same_name(self.api, name) || same_name(self.short(), name)
     }
 
-    /// Whether people may give it a value.
+    /// Whether users can set it.
     pub fn is_typed(&self) -> bool {
         self.shape != Shape::Server
     }
 
-    /// Whether NULL is a value of its own for it: numbers, choices and references can be unset.
+    /// Whether it can be NULL: numbers, choices and references can be unset.
     pub fn is_unset_by_nothing(&self) -> bool {
         matches!(self.shape, Shape::Whole(..) | Shape::Real | Shape::Choice(_) | Shape::Reference(_))
     }
@@ -168,8 +168,8 @@ pub fn field(name: &str) -> Option<&'static Field> {
     BY_NAME.get(name).or_else(|| BY_NAME.get(&snake(name))).copied()
 }
 
-/// A hint that names options, `--interval 60 --timeout 48`, in other words: what `spell` makes of each column and value.
-/// `None` when the hint is something else.
+/// A hint with options, `--interval 60 --timeout 48`, in another syntax: the result of `spell` for each column and
+/// value. `None` for any other hint.
 pub fn respell(hint: &str, spell: impl Fn(&str, &str) -> String) -> Option<Vec<String>> {
     hint.strip_prefix("--")?
         .split(" --")
@@ -180,7 +180,7 @@ pub fn respell(hint: &str, spell: impl Fn(&str, &str) -> String) -> Option<Vec<S
         .collect()
 }
 
-/// The column name that is nearest to a mistyped `name`, if one is near enough to be meant.
+/// The column name most similar to a mistyped `name`, if one is similar enough.
 pub fn nearest(name: &str) -> Option<&'static str> {
     crate::text::nearest(name, FIELDS.iter().filter(|field| field.is_typed()).map(|field| field.column))
 }
@@ -190,7 +190,7 @@ pub(super) fn snake(name: &str) -> String {
     snake_letters(name).collect()
 }
 
-/// Whether both are the same name, each in some spelling. Makes no text of either: documents are full of names.
+/// Whether both are the same name, in any spelling. Allocates nothing: fixtures contain many names.
 pub(super) fn same_name(one: &str, other: &str) -> bool {
     snake_letters(one).eq(snake_letters(other))
 }
@@ -287,146 +287,152 @@ use Shape::*;
 
 /// Every column of `monitor`, in the order of the database of 2.5.3.
 pub static FIELDS: [Field; 114] = [
-    entry("id", "id", Server, "number of the monitor"),
-    entry("name", "name", Text(150), "name that people see").example("Shop"),
-    entry("active", "active", Flag, "checked by the server; off is paused"),
+    entry("id", "id", Server, "id of the monitor"),
+    entry("name", "name", Text(150), "display name").example("Shop"),
+    entry("active", "active", Flag, "whether the monitor is active; false is paused"),
     entry("user_id", "userId", Server, "user the monitor belongs to"),
-    entry("interval", "interval", Whole(1, INT), "seconds between two checks").example("60"),
-    entry("url", "url", LongText, "address that is checked").trimmed().example("https://example.com"),
+    entry("interval", "interval", Whole(1, INT), "seconds between checks").example("60"),
+    entry("url", "url", LongText, "URL to check").trimmed().example("https://example.com"),
     entry("type", "type", Kind, "type of the monitor"),
-    entry("weight", "weight", Whole(-INT, INT), "place in the list, higher numbers first").example("2000"),
-    entry("hostname", "hostname", Text(255), "host name or address that is checked").trimmed().example("example.com"),
-    entry("port", "port", Whole(1, 65_535), "port that is checked").example("443"),
-    entry("created_date", "createdDate", Server, "when the monitor was made, UTC"),
-    entry("keyword", "keyword", Text(255), "text that the answer must contain").example("OK"),
-    entry("maxretries", "maxretries", Whole(0, INT), "failed checks that are tolerated before the monitor is down")
-        .example("3"),
-    entry("ignore_tls", "ignoreTls", Flag, "accept certificates that are expired, self-signed or wrong"),
-    entry("upside_down", "upsideDown", Flag, "reachable counts as down"),
-    entry("maxredirects", "maxredirects", Whole(0, INT), "redirects that are followed; 0 follows none").example("10"),
+    entry("weight", "weight", Whole(-INT, INT), "position in the list, higher numbers first").example("2000"),
+    entry("hostname", "hostname", Text(255), "host name or address to check").trimmed().example("example.com"),
+    entry("port", "port", Whole(1, 65_535), "port to check").example("443"),
+    entry("created_date", "createdDate", Server, "when the monitor was created, UTC"),
+    entry("keyword", "keyword", Text(255), "text that the response must contain").example("OK"),
+    entry("maxretries", "maxretries", Whole(0, INT), "retries before the monitor is down").example("3"),
+    entry("ignore_tls", "ignoreTls", Flag, "ignore TLS certificate errors"),
+    entry("upside_down", "upsideDown", Flag, "invert the status: reachable is down"),
+    entry("maxredirects", "maxredirects", Whole(0, INT), "maximum number of redirects to follow; 0 disables them")
+        .example("10"),
     entry("accepted_statuscodes_json", "accepted_statuscodes", StatusCodes, "status codes that count as up")
         .example("200-299,301"),
-    entry("dns_resolve_type", "dns_resolve_type", Choice(&RECORDS), "type of the record that is asked for"),
-    entry("dns_resolve_server", "dns_resolve_server", Text(255), "name server that is asked").example("1.1.1.1"),
-    entry("dns_last_result", "dns_last_result", Server, "last answer of the name server"),
-    entry("retry_interval", "retryInterval", Whole(1, INT), "seconds between two checks while retrying").example("60"),
-    entry("push_token", "pushToken", Text(32), "secret part of the push address, unique").secret(),
-    entry("method", "method", Choice(&METHODS), "method of the request"),
-    entry("body", "body", LongText, "body of the request").secret().example("'{\"key\": \"value\"}'"),
-    entry("headers", "headers", LongText, "headers of the request, as JSON")
-        .secret()
-        .example("'{\"X-Key\": \"value\"}'"),
-    entry("basic_auth_user", "basic_auth_user", LongText, "user of basic, NTLM or Oracle authentication")
+    entry("dns_resolve_type", "dns_resolve_type", Choice(&RECORDS), "record type to query"),
+    entry("dns_resolve_server", "dns_resolve_server", Text(255), "name server to query").example("1.1.1.1"),
+    entry("dns_last_result", "dns_last_result", Server, "last response of the name server"),
+    entry("retry_interval", "retryInterval", Whole(1, INT), "seconds between checks while retrying").example("60"),
+    entry("push_token", "pushToken", Text(32), "unique token in the push URL").secret(),
+    entry("method", "method", Choice(&METHODS), "HTTP method"),
+    entry("body", "body", LongText, "request body").secret().example("'{\"key\": \"value\"}'"),
+    entry("headers", "headers", LongText, "request headers, as JSON").secret().example("'{\"X-Key\": \"value\"}'"),
+    entry("basic_auth_user", "basic_auth_user", LongText, "user for basic, NTLM or Oracle authentication")
         .example("admin"),
-    entry("basic_auth_pass", "basic_auth_pass", LongText, "password of basic, NTLM or Oracle authentication").secret(),
+    entry("basic_auth_pass", "basic_auth_pass", LongText, "password for basic, NTLM or Oracle authentication").secret(),
     entry("docker_host", "docker_host", Reference(self::Reference::DockerHost), "Docker host the container runs on")
         .example("local"),
     entry("docker_container", "docker_container", Text(255), "name or id of the container").example("nginx"),
-    entry("proxy_id", "proxyId", Reference(self::Reference::Proxy), "proxy the request goes through")
+    entry("proxy_id", "proxyId", Reference(self::Reference::Proxy), "proxy for the request")
         .example("proxy.example.com"),
     entry("expiry_notification", "expiryNotification", Flag, "warn before the certificate expires"),
-    entry("mqtt_topic", "mqttTopic", LongText, "topic that is subscribed").example("home/status"),
+    entry("mqtt_topic", "mqttTopic", LongText, "topic to subscribe to").example("home/status"),
     entry("mqtt_success_message", "mqttSuccessMessage", Text(255), "text that the message must contain")
         .example("online"),
-    entry("mqtt_username", "mqttUsername", Text(255), "user of the broker").example("kuma"),
-    entry("mqtt_password", "mqttPassword", Text(255), "password of the broker").secret(),
-    entry("database_connection_string", "databaseConnectionString", Text(2000), "how the database is reached")
+    entry("mqtt_username", "mqttUsername", Text(255), "user for the broker").example("kuma"),
+    entry("mqtt_password", "mqttPassword", Text(255), "password for the broker").secret(),
+    entry("database_connection_string", "databaseConnectionString", Text(2000), "database connection string")
         .secret()
         .trimmed(),
     entry("database_query", "databaseQuery", LongText, "query that must succeed; a JSON command for MongoDB")
         .example("'SELECT 1'"),
-    entry("auth_method", "authMethod", Choice(&AUTH_METHODS), "how the request authenticates"),
+    entry("auth_method", "authMethod", Choice(&AUTH_METHODS), "authentication method"),
     entry("auth_domain", "authDomain", LongText, "NTLM domain").example("CORP"),
     entry("auth_workstation", "authWorkstation", LongText, "NTLM workstation").example("KUMA"),
     entry("grpc_url", "grpcUrl", Text(255), "host and port of the gRPC service").example("example.com:50051"),
-    entry("grpc_protobuf", "grpcProtobuf", LongText, "definition of the service, in proto3")
+    entry("grpc_protobuf", "grpcProtobuf", LongText, "service definition, in proto3")
         .example("\"$(cat health.proto)\""),
-    entry("grpc_body", "grpcBody", LongText, "message that is sent, as JSON").secret().example("'{}'"),
+    entry("grpc_body", "grpcBody", LongText, "message to send, as JSON").secret().example("'{}'"),
     entry("grpc_metadata", "grpcMetadata", LongText, "metadata of the call, as JSON").secret().example("'{}'"),
-    entry("grpc_method", "grpcMethod", Text(255), "method that is called").example("check"),
-    entry("grpc_service_name", "grpcServiceName", Text(255), "service that is called").example("Health"),
+    entry("grpc_method", "grpcMethod", Text(255), "method to call").example("check"),
+    entry("grpc_service_name", "grpcServiceName", Text(255), "service to call").example("Health"),
     entry("grpc_enable_tls", "grpcEnableTls", Flag, "connect with TLS"),
-    entry("radius_username", "radiusUsername", Text(255), "user that logs in").example("kuma"),
+    entry("radius_username", "radiusUsername", Text(255), "user to log in").example("kuma"),
     entry("radius_password", "radiusPassword", Text(255), "password (RADIUS, MySQL) or community string (SNMP)")
         .secret(),
     entry("radius_calling_station_id", "radiusCallingStationId", Text(50), "id of the calling device").example("kuma"),
     entry("radius_called_station_id", "radiusCalledStationId", Text(50), "id of the called device").example("kuma"),
     entry("radius_secret", "radiusSecret", Text(255), "secret shared with the RADIUS server").secret(),
-    entry("resend_interval", "resendInterval", Whole(0, INT), "notify again after so many failed checks; 0 never")
-        .example("10"),
-    entry("packet_size", "packetSize", Whole(1, 65_500), "bytes in a ping").example("56"),
-    entry("game", "game", Text(255), "game that the server runs, as GameDig names it").example("minecraft"),
-    entry("http_body_encoding", "httpBodyEncoding", Choice(&BODY_ENCODINGS), "what the body of the request is"),
-    entry("description", "description", LongText, "note for people").example("'behind the load balancer'"),
-    entry("tls_ca", "tlsCa", LongText, "certificate of the authority, PEM").example("\"$(cat ca.pem)\""),
+    entry(
+        "resend_interval",
+        "resendInterval",
+        Whole(0, INT),
+        "resend the notification after this many failed checks; \
+                                                               0 disables it",
+    )
+    .example("10"),
+    entry("packet_size", "packetSize", Whole(1, 65_500), "size of a ping packet in bytes").example("56"),
+    entry("game", "game", Text(255), "GameDig identifier of the game").example("minecraft"),
+    entry("http_body_encoding", "httpBodyEncoding", Choice(&BODY_ENCODINGS), "format of the request body"),
+    entry("description", "description", LongText, "description").example("'behind the load balancer'"),
+    entry("tls_ca", "tlsCa", LongText, "CA certificate, PEM").example("\"$(cat ca.pem)\""),
     entry("tls_cert", "tlsCert", LongText, "client certificate, PEM").example("\"$(cat client.pem)\""),
     entry("tls_key", "tlsKey", LongText, "key of the client certificate, PEM")
         .secret()
         .example("\"$(cat client.key)\""),
     entry("parent", "parent", Reference(self::Reference::Group), "group the monitor is in").example("Network"),
     entry("invert_keyword", "invertKeyword", Flag, "the keyword must be absent"),
-    entry("json_path", "jsonPath", LongText, "JSONata expression that picks a value").example("'$.status'"),
-    entry("expected_value", "expectedValue", Text(255), "value the picked one is compared with").example("ok"),
-    entry("kafka_producer_topic", "kafkaProducerTopic", Text(255), "topic that is written to").example("health"),
+    entry("json_path", "jsonPath", LongText, "JSONata expression that selects a value").example("'$.status'"),
+    entry("expected_value", "expectedValue", Text(255), "value to compare with").example("ok"),
+    entry("kafka_producer_topic", "kafkaProducerTopic", Text(255), "topic to write to").example("health"),
     entry("kafka_producer_brokers", "kafkaProducerBrokers", Texts, "brokers, host:port").example("k1:9092,k2:9092"),
-    entry("kafka_producer_sasl_options", "kafkaProducerSaslOptions", Object, "how the brokers authenticate us")
+    entry("kafka_producer_sasl_options", "kafkaProducerSaslOptions", Object, "SASL options for the brokers")
         .secret()
         .example("'{\"mechanism\": \"None\"}'"),
-    entry("kafka_producer_message", "kafkaProducerMessage", LongText, "message that is written").example("ping"),
-    entry("oauth_client_id", "oauth_client_id", LongText, "OAuth2 client").example("kuma"),
-    entry("oauth_client_secret", "oauth_client_secret", LongText, "secret of the OAuth2 client").secret(),
-    entry("oauth_token_url", "oauth_token_url", LongText, "where the OAuth2 token is fetched")
+    entry("kafka_producer_message", "kafkaProducerMessage", LongText, "message to write").example("ping"),
+    entry("oauth_client_id", "oauth_client_id", LongText, "OAuth2 client id").example("kuma"),
+    entry("oauth_client_secret", "oauth_client_secret", LongText, "OAuth2 client secret").secret(),
+    entry("oauth_token_url", "oauth_token_url", LongText, "OAuth2 token URL")
         .example("https://login.example.com/token"),
     entry("oauth_scopes", "oauth_scopes", LongText, "OAuth2 scopes, separated by spaces").example("health"),
-    entry("oauth_auth_method", "oauth_auth_method", Choice(&OAUTH_METHODS), "how the OAuth2 client shows its secret"),
-    entry("timeout", "timeout", Real, "seconds until a check is given up").example("48"),
-    entry("gamedig_given_port_only", "gamedigGivenPortOnly", Flag, "ask only the given port, do not guess"),
+    entry("oauth_auth_method", "oauth_auth_method", Choice(&OAUTH_METHODS), "OAuth2 client authentication method"),
+    entry("timeout", "timeout", Real, "timeout of a check in seconds").example("48"),
+    entry("gamedig_given_port_only", "gamedigGivenPortOnly", Flag, "query only the given port"),
     entry("kafka_producer_ssl", "kafkaProducerSsl", Flag, "connect to the brokers with TLS"),
     entry(
         "kafka_producer_allow_auto_topic_creation",
         "kafkaProducerAllowAutoTopicCreation",
         Flag,
-        "let the broker create the topic",
+        "create the topic automatically",
     ),
-    entry("mqtt_check_type", "mqttCheckType", Choice(&MQTT_CHECKS), "how the message is judged").since(R2_0),
+    entry("mqtt_check_type", "mqttCheckType", Choice(&MQTT_CHECKS), "how to check the message").since(R2_0),
     entry(
         "remote_browser",
         "remote_browser",
         Reference(self::Reference::RemoteBrowser),
-        "browser elsewhere that opens the page",
+        "remote browser that opens the page",
     )
     .since(R2_0)
     .example("chrome"),
-    entry("snmp_oid", "snmpOid", Text(255), "object that is read").since(R2_0).example("1.3.6.1.2.1.1.3.0"),
-    entry("snmp_version", "snmpVersion", Choice(&SNMP_VERSIONS), "version of SNMP").since(R2_0),
-    entry("json_path_operator", "jsonPathOperator", Choice(&OPERATORS), "how the values are compared").since(R2_0),
-    entry("cache_bust", "cacheBust", Flag, "add a random parameter, so that no cache answers").since(R2_0),
-    entry("conditions", "conditions", Array, "conditions on the answer, as the page stores them")
+    entry("snmp_oid", "snmpOid", Text(255), "object identifier to read").since(R2_0).example("1.3.6.1.2.1.1.3.0"),
+    entry("snmp_version", "snmpVersion", Choice(&SNMP_VERSIONS), "SNMP version").since(R2_0),
+    entry("json_path_operator", "jsonPathOperator", Choice(&OPERATORS), "comparison operator").since(R2_0),
+    entry("cache_bust", "cacheBust", Flag, "add a random parameter to avoid cached responses").since(R2_0),
+    entry("conditions", "conditions", Array, "conditions for the response, as stored by the page")
         .since(R2_0)
         .example("'[]'"),
-    entry("rabbitmq_nodes", "rabbitmqNodes", Texts, "management addresses of the nodes")
+    entry("rabbitmq_nodes", "rabbitmqNodes", Texts, "management URLs of the nodes")
         .since(R2_0)
         .example("https://node1:15672"),
-    entry("rabbitmq_username", "rabbitmqUsername", Text(255), "user of the management API").since(R2_0).example("kuma"),
-    entry("rabbitmq_password", "rabbitmqPassword", Text(255), "password of the management API").since(R2_0).secret(),
-    entry("smtp_security", "smtpSecurity", Choice(&SECURITY), "TLS at once, never, or after STARTTLS").since(R2_0),
+    entry("rabbitmq_username", "rabbitmqUsername", Text(255), "user for the management API")
+        .since(R2_0)
+        .example("kuma"),
+    entry("rabbitmq_password", "rabbitmqPassword", Text(255), "password for the management API").since(R2_0).secret(),
+    entry("smtp_security", "smtpSecurity", Choice(&SECURITY), "TLS mode: implicit, none, or STARTTLS").since(R2_0),
     entry(
         "ws_ignore_sec_websocket_accept_header",
         "wsIgnoreSecWebsocketAcceptHeader",
         Flag,
-        "accept a wrong Sec-WebSocket-Accept header",
+        "ignore an invalid Sec-WebSocket-Accept header",
     )
     .since(R2_1),
     entry("ws_subprotocol", "wsSubprotocol", Text(255), "subprotocols, separated by commas")
         .since(R2_1)
         .example("mqtt"),
     entry("ping_count", "ping_count", Whole(1, 100), "pings per check").since(R2_0).example("3"),
-    entry("ping_numeric", "ping_numeric", Flag, "do not resolve names of addresses").since(R2_0),
-    entry("ping_per_request_timeout", "ping_per_request_timeout", Whole(1, 60), "seconds one ping may take")
+    entry("ping_numeric", "ping_numeric", Flag, "do not resolve addresses to names").since(R2_0),
+    entry("ping_per_request_timeout", "ping_per_request_timeout", Whole(1, 60), "timeout of one ping in seconds")
         .since(R2_0)
         .example("2"),
     entry("ip_family", "ipFamily", Choice(&IP_FAMILIES), "only IPv4 or only IPv6").since(R2_0),
-    entry("manual_status", "manual_status", Whole(0, 1), "0 is down, 1 is up, nothing is pending")
+    entry("manual_status", "manual_status", Whole(0, 1), "0 is down, 1 is up, empty is pending")
         .since(R2_0)
         .example("1"),
     entry("oauth_audience", "oauth_audience", Text(255), "audience of the OAuth2 token").since(R2_0).example("api"),
@@ -434,45 +440,52 @@ pub static FIELDS: [Field; 114] = [
         .since(R2_0)
         .example("/mqtt"),
     entry("domain_expiry_notification", "domainExpiryNotification", Flag, "warn before the domain expires").since(R2_1),
-    entry("save_response", "saveResponse", Flag, "keep the answer of successful checks for notifications").since(R2_1),
-    entry("save_error_response", "saveErrorResponse", Flag, "keep the answer of failed checks for notifications")
+    entry("save_response", "saveResponse", Flag, "save the response of successful checks for notifications")
         .since(R2_1),
-    entry("response_max_length", "responseMaxLength", Whole(0, 1_048_576), "bytes of the answer that are kept")
-        .since(R2_1)
-        .example("1024"),
+    entry("save_error_response", "saveErrorResponse", Flag, "save the response of failed checks for notifications")
+        .since(R2_1),
+    entry(
+        "response_max_length",
+        "responseMaxLength",
+        Whole(0, 1_048_576),
+        "maximum length of a saved response in \
+                                                                            bytes",
+    )
+    .since(R2_1)
+    .example("1024"),
     entry("system_service_name", "system_service_name", Text(255), "name of the service or PM2 process")
         .since(R2_1)
         .trimmed()
         .example("sshd"),
-    entry("subtype", "subtype", Choice(&MEASUREMENTS), "what Globalping measures").since(R2_1),
-    entry("location", "location", Text(255), "where Globalping measures from").since(R2_1).example("Europe"),
+    entry("subtype", "subtype", Choice(&MEASUREMENTS), "type of measurement").since(R2_1),
+    entry("location", "location", Text(255), "location of the probe").since(R2_1).example("Europe"),
     entry("protocol", "protocol", Choice(&PROTOCOLS), "protocol of the measurement").since(R2_1),
-    entry("snmp_v3_username", "snmpV3Username", Text(255), "user of SNMP version 3").since(R2_1).example("kuma"),
+    entry("snmp_v3_username", "snmpV3Username", Text(255), "user for SNMP version 3").since(R2_1).example("kuma"),
     entry("expected_tls_alert", "expectedTlsAlert", Choice(&TLS_ALERTS), "TLS alert that counts as up").since(R2_1),
     entry(
         "retry_only_on_status_code_failure",
         "retryOnlyOnStatusCodeFailure",
         Flag,
-        "retry only after a wrong status code",
+        "retry only if the status code is not accepted",
     )
     .since(R2_1),
-    entry("screenshot_delay", "screenshot_delay", Whole(0, INT), "milliseconds between loading and screenshot")
+    entry("screenshot_delay", "screenshot_delay", Whole(0, INT), "delay before the screenshot in milliseconds")
         .since(R2_1)
         .example("500"),
-    entry("ntp_stratum_threshold", "ntpStratumThreshold", Whole(1, 15), "highest stratum that counts as up")
+    entry("ntp_stratum_threshold", "ntpStratumThreshold", Whole(1, 15), "maximum stratum that counts as up")
         .since(R2_5)
         .example("5"),
-    entry("ntp_time_offset_threshold", "ntpTimeOffsetThreshold", Whole(1, INT), "milliseconds the clock may be off")
+    entry("ntp_time_offset_threshold", "ntpTimeOffsetThreshold", Whole(1, INT), "maximum clock offset in milliseconds")
         .since(R2_5)
         .example("1000"),
     entry(
         "ntp_root_dispersion_threshold",
         "ntpRootDispersionThreshold",
         Whole(1, INT),
-        "milliseconds of root dispersion that are tolerated",
+        "maximum root dispersion in milliseconds",
     )
     .since(R2_5)
     .example("500"),
-    entry("bearer_token", "bearer_token", LongText, "bearer token of the request").since(R2_4).secret(),
-    entry("gamedig_token", "gamedigToken", LongText, "token that some games ask for").since(R2_4).secret(),
+    entry("bearer_token", "bearer_token", LongText, "bearer token for the request").since(R2_4).secret(),
+    entry("gamedig_token", "gamedigToken", LongText, "token that some games require").since(R2_4).secret(),
 ];

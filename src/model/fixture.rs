@@ -1,4 +1,4 @@
-//! What a document asks for: things by name, with what it says about each, and where it says it.
+//! The content of fixtures: items by name, with their fields and positions.
 
 use super::entities::Entity;
 use super::fields::{Field, Shape};
@@ -7,65 +7,65 @@ use crate::error::Problem;
 use crate::text::At;
 use crate::value::Value;
 
-/// Everything that the documents of one run ask for.
+/// The content of all fixtures of one run.
 #[derive(Clone, Debug, Default)]
 pub struct Fixture {
-    /// The things, in the order they were written.
+    /// The items, in the order of the fixtures.
     pub things: Vec<Wanted>,
-    /// The kinds of things that were written down, if only as empty lists: pruning looks at no others.
+    /// The kinds that the fixtures contain, also as empty lists: only these are pruned.
     pub kinds: Vec<&'static Entity>,
 }
 
-/// One thing that should exist, or a part of one.
+/// One item that should exist, or a part of one.
 #[derive(Clone, Debug)]
 pub struct Wanted {
-    /// What it is.
+    /// Its kind.
     pub entity: &'static Entity,
-    /// Where it stands.
+    /// Its position.
     pub at: At,
-    /// Where it stands in the document: `monitors[3]`.
+    /// Its path in the fixture: `monitors[3]`.
     pub path: String,
-    /// The id it has already, if that was said.
+    /// Its existing id, if specified.
     pub id: Option<i64>,
-    /// The name (of a monitor the path) that it had before.
+    /// Its former name (for a monitor, its path).
     pub was: Option<String>,
-    /// What is not said of it has its default. Otherwise only what is said changes, and it must exist.
+    /// Unspecified fields get their defaults. Otherwise only specified fields change, and it must exist.
     pub whole: bool,
-    /// What is said of its columns.
+    /// Its specified fields.
     pub cells: Vec<Said>,
-    /// Secrets that an export did not write down: they stay as they are.
+    /// Secrets that an export left out: they are not changed.
     pub left_out: Vec<String>,
-    /// Its parts, as far as something is said about them.
+    /// Its specified parts.
     pub parts: Vec<(&'static Entity, Vec<Wanted>)>,
 }
 
-/// What is said of one column.
+/// One specified field.
 #[derive(Clone, Debug)]
 pub struct Said {
     /// The column.
     pub field: &'static Field,
     /// Its value.
     pub value: Meant,
-    /// Where it stands.
+    /// Its position.
     pub at: At,
 }
 
-/// A value as people mean it.
+/// A value, or a reference by name.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Meant {
     /// This value.
     Value(Value),
-    /// The thing with this name.
+    /// The item with this name.
     Named(String),
 }
 
 impl Wanted {
-    /// What is said of `column`.
+    /// The specified value of `column`.
     pub fn said(&self, column: &str) -> Option<&Said> {
         self.cells.iter().find(|said| said.field.column == column)
     }
 
-    /// The text that is said of `column`, be it a value or the name of a thing.
+    /// The specified text of `column`: a value or the name of an item.
     pub fn text(&self, column: &str) -> Option<&str> {
         match &self.said(column)?.value {
             Meant::Value(value) => value.text(),
@@ -73,7 +73,7 @@ impl Wanted {
         }
     }
 
-    /// What people know it by: its name, and of a monitor the path, `Group/Name`.
+    /// Its name, or the path of a monitor, `Group/Name`.
     pub fn name(&self) -> String {
         let name = self.text(self.entity.name).unwrap_or_default();
         match self.entity.key {
@@ -103,12 +103,12 @@ impl Wanted {
         named.chain(of_parts).collect()
     }
 
-    /// The parts called `key`, if something is said about them.
+    /// The parts with this key, if specified.
     pub fn part(&self, key: &str) -> Option<&[Wanted]> {
         self.parts.iter().find(|(part, _)| part.key == key).map(|(_, items)| items.as_slice())
     }
 
-    /// Says that something is wrong with what is said of `column`, or with the thing itself where nothing is said of it.
+    /// A problem of `column`, or of the item if `column` is not specified.
     pub fn problem(&self, column: &str, message: impl Into<String>) -> Problem {
         let at = self.said(column).map_or(&self.at, |said| &said.at);
         let path = match column {
@@ -119,7 +119,7 @@ impl Wanted {
     }
 }
 
-/// What people call a proxy, which has no name of its own.
+/// The name of a proxy: its address.
 pub fn proxy_name(protocol: &str, host: &str, port: &str) -> String {
     match port {
         "" => format!("{protocol}://{host}"),

@@ -1,7 +1,7 @@
-//! One entry per type of monitor: what it is, since when, what it needs, what it offers.
+//! One entry per monitor type: its name, first release, required and optional columns.
 //!
-//! This file is a table. `needs` is what the page insists on, what the server refuses to go without, and what the
-//! check itself cannot do without; `offers` is what else the page shows for the type.
+//! This file is a table. `needs` are the columns that the page, the server or the check itself requires; `offers` are
+//! the other fields of the page for the type.
 
 use super::fields::{Field, field};
 use super::release::*;
@@ -12,21 +12,21 @@ use crate::schema::Release;
 pub struct Kind {
     /// The name in the database: `http`, `grpc-keyword`.
     pub name: &'static str,
-    /// The name that people read.
+    /// The name on the page.
     pub title: &'static str,
     /// The section of the page that lists it.
     pub section: Section,
     /// The first release with it.
     pub since: Release,
-    /// Columns without which it cannot work.
+    /// Required columns.
     pub needs: &'static [&'static str],
-    /// Columns that may be given besides; those that every type has are in [`COMMON`].
+    /// Optional columns; those of every type are in [`COMMON`].
     pub offers: &'static [Offer],
-    /// What is easily missed; empty for most.
+    /// A note for users; empty for most types.
     pub note: &'static str,
 }
 
-/// A column, from the release on in which the page offers it for that type.
+/// A column, and the first release whose page offers it for that type.
 #[derive(Debug)]
 pub struct Offer(pub &'static str, pub Release);
 
@@ -37,7 +37,7 @@ pub enum Section {
     General,
     /// Groups.
     Special,
-    /// Types that wait for news.
+    /// Passive types.
     Passive,
     /// One protocol each.
     Specific,
@@ -76,7 +76,7 @@ pub static COMMON: [&str; 10] = [
 ];
 
 impl Kind {
-    /// The fields of this type on `release`: needed ones, the type's own, then the common ones.
+    /// The fields of this type on `release`: required ones, the type's own, then the common ones.
     pub fn fields(&self, release: Release) -> Vec<&'static Field> {
         let offered = self.offers.iter().filter(|offer| offer.1 <= release).map(|offer| offer.0);
         let columns = ["name"].into_iter().chain(self.needs.iter().copied()).chain(offered).chain(COMMON);
@@ -94,19 +94,19 @@ impl Kind {
         field(column).is_some_and(|known| known.column == column && self.takes(known, release))
     }
 
-    /// The same of a field that is in hand.
+    /// The same for a known field.
     pub(super) fn takes(&self, known: &Field, release: Release) -> bool {
         let offered = || self.offers.iter().any(|offer| offer.0 == known.column && offer.1 <= release);
         known.since <= release && (offered() || self.needs.contains(&known.column) || COMMON.contains(&known.column))
     }
 
-    /// Whether `column` must be given and must not be empty.
+    /// Whether `column` is required and must not be empty.
     pub fn is_needed(&self, column: &str) -> bool {
         self.needs.contains(&column)
     }
 }
 
-/// The type called `name`; `None` for types the server of 2.5.3 does not have.
+/// The type with this name; `None` for types that 2.5.3 does not have.
 pub fn kind(name: &str) -> Option<&'static Kind> {
     KINDS.iter().find(|kind| kind.name == name)
 }
@@ -116,7 +116,7 @@ pub fn kinds(release: Release) -> impl Iterator<Item = &'static Kind> {
     KINDS.iter().filter(move |kind| kind.since <= release)
 }
 
-/// The type of `release` that is nearest to a mistyped `name`, if one is near enough to be meant.
+/// The type of `release` most similar to a mistyped `name`, if one is similar enough.
 pub fn nearest_kind(name: &str, release: Release) -> Option<&'static str> {
     let name = name.trim().to_lowercase();
     let meant = match name.as_str() {
@@ -147,7 +147,7 @@ const fn from(column: &'static str, since: Release) -> Offer {
     Offer(column, since)
 }
 
-/// The columns of a request over HTTP, and what a type adds to them.
+/// The columns of an HTTP request, and those that a type adds.
 macro_rules! http_and {
     ($($own:expr),* $(,)?) => {
         &[
@@ -187,7 +187,7 @@ macro_rules! http_and {
     };
 }
 
-/// All types, in the order of the page of 2.5.3. No release took one away.
+/// All types, in the order of the page of 2.5.3. No release removed a type.
 pub static KINDS: [Kind; 33] = [
     Kind {
         name: "http",
@@ -263,7 +263,7 @@ pub static KINDS: [Kind; 33] = [
         since: R2_1,
         needs: &["system_service_name"],
         offers: &[],
-        note: "works only when the server runs outside a container",
+        note: "works only if the server runs outside a container",
     },
     Kind {
         name: "pm2",
@@ -295,7 +295,7 @@ pub static KINDS: [Kind; 33] = [
         since: R1_23,
         needs: &["push_token"],
         offers: &[],
-        note: "the token is made when none is given",
+        note: "a token is generated if none is given",
     },
     Kind {
         name: "manual",
@@ -343,7 +343,7 @@ pub static KINDS: [Kind; 33] = [
             from("cache_bust", R2_1),
             from("expiry_notification", R2_1),
         ],
-        note: "ping and dns need a hostname, http needs a url",
+        note: "`ping` and `dns` require a hostname, `http` requires a URL",
     },
     Kind {
         name: "grpc-keyword",
@@ -360,7 +360,7 @@ pub static KINDS: [Kind; 33] = [
             from("ip_family", R2_0),
             from("domain_expiry_notification", R2_1),
         ],
-        note: "the page lets the protobuf and the body be empty, the check fails without them",
+        note: "the page accepts an empty protobuf and body, but the check fails without them",
     },
     Kind {
         name: "json-query",
@@ -435,7 +435,7 @@ pub static KINDS: [Kind; 33] = [
         since: R2_1,
         needs: &["hostname", "port"],
         offers: &[from("domain_expiry_notification", R2_1)],
-        note: "works only when the server runs outside a container, with sipsak installed",
+        note: "works only if the server runs outside a container, with sipsak installed",
     },
     Kind {
         name: "smtp",

@@ -1,4 +1,5 @@
-//! What things are: monitors, their types and their columns. Pure: no engine, files, clock or network.
+//! The server's objects: monitors, their types and columns, and the other entities. Pure: no engine, files, clock or
+//! network.
 
 pub mod check;
 pub mod defaults;

@@ -8,7 +8,7 @@ pub const R1_23: Release = Release::new(1, 23, 0);
 pub const R2_0: Release = Release::new(2, 0, 0);
 /// Intervals from 1 s, saved responses.
 pub const R2_1: Release = Release::new(2, 1, 0);
-/// The page's default for domain expiry went off, and came back with 2.2.0.
+/// The page's default for domain expiry was disabled; 2.2.0 enabled it again.
 pub const R2_1_1: Release = Release::new(2, 1, 1);
 /// DNS measurements of Globalping.
 pub const R2_1_2: Release = Release::new(2, 1, 2);

@@ -1,4 +1,4 @@
-//! A new row of `monitor`: what the server stores when somebody types the same into its Add page.
+//! A new row of `monitor`, as the server stores it for the same input on its Add page.
 
 use std::collections::BTreeMap;
 
@@ -12,16 +12,16 @@ use crate::error::Problem;
 use crate::schema::{Column, Release, Table};
 use crate::value::Value;
 
-/// What a new monitor needs to know that nobody types.
+/// Values of a new monitor that are not part of the input.
 #[derive(Clone, Debug, Default)]
 pub struct Maker {
-    /// The user it belongs to. Without one nobody sees the monitor.
+    /// The user it belongs to. Without a user no page shows the monitor.
     pub user_id: i64,
-    /// A token of its own for a push monitor, [`push_token_length`] letters and digits; used when none was typed.
+    /// A token for a push monitor, [`push_token_length`] letters and digits; used if none is given.
     pub push_token: String,
-    /// The proxy that is marked as default: the page gives it to every new monitor.
+    /// The proxy that is marked as default: the page sets it for every new monitor.
     pub proxy_id: Option<i64>,
-    /// `created_date`, UTC, `2026-01-31 08:00:00`. `None` leaves it to the default of the column, as the server does.
+    /// `created_date`, UTC, `2026-01-31 08:00:00`. `None` uses the default of the column, as the server does.
     pub created_date: Option<String>,
 }
 
@@ -30,15 +30,15 @@ pub struct Maker {
 pub struct Opt {
     /// The field it sets.
     pub field: &'static Field,
-    /// It must be given: there is no default.
+    /// It is required: there is no default.
     pub required: bool,
-    /// What holds when it is not given, as text for people; `None` when it is nothing.
+    /// The default as text; `None` if there is none.
     pub default: Option<String>,
-    /// The texts it takes; empty when it takes any.
+    /// The possible values; empty if any text is valid.
     pub choices: Vec<&'static str>,
 }
 
-/// How long a push token is that the page of `release` makes.
+/// The length of a push token of the page of `release`.
 pub fn push_token_length(release: Release) -> usize {
     if release < R2_0 { 10 } else { 32 }
 }
@@ -59,7 +59,7 @@ pub fn options(kind: &Kind, release: Release) -> Vec<Opt> {
                 "active" => Some("true".to_owned()),
                 "weight" => Some("2000".to_owned()),
                 "retry_interval" => Some("the interval".to_owned()),
-                "push_token" => Some("made by kumadb".to_owned()),
+                "push_token" => Some("generated".to_owned()),
                 _ if field.shape == Shape::Flag => default.or_else(|| Some("false".to_owned())),
                 _ => default,
             };
@@ -73,9 +73,9 @@ pub fn options(kind: &Kind, release: Release) -> Vec<Opt> {
 
 /// The row of a new monitor: every column of the live `table` that is known to us, except `id`, in the table's order.
 ///
-/// A typed value comes first, then the default of the page of `release`, then the default of the column. Columns that
-/// are unknown to us, and those whose default is an expression, are left out: the database's default applies.
-/// `typed` is keyed by column name; columns of a newer server that are unknown to us are taken as they are.
+/// A typed value comes first, then the default of the page of `release`, then the default of the column. Unknown
+/// columns, and those whose default is an expression, are left out: the database's default applies. The keys of `typed`
+/// are column names; unknown columns of a newer server are not changed.
 ///
 /// # Errors
 /// Every problem of the input at once.
@@ -89,18 +89,18 @@ pub fn new_monitor(
     Page::new(release, table, kind).fill(typed, by)
 }
 
-/// What does not change from one new monitor of a type to the next.
+/// The common part of new monitors of one type.
 #[derive(Debug)]
 pub struct Page<'t> {
     release: Release,
     kind: String,
     table: &'t Table,
-    /// What each column holds when nobody types anything; `None` where that is left to the database.
+    /// The default of each column; `None` for the default of the database.
     defaults: Vec<(&'t str, Option<Value>)>,
 }
 
 impl<'t> Page<'t> {
-    /// The page for monitors of type `kind`, whether it is known to us or not.
+    /// The page for monitors of type `kind`, also of an unknown type.
     pub fn new(release: Release, table: &'t Table, kind: &str) -> Page<'t> {
         let default = |column: &'t Column| {
             let value = page_default(&column.name, kind, release).or_else(|| column_default(column));
@@ -110,7 +110,7 @@ impl<'t> Page<'t> {
         Page { release, kind: kind.to_owned(), table, defaults }
     }
 
-    /// The release whose page it is.
+    /// The release of the page.
     pub fn release(&self) -> Release {
         self.release
     }
@@ -129,7 +129,7 @@ impl<'t> Page<'t> {
             match field(column).filter(|known| known.column == column) {
                 Some(known) if known.is_typed() => match normalise(known, value.clone()) {
                     Ok(Value::Text(name)) if matches!(known.shape, Shape::Reference(_)) => {
-                        problems.push(Problem::new(known.column, format!("no such thing as `{name}`")));
+                        problems.push(Problem::new(known.column, format!("`{name}` does not exist")));
                     }
                     Ok(value) => {
                         given.insert(column, value);
@@ -144,10 +144,10 @@ impl<'t> Page<'t> {
         }
         let row = self.row(given, by);
 
-        // A column whose value was refused already would be reported twice, as missing.
+        // A column whose value was rejected already would be reported again as missing.
         let reported: Vec<String> = problems.iter().map(|problem| problem.subject.clone()).collect();
         let mut found = check_monitor(self.release, &self.kind, &row);
-        // So would the interval, whose value the retry interval takes over.
+        // So would the interval, whose value is the default of the retry interval.
         if !typed.contains_key("retry_interval") && found.iter().any(|problem| problem.subject == "interval") {
             found.retain(|problem| problem.subject != "retry_interval");
         }
@@ -160,7 +160,7 @@ impl<'t> Page<'t> {
         if problems.is_empty() { Ok(row) } else { Err(problems) }
     }
 
-    /// The row that the page sends where `given` was typed, right or wrong.
+    /// The row that the page sends for the input `given`, valid or not.
     pub fn row(&self, mut given: BTreeMap<&str, Value>, by: &Maker) -> Vec<(String, Value)> {
         complete(self.release, &self.kind, &mut given, by);
         self.defaults
@@ -178,7 +178,7 @@ impl<'t> Page<'t> {
     }
 }
 
-/// Adds what the page works out of the rest.
+/// Adds what the page computes from the other fields.
 fn complete(release: Release, kind: &str, given: &mut BTreeMap<&str, Value>, by: &Maker) {
     let whole = |given: &BTreeMap<&str, Value>, column: &str| {
         let value = given.get(column).cloned().or_else(|| page_default(column, kind, release));
@@ -194,7 +194,7 @@ fn complete(release: Release, kind: &str, given: &mut BTreeMap<&str, Value>, by:
     if is_ping && let Some(Value::Real(timeout)) = given.get_mut("timeout") {
         *timeout = timeout.round();
     }
-    // A ping takes longer than the interval: the page makes the interval longer.
+    // If a ping takes longer than the interval, the page extends the interval.
     if is_ping && !given.contains_key("interval") {
         let timeout = given.get("timeout").and_then(Value::int).unwrap_or(10);
         let [count, each] = ["ping_count", "ping_per_request_timeout"].map(|column| whole(given, column).unwrap_or(1));
@@ -207,7 +207,7 @@ fn complete(release: Release, kind: &str, given: &mut BTreeMap<&str, Value>, by:
     if !given.contains_key("retry_interval") {
         given.insert("retry_interval", Value::Int(interval));
     }
-    // The page keeps the timeout within 80 % of the interval, cut to a tenth of a second; it never raises it.
+    // The page limits the timeout to 80 % of the interval, rounded down to a tenth of a second; it never raises it.
     if !is_ping
         && !given.contains_key("timeout")
         && let Some(Value::Real(usual)) = page_default("timeout", kind, release)
@@ -236,7 +236,7 @@ fn complete(release: Release, kind: &str, given: &mut BTreeMap<&str, Value>, by:
     }
 }
 
-/// The name the page of 2.x shows when people type none: the host, the service, or the host of the URL.
+/// The default name on the page of 2.x: the host, the service, or the host of the URL.
 fn name_of(given: &BTreeMap<&str, Value>) -> Option<String> {
     let text = |column: &str| given.get(column).and_then(Value::text).filter(|text| !text.is_empty());
     let name = text("hostname").or_else(|| text("system_service_name")).map(str::to_owned).or_else(|| {
@@ -252,7 +252,7 @@ fn name_of(given: &BTreeMap<&str, Value>) -> Option<String> {
     (!name.is_empty()).then_some(name)
 }
 
-/// The default of a column that we know, as a value; `None` when it is an expression, or the column unknown.
+/// The default of a known column as a value; `None` if it is an expression.
 fn column_default(column: &Column) -> Option<Value> {
     let known = field(&column.name).filter(|known| known.column == column.name)?;
     let default = column.default.as_deref().map(str::trim);
@@ -271,13 +271,13 @@ fn column_default(column: &Column) -> Option<Value> {
     }
 }
 
-/// What is wrong with nothing in a column that must hold something.
+/// The problem of an empty column that requires a value.
 pub fn check_null(table: &Table, column: &str, value: &Value) -> Option<Problem> {
     let live = table.column(column).filter(|live| live.not_null && value.is_null())?;
-    Some(Problem::new(live.name.as_str(), "must have a value, it cannot be null"))
+    Some(Problem::new(live.name.as_str(), "requires a value; it cannot be null"))
 }
 
-/// MariaDB refuses what does not fit; SQLite takes it.
+/// MariaDB rejects values that do not fit; SQLite accepts them.
 fn too_long(table: &Table, column: &str, value: &Value) -> Option<Problem> {
     // Only MariaDB's catalogue has such extras.
     table.column("id").filter(|id| id.extra.contains("auto_increment"))?;
@@ -287,6 +287,6 @@ fn too_long(table: &Table, column: &str, value: &Value) -> Option<Problem> {
     let is_choice = field(column).is_some_and(|known| matches!(known.shape, Shape::Choice(_)));
     let length = value.text()?.chars().count();
     (is_choice && length > room).then(|| {
-        Problem::new(column, format!("has {length} characters, and this MariaDB database keeps {room} of them"))
+        Problem::new(column, format!("has {length} characters; the maximum in this MariaDB database is {room}"))
     })
 }

@@ -9,7 +9,7 @@ use super::fields::field;
 use super::release::*;
 use super::typed::{shown, texts};
 
-/// Adds what is wrong with the fields that the subject's type has.
+/// Adds the problems of the fields of the subject's type.
 pub(super) fn check(subject: &Subject, found: &mut Vec<Found>) {
     let has = |column: &str| subject.kind.has(column, subject.release);
     match subject.kind.name {
@@ -73,7 +73,7 @@ fn check_url(subject: &Subject, column: &'static str, schemes: &[&str]) -> Optio
         return Some(Found::about(&[column], message).typed(&format!("{safest}://{}", without_login(rest))));
     }
     if host.is_empty() || host.starts_with(':') || url.contains(char::is_whitespace) {
-        let message = format!("`{}` is no URL with a host", without_login(url));
+        let message = format!("`{}` is not a URL with a host", without_login(url));
         return Some(Found::about(&[column], message).typed(&format!("{safest}://example.com/")));
     }
     None
@@ -101,13 +101,13 @@ fn check_host(subject: &Subject) -> Option<Found> {
         let port = port.filter(|_| subject.kind.has("port", subject.release));
         let bare = shell_word(bare);
         let hint = port.map_or_else(|| format!("--hostname {bare}"), |port| format!("--hostname {bare} --port {port}"));
-        return Some(Found::about(&["hostname"], "is a URL, a host name or address is wanted").command(hint));
+        return Some(Found::about(&["hostname"], "is a URL, must be a host name or address").command(hint));
     }
     if let (bare, Some(port)) = split_port(host)
         && is_host(bare, false)
         && host.parse::<IpAddr>().is_err()
     {
-        let message = format!("`{host}` has a port in it");
+        let message = format!("`{host}` contains a port");
         let hint = match subject.kind.has("port", subject.release) {
             true => format!("--hostname {bare} --port {port}"),
             false => format!("--hostname {bare}"),
@@ -116,13 +116,13 @@ fn check_host(subject: &Subject) -> Option<Found> {
     }
     let is_dns = subject.kind.name == "dns";
     if !(is_host(host, is_dns) || is_dns && host == ".") {
-        let message = format!("`{host}` is neither a host name nor an address");
+        let message = format!("`{host}` is not a valid host name or address");
         return Some(Found::about(&["hostname"], message).typed("example.com"));
     }
     None
 }
 
-/// `example.com:443` as host and port; an IPv6 address has colons of its own.
+/// `example.com:443` as host and port; an IPv6 address contains colons itself.
 fn split_port(host: &str) -> (&str, Option<u16>) {
     match host.rsplit_once(':') {
         Some((bare, port)) if !bare.contains(':') || bare.ends_with(']') => match port.parse() {
@@ -133,7 +133,7 @@ fn split_port(host: &str) -> (&str, Option<u16>) {
     }
 }
 
-/// Whether `host` is an address, or a name as the page takes it: underscores are allowed, a dot at the end too.
+/// Whether `host` is an address, or a name that the page accepts: underscores and a trailing dot are allowed.
 fn is_host(host: &str, wildcard: bool) -> bool {
     let bare = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(host);
     if bare.parse::<IpAddr>().is_ok() {
@@ -156,7 +156,7 @@ fn check_status_codes(subject: &Subject) -> Option<Found> {
     let codes = texts(subject.text(column)?)?;
     let example = if subject.kind.name == "websocket-upgrade" { "1000" } else { "200-299,301" };
     if codes.is_empty() {
-        return Some(Found::about(&[column], "is empty, so that no answer counts as up").typed(example));
+        return Some(Found::about(&[column], "is empty, so no response counts as up").typed(example));
     }
     let code = |text: &str| -> Option<u16> {
         let is_code = text.len() == 3 || text.len() == 4 && subject.kind.name == "websocket-upgrade";
@@ -167,28 +167,28 @@ fn check_status_codes(subject: &Subject) -> Option<Found> {
         None => code(text).is_none(),
     })?;
     let form = if subject.kind.name == "websocket-upgrade" { "`1000` or `1000-1003`" } else { "`204` or `200-299`" };
-    Some(Found::about(&[column], format!("`{wrong}` is no status code, write {form}")).typed(example))
+    Some(Found::about(&[column], format!("`{wrong}` is not a valid status code; use {form}")).typed(example))
 }
 
-/// Text that must be a JSON map when it is there.
+/// Text that must be a JSON object if present.
 fn check_json_text(subject: &Subject, column: &'static str, example: &str) -> Option<Found> {
     let message = match serde_json::from_str::<Json>(subject.text(column)?) {
         Ok(Json::Object(_)) => return None,
-        Ok(_) => "is JSON, but not a map".to_owned(),
+        Ok(_) => "is JSON, but not an object".to_owned(),
         Err(error) => not_json(&error),
     };
     Some(Found::about(&[column], message).typed(example))
 }
 
-/// Text that must be JSON of any shape when it is there.
+/// Text that must be JSON of any shape if present.
 fn check_json_value(subject: &Subject, column: &'static str, hint: &str) -> Option<Found> {
     let error = serde_json::from_str::<Json>(subject.text(column)?).err()?;
     Some(Found::about(&[column], not_json(&error)).command(hint))
 }
 
-/// Where the JSON ends, without any of the text: it may be a secret.
+/// Where the JSON is invalid, without its text: it may be a secret.
 fn not_json(error: &serde_json::Error) -> String {
-    format!("is not JSON (line {}, column {})", error.line(), error.column())
+    format!("is not valid JSON (line {}, column {})", error.line(), error.column())
 }
 
 fn check_authentication(subject: &Subject, found: &mut Vec<Found>) {
@@ -198,7 +198,7 @@ fn check_authentication(subject: &Subject, found: &mut Vec<Found>) {
         _ => return,
     };
     for column in needed.iter().filter(|column| subject.is_empty(column)) {
-        let mut missing = subject.missing(column, &format!("by the authentication `{method}`"));
+        let mut missing = subject.missing(column, &format!("by authentication method `{method}`"));
         missing.also("auth_method");
         found.push(missing);
     }
@@ -208,7 +208,7 @@ fn check_comparison(subject: &Subject) -> Option<Found> {
     let operator = subject.text("json_path_operator").filter(|operator| operator.starts_with(['<', '>']))?;
     let value = subject.text("expected_value")?;
     value.trim().parse::<f64>().is_err().then(|| {
-        let message = format!("is `{value}`, `{operator}` compares numbers");
+        let message = format!("is `{value}`, but `{operator}` compares numbers");
         Found::about(&["expected_value", "json_path_operator"], message).typed("0")
     })
 }
@@ -231,7 +231,7 @@ fn check_push_token(subject: &Subject) -> Option<Found> {
     let fits = token.chars().all(|letter| letter.is_ascii_alphanumeric() || matches!(letter, '-' | '_'));
     (!fits).then(|| {
         Found::about(&["push_token"], "has characters other than letters, digits, `-` and `_`")
-            .hint("leave `push_token` out, one is made")
+            .hint("omit `push_token` to generate one")
     })
 }
 
@@ -259,15 +259,15 @@ fn check_ping(subject: &Subject, found: &mut Vec<Found>) {
     if subject.release < R2_0 {
         return;
     }
-    // 0 is "no timeout of its own" for the server, and the page works one out.
+    // 0 means "default timeout" to the server, and the page computes it.
     let Some(timeout) = subject.number("timeout").map(f64::round).filter(|timeout| *timeout != 0.0) else { return };
     if !(1.0..=300.0).contains(&timeout) {
-        let message = format!("is {timeout} s, a ping takes 1 to 300");
+        let message = format!("is {timeout} s, must be 1 to 300 s for a ping");
         found.push(Found::about(&["timeout"], message).typed("10"));
         return;
     }
     if let Some(each) = subject.number("ping_per_request_timeout").filter(|each| timeout < *each) {
-        let message = format!("is {timeout} s, less than the {each} s of one ping (`ping_per_request_timeout`)");
+        let message = format!("is {timeout} s, less than {each} s for each ping (`ping_per_request_timeout`)");
         found.push(Found::about(&["timeout", "ping_per_request_timeout"], message).typed(&each.to_string()));
     }
 }
@@ -277,13 +277,13 @@ fn check_dns(subject: &Subject, found: &mut Vec<Found>) {
         && host.trim().parse::<IpAddr>().is_ok()
         && subject.text("dns_resolve_type").is_some_and(|record| record != "PTR")
     {
-        let message = format!("`{host}` is an address, only `PTR` records are asked for by address");
+        let message = format!("`{host}` is an address, which only `PTR` queries accept");
         found.push(Found::about(&["hostname", "dns_resolve_type"], message).command("--dns-resolve-type PTR"));
     }
     let Some(servers) = subject.text("dns_resolve_server") else { return };
     if subject.release < R2_1 {
         if servers.trim().trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>().is_err() {
-            let message = format!("is `{servers}`, release {} takes one IP address", subject.release);
+            let message = format!("is `{servers}`, but release {} accepts only one IP address", subject.release);
             found.push(Found::about(&["dns_resolve_server"], message).typed("1.1.1.1"));
         }
         return;
@@ -292,7 +292,7 @@ fn check_dns(subject: &Subject, found: &mut Vec<Found>) {
     match servers.peek() {
         None => found.push(subject.missing("dns_resolve_server", "")),
         Some(_) => found.extend(servers.find(|server| !is_host(server, false)).map(|server| {
-            let message = format!("`{server}` is neither a host name nor an address");
+            let message = format!("`{server}` is not a valid host name or address");
             Found::about(&["dns_resolve_server"], message).typed("1.1.1.1")
         })),
     }
@@ -304,13 +304,13 @@ fn check_mqtt(subject: &Subject, found: &mut Vec<Found>) {
         let (scheme, host) = typed.trim().split_once("://").unwrap_or(("mqtt", typed.trim()));
         let (bare, port) = split_port(host);
         if !SCHEMES.contains(&scheme) {
-            let message = format!("`{scheme}://` is none of `mqtt://`, `mqtts://`, `ws://`, `wss://`");
+            let message = format!("`{scheme}://` is not supported; use `mqtt://`, `mqtts://`, `ws://` or `wss://`");
             found.push(Found::about(&["hostname"], message).typed(&format!("mqtt://{bare}")));
         } else if let Some(port) = port {
             let hint = format!("--hostname {scheme}://{} --port {port}", shell_word(bare));
-            found.push(Found::about(&["hostname"], format!("`{typed}` has a port in it")).command(hint));
+            found.push(Found::about(&["hostname"], format!("`{typed}` contains a port")).command(hint));
         } else if !is_host(host, false) {
-            let message = format!("`{typed}` is neither a host name nor an address");
+            let message = format!("`{typed}` is not a valid host name or address");
             found.push(Found::about(&["hostname"], message).typed("mqtt.example.com"));
         }
     }
@@ -319,12 +319,12 @@ fn check_mqtt(subject: &Subject, found: &mut Vec<Found>) {
             .strip_prefix('/')
             .is_some_and(|rest| rest.chars().all(|letter| letter.is_ascii_alphanumeric() || "-_&()*+".contains(letter)))
     {
-        let message = format!("`{path}` is no path: `/`, then letters, digits and `-_&()*+`");
+        let message = format!("`{path}` is not a valid path; use `/`, then letters, digits and `-_&()*+`");
         found.push(Found::about(&["mqtt_websocket_path"], message).typed("/mqtt"));
     }
     if subject.text("mqtt_check_type") == Some("json-query") {
         for column in ["json_path", "expected_value"].into_iter().filter(|column| subject.is_empty(column)) {
-            let mut missing = subject.missing(column, "by the check type `json-query`");
+            let mut missing = subject.missing(column, "by check type `json-query`");
             missing.also("mqtt_check_type");
             found.push(missing);
         }
@@ -341,7 +341,7 @@ fn check_snmp(subject: &Subject, found: &mut Vec<Found>) {
                     && (part == "0" || !part.starts_with('0') && !part.is_empty())
             });
         if !is_oid {
-            let message = format!("`{oid}` is no object identifier");
+            let message = format!("`{oid}` is not a valid object identifier");
             found.push(Found::about(&["snmp_oid"], message).typed("1.3.6.1.2.1.1.3.0"));
         }
     }
@@ -369,7 +369,7 @@ fn check_kafka(subject: &Subject, found: &mut Vec<Found>) {
     if let Some(brokers) = subject.text("kafka_producer_brokers").and_then(texts) {
         let is_broker = |broker: &str| matches!(split_port(broker), (host, Some(_)) if is_host(host, false));
         found.extend(brokers.iter().find(|broker| !is_broker(broker)).map(|broker| {
-            let message = format!("`{broker}` is no broker, write `host:port`");
+            let message = format!("`{broker}` is not a valid broker; use `host:port`");
             Found::about(&["kafka_producer_brokers"], message).typed("k1:9092,k2:9092")
         }));
     }
@@ -384,15 +384,15 @@ fn check_kafka(subject: &Subject, found: &mut Vec<Found>) {
                 _ => &[],
             };
             for key in needed.iter().filter(|key| text(key).is_none()) {
-                let message = format!("`{key}` is required by the mechanism `aws`");
+                let message = format!("`{key}` is required by mechanism `aws`");
                 let hint = "--kafka-producer-sasl-options '{\"mechanism\": \"aws\", …}'";
                 found.push(Found::about(&[column], message).command(hint));
             }
         }
         other => {
             let known: Vec<String> = MECHANISMS.iter().map(|name| format!("`{name}`")).collect();
-            let what = other.map_or_else(|| "has no mechanism".to_owned(), |name| format!("no mechanism `{name}`"));
-            let message = format!("{what}, it must be one of {}", known.join(", "));
+            let what = other.map_or_else(|| "no mechanism".to_owned(), |name| format!("unknown mechanism `{name}`"));
+            let message = format!("{what}; must be one of {}", known.join(", "));
             found.push(Found::about(&[column], message).typed("'{\"mechanism\": \"None\"}'"));
         }
     }
@@ -402,7 +402,7 @@ fn check_grpc(subject: &Subject, found: &mut Vec<Found>) {
     if let Some((scheme @ ("http" | "https" | "grpc" | "grpcs"), rest)) =
         subject.text("grpc_url").and_then(|url| url.split_once("://"))
     {
-        let message = format!("starts with `{scheme}://`, host and port are wanted");
+        let message = format!("starts with `{scheme}://`, must be a host and port");
         let tls = if matches!(scheme, "https" | "grpcs") { " --grpc-enable-tls true" } else { "" };
         let hint = format!("--grpc-url {}{tls}", shell_word(rest.trim_end_matches('/')));
         found.push(Found::about(&["grpc_url"], message).command(hint));
@@ -417,25 +417,28 @@ fn check_service(subject: &Subject) -> Option<Found> {
     if subject.kind.name == "pm2" {
         return name
             .contains(|letter: char| letter < ' ' || letter == '\x7f')
-            .then(|| Found::about(&[column], "has control characters in it").typed("api"));
+            .then(|| Found::about(&[column], "contains control characters").typed("api"));
     }
     let fits = name.chars().all(|letter| letter.is_ascii_alphanumeric() || "._-@".contains(letter));
     (!fits).then(|| {
         let what = field(column).map_or_else(|| "it".into(), |known| shown(known, name));
-        let message = format!("{what} is no service name: letters, digits and `._-@`, no spaces");
+        let message = format!("{what} is not a valid service name; use letters, digits and `._-@`");
         Found::about(&[column], message).typed("sshd")
     })
 }
 
 fn check_globalping(subject: &Subject, found: &mut Vec<Found>) {
     if let Some(location) = subject.text("location").filter(|location| location.contains(',')) {
-        let message = format!("`{location}` is several locations, one is taken; join filters with `+`");
+        let message = format!(
+            "`{location}` contains several locations, but only one is supported; combine filters \
+                               with `+`"
+        );
         found.push(Found::about(&["location"], message).typed(&location.replace([',', ' '], "+").replace("++", "+")));
     }
     let subtype = subject.text("subtype").unwrap_or("ping");
     let needed = if subtype == "http" { "url" } else { "hostname" };
     if subject.is_empty(needed) {
-        let mut missing = subject.missing(needed, &format!("by the measurement `{subtype}`"));
+        let mut missing = subject.missing(needed, &format!("by measurement `{subtype}`"));
         missing.also("subtype");
         found.push(missing);
     }
@@ -451,13 +454,13 @@ fn check_globalping(subject: &Subject, found: &mut Vec<Found>) {
     let protocol = subject.text("protocol");
     if protocol.map_or(subtype != "http", |protocol| !protocols.contains(&protocol)) {
         let known: Vec<String> = protocols.iter().map(|name| format!("`{name}`")).collect();
-        let what = protocol.map_or_else(|| "is nothing".to_owned(), |protocol| format!("is `{protocol}`"));
-        let message = format!("{what}, the measurement `{subtype}` takes {}", known.join(" or "));
+        let what = protocol.map_or_else(|| "is empty".to_owned(), |protocol| format!("is `{protocol}`"));
+        let message = format!("{what}, must be {} for measurement `{subtype}`", known.join(" or "));
         found.push(Found::about(&["protocol", "subtype"], message).typed(protocols[0]));
     }
     let needs_port = subtype == "dns" || subtype == "ping" && protocol == Some("TCP");
     if needs_port && subject.is_empty("port") {
-        let mut missing = subject.missing("port", &format!("by the measurement `{subtype}`"));
+        let mut missing = subject.missing("port", &format!("by measurement `{subtype}`"));
         missing.also("protocol");
         found.push(missing);
     }

@@ -1,4 +1,4 @@
-//! What a database says exists.
+//! The content of a database.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
@@ -8,43 +8,43 @@ use crate::schema::EngineKind;
 use crate::schema::{Recognition, Schema};
 use crate::value::Row;
 
-/// The hash of a configuration; a plan made for one does not fit another.
+/// The hash of a configuration; a plan for one does not fit another.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Fingerprint(pub String);
 
 impl Fingerprint {
-    /// The fingerprint of no configuration: a plan made for it fits none.
+    /// The fingerprint of no configuration: a plan with it fits none.
     pub fn none() -> Fingerprint {
         Fingerprint("none".to_owned())
     }
 }
 
-/// A database that was recognised as the server's.
+/// A database that was recognised as one of the server.
 #[derive(Clone, Debug)]
 pub struct Database {
-    /// Which engine keeps it.
+    /// Its engine.
     pub engine: EngineKind,
     /// Its tables.
     pub schema: Schema,
-    /// Which release made it.
+    /// Its release.
     pub release: Recognition,
     /// Names of the migrations that were applied; for 1.x the patches.
     pub migrations: BTreeSet<String>,
-    /// A migration is running or was cut off (`knex_migrations_lock`).
+    /// A migration is running or was interrupted (`knex_migrations_lock`).
     pub migrating: bool,
 }
 
-/// Everything that a person configured, row by row: what plans about whole documents, and exports, are made of.
+/// The complete configuration, row by row: the input of plans for fixtures and of exports.
 #[derive(Clone, Debug)]
 pub struct Config {
     /// The database it was read from.
     pub database: Database,
     /// The rows of each table of the configuration, in the order of their ids.
     pub tables: BTreeMap<String, Vec<Row>>,
-    /// The first active user: the one who sees what is added.
+    /// The first active user: the owner of new items.
     pub owner: Option<i64>,
-    /// What this configuration hashes to.
+    /// The hash of this configuration.
     pub fingerprint: Fingerprint,
 }
 
@@ -55,18 +55,18 @@ impl Config {
         rows.binary_search_by_key(&Some(id), |row| row.int("id")).ok().map(|at| &rows[at])
     }
 
-    /// The setting called `key`.
+    /// The setting with this key.
     pub fn setting(&self, key: &str) -> Option<&Row> {
         self.rows("setting").iter().find(|row| row.text("key") == Some(key))
     }
 
-    /// The rows of `table`; none where the release has no such table.
+    /// The rows of `table`; empty if the release has no such table.
     pub fn rows(&self, table: &str) -> &[Row] {
         self.tables.get(table).map_or(&[], Vec::as_slice)
     }
 }
 
-/// The configuration that plans about monitors need.
+/// The configuration that plans for monitors require.
 #[derive(Clone, Debug)]
 pub struct State {
     /// The database it was read from.
@@ -83,9 +83,9 @@ pub struct State {
     pub docker_hosts: Vec<Row>,
     /// All remote browsers: id, name. Empty before 2.0.
     pub remote_browsers: Vec<Row>,
-    /// The first active user: the one who sees what is added.
+    /// The first active user: the owner of new items.
     pub owner: Option<i64>,
-    /// What this configuration hashes to.
+    /// The hash of this configuration.
     pub fingerprint: Fingerprint,
 }
 
@@ -94,7 +94,7 @@ pub struct State {
 pub struct Monitor {
     /// Its id.
     pub id: i64,
-    /// Its row; which columns are in it depends on who read it.
+    /// Its row; which columns it contains depends on how it was read.
     pub row: Row,
     /// Its tags, in the order they were attached.
     pub tags: Vec<TagLink>,
@@ -128,7 +128,7 @@ impl Monitor {
         self.row.text("name").unwrap_or_default()
     }
 
-    /// Its type, whether known to us or not.
+    /// Its type, known or not.
     pub fn kind(&self) -> &str {
         self.row.text("type").unwrap_or_default()
     }
@@ -138,14 +138,14 @@ impl Monitor {
         self.row.int("parent")
     }
 
-    /// Whether it is switched on by itself; a group above it may still hold it.
+    /// Whether it is active itself; it may still be paused by a group.
     pub fn active(&self) -> bool {
         self.row.cell("active").truthy()
     }
 }
 
 impl State {
-    /// Where a monitor stands: `Group/Subgroup/Name`.
+    /// The path of a monitor: `Group/Subgroup/Name`.
     pub fn path(&self, id: i64) -> String {
         path_of(id, &|id| self.monitors.get(&id).map(|monitor| (monitor.name(), monitor.parent())))
     }
@@ -160,7 +160,7 @@ impl State {
         self.monitors.values().filter(move |monitor| monitor.parent() == Some(id))
     }
 
-    /// `id` and everything below it, parents first.
+    /// `id` and everything inside it, parents first.
     pub fn family(&self, id: i64) -> Vec<i64> {
         let mut found = vec![id];
         let mut at = 0;
@@ -173,7 +173,7 @@ impl State {
         found
     }
 
-    /// The groups that monitor `id` stands in, the nearest first.
+    /// The groups that monitor `id` is in, the nearest first.
     pub fn ancestors(&self, id: i64) -> Vec<i64> {
         let mut found = Vec::new();
         let mut at = self.monitors.get(&id).and_then(Monitor::parent);
@@ -185,7 +185,7 @@ impl State {
         found
     }
 
-    /// Whether the server checks this monitor: it and every group above it is active (as 2.5.3 decides it).
+    /// Whether the server checks this monitor: it and every group above it are active (as in 2.5.3).
     pub fn runs(&self, id: i64) -> bool {
         let mut seen = BTreeSet::new();
         let mut at = self.monitors.get(&id);
@@ -198,8 +198,8 @@ impl State {
         !seen.is_empty()
     }
 
-    /// Monitors that write a beat by themselves soon after the server's start. A push monitor waits for somebody to
-    /// call, and a manual one for a person.
+    /// Monitors that write a heartbeat automatically soon after the server starts. A push monitor waits for a call, and
+    /// a manual one for the user.
     pub fn beating(&self) -> Vec<i64> {
         let silent = ["push", "manual"];
         self.monitors
@@ -219,10 +219,10 @@ pub fn monitor_paths(rows: &[Row]) -> HashMap<i64, String> {
     known.keys().map(|id| (*id, path_of(*id, &|id| known.get(&id).copied()))).collect()
 }
 
-/// The path of the monitor `id`, out of the name and the parent of each.
+/// The path of the monitor `id`, from the name and parent of each monitor.
 fn path_of<'n>(id: i64, monitor: &dyn Fn(i64) -> Option<(&'n str, Option<i64>)>) -> String {
     let (mut parts, mut seen, mut at) = (Vec::new(), HashSet::new(), Some(id));
-    // A cycle of parents is a fault that people have; it must not hang us as it hangs the server.
+    // Cycles of parents exist in practice; they must not cause an endless loop as in the server.
     while let Some((id, (name, parent))) = at.and_then(|id| Some((id, monitor(id)?))) {
         if !seen.insert(id) {
             break;

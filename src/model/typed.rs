@@ -1,4 +1,4 @@
-//! Between what people write and what the database stores: one cell at a time.
+//! Converts between input and the stored value of a cell.
 
 use std::borrow::Cow;
 
@@ -8,19 +8,19 @@ use super::fields::{Field, Shape};
 use crate::error::Problem;
 use crate::value::Value;
 
-/// The value of `text` as typed on a command line: `true`, `60`, `200-299,301`, `k1:9092,k2:9092`, `{"a": 1}`.
+/// The value of `text` from a command line: `true`, `60`, `200-299,301`, `k1:9092,k2:9092`, `{"a": 1}`.
 ///
-/// Empty text unsets numbers, choices and references. A reference that is not a number stays text: the name of what
-/// is meant. Ranges and choices are not looked at here, because they depend on type and release; see
+/// Empty text unsets numbers, choices and references. A reference that is not a number stays text: a name. Ranges and
+/// choices are not checked here, because they depend on type and release; see
 /// [`check_monitor`](super::check::check_monitor).
 ///
 /// # Errors
-/// A problem when `text` is not of the field's shape, or the field belongs to the server.
+/// A problem if `text` does not have the field's shape, or only the server writes the field.
 pub fn parse(field: &Field, text: &str) -> Result<Value, Problem> {
     normalise(field, Value::Text(text.to_owned()))
 }
 
-/// The value of `json` as written in a fixture file; lists may be lists, headers may be a map.
+/// The value of `json` from a fixture; lists may be lists, headers may be a map.
 ///
 /// # Errors
 /// As [`parse`].
@@ -40,7 +40,7 @@ pub fn from_json(field: &Field, json: &Json) -> Result<Value, Problem> {
         Json::String(text) => Value::from(text.as_str()),
         Json::Array(_) | Json::Object(_) => match field.shape {
             Shape::StatusCodes | Shape::Texts | Shape::Array | Shape::Object => Value::from(json.to_string()),
-            // The page lays JSON out by four spaces in its text fields.
+            // The page indents JSON by four spaces in its text fields.
             Shape::LongText => Value::from(laid_out(json)),
             _ if json.is_array() => return Err(misshapen(field, "a list")),
             _ => return Err(misshapen(field, "a map")),
@@ -51,7 +51,7 @@ pub fn from_json(field: &Field, json: &Json) -> Result<Value, Problem> {
 
 /// `value` as text that [`parse`] reads back as the same value; NULL is empty text.
 ///
-/// Secrets are not hidden here: ask `field.secret` first.
+/// Secrets are not redacted here: check `field.secret` first.
 pub fn render(field: &Field, value: &Value) -> String {
     match (field.shape, value) {
         (_, Value::Null) => String::new(),
@@ -65,7 +65,7 @@ pub fn render(field: &Field, value: &Value) -> String {
     }
 }
 
-/// Whether both values mean the same in this field: `1` and `"1"` do, and JSON texts that differ in spaces only.
+/// Whether both values are equal in this field: `1` and `"1"` are, and JSON texts that differ in spaces only.
 pub fn same(field: &Field, a: &Value, b: &Value) -> bool {
     if a.same(b) {
         return true;
@@ -98,14 +98,13 @@ pub fn normalise(field: &Field, value: Value) -> Result<Value, Problem> {
     }
     match field.shape {
         Shape::Server => {
-            Err(Problem::new(field.column, "is written by the server alone")
-                .hint(format!("leave `{}` out", field.column)))
+            Err(Problem::new(field.column, "is written only by the server").hint(format!("omit `{}`", field.column)))
         }
         Shape::Text(_) | Shape::LongText | Shape::Kind => Ok(match value {
             Value::Int(_) | Value::Real(_) => Value::from(value.to_string()),
             text_or_null => text_or_null,
         }),
-        Shape::Whole(..) => whole(field, value, "a whole number"),
+        Shape::Whole(..) => whole(field, value, "an integer"),
         Shape::Real => match value {
             Value::Int(n) => Ok(Value::Real(n as f64)),
             Value::Text(text) if text.trim().is_empty() => Ok(Value::Null),
@@ -174,7 +173,7 @@ fn whole(field: &Field, value: Value, what: &str) -> Result<Value, Problem> {
     }
 }
 
-/// A list of texts, out of JSON or of text with commas; numbers in it become text, as the server insists.
+/// A list of texts, from JSON or text with commas; numbers in it become text, as the server requires.
 fn list(field: &Field, value: Value) -> Result<Value, Problem> {
     let text = match value {
         Value::Null => return Ok(Value::from("[]")),
@@ -208,13 +207,13 @@ fn json_of(field: &Field, value: Value, what: &str, fits: fn(&Json) -> bool) -> 
     }
 }
 
-/// Whether `item` survives being joined with commas and split again.
+/// Whether `item` is unchanged after being joined with commas and split again.
 fn is_plain_item(item: &str) -> bool {
     !item.is_empty() && item.trim() == item && !item.contains(',') && !item.starts_with('[')
 }
 
 fn wanted(field: &Field, what: &str, typed: &str) -> Problem {
-    let problem = Problem::new(field.column, format!("takes {what}, not {}", shown(field, typed)));
+    let problem = Problem::new(field.column, format!("must be {what}, not {}", shown(field, typed)));
     match field.example.is_empty() {
         true => problem,
         false => problem.command(format!("--{} {}", field.option(), field.example)),
@@ -225,11 +224,11 @@ fn misshapen(field: &Field, what: &str) -> Problem {
     Problem::new(field.column, format!("cannot be {what}"))
 }
 
-/// `typed` as it may appear in a message: secrets never do, long text is cut.
+/// `typed` as shown in a message: secrets are redacted, long text is cut.
 pub(super) fn shown<'t>(field: &Field, typed: &'t str) -> Cow<'t, str> {
     const LONGEST: usize = 60;
     if field.secret {
-        return "what was given".into();
+        return "this value".into();
     }
     match typed.char_indices().nth(LONGEST) {
         Some((end, _)) => format!("`{}…`", &typed[..end]).into(),

@@ -1,4 +1,4 @@
-//! What a row means: the cells of a thing as people know them, in one spelling for both engines and all releases.
+//! Rows as items with fields, in one spelling for both engines and all releases.
 
 use std::collections::HashMap;
 
@@ -11,10 +11,10 @@ use super::same;
 use super::state::{Config, monitor_paths};
 use crate::value::{Row, Value};
 
-/// Keys of a notification's JSON that stand in columns or fields of their own.
+/// Keys of a notification's JSON that are columns or separate fields.
 pub(crate) const OUTSIDE_CONFIG: [&str; 4] = ["name", "type", "isDefault", "applyExisting"];
 
-/// What people know the thing in `row` by.
+/// The name of the item in `row`.
 pub fn existing_name(entity: &Entity, row: &Row) -> String {
     match entity.key {
         "proxies" => {
@@ -28,7 +28,7 @@ pub fn existing_name(entity: &Entity, row: &Row) -> String {
     }
 }
 
-/// What people know every thing of one kind by, by id; monitors by their paths.
+/// The names of all items of one kind, by id; for monitors, their paths.
 pub fn existing_names(entity: &Entity, config: &Config) -> HashMap<i64, String> {
     let rows = config.rows(entity.table);
     match entity.table == MONITORS.table {
@@ -37,7 +37,7 @@ pub fn existing_names(entity: &Entity, config: &Config) -> HashMap<i64, String> 
     }
 }
 
-/// Parts of one kind by the id of what they are part of, in their order.
+/// Parts of one kind by the id of the item that they belong to, in order.
 pub fn parts_by_owner<'c>(part: &Entity, config: &'c Config) -> HashMap<i64, Vec<&'c Row>> {
     let mut by_owner: HashMap<i64, Vec<&Row>> = HashMap::new();
     for row in config.rows(part.table) {
@@ -51,13 +51,13 @@ pub fn parts_by_owner<'c>(part: &Entity, config: &'c Config) -> HashMap<i64, Vec
     by_owner
 }
 
-/// What `row` holds in `column` of a thing: mostly the cell itself.
+/// The value of field `column` in `row`: usually the cell itself.
 pub fn read_cell(entity: &Entity, row: &Row, column: &str) -> Value {
     match (entity.table, column) {
         ("notification", "type" | "config") => {
             let text = row.text("config").unwrap_or_default();
             let Ok(Json::Object(mut config)) = serde_json::from_str(text) else {
-                // Not what the server writes; it is shown and kept as it is.
+                // Not written by the server; it is shown and kept unchanged.
                 return if column == "config" { text.into() } else { Value::Null };
             };
             match column {
@@ -72,7 +72,7 @@ pub fn read_cell(entity: &Entity, row: &Row, column: &str) -> Value {
     }
 }
 
-/// `value` in the one spelling that both engines and all releases are compared in: dates with seconds, times without.
+/// `value` in the spelling used to compare engines and releases: dates with seconds, times without.
 pub fn canonical(column: &str, value: &Value) -> Value {
     let Value::Text(text) = value else { return value.clone() };
     match column {
@@ -96,12 +96,12 @@ pub fn canonical(column: &str, value: &Value) -> Value {
     }
 }
 
-/// Whether both are the same for the server; nothing and an empty text are.
+/// Whether both are equal for the server; NULL and an empty text are.
 pub fn same_cell(field: &Field, old: &Value, new: &Value) -> bool {
     same(field, &canonical(field.column, old), &canonical(field.column, new)) || old.is_nothing() && new.is_nothing()
 }
 
-/// What a document calls a field: the column, or the shorter word for what it points to.
+/// The name of a field in a fixture: the column, or the shorter name of what it refers to.
 pub fn spelled<'c>(entity: &Entity, column: &'c str) -> &'c str {
     match (entity.table, column) {
         ("monitor", "proxy_id") => "proxy",

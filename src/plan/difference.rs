@@ -1,4 +1,4 @@
-//! How two configurations differ, field by field: what a restore would change. To be shown, never to be carried out.
+//! Compares two configurations field by field: what a restore would change. For display only.
 
 use std::collections::{HashMap, HashSet};
 
@@ -9,11 +9,12 @@ use crate::model::state::Config;
 use crate::model::view::{canonical, existing_name, existing_names};
 use crate::value::{Row, Value};
 
-/// What leads from `now` to `then`, table by table. Columns that `skips` are left out: those that the server writes by itself.
+/// The changes from `now` to `then`, table by table, without the columns for which `skips` is true: those that the
+/// server updates itself.
 pub fn difference(now: &Config, then: &Config, skips: &dyn Fn(&str, &str) -> bool) -> Plan {
     let (here, there) = (Names::of(now), Names::of(then));
     let mut plan = Plan::default();
-    // Parts of what comes or goes come and go with it.
+    // Parts of a created or deleted object are created or deleted with it.
     let mut moved: HashSet<(&str, i64)> = HashSet::new();
     for (table, entity, parent) in tables(now, then) {
         let owner = |row: &Row| Some((parent?, row.int(entity?.owner)?));
@@ -52,7 +53,7 @@ fn rows<'c>(config: &'c Config, table: &str) -> impl Iterator<Item = (i64, &'c R
     config.rows(table).iter().filter_map(|row| Some((row.int("id")?, row)))
 }
 
-/// Every table, things before their parts, with what is known of it and the table of what it is a part of.
+/// Every table, objects before their parts, with its entity and the table that it is a part of.
 fn tables<'c>(now: &'c Config, then: &'c Config) -> Vec<(&'c str, Option<&'static Entity>, Option<&'static str>)> {
     let mut known = Vec::new();
     for entity in ENTITIES.iter().copied() {
@@ -102,7 +103,7 @@ fn changed(
         .collect()
 }
 
-/// Whether a cell is hidden: also where it is not known what it holds.
+/// Whether a cell is redacted: also if its meaning is unknown.
 fn is_secret(table: &str, entity: Option<&'static Entity>, column: &str, row: &Row) -> bool {
     let plain = ["id", "name", "active", "user_id", "monitor_id", "created_date", "status", "weight"];
     match table {
@@ -115,7 +116,7 @@ fn is_secret(table: &str, entity: Option<&'static Entity>, column: &str, row: &R
     }
 }
 
-/// What people know things by.
+/// Names of objects.
 struct Names {
     things: HashMap<&'static str, HashMap<i64, String>>,
 }
@@ -130,7 +131,7 @@ impl Names {
         self.things.get(table)?.get(&id)
     }
 
-    /// What a message calls the thing in `row`.
+    /// The name of the object in `row` in messages.
     fn subject(&self, table: &str, entity: Option<&'static Entity>, parent: Option<&'static str>, row: &Row) -> String {
         let id = row.int("id").unwrap_or(0);
         let Some(entity) = entity else { return format!("row {id} of `{table}`") };

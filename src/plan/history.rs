@@ -1,39 +1,39 @@
-//! Which rows of the history go.
+//! Which rows of the history are deleted.
 
 use serde::{Deserialize, Serialize};
 
 use super::{Assignment, Plan};
 use crate::value::{Row, Value};
 
-/// What is kept of a history.
+/// What is kept of the history.
 #[derive(Clone, Debug)]
 pub struct Keep {
-    /// Days of beats.
+    /// Days of heartbeats.
     pub days: i64,
     /// Days of daily statistics; below 1 all of them are kept.
     pub daily_days: i64,
-    /// Beats where the status changed are kept, however old they are.
+    /// Keep heartbeats where the status changed, at any age.
     pub important: bool,
-    /// So many of the newest beats of each monitor are kept, however old they are.
+    /// Number of newest heartbeats of each monitor to keep at any age.
     pub newest: u64,
-    /// Only these monitors are looked at; `None` for all.
+    /// Only these monitors; `None` for all.
     pub monitors: Option<Vec<i64>>,
-    /// Only these tables are looked at.
+    /// Only these tables.
     pub tables: Vec<String>,
 }
 
-/// Rows of one table that go: those of some monitors that are older than a moment.
+/// Rows of one table that are deleted: those of some monitors that are older than a point in time.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Sweep {
     /// The table.
     pub table: String,
-    /// Its column that says when.
+    /// Its column with the time.
     pub column: String,
-    /// Older than this, as the column has it.
+    /// Older than this, in the format of the column.
     pub before: Value,
     /// Of these monitors.
     pub monitors: Which,
-    /// Beats where the status changed stay.
+    /// Keep heartbeats where the status changed.
     pub keeps_important: bool,
 }
 
@@ -46,14 +46,14 @@ pub enum Which {
     Except(Vec<i64>),
 }
 
-/// All that is done to shorten a history.
+/// All changes that prune a history.
 #[derive(Clone, Debug, Default)]
 pub struct Pruning {
-    /// What goes, in this order.
+    /// What is deleted, in this order.
     pub sweeps: Vec<Sweep>,
-    /// What changes in the settings, in the same transaction.
+    /// Changes of settings, in the same transaction.
     pub settings: Plan,
-    /// Statements that give the room back, run when that is committed.
+    /// Statements that reclaim disk space, run after the commit.
     pub compacting: Vec<String>,
 }
 
@@ -64,8 +64,8 @@ impl Pruning {
     }
 }
 
-/// Sets how many days the server keeps (`keepDataPeriodDays`; 0 for ever), given the row of that setting, as the server
-/// itself writes it (2.5.3).
+/// Sets how many days the server keeps (`keepDataPeriodDays`; 0 for no limit), given the row of that setting, as the
+/// server itself writes it (2.5.3).
 pub fn plan_retention(setting: Option<&Row>, days: i64) -> Plan {
     const KEY: &str = "keepDataPeriodDays";
     let (subject, value) = (format!("setting `{KEY}`"), Value::from(days.to_string()));

@@ -1,6 +1,6 @@
-//! From what is to what should be: an ordered list of row changes, decided completely before anything is touched.
+//! Plans: the ordered row changes from the present state to the desired one, decided before anything is written.
 //!
-//! Pure data: a plan can be shown, saved and compared, and leaves no choice to whoever carries it out.
+//! Pure data: a plan can be shown, saved and compared, and applying it makes no further decisions.
 
 pub mod difference;
 pub mod fixture;
@@ -28,27 +28,27 @@ pub struct Plan {
     pub fingerprint: Option<Fingerprint>,
 }
 
-/// One change of one row (or of the rows that hang on it).
+/// One change of one row (or of the rows that depend on it).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Step {
     /// The table that changes.
     pub table: String,
-    /// What a person calls the object: `` monitor `Network/Router` ``.
+    /// The name of the object in messages: `` monitor `Network/Router` ``.
     pub subject: String,
-    /// What happens.
+    /// The change.
     pub change: Change,
 }
 
-/// What happens to a row.
+/// The change of a row.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Change {
-    /// A new row; its id is given when it is written.
+    /// A new row; its id is assigned when it is written.
     Insert {
         /// Its columns; those left out get the default of the live schema. Ten thousand monitors with a hundred columns
         /// share these.
         columns: Arc<[String]>,
-        /// What each of them holds.
+        /// The value of each column.
         cells: Vec<Cell>,
     },
     /// New cells in the row with this id.
@@ -58,9 +58,9 @@ pub enum Change {
         /// The cells.
         set: Vec<Assignment>,
     },
-    /// All rows in which `column` is `value` go.
+    /// Deletes all rows in which `column` is `value`.
     Delete {
-        /// `id`, or the column that points to what goes.
+        /// `id`, or the column that refers to the deleted row.
         column: String,
         /// The id.
         value: i64,
@@ -74,9 +74,9 @@ pub enum Change {
 pub struct Assignment {
     /// Its column.
     pub column: String,
-    /// What it holds now.
+    /// The present value.
     pub old: Value,
-    /// What it will hold.
+    /// The new value.
     pub new: Cell,
     /// Neither is ever shown.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
@@ -89,12 +89,12 @@ pub struct Assignment {
 pub enum Cell {
     /// This value.
     Is(Value),
-    /// The id that the insert at this position of the plan will get.
+    /// The id of the row that the step at this position of the plan inserts.
     IdOf(usize),
 }
 
 impl Cell {
-    /// The id it holds, where that is known already.
+    /// The id, if it is known already.
     pub fn id(&self) -> Option<i64> {
         match self {
             Cell::Is(value) => value.int(),
@@ -112,7 +112,7 @@ impl<T: Into<Value>> From<T> for Cell {
 /// What a plan does, counted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Tally {
-    /// Objects made.
+    /// Objects created.
     pub created: usize,
     /// Objects changed.
     pub changed: usize,
@@ -121,7 +121,7 @@ pub struct Tally {
 }
 
 impl Assignment {
-    /// What makes the cells of `row` in `table` hold `cells`, as far as they do not and the table has such columns.
+    /// The assignments that set `cells` in `row` of `table`, for columns that exist and differ.
     pub fn of(table: &str, row: &Row, cells: &[(&str, Value)]) -> Vec<Assignment> {
         let secret = |column: &str| match (table, column) {
             ("user", "password" | "twofa_secret") | ("api_key", "key") => true,
@@ -183,7 +183,7 @@ impl Plan {
         self.steps.push(Step { table: table.to_owned(), subject: subject.into(), change });
     }
 
-    /// Objects of `table` that this plan makes, changes and deletes.
+    /// Objects of `table` that this plan creates, changes and deletes.
     pub fn tally(&self, table: &str) -> Tally {
         let mut tally = Tally::default();
         for step in self.steps.iter().filter(|step| step.table == table) {

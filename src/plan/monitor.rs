@@ -1,4 +1,4 @@
-//! Plans about monitors: made, changed, copied, switched on and off, deleted.
+//! Plans for monitors: add, edit, clone, pause, resume, delete.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,7 +9,7 @@ use crate::model::state::{Monitor, State, TagLink};
 use crate::model::{check_null, field};
 use crate::value::{Row, Value};
 
-/// The color the server's page gives a tag when a person does not choose: the first of its palette in 2.5.3.
+/// The default color of a tag on the server's page: the first of its palette in 2.5.3.
 const TAG_COLOR: &str = "#4B5563";
 
 /// A tag to attach.
@@ -41,7 +41,7 @@ pub enum Notify {
     Only(Vec<String>),
 }
 
-/// A monitor to be made.
+/// A new monitor.
 #[derive(Clone, Debug, Default)]
 pub struct New {
     /// Its row, without an id.
@@ -52,22 +52,22 @@ pub struct New {
     pub notify: Notify,
 }
 
-/// What is to change on monitors that exist.
+/// Changes of existing monitors.
 #[derive(Clone, Debug, Default)]
 pub struct Edit {
     /// Cells.
     pub set: Vec<(String, Value)>,
-    /// Tags to attach; one with another value is given the new value.
+    /// Tags to attach; an attached tag with another value gets the new value.
     pub add_tags: Vec<TagWish>,
-    /// Tags to take off, by name.
+    /// Tags to remove, by name.
     pub remove_tags: Vec<String>,
     /// Notifications to attach.
     pub add_notifications: Vec<String>,
-    /// Notifications to take off.
+    /// Notifications to remove.
     pub remove_notifications: Vec<String>,
 }
 
-/// Plans to make `monitors`, and the tags that do not exist yet if `create_tags` is set.
+/// Plans to create `monitors`, and the tags that do not exist yet if `create_tags` is set.
 pub fn plan_add(state: &State, monitors: &[New], create_tags: bool) -> Result<Plan, Vec<Problem>> {
     let mut plan = Plan::of(&state.fingerprint);
     let mut problems = Vec::new();
@@ -75,7 +75,7 @@ pub fn plan_add(state: &State, monitors: &[New], create_tags: bool) -> Result<Pl
     let mut links = Vec::new();
     let mut tokens: BTreeSet<&str> =
         state.monitors.values().filter_map(|monitor| monitor.row.text("push_token")).collect();
-    // Tags first, then all monitors, then all links: like rows in a run are written in one go.
+    // Tags first, then all monitors, then all links: consecutive rows of one table are written together.
     for new in monitors {
         let mut wished: Vec<(Cell, String)> = Vec::new();
         for wish in new.tags.iter().filter_map(|wish| tags.want(wish, &mut plan, &mut problems)) {
@@ -121,7 +121,7 @@ pub fn plan_add(state: &State, monitors: &[New], create_tags: bool) -> Result<Pl
     if problems.is_empty() { Ok(plan) } else { Err(problems) }
 }
 
-/// Plans `edit` on `monitors`, whose rows hold every column.
+/// Plans `edit` on `monitors`, whose rows contain every column.
 pub fn plan_edit(
     state: &State,
     monitors: &BTreeMap<i64, Monitor>,
@@ -207,7 +207,7 @@ pub fn plan_edit(
     if problems.is_empty() { Ok(plan) } else { Err(problems) }
 }
 
-/// A tag that is to be taken off is not to be made first.
+/// A tag that is to be removed is not created first.
 fn not_there(problem: Problem) -> Problem {
     Problem { hint: None, ..Problem { subject: "--remove-tag".into(), ..problem } }
 }
@@ -223,13 +223,13 @@ pub fn plan_delete(state: &State, ids: &[i64], dependents: &BTreeMap<i64, BTreeM
             let cleared = Assignment { column: "parent".into(), old, new, secret: false };
             plan.update("monitor", format!("monitor `{}`", state.path(child.id)), child.id, vec![cleared]);
         }
-        // Written out table by table: databases that were converted by others have lost the foreign keys that would
-        // delete these rows by themselves, and some tables never had one.
+        // Table by table: converted databases may have lost the foreign keys that would delete these rows
+        // automatically, and some tables never had one.
         for (table, rows) in dependents.get(id).into_iter().flatten() {
             plan.delete(table, format!("{table} of {subject}"), "monitor_id", *id, *rows);
         }
     }
-    // Children before parents, so that no key is left pointing to nothing in between.
+    // Children before parents, so that every reference stays valid.
     let mut order: Vec<i64> = ids.to_vec();
     order.sort_by_key(|id| std::cmp::Reverse(state.path(*id).matches('/').count()));
     for id in order {
@@ -245,7 +245,7 @@ fn check_parent(state: &State, monitors: &BTreeMap<i64, Monitor>, parent: i64) -
         let name = state.path(*id);
         let message = match *id == parent {
             true => format!("`{name}` cannot be its own parent"),
-            false => format!("`{}` is itself below `{name}`: the groups would form a cycle", state.path(parent)),
+            false => format!("`{}` is inside `{name}`: the groups would form a cycle", state.path(parent)),
         };
         Problem::new("--parent", message)
     };
@@ -273,7 +273,7 @@ fn uses_token(state: &State, token: &str) -> Option<i64> {
 fn token_taken(state: &State, token: &str) -> Problem {
     let owner = uses_token(state, token).map_or("another monitor".into(), |id| format!("`{}`", state.path(id)));
     Problem::new("--push-token", format!("this push token belongs to {owner} already"))
-        .hint("leave out `--push-token`, a new one is made")
+        .hint("omit `--push-token` to generate a new one")
 }
 
 fn notifications(state: &State, notify: &Notify, problems: &mut Vec<Problem>) -> Vec<i64> {
@@ -299,7 +299,7 @@ fn notifications(state: &State, notify: &Notify, problems: &mut Vec<Problem>) ->
     }
 }
 
-/// Tags by name, those that the plan itself makes included.
+/// Tags by name, including those that the plan itself creates.
 struct Tags<'a> {
     state: &'a State,
     create: bool,

@@ -1,11 +1,11 @@
-//! From the names that people write to the ids that rows hold.
+//! Resolves names to ids.
 
 use crate::error::Problem;
 use crate::model::state::{Monitor, State};
 use crate::text::did_you_mean;
 use crate::value::Row;
 
-/// The monitor that `text` means: its id, its path (`Group/Name`), or its name where only one has it.
+/// The monitor with the id, the path (`Group/Name`), or the unique name `text`.
 pub fn find_monitor<'a>(state: &'a State, text: &str) -> Result<&'a Monitor, Problem> {
     if let Ok(id) = text.parse::<i64>()
         && let Some(monitor) = state.monitors.get(&id)
@@ -30,13 +30,16 @@ pub fn find_monitor<'a>(state: &'a State, text: &str) -> Result<&'a Monitor, Pro
         several => {
             let ids: Vec<String> =
                 several.iter().map(|monitor| format!("{} ({})", monitor.id, state.path(monitor.id))).collect();
-            Err(Problem::new("monitor", format!("{} monitors are called `{text}`: {}", several.len(), ids.join(", ")))
-                .hint("name it by its id"))
+            Err(Problem::new(
+                "monitor",
+                format!("{} monitors have the name `{text}`: {}", several.len(), ids.join(", ")),
+            )
+            .hint("use its id"))
         }
     }
 }
 
-/// The group that `text` means.
+/// The group with the id, path or unique name `text`.
 pub fn find_group(state: &State, text: &str) -> Result<i64, Problem> {
     let wrong = |message: String| Problem::new("--parent", message);
     let group = find_monitor(state, text).map_err(|problem| {
@@ -51,43 +54,43 @@ pub fn find_group(state: &State, text: &str) -> Result<i64, Problem> {
     })?;
     match group.kind() {
         "group" => Ok(group.id),
-        kind => Err(wrong(format!("`{text}` is of type {kind}, only a group can be a parent"))),
+        kind => Err(wrong(format!("`{text}` has type {kind}; only a group can be a parent"))),
     }
 }
 
-/// The notification that `text` means: its name or its id.
+/// The notification with the name or id `text`.
 pub fn find_notification(state: &State, text: &str) -> Result<i64, Problem> {
     find_row(&state.notifications, "--notification", "notification", text, |row| row.text("name"))
-        .map_err(|problem| problem.hint("notifications are made on the server's page, Settings > Notifications"))
+        .map_err(|problem| problem.hint("add notifications on the server's page, Settings > Notifications"))
 }
 
 /// The tag called `text`.
 pub fn find_tag(state: &State, text: &str) -> Result<i64, Problem> {
     if text.is_empty() {
-        return Err(Problem::new("--tag", "a tag needs a name").hint("write NAME or NAME=VALUE"));
+        return Err(Problem::new("--tag", "a tag needs a name").hint("use NAME or NAME=VALUE"));
     }
     find_row(&state.tags, "--tag", "tag", text, |row| row.text("name"))
         .map_err(|problem| problem.hint("remove `--no-create-tags` to create it"))
 }
 
-/// The docker host that `text` means: its name or its id.
+/// The Docker host with the name or id `text`.
 pub fn find_docker_host(state: &State, text: &str) -> Result<i64, Problem> {
     find_row(&state.docker_hosts, "--docker-host", "docker host", text, |row| row.text("name"))
-        .map_err(|problem| problem.hint("docker hosts are made on the server's page, Settings > Docker Hosts"))
+        .map_err(|problem| problem.hint("add Docker hosts on the server's page, Settings > Docker Hosts"))
 }
 
-/// The proxy that `text` means: its host, or its id.
+/// The proxy with the host or id `text`.
 pub fn find_proxy(state: &State, text: &str) -> Result<i64, Problem> {
     let host = text.split_once("://").map_or(text, |(_, rest)| rest);
     let host = host.rsplit_once(':').map_or(host, |(host, _)| host);
     find_row(&state.proxies, "--proxy", "proxy", host, |row| row.text("host"))
-        .map_err(|problem| problem.hint("proxies are made on the server's page, Settings > Proxies"))
+        .map_err(|problem| problem.hint("add proxies on the server's page, Settings > Proxies"))
 }
 
-/// The remote browser that `text` means: its name or its id.
+/// The remote browser with the name or id `text`.
 pub fn find_remote_browser(state: &State, text: &str) -> Result<i64, Problem> {
     find_row(&state.remote_browsers, "--remote-browser", "remote browser", text, |row| row.text("name"))
-        .map_err(|problem| problem.hint("remote browsers are made on the server's page, Settings > Remote Browsers"))
+        .map_err(|problem| problem.hint("add remote browsers on the server's page, Settings > Remote Browsers"))
 }
 
 fn find_row(

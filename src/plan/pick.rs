@@ -1,4 +1,4 @@
-//! Which monitors a command means: named one by one, or all that pass its filters.
+//! Selects monitors by name or by filters.
 
 use globset::{Glob, GlobMatcher};
 
@@ -6,7 +6,7 @@ use super::names::{find_group, find_monitor};
 use crate::error::{Error, InputError, Problem, Result};
 use crate::model::state::{Monitor, State};
 
-/// Names and filters; a monitor passes when every filter that is set lets it.
+/// Names and filters; a monitor is selected if it matches all filters that are set.
 #[derive(Clone, Debug, Default)]
 pub struct Pick {
     /// Ids, names or paths.
@@ -15,16 +15,16 @@ pub struct Pick {
     pub tags: Vec<String>,
     /// Types; one of them.
     pub kinds: Vec<String>,
-    /// Groups; somewhere below one of them.
+    /// Groups; the monitor is inside one of them, at any depth.
     pub groups: Vec<String>,
-    /// Globs over the name, or over the path where they contain a `/`; one of them.
+    /// Globs for the name, or for the path if they contain a `/`; one of them.
     pub globs: Vec<String>,
     /// Only active ones, or only paused ones.
     pub active: Option<bool>,
 }
 
 impl Pick {
-    /// Whether nothing was asked for.
+    /// Whether neither names nor filters are set.
     pub fn is_empty(&self) -> bool {
         self.named.is_empty() && !self.has_filters()
     }
@@ -35,7 +35,7 @@ impl Pick {
             || self.active.is_some()
     }
 
-    /// What a message calls this choice.
+    /// The selection as shown in messages.
     pub fn words(&self) -> String {
         let filter = |option: &str, values: &[String]| {
             values.iter().map(|value| format!("--{option} {value}")).collect::<Vec<_>>()
@@ -49,7 +49,7 @@ impl Pick {
         parts.join(" ")
     }
 
-    /// Ids of the monitors meant, in the order of their ids.
+    /// Ids of the selected monitors, in ascending order.
     ///
     /// # Errors
     /// Every name that means no monitor or several; [`InputError::NoMonitor`](crate::error::InputError::NoMonitor) when the filters let none pass.

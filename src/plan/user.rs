@@ -1,4 +1,4 @@
-//! Users and API keys: who may log in, and what belongs to whom.
+//! Plans for users and API keys.
 
 use super::{Assignment, Plan};
 use crate::error::Problem;
@@ -6,15 +6,15 @@ use crate::model::state::Config;
 use crate::text::did_you_mean;
 use crate::value::{Row, Value};
 
-/// The user called `name`; without a name the only one there is.
+/// The user with this name; without a name the only user.
 pub fn find_user<'c>(config: &'c Config, name: Option<&str>) -> Result<&'c Row, Problem> {
     let users = config.rows("user");
     let names = || users.iter().filter_map(|row| row.text("username").map(str::to_owned));
     let wrong = |message: String| Problem::new("user", message).command("kumadb user list");
     match (name, users) {
         (None, [only]) => Ok(only),
-        (None, []) => Err(Problem::new("user", "there is none yet").command("kumadb user add admin")),
-        (None, several) => Err(wrong(format!("there are {}: say which", several.len()))),
+        (None, []) => Err(Problem::new("user", "there are no users yet").command("kumadb user add admin")),
+        (None, several) => Err(wrong(format!("there are {}; name one", several.len()))),
         (Some(name), _) => users
             .iter()
             .find(|row| row.text("username") == Some(name))
@@ -22,7 +22,7 @@ pub fn find_user<'c>(config: &'c Config, name: Option<&str>) -> Result<&'c Row, 
     }
 }
 
-/// The API key called `name`, or with that id.
+/// The API key with this name or id.
 pub fn find_key<'c>(config: &'c Config, name: &str) -> Result<&'c Row, Problem> {
     let keys = config.rows("api_key");
     let names = keys.iter().filter_map(|row| row.text("name").map(str::to_owned));
@@ -32,17 +32,17 @@ pub fn find_key<'c>(config: &'c Config, name: &str) -> Result<&'c Row, Problem> 
     match called.as_slice() {
         [key] => Ok(key),
         [] => numbered().ok_or_else(|| wrong(format!("no API key `{name}`{}", did_you_mean(name, names)))),
-        several => Err(wrong(format!("{} are called `{name}`: name it by its id", several.len()))),
+        several => Err(wrong(format!("{} have the name `{name}`: use the id", several.len()))),
     }
 }
 
-/// Plans to make the cells of `row` in `table` hold `cells`, as far as they do not.
+/// Plans to set `cells` in `row` of `table`, where they differ.
 pub fn plan_cells(plan: &mut Plan, table: &str, subject: &str, row: &Row, cells: &[(&str, Value)]) {
     plan.update(table, subject, row.int("id").unwrap_or_default(), Assignment::of(table, row, cells));
 }
 
-/// Plans to give everything that belongs to nobody to the user `owner`: on the page of the server people see their own
-/// monitors only (2.5.3).
+/// Plans to assign all items without a user to the user `owner`: the server's page shows users only their own monitors
+/// (2.5.3).
 pub fn plan_adopt(config: &Config, owner: i64) -> Plan {
     let mut plan = Plan::of(&config.fingerprint);
     let users: Vec<Option<i64>> = config.rows("user").iter().map(|row| row.int("id")).collect();

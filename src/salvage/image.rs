@@ -1,20 +1,20 @@
-//! A database file, alone or with a WAL laid over it, as numbered pages.
+//! The numbered pages of a database file, alone or with its WAL applied.
 
 use super::page::{self, Page};
 use super::wal::Frames;
 
-/// Page sizes that SQLite knows, the server's own first.
+/// Page sizes of SQLite, the server's first.
 const SIZES: [usize; 8] = [4096, 1024, 8192, 2048, 16384, 32768, 512, 65536];
 
-/// Pages that are looked at to find out how large they are.
+/// Pages that are checked to find the page size.
 const SAMPLES: u64 = 200;
 
-/// Bytes at rest: a file, or what is in memory.
+/// Bytes of a file or in memory.
 pub trait Bytes {
-    /// How many there are.
+    /// Their number.
     fn size(&self) -> u64;
 
-    /// Fills `into` from `at` on; returns how many bytes could be read: fewer at the end, or where a disk gives none.
+    /// Fills `into` from `at` on; returns how many bytes could be read: fewer at the end or after a read error.
     fn read_at(&self, at: u64, into: &mut [u8]) -> usize;
 }
 
@@ -41,7 +41,7 @@ impl Bytes for Vec<u8> {
     }
 }
 
-/// The pages of a database at one moment.
+/// The pages of a database at one point in time.
 pub struct Image<'a> {
     file: &'a dyn Bytes,
     wal: Option<(&'a dyn Bytes, &'a Frames)>,
@@ -51,7 +51,7 @@ pub struct Image<'a> {
 }
 
 impl<'a> Image<'a> {
-    /// The file by itself.
+    /// The file alone.
     pub fn alone(file: &'a dyn Bytes) -> Image<'a> {
         let mut head = [0; 100];
         let read = file.read_at(0, &mut head);
@@ -59,7 +59,7 @@ impl<'a> Image<'a> {
         Image::new(file, None, size)
     }
 
-    /// The file with the committed frames of `wal` over it.
+    /// The file with the committed frames of `wal` applied.
     pub fn with(file: &'a dyn Bytes, wal: &'a dyn Bytes, frames: &'a Frames) -> Image<'a> {
         Image::new(file, Some((wal, frames)), frames.page_size)
     }
@@ -68,7 +68,7 @@ impl<'a> Image<'a> {
         let in_file = file.size().div_ceil(size as u64);
         let pages = wal.map_or(in_file, |(_, frames)| u64::from(frames.pages).min(in_file + frames.committed));
         let mut image = Image { file, wal, size, reserved: 0, pages: pages.min(u64::from(u32::MAX - 1)) as u32 };
-        // Byte 20 of the header; the server's databases have none, and so a number that fits no page is not believed.
+        // Byte 20 of the header; it is 0 in the server's databases, and implausible values are ignored.
         let reserved = image.bytes(1).map_or(0, |head| usize::from(head[20]));
         if reserved <= 32 && size - reserved >= 480 {
             image.reserved = reserved;
@@ -81,7 +81,7 @@ impl<'a> Image<'a> {
         self.size
     }
 
-    /// Bytes of a page that hold content.
+    /// Usable bytes of a page.
     pub fn usable(&self) -> usize {
         self.size - self.reserved
     }
@@ -91,7 +91,7 @@ impl<'a> Image<'a> {
         self.pages
     }
 
-    /// The bytes of page `number`; `None` where there are none. What is cut off reads as zeroes.
+    /// The bytes of page `number`; `None` if it does not exist. A truncated page is filled with zeroes.
     pub fn bytes(&self, number: u32) -> Option<Vec<u8>> {
         if number == 0 || number > self.pages {
             return None;
@@ -104,13 +104,13 @@ impl<'a> Image<'a> {
         (read > 0).then_some(bytes)
     }
 
-    /// Page `number`, where it is a page of a tree.
+    /// Page `number`, if it is a page of a tree.
     pub fn page(&self, number: u32) -> Option<Page> {
         Page::parse(number, self.bytes(number)?, self.usable())
     }
 }
 
-/// The size of the pages: what the header says, unless the pages themselves say otherwise.
+/// The page size: that of the header, unless the pages contradict it.
 fn page_size(file: &dyn Bytes, head: &[u8]) -> usize {
     let said = match head.get(16..18) {
         Some([0, 1]) => 65536,
@@ -130,12 +130,12 @@ fn page_size(file: &dyn Bytes, head: &[u8]) -> usize {
     best.1
 }
 
-/// How many of some pages look like pages of `size` bytes, from 0 to 1.
+/// The share of some pages that look like pages of `size` bytes, from 0 to 1.
 fn sample(file: &dyn Bytes, size: usize) -> f64 {
     let pages = file.size() / size as u64;
     let step = (pages / SAMPLES).max(1);
     let (mut good, mut seen) = (0.0, 0.0);
-    // The first page has its own header, and may be the one that is lost.
+    // The first page has another header, and may be lost.
     for at in (1..pages).step_by(step as usize) {
         let mut bytes = vec![0; size];
         file.read_at(at * size as u64, &mut bytes);

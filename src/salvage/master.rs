@@ -1,4 +1,4 @@
-//! The list of tables and indexes that the database keeps of itself, and the release that its rows tell.
+//! The list of tables and indexes in the database, and the release that its rows indicate.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,16 +12,16 @@ pub struct Entry {
     pub index: bool,
     /// Its name.
     pub name: String,
-    /// The table it is, or is of.
+    /// The table, or the table of the index.
     pub table: String,
     /// The page its tree begins at.
     pub root: u32,
-    /// How it was made; empty for the index of a constraint.
+    /// Its definition; empty for the index of a constraint.
     pub sql: String,
 }
 
 impl Entry {
-    /// The entry in a row of the list; `None` for what has no tree, and for rows of other tables.
+    /// The entry in a row of the list; `None` for entries without a tree, and for rows of other tables.
     pub fn read(cells: &[Value]) -> Option<Entry> {
         let [Value::Text(kind), Value::Text(name), Value::Text(table), Value::Int(root), sql] = cells else {
             return None;
@@ -40,8 +40,7 @@ impl Entry {
         Some(Entry { index, name: name.clone(), table: table.clone(), root, sql: sql.to_owned() })
     }
 
-    /// The columns, in order: of a table those it has, of an index those it is over. None where this cannot be told, and
-    /// for an index that leaves rows out.
+    /// The columns of the table or index, in order. `None` if they are unknown, and for a partial index.
     pub fn columns(&self) -> Vec<String> {
         let Some((head, rest)) = self.sql.split_once('(') else { return Vec::new() };
         if self.index && (rest.to_uppercase().contains(" WHERE ") || head.is_empty()) {
@@ -76,7 +75,7 @@ impl Entry {
     }
 }
 
-/// The name that a definition begins with.
+/// The name at the start of a definition.
 fn name(definition: &str) -> String {
     let mark = definition.chars().next().filter(|mark| "`\"[".contains(*mark));
     let end = mark.map(|mark| if mark == '[' { ']' } else { mark });
@@ -86,7 +85,7 @@ fn name(definition: &str) -> String {
     }
 }
 
-/// What the rows of a database tell of its release.
+/// Hints in the rows of a database to its release.
 #[derive(Clone, Debug, Default)]
 pub struct Clues {
     /// Names in `knex_migrations`.
@@ -95,13 +94,13 @@ pub struct Clues {
     pub patches: BTreeSet<String>,
     /// The most cells of a row, by table.
     pub cells: BTreeMap<String, usize>,
-    /// The columns of the tables whose definitions are there.
+    /// The columns of tables with definitions.
     pub columns: BTreeMap<String, usize>,
 }
 
 impl Clues {
-    /// The release whose recording has room for all of it: by its migrations where they are whole, else the first one with
-    /// enough columns. `None` where nothing tells.
+    /// The release that fits: by its migrations if they are complete, otherwise the first one with enough columns.
+    /// `None` if there are no hints.
     pub fn release(&self) -> Option<Release> {
         let all = schema::recorded(EngineKind::Sqlite);
         let fitting = |recording: &&Recording| {

@@ -1,12 +1,12 @@
-//! Rows out of a damaged `kuma.db`: bytes in, rows out, by our own reading of SQLite's file format.
+//! Reads rows from a damaged `kuma.db`, with an own implementation of SQLite's file format.
 //!
-//! SQLite stops at the first page that makes no sense to it; here every page is looked at. Nothing is written, and of the
-//! history nothing is kept in memory: each row is handed on as it is found.
+//! SQLite stops at the first invalid page; here every page is read. Nothing is written, and the history is not kept in
+//! memory: each row is passed on as it is found.
 //!
-//! A row is *certain* when the way to its page from the root of its table holds together, every byte of that page is
-//! accounted for, nothing else claims it or the rest of the row, the row is whole and as the server writes it, and every
-//! whole index agrees. SQLite keeps no checksum of a cell: another letter in a text that no index holds cannot be seen by
-//! anybody. Every other row is *doubtful*.
+//! A row is *certain* if the path from the root of its table to its page is intact, every byte of that page is
+//! accounted for, nothing else claims the page or the rest of the row, the row is complete and as the server writes it,
+//! and every intact index agrees. SQLite has no checksums of cells: a changed letter in a text that is in no index
+//! cannot be detected. Every other row is *doubtful*.
 
 mod image;
 mod master;
@@ -31,10 +31,10 @@ use master::{Clues, Entry};
 use page::{Kind, Page};
 use walk::{Claims, Entries, Leaf, Tree};
 
-/// The tables that tell the release.
+/// The tables that indicate the release.
 const TELLING: [&str; 5] = ["monitor", "heartbeat", "status_page", "maintenance", "knex_migrations"];
 
-/// What the pages of a database hold.
+/// The content of the pages of a database.
 pub struct Survey<'a> {
     image: Image<'a>,
     claims: Claims,
@@ -46,42 +46,42 @@ pub struct Survey<'a> {
     pub tables: Vec<Found>,
     /// Trees of tables that the release does not have.
     pub unknown: Vec<String>,
-    /// Indexes that do not hold together.
+    /// Damaged indexes.
     pub broken_indexes: Vec<String>,
-    /// Pages with rows that could be of more than one table, and which those are.
+    /// Pages with rows that could belong to several tables, and those tables.
     pub unplaced: Vec<(u32, Vec<String>)>,
-    /// Free pages that still have rows on them, which were deleted.
+    /// Free pages that still contain deleted rows.
     pub deleted: u64,
 }
 
 /// How the list of tables was found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum List {
-    /// Where it should be, whole.
+    /// In its normal position, complete.
     Whole,
-    /// Some of it, or out of place: tables that it does not name were found by the shape of their rows.
+    /// Incomplete or in another position: tables that are not in it were found by the shape of their rows.
     InPart,
     /// Not at all.
     Lost,
 }
 
-/// One table as it was found.
+/// One table.
 pub struct Found {
-    /// What its rows look like.
+    /// The shape of its rows.
     pub shape: Shape,
     leaves: Vec<Leaf>,
     orphans: Vec<u32>,
-    /// Pages that should hold rows, or lead to some, and are not there.
+    /// Missing pages with rows or references to them.
     pub gaps: u64,
-    /// Rows that an index counts, where one is whole.
+    /// Number of rows in an intact index, if there is one.
     pub counted: Option<u64>,
-    /// Everything from its root down holds together.
+    /// The tree is intact.
     pub whole: bool,
     checks: Vec<(Vec<usize>, Entries)>,
 }
 
 impl Found {
-    /// How many rows are known to be lost, when `tally` are found: what an index counts more than those, where one is whole.
+    /// How many rows are known to be lost if `tally` are found: those that an intact index contains in addition.
     pub fn lost(&self, tally: &Tally) -> u64 {
         self.counted.map_or(tally.lost, |counted| counted.saturating_sub(tally.certain + tally.doubtful))
     }
@@ -91,29 +91,29 @@ impl Found {
 pub struct FoundRow {
     /// Its row id.
     pub rowid: i64,
-    /// Its cells; the last columns may be missing, because the table got them later, or because they are lost.
+    /// Its cells; the last columns may be missing, because they were added to the table later or are lost.
     pub cells: Vec<Value>,
-    /// Whether nothing about it is in doubt.
+    /// Whether it is certain.
     pub certain: bool,
-    /// Cells at its end are missing or cut.
+    /// Cells at its end are missing or truncated.
     pub cut: bool,
 }
 
-/// What visiting a table came to.
+/// The result of visiting a table.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Tally {
     /// Rows that are certain.
     pub certain: u64,
     /// Rows that are doubtful.
     pub doubtful: u64,
-    /// Rows that are known to have been there.
+    /// Rows that are known to have existed.
     pub lost: u64,
 }
 
 impl<'a> Survey<'a> {
-    /// Surveys `image`. `release` is that of the server, where the rows are not to tell it.
+    /// Surveys `image`. `release` overrides the release that the rows indicate.
     ///
-    /// Returns `None` where nothing tells the release, or where it is one that was never recorded.
+    /// Returns `None` if the release is unknown or not recorded.
     pub fn take(image: Image<'a>, release: Option<Release>) -> Option<Survey<'a>> {
         let mut claims = Claims::new(&image);
         let (entries, list) = read_list(&image, &mut claims);
@@ -154,7 +154,7 @@ impl<'a> Survey<'a> {
         Some(survey)
     }
 
-    /// Gives each tree to its table.
+    /// Assigns each tree to its table.
     fn place_trees(
         &mut self,
         mut trees: BTreeMap<String, (Vec<String>, Tree)>,
@@ -163,10 +163,10 @@ impl<'a> Survey<'a> {
         let schema = self.recording.schema();
         for mut shape in shape::shapes(&schema) {
             let (columns, tree) = trees.remove(&shape.table).unwrap_or_else(|| {
-                // Where the list names no such table it has no root.
+                // Without an entry in the list it has no root.
                 (Vec::new(), Tree { gaps: 1, ..Tree::default() })
             });
-            // A definition that lacks a column of the release is not believed: a letter of it may be another.
+            // A definition without a column of the release is ignored: it may be damaged.
             let complete =
                 |described: &&schema::Table| described.columns.iter().all(|column| columns.contains(&column.name));
             if let Some(described) = schema.table(&shape.table).filter(complete) {
@@ -197,12 +197,12 @@ impl<'a> Survey<'a> {
         self.unknown = trees.into_keys().filter(|name| !name.starts_with("sqlite_")).collect();
     }
 
-    /// The table called `name`.
+    /// The table `name`.
     pub fn table(&self, name: &str) -> Option<&Found> {
         self.tables.iter().find(|table| table.shape.table == name)
     }
 
-    /// Hands every row of `table` to `each`: first those that are certain, then the doubtful ones.
+    /// Calls `each` for every row of `table`: first for certain rows, then for doubtful ones.
     pub fn visit<E>(&self, table: &Found, each: &mut dyn FnMut(FoundRow) -> Result<(), E>) -> Result<Tally, E> {
         let mut tally = Tally::default();
         let mut again = Vec::new();
@@ -222,7 +222,7 @@ impl<'a> Survey<'a> {
         }
         again.extend(table.orphans.iter().map(|page| Leaf { page: *page, sure: false }));
         for leaf in again {
-            // What cannot be read on a page that nothing leads to was perhaps never there.
+            // Unreadable cells of an orphan page may never have existed.
             self.rows(table, leaf, &mut 0, &mut |row| match row.certain {
                 true => Ok(()),
                 false => {
@@ -249,7 +249,7 @@ impl<'a> Survey<'a> {
         })
     }
 
-    /// Hands the rows of one page to `each`; counts cells that cannot be read.
+    /// Calls `each` for the rows of one page; counts unreadable cells.
     fn rows<E>(
         &self,
         table: &Found,
@@ -278,36 +278,36 @@ impl<'a> Survey<'a> {
         Ok(())
     }
 
-    /// The rows of a page that could be of several tables.
+    /// The rows of a page that could belong to several tables.
     pub fn unplaced_rows(&self, page: u32) -> Vec<(i64, Vec<Value>)> {
         self.image.page(page).map(|page| orphans::rows(&self.image, &page)).unwrap_or_default()
     }
 
-    /// Whether all tables hold together, so that only indexes can be hurt.
+    /// Whether all tables are intact, so that only indexes can be damaged.
     pub fn has_whole_tables(&self) -> bool {
         self.list == List::Whole && self.tables.iter().all(|table| table.whole)
     }
 }
 
 impl Found {
-    /// Whether the indexes say the same of a row.
+    /// Whether the indexes agree with a row.
     fn agrees(&self, rowid: i64, cells: &[Value]) -> bool {
         self.checks.iter().all(|(places, entries)| {
             match places.iter().map(|at| cells.get(*at)).collect::<Option<Vec<_>>>() {
                 Some(cells) => entries.get(&rowid) == Some(&walk::digest(cells.into_iter())),
-                // A cell that the table got later is not in the row.
+                // A cell of a column that was added later is not in the row.
                 None => true,
             }
         })
     }
 
-    /// Whether no page of it is missing, so that rows elsewhere are old copies.
+    /// Whether no page of it is missing, so that rows on other pages are old copies.
     fn is_complete(&self) -> bool {
         self.gaps == 0
     }
 }
 
-/// The list of tables and indexes: from page 1, else from the pages that it once led to.
+/// The list of tables and indexes: from page 1, or from its orphan pages.
 fn read_list(image: &Image<'_>, claims: &mut Claims) -> (Vec<Entry>, List) {
     let tree = claims.walk(image, 1, true, None);
     let pages = tree.leaves.iter().map(|leaf| leaf.page);
@@ -318,7 +318,7 @@ fn read_list(image: &Image<'_>, claims: &mut Claims) -> (Vec<Entry>, List) {
             (1..=image.pages()).filter(|page| claims.is_orphan(*page)).flat_map(|page| entries_on(image, page)),
         );
     }
-    // Two of one name, or at one page: one of them is old, and nothing says which.
+    // Two entries with the same name or page: one of them is old, but it is unknown which.
     let mut roots: BTreeMap<&str, BTreeSet<u32>> = BTreeMap::new();
     let mut names: BTreeMap<u32, BTreeSet<&str>> = BTreeMap::new();
     for entry in &found {
@@ -343,7 +343,7 @@ fn entries_on(image: &Image<'_>, page: u32) -> Vec<Entry> {
     page.cells().flatten().filter_map(read).filter_map(|record| Entry::read(&record.cells)).collect()
 }
 
-/// The columns of an index; that of a constraint is named by the recordings alone.
+/// The columns of an index; for a constraint, from the recording.
 fn index_columns(entry: &Entry) -> Vec<String> {
     if !entry.sql.is_empty() {
         return entry.columns();
@@ -372,9 +372,9 @@ fn read_clues(image: &Image<'_>, trees: &BTreeMap<String, (Vec<String>, Tree)>, 
     clues
 }
 
-/// What one page of rows tells of the release.
+/// Hints of one page of rows to the release.
 fn read_clue(image: &Image<'_>, page: &Page, clues: &mut Clues) {
-    // The narrowest `monitor` that is recorded; no other table is half as wide.
+    // The smallest recorded `monitor`; no other table has half as many columns.
     const WIDE: usize = 60;
     for cell in page.cells().flatten() {
         let record = record::read(image, page, &cell);

@@ -1,4 +1,4 @@
-//! Pages that no tree leads to: which table their rows are of.
+//! Orphan pages: finds the tables that their rows belong to.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
@@ -9,18 +9,18 @@ use super::walk::{Claims, trunk_leaves};
 use super::{Survey, record};
 use crate::value::Value;
 
-/// Pages that nothing claims.
+/// Orphan pages.
 #[derive(Default)]
 pub struct Strays {
     /// Pages of rows.
     pub leaves: Vec<u32>,
     /// Pages of rows on free pages.
     pub deleted: u64,
-    /// The page that leads to another.
+    /// The parent page of each page.
     parents: HashMap<u32, u32>,
 }
 
-/// Looks for them. A list of free pages that page 1 no longer leads to is recognised by what it looks like.
+/// Finds them. A list of free pages without a reference from page 1 is recognised by its structure.
 pub fn look(image: &Image<'_>, claims: &mut Claims) -> Strays {
     let mut strays = Strays::default();
     let mut free = HashSet::new();
@@ -47,7 +47,7 @@ pub fn look(image: &Image<'_>, claims: &mut Claims) -> Strays {
 }
 
 impl Strays {
-    /// The topmost page that leads to `page`.
+    /// The topmost ancestor of `page`.
     fn top(&self, page: u32) -> u32 {
         let (mut top, mut seen) = (page, HashSet::new());
         while let Some(parent) = self.parents.get(&top).filter(|_| seen.insert(top)) {
@@ -57,18 +57,18 @@ impl Strays {
     }
 }
 
-/// The whole rows on a page.
+/// The complete rows on a page.
 pub fn rows(image: &Image<'_>, page: &Page) -> Vec<(i64, Vec<Value>)> {
     page.cells().flatten().map(|cell| (cell.rowid, record::read(image, page, &cell).cells)).collect()
 }
 
-/// Gives the pages of rows that nothing leads to, tree by tree, to the tables that they fit best.
+/// Assigns orphan pages of rows, tree by tree, to the tables that fit best.
 pub fn place(survey: &mut Survey<'_>, strays: &Strays) {
     let mut groups: BTreeMap<u32, Vec<u32>> = BTreeMap::new();
     for leaf in &strays.leaves {
         groups.entry(strays.top(*leaf)).or_default().push(*leaf);
     }
-    // A table with all its pages has no others.
+    // A complete table has no other pages.
     let open: Vec<usize> = (0..survey.tables.len()).filter(|at| !survey.tables[*at].is_complete()).collect();
     let mut tied = Vec::new();
     for leaves in groups.into_values() {
@@ -79,7 +79,7 @@ pub fn place(survey: &mut Survey<'_>, strays: &Strays) {
             _ => tied.push((leaves, best)),
         }
     }
-    // References decide among tables of nothing but references, once what they point to is placed.
+    // References decide among link tables, after the referenced tables are assigned.
     let ids = Ids::read(survey, &tied);
     for (leaves, mut best) in tied {
         best.retain(|at| leaves.iter().all(|leaf| ids.hold(survey, *at, *leaf)));
@@ -110,7 +110,7 @@ fn best(survey: &Survey<'_>, open: &[usize], leaves: &[u32]) -> Vec<usize> {
         }
     }
     let most = scores.values().copied().max().unwrap_or(0);
-    // Half of the rows at least have to fit at least oddly.
+    // At least half of the rows must be possible.
     if most == 0 || most < all {
         return Vec::new();
     }
@@ -126,7 +126,7 @@ fn score(shape: &Shape, rowid: i64, cells: &[Value]) -> u64 {
     }
 }
 
-/// Ids of the rows of the tables that others point to.
+/// Ids of the rows of referenced tables.
 struct Ids(BTreeMap<String, BTreeSet<i64>>);
 
 impl Ids {
@@ -150,7 +150,7 @@ impl Ids {
         Ids(ids)
     }
 
-    /// Whether the rows on `leaf` point to rows that are there, were they of this table.
+    /// Whether the rows on `leaf` would refer to existing rows if they belonged to this table.
     fn hold(&self, survey: &Survey<'_>, at: usize, leaf: u32) -> bool {
         let shape = &survey.tables[at].shape;
         let schema = survey.recording.schema();

@@ -1,20 +1,20 @@
-//! One page of a tree: its header, its cells, and whether all of it holds together.
+//! One page of a tree: its header, its cells, and its consistency.
 
 use super::record::{be16, be32, varint};
 
 /// Bytes of the file's header, before the tree on page 1.
 const FILE_HEADER: usize = 100;
 
-/// What a page of a tree is.
+/// The type of a page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// Rows of a table.
     TableLeaf,
-    /// The way to pages of a table.
+    /// Interior page of a table.
     TableInterior,
     /// Entries of an index.
     IndexLeaf,
-    /// Entries of an index, and the way to others.
+    /// Interior page of an index.
     IndexInterior,
 }
 
@@ -29,7 +29,7 @@ impl Kind {
         })
     }
 
-    /// Whether it leads to other pages.
+    /// Whether it is an interior page.
     pub fn is_interior(self) -> bool {
         matches!(self, Kind::TableInterior | Kind::IndexInterior)
     }
@@ -55,13 +55,13 @@ pub struct Page {
 /// One cell of a page.
 #[derive(Clone, Copy, Debug)]
 pub struct Cell {
-    /// The page that an interior cell leads to.
+    /// The child page of an interior cell.
     pub child: u32,
     /// The row id of a table's cell.
     pub rowid: i64,
-    /// Bytes of the record in all.
+    /// Total bytes of the record.
     pub size: u64,
-    /// Where the part of the record that is on this page begins.
+    /// Start of the part of the record on this page.
     pub at: usize,
     /// Bytes of that part.
     pub local: usize,
@@ -71,7 +71,7 @@ pub struct Cell {
 }
 
 impl Page {
-    /// Reads the header of a page; `None` where this is no page of a tree.
+    /// Reads the header of a page; `None` if it is not a page of a tree.
     pub fn parse(number: u32, bytes: Vec<u8>, usable: usize) -> Option<Page> {
         let head = if number == 1 { FILE_HEADER } else { 0 };
         let kind = Kind::of(bytes[head])?;
@@ -80,7 +80,7 @@ impl Page {
         (page.cells_begin() + 2 * count <= usable).then_some(page)
     }
 
-    /// How many cells its header counts.
+    /// The number of cells in its header.
     pub fn count(&self) -> usize {
         self.count
     }
@@ -90,17 +90,17 @@ impl Page {
         &self.bytes
     }
 
-    /// Bytes of a page that hold content.
+    /// Usable bytes of a page.
     pub fn usable(&self) -> usize {
         self.usable
     }
 
-    /// The page after all others that an interior page leads to.
+    /// The rightmost child of an interior page.
     pub fn last_child(&self) -> u32 {
         be32(&self.bytes, self.head + 8)
     }
 
-    /// Its cells in order; `None` for each that does not lie within the page.
+    /// Its cells in order; `None` for each that is not within the page.
     pub fn cells(&self) -> impl Iterator<Item = Option<Cell>> + '_ {
         (0..self.count).map(|at| self.cell(usize::from(be16(&self.bytes, self.cells_begin() + 2 * at))))
     }
@@ -138,12 +138,12 @@ impl Page {
             cell.overflow = be32(bytes, cell.end);
             cell.end += 4;
         }
-        // A cell never takes less than it needs when it is freed.
+        // A cell never uses less than the size of a free block.
         cell.end = cell.end.max(start + 4);
         (cell.end <= self.usable).then_some(cell)
     }
 
-    /// How much of a record of `size` bytes stays on the page.
+    /// How much of a record of `size` bytes is on the page.
     fn local(&self, size: u64) -> usize {
         let usable = self.usable;
         let largest = if self.kind == Kind::TableLeaf { usable - 35 } else { (usable - 12) * 64 / 255 - 23 };
@@ -155,8 +155,8 @@ impl Page {
         if kept <= largest { kept } else { least }
     }
 
-    /// Whether every byte of it is accounted for, as SQLite's own check sees it: no two cells overlap, and what lies between
-    /// them is what the list of free blocks and the count of single bytes say.
+    /// Whether every byte of it is accounted for, as in SQLite's own check: cells do not overlap, and the gaps match
+    /// the list of free blocks and the number of fragmented bytes.
     pub fn is_whole(&self) -> bool {
         let first = match be16(&self.bytes, self.head + 5) {
             0 => 65536,
@@ -198,7 +198,7 @@ impl Page {
     }
 }
 
-/// Whether `bytes` are a page of a tree that fills them: a page of half the size would leave the second half alone.
+/// Whether `bytes` are a page of a tree of that size: with a smaller page size, the second half would not be used.
 pub fn fills(bytes: &[u8]) -> bool {
     let Some(page) = Page::parse(2, bytes.to_vec(), bytes.len()) else { return false };
     let furthest = page.cells().flatten().map(|cell| cell.end).max();

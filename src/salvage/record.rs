@@ -1,4 +1,4 @@
-//! Records: numbers of variable length, cells, and chains of overflow pages.
+//! Records: variable-length integers, cells, and chains of overflow pages.
 
 use std::collections::BTreeSet;
 
@@ -6,7 +6,7 @@ use super::image::Image;
 use super::page::{Cell, Page};
 use crate::value::Value;
 
-/// A record that says it is longer is not believed: the server stores nothing near it.
+/// Longer records are invalid: the server stores nothing of that size.
 const LONGEST: u64 = 64 << 20;
 
 /// SQLite's own limit of columns.
@@ -22,7 +22,7 @@ pub fn be32(bytes: &[u8], at: usize) -> u32 {
     u32::from_be_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]])
 }
 
-/// The number of variable length at `at`, and how many bytes it takes.
+/// The variable-length integer at `at`, and its size in bytes.
 pub fn varint(bytes: &[u8], at: usize) -> Option<(i64, usize)> {
     let mut number: u64 = 0;
     for (index, byte) in bytes.get(at..)?.iter().take(9).enumerate() {
@@ -40,14 +40,13 @@ pub fn varint(bytes: &[u8], at: usize) -> Option<(i64, usize)> {
 /// The cells of one row or one entry of an index.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Record {
-    /// What could be read, in order.
+    /// The readable cells, in order.
     pub cells: Vec<Value>,
-    /// All of it is there, and its parts add up. Where they do not, the last cell may be cut, and others may be missing.
+    /// The record is complete and consistent. Otherwise the last cell may be truncated, and others may be missing.
     pub whole: bool,
 }
 
-/// Hands the pages that the rest of `cell` is on to `each`; says whether there are as many as it needs, the last of which ends
-/// the chain.
+/// Calls `each` for the overflow pages of `cell`; returns whether the chain is complete.
 fn follow(image: &Image<'_>, cell: &Cell, each: &mut dyn FnMut(u32, &[u8])) -> bool {
     if cell.size > LONGEST {
         return false;
@@ -66,7 +65,7 @@ fn follow(image: &Image<'_>, cell: &Cell, each: &mut dyn FnMut(u32, &[u8])) -> b
     next == 0
 }
 
-/// The pages that the rest of `cell` is on, and whether the chain is whole.
+/// The overflow pages of `cell`, and whether the chain is complete.
 pub fn overflow_pages(image: &Image<'_>, cell: &Cell) -> (Vec<u32>, bool) {
     let mut pages = Vec::new();
     let whole = follow(image, cell, &mut |page, _| pages.push(page));
@@ -85,7 +84,7 @@ pub fn read(image: &Image<'_>, page: &Page, cell: &Cell) -> Record {
     decode(&payload, whole && payload.len() as u64 == cell.size)
 }
 
-/// Reads the cells of `payload`, of which `whole` says whether its end is not missing.
+/// Reads the cells of `payload`; `whole` means that it is complete.
 pub fn decode(payload: &[u8], whole: bool) -> Record {
     let mut record = Record { cells: Vec::new(), whole };
     let Some((header, mut at)) = varint(payload, 0) else { return Record { whole: false, ..record } };
@@ -121,7 +120,7 @@ pub fn decode(payload: &[u8], whole: bool) -> Record {
     record
 }
 
-/// Bytes of a cell of type `serial`; `None` where there is no such type.
+/// Bytes of a cell of type `serial`; `None` for an invalid type.
 fn size_of(serial: i64) -> Option<usize> {
     Some(match serial {
         0 | 8 | 9 => 0,
@@ -133,7 +132,7 @@ fn size_of(serial: i64) -> Option<usize> {
     })
 }
 
-/// The cell of type `serial` out of its bytes; `None` for text that is none.
+/// The cell of type `serial` from its bytes; `None` for invalid text.
 fn value(serial: i64, bytes: &[u8]) -> Option<Value> {
     Some(match serial {
         0 => Value::Null,
@@ -154,7 +153,7 @@ fn value(serial: i64, bytes: &[u8]) -> Option<Value> {
     })
 }
 
-/// What is left of a text whose end is missing.
+/// The readable part of a truncated text.
 fn cut(serial: i64, bytes: &[u8]) -> Option<Value> {
     if serial < 13 || serial % 2 == 0 || bytes.is_empty() {
         return None;

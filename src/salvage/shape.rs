@@ -1,12 +1,12 @@
-//! What a row of each table looks like: how many cells, of which kinds, with which values.
+//! The shape of rows by table: number, types and values of cells.
 
 use crate::schema::{Schema, Table};
 use crate::value::Value;
 
-/// The longest row id that the server's own language can count to.
+/// The greatest row id that JavaScript can represent.
 const LARGEST_ID: i64 = 1 << 53;
 
-/// Columns that hold JSON (1.23 to 2.5.3). A value that cannot be read brings the whole list of monitors down.
+/// Columns with JSON (1.23 to 2.5.3). An invalid value breaks the list of monitors.
 const JSON: [(&str, &str); 10] = [
     ("monitor", "accepted_statuscodes_json"),
     ("monitor", "kafka_producer_brokers"),
@@ -20,24 +20,24 @@ const JSON: [(&str, &str); 10] = [
     ("stat_minutely", "extras"),
 ];
 
-/// Seconds that each row of a table of statistics counts.
+/// Seconds per row of each table of statistics.
 const STEPS: [(&str, i64); 3] = [("stat_minutely", 60), ("stat_hourly", 3600), ("stat_daily", 86400)];
 
-/// How well a row goes into a table.
+/// How well a row fits a table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Fit {
     /// The table cannot have such a row.
     Not,
-    /// It could, but the server writes no such value.
+    /// It is possible, but the server does not write such a value.
     Oddly,
     /// It is as the server writes it.
     Well,
 }
 
-/// What one column takes.
+/// The values of one column.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
-    /// The row id itself: the record has nothing in its place.
+    /// The row id itself, which is not in the record.
     Key,
     Whole,
     /// 0 or 1.
@@ -46,7 +46,7 @@ enum Kind {
     Text,
     Json,
     Moment,
-    /// A moment in seconds, a multiple of so many.
+    /// A time in seconds, a multiple of this number.
     Step(i64),
     /// 0 to 3.
     Status,
@@ -62,12 +62,12 @@ pub struct Shape {
     pub columns: Vec<String>,
     kinds: Vec<Kind>,
     needed: Vec<bool>,
-    /// How many cells a row has at least: the rest was added to the table later, with a default.
+    /// The minimum number of cells: the other columns were added later, with a default.
     least: usize,
 }
 
 impl Shape {
-    /// The rows of `table`, whose cells stand in the order of `columns`.
+    /// The shape of `table` with cells in the order of `columns`.
     pub fn new(table: &str, described: &Table, columns: Vec<String>) -> Shape {
         let column = |name: &String| described.column(name);
         let kinds = columns.iter().map(|name| column(name).map_or(Kind::Any, |column| kind(table, column))).collect();
@@ -80,7 +80,7 @@ impl Shape {
         Shape { table: table.to_owned(), columns, kinds, needed, least }
     }
 
-    /// How well a row of these cells fits.
+    /// How well a row with these cells fits.
     pub fn fit(&self, rowid: i64, cells: &[Value]) -> Fit {
         if cells.len() > self.columns.len() || cells.len() < self.least {
             return Fit::Not;
@@ -96,7 +96,7 @@ impl Shape {
         fit
     }
 
-    /// Where `column` stands.
+    /// The position of `column`.
     pub fn position(&self, column: &str) -> Option<usize> {
         self.columns.iter().position(|name| name == column)
     }
@@ -106,7 +106,7 @@ impl Shape {
         self.kinds[at] == Kind::Key
     }
 
-    /// Whether the server fails over this cell, which is to be JSON and is none.
+    /// Whether this cell should be JSON and is invalid, which makes the server fail.
     pub fn is_broken_json(&self, at: usize, cell: &Value) -> bool {
         self.kinds[at] == Kind::Json && Kind::Json.fit(cell) != Fit::Well
     }
@@ -164,7 +164,7 @@ impl Kind {
             },
             (_, Value::Null) => Fit::Well,
             (Kind::Any, _) => Fit::Well,
-            // A column of text makes text of every number.
+            // A text column converts every number to text.
             (Kind::Text | Kind::Json, Value::Int(_) | Value::Real(_)) => Fit::Not,
             (Kind::Text, Value::Text(text)) => oddly(is_plain(text)),
             (Kind::Json, Value::Text(text)) => oddly(serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok()),
@@ -181,7 +181,7 @@ impl Kind {
     }
 }
 
-/// Whether a text has no characters that only damage brings: everything below a blank but ends of lines, tabs and escapes.
+/// Whether a text has no characters that indicate damage: control characters except line ends, tabs and escapes.
 fn is_plain(text: &str) -> bool {
     !text.contains(|c: char| (c < ' ' && !"\t\n\r\u{1b}".contains(c)) || c == '\u{fffd}')
 }

@@ -1,4 +1,4 @@
-//! A write-ahead log: which of its frames were committed, as far as salts and checksums bear them out.
+//! A write-ahead log: its committed frames, verified by salts and checksums.
 
 use std::collections::HashMap;
 
@@ -18,14 +18,14 @@ pub struct Frames {
     pub page_size: usize,
     /// Pages of the database after the last commit.
     pub pages: u32,
-    /// Frames that count.
+    /// Committed frames.
     pub committed: u64,
     places: HashMap<u32, u64>,
 }
 
 impl Frames {
-    /// The frames up to the last commit before the first that does not fit; `None` where none was committed. A log
-    /// whose own header is lost is read from its second frame on, for pages of `page_size`.
+    /// The frames up to the last commit before the first invalid one; `None` if none was committed. A log without a
+    /// valid header is read from its second frame on, with pages of `page_size`.
     pub fn read(wal: &dyn Bytes, page_size: usize) -> Option<Frames> {
         let mut header = [0; HEADER];
         if wal.read_at(0, &mut header) < HEADER {
@@ -40,7 +40,7 @@ impl Frames {
         }
     }
 
-    /// Where the newest committed content of `page` begins in the log.
+    /// The position of the newest committed content of `page` in the log.
     pub fn place(&self, page: u32) -> Option<u64> {
         self.places.get(&page).copied()
     }
@@ -69,7 +69,7 @@ fn frame(wal: &dyn Bytes, page_size: usize, at: u64) -> Option<Vec<u8>> {
     whole.then_some(bytes)
 }
 
-/// The checksum that goes on from frame to frame.
+/// The running checksum of the frames.
 struct Chain {
     big: bool,
     salts: [u8; 8],
@@ -77,7 +77,7 @@ struct Chain {
 }
 
 impl Chain {
-    /// The chain that a whole header begins, and the size of the pages it says.
+    /// The initial checksum of a valid header, and its page size.
     fn begin(header: &[u8; HEADER]) -> Option<(Chain, usize)> {
         let magic = be32(header, 0);
         let page_size = be32(header, 8) as usize;
@@ -88,7 +88,7 @@ impl Chain {
         (valid && chain.sum == (be32(header, 24), be32(header, 28))).then_some((chain, page_size))
     }
 
-    /// The chain as it stands after `frame`, which is believed.
+    /// The checksum after `frame`, which is assumed to be valid.
     fn after(frame: &[u8], big: bool) -> Chain {
         let mut salts = [0; 8];
         salts.copy_from_slice(&frame[8..16]);

@@ -1,4 +1,4 @@
-//! Trees of pages, from their roots down, and what else is spoken for: free pages and the map of an `auto_vacuum` file.
+//! Walks trees of pages from their roots, and finds other used pages: free pages and the map of an `auto_vacuum` file.
 
 use std::collections::{HashMap, HashSet};
 
@@ -7,10 +7,10 @@ use super::page::{Cell, Kind, Page};
 use super::record::{self, be32};
 use crate::value::Value;
 
-/// Entries of an index that are kept to compare rows with; larger ones only count.
+/// Maximum number of index entries that are kept to compare rows; larger indexes are only counted.
 const COMPARED: usize = 200_000;
 
-/// Whose each page is.
+/// The owner of each page.
 pub struct Claims {
     trees: Vec<bool>,
     chained: HashSet<u32>,
@@ -19,33 +19,33 @@ pub struct Claims {
     map: Option<Map>,
 }
 
-/// A page of rows, and whether the way to it and all of it hold together.
+/// A page of rows, and whether the page and the path to it are intact.
 #[derive(Clone, Copy, Debug)]
 pub struct Leaf {
     /// Its number.
     pub page: u32,
-    /// Nothing about it is in doubt.
+    /// It is certain.
     pub sure: bool,
 }
 
-/// What was found below one root.
+/// The tree of one root.
 #[derive(Debug, Default)]
 pub struct Tree {
     /// Its pages of rows or entries, in the order of their keys.
     pub leaves: Vec<Leaf>,
-    /// Pages that it leads to and that are not there, or are something else.
+    /// Child pages that are missing or invalid.
     pub gaps: u64,
     /// Entries of an index, on all pages.
     pub entries: u64,
-    /// Whether everything holds together.
+    /// Whether it is intact.
     pub whole: bool,
 }
 
-/// The entries of one index by row id: what stands in its columns, in short.
+/// The entries of one index by row id: hashes of its columns.
 pub type Entries = HashMap<i64, u64>;
 
 impl Claims {
-    /// Nothing is claimed but what the file says itself: free pages, and the pages of its map.
+    /// Only the file's own free pages and map pages are claimed.
     pub fn new(image: &Image<'_>) -> Claims {
         let map = Map::find(image);
         let mut claims = Claims {
@@ -59,7 +59,7 @@ impl Claims {
         claims
     }
 
-    /// Whether nobody claims `page`.
+    /// Whether `page` is unclaimed.
     pub fn is_orphan(&self, page: u32) -> bool {
         !self.trees[page as usize]
             && !self.chained.contains(&page)
@@ -70,17 +70,17 @@ impl Claims {
                 .is_some_and(|map| map.is_map(page) || map.entry(page).is_some_and(|(kind, _)| kind == 2))
     }
 
-    /// Whether more than one thing claims `page`.
+    /// Whether `page` is claimed more than once.
     pub fn is_shared(&self, page: u32) -> bool {
         self.shared.contains(&page)
     }
 
-    /// Adds `pages` to those that are free.
+    /// Adds `pages` to the free ones.
     pub fn add_free(&mut self, pages: impl IntoIterator<Item = u32>) {
         self.free.extend(pages);
     }
 
-    /// The list of free pages, as page 1 leads to it.
+    /// The list of free pages, from page 1.
     fn read_free(&mut self, image: &Image<'_>) {
         let Some(head) = image.bytes(1).filter(|head| head.starts_with(b"SQLite format 3\0")) else { return };
         let mut trunk = be32(&head, 32);
@@ -92,7 +92,7 @@ impl Claims {
         }
     }
 
-    /// Claims a page of a tree; false where it is one already, or is not there.
+    /// Claims a page of a tree; `false` if it is claimed already or does not exist.
     fn claim(&mut self, page: u32) -> bool {
         if page == 0 || page as usize >= self.trees.len() || self.trees[page as usize] {
             self.shared.insert(page);
@@ -114,7 +114,7 @@ impl Claims {
         }
     }
 
-    /// Whether the rest of the record in `cell` on `page` is claimed by nothing else, as far as can be told.
+    /// Whether the overflow pages of `cell` on `page` are claimed only once.
     pub fn is_own_chain(&self, image: &Image<'_>, page: u32, cell: &Cell) -> bool {
         let (pages, whole) = record::overflow_pages(image, cell);
         let before = std::iter::once(page).chain(pages.iter().copied());
@@ -144,7 +144,7 @@ impl Claims {
                 tree.gaps += 1;
                 tree.whole = false;
                 if claimed {
-                    // What it is instead may be of use to another.
+                    // It may belong to another tree.
                     self.trees[step.page as usize] = false;
                 }
                 continue;
@@ -183,7 +183,7 @@ fn keep(entries: &mut Entries, columns: usize, mut cells: Vec<Value>) {
     }
 }
 
-/// Some cells in short.
+/// A hash of some cells.
 pub fn digest<'a>(cells: impl Iterator<Item = &'a Value>) -> u64 {
     use std::hash::{DefaultHasher, Hash as _, Hasher as _};
     let mut hasher = DefaultHasher::new();
@@ -199,7 +199,7 @@ pub fn digest<'a>(cells: impl Iterator<Item = &'a Value>) -> u64 {
     hasher.finish()
 }
 
-/// A page that is still to be looked at, and the row ids it may have.
+/// A page to visit, and the range of its row ids.
 struct Step {
     page: u32,
     parent: u32,
@@ -209,7 +209,7 @@ struct Step {
 }
 
 impl Step {
-    /// Whether the row ids of a table's page rise, and stay within what the way to it says.
+    /// Whether the row ids of a page are ascending and within the range of its parents.
     fn holds(&self, page: &Page) -> bool {
         let mut before = self.low;
         page.cells().all(|cell| {
@@ -233,7 +233,7 @@ impl Step {
     }
 }
 
-/// The pages that a page of the free list names; `None` where it cannot be one.
+/// The pages in a page of the free list; `None` if it is invalid.
 pub fn trunk_leaves(bytes: &[u8], image: &Image<'_>) -> Option<Vec<u32>> {
     let count = be32(bytes, 4) as usize;
     if count > image.usable() / 4 - 2 {
@@ -246,7 +246,7 @@ pub fn trunk_leaves(bytes: &[u8], image: &Image<'_>) -> Option<Vec<u32>> {
     (leaves.iter().all(is_page) && unique.len() == count && (next == 0 || is_page(&next))).then_some(leaves)
 }
 
-/// What an `auto_vacuum` file notes of each page: its kind and its parent.
+/// The entry of a page in the map of an `auto_vacuum` file: its type and parent.
 struct Map {
     /// Entries of one page of the map.
     each: u32,

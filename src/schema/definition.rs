@@ -1,15 +1,15 @@
-//! Reads the definitions of a recorded file. They are all in one form: a line for each column, key and index.
+//! Parses the definitions of a recorded file. They all have one format: a line for each column, key and index.
 
 use std::collections::BTreeSet;
 
 use super::{Column, ForeignKey, Index, Schema, Table};
 use crate::schema::EngineKind;
 
-/// The words that can follow the type of a column.
+/// The clauses that can follow the type of a column.
 const CLAUSES: [&str; 7] =
     [" PRIMARY KEY", " NOT NULL", " NULL", " DEFAULT ", " COLLATE ", " CHECK ", " AUTO_INCREMENT"];
 
-/// The schema that `statements` make on `engine`, as its reader would describe it. On MariaDB the character set and
+/// The schema that `statements` create on `engine`, as its reader describes it. On MariaDB the character set and
 /// collation of columns are left out: they come from the database.
 pub(super) fn read<'a>(engine: EngineKind, statements: impl Iterator<Item = &'a str>) -> Schema {
     let mut schema = Schema::default();
@@ -44,7 +44,7 @@ fn table<'a>(engine: EngineKind, name: &str, lines: impl Iterator<Item = &'a str
             primary.extend(index.columns.clone());
             table.indexes.push(index);
         } else if line.starts_with("UNIQUE (") {
-            // SQLite names the index of a constraint itself, and counts them.
+            // SQLite names the index of a constraint itself, with a number.
             let count = table.indexes.len() + 1;
             table.indexes.push(index(format!("sqlite_autoindex_{name}_{count}"), true, line));
         } else if let Some(rest) = line.strip_prefix("UNIQUE KEY ").or_else(|| line.strip_prefix("KEY ")) {
@@ -71,7 +71,7 @@ fn column(engine: EngineKind, line: &str) -> Column {
         default.strip_prefix('(').and_then(|inner| inner.strip_suffix(')')).unwrap_or(default).to_owned()
     });
     let extra = if clauses.ends_with(" AUTO_INCREMENT") { "auto_increment" } else { "" };
-    // MariaDB does not tell a default of NULL from none.
+    // MariaDB does not distinguish a default of NULL from none.
     let default = default.filter(|default| engine == EngineKind::Sqlite || default != "NULL");
     Column {
         name: name.trim_matches('`').to_owned(),
@@ -89,7 +89,7 @@ fn foreign_key(engine: EngineKind, line: &str) -> ForeignKey {
     let (name, column) = head.split_once("FOREIGN KEY (").unwrap_or((head, ""));
     let action = |when: &str| {
         let found = tail.split_once(when).map(|(_, action)| action.split(" ON ").next().unwrap_or_default());
-        // What both mean by saying nothing.
+        // The defaults of both engines.
         found.unwrap_or(if engine == EngineKind::Sqlite { "NO ACTION" } else { "RESTRICT" }).to_owned()
     };
     ForeignKey {

@@ -173,8 +173,8 @@ fn names_pictures_that_nothing_shows() {
     let what: Vec<&str> =
         found["findings"].as_array().unwrap().iter().map(|finding| finding["what"].as_str().unwrap()).collect();
     assert_eq!(found["findings"][0]["severity"], "info");
-    assert!(what[0].starts_with("1 picture in `upload/` that no status page shows (1 B): `logo7.png`"), "{what:?}");
-    assert!(what[1].starts_with("1 picture in `screenshots/` for 0 browser monitors"), "{what:?}");
+    assert!(what[0].starts_with("1 image in `upload/` that no status page uses (1 B): `logo7.png`"), "{what:?}");
+    assert!(what[1].starts_with("1 image in `screenshots/` for 0 browser monitors"), "{what:?}");
     lab.ok("doctor --fix --yes");
     assert!(lab.folder().join("upload/logo7.png").exists());
 }
@@ -190,7 +190,7 @@ fn knows_a_first_start_that_was_cut_off() {
     assert_eq!(found["findings"].as_array().unwrap().len(), 1, "{found}");
     assert_eq!(found["findings"][0]["code"], "K021");
     let what = found["findings"][0]["what"].as_str().unwrap();
-    assert!(what.contains("there are 2, no user and no monitor"), "{what}");
+    assert!(what.contains("2 exist, without users and monitors"), "{what}");
 
     let mut embedded = evidence(&Lab::sqlite("2.5.3"), "louislam/uptime-kuma:2");
     embedded.database = None;

@@ -62,52 +62,52 @@ fn fields_that_are_wrong() {
         "monitor add http --name X --url example.com" =>
             2, "url: is `example.com`, must start with `http://` or `https://`", "--url https://example.com";
         "monitor add ping --name X --hostname https://example.com/x" =>
-            2, "hostname: is a URL, a host name or address is wanted", "--hostname example.com";
+            2, "hostname: is a URL, must be a host name or address", "--hostname example.com";
         "monitor add port --name X --hostname example.com:443 --port 1" =>
-            2, "hostname: `example.com:443` has a port in it", "--hostname example.com --port 443";
+            2, "hostname: `example.com:443` contains a port", "--hostname example.com --port 443";
         "monitor add port --name X --hostname h --port 70000" =>
             2, "port: is 70,000, must be 1 to 65,535", "--port 65535";
         "monitor add http --name X --url https://e.com --interval 1m" =>
-            2, "interval: takes a whole number, not `1m`", "--interval 60";
+            2, "interval: must be an integer, not `1m`", "--interval 60";
         "monitor add http --name X --url https://e.com --interval 0" =>
-            2, "interval: is 0 s, release 2.5.3 takes at least 1", "--interval 1";
+            2, "interval: is 0 s, must be at least 1 s in release 2.5.3", "--interval 1";
         "monitor add http --name X --url https://e.com --timeout -1" =>
             2, "timeout: is -1, must not be negative", "--timeout 48";
         "monitor add http --name X --url https://e.com --method GTE" =>
             2, "method: is `GTE`, must be one of `GET`, `HEAD`, `OPTIONS`, `POST`, `PUT`, `PATCH`, `DELETE`",
             "--method GET";
         "monitor add http --name X --url https://e.com --accepted-statuscodes 2xx" =>
-            2, "accepted_statuscodes_json: `2xx` is no status code, write `204` or `200-299`",
+            2, "accepted_statuscodes_json: `2xx` is not a valid status code; use `204` or `200-299`",
             "--accepted-statuscodes 200-299,301";
         "monitor add http --name X --url https://e.com --headers 'X-Key: y'" =>
-            2, "headers: is not JSON (line 1, column 1)", "--headers '{\"X-Key\": \"value\"}'";
+            2, "headers: is not valid JSON (line 1, column 1)", "--headers '{\"X-Key\": \"value\"}'";
         "monitor add http --name X --url https://e.com --ignore-tls maybe" =>
-            2, "ignore_tls: takes `true` or `false`, not `maybe`", "";
+            2, "ignore_tls: must be `true` or `false`, not `maybe`", "";
         "monitor add http --name X --url https://e.com --auth-method oauth2-cc --oauth-client-id x --oauth-token-url https://t" =>
-            2, "oauth_client_secret: is required by the authentication `oauth2-cc`", "--oauth-client-secret …";
+            2, "oauth_client_secret: is required by authentication method `oauth2-cc`", "--oauth-client-secret …";
         "monitor add mongodb --name X --database-connection-string mysql://db" =>
             2, "database_connection_string: must start with `mongodb://` or `mongodb+srv://`",
             "--database-connection-string mongodb://kuma:…@db/app";
         "monitor add ping --name X --hostname h --timeout 301" =>
-            2, "timeout: is 301 s, a ping takes 1 to 300", "--timeout 10";
+            2, "timeout: is 301 s, must be 1 to 300 s for a ping", "--timeout 10";
         "monitor add system-service --name X --system-service-name 'a b'" =>
-            2, "system_service_name: `a b` is no service name: letters, digits and `._-@`, no spaces",
+            2, "system_service_name: `a b` is not a valid service name; use letters, digits and `._-@`",
             "--system-service-name sshd";
         "monitor add push --name X --push-token 'no good'" =>
             2, "push_token: has characters other than letters, digits, `-` and `_`",
-            "leave `push_token` out, one is made";
+            "omit `push_token` to generate one";
         "monitor edit Router -s interval" =>
             2, "--set: `interval` is not FIELD=VALUE", "--set interval=30";
         "monitor edit Router -s intervall=30" =>
             2, "--set: no field `intervall` (did you mean `interval`?)", "--set interval=30";
         "monitor edit Router -s id=7" =>
-            2, "id: is written by the server alone", "leave `id` out";
+            2, "id: is written only by the server", "omit `id`";
         "monitor edit Router -s url=https://e.com" =>
             2, "url: is not a field of type `ping`", "kumadb monitor add ping --help";
         "monitor edit Router -s name=" =>
             2, "name: is required", "--set name=Shop";
         "monitor edit Switch -s hostname=example.com:22" =>
-            2, "hostname: `example.com:22` has a port in it", "--set hostname=example.com --set port=22";
+            2, "hostname: `example.com:22` contains a port", "--set hostname=example.com --set port=22";
         "monitor edit Router -s interval=" =>
             2, "interval: cannot be unset", "--set interval=60";
         "monitor clone Network --name Other -s url=https://e.com" =>
@@ -125,18 +125,18 @@ fn limits_are_those_of_the_release() {
     let (old, new) = (Lab::sqlite("2.0.2"), Lab::sqlite("2.5.3"));
     checks! { &old;
         &line("19") =>
-            2, "interval: is 19 s, release 2.0.2 takes 20 to 2,073,600", "--interval 20";
+            2, "interval: is 19 s, must be 20 to 2,073,600 s in release 2.0.2", "--interval 20";
         &line("2073601") =>
-            2, "interval: is 2,073,601 s, release 2.0.2 takes 20 to 2,073,600", "--interval 2073600";
+            2, "interval: is 2,073,601 s, must be 20 to 2,073,600 s in release 2.0.2", "--interval 2073600";
         "monitor add ntp --name X --hostname h" =>
-            2, "type: `ntp` exists since release 2.5.0, this is 2.0.2", "upgrade the server to 2.5.0 first";
+            2, "type: `ntp` is available since release 2.5.0; this instance is 2.0.2", "upgrade the server to 2.5.0 first";
         "monitor add http --name X --url https://e.com --save-response" =>
-            2, "save_response: exists since release 2.1.0, this is 2.0.2", "leave `save_response` out";
+            2, "save_response: is available since release 2.1.0; this instance is 2.0.2", "omit `save_response`";
         "monitor add dns --name X --hostname e.com --dns-resolve-server 1.1.1.1,8.8.8.8" =>
-            2, "dns_resolve_server: is `1.1.1.1,8.8.8.8`, release 2.0.2 takes one IP address",
+            2, "dns_resolve_server: is `1.1.1.1,8.8.8.8`, but release 2.0.2 accepts only one IP address",
             "--dns-resolve-server 1.1.1.1";
         "monitor add snmp --name X --hostname h --port 161 --snmp-oid 1 --expected-value 1 --snmp-version 3" =>
-            2, "snmp_version: `3` exists since release 2.1.0, this is 2.0.2", "--snmp-version 1";
+            2, "snmp_version: `3` is available since release 2.1.0; this instance is 2.0.2", "--snmp-version 1";
     }
     for interval in ["19", "2073601"] {
         new.ok(&line(interval));
@@ -148,36 +148,36 @@ fn names_that_mean_nothing_here() {
     let lab = Lab::sqlite("2.5.3");
     furnish(&lab);
     let add = "monitor add http --name X --url https://e.com";
-    let page = "are made on the server's page, Settings >";
+    let page = "on the server's page, Settings >";
     checks! { &lab;
         &format!("{add} --tag evn=prod --no-create-tags") =>
             2, "--tag: no tag `evn` (did you mean `env`?)", "remove `--no-create-tags` to create it";
         &format!("{add} --notification opps") =>
             2, "--notification: no notification `opps` (did you mean `ops`?)",
-            &format!("notifications {page} Notifications");
+            &format!("add notifications {page} Notifications");
         &format!("{add} --proxy elsewhere") =>
-            2, "--proxy: no proxy `elsewhere`", &format!("proxies {page} Proxies");
+            2, "--proxy: no proxy `elsewhere`", &format!("add proxies {page} Proxies");
         "monitor add docker --name X --docker-container nginx --docker-host locl" =>
             2, "--docker-host: no docker host `locl` (did you mean `local`?)",
-            &format!("docker hosts {page} Docker Hosts");
+            &format!("add Docker hosts {page} Docker Hosts");
         "monitor add real-browser --name X --url https://e.com --remote-browser chrome" =>
             2, "--remote-browser: no remote browser `chrome`",
-            &format!("remote browsers {page} Remote Browsers");
+            &format!("add remote browsers {page} Remote Browsers");
         &format!("{add} --parent Netwrok") =>
             2, "--parent: no group `Netwrok` (did you mean `Network`?)", "kumadb monitor add group --name 'Netwrok'";
         &format!("{add} --parent Router") =>
-            2, "--parent: `Router` is of type ping, only a group can be a parent", "";
+            2, "--parent: `Router` has type ping; only a group can be a parent", "";
         "monitor edit Network -s parent=Network" =>
             2, "--parent: `Network` cannot be its own parent", "";
         &format!("{add} --tag =x") =>
-            2, "--tag: a tag needs a name", "write NAME or NAME=VALUE";
+            2, "--tag: a tag needs a name", "use NAME or NAME=VALUE";
         "monitor edit Router --add-tag evn=x --no-create-tags" =>
             2, "--add-tag: no tag `evn` (did you mean `env`?)", "remove `--no-create-tags` to create it";
         "monitor edit Router --remove-tag evn" =>
             2, "--remove-tag: no tag `evn` (did you mean `env`?)", "";
         "monitor edit Router --remove-notification opps" =>
             2, "--remove-notification: no notification `opps` (did you mean `ops`?)",
-            &format!("notifications {page} Notifications");
+            &format!("add notifications {page} Notifications");
         "monitor list --name '['" =>
             2, "--name: `[` is not a valid pattern: unclosed character class; missing ']'", "";
         "monitor show Rooter" =>
@@ -185,7 +185,7 @@ fn names_that_mean_nothing_here() {
         "monitor list --tag nothing" =>
             8, "no monitor matches --tag nothing", "kumadb monitor list";
         "monitor list --group Router" =>
-            2, "--group: `Router` is of type ping, only a group can be a parent", "";
+            2, "--group: `Router` has type ping; only a group can be a parent", "";
         "monitor pause" =>
             2, "name monitors, or filter them: --tag, --type, --group, --name '*'", "";
     }
@@ -194,7 +194,7 @@ fn names_that_mean_nothing_here() {
         &lab,
         "monitor edit Network -s parent=Inner",
         2,
-        "--parent: `Network/Inner` is itself below `Network`: the groups would form a cycle",
+        "--parent: `Network/Inner` is inside `Network`: the groups would form a cycle",
         "",
     );
     lab.ok("monitor add push --name Mine --push-token mytoken");
@@ -203,7 +203,7 @@ fn names_that_mean_nothing_here() {
         "monitor add push --name Other --push-token mytoken",
         2,
         "--push-token: this push token belongs to `Mine` already",
-        "leave out `--push-token`, a new one is made",
+        "omit `--push-token` to generate a new one",
     );
 }
 
@@ -482,7 +482,7 @@ fn instances_that_cannot_be_made() {
         "data --admin admin",
         PASSWORD,
         9,
-        "`data` is not empty: it holds `kuma.db` already",
+        "`data` is not empty: it contains `kuma.db` already",
         "use an empty database",
     );
     fails(
@@ -490,9 +490,9 @@ fn instances_that_cannot_be_made() {
         "",
         2,
         "password: is empty",
-        "type it, pipe it in, or give --password-file or KUMADB_ADMIN_PASSWORD",
+        "enter it, pipe it in, or use --password-file or KUMADB_ADMIN_PASSWORD",
     );
-    fails("new --admin admin", "abc", 2, "password: has 3 characters, the server wants 6 or more", "");
+    fails("new --admin admin", "abc", 2, "password: has 3 characters, but the server requires 6 or more", "");
     fails(
         "new --admin admin",
         "abcdefgh",
@@ -506,13 +506,13 @@ fn instances_that_cannot_be_made() {
         "",
         2,
         "release: the schema of 9.9.9 on SQLite is not recorded",
-        "take one of 1.23.0, 1.23.17, 2.0.0, 2.0.2, 2.1.0, 2.1.3, 2.2.1, 2.3.2, 2.4.0, 2.5.0, 2.5.1, 2.5.3",
+        "use one of 1.23.0, 1.23.17, 2.0.0, 2.0.2, 2.1.0, 2.1.3, 2.2.1, 2.3.2, 2.4.0, 2.5.0, 2.5.1, 2.5.3",
     );
     fails(
         "new --timezone 'Berlin Mitte'",
         "",
         2,
-        "time zone: `Berlin Mitte` is not a name such as Europe/Berlin or UTC",
+        "time zone: `Berlin Mitte` is not a valid name; examples: Europe/Berlin, UTC",
         "",
     );
     fails("new --admin admin --password-file nowhere", "", 2, "no file `nowhere`", "");
@@ -625,7 +625,7 @@ fn databases_that_let_nobody_in() {
     assert_eq!(made.exit, 0, "{}", made.err);
     let again = init(&at("kuma:right", "kuma"));
     assert_eq!(again.exit, 9, "{}", again.err);
-    assert!(again.err.contains("database `kuma` is not empty: it has"), "{}", again.err);
+    assert!(again.err.contains("database `kuma` is not empty: it contains"), "{}", again.err);
 
     let mut other = Command::new("mariadb")
         .args(["--no-defaults", "-h127.0.0.1", &format!("-P{port}"), "-ukuma", "-pright", "kuma"])

@@ -255,9 +255,9 @@ fn counts_references_that_point_nowhere() {
         assert_eq!(
             faults,
             [
-                "`child`.`lost` points to a `lost` that is not there (1 row)",
-                "`child`.`parent` points to a `child` that is not there (1 row)",
-                "`child`.`a`, `child`.`b` points to a `parent` that is not there (2 rows)",
+                "`child`.`lost` refers to a `lost` that does not exist (1 row)",
+                "`child`.`parent` refers to a `child` that does not exist (1 row)",
+                "`child`.`a`, `child`.`b` refers to a `parent` that does not exist (2 rows)",
             ]
         );
     }

@@ -147,8 +147,8 @@ fn refuses_a_dump_that_is_not_whole_or_does_not_fit() {
             "ALTER TABLE monitor MODIFY name VARCHAR(150)",
             "varchar(100)",
         ),
-        ("CREATE TABLE more (a INT)", "DROP TABLE more", "`more` is not in the copy"),
-        ("RENAME TABLE heartbeat TO beats", "RENAME TABLE beats TO heartbeat", "`heartbeat` is only in the copy"),
+        ("CREATE TABLE more (a INT)", "DROP TABLE more", "`more` is not in the snapshot"),
+        ("RENAME TABLE heartbeat TO beats", "RENAME TABLE beats TO heartbeat", "`heartbeat` is only in the snapshot"),
     ] {
         server.sql("kuma", sql);
         let error = load(&address, &whole).unwrap_err();

@@ -357,29 +357,29 @@ fn finds_a_field_by_each_of_its_names() {
 #[test]
 fn names_types_and_fields_that_are_not_there() {
     let unknown = |kind: &str, on: &str| said(&model::check_monitor(release(on), kind, &[])[0]);
-    assert_eq!(unknown("htp", "2.5.3"), "type: release 2.5.3 has no type `htp` | did you mean `http`?");
+    assert_eq!(unknown("htp", "2.5.3"), "type: release 2.5.3 has no type `htp` (did you mean `http`?)");
     assert_eq!(
         unknown("ntp", "2.4.0"),
-        "type: `ntp` exists since release 2.5.0, this is 2.4.0 | upgrade the server to 2.5.0 first"
+        "type: `ntp` is available since release 2.5.0; this instance is 2.4.0 | upgrade the server to 2.5.0 first"
     );
     assert_eq!(unknown("", "2.5.3"), "type: is required | kumadb monitor add --help");
 
     let name = |kind: &str, on: &str, column: &str| said(&model::check_names(release(on), kind, [column])[0]);
-    assert_eq!(name("http", "2.5.3", "intervall"), "intervall: no such field | did you mean `interval`?");
-    assert_eq!(name("http", "2.5.3", "zzz"), "zzz: no such field | kumadb monitor add http --help");
-    assert_eq!(name("ping", "2.5.3", "url"), "url: is no field of type `ping` | kumadb monitor add ping --help");
+    assert_eq!(name("http", "2.5.3", "intervall"), "intervall: unknown field (did you mean `interval`?)");
+    assert_eq!(name("http", "2.5.3", "zzz"), "zzz: unknown field | kumadb monitor add http --help");
+    assert_eq!(name("ping", "2.5.3", "url"), "url: is not a field of type `ping` | kumadb monitor add ping --help");
     assert_eq!(
         name("http", "2.5.3", "hostname"),
-        "hostname: is no field of type `http` | kumadb monitor add http --help"
+        "hostname: is not a field of type `http` | kumadb monitor add http --help"
     );
-    assert_eq!(name("http", "2.5.3", "user_id"), "user_id: is written by the server alone | leave `user_id` out");
+    assert_eq!(name("http", "2.5.3", "user_id"), "user_id: is written only by the server | omit `user_id`");
     assert_eq!(
         name("http", "2.3.2", "bearer_token"),
-        "bearer_token: exists since release 2.4.0, this is 2.3.2 | leave `bearer_token` out"
+        "bearer_token: is available since release 2.4.0; this instance is 2.3.2 | omit `bearer_token`"
     );
     assert_eq!(
         name("websocket-upgrade", "2.2.1", "headers"),
-        "headers: is a field of type `websocket-upgrade` since release 2.3.0, this is 2.2.1 | leave `headers` out"
+        "headers: is a field of type `websocket-upgrade` since release 2.3.0; this instance is 2.2.1 | omit `headers`"
     );
 }
 
@@ -415,10 +415,10 @@ fn refuses_what_mariadb_would_cut() {
     let cut = |kind: &str, column: &str, letter: &str, times: usize| {
         said(&make(kind, "2.5.3", &[(column, &letter.repeat(times))]).unwrap_err()[0])
     };
-    assert_eq!(cut("http", "name", "n", 151), "name: has 151 characters, at most 150 are kept");
-    assert_eq!(cut("keyword", "keyword", "ä", 256), "keyword: has 256 characters, at most 255 are kept");
-    assert_eq!(cut("http", "description", "ä", 32_768), "description: has 65,536 bytes, at most 65,535 are kept");
-    assert_eq!(cut("push", "push_token", "t", 33), "push_token: has 33 characters, at most 32 are kept");
+    assert_eq!(cut("http", "name", "n", 151), "name: has 151 characters; the maximum is 150");
+    assert_eq!(cut("keyword", "keyword", "ä", 256), "keyword: has 256 characters; the maximum is 255");
+    assert_eq!(cut("http", "description", "ä", 32_768), "description: has 65,536 bytes; the maximum is 65,535");
+    assert_eq!(cut("push", "push_token", "t", 33), "push_token: has 33 characters; the maximum is 32");
     let mut typed = sample("globalping", NEWEST);
     typed.extend(
         [("subtype", "dns"), ("protocol", "UDP"), ("dns_resolve_type", "DNSKEY")]
@@ -430,7 +430,7 @@ fn refuses_what_mariadb_would_cut() {
     let problems =
         model::new_monitor(NEWEST, &table("2.5.3", EngineKind::MariaDb).unwrap(), "globalping", &typed, &by())
             .unwrap_err();
-    assert_eq!(problems[0].message, "has 6 characters, and this MariaDB database keeps 5 of them");
+    assert_eq!(problems[0].message, "has 6 characters; the maximum in this MariaDB database is 5");
 }
 
 #[test]
@@ -457,10 +457,10 @@ fn lets_old_faults_be_in_an_edit_unless_they_hang_the_server() {
     let old = set("interval", Value::Int(0));
     assert_eq!(model::check_edit(NEWEST, "http", &old, &["name"]), []);
     assert_eq!(model::check_edit(NEWEST, "http", &old, &["interval"]).len(), 1);
-    assert_eq!(model::check_edit(NEWEST, "http", &old, &["hostname"])[0].message, "is no field of type `http`");
+    assert_eq!(model::check_edit(NEWEST, "http", &old, &["hostname"])[0].message, "is not a field of type `http`");
     let broken = set("conditions", Value::from(""));
     let problems = model::check_edit(NEWEST, "http", &broken, &["name"]);
-    assert_eq!(problems[0].message, "is not JSON: it must be a list");
+    assert_eq!(problems[0].message, "is not valid JSON; must be a list");
     assert_eq!(problems[0].hint, Some(Hint::command("--conditions '[]'")));
     let broken = set("conditions", Value::from("null"));
     assert_eq!(model::check_edit(NEWEST, "http", &broken, &["name"])[0].message, "is JSON, but not a list");

@@ -147,7 +147,7 @@ fn the_types_of_an_older_release_are_added_there() {
         for (kind, fields) in TYPES {
             let line = format!("monitor add {kind} --name 'A {kind}' {fields}");
             match newer.contains(&kind) {
-                true => assert!(lab.fails(2, &line).err.contains("exists since release"), "{kind}"),
+                true => assert!(lab.fails(2, &line).err.contains("is available since release"), "{kind}"),
                 false => drop(lab.ok(&line)),
             }
         }
@@ -164,7 +164,11 @@ fn monitors_are_named_by_id_name_and_path() {
     }
     lab.ok("monitor add ping --name Router --hostname 10.0.0.1");
     let refused = lab.fails(2, "monitor show Router");
-    assert!(refused.err.contains("2 monitors are called `Router`: 2 (Network/Router), 5 (Router)"), "{}", refused.err);
+    assert!(
+        refused.err.contains("2 monitors have the name `Router`: 2 (Network/Router), 5 (Router)"),
+        "{}",
+        refused.err
+    );
     assert_eq!(lab.json("monitor show Network/Router")["monitor"]["id"], 2);
     assert_eq!(lab.fails(8, "monitor show 99").out, "");
 }

@@ -75,7 +75,7 @@ fn a_new_api_key_turns_api_keys_on_unless_the_document_says_otherwise() {
 #[test]
 fn a_column_that_must_hold_something_takes_no_null() {
     for lab in Lab::both("2.5.3") {
-        let message = "must have a value, it cannot be null";
+        let message = "requires a value; it cannot be null";
         for document in
             ["monitors: [{name: A, type: ping, hostname: h, packet_size: null}]\n", "tags: [{name: a, color: null}]\n"]
         {
@@ -266,7 +266,7 @@ fn secrets_that_were_left_out_stay_and_are_missed_elsewhere() {
     lab.ok(&format!("export -o {named} --secrets-env {env}"));
     assert!(!fs::read_to_string(&named).unwrap().contains("secret-word"));
     let missing = other.fails(2, &format!("apply {named} --yes"));
-    assert!(missing.err.contains("needs the environment variable"), "{}", missing.err);
+    assert!(missing.err.contains("requires the environment variable"), "{}", missing.err);
     let script = format!(". {env} && exec \"$0\" -t {} apply {named} --yes", other.target);
     let mut shell = assert_cmd::Command::new("sh");
     shell
@@ -293,7 +293,7 @@ fn variables_files_folders_and_standard_input() {
     let file = write(&lab, "w.yaml", "monitors: [{name: \"${NOT_SET_HERE}\", type: group}]\n");
     let ran = lab.fails(2, &format!("plan {file}"));
     assert!(
-        ran.err.contains("w.yaml:1:19: monitors[0].name: needs the environment variable `NOT_SET_HERE`"),
+        ran.err.contains("w.yaml:1:19: monitors[0].name: requires the environment variable `NOT_SET_HERE`"),
         "{}",
         ran.err
     );
@@ -352,8 +352,8 @@ fn all_that_is_wrong_is_said_at_once_where_it_stands() {
         ("monitors[2].tags.nope", "no tag `nope`"),
         ("monitors[2].notifications[0]", "no notification `x`"),
         ("monitors[4].parent", "only a group can be a parent"),
-        ("monitors[7].push_token", "belongs to another monitor already"),
-        ("bad.yaml:10:3: monitors[8]", "stands twice, first at"),
+        ("monitors[7].push_token", "already belongs to another monitor"),
+        ("bad.yaml:10:3: monitors[8]", "is defined twice, first at"),
     ] {
         let line = ran.err.lines().find(|line| line.contains(place)).unwrap_or_else(|| panic!("{place}: {}", ran.err));
         assert!(line.contains(words), "{line}");
@@ -366,14 +366,14 @@ fn all_that_is_wrong_is_said_at_once_where_it_stands() {
         ),
         ("monitor: []", "1:1: monitor: unknown key (did you mean `monitors`?)"),
         ("monitors: [{name: A, type: push, push_token: \"********\"}]", "is a masked secret"),
-        ("settings: {jwtSecret: x}", "is the server's own and cannot be set"),
+        ("settings: {jwtSecret: x}", "is managed by the server and cannot be set"),
         ("settings: {entryPage: statusPage-none}", "no status page `none`"),
         (
             "a: &a [x,x,x,x,x,x,x,x,x,x]\nb: &b [*a,*a,*a,*a,*a,*a,*a,*a,*a,*a]\nc: &c [*b,*b,*b,*b,*b,*b,*b,*b,*b,*b]\nd: &d [*c,*c,*c,*c,*c,*c,*c,*c,*c,*c]\ne: &e [*d,*d,*d,*d,*d,*d,*d,*d,*d,*d]\nf: &f [*e,*e,*e,*e,*e,*e,*e,*e,*e,*e]\ng: [*f,*f,*f,*f,*f,*f,*f,*f,*f,*f]\n",
-            "repeats itself",
+            "expands to more than",
         ),
-        ("monitors: [{name: A, name: B}]", "`name` stands here twice"),
-        ("monitors: [", "is not YAML"),
+        ("monitors: [{name: A, name: B}]", "`name` is specified twice"),
+        ("monitors: [", "is not valid YAML"),
     ] {
         let file = write(&lab, "one.yaml", text);
         let ran = lab.fails(2, &format!("plan {file}"));

@@ -68,13 +68,13 @@ fn a_name_that_several_groups_have_is_refused() {
     let lab = Lab::sqlite("2.5.3");
     let groups = "monitors: [{name: A, type: group}, {name: B, type: group}, {path: A/C, type: group}, \
                   {path: B/C, type: group}";
-    refuses(&lab, &format!("{groups}, {{name: X, type: push, parent: C}}]"), "several monitors are called `C`");
+    refuses(&lab, &format!("{groups}, {{name: X, type: push, parent: C}}]"), "several monitors have the name `C`");
     apply(&lab, &format!("{groups}, {{name: X, type: ping, hostname: h, parent: B/C}}]"));
-    refuses(&lab, "monitors: [{name: X, type: push, parent: C}]", "several monitors are called `C`");
+    refuses(&lab, "monitors: [{name: X, type: push, parent: C}]", "several monitors have the name `C`");
     refuses(
         &lab,
         "monitors: [{name: Core, type: group}, {path: Core/X, type: push}, {name: X, type: push, parent: Core}]",
-        "stands twice",
+        "is defined twice",
     );
 }
 
@@ -98,10 +98,10 @@ fn a_monitor_is_found_by_its_id_and_renamed() {
         assert_eq!(lab.sql(&format!("SELECT name, hostname FROM monitor WHERE id = {id}")).trim(), "Gateway\tgateway");
         assert!(paths(&lab).contains(&"Network/Core/Inner/Gateway".to_owned()));
         refuses(&lab, "monitors: [{id: 4711, name: X}]", "there is no monitor with the id 4711");
-        refuses(&lab, "monitors: [{id: none, name: X}]", "is a text, it must be a number");
-        refuses(&lab, "monitors: [{name: Nobody, hostname: x}]", "a new one needs a `type`");
+        refuses(&lab, "monitors: [{id: none, name: X}]", "is a text, must be a number");
+        refuses(&lab, "monitors: [{name: Nobody, hostname: x}]", "a new one requires a `type`");
         // A path is no name: it would be renamed.
-        let words = "monitors[0].name: is the path of a monitor: write `path: Network/Core`";
+        let words = "monitors[0].name: is the path of a monitor: use `path: Network/Core`";
         refuses(&lab, "monitors: [{name: Network/Core, interval: 30}]", words);
         refuses(&lab, "monitors: [{name: Network/Core, type: group}]", words);
         apply(&lab, "monitors: [{path: Network/Core, description: the core}, {name: Not/a path, type: group}]");
@@ -199,7 +199,7 @@ fn files_may_refer_to_each_other_and_not_say_the_same() {
     lab.ok(&format!("apply {monitors} {rest} --yes"));
     assert_eq!(paths(&lab), ["G", "G/X"]);
     let ran = lab.fails(2, &format!("plan {monitors} {monitors}"));
-    assert!(ran.err.contains("`G/X` stands twice, first at"), "{}", ran.err);
+    assert!(ran.err.contains("`G/X` is defined twice, first at"), "{}", ran.err);
     let ran = lab.fails(1, &format!("plan {}", lab.root.path().join("nowhere.yaml").display()));
     assert!(ran.err.contains("nowhere.yaml"), "{}", ran.err);
 }

@@ -133,7 +133,7 @@ fn compares_what_a_server_checks_with_its_database() {
         let server = serve(pages(&[(1, "Shop"), (3, "Cron"), (4, "Router")]), Some(&login));
         let ran = probe(&lab, &server, "--user admin", PASSWORD);
         assert_eq!(ran.exit, 0, "{}{}", ran.out, ran.err);
-        assert!(ran.out.contains("user `admin` is let in") && ran.out.contains("Status: Up"), "{}", ran.out);
+        assert!(ran.out.contains("user `admin` is accepted") && ran.out.contains("Status: Up"), "{}", ran.out);
         assert!(ran.out.ends_with("the running monitors match the database\n"), "{}", ran.out);
 
         let server = serve(pages(&[(1, "Shop"), (2, "Old"), (9, "Gone")]), Some(&login));
@@ -165,22 +165,22 @@ fn says_why_a_login_is_refused() {
         (ran.exit, found["checks"][1]["meaning"].as_str().unwrap().to_owned())
     };
     let (exit, means) = why("", "");
-    assert_eq!((exit, means.starts_with("it asks for a login, as it should")), (3, true), "the badges are not there");
+    assert_eq!((exit, means.starts_with("it requires a login, as expected")), (3, true), "the badges are not there");
     assert_eq!(why("--user admin", "wrong").1, "wrong password");
     assert!(why("--user adnim", PASSWORD).1.starts_with("there is no user `adnim`"));
-    assert!(why("--user admin", PASSWORD).1.starts_with("user `admin` is right by this database"));
-    assert!(why("--api-key", "uk1_x").1.starts_with("API keys are switched off"));
+    assert!(why("--user admin", PASSWORD).1.starts_with("user `admin` is valid in this database"));
+    assert!(why("--api-key", "uk1_x").1.starts_with("API keys are disabled"));
     let added = lab.json("api-key add prometheus --yes");
     let key = added["api_keys"][0]["key"].as_str().unwrap().to_owned();
-    assert!(why("--user admin", PASSWORD).1.starts_with("API keys are switched on"));
-    assert!(why("--api-key", &key).1.starts_with("the API key is right by this database"));
+    assert!(why("--user admin", PASSWORD).1.starts_with("API keys are enabled"));
+    assert!(why("--api-key", &key).1.starts_with("the API key is valid in this database"));
     assert!(why("--api-key", &format!("{key}x")).1.starts_with("wrong key"));
     assert!(why("--api-key", "uk77_x").1.starts_with("there is no API key 77"));
-    assert!(why("--api-key", "hello").1.starts_with("this is no API key"));
+    assert!(why("--api-key", "hello").1.starts_with("not a valid API key"));
     lab.ok("api-key disable prometheus --yes");
-    assert!(why("--api-key", &key).1.starts_with("API key `prometheus` is switched off"));
+    assert!(why("--api-key", &key).1.starts_with("API key `prometheus` is disabled"));
     lab.sql("UPDATE api_key SET active = 1, expires = '2020-01-01 00:00:00'");
-    assert_eq!(why("--api-key", &key).1, "API key `prometheus` has ended");
+    assert_eq!(why("--api-key", &key).1, "API key `prometheus` has expired");
     let ran = probe(&lab, &server, "--password-file /dev/null", "");
     assert_eq!(ran.exit, 2, "a password needs somebody whose it is");
 }
@@ -189,17 +189,17 @@ fn says_why_a_login_is_refused() {
 fn says_who_it_is_that_answers() {
     let lab = Lab::sqlite("2.5.3");
     for (pages, answer, means) in [
-        (vec![("/api/entry-page", "200 OK", r#"{"type":"setup-database"}"#)], "setup-database", "it found no database"),
-        (vec![("/", "200 OK", "<title>Uptime Kuma Migration</title>")], "404", "it is migrating"),
-        (vec![("/", "200 OK", "<title>nginx</title>")], "404", "what answers is not Uptime Kuma"),
-        (vec![("/api/entry-page", "200 OK", "<html>")], "200", "what answers is not Uptime Kuma"),
-        (vec![("/api/entry-page", "502 Bad Gateway", "")], "502", "a proxy answers"),
-        (vec![("/api/entry-page", "403 Forbidden", "")], "403", "something in front of the server"),
         (
-            vec![("/api/entry-page", "301 Moved", "https://kuma.example.com/")],
-            "301",
-            "it sends everybody to https://kuma",
+            vec![("/api/entry-page", "200 OK", r#"{"type":"setup-database"}"#)],
+            "setup-database",
+            "the server found no database",
         ),
+        (vec![("/", "200 OK", "<title>Uptime Kuma Migration</title>")], "404", "the server is migrating"),
+        (vec![("/", "200 OK", "<title>nginx</title>")], "404", "not Uptime Kuma"),
+        (vec![("/api/entry-page", "200 OK", "<html>")], "200", "not Uptime Kuma"),
+        (vec![("/api/entry-page", "502 Bad Gateway", "")], "502", "a reverse proxy responds"),
+        (vec![("/api/entry-page", "403 Forbidden", "")], "403", "a reverse proxy requires"),
+        (vec![("/api/entry-page", "301 Moved", "https://kuma.example.com/")], "301", "redirects to https://kuma"),
     ] {
         let pages = pages.into_iter().map(|(path, status, body)| (path, (status, body.to_owned()))).collect();
         let ran = probe(&lab, &serve(pages, None), "--json", "");
@@ -242,7 +242,12 @@ fn believes_only_authorities_that_it_knows() {
     let pages = Pages::from([("/api/entry-page", ("200 OK", ENTRY.into())), ("/metrics", ("401 No", String::new()))]);
     let server = serve_with(pages, None, Some(config));
     let ran = probe(&lab, &server, "", "");
-    assert_eq!((ran.exit, ran.err.contains("nobody known signed its certificate")), (1, true), "{}", ran.err);
+    assert_eq!(
+        (ran.exit, ran.err.contains("the certificate is signed by an unknown authority")),
+        (1, true),
+        "{}",
+        ran.err
+    );
     for option in ["--insecure", "--ca ca.pem"] {
         let ran = probe(&lab, &server, option, "");
         assert_eq!(ran.exit, 0, "{option}: {}{}", ran.out, ran.err);
@@ -314,7 +319,7 @@ fn pushes_only_what_the_server_would_take() {
     let fails = |exit: i32, rest: &str| lab.fails(exit, &format!("push {rest} --url {}", server.address));
     let ran = fails(1, "Cron");
     assert!(
-        ran.err.contains("the beat of `Cron` was not taken: Monitor not found") && !ran.err.contains("Sesame"),
+        ran.err.contains("did not accept the heartbeat of `Cron`: Monitor not found") && !ran.err.contains("Sesame"),
         "{}",
         ran.err
     );

@@ -180,7 +180,7 @@ fn takes_the_release_from_a_person_where_nothing_tells_it() {
     let ran = lab.fails(9, "doctor --fix --yes");
     assert!(ran.err.contains("`--release`"), "{}", ran.err);
     let ran = lab.fails(2, "doctor --fix --yes --release 9.9.9");
-    assert!(ran.err.contains("take one of"), "{}", ran.err);
+    assert!(ran.err.contains("use one of"), "{}", ran.err);
     assert_eq!(fs::read(file(&lab)).unwrap(), damaged);
     let ran = lab.run("doctor --fix --yes --release 2.5.3");
     assert_eq!(ran.exit, 3, "{}{}", ran.out, ran.err);

@@ -167,7 +167,7 @@ fn without_the_right_to_make_databases_rows_are_put_back_and_tables_refused() {
     let refused = lab.fails(9, "restore --before now --other-release --yes");
     let grant = "GRANT ALL PRIVILEGES ON `kuma\\_kumadb\\_%`.* TO 'few'@'localhost'";
     assert!(
-        refused.err.contains("may not make a database beside it") && refused.err.contains(grant),
+        refused.err.contains("is not allowed to create a second database") && refused.err.contains(grant),
         "{}",
         refused.err
     );

@@ -341,7 +341,7 @@ fn a_folder_that_is_full_or_closed_keeps_what_it_has() {
         assert!(mounted(&["-o", "remount,size=12m"]));
         let before = fs::read_dir(&disk).unwrap().count();
         let refused = mariadb.fails(9, &format!("backup create --store {}", disk.display()));
-        assert!(refused.err.contains(" are needed") && refused.err.contains("df -h"), "{}", refused.err);
+        assert!(refused.err.contains(" required") && refused.err.contains("df -h"), "{}", refused.err);
         assert_eq!((fs::read_dir(&disk).unwrap().count(), remains(&disk)), (before, Vec::new()));
         mariadb.ok(&format!("backup create --config-only --store {}", disk.display()));
     }

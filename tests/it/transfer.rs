@@ -77,10 +77,10 @@ fn what_mariadb_cannot_hold_is_refused_and_named() {
     for what in [
         "`monitor`.`name` of row 1 is 151 long, varchar(150) has room for 150",
         "`monitor`.`interval` of row 2 is no number",
-        "`monitor`.`created_date` of row 3 is no date and time",
-        "`monitor`.`hostname` of row 4 holds bytes that are no text",
-        "is taken already: case does not count here",
-        "`user`.`username` of row 1 has a character that the column cannot hold",
+        "`monitor`.`created_date` of row 3 is not a valid date and time",
+        "`monitor`.`hostname` of row 4 is binary data, not text",
+        "is a duplicate: MariaDB ignores case",
+        "`user`.`username` of row 1 has a character that the column cannot store",
     ] {
         assert!(refused.err.contains(what), "{what}: {}", refused.err);
     }

@@ -49,8 +49,8 @@ fn users_are_added_and_their_passwords_judged_as_the_server_does() {
         assert!(fits(&lab, "second", NEW));
         for (line, password, said) in [
             ("user add second", NEW, "`second` is taken"),
-            ("user add ' blank'", NEW, "starts or ends with a blank"),
-            ("user add third", "weak", "the server wants 6 or more"),
+            ("user add ' blank'", NEW, "starts or ends with a space"),
+            ("user add third", "weak", "the server requires 6 or more"),
             ("user password", NEW, "there are 2: say which"),
             ("user password admn", NEW, "did you mean `admin`?"),
             ("user rename second admin", "", "`admin` is taken"),

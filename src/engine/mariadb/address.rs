@@ -1,4 +1,4 @@
-//! Where a MariaDB is and who logs in: `mysql://user:password@host:3306/database`.
+//! Addresses of MariaDB databases: `mysql://user:password@host:3306/database`.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -11,7 +11,8 @@ use crate::value::Secret;
 const DEFAULT_PORT: u16 = 3306;
 const KNOWN_OPTIONS: &str = "`ssl`, `ca`, `verify` and `socket`";
 
-/// One database on one MariaDB, and the user who opens it. A socket wins over host and port, as in db-config.json.
+/// One database on one MariaDB, and the user who logs in. A socket takes precedence over host and port, as in
+/// db-config.json.
 #[derive(Clone, Debug, Default)]
 pub struct Address {
     /// Unix socket; the embedded MariaDB has only this one (`run/mariadb.sock` in the data folder).
@@ -20,11 +21,11 @@ pub struct Address {
     pub host: String,
     /// TCP port.
     pub port: u16,
-    /// User name; the embedded MariaDB knows the one it runs as.
+    /// User name; for the embedded MariaDB the user it runs as.
     pub user: String,
     /// Password, empty for none.
     pub password: Secret,
-    /// Database; empty to log in without choosing one.
+    /// Database; empty to log in without one.
     pub database: String,
     /// Encryption of the TCP connection; a socket is never encrypted.
     pub tls: Tls,
@@ -32,10 +33,10 @@ pub struct Address {
 
 /// Encryption of a TCP connection.
 ///
-/// What db-config.json means by it: 2.0.x knows neither `ssl` nor `ca` and never encrypts, which is [`Tls::Off`] whatever
-/// the file says. From 2.1.0 to 2.5.3 a truthy `ssl` is [`Tls::On`] with `verify: true`; `ca` is the PEM text itself (not
-/// a path), a blank one counts as none, and one that is given replaces the public authorities. The server checks the chain
-/// of the certificate but not the host name in it (mysql2 3.11 without `verifyIdentity`), and so does this.
+/// Its meaning in db-config.json: 2.0.x ignores `ssl` and `ca` and never encrypts, which is [`Tls::Off`]. From 2.1.0 to
+/// 2.5.3 a truthy `ssl` is [`Tls::On`] with `verify: true`; `ca` is the PEM text itself (not a path), blank means none,
+/// and it replaces the public authorities. The server verifies the chain of the certificate but not its host name
+/// (mysql2 3.11 without `verifyIdentity`), and so does kumadb.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Tls {
     /// Plain text.
@@ -43,9 +44,9 @@ pub enum Tls {
     Off,
     /// TLS 1.2 or newer.
     On {
-        /// The authority to trust, as PEM text; the public ones when there is none.
+        /// The trusted authority as PEM text; the public ones if `None`.
         ca: Option<String>,
-        /// The certificate's chain must end at that authority; `false` accepts any certificate.
+        /// Verify the certificate chain; `false` accepts any certificate.
         verify: bool,
     },
 }
@@ -63,15 +64,15 @@ impl Address {
         }
     }
 
-    /// The user that an embedded MariaDB takes this process for. It knows two, by the names they have inside the container,
-    /// whatever they are called out here (seen on 2.0.2): `root`, and `node` with the uid 1000.
+    /// The user of this process for an embedded MariaDB. It has two, with their names inside the container (verified
+    /// with 2.0.2): `root`, and `node` with the uid 1000.
     pub fn embedded_user() -> &'static str {
         if rustix::process::geteuid().is_root() { "root" } else { "node" }
     }
 
     /// Reads `mysql://user:password@host:3306/database?ssl=true&ca=/path/ca.pem&verify=false&socket=/run/mysqld.sock`;
     /// `mariadb://` is the same. User, password, host and values are percent-decoded; `ca` is a path here, and the file
-    /// is read at once. No message repeats the address, because it holds the password.
+    /// is read at once. Messages never contain the address, because it contains the password.
     pub fn parse(text: &str) -> Result<Self> {
         let wrong = |what: &str| {
             Error::Input(InputError::Address { kind: "database URL", shown: String::new(), why: what.to_owned() })
@@ -134,7 +135,7 @@ impl Address {
         Ok(address)
     }
 
-    /// As [`parse`](Self::parse) reads it, without the password and TLS.
+    /// In the format of [`parse`](Self::parse), without the password and TLS.
     pub fn url(&self) -> String {
         match &self.socket {
             Some(path) => format!("mysql://{}@localhost/{}?socket={}", self.user, self.database, path.display()),
@@ -142,7 +143,7 @@ impl Address {
         }
     }
 
-    /// Host and port, or the socket: what messages call the server.
+    /// Host and port, or the socket: the name of the server in messages.
     pub fn place(&self) -> String {
         match &self.socket {
             Some(path) => path.display().to_string(),
@@ -151,7 +152,7 @@ impl Address {
         }
     }
 
-    /// These coordinates as the driver takes them; `name` overrides the name that the certificate must be good for.
+    /// The options for the driver; `name` overrides the name that the certificate must contain.
     pub(super) fn options(&self, name: Option<&str>) -> OptsBuilder {
         const LARGEST_PACKET: usize = 1 << 30;
         const HOURS_8: usize = 28_800;
@@ -164,9 +165,9 @@ impl Address {
             .socket(self.socket.as_ref().map(|path| path.to_string_lossy().into_owned()))
             .prefer_socket(false)
             .tcp_keepalive(Some(std::time::Duration::from_secs(30)))
-            // SQLite counts the rows that an UPDATE met, not those it altered; so must this.
+            // SQLite counts the rows that an UPDATE matches, not those it changes; so must MariaDB.
             .client_found_rows(true)
-            // Named here, they need not be asked for at every connection.
+            // Set here, they are not queried at every connection.
             .max_allowed_packet(Some(LARGEST_PACKET))
             .wait_timeout(Some(HOURS_8));
         if let (Tls::On { ca, verify }, None) = (&self.tls, &self.socket) {
@@ -190,7 +191,7 @@ impl fmt::Display for Address {
     }
 }
 
-/// Host and port of `place`; an IPv6 address stands in brackets.
+/// Host and port of `place`; an IPv6 address is in brackets.
 fn split_port(place: &str) -> Option<(&str, u16)> {
     let (host, port) = match place.strip_prefix('[') {
         Some(rest) => {
@@ -209,7 +210,7 @@ fn split_port(place: &str) -> Option<(&str, u16)> {
     Some((host, port))
 }
 
-/// `text` with every `%41` turned into the byte it stands for.
+/// `text` with every `%41` decoded.
 fn decode(text: &str) -> Option<String> {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();

@@ -1,4 +1,4 @@
-//! What stands in a dump, without a MariaDB to load it into.
+//! Reads a dump without a MariaDB.
 
 use std::path::Path;
 
@@ -7,7 +7,7 @@ use super::load::{Copy, each_line, name_of, values_of};
 use crate::error::{Error, Result, SnapshotError};
 use crate::value::Value;
 
-/// The tables in the dump at `path` with the names of their columns, after a check that it is whole.
+/// The tables in the dump at `path` with the names of their columns, after a check that it is complete.
 pub fn read_dumped_tables(path: &Path) -> Result<Vec<(String, Vec<String>)>> {
     let columns = |create: &str| -> Vec<String> {
         let (parts, _) = split_definition(create).unwrap_or_default();
@@ -16,22 +16,23 @@ pub fn read_dumped_tables(path: &Path) -> Result<Vec<(String, Vec<String>)>> {
     Ok(Copy::read(path)?.tables.into_iter().map(|table| (table.name, columns(&table.create))).collect())
 }
 
-/// Rows of one table under the names of their columns: what stands in one line of a dump.
+/// Rows of one table with the names of their columns: one line of a dump.
 pub struct DumpedRows<'a> {
     /// The table.
     pub table: &'a str,
-    /// Its columns, those aside that MariaDB works out itself.
+    /// Its columns, without those that MariaDB generates.
     pub columns: &'a [String],
     /// The rows, some hundred KB of them.
     pub rows: Vec<Vec<Value>>,
 }
 
-/// Hands all rows in the dump at `path` to `each`, in the order in which they stand there.
+/// Calls `each` for all rows in the dump at `path`, in its order.
 ///
-/// Numbers with a decimal point are read as floating point numbers, as SQLite would keep them.
+/// Numbers with a decimal point are read as floating point numbers, as in SQLite.
 ///
 /// # Errors
-/// [`SnapshotError::Invalid`](crate::error::SnapshotError::Invalid) for a line that kumadb did not write; and those of `each`.
+/// [`SnapshotError::Invalid`](crate::error::SnapshotError::Invalid) for a line that kumadb did not write; errors of
+/// `each`.
 pub fn stream_dumped_rows(path: &Path, each: &mut dyn FnMut(DumpedRows<'_>) -> Result<()>) -> Result<()> {
     each_line(path, 0, &mut |line| {
         let Some(text) = line.strip_prefix(b"INSERT INTO ") else { return Ok(true) };
@@ -61,7 +62,7 @@ pub fn stream_dumped_rows(path: &Path, each: &mut dyn FnMut(DumpedRows<'_>) -> R
     })
 }
 
-/// The cells up to the bracket that closes the row, and what follows it.
+/// The cells up to the closing bracket of the row, and the rest.
 fn read_cells(row: &[u8]) -> Option<(Vec<Value>, &[u8])> {
     let (mut cells, mut rest) = (Vec::new(), row);
     loop {

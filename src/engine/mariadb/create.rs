@@ -1,8 +1,8 @@
-//! Fills an empty database from a dump, whole or not at all.
+//! Fills an empty database from a dump, completely or not at all.
 //!
-//! MariaDB commits each CREATE by itself, so what is being filled must be known as such however the process ends. One table of
-//! the dump stands under another name, [`UNFINISHED`], from the first statement on, and gets its own name by the last one, a
-//! RENAME. The caller chooses a table without which the server does not take the database for its own.
+//! MariaDB commits each CREATE immediately, so an incomplete database must be recognisable if the process is killed.
+//! One table of the dump has another name, [`UNFINISHED`], from the first statement on, and gets its real name by the
+//! last one, a RENAME. The caller chooses a table without which the server does not use the database.
 
 use std::path::Path;
 
@@ -12,10 +12,11 @@ use super::{Access, Address, MariaDb};
 use crate::engine::{Fault, WriteKey, quote};
 use crate::error::{Error, OperationError, Result, SnapshotError};
 
-/// The table of a database that is being filled, or was when its filling was cut off.
+/// The table that marks a database whose filling is running or was interrupted.
 pub const UNFINISHED: &str = "kumadb_unfinished_restore";
 
-/// A database that holds everything but the name of one table. Dropped without [`finish`](Staged::finish), it is empty again.
+/// A database that is complete except for the name of one table. Dropping it without [`finish`](Staged::finish) empties
+/// it.
 pub struct Staged {
     db: MariaDb,
     last: CopiedTable,
@@ -25,11 +26,12 @@ pub struct Staged {
 }
 
 impl Address {
-    /// Fills this database, which is empty, with the dump at `from`, and reads every row back; the table `last` is there only
-    /// after [`Staged::finish`].
+    /// Fills this empty database with the dump at `from`, and reads every row back; the table `last` exists only after
+    /// [`Staged::finish`].
     ///
     /// # Errors
-    /// Nothing is left behind then. [`DatabaseError::Busy`](crate::error::DatabaseError::Busy) when another kumadb works on this database; [`OperationError::ChecksFailed`](crate::error::OperationError::ChecksFailed) when a table
+    /// The database is empty then. [`DatabaseError::Busy`](crate::error::DatabaseError::Busy) when another kumadb works
+    /// on this database; [`OperationError::ChecksFailed`](crate::error::OperationError::ChecksFailed) when a table
     /// does not read back as it is in the dump.
     pub fn stage(
         &self,
@@ -53,7 +55,7 @@ impl Address {
         Ok(staged)
     }
 
-    /// Drops `tables`, whether they are there or not, and [`UNFINISHED`] after them.
+    /// Drops `tables`, if they exist, and then [`UNFINISHED`].
     pub fn drop_tables(&self, _key: &WriteKey, tables: &[String]) -> Result<()> {
         let mut db = MariaDb::open(self, Access::Write)?;
         db.lock()?;
@@ -62,12 +64,12 @@ impl Address {
 }
 
 impl Staged {
-    /// The references that are broken in what was filled.
+    /// The broken references in the database.
     pub fn faults(&self) -> &[Fault] {
         &self.faults
     }
 
-    /// Gives the last table its name: from here on the database is the server's.
+    /// Renames the last table: from here on the server uses the database.
     pub fn finish(mut self) -> Result<()> {
         let (marked, name) = (quote(UNFINISHED), quote(&self.last.name));
         self.db.run(format!("RENAME TABLE {marked} TO {name}"))?;
@@ -83,7 +85,7 @@ impl Staged {
         )])))
     }
 
-    /// Makes the last table under its other name.
+    /// Creates the last table with its temporary name.
     fn mark(&mut self, from: &Path) -> Result<()> {
         let renamed = |statement: &str, verb: &str| {
             let rest = statement.strip_prefix(&format!("{verb}{}", quote(&self.last.name)))?;
@@ -111,7 +113,7 @@ impl Staged {
 impl Drop for Staged {
     fn drop(&mut self) {
         if !self.done {
-            // What cannot be dropped now is known by its mark to the next run.
+            // The next run recognises tables that cannot be dropped now by the mark.
             let _ = self.db.drop_all(&self.tables);
         }
     }

@@ -1,4 +1,4 @@
-//! The whole database as SQL, every statement on one line.
+//! Dumps the database as SQL, every statement on one line.
 //!
 //! ```text
 //! -- kumadb dump 1 of `kuma`, MariaDB 10.11.18-MariaDB
@@ -11,8 +11,8 @@
 //! -- kumadb dump complete: 1 tables, 2 rows
 //! ```
 //!
-//! Rows come in the order of the primary key, so that the same rows always make the same lines: [`load`](super::load) proves
-//! what it wrote by making them again.
+//! Rows are in the order of the primary key, so that the same rows always produce the same lines: [`load`](super::load)
+//! verifies its result by producing them again.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -27,43 +27,43 @@ use crate::engine::{Counts, quote};
 use crate::error::{Error, Result};
 use crate::files;
 
-/// What the first line of a dump starts with.
+/// The start of the first line of a dump.
 pub(super) const FIRST: &str = "-- kumadb dump 1 of ";
-/// What the last line of a dump starts with.
+/// The start of the last line of a dump.
 pub(super) const LAST: &str = "-- kumadb dump complete: ";
-/// How a client must read what follows.
+/// Settings for the client that loads the dump.
 pub(super) const SETTINGS: &str = "SET NAMES utf8mb4;
 SET FOREIGN_KEY_CHECKS=0, UNIQUE_CHECKS=0, TIME_ZONE='+00:00', AUTOCOMMIT=0;
 SET SQL_MODE='NO_AUTO_VALUE_ON_ZERO,ALLOW_INVALID_DATES';
 ";
-/// Bytes of one INSERT, unless a single row is larger. Part of the format: the same rows must make the same lines.
+/// Bytes of one INSERT, unless a single row is larger. Part of the format: the same rows must produce the same lines.
 const LINE: usize = 512 * 1024;
 /// Rows between two calls of `progress`.
 const STRIDE: u64 = 1_000;
 
-/// How the rows of one table are read and written.
+/// The query and columns of one table.
 pub(super) struct Layout {
     select: String,
     lines: Lines,
 }
 
-/// The INSERT lines of one table as they fill up.
+/// The INSERT lines of one table.
 pub(super) struct Lines {
     line: Vec<u8>,
-    /// How long a line is without a row.
+    /// The length of a line without rows.
     head: usize,
     count: u64,
 }
 
 impl Lines {
-    /// Of `table`, whose columns are called `names`, in quotes.
+    /// For `table` with the quoted column names `names`.
     pub(super) fn of(table: &str, names: impl Iterator<Item = String>) -> Lines {
         let names: Vec<String> = names.collect();
         let line = format!("INSERT INTO {} ({}) VALUES ", quote(table), names.join(",")).into_bytes();
         Lines { head: line.len(), line, count: 0 }
     }
 
-    /// Adds one row, `(1,'a')`; hands the line before it to `put` when it is full.
+    /// Adds one row, `(1,'a')`; passes the previous line to `put` if it is full.
     pub(super) fn add(&mut self, row: &[u8], put: &mut dyn FnMut(&[u8]) -> Result<()>) -> Result<()> {
         if self.line.len() > self.head {
             if self.line.len() + row.len() < LINE {
@@ -77,7 +77,7 @@ impl Lines {
         Ok(())
     }
 
-    /// Hands the last line to `put`; returns how many rows there were.
+    /// Passes the last line to `put`; returns the number of rows.
     pub(super) fn end(mut self, put: &mut dyn FnMut(&[u8]) -> Result<()>) -> Result<u64> {
         if self.line.len() > self.head {
             self.put(put)?;
@@ -110,7 +110,7 @@ impl MariaDb {
         match written.and_then(|counts| ended.map(|_| counts)) {
             Ok(counts) => Ok(counts),
             Err(error) => {
-                // Half a dump helps nobody, and the error that matters is the first one.
+                // An incomplete dump is useless, and the first error matters.
                 let _ = files::remove(to);
                 Err(error)
             }
@@ -130,7 +130,7 @@ impl MariaDb {
         let version = self.version().to_owned();
         put(format!("{FIRST}{}, MariaDB {version}\n", quote(&self.address.database)).as_bytes())?;
         for extra in self.extras()? {
-            put(format!("-- not a table, to be made by hand after the tables: {extra};\n").as_bytes())?;
+            put(format!("-- not a table, to be created manually after the tables: {extra};\n").as_bytes())?;
         }
         put(SETTINGS.as_bytes())?;
         let tables = self.tables()?;
@@ -140,9 +140,9 @@ impl MariaDb {
         for table in tables {
             let create = self.definition(&table.name)?;
             put(format!("DROP TABLE IF EXISTS {};\n{create};\n", quote(&table.name)).as_bytes())?;
-            // Where nothing is looked for, no rows are found.
+            // No rows.
             let filter = if is_left_out(&table.name) { " WHERE FALSE" } else { "" };
-            // The rows of one table are done with before the next one is read; until then ALTER TABLE waits for us.
+            // Releases the metadata lock of the table before the next one is read; ALTER TABLE waits for it.
             self.run("SAVEPOINT one_table")?;
             let rows = self.write_rows(&table.name, filter, &mut put, &mut |done| {
                 progress(all + done, estimate.max(all + done));
@@ -159,15 +159,15 @@ impl MariaDb {
         Ok(counts)
     }
 
-    /// The statement that makes `table`, on one line.
+    /// The statement that creates `table`, on one line.
     pub(super) fn definition(&mut self, table: &str) -> Result<String> {
         let row = self.one(&format!("SHOW CREATE TABLE {}", quote(table)))?;
         let line = one_line(&text(&row, 1)).filter(|line| split_definition(line).is_some());
         line.ok_or_else(|| self.wrong(format!("the definition of table `{table}` cannot be read")))
     }
 
-    /// Hands the INSERT lines of the rows of `table` that `filter` (` WHERE …`, or nothing) leaves to `put`; returns how
-    /// many rows that are.
+    /// Passes the INSERT lines of the rows of `table` that match `filter` (` WHERE …`, or empty) to `put`; returns
+    /// their number.
     pub(super) fn write_rows(
         &mut self,
         table: &str,
@@ -209,7 +209,7 @@ impl MariaDb {
                 continue;
             }
             let name = quote(&text(&row, 0));
-            // MariaDB prints a FLOAT of no fixed number of decimals with six digits; as a double it keeps all.
+            // MariaDB prints a FLOAT without a fixed number of decimals with six digits; as a double it prints all.
             let kind = text(&row, 1);
             let loses = kind == "float" || kind.starts_with("float ");
             cells.push(if loses { format!("CAST({name} AS DOUBLE)") } else { name.clone() });
@@ -232,15 +232,16 @@ impl MariaDb {
     }
 }
 
-/// The line that closes a table.
+/// The line after the rows of a table.
 pub(super) fn table_end(table: &str, rows: u64) -> String {
     format!("-- {}: {rows} rows\n", quote(table))
 }
 
-/// Copies the dump at `from` to the new file `to`, without the rows of the tables `without`; returns what went into it.
+/// Copies the dump at `from` to the new file `to`, without the rows of the tables `without`; returns the rows per
+/// table.
 ///
 /// # Errors
-/// [`SnapshotError::Invalid`](crate::error::SnapshotError::Invalid) where it is not a dump of kumadb.
+/// [`SnapshotError::Invalid`](crate::error::SnapshotError::Invalid) if it is not a dump of kumadb.
 pub fn filter_dump(from: &Path, to: &Path, without: &[String]) -> Result<Counts> {
     let mut counts = super::load::count_dump(from)?;
     let heads: Vec<String> = without.iter().map(|table| format!("INSERT INTO {} (", quote(table))).collect();

@@ -1,4 +1,4 @@
-//! What MariaDB and the way to it say when they fail, in words a person understands and without anything secret.
+//! Converts errors of MariaDB and its connection, without secrets.
 
 use std::io;
 
@@ -8,7 +8,7 @@ use super::Address;
 use crate::error::{DatabaseError, Denied, Error, TlsFault, find, io_reason, reason};
 use crate::tls::{self, Blame};
 
-/// The error of the project for `error`, met while talking to `address`.
+/// Converts `error` of a connection to `address`.
 pub(super) fn explain(address: &Address, error: mysql_async::Error) -> Error {
     let unreachable = |why: &str| unreachable(address, why);
     match error {
@@ -40,7 +40,7 @@ fn unreachable(address: &Address, why: &str) -> Error {
     DatabaseError::Unreachable { address: address.place(), why: why.to_owned() }.into()
 }
 
-/// The certificate that TLS was refused for is good for these names; asked for after [`explain`] would say so.
+/// The names in the certificate that was rejected.
 pub(super) fn certificate_names(error: &mysql_async::Error) -> Option<Vec<String>> {
     let mysql_async::Error::Io(IoError::Io(error)) = error else { return None };
     match find::<rustls::Error>(error)? {
@@ -51,7 +51,7 @@ pub(super) fn certificate_names(error: &mysql_async::Error) -> Option<Vec<String
     }
 }
 
-/// A login that failed for the user, not for the way to the server.
+/// A rejected login.
 pub(super) fn is_refused_login(error: &mysql_async::Error) -> bool {
     matches!(error, mysql_async::Error::Server(error) if error.code == 1045)
 }
@@ -81,7 +81,7 @@ fn explain_server(address: &Address, error: &ServerError) -> Error {
         1045 if address.password.reveal().is_empty() => denied(address, Denied::NoPassword),
         1045 => denied(address, Denied::WrongPassword),
         1698 => denied(address, Denied::SocketOnly),
-        // The server names the account that it took, and an anonymous one has no name.
+        // The server reports the account that it chose, and an anonymous one has no name.
         1044 if message.contains("''@") => denied(address, Denied::Shadowed),
         1044 => denied(address, Denied::Database(address.database.clone())),
         1142 | 1143 | 1227 | 1370 => denied(address, Denied::Privilege(message.to_owned())),
@@ -110,7 +110,7 @@ fn explain_server(address: &Address, error: &ServerError) -> Error {
     }
 }
 
-/// `message` without the values it quotes, which may be a token or a password.
+/// `message` without quoted values, which may be a token or a password.
 fn without_values(message: &str) -> String {
     for (before, after) in [("entry '", "' for key"), ("value: '", "' for column"), ("value: '", "'"), ("near '", "")] {
         if let Some(start) = message.find(before) {
@@ -134,6 +134,13 @@ fn explain_io(address: &Address, error: &io::Error) -> String {
         (io::ErrorKind::UnexpectedEof, _) => "the server closed the connection".into(),
         _ => io_reason(error),
     }
+}
+
+/// The name inside `DnsName("db.example")`, or a host name that matches a wildcard.
+pub(super) fn plain_name(presented: &str) -> Option<String> {
+    let name = presented.split('"').nth(1).unwrap_or(presented);
+    let name = name.replace('*', "any");
+    (!name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || ".-_:".contains(c))).then_some(name)
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! SQL text: cells as literals and back, `?` filled in, and what a statement is.
+//! SQL text: literals, parameters, and the structure of statements.
 
 use mysql_async::Column;
 use mysql_async::consts::ColumnType;
@@ -9,14 +9,14 @@ use crate::value::Value;
 /// The character set number that marks bytes rather than text.
 const BINARY: u16 = 63;
 
-/// The kind of literal that a column's cells are written as.
+/// The kind of literal for the cells of a column.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Shape {
-    /// A whole number.
+    /// An integer.
     Whole,
     /// A floating point number.
     Float,
-    /// An exact decimal number: text in a [`Value`], bare in SQL.
+    /// An exact decimal number: text in a [`Value`], unquoted in SQL.
     Decimal,
     /// Text, dates and times included.
     Text,
@@ -25,7 +25,7 @@ pub(super) enum Shape {
 }
 
 impl Shape {
-    /// The shape of the cells under `column`.
+    /// The shape of the cells of `column`.
     pub(super) fn of(column: &Column) -> Shape {
         use ColumnType::*;
         match column.column_type() {
@@ -49,7 +49,7 @@ impl Shape {
         }
     }
 
-    /// The cell that MariaDB sent as `bytes`. A whole number beyond 63 bits stays text.
+    /// The cell that MariaDB sent as `bytes`. An integer beyond 63 bits stays text.
     pub(super) fn read(self, bytes: Vec<u8>) -> Value {
         if self == Shape::Bytes {
             return Value::Blob(bytes);
@@ -65,7 +65,7 @@ impl Shape {
         }
     }
 
-    /// Appends the cell that MariaDB sent as `bytes`, so that reading it again gives the same.
+    /// Appends the cell that MariaDB sent as `bytes` as a literal of the same value.
     pub(super) fn write(self, bytes: &[u8], out: &mut Vec<u8>) {
         match self {
             Shape::Whole | Shape::Float | Shape::Decimal => out.extend_from_slice(bytes),
@@ -75,7 +75,7 @@ impl Shape {
     }
 }
 
-/// Appends `value` as a literal; `false` where SQL has none for it (NaN and the infinities).
+/// Appends `value` as a literal; `false` if SQL has none for it (NaN and the infinities).
 pub(super) fn write_value(value: &Value, out: &mut Vec<u8>) -> bool {
     use std::io::Write as _;
     match value {
@@ -95,7 +95,8 @@ pub(super) fn write_value(value: &Value, out: &mut Vec<u8>) -> bool {
     true
 }
 
-/// Hands INSERTs of up to `limit` bytes for all of `rows` to `each`, until that is `false`; returns the number of rows.
+/// Passes INSERTs of up to `limit` bytes for all of `rows` to `each`, until that returns `false`; returns the number of
+/// rows.
 pub(super) fn write_inserts(
     table: &str,
     columns: &[&str],
@@ -137,7 +138,7 @@ pub(super) fn write_inserts(
     Ok(count)
 }
 
-/// Appends `text` between quotes, on one line whatever it holds.
+/// Appends `text` between quotes, always on one line.
 pub(super) fn write_text(text: &[u8], out: &mut Vec<u8>) {
     out.reserve(text.len() + 2);
     out.push(b'\'');
@@ -175,8 +176,8 @@ pub(super) fn quoted(text: &str) -> String {
     String::from_utf8_lossy(&out).into_owned()
 }
 
-/// `sql` with each `?` replaced by the literal of its parameter; an error in words where they do not fit, or where a second
-/// statement follows the first.
+/// `sql` with each `?` replaced by the literal of its parameter; the error is a message if their number differs, or if
+/// a second statement follows.
 pub(super) fn fill(sql: &str, params: &[Value]) -> Result<Vec<u8>, String> {
     let mut out = Vec::with_capacity(sql.len() + params.len() * 16);
     let mut params_left = params.iter();
@@ -192,7 +193,7 @@ pub(super) fn fill(sql: &str, params: &[Value]) -> Result<Vec<u8>, String> {
             Piece::End => ended = true,
             Piece::Code(text) | Piece::Quoted(text) => {
                 if ended && !text.trim().is_empty() {
-                    return Err("one statement at a time, without `;` between".into());
+                    return Err("only one statement is allowed, without `;`".into());
                 }
                 out.extend_from_slice(text.as_bytes());
             }
@@ -201,11 +202,11 @@ pub(super) fn fill(sql: &str, params: &[Value]) -> Result<Vec<u8>, String> {
     }
     match params_left.count() {
         0 => Ok(out),
-        n => Err(format!("{n} parameters more than there are `?` in the statement")),
+        n => Err(format!("{n} more parameters than `?` in the statement")),
     }
 }
 
-/// The first word of `sql` in capitals: `SELECT`. Empty where it starts with anything but a word.
+/// The first word of `sql` in capitals: `SELECT`. Empty if it does not start with a word.
 pub(super) fn verb(sql: &str) -> String {
     for piece in Pieces(sql) {
         match piece {
@@ -231,7 +232,7 @@ enum Piece<'a> {
     End,
 }
 
-/// A statement cut into what is quoted, what is comment, and what is neither.
+/// A statement split into quoted text, comments, and the rest.
 struct Pieces<'a>(&'a str);
 
 impl<'a> Iterator for Pieces<'a> {
@@ -242,7 +243,7 @@ impl<'a> Iterator for Pieces<'a> {
         let bytes = text.as_bytes();
         let starts_comment = |at: usize| match bytes[at] {
             b'#' => true,
-            // `/*!` and `/*M!` hold code that MariaDB runs.
+            // `/*!` and `/*M!` contain code that MariaDB executes.
             b'/' => text[at..].starts_with("/*") && !text[at..].starts_with("/*!") && !text[at..].starts_with("/*M!"),
             b'-' => text[at..].starts_with("--") && bytes.get(at + 2).is_none_or(u8::is_ascii_whitespace),
             _ => false,
@@ -270,7 +271,8 @@ impl<'a> Iterator for Pieces<'a> {
     }
 }
 
-/// Where the quoted text at the start of `bytes` ends. A doubled quote reads as two texts side by side, which is right too.
+/// The end of the quoted text at the start of `bytes`. A doubled quote reads as two adjacent texts, which is correct
+/// too.
 pub(super) fn quoted_end(bytes: &[u8], quote: u8) -> usize {
     let mut at = 1;
     while at < bytes.len() {
@@ -283,8 +285,7 @@ pub(super) fn quoted_end(bytes: &[u8], quote: u8) -> usize {
     bytes.len()
 }
 
-/// `create` on one line, as MariaDB shows a table; `None` where a name or a text in it holds a newline, which it escapes
-/// everywhere but in names.
+/// `create` on one line; `None` if a name in it contains a newline, which MariaDB escapes everywhere but in names.
 pub(super) fn one_line(create: &str) -> Option<String> {
     let (mut out, mut rest) = (String::with_capacity(create.len()), create);
     while let Some(&byte) = rest.as_bytes().first() {
@@ -312,7 +313,8 @@ pub(super) fn one_line(create: &str) -> Option<String> {
     Some(out)
 }
 
-/// Splits what stands between the outer brackets of `create` at its commas, and returns it with what follows the brackets.
+/// Splits the text between the outer brackets of `create` at its commas, and returns it with the text after the
+/// brackets.
 pub(super) fn split_definition(create: &str) -> Option<(Vec<&str>, &str)> {
     let bytes = create.as_bytes();
     let (mut depth, mut at, mut start, mut parts) = (0, 0, 0, Vec::new());
@@ -346,7 +348,7 @@ pub(super) fn split_definition(create: &str) -> Option<(Vec<&str>, &str)> {
     None
 }
 
-/// Where the cells of each row begin that stands behind `VALUES` in `line`, an INSERT without the names of its columns.
+/// The start of the cells of each row after `VALUES` in `line`, an INSERT without column names.
 pub(super) fn row_starts(line: &[u8]) -> impl Iterator<Item = usize> {
     let mut at = 0;
     std::iter::from_fn(move || {

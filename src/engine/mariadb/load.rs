@@ -1,11 +1,11 @@
-//! Puts a dump back: one transaction of deletes and inserts, no DDL, read back before it commits.
+//! Loads a dump: one transaction of deletes and inserts, no DDL, read back before it commits.
 //!
 //! A table is read before it is written, and keeps the rows up to the first line that differs: a history of millions of
-//! beats that only grew since the copy is cut, not written anew.
+//! heartbeats that only grew since the snapshot is truncated, not written again.
 //!
-//! DDL would commit by itself in the middle, and needs rights that the server's own user may not have. So the tables must be
-//! there already, the same as in the dump; AUTO_INCREMENT stays where it is, which is never too low. Other tables come by
-//! the [`shadow`](super::shadow).
+//! DDL would commit in the middle, and requires privileges that the server's user may not have. So the tables must
+//! exist already, the same as in the dump; AUTO_INCREMENT is not changed, which is never too low. Other tables are
+//! loaded by [`shadow`](super::shadow).
 
 use std::fs::File;
 use std::io::{BufRead as _, BufReader, Seek as _, SeekFrom};
@@ -17,10 +17,10 @@ use super::{MariaDb, SQL_MODE, Writer as _};
 use crate::engine::{Counts, orphans, quote};
 use crate::error::{DatabaseError, Error, OperationError, Result, SnapshotError};
 
-/// How rows of a dump are taken, as its head says it too.
+/// Session settings for loading rows, as in the header of a dump.
 pub(super) const LOADING: &str = "foreign_key_checks = 0, sql_mode = 'NO_AUTO_VALUE_ON_ZERO,ALLOW_INVALID_DATES'";
 
-/// A dump as it describes itself.
+/// The content of a dump.
 pub(super) struct Copy {
     pub(super) tables: Vec<CopiedTable>,
 }
@@ -31,12 +31,13 @@ pub(super) struct CopiedTable {
     pub(super) rows: u64,
     /// The hash of each of its INSERT lines.
     pub(super) lines: Vec<blake3::Hash>,
-    /// Where in the file each of these lines begins.
+    /// The position of each of these lines in the file.
     pub(super) starts: Vec<u64>,
 }
 
-/// Rows per table in the dump at `path`, counted in its statements, after a check that it is whole: every line one that
-/// [`Reader::dump`](crate::engine::Reader::dump) writes, every count as noted, and the last line there. Needs no MariaDB.
+/// Rows per table in the dump at `path`, counted in its statements, after a check that it is complete: every line is
+/// one that [`Reader::dump`](crate::engine::Reader::dump) writes, every count is right, and the last line exists. Does
+/// not require a MariaDB.
 pub fn count_dump(path: &Path) -> Result<Counts> {
     Ok(Copy::read(path)?.tables.into_iter().map(|table| (table.name, table.rows)).collect())
 }
@@ -104,7 +105,7 @@ impl Copy {
 }
 
 impl CopiedTable {
-    /// Whether both are the same table with the same rows, wherever in their files they stand.
+    /// Whether both are the same table with the same rows, at any position in their files.
     pub(super) fn is_like(&self, other: &CopiedTable) -> bool {
         (&self.name, &self.create, self.rows, &self.lines) == (&other.name, &other.create, other.rows, &other.lines)
     }
@@ -130,7 +131,8 @@ impl MariaDb {
             Ok(()) => Ok(()),
             Err(error) => {
                 let undone = self.rollback();
-                // In doubt is in doubt; anything else is undone now, and if it cannot be, that is worth knowing more.
+                // An unknown outcome stays unknown; any other error is rolled back now, and an error of that is more
+                // important.
                 if matches!(error, Error::Database(DatabaseError::CommitInDoubt { .. })) {
                     Err(error)
                 } else {
@@ -140,16 +142,16 @@ impl MariaDb {
         }
     }
 
-    /// Refuses a dump whose tables are not those of this database, column by column.
+    /// Rejects a dump whose tables or columns differ from those of this database.
     pub(super) fn compare(&mut self, copy: &Copy) -> Result<()> {
         let live: Vec<String> = self.tables()?.into_iter().map(|table| table.name).collect();
         let mut differences = Vec::new();
         for name in live.iter().filter(|name| !copy.tables.iter().any(|table| table.name == **name)) {
-            differences.push(format!("table `{name}` is not in the copy"));
+            differences.push(format!("table `{name}` is not in the snapshot"));
         }
         for table in &copy.tables {
             if !live.contains(&table.name) {
-                differences.push(format!("table `{}` is only in the copy", table.name));
+                differences.push(format!("table `{}` is only in the snapshot", table.name));
                 continue;
             }
             let now = self.definition(&table.name)?;
@@ -168,8 +170,8 @@ impl MariaDb {
     }
 
     fn replace_rows(&mut self, copy: &Copy, from: &Path, progress: &mut dyn FnMut(u64, u64)) -> Result<()> {
-        // No check of references: the copy may hold broken ones and must come back as it
-        // was; that it does is proved below.
+        // No check of references: the dump may contain broken ones and must be loaded unchanged; that is verified
+        // below.
         self.run(format!("SET SESSION {LOADING}"))?;
         let (mut done, total) = (0, copy.tables.iter().map(|table| table.rows * 2).sum());
         let mut wrong = Vec::new();
@@ -205,13 +207,13 @@ impl MariaDb {
             )?;
             done += table.rows;
             if !same || at != table.lines.len() {
-                wrong.push(format!("`{}` does not read back as it is in the copy", table.name));
+                wrong.push(format!("`{}` has other rows than in the snapshot", table.name));
             }
         }
         if wrong.is_empty() { Ok(()) } else { Err(Error::Operation(OperationError::ChecksFailed(wrong))) }
     }
 
-    /// How much of `table` is as it is in the copy at `from`, counted from its first row.
+    /// How much of `table` is equal to the dump at `from`, counted from its first row.
     fn kept_lines(&mut self, table: &CopiedTable, from: &Path) -> Result<Kept> {
         let (mut at, mut same) = (0, 0);
         self.write_rows(
@@ -234,30 +236,30 @@ impl MariaDb {
                 Ok(false)
             })?;
         }
-        // Without a key to tell them by, no rows stay.
+        // Without a key no rows are kept.
         Ok(Kept { is_all, lines: if last.is_some() { same } else { 0 }, last })
     }
 }
 
-/// What of a table stays.
+/// Which rows of a table are kept.
 struct Kept {
-    /// All of it: nothing has to be written.
+    /// All: nothing has to be written.
     is_all: bool,
-    /// How many lines of the copy are there as they should be.
+    /// Number of lines of the dump that are equal.
     lines: usize,
     /// The primary key, a number, and its value in the last row of these lines.
     last: Option<(String, i64)>,
 }
 
 impl Kept {
-    /// The rows that do not stay, as the end of a statement.
+    /// The rows that are not kept, as the end of a statement.
     fn rest(&self) -> String {
         self.last.as_ref().map_or(String::new(), |(key, last)| format!(" WHERE {} > {last}", quote(key)))
     }
 }
 
-/// The primary key of the table that `create` makes and its value in the last row of `line`, where it is one whole number
-/// and the first column.
+/// The primary key of the table in `create` and its value in the last row of `line`, if it is one integer and the first
+/// column.
 fn last_key(create: &str, line: &[u8]) -> Option<(String, i64)> {
     let (parts, _) = split_definition(create)?;
     let key = parts.iter().find_map(|part| part.strip_prefix("PRIMARY KEY (")?.strip_suffix(')'))?;
@@ -280,10 +282,10 @@ fn column_differences(table: &str, now: &str, then: &str) -> Vec<String> {
     let (now, then) = (columns(now), columns(then));
     let mut differences = Vec::new();
     for column in now.iter().filter(|column| !then.contains(column)) {
-        differences.push(format!("`{table}` has the column {column}, not so the copy"));
+        differences.push(format!("`{table}` has column {column}, which is not in the snapshot"));
     }
     for column in then.iter().filter(|column| !now.contains(column)) {
-        differences.push(format!("the copy of `{table}` has the column {column}"));
+        differences.push(format!("`{table}` has column {column} only in the snapshot"));
     }
     if differences.is_empty() && now != then {
         differences.push(format!("the columns of `{table}` are in another order"));
@@ -296,12 +298,12 @@ fn column_differences(table: &str, now: &str, then: &str) -> Vec<String> {
     };
     if charset(now_rest) != charset(then_rest) {
         let (now, then) = (charset(now_rest).join(" "), charset(then_rest).join(" "));
-        differences.push(format!("`{table}` has {now}, its copy {then}"));
+        differences.push(format!("`{table}` has {now}, but {then} in the snapshot"));
     }
     differences
 }
 
-/// Hands the lines of the file at `path`, from the one that begins at `start`, to `each`, newline included, until it says
+/// Passes the lines of the file at `path`, from position `start`, to `each`, including the newline, until it returns
 /// `false`.
 pub(super) fn each_line(path: &Path, start: u64, each: &mut dyn FnMut(&[u8]) -> Result<bool>) -> Result<()> {
     let mut file = File::open(path).map_err(Error::file("read", path))?;
@@ -323,7 +325,7 @@ fn starts_insert(line: &[u8], table: &str) -> bool {
     rest.is_some_and(|rest| rest.starts_with(b" ("))
 }
 
-/// What stands behind VALUES in a whole INSERT line.
+/// The text after VALUES in a complete INSERT line.
 pub(super) fn values_of(line: &[u8]) -> Option<&[u8]> {
     const VALUES: &[u8] = b") VALUES ";
     let mut at = 0;
@@ -336,7 +338,7 @@ pub(super) fn values_of(line: &[u8]) -> Option<&[u8]> {
     line[at + VALUES.len()..].strip_suffix(b";\n")
 }
 
-/// The name between backticks that `text` starts with.
+/// The name between backticks at the start of `text`.
 pub(super) fn name_of(text: &str) -> Option<String> {
     let end = text.starts_with('`').then(|| quoted_end(text.as_bytes(), b'`'))?;
     let mut end = end;

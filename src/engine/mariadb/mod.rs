@@ -1,8 +1,8 @@
 //! MariaDB: over TCP, with TLS or without, or through its Unix socket.
 //!
-//! Statements travel as text with their parameters written in, because text shows every cell exactly as MariaDB prints it:
-//! dates that are none, decimals, floats. A connection owns a runtime of its own; nothing is shared and nothing is async
-//! to the caller, who may use one connection inside a callback of another.
+//! Statements are sent as text with their parameters as literals, because text results contain every cell exactly as
+//! MariaDB prints it: invalid dates, decimals, floats. A connection owns a runtime; nothing is shared, and nothing is
+//! async for the caller, which may use one connection inside a callback of another.
 
 mod address;
 mod copied;
@@ -43,17 +43,17 @@ use crate::schema::Schema;
 use crate::text::bytes;
 use crate::value::{Row, Value};
 
-/// How long a server may take to answer a new connection.
+/// Timeout of a new connection.
 const CONNECT_TIME: Duration = Duration::from_secs(8);
-/// How long to wait for the end of a connection.
+/// Timeout for closing a connection.
 const GOODBYE_TIME: Duration = Duration::from_secs(5);
-/// Seconds to wait for somebody else's lock.
+/// Seconds to wait for a lock.
 const LOCK_SECONDS: u32 = 5;
 /// Bytes of one INSERT with many rows, unless a single row is larger.
 const BATCH: usize = 1 << 20;
 
-/// How every connection reads and writes. Strict, so that nothing is cut silently; an id of 0 stays 0; `||` joins texts, as
-/// it does in SQLite; dates such as 0000-00-00 are left alone.
+/// The SQL mode of every connection. Strict, so that nothing is truncated silently; an id of 0 stays 0; `||`
+/// concatenates, as in SQLite; dates such as 0000-00-00 are allowed.
 const SQL_MODE: &str =
     "STRICT_ALL_TABLES,NO_AUTO_VALUE_ON_ZERO,NO_ENGINE_SUBSTITUTION,PIPES_AS_CONCAT,ALLOW_INVALID_DATES";
 
@@ -82,7 +82,7 @@ impl Connect for Address {
 }
 
 impl Address {
-    /// Opens it for reading: the server refuses every change on such a connection.
+    /// Opens it for reading: the server rejects every change on such a connection.
     pub fn read_only(&self) -> Result<MariaDb> {
         MariaDb::open(self, Access::Read)
     }
@@ -90,13 +90,13 @@ impl Address {
 
 /// One open connection.
 pub struct MariaDb {
-    /// Always there until the connection is dropped.
+    /// `Some` until the connection is dropped.
     conn: Option<Conn>,
     runtime: Runtime,
     address: Address,
     access: Access,
     version: String,
-    /// The longest statement that the server takes, in bytes.
+    /// The longest statement that the server accepts, in bytes.
     max_packet: usize,
     transaction: Transaction,
 }
@@ -105,7 +105,8 @@ pub struct MariaDb {
 enum Transaction {
     None,
     Open,
-    /// Rolled back by the server itself (deadlock, timeout): the next statement would commit by itself, so none may run.
+    /// Rolled back by the server (deadlock, timeout): further statements would be committed individually, so they are
+    /// rejected.
     Lost,
 }
 
@@ -127,8 +128,8 @@ impl MariaDb {
         let row = db.one("SELECT VERSION(), @@max_allowed_packet")?;
         db.version = row.at(0).text().unwrap_or_default().to_owned();
         db.max_packet = row.at(1).int().and_then(|n| usize::try_from(n).ok()).unwrap_or(BATCH);
-        // The long time for reading and writing: a callback may wait for a person. UTC: a TIMESTAMP must come out as the
-        // instant it is, and a DATETIME that MariaDB fills in as the server would have it.
+        // Long read and write timeouts: a callback may wait for the user. UTC: so that a TIMESTAMP is read correctly,
+        // and a DATETIME default is as the server expects it.
         let mut setup = format!(
             "SET NAMES utf8mb4, SESSION sql_mode = '{SQL_MODE}', time_zone = '+00:00', autocommit = 1, \
              lock_wait_timeout = {LOCK_SECONDS}, innodb_lock_wait_timeout = {LOCK_SECONDS}, net_read_timeout = 3600, \
@@ -146,12 +147,12 @@ impl MariaDb {
         Ok(db)
     }
 
-    /// What the server calls itself: `10.11.18-MariaDB-0+deb12u1`.
+    /// The version of the server: `10.11.18-MariaDB-0+deb12u1`.
     pub fn version(&self) -> &str {
         &self.version
     }
 
-    /// Whether it is MariaDB indeed; MySQL speaks the same protocol, but the server is not made for it.
+    /// Whether it is MariaDB; MySQL has the same protocol, but Uptime Kuma does not support it.
     pub fn is_mariadb(&self) -> bool {
         self.version.contains("MariaDB")
     }
@@ -160,12 +161,12 @@ impl MariaDb {
         Error::Database(DatabaseError::Sql { database: self.address.to_string(), message: message.into() })
     }
 
-    /// Runs one statement that answers with a number of rows.
+    /// Runs one statement that returns the number of rows.
     fn run(&mut self, sql: impl Into<Vec<u8>>) -> Result<u64> {
         let conn = self.conn.as_mut().ok_or_else(|| fault::explain(&self.address, closed()))?;
         let sql = sql.into();
         if sql.len() >= self.max_packet {
-            // MariaDB would close the connection while it is still being sent.
+            // MariaDB would close the connection while it is being sent.
             let message = format!(
                 "one statement of {} is larger than `max_allowed_packet` of MariaDB, {}",
                 bytes(sql.len() as u64),
@@ -193,7 +194,7 @@ impl MariaDb {
         })
     }
 
-    /// Runs one statement that answers with rows.
+    /// Runs one statement that returns rows.
     fn rows(&mut self, sql: impl Into<Vec<u8>>) -> Result<Rows<'_>> {
         let conn = self.conn.as_mut().ok_or_else(|| fault::explain(&self.address, closed()))?;
         let sql = sql.into();
@@ -205,7 +206,7 @@ impl MariaDb {
         Ok(Rows { result, runtime: &self.runtime, address: &self.address, columns, shapes })
     }
 
-    /// All rows of a statement of ours.
+    /// All rows of an internal statement.
     fn all(&mut self, sql: &str) -> Result<Vec<Row>> {
         let mut rows = self.rows(sql)?;
         let mut all = Vec::new();
@@ -215,7 +216,7 @@ impl MariaDb {
         Ok(all)
     }
 
-    /// The only row of a statement of ours.
+    /// The single row of an internal statement.
     fn one(&mut self, sql: &str) -> Result<Row> {
         self.all(sql)?.into_iter().next().ok_or_else(|| self.wrong("no answer where one must be"))
     }
@@ -224,7 +225,7 @@ impl MariaDb {
         literal::fill(sql, params).map_err(|message| self.wrong(message))
     }
 
-    /// A connection that reads takes nothing but questions: `SET`, for one, could lift its own limits.
+    /// A read-only connection accepts only queries: `SET`, for example, could remove its limits.
     fn allow_question(&self, sql: &str) -> Result<()> {
         const QUESTIONS: [&str; 7] = ["SELECT", "WITH", "SHOW", "EXPLAIN", "DESCRIBE", "DESC", "VALUES"];
         if self.access == Access::Write || QUESTIONS.contains(&literal::verb(sql).as_str()) {
@@ -237,14 +238,14 @@ impl MariaDb {
         .into())
     }
 
-    /// What a second kumadb on another machine would meet.
+    /// The name of the lock that a kumadb process on another machine uses too.
     fn lock_name(&self) -> String {
-        // MariaDB takes names of up to 64 characters.
+        // MariaDB accepts names of up to 64 characters.
         let name: String = self.address.database.chars().take(40).collect();
         literal::quoted(&format!("kumadb {name}"))
     }
 
-    /// Runs one statement that must not run after its transaction is gone.
+    /// Runs one statement, unless its transaction was rolled back.
     fn change(&mut self, sql: impl Into<Vec<u8>>) -> Result<u64> {
         if self.transaction == Transaction::Lost {
             return Err(self.wrong("the transaction is gone, MariaDB has rolled it back"));
@@ -252,7 +253,7 @@ impl MariaDb {
         self.run(sql)
     }
 
-    /// Takes the lock of this database for as long as the connection lasts, or until it is released.
+    /// Locks this database until the connection ends or the lock is released.
     fn lock(&mut self) -> Result<()> {
         let lock = self.one(&format!("SELECT GET_LOCK({}, 0)", self.lock_name()))?;
         match lock.at(0).int() {
@@ -274,8 +275,8 @@ impl Drop for MariaDb {
     fn drop(&mut self) {
         let Some(mut conn) = self.conn.take() else { return };
         let undo = self.transaction == Transaction::Open;
-        // Waited for, so that whoever connects next does not meet the locks of this one. The connection's end does the
-        // same, only later.
+        // Waits, so that the next connection does not meet the locks of this one. Closing the connection does the same,
+        // but later.
         let release = (self.access == Access::Write).then(|| self.release_statement());
         let goodbye = async {
             if undo {
@@ -290,7 +291,7 @@ impl Drop for MariaDb {
     }
 }
 
-/// Rows as they arrive.
+/// Streamed rows.
 struct Rows<'a> {
     result: QueryResult<'a, 'static, TextProtocol>,
     runtime: &'a Runtime,
@@ -321,10 +322,10 @@ fn closed() -> mysql_async::Error {
     mysql_async::DriverError::ConnectionClosed.into()
 }
 
-/// Opens a connection; `name` overrides the name that the certificate must be good for.
+/// Opens a connection; `name` overrides the name that the certificate must contain.
 async fn dial(address: &Address, name: Option<&str>) -> std::result::Result<Conn, mysql_async::Error> {
     let options = address.options(name);
-    // The way of a socket has at most 107 characters; that into a volume without a name of its own has more.
+    // The path of a socket has at most 107 characters; the path of an anonymous volume is longer.
     match address.socket.as_ref().filter(|path| path.as_os_str().len() > 107) {
         None => Conn::new(options).await,
         Some(path) => {
@@ -343,9 +344,9 @@ async fn connect(address: &Address) -> Result<Conn> {
             Ok(conn) => return Ok(conn),
             Err(error) => error,
         };
-        // The chain of the certificate is good, only the name differs, which the server does not look at either.
+        // The certificate chain is valid, only the name differs, which the server ignores too.
         if let Some(name) =
-            fault::certificate_names(&error).and_then(|names| names.iter().find_map(|name| plain_name(name)))
+            fault::certificate_names(&error).and_then(|names| names.iter().find_map(|name| fault::plain_name(name)))
         {
             return dial(address, Some(&name)).await.map_err(|error| fault::explain(address, error));
         }
@@ -364,21 +365,14 @@ async fn connect(address: &Address) -> Result<Conn> {
     }
 }
 
-/// Whether the anonymous account of MariaDB takes this login before the account of the right name is looked at: then the
-/// same name gets in without a password, as nobody.
+/// Whether the anonymous account of MariaDB matches this login before the named account: then the same name can log in
+/// without a password.
 async fn is_shadowed(address: &Address) -> bool {
     let bare = Address { password: Default::default(), database: String::new(), ..address.clone() };
     let Ok(mut conn) = dial(&bare, None).await else { return false };
     let account: Option<String> = conn.query_first("SELECT CURRENT_USER()").await.unwrap_or_default();
     let _ = conn.disconnect().await;
     account.is_some_and(|account| account.starts_with('@'))
-}
-
-/// The name inside `DnsName("db.example")`, or a host name that a wildcard stands for.
-fn plain_name(presented: &str) -> Option<String> {
-    let name = presented.split('"').nth(1).unwrap_or(presented);
-    let name = name.replace('*', "any");
-    (!name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || ".-_:".contains(c))).then_some(name)
 }
 
 impl Reader for MariaDb {
@@ -400,7 +394,7 @@ impl Reader for MariaDb {
         self.read_schema()
     }
 
-    /// Inside a transaction only the references are looked at, whatever `depth` says: `CHECK TABLE` would commit.
+    /// Inside a transaction only references are checked, for any `depth`: `CHECK TABLE` would commit.
     fn check(&mut self, depth: Depth) -> Result<Vec<Fault>> {
         let mut faults = match depth {
             _ if self.transaction == Transaction::Open => Vec::new(),
@@ -420,8 +414,8 @@ impl Reader for MariaDb {
 }
 
 impl Writer for MariaDb {
-    /// Also fails at once when another kumadb, on whichever machine, is writing to the same database; and when a table
-    /// could not be rolled back.
+    /// Also fails immediately if another kumadb process, on any machine, is writing to the same database, or if a table
+    /// cannot be rolled back.
     fn begin(&mut self) -> Result<()> {
         if self.transaction != Transaction::None {
             return Err(self.wrong("a transaction is open already"));
@@ -438,7 +432,7 @@ impl Writer for MariaDb {
         Ok(())
     }
 
-    /// Inside a transaction, statements that would end it (`CREATE`, `ALTER`, …) are refused; run them before
+    /// Inside a transaction, statements that would end it (`CREATE`, `ALTER`, …) are rejected; run them before
     /// [`begin`](Writer::begin).
     fn execute(&mut self, sql: &str, params: &[Value]) -> Result<u64> {
         const HARMLESS: [&str; 8] = ["INSERT", "UPDATE", "DELETE", "REPLACE", "WITH", "SELECT", "SET", "SAVEPOINT"];
@@ -450,7 +444,7 @@ impl Writer for MariaDb {
         self.change(sql)
     }
 
-    /// While MariaDB works on one statement the next is being written.
+    /// The next statement is built while MariaDB executes the previous one.
     fn insert(&mut self, table: &str, columns: &[&str], rows: &mut dyn Iterator<Item = Vec<Value>>) -> Result<u64> {
         let limit = BATCH.min(self.max_packet.saturating_sub(1024));
         let (queue, statements) = mpsc::sync_channel(1);
@@ -471,7 +465,7 @@ impl Writer for MariaDb {
         match self.change("COMMIT") {
             Ok(_) => {
                 self.transaction = Transaction::None;
-                // The end of the connection releases the lock too; the change is made in any case.
+                // Closing the connection releases the lock too; the change is committed in any case.
                 let _ = self.release();
                 Ok(())
             }
@@ -487,7 +481,7 @@ impl Writer for MariaDb {
             return Ok(());
         }
         match self.run("ROLLBACK").and_then(|_| self.release()) {
-            // A broken connection has rolled back by itself.
+            // A closed connection has rolled back already.
             Err(Error::Database(DatabaseError::Unreachable { .. })) => Ok(()),
             other => other,
         }

@@ -1,5 +1,5 @@
-//! A MariaDB of our own for a while: on a folder that is thrown away, to try out whether a dump can be loaded; or on one that
-//! becomes the embedded MariaDB of a new instance.
+//! A temporary MariaDB: on a temporary folder, to test that a dump can be loaded; or on a folder that becomes the
+//! embedded MariaDB of a new instance.
 
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -12,23 +12,23 @@ use crate::engine::Reader as _;
 use crate::error::{DatabaseError, Error, Result, SnapshotError};
 use crate::files;
 
-/// How long it may take to answer for the first time.
+/// Timeout of the start.
 const START_TIME: Duration = Duration::from_secs(60);
 
-/// What it logs into, in its folder.
+/// Its log file, in its folder.
 const LOG: &str = "error.log";
 
-/// What is loaded goes into this database.
-const DATABASE: &str = "drill";
+/// The database for loading.
+const DATABASE: &str = "restore_test";
 
-/// The series of MariaDB in the server's images (2.0 to 2.5): it does not start on files of a newer one.
+/// The MariaDB series in the server's images (2.0 to 2.5): it does not start on files of a newer one.
 const SERIES: &str = "10.11.";
 
-/// A running `mariadbd` that only its socket leads to. It ends, and its folders go, when it is dropped.
+/// A running `mariadbd` that is reachable only through its socket. Dropping it stops it and removes its folders.
 pub struct Scratch {
     child: Child,
     folder: PathBuf,
-    /// The way of a socket has at most 107 characters, so it lies apart.
+    /// The path of a socket has at most 107 characters, so it is in another folder.
     socket: tempfile::TempDir,
 }
 
@@ -42,7 +42,7 @@ impl Scratch {
         Self::launch(folder, &accounts, &["--innodb-flush-log-at-trx-commit=0"])
     }
 
-    /// Whether the `mariadbd` of this machine makes files that the MariaDB in the server's images starts on.
+    /// Checks that the MariaDB in the server's images can start on files of this machine's `mariadbd`.
     ///
     /// # Errors
     /// [`DatabaseError::MariaDbStart`](crate::error::DatabaseError::MariaDbStart) with the reason why not.
@@ -58,8 +58,8 @@ impl Scratch {
         }
     }
 
-    /// Starts one on the new folder `folder`, which will be the `mariadb` of a server: with the accounts that it makes itself.
-    /// Until [`keep`](Scratch::keep) nobody but this user reaches it, and who does needs no account.
+    /// Starts one on the new folder `folder`, which will be the `mariadb` folder of a server, with the server's
+    /// accounts. Until [`keep`](Scratch::keep) only this user can reach it, without an account.
     ///
     /// # Errors
     /// [`DatabaseError::MariaDbStart`](crate::error::DatabaseError::MariaDbStart) where there is no `mariadbd`, or where it does not start.
@@ -74,7 +74,7 @@ impl Scratch {
         let data = format!("--datadir={}", folder.display());
         let mut install = program("mariadb-install-db")?;
         install.args(["--no-defaults", "--skip-test-db", &data]).args(accounts);
-        // Servers that share one delete each other's temporary tables when they start.
+        // Servers with the same temporary folder delete each other's temporary tables when they start.
         let own = format!("--tmpdir={}", folder.display());
         let made = install.arg(&own).args(as_ourselves).output().map_err(|error| wrong(&error.to_string()))?;
         if !made.status.success() {
@@ -101,7 +101,7 @@ impl Scratch {
         Ok(scratch)
     }
 
-    /// Ends it in order; its folder stays.
+    /// Shuts it down and keeps its folder.
     pub fn keep(mut self) -> Result<()> {
         MariaDb::open(&self.address(""), Access::Write)?.run("SHUTDOWN")?;
         let ended = self.child.wait().map_err(Error::file("wait for", "mariadbd"))?;
@@ -111,11 +111,11 @@ impl Scratch {
         files::remove(&self.folder.join(LOG))
     }
 
-    /// Loads `dump` as the `mariadb` client would, writes a dump of what came of it to the new file `again`, and compares
-    /// both.
+    /// Loads `dump` as the `mariadb` client would, dumps the result to the new file `again`, and compares both.
     ///
     /// # Errors
-    /// [`SnapshotError::RestoreTest`](crate::error::SnapshotError::RestoreTest) naming the first table that is not what it was; what MariaDB says of a statement.
+    /// [`SnapshotError::RestoreTest`](crate::error::SnapshotError::RestoreTest) with the first table that differs; the
+    /// error of a statement.
     pub fn try_dump(&self, dump: &Path, again: &Path) -> Result<()> {
         let mut server = MariaDb::open(&self.address(""), Access::Write)?;
         server.run(format!("DROP DATABASE IF EXISTS `{DATABASE}`"))?;
@@ -136,7 +136,7 @@ impl Scratch {
         }
     }
 
-    /// The way to `database` on it.
+    /// The address of `database` on it.
     pub fn address(&self, database: &str) -> Address {
         Address::on_socket(self.socket.path().join("sock"), "root", database)
     }
@@ -144,13 +144,13 @@ impl Scratch {
 
 impl Drop for Scratch {
     fn drop(&mut self) {
-        // Nothing of it is to be kept, so it need not end in order.
+        // Its data is discarded, so it need not shut down.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 }
 
-/// The program `name`, where servers stand too: /usr/sbin is not in everybody's PATH.
+/// The program `name`, also in /usr/sbin, which is not in every PATH.
 fn program(name: &'static str) -> Result<Command> {
     let found =
         |path: &PathBuf| match Command::new(path).arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status()

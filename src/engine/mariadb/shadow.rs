@@ -1,10 +1,10 @@
-//! Puts a dump in the place of the database, definitions and all: made in a second database beside it, proven there, then
-//! exchanged by one RENAME.
+//! Replaces all tables by those of a dump, including definitions: creates them in a second database, verifies them
+//! there, then exchanges the tables by one RENAME.
 //!
-//! Found out with 10.11.19 and 11.8 under SIGKILL: a RENAME of many tables across databases is wholly made or wholly undone
-//! when MariaDB comes back; before 10.6 it had no log of such statements, and half of one may be left. Foreign keys go with
-//! their tables in both cases, and point to the tables that then have the old names. So nothing is noted anywhere about how
-//! far a RENAME came: [`swap_back`](Shadow::swap_back) looks which tables are where.
+//! Tested with 10.11.19 and 11.8 and SIGKILL: a RENAME of many tables across databases is completely applied or rolled
+//! back when MariaDB restarts; before 10.6 it had no log of such statements, and may apply only a part. Foreign keys
+//! move with their tables in both cases, and refer to the tables that then have the old names. So the progress of a
+//! RENAME is not recorded: [`swap_back`](Shadow::swap_back) checks which tables are in which database.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -17,10 +17,10 @@ use super::{Address, MariaDb};
 use crate::engine::{Fault, Fit, Shadow, quote};
 use crate::error::{DatabaseError, Error, Hint, Result};
 
-/// What the names of the two databases beside `kuma` end in.
+/// The suffixes of the two additional databases.
 const NEW: &str = "_kumadb_new";
 const OLD: &str = "_kumadb_old";
-/// The longest name that MariaDB gives to anything.
+/// The longest name in MariaDB.
 const LONGEST: usize = 64;
 
 impl Shadow for MariaDb {
@@ -30,7 +30,7 @@ impl Shadow for MariaDb {
         if alike && !self.lacks_many(&copy)? {
             return Ok(Fit::Rows);
         }
-        // Where rows alone would do as well, they do without the rights and the space that tables need.
+        // Loading only rows does not require the privileges and disk space that tables do.
         let rows_would_do = alike || self.compare(&copy).is_ok();
         match (self.check_free(), rows_would_do) {
             (Ok(()), true) => Ok(Fit::Either),
@@ -42,7 +42,7 @@ impl Shadow for MariaDb {
 
     fn reserve(&mut self) -> Result<()> {
         self.clear()?;
-        // Rights can be granted in too many ways to be worked out; what is empty may be created and dropped.
+        // Privileges can be granted in too many ways to be computed; an empty database may be created and dropped.
         match self.make_room().and_then(|()| self.clear()) {
             Err(Error::Database(DatabaseError::AccessDenied { .. })) => Err(self.lacks_right()),
             tried => tried,
@@ -60,14 +60,14 @@ impl Shadow for MariaDb {
     fn swap(&mut self) -> Result<()> {
         let (new, here, old) = (self.beside(NEW).database, self.address.database.clone(), self.beside(OLD).database);
         let (arriving, leaving) = (self.names_in(&new)?, self.names_in(&here)?);
-        // The old ones first: then a table is never in the way, and every order in between can be told.
+        // The old ones first: then a name is always free, and every intermediate state can be recognised.
         self.rename([(&here, &old, &leaving), (&new, &here, &arriving)])
     }
 
     fn swap_back(&mut self, tables: &BTreeSet<&str>) -> Result<bool> {
         let (new, here, old) = (self.beside(NEW).database, self.address.database.clone(), self.beside(OLD).database);
         let (present, aside) = (self.names_in(&here)?, self.names_in(&old)?);
-        // A table whose old self stands aside is a new one, and so is one that the database did not have.
+        // A table is new if its original was set aside, or if the database did not have it.
         let is_new = |name: &&String| aside.contains(*name) || !tables.contains(name.as_str());
         let away: BTreeSet<String> = present.iter().filter(is_new).cloned().collect();
         let moves = !away.is_empty() || !aside.is_empty();
@@ -97,12 +97,12 @@ impl Shadow for MariaDb {
 }
 
 impl MariaDb {
-    /// The way to the database beside this one whose name ends in `end`.
+    /// The address of the additional database with the suffix `end`.
     fn beside(&self, end: &str) -> Address {
         Address { database: format!("{}{end}", self.address.database), ..self.address.clone() }
     }
 
-    /// Whether the tables of `copy` are those of this database, made in the same way to the last index.
+    /// Whether the tables of `copy` are the same as in this database, including all indexes.
     fn is_made_like(&mut self, copy: &Copy) -> Result<bool> {
         let here = self.names_in(&self.address.database.clone())?;
         if !copy.tables.iter().map(|table| &table.name).eq(&here) {
@@ -116,7 +116,7 @@ impl MariaDb {
         Ok(true)
     }
 
-    /// Whether so many rows of `copy` are missing here that it is faster to write all of them.
+    /// Whether so many rows of `copy` are missing that writing all of them is faster.
     fn lacks_many(&mut self, copy: &Copy) -> Result<bool> {
         let total: u64 = copy.tables.iter().map(|table| table.rows).sum();
         if total < MANY {
@@ -131,13 +131,14 @@ impl MariaDb {
     }
 
     /// # Errors
-    /// [`DatabaseError::CannotSwapTables`](crate::error::DatabaseError::CannotSwapTables) where databases beside this one cannot have its name, or tables cannot be exchanged with them.
+    /// [`DatabaseError::CannotSwapTables`](crate::error::DatabaseError::CannotSwapTables) if additional databases
+    /// cannot have the required name, or tables cannot be exchanged.
     fn check_free(&mut self) -> Result<()> {
         let here = self.address.database.clone();
         if here.len() + NEW.len() > LONGEST {
             return Err(self.no_shadow("its name is too long", None));
         }
-        // Tables with triggers stay in their database, and those that others refer to would take the others along.
+        // Tables with triggers cannot be moved, and moving tables that other databases refer to would change those.
         for (what, sql) in [
             ("the trigger", "SELECT TRIGGER_NAME FROM information_schema.TRIGGERS WHERE TRIGGER_SCHEMA = DATABASE()"),
             (
@@ -147,7 +148,7 @@ impl MariaDb {
             ),
         ] {
             if let Some(row) = self.all(sql)?.first() {
-                let why = format!("{what} {} is in the way", quote(&text(row, 0)));
+                let why = format!("{what} {} prevents it", quote(&text(row, 0)));
                 return Err(self.no_shadow(&why, Some(Hint::advice("drop it first"))));
             }
         }
@@ -160,7 +161,7 @@ impl MariaDb {
         Ok(())
     }
 
-    /// Makes both databases, empty, with the character set of this one.
+    /// Creates both databases, empty, with the character set of this one.
     fn make_room(&mut self) -> Result<()> {
         let row = self.one("SELECT @@character_set_database, @@collation_database")?;
         let (charset, collation) = (text(&row, 0), text(&row, 1));
@@ -170,7 +171,7 @@ impl MariaDb {
         })
     }
 
-    /// The error of a user who may not make databases, with what gives the right.
+    /// The error of a user without the privilege to create databases, with the statement that grants it.
     fn lacks_right(&mut self) -> Error {
         let account = self.one("SELECT CURRENT_USER()").map(|row| text(&row, 0)).unwrap_or_default();
         let (user, host) = account.rsplit_once('@').unwrap_or((&account, "%"));
@@ -198,7 +199,7 @@ impl MariaDb {
         Ok(!self.all(&sql)?.is_empty())
     }
 
-    /// The names of all tables in `database`; none where it does not exist.
+    /// The names of all tables in `database`; empty if it does not exist.
     fn names_in(&mut self, database: &str) -> Result<BTreeSet<String>> {
         let rows = self.all(&format!(
             "SELECT TABLE_NAME FROM information_schema.TABLES WHERE TABLE_SCHEMA = {} \
@@ -223,14 +224,14 @@ impl MariaDb {
         renamed.map(drop)
     }
 
-    /// Whether `table` is made as it is in its copy, and its next row gets no lower number.
+    /// Whether `table` has the same definition as in the dump, and its next id is not lower.
     pub(super) fn is_made_as(&mut self, table: &CopiedTable) -> Result<bool> {
         let now = self.definition(&table.name)?;
         Ok(without_counter(&now) == without_counter(&table.create) && counter(&now) >= counter(&table.create))
     }
 }
 
-/// `create` without the number that its next row gets.
+/// `create` without the next id.
 fn without_counter(create: &str) -> String {
     match split_counter(create) {
         Some((before, _, after)) => format!("{before}{after}"),
@@ -238,12 +239,12 @@ fn without_counter(create: &str) -> String {
     }
 }
 
-/// The number that the next row of the table made by `create` gets.
+/// The next id of the table in `create`.
 fn counter(create: &str) -> u64 {
     split_counter(create).and_then(|(_, number, _)| number.parse().ok()).unwrap_or(0)
 }
 
-/// `create` before, in and after the option that holds the counter.
+/// `create` split before, in and after the AUTO_INCREMENT option.
 fn split_counter(create: &str) -> Option<(&str, &str, &str)> {
     const OPTION: &str = " AUTO_INCREMENT=";
     let (_, rest) = split_definition(create)?;

@@ -1,4 +1,4 @@
-//! What tables there are, how they are made, and whether they hold together.
+//! Tables, their definitions, and checks.
 
 use std::collections::BTreeMap;
 
@@ -13,12 +13,12 @@ use crate::value::Row;
 pub(super) struct BaseTable {
     pub(super) name: String,
     pub(super) engine: String,
-    /// How many rows MariaDB believes it has.
+    /// MariaDB's estimate of its rows.
     pub(super) estimate: u64,
 }
 
 impl BaseTable {
-    /// Whether a transaction holds for it.
+    /// Whether its engine supports transactions.
     pub(super) fn rolls_back(&self) -> bool {
         self.engine.eq_ignore_ascii_case("InnoDB")
     }
@@ -67,7 +67,7 @@ impl MariaDb {
                 name: text(&row, 1),
                 sql_type: text(&row, 2),
                 not_null: row.at(3).text() == Some("NO"),
-                // MariaDB writes a default of NULL out; a column without one has none to write.
+                // MariaDB prints a default of NULL; a column without a default has none.
                 default: row.at(4).text().filter(|default| *default != "NULL").map(str::to_owned),
                 primary_key: row.at(5).text() == Some("PRI"),
                 extra: text(&row, 6),
@@ -113,7 +113,7 @@ impl MariaDb {
         Ok(schema)
     }
 
-    /// What `CHECK TABLE … how` finds in any table.
+    /// The faults that `CHECK TABLE … how` reports.
     pub(super) fn check_tables(&mut self, how: &str) -> Result<Vec<Fault>> {
         let mut faults = Vec::new();
         for table in self.tables()? {
@@ -127,7 +127,7 @@ impl MariaDb {
         Ok(faults)
     }
 
-    /// Foreign keys that point to rows that are not there, counted by one anti-join each.
+    /// Broken foreign keys, counted by one anti-join each.
     pub(super) fn check_references(&mut self) -> Result<Vec<Fault>> {
         let names: Vec<String> = self.tables()?.into_iter().map(|table| table.name).collect();
         let mut faults = Vec::new();
@@ -137,7 +137,7 @@ impl MariaDb {
                 .iter()
                 .map(|column| format!("{}.{}", quote(&reference.table), quote(column)))
                 .collect();
-            let what = format!("{} points to a `{}` that is not there", columns.join(", "), reference.parent);
+            let what = format!("{} refers to a `{}` that does not exist", columns.join(", "), reference.parent);
             let given: Vec<String> =
                 reference.columns.iter().map(|column| format!("c.{} IS NOT NULL", quote(column))).collect();
             let mut sql = format!("SELECT COUNT(*) FROM {} c", quote(&reference.table));
@@ -178,8 +178,8 @@ impl MariaDb {
         Ok(references.into_values().collect())
     }
 
-    /// What the database holds besides tables, each as the statement that makes it, on one line. The server itself has
-    /// nothing of the kind; a dump names them in comments and a load leaves them alone.
+    /// Other objects of the database, each as the statement that creates it, on one line. The server itself has none; a
+    /// dump lists them in comments, and a load ignores them.
     pub fn extras(&mut self) -> Result<Vec<String>> {
         let database = quoted(&self.address.database.clone());
         let found = self.query(
@@ -199,7 +199,7 @@ impl MariaDb {
             let (kind, name) = (text(&row, 0), text(&row, 1));
             let at = row.at(2).int().and_then(|at| usize::try_from(at).ok()).unwrap_or_default();
             let made = self.one(&format!("SHOW CREATE {kind} {}", quote(&name)))?;
-            // Without the right to see the body there is still the name.
+            // Without the privilege to read the body, only the name.
             let made = made.at(at).text().map_or_else(|| format!("{kind} {}", quote(&name)), str::to_owned);
             extras.push(made.split_whitespace().collect::<Vec<_>>().join(" "));
         }

@@ -1,5 +1,5 @@
-//! The rows of another engine as a dump that this database takes: its own definitions, and each cell as a column of that type
-//! keeps it, so that what is read back makes the same lines again.
+//! Converts the rows of another engine to a dump for this database: with its own definitions, and each cell as its
+//! column stores it, so that reading back produces the same lines.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufWriter, Write as _};
@@ -18,16 +18,16 @@ use crate::schema::Table;
 use crate::text::counted;
 use crate::value::Value;
 
-/// What was written, and what it cost.
+/// The result of a conversion.
 #[derive(Debug, Default)]
 pub struct Transferred {
     /// Rows per table.
     pub counts: Counts,
-    /// What became less exact: how many cells of which column, and how.
+    /// Losses of precision: how many cells of which column, and how.
     pub rounded: Vec<String>,
 }
 
-/// A column that cells must fit into.
+/// A target column.
 #[derive(Clone, Debug, Default)]
 struct Column {
     name: String,
@@ -40,7 +40,7 @@ struct Column {
     is_narrow: bool,
 }
 
-/// A cell as it is kept.
+/// A cell as stored.
 #[derive(Clone, Debug, PartialEq)]
 enum Kept {
     Null,
@@ -50,15 +50,15 @@ enum Kept {
 }
 
 impl MariaDb {
-    /// Writes a dump of this database to the new file `to`, with the rows of `from` instead of its own; the tables `own` keep
-    /// theirs.
+    /// Writes a dump of this database to the new file `to`, with the rows of `from`; the tables `own` keep theirs.
     ///
-    /// Dates with a `T` and a `Z`, and milliseconds since 1970, become dates as MariaDB writes them, in UTC. Parts of a second
-    /// are cut and numbers rounded where the column has no room for them, which is counted.
+    /// Dates with a `T` and a `Z`, and milliseconds since 1970, are converted to MariaDB's format in UTC. Fractions of
+    /// seconds are removed and numbers rounded if the column cannot store them, which is counted.
     ///
     /// # Errors
-    /// [`DatabaseError::CannotConvert`](crate::error::DatabaseError::CannotConvert) naming the cells that would lose more than that: texts that are too long, NULL where there must be
-    /// something, texts that differ only in case where they must differ.
+    /// [`DatabaseError::CannotConvert`](crate::error::DatabaseError::CannotConvert) with the cells that cannot be
+    /// stored: texts that are too long, NULL in a column that does not allow it, texts in a unique key that differ only
+    /// in case.
     pub fn transfer(
         &mut self,
         from: &mut dyn Reader,
@@ -71,7 +71,7 @@ impl MariaDb {
         let mut unfit = Vec::new();
         for (table, described) in &there.tables {
             let missing = described.columns.iter().filter(|column| !here.has(table, &column.name));
-            unfit.extend(missing.map(|column| format!("`{table}` has no column `{}` here", column.name)));
+            unfit.extend(missing.map(|column| format!("`{table}` has no column `{}` in this database", column.name)));
         }
         let file = files::create_private(to)?;
         let mut out = BufWriter::with_capacity(1 << 18, &file);
@@ -140,12 +140,12 @@ fn refusal(mut unfit: Vec<String>) -> Error {
     Error::Database(DatabaseError::CannotConvert { cells: unfit })
 }
 
-/// The rows of one table on their way.
+/// The conversion of one table.
 struct Rows<'a> {
     table: &'a str,
     primary: Vec<&'a str>,
     columns: Vec<Column>,
-    /// The columns of each unique key with a text in it, and what stood in them so far, as MariaDB compares it.
+    /// The columns of each unique key with text, and their values so far, as MariaDB compares them.
     keys: Vec<(Vec<usize>, BTreeSet<Vec<String>>)>,
     rounded: BTreeMap<(usize, &'static str), usize>,
 }
@@ -162,7 +162,7 @@ impl<'a> Rows<'a> {
         Rows { table, primary, columns, keys, rounded: BTreeMap::new() }
     }
 
-    /// The question for these columns, in the order in which a dump has the rows.
+    /// The query for these columns, in the order of a dump.
     fn select(&self, source: &Table) -> String {
         let cell = |column: &Column| match source.column(&column.name) {
             Some(_) => quote(&column.name),
@@ -174,9 +174,9 @@ impl<'a> Rows<'a> {
         format!("SELECT {} FROM {}{order}", cells.join(", "), quote(self.table))
     }
 
-    /// Appends one row as it stands in a dump; what does not fit is added to `unfit`.
+    /// Appends one row in the format of a dump; values that do not fit are added to `unfit`.
     fn write(&mut self, cells: &[Value], out: &mut Vec<u8>, unfit: &mut Vec<String>) {
-        // The name of a row, never what is in it.
+        // The id of a row, never its content.
         let row = cells.first().and_then(Value::int).map_or(String::new(), |id| format!(" {id}"));
         let mut kept = Vec::with_capacity(cells.len());
         for (at, (column, cell)) in self.columns.iter().zip(cells).enumerate() {
@@ -198,7 +198,7 @@ impl<'a> Rows<'a> {
             if !seen.insert(key.iter().map(|at| kept[*at].compared()).collect()) {
                 let names: Vec<String> = key.iter().map(|at| quote(&self.columns[*at].name)).collect();
                 let names = names.join(", ");
-                unfit.push(format!("`{}`.{names} of row{row} is taken already: case does not count here", self.table));
+                unfit.push(format!("`{}`.{names} of row{row} is a duplicate: MariaDB ignores case", self.table));
             }
         }
         for (at, cell) in kept.iter().enumerate() {
@@ -212,7 +212,7 @@ impl<'a> Rows<'a> {
         out.push(b')');
     }
 
-    /// What became less exact.
+    /// The losses of precision.
     fn told(&self) -> impl Iterator<Item = String> {
         self.rounded.iter().map(|((at, loss), cells)| {
             format!("`{}`.`{}`: {} {loss}", self.table, self.columns[*at].name, counted(*cells, "cell"))
@@ -221,7 +221,7 @@ impl<'a> Rows<'a> {
 }
 
 impl Kept {
-    /// The same for all texts that MariaDB takes for equal, as far as case and blanks at the end go.
+    /// The same text for all texts that MariaDB treats as equal, ignoring case and trailing spaces.
     fn compared(&self) -> String {
         match self {
             Kept::Text(text) => text.trim_end_matches(' ').to_lowercase(),
@@ -231,15 +231,15 @@ impl Kept {
     }
 }
 
-/// A cell that is kept, and how it lost something, if it did.
+/// A converted cell, and its loss of precision, if any.
 type Fit = std::result::Result<(Kept, Option<&'static str>), String>;
 
 impl Column {
-    /// What is kept of `cell`, whatever type it has; in SQLite every cell may have any.
+    /// Converts `cell` of any type; in SQLite every cell can have any type.
     fn keep(&self, cell: &Value) -> Fit {
         let kind = self.kind.split(['(', ' ']).next().unwrap_or_default();
         if matches!(cell, Value::Null) {
-            return if self.nullable { Ok((Kept::Null, None)) } else { Err("is NULL, and must not be".into()) };
+            return if self.nullable { Ok((Kept::Null, None)) } else { Err("is NULL, which is not allowed".into()) };
         }
         match kind {
             "tinyint" | "smallint" | "mediumint" | "int" | "bigint" => self.keep_whole(kind, cell),
@@ -250,7 +250,7 @@ impl Column {
                 let text = as_text(cell)?;
                 match self.kind.contains(&quoted(&text)) {
                     true => Ok((Kept::Text(text), None)),
-                    false => Err(format!("is none of {}", &self.kind["enum".len()..])),
+                    false => Err(format!("is not one of {}", &self.kind["enum".len()..])),
                 }
             }
             _ => self.keep_text(cell),
@@ -261,12 +261,12 @@ impl Column {
         let (number, loss) = match number(cell)? {
             Number::Whole(number) => (number, None),
             Number::Real(real) if real.abs() < 9e15 => {
-                // Truncation is what was checked for.
+                // Truncation was checked.
                 #[allow(clippy::cast_possible_truncation, reason = "it is below 2^53")]
                 let whole = real.round() as i64;
-                (whole, (real.fract() != 0.0).then_some("rounded to a whole number"))
+                (whole, (real.fract() != 0.0).then_some("rounded to an integer"))
             }
-            Number::Real(_) => return Err(format!("is no number for {}", self.kind)),
+            Number::Real(_) => return Err(format!("is not a number for {}", self.kind)),
         };
         let bits = match kind {
             "tinyint" => 8,
@@ -288,7 +288,7 @@ impl Column {
     }
 
     fn keep_float(&self, kind: &str, cell: &Value) -> Fit {
-        #[allow(clippy::cast_precision_loss, reason = "seen and told below")]
+        #[allow(clippy::cast_precision_loss, reason = "detected and reported below")]
         let exact = match number(cell)? {
             Number::Whole(number) => number as f64,
             Number::Real(real) => real,
@@ -301,7 +301,7 @@ impl Column {
             sizes.and_then(|(_, decimals)| decimals.parse::<usize>().ok()),
             sizes.and_then(|(digits, _)| digits.parse::<i32>().ok()),
         ) else {
-            return Err(format!("would go into a column of the type {}, which is not known", self.kind));
+            return Err(format!("has the unsupported column type {}", self.kind));
         };
         let places = i32::try_from(decimals).unwrap_or(0);
         let scale = 10f64.powi(places);
@@ -309,10 +309,10 @@ impl Column {
         if rounded.abs() >= 10f64.powi(digits - places) || !rounded.is_finite() {
             return Err(format!("is out of the range of {}", self.kind));
         }
-        #[allow(clippy::cast_possible_truncation, reason = "a float is what the column keeps")]
+        #[allow(clippy::cast_possible_truncation, reason = "the column stores a float")]
         let kept = f64::from(rounded as f32);
         let loss = (kept - exact).abs() > exact.abs() * f64::from(f32::EPSILON);
-        Ok((Kept::Bare(format!("{kept:.decimals$}")), loss.then_some("rounded to what the column has room for")))
+        Ok((Kept::Bare(format!("{kept:.decimals$}")), loss.then_some("rounded to the precision of the column")))
     }
 
     fn keep_text(&self, cell: &Value) -> Fit {
@@ -322,14 +322,14 @@ impl Column {
             (Some(characters), _) => (text.chars().count(), characters),
             (None, Some(bytes)) => (text.len(), bytes),
             (None, None) => {
-                return Err(format!("would go into a column of the type {}, which is not known", self.kind));
+                return Err(format!("has the unsupported column type {}", self.kind));
             }
         };
         if length > longest {
-            return Err(format!("is {length} long, {} has room for {longest}", self.kind));
+            return Err(format!("has length {length}, but {} allows {longest}", self.kind));
         }
         if self.is_narrow && text.chars().any(|letter| letter > '\u{ffff}') {
-            return Err("has a character that the column cannot hold".into());
+            return Err("has a character that the column cannot store".into());
         }
         Ok((Kept::Text(text), None))
     }
@@ -352,7 +352,7 @@ fn number(cell: &Value) -> std::result::Result<Number, String> {
         },
         _ => None,
     };
-    found.filter(|found| !matches!(found, Number::Real(real) if !real.is_finite())).ok_or("is no number".into())
+    found.filter(|found| !matches!(found, Number::Real(real) if !real.is_finite())).ok_or("is not a number".into())
 }
 
 fn as_text(cell: &Value) -> std::result::Result<String, String> {
@@ -360,7 +360,7 @@ fn as_text(cell: &Value) -> std::result::Result<String, String> {
         Value::Text(text) => Ok(text.clone()),
         Value::Int(number) => Ok(number.to_string()),
         Value::Real(real) => Ok(real.to_string()),
-        Value::Blob(bytes) => String::from_utf8(bytes.clone()).map_err(|_| "holds bytes that are no text".into()),
+        Value::Blob(bytes) => String::from_utf8(bytes.clone()).map_err(|_| "is binary data, not text".into()),
         Value::Null => Err("is NULL".into()),
     }
 }
@@ -374,7 +374,7 @@ fn printed(real: f64) -> String {
     }
 }
 
-/// A date and time in one of the forms that the server and its database library have left in SQLite.
+/// A date and time in one of the formats that the server and its database library have used in SQLite.
 fn keep_moment(cell: &Value) -> Fit {
     let moment = match cell {
         Value::Int(milliseconds) => DateTime::from_timestamp_millis(*milliseconds).map(|moment| moment.naive_utc()),
@@ -394,15 +394,16 @@ fn keep_moment(cell: &Value) -> Fit {
         _ => None,
     };
     use chrono::{Datelike as _, Timelike as _};
-    let moment = moment.filter(|moment| (1000..=9999).contains(&moment.year())).ok_or("is no date and time")?;
-    let loss = (moment.nanosecond() != 0).then_some("without its part of a second");
+    let moment =
+        moment.filter(|moment| (1000..=9999).contains(&moment.year())).ok_or("is not a valid date and time")?;
+    let loss = (moment.nanosecond() != 0).then_some("without fractions of a second");
     Ok((Kept::Text(moment.format("%Y-%m-%d %H:%M:%S").to_string()), loss))
 }
 
 fn keep_time(cell: &Value) -> Fit {
     let text = as_text(cell)?;
     let time = ["%H:%M:%S%.f", "%H:%M"].iter().find_map(|form| NaiveTime::parse_from_str(text.trim(), form).ok());
-    let time = time.ok_or("is no time of day")?;
+    let time = time.ok_or("is not a valid time of day")?;
     Ok((Kept::Text(time.format("%H:%M:%S").to_string()), None))
 }
 

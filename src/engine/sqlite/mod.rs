@@ -1,5 +1,6 @@
-//! SQLite: `kuma.db` and its WAL, read without harm while the server runs, written only while it does not.
+//! SQLite: `kuma.db` and its WAL; safe to read while the server runs, written only while it is stopped.
 
+mod cell;
 mod part;
 
 use std::fs;
@@ -9,9 +10,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rusqlite::backup::{Backup, StepResult};
-use rusqlite::types::ValueRef;
 use rusqlite::{Connection, ErrorCode, OpenFlags, params_from_iter};
 
+use self::cell::{Bound, cell};
 use super::{Connect, Counts, Depth, EngineKind, Fault, Reader, WriteKey, Writer, quote};
 use crate::error::{DatabaseError, Error, Result};
 use crate::files;
@@ -21,20 +22,20 @@ use crate::value::{Row, Value};
 /// Pages copied in one step of a backup: the pinned read transaction makes a larger step harmless.
 const STEP: std::ffi::c_int = 2_000;
 
-/// The way to one SQLite file.
+/// One SQLite file.
 #[derive(Clone, Debug)]
 pub struct SqliteFile {
     path: PathBuf,
 }
 
 impl SqliteFile {
-    /// The database at `path`; nothing is opened yet. A link is followed at once: the WAL stands beside the file itself.
+    /// The database at `path`; nothing is opened yet. A link is resolved immediately: the WAL is next to the real file.
     pub fn new(path: impl Into<PathBuf>) -> Self {
         let path = path.into();
         SqliteFile { path: path.canonicalize().unwrap_or(path) }
     }
 
-    /// Where it is.
+    /// Its path.
     pub fn path(&self) -> &Path {
         &self.path
     }
@@ -51,8 +52,8 @@ impl SqliteFile {
         name.into()
     }
 
-    /// Looks at the first page before SQLite does, because SQLite takes an empty file for a database and calls an
-    /// encrypted one "not a database" only later.
+    /// Reads the first page before SQLite does, because SQLite accepts an empty file as a database and reports an
+    /// encrypted one as "not a database" only later.
     fn examine(&self) -> Result<()> {
         let path = &self.path;
         let mut file = match fs::File::open(path) {
@@ -65,7 +66,7 @@ impl SqliteFile {
         let mut head = Vec::new();
         file.by_ref().take(4096).read_to_end(&mut head).map_err(Error::file("read", path))?;
         if head.is_empty() {
-            // A database whose first commit still stands in the WAL has no bytes of its own.
+            // A database whose first commit is still in the WAL is an empty file.
             return if self.part("-wal").exists() {
                 Ok(())
             } else {
@@ -97,7 +98,7 @@ impl SqliteFile {
             }
             Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => DatabaseError::Busy { database }.into(),
             Some(ErrorCode::DiskFull) => Error::file("write", &self.path)(std::io::ErrorKind::StorageFull.into()),
-            // What a disk says that takes no more, but does not call itself full: a quota, a device that fails.
+            // Errors of a disk that cannot be written but is not reported as full: a quota, a failing device.
             Some(ErrorCode::SystemIoFailure) if is_refused_write(&error) => {
                 Error::file("write", &self.path)(std::io::Error::other(error.to_string()))
             }
@@ -134,10 +135,12 @@ impl Connect for SqliteFile {
 }
 
 impl SqliteFile {
-    /// Opens it read-only. Such a connection neither commits nor checkpoints (seen on 2.5.3), so the server may go on.
+    /// Opens it read-only. Such a connection neither commits nor checkpoints (verified with 2.5.3), so the server may
+    /// keep running.
     ///
-    /// A database in WAL mode without a `-wal` is one that nobody has open. It is read as it stands, because SQLite would
-    /// otherwise make a `-wal` and a `-shm` beside it, owned by whoever reads, which the server might not be able to open.
+    /// A database in WAL mode without a `-wal` is not open in any process. It is read as immutable, because SQLite
+    /// would otherwise create a `-wal` and a `-shm` that belong to the present user and that the server might not be
+    /// able to open.
     pub(crate) fn read_only(&self) -> Result<Sqlite> {
         match self.is_still()? {
             true => self.immutable(),
@@ -145,12 +148,12 @@ impl SqliteFile {
         }
     }
 
-    /// Whether nobody has it open, as far as that shows.
+    /// Whether no process seems to have it open.
     fn is_still(&self) -> Result<bool> {
         Ok(self.is_wal()? && !self.part("-wal").exists())
     }
 
-    /// Whether the file says of itself that it is in WAL mode: bytes 18 and 19 are the versions to write and to read.
+    /// Whether the file header specifies WAL mode: bytes 18 and 19 are the write and read versions.
     fn is_wal(&self) -> Result<bool> {
         self.examine()?;
         let mut head = [0u8; 20];
@@ -174,7 +177,7 @@ impl SqliteFile {
         (size, found.and_then(|found| found.modified().ok()), self.part("-wal").exists())
     }
 
-    /// Makes a new, empty file (mode 0600) and opens it for writing; fails if there is one.
+    /// Creates a new, empty file (mode 0600) and opens it for writing; fails if it exists.
     pub(crate) fn create(&self) -> Result<Sqlite> {
         drop(files::create_private(&self.path)?);
         let connection = Connection::open_with_flags(
@@ -187,11 +190,11 @@ impl SqliteFile {
         Ok(sqlite)
     }
 
-    /// Opens it for writing. The caller has made sure that no server has it open.
+    /// Opens it for writing. The caller has ensured that no server has it open.
     pub(crate) fn read_write(&self) -> Result<Sqlite> {
         let sqlite = self.open(OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_URI)?;
-        // EXCLUSIVE: whoever else has the file open, whatever user it runs as, is met here, and nobody gets in after us.
-        // FULL rather than the server's NORMAL: what we call committed must survive a power cut, in WAL mode too.
+        // EXCLUSIVE: fails if any other process, of any user, has the file open, and blocks later ones. FULL instead of
+        // the server's NORMAL: a commit must survive a power failure, also in WAL mode.
         sqlite.run("PRAGMA locking_mode = EXCLUSIVE; PRAGMA foreign_keys = ON; PRAGMA synchronous = FULL")?;
         sqlite.number("SELECT count(*) FROM sqlite_schema")?;
         Ok(sqlite)
@@ -203,11 +206,11 @@ pub(crate) struct Sqlite {
     connection: Connection,
     file: SqliteFile,
     in_transaction: bool,
-    /// For a file that is read as one that nobody writes: how it looked when it was opened.
+    /// For an immutable file: its state when it was opened.
     still: Option<Look>,
 }
 
-/// Size, time of the last change and WAL of a file: what differs once somebody has opened it for writing.
+/// Size, modification time and WAL of a file: what changes if another process opens it for writing.
 type Look = (u64, Option<std::time::SystemTime>, bool);
 
 impl Sqlite {
@@ -239,7 +242,8 @@ impl Sqlite {
             .collect()
     }
 
-    /// Fails when somebody, a server that starts for instance, has begun to write what is read without any lock.
+    /// Fails if another process, for example a server that starts, has started to write the file that is read without a
+    /// lock.
     fn check_still(&self) -> Result<()> {
         match &self.still {
             Some(look) if *look != self.file.look() => {
@@ -249,12 +253,12 @@ impl Sqlite {
         }
     }
 
-    /// Folds a WAL into the file itself, so that the file alone is the whole database. Only for copies of ours.
+    /// Checkpoints the WAL into the file, so that the file alone is the complete database. Only for kumadb's copies.
     pub(crate) fn fold(&self) -> Result<()> {
         self.run("PRAGMA wal_checkpoint(TRUNCATE)")
     }
 
-    /// Writes the file anew, without its free pages. Only for copies of ours.
+    /// Rebuilds the file without free pages. Only for kumadb's copies.
     pub(crate) fn compact(&self) -> Result<()> {
         self.run("VACUUM")?;
         self.fold()
@@ -331,7 +335,7 @@ impl Reader for Sqlite {
         let broken = "SELECT `table`, `parent`, count(*) AS n FROM pragma_foreign_key_check GROUP BY 1, 2";
         for row in self.query(broken, &[])? {
             problems.push(Fault {
-                what: format!("`{}` points to a `{}` that is not there", row.cell("table"), row.cell("parent")),
+                what: format!("`{}` refers to a `{}` that does not exist", row.cell("table"), row.cell("parent")),
                 rows: row.int("n").unwrap_or_default().unsigned_abs(),
             });
         }
@@ -343,13 +347,13 @@ impl Reader for Sqlite {
             return self.dump_part(to, without, progress);
         }
         drop(files::create_private(to)?);
-        // The open read transaction pins one snapshot: without it the backup starts again at every commit of the server
-        // and under load never ends.
+        // The open read transaction pins one snapshot: without it the backup restarts at every commit of the server and
+        // never ends under load.
         self.run("BEGIN")?;
         let copied = self.counts().and_then(|counts| {
             let fail = |error| SqliteFile::new(to).error(error);
             let mut copy = Connection::open(to).map_err(fail)?;
-            // Nobody needs half of it: whoever keeps it flushes it, when it is whole.
+            // An incomplete copy is useless: the caller flushes the complete one.
             copy.execute_batch("PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF").map_err(fail)?;
             copy_pages(&self.file, &self.connection, &mut copy, progress)?;
             Ok(counts)
@@ -425,7 +429,7 @@ impl Writer for Sqlite {
     fn commit(&mut self) -> Result<()> {
         self.run("COMMIT")?;
         self.in_transaction = false;
-        // The server expects what it leaves behind itself: an empty WAL. Nobody else has the file open now.
+        // The server expects an empty WAL, as it leaves itself. No other process has the file open now.
         self.fold()
     }
 
@@ -444,7 +448,7 @@ impl Writer for Sqlite {
     }
 }
 
-/// Copies a database page by page; an error is told of `file`.
+/// Copies a database page by page; an error is reported for `file`.
 fn copy_pages(
     file: &SqliteFile,
     from: &Connection,
@@ -461,34 +465,6 @@ fn copy_pages(
             StepResult::More => {}
             _ => return Err(DatabaseError::Busy { database: file.describe() }.into()),
         }
-    }
-}
-
-/// A [`Value`] as SQLite takes it.
-struct Bound<'a>(&'a Value);
-
-impl rusqlite::ToSql for Bound<'_> {
-    fn to_sql(&self) -> rusqlite::Result<rusqlite::types::ToSqlOutput<'_>> {
-        Ok(rusqlite::types::ToSqlOutput::Borrowed(match self.0 {
-            Value::Null => ValueRef::Null,
-            Value::Int(n) => ValueRef::Integer(*n),
-            Value::Real(x) => ValueRef::Real(*x),
-            Value::Text(text) => ValueRef::Text(text.as_bytes()),
-            Value::Blob(bytes) => ValueRef::Blob(bytes),
-        }))
-    }
-}
-
-fn cell(found: ValueRef<'_>) -> Value {
-    match found {
-        ValueRef::Null => Value::Null,
-        ValueRef::Integer(n) => Value::Int(n),
-        ValueRef::Real(x) => Value::Real(x),
-        ValueRef::Text(bytes) => match std::str::from_utf8(bytes) {
-            Ok(text) => Value::Text(text.to_owned()),
-            Err(_) => Value::Blob(bytes.to_vec()),
-        },
-        ValueRef::Blob(bytes) => Value::Blob(bytes.to_vec()),
     }
 }
 

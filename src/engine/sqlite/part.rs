@@ -1,5 +1,5 @@
-//! Copies that leave the rows of some tables out, and how one is put back beside the rows that are there: the configuration
-//! without its history.
+//! Copies without the rows of some tables, and how to load one and keep the existing rows of those tables: the
+//! configuration without the history.
 
 use std::path::Path;
 
@@ -9,7 +9,7 @@ use crate::error::{DatabaseError, Error, Result};
 use crate::schema::Schema;
 
 impl SqliteFile {
-    /// How a connection attaches this file only to read it.
+    /// The URI to attach this file read-only.
     pub(super) fn uri(&self) -> Result<String> {
         let still = if self.is_still()? { "immutable=1" } else { "mode=ro" };
         let path = self.path.to_string_lossy().replace('%', "%25").replace('?', "%3f").replace('#', "%23");
@@ -18,8 +18,8 @@ impl SqliteFile {
 }
 
 impl Sqlite {
-    /// The copy is made table by table and not of pages: the pages of a long history would have to be read and written only
-    /// to be emptied.
+    /// The copy is made by table and not by page: the pages of a long history would have to be read and written only to
+    /// be emptied.
     pub(super) fn dump_part(
         &mut self,
         to: &Path,
@@ -54,7 +54,7 @@ impl Sqlite {
         Ok(counts)
     }
 
-    /// One transaction: the rows of `without` stay, except those that point to what is not there any more.
+    /// One transaction: the rows of `without` are kept, except those that refer to rows that no longer exist.
     pub(super) fn load_part(
         &mut self,
         from: &Path,
@@ -70,7 +70,7 @@ impl Sqlite {
             }));
         }
         self.attach(&copy)?;
-        // Not while a transaction is open: SQLite would not listen.
+        // Before the transaction: SQLite ignores it inside one.
         self.run("PRAGMA foreign_keys = OFF; BEGIN IMMEDIATE")?;
         let taken = self.put_rows(&ours, without, progress).and_then(|()| self.run("COMMIT"));
         if taken.is_err() {
@@ -87,7 +87,7 @@ impl Sqlite {
         }
         self.take_rows(schema, without, progress)?;
         if self.has_sequence("other")? {
-            // Never lower than it was: an id is not given twice.
+            // Never lower than before: an id is not reused.
             self.run(
                 "UPDATE sqlite_sequence AS ours SET seq = max(ours.seq, theirs.seq) FROM other.sqlite_sequence AS theirs \
                      WHERE theirs.name = ours.name; \
@@ -98,7 +98,7 @@ impl Sqlite {
         orphans(schema, without).iter().try_for_each(|sql| self.run(sql))
     }
 
-    /// Takes over the rows of all tables of `other` but those of `without`.
+    /// Copies the rows of all tables of `other` except those in `without`.
     fn take_rows(&mut self, schema: &Schema, without: &[String], progress: &mut dyn FnMut(u64, u64)) -> Result<()> {
         let total = schema.tables.len() as u64;
         for (done, (table, described)) in schema.tables.iter().enumerate() {
@@ -123,7 +123,7 @@ impl Sqlite {
     }
 }
 
-/// The first thing in which the tables differ.
+/// The first difference between the tables.
 fn difference(ours: &Schema, theirs: &Schema) -> Option<String> {
     let (here, there) = (ours.names(), theirs.names());
     if let Some(table) = here.symmetric_difference(&there).next() {
@@ -134,5 +134,5 @@ fn difference(ours: &Schema, theirs: &Schema) -> Option<String> {
         schema.table(table).into_iter().flat_map(|table| &table.columns).map(|column| column.name.clone()).collect()
     };
     let differs = here.into_iter().find(|table| names(ours, table) != names(theirs, table))?;
-    Some(format!("the columns of `{differs}` are others"))
+    Some(format!("the columns of `{differs}` differ"))
 }

@@ -1,9 +1,9 @@
-//! What an address says about the monitor that is meant: its type, and the columns the address goes into.
+//! Derives the type and columns of a monitor from an address.
 
 use super::super::node::{Entry, Node};
 use super::draft::entry;
 
-/// What an address means.
+/// A parsed address.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Address {
     /// `https://example.com`
@@ -19,7 +19,7 @@ pub(super) enum Address {
 }
 
 impl Address {
-    /// The address in `text`; none when it is not one.
+    /// The address in `text`; `None` if it is not one.
     pub(super) fn read(text: &str) -> Option<Address> {
         let text = text.trim();
         if text.is_empty() || text.contains(char::is_whitespace) {
@@ -54,7 +54,7 @@ impl Address {
         }
     }
 
-    /// Its columns, standing where `node` does.
+    /// Its columns, at the position of `node`.
     pub(super) fn columns(&self, node: &Node) -> Vec<Entry> {
         let text = |key: &str, text: &str| entry(key, Node::new(node.at.clone(), text));
         match self {
@@ -66,7 +66,7 @@ impl Address {
         }
     }
 
-    /// What a monitor is called that has no name: the host, with its port where that is what is checked.
+    /// The default name of a monitor: the host, with its port if that is checked.
     pub(super) fn name(&self) -> String {
         match self {
             Address::Web(url) | Address::Socket(url) => host_of(url).unwrap_or_else(|| url.clone()),
@@ -87,7 +87,7 @@ pub(super) fn host_of(url: &str) -> Option<String> {
     host_and_port(authority).map(|(host, _)| host)
 }
 
-/// `example.com:22` in two; `[::1]:22` without its brackets.
+/// `example.com:22` as host and port; `[::1]:22` without brackets.
 pub(super) fn host_and_port(text: &str) -> Option<(String, Option<i64>)> {
     let (host, port) = match text.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
         Some((host, rest)) => (host, rest.strip_prefix(':')),
@@ -101,7 +101,7 @@ pub(super) fn host_and_port(text: &str) -> Option<(String, Option<i64>)> {
     (!host.is_empty()).then(|| (host.to_owned(), port.map(i64::from)))
 }
 
-/// The type that people mean by a word of theirs; what is no such word stays as it is.
+/// The type for a common synonym; other words are not changed.
 pub(super) fn kind_of(word: &str) -> String {
     let lower = word.trim().to_lowercase();
     let meant = match lower.as_str() {

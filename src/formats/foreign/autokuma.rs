@@ -1,4 +1,4 @@
-//! Entities of AutoKuma: one a file, whose name is the entity's id, several in a list or a map, or Docker labels.
+//! Entities of AutoKuma: one per file, whose name is the entity's id, several in a list or a map, or Docker labels.
 
 mod labels;
 
@@ -12,7 +12,7 @@ use super::status_page;
 
 pub(super) use labels::is_labels;
 
-/// Something that AutoKuma makes, under its id.
+/// An entity with its id.
 struct Entity {
     id: String,
     kind: String,
@@ -51,7 +51,7 @@ fn stem(file: &str) -> String {
     name.rsplit_once('.').map_or(name, |(stem, _)| stem).to_owned()
 }
 
-/// The entities in a document: it is one, lists several, or has several under their ids.
+/// The entities in a file: a single one, a list, or a map by id.
 fn read(draft: &mut Draft, id: &str, document: &Node, entities: &mut Vec<Entity>) {
     let kind = document.find("type").and_then(Node::text);
     match &document.data {
@@ -79,7 +79,7 @@ fn read(draft: &mut Draft, id: &str, document: &Node, entities: &mut Vec<Entity>
     }
 }
 
-/// The type as it is spelled here: types of monitors with `-`, everything else with `_`.
+/// The type in kumadb's spelling: monitor types with `-`, others with `_`.
 fn spelled(kind: &str) -> String {
     match kind.replace('-', "_").as_str() {
         known @ ("docker_host" | "notification" | "tag" | "status_page") => known.to_owned(),
@@ -89,13 +89,13 @@ fn spelled(kind: &str) -> String {
 }
 
 impl Entity {
-    /// Its name, which is its id when it has no other.
+    /// Its name, or its id if it has none.
     fn name(&self) -> Node {
         let own = self.node.find("name").filter(|name| name.scalar().is_some_and(|text| !text.is_empty()));
         own.cloned().unwrap_or_else(|| Node::new(self.node.at.clone(), self.id.as_str()))
     }
 
-    /// The same with its id and name in it, and without its type where that says only what it is.
+    /// The same with its id and name, and without its type if that is only the kind of entity.
     fn told(&self, drops_type: bool) -> Node {
         let is_own = |one: &&Entry| one.key != "id" && one.key != "name" && !(drops_type && one.key == "type");
         let id = Node::new(self.node.at.clone(), self.id.as_str());
@@ -107,7 +107,7 @@ impl Entity {
     }
 }
 
-/// Adds what monitors refer to.
+/// Adds the items that monitors refer to.
 fn thing(draft: &mut Draft, one: &Entity) {
     let name = one.name();
     let title = name.scalar().unwrap_or_default();
@@ -127,11 +127,11 @@ fn thing(draft: &mut Draft, one: &Entity) {
         }
         _ => return,
     };
-    // Some refer to things by their names.
+    // Some refer to items by name.
     draft.refer(section, &title, title.as_str());
 }
 
-/// Keys of a monitor that only AutoKuma knows.
+/// Keys of a monitor that only AutoKuma has.
 const HANDLED: [&str; 14] = [
     "name",
     "type",
@@ -194,7 +194,7 @@ fn monitor(draft: &mut Draft, one: &Entity) {
     });
 }
 
-/// `tag_names` by the names of the tags; one that is not in the file is meant by its name.
+/// `tag_names` as names of tags; one that is not in the file is used as a name.
 fn tagged(draft: &mut Draft, node: &Node) -> Option<Entry> {
     let listed = node.first(&["tag_names", "tagNames", "tags"])?;
     let named = |one: &Node| {
@@ -208,7 +208,7 @@ fn tagged(draft: &mut Draft, node: &Node) -> Option<Entry> {
     tags(draft, &Node::new(listed.at.clone(), list))
 }
 
-/// The notifications by name; a monitor that lists none has none.
+/// The notifications by name; a monitor without a list has none.
 fn notified(draft: &mut Draft, node: &Node) -> Entry {
     let listed = node.first(&NOTIFIED);
     let mut names = Vec::new();

@@ -1,4 +1,4 @@
-//! The columns of a monitor, out of a map that calls them as the server, its page or people do.
+//! The columns of a monitor, from a map with the names of the server, its page or common synonyms.
 
 use std::collections::HashMap;
 use std::sync::LazyLock;
@@ -13,7 +13,7 @@ use crate::model::{Field, Kind, Shape, field, kind};
 use crate::schema::{Release, newest};
 use crate::text::did_you_mean;
 
-/// Names that people use for a column, besides its own and that of the page.
+/// Synonyms of columns, in addition to the names of the database and the page.
 const ALSO: [(&str, &str); 14] = [
     ("accepted_status_codes", "accepted_statuscodes_json"),
     ("acceptedStatusCodes", "accepted_statuscodes_json"),
@@ -31,7 +31,7 @@ const ALSO: [(&str, &str); 14] = [
     ("proxy", "proxy_id"),
 ];
 
-/// What the server sends about a monitor, and works out anew whenever it is asked.
+/// Fields of a monitor that the server sends but computes on every request.
 pub(super) const DERIVED: [&str; 18] = [
     "id",
     "path",
@@ -53,30 +53,30 @@ pub(super) const DERIVED: [&str; 18] = [
     "userId",
 ];
 
-/// How much of what a source says about a monitor is taken over.
+/// Which fields of a monitor are converted.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Keep {
-    /// What a monitor of its type has in this release: programs write down all columns of every monitor.
+    /// The fields that its type has in this release: programs export all columns of every monitor.
     OfType(Release),
-    /// Everything: a person wrote it, and is told when it does not fit.
+    /// All fields: written by hand, so unsupported ones are reported.
     All,
 }
 
 impl Keep {
-    /// What a monitor of its type has in the newest release.
+    /// The fields that its type has in the newest release.
     pub(super) fn newest() -> Keep {
         Keep::OfType(newest())
     }
 }
 
-/// The usual spellings of all columns: a file says each of them thousands of times.
+/// The common spellings of all columns: a file contains each of them thousands of times.
 static SPELLINGS: LazyLock<HashMap<&'static str, &'static Field>> = LazyLock::new(|| {
     let own = FIELDS.iter().flat_map(|field| [(field.api, field), (field.column, field)]);
     let also = ALSO.iter().filter_map(|(name, column)| Some((*name, field(column)?)));
     also.chain(own).collect()
 });
 
-/// The field that a source calls `key`.
+/// The field for the key of a source.
 pub(super) fn field_of(key: &str) -> Option<&'static Field> {
     SPELLINGS.get(key).copied().or_else(|| field(key))
 }
@@ -121,12 +121,12 @@ fn fits(field: &Field, kind: Option<&Kind>, keep: Keep) -> bool {
     }
 }
 
-/// Whether a value means what its absence means.
+/// Whether a value is equal to the default.
 fn says_nothing(field: &Field, kind: Option<&Kind>, value: &Node) -> bool {
     let name = kind.map_or("", |kind| kind.name);
     match &value.data {
         Data::Null => true,
-        // The page fills in a text here, so an empty one is meant; where one is needed it cannot be.
+        // The page has a default text here, so an empty one is intended, unless the column is required.
         Data::Text(text) if text.is_empty() => {
             let filled =
                 page_default(field.column, name, newest()).is_some_and(|default| !default.to_string().is_empty());
@@ -158,7 +158,7 @@ fn column(draft: &mut Draft, field: &Field, value: &Node) -> Option<Entry> {
     }
 }
 
-/// `value` as the native form writes it: flags as true and false, numbers as numbers, lists as lists.
+/// `value` in the native format: flags as true and false, numbers as numbers, lists as lists.
 fn shaped(field: &Field, value: &Node) -> Node {
     let at = || value.at.clone();
     match field.shape {
@@ -175,7 +175,7 @@ fn shaped(field: &Field, value: &Node) -> Node {
     }
 }
 
-/// What people and programs write for true and false; anything else stays as it is.
+/// Converts common words for true and false; other values are not changed.
 pub(super) fn flag(value: &Node) -> Node {
     let no = |text: &str| matches!(text.trim().to_ascii_lowercase().as_str(), "false" | "no" | "off" | "0");
     let known = match &value.data {
@@ -195,7 +195,7 @@ pub(super) fn parsed(value: &Node) -> Option<Node> {
     (json.is_array() || json.is_object()).then(|| Node::from_json(&value.at, &json))
 }
 
-/// A list of texts, out of a list, JSON, or a text with separators.
+/// A list of texts, from a list, JSON, or a text with separators.
 pub(super) fn texts(value: &Node) -> Node {
     let value = parsed(value).unwrap_or_else(|| value.clone());
     let items = match &value.data {
@@ -233,7 +233,7 @@ pub(super) fn groups(value: &Node) -> Vec<Node> {
     }
 }
 
-/// The tags of a monitor as the native form lists them; they are noted for the whole document as well.
+/// The tags of a monitor in the native format; they are added to the list of tags too.
 ///
 /// `env`, `env=prod` and `env:prod` in a list or in one text, maps with `name` and `value`, or a map from name to value.
 pub(super) fn tags(draft: &mut Draft, value: &Node) -> Option<Entry> {
@@ -272,18 +272,18 @@ fn tag(name: &Node, value: Option<&Node>) -> Node {
     }
 }
 
-/// The problem of a key that nothing is called, with the nearest one that something is.
+/// The problem of an unknown key, with the most similar known one.
 fn unknown(one: &Entry, what: &str, handled: &[&str]) -> Problem {
     let known = FIELDS.iter().filter(|field| field.is_typed()).map(|field| field.column);
     unknown_key(one, what, handled.iter().copied().chain(known))
 }
 
-/// The problem of a key that is none of `known`.
+/// The problem of a key that is not in `known`.
 pub(super) fn unknown_key<'k>(one: &Entry, what: &str, known: impl Iterator<Item = &'k str>) -> Problem {
     problem(&one.at, what, format!("unknown key `{}`{}", one.key, did_you_mean(&one.key, known)))
 }
 
-/// Refuses the keys of `node` that are none of `known`.
+/// Rejects keys of `node` that are not in `known`.
 pub(super) fn check_keys(draft: &mut Draft, what: &str, node: &Node, known: &[&str]) {
     for one in node.entries().iter().filter(|one| !known.contains(&one.key.as_str())) {
         draft.problem(unknown_key(one, what, known.iter().copied()));

@@ -1,4 +1,4 @@
-//! A table of monitors, one a line; the columns are found by their headers.
+//! A table of monitors, one per line; the columns are identified by their headers.
 
 use super::super::node::{Data, Entry, Node};
 use super::super::text::{self, Syntax};
@@ -8,11 +8,11 @@ use super::draft::{Draft, Places};
 use super::listed::{self, Around};
 use crate::model::fields::FIELDS;
 
-/// Headers that are no columns of the database.
+/// Headers that are not columns of the database.
 const HEADERS: [&str; 11] =
     ["client", "name", "url", "type", "group", "parent", "tags", "notifications", "status_page", "public_group", "tag"];
 
-/// A monitor that is to be shown on a status page.
+/// A monitor on a status page.
 struct Shown {
     key: String,
     page: Node,
@@ -34,7 +34,7 @@ pub(super) fn convert(draft: &mut Draft, sources: &[Source]) {
     status_pages(draft, &shown, &places);
 }
 
-/// The tables in a source; a text that was not read as one, because its name did not tell, is read now.
+/// The tables in a source; a text whose file name did not identify it as CSV is parsed now.
 pub(super) fn tables(draft: &mut Draft, source: &Source) -> Vec<Node> {
     let is_table =
         |node: &Node| matches!(&node.data, Data::List(rows) if rows.iter().all(|row| matches!(row.data, Data::Map(_))));
@@ -47,7 +47,7 @@ pub(super) fn tables(draft: &mut Draft, source: &Source) -> Vec<Node> {
     })
 }
 
-/// Refuses headers that nothing is called, once for the table and not for every line.
+/// Rejects unknown headers, once per table.
 fn check_headers(draft: &mut Draft, table: &Node) {
     let mut seen = Vec::new();
     for one in table.list().iter().flat_map(Node::entries) {
@@ -62,7 +62,7 @@ fn check_headers(draft: &mut Draft, table: &Node) {
     }
 }
 
-/// What a header means, however it is capitalised and spaced.
+/// The field of a header, ignoring case and spaces.
 fn header(text: &str) -> Option<String> {
     let flat = text.trim().to_lowercase().replace([' ', '-'], "_");
     if HEADERS.contains(&flat.as_str()) {
@@ -79,7 +79,7 @@ fn header(text: &str) -> Option<String> {
     known.map(|field| field.column.to_owned())
 }
 
-/// The row with the names of the house; what is unknown has been refused already.
+/// The row with kumadb's names; unknown headers have been rejected already.
 fn canonical(row: &Node) -> Node {
     let known = |one: &Entry| Some(Entry { key: header(&one.key)?, at: one.at.clone(), value: one.value.clone() });
     Node { at: row.at.clone(), data: Data::Map(row.entries().iter().filter_map(known).collect()) }
@@ -87,7 +87,7 @@ fn canonical(row: &Node) -> Node {
 
 fn monitor(draft: &mut Draft, row: &Node) -> Option<Shown> {
     let said = |key: &str| row.find(key).filter(|value| value.text().is_some_and(|text| !text.is_empty()));
-    // Spreadsheets like to end with lines of commas.
+    // Spreadsheets often end with lines of commas.
     if row.entries().is_empty() {
         return None;
     }
@@ -101,7 +101,7 @@ fn monitor(draft: &mut Draft, row: &Node) -> Option<Shown> {
 /// A group of a status page: its name, and paths of monitors.
 type Group<'t> = (&'t Node, Vec<Node>);
 
-/// The pages in the column `status_page`, with the groups of `public_group`, in the order of the lines.
+/// The status pages of the column `status_page`, with the groups of `public_group`, in the order of the lines.
 fn status_pages(draft: &mut Draft, shown: &[Shown], places: &Places) {
     let text = |node: &Node| node.scalar().unwrap_or_default();
     let mut pages: Vec<(&Node, Vec<Group<'_>>)> = Vec::new();
@@ -131,7 +131,7 @@ fn status_pages(draft: &mut Draft, shown: &[Shown], places: &Places) {
     }
 }
 
-/// `Our Shop` as an address: `our-shop`.
+/// `Our Shop` as a slug: `our-shop`.
 fn slug(title: &str) -> String {
     let words: Vec<String> = title
         .to_lowercase()

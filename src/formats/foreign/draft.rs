@@ -1,4 +1,4 @@
-//! A native document in the making: its sections, and the tree of its monitors.
+//! Builds a native fixture: its sections, and the tree of its monitors.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -8,19 +8,19 @@ use crate::error::Problem;
 use crate::model::Reference;
 use crate::model::entities::entity;
 
-/// The lists of a native document, in the order it has them.
+/// The lists of a native fixture, in order.
 const SECTIONS: [&str; 8] =
     ["tags", "notifications", "proxies", "docker_hosts", "remote_browsers", "monitors", "status_pages", "maintenance"];
 
-/// What a converter fills.
+/// The result of a converter.
 pub(super) struct Draft {
-    /// Where the source begins.
+    /// The start of the source.
     at: At,
-    /// Numbers of one file mean nothing in another: what is asked for by its number is asked for in here.
+    /// The present file: ids of one file are not valid in another.
     pub(super) scope: usize,
     sections: BTreeMap<&'static str, Vec<Node>>,
     settings: Vec<Entry>,
-    /// Names that are taken, each with the number that its last twin got.
+    /// Used names, each with the number of its last duplicate.
     names: HashMap<(&'static str, String), usize>,
     colors: HashMap<String, Option<String>>,
     references: HashMap<(&'static str, String), String>,
@@ -31,15 +31,15 @@ pub(super) struct Draft {
     problems: Vec<Problem>,
 }
 
-/// A monitor whose place in the tree is not settled yet.
+/// A monitor whose parent is not resolved yet.
 pub(super) struct Monitor {
-    /// Where it stands.
+    /// Its position.
     pub(super) at: At,
     /// Its name.
     pub(super) name: Node,
     /// Its type.
     pub(super) kind: Node,
-    /// How others of the source call it, each a key of [`Draft::key`].
+    /// Keys by which others in the source refer to it, from [`Draft::key`].
     pub(super) keys: Vec<String>,
     /// The group it is in.
     pub(super) parent: Parent,
@@ -47,46 +47,46 @@ pub(super) struct Monitor {
     pub(super) fields: Vec<Entry>,
 }
 
-/// How a source says in which group a monitor is.
+/// How a source specifies the group of a monitor.
 pub(super) enum Parent {
     /// In none.
     Root,
-    /// In the one it calls by this.
+    /// The group with this key.
     Key(Node),
-    /// In the last of these, each in the one before; groups that the source does not list are made.
+    /// In the last of these groups, each inside the one before; missing groups are created.
     Groups(Vec<Node>),
 }
 
-/// Where the monitors came to stand.
+/// The resolved monitors.
 pub(super) struct Places(HashMap<String, Place>);
 
-/// Where a monitor came to stand.
+/// The result for a monitor.
 pub(super) struct Place {
     /// Its path.
     pub(super) path: String,
-    /// Its address, if it has one.
+    /// Its URL, if it has one.
     pub(super) url: Option<String>,
 }
 
 impl Places {
-    /// The place of the monitor that the source calls by `key`.
+    /// The resolved monitor with this key.
     pub(super) fn of(&self, key: &str) -> Option<&Place> {
         self.0.get(key)
     }
 }
 
-/// The section of the document that keeps what `reference` points to.
+/// The section of the fixture that `reference` refers to.
 pub(super) fn section_of(reference: Reference) -> &'static str {
     reference.entity().key
 }
 
-/// One of the things in `section`, in words.
+/// The noun for an item in `section`.
 fn noun(section: &str) -> &'static str {
     entity(section).map_or("monitor", |entity| entity.noun)
 }
 
 impl Draft {
-    /// An empty document made from what begins at `at`.
+    /// An empty fixture for the source that begins at `at`.
     pub(super) fn new(at: At) -> Draft {
         Draft {
             at,
@@ -104,27 +104,27 @@ impl Draft {
         }
     }
 
-    /// How the source calls something, unmistakably: `id` of this file.
+    /// A unique key for `id` in this file.
     pub(super) fn key(&self, id: impl std::fmt::Display) -> String {
         format!("{}/{id}", self.scope)
     }
 
-    /// Notes that `what` at `at` is not taken over.
+    /// Reports that `what` at `at` is skipped.
     pub(super) fn skip(&mut self, at: &At, what: impl Into<String>, why: impl Into<String>) {
         self.skipped.push(Skipped { at: at.clone(), what: what.into(), why: why.into() });
     }
 
-    /// Notes that `what` at `at` is wrong.
+    /// Reports that `what` at `at` is invalid.
     pub(super) fn wrong(&mut self, at: &At, what: &str, message: impl AsRef<str>) {
         self.problems.push(problem(at, what, message));
     }
 
-    /// Notes a problem.
+    /// Adds a problem.
     pub(super) fn problem(&mut self, problem: Problem) {
         self.problems.push(problem);
     }
 
-    /// Adds `node` to a list of the document.
+    /// Adds `node` to a list of the fixture.
     pub(super) fn add(&mut self, section: &'static str, node: Node) {
         self.sections.entry(section).or_default().push(node);
     }
@@ -134,7 +134,7 @@ impl Draft {
         self.settings.push(entry);
     }
 
-    /// `name`, or when it is taken in that list the first of `name (2)`, `name (3)`… that is free.
+    /// `name`, or if it is used in that list, the first free one of `name (2)`, `name (3)`…
     pub(super) fn unique(&mut self, section: &'static str, name: &str) -> String {
         let key = (section, name.to_owned());
         let Some(mut count) = self.names.get(&key).copied() else {
@@ -152,7 +152,7 @@ impl Draft {
         free
     }
 
-    /// Whether a list of the document has something called `name` already; from now on it has.
+    /// Whether a list of the fixture has an item `name` already; marks it as used.
     pub(super) fn is_taken(&mut self, section: &'static str, name: &str) -> bool {
         let key = (section, name.to_owned());
         let is_taken = self.names.contains_key(&key);
@@ -160,13 +160,13 @@ impl Draft {
         is_taken
     }
 
-    /// Lists a tag once, whoever has it.
+    /// Adds a tag once.
     pub(super) fn tag(&mut self, name: &Node, color: Option<&Node>) {
         let Some(text) = name.scalar() else { return };
         let shade = color.and_then(Node::scalar).filter(|shade| !shade.is_empty());
         let listed = |at: &At| {
             let node = |data: Data| Node::new(at.clone(), data);
-            // A tag that is only mentioned keeps the color that it has.
+            // A tag without a definition keeps its color.
             let color = match (color, &shade) {
                 (Some(color), Some(_)) => ("color", color.clone()),
                 _ => ("left_out", node(Data::List(vec![node("color".into())]))),
@@ -178,7 +178,7 @@ impl Draft {
                 self.add("tags", listed(&name.at));
                 self.colors.insert(text, shade);
             }
-            // It was only mentioned before.
+            // It had no definition before.
             Some(None) if shade.is_some() => {
                 let tags = self.sections.entry("tags").or_default().iter_mut();
                 let is_it = |tag: &&mut Node| tag.find("name").and_then(Node::text) == Some(&text);
@@ -189,7 +189,10 @@ impl Draft {
                 let second = shade.unwrap_or_default();
                 let mark = format!("{text} {second}");
                 if self.missed.insert(("tags", mark)) {
-                    let why = format!("the name is that of another tag, whose color is {first}; its monitors get that");
+                    let why = format!(
+                        "another tag with the same name has the color {first}; its monitors get that \
+                                       one"
+                    );
                     self.skip(&name.at, format!("tag `{text}` in {second}"), why);
                 }
             }
@@ -197,22 +200,22 @@ impl Draft {
         }
     }
 
-    /// Notes that the source calls something in `section` by `id`, and the document by `name`.
+    /// Maps the id in the source to the name in the fixture, for an item in `section`.
     pub(super) fn refer(&mut self, section: &'static str, id: &str, name: impl Into<String>) {
         let key = self.key(id);
         self.references.entry((section, key)).or_insert_with(|| name.into());
     }
 
-    /// What the document calls the thing in `section` that the source calls `id`.
+    /// The name of the item in `section` with this id in the source.
     pub(super) fn referred(&self, section: &'static str, id: &str) -> Option<&str> {
         self.references.get(&(section, self.key(id))).map(String::as_str)
     }
 
-    /// Notes, once, that something is referred to and not in the file.
+    /// Reports, once, a reference to an item that is not in the file.
     pub(super) fn miss(&mut self, section: &'static str, id: &str, at: &At) {
         let key = self.key(id);
         if self.missed.insert((section, key)) {
-            let why = "it is not in the file; monitors that had it go without";
+            let why = "it is not in the file; the monitors that refer to it do not get it";
             self.skip(at, format!("{} `{id}`", noun(section)), why);
         }
     }
@@ -222,12 +225,12 @@ impl Draft {
         self.monitors.push(monitor);
     }
 
-    /// Adds the last of `names` as a group, each in the one before, unless the source has it anyway.
+    /// Adds the last of `names` as a group, each inside the one before, unless the source has it.
     pub(super) fn group(&mut self, names: Vec<Node>) {
         self.opened.push(names);
     }
 
-    /// Settles where the monitors stand and puts them into the document, groups first.
+    /// Resolves the parents of monitors and adds them to the fixture, groups first.
     pub(super) fn place(&mut self) -> Places {
         let mut monitors = std::mem::take(&mut self.monitors);
         let mut parents = self.parents(&mut monitors);
@@ -238,7 +241,7 @@ impl Draft {
             true => (0, depths[*at]),
             false => (1, 0),
         });
-        // Whoever has children is placed before them, also where a source has children in what is no group.
+        // Parents come before children, also if the source has children in a monitor that is not a group.
         let mut placing = order.clone();
         placing.sort_by_key(|at| depths[*at]);
         let mut paths: Vec<String> = vec![String::new(); monitors.len()];
@@ -271,7 +274,7 @@ impl Draft {
         Places(places)
     }
 
-    /// The index of the parent of each monitor; groups that only a path names are appended.
+    /// The index of the parent of each monitor; groups that exist only in paths are appended.
     fn parents(&mut self, monitors: &mut Vec<Monitor>) -> Vec<Option<usize>> {
         let mut keys: HashMap<String, usize> = HashMap::new();
         for (at, monitor) in monitors.iter().enumerate() {
@@ -289,7 +292,7 @@ impl Draft {
                 self.miss_group(&id, &key.at);
             }
         }
-        // Shorter paths first: `A` is then found by `A/B`, wherever the source lists it.
+        // Shorter paths first: `A/B` then finds `A` in any order of the source.
         let length = |monitor: &Monitor| match &monitor.parent {
             Parent::Groups(names) => names.len(),
             _ => 0,
@@ -315,15 +318,11 @@ impl Draft {
 
     fn miss_group(&mut self, id: &str, at: &At) {
         if self.missed.insert(("groups", self.key(id))) {
-            self.skip(
-                at,
-                format!("group `{id}`"),
-                "it is not in the file; monitors in it come to stand outside groups",
-            );
+            self.skip(at, format!("group `{id}`"), "it is not in the file; its monitors are not in a group");
         }
     }
 
-    /// Takes monitors out of groups that are inside themselves.
+    /// Removes monitors from groups that contain themselves.
     fn open_circles(&mut self, monitors: &[Monitor], parents: &mut [Option<usize>]) {
         for at in 0..parents.len() {
             let mut above = parents[at];
@@ -338,13 +337,13 @@ impl Draft {
             if above == Some(at) {
                 parents[at] = None;
                 let name = monitors[at].name.scalar().unwrap_or_default();
-                let why = "the group is inside itself, so the monitor comes to stand outside groups";
+                let why = "the group contains itself; the monitor is not in a group";
                 self.skip(&monitors[at].at, format!("the parent of monitor `{name}`"), why);
             }
         }
     }
 
-    /// The document, or everything that is wrong with it.
+    /// The fixture, or all problems.
     pub(super) fn finish(mut self) -> Result<Converted, Vec<Problem>> {
         if !self.monitors.is_empty() || !self.opened.is_empty() {
             self.place();
@@ -375,7 +374,7 @@ fn depth(parents: &[Option<usize>], at: usize) -> usize {
     std::iter::successors(parents[at], |parent| parents[*parent]).take(parents.len()).count()
 }
 
-/// The index of the last of `names`, each in the one before; those that are missing are made.
+/// The index of the last of `names`, each inside the one before; missing ones are created.
 fn open_groups(
     names: &[Node],
     monitors: &mut Vec<Monitor>,
@@ -403,7 +402,7 @@ fn open_groups(
     above
 }
 
-/// A monitor of the native document.
+/// A monitor of the native fixture.
 fn node(monitor: Monitor, parent: Option<&str>) -> Node {
     let at = match &monitor.parent {
         Parent::Key(key) => key.at.clone(),
@@ -416,7 +415,7 @@ fn node(monitor: Monitor, parent: Option<&str>) -> Node {
     Node { at: monitor.at, data: Data::Map(entries) }
 }
 
-/// An entry whose key stands where its value does.
+/// An entry whose key has the position of its value.
 pub(super) fn entry(key: impl Into<String>, value: Node) -> Entry {
     Entry { key: key.into(), at: value.at.clone(), value }
 }

@@ -1,4 +1,4 @@
-//! Things as the server's socket API sends them; the backup of 1.x, lists of monitors and tables all come to this.
+//! Converts items as sent by the server's socket API; the backup of 1.x, lists of monitors and tables use it.
 
 use super::super::node::{At, Data, Entry, Node};
 use super::columns::{Keep, check_keys, columns, flag, parsed, tags};
@@ -33,7 +33,7 @@ pub(super) const LISTS: [(&[&str], ListOf); 8] = [
     (&["maintenance", "maintenances", "maintenanceList", "maintenance_list"], |dump| &mut dump.maintenance),
 ];
 
-/// The lists in a wrapper. Whatever else it has is skipped, unless it is only a word about the file itself.
+/// The lists in a wrapper. Other lists and maps are reported as skipped.
 pub(super) fn unwrap(draft: &mut Draft, wrapper: &Node) -> Dump {
     let mut dump = Dump::default();
     for one in wrapper.entries() {
@@ -42,7 +42,7 @@ pub(super) fn unwrap(draft: &mut Draft, wrapper: &Node) -> Dump {
             None if matches!(&one.value.data, Data::List(items) if !items.is_empty())
                 || matches!(&one.value.data, Data::Map(entries) if !entries.is_empty()) =>
             {
-                let why = "a configuration has nothing of this kind, or the server makes it anew";
+                let why = "it is not configuration, or the server creates it itself";
                 draft.skip(&one.at, format!("`{}`", one.key), why);
             }
             None => {}
@@ -51,7 +51,7 @@ pub(super) fn unwrap(draft: &mut Draft, wrapper: &Node) -> Dump {
     dump
 }
 
-/// The things in a list, or in a map from number to thing.
+/// The items in a list, or in a map by id.
 pub(super) fn items(node: &Node) -> Vec<Node> {
     match &node.data {
         Data::List(items) => items.clone(),
@@ -60,7 +60,7 @@ pub(super) fn items(node: &Node) -> Vec<Node> {
     }
 }
 
-/// Converts all `dumps`; the numbers of one mean nothing in another.
+/// Converts all `dumps`; ids of one are not valid in another.
 pub(super) fn convert(draft: &mut Draft, dumps: &[Dump], keep: &[Keep]) {
     for (scope, dump) in dumps.iter().enumerate() {
         draft.scope = scope;
@@ -75,7 +75,7 @@ pub(super) fn convert(draft: &mut Draft, dumps: &[Dump], keep: &[Keep]) {
     }
 }
 
-/// Adds everything but monitors, pages and maintenance.
+/// Adds everything except monitors, status pages and maintenance.
 pub(super) fn things(draft: &mut Draft, dump: &Dump) {
     dump.tags.iter().for_each(|tag| match tag.find("name") {
         Some(name) => draft.tag(name, tag.find("color")),
@@ -91,7 +91,7 @@ pub(super) fn things(draft: &mut Draft, dump: &Dump) {
     }
 }
 
-/// Columns with the names that sources have for them.
+/// Columns with their names in sources.
 pub(super) type Names = [(&'static str, &'static [&'static str])];
 
 /// The columns of a Docker host.
@@ -102,7 +102,7 @@ pub(super) const DOCKER_HOST: [(&str, &[&str]); 2] = [
 /// The columns of a remote browser.
 pub(super) const REMOTE_BROWSER: [(&str, &[&str]); 1] = [("url", &["url"])];
 
-/// A thing that others refer to by its name.
+/// An item that others refer to by name.
 pub(super) fn named(draft: &mut Draft, section: &'static str, one: &Node, columns: &Names) {
     let Some(name) = text(one, &["name"]) else {
         draft.skip(&one.at, format!("one of `{section}`"), "it has no name");
@@ -126,18 +126,18 @@ fn refer(draft: &mut Draft, section: &'static str, one: &Node, name: &str) {
     }
 }
 
-/// What every row of the server has.
+/// Columns of every row of the server.
 const OWN: [&str; 7] = ["id", "name", "userID", "userId", "user_id", "createdDate", "created_date"];
 
-/// The first of `keys` that holds some text.
+/// The first of `keys` with a text.
 fn text<'n>(node: &'n Node, keys: &[&str]) -> Option<&'n Node> {
     node.first(keys).filter(|found| found.scalar().is_some_and(|text| !text.trim().is_empty()))
 }
 
-/// What a config says that the native form says outside it, or the page only once.
+/// Keys of a config that are separate fields in the native format or are not stored.
 const NOT_CONFIG: [&str; 7] = ["name", "type", "isDefault", "applyExisting", "id", "active", "userId"];
 
-/// What stands beside the config of a notification.
+/// Keys of a notification outside its config.
 const BESIDE_CONFIG: [&str; 7] = ["type", "config", "isDefault", "is_default", "default", "active", "applyExisting"];
 
 /// Adds a notification.
@@ -156,7 +156,7 @@ pub(super) fn notification(draft: &mut Draft, one: &Node) {
     let what = format!("notification `{title}`");
     let Some(config) = config.filter(|config| matches!(config.data, Data::Map(_))) else {
         let at = one.find("config").map_or(&one.at, |config| &config.at).clone();
-        draft.wrong(&at, &what, "its `config` is not a JSON map");
+        draft.wrong(&at, &what, "its `config` is not a JSON object");
         return;
     };
     check_keys(draft, &what, one, &[&BESIDE_CONFIG[..], &OWN].concat());
@@ -181,7 +181,12 @@ pub(super) fn proxy(draft: &mut Draft, one: &Node) {
     let address = format!("{}://{}:{}", part("protocol"), part("host"), part("port"));
     refer(draft, "proxies", one, &address);
     if draft.is_taken("proxies", &address) {
-        draft.skip(&one.at, format!("proxy `{address}`"), "the file has this address twice; the first one is taken");
+        draft.skip(
+            &one.at,
+            format!("proxy `{address}`"),
+            "the file contains this address twice; the first one is \
+                                                           used",
+        );
         return;
     }
     check_keys(draft, &format!("proxy `{address}`"), one, &[&PROXY[..], &OWN].concat());
@@ -196,7 +201,7 @@ pub(super) fn proxy(draft: &mut Draft, one: &Node) {
     draft.add("proxies", Node::map(one.at.clone(), entries));
 }
 
-/// Keys of a monitor that are no columns of their own.
+/// Keys of a monitor that are not columns.
 const HANDLED: [&str; 10] = [
     "name",
     "type",
@@ -237,7 +242,7 @@ fn monitor(draft: &mut Draft, one: &Node, keep: Keep) {
     });
 }
 
-/// `notifications` of a monitor, by name, also when there are none: the default ones are not meant then.
+/// `notifications` of a monitor, by name, also if empty: the default ones are not intended then.
 fn notifications(draft: &mut Draft, one: &Node) -> Entry {
     let list = one.first(&["notificationIDList", "notificationIdList", "notification_id_list"]);
     let at = list.map_or(&one.at, |list| &list.at);

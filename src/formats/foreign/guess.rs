@@ -1,11 +1,11 @@
-//! Which format a source is in, where that is obvious.
+//! Detects the format of a source.
 
 use super::super::node::{Data, Node};
 use super::super::text::Syntax;
 use super::autokuma::is_labels;
 use super::{Format, Source, lines};
 
-/// The lists of a native document; a map that has one of these on top is one, or is none of others.
+/// The lists of a native fixture; a map with one of these at the top level is not in a foreign format.
 const NATIVE: [&str; 13] = [
     "version",
     "defaults",
@@ -37,7 +37,7 @@ pub(super) fn guess(source: &Source) -> Option<Format> {
     }
 }
 
-/// Lines, when every one of them can be read as one; a table, when the first one reads like headers.
+/// Lines, if every line can be parsed as one; a table, if the first one contains headers.
 fn of_text(source: &Source) -> Option<Format> {
     let mut told =
         source.text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#')).peekable();
@@ -106,7 +106,7 @@ fn of_map(document: &Node) -> Option<Format> {
     }
 }
 
-/// Whether a map is a monitor as the server sends it.
+/// Whether a map is a monitor in the server's format.
 fn is_sent(one: &Node) -> bool {
     one.find("type").is_some() && (one.find("notificationIDList").is_some() || one.find("childrenIDs").is_some())
 }
@@ -118,7 +118,7 @@ fn is_autokuma(key: &str) -> bool {
     )
 }
 
-/// Whether the lists are called by what one of their things is called.
+/// Whether the lists have singular keys.
 fn is_loader(document: &Node) -> bool {
     document.entries().iter().any(|entry| {
         matches!(entry.key.as_str(), "monitor" | "notification" | "docker" | "status")
@@ -126,7 +126,7 @@ fn is_loader(document: &Node) -> bool {
     })
 }
 
-/// Whether there is a group with monitors in it, which a native document never has.
+/// Whether there is a group that contains monitors, which a native fixture never has.
 fn has_groups(document: &Node) -> bool {
     let outside =
         document.entries().iter().filter(|entry| !NATIVE.contains(&entry.key.as_str()) || entry.key == "monitors");

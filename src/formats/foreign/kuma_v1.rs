@@ -1,4 +1,4 @@
-//! The JSON backup that the page of 1.x makes: `{version, notificationList, monitorList, proxyList}`.
+//! The JSON backup of the page of 1.x: `{version, notificationList, monitorList, proxyList}`.
 
 use super::Source;
 use super::columns::Keep;
@@ -6,7 +6,7 @@ use super::draft::Draft;
 use super::dump::{self, Dump, LISTS};
 use crate::schema::Release;
 
-/// The last line of 1.x: what a monitor's type uses there is what its backup means.
+/// The last minor release of 1.x: its fields of a monitor type are used.
 const LAST_1X: Release = Release::new(1, 23, 17);
 
 pub(super) fn convert(draft: &mut Draft, sources: &[Source]) {

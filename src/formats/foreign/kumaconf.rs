@@ -1,6 +1,6 @@
 //! Tables of the database as JSON: `{kumaconf, tables: {monitor: {columns, rows}}, omitted_secrets}`.
 //!
-//! Rows are joined into the things that the socket API would send, and go the way of those.
+//! Rows are joined into the items that the socket API would send, and converted like those.
 
 use crate::text::{meant, nearest};
 use std::collections::HashMap;
@@ -32,7 +32,7 @@ const TABLES: [&str; 17] = [
     "setting",
 ];
 
-/// Settings in which a server notes what it did to its own database.
+/// Settings in which a server records changes of its own database.
 const OWN_SETTINGS: [&str; 5] =
     ["jwtSecret", "database_version", "databasePatchedFiles", "migrateAggregateTableState", "initServerTimezone"];
 
@@ -40,7 +40,7 @@ pub(super) fn convert(draft: &mut Draft, sources: &[Source]) {
     let mut dumps = Vec::new();
     for document in sources.iter().flat_map(|source| &source.documents) {
         let Some(Node { data: Data::Map(_), .. }) = document.find("tables") else {
-            draft.wrong(&document.at, "a kumaconf document", "it has no map `tables`");
+            draft.wrong(&document.at, "a kumaconf file", "it has no map `tables`");
             continue;
         };
         let tables = Tables::read(draft, document);
@@ -64,9 +64,7 @@ impl Tables {
                 match nearest(&table.key, TABLES).filter(|near| near.len().abs_diff(table.key.len()) <= 1) {
                     Some(near) => draft.wrong(&table.at, &what, format!("unknown table{}", meant(near))),
                     None if rows.is_empty() => {}
-                    None => {
-                        draft.skip(&table.at, what, "it is no configuration, or belongs to the server it comes from")
-                    }
+                    None => draft.skip(&table.at, what, "it is not configuration, or is specific to the source server"),
                 }
                 continue;
             }
@@ -79,7 +77,7 @@ impl Tables {
         self.0.iter().find(|(name, _)| name == table).map_or(&[], |(_, rows)| rows)
     }
 
-    /// The rows of `table` by what they have in `column`, in the order of their weight.
+    /// The rows of `table` by their value in `column`, in the order of their weight.
     fn by(&self, table: &str, column: &str) -> Links<'_> {
         let mut links: HashMap<String, Vec<&Node>> = HashMap::new();
         for row in self.rows(table) {
@@ -97,7 +95,7 @@ impl Tables {
         for row in self.rows("setting") {
             let Some(key) = row.find("key").and_then(Node::scalar) else { continue };
             if OWN_SETTINGS.contains(&key.as_str()) {
-                draft.skip(&row.at, format!("setting `{key}`"), "it belongs to the server it comes from");
+                draft.skip(&row.at, format!("setting `{key}`"), "it is specific to the source server");
             } else if let Some(value) = row.find("value") {
                 let json = value.text().and_then(|text| serde_json::from_str(text).ok());
                 draft.setting(entry(key, json.map_or_else(|| value.clone(), |json| Node::from_json(&value.at, &json))));
@@ -169,7 +167,7 @@ impl Tables {
     }
 }
 
-/// Rows by the number of what they belong to.
+/// Rows by the id of the row they belong to.
 struct Links<'t>(HashMap<String, Vec<&'t Node>>);
 
 impl<'t> Links<'t> {
@@ -218,7 +216,7 @@ fn rows(draft: &mut Draft, table: &Entry) -> Vec<Node> {
                 draft.wrong(
                     &row.at,
                     &what,
-                    format!("a row has {} cells, there are {} columns", cells.len(), columns.len()),
+                    format!("a row has {} cells, but there are {} columns", cells.len(), columns.len()),
                 );
             }
             _ => draft.wrong(&row.at, &what, format!("a row is {}", row.noun())),
@@ -227,7 +225,7 @@ fn rows(draft: &mut Draft, table: &Entry) -> Vec<Node> {
     found
 }
 
-/// Refuses secrets that were left out when the file was made and that nobody has put in since.
+/// Rejects secrets that were left out of the file and have not been added since.
 fn refuse_omitted(draft: &mut Draft, document: &Node, tables: &Tables) {
     for secret in document.find("omitted_secrets").map_or(&[][..], Node::list) {
         let Some((table, column)) = secret.text().and_then(|text| text.split_once('.')) else { continue };
@@ -238,11 +236,10 @@ fn refuse_omitted(draft: &mut Draft, document: &Node, tables: &Tables) {
             |row: &&Node| table != "monitor" || has(row.find("type").and_then(Node::text).unwrap_or_default(), column);
         let rows: Vec<&Node> = tables.rows(table).iter().filter(is_used).collect();
         let supplied = rows.iter().filter(|row| row.find(column).is_some_and(|cell| !cell.is_null())).count();
-        // A config is never empty, while a monitor may well have no password.
+        // A config is never empty, but a monitor may have no password.
         let enough = if column == "config" { supplied == rows.len() } else { supplied > 0 || rows.is_empty() };
         if !enough {
-            let message =
-                "was left out as a secret when the file was made; export it again with its secrets, or write them in";
+            let message = "is a secret that was left out of the file; export it again with secrets, or add the value";
             draft.wrong(&secret.at, &format!("`{table}.{column}`"), message);
         }
     }

@@ -1,4 +1,4 @@
-//! One monitor a line: `ping:host`, `http://host, keyword`, `tcp:host:port`, `dns:host`.
+//! One monitor per line: `ping:host`, `http://host, keyword`, `tcp:host:port`, `dns:host`.
 
 use super::super::node::{At, Data, Entry, Node};
 use super::Source;
@@ -7,7 +7,7 @@ use super::columns::Keep;
 use super::draft::{Draft, entry};
 use super::listed::{self, Around};
 
-/// A line that was understood.
+/// A parsed line.
 pub(super) struct Line<'t> {
     address: Address,
     keyword: Option<&'t str>,
@@ -30,17 +30,17 @@ pub(super) fn convert(draft: &mut Draft, sources: &[Source]) {
                 }
                 None => {
                     let forms = "`ping:host`, `http://host, keyword`, `tcp:host:port`, `dns:host`";
-                    draft.wrong(&at, &format!("`{text}`"), format!("is none of {forms}"));
+                    draft.wrong(&at, &format!("`{text}`"), format!("is not one of {forms}"));
                 }
             }
         }
     }
 }
 
-/// What a line means.
+/// Parses a line.
 pub(super) fn read(text: &str) -> Option<Line<'_>> {
     if ["http://", "https://", "ws://", "wss://"].iter().any(|scheme| text.starts_with(scheme)) {
-        // A comma may be part of an address, a comma before a space is not.
+        // A comma may be part of a URL, but not before a space.
         let split =
             text.char_indices().find(|(at, letter)| *letter == ',' && text[at + 1..].starts_with(char::is_whitespace));
         let (url, keyword) = split.map_or((text, None), |(at, _)| (&text[..at], Some(text[at + 1..].trim())));
@@ -56,7 +56,7 @@ pub(super) fn read(text: &str) -> Option<Line<'_>> {
 }
 
 impl Line<'_> {
-    /// Name, type and columns of the monitor that `node`, the line, means.
+    /// Name, type and columns of the monitor of the line `node`.
     pub(super) fn entries(&self, node: &Node) -> Vec<Entry> {
         let text = |key: &str, text: &str| entry(key, Node::new(node.at.clone(), text));
         let kind = match (&self.address, self.keyword) {

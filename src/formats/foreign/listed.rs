@@ -1,11 +1,11 @@
-//! A monitor as people write it down in tables and lists: a name, an address, and what else they care for.
+//! A monitor in tables and lists: a name, an address, and optional fields.
 
 use super::super::node::{At, Data, Entry, Node};
 use super::address::{Address, host_of, kind_of};
 use super::columns::{Keep, columns, field_of, groups, parts, tags};
 use super::draft::{Draft, Monitor, Parent, entry};
 
-/// Keys of a listed monitor that are no columns of the database.
+/// Keys of a listed monitor that are not columns of the database.
 pub(super) const OWN: [&str; 17] = [
     "name",
     "type",
@@ -26,17 +26,17 @@ pub(super) const OWN: [&str; 17] = [
     "monitors",
 ];
 
-/// What surrounds a listed monitor.
+/// The context of a listed monitor.
 pub(super) struct Around<'a> {
-    /// The groups it is in, outermost first; its own `group` counts from there.
+    /// The groups it is in, outermost first; its own `group` is relative to them.
     pub(super) above: &'a [Node],
-    /// What it has unless it says otherwise.
+    /// Its defaults.
     pub(super) inherited: &'a [Entry],
-    /// How much of what it says itself is kept.
+    /// Which of its own fields are converted.
     pub(super) keep: Keep,
 }
 
-/// Adds the monitor that `row` is; the key that it got.
+/// Adds the monitor in `row` and returns its key.
 pub(super) fn monitor(draft: &mut Draft, row: &Node, around: &Around<'_>) -> Option<String> {
     let own = |key: &str| row.find(key).filter(|value| !is_empty(value));
     let inherited = |key: &str| around.inherited.iter().find(|one| one.key == key).map(|one| &one.value);
@@ -51,10 +51,8 @@ pub(super) fn monitor(draft: &mut Draft, row: &Node, around: &Around<'_>) -> Opt
     let what = format!("monitor `{title}`");
     let Some(kind) = kind(row, inherited("type"), address.as_ref()) else {
         let (at, message) = match own("url").map(|url| (&url.at, url.scalar().unwrap_or_default())) {
-            Some((at, url)) => {
-                (at, format!("`{url}` is no address that tells the type of the monitor; give its `type`"))
-            }
-            None => (&row.at, "it has neither a `type` nor an address that tells it".to_owned()),
+            Some((at, url)) => (at, format!("the type cannot be derived from `{url}`; add a `type`")),
+            None => (&row.at, "it has no `type`, and no address to derive it from".to_owned()),
         };
         draft.wrong(at, &what, message);
         return None;
@@ -84,7 +82,7 @@ pub(super) fn monitor(draft: &mut Draft, row: &Node, around: &Around<'_>) -> Opt
     Some(line_key(draft, &row.at))
 }
 
-/// A key that is the monitor's alone: where it stands.
+/// A unique key: its position.
 fn line_key(draft: &Draft, at: &At) -> String {
     draft.key(format!("at {}:{}", at.line, at.column))
 }
@@ -93,13 +91,13 @@ fn is_empty(value: &Node) -> bool {
     value.is_null() || value.text() == Some("")
 }
 
-/// Whether both keys call the same column.
+/// Whether both keys are names of the same column.
 fn same_key(a: &str, b: &str) -> bool {
     let column = |key: &str| field_of(key).map(|field| field.column);
     a == b || column(a).is_some() && column(a) == column(b)
 }
 
-/// The type, as it is written or as the other columns tell it.
+/// The type, as written or derived from the other columns.
 fn kind(row: &Node, inherited: Option<&Node>, address: Option<&Address>) -> Option<Node> {
     let written = row.first(&["type", "kind"]).or(inherited);
     if let Some(written) = written.filter(|kind| kind.text().is_some_and(|kind| !kind.is_empty())) {
@@ -125,7 +123,7 @@ fn kind(row: &Node, inherited: Option<&Node>, address: Option<&Address>) -> Opti
     Some(Node::new(at, told))
 }
 
-/// Host and port out of `url`, for types that have no URL.
+/// Host and port from `url`, for types without a URL.
 fn addressed(row: &Node, kind: &str, address: Option<&Address>) -> Vec<Entry> {
     let is_hosted = crate::model::kind(kind).is_some_and(|kind| kind.needs.contains(&"hostname"));
     let Some(url) = row.find("url").filter(|url| is_hosted && !is_empty(url)) else { return Vec::new() };
@@ -139,7 +137,7 @@ fn addressed(row: &Node, kind: &str, address: Option<&Address>) -> Vec<Entry> {
     columns.into_iter().filter(|column| !row.entries().iter().any(|own| same_key(&own.key, &column.key))).collect()
 }
 
-/// The tags under `tags`, and the client as one more.
+/// The tags in `tags`, and the client as another tag.
 fn tags_of(draft: &mut Draft, row: &Node, inherited: Option<&Node>) -> Option<Entry> {
     let written = row.first(&["tags", "tag"]).or(inherited);
     let mut all = match written.map(|written| (&written.data, written)) {

@@ -7,7 +7,7 @@ use super::draft::{Draft, entry};
 use super::dump::{self, Dump, ListOf};
 use super::listed::{self, Around};
 
-/// The tables that are converted, and the list of a dump that takes each.
+/// The tables that are converted, and the list of a dump for each.
 const TABLES: [(&[&str], ListOf); 8] = [
     (&["monitor", "monitors"], |dump| &mut dump.monitors),
     (&["notification", "notifications"], |dump| &mut dump.notifications),
@@ -43,7 +43,7 @@ fn tables(draft: &mut Draft, document: &Node) -> Dump {
             draft.problem(unknown_key(one, "the file", known));
             continue;
         };
-        // `[monitor]` where `[[monitor]]` is meant is one of them.
+        // `[monitor]` is accepted for a single `[[monitor]]`.
         let items = match &one.value.data {
             Data::Map(_) => vec![one.value.clone()],
             _ => one.value.list().to_vec(),
@@ -54,10 +54,10 @@ fn tables(draft: &mut Draft, document: &Node) -> Dump {
     dump
 }
 
-/// What the native form says beside the config of a notification.
+/// Keys of a notification outside its config in the native format.
 const BESIDE: [&str; 7] = ["name", "type", "isDefault", "is_default", "default", "active", "applyExisting"];
 
-/// A notification whose config is written flat, with a `config` of its own.
+/// Moves the flat config of a notification into `config`.
 fn configured(one: &Node) -> Node {
     if one.find("config").is_some() {
         return one.clone();

@@ -1,10 +1,10 @@
-//! Maintenance as the server sends it, or as its table keeps it.
+//! Maintenance in the format of the server or of its table.
 
 use super::super::node::{Data, Node};
 use super::columns::{check_keys, flag, parsed};
 use super::draft::{Draft, Places};
 
-/// What sources say about a maintenance; some of it the server works out anew.
+/// Keys of a maintenance in sources, including those that the server computes.
 const KEYS: [&str; 47] = [
     "id",
     "user_id",
@@ -55,12 +55,12 @@ const KEYS: [&str; 47] = [
     "showOnAllPages",
 ];
 
-/// The native form of a maintenance.
+/// Converts a maintenance to the native format.
 pub(super) fn maintenance(draft: &mut Draft, one: &Node, places: &Places) -> Option<Node> {
     let title = one.first(&["title", "name"]).cloned().unwrap_or_else(|| Node::new(one.at.clone(), ""));
     let what = format!("maintenance `{}`", title.scalar().unwrap_or_default());
     let Some(strategy) = one.find("strategy").and_then(Node::text) else {
-        draft.skip(&one.at, what, "it has no strategy, as the first releases with maintenance wrote it");
+        draft.skip(&one.at, what, "it has no strategy (format of the first releases with maintenance)");
         return None;
     };
     check_keys(draft, &what, one, &KEYS);
@@ -141,7 +141,7 @@ fn monitors(draft: &mut Draft, what: &str, one: &Node, places: &Places) -> Optio
         let id = one.find("id").or(one.find("monitor_id")).unwrap_or(one).scalar().unwrap_or_default();
         match places.of(&draft.key(&id)) {
             Some(place) => paths.push(Node::new(one.at.clone(), place.path.as_str())),
-            // A name is that of a monitor which is there already.
+            // A name refers to an existing monitor.
             None if id.parse::<i64>().is_err() && !id.is_empty() => paths.push(Node::new(one.at.clone(), id)),
             None => draft.skip(&one.at, format!("monitor `{id}` in {what}"), "the monitor is not in the file"),
         }

@@ -1,7 +1,7 @@
-//! The files of others, brought into the native form: a document in, the same things as a native document out.
+//! Converts files of other tools to native fixtures.
 //!
-//! Every converter is a pure function from nodes to nodes. The values keep their places, so that whatever is wrong with
-//! them later is told in the words and lines of the file that the person has.
+//! Every converter is a pure function from nodes to nodes. Values keep their positions, so that later problems are
+//! reported with the lines of the original file.
 
 mod address;
 mod autokuma;
@@ -26,38 +26,38 @@ use crate::error::Problem;
 
 use draft::Draft;
 
-/// A text that a person gave us, already read.
+/// An input file, already read.
 #[derive(Clone, Debug)]
 pub struct Source {
-    /// The file's name, as it was given.
+    /// The file name as specified.
     pub file: String,
-    /// What stands in it.
+    /// Its text.
     pub text: String,
-    /// The documents in it; none for formats that are only lines of text.
+    /// Its parsed content; empty for formats that are lines of text.
     pub documents: Vec<Node>,
 }
 
-/// What became of a foreign document.
+/// The result of a conversion.
 #[derive(Clone, Debug)]
 pub struct Converted {
-    /// The same in the native form.
+    /// The native fixture.
     pub document: Node,
-    /// Everything of the source that is not in it.
+    /// Parts of the source that were skipped.
     pub skipped: Vec<Skipped>,
 }
 
-/// One object of a source that could not be taken over, and why.
+/// One object of a source that was skipped, and why.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Skipped {
-    /// Where it stands.
+    /// Its position.
     pub at: At,
-    /// What it is: `` monitor `Shop` ``.
+    /// Its name: `` monitor `Shop` ``.
     pub what: String,
-    /// Why it was left out.
+    /// Why it was skipped.
     pub why: String,
 }
 
-/// A format of others.
+/// A foreign format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
     /// The JSON backup of 1.x.
@@ -70,13 +70,13 @@ pub enum Format {
     Kumaconf,
     /// A table of monitors.
     Csv,
-    /// What UptimeRobot exports, as CSV or JSON.
+    /// An UptimeRobot export, as CSV or JSON.
     UptimeRobot,
     /// TOML of a loader script: `[[monitor]]`.
     LoaderToml,
-    /// YAML with monitors below the names of their groups.
+    /// YAML with monitors under the names of their groups.
     YamlList,
-    /// One monitor a line.
+    /// One monitor per line.
     Lines,
 }
 
@@ -114,16 +114,16 @@ impl Format {
         Format::ALL.into_iter().find(|format| format.name() == name)
     }
 
-    /// The format of `source`, where it is obvious; none for a native document.
+    /// The format of `source`, if it can be detected; `None` for a native fixture.
     pub fn guess(source: &Source) -> Option<Format> {
         guess::guess(source)
     }
 }
 
-/// The native document that says what `sources` say.
+/// Converts `sources` to a native fixture.
 ///
 /// # Errors
-/// Everything that is wrong with them, all at once.
+/// All problems.
 pub fn convert(format: Format, sources: &[Source]) -> Result<Converted, Vec<Problem>> {
     let first = sources.first().map(|source| match source.documents.first() {
         Some(document) => document.at.clone(),
@@ -144,7 +144,7 @@ pub fn convert(format: Format, sources: &[Source]) -> Result<Converted, Vec<Prob
     draft.finish()
 }
 
-/// What is wrong at `at`, about `what`.
+/// A problem of `what` at `at`.
 pub(crate) fn problem(at: &At, what: &str, message: impl AsRef<str>) -> Problem {
     Problem::at(at, what, message.as_ref())
 }

@@ -1,10 +1,10 @@
-//! Status pages as the server sends them: what they look like, their groups, their incidents.
+//! Status pages in the format of the server: their settings, groups and incidents.
 
 use super::super::node::{Data, Entry, Node};
 use super::columns::{flag, unknown_key};
 use super::draft::{Draft, Places, entry};
 
-/// The columns of a status page with the names that sources have for them, and whether it is true or false.
+/// The columns of a status page with their names in sources, and whether they are flags.
 const COLUMNS: [(&str, &[&str], bool); 20] = [
     ("slug", &["slug"], false),
     ("title", &["title"], false),
@@ -31,7 +31,7 @@ const COLUMNS: [(&str, &[&str], bool); 20] = [
 const GROUPS: [&str; 3] = ["publicGroupList", "public_group_list", "groups"];
 const INCIDENTS: [&str; 3] = ["incidents", "incidentList", "incident"];
 
-/// What the server keeps about a page for itself, and what is said elsewhere.
+/// Internal keys of a page, and keys that are handled separately.
 const DROPPED: [&str; 18] = [
     "id",
     "monitors",
@@ -53,7 +53,7 @@ const DROPPED: [&str; 18] = [
     "msg",
 ];
 
-/// The native form of a status page; `{config, publicGroupList}` or the page itself.
+/// Converts a status page to the native format; `{config, publicGroupList}` or the page itself.
 pub(super) fn status_page(draft: &mut Draft, one: &Node, places: &Places) -> Option<Node> {
     let config = one.find("config").unwrap_or(one);
     let Some(slug) = config.find("slug").and_then(Node::scalar).filter(|slug| !slug.is_empty()) else {
@@ -65,7 +65,7 @@ pub(super) fn status_page(draft: &mut Draft, one: &Node, places: &Places) -> Opt
     for column in config.entries() {
         entries.extend(shown(draft, &what, column));
     }
-    // Before 2.1 there was only one kind of analytics, which went without saying.
+    // Before 2.1, the only analytics type was implicit.
     let is_google = |key: &str| matches!(key, "google_analytics_tag_id" | "googleAnalyticsId");
     let google = config.entries().iter().find(|entry| is_google(&entry.key));
     if let Some(google) = google.filter(|google| google.value.scalar().is_some_and(|id| !id.is_empty())) {
@@ -93,7 +93,7 @@ pub(super) fn status_page(draft: &mut Draft, one: &Node, places: &Places) -> Opt
     Some(Node { at: one.at.clone(), data: Data::Map(entries) })
 }
 
-/// A column of a page in the native form; none for what says nothing.
+/// A column of a page in the native format; `None` for a default.
 fn shown(draft: &mut Draft, what: &str, one: &Entry) -> Option<Entry> {
     let key = one.key.as_str();
     let Some((column, _, is_flag)) = COLUMNS.iter().find(|(_, names, _)| names.contains(&key)) else {
@@ -125,7 +125,7 @@ fn group(draft: &mut Draft, what: &str, one: &Node, places: &Places) -> Node {
         let id = id.scalar().unwrap_or_default();
         match places.of(&draft.key(&id)) {
             Some(place) => monitors.push(link(one, &place.path, place.url.as_deref())),
-            // A name is that of a monitor which is there already.
+            // A name refers to an existing monitor.
             None if id.parse::<i64>().is_err() && !id.is_empty() => monitors.push(link(one, &id, None)),
             None => draft.skip(&one.at, format!("monitor `{id}` on {what}"), "the monitor is not in the file"),
         }
@@ -134,11 +134,11 @@ fn group(draft: &mut Draft, what: &str, one: &Node, places: &Places) -> Node {
     Node::map(one.at.clone(), [("name", name), ("monitors", list)])
 }
 
-/// A monitor in a group of a page: its path, and whether an address is shown, `own` or another.
+/// A monitor in a group of a page: its path, and whether a URL is shown, `own` or another.
 fn link(one: &Node, path: &str, own: Option<&str>) -> Node {
     let monitor = Node::new(one.at.clone(), path);
     let Some(sends) = one.first(&["sendUrl", "send_url"]).filter(|sends| sends.truthy()) else { return monitor };
-    // The server sends the monitor's own address when there is no other.
+    // The server sends the monitor's own URL if there is no other.
     let is_other = |url: &&Node| url.text().is_some_and(|url| !url.is_empty() && Some(url) != own);
     let custom = one.first(&["customUrl", "custom_url", "url"]).filter(is_other);
     let mut entries = vec![("monitor", monitor), ("send_url", flag(sends))];

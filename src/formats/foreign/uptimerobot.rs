@@ -1,4 +1,4 @@
-//! What UptimeRobot exports: a CSV with words, or the JSON of its API with numbers.
+//! UptimeRobot exports: a CSV with words, or the JSON of its API with numbers.
 
 use super::super::node::{Data, Entry, Node};
 use super::Source;
@@ -7,7 +7,7 @@ use super::columns::unknown_key;
 use super::csv;
 use super::draft::{Draft, Monitor, Parent, entry};
 
-/// The headers of the CSV beside the names of the API.
+/// The headers of the CSV and the matching names of the API.
 const NAMES: [(&str, &str); 27] = [
     ("id", "id"),
     ("type", "type"),
@@ -38,7 +38,7 @@ const NAMES: [(&str, &str); 27] = [
     ("monitoring interval", "interval"),
 ];
 
-/// What the API tells besides, and a configuration does not keep.
+/// Fields of the API that are not configuration.
 const DROPPED: [&str; 11] = [
     "create_datetime",
     "keyword_case_type",
@@ -53,15 +53,15 @@ const DROPPED: [&str; 11] = [
     "disable_domain_expire_notifications",
 ];
 
-/// What only a person can bring over, with the reason.
+/// Fields that must be converted by hand, with the reason.
 const LOST: [(&str, &str); 4] = [
-    ("post_value", "the body of its request is written in another way; set `body` yourself"),
-    ("custom_http_statuses", "its status codes are written in another way; set `accepted_statuscodes` yourself"),
-    ("alert_contacts", "contacts are not in the export; make notifications for them"),
+    ("post_value", "the request body has another format; set `body` manually"),
+    ("custom_http_statuses", "the status codes have another format; set `accepted_statuscodes` manually"),
+    ("alert_contacts", "contacts are not in the export; add notifications for them"),
     ("mwindows", "maintenance windows are not in the export"),
 ];
 
-/// Methods of a request, by their numbers from 1.
+/// HTTP methods, by number from 1.
 const METHODS: [&str; 7] = ["HEAD", "GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
 
 pub(super) fn convert(draft: &mut Draft, sources: &[Source]) {
@@ -76,7 +76,7 @@ pub(super) fn convert(draft: &mut Draft, sources: &[Source]) {
 
 fn list(draft: &mut Draft, document: &Node) {
     let Data::List(monitors) = &document.find("monitors").unwrap_or(document).data else {
-        let message = format!("there is {} and no list of monitors", document.noun());
+        let message = format!("it is {}, must be a list of monitors", document.noun());
         draft.wrong(&document.at, "an export of UptimeRobot", message);
         return;
     };
@@ -89,7 +89,7 @@ fn known(key: &str) -> Option<&'static str> {
     NAMES.iter().find(|(name, _)| *name == key).map(|(_, known)| *known)
 }
 
-/// Refuses names that UptimeRobot does not write, once for the whole list.
+/// Rejects unknown names, once for the list.
 fn check_names(draft: &mut Draft, monitors: &[Node]) {
     let mut seen = Vec::new();
     for one in monitors.iter().flat_map(Node::entries) {
@@ -101,7 +101,7 @@ fn check_names(draft: &mut Draft, monitors: &[Node]) {
     }
 }
 
-/// A monitor of theirs, under the names of the API.
+/// A monitor of UptimeRobot, with the names of the API.
 struct Robot<'n> {
     at: &'n Node,
     entries: Vec<(&'static str, &'n Node)>,
@@ -118,7 +118,7 @@ impl<'n> Robot<'n> {
         self.entries.iter().find(|(name, value)| *name == key && is_said(value)).map(|(_, value)| *value)
     }
 
-    /// The value under `key`, in small letters.
+    /// The value of `key`, in lower case.
     fn word(&self, key: &str) -> String {
         self.said(key).and_then(Node::scalar).unwrap_or_default().trim().to_lowercase()
     }
@@ -141,7 +141,7 @@ fn monitor(draft: &mut Draft, one: &Node) {
         "4" | "port" | "tcp" => "port",
         "5" | "heartbeat" | "cron job" | "cronjob" => "push",
         other => {
-            let why = format!("its type `{other}` has no counterpart");
+            let why = format!("its type `{other}` is not supported");
             draft.skip(&one.at, what, why);
             return;
         }
@@ -182,7 +182,7 @@ fn monitor(draft: &mut Draft, one: &Node) {
 fn request(robot: &Robot<'_>) -> Vec<Entry> {
     let mut fields = Vec::new();
     let method = robot.said("http_method");
-    // Numbers from 1 up; anything else means what it means when nothing is said.
+    // Numbers from 1; other values mean the default.
     fields.extend(method.and_then(|method| {
         let name = METHODS.get(usize::try_from(method.int()? - 1).ok()?)?;
         Some(entry("method", Node::new(method.at.clone(), *name)))
@@ -198,7 +198,7 @@ fn request(robot: &Robot<'_>) -> Vec<Entry> {
     fields
 }
 
-/// Host and port; the port is its own field, part of the address, or that of a service.
+/// Host and port; the port is a separate field, part of the address, or the port of a service.
 fn host_fields(draft: &mut Draft, what: &str, robot: &Robot<'_>, kind: &str) -> Vec<Entry> {
     let Some(url) = robot.said("url") else { return Vec::new() };
     let text = url.scalar().unwrap_or_default();
@@ -221,12 +221,12 @@ fn host_fields(draft: &mut Draft, what: &str, robot: &Robot<'_>, kind: &str) -> 
     let own = robot.said("port").filter(|port| port.int().is_some_and(|port| port > 0));
     match own.and_then(Node::int).or(service).or(inner) {
         Some(port) => fields.push(entry("port", Node::new(own.unwrap_or(url).at.clone(), port))),
-        None => draft.wrong(&robot.at.at, what, "it watches a port and does not say which"),
+        None => draft.wrong(&robot.at.at, what, "it checks a port but does not specify it"),
     }
     fields
 }
 
-/// Theirs is down when a keyword that must not exist does, ours says that the other way round.
+/// UptimeRobot alerts if the keyword exists or not; Uptime Kuma inverts the condition.
 fn keyword(draft: &mut Draft, what: &str, robot: &Robot<'_>) -> Vec<Entry> {
     let mut fields = Vec::new();
     fields.extend(robot.said("keyword_value").map(|word| entry("keyword", word.clone())));

@@ -1,5 +1,5 @@
-//! Monitors below the names of their groups: `monitors: {Network: [...], default: [...]}`, and groups in groups, each
-//! with `monitors` and with defaults for everything in it.
+//! Monitors under the names of their groups: `monitors: {Network: [...], default: [...]}`, and nested groups, each with
+//! `monitors` and defaults for its content.
 
 use super::super::node::{Data, Entry, Node};
 use super::Source;
@@ -17,19 +17,19 @@ const OF_GROUP: [&str; 7] = ["monitors", "groups", "defaults", "name", "version"
 struct Group {
     /// Its name and those of the groups it is in, outermost first.
     path: Vec<Node>,
-    /// What its monitors have unless they say otherwise.
+    /// Defaults of its monitors.
     defaults: Vec<Entry>,
 }
 
 impl Group {
-    /// The group `name` in this one.
+    /// The group `name` inside this one.
     fn inner(&self, name: Node) -> Group {
         let mut inner = self.clone();
         inner.path.push(name);
         inner
     }
 
-    /// Takes a default over; it hides that of a group further out.
+    /// Sets a default; it overrides that of an outer group.
     fn take(&mut self, one: &Entry) {
         let column = |key: &str| field_of(key).map_or(key.to_owned(), |field| field.column.to_owned());
         self.defaults.retain(|known| column(&known.key) != column(&one.key));
@@ -48,7 +48,7 @@ pub(super) fn convert(draft: &mut Draft, sources: &[Source]) {
     }
 }
 
-/// Reads a map: defaults first, wherever they stand in it.
+/// Reads a map: defaults first, at any position.
 fn group(draft: &mut Draft, outer: &Group, map: &Node) {
     let mut own = outer.clone();
     for one in map.entries() {
@@ -82,7 +82,7 @@ fn group(draft: &mut Draft, outer: &Group, map: &Node) {
     }
 }
 
-/// Whether an entry of a group is a default for what is in it, and no group that has the name of a column.
+/// Whether an entry of a group is a default, and not a group with the name of a column.
 fn is_default(one: &Entry) -> bool {
     let is_known = field_of(&one.key).is_some() || OWN.contains(&one.key.as_str());
     let is_group =
@@ -91,7 +91,7 @@ fn is_default(one: &Entry) -> bool {
     is_known && !matches!(one.key.as_str(), "name" | "monitors" | "parent" | "group") && (is_tags || !is_group)
 }
 
-/// Reads what stands under the name of a group; `default` is none.
+/// Reads the content of a group; `default` means no group.
 fn named(draft: &mut Draft, outer: &Group, one: &Entry) {
     let inner = match one.key.as_str() {
         "default" | "ungrouped" => outer.clone(),
@@ -104,7 +104,7 @@ fn named(draft: &mut Draft, outer: &Group, one: &Entry) {
         Data::Map(_) => group(draft, &inner, &one.value),
         Data::List(_) => members(draft, &inner, &one.value),
         Data::Null => {}
-        _ => draft.wrong(&one.value.at, &format!("group `{}`", one.key), format!("it holds {}", one.value.noun())),
+        _ => draft.wrong(&one.value.at, &format!("group `{}`", one.key), format!("it contains {}", one.value.noun())),
     }
 }
 
@@ -131,13 +131,18 @@ fn members(draft: &mut Draft, own: &Group, list: &Node) {
     }
 }
 
-/// Reads a monitor that is only a line of text.
+/// Reads a monitor that is a single line of text.
 fn written(draft: &mut Draft, own: &Group, one: &Node, text: &str) {
     let entries = match (lines::read(text), Address::read(text)) {
         (Some(line), _) => line.entries(one),
         (None, Some(_)) => vec![entry("url", one.clone())],
         (None, None) => {
-            draft.wrong(&one.at, &format!("`{text}`"), "is no address that tells the type of a monitor");
+            draft.wrong(
+                &one.at,
+                &format!("`{text}`"),
+                "is not an address from which the type of the monitor can be \
+                                                        derived",
+            );
             return;
         }
     };

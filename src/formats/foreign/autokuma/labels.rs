@@ -1,4 +1,4 @@
-//! Docker labels: `kuma.<id>.<type>.<setting>=value`, a line each.
+//! Docker labels: `kuma.<id>.<type>.<setting>=value`, one per line.
 
 use super::super::super::node::{At, Data, Entry, Node};
 use super::super::Source;
@@ -6,7 +6,7 @@ use super::super::columns::parsed;
 use super::super::draft::{Draft, entry};
 use super::spelled;
 
-/// What the labels of AutoKuma begin with.
+/// The prefix of AutoKuma's labels.
 const PREFIX: &str = "kuma.";
 
 /// Whether there are labels among the lines of a text.
@@ -17,7 +17,7 @@ pub(in super::super) fn is_labels(text: &str) -> bool {
     })
 }
 
-/// A line without what stands around it in other files: `- "…"`, `LABEL …`.
+/// A line without the syntax of other files: `- "…"`, `LABEL …`.
 fn bare(line: &str) -> &str {
     let line = line.trim().trim_start_matches('\u{feff}');
     let line = line.strip_prefix("- ").or(line.strip_prefix("LABEL ")).unwrap_or(line).trim();
@@ -25,12 +25,12 @@ fn bare(line: &str) -> &str {
     quoted('"').or(quoted('\'')).unwrap_or(line)
 }
 
-/// Id, type and settings of everything that the labels of `source` describe.
+/// Id, type and settings of all entities in the labels of `source`.
 pub(super) fn read(draft: &mut Draft, source: &Source) -> Vec<(String, String, Node)> {
     let mut found: Vec<(String, String, Node)> = Vec::new();
     for (number, line) in (1..).zip(source.text.lines()) {
         let text = bare(line);
-        // Labels of others and settings of other programs stand in the same files.
+        // The same files contain other labels and settings of other programs.
         if !text.starts_with(PREFIX) {
             continue;
         }
@@ -44,7 +44,7 @@ pub(super) fn read(draft: &mut Draft, source: &Source) -> Vec<(String, String, N
             continue;
         };
         if value.contains("{{") {
-            draft.wrong(&at, &format!("label of `{id}`"), "it has a template in it, which only AutoKuma can fill in");
+            draft.wrong(&at, &format!("label of `{id}`"), "it contains a template, which only AutoKuma can expand");
             continue;
         }
         let kind = spelled(kind);
@@ -71,7 +71,7 @@ fn value_of(at: &At, text: &str) -> Node {
     }
 }
 
-/// Puts `value` under the keys of `path`; whether there was room for it.
+/// Sets `value` at the keys of `path`; returns whether that is possible.
 fn put(map: &mut Node, path: &[&str], value: Node) -> bool {
     let (Data::Map(entries), Some((key, rest))) = (&mut map.data, path.split_first()) else { return false };
     let known = entries.iter().position(|one| one.key == *key);
