@@ -1,4 +1,4 @@
-//! What messages share: sizes, counts, the name that was meant, and a position in a file.
+//! Helpers for messages: sizes, counts, the most similar name, and a position in a file.
 
 use std::fmt;
 use std::sync::Arc;

@@ -51,7 +51,7 @@ pub struct Label {
     pub reason: String,
     /// db-config.json of the instance, where it has one.
     pub config: Option<PathBuf>,
-    /// A write takes it, so that it can be undone.
+    /// Taken by a write, to roll it back.
     pub undo: bool,
     /// The undo snapshot that this write restores.
     pub undoes: Option<String>,

@@ -1,4 +1,4 @@
-//! Undo snapshots: how many are kept, and which one undoes the newest write.
+//! Undo snapshots: how many are kept, and which one rolls the newest write back.
 //!
 //! Pure: the clock is an argument.
 

@@ -31,7 +31,7 @@ use crate::value::Secret;
 /// Maximum size of a fixture, in bytes.
 const LARGEST: u64 = 1 << 30;
 
-/// Which documents, and how they are meant.
+/// Which fixtures, and their format.
 #[derive(Args, Clone, Debug)]
 pub struct DocumentArgs {
     /// Read these fixtures: files, folders, or - for standard input

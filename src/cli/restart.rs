@@ -95,7 +95,7 @@ pub fn logs(args: &LogsArgs, context: &mut Context<'_>) -> Result<Exit> {
     Ok(Exit::Done)
 }
 
-/// Prints the lines as they come. Ctrl-C is how people end it, so it is no failure.
+/// Prints the lines as they come. Ctrl-C is the normal way to end it, so it is not a failure.
 fn follow(args: &LogsArgs, server: &Server, context: &mut Context<'_>) -> Result<Exit> {
     let (signal, json) = (context.ui.signals(), context.ui.is_json());
     server.follow_logs(args.tail.0, args.since, &mut || signal() == 0, &mut |line| match json {

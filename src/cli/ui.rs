@@ -280,7 +280,7 @@ impl Ui {
     }
 }
 
-/// Which columns hold numbers alone.
+/// Which columns contain only numbers.
 fn numeric(headers: &[&str], rows: &[Vec<String>]) -> Vec<bool> {
     let is_number = |row: &Vec<String>, at: usize| row[at].parse::<f64>().is_ok() || row[at].is_empty();
     (0..headers.len()).map(|at| !rows.is_empty() && rows.iter().all(|row| is_number(row, at))).collect()

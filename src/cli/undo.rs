@@ -60,7 +60,7 @@ impl Found {
     }
 }
 
-/// How a change is undone.
+/// How a change is rolled back.
 struct Way {
     held: Held,
     /// Tables whose rows stay.

@@ -33,7 +33,7 @@ pub enum DatabaseError {
     NotSalvageable {
         database: String,
     },
-    /// What the engine says of a statement.
+    /// The error of the engine for a statement.
     Sql {
         database: String,
         message: String,

@@ -12,11 +12,11 @@ pub enum Exit {
     Usage = 2,
     /// Done in part, or with warnings.
     Partial = 3,
-    /// Failed after the change was made; everything was put back and the server is up again.
+    /// Failed after the change was made; rolled back, and the server is up again.
     RolledBack = 4,
-    /// Failed, and putting it back failed too: somebody must act.
+    /// Failed, and the rollback failed too: the user must act.
     RollbackFailed = 5,
-    /// Another run holds the lock, or left unfinished work.
+    /// Another process has the lock, or left an interrupted operation.
     Locked = 6,
     /// A snapshot or a database did not pass its verification.
     Verification = 7,
@@ -33,7 +33,7 @@ pub enum Exit {
 }
 
 impl Exit {
-    /// All of them, the one that needs somebody soonest first.
+    /// All of them, the most urgent first.
     const BY_GRAVITY: [Exit; 13] = [
         Exit::RollbackFailed,
         Exit::RolledBack,

@@ -70,7 +70,7 @@ pub enum FileError {
     },
 }
 
-/// Whether `error` says that a disk is full.
+/// Whether `error` means that a disk is full.
 pub(super) fn is_full(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }

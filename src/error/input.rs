@@ -84,7 +84,7 @@ pub enum InputError {
     FileNotFound {
         path: PathBuf,
     },
-    /// A file whose first line must hold a value.
+    /// A file whose first line must be a value.
     EmptyFirstLine {
         path: PathBuf,
     },

@@ -137,7 +137,7 @@ impl Error {
         (!hints.is_empty()).then(|| hints.join("\n"))
     }
 
-    /// Whether this says that a file holds no database that could be read: then only another one in its place helps.
+    /// Whether this means that a file contains no readable database, so that it has to be replaced.
     pub fn is_unreadable(&self) -> bool {
         use DatabaseError::*;
         matches!(
@@ -148,7 +148,7 @@ impl Error {
         )
     }
 
-    /// Whether this says that a disk is full.
+    /// Whether this means that a disk is full.
     pub fn is_full(&self) -> bool {
         match self {
             Error::File(FileError::Io { source, .. }) => file::is_full(source),

@@ -59,7 +59,7 @@ pub enum OperationError {
     NotInTransaction {
         statement: String,
     },
-    /// A change that a transaction cannot hold, asked for as a dry run.
+    /// A dry run of a change that is not possible in a transaction.
     NoDryRun,
     /// A statement that changes something, without `--write`.
     ReadOnly {

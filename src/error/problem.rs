@@ -12,7 +12,7 @@ pub struct Problem {
     pub message: String,
     /// What to type instead, where there is one.
     pub hint: Option<Hint>,
-    /// Where it stands, if in a fixture.
+    /// Its position, if in a fixture.
     pub at: Option<At>,
     /// Whether the release of the server is too old for it.
     pub unsupported: bool,

@@ -106,7 +106,7 @@ pub fn is_lookup(error: &(dyn StdError + 'static)) -> bool {
     false
 }
 
-/// What the innermost cause of `error` says.
+/// The message of the innermost cause of `error`.
 fn innermost(error: &(dyn StdError + 'static)) -> String {
     let mut cause = error;
     while let Some(deeper) = cause.source() {
@@ -118,7 +118,7 @@ fn innermost(error: &(dyn StdError + 'static)) -> String {
     }
 }
 
-/// What the operating system says, without its number.
+/// The message of the operating system, without its number.
 fn plain(error: &io::Error) -> String {
     let text = error.to_string();
     lower(text.split_once(" (os error").map_or(text.as_str(), |(words, _)| words))

@@ -22,7 +22,7 @@ impl Hint {
         Hint::Advice(text.into())
     }
 
-    /// The word that stands before it on the screen.
+    /// The word before it on the screen.
     pub fn label(&self) -> &'static str {
         match self {
             Hint::Try(_) => "try",

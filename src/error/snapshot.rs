@@ -67,7 +67,7 @@ pub enum SnapshotError {
         here: String,
         hint: Option<Hint>,
     },
-    /// The server's image lacks migrations of the snapshot.
+    /// The server's image does not have migrations of the snapshot.
     OlderImage {
         why: String,
         image: String,
@@ -83,11 +83,11 @@ pub enum SnapshotError {
         id: String,
         release: String,
     },
-    /// Where the new database is to be is not said.
+    /// The location of the new database is not specified.
     NoDestination {
         instance: String,
     },
-    /// A newer one holds the configuration alone. A warning.
+    /// A newer one contains only the configuration. A warning.
     NewerConfiguration {
         newest: String,
         id: String,
@@ -115,7 +115,7 @@ pub enum SnapshotError {
     },
     /// A secret key where a recipient is expected.
     SecretKey,
-    /// A text that is no recipient of age.
+    /// A text that is not a valid age recipient.
     Recipient {
         text: String,
         why: String,

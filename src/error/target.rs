@@ -52,7 +52,7 @@ pub enum TargetError {
     NoContainerForMariaDb {
         instance: String,
     },
-    /// Nobody has finished the set-up page.
+    /// The setup page has not been completed.
     NoUser,
 }
 

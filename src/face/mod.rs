@@ -80,7 +80,8 @@ impl Face {
     /// redirects are not followed: both would lead to another server.
     ///
     /// # Errors
-    /// [`InputError::Address`](crate::error::InputError::Address): `base` is no address, or the authorities are no PEM.
+    /// [`InputError::Address`](crate::error::InputError::Address): `base` is not a valid URL, or the CA certificates
+    /// are not valid PEM.
     pub fn new(base: &str, manner: &Manner) -> Result<Face> {
         let base = base.trim_end_matches('/');
         let host =

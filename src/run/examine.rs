@@ -30,7 +30,7 @@ const LOOP: Duration = Duration::from_secs(30);
 const ZONES: &str = "/usr/share/zoneinfo";
 
 /// Gathers the evidence about `instance` at `now`. A part that cannot be read is named, and the rest is gathered anyway.
-/// `depth` is how far the engine searches for damage.
+/// `depth` is what the engine checks for damage.
 pub fn gather(instance: &Instance, now: DateTime<Utc>, depth: Depth) -> Evidence {
     gather_under(instance, None, now, depth)
 }

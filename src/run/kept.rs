@@ -145,7 +145,8 @@ pub struct Packing {
     pub warnings: Vec<Error>,
 }
 
-/// The pending snapshots of `instance` that can be undone, oldest first. Anything else is skipped: the folder may belong to
+/// The pending snapshots of `instance` that can be rolled back, oldest first. Anything else is skipped: the folder may
+/// belong to
 /// another user.
 pub fn list(instance: &Instance) -> Vec<Kept> {
     let mut all = waiting(instance);

@@ -98,7 +98,7 @@ pub enum Foreseen {
     Pack(usize),
 }
 
-/// Says what [`resume`] would do, and changes nothing.
+/// Reports what [`resume`] would do, and changes nothing.
 ///
 /// # Errors
 /// Those of [`resume`] before it begins.

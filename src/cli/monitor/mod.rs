@@ -44,7 +44,7 @@ impl MonitorVerb {
     }
 }
 
-/// Which monitors are meant.
+/// Which monitors.
 #[derive(Args, Clone, Debug, Default)]
 #[command(next_help_heading = "Filters")]
 pub struct PickArgs {

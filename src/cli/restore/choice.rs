@@ -14,7 +14,7 @@ use crate::engine::EngineKind;
 use crate::error::{DatabaseError, DockerError, Error, Hint, InputError, Result};
 use crate::run::rebuild::{Database, Maker};
 
-/// What `db-config.json` may say.
+/// The database type of `db-config.json`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Kind {
     /// SQLite in the data folder
