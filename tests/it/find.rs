@@ -57,7 +57,7 @@ fn finds_volumes_that_nobody_uses_and_containers_by_what_is_in_them() {
 
     let stray = Volume::filled(Kind::Sqlite).unwrap();
     let found = find(&lab, &stray.path, &[]);
-    assert_eq!((&found["found"], &found["state"], &found["monitors"]), (&"volume".into(), &"stray".into(), &2.into()));
+    assert_eq!((&found["found"], &found["state"], &found["monitors"]), (&"volume".into(), &"unused".into(), &2.into()));
     assert!(!std::path::Path::new(&stray.path).join("kuma.db-wal").exists(), "looking left something behind");
 
     // An image that nothing is known of, on the same volume.
