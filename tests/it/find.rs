@@ -102,8 +102,8 @@ fn reads_what_an_orchestrator_runs_and_refuses_to_stop_it() {
     let swarm = ["--label", "com.docker.swarm.service.name=web_kuma"];
     let pod = ["--label", "io.kubernetes.pod.name=kuma-0", "--label", "io.kubernetes.pod.namespace=tools"];
     for (labels, named, hint) in [
-        (&swarm[..], "swarm service web_kuma", "`docker service scale web_kuma=0`"),
-        (&pod[..], "pod tools/kuma-0", "`kubectl -n tools scale --replicas=0`"),
+        (&swarm[..], "swarm service web_kuma", "docker service scale web_kuma=0"),
+        (&pod[..], "pod tools/kuma-0", "kubectl -n tools scale --replicas=0"),
     ] {
         let Some(lab) = Docked::with(Kind::Sqlite, labels) else { return };
         assert_eq!(find(&lab, &lab.server.name, &[])["orchestrator"], named);

@@ -92,7 +92,7 @@ fn tells_the_status_of_all_of_a_group_and_of_chosen_ones() {
 
     let unknown = fleet.run("status --instance-group prd");
     assert_eq!(unknown.exit, 8);
-    assert!(unknown.err.contains("`prod` is meant?"), "{}", unknown.err);
+    assert!(unknown.err.contains("did you mean `prod`?"), "{}", unknown.err);
     let both = fleet.run("-t a status --all");
     assert_eq!(both.exit, 2);
     assert!(both.err.contains("`-t` names one instance"), "{}", both.err);
@@ -149,7 +149,11 @@ fn plans_and_applies_one_document_on_all() {
     // Nobody can be asked here.
     let asked = fleet.run("apply doc.yaml --all");
     assert_eq!(asked.exit, 9, "{}", asked.err);
-    assert!(asked.err.contains("this is not a terminal") && asked.err.contains("+ monitor `Shop`"), "{}", asked.err);
+    assert!(
+        asked.err.contains("confirmation required: not a terminal") && asked.err.contains("+ monitor `Shop`"),
+        "{}",
+        asked.err
+    );
     assert_eq!(fleet.json(0, "status --all")["instances"][0]["result"]["monitors"], 0);
 
     fleet.json(0, "apply doc.yaml --all --yes");
@@ -221,9 +225,9 @@ fn the_config_file_is_checked_for_names_and_reached() {
     let wrong = fleet.run("config check");
     assert_eq!(wrong.exit, 2, "{}", wrong.err);
     for words in [
-        "no `[stores.nera]`, `near` is meant?",
-        "no `[policies.shrot]`, `short` is meant?",
-        "no `group` here, `groups` is meant?",
+        "no `[stores.nera]` (did you mean `near`?)",
+        "no `[policies.shrot]` (did you mean `short`?)",
+        "no `group` here (did you mean `groups`?)",
     ] {
         assert!(wrong.err.contains(words), "{words}: {}", wrong.err);
     }

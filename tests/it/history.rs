@@ -154,7 +154,7 @@ fn says_what_is_wrong_with_what_was_typed() {
     for (exit, line, words) in [
         (2, "history prune", "--keep 30"),
         (2, "history prune --keep 0", "0 is not in"),
-        (2, "history prune --keep 30 --tables monitor", "`monitor` is no table of the history"),
+        (2, "history prune --keep 30 --tables monitor", "unknown history table `monitor`"),
         (8, "history prune --keep 30 --monitor Nobody", "no monitor"),
         (2, "history prune --keep 30 --keep-newest 0", "0 is not in"),
     ] {

@@ -214,7 +214,7 @@ fn asks_before_it_touches_several_or_deletes() {
         "restore latest",
     ] {
         let refused = lab.fails(9, line);
-        assert!(refused.err.contains("this is not a terminal"), "{}", refused.err);
+        assert!(refused.err.contains("confirmation required: not a terminal"), "{}", refused.err);
         assert!(refused.err.contains("try: add `--yes`"), "{}", refused.err);
         assert_eq!(lab.content(), before, "{line}");
     }
@@ -244,7 +244,7 @@ fn a_person_at_a_terminal_is_asked() {
     for answer in ["n", "", "yess"] {
         let Some(ran) = on_a_terminal(&lab, "monitor delete Cron", answer) else { return };
         assert_eq!(ran.exit, 1, "{}", ran.out);
-        assert!(ran.out.contains("delete monitor `Cron` with 0 beats? [y/N]"), "{}", ran.out);
+        assert!(ran.out.contains("delete monitor `Cron` and 0 heartbeats? [y/N]"), "{}", ran.out);
         assert!(ran.out.contains("cancelled; nothing was changed"), "{}", ran.out);
         assert_eq!(lab.content(), before);
     }
