@@ -401,7 +401,7 @@ pub(super) fn parse(name: &str, text: &[u8]) -> Result<Manifest> {
 fn broken(name: &str) -> impl Fn(io::Error) -> Error {
     move |error| match error.to_string() {
         // zstd's error for a file in another format.
-        words if words == "Unknown frame descriptor" => unusable(name, "it is no snapshot of kumadb"),
+        words if words == "Unknown frame descriptor" => unusable(name, "it is not a snapshot of kumadb"),
         words => unusable(name, &words),
     }
 }

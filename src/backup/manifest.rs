@@ -126,11 +126,11 @@ impl Manifest {
     pub(super) fn check(&self, name: &str) -> Result<()> {
         let unusable = |why: String| Err(Error::Snapshot(SnapshotError::Invalid { name: name.to_owned(), why }));
         if !is_id(&self.id) {
-            return unusable(format!("`{}` is no id of a snapshot", self.id));
+            return unusable(format!("`{}` is not a valid snapshot id", self.id));
         }
         match self.members.iter().find(|member| !is_plain(&member.name)) {
             None => Ok(()),
-            Some(member) => unusable(format!("`{}` is no name for a member", member.name)),
+            Some(member) => unusable(format!("`{}` is not a valid name of a member", member.name)),
         }
     }
 

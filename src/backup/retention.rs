@@ -222,7 +222,7 @@ impl FromStr for Span {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Span, String> {
-        let wrong = || format!("`{text}` is no duration such as 2y5m7d3h: years, months, days, hours");
+        let wrong = || format!("`{text}` is not a valid duration; example: 2y5m7d3h (years, months, days, hours)");
         let mut span = Span::default();
         let mut rest = text.trim();
         while !rest.is_empty() {

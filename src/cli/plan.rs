@@ -70,7 +70,8 @@ impl Saved {
             return Ok(None);
         };
         let wrong = |why: String| document::about(&path.display().to_string(), why);
-        let saved: Saved = serde_json::from_str(&text).map_err(|error| wrong(format!("is no whole plan: {error}")))?;
+        let saved: Saved =
+            serde_json::from_str(&text).map_err(|error| wrong(format!("is not a complete plan: {error}")))?;
         match saved.kumadb_plan {
             FORM => Ok(Some(saved)),
             other => Err(wrong(format!("is a plan of form {other}, this kumadb reads {FORM}: make it again"))),

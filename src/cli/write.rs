@@ -73,13 +73,13 @@ impl WriteArgs {
 /// Parses `90`, `90s`, `2m`, `1h`, `30d`.
 pub fn duration(text: &str) -> Result<Duration, String> {
     let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
-    let n: u64 = digits.parse().map_err(|_| format!("`{text}` is no duration such as 30s or 2m"))?;
+    let n: u64 = digits.parse().map_err(|_| format!("`{text}` is not a valid duration; examples: 30s, 2m"))?;
     let unit = match &text[digits.len()..] {
         "" | "s" => 1,
         "m" => 60,
         "h" => 3600,
         "d" => 86_400,
-        other => return Err(format!("`{other}` is no unit, use s, m, h or d")),
+        other => return Err(format!("unknown unit `{other}`; use s, m, h or d")),
     };
     n.checked_mul(unit).map(Duration::from_secs).ok_or_else(|| format!("`{text}` is too long"))
 }

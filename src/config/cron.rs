@@ -24,7 +24,7 @@ impl When {
             ));
         }
         let parser = CronParser::builder().seconds(Seconds::Optional).year(Year::Disallowed).build();
-        let cron = parser.parse(text).map_err(|error| format!("`{text}` is no cron expression: {error}"))?;
+        let cron = parser.parse(text).map_err(|error| format!("`{text}` is not a valid cron expression: {error}"))?;
         Ok(When { cron, zone })
     }
 

@@ -144,7 +144,7 @@ fn login(text: &str) -> Result<Login, &'static str> {
     let plain = |c: char| c.is_ascii_alphanumeric() || "/._-@:+,".contains(c);
     // The remote shell interprets it.
     if !path.chars().all(plain) {
-        return Err("the path of the socket holds characters that a shell would read");
+        return Err("the path of the socket contains characters that a shell would interpret");
     }
     let socket = Some(path).filter(|path| !path.is_empty()).map(|path| format!("/{path}"));
     Ok(Login { user: user.map(str::to_owned), host, port, socket })
@@ -154,7 +154,7 @@ fn login(text: &str) -> Result<Login, &'static str> {
 fn split_port(place: &str) -> Result<(String, Option<u16>), &'static str> {
     let (host, port) = match place.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
         Some((host, "")) => (host, None),
-        Some((host, rest)) => (host, Some(rest.strip_prefix(':').ok_or("what follows the brackets is no port")?)),
+        Some((host, rest)) => (host, Some(rest.strip_prefix(':').ok_or("there is no port after the brackets")?)),
         None => match place.split_once(':') {
             Some((host, port)) => (host, Some(port)),
             None => (place, None),
@@ -163,7 +163,8 @@ fn split_port(place: &str) -> Result<(String, Option<u16>), &'static str> {
     if host.is_empty() || host.contains(['/', '?', '#', '@']) {
         return Err("it is no address such as unix:///var/run/docker.sock or tcp://host:2375");
     }
-    let port = port.map(|port| port.parse().ok().filter(|port| *port > 0).ok_or("the port is no number up to 65535"));
+    let port =
+        port.map(|port| port.parse().ok().filter(|port| *port > 0).ok_or("the port is not a number up to 65535"));
     Ok((host.to_owned(), port.transpose()?))
 }
 

@@ -37,7 +37,7 @@ impl Binary {
         let elf = Elf::read(&whole).ok_or_else(|| {
             Error::Remote(RemoteError::CannotRun {
                 engine: "Linux".into(),
-                why: format!("`{}` is no executable for Linux", path.display()),
+                why: format!("`{}` is not a Linux executable", path.display()),
             })
         })?;
         let libraries = if given.is_none() { loaded()? } else { Vec::new() };

@@ -72,7 +72,7 @@ pub fn open_below(folder: &Path, name: impl AsRef<Path>) -> Result<File> {
         let file = File::from(at);
         match file.metadata()?.is_file() {
             true => Ok(file),
-            false => Err(io::Error::other("it is no regular file")),
+            false => Err(io::Error::other("not a regular file")),
         }
     };
     open().map_err(Error::file("read", folder.join(name)))

@@ -116,7 +116,7 @@ fn parse(text: &str) -> Result<Config, String> {
         "sqlite" => Ok(Config::Sqlite),
         "embedded-mariadb" => Ok(Config::Embedded),
         "mariadb" => serde_json::from_str(text).map(Config::External).map_err(|error| error.to_string()),
-        other => Err(format!("`{other}` is no type of database that the server knows")),
+        other => Err(format!("`{other}` is not a database type of the server")),
     }
 }
 

@@ -75,7 +75,7 @@ fn removes_what_no_rule_keeps_and_says_why_the_rest_stays() {
     assert!(refused.err.contains("nothing says what is kept"), "{}", refused.err);
     lab.fails(2, "backup prune --keep-last 0 --yes");
     let wrong = lab.fails(2, "backup prune --keep-within 3w --yes");
-    assert!(wrong.err.contains("--keep-within: `3w` is no duration such as 2y5m7d3h"), "{}", wrong.err);
+    assert!(wrong.err.contains("--keep-within: `3w` is not a valid duration; example: 2y5m7d3h"), "{}", wrong.err);
     let shown = lab.ok("backup prune --keep-last 2 --dry-run");
     assert!(shown.contains("would delete 3 snapshots") && shown.contains("last snapshot"), "{shown}");
     lab.fails(9, "backup prune --keep-last 2");

@@ -342,7 +342,7 @@ before = \"date\"
     has(7, "nothing says what is kept");
     has(9, "`seven` is neither a number nor `unlimited`");
     has(10, "there is no `keep_for_ever` here");
-    has(12, "is no cron expression");
+    has(12, "is not a valid cron expression");
     has(13, "`Europe/Berlni` is no time zone");
     has(14, "there is no `[instances.kumo]`");
     has(15, "`stores` names none");
