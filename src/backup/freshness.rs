@@ -32,7 +32,7 @@ impl Status {
         }
     }
 
-    /// The exit code of a plugin.
+    /// The exit code of a Nagios plugin.
     pub fn code(self) -> u8 {
         match self {
             Status::Ok => 0,
@@ -42,7 +42,7 @@ impl Status {
         }
     }
 
-    /// Its name, as plugins print it.
+    /// The name that a Nagios plugin prints.
     pub fn name(self) -> &'static str {
         match self {
             Status::Ok => "OK",
@@ -85,12 +85,12 @@ pub struct Verdict {
 }
 
 impl Verdict {
-    /// A verdict.
+    /// A result.
     pub fn new(status: Status, message: impl Into<String>) -> Verdict {
         Verdict { status, message: message.into() }
     }
 
-    /// The verdict on `newest`, where a backup was last verified at `verified`.
+    /// The result for `newest`, when a backup was last verified at `verified`.
     pub fn on(
         newest: Option<&Newest>,
         verified: Option<DateTime<Utc>>,
@@ -122,7 +122,7 @@ impl Verdict {
     }
 }
 
-/// An age as people read it: `42 s`, `4 h`, `9 d`.
+/// An age: `42 s`, `4 h`, `9 d`.
 pub fn age_words(age: TimeDelta) -> String {
     match age.num_seconds().max(0) {
         seconds @ 0..120 => format!("{seconds} s"),

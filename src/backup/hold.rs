@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use chrono::Utc;
 
-use super::manifest::{Changed, FORMAT, MARIADB, Manifest, Member, SQLITE};
+use super::manifest::{Changed, FORMAT, MARIADB, Manifest, Member, SQLITE, Undone};
 use crate::engine::mariadb::count_dump;
 use crate::engine::space::{Layout, TableSpace, read_space};
 use crate::engine::sqlite::SqliteFile;
@@ -54,7 +54,7 @@ pub struct Label {
     /// Taken by a write, to roll it back.
     pub undo: bool,
     /// The undo snapshot that this write restores.
-    pub undoes: Option<String>,
+    pub undoes: Option<Undone>,
 }
 
 /// The contents of a copy, and how thoroughly it is verified.
@@ -113,7 +113,9 @@ impl Held {
             raw: false,
             undo: label.undo,
             changed: None,
-            undoes: label.undoes.clone(),
+            undoes: label.undoes.as_ref().map(|undone| undone.id.clone()),
+            undoes_taken: label.undoes.as_ref().map(|undone| undone.taken),
+            redoes: label.undoes.as_ref().is_some_and(|undone| undone.redoes),
             release: database.release.to_string(),
             migrations: database.migrations.into_iter().collect(),
             counts,

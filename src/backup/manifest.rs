@@ -59,6 +59,12 @@ pub struct Manifest {
     /// The undo snapshot that was restored by that write, where it was a `kumadb undo`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub undoes: Option<String>,
+    /// When that one was taken: it may be removed before this one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub undoes_taken: Option<DateTime<Utc>>,
+    /// That one was made by an undo, too, so this write was a redo.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub redoes: bool,
     /// Release of the server, as far as its migrations show it: `2.0.2`, or a range.
     pub release: String,
     /// Names in `knex_migrations`; for 1.x the patches.
@@ -98,6 +104,24 @@ pub enum Changed {
     History,
     /// All of it: the database was replaced, or rows of the history were updated or inserted.
     All,
+}
+
+/// The undo snapshot that a `kumadb undo` restores.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Undone {
+    /// Its id.
+    pub id: String,
+    /// When it was taken.
+    pub taken: DateTime<Utc>,
+    /// An undo made it: restoring it is a redo.
+    pub redoes: bool,
+}
+
+impl Undone {
+    /// The undo snapshot with this manifest.
+    pub fn of(manifest: &Manifest) -> Undone {
+        Undone { id: manifest.id.clone(), taken: manifest.created, redoes: manifest.undoes.is_some() }
+    }
 }
 
 /// One file of a snapshot.

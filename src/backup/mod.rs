@@ -27,7 +27,7 @@ pub use archive::Packed;
 pub use drill::{Drill, Drilled};
 pub use hold::{Extent, Held};
 use hold::{Label, Source};
-pub use manifest::{Changed, Manifest};
+pub use manifest::{Changed, Manifest, Undone};
 pub use seal::{Keys, Seal};
 
 pub use store::{

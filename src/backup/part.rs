@@ -39,13 +39,15 @@ impl Held {
             reason: whole.reason.clone(),
             config: Some(config),
             undo: whole.undo,
-            undoes: whole.undoes.clone(),
+            undoes: None,
         };
         let extent = Extent { config_only: true, ..Extent::default() };
         let file = SqliteFile::new(self.database());
         let mut part = Held::take(&Source::Live(&file), folder, &label, &extent, &mut |_, _| {})?;
         (part.manifest.id, part.manifest.created) = (whole.id.clone(), whole.created);
         part.manifest.changed = whole.changed;
+        part.manifest.undoes.clone_from(&whole.undoes);
+        (part.manifest.undoes_taken, part.manifest.redoes) = (whole.undoes_taken, whole.redoes);
         part.manifest.write(folder)?;
         Ok(part)
     }

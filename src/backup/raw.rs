@@ -48,6 +48,8 @@ pub fn take(file: &SqliteFile, folder: &Path, label: &Label) -> Result<Held> {
         undo: false,
         changed: None,
         undoes: None,
+        undoes_taken: None,
+        redoes: false,
         release: "unreadable".into(),
         migrations: Vec::new(),
         counts: Counts::new(),

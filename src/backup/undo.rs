@@ -2,6 +2,7 @@
 //!
 //! Pure: the clock is an argument.
 
+use std::collections::BTreeMap;
 use std::str::FromStr;
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -18,7 +19,7 @@ const BASE_AGE: TimeDelta = TimeDelta::hours(24);
 pub struct Bounds {
     /// Number of the newest that are always kept.
     pub keep_last: u64,
-    /// Maximum number.
+    /// Maximum number of changes that can be undone, and of snapshots that undos have used.
     pub max_count: u64,
     /// Maximum age, in hours.
     pub max_age: u64,
@@ -32,44 +33,136 @@ impl Default for Bounds {
     }
 }
 
-/// The properties of an undo snapshot that the limits use.
-#[derive(Clone, Copy, Debug)]
-pub struct Entry {
-    /// When it was created.
-    pub created: DateTime<Utc>,
-    /// Size of its archive, in bytes.
-    pub size: u64,
-    /// Whether it contains the full database.
-    pub whole: bool,
+impl Bounds {
+    /// Why each of `all`, the undo snapshots of one instance with the sizes of their archives, oldest first, is kept; one
+    /// without a reason is removed. The number counts changes that can still be undone: what undos have used has a number
+    /// of its own and is removed first, the undo before it last.
+    pub fn judge(&self, all: &[(&Manifest, u64)], now: DateTime<Utc>) -> Vec<Option<String>> {
+        let oldest = self.oldest(now);
+        let manifests: Vec<&Manifest> = all.iter().map(|(manifest, _)| *manifest).collect();
+        let chain = Chain::of(&manifests);
+        let base = manifests.iter().rposition(|one| one.is_whole() && one.created >= now - BASE_AGE);
+        let mut reasons: Vec<Option<String>> = vec![None; all.len()];
+        let mut size: u64 = 0;
+        for (nth, at) in chain.steps.iter().copied().rev().enumerate() {
+            size = size.saturating_add(all[at].1);
+            let bounded = (nth as u64) < self.max_count && manifests[at].created >= oldest && size <= self.max_size;
+            reasons[at] = match bounded {
+                _ if (nth as u64) < self.keep_last => Some(format!("one of the newest {}", self.keep_last)),
+                _ if base == Some(at) => Some(NEWEST_FULL.into()),
+                true => Some(WITHIN.into()),
+                false => None,
+            };
+        }
+        let (mut count, mut fits, mut redo) = (0, true, true);
+        for (undo, members) in chain.groups().iter().rev() {
+            count += members.len() as u64;
+            size = members.iter().fold(size, |size, at| size.saturating_add(all[*at].1));
+            fits = fits && count <= self.max_count && size <= self.max_size && manifests[*undo].created >= oldest;
+            for at in members {
+                reasons[*at] = match base == Some(*at) {
+                    true => Some(NEWEST_FULL.into()),
+                    false => fits.then(|| WITHIN.into()),
+                };
+            }
+            // Without the undo, what it has used would count as a change that can be undone.
+            if members.iter().any(|at| reasons[*at].is_some()) {
+                reasons[*undo].get_or_insert_with(|| WITHIN.into());
+            }
+            if redo && manifests[*undo].undoes.is_some() {
+                reasons[*undo] = Some("redo of the newest undo".into());
+                redo = false;
+            }
+        }
+        reasons
+    }
+
+    /// Whether an undo snapshot of an instance that has another name now is removed: `nth` newest of those with its name.
+    pub fn outlives(&self, nth: u64, created: DateTime<Utc>, now: DateTime<Utc>) -> bool {
+        nth < self.keep_last || created >= self.oldest(now)
+    }
+
+    fn oldest(&self, now: DateTime<Utc>) -> DateTime<Utc> {
+        TimeDelta::try_hours(i64::try_from(self.max_age).unwrap_or(i64::MAX))
+            .and_then(|age| now.checked_sub_signed(age))
+            .unwrap_or(DateTime::<Utc>::MIN_UTC)
+    }
 }
 
-impl Bounds {
-    /// Why each of `all`, newest first, is kept; one without a reason is deleted.
-    pub fn judge(&self, all: &[Entry], now: DateTime<Utc>) -> Vec<Option<String>> {
-        let oldest = TimeDelta::try_hours(i64::try_from(self.max_age).unwrap_or(i64::MAX))
-            .and_then(|age| now.checked_sub_signed(age))
-            .unwrap_or(DateTime::<Utc>::MIN_UTC);
-        let base = all.iter().position(|one| one.whole && one.created >= now - BASE_AGE);
-        let mut size: u64 = 0;
-        let judge = |(nth, one): (usize, &Entry)| {
-            size = size.saturating_add(one.size);
-            if (nth as u64) < self.keep_last {
-                return Some(format!("one of the newest {}", self.keep_last));
+const NEWEST_FULL: &str = "newest full one";
+const WITHIN: &str = "within the limits of `[undo]`";
+
+/// The undo snapshots of one instance as a history of changes: which of them can still be undone, and which an undo has used.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Chain {
+    /// Positions of the undo snapshots that undo after undo would restore, oldest first.
+    pub steps: Vec<usize>,
+    /// For each of the others, the position of the undo that used it; its own for an undo and for a write that changed no row.
+    used: Vec<Option<usize>>,
+}
+
+impl Chain {
+    /// That of `all`, oldest first. The snapshot that an undo makes leads to before the change that it undid, also where the
+    /// snapshot of that change was removed.
+    pub fn of(all: &[&Manifest]) -> Chain {
+        let mut steps: Vec<usize> = Vec::new();
+        let mut before: Vec<Vec<usize>> = Vec::new();
+        let mut used = vec![None; all.len()];
+        let find = |id: &String, end: usize| all[..end].iter().position(|other| other.id == *id);
+        for (at, one) in all.iter().enumerate() {
+            before.push(steps.clone());
+            let Some(undone) = &one.undoes else {
+                match one.changed {
+                    Some(super::Changed::Nothing) => used[at] = Some(at),
+                    _ => steps.push(at),
+                }
+                continue;
+            };
+            used[at] = Some(at);
+            let (mut then, redoes) = match (find(undone, at), one.undoes_taken) {
+                // Where it redoes a change whose own snapshot was removed, the redo itself is what can be undone.
+                (Some(target), _) => {
+                    let removed = all[target].undoes.as_ref().is_some_and(|id| find(id, target).is_none());
+                    (before[target].clone(), removed)
+                }
+                (None, Some(taken)) => {
+                    (steps.iter().copied().filter(|step| all[*step].created < taken).collect(), one.redoes)
+                }
+                (None, None) => (Vec::new(), false),
+            };
+            steps.iter().filter(|step| !then.contains(step)).for_each(|step| used[*step] = Some(at));
+            then.extend(redoes.then_some(at));
+            steps = then;
+        }
+        steps.iter().for_each(|step| used[*step] = None);
+        Chain { steps, used }
+    }
+
+    /// What undos have used, by the position of the undo, which is the last of its group.
+    fn groups(&self) -> BTreeMap<usize, Vec<usize>> {
+        let mut groups: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
+        for (at, undo) in self.used.iter().enumerate() {
+            if let Some(undo) = undo {
+                groups.entry(*undo).or_default().push(at);
             }
-            if base == Some(nth) {
-                return Some("newest full one".into());
-            }
-            let bounded = (nth as u64) < self.max_count && one.created >= oldest && size <= self.max_size;
-            bounded.then(|| "within the limits of `[undo]`".into())
-        };
-        all.iter().enumerate().map(judge).collect()
+        }
+        groups
+    }
+
+    /// All positions in the order in which they are removed where disk space is short, but `kept` and the newest one.
+    pub fn removal_order(&self, kept: Option<usize>) -> Vec<usize> {
+        let mut order: Vec<usize> = self.groups().into_values().flatten().collect();
+        order.extend(&self.steps);
+        let undo = kept.and_then(|at| self.used[at]);
+        order.retain(|at| Some(*at) != kept && Some(*at) != undo && at + 1 < self.used.len());
+        order
     }
 }
 
 /// An instance: its name and location. Two hosts may have data in folders of the same path.
 pub type Of<'o> = (&'o str, &'o str);
 
-/// The instance that a snapshot is of.
+/// The instance that a snapshot was taken of.
 pub fn of(manifest: &Manifest) -> Of<'_> {
     (&manifest.instance, &manifest.origin)
 }
@@ -79,19 +172,10 @@ pub fn is_base(manifest: &Manifest, instance: Of<'_>, now: DateTime<Utc>) -> boo
     of(manifest) == instance && manifest.is_whole() && manifest.created >= now - BASE_AGE && manifest.created <= now
 }
 
-/// The one of `all`, oldest first, to restore for the next `kumadb undo`. One that `undo` made
-/// leads to the state before the write that it rolled back, so repeated undos go back step by step. Writes that changed no row are skipped.
+/// The one of `all`, oldest first, to restore for the next `kumadb undo`. Repeated undos go back step by step. Writes that
+/// changed no row are skipped.
 pub fn next<'m>(all: &[&'m Manifest]) -> Option<&'m Manifest> {
-    let mut at = all.len();
-    while at > 0 {
-        let one = all[at - 1];
-        at = match &one.undoes {
-            Some(undone) => all[..at - 1].iter().position(|other| other.id == *undone)?,
-            None if one.changed == Some(super::Changed::Nothing) => at - 1,
-            None => return Some(one),
-        };
-    }
-    None
+    Chain::of(all).steps.last().map(|at| all[*at])
 }
 
 /// Parses a size: `500MB`, `1GiB`, `1048576`.
@@ -99,7 +183,7 @@ pub fn next<'m>(all: &[&'m Manifest]) -> Option<&'m Manifest> {
 /// # Errors
 /// In words.
 pub fn parse_size(text: &str) -> Result<u64, String> {
-    let wrong = || format!("`{text}` is not a size such as 500MB or 1GiB");
+    let wrong = || format!("`{text}` is not a valid size: write 500MB or 1GiB");
     let text = text.trim();
     let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
     let n: u64 = digits.trim().parse().map_err(|_| wrong())?;

@@ -22,6 +22,7 @@ use crate::kuma::read::read_database;
 use crate::run::kept::{self, Kept, offer};
 use crate::run::{Putting, take};
 use crate::text::{bytes, counted};
+use crate::value::local_time;
 
 #[derive(Debug, Subcommand)]
 pub enum BackupVerb {
@@ -218,7 +219,7 @@ fn list(args: &ListArgs, context: &mut Context<'_>) -> Result<Exit> {
             let manifest = &copies[0].manifest;
             let mut row = vec![
                 manifest.id.clone(),
-                manifest.created.format("%Y-%m-%d %H:%M:%S").to_string(),
+                local_time(manifest.created),
                 manifest.instance.clone(),
                 manifest.engine.to_string(),
                 manifest.release.clone(),
@@ -238,7 +239,7 @@ fn list(args: &ListArgs, context: &mut Context<'_>) -> Result<Exit> {
             row
         };
         let mut headers =
-            vec!["id", "time (utc)", "instance", "engine", "release", "monitors", "heartbeats", "size", "created by"];
+            vec!["id", "created", "instance", "engine", "release", "monitors", "heartbeats", "size", "created by"];
         headers.extend(ambiguous.then_some("origin"));
         headers.extend((addresses.len() > 1).then_some("stores"));
         args.format.text(&headers, all.iter().map(row).collect(), around)
@@ -252,7 +253,7 @@ fn list(args: &ListArgs, context: &mut Context<'_>) -> Result<Exit> {
 /// The line about a pending snapshot.
 fn waiting_words(one: &Kept) -> String {
     let manifest = &one.manifest;
-    let made = manifest.created.format("%Y-%m-%d %H:%M:%S UTC");
+    let made = local_time(manifest.created);
     let place = one.folder.display();
     format!(
         "pending snapshot {} of {made} (`{}`) is in `{place}` until it can be stored\n",

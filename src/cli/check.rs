@@ -12,7 +12,7 @@ use super::instance::{Whose, origin_of};
 use super::write::duration;
 use super::{Context, config, default_store};
 use crate::backup::freshness::{Limits, Newest, Status, Verdict, age_words};
-use crate::backup::store::Listing;
+use crate::backup::store::{Listing, list_all};
 use crate::backup::{Patience, Snapshot, Store};
 use crate::config::{Config, open_stores};
 use crate::error::{Error, Exit, InputError, OperationError, RemoteError, Result};
@@ -82,6 +82,8 @@ struct Subject {
 
 /// The result for one instance in one store.
 struct Check {
+    /// The place of the instance, where another one has the same name.
+    origin: Option<String>,
     instance: String,
     store: String,
     verdict: Verdict,
@@ -147,7 +149,15 @@ fn subjects(args: &CheckArgs, context: &mut Context<'_>) -> Result<Vec<Subject>>
 /// The instance `name` of the config file; `alone` where it is the only one selected.
 fn configured(name: &str, alone: bool, config: &Config, context: &mut Context<'_>) -> Result<Subject> {
     let whose = Whose::of(name, config);
-    let places = config.stores_of(name);
+    // A store that only a job names has backups too.
+    let mut places = config.stores_of(name);
+    for job in config.jobs.iter().filter(|job| job.instances.iter().any(|one| one == name)) {
+        let others: Vec<_> = config.stores_of_job(job, name);
+        places.extend(
+            others.into_iter().filter(|(other, _)| !config.stores_of(name).iter().any(|(one, _)| one == other)),
+        );
+    }
+    places.dedup_by_key(|(name, _)| *name);
     if !context.global.store.is_empty() {
         return Ok(Subject { whose, stores: all_stores(context)? });
     }
@@ -185,7 +195,8 @@ fn typed(target: &str, context: &mut Context<'_>) -> Result<Whose> {
         // The name of a removed container is in the stores; a name in neither is a typo.
         Err(error) => {
             let whose = Whose::at(target.to_owned(), known.clone());
-            let listings = all_stores(context)?.into_iter().map(|(_, store)| store.list());
+            let stores = all_stores(context)?;
+            let listings = list_all(&stores.iter().map(|(_, store)| store).collect::<Vec<_>>());
             let has_any = |listing: Result<Listing>| match listing {
                 Ok(listing) => listing.snapshots.iter().any(|snapshot| whose.has(&snapshot.manifest)),
                 // A store that does not respond is reported as such.
@@ -202,7 +213,7 @@ fn typed(target: &str, context: &mut Context<'_>) -> Result<Whose> {
 
 /// The stores from the options or the config file, or the default one.
 fn all_stores(context: &Context<'_>) -> Result<Vec<(Option<String>, Store)>> {
-    Ok(context.stores()?.iter().map(|store| (None, store.clone())).collect())
+    Ok(context.stores_with(Patience::SHORT)?.iter().map(|store| (None, store.clone())).collect())
 }
 
 /// The instances found, or all that have a backup in the stores.
@@ -214,7 +225,8 @@ fn unnamed(context: &mut Context<'_>) -> Result<Vec<Subject>> {
         found.extend(all.map(|instance| Whose::at(instance.name.clone(), Some(instance.origin()))));
     }
     if found.is_empty() {
-        let listings: Vec<Listing> = stores.iter().filter_map(|(_, store)| store.list().ok()).collect();
+        let all = list_all(&stores.iter().map(|(_, store)| store).collect::<Vec<_>>());
+        let listings: Vec<Listing> = all.into_iter().filter_map(Result::ok).collect();
         for manifest in listings.iter().flat_map(|listing| &listing.snapshots).map(|snapshot| &snapshot.manifest) {
             if !manifest.undo && !found.iter().any(|whose| whose.has(manifest)) {
                 found.push(Whose::at(manifest.instance.clone(), Some(manifest.origin.clone())));
@@ -229,12 +241,18 @@ fn unnamed(context: &mut Context<'_>) -> Result<Vec<Subject>> {
 
 /// Checks each of `subjects` in each of its stores; every store is listed once.
 fn look(args: &CheckArgs, subjects: Vec<Subject>, config: &Config, now: DateTime<Utc>) -> Vec<Check> {
-    let mut listings: BTreeMap<String, Result<Listing>> = BTreeMap::new();
+    let mut stores: BTreeMap<String, &Store> = BTreeMap::new();
+    for (_, store) in subjects.iter().flat_map(|subject| &subject.stores) {
+        stores.entry(store.address()).or_insert(store);
+    }
+    let listed = list_all(&stores.values().copied().collect::<Vec<_>>());
+    let listings: BTreeMap<String, Result<Listing>> = stores.into_keys().zip(listed).collect();
+    let is_ambiguous = |whose: &Whose| subjects.iter().filter(|other| other.whose.name == whose.name).count() > 1;
     let mut checks = Vec::new();
     for Subject { whose, stores } in &subjects {
         let mut own = Vec::new();
         for (name, store) in stores {
-            let listing = listings.entry(store.address()).or_insert_with(|| store.list());
+            let Some(listing) = listings.get(&store.address()) else { continue };
             let max_age = args.max_age.and_then(|max_age| TimeDelta::from_std(max_age).ok()).unwrap_or_else(|| {
                 let interval = config.interval(&whose.name, name.as_deref(), args.whole, now);
                 interval.map_or(MAX_AGE, |interval| interval * 2)
@@ -242,6 +260,7 @@ fn look(args: &CheckArgs, subjects: Vec<Subject>, config: &Config, now: DateTime
             let verified_within = args.verified_within.and_then(|within| TimeDelta::from_std(within).ok());
             let mut check = Check {
                 instance: whose.name.clone(),
+                origin: whose.origin.clone().filter(|_| is_ambiguous(whose)),
                 store: name.clone().unwrap_or_else(|| store.address()),
                 verdict: Verdict::new(Status::Unknown, ""),
                 newest: None,
@@ -253,7 +272,7 @@ fn look(args: &CheckArgs, subjects: Vec<Subject>, config: &Config, now: DateTime
                 let cut_off = listing.snapshots.iter().filter(|snapshot| !snapshot.has_its_size());
                 Ok(listing.unusable.len() + cut_off.count())
             }) {
-                Err(error) => Verdict::new(Status::Unknown, error),
+                Err(error) => Verdict::new(Status::Unknown, format!("unreachable: {error}")),
                 Ok(unusable) => {
                     let limits = Limits { max_age, verified_within };
                     with_unusable(Verdict::on(check.newest.as_ref(), check.verified, &limits, now), unusable)
@@ -305,9 +324,17 @@ impl Check {
         Ok(())
     }
 
+    /// The name of the instance, with its place where another one has the same name.
+    fn name(&self) -> String {
+        match &self.origin {
+            Some(origin) => format!("{} ({})", self.instance, one_line(origin)),
+            None => self.instance.clone(),
+        }
+    }
+
     fn line(&self) -> String {
         let Verdict { status, message } = &self.verdict;
-        format!("{}: {}: {} in {}", status.name(), self.instance, one_line(message), one_line(&self.store))
+        format!("{}: {}: {} in {}", status.name(), self.name(), one_line(message), one_line(&self.store))
     }
 
     fn json(&self, now: DateTime<Utc>) -> Json {
@@ -315,6 +342,7 @@ impl Check {
         let newest = self.newest.as_ref();
         json!({
             "instance": self.instance,
+            "origin": self.origin,
             "store": self.store,
             "status": self.verdict.status.name().to_lowercase(),
             "message": self.verdict.message,
@@ -330,7 +358,7 @@ impl Check {
         let newest = self.newest.as_ref()?;
         let label = |figure: &str| match several {
             true => {
-                let text = format!("{}@{} {figure}", self.instance, self.store);
+                let text = format!("{}@{} {figure}", self.name(), self.store);
                 format!("'{}'", one_line(&text).replace(['\'', '='], "_"))
             }
             false => figure.to_owned(),
@@ -345,7 +373,7 @@ impl Check {
 fn headline(checks: &[Check], status: Status, now: DateTime<Utc>) -> String {
     let bad: Vec<&Check> = checks.iter().filter(|check| check.verdict.status != Status::Ok).collect();
     match (checks, bad.iter().find(|check| check.verdict.status == status)) {
-        ([only], _) => format!("{}: {}", only.instance, one_line(&only.verdict.message)),
+        ([only], _) => format!("{}: {}", only.name(), one_line(&only.verdict.message)),
         (_, None) => {
             let oldest =
                 checks.iter().filter_map(|check| check.newest.as_ref()).map(|newest| now - newest.created).max();

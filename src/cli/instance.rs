@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::{Context, config, default_store, engine, remote_job, store};
 use crate::backup::undo::Bounds;
-use crate::backup::{Credentials, Manifest, Seal, Store, Stores};
+use crate::backup::{Credentials, Manifest, Patience, Seal, Store, Stores};
 use crate::config::{Config, Place, Target, open_stores};
 use crate::engine::Connect as _;
 use crate::engine::mariadb::Address;
@@ -169,7 +169,7 @@ impl Context<'_> {
     pub(super) fn store(&mut self) -> Result<Store> {
         let store = self.local_stores()?.into_iter().next().map_or_else(default_store, Store::new);
         self.warn_of_namesakes(std::slice::from_ref(&store));
-        Ok(store.sealed(self.seal()?).bounded(self.undo_bounds()?))
+        Ok(store.sealed(self.seal()?).bounded(self.undo_bounds()?).apart_from(self.others()?))
     }
 
     /// Warns when one of `stores` has snapshots of another instance with the same name.
@@ -255,9 +255,15 @@ impl Context<'_> {
 
     /// The stores of the options, else of the config file, else the default one.
     pub(super) fn stores(&self) -> Result<Stores> {
+        self.stores_with(Patience::default())
+    }
+
+    /// The same; one that does not answer is asked again as long as `patience` says.
+    pub(super) fn stores_with(&self, patience: Patience) -> Result<Stores> {
+        let credentials = self.credentials()?.with_patience(patience);
         let stores = match self.configured_stores()? {
-            Some(places) => open_stores(&places.iter().collect::<Vec<_>>(), &self.credentials()?, &default_store())?,
-            None => store::open(&self.global.store, default_store(), self.credentials()?)?,
+            Some(places) => open_stores(&places.iter().collect::<Vec<_>>(), &credentials, &default_store())?,
+            None => store::open(&self.global.store, default_store(), credentials)?,
         };
         Ok(stores.apart_from(self.others()?))
     }
@@ -273,7 +279,8 @@ impl Context<'_> {
 
     /// Who uses the stores, from the environment; a signal ends a request.
     pub(super) fn credentials(&self) -> Result<Credentials> {
-        Ok(Credentials::new(store::credentials()?).cancelled_by(self.ui.signals()))
+        let credentials = Credentials::new(store::credentials()?).cancelled_by(self.ui.signals());
+        Ok(credentials.noticed_by(self.ui.notices()))
     }
 
     /// The stores of the config file, unless others were given: those of the selected instance, or all where it names none or

@@ -133,11 +133,14 @@ pub fn run(args: &PruneArgs, context: &mut Context<'_>) -> Result<Exit> {
         context.ui.say(&table(&pruning, several));
         context.ui.ask(&format!("delete {} ({})?", counted(removed, "snapshot"), bytes(pruning.bytes())))?;
     }
-    let mut leftovers: Vec<String> = pruning.orphans.iter().map(|orphan| orphan.location()).collect();
+    let mut leftovers: Vec<String> =
+        pruning.orphans.iter().filter(|orphan| !orphan.young).map(|orphan| orphan.location()).collect();
+    let young: Vec<String> =
+        pruning.orphans.iter().filter(|orphan| orphan.young).map(|orphan| orphan.location()).collect();
     let mut failed = Vec::new();
     if !args.dry_run {
         leftovers.extend(stores.clear()?.iter().map(|folder| folder.display().to_string()));
-        failed = pruning.carry_out(context.ui)?;
+        failed = pruning.carry_out(&stores, context.ui)?;
     }
     let warnings: Vec<String> = pruning.warnings.iter().chain(&failed).map(Error::to_string).collect();
     let document = json!({
@@ -146,6 +149,7 @@ pub fn run(args: &PruneArgs, context: &mut Context<'_>) -> Result<Exit> {
         "deleted_bytes": pruning.bytes(),
         "snapshots": pruning.judged.iter().map(document).collect::<Vec<_>>(),
         "leftovers": leftovers,
+        "young_leftovers": young,
         "warnings": warnings,
     });
     context.ui.result(&document, || {
@@ -154,6 +158,8 @@ pub fn run(args: &PruneArgs, context: &mut Context<'_>) -> Result<Exit> {
             lines.push(table(&pruning, several));
         }
         lines.extend(leftovers.iter().map(|place| format!("left by an interrupted run: {place}")));
+        let words = "incomplete: another run may be storing it; deleted when it is a day old";
+        lines.extend(young.iter().map(|place| format!("{words}: {place}")));
         let sum = format!("{} ({})", counted(removed, "snapshot"), bytes(pruning.bytes()));
         lines.push(match (removed, args.dry_run) {
             (0, _) => "no snapshots to delete".into(),

@@ -146,9 +146,10 @@ pub fn run(args: &StatusArgs, context: &mut Context<'_>) -> Result<Exit> {
     } else {
         rows.push(("database", unread));
     }
+    let none = if matches!(backups, Backups::Unknown) { "unknown: a store is unreachable" } else { "none" };
     rows.push((
         "last snapshot",
-        last.map_or("none".into(), |snapshot| {
+        last.map_or(none.to_owned(), |snapshot| {
             let made = local_time(snapshot.manifest.created);
             format!("{} of {made} ({})", snapshot.manifest.id, bytes(snapshot.size))
         }),

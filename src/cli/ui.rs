@@ -1,8 +1,9 @@
 //! The only place that prints: results on stdout, progress on stderr.
 
+use std::collections::BTreeSet;
 use std::io::{IsTerminal as _, Write as _};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use comfy_table::{Cell, CellAlignment, ContentArrangement, Table, presets};
@@ -31,6 +32,8 @@ pub struct Ui {
     bar: Option<ProgressBar>,
     since: Instant,
     signal: Arc<AtomicUsize>,
+    /// Stores that are waited for, as far as a line has said so.
+    noticed: Arc<Mutex<BTreeSet<String>>>,
 }
 
 impl Ui {
@@ -55,6 +58,7 @@ impl Ui {
             bar: None,
             since: Instant::now(),
             signal,
+            noticed: Arc::default(),
         })
     }
 
@@ -77,6 +81,20 @@ impl Ui {
     pub fn signals(&self) -> impl Fn() -> i32 + Send + Sync + use<> {
         let signal = self.signal.clone();
         move || signal.load(Ordering::SeqCst) as i32
+    }
+
+    /// Prints the line that says that a store is waited for, once a store and not when quiet.
+    pub fn notices(&self) -> impl Fn(&str) + Send + Sync + use<> {
+        let (quiet, color, noticed) = (self.quiet, self.color, self.noticed.clone());
+        move |line: &str| {
+            let store = line.split(": ").next().unwrap_or_default().to_owned();
+            let is_new = noticed.lock().is_ok_and(|mut noticed| noticed.insert(store));
+            if is_new && !quiet {
+                // A bar may be on this line.
+                let start = if color { "\r\u{1b}[K" } else { "" };
+                let _ = writeln!(std::io::stderr(), "{start}{line}");
+            }
+        }
     }
 
     /// The same, and resets it.

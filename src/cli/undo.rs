@@ -11,13 +11,14 @@ use super::restore::scratch_for;
 use super::store::KeyArgs;
 use super::write::{WriteArgs, finish, outcome_json, read_from};
 use crate::backup::undo::next;
-use crate::backup::{Changed, Held, Manifest, Snapshot, Store, Stores, unpack_first};
+use crate::backup::{Changed, Held, Manifest, Snapshot, Store, Stores, Undone, unpack_first};
 use crate::error::{Error, Exit, Hint, InputError, Result, SnapshotError};
 use crate::files;
 use crate::instance::Instance;
 use crate::kuma::read::history;
+use crate::model::state::Fingerprint;
 use crate::run::kept::{self, Kept};
-use crate::run::{self, Settings, Work, put_files_back};
+use crate::run::{self, LastUndo, Settings, Work, put_files_back};
 use crate::text::counted;
 use crate::value::local_time;
 
@@ -38,7 +39,7 @@ pub struct UndoArgs {
 enum Found {
     /// The copies in the stores.
     Stored(Vec<Snapshot>),
-    /// In the data folder.
+    /// A pending one in the data folder.
     Kept(Box<Kept>),
 }
 
@@ -50,7 +51,7 @@ impl Found {
         }
     }
 
-    /// Opens it in the new folder `folder`.
+    /// Unpacks it into the new folder `folder`.
     fn open(&self, folder: &Path, context: &mut Context<'_>) -> Result<Held> {
         match self {
             Found::Stored(copies) => unpack_first(copies, folder, &mut |error| context.ui.warn(&error.to_string())),
@@ -68,6 +69,8 @@ struct Way {
     /// Whether rows that those tables have lost are restored.
     merges: bool,
     difference: Difference,
+    /// The configuration that the difference is of.
+    shown: Fingerprint,
 }
 
 pub fn run(args: &UndoArgs, context: &mut Context<'_>) -> Result<Exit> {
@@ -81,10 +84,28 @@ pub fn run(args: &UndoArgs, context: &mut Context<'_>) -> Result<Exit> {
     let stores = context.stores()?.beside(&store).with_keys(&args.keys.keys_or_ask(context.ui)?);
     let all = list(&stores, &instance, context)?;
     let manifests: Vec<&Manifest> = all.iter().map(Found::manifest).collect();
+    let elsewhere = unsearched(&stores, &manifests, &instance)?;
+    let none = || {
+        Error::from(SnapshotError::NothingToUndo {
+            instance: instance.name.clone(),
+            stores: stores.iter().map(|store| format!("`{}`", store.address())).collect(),
+            elsewhere: elsewhere.as_ref().map(|last| last.store.clone()),
+        })
+    };
+    let newest = |all: &[&Manifest]| {
+        let found = next(all).and_then(|next| all.iter().position(|one| one.id == next.id));
+        found.ok_or_else(none)
+    };
     let mut at = match &args.id {
         Some(id) => named(&manifests, id)?,
-        None => newest(&manifests, &instance)?,
+        None => newest(&manifests)?,
     };
+    if let (Some(last), None) = (&elsewhere, &args.id) {
+        context.ui.warn(&format!(
+            "the newest undo snapshot of `{}`, `{}`, was stored in `{}`, which is not searched: kumadb --store {} undo",
+            instance.name, last.snapshot, last.store, last.store
+        ));
+    }
     let scratch = scratch_for(&stores, all[at].manifest().size(), &instance)?;
     let way = loop {
         let held = all[at].open(&scratch.path().join("held"), context)?;
@@ -101,7 +122,7 @@ pub fn run(args: &UndoArgs, context: &mut Context<'_>) -> Result<Exit> {
             manifests[at].reason
         ));
         files::remove_folder(&way.held.folder)?;
-        at = newest(&manifests[..at], &instance)?;
+        at = newest(&manifests[..at])?;
     };
     carry_out(args, &way, &instance, &store, context)
 }
@@ -121,9 +142,23 @@ fn list(stores: &Stores, instance: &Instance, context: &mut Context<'_>) -> Resu
     Ok(all)
 }
 
-fn newest(all: &[&Manifest], instance: &Instance) -> Result<usize> {
-    let found = next(all).and_then(|next| all.iter().position(|one| one.id == next.id));
-    found.ok_or_else(|| Error::Snapshot(SnapshotError::NothingToUndo { instance: instance.name.clone() }))
+/// Where the newest undo snapshot is by the note in the data folder, when that is none of the stores and it was not found.
+/// Only a message says so: the note may be anybody's.
+fn unsearched(stores: &Stores, all: &[&Manifest], instance: &Instance) -> Result<Option<LastUndo>> {
+    let Some(last) = run::read_last_undo(instance) else { return Ok(None) };
+    if all.iter().any(|one| one.id == last.snapshot) {
+        return Ok(None);
+    }
+    for store in stores.iter() {
+        let address = match store.folder() {
+            Some(folder) => files::absolute(folder)?.display().to_string(),
+            None => store.address(),
+        };
+        if address == last.store {
+            return Ok(None);
+        }
+    }
+    Ok(Some(last))
 }
 
 fn named(all: &[&Manifest], id: &str) -> Result<usize> {
@@ -187,8 +222,9 @@ fn compare(held: Held, changed: Changed, args: &UndoArgs, instance: &Instance) -
         }));
     }
     let kept = if parts { kept } else { Vec::new() };
+    let shown = now.fingerprint.clone();
     let difference = Difference::between(now, &then?, &held, &kept);
-    Ok(Way { held, kept, merges, difference })
+    Ok(Way { held, kept, merges, difference, shown })
 }
 
 fn carry_out(
@@ -223,8 +259,8 @@ fn carry_out(
     }
     shown.iter().for_each(|part| context.ui.say(part));
     context.ui.ask(&format!("undo `{}` of {created}?", manifest.reason))?;
-    let work = Work::Load { wanted: &way.held, kept: &way.kept, merges: way.merges };
-    let settings = Settings { undoes: Some(manifest.id.clone()), ..args.write.settings("undo") };
+    let work = Work::Load { wanted: &way.held, kept: &way.kept, merges: way.merges, shown: Some(&way.shown) };
+    let settings = Settings { undoes: Some(Undone::of(manifest)), ..args.write.settings("undo") };
     let mut outcome = run::run(instance, store, &work, &settings, context.ui)?;
     let files = match way.kept.is_empty() {
         true => put_files_back(instance, &way.held, &mut outcome),

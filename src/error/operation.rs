@@ -42,6 +42,10 @@ pub enum OperationError {
         what: String,
     },
     StalePlan,
+    /// The configuration changed while the question was on the screen.
+    StaleDifference {
+        instance: String,
+    },
     /// A saved plan for another instance.
     OtherInstance {
         origin: String,
@@ -133,6 +137,10 @@ impl OperationError {
             .hint("wait for the migration; if no server is running, start it once with its own image"),
             Self::StalePlan => {
                 refused("the configuration changed after the plan was made".into()).command("kumadb plan")
+            }
+            Self::StaleDifference { instance } => {
+                refused(format!("the configuration of `{instance}` changed after the difference was shown"))
+                    .hint("run the same command again")
             }
             Self::OtherInstance { origin, instance } => {
                 refused(format!("the plan was made for the instance at {origin}, not for `{instance}`"))

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::{Exit, Hint, Report};
+use super::{Error, Exit, Hint, Report};
 
 /// Snapshots and their encryption.
 #[derive(Debug)]
@@ -48,6 +48,15 @@ pub enum SnapshotError {
     NoUndo(String),
     NothingToUndo {
         instance: String,
+        /// The stores that were searched.
+        stores: Vec<String>,
+        /// The store that the newest undo snapshot was put into, if it is none of these.
+        elsewhere: Option<String>,
+    },
+    /// It is damaged, and the hint names an older one.
+    Damaged {
+        cause: Box<Error>,
+        hint: Hint,
     },
     SeveralInstances(Vec<String>),
     /// A snapshot of the files of a database that could not be read.
@@ -92,11 +101,10 @@ pub enum SnapshotError {
         newest: String,
         id: String,
     },
-    /// Snapshots of one name and several databases. A warning.
+    /// Snapshots of several instances with one name, each with its newest snapshot.
     SeveralOrigins {
         instance: String,
-        origins: Vec<String>,
-        id: String,
+        found: Vec<String>,
         origin: String,
     },
     /// A pending snapshot that cannot be stored.
@@ -153,9 +161,16 @@ impl SnapshotError {
             })
             .command("kumadb backup list"),
             Self::NoUndo(id) => missing(format!("no undo snapshot matches `{id}`")).command("kumadb backup list --undo"),
-            Self::NothingToUndo { instance } => {
-                missing(format!("no change of `{instance}` to undo")).command("kumadb backup list --undo")
+            Self::NothingToUndo { instance, stores, elsewhere: None } => {
+                missing(format!("no change of `{instance}` to undo in {}", stores.join(", ")))
+                    .command("kumadb backup list --undo")
             }
+            Self::NothingToUndo { instance, stores, elsewhere: Some(store) } => {
+                missing(format!("no change of `{instance}` to undo in {}", stores.join(", ")))
+                    .command(format!("kumadb --store {store} undo"))
+                    .hint(format!("the newest undo snapshot was stored in `{store}`"))
+            }
+            Self::Damaged { cause, hint } => cause.report().with([hint.clone()]),
             Self::SeveralInstances(names) => missing(format!(
                 "the store has snapshots of {} instances; choose one with --of: {}",
                 names.len(),
@@ -195,11 +210,12 @@ impl SnapshotError {
             ))
             .command(format!("kumadb restore {newest} --config-only"))
             .hint("once the server runs"),
-            Self::SeveralOrigins { instance, origins, id, origin } => refused(format!(
-                "the snapshots of `{instance}` are of several databases: {}; the newest, `{id}`, is of {origin}",
-                origins.join(", ")
+            Self::SeveralOrigins { instance, found, origin } => missing(format!(
+                "the store has snapshots of {} instances called `{instance}`: {}",
+                found.len(),
+                found.join(", ")
             ))
-            .hint(format!("add `--of {origin}` to use only those")),
+            .hint(format!("use the id of a snapshot, or choose one of them: `--of {origin}`")),
             Self::Pending { folder, why } => refused(format!(
                 "cannot store the pending snapshot `{}`: {why}",
                 folder.display()

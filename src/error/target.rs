@@ -35,6 +35,11 @@ pub enum TargetError {
         cause: Box<Error>,
         hint: Hint,
     },
+    /// What `--to` names.
+    NoPlace {
+        place: String,
+        why: String,
+    },
     NoDataFolder {
         container: String,
         why: String,
@@ -90,6 +95,11 @@ impl TargetError {
                 format!("two running containers use the data folder `{folder}`: {}", containers.join(", ")),
             )
             .command(format!("docker stop {}", containers.last().map_or("NAME", String::as_str))),
+            Self::NoPlace { place, why } => missing(format!(
+                "cannot restore to `{place}`: it is not a path, not a `mysql://` URL and not a container ({why})"
+            ))
+            .hint(format!("for a folder, use ./{place}"))
+            .command("docker ps -a"),
             Self::NotCreatedYet { cause, hint } => missing(cause.to_string()).with([hint.clone()]),
             Self::NoDataFolder { container, why } => {
                 Report::new(Exit::Failed, format!("cannot read the data folder of container `{container}`: {why}"))

@@ -31,6 +31,9 @@ pub const KEPT: &str = "kept";
 /// Prefix of a pending snapshot that could not be moved into that folder.
 pub const SET_ASIDE: &str = "kept-";
 
+/// The file in it that notes where the newest undo snapshot is.
+pub const LAST_UNDO: &str = "last-undo.json";
+
 /// How long to wait for other readers of a database before a write; another kumadb takes less than a second.
 const READERS: Duration = Duration::from_secs(3);
 
@@ -143,7 +146,7 @@ impl Instance {
         let entries = std::fs::read_dir(&self.work).map_err(Error::file("read the folder", &self.work))?;
         for entry in entries
             .flatten()
-            .filter(|entry| !["lock", "journal.json", KEPT].iter().any(|kept| entry.file_name() == *kept))
+            .filter(|entry| !["lock", "journal.json", KEPT, LAST_UNDO].iter().any(|kept| entry.file_name() == *kept))
             .filter(|entry| !is_in_use(&entry.path()))
             .filter(|entry| !entry.file_name().to_string_lossy().starts_with(SET_ASIDE))
         {

@@ -10,14 +10,19 @@ use crate::model::view::{canonical, existing_name, existing_names};
 use crate::value::{Row, Value};
 
 /// The changes from `now` to `then`, table by table, without the columns for which `skips` is true: those that the
-/// server updates itself.
+/// server updates itself. A part with another id, the same owner and the same name is the same part: the server deletes and
+/// inserts links again whenever their owner is saved.
 pub fn difference(now: &Config, then: &Config, skips: &dyn Fn(&str, &str) -> bool) -> Plan {
     let (here, there) = (Names::of(now), Names::of(then));
     let mut plan = Plan::default();
     // Parts of a created or deleted object are created or deleted with it.
     let mut moved: HashSet<(&str, i64)> = HashSet::new();
+    // Parts that have another id then.
+    let mut renumbered: HashMap<(&str, i64), i64> = HashMap::new();
     for (table, entity, parent) in tables(now, then) {
-        let owner = |row: &Row| Some((parent?, row.int(entity?.owner)?));
+        let owner_id = |row: &Row| row.int(entity?.owner);
+        let owner = |row: &Row| Some((parent?, owner_id(row)?));
+        let mut gone: Vec<(i64, &Row)> = Vec::new();
         for (id, old) in rows(now, table) {
             match then.row(table, id) {
                 Some(new) => {
@@ -27,13 +32,40 @@ pub fn difference(now: &Config, then: &Config, skips: &dyn Fn(&str, &str) -> boo
                 None if owner(old).is_some_and(|owner| moved.contains(&owner)) => {
                     moved.insert((table, id));
                 }
-                None => {
-                    moved.insert((table, id));
-                    plan.delete(table, here.subject(table, entity, parent, old), "id", id, 1);
-                }
+                None => gone.push((id, old)),
             }
         }
-        for (id, new) in rows(then, table).filter(|(id, _)| now.row(table, *id).is_none()) {
+        let mut new_rows: Vec<(i64, &Row)> =
+            rows(then, table).filter(|(id, _)| now.row(table, *id).is_none()).collect();
+        if let (Some(entity), Some(parent)) = (entity, parent) {
+            let key = |row: &Row, owner: i64, exact: bool| {
+                let also =
+                    if exact && !entity.also.is_empty() { row.cell(entity.also).to_string() } else { String::new() };
+                (owner, row.cell(entity.name).to_string(), also)
+            };
+            // First those that are the same in everything, then those of which only a value differs.
+            for exact in [true, false] {
+                gone.retain(|(id, old)| {
+                    let Some(owner) = owner_id(old) else { return true };
+                    let owner = renumbered.get(&(parent, owner)).copied().unwrap_or(owner);
+                    let wanted = key(old, owner, exact);
+                    let same =
+                        |(_, new): &(i64, &Row)| owner_id(new).is_some_and(|owner| key(new, owner, exact) == wanted);
+                    let Some(at) = new_rows.iter().position(same) else { return true };
+                    let (new_id, new) = new_rows.remove(at);
+                    renumbered.insert((table, *id), new_id);
+                    let mut set = changed(table, Some(entity), old, new, skips);
+                    set.retain(|cell| cell.column != "id" && cell.column != entity.owner);
+                    plan.update(table, there.subject(table, Some(entity), Some(parent), new), *id, set);
+                    false
+                });
+            }
+        }
+        for (id, old) in gone {
+            moved.insert((table, id));
+            plan.delete(table, here.subject(table, entity, parent, old), "id", id, 1);
+        }
+        for (id, new) in new_rows {
             let with_owner = owner(new).is_some_and(|owner| moved.contains(&owner));
             moved.insert((table, id));
             if !with_owner {
@@ -117,21 +149,22 @@ fn is_secret(table: &str, entity: Option<&'static Entity>, column: &str, row: &R
 }
 
 /// Names of objects.
-struct Names {
-    things: HashMap<&'static str, HashMap<i64, String>>,
+struct Names<'c> {
+    config: &'c Config,
+    names: HashMap<&'static str, HashMap<i64, String>>,
 }
 
-impl Names {
-    fn of(config: &Config) -> Names {
+impl Names<'_> {
+    fn of(config: &Config) -> Names<'_> {
         let named = ENTITIES.iter().copied().map(|entity| (entity.table, existing_names(entity, config)));
-        Names { things: named.collect() }
+        Names { config, names: named.collect() }
     }
 
     fn name(&self, table: &str, id: i64) -> Option<&String> {
-        self.things.get(table)?.get(&id)
+        self.names.get(table)?.get(&id)
     }
 
-    /// The name of the object in `row` in messages.
+    /// The name of the object in `row` in messages: a part with its owner, a link with both of its ends.
     fn subject(&self, table: &str, entity: Option<&'static Entity>, parent: Option<&'static str>, row: &Row) -> String {
         let id = row.int("id").unwrap_or(0);
         let Some(entity) = entity else { return format!("row {id} of `{table}`") };
@@ -145,13 +178,24 @@ impl Names {
             _ => None,
         });
         let referred = refers.and_then(|(column, table)| self.name(table, row.int(column)?));
-        let own = referred.cloned().unwrap_or_else(|| existing_name(entity, row));
+        let mut own = referred.cloned().unwrap_or_else(|| existing_name(entity, row));
+        // A tag may be on one monitor with several values.
+        if let Some(value) = row.text(entity.also).filter(|value| !entity.also.is_empty() && !value.is_empty()) {
+            own = format!("{own}: {value}");
+        }
         let noun = if entity.noun.is_empty() { table } else { entity.noun };
-        let owner = parent.and_then(|parent| {
-            let whole = ENTITIES.iter().find(|other| other.table == parent)?;
-            Some(format!("{} `{}`: ", whole.noun, self.name(parent, row.int(entity.owner)?)?))
-        });
-        let owner = owner.unwrap_or_default();
+        let owner = parent.and_then(|parent| self.owner(parent, row.int(entity.owner)?));
+        let owner = owner.map_or(String::new(), |owner| format!("{owner}: "));
         if own.is_empty() { format!("{owner}{noun} {id}") } else { format!("{owner}{noun} `{own}`") }
+    }
+
+    /// What a message calls row `id` of `table`, which has parts.
+    fn owner(&self, table: &str, id: i64) -> Option<String> {
+        if let Some(entity) = ENTITIES.iter().find(|entity| entity.table == table) {
+            return Some(format!("{} `{}`", entity.noun, self.name(table, id)?));
+        }
+        let (whole, part) =
+            ENTITIES.iter().find_map(|whole| Some((whole, whole.parts.iter().find(|part| part.table == table)?)))?;
+        Some(self.subject(table, Some(part), Some(whole.table), self.config.row(table, id)?))
     }
 }

@@ -14,15 +14,16 @@ use super::script::{Changes, Script};
 use super::transact::{check_release, run_statements};
 use super::{Observer, Rebuilt, Step, beats, compact, kept, label, space};
 use crate::backup::hold::{Extent, Label, Source};
-use crate::backup::{Guarded, Held, Manifest, Snapshot, Store};
+use crate::backup::{Guarded, Held, Manifest, Snapshot, Store, Undone};
 use crate::docker::Life;
 use crate::engine::Reader;
-use crate::error::{DatabaseError, DockerError, Error, Result};
+use crate::error::{DatabaseError, DockerError, Error, OperationError, Result};
 use crate::files::Lock;
 use crate::instance::{Instance, Place, Server, Session};
 use crate::kuma::mark::read_mark;
 use crate::kuma::read::{read_any_database, read_database, read_fingerprint, read_last_beat, read_shown_state};
 use crate::kuma::write::Written;
+use crate::model::state::Fingerprint;
 use crate::plan::Plan;
 use crate::plan::history::Pruning;
 use crate::schema::Release;
@@ -60,7 +61,7 @@ pub struct Settings {
     /// Whether every deleted row is written to a readable file beside the snapshot.
     pub keeps_removed: bool,
     /// The undo snapshot that is restored, where the run is a `kumadb undo`.
-    pub undoes: Option<String>,
+    pub undoes: Option<Undone>,
 }
 
 impl Settings {
@@ -102,6 +103,8 @@ pub enum Work<'a> {
         kept: &'a [String],
         /// Whether rows of those tables that the copy has and that are missing in the database are restored too.
         merges: bool,
+        /// The configuration that the difference was shown of; when it has changed since, nothing is done.
+        shown: Option<&'a Fingerprint>,
     },
     /// SQLite: a new database built from a damaged one, of this release if the database does not show its own.
     Salvage(Option<Release>),
@@ -115,6 +118,16 @@ impl Work<'_> {
             Work::Script(script) => script.statements.is_empty(),
             Work::Compact(statements) | Work::Statements(statements) => statements.is_empty(),
             Work::Load { .. } | Work::Salvage(_) => false,
+        }
+    }
+
+    /// Whether the copy has screenshots, which are restored with the whole of it.
+    pub(super) fn restores_screenshots(&self) -> bool {
+        match self {
+            Work::Load { wanted, kept: [], .. } => {
+                wanted.manifest.members.iter().any(|member| member.name.starts_with("screenshots/"))
+            }
+            _ => false,
         }
     }
 }
@@ -181,6 +194,7 @@ pub fn run(
     // A load replaces what an interrupted migration left. A server that is still migrating is never stopped.
     let opens_lock = settings.opens_lock || loads && life == Some(Life::Restarting);
     check_server(instance, mode, opens_lock)?;
+    check_shown(instance, work)?;
     space::check(instance, store, work)?;
     observer.step(&Step::Journal)?;
     let lasts = matches!(work, Work::Statements(_));
@@ -189,10 +203,26 @@ pub fn run(
     let record = Record { lasts, recipients, ..Record::new(&settings.verb, instance, life, mode, replaces) };
     let journal = Journal::open(instance.work(), record)?;
     let mut run = Run::new(instance, settings, journal, lock);
+    run.screenshots = work.restores_screenshots();
     run.outcome.warnings.extend(packing.warnings.iter().map(ToString::to_string));
     match run.forward(work, observer) {
         Ok(()) => Ok(run.finish(store, observer)),
         Err(cause) => Err(run.back(cause, observer)),
+    }
+}
+
+/// Fails where the difference that was shown is not what `work` would do any more, as far as that is known while the server
+/// runs; what it changes until it has stopped is met in the transaction.
+fn check_shown(instance: &Instance, work: &Work<'_>) -> Result<()> {
+    let Work::Load { shown: Some(shown), .. } = work else { return Ok(()) };
+    let read = |reader: &mut dyn Reader| {
+        let schema = reader.schema()?;
+        read_fingerprint(reader, &schema)
+    };
+    match instance.connect().and_then(|connect| read(&mut *connect.reader()?)) {
+        Ok(now) if now != **shown => Err(OperationError::StaleDifference { instance: instance.name.clone() }.into()),
+        // The MariaDB of a stopped container is not there, and nothing changes what it keeps.
+        Ok(_) | Err(_) => Ok(()),
     }
 }
 
@@ -208,6 +238,8 @@ pub(super) struct Run<'a> {
     pub(super) wrote: bool,
     /// Whether the container was recreated since the journal was opened.
     pub(super) replaced: bool,
+    /// Files in `screenshots/` will be restored, so the undo snapshot has those that are there now.
+    pub(super) screenshots: bool,
     pub(super) since: Instant,
     pub(super) outcome: Outcome,
 }
@@ -215,8 +247,8 @@ pub(super) struct Run<'a> {
 impl<'a> Run<'a> {
     pub(super) fn new(instance: &'a Instance, settings: &'a Settings, journal: Journal, lock: Lock) -> Run<'a> {
         let (since, outcome) = (Instant::now(), Outcome::default());
-        let (attempted, wrote, replaced) = (false, false, false);
-        Run { instance, settings, journal, lock, attempted, wrote, replaced, since, outcome }
+        let (attempted, wrote, replaced, screenshots) = (false, false, false, false);
+        Run { instance, settings, journal, lock, attempted, wrote, replaced, screenshots, since, outcome }
     }
 }
 
@@ -278,6 +310,11 @@ impl Run<'_> {
 
         let mut guarded = Guarded::open(&held, connect)?;
         let before = read_fingerprint(guarded.writer(), &database.schema)?;
+        if let Work::Load { shown: Some(shown), .. } = work
+            && **shown != before
+        {
+            return Err(OperationError::StaleDifference { instance: self.instance.name.clone() }.into());
+        }
         self.journal.record.watched = work.watched();
         self.journal.record.before = Some(read_mark(guarded.writer(), &before, self.journal.record.watched.as_ref())?);
         if database.schema.table("heartbeat").is_some() {
@@ -307,7 +344,7 @@ impl Run<'_> {
             Work::Salvage(_) => {
                 return Err(Error::Database(DatabaseError::NotSalvageable { database: self.instance.name.clone() }));
             }
-            Work::Load { wanted, kept, merges } => {
+            Work::Load { wanted, kept, merges, .. } => {
                 self.load(&mut guarded, wanted, kept, observer)?;
                 if *merges {
                     self.merge(&mut guarded, wanted, kept)?;

@@ -6,6 +6,7 @@ use chrono::Utc;
 
 use super::apply::{Outcome, Run, Work};
 use super::journal::Phase;
+use super::last_undo::note_last_undo;
 use super::script::Script;
 use super::space::{LARGE, has_base};
 use super::{Observer, Step, kept, prune, removed};
@@ -79,7 +80,9 @@ impl Run<'_> {
             Ok(snapshot) => {
                 let made = [snapshot.manifest.id.as_str()];
                 let bounded = prune::bound(store, of(&snapshot.manifest), &made, Utc::now());
+                let noted = note_last_undo(self.instance, &snapshot);
                 self.outcome.snapshot = Some(snapshot);
+                self.warn(noted, "cannot record the store of the undo snapshot in the data folder");
                 self.warn(bounded, "cannot delete undo snapshots beyond the limits of `[undo]`");
                 true
             }
@@ -120,7 +123,7 @@ impl Run<'_> {
         {
             // A write of rows changes none of the files beside the database.
             true => (held.without_history(part)?, Vec::new()),
-            false => (held, self.instance.extras(false)),
+            false => (held, self.instance.extras(self.screenshots)),
         };
         let seal = Seal::read(&self.journal.record.recipients, &[], None)?;
         let snapshot = store.clone().sealed(seal).pack(&held, &extras)?;

@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use chrono::Utc;
 
+use super::last_undo::note_last_undo;
 use super::{prune, removed};
 use crate::backup::manifest::is_id;
 use crate::backup::{Held, Manifest, Seal, Snapshot, Store};
@@ -282,6 +283,8 @@ pub(super) fn pack_all(instance: &Instance, store: &Store) -> Packing {
         packing.warnings.extend(emptied.err());
         let made: Vec<&str> = packing.packed.iter().map(|snapshot| snapshot.manifest.id.as_str()).collect();
         packing.warnings.extend(prune::bound(store, (&instance.name, &instance.origin()), &made, Utc::now()).err());
+        let noted = packing.packed.last().map(|newest| note_last_undo(instance, newest));
+        packing.warnings.extend(noted.and_then(Result::err));
     }
     packing
 }

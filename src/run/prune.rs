@@ -8,7 +8,7 @@ use chrono::{DateTime, TimeZone, Utc};
 use super::{Journal, Observer, Step};
 use crate::backup::retention::{Guards, Policy, judge};
 use crate::backup::store::Orphan;
-use crate::backup::undo::{Bounds, Entry, Of, of};
+use crate::backup::undo::{Bounds, Of, of};
 use crate::backup::{Manifest, Snapshot, Store, Stores};
 use crate::error::{Error, Hint, InputError, OperationError, Result, StoreError};
 use crate::instance;
@@ -47,7 +47,7 @@ pub struct Judged {
 pub struct Pruning {
     /// Every snapshot that was considered, store by store, oldest first.
     pub judged: Vec<Judged>,
-    /// Incomplete snapshots that interrupted runs left.
+    /// Incomplete snapshots that interrupted runs left, and young ones that another run may be storing.
     pub orphans: Vec<Orphan>,
     /// Snapshots that could not be read or verified. They are not deleted.
     pub warnings: Vec<Error>,
@@ -126,17 +126,26 @@ impl Pruning {
     }
 
     /// Deletes the snapshots, and the leftovers of interrupted runs. One that cannot be deleted does not stop the others; the
-    /// errors are returned. After an interruption, a snapshot is listed and complete, or not listed.
+    /// errors are returned. After an interruption, a snapshot is listed and complete, or not listed; the
+    /// next run on the same `stores` deletes the rest of it.
     ///
     /// # Errors
     /// The observer refuses to continue; the remaining snapshots stay.
-    pub fn carry_out(&self, observer: &mut dyn Observer) -> Result<Vec<Error>> {
+    pub fn carry_out(&self, stores: &Stores, observer: &mut dyn Observer) -> Result<Vec<Error>> {
         let mut failed = Vec::new();
+        // A full disk, which is what this is often for, must not be in the way.
+        let scratch = match self.removed().next() {
+            Some(_) => stores.scratch().ok(),
+            None => None,
+        };
         for snapshot in self.removed() {
             observer.step(&Step::Remove { snapshot: snapshot.manifest.id.clone() })?;
-            failed.extend(snapshot.remove().err());
+            failed.extend(match &scratch {
+                Some(scratch) => snapshot.remove_noted(scratch).err(),
+                None => snapshot.remove().err(),
+            });
         }
-        for orphan in &self.orphans {
+        for orphan in self.orphans.iter().filter(|orphan| !orphan.young) {
             failed.extend(orphan.remove().err());
         }
         Ok(failed)
@@ -144,36 +153,50 @@ impl Pruning {
 }
 
 /// Deletes the undo snapshots of `instance` beyond the limits of `store`. Those with the ids `made` stay: they are new, even if
-/// the clock was set back.
+/// the clock was set back. Those at the same location under another name are from before the instance was renamed, or from another
+/// host: only old ones are deleted.
 pub(super) fn bound(store: &Store, instance: Of<'_>, made: &[&str], now: DateTime<Utc>) -> Result<()> {
     let listed = store.list()?.snapshots;
     let undo: Vec<&Snapshot> = listed.iter().filter(|one| one.manifest.undo && of(&one.manifest) == instance).collect();
     let judged = judge_undo(&undo, &store.bounds(), now);
     let goes = |one: &Snapshot| !made.contains(&one.manifest.id.as_str());
     let surplus = undo.iter().zip(judged).filter(|(one, reasons)| reasons.is_empty() && goes(one));
-    surplus.map(|(one, _)| one).try_for_each(|one| one.remove())
+    surplus.map(|(one, _)| one).try_for_each(|one| one.remove())?;
+    former(&listed, store, instance, now).into_iter().try_for_each(Snapshot::remove)
+}
+
+/// The undo snapshots at the place of `instance`, under names that no configured instance has, that are too old.
+fn former<'s>(listed: &'s [Snapshot], store: &Store, instance: Of<'_>, now: DateTime<Utc>) -> Vec<&'s Snapshot> {
+    let mut seen: BTreeMap<&str, u64> = BTreeMap::new();
+    let mut old = Vec::new();
+    for one in listed.iter().rev() {
+        let (name, origin) = of(&one.manifest);
+        if !one.manifest.undo || origin != instance.1 || name == instance.0 || store.is_other(name) {
+            continue;
+        }
+        let nth = seen.entry(name).or_default();
+        if !store.bounds().outlives(*nth, one.manifest.created, now) {
+            old.push(one);
+        }
+        *nth += 1;
+    }
+    old
 }
 
 /// Why each of these undo snapshots of one store, oldest first, is kept by `bounds`, for each instance by itself.
 fn judge_undo(all: &[&Snapshot], bounds: &Bounds, now: DateTime<Utc>) -> Vec<Vec<String>> {
     let mut by_instance: BTreeMap<Of<'_>, Vec<usize>> = BTreeMap::new();
-    for (n, snapshot) in all.iter().enumerate().rev() {
+    for (n, snapshot) in all.iter().enumerate() {
         by_instance.entry(of(&snapshot.manifest)).or_default().push(n);
     }
     let mut reasons = vec![Vec::new(); all.len()];
     for members in by_instance.values() {
-        let entries: Vec<Entry> = members.iter().map(|n| entry(all[*n])).collect();
-        for (n, reason) in members.iter().zip(bounds.judge(&entries, now)) {
+        let sized: Vec<(&Manifest, u64)> = members.iter().map(|n| (&all[*n].manifest, all[*n].size)).collect();
+        for (n, reason) in members.iter().zip(bounds.judge(&sized, now)) {
             reasons[*n].extend(reason);
         }
     }
     reasons
-}
-
-/// The properties of an undo snapshot that the limits use.
-fn entry(snapshot: &Snapshot) -> Entry {
-    let manifest = &snapshot.manifest;
-    Entry { created: manifest.created, size: snapshot.size, whole: manifest.is_whole() }
 }
 
 /// Whether an operation on the instance of this snapshot was interrupted. An unreadable journal counts as one.

@@ -8,7 +8,7 @@ use chrono::Utc;
 
 use super::apply::Work;
 use super::kept;
-use crate::backup::undo::{Of, is_base, of};
+use crate::backup::undo::{Chain, Of, is_base, of};
 use crate::backup::{Changed, Manifest, Snapshot, Store};
 use crate::engine::EngineKind;
 use crate::engine::space::read_space;
@@ -57,7 +57,7 @@ pub(super) fn check(instance: &Instance, store: &Store, work: &Work<'_>) -> Resu
     let origin = instance.origin();
     let meant = (instance.name.as_str(), origin.as_str());
     let small = size > LARGE && work.may_change() == Changed::Configuration && bases(&listed, meant).next().is_some();
-    let archive = if small { LARGE / 2 } else { size / 2 + extras(instance) / 2 } + SPARE;
+    let archive = if small { LARGE / 2 } else { size / 2 + extras(instance, work) / 2 } + SPARE;
     let data = needed_in_data(instance, work, size);
     // On one disk they share the free space.
     let shared = device(folder) == device(instance.work());
@@ -89,8 +89,8 @@ fn staged_size(instance: &Instance) -> u64 {
     rows.map_or_else(|_| instance.size(), |space| space.tables.values().map(|table| table.rows).sum())
 }
 
-fn extras(instance: &Instance) -> u64 {
-    instance.extras(false).iter().map(|folder| files::folder_size(folder)).sum()
+fn extras(instance: &Instance, work: &Work<'_>) -> u64 {
+    instance.extras(work.restores_screenshots()).iter().map(|folder| files::folder_size(folder)).sum()
 }
 
 /// Bytes that the staged copy and the work itself need in the data folder.
@@ -138,7 +138,7 @@ fn make_room_for_copy(instance: &Instance, needed: u64) -> Result<()> {
     files::require_space(work, needed)
 }
 
-/// The undo snapshots in `store` to delete, oldest first, where `needed` bytes are not free beside the `taken` ones that
+/// The undo snapshots in `store` to delete, in this order, where `needed` bytes are not free beside the `taken` ones that
 /// something else uses on the same disk.
 ///
 /// # Errors
@@ -156,13 +156,13 @@ fn removable(
         return Ok(Vec::new());
     }
     let now = Utc::now();
-    let mut undo: Vec<Snapshot> =
+    let undo: Vec<Snapshot> =
         listed.into_iter().filter(|one| one.manifest.undo && of(&one.manifest) == instance).collect();
-    undo.pop();
-    if keeps_base {
-        let base = undo.iter().rposition(|one| is_base(&one.manifest, instance, now));
-        base.map(|at| undo.remove(at));
-    }
+    let base = undo.iter().rposition(|one| is_base(&one.manifest, instance, now)).filter(|_| keeps_base);
+    let manifests: Vec<&Manifest> = undo.iter().map(|one| &one.manifest).collect();
+    // What undos have used goes first.
+    let order = Chain::of(&manifests).removal_order(base);
+    let undo: Vec<Snapshot> = order.into_iter().map(|at| undo[at].clone()).collect();
     let removable: u64 = undo.iter().map(|one| one.size).sum();
     if free + removable < needed {
         return Err(Error::Store(StoreError::Full {

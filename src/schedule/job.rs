@@ -334,11 +334,11 @@ impl Round<'_> {
         let pruning = Pruning::plan(stores, &choice, host.now(), &self.job.when.zone(), &self.world.instances)?;
         let removed = pruning.removed().count();
         ended.removed += removed;
-        for orphan in &pruning.orphans {
+        for orphan in pruning.orphans.iter().filter(|orphan| !orphan.young) {
             let said = format!("deleting what an interrupted run left: {}", orphan.location());
             host.log(&self.event(name, Level::Info, "leftover_deleted", said).with(json!({"path": orphan.location()})));
         }
-        let failed = pruning.carry_out(host)?;
+        let failed = pruning.carry_out(stores, host)?;
         if removed > 0 {
             let said = format!("deleted {} by the retention policy", counted(removed, "snapshot"));
             host.log(&self.event(name, Level::Info, "snapshots_deleted", said).with(json!({"deleted": removed})));

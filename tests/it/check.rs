@@ -164,3 +164,64 @@ fn status_warns_of_a_backup_that_is_old_or_not_there() {
     let document: Json = serde_json::from_str(&ran.out).unwrap();
     assert_eq!((ran.exit, &document["backup"]["state"]), (0, &"unknown".into()), "{}", ran.err);
 }
+
+#[test]
+fn a_store_that_only_a_job_uses_is_checked_and_labels_are_unique() {
+    let lab = Lab::sqlite("2.5.3");
+    let config = lab.root.path().join("kumadb.toml");
+    let other = lab.root.path().join("other");
+    let text = format!(
+        "[stores.near]\naddress = '{}'\n[stores.far]\naddress = '{}'\n[instances.alpha]\ntarget = '{}'\nstores = ['near']\n\
+         [jobs.nightly]\ncron = '@daily'\ninstances = ['alpha']\nstores = ['far']\n",
+        lab.store().display(),
+        other.display(),
+        lab.target
+    );
+    std::fs::write(&config, text).unwrap();
+    let run =
+        |line: &str| Ran::of(lab.bare().env_remove("KUMADB_STORE").env("KUMADB_CONFIG", &config).args(words(line)));
+    assert_eq!(run("-t alpha backup create").exit, 0);
+    let checked = run("backup check");
+    assert_eq!(checked.exit, 2, "{checked:?}");
+    assert!(checked.out.contains("\nCRITICAL: alpha: no backup in far"), "{checked:?}");
+    assert_eq!(run("backup schedule --once nightly").exit, 0);
+    let checked = run("backup check");
+    assert_eq!(checked.exit, 0, "{checked:?}");
+    assert!(checked.out.contains("'alpha@near age'=") && checked.out.contains("'alpha@far age'="), "{checked:?}");
+
+    // Two folders of one name.
+    let lab = Lab::sqlite("2.5.3");
+    let second = lab.root.path().join("second/data");
+    let mut init = lab.bare();
+    assert_eq!(Ran::of(init.args(["init"]).arg(&second)).exit, 0);
+    lab.ok("backup create");
+    assert_eq!(Ran::of(lab.bare().arg("-t").arg(&second).args(["backup", "create"])).exit, 0);
+    let both = Ran::of(lab.bare().args(["backup", "check"]));
+    assert_eq!(both.exit, 0, "{both:?}");
+    for origin in [lab.folder(), second] {
+        let label = format!("'data ({})@{} age'=", origin.display(), lab.store().display());
+        assert_eq!(both.out.matches(&label).count(), 1, "{label}: {}", both.out);
+    }
+}
+
+#[test]
+fn times_are_local_with_their_zone_and_utc_in_json() {
+    let lab = Lab::sqlite("2.5.3");
+    lab.ok("backup create");
+    lab.ok("monitor add group --name A");
+    let there = |line: &str| Ran::of(lab.bare().env("TZ", "KUMA-5:30").args(["-t", &lab.target]).args(words(line))).out;
+    for line in [
+        "backup list",
+        "backup list --undo",
+        "backup show latest",
+        "status",
+        "undo --dry-run",
+        "backup prune --keep-last 1",
+    ] {
+        assert!(there(line).contains(" +05:30"), "{line}: {}", there(line));
+    }
+    let created =
+        serde_json::from_str::<Json>(&there("--json backup list")).unwrap()["snapshots"][0]["manifest"]["created"]
+            .clone();
+    assert!(created.as_str().unwrap().ends_with('Z'), "{created}");
+}

@@ -348,8 +348,7 @@ fn fail_everywhere(place: &Place, how: How) -> Tried {
         if !kept::list(&place.instance()).is_empty() {
             assert!(matches!(place.resume(), Ok(Resumed::Packed(..))), "point {at} {how:?}");
         }
-        let left: Vec<_> =
-            std::fs::read_dir(place.instance().work()).unwrap().map(|e| e.unwrap().file_name()).collect();
+        let left = crate::lab::left_in(place.instance().work());
         assert_eq!(left, ["lock"], "point {at} {how:?}: left behind");
     }
     tried

@@ -254,10 +254,7 @@ impl Docked {
 
     /// What is in our own folder.
     pub fn left(&self) -> Vec<String> {
-        let entries = fs::read_dir(self.folder.path().join(".kumadb")).into_iter().flatten().flatten();
-        let mut names: Vec<String> = entries.map(|entry| entry.file_name().into_string().unwrap()).collect();
-        names.sort();
-        names
+        crate::lab::left_in(&self.folder.path().join(".kumadb"))
     }
 
     /// Helper containers of this instance that are still there.

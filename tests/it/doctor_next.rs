@@ -339,7 +339,7 @@ fn kill_everywhere(lab: &Lab, damage: &dyn Fn(), state: &dyn Fn() -> String, bet
         let new = state();
         assert!(between || left == old || left == new, "point {at}: {old} -> {left} -> {new}");
         assert_ne!(old, new);
-        let kept: Vec<_> = fs::read_dir(&work).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        let kept = crate::lab::left_in(&work);
         assert_eq!(kept, ["lock"], "point {at}");
         if status.success() {
             return at - 1;

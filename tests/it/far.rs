@@ -17,6 +17,7 @@ use crate::containers::follow_log;
 use crate::docked::{self, Docked, Kind, Ran, both};
 use crate::dockerd::{self, cli};
 use crate::rounds;
+use crate::sshd::Sshd;
 use crate::wait::wait_until;
 
 /// A machine that sees the engine of `lab`, and nothing of the data folder.
@@ -364,4 +365,29 @@ fn cut_off(laptop: &Laptop<'_>, engine: &str, what: &str, cuts: usize, more: &[&
     }
     let [old, new] = seen;
     println!("{what}: {cuts} cuts, {old} old, {new} new, a whole write takes {:.1} s", whole.as_secs_f64());
+}
+
+#[test]
+fn undo_works_where_the_files_are_also_over_ssh() {
+    both(|kind| {
+        let Some(lab) = Docked::up(kind) else { return };
+        let laptop = Laptop::of(&lab);
+        laptop.kumadb(&["monitor", "add", "group", "--name", "First"]).ended(0);
+        laptop.kumadb(&["monitor", "edit", "Shop", "-s", "interval=77"]).ended(0);
+        let shown = laptop.kumadb(&["undo", "--dry-run"]).ended(0);
+        assert!(shown.out.contains("~ monitor `Shop`: interval 77 → "), "{shown:?}");
+        laptop.kumadb(&["undo"]).ended(9).said("--yes");
+        laptop.kumadb(&["--yes", "undo"]).ended(0).said("the server is up again");
+        assert_eq!(lab.sql("SELECT count(*) FROM monitor WHERE `interval` = 77"), ["0"]);
+        let Some(sshd) = Sshd::start() else { return };
+        let address = format!("ssh://root@127.0.0.1:{}", sshd.port);
+        let args = ["-H", address.as_str(), "-t", lab.server.name.as_str(), "--yes", "--json", "undo"];
+        let undone = ran(laptop.command(&args).env("PATH", sshd.path())).ended(0);
+        assert_eq!(undone.json()["verb"], "monitor add", "{undone:?}");
+        assert_eq!(lab.monitors(), ["Shop", "Off"]);
+        lab.is_well();
+        let none =
+            ran(laptop.command(&["-H", &address, "-t", &lab.server.name, "--yes", "undo"]).env("PATH", sshd.path()));
+        none.ended(8).said("to undo in");
+    });
 }

@@ -329,3 +329,12 @@ pub fn instance_at(target: &str, here: &Path, state: PathBuf) -> Instance {
     }));
     Sight { docker, here: here.to_owned(), state, beside: false }.find(Some(target)).unwrap()
 }
+
+/// What a run left in the folder `work` besides the note of its undo snapshot's store, which stays.
+pub fn left_in(work: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(work).into_iter().flatten().flatten();
+    let mut names: Vec<String> = entries.map(|entry| entry.file_name().into_string().unwrap()).collect();
+    names.retain(|name| name != "last-undo.json");
+    names.sort();
+    names
+}

@@ -236,3 +236,41 @@ fn prunes_every_store_for_itself_and_a_store_that_fails_hides_no_other() {
         assert_eq!(listed(&away.lab).len(), 1);
     }
 }
+
+#[test]
+fn what_a_killed_prune_or_create_left_is_cleared_when_that_is_safe() {
+    use std::time::{Duration, SystemTime};
+    let lab = Lab::sqlite("2.5.3");
+    let made = lab.json("backup create");
+    let archive = std::path::PathBuf::from(made["path"].as_str().unwrap());
+    let manifest = archive.with_file_name(format!("{}.json", archive.file_name().unwrap().to_str().unwrap()));
+    let text = std::fs::read(&manifest).unwrap();
+    lab.ok("backup create");
+    let prune = || lab.json("backup prune --keep-last 5 --yes");
+    // As if it had been killed between the two: a note says what was being removed, and nobody has its lock.
+    std::fs::remove_file(&archive).unwrap();
+    let scratch = lab.store().join(".kumadb-killed");
+    std::fs::create_dir(&scratch).unwrap();
+    let name = format!("data/{}", archive.file_name().unwrap().to_str().unwrap());
+    let note = serde_json::json!([{"store": lab.store(), "name": name, "upload": null}]);
+    std::fs::write(scratch.join("putting.json"), note.to_string()).unwrap();
+    lab.ok("backup create");
+    assert!(!manifest.exists() && !scratch.exists());
+    // Without a note, it is named while it is young, and removed after an hour by the clock of its own file system.
+    std::fs::write(&manifest, text).unwrap();
+    let young = prune();
+    assert_eq!(young["young_leftovers"][0], manifest.display().to_string(), "{young:#}");
+    assert!(manifest.exists() && young["leftovers"].as_array().unwrap().is_empty(), "{young:#}");
+    assert!(lab.ok("backup prune --keep-last 5 --yes").contains("incomplete: another run may be storing it"));
+    let file = std::fs::File::options().write(true).open(&manifest).unwrap();
+    file.set_modified(SystemTime::now() - Duration::from_secs(3_700)).unwrap();
+    // A run that is at work in this store may be the one.
+    let busy = lab.store().join(".kumadb-busy");
+    std::fs::create_dir(&busy).unwrap();
+    let lock = kumadb::files::Lock::take(&busy.join("lock"), "pid 1").unwrap();
+    prune();
+    assert!(manifest.exists());
+    drop(lock);
+    assert_eq!(prune()["leftovers"][0], manifest.display().to_string());
+    assert!(!manifest.exists());
+}

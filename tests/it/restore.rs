@@ -191,7 +191,7 @@ fn files_beside_the_database_come_back_and_others_stay() {
     fs::write(file("upload/logo1.png"), "another").unwrap();
     fs::write(file("upload/logo2.png"), "newer").unwrap();
     let said = lab.ok(&format!("restore {made} --yes"));
-    assert!(said.trim_end().ends_with(", with 2 files"), "{said}");
+    assert!(said.trim_end().ends_with(", and 2 files"), "{said}");
     let read = |name: &str| fs::read_to_string(file(name)).unwrap();
     assert_eq!((read("docker-tls/cellar/key.pem"), read("upload/logo1.png")), ("key".into(), "icon".into()));
     assert_eq!(read("upload/logo2.png"), "newer");

@@ -8,7 +8,7 @@ use std::process::Command;
 use kumadb::backup::{Held, Store};
 use kumadb::engine::mariadb::Address;
 use kumadb::error::Result;
-use kumadb::run::rebuild::{Database, Rebuild};
+use kumadb::run::rebuild::{Database, Maker, Rebuild};
 use kumadb::run::{Observer, Step};
 
 use crate::cloud::Cloud;
@@ -289,6 +289,7 @@ fn child_that_is_killed() {
     let held = Held::open(Path::new(&variable("KUMADB_RESTORE_HELD").unwrap())).unwrap();
     let folder = variable("KUMADB_RESTORE_FOLDER").map(PathBuf::from);
     let database = match variable("KUMADB_RESTORE_SOCKET") {
+        None if variable("KUMADB_RESTORE_EMBEDDED").is_some() => Database::Embedded(Maker::Local),
         None => Database::Sqlite,
         Some(socket) => {
             Database::External(Address::on_socket(socket, variable("KUMADB_RESTORE_USER").unwrap(), "again"))
@@ -521,4 +522,147 @@ fn the_page_for_a_new_host_ends_with_a_server_that_beats() {
         }
         cli(&["rm", "-f", "-v", &name]);
     });
+}
+
+/// Processes of a MariaDB whose data is below `folder`.
+fn servers_below(folder: &Path) -> Vec<String> {
+    let wanted = format!("--datadir={}/", folder.display());
+    let lines =
+        fs::read_dir("/proc").unwrap().flatten().filter_map(|entry| fs::read(entry.path().join("cmdline")).ok());
+    let lines = lines.map(|line| String::from_utf8_lossy(&line).into_owned());
+    lines.filter(|line| line.split('\0').any(|arg| arg.starts_with(&wanted))).collect()
+}
+
+#[test]
+fn a_killed_run_that_makes_a_mariadb_leaves_nothing_that_the_next_one_does_not_clear() {
+    let Some(lab) = Lab::mariadb("2.5.3").filter(|_| rustix::process::geteuid().is_root()) else { return };
+    lab.ok("monitor add push --name Job");
+    lab.ok("backup create");
+    let held = lab.root.path().join("held");
+    let open = || {
+        let snapshots = Store::new(lab.store()).list().unwrap().snapshots;
+        let backup = snapshots.into_iter().find(|one| !one.manifest.undo).unwrap();
+        backup.unpack(&held).unwrap()
+    };
+    let new = lab.root.path().join("new");
+    let mut left_running = 0;
+    for step in 1..=5 {
+        open();
+        let mut child = Command::new(std::env::current_exe().unwrap());
+        child.args(["--exact", "restore_to::child_that_is_killed", "--nocapture"]);
+        child.env("KUMADB_RESTORE_STEP", step.to_string()).env("KUMADB_RESTORE_HELD", &held);
+        child.env("KUMADB_RESTORE_FOLDER", &new).env("KUMADB_RESTORE_EMBEDDED", "yes");
+        let ended = child.output().unwrap();
+        assert!(ended.status.code().is_none(), "{step}: {ended:?}");
+        assert!(!new.join("mariadb").exists() && !new.join("db-config.json").exists(), "step {step}");
+        left_running += servers_below(&new).len();
+    }
+    assert!(left_running > 0, "no step was in the middle of it");
+    ok(&lab, "restore latest --to ./new");
+    assert_eq!(servers_below(&new), Vec::<String>::new());
+    let names: Vec<String> = tree(&new).into_iter().map(|(name, _)| name).filter(|name| !name.contains('/')).collect();
+    assert_eq!(names, ["db-config.json", "mariadb"]);
+}
+
+#[test]
+fn a_helper_container_of_a_killed_run_is_removed_by_the_next() {
+    let Some(lab) = Docked::up(Kind::MariaDb) else { return };
+    lab.wait_beat();
+    lab.kumadb(&["backup", "create"]).ended(0);
+    let data = lab.root().join("restored");
+    let to = data.to_str().unwrap();
+    let image = dockerd::Image::Full.name();
+    let helpers = || -> Vec<String> {
+        let about = format!("restore to {to}/.kumadb-restore/data");
+        let listed = cli(&["ps", "-a", "--format", "{{.Labels}}"]);
+        listed.lines().filter(|line| line.contains(&about)).map(str::to_owned).collect()
+    };
+    let args = ["restore", "latest", "--to", to, "--image", image];
+    let mut killed = 0;
+    for more in [0, 300, 2_000] {
+        let mut child = lab.command(&lab.server.name).args(args).stdin(std::process::Stdio::null()).spawn().unwrap();
+        wait_until(60, "a helper", || !helpers().is_empty() || child.try_wait().unwrap().is_some());
+        std::thread::sleep(std::time::Duration::from_millis(more));
+        let _ = child.kill();
+        killed += usize::from(child.wait().unwrap().code().is_none());
+        assert!(helpers().len() <= 1, "{:?}", helpers());
+    }
+    assert!(killed > 0);
+    lab.kumadb(&args).ended(0);
+    assert_eq!(helpers(), Vec::<String>::new());
+    assert!(data.join("mariadb").exists() && !data.join(".kumadb-restore").exists());
+}
+
+#[test]
+fn a_damaged_snapshot_names_the_next_older_valid_one() {
+    let lab = with_files();
+    let first = lab.json("backup list")["snapshots"][0]["manifest"]["id"].as_str().unwrap().to_owned();
+    for _ in 0..2 {
+        let made = lab.json("backup create");
+        let path = made["path"].as_str().unwrap();
+        let mut bytes = fs::read(path).unwrap();
+        let middle = bytes.len() / 2;
+        bytes[middle] ^= 0xff;
+        fs::write(path, bytes).unwrap();
+        lab.leave_out(Path::new(path));
+    }
+    let before = lab.content();
+    for line in ["restore latest --yes", "restore --before 0h --yes"] {
+        let failed = lab.fails(7, line);
+        assert!(failed.err.contains("the next older valid snapshot is"), "{}", failed.err);
+        assert!(failed.err.contains(&format!("kumadb restore {first}\n")), "{}", failed.err);
+    }
+    assert!(lab.content() == before);
+    fails(&lab, 7, "restore latest --to ./new", &format!("kumadb restore {first} --to ./new"));
+    assert!(!lab.root.path().join("new").exists());
+    ok(&lab, &format!("restore {first} --to ./new"));
+}
+
+#[test]
+fn no_place_inside_another_and_no_place_that_is_none() {
+    let lab = with_files();
+    let before = (tree(&lab.store()), lab.content());
+    let none = run(&lab, "restore latest --to nowhere");
+    assert_eq!(none.exit, 8, "{none:?}");
+    assert!(none.err.contains("cannot restore to `nowhere`: it is not a path"), "{}", none.err);
+    assert!(none.err.contains("use ./nowhere") && none.err.matches("error:").count() == 1, "{}", none.err);
+    let store = lab.store().display().to_string();
+    fails(&lab, 9, &format!("restore latest --to {store}/new"), "it is inside the store");
+    fails(&lab, 9, &format!("restore latest --to {store}"), "it is inside the store");
+    fails(&lab, 9, "restore latest --to ./data/new", "it is inside the data folder");
+    fails(&lab, 9, "restore latest --to ./data/upload/deep/new", "it is inside the data folder");
+    let root = lab.root.path().display().to_string();
+    fails(&lab, 9, &format!("restore latest --to {root}"), "is inside it");
+    // A folder that contains a data folder is not empty.
+    fs::create_dir(lab.root.path().join("above")).unwrap();
+    fs::rename(lab.folder(), lab.root.path().join("above/data")).unwrap();
+    fails(&lab, 9, "restore latest --to ./above", "it is not empty");
+    fs::rename(lab.root.path().join("above/data"), lab.folder()).unwrap();
+    // Also a store that is not there yet.
+    let later = format!("--store {store},./later/store restore latest --to ./later");
+    fails(&lab, 9, &later, "is inside it");
+    // Through a link.
+    std::os::unix::fs::symlink(lab.folder(), lab.root.path().join("link")).unwrap();
+    fails(&lab, 9, "restore latest --to ./link/new", "it is inside the data folder");
+    assert!((tree(&lab.store()), lab.content()) == before);
+}
+
+#[test]
+fn two_folders_of_one_name_are_told_apart() {
+    let lab = with_files();
+    ok(&lab, "init other/data");
+    let other = lab.root.path().join("other/data");
+    let created = Ran::of(lab.bare().arg("-t").arg(&other).args(["backup", "create"]));
+    assert_eq!(created.exit, 0, "{created:?}");
+    for line in ["restore latest --to ./new", "restore latest --of data --to ./new", "restore --before 0h --to ./new"] {
+        let refused = run(&lab, line);
+        assert_eq!(refused.exit, 8, "{line}: {refused:?}");
+        for origin in [&lab.folder(), &other] {
+            assert!(refused.err.contains(&format!("{} (newest: `", origin.display())), "{}", refused.err);
+        }
+        assert!(refused.err.contains("--of /"), "{}", refused.err);
+    }
+    assert!(!lab.root.path().join("new").exists());
+    ok(&lab, &format!("restore latest --of {} --to ./new", lab.folder().display()));
+    assert_eq!(dump(&lab.root.path().join("new/kuma.db")), lab.sql(".dump"));
 }

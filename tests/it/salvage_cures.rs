@@ -68,7 +68,7 @@ fn is_kept(lab: &Lab, damaged: &[u8]) {
     let kept = &listed["snapshots"].as_array().unwrap().last().unwrap()["manifest"];
     assert_eq!(kept["raw"], true);
     assert_eq!(kept["members"][0]["blake3"], blake3::hash(damaged).to_hex().as_str());
-    let left: Vec<_> = fs::read_dir(lab.folder().join(".kumadb")).unwrap().map(|e| e.unwrap().file_name()).collect();
+    let left = crate::lab::left_in(&lab.folder().join(".kumadb"));
     assert_eq!(left, ["lock"]);
 }
 
@@ -246,8 +246,7 @@ fn leaves_the_damaged_file_as_it_was_whichever_step_fails() {
                     "step {at}: {error}"
                 );
                 assert_eq!(fs::read(file(&lab)).unwrap(), damaged, "step {at}");
-                let left: Vec<_> =
-                    fs::read_dir(lab.folder().join(".kumadb")).unwrap().map(|e| e.unwrap().file_name()).collect();
+                let left = crate::lab::left_in(&lab.folder().join(".kumadb"));
                 assert_eq!(left, ["lock"], "step {at}");
                 failed += 1;
             }
@@ -311,8 +310,7 @@ fn killed_at_any_step_it_is_the_damaged_database_or_the_new_one() {
                 new += 1;
             }
         }
-        let left: Vec<_> =
-            fs::read_dir(lab.folder().join(".kumadb")).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        let left = crate::lab::left_in(&lab.folder().join(".kumadb"));
         assert_eq!(left, ["lock"], "step {at}");
         if status.success() {
             break;

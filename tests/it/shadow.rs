@@ -233,7 +233,7 @@ impl Place {
         let wanted = Held::open(&self.root.join(name)).unwrap();
         let counted = points.clone();
         instance.wrap = Some(Arc::new(move |connect| Box::new(Counted(connect, counted.clone()))));
-        let work = Work::Load { wanted: &wanted, kept: &[], merges: false };
+        let work = Work::Load { wanted: &wanted, kept: &[], merges: false, shown: None };
         run::run(&instance, &self.store(), &work, &Settings::new("restore"), &mut points.clone())
     }
 

@@ -203,6 +203,48 @@ fn a_store_that_restarts_is_waited_for() {
 }
 
 #[test]
+fn waiting_for_stores_is_said_once_each_and_done_at_the_same_time() {
+    let lab = Lab::sqlite("2.5.3");
+    lab.ok("backup create");
+    // Nothing listens there.
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let begin = |line: &str| {
+        let mut command = lab.process();
+        command.env("AWS_ACCESS_KEY_ID", "key").env("AWS_SECRET_ACCESS_KEY", "secret").env("AWS_REGION", "local");
+        command.env("AWS_ENDPOINT_URL", format!("http://127.0.0.1:{port}"));
+        let stores = format!("s3://one/kuma,{},s3://two/kuma", lab.store().display());
+        command.env_remove("KUMADB_STORE").args(["-t", &lab.target, "--store", &stores]).args(words(line));
+        command
+    };
+    let run = |line: &str| Ran::of(&mut assert_cmd::Command::from_std(begin(line)));
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let began = Instant::now();
+            let listed = run("--json backup list");
+            assert_eq!(listed.exit, 3, "{}", listed.err);
+            // Both are asked again for 30 s, but not one after the other.
+            assert!(began.elapsed() < Duration::from_secs(55), "{:?}", began.elapsed());
+            let document: Json = serde_json::from_str(&listed.out).unwrap();
+            assert_eq!(document["snapshots"].as_array().unwrap().len(), 1);
+            for store in ["s3://one/kuma", "s3://two/kuma"] {
+                let line = format!("store {store}: connection refused, retrying for up to 30 s\n");
+                assert_eq!(listed.err.matches(&line).count(), 1, "{}", listed.err);
+            }
+        });
+        scope.spawn(|| assert!(!run("-q backup list").err.contains("retrying")));
+        // The state of the instance is shown all the same, and the check says which store.
+        let status = run("--json status");
+        let document: Json = serde_json::from_str(&status.out).unwrap();
+        assert_eq!((status.exit, &document["backup"]["state"]), (0, &"ok".into()), "{}", status.err);
+        assert!(status.err.contains("cannot list the store `s3://one/kuma`"), "{}", status.err);
+        let began = Instant::now();
+        let check = run("backup check");
+        assert!(check.exit == 1 && began.elapsed() < Duration::from_secs(20), "{:?} {}", began.elapsed(), check.out);
+        assert!(check.out.contains("unreachable: cannot list the store `s3://two/kuma`"), "{}", check.out);
+    });
+}
+
+#[test]
 fn waiting_for_a_store_ends_with_the_first_signal() {
     let lab = Lab::sqlite("2.5.3");
     let cloud = Cloud::start();

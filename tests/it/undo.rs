@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::Command;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use kumadb::backup::undo::{Bounds, Entry, next, parse_age, parse_size};
+use kumadb::backup::undo::{Bounds, next, parse_age, parse_size};
 use kumadb::backup::{Manifest, Store};
 use kumadb::error::Result;
 use kumadb::model::{Maker, new_monitor};
@@ -45,20 +45,26 @@ fn undo_after_undo_goes_back_step_by_step_and_a_redo_forward() {
 #[test]
 fn the_bounds_keep_the_newest_and_a_base_whatever_they_say() {
     let now = Utc::now();
-    let entry = |hours: i64, size: u64, whole: bool| Entry { created: now - TimeDelta::hours(hours), size, whole };
-    let kept = |bounds: Bounds, all: &[Entry]| -> Vec<usize> {
-        let judged = bounds.judge(all, now);
+    let entry = |hours: i64, size: u64, whole: bool| {
+        let made = Manifest { created: now - TimeDelta::hours(hours), ..manifest("a", 0, None) };
+        (Manifest { without: if whole { Vec::new() } else { vec!["heartbeat".into()] }, ..made }, size)
+    };
+    // Newest first.
+    let kept = |bounds: Bounds, all: &[(Manifest, u64)]| -> Vec<usize> {
+        let sized: Vec<(&Manifest, u64)> = all.iter().rev().map(|(manifest, size)| (manifest, *size)).collect();
+        let mut judged = bounds.judge(&sized, now);
+        judged.reverse();
         (0..all.len()).filter(|n| judged[*n].is_some()).collect()
     };
     let bounds = Bounds { keep_last: 2, max_count: 4, max_age: 24, max_size: 100 };
-    let small: Vec<Entry> = (0..6).map(|n| entry(n, 1, true)).collect();
+    let small: Vec<(Manifest, u64)> = (0..6).map(|n| entry(n, 1, true)).collect();
     assert_eq!(kept(bounds, &small), [0, 1, 2, 3]);
-    let old: Vec<Entry> = (0..6).map(|n| entry(n * 20, 1, true)).collect();
+    let old: Vec<(Manifest, u64)> = (0..6).map(|n| entry(n * 20, 1, true)).collect();
     assert_eq!(kept(bounds, &old), [0, 1], "one of 40 hours is too old, those before stay");
-    let large: Vec<Entry> = (0..6).map(|n| entry(n, 45, true)).collect();
+    let large: Vec<(Manifest, u64)> = (0..6).map(|n| entry(n, 45, true)).collect();
     assert_eq!(kept(bounds, &large), [0, 1]);
     assert_eq!(kept(bounds, &[entry(1, 900, true), entry(2, 900, true), entry(3, 1, true)]), [0, 1]);
-    let parts: Vec<Entry> = (0..7).map(|n| entry(n, 1, n == 6)).collect();
+    let parts: Vec<(Manifest, u64)> = (0..7).map(|n| entry(n, 1, n == 6)).collect();
     assert_eq!(kept(bounds, &parts), [0, 1, 2, 3, 6], "the others rely on the whole one");
     let default = Bounds::default();
     assert_eq!((default.keep_last, default.max_count, default.max_age, default.max_size), (3, 50, 720, 1 << 30));
@@ -505,4 +511,291 @@ fn two_instances_at_one_place_do_not_share_bounds() {
     on("two", "monitor add group --name C");
     on("one", "backup prune --undo --yes");
     assert_eq!(listed(), ["one", "two"]);
+}
+
+/// A store that only knows manifests: what each undo snapshot would restore is a list of the writes that are in effect.
+struct Model {
+    bounds: Bounds,
+    all: Vec<Manifest>,
+    /// What was in effect before the write that made each of them.
+    before: BTreeMap<String, Vec<usize>>,
+    now: Vec<usize>,
+    writes: usize,
+}
+
+impl Model {
+    fn new(max_count: u64) -> Model {
+        let bounds = Bounds { keep_last: 1, max_count, ..Bounds::default() };
+        Model { bounds, all: Vec::new(), before: BTreeMap::new(), now: Vec::new(), writes: 0 }
+    }
+
+    fn add(&mut self, undone: Option<&Manifest>) {
+        let id = format!("{:08x}", self.before.len());
+        let start = DateTime::<Utc>::UNIX_EPOCH;
+        let mut made = manifest(&id, 0, undone.map(|one| one.id.as_str()));
+        // Old ones must not go by their age.
+        made.created = start + TimeDelta::seconds(self.before.len() as i64);
+        made.undoes_taken = undone.map(|one| one.created);
+        made.redoes = undone.is_some_and(|one| one.undoes.is_some());
+        self.before.insert(id, self.now.clone());
+        self.all.push(made);
+        let sized: Vec<(&Manifest, u64)> = self.all.iter().map(|one| (one, 1)).collect();
+        let judged = self.bounds.judge(&sized, start + TimeDelta::days(20));
+        let mut reasons = judged.into_iter();
+        self.all.retain(|_| reasons.next().unwrap().is_some());
+    }
+
+    fn write(&mut self) {
+        self.add(None);
+        self.writes += 1;
+        self.now.push(self.writes);
+    }
+
+    /// Undoes one step, which must be the last of those in effect; says whether there was one.
+    fn undo(&mut self) -> bool {
+        let Some(step) = next(&self.all.iter().collect::<Vec<_>>()).cloned() else { return false };
+        let then = self.before[&step.id].clone();
+        assert_eq!(then[..], self.now[..self.now.len() - 1], "{} of {:?}", step.id, self.all);
+        self.add(Some(&step));
+        self.now = then;
+        true
+    }
+
+    /// Redoes the newest undo, if one can be redone.
+    fn redo(&mut self) -> bool {
+        let Some(undo) = self.all.last().filter(|one| one.undoes.is_some()).cloned() else { return false };
+        let then = self.before[&undo.id].clone();
+        self.add(Some(&undo));
+        self.now = then;
+        true
+    }
+}
+
+#[test]
+fn as_many_steps_can_be_undone_as_the_bound_says() {
+    let mut model = Model::new(50);
+    (0..60).for_each(|_| model.write());
+    let undone = (0..60).take_while(|_| model.undo()).count();
+    assert_eq!((undone, model.now.len()), (50, 10));
+    assert!(model.all.len() <= 51, "{}", model.all.len());
+    // The newest redo is always there.
+    assert!(model.redo() && model.undo());
+    // Writes after undos count as any others.
+    (0..30).for_each(|_| model.write());
+    assert_eq!((0..60).take_while(|_| model.undo()).count(), 30);
+
+    // In any order, each undo goes exactly one step back, and a redo is undone as one step.
+    let mut random = 7u32;
+    for round in 0..200 {
+        let mut model = Model::new(2 + round % 5);
+        for _ in 0..60 {
+            random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            match (random >> 16) % 5 {
+                0 | 1 => model.write(),
+                2 | 3 => drop(model.undo()),
+                _ => drop(model.redo().then(|| model.undo())),
+            }
+        }
+    }
+}
+
+/// Writes the config file of `lab`, and says how it is named.
+fn config(lab: &Lab, name: &str, text: &str) -> String {
+    let path = lab.root.path().join(name);
+    fs::write(&path, text).unwrap();
+    format!("--config {}", path.display())
+}
+
+#[test]
+fn undo_after_undo_reaches_the_first_state() {
+    for lab in Lab::both("2.5.3") {
+        let bounded = config(&lab, "kumadb.toml", "[undo]\nkeep_last = 1\nmax_count = 6\n");
+        let first = configuration(&lab);
+        for name in ["A", "B", "C", "D", "E", "F"] {
+            lab.ok(&format!("monitor add group --name {name} {bounded}"));
+        }
+        let last = configuration(&lab);
+        for _ in 0..6 {
+            lab.ok(&format!("undo --yes {bounded}"));
+        }
+        assert_eq!(configuration(&lab), first, "{}", lab.engine());
+        let none = lab.fails(8, &format!("undo --yes {bounded}"));
+        assert!(
+            none.err.contains("no change of `") && none.err.contains(&lab.store().display().to_string()),
+            "{none:?}"
+        );
+        let listed = lab.json("backup list --undo")["snapshots"].as_array().unwrap().len();
+        assert!(listed <= 7, "{listed}");
+        // Forward again, and back.
+        let redo = lab.newest_undo();
+        lab.ok(&format!("undo {redo} --yes {bounded}"));
+        assert_eq!(lab.sql("SELECT name FROM monitor"), "A\n", "{}", lab.engine());
+        lab.ok(&format!("undo --yes {bounded}"));
+        assert_eq!(configuration(&lab), first, "{}", lab.engine());
+        assert_ne!(last, first);
+    }
+}
+
+#[test]
+fn undo_snapshots_of_a_former_name_go_when_they_are_old() {
+    let lab = Lab::sqlite("2.5.3");
+    let named = |name: &str, more: &str| {
+        config(&lab, "kumadb.toml", &format!("{more}\n[instances.{name}]\ntarget = '{}'\n", lab.target))
+    };
+    let before = named("alpha", "");
+    for name in ["A", "B", "C"] {
+        lab.ok(&format!("monitor add group --name {name} {before}"));
+    }
+    let count = |name: &str| {
+        let snapshots = Store::new(lab.store()).list().unwrap().snapshots;
+        snapshots.iter().filter(|one| one.manifest.instance == name).count()
+    };
+    let after = named("beta", "");
+    lab.ok(&format!("monitor add group --name D {after}"));
+    assert_eq!((count("alpha"), count("beta")), (3, 1));
+    // What was written under the old name is undone as before.
+    lab.ok(&format!("undo --yes {after}"));
+    lab.ok(&format!("undo --yes {after}"));
+    assert_eq!(lab.sql("SELECT group_concat(name) FROM monitor"), "A,B\n");
+    let old = named("beta", "[undo]\nkeep_last = 1\nmax_age = '0h'\n");
+    lab.ok(&format!("monitor add group --name E {old}"));
+    assert_eq!(count("alpha"), 1);
+}
+
+#[test]
+fn what_was_shown_is_done_or_nothing() {
+    for lab in Lab::both("2.5.3") {
+        lab.ok("monitor add group --name A");
+        let instance = instance_at(&lab.target, lab.root.path(), lab.root.path().join("state/kumadb/instances"));
+        let fingerprint = || {
+            let mut reader = instance.connect().unwrap().reader().unwrap();
+            let schema = reader.schema().unwrap();
+            kumadb::kuma::read::read_fingerprint(&mut *reader, &schema).unwrap()
+        };
+        let shown = fingerprint();
+        lab.sql("UPDATE monitor SET name = 'Changed'");
+        let before = lab.content();
+        let snapshots = Store::new(lab.store()).list().unwrap().snapshots;
+        let held = snapshots[0].unpack(&lab.root.path().join("held")).unwrap();
+        let load = |shown| {
+            let work = Work::Load { wanted: &held, kept: &[], merges: false, shown: Some(shown) };
+            let settings = Settings::new("undo");
+            run::run(&instance, &Store::new(lab.store()), &work, &settings, &mut run::Silent)
+        };
+        let refused = load(&shown).unwrap_err();
+        assert!(
+            matches!(refused, kumadb::Error::Operation(kumadb::error::OperationError::StaleDifference { .. })),
+            "{refused}"
+        );
+        assert!(refused.hint().unwrap().starts_with("run the same command again"), "{refused}");
+        assert!(lab.content() == before && !work(&lab).join("journal.json").exists(), "{}", lab.engine());
+        // Also what changes between the lock and the write.
+        let shown = fingerprint();
+        struct Meanwhile<'a>(&'a Lab);
+        impl Observer for Meanwhile<'_> {
+            fn step(&mut self, step: &Step) -> Result<()> {
+                if *step == Step::Journal {
+                    self.0.sql("UPDATE monitor SET name = 'Again'");
+                }
+                Ok(())
+            }
+        }
+        let load = Work::Load { wanted: &held, kept: &[], merges: false, shown: Some(&shown) };
+        let settings = Settings::new("undo");
+        let refused =
+            run::run(&instance, &Store::new(lab.store()), &load, &settings, &mut Meanwhile(&lab)).unwrap_err();
+        assert!(
+            matches!(refused, kumadb::Error::Operation(kumadb::error::OperationError::StaleDifference { .. })),
+            "{refused}"
+        );
+        assert_eq!(lab.sql("SELECT name FROM monitor"), "Again\n", "{}", lab.engine());
+        assert!(!work(&lab).join("journal.json").exists(), "{}", lab.engine());
+        lab.ok("undo --yes");
+        assert_eq!(lab.sql("SELECT count(*) FROM monitor"), "0\n", "{}", lab.engine());
+    }
+}
+
+#[test]
+fn undo_names_the_store_that_it_does_not_search() {
+    for lab in Lab::both("2.5.3") {
+        lab.ok("monitor add group --name A");
+        let other = lab.root.path().join("other");
+        let none = lab.fails(8, &format!("--store {} undo --yes", other.display()));
+        let store = lab.store().display().to_string();
+        assert!(none.err.contains(&format!("to undo in `{}`", other.display())), "{}", none.err);
+        assert!(none.err.contains(&format!("kumadb --store {store} undo")), "{}", none.err);
+        // An older change in this store is not undone without a word.
+        lab.ok(&format!("--store {} monitor add group --name B", other.display()));
+        let warned = lab.run("undo --dry-run");
+        assert!(
+            warned.err.contains(&format!("was stored in `{}`, which is not searched", other.display())),
+            "{warned:?}"
+        );
+        assert_eq!(lab.run(&format!("--store {} undo --dry-run", other.display())).err, "");
+        // What the folder says is shown and not believed.
+        fs::write(work(&lab).join("last-undo.json"), "{\"store\": \"a\\u001b[2J\", \"snapshot\": \"x\"}").unwrap();
+        assert!(
+            !lab.fails(8, &format!("--store {} undo --yes", lab.root.path().join("third").display()))
+                .err
+                .contains('\u{1b}')
+        );
+    }
+}
+
+#[test]
+fn screenshots_that_a_restore_overwrites_are_undone() {
+    let lab = Lab::sqlite("2.5.3");
+    let shot = lab.folder().join("screenshots/1.png");
+    fs::create_dir_all(shot.parent().unwrap()).unwrap();
+    fs::write(&shot, "old").unwrap();
+    lab.ok("backup create --screenshots");
+    fs::write(&shot, "new").unwrap();
+    lab.ok("monitor add group --name A");
+    lab.ok("restore latest --yes");
+    assert_eq!(fs::read(&shot).unwrap(), b"old");
+    lab.ok("undo --yes");
+    assert_eq!(fs::read(&shot).unwrap(), b"new");
+}
+
+#[test]
+fn links_are_shown_once_with_both_of_their_ends() {
+    for lab in Lab::both("2.5.3") {
+        fs::write(
+            lab.root.path().join("kuma.yaml"),
+            "version: 1\ntags: [{name: env}]\nnotifications: [{name: ops, type: webhook, config: {webhookURL: 'http://x'}}]\n\
+             monitors:\n  - {name: Shop, type: group}\n  - {name: Bare, type: group}\n\
+             status_pages:\n  - {slug: home, title: Home, groups: [{name: Services, monitors: [Bare]}]}\n\
+             maintenance:\n  - {title: Night, strategy: manual, monitors: [Bare]}\n",
+        )
+        .unwrap();
+        lab.ok("apply kuma.yaml --yes");
+        lab.ok("backup create");
+        lab.sql("INSERT INTO monitor_tag (monitor_id, tag_id, value) SELECT monitor.id, tag.id, 'prod' FROM monitor, tag WHERE monitor.name = 'Shop'");
+        lab.sql("INSERT INTO monitor_notification (monitor_id, notification_id) SELECT monitor.id, notification.id FROM monitor, notification WHERE monitor.name = 'Shop'");
+        lab.sql("INSERT INTO monitor_group (monitor_id, group_id, weight) SELECT monitor.id, `group`.id, 2 FROM monitor, `group` WHERE monitor.name = 'Shop'");
+        lab.sql("INSERT INTO monitor_maintenance (monitor_id, maintenance_id) SELECT monitor.id, maintenance.id FROM monitor, maintenance WHERE monitor.name = 'Shop'");
+        let shown = lab.ok("restore latest --dry-run");
+        for line in [
+            "- monitor `Shop`: tag `env: prod`\n",
+            "- monitor `Shop`: notification `ops`\n",
+            "- status page `home`: group `Services`: monitor `Shop`\n",
+            "- maintenance `Night`: monitor `Shop`\n",
+        ] {
+            assert_eq!(shown.matches(line).count(), 1, "{}: {line}{shown}", lab.engine());
+        }
+        assert_eq!(shown.lines().filter(|line| line.starts_with(['-', '+', '~'])).count(), 4, "{shown}");
+        assert!(!shown.contains("monitor_tag"), "{shown}");
+        // The server makes the links of what is edited anew: the same ones have other ids.
+        for table in ["monitor_tag", "monitor_notification", "monitor_maintenance"] {
+            lab.sql(&format!("DELETE FROM {table} WHERE monitor_id = (SELECT id FROM monitor WHERE name = 'Shop')"));
+        }
+        lab.sql("DELETE FROM monitor_group WHERE weight = 2");
+        lab.sql("UPDATE monitor_group SET id = id + 100");
+        lab.sql("UPDATE monitor_maintenance SET id = id + 100");
+        let shown = lab.ok("restore latest --dry-run");
+        assert!(!shown.lines().any(|line| line.starts_with(['-', '+', '~'])), "{}: {shown}", lab.engine());
+        lab.sql("UPDATE monitor_group SET weight = 7");
+        let shown = lab.ok("restore latest --dry-run");
+        assert!(shown.contains("~ status page `home`: group `Services`: monitor `Bare`: weight 7 → 1\n"), "{shown}");
+    }
 }

@@ -28,8 +28,7 @@ fn a_snapshot_takes_the_place_of_what_cannot_be_read() {
         assert_eq!(kept["manifest"]["members"][0]["blake3"], blake3::hash(&damage).to_hex().as_str());
         let id = kept["manifest"]["id"].as_str().unwrap();
         lab.fails(9, &format!("restore {id} --yes"));
-        let left: Vec<_> =
-            fs::read_dir(lab.folder().join(".kumadb")).unwrap().map(|e| e.unwrap().file_name()).collect();
+        let left = crate::lab::left_in(&lab.folder().join(".kumadb"));
         assert_eq!(left, ["lock"]);
     }
 }

@@ -12,6 +12,7 @@ pub struct Credentials {
     named: Vec<(String, Secret)>,
     pub(super) patience: Patience,
     pub(super) cancel: Cancel,
+    pub(super) notice: Notice,
 }
 
 /// Timeouts of requests.
@@ -50,6 +51,22 @@ impl fmt::Debug for Cancel {
     }
 }
 
+/// Is given one line when a store does not answer and is asked again.
+#[derive(Clone)]
+pub(super) struct Notice(pub(super) Arc<dyn Fn(&str) + Send + Sync>);
+
+impl Default for Notice {
+    fn default() -> Notice {
+        Notice(Arc::new(|_| ()))
+    }
+}
+
+impl fmt::Debug for Notice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Notice")
+    }
+}
+
 impl Credentials {
     /// The prefixes of all variables that stores use.
     pub const PREFIXES: [&'static str; 4] = ["AWS_", "AZURE_", "GOOGLE_", "WEBDAV_"];
@@ -68,7 +85,8 @@ impl Credentials {
     /// These and, for missing names, `others`; with the timeouts of `others`.
     pub fn or(self, others: &Credentials) -> Credentials {
         let all = self.named.into_iter().chain(others.named.iter().cloned());
-        Credentials { patience: others.patience, cancel: others.cancel.clone(), ..Credentials::new(all) }
+        let Credentials { patience, cancel, notice, .. } = others.clone();
+        Credentials { patience, cancel, notice, ..Credentials::new(all) }
     }
 
     /// The same, with the timeouts `patience`.
@@ -79,6 +97,11 @@ impl Credentials {
     /// The same; a wait ends as soon as `signal` returns a number.
     pub fn cancelled_by(self, signal: impl Fn() -> i32 + Send + Sync + 'static) -> Credentials {
         Credentials { cancel: Cancel(Arc::new(signal)), ..self }
+    }
+
+    /// The same; `notice` is given a line when a store does not answer and the request is sent again, once a store.
+    pub fn noticed_by(self, notice: impl Fn(&str) + Send + Sync + 'static) -> Credentials {
+        Credentials { notice: Notice(Arc::new(notice)), ..self }
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = (&str, &str)> {

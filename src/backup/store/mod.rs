@@ -37,7 +37,7 @@ pub use credentials::{Credentials, Patience};
 pub use drills::DrillNote;
 pub use namesake::Namesake;
 pub use scratch::Scratch;
-pub use several::{Stores, no_snapshots, unpack_first};
+pub use several::{Stores, list_all, no_snapshots, unpack_first};
 pub use sweep::Orphan;
 
 /// Extension of the manifest beside an archive.
@@ -56,6 +56,8 @@ pub struct Store {
     seal: Option<Seal>,
     /// The limits of undo snapshots per instance.
     bounds: Bounds,
+    /// Names of other instances.
+    others: Vec<String>,
 }
 
 /// One snapshot in a store.
@@ -88,7 +90,13 @@ impl Store {
     }
 
     fn of(objects: impl Objects + 'static) -> Store {
-        Store { objects: Arc::new(objects), keys: Keys::default(), seal: None, bounds: Bounds::default() }
+        Store {
+            objects: Arc::new(objects),
+            keys: Keys::default(),
+            seal: None,
+            bounds: Bounds::default(),
+            others: Vec::new(),
+        }
     }
 
     /// The store at `address`: a folder, or `s3://bucket/prefix`, `az://container/prefix`, `gs://bucket/prefix`,
@@ -118,6 +126,16 @@ impl Store {
     /// The same store, with these limits of undo snapshots.
     pub fn bounded(self, bounds: Bounds) -> Store {
         Store { bounds, ..self }
+    }
+
+    /// The same store; what has one of these names belongs to another instance, wherever that is.
+    pub fn apart_from(self, others: Vec<String>) -> Store {
+        Store { others, ..self }
+    }
+
+    /// Whether another instance has this name.
+    pub fn is_other(&self, name: &str) -> bool {
+        self.others.iter().any(|other| other == name)
     }
 
     /// The limits of undo snapshots per instance.

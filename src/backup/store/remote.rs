@@ -109,7 +109,7 @@ fn build(address: &str, credentials: &Credentials) -> Result<Remote> {
         runtime: Arc::new(runtime),
         cancel: credentials.cancel.clone(),
     };
-    let wire = |login: Option<Login>| Wire::new(variables, credentials, login).map_err(wrong);
+    let wire = |login: Option<Login>| Wire::new(address, variables, credentials, login).map_err(wrong);
     // The scheme of the address alone decides which protocols are allowed.
     let options = ClientOptions::new().with_allow_http(true);
     Ok(match scheme {

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use tempfile::TempDir;
 
+use crate::engine::mariadb::scratch::end_left;
 use crate::error::{Error, FileError, OperationError, Result};
 use crate::files::{self, Lock};
 
@@ -77,6 +78,8 @@ pub(super) fn clear(root: &Path, undo: &mut dyn FnMut(&Note) -> bool) -> Result<
     for folder in files::entries(root)?.into_iter().filter(|path| is_scratch(path)) {
         // A locked folder is in use; one that cannot be locked belongs to another user.
         let Ok(_lock) = Lock::take(&folder.join(LOCK), "clearing away") else { continue };
+        // A restore test may have been killed, and its MariaDB not.
+        end_left(&folder)?;
         let text = files::read_text(&folder.join(NOTES))?.unwrap_or_default();
         let notes: Vec<Note> = serde_json::from_str(&text).unwrap_or_default();
         let left: Vec<&Note> = notes.iter().filter(|note| !undo(note)).collect();
@@ -94,6 +97,14 @@ pub(super) fn clear(root: &Path, undo: &mut dyn FnMut(&Note) -> bool) -> Result<
         }
     }
     Ok(gone)
+}
+
+/// Whether a run that works in the folder `root` holds the lock of its scratch.
+pub(super) fn is_busy(root: &Path) -> Result<bool> {
+    let folders = files::entries(root)?.into_iter().filter(|path| is_scratch(path));
+    Ok(folders
+        .into_iter()
+        .any(|folder| folder.join(LOCK).exists() && Lock::take(&folder.join(LOCK), "looking").is_err()))
 }
 
 fn is_scratch(path: &Path) -> bool {

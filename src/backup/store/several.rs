@@ -1,14 +1,15 @@
 //! Several stores at once: a local one and a remote one, each with its copy of a snapshot.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, Utc};
 
 use super::{Credentials, Keys, Listing, Scratch, Snapshot, Store, remote, scratch};
 use crate::backup::{Held, Manifest, archive};
-use crate::error::{Error, FileError, InputError, OperationError, Result, SnapshotError, StoreError};
+use crate::error::{Error, FileError, InputError, OperationError, Result, SnapshotError, StoreError, guarded};
 use crate::files;
+use crate::value::local_time;
 
 /// The stores of a run, in the given order.
 #[derive(Clone, Debug)]
@@ -120,8 +121,8 @@ impl Stores {
     /// The only store does not respond.
     pub fn list(&self) -> Result<Listing> {
         let mut listing = Listing::default();
-        for store in &self.all {
-            match store.list() {
+        for listed in list_all(&self.all.iter().collect::<Vec<_>>()) {
+            match listed {
                 Ok(listed) => {
                     listing.snapshots.extend(listed.snapshots);
                     listing.unusable.extend(listed.unusable);
@@ -211,7 +212,8 @@ impl Stores {
     /// given. With `before`, of those created before.
     ///
     /// # Errors
-    /// [`SnapshotError::NotFound`](crate::error::SnapshotError::NotFound); [`SnapshotError::SeveralInstances`](crate::error::SnapshotError::SeveralInstances) where one must be named.
+    /// [`SnapshotError::NotFound`](crate::error::SnapshotError::NotFound); [`SnapshotError::SeveralInstances`](crate::error::SnapshotError::SeveralInstances) or `SeveralOrigins`
+    /// where one must be named.
     pub fn last_of(
         &self,
         of: Option<&str>,
@@ -230,27 +232,17 @@ impl Stores {
             return Err(Error::Snapshot(SnapshotError::SeveralInstances(names.into_iter().cloned().collect())));
         }
         snapshots.retain(|snapshot| before.is_none_or(|end| snapshot.manifest.created < end));
-        let origins: BTreeSet<String> = snapshots.iter().map(|one| one.manifest.origin.clone()).collect();
         // The newest with a history: a new host needs both, and the configuration can be updated.
         let newest = snapshots.iter().rev().find(|one| !one.manifest.undo).map(|one| one.manifest.id.clone());
         if snapshots.iter().any(|one| !one.manifest.undo && one.manifest.is_whole()) {
             snapshots.retain(|one| one.manifest.is_whole());
         }
+        check_origins(&snapshots)?;
         keep_last(&mut snapshots);
         if let (Some(last), Some(newest)) = (snapshots.first(), newest)
             && newest != last.manifest.id
         {
             warn(&Error::Snapshot(SnapshotError::NewerConfiguration { newest, id: last.manifest.id.clone() }));
-        }
-        if let (Some(last), true) = (snapshots.first(), origins.len() > 1) {
-            let all: Vec<String> = origins.into_iter().collect();
-            let Manifest { id, instance, origin, .. } = &last.manifest;
-            warn(&Error::Snapshot(SnapshotError::SeveralOrigins {
-                instance: instance.clone(),
-                origins: all,
-                id: id.clone(),
-                origin: origin.clone(),
-            }));
         }
         match (snapshots.is_empty(), of) {
             (false, _) => Ok(snapshots),
@@ -280,6 +272,35 @@ impl Stores {
         };
         store.read_named(name)
     }
+}
+
+/// Fails where the newest of `snapshots` might be of another instance than the one that is meant: they have one name and were
+/// taken at several places.
+fn check_origins(snapshots: &[Snapshot]) -> Result<()> {
+    let is_backup = snapshots.iter().any(|one| !one.manifest.undo);
+    let counts = snapshots.iter().filter(|one| one.manifest.undo != is_backup).map(|one| &one.manifest);
+    let newest: BTreeMap<&str, &Manifest> = counts.map(|manifest| (manifest.origin.as_str(), manifest)).collect();
+    let Some((origin, manifest)) = newest.first_key_value().filter(|_| newest.len() > 1) else { return Ok(()) };
+    let words = |one: &&Manifest| format!("{} (newest: `{}` of {})", one.origin, one.id, local_time(one.created));
+    Err(Error::Snapshot(SnapshotError::SeveralOrigins {
+        instance: manifest.instance.clone(),
+        found: newest.values().map(words).collect(),
+        origin: (*origin).to_owned(),
+    }))
+}
+
+/// What is in each of `stores`, in their order. They are read at the same time, so one that does not answer delays none of the
+/// others.
+pub fn list_all(stores: &[&Store]) -> Vec<Result<Listing>> {
+    if let [only] = stores {
+        return vec![only.list()];
+    }
+    std::thread::scope(|scope| {
+        let reading: Vec<_> = stores.iter().map(|store| scope.spawn(|| guarded("a store", || store.list()))).collect();
+        let failed =
+            || Err(OperationError::Panic { what: "a store", why: "the thread that reads it ended".into() }.into());
+        reading.into_iter().map(|thread| thread.join().unwrap_or_else(|_| failed())).collect()
+    })
 }
 
 /// Keeps the copies of the newest backup; without one, of the newest full undo snapshot.

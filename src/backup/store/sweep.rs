@@ -1,15 +1,21 @@
 //! The remains of snapshots in a store that were being stored or deleted when their run was interrupted.
 
 use std::collections::BTreeSet;
+use std::time::{Duration, SystemTime};
 
 use chrono::{DateTime, NaiveDateTime, TimeDelta, Utc};
 
-use super::{Store, beside};
+use super::scratch::{Note, Scratch};
+use super::{PROBE, Snapshot, Store, beside, scratch};
 use crate::backup::archive;
 use crate::error::Result;
 
 /// A snapshot younger than this may still be in transfer.
 const YOUNG: TimeDelta = TimeDelta::days(1);
+
+/// In a folder the manifest exists before its archive, but never for this long by the clock of the folder's file system: the
+/// archive is renamed at once, or copied by a run that has a lock in the same folder.
+const LEFT: Duration = Duration::from_secs(3600);
 
 /// An incomplete snapshot: a manifest without its archive or, where archives become snapshots by their manifest, an archive
 /// without one. Neither is ever listed.
@@ -17,10 +23,13 @@ const YOUNG: TimeDelta = TimeDelta::days(1);
 pub struct Orphan {
     store: Store,
     name: String,
+    /// It may belong to a run that is at work, and is removed when it is a day old.
+    pub young: bool,
 }
 
 impl Store {
-    /// Incomplete snapshots created more than a day before `now`, by their names; files with other names are ignored.
+    /// Incomplete snapshots. Those created less than a day before `now`, by their names, are young; in a folder only until they
+    /// are an hour old there and no run is storing anything. Files with other names are ignored.
     pub fn orphans(&self, now: DateTime<Utc>) -> Result<Vec<Orphan>> {
         let objects = self.objects.list()?;
         let names: BTreeSet<&str> = objects.iter().map(|object| object.name.as_str()).collect();
@@ -28,9 +37,43 @@ impl Store {
             Some(archive) => archive::is_archive(archive) && !names.contains(archive),
             None => self.folder().is_none() && archive::is_archive(name) && !names.contains(beside(name).as_str()),
         };
-        let is_old = |name: &str| taken(name).is_some_and(|taken| taken + YOUNG < now);
-        let old_halves = names.iter().filter(|name| is_half(name) && is_old(name));
-        Ok(old_halves.map(|name| Orphan { store: self.clone(), name: (*name).to_owned() }).collect())
+        let left = self.clock()?;
+        let is_left = |name: &str| match (self.folder(), left) {
+            (Some(folder), Some(now)) => {
+                let changed = std::fs::metadata(folder.join(name)).and_then(|found| found.modified());
+                changed.is_ok_and(|changed| now.duration_since(changed).is_ok_and(|age| age > LEFT))
+            }
+            _ => false,
+        };
+        let halves = names.iter().filter(|name| is_half(name));
+        let orphan = |name: &&str| {
+            let young = taken(name)? + YOUNG >= now && !is_left(name);
+            Some(Orphan { store: self.clone(), name: (*name).to_owned(), young })
+        };
+        Ok(halves.filter_map(orphan).collect())
+    }
+
+    /// The time by the clock of the file system of a folder; none where it is no folder, cannot be written to, or a run that has
+    /// a lock in it is at work.
+    fn clock(&self) -> Result<Option<SystemTime>> {
+        let Some(folder) = self.folder().filter(|folder| folder.is_dir()) else { return Ok(None) };
+        if scratch::is_busy(folder)? {
+            return Ok(None);
+        }
+        let probe = tempfile::Builder::new().prefix(PROBE).tempfile_in(folder);
+        Ok(probe.and_then(|probe| probe.as_file().metadata()?.modified()).ok())
+    }
+}
+
+impl Snapshot {
+    /// Deletes it, noted in `scratch` before: if this run is killed between its archive and its manifest, the next one deletes
+    /// the rest.
+    pub fn remove_noted(&self, scratch: &Scratch) -> Result<()> {
+        let note = Note { store: self.store.address(), name: self.name.clone(), upload: None };
+        // Without the note, as on a full disk, what is left is found by its age.
+        let noted = scratch.note(std::slice::from_ref(&note)).is_ok();
+        self.remove()?;
+        if noted { scratch.note(&[]) } else { Ok(()) }
     }
 }
 

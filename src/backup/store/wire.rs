@@ -5,7 +5,7 @@ use std::fmt;
 use std::future::{Future, poll_fn};
 use std::io;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
@@ -20,7 +20,7 @@ use reqwest::header::{AUTHORIZATION, CONTENT_TYPE};
 use reqwest::{Method, Request, Response, StatusCode, Url};
 use tokio::time::{Sleep, sleep, timeout};
 
-use super::credentials::{Credentials, Patience};
+use super::credentials::{Credentials, Notice, Patience};
 use super::login::Login;
 
 /// Timeout of a connection.
@@ -29,6 +29,8 @@ const CONNECT: Duration = Duration::from_secs(10);
 const DOWN: Patience = Patience { retry: Duration::from_secs(5), silence: Duration::from_secs(10) };
 /// Pauses between two attempts: the first, and the longest.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(5));
+/// A line reports the wait after this time without an answer.
+const QUIET: Duration = Duration::from_secs(5);
 /// Polling interval for the traffic of a request.
 const TICK: Duration = Duration::from_millis(500);
 /// Bytes of a body that are passed on at a time; less than a slow line takes within the timeout.
@@ -48,6 +50,10 @@ pub(super) struct Wire {
     patience: Patience,
     /// When it was last found to be down: requests soon after that wait less.
     down: Arc<Mutex<Option<Instant>>>,
+    /// The address of the store, for the line that says that it is waited for.
+    address: String,
+    notice: Notice,
+    noticed: Arc<AtomicBool>,
 }
 
 /// How many bytes of the body of a request were sent.
@@ -55,7 +61,12 @@ pub(super) type Sent = Arc<AtomicU64>;
 
 impl Wire {
     /// A client with the proxy and other options from the variables with `prefix`.
-    pub(super) fn new(prefix: &str, credentials: &Credentials, login: Option<Login>) -> Result<Wire, String> {
+    pub(super) fn new(
+        address: &str,
+        prefix: &str,
+        credentials: &Credentials,
+        login: Option<Login>,
+    ) -> Result<Wire, String> {
         let named = |name: &str| credentials.value(&format!("{prefix}{name}"));
         let mut builder = reqwest::Client::builder()
             .user_agent(concat!("kumadb/", env!("CARGO_PKG_VERSION")))
@@ -68,7 +79,15 @@ impl Wire {
             builder = builder.tls_danger_accept_invalid_certs(true);
         }
         let client = builder.build().map_err(|error| super::failure::root(&error))?;
-        Ok(Wire { client, login: login.map(Arc::new), patience: credentials.patience, down: Arc::default() })
+        Ok(Wire {
+            client,
+            login: login.map(Arc::new),
+            patience: credentials.patience,
+            down: Arc::default(),
+            address: address.trim_end_matches('/').to_owned(),
+            notice: credentials.notice.clone(),
+            noticed: Arc::default(),
+        })
     }
 
     /// Sends the request of `make`, repeatedly if necessary; returns the last response, or why there was none.
@@ -101,7 +120,13 @@ impl Wire {
                 *down = answered.is_err().then(Instant::now);
             }
             match (again, answered) {
-                (true, _) => {}
+                (true, answered) => {
+                    let why = match answered {
+                        Ok(answer) => answer.status().to_string(),
+                        Err(error) => super::failure::root(&error),
+                    };
+                    self.notice(&format!("{why}, retrying for up to {} s", patience.retry.as_secs()));
+                }
                 (false, Ok(answer)) if answer.status().is_server_error() => {
                     return Err(HttpError::new(HttpErrorKind::Unknown, read_refusal("the request", answer).await));
                 }
@@ -130,6 +155,13 @@ impl Wire {
     fn watched(&self, body: reqwest::Body) -> Incoming {
         let silence = self.patience.silence;
         Incoming { body, silence, left: Box::pin(sleep(silence)) }
+    }
+
+    /// Says once that the store is waited for.
+    fn notice(&self, what: &str) {
+        if !self.noticed.swap(true, Ordering::Relaxed) {
+            (self.notice.0)(&format!("store {}: {what}", self.address));
+        }
     }
 
     fn patience(&self) -> Patience {
@@ -177,7 +209,11 @@ impl Wire {
             let now = sent.load(Ordering::Relaxed);
             if now != seen {
                 (seen, since) = (now, Instant::now());
-            } else if since.elapsed() >= silence + Duration::from_secs(seen / COPIED) {
+            } else if since.elapsed() < silence + Duration::from_secs(seen / COPIED) {
+                if since.elapsed() >= QUIET + Duration::from_secs(seen / COPIED) {
+                    self.notice(&format!("no answer yet, waiting for up to {} s", silence.as_secs()));
+                }
+            } else {
                 // No other attempt: it would hang too.
                 return Err(HttpError::new(HttpErrorKind::Unknown, Silence(since.elapsed())));
             }

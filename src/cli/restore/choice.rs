@@ -35,7 +35,7 @@ pub struct NewArgs {
         "config_only", "monitors", "other_release", "live", "no_restart", "wait_beats", "allow_unknown_release",
     ])]
     pub to: Option<String>,
-    /// With `latest` or `--before`: use the snapshot of this instance
+    /// With `latest` or `--before`: use the snapshot of this instance, by its name or its former folder
     #[arg(long, value_name = "NAME", requires = "to")]
     pub of: Option<String>,
     /// Set the database engine of the new instance [default: that of the snapshot]
@@ -56,7 +56,7 @@ fn owner(text: &str) -> Result<(u32, u32), String> {
     let (uid, gid) = text.split_once(':').unwrap_or((text, text));
     match (uid.parse(), gid.parse()) {
         (Ok(uid), Ok(gid)) => Ok((uid, gid)),
-        _ => Err(format!("`{text}` is not UID:GID in numbers, such as 1000:1000")),
+        _ => Err(format!("`{text}` is not a valid owner: write UID:GID, such as 1000:1000")),
     }
 }
 

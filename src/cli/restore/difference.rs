@@ -10,9 +10,9 @@ use crate::cli::write::{all_lines, changes_json, lines};
 use crate::engine::{Counts, Reader};
 use crate::error::Result;
 use crate::kuma::merge::count_missing;
-use crate::kuma::read::{is_moving, read_config, read_counts, read_dependents};
+use crate::kuma::read::{is_moving, read_config, read_counts, read_dependents, read_fingerprint};
 use crate::model::entities::MONITORS;
-use crate::model::state::{Config, Database};
+use crate::model::state::{Config, Database, Fingerprint};
 use crate::model::view::existing_names;
 use crate::plan::Plan;
 use crate::plan::difference::difference;
@@ -21,6 +21,8 @@ use crate::text::counted;
 /// The current state.
 pub struct Now {
     config: Config,
+    /// Its fingerprint, so that the restore does what was shown or nothing.
+    pub fingerprint: Fingerprint,
     counts: Counts,
     /// Rows that belong to each monitor, for monitors that will be deleted.
     hanging: BTreeMap<i64, BTreeMap<String, u64>>,
@@ -37,7 +39,8 @@ impl Now {
     pub fn read(reader: &mut dyn Reader, name: &str, held: &Held, merges: &[String]) -> Result<(Now, Result<Config>)> {
         let config = read_config(reader, name)?;
         let counts = read_counts(reader, &config.database.schema)?;
-        let mut now = Now { config, counts, hanging: BTreeMap::new(), missing: BTreeMap::new() };
+        let fingerprint = read_fingerprint(reader, &config.database.schema)?;
+        let mut now = Now { config, fingerprint, counts, hanging: BTreeMap::new(), missing: BTreeMap::new() };
         let then = held.reader().and_then(|mut copy| {
             let then = read_config(&mut *copy, "the snapshot")?;
             let ids = |config: &Config| -> BTreeSet<i64> {
@@ -65,6 +68,8 @@ pub struct Difference {
     plan: Plan,
     /// Tables with other numbers of rows: name, rows now, rows in the snapshot.
     rows: Vec<(String, u64, u64)>,
+    /// Tables that are compared row by row, and need no number.
+    compared: BTreeSet<String>,
     /// Monitors that are missing in the snapshot.
     gone: Vec<String>,
     /// Monitors that only the snapshot has.
@@ -86,6 +91,7 @@ impl Difference {
         let rows = counts.map(|(table, now)| (table.clone(), *now, held.manifest.rows(table)));
         let lost = if kept.is_empty() { 0 } else { sum(&now.hanging, "heartbeat") };
         Difference {
+            compared: now.config.tables.keys().cloned().collect(),
             plan: difference(&now.config, then, &is_moving),
             rows: rows.filter(|(_, now, then)| now != then).collect(),
             gone: here.difference(&there).cloned().collect(),
@@ -115,13 +121,16 @@ impl Difference {
 
     /// As text: all of it where `whole`, else no more than fits on a screen.
     pub fn text(&self, whole: bool) -> String {
-        let rows = self.rows.iter().map(|(table, now, then)| vec![table.clone(), now.to_string(), then.to_string()]);
+        let counted_only =
+            self.rows.iter().filter(|(table, ..)| !self.compared.contains(table) || self.plan.is_empty());
+        let rows: Vec<Vec<String>> =
+            counted_only.map(|(table, now, then)| vec![table.clone(), now.to_string(), then.to_string()]).collect();
         let mut parts = Vec::new();
         if !self.plan.is_empty() {
             parts.push(if whole { all_lines(&self.plan) } else { lines(&self.plan) });
         }
-        if !self.rows.is_empty() {
-            parts.push(Ui::table(&["table", "rows now", "rows in snapshot"], rows.collect()));
+        if !rows.is_empty() {
+            parts.push(Ui::table(&["table", "rows now", "rows in snapshot"], rows));
         }
         let mut history: Vec<String> = self
             .missing

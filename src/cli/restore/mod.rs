@@ -18,7 +18,7 @@ use serde_json::json;
 use self::choice::NewArgs;
 use crate::backup::moment::parse_moment;
 use crate::backup::store::Scratch;
-use crate::backup::{self, Snapshot, Stores};
+use crate::backup::{self, Manifest, Snapshot, Stores, unpack_first};
 use crate::cli::store::KeyArgs;
 use crate::cli::write::{WriteArgs, finish, outcome_json, read_from};
 use crate::cli::{Context, Ui};
@@ -94,8 +94,14 @@ pub fn run(args: &RestoreArgs, context: &mut Context<'_>) -> Result<Exit> {
     if wanted == "latest" {
         tell_of_newer(&stores, &instance, context)?;
     }
-    let warn = &mut |error: &Error| context.ui.warn(&error.to_string());
-    let held = backup::hold(&stores, &wanted, &instance.origin(), &folder, warn)?;
+    let held = match backup::is_database(Path::new(&wanted)) {
+        true => backup::hold(&stores, &wanted, &instance.origin(), &folder, &mut |_| {})?,
+        false => {
+            let copies = stores.find(&wanted, &instance.origin(), &mut |error| context.ui.warn(&error.to_string()))?;
+            let unpacked = unpack_first(&copies, &folder, &mut |error| context.ui.warn(&error.to_string()));
+            unpacked.map_err(|error| with_older(error, &stores, &copies[0].manifest, "", context))?
+        }
+    };
     if held.manifest.raw {
         return Err(Error::Snapshot(SnapshotError::Raw { id: held.manifest.id.clone() }));
     }
@@ -121,7 +127,7 @@ pub fn run(args: &RestoreArgs, context: &mut Context<'_>) -> Result<Exit> {
     if let (Some(shipped), Some(server), false) = (&shipped, &instance.container, args.config_only) {
         release::check_image(&held.manifest, shipped, &server.container().image, context.ui)?;
     }
-    let (shown, kept) = match read_from(&instance, |reader, name| Now::read(reader, name, &held, &[])) {
+    let (shown, kept, fingerprint) = match read_from(&instance, |reader, name| Now::read(reader, name, &held, &[])) {
         Ok((now, then)) => {
             if !args.other_release && shipped.is_none() || args.config_only {
                 release::check_same(now.database(), &held.manifest, args.config_only)?;
@@ -130,7 +136,8 @@ pub fn run(args: &RestoreArgs, context: &mut Context<'_>) -> Result<Exit> {
                 true => history(&now.database().schema),
                 false => Vec::new(),
             };
-            (Some(Difference::between(now, &then?, &held, &kept)), kept)
+            let fingerprint = now.fingerprint.clone();
+            (Some(Difference::between(now, &then?, &held, &kept)), kept, Some(fingerprint))
         }
         // An interrupted migration may have left tables that cannot be read as the server's.
         Err(error)
@@ -142,7 +149,7 @@ pub fn run(args: &RestoreArgs, context: &mut Context<'_>) -> Result<Exit> {
                 EngineKind::MariaDb => "the undo snapshot will contain its tables as they are",
             };
             context.ui.warn(&format!("{error}; {what}"));
-            (None, Vec::new())
+            (None, Vec::new(), None)
         }
         Err(error) => return Err(error),
     };
@@ -171,7 +178,7 @@ pub fn run(args: &RestoreArgs, context: &mut Context<'_>) -> Result<Exit> {
         instance.name,
         bytes(manifest.size())
     ))?;
-    let work = Work::Load { wanted: &held, kept: &kept, merges: false };
+    let work = Work::Load { wanted: &held, kept: &kept, merges: false, shown: fingerprint.as_ref() };
     let mut outcome = run::run(&instance, &context.store()?, &work, &args.write.settings("restore"), context.ui)?;
     // They belong to full snapshots: an undo with a configuration-only snapshot would not restore today's files.
     let files = match kept.is_empty() {
@@ -211,6 +218,41 @@ fn not_yet(error: Error, args: &RestoreArgs, context: &Context<'_>) -> Error {
         }
         other => other,
     }
+}
+
+/// How many older snapshots are verified when one is damaged.
+const VERIFIED: usize = 5;
+
+/// `error` of unpacking the snapshot `damaged`, with the next older one that is valid as what to restore instead, ` {rest}` behind
+/// it. It is never chosen silently.
+pub fn with_older(error: Error, stores: &Stores, damaged: &Manifest, rest: &str, context: &mut Context<'_>) -> Error {
+    if error.exit() != Exit::Verification {
+        return error;
+    }
+    // The error that is reported is that of the snapshot.
+    let mut older = stores.list().map(|listing| listing.snapshots).unwrap_or_default();
+    older.retain(|Snapshot { manifest, .. }| {
+        manifest.created < damaged.created
+            && (&manifest.instance, &manifest.origin) == (&damaged.instance, &damaged.origin)
+            && !manifest.raw
+            && (manifest.is_whole() || !damaged.is_whole())
+            && (!manifest.undo || damaged.undo)
+    });
+    let chunks: Vec<&[Snapshot]> = older.chunk_by(|a, b| a.manifest.id == b.manifest.id).collect();
+    let newest: Vec<&[Snapshot]> = chunks.into_iter().rev().take(VERIFIED).collect();
+    if newest.is_empty() {
+        return error;
+    }
+    context.ui.say(&format!("snapshot `{}` is damaged: verifying older ones", damaged.id));
+    let valid = newest.iter().find(|copies| copies.iter().any(|copy| copy.verify().is_ok()));
+    let hint = match valid {
+        Some(copies) => {
+            let Manifest { id, created, .. } = &copies[0].manifest;
+            format!("the next older valid snapshot is `{id}` of {}: kumadb restore {id}{rest}", local_time(*created))
+        }
+        None => format!("the {} before it are damaged, too: kumadb backup verify", counted(newest.len(), "snapshot")),
+    };
+    Error::Snapshot(SnapshotError::Damaged { cause: Box::new(error), hint: Hint::advice(hint) })
 }
 
 /// A folder to unpack a snapshot of `size` bytes: in the store, unless the write would run out of space there.
@@ -262,7 +304,7 @@ fn offer(stores: &Stores, instance: &Instance, context: &mut Context<'_>) -> Res
     for snapshot in snapshots.iter().rev().filter(|found| stores.is_of(&found.manifest, &instance.origin())) {
         let manifest = &snapshot.manifest;
         let taken = local_time(manifest.created);
-        let what = if manifest.without.is_empty() { "all" } else { "configuration" };
+        let what = if manifest.without.is_empty() { "full" } else { "configuration-only" };
         let class = manifest.class().to_owned();
         rows.push(vec![
             manifest.id.clone(),
@@ -280,7 +322,7 @@ fn offer(stores: &Stores, instance: &Instance, context: &mut Context<'_>) -> Res
             taken,
             String::new(),
             "backup".into(),
-            "all".into(),
+            "full".into(),
             "server (1.x)".into(),
         ]);
     }

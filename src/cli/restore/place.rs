@@ -4,11 +4,15 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use crate::backup::{Store, Stores};
 use crate::cli::{Context, engine, remote_job};
 use crate::docker::{Container, Docker, Life};
 use crate::engine::mariadb::Address;
 use crate::error::{DatabaseError, DockerError, Error, Hint, RemoteError, Result, TargetError};
 use crate::files;
+
+/// What only a data folder has.
+const DATA: [&str; 2] = ["kuma.db", "db-config.json"];
 
 /// The target of `--to`.
 pub enum Place {
@@ -42,22 +46,15 @@ impl Place {
         if text.contains('/') || text.starts_with('.') || Path::new(text).symlink_metadata().is_ok() {
             return Place::folder(text, context);
         }
-        let folder = format!("for a folder, use ./{text}");
+        let missing = |why: String| Error::from(TargetError::NoPlace { place: text.to_owned(), why });
         let docker = engine::connect(&engine::surroundings(&context.global)).map_err(|error| match error {
-            Error::Docker(DockerError::Unreachable { address, why, hint }) => Error::Docker(DockerError::Unreachable {
-                address,
-                why,
-                hint: Hint::advice(format!("{}; {folder}", hint.text())),
-            }),
+            error @ Error::Docker(DockerError::Unreachable { .. }) => missing(error.to_string()),
             error => error,
         })?;
         *context.docker.borrow_mut() = Some(docker.clone());
         match docker.container(text)? {
             Some(container) => fresh(docker, container).map(|fresh| Place::Container(Box::new(fresh))),
-            None => Err(Error::Target(TargetError::NotCreatedYet {
-                cause: Box::new(Error::Target(TargetError::NotFound(text.to_owned()))),
-                hint: Hint::advice(format!("list the containers with `docker ps -a`; {folder}")),
-            })),
+            None => Err(missing(format!("none at {}", docker.address()))),
         }
     }
 
@@ -102,6 +99,29 @@ pub fn folder_at(text: &str) -> Result<PathBuf> {
     let above = folder.ancestors().skip(1).find(|above| above.exists());
     let real = above.and_then(|above| Some(above.canonicalize().ok()?.join(folder.strip_prefix(above).ok()?)));
     Ok(real.unwrap_or(folder))
+}
+
+/// Fails when the new data folder `folder` and a store would be inside one another, or when it is inside the data folder of an
+/// instance: what one of them removes or gives away would be part of the other.
+pub fn check_nesting(folder: &Path, stores: &Stores) -> Result<()> {
+    let refused = |why: String| {
+        let hint = Hint::advice("use a folder of its own");
+        Err(Error::Database(DatabaseError::Occupied { place: format!("`{}`", folder.display()), why, hint }))
+    };
+    for store in stores.iter().chain([stores.local()]).filter_map(Store::folder) {
+        let store = folder_at(&store.to_string_lossy())?;
+        if folder.starts_with(&store) {
+            return refused(format!("it is inside the store `{}`", store.display()));
+        }
+        if store.starts_with(folder) {
+            return refused(format!("the store `{}` is inside it", store.display()));
+        }
+    }
+    let is_data = |above: &&Path| DATA.iter().any(|name| above.join(name).symlink_metadata().is_ok());
+    match folder.ancestors().skip(1).find(is_data) {
+        Some(above) => refused(format!("it is inside the data folder `{}`", above.display())),
+        None => Ok(()),
+    }
 }
 
 /// The container, checked: never started, with an accessible data folder.

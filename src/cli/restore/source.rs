@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use chrono::Local;
 
-use super::RestoreArgs;
+use super::{RestoreArgs, with_older};
 use crate::backup::moment::parse_moment;
 use crate::backup::{self, Held, Manifest, Snapshot, Stores, unpack_first};
 use crate::cli::{Context, Ui};
@@ -14,7 +14,7 @@ use crate::error::{Error, Hint, InputError, Result};
 pub enum Source {
     /// Its copies.
     Copies(Vec<Snapshot>),
-    /// A database file that 1.x left behind, as a copy.
+    /// A copy of a database file that 1.x left behind.
     File(Box<Held>),
 }
 
@@ -38,11 +38,14 @@ impl Source {
         }
     }
 
-    /// Unpacks and verifies it.
-    pub fn unpack(self, folder: &Path, ui: &mut Ui) -> Result<Held> {
+    /// Unpacks and verifies it into a folder in `folder`; `to` is the place as it was typed.
+    pub fn unpack(self, folder: &Path, stores: &Stores, to: &str, context: &mut Context<'_>) -> Result<Held> {
         match self {
             Source::Copies(copies) => {
-                unpack_first(&copies, &folder.join("held"), &mut |error| ui.warn(&error.to_string()))
+                let warn = &mut |error: &Error| context.ui.warn(&error.to_string());
+                let unpacked = unpack_first(&copies, &folder.join("held"), warn);
+                let rest = format!(" --to {to}");
+                unpacked.map_err(|error| with_older(error, stores, &copies[0].manifest, &rest, context))
             }
             Source::File(held) => Ok(*held),
         }

@@ -6,7 +6,7 @@ use serde_json::{Value as Json, json};
 
 use super::choice::{Choice, Kind};
 use super::launch::{self, Launch};
-use super::place::{Place, folder_at};
+use super::place::{Place, check_nesting, folder_at};
 use super::source::Source;
 use super::{RestoreArgs, release};
 use crate::backup::{Held, Manifest};
@@ -21,9 +21,11 @@ use crate::value::local_time;
 /// Variables whose values are not shown.
 const SECRET: &str = "UPTIME_KUMA_DB_PASSWORD";
 
-pub fn run(args: &RestoreArgs, place: &str, context: &mut Context<'_>) -> Result<Exit> {
-    let place = Place::find(place, context)?;
+pub fn run(args: &RestoreArgs, typed: &str, context: &mut Context<'_>) -> Result<Exit> {
+    let place = Place::find(typed, context)?;
     let stores = context.stores()?.with_keys(&args.keys.keys_or_ask(context.ui)?);
+    let data_folder = folder(args, &place)?;
+    data_folder.iter().try_for_each(|folder| check_nesting(folder, &stores))?;
     // The store may be full, or mounted read-only.
     let temporary = std::env::temp_dir();
     let scratch = stores.scratch_for(0, &temporary)?;
@@ -31,11 +33,8 @@ pub fn run(args: &RestoreArgs, place: &str, context: &mut Context<'_>) -> Result
     let manifest = source.manifest().clone();
     check_manifest(&manifest, args)?;
     let choice = Choice::make(&args.new, &manifest, &place, context)?;
-    let rebuild = Rebuild {
-        folder: folder(args, &place)?,
-        database: choice.database(&args.new, &place)?,
-        owner: choice.owner(&args.new),
-    };
+    let rebuild =
+        Rebuild { folder: data_folder, database: choice.database(&args.new, &place)?, owner: choice.owner(&args.new) };
     check_files(&manifest, &rebuild, &place)?;
     rebuild.check(&manifest)?;
     if let Place::Container(fresh) = &place
@@ -44,7 +43,7 @@ pub fn run(args: &RestoreArgs, place: &str, context: &mut Context<'_>) -> Result
         release::check_image(&manifest, &shipped, &fresh.container.image, context.ui)?;
     }
     let unpacked = stores.scratch_for(manifest.size(), &temporary)?;
-    let held = source.unpack(unpacked.path(), context.ui)?;
+    let held = source.unpack(unpacked.path(), &stores, typed, context)?;
     check_config(&held, args, choice.kind)?;
     if !manifest.without.is_empty() {
         context.ui.warn(&format!(

@@ -12,7 +12,7 @@ mod fault;
 mod fill;
 mod literal;
 mod load;
-mod scratch;
+pub mod scratch;
 mod shadow;
 mod tables;
 mod transfer;

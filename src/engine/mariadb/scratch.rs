@@ -142,6 +142,46 @@ impl Scratch {
     }
 }
 
+/// Ends every server of ours whose data is in or below `folder` and whose kumadb was killed; for a run that has the lock of that
+/// folder. Says how many there were.
+///
+/// # Errors
+/// One does not end.
+pub fn end_left(folder: &Path) -> Result<usize> {
+    let wanted = format!("--datadir={}", folder.display());
+    let is_ours = |arg: &&str| arg.strip_prefix(&wanted).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+    let mut ended = 0;
+    // Without /proc there is nothing to find them by.
+    for path in files::entries(Path::new("/proc")).unwrap_or_default() {
+        let Some(pid) = path.file_name().and_then(|name| name.to_str()?.parse::<i32>().ok()) else { continue };
+        // One that has ended meanwhile is what is wanted.
+        let Ok(line) = std::fs::read(path.join("cmdline")) else { continue };
+        let line = String::from_utf8_lossy(&line).into_owned();
+        let mut args = line.split('\0');
+        let is_mariadbd = args.next().is_some_and(|program| program.ends_with("mariadbd"));
+        if !is_mariadbd || !args.clone().any(|arg| is_ours(&arg)) {
+            continue;
+        }
+        let Some(pid) = rustix::process::Pid::from_raw(pid) else { continue };
+        // What it keeps is thrown away, so it need not end in order.
+        let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+        let end = Instant::now() + START_TIME;
+        while std::fs::read(path.join("cmdline")).is_ok_and(|now| !now.is_empty()) {
+            if Instant::now() > end {
+                let status = format!("process {pid} of an interrupted run is still running");
+                return Err(Error::Database(DatabaseError::MariaDbStop { status }));
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        let socket = args.find_map(|arg| Path::new(arg.strip_prefix("--socket=")?).parent().map(Path::to_owned));
+        let is_private =
+            |folder: &PathBuf| folder.file_name().is_some_and(|name| name.to_string_lossy().starts_with("kumadb-"));
+        socket.filter(is_private).map_or(Ok(()), |socket| files::remove_folder(&socket))?;
+        ended += 1;
+    }
+    Ok(ended)
+}
+
 impl Drop for Scratch {
     fn drop(&mut self) {
         // Its data is discarded, so it need not shut down.

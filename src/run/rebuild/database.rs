@@ -117,6 +117,11 @@ pub fn make_embedded(
     }
 }
 
+/// The label of the helper container that makes a MariaDB in the folder `data`.
+pub fn label(data: &Path) -> String {
+    format!("restore to {}", data.display())
+}
+
 fn by_image(
     docker: &Docker,
     image: &Image,
@@ -125,10 +130,7 @@ fn by_image(
     observer: &mut dyn Observer,
 ) -> Result<(Manifest, Vec<String>)> {
     let data = &workshop.named_data();
-    let label = format!("restore to {}", data.display());
-    for stale in docker.stale_helpers()?.iter().filter(|stale| stale.label == label) {
-        docker.remove_helper(stale)?;
-    }
+    let label = label(data);
     // Its users need access; those who reach the folder above see names of files, but no content.
     files::set_mode(data, 0o711)?;
     if let Some(above) = data.parent() {

@@ -19,7 +19,7 @@ use super::{Observer, Step};
 use crate::backup::{Held, Manifest};
 use crate::docker::{Docker, Image};
 use crate::engine::EngineKind;
-use crate::engine::mariadb::{Address, Scratch};
+use crate::engine::mariadb::{Address, Scratch, scratch};
 use crate::error::{DatabaseError, DockerError, Error, FileError, Hint, InputError, Result, SnapshotError};
 use crate::files;
 use crate::instance::config::{self, Config};
@@ -177,7 +177,11 @@ impl Rebuild<'_> {
 
     fn make_folder(&self, held: Held, folder: &Path, observer: &mut dyn Observer) -> Result<Rebuilt> {
         observer.step(&Step::Rebuild { place: folder.display().to_string() })?;
-        let mut workshop = Workshop::open(folder, &held.manifest.id, self.owner)?;
+        let end_left = |data: &Path| match &self.database {
+            Database::Embedded(maker) => maker.end_left(data),
+            Database::Sqlite | Database::External(_) => scratch::end_left(data).map(drop),
+        };
+        let mut workshop = Workshop::open(folder, &held.manifest.id, self.owner, &end_left)?;
         let wanted = held.clone();
         let mut rebuilt = Rebuilt { manifest: held.manifest.clone(), files: own_files(&held), rounded: Vec::new() };
         if !workshop.is_ready() {
@@ -309,6 +313,17 @@ fn put_files(held: &Held, data: &Path) -> Result<()> {
 }
 
 impl Maker<'_> {
+    /// Ends the MariaDB that a killed run left on the folder `data`: a helper container, or a process of this machine.
+    fn end_left(&self, data: &Path) -> Result<()> {
+        if let Maker::Image(docker, _) = self {
+            let label = database::label(data);
+            for stale in docker.stale_helpers()?.iter().filter(|stale| stale.label == label) {
+                docker.remove_helper(stale)?;
+            }
+        }
+        scratch::end_left(data).map(drop)
+    }
+
     /// Fails where the MariaDB of this machine would create files that the server's own cannot use.
     pub fn check(&self) -> Result<()> {
         match self {

@@ -56,11 +56,16 @@ pub struct Workshop {
 
 impl Workshop {
     /// Opens one for `snapshot` in `folder`, which is created if it is missing. The remains of an earlier run are removed,
-    /// unless they were ready.
+    /// unless they were ready; `end_left` ends the MariaDB that may still run on them.
     ///
     /// # Errors
     /// [`OperationError::Locked`](crate::error::OperationError::Locked) when another run uses it.
-    pub fn open(folder: &Path, snapshot: &str, owner: Option<(u32, u32)>) -> Result<Workshop> {
+    pub fn open(
+        folder: &Path,
+        snapshot: &str,
+        owner: Option<(u32, u32)>,
+        end_left: &dyn Fn(&Path) -> Result<()>,
+    ) -> Result<Workshop> {
         let made = !folder.exists();
         if made {
             files::make_folder(folder)?;
@@ -83,6 +88,7 @@ impl Workshop {
         }
         let (data, note) = (inside.path().join(DATA), read_note(folder.path())?);
         if note.is_none() {
+            end_left(&place.join(NAME).join(DATA))?;
             files::remove_folder(&data)?;
             files::make_folder(&data)?;
         }
