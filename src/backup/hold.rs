@@ -115,7 +115,7 @@ impl Held {
             changed: None,
             undoes: label.undoes.as_ref().map(|undone| undone.id.clone()),
             undoes_taken: label.undoes.as_ref().map(|undone| undone.taken),
-            redoes: label.undoes.as_ref().is_some_and(|undone| undone.redoes),
+            redoes: label.undoes.as_ref().and_then(|undone| undone.redoes.clone()),
             release: database.release.to_string(),
             migrations: database.migrations.into_iter().collect(),
             counts,

@@ -62,9 +62,9 @@ pub struct Manifest {
     /// When that one was taken: it may be removed before this one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub undoes_taken: Option<DateTime<Utc>>,
-    /// That one was made by an undo, too, so this write was a redo.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub redoes: bool,
+    /// Where that one was made by an undo, so that this write was a redo: the one that the undo had restored.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub redoes: Option<String>,
     /// Release of the server, as far as its migrations show it: `2.0.2`, or a range.
     pub release: String,
     /// Names in `knex_migrations`; for 1.x the patches.
@@ -113,14 +113,14 @@ pub struct Undone {
     pub id: String,
     /// When it was taken.
     pub taken: DateTime<Utc>,
-    /// An undo made it: restoring it is a redo.
-    pub redoes: bool,
+    /// Where an undo made it, so that restoring it is a redo: the one that the undo had restored.
+    pub redoes: Option<String>,
 }
 
 impl Undone {
     /// The undo snapshot with this manifest.
     pub fn of(manifest: &Manifest) -> Undone {
-        Undone { id: manifest.id.clone(), taken: manifest.created, redoes: manifest.undoes.is_some() }
+        Undone { id: manifest.id.clone(), taken: manifest.created, redoes: manifest.undoes.clone() }
     }
 }
 

@@ -47,7 +47,8 @@ impl Held {
         (part.manifest.id, part.manifest.created) = (whole.id.clone(), whole.created);
         part.manifest.changed = whole.changed;
         part.manifest.undoes.clone_from(&whole.undoes);
-        (part.manifest.undoes_taken, part.manifest.redoes) = (whole.undoes_taken, whole.redoes);
+        part.manifest.redoes.clone_from(&whole.redoes);
+        part.manifest.undoes_taken = whole.undoes_taken;
         part.manifest.write(folder)?;
         Ok(part)
     }

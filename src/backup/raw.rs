@@ -49,7 +49,7 @@ pub fn take(file: &SqliteFile, folder: &Path, label: &Label) -> Result<Held> {
         changed: None,
         undoes: None,
         undoes_taken: None,
-        redoes: false,
+        redoes: None,
         release: "unreadable".into(),
         migrations: Vec::new(),
         counts: Counts::new(),

@@ -126,7 +126,8 @@ impl Chain {
                     (before[target].clone(), removed)
                 }
                 (None, Some(taken)) => {
-                    (steps.iter().copied().filter(|step| all[*step].created < taken).collect(), one.redoes)
+                    let then = steps.iter().copied().filter(|step| all[*step].created < taken).collect();
+                    (then, one.redoes.as_ref().is_some_and(|id| find(id, at).is_none()))
                 }
                 (None, None) => (Vec::new(), false),
             };

@@ -168,7 +168,7 @@ fn status_warns_of_a_backup_that_is_old_or_not_there() {
 #[test]
 fn a_store_that_only_a_job_uses_is_checked_and_labels_are_unique() {
     let lab = Lab::sqlite("2.5.3");
-    let config = lab.root.path().join("kumadb.toml");
+    let config = lab.root.path().join("jobs.toml");
     let other = lab.root.path().join("other");
     let text = format!(
         "[stores.near]\naddress = '{}'\n[stores.far]\naddress = '{}'\n[instances.alpha]\ntarget = '{}'\nstores = ['near']\n\

@@ -377,7 +377,7 @@ fn undo_works_where_the_files_are_also_over_ssh() {
         let shown = laptop.kumadb(&["undo", "--dry-run"]).ended(0);
         assert!(shown.out.contains("~ monitor `Shop`: interval 77 → "), "{shown:?}");
         laptop.kumadb(&["undo"]).ended(9).said("--yes");
-        laptop.kumadb(&["--yes", "undo"]).ended(0).said("the server is up again");
+        laptop.kumadb(&["--yes", "undo"]).ended(0).said("server is up (");
         assert_eq!(lab.sql("SELECT count(*) FROM monitor WHERE `interval` = 77"), ["0"]);
         let Some(sshd) = Sshd::start() else { return };
         let address = format!("ssh://root@127.0.0.1:{}", sshd.port);

@@ -536,7 +536,7 @@ impl Model {
         // Old ones must not go by their age.
         made.created = start + TimeDelta::seconds(self.before.len() as i64);
         made.undoes_taken = undone.map(|one| one.created);
-        made.redoes = undone.is_some_and(|one| one.undoes.is_some());
+        made.redoes = undone.and_then(|one| one.undoes.clone());
         self.before.insert(id, self.now.clone());
         self.all.push(made);
         let sized: Vec<(&Manifest, u64)> = self.all.iter().map(|one| (one, 1)).collect();
@@ -657,7 +657,15 @@ fn undo_snapshots_of_a_former_name_go_when_they_are_old() {
     lab.ok(&format!("undo --yes {after}"));
     lab.ok(&format!("undo --yes {after}"));
     assert_eq!(lab.sql("SELECT group_concat(name) FROM monitor"), "A,B\n");
-    let old = named("beta", "[undo]\nkeep_last = 1\nmax_age = '0h'\n");
+    // As if it had been two days ago.
+    for path in fs::read_dir(lab.store().join("alpha")).unwrap().map(|entry| entry.unwrap().path()) {
+        if path.extension().is_some_and(|ending| ending == "json") {
+            let mut manifest: serde_json::Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+            manifest["created"] = serde_json::json!(Utc::now() - TimeDelta::hours(48));
+            fs::write(&path, manifest.to_string()).unwrap();
+        }
+    }
+    let old = named("beta", "[undo]\nkeep_last = 1\nmax_age = '24h'\n");
     lab.ok(&format!("monitor add group --name E {old}"));
     assert_eq!(count("alpha"), 1);
 }

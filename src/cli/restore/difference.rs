@@ -7,7 +7,7 @@ use serde_json::{Value as Json, json};
 use crate::backup::Held;
 use crate::cli::Ui;
 use crate::cli::write::{all_lines, changes_json, lines};
-use crate::engine::{Counts, Reader};
+use crate::engine::{Counts, EngineKind, Reader};
 use crate::error::Result;
 use crate::kuma::merge::count_missing;
 use crate::kuma::read::{is_moving, read_config, read_counts, read_dependents, read_fingerprint};
@@ -17,6 +17,7 @@ use crate::model::view::existing_names;
 use crate::plan::Plan;
 use crate::plan::difference::difference;
 use crate::text::counted;
+use crate::value::Row;
 
 /// The current state.
 pub struct Now {
@@ -42,7 +43,8 @@ impl Now {
         let fingerprint = read_fingerprint(reader, &config.database.schema)?;
         let mut now = Now { config, fingerprint, counts, hanging: BTreeMap::new(), missing: BTreeMap::new() };
         let then = held.reader().and_then(|mut copy| {
-            let then = read_config(&mut *copy, "the snapshot")?;
+            let mut then = read_config(&mut *copy, "the snapshot")?;
+            leave_out_added(&mut then, &now.config);
             let ids = |config: &Config| -> BTreeSet<i64> {
                 config.rows("monitor").iter().filter_map(|row| row.int("id")).collect()
             };
@@ -150,4 +152,16 @@ impl Difference {
 
 fn sum(hanging: &BTreeMap<i64, BTreeMap<String, u64>>, table: &str) -> u64 {
     hanging.values().filter_map(|tables| tables.get(table)).sum()
+}
+
+/// Settings that a server on SQLite has and one on MariaDB has not: a dump is read as a database on SQLite, with them.
+const ADDED: [&str; 2] = ["database_version", "databasePatchedFiles"];
+
+/// Removes the settings from `then` that only the way it was read has added.
+fn leave_out_added(then: &mut Config, now: &Config) {
+    let key = |row: &Row| row.text("key").unwrap_or_default().to_owned();
+    let known: BTreeSet<String> = now.rows("setting").iter().map(key).collect();
+    if let (EngineKind::MariaDb, Some(rows)) = (now.database.engine, then.tables.get_mut("setting")) {
+        rows.retain(|row| !ADDED.contains(&key(row).as_str()) || known.contains(&key(row)));
+    }
 }
