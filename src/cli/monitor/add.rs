@@ -22,6 +22,9 @@ use crate::schema::{self, Release};
 use crate::text::did_you_mean;
 use crate::value::Value;
 
+/// Width of the lines of usage, so that they fit into 80 columns with the text around them.
+const USAGE: usize = 62;
+
 /// Fields that the short help shows of every type, beside the required ones.
 const BRIEF: [&str; 4] = ["parent", "interval", "maxretries", "description"];
 
@@ -82,9 +85,16 @@ impl clap::Args for AddArgs {
         for kind in kinds(newest) {
             let mut one = Command::new(kind.name);
             let mut usage = format!("kumadb monitor add {}", kind.name);
+            let mut width = usage.len();
             for option in options(kind, newest) {
                 if option.required {
-                    usage.push_str(&format!(" --{} <{}>", option.field.option(), placeholder(option.field)));
+                    let part = format!(" --{} <{}>", option.field.option(), placeholder(option.field));
+                    width += part.len();
+                    if width > USAGE {
+                        usage.push_str("\n          ");
+                        width = 10 + part.len();
+                    }
+                    usage.push_str(&part);
                 }
                 let heading = if option.required { "Required" } else { "Fields" };
                 let arg = fields::option(option.field).help(help(&option)).help_heading(heading);
