@@ -26,7 +26,7 @@ use crate::value::Value;
 const USAGE: usize = 62;
 
 /// Fields that the short help shows of every type, beside the required ones.
-const BRIEF: [&str; 4] = ["parent", "interval", "maxretries", "description"];
+const BRIEF: [&str; 2] = ["parent", "interval"];
 
 /// Types that every supported release has show no release.
 const OLDEST: Release = Release::new(1, 23, 0);
@@ -49,7 +49,7 @@ pub struct LinkArgs {
     #[arg(long = "tag", value_name = "TAG")]
     tags: Vec<String>,
     /// Refuse tags that do not exist yet, instead of creating them
-    #[arg(long)]
+    #[arg(long, hide_short_help = true)]
     no_create_tags: bool,
     /// Attach this notification, by name or id, instead of the default ones (can be repeated)
     #[arg(long = "notification", value_name = "NAME", conflicts_with = "no_notifications")]

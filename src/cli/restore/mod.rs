@@ -38,7 +38,7 @@ pub struct RestoreArgs {
     pub snapshot: Option<String>,
     /// Select the last snapshot before this date or time: 2026-11-24, '24 Nov 18:30', yesterday, '2 days ago', 12h
     /// (local time)
-    #[arg(long, value_name = "MOMENT", conflicts_with = "snapshot")]
+    #[arg(long, value_name = "TIME", conflicts_with = "snapshot")]
     pub before: Option<String>,
     /// Restore only the configuration; history and uploaded files stay as they are
     #[arg(long)]
