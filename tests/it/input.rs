@@ -187,7 +187,7 @@ fn names_that_mean_nothing_here() {
         "monitor list --group Router" =>
             2, "--group: `Router` has type ping; only a group can be a parent", "";
         "monitor pause" =>
-            2, "name monitors, or filter them: --tag, --type, --group, --name '*'", "";
+            2, "no monitor given", "name monitors, or filter them: --tag, --type, --group, --name '*'";
     }
     lab.ok("monitor add group --name Inner --parent Network");
     check(
@@ -515,12 +515,12 @@ fn instances_that_cannot_be_made() {
         "time zone: `Berlin Mitte` is not a valid name; examples: Europe/Berlin, UTC",
         "",
     );
-    fails("new --admin admin --password-file nowhere", "", 2, "no file `nowhere`", "");
+    fails("new --admin admin --password-file nowhere", "", 2, "cannot read `nowhere`: no such file or directory", "check the path");
     fails(
         "mysql://admin@/kuma",
         "",
         2,
-        "the address of the database is wrong: it names neither a host nor a socket",
+        "invalid database URL: host or socket is missing",
         "",
     );
     assert!(!lab.root.path().join("new").exists());
@@ -549,8 +549,8 @@ fn targets_that_are_not_there() {
         "instance `./nowhere` not found: no such folder, container or `mysql://` URL",
         "kumadb find",
     );
-    fails("-t data logs", 9, "`data` has no container that kumadb knows: start and stop its server by hand", "");
-    fails("-t data restart", 9, "`data` has no container that kumadb knows: start and stop its server by hand", "");
+    fails("-t data logs", 9, "no container found for `data`", "stop and start its server by hand");
+    fails("-t data restart", 9, "no container found for `data`", "stop and start its server by hand");
     fails("-t data restore abc --yes", 8, "no snapshot matches `abc`", "kumadb backup list");
     fails("-t data restore latest --yes", 8, "no snapshot matches `latest`", "kumadb backup list");
     // The only one in sight needs no name.
