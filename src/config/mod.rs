@@ -223,7 +223,7 @@ impl Reader {
     /// Reports every key that is not in `known`, with the nearest that is.
     fn check_keys(&mut self, table: &Node, known: &[&str]) {
         for Entry { key, at, .. } in table.entries().iter().filter(|entry| !known.contains(&entry.key.as_str())) {
-            self.problems.push((at.clone(), format!("there is no `{key}` here{}", did_you_mean(key, known))));
+            self.problems.push((at.clone(), format!("unknown key `{key}`{}", did_you_mean(key, known))));
         }
     }
 
@@ -367,7 +367,7 @@ impl Reader {
         }
         // Its problems are already reported.
         if policy.is_empty() && table.entries().iter().all(|entry| !rules.contains(&entry.key)) {
-            self.wrong(table, "nothing says what is kept, and an empty policy would keep nothing");
+            self.wrong(table, "no retention rule given");
         }
         policy
     }

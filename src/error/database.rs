@@ -220,7 +220,7 @@ impl DatabaseError {
                 report.with([why.hint(user)])
             }
             Self::Tls { address, why } => {
-                failed(format!("TLS connection to MariaDB at {address} failed: {}", why.words())).hint(why.hint())
+                failed(format!("cannot connect to MariaDB at {address} with TLS: {}", why.words())).hint(why.hint())
             }
             Self::CommitInDoubt { database } => failed(format!(
                 "connection to {database} lost during the commit: it is unknown whether the change was made"

@@ -170,7 +170,9 @@ impl InputError {
             Self::Ambiguous { kind, prefix, count } => {
                 usage(format!("`{prefix}` matches {}", counted(*count, kind))).hint("type more characters of the id")
             }
-            Self::Exists { kind, name } => usage(format!("{kind} `{name}` already exists")).hint("choose another name"),
+            Self::Exists { kind, name } => {
+                usage(format!("cannot create {kind} `{name}`: it already exists")).hint("choose another name")
+            }
             Self::Variable { name, why } => {
                 usage(format!("invalid value of `{name}`: {why}")).hint(format!("set `{name}` again"))
             }

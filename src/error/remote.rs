@@ -72,7 +72,7 @@ impl RemoteError {
                 "connection to `{engine}` lost: {why}; the remote job continues in container `{container}`"
             ))
             .command("kumadb status")
-            .hint("when the connection is back; then run `kumadb recover` if it says so"),
+            .hint("when the connection is back; then run `kumadb recover` if it reports an interrupted operation"),
             Self::JobSpec { path, why } => {
                 Report::new(Exit::Refused, format!("cannot read the remote job `{}`: {why}", path.display()))
                     .hint("run the command again from the machine where you typed it")

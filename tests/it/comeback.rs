@@ -199,9 +199,9 @@ fn outlasts_a_migration(kind: Kind, how: &str) {
     let Some(lab) = Docked::up(kind) else { return };
     lab.folder.misbehave(how);
     let since = lab.starts_and_stops();
-    lab.add("New", &["--deadline", "15s"]).ended(9).said("is busy migrating").said("kumadb recover");
+    lab.add("New", &["--deadline", "15s"]).ended(9).said("is migrating").said("kumadb recover");
     assert!(lab.is_unfinished());
-    lab.kumadb(&["recover", "--deadline", "1s"]).ended(9).said("is busy migrating");
+    lab.kumadb(&["recover", "--deadline", "1s"]).ended(9).said("is migrating");
     lab.folder.behave();
     lab.kumadb(&["recover"]).ended(0);
     lab.was_restarted(1, since);

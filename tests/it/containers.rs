@@ -89,7 +89,7 @@ fn every_verb(kind: Kind) {
     assert_eq!(lab.kumadb(&["logs", "--since", "2099-01-01T00:00:00Z"]).ended(0).out, "");
     lab.kumadb(&["logs", "-n", "1"]).ended(2);
     lab.kumadb(&["restart", "-n"]).ended(0).said("can be restarted; nothing changed");
-    lab.kumadb(&["recover"]).ended(1).said("no unfinished work");
+    lab.kumadb(&["recover"]).ended(1).said("no interrupted operation");
     let snapshots = lab.kumadb(&["--json", "backup", "list"]).ended(0).json();
     let counts = (snapshots["snapshots"].as_array().unwrap().len(), &snapshots["undo_snapshots"]);
     assert_eq!(counts, (1, &7.into()), "a backup, six writes and a restore: {snapshots}");

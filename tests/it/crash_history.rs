@@ -236,7 +236,7 @@ fn killed_while_it_writes_the_rows_anew_they_are_the_same() {
             let resumed = lab.run("recover");
             match resumed.exit {
                 0 => cut_off += 1,
-                _ => assert!(resumed.err.contains("no unfinished work"), "{}", resumed.err),
+                _ => assert!(resumed.err.contains("no interrupted operation"), "{}", resumed.err),
             }
             assert_eq!(lab.sql(check).trim(), fine);
         }

@@ -350,7 +350,7 @@ fn cut_off(laptop: &Laptop<'_>, engine: &str, what: &str, cuts: usize, more: &[&
             assert!([0, 3].contains(&ran.code), "{name}: {ran:?}");
         } else if lab.left() != ["lock"] {
             // Killed in its last moment: the journal is gone, the copy is not.
-            laptop.kumadb(&["recover"]).said("there is no unfinished work");
+            laptop.kumadb(&["recover"]).said("no interrupted operation");
         }
         if running {
             lab.wait_up();

@@ -227,7 +227,7 @@ fn the_config_file_is_checked_for_names_and_reached() {
     for words in [
         "no `[stores.nera]` (did you mean `near`?)",
         "no `[policies.shrot]` (did you mean `short`?)",
-        "no `group` here (did you mean `groups`?)",
+        "unknown key `group` (did you mean `groups`?)",
     ] {
         assert!(wrong.err.contains(words), "{words}: {}", wrong.err);
     }

@@ -110,11 +110,11 @@ fn says_why_there_is_no_connection() {
     let Some(server) = Mariadbd::start() else { return };
     let nobody = tcp(&server, "kuma", "hunter2");
     let error = refused(&nobody).to_string();
-    assert!(error.ends_with("nobody listens there"), "{error}");
+    assert!(error.ends_with("connection refused"), "{error}");
     let error = refused(&Address::on_socket("/no/such.sock", "root", "kuma")).to_string();
-    assert!(error.ends_with("there is no such socket"), "{error}");
+    assert!(error.contains("no such socket"), "{error}");
     let error = refused(&Address { host: "no-such-host.invalid".into(), ..nobody.clone() }).to_string();
-    assert!(error.ends_with("there is no machine of that name"), "{error}");
+    assert!(error.ends_with("host name not found"), "{error}");
     let folder = tempfile::tempdir().unwrap();
     let dead = folder.path().join("dead.sock");
     drop(std::os::unix::net::UnixListener::bind(&dead).unwrap());

@@ -72,7 +72,7 @@ fn removes_what_no_rule_keeps_and_says_why_the_rest_stays() {
     let ids = age(&lab, &[1, 2, 3, 40, 41]);
     let all: BTreeSet<String> = ids.iter().cloned().collect();
     let refused = lab.fails(2, "backup prune --yes");
-    assert!(refused.err.contains("nothing says what is kept"), "{}", refused.err);
+    assert!(refused.err.contains("no retention rule given"), "{}", refused.err);
     lab.fails(2, "backup prune --keep-last 0 --yes");
     let wrong = lab.fails(2, "backup prune --keep-within 3w --yes");
     assert!(wrong.err.contains("--keep-within: `3w` is not a valid duration; example: 2y5m7d3h"), "{}", wrong.err);

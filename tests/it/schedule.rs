@@ -336,10 +336,10 @@ before = \"date\"
         assert!(found, "line {line}: {words}: {lines:#?}");
     };
     assert_eq!(lines.len(), 17, "{lines:#?}");
-    has(2, "there is no `adress` here, `address` is meant?");
+    has(2, "unknown key `adress` (did you mean `address`?)");
     has(5, "say the same thing twice");
     has(6, "`target` or `target_file` is missing");
-    has(7, "nothing says what is kept");
+    has(7, "no retention rule given");
     has(9, "`seven` is neither a number nor `unlimited`");
     has(10, "there is no `keep_for_ever` here");
     has(12, "is not a valid cron expression");
@@ -351,7 +351,7 @@ before = \"date\"
     has(18, "`verify` must be true or false");
     has(19, "`before` must be a list of texts");
     has(20, "`a b` is no name");
-    has(21, "there is no `store` here, `stores` is meant?");
+    has(21, "unknown key `store` (did you mean `stores`?)");
     assert!(read_config("kumadb.toml", "[jobs").is_err());
 }
 

@@ -145,7 +145,8 @@ fn a_run_that_fails_says_so_to_everybody_and_by_its_exit_code() {
     assert_eq!(failed["event"], "failed");
     assert!(std::fs::read_to_string(&seen).unwrap().starts_with("failed: `kuma`"));
     assert!(
-        ran.err.contains("the webhook failed: the answer was 500") && !ran.err.contains("secret-path"),
+        ran.err.contains("cannot send the webhook: the server answered with HTTP status 500")
+            && !ran.err.contains("secret-path"),
         "{}",
         ran.err
     );
@@ -168,9 +169,9 @@ fn who_cannot_be_told_is_a_warning() {
     let (kuma, _) = listen("404 Not Found", "{\"ok\":false,\"msg\":\"Monitor not found or not active.\"}");
     let config = configure(&lab, "0 3 * * *", &format!("push_url = \"{kuma}/api/push/Wrong\"\n"));
     let ran = lab.fails(3, &format!("backup schedule --once job --config {}", config.display()));
-    assert!(ran.err.contains("the push failed: the answer was 404"), "{}", ran.err);
+    assert!(ran.err.contains("cannot send the push: the server answered with HTTP status 404"), "{}", ran.err);
     let refused = lab.fails(2, &format!("backup schedule --once other --config {}", config.display()));
-    assert!(refused.err.contains("there is no job `other`; there are: job"), "{}", refused.err);
+    assert!(refused.err.contains("unknown job `other`"), "{}", refused.err);
     let missing = lab.fails(2, "backup schedule --config /no/such.toml");
     assert!(missing.err.contains("there is no config file `/no/such.toml`"), "{}", missing.err);
     let checked = lab.ok(&format!("config check --config {}", config.display()));
@@ -342,12 +343,12 @@ fn a_config_that_names_what_is_not_there_is_told_of_it() {
     for words in [
         "[stores.far] ",
         "[stores.near] ",
-        "[instances.other] `garbage` is no recipient of age",
+        "[instances.other] `garbage` is not a valid age recipient",
         "[jobs.job] a drill has to open encrypted snapshots: `identity_file` is missing",
         "[jobs.job] no file `/nowhere/url`",
-        "[jobs.job] the webhook failed: its address is none",
-        "[jobs.job] there is no program `no-such-program`",
-        "[jobs.job] there is no folder `/nowhere` for the metrics",
+        "[jobs.job] cannot send the webhook: invalid URL",
+        "[jobs.job] program `no-such-program` not found",
+        "[jobs.job] the folder `/nowhere` for the metrics does not exist",
         "8 problems found",
     ] {
         assert!(said.contains(words), "{words}: {said}");

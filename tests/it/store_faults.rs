@@ -54,7 +54,7 @@ fn no_address_and_no_key_ends_in_a_panic() {
         ("s3://b/p", vec![("AWS_ACCESS_KEY_ID", "a\nb"), secret], "`AWS_ACCESS_KEY_ID` has a line break"),
         ("s3://b/p", vec![key, secret, ("AWS_SESSION_TOKEN", "\u{e4}")], "`AWS_SESSION_TOKEN` has a character"),
         ("s3://b/p", vec![key, secret, ("AWS_PROXY_URL", "x:1")], "`AWS_PROXY_URL` is `x:1`"),
-        ("s3://b/p", vec![key], "`AWS_ACCESS_KEY_ID` is set, and `AWS_SECRET_ACCESS_KEY` is not"),
+        ("s3://b/p", vec![key], "`AWS_SECRET_ACCESS_KEY` is not set: `AWS_ACCESS_KEY_ID` is set, and requires it"),
         ("s3://minio:9000/b/p", vec![key, secret], "set AWS_ENDPOINT_URL=http://minio:9000, and write `s3://b/p`"),
         ("s3:b/p", vec![key, secret], "write `s3://b/p`"),
         ("s3://B \u{e4}/p", vec![key, secret], "cannot be part of the name of a bucket"),
@@ -117,7 +117,7 @@ fn what_the_config_file_says_of_stores_is_checked_when_it_is_read() {
         ("AWS_ENDPOINT_URL=minio:9000", "[stores.one] `AWS_ENDPOINT_URL` is `minio:9000`"),
         (
             "# key\n\nAWS_ACCES_KEY_ID=x",
-            "one.env`, line 3: no store uses `AWS_ACCES_KEY_ID`, `AWS_ACCESS_KEY_ID` is meant?",
+            "one.env`, line 3: no store uses `AWS_ACCES_KEY_ID` (did you mean `AWS_ACCESS_KEY_ID`?)",
         ),
         ("AWS_REGION", "one.env`, line 1: write NAME=VALUE"),
     ] {

@@ -189,7 +189,7 @@ fn a_store_that_fails_is_named_and_the_others_are_whole() {
         // Alone it is an error.
         let ran = away.away("backup create");
         assert_eq!(ran.exit, 1, "{}", ran.err);
-        assert!(ran.err.contains("  try: check "), "{}", ran.err);
+        assert!(ran.err.contains("  hint: check "), "{}", ran.err);
         away.cloud.no_trouble();
         assert_eq!(away.both("backup create").exit, 0);
         assert_eq!(away.leftovers(), Vec::<String>::new());
@@ -220,15 +220,15 @@ fn what_is_wrong_with_a_store_is_said() {
         &away,
         1,
         &format!(
-            "cannot list the store `{address}`: no: InvalidAccessKeyId (InvalidAccessKeyId)\n  try: the server does not know AWS_ACCESS_KEY_ID"
+            "cannot list the store `{address}`: no: InvalidAccessKeyId (InvalidAccessKeyId)\n  hint: the server does not know AWS_ACCESS_KEY_ID"
         ),
     );
     away.environment = good.clone();
     away.address = "s3://nobody/kuma".into();
-    refused(&away, 1, "no: NoSuchBucket (NoSuchBucket)\n  try: make the bucket");
+    refused(&away, 1, "no: NoSuchBucket (NoSuchBucket)\n  hint: make the bucket");
     away.environment[2].1 = "http://127.0.0.1:1".into();
     let began = Instant::now();
-    refused(&away, 1, "127.0.0.1:1: connection refused\n  try: nothing listens on that port");
+    refused(&away, 1, "127.0.0.1:1: connection refused\n  hint: nothing listens on that port");
     // As long as a server may take to restart.
     assert!((30..60).contains(&began.elapsed().as_secs()), "{:?}", began.elapsed());
     for (address, words) in [
@@ -243,7 +243,7 @@ fn what_is_wrong_with_a_store_is_said() {
     }
     let mut dav = Away::new(Lab::sqlite("2.5.3"), "webdav");
     dav.environment[1].1 = "wrong".into();
-    refused(&dav, 1, "401 Unauthorized\n  try: check WEBDAV_USERNAME and WEBDAV_PASSWORD");
+    refused(&dav, 1, "401 Unauthorized\n  hint: check WEBDAV_USERNAME and WEBDAV_PASSWORD");
 }
 
 #[test]

@@ -174,7 +174,7 @@ fn a_killed_restore_is_ended_by_resume() {
         let (mut old, mut new) = (0, 0);
         let killed = kill_everywhere(&lab, &format!("restore {id} --yes"), 50, &mut || {
             let resumed = lab.run("recover");
-            let is_idle = resumed.err.contains("there is no unfinished work");
+            let is_idle = resumed.err.contains("no interrupted operation");
             assert!(resumed.exit == 0 || is_idle, "{}{}", resumed.out, resumed.err);
             let rows = lab.rows();
             assert!(rows == then || rows == now, "{}: neither old nor new", lab.engine());

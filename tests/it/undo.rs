@@ -387,7 +387,7 @@ fn room_is_made_in_the_store_and_a_full_one_is_refused_before_anything_is_done()
         fill((4 << 20) - (900 << 10));
         let before = (lab.content(), lab.json("backup list --undo")["snapshots"].clone());
         let refused = lab.fails(9, "monitor add group --name Last");
-        assert!(refused.err.contains("are needed for the undo snapshot"), "{}", refused.err);
+        assert!(refused.err.contains("required for the undo snapshot"), "{}", refused.err);
         assert!(refused.err.contains("--store FOLDER"), "{}", refused.err);
         assert!((lab.content(), lab.json("backup list --undo")["snapshots"].clone()) == before, "{}", refused.err);
         assert!(!work(&lab).join("journal.json").exists());

@@ -36,7 +36,7 @@ pub(super) fn explain(address: &Address, error: mysql_async::Error) -> Error {
     }
 }
 
-fn unreachable(address: &Address, why: &str) -> Error {
+pub(super) fn unreachable(address: &Address, why: &str) -> Error {
     DatabaseError::Unreachable { address: address.place(), why: why.to_owned() }.into()
 }
 

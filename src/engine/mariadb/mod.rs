@@ -357,11 +357,7 @@ async fn connect(address: &Address) -> Result<Conn> {
     };
     match tokio::time::timeout(CONNECT_TIME, attempt).await {
         Ok(outcome) => outcome,
-        Err(_) => Err(DatabaseError::Unreachable {
-            address: address.place(),
-            why: format!("timed out after {} s", CONNECT_TIME.as_secs()),
-        }
-        .into()),
+        Err(_) => Err(fault::unreachable(address, &format!("timed out after {} s", CONNECT_TIME.as_secs()))),
     }
 }
 
@@ -422,9 +418,8 @@ impl Writer for MariaDb {
         }
         let tables = self.tables()?;
         if let Some(table) = tables.iter().find(|table| !table.rolls_back()) {
-            return Err(
-                DatabaseError::NoTransactions { table: table.name.clone(), engine: table.engine.clone() }.into()
-            );
+            let (table, engine) = (table.name.clone(), table.engine.clone());
+            return Err(DatabaseError::NoTransactions { table, engine }.into());
         }
         self.lock()?;
         self.run("START TRANSACTION")?;

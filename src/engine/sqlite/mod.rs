@@ -67,11 +67,8 @@ impl SqliteFile {
         file.by_ref().take(4096).read_to_end(&mut head).map_err(Error::file("read", path))?;
         if head.is_empty() {
             // A database whose first commit is still in the WAL is an empty file.
-            return if self.part("-wal").exists() {
-                Ok(())
-            } else {
-                Err(DatabaseError::EmptyFile(path.clone()).into())
-            };
+            let missing = (!self.part("-wal").exists()).then(|| DatabaseError::EmptyFile(path.clone()).into());
+            return missing.map_or(Ok(()), Err);
         }
         if head.starts_with(b"SQLite format 3\0") {
             return Ok(());
@@ -108,6 +105,10 @@ impl SqliteFile {
             _ => DatabaseError::Sql { database, message: error.to_string() }.into(),
         }
     }
+}
+
+fn busy(file: &SqliteFile) -> Error {
+    DatabaseError::Busy { database: file.describe() }.into()
 }
 
 fn is_refused_write(error: &rusqlite::Error) -> bool {
@@ -246,9 +247,7 @@ impl Sqlite {
     /// lock.
     fn check_still(&self) -> Result<()> {
         match &self.still {
-            Some(look) if *look != self.file.look() => {
-                Err(DatabaseError::Busy { database: self.file.describe() }.into())
-            }
+            Some(look) if *look != self.file.look() => Err(busy(&self.file)),
             _ => Ok(()),
         }
     }
@@ -463,7 +462,7 @@ fn copy_pages(
         match step {
             StepResult::Done => return Ok(()),
             StepResult::More => {}
-            _ => return Err(DatabaseError::Busy { database: file.describe() }.into()),
+            _ => return Err(busy(&file)),
         }
     }
 }
