@@ -41,7 +41,7 @@ pub fn nearest<T: AsRef<str>>(name: &str, known: impl IntoIterator<Item = T>) ->
         })
         // Short names with one slip are not alike by measure, but are by eye: `evn` and `env`.
         .filter(|(likeness, steps, length, _)| {
-            *likeness > ALIKE || *steps == 1 && *length > 2 || *steps == 2 && *length > 3
+            *likeness > ALIKE || *steps == 1 && *length > 2 || *steps == 2 && *length > 4
         })
         // Of two that are as alike, the one with fewer letters to change.
         .max_by(|a, b| a.0.total_cmp(&b.0).then(b.1.cmp(&a.1)))

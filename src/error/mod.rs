@@ -1,7 +1,7 @@
 //! Every error: its message, its exit code and what to do about it.
 //!
-//! One enum for each area, each in its own file. A variant stands in one arm of its area's `report`: message, exit code and
-//! hints beside each other, and no arm stands for several unknown ones. Messages are lower case, without a full stop, names in
+//! One enum for each area, each in its own file. A variant has one arm in its area's `report`: message, exit code and
+//! hints together, and no arm is for several unknown ones. Messages are lower case, without a full stop, names in
 //! backticks. Secrets never enter an error.
 
 mod database;

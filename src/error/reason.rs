@@ -5,8 +5,8 @@ use std::io;
 
 use crate::tls;
 
-/// The reason in `error`, wherever in its chain it is: that of TLS, else that of the operating system, else what the innermost
-/// cause says.
+/// The reason in `error`, wherever in its chain it is: that of TLS, else that of the operating system, else the text of the
+/// innermost cause.
 pub fn reason(error: &(dyn StdError + 'static)) -> String {
     if let Some(tls) = find::<rustls::Error>(error) {
         return format!("TLS: {}", tls::explain(tls));

@@ -95,7 +95,7 @@ fn tells_the_status_of_all_of_a_group_and_of_chosen_ones() {
     assert!(unknown.err.contains("did you mean `prod`?"), "{}", unknown.err);
     let both = fleet.run("-t a status --all");
     assert_eq!(both.exit, 2);
-    assert!(both.err.contains("`-t` names one instance"), "{}", both.err);
+    assert!(both.err.contains("cannot combine `-t` with"), "{}", both.err);
 }
 
 #[test]
@@ -149,11 +149,7 @@ fn plans_and_applies_one_document_on_all() {
     // Nobody can be asked here.
     let asked = fleet.run("apply doc.yaml --all");
     assert_eq!(asked.exit, 9, "{}", asked.err);
-    assert!(
-        asked.err.contains("confirmation required: not a terminal") && asked.err.contains("+ monitor `Shop`"),
-        "{}",
-        asked.err
-    );
+    assert!(asked.err.contains("confirmation required") && asked.err.contains("+ monitor `Shop`"), "{}", asked.err);
     assert_eq!(fleet.json(0, "status --all")["instances"][0]["result"]["monitors"], 0);
 
     fleet.json(0, "apply doc.yaml --all --yes");

@@ -1,6 +1,7 @@
 //! SQLite: `kuma.db` and its WAL; safe to read while the server runs, written only while it is stopped.
 
 mod cell;
+mod fault;
 mod part;
 
 use std::fs;
@@ -10,7 +11,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rusqlite::backup::{Backup, StepResult};
-use rusqlite::{Connection, ErrorCode, OpenFlags, params_from_iter};
+use rusqlite::types::ValueRef;
+use rusqlite::{Connection, OpenFlags, params_from_iter};
 
 use self::cell::{Bound, cell};
 use super::{Connect, Counts, Depth, EngineKind, Fault, Reader, WriteKey, Writer, quote};
@@ -85,36 +87,6 @@ impl SqliteFile {
         sqlite.connection.busy_timeout(Duration::from_secs(5)).map_err(|error| self.error(error))?;
         Ok(sqlite)
     }
-
-    fn error(&self, error: rusqlite::Error) -> Error {
-        let database = self.describe();
-        match error.sqlite_error_code() {
-            Some(ErrorCode::NotADatabase) => DatabaseError::NotSqlite(self.path.clone()).into(),
-            Some(ErrorCode::DatabaseCorrupt) => {
-                DatabaseError::Damaged { database, problems: vec!["database disk image is malformed".into()] }.into()
-            }
-            Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => DatabaseError::Busy { database }.into(),
-            Some(ErrorCode::DiskFull) => Error::file("write", &self.path)(std::io::ErrorKind::StorageFull.into()),
-            // Errors of a disk that cannot be written but is not reported as full: a quota, a failing device.
-            Some(ErrorCode::SystemIoFailure) if is_refused_write(&error) => {
-                Error::file("write", &self.path)(std::io::Error::other(error.to_string()))
-            }
-            Some(ErrorCode::ReadOnly | ErrorCode::PermissionDenied | ErrorCode::CannotOpen) => {
-                Error::file("open", &self.path)(std::io::ErrorKind::PermissionDenied.into())
-            }
-            _ => DatabaseError::Sql { database, message: error.to_string() }.into(),
-        }
-    }
-}
-
-fn busy(file: &SqliteFile) -> Error {
-    DatabaseError::Busy { database: file.describe() }.into()
-}
-
-fn is_refused_write(error: &rusqlite::Error) -> bool {
-    use rusqlite::ffi::{SQLITE_IOERR_FSYNC, SQLITE_IOERR_WRITE};
-    let code = error.sqlite_error().map(|error| error.extended_code);
-    code.is_some_and(|code| [SQLITE_IOERR_FSYNC, SQLITE_IOERR_WRITE].contains(&code))
 }
 
 impl Connect for SqliteFile {
@@ -247,7 +219,7 @@ impl Sqlite {
     /// lock.
     fn check_still(&self) -> Result<()> {
         match &self.still {
-            Some(look) if *look != self.file.look() => Err(busy(&self.file)),
+            Some(look) if *look != self.file.look() => Err(fault::busy(&self.file)),
             _ => Ok(()),
         }
     }
@@ -462,7 +434,7 @@ fn copy_pages(
         match step {
             StepResult::Done => return Ok(()),
             StepResult::More => {}
-            _ => return Err(busy(&file)),
+            _ => return Err(fault::busy(file)),
         }
     }
 }

@@ -1,0 +1,41 @@
+//! What SQLite reports when it fails, as an error of the library.
+
+use rusqlite::ErrorCode;
+
+use super::SqliteFile;
+use crate::engine::Connect as _;
+use crate::error::{DatabaseError, Error};
+
+impl SqliteFile {
+    /// The error of the library for `error`.
+    pub(super) fn error(&self, error: rusqlite::Error) -> Error {
+        let database = self.describe();
+        match error.sqlite_error_code() {
+            Some(ErrorCode::NotADatabase) => DatabaseError::NotSqlite(self.path.clone()).into(),
+            Some(ErrorCode::DatabaseCorrupt) => {
+                DatabaseError::Damaged { database, problems: vec!["database disk image is malformed".into()] }.into()
+            }
+            Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => DatabaseError::Busy { database }.into(),
+            Some(ErrorCode::DiskFull) => Error::file("write", &self.path)(std::io::ErrorKind::StorageFull.into()),
+            // What a disk says that takes no more, but does not call itself full: a quota, a device that fails.
+            Some(ErrorCode::SystemIoFailure) if is_refused_write(&error) => {
+                Error::file("write", &self.path)(std::io::Error::other(error.to_string()))
+            }
+            Some(ErrorCode::ReadOnly | ErrorCode::PermissionDenied | ErrorCode::CannotOpen) => {
+                Error::file("open", &self.path)(std::io::ErrorKind::PermissionDenied.into())
+            }
+            _ => DatabaseError::Sql { database, message: error.to_string() }.into(),
+        }
+    }
+}
+
+/// Another process writes to `file`.
+pub(super) fn busy(file: &SqliteFile) -> Error {
+    DatabaseError::Busy { database: file.describe() }.into()
+}
+
+fn is_refused_write(error: &rusqlite::Error) -> bool {
+    use rusqlite::ffi::{SQLITE_IOERR_FSYNC, SQLITE_IOERR_WRITE};
+    let code = error.sqlite_error().map(|error| error.extended_code);
+    code.is_some_and(|code| [SQLITE_IOERR_FSYNC, SQLITE_IOERR_WRITE].contains(&code))
+}
