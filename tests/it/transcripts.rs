@@ -183,13 +183,13 @@ fn furnish(page: &str, lab: &Lab) {
     }
 }
 
-/// So many heartbeats, every two minutes one, of all monitors in turn.
+/// So many heartbeats of all monitors in turn, one every two minutes, from 120 days ago on.
 fn add_heartbeats(lab: &Lab, many: u32) {
     lab.sql(&format!(
         "WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i < {many} - 1) \
          INSERT INTO heartbeat (important, monitor_id, status, msg, time, duration) \
          SELECT i < 2, 1 + i % (SELECT count(*) FROM monitor), 1, '200 - OK', \
-         strftime('%Y-%m-%d %H:%M:%S.000', '2026-08-01', '+' || (i * 120) || ' seconds'), 60 FROM n"
+         strftime('%Y-%m-%d %H:%M:%S.000', 'now', '-120 days', '+' || (i * 120) || ' seconds'), 60 FROM n"
     ));
 }
 
