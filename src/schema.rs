@@ -164,6 +164,27 @@ impl Schema {
         self.table(table).is_some_and(|table| table.column(column).is_some())
     }
 
+    /// Every column that refers to a row of `parent` by its id, as (table, column): those with a foreign key, and those that
+    /// are named for it, because the server itself declares no key for some (`notification.user_id`,
+    /// `group.status_page_id`, `notification_sent_history.monitor_id`, read in 1.23 to 2.5.3) and a conversion loses others.
+    pub fn references_to<'s>(&'s self, parent: &str) -> Vec<(&'s str, &'s str)> {
+        let by_name = format!("{parent}_id");
+        let refers = |table: &str, described: &Table, column: &str| {
+            column == by_name
+                || UNUSUAL_REFERENCES.contains(&(table, column, parent))
+                || described
+                    .foreign_keys
+                    .iter()
+                    .any(|key| key.column == column && key.table == parent && key.to == "id")
+        };
+        self.tables
+            .iter()
+            .flat_map(|(table, described)| described.columns.iter().map(move |column| (table, described, column)))
+            .filter(|(table, described, column)| refers(table, described, &column.name))
+            .map(|(table, _, column)| (table.as_str(), column.name.as_str()))
+            .collect()
+    }
+
     /// Names of all tables.
     pub fn names(&self) -> BTreeSet<&str> {
         self.tables.keys().map(String::as_str).collect()
@@ -176,6 +197,16 @@ impl Table {
         self.columns.iter().find(|column| column.name == name)
     }
 }
+
+/// The highest id that both engines take: `int(10) unsigned` on MariaDB in all releases of 2.x.
+pub const HIGHEST_ID: i64 = u32::MAX as i64;
+
+/// References whose column is not named for the table they refer to: table, column, parent.
+const UNUSUAL_REFERENCES: [(&str, &str, &str); 3] = [
+    ("monitor", "parent", "monitor"),
+    ("monitor", "docker_host", "docker_host"),
+    ("monitor", "remote_browser", "remote_browser"),
+];
 
 /// The schema of one release, recorded from a database of that release.
 #[derive(Clone, Copy, Debug)]

@@ -388,4 +388,26 @@ pub const CHECKS: &[Check] = &[
         explains: &[],
         find: place::find_network,
     },
+    Check {
+        code: "K038",
+        title: "a new row would inherit what a deleted one left",
+        severity: Error,
+        explanation: "A monitor that was just added shows old heartbeats, uptime, tags or notifications: a row was deleted by \
+                      hand without the rows that refer to it, and the counter of ids was set back or lost, so the server \
+                      gives the id of the deleted row to a new one.",
+        cure: "the counter is raised above every id that is still referred to; no row changes",
+        explains: &[],
+        find: history::find_reused_ids,
+    },
+    Check {
+        code: "K039",
+        title: "db-config.json is invalid",
+        severity: Critical,
+        explanation: "The server shows its set-up page, old data, or \"Unknown Database type\": db-config.json was edited by \
+                      hand and has a trailing comma, a byte order mark, a misspelt type or a number where text is required. \
+                      Beside a kuma.db the server throws such a file away and starts on that SQLite database.",
+        cure: "none by itself: correct the file; kumadb does not write to an instance whose database is uncertain",
+        explains: &["K021"],
+        find: files::find_invalid_config,
+    },
 ];

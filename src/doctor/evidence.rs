@@ -27,6 +27,8 @@ pub struct Evidence {
     pub unread: Vec<Unread>,
     /// Why there is no instance to examine: an empty folder, an incomplete db-config.json.
     pub nowhere: Option<String>,
+    /// What is wrong with `db-config.json`.
+    pub config_problem: Option<String>,
     /// Number of tables, if the first start of the server was interrupted before all were created.
     pub half_made: Option<usize>,
     /// The damage that the engine reports.
@@ -55,6 +57,8 @@ pub struct Content {
     pub beats: Beats,
     /// Rows that refer to rows that do not exist.
     pub orphans: Vec<Orphans>,
+    /// Tables whose next id is one that rows refer to already.
+    pub reused_ids: Vec<ReusedIds>,
     /// Statistics with a timestamp in the future: table, timestamp, rows.
     pub future: Vec<(String, i64, u64)>,
     /// Rows of each table of statistics, by monitor: table, monitor, rows.
@@ -113,6 +117,19 @@ pub struct Orphans {
     pub value: i64,
     /// How many rows.
     pub rows: u64,
+}
+
+/// Rows that refer to ids of a table that it has not given out yet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReusedIds {
+    /// The table whose ids they are.
+    pub parent: String,
+    /// The last id that it gave out.
+    pub last: i64,
+    /// The highest id that is referred to.
+    pub highest: i64,
+    /// How many rows refer to ids above `last`, by table.
+    pub rows: BTreeMap<String, u64>,
 }
 
 /// The data folder as the file system has it.
@@ -195,6 +212,7 @@ impl Evidence {
             container: None,
             unread: Vec::new(),
             nowhere: None,
+            config_problem: None,
             half_made: None,
             damage: Vec::new(),
             unfinished: None,

@@ -129,6 +129,30 @@ pub(super) fn find_wrong_folder(evidence: &Evidence, faults: &mut Vec<Fault>) {
     }
 }
 
+/// A `db-config.json` that the server cannot use.
+pub(super) fn find_invalid_config(evidence: &Evidence, faults: &mut Vec<Fault>) {
+    let Some(why) = &evidence.config_problem else { return };
+    let sqlite = evidence.folder.as_ref().and_then(|folder| folder.file("kuma.db"));
+    let consequence = match (sqlite, evidence.engine) {
+        (Some(_), Some(EngineKind::Sqlite)) => {
+            "at its next start the server replaces the file and opens `kuma.db`, even if it used MariaDB before"
+        }
+        _ => "the server does not start, or shows its set-up page",
+    };
+    faults.push(Fault {
+        subject: Subject {
+            path: evidence.folder.as_ref().map(|folder| folder.path.join("db-config.json")),
+            ..Subject::default()
+        },
+        what: format!("`db-config.json` is invalid: {why}; {consequence}"),
+        cure: Cure::Advice(
+            "correct the file by hand: {\"type\": \"sqlite\"}, {\"type\": \"embedded-mariadb\"}, or {\"type\": \"mariadb\", \
+             \"hostname\": …, \"port\": 3306, \"username\": …, \"password\": …, \"dbName\": …}; kumadb writes nothing before"
+                .into(),
+        ),
+    });
+}
+
 /// Files that the server process cannot read and write.
 pub(super) fn find_wrong_owners(evidence: &Evidence, faults: &mut Vec<Fault>) {
     let Some(folder) = &evidence.folder else { return };

@@ -1,8 +1,9 @@
 //! Checks of the history: heartbeats, statistics, and orphan rows.
 
+use super::evidence::ReusedIds;
 use super::monitors::{delete, id, set};
 use super::{Cure, Evidence, Fault, Subject};
-
+use crate::schema::{EngineKind, HIGHEST_ID, quote};
 use crate::text::counted;
 use crate::value::Value;
 
@@ -73,6 +74,38 @@ pub(super) fn find_orphans(evidence: &Evidence, faults: &mut Vec<Fault>) {
             ),
             cure: Cure::Rows(steps),
         });
+    }
+}
+
+/// Rows that refer to an id that the server will give to a new row.
+pub(super) fn find_reused_ids(evidence: &Evidence, faults: &mut Vec<Fault>) {
+    let Some(content) = &evidence.database else { return };
+    for ReusedIds { parent, last, highest, rows } in &content.reused_ids {
+        let listed: Vec<String> = rows.iter().map(|(table, rows)| format!("{rows} in `{table}`")).collect();
+        faults.push(Fault {
+            subject: whole(parent, "id"),
+            what: format!(
+                "the next id of `{parent}` is {}, but rows of deleted ones with ids up to {highest} are still in the database \
+                 ({}): a new one that is added on the page inherits them",
+                last + 1,
+                listed.join(", ")
+            ),
+            cure: match *highest < HIGHEST_ID {
+                true => Cure::Statements(raise_counter(content.config.database.engine, parent, *highest)),
+                false => Cure::Advice("delete these rows first: `kumadb doctor --fix K007`".into()),
+            },
+        });
+    }
+}
+
+/// Statements after which the next id of `table` is above `highest`.
+fn raise_counter(engine: EngineKind, table: &str, highest: i64) -> Vec<String> {
+    match engine {
+        EngineKind::Sqlite => vec![
+            format!("DELETE FROM sqlite_sequence WHERE name = '{table}'"),
+            format!("INSERT INTO sqlite_sequence (name, seq) VALUES ('{table}', {highest})"),
+        ],
+        EngineKind::MariaDb => vec![format!("ALTER TABLE {} AUTO_INCREMENT = {}", quote(table), highest + 1)],
     }
 }
 

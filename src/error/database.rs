@@ -38,6 +38,11 @@ pub enum DatabaseError {
         database: String,
         message: String,
     },
+    /// A row holds or refers to the highest id that a table can have.
+    NoFreeId {
+        table: String,
+        highest: i64,
+    },
     Busy {
         database: String,
     },
@@ -206,6 +211,13 @@ impl DatabaseError {
                     .command("kumadb backup list")
             }
             Self::Sql { database, message } => failed(format!("{database}: {message}")),
+            Self::NoFreeId { table, highest } => Report::new(
+                Exit::Refused,
+                format!(
+                    "no free id in table `{table}`: a row has or refers to id {highest}, the highest that is possible"
+                ),
+            )
+            .command("kumadb doctor"),
             Self::Busy { database } => Report::new(Exit::Locked, format!("{database} is locked by another writer"))
                 .hint("wait until the other writer is done, then run the same command again"),
             Self::MigrationLocked { database } => refused(format!(

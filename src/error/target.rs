@@ -15,7 +15,7 @@ pub enum TargetError {
         path: PathBuf,
         why: String,
     },
-    /// `db-config.json` does not name a database.
+    /// `db-config.json` is invalid: the database is not known.
     DbConfig {
         path: PathBuf,
         why: String,
@@ -83,8 +83,8 @@ impl TargetError {
                     .command(format!("kumadb init {}", path.display()))
             }
             Self::DbConfig { path, why } => {
-                Report::new(Exit::Failed, format!("cannot read the database type from `{}`: {why}", path.display()))
-                    .hint("set its `type` to `sqlite`, `embedded-mariadb` or `mariadb`")
+                Report::new(Exit::Failed, format!("invalid `{}`: {why}", path.display()))
+                    .hint("correct the file by hand; its `type` is `sqlite`, `embedded-mariadb` or `mariadb`")
             }
             Self::Environment { name, value, why } => {
                 Report::new(Exit::Usage, format!("invalid value of `{name}` in the container: `{value}` {why}"))

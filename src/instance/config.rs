@@ -71,11 +71,24 @@ fn port<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<u16, D::Err
 /// The name of the file.
 pub const FILE: &str = "db-config.json";
 
-/// Determines the database that the server will open for the data folder `folder` when it is started with `env`.
+/// What is wrong with a `db-config.json`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Invalid {
+    /// What, with the field or the place in the text.
+    why: String,
+    /// The server throws the file away and goes on as if there were none; else it ends, or connects to nothing.
+    replaced: bool,
+}
+
+/// Reads which database the server will open on the data folder `folder` when it is started with `env`.
 ///
-/// As in 2.5.3: the environment takes precedence and rewrites the file at each start, so a file of the same type contains that
-/// environment, with secrets that the container reads from files resolved; a missing or invalid file beside a `kuma.db` means
-/// that SQLite file; 1.x has no such file.
+/// As 2.5.3 does it: the environment wins and rewrites the file at each start, so a file of the same type is that
+/// environment, with secrets resolved that the container reads out of files of its own; a file that is missing, is not
+/// JSON or has no `type` beside a `kuma.db` means that SQLite file ([`find_problem`] reports it); 1.x has no such file.
+///
+/// # Errors
+/// [`TargetError::DbConfig`] for a file that the server refuses, or that is invalid with no `kuma.db` beside it;
+/// [`TargetError::NotDataFolder`] for a folder without either.
 pub fn read_config(folder: &Path, env: &BTreeMap<String, Secret>) -> Result<Config> {
     let path = folder.join(FILE);
     if let Some(config) = from_env(env)? {
@@ -84,20 +97,28 @@ pub fn read_config(folder: &Path, env: &BTreeMap<String, Secret>) -> Result<Conf
         return Ok(written.filter(same).unwrap_or(config));
     }
     let has_sqlite = folder.join("kuma.db").exists() || folder.join("kuma.db-wal").exists();
-    let fallback = |why: String| match has_sqlite {
-        true => Ok(Config::Sqlite),
-        false => Err(Error::Target(TargetError::NotDataFolder { path: folder.to_owned(), why })),
-    };
-    match files::read_text(&path)? {
-        None => fallback("neither kuma.db nor db-config.json is there".into()),
-        Some(text) => match parse(&text) {
-            Ok(config) => Ok(config),
-            Err(why) => match has_sqlite {
-                true => Ok(Config::Sqlite),
-                false => Err(Error::Target(TargetError::DbConfig { path, why })),
-            },
-        },
+    match files::read_text(&path)?.as_deref().map(parse) {
+        Some(Ok(config)) => Ok(config),
+        Some(Err(Invalid { replaced: true, .. })) | None if has_sqlite => Ok(Config::Sqlite),
+        Some(Err(Invalid { why, .. })) => Err(TargetError::DbConfig { path, why }.into()),
+        None => {
+            let why = "neither kuma.db nor db-config.json is there".into();
+            Err(TargetError::NotDataFolder { path: folder.to_owned(), why }.into())
+        }
     }
+}
+
+/// What is wrong with the `db-config.json` in `folder`, where a server that is started with `env` reads it; `None` when it
+/// is valid, is missing or the environment replaces it.
+///
+/// # Errors
+/// [`FileError`](crate::error::FileError) when it cannot be read.
+pub fn find_problem(folder: &Path, env: &BTreeMap<String, Secret>) -> Result<Option<String>> {
+    if from_env(env)?.is_some() {
+        return Ok(None);
+    }
+    let text = files::read_text(&folder.join(FILE))?;
+    Ok(text.and_then(|text| parse(&text).err()).map(|invalid| invalid.why))
 }
 
 /// The type in the text of a `db-config.json`, if it has one.
@@ -106,17 +127,42 @@ pub fn read_kind(text: &str) -> Option<String> {
     all["type"].as_str().map(str::to_owned)
 }
 
-fn parse(text: &str) -> Result<Config, String> {
-    #[derive(Deserialize)]
-    struct Kind {
-        r#type: String,
+fn parse(text: &str) -> Result<Config, Invalid> {
+    let replaced = |why: String| Invalid { why, replaced: true };
+    let refused = |why: String| Invalid { why, replaced: false };
+    if text.starts_with('\u{feff}') {
+        return Err(replaced("it starts with a byte order mark (BOM), which JSON does not allow".into()));
     }
-    let kind: Kind = serde_json::from_str(text).map_err(|error| error.to_string())?;
-    match kind.r#type.as_str() {
+    let all: Json = serde_json::from_str(text).map_err(|error| replaced(format!("invalid JSON: {error}")))?;
+    let all = all.as_object().ok_or_else(|| replaced("it is not a JSON object".into()))?;
+    let kind = match all.get("type") {
+        Some(Json::String(kind)) => kind.as_str(),
+        Some(other) => return Err(replaced(format!("`type` must be text, not {other}"))),
+        None => return Err(replaced("`type` is missing".into())),
+    };
+    match kind {
         "sqlite" => Ok(Config::Sqlite),
         "embedded-mariadb" => Ok(Config::Embedded),
-        "mariadb" => serde_json::from_str(text).map(Config::External).map_err(|error| error.to_string()),
-        other => Err(format!("`{other}` is not a database type of the server")),
+        "mariadb" => {
+            // The values may be secrets, so only the field is named.
+            for field in ["hostname", "username", "password", "dbName", "socketPath", "ca"] {
+                if !matches!(all.get(field), None | Some(Json::Null | Json::String(_))) {
+                    return Err(refused(format!("`{field}` must be text, in quotes")));
+                }
+            }
+            let present: Map<String, Json> = all
+                .iter()
+                .filter(|(_, value)| !value.is_null())
+                .map(|(name, value)| (name.clone(), value.clone()))
+                .collect();
+            let external: External =
+                serde_json::from_value(Json::Object(present)).map_err(|error| refused(error.to_string()))?;
+            if external.db_name.is_empty() {
+                return Err(refused("`dbName` is missing".into()));
+            }
+            Ok(Config::External(external))
+        }
+        other => Err(refused(format!("`{other}` is not a database type that the server knows"))),
     }
 }
 

@@ -5,6 +5,7 @@ pub mod find;
 pub mod server;
 pub mod target;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -132,6 +133,30 @@ impl Instance {
             files::check_file_writable(file.path())?;
         }
         Lock::take(&self.work.join("lock"), &format!("`{verb}`, pid {}", std::process::id()))
+    }
+
+    /// What is wrong with its `db-config.json`: with one that is invalid the server opens another database at its next start
+    /// than the one that is meant, or none.
+    ///
+    /// # Errors
+    /// [`FileError`] when it cannot be read.
+    pub fn config_problem(&self) -> Result<Option<String>> {
+        let Some(folder) = &self.folder else { return Ok(None) };
+        match &self.container {
+            Some(server) => config::find_problem(folder, &server.container().env),
+            None => config::find_problem(folder, &BTreeMap::new()),
+        }
+    }
+
+    /// Fails when its `db-config.json` is invalid: which database is meant is not known.
+    ///
+    /// # Errors
+    /// [`TargetError::DbConfig`].
+    pub fn check_config(&self) -> Result<()> {
+        match (self.config_problem()?, &self.folder) {
+            (Some(why), Some(folder)) => Err(TargetError::DbConfig { path: folder.join(config::FILE), why }.into()),
+            _ => Ok(()),
+        }
     }
 
     /// The file system of its data folder, where that is a network file system.

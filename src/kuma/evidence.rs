@@ -1,11 +1,12 @@
 //! Reads the evidence of the doctor from a database in few passes: the complete configuration, and figures of the
 //! history.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::RangeInclusive;
 
 use super::read::{STATISTICS, read_config};
-use crate::doctor::evidence::{Beats, Content, NAMED, Orphans};
+use super::write::{highest_in, last_id};
+use crate::doctor::evidence::{Beats, Content, NAMED, Orphans, ReusedIds};
 use crate::engine::space::{AutoVacuum, Layout};
 use crate::engine::{Connect, Reader, beside, quote};
 use crate::error::Result;
@@ -30,13 +31,25 @@ pub fn read_content(reader: &mut dyn Reader, name: &str, now: i64, is_zone: &dyn
     };
     let (version, eager) = read_engine(reader)?;
     let orphans = read_orphans(reader, &config.database)?;
+    let reused_ids = read_reused_ids(reader, schema)?;
     let (future, statistics) = read_statistics(reader, schema, now)?;
     let zones = config.rows("maintenance").iter().filter_map(|row| row.text("timezone"));
     let unknown_zones: BTreeSet<String> = zones
         .filter(|zone| !zone.is_empty() && *zone != "SAME_AS_SERVER" && !is_zone(zone))
         .map(str::to_owned)
         .collect();
-    Ok(Content { lock, beats: Beats::default(), orphans, future, statistics, version, eager, unknown_zones, config })
+    Ok(Content {
+        lock,
+        beats: Beats::default(),
+        orphans,
+        reused_ids,
+        future,
+        statistics,
+        version,
+        eager,
+        unknown_zones,
+        config,
+    })
 }
 
 /// The number of tables, if some are missing and there are no users and monitors: the first start of the server was
@@ -159,6 +172,32 @@ fn read_orphans(reader: &mut dyn Reader, database: &Database) -> Result<Vec<Orph
                     found.push(Orphans { table, column, parent, value, rows: rows.unsigned_abs() });
                 }
             }
+        }
+    }
+    Ok(found)
+}
+
+/// Tables whose counter of ids is below what other rows refer to: each look is one step in an index.
+fn read_reused_ids(reader: &mut dyn Reader, schema: &Schema) -> Result<Vec<ReusedIds>> {
+    let mut found = Vec::new();
+    for parent in schema.tables.keys().filter(|parent| schema.has(parent, "id")) {
+        let references = schema.references_to(parent);
+        if references.is_empty() {
+            continue;
+        }
+        let last = last_id(reader, parent)?;
+        let mut reused = ReusedIds { parent: parent.clone(), last, highest: last, rows: BTreeMap::new() };
+        for (table, column) in references {
+            let highest = highest_in(reader, table, column)?;
+            if highest > last {
+                let sql = format!("SELECT count(*) AS n FROM {} WHERE {} > ?", quote(table), quote(column));
+                let n = reader.query(&sql, &[Value::Int(last)])?.first().and_then(|row| row.int("n")).unwrap_or(0);
+                *reused.rows.entry(table.to_owned()).or_insert(0) += n.unsigned_abs();
+                reused.highest = reused.highest.max(highest);
+            }
+        }
+        if reused.highest > last {
+            found.push(reused);
         }
     }
     Ok(found)

@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 
 use super::read::{ids_text, is_configuration, is_unguarded, read_configuration, read_fingerprint};
-use crate::engine::{Depth, EngineKind, Fault, Writer, quote};
-use crate::error::{Error, OperationError, Result};
+use crate::engine::{Depth, EngineKind, Fault, Reader, Writer, quote};
+use crate::error::{DatabaseError, Error, OperationError, Result};
 use crate::model::state::Fingerprint;
 use crate::plan::{Assignment, Cell, Change, Plan, Step};
-use crate::schema::Schema;
+use crate::schema::{HIGHEST_ID, Schema};
 use crate::value::{Row, Value};
 
 /// Rows read back per statement.
@@ -68,8 +68,12 @@ fn check_old(writer: &mut dyn Writer, step: &Step, id: i64, set: &[Assignment]) 
     if rows.first().is_some_and(holds) { Ok(()) } else { Err(Error::Operation(OperationError::StalePlan)) }
 }
 
-/// Assigns each insert an unused id: ids are not reused, because old links and the server's caches may still refer to
-/// the previous row.
+/// Gives each insert an id that its table never had and that no row refers to: an id is not used twice, because rows left
+/// behind by a deleted monitor (heartbeats, statistics, tags, notifications), old links and the server's own caches would
+/// become those of the new one.
+///
+/// # Errors
+/// [`DatabaseError::NoFreeId`] when the column has no higher id left.
 fn assign_ids(writer: &mut dyn Writer, schema: &Schema, plan: &Plan) -> Result<BTreeMap<usize, i64>> {
     let mut next: BTreeMap<&str, i64> = BTreeMap::new();
     let mut ids = BTreeMap::new();
@@ -77,40 +81,56 @@ fn assign_ids(writer: &mut dyn Writer, schema: &Schema, plan: &Plan) -> Result<B
         if !matches!(step.change, Change::Insert { .. }) || !schema.has(&step.table, "id") {
             continue;
         }
-        let id = match next.get(step.table.as_str()) {
+        let last = match next.get(step.table.as_str()) {
             Some(id) => *id,
-            None => first_free_id(writer, &step.table)?,
+            None => highest_id(writer, schema, &step.table)?,
         };
-        ids.insert(at, id);
-        next.insert(&step.table, id + 1);
+        if last >= HIGHEST_ID {
+            return Err(DatabaseError::NoFreeId { table: step.table.clone(), highest: last }.into());
+        }
+        ids.insert(at, last + 1);
+        next.insert(&step.table, last + 1);
     }
     Ok(ids)
 }
 
-fn first_free_id(writer: &mut dyn Writer, table: &str) -> Result<i64> {
-    let highest = writer.query(&format!("SELECT max(`id`) AS id FROM {}", quote(table)), &[])?;
-    let highest = highest.first().and_then(|row| row.int("id")).unwrap_or(0);
-    let counter = match writer.kind() {
+/// The highest id that `table` has or had, or that any row refers to; 0 when there is none.
+fn highest_id(writer: &mut dyn Writer, schema: &Schema, table: &str) -> Result<i64> {
+    let mut highest = last_id(writer, table)?;
+    for (child, column) in schema.references_to(table) {
+        highest = highest.max(highest_in(writer, child, column)?);
+    }
+    Ok(highest)
+}
+
+/// The highest id that `table` has or had, as far as the engine knows: the server's next row gets the one after it.
+///
+/// # Errors
+/// What the engine reports.
+pub(super) fn last_id(reader: &mut dyn Reader, table: &str) -> Result<i64> {
+    let counter = match reader.kind() {
         EngineKind::Sqlite => {
-            let kept = writer.query("SELECT 1 FROM sqlite_schema WHERE name = 'sqlite_sequence'", &[])?;
-            match kept.is_empty() {
-                true => None,
-                false => writer
-                    .query("SELECT seq AS last FROM sqlite_sequence WHERE name = ?", &[table.into()])?
-                    .first()
-                    .and_then(|row| row.int("last")),
+            match reader.query("SELECT 1 FROM sqlite_schema WHERE name = 'sqlite_sequence'", &[])?.is_empty() {
+                true => Vec::new(),
+                false => {
+                    reader.query("SELECT max(seq) AS last FROM sqlite_sequence WHERE name = ?", &[table.into()])?
+                }
             }
         }
-        EngineKind::MariaDb => writer
-            .query(
-                "SELECT AUTO_INCREMENT - 1 AS last FROM information_schema.TABLES \
-                 WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME = ?",
-                &[table.into()],
-            )?
-            .first()
-            .and_then(|row| row.int("last")),
+        EngineKind::MariaDb => reader.query(
+            "SELECT AUTO_INCREMENT - 1 AS last FROM information_schema.TABLES \
+             WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME = ?",
+            &[table.into()],
+        )?,
     };
-    Ok(highest.max(counter.unwrap_or(0)).max(0) + 1)
+    let counter = counter.first().and_then(|row| row.int("last")).unwrap_or(0);
+    Ok(counter.max(highest_in(reader, table, "id")?).max(0))
+}
+
+/// The highest integer in `column` of `table`; 0 when there is none.
+pub(super) fn highest_in(reader: &mut dyn Reader, table: &str, column: &str) -> Result<i64> {
+    let rows = reader.query(&format!("SELECT max({}) AS id FROM {}", quote(column), quote(table)), &[])?;
+    Ok(rows.first().and_then(|row| row.int("id")).unwrap_or(0))
 }
 
 /// Writes the consecutive inserts into one table that begin at `at` together; returns their end.

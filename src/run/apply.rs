@@ -185,6 +185,7 @@ pub fn run(
     }
     let lock = lock(instance, settings)?;
     tell_network(instance, observer)?;
+    instance.check_config()?;
     // Whether that works out or not, no copy is in the way.
     let packing = kept::pack_all(instance, store);
     let life = instance.life()?;

@@ -20,6 +20,7 @@ impl<'a> Run<'a> {
     ) -> Result<Run<'a>> {
         let lock = lock(instance, settings)?;
         tell_network(instance, observer)?;
+        instance.check_config()?;
         instance.check_alone()?;
         check_server(instance, Mode::Stopped, settings.opens_lock)?;
         observer.step(&Step::Journal)?;

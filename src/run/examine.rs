@@ -76,6 +76,10 @@ fn gather_under(instance: &Instance, lock: Option<&Lock>, now: DateTime<Utc>, de
             Err(error) => evidence.unread.push(Unread { part: "folder", why: error.to_string() }),
         }
     }
+    match instance.config_problem() {
+        Ok(problem) => evidence.config_problem = problem,
+        Err(error) => evidence.unread.push(Unread { part: "db-config.json", why: error.to_string() }),
+    }
     // The journal of the examination itself is not an interrupted operation.
     match if lock.is_some() { Ok(None) } else { Journal::read(instance.work()) } {
         Ok(journal) => evidence.unfinished = journal.map(|journal| journal.record.unfinished().to_string()),
@@ -111,10 +115,12 @@ fn half_made(instance: &Instance, lock: Option<&Lock>) -> Result<Option<usize>> 
 /// `error` itself, unless it is about a place that should contain an instance.
 pub fn gather_nowhere(error: Error, now: DateTime<Utc>) -> Result<Evidence> {
     match error {
-        Error::Target(TargetError::NotDataFolder { .. })
-        | Error::Target(TargetError::DbConfig { .. })
-        | Error::Target(TargetError::NoDataFolder { .. }) => {
+        Error::Target(TargetError::NotDataFolder { .. } | TargetError::NoDataFolder { .. }) => {
             Ok(Evidence { nowhere: Some(error.to_string()), ..Evidence::none(now) })
+        }
+        Error::Target(TargetError::DbConfig { why, .. }) => {
+            let unread = vec![Unread { part: "database", why: "db-config.json is invalid".into() }];
+            Ok(Evidence { config_problem: Some(why), unread, ..Evidence::none(now) })
         }
         error => Err(error),
     }

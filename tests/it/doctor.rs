@@ -54,6 +54,12 @@ pub fn damage(lab: &Lab, sql: &str) {
     };
 }
 
+/// Statements after which rows 99 of tables that others refer to were there once, as the counters know.
+pub const ONCE_THERE: &str = "INSERT INTO monitor (id, name) VALUES (99, 'gone'); DELETE FROM monitor WHERE id = 99; \
+    INSERT INTO notification (id, name, user_id) VALUES (99, 'gone', 1); DELETE FROM notification WHERE id = 99; \
+    INSERT INTO docker_host (id, name, user_id) VALUES (99, 'gone', 1); DELETE FROM docker_host WHERE id = 99; \
+    INSERT INTO user (id, username) VALUES (99, 'gone'); DELETE FROM user WHERE id = 99;";
+
 /// Damages furnished instances with `sql`; then exactly `code` is found, is cured by its name, and there is nothing left to
 /// find or to do. Returns the instances, and how the cure ended.
 pub fn cures(labs: Vec<Lab>, code: &str, sql: &str) -> Vec<(Lab, Ran)> {
@@ -225,12 +231,58 @@ fn cures_rows_that_point_nowhere() {
     let sql = "INSERT INTO heartbeat (id, monitor_id, status, time) VALUES (7, 99, 1, '2026-01-01 00:00:00'); \
                INSERT INTO monitor_notification (id, monitor_id, notification_id) VALUES (7, 3, 77); \
                UPDATE monitor SET docker_host = 55 WHERE id = 3; UPDATE maintenance SET user_id = 66";
-    for (lab, ran) in cures(Lab::both("2.5.3"), "K007", sql) {
+    for (lab, ran) in cures(Lab::both("2.5.3"), "K007", &format!("{ONCE_THERE}{sql}")) {
         assert_eq!(lab.sql("SELECT count(*) FROM heartbeat").trim(), "1");
         assert_eq!(lab.sql("SELECT count(*) FROM monitor_notification").trim(), "0");
         assert_eq!(lab.sql("SELECT count(*) FROM monitor WHERE docker_host IS NOT NULL").trim(), "0");
         assert_eq!(lab.sql("SELECT count(*) FROM maintenance WHERE user_id IS NULL").trim(), "1");
         assert_eq!(removed(&ran).as_array().unwrap().len(), 2, "what is kept without its reference is not deleted");
+    }
+}
+
+#[test]
+fn a_new_monitor_inherits_nothing_of_a_deleted_one() {
+    // A monitor that was deleted in a database tool, and the counter set back: nothing but the rows it left knows its id.
+    let left = "INSERT INTO heartbeat (id, monitor_id, status, time, msg) VALUES (7, 5, 0, '2026-01-01 00:00:00', 'old'); \
+                INSERT INTO stat_daily (monitor_id, timestamp, ping, up, down) VALUES (6, 86400, 1, 0, 9); \
+                INSERT INTO notification_sent_history (type, monitor_id, days) VALUES ('certificate', 8, 7)";
+    for lab in Lab::both("2.5.3") {
+        furnish(&lab);
+        damage(&lab, left);
+        let found = lab.json("doctor");
+        let found = found["findings"].as_array().unwrap().iter().find(|finding| finding["code"] == "K038").unwrap();
+        assert!(found["what"].as_str().unwrap().contains("the next id of `monitor` is 5"), "{found}");
+        // What the page would do.
+        lab.ok("monitor add ping --name New --hostname 192.168.1.9 --no-notifications");
+        assert_eq!(lab.sql("SELECT id FROM monitor WHERE name = 'New'").trim(), "9", "{}", lab.engine());
+        lab.ok("monitor delete New --yes");
+    }
+    for lab in Lab::both("2.5.3") {
+        furnish(&lab);
+        damage(&lab, left);
+        let before = lab.rows();
+        lab.ok("doctor --fix K038 --yes");
+        assert!(!codes(&lab).contains(&"K038".into()));
+        if lab.engine() == "MariaDB" {
+            assert_eq!(lab.rows(), before, "only the counter changes");
+        }
+        damage(&lab, "INSERT INTO monitor (name) VALUES ('of the page')");
+        assert_eq!(lab.sql("SELECT id FROM monitor WHERE name = 'of the page'").trim(), "9", "{}", lab.engine());
+    }
+}
+
+#[test]
+fn an_id_that_nothing_can_follow_is_refused() {
+    for lab in Lab::both("2.5.3") {
+        furnish(&lab);
+        damage(
+            &lab,
+            "INSERT INTO stat_daily (monitor_id, timestamp, ping, up, down) VALUES (4294967295, 86400, 1, 0, 9)",
+        );
+        let before = lab.rows();
+        let ran = lab.fails(9, "monitor add ping --name New --hostname 192.168.1.9");
+        assert!(ran.err.contains("no free id in table `monitor`"), "{}", ran.err);
+        assert_eq!(lab.rows(), before);
     }
 }
 
@@ -285,8 +337,9 @@ fn opens_circles_of_groups() {
 
 #[test]
 fn brings_ghosts_back_to_the_page() {
-    let sql =
-        "UPDATE monitor SET user_id = NULL WHERE id = 3; UPDATE monitor SET user_id = 9, parent = 88 WHERE id = 4";
+    let sql = &format!(
+        "{ONCE_THERE} UPDATE monitor SET user_id = NULL WHERE id = 3; UPDATE monitor SET user_id = 9, parent = 88 WHERE id = 4"
+    );
     for (lab, _) in cures(Lab::both("2.5.3"), "K015", sql) {
         let found = lab.sql("SELECT user_id, coalesce(parent, 'none') FROM monitor WHERE id > 2 ORDER BY id");
         assert_eq!(found.trim(), "1\tnone\n1\tnone");
@@ -427,7 +480,7 @@ fn makes_foreign_keys_once_the_orphans_are_gone() {
     damage(
         &lab,
         &format!(
-            "ALTER TABLE monitor_notification DROP FOREIGN KEY {}; INSERT INTO monitor_notification (id, monitor_id, \
+            "{ONCE_THERE} ALTER TABLE monitor_notification DROP FOREIGN KEY {}; INSERT INTO monitor_notification (id, monitor_id, \
              notification_id) VALUES (5, 99, 1)",
             key.trim()
         ),
@@ -547,6 +600,7 @@ fn sets_a_half_made_embedded_mariadb_aside() {
 fn cures_everything_at_once_in_one_transaction() {
     for lab in Lab::both("2.5.3") {
         furnish(&lab);
+        damage(&lab, ONCE_THERE);
         damage(
             &lab,
             "UPDATE monitor SET conditions = '', `interval` = 0, user_id = NULL, parent = 3 WHERE id = 3; \
@@ -709,4 +763,60 @@ fn judges_what_no_test_can_make_of_a_disk_and_an_image() {
     let Cure::Files(changes) = only(&copied).fault.cure else { panic!() };
     let path = "/data/db-config.json".into();
     assert_eq!(changes, [FileChange::Own { path, uid: 1000, gid: 1000, mode: 0o755 }]);
+}
+
+/// A `db-config.json` as people write it by hand, what is said of it, and whether the server then opens the `kuma.db` beside it.
+const INVALID_CONFIGS: [(&str, &str, bool); 8] = [
+    ("{\"type\": \"embedded-mariadb\",}", "invalid JSON", true),
+    ("\u{feff}{\"type\": \"sqlite\"}", "byte order mark", true),
+    ("[]", "not a JSON object", true),
+    ("{}", "`type` is missing", true),
+    ("{\"type\": 3}", "`type` must be text", true),
+    ("{\"type\": \"MariaDB\", \"dbName\": \"kuma\"}", "`MariaDB` is not a database type", false),
+    ("{\"type\": \"mariadb\", \"dbName\": \"kuma\", \"password\": 12345}", "`password` must be text", false),
+    ("{\"type\": \"mariadb\", \"hostname\": \"db\", \"port\": \"3306\"}", "`dbName` is missing", false),
+];
+
+#[test]
+fn nothing_is_written_beside_an_invalid_db_config() {
+    let lab = Lab::sqlite("2.5.3");
+    furnish(&lab);
+    let config = lab.folder().join("db-config.json");
+    for (text, why, opens) in INVALID_CONFIGS {
+        fs::write(&config, text).unwrap();
+        let before = lab.content();
+        let found = lab.json("doctor");
+        let found = found["findings"].as_array().unwrap().iter().find(|finding| finding["code"] == "K039");
+        assert!(found.is_some_and(|found| found["what"].as_str().unwrap().contains(why)), "{text}: {found:?}");
+        lab.run("doctor --fix --yes");
+        let exit = lab.run("monitor list").exit;
+        assert_eq!(exit == 0, opens, "{text}: {exit}");
+        for write in ["monitor pause Router", "history prune --keep 1 --yes", "vacuum --yes", "restore latest --yes"] {
+            let ran = lab.run(write);
+            assert!(
+                ran.exit != 0 && ran.err.contains("db-config.json") && ran.err.contains(why),
+                "{text}: {write}: {}",
+                ran.err
+            );
+        }
+        assert!(!ran_secret(&lab), "{text}");
+        assert_eq!(lab.content(), before, "{text}");
+        assert_eq!(fs::read_to_string(&config).unwrap(), text);
+    }
+    // Port as text, empty fields that mean nothing, and keys that are not known are as the server takes them.
+    for text in [
+        "{\"type\": \"sqlite\", \"authSecret\": \"keep\"}",
+        "{\"type\": \"sqlite\", \"port\": 3306, \"hostname\": \"\", \"dbName\": null}",
+    ] {
+        fs::write(&config, text).unwrap();
+        assert_eq!(codes(&lab), [""; 0], "{text}");
+        lab.ok("monitor pause Router");
+        lab.ok("monitor resume Router");
+    }
+}
+
+/// The password of such a file is in no message.
+fn ran_secret(lab: &Lab) -> bool {
+    let ran = lab.run("status");
+    ran.err.contains("12345") || ran.out.contains("12345")
 }

@@ -267,9 +267,8 @@ fn files_that_are_no_database() {
                 fs::write(f.join("db-config.json"), "{\"type\": \"oracle\"}").unwrap();
             }),
             1,
-            "cannot read the database type from `<root>/data/db-config.json`: `oracle` is no type of \
-                database that the server knows",
-            "set its `type` to `sqlite`, `embedded-mariadb` or `mariadb`",
+            "invalid `<root>/data/db-config.json`: `oracle` is not a database type that the server knows",
+            "correct the file by hand; its `type` is `sqlite`, `embedded-mariadb` or `mariadb`",
         );
     }
     let other = spoilt(|f| fs::remove_file(f.join("kuma.db")).unwrap());
