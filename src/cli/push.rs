@@ -102,7 +102,7 @@ fn token(state: &State, monitor: &Monitor) -> Result<Secret> {
         return Err(Error::Server(ServerError::MonitorPaused { monitor: path }));
     }
     let token = monitor.row.text("push_token").filter(|token| !token.is_empty());
-    token.map(Secret::new).ok_or_else(|| Error::Server(ServerError::NoToken { monitor: path }))
+    token.map(Secret::new).ok_or(Error::Server(ServerError::NoToken { monitor: path }))
 }
 
 fn read_newest(instance: &Instance) -> Result<i64> {

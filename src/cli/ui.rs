@@ -246,7 +246,7 @@ impl Ui {
                 prompt::unseen(&format!("passphrase of {of}"), &signal).map(Secret::new)
             }
             false => {
-                Err(Error::Snapshot(SnapshotError::Key { archive: of.to_owned(), why: "it takes a passphrase".into() }))
+                Err(Error::Snapshot(SnapshotError::Key { archive: of.to_owned(), why: "it takes a passphrase" }))
             }
         }
     }

@@ -85,7 +85,7 @@ pub(super) fn find_locked_out(evidence: &Evidence, faults: &mut Vec<Fault>) {
         let name = named(row);
         faults.push(Fault {
             subject: subject("user", row, "active"),
-            what: format!("no user is active, so no one can log in"),
+            what: "no user is active, so no one can log in".into(),
             cure: Cure::Rows(vec![set("user", &name, row, &[("active", 1.into())])]),
         });
     }

@@ -54,7 +54,7 @@ pub fn watch(config: &Config, world: &World<'_>, host: &mut dyn Host) -> Result<
         }
     }
     if waiting.is_empty() {
-        return Err(refused.unwrap_or_else(|| Error::Input(InputError::NoSection { section: "[jobs.NAME]" })));
+        return Err(refused.unwrap_or(Error::Input(InputError::NoSection { section: "[jobs.NAME]" })));
     }
     loop {
         let now = host.now();
