@@ -245,9 +245,7 @@ impl Ui {
                 let signal = || signal.load(Ordering::SeqCst) as i32;
                 prompt::unseen(&format!("passphrase of {of}"), &signal).map(Secret::new)
             }
-            false => {
-                Err(Error::Snapshot(SnapshotError::Key { archive: of.to_owned(), why: "it takes a passphrase" }))
-            }
+            false => Err(Error::Snapshot(SnapshotError::Key { archive: of.to_owned(), why: "it takes a passphrase" })),
         }
     }
 

@@ -9,11 +9,11 @@ pub const CHECKS: &[Check] = &[
         code: "K001",
         title: "a JSON column of a monitor is invalid",
         severity: Critical,
-        explanation: "Login hangs and the list of monitors is empty while the container is \"healthy\": the server reads \
-                      all monitors at once, and one invalid cell breaks the whole list. Usually left by a conversion \
-                      between databases or by a manual insert. Invalid headers affect only their own monitor.",
-        cure: "the column gets what the page writes for an empty field: `[\"200-299\"]`, `[]`, `{\"mechanism\":\"None\"}`; \
-               headers are only reported",
+        explanation: "Login hangs and the list of monitors is empty although the container is \"healthy\": the server \
+                      loads all monitors together, and fails if one of them has an invalid value. The usual cause is a \
+                      conversion between databases or a manual insert. Invalid headers affect only that monitor.",
+        cure: "the column is set to the value that the web UI stores for an empty field: `[\"200-299\"]`, `[]`, \
+               `{\"mechanism\":\"None\"}`; invalid headers are only reported",
         explains: &[],
         find: monitors::find_bad_json,
     },
@@ -21,11 +21,11 @@ pub const CHECKS: &[Check] = &[
         code: "K002",
         title: "a maintenance window cannot be computed",
         severity: Critical,
-        explanation: "State changes of all monitors are not stored and alerts repeat, with \"invalid time value\" in the \
-                      log: every heartbeat checks every maintenance window, and one that cannot be computed prevents the \
-                      heartbeat from being stored.",
-        cure: "the time zone is set to that of the server, lists become empty; a window without a valid date, time of day, \
-               cron expression or strategy is also disabled",
+        explanation: "The server does not store state changes of any monitor and repeats alerts, with \"invalid time \
+                      value\" in the log: it evaluates every maintenance window for every heartbeat, and cannot store \
+                      the heartbeat if one of the windows is invalid.",
+        cure: "the time zone is set to that of the server, and an invalid list to an empty list; a window without a \
+               valid date, time of day, cron expression or strategy is also disabled",
         explains: &[],
         find: maintenance::find_bad_windows,
     },
@@ -33,10 +33,10 @@ pub const CHECKS: &[Check] = &[
         code: "K003",
         title: "the database file is damaged",
         severity: Critical,
-        explanation: "\"database disk image is malformed\": pages of the file are inconsistent, after a full disk, on a \
-                      network file system, or because two programs wrote to the file at the same time.",
+        explanation: "\"database disk image is malformed\": pages of the file are inconsistent. Usual causes are a \
+                      full disk, a network file system, or two programs that wrote to the file at the same time.",
         cure: "if only indexes are damaged, they are rebuilt; otherwise a new database is built from the rows that can \
-               still be read. The damaged files are kept. To use a good snapshot instead: `kumadb restore`",
+               still be read. The damaged files are kept. To restore a snapshot instead: `kumadb restore`",
         explains: &[],
         find: files::find_damage,
     },
@@ -45,9 +45,11 @@ pub const CHECKS: &[Check] = &[
         title: "the database and its WAL do not match",
         severity: Critical,
         explanation: "\"database disk image is malformed\", or rows are missing, after `kuma.db` alone was copied or \
-                      restored: `kuma.db-wal` is part of the database, and a WAL from another point in time damages it.",
-        cure: "the database is built with or without the WAL, whichever gives a complete database with the newest \
-               heartbeat; otherwise as for K003. The files are kept",
+                      restored: `kuma.db-wal` is part of the database, and a WAL from another point in time damages \
+                      it.",
+        cure: "the database is rebuilt with or without the WAL: kumadb chooses the complete result with the newest \
+               heartbeat. If neither result is complete, the database is fixed as for K003. The original files are \
+               kept",
         explains: &[],
         find: files::find_wrong_wal,
     },
@@ -55,11 +57,11 @@ pub const CHECKS: &[Check] = &[
         code: "K005",
         title: "the upgrade of the statistics was interrupted",
         severity: Critical,
-        explanation: "\"Aggregate table migration is already in progress\", and the container restarts again and again: \
-                      the upgrade from 1.x aggregates old heartbeats for minutes to hours; if it is interrupted, it \
-                      refuses to start again.",
-        cure: "the partial statistics are deleted and the migration state is cleared, so that the next start aggregates \
-               again; the heartbeats are kept",
+        explanation: "The server exits with \"Aggregate table migration is already in progress\", and the container \
+                      restarts repeatedly: the upgrade from 1.x aggregates old heartbeats, which takes minutes to \
+                      hours. After an interruption, the server refuses to start the aggregation again.",
+        cure: "the partial statistics are deleted and the migration state is cleared, so that the server aggregates \
+               again at its next start; the heartbeats are kept",
         explains: &[],
         find: settings::find_stuck_statistics,
     },
@@ -67,8 +69,8 @@ pub const CHECKS: &[Check] = &[
         code: "K006",
         title: "heartbeats have an invalid status",
         severity: Error,
-        explanation: "The upgrade to 2.x fails with \"Invalid status\": a heartbeat is down (0), up (1), pending (2) or \
-                      maintenance (3), and the server stops at any other value.",
+        explanation: "The upgrade to 2.x fails with \"Invalid status\": the valid values are 0 (down), 1 (up), 2 \
+                      (pending) and 3 (maintenance), and the upgrade stops at any other value.",
         cure: "these heartbeats are deleted",
         explains: &["K005"],
         find: history::find_odd_statuses,
@@ -77,9 +79,9 @@ pub const CHECKS: &[Check] = &[
         code: "K007",
         title: "rows refer to rows that do not exist",
         severity: Error,
-        explanation: "\"FOREIGN KEY constraint failed\" in upgrades and when items are deleted: earlier deletes ignored \
-                      references and left rows behind.",
-        cure: "a row that is valid without the reference keeps its other columns; other rows are deleted",
+        explanation: "\"FOREIGN KEY constraint failed\" in upgrades and when items are deleted: earlier deletions did \
+                      not check foreign keys and left dependent rows.",
+        cure: "the reference is set to NULL if the row is valid without it; otherwise the row is deleted",
         explains: &["K005"],
         find: history::find_orphans,
     },
@@ -87,9 +89,10 @@ pub const CHECKS: &[Check] = &[
         code: "K008",
         title: "the migration lock is set",
         severity: Critical,
-        explanation: "\"Migration table is already locked\" at each start: a migration was interrupted, by a stop with too \
-                      short a timeout or by a power failure.",
-        cure: "the lock table is reset to one unlocked row; refused while a server is running, because it may be migrating",
+        explanation: "\"Migration table is already locked\" at each start: a migration was interrupted, for example by \
+                      a power failure or because the container was stopped with too short a timeout.",
+        cure: "the lock table is reset to one unlocked row; refused while a server is running, because it may be \
+               migrating",
         explains: &["K009"],
         find: migrations::find_lock,
     },
@@ -97,13 +100,13 @@ pub const CHECKS: &[Check] = &[
         code: "K009",
         title: "a migration was interrupted",
         severity: Critical,
-        explanation: "\"Duplicate column name\", \"already exists\" or \"Unknown column\" at startup: the tables do not \
-                      match the recorded migrations. MariaDB commits each change of a table immediately, so an interrupted \
-                      migration stays incomplete.",
-        cure: "the missing tables and columns are created as in that release, and the migration is recorded as applied; \
-               existing data is not changed. The server then continues with the next migration: run `kumadb doctor` again. \
-               A migration that also renames or computes is not completed automatically: restore the backup from before \
-               the upgrade",
+        explanation: "\"Duplicate column name\", \"already exists\" or \"Unknown column\" at startup: the tables do \
+                      not match the recorded migrations. MariaDB commits each schema change (DDL) immediately, so an \
+                      interrupted migration is left incomplete.",
+        cure: "the missing tables and columns are created as in that release, and the migration is recorded as \
+               applied; existing data is not changed. The server then continues with the next migration: run `kumadb \
+               doctor` again. A migration that also renames columns or converts data is not completed automatically: \
+               restore the snapshot from before the upgrade",
         explains: &[],
         find: migrations::find_half_migrated,
     },
@@ -111,9 +114,9 @@ pub const CHECKS: &[Check] = &[
         code: "K010",
         title: "text is not stored as utf8mb4",
         severity: Error,
-        explanation: "MariaDB: \"Row size too large (> 8126)\" in an upgrade. The server requires utf8mb4; a database that \
-                      was created with latin1 has columns that do not all fit in one row.",
-        cure: "the table is converted; no cell changes",
+        explanation: "MariaDB: \"Row size too large (> 8126)\" in an upgrade. The server requires utf8mb4; a database \
+                      that was created with latin1 has columns that do not all fit in one row.",
+        cure: "the table is converted to utf8mb4; no value changes",
         explains: &["K009"],
         find: migrations::find_narrow_text,
     },
@@ -121,10 +124,10 @@ pub const CHECKS: &[Check] = &[
         code: "K011",
         title: "the disk is nearly full",
         severity: Critical,
-        explanation: "\"database or disk is full\", \"disk I/O error\", \"cannot rollback - no transaction is active\": \
-                      less disk space is free than the size of the database, which every upgrade, clean-up and backup \
-                      needs.",
-        cure: "no automatic fix: files that may be deleted are listed with the commands for it; nothing is deleted",
+        explanation: "\"database or disk is full\", \"disk I/O error\", \"cannot rollback - no transaction is \
+                      active\": the free disk space is less than the size of the database, which upgrades, clean-ups \
+                      and backups require.",
+        cure: "no automatic fix: files that can be deleted are listed with the commands to delete them",
         explains: &["K003"],
         find: files::find_full_disk,
     },
@@ -132,8 +135,8 @@ pub const CHECKS: &[Check] = &[
         code: "K012",
         title: "the history is too long",
         severity: Warning,
-        explanation: "The page is slow, and monitors seem down because the server timed out waiting for its own database \
-                      (\"Knex: Timeout acquiring a connection\").",
+        explanation: "The web UI is slow, and monitors are reported as down because the server timed out waiting for \
+                      its own database (\"Knex: Timeout acquiring a connection\").",
         cure: "no automatic fix: keep fewer days of history",
         explains: &[],
         find: history::find_long_history,
@@ -142,9 +145,10 @@ pub const CHECKS: &[Check] = &[
         code: "K013",
         title: "indexes or foreign keys are missing",
         severity: Warning,
-        explanation: "Slow since the database was converted: some conversion methods lose indexes and foreign keys, and \
-                      rows of deleted monitors are then never deleted.",
-        cure: "they are created; foreign keys on MariaDB only, because SQLite cannot add one to an existing table",
+        explanation: "The server is slow since the database was converted: some conversion methods lose indexes and \
+                      foreign keys. Without foreign keys, the rows of deleted monitors are never deleted.",
+        cure: "the indexes and foreign keys are created; foreign keys on MariaDB only, because SQLite cannot add one \
+               to an existing table",
         explains: &["K007"],
         find: migrations::find_lost_keys,
     },
@@ -152,19 +156,19 @@ pub const CHECKS: &[Check] = &[
         code: "K014",
         title: "monitor groups form a cycle",
         severity: Critical,
-        explanation: "Login hangs and one CPU core is busy: a monitor is its own group, or groups contain each other, and \
-                      the server follows them endlessly. Or the parent of a monitor is not a group.",
+        explanation: "Login hangs and one CPU core is busy: a monitor is its own parent, or groups contain each other, \
+                      and the server loops endlessly. Or the parent of a monitor is not a group.",
         cure: "one monitor is removed from its group",
         explains: &[],
         find: monitors::find_circles,
     },
     Check {
         code: "K015",
-        title: "monitors do not appear on any page",
+        title: "monitors do not appear in the web UI",
         severity: Error,
-        explanation: "They run and send alerts, but no page shows them: they have no user, or their user or group does not \
-                      exist.",
-        cure: "they are assigned to the first active user, and removed from the missing group",
+        explanation: "The monitors run and send alerts, but the web UI does not show them: they have no user, or their \
+                      user or group does not exist.",
+        cure: "the monitors are assigned to the first active user, and removed from the missing group",
         explains: &[],
         find: monitors::find_ghosts,
     },
@@ -173,9 +177,9 @@ pub const CHECKS: &[Check] = &[
         title: "no user can log in",
         severity: Error,
         explanation: "No user is active, a password is stored in a format that the server cannot check, or two-factor \
-                      authentication is enabled without a secret. Never delete the user: a new one gets another id, and \
-                      the monitors no longer appear.",
-        cure: "the first user is activated, two-factor authentication is disabled, a new password is requested",
+                      authentication is enabled without a secret. Do not delete the user: a new user has another id, \
+                      and the web UI then no longer shows the monitors.",
+        cure: "the first user is activated, two-factor authentication is disabled, or a new password is requested",
         explains: &[],
         find: settings::find_locked_out,
     },
@@ -192,8 +196,8 @@ pub const CHECKS: &[Check] = &[
         code: "K018",
         title: "the entry page is invalid",
         severity: Critical,
-        explanation: "`/` hangs and health checks fail: `entryPage` is a number or another value that is not text. Or it \
-                      names a deleted status page, and `/` shows an error.",
+        explanation: "`/` hangs and health checks fail: `entryPage` is a number or another value that is not text. Or \
+                      it refers to a deleted status page, and `/` shows an error.",
         cure: "the entry page is set to the dashboard",
         explains: &[],
         find: settings::find_lost_entry,
@@ -202,19 +206,19 @@ pub const CHECKS: &[Check] = &[
         code: "K019",
         title: "a monitor has an interval or timeout out of range",
         severity: Error,
-        explanation: "A flood of checks, or a monitor that never starts: `interval`, `retry_interval`, `timeout` or \
-                      `active` is text, negative, zero or too large.",
+        explanation: "The server checks the monitor without a pause, or never: `interval`, `retry_interval`, `timeout` \
+                      or `active` is text, negative, zero or too large.",
         cure: "the number is set to the nearest value that the server accepts",
         explains: &[],
         find: monitors::find_bad_numbers,
     },
     Check {
         code: "K020",
-        title: "the database is newer than kumadb or than its image",
+        title: "the database is newer than kumadb or the server image",
         severity: Error,
-        explanation: "\"The migration directory is corrupt, the following files are missing\": a newer image upgraded the \
-                      database, and an older one refuses it. `latest` is still 1.x: pulling it for data of 2.x gives an \
-                      older server.",
+        explanation: "\"The migration directory is corrupt, the following files are missing\": a newer image upgraded \
+                      the database, and an older image does not open it. The tag `latest` is still 1.x: with data of \
+                      2.x it starts an older server.",
         cure: "no automatic fix: run a new enough image (the oldest possible one is shown); kumadb does not write to a \
                database of an unknown release",
         explains: &["K009"],
@@ -224,9 +228,9 @@ pub const CHECKS: &[Check] = &[
         code: "K021",
         title: "wrong data folder, or two databases in it",
         severity: Error,
-        explanation: "The setup page appears, as if all data were lost: another folder or volume is mounted, or \
-                      `db-config.json` is missing or wrong. If an old `kuma.db` exists next to a MariaDB, the server then \
-                      starts with that file.",
+        explanation: "The web UI shows its setup page, as if all data were lost: another folder or volume is mounted, \
+                      or `db-config.json` is missing or wrong. If an old `kuma.db` exists although the server uses \
+                      MariaDB, the server then starts with that file.",
         cure: "a stale `kuma.db` is renamed; nothing else is changed automatically",
         explains: &[],
         find: files::find_wrong_folder,
@@ -235,9 +239,10 @@ pub const CHECKS: &[Check] = &[
         code: "K022",
         title: "the server cannot write its files",
         severity: Critical,
-        explanation: "EACCES or SQLITE_READONLY: files belong to a user other than the one that runs the server, usually \
-                      to root after a copy or a restore, or the volume is read-only.",
-        cure: "the files get the owner and group of the server process, and its read and write permissions",
+        explanation: "EACCES or SQLITE_READONLY: files are owned by a user other than the one that runs the server, \
+                      usually by root after a copy or a restore, or the volume is read-only.",
+        cure: "owner and group of the files are set to those of the server process, and the owner can read and write \
+               them",
         explains: &[],
         find: files::find_wrong_owners,
     },
@@ -245,8 +250,9 @@ pub const CHECKS: &[Check] = &[
         code: "K023",
         title: "the installation of the embedded MariaDB is incomplete",
         severity: Critical,
-        explanation: "\"Waiting for Embedded MariaDB to start\" endlessly: the first start was interrupted and left a \
-                      folder `mariadb/` without a valid database, or the image does not contain MariaDB.",
+        explanation: "The server waits endlessly (\"Waiting for Embedded MariaDB to start\"): the first start was \
+                      interrupted and left a folder `mariadb/` without a valid database, or the image does not contain \
+                      MariaDB.",
         cure: "the incomplete folder is renamed, and the next start installs MariaDB again",
         explains: &[],
         find: files::find_half_installed,
@@ -265,8 +271,8 @@ pub const CHECKS: &[Check] = &[
         code: "K025",
         title: "statistics have timestamps in the future",
         severity: Error,
-        explanation: "\"Duplicate entry\", \"UNIQUE constraint failed: stat_minutely\", and wrong charts: the clock was \
-                      wrong for a while, and rows were written with future dates.",
+        explanation: "\"Duplicate entry\", \"UNIQUE constraint failed: stat_minutely\", and wrong charts: the system \
+                      clock was wrong for some time, and the server stored rows with future dates.",
         cure: "these rows are deleted",
         explains: &[],
         find: history::find_future_statistics,
@@ -277,7 +283,7 @@ pub const CHECKS: &[Check] = &[
         severity: Error,
         explanation: "One monitor stays down with an internal error of the server: for example a DNS monitor without a \
                       name server, or a Kafka producer without brokers or login options, after a manual insert.",
-        cure: "the cell gets what the page writes: `1.1.1.1`, `[]`, `{\"mechanism\":\"None\"}`",
+        cure: "the column is set to the value that the web UI stores: `1.1.1.1`, `[]`, `{\"mechanism\":\"None\"}`",
         explains: &[],
         find: kinds::find_lacking,
     },
@@ -285,7 +291,7 @@ pub const CHECKS: &[Check] = &[
         code: "K027",
         title: "a monitor has an unknown type",
         severity: Error,
-        explanation: "One monitor stays down with \"Unknown Monitor Type\", or cannot be opened in the page.",
+        explanation: "One monitor stays down with \"Unknown Monitor Type\", or cannot be opened in the web UI.",
         cure: "no automatic fix: the intended type is unknown",
         explains: &[],
         find: kinds::find_unknown_kinds,
@@ -294,8 +300,8 @@ pub const CHECKS: &[Check] = &[
         code: "K028",
         title: "a monitor has the id 0",
         severity: Error,
-        explanation: "It is in the list, but the page cannot open, change or pause it, because the server treats the id 0 \
-                      as missing.",
+        explanation: "The monitor is in the list, but the web UI cannot open, change or pause it, because the server \
+                      treats the id 0 as missing.",
         cure: "no automatic fix: clone the monitor, which assigns a new id, and delete the original",
         explains: &[],
         find: kinds::find_zero,
@@ -304,9 +310,10 @@ pub const CHECKS: &[Check] = &[
         code: "K029",
         title: "a setting exists twice",
         severity: Warning,
-        explanation: "A setting does not keep its value, or a conversion to MariaDB fails with \"Duplicate entry\": its \
-                      key exists in upper and lower case, which only SQLite treats as different keys.",
-        cure: "the row that the server does not read is deleted; if that is not certain, both are only reported",
+        explanation: "A setting does not keep its value, or a conversion to MariaDB fails with \"Duplicate entry\": \
+                      its key exists in upper and lower case, which only SQLite treats as different keys.",
+        cure: "the row that the server does not read is deleted; if it is not certain which row the server reads, both \
+               rows are only reported",
         explains: &[],
         find: settings::find_doubled,
     },
@@ -323,17 +330,17 @@ pub const CHECKS: &[Check] = &[
         code: "K031",
         title: "heartbeats have timestamps in the future",
         severity: Error,
-        explanation: "A monitor does not seem to update, and its state changes are missed: the clock was wrong for a \
-                      while, and the newest heartbeat always has a future date.",
+        explanation: "A monitor does not seem to be updated, and its state changes are not detected: the system clock \
+                      was wrong for some time, and a heartbeat with a future date remains the newest one.",
         cure: "these heartbeats are deleted",
         explains: &["K025"],
         find: history::find_future_beats,
     },
     Check {
         code: "K032",
-        title: "the database file moves pages at every delete",
+        title: "SQLite moves pages at every deletion (`auto_vacuum` is FULL)",
         severity: Info,
-        explanation: "Nightly clean-ups take long: `auto_vacuum` is FULL, as in files of early 1.x.",
+        explanation: "Nightly clean-ups take long: `auto_vacuum` is FULL, as in database files of early 1.x releases.",
         cure: "no automatic fix: `kumadb vacuum --auto-vacuum incremental` rebuilds the file",
         explains: &[],
         find: history::find_eager_vacuum,
@@ -342,8 +349,8 @@ pub const CHECKS: &[Check] = &[
         code: "K033",
         title: "two servers use the same data folder",
         severity: Critical,
-        explanation: "Every alert is sent twice, heartbeats are stored twice, and a SQLite file gets damaged: two \
-                      containers mount the same volume.",
+        explanation: "Every alert is sent twice, heartbeats are stored twice, and a SQLite database becomes damaged: \
+                      two containers mount the same volume.",
         cure: "no automatic fix: stop one of them",
         explains: &["K003"],
         find: place::find_second_server,
@@ -361,18 +368,18 @@ pub const CHECKS: &[Check] = &[
         code: "K035",
         title: "the image opens too many database connections",
         severity: Warning,
-        explanation: "\"SQLITE_BUSY: database is locked\", and heartbeats are missing: 2.2.0 to 2.3.1 open twenty \
-                      connections to one SQLite file.",
+        explanation: "\"SQLITE_BUSY: database is locked\", and heartbeats are missing: images 2.2.0 to 2.3.1 open \
+                      twenty connections to one SQLite file.",
         cure: "no automatic fix: run a newer image",
         explains: &[],
         find: place::find_crowding_image,
     },
     Check {
         code: "K036",
-        title: "images are not used",
+        title: "uploaded images are not used",
         severity: Info,
-        explanation: "They take disk space: the server never deletes status page logos and screenshots that were replaced \
-                      or whose monitor was deleted.",
+        explanation: "Unused images take disk space: the server never deletes status page logos and screenshots that \
+                      were replaced or whose monitor was deleted.",
         cure: "no automatic fix: kumadb does not delete images",
         explains: &[],
         find: place::find_lost_pictures,
@@ -381,21 +388,21 @@ pub const CHECKS: &[Check] = &[
         code: "K037",
         title: "SQLite on a network file system",
         severity: Warning,
-        explanation: "\"database is locked\", \"disk I/O error\", \"database disk image is malformed\": SQLite needs locks \
-                      and shared memory, which network file systems do not provide reliably, and Uptime Kuma does not \
-                      support them.",
+        explanation: "\"database is locked\", \"disk I/O error\", \"database disk image is malformed\": SQLite needs \
+                      locks and shared memory, which network file systems do not provide reliably, and Uptime Kuma \
+                      does not support them.",
         cure: "no automatic fix: move the data folder to a local disk, or to MariaDB",
         explains: &[],
         find: place::find_network,
     },
     Check {
         code: "K038",
-        title: "a new row would inherit what a deleted one left",
+        title: "new rows would reuse the ids of deleted rows",
         severity: Error,
-        explanation: "A monitor that was just added shows old heartbeats, uptime, tags or notifications: a row was deleted by \
-                      hand without the rows that refer to it, and the counter of ids was set back or lost, so the server \
-                      gives the id of the deleted row to a new one.",
-        cure: "the counter is raised above every id that is still referred to; no row changes",
+        explanation: "A monitor that was just added shows old heartbeats, uptime, tags or notifications: a row was \
+                      deleted manually without the rows that refer to it, and the id counter was reset or lost, so the \
+                      server assigns the id of the deleted row to a new row.",
+        cure: "the counter is raised above every id that other rows still refer to; no row is changed",
         explains: &[],
         find: history::find_reused_ids,
     },
@@ -403,10 +410,12 @@ pub const CHECKS: &[Check] = &[
         code: "K039",
         title: "db-config.json is invalid",
         severity: Critical,
-        explanation: "The server shows its set-up page, old data, or \"Unknown Database type\": db-config.json was edited by \
-                      hand and has a trailing comma, a byte order mark, a misspelt type or a number where text is required. \
-                      Beside a kuma.db the server throws such a file away and starts on that SQLite database.",
-        cure: "none by itself: correct the file; kumadb does not write to an instance whose database is uncertain",
+        explanation: "The web UI shows the setup page or old data, or the server does not start (\"Unknown Database \
+                      type\"): db-config.json was edited manually and contains a trailing comma, a byte order mark, a \
+                      misspelled type, or a number where text is required. If a kuma.db exists in the same folder, the \
+                      server replaces an invalid db-config.json and starts with that SQLite database.",
+        cure: "no automatic fix: correct the file; until then kumadb does not write to the instance, because its \
+               database is not certain",
         explains: &["K021"],
         find: files::find_invalid_config,
     },

@@ -73,7 +73,7 @@ pub(super) fn find_full_disk(evidence: &Evidence, faults: &mut Vec<Fault>) {
     if let Some(content) = evidence.database.as_ref().filter(|content| content.beats.rows > 0) {
         advice.push_str(&format!(
             "; history: {}; `kumadb history stats` shows its size, `kumadb history prune --keep DAYS` deletes old \
-             rows, whose disk space the server uses again",
+             rows, and the server reuses their disk space",
             counted(usize::try_from(content.beats.rows).unwrap_or(usize::MAX), "beat")
         ));
     }
@@ -81,7 +81,7 @@ pub(super) fn find_full_disk(evidence: &Evidence, faults: &mut Vec<Fault>) {
     faults.push(Fault {
         subject: Subject { path: Some(folder.path.clone()), ..Subject::default() },
         what: format!(
-            "{} free, and the database has {}: the server stops storing heartbeats when the disk is full, and there is \
+            "{} free, but the database has {}: the server stops storing heartbeats when the disk is full, and there is \
              no space for a backup",
             bytes(folder.free),
             bytes(folder.size)
@@ -122,7 +122,7 @@ pub(super) fn find_wrong_folder(evidence: &Evidence, faults: &mut Vec<Fault>) {
         faults.push(Fault {
             subject: at(evidence, "kuma.db"),
             what: "an old `kuma.db` exists, but the server uses MariaDB: if `db-config.json` is ever lost, the server \
-                   starts with that file, and all newer data seem lost"
+                   starts with that file, and all newer data seem to be lost"
                 .into(),
             cure: Cure::Files(changes.collect()),
         });
@@ -137,7 +137,7 @@ pub(super) fn find_invalid_config(evidence: &Evidence, faults: &mut Vec<Fault>) 
         (Some(_), Some(EngineKind::Sqlite)) => {
             "at its next start the server replaces the file and opens `kuma.db`, even if it used MariaDB before"
         }
-        _ => "the server does not start, or shows its set-up page",
+        _ => "the server does not start, or shows its setup page",
     };
     faults.push(Fault {
         subject: Subject {
@@ -146,8 +146,10 @@ pub(super) fn find_invalid_config(evidence: &Evidence, faults: &mut Vec<Fault>) 
         },
         what: format!("`db-config.json` is invalid: {why}; {consequence}"),
         cure: Cure::Advice(
-            "correct the file by hand: {\"type\": \"sqlite\"}, {\"type\": \"embedded-mariadb\"}, or {\"type\": \"mariadb\", \
-             \"hostname\": …, \"port\": 3306, \"username\": …, \"password\": …, \"dbName\": …}; kumadb writes nothing before"
+            "correct the file manually: {\"type\": \"sqlite\"}, {\"type\": \"embedded-mariadb\"}, or {\"type\": \
+             \"mariadb\", \
+             \"hostname\": …, \"port\": 3306, \"username\": …, \"password\": …, \"dbName\": …}; until then kumadb \
+             does not write anything"
                 .into(),
         ),
     });
@@ -184,7 +186,7 @@ pub(super) fn find_wrong_owners(evidence: &Evidence, faults: &mut Vec<Fault>) {
         faults.push(Fault {
             subject: Subject { path: Some(path.clone()), ..Subject::default() },
             what: format!(
-                "`{}` belongs to user {} with mode {:o}, and the server runs as user {uid}: it cannot write the file \
+                "`{}` is owned by user {} (mode {:o}), but the server runs as user {uid} and cannot write to it \
                  (EACCES, SQLITE_READONLY)",
                 path.display(),
                 seen.uid,
@@ -210,8 +212,8 @@ fn find_lost_mariadb(folder: &Folder, faults: &mut Vec<Fault>) {
     faults.push(Fault {
         subject: Subject { path: Some(folder.path.join("mariadb")), ..Subject::default() },
         what: format!(
-            "MariaDB runs as user {NODE} and cannot write {} in `mariadb/`, for example `{}` of user {}: the server \
-             waits for MariaDB endlessly",
+            "MariaDB runs as user {NODE} and cannot write to {} in `mariadb/`, for example `{}`, which is owned by \
+             user {}: the server waits for MariaDB endlessly",
             if lost.len() == 1 { "one file".into() } else { format!("{} files", lost.len()) },
             first.name,
             first.uid

@@ -29,9 +29,8 @@ pub(super) fn find_odd_statuses(evidence: &Evidence, faults: &mut Vec<Fault>) {
         })
         .collect();
     let unclear = content.beats.odd.iter();
-    steps.extend(
-        unclear.map(|beat| delete("heartbeat", &format!("heartheartbeat {beat} without a status"), "id", *beat, 1)),
-    );
+    steps
+        .extend(unclear.map(|beat| delete("heartbeat", &format!("heartbeat {beat} without a status"), "id", *beat, 1)));
     faults.push(Fault {
         subject: whole("heartbeat", "status"),
         what: format!(
@@ -85,8 +84,8 @@ pub(super) fn find_reused_ids(evidence: &Evidence, faults: &mut Vec<Fault>) {
         faults.push(Fault {
             subject: whole(parent, "id"),
             what: format!(
-                "the next id of `{parent}` is {}, but rows of deleted ones with ids up to {highest} are still in the database \
-                 ({}): a new one that is added on the page inherits them",
+                "the next id of `{parent}` is {}, but the database still contains rows that refer to deleted ids up \
+                 to {highest} ({}): new rows would reuse these ids and inherit them",
                 last + 1,
                 listed.join(", ")
             ),
@@ -115,10 +114,11 @@ pub(super) fn find_long_history(evidence: &Evidence, faults: &mut Vec<Fault>) {
     if content.beats.rows > MANY {
         faults.push(Fault {
             subject: whole("heartbeat", "id"),
-            what: format!("{} heartbeats are stored: the page becomes slow, and monitors that are up may seem down", content.beats.rows),
+            what: format!("{} heartbeats are stored: the web UI becomes slow, and monitors that are up may be \
+                           reported as down", content.beats.rows),
             cure: Cure::Advice(
                 "`kumadb history stats`, then `kumadb history prune --keep DAYS --vacuum`; with `--set-retention DAYS` \
-                 the server keeps fewer days from then on"
+                 the server also keeps fewer days in the future"
                     .into(),
             ),
         });
@@ -174,7 +174,7 @@ pub(super) fn find_future_beats(evidence: &Evidence, faults: &mut Vec<Fault>) {
     faults.push(Fault {
         subject: whole("heartbeat", "time"),
         what: format!(
-            "{} in the future: until then the page shows {} as the newest, and state changes are missed",
+            "{} in the future: until then the web UI shows {} as the newest, and state changes are not detected",
             self::beats(beats.len() as u64, "is", "are"),
             if beats.len() == 1 { "it" } else { "them" }
         ),
@@ -193,8 +193,8 @@ pub(super) fn find_eager_vacuum(evidence: &Evidence, faults: &mut Vec<Fault>) {
             path: evidence.folder.as_ref().map(|folder| folder.path.join("kuma.db")),
             ..Subject::default()
         },
-        what: "`auto_vacuum` is FULL: every clean-up of old heartbeats moves pages, and the server is slow \
-               meanwhile"
+        what: "`auto_vacuum` is FULL: every clean-up of old heartbeats moves pages, and the server is slow in the \
+               meantime"
             .into(),
         cure: Cure::Advice("kumadb vacuum --auto-vacuum incremental".into()),
     });

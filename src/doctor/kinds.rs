@@ -63,11 +63,11 @@ pub(super) fn find_zero(evidence: &Evidence, faults: &mut Vec<Fault>) {
         faults.push(Fault {
             subject: monitors.subject(row, "id"),
             what: format!(
-                "{} has the id 0, which the page treats as missing; it cannot be opened or changed there",
+                "{} has the id 0, which the web UI treats as missing; it cannot be opened or changed in the web UI",
                 monitors.name(row)
             ),
             cure: Cure::Advice(
-                "`kumadb monitor clone 0 NAME`, then `kumadb monitor delete 0`; its history remains in the \
+                "`kumadb monitor clone 0 NAME`, then `kumadb monitor delete 0`; its history is kept only in the \
                  snapshot"
                     .into(),
             ),

@@ -27,8 +27,8 @@ pub(super) fn find_lock(evidence: &Evidence, faults: &mut Vec<Fault>) {
         faults.push(Fault {
             subject,
             what:
-                "the migration lock is set: a migration was interrupted, or is running right now, because the server \
-                   is up"
+                "the migration lock is set: a migration was interrupted, or is still in progress, because the server \
+                 is running"
                     .into(),
             cure: Cure::Advice(
                 "wait; if the log has not changed for hours, stop the server and run `kumadb doctor` again".into(),

@@ -54,7 +54,7 @@ pub(super) fn find_bad_json(evidence: &Evidence, faults: &mut Vec<Fault>) {
             };
             let (means, cure) = match shape.reset {
                 Some(reset) => (
-                    "the server cannot load its monitors, so the page shows none and login hangs",
+                    "the server cannot load its monitors, so the web UI shows none of them and login hangs",
                     Cure::Rows(vec![monitors.set(row, &[(shape.column, reset.into())])]),
                 ),
                 None => (
@@ -83,9 +83,9 @@ pub(super) fn find_circles(evidence: &Evidence, faults: &mut Vec<Fault>) {
         let Some(kind) = kinds.get(&parent) else { continue };
         let circle = circle_of(own, &parents);
         let why = if parent == own {
-            "is its own group; the server loops endlessly, so login hangs and one CPU core is busy".to_owned()
+            "is its own parent; the server loops endlessly, so login hangs and one CPU core is busy".to_owned()
         } else if *kind != "group" {
-            format!("has monitor {parent} as its group, which is not a group; the page cannot show it there")
+            format!("has monitor {parent} as its parent, which is not a group; the web UI cannot show it in that group")
         } else if circle.iter().min() == Some(&own) {
             // Removing one edge opens the cycle; the others are kept.
             format!(
@@ -136,7 +136,7 @@ pub(super) fn find_ghosts(evidence: &Evidence, faults: &mut Vec<Fault>) {
             faults.push(Fault {
                 subject: monitors.subject(row, "user_id"),
                 what: format!(
-                    "{} belongs to {whose}; it runs and sends alerts, but no page shows it",
+                    "{} belongs to {whose}; it runs and sends alerts, but the web UI does not show it",
                     monitors.name(row)
                 ),
                 cure: Cure::Rows(vec![monitors.set(row, &[("user_id", owner.into())])]),
@@ -146,7 +146,11 @@ pub(super) fn find_ghosts(evidence: &Evidence, faults: &mut Vec<Fault>) {
         if !parent.is_null() && parent.int().is_none_or(|id| !all.contains(&id)) {
             faults.push(Fault {
                 subject: monitors.subject(row, "parent"),
-                what: format!("{} is in group {parent}, which does not exist; no page shows it", monitors.name(row)),
+                what: format!(
+                    "{} is in group {parent}, which does not exist; the web UI does not show \
+                               it",
+                    monitors.name(row)
+                ),
                 cure: Cure::Rows(vec![monitors.set(row, &[("parent", Value::Null)])]),
             });
         }
@@ -165,7 +169,7 @@ pub(super) fn find_bad_numbers(evidence: &Evidence, faults: &mut Vec<Fault>) {
         let limits = [
             ("interval", least, most, interval, "it is checked without a pause, or never"),
             ("retry_interval", 0, most, interval, "it is retried without a pause, or never"),
-            ("timeout", 0, most, (interval * 4 / 5).max(1), "its checks never end, or end immediately"),
+            ("timeout", 0, most, (interval * 4 / 5).max(1), "its checks never time out, or time out immediately"),
         ];
         for (column, least, most, right, means) in limits {
             let cell = row.cell(column);
@@ -223,7 +227,7 @@ pub(super) fn find_mute(evidence: &Evidence, faults: &mut Vec<Fault>) {
                 subject: subject("notification", row, "config"),
                 what: format!("notification `{name}`: its configuration {why}, so it is never sent"),
                 cure: Cure::Advice(format!(
-                    "set up notification `{name}` again in the page, or with a fixture and `kumadb apply`"
+                    "set up notification `{name}` again in the web UI, or with a fixture and `kumadb apply`"
                 )),
             });
         }

@@ -92,8 +92,8 @@ pub(super) fn find_mysql(evidence: &Evidence, faults: &mut Vec<Fault>) {
         subject: Subject::default(),
         what: format!("the database runs on MySQL {version}, but the server supports MariaDB only: upgrades may fail"),
         cure: Cure::Advice(
-            "move it to MariaDB: `kumadb backup create`, restore the dump into MariaDB, and set its address in \
-             db-config.json"
+            "move it to MariaDB: `kumadb backup create`, restore the dump into MariaDB, and set the address of \
+             MariaDB in db-config.json"
                 .into(),
         ),
     });
@@ -126,7 +126,7 @@ pub(super) fn find_lost_pictures(evidence: &Evidence, faults: &mut Vec<Fault>) {
         faults.push(Fault {
             subject: Subject { path: Some(folder.path.join("upload")), ..Subject::default() },
             what: format!("{} in `upload/` that no status page uses ({sum}): {names}", counted(lost.len(), "image")),
-            cure: Cure::Advice("they can be deleted; kumadb does not delete images".into()),
+            cure: Cure::Advice("these images can be deleted manually; kumadb does not delete images".into()),
         });
     }
     // One image per monitor; its name is derived from the session key, and a new key leaves the old images behind.
@@ -136,11 +136,16 @@ pub(super) fn find_lost_pictures(evidence: &Evidence, faults: &mut Vec<Fault>) {
         faults.push(Fault {
             subject: Subject { path: Some(folder.path.join("screenshots")), ..Subject::default() },
             what: format!(
-                "{} in `screenshots/` for {}: the others belong to deleted monitors, or to an older session key",
+                "{} in `screenshots/` for {}: the other pictures are of deleted monitors, or were stored with an \
+                 older session key",
                 counted(folder.screenshots, "picture"),
                 counted(browsers, "browser monitor")
             ),
-            cure: Cure::Advice("all of them can be deleted: the server creates the ones it needs again".into()),
+            cure: Cure::Advice(
+                "all pictures in `screenshots/` can be deleted: the server creates the required ones \
+                                again"
+                    .into(),
+            ),
         });
     }
 }

@@ -199,7 +199,7 @@ pub(super) fn find_doubled(evidence: &Evidence, faults: &mut Vec<Fault>) {
                     })
                     .collect(),
             ),
-            _ => Cure::Advice("check which row has the right value, and delete the other one".into()),
+            _ => Cure::Advice("check which row has the correct value, and delete the other row".into()),
         };
         faults.push(Fault {
             subject: subject("setting", rows[0], "key"),
@@ -228,8 +228,8 @@ pub(super) fn find_taken_host(evidence: &Evidence, faults: &mut Vec<Fault>) {
                                `/` shows the status page"
                 ),
                 cure: Cure::Advice(format!(
-                    "log in at https://{domain}/dashboard, and remove the domain from the status page there or with \
-                     `kumadb apply`"
+                    "log in at https://{domain}/dashboard, and remove the domain from the status page in the web UI \
+                     or with `kumadb apply`"
                 )),
             });
         }

@@ -57,7 +57,8 @@ pub fn judge_entry(reply: &Reply, front: impl FnOnce() -> Reply) -> (Page, Verdi
         // The server and its setup page have this path; the page during a migration does not.
         return match front().said {
             Ok(page) if page.status == 200 && page.body.contains("Migration") => {
-                let means = "the server is migrating its database: wait until it is done, and do not stop it";
+                let means = "the server is migrating its database: wait until the migration is finished, and do not \
+                             stop the server";
                 (Page::NotYet, Verdict::bad("404", means))
             }
             _ => (Page::Other, Verdict::bad("404", "not Uptime Kuma, or not at this URL")),
@@ -83,7 +84,7 @@ pub fn judge_entry(reply: &Reply, front: impl FnOnce() -> Reply) -> (Page, Verdi
         }
         "setup-database" => {
             let means =
-                "the server found no database and shows its setup page: do not complete it; run `kumadb doctor`";
+                "the server found no database and shows its setup page: do not complete the setup; run `kumadb doctor`";
             (Page::NotYet, Verdict::bad("setup-database", means))
         }
         _ => (Page::Other, Verdict::bad(said.status.to_string(), "not Uptime Kuma")),
@@ -95,8 +96,8 @@ fn judge_in_front(said: &Said) -> Option<Verdict> {
     let answer = said.status.to_string();
     Some(match said.status {
         300..=399 => {
-            let place = said.location.as_deref().unwrap_or("another address");
-            Verdict::bad(answer, format!("redirects to {place}: use that address with --url"))
+            let place = said.location.as_deref().unwrap_or("another URL");
+            Verdict::bad(answer, format!("redirects to {place}: specify that URL with --url"))
         }
         401 | 403 => Verdict::bad(answer, "a reverse proxy requires its own login, or denies access"),
         502..=504 => Verdict::bad(answer, "a reverse proxy responds, but the server behind it does not"),
@@ -117,7 +118,7 @@ pub fn judge_metrics(reply: &Reply, login: Option<&Login>, config: Option<&Confi
         }
         (200, None) => Verdict::bad("200", "public: authentication is disabled (`disableAuth`)"),
         (200, Some(login)) => Verdict::good("200", format!("{} is accepted", named(login))),
-        (401, None) => Verdict::good("401", "it requires a login, as expected; use --user or --api-key"),
+        (401, None) => Verdict::good("401", "login required, as expected; to log in, use --user or --api-key"),
         (401, Some(login)) => Verdict::bad("401", why_refused(login, config)),
         (404, _) => Verdict::bad("404", "no metrics at this URL: does a reverse proxy change the path?"),
         _ => judge_in_front(said).unwrap_or_else(|| Verdict::bad(said.status.to_string(), "unexpected response")),
@@ -137,12 +138,12 @@ fn why_refused(login: &Login, config: Option<&Config>) -> String {
     let takes_keys = config.setting("apiKeysEnabled").is_some_and(|row| row.text("value") == Some("true"));
     let wrong = match (login.is_key(), takes_keys) {
         (true, false) => {
-            return "API keys are disabled (`apiKeysEnabled`), so it requires user and password; `kumadb api-key add` \
-                    enables them"
+            return "API keys are disabled (`apiKeysEnabled`), so user and password are required; `kumadb api-key add` \
+                    enables API keys"
                 .into();
         }
         (false, true) => {
-            return "API keys are enabled, so it requires one instead of a password: use --api-key".into();
+            return "API keys are enabled, so an API key is required instead of a password: use --api-key".into();
         }
         (true, true) => wrong_key(login.secret.reveal(), config.rows("api_key")),
         (false, false) => wrong_password(login, config.rows("user")),
@@ -161,15 +162,17 @@ fn wrong_key(text: &str, keys: &[Row]) -> Option<String> {
     let parts = text.strip_prefix("uk").and_then(|rest| rest.split_once('_'));
     let Some((id, clear)) = parts.and_then(|(id, clear)| Some((id.parse::<i64>().ok()?, clear))) else {
         return Some(
-            "not a valid API key: keys start with uk1_ or similar, and the server shows each only once".into(),
+            "not a valid API key: keys start with uk1_ or similar, and the server shows a key only when it is \
+             created"
+                .into(),
         );
     };
     let Some(key) = keys.iter().find(|key| key.int("id") == Some(id)) else {
-        return Some(format!("there is no API key {id} in its database"));
+        return Some(format!("API key {id} not found in the server's database; to list keys: kumadb api-key list"));
     };
     let name = key.text("name").unwrap_or_default();
     if !key.cell("active").truthy() {
-        return Some(format!("API key `{name}` is disabled: kumadb api-key enable {id}"));
+        return Some(format!("API key `{name}` is disabled; to enable it: kumadb api-key enable {id}"));
     }
     let expires =
         key.text("expires").and_then(|time| chrono::NaiveDateTime::parse_from_str(time, "%Y-%m-%d %H:%M:%S%.f").ok());
@@ -177,16 +180,25 @@ fn wrong_key(text: &str, keys: &[Row]) -> Option<String> {
         return Some(format!("API key `{name}` has expired"));
     }
     let hash = key.text("key").unwrap_or_default();
-    (!fits(&Secret::new(clear), hash)).then(|| format!("wrong key: it has the id of `{name}`, but does not match"))
+    (!fits(&Secret::new(clear), hash)).then(|| {
+        format!(
+            "wrong key: the id is that of API key `{name}`, but the secret \
+                                                        does not match"
+        )
+    })
 }
 
 fn wrong_password(login: &Login, users: &[Row]) -> Option<String> {
     let same = |user: &&Row| user.text("username").map(str::trim) == Some(login.name.trim());
     let Some(user) = users.iter().find(same) else {
-        return Some(format!("there is no user `{}` in its database: kumadb user list", login.name));
+        return Some(format!(
+            "user `{}` not found in the server's database; to list users: kumadb user \
+                             list",
+            login.name
+        ));
     };
     if !user.cell("active").truthy() {
-        return Some(format!("user `{0}` is inactive: kumadb user activate {0}", login.name));
+        return Some(format!("user `{0}` is inactive; to activate it: kumadb user activate {0}", login.name));
     }
     let hash = user.text("password").unwrap_or_default();
     // The older hash format cannot be checked here; the server can.
@@ -204,11 +216,20 @@ pub fn judge_badge(reply: &Reply, public: bool) -> Verdict {
     match (said.status, title) {
         (200, Some("N/A")) if public => Verdict::bad(
             "N/A",
-            "the server does not treat it as public, or has no heartbeat of it; badges are cached for five minutes",
+            "the server does not treat the monitor as public, or has no heartbeat of the monitor; badges are cached \
+             for five minutes",
         ),
-        (200, Some("N/A")) => Verdict::good("N/A", "it is not on a public status page, so its badge is not available"),
+        (200, Some("N/A")) => Verdict::good(
+            "N/A",
+            "the monitor is not on a public status page, so its badge is not \
+                                                    available",
+        ),
         (200, Some(title)) => Verdict::good(title, "public badge; cached for up to five minutes"),
-        (404, _) => Verdict::bad("404", "this release has no such badge, or this is not the server"),
+        (404, _) => Verdict::bad(
+            "404",
+            "this release does not have such a badge, or the URL is not that of the \
+                                         server",
+        ),
         (429, _) => Verdict::bad("429", "too many requests within a minute"),
         _ => judge_in_front(said).unwrap_or_else(|| Verdict::bad(said.status.to_string(), "not a badge")),
     }

@@ -90,7 +90,7 @@ impl Face {
             return Err(Error::Input(InputError::Address {
                 kind: "URL",
                 shown: base.to_owned(),
-                why: "use one such as https://kuma.example.com".into(),
+                why: "use a URL such as https://kuma.example.com".into(),
             }));
         }
         let mut tls = TlsConfig::builder().disable_verification(manner.trust.anybody);
@@ -161,7 +161,10 @@ fn silence(error: &ureq::Error) -> String {
         },
         (ureq::Error::Timeout(_), None) => "the server hangs, or a firewall drops the connection",
         (ureq::Error::Protocol(_), None) => "use https://",
-        (ureq::Error::Io(error), None) if is_cut_off(error) => "try the other of http:// and https://",
+        (ureq::Error::Io(error), None) if is_cut_off(error) => {
+            "use https:// instead of http://, or http:// instead \
+                                                                of https://"
+        }
         _ => return why,
     };
     format!("{why}: {advice}")
@@ -184,7 +187,7 @@ fn read_authorities(pem: &str) -> Result<RootCerts> {
         }
     }
     if found.is_empty() {
-        return Err(wrong("there is no certificate in this file".into()));
+        return Err(wrong("the file does not contain a certificate".into()));
     }
     Ok(RootCerts::new_with_certs(&found))
 }

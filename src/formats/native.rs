@@ -171,7 +171,7 @@ impl Reader<'_> {
                         thing.parts.push((part, items));
                     }
                     (None, Some(field)) if !field.is_typed() => {
-                        self.wrong(at, &here, "is only written by the server: leave it out");
+                        self.wrong(at, &here, "is only written by the server; remove it");
                     }
                     (None, Some(field)) if thing.said(field.column).is_some() => {
                         self.wrong(at, &here, format!("`{}` is specified twice", field.column));

@@ -39,14 +39,14 @@ pub fn read_content(database: &Address, known: &dyn Fn(&str) -> bool) -> Result<
         return Ok(match tables.first() {
             None => Content::Nothing,
             Some(_) if has(&tables, "monitor") && has(&tables, "setting") => {
-                Content::Server(format!("it has {all} of Uptime Kuma"))
+                Content::Server(format!("it already contains {all} of Uptime Kuma"))
             }
-            Some(first) => Content::Other(format!("it has {all}, for example `{first}`")),
+            Some(first) => Content::Other(format!("it already contains {all}, for example `{first}`")),
         });
     }
     tables.retain(|table| table != UNFINISHED);
     if let Some(other) = tables.iter().find(|table| !known(table)) {
-        return Ok(Content::Other(format!("it contains an interrupted restore, and another table `{other}`")));
+        return Ok(Content::Other(format!("it contains an interrupted restore and another table, `{other}`")));
     }
     // All tables exist only while the dump is being created, and then there are no users yet.
     if has(&tables, MIGRATIONS) && has(&tables, "user") && count(&mut *reader, "user")? > 0 {

@@ -248,7 +248,7 @@ impl Build {
                     false => {
                         left_out += 1;
                         let columns = table.shape.columns.iter().cloned().zip(cells.iter().map(Value::json));
-                        let why = "another row has its id or its unique value, or a required cell is lost";
+                        let why = "another row has the same id or the same unique value, or a required value is lost";
                         self.notes.left_out(name, row.rowid, &columns.collect(), why)?;
                     }
                 }
@@ -276,7 +276,7 @@ impl Build {
                     row.rowid,
                     column,
                     cell,
-                    "it is not valid JSON and would make the server fail",
+                    "the value is not valid JSON, and the server would fail",
                 )?;
                 *cell = self.default(&table.shape.table, column);
             }
@@ -323,7 +323,7 @@ impl Build {
                 let cells: Vec<Json> = cells.iter().map(Value::json).collect();
                 self.notes.0.add(&json!({
                     "what": "left out", "id": rowid, "cells": cells,
-                    "why": format!("it could belong to any of these tables: {}", tables.join(", ")),
+                    "why": format!("the table of the row is ambiguous: {}", tables.join(", ")),
                 }))?;
             }
         }
@@ -363,7 +363,8 @@ impl Build {
         }
         if self.schema.table("knex_migrations_lock").is_some() {
             refilled += self.writer.execute(
-                "INSERT INTO `knex_migrations_lock` (`is_locked`) SELECT 0 WHERE NOT EXISTS (SELECT 1 FROM `knex_migrations_lock`)",
+                "INSERT INTO `knex_migrations_lock` (`is_locked`) SELECT 0 WHERE NOT EXISTS (SELECT 1 FROM \
+                 `knex_migrations_lock`)",
                 &[],
             )?;
         }
@@ -399,7 +400,7 @@ impl Build {
     fn settle_key(&mut self, table: &str, key: &ForeignKey, empties: bool) -> Result<u64> {
         let (name, column) = (quote(table), quote(&key.column));
         let nowhere = points_nowhere(key);
-        let why = |value: &Value| format!("it refers to `{}` {value}, which was not recovered", key.table);
+        let why = |value: &Value| format!("the row refers to `{}` {value}, which was not recovered", key.table);
         let notes = &mut self.notes;
         self.writer.stream(&format!("SELECT * FROM {name} WHERE {nowhere}"), &[], &mut |row| {
             let value = row.cell(&key.column);
@@ -457,8 +458,8 @@ impl Notes {
 
     fn doubtful(&mut self, table: &str, id: i64, cut: bool) -> Result<()> {
         let why = match cut {
-            true => "its end is missing or inconsistent",
-            false => "its page is inconsistent",
+            true => "the end of the row is missing or inconsistent",
+            false => "the page of the row is inconsistent",
         };
         self.0.add(&json!({"what": "doubtful", "table": table, "id": id, "why": why}))
     }

@@ -64,7 +64,7 @@ pub fn check_name(name: &str, engine: EngineKind) -> Option<Problem> {
     let message = if name.trim().is_empty() {
         "is empty"
     } else if name.trim() != name {
-        "starts or ends with a space, which is invisible at the login"
+        "starts or ends with a space, which is not visible at login"
     } else if name.chars().count() > 255 {
         "is longer than 255 characters"
     } else if engine == EngineKind::MariaDb && name.chars().any(|letter| letter > '\u{ffff}') {
@@ -113,7 +113,7 @@ pub fn check_unused(folder: &Path) -> Result<()> {
         None => Ok(()),
         Some(trace) => Err(Error::Database(DatabaseError::NotEmpty {
             database: format!("`{}`", folder.display()),
-            what: format!("it contains `{trace}` already"),
+            what: format!("it already contains `{trace}`"),
         })),
     }
 }
@@ -133,7 +133,7 @@ pub fn make_folder(folder: &Path, new: &NewInstance) -> Result<()> {
     files::make_folder(folder)?;
     // Owners are changed without following links.
     let folder = &folder.canonicalize().map_err(Error::file("find", folder))?;
-    let owner = fs::metadata(folder).map_err(Error::file("look at", folder))?;
+    let owner = fs::metadata(folder).map_err(Error::file("read", folder))?;
     let give = |path: &Path, mode: u32| files::own_like(path, &owner).and_then(|()| files::set_mode(path, mode));
 
     let workshop =
@@ -196,8 +196,8 @@ fn check_empty<R: Reader + ?Sized>(reader: &mut R) -> Result<()> {
     let name = found.first().and_then(|row| row.text("name")).unwrap_or_default();
     match found.first().and_then(|row| row.int("taken")) {
         Some(0) | None => check_charset(reader),
-        Some(1) => Err(not_empty(name, "it contains a table already".into())),
-        Some(taken) => Err(not_empty(name, format!("it contains {taken} tables already"))),
+        Some(1) => Err(not_empty(name, "it already contains a table".into())),
+        Some(taken) => Err(not_empty(name, format!("it already contains {taken} tables"))),
     }
 }
 

@@ -103,7 +103,8 @@ pub fn read_newest(reader: &mut dyn Reader) -> Result<BTreeMap<i64, Value>> {
 /// The rows to delete, by monitor.
 pub fn read_doomed(reader: &mut dyn Reader, sweep: &Sweep) -> Result<Vec<Doomed>> {
     let sql = format!(
-        "SELECT `monitor_id`, count(*) AS n, min({0}) AS oldest, max({0}) AS newest FROM {1} WHERE {2} GROUP BY `monitor_id`",
+        "SELECT `monitor_id`, count(*) AS n, min({0}) AS oldest, max({0}) AS newest FROM {1} WHERE {2} GROUP BY \
+         `monitor_id`",
         quote(&sweep.column),
         quote(&sweep.table),
         condition(sweep)
@@ -169,9 +170,7 @@ pub fn sweep(writer: &mut dyn Writer, sweep: &Sweep, each: &mut dyn FnMut(u64) -
         delete(writer, format!("`id` = {last}"))?;
     }
     match is_left(writer, sweep)? {
-        true => Err(Error::Operation(OperationError::ChecksFailed(vec![format!(
-            "rows of {table} that were to go are still there"
-        )]))),
+        true => Err(Error::Operation(OperationError::ChecksFailed(vec![format!("rows of {table} were not deleted")]))),
         false => Ok(gone),
     }
 }

@@ -125,7 +125,7 @@ struct OnDisk {
 impl OnDisk {
     fn open(path: &Path) -> Result<OnDisk> {
         let file = File::open(path).map_err(Error::file("open", path))?;
-        let size = file.metadata().map_err(Error::file("look at", path))?.len();
+        let size = file.metadata().map_err(Error::file("read", path))?.len();
         Ok(OnDisk { file, size })
     }
 }

@@ -304,7 +304,7 @@ pub static FIELDS: [Field; 114] = [
     entry("upside_down", "upsideDown", Flag, "invert the status: reachable is down"),
     entry("maxredirects", "maxredirects", Whole(0, INT), "maximum number of redirects to follow; 0 disables them")
         .example("10"),
-    entry("accepted_statuscodes_json", "accepted_statuscodes", StatusCodes, "status codes that count as up")
+    entry("accepted_statuscodes_json", "accepted_statuscodes", StatusCodes, "status codes that are accepted as up")
         .example("200-299,301"),
     entry("dns_resolve_type", "dns_resolve_type", Choice(&RECORDS), "record type to query"),
     entry("dns_resolve_server", "dns_resolve_server", Text(255), "name server to query").example("1.1.1.1"),
@@ -405,7 +405,7 @@ pub static FIELDS: [Field; 114] = [
     entry("snmp_version", "snmpVersion", Choice(&SNMP_VERSIONS), "SNMP version").since(R2_0),
     entry("json_path_operator", "jsonPathOperator", Choice(&OPERATORS), "comparison operator").since(R2_0),
     entry("cache_bust", "cacheBust", Flag, "add a random parameter to avoid cached responses").since(R2_0),
-    entry("conditions", "conditions", Array, "conditions for the response, as stored by the page")
+    entry("conditions", "conditions", Array, "conditions for the response, as stored by the web UI")
         .since(R2_0)
         .example("'[]'"),
     entry("rabbitmq_nodes", "rabbitmqNodes", Texts, "management URLs of the nodes")
@@ -461,7 +461,14 @@ pub static FIELDS: [Field; 114] = [
     entry("location", "location", Text(255), "location of the probe").since(R2_1).example("Europe"),
     entry("protocol", "protocol", Choice(&PROTOCOLS), "protocol of the measurement").since(R2_1),
     entry("snmp_v3_username", "snmpV3Username", Text(255), "user for SNMP version 3").since(R2_1).example("kuma"),
-    entry("expected_tls_alert", "expectedTlsAlert", Choice(&TLS_ALERTS), "TLS alert that counts as up").since(R2_1),
+    entry(
+        "expected_tls_alert",
+        "expectedTlsAlert",
+        Choice(&TLS_ALERTS),
+        "TLS alert that is accepted as \
+                                                                          up",
+    )
+    .since(R2_1),
     entry(
         "retry_only_on_status_code_failure",
         "retryOnlyOnStatusCodeFailure",
@@ -472,7 +479,7 @@ pub static FIELDS: [Field; 114] = [
     entry("screenshot_delay", "screenshot_delay", Whole(0, INT), "delay before the screenshot in milliseconds")
         .since(R2_1)
         .example("500"),
-    entry("ntp_stratum_threshold", "ntpStratumThreshold", Whole(1, 15), "maximum stratum that counts as up")
+    entry("ntp_stratum_threshold", "ntpStratumThreshold", Whole(1, 15), "maximum stratum that is accepted as up")
         .since(R2_5)
         .example("5"),
     entry("ntp_time_offset_threshold", "ntpTimeOffsetThreshold", Whole(1, INT), "maximum clock offset in milliseconds")

@@ -295,7 +295,7 @@ pub static KINDS: [Kind; 33] = [
         since: R1_23,
         needs: &["push_token"],
         offers: &[],
-        note: "a token is generated if none is given",
+        note: "a token is generated if none is specified",
     },
     Kind {
         name: "manual",
@@ -360,7 +360,7 @@ pub static KINDS: [Kind; 33] = [
             from("ip_family", R2_0),
             from("domain_expiry_notification", R2_1),
         ],
-        note: "the page accepts an empty protobuf and body, but the check fails without them",
+        note: "the web UI accepts an empty protobuf and body, but the check fails without them",
     },
     Kind {
         name: "json-query",
@@ -469,7 +469,7 @@ pub static KINDS: [Kind; 33] = [
         since: R1_23,
         needs: &["hostname"],
         offers: &[from("domain_expiry_notification", R2_1)],
-        note: "works only when the server runs outside a container, with tailscale installed",
+        note: "works only if the server runs outside a container, with tailscale installed",
     },
     Kind {
         name: "websocket-upgrade",
@@ -499,7 +499,7 @@ pub static KINDS: [Kind; 33] = [
             from("ignore_tls", R2_3),
             from("domain_expiry_notification", R2_1),
         ],
-        note: "a clean close is code 1000, which the default of the page since 2.2 does not accept: \
+        note: "a clean close is code 1000, which the default of the web UI since 2.2 does not accept: \
                `--accepted-statuscodes 1000`",
     },
     Kind {
@@ -593,6 +593,6 @@ pub static KINDS: [Kind; 33] = [
         since: R1_23,
         needs: &["hostname", "port"],
         offers: &[from("timeout", R2_0), from("domain_expiry_notification", R2_1)],
-        note: "needs a Steam API key in the settings of the server",
+        note: "requires a Steam API key in the settings of the server",
     },
 ];

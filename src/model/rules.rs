@@ -156,7 +156,7 @@ fn check_status_codes(subject: &Subject) -> Option<Found> {
     let codes = texts(subject.text(column)?)?;
     let example = if subject.kind.name == "websocket-upgrade" { "1000" } else { "200-299,301" };
     if codes.is_empty() {
-        return Some(Found::about(&[column], "is empty, so no response counts as up").typed(example));
+        return Some(Found::about(&[column], "is empty, so no response is accepted as up").typed(example));
     }
     let code = |text: &str| -> Option<u16> {
         let is_code = text.len() == 3 || text.len() == 4 && subject.kind.name == "websocket-upgrade";

@@ -34,7 +34,7 @@ pub fn find_monitor<'a>(state: &'a State, text: &str) -> Result<&'a Monitor, Pro
                 "monitor",
                 format!("{} monitors have the name `{text}`: {}", several.len(), ids.join(", ")),
             )
-            .hint("use its id"))
+            .hint("use the id of the monitor"))
         }
     }
 }
@@ -61,13 +61,13 @@ pub fn find_group(state: &State, text: &str) -> Result<i64, Problem> {
 /// The notification with the name or id `text`.
 pub fn find_notification(state: &State, text: &str) -> Result<i64, Problem> {
     find_row(&state.notifications, "--notification", "notification", text, |row| row.text("name"))
-        .map_err(|problem| problem.hint("add notifications on the server's page, Settings > Notifications"))
+        .map_err(|problem| problem.hint("add notifications in the web UI: Settings > Notifications"))
 }
 
 /// The tag called `text`.
 pub fn find_tag(state: &State, text: &str) -> Result<i64, Problem> {
     if text.is_empty() {
-        return Err(Problem::new("--tag", "a tag needs a name").hint("use NAME or NAME=VALUE"));
+        return Err(Problem::new("--tag", "the name of the tag is missing").hint("use NAME or NAME=VALUE"));
     }
     find_row(&state.tags, "--tag", "tag", text, |row| row.text("name"))
         .map_err(|problem| problem.hint("remove `--no-create-tags` to create it"))
@@ -76,7 +76,7 @@ pub fn find_tag(state: &State, text: &str) -> Result<i64, Problem> {
 /// The Docker host with the name or id `text`.
 pub fn find_docker_host(state: &State, text: &str) -> Result<i64, Problem> {
     find_row(&state.docker_hosts, "--docker-host", "docker host", text, |row| row.text("name"))
-        .map_err(|problem| problem.hint("add Docker hosts on the server's page, Settings > Docker Hosts"))
+        .map_err(|problem| problem.hint("add Docker hosts in the web UI: Settings > Docker Hosts"))
 }
 
 /// The proxy with the host or id `text`.
@@ -84,13 +84,13 @@ pub fn find_proxy(state: &State, text: &str) -> Result<i64, Problem> {
     let host = text.split_once("://").map_or(text, |(_, rest)| rest);
     let host = host.rsplit_once(':').map_or(host, |(host, _)| host);
     find_row(&state.proxies, "--proxy", "proxy", host, |row| row.text("host"))
-        .map_err(|problem| problem.hint("add proxies on the server's page, Settings > Proxies"))
+        .map_err(|problem| problem.hint("add proxies in the web UI: Settings > Proxies"))
 }
 
 /// The remote browser with the name or id `text`.
 pub fn find_remote_browser(state: &State, text: &str) -> Result<i64, Problem> {
     find_row(&state.remote_browsers, "--remote-browser", "remote browser", text, |row| row.text("name"))
-        .map_err(|problem| problem.hint("add remote browsers on the server's page, Settings > Remote Browsers"))
+        .map_err(|problem| problem.hint("add remote browsers in the web UI: Settings > Remote Browsers"))
 }
 
 fn find_row(

@@ -14,7 +14,7 @@ pub fn find_user<'c>(config: &'c Config, name: Option<&str>) -> Result<&'c Row, 
     match (name, users) {
         (None, [only]) => Ok(only),
         (None, []) => Err(Problem::new("user", "there are no users yet").command("kumadb user add admin")),
-        (None, several) => Err(wrong(format!("there are {}; name one", several.len()))),
+        (None, several) => Err(wrong(format!("there are {}; specify one of them", several.len()))),
         (Some(name), _) => users
             .iter()
             .find(|row| row.text("username") == Some(name))

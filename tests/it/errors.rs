@@ -92,7 +92,7 @@ fn all() -> Vec<Error> {
         NoSuchDatabase { address: t("db:3306"), database: t("kuma") },
         Charset { database: t("kuma"), charset: t("latin1") }, NotEmpty { database: d(), what: t("it has 3 tables") },
         Occupied { place: t("`./new`"), why: t("it is not empty"), hint: hint() },
-        CannotSwapTables { database: d(), why: t("its name is too long"), hint: None },
+        CannotSwapTables { database: d(), why: t("the name of the database is too long"), hint: None },
         NoTransactions { table: t("monitor"), engine: t("Aria") },
         CopyDiffers { database: d(), differences: vec![t("column `extra`")] }, CannotConvert { cells: vec![t("name")] },
         MariaDbNotInstalled { program: "mariadbd" }, MariaDbSeries { version: t("11.4"), series: "10.11." },

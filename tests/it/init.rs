@@ -169,7 +169,7 @@ fn refuses_a_mariadb_database_with_tables_in_it() {
     let database = server.create_database("kuma", "utf8mb4");
     server.sql("kuma", "CREATE TABLE shop (id INT)");
     let refused = init::fill_database(&database, &new("2.5.3")).unwrap_err();
-    assert_eq!(refused.to_string(), "database `kuma` is not empty: it has a table already");
+    assert_eq!(refused.to_string(), "database `kuma` is not empty: it already contains a table");
     assert_eq!(server.sql("kuma", "SHOW TABLES"), "shop\n");
 }
 

@@ -141,7 +141,7 @@ fn names_that_mean_nothing_here() {
     let lab = Lab::sqlite("2.5.3");
     furnish(&lab);
     let add = "monitor add http --name X --url https://e.com";
-    let page = "on the server's page, Settings >";
+    let page = "in the web UI: Settings >";
     checks! { &lab;
         &format!("{add} --tag evn=prod --no-create-tags") =>
             2, "--tag: no tag `evn` (did you mean `env`?)", "remove `--no-create-tags` to create it";
@@ -163,7 +163,7 @@ fn names_that_mean_nothing_here() {
         "monitor edit Network -s parent=Network" =>
             2, "--parent: `Network` cannot be its own parent", "";
         &format!("{add} --tag =x") =>
-            2, "--tag: a tag needs a name", "use NAME or NAME=VALUE";
+            2, "--tag: the name of the tag is missing", "use NAME or NAME=VALUE";
         "monitor edit Router --add-tag evn=x --no-create-tags" =>
             2, "--add-tag: no tag `evn` (did you mean `env`?)", "remove `--no-create-tags` to create it";
         "monitor edit Router --remove-tag evn" =>
@@ -474,7 +474,7 @@ fn instances_that_cannot_be_made() {
         "data --admin admin",
         PASSWORD,
         9,
-        "`data` is not empty: it contains `kuma.db` already",
+        "`data` is not empty: it already contains `kuma.db`",
         "use an empty database",
     );
     fails(

@@ -137,7 +137,7 @@ fn refuses_a_dump_that_is_not_whole_or_does_not_fit() {
     let edited = |from: &str, to: &str| String::from_utf8(text.clone()).unwrap().replacen(from, to, 1).into_bytes();
     refuse(&edited(",(2,", ",(2),(2,"), "fewer rows");
     refuse(&edited("INSERT INTO `heartbeat`", "INSERT INTO `monitor`"), "outside of a table");
-    refuse(&edited("COMMIT;", "DROP DATABASE kuma;"), "did not write");
+    refuse(&edited("COMMIT;", "DROP DATABASE kuma;"), "does not write");
     refuse(&[&text[..], b"DELETE FROM monitor;\n"].concat(), "continues after");
 
     for (sql, undo, word) in [
@@ -164,7 +164,7 @@ fn refuses_a_dump_that_is_not_whole_or_does_not_fit() {
     server.sql("kuma", "CREATE TRIGGER meddle BEFORE INSERT ON heartbeat FOR EACH ROW SET NEW.msg = 'meddled'");
     let error = load(&address, &whole).unwrap_err();
     assert!(
-        matches!(&error, Error::Operation(OperationError::ChecksFailed(why)) if why[0].contains("`heartbeat` does not read back")),
+        matches!(&error, Error::Operation(OperationError::ChecksFailed(why)) if why[0].contains("`heartbeat` differs from the snapshot after the restore")),
         "{error}"
     );
     server.sql("kuma", "DROP TRIGGER meddle");

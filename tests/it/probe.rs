@@ -165,9 +165,9 @@ fn says_why_a_login_is_refused() {
         (ran.exit, found["checks"][1]["meaning"].as_str().unwrap().to_owned())
     };
     let (exit, means) = why("", "");
-    assert_eq!((exit, means.starts_with("it requires a login, as expected")), (3, true), "the badges are not there");
+    assert_eq!((exit, means.starts_with("login required, as expected")), (3, true), "the badges are not there");
     assert_eq!(why("--user admin", "wrong").1, "wrong password");
-    assert!(why("--user adnim", PASSWORD).1.starts_with("there is no user `adnim`"));
+    assert!(why("--user adnim", PASSWORD).1.starts_with("user `adnim` not found"));
     assert!(why("--user admin", PASSWORD).1.starts_with("user `admin` is valid in this database"));
     assert!(why("--api-key", "uk1_x").1.starts_with("API keys are disabled"));
     let added = lab.json("api-key add prometheus --yes");
@@ -175,7 +175,7 @@ fn says_why_a_login_is_refused() {
     assert!(why("--user admin", PASSWORD).1.starts_with("API keys are enabled"));
     assert!(why("--api-key", &key).1.starts_with("the API key is valid in this database"));
     assert!(why("--api-key", &format!("{key}x")).1.starts_with("wrong key"));
-    assert!(why("--api-key", "uk77_x").1.starts_with("there is no API key 77"));
+    assert!(why("--api-key", "uk77_x").1.starts_with("API key 77 not found"));
     assert!(why("--api-key", "hello").1.starts_with("not a valid API key"));
     lab.ok("api-key disable prometheus --yes");
     assert!(why("--api-key", &key).1.starts_with("API key `prometheus` is disabled"));

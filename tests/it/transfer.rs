@@ -29,9 +29,9 @@ fn a_history_goes_over_whatever_its_cells_look_like() {
     let ran = mariadb.run(&format!("restore {} --yes", snapshot(&sqlite)));
     assert_eq!(ran.exit, 0, "{}{}", ran.out, ran.err);
     for what in [
-        "`heartbeat`.`ping`: 1 cell rounded to a whole number",
-        "`heartbeat`.`time`: 3 cells without its part of a second",
-        "`stat_daily`.`ping`: 1 cell rounded",
+        "`heartbeat`.`ping`: 1 value rounded to an integer",
+        "`heartbeat`.`time`: 3 values without fractions of a second",
+        "`stat_daily`.`ping`: 1 value rounded",
     ] {
         assert!(ran.err.contains(what), "{}", ran.err);
     }

@@ -9,7 +9,7 @@ use crate::error::{Error, InputError, Result};
 use crate::value::Secret;
 
 const DEFAULT_PORT: u16 = 3306;
-const KNOWN_OPTIONS: &str = "`ssl`, `ca`, `verify` and `socket`";
+const KNOWN_OPTIONS: &str = "`ssl`, `ca`, `verify`, `socket`";
 
 /// One database on one MariaDB, and the user who logs in. A socket takes precedence over host and port, as in
 /// db-config.json.
@@ -114,7 +114,12 @@ impl Address {
                     authority = Some(std::fs::read_to_string(&value).map_err(Error::file("read", &value))?);
                 }
                 "socket" => address.socket = Some(value.into()),
-                _ => return Err(wrong(&format!("unknown option `{name}`; use {KNOWN_OPTIONS}"))),
+                _ => {
+                    return Err(wrong(&format!(
+                        "unknown option `{name}` in the database URL; valid options: \
+                                                {KNOWN_OPTIONS}"
+                    )));
+                }
             }
         }
         if on.unwrap_or(authority.is_some()) {
@@ -259,15 +264,15 @@ mod tests {
     #[test]
     fn refuses_a_wrong_address_without_repeating_it() {
         for (address, why) in [
-            ("postgres://u:hunter2@h/kuma", "does not start with"),
+            ("postgres://u:hunter2@h/kuma", "must begin with"),
             ("mysql://u:hunter2@h:0/kuma", "the port"),
             ("mysql://u:hunter2@h:port/kuma", "the port"),
-            ("mysql://u:hunter2@h/", "no database"),
-            ("mysql://h/kuma", "no user"),
-            ("mysql://u:hunter2@/kuma", "neither a host nor a socket"),
+            ("mysql://u:hunter2@h/", "database is missing"),
+            ("mysql://h/kuma", "user is missing"),
+            ("mysql://u:hunter2@/kuma", "host or socket is missing"),
             ("mysql://u:hunter2%zz@h/kuma", "the password"),
-            ("mysql://u:hunter2@h/kuma?tls=1", "`tls` is not known"),
-            ("mysql://u:hunter2@h/kuma?ssl=maybe", "neither `true` nor `false`"),
+            ("mysql://u:hunter2@h/kuma?tls=1", "unknown option `tls`"),
+            ("mysql://u:hunter2@h/kuma?ssl=maybe", "must be `true` or `false`"),
             ("mysql://u:hunter2@h/kuma?ca=/no/such/file", "/no/such/file"),
         ] {
             let message = refused(address);

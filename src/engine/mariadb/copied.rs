@@ -39,7 +39,7 @@ pub fn stream_dumped_rows(path: &Path, each: &mut dyn FnMut(DumpedRows<'_>) -> R
         let wrong = || {
             Error::Snapshot(SnapshotError::Invalid {
                 name: path.display().to_string(),
-                why: "it has rows that kumadb did not write".into(),
+                why: "the dump contains rows in a format that kumadb does not write".into(),
             })
         };
         let values = values_of(line).ok_or_else(wrong)?;

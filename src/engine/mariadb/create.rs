@@ -81,7 +81,7 @@ impl Staged {
         self.db.run(format!("RENAME TABLE {name} TO {marked}"))?;
         same?;
         Err(Error::Operation(OperationError::ChecksFailed(vec![format!(
-            "{name} does not read back as it is in the copy"
+            "{name} differs from the snapshot after the restore"
         )])))
     }
 

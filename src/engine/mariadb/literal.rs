@@ -109,7 +109,7 @@ pub(super) fn write_inserts(
     let (mut statement, mut row_text, mut count) = (head.clone(), Vec::new(), 0);
     for row in rows {
         if row.len() != columns.len() {
-            return Err(format!("{} cells for {} columns of `{table}`", row.len(), columns.len()));
+            return Err(format!("{} values for {} columns of `{table}`", row.len(), columns.len()));
         }
         row_text.clear();
         row_text.push(b'(');

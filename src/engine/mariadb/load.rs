@@ -56,26 +56,32 @@ impl Copy {
                 return if line.starts_with(FIRST.as_bytes()) {
                     Ok(true)
                 } else {
-                    Err(wrong("it is not a dump of kumadb"))
+                    Err(wrong("the file is not a dump of kumadb"))
                 };
             }
             if complete {
-                return Err(wrong("it continues after its last line"));
+                return Err(wrong("the file continues after the last line of the dump"));
             }
             let table = copy.tables.last_mut();
             match line {
                 _ if line.starts_with(b"INSERT INTO ") => {
                     let table = table.filter(|table| open && starts_insert(line, &table.name));
-                    let table = table.ok_or_else(|| wrong("it has rows outside of a table"))?;
-                    let values = values_of(line).ok_or_else(|| wrong("it has incomplete rows"))?;
+                    let table = table.ok_or_else(|| wrong("the dump contains rows outside of a table"))?;
+                    let values = values_of(line).ok_or_else(|| wrong("the dump contains incomplete rows"))?;
                     table.rows += row_starts(values).count() as u64;
                     table.lines.push(blake3::hash(line));
                     table.starts.push(start);
                 }
                 _ if line.starts_with(b"CREATE TABLE ") => {
                     let create = line.strip_suffix(b";\n").and_then(|line| std::str::from_utf8(line).ok());
-                    let create = create.filter(|_| !open).ok_or_else(|| wrong("it has a table within a table"))?;
-                    let name = name_of(&create[13..]).ok_or_else(|| wrong("it has a table without a name"))?;
+                    let create = create.filter(|_| !open).ok_or_else(|| {
+                        wrong(
+                            "the dump contains a table within a \
+                                                                               table",
+                        )
+                    })?;
+                    let name =
+                        name_of(&create[13..]).ok_or_else(|| wrong("the dump contains a table without a name"))?;
                     let (create, lines, starts) = (create.to_owned(), Vec::new(), Vec::new());
                     copy.tables.push(CopiedTable { name, create, rows: 0, lines, starts });
                     open = true;
@@ -84,23 +90,23 @@ impl Copy {
                     let rows: u64 = copy.tables.iter().map(|table| table.rows).sum();
                     let expected = format!("{LAST}{} tables, {rows} rows\n", copy.tables.len());
                     if open || line != expected.as_bytes() {
-                        return Err(wrong("its content does not match its last line"));
+                        return Err(wrong("the content of the dump does not match its last line"));
                     }
                     complete = true;
                 }
                 [b'-', b'-', b' ', b'`', ..] => {
                     let table = table.filter(|table| open && line == table_end(&table.name, table.rows).as_bytes());
-                    table.ok_or_else(|| wrong("it has fewer rows than its last line says"))?;
+                    table.ok_or_else(|| wrong("the dump has fewer rows than its last line specifies"))?;
                     open = false;
                 }
                 _ if [&b"-- "[..], b"SET ", b"DROP TABLE IF EXISTS `", b"COMMIT;"]
                     .iter()
                     .any(|start| line.starts_with(start)) => {}
-                _ => return Err(wrong("it has a line that kumadb did not write")),
+                _ => return Err(wrong("the dump contains a line that kumadb does not write")),
             }
             Ok(true)
         })?;
-        if complete { Ok(copy) } else { Err(wrong("it is truncated")) }
+        if complete { Ok(copy) } else { Err(wrong("the dump is truncated")) }
     }
 }
 
@@ -383,9 +389,9 @@ mod tests {
         assert_eq!(
             column_differences("t", now, then),
             [
-                "`t` has the column `c` text, not so the copy",
-                "the copy of `t` has the column `b` text",
-                "`t` has CHARSET=latin1, its copy CHARSET=utf8mb4",
+                "`t` has column `c` text, which is not in the snapshot",
+                "`t` has column `b` text only in the snapshot",
+                "`t` has CHARSET=latin1, but CHARSET=utf8mb4 in the snapshot",
             ]
         );
     }

@@ -218,7 +218,7 @@ impl MariaDb {
 
     /// The single row of an internal statement.
     fn one(&mut self, sql: &str) -> Result<Row> {
-        self.all(sql)?.into_iter().next().ok_or_else(|| self.wrong("no answer where one must be"))
+        self.all(sql)?.into_iter().next().ok_or_else(|| self.wrong("the query returned no rows"))
     }
 
     fn filled(&self, sql: &str, params: &[Value]) -> Result<Vec<u8>> {
@@ -248,7 +248,7 @@ impl MariaDb {
     /// Runs one statement, unless its transaction was rolled back.
     fn change(&mut self, sql: impl Into<Vec<u8>>) -> Result<u64> {
         if self.transaction == Transaction::Lost {
-            return Err(self.wrong("the transaction is gone, MariaDB has rolled it back"));
+            return Err(self.wrong("MariaDB rolled back the transaction"));
         }
         self.run(sql)
     }

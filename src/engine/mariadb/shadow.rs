@@ -79,7 +79,11 @@ impl Shadow for MariaDb {
         if !present.iter().map(String::as_str).eq(tables.iter().copied()) {
             let missing = tables.iter().filter(|name| !present.contains(**name)).map(|name| quote(name));
             let missing: Vec<String> = missing.collect();
-            return Err(self.wrong(format!("these tables are neither there nor set aside: {}", missing.join(", "))));
+            return Err(self.wrong(format!(
+                "these tables exist neither in the database nor under their temporary \
+                                           names: {}",
+                missing.join(", ")
+            )));
         }
         Ok(moves)
     }
@@ -136,7 +140,7 @@ impl MariaDb {
     fn check_free(&mut self) -> Result<()> {
         let here = self.address.database.clone();
         if here.len() + NEW.len() > LONGEST {
-            return Err(self.no_shadow("its name is too long", None));
+            return Err(self.no_shadow("the name of the database is too long", None));
         }
         // Tables with triggers cannot be moved, and moving tables that other databases refer to would change those.
         for (what, sql) in [
@@ -182,7 +186,7 @@ impl MariaDb {
             quoted(user),
             quoted(host)
         );
-        let why = format!("user `{}` may not create databases", self.address.user);
+        let why = format!("user `{}` is not permitted to create databases", self.address.user);
         self.no_shadow(&why, Some(Hint::command(grant)))
     }
 

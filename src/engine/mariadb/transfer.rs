@@ -117,7 +117,8 @@ impl MariaDb {
     fn columns_of(&mut self, table: &str) -> Result<Vec<Column>> {
         let rows = self.all(&format!(
             "SELECT COLUMN_NAME, COLUMN_TYPE, IS_NULLABLE, CHARACTER_OCTET_LENGTH, CHARACTER_SET_NAME, EXTRA \
-             FROM information_schema.COLUMNS WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME = {} ORDER BY ORDINAL_POSITION",
+             FROM information_schema.COLUMNS WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME = {} ORDER BY \
+             ORDINAL_POSITION",
             quoted(table)
         ))?;
         let kept = rows.iter().filter(|row| !text(row, 5).to_uppercase().contains("GENERATED"));
@@ -136,7 +137,7 @@ fn refusal(mut unfit: Vec<String>) -> Error {
     const SHOWN: usize = 8;
     let more = unfit.len().saturating_sub(SHOWN);
     unfit.truncate(SHOWN);
-    unfit.extend((more > 0).then(|| format!("and {} more", counted(more, "cell"))));
+    unfit.extend((more > 0).then(|| format!("and {} more", counted(more, "value"))));
     Error::Database(DatabaseError::CannotConvert { cells: unfit })
 }
 
@@ -215,7 +216,7 @@ impl<'a> Rows<'a> {
     /// The losses of precision.
     fn told(&self) -> impl Iterator<Item = String> {
         self.rounded.iter().map(|((at, loss), cells)| {
-            format!("`{}`.`{}`: {} {loss}", self.table, self.columns[*at].name, counted(*cells, "cell"))
+            format!("`{}`.`{}`: {} {loss}", self.table, self.columns[*at].name, counted(*cells, "value"))
         })
     }
 }
@@ -450,16 +451,16 @@ mod tests {
         for (kind, cell, why) in [
             ("int(10) unsigned", Value::from(-1), "out of the range"),
             ("tinyint(1)", 128.into(), "out of the range"),
-            ("int(11)", "many".into(), "no number"),
-            ("int(11)", Value::Real(f64::NAN), "no number"),
+            ("int(11)", "many".into(), "is not a number"),
+            ("int(11)", Value::Real(f64::NAN), "is not a number"),
             ("float(8,2)", 1_000_000.into(), "out of the range"),
-            ("varchar(3)", "äöüß".into(), "is 4 long"),
-            ("text", "x".repeat(65_536).into(), "has room for 65535"),
-            ("enum('1','2c','3')", "2".into(), "none of"),
-            ("datetime", "soon".into(), "no date"),
-            ("time", "25:00".into(), "no time"),
+            ("varchar(3)", "äöüß".into(), "has length 4"),
+            ("text", "x".repeat(65_536).into(), "allows 65535"),
+            ("enum('1','2c','3')", "2".into(), "is not one of"),
+            ("datetime", "soon".into(), "is not a valid date"),
+            ("time", "25:00".into(), "is not a valid time"),
             ("varchar(3)", Value::Null, "NULL"),
-            ("text", Value::Blob(vec![0xff]), "no text"),
+            ("text", Value::Blob(vec![0xff]), "not text"),
         ] {
             let refused = column(kind).keep(&cell).expect_err("it must be refused");
             assert!(refused.contains(why), "{kind} {cell:?}: {refused}");

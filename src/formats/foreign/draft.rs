@@ -215,7 +215,7 @@ impl Draft {
     pub(super) fn miss(&mut self, section: &'static str, id: &str, at: &At) {
         let key = self.key(id);
         if self.missed.insert((section, key)) {
-            let why = "it is not in the file; the monitors that refer to it do not get it";
+            let why = "it is not in the file; the monitors that refer to it are created without it";
             self.skip(at, format!("{} `{id}`", noun(section)), why);
         }
     }

@@ -216,7 +216,7 @@ fn rows(draft: &mut Draft, table: &Entry) -> Vec<Node> {
                 draft.wrong(
                     &row.at,
                     &what,
-                    format!("a row has {} cells, but there are {} columns", cells.len(), columns.len()),
+                    format!("a row has {} values, but there are {} columns", cells.len(), columns.len()),
                 );
             }
             _ => draft.wrong(&row.at, &what, format!("a row is {}", row.noun())),

@@ -221,7 +221,7 @@ fn host_fields(draft: &mut Draft, what: &str, robot: &Robot<'_>, kind: &str) -> 
     let own = robot.said("port").filter(|port| port.int().is_some_and(|port| port > 0));
     match own.and_then(Node::int).or(service).or(inner) {
         Some(port) => fields.push(entry("port", Node::new(own.unwrap_or(url).at.clone(), port))),
-        None => draft.wrong(&robot.at.at, what, "it checks a port but does not specify it"),
+        None => draft.wrong(&robot.at.at, what, "it checks a port, but the port is not specified"),
     }
     fields
 }
