@@ -68,7 +68,7 @@ pub(super) fn find_full_disk(evidence: &Evidence, faults: &mut Vec<Fault>) {
         false => format!("check whether these files can be deleted (kumadb does not delete them): {}", old.join(", ")),
     };
     if folder.screenshots > 0 {
-        advice.push_str(&format!(", {} in `screenshots/`", counted(folder.screenshots, "picture")));
+        advice.push_str(&format!(", {} in `screenshots/`", counted(folder.screenshots, "image")));
     }
     if let Some(content) = evidence.database.as_ref().filter(|content| content.beats.rows > 0) {
         advice.push_str(&format!(

@@ -57,7 +57,7 @@ pub(super) fn find_bad_windows(evidence: &Evidence, faults: &mut Vec<Fault>) {
         }
         if !STRATEGIES.contains(&strategy) {
             let manual = [("strategy", "manual".into()), ("active", 0.into())];
-            fault(faults, row, "strategy", "which is not a strategy of the server", &manual);
+            fault(faults, row, "strategy", "which is not a valid strategy", &manual);
         }
     }
 }

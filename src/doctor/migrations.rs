@@ -179,7 +179,11 @@ pub(super) fn find_lost_keys(evidence: &Evidence, faults: &mut Vec<Fault>) {
         }
         faults.push(Fault {
             subject: Subject { table: Some(name.clone()), ..Subject::default() },
-            what: format!("table `{name}` is missing {}; it is slow, or keeps rows of deleted items", lost.join(", ")),
+            what: format!(
+                "table `{name}` is missing {}: queries are slow, or rows of deleted items are \
+                           kept",
+                lost.join(", ")
+            ),
             cure: match statements.into_iter().collect() {
                 Some(statements) => Cure::Statements(statements),
                 None => Cure::Advice(
@@ -248,7 +252,8 @@ pub(super) fn find_foreign_migrations(evidence: &Evidence, faults: &mut Vec<Faul
     faults.push(Fault {
         subject: Subject { table: Some("knex_migrations".into()), column: Some("name".into()), ..Subject::default() },
         what: format!(
-            "{} unknown to {} ({names}): an older image fails with \"the following files are missing\"",
+            "the database has {} unknown to {} ({names}): an older image fails with \"the following files are \
+             missing\"",
             counted(unknown.len(), "migration"),
             newest.map_or_else(|| "any known release".to_owned(), |release| release.to_string()),
         ),

@@ -167,9 +167,16 @@ pub(super) fn find_bad_numbers(evidence: &Evidence, faults: &mut Vec<Fault>) {
     for row in monitors.rows {
         let interval = whole(row.cell("interval")).filter(|n| *n > 0).unwrap_or(60).clamp(least, LONGEST);
         let limits = [
-            ("interval", least, most, interval, "it is checked without a pause, or never"),
-            ("retry_interval", 0, most, interval, "it is retried without a pause, or never"),
-            ("timeout", 0, most, (interval * 4 / 5).max(1), "its checks never time out, or time out immediately"),
+            ("interval", least, most, interval, "the monitor is checked without a pause, or never"),
+            ("retry_interval", 0, most, interval, "the monitor is retried without a pause, or never"),
+            (
+                "timeout",
+                0,
+                most,
+                (interval * 4 / 5).max(1),
+                "checks of the monitor never time out, or time out \
+                                                             immediately",
+            ),
         ];
         for (column, least, most, right, means) in limits {
             let cell = row.cell(column);
@@ -202,7 +209,7 @@ pub(super) fn find_bad_numbers(evidence: &Evidence, faults: &mut Vec<Fault>) {
             faults.push(Fault {
                 subject: monitors.subject(row, "active"),
                 what: format!(
-                    "{}: column `active` is {}, neither 0 nor 1; it may never start, or never stop",
+                    "{}: column `active` is {}, neither 0 nor 1; the monitor may never start, or never stop",
                     monitors.name(row),
                     shown(active)
                 ),
@@ -225,7 +232,7 @@ pub(super) fn find_mute(evidence: &Evidence, faults: &mut Vec<Fault>) {
             let name = row.text("name").unwrap_or_default();
             faults.push(Fault {
                 subject: subject("notification", row, "config"),
-                what: format!("notification `{name}`: its configuration {why}, so it is never sent"),
+                what: format!("notification `{name}`: the configuration {why}, so the notification is never sent"),
                 cure: Cure::Advice(format!(
                     "set up notification `{name}` again in the web UI, or with a fixture and `kumadb apply`"
                 )),

@@ -125,7 +125,11 @@ pub(super) fn find_lost_pictures(evidence: &Evidence, faults: &mut Vec<Fault>) {
         let sum = bytes(lost.iter().map(|picture| picture.size).sum());
         faults.push(Fault {
             subject: Subject { path: Some(folder.path.join("upload")), ..Subject::default() },
-            what: format!("{} in `upload/` that no status page uses ({sum}): {names}", counted(lost.len(), "image")),
+            what: format!(
+                "`upload/` contains {} that no status page uses ({sum}): \
+                           {names}",
+                counted(lost.len(), "image")
+            ),
             cure: Cure::Advice("these images can be deleted manually; kumadb does not delete images".into()),
         });
     }
@@ -136,13 +140,13 @@ pub(super) fn find_lost_pictures(evidence: &Evidence, faults: &mut Vec<Fault>) {
         faults.push(Fault {
             subject: Subject { path: Some(folder.path.join("screenshots")), ..Subject::default() },
             what: format!(
-                "{} in `screenshots/` for {}: the other pictures are of deleted monitors, or were stored with an \
+                "`screenshots/` contains {} for {}: the other images are of deleted monitors, or were stored with an \
                  older session key",
-                counted(folder.screenshots, "picture"),
+                counted(folder.screenshots, "image"),
                 counted(browsers, "browser monitor")
             ),
             cure: Cure::Advice(
-                "all pictures in `screenshots/` can be deleted: the server creates the required ones \
+                "all images in `screenshots/` can be deleted: the server creates the required ones \
                                 again"
                     .into(),
             ),

@@ -66,7 +66,7 @@ impl Reader<'_> {
             return;
         }
         let Data::Map(entries) = &document.data else {
-            return self.wrong(&document.at, "fixture", format!("is {}, must be a map", document.noun()));
+            return self.wrong(&document.at, "fixture", format!("must be a map, not {}", document.noun()));
         };
         self.defaults = None;
         // First, at any position.
@@ -115,7 +115,7 @@ impl Reader<'_> {
             }
             _ => {
                 let must = if found.key == SETTINGS.key { "a map" } else { "a list" };
-                self.wrong(&value.at, found.key, format!("is {}, must be {must}", value.noun()));
+                self.wrong(&value.at, found.key, format!("must be {must}, not {}", value.noun()));
             }
         }
     }
@@ -148,7 +148,7 @@ impl Reader<'_> {
                 return Some(thing);
             }
             _ => {
-                self.wrong(&node.at, path, format!("is {}, must be a map", node.noun()));
+                self.wrong(&node.at, path, format!("must be a map, not {}", node.noun()));
                 return None;
             }
         };
@@ -157,11 +157,11 @@ impl Reader<'_> {
             match key.as_str() {
                 "id" => match value.int() {
                     Some(id) => thing.id = Some(id),
-                    None => self.wrong(&value.at, &here, format!("is {}, must be a number", value.noun())),
+                    None => self.wrong(&value.at, &here, format!("must be a number, not {}", value.noun())),
                 },
                 "was" => match self.text(value, &here) {
                     Some(was) => thing.was = Some(was),
-                    None => self.wrong(&value.at, &here, "must be its former name"),
+                    None => self.wrong(&value.at, &here, "must be the former name, as text"),
                 },
                 "left_out" => thing.left_out = value.list().iter().filter_map(Node::scalar).collect(),
                 "path" if found.key == MONITORS.key && found.owner.is_empty() => self.path(&mut thing, value, &here),
@@ -242,7 +242,7 @@ impl Reader<'_> {
             // A single item does not need a list.
             _ if part.short && value.scalar().is_some() => self.thing(part, value, here).into_iter().collect(),
             _ => {
-                self.wrong(&value.at, here, format!("is {}, must be a list", value.noun()));
+                self.wrong(&value.at, here, format!("must be a list, not {}", value.noun()));
                 Vec::new()
             }
         }

@@ -130,10 +130,10 @@ impl Node {
     /// Its type, for messages: `a list`.
     pub fn noun(&self) -> &'static str {
         match self.data {
-            Data::Null => "nothing",
-            Data::Bool(_) => "true or false",
+            Data::Null => "an empty value",
+            Data::Bool(_) => "a boolean",
             Data::Int(_) | Data::Real(_) => "a number",
-            Data::Text(_) => "a text",
+            Data::Text(_) => "text",
             Data::List(_) => "a list",
             Data::Map(_) => "a map",
         }

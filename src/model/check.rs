@@ -227,16 +227,25 @@ fn check_range(subject: &Subject, known: &'static Field) -> Option<Found> {
             };
             let message = match known.column {
                 "interval" | "retry_interval" => {
-                    format!("is {} s, must be {limits} s in release {}", grouped(n), subject.release)
+                    format!("invalid value {} s; must be {limits} s in release {}", grouped(n), subject.release)
                 }
-                _ => format!("is {}, must be {limits}", grouped(n)),
+                _ => format!("invalid value {}; must be {limits}", grouped(n)),
             };
             Some(Found::new(known, message).typed(&n.clamp(least, most).to_string()))
         }
         Shape::Real => match value {
             Value::Int(n) if *n >= 0 => None,
             Value::Real(x) if *x >= 0.0 => None,
-            other => Some(Found::new(known, format!("is {other}, must not be negative")).typed(known.example)),
+            other => Some(
+                Found::new(
+                    known,
+                    format!(
+                        "invalid value {other}; must not be \
+                                                     negative"
+                    ),
+                )
+                .typed(known.example),
+            ),
         },
         _ => None,
     }
@@ -267,7 +276,7 @@ fn check_choice(subject: &Subject, known: &'static Field) -> Option<Found> {
         }
         None => {
             let picks: Vec<String> = picks.iter().map(|pick| format!("`{pick}`")).collect();
-            format!("is {}, must be one of {}", shown(known, text), picks.join(", "))
+            format!("invalid value {}; must be one of {}", shown(known, text), picks.join(", "))
         }
     };
     let near = crate::text::nearest(text, picks.iter().copied()).or(picks.first().copied()).unwrap_or_default();

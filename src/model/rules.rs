@@ -69,7 +69,7 @@ fn check_url(subject: &Subject, column: &'static str, schemes: &[&str]) -> Optio
     let wanted = wanted.join(" or ");
     let safest = schemes.last().copied().unwrap_or_default();
     if !schemes.iter().any(|known| known.eq_ignore_ascii_case(scheme)) {
-        let message = format!("is `{}`, must start with {wanted}", without_login(url));
+        let message = format!("invalid value `{}`; must start with {wanted}", without_login(url));
         return Some(Found::about(&[column], message).typed(&format!("{safest}://{}", without_login(rest))));
     }
     if host.is_empty() || host.starts_with(':') || url.contains(char::is_whitespace) {
@@ -101,7 +101,7 @@ fn check_host(subject: &Subject) -> Option<Found> {
         let port = port.filter(|_| subject.kind.has("port", subject.release));
         let bare = shell_word(bare);
         let hint = port.map_or_else(|| format!("--hostname {bare}"), |port| format!("--hostname {bare} --port {port}"));
-        return Some(Found::about(&["hostname"], "is a URL, must be a host name or address").command(hint));
+        return Some(Found::about(&["hostname"], "must be a host name or address, not a URL").command(hint));
     }
     if let (bare, Some(port)) = split_port(host)
         && is_host(bare, false)
@@ -208,7 +208,7 @@ fn check_comparison(subject: &Subject) -> Option<Found> {
     let operator = subject.text("json_path_operator").filter(|operator| operator.starts_with(['<', '>']))?;
     let value = subject.text("expected_value")?;
     value.trim().parse::<f64>().is_err().then(|| {
-        let message = format!("is `{value}`, but `{operator}` compares numbers");
+        let message = format!("invalid value `{value}`; must be a number, because `{operator}` compares numbers");
         Found::about(&["expected_value", "json_path_operator"], message).typed("0")
     })
 }
@@ -218,7 +218,7 @@ fn check_screenshot_delay(subject: &Subject) -> Option<Found> {
     let limit = interval * 500.0;
     (delay >= limit).then(|| {
         let message = format!(
-            "is {} ms, must be below {} ms, half of the interval",
+            "invalid value {} ms; must be below {} ms, half of the interval",
             grouped(delay as i64),
             grouped(limit as i64)
         );
@@ -262,12 +262,15 @@ fn check_ping(subject: &Subject, found: &mut Vec<Found>) {
     // 0 means "default timeout" to the server, and the page computes it.
     let Some(timeout) = subject.number("timeout").map(f64::round).filter(|timeout| *timeout != 0.0) else { return };
     if !(1.0..=300.0).contains(&timeout) {
-        let message = format!("is {timeout} s, must be 1 to 300 s for a ping");
+        let message = format!("invalid value {timeout} s; must be 1 to 300 s for a ping");
         found.push(Found::about(&["timeout"], message).typed("10"));
         return;
     }
     if let Some(each) = subject.number("ping_per_request_timeout").filter(|each| timeout < *each) {
-        let message = format!("is {timeout} s, less than {each} s for each ping (`ping_per_request_timeout`)");
+        let message = format!(
+            "invalid value {timeout} s; must be at least {each} s, the timeout of one ping \
+                               (`ping_per_request_timeout`)"
+        );
         found.push(Found::about(&["timeout", "ping_per_request_timeout"], message).typed(&each.to_string()));
     }
 }
@@ -283,7 +286,7 @@ fn check_dns(subject: &Subject, found: &mut Vec<Found>) {
     let Some(servers) = subject.text("dns_resolve_server") else { return };
     if subject.release < R2_1 {
         if servers.trim().trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>().is_err() {
-            let message = format!("is `{servers}`, but release {} accepts only one IP address", subject.release);
+            let message = format!("invalid value `{servers}`; release {} accepts only one IP address", subject.release);
             found.push(Found::about(&["dns_resolve_server"], message).typed("1.1.1.1"));
         }
         return;
@@ -402,7 +405,7 @@ fn check_grpc(subject: &Subject, found: &mut Vec<Found>) {
     if let Some((scheme @ ("http" | "https" | "grpc" | "grpcs"), rest)) =
         subject.text("grpc_url").and_then(|url| url.split_once("://"))
     {
-        let message = format!("starts with `{scheme}://`, must be a host and port");
+        let message = format!("must be a host and port without `{scheme}://`");
         let tls = if matches!(scheme, "https" | "grpcs") { " --grpc-enable-tls true" } else { "" };
         let hint = format!("--grpc-url {}{tls}", shell_word(rest.trim_end_matches('/')));
         found.push(Found::about(&["grpc_url"], message).command(hint));
@@ -454,8 +457,8 @@ fn check_globalping(subject: &Subject, found: &mut Vec<Found>) {
     let protocol = subject.text("protocol");
     if protocol.map_or(subtype != "http", |protocol| !protocols.contains(&protocol)) {
         let known: Vec<String> = protocols.iter().map(|name| format!("`{name}`")).collect();
-        let what = protocol.map_or_else(|| "is empty".to_owned(), |protocol| format!("is `{protocol}`"));
-        let message = format!("{what}, must be {} for measurement `{subtype}`", known.join(" or "));
+        let what = protocol.map_or_else(|| "is empty".to_owned(), |protocol| format!("invalid value `{protocol}`"));
+        let message = format!("{what}; must be {} for measurement `{subtype}`", known.join(" or "));
         found.push(Found::about(&["protocol", "subtype"], message).typed(protocols[0]));
     }
     let needs_port = subtype == "dns" || subtype == "ping" && protocol == Some("TCP");

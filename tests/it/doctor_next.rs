@@ -173,8 +173,8 @@ fn names_pictures_that_nothing_shows() {
     let what: Vec<&str> =
         found["findings"].as_array().unwrap().iter().map(|finding| finding["what"].as_str().unwrap()).collect();
     assert_eq!(found["findings"][0]["severity"], "info");
-    assert!(what[0].starts_with("1 image in `upload/` that no status page uses (1 B): `logo7.png`"), "{what:?}");
-    assert!(what[1].starts_with("1 image in `screenshots/` for 0 browser monitors"), "{what:?}");
+    assert!(what[0].starts_with("`upload/` contains 1 image that no status page uses (1 B): `logo7.png`"), "{what:?}");
+    assert!(what[1].starts_with("`screenshots/` contains 1 image for 0 browser monitors"), "{what:?}");
     lab.ok("doctor --fix --yes");
     assert!(lab.folder().join("upload/logo7.png").exists());
 }

@@ -53,21 +53,21 @@ fn fields_that_are_wrong() {
         "monitor add ping --name X" =>
             2, "hostname: is required by type `ping`", "--hostname example.com";
         "monitor add http --name X --url example.com" =>
-            2, "url: is `example.com`, must start with `http://` or `https://`", "--url https://example.com";
+            2, "url: invalid value `example.com`; must start with `http://` or `https://`", "--url https://example.com";
         "monitor add ping --name X --hostname https://example.com/x" =>
-            2, "hostname: is a URL, must be a host name or address", "--hostname example.com";
+            2, "hostname: must be a host name or address, not a URL", "--hostname example.com";
         "monitor add port --name X --hostname example.com:443 --port 1" =>
             2, "hostname: `example.com:443` contains a port", "--hostname example.com --port 443";
         "monitor add port --name X --hostname h --port 70000" =>
-            2, "port: is 70,000, must be 1 to 65,535", "--port 65535";
+            2, "port: invalid value 70,000; must be 1 to 65,535", "--port 65535";
         "monitor add http --name X --url https://e.com --interval 1m" =>
             2, "interval: must be an integer, not `1m`", "--interval 60";
         "monitor add http --name X --url https://e.com --interval 0" =>
-            2, "interval: is 0 s, must be at least 1 s in release 2.5.3", "--interval 1";
+            2, "interval: invalid value 0 s; must be at least 1 s in release 2.5.3", "--interval 1";
         "monitor add http --name X --url https://e.com --timeout -1" =>
             2, "timeout: is -1, must not be negative", "--timeout 48";
         "monitor add http --name X --url https://e.com --method GTE" =>
-            2, "method: is `GTE`, must be one of `GET`, `HEAD`, `OPTIONS`, `POST`, `PUT`, `PATCH`, `DELETE`",
+            2, "method: invalid value `GTE`; must be one of `GET`, `HEAD`, `OPTIONS`, `POST`, `PUT`, `PATCH`, `DELETE`",
             "--method GET";
         "monitor add http --name X --url https://e.com --accepted-statuscodes 2xx" =>
             2, "accepted_statuscodes_json: `2xx` is not a valid status code; use `204` or `200-299`",
@@ -82,7 +82,7 @@ fn fields_that_are_wrong() {
             2, "database_connection_string: must start with `mongodb://` or `mongodb+srv://`",
             "--database-connection-string mongodb://kuma:…@db/app";
         "monitor add ping --name X --hostname h --timeout 301" =>
-            2, "timeout: is 301 s, must be 1 to 300 s for a ping", "--timeout 10";
+            2, "timeout: invalid value 301 s; must be 1 to 300 s for a ping", "--timeout 10";
         "monitor add system-service --name X --system-service-name 'a b'" =>
             2, "system_service_name: `a b` is not a valid service name; use letters, digits and `._-@`",
             "--system-service-name sshd";
@@ -118,9 +118,9 @@ fn limits_are_those_of_the_release() {
     let (old, new) = (Lab::sqlite("2.0.2"), Lab::sqlite("2.5.3"));
     checks! { &old;
         &line("19") =>
-            2, "interval: is 19 s, must be 20 to 2,073,600 s in release 2.0.2", "--interval 20";
+            2, "interval: invalid value 19 s; must be 20 to 2,073,600 s in release 2.0.2", "--interval 20";
         &line("2073601") =>
-            2, "interval: is 2,073,601 s, must be 20 to 2,073,600 s in release 2.0.2", "--interval 2073600";
+            2, "interval: invalid value 2,073,601 s; must be 20 to 2,073,600 s in release 2.0.2", "--interval 2073600";
         "monitor add ntp --name X --hostname h" =>
             2, "type: `ntp` is available since release 2.5.0; this instance is 2.0.2", "upgrade the server to 2.5.0 first";
         "monitor add http --name X --url https://e.com --save-response" =>

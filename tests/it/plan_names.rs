@@ -98,7 +98,7 @@ fn a_monitor_is_found_by_its_id_and_renamed() {
         assert_eq!(lab.sql(&format!("SELECT name, hostname FROM monitor WHERE id = {id}")).trim(), "Gateway\tgateway");
         assert!(paths(&lab).contains(&"Network/Core/Inner/Gateway".to_owned()));
         refuses(&lab, "monitors: [{id: 4711, name: X}]", "there is no monitor with the id 4711");
-        refuses(&lab, "monitors: [{id: none, name: X}]", "is a text, must be a number");
+        refuses(&lab, "monitors: [{id: none, name: X}]", "must be a number, not text");
         refuses(&lab, "monitors: [{name: Nobody, hostname: x}]", "a new one requires a `type`");
         // A path is no name: it would be renamed.
         let words = "monitors[0].name: is the path of a monitor: use `path: Network/Core`";

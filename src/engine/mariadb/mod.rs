@@ -414,7 +414,7 @@ impl Writer for MariaDb {
     /// cannot be rolled back.
     fn begin(&mut self) -> Result<()> {
         if self.transaction != Transaction::None {
-            return Err(self.wrong("a transaction is open already"));
+            return Err(self.wrong("a transaction is already open"));
         }
         let tables = self.tables()?;
         if let Some(table) = tables.iter().find(|table| !table.rolls_back()) {

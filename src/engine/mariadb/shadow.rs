@@ -152,14 +152,14 @@ impl MariaDb {
             ),
         ] {
             if let Some(row) = self.all(sql)?.first() {
-                let why = format!("{what} {} prevents it", quote(&text(row, 0)));
-                return Err(self.no_shadow(&why, Some(Hint::advice("drop it first"))));
+                let why = format!("{what} {} prevents the exchange of tables", quote(&text(row, 0)));
+                return Err(self.no_shadow(&why, Some(Hint::advice(format!("drop {what} first")))));
             }
         }
         let old = self.beside(OLD).database;
         if !self.names_in(&old)?.is_empty() {
             let why = format!("database `{old}` contains tables that an earlier restore set aside");
-            let look = format!("if you do not need them any more: DROP DATABASE {}", quote(&old));
+            let look = format!("if you no longer need these tables: DROP DATABASE {}", quote(&old));
             return Err(self.no_shadow(&why, Some(Hint::advice(look))));
         }
         Ok(())

@@ -63,7 +63,7 @@ fn read(draft: &mut Draft, id: &str, document: &Node, entities: &mut Vec<Entity>
             for one in entries {
                 match one.value.find("type") {
                     Some(_) => read(draft, &one.key, &one.value, entities),
-                    None => draft.wrong(&one.at, &format!("entity `{}`", one.key), "it has no `type`"),
+                    None => draft.wrong(&one.at, &format!("entity `{}`", one.key), "`type` is missing"),
                 }
             }
         }
@@ -71,11 +71,11 @@ fn read(draft: &mut Draft, id: &str, document: &Node, entities: &mut Vec<Entity>
             for (number, one) in items.iter().enumerate() {
                 match one.find("type") {
                     Some(_) => read(draft, &format!("{id}[{number}]"), one, entities),
-                    None => draft.wrong(&one.at, &format!("entity `{id}[{number}]`"), "it has no `type`"),
+                    None => draft.wrong(&one.at, &format!("entity `{id}[{number}]`"), "`type` is missing"),
                 }
             }
         }
-        _ => draft.wrong(&document.at, &format!("entity `{id}`"), format!("it is {}", document.noun())),
+        _ => draft.wrong(&document.at, &format!("entity `{id}`"), format!("must be a map, not {}", document.noun())),
     }
 }
 

@@ -318,7 +318,7 @@ impl Draft {
 
     fn miss_group(&mut self, id: &str, at: &At) {
         if self.missed.insert(("groups", self.key(id))) {
-            self.skip(at, format!("group `{id}`"), "it is not in the file; its monitors are not in a group");
+            self.skip(at, format!("group `{id}`"), "it is not in the file; its monitors are imported without a group");
         }
     }
 
@@ -337,7 +337,7 @@ impl Draft {
             if above == Some(at) {
                 parents[at] = None;
                 let name = monitors[at].name.scalar().unwrap_or_default();
-                let why = "the group contains itself; the monitor is not in a group";
+                let why = "the group contains itself; the monitor is imported without a group";
                 self.skip(&monitors[at].at, format!("the parent of monitor `{name}`"), why);
             }
         }

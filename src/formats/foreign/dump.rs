@@ -79,7 +79,7 @@ pub(super) fn convert(draft: &mut Draft, dumps: &[Dump], keep: &[Keep]) {
 pub(super) fn things(draft: &mut Draft, dump: &Dump) {
     dump.tags.iter().for_each(|tag| match tag.find("name") {
         Some(name) => draft.tag(name, tag.find("color")),
-        None => draft.skip(&tag.at, "a tag", "it has no name"),
+        None => draft.skip(&tag.at, "a tag", "the name is missing"),
     });
     dump.notifications.iter().for_each(|one| notification(draft, one));
     dump.proxies.iter().for_each(|one| proxy(draft, one));
@@ -105,7 +105,7 @@ pub(super) const REMOTE_BROWSER: [(&str, &[&str]); 1] = [("url", &["url"])];
 /// An item that others refer to by name.
 pub(super) fn named(draft: &mut Draft, section: &'static str, one: &Node, columns: &Names) {
     let Some(name) = text(one, &["name"]) else {
-        draft.skip(&one.at, format!("one of `{section}`"), "it has no name");
+        draft.skip(&one.at, format!("one of `{section}`"), "the name is missing");
         return;
     };
     let title = name.scalar().unwrap_or_default();
@@ -149,7 +149,7 @@ pub(super) fn notification(draft: &mut Draft, one: &Node) {
     };
     let Some(name) = text(one, &["name"]).or(config.as_ref().and_then(|config| text(config, &["name"]))).cloned()
     else {
-        draft.skip(&one.at, "a notification", "it has no name");
+        draft.skip(&one.at, "a notification", "the name is missing");
         return;
     };
     let title = name.scalar().unwrap_or_default();
@@ -217,12 +217,12 @@ const HANDLED: [&str; 10] = [
 
 fn monitor(draft: &mut Draft, one: &Node, keep: Keep) {
     let Some(name) = text(one, &["name"]) else {
-        draft.wrong(&one.at, "a monitor", "it has no `name`");
+        draft.wrong(&one.at, "a monitor", "`name` is missing");
         return;
     };
     let what = format!("monitor `{}`", name.scalar().unwrap_or_default());
     let Some(kind) = text(one, &["type"]) else {
-        draft.wrong(&one.at, &what, "it has no `type`");
+        draft.wrong(&one.at, &what, "`type` is missing");
         return;
     };
     let mut fields = columns(draft, &what, kind.text().unwrap_or_default(), keep, one.entries(), &HANDLED);

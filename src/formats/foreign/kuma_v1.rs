@@ -13,7 +13,7 @@ pub(super) fn convert(draft: &mut Draft, sources: &[Source]) {
     let (mut dumps, mut keep): (Vec<Dump>, Vec<Keep>) = Default::default();
     for document in sources.iter().flat_map(|source| &source.documents) {
         if document.first(LISTS[0].0).is_none() {
-            draft.wrong(&document.at, "a backup of 1.x", "it has no `monitorList`");
+            draft.wrong(&document.at, "a backup of 1.x", "`monitorList` is missing");
             continue;
         }
         let is_newer = document.find("version").and_then(|version| version.scalar()).is_some_and(|version| {

@@ -40,7 +40,7 @@ pub(super) fn convert(draft: &mut Draft, sources: &[Source]) {
     let mut dumps = Vec::new();
     for document in sources.iter().flat_map(|source| &source.documents) {
         let Some(Node { data: Data::Map(_), .. }) = document.find("tables") else {
-            draft.wrong(&document.at, "a kumaconf file", "it has no map `tables`");
+            draft.wrong(&document.at, "a kumaconf file", "the map `tables` is missing");
             continue;
         };
         let tables = Tables::read(draft, document);
@@ -219,7 +219,7 @@ fn rows(draft: &mut Draft, table: &Entry) -> Vec<Node> {
                     format!("a row has {} values, but there are {} columns", cells.len(), columns.len()),
                 );
             }
-            _ => draft.wrong(&row.at, &what, format!("a row is {}", row.noun())),
+            _ => draft.wrong(&row.at, &what, format!("a row must be a list or a map, not {}", row.noun())),
         }
     }
     found

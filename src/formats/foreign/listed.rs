@@ -44,7 +44,7 @@ pub(super) fn monitor(draft: &mut Draft, row: &Node, around: &Around<'_>) -> Opt
     let named = address.as_ref().map(Address::name).or_else(|| own("hostname").and_then(Node::scalar));
     let name = own("name").or(own("friendly_name")).or(own("title")).cloned();
     let Some(name) = name.or(named.map(|name| Node::new(row.at.clone(), name))) else {
-        draft.wrong(&row.at, "a monitor", "it has no `name`");
+        draft.wrong(&row.at, "a monitor", "`name` is missing");
         return None;
     };
     let title = name.scalar().unwrap_or_default();
@@ -52,7 +52,12 @@ pub(super) fn monitor(draft: &mut Draft, row: &Node, around: &Around<'_>) -> Opt
     let Some(kind) = kind(row, inherited("type"), address.as_ref()) else {
         let (at, message) = match own("url").map(|url| (&url.at, url.scalar().unwrap_or_default())) {
             Some((at, url)) => (at, format!("the type cannot be derived from `{url}`; add a `type`")),
-            None => (&row.at, "it has no `type`, and no address to derive it from".to_owned()),
+            None => (
+                &row.at,
+                "`type` is missing, and there is no address from which the type can be \
+                               derived"
+                    .to_owned(),
+            ),
         };
         draft.wrong(at, &what, message);
         return None;

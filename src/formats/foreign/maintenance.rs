@@ -60,7 +60,7 @@ pub(super) fn maintenance(draft: &mut Draft, one: &Node, places: &Places) -> Opt
     let title = one.first(&["title", "name"]).cloned().unwrap_or_else(|| Node::new(one.at.clone(), ""));
     let what = format!("maintenance `{}`", title.scalar().unwrap_or_default());
     let Some(strategy) = one.find("strategy").and_then(Node::text) else {
-        draft.skip(&one.at, what, "it has no strategy (format of the first releases with maintenance)");
+        draft.skip(&one.at, what, "the strategy is missing (format of the first releases with maintenance)");
         return None;
     };
     check_keys(draft, &what, one, &KEYS);

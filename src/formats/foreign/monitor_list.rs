@@ -15,7 +15,7 @@ pub(super) fn convert(draft: &mut Draft, sources: &[Source]) {
             Data::Map(entries) if entries.iter().all(|entry| matches!(entry.value.data, Data::Map(_))) => {
                 dumps.push(Dump { monitors: dump::items(document), ..Dump::default() });
             }
-            _ => draft.wrong(&document.at, "a list of monitors", format!("this is {}", document.noun())),
+            _ => draft.wrong(&document.at, "a list of monitors", format!("expected, but found {}", document.noun())),
         }
     }
     dump::convert(draft, &dumps, &[]);

@@ -57,7 +57,7 @@ const DROPPED: [&str; 18] = [
 pub(super) fn status_page(draft: &mut Draft, one: &Node, places: &Places) -> Option<Node> {
     let config = one.find("config").unwrap_or(one);
     let Some(slug) = config.find("slug").and_then(Node::scalar).filter(|slug| !slug.is_empty()) else {
-        draft.skip(&one.at, "a status page", "it has no slug");
+        draft.skip(&one.at, "a status page", "the slug is missing");
         return None;
     };
     let what = format!("status page `{slug}`");

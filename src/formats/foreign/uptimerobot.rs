@@ -76,7 +76,7 @@ pub(super) fn convert(draft: &mut Draft, sources: &[Source]) {
 
 fn list(draft: &mut Draft, document: &Node) {
     let Data::List(monitors) = &document.find("monitors").unwrap_or(document).data else {
-        let message = format!("it is {}, must be a list of monitors", document.noun());
+        let message = format!("must be a list of monitors, not {}", document.noun());
         draft.wrong(&document.at, "an export of UptimeRobot", message);
         return;
     };
@@ -130,7 +130,7 @@ fn monitor(draft: &mut Draft, one: &Node) {
     let host = url.and_then(Node::scalar).map(|url| host_of(&url).unwrap_or(url));
     let named = robot.said("friendly_name").cloned();
     let Some(name) = named.or(host.map(|host| Node::new(robot.at.at.clone(), host))) else {
-        draft.wrong(&one.at, "a monitor", "it has neither a friendly name nor a URL");
+        draft.wrong(&one.at, "a monitor", "friendly name and URL are missing");
         return;
     };
     let what = format!("monitor `{}`", name.scalar().unwrap_or_default());

@@ -43,7 +43,7 @@ pub(super) fn convert(draft: &mut Draft, sources: &[Source]) {
         match &document.data {
             Data::Map(_) => group(draft, &Group::default(), document),
             Data::List(_) => members(draft, &Group::default(), document),
-            _ => draft.wrong(&document.at, "a list of monitors", format!("this is {}", document.noun())),
+            _ => draft.wrong(&document.at, "a list of monitors", format!("expected, but found {}", document.noun())),
         }
     }
 }
@@ -104,7 +104,15 @@ fn named(draft: &mut Draft, outer: &Group, one: &Entry) {
         Data::Map(_) => group(draft, &inner, &one.value),
         Data::List(_) => members(draft, &inner, &one.value),
         Data::Null => {}
-        _ => draft.wrong(&one.value.at, &format!("group `{}`", one.key), format!("it contains {}", one.value.noun())),
+        _ => draft.wrong(
+            &one.value.at,
+            &format!("group `{}`", one.key),
+            format!(
+                "contains {} instead of \
+                                                                                  monitors",
+                one.value.noun()
+            ),
+        ),
     }
 }
 
@@ -114,7 +122,7 @@ fn members(draft: &mut Draft, own: &Group, list: &Node) {
         match &one.data {
             Data::Map(_) if one.first(&["monitors", "groups", "children"]).is_some() => {
                 let Some(name) = one.find("name") else {
-                    draft.wrong(&one.at, "a group", "it has no `name`");
+                    draft.wrong(&one.at, "a group", "`name` is missing");
                     continue;
                 };
                 let inner = own.inner(name.clone());
@@ -126,7 +134,7 @@ fn members(draft: &mut Draft, own: &Group, list: &Node) {
                 listed::monitor(draft, one, &around);
             }
             Data::Text(text) => written(draft, own, one, text),
-            _ => draft.wrong(&one.at, "a monitor", format!("it is {}", one.noun())),
+            _ => draft.wrong(&one.at, "a monitor", format!("expected, but found {}", one.noun())),
         }
     }
 }
