@@ -53,12 +53,12 @@ pub fn explain(error: &Error) -> String {
             }
             Certificate::BadSignature => "the certificate has a wrong signature".into(),
             Certificate::BadEncoding => "the certificate cannot be decoded".into(),
-            other if is_authority(other) => "the certificate is that of the authority itself".into(),
+            other if is_authority(other) => "the certificate is a CA certificate, not a server certificate".into(),
             other if is_old(other) => "the certificate has version 1, which is no longer supported".into(),
             other => format!("the certificate is not accepted ({other})"),
         },
         Error::PeerIncompatible(_) => "the server does not support TLS 1.2 or newer".into(),
-        Error::AlertReceived(alert) => format!("the server ended the handshake ({alert:?})"),
+        Error::AlertReceived(alert) => format!("the server aborted the handshake ({alert:?})"),
         Error::InvalidMessage(_) => "the server does not speak TLS".into(),
         other => other.to_string(),
     }

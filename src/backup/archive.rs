@@ -16,7 +16,8 @@ use crate::files;
 const PLAIN: &str = ".kuma.tar.zst";
 /// Extension of an encrypted one.
 const SEALED: &str = ".kuma.tar.zst.age";
-/// Level 1 compresses 512 MiB of heartbeats to a fifth in about 2 s; higher levels take several times as long for a few per
+/// Level 1 compresses 512 MiB of heartbeats to a fifth in about 2 s; higher levels take several times as long for a few
+/// per
 /// cent.
 const LEVEL: i32 = 1;
 
@@ -58,11 +59,13 @@ pub struct Packed {
 }
 
 impl Packed {
-    /// Packs `held` and the files under `extra` (`upload`, `docker-tls`) into the folder `scratch`, and reads the archive back
+    /// Packs `held` and the files under `extra` (`upload`, `docker-tls`) into the folder `scratch`, and reads the
+    /// archive back
     /// completely.
     ///
     /// # Errors
-    /// [`FileError::NoSpace`](crate::error::FileError::NoSpace), [`FileError::Io`](crate::error::FileError::Io); [`SnapshotError::Invalid`](crate::error::SnapshotError::Invalid) when the contents differ from what was packed.
+    /// [`FileError::NoSpace`](crate::error::FileError::NoSpace), [`FileError::Io`](crate::error::FileError::Io);
+    /// [`SnapshotError::Invalid`](crate::error::SnapshotError::Invalid) when the contents differ from what was packed.
     pub fn make(held: &Held, extra: &[PathBuf], seal: Option<&Seal>, scratch: &Path) -> Result<Packed> {
         let mut manifest = held.manifest.clone();
         manifest.check(&held.folder.to_string_lossy())?;
@@ -169,14 +172,15 @@ impl<W: Write> Write for Sink<W> {
     }
 }
 
-/// Reads the archive `raw`, called `name`, completely and compares it with the manifest beside it. Without a key, an encrypted
+/// Reads the archive `raw`, called `name`, completely and compares it with the manifest beside it. Without a key, an
+/// encrypted
 /// one is compared with its own hash only.
 pub(super) fn prove(name: &str, raw: Box<dyn Read + Send>, manifest: &Manifest, keys: &Keys) -> Result<Proof> {
     if is_sealed(name) && keys.is_empty() {
         let (hash, size) = hash(name, raw)?;
         return match manifest.archive_blake3.as_ref() == Some(&hash) {
             true => Ok(Proof { members: 0, bytes: size, sealed: true }),
-            false => Err(unusable(name, "it is not what was packed")),
+            false => Err(unusable(name, "its contents differ from the manifest")),
         };
     }
     let mut proof = Proof { members: 0, bytes: 0, sealed: false };
@@ -208,7 +212,7 @@ pub(super) fn read_manifest(name: &str, raw: Box<dyn Read + Send>, keys: &Keys) 
     let mut raw = Raw::new(raw);
     let read = open(name, &mut raw, keys).and_then(|mut tar| {
         let mut members = tar.entries().map_err(broken(name))?;
-        let mut first = members.next().ok_or_else(|| unusable(name, "it is empty"))?.map_err(broken(name))?;
+        let mut first = members.next().ok_or_else(|| unusable(name, "the archive is empty"))?.map_err(broken(name))?;
         let mut text = Vec::new();
         first.read_to_end(&mut text).map_err(broken(name))?;
         parse(name, &text)
@@ -217,7 +221,8 @@ pub(super) fn read_manifest(name: &str, raw: Box<dyn Read + Send>, keys: &Keys) 
     read
 }
 
-/// Passes each member of the archive to `each`, which must read it completely. Fails unless it contains exactly the members of
+/// Passes each member of the archive to `each`, which must read it completely. Fails unless it contains exactly the
+/// members of
 /// the manifest with their hashes, and the archive has the hash noted beside it. Returns the manifest inside.
 pub(super) fn walk(
     name: &str,
@@ -234,7 +239,7 @@ pub(super) fn walk(
     let inner = drained?;
     let hash = raw.inner.hasher.finalize().to_hex().to_string();
     match &beside.archive_blake3 {
-        Some(noted) if *noted != hash => Err(unusable(name, "it is not what was packed")),
+        Some(noted) if *noted != hash => Err(unusable(name, "its contents differ from the manifest")),
         // Without the note, the hashes of all members are still inside.
         _ => Ok(inner),
     }
@@ -275,13 +280,13 @@ fn walk_members(
             let shown =
                 if is_sealed(name) && beside.archive_blake3.is_some() { inside.veiled() } else { inside.clone() };
             if path != MANIFEST || shown != (Manifest { archive_blake3: None, archive_size: None, ..beside.clone() }) {
-                return Err(unusable(name, "the manifest inside is not the one beside it"));
+                return Err(unusable(name, "the manifest inside the archive differs from the manifest file"));
             }
             inner = Some(inside);
             continue;
         };
         let Some(member) = inside.members.get(at).filter(|member| member.name == path) else {
-            return Err(unusable(name, &format!("`{path}` does not belong there")));
+            return Err(unusable(name, &format!("`{path}` is not listed in the manifest")));
         };
         at += 1;
         each(&path, &mut content).map_err(|stop| match stop {
@@ -289,10 +294,10 @@ fn walk_members(
             Stop::Own(error) => error,
         })?;
         if content.size != member.size || content.hasher.finalize().to_hex().to_string() != member.blake3 {
-            return Err(unusable(name, &format!("`{path}` is not what was packed")));
+            return Err(unusable(name, &format!("`{path}` differs from the manifest")));
         }
     }
-    let inner = inner.ok_or_else(|| unusable(name, "it is empty"))?;
+    let inner = inner.ok_or_else(|| unusable(name, "the archive is empty"))?;
     if let Some(member) = inner.members.get(at) {
         return Err(unusable(name, &format!("`{}` is missing", member.name)));
     }
@@ -391,7 +396,7 @@ impl<W: Write> Write for Hashing<W> {
 pub(super) fn parse(name: &str, text: &[u8]) -> Result<Manifest> {
     let manifest: Manifest = serde_json::from_slice(text).map_err(|error| unusable(name, &error.to_string()))?;
     if manifest.format > FORMAT {
-        return Err(unusable(name, "a newer kumadb made it"));
+        return Err(unusable(name, "it was created by a newer kumadb"));
     }
     // A name that leads out of the folder is refused, whatever the source of the archive.
     manifest.check(name)?;
@@ -401,7 +406,7 @@ pub(super) fn parse(name: &str, text: &[u8]) -> Result<Manifest> {
 fn broken(name: &str) -> impl Fn(io::Error) -> Error {
     move |error| match error.to_string() {
         // zstd's error for a file in another format.
-        words if words == "Unknown frame descriptor" => unusable(name, "it is not a snapshot of kumadb"),
+        words if words == "Unknown frame descriptor" => unusable(name, "it is not a kumadb snapshot"),
         words => unusable(name, &words),
     }
 }
@@ -414,7 +419,7 @@ pub(super) fn unusable(name: &str, why: &str) -> Error {
 fn collect(root: &Path, folder: &Path, members: &mut Vec<Member>, sources: &mut Vec<PathBuf>) -> Result<()> {
     for path in files::entries(folder)? {
         // Links are skipped: they could lead anywhere, and in circles.
-        let found = fs::symlink_metadata(&path).map_err(Error::file("look at", &path))?;
+        let found = fs::symlink_metadata(&path).map_err(Error::file("access", &path))?;
         if found.is_dir() {
             collect(root, &path, members, sources)?;
         } else if found.is_file() {

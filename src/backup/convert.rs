@@ -96,11 +96,13 @@ impl Held {
         Ok(self)
     }
 
-    /// The same copy of a SQLite database as a dump for the MariaDB `database` of the same release, with the table definitions
+    /// The same copy of a SQLite database as a dump for the MariaDB `database` of the same release, with the table
+    /// definitions
     /// of that database. Also returns the values that became less exact.
     ///
     /// # Errors
-    /// [`SnapshotError::UnknownTables`](crate::error::SnapshotError::UnknownTables) where MariaDB cannot store all of it, or the releases differ.
+    /// [`SnapshotError::UnknownTables`](crate::error::SnapshotError::UnknownTables) where MariaDB cannot store all of
+    /// it, or the releases differ.
     pub fn for_mariadb(mut self, database: &mut MariaDb) -> Result<(Held, Vec<String>)> {
         let there = read_database(database, "the database")?;
         if there.migrations.iter().ne(&self.manifest.migrations) {
@@ -109,7 +111,7 @@ impl Held {
                 release: self.manifest.release.to_string(),
                 here: there.release.to_string(),
                 hint: Some(Hint::advice(
-                    "to convert a snapshot, run the image of its release on the new database first",
+                    "to convert a snapshot, first start the image of its release on the new database",
                 )),
             }));
         }
@@ -164,7 +166,8 @@ impl Held {
     }
 }
 
-/// Adds the settings that only a SQLite database has: without `database_version` and `databasePatchedFiles` the server treats
+/// Adds the settings that only a SQLite database has: without `database_version` and `databasePatchedFiles` the server
+/// treats
 /// it as older than 1.0, and crashes while it patches it (seen with 2.5.3).
 fn write_own_settings(writer: &mut dyn Writer, recording: &Recording, was: &Recording) -> Result<()> {
     let own = |(key, _): &(&str, &str)| was.settings().all(|(other, _)| other != *key);

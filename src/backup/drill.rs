@@ -42,7 +42,10 @@ impl Drill {
     /// temporary server and dumping it again. The result is recorded beside the snapshot.
     ///
     /// # Errors
-    /// [`SnapshotError::Invalid`](crate::error::SnapshotError::Invalid) or [`DatabaseError::Damaged`](crate::error::DatabaseError::Damaged) when the result differs; [`DatabaseError::MariaDbNotInstalled`](crate::error::DatabaseError::MariaDbNotInstalled) where there is no `mariadbd` to
+    /// [`SnapshotError::Invalid`](crate::error::SnapshotError::Invalid) or
+    /// [`DatabaseError::Damaged`](crate::error::DatabaseError::Damaged) when the result differs;
+    /// [`DatabaseError::MariaDbNotInstalled`](crate::error::DatabaseError::MariaDbNotInstalled) where there is no
+    /// `mariadbd` to
     /// test a dump with.
     pub fn restore(&mut self, snapshot: &Snapshot) -> Result<Drilled> {
         let begun = Instant::now();
@@ -64,7 +67,12 @@ impl Drill {
         let held = snapshot.unpack(&self.folder.join("held"))?;
         let manifest = &held.manifest;
         match manifest.engine {
-            _ if manifest.raw => return Err(broken(snapshot, "it holds a database that could not be read even then")),
+            _ if manifest.raw => {
+                return Err(broken(
+                    snapshot,
+                    "it contains a database that could not be read when the snapshot was created",
+                ));
+            }
             EngineKind::Sqlite => check_sqlite(snapshot, &held)?,
             EngineKind::MariaDb => {
                 let again = self.folder.join("again.sql");
@@ -94,7 +102,7 @@ fn check_sqlite(snapshot: &Snapshot, held: &Held) -> Result<()> {
     let (database, counts) = measure(&mut reader, "the snapshot")?;
     let migrations: Vec<String> = database.migrations.into_iter().collect();
     if (&migrations, &counts, Some(reader.pages()?)) != (&manifest.migrations, &manifest.counts, manifest.pages) {
-        return Err(broken(snapshot, "what was restored is not what the manifest says"));
+        return Err(broken(snapshot, "the restored database differs from the manifest"));
     }
     match reader.check(Depth::Full)?.iter().find(|fault| !manifest.faults.contains(fault)) {
         Some(fault) => Err(broken(snapshot, &fault.to_string())),

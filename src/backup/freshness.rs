@@ -105,7 +105,7 @@ impl Verdict {
             return Verdict::new(Status::Critical, format!("{said}, older than {}", age_words(limits.max_age)));
         }
         if let Some(why) = &newest.failed {
-            return Verdict::new(Status::Critical, format!("{said}, its last restore test failed: {why}"));
+            return Verdict::new(Status::Critical, format!("{said}; its last restore test failed: {why}"));
         }
         if age < -AHEAD {
             let message = format!("newest backup {what} is dated in the future, {}", local_time(newest.created));

@@ -65,7 +65,8 @@ pub fn take(file: &SqliteFile, folder: &Path, label: &Label) -> Result<Held> {
     Ok(Held { folder: folder.to_owned(), manifest, read_back: false })
 }
 
-/// Replaces a database whose files are kept in `kept` by the database `wanted`. After an interruption, [`put_back`] rolls it
+/// Replaces a database whose files are kept in `kept` by the database `wanted`. After an interruption, [`put_back`]
+/// rolls it
 /// back.
 pub fn replace(file: &SqliteFile, kept: &Held, wanted: &Path) -> Result<()> {
     require_raw(kept)?;
@@ -96,14 +97,15 @@ fn require_raw(kept: &Held) -> Result<()> {
     }
 }
 
-/// Copies `from` to `place`, as a file that the server can open: with the owner and mode of the existing file, else with the
+/// Copies `from` to `place`, as a file that the server can open: with the owner and mode of the existing file, else
+/// with the
 /// folder's owner.
 fn put(place: &Path, from: &Path) -> Result<()> {
     let was_there = place.exists();
     let mut source = fs::File::open(from).map_err(Error::file("read", from))?;
     files::replace(place, 0o644, |file| io::copy(&mut source, file).map(drop))?;
     if let (false, Some(folder)) = (was_there, place.parent()) {
-        let owner = fs::metadata(folder).map_err(Error::file("look at", folder))?;
+        let owner = fs::metadata(folder).map_err(Error::file("access", folder))?;
         files::chown_like(place, &owner)?;
     }
     Ok(())

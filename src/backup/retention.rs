@@ -70,7 +70,7 @@ impl Policy {
     /// There is no such rule, or the text is neither a number nor, for `keep-within…`, a duration; in words.
     pub fn set(&mut self, rule: &str, text: &str) -> Result<(), String> {
         let Some((_, bucket, within)) = Policy::rules().find(|(name, ..)| name == rule) else {
-            return Err(format!("there is no rule `{rule}`"));
+            return Err(format!("unknown rule `{rule}`"));
         };
         match within {
             true => self.spans[bucket as usize] = text.parse()?,
@@ -99,7 +99,8 @@ impl Policy {
         *self == Policy::default()
     }
 
-    /// Why each snapshot is kept; one without a reason is deleted. `times` are those of one group, newest first. Calendar units
+    /// Why each snapshot is kept; one without a reason is deleted. `times` are those of one group, newest first.
+    /// Calendar units
     /// are those of `zone`. Times after `now` are in the future: durations count back from the newest that is not.
     pub fn judge<Z: TimeZone>(&self, times: &[DateTime<Utc>], now: DateTime<Utc>, zone: &Z) -> Vec<Vec<String>> {
         let latest = times.iter().find(|time| **time < now);
@@ -182,7 +183,8 @@ impl Span {
         self == Span::default()
     }
 
-    /// Subtracts the duration from `time`, in the calendar of `zone`. A day that a month does not have is carried over: a month
+    /// Subtracts the duration from `time`, in the calendar of `zone`. A day that a month does not have is carried over:
+    /// a month
     /// before 31 October is 1 October.
     pub(super) fn before<Z: TimeZone>(self, time: DateTime<Utc>, zone: &Z) -> DateTime<Utc> {
         let earliest = DateTime::<Utc>::MIN_UTC;
@@ -202,7 +204,8 @@ impl Span {
     }
 }
 
-/// The time for the local time `local`. At a clock change it has the offset of the same hour of UTC or, if that leads to
+/// The time for the local time `local`. At a clock change it has the offset of the same hour of UTC or, if that leads
+/// to
 /// another offset, that one.
 fn at<Z: TimeZone>(local: NaiveDateTime, zone: &Z) -> DateTime<Utc> {
     let offset =
@@ -245,7 +248,7 @@ impl FromStr for Span {
 fn parse_count(text: &str) -> Result<Count, String> {
     match text.trim() {
         "unlimited" | "-1" => Ok(ALL),
-        text => text.parse().map_err(|_| format!("`{text}` is neither a number nor `unlimited`")),
+        text => text.parse().map_err(|_| format!("`{text}` is not a number or `unlimited`")),
     }
 }
 
@@ -262,14 +265,16 @@ pub struct Kept<'a> {
 pub struct Guards<'g> {
     /// Whether the policy applies to the files of unreadable databases too; otherwise all of them are kept.
     pub raw: bool,
-    /// Whether an operation on the instance of a snapshot was interrupted: then its newest full snapshot is kept, although a
+    /// Whether an operation on the instance of a snapshot was interrupted: then its newest full snapshot is kept,
+    /// although a
     /// rollback only needs the staged copy in the data folder.
     pub unfinished: &'g dyn Fn(&Manifest) -> bool,
     /// Whether a snapshot passes its verification; called as rarely as possible.
     pub verifies: &'g mut dyn FnMut(&Manifest) -> bool,
 }
 
-/// Applies the policy to the snapshots of one store, to each instance by itself and to full and configuration-only snapshots
+/// Applies the policy to the snapshots of one store, to each instance by itself and to full and configuration-only
+/// snapshots
 /// separately, and returns them in their original order.
 pub fn judge<'a, Z: TimeZone>(
     all: &[&'a Manifest],
@@ -295,7 +300,8 @@ pub fn judge<'a, Z: TimeZone>(
     kept
 }
 
-/// Snapshots to which the policy applies together: those of one instance with the same scope, so that a configuration-only one
+/// Snapshots to which the policy applies together: those of one instance with the same scope, so that a
+/// configuration-only one
 /// never counts as a full one, nor an undo snapshot as a backup.
 fn group(manifest: &Manifest) -> (&str, &[String], bool) {
     (&manifest.origin, &manifest.without, manifest.undo)

@@ -42,11 +42,14 @@ pub struct Keys {
 type Ask = dyn Fn(&str) -> Result<Secret> + Send + Sync;
 
 impl Seal {
-    /// The requested encryption: with the passphrase in the first line of a file or, without one, to `recipients` and those in
+    /// The requested encryption: with the passphrase in the first line of a file or, without one, to `recipients` and
+    /// those in
     /// the files `lists`, one per line; `None` where none was requested.
     ///
     /// # Errors
-    /// [`FileError::Io`](crate::error::FileError::Io); [`SnapshotError::NoRecipient`](crate::error::SnapshotError::NoRecipient) as in [`Seal::to`], and for a file without a passphrase.
+    /// [`FileError::Io`](crate::error::FileError::Io);
+    /// [`SnapshotError::NoRecipient`](crate::error::SnapshotError::NoRecipient) as in [`Seal::to`], and for a file
+    /// without a passphrase.
     pub fn read(recipients: &[String], lists: &[PathBuf], passphrase: Option<&Path>) -> Result<Option<Seal>> {
         if let Some(file) = passphrase {
             return Ok(Some(Seal::Passphrase(Secret::new(files::read_first_line(file)?))));
@@ -62,7 +65,8 @@ impl Seal {
     /// Encryption to the recipients in `texts`, one each; blank ones and those that begin with `#` are skipped.
     ///
     /// # Errors
-    /// [`SnapshotError::NoRecipient`](crate::error::SnapshotError::NoRecipient): one of them is not a valid age recipient, or there is none.
+    /// [`SnapshotError::NoRecipient`](crate::error::SnapshotError::NoRecipient): one of them is not a valid age
+    /// recipient, or there is none.
     pub fn to<'a>(texts: impl Iterator<Item = &'a str>) -> Result<Seal> {
         let meant = texts.map(str::trim).filter(|text| !text.is_empty() && !text.starts_with('#'));
         let recipients: Vec<x25519::Recipient> = meant
@@ -130,7 +134,9 @@ impl Keys {
     /// The keys in identity files of `age-keygen`, and the passphrase in the first line of a file.
     ///
     /// # Errors
-    /// [`FileError::Io`](crate::error::FileError::Io); [`SnapshotError::NoRecipient`](crate::error::SnapshotError::NoRecipient): a line is not an identity, a file has no passphrase.
+    /// [`FileError::Io`](crate::error::FileError::Io);
+    /// [`SnapshotError::NoRecipient`](crate::error::SnapshotError::NoRecipient): a line is not an identity, a file has
+    /// no passphrase.
     pub fn read(identities: &[PathBuf], passphrase: Option<&Path>) -> Result<Keys> {
         let texts: Vec<String> = identities.iter().map(|file| files::read_whole(file)).collect::<Result<_>>()?;
         let lines = texts.iter().flat_map(|text| text.lines()).map(str::trim);
@@ -157,7 +163,8 @@ impl Keys {
     /// Opens the encrypted stream `raw` of the archive called `name`.
     ///
     /// # Errors
-    /// [`SnapshotError::Key`](crate::error::SnapshotError::Key): it needs another key; [`SnapshotError::Invalid`](crate::error::SnapshotError::Invalid): it is not an age stream.
+    /// [`SnapshotError::Key`](crate::error::SnapshotError::Key): it needs another key;
+    /// [`SnapshotError::Invalid`](crate::error::SnapshotError::Invalid): it is not an age stream.
     pub(super) fn open<R: BufRead>(&self, name: &str, raw: R) -> Result<StreamReader<R>> {
         use age::DecryptError::*;
         let key = |why: &'static str| Error::Snapshot(SnapshotError::Key { archive: name.to_owned(), why });
@@ -168,19 +175,21 @@ impl Keys {
                 let passphrase = match (&self.passphrase, &self.ask) {
                     (Some(passphrase), _) => passphrase.clone(),
                     (None, Some(ask)) => ask(name)?,
-                    (None, None) => return Err(key("it takes a passphrase")),
+                    (None, None) => return Err(key("it is encrypted with a passphrase")),
                 };
                 let mut identity = scrypt::Identity::new(secret(&passphrase));
                 // A machine slower than the one that encrypted must open it too.
                 identity.set_max_work_factor(MOST_WORK);
                 decryptor.decrypt(iter::once(&identity as &dyn Identity))
             }
-            false if self.identities.is_empty() => return Err(key("it takes an identity")),
+            false if self.identities.is_empty() => {
+                return Err(key("it is encrypted to recipients, so an identity is required"));
+            }
             false => decryptor.decrypt(self.identities.iter().map(|identity| identity as &dyn Identity)),
         };
         opened.map_err(|error| match error {
-            NoMatchingKeys => key("none of the identities is for it"),
-            DecryptionFailed | KeyDecryptionFailed => key("that is not its passphrase, or its head is damaged"),
+            NoMatchingKeys => key("none of the identities can decrypt it"),
+            DecryptionFailed | KeyDecryptionFailed => key("wrong passphrase, or the header of the archive is damaged"),
             other => broken(other.to_string()),
         })
     }

@@ -105,7 +105,8 @@ pub struct ListArgs {
 pub struct VerifyArgs {
     /// Select snapshots by id or path, or `latest` [default: all]
     pub snapshots: Vec<String>,
-    /// Restore each snapshot to a temporary place and compare every table; MariaDB needs `mariadbd` here
+    /// Restore each snapshot to a temporary database and compare every table (MariaDB snapshots need `mariadbd` on this
+    /// host)
     #[arg(long)]
     restore_test: bool,
     /// Verify only snapshots of the target instance
@@ -145,7 +146,7 @@ fn create(args: &CreateArgs, context: &mut Context<'_>) -> Result<Exit> {
     }
     let taken = take(&instance, &stores, "backup create", &putting, context.ui)?;
     for error in offer(&instance, &context.store()?, "backup create").warnings {
-        context.ui.warn(&format!("cannot store a pending snapshot; it stays in the data folder: {error}"));
+        context.ui.warn(&format!("cannot store a pending snapshot; it is kept in the data folder: {error}"));
     }
     let copies: Vec<&Snapshot> = taken.copies.iter().collect();
     let mut result = document(&copies);

@@ -26,15 +26,16 @@ const STATUS_MAX_AGE: TimeDelta = TimeDelta::days(7);
 
 #[derive(Args, Debug)]
 pub struct CheckArgs {
-    /// Report CRITICAL when the newest backup is older: 26h, 2d [default: twice the job interval, else 26h]
+    /// Report CRITICAL when the newest backup is older than this, for example 26h or 7d [default: twice the job
+    /// interval, else 26h]
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     max_age: Option<Duration>,
     /// Report WARNING when no backup was fully verified or test-restored within this time: 30d
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     verified_within: Option<Duration>,
-    /// Count only full snapshots, not configuration-only ones
+    /// Check only full snapshots, not configuration-only ones
     #[arg(long)]
-    whole: bool,
+    full: bool,
     /// Check this instance of the config file (can be repeated)
     #[arg(long = "instance", value_name = "NAME")]
     instances: Vec<String>,
@@ -51,15 +52,15 @@ impl CheckArgs {
     pub fn configured(&self, context: &Context<'_>) -> Result<Vec<String>> {
         match self.max_age {
             Some(_) => Ok(Vec::new()),
-            None => configured_max_age(self.whole, context),
+            None => configured_max_age(self.full, context),
         }
     }
 }
 
 /// `--max-age` from the jobs of the config file.
-pub fn configured_max_age(whole: bool, context: &Context<'_>) -> Result<Vec<String>> {
+pub fn configured_max_age(full: bool, context: &Context<'_>) -> Result<Vec<String>> {
     let config = config::read(context)?.unwrap_or_default();
-    let interval = context.named()?.and_then(|named| config.interval(&named.name, None, whole, Utc::now()));
+    let interval = context.named()?.and_then(|named| config.interval(&named.name, None, full, Utc::now()));
     Ok(interval.map_or(Vec::new(), |interval| vec!["--max-age".into(), format!("{}s", (interval * 2).num_seconds())]))
 }
 
@@ -254,7 +255,7 @@ fn look(args: &CheckArgs, subjects: Vec<Subject>, config: &Config, now: DateTime
         for (name, store) in stores {
             let Some(listing) = listings.get(&store.address()) else { continue };
             let max_age = args.max_age.and_then(|max_age| TimeDelta::from_std(max_age).ok()).unwrap_or_else(|| {
-                let interval = config.interval(&whose.name, name.as_deref(), args.whole, now);
+                let interval = config.interval(&whose.name, name.as_deref(), args.full, now);
                 interval.map_or(MAX_AGE, |interval| interval * 2)
             });
             let verified_within = args.verified_within.and_then(|within| TimeDelta::from_std(within).ok());
@@ -268,7 +269,7 @@ fn look(args: &CheckArgs, subjects: Vec<Subject>, config: &Config, now: DateTime
                 max_age,
             };
             check.verdict = match listing.as_ref().map_err(ToString::to_string).and_then(|listing| {
-                check.read(store, listing, whose, args.whole).map_err(|error| error.to_string())?;
+                check.read(store, listing, whose, args.full).map_err(|error| error.to_string())?;
                 let cut_off = listing.snapshots.iter().filter(|snapshot| !snapshot.has_its_size());
                 Ok(listing.unusable.len() + cut_off.count())
             }) {
@@ -303,11 +304,11 @@ fn with_unusable(verdict: Verdict, unusable: usize) -> Verdict {
 
 impl Check {
     /// Reads the backups of `whose`.
-    fn read(&mut self, store: &Store, listing: &Listing, whose: &Whose, whole: bool) -> Result<()> {
+    fn read(&mut self, store: &Store, listing: &Listing, whose: &Whose, full: bool) -> Result<()> {
         let is_backup = |snapshot: &&Snapshot| {
             let manifest = &snapshot.manifest;
             let counts = !manifest.undo && !manifest.raw && snapshot.has_its_size();
-            whose.has(manifest) && counts && (!whole || manifest.is_whole())
+            whose.has(manifest) && counts && (!full || manifest.is_whole())
         };
         let backups: Vec<&Snapshot> = listing.snapshots.iter().filter(is_backup).collect();
         let Some(newest) = backups.last() else { return Ok(()) };

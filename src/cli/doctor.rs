@@ -27,7 +27,7 @@ pub struct DoctorArgs {
     /// Check only these codes: K001 K014 [default: all]
     #[arg(value_name = "CODE", value_parser = code)]
     codes: Vec<&'static str>,
-    /// Fix what is found, after a confirmation and a snapshot
+    /// Fix findings, after a confirmation prompt and a snapshot
     #[arg(long)]
     pub fix: bool,
     /// Explain a code; list all codes without one
@@ -36,7 +36,7 @@ pub struct DoctorArgs {
     /// Run every check of the database engine, however long it takes
     #[arg(long)]
     full: bool,
-    /// Set the release of a damaged database that cannot be recognised
+    /// Set the release of a damaged database that cannot be detected
     #[arg(long, value_name = "RELEASE", requires = "fix")]
     release: Option<Release>,
     /// Exit with 20 when there are findings
@@ -54,7 +54,7 @@ fn code(text: &str) -> Result<&'static str, String> {
         "0" => Ok("0"),
         text => doctor::check(text)
             .map(|check| check.code)
-            .ok_or_else(|| format!("there is no code `{text}`; `kumadb doctor --explain` lists them")),
+            .ok_or_else(|| format!("unknown code `{text}`; to list all: kumadb doctor --explain")),
     }
 }
 
@@ -78,7 +78,7 @@ pub fn run(args: &DoctorArgs, context: &mut Context<'_>) -> Result<Exit> {
     };
     let mut evidence = look(&instance, args);
     if args.fix && !args.write.is_dry_run() && ends_with_its_database(&evidence) {
-        let question = format!("stop `{}`, which is in a restart loop, to examine its database?", instance.name);
+        let question = format!("stop `{}`, which is in a restart loop, to check its database?", instance.name);
         context.ui.ask(&question)?;
         let settings = Settings { opens_lock: true, ..args.write.settings("doctor --fix") };
         evidence = gather_stopped(&instance, Utc::now(), depth(args), &settings, context.ui)?;
@@ -115,7 +115,7 @@ fn tell(evidence: &Evidence, findings: &[Finding], args: &DoctorArgs, context: &
     warn_unread(evidence, context.ui);
     context.ui.result(&document(evidence, findings), || {
         let mut text = match (findings.is_empty(), evidence.unread.is_empty()) {
-            (true, false) => "no problems found in the parts that could be examined".into(),
+            (true, false) => "no findings in the parts that could be checked".into(),
             _ => findings_text(findings),
         };
         let log = evidence.container.as_ref().filter(|container| container.looping);
@@ -124,7 +124,7 @@ fn tell(evidence: &Evidence, findings: &[Finding], args: &DoctorArgs, context: &
             text.extend(container.log.iter().map(|line| format!("\n  | {line}")));
         }
         if findings.iter().any(Finding::is_curable) || ends_with_its_database(evidence) {
-            text.push_str("\n\nto fix this: kumadb doctor --fix (asks before it changes anything)");
+            text.push_str("\n\nto fix this: kumadb doctor --fix (asks for confirmation)");
         }
         text
     })?;
@@ -137,13 +137,13 @@ fn tell(evidence: &Evidence, findings: &[Finding], args: &DoctorArgs, context: &
 
 fn warn_unread(evidence: &Evidence, ui: &mut Ui) {
     for unread in &evidence.unread {
-        ui.warn(&format!("cannot examine the {}: {}", unread.part, unread.why));
+        ui.warn(&format!("cannot check the {}: {}", unread.part, unread.why));
     }
 }
 
 fn findings_text(findings: &[Finding]) -> String {
     if findings.is_empty() {
-        return "no problems found".into();
+        return "no findings".into();
     }
     let mut text: Vec<String> = findings
         .iter()
@@ -254,8 +254,8 @@ fn fix(
     warn_unread(&after, context.ui);
     context.ui.result(&document, || {
         let mut text = match left.is_empty() {
-            true => format!("fixed {}; examined again: no problems found", counted(curable.len(), "finding")),
-            false => format!("examined again:\n{}", findings_text(&left)),
+            true => format!("fixed {}; checked again: no findings", counted(curable.len(), "finding")),
+            false => format!("checked again:\n{}", findings_text(&left)),
         };
         if let Some(made) = &outcome.rebuilt {
             text.insert_str(0, &format!("{}\n\n", rebuilt_text(made)));
@@ -370,7 +370,8 @@ impl Cures {
         text.join("\n")
     }
 
-    /// Files first: a database that cannot be written cannot be fixed either. Foreign keys last: they reject rows with broken
+    /// Files first: a database that cannot be written cannot be fixed either. Foreign keys last: they reject rows with
+    /// broken
     /// references. Each part is a run of its own, with its own snapshot.
     fn carry_out(
         &self,
@@ -431,7 +432,7 @@ fn words(document: &Json) -> String {
     let mut codes: Vec<&str> = findings.iter().filter_map(|finding| finding["code"].as_str()).collect();
     codes.dedup();
     match findings.len() {
-        0 => "no problems found".into(),
+        0 => "no findings".into(),
         n => format!("{}: {}", counted(n, "finding"), codes.join(" ")),
     }
 }

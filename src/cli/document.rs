@@ -41,16 +41,16 @@ pub struct DocumentArgs {
     /// lines, kuma-db or snapshot [default: detected]
     #[arg(long, value_name = "FORMAT")]
     pub from: Option<String>,
-    /// Delete what the fixtures do not contain, of the kinds that they contain
+    /// Delete resources that the fixtures do not contain, for each kind in the fixtures
     #[arg(long)]
     pub prune: bool,
-    /// Refuse tags that are neither defined under `tags` nor on the instance, instead of creating them
+    /// Refuse tags that exist neither under `tags` nor on the instance, instead of creating them
     #[arg(long)]
     pub no_create_tags: bool,
-    /// Skip what this release does not support, instead of refusing everything
+    /// Skip entries that this release does not support, instead of refusing all
     #[arg(long)]
     pub skip_unsupported: bool,
-    /// Skip invalid entries with a warning, instead of refusing everything
+    /// Skip invalid entries with a warning, instead of refusing all
     #[arg(long)]
     pub skip_invalid: bool,
     #[command(flatten)]

@@ -8,8 +8,8 @@ Exit codes:
   0    done
   1    failed, nothing changed
   2    usage error
-  3    done in part, or with warnings
-  4    failed and rolled back, the server is up
+  3    partly done, or with warnings
+  4    failed and rolled back, the server is running
   5    rollback failed: act now
   6    locked, or an operation was interrupted
   7    verification failed
@@ -28,7 +28,7 @@ pub const NOTES: [(&str, &str); 2] = [
 type Examples = &'static [(&'static str, &'static str)];
 
 /// The examples of every verb; those of `monitor add TYPE` are made of its fields.
-pub const EXAMPLES: [(&str, Examples); 49] = [
+pub const EXAMPLES: [(&str, Examples); 55] = [
     (
         "kumadb",
         &[
@@ -49,6 +49,14 @@ pub const EXAMPLES: [(&str, Examples); 49] = [
         &[
             ("Show the status of the only instance", "kumadb status"),
             ("Show the status of all instances in the config file", "kumadb status --all"),
+        ],
+    ),
+    (
+        "kumadb monitor",
+        &[
+            ("List all monitors", "kumadb monitor list"),
+            ("Add a monitor", "kumadb monitor add http --name Blog --url https://blog.example.com"),
+            ("Pause a monitor", "kumadb monitor pause Shop"),
         ],
     ),
     (
@@ -166,6 +174,10 @@ pub const EXAMPLES: [(&str, Examples); 49] = [
         ],
     ),
     (
+        "kumadb user",
+        &[("List the users", "kumadb user list"), ("Reset the password of the only user", "kumadb user password")],
+    ),
+    (
         "kumadb user list",
         &[("List the users", "kumadb user list"), ("List them as CSV", "kumadb user list --format csv")],
     ),
@@ -213,6 +225,13 @@ pub const EXAMPLES: [(&str, Examples); 49] = [
         &[("Sign out all users", "kumadb user sign-out"), ("Preview it", "kumadb user sign-out --dry-run")],
     ),
     (
+        "kumadb api-key",
+        &[
+            ("List the API keys", "kumadb api-key list"),
+            ("Add an API key for Prometheus", "kumadb api-key add prometheus"),
+        ],
+    ),
+    (
         "kumadb api-key list",
         &[("List the API keys", "kumadb api-key list"), ("List them as JSON", "kumadb api-key list --json")],
     ),
@@ -245,11 +264,19 @@ pub const EXAMPLES: [(&str, Examples); 49] = [
         ],
     ),
     (
+        "kumadb backup",
+        &[
+            ("Create and verify a snapshot", "kumadb backup create"),
+            ("List the backups", "kumadb backup list"),
+            ("Verify the newest snapshot", "kumadb backup verify latest"),
+        ],
+    ),
+    (
         "kumadb backup create",
         &[
             ("Create and verify a snapshot", "kumadb backup create"),
             ("Leave out the heartbeat history", "kumadb backup create --config-only"),
-            ("Store it in two places", "kumadb backup create --store ./near --store ./second"),
+            ("Store it in two locations", "kumadb backup create --store ./near --store ./second"),
         ],
     ),
     (
@@ -263,14 +290,14 @@ pub const EXAMPLES: [(&str, Examples); 49] = [
         "kumadb backup show",
         &[
             ("Show the newest snapshot", "kumadb backup show latest"),
-            ("List the monitors in it, too", "kumadb backup show latest --monitors"),
+            ("Also list the monitors in it", "kumadb backup show latest --monitors"),
         ],
     ),
     (
         "kumadb backup verify",
         &[
             ("Verify the newest snapshot", "kumadb backup verify latest"),
-            ("Restore every snapshot to a temporary place and compare", "kumadb backup verify --restore-test"),
+            ("Run a restore test of every snapshot", "kumadb backup verify --restore-test"),
         ],
     ),
     (
@@ -317,6 +344,13 @@ pub const EXAMPLES: [(&str, Examples); 49] = [
         ],
     ),
     (
+        "kumadb history",
+        &[
+            ("Show the size of the heartbeat history", "kumadb history stats"),
+            ("Preview: keep 30 days of heartbeats", "kumadb history prune --keep 30 --dry-run"),
+        ],
+    ),
+    (
         "kumadb history stats",
         &[
             ("Show the size of the heartbeat history", "kumadb history stats"),
@@ -345,8 +379,8 @@ pub const EXAMPLES: [(&str, Examples); 49] = [
     (
         "kumadb restart",
         &[
-            ("Restart the server and verify that it is up", "kumadb restart"),
-            ("Give it more time to stop", "kumadb restart --grace 3m"),
+            ("Restart the server and verify that it is running", "kumadb restart"),
+            ("Allow more time to stop", "kumadb restart --grace 3m"),
         ],
     ),
     (
@@ -361,10 +395,17 @@ pub const EXAMPLES: [(&str, Examples); 49] = [
         &[("Show what would be done", "kumadb recover --dry-run"), ("Finish or roll back", "kumadb recover")],
     ),
     (
+        "kumadb config",
+        &[
+            ("Check the config file", "kumadb config check"),
+            ("Also test every URL in it", "kumadb config check --connect"),
+        ],
+    ),
+    (
         "kumadb config check",
         &[
             ("Check the config file", "kumadb config check"),
-            ("Test every address in it, too", "kumadb config check --connect"),
+            ("Also test every URL in it", "kumadb config check --connect"),
         ],
     ),
 ];

@@ -166,7 +166,7 @@ pub fn run(verb: &Verb, elsewhere: Error, context: &mut Context<'_>) -> Result<E
     let exit = i32::try_from(ran.code).ok().and_then(Exit::of).ok_or_else(|| {
         Error::Remote(RemoteError::CannotRun {
             engine: docker.address().to_owned(),
-            why: format!("it ended with exit code {}", ran.code),
+            why: format!("it exited with code {}", ran.code),
         })
     })?;
     let done = matches!(exit, Exit::Done | Exit::Partial | Exit::Changes);
@@ -175,7 +175,7 @@ pub fn run(verb: &Verb, elsewhere: Error, context: &mut Context<'_>) -> Result<E
             let engine = docker.address().to_owned();
             return Err(Error::Remote(RemoteError::CannotRun {
                 engine,
-                why: format!("`{}` is not there any more", path.display()),
+                why: format!("`{}` no longer exists", path.display()),
             }));
         }
     }
@@ -230,7 +230,8 @@ fn order(luggage: Luggage, verb: &Verb, target: &str, context: &Context<'_>) -> 
     })
 }
 
-/// Copies the snapshots that the verb left in the remote `folder` into the same folder here; each is verified before it is
+/// Copies the snapshots that the verb left in the remote `folder` into the same folder here; each is verified before it
+/// is
 /// listed.
 fn bring_home(ran: &Ran<'_>, folder: &Path, seat: &mut Seat<'_>) -> Result<()> {
     let store = Store::new(folder);

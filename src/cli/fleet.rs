@@ -25,7 +25,7 @@ const LOOK: Duration = Duration::from_millis(20);
 
 /// Which instances of the config file.
 #[derive(Args, Clone, Debug)]
-#[command(next_help_heading = "Many instances")]
+#[command(next_help_heading = "Multiple instances")]
 pub struct FleetArgs {
     /// Select this instance of the config file (can be repeated)
     #[arg(hide_short_help = true, long = "instance", value_name = "NAME")]
@@ -36,7 +36,7 @@ pub struct FleetArgs {
 
 /// The same for verbs whose `--instance` is something else.
 #[derive(Args, Clone, Debug)]
-#[command(next_help_heading = "Many instances")]
+#[command(next_help_heading = "Multiple instances")]
 pub struct GroupArgs {
     /// Select the instances of this group of the config file (can be repeated)
     #[arg(hide_short_help = true, long = "instance-group", value_name = "NAME")]
@@ -217,7 +217,7 @@ fn own_words(typed: impl Iterator<Item = OsString>) -> Result<Vec<OsString>> {
             return Err(Error::Input(InputError::NotFor {
                 option: "`-`".into(),
                 subject: "several instances".into(),
-                why: "they cannot read the same standard input; name a file".into(),
+                why: "they cannot share standard input; use a file".into(),
             }));
         }
         let (name, value) = text.split_once('=').map_or((&*text, false), |(name, _)| (name, true));
@@ -236,7 +236,7 @@ impl<'c> Run<'c> {
     fn begin(name: &str, words: &[OsString], more: &[&str], asked: &str, crew: &'c Crew) -> Result<Begun<'c>> {
         let begun = Instant::now();
         if crew.stopped.load(Ordering::SeqCst) {
-            let document = json!({"error": {"message": "interrupted before it began", "hint": null}});
+            let document = json!({"error": {"message": "interrupted before it started", "hint": null}});
             let (name, took) = (name.to_owned(), Duration::ZERO);
             return Ok(Begun::Ended(Ended { name, exit: Exit::Interrupted, took, document, story: String::new() }));
         }
@@ -290,7 +290,7 @@ impl<'c> Run<'c> {
         let exit = status.code().and_then(Exit::of).unwrap_or(Exit::Failed);
         let story = self.story.join().unwrap_or_default();
         let document = serde_json::from_str(&text).unwrap_or_else(|_| {
-            let last = story.lines().last().unwrap_or("it ended without a word");
+            let last = story.lines().last().unwrap_or("it exited without a message");
             json!({"error": {"message": last, "hint": null}})
         });
         Ok(Ended { name: self.name, exit, took: self.begun.elapsed(), document, story })
@@ -320,7 +320,8 @@ impl Watch<'_> {
     }
 }
 
-/// Runs `work` on all `items`, `parallel` at a time, and returns the results in the order of the items; `watch` is called
+/// Runs `work` on all `items`, `parallel` at a time, and returns the results in the order of the items; `watch` is
+/// called
 /// meanwhile.
 fn side_by_side<T: Send, R: Send>(
     items: Vec<T>,

@@ -15,7 +15,7 @@ use crate::schema::{self, Release};
 
 #[derive(Args, Debug)]
 pub struct InitArgs {
-    /// Create the instance here: a new or empty folder, or mysql://user@host/database of an empty database
+    /// Create the instance in a new or empty folder, or in an empty database: mysql://user@host/database
     place: String,
     /// Set the release of the schema; a newer server migrates it [default: the newest]
     #[arg(long, value_name = "RELEASE")]
@@ -28,7 +28,7 @@ pub struct InitArgs {
     /// Set the server's time zone, such as Europe/Berlin
     #[arg(long, value_name = "ZONE")]
     timezone: Option<String>,
-    /// Check place, release and password, without creating anything
+    /// Check location, release and password, without creating anything
     #[arg(short = 'n', long)]
     dry_run: bool,
 }
@@ -83,7 +83,7 @@ pub fn run(args: &InitArgs, context: &mut Context<'_>) -> Result<Exit> {
     context.ui.result(&document, || {
         let user = match &args.admin {
             Some(name) => format!("user `{name}`"),
-            None => "no user yet: the server asks for one on its setup page".into(),
+            None => "no user yet: create one on the setup page of the web UI".into(),
         };
         format!("created {what}: {engine}, release {}, {user}", new.release)
     })?;

@@ -101,7 +101,7 @@ pub struct Global {
         conflicts_with = "docker_host"
     )]
     docker_context: Option<String>,
-    /// Set where snapshots are kept: a folder, s3://BUCKET/PREFIX, az://, gs://, webdav(s)://; separate several with
+    /// Set where snapshots are stored: a folder, s3://BUCKET/PREFIX, az://, gs://, webdav(s)://; separate several with
     /// commas or repeat the option [default: /var/lib/kumadb/snapshots as root, else ~/.local/share/kumadb/snapshots]
     #[arg(
         long,
@@ -123,7 +123,7 @@ pub struct Global {
         value_name = "FILE"
     )]
     config: Option<PathBuf>,
-    /// Run this kumadb on the remote host, if its architecture differs: a Linux executable
+    /// Use this Linux build of kumadb on a remote host with a different architecture
     #[arg(
         long,
         global = true,
@@ -155,7 +155,7 @@ pub struct Global {
     /// Show detailed progress
     #[arg(short, long, global = true, hide_short_help = true)]
     verbose: bool,
-    /// Write questions to stdout and read the answers from stdin: how one kumadb asks through another
+    /// Write confirmation prompts to stdout and read the answers from stdin (for a parent kumadb process)
     #[arg(long, global = true, hide = true)]
     asked_by_parent: bool,
     /// Print help (-h: short, --help: full)
@@ -187,7 +187,7 @@ enum Verb {
     Doctor(doctor::DoctorArgs),
     /// Check the web UI, /metrics and badges
     Probe(probe::ProbeArgs),
-    /// Send a heartbeat of a push monitor
+    /// Send a heartbeat to a push monitor
     Push(push::PushArgs),
     /// Manage users, passwords and 2FA
     #[command(subcommand, visible_alias = "users")]
@@ -211,7 +211,7 @@ enum Verb {
     Vacuum(vacuum::VacuumArgs),
     /// Query the database, or change rows safely
     Sql(sql::SqlArgs),
-    /// Restart the server and verify that it is up
+    /// Restart the server and verify that it is running
     Restart(restart::RestartArgs),
     /// Show or follow the server's log
     Logs(restart::LogsArgs),

@@ -74,7 +74,9 @@ impl Saved {
             serde_json::from_str(&text).map_err(|error| wrong(format!("is not a complete plan: {error}")))?;
         match saved.kumadb_plan {
             FORM => Ok(Some(saved)),
-            other => Err(wrong(format!("is a plan of form {other}, this kumadb reads {FORM}: make it again"))),
+            other => Err(wrong(format!(
+                "has plan format version {other}, but this kumadb supports version {FORM}; create the plan again"
+            ))),
         }
     }
 }

@@ -122,7 +122,7 @@ impl AddressArgs {
             }
         }
         other.ok_or_else(|| {
-            let hint = Hint::advice("see `kumadb status` and `kumadb logs`, or give another address with `--url`");
+            let hint = Hint::advice("see `kumadb status` and `kumadb logs`, or set another URL with `--url`");
             no_answer("any address", &silent.join("; "), hint)
         })
     }
@@ -136,7 +136,7 @@ fn no_answer(place: &str, why: &str, hint: Hint) -> Error {
 fn places(instance: &Instance) -> Result<Vec<(String, &'static str)>> {
     let Some(server) = &instance.container else {
         let hint = Hint::command("--url http://HOST:3001");
-        return Err(no_answer(&format!("`{}`", instance.name), "no container, so its address is unknown", hint));
+        return Err(no_answer(&format!("`{}`", instance.name), "no container found, so its URL is unknown", hint));
     };
     let name = server.name();
     let place = format!("container `{name}`");
@@ -145,7 +145,7 @@ fn places(instance: &Instance) -> Result<Vec<(String, &'static str)>> {
         Life::Paused => Err(no_answer(&place, "it is paused", Hint::command(format!("docker unpause {name}")))),
         Life::Running | Life::Restarting => match server.addresses()? {
             found if found.is_empty() => {
-                let why = "it publishes no port and has no address that this machine can reach";
+                let why = "it publishes no port and has no IP address that this machine can reach";
                 Err(no_answer(&place, why, Hint::command("--url http://HOST:3001")))
             }
             found => Ok(found),
@@ -321,9 +321,11 @@ fn text(face: &Face, how: &str, checks: &[Check], differing: Option<&Differing>)
     }
     if !unchecked.is_empty() {
         let names = unchecked.iter().map(|(id, path)| format!("`{path}` ({id})"));
+        let verb = if unchecked.len() == 1 { "is" } else { "are" };
         text.push_str(&format!(
-            "\n\n{} not checked by the server: {}\n  added while the server ran (kumadb restart), or not started yet: after a \
-             start they begin one by one, up to a second each",
+            "\n\n{} {verb} not being checked by the server: {}\n  monitors were added while the server was running \
+             (kumadb restart), or have not started yet (after a start, the server starts one monitor after another, \
+             at most one second each)",
             counted(unchecked.len(), "active monitor"),
             listed(names)
         ));

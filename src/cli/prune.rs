@@ -21,14 +21,14 @@ pub struct PruneArgs {
     /// Prune only snapshots of this instance
     #[arg(long, value_name = "NAME", conflicts_with_all = ["groups", "all"])]
     instance: Option<String>,
-    /// Prune only snapshots of the target instance, by its policy in the config file if no rule is given [default with
-    /// -t]
+    /// Prune only snapshots of the target instance; without --keep options, use its retention policy from the config
+    /// file [default with -t]
     #[arg(long, conflicts_with = "instance")]
     own: bool,
-    /// Prune undo snapshots instead of backups, by `[undo]` of the config file if no rule is given
+    /// Prune undo snapshots instead of backups; without --keep options, use `[undo]` of the config file
     #[arg(long, conflicts_with = "raw")]
     undo: bool,
-    /// Prune raw copies of unreadable databases, too; they are kept otherwise
+    /// Also prune raw copies of unreadable databases, which are otherwise kept
     #[arg(long)]
     raw: bool,
     /// Show what would be deleted, without deleting anything
@@ -158,7 +158,7 @@ pub fn run(args: &PruneArgs, context: &mut Context<'_>) -> Result<Exit> {
             lines.push(table(&pruning, several));
         }
         lines.extend(leftovers.iter().map(|place| format!("left by an interrupted run: {place}")));
-        let words = "incomplete: another run may be storing it; deleted when it is a day old";
+        let words = "incomplete: another run may be storing it; it is deleted after 24 hours";
         lines.extend(young.iter().map(|place| format!("{words}: {place}")));
         let sum = format!("{} ({})", counted(removed, "snapshot"), bytes(pruning.bytes()));
         lines.push(match (removed, args.dry_run) {

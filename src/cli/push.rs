@@ -29,7 +29,7 @@ pub struct PushArgs {
     /// Set the response time in milliseconds
     #[arg(long, value_name = "MS", value_parser = ping)]
     ping: Option<f64>,
-    /// Wait until the heartbeat is in the database, and show it: 10s, 1m
+    /// Wait up to this long for the heartbeat to appear in the database, and show it: 10s, 1m
     #[arg(long, value_name = "DURATION", value_parser = duration, num_args = 0..=1, default_missing_value = "10s")]
     wait_beats: Option<Duration>,
     /// Check monitor and server, without sending the heartbeat
@@ -142,7 +142,9 @@ fn tell(
         }
     })?;
     if let Some(None) = beat {
-        context.ui.warn(&format!("the heartbeat is not in the database; does {address} belong to this database?"));
+        context
+            .ui
+            .warn(&format!("the heartbeat is not in the database; does the server at {address} use this database?"));
         return Ok(Exit::Partial);
     }
     Ok(Exit::Done)

@@ -38,8 +38,8 @@ pub fn run(args: &RecoverArgs, context: &mut Context<'_>) -> Result<Exit> {
         }
         Resumed::Undone(record, changed) => {
             let how = match changed {
-                true => "the database is as it was before",
-                false => "nothing had been changed",
+                true => "the database is unchanged",
+                false => "nothing was changed",
             };
             let document = json!({"verb": record.verb, "ended": "rolled_back", "changed": changed});
             (document, format!("rolled back `{}`: {how}", record.verb), run::Outcome::default())
@@ -53,9 +53,9 @@ pub fn run(args: &RecoverArgs, context: &mut Context<'_>) -> Result<Exit> {
 fn foresee(foreseen: Foreseen, context: &mut Context<'_>) -> Result<Exit> {
     let (verb, would, what) = match &foreseen {
         Foreseen::Verify(record) => {
-            (Some(&record.verb), "verify", "be finished, or rolled back if the server is not up")
+            (Some(&record.verb), "verify", "be finished, or rolled back if the server is not running")
         }
-        Foreseen::Finish(record) => (Some(&record.verb), "finish", "be finished: only its snapshot is missing"),
+        Foreseen::Finish(record) => (Some(&record.verb), "finish", "be finished: only its snapshot is not stored yet"),
         Foreseen::RollBack(record) => (Some(&record.verb), "roll_back", "be rolled back"),
         Foreseen::Pack(_) => (None, "store", ""),
     };

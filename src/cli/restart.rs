@@ -21,7 +21,7 @@ pub struct RestartArgs {
     /// Set the shutdown timeout, at least 60s
     #[arg(long, value_name = "DURATION", value_parser = duration, default_value = "60s")]
     grace: Duration,
-    /// Set how long to wait until the server is up and writes a heartbeat
+    /// Set how long to wait for the server to start and write a heartbeat
     #[arg(long, value_name = "DURATION", value_parser = duration, default_value = "3m")]
     deadline: Duration,
 }

@@ -25,7 +25,7 @@ pub struct SalvageArgs {
     /// Create this new database; it must not exist
     #[arg(long, value_name = "NEW.DB", required_unless_present = "dry_run")]
     to: Option<PathBuf>,
-    /// Set the release of the server, if it cannot be recognised
+    /// Set the release of the server, if it cannot be detected
     #[arg(long, value_name = "RELEASE")]
     release: Option<Release>,
     /// Show what can be recovered, without writing a new database
@@ -130,12 +130,10 @@ pub fn salvaged_text(salvaged: &Salvaged) -> String {
     });
     match salvaged.list {
         List::Whole => {}
-        List::InPart => text.push(
-            "the list of tables is damaged; the missing tables were recognised by the shape of their rows".into(),
-        ),
-        List::Lost => {
-            text.push("the list of tables is lost; all tables were recognised by the shape of their rows".into())
+        List::InPart => {
+            text.push("the list of tables is damaged; the missing tables were detected by their row format".into())
         }
+        List::Lost => text.push("the list of tables is lost; all tables were detected by their row format".into()),
     }
     if !salvaged.broken_indexes.is_empty() {
         text.push(format!("{} damaged and rebuilt", counted(salvaged.broken_indexes.len(), "index")));

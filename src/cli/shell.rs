@@ -24,10 +24,10 @@ pub struct CompletionsArgs {
 
 #[derive(Args, Debug)]
 pub struct ManArgs {
-    /// Print the page of this command, such as `backup create` [default: kumadb itself]
+    /// Print the manual page of this command, such as `backup create` [default: kumadb itself]
     #[arg(value_name = "COMMAND", conflicts_with = "output")]
     verb: Vec<String>,
-    /// Write the pages of all commands to this folder
+    /// Write the manual pages of all commands to this folder
     #[arg(short, long, value_name = "DIR")]
     output: Option<PathBuf>,
 }

@@ -15,7 +15,7 @@ use crate::value::local_time;
 
 #[derive(Args, Debug)]
 pub struct ShowArgs {
-    /// Select the snapshot: an id or its beginning, a path, or `latest`
+    /// Select the snapshot: an id or an id prefix, a path, or `latest`
     pub snapshot: String,
     /// List the monitors in it; reads the whole archive
     #[arg(long)]

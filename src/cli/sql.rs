@@ -42,10 +42,10 @@ pub struct SqlArgs {
     /// Write the rows to this new file (mode 0600)
     #[arg(short, long, value_name = "FILE", conflicts_with = "change")]
     pub output: Option<PathBuf>,
-    /// Change rows: preview, confirmation, snapshot, one transaction
+    /// Change rows, with a preview, a confirmation prompt, a snapshot and one transaction
     #[arg(long = "write")]
     pub change: bool,
-    /// With --write: continue although doctor reports new findings
+    /// With --write: continue even if doctor reports new findings
     #[arg(long, requires = "change")]
     allow_findings: bool,
     #[command(flatten)]
@@ -119,7 +119,8 @@ fn ask(args: &SqlArgs, statements: &[String], instance: &Instance, context: &mut
     }
 }
 
-/// Fails unless `statement` is a query. The engine refuses writes to the database; this refuses what would write to other
+/// Fails unless `statement` is a query. The engine refuses writes to the database; this refuses what would write to
+/// other
 /// places, such as files of the server, or checkpoint.
 fn check_question(statement: &str, engine: EngineKind) -> Result<()> {
     const QUESTIONS: [&str; 7] = ["SELECT", "WITH", "VALUES", "EXPLAIN", "SHOW", "DESCRIBE", "DESC"];

@@ -23,7 +23,7 @@ use crate::value::{local_time, shown_time, utc_time};
 pub struct StatusArgs {
     #[command(flatten)]
     fleet: FleetArgs,
-    /// Warn when the newest backup is older: 26h, 7d [default: twice the job interval, else 7d]
+    /// Warn when the newest backup is older than this, for example 26h or 7d [default: twice the job interval, else 7d]
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     max_age: Option<Duration>,
 }

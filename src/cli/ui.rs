@@ -37,7 +37,8 @@ pub struct Ui {
 }
 
 impl Ui {
-    /// From the options. From here on SIGINT, SIGTERM and SIGHUP (a lost terminal) only set a flag, which is checked between
+    /// From the options. From here on SIGINT, SIGTERM and SIGHUP (a lost terminal) only set a flag, which is checked
+    /// between
     /// two steps.
     ///
     /// # Errors
@@ -245,7 +246,10 @@ impl Ui {
                 let signal = || signal.load(Ordering::SeqCst) as i32;
                 prompt::unseen(&format!("passphrase of {of}"), &signal).map(Secret::new)
             }
-            false => Err(Error::Snapshot(SnapshotError::Key { archive: of.to_owned(), why: "it takes a passphrase" })),
+            false => Err(Error::Snapshot(SnapshotError::Key {
+                archive: of.to_owned(),
+                why: "it is encrypted with a passphrase",
+            })),
         }
     }
 
@@ -325,7 +329,8 @@ fn columns(headers: &[String], rows: &[Vec<String>], numeric: &[bool]) -> String
     text
 }
 
-/// Makes a signal only set a flag: its number. A second one ends the process as usual; then the next run finds the journal.
+/// Makes a signal only set a flag: its number. A second one ends the process as usual; then the next run finds the
+/// journal.
 fn note_signal(number: i32, note: &Arc<AtomicUsize>) -> std::io::Result<()> {
     let armed = Arc::new(AtomicBool::new(false));
     signal_hook::flag::register_conditional_default(number, armed.clone())?;

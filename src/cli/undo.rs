@@ -24,7 +24,7 @@ use crate::value::local_time;
 
 #[derive(Args, Debug)]
 pub struct UndoArgs {
-    /// Select the undo snapshot by id or its beginning, see `kumadb backup list --undo` [default: the newest change]
+    /// Select the undo snapshot by id or id prefix, see `kumadb backup list --undo` [default: the newest change]
     id: Option<String>,
     /// Restore only the configuration, even if heartbeats were deleted
     #[arg(long)]
@@ -142,7 +142,8 @@ fn list(stores: &Stores, instance: &Instance, context: &mut Context<'_>) -> Resu
     Ok(all)
 }
 
-/// Where the newest undo snapshot is by the note in the data folder, when that is none of the stores and it was not found.
+/// Where the newest undo snapshot is by the note in the data folder, when that is none of the stores and it was not
+/// found.
 /// Only a message says so: the note may be anybody's.
 fn unsearched(stores: &Stores, all: &[&Manifest], instance: &Instance) -> Result<Option<LastUndo>> {
     let Some(last) = run::read_last_undo(instance) else { return Ok(None) };
@@ -188,7 +189,8 @@ fn tell_of_lost(way: &Way, undone: &[&Manifest], args: &UndoArgs, context: &mut 
     let verbs: Vec<String> = of_history.map(|one| format!("`{}`", one.reason)).collect();
     if !verbs.is_empty() {
         context.ui.warn(&format!(
-            "undo snapshot `{}` contains only the configuration: what {} has changed in the history since is not undone",
+            "undo snapshot `{}` contains only the configuration: what {} has changed in the history since is not \
+             undone",
             way.held.manifest.id,
             verbs.join(", ")
         ));
@@ -243,7 +245,8 @@ fn carry_out(
     });
     let lost = match way.kept.is_empty() {
         true => format!(
-            "heartbeats since {created} will be lost: the whole database is restored (to keep the history: --config-only)"
+            "heartbeats since {created} will be lost: the full database is restored (to keep the history: \
+             --config-only)"
         ),
         false => String::new(),
     };

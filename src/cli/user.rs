@@ -25,7 +25,7 @@ pub enum UserVerb {
     List(ListArgs),
     /// Add a user
     Add(AddArgs),
-    /// Reset the password of a user, and end its sessions
+    /// Reset a user's password and end their sessions
     Password(PasswordVerb),
     /// Rename a user
     Rename(RenameArgs),
@@ -160,7 +160,7 @@ fn list(args: &ListArgs, config: &Config, context: &mut Context<'_>) -> Result<E
             vec![id, name(user).to_owned(), active, twofa, owned(user).to_string()]
         };
         let around = |table| match users {
-            [] => "no users yet: the server asks for one on its setup page".into(),
+            [] => "no users yet: create one on the setup page of the web UI".into(),
             _ => table,
         };
         args.format.text(&["id", "name", "active", "2fa", "monitors"], users.iter().map(line).collect(), around)
@@ -194,7 +194,7 @@ fn sign_out(args: &SignOutArgs, instance: &Instance, config: &Config, context: &
             plan.insert("setting", subject, row);
         }
     }
-    let said = "all sessions ended: every user has to log in again".to_owned();
+    let said = "signed out all users".to_owned();
     Change { verb: "user sign-out", plan, said }.write(&args.write, instance, config, context)
 }
 
@@ -217,7 +217,8 @@ fn new_password(args: &PasswordArgs, name: &str, context: &mut Context<'_>) -> R
 /// The problems with the name of a new user.
 fn check_new(name: &str, instance: &Instance, config: &Config) -> Result<()> {
     let taken = config.rows("user").iter().any(|row| row.text("username") == Some(name));
-    let taken = taken.then(|| Problem::new("user name", format!("`{name}` is taken")).command("kumadb user list"));
+    let taken =
+        taken.then(|| Problem::new("user name", format!("`{name}` already exists")).command("kumadb user list"));
     let problems: Vec<Problem> = init::check_name(name, instance.engine()).into_iter().chain(taken).collect();
     input(if problems.is_empty() { Ok(()) } else { Err(problems) })
 }

@@ -21,7 +21,7 @@ pub struct VacuumArgs {
     /// SQLite: only release free pages, all or this many, without rewriting the file
     #[arg(long, value_name = "PAGES", num_args = 0..=1, default_missing_value = "0", conflicts_with = "auto_vacuum")]
     incremental: Option<u32>,
-    /// SQLite: set what happens to pages that become free
+    /// SQLite: set how free pages are handled
     #[arg(long, value_name = "MODE")]
     auto_vacuum: Option<Mode>,
     /// MariaDB: rewrite these tables [default: those with much free space]
@@ -33,11 +33,11 @@ pub struct VacuumArgs {
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum Mode {
-    /// Keep them in the file and reuse them
+    /// Keep free pages in the file and reuse them
     None,
     /// Truncate the file at every commit
     Full,
-    /// Truncate the file when the server or --incremental does it
+    /// Truncate the file only when the server or --incremental requests it
     Incremental,
 }
 

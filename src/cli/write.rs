@@ -39,10 +39,10 @@ pub struct WriteArgs {
     /// Set the shutdown timeout, at least 60s
     #[arg(long, hide_short_help = true, value_name = "DURATION", value_parser = duration, default_value = "60s")]
     grace: Duration,
-    /// Set how long to wait until the server is up, before rolling back
+    /// Set how long to wait for the server to start before rolling back
     #[arg(long, hide_short_help = true, value_name = "DURATION", value_parser = duration, default_value = "3m")]
     deadline: Duration,
-    /// Write to a release with unknown migrations
+    /// Write to a database even if kumadb does not know its migrations
     #[arg(long, hide_short_help = true)]
     allow_unknown_release: bool,
 }

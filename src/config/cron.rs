@@ -5,7 +5,8 @@ use chrono_tz::Tz;
 use croner::Cron;
 use croner::parser::{CronParser, Seconds, Year};
 
-/// A cron expression in a time zone, with the meaning that the server gives it in maintenance windows (croner, in 2.5.3).
+/// A cron expression in a time zone, with the meaning that the server gives it in maintenance windows (croner, in
+/// 2.5.3).
 #[derive(Clone, Debug)]
 pub struct When {
     cron: Cron,
@@ -20,7 +21,8 @@ impl When {
     pub fn parse(text: &str, zone: Tz) -> Result<When, String> {
         if reads_differently(text) {
             return Err(format!(
-                "`{text}`: `?`, `W` and a weekday's `L` mean something else to the server; `FRI#L` is the last Friday"
+                "`{text}`: the server interprets `?`, `W` and `L` after a weekday differently; for the last Friday, \
+                 write `FRI#L`"
             ));
         }
         let parser = CronParser::builder().seconds(Seconds::Optional).year(Year::Disallowed).build();
@@ -40,7 +42,8 @@ impl When {
     }
 }
 
-/// Whether it uses syntax that the server reads differently or not at all: croner 8.1 takes `?` for the time of its start, does
+/// Whether it uses syntax that the server reads differently or not at all: croner 8.1 takes `?` for the time of its
+/// start, does
 /// not support `15W`, and reads `5L` as every Friday (in 2.5.3).
 fn reads_differently(text: &str) -> bool {
     let mut fields = text.split_whitespace().rev();

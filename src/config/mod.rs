@@ -231,7 +231,7 @@ impl Reader {
     fn tables<'n>(&mut self, root: &'n Node, section: &str) -> Vec<(&'n str, &'n Node)> {
         let Some(node) = root.find(section) else { return Vec::new() };
         let Data::Map(entries) = &node.data else {
-            self.wrong(node, format!("`{section}` must be tables: [{section}.NAME]"));
+            self.wrong(node, format!("`{section}` must contain tables: [{section}.NAME]"));
             return Vec::new();
         };
         let plain = |name: &str| name.chars().all(|c| c.is_alphanumeric() || "-_".contains(c)) && !name.is_empty();
@@ -239,9 +239,9 @@ impl Reader {
         for Entry { key, value, at } in entries {
             match (&value.data, plain(key)) {
                 (Data::Map(_), true) => found.push((key.as_str(), value)),
-                (Data::Map(_), false) => {
-                    self.problems.push((at.clone(), format!("`{key}` is no name: letters, digits, `-` and `_`")))
-                }
+                (Data::Map(_), false) => self
+                    .problems
+                    .push((at.clone(), format!("`{key}` is not a valid name; allowed: letters, digits, `-` and `_`"))),
                 _ => self.wrong(value, format!("`{section}.{key}` must be a table")),
             }
         }
@@ -253,7 +253,7 @@ impl Reader {
         match node.text().filter(|text| !text.is_empty()) {
             Some(text) => Some(text.to_owned()),
             None => {
-                self.wrong(node, format!("`{key}` must be a text, not {}", node.noun()));
+                self.wrong(node, format!("`{key}` must be a string, not {}", node.noun()));
                 None
             }
         }
@@ -275,7 +275,7 @@ impl Reader {
         let file_key = format!("{key}_file");
         match (table.find(key), table.find(&file_key)) {
             (Some(_), Some(node)) => {
-                self.wrong(node, format!("`{key}` and `{file_key}` say the same thing twice"));
+                self.wrong(node, format!("`{key}` and `{file_key}` set the same value; use only one of them"));
                 None
             }
             (Some(_), None) => self.text(table, key).map(|text| Text::Here(Secret::new(text))),
@@ -290,7 +290,7 @@ impl Reader {
             _ => None,
         };
         texts.unwrap_or_else(|| {
-            self.wrong(node, format!("`{key}` must be a list of texts: [\"…\"]"));
+            self.wrong(node, format!("`{key}` must be a list of strings: [\"…\"]"));
             Vec::new()
         })
     }
@@ -311,7 +311,7 @@ impl Reader {
         match &node.data {
             Data::Int(n) if *n > 0 => n.unsigned_abs(),
             _ => {
-                self.wrong(node, format!("`{key}` must be a number, 1 for every run"));
+                self.wrong(node, format!("`{key}` must be a number; 1 selects every run"));
                 0
             }
         }
@@ -333,7 +333,7 @@ impl Reader {
             None => {
                 self.wrong(
                     node,
-                    format!("`{key}` must be a duration such as \"30s\", \"5m\" or \"1h\", at most a week"),
+                    format!("`{key}` must be a duration such as \"30s\", \"5m\" or \"1h\", at most one week"),
                 );
                 default
             }
@@ -349,7 +349,7 @@ impl Reader {
                 .map(|section| section.entries().iter().map(|entry| entry.key.as_str()).collect())
                 .unwrap_or_default();
             for (name, item) in names.iter().zip(node.list()).filter(|(name, _)| !known.contains(&name.as_str())) {
-                self.wrong(item, format!("there is no `[{key}.{name}]`{}", did_you_mean(name, &known)));
+                self.wrong(item, format!("there is no section `[{key}.{name}]`{}", did_you_mean(name, &known)));
             }
         }
         names
@@ -379,7 +379,7 @@ impl Reader {
         }
         let (docker_host, context) = (self.text(table, "docker_host"), self.text(table, "context"));
         if let (Some(_), Some(_), Some(node)) = (&docker_host, &context, table.find("context")) {
-            self.wrong(node, "`docker_host` and `context` name two engines");
+            self.wrong(node, "`docker_host` and `context` cannot both be set");
         }
         Some(Target {
             docker_host,
@@ -400,7 +400,7 @@ impl Reader {
         let policy = config.policies.get(&name).copied();
         if let (None, Some(node)) = (policy, table.find(key)) {
             let known: Vec<&str> = config.policies.keys().map(String::as_str).collect();
-            self.wrong(node, format!("there is no `[policies.{name}]`{}", did_you_mean(&name, &known)));
+            self.wrong(node, format!("there is no section `[policies.{name}]`{}", did_you_mean(&name, &known)));
         }
         policy
     }
@@ -411,7 +411,7 @@ impl Reader {
             None => Tz::UTC,
             Some(text) => text.parse().unwrap_or_else(|_| {
                 if let Some(node) = table.find("timezone") {
-                    self.wrong(node, format!("`{text}` is no time zone such as Europe/Berlin"));
+                    self.wrong(node, format!("`{text}` is not a valid time zone; example: Europe/Berlin"));
                 }
                 Tz::UTC
             }),
@@ -426,10 +426,10 @@ impl Reader {
         let instances = self.names(table, "instances", root);
         let stores = self.names(table, "stores", root);
         if instances.is_empty() {
-            self.wrong(table.find("instances").unwrap_or(table), "`instances` names none");
+            self.wrong(table.find("instances").unwrap_or(table), "`instances` is empty");
         }
         if stores.is_empty() && (table.find("stores").is_some() || config.stores.is_empty()) {
-            self.wrong(table.find("stores").unwrap_or(table), "`stores` names none");
+            self.wrong(table.find("stores").unwrap_or(table), "`stores` is empty");
         }
         let retention = self.policy_of(table, "retention", config);
         let (encrypt_to, recipients_file) = (self.texts(table, "encrypt_to"), self.path(table, "recipients_file"));
@@ -476,7 +476,7 @@ impl Reader {
             if let Some(other) = jobs[..at].iter().find(taken) {
                 let table = root.find("jobs").and_then(|jobs| jobs.find(&job.name));
                 let node = table.and_then(|table| table.find("metrics")).unwrap_or(root);
-                self.wrong(node, format!("job `{}` writes its metrics into the same file", other.name));
+                self.wrong(node, format!("job `{}` writes its metrics to the same file", other.name));
             }
         }
     }

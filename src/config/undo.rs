@@ -24,7 +24,7 @@ impl Reader {
             match table.find(key).map(|node| (node, &node.data)) {
                 None => {}
                 Some((_, Data::Int(n))) if *n > 0 => *at = n.unsigned_abs(),
-                Some((node, _)) => self.wrong(node, format!("`{key}` must be a number from 1 on")),
+                Some((node, _)) => self.wrong(node, format!("`{key}` must be a number of at least 1")),
             }
         }
         let texts: [(&str, &mut u64, Parse); 2] =

@@ -51,7 +51,7 @@ impl Docker {
         let found = match self.block(self.client.get_container_archive_info(&container.id, Some(options))) {
             Ok(found) => found,
             Err(error) if status(&error) == Some(404) => return Ok(None),
-            Err(error) => return Err(self.failed("look into", &container.name, &error)),
+            Err(error) => return Err(self.failed("access", &container.name, &error)),
         };
         let time = found.modification_time.and_then(|time| DateTime::parse_from_rfc3339(&time).ok());
         Ok(Some(Stat {
@@ -61,7 +61,8 @@ impl Docker {
         }))
     }
 
-    /// Whether the folder `inside` of `container` is the local folder `here`: both were modified at the same nanosecond.
+    /// Whether the folder `inside` of `container` is the local folder `here`: both were modified at the same
+    /// nanosecond.
     /// Without that information, the engine's statement is trusted.
     pub fn shares(&self, container: &Container, inside: &Path, here: &Path) -> bool {
         (0..LOOKS).any(|_| {
@@ -76,7 +77,8 @@ impl Docker {
         })
     }
 
-    /// Unpacks `tar` (plain or gzip) in the folder `at` of `container`. Files for a volume must be unpacked inside it: Podman
+    /// Unpacks `tar` (plain or gzip) in the folder `at` of `container`. Files for a volume must be unpacked inside it:
+    /// Podman
     /// ignores volumes below `at`. `progress` gets the bytes sent and the total; its error ends the transfer.
     pub fn put(
         &self,
@@ -101,8 +103,8 @@ impl Docker {
         };
         match sent {
             Some(Err(error)) => Err(self.failed("put files into", &container.name, &error)),
-            None => Err(failed("it took longer than a day")),
-            Some(Ok(())) if unread.load(Ordering::Relaxed) => Err(failed("they cannot be read")),
+            None => Err(failed("it took longer than 24 hours")),
+            Some(Ok(())) if unread.load(Ordering::Relaxed) => Err(failed("the files cannot be read")),
             Some(Ok(())) => Ok(()),
         }
     }

@@ -91,7 +91,7 @@ impl Endpoint {
         };
         let way = match scheme {
             "unix" if !rest.is_empty() => Ok(Way::Unix(rest.into())),
-            "unix" => Err("it names no socket"),
+            "unix" => Err("the path of the socket is missing"),
             "tcp" | "http" | "https" => {
                 let tls = match scheme {
                     "https" => Some(tls.unwrap_or_else(|| TlsFiles::of(Path::new(""), true))),
@@ -105,7 +105,7 @@ impl Endpoint {
                 })
             }
             "ssh" => login(rest).map(Way::Ssh),
-            _ => Err("addresses of this kind are not supported"),
+            _ => Err("this scheme is not supported"),
         };
         let address = if address.contains("://") { address.to_owned() } else { format!("{scheme}://{rest}") };
         Ok(Endpoint { address, way: way.map_err(wrong)? })
@@ -135,11 +135,11 @@ fn login(text: &str) -> Result<Login, &'static str> {
         None => (None, place),
     };
     if user.is_some_and(|user| user.contains(':')) {
-        return Err("a password has no place in it; ssh uses keys, or asks");
+        return Err("it must not contain a password; ssh uses keys or a prompt");
     }
     let (host, port) = split_port(place)?;
     if host.starts_with('-') || user.is_some_and(|user| user.starts_with('-') || user.is_empty()) {
-        return Err("neither user nor host begins with `-`");
+        return Err("user and host must not begin with `-`");
     }
     let plain = |c: char| c.is_ascii_alphanumeric() || "/._-@:+,".contains(c);
     // The remote shell interprets it.
@@ -154,17 +154,17 @@ fn login(text: &str) -> Result<Login, &'static str> {
 fn split_port(place: &str) -> Result<(String, Option<u16>), &'static str> {
     let (host, port) = match place.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
         Some((host, "")) => (host, None),
-        Some((host, rest)) => (host, Some(rest.strip_prefix(':').ok_or("there is no port after the brackets")?)),
+        Some((host, rest)) => (host, Some(rest.strip_prefix(':').ok_or("the port after the brackets is missing")?)),
         None => match place.split_once(':') {
             Some((host, port)) => (host, Some(port)),
             None => (place, None),
         },
     };
     if host.is_empty() || host.contains(['/', '?', '#', '@']) {
-        return Err("it is no address such as unix:///var/run/docker.sock or tcp://host:2375");
+        return Err("it is not a valid URL such as unix:///var/run/docker.sock or tcp://host:2375");
     }
     let port =
-        port.map(|port| port.parse().ok().filter(|port| *port > 0).ok_or("the port is not a number up to 65535"));
+        port.map(|port| port.parse().ok().filter(|port| *port > 0).ok_or("the port must be a number up to 65535"));
     Ok((host.to_owned(), port.transpose()?))
 }
 

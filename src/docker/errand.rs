@@ -133,7 +133,7 @@ pub trait Console {
 impl Docker {
     /// The properties of this engine.
     pub fn engine(&self) -> Result<Engine> {
-        let found = self.block(self.client.info()).map_err(|error| self.failed("look at", "the engine", &error))?;
+        let found = self.block(self.client.info()).map_err(|error| self.failed("access", "the engine", &error))?;
         Ok(Engine {
             system: found.os_type.unwrap_or_else(|| "linux".into()),
             machine: match found.architecture.as_deref() {
@@ -182,9 +182,9 @@ impl Docker {
         let why = match errand.sockets.last() {
             Some(last) if refused.contains(last.as_str()) => {
                 let tried = errand.sockets.join("`, `");
-                format!("the socket of its engine is not at `{tried}`; `--remote-socket PATH` says where it is")
+                format!("no Docker socket found at `{tried}`; set its path with `--remote-socket PATH`")
             }
-            _ => format!("its container cannot be made: {refused}"),
+            _ => format!("cannot create its container: {refused}"),
         };
         Err(Error::Remote(RemoteError::CannotRun { engine: self.address().to_owned(), why }))
     }
@@ -231,7 +231,7 @@ impl Docker {
             Error::Docker(DockerError::Action {
                 act: "find",
                 container: name.clone(),
-                why: "it was removed at once".into(),
+                why: "it was removed immediately".into(),
             })
         };
         let container = self.block(self.inspect(&created.id))?.ok_or_else(gone)?;
@@ -250,7 +250,8 @@ impl Docker {
     /// Starts `container`, attaches `console`, and returns its exit code.
     ///
     /// # Errors
-    /// [`RemoteError::ConnectionLost`](crate::error::RemoteError::ConnectionLost) when the connection breaks: the job continues.
+    /// [`RemoteError::ConnectionLost`](crate::error::RemoteError::ConnectionLost) when the connection breaks: the job
+    /// continues.
     pub fn run_errand(&self, container: &Container, console: &mut dyn Console) -> Result<i64> {
         let failed = |act, error: &bollard::errors::Error| self.failed(act, &container.name, error);
         let lost = |why: String| {
@@ -282,7 +283,7 @@ impl Docker {
             let log = Box::pin(self.client.logs(&container.id, Some(log)));
             broken = self.follow(container, log, None, &mut heard, console);
         }
-        Err(lost(broken.err().unwrap_or_else(|| "it says nothing more, and has not ended".into())))
+        Err(lost(broken.err().unwrap_or_else(|| "it stopped responding, but has not exited".into())))
     }
 
     /// Forwards `output` beyond what was `heard`, and input of `console`, until the connection ends.

@@ -48,24 +48,27 @@ impl Fault {
         };
         if has("IDENTIFICATION HAS CHANGED") {
             return Fault::new(
-                "its host key is not the one that is known: another machine answers, or it was set up anew",
-                format!("if it was set up anew: ssh-keygen -R {known}, then `{ssh}`"),
+                "its host key does not match known_hosts: another machine answers, or the host was reinstalled",
+                format!("if the host was reinstalled, remove its old key: ssh-keygen -R {known}, then `{ssh}`"),
             );
         }
         if has("Host key verification failed") {
-            return Fault::new("its host key is unknown", format!("`{ssh}` once, and compare the key that it shows"));
+            return Fault::new(
+                "its host key is unknown",
+                format!("run `{ssh}` once, and compare the key that it shows"),
+            );
         }
         if let Some(line) = complaint.lines().find(|line| line.contains("Permission denied (")) {
             let methods = line.split_once('(').map_or("", |(_, rest)| rest.trim_end_matches(['.', ')']));
             return Fault::new(
-                format!("ssh is not let in ({methods})"),
-                format!("`{ssh}` must work: load the key with ssh-add, or put it there with ssh-copy-id{port} {place}"),
+                format!("ssh login failed: permission denied ({methods})"),
+                format!("`{ssh}` must work: load the key with ssh-add, or install it with ssh-copy-id{port} {place}"),
             );
         }
         if has("Could not resolve hostname") {
             return Fault::new(
                 format!("host name `{}` not found", login.host),
-                "is the name right? `getent hosts NAME`",
+                "check the host name: `getent hosts NAME`",
             );
         }
         if has("Connection refused") {
@@ -73,8 +76,11 @@ impl Fault {
         }
         if has("command not found") || has("docker: not found") {
             return Fault::new(
-                "there is no `docker` command on the far side",
-                format!("`{ssh} docker version` must work: put Docker's command line into the PATH that it has there"),
+                "`docker` not found on the remote host",
+                format!(
+                    "`{ssh} docker version` must work: install the Docker CLI on the remote host, in the PATH of ssh \
+                     sessions"
+                ),
             );
         }
         if has("permission denied") {
@@ -90,7 +96,7 @@ impl Fault {
             );
         }
         let last = complaint.lines().rev().map(str::trim).find(|line| !line.is_empty());
-        let why = last.unwrap_or("ssh ended without a word").trim_end_matches('.');
+        let why = last.unwrap_or("ssh exited without a message").trim_end_matches('.');
         Fault::new(why, format!("`{ssh} docker version` must work"))
     }
 
@@ -103,18 +109,20 @@ impl Fault {
         let why = reason(error);
         if why.contains("HTTP request to an HTTPS server") {
             return Fault::new(
-                "it speaks TLS there",
-                "DOCKER_TLS_VERIFY=1 and DOCKER_CERT_PATH=FOLDER, with ca.pem, cert.pem and key.pem in it",
+                "the port requires TLS",
+                "set DOCKER_TLS_VERIFY=1, and DOCKER_CERT_PATH to a folder with ca.pem, cert.pem and key.pem",
             );
         }
         let hint = match (&endpoint.way, io_error(error).map(io::Error::kind)) {
             (Way::Unix(_), Some(io::ErrorKind::PermissionDenied)) => {
-                "add yourself to the group `docker`, or run it as root"
+                "add your user to the group `docker`, or run kumadb as root"
             }
             (Way::Tcp { host, .. }, _) if crate::error::is_lookup(error) => {
-                return Fault::new(why, format!("is the name right? `getent hosts {host}`"));
+                return Fault::new(why, format!("check the host name: `getent hosts {host}`"));
             }
-            (Way::Tcp { .. }, _) => "does the engine listen on that port? on its machine: `ss -ltnp | grep dockerd`",
+            (Way::Tcp { .. }, _) => {
+                "check that the engine listens on that port; on its host: `ss -ltnp | grep dockerd`"
+            }
             _ => "is Docker running? `docker ps` must work for the same user",
         };
         Fault::new(why, hint)
@@ -126,18 +134,20 @@ fn of_tls(folder: &str, shown: bool, fault: &rustls::Error) -> Fault {
     match fault {
         InvalidCertificate(_) => Fault::new(
             tls::explain(fault),
-            format!("put the authority that signed it into `{folder}/ca.pem`, and use the name that it was signed for"),
+            format!(
+                "put the CA certificate that signed it into `{folder}/ca.pem`, and use the host name in the certificate"
+            ),
         ),
         AlertReceived(_) if shown => {
-            let why = format!("our certificate is not accepted there: {}", tls::explain(fault));
-            Fault::new(why, format!("cert.pem and key.pem in `{folder}` must be signed by the authority of the engine"))
+            let why = format!("the engine rejects our certificate: {}", tls::explain(fault));
+            Fault::new(why, format!("cert.pem and key.pem in `{folder}` must be signed by the CA of the engine"))
         }
         AlertReceived(_) => Fault::new(
-            "it wants a certificate of us, and there is none",
-            format!("put cert.pem and key.pem into `{folder}`, signed by the authority of the engine"),
+            "the engine requires a client certificate",
+            format!("put cert.pem and key.pem into `{folder}`, signed by the CA of the engine"),
         ),
-        InvalidMessage(_) => Fault::new("it does not speak TLS there", "leave out DOCKER_TLS_VERIFY and DOCKER_TLS"),
-        _ => Fault::new(tls::explain(fault), format!("look at the files in `{folder}`")),
+        InvalidMessage(_) => Fault::new("the port does not use TLS", "unset DOCKER_TLS_VERIFY and DOCKER_TLS"),
+        _ => Fault::new(tls::explain(fault), format!("check the files in `{folder}`")),
     }
 }
 

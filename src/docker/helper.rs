@@ -28,14 +28,16 @@ const GRACE: Duration = Duration::from_secs(120);
 
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// What the server does before it starts MariaDB (read in 2.0.2 and 2.5.3): creates the folder for the socket, owned by `node`.
+/// What the server does before it starts MariaDB (read in 2.0.2 and 2.5.3): creates the folder for the socket, owned by
+/// `node`.
 /// A socket left by a killed server would look ready, so it is removed.
 const PREPARE: &str = "run=/app/data/run
 [ -d $run ] || { mkdir $run && chmod 755 $run && { [ \"$(id -u)\" != 0 ] || chown 1000:1000 $run; }; } || exit
 rm -f $run/mariadb.sock $run/mysqld.pid
 exec \"$@\"";
 
-/// Creates the files of a new MariaDB, as the server does at its first start (read in 2.0.2 and 2.5.3), and continues with
+/// Creates the files of a new MariaDB, as the server does at its first start (read in 2.0.2 and 2.5.3), and continues
+/// with
 /// [`PREPARE`]. Without a network its own name cannot be resolved, which `--force` permits: the accounts are local.
 const INSTALL: &str = "data=/app/data/mariadb
 mkdir -p $data && chmod 755 $data && { [ \"$(id -u)\" != 0 ] || chown 1000:1000 $data; } || exit
@@ -60,7 +62,8 @@ struct Data {
     binds: Option<Vec<String>>,
 }
 
-/// A running helper container. If it is dropped without [`stop`](Helper::stop), it is stopped and removed as well as possible.
+/// A running helper container. If it is dropped without [`stop`](Helper::stop), it is stopped and removed as well as
+/// possible.
 pub struct Helper<'a> {
     docker: &'a Docker,
     container: Container,
@@ -80,11 +83,14 @@ pub struct StaleHelper {
 
 impl<'a> Helper<'a> {
     /// Starts the embedded MariaDB of `server`, which must be stopped, and waits until it accepts connections: on
-    /// `/app/data/run/mariadb.sock`, at the path on the host given by [`Container::host_path`]. `ready` returns whether it
-    /// does; without it MariaDB is pinged inside the helper. `label` is set on the container for [`Docker::stale_helpers`].
+    /// `/app/data/run/mariadb.sock`, at the path on the host given by [`Container::host_path`]. `ready` returns whether
+    /// it
+    /// does; without it MariaDB is pinged inside the helper. `label` is set on the container for
+    /// [`Docker::stale_helpers`].
     ///
     /// # Errors
-    /// [`DockerError::Helper`](crate::error::DockerError::Helper) when the server runs or MariaDB does not come up (with its last error lines); [`TargetError::NoDataFolder`](crate::error::TargetError::NoDataFolder)
+    /// [`DockerError::Helper`](crate::error::DockerError::Helper) when the server runs or MariaDB does not come up
+    /// (with its last error lines); [`TargetError::NoDataFolder`](crate::error::TargetError::NoDataFolder)
     /// when the data is on no volume. Nothing is left behind.
     pub fn start(
         docker: &'a Docker,
@@ -95,7 +101,7 @@ impl<'a> Helper<'a> {
         let failed = |why: String, log| Error::Docker(DockerError::Helper { container: server.name.clone(), why, log });
         let now = docker.again(server)?;
         if now.state.life != Life::Stopped {
-            return Err(failed("the server runs, and with it its own MariaDB".into(), Vec::new()));
+            return Err(failed("the server and its own MariaDB are running".into(), Vec::new()));
         }
         now.data()?;
         let data = Data { script: PREPARE.to_owned(), volumes_from: Some(vec![now.id.clone()]), binds: None };
@@ -103,11 +109,13 @@ impl<'a> Helper<'a> {
         Helper { docker, container, gone: false }.up(&server.name, &mut ready)
     }
 
-    /// Creates a new embedded MariaDB with the programs of `image`, in the local folder `data`, which becomes its `/app/data`,
+    /// Creates a new embedded MariaDB with the programs of `image`, in the local folder `data`, which becomes its
+    /// `/app/data`,
     /// and opens it like [`start`](Self::start).
     ///
     /// # Errors
-    /// [`DockerError::Helper`](crate::error::DockerError::Helper) when it cannot be created or does not come up. The files created so far stay in the folder.
+    /// [`DockerError::Helper`](crate::error::DockerError::Helper) when it cannot be created or does not come up. The
+    /// files created so far stay in the folder.
     pub fn install(
         docker: &'a Docker,
         image: &Image,
@@ -141,7 +149,7 @@ impl<'a> Helper<'a> {
                     continue;
                 }
                 Life::Running => format!("MariaDB accepts no connection after {} s", DEADLINE.as_secs()),
-                _ => format!("MariaDB ended with exit code {}", self.container.state.exit_code),
+                _ => format!("MariaDB exited with code {}", self.container.state.exit_code),
             };
             let log = self.docker.last_errors(&self.container, None);
             return Err(failed(why, log));
@@ -158,10 +166,12 @@ impl<'a> Helper<'a> {
         self.docker.answers(&self.container)
     }
 
-    /// Stops MariaDB cleanly, removes the container, and verifies that it is gone. Only then may the server start again.
+    /// Stops MariaDB cleanly, removes the container, and verifies that it is gone. Only then may the server start
+    /// again.
     ///
     /// # Errors
-    /// [`DockerError::StopTimeout`](crate::error::DockerError::StopTimeout) when it has not ended after 120 s: it keeps running, to be found by [`Docker::stale_helpers`].
+    /// [`DockerError::StopTimeout`](crate::error::DockerError::StopTimeout) when it has not ended after 120 s: it keeps
+    /// running, to be found by [`Docker::stale_helpers`].
     pub fn stop(mut self) -> Result<()> {
         // Whatever happens, dropping must not kill a MariaDB that does not end.
         self.gone = true;
@@ -238,7 +248,7 @@ impl Docker {
             other => other,
         })?;
         let container = self.block(self.inspect(&created.id))?;
-        container.ok_or_else(|| failed("it was removed at once".into()))
+        container.ok_or_else(|| failed("it was removed immediately".into()))
     }
 
     /// Ends a helper without killing it, removes it, and verifies that it is gone.
@@ -257,7 +267,7 @@ impl Docker {
             Some(_) => Err(Error::Docker(DockerError::Action {
                 act: "remove",
                 container: now.name,
-                why: "it is still there".into(),
+                why: "it still exists".into(),
             })),
         }
     }

@@ -72,7 +72,8 @@ pub(super) fn ids(user: &str) -> Option<(u32, u32)> {
 pub struct Shipped {
     /// Its release, as in its files: `2.5.3`.
     pub release: Option<String>,
-    /// The files below `db`: migrations of 2.x in `knex_migrations`, patches of 1.x in `db` itself or in `old_migrations`.
+    /// The files below `db`: migrations of 2.x in `knex_migrations`, patches of 1.x in `db` itself or in
+    /// `old_migrations`.
     files: BTreeSet<String>,
 }
 
@@ -100,8 +101,8 @@ impl Docker {
             Ok(found) => found,
             Err(error) if status(&error) == Some(404) => return Ok(None),
             Err(error) => {
-                let Error::Docker(DockerError::Action { why, .. }) = self.failed("look at", name, &error) else {
-                    return Err(self.failed("look at", name, &error));
+                let Error::Docker(DockerError::Action { why, .. }) = self.failed("access", name, &error) else {
+                    return Err(self.failed("access", name, &error));
                 };
                 return Err(Error::Docker(DockerError::Image { image: name.to_owned(), why: why.to_string() }));
             }
@@ -119,7 +120,8 @@ impl Docker {
         }))
     }
 
-    /// The files of the server in `container`, whether it runs or not; `None` where they are not like the official ones, or the
+    /// The files of the server in `container`, whether it runs or not; `None` where they are not like the official
+    /// ones, or the
     /// engine does not show them.
     pub fn shipped(&self, container: &Container) -> Result<Option<Shipped>> {
         let app = &container.working_dir;

@@ -112,8 +112,8 @@ fn client(files: &TlsFiles) -> Result<ClientConfig, Fault> {
     let provider = Arc::new(ring::default_provider());
     let unusable = |what: &dyn std::fmt::Display| {
         Fault::new(
-            format!("TLS with the files in `{}` is not possible: {what}", files.folder.display()),
-            format!("look at ca.pem, cert.pem and key.pem in `{}`", files.folder.display()),
+            format!("cannot use TLS with the files in `{}`: {what}", files.folder.display()),
+            format!("check ca.pem, cert.pem and key.pem in `{}`", files.folder.display()),
         )
     };
     let builder = ClientConfig::builder_with_provider(provider.clone())
@@ -138,7 +138,7 @@ fn client(files: &TlsFiles) -> Result<ClientConfig, Fault> {
             builder.with_client_auth_cert(chain, key).map_err(|error| unusable(&error))
         }
         (None, None) => Ok(builder.with_no_client_auth()),
-        _ => Err(unusable(&"cert.pem and key.pem belong together, and one of them is missing")),
+        _ => Err(unusable(&"cert.pem or key.pem is missing; both are required")),
     }
 }
 

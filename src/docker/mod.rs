@@ -76,7 +76,8 @@ impl Docker {
     /// Connects to the engine at `endpoint` and checks that it responds.
     ///
     /// # Errors
-    /// [`DockerError::Unreachable`](crate::error::DockerError::Unreachable) when nothing responds, when access is denied, or when the engine is too old.
+    /// [`DockerError::Unreachable`](crate::error::DockerError::Unreachable) when nothing responds, when access is
+    /// denied, or when the engine is too old.
     pub fn connect(endpoint: &Endpoint) -> Result<Docker> {
         let runtime =
             Builder::new_current_thread().enable_all().build().map_err(|error| Fault::plain(&error).at(endpoint))?;
@@ -100,13 +101,13 @@ impl Docker {
         match spoken {
             Some(spoken) if spoken >= OLDEST => Ok(()),
             Some(_) => Err(Fault::new(
-                format!("it speaks version {version} of Docker's API, and kumadb needs {major}.{minor}"),
-                "put Docker 19.03 or newer, or Podman 3 or newer there",
+                format!("it supports Docker API version {version}, but kumadb requires {major}.{minor}"),
+                "install Docker 19.03 or newer, or Podman 3 or newer on that host",
             )
             .at(&self.endpoint)),
             None => {
-                let why = "what answers is no engine: it does not say which version of Docker's API it speaks";
-                Err(Fault::new(why, "is it the right port?").at(&self.endpoint))
+                let why = "the service is not a Docker engine: it does not report a Docker API version";
+                Err(Fault::new(why, "check the port").at(&self.endpoint))
             }
         }
     }
@@ -203,7 +204,7 @@ impl Docker {
         match settled(|| self.client.inspect_container(name, None::<InspectContainerOptions>)).await {
             Ok(answer) => Ok(Some(Container::from_inspect(answer))),
             Err(error) if status(&error) == Some(404) => Ok(None),
-            Err(error) => Err(self.failed("look at", name, &error)),
+            Err(error) => Err(self.failed("access", name, &error)),
         }
     }
 
@@ -260,7 +261,8 @@ fn client(
     bollard::Docker::connect_with_custom_transport(send, Some(name), REQUEST.as_secs(), bollard::API_DEFAULT_VERSION)
 }
 
-/// The response to `ask`. Podman briefly reports `stopped` for a container that has just ended, before `exited`, and bollard
+/// The response to `ask`. Podman briefly reports `stopped` for a container that has just ended, before `exited`, and
+/// bollard
 /// accepts only Docker's states.
 /// bollard takes only Docker's words.
 async fn settled<T, F>(ask: impl Fn() -> F) -> Result<T, bollard::errors::Error>

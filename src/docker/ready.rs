@@ -19,8 +19,10 @@ const TRIES: u32 = 10;
 const SOON: Duration = Duration::from_millis(100);
 const LATER: Duration = Duration::from_millis(500);
 
-/// Prints the body of `GET $1`, a line break and the status. Every image of the server has node, most have curl too, which
-/// starts faster: with it, a refused connection is retried $2 times, which is cheaper than as many requests. Proxies in the
+/// Prints the body of `GET $1`, a line break and the status. Every image of the server has node, most have curl too,
+/// which
+/// starts faster: with it, a refused connection is retried $2 times, which is cheaper than as many requests. Proxies in
+/// the
 /// environment are ignored.
 /// which starts faster: with it, a refused connection is tried $2 times, which is cheaper than as many questions. A
 /// proxy in the environment is none of our business.
@@ -67,7 +69,8 @@ pub enum Answer {
 }
 
 impl Docker {
-    /// Addresses where the server in `container` may respond from outside, the likeliest first, with a description of each.
+    /// Addresses where the server in `container` may respond from outside, the likeliest first, with a description of
+    /// each.
     pub fn addresses(&self, container: &Container) -> Vec<(String, &'static str)> {
         let host = match &self.endpoint.way {
             Way::Unix(_) => None,
@@ -95,7 +98,7 @@ impl Docker {
             // The server and its set-up page have this path; the page shown during a migration does not.
             return Ok(match self.ask(container, &format!("{origin}/"), 1)? {
                 Ok((200, page)) if page.contains("Migration") => Answer::Migrating,
-                _ => Answer::Nothing("something else answers on its port: /api/entry-page is not found".into()),
+                _ => Answer::Nothing("another service answers on its port: /api/entry-page not found".into()),
             });
         }
         let json = serde_json::from_str::<serde_json::Value>(&body).unwrap_or_default();
@@ -103,19 +106,23 @@ impl Docker {
             Some("entryPage") => Answer::Up(Page::Entry),
             Some("statusPageMatchedDomain") => Answer::Up(Page::StatusPage),
             Some("setup-database") => Answer::SetUp,
-            _ => Answer::Nothing(format!("something else answers on its port, with status {status}")),
+            _ => Answer::Nothing(format!("another service answers on its port, with status {status}")),
         })
     }
 
-    /// Waits until the server that was started at `start` is verified up: the container runs and was not restarted, and the
-    /// real server responds, twice in a row over at least 1 s. Returns after how long it first responded, counted from this
+    /// Waits until the server that was started at `start` is verified up: the container runs and was not restarted, and
+    /// the
+    /// real server responds, twice in a row over at least 1 s. Returns after how long it first responded, counted from
+    /// this
     /// call.
     ///
     /// `tick` is called after each check with the elapsed time; an error it returns ends the waiting.
     ///
     /// # Errors
-    /// [`DockerError::NotUp`](crate::error::DockerError::NotUp) with the last error lines of the log: at once when the container ends, is restarted, or shows the
-    /// set-up page, else after `deadline`. [`DockerError::Migrating`](crate::error::DockerError::Migrating) when it was migrating then: it must keep running.
+    /// [`DockerError::NotUp`](crate::error::DockerError::NotUp) with the last error lines of the log: at once when the
+    /// container ends, is restarted, or shows the
+    /// set-up page, else after `deadline`. [`DockerError::Migrating`](crate::error::DockerError::Migrating) when it was
+    /// migrating then: it must keep running.
     pub fn wait_up(
         &self,
         container: &Container,
@@ -145,7 +152,7 @@ impl Docker {
             let answer = self.probe_patiently(&now, TRIES)?;
             match (&answer, first) {
                 (Answer::SetUp, _) => {
-                    return Err(not_up(&now, "it shows the set-up page, so it found no database".into()));
+                    return Err(not_up(&now, "it shows the setup page, which means that it found no database".into()));
                 }
                 (Answer::Up(_), Some(first)) if asked >= first + STEADY => return Ok(first),
                 (Answer::Up(_), Some(_)) => {}
@@ -213,9 +220,9 @@ fn fallen(now: &Container, start: &Start) -> Option<String> {
     let code = now.state.exit_code;
     match now.state.life {
         Life::Stopped if now.state.oom_killed => Some("it ran out of memory".into()),
-        Life::Stopped => Some(format!("it ended with exit code {code}")),
-        Life::Restarting => Some(format!("it ends with exit code {code} again and again")),
-        Life::Running if now.state.restart_count > start.restart_count => Some("it ended and was restarted".into()),
+        Life::Stopped => Some(format!("it exited with code {code}")),
+        Life::Restarting => Some(format!("it exits repeatedly with code {code}")),
+        Life::Running if now.state.restart_count > start.restart_count => Some("it exited and was restarted".into()),
         Life::Paused => Some("it is paused".into()),
         Life::Running => None,
     }
@@ -246,8 +253,10 @@ fn origin(container: &Container) -> String {
     format!("{scheme}://{}:{port}", bracketed(host.unwrap_or("127.0.0.1")))
 }
 
-/// Addresses where the server in `container` may respond from outside, the likeliest first, with a description of each: its
-/// published ports, and its own addresses. `engine` is the host of a remote engine: then the container's own addresses cannot
+/// Addresses where the server in `container` may respond from outside, the likeliest first, with a description of each:
+/// its
+/// published ports, and its own addresses. `engine` is the host of a remote engine: then the container's own addresses
+/// cannot
 /// be reached.
 pub(super) fn addresses(container: &Container, engine: Option<&str>) -> Vec<(String, &'static str)> {
     let Listens { scheme, port, .. } = listens(container);

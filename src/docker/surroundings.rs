@@ -72,11 +72,13 @@ impl Surroundings {
         Surroundings { host: host.map(str::to_owned), context: context.map(str::to_owned), ..self.clone() }
     }
 
-    /// The selected engine: the option, `DOCKER_HOST`, `DOCKER_CONTEXT`, the current context of the docker CLI, else the first
+    /// The selected engine: the option, `DOCKER_HOST`, `DOCKER_CONTEXT`, the current context of the docker CLI, else
+    /// the first
     /// existing socket of Docker or Podman.
     ///
     /// # Errors
-    /// [`DockerError::Unreachable`](crate::error::DockerError::Unreachable) for an invalid address, or a context that does not exist.
+    /// [`DockerError::Unreachable`](crate::error::DockerError::Unreachable) for an invalid address, or a context that
+    /// does not exist.
     pub fn endpoint(&self) -> Result<Endpoint> {
         let context = match (&self.host, &self.context) {
             (Some(_), Some(_)) => {
@@ -122,7 +124,7 @@ impl Surroundings {
                 continue;
             }
             let Some(docker) = meta.endpoints.docker else {
-                return Err(no_context(name, "it does not name an engine".into()));
+                return Err(no_context(name, "it does not specify an engine".into()));
             };
             let hash = folder.file_name().unwrap_or_default();
             let tls =
@@ -173,7 +175,7 @@ fn read<T: DeserializeOwned>(path: &Path) -> Result<Option<T>> {
         Error::Docker(DockerError::Unreachable {
             address: path.display().to_string(),
             why,
-            hint: Hint::advice("see `docker context ls`, or name the engine with `-H`"),
+            hint: Hint::advice("see `docker context ls`, or specify the engine with `-H`"),
         })
     };
     match files::read_text(path) {

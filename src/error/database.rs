@@ -161,7 +161,8 @@ pub enum TlsFault {
     NotOffered,
     /// The certificate is not signed by a trusted authority, or not valid now.
     Certificate(String),
-    /// The certificate cannot be used by any client: made for another host, for no host, for an authority, in an old version.
+    /// The certificate cannot be used by any client: made for another host, for no host, for an authority, in an old
+    /// version.
     Unusable(String),
     /// The handshake failed otherwise.
     Handshake(String),
@@ -197,7 +198,7 @@ impl DatabaseError {
             }
             Self::UnknownRelease { database, why } => {
                 refused(format!("unrecognised Uptime Kuma release in {database}: {why}"))
-                    .hint("add `--allow-unknown-release` if the columns in question are the same")
+                    .hint("add `--allow-unknown-release` if the columns that you use did not change")
             }
             Self::ReleaseNotFound(path) => {
                 refused(format!("cannot determine the Uptime Kuma release of the damaged `{}`", path.display()))
@@ -214,18 +215,21 @@ impl DatabaseError {
             Self::NoFreeId { table, highest } => Report::new(
                 Exit::Refused,
                 format!(
-                    "no free id in table `{table}`: a row has or refers to id {highest}, the highest that is possible"
+                    "no free id in table `{table}`: id {highest}, the highest possible id, is already used or \
+                     referenced"
                 ),
             )
             .command("kumadb doctor"),
             Self::Busy { database } => Report::new(Exit::Locked, format!("{database} is locked by another writer"))
-                .hint("wait until the other writer is done, then run the same command again"),
+                .hint("wait until the other writer has finished, then run the same command again"),
             Self::MigrationLocked { database } => refused(format!(
                 "a migration of {database} is running or was interrupted: `knex_migrations_lock` is set"
             ))
-            .hint("if a server is migrating right now, wait; otherwise start it once with its own image"),
+            .hint(
+                "if a server is migrating the database now, wait; otherwise start the server once with its own image",
+            ),
             Self::Unreachable { address, why } => failed(format!("cannot connect to MariaDB at {address}: {why}"))
-                .hint("check that MariaDB is running, and host and port: systemctl status mariadb"),
+                .hint("check host and port, and that MariaDB is running: systemctl status mariadb"),
             Self::AccessDenied { address, user, why } => {
                 let report =
                     failed(format!("access denied for user `{user}` on MariaDB at {address}: {}", why.words()));
@@ -265,12 +269,12 @@ impl DatabaseError {
                     .with(hint.clone())
             }
             Self::NoTransactions { table, engine } => {
-                refused(format!("table `{table}` uses the engine {engine}, which cannot roll back"))
+                refused(format!("table `{table}` uses the engine {engine}, which does not support transactions"))
                     .command(format!("ALTER TABLE `{table}` ENGINE=InnoDB"))
             }
             Self::CopyDiffers { database, differences } => {
                 refused(format!("the copy does not match {database}: {}", differences.join("; ")))
-                    .hint("run the server's image of the release of the copy first")
+                    .hint("first start the server with an image of the release that the copy is from")
             }
             Self::CannotConvert { cells } => refused(format!(
                 "MariaDB cannot store {} of the snapshot: {}",
@@ -282,10 +286,10 @@ impl DatabaseError {
                 refused(format!("`{program}` not found: MariaDB is required to load a dump"))
                     .command("apt-get install mariadb-server")
             }
-            Self::MariaDbSeries { version, series } => {
-                refused(format!("this machine has `mariadbd` {version}, but the server's images have {series}x"))
-                    .hint(format!("install MariaDB {series}x, or use an image of the server that contains it"))
-            }
+            Self::MariaDbSeries { version, series } => refused(format!(
+                "`mariadbd` on this machine is version {version}, but the server's images use {series}x"
+            ))
+            .hint(format!("install MariaDB {series}x, or use an image of the server that contains it")),
             Self::MariaDbStart { why } => {
                 refused(format!("cannot start MariaDB: {why}")).hint("check that `mariadbd` starts on this machine")
             }
@@ -353,10 +357,10 @@ impl TlsFault {
     fn hint(&self) -> &'static str {
         match self {
             Self::NotOffered => "enable TLS in MariaDB (ssl_cert, ssl_key), or connect without TLS",
-            Self::Certificate(_) => "give the CA certificate that signed it, as PEM, in `ca`",
+            Self::Certificate(_) => "set `ca` to the CA certificate that signed it, as PEM",
             Self::Unusable(_) => OWN_CERTIFICATE,
             Self::Handshake(_) => "check that MariaDB offers TLS 1.2 or newer on that port",
-            Self::Authority(_) => "name a PEM file with at least one CERTIFICATE block in `ca`",
+            Self::Authority(_) => "set `ca` to a PEM file with at least one CERTIFICATE block",
         }
     }
 }

@@ -39,7 +39,7 @@ pub enum DockerError {
         unfinished: bool,
         hint: Option<Hint>,
     },
-    /// It was started or created again by another program.
+    /// It was restarted or recreated by another program.
     Replaced {
         container: String,
     },
@@ -96,17 +96,17 @@ impl DockerError {
             Self::Unreachable { address, why, hint } => {
                 failed(format!("cannot connect to Docker at `{address}`: {why}")).with([hint.clone()])
             }
-            Self::Action { act, container, why } => {
-                failed(format!("cannot {act} container `{container}`: {why}"))
+            Self::Action { act, container, why } => failed(format!("cannot {act} container `{container}`: {why}")),
+            Self::Image { image, why } => {
+                refused(format!("cannot inspect image `{image}`: {why}")).command(format!("docker pull {image}"))
             }
-            Self::Image { image, why } => refused(format!("cannot inspect image `{image}`: {why}"))
-                .command(format!("docker pull {image}")),
             Self::ImageWithoutMariaDb { image } => refused(format!("image `{image}` does not contain MariaDB"))
                 .hint("use an image whose tag does not end in `-slim`"),
             Self::NoMariaDb { image, why } => refused(format!("cannot create an embedded MariaDB here: {why}"))
                 .command(format!("docker pull {image}"))
                 .hint(
-                    "or use `--image IMAGE` (not `-slim`), `--engine sqlite`, or `--to mysql://user@host/database` with an \
+                    "or use `--image IMAGE` (not `-slim`), `--engine sqlite`, or `--to mysql://user@host/database` \
+                     with an \
                      empty database",
                 ),
             Self::Removed { container, what, unfinished, hint } => {
@@ -114,16 +114,16 @@ impl DockerError {
                 Report::new(exit, format!("container `{container}` {what}")).with(hint.clone())
             }
             Self::Replaced { container } => refused(format!(
-                "container `{container}` was started or created again by another program; nothing was changed"
+                "container `{container}` was restarted or recreated by another program; nothing was changed"
             ))
             .hint("run the same command again"),
             Self::StopTimeout { container, seconds } => {
                 Report::new(Exit::RollbackFailed, format!("container `{container}` did not stop within {seconds} s"))
                     .command("kumadb recover")
-                    .hint("it waits for the container again, then starts it")
+                    .hint("this waits until the container has stopped, then starts it")
             }
             Self::NotUp { container, seconds, why, log } => failed(format!(
-                "container `{container}` was started but is not up after {seconds} s: {why}{}",
+                "container `{container}` was started but is not ready after {seconds} s: {why}{}",
                 tail(log)
             ))
             .command(format!("docker logs --tail 50 {container}")),
@@ -139,29 +139,29 @@ impl DockerError {
                     .hint("then run the same command again")
             }
             Self::AutoRemove { container } => refused(format!(
-                "cannot stop container `{container}`: it was started with `--rm`, so the engine deletes it when it stops"
+                "cannot stop container `{container}`: it was started with `--rm`, so the engine deletes it when it \
+                 stops"
             ))
             .hint("create the container again without `--rm`"),
             Self::Swarm { container, service } => refused(format!(
-                "cannot stop container `{container}`: the swarm service `{service}` would start another one"
+                "cannot stop container `{container}`: the swarm service `{service}` would start a replacement"
             ))
             .command(format!("docker service scale {service}=0"))
-            .hint("then name the data folder with `-t`"),
+            .hint("then select the data folder with `-t`"),
             Self::Kubernetes { container, namespace, pod } => refused(format!(
-                "cannot stop container `{container}` of pod `{pod}`: Kubernetes would start another one"
+                "cannot stop container `{container}` of pod `{pod}`: Kubernetes would start a replacement"
             ))
             .command(format!("kubectl -n {namespace} scale --replicas=0 deployment/NAME"))
-            .hint("then name the data folder with `-t`"),
+            .hint("then select the data folder with `-t`"),
             Self::Helper { container, why, log } => failed(format!(
                 "cannot start the helper container for the database of `{container}`: {why}{}",
                 tail(log)
             ))
             .command(format!("docker logs --tail 50 {container}")),
-            Self::OutputInData { path } => refused(format!(
-                "cannot write `{}`: it would be in the data folder of the server",
-                path.display()
-            ))
-            .hint("choose another folder"),
+            Self::OutputInData { path } => {
+                refused(format!("cannot write `{}`: the file would be inside the server's data folder", path.display()))
+                    .hint("choose another folder")
+            }
         }
     }
 }

@@ -18,7 +18,7 @@ pub enum Exit {
     RollbackFailed = 5,
     /// Another process has the lock, or left an interrupted operation.
     Locked = 6,
-    /// A snapshot or a database did not pass its verification.
+    /// A snapshot or a database verification failed.
     Verification = 7,
     /// The target does not exist, or there are several.
     NotFound = 8,
@@ -66,11 +66,11 @@ impl Exit {
             Exit::Done => "done",
             Exit::Failed => "failed, nothing changed",
             Exit::Usage => "wrong usage",
-            Exit::Partial => "done in part, or with warnings",
-            Exit::RolledBack => "failed, and put back",
-            Exit::RollbackFailed => "not put back: act now",
-            Exit::Locked => "locked, or unfinished work",
-            Exit::Verification => "did not pass its verification",
+            Exit::Partial => "partly done, or with warnings",
+            Exit::RolledBack => "failed and rolled back",
+            Exit::RollbackFailed => "rollback failed: act now",
+            Exit::Locked => "locked, or an operation was interrupted",
+            Exit::Verification => "verification failed",
             Exit::NotFound => "not found",
             Exit::Refused => "refused",
             Exit::Changes => "there are changes",

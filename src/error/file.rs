@@ -90,7 +90,8 @@ impl FileError {
                     return failed(message).hint("mount it read-write");
                 }
                 if source.kind() == io::ErrorKind::PermissionDenied {
-                    return failed(message).hint("run it again as root, or as the user the server runs as");
+                    return failed(message)
+                        .hint("run the same command as root, or as the user that the server runs as");
                 }
                 failed(message)
             }
@@ -102,16 +103,17 @@ impl FileError {
             ))
             .command(format!("df -h {}", path.display())),
             Self::WrongUser { path, owner, user, hint } => {
-                refused(format!("`{}` belongs to {owner}, but kumadb runs as {user}", path.display()))
+                refused(format!("`{}` is owned by {owner}, but kumadb runs as {user}", path.display()))
                     .with([hint.clone()])
             }
             Self::NeedsRoot { folder, uid } => {
-                refused(format!("cannot create files of user {uid} in `{}`: only root can", folder.display()))
-                    .hint("run it again as root")
+                refused(format!("cannot create files of user {uid} in `{}`: this requires root", folder.display()))
+                    .hint("run the same command as root")
             }
             Self::NoLocks { path, kind } => {
                 refused(format!("cannot lock `{}`: this {kind} does not support locks", path.display())).hint(
-                    "mount it with locks (NFS: without `nolock`, with lockd running), or move the data folder to a local disk",
+                    "mount it with locks (NFS: without `nolock`, with lockd running), or move the data folder to a \
+                     local disk",
                 )
             }
             Self::HeldOpen { path, holders } => {
@@ -119,19 +121,20 @@ impl FileError {
                     .hint("stop that process, then run the same command again")
             }
             Self::HardLink { path } => {
-                refused(format!("cannot change the owner of `{}`: the file has a second name (hard link)", path.display()))
+                refused(format!("cannot change the owner of `{}`: the file has another hard link", path.display()))
                     .command(format!("find / -xdev -samefile {}", path.display()))
             }
-            Self::Link { path } => refused(format!("`{}` is a symbolic link: not followed", path.display()))
-                .command(format!("readlink -f {}", path.display())),
-            Self::NotOurFolder { path } => {
-                refused(format!("`{}` was not created by kumadb", path.display())).hint("check what is in it, then remove it")
+            Self::Link { path } => {
+                refused(format!("`{}` is a symbolic link, which kumadb does not follow", path.display()))
+                    .command(format!("readlink -f {}", path.display()))
             }
-            Self::Exists { path } => {
-                refused(format!("`{}` already exists", path.display())).hint("move it away, then run the same command again")
+            Self::NotOurFolder { path } => refused(format!("`{}` was not created by kumadb", path.display()))
+                .hint("check its contents, then remove it"),
+            Self::Exists { path } => refused(format!("`{}` already exists", path.display()))
+                .hint("move it away, then run the same command again"),
+            Self::Decode { path, why } => {
+                refused(format!("cannot read `{}`: {why}", path.display())).hint("check its contents, then remove it")
             }
-            Self::Decode { path, why } => refused(format!("cannot read `{}`: {why}", path.display()))
-                .hint("check what is in it, then remove it"),
             Self::Encode { what, why } => failed(format!("cannot write {what} as JSON: {why}")),
             Self::Random { why } => failed(format!("cannot get random numbers from the system: {why}")),
         }

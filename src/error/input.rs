@@ -174,7 +174,7 @@ impl InputError {
                 usage(format!("cannot create {kind} `{name}`: it already exists")).hint("choose another name")
             }
             Self::Variable { name, why } => {
-                usage(format!("invalid value of `{name}`: {why}")).hint(format!("set `{name}` again"))
+                usage(format!("invalid value of `{name}`: {why}")).hint(format!("set `{name}` to a valid value"))
             }
             Self::VariableMissing { name, because } => {
                 usage(format!("`{name}` is not set: {because}")).hint(format!("set `{name}`"))
@@ -194,14 +194,14 @@ impl InputError {
             Self::FileContent { path, why } => usage(format!("cannot use `{}`: {why}", path.display())),
             Self::Line { path, line, why } => usage(format!("`{}`, line {line}: {why}", path.display())),
             Self::Authorities { why } => usage(format!("cannot read the CA certificates: {why}"))
-                .hint("name a PEM file with at least one CERTIFICATE block"),
+                .hint("use a PEM file with at least one CERTIFICATE block"),
             Self::NoConfig { looked } => usage(format!("no config file found: looked for {}", looked.join(", ")))
-                .hint("create one of these files, or name one with `--config`"),
+                .hint("create one of these files, or specify one with `--config`"),
             Self::NoSection { section } => {
                 usage(format!("the config file has no `{section}` section")).hint(format!("add a `{section}` section"))
             }
-            Self::NotUtf8 { what } => usage(format!("{what} is not valid UTF-8")).hint("set it again"),
-            Self::PasswordsDiffer => usage("the two passwords differ".into()).hint("run the command again"),
+            Self::NotUtf8 { what } => usage(format!("{what} is not valid UTF-8")).hint("set it to valid UTF-8"),
+            Self::PasswordsDiffer => usage("the passwords do not match".into()).hint("run the command again"),
             Self::CannotPrompt { secret } => {
                 usage(format!("cannot ask for the {secret}: several instances are processed in parallel"))
                     .hint("run the command for this instance alone, with `-t`")
@@ -220,13 +220,13 @@ impl InputError {
                     format!("no {kind} `{name}` in the config file{}", did_you_mean(name, known)),
                 );
                 match known.is_empty() {
-                    true => report.hint("name one in the config file"),
+                    true => report.hint("add one to the config file"),
                     false => report.hint(format!("use one of {}", known.join(", "))),
                 }
             }
             Self::SeveralMonitors { what, count } => {
                 Report::new(Exit::NotFound, format!("{count} monitors match {what}; this command works on one"))
-                    .hint("name it by its id or path, see `kumadb monitor list`")
+                    .hint("specify its id or path; to list both: kumadb monitor list")
             }
             Self::ConfirmationRequired => {
                 Report::new(Exit::Refused, "confirmation required: not a terminal; nothing was changed")

@@ -42,21 +42,22 @@ impl JobError {
                     false => format!("another kumadb process is running job `{job}` ({holder})"),
                 },
             )
-            .hint("wait for it, or stop it"),
+            .hint("wait until it has finished, or stop it"),
             Self::Instance { instance, cause } => {
                 let report = cause.report();
                 Report { message: format!("`{instance}`: {}", report.message), ..report }
             }
-            Self::Notification { what, why } => Report::new(Exit::Failed, format!("cannot send {what}: {why}"))
-                .hint("check its address in the config file"),
+            Self::Notification { what, why } => {
+                Report::new(Exit::Failed, format!("cannot send {what}: {why}")).hint("check its URL in the config file")
+            }
             Self::NoProgram { program } => Report::new(Exit::Usage, format!("program `{program}` not found"))
-                .hint("install it, or write its full path into the config file"),
+                .hint("install it, or set its full path in the config file"),
             Self::NoMetricsFolder { folder } => {
                 Report::new(Exit::Usage, format!("the folder `{}` for the metrics does not exist", folder.display()))
                     .command(format!("mkdir -p {}", folder.display()))
             }
             Self::NoIdentity => {
-                Report::new(Exit::Usage, "the restore test has to decrypt snapshots, but no `identity_file` is set")
+                Report::new(Exit::Usage, "the restore test must decrypt snapshots, but no `identity_file` is set")
                     .hint("add `identity_file` to the job or its store")
             }
         }

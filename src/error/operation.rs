@@ -108,42 +108,43 @@ impl OperationError {
                 Exit::Locked,
                 format!("another kumadb process is using this instance{}", in_brackets(holder)),
             )
-            .hint("wait for it, or stop it"),
+            .hint("wait until it has finished, or stop it"),
             Self::Unfinished { verb, started, phase } => {
                 Report::new(Exit::Locked, format!("an earlier `{verb}`, started {started}, was interrupted ({phase})"))
                     .command("kumadb recover")
             }
             Self::OtherDatabase { verb, origin, here } => refused(format!(
-                "the interrupted `{verb}` is about the database at {origin}, but this instance uses the one at {here}"
+                "the interrupted `{verb}` worked on the database at {origin}, but this instance uses the database at \
+                 {here}"
             ))
-            .hint("set the server up with that database again, then run `kumadb recover`"),
+            .hint("configure the server to use that database again, then run `kumadb recover`"),
             Self::Journal { path, why } => {
-                Report::new(Exit::Locked, format!("cannot read the journal `{}`: {why}", path.display())).hint(format!(
-                    "check that database and server are as they should be, then: mv {0} {0}.old",
-                    path.display()
-                ))
+                Report::new(Exit::Locked, format!("cannot read the journal `{}`: {why}", path.display()))
+                    .hint(format!("check the database and the server, then: mv {0} {0}.old", path.display()))
             }
             Self::NothingUnfinished => Report::new(Exit::Failed, "no interrupted operation on this instance"),
             Self::ServerRunning { what } => refused(what.clone())
                 .hint("leave out `--no-restart` and `--live`, so that the server is stopped for the write"),
             Self::InUse { database, connections } => refused(format!(
-                "{database} has {}: a server that kumadb cannot see may be running on it",
+                "{database} has {}: a server that kumadb did not find may be using it",
                 counted(*connections as usize, "other connection")
             ))
             .hint("stop that server first, or add `--no-restart` and restart it afterwards"),
             Self::Migrating { instance, what } => refused(format!(
-                "the server of `{instance}` is migrating its database, or was interrupted while it did: {what}"
+                "the server of `{instance}` is migrating its database, or the migration was interrupted: {what}"
             ))
-            .hint("wait for the migration; if no server is running, start it once with its own image"),
+            .hint(
+                "wait until the migration is done; if no server is running, start the server once with its own image",
+            ),
             Self::StalePlan => {
-                refused("the configuration changed after the plan was made".into()).command("kumadb plan")
+                refused("the configuration changed after the plan was created".into()).command("kumadb plan")
             }
             Self::StaleDifference { instance } => {
                 refused(format!("the configuration of `{instance}` changed after the difference was shown"))
                     .hint("run the same command again")
             }
             Self::OtherInstance { origin, instance } => {
-                refused(format!("the plan was made for the instance at {origin}, not for `{instance}`"))
+                refused(format!("the plan was created for the instance at {origin}, not for `{instance}`"))
                     .command("kumadb plan")
             }
             Self::ReadBack { subject, column, expected, found } => Report::new(
@@ -156,24 +157,24 @@ impl OperationError {
             ),
             Self::NotInTransaction { statement } => refused(format!("`{statement}` cannot be rolled back"))
                 .hint("use INSERT, UPDATE, DELETE, REPLACE or WITH"),
-            Self::NoDryRun => refused("no dry run possible: this change does not fit into a transaction".into())
+            Self::NoDryRun => refused("dry run not possible: this change cannot run in a transaction".into())
                 .hint("leave out `--dry-run`"),
             Self::ReadOnly { statement } => {
-                refused(format!("read-only mode: {statement} needs `--write`")).hint("add `--write` to change rows")
+                refused(format!("read-only mode: {statement} requires `--write`")).hint("add `--write` to change rows")
             }
             Self::NewFindings { findings } => {
                 refused(format!("the change would cause new findings: {}", findings.join("; ")))
-                    .hint("add `--allow-findings` to make it all the same")
+                    .hint("add `--allow-findings` to make the change anyway")
             }
             Self::NoAutoVacuum { free_pages } => refused(format!(
-                "cannot reclaim {} step by step: the file was created with auto_vacuum none",
+                "cannot reclaim {} incrementally: the database has auto_vacuum = NONE",
                 counted(*free_pages as usize, "free page")
             ))
             .command("kumadb vacuum --auto-vacuum incremental"),
             Self::NoPipes => Report::new(Exit::Failed, "cannot read the output of a child process"),
             Self::RolledBack { cause } => Report::new(
                 Exit::RolledBack,
-                format!("the server did not come up after the change; everything was rolled back: {cause}"),
+                format!("the server did not become ready after the change; everything was rolled back: {cause}"),
             )
             .command("kumadb logs"),
             Self::RollbackFailed { cause, failure } => {
@@ -181,7 +182,7 @@ impl OperationError {
                     .with(recovery(failure))
             }
             Self::Panic { what, why } => Report::new(Exit::Failed, format!("internal error in {what}: {why}"))
-                .hint("this is a bug of kumadb: report it with the lines above"),
+                .hint("this is a bug in kumadb: report it with the output above"),
             Self::Interrupted { signal } => {
                 let exit = if *signal == 15 { Exit::Terminated } else { Exit::Interrupted };
                 Report::new(exit, "interrupted; nothing was changed")

@@ -54,7 +54,8 @@ impl RemoteError {
         let failed = |message: String| Report::new(Exit::Failed, message);
         match self {
             Self::DataNotLocal { container, folder, engine } => failed(format!(
-                "the data folder `{folder}` of container `{container}` is not accessible from this machine: Docker is at \
+                "the data folder `{folder}` of container `{container}` is not accessible from this machine: Docker is \
+                 at \
                  `{engine}`"
             ))
             .hint("run kumadb on that machine, as root"),
@@ -72,14 +73,14 @@ impl RemoteError {
                 "connection to `{engine}` lost: {why}; the remote job continues in container `{container}`"
             ))
             .command("kumadb status")
-            .hint("when the connection is back; then run `kumadb recover` if it reports an interrupted operation"),
+            .hint(
+                "run it when the connection is restored; if it reports an interrupted operation, run `kumadb recover`",
+            ),
             Self::JobSpec { path, why } => {
                 Report::new(Exit::Refused, format!("cannot read the remote job `{}`: {why}", path.display()))
                     .hint("run the command again from the machine where you typed it")
             }
-            Self::WriteJobSpec { why } => {
-                Report::new(Exit::Refused, format!("cannot write the remote job: {why}"))
-            }
+            Self::WriteJobSpec { why } => Report::new(Exit::Refused, format!("cannot write the remote job: {why}")),
             Self::Overrides { name, why } => {
                 Report::new(Exit::Usage, format!("invalid value of `{name}`: {why}")).command(format!("unset {name}"))
             }

@@ -147,26 +147,33 @@ impl SnapshotError {
             Self::Invalid { name, why } => failed(format!("`{name}`: {why}")).command("kumadb backup list"),
             Self::Unfinished { folder } => failed(format!("`{}` is incomplete", folder.display())),
             Self::Changed { path } => failed(format!("`{}` was changed after it was written", path.display())),
-            Self::ReadBack { path } => failed(format!("`{}` does not read back as it was written", path.display()))
-                .hint("check the disk: `dmesg | tail`"),
-            Self::Differs { what } => failed(format!("{what} differ between the database and its copy"))
-                .hint("run the same command again"),
+            Self::ReadBack { path } => {
+                failed(format!("the data read back from `{}` differ from the data written", path.display()))
+                    .hint("check the disk: `dmesg | tail`")
+            }
+            Self::Differs { what } => {
+                failed(format!("{what} differ between the database and its copy")).hint("run the same command again")
+            }
             Self::RestoreTest { table } => failed(format!("table `{table}` differs after the dump was loaded")),
             Self::NoTable { path, table } => failed(format!("`{}` has no table `{table}`", path.display())),
-            Self::RestoredDiffers { what } => failed(format!("{what} of the restored database differ from the snapshot")),
-            Self::NotRaw => failed("these are not the files of a database".into()),
+            Self::RestoredDiffers { what } => {
+                failed(format!("{what} of the restored database differ from the snapshot"))
+            }
+            Self::NotRaw => failed("the snapshot does not contain database files".into()),
             Self::NotFound(what) => missing(match what.is_empty() {
                 true => "no snapshot found".into(),
                 false => format!("no snapshot matches `{what}`"),
             })
             .command("kumadb backup list"),
-            Self::NoUndo(id) => missing(format!("no undo snapshot matches `{id}`")).command("kumadb backup list --undo"),
+            Self::NoUndo(id) => {
+                missing(format!("no undo snapshot matches `{id}`")).command("kumadb backup list --undo")
+            }
             Self::NothingToUndo { instance, stores, elsewhere: None } => {
-                missing(format!("no change of `{instance}` to undo in {}", stores.join(", ")))
+                missing(format!("no undo snapshot of `{instance}` found in {}", stores.join(", ")))
                     .command("kumadb backup list --undo")
             }
             Self::NothingToUndo { instance, stores, elsewhere: Some(store) } => {
-                missing(format!("no change of `{instance}` to undo in {}", stores.join(", ")))
+                missing(format!("no undo snapshot of `{instance}` found in {}", stores.join(", ")))
                     .command(format!("kumadb --store {store} undo"))
                     .hint(format!("the newest undo snapshot was stored in `{store}`"))
             }
@@ -181,46 +188,48 @@ impl SnapshotError {
                 "cannot restore snapshot `{id}`: it contains the files of a database that could not be read"
             ))
             .hint("extract its files with `tar`, or choose another snapshot"),
-            Self::OtherEngine { id, engine, here } => {
-                refused(format!("cannot undo with `{id}`: it is of {engine}, but the instance uses {here} now"))
-                    .command(format!("kumadb restore {id}"))
-            }
+            Self::OtherEngine { id, engine, here } => refused(format!(
+                "cannot undo with `{id}`: the snapshot is of {engine}, but the instance now uses {here}"
+            ))
+            .command(format!("kumadb restore {id}")),
             Self::OtherRelease { id, release, here, hint } => {
-                refused(format!("snapshot `{id}` is of release {release}, but the database of {here}")).with(hint.clone())
+                refused(format!("snapshot `{id}` is of release {release}, but the database is of release {here}"))
+                    .with(hint.clone())
             }
-            Self::OlderImage { why, image } => refused(why.clone()).command(format!("docker pull {image}"))
+            Self::OlderImage { why, image } => refused(why.clone())
+                .command(format!("docker pull {image}"))
                 .hint("then create the container again with this image or a newer one"),
             Self::UnknownTables { id, release, engine } => refused(format!(
                 "cannot convert snapshot `{id}`: the tables of release {release} on {engine} are unknown to this kumadb"
             ))
-            .hint("restore it on the engine it is of, or use a newer kumadb"),
+            .hint("restore the snapshot on its own engine, or use a newer kumadb"),
             Self::OtherTables { id, release } => refused(format!(
-                "cannot convert snapshot `{id}` to SQLite: it has tables or columns that release {release} does not have"
+                "cannot convert snapshot `{id}` to SQLite: it has tables or columns that release {release} does not \
+                 have"
             ))
             .hint("restore it on MariaDB"),
             Self::NoDestination { instance } => {
-                refused(format!("the database of `{instance}` was on an external MariaDB: no destination given"))
-                    .hint(
-                        "add `--to mysql://user@host/database --data-folder FOLDER`, `--engine embedded-mariadb` or `--engine \
+                refused(format!("the database of `{instance}` was on an external MariaDB: no destination given")).hint(
+                    "add `--to mysql://user@host/database --data-folder FOLDER`, `--engine embedded-mariadb` or \
+                         `--engine \
                          sqlite`",
-                    )
+                )
             }
-            Self::NewerConfiguration { newest, id } => refused(format!(
-                "snapshot `{newest}` is newer than `{id}`, but contains only the configuration"
-            ))
-            .command(format!("kumadb restore {newest} --config-only"))
-            .hint("once the server runs"),
+            Self::NewerConfiguration { newest, id } => {
+                refused(format!("snapshot `{newest}` is newer than `{id}`, but contains only the configuration"))
+                    .command(format!("kumadb restore {newest} --config-only"))
+                    .hint("run this when the server is running")
+            }
             Self::SeveralOrigins { instance, found, origin } => missing(format!(
-                "the store has snapshots of {} instances called `{instance}`: {}",
+                "the store has snapshots of {} instances with the name `{instance}`: {}",
                 found.len(),
                 found.join(", ")
             ))
             .hint(format!("use the id of a snapshot, or choose one of them: `--of {origin}`")),
-            Self::Pending { folder, why } => refused(format!(
-                "cannot store the pending snapshot `{}`: {why}",
-                folder.display()
-            ))
-            .hint("check what is in it, then move it away"),
+            Self::Pending { folder, why } => {
+                refused(format!("cannot store the pending snapshot `{}`: {why}", folder.display()))
+                    .hint("check its contents, then move it away")
+            }
             Self::PendingEncryption { folder, why } => {
                 refused(format!("the pending snapshot `{}` is {why}", folder.display()))
             }
@@ -231,9 +240,9 @@ impl SnapshotError {
             Self::Recipient { text, why } => usage(format!("`{text}` is not a valid age recipient: {why}"))
                 .hint("use a recipient that begins with `age1`: age-keygen -y FILE"),
             Self::NoRecipient => usage("no recipient to encrypt to".into())
-                .hint("add `--recipient age1…`, or put one into the file of recipients"),
+                .hint("add `--recipient age1…`, or add one to the recipients file"),
             Self::Identity { why } => usage(format!("the identity file has an invalid line: {why}"))
-                .hint("use a file that `age-keygen` wrote"),
+                .hint("use a file created by `age-keygen`"),
         }
     }
 }

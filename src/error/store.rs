@@ -37,7 +37,8 @@ impl StoreError {
             Self::Full { store, needed, free } => Report::new(
                 Exit::Refused,
                 format!(
-                    "not enough disk space in the store `{store}`: {} free, {} required for the undo snapshot of this write",
+                    "not enough disk space in the store `{store}`: {} free, {} required for the undo snapshot of this \
+                     write",
                     bytes(*free),
                     bytes(*needed)
                 ),
@@ -46,7 +47,7 @@ impl StoreError {
             .hint("or use a store on another disk: `--store FOLDER`"),
             Self::Open { store, variables, why } => {
                 Report::new(Exit::Usage, format!("cannot open the store `{store}` with {variables}: {why}"))
-                    .hint("check the address of the store, and these variables")
+                    .hint("check the URL of the store, and these variables")
             }
         }
     }

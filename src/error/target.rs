@@ -68,7 +68,7 @@ impl TargetError {
         match self {
             Self::NoneFound => {
                 missing("no Uptime Kuma instance found: no container on this Docker host, no data folder here".into())
-                    .hint("name a folder, a container or a `mysql://` URL with `-t`")
+                    .hint("select a folder, a container or a `mysql://` URL with `-t`")
             }
             Self::NotFound(target) => {
                 missing(format!("instance `{target}` not found: no such folder, container or `mysql://` URL"))
@@ -82,10 +82,8 @@ impl TargetError {
                 missing(format!("`{}` is not a data folder of Uptime Kuma: {why}", path.display()))
                     .command(format!("kumadb init {}", path.display()))
             }
-            Self::DbConfig { path, why } => {
-                Report::new(Exit::Failed, format!("invalid `{}`: {why}", path.display()))
-                    .hint("correct the file by hand; its `type` is `sqlite`, `embedded-mariadb` or `mariadb`")
-            }
+            Self::DbConfig { path, why } => Report::new(Exit::Failed, format!("invalid `{}`: {why}", path.display()))
+                .hint("correct the file; `type` must be `sqlite`, `embedded-mariadb` or `mariadb`"),
             Self::Environment { name, value, why } => {
                 Report::new(Exit::Usage, format!("invalid value of `{name}` in the container: `{value}` {why}"))
                     .hint("create the container again with a valid value")
@@ -108,7 +106,8 @@ impl TargetError {
             Self::NotOnAVolume { container, folder } => Report::new(
                 Exit::Failed,
                 format!(
-                    "the data folder `{}` of container `{container}` is not on a volume: it is deleted with the container",
+                    "the data folder `{}` of container `{container}` is not on a volume: it is deleted with the \
+                     container",
                     folder.display()
                 ),
             )
@@ -116,17 +115,15 @@ impl TargetError {
             .hint("then create the container again with a volume at that path"),
             Self::NoContainer { instance } => {
                 Report::new(Exit::Refused, format!("no container found for `{instance}`"))
-                    .hint("stop and start its server by hand")
+                    .hint("stop and start its server manually")
             }
             Self::NoContainerForMariaDb { instance } => Report::new(
                 Exit::Refused,
                 format!("cannot open the embedded MariaDB of `{instance}`: no container found for it"),
             )
-            .hint("create the server's container first, or run kumadb where it is"),
-            Self::NoUser => {
-                Report::new(Exit::Refused, "the database has no user: no user would see the new monitor")
-                    .command("kumadb user add admin")
-            }
+            .hint("create the server's container first, or run kumadb on the host that has it"),
+            Self::NoUser => Report::new(Exit::Refused, "the database has no user who could see the new monitor")
+                .command("kumadb user add admin"),
         }
     }
 }

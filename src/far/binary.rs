@@ -66,7 +66,7 @@ impl Binary {
         let (system, machine) = (&engine.system, &engine.machine);
         Err(Error::Remote(RemoteError::CannotRun {
             engine: address.to_owned(),
-            why: format!("it is {system} on {machine}, and this kumadb is for linux on {}", self.machine),
+            why: format!("the host is {system} on {machine}, but this kumadb is for linux on {}", self.machine),
         }))
     }
 

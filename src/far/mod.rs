@@ -57,7 +57,9 @@ impl<'a> Far<'a> {
     /// Runs `order` on the remote host and reports to `follower`, until it has ended.
     ///
     /// # Errors
-    /// [`RemoteError::CannotRun`](crate::error::RemoteError::CannotRun), [`DockerError::Action`](crate::error::DockerError::Action): nothing was started. [`RemoteError::ConnectionLost`](crate::error::RemoteError::ConnectionLost): it continues without us.
+    /// [`RemoteError::CannotRun`](crate::error::RemoteError::CannotRun),
+    /// [`DockerError::Action`](crate::error::DockerError::Action): nothing was started.
+    /// [`RemoteError::ConnectionLost`](crate::error::RemoteError::ConnectionLost): it continues without us.
     pub fn run(self, order: Order, follower: &mut dyn Follower) -> Result<Ran<'a>> {
         let docker = self.docker;
         let engine = docker.engine()?;
@@ -161,7 +163,8 @@ impl<'a> Ran<'a> {
         Ok(names)
     }
 
-    /// Writes the file that it left at `path` to the same path here, readable by its owner only; returns whether there was one.
+    /// Writes the file that it left at `path` to the same path here, readable by its owner only; returns whether there
+    /// was one.
     pub fn fetch_file(&self, path: &Path) -> Result<bool> {
         let Some(mut archive) = self.fetch(path)? else { return Ok(false) };
         for entry in archive.entries().map_err(Error::file("fetch", path))? {
@@ -189,7 +192,7 @@ struct Pack {
 
 impl Pack {
     fn new(at: &'static str, level: u32) -> Result<Pack> {
-        let file = tempfile::tempfile().map_err(Error::file("make a file in", std::env::temp_dir()))?;
+        let file = tempfile::tempfile().map_err(Error::file("create a file in", std::env::temp_dir()))?;
         Ok(Pack { at, tar: tar::Builder::new(GzEncoder::new(file, Compression::new(level))) })
     }
 

@@ -81,7 +81,8 @@ impl Overrides {
 }
 
 impl Order {
-    /// A tar, for the root of the container, with the job to run `program`, which is in `place` or was unpacked in another
+    /// A tar, for the root of the container, with the job to run `program`, which is in `place` or was unpacked in
+    /// another
     /// folder.
     pub(super) fn pack(self, place: &str, program: Vec<String>, arrived: Option<String>) -> Result<File> {
         let failed = |error: serde_json::Error| Error::Remote(RemoteError::WriteJobSpec { why: error.to_string() });
@@ -112,17 +113,17 @@ impl Order {
     pub fn take(folder: &Path) -> Result<Command> {
         let path = folder.join(FILE);
         let wrong = |why: String| Error::Remote(RemoteError::JobSpec { path: path.clone(), why });
-        let text = files::read_text(&path)?.ok_or_else(|| wrong("it is not there".into()))?;
+        let text = files::read_text(&path)?.ok_or_else(|| wrong("it does not exist".into()))?;
         files::remove(&path)?;
         let order: Written = serde_json::from_str(&text).map_err(|error| wrong(error.to_string()))?;
         if order.version != env!("CARGO_PKG_VERSION") {
             let (here, there) = (order.version, env!("CARGO_PKG_VERSION"));
-            return Err(wrong(format!("it is of kumadb {here}, and the one that was sent along is {there}")));
+            return Err(wrong(format!("it was created by kumadb {here}, but the kumadb sent with it is {there}")));
         }
         if let Some(arrived) = &order.arrived {
             settle(arrived, &order.place)?;
         }
-        let program = order.program.split_first().ok_or_else(|| wrong("it names no program".into()))?;
+        let program = order.program.split_first().ok_or_else(|| wrong("it contains no program".into()))?;
         files::make_folder(&order.here)?;
         let mut command = Command::new(program.0);
         command.args(program.1).args(order.args).envs(order.env).current_dir(&order.here);

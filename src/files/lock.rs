@@ -15,7 +15,8 @@ use crate::error::{Error, FileError, OperationError, Result};
 /// Maximum length of the note in a lock, in bytes.
 const NOTE: u64 = 256;
 
-/// The exclusive right to work on one instance, owned by one process at a time; the operating system releases it when the
+/// The exclusive right to work on one instance, owned by one process at a time; the operating system releases it when
+/// the
 /// process ends, so a stale lock never has to be removed by hand.
 #[derive(Debug)]
 pub struct Lock {
@@ -33,7 +34,8 @@ impl Lock {
     /// Takes the lock at `path` and writes `note` into it; does not wait.
     ///
     /// # Errors
-    /// [`OperationError::Locked`](crate::error::OperationError::Locked); [`FileError::NoLocks`](crate::error::FileError::NoLocks) on a file system without locks.
+    /// [`OperationError::Locked`](crate::error::OperationError::Locked);
+    /// [`FileError::NoLocks`](crate::error::FileError::NoLocks) on a file system without locks.
     pub fn take(path: &Path, note: &str) -> Result<Lock> {
         let failed = || Error::file("lock", path);
         let folder = owner::open_folder(parent(path)).map_err(failed())?;
@@ -66,11 +68,13 @@ impl Lock {
     }
 }
 
-/// As root, removes the lock at `path` that an earlier run as root left and that no process uses: the next one is created for
-/// the owner of the folder. Its owner is not changed, because the file may be any file of root's under that name; a file that
+/// As root, removes the lock at `path` that an earlier run as root left and that no process uses: the next one is
+/// created for
+/// the owner of the folder. Its owner is not changed, because the file may be any file of root's under that name; a
+/// file that
 /// does not contain the note of a run stays. Returns whether it was removed.
 pub fn remove_left_lock(path: &Path) -> Result<bool> {
-    let failed = || Error::file("look at", path);
+    let failed = || Error::file("access", path);
     let folder = owner::open_folder(parent(path)).map_err(failed())?;
     let name = owner::file_name(path).map_err(failed())?;
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
@@ -103,7 +107,8 @@ fn is_note(text: &str) -> bool {
     })
 }
 
-/// Opens the lock file, and creates it where it is missing. The folder may belong to the server's user, whose links root must
+/// Opens the lock file, and creates it where it is missing. The folder may belong to the server's user, whose links
+/// root must
 /// not follow.
 /// follow.
 fn open(folder: &OwnedFd, path: &Path) -> io::Result<File> {

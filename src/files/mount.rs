@@ -49,9 +49,9 @@ impl FileSystem {
     pub fn words(&self) -> Option<String> {
         let locks = match self.reach {
             Reach::Machine => return None,
-            Reach::Hosts => "kumadb's lock is met by every host that mounts it",
-            Reach::HostOnly => "as it is mounted, kumadb's lock is met on this host only",
-            Reach::Unknown => "whether another host meets kumadb's lock is not known",
+            Reach::Hosts => "kumadb's lock works across all hosts that mount it",
+            Reach::HostOnly => "as it is mounted, kumadb's lock only works on this host",
+            Reach::Unknown => "it is unknown whether kumadb's lock works across hosts",
         };
         Some(format!("{}, a network file system; {locks}", self.kind))
     }
@@ -59,7 +59,7 @@ impl FileSystem {
 
 /// The file system that `path` is on.
 pub fn file_system(path: &Path) -> Result<FileSystem> {
-    let path = path.canonicalize().map_err(Error::file("look at", path))?;
+    let path = path.canonicalize().map_err(Error::file("access", path))?;
     let number = magic(&path)?;
     // The mount table has the exact type and the options; without /proc only the number is known.
     let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
@@ -72,7 +72,7 @@ pub fn file_system(path: &Path) -> Result<FileSystem> {
 /// The type of the network file system at `path`, by the number from `statfs`; `None` for a local one.
 #[cfg(target_os = "linux")]
 fn magic(path: &Path) -> Result<Option<&'static str>> {
-    let found = rustix::fs::statfs(path).map_err(|errno| Error::file("look at", path)(errno.into()))?;
+    let found = rustix::fs::statfs(path).map_err(|errno| Error::file("access", path)(errno.into()))?;
     Ok(named(found.f_type as u32))
 }
 
@@ -82,7 +82,7 @@ fn magic(_path: &Path) -> Result<Option<&'static str>> {
 }
 
 /// The beginning of the type's name, by its number (`statfs(2)`).
-#[cfg_attr(not(target_os = "linux"), allow(dead_code, reason = "only Linux tells the number"))]
+#[cfg_attr(not(target_os = "linux"), allow(dead_code, reason = "only Linux reports the number"))]
 fn named(number: u32) -> Option<&'static str> {
     Some(match number {
         0x6969 => "nfs",

@@ -42,7 +42,8 @@ pub(super) fn create_in(folder: &OwnedFd, name: &OsStr, path: &Path) -> io::Resu
     Ok(made)
 }
 
-/// Gives `made`, which is at `path` in `folder`, to the owner of that folder, where root created it in kumadb's own folder.
+/// Gives `made`, which is at `path` in `folder`, to the owner of that folder, where root created it in kumadb's own
+/// folder.
 /// folder.
 pub(super) fn inherit(made: &File, folder: &OwnedFd, path: &Path) -> io::Result<()> {
     if !gives(path) {
@@ -77,15 +78,17 @@ pub(super) fn make_folder(path: &Path) -> io::Result<()> {
     inherit(&made, &folder, path)
 }
 
-/// Creates kumadb's own folder in a data folder (mode 0700), or uses the existing one. As root, one that an earlier run left
+/// Creates kumadb's own folder in a data folder (mode 0700), or uses the existing one. As root, one that an earlier run
+/// left
 /// with root as owner is given to the owner of the data folder.
 ///
 /// # Errors
-/// [`FileError::WrongUser`](crate::error::FileError::WrongUser) when this user and the owner of the data folder could not share it.
+/// [`FileError::WrongUser`](crate::error::FileError::WrongUser) when this user and the owner of the data folder could
+/// not share it.
 pub(super) fn claim_work(path: &Path) -> Result<()> {
     let data = parent(path);
     let us = our_uid();
-    let owner = fs::metadata(data).map_err(Error::file("look at", data))?.uid();
+    let owner = fs::metadata(data).map_err(Error::file("access", data))?.uid();
     let wrong = |path: &Path, owner: u32, hint: Hint| {
         Error::File(FileError::WrongUser {
             path: path.to_owned(),
@@ -96,8 +99,8 @@ pub(super) fn claim_work(path: &Path) -> Result<()> {
     };
     if us != 0 && us != owner {
         let hint = match owner {
-            0 => Hint::advice("run it again as root"),
-            uid => Hint::advice(format!("run it again as root, or as uid {uid}: sudo -u '#{uid}' kumadb …")),
+            0 => Hint::advice("run the same command as root"),
+            uid => Hint::advice(format!("run the same command as root, or as uid {uid}: sudo -u '#{uid}' kumadb …")),
         };
         return Err(wrong(data, owner, hint));
     }
@@ -111,8 +114,8 @@ pub(super) fn claim_work(path: &Path) -> Result<()> {
         0 => Err(wrong(path, 0, give_hint(data))),
         uid => {
             let hint = Hint::advice(format!(
-                "it belongs neither to the owner of the data folder nor to root: check what is in it; if kumadb made it, run as \
-                 root: chown -hR {owner} {}",
+                "it is owned by neither the owner of the data folder nor root: check its contents; if kumadb created \
+                 it, run as root: chown -hR {owner} {}",
                 path.display()
             ));
             Err(wrong(path, uid, hint))
@@ -160,7 +163,8 @@ pub fn foreign_entries(path: &Path, owner: u32) -> Vec<std::path::PathBuf> {
     found
 }
 
-/// Fails when a required file in kumadb's own folder `path` belongs to another user than this one, who is not root. Other files
+/// Fails when a required file in kumadb's own folder `path` belongs to another user than this one, who is not root.
+/// Other files
 /// do not matter: the owner of the folder may remove them.
 ///
 /// # Errors
@@ -184,7 +188,8 @@ pub fn check_own(path: &Path) -> Result<()> {
     }))
 }
 
-/// Gives the file at `path` in kumadb's own folder, which an earlier run as root left, to the owner of the folder, if `is_ours`
+/// Gives the file at `path` in kumadb's own folder, which an earlier run as root left, to the owner of the folder, if
+/// `is_ours`
 /// recognises its content. Returns whether it did.
 pub fn give(path: &Path, is_ours: impl FnOnce(&mut File) -> Result<bool>) -> Result<bool> {
     let failed = || Error::file("change the owner of", path);
@@ -211,10 +216,10 @@ pub fn give(path: &Path, is_ours: impl FnOnce(&mut File) -> Result<bool>) -> Res
 pub fn check_file_writable(path: &Path) -> Result<()> {
     match rustix::fs::access(path, rustix::fs::Access::WRITE_OK) {
         Err(rustix::io::Errno::ACCESS) => {
-            let owner = fs::metadata(path).map_err(Error::file("look at", path))?.uid();
+            let owner = fs::metadata(path).map_err(Error::file("access", path))?.uid();
             let hint = match owner {
-                0 => Hint::advice("run it again as root"),
-                uid => Hint::advice(format!("run it again as root, or as uid {uid}")),
+                0 => Hint::advice("run the same command as root"),
+                uid => Hint::advice(format!("run the same command as root, or as uid {uid}")),
             };
             let (owner, user) = (user_words(owner), user_words(our_uid()));
             Err(Error::File(FileError::WrongUser { path: path.to_owned(), owner, user, hint }))
@@ -245,7 +250,7 @@ pub fn own_like(path: &Path, like: &Metadata) -> Result<()> {
 
 /// Gives `path` the owner and group of `like`.
 pub fn chown_like(path: &Path, like: &Metadata) -> Result<()> {
-    let now = fs::symlink_metadata(path).map_err(Error::file("look at", path))?;
+    let now = fs::symlink_metadata(path).map_err(Error::file("access", path))?;
     if (now.uid(), now.gid()) != (like.uid(), like.gid()) {
         set_owner(path, like.uid(), like.gid())?;
     }

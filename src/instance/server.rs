@@ -73,10 +73,10 @@ impl Server {
             }
             Successor::Elsewhere(folder) => {
                 let there = folder.map_or_else(|| "on no volume".to_owned(), |folder| format!("in `{folder}`"));
-                let what = format!("was created again with its data {there}: it is not the server of this data folder");
+                let what = format!("was recreated with its data {there}, so it no longer uses this data folder");
                 Err(self.removed(what))
             }
-            Successor::None => Err(self.removed("was removed, and not created again".into())),
+            Successor::None => Err(self.removed("was removed and not recreated".into())),
         })
     }
 
@@ -156,7 +156,8 @@ impl Server {
         self.docker.shipped(&self.container())
     }
 
-    /// Whether its processes exist, paused or not: then nothing may be written beside them. A removed container has none.
+    /// Whether its processes exist, paused or not: then nothing may be written beside them. A removed container has
+    /// none.
     /// removed do not.
     pub fn is_running(&self) -> Result<bool> {
         Ok(self.find()?.is_some_and(|now| now.state.life_so_far() != Life::Stopped))
@@ -191,7 +192,8 @@ impl Server {
     /// Stops it, with the shutdown timeout `grace`.
     ///
     /// # Errors
-    /// [`DockerError::Replaced`](crate::error::DockerError::Replaced) when its container was recreated meanwhile, and that one runs; [`DockerError::Removed`](crate::error::DockerError::Removed).
+    /// [`DockerError::Replaced`](crate::error::DockerError::Replaced) when its container was recreated meanwhile, and
+    /// that one runs; [`DockerError::Removed`](crate::error::DockerError::Removed).
     pub fn stop(&self, grace: Duration) -> Result<()> {
         match self.docker.stop(&self.present()?, grace, &mut |_| Ok(())) {
             Err(Error::Docker(DockerError::Removed { .. })) => match self.present()?.state.life {
@@ -227,7 +229,8 @@ impl Server {
         self.docker.put_back(&self.present()?, life, grace, &mut |_| Ok(()))
     }
 
-    /// Waits until it is verified up, see [`Docker::wait_up`]. Returns how long ago it first responded. A container that is
+    /// Waits until it is verified up, see [`Docker::wait_up`]. Returns how long ago it first responded. A container
+    /// that is
     /// recreated meanwhile is started and waited for instead.
     pub fn wait_up(&self, deadline: Duration) -> Result<Duration> {
         let end = Instant::now() + deadline;

@@ -29,7 +29,8 @@ pub struct Sight {
     pub here: PathBuf,
     /// The folder of journals of instances without an accessible data folder.
     pub state: PathBuf,
-    /// Whether this process runs on the host of the containers, with their users and in their network, as a remote job does.
+    /// Whether this process runs on the host of the containers, with their users and in their network, as a remote job
+    /// does.
     pub beside: bool,
 }
 
@@ -52,7 +53,7 @@ impl Sight {
                 None => Err(no_such(target)),
             },
             Err(Error::Docker(DockerError::Unreachable { address, why, hint })) if !target.contains('/') => {
-                let why = format!("{why}; and there is no folder `{target}` here");
+                let why = format!("{why}; there is also no folder `{target}`");
                 Err(Error::Docker(DockerError::Unreachable { address: address.clone(), why, hint: hint.clone() }))
             }
             Err(_) => Err(no_such(target)),
@@ -193,7 +194,8 @@ fn elsewhere(container: &Container, folder: &Path, docker: &Docker) -> Error {
     })
 }
 
-/// Whether `folder` belongs to users that this process cannot act as: those of a rootless engine, which exist only in its
+/// Whether `folder` belongs to users that this process cannot act as: those of a rootless engine, which exist only in
+/// its
 /// containers. MariaDB's `node` is always one of them.
 /// containers have. MariaDB's `node` is one of them in any case.
 fn has_other_users(docker: &Docker, folder: &Path, place: &Place) -> Result<bool> {
@@ -220,7 +222,7 @@ fn place(folder: &Path, env: &BTreeMap<String, Secret>) -> Result<Place> {
         Config::Sqlite => {
             let file = SqliteFile::new(folder.join("kuma.db"));
             if !file.path().exists() && !file.part("-wal").exists() {
-                let why = "its db-config.json says SQLite, but kuma.db is not there".into();
+                let why = "its db-config.json specifies SQLite, but kuma.db does not exist".into();
                 return Err(Error::Target(TargetError::NotDataFolder { path: folder.to_owned(), why }));
             }
             Place::Sqlite(file)

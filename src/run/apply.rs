@@ -56,7 +56,8 @@ pub struct Settings {
     pub wait_beats: Option<Duration>,
     /// Whether a release with unknown migrations may be written to.
     pub allow_unknown_release: bool,
-    /// Whether the work releases the lock that an interrupted migration left, so that this lock does not prevent the run.
+    /// Whether the work releases the lock that an interrupted migration left, so that this lock does not prevent the
+    /// run.
     pub opens_lock: bool,
     /// Whether every deleted row is written to a readable file beside the snapshot.
     pub keeps_removed: bool,
@@ -89,10 +90,12 @@ pub enum Work<'a> {
     Prune(&'a Pruning),
     /// Statements given by the user, in one transaction.
     Script(&'a Script),
-    /// Statements that rewrite the file, or a table of MariaDB, with the same content. Each is atomic by itself, and none can
+    /// Statements that rewrite the file, or a table of MariaDB, with the same content. Each is atomic by itself, and
+    /// none can
     /// run in a transaction.
     Compact(&'a [String]),
-    /// Statements that change how tables are stored but no cell of them, such as a new index or column. They are not rolled
+    /// Statements that change how tables are stored but no cell of them, such as a new index or column. They are not
+    /// rolled
     /// back: MariaDB makes each durable at once, and each is harmless to keep.
     Statements(&'a [String]),
     /// The content of a staged copy or snapshot.
@@ -171,8 +174,10 @@ impl Outcome {
 /// Runs `work` on `instance`, or leaves everything as it was.
 ///
 /// # Errors
-/// Before the commit: the error itself; nothing is changed and the server is as before. After it: [`OperationError::RolledBack`](crate::error::OperationError::RolledBack), or
-/// [`OperationError::RollbackFailed`](crate::error::OperationError::RollbackFailed) with the journal left for `recover`.
+/// Before the commit: the error itself; nothing is changed and the server is as before. After it:
+/// [`OperationError::RolledBack`](crate::error::OperationError::RolledBack), or
+/// [`OperationError::RollbackFailed`](crate::error::OperationError::RollbackFailed) with the journal left for
+/// `recover`.
 pub fn run(
     instance: &Instance,
     store: &Store,
@@ -212,7 +217,8 @@ pub fn run(
     }
 }
 
-/// Fails where the difference that was shown is not what `work` would do any more, as far as that is known while the server
+/// Fails where the difference that was shown is not what `work` would do any more, as far as that is known while the
+/// server
 /// runs; what it changes until it has stopped is met in the transaction.
 fn check_shown(instance: &Instance, work: &Work<'_>) -> Result<()> {
     let Work::Load { shown: Some(shown), .. } = work else { return Ok(()) };
@@ -459,7 +465,8 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Brings the server up and waits for a heartbeat, until `end` at most; returns the downtime, and the monitors that should
+    /// Brings the server up and waits for a heartbeat, until `end` at most; returns the downtime, and the monitors that
+    /// should
     /// have heartbeats.
     fn see_working(
         &mut self,
@@ -480,7 +487,10 @@ impl Run<'_> {
                 return Err(Error::Docker(DockerError::NotUp {
                     container: server.name(),
                     seconds: self.settings.deadline.as_secs(),
-                    why: format!("it responds, but none of {} active monitors has written a heartbeat", beating.len()),
+                    why: format!(
+                        "the server responds, but none of {} active monitors has written a heartbeat",
+                        beating.len()
+                    ),
                     log: server.last_errors(),
                 }));
             }
@@ -490,7 +500,8 @@ impl Run<'_> {
         Ok((downtime, beating))
     }
 
-    /// Reads the database of a server that has just come up, or is about to, and may be busy. Retries until `end`, then returns
+    /// Reads the database of a server that has just come up, or is about to, and may be busy. Retries until `end`, then
+    /// returns
     /// the last error.
     fn read_by<T>(&self, end: Instant, read: impl Fn(&mut dyn Reader) -> Result<T>) -> Result<T> {
         loop {

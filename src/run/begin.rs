@@ -42,7 +42,7 @@ pub(super) fn check_mode(instance: &Instance, mode: Mode, running: bool) -> Resu
         },
         (Mode::Live | Mode::LiveThenRestart, EngineKind::Sqlite) if running => {
             Err(Error::Operation(OperationError::ServerRunning {
-                what: "the server is running, and SQLite must not be written beside it".into(),
+                what: "the server is running; kumadb must not write to a SQLite database at the same time".into(),
             }))
         }
         // Without a running server, a SQLite file is written as usual: while nobody has it open.
@@ -51,7 +51,8 @@ pub(super) fn check_mode(instance: &Instance, mode: Mode, running: bool) -> Resu
     }
 }
 
-/// Locks `instance`, whose earlier operation must be finished. An operation that is complete except for its undo snapshot is ended here.
+/// Locks `instance`, whose earlier operation must be finished. An operation that is complete except for its undo
+/// snapshot is ended here.
 pub(super) fn lock(instance: &Instance, settings: &Settings) -> Result<Lock> {
     let lock = instance.lock(&settings.verb)?;
     match Journal::read(instance.work())? {
@@ -65,11 +66,13 @@ pub(super) fn lock(instance: &Instance, settings: &Settings) -> Result<Lock> {
     }
 }
 
-/// Ends an earlier write to `instance` that is complete except for its undo snapshot, as every write does before it begins. Afterwards the
+/// Ends an earlier write to `instance` that is complete except for its undo snapshot, as every write does before it
+/// begins. Afterwards the
 /// snapshots of all writes can be listed.
 ///
 /// # Errors
-/// [`OperationError::Unfinished`](crate::error::OperationError::Unfinished) for what only `recover` can end; [`OperationError::Locked`](crate::error::OperationError::Locked) while another process works on the instance.
+/// [`OperationError::Unfinished`](crate::error::OperationError::Unfinished) for what only `recover` can end;
+/// [`OperationError::Locked`](crate::error::OperationError::Locked) while another process works on the instance.
 pub fn settle_earlier(instance: &Instance, settings: &Settings) -> Result<()> {
     lock(instance, settings).map(drop)
 }
@@ -77,7 +80,8 @@ pub fn settle_earlier(instance: &Instance, settings: &Settings) -> Result<()> {
 /// Fails while an earlier write to `instance` is unfinished; changes nothing.
 ///
 /// # Errors
-/// [`OperationError::Unfinished`](crate::error::OperationError::Unfinished); [`OperationError::Locked`](crate::error::OperationError::Locked) while another process works on the instance.
+/// [`OperationError::Unfinished`](crate::error::OperationError::Unfinished);
+/// [`OperationError::Locked`](crate::error::OperationError::Locked) while another process works on the instance.
 pub fn check_ended(instance: &Instance, settings: &Settings) -> Result<()> {
     let Some(journal) = Journal::read(instance.work())? else { return Ok(()) };
     instance.lock(&settings.verb)?;

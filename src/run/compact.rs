@@ -14,7 +14,8 @@ use crate::model::state::Fingerprint;
 /// Space for the journal and the packed snapshot, in bytes.
 const SPARE: u64 = 1 << 20;
 
-/// Fails unless there is space for the staged copy and twice for the rewritten database: SQLite writes it into a temporary file
+/// Fails unless there is space for the staged copy and twice for the rewritten database: SQLite writes it into a
+/// temporary file
 /// first, and from there into the WAL; MariaDB writes a table beside the old one.
 ///
 /// # Errors
@@ -32,10 +33,12 @@ pub fn check_room(instance: &Instance, space: &Space) -> Result<()> {
     }
 }
 
-/// Runs `statements` one by one. SQLite puts its temporary files into the folder `scratch`: its default place may have no
+/// Runs `statements` one by one. SQLite puts its temporary files into the folder `scratch`: its default place may have
+/// no
 /// space, and others may be able to read it.
 ///
-/// SQLite does each as one commit: interrupted, the file is the old one. MariaDB makes a copy of a table and renames it.
+/// SQLite does each as one commit: interrupted, the file is the old one. MariaDB makes a copy of a table and renames
+/// it.
 pub(super) fn run(
     writer: &mut dyn Writer,
     statements: &[String],
@@ -76,7 +79,8 @@ fn run_each(writer: &mut dyn Writer, statements: &[String], observer: &mut dyn O
     Ok(())
 }
 
-/// Fails unless only the size has changed: the configuration is still `before`, each table has as many rows as in `counts`
+/// Fails unless only the size has changed: the configuration is still `before`, each table has as many rows as in
+/// `counts`
 /// (where no server is running), and SQLite finds no damage in its file.
 pub(super) fn check(
     writer: &mut dyn Writer,
@@ -88,12 +92,12 @@ pub(super) fn check(
     let schema = writer.schema()?;
     let mut wrong = Vec::new();
     if read_fingerprint(writer, &schema)? != *before {
-        wrong.push("cells differ that no statement was to change".to_owned());
+        wrong.push("rows changed that no statement should change".to_owned());
     }
     if let Some(counts) = counts
         && read_counts(writer, &schema)? != *counts
     {
-        wrong.push("tables have other numbers of rows than before".to_owned());
+        wrong.push("the number of rows in a table changed".to_owned());
     }
     if writer.kind() == EngineKind::Sqlite {
         wrong.extend(writer.check(Depth::Structure)?.iter().map(ToString::to_string));

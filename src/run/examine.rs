@@ -29,13 +29,15 @@ const LOOP: Duration = Duration::from_secs(30);
 /// Where systems keep their time zones.
 const ZONES: &str = "/usr/share/zoneinfo";
 
-/// Gathers the evidence about `instance` at `now`. A part that cannot be read is named, and the rest is gathered anyway.
+/// Gathers the evidence about `instance` at `now`. A part that cannot be read is named, and the rest is gathered
+/// anyway.
 /// `depth` is what the engine checks for damage.
 pub fn gather(instance: &Instance, now: DateTime<Utc>, depth: Depth) -> Evidence {
     gather_under(instance, None, now, depth)
 }
 
-/// The same for a server in a restart loop whose MariaDB restarts with it: the server is stopped for the examination and
+/// The same for a server in a restart loop whose MariaDB restarts with it: the server is stopped for the examination
+/// and
 /// started again.
 ///
 /// # Errors
@@ -172,7 +174,7 @@ fn read_container(instance: &Instance, evidence: &mut Evidence) -> Result<()> {
 }
 
 fn read_folder(instance: &Instance, path: &Path) -> Result<Folder> {
-    let mut files = vec![look(path, "").map_err(Error::file("look at", path))?];
+    let mut files = vec![look(path, "").map_err(Error::file("access", path))?];
     fs::read_dir(path).map_err(Error::file("read the folder", path))?;
     files.extend(look_into(path));
     let container = instance.container.as_ref().map(|server| server.container());

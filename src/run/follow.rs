@@ -29,9 +29,11 @@ impl Run<'_> {
         }
     }
 
-    /// Starts the server after the change and waits until it responds, until `end` at most. Returns how long ago it first did.
+    /// Starts the server after the change and waits until it responds, until `end` at most. Returns how long ago it
+    /// first did.
     ///
-    /// A server that something else has started during the write is restarted, so that it sees the change: its database was
+    /// A server that something else has started during the write is restarted, so that it sees the change: its database
+    /// was
     /// locked. One of another image may be migrating and is not stopped.
     pub(super) fn bring_up(&mut self, server: &Server, end: Instant, observer: &mut dyn Observer) -> Result<Duration> {
         self.follow(observer)?;
@@ -74,7 +76,7 @@ impl Run<'_> {
         let (state, hint) = match changed {
             // The journal stays open.
             None => ("the change is committed", format!("{create}, then run: kumadb -t {folder} recover")),
-            Some(true) => ("rolled back: the database is as it was before", create),
+            Some(true) => ("rolled back: the database is unchanged", create),
             Some(false) => ("the database was not changed", create),
         };
         let what = format!("{what}; {state}");

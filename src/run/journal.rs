@@ -47,7 +47,7 @@ impl Phase {
         match self {
             Phase::Noted | Phase::Stopping => "interrupted before anything was written",
             Phase::Writing => "interrupted while writing",
-            Phase::Committed => "interrupted after the commit, before the server was verified up",
+            Phase::Committed => "interrupted after the commit, before the server was verified to be running",
             Phase::RollingBack | Phase::PutBack => "interrupted while rolling back",
             Phase::Seen => "interrupted while the undo snapshot was being stored",
         }
@@ -176,7 +176,8 @@ impl Journal {
     /// Reads the open journal in the folder `work`, if there is one.
     ///
     /// # Errors
-    /// [`OperationError::Journal`](crate::error::OperationError::Journal) when it cannot be parsed; it is never discarded.
+    /// [`OperationError::Journal`](crate::error::OperationError::Journal) when it cannot be parsed; it is never
+    /// discarded.
     pub fn read(work: &Path) -> Result<Option<Journal>> {
         let path = path_in(work);
         let Some(text) = files::read_text(&path)? else { return Ok(None) };

@@ -45,7 +45,8 @@ impl Kept {
     /// Copies it into the new folder `folder`, and opens it there.
     ///
     /// # Errors
-    /// [`FileError::Io`](crate::error::FileError::Io); [`SnapshotError::Changed`](crate::error::SnapshotError::Changed) when the content does not match the manifest.
+    /// [`FileError::Io`](crate::error::FileError::Io); [`SnapshotError::Changed`](crate::error::SnapshotError::Changed)
+    /// when the content does not match the manifest.
     pub fn copy(&self, folder: &Path) -> Result<Held> {
         files::make_folder(folder)?;
         let names = self.manifest.members.iter().map(|member| member.name.as_str());
@@ -67,17 +68,17 @@ impl Kept {
             .transpose()?;
         let foreign: Vec<String> = noted.iter().flatten().filter(|one| !ours.contains(one)).cloned().collect();
         match noted {
-            None if ours.is_empty() => {
-                Err(stays(format!("`{RECIPIENTS}` is missing, so it is unknown whether it must be encrypted")))
-            }
+            None if ours.is_empty() => Err(stays(format!(
+                "`{RECIPIENTS}` is missing, so kumadb does not know whether the snapshot must be encrypted"
+            ))),
             Some(_) if ours.is_empty() && !foreign.is_empty() => Err(stays(format!(
-                "it must be encrypted, but no recipient is configured (`encrypt_to` of the instance, or \
-                 KUMADB_RECIPIENTS_FILE); only the data folder names {}",
+                "the snapshot must be encrypted, but no recipient is configured (`encrypt_to` of the instance, or \
+                 KUMADB_RECIPIENTS_FILE); only the data folder lists {}",
                 foreign.join(" ")
             ))),
             _ => {
                 if !foreign.is_empty() {
-                    let why = format!("encrypted without {}, which only the data folder names", foreign.join(" "));
+                    let why = format!("encrypted without {}, which only the data folder lists", foreign.join(" "));
                     warnings
                         .push(Error::Snapshot(SnapshotError::PendingEncryption { folder: self.folder.clone(), why }));
                 }
@@ -203,7 +204,8 @@ fn is_stamp(name: &str) -> bool {
 /// Replaces the id of a copy whose manifest cannot be read.
 const UNREADABLE: &str = "unreadable";
 
-/// Makes the copy in `from` a pending snapshot and removes all but a few older ones; returns its folder and its manifest. Where
+/// Makes the copy in `from` a pending snapshot and removes all but a few older ones; returns its folder and its
+/// manifest. Where
 /// it cannot be moved it is only renamed, which needs no space and protects it from cleanup.
 ///
 /// # Errors
@@ -251,7 +253,8 @@ fn thin_beside(instance: &Instance, most: usize, stamp: &str) -> Result<()> {
     entries.iter().filter(|entry| entry.stamp() != stamp).take(surplus).try_for_each(Entry::remove)
 }
 
-/// Stores the pending snapshots of `instance` in `store`, as far as it has space. For a run that has the lock. Unreadable ones
+/// Stores the pending snapshots of `instance` in `store`, as far as it has space. For a run that has the lock.
+/// Unreadable ones
 /// are skipped; where the store fails, the rest stays pending.
 pub(super) fn pack_all(instance: &Instance, store: &Store) -> Packing {
     let mut packing = Packing::default();
@@ -289,7 +292,8 @@ pub(super) fn pack_all(instance: &Instance, store: &Store) -> Packing {
     packing
 }
 
-/// The same for a command that only reads `instance`: where another process has the lock, or this user may not write in the
+/// The same for a command that only reads `instance`: where another process has the lock, or this user may not write in
+/// the
 /// data folder, they stay pending.
 pub fn offer(instance: &Instance, store: &Store, verb: &str) -> Packing {
     if waiting(instance).is_empty() {

@@ -16,11 +16,14 @@ use crate::kuma::read::read_last_beat;
 
 /// Makes `changes` with the server stopped, then starts it again and verifies that it is up, if it was running.
 ///
-/// There is no snapshot, because nothing is written into the database, and a database that the server cannot open could not be
-/// copied. After an interruption, `recover` starts the server; the changes made by then stay, and repeating them is harmless.
+/// There is no snapshot, because nothing is written into the database, and a database that the server cannot open could
+/// not be
+/// copied. After an interruption, `recover` starts the server; the changes made by then stay, and repeating them is
+/// harmless.
 ///
 /// # Errors
-/// [`OperationError::RolledBack`](crate::error::OperationError::RolledBack) when the server does not come up: every file is as before. [`OperationError::RollbackFailed`](crate::error::OperationError::RollbackFailed) when one is not.
+/// [`OperationError::RolledBack`](crate::error::OperationError::RolledBack) when the server does not come up: every
+/// file is as before. [`OperationError::RollbackFailed`](crate::error::OperationError::RollbackFailed) when one is not.
 pub fn mend(
     instance: &Instance,
     changes: &[FileChange],
@@ -50,7 +53,8 @@ pub fn mend(
 }
 
 impl Run<'_> {
-    /// Rolls back the changes with `undo`, and restores the state of the server; returns the error that the run ends with.
+    /// Rolls back the changes with `undo`, and restores the state of the server; returns the error that the run ends
+    /// with.
     fn take_back(mut self, cause: Error, undo: &[FileChange], observer: &mut dyn Observer) -> Error {
         let stopped = match self.instance.is_running() {
             Ok(true) => self.stop(observer),
@@ -94,7 +98,7 @@ pub fn rehearse_files(changes: &[FileChange]) -> Result<()> {
         // Only root changes owners; renames need write permission in the folder.
         files::check_writable(path.parent().unwrap_or(path))?;
         if let FileChange::Own { uid, gid, .. } = change {
-            let found = fs::symlink_metadata(path).map_err(Error::file("look at", path))?;
+            let found = fs::symlink_metadata(path).map_err(Error::file("access", path))?;
             if (found.uid(), found.gid()) != (*uid, *gid) && !rustix::process::geteuid().is_root() {
                 let why = std::io::ErrorKind::PermissionDenied.into();
                 return Err(Error::file("change the owner of", path)(why));
@@ -121,7 +125,7 @@ fn make(change: &FileChange) -> Result<FileChange> {
 fn check(change: &FileChange) -> Result<FileChange> {
     match change {
         FileChange::Own { path, .. } => {
-            let old = fs::symlink_metadata(path).map_err(Error::file("look at", path))?;
+            let old = fs::symlink_metadata(path).map_err(Error::file("access", path))?;
             if old.is_symlink() {
                 return Err(Error::File(FileError::Link { path: path.clone() }));
             }

@@ -12,8 +12,10 @@ use crate::kuma::read::read_migrating;
 /// Polling interval for a server that migrates.
 const LOOK: Duration = Duration::from_secs(1);
 
-/// Whether a running server is migrating its database. It shows a page while it fills the statistics; during every other
-/// migration the only sign is a lock in the database. Where no container is known, open connections to the database indicate a
+/// Whether a running server is migrating its database. It shows a page while it fills the statistics; during every
+/// other
+/// migration the only sign is a lock in the database. Where no container is known, open connections to the database
+/// indicate a
 /// running server.
 pub(super) fn is_migrating(instance: &Instance) -> Result<bool> {
     let locked = || instance.connect()?.reader().map(|mut reader| read_migrating(&mut *reader));
@@ -33,7 +35,7 @@ fn is_used(instance: &Instance) -> Result<bool> {
 /// Fails while a server is migrating.
 pub(super) fn check_settled(instance: &Instance) -> Result<()> {
     match is_migrating(instance)? {
-        true => Err(busy(instance, "wait until that is over, then run this again")),
+        true => Err(busy(instance, "wait until the migration is done, then run the same command again")),
         false => Ok(()),
     }
 }
@@ -52,8 +54,8 @@ pub(super) fn wait_settled(
     while is_migrating(instance)? {
         if Instant::now() >= end {
             return Err(match patience.is_zero() {
-                true => busy(instance, "run this again when that is over, or with `--wait 10m`"),
-                false => busy(instance, &format!("it was waited for {} s", patience.as_secs())),
+                true => busy(instance, "run the same command again when the migration is done, or add `--wait 10m`"),
+                false => busy(instance, &format!("waited for {} s", patience.as_secs())),
             });
         }
         observer.step(&Step::WaitSettled { waited })?;

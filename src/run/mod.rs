@@ -134,7 +134,8 @@ impl Step {
         )
     }
 
-    /// Whether stopping here leaves the database as it was. After the commit that is no longer possible, so Ctrl-C is honoured
+    /// Whether stopping here leaves the database as it was. After the commit that is no longer possible, so Ctrl-C is
+    /// honoured
     /// only before it.
     pub fn is_before_commit(&self) -> bool {
         matches!(
@@ -196,7 +197,7 @@ impl fmt::Display for Step {
             Step::WaitUp => f.write_str("waiting for the server to respond"),
             Step::WaitBeats { monitors: 1 } => f.write_str("waiting for a heartbeat (1 monitor)"),
             Step::WaitBeats { monitors } => write!(f, "waiting for heartbeats ({monitors} monitors)"),
-            Step::Up { downtime } => write!(f, "server is up ({:.1} s)", downtime.as_secs_f64()),
+            Step::Up { downtime } => write!(f, "server is running ({:.1} s)", downtime.as_secs_f64()),
             Step::Pack => f.write_str("packing snapshot"),
             Step::Put { store, bytes: size } => write!(f, "storing {} in {store}", bytes(*size)),
             Step::Packed { id, bytes: size, undo } => {
@@ -212,7 +213,7 @@ impl fmt::Display for Step {
             Step::LeaveDown { container } => {
                 write!(
                     f,
-                    "container {container} was not running before and stays stopped; start it with: kumadb restart"
+                    "container {container} was not running before and was not started; to start it: kumadb restart"
                 )
             }
             Step::Mend { changes } => write!(f, "making {}", counted(*changes, "file change")),

@@ -9,15 +9,17 @@ use crate::error::{Error, Result};
 use crate::files;
 use crate::instance::Instance;
 
-/// As root: gives what an earlier run as root left in the data folder of `instance` to the owner of that folder; returns that
-/// owner, where something was changed. Only files known to be kumadb's own are changed: the owner of the data folder may have
+/// As root: gives what an earlier run as root left in the data folder of `instance` to the owner of that folder;
+/// returns that
+/// owner, where something was changed. Only files known to be kumadb's own are changed: the owner of the data folder
+/// may have
 /// put any file of root's there.
 pub fn repair_owner(instance: &Instance) -> Result<Option<String>> {
     let work = instance.work();
     let Some(folder) = instance.folder.as_ref().filter(|_| files::our_uid() == 0 && work.is_dir()) else {
         return Ok(None);
     };
-    let owner = fs::metadata(folder).map_err(Error::file("look at", folder))?.uid();
+    let owner = fs::metadata(folder).map_err(Error::file("access", folder))?.uid();
     let is_root = fs::symlink_metadata(work).is_ok_and(|found| found.uid() == 0);
     if owner == 0 || !is_root && files::foreign_entries(work, owner).is_empty() {
         return Ok(None);

@@ -14,8 +14,10 @@ use crate::text::counted;
 /// Modes of files that do not exist any more, by folder: keys are readable by their owner only.
 const FOLDERS: [(&str, u32); 3] = [("upload/", 0o644), ("docker-tls/", 0o600), ("screenshots/", 0o644)];
 
-/// Writes the files of `held` that are missing or different in the data folder of `instance`, and returns their names. Other
-/// files stay. Existing files also stay where no undo snapshot contains them: a pending snapshot contains the database only.
+/// Writes the files of `held` that are missing or different in the data folder of `instance`, and returns their names.
+/// Other
+/// files stay. Existing files also stay where no undo snapshot contains them: a pending snapshot contains the database
+/// only.
 /// Errors become warnings of `outcome`: the database is restored and working by then.
 pub fn put_files_back(instance: &Instance, held: &Held, outcome: &mut Outcome) -> Vec<String> {
     let (mut put, mut left) = (Vec::new(), 0);
@@ -40,7 +42,8 @@ pub fn put_files_back(instance: &Instance, held: &Held, outcome: &mut Outcome) -
     if left > 0 {
         let (files, were) = (counted(left, "file"), if left == 1 { "was" } else { "were" });
         outcome.warnings.push(format!(
-            "{files} of the snapshot {were} not restored, because no undo snapshot of the current files could be stored: free \
+            "{files} of the snapshot {were} not restored, because no undo snapshot of the current files could be \
+             stored: free \
              space in the store, then restore again"
         ));
     }
@@ -48,7 +51,7 @@ pub fn put_files_back(instance: &Instance, held: &Held, outcome: &mut Outcome) -
 }
 
 fn write(data: &Path, from: &Path, to: &Path, mode: u32) -> Result<()> {
-    let owner = fs::metadata(data).map_err(Error::file("look at", data))?;
+    let owner = fs::metadata(data).map_err(Error::file("access", data))?;
     let folder = to.parent().unwrap_or(data);
     // Links made by the server's user could lead anywhere.
     if let Some(link) = folder.ancestors().take_while(|above| *above != data).find(|above| above.is_symlink()) {

@@ -22,8 +22,11 @@ pub enum Resumed {
 /// Ends the interrupted operation of `instance`.
 ///
 /// # Errors
-/// [`OperationError::NothingUnfinished`](crate::error::OperationError::NothingUnfinished); [`OperationError::RolledBack`](crate::error::OperationError::RolledBack) when the change was committed but the server does not come up with it;
-/// [`OperationError::RollbackFailed`](crate::error::OperationError::RollbackFailed), the journal staying for another attempt.
+/// [`OperationError::NothingUnfinished`](crate::error::OperationError::NothingUnfinished);
+/// [`OperationError::RolledBack`](crate::error::OperationError::RolledBack) when the change was committed but the
+/// server does not come up with it;
+/// [`OperationError::RollbackFailed`](crate::error::OperationError::RollbackFailed), the journal staying for another
+/// attempt.
 pub fn resume(instance: &Instance, store: &Store, settings: &Settings, observer: &mut dyn Observer) -> Result<Resumed> {
     let lock = instance.lock(&settings.verb)?;
     let Some(journal) = Journal::read(instance.work())? else {
@@ -50,8 +53,8 @@ pub fn resume(instance: &Instance, store: &Store, settings: &Settings, observer:
             run.journal.advance(Phase::Committed)?;
             if now != record.after {
                 run.outcome.warnings.push(
-                    "the configuration was changed since by another program; nothing was rolled back, and the state \
-                     before the change is in the undo snapshot"
+                    "another program has changed the configuration since then; nothing was rolled back; the undo \
+                     snapshot contains the state before the change"
                         .into(),
                 );
             }
@@ -138,13 +141,15 @@ fn check_same(instance: &Instance, record: &Record) -> Result<()> {
             Err(Error::Docker(DockerError::Removed {
                 container: name.clone(),
                 what: format!(
-                    "was running before, but no container on this Docker engine uses `{folder}` now; the interrupted `{}` was {}",
+                    "was running before, but no container on this Docker engine uses `{folder}` now; the interrupted \
+                     `{}` was {}",
                     record.verb,
                     record.phase.words()
                 ),
                 unfinished: true,
                 hint: Some(Hint::advice(format!(
-                    "create it again on `{folder}` (docker compose up -d), then run `kumadb -t {folder} recover`"
+                    "recreate the container with `{folder}` (docker compose up -d), then run `kumadb -t {folder} \
+                     recover`"
                 ))),
             }))
         }

@@ -22,7 +22,8 @@ use crate::plan::{Change, Plan};
 use crate::schema::{Recognition, Schema};
 use crate::value::Value;
 
-/// Dry run of `plan`: the same transaction with the same checks, then rolled back. A SQLite database is copied for this,
+/// Dry run of `plan`: the same transaction with the same checks, then rolled back. A SQLite database is copied for
+/// this,
 /// because not even a transaction that is rolled back may be opened beside a running server.
 pub fn rehearse(instance: &Instance, plan: &Plan, settings: &Settings, observer: &mut dyn Observer) -> Result<()> {
     rehearse_work(instance, &Work::Plan(plan), settings, observer).map(drop)
@@ -43,7 +44,8 @@ pub fn rehearse_work(
     })
 }
 
-/// Dry run of statements on a copy; returns whether that was possible: MariaDB has no copy, and makes each statement durable at
+/// Dry run of statements on a copy; returns whether that was possible: MariaDB has no copy, and makes each statement
+/// durable at
 /// once.
 pub fn rehearse_statements(
     instance: &Instance,
@@ -61,7 +63,8 @@ pub fn rehearse_statements(
     Ok(true)
 }
 
-/// Runs `attempt` where it does no harm: on a copy of a SQLite database, or in a MariaDB transaction that is rolled back.
+/// Runs `attempt` where it does no harm: on a copy of a SQLite database, or in a MariaDB transaction that is rolled
+/// back.
 fn rehearse_with<T>(
     instance: &Instance,
     settings: &Settings,
@@ -69,7 +72,7 @@ fn rehearse_with<T>(
     attempt: impl FnOnce(&mut Guarded, &Schema) -> Result<T>,
 ) -> Result<T> {
     observer.step(&Step::Rehearse)?;
-    let scratch = tempfile::tempdir().map_err(Error::file("make a folder in", std::env::temp_dir()))?;
+    let scratch = tempfile::tempdir().map_err(Error::file("create a folder in", std::env::temp_dir()))?;
     instance.open()?.with(|connect| {
         let mut guarded = match &instance.place {
             Place::Sqlite(_) => {
@@ -228,7 +231,8 @@ fn write_and_check(
     Ok((written, after))
 }
 
-/// Deletes the rows, and checks that each monitor still has its newest heartbeat. Returns the number of deleted rows, by table.
+/// Deletes the rows, and checks that each monitor still has its newest heartbeat. Returns the number of deleted rows,
+/// by table.
 fn sweep_all(writer: &mut dyn Writer, pruning: &Pruning, observer: &mut dyn Observer) -> Result<BTreeMap<String, u64>> {
     let newest = read_newest(writer)?;
     let mut deleted = BTreeMap::new();
@@ -245,7 +249,7 @@ fn sweep_all(writer: &mut dyn Writer, pruning: &Pruning, observer: &mut dyn Obse
     let is_kept = |monitor: &i64, time: &Value| now.get(monitor).is_some_and(|now| now.to_string() >= time.to_string());
     match newest.iter().find(|(monitor, time)| !is_kept(monitor, time)) {
         Some((monitor, _)) => Err(Error::Operation(OperationError::ChecksFailed(vec![format!(
-            "monitor {monitor} would be without its newest beat"
+            "monitor {monitor} would lose its newest heartbeat"
         )]))),
         None => Ok(deleted),
     }
@@ -271,7 +275,7 @@ pub(super) fn run_statements(
     observer.step(&Step::ReadBack)?;
     if read_fingerprint(writer, schema)? != *before {
         return Err(Error::Operation(OperationError::ChecksFailed(vec![
-            "cells differ that no statement was to change".into(),
+            "rows changed that no statement should change".into(),
         ])));
     }
     if transacts { writer.commit() } else { Ok(()) }

@@ -115,7 +115,8 @@ impl Ended {
 /// Runs `job`, sends its notifications, and records the run. A failing instance does not stop the others.
 ///
 /// # Errors
-/// [`OperationError::Interrupted`](crate::error::OperationError::Interrupted): the run does not count, and is repeated at the next start; the state cannot be written.
+/// [`OperationError::Interrupted`](crate::error::OperationError::Interrupted): the run does not count, and is repeated
+/// at the next start; the state cannot be written.
 pub(super) fn run(
     job: &Job,
     config: &Config,
@@ -270,7 +271,8 @@ impl Round<'_> {
         ended.errors.push(error);
     }
 
-    /// Verifies and test-restores the snapshot, as the job requires; returns the addresses of the stores whose copy is good.
+    /// Verifies and test-restores the snapshot, as the job requires; returns the addresses of the stores whose copy is
+    /// good.
     fn judge(
         &self,
         name: &str,
@@ -335,7 +337,7 @@ impl Round<'_> {
         let removed = pruning.removed().count();
         ended.removed += removed;
         for orphan in pruning.orphans.iter().filter(|orphan| !orphan.young) {
-            let said = format!("deleting what an interrupted run left: {}", orphan.location());
+            let said = format!("deleting leftovers of an interrupted run: {}", orphan.location());
             host.log(&self.event(name, Level::Info, "leftover_deleted", said).with(json!({"path": orphan.location()})));
         }
         let failed = pruning.carry_out(stores, host)?;

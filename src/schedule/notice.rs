@@ -20,7 +20,8 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// Maximum length of a pushed message; the server keeps 255 characters of a heartbeat's (read in 2.5.3).
 const MESSAGE: usize = 250;
 
-/// Pushes to a push monitor: up with the summary, or down with the error. `ping` is the duration of the run in milliseconds.
+/// Pushes to a push monitor: up with the summary, or down with the error. `ping` is the duration of the run in
+/// milliseconds.
 /// The URL may be the one that the server shows; its status, message and ping are replaced.
 pub fn push(address: &Secret, ended: &Ended) -> Result<()> {
     let base = address.reveal().split(['?', '#']).next().unwrap_or_default().to_owned();
@@ -35,7 +36,7 @@ pub fn push(address: &Secret, ended: &Ended) -> Result<()> {
     match serde_json::from_str::<Json>(&text) {
         Ok(answer) if answer["ok"] == Json::Bool(true) => Ok(()),
         Ok(answer) => Err(notice("the push", answer["msg"].as_str().unwrap_or("it was not accepted"))),
-        Err(_) => Err(notice("the push", "what answered is no Uptime Kuma")),
+        Err(_) => Err(notice("the push", "the response is not from Uptime Kuma")),
     }
 }
 
@@ -69,7 +70,8 @@ pub(super) fn notice(what: &str, why: &str) -> Error {
     Error::Job(JobError::Notification { what: what.to_owned(), why: why.to_owned() })
 }
 
-/// Runs a command of the config file, without a shell. Its environment describes the run; its output is used for the error.
+/// Runs a command of the config file, without a shell. Its environment describes the run; its output is used for the
+/// error.
 /// `alive` is called while it runs.
 pub fn command(
     words: &[String],
@@ -96,7 +98,7 @@ pub fn command(
             None if Instant::now() >= end => {
                 child.kill().map_err(wrong)?;
                 child.wait().map_err(wrong)?;
-                return Err(notice(&what, &format!("not done within {} s", timeout.as_secs())));
+                return Err(notice(&what, &format!("not finished within {} s", timeout.as_secs())));
             }
             None => std::thread::sleep(Duration::from_millis(20)),
         }

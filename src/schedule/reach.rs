@@ -9,7 +9,8 @@ use crate::value::Secret;
 /// A token that no push monitor has.
 const NO_TOKEN: &str = "kumadb-config-check";
 
-/// Sends a push for a monitor that does not exist: no heartbeat is written, and every proxy on the way lets pushes through. The
+/// Sends a push for a monitor that does not exist: no heartbeat is written, and every proxy on the way lets pushes
+/// through. The
 /// token in `address` is not checked.
 ///
 /// # Errors
@@ -18,13 +19,16 @@ pub fn reach_push(address: &Secret) -> Result<()> {
     const WHAT: &str = "the push";
     let base = address.reveal().split(['?', '#']).next().unwrap_or_default().trim_end_matches('/');
     let Some((base, _)) = base.split_once("/api/push/") else {
-        return Err(notice(WHAT, "its address has no `/api/push/TOKEN`: copy it from the page of the push monitor"));
+        return Err(notice(
+            WHAT,
+            "its URL does not contain `/api/push/TOKEN`: copy it from the push monitor in the web UI",
+        ));
     };
     let request = agent().get(format!("{base}/api/push/{NO_TOKEN}")).config().http_status_as_error(false).build();
     let text = request.call().and_then(|mut answer| answer.body_mut().read_to_string()).map_err(failed(WHAT))?;
     match serde_json::from_str::<Json>(&text) {
         Ok(answer) if answer["ok"].is_boolean() => Ok(()),
-        _ => Err(notice(WHAT, "what answers there is not Uptime Kuma")),
+        _ => Err(notice(WHAT, "the response is not from Uptime Kuma")),
     }
 }
 
@@ -37,7 +41,7 @@ pub fn reach_webhook(address: &Secret) -> Result<u16> {
     let request = agent().options(address.reveal()).config().http_status_as_error(false).build();
     match request.call().map_err(failed(WHAT))?.status().as_u16() {
         status @ 502..=504 => {
-            Err(notice(WHAT, &format!("the answer was {status}: the server behind the proxy does not run")))
+            Err(notice(WHAT, &format!("the response was {status}: the server behind the proxy is not running")))
         }
         status => Ok(status),
     }

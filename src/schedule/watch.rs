@@ -30,7 +30,8 @@ impl Waiting<'_> {
     }
 }
 
-/// Runs all jobs of `config` when they are due, until `host` ends it. Missed runs are caught up once. A job that another
+/// Runs all jobs of `config` when they are due, until `host` ends it. Missed runs are caught up once. A job that
+/// another
 /// schedule works on is skipped.
 ///
 /// # Errors
@@ -59,7 +60,7 @@ pub fn watch(config: &Config, world: &World<'_>, host: &mut dyn Host) -> Result<
     loop {
         let now = host.now();
         if now < before - BACK {
-            let message = "the clock was set back: the next run of each job is computed from the new time";
+            let message = "the system clock was set back: the next run of each job is calculated from the new time";
             host.log(&Event::new(Level::Warn, "clock_set_back", message));
             waiting.iter_mut().for_each(|one| one.plan(now));
         }

@@ -32,10 +32,10 @@ fn age_and_verification_decide() {
         assert!(age.parse::<u32>().is_ok_and(|age| age < 60) && rest == format!("{size}B;;;0"), "{good}");
         assert!(check(&lab, 2, "--max-age 0s").contains(", older than 0 s | age="));
         // Nothing but the configuration is in it.
-        assert_eq!(check(&lab, 2, "--whole"), format!("CRITICAL: {name}: no backup"));
+        assert_eq!(check(&lab, 2, "--full"), format!("CRITICAL: {name}: no backup"));
         assert!(check(&lab, 1, "--verified-within 30d").contains(", never fully verified or test-restored | "));
         lab.ok("backup create --verify full");
-        check(&lab, 0, "--whole --verified-within 30d");
+        check(&lab, 0, "--full --verified-within 30d");
         assert!(check(&lab, 1, "--verified-within 0s").contains("last fully verified or test-restored 0 s ago"));
     }
 }
@@ -171,7 +171,8 @@ fn a_store_that_only_a_job_uses_is_checked_and_labels_are_unique() {
     let config = lab.root.path().join("jobs.toml");
     let other = lab.root.path().join("other");
     let text = format!(
-        "[stores.near]\naddress = '{}'\n[stores.far]\naddress = '{}'\n[instances.alpha]\ntarget = '{}'\nstores = ['near']\n\
+        "[stores.near]\naddress = '{}'\n[stores.far]\naddress = '{}'\n[instances.alpha]\ntarget = '{}'\nstores = \
+         ['near']\n\
          [jobs.nightly]\ncron = '@daily'\ninstances = ['alpha']\nstores = ['far']\n",
         lab.store().display(),
         other.display(),

@@ -18,7 +18,8 @@ use crate::monitor::furnish;
 /// So many lines fit a screen.
 const SCREEN: usize = 40;
 
-/// Verbs that change neither an instance nor a store, or (`schedule`, `export`, `plan`) do what other verbs can preview.
+/// Verbs that change neither an instance nor a store, or (`schedule`, `export`, `plan`) do what other verbs can
+/// preview.
 const READS: [&str; 21] = [
     "find",
     "status",
@@ -241,9 +242,9 @@ fn a_dry_run_of_recover_names_what_would_be_done_and_leaves_the_journal() {
         ("put_back", "dry run: `monitor add` would be rolled back; nothing changed\n"),
         (
             "committed",
-            "dry run: `monitor add` would be finished, or rolled back if the server is not up; nothing changed\n",
+            "dry run: `monitor add` would be finished, or rolled back if the server is not running; nothing changed\n",
         ),
-        ("seen", "dry run: `monitor add` would be finished: only its snapshot is missing; nothing changed\n"),
+        ("seen", "dry run: `monitor add` would be finished: only its snapshot is not stored yet; nothing changed\n"),
     ] {
         let record = interrupted(&lab, phase);
         fs::write(&journal, &record).unwrap();
@@ -476,7 +477,7 @@ fn fields_are_edited_and_cloned_by_their_options() {
         let wrong = lab.fails(2, "monitor edit Gateway --interval 0");
         assert!(wrong.err.contains("interval") && wrong.err.contains("--interval"), "{}", wrong.err);
         let twice = lab.fails(2, "monitor edit Gateway --interval 30 --set interval=40");
-        assert!(twice.err.contains("is set by another option, too"), "{}", twice.err);
+        assert!(twice.err.contains("is also set by another option"), "{}", twice.err);
         let other = lab.fails(2, "monitor edit Gateway --url https://example.com");
         assert!(other.err.contains("url"), "{}", other.err);
     }

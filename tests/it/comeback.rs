@@ -40,7 +40,13 @@ fn takes_back(kind: Kind) {
     // The server's own last errors are told.
     is_taken_back(&lab, &before, "crash", "60s", "ERROR: Cannot start, as I was told");
     is_taken_back(&lab, &before, "crash-if SELECT 1", "60s", "ERROR: The database holds what I cannot bear");
-    is_taken_back(&lab, &before, "no-database", "60s", "it shows the set-up page, so it found no database");
+    is_taken_back(
+        &lab,
+        &before,
+        "no-database",
+        "60s",
+        "it shows the setup page, which means that it found no database",
+    );
     // It is noticed at once that there is nothing to wait for any more.
     let begun = Instant::now();
     is_taken_back(&lab, &before, "crash-after 3\nno-beats", "300s", "as I was told");

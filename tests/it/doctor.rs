@@ -60,7 +60,8 @@ pub const ONCE_THERE: &str = "INSERT INTO monitor (id, name) VALUES (99, 'gone')
     INSERT INTO docker_host (id, name, user_id) VALUES (99, 'gone', 1); DELETE FROM docker_host WHERE id = 99; \
     INSERT INTO user (id, username) VALUES (99, 'gone'); DELETE FROM user WHERE id = 99;";
 
-/// Damages furnished instances with `sql`; then exactly `code` is found, is cured by its name, and there is nothing left to
+/// Damages furnished instances with `sql`; then exactly `code` is found, is cured by its name, and there is nothing
+/// left to
 /// find or to do. Returns the instances, and how the cure ended.
 pub fn cures(labs: Vec<Lab>, code: &str, sql: &str) -> Vec<(Lab, Ran)> {
     labs.into_iter()
@@ -83,7 +84,7 @@ pub fn cured(lab: &Lab, code: &str) -> Ran {
     lab.fails(20, "doctor --detailed-exitcode");
     let ran = lab.run(&format!("doctor --fix {code} --yes"));
     assert_eq!(ran.exit, 0, "{}: {code}\n{}{}", lab.engine(), ran.out, ran.err);
-    assert!(ran.out.contains("examined again: no problems found"), "{}", ran.out);
+    assert!(ran.out.contains("checked again: no findings"), "{}", ran.out);
     assert_eq!(codes(lab), [""; 0]);
     let after = lab.rows();
     lab.ok("doctor --fix --yes --detailed-exitcode");
@@ -110,13 +111,7 @@ fn finds_nothing_on_a_healthy_instance_of_any_release() {
             let Some(lab) = lab else { return };
             furnish(&lab);
             let ran = lab.run("doctor --full --detailed-exitcode");
-            assert_eq!(
-                (ran.exit, ran.out.as_str()),
-                (0, "no problems found\n"),
-                "{release} {}: {}",
-                lab.engine(),
-                ran.err
-            );
+            assert_eq!((ran.exit, ran.out.as_str()), (0, "no findings\n"), "{release} {}: {}", lab.engine(), ran.err);
         }
     }
 }
@@ -164,7 +159,8 @@ fn cures_maintenance_windows() {
             damage(
                 &lab,
                 &format!(
-                    "UPDATE maintenance SET timezone = 'Europe/Berlin', weekdays = '[1]', days_of_month = '[]', active = 1, \
+                    "UPDATE maintenance SET timezone = 'Europe/Berlin', weekdays = '[1]', days_of_month = '[]', \
+                     active = 1, \
                      strategy = 'recurring-weekday'; UPDATE maintenance SET {set}"
                 ),
             );
@@ -338,7 +334,8 @@ fn opens_circles_of_groups() {
 #[test]
 fn brings_ghosts_back_to_the_page() {
     let sql = &format!(
-        "{ONCE_THERE} UPDATE monitor SET user_id = NULL WHERE id = 3; UPDATE monitor SET user_id = 9, parent = 88 WHERE id = 4"
+        "{ONCE_THERE} UPDATE monitor SET user_id = NULL WHERE id = 3; UPDATE monitor SET user_id = 9, parent = 88 \
+         WHERE id = 4"
     );
     for (lab, _) in cures(Lab::both("2.5.3"), "K015", sql) {
         let found = lab.sql("SELECT user_id, coalesce(parent, 'none') FROM monitor WHERE id > 2 ORDER BY id");
@@ -480,7 +477,8 @@ fn makes_foreign_keys_once_the_orphans_are_gone() {
     damage(
         &lab,
         &format!(
-            "{ONCE_THERE} ALTER TABLE monitor_notification DROP FOREIGN KEY {}; INSERT INTO monitor_notification (id, monitor_id, \
+            "{ONCE_THERE} ALTER TABLE monitor_notification DROP FOREIGN KEY {}; INSERT INTO monitor_notification (id, \
+             monitor_id, \
              notification_id) VALUES (5, 99, 1)",
             key.trim()
         ),
@@ -675,7 +673,8 @@ fn the_page_lists_every_code() {
     let head = page.split_once(begin).unwrap().0;
     let tail = page.split_once(end).unwrap().1;
     let wanted = format!(
-        "{head}{begin}| code | severity | what | how it shows | what `--fix` does |\n|---|---|---|---|---|\n{rows}{end}{tail}"
+        "{head}{begin}| code | severity | what | how it shows | what `--fix` does \
+         |\n|---|---|---|---|---|\n{rows}{end}{tail}"
     );
     if std::env::var_os("KUMADB_BLESS").is_some() {
         fs::write(path, &wanted).unwrap();
@@ -765,7 +764,8 @@ fn judges_what_no_test_can_make_of_a_disk_and_an_image() {
     assert_eq!(changes, [FileChange::Own { path, uid: 1000, gid: 1000, mode: 0o755 }]);
 }
 
-/// A `db-config.json` as people write it by hand, what is said of it, and whether the server then opens the `kuma.db` beside it.
+/// A `db-config.json` as people write it by hand, what is said of it, and whether the server then opens the `kuma.db`
+/// beside it.
 const INVALID_CONFIGS: [(&str, &str, bool); 8] = [
     ("{\"type\": \"embedded-mariadb\",}", "invalid JSON", true),
     ("\u{feff}{\"type\": \"sqlite\"}", "byte order mark", true),

@@ -106,7 +106,7 @@ fn ssh_says_why_it_is_not_let_in() {
     );
     sshd.know("host_key");
     sshd.log_in_with("other_user_key");
-    says(&laptop.refused(&address, &env), &["ssh is not let in (publickey)", "ssh-copy-id -p"]);
+    says(&laptop.refused(&address, &env), &["ssh login failed: permission denied (publickey)", "ssh-copy-id -p"]);
     sshd.log_in_with("user_key");
 
     says(&laptop.refused("ssh://127.0.0.1:1", &env), &["no ssh server listens there"]);
@@ -124,7 +124,7 @@ fn ssh_says_that_docker_is_missing_over_there() {
     let Some(sshd) = Sshd::with("SetEnv PATH=/nonexistent") else { return };
     let path = sshd.path();
     let said = Laptop::new().refused(&sshd.address(), &[("PATH", path.to_str().unwrap())]);
-    says(&said, &["there is no `docker` command on the far side", "docker version"]);
+    says(&said, &["`docker` not found on the remote host", "docker version"]);
 }
 
 #[test]
@@ -323,7 +323,7 @@ fn tls_says_what_is_wrong_with_the_certificates() {
     let without = laptop.at("without");
     fs::create_dir(&without).unwrap();
     fs::copy(tls.certs().join("ca.pem"), without.join("ca.pem")).unwrap();
-    says(&refused(&without), &["it wants a certificate of us, and there is none", "cert.pem and key.pem into"]);
+    says(&refused(&without), &["the engine requires a client certificate", "cert.pem and key.pem into"]);
     for file in ["cert.pem", "key.pem"] {
         fs::copy(other.join(file), without.join(file)).unwrap();
     }
@@ -337,7 +337,7 @@ fn tls_says_what_is_wrong_with_the_certificates() {
     says(&laptop.refused(&name, &env), &["its certificate is for another host", "127.0.0.1"]);
     // TLS to a port without it.
     let plain = answer("HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n");
-    says(&laptop.refused(&plain, &env), &["it does not speak TLS there", "DOCKER_TLS_VERIFY"]);
+    says(&laptop.refused(&plain, &env), &["the port does not use TLS", "DOCKER_TLS_VERIFY"]);
 }
 
 /// The address of something that gives every request the answer `text`.
@@ -360,14 +360,14 @@ fn says_what_an_engine_is_that_is_none_or_too_old() {
     let old = answer("HTTP/1.1 200 OK\r\nApi-Version: 1.24\r\nContent-Length: 2\r\n\r\nOK");
     says(
         &laptop.refused(&old, &[]),
-        &["it speaks version 1.24 of Docker's API, and kumadb needs 1.40", "Docker 19.03"],
+        &["it supports Docker API version 1.24, but kumadb requires 1.40", "Docker 19.03"],
     );
     let web = answer("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi");
     says(&laptop.refused(&web, &[]), &["what answers is no engine"]);
     let tls = answer(
         "HTTP/1.1 400 Bad Request\r\nContent-Length: 48\r\n\r\nClient sent an HTTP request to an HTTPS server.\n",
     );
-    says(&laptop.refused(&tls, &[]), &["it speaks TLS there", "DOCKER_TLS_VERIFY=1"]);
+    says(&laptop.refused(&tls, &[]), &["the port requires TLS", "DOCKER_TLS_VERIFY=1"]);
     says(
         &laptop.refused("tcp://no-such-host.invalid:1", &[]),
         &["there is no host `no-such-host.invalid`", "getent hosts"],

@@ -93,7 +93,7 @@ fn a_monitor_is_added_where_the_files_are() {
         assert!(listed.out.contains("\"Shop\""), "{listed:?}");
         let before = lab.starts_and_stops();
         let words = ["monitor", "add", "http", "--name", "Far", "--url", "https://far.example.com"];
-        laptop.kumadb(&words).ended(0).said("server is up");
+        laptop.kumadb(&words).ended(0).said("server is running");
         lab.was_restarted(1, before);
         lab.is_well();
         assert_eq!(lab.monitors(), ["Shop", "Off", "Far"]);
@@ -229,7 +229,7 @@ fn data_that_this_user_may_not_read_is_reached_through_the_engine() {
     set_mode(0o755);
     let [status, added] = seen;
     assert_eq!(status.ended(0).json()["monitors"], 2);
-    added.ended(0).said("server is up");
+    added.ended(0).said("server is running");
     lab.is_well();
 }
 
@@ -287,7 +287,8 @@ impl Line {
     }
 }
 
-/// Every write that is cut off at this end, at whatever moment, ends over there by itself; one that is killed over there is
+/// Every write that is cut off at this end, at whatever moment, ends over there by itself; one that is killed over
+/// there is
 /// ended by `resume`.
 #[test]
 fn a_write_that_is_cut_off_leaves_the_far_side_old_or_new() {
@@ -377,7 +378,7 @@ fn undo_works_where_the_files_are_also_over_ssh() {
         let shown = laptop.kumadb(&["undo", "--dry-run"]).ended(0);
         assert!(shown.out.contains("~ monitor `Shop`: interval 77 → "), "{shown:?}");
         laptop.kumadb(&["undo"]).ended(9).said("--yes");
-        laptop.kumadb(&["--yes", "undo"]).ended(0).said("server is up (");
+        laptop.kumadb(&["--yes", "undo"]).ended(0).said("server is running (");
         assert_eq!(lab.sql("SELECT count(*) FROM monitor WHERE `interval` = 77"), ["0"]);
         let Some(sshd) = Sshd::start() else { return };
         let address = format!("ssh://root@127.0.0.1:{}", sshd.port);

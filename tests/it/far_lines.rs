@@ -59,7 +59,7 @@ fn everything_works_over_ssh_and_a_session_that_is_cut_loses_nothing() {
     assert_eq!(ended.status.code(), Some(0), "{told}");
     let lines: Vec<&str> = told.lines().collect();
     assert_eq!(lines.iter().filter(|line| line.contains("stopping")).count(), 1, "{told}");
-    assert!(told.contains("committed") && told.contains("server is up"), "{told}");
+    assert!(told.contains("committed") && told.contains("server is running"), "{told}");
     assert!(String::from_utf8(ended.stdout).unwrap().contains("`Cut`"), "{told}");
     // Where nobody lets it in again, it says where it goes on.
     let begun = begin("Lost");

@@ -112,7 +112,7 @@ fn one_that_fails_stops_no_other_and_gives_the_exit_code() {
     assert!(failed["result"].is_null());
     let table = fleet.run("status --all");
     assert_eq!(table.exit, 7, "{}", table.out);
-    assert!(table.out.contains("did not pass its verification"), "{}", table.out);
+    assert!(table.out.contains("verification failed"), "{}", table.out);
 }
 
 #[test]

@@ -14,7 +14,8 @@ use crate::mariadbd::Mariadbd;
 use crate::monitor::furnish;
 use crate::wait::wait_until;
 
-/// `line` must end with `exit`, its message must be `message` and its hint `hint` (both without what differs from run to
+/// `line` must end with `exit`, its message must be `message` and its hint `hint` (both without what differs from run
+/// to
 /// run), and the database must be as before.
 #[track_caller]
 fn check(lab: &Lab, line: &str, exit: i32, message: &str, hint: &str) {
@@ -76,7 +77,8 @@ fn fields_that_are_wrong() {
             2, "headers: is not valid JSON (line 1, column 1)", "--headers '{\"X-Key\": \"value\"}'";
         "monitor add http --name X --url https://e.com --ignore-tls maybe" =>
             2, "ignore_tls: must be `true` or `false`, not `maybe`", "";
-        "monitor add http --name X --url https://e.com --auth-method oauth2-cc --oauth-client-id x --oauth-token-url https://t" =>
+        "monitor add http --name X --url https://e.com --auth-method oauth2-cc --oauth-client-id x --oauth-token-url \
+         https://t" =>
             2, "oauth_client_secret: is required by authentication method `oauth2-cc`", "--oauth-client-secret …";
         "monitor add mongodb --name X --database-connection-string mysql://db" =>
             2, "database_connection_string: must start with `mongodb://` or `mongodb+srv://`",
@@ -180,7 +182,7 @@ fn names_that_mean_nothing_here() {
         "monitor list --group Router" =>
             2, "--group: `Router` has type ping; only a group can be a parent", "";
         "monitor pause" =>
-            2, "no monitor given", "name monitors, or filter them: --tag, --type, --group, --name '*'";
+            2, "no monitor given", "specify monitors, or filter them: --tag, --type, --group, --name '*'";
     }
     lab.ok("monitor add group --name Inner --parent Network");
     check(
@@ -249,7 +251,8 @@ fn files_that_are_no_database() {
         at(
             spoilt(|f| fs::remove_file(f.join("kuma.db")).unwrap()),
             8,
-            "`<root>/data` is not a data folder of Uptime Kuma: its db-config.json says SQLite, but kuma.db is not there",
+            "`<root>/data` is not a data folder of Uptime Kuma: its db-config.json specifies SQLite, but kuma.db does \
+             not exist",
             "kumadb init <root>/data",
         );
         at(
@@ -268,7 +271,7 @@ fn files_that_are_no_database() {
             }),
             1,
             "invalid `<root>/data/db-config.json`: `oracle` is not a database type that the server knows",
-            "correct the file by hand; its `type` is `sqlite`, `embedded-mariadb` or `mariadb`",
+            "correct the file; `type` must be `sqlite`, `embedded-mariadb` or `mariadb`",
         );
     }
     let other = spoilt(|f| fs::remove_file(f.join("kuma.db")).unwrap());
@@ -287,7 +290,7 @@ fn files_that_are_no_database() {
         "monitor add group --name A",
         9,
         "unrecognised Uptime Kuma release in the database of `data`: newer than 2.5.3, with `2099-01-01-0000-new.js`",
-        "add `--allow-unknown-release` if the columns in question are the same",
+        "add `--allow-unknown-release` if the columns that you use did not change",
     );
     lab.ok("monitor list");
     lab.ok("monitor add group --name A --allow-unknown-release");
@@ -298,7 +301,7 @@ fn files_that_are_no_database() {
         "monitor add group --name A",
         9,
         "a migration of the database of `data` is running or was interrupted: `knex_migrations_lock` is set",
-        "if a server is migrating right now, wait; otherwise start it once with its own image",
+        "if a server is migrating the database now, wait; otherwise start the server once with its own image",
     );
 }
 
@@ -345,7 +348,7 @@ fn other_processes_in_the_way() {
     lock.lock().unwrap();
     fs::write(lab.folder().join(".kumadb/lock"), "`restore`, pid 1").unwrap();
     let (message, hint) =
-        ("another kumadb process is using this instance (`restore`, pid 1)", "wait for it, or stop it");
+        ("another kumadb process is using this instance (`restore`, pid 1)", "wait until it has finished, or stop it");
     check(&lab, "monitor add group --name B", 6, message, hint);
     check(&lab, "recover", 6, message, hint);
     lab.ok("monitor list");
@@ -358,7 +361,7 @@ fn journals_that_were_left_behind() {
     let lab = Lab::sqlite("2.5.3");
     lab.ok("monitor add group --name A");
     let journal = lab.folder().join(".kumadb/journal.json");
-    let hint = "check that database and server are as they should be, then: mv <root>/data/.kumadb/journal.json \
+    let hint = "check the database and the server, then: mv <root>/data/.kumadb/journal.json \
                 <root>/data/.kumadb/journal.json.old";
     for (text, why) in [
         ("{\"format\": 1,", "EOF while parsing a value at line 1 column 13"),
@@ -383,15 +386,15 @@ fn journals_that_were_left_behind() {
     assert!(!lab.root.path().join(file).exists());
     let folder = lab.folder().canonicalize().unwrap();
     fs::write(&journal, record.replace("ORIGIN", "/somewhere/else")).unwrap();
-    let message = "the interrupted `monitor add` is about the database at /somewhere/else, but this instance uses the one at <root>/data";
-    check(&lab, "recover", 9, message, "set the server up with that database again, then run `kumadb recover`");
+    let message = "the interrupted `monitor add` worked on the database at /somewhere/else, but this instance uses the database at <root>/data";
+    check(&lab, "recover", 9, message, "configure the server to use that database again, then run `kumadb recover`");
     fs::write(&journal, record.replace("ORIGIN", &folder.display().to_string())).unwrap();
     let message =
         "an earlier `monitor add`, started <time> +00:00, was interrupted (interrupted before anything was written)";
     check(&lab, "monitor add group --name B", 6, message, "kumadb recover");
     let warned = lab.rooted(&lab.run("monitor list").err);
     assert_eq!(warned, format!("warning: {message}; run: kumadb recover\n"));
-    assert_eq!(lab.ok("recover"), "rolled back `monitor add`: nothing had been changed\n");
+    assert_eq!(lab.ok("recover"), "rolled back `monitor add`: nothing was changed\n");
     check(&lab, "recover", 1, "no interrupted operation on this instance", "");
     lab.ok("monitor add group --name B");
 }
@@ -417,7 +420,7 @@ fn as_nobody(lab: &Lab, line: &str) -> Option<Ran> {
 #[test]
 fn files_of_somebody_else() {
     let lab = Lab::sqlite("2.5.3");
-    let hint = "run it again as root, or as the user the server runs as";
+    let hint = "run the same command as root, or as the user that the server runs as";
     let line = "monitor list";
     let Some(ran) = as_nobody(&lab, line) else { return };
     told(&lab, &ran, line, 1, "cannot read `<root>/data/db-config.json`: permission denied", hint);
@@ -430,7 +433,14 @@ fn files_of_somebody_else() {
     assert_eq!((ran.exit, ran.out.as_str()), (0, "no monitors yet\n"), "{}", ran.err);
     let line = "monitor add group --name A";
     let Some(ran) = as_nobody(&lab, line) else { return };
-    told(&lab, &ran, line, 9, "`<root>/data` belongs to root, but kumadb runs as uid 65534", "run it again as root");
+    told(
+        &lab,
+        &ran,
+        line,
+        9,
+        "`<root>/data` is owned by root, but kumadb runs as uid 65534",
+        "run the same command as root",
+    );
 }
 
 #[test]
@@ -440,9 +450,9 @@ fn a_docker_that_is_not_for_everybody() {
     let _listener = std::os::unix::net::UnixListener::bind(&socket).unwrap();
     fs::set_permissions(&socket, fs::Permissions::from_mode(0o600)).unwrap();
     let Some(ran) = as_nobody(&lab, &format!("-t uptime-kuma -H unix://{} status", socket.display())) else { return };
-    let message = "cannot connect to Docker at `unix://<root>/docker.sock`: permission denied; and there is no folder \
-                   `uptime-kuma` here";
-    told(&lab, &ran, "status", 1, message, "add yourself to the group `docker`, or run it as root");
+    let message = "cannot connect to Docker at `unix://<root>/docker.sock`: permission denied; there is also no folder \
+                   `uptime-kuma`";
+    told(&lab, &ran, "status", 1, message, "add your user to the group `docker`, or run kumadb as root");
 }
 
 #[test]
@@ -532,7 +542,7 @@ fn targets_that_are_not_there() {
     fails(
         "-t nowhere status",
         1,
-        &format!("cannot connect to Docker at {docker}; and there is no folder `nowhere` here"),
+        &format!("cannot connect to Docker at {docker}; there is also no folder `nowhere`"),
         "is Docker running? `docker ps` must work for the same user",
     );
     fails(
@@ -541,8 +551,8 @@ fn targets_that_are_not_there() {
         "instance `./nowhere` not found: no such folder, container or `mysql://` URL",
         "kumadb find",
     );
-    fails("-t data logs", 9, "no container found for `data`", "stop and start its server by hand");
-    fails("-t data restart", 9, "no container found for `data`", "stop and start its server by hand");
+    fails("-t data logs", 9, "no container found for `data`", "stop and start its server manually");
+    fails("-t data restart", 9, "no container found for `data`", "stop and start its server manually");
     fails("-t data restore abc --yes", 8, "no snapshot matches `abc`", "kumadb backup list");
     fails("-t data restore latest --yes", 8, "no snapshot matches `latest`", "kumadb backup list");
     // The only one in sight needs no name.
@@ -554,7 +564,7 @@ fn targets_that_are_not_there() {
         "status",
         8,
         "no Uptime Kuma instance found: no container on this Docker host, no data folder here",
-        "name a folder, a container or a `mysql://` URL with `-t`",
+        "select a folder, a container or a `mysql://` URL with `-t`",
     );
 }
 
@@ -631,7 +641,7 @@ fn databases_that_let_nobody_in() {
         &at("kuma:right", "kuma"),
         "monitor add group --name A",
         9,
-        "the database of `127.0.0.1-kuma` has 1 other connection: a server that kumadb cannot see may be running on it",
+        "the database of `127.0.0.1-kuma` has 1 other connection: a server that kumadb did not find may be using it",
         "stop that server first, or add `--no-restart` and restart it afterwards",
     );
     drop(other.stdin.take());
@@ -649,7 +659,7 @@ fn databases_that_let_nobody_in() {
         "status",
         1,
         "cannot connect to MariaDB at 127.0.0.1:1: connection refused",
-        "check that MariaDB is running, and host and port: systemctl status mariadb",
+        "check host and port, and that MariaDB is running: systemctl status mariadb",
     );
 }
 

@@ -150,14 +150,16 @@ fn only_what_differs_is_changed_and_secrets_stay_unseen() {
         let file = write(
             &lab,
             "a.yaml",
-            "tags: [{name: env}]\nmonitors:\n- {name: Shop, type: http, url: \"https://a.example.com\", basic_auth_user: u, \
+            "tags: [{name: env}]\nmonitors:\n- {name: Shop, type: http, url: \"https://a.example.com\", \
+             basic_auth_user: u, \
              auth_method: basic, basic_auth_pass: word-one, tags: {env: prod}}\n- {name: Net, type: group}\n",
         );
         lab.ok(&format!("apply {file} --yes"));
         let file = write(
             &lab,
             "b.yaml",
-            "monitors:\n- {name: Shop, type: http, url: \"https://b.example.com\", basic_auth_user: u, auth_method: basic, \
+            "monitors:\n- {name: Shop, type: http, url: \"https://b.example.com\", basic_auth_user: u, auth_method: \
+             basic, \
              basic_auth_pass: word-two, interval: 30, tags: {env: test}}\n",
         );
         let ran = lab.run(&format!("plan {file}"));
@@ -233,7 +235,7 @@ fn a_saved_plan_is_applied_unless_the_configuration_moved() {
         assert_eq!(fs::metadata(&plan).unwrap().permissions().mode() & 0o777, 0o600);
         lab.ok("monitor add group --name Later");
         let stale = lab.fails(9, &format!("apply {} --yes", plan.display()));
-        assert!(stale.err.contains("the configuration changed after the plan was made"), "{}", stale.err);
+        assert!(stale.err.contains("the configuration changed after the plan was created"), "{}", stale.err);
         lab.ok(&make);
         // A beat is no change that matters.
         lab.sql("INSERT INTO heartbeat (monitor_id, status, msg, time, important, duration, down_count) VALUES (1, 1, '', '2026-01-01 00:00:00', 0, 0, 0)");
@@ -286,7 +288,8 @@ fn variables_files_folders_and_standard_input() {
     let file = write(
         &lab,
         "v.yaml",
-        "monitors:\n- {name: \"${NAME:-Plain}\", type: http, url: \"https://x.example.com/$${y}\", http_body_encoding: xml, body: \"${file:body.txt}\"}\n",
+        "monitors:\n- {name: \"${NAME:-Plain}\", type: http, url: \"https://x.example.com/$${y}\", \
+         http_body_encoding: xml, body: \"${file:body.txt}\"}\n",
     );
     lab.ok(&format!("apply {file} --yes"));
     assert_eq!(lab.sql("SELECT name, url, body FROM monitor").trim(), "Plain\thttps://x.example.com/${y}\ta body");
@@ -369,7 +372,10 @@ fn all_that_is_wrong_is_said_at_once_where_it_stands() {
         ("settings: {jwtSecret: x}", "is managed by the server and cannot be set"),
         ("settings: {entryPage: statusPage-none}", "no status page `none`"),
         (
-            "a: &a [x,x,x,x,x,x,x,x,x,x]\nb: &b [*a,*a,*a,*a,*a,*a,*a,*a,*a,*a]\nc: &c [*b,*b,*b,*b,*b,*b,*b,*b,*b,*b]\nd: &d [*c,*c,*c,*c,*c,*c,*c,*c,*c,*c]\ne: &e [*d,*d,*d,*d,*d,*d,*d,*d,*d,*d]\nf: &f [*e,*e,*e,*e,*e,*e,*e,*e,*e,*e]\ng: [*f,*f,*f,*f,*f,*f,*f,*f,*f,*f]\n",
+            "a: &a [x,x,x,x,x,x,x,x,x,x]\nb: &b [*a,*a,*a,*a,*a,*a,*a,*a,*a,*a]\nc: &c \
+             [*b,*b,*b,*b,*b,*b,*b,*b,*b,*b]\nd: &d [*c,*c,*c,*c,*c,*c,*c,*c,*c,*c]\ne: &e \
+             [*d,*d,*d,*d,*d,*d,*d,*d,*d,*d]\nf: &f [*e,*e,*e,*e,*e,*e,*e,*e,*e,*e]\ng: \
+             [*f,*f,*f,*f,*f,*f,*f,*f,*f,*f]\n",
             "expands to more than",
         ),
         ("monitors: [{name: A, name: B}]", "`name` is specified twice"),

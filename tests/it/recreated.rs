@@ -102,7 +102,8 @@ fn id(lab: &Docked) -> String {
     lab.bench.look(&lab.server).id
 }
 
-/// Takes a folder away that the container mounts, before the server is started after the commit; puts it there again for the
+/// Takes a folder away that the container mounts, before the server is started after the commit; puts it there again
+/// for the
 /// rollback.
 struct Unmountable<'a>(&'a Path);
 
@@ -204,11 +205,12 @@ fn a_container_that_is_removed_for_good_is_said_to_be() {
         };
         // SQLite needs no container to be written; MariaDB's own needs one to be opened.
         let (words, hint) = removed(write(&lab, &mut At::new(|step| *step == Step::WaitUp, remove)));
-        assert!(words.ends_with("was removed, and not created again; the change is committed"), "{words}");
+        assert!(words.ends_with("was removed and not recreated; the change is committed"), "{words}");
         assert_eq!(
             hint,
             format!(
-                "recreate it with the data folder `{folder}` (docker compose up -d), then run: kumadb -t {folder} recover"
+                "recreate it with the data folder `{folder}` (docker compose up -d), then run: kumadb -t {folder} \
+                 recover"
             )
         );
         assert!(lab.is_unfinished());
@@ -241,7 +243,7 @@ fn a_container_that_is_removed_for_good_is_said_to_be() {
             },
         );
         let (words, hint) = removed(write(&lab, &mut Refusing(&mut observer)));
-        assert!(words.ends_with("was removed, and not created again; the database was not changed"), "{words}");
+        assert!(words.ends_with("was removed and not recreated; the database was not changed"), "{words}");
         assert_eq!(hint, format!("recreate it with the data folder `{folder}` (docker compose up -d)"));
         assert!(!lab.is_unfinished());
         recreate(&lab, How::Run, &lab.folder);

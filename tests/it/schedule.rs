@@ -151,7 +151,8 @@ fn jobs(lab: &Lab) -> std::path::PathBuf {
 /// A config with the lab as `kuma`, and `more`.
 fn config(lab: &Lab, more: &str) -> Config {
     let text = format!(
-        "[stores.local]\naddress = \"{}\"\n[instances.kuma]\ntarget = \"{}\"\n[instances.gone]\ntarget = \"/no/such\"\n{more}",
+        "[stores.local]\naddress = \"{}\"\n[instances.kuma]\ntarget = \"{}\"\n[instances.gone]\ntarget = \
+         \"/no/such\"\n{more}",
         lab.store().display(),
         lab.target
     );
@@ -340,12 +341,12 @@ before = \"date\"
     has(5, "say the same thing twice");
     has(6, "`target` or `target_file` is missing");
     has(7, "no retention rule given");
-    has(9, "`seven` is neither a number nor `unlimited`");
+    has(9, "`seven` is not a number or `unlimited`");
     has(10, "there is no `keep_for_ever` here");
     has(12, "is not a valid cron expression");
     has(13, "`Europe/Berlni` is no time zone");
     has(14, "there is no `[instances.kumo]`");
-    has(15, "`stores` names none");
+    has(15, "`stores` is empty");
     has(16, "there is no `[policies.long]`");
     has(17, "`jitter` must be a duration");
     has(18, "`verify` must be true or false");

@@ -57,7 +57,8 @@ fn answer(connection: TcpStream, status: &str, body: &str) -> Request {
 fn configure(lab: &Lab, cron: &str, more: &str) -> PathBuf {
     let path = lab.root.path().join("kumadb.toml");
     let text = format!(
-        "[stores.local]\naddress = \"{}\"\n[instances.kuma]\ntarget = \"{}\"\n[policies.few]\nkeep_last = 3\n[jobs.job]\n\
+        "[stores.local]\naddress = \"{}\"\n[instances.kuma]\ntarget = \"{}\"\n[policies.few]\nkeep_last = \
+         3\n[jobs.job]\n\
          cron = \"{cron}\"\ninstances = [\"kuma\"]\nstores = [\"local\"]\n{more}",
         lab.store().display(),
         lab.target
@@ -84,7 +85,8 @@ fn a_run_tells_everybody_that_it_went_well() {
             &lab,
             "0 3 * * *",
             &format!(
-                "push_url_file = \"{}\"\nwebhook = \"{hook}/hook\"\nmetrics = \"{}\"\nverify = true\nretention = \"few\"\n\
+                "push_url_file = \"{}\"\nwebhook = \"{hook}/hook\"\nmetrics = \"{}\"\nverify = true\nretention = \
+                 \"few\"\n\
                  before = [\"touch\", \"{}\"]\nafter = [\"sh\", \"-c\", \"echo $KUMADB_JOB $KUMADB_STATUS $KUMADB_SNAPSHOTS > {}\"]\n\
                  on_failure = [\"false\"]\n",
                 push_url.display(),
@@ -164,7 +166,7 @@ fn who_cannot_be_told_is_a_warning() {
     );
     let ran = lab.fails(3, &format!("backup schedule --once job --config {}", config.display()));
     assert!(ran.err.contains("the push failed") && !ran.err.contains("Sesame"), "{}", ran.err);
-    assert!(ran.err.contains("the command `sleep` failed: not done within 1 s"), "{}", ran.err);
+    assert!(ran.err.contains("the command `sleep` failed: not finished within 1 s"), "{}", ran.err);
     assert_eq!(ids(&lab).len(), 1);
     let (kuma, _) = listen("404 Not Found", "{\"ok\":false,\"msg\":\"Monitor not found or not active.\"}");
     let config = configure(&lab, "0 3 * * *", &format!("push_url = \"{kuma}/api/push/Wrong\"\n"));
@@ -380,7 +382,8 @@ fn encrypted_snapshots_are_verified_drilled_and_kept_by_policy() {
             &lab,
             "0 3 * * *",
             &format!(
-                "encrypt_to = [\"{recipient}\"]\nidentity_file = \"{}\"\nverify = true\nrestore_test_every = 1\nretention = \"few\"\n",
+                "encrypt_to = [\"{recipient}\"]\nidentity_file = \"{}\"\nverify = true\nrestore_test_every = \
+                 1\nretention = \"few\"\n",
                 key.display()
             ),
         );

@@ -91,11 +91,15 @@ fn an_encrypted_snapshot_takes_its_key() {
         let recipients = lab.root.path().join("recipients");
         fs::write(&recipients, format!("# us\n\n{}\n", recipient())).unwrap();
         let seals = [
-            (format!("--encrypt-to {}", recipient()), format!("--identity {key}"), "it takes an identity"),
+            (
+                format!("--encrypt-to {}", recipient()),
+                format!("--identity {key}"),
+                "it is encrypted to recipients, so an identity is required",
+            ),
             (
                 format!("--recipients-file {}", recipients.display()),
                 format!("--identity {key}"),
-                "it takes an identity",
+                "it is encrypted to recipients, so an identity is required",
             ),
             (
                 format!("--passphrase-file {}", word.display()),

@@ -66,7 +66,8 @@ impl Away {
         Store::open(&self.address, &Credentials::new(named)).unwrap()
     }
 
-    /// Objects elsewhere that belong to no whole snapshot, and uploads that nobody ended. One without parts holds nothing; it
+    /// Objects elsewhere that belong to no whole snapshot, and uploads that nobody ended. One without parts holds
+    /// nothing; it
     /// is left when the process ends in the instant in which the place has begun it and nobody has heard of it.
     pub fn leftovers(&self) -> Vec<String> {
         let names = self.cloud.names();
@@ -220,7 +221,8 @@ fn what_is_wrong_with_a_store_is_said() {
         &away,
         1,
         &format!(
-            "cannot list the store `{address}`: no: InvalidAccessKeyId (InvalidAccessKeyId)\n  hint: the server does not know AWS_ACCESS_KEY_ID"
+            "cannot list the store `{address}`: no: InvalidAccessKeyId (InvalidAccessKeyId)\n  hint: the server does \
+             not know AWS_ACCESS_KEY_ID"
         ),
     );
     away.environment = good.clone();
@@ -232,7 +234,7 @@ fn what_is_wrong_with_a_store_is_said() {
     // As long as a server may take to restart.
     assert!((30..60).contains(&began.elapsed().as_secs()), "{:?}", began.elapsed());
     for (address, words) in [
-        ("ftp://host/path", "`ftp` is none of s3, az, gs, webdav, webdavs"),
+        ("ftp://host/path", "`ftp` is not a supported scheme (s3, az, gs, webdav, webdavs)"),
         ("s3:///path", "it names no bucket"),
         ("webdav://user:word@host/path", "leave user and password out of the address"),
         ("s3://bucket/a//b", "is not a store"),

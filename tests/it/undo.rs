@@ -106,7 +106,7 @@ fn a_policy_neither_counts_nor_removes_undo_snapshots() {
     // Without a backup, `latest` is the newest undo snapshot.
     std::fs::write(&config, "[undo]\nmax_count = 0\n").unwrap();
     let wrong = lab.fails(2, &format!("config check --config {}", config.display()));
-    assert!(wrong.err.contains("`max_count` must be a number from 1 on"), "{}", wrong.err);
+    assert!(wrong.err.contains("`max_count` must be a number of at least 1"), "{}", wrong.err);
 }
 
 /// Everything that a person configured.
@@ -201,7 +201,8 @@ fn grow(lab: &Lab) {
     let text = "x".repeat(220);
     let rows = match lab.engine() {
         "SQLite" => {
-            "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 90000) SELECT 0, 1, 1, i, '2026-11-01 00:00:00', 60, 0 FROM n"
+            "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 90000) SELECT 0, 1, 1, i, \
+             '2026-11-01 00:00:00', 60, 0 FROM n"
         }
         _ => "SELECT 0, 1, 1, seq, '2026-11-01 00:00:00', 60, 0 FROM seq_1_to_90000",
     };
@@ -413,7 +414,8 @@ fn changes_of_heartbeats_by_sql_are_undone_and_not_the_change_before() {
         let before = content();
         for sql in [
             "UPDATE heartbeat SET status = 0 WHERE status = 1",
-            "INSERT INTO heartbeat (important, monitor_id, status, msg, time, duration) SELECT 0, monitor_id, 1, msg, time, 0 FROM heartbeat",
+            "INSERT INTO heartbeat (important, monitor_id, status, msg, time, duration) SELECT 0, monitor_id, 1, msg, \
+             time, 0 FROM heartbeat",
             "UPDATE monitor SET id = 100 WHERE id = 1",
         ] {
             lab.ok(&format!("sql '{sql}' --write --yes"));
@@ -621,7 +623,7 @@ fn undo_after_undo_reaches_the_first_state() {
         assert_eq!(configuration(&lab), first, "{}", lab.engine());
         let none = lab.fails(8, &format!("undo --yes {bounded}"));
         assert!(
-            none.err.contains("no change of `") && none.err.contains(&lab.store().display().to_string()),
+            none.err.contains("no undo snapshot of `") && none.err.contains(&lab.store().display().to_string()),
             "{none:?}"
         );
         let listed = lab.json("backup list --undo")["snapshots"].as_array().unwrap().len();
@@ -770,7 +772,8 @@ fn links_are_shown_once_with_both_of_their_ends() {
     for lab in Lab::both("2.5.3") {
         fs::write(
             lab.root.path().join("kuma.yaml"),
-            "version: 1\ntags: [{name: env}]\nnotifications: [{name: ops, type: webhook, config: {webhookURL: 'http://x'}}]\n\
+            "version: 1\ntags: [{name: env}]\nnotifications: [{name: ops, type: webhook, config: {webhookURL: \
+             'http://x'}}]\n\
              monitors:\n  - {name: Shop, type: group}\n  - {name: Bare, type: group}\n\
              status_pages:\n  - {slug: home, title: Home, groups: [{name: Services, monitors: [Bare]}]}\n\
              maintenance:\n  - {title: Night, strategy: manual, monitors: [Bare]}\n",

@@ -232,7 +232,7 @@ fn the_owner_of_the_data_folder_decides_who_may_lock_it() {
     let (code, told) = add(&folder);
     assert_eq!(code, Some(9), "{told}");
     assert!(told.contains("belongs to root, and this is uid 1000"), "{told}");
-    assert!(told.contains("run it again as root"), "{told}");
+    assert!(told.contains("run the same command as root"), "{told}");
     assert!(!folder.join(".kumadb").exists());
     // The owner's, but not its database.
     std::os::unix::fs::chown(&folder, Some(OWNER), Some(OWNER)).unwrap();
@@ -340,7 +340,7 @@ fn a_network_file_system_is_named_with_what_holds_there() {
         command.arg("-t").arg(&data).arg("--store").arg(place.path().join("store")).args(args);
         crate::lab::Ran::of(&mut command)
     };
-    let words = "fuse.rclone, a network file system; as it is mounted, kumadb's lock is met on this host only";
+    let words = "fuse.rclone, a network file system; as it is mounted, kumadb's lock only works on this host";
     let status = run(&["status"]);
     assert!(status.out.contains(&format!("file system    {words}\n")), "{}", status.out);
     let status: serde_json::Value = serde_json::from_str(&run(&["--json", "status"]).out).unwrap();

@@ -31,16 +31,17 @@ pub(super) struct Address<'a> {
 pub fn check_address(address: &str) -> Result<(), String> {
     match address.split_once("://") {
         None => match address.split_once(':') {
-            _ if address.is_empty() => Err("the address of a store is empty".into()),
+            _ if address.is_empty() => Err("the store URL is empty".into()),
             Some((scheme @ ("s3" | "az" | "gs" | "webdav" | "webdavs"), rest)) => Err(format!(
-                "`{address}` is not a store: write `{scheme}://{}`, or `./{address}` for a folder of that name",
+                "`{address}` is not a valid store URL: write `{scheme}://{}`, or `./{address}` for a folder of that \
+                 name",
                 rest.trim_start_matches('/')
             )),
             _ => Ok(()),
         },
         Some((scheme @ ("http" | "https"), rest)) => Err(format!(
-            "`{address}` is not a store: for WebDAV write `{}://{rest}`; for S3 set AWS_ENDPOINT_URL to the server's \
-             address, and write `s3://BUCKET/PREFIX`",
+            "`{address}` is not a valid store URL: for WebDAV write `{}://{rest}`; for S3 set AWS_ENDPOINT_URL to the \
+             server's URL, and write `s3://BUCKET/PREFIX`",
             scheme.replacen("http", "webdav", 1)
         )),
         Some(_) => parse(address).map(drop),
@@ -49,31 +50,31 @@ pub fn check_address(address: &str) -> Result<(), String> {
 
 /// Splits an address with a scheme. `http` and `https` are for an archive on any web server.
 pub(super) fn parse(address: &str) -> Result<Address<'_>, String> {
-    let wrong = |why: String| format!("`{address}` is not a store: {why}");
+    let wrong = |why: String| format!("`{address}` is not a valid store URL: {why}");
     let (scheme, rest) = address.split_once("://").unwrap_or_default();
     let (host, prefix) = rest.split_once('/').unwrap_or((rest, ""));
     if !["s3", "az", "gs", "webdav", "webdavs", "http", "https"].contains(&scheme) {
-        return Err(wrong(format!("`{scheme}` is none of s3, az, gs, webdav, webdavs")));
+        return Err(wrong(format!("`{scheme}` is not a supported scheme (s3, az, gs, webdav, webdavs)")));
     }
     if host.is_empty() {
-        return Err(wrong("it names no bucket, container or host".into()));
+        return Err(wrong("the bucket, container or host is missing".into()));
     }
     if host.contains('@') {
         return Err(
-            "leave user and password out of the address of a store, where every user of this machine can read \
-                    them in the list of processes; set WEBDAV_USERNAME and WEBDAV_PASSWORD"
+            "a store URL must not contain user and password, because every user of this machine can see them in the \
+             process list; set WEBDAV_USERNAME and WEBDAV_PASSWORD instead"
                 .into(),
         );
     }
     if let Some(c) = rest.chars().find(|c| matches!(c, '?' | '#') || c.is_control()) {
-        return Err(wrong(format!("an address has no {c:?}")));
+        return Err(wrong(format!("a URL cannot contain {c:?}")));
     }
     if scheme.starts_with("webdav") || scheme.starts_with("http") {
         let url = format!("{}://{host}", scheme.replacen("webdav", "http", 1));
         Url::parse(&url).map_err(|error| wrong(format!("{error} in `{host}`")))?;
     } else if let Some((server, port)) = host.split_once(':').filter(|(_, port)| port.parse::<u16>().is_ok()) {
         return Err(wrong(format!(
-            "`{server}:{port}` is a server, and a bucket or container belongs here: set {}, and write \
+            "`{server}:{port}` is a server, not a bucket or container: set {}, and write \
              `{scheme}://{}`",
             match scheme {
                 "s3" => format!("AWS_ENDPOINT_URL=http://{server}:{port}"),
@@ -83,7 +84,7 @@ pub(super) fn parse(address: &str) -> Result<Address<'_>, String> {
             if prefix.is_empty() { "BUCKET/PREFIX" } else { prefix }
         )));
     } else if let Some(c) = host.chars().find(|c| !c.is_ascii_alphanumeric() && !"-._".contains(*c)) {
-        return Err(wrong(format!("{c:?} cannot be part of the name of a bucket or container")));
+        return Err(wrong(format!("{c:?} is not allowed in the name of a bucket or container")));
     }
     let prefix = Key::parse(prefix).map_err(|error| wrong(error.to_string()))?;
     Ok(Address { scheme, host, prefix })
@@ -98,10 +99,10 @@ pub(super) fn check_credentials(scheme: &str, credentials: &Credentials) -> Resu
             return wrong("it contains a line break or another control character");
         }
         if !value.is_ascii() && !name.starts_with("WEBDAV_") {
-            return wrong("it contains a character that is not ASCII");
+            return wrong("it contains a non-ASCII character");
         }
         if name == "GOOGLE_SERVICE_ACCOUNT_KEY" && serde_json::from_str::<serde_json::Value>(value).is_err() {
-            return wrong("it is not the JSON key of a service account");
+            return wrong("it is not a JSON key of a service account");
         }
         if is_url(name) {
             check_url(name, value)?;
@@ -110,7 +111,8 @@ pub(super) fn check_credentials(scheme: &str, credentials: &Credentials) -> Resu
             && BASE64_STANDARD.decode(value).is_err()
         {
             return wrong(
-                "it is not base64: copy all of `key1`, with the `=` at its end, from \"Access keys\" of the storage account",
+                "it is not valid base64: copy the full `key1`, including the `=` at the end, from \"Access keys\" of \
+                 the storage account",
             );
         }
         if ["GOOGLE_APPLICATION_CREDENTIALS", "GOOGLE_SERVICE_ACCOUNT", "GOOGLE_SERVICE_ACCOUNT_PATH"].contains(&name) {
@@ -189,7 +191,7 @@ fn is_url(name: &str) -> bool {
 /// Fails unless `value` is the address of a server.
 fn check_url(name: &str, value: &str) -> Result<()> {
     // A value that may contain a password is not repeated.
-    let shown = if value.contains('@') { "an address with `@`" } else { value };
+    let shown = if value.contains('@') { "a URL with `@`" } else { value };
     let wrong = |why: String| {
         Err(Error::Input(InputError::Variable { name: name.to_owned(), why: format!("`{shown}`: {why}") }))
     };

@@ -1,93 +1,97 @@
 //! Errors of stores in short, with hints.
 
 /// The hint for an unknown failure.
-const UNKNOWN: &str = "check that the address is right, and that it can be reached from this machine";
+const UNKNOWN: &str = "check the URL, and that the server can be reached from this machine";
 
 /// The hint for a WebDAV server without listings.
-const UNLISTED: &str = "the server does not list folders (PROPFIND), so snapshots could not be found again: turn all of \
-                        WebDAV on there (nginx: the module ngx_http_dav_ext with `dav_ext_methods PROPFIND OPTIONS;`)";
+const UNLISTED: &str = "the server does not list folders (PROPFIND), so kumadb could not find snapshots: enable full WebDAV support on the server (nginx: the module ngx_http_dav_ext with `dav_ext_methods PROPFIND OPTIONS;`)";
 
 /// Patterns of failures with their hints; the first match counts. Statuses are written as in Rust's `http`.
 const HINTS: [(&[&str], &str); 23] = [
     (
         &["RequestTimeTooSkewed", "date header too old", "date header in the request is too old"],
-        "the clock of this machine and that of the server differ: set the wrong one, for example with \
+        "the clocks of this machine and the server differ: correct the wrong one, for example with \
          `timedatectl set-ntp true`",
     ),
     (
         &["AuthorizationHeaderMalformed", "IllegalLocationConstraint", "without LOCATION", "PermanentRedirect"],
         "set AWS_REGION to the region of the bucket (Garage: `garage`, MinIO: `us-east-1`)",
     ),
-    (&["SignatureDoesNotMatch"], "AWS_SECRET_ACCESS_KEY does not belong to AWS_ACCESS_KEY_ID: copy it again"),
+    (&["SignatureDoesNotMatch"], "AWS_SECRET_ACCESS_KEY does not match AWS_ACCESS_KEY_ID: copy it again"),
     (
         &["InvalidAccessKeyId"],
         "the server does not know AWS_ACCESS_KEY_ID: check AWS_ENDPOINT_URL, and copy the key again",
     ),
     (
         &["NoSuchBucket", "ContainerNotFound", "The specified bucket does not exist"],
-        "make the bucket or container first, or check its name in the address",
+        "create the bucket or container first, or check its name in the URL",
     ),
     (
         &["XMinioStorageFull", "507 Insufficient Storage", "QuotaExceeded", "No space left"],
-        "the disk or the quota of the server is full: make room there, or remove old snapshots with `kumadb backup prune`",
+        "the disk or the quota of the server is full: free disk space on the server, or delete old snapshots with \
+         `kumadb backup prune`",
     ),
     (
         &["413 Payload Too Large", "EntityTooLarge"],
-        "the server or a proxy before it limits the size of a request; raise the limit (nginx: \
+        "the server or a proxy in front of it limits the size of a request; raise the limit (nginx: \
          `client_max_body_size 0;`, Apache: `LimitRequestBody 0`, PHP of Nextcloud: `upload_max_filesize`)",
     ),
-    (&["423 Locked"], "another client has locked the file on the server: close it there, or wait until the lock ends"),
+    (
+        &["423 Locked"],
+        "another client has locked the file on the server: close it there, or wait until the lock expires",
+    ),
     (&["429 Too Many Requests", "SlowDown"], "the server asks for fewer requests: run the command again later"),
     (
         &["169.254.169.254"],
-        "no key was given, and this machine has none from a cloud: set AWS_ACCESS_KEY_ID and \
+        "no credentials given, and none provided by a cloud environment: set AWS_ACCESS_KEY_ID and \
          AWS_SECRET_ACCESS_KEY (Google: GOOGLE_APPLICATION_CREDENTIALS, Azure: AZURE_STORAGE_ACCOUNT_KEY)",
     ),
     (
         &["Client sent an HTTP request to an HTTPS server", "plain HTTP request was sent to HTTPS"],
-        "this is the port of https: write `https://` (WebDAV: `webdavs://`) before the address",
+        "this port uses TLS: use `https://` (WebDAV: `webdavs://`)",
     ),
     (
         &["corrupt message of type InvalidContentType", "tls handshake eof"],
-        "this port speaks no TLS: write `http://` (WebDAV: `webdav://`) before the address, or name the port of https",
+        "this port does not use TLS: use `http://` (WebDAV: `webdav://`), or the HTTPS port",
     ),
     (
         &["certificate"],
-        "if it was signed by an authority of your own, name that one, as PEM, in SSL_CERT_FILE; else use the host name \
-         that is in it",
+        "if it is signed by a private CA, set SSL_CERT_FILE to that CA certificate (PEM); otherwise use the host name \
+         that the certificate contains",
     ),
     (
         &["connection refused"],
-        "nothing listens on that port: start the server, or check host and port (MinIO's S3 is on 9000, its web page on \
-         9001; Garage's S3 is on 3900)",
+        "no service listens on that port: start the server, or check host and port (MinIO: S3 API on 9000, console on \
+         9001; Garage: S3 API on 3900)",
     ),
     (&["failed to lookup address", "dns error"], "check the spelling of the host name, and the DNS of this machine"),
     (
         &["invalid HTTP version", "invalid header", "unexpected message from connection"],
-        "what listens on that port does not speak HTTP: check the port; for https write `https://` (WebDAV: `webdavs://`)",
+        "the service on that port does not speak HTTP: check the port; for HTTPS use `https://` (WebDAV: `webdavs://`)",
     ),
     (
         &["before message completed"],
-        "the server closed the connection without an answer: check the port, `https://` or `http://`, and the log of the server",
+        "the server closed the connection without an answer: check the port, `https://` or `http://`, and the log of \
+         the server",
     ),
-    (&["no answer within"], "the server takes connections and does not answer: look at its log, then restart it"),
+    (&["no response within"], "the server accepts connections but does not respond: check its log, then restart it"),
     (
         &["timed out", "operation timed out", "deadline has elapsed"],
         "a firewall may drop the connection: check host, port and firewall",
     ),
     (
         &["invalid list response", "list response", "error decoding", "InvalidListResponse"],
-        "what answered is not S3: check AWS_ENDPOINT_URL (MinIO's S3 is on port 9000, its web page on 9001)",
+        "the endpoint is not an S3 API: check AWS_ENDPOINT_URL (MinIO: S3 API on port 9000, console on 9001)",
     ),
     (
         &["409 Conflict"],
-        "a folder above it is missing on the server, or a file has its name: check the path of the address",
+        "a parent folder is missing on the server, or a file with the same name exists: check the path in the URL",
     ),
     (
         &["502 Bad Gateway", "503 Service Unavailable", "504 Gateway Timeout"],
-        "the server behind the proxy does not run: start it, or wait until it has started",
+        "the server behind the proxy is not running: start it, or wait until it has started",
     ),
-    (&["500 Internal Server Error"], "look at the log of the server"),
+    (&["500 Internal Server Error"], "check the log of the server"),
 ];
 
 /// The error of a store in short, with a hint. `credentials` is the hint when access is denied.

@@ -32,7 +32,7 @@ impl Objects for Folder {
         let mut found = Vec::new();
         for folder in files::entries(&self.path)?.into_iter().filter(|path| path.is_dir() && !is_hidden(path)) {
             for path in files::entries(&folder)? {
-                let about = fs::metadata(&path).map_err(Error::file("look at", &path))?;
+                let about = fs::metadata(&path).map_err(Error::file("access", &path))?;
                 let name = path.strip_prefix(&self.path).unwrap_or(&path).to_string_lossy().into_owned();
                 if about.is_file() {
                     found.push(Object { name, size: about.len() });
@@ -50,7 +50,7 @@ impl Objects for Folder {
         let place = self.place(name);
         match fs::metadata(&place) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            found => found.map(|found| Some(found.len())).map_err(Error::file("look at", &place)),
+            found => found.map(|found| Some(found.len())).map_err(Error::file("access", &place)),
         }
     }
 
@@ -66,7 +66,8 @@ impl Objects for Folder {
         Ok(names.iter().map(read).collect())
     }
 
-    /// A file that is already in this folder, in its scratch folder, is only renamed; any other is copied there first, and read
+    /// A file that is already in this folder, in its scratch folder, is only renamed; any other is copied there first,
+    /// and read
     /// back.
     fn put(&self, name: &str, from: &Path, progress: &mut dyn Progress) -> Result<()> {
         let place = self.place(name);
@@ -74,7 +75,7 @@ impl Objects for Folder {
         if from.parent().and_then(Path::parent) == Some(&self.path) {
             return files::rename(from, &place);
         }
-        let size = fs::metadata(from).map_err(Error::file("look at", from))?.len();
+        let size = fs::metadata(from).map_err(Error::file("access", from))?.len();
         files::require_space(&self.path, size)?;
         let scratch = Scratch::make(&self.path)?;
         let copy = scratch.path().join("copy");

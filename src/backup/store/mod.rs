@@ -158,7 +158,8 @@ impl Store {
         self.objects.folder()
     }
 
-    /// A private folder for unfinished snapshots: beside the snapshots, so that an archive need only be renamed, or among the
+    /// A private folder for unfinished snapshots: beside the snapshots, so that an archive need only be renamed, or
+    /// among the
     /// temporary files for a remote store. What interrupted runs left there is removed.
     pub fn scratch(&self) -> Result<Scratch> {
         Stores::from(vec![self.clone()]).scratch()
@@ -172,7 +173,8 @@ impl Store {
         self.put(&mut packed, &scratch, true, &mut |_, _| {})
     }
 
-    /// Puts an archive from `scratch` into the store; it is listed only when it is complete. With `read_back` an upload is read
+    /// Puts an archive from `scratch` into the store; it is listed only when it is complete. With `read_back` an upload
+    /// is read
     /// and hashed again, otherwise only its size is compared. A folder is always read back.
     pub fn put(
         &self,
@@ -227,12 +229,12 @@ impl Store {
         };
         match there == (hash(), packed.size) {
             true => Ok(()),
-            false => Err(unusable(&self.locate(&packed.name), "it does not read back as it was sent")),
+            false => Err(unusable(&self.locate(&packed.name), "the data read back differ from the data sent")),
         }
     }
 
     fn size(&self, name: &str) -> Result<u64> {
-        self.objects.size(name)?.ok_or_else(|| unusable(&self.locate(name), "it is not there"))
+        self.objects.size(name)?.ok_or_else(|| unusable(&self.locate(name), "it does not exist"))
     }
 
     /// Removes the parts of an incomplete upload.
@@ -255,7 +257,8 @@ impl Store {
         archive::is_archive(&name.to_string_lossy())
     }
 
-    /// Moves the archive at `file` and its manifest, both in `scratch`, into this store as `name`, after it is completely
+    /// Moves the archive at `file` and its manifest, both in `scratch`, into this store as `name`, after it is
+    /// completely
     /// verified.
     pub fn adopt(&self, name: &Path, file: &Path, scratch: &Scratch) -> Result<Snapshot> {
         let found = Store::read(file)?;
@@ -265,7 +268,8 @@ impl Store {
         self.put(&mut packed, scratch, true, &mut |_, _| {})
     }
 
-    /// All snapshots, oldest first; unreadable archives are listed separately, so that one of them does not hide the rest.
+    /// All snapshots, oldest first; unreadable archives are listed separately, so that one of them does not hide the
+    /// rest.
     pub fn list(&self) -> Result<Listing> {
         let objects = self.objects.list()?;
         let names: BTreeSet<&str> = objects.iter().map(|object| object.name.as_str()).collect();
@@ -300,7 +304,7 @@ impl Store {
         let mut random = [0; 8];
         getrandom::fill(&mut random).map_err(|error| Error::File(FileError::Random { why: error.to_string() }))?;
         let id: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
-        let folder = tempfile::tempdir().map_err(Error::file("make a folder in", std::env::temp_dir()))?;
+        let folder = tempfile::tempdir().map_err(Error::file("create a folder in", std::env::temp_dir()))?;
         let content = folder.path().join("probe");
         files::replace(&content, files::PRIVATE, |file| writeln!(file, "kumadb config check: {id}"))?;
         self.objects.probe(&format!("{PROBE}{id}.txt"), &content)
@@ -310,7 +314,8 @@ impl Store {
         Snapshot { store: self.clone(), name: object.name.clone(), manifest, size: object.size }
     }
 
-    /// The snapshot selected by `wanted`: the path of an archive, an id or its beginning, or `latest` (of the instance at
+    /// The snapshot selected by `wanted`: the path of an archive, an id or an id prefix, or `latest` (of the instance
+    /// at
     /// `origin`), see [`Stores::find`].
     pub fn find(&self, wanted: &str, origin: &str) -> Result<Snapshot> {
         let mut copies = Stores::from(vec![self.clone()]).find(wanted, origin, &mut |_| {})?;
@@ -325,7 +330,7 @@ impl Store {
     /// The same for the store in whose folder `path` is.
     fn read_file(self, path: &Path) -> Result<Snapshot> {
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let size = fs::metadata(path).map_err(Error::file("look at", path))?.len();
+        let size = fs::metadata(path).map_err(Error::file("access", path))?.len();
         let object = Object { name, size };
         match files::read_text(Path::new(&beside(&path.to_string_lossy())))? {
             Some(text) => Ok(self.snapshot(&object, archive::parse(&path.to_string_lossy(), text.as_bytes())?)),
@@ -352,9 +357,10 @@ impl Store {
         let place = self.locate(&object.name);
         match archive::read_manifest(&place, self.objects.open(&object.name)?, &self.keys) {
             Ok(manifest) => Ok(self.snapshot(object, manifest)),
-            Err(Error::Snapshot(SnapshotError::Key { .. })) => {
-                Err(unusable(&place, "its manifest is lost, and without its key nothing is known of it"))
-            }
+            Err(Error::Snapshot(SnapshotError::Key { .. })) => Err(unusable(
+                &place,
+                "its manifest file is missing, and the manifest inside cannot be read without the key",
+            )),
             Err(error) => Err(error),
         }
     }
@@ -410,7 +416,8 @@ impl Snapshot {
         archive::is_sealed(&self.name)
     }
 
-    /// Reads the whole archive and compares every hash with the manifest. Of an encrypted one without a key, only the archive's
+    /// Reads the whole archive and compares every hash with the manifest. Of an encrypted one without a key, only the
+    /// archive's
     /// own hash.
     pub fn verify(&self) -> Result<Proof> {
         archive::prove(&self.location(), self.store.objects.open(&self.name)?, &self.manifest, &self.store.keys)
@@ -428,7 +435,8 @@ impl Snapshot {
         Held::open(folder)
     }
 
-    /// The path of the rows that the protected command deleted deliberately: readable, or encrypted like the archive; `None`
+    /// The path of the rows that the protected command deleted deliberately: readable, or encrypted like the archive;
+    /// `None`
     /// where its store is not a folder.
     fn removed(&self) -> Option<PathBuf> {
         let stem = self.name.rsplit_once(".kuma.").map_or(self.name.as_str(), |(stem, _)| stem);

@@ -121,7 +121,7 @@ fn build(address: &str, credentials: &Credentials) -> Result<Remote> {
             Remote::new(
                 built.map_err(refused)?,
                 prefix,
-                door("check AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, and what they may do there"),
+                door("check AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, and the permissions of this key"),
             )
         }
         "az" => {
@@ -161,7 +161,7 @@ fn build(address: &str, credentials: &Credentials) -> Result<Remote> {
                 parts: None,
                 dav: Some(WebDav::new(host, prefix.clone(), wire)),
                 prefix,
-                door: door("check WEBDAV_USERNAME and WEBDAV_PASSWORD, and what this user may do there"),
+                door: door("check WEBDAV_USERNAME and WEBDAV_PASSWORD, and the permissions of this user"),
                 lists: OnceLock::new(),
             }
         }
@@ -184,7 +184,7 @@ impl Door {
                 act,
                 store: self.address.clone(),
                 why: format!("internal error: {why}"),
-                hint: "check the address, and the variables with the credentials; then report this with the lines above",
+                hint: "check the URL and the variables with the credentials; then report this with the output above",
             })),
             entered => entered,
         }
@@ -354,7 +354,7 @@ impl Objects for Remote {
     fn put(&self, name: &str, from: &Path, progress: &mut dyn Progress) -> Result<()> {
         self.require_list()?;
         let key = Key::from(name);
-        let size = std::fs::metadata(from).map_err(Error::file("look at", from))?.len();
+        let size = std::fs::metadata(from).map_err(Error::file("access", from))?.len();
         match (&self.dav, &self.parts) {
             (Some(dav), _) => self.door.ask("write to", dav.put(name, from, size))?,
             (None, Some(parts)) if size > PART => return self.put_parts(&**parts, &key, (from, size), progress),
@@ -398,7 +398,7 @@ impl Objects for Remote {
         // Whatever the result, nothing is left behind.
         let removed = self.remove(name);
         if read.transpose()?.as_ref() != Some(&expected) {
-            return Err(wrong("read from", "a file does not read back as it was written"));
+            return Err(wrong("read from", "the data read back from a file differ from the data written"));
         }
         if !listed?.objects.iter().any(|object| object.location == Key::from(name)) {
             return Err(wrong("list", "a file that was written is not listed"));
@@ -406,13 +406,13 @@ impl Objects for Remote {
         removed?;
         match self.size(name)? {
             None => Ok(()),
-            Some(_) => Err(wrong("remove from", &format!("`{name}` is still there after it was removed"))),
+            Some(_) => Err(wrong("remove from", &format!("`{name}` still exists after it was deleted"))),
         }
     }
 }
 
 /// The hint for a store that accepts requests but does not execute them correctly.
-const PROBED: &str = "look at the log of the server, and at what lies between it and this machine";
+const PROBED: &str = "check the log of the server, and proxies between it and this machine";
 
 /// Ignores the progress.
 struct Unwatched;

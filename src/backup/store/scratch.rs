@@ -17,7 +17,8 @@ const LOCK: &str = "lock";
 /// The file that notes the current upload and its store.
 const NOTES: &str = "putting.json";
 
-/// A private folder; it is removed when dropped. While it is in use it is locked, so that the next run can distinguish it from
+/// A private folder; it is removed when dropped. While it is in use it is locked, so that the next run can distinguish
+/// it from
 /// one that an interrupted run left.
 #[derive(Debug)]
 pub struct Scratch {
@@ -43,7 +44,7 @@ impl Scratch {
         let holder = format!("pid {}", std::process::id());
         loop {
             let made = tempfile::Builder::new().prefix(PREFIX).tempdir_in(root);
-            let folder = made.map_err(Error::file("make a folder in", root))?;
+            let folder = made.map_err(Error::file("create a folder in", root))?;
             let place = folder.path().join(LOCK);
             match Lock::take(&place, &holder) {
                 Ok(lock) if files::read_text(&place)?.as_ref() == Some(&holder) => {
@@ -70,8 +71,10 @@ impl Scratch {
     }
 }
 
-/// Removes what interrupted runs left in the folder `root`: `undo` gets their uploads, and returns whether nothing is left of
-/// them. What cannot be removed now, because that store is not known to this run, stays noted for another one. Returns the
+/// Removes what interrupted runs left in the folder `root`: `undo` gets their uploads, and returns whether nothing is
+/// left of
+/// them. What cannot be removed now, because that store is not known to this run, stays noted for another one. Returns
+/// the
 /// removed folders.
 pub(super) fn clear(root: &Path, undo: &mut dyn FnMut(&Note) -> bool) -> Result<Vec<PathBuf>> {
     let mut gone = Vec::new();

@@ -61,7 +61,8 @@ impl Stores {
         Stores { all, local: self.local.with_keys(keys.clone()), ..self }
     }
 
-    /// A private folder in the local store for unfinished snapshots. What interrupted runs left is removed first, in every
+    /// A private folder in the local store for unfinished snapshots. What interrupted runs left is removed first, in
+    /// every
     /// known store.
     pub fn scratch(&self) -> Result<Scratch> {
         self.clear()?;
@@ -71,7 +72,8 @@ impl Stores {
         }
     }
 
-    /// The same with `needed` bytes free, to unpack a snapshot: in the local store, else among the temporary files, else in the
+    /// The same with `needed` bytes free, to unpack a snapshot: in the local store, else among the temporary files,
+    /// else in the
     /// folder `last`.
     ///
     /// # Errors
@@ -114,7 +116,8 @@ impl Stores {
         Ok(gone)
     }
 
-    /// The content of all of them, oldest first, the copies of one snapshot side by side. A store that does not respond is
+    /// The content of all of them, oldest first, the copies of one snapshot side by side. A store that does not respond
+    /// is
     /// among the unusable ones.
     ///
     /// # Errors
@@ -140,12 +143,16 @@ impl Stores {
         Ok(listing)
     }
 
-    /// The copies of the snapshot selected by `wanted`, in the order of the stores, at least one: an archive's path or address,
-    /// an id or its beginning, or `latest`: the newest backup of the instance at `origin`, or without one its newest full undo
+    /// The copies of the snapshot selected by `wanted`, in the order of the stores, at least one: an archive's path or
+    /// address,
+    /// an id or an id prefix, or `latest`: the newest backup of the instance at `origin`, or without one its newest
+    /// full undo
     /// snapshot; the last two also after the address of another store. `warn` is called for what could not be read.
     ///
     /// # Errors
-    /// [`SnapshotError::NotFound`](crate::error::SnapshotError::NotFound); [`InputError::Ambiguous`](crate::error::InputError::Ambiguous) for the beginning of several ids; the error of a store that does not respond,
+    /// [`SnapshotError::NotFound`](crate::error::SnapshotError::NotFound);
+    /// [`InputError::Ambiguous`](crate::error::InputError::Ambiguous) for the beginning of several ids; the error of a
+    /// store that does not respond,
     /// where no other has the snapshot.
     pub fn find(&self, wanted: &str, origin: &str, warn: &mut dyn FnMut(&Error)) -> Result<Vec<Snapshot>> {
         let path = Path::new(wanted);
@@ -190,7 +197,8 @@ impl Stores {
 }
 
 impl Stores {
-    /// The stores to search for `wanted`, and the id to search for: for `s3://bucket/prefix/ID` the store `s3://bucket/prefix`
+    /// The stores to search for `wanted`, and the id to search for: for `s3://bucket/prefix/ID` the store
+    /// `s3://bucket/prefix`
     /// only, and `ID`.
     pub fn narrowed<'a>(&self, wanted: &'a str) -> Result<(Stores, &'a str)> {
         let is_name = |name: &str| name == "latest" || !name.is_empty() && name.chars().all(|c| c.is_ascii_hexdigit());
@@ -208,11 +216,13 @@ impl Stores {
         Ok((Stores { all: vec![store], ..self.clone() }, name))
     }
 
-    /// The copies of the last snapshot of the instance `of`, by name or location; of the only instance, where `of` is not
+    /// The copies of the last snapshot of the instance `of`, by name or location; of the only instance, where `of` is
+    /// not
     /// given. With `before`, of those created before.
     ///
     /// # Errors
-    /// [`SnapshotError::NotFound`](crate::error::SnapshotError::NotFound); [`SnapshotError::SeveralInstances`](crate::error::SnapshotError::SeveralInstances) or `SeveralOrigins`
+    /// [`SnapshotError::NotFound`](crate::error::SnapshotError::NotFound);
+    /// [`SnapshotError::SeveralInstances`](crate::error::SnapshotError::SeveralInstances) or `SeveralOrigins`
     /// where one must be named.
     pub fn last_of(
         &self,
@@ -254,7 +264,7 @@ impl Stores {
     /// The snapshot whose archive is at `address`: in one of the stores, or anywhere else, including a web server.
     fn read_at(&self, address: &str) -> Result<Snapshot> {
         if !archive::is_archive(address) {
-            let why = "it must end in `.kuma.tar.zst` or `.kuma.tar.zst.age`; download other files first, with `curl`";
+            let why = "it must end in `.kuma.tar.zst` or `.kuma.tar.zst.age`; download other files first, for example with `curl`";
             return Err(Error::Input(InputError::Address {
                 kind: "snapshot URL",
                 shown: address.to_owned(),
@@ -274,7 +284,8 @@ impl Stores {
     }
 }
 
-/// Fails where the newest of `snapshots` might be of another instance than the one that is meant: they have one name and were
+/// Fails where the newest of `snapshots` might be of another instance than the one that is meant: they have one name
+/// and were
 /// taken at several places.
 fn check_origins(snapshots: &[Snapshot]) -> Result<()> {
     let is_backup = snapshots.iter().any(|one| !one.manifest.undo);
@@ -289,7 +300,8 @@ fn check_origins(snapshots: &[Snapshot]) -> Result<()> {
     }))
 }
 
-/// What is in each of `stores`, in their order. They are read at the same time, so one that does not answer delays none of the
+/// What is in each of `stores`, in their order. They are read at the same time, so one that does not answer delays none
+/// of the
 /// others.
 pub fn list_all(stores: &[&Store]) -> Vec<Result<Listing>> {
     if let [only] = stores {
@@ -297,8 +309,9 @@ pub fn list_all(stores: &[&Store]) -> Vec<Result<Listing>> {
     }
     std::thread::scope(|scope| {
         let reading: Vec<_> = stores.iter().map(|store| scope.spawn(|| guarded("a store", || store.list()))).collect();
-        let failed =
-            || Err(OperationError::Panic { what: "a store", why: "the thread that reads it ended".into() }.into());
+        let failed = || {
+            Err(OperationError::Panic { what: "a store", why: "the thread that reads the store stopped".into() }.into())
+        };
         reading.into_iter().map(|thread| thread.join().unwrap_or_else(|_| failed())).collect()
     })
 }
@@ -318,8 +331,8 @@ pub fn no_snapshots((store, others): &(String, Vec<String>)) -> Error {
     Error::Store(StoreError::Action {
         act: "find snapshots in",
         store: store.clone(),
-        why: format!("there are none under this prefix, but in {}", others.join(", ")),
-        hint: "check the prefix in the address of the store",
+        why: format!("none found under this prefix, but in {}", others.join(", ")),
+        hint: "check the prefix in the URL of the store",
     })
 }
 
@@ -331,7 +344,8 @@ impl From<Vec<Store>> for Stores {
     }
 }
 
-/// Unpacks the first intact one of these copies of one snapshot into the new folder `folder`; `warn` is called for each other.
+/// Unpacks the first intact one of these copies of one snapshot into the new folder `folder`; `warn` is called for each
+/// other.
 ///
 /// # Errors
 /// The error of the last copy; [`SnapshotError::Key`](crate::error::SnapshotError::Key) at once.

@@ -211,7 +211,7 @@ impl Wire {
                 (seen, since) = (now, Instant::now());
             } else if since.elapsed() < silence + Duration::from_secs(seen / COPIED) {
                 if since.elapsed() >= QUIET + Duration::from_secs(seen / COPIED) {
-                    self.notice(&format!("no answer yet, waiting for up to {} s", silence.as_secs()));
+                    self.notice(&format!("no response yet, waiting for up to {} s", silence.as_secs()));
                 }
             } else {
                 // No other attempt: it would hang too.
@@ -343,7 +343,7 @@ struct Silence(Duration);
 
 impl fmt::Display for Silence {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "no answer within {} s", self.0.as_secs())
+        write!(f, "no response within {} s", self.0.as_secs())
     }
 }
 

@@ -279,7 +279,7 @@ impl Found {
         if rows == 0 {
             text = vec!["changed the setting".into()];
         } else if let Some(snapshot) = &outcome.snapshot {
-            text.push(format!("the only copy of them is undo snapshot `{}`", snapshot.manifest.id));
+            text.push(format!("the only copy of the deleted rows is undo snapshot `{}`", snapshot.manifest.id));
         }
         if !self.pruning.compacting.is_empty() {
             text.push(sizes(before, instance.size()));

@@ -204,7 +204,7 @@ fn warn_of_release(state: &State, name: &str, context: &mut Context<'_>) {
     let oldest = state.database.release.oldest;
     if let Some(kind) = kind(name).filter(|kind| kind.since > oldest) {
         context.ui.warn(&format!(
-            "type `{name}` exists since {}; a database of {} does not tell whether the server has it",
+            "type `{name}` exists since {}; a database of {} does not show whether the server supports it",
             kind.since, state.database.release
         ));
     }

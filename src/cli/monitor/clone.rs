@@ -84,7 +84,7 @@ pub fn run(args: &CloneArgs, context: &mut Context<'_>) -> Result<Exit> {
             None => {
                 return Err(Error::Input(InputError::Option {
                     option: format!("`--set {text}`"),
-                    why: "it is not FIELD=VALUE with a field that exists".into(),
+                    why: "it must be FIELD=VALUE with an existing field".into(),
                     hint: Some(Hint::command("kumadb monitor add TYPE --help")),
                 }));
             }

@@ -90,7 +90,7 @@ pub fn run(args: &EditArgs, context: &mut Context<'_>) -> Result<Exit> {
     for text in &changes.set {
         match parse_assignment(&state, text) {
             Ok((column, _)) if typed.contains_key(column.as_str()) => {
-                problems.push(Problem::new("--set", format!("`{column}` is set by another option, too")));
+                problems.push(Problem::new("--set", format!("`{column}` is also set by another option")));
             }
             Ok(cell) => set.push(cell),
             Err(problem) => problems.push(problem),

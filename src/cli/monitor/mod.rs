@@ -90,7 +90,7 @@ impl PickArgs {
         match pick.is_empty() {
             true => Err(crate::error::InputError::Missing {
                 what: "monitor".into(),
-                hint: Hint::advice("name monitors, or filter them: --tag, --type, --group, --name '*'"),
+                hint: Hint::advice("specify monitors, or filter them: --tag, --type, --group, --name '*'"),
             }
             .into()),
             false => Ok(pick),

@@ -31,24 +31,24 @@ pub enum Kind {
 pub struct NewArgs {
     /// Create a new instance from the snapshot: in a new or empty folder, in the empty database
     /// mysql://user@host/database, or in a container that was never started
-    #[arg(long, value_name = "PLACE", conflicts_with_all = [
+    #[arg(long, value_name = "LOCATION", conflicts_with_all = [
         "config_only", "monitors", "other_release", "live", "no_restart", "wait_beats", "allow_unknown_release",
     ])]
     pub to: Option<String>,
-    /// With `latest` or `--before`: use the snapshot of this instance, by its name or its former folder
+    /// With `latest` or `--before`: use snapshots of this instance, given by name or by its original data folder
     #[arg(long, value_name = "NAME", requires = "to")]
     pub of: Option<String>,
     /// Set the database engine of the new instance [default: that of the snapshot]
     #[arg(long, value_name = "ENGINE", requires = "to")]
     pub engine: Option<Kind>,
-    /// With `--to mysql://...`: create the data folder here, for db-config.json, upload/ and docker-tls/
+    /// With `--to mysql://...`: create this data folder, for db-config.json, upload/ and docker-tls/
     #[arg(long, value_name = "FOLDER", requires = "to")]
     pub data_folder: Option<String>,
-    /// Set the image that the server will run; it decides the owner of the files
-    #[arg(long, value_name = "IMAGE", requires = "to")]
+    /// Set the image that the server will run; it determines the owner of the files
+    #[arg(long, hide_short_help = true, value_name = "IMAGE", requires = "to")]
     pub image: Option<String>,
     /// Set the owner of the files [default: the user of the container or image, else the owner of the folder]
-    #[arg(long, value_name = "UID:GID", requires = "to", value_parser = owner)]
+    #[arg(long, hide_short_help = true, value_name = "UID:GID", requires = "to", value_parser = owner)]
     pub owner: Option<(u32, u32)>,
 }
 
@@ -107,7 +107,8 @@ impl Choice {
     /// The database at `place`.
     ///
     /// # Errors
-    /// [`DockerError::NoMariaDb`](crate::error::DockerError::NoMariaDb) where nothing can create an embedded MariaDB; it lists the alternatives.
+    /// [`DockerError::NoMariaDb`](crate::error::DockerError::NoMariaDb) where nothing can create an embedded MariaDB;
+    /// it lists the alternatives.
     pub fn database(&self, args: &NewArgs, place: &Place) -> Result<Database<'_>> {
         let maker = match (self.kind, place) {
             (Kind::Sqlite, _) => return Ok(Database::Sqlite),
@@ -159,7 +160,7 @@ fn kind(args: &NewArgs, manifest: &Manifest, place: &Place) -> Result<Kind> {
         (Place::Database(_), Some(_)) => Err(Error::Input(InputError::NotFor {
             option: "`--engine`".into(),
             subject: "`--to mysql://…`".into(),
-            why: "that database is MariaDB".into(),
+            why: "the destination is a MariaDB database".into(),
         })),
         (Place::Folder(_) | Place::Container(_), Some(Kind::Mariadb)) => Err(names_no_database()),
         (Place::Folder(_), wanted) => Ok(wanted.unwrap_or(default)),
@@ -169,7 +170,7 @@ fn kind(args: &NewArgs, manifest: &Manifest, place: &Place) -> Result<Kind> {
             Some(_) => Err(Error::Input(InputError::NotFor {
                 option: "`--engine`".into(),
                 subject: format!("container `{}`", fresh.container.name),
-                why: "its UPTIME_KUMA_DB_TYPE sets another one".into(),
+                why: "its UPTIME_KUMA_DB_TYPE specifies another engine".into(),
             })),
         },
     }

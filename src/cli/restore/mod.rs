@@ -34,7 +34,7 @@ use difference::{Difference, Now};
 
 #[derive(Args, Debug)]
 pub struct RestoreArgs {
-    /// Select the snapshot: an id or its beginning, a path, `latest`, or a kuma.db.bak of release 1.x
+    /// Select the snapshot: an id or an id prefix, a path, `latest`, or a kuma.db.bak of release 1.x
     pub snapshot: Option<String>,
     /// Select the last snapshot before this date or time: 2026-11-24, '24 Nov 18:30', yesterday, '2 days ago', 12h
     /// (local time)
@@ -46,7 +46,7 @@ pub struct RestoreArgs {
     /// Restore only these monitors: a name, a path, or a glob 'Shop/*' (can be repeated)
     #[arg(long = "monitor", value_name = "GLOB", conflicts_with = "config_only")]
     monitors: Vec<String>,
-    /// Restore a database of another release although the image of the server cannot be inspected
+    /// Restore a database of another release even if the server's image cannot be inspected
     #[arg(long)]
     other_release: bool,
     #[command(flatten)]
@@ -58,7 +58,8 @@ pub struct RestoreArgs {
 }
 
 impl RestoreArgs {
-    /// The archive in question, of an instance at `origin`, where it is in a folder of this machine that is given as a store.
+    /// The archive in question, of an instance at `origin`, where it is in a folder of this machine that is given as a
+    /// store.
     pub fn local_archive(&self, origin: &str, context: &Context<'_>) -> Result<Option<String>> {
         if self.new.to.is_some() {
             return source::local_archive(self, context);
@@ -223,7 +224,8 @@ fn not_yet(error: Error, args: &RestoreArgs, context: &Context<'_>) -> Error {
 /// How many older snapshots are verified when one is damaged.
 const VERIFIED: usize = 5;
 
-/// `error` of unpacking the snapshot `damaged`, with the next older one that is valid as what to restore instead, ` {rest}` behind
+/// `error` of unpacking the snapshot `damaged`, with the next older one that is valid as what to restore instead, `
+/// {rest}` behind
 /// it. It is never chosen silently.
 pub fn with_older(error: Error, stores: &Stores, damaged: &Manifest, rest: &str, context: &mut Context<'_>) -> Error {
     if error.exit() != Exit::Verification {

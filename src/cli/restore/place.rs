@@ -38,7 +38,8 @@ impl Place {
     /// The target called `text`.
     ///
     /// # Errors
-    /// [`DatabaseError::Occupied`](crate::error::DatabaseError::Occupied) when it cannot take a new instance; [`RemoteError::DataNotLocal`](crate::error::RemoteError::DataNotLocal) when it is on another machine.
+    /// [`DatabaseError::Occupied`](crate::error::DatabaseError::Occupied) when it cannot take a new instance;
+    /// [`RemoteError::DataNotLocal`](crate::error::RemoteError::DataNotLocal) when it is on another machine.
     pub fn find(text: &str, context: &Context<'_>) -> Result<Place> {
         if text.starts_with("mysql://") || text.starts_with("mariadb://") {
             return Address::parse(text).map(Place::Database);
@@ -84,7 +85,8 @@ impl Place {
                 place: format!("`{text}`"),
                 why: "the folder is on this machine, but Docker is on another".into(),
                 hint: Hint::advice(format!(
-                    "create a container on that machine (docker create --name NAME -v {text}:/app/data … IMAGE) and use `--to NAME`, \
+                    "create a container on that machine (docker create --name NAME -v {text}:/app/data … IMAGE) and \
+                     use `--to NAME`, \
                      or leave out `--host` and `--context`"
                 )),
             }));
@@ -101,11 +103,12 @@ pub fn folder_at(text: &str) -> Result<PathBuf> {
     Ok(real.unwrap_or(folder))
 }
 
-/// Fails when the new data folder `folder` and a store would be inside one another, or when it is inside the data folder of an
+/// Fails when the new data folder `folder` and a store would be inside one another, or when it is inside the data
+/// folder of an
 /// instance: what one of them removes or gives away would be part of the other.
 pub fn check_nesting(folder: &Path, stores: &Stores) -> Result<()> {
     let refused = |why: String| {
-        let hint = Hint::advice("use a folder of its own");
+        let hint = Hint::advice("use a separate folder");
         Err(Error::Database(DatabaseError::Occupied { place: format!("`{}`", folder.display()), why, hint }))
     };
     for store in stores.iter().chain([stores.local()]).filter_map(Store::folder) {

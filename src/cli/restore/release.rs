@@ -19,7 +19,8 @@ pub fn check_image(then: &Manifest, shipped: &Shipped, image: &str, ui: &mut Ui)
     if let Some(first) = lacking.first() {
         return Err(Error::Snapshot(SnapshotError::OlderImage {
             why: format!(
-                "{what}, without {} of the snapshot (`{first}`): its server would exit with \"the following files are missing\"",
+                "{what}, without {} of the snapshot (`{first}`): its server would exit with \"the following files are \
+                 missing\"",
                 counted(lacking.len(), "migration"),
             ),
             image: newer(then, image),
@@ -57,7 +58,8 @@ pub fn check_same(now: &Database, then: &Manifest, config_only: bool) -> Result<
         here: now.release.to_string(),
         hint: Some(Hint::advice(match config_only {
             false => {
-                "if the server's image is of that release or newer, add `--other-release`; otherwise run that image first"
+                "if the server's image is of that release or newer, add `--other-release`; otherwise start that image \
+                 first"
             }
             true => "run the image of that release first, on a new data folder or database",
         })),

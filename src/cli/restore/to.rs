@@ -87,7 +87,7 @@ fn folder(args: &RestoreArgs, place: &Place) -> Result<Option<PathBuf>> {
         (Some(_), Some(_)) => Err(Error::Input(InputError::NotFor {
             option: "`--data-folder`".into(),
             subject: "a folder or container".into(),
-            why: "it is the data folder already".into(),
+            why: "it is already the data folder".into(),
         })),
     }
 }

@@ -97,7 +97,9 @@ impl Rebuild<'_> {
     /// Everything that can be checked before anything is written, and most of it before the snapshot is read.
     ///
     /// # Errors
-    /// [`DatabaseError::Occupied`](crate::error::DatabaseError::Occupied) where the target is not empty; [`FileError::NoSpace`](crate::error::FileError::NoSpace); [`SnapshotError::UnknownTables`](crate::error::SnapshotError::UnknownTables) where it cannot be created.
+    /// [`DatabaseError::Occupied`](crate::error::DatabaseError::Occupied) where the target is not empty;
+    /// [`FileError::NoSpace`](crate::error::FileError::NoSpace);
+    /// [`SnapshotError::UnknownTables`](crate::error::SnapshotError::UnknownTables) where it cannot be created.
     pub fn check(&self, manifest: &Manifest) -> Result<()> {
         if manifest.engine != self.database.engine() && recording(manifest, self.database.engine()).is_none() {
             return Err(Error::Snapshot(SnapshotError::UnknownTables {
@@ -271,7 +273,7 @@ fn check_database(address: &Address, manifest: &Manifest) -> Result<Vec<String>>
         }
         Content::Other(what) => occupied(
             format!("it is not empty: {what}"),
-            Hint::advice("create another one (CREATE DATABASE another CHARACTER SET utf8mb4), and use that"),
+            Hint::advice("create and use another database (CREATE DATABASE another CHARACTER SET utf8mb4)"),
         ),
     }
 }
@@ -287,7 +289,8 @@ pub fn extra_files(manifest: &Manifest) -> Vec<String> {
     names.filter(|name| mode_of(name).is_some()).collect()
 }
 
-/// The modes of a file called `name` and of its folder, where it is one of those beside the database. Keys are readable by
+/// The modes of a file called `name` and of its folder, where it is one of those beside the database. Keys are readable
+/// by
 /// their owner only.
 fn mode_of(name: &str) -> Option<(u32, u32)> {
     match name.split_once('/')?.0 {
@@ -344,6 +347,6 @@ pub fn is_free(folder: &Path) -> Result<bool> {
 /// The owner of the files in `folder`.
 fn owner_of(folder: &Path) -> Result<(u32, u32)> {
     use std::os::unix::fs::MetadataExt as _;
-    let found = fs::metadata(folder).map_err(Error::file("look at", folder))?;
+    let found = fs::metadata(folder).map_err(Error::file("access", folder))?;
     Ok((found.uid(), found.gid()))
 }

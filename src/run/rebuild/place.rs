@@ -35,7 +35,7 @@ pub fn look(folder: &Path) -> Result<Found> {
         Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
             return Ok(Found::Absent);
         }
-        Err(error) => return Err(Error::file("look at", folder)(error)),
+        Err(error) => return Err(Error::file("access", folder)(error)),
     };
     if about.is_symlink() {
         return Ok(Found::Link(fs::read_link(folder).unwrap_or_default()));
@@ -88,7 +88,7 @@ pub(super) fn check(folder: &Path, id: &str) -> Result<()> {
             Hint::advice(format!("use another folder, such as {}", folder.join("data").display())),
         ),
         Found::Link(to) => (
-            format!("it is a symbolic link to `{}`", to.display()),
+            format!("the path is a symbolic link to `{}`", to.display()),
             Hint::advice(format!("use the folder itself: {}", folder.parent().unwrap_or(folder).join(to).display())),
         ),
         Found::NoFolder => ("it is not a folder".into(), Hint::advice("use a new or empty folder")),

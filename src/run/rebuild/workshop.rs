@@ -38,7 +38,8 @@ pub fn read_note(folder: &Path) -> Result<Option<Note>> {
     note.transpose().map_err(|error| Error::File(FileError::Decode { path: path.clone(), why: error.to_string() }))
 }
 
-/// An open build folder. Dropped before anything was moved out of it, it is removed, and so is the data folder if it was
+/// An open build folder. Dropped before anything was moved out of it, it is removed, and so is the data folder if it
+/// was
 /// created.
 pub struct Workshop {
     folder: Pinned,
@@ -55,7 +56,8 @@ pub struct Workshop {
 }
 
 impl Workshop {
-    /// Opens one for `snapshot` in `folder`, which is created if it is missing. The remains of an earlier run are removed,
+    /// Opens one for `snapshot` in `folder`, which is created if it is missing. The remains of an earlier run are
+    /// removed,
     /// unless they were ready; `end_left` ends the MariaDB that may still run on them.
     ///
     /// # Errors
@@ -82,7 +84,7 @@ impl Workshop {
         if !matches!(super::place::look(folder.path())?, Found::Unfinished(_)) {
             return Err(Error::Database(DatabaseError::Occupied {
                 place: format!("`{}`", place.display()),
-                why: "another restore has just finished in it".into(),
+                why: "another restore into it has just finished".into(),
                 hint: Hint::advice("use a new or empty folder"),
             }));
         }
@@ -125,10 +127,11 @@ impl Workshop {
         }
     }
 
-    /// Lets every user pass through the folder, but not list it: an embedded MariaDB runs as another user than the server.
+    /// Lets every user pass through the folder, but not list it: an embedded MariaDB runs as another user than the
+    /// server.
     pub fn let_through(&self) -> Result<()> {
         use std::os::unix::fs::PermissionsExt as _;
-        let found = fs::metadata(self.folder.path()).map_err(Error::file("look at", &self.place))?;
+        let found = fs::metadata(self.folder.path()).map_err(Error::file("access", &self.place))?;
         let mode = found.permissions().mode() & 0o7777;
         match mode & 0o011 {
             0o011 => Ok(()),
@@ -192,7 +195,7 @@ impl Drop for Workshop {
 
 /// Changes the owner of `path` and everything below it to `owner`, and flushes the folders.
 pub(super) fn give(path: &Path, owner: (u32, u32)) -> Result<()> {
-    let found = fs::symlink_metadata(path).map_err(Error::file("look at", path))?;
+    let found = fs::symlink_metadata(path).map_err(Error::file("access", path))?;
     if found.is_dir() {
         files::entries(path)?.iter().try_for_each(|path| give(path, owner))?;
         files::sync_folder(path)?;
