@@ -73,8 +73,12 @@ fn parts(text: &mut String, entity: &Entity, path: &str, schema: &Schema) {
         write!(text, "\n### {path}\n").unwrap();
         if part.short {
             let name = part.fields.iter().find(|field| field.column == part.name).map(name).unwrap();
-            let whole = if part.fields.len() > 1 { " if nothing else is set" } else { "" };
-            write!(text, "\nEach may be written as its `{name}` alone{whole}.\n").unwrap();
+            let short = if part.fields.len() > 1 {
+                format!("If only `{name}` is set, the value can be written instead of the map.")
+            } else {
+                format!("The value of `{name}` can be written instead of a map.")
+            };
+            write!(text, "\n{short}\n").unwrap();
         }
         table(text, part, schema);
         parts(text, part, &path, schema);
@@ -97,8 +101,8 @@ fn tables() -> String {
                 let own: Vec<String> = SERVER_SETTINGS.iter().map(|key| format!("`{key}`")).collect();
                 write!(
                     text,
-                    "\nA map of names and values: `settings: {{keepDataPeriodDays: 180}}`. A setting that is not named stays as it is. \
-                     The server's own cannot be\nset: {}.\n",
+                    "\nA map of names and values: `settings: {{keepDataPeriodDays: 180}}`. A setting that is not in the fixture \
+                     does not change. The server\nmanages the following settings itself; they cannot be set: {}.\n",
                     own.join(", ")
                 )
                 .unwrap();
