@@ -165,7 +165,7 @@ mod tests {
         );
         assert_eq!(
             verdict(4 * HOUR, None, Some("x")),
-            (Status::Critical, format!("{said}, its last restore test failed: x"))
+            (Status::Critical, format!("{said}; its last restore test failed: x"))
         );
         assert_eq!(verdict(4 * HOUR, Some(29 * 24 * HOUR), None).0, Status::Ok);
         let (status, message) = verdict(4 * HOUR, Some(31 * 24 * HOUR), None);

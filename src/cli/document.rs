@@ -174,7 +174,7 @@ impl Surroundings {
         let path = PathBuf::from(path);
         let read = || match files::read_text(&path) {
             Ok(Some(text)) => Ok(text),
-            Ok(None) => Err("there is no such file".to_owned()),
+            Ok(None) => Err("no such file".to_owned()),
             Err(error) => Err(error.to_string()),
         };
         self.read.borrow_mut().entry(path.clone()).or_insert_with(read).clone()

@@ -41,7 +41,7 @@ pub const EXAMPLES: [(&str, Examples); 55] = [
         "kumadb find",
         &[
             ("List the instances on this machine", "kumadb find"),
-            ("List those of a remote Docker host, as JSON", "kumadb -H ssh://root@kuma.example.com find --json"),
+            ("List the instances on a remote Docker host as JSON", "kumadb -H ssh://root@kuma.example.com find --json"),
         ],
     ),
     (
@@ -94,15 +94,15 @@ pub const EXAMPLES: [(&str, Examples); 55] = [
     (
         "kumadb monitor clone",
         &[
-            ("Copy a monitor", "kumadb monitor clone Router --name Switch"),
-            ("Copy it with another host", "kumadb monitor clone Router --name Switch --hostname 192.168.1.2"),
+            ("Clone a monitor", "kumadb monitor clone Router --name Switch"),
+            ("Clone it with another host name", "kumadb monitor clone Router --name Switch --hostname 192.168.1.2"),
         ],
     ),
     (
         "kumadb monitor delete",
         &[
             ("Preview a deletion", "kumadb monitor delete Shop --dry-run"),
-            ("Delete a group with everything in it", "kumadb monitor delete Network --with-children"),
+            ("Delete a group and all monitors in it", "kumadb monitor delete Network --with-children"),
         ],
     ),
     (
@@ -129,8 +129,11 @@ pub const EXAMPLES: [(&str, Examples); 55] = [
     (
         "kumadb apply",
         &[
-            ("Apply a fixture, after a confirmation", "kumadb apply kuma.yaml"),
-            ("Preview, and delete what the fixture does not contain", "kumadb apply kuma.yaml --prune --dry-run"),
+            ("Apply a fixture after a confirmation prompt", "kumadb apply kuma.yaml"),
+            (
+                "Preview, deleting resources that the fixture does not contain",
+                "kumadb apply kuma.yaml --prune --dry-run",
+            ),
             ("Import monitors from a CSV file", "kumadb apply monitors.csv --from csv"),
         ],
     ),
@@ -146,7 +149,7 @@ pub const EXAMPLES: [(&str, Examples); 55] = [
         &[
             ("Create a data folder without a user", "kumadb init ./new-data"),
             (
-                "Create one for an older release, with an admin",
+                "Create a data folder for an older release, with an admin",
                 "kumadb init ./old-data --release 2.0.2 --admin admin --password-file password.txt",
             ),
         ],
@@ -332,15 +335,15 @@ pub const EXAMPLES: [(&str, Examples); 55] = [
     (
         "kumadb undo",
         &[
-            ("Show what the newest change was", "kumadb undo --dry-run"),
-            ("Undo it, after a confirmation", "kumadb undo"),
+            ("Show the newest change", "kumadb undo --dry-run"),
+            ("Undo the change after a confirmation prompt", "kumadb undo"),
         ],
     ),
     (
         "kumadb salvage",
         &[
             ("Show what can be recovered", "kumadb salvage ./data/kuma.db --dry-run"),
-            ("Write it to a new database", "kumadb salvage ./data/kuma.db --to ./rescued.db"),
+            ("Write the recovered rows to a new database", "kumadb salvage ./data/kuma.db --to ./rescued.db"),
         ],
     ),
     (
@@ -387,12 +390,15 @@ pub const EXAMPLES: [(&str, Examples); 55] = [
         "kumadb logs",
         &[
             ("Show the last 100 lines", "kumadb logs --tail 100"),
-            ("Follow the log from the last 10 minutes on", "kumadb logs --since 10m --follow"),
+            ("Follow the log, starting 10 minutes ago", "kumadb logs --since 10m --follow"),
         ],
     ),
     (
         "kumadb recover",
-        &[("Show what would be done", "kumadb recover --dry-run"), ("Finish or roll back", "kumadb recover")],
+        &[
+            ("Preview the recovery", "kumadb recover --dry-run"),
+            ("Finish or roll back the interrupted operation", "kumadb recover"),
+        ],
     ),
     (
         "kumadb config",

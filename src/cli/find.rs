@@ -53,7 +53,7 @@ pub fn run(args: &FindArgs, context: &mut Context<'_>) -> Result<Exit> {
         rows.push(line.row(found));
         if let Some(orchestrator) = &found.orchestrator {
             context.ui.say(&format!(
-                "`{}` is managed by {orchestrator}: kumadb reads it, but does not write to it while it runs",
+                "`{}` is managed by {orchestrator}: kumadb can read it, but does not write to it while it is running",
                 found.name
             ));
         }

@@ -16,6 +16,7 @@ use crate::schema::{self, Release};
 #[derive(Args, Debug)]
 pub struct InitArgs {
     /// Create the instance in a new or empty folder, or in an empty database: mysql://user@host/database
+    #[arg(value_name = "LOCATION")]
     place: String,
     /// Set the release of the schema; a newer server migrates it [default: the newest]
     #[arg(long, value_name = "RELEASE")]

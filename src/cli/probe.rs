@@ -32,7 +32,7 @@ const NAMED: usize = 10;
 
 #[derive(Args, Debug)]
 pub struct ProbeArgs {
-    /// Check the badges of these monitors, by id, name or path [default: the first five public ones]
+    /// Check the badges of these monitors, given by id, name or path [default: the first five public ones]
     #[arg(value_name = "MONITOR")]
     monitors: Vec<String>,
     /// Log in to /metrics as this user; the password comes from a prompt or standard input
@@ -52,8 +52,8 @@ pub struct ProbeArgs {
 #[derive(Args, Debug)]
 #[command(next_help_heading = "Connection")]
 pub struct AddressArgs {
-    /// Set the server's address, such as https://kuma.example.com [default: the published port, else the address of the
-    /// container]
+    /// Set the server's URL, such as https://kuma.example.com [default: the published port, else the IP
+    /// address of the container]
     #[arg(long, env = "KUMADB_URL", hide_env_values = true, value_name = "URL")]
     url: Option<String>,
     /// Trust the certificate authorities in this PEM file instead of the public ones
@@ -123,7 +123,7 @@ impl AddressArgs {
         }
         other.ok_or_else(|| {
             let hint = Hint::advice("see `kumadb status` and `kumadb logs`, or set another URL with `--url`");
-            no_answer("any address", &silent.join("; "), hint)
+            no_answer("any URL", &silent.join("; "), hint)
         })
     }
 }

@@ -38,7 +38,7 @@ pub fn run(args: &RecoverArgs, context: &mut Context<'_>) -> Result<Exit> {
         }
         Resumed::Undone(record, changed) => {
             let how = match changed {
-                true => "the database is unchanged",
+                true => "the previous state of the database was restored",
                 false => "nothing was changed",
             };
             let document = json!({"verb": record.verb, "ended": "rolled_back", "changed": changed});

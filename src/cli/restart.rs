@@ -79,7 +79,7 @@ pub fn run(args: &RestartArgs, context: &mut Context<'_>) -> Result<Exit> {
     if let Some(document) = document.as_object_mut() {
         document.extend(outcome_json(&outcome));
     }
-    context.ui.result(&document, || format!("server `{}` is up", instance.name))?;
+    context.ui.result(&document, || format!("server `{}` is running", instance.name))?;
     finish(&outcome, context.ui)
 }
 

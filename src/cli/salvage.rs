@@ -124,7 +124,7 @@ pub fn salvaged_text(salvaged: &Salvaged) -> String {
     text.push(match salvaged.wal {
         WalUse::None => "no WAL".into(),
         WalUse::Used(frames) => {
-            format!("with the WAL: {} belong to the database", counted(frames as usize, "frame"))
+            format!("with the WAL: {} are part of the database", counted(frames as usize, "frame"))
         }
         WalUse::Ignored => "without the WAL: more rows can be read from the file alone".into(),
     });

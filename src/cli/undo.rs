@@ -118,7 +118,7 @@ pub fn run(args: &UndoArgs, context: &mut Context<'_>) -> Result<Exit> {
             break way;
         }
         context.ui.say(&format!(
-            "nothing to undo for `{}`: the database is the same; checking the change before it",
+            "nothing to undo for `{}`: the database already equals its undo snapshot; checking the previous change",
             manifests[at].reason
         ));
         files::remove_folder(&way.held.folder)?;
@@ -189,8 +189,7 @@ fn tell_of_lost(way: &Way, undone: &[&Manifest], args: &UndoArgs, context: &mut 
     let verbs: Vec<String> = of_history.map(|one| format!("`{}`", one.reason)).collect();
     if !verbs.is_empty() {
         context.ui.warn(&format!(
-            "undo snapshot `{}` contains only the configuration: what {} has changed in the history since is not \
-             undone",
+            "undo snapshot `{}` contains only the configuration: changes to the history by {} are not rolled back",
             way.held.manifest.id,
             verbs.join(", ")
         ));

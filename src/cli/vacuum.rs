@@ -66,7 +66,8 @@ pub fn run(args: &VacuumArgs, context: &mut Context<'_>) -> Result<Exit> {
     }
     if matches!(instance.place, Place::External(_)) {
         context.ui.say(
-            "kumadb cannot check the disk of this MariaDB: it needs free space for one more copy of the largest table",
+            "kumadb cannot check the disk of this MariaDB: make sure that there is free space for a second copy \
+             of the largest table",
         );
     }
     let settings = args.write.settings("vacuum");
@@ -106,7 +107,7 @@ fn on_sqlite(args: &VacuumArgs, space: &Space) -> Result<Vec<String>> {
         return Err(Error::Input(InputError::NotFor {
             option: "`--tables`".into(),
             subject: "SQLite".into(),
-            why: "the whole file is rewritten".into(),
+            why: "the full file is rewritten".into(),
         }));
     }
     let mode = space.layout.map(|layout| layout.auto_vacuum);
@@ -127,7 +128,7 @@ fn on_mariadb(args: &VacuumArgs, space: &Space) -> Result<Vec<String>> {
         return Err(Error::Input(InputError::NotFor {
             option: "`--incremental` or `--auto-vacuum`".into(),
             subject: "MariaDB".into(),
-            why: "it rewrites whole tables".into(),
+            why: "it rewrites full tables".into(),
         }));
     }
     if let Some(unknown) = args.tables.iter().find(|table| !space.tables.contains_key(*table)) {

@@ -96,13 +96,13 @@ impl Docker {
         let sent = self.watch(sent, TRANSFER, &mut |_| progress(gone.load(Ordering::Relaxed), total))?;
         let failed = |why: &str| {
             Error::Docker(DockerError::Action {
-                act: "put files into",
+                act: "copy files to",
                 container: container.name.clone(),
                 why: why.into(),
             })
         };
         match sent {
-            Some(Err(error)) => Err(self.failed("put files into", &container.name, &error)),
+            Some(Err(error)) => Err(self.failed("copy files to", &container.name, &error)),
             None => Err(failed("it took longer than 24 hours")),
             Some(Ok(())) if unread.load(Ordering::Relaxed) => Err(failed("the files cannot be read")),
             Some(Ok(())) => Ok(()),

@@ -208,10 +208,10 @@ impl Docker {
             // curl's status line for a missing response has no information.
             let words = |line: &&str| !line.is_empty() && *line != "000";
             let last = text.lines().chain(complaint.lines()).map(str::trim).rfind(words);
-            return Ok(Err(last.unwrap_or("no answer").to_owned()));
+            return Ok(Err(last.unwrap_or("no response").to_owned()));
         }
         let (body, status) = text.rsplit_once('\n').unwrap_or(("", &text));
-        Ok(status.trim().parse().map(|status| (status, body.to_owned())).map_err(|_| "no answer".to_owned()))
+        Ok(status.trim().parse().map(|status| (status, body.to_owned())).map_err(|_| "no response".to_owned()))
     }
 }
 

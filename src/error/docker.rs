@@ -101,7 +101,7 @@ impl DockerError {
                 refused(format!("cannot inspect image `{image}`: {why}")).command(format!("docker pull {image}"))
             }
             Self::ImageWithoutMariaDb { image } => refused(format!("image `{image}` does not contain MariaDB"))
-                .hint("use an image whose tag does not end in `-slim`"),
+                .hint("use an image with a tag that does not end in `-slim`"),
             Self::NoMariaDb { image, why } => refused(format!("cannot create an embedded MariaDB here: {why}"))
                 .command(format!("docker pull {image}"))
                 .hint(

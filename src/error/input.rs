@@ -225,11 +225,11 @@ impl InputError {
                 }
             }
             Self::SeveralMonitors { what, count } => {
-                Report::new(Exit::NotFound, format!("{count} monitors match {what}; this command works on one"))
+                Report::new(Exit::NotFound, format!("{count} monitors match {what}; this command requires exactly one"))
                     .hint("specify its id or path; to list both: kumadb monitor list")
             }
             Self::ConfirmationRequired => {
-                Report::new(Exit::Refused, "confirmation required: not a terminal; nothing was changed")
+                Report::new(Exit::Refused, "confirmation required, but this is not a terminal; nothing was changed")
                     .hint("add `--yes` to confirm, or `--dry-run` to preview")
             }
             Self::Cancelled => Report::new(Exit::Failed, "cancelled; nothing was changed"),

@@ -200,7 +200,7 @@ impl SnapshotError {
                 .command(format!("docker pull {image}"))
                 .hint("then create the container again with this image or a newer one"),
             Self::UnknownTables { id, release, engine } => refused(format!(
-                "cannot convert snapshot `{id}`: the tables of release {release} on {engine} are unknown to this kumadb"
+                "cannot convert snapshot `{id}`: this kumadb does not know the tables of release {release} on {engine}"
             ))
             .hint("restore the snapshot on its own engine, or use a newer kumadb"),
             Self::OtherTables { id, release } => refused(format!(

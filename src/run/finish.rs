@@ -92,15 +92,15 @@ impl Run<'_> {
                     Ok((place, manifest)) => {
                         self.outcome.kept = manifest;
                         let words = format!(
-                            "it is pending in `{}`, where `kumadb undo` finds it; the next write, `kumadb backup create` or \
-                             `kumadb recover` stores it",
+                            "it is pending in `{}`, where `kumadb undo` finds it; the next write, `kumadb backup \
+                             create` or `kumadb recover` will store it",
                             place.display()
                         );
                         (true, words)
                     }
                     Err(failure) => {
                         let place = from.display();
-                        (false, format!("it is still in `{place}` ({failure}); to store it: kumadb recover"))
+                        (false, format!("the snapshot is still in `{place}` ({failure}); to store it: kumadb recover"))
                     }
                 };
                 self.outcome.warnings.push(format!(

@@ -76,7 +76,7 @@ impl Run<'_> {
         let (state, hint) = match changed {
             // The journal stays open.
             None => ("the change is committed", format!("{create}, then run: kumadb -t {folder} recover")),
-            Some(true) => ("rolled back: the database is unchanged", create),
+            Some(true) => ("rolled back: the previous state of the database was restored", create),
             Some(false) => ("the database was not changed", create),
         };
         let what = format!("{what}; {state}");

@@ -45,8 +45,12 @@ fn of_job(job: &str, ended: &Ended, note: &Note) -> Vec<Metric> {
     };
     let success = u8::from(ended.is_good()).to_string();
     vec![
-        one("job_last_run_timestamp_seconds", "When the last run of the job ended.", Some(seconds(ended.at))),
-        one("job_last_success_timestamp_seconds", "When a run of the job last succeeded.", note.succeeded.map(seconds)),
+        one("job_last_run_timestamp_seconds", "Time when the last run of the job finished.", Some(seconds(ended.at))),
+        one(
+            "job_last_success_timestamp_seconds",
+            "Time when a run of the job last succeeded.",
+            note.succeeded.map(seconds),
+        ),
         one("job_last_run_success", "Whether the last run of the job succeeded.", Some(success)),
         one("job_last_run_duration_seconds", "Duration of the last run.", Some(ended.took.as_secs_f64().to_string())),
         one("job_last_run_snapshots", "Number of snapshots of the last run.", Some(ended.taken.len().to_string())),
@@ -66,8 +70,8 @@ fn of_copies(job: &str, ended: &Ended, note: &Note) -> Vec<Metric> {
     let size = |copy: &Copy| copy.snapshot.as_ref().map(|(_, size)| size.to_string());
     let took = |copy: &Copy| copy.snapshot.as_ref().map(|_| copy.took.as_secs_f64().to_string());
     vec![
-        each("last_run_timestamp_seconds", "When a snapshot was last attempted.", &|_| Some(seconds(ended.at))),
-        each("last_success_timestamp_seconds", "When a good snapshot was last stored.", &last),
+        each("last_run_timestamp_seconds", "Time when a snapshot was last attempted.", &|_| Some(seconds(ended.at))),
+        each("last_success_timestamp_seconds", "Time when a good snapshot was last stored.", &last),
         each("last_run_success", "Whether the last run stored a good snapshot.", &|copy| {
             Some(u8::from(copy.good).to_string())
         }),

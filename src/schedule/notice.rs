@@ -35,7 +35,7 @@ pub fn push(address: &Secret, ended: &Ended) -> Result<()> {
     let text = answered.map_err(failed("the push"))?;
     match serde_json::from_str::<Json>(&text) {
         Ok(answer) if answer["ok"] == Json::Bool(true) => Ok(()),
-        Ok(answer) => Err(notice("the push", answer["msg"].as_str().unwrap_or("it was not accepted"))),
+        Ok(answer) => Err(notice("the push", answer["msg"].as_str().unwrap_or("the heartbeat was rejected"))),
         Err(_) => Err(notice("the push", "the response is not from Uptime Kuma")),
     }
 }

@@ -136,7 +136,7 @@ fn other_files_are_included() {
         "broken.yaml" => Ok("a: [\n".to_owned()),
         "loop.yaml" => Ok("again: !include loop.yaml\n".to_owned()),
         "there.yaml" => Ok("back: !include main.yaml\n".to_owned()),
-        _ => Err("there is no such file".to_owned()),
+        _ => Err("no such file".to_owned()),
     };
     let text = "a: !include list.yaml\nb: !include list.json\nc: !include empty.yaml\nd: !include list.yaml\n";
     let documents = read("main.yaml", text, Syntax::Yaml, &files).unwrap();
@@ -146,7 +146,7 @@ fn other_files_are_included() {
     let inner = &documents[0].find("a").unwrap().list()[1];
     assert_eq!((&*inner.at.file, inner.at.line), ("list.yaml", 2), "a value stands in the file it was written in");
     for (text, place, words) in [
-        ("a: !include nowhere.yaml\n", "main.yaml:1:13", "includes `nowhere.yaml`: there is no such file"),
+        ("a: !include nowhere.yaml\n", "main.yaml:1:13", "includes `nowhere.yaml`: no such file"),
         ("a: !include loop.yaml\n", "loop.yaml:1:17", "which includes itself"),
         ("a: !include there.yaml\n", "there.yaml:1:16", "which includes itself"),
         ("a: !include main.yaml\n", "main.yaml:1:13", "which includes itself"),
@@ -304,7 +304,7 @@ fn an_included_file_includes_what_lies_beside_it() {
         "up.yaml" => Ok("!include sub/../up.yaml\n".to_owned()),
         other => match other.ends_with("up.yaml") {
             true => Ok("!include sub/../up.yaml\n".to_owned()),
-            false => Err("there is no such file".to_owned()),
+            false => Err("no such file".to_owned()),
         },
     };
     let documents = read("main.yaml", "a: !include shops/all.yaml\n", Syntax::Yaml, &files).unwrap();

@@ -42,7 +42,7 @@ fn all() -> Vec<Error> {
         Problems(vec![Problem::new("name", "is required").command("--name Shop")]),
         Option { option: t("`--set x`"), why: t("it is not FIELD=VALUE"), hint: None },
         Conflict { option: t("`-H`"), other: t("`--context`") },
-        NotFor { option: t("`--tables`"), subject: t("SQLite"), why: t("the whole file is rewritten") },
+        NotFor { option: t("`--tables`"), subject: t("SQLite"), why: t("the full file is rewritten") },
         Requires { option: t("`--password-file`"), needs: t("`--admin`") },
         Missing { what: t("retention rule"), hint: hint() },
         Unknown { kind: "job", name: t("nigthly"), known: vec![t("nightly")] },

@@ -234,8 +234,7 @@ fn a_small_change_of_a_large_database_is_undone_by_a_small_snapshot() {
         assert_eq!(beats(&lab), 0);
         let part = listed["snapshots"][2]["manifest"]["id"].as_str().unwrap();
         let shown = lab.run(&format!("undo {part} --dry-run"));
-        let lost =
-            "contains only the configuration: what `monitor delete` has changed in the history since is not undone";
+        let lost = "contains only the configuration: changes to the history by `monitor delete` are not rolled back";
         assert!(shown.err.contains(lost), "{}", shown.err);
         lab.ok("undo --yes");
         assert_eq!((configuration(&lab), beats(&lab)), (before, 90_000), "{}", lab.engine());

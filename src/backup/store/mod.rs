@@ -106,7 +106,7 @@ impl Store {
     /// [`InputError::Address`](crate::error::InputError::Address) where the address or the credentials are invalid.
     pub fn open(address: &str, credentials: &Credentials) -> Result<Store> {
         check_address(address)
-            .map_err(|why| Error::Input(InputError::Address { kind: "store address", shown: String::new(), why }))?;
+            .map_err(|why| Error::Input(InputError::Address { kind: "store URL", shown: String::new(), why }))?;
         match address.contains("://") {
             false => Ok(Store::new(address)),
             true => remote::open(address, credentials).map(Store::of),

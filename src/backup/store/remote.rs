@@ -73,14 +73,14 @@ struct Door {
 /// Prepares the store at `address`, which has a scheme; nothing is sent yet.
 pub(super) fn open(address: &str, credentials: &Credentials) -> Result<Remote> {
     let parsed = parse(address)
-        .map_err(|why| Error::Input(InputError::Address { kind: "store address", shown: String::new(), why }))?;
+        .map_err(|why| Error::Input(InputError::Address { kind: "store URL", shown: String::new(), why }))?;
     check_credentials(parsed.scheme, credentials)?;
     guarded("the client of stores", || build(address, credentials))
 }
 
 fn build(address: &str, credentials: &Credentials) -> Result<Remote> {
     let super::address::Address { scheme, host, prefix } = parse(address)
-        .map_err(|why| Error::Input(InputError::Address { kind: "store address", shown: String::new(), why }))?;
+        .map_err(|why| Error::Input(InputError::Address { kind: "store URL", shown: String::new(), why }))?;
     let variables = match scheme {
         "s3" => "AWS_",
         "az" => "AZURE_",

@@ -252,7 +252,10 @@ pub fn with_older(error: Error, stores: &Stores, damaged: &Manifest, rest: &str,
             let Manifest { id, created, .. } = &copies[0].manifest;
             format!("the next older valid snapshot is `{id}` of {}: kumadb restore {id}{rest}", local_time(*created))
         }
-        None => format!("the {} before it are damaged, too: kumadb backup verify", counted(newest.len(), "snapshot")),
+        None => format!(
+            "the {} before it are also damaged; to check all: kumadb backup verify",
+            counted(newest.len(), "snapshot")
+        ),
     };
     Error::Snapshot(SnapshotError::Damaged { cause: Box::new(error), hint: Hint::advice(hint) })
 }

@@ -101,7 +101,7 @@ fn check_manifest(manifest: &Manifest, args: &RestoreArgs) -> Result<()> {
         return Err(Error::Input(InputError::NotFor {
             option: "`--of`".into(),
             subject: format!("snapshot `{id}`"),
-            why: format!("it is of instance `{}`", manifest.instance),
+            why: format!("it was taken from instance `{}`", manifest.instance),
         }));
     }
     Ok(())
@@ -236,7 +236,10 @@ impl Report {
         let mut lines = vec![format!("restored {} to {}", self.what(), self.place)];
         lines.push(format!("verified: {}", self.contents()));
         if let (Config::External(external), None) = (&self.config, &self.folder) {
-            lines.push(format!("the server takes the address of database `{}` from its environment", external.db_name));
+            lines.push(format!(
+                "the server reads the connection to database `{}` from its environment",
+                external.db_name
+            ));
         }
         lines.push("\nstart it with Docker:".into());
         lines.extend(self.start.before.iter().chain([&self.start.command]).map(|line| format!("  {line}")));
