@@ -1,5 +1,5 @@
-//! Snapshots beside the tools that come with the engines: how long they take, how much memory they need, and how long
-//! somebody who writes has to wait for them.
+//! Snapshots compared with the tools of the engines: duration, memory usage, and how long another process that writes
+//! has to wait.
 
 use std::fs;
 use std::path::Path;
@@ -29,7 +29,7 @@ pub fn run(report: &mut Report) {
     on_mariadb(report);
 }
 
-/// A thousand snapshots, all of them the same one.
+/// A store with 1,000 copies of one snapshot.
 fn list(report: &mut Report) {
     let place = Place::folder();
     time_command(create(&place));
@@ -101,9 +101,9 @@ fn on_mariadb(report: &mut Report) {
         dumped_theirs.push(time_command(command));
     }
     let beside = Some(("mariadb-dump", dumped_theirs.as_slice()));
-    report.time("dump of 1 million beats, MariaDB", &dumped, beside, Limit::Ratio(1.0));
-    report.memory("snapshot of 1 million beats, MariaDB: memory", memory_of(&create(&place)), Limit::Memory(64.0));
-    // Once is enough for what takes this long.
+    report.time("dump of 1 million heartbeats, MariaDB", &dumped, beside, Limit::Ratio(1.0));
+    report.memory("snapshot of 1 million heartbeats, MariaDB: memory", memory_of(&create(&place)), Limit::Memory(64.0));
+    // One run is enough for slow operations.
     report.say("loading a dump into MariaDB");
     for change in ["TRUNCATE heartbeat", "DELETE FROM heartbeat WHERE id > 990000"] {
         mariadbd.sql("ours", change);
@@ -112,8 +112,8 @@ fn on_mariadb(report: &mut Report) {
     mariadbd.create_database("theirs", "utf8mb4");
     loaded_theirs.push(timed(|| mariadbd.source("theirs", &theirs)).0);
     let beside = Some(("mariadb < dump", loaded_theirs.as_slice()));
-    report.time("load of 1 million beats, MariaDB: all are missing", &loaded[..1], beside, Limit::Ratio(0.6));
-    report.time("the same, one in a hundred is missing", &loaded[1..], beside, Limit::Ratio(0.6));
+    report.time("load of 1 million heartbeats, MariaDB: all missing", &loaded[..1], beside, Limit::Ratio(0.6));
+    report.time("the same, one in a hundred missing", &loaded[1..], beside, Limit::Ratio(0.6));
 }
 
 /// A copy that is compared with its source and checked, not packed.
@@ -149,7 +149,7 @@ fn zstd(file: &Path) -> Command {
     command
 }
 
-/// As `restore` does it: by new tables where most rows are missing.
+/// The load of `restore`: with new tables if most rows are missing.
 fn load(connect: &dyn Connect, dump: &Path) -> Duration {
     let mut writer = connect.writer(&WriteKey::for_tests()).unwrap();
     let took = timed(|| {

@@ -1,4 +1,4 @@
-//! How long the server does not answer, seen from outside: one `monitor add` beside `docker restart` alone.
+//! Downtime of the server, measured over HTTP: one `monitor add` compared with `docker restart`.
 
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -51,12 +51,12 @@ pub fn run(report: &mut Report) {
 fn wait_up(address: SocketAddr) {
     let end = Instant::now() + Duration::from_secs(60);
     while !answers(address) {
-        assert!(Instant::now() < end, "the stand-in does not come up");
+        assert!(Instant::now() < end, "the test server did not start");
         std::thread::sleep(Duration::from_millis(20));
     }
 }
 
-/// The longest time without an answer while `work` is done, and until there is one again.
+/// The longest time without a response while `work` runs, and until the next response.
 fn longest_gap(address: SocketAddr, work: impl FnOnce()) -> Duration {
     let over = Arc::new(AtomicBool::new(false));
     let seen_over = over.clone();

@@ -1,4 +1,4 @@
-//! A fleet: `status --all` and `backup create --all` on many instances, beside the same one after another.
+//! `status --all` and `backup create --all` on many instances, compared with one instance after another.
 
 use std::fs;
 use std::process::Command;
@@ -13,7 +13,7 @@ const INSTANCES: usize = 20;
 const BEATS: usize = 90_000;
 
 pub fn run(report: &mut Report) {
-    report.say(&format!("a fleet of {INSTANCES}"));
+    report.say(&format!("{INSTANCES} instances"));
     let place = Place::folder();
     crate::read::add_beats(&place, BEATS);
     let mut config = String::new();

@@ -1,4 +1,4 @@
-//! Two million of three million beats deleted and the room given back, beside the SQL that people paste.
+//! Deletes two million of three million heartbeats and reclaims the disk space, compared with plain SQL.
 
 use std::process::Command;
 
@@ -13,13 +13,13 @@ use crate::report::{Limit, Report};
 const BEATS: usize = 3_000_000;
 const DELETED: i64 = 2_000_000;
 
-/// Once is enough for what takes this long and needs a new history each time.
+/// One run is enough: it is slow and requires a new history each time.
 pub fn run(report: &mut Report) {
     let days = (Utc::now().timestamp() - BEGIN - DELETED * SECONDS) / 86_400;
     let last = DateTime::from_timestamp(Utc::now().timestamp() - days * 86_400, 0).unwrap();
     let delete = format!("DELETE FROM heartbeat WHERE time < '{}'", last.format("%Y-%m-%d %H:%M:%S"));
 
-    report.say("less history (SQLite)");
+    report.say("history prune (SQLite)");
     let place = Place::folder();
     add_beats(&place, BEATS);
     let theirs = place.copy();
@@ -28,9 +28,9 @@ pub fn run(report: &mut Report) {
     compare(report, "SQLite", &place, days, ("sqlite3, DELETE and VACUUM", client));
 
     let (Some(mariadbd), Some(program)) = (Mariadbd::start(), need::program(&["mariadb", "mysql"])) else {
-        return report.left_out("less history, MariaDB", "MariaDB (apt-get install mariadb-server)");
+        return report.left_out("history prune, MariaDB", "MariaDB (apt-get install mariadb-server)");
     };
-    report.say("less history (MariaDB)");
+    report.say("history prune (MariaDB)");
     let [ours, _theirs] = ["ours", "theirs"].map(|name| {
         let place = Place::database(&mariadbd, name);
         add_beats(&place, BEATS);
@@ -43,7 +43,7 @@ pub fn run(report: &mut Report) {
 }
 
 fn compare(report: &mut Report, engine: &str, place: &Place, days: i64, (name, client): (&str, Command)) {
-    let what = format!("2 of 3 million beats deleted, room given back, {engine}");
+    let what = format!("2 of 3 million heartbeats deleted, disk space reclaimed, {engine}");
     let mut prune = kumadb(place);
     prune.args(["history", "prune", "--tables", "heartbeat", "--vacuum", "--yes", "--keep", &days.to_string()]);
     let (took, memory) = measure(&prune);

@@ -1,15 +1,14 @@
-//! How long things take beside what a person would use instead, all in one run. `cargo bench`; see docs/performance.md.
+//! Measures kumadb and the tools that users would otherwise use, in one run: `cargo bench`; see docs/performance.md.
 //!
-//! Nothing here fails because it was slow: the table says what was reached, and a person judges.
+//! A benchmark never fails because it is slow: the table shows the results and the targets.
 #![allow(clippy::unwrap_used, clippy::print_stdout, clippy::print_stderr)]
 
 mod backup;
 #[allow(dead_code, reason = "shared with the tests")]
 #[path = "../../tests/it/dockerd.rs"]
 mod dockerd;
-mod document;
 mod downtime;
-mod far;
+mod fixture;
 mod fleet;
 mod history;
 #[allow(dead_code, reason = "shared with the tests")]
@@ -19,6 +18,7 @@ mod mariadbd;
 mod need;
 mod place;
 mod read;
+mod remote;
 mod report;
 mod salvage;
 mod socket;
@@ -26,8 +26,8 @@ mod write;
 
 use report::Report;
 
-const USAGE: &str = "usage: cargo bench -- [write] [document] [backup] [list] [status] [doctor] [downtime] [fleet] \
-    [history] [salvage] [far] [--runs N]";
+const USAGE: &str = "usage: cargo bench -- [write] [fixture] [backup] [list] [status] [doctor] [downtime] [fleet] \
+    [history] [salvage] [remote] [--runs N]";
 
 fn main() {
     let mut parts = Vec::new();
@@ -35,11 +35,11 @@ fn main() {
     let mut words = std::env::args().skip(1);
     while let Some(word) = words.next() {
         match word.as_str() {
-            // What cargo says to every benchmark.
+            // Cargo passes this option to every benchmark.
             "--bench" => {}
             "--runs" => runs = words.next().and_then(|n| n.parse().ok()).filter(|n| *n > 0).expect(USAGE),
-            "write" | "document" | "backup" | "list" | "status" | "doctor" | "downtime" | "fleet" | "history"
-            | "salvage" | "far" => {
+            "write" | "fixture" | "backup" | "list" | "status" | "doctor" | "downtime" | "fleet" | "history"
+            | "salvage" | "remote" => {
                 parts.push(word);
             }
             _ => panic!("{USAGE}"),
@@ -47,14 +47,14 @@ fn main() {
     }
     let wanted = |part: &str| parts.is_empty() || parts.iter().any(|wanted| wanted == part);
     if cfg!(debug_assertions) {
-        println!("This is not an optimised build; its figures say nothing.");
+        println!("This is not an optimized build; its figures are not meaningful.");
     }
     let mut report = Report::new(runs);
     if wanted("write") {
         write::run(&mut report);
     }
-    if wanted("document") {
-        document::run(&mut report);
+    if wanted("fixture") {
+        fixture::run(&mut report);
     }
     if wanted("backup") {
         backup::run(&mut report);
@@ -71,8 +71,8 @@ fn main() {
     if wanted("downtime") {
         downtime::run(&mut report);
     }
-    if wanted("far") {
-        far::run(&mut report);
+    if wanted("remote") {
+        remote::run(&mut report);
     }
     if wanted("fleet") {
         fleet::run(&mut report);

@@ -39,7 +39,7 @@ fn seed(connect: &dyn Connect) {
     writer.commit().unwrap();
 }
 
-/// A database, how it is named on a command line, and where snapshots and journals of it go.
+/// A database, its target on the command line, and the folder for its snapshots and journals.
 pub struct Place {
     pub target: String,
     root: TempDir,
@@ -84,7 +84,7 @@ impl Place {
         Path::new(&self.target).join("kuma.db")
     }
 
-    /// A folder for what comes and goes.
+    /// A folder for temporary files.
     pub fn root(&self) -> &Path {
         self.root.path()
     }
@@ -104,7 +104,7 @@ impl Place {
     }
 }
 
-/// A plan for `count` monitors as people have them: web pages mostly, each with two tags and the default notification.
+/// A plan for `count` typical monitors: mostly http monitors, each with two tags and the default notification.
 pub fn plan(state: &State, count: usize) -> Plan {
     let table = state.database.schema.table("monitor").unwrap();
     let by = Maker { user_id: state.owner.unwrap(), ..Maker::default() };
@@ -127,7 +127,7 @@ pub fn plan(state: &State, count: usize) -> Plan {
     plan_add(state, &monitors, false).unwrap()
 }
 
-/// The binary under measurement, with nothing of the user's own in its way.
+/// The kumadb binary, independent of the configuration of the user.
 pub fn kumadb(place: &Place) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_kumadb"));
     command.args(["--target", &place.target]).arg("--store").arg(place.root().join("store"));
@@ -135,7 +135,7 @@ pub fn kumadb(place: &Place) -> Command {
     command
 }
 
-/// How long `command` takes, its output thrown away; it must succeed.
+/// Runs `command`, which must succeed, without its output; returns its duration.
 pub fn time_command(mut command: Command) -> Duration {
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     let (time, status) = timed(|| command.status().unwrap());
@@ -143,12 +143,12 @@ pub fn time_command(mut command: Command) -> Duration {
     time
 }
 
-/// The most memory that `command` has at a time, in MB, where GNU time is there to tell.
+/// Peak memory of `command`, in MB, if GNU time is available.
 pub fn memory_of(command: &Command) -> Option<f64> {
     measure(command).1
 }
 
-/// How long `command` takes, and the most memory that it has at a time, as [`memory_of`].
+/// Duration and peak memory of `command`, as [`memory_of`].
 pub fn measure(command: &Command) -> (Duration, Option<f64>) {
     let again = |program: &str| {
         let mut again = Command::new(program);
@@ -169,7 +169,7 @@ pub fn measure(command: &Command) -> (Duration, Option<f64>) {
     (took, Some(kilobytes * 1024.0 / 1e6))
 }
 
-/// A client that takes SQL from a file.
+/// A client that reads SQL from a file.
 pub fn time_client(mut client: Command, sql: &Path) -> Duration {
     client.stdin(File::open(sql).unwrap()).stdout(Stdio::null()).stderr(Stdio::inherit());
     let (time, status) = timed(|| client.status().unwrap());

@@ -1,4 +1,4 @@
-//! Questions that people ask often: `monitor list` with many monitors, `status` and `doctor` on a long history.
+//! Frequent commands: `monitor list` with many monitors, `status` and `doctor` on a long history.
 
 use std::process::Command;
 use std::time::Duration;
@@ -41,15 +41,15 @@ pub fn list(report: &mut Report) {
 
 pub fn status(report: &mut Report) {
     let words = ["status"];
-    let what = "status, 4.5 million beats";
+    let what = "status, 4.5 million heartbeats";
     let limits = [Limit::Time(Duration::from_millis(50)), Limit::None];
     on_both(report, what, &|place| add_beats(place, BEATS), &words, STATUS, limits);
 }
 
-/// Beside it stands what it cannot do without: every page of the file, and one look at every beat.
+/// Compared with the minimum that it must read: every page of the file, and every heartbeat once.
 pub fn doctor(report: &mut Report) {
     let words = ["doctor"];
-    let what = "doctor, 3 million beats";
+    let what = "doctor, 3 million heartbeats";
     let limits = [Limit::Time(Duration::from_secs(2)), Limit::Memory(100.0)];
     on_both(report, what, &|place| add_beats(place, EXAMINED), &words, EXAMINE, limits);
 }
@@ -105,23 +105,23 @@ fn compare(
         again.args(command.get_args());
         again
     };
-    // Once unseen, so that both find the file in memory.
+    // One run without measurement, so that the file is cached in memory for both.
     time_command(mine());
     let (mut ours, mut theirs) = (Vec::new(), Vec::new());
     for _ in 0..report.runs {
         ours.push(time_command(mine()));
         theirs.extend(other.as_ref().map(|(_, command)| time_command(again(command))));
     }
-    let beside = other.as_ref().map(|(name, _)| (format!("{name}, the same question"), theirs.as_slice()));
+    let beside = other.as_ref().map(|(name, _)| (format!("{name}, the same query"), theirs.as_slice()));
     report.time(what, &ours, beside.as_ref().map(|(name, times)| (name.as_str(), *times)), time);
     report.memory(&format!("{what}: memory"), memory_of(&mine()), memory);
 }
 
-/// The first of the beats that are added, in seconds since 1970, and how far they lie apart.
+/// Time of the first heartbeat, in seconds since 1970, and the interval between heartbeats.
 pub const BEGIN: i64 = 1_700_000_000;
 pub const SECONDS: i64 = 6;
 
-/// Gives `place` ten monitors with `count` beats between them.
+/// Adds ten monitors to `place`, with `count` heartbeats in total.
 pub fn add_beats(place: &Place, count: usize) {
     let plan = plan(&place.state(), 10);
     let store = Store::new(place.root().join("store"));

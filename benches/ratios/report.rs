@@ -1,19 +1,19 @@
-//! What was measured, as a table.
+//! The table of results.
 
 use std::time::{Duration, Instant};
 
-/// What is wished for.
+/// The target.
 #[derive(Clone, Copy, Debug)]
 pub enum Limit {
     /// At most this long.
     Time(Duration),
-    /// At most this many times as long as the other.
+    /// At most this many times as long as the compared tool.
     Ratio(f64),
-    /// At most this much longer than the other.
+    /// At most this much longer than the compared tool.
     More(Duration),
-    /// At most this many megabytes in memory at a time.
+    /// At most this peak memory, in MB.
     Memory(f64),
-    /// Nothing; it is good to know.
+    /// No target.
     None,
 }
 
@@ -23,7 +23,7 @@ struct Line {
 
 /// All lines, in the order they were measured.
 pub struct Report {
-    /// How often each thing is done; the median counts.
+    /// Number of runs of each benchmark; the median is shown.
     pub runs: usize,
     lines: Vec<Line>,
 }
@@ -33,12 +33,12 @@ impl Report {
         Report { runs, lines: Vec::new() }
     }
 
-    /// Says on the way what is being done.
+    /// Prints a line of progress output.
     pub fn say(&self, line: &str) {
         eprintln!("… {line}");
     }
 
-    /// One line: what took how long, beside what.
+    /// Adds a line with a time, and the time of the tool that it is compared with.
     pub fn time(&mut self, what: &str, ours: &[Duration], other: Option<(&str, &[Duration])>, limit: Limit) {
         let mine = median(ours);
         let beside = other.map(|(name, times)| (name, median(times)));
@@ -64,7 +64,7 @@ impl Report {
         self.push([what.to_owned(), text(mine), name, theirs, ratio, wish, verdict(met)]);
     }
 
-    /// One line: what needed how much memory.
+    /// Adds a line with a peak memory usage.
     pub fn memory(&mut self, what: &str, megabytes: Option<f64>, limit: Limit) {
         let Some(megabytes) = megabytes else {
             return self.left_out(what, "GNU time (apt-get install time)");
@@ -77,10 +77,10 @@ impl Report {
         self.push([what.to_owned(), format!("{megabytes:.0} MB"), none(), none(), none(), wish, verdict(met)]);
     }
 
-    /// One line: what could not be measured here.
+    /// Adds a line for a benchmark that was skipped.
     pub fn left_out(&mut self, what: &str, missing: &str) {
         let none = String::new;
-        self.push([what.to_owned(), "left out".into(), format!("missing: {missing}"), none(), none(), none(), none()]);
+        self.push([what.to_owned(), "skipped".into(), format!("requires {missing}"), none(), none(), none(), none()]);
     }
 
     fn push(&mut self, cells: [String; 7]) {
@@ -88,7 +88,7 @@ impl Report {
     }
 
     pub fn print(&self) {
-        let head = ["what", "kumadb", "beside", "takes", "ratio", "wished", "met"].map(str::to_owned);
+        let head = ["operation", "kumadb", "compared with", "time", "ratio", "target", "met"].map(str::to_owned);
         let all: Vec<&[String; 7]> = std::iter::once(&head).chain(self.lines.iter().map(|line| &line.cells)).collect();
         let widths: Vec<usize> =
             (0..7).map(|at| all.iter().map(|cells| cells[at].chars().count()).max().unwrap_or(0)).collect();
@@ -104,7 +104,7 @@ impl Report {
     }
 }
 
-/// How long `work` takes, and what it gives.
+/// Runs `work`; returns its duration and its result.
 pub fn timed<T>(work: impl FnOnce() -> T) -> (Duration, T) {
     let begun = Instant::now();
     let given = work();

@@ -1,4 +1,4 @@
-//! A damaged database of 500 MB beside `.recover` of SQLite's own shell.
+//! A damaged database of 500 MB, compared with `.recover` of the SQLite shell.
 
 use std::fs;
 use std::os::unix::fs::FileExt as _;
@@ -18,11 +18,11 @@ pub fn run(report: &mut Report) {
     let file = place.file();
     damage(&file);
     let size = file.metadata().unwrap().len() >> 20;
-    // Debian's shell has no `.recover` that works; this names one that has.
+    // The shell of Debian has no working `.recover`; this variable sets another one.
     let shell = std::env::var("KUMADB_SQLITE3").unwrap_or_else(|_| "sqlite3".into());
     let (ours, theirs) = (place.root().join("ours.db"), place.root().join("theirs.db"));
     let (mut salvaged, mut recovered) = (Vec::new(), Vec::new());
-    // Once is enough for what takes this long.
+    // One run is enough for slow operations.
     for n in 1..=report.runs.min(2) {
         report.say(&format!("salvage, {n}"));
         let _ = fs::remove_file(&ours);
@@ -30,9 +30,9 @@ pub fn run(report: &mut Report) {
         let _ = fs::remove_file(&theirs);
         recovered.push(time_command(recover(&shell, &file, &theirs)));
     }
-    // A shell that cannot do it says so at once and makes nothing.
+    // A shell without `.recover` fails immediately and creates nothing.
     if !theirs.metadata().is_ok_and(|found| found.len() >> 20 > size / 4) {
-        report.left_out("salvage beside .recover", "a sqlite3 with .recover, see KUMADB_SQLITE3");
+        report.left_out("salvage compared with .recover", "a sqlite3 with .recover, see KUMADB_SQLITE3");
         recovered.clear();
     }
     let beside = (!recovered.is_empty()).then_some(("sqlite3 .recover | sqlite3", recovered.as_slice()));
@@ -41,7 +41,7 @@ pub fn run(report: &mut Report) {
     report.memory("salvage: memory", memory_of(&salvage(&place, &file, &ours)), Limit::Memory(150.0));
 }
 
-/// Every thousandth page is lost, but the first.
+/// Overwrites every thousandth page except the first.
 fn damage(file: &Path) {
     let open = fs::OpenOptions::new().write(true).open(file).unwrap();
     let pages = file.metadata().unwrap().len() / 4096;
@@ -51,7 +51,7 @@ fn damage(file: &Path) {
 }
 
 fn salvage(place: &Place, file: &Path, to: &Path) -> Command {
-    // Not every row comes back, which is exit code 3.
+    // Some rows are lost, which is exit code 3.
     let mut command = Command::new("sh");
     let ours = kumadb(place);
     command.args(["-c", "\"$0\" -q salvage \"$1\" --to \"$2\" >&2; test $? -eq 3"]);

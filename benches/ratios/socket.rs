@@ -1,4 +1,4 @@
-//! The server's socket API, as far as it takes to add monitors: Socket.IO over one WebSocket.
+//! The part of the server's socket API that adds monitors: Socket.IO over one WebSocket.
 
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
@@ -7,11 +7,11 @@ use serde_json::{Value as Json, json};
 use tungstenite::stream::MaybeTlsStream;
 use tungstenite::{Message, WebSocket};
 
-/// What has to be there for this to be measured.
+/// Requirements of this benchmark.
 pub const NEEDED: &str =
     "KUMADB_BENCH_SERVER=ws://HOST:PORT, a running server, with KUMADB_BENCH_USER and KUMADB_BENCH_PASSWORD";
 
-/// Adds `count` paused monitors, each when the one before was answered; how long one takes. `None` without a server.
+/// Adds `count` paused monitors one after another; returns the duration for one. `None` without a server.
 pub fn add_monitors(count: usize) -> Option<Duration> {
     let read = |name: &str| std::env::var(name).ok();
     let mut socket = Socket::open(&read("KUMADB_BENCH_SERVER")?);
@@ -24,7 +24,7 @@ pub fn add_monitors(count: usize) -> Option<Duration> {
     Some(begun.elapsed() / u32::try_from(count).unwrap())
 }
 
-/// As the page sends one.
+/// A monitor as the web UI sends it.
 fn monitor(n: usize) -> Json {
     json!({
         "type": "http", "name": format!("Monitor {n}"), "url": format!("https://host-{n}.example.com/health"),
@@ -48,12 +48,12 @@ impl Socket {
         let mut socket = Socket { stream, calls: 0 };
         socket.wait_for("0");
         socket.send("40".into());
-        // Before that it does not listen (2.5.3).
+        // Before this event the server does not listen (2.5.3).
         socket.wait_for("42[\"loginRequired\"");
         socket
     }
 
-    /// Sends `event` and waits for the answer, which must be `ok`.
+    /// Sends `event` and waits for the response, which must be `ok`.
     fn call(&mut self, event: &str, argument: Json) {
         self.calls += 1;
         self.send(format!("42{}{}", self.calls, json!([event, argument])));
@@ -65,7 +65,7 @@ impl Socket {
         self.stream.send(Message::text(text)).unwrap();
     }
 
-    /// The next packet that begins with `start`. What else arrives is news for the page, and pings, which want an answer.
+    /// The next packet that begins with `start`. Other packets are events for the web UI, and pings, which must be answered.
     fn wait_for(&mut self, start: &str) -> String {
         loop {
             let Ok(text) = self.stream.read().unwrap().into_text() else { continue };

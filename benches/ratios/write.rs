@@ -1,4 +1,4 @@
-//! The write phase, from the verified copy to the commit, beside the same rows as plain SQL through the engine's client.
+//! The write phase, from the verified copy to the commit, compared with the same rows as plain SQL through the engine's client.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -19,7 +19,7 @@ use crate::report::{Limit, Report, median, timed};
 
 const MONITORS: usize = 10_000;
 
-/// Rows in one statement of the file that somebody wrote who knows what is fast.
+/// Rows per statement in the optimized SQL file.
 const TOGETHER: usize = 200;
 
 pub fn run(report: &mut Report) {
@@ -81,7 +81,7 @@ fn on_mariadb(report: &mut Report) {
     times.tell(report, "MariaDB", "mariadb", &plain, Duration::from_millis(1500));
 }
 
-/// How long each part of writing took, run by run.
+/// Duration of each part of the write, for each run.
 #[derive(Default)]
 struct Times {
     planning: Vec<Duration>,
@@ -136,7 +136,7 @@ impl Times {
     }
 }
 
-/// When each step was begun.
+/// Start times of the steps.
 #[derive(Default)]
 struct Clock(Vec<(String, Instant)>);
 
@@ -147,7 +147,7 @@ impl Observer for Clock {
     }
 }
 
-/// The rows of `plan` as SQL in one transaction: a statement for each row, as most people write it, and a statement for
+/// The rows of `plan` as SQL in one transaction: once with one statement per row, once with one statement for
 /// many rows.
 fn write_files(plan: &Plan, folder: &Path, engine: EngineKind) -> [PathBuf; 2] {
     let mut ids = Vec::new();

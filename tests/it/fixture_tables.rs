@@ -51,7 +51,7 @@ fn default(entity: &Entity, field: &Field) -> String {
 }
 
 fn table(text: &mut String, entity: &Entity, schema: &Schema) {
-    text.push_str("\n| field | what it is | default | since |\n|---|---|---|---|\n");
+    text.push_str("\n| field | description | default | since |\n|---|---|---|---|\n");
     for field in entity.fields {
         let shown = format!("`{}`", name(field));
         let shown = if is_required(entity, field, schema) { format!("**{shown}**") } else { shown };

@@ -541,7 +541,7 @@ proptest! {
     }
 }
 
-/// What docs/monitor-types.md begins with.
+/// The beginning of docs/monitor-types.md.
 const FRAME: &str = r#"# Monitor types
 
 ```sh
@@ -560,23 +560,23 @@ kumadb monitor add postgres  --name Users    --database-connection-string "$PG" 
 kumadb monitor add mysql     --name Stock    --database-connection-string "$MYSQL" --database-query 'SELECT 1'
 ```
 
-A new monitor gets what the server's own Add page would give it: the defaults of the release, the default notifications
-(`--notification NAME` for others, `--no-notifications` for none), the default proxy, and a push token. `kumadb monitor add TYPE --help`
-shows the options of one type.
+A new monitor has the same values as in the Add page of the web UI: the defaults of the release, the default notifications
+(`--notification NAME` selects others, `--no-notifications` selects none), the default proxy, and a push token. To show the options of one type,
+run `kumadb monitor add TYPE --help`.
 
-In a [fixture](fixtures.md) the same fields are keys, with underscores instead of dashes: `--dns-resolve-server 1.1.1.1` is
-`dns_resolve_server: 1.1.1.1`. These are the names of the columns, except `accepted_statuscodes` and `proxy`, whose columns
-`accepted_statuscodes_json` and `proxy_id` work too. Switches are `true` and `false`, lists and maps are lists and maps, and what a
-field refers to is named by its name.
+In a [fixture](fixtures.md) (a YAML, JSON or TOML file that describes monitors), the same fields are keys, with underscores instead of dashes:
+`--dns-resolve-server 1.1.1.1` is `dns_resolve_server: 1.1.1.1`. The keys are the names of the columns, except `accepted_statuscodes` and
+`proxy`; their columns `accepted_statuscodes_json` and `proxy_id` also work as keys. Boolean values are `true` or `false`, lists and maps are
+written as lists and maps, and references to other resources use their names.
 
-Options in **bold** are required. Defaults are those of the server's own page (2.5.3). This page is generated from the tables in
+Options in **bold** are required. The defaults are those of the Add page of the web UI in 2.5.3. This page is generated from the tables in
 `src/model`: `KUMADB_BLESS=1 cargo test --test it model`.
 
 ## Every type
 
 "#;
 
-/// docs/monitor-types.md, from the tables.
+/// docs/monitor-types.md, generated from the tables.
 fn reference() -> String {
     let mut text = String::from(FRAME);
     let row = |text: &mut String, option: &model::Opt| {
@@ -588,7 +588,7 @@ fn reference() -> String {
         let choices = if choices.is_empty() { String::new() } else { format!(": {}", choices.join(", ")) };
         writeln!(text, "| {name} | {}{choices} | {default} | {since} |", option.field.help).unwrap();
     };
-    const HEAD: &str = "| option | what it is | default | since |\n|---|---|---|---|\n";
+    const HEAD: &str = "| option | description | default | since |\n|---|---|---|---|\n";
     text += HEAD;
     for option in model::options(kind("group").unwrap(), NEWEST) {
         row(&mut text, &option);
@@ -626,5 +626,5 @@ fn the_reference_of_types_is_up_to_date() {
         std::fs::write(&path, &wanted).unwrap();
     }
     let written = std::fs::read_to_string(&path).unwrap_or_default();
-    assert!(written == wanted, "docs/monitor-types.md is not what the tables say: run with KUMADB_BLESS=1");
+    assert!(written == wanted, "docs/monitor-types.md is out of date: run with KUMADB_BLESS=1");
 }

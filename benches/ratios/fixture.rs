@@ -1,5 +1,5 @@
-//! A document of 10,000 monitors applied, and planned again without a change; beside the same monitors through the server's
-//! own socket API, where one is at hand.
+//! Applies a fixture of 10,000 monitors, and plans it again without a change; compared with adding the same monitors through
+//! the socket API of a server, if one is available.
 
 use std::fmt::Write as _;
 use std::process::Command;
@@ -11,13 +11,13 @@ use crate::socket;
 
 const MONITORS: usize = 10_000;
 
-/// Enough of them to tell how long one takes.
+/// Enough of them to measure one.
 const OVER_SOCKET: usize = 100;
 
 pub fn run(report: &mut Report) {
     let empty = Place::folder();
     let path = empty.root().join("monitors.yaml");
-    std::fs::write(&path, document()).unwrap();
+    std::fs::write(&path, fixture()).unwrap();
     let command = |place: &Place, words: &[&str]| -> Command {
         let mut command = kumadb(place);
         command.args(words).arg(&path);
@@ -39,7 +39,7 @@ pub fn run(report: &mut Report) {
             let name = format!("the socket API, {} ms each", each.as_millis());
             report.time(what, &times, Some((&name, &all)), Limit::None);
         }
-        None => report.left_out(&format!("{what}, beside the socket API"), socket::NEEDED),
+        None => report.left_out(&format!("{what}, compared with the socket API"), socket::NEEDED),
     }
     let memory = memory_of(&command(&empty.copy(), &["apply", "--yes"]));
     report.memory(&format!("{what}: memory"), memory, Limit::Memory(150.0));
@@ -59,8 +59,8 @@ pub fn run(report: &mut Report) {
     report.time("export, 10,000 monitors to YAML, SQLite", &times, None, Limit::None);
 }
 
-/// Web pages mostly, each with two tags and a notification.
-fn document() -> String {
+/// Mostly http monitors, each with two tags and a notification.
+fn fixture() -> String {
     let mut text = String::from("version: 1\ndefaults: {notifications: [ops]}\nmonitors:\n");
     for n in 1..=MONITORS {
         let host = format!("host-{n}.example.com");

@@ -1,5 +1,5 @@
-//! One `monitor add` to an instance that is on another machine, over a thin line: 10 Mbit/s, and 40 ms there and back. What
-//! crosses the line is counted.
+//! One `monitor add` to an instance on a remote host, over a slow connection: 10 Mbit/s and a round-trip time of 40 ms. The
+//! transferred bytes are counted.
 
 use std::collections::VecDeque;
 use std::io::{Read as _, Write as _};
@@ -26,11 +26,11 @@ const BEATS: [usize; 2] = [95_000, 9_500_000];
 
 pub fn run(report: &mut Report) {
     let Some(bench) = dockerd::bench() else {
-        return report.left_out("monitor add elsewhere", "a Docker engine, busybox, sqlite3 or mariadbd");
+        return report.left_out("monitor add on a remote host", "a Docker engine, busybox, sqlite3 or mariadbd");
     };
     let endpoint = dockerd::endpoint();
     let Some(engine) = endpoint.address().strip_prefix("unix://") else {
-        return report.left_out("monitor add elsewhere", "an engine on a socket");
+        return report.left_out("monitor add on a remote host", "an engine on a socket");
     };
     for beats in BEATS {
         let place = Place::folder();
@@ -40,30 +40,30 @@ pub fn run(report: &mut Report) {
         let container = bench.look(&server);
         bench.docker.wait_up(&container, &container.run(), Duration::from_secs(60), &mut |_| Ok(())).unwrap();
         let line = Line::to(engine, place.root().join("line"));
-        // Once with kumadb itself, which stays there.
+        // The first run also transfers kumadb itself.
         let _ = Command::new("docker").args(["volume", "rm", "kumadb"]).output();
         let first = add(&line, engine, &place, &server, 0);
         let (mut ours, mut crossed) = (Vec::new(), 0);
         let runs = if size > 100 { 1 } else { report.runs };
         for n in 1..=runs {
-            report.say(&format!("monitor add elsewhere, {size} MB, {n}"));
+            report.say(&format!("monitor add on a remote host, {size} MB, {n}"));
             let (took, bytes) = add(&line, engine, &place, &server, n);
             ours.push(took);
             crossed = bytes;
         }
         let carried = (size < 100).then(|| carry(&line, &place, &server));
-        let beside = carried.as_ref().map(|took| ("docker cp of it, there and back", std::slice::from_ref(took)));
-        let what = format!("monitor add elsewhere, {size} MB; {} KB cross the line", crossed / 1000);
+        let beside = carried.as_ref().map(|took| ("docker cp of the database in both directions", std::slice::from_ref(took)));
+        let what = format!("monitor add on a remote host, {size} MB; {} KB transferred", crossed / 1000);
         report.time(&what, &ours, beside, Limit::None);
-        let what = format!("the same for the first time; {} KB cross the line", first.1 / 1000);
+        let what = format!("the same for the first time; {} KB transferred", first.1 / 1000);
         report.time(&what, &[first.0], None, Limit::None);
     }
 }
 
-/// How long it took, and how many bytes crossed the line.
+/// Returns the duration and the number of transferred bytes.
 fn add(line: &Line, engine: &str, place: &Place, server: &Server, n: usize) -> (Duration, u64) {
     let before = line.crossed.load(Ordering::SeqCst);
-    // The folder is hidden from this process, and from nobody else.
+    // The folder is hidden only from this process.
     let mut command = Command::new("unshare");
     command.args(["--mount", "sh", "-c", "mount -t tmpfs none \"$0\" && exec \"$@\"", &place.target]);
     command.arg(env!("CARGO_BIN_EXE_kumadb")).args(["-H", line.path.to_str().unwrap(), "--remote-socket", engine]);
@@ -72,7 +72,7 @@ fn add(line: &Line, engine: &str, place: &Place, server: &Server, n: usize) -> (
     (took, line.crossed.load(Ordering::SeqCst) - before)
 }
 
-/// What somebody would do who has only Docker: the database here, and back. What is done to it takes no time.
+/// The same with Docker alone: copies the database to this machine and back. The change itself is not measured.
 fn carry(line: &Line, place: &Place, server: &Server) -> Duration {
     let copy = place.root().join("copy.db");
     let host = format!("unix://{}", line.path.display());
@@ -88,7 +88,7 @@ fn carry(line: &Line, place: &Place, server: &Server) -> Duration {
     began.elapsed()
 }
 
-/// A socket behind which the engine is, at the end of a thin line that all connections share.
+/// A socket that forwards to the engine over a slow connection, which all connections share.
 struct Line {
     path: PathBuf,
     crossed: Arc<AtomicU64>,
@@ -99,22 +99,22 @@ impl Line {
         let listener = UnixListener::bind(&path).unwrap();
         let crossed = Arc::new(AtomicU64::new(0));
         let (engine, counted) = (Path::new(engine).to_owned(), crossed.clone());
-        // When the line is free again, each way.
+        // When the connection is free again, for each direction.
         let free = [Instant::now(); 2].map(|now| Arc::new(Mutex::new(now)));
         std::thread::spawn(move || {
             for near in listener.incoming().map_while(Result::ok) {
-                // As long as it takes to shake hands.
+                // The duration of a TCP handshake.
                 std::thread::sleep(2 * DELAY);
-                let Ok(far) = UnixStream::connect(&engine) else { break };
-                pass(&near, &far, &free[0], &counted);
-                pass(&far, &near, &free[1], &counted);
+                let Ok(remote) = UnixStream::connect(&engine) else { break };
+                pass(&near, &remote, &free[0], &counted);
+                pass(&remote, &near, &free[1], &counted);
             }
         });
         Line { path, crossed }
     }
 }
 
-/// Passes on what comes `from` one end, as fast as the line lets it.
+/// Forwards the data `from` one end at the speed of the connection.
 fn pass(from: &UnixStream, to: &UnixStream, free: &Arc<Mutex<Instant>>, crossed: &Arc<AtomicU64>) {
     let (mut from, to) = (from.try_clone().unwrap(), to.try_clone().unwrap());
     let (free, crossed) = (free.clone(), crossed.clone());
@@ -128,7 +128,7 @@ fn pass(from: &UnixStream, to: &UnixStream, free: &Arc<Mutex<Instant>>, crossed:
                 *free = (*free).max(Instant::now()) + Duration::from_secs_f64(n as f64 / BYTES_PER_SECOND);
                 *free
             };
-            // Nobody sends faster than the line takes it.
+            // The sender is limited to the speed of the connection.
             std::thread::sleep(gone.saturating_duration_since(Instant::now()));
             if sender.send((gone + DELAY, piece[..n].to_vec())).is_err() {
                 break;
