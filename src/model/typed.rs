@@ -98,7 +98,7 @@ pub fn normalise(field: &Field, value: Value) -> Result<Value, Problem> {
     }
     match field.shape {
         Shape::Server => {
-            Err(Problem::new(field.column, "is written only by the server").hint(format!("omit `{}`", field.column)))
+            Err(Problem::new(field.column, "is only written by the server").hint(format!("omit `{}`", field.column)))
         }
         Shape::Text(_) | Shape::LongText | Shape::Kind => Ok(match value {
             Value::Int(_) | Value::Real(_) => Value::from(value.to_string()),

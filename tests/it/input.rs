@@ -66,7 +66,7 @@ fn fields_that_are_wrong() {
         "monitor add http --name X --url https://e.com --interval 0" =>
             2, "interval: invalid value 0 s; must be at least 1 s in release 2.5.3", "--interval 1";
         "monitor add http --name X --url https://e.com --timeout -1" =>
-            2, "timeout: is -1, must not be negative", "--timeout 48";
+            2, "timeout: invalid value -1; must not be negative", "--timeout 48";
         "monitor add http --name X --url https://e.com --method GTE" =>
             2, "method: invalid value `GTE`; must be one of `GET`, `HEAD`, `OPTIONS`, `POST`, `PUT`, `PATCH`, `DELETE`",
             "--method GET";
@@ -499,7 +499,7 @@ fn instances_that_cannot_be_made() {
         "new --admin admin",
         "abcdefgh",
         2,
-        "password: is too weak for the server: it wants two of lower case, upper case, digits and ASCII symbols",
+        "password: is too weak for the server: it requires two of lower case, upper case, digits and ASCII symbols",
         "",
     );
     fails("new --admin ' '", PASSWORD, 2, "user name: is empty", "");

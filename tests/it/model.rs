@@ -372,7 +372,7 @@ fn names_types_and_fields_that_are_not_there() {
         name("http", "2.5.3", "hostname"),
         "hostname: is not a field of type `http` | kumadb monitor add http --help"
     );
-    assert_eq!(name("http", "2.5.3", "user_id"), "user_id: is written only by the server | omit `user_id`");
+    assert_eq!(name("http", "2.5.3", "user_id"), "user_id: is only written by the server | omit `user_id`");
     assert_eq!(
         name("http", "2.3.2", "bearer_token"),
         "bearer_token: is available since release 2.4.0; this instance is 2.3.2 | omit `bearer_token`"
