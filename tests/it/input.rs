@@ -96,7 +96,7 @@ fn fields_that_are_wrong() {
         "monitor edit Router -s intervall=30" =>
             2, "--set: no field `intervall` (did you mean `interval`?)", "--set interval=30";
         "monitor edit Router -s id=7" =>
-            2, "id: is written only by the server", "omit `id`";
+            2, "id: is only written by the server", "omit `id`";
         "monitor edit Router -s url=https://e.com" =>
             2, "url: is not a field of type `ping`", "kumadb monitor add ping --help";
         "monitor edit Router -s name=" =>
