@@ -52,7 +52,8 @@ pub fn run(report: &mut Report) {
             crossed = bytes;
         }
         let carried = (size < 100).then(|| carry(&line, &place, &server));
-        let beside = carried.as_ref().map(|took| ("docker cp of the database in both directions", std::slice::from_ref(took)));
+        let beside =
+            carried.as_ref().map(|took| ("docker cp of the database in both directions", std::slice::from_ref(took)));
         let what = format!("monitor add on a remote host, {size} MB; {} KB transferred", crossed / 1000);
         report.time(&what, &ours, beside, Limit::None);
         let what = format!("the same for the first time; {} KB transferred", first.1 / 1000);
