@@ -120,7 +120,7 @@ fn a_snapshot_says_everything_of_itself() {
         assert!(kumadb::backup::Drill::new(scratch.path()).restore(&snapshot).is_err());
         fs::write(&path, &whole).unwrap();
         let drills = lab.json(&format!("backup show {id}"))["restore_tests"].clone();
-        assert!(drills[1]["error"].as_str().unwrap().contains("did not pass"), "{drills:#}");
+        assert!(drills[1]["error"].as_str().unwrap().contains("verification failed"), "{drills:#}");
         lab.ok("monitor add group --name Later");
         lab.ok("backup create");
         lab.ok("backup prune --keep-last 1 --yes");

@@ -85,7 +85,7 @@ fn a_socket_of_others_says_who_may_use_it() {
     command.args([env!("CARGO_BIN_EXE_kumadb"), "-t", "kuma", "-H", &format!("unix://{}", socket.display()), "status"]);
     let output = command.current_dir(laptop.home.path()).output().unwrap();
     let said = String::from_utf8(output.stderr).unwrap();
-    says(&said, &["permission denied", "add yourself to the group `docker`"]);
+    says(&said, &["permission denied", "add your user to the group `docker`"]);
     assert_eq!(output.status.code(), Some(1), "{said}");
 }
 
@@ -100,10 +100,7 @@ fn ssh_says_why_it_is_not_let_in() {
     sshd.know("nothing");
     says(&laptop.refused(&address, &env), &["its host key is unknown", "try:", "ssh -p"]);
     sshd.know("other_host_key");
-    says(
-        &laptop.refused(&address, &env),
-        &["its host key is not the one that is known", "ssh-keygen -R '[127.0.0.1]:"],
-    );
+    says(&laptop.refused(&address, &env), &["its host key does not match known_hosts", "ssh-keygen -R '[127.0.0.1]:"]);
     sshd.know("host_key");
     sshd.log_in_with("other_user_key");
     says(&laptop.refused(&address, &env), &["ssh login failed: permission denied (publickey)", "ssh-copy-id -p"]);
@@ -327,9 +324,9 @@ fn tls_says_what_is_wrong_with_the_certificates() {
     for file in ["cert.pem", "key.pem"] {
         fs::copy(other.join(file), without.join(file)).unwrap();
     }
-    says(&refused(&without), &["our certificate is not accepted there", "must be signed by the authority"]);
+    says(&refused(&without), &["the engine rejects our certificate", "must be signed by the CA"]);
     fs::remove_file(without.join("key.pem")).unwrap();
-    says(&refused(&without), &["belong together, and one of them is missing"]);
+    says(&refused(&without), &["is missing; both are required"]);
     // By its name, which is not in the certificate.
     let name = format!("tcp://localhost:{}", tls.port);
     let env = [("DOCKER_TLS_VERIFY", "1"), ("DOCKER_CERT_PATH", without.to_str().unwrap())];
@@ -363,7 +360,7 @@ fn says_what_an_engine_is_that_is_none_or_too_old() {
         &["it supports Docker API version 1.24, but kumadb requires 1.40", "Docker 19.03"],
     );
     let web = answer("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi");
-    says(&laptop.refused(&web, &[]), &["what answers is no engine"]);
+    says(&laptop.refused(&web, &[]), &["the service is not a Docker engine"]);
     let tls = answer(
         "HTTP/1.1 400 Bad Request\r\nContent-Length: 48\r\n\r\nClient sent an HTTP request to an HTTPS server.\n",
     );
@@ -372,7 +369,7 @@ fn says_what_an_engine_is_that_is_none_or_too_old() {
         &laptop.refused("tcp://no-such-host.invalid:1", &[]),
         &["there is no host `no-such-host.invalid`", "getent hosts"],
     );
-    says(&laptop.refused("ssh://me:hunter2@host", &[]), &["a password has no place in it"]);
+    says(&laptop.refused("ssh://me:hunter2@host", &[]), &["it must not contain a password"]);
     assert!(!laptop.refused("ssh://me:hunter2@host", &[]).contains("hunter2"));
 }
 

@@ -198,7 +198,7 @@ fn filters_pick_monitors() {
         }
         assert_eq!(lab.fails(8, "monitor list --tag nowhere").out, "");
         let forgotten = lab.fails(2, "monitor pause");
-        assert!(forgotten.err.contains("name monitors, or filter them"), "{}", forgotten.err);
+        assert!(forgotten.err.contains("specify monitors, or filter them"), "{}", forgotten.err);
     }
 }
 
@@ -214,7 +214,7 @@ fn asks_before_it_touches_several_or_deletes() {
         "restore latest",
     ] {
         let refused = lab.fails(9, line);
-        assert!(refused.err.contains("confirmation required: not a terminal"), "{}", refused.err);
+        assert!(refused.err.contains("confirmation required, but this is not a terminal"), "{}", refused.err);
         assert!(refused.err.contains("try: add `--yes`"), "{}", refused.err);
         assert_eq!(lab.content(), before, "{line}");
     }

@@ -241,7 +241,7 @@ fn a_saved_plan_is_applied_unless_the_configuration_moved() {
         lab.sql("INSERT INTO heartbeat (monitor_id, status, msg, time, important, duration, down_count) VALUES (1, 1, '', '2026-01-01 00:00:00', 0, 0, 0)");
         let elsewhere = Lab::sqlite("2.5.3");
         let refused = elsewhere.fails(9, &format!("apply {} --yes", plan.display()));
-        assert!(refused.err.contains("was made for the instance at"), "{}", refused.err);
+        assert!(refused.err.contains("was created for the instance at"), "{}", refused.err);
         lab.ok(&format!("apply {} --yes", plan.display()));
         unchanged(&lab, &shipped("homelab.yaml"));
     }

@@ -184,7 +184,7 @@ fn a_rollback_goes_on_with_a_container_created_again() {
         let ended = write(&lab, &mut observer);
         match ended {
             Err(error @ Error::Docker(DockerError::Replaced { .. })) => {
-                assert!(error.to_string().contains("started or created again by another program"), "{error}")
+                assert!(error.to_string().contains("restarted or recreated by another program"), "{error}")
             }
             other => panic!("{kind:?}: {other:?}"),
         }

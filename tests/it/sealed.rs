@@ -104,7 +104,7 @@ fn an_encrypted_snapshot_takes_its_key() {
             (
                 format!("--passphrase-file {}", word.display()),
                 format!("--passphrase-file {}", word.display()),
-                "that is not its passphrase",
+                "wrong passphrase",
             ),
         ];
         // How it is opened has nothing to do with the engine.
@@ -135,7 +135,7 @@ fn an_encrypted_snapshot_takes_its_key() {
             lab.ok(&format!("restore {path} --yes {opens}"));
             assert!(lab.rows() == before);
             let listed = lab.run("backup list");
-            assert!(listed.exit == 3 && listed.err.contains("its manifest is lost"), "{}", listed.err);
+            assert!(listed.exit == 3 && listed.err.contains("its manifest file is missing"), "{}", listed.err);
             fs::remove_dir_all(lab.store()).unwrap();
         }
     }

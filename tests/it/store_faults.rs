@@ -57,7 +57,7 @@ fn no_address_and_no_key_ends_in_a_panic() {
         ("s3://b/p", vec![key], "`AWS_SECRET_ACCESS_KEY` is not set: `AWS_ACCESS_KEY_ID` is set, and requires it"),
         ("s3://minio:9000/b/p", vec![key, secret], "set AWS_ENDPOINT_URL=http://minio:9000, and write `s3://b/p`"),
         ("s3:b/p", vec![key, secret], "write `s3://b/p`"),
-        ("s3://B \u{e4}/p", vec![key, secret], "cannot be part of the name of a bucket"),
+        ("s3://B \u{e4}/p", vec![key, secret], "is not allowed in the name of a bucket"),
         (
             "az://c/p",
             vec![account, ("AZURE_STORAGE_ACCOUNT_KEY", "not base64!")],
@@ -379,13 +379,13 @@ fn what_a_store_says_comes_with_what_to_do() {
     };
     for (status, code, wanted) in [
         (403, "RequestTimeTooSkewed", "timedatectl set-ntp true"),
-        (403, "SignatureDoesNotMatch", "AWS_SECRET_ACCESS_KEY does not belong"),
+        (403, "SignatureDoesNotMatch", "AWS_SECRET_ACCESS_KEY does not match"),
         (400, "AuthorizationHeaderMalformed", "set AWS_REGION"),
-        (404, "NoSuchBucket", "make the bucket or container first"),
+        (404, "NoSuchBucket", "create the bucket or container first"),
         (413, "EntityTooLarge", "client_max_body_size"),
         (423, "Locked", "another client has locked the file"),
         (507, "XMinioStorageFull", "kumadb backup prune"),
-        (502, "BadGateway", "the server behind the proxy does not run"),
+        (502, "BadGateway", "the server behind the proxy is not running"),
         (403, "AccessDenied", "check AWS_ACCESS_KEY_ID"),
     ] {
         cloud.trouble(move |_| Some(Trouble::Status(status, code)));
@@ -400,11 +400,11 @@ fn what_a_store_says_comes_with_what_to_do() {
     };
     let (error, wanted) = at("http://127.0.0.1:1".into());
     assert!(
-        error.contains("127.0.0.1:1: connection refused") && wanted.contains("nothing listens"),
+        error.contains("127.0.0.1:1: connection refused") && wanted.contains("no service listens"),
         "{error}: {wanted}"
     );
     let (error, wanted) = at(format!("https://127.0.0.1:{}", cloud.port));
-    assert!(wanted.contains("this port speaks no TLS: write `http://`"), "{error}: {wanted}");
+    assert!(wanted.contains("this port does not use TLS: use `http://`"), "{error}: {wanted}");
     let ssh = listen(|mut stream| stream.write_all(b"SSH-2.0-OpenSSH_9.2\r\n").unwrap());
     let (error, wanted) = at(format!("http://{ssh}"));
     assert!(wanted.contains("does not speak HTTP"), "{error}: {wanted}");
@@ -413,7 +413,7 @@ fn what_a_store_says_comes_with_what_to_do() {
         stream.write_all(b"HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 12\r\n\r\n<html>\n<br>\n").unwrap();
     });
     let (error, wanted) = at(format!("http://{page}"));
-    assert!(wanted.contains("what answered is not S3"), "{error}: {wanted}");
+    assert!(wanted.contains("the endpoint is not an S3 API"), "{error}: {wanted}");
     let (error, wanted) = at("http://no-such-host.invalid".into());
     assert!(wanted.contains("spelling of the host name"), "{error}: {wanted}");
 }

@@ -227,17 +227,17 @@ fn what_is_wrong_with_a_store_is_said() {
     );
     away.environment = good.clone();
     away.address = "s3://nobody/kuma".into();
-    refused(&away, 1, "no: NoSuchBucket (NoSuchBucket)\n  hint: make the bucket");
+    refused(&away, 1, "no: NoSuchBucket (NoSuchBucket)\n  hint: create the bucket");
     away.environment[2].1 = "http://127.0.0.1:1".into();
     let began = Instant::now();
-    refused(&away, 1, "127.0.0.1:1: connection refused\n  hint: nothing listens on that port");
+    refused(&away, 1, "127.0.0.1:1: connection refused\n  hint: no service listens on that port");
     // As long as a server may take to restart.
     assert!((30..60).contains(&began.elapsed().as_secs()), "{:?}", began.elapsed());
     for (address, words) in [
         ("ftp://host/path", "`ftp` is not a supported scheme (s3, az, gs, webdav, webdavs)"),
-        ("s3:///path", "it names no bucket"),
-        ("webdav://user:word@host/path", "leave user and password out of the address"),
-        ("s3://bucket/a//b", "is not a store"),
+        ("s3:///path", "the bucket, container or host is missing"),
+        ("webdav://user:word@host/path", "a store URL must not contain user and password"),
+        ("s3://bucket/a//b", "is not a valid store URL"),
         ("https://host/path", "for WebDAV write `webdavs://host/path`"),
     ] {
         away.address = address.into();

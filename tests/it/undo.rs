@@ -421,7 +421,7 @@ fn changes_of_heartbeats_by_sql_are_undone_and_not_the_change_before() {
             assert_ne!(content(), before, "{}: {sql}", lab.engine());
             assert_eq!(changed(&lab), "all", "{}: {sql}", lab.engine());
             let shown = lab.ok("undo --dry-run");
-            assert!(shown.contains("will be lost: the whole database is restored"), "{sql}: {shown}");
+            assert!(shown.contains("will be lost: the full database is restored"), "{sql}: {shown}");
             let undone = lab.json("undo --yes");
             assert_eq!((&undone["full"], content()), (&true.into(), before.clone()), "{}: {sql}", lab.engine());
         }
