@@ -166,7 +166,7 @@ fn a_kept_copy_is_encrypted_to_nobody_that_only_the_data_folder_names() {
     assert_eq!(fs::read_to_string(&list).unwrap(), "[]");
     fs::remove_file(&list).unwrap();
     let unnamed = lab.fails(9, "recover");
-    assert!(unnamed.err.contains("nothing says whether it must be encrypted"), "{}", unnamed.err);
+    assert!(unnamed.err.contains("does not know whether the snapshot must be encrypted"), "{}", unnamed.err);
     let foreign = "age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p";
     fs::write(&list, json!([foreign]).to_string()).unwrap();
     let refused = lab.fails(9, "recover");
