@@ -203,7 +203,7 @@ impl fmt::Debug for Keys {
 
 impl fmt::Debug for Seal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("(seal)")
+        f.write_str("(encryption)")
     }
 }
 

@@ -258,7 +258,7 @@ impl Context<'_> {
         self.stores_with(Patience::default())
     }
 
-    /// The same; one that does not answer is asked again as long as `patience` says.
+    /// The same; a store that does not answer is retried for as long as `patience` allows.
     pub(super) fn stores_with(&self, patience: Patience) -> Result<Stores> {
         let credentials = self.credentials()?.with_patience(patience);
         let stores = match self.configured_stores()? {

@@ -32,7 +32,7 @@ pub struct Ui {
     bar: Option<ProgressBar>,
     since: Instant,
     signal: Arc<AtomicUsize>,
-    /// Stores that are waited for, as far as a line has said so.
+    /// Stores for which a waiting line was printed.
     noticed: Arc<Mutex<BTreeSet<String>>>,
 }
 
@@ -84,7 +84,7 @@ impl Ui {
         move || signal.load(Ordering::SeqCst) as i32
     }
 
-    /// Prints the line that says that a store is waited for, once a store and not when quiet.
+    /// Prints one line for each store that kumadb waits for, unless quiet.
     pub fn notices(&self) -> impl Fn(&str) + Send + Sync + use<> {
         let (quiet, color, noticed) = (self.quiet, self.color, self.noticed.clone());
         move |line: &str| {

@@ -97,12 +97,7 @@ impl<Uri> tower_service::Service<Uri> for Line {
 }
 
 async fn reach(host: &str, port: u16) -> io::Result<TcpStream> {
-    let stream = TcpStream::connect((host, port)).await.map_err(|error| {
-        match error.to_string().contains("failed to lookup address") {
-            true => io::Error::new(error.kind(), format!("there is no host `{host}`")),
-            false => error,
-        }
-    })?;
+    let stream = TcpStream::connect((host, port)).await?;
     stream.set_nodelay(true)?;
     Ok(stream)
 }

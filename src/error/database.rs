@@ -38,7 +38,7 @@ pub enum DatabaseError {
         database: String,
         message: String,
     },
-    /// A row holds or refers to the highest id that a table can have.
+    /// A row has or refers to the highest id that a table can have.
     NoFreeId {
         table: String,
         highest: i64,

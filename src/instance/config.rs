@@ -76,7 +76,7 @@ pub const FILE: &str = "db-config.json";
 struct Invalid {
     /// What, with the field or the place in the text.
     why: String,
-    /// The server throws the file away and goes on as if there were none; else it ends, or connects to nothing.
+    /// Whether the server replaces the file and continues as if there were none; otherwise it exits or cannot connect.
     replaced: bool,
 }
 

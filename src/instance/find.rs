@@ -66,7 +66,7 @@ impl Found {
 }
 
 impl Sight {
-    /// All instances, including those that [`all`](Sight::all) does not offer as a default target: stopped ones, unused
+    /// All instances, including those that [`Self::all`] does not offer as a default target: stopped ones, unused
     /// volumes, and the usual places of installations without a container.
     pub fn everything(&self) -> Result<Vec<Found>> {
         let mut found = Vec::new();

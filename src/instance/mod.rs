@@ -135,8 +135,8 @@ impl Instance {
         Lock::take(&self.work.join("lock"), &format!("`{verb}`, pid {}", std::process::id()))
     }
 
-    /// What is wrong with its `db-config.json`: with one that is invalid the server opens another database at its next start
-    /// than the one that is meant, or none.
+    /// What is wrong with its `db-config.json`: with an invalid one, the server opens a different database at its next start
+    /// than the user intends, or none.
     ///
     /// # Errors
     /// [`FileError`] when it cannot be read.
@@ -148,7 +148,7 @@ impl Instance {
         }
     }
 
-    /// Fails when its `db-config.json` is invalid: which database is meant is not known.
+    /// Fails when its `db-config.json` is invalid: the database is not known for certain.
     ///
     /// # Errors
     /// [`TargetError::DbConfig`].

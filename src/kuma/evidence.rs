@@ -95,13 +95,13 @@ pub fn read_beats_within(reader: &mut dyn Reader, now: i64, ids: RangeInclusive<
     );
     let (limit, first, last) = (limit(now), Value::Int(*ids.start()), Value::Int(*ids.end()));
     let counted = reader.query(
-        &format!("SELECT count(*) AS n, sum({is_told}) AS told FROM `heartbeat` h WHERE `id` BETWEEN ? AND ?"),
+        &format!("SELECT count(*) AS n, sum({is_told}) AS odd FROM `heartbeat` h WHERE `id` BETWEEN ? AND ?"),
         &[limit.clone(), limit.clone(), first.clone(), last.clone()],
     )?;
     let count = |name: &str| counted.first().and_then(|row| row.int(name)).unwrap_or(0).unsigned_abs();
     let mut beats = Beats { rows: count("n"), ..Beats::default() };
     // Few histories contain any, and counting takes no longer than checking.
-    if count("told") == 0 {
+    if count("odd") == 0 {
         return Ok(beats);
     }
     let sql = format!(

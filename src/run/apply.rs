@@ -2,19 +2,16 @@
 //! the rollback from each of these.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
 use std::time::{Duration, Instant};
-
-use serde::{Deserialize, Serialize};
 
 use super::begin::{check_mode, check_server, lock, tell_network};
 use super::journal::{Journal, Phase, Record};
 use super::migration::is_migrating;
-use super::script::{Changes, Script};
 use super::transact::{check_release, run_statements};
-use super::{Observer, Rebuilt, Step, beats, compact, kept, label, space};
+use super::work::{Mode, Outcome, Settings, Work};
+use super::{Observer, Step, beats, compact, kept, label, space};
 use crate::backup::hold::{Extent, Label, Source};
-use crate::backup::{Guarded, Held, Manifest, Snapshot, Store, Undone};
+use crate::backup::{Guarded, Held, Store};
 use crate::docker::Life;
 use crate::engine::Reader;
 use crate::error::{DatabaseError, DockerError, Error, OperationError, Result};
@@ -22,9 +19,6 @@ use crate::files::Lock;
 use crate::instance::{Instance, Place, Server, Session};
 use crate::kuma::mark::read_mark;
 use crate::kuma::read::{read_any_database, read_database, read_fingerprint, read_last_beat, read_shown_state};
-use crate::kuma::write::Written;
-use crate::model::state::Fingerprint;
-use crate::plan::Plan;
 use crate::plan::history::Pruning;
 use crate::schema::Release;
 use crate::value::Row;

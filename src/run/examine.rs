@@ -8,8 +8,9 @@ use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
 
-use super::apply::{Run, Settings};
+use super::apply::Run;
 use super::journal::Journal;
+use super::work::Settings;
 use super::{Observer, Step};
 use crate::docker::{Container, Life};
 use crate::doctor::Evidence;

@@ -4,11 +4,12 @@ use std::path::Path;
 
 use chrono::Utc;
 
-use super::apply::{Outcome, Run, Work};
+use super::apply::Run;
 use super::journal::Phase;
 use super::last_undo::note_last_undo;
 use super::script::Script;
 use super::space::{LARGE, has_base};
+use super::work::{Outcome, Work};
 use super::{Observer, Step, kept, prune, removed};
 use crate::backup::undo::of;
 use crate::backup::{Changed, Held, Seal, Snapshot, Store};

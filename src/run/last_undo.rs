@@ -1,5 +1,5 @@
 //! Where the newest undo snapshot of an instance was stored, noted in its data folder: so that `kumadb undo` that looks in
-//! other stores can name it. Nothing is written by what the note says, because the folder may belong to an attacker.
+//! other stores can name it. No write depends on the content of the note, because the folder may belong to an attacker.
 
 use std::io::Write as _;
 
@@ -38,7 +38,7 @@ pub(super) fn note_last_undo(instance: &Instance, snapshot: &Snapshot) -> Result
     files::replace(&instance.work().join(LAST_UNDO), files::PRIVATE, |file| file.write_all(&text))
 }
 
-/// What the note says, as far as it can be read and shown.
+/// The content of the note, as far as it can be read and shown.
 pub fn read_last_undo(instance: &Instance) -> Option<LastUndo> {
     let text = files::read_below(instance.work(), LAST_UNDO, MOST).ok().flatten()?;
     let note: LastUndo = serde_json::from_str(&text).ok()?;

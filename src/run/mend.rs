@@ -4,8 +4,9 @@
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 
-use super::apply::{Outcome, Run, Settings};
+use super::apply::Run;
 use super::undo::Telling;
+use super::work::{Outcome, Settings};
 use super::{Observer, Step};
 use crate::docker::Life;
 use crate::doctor::FileChange;

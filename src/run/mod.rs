@@ -26,6 +26,7 @@ pub mod script;
 mod space;
 mod transact;
 mod undo;
+mod work;
 
 use std::fmt;
 use std::time::Duration;
@@ -35,7 +36,7 @@ use crate::error::Result;
 use crate::instance::Instance;
 use crate::text::{bytes, counted};
 
-pub use apply::{Mode, Outcome, Settings, Work, run};
+pub use apply::run;
 pub use begin::{check_ended, settle_earlier};
 pub use copy::{Putting, Taken, take};
 pub use journal::{Journal, Phase, Record};
@@ -47,6 +48,7 @@ pub use restart::{check_restart, restart};
 pub use resume::{Foreseen, Resumed, foresee, resume};
 pub use salvage::Rebuilt;
 pub use transact::{Made, rehearse, rehearse_statements, rehearse_work};
+pub use work::{Mode, Outcome, Settings, Work};
 
 /// The label of a copy of `instance` that is made for `reason`.
 fn label(instance: &Instance, reason: &str) -> Label {

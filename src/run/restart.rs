@@ -1,8 +1,9 @@
 //! A verified restart.
 
 use super::Observer;
-use super::apply::{Mode, Outcome, Run, Settings};
+use super::apply::Run;
 use super::begin::{check_ended, check_server};
+use super::work::{Mode, Outcome, Settings};
 use crate::docker::Life;
 use crate::error::{DockerError, Error, Result};
 use crate::instance::{Instance, Server};

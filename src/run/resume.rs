@@ -1,7 +1,8 @@
 //! Ends an interrupted operation: finishes it where the change was committed, rolls it back where it was not.
 
-use super::apply::{Outcome, Run, Settings};
+use super::apply::Run;
 use super::journal::{Journal, Phase, Record};
+use super::work::{Outcome, Settings};
 use super::{Observer, kept};
 use crate::backup::Store;
 use crate::error::{DockerError, Error, Hint, OperationError, Result};

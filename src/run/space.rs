@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 
 use chrono::Utc;
 
-use super::apply::Work;
 use super::kept;
+use super::work::Work;
 use crate::backup::undo::{Chain, Of, is_base, of};
 use crate::backup::{Changed, Manifest, Snapshot, Store};
 use crate::engine::EngineKind;

@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use super::apply::{Run, Settings, Work};
+use super::apply::Run;
 use super::journal::Phase;
 use super::script::Changes;
+use super::work::{Settings, Work};
 use super::{Observer, Silent, Step, removed};
 use crate::backup::Guarded;
 use crate::engine::sqlite::SqliteFile;

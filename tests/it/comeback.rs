@@ -28,7 +28,7 @@ fn is_taken_back(lab: &Docked, before: &Picture, how: &str, deadline: &str, word
     lab.folder.misbehave(&format!("{ONLY_IF_BAD}\n{how}"));
     let begun = Instant::now();
     let ran = lab.add("Bad", &["--deadline", deadline]).ended(4);
-    let ran = ran.said("everything was put back as it was").said(words).said("kumadb logs");
+    let ran = ran.said("everything was rolled back").said(words).said("kumadb logs");
     assert_eq!(lab.picture(), *before, "{how}: {}", ran.err);
     lab.is_well();
     println!("{:?}: `{how}` was taken back after {:.1} s", lab.kind, begun.elapsed().as_secs_f64());
@@ -88,7 +88,7 @@ fn a_new_database_that_the_server_cannot_bear_gives_way_to_the_damaged_one() {
     let beats = || lab.sql("SELECT count(*) FROM heartbeat")[0].parse::<u64>().unwrap();
     let written = beats();
     let ran = lab.kumadb(&["doctor", "--fix", "K003", "--yes"]).ended(4).said("cannot bear");
-    assert!(ran.err.contains("everything was put back as it was"), "{}", ran.err);
+    assert!(ran.err.contains("everything was rolled back"), "{}", ran.err);
     assert!(beats() >= written);
     lab.kumadb(&["doctor", "K003", "--detailed-exitcode"]).ended(20);
     lab.is_well();
@@ -112,7 +112,7 @@ fn a_rollback_that_fails_leaves_the_journal_for_resume() {
             .said("Cannot start, as I was told")
             .said("kumadb recover");
         assert!(lab.is_unfinished());
-        lab.add("More", &[]).ended(6).said("unfinished").said("kumadb recover");
+        lab.add("More", &[]).ended(6).said("was interrupted").said("kumadb recover");
         lab.kumadb(&["restart"]).ended(6);
         lab.kumadb(&["status"]).ended(0).said("kumadb recover");
         lab.kumadb(&["recover"]).ended(5).said("Cannot start, as I was told");
@@ -336,7 +336,7 @@ fn interrupted(kind: Kind) {
         (Signal::INT, "stopping", 130),
         (Signal::TERM, "stopping", 143),
         (Signal::INT, "copying", 130),
-        (Signal::TERM, "noting", 143),
+        (Signal::TERM, "reading back", 143),
     ] {
         let (ended, told) = interrupt(&lab, signal, words, &[]);
         assert_eq!(ended, Some(code), "at `{words}`:\n{told}");

@@ -75,7 +75,7 @@ fn every_verb(kind: Kind) {
     lab.kumadb(&["--yes", "monitor", "delete", "Copy", "--dry-run"]).ended(0);
     lab.kumadb(&["restore", &first, "--dry-run"]).ended(0);
     lab.kumadb(&["monitor", "edit", "Copy", "--set", "interval=30"]).ended(0);
-    lab.kumadb(&["monitor", "delete", "Copy"]).ended(9).said("`--yes` was not given");
+    lab.kumadb(&["monitor", "delete", "Copy"]).ended(9).said("confirmation required");
     lab.add("Bad", &["--interval", "0"]).ended(2);
     assert_eq!((lab.started(), lab.picture()), (started, before));
 
@@ -254,7 +254,7 @@ fn is_found_by_name_id_folder_and_file() {
     let started = lab.started();
     for target in [&lab.server.name, &folder, &second.name] {
         let words = ["monitor", "pause", "Shop"];
-        lab.run_on(target, &words).ended(9).said("two containers use the data folder").said(&second.name);
+        lab.run_on(target, &words).ended(9).said("two running containers use the data folder").said(&second.name);
     }
     let found = lab.kumadb(&["--json", "doctor"]).json();
     let codes: Vec<&str> =
@@ -392,7 +392,7 @@ fn a_snapshot_of_another_release_is_held_against_the_image() {
     become_release(&lab, "2.0.2");
     for args in [&["--yes", "restore", id][..], &["--yes", "restore", id, "--other-release"], &["restore", id, "-n"]] {
         let ran = lab.kumadb(args).ended(9).said("the following files are missing");
-        ran.said("of 2.0.2 and without").said("`docker pull louislam/uptime-kuma:2.5.3`");
+        ran.said("of 2.0.2, without").said("`docker pull louislam/uptime-kuma:2.5.3`");
     }
     assert_eq!(lab.picture(), before);
     let older = Lab::sqlite("2.0.2");

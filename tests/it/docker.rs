@@ -110,7 +110,7 @@ fn knows_the_data_folder_of_bind_mounts_volumes_and_neither() {
 
     for args in [&[][..], &["--tmpfs", "/app/data"]] {
         match idle(args).data() {
-            Err(Error::Target(TargetError::NoDataFolder { .. })) => {}
+            Err(Error::Target(TargetError::NotOnAVolume { .. })) => {}
             other => panic!("{other:?}"),
         }
     }
@@ -466,7 +466,7 @@ fn a_helper_that_cannot_work_says_why_and_leaves_nothing_behind() {
 
     let loose = bench.run_as(&["--entrypoint", "true"], Image::Full.name(), &[], &[]);
     match Helper::start(&bench.docker, &bench.look(&loose), "loose", None) {
-        Err(Error::Target(TargetError::NoDataFolder { .. })) => {}
+        Err(Error::Target(TargetError::NotOnAVolume { .. })) => {}
         _ => panic!("a helper without data"),
     }
 }

@@ -85,7 +85,7 @@ fn all() -> Vec<Error> {
         EmptyFile(p()), NotSqlite(p()), Encrypted(p()), WalWithoutDatabase(p()),
         Damaged { database: d(), problems: vec![t("page 3 is damaged")] },
         NotKuma { database: d(), why: t("it has no tables") }, UnknownRelease { database: d(), why: t("newer than 2.5.3") },
-        ReleaseNotFound(p()), NoRows(p()), NotSalvageable { database: t("kuma") },
+        ReleaseNotFound(p()), NoRows(p()), NoFreeId { table: t("monitor"), highest: 4_294_967_295 }, NotSalvageable { database: t("kuma") },
         Sql { database: d(), message: t("no such table") }, Busy { database: d() }, MigrationLocked { database: d() },
         Unreachable { address: t("db:3306"), why: t("connection refused") },
         CommitInDoubt { database: d() }, DiskFull { database: d() }, ReadOnly { database: d(), why: "`read_only` is set" },

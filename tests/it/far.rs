@@ -16,6 +16,7 @@ use kumadb::docker::Life;
 use crate::containers::follow_log;
 use crate::docked::{self, Docked, Kind, Ran, both};
 use crate::dockerd::{self, cli};
+use crate::endpoints::engine_socket;
 use crate::rounds;
 use crate::sshd::Sshd;
 use crate::wait::wait_until;
@@ -179,7 +180,7 @@ fn a_snapshot_comes_home_whole_and_goes_back() {
         laptop.kumadb(&["--yes", "monitor", "delete", "Shop"]).ended(0);
         assert_eq!(lab.monitors(), ["Off"]);
         let restored = laptop.kumadb(&["--yes", "--store", "snapshots", "restore", &id]).ended(0);
-        assert!(restored.out.contains("is as it was"), "{restored:?}");
+        assert!(restored.out.contains("to its state at"), "{restored:?}");
         assert_eq!(lab.picture(), before);
         laptop.kumadb(&["--yes", "--store", "snapshots", "restore", "latest", "--dry-run"]).ended(0);
         // Its backups are checked without the engine where the store is here, else where they are.
@@ -382,13 +383,15 @@ fn undo_works_where_the_files_are_also_over_ssh() {
         assert_eq!(lab.sql("SELECT count(*) FROM monitor WHERE `interval` = 77"), ["0"]);
         let Some(sshd) = Sshd::start() else { return };
         let address = format!("ssh://root@127.0.0.1:{}", sshd.port);
-        let args = ["-H", address.as_str(), "-t", lab.server.name.as_str(), "--yes", "--json", "undo"];
+        let engine = engine_socket().display().to_string();
+        let there =
+            ["-H", address.as_str(), "--remote-socket", engine.as_str(), "-t", lab.server.name.as_str(), "--yes"];
+        let args = [&there[..], &["--json", "undo"]].concat();
         let undone = ran(laptop.command(&args).env("PATH", sshd.path())).ended(0);
         assert_eq!(undone.json()["verb"], "monitor add", "{undone:?}");
         assert_eq!(lab.monitors(), ["Shop", "Off"]);
         lab.is_well();
-        let none =
-            ran(laptop.command(&["-H", &address, "-t", &lab.server.name, "--yes", "undo"]).env("PATH", sshd.path()));
+        let none = ran(laptop.command(&[&there[..], &["undo"]].concat()).env("PATH", sshd.path()));
         none.ended(8).said("to undo in");
     });
 }

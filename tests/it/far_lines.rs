@@ -67,7 +67,7 @@ fn everything_works_over_ssh_and_a_session_that_is_cut_loses_nothing() {
     let ended = begun.wait_with_output().unwrap();
     let told = String::from_utf8(ended.stderr).unwrap();
     assert_eq!(ended.status.code(), Some(1), "{told}");
-    assert!(told.contains("what was begun goes on there") && told.contains("kumadb status"), "{told}");
+    assert!(told.contains("the remote job continues in container") && told.contains("kumadb status"), "{told}");
     laptop.wait_for_errands();
     lab.wait_up();
     assert_eq!(lab.monitors().last().map(String::as_str), Some("Lost"));
@@ -170,8 +170,8 @@ fn a_fleet_is_asked_through_children_whose_instances_are_elsewhere_as_often_as_t
     }
     assert_eq!(child.wait().unwrap().code(), Some(0), "{result}");
     assert_eq!(asked.len(), 2, "{asked:?}");
-    assert!(asked[0].contains("which ends again and again"), "{asked:?}");
-    assert!(!asked[1].contains("which ends again and again"), "said again: {asked:?}");
+    assert!(asked[0].contains("which is in a restart loop"), "{asked:?}");
+    assert!(!asked[1].contains("which is in a restart loop"), "said again: {asked:?}");
     assert_eq!(lab.sql("SELECT count(*) FROM heartbeat WHERE status = 5"), ["0"]);
     lab.wait_up();
     lab.is_well();

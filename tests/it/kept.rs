@@ -131,7 +131,7 @@ fn kept_copies_are_reached_through_no_link_and_the_copy_stays_beside_it() {
     // The next write goes on, and packs it.
     let next = lab.run("monitor add group --name C");
     assert_eq!(next.exit, 3, "{}", next.err);
-    assert!(next.err.contains("/kept` is not a folder of kumadb's own"), "{}", next.err);
+    assert!(next.err.contains("/kept` was not created by kumadb"), "{}", next.err);
     assert_eq!((archives(&lab).len(), listed(&lab).len(), count(&outside)), (3, 0, 4));
 }
 

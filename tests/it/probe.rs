@@ -148,8 +148,12 @@ fn compares_what_a_server_checks_with_its_database() {
         assert_eq!(found["checks"].as_array().unwrap().len(), 6);
         assert!(!ran.out.contains(PASSWORD) && !ran.err.contains(PASSWORD));
         let ran = probe(&lab, &server, "--user admin", PASSWORD);
-        assert!(ran.out.contains("1 active monitor not checked: `Router` (4)"), "{}", ran.out);
-        assert!(ran.out.contains("2 monitors checked that the database does not have"), "{}", ran.out);
+        assert!(ran.out.contains("1 active monitor not checked by the server: `Router` (4)"), "{}", ran.out);
+        assert!(
+            ran.out.contains("2 monitors checked by the server, but missing or paused in the database"),
+            "{}",
+            ran.out
+        );
     }
 }
 
@@ -217,7 +221,7 @@ fn says_who_it_is_that_answers() {
     assert_eq!((ran.exit, ran.err.contains("connection refused")), (1, true), "{}", ran.err);
     lab.fails(2, "probe --url kuma.example.com");
     let ran = lab.fails(1, "probe");
-    assert!(ran.err.contains("no container to tell where it listens") && ran.err.contains("--url"), "{}", ran.err);
+    assert!(ran.err.contains("no container, so its address is unknown") && ran.err.contains("--url"), "{}", ran.err);
 }
 
 #[test]

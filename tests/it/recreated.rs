@@ -215,7 +215,7 @@ fn a_container_that_is_removed_for_good_is_said_to_be() {
         );
         assert!(lab.is_unfinished());
         if kind == Kind::Sqlite {
-            lab.run_on(&folder, &["recover"]).ended(6).said("no container on this Docker engine has its data in");
+            lab.run_on(&folder, &["recover"]).ended(6).said("no container on this Docker engine uses");
         }
 
         // With another data folder it is another server.

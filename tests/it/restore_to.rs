@@ -175,7 +175,7 @@ fn the_last_one_has_a_history_and_newer_configuration_is_named() {
     assert!(Command::new("umount").arg(&store).status().unwrap().success());
     assert_eq!(ran.exit, 0, "{ran:?}");
     assert!(
-        ran.err.contains(&format!("`{newer}` is newer than `{whole}`, but holds the configuration alone")),
+        ran.err.contains(&format!("`{newer}` is newer than `{whole}`, but contains only the configuration")),
         "{ran:?}"
     );
     assert_eq!(dump(&lab.root.path().join("new/kuma.db")), lab.sql(".dump"));

@@ -381,6 +381,6 @@ fn asks_for_the_release_where_nothing_tells_it() {
     assert!(ran.err.contains("--release"), "{}", ran.err);
     let ran = salvage(&lab, &[path.to_str().unwrap(), "--to", to.to_str().unwrap(), "--release", "2.5.3"]);
     assert_eq!(ran.exit, 9, "{}", ran.err);
-    assert!(ran.err.contains("holds no rows"), "{}", ran.err);
+    assert!(ran.err.contains("no rows of Uptime Kuma found"), "{}", ran.err);
     assert!(!to.exists());
 }

@@ -101,7 +101,7 @@ fn api_keys_are_made_switched_and_deleted() {
         assert_eq!(lab.sql("SELECT value FROM setting WHERE `key` = 'apiKeysEnabled'"), "true\n");
         assert!(lab.ok("api-key list").contains("2031-01-01 00:00:00"));
         let twice = lab.fails(2, "api-key add grafana");
-        assert!(twice.err.contains("there is an API key `grafana` already"), "{}", twice.err);
+        assert!(twice.err.contains("cannot create API key `grafana`: it already exists"), "{}", twice.err);
         lab.ok("api-key disable grafana");
         assert_eq!(lab.json("api-key list")["api_keys"][0]["active"], false);
         lab.ok(&format!("api-key enable {id}"));

@@ -194,9 +194,9 @@ fn what_root_left_as_its_own_is_given_to_the_owner_of_the_data_folder() {
 
     let since = lab.starts_and_stops();
     for args in [&["recover"][..], &["restart"]] {
-        let ran = run(&lab, User::Owner, args).ended(9).said("belongs to root, and this is uid 1000");
-        ran.said("an earlier run as root made it; run once as root: sudo kumadb -t ")
-            .said(" status, which gives it to you");
+        let ran = run(&lab, User::Owner, args).ended(9).said("belongs to root, but kumadb runs as uid 1000");
+        ran.said("an earlier run as root created it; to change its owner, run once as root: sudo kumadb -t ")
+            .said(" status");
     }
     lab.was_restarted(0, since);
     run(&lab, User::Root, &["status"]).ended(0).said("which an earlier run as root had created, to uid 1000");

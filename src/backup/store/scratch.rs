@@ -102,7 +102,7 @@ pub(super) fn clear(root: &Path, undo: &mut dyn FnMut(&Note) -> bool) -> Result<
     Ok(gone)
 }
 
-/// Whether a run that works in the folder `root` holds the lock of its scratch.
+/// Whether a run in the folder `root` has locked its scratch folder.
 pub(super) fn is_busy(root: &Path) -> Result<bool> {
     let folders = files::entries(root)?.into_iter().filter(|path| is_scratch(path));
     Ok(folders

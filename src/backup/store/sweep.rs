@@ -53,8 +53,8 @@ impl Store {
         Ok(halves.filter_map(orphan).collect())
     }
 
-    /// The time by the clock of the file system of a folder; none where it is no folder, cannot be written to, or a run that has
-    /// a lock in it is at work.
+    /// The time by the clock of the file system of a folder; `None` if the store is not a folder, cannot be written to, or has a
+    /// run with a lock in it.
     fn clock(&self) -> Result<Option<SystemTime>> {
         let Some(folder) = self.folder().filter(|folder| folder.is_dir()) else { return Ok(None) };
         if scratch::is_busy(folder)? {

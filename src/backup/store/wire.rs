@@ -50,7 +50,7 @@ pub(super) struct Wire {
     patience: Patience,
     /// When it was last found to be down: requests soon after that wait less.
     down: Arc<Mutex<Option<Instant>>>,
-    /// The address of the store, for the line that says that it is waited for.
+    /// The address of the store, for the line that is printed while kumadb waits for it.
     address: String,
     notice: Notice,
     noticed: Arc<AtomicBool>,
@@ -157,7 +157,7 @@ impl Wire {
         Incoming { body, silence, left: Box::pin(sleep(silence)) }
     }
 
-    /// Says once that the store is waited for.
+    /// Reports once that kumadb waits for the store.
     fn notice(&self, what: &str) {
         if !self.noticed.swap(true, Ordering::Relaxed) {
             (self.notice.0)(&format!("store {}: {what}", self.address));

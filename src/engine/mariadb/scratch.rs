@@ -143,7 +143,7 @@ impl Scratch {
 }
 
 /// Ends every server of ours whose data is in or below `folder` and whose kumadb was killed; for a run that has the lock of that
-/// folder. Says how many there were.
+/// folder. Returns how many there were.
 ///
 /// # Errors
 /// One does not end.
