@@ -36,6 +36,11 @@ fn is_old(error: &Certificate) -> bool {
     format!("{error:?}").contains("UnsupportedCertVersion")
 }
 
+/// The host in a name as rustls shows it: `DnsName("localhost")`, `IpAddress(127.0.0.1)`.
+fn host(name: &str) -> &str {
+    name.split_once('(').map_or(name, |(_, host)| host).trim_end_matches(')').trim_matches('"')
+}
+
 /// Why the handshake failed.
 pub fn explain(error: &Error) -> String {
     match error {
@@ -46,7 +51,7 @@ pub fn explain(error: &Error) -> String {
                 "the certificate is not valid yet".into()
             }
             Certificate::NotValidForNameContext { presented, .. } if !presented.is_empty() => {
-                format!("the certificate is for another host: {}", presented.join(", "))
+                format!("the certificate is for another host: {}", presented.iter().map(|name| host(name)).collect::<Vec<_>>().join(", "))
             }
             Certificate::NotValidForName | Certificate::NotValidForNameContext { .. } => {
                 "the certificate has no host name (no subjectAltName)".into()

@@ -137,7 +137,6 @@ fn things_that_are_not_there_are_named_with_the_nearest_one() {
          monitors: [{name: Network, type: group}]\n",
     );
     for (said, words) in [
-        ("tags: {evn: x}", "no tag `evn` (did you mean `env`?)"),
         ("notifications: [opss]", "no notification `opss` (did you mean `ops`?)"),
         ("parent: Netwrok", "no monitor `Netwrok` (did you mean `Network`?)"),
         (
@@ -234,4 +233,17 @@ fn a_table_of_monitors_can_be_applied_again() {
         let ran = lab.run(&format!("plan {file} --detailed-exitcode"));
         assert_eq!(ran.exit, 0, "{}{}{}", fs::read_to_string(&file).unwrap(), ran.out, ran.err);
     }
+}
+
+#[test]
+fn a_tag_like_an_existing_one_is_created_with_a_warning_or_refused() {
+    let lab = Lab::sqlite("2.5.3");
+    apply(&lab, "tags: [{name: env}]\n");
+    let file = write(&lab, "tag.yaml", "monitors: [{name: X, type: http, url: \"https://x\", tags: {evn: x}}]\n");
+    let refused = lab.fails(2, &format!("apply {file} --yes --no-create-tags"));
+    assert!(refused.err.contains("no tag `evn` (did you mean `env`?)"), "{}", refused.err);
+    let ran = lab.run(&format!("apply {file} --yes"));
+    assert_eq!(ran.exit, 0, "{}", ran.err);
+    assert!(ran.err.contains("did you mean `env`?"), "{}", ran.err);
+    assert_eq!(lab.sql("SELECT count(*) FROM tag").trim(), "2");
 }

@@ -105,7 +105,7 @@ fn a_folder_gets_everything_at_the_snapshots_own_release() {
     // What is there now is an instance like any other, and no place for a new one.
     fails(&lab, 9, "restore latest --to ./new", "kumadb -t ");
     fs::create_dir_all(lab.root.path().join("other/pictures")).unwrap();
-    fails(&lab, 9, "restore latest --to ./other", "it holds `pictures`");
+    fails(&lab, 9, "restore latest --to ./other", "it contains `pictures`");
     fails(&lab, 9, "restore latest --to ./new/kuma.db", "it is not a folder");
     std::os::unix::fs::symlink("/srv", lab.root.path().join("link")).unwrap();
     fails(&lab, 9, "restore latest --to ./link", "the path is a symbolic link to `/srv`");
@@ -394,7 +394,7 @@ fn a_container_that_was_never_started_boots_on_it() {
         let refused = lab.run_on(&name, &["restore", "latest", "--to", &new.name]).ended(9);
         assert!(refused.err.contains(&format!("kumadb -t {} restore", new.name)), "{}", refused.err);
         let no_volume = created(&lab.bench, kind, &[]);
-        lab.run_on(&name, &["restore", "latest", "--to", &no_volume.name]).ended(9).said("on no volume");
+        lab.run_on(&name, &["restore", "latest", "--to", &no_volume.name]).ended(9).said("is not on a volume");
     });
 }
 
