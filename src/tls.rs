@@ -51,7 +51,10 @@ pub fn explain(error: &Error) -> String {
                 "the certificate is not valid yet".into()
             }
             Certificate::NotValidForNameContext { presented, .. } if !presented.is_empty() => {
-                format!("the certificate is for another host: {}", presented.iter().map(|name| host(name)).collect::<Vec<_>>().join(", "))
+                format!(
+                    "the certificate is for another host: {}",
+                    presented.iter().map(|name| host(name)).collect::<Vec<_>>().join(", ")
+                )
             }
             Certificate::NotValidForName | Certificate::NotValidForNameContext { .. } => {
                 "the certificate has no host name (no subjectAltName)".into()

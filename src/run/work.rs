@@ -43,7 +43,8 @@ pub struct Settings {
     pub wait_beats: Option<Duration>,
     /// Whether a release with unknown migrations may be written to.
     pub allow_unknown_release: bool,
-    /// Whether the work releases the lock that an interrupted migration left, so that this lock does not prevent the run.
+    /// Whether the work releases the lock that an interrupted migration left, so that this lock does not prevent the
+    /// run.
     pub opens_lock: bool,
     /// Whether every deleted row is written to a readable file beside the snapshot.
     pub keeps_removed: bool,
@@ -76,10 +77,12 @@ pub enum Work<'a> {
     Prune(&'a Pruning),
     /// Statements given by the user, in one transaction.
     Script(&'a Script),
-    /// Statements that rewrite the file, or a table of MariaDB, with the same content. Each is atomic by itself, and none can
+    /// Statements that rewrite the file, or a table of MariaDB, with the same content. Each is atomic by itself, and
+    /// none can
     /// run in a transaction.
     Compact(&'a [String]),
-    /// Statements that change how tables are stored but no cell of them, such as a new index or column. They are not rolled
+    /// Statements that change how tables are stored but no cell of them, such as a new index or column. They are not
+    /// rolled
     /// back: MariaDB makes each durable at once, and each is harmless to keep.
     Statements(&'a [String]),
     /// The content of a staged copy or snapshot.

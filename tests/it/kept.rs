@@ -197,7 +197,11 @@ fn a_spoilt_copy_does_not_hold_up_those_after_it() {
     manifest["created"] = json!(chrono::Utc::now());
     fs::write(&path, manifest.to_string()).unwrap();
     let ran = lab.fails(3, "recover");
-    assert!(ran.err.contains(&format!("`{}/kuma.db` was changed after it was written", spoilt.display())), "{}", ran.err);
+    assert!(
+        ran.err.contains(&format!("`{}/kuma.db` was changed after it was written", spoilt.display())),
+        "{}",
+        ran.err
+    );
     assert!(ran.out.contains("00000001"), "{}", ran.out);
     assert_eq!(only(&lab), spoilt);
 }
