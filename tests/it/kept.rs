@@ -170,7 +170,7 @@ fn a_kept_copy_is_encrypted_to_nobody_that_only_the_data_folder_names() {
     let foreign = "age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p";
     fs::write(&list, json!([foreign]).to_string()).unwrap();
     let refused = lab.fails(9, "recover");
-    assert!(refused.err.contains("no recipient is configured now"), "{}", refused.err);
+    assert!(refused.err.contains("no recipient is configured"), "{}", refused.err);
     assert_eq!(archives(&lab), Vec::<String>::new());
     let recipients = lab.root.path().join("recipients");
     fs::write(&recipients, recipient()).unwrap();

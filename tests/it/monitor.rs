@@ -215,7 +215,7 @@ fn asks_before_it_touches_several_or_deletes() {
     ] {
         let refused = lab.fails(9, line);
         assert!(refused.err.contains("confirmation required, but this is not a terminal"), "{}", refused.err);
-        assert!(refused.err.contains("try: add `--yes`"), "{}", refused.err);
+        assert!(refused.err.contains("hint: add `--yes`"), "{}", refused.err);
         assert_eq!(lab.content(), before, "{line}");
     }
     assert_eq!(lab.ok("monitor pause --group Network --yes"), "paused 2 `Network/Router`, 3 `Network/Switch`\n");

@@ -221,7 +221,7 @@ fn says_who_it_is_that_answers() {
     assert_eq!((ran.exit, ran.err.contains("connection refused")), (1, true), "{}", ran.err);
     lab.fails(2, "probe --url kuma.example.com");
     let ran = lab.fails(1, "probe");
-    assert!(ran.err.contains("no container, so its address is unknown") && ran.err.contains("--url"), "{}", ran.err);
+    assert!(ran.err.contains("no container found, so its URL is unknown") && ran.err.contains("--url"), "{}", ran.err);
 }
 
 #[test]

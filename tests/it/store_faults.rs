@@ -58,11 +58,7 @@ fn no_address_and_no_key_ends_in_a_panic() {
         ("s3://minio:9000/b/p", vec![key, secret], "set AWS_ENDPOINT_URL=http://minio:9000, and write `s3://b/p`"),
         ("s3:b/p", vec![key, secret], "write `s3://b/p`"),
         ("s3://B \u{e4}/p", vec![key, secret], "is not allowed in the name of a bucket"),
-        (
-            "az://c/p",
-            vec![account, ("AZURE_STORAGE_ACCOUNT_KEY", "not base64!")],
-            "is not valid base64",
-        ),
+        ("az://c/p", vec![account, ("AZURE_STORAGE_ACCOUNT_KEY", "not base64!")], "is not valid base64"),
         ("az://c/p", vec![("AZURE_STORAGE_ACCOUNT_KEY", "YQ==")], "set `AZURE_STORAGE_ACCOUNT_NAME`"),
         ("az://c/p", vec![account, ("AZURE_ENDPOINT", "h:1")], "`AZURE_ENDPOINT` is `h:1`"),
         ("gs://b/p", vec![("GOOGLE_BASE_URL", "h:1"), ("GOOGLE_BEARER_TOKEN", "t")], "`GOOGLE_BASE_URL` is `h:1`"),
@@ -430,7 +426,7 @@ fn a_mistyped_prefix_is_named_with_those_that_have_snapshots() {
     let restored = run(&lab, &access, "restore latest --yes");
     assert_eq!(restored.exit, 8, "{}", restored.err);
     for ran in [listed, restored] {
-        assert!(ran.err.contains("none under this prefix, but in s3://shelf/kuma/off-site"), "{}", ran.err);
+        assert!(ran.err.contains("none found under this prefix, but in s3://shelf/kuma/off-site"), "{}", ran.err);
     }
 }
 

@@ -194,7 +194,7 @@ fn what_root_left_as_its_own_is_given_to_the_owner_of_the_data_folder() {
 
     let since = lab.starts_and_stops();
     for args in [&["recover"][..], &["restart"]] {
-        let ran = run(&lab, User::Owner, args).ended(9).said("belongs to root, but kumadb runs as uid 1000");
+        let ran = run(&lab, User::Owner, args).ended(9).said("is owned by root, but kumadb runs as uid 1000");
         ran.said("an earlier run as root created it; to change its owner, run once as root: sudo kumadb -t ")
             .said(" status");
     }
@@ -231,14 +231,14 @@ fn the_owner_of_the_data_folder_decides_who_may_lock_it() {
     // Root's, although everybody may write there: the server could not use what another user makes beside its database.
     let (code, told) = add(&folder);
     assert_eq!(code, Some(9), "{told}");
-    assert!(told.contains("belongs to root, and this is uid 1000"), "{told}");
+    assert!(told.contains("is owned by root, but kumadb runs as uid 1000"), "{told}");
     assert!(told.contains("run the same command as root"), "{told}");
     assert!(!folder.join(".kumadb").exists());
     // The owner's, but not its database.
     std::os::unix::fs::chown(&folder, Some(OWNER), Some(OWNER)).unwrap();
     let (code, told) = add(&folder);
     assert_eq!(code, Some(9), "{told}");
-    assert!(told.contains("/kuma.db` belongs to root"), "{told}");
+    assert!(told.contains("/kuma.db` is owned by root"), "{told}");
 }
 
 #[test]
