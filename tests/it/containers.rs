@@ -147,7 +147,8 @@ fn a_stopped_server_stays_stopped() {
         lab.kumadb(&["monitor", "list"]).ended(0);
         lab.kumadb(&["backup", "create"]).ended(0);
         lab.add("Dry", &["--dry-run"]).ended(0);
-        let first = lab.add("New", &["--wait-beats"]).ended(0).said("stays stopped").json();
+        let first =
+            lab.add("New", &["--wait-beats"]).ended(0).said("was not running before and was not started").json();
         // Live or not is no question where nothing runs.
         lab.add("More", &["--no-restart"]).ended(0);
         lab.add("Most", &["--live"]).ended(0);
@@ -219,7 +220,7 @@ fn sqlite_is_not_written_beside_a_running_server() {
     let Some(lab) = Docked::up(Kind::Sqlite) else { return };
     let (started, before) = (lab.started(), lab.picture());
     for how in ["--live", "--no-restart"] {
-        lab.add("New", &[how]).ended(9).said("SQLite must not be written beside it");
+        lab.add("New", &[how]).ended(9).said("must not write to a SQLite database at the same time");
     }
     assert_eq!((lab.started(), lab.picture()), (started, before));
     lab.is_well();

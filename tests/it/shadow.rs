@@ -170,7 +170,11 @@ fn without_the_right_to_make_databases_rows_are_put_back_and_tables_refused() {
     let half = text(&lab);
     let refused = lab.fails(9, "restore --before now --other-release --yes");
     let grant = "GRANT ALL PRIVILEGES ON `kuma\\_kumadb\\_%`.* TO 'few'@'localhost'";
-    assert!(refused.err.contains("is not permitted to create databases") && refused.err.contains(grant), "{}", refused.err);
+    assert!(
+        refused.err.contains("is not permitted to create databases") && refused.err.contains(grant),
+        "{}",
+        refused.err
+    );
     assert_eq!(text(&lab), half);
     lab.sql(grant);
     // Somebody's trigger would be lost without a word.

@@ -29,8 +29,8 @@ use super::undo::Bounds;
 use crate::error::{Error, FileError, InputError, Result, SnapshotError};
 use crate::files;
 use folder::Folder;
-use objects::{Object, Objects, Progress};
-use scratch::Note;
+use objects::{Object, Objects};
+use scratch::{Note, Noted};
 
 pub use address::{check_address, check_variable};
 pub use credentials::{Credentials, Patience};
@@ -481,25 +481,6 @@ fn unpack_member(path: &Path, content: &mut dyn io::Read) -> Result<(), Stop> {
         file.write_all(&buffer[..n]).map_err(|error| Stop::Own(Error::file("write", path)(error)))?;
     }
     file.sync_all().map_err(|error| Stop::Own(Error::file("flush", path)(error)))
-}
-
-/// Forwards the progress of an upload, and notes what could be left of it.
-struct Noted<'a> {
-    note: Note,
-    scratch: &'a Scratch,
-    progress: &'a mut dyn FnMut(u64, u64),
-    total: u64,
-}
-
-impl Progress for Noted<'_> {
-    fn begun(&mut self, upload: &str) -> Result<()> {
-        self.note.upload = Some(upload.to_owned());
-        self.scratch.note(std::slice::from_ref(&self.note))
-    }
-
-    fn done(&mut self, bytes: u64) {
-        (self.progress)(bytes, self.total);
-    }
 }
 
 fn beside(archive: &str) -> String {

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use tempfile::TempDir;
 
+use super::objects::Progress;
 use crate::engine::mariadb::scratch::end_left;
 use crate::error::{Error, FileError, OperationError, Result};
 use crate::files::{self, Lock};
@@ -112,4 +113,23 @@ pub(super) fn is_busy(root: &Path) -> Result<bool> {
 
 fn is_scratch(path: &Path) -> bool {
     path.is_dir() && path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(PREFIX))
+}
+
+/// Forwards the progress of an upload, and notes what could be left of it.
+pub(super) struct Noted<'a> {
+    pub note: Note,
+    pub scratch: &'a Scratch,
+    pub progress: &'a mut dyn FnMut(u64, u64),
+    pub total: u64,
+}
+
+impl Progress for Noted<'_> {
+    fn begun(&mut self, upload: &str) -> Result<()> {
+        self.note.upload = Some(upload.to_owned());
+        self.scratch.note(std::slice::from_ref(&self.note))
+    }
+
+    fn done(&mut self, bytes: u64) {
+        (self.progress)(bytes, self.total);
+    }
 }
