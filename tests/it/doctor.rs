@@ -648,7 +648,7 @@ fn explains_every_code() {
         }
     }
     assert_eq!(lab.ok("doctor --explain").lines().count(), CHECKS.len() + 1);
-    assert!(lab.fails(2, "doctor --explain K999").err.contains("no code `K999`"));
+    assert!(lab.fails(2, "doctor --explain K999").err.contains("unknown code `K999`"));
     assert!(CHECKS.is_sorted_by_key(|check| check.code));
 }
 
