@@ -16,9 +16,8 @@ use crate::files;
 const PLAIN: &str = ".kuma.tar.zst";
 /// Extension of an encrypted one.
 const SEALED: &str = ".kuma.tar.zst.age";
-/// Level 1 compresses 512 MiB of heartbeats to a fifth in about 2 s; higher levels take several times as long for a few
-/// per
-/// cent.
+/// Level 1 compresses 512 MiB of heartbeats to a fifth in about 2 s; higher levels take several times as long for a
+/// few per cent.
 const LEVEL: i32 = 1;
 
 /// Bytes read at a time: enough to unpack and hash in one go.
@@ -60,8 +59,7 @@ pub struct Packed {
 
 impl Packed {
     /// Packs `held` and the files under `extra` (`upload`, `docker-tls`) into the folder `scratch`, and reads the
-    /// archive back
-    /// completely.
+    /// archive back completely.
     ///
     /// # Errors
     /// [`FileError::NoSpace`](crate::error::FileError::NoSpace), [`FileError::Io`](crate::error::FileError::Io);
@@ -173,8 +171,7 @@ impl<W: Write> Write for Sink<W> {
 }
 
 /// Reads the archive `raw`, called `name`, completely and compares it with the manifest beside it. Without a key, an
-/// encrypted
-/// one is compared with its own hash only.
+/// encrypted one is compared with its own hash only.
 pub(super) fn prove(name: &str, raw: Box<dyn Read + Send>, manifest: &Manifest, keys: &Keys) -> Result<Proof> {
     if is_sealed(name) && keys.is_empty() {
         let (hash, size) = hash(name, raw)?;
@@ -222,8 +219,8 @@ pub(super) fn read_manifest(name: &str, raw: Box<dyn Read + Send>, keys: &Keys) 
 }
 
 /// Passes each member of the archive to `each`, which must read it completely. Fails unless it contains exactly the
-/// members of
-/// the manifest with their hashes, and the archive has the hash noted beside it. Returns the manifest inside.
+/// members of the manifest with their hashes, and the archive has the hash noted beside it. Returns the manifest
+/// inside.
 pub(super) fn walk(
     name: &str,
     raw: Box<dyn Read + Send>,

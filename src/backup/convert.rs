@@ -97,8 +97,7 @@ impl Held {
     }
 
     /// The same copy of a SQLite database as a dump for the MariaDB `database` of the same release, with the table
-    /// definitions
-    /// of that database. Also returns the values that became less exact.
+    /// definitions of that database. Also returns the values that became less exact.
     ///
     /// # Errors
     /// [`SnapshotError::UnknownTables`](crate::error::SnapshotError::UnknownTables) where MariaDB cannot store all of
@@ -167,8 +166,7 @@ impl Held {
 }
 
 /// Adds the settings that only a SQLite database has: without `database_version` and `databasePatchedFiles` the server
-/// treats
-/// it as older than 1.0, and crashes while it patches it (seen with 2.5.3).
+/// treats it as older than 1.0, and crashes while it patches it (seen with 2.5.3).
 fn write_own_settings(writer: &mut dyn Writer, recording: &Recording, was: &Recording) -> Result<()> {
     let own = |(key, _): &(&str, &str)| was.settings().all(|(other, _)| other != *key);
     for (key, value) in recording.settings().filter(own) {

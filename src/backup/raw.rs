@@ -66,8 +66,7 @@ pub fn take(file: &SqliteFile, folder: &Path, label: &Label) -> Result<Held> {
 }
 
 /// Replaces a database whose files are kept in `kept` by the database `wanted`. After an interruption, [`put_back`]
-/// rolls it
-/// back.
+/// rolls it back.
 pub fn replace(file: &SqliteFile, kept: &Held, wanted: &Path) -> Result<()> {
     require_raw(kept)?;
     // A WAL of the old database would be applied to the new one.
@@ -98,8 +97,7 @@ fn require_raw(kept: &Held) -> Result<()> {
 }
 
 /// Copies `from` to `place`, as a file that the server can open: with the owner and mode of the existing file, else
-/// with the
-/// folder's owner.
+/// with the folder's owner.
 fn put(place: &Path, from: &Path) -> Result<()> {
     let was_there = place.exists();
     let mut source = fs::File::open(from).map_err(Error::file("read", from))?;

@@ -100,8 +100,8 @@ impl Policy {
     }
 
     /// Why each snapshot is kept; one without a reason is deleted. `times` are those of one group, newest first.
-    /// Calendar units
-    /// are those of `zone`. Times after `now` are in the future: durations count back from the newest that is not.
+    /// Calendar units are those of `zone`. Times after `now` are in the future: durations count back from the newest
+    /// that is not.
     pub fn judge<Z: TimeZone>(&self, times: &[DateTime<Utc>], now: DateTime<Utc>, zone: &Z) -> Vec<Vec<String>> {
         let latest = times.iter().find(|time| **time < now);
         let begin = |span: Span| latest.map_or(DateTime::<Utc>::MIN_UTC, |latest| span.before(*latest, zone));
@@ -183,9 +183,8 @@ impl Span {
         self == Span::default()
     }
 
-    /// Subtracts the duration from `time`, in the calendar of `zone`. A day that a month does not have is carried over:
-    /// a month
-    /// before 31 October is 1 October.
+    /// Subtracts the duration from `time`, in the calendar of `zone`. A day that a month does not have is carried
+    /// over: a month before 31 October is 1 October.
     pub(super) fn before<Z: TimeZone>(self, time: DateTime<Utc>, zone: &Z) -> DateTime<Utc> {
         let earliest = DateTime::<Utc>::MIN_UTC;
         let local = time.with_timezone(zone).naive_local();
@@ -205,8 +204,7 @@ impl Span {
 }
 
 /// The time for the local time `local`. At a clock change it has the offset of the same hour of UTC or, if that leads
-/// to
-/// another offset, that one.
+/// to another offset, that one.
 fn at<Z: TimeZone>(local: NaiveDateTime, zone: &Z) -> DateTime<Utc> {
     let offset =
         |utc: NaiveDateTime| TimeDelta::seconds(i64::from(zone.offset_from_utc_datetime(&utc).fix().local_minus_utc()));
@@ -266,16 +264,14 @@ pub struct Guards<'g> {
     /// Whether the policy applies to the files of unreadable databases too; otherwise all of them are kept.
     pub raw: bool,
     /// Whether an operation on the instance of a snapshot was interrupted: then its newest full snapshot is kept,
-    /// although a
-    /// rollback only needs the staged copy in the data folder.
+    /// although a rollback only needs the staged copy in the data folder.
     pub unfinished: &'g dyn Fn(&Manifest) -> bool,
     /// Whether a snapshot passes its verification; called as rarely as possible.
     pub verifies: &'g mut dyn FnMut(&Manifest) -> bool,
 }
 
 /// Applies the policy to the snapshots of one store, to each instance by itself and to full and configuration-only
-/// snapshots
-/// separately, and returns them in their original order.
+/// snapshots separately, and returns them in their original order.
 pub fn judge<'a, Z: TimeZone>(
     all: &[&'a Manifest],
     policy: &Policy,
@@ -301,8 +297,7 @@ pub fn judge<'a, Z: TimeZone>(
 }
 
 /// Snapshots to which the policy applies together: those of one instance with the same scope, so that a
-/// configuration-only one
-/// never counts as a full one, nor an undo snapshot as a backup.
+/// configuration-only one never counts as a full one, nor an undo snapshot as a backup.
 fn group(manifest: &Manifest) -> (&str, &[String], bool) {
     (&manifest.origin, &manifest.without, manifest.undo)
 }

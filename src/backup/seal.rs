@@ -43,8 +43,7 @@ type Ask = dyn Fn(&str) -> Result<Secret> + Send + Sync;
 
 impl Seal {
     /// The requested encryption: with the passphrase in the first line of a file or, without one, to `recipients` and
-    /// those in
-    /// the files `lists`, one per line; `None` where none was requested.
+    /// those in the files `lists`, one per line; `None` where none was requested.
     ///
     /// # Errors
     /// [`FileError::Io`](crate::error::FileError::Io);

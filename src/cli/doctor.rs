@@ -371,8 +371,7 @@ impl Cures {
     }
 
     /// Files first: a database that cannot be written cannot be fixed either. Foreign keys last: they reject rows with
-    /// broken
-    /// references. Each part is a run of its own, with its own snapshot.
+    /// broken references. Each part is a run of its own, with its own snapshot.
     fn carry_out(
         &self,
         instance: &Instance,

@@ -230,9 +230,8 @@ fn order(luggage: Luggage, verb: &Verb, target: &str, context: &Context<'_>) -> 
     })
 }
 
-/// Copies the snapshots that the verb left in the remote `folder` into the same folder here; each is verified before it
-/// is
-/// listed.
+/// Copies the snapshots that the verb left in the remote `folder` into the same folder here; each is verified before
+/// it is listed.
 fn bring_home(ran: &Ran<'_>, folder: &Path, seat: &mut Seat<'_>) -> Result<()> {
     let store = Store::new(folder);
     let scratch = store.scratch()?;

@@ -321,8 +321,7 @@ impl Watch<'_> {
 }
 
 /// Runs `work` on all `items`, `parallel` at a time, and returns the results in the order of the items; `watch` is
-/// called
-/// meanwhile.
+/// called meanwhile.
 fn side_by_side<T: Send, R: Send>(
     items: Vec<T>,
     parallel: usize,

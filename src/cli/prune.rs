@@ -103,7 +103,9 @@ fn help(bucket: Bucket, within: bool) -> String {
         Bucket::Yearly => "year",
     };
     match (bucket, within) {
-        (Bucket::Last, false) => "Keep the newest N snapshots (`unlimited`: all, as in the other rules)".into(),
+        (Bucket::Last, false) => {
+            "Keep the newest N snapshots; `unlimited` keeps all (every rule with N accepts `unlimited`)".into()
+        }
         (Bucket::Last, true) => "Keep all snapshots within this time before the newest: 2y5m7d3h".into(),
         (_, false) => format!("Keep the newest of each {unit}, for the last N {unit}s that have one"),
         (_, true) => format!("Keep the newest of each {unit} within this time before the newest"),

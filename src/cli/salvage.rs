@@ -120,7 +120,7 @@ pub fn salvaged_text(salvaged: &Salvaged) -> String {
             number(report.left_out),
         ]
     });
-    let mut text = vec![Ui::table(&["table", "found", "doubtful", "lost", "skipped"], rows.collect())];
+    let mut text = vec![Ui::table(&["table", "found", "doubtful", "lost", "left out"], rows.collect())];
     text.push(match salvaged.wal {
         WalUse::None => "no WAL".into(),
         WalUse::Used(frames) => {

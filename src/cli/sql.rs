@@ -120,8 +120,7 @@ fn ask(args: &SqlArgs, statements: &[String], instance: &Instance, context: &mut
 }
 
 /// Fails unless `statement` is a query. The engine refuses writes to the database; this refuses what would write to
-/// other
-/// places, such as files of the server, or checkpoint.
+/// other places, such as files of the server, or checkpoint.
 fn check_question(statement: &str, engine: EngineKind) -> Result<()> {
     const QUESTIONS: [&str; 7] = ["SELECT", "WITH", "VALUES", "EXPLAIN", "SHOW", "DESCRIBE", "DESC"];
     const PRAGMAS: [&str; 16] = [

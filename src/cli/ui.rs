@@ -38,8 +38,7 @@ pub struct Ui {
 
 impl Ui {
     /// From the options. From here on SIGINT, SIGTERM and SIGHUP (a lost terminal) only set a flag, which is checked
-    /// between
-    /// two steps.
+    /// between two steps.
     ///
     /// # Errors
     /// The signal handlers cannot be installed.

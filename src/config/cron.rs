@@ -43,8 +43,7 @@ impl When {
 }
 
 /// Whether it uses syntax that the server reads differently or not at all: croner 8.1 takes `?` for the time of its
-/// start, does
-/// not support `15W`, and reads `5L` as every Friday (in 2.5.3).
+/// start, does not support `15W`, and reads `5L` as every Friday (in 2.5.3).
 fn reads_differently(text: &str) -> bool {
     let mut fields = text.split_whitespace().rev();
     let weekday = fields.next().unwrap_or_default().to_ascii_uppercase();

@@ -78,8 +78,7 @@ impl Docker {
     }
 
     /// Unpacks `tar` (plain or gzip) in the folder `at` of `container`. Files for a volume must be unpacked inside it:
-    /// Podman
-    /// ignores volumes below `at`. `progress` gets the bytes sent and the total; its error ends the transfer.
+    /// Podman ignores volumes below `at`. `progress` gets the bytes sent and the total; its error ends the transfer.
     pub fn put(
         &self,
         container: &Container,

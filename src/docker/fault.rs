@@ -118,7 +118,8 @@ impl Fault {
                 "add your user to the group `docker`, or run kumadb as root"
             }
             (Way::Tcp { host, .. }, _) if crate::error::is_lookup(error) => {
-                return Fault::new(why, format!("check the host name: `getent hosts {host}`"));
+                let why = format!("host name `{host}` not found");
+                return Fault::with_command(why, format!("getent hosts {host}"));
             }
             (Way::Tcp { .. }, _) => {
                 "check that the engine listens on that port; on its host: `ss -ltnp | grep dockerd`"

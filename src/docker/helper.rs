@@ -37,8 +37,8 @@ rm -f $run/mariadb.sock $run/mysqld.pid
 exec \"$@\"";
 
 /// Creates the files of a new MariaDB, as the server does at its first start (read in 2.0.2 and 2.5.3), and continues
-/// with
-/// [`PREPARE`]. Without a network its own name cannot be resolved, which `--force` permits: the accounts are local.
+/// with [`PREPARE`]. Without a network its own name cannot be resolved, which `--force` permits: the accounts are
+/// local.
 const INSTALL: &str = "data=/app/data/mariadb
 mkdir -p $data && chmod 755 $data && { [ \"$(id -u)\" != 0 ] || chown 1000:1000 $data; } || exit
 mariadb-install-db --force --user=node --auth-root-socket-user=node --auth-root-authentication-method=socket \

@@ -121,8 +121,7 @@ impl Docker {
     }
 
     /// The files of the server in `container`, whether it runs or not; `None` where they are not like the official
-    /// ones, or the
-    /// engine does not show them.
+    /// ones, or the engine does not show them.
     pub fn shipped(&self, container: &Container) -> Result<Option<Shipped>> {
         let app = &container.working_dir;
         let Some(archive) = self.download(container, &app.join("db"))? else { return Ok(None) };

@@ -262,9 +262,7 @@ fn client(
 }
 
 /// The response to `ask`. Podman briefly reports `stopped` for a container that has just ended, before `exited`, and
-/// bollard
-/// accepts only Docker's states.
-/// bollard takes only Docker's words.
+/// bollard accepts only Docker's states. bollard takes only Docker's words.
 async fn settled<T, F>(ask: impl Fn() -> F) -> Result<T, bollard::errors::Error>
 where
     F: Future<Output = Result<T, bollard::errors::Error>>,

@@ -20,12 +20,9 @@ const SOON: Duration = Duration::from_millis(100);
 const LATER: Duration = Duration::from_millis(500);
 
 /// Prints the body of `GET $1`, a line break and the status. Every image of the server has node, most have curl too,
-/// which
-/// starts faster: with it, a refused connection is retried $2 times, which is cheaper than as many requests. Proxies in
-/// the
-/// environment are ignored.
-/// which starts faster: with it, a refused connection is tried $2 times, which is cheaper than as many questions. A
-/// proxy in the environment is none of our business.
+/// which starts faster: with it, a refused connection is retried $2 times, which is cheaper than as many requests.
+/// Proxies in the environment are ignored. which starts faster: with it, a refused connection is tried $2 times, which
+/// is cheaper than as many questions. A proxy in the environment is none of our business.
 const ASK: &str = r#"unset http_proxy https_proxy all_proxy HTTP_PROXY HTTPS_PROXY ALL_PROXY
 if command -v curl >/dev/null 2>&1; then
   left=$2
@@ -110,19 +107,17 @@ impl Docker {
         })
     }
 
-    /// Waits until the server that was started at `start` is verified up: the container runs and was not restarted, and
-    /// the
-    /// real server responds, twice in a row over at least 1 s. Returns after how long it first responded, counted from
-    /// this
-    /// call.
+    /// Waits until the server that was started at `start` is verified up: the container runs and was not restarted,
+    /// and the real server responds, twice in a row over at least 1 s. Returns after how long it first responded,
+    /// counted from this call.
     ///
     /// `tick` is called after each check with the elapsed time; an error it returns ends the waiting.
     ///
     /// # Errors
     /// [`DockerError::NotUp`](crate::error::DockerError::NotUp) with the last error lines of the log: at once when the
-    /// container ends, is restarted, or shows the
-    /// set-up page, else after `deadline`. [`DockerError::Migrating`](crate::error::DockerError::Migrating) when it was
-    /// migrating then: it must keep running.
+    /// container ends, is restarted, or shows the set-up page, else after `deadline`.
+    /// [`DockerError::Migrating`](crate::error::DockerError::Migrating) when it was migrating then: it must keep
+    /// running.
     pub fn wait_up(
         &self,
         container: &Container,
@@ -253,11 +248,9 @@ fn origin(container: &Container) -> String {
     format!("{scheme}://{}:{port}", bracketed(host.unwrap_or("127.0.0.1")))
 }
 
-/// Addresses where the server in `container` may respond from outside, the likeliest first, with a description of each:
-/// its
-/// published ports, and its own addresses. `engine` is the host of a remote engine: then the container's own addresses
-/// cannot
-/// be reached.
+/// Addresses where the server in `container` may respond from outside, the likeliest first, with a description of
+/// each: its published ports, and its own addresses. `engine` is the host of a remote engine: then the container's own
+/// addresses cannot be reached.
 pub(super) fn addresses(container: &Container, engine: Option<&str>) -> Vec<(String, &'static str)> {
     let Listens { scheme, port, .. } = listens(container);
     let host = engine.unwrap_or("127.0.0.1");

@@ -73,8 +73,7 @@ impl Surroundings {
     }
 
     /// The selected engine: the option, `DOCKER_HOST`, `DOCKER_CONTEXT`, the current context of the docker CLI, else
-    /// the first
-    /// existing socket of Docker or Podman.
+    /// the first existing socket of Docker or Podman.
     ///
     /// # Errors
     /// [`DockerError::Unreachable`](crate::error::DockerError::Unreachable) for an invalid address, or a context that

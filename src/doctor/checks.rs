@@ -391,7 +391,7 @@ pub const CHECKS: &[Check] = &[
         explanation: "\"database is locked\", \"disk I/O error\", \"database disk image is malformed\": SQLite needs \
                       locks and shared memory, which network file systems do not provide reliably, and Uptime Kuma \
                       does not support them.",
-        cure: "no automatic fix: move the data folder to a local disk, or to MariaDB",
+        cure: "no automatic fix: move the data folder to a local disk, or the database to MariaDB",
         explains: &[],
         find: place::find_network,
     },

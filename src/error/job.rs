@@ -21,6 +21,11 @@ pub enum JobError {
         what: String,
         why: String,
     },
+    /// A command before or after a run.
+    Command {
+        program: String,
+        why: String,
+    },
     NoProgram {
         program: String,
     },
@@ -50,6 +55,8 @@ impl JobError {
             Self::Notification { what, why } => {
                 Report::new(Exit::Failed, format!("cannot send {what}: {why}")).hint("check its URL in the config file")
             }
+            Self::Command { program, why } => Report::new(Exit::Failed, format!("command `{program}` failed: {why}"))
+                .hint("run it by hand to see why; it is set in the config file"),
             Self::NoProgram { program } => Report::new(Exit::Usage, format!("program `{program}` not found"))
                 .hint("install it, or set its full path in the config file"),
             Self::NoMetricsFolder { folder } => {

@@ -169,11 +169,11 @@ impl SnapshotError {
                 missing(format!("no undo snapshot matches `{id}`")).command("kumadb backup list --undo")
             }
             Self::NothingToUndo { instance, stores, elsewhere: None } => {
-                missing(format!("no undo snapshot of `{instance}` found in {}", stores.join(", ")))
+                missing(format!("no change of `{instance}` left to undo; searched stores: {}", stores.join(", ")))
                     .command("kumadb backup list --undo")
             }
             Self::NothingToUndo { instance, stores, elsewhere: Some(store) } => {
-                missing(format!("no undo snapshot of `{instance}` found in {}", stores.join(", ")))
+                missing(format!("no change of `{instance}` left to undo; searched stores: {}", stores.join(", ")))
                     .command(format!("kumadb --store {store} undo"))
                     .hint(format!("the newest undo snapshot was stored in `{store}`"))
             }

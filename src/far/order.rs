@@ -82,8 +82,7 @@ impl Overrides {
 
 impl Order {
     /// A tar, for the root of the container, with the job to run `program`, which is in `place` or was unpacked in
-    /// another
-    /// folder.
+    /// another folder.
     pub(super) fn pack(self, place: &str, program: Vec<String>, arrived: Option<String>) -> Result<File> {
         let failed = |error: serde_json::Error| Error::Remote(RemoteError::WriteJobSpec { why: error.to_string() });
         let mut env = self.env;

@@ -16,8 +16,7 @@ use crate::error::{Error, FileError, OperationError, Result};
 const NOTE: u64 = 256;
 
 /// The exclusive right to work on one instance, owned by one process at a time; the operating system releases it when
-/// the
-/// process ends, so a stale lock never has to be removed by hand.
+/// the process ends, so a stale lock never has to be removed by hand.
 #[derive(Debug)]
 pub struct Lock {
     file: File,
@@ -69,10 +68,8 @@ impl Lock {
 }
 
 /// As root, removes the lock at `path` that an earlier run as root left and that no process uses: the next one is
-/// created for
-/// the owner of the folder. Its owner is not changed, because the file may be any file of root's under that name; a
-/// file that
-/// does not contain the note of a run stays. Returns whether it was removed.
+/// created for the owner of the folder. Its owner is not changed, because the file may be any file of root's under
+/// that name; a file that does not contain the note of a run stays. Returns whether it was removed.
 pub fn remove_left_lock(path: &Path) -> Result<bool> {
     let failed = || Error::file("access", path);
     let folder = owner::open_folder(parent(path)).map_err(failed())?;
@@ -108,9 +105,7 @@ fn is_note(text: &str) -> bool {
 }
 
 /// Opens the lock file, and creates it where it is missing. The folder may belong to the server's user, whose links
-/// root must
-/// not follow.
-/// follow.
+/// root must not follow. follow.
 fn open(folder: &OwnedFd, path: &Path) -> io::Result<File> {
     let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let mode = Mode::from_raw_mode(PRIVATE as _);

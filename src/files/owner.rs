@@ -78,9 +78,8 @@ pub(super) fn make_folder(path: &Path) -> io::Result<()> {
     inherit(&made, &folder, path)
 }
 
-/// Creates kumadb's own folder in a data folder (mode 0700), or uses the existing one. As root, one that an earlier run
-/// left
-/// with root as owner is given to the owner of the data folder.
+/// Creates kumadb's own folder in a data folder (mode 0700), or uses the existing one. As root, one that an earlier
+/// run left with root as owner is given to the owner of the data folder.
 ///
 /// # Errors
 /// [`FileError::WrongUser`](crate::error::FileError::WrongUser) when this user and the owner of the data folder could
@@ -164,8 +163,7 @@ pub fn foreign_entries(path: &Path, owner: u32) -> Vec<std::path::PathBuf> {
 }
 
 /// Fails when a required file in kumadb's own folder `path` belongs to another user than this one, who is not root.
-/// Other files
-/// do not matter: the owner of the folder may remove them.
+/// Other files do not matter: the owner of the folder may remove them.
 ///
 /// # Errors
 /// [`FileError::WrongUser`](crate::error::FileError::WrongUser).

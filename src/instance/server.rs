@@ -230,8 +230,7 @@ impl Server {
     }
 
     /// Waits until it is verified up, see [`Docker::wait_up`]. Returns how long ago it first responded. A container
-    /// that is
-    /// recreated meanwhile is started and waited for instead.
+    /// that is recreated meanwhile is started and waited for instead.
     pub fn wait_up(&self, deadline: Duration) -> Result<Duration> {
         let end = Instant::now() + deadline;
         loop {

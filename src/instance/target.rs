@@ -195,9 +195,8 @@ fn elsewhere(container: &Container, folder: &Path, docker: &Docker) -> Error {
 }
 
 /// Whether `folder` belongs to users that this process cannot act as: those of a rootless engine, which exist only in
-/// its
-/// containers. MariaDB's `node` is always one of them.
-/// containers have. MariaDB's `node` is one of them in any case.
+/// its containers. MariaDB's `node` is always one of them. containers have. MariaDB's `node` is one of them in any
+/// case.
 fn has_other_users(docker: &Docker, folder: &Path, place: &Place) -> Result<bool> {
     let owner = |path: &Path| std::fs::metadata(path).map(|found| found.uid());
     let us = rustix::process::geteuid();

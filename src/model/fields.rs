@@ -432,7 +432,7 @@ pub static FIELDS: [Field; 114] = [
         .since(R2_0)
         .example("2"),
     entry("ip_family", "ipFamily", Choice(&IP_FAMILIES), "only IPv4 or only IPv6").since(R2_0),
-    entry("manual_status", "manual_status", Whole(0, 1), "0 is down, 1 is up, empty is pending")
+    entry("manual_status", "manual_status", Whole(0, 1), "status to report: 0 (down), 1 (up) or empty (pending)")
         .since(R2_0)
         .example("1"),
     entry("oauth_audience", "oauth_audience", Text(255), "audience of the OAuth2 token").since(R2_0).example("api"),

@@ -68,8 +68,7 @@ pub fn run(
 }
 
 /// Fails where the difference that was shown is not what `work` would do any more, as far as that is known while the
-/// server
-/// runs; what it changes until it has stopped is met in the transaction.
+/// server runs; what it changes until it has stopped is met in the transaction.
 fn check_shown(instance: &Instance, work: &Work<'_>) -> Result<()> {
     let Work::Load { shown: Some(shown), .. } = work else { return Ok(()) };
     let read = |reader: &mut dyn Reader| {
@@ -315,9 +314,8 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Brings the server up and waits for a heartbeat, until `end` at most; returns the downtime, and the monitors that
-    /// should
-    /// have heartbeats.
+    /// Brings the server up and waits for a heartbeat, until `end` at most; returns the downtime, and the monitors
+    /// that should have heartbeats.
     fn see_working(
         &mut self,
         server: &Server,
@@ -350,9 +348,8 @@ impl Run<'_> {
         Ok((downtime, beating))
     }
 
-    /// Reads the database of a server that has just come up, or is about to, and may be busy. Retries until `end`, then
-    /// returns
-    /// the last error.
+    /// Reads the database of a server that has just come up, or is about to, and may be busy. Retries until `end`,
+    /// then returns the last error.
     fn read_by<T>(&self, end: Instant, read: impl Fn(&mut dyn Reader) -> Result<T>) -> Result<T> {
         loop {
             match self.instance.connect().and_then(|connect| read(&mut *connect.reader()?)) {

@@ -68,8 +68,7 @@ pub(super) fn lock(instance: &Instance, settings: &Settings) -> Result<Lock> {
 }
 
 /// Ends an earlier write to `instance` that is complete except for its undo snapshot, as every write does before it
-/// begins. Afterwards the
-/// snapshots of all writes can be listed.
+/// begins. Afterwards the snapshots of all writes can be listed.
 ///
 /// # Errors
 /// [`OperationError::Unfinished`](crate::error::OperationError::Unfinished) for what only `recover` can end;

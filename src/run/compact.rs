@@ -15,8 +15,7 @@ use crate::model::state::Fingerprint;
 const SPARE: u64 = 1 << 20;
 
 /// Fails unless there is space for the staged copy and twice for the rewritten database: SQLite writes it into a
-/// temporary file
-/// first, and from there into the WAL; MariaDB writes a table beside the old one.
+/// temporary file first, and from there into the WAL; MariaDB writes a table beside the old one.
 ///
 /// # Errors
 /// [`FileError::NoSpace`](crate::error::FileError::NoSpace). The disk of an external MariaDB cannot be checked.
@@ -34,8 +33,7 @@ pub fn check_room(instance: &Instance, space: &Space) -> Result<()> {
 }
 
 /// Runs `statements` one by one. SQLite puts its temporary files into the folder `scratch`: its default place may have
-/// no
-/// space, and others may be able to read it.
+/// no space, and others may be able to read it.
 ///
 /// SQLite does each as one commit: interrupted, the file is the old one. MariaDB makes a copy of a table and renames
 /// it.

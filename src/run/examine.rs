@@ -38,8 +38,7 @@ pub fn gather(instance: &Instance, now: DateTime<Utc>, depth: Depth) -> Evidence
 }
 
 /// The same for a server in a restart loop whose MariaDB restarts with it: the server is stopped for the examination
-/// and
-/// started again.
+/// and started again.
 ///
 /// # Errors
 /// The server cannot be stopped or started again; the journal stays for `recover` then.

@@ -32,9 +32,8 @@ impl Run<'_> {
     /// Starts the server after the change and waits until it responds, until `end` at most. Returns how long ago it
     /// first did.
     ///
-    /// A server that something else has started during the write is restarted, so that it sees the change: its database
-    /// was
-    /// locked. One of another image may be migrating and is not stopped.
+    /// A server that something else has started during the write is restarted, so that it sees the change: its
+    /// database was locked. One of another image may be migrating and is not stopped.
     pub(super) fn bring_up(&mut self, server: &Server, end: Instant, observer: &mut dyn Observer) -> Result<Duration> {
         self.follow(observer)?;
         let is_early = self.wrote && !self.journal.record.live() && server.is_running()?;

@@ -148,8 +148,7 @@ pub struct Packing {
 }
 
 /// The pending snapshots of `instance` that can be rolled back, oldest first. Anything else is skipped: the folder may
-/// belong to
-/// another user.
+/// belong to another user.
 pub fn list(instance: &Instance) -> Vec<Kept> {
     let mut all = waiting(instance);
     all.retain(|one| one.manifest.undo);
@@ -205,8 +204,7 @@ fn is_stamp(name: &str) -> bool {
 const UNREADABLE: &str = "unreadable";
 
 /// Makes the copy in `from` a pending snapshot and removes all but a few older ones; returns its folder and its
-/// manifest. Where
-/// it cannot be moved it is only renamed, which needs no space and protects it from cleanup.
+/// manifest. Where it cannot be moved it is only renamed, which needs no space and protects it from cleanup.
 ///
 /// # Errors
 /// The copy could not be kept; it is where it was.
@@ -254,8 +252,7 @@ fn thin_beside(instance: &Instance, most: usize, stamp: &str) -> Result<()> {
 }
 
 /// Stores the pending snapshots of `instance` in `store`, as far as it has space. For a run that has the lock.
-/// Unreadable ones
-/// are skipped; where the store fails, the rest stays pending.
+/// Unreadable ones are skipped; where the store fails, the rest stays pending.
 pub(super) fn pack_all(instance: &Instance, store: &Store) -> Packing {
     let mut packing = Packing::default();
     let place = instance.work().join(KEPT);
@@ -292,9 +289,8 @@ pub(super) fn pack_all(instance: &Instance, store: &Store) -> Packing {
     packing
 }
 
-/// The same for a command that only reads `instance`: where another process has the lock, or this user may not write in
-/// the
-/// data folder, they stay pending.
+/// The same for a command that only reads `instance`: where another process has the lock, or this user may not write
+/// in the data folder, they stay pending.
 pub fn offer(instance: &Instance, store: &Store, verb: &str) -> Packing {
     if waiting(instance).is_empty() {
         return Packing::default();

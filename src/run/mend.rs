@@ -17,10 +17,9 @@ use crate::kuma::read::read_last_beat;
 
 /// Makes `changes` with the server stopped, then starts it again and verifies that it is up, if it was running.
 ///
-/// There is no snapshot, because nothing is written into the database, and a database that the server cannot open could
-/// not be
-/// copied. After an interruption, `recover` starts the server; the changes made by then stay, and repeating them is
-/// harmless.
+/// There is no snapshot, because nothing is written into the database, and a database that the server cannot open
+/// could not be copied. After an interruption, `recover` starts the server; the changes made by then stay, and
+/// repeating them is harmless.
 ///
 /// # Errors
 /// [`OperationError::RolledBack`](crate::error::OperationError::RolledBack) when the server does not come up: every

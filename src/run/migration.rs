@@ -13,10 +13,8 @@ use crate::kuma::read::read_migrating;
 const LOOK: Duration = Duration::from_secs(1);
 
 /// Whether a running server is migrating its database. It shows a page while it fills the statistics; during every
-/// other
-/// migration the only sign is a lock in the database. Where no container is known, open connections to the database
-/// indicate a
-/// running server.
+/// other migration the only sign is a lock in the database. Where no container is known, open connections to the
+/// database indicate a running server.
 pub(super) fn is_migrating(instance: &Instance) -> Result<bool> {
     let locked = || instance.connect()?.reader().map(|mut reader| read_migrating(&mut *reader));
     match &instance.container {

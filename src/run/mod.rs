@@ -137,8 +137,7 @@ impl Step {
     }
 
     /// Whether stopping here leaves the database as it was. After the commit that is no longer possible, so Ctrl-C is
-    /// honoured
-    /// only before it.
+    /// honoured only before it.
     pub fn is_before_commit(&self) -> bool {
         matches!(
             self,

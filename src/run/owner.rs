@@ -10,10 +10,8 @@ use crate::files;
 use crate::instance::Instance;
 
 /// As root: gives what an earlier run as root left in the data folder of `instance` to the owner of that folder;
-/// returns that
-/// owner, where something was changed. Only files known to be kumadb's own are changed: the owner of the data folder
-/// may have
-/// put any file of root's there.
+/// returns that owner, where something was changed. Only files known to be kumadb's own are changed: the owner of the
+/// data folder may have put any file of root's there.
 pub fn repair_owner(instance: &Instance) -> Result<Option<String>> {
     let work = instance.work();
     let Some(folder) = instance.folder.as_ref().filter(|_| files::our_uid() == 0 && work.is_dir()) else {

@@ -24,8 +24,7 @@ use crate::schema::{Recognition, Schema};
 use crate::value::Value;
 
 /// Dry run of `plan`: the same transaction with the same checks, then rolled back. A SQLite database is copied for
-/// this,
-/// because not even a transaction that is rolled back may be opened beside a running server.
+/// this, because not even a transaction that is rolled back may be opened beside a running server.
 pub fn rehearse(instance: &Instance, plan: &Plan, settings: &Settings, observer: &mut dyn Observer) -> Result<()> {
     rehearse_work(instance, &Work::Plan(plan), settings, observer).map(drop)
 }
@@ -46,8 +45,7 @@ pub fn rehearse_work(
 }
 
 /// Dry run of statements on a copy; returns whether that was possible: MariaDB has no copy, and makes each statement
-/// durable at
-/// once.
+/// durable at once.
 pub fn rehearse_statements(
     instance: &Instance,
     statements: &[String],

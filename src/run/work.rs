@@ -78,12 +78,10 @@ pub enum Work<'a> {
     /// Statements given by the user, in one transaction.
     Script(&'a Script),
     /// Statements that rewrite the file, or a table of MariaDB, with the same content. Each is atomic by itself, and
-    /// none can
-    /// run in a transaction.
+    /// none can run in a transaction.
     Compact(&'a [String]),
     /// Statements that change how tables are stored but no cell of them, such as a new index or column. They are not
-    /// rolled
-    /// back: MariaDB makes each durable at once, and each is harmless to keep.
+    /// rolled back: MariaDB makes each durable at once, and each is harmless to keep.
     Statements(&'a [String]),
     /// The content of a staged copy or snapshot.
     Load {

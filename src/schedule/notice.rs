@@ -80,8 +80,8 @@ pub fn command(
     alive: &mut dyn FnMut(),
 ) -> Result<()> {
     let Some((program, arguments)) = words.split_first() else { return Ok(()) };
-    let what = format!("the command `{program}`");
-    let wrong = |error: std::io::Error| notice(&what, &io_reason(&error));
+    let failed = |why: String| Error::Job(JobError::Command { program: program.clone(), why });
+    let wrong = |error: std::io::Error| failed(io_reason(&error));
     let mut output: File = tempfile::tempfile().map_err(wrong)?;
     let mut child = Command::new(program)
         .args(arguments)
@@ -98,7 +98,7 @@ pub fn command(
             None if Instant::now() >= end => {
                 child.kill().map_err(wrong)?;
                 child.wait().map_err(wrong)?;
-                return Err(notice(&what, &format!("not finished within {} s", timeout.as_secs())));
+                return Err(failed(format!("not finished within {} s", timeout.as_secs())));
             }
             None => std::thread::sleep(Duration::from_millis(20)),
         }
@@ -111,7 +111,7 @@ pub fn command(
     output.rewind().and_then(|()| output.read_to_end(&mut said)).map_err(wrong)?;
     let said = String::from_utf8_lossy(&said);
     let last = said.lines().rfind(|line| !line.trim().is_empty());
-    Err(notice(&what, &last.map_or_else(|| status.to_string(), |line| format!("{status}: {}", line.trim()))))
+    Err(failed(last.map_or_else(|| status.to_string(), |line| format!("{status}: {}", line.trim()))))
 }
 
 impl Ended {

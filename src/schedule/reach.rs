@@ -10,8 +10,7 @@ use crate::value::Secret;
 const NO_TOKEN: &str = "kumadb-config-check";
 
 /// Sends a push for a monitor that does not exist: no heartbeat is written, and every proxy on the way lets pushes
-/// through. The
-/// token in `address` is not checked.
+/// through. The token in `address` is not checked.
 ///
 /// # Errors
 /// There is no response, or it is not from an Uptime Kuma.

@@ -31,8 +31,7 @@ impl Waiting<'_> {
 }
 
 /// Runs all jobs of `config` when they are due, until `host` ends it. Missed runs are caught up once. A job that
-/// another
-/// schedule works on is skipped.
+/// another schedule works on is skipped.
 ///
 /// # Errors
 /// There is no job, or other schedules work on all of them.

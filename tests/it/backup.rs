@@ -323,9 +323,8 @@ fn a_snapshot_goes_back_only_where_it_fits() {
     let older = Lab::sqlite("2.0.2");
     let refused = older.fails(9, &format!("restore {} --yes", path.display()));
     let message = format!(
-        "error: snapshot `{id}` is of release 2.5.1 to 2.5.3, the database of 2.0.0 to 2.0.2: if the server's image \
-         is of \
-         that release, or newer, add `--other-release`; else run that image first\n"
+        "error: snapshot `{id}` is of release 2.5.1 to 2.5.3, but the database is of release 2.0.0 to 2.0.2\n  hint: if the \
+         server's image is of that release or newer, add `--other-release`; otherwise start that image first\n"
     );
     assert_eq!(refused.err, message);
     // One of another instance is put back, with a word about it, whatever the engine.

@@ -344,7 +344,7 @@ fn interrupted(kind: Kind) {
         lab.is_well();
     }
     // Once the change is made there is no harmless way out: it is finished.
-    for (n, words) in ["committed", "starting", "waiting for the server"].into_iter().enumerate() {
+    for (n, words) in ["committed", "starting container", "waiting for the server"].into_iter().enumerate() {
         let (ended, told) = interrupt(&lab, Signal::INT, words, &[]);
         assert_eq!(ended, Some(0), "at `{words}`:\n{told}");
         assert_eq!(lab.monitors().len(), 3 + n);
@@ -352,7 +352,7 @@ fn interrupted(kind: Kind) {
     }
     // A second signal ends it at once, and leaves the rest to resume.
     let held = lab.folder.path().join(".kumadb/held");
-    let (ended, _) = interrupt(&lab, Signal::KILL, "starting", &[]);
+    let (ended, _) = interrupt(&lab, Signal::KILL, "starting container", &[]);
     assert_eq!(ended, None);
     assert!(lab.is_unfinished() && Held::open(&held).is_ok());
     lab.kumadb(&["recover"]).ended(0).said("stored");

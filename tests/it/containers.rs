@@ -88,7 +88,7 @@ fn every_verb(kind: Kind) {
     assert!(lab.kumadb(&["logs", "--tail", "all"]).ended(0).out.lines().count() >= logs.lines().count());
     assert_eq!(lab.kumadb(&["logs", "--since", "2099-01-01T00:00:00Z"]).ended(0).out, "");
     lab.kumadb(&["logs", "-n", "1"]).ended(2);
-    lab.kumadb(&["restart", "-n"]).ended(0).said("can be restarted; nothing changed");
+    assert!(lab.kumadb(&["restart", "-n"]).ended(0).out.contains("can be restarted; nothing changed"));
     lab.kumadb(&["recover"]).ended(1).said("no interrupted operation");
     let snapshots = lab.kumadb(&["--json", "backup", "list"]).ended(0).json();
     let counts = (snapshots["snapshots"].as_array().unwrap().len(), &snapshots["undo_snapshots"]);
@@ -393,7 +393,7 @@ fn a_snapshot_of_another_release_is_held_against_the_image() {
     become_release(&lab, "2.0.2");
     for args in [&["--yes", "restore", id][..], &["--yes", "restore", id, "--other-release"], &["restore", id, "-n"]] {
         let ran = lab.kumadb(args).ended(9).said("the following files are missing");
-        ran.said("of 2.0.2, without").said("`docker pull louislam/uptime-kuma:2.5.3`");
+        ran.said("of 2.0.2, without").said("docker pull louislam/uptime-kuma:2.5.3");
     }
     assert_eq!(lab.picture(), before);
     let older = Lab::sqlite("2.0.2");

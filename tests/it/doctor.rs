@@ -61,8 +61,7 @@ pub const ONCE_THERE: &str = "INSERT INTO monitor (id, name) VALUES (99, 'gone')
     INSERT INTO user (id, username) VALUES (99, 'gone'); DELETE FROM user WHERE id = 99;";
 
 /// Damages furnished instances with `sql`; then exactly `code` is found, is cured by its name, and there is nothing
-/// left to
-/// find or to do. Returns the instances, and how the cure ended.
+/// left to find or to do. Returns the instances, and how the cure ended.
 pub fn cures(labs: Vec<Lab>, code: &str, sql: &str) -> Vec<(Lab, Ran)> {
     labs.into_iter()
         .map(|lab| {

@@ -170,7 +170,7 @@ fn all() -> Vec<Error> {
     ]; }
     { use JobError::*; add![
         Locked { job: t("nightly"), holder: t("pid 7") }, Instance { instance: t("kuma"), cause: full() },
-        Notification { what: t("the webhook"), why: t("timed out") }, NoProgram { program: t("mail") },
+        Notification { what: t("the webhook"), why: t("timed out") }, Command { program: t("sleep"), why: t("exit status: 1") }, NoProgram { program: t("mail") },
         NoMetricsFolder { folder: p() }, NoIdentity,
     ]; }
     all

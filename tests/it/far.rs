@@ -289,8 +289,7 @@ impl Line {
 }
 
 /// Every write that is cut off at this end, at whatever moment, ends over there by itself; one that is killed over
-/// there is
-/// ended by `resume`.
+/// there is ended by `resume`.
 #[test]
 fn a_write_that_is_cut_off_leaves_the_far_side_old_or_new() {
     let endpoint = dockerd::endpoint();
@@ -392,6 +391,6 @@ fn undo_works_where_the_files_are_also_over_ssh() {
         assert_eq!(lab.monitors(), ["Shop", "Off"]);
         lab.is_well();
         let none = ran(laptop.command(&[&there[..], &["undo"]].concat()).env("PATH", sshd.path()));
-        none.ended(8).said("to undo in");
+        none.ended(8).said("left to undo");
     });
 }

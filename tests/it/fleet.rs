@@ -221,8 +221,8 @@ fn the_config_file_is_checked_for_names_and_reached() {
     let wrong = fleet.run("config check");
     assert_eq!(wrong.exit, 2, "{}", wrong.err);
     for words in [
-        "no `[stores.nera]` (did you mean `near`?)",
-        "no `[policies.shrot]` (did you mean `short`?)",
+        "no section `[stores.nera]` (did you mean `near`?)",
+        "no section `[policies.shrot]` (did you mean `short`?)",
         "unknown key `group` (did you mean `groups`?)",
     ] {
         assert!(wrong.err.contains(words), "{words}: {}", wrong.err);

@@ -128,7 +128,7 @@ fn limits_are_those_of_the_release() {
         "monitor add http --name X --url https://e.com --save-response" =>
             2, "save_response: is available since release 2.1.0; this instance is 2.0.2", "omit `save_response`";
         "monitor add dns --name X --hostname e.com --dns-resolve-server 1.1.1.1,8.8.8.8" =>
-            2, "dns_resolve_server: is `1.1.1.1,8.8.8.8`, but release 2.0.2 accepts only one IP address",
+            2, "dns_resolve_server: invalid value `1.1.1.1,8.8.8.8`; release 2.0.2 accepts only one IP address",
             "--dns-resolve-server 1.1.1.1";
         "monitor add snmp --name X --hostname h --port 161 --snmp-oid 1 --expected-value 1 --snmp-version 3" =>
             2, "snmp_version: `3` is available since release 2.1.0; this instance is 2.0.2", "--snmp-version 1";
@@ -627,7 +627,7 @@ fn databases_that_let_nobody_in() {
     assert_eq!(made.exit, 0, "{}", made.err);
     let again = init(&at("kuma:right", "kuma"));
     assert_eq!(again.exit, 9, "{}", again.err);
-    assert!(again.err.contains("database `kuma` is not empty: it contains"), "{}", again.err);
+    assert!(again.err.contains("database `kuma` is not empty: it already contains"), "{}", again.err);
 
     let mut other = Command::new("mariadb")
         .args(["--no-defaults", "-h127.0.0.1", &format!("-P{port}"), "-ukuma", "-pright", "kuma"])

@@ -103,8 +103,7 @@ fn id(lab: &Docked) -> String {
 }
 
 /// Takes a folder away that the container mounts, before the server is started after the commit; puts it there again
-/// for the
-/// rollback.
+/// for the rollback.
 struct Unmountable<'a>(&'a Path);
 
 impl Observer for Unmountable<'_> {

@@ -106,10 +106,10 @@ fn a_folder_gets_everything_at_the_snapshots_own_release() {
     fails(&lab, 9, "restore latest --to ./new", "kumadb -t ");
     fs::create_dir_all(lab.root.path().join("other/pictures")).unwrap();
     fails(&lab, 9, "restore latest --to ./other", "it contains `pictures`");
-    fails(&lab, 9, "restore latest --to ./new/kuma.db", "it is not a folder");
+    fails(&lab, 9, "restore latest --to ./new/kuma.db", "it is inside the data folder");
     std::os::unix::fs::symlink("/srv", lab.root.path().join("link")).unwrap();
     fails(&lab, 9, "restore latest --to ./link", "the path is a symbolic link to `/srv`");
-    fails(&lab, 9, "restore latest --to ./new/kuma.db/data", "is not a folder");
+    fails(&lab, 9, "restore latest --to ./new/kuma.db/data", "it is inside the data folder");
     fails(&lab, 8, "restore ffff --to ./newer", "no snapshot matches `ffff`");
     fails(&lab, 9, "-H ssh://root@cellar restore latest --to /srv/kuma-new", "docker create --name NAME");
     fails(&lab, 2, "restore latest --to ./newer --engine mariadb", "--to mysql://user@host/database");

@@ -209,7 +209,7 @@ fn leaves_a_wal_of_another_moment_out() {
     fs::copy(folder.path().join("kuma.db-wal"), lab.folder().join("kuma.db-wal")).unwrap();
     drop(connection);
     let ran = fix(&lab, "K004");
-    assert!(ran.out.contains("without a WAL"), "{}{}", ran.out, ran.err);
+    assert!(ran.out.contains("without its WAL"), "{}{}", ran.out, ran.err);
     assert_eq!(rows(&lab), before);
     assert!(!lab.folder().join("kuma.db-wal").exists());
 }

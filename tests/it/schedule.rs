@@ -237,7 +237,7 @@ fn a_clock_that_is_moved_stops_no_job() {
     // The end counts from the second time on.
     clock.end = at("2026-06-11T00:30:00Z");
     watch_on(&lab, &config, &mut clock).unwrap();
-    assert!(clock.told.iter().any(|line| line.contains("WARN the clock was set back")), "{:?}", clock.told);
+    assert!(clock.told.iter().any(|line| line.contains("WARN the system clock was set back")), "{:?}", clock.told);
     assert_eq!(clock.begun(), ["10 01:00 INFO nightly: started"]);
     // Years ahead, once, and back again: the note from the future stops nothing.
     let mut clock = Clock::new("2040-01-01T00:00:00Z", "2040-01-01T02:30:00Z");
@@ -338,20 +338,20 @@ before = \"date\"
     };
     assert_eq!(lines.len(), 17, "{lines:#?}");
     has(2, "unknown key `adress` (did you mean `address`?)");
-    has(5, "say the same thing twice");
+    has(5, "`target` and `target_file` set the same value");
     has(6, "`target` or `target_file` is missing");
     has(7, "no retention rule given");
     has(9, "`seven` is not a number or `unlimited`");
-    has(10, "there is no `keep_for_ever` here");
+    has(10, "unknown key `keep_for_ever`");
     has(12, "is not a valid cron expression");
-    has(13, "`Europe/Berlni` is no time zone");
-    has(14, "there is no `[instances.kumo]`");
+    has(13, "`Europe/Berlni` is not a valid time zone");
+    has(14, "there is no section `[instances.kumo]`");
     has(15, "`stores` is empty");
-    has(16, "there is no `[policies.long]`");
+    has(16, "there is no section `[policies.long]`");
     has(17, "`jitter` must be a duration");
     has(18, "`verify` must be true or false");
-    has(19, "`before` must be a list of texts");
-    has(20, "`a b` is no name");
+    has(19, "`before` must be a list of strings");
+    has(20, "`a b` is not a valid name");
     has(21, "unknown key `store` (did you mean `stores`?)");
     assert!(read_config("kumadb.toml", "[jobs").is_err());
 }

@@ -51,7 +51,7 @@ fn each_event_is_a_line_with_time_level_instance_and_job() {
         "INFO nightly: started".to_owned(),
         format!("INFO kuma/nightly: snapshot {id} created ("),
         "ERROR gone/nightly: ".to_owned(),
-        "WARN nightly: the push failed: ".to_owned(),
+        "WARN nightly: cannot send the push: ".to_owned(),
         "ERROR nightly: failed: 1 snapshot, ".to_owned(),
     ];
     assert_eq!(lines.len(), expected.len(), "{lines:#?}");

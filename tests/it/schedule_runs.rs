@@ -165,8 +165,8 @@ fn who_cannot_be_told_is_a_warning() {
         &format!("push_url = \"http://{free}/api/push/Sesame\"\nafter = [\"sleep\", \"30\"]\nhook_timeout = \"1s\"\n"),
     );
     let ran = lab.fails(3, &format!("backup schedule --once job --config {}", config.display()));
-    assert!(ran.err.contains("the push failed") && !ran.err.contains("Sesame"), "{}", ran.err);
-    assert!(ran.err.contains("the command `sleep` failed: not finished within 1 s"), "{}", ran.err);
+    assert!(ran.err.contains("cannot send the push") && !ran.err.contains("Sesame"), "{}", ran.err);
+    assert!(ran.err.contains("command `sleep` failed: not finished within 1 s"), "{}", ran.err);
     assert_eq!(ids(&lab).len(), 1);
     let (kuma, _) = listen("404 Not Found", "{\"ok\":false,\"msg\":\"Monitor not found or not active.\"}");
     let config = configure(&lab, "0 3 * * *", &format!("push_url = \"{kuma}/api/push/Wrong\"\n"));
@@ -244,7 +244,7 @@ fn a_service_tells_systemd_and_ends_cleanly_when_it_is_asked_to() {
     let mut service = start(&lab, &config, Some(&socket));
     let patience = Duration::from_secs(20);
     let ready = told.recv_timeout(patience).unwrap();
-    assert!(ready.contains("READY=1") && ready.contains("STATUS=next: `job` at"), "{ready}");
+    assert!(ready.contains("READY=1") && ready.contains("STATUS=next run: `job` at"), "{ready}");
     wait_until(20, "three snapshots", || archives(&lab) >= 3);
     // A second one finds all jobs taken.
     let mut second = start(&lab, &config, None);
@@ -346,8 +346,8 @@ fn a_config_that_names_what_is_not_there_is_told_of_it() {
         "[stores.far] ",
         "[stores.near] ",
         "[instances.other] `garbage` is not a valid age recipient",
-        "[jobs.job] a drill has to open encrypted snapshots: `identity_file` is missing",
-        "[jobs.job] no file `/nowhere/url`",
+        "[jobs.job] the restore test must decrypt snapshots, but no `identity_file` is set",
+        "[jobs.job] cannot read `/nowhere/url`: no such file or directory",
         "[jobs.job] cannot send the webhook: invalid URL",
         "[jobs.job] program `no-such-program` not found",
         "[jobs.job] the folder `/nowhere` for the metrics does not exist",

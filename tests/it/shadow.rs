@@ -180,7 +180,7 @@ fn without_the_right_to_make_databases_rows_are_put_back_and_tables_refused() {
     // Somebody's trigger would be lost without a word.
     lab.sql("CREATE TRIGGER theirs BEFORE INSERT ON tag FOR EACH ROW SET NEW.color = '#111'");
     let refused = lab.fails(9, &format!("restore {first} --other-release --yes"));
-    assert!(refused.err.contains("the trigger `theirs` is in the way"), "{}", refused.err);
+    assert!(refused.err.contains("the trigger `theirs` prevents the exchange of tables"), "{}", refused.err);
     lab.sql("DROP TRIGGER theirs");
     lab.sql("CREATE DATABASE kuma_kumadb_old; CREATE TABLE kuma_kumadb_old.tag (id int)");
     let refused = lab.fails(9, &format!("restore {first} --other-release --yes"));

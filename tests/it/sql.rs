@@ -70,7 +70,7 @@ fn refuses_to_write_where_only_questions_are_asked() {
         assert_eq!(lab.rows(), before);
         let wrong = lab.fails(1, "sql 'SELECT * FROM nothing'");
         assert!(wrong.err.contains("nothing"), "{}", wrong.err);
-        assert!(lab.fails(2, "sql ' -- only this'").err.contains("no statement"));
+        assert!(lab.fails(2, "sql ' -- only this'").err.contains("no SQL statement given"));
     }
 }
 

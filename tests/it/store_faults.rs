@@ -42,28 +42,32 @@ fn no_address_and_no_key_ends_in_a_panic() {
     let account = ("AZURE_STORAGE_ACCOUNT_NAME", "account");
     let endpoint = |value: &'static str| vec![key, secret, ("AWS_ENDPOINT_URL", value)];
     let cases: Vec<Case> = vec![
-        ("s3://b/p", endpoint("minio:9000"), "`AWS_ENDPOINT_URL` is `minio:9000`: `http://` or `https://` is missing"),
-        ("s3://b/p", endpoint("localhost"), "write `http://localhost`"),
-        ("s3://b/p", endpoint("http://"), "`AWS_ENDPOINT_URL` is `http://`: empty host"),
-        ("s3://b/p", endpoint("http://a b"), "`AWS_ENDPOINT_URL` is `http://a b`"),
-        ("s3://b/p", endpoint("http://[::1"), "`AWS_ENDPOINT_URL` is `http://[::1`"),
+        ("s3://b/p", endpoint("minio:9000"), "`AWS_ENDPOINT_URL`: `minio:9000`: `http://` or `https://` is missing"),
+        ("s3://b/p", endpoint("localhost"), "use `http://localhost`"),
+        ("s3://b/p", endpoint("http://"), "`AWS_ENDPOINT_URL`: `http://`: empty host"),
+        ("s3://b/p", endpoint("http://a b"), "`AWS_ENDPOINT_URL`: `http://a b`"),
+        ("s3://b/p", endpoint("http://[::1"), "`AWS_ENDPOINT_URL`: `http://[::1`"),
         ("s3://b/p", endpoint("http://h:99999"), "invalid port number"),
         ("s3://b/p", endpoint("ftp://h"), "it must begin with `http://` or `https://`"),
         ("s3://b/p", endpoint("http://h?x=y"), "remove the part that begins with `?`"),
         ("s3://b/p", endpoint("http://user:hidden-word@h"), "remove user and password from it"),
-        ("s3://b/p", vec![("AWS_ACCESS_KEY_ID", "a\nb"), secret], "`AWS_ACCESS_KEY_ID` has a line break"),
-        ("s3://b/p", vec![key, secret, ("AWS_SESSION_TOKEN", "\u{e4}")], "`AWS_SESSION_TOKEN` has a character"),
-        ("s3://b/p", vec![key, secret, ("AWS_PROXY_URL", "x:1")], "`AWS_PROXY_URL` is `x:1`"),
+        ("s3://b/p", vec![("AWS_ACCESS_KEY_ID", "a\nb"), secret], "`AWS_ACCESS_KEY_ID`: it contains a line break"),
+        (
+            "s3://b/p",
+            vec![key, secret, ("AWS_SESSION_TOKEN", "\u{e4}")],
+            "`AWS_SESSION_TOKEN`: it contains a non-ASCII character",
+        ),
+        ("s3://b/p", vec![key, secret, ("AWS_PROXY_URL", "x:1")], "`AWS_PROXY_URL`: `x:1`"),
         ("s3://b/p", vec![key], "`AWS_SECRET_ACCESS_KEY` is not set: `AWS_ACCESS_KEY_ID` is set, and requires it"),
         ("s3://minio:9000/b/p", vec![key, secret], "set AWS_ENDPOINT_URL=http://minio:9000, and write `s3://b/p`"),
         ("s3:b/p", vec![key, secret], "write `s3://b/p`"),
         ("s3://B \u{e4}/p", vec![key, secret], "is not allowed in the name of a bucket"),
         ("az://c/p", vec![account, ("AZURE_STORAGE_ACCOUNT_KEY", "not base64!")], "is not valid base64"),
-        ("az://c/p", vec![("AZURE_STORAGE_ACCOUNT_KEY", "YQ==")], "set `AZURE_STORAGE_ACCOUNT_NAME`"),
-        ("az://c/p", vec![account, ("AZURE_ENDPOINT", "h:1")], "`AZURE_ENDPOINT` is `h:1`"),
-        ("gs://b/p", vec![("GOOGLE_BASE_URL", "h:1"), ("GOOGLE_BEARER_TOKEN", "t")], "`GOOGLE_BASE_URL` is `h:1`"),
+        ("az://c/p", vec![("AZURE_STORAGE_ACCOUNT_KEY", "YQ==")], "`AZURE_STORAGE_ACCOUNT_NAME` is not set"),
+        ("az://c/p", vec![account, ("AZURE_ENDPOINT", "h:1")], "`AZURE_ENDPOINT`: `h:1`"),
+        ("gs://b/p", vec![("GOOGLE_BASE_URL", "h:1"), ("GOOGLE_BEARER_TOKEN", "t")], "`GOOGLE_BASE_URL`: `h:1`"),
         ("gs://b/p", vec![("GOOGLE_APPLICATION_CREDENTIALS", "/no/file")], "`GOOGLE_APPLICATION_CREDENTIALS`"),
-        ("gs://b/p", vec![("GOOGLE_SERVICE_ACCOUNT_KEY", "{x")], "`GOOGLE_SERVICE_ACCOUNT_KEY` is not"),
+        ("gs://b/p", vec![("GOOGLE_SERVICE_ACCOUNT_KEY", "{x")], "`GOOGLE_SERVICE_ACCOUNT_KEY`: it is not a JSON key"),
         ("webdav://h:99999/p", vec![], "invalid port number"),
         ("webdav://h/p?x=y", vec![], "a URL cannot contain '?'"),
     ];
@@ -111,7 +115,7 @@ fn what_the_config_file_says_of_stores_is_checked_when_it_is_read() {
     assert!(ran.exit == 2 && ran.err.contains("kumadb.toml:2:"), "{}", ran.err);
     assert!(ran.err.contains("`s4` is not a supported scheme (s3, az, gs, webdav, webdavs)"), "{}", ran.err);
     for (credentials, said) in [
-        ("AWS_ENDPOINT_URL=minio:9000", "[stores.one] `AWS_ENDPOINT_URL` is `minio:9000`"),
+        ("AWS_ENDPOINT_URL=minio:9000", "[stores.one] invalid value of `AWS_ENDPOINT_URL`: `minio:9000`"),
         (
             "# key\n\nAWS_ACCES_KEY_ID=x",
             "one.env`, line 3: no store uses `AWS_ACCES_KEY_ID` (did you mean `AWS_ACCESS_KEY_ID`?)",
@@ -286,7 +290,7 @@ fn silence_is_given_up_and_a_slow_line_is_not() {
     let began = Instant::now();
     let error = open_at(&silent).list().unwrap_err();
     assert!(error.to_string().contains("no response within 1 s"), "{error}");
-    assert!(error.hint().unwrap().contains("does not answer"), "{error:?}");
+    assert!(error.hint().unwrap().contains("does not respond"), "{error:?}");
     assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
     drop(kept);
     // One whose answer takes longer in all, but comes piece by piece.

@@ -88,7 +88,7 @@ fn what_mariadb_cannot_hold_is_refused_and_named() {
     assert_eq!(mariadb.content(), before);
     let older = Lab::sqlite("2.0.2");
     let refused = mariadb.fails(9, &format!("restore {} --yes --other-release", snapshot(&older)));
-    assert!(refused.err.contains("but the database of"), "{}", refused.err);
+    assert!(refused.err.contains("but the database is of release"), "{}", refused.err);
 }
 
 #[test]

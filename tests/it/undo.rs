@@ -621,10 +621,7 @@ fn undo_after_undo_reaches_the_first_state() {
         }
         assert_eq!(configuration(&lab), first, "{}", lab.engine());
         let none = lab.fails(8, &format!("undo --yes {bounded}"));
-        assert!(
-            none.err.contains("no undo snapshot of `") && none.err.contains(&lab.store().display().to_string()),
-            "{none:?}"
-        );
+        assert!(none.err.contains("left to undo") && none.err.contains(&lab.store().display().to_string()), "{none:?}");
         let listed = lab.json("backup list --undo")["snapshots"].as_array().unwrap().len();
         assert!(listed <= 7, "{listed}");
         // Forward again, and back.
@@ -731,7 +728,7 @@ fn undo_names_the_store_that_it_does_not_search() {
         let other = lab.root.path().join("other");
         let none = lab.fails(8, &format!("--store {} undo --yes", other.display()));
         let store = lab.store().display().to_string();
-        assert!(none.err.contains(&format!("to undo in `{}`", other.display())), "{}", none.err);
+        assert!(none.err.contains(&format!("left to undo; searched stores: `{}`", other.display())), "{}", none.err);
         assert!(none.err.contains(&format!("kumadb --store {store} undo")), "{}", none.err);
         // An older change in this store is not undone without a word.
         lab.ok(&format!("--store {} monitor add group --name B", other.display()));

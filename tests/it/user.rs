@@ -48,12 +48,12 @@ fn users_are_added_and_their_passwords_judged_as_the_server_does() {
         lab.ok(&format!("user add second --password-file {}", file.display()));
         assert!(fits(&lab, "second", NEW));
         for (line, password, said) in [
-            ("user add second", NEW, "`second` is taken"),
+            ("user add second", NEW, "`second` already exists"),
             ("user add ' blank'", NEW, "starts or ends with a space"),
             ("user add third", "weak", "the server requires 6 or more"),
-            ("user password", NEW, "there are 2: say which"),
+            ("user password", NEW, "there are 2; specify one of them"),
             ("user password admn", NEW, "did you mean `admin`?"),
-            ("user rename second admin", "", "`admin` is taken"),
+            ("user rename second admin", "", "`admin` already exists"),
         ] {
             let ran = with_password(&lab, line, password);
             assert!(ran.exit == 2 && ran.err.contains(said), "{line}: {}", ran.err);

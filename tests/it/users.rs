@@ -156,13 +156,13 @@ fn what_one_of_them_began_the_other_finishes() {
         let Some(lab) = owned(kind) else { return };
         let mut expected = vec!["Shop", "Off"];
         for (first, second) in [(User::Root, User::Owner), (User::Owner, User::Root)] {
-            cut_off(&lab, first, "begin");
+            cut_off(&lab, first, "starting transaction");
             is_the_owners(&lab);
             add(&lab, second, "No").ended(6).said("kumadb recover");
             run(&lab, second, &["recover"]).ended(0);
             assert_eq!(lab.monitors(), expected, "{first:?} began, {second:?} rolls back");
             lab.is_well();
-            cut_off(&lab, first, "starting");
+            cut_off(&lab, first, "starting container");
             is_the_owners(&lab);
             run(&lab, second, &["recover"]).ended(0);
             expected.push("New");
@@ -177,7 +177,7 @@ fn what_one_of_them_began_the_other_finishes() {
 fn what_root_left_as_its_own_is_given_to_the_owner_of_the_data_folder() {
     let Some(lab) = owned(Kind::Sqlite) else { return };
     let work = lab.folder.path().join(".kumadb");
-    cut_off(&lab, User::Root, "starting");
+    cut_off(&lab, User::Root, "starting container");
     let chown = |path: &Path| std::os::unix::fs::chown(path, Some(0), Some(0)).unwrap();
     for name in ["", "lock", "journal.json", "held", "held/kuma.db", "held/manifest.json", "held/db-config.json"] {
         if work.join(name).exists() {

@@ -33,14 +33,13 @@ pub fn check_address(address: &str) -> Result<(), String> {
         None => match address.split_once(':') {
             _ if address.is_empty() => Err("the store URL is empty".into()),
             Some((scheme @ ("s3" | "az" | "gs" | "webdav" | "webdavs"), rest)) => Err(format!(
-                "`{address}` is not a valid store URL: write `{scheme}://{}`, or `./{address}` for a folder of that \
-                 name",
+                "`{address}`: write `{scheme}://{}`, or `./{address}` for a folder of that name",
                 rest.trim_start_matches('/')
             )),
             _ => Ok(()),
         },
         Some((scheme @ ("http" | "https"), rest)) => Err(format!(
-            "`{address}` is not a valid store URL: for WebDAV write `{}://{rest}`; for S3 set AWS_ENDPOINT_URL to the \
+            "`{address}`: for WebDAV write `{}://{rest}`; for S3 set AWS_ENDPOINT_URL to the \
              server's URL, and write `s3://BUCKET/PREFIX`",
             scheme.replacen("http", "webdav", 1)
         )),
@@ -50,7 +49,7 @@ pub fn check_address(address: &str) -> Result<(), String> {
 
 /// Splits an address with a scheme. `http` and `https` are for an archive on any web server.
 pub(super) fn parse(address: &str) -> Result<Address<'_>, String> {
-    let wrong = |why: String| format!("`{address}` is not a valid store URL: {why}");
+    let wrong = |why: String| format!("`{address}`: {why}");
     let (scheme, rest) = address.split_once("://").unwrap_or_default();
     let (host, prefix) = rest.split_once('/').unwrap_or((rest, ""));
     if !["s3", "az", "gs", "webdav", "webdavs", "http", "https"].contains(&scheme) {
@@ -191,7 +190,7 @@ fn is_url(name: &str) -> bool {
 /// Fails unless `value` is the address of a server.
 fn check_url(name: &str, value: &str) -> Result<()> {
     // A value that may contain a password is not repeated.
-    let shown = if value.contains('@') { "a URL with `@`" } else { value };
+    let shown = if value.contains('@') { "a URL with @" } else { value };
     let wrong = |why: String| {
         Err(Error::Input(InputError::Variable { name: name.to_owned(), why: format!("`{shown}`: {why}") }))
     };

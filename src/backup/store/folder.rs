@@ -67,8 +67,7 @@ impl Objects for Folder {
     }
 
     /// A file that is already in this folder, in its scratch folder, is only renamed; any other is copied there first,
-    /// and read
-    /// back.
+    /// and read back.
     fn put(&self, name: &str, from: &Path, progress: &mut dyn Progress) -> Result<()> {
         let place = self.place(name);
         files::make_folder(place.parent().unwrap_or(&self.path))?;

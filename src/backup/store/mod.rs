@@ -159,8 +159,7 @@ impl Store {
     }
 
     /// A private folder for unfinished snapshots: beside the snapshots, so that an archive need only be renamed, or
-    /// among the
-    /// temporary files for a remote store. What interrupted runs left there is removed.
+    /// among the temporary files for a remote store. What interrupted runs left there is removed.
     pub fn scratch(&self) -> Result<Scratch> {
         Stores::from(vec![self.clone()]).scratch()
     }
@@ -173,9 +172,8 @@ impl Store {
         self.put(&mut packed, &scratch, true, &mut |_, _| {})
     }
 
-    /// Puts an archive from `scratch` into the store; it is listed only when it is complete. With `read_back` an upload
-    /// is read
-    /// and hashed again, otherwise only its size is compared. A folder is always read back.
+    /// Puts an archive from `scratch` into the store; it is listed only when it is complete. With `read_back` an
+    /// upload is read and hashed again, otherwise only its size is compared. A folder is always read back.
     pub fn put(
         &self,
         packed: &mut Packed,
@@ -258,8 +256,7 @@ impl Store {
     }
 
     /// Moves the archive at `file` and its manifest, both in `scratch`, into this store as `name`, after it is
-    /// completely
-    /// verified.
+    /// completely verified.
     pub fn adopt(&self, name: &Path, file: &Path, scratch: &Scratch) -> Result<Snapshot> {
         let found = Store::read(file)?;
         found.verify()?;
@@ -417,8 +414,7 @@ impl Snapshot {
     }
 
     /// Reads the whole archive and compares every hash with the manifest. Of an encrypted one without a key, only the
-    /// archive's
-    /// own hash.
+    /// archive's own hash.
     pub fn verify(&self) -> Result<Proof> {
         archive::prove(&self.location(), self.store.objects.open(&self.name)?, &self.manifest, &self.store.keys)
     }

@@ -19,8 +19,7 @@ const LOCK: &str = "lock";
 const NOTES: &str = "putting.json";
 
 /// A private folder; it is removed when dropped. While it is in use it is locked, so that the next run can distinguish
-/// it from
-/// one that an interrupted run left.
+/// it from one that an interrupted run left.
 #[derive(Debug)]
 pub struct Scratch {
     folder: TempDir,
@@ -73,10 +72,8 @@ impl Scratch {
 }
 
 /// Removes what interrupted runs left in the folder `root`: `undo` gets their uploads, and returns whether nothing is
-/// left of
-/// them. What cannot be removed now, because that store is not known to this run, stays noted for another one. Returns
-/// the
-/// removed folders.
+/// left of them. What cannot be removed now, because that store is not known to this run, stays noted for another one.
+/// Returns the removed folders.
 pub(super) fn clear(root: &Path, undo: &mut dyn FnMut(&Note) -> bool) -> Result<Vec<PathBuf>> {
     let mut gone = Vec::new();
     for folder in files::entries(root)?.into_iter().filter(|path| is_scratch(path)) {

@@ -62,8 +62,7 @@ impl Stores {
     }
 
     /// A private folder in the local store for unfinished snapshots. What interrupted runs left is removed first, in
-    /// every
-    /// known store.
+    /// every known store.
     pub fn scratch(&self) -> Result<Scratch> {
         self.clear()?;
         match self.local.folder() {
@@ -73,8 +72,7 @@ impl Stores {
     }
 
     /// The same with `needed` bytes free, to unpack a snapshot: in the local store, else among the temporary files,
-    /// else in the
-    /// folder `last`.
+    /// else in the folder `last`.
     ///
     /// # Errors
     /// [`FileError::NoSpace`](crate::error::FileError::NoSpace) where none of them has enough.
@@ -116,9 +114,8 @@ impl Stores {
         Ok(gone)
     }
 
-    /// The content of all of them, oldest first, the copies of one snapshot side by side. A store that does not respond
-    /// is
-    /// among the unusable ones.
+    /// The content of all of them, oldest first, the copies of one snapshot side by side. A store that does not
+    /// respond is among the unusable ones.
     ///
     /// # Errors
     /// The only store does not respond.
@@ -144,16 +141,14 @@ impl Stores {
     }
 
     /// The copies of the snapshot selected by `wanted`, in the order of the stores, at least one: an archive's path or
-    /// address,
-    /// an id or an id prefix, or `latest`: the newest backup of the instance at `origin`, or without one its newest
-    /// full undo
-    /// snapshot; the last two also after the address of another store. `warn` is called for what could not be read.
+    /// address, an id or an id prefix, or `latest`: the newest backup of the instance at `origin`, or without one its
+    /// newest full undo snapshot; the last two also after the address of another store. `warn` is called for what
+    /// could not be read.
     ///
     /// # Errors
     /// [`SnapshotError::NotFound`](crate::error::SnapshotError::NotFound);
     /// [`InputError::Ambiguous`](crate::error::InputError::Ambiguous) for the beginning of several ids; the error of a
-    /// store that does not respond,
-    /// where no other has the snapshot.
+    /// store that does not respond, where no other has the snapshot.
     pub fn find(&self, wanted: &str, origin: &str, warn: &mut dyn FnMut(&Error)) -> Result<Vec<Snapshot>> {
         let path = Path::new(wanted);
         if path.is_file() {
@@ -217,8 +212,7 @@ impl Stores {
     }
 
     /// The copies of the last snapshot of the instance `of`, by name or location; of the only instance, where `of` is
-    /// not
-    /// given. With `before`, of those created before.
+    /// not given. With `before`, of those created before.
     ///
     /// # Errors
     /// [`SnapshotError::NotFound`](crate::error::SnapshotError::NotFound);
@@ -284,9 +278,8 @@ impl Stores {
     }
 }
 
-/// Fails where the newest of `snapshots` might be of another instance than the one that is meant: they have one name
-/// and were
-/// taken at several places.
+/// Fails where the newest of `snapshots` might be of a different instance: they have the same name and were taken in several
+/// locations.
 fn check_origins(snapshots: &[Snapshot]) -> Result<()> {
     let is_backup = snapshots.iter().any(|one| !one.manifest.undo);
     let counts = snapshots.iter().filter(|one| one.manifest.undo != is_backup).map(|one| &one.manifest);
@@ -300,9 +293,8 @@ fn check_origins(snapshots: &[Snapshot]) -> Result<()> {
     }))
 }
 
-/// What is in each of `stores`, in their order. They are read at the same time, so one that does not answer delays none
-/// of the
-/// others.
+/// What is in each of `stores`, in their order. They are read at the same time, so one that does not answer delays
+/// none of the others.
 pub fn list_all(stores: &[&Store]) -> Vec<Result<Listing>> {
     if let [only] = stores {
         return vec![only.list()];

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use clap::{ArgMatches, Command, FromArgMatches};
 use serde_json::json;
 
-use super::fields::{self, placeholder, sentence};
+use super::fields::{self, described, placeholder, sentence};
 use crate::cli::Context;
 use crate::cli::write::{Wish, WriteArgs, carry_out, input, read_state};
 use crate::error::{Error, Exit, InputError, Problem, Result, TargetError};
@@ -163,10 +163,10 @@ pub fn examples(name: &str) -> Vec<(String, String)> {
 
 /// The help of an option: its description, the allowed values, and the default.
 fn help(option: &Opt) -> String {
-    let mut text = sentence(option.field.help);
-    if option.default.is_none() && !option.field.example.is_empty() {
-        text.push_str(&format!(", such as {}", option.field.example));
-    }
+    let mut text = match option.default {
+        None => described(option.field),
+        Some(_) => sentence(option.field.help),
+    };
     if !option.choices.is_empty() {
         text.push_str(&format!(": {}", option.choices.join(", ")));
     }

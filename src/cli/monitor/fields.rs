@@ -67,14 +67,23 @@ fn all() -> Vec<&'static Field> {
     all
 }
 
+/// The description of a field with its example, which is put before the first semicolon; without the example where the
+/// description contains it already.
+pub(super) fn described(field: &Field) -> String {
+    let help = sentence(field.help);
+    if field.example.is_empty() || help.contains(field.example) {
+        return help;
+    }
+    match help.split_once(';') {
+        Some((first, rest)) => format!("{first}, such as {};{rest}", field.example),
+        None => format!("{help}, such as {}", field.example),
+    }
+}
+
 impl Args for FieldArgs {
     fn augment_args(command: Command) -> Command {
         let command = all().into_iter().fold(command.next_help_heading("Fields"), |command, field| {
-            let mut help = sentence(field.help);
-            if !field.example.is_empty() {
-                help.push_str(&format!(", such as {}", field.example));
-            }
-            command.arg(option(field).help(help).hide_short_help(true))
+            command.arg(option(field).help(described(field)).hide_short_help(true))
         });
         command.next_help_heading(None::<&str>)
     }

@@ -104,8 +104,7 @@ pub fn folder_at(text: &str) -> Result<PathBuf> {
 }
 
 /// Fails when the new data folder `folder` and a store would be inside one another, or when it is inside the data
-/// folder of an
-/// instance: what one of them removes or gives away would be part of the other.
+/// folder of an instance: what one of them removes or gives away would be part of the other.
 pub fn check_nesting(folder: &Path, stores: &Stores) -> Result<()> {
     let refused = |why: String| {
         let hint = Hint::advice("use a separate folder");

@@ -289,9 +289,8 @@ pub fn extra_files(manifest: &Manifest) -> Vec<String> {
     names.filter(|name| mode_of(name).is_some()).collect()
 }
 
-/// The modes of a file called `name` and of its folder, where it is one of those beside the database. Keys are readable
-/// by
-/// their owner only.
+/// The modes of a file called `name` and of its folder, where it is one of those beside the database. Keys are
+/// readable by their owner only.
 fn mode_of(name: &str) -> Option<(u32, u32)> {
     match name.split_once('/')?.0 {
         "upload" | "screenshots" => Some((0o644, 0o755)),

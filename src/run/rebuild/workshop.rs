@@ -39,8 +39,7 @@ pub fn read_note(folder: &Path) -> Result<Option<Note>> {
 }
 
 /// An open build folder. Dropped before anything was moved out of it, it is removed, and so is the data folder if it
-/// was
-/// created.
+/// was created.
 pub struct Workshop {
     folder: Pinned,
     /// Its path.
@@ -57,8 +56,7 @@ pub struct Workshop {
 
 impl Workshop {
     /// Opens one for `snapshot` in `folder`, which is created if it is missing. The remains of an earlier run are
-    /// removed,
-    /// unless they were ready; `end_left` ends the MariaDB that may still run on them.
+    /// removed, unless they were ready; `end_left` ends the MariaDB that may still run on them.
     ///
     /// # Errors
     /// [`OperationError::Locked`](crate::error::OperationError::Locked) when another run uses it.
