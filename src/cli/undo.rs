@@ -142,9 +142,8 @@ fn list(stores: &Stores, instance: &Instance, context: &mut Context<'_>) -> Resu
     Ok(all)
 }
 
-/// Where the newest undo snapshot is by the note in the data folder, when that is none of the stores and it was not
-/// found.
-/// Only a message says so: the note may be anybody's.
+/// The location of the newest undo snapshot according to the note in the data folder, if that is none of the stores and
+/// the snapshot was not found. It is used for a message only, because the note may be of any origin.
 fn unsearched(stores: &Stores, all: &[&Manifest], instance: &Instance) -> Result<Option<LastUndo>> {
     let Some(last) = run::read_last_undo(instance) else { return Ok(None) };
     if all.iter().any(|one| one.id == last.snapshot) {

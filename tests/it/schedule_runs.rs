@@ -175,7 +175,7 @@ fn who_cannot_be_told_is_a_warning() {
     let refused = lab.fails(2, &format!("backup schedule --once other --config {}", config.display()));
     assert!(refused.err.contains("unknown job `other`"), "{}", refused.err);
     let missing = lab.fails(2, "backup schedule --config /no/such.toml");
-    assert!(missing.err.contains("there is no config file `/no/such.toml`"), "{}", missing.err);
+    assert!(missing.err.contains("no config file found: looked for `/no/such.toml`"), "{}", missing.err);
     let checked = lab.ok(&format!("config check --config {}", config.display()));
     assert!(checked.starts_with("no problems found: 1 store, 1 instance, 1 job"), "{checked}");
 }

@@ -81,7 +81,7 @@ fn no_address_and_no_key_ends_in_a_panic() {
     let mut command = lab.bare();
     command.env("AWS_REGION", std::ffi::OsString::from_vec(vec![0xff])).env("KUMADB_STORE", "s3://b/p");
     let ran = Ran::of(command.args(["backup", "list"]));
-    assert!(ran.exit == 2 && ran.err.contains("`AWS_REGION` is not UTF-8"), "{}", ran.err);
+    assert!(ran.exit == 2 && ran.err.contains("`AWS_REGION` is not valid UTF-8"), "{}", ran.err);
 }
 
 /// Writes a config file with the stores `stores` and the lab as an instance with a job.
@@ -120,7 +120,7 @@ fn what_the_config_file_says_of_stores_is_checked_when_it_is_read() {
             "# key\n\nAWS_ACCES_KEY_ID=x",
             "one.env`, line 3: no store uses `AWS_ACCES_KEY_ID` (did you mean `AWS_ACCESS_KEY_ID`?)",
         ),
-        ("AWS_REGION", "one.env`, line 1: write NAME=VALUE"),
+        ("AWS_REGION", "one.env`, line 1: use NAME=VALUE"),
     ] {
         let ran = check("s3://bucket/p", credentials);
         assert!(ran.exit == 2 && ran.out.contains(said), "{said}: {}{}", ran.out, ran.err);

@@ -156,7 +156,7 @@ fn what_one_of_them_began_the_other_finishes() {
         let Some(lab) = owned(kind) else { return };
         let mut expected = vec!["Shop", "Off"];
         for (first, second) in [(User::Root, User::Owner), (User::Owner, User::Root)] {
-            cut_off(&lab, first, "starting transaction");
+            cut_off(&lab, first, "copying");
             is_the_owners(&lab);
             add(&lab, second, "No").ended(6).said("kumadb recover");
             run(&lab, second, &["recover"]).ended(0);
@@ -342,7 +342,7 @@ fn a_network_file_system_is_named_with_what_holds_there() {
     };
     let words = "fuse.rclone, a network file system; as it is mounted, kumadb's lock only works on this host";
     let status = run(&["status"]);
-    assert!(status.out.contains(&format!("file system    {words}\n")), "{}", status.out);
+    assert!(status.out.contains("file system") && status.out.contains(&format!("  {words}\n")), "{}", status.out);
     let status: serde_json::Value = serde_json::from_str(&run(&["--json", "status"]).out).unwrap();
     assert_eq!(status["network_file_system"], serde_json::json!({"type": "fuse.rclone", "lock_reaches": "host"}));
     let found: serde_json::Value = serde_json::from_str(&run(&["--json", "doctor", "K037"]).out).unwrap();
@@ -350,7 +350,7 @@ fn a_network_file_system_is_named_with_what_holds_there() {
     // A warning, because the server runs there all the time, and its database may be what is to be repaired.
     let added = run(&["monitor", "add", "group", "--name", "New"]);
     assert_eq!(added.exit, 0, "{}", added.err);
-    let warning = format!("warning: the data folder is on {words}: see that no other host runs a server on it");
+    let warning = format!("warning: the data folder is on {words}: make sure that no other host runs a server on it");
     assert!(added.err.contains(&warning), "{}", added.err);
     // On a disk of this machine nothing is said.
     assert!(!lab.ok("status").contains("file system"));

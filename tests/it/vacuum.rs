@@ -70,7 +70,7 @@ fn writes_tables_of_mariadb_anew() {
     assert!(done["size_bytes"].as_u64() < done["size_before"].as_u64(), "{done}");
     assert_eq!(lab.rows(), rows);
     for (line, words) in
-        [("vacuum --tables nothing", "unknown table `nothing`"), ("vacuum --incremental", "for SQLite")]
+        [("vacuum --tables nothing", "unknown table `nothing`"), ("vacuum --incremental", "with MariaDB")]
     {
         let ran = lab.fails(2, line);
         assert!(ran.err.contains(words), "{line}: {}", ran.err);
