@@ -297,7 +297,7 @@ pub fn recording(engine: EngineKind, release: Release) -> Option<&'static Record
 /// The problem of a `release` without a [`recording`].
 pub fn not_recorded(engine: EngineKind, release: Release) -> Problem {
     let known: Vec<String> = recorded(engine).iter().map(|known| known.release.to_string()).collect();
-    Problem::new("release", format!("the schema of {release} on {engine} is not recorded"))
+    Problem::new("release", format!("kumadb does not know the schema of release {release} on {engine}"))
         .hint(format!("use one of {}", known.join(", ")))
 }
 

@@ -10,11 +10,11 @@ Exit codes:
   2    usage error
   3    partly done, or with warnings
   4    failed and rolled back, the server is running
-  5    rollback failed: act now
+  5    rollback failed: run kumadb recover immediately
   6    locked, or an operation was interrupted
   7    verification failed
   8    target not found, or not unique
-  9    refused
+  9    refused as unsafe, nothing changed
   20   there are changes or findings (with --detailed-exitcode)
   130  interrupted by a signal (also 143)";
 

@@ -106,9 +106,11 @@ fn help(bucket: Bucket, within: bool) -> String {
         (Bucket::Last, false) => {
             "Keep the newest N snapshots; `unlimited` keeps all (every rule with N accepts `unlimited`)".into()
         }
-        (Bucket::Last, true) => "Keep all snapshots within this time before the newest: 2y5m7d3h".into(),
+        (Bucket::Last, true) => "Keep all snapshots taken within this duration of the newest: 2y5m7d3h".into(),
         (_, false) => format!("Keep the newest of each {unit}, for the last N {unit}s that have one"),
-        (_, true) => format!("Keep the newest of each {unit} within this time before the newest"),
+        (_, true) => {
+            format!("Keep the newest snapshot of each {unit}, for snapshots taken within this duration of the newest")
+        }
     }
 }
 

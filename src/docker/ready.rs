@@ -92,7 +92,7 @@ impl Docker {
             Err(why) => return Ok(Answer::Nothing(why)),
         };
         if status == 404 {
-            // The server and its set-up page have this path; the page shown during a migration does not.
+            // The server and its setup page have this path; the page shown during a migration does not.
             return Ok(match self.ask(container, &format!("{origin}/"), 1)? {
                 Ok((200, page)) if page.contains("Migration") => Answer::Migrating,
                 _ => Answer::Nothing("another service answers on its port: /api/entry-page not found".into()),
@@ -115,7 +115,7 @@ impl Docker {
     ///
     /// # Errors
     /// [`DockerError::NotUp`](crate::error::DockerError::NotUp) with the last error lines of the log: at once when the
-    /// container ends, is restarted, or shows the set-up page, else after `deadline`.
+    /// container ends, is restarted, or shows the setup page, else after `deadline`.
     /// [`DockerError::Migrating`](crate::error::DockerError::Migrating) when it was migrating then: it must keep
     /// running.
     pub fn wait_up(

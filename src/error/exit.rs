@@ -68,11 +68,11 @@ impl Exit {
             Exit::Usage => "wrong usage",
             Exit::Partial => "partly done, or with warnings",
             Exit::RolledBack => "failed and rolled back",
-            Exit::RollbackFailed => "rollback failed: act now",
+            Exit::RollbackFailed => "rollback failed, run `kumadb recover`",
             Exit::Locked => "locked, or an operation was interrupted",
             Exit::Verification => "verification failed",
             Exit::NotFound => "not found",
-            Exit::Refused => "refused",
+            Exit::Refused => "refused as unsafe, nothing changed",
             Exit::Changes => "there are changes",
             Exit::Interrupted | Exit::Terminated => "interrupted",
         }

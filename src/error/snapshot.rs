@@ -225,7 +225,7 @@ impl SnapshotError {
                 found.len(),
                 found.join(", ")
             ))
-            .hint(format!("use the id of a snapshot, or choose one of them: `--of {origin}`")),
+            .hint(format!("specify the id of a snapshot, or the instance: `--of {origin}`")),
             Self::Pending { folder, why } => {
                 refused(format!("cannot store the pending snapshot `{}`: {why}", folder.display()))
                     .hint("check its contents, then move it away")

@@ -162,8 +162,7 @@ fn silence(error: &ureq::Error) -> String {
         (ureq::Error::Timeout(_), None) => "the server hangs, or a firewall drops the connection",
         (ureq::Error::Protocol(_), None) => "use https://",
         (ureq::Error::Io(error), None) if is_cut_off(error) => {
-            "use https:// instead of http://, or http:// instead \
-                                                                of https://"
+            "check the scheme of the URL: the server may expect https:// instead of http://, or the reverse"
         }
         _ => return why,
     };

@@ -499,7 +499,7 @@ pub static KINDS: [Kind; 33] = [
             from("ignore_tls", R2_3),
             from("domain_expiry_notification", R2_1),
         ],
-        note: "a clean close is code 1000, which the default of the web UI since 2.2 does not accept: \
+        note: "a clean close has code 1000. Since 2.2, the default of the web UI does not accept it; to accept it, set \
                `--accepted-statuscodes 1000`",
     },
     Kind {

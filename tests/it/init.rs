@@ -152,7 +152,7 @@ fn has_no_mariadb_for_1_x() {
     let Error::Input(InputError::Problems(problems)) = new("1.23.17").check(EngineKind::MariaDb).unwrap_err() else {
         panic!()
     };
-    assert_eq!(problems[0].message, "the schema of 1.23.17 on MariaDB is not recorded");
+    assert_eq!(problems[0].message, "kumadb does not know the schema of release 1.23.17 on MariaDB");
 }
 
 #[test]

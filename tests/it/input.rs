@@ -507,7 +507,7 @@ fn instances_that_cannot_be_made() {
         "new --release 9.9.9",
         "",
         2,
-        "release: the schema of 9.9.9 on SQLite is not recorded",
+        "release: kumadb does not know the schema of release 9.9.9 on SQLite",
         "use one of 1.23.0, 1.23.17, 2.0.0, 2.0.2, 2.1.0, 2.1.3, 2.2.1, 2.3.2, 2.4.0, 2.5.0, 2.5.1, 2.5.3",
     );
     fails(
