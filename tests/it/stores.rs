@@ -237,7 +237,7 @@ fn what_is_wrong_with_a_store_is_said() {
         ("ftp://host/path", "`ftp` is not a supported scheme (s3, az, gs, webdav, webdavs)"),
         ("s3:///path", "the bucket, container or host is missing"),
         ("webdav://user:word@host/path", "a store URL must not contain user and password"),
-        ("s3://bucket/a//b", "is not a valid store URL"),
+        ("s3://bucket/a//b", "invalid store URL: `s3://bucket/a//b`"),
         ("https://host/path", "for WebDAV write `webdavs://host/path`"),
     ] {
         away.address = address.into();
