@@ -301,7 +301,11 @@ impl Ui {
 
 /// Which columns contain only numbers.
 fn numeric(headers: &[&str], rows: &[Vec<String>]) -> Vec<bool> {
-    let is_number = |row: &Vec<String>, at: usize| row[at].parse::<f64>().is_ok() || row[at].is_empty();
+    // The id of a snapshot has eight hex digits, which may all be decimal.
+    let is_snapshot = |cell: &str, at: usize| ["id", "snapshot"].contains(&headers[at]) && cell.len() == 8;
+    let is_number = |row: &Vec<String>, at: usize| {
+        row[at].bytes().all(|byte| byte.is_ascii_digit() || b".-".contains(&byte)) && !is_snapshot(&row[at], at)
+    };
     (0..headers.len()).map(|at| !rows.is_empty() && rows.iter().all(|row| is_number(row, at))).collect()
 }
 
