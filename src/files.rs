@@ -138,7 +138,7 @@ pub fn make_folder(path: &Path) -> Result<()> {
 ///
 /// # Errors
 /// It is a link, or belongs to a user other than this one, root and the owner of the parent: root must not write where another
-/// user points it. [`FileError::WrongUser`](crate::error::FileError::WrongUser) when this user cannot share it with the owner of the data folder.
+/// user points it. [`FileError::WrongUser`] when this user cannot share it with the owner of the data folder.
 pub fn claim_folder(path: &Path) -> Result<()> {
     if path.file_name().is_some_and(|name| name == WORK) {
         return owner::claim_work(path);
@@ -219,7 +219,7 @@ pub fn read_whole(path: &Path) -> Result<String> {
 /// The first line of the text at `path`, without its line break: a secret in a file of its own.
 ///
 /// # Errors
-/// [`InputError::FileNotFound`](crate::error::InputError::FileNotFound) when the file does not exist, or that line is empty.
+/// [`InputError::FileNotFound`] when the file does not exist, or that line is empty.
 pub fn read_first_line(path: &Path) -> Result<String> {
     let text = read_text(path)?.ok_or_else(|| Error::Input(InputError::FileNotFound { path: path.to_owned() }))?;
     match text.lines().next().filter(|line| !line.is_empty()) {

@@ -2,7 +2,7 @@
 //!
 //! A write ([`run::run`]) takes the lock of the instance, opens a journal, stops the server, stages and verifies a copy of
 //! the database, writes in one transaction, starts the server, and verifies that it is up. When a step fails, everything is
-//! rolled back; after an interruption, [`run::resume`] finishes or rolls back the operation. No connection can write without
+//! rolled back; after an interruption, [`run::resume()`] finishes or rolls back the operation. No connection can write without
 //! a verified copy: see [`backup::Guarded`].
 //!
 //! An [`instance::Instance`] is found by an [`instance::Sight`], which takes the same targets as `kumadb -t`. `ARCHITECTURE.md`

@@ -63,7 +63,7 @@ impl Packed {
     ///
     /// # Errors
     /// [`FileError::NoSpace`](crate::error::FileError::NoSpace), [`FileError::Io`](crate::error::FileError::Io);
-    /// [`SnapshotError::Invalid`](crate::error::SnapshotError::Invalid) when the contents differ from what was packed.
+    /// [`SnapshotError::Invalid`] when the contents differ from what was packed.
     pub fn make(held: &Held, extra: &[PathBuf], seal: Option<&Seal>, scratch: &Path) -> Result<Packed> {
         let mut manifest = held.manifest.clone();
         manifest.check(&held.folder.to_string_lossy())?;

@@ -60,7 +60,7 @@ impl Held {
     /// The same copy for an instance on `engine`.
     ///
     /// # Errors
-    /// [`SnapshotError::UnknownTables`](crate::error::SnapshotError::UnknownTables) where it cannot be converted.
+    /// [`SnapshotError::UnknownTables`] where it cannot be converted.
     pub fn for_engine(mut self, engine: EngineKind) -> Result<Held> {
         let id = &self.manifest.id;
         match (self.manifest.engine, engine) {
@@ -100,7 +100,7 @@ impl Held {
     /// definitions of that database. Also returns the values that became less exact.
     ///
     /// # Errors
-    /// [`SnapshotError::UnknownTables`](crate::error::SnapshotError::UnknownTables) where MariaDB cannot store all of
+    /// [`SnapshotError::UnknownTables`] where MariaDB cannot store all of
     /// it, or the releases differ.
     pub fn for_mariadb(mut self, database: &mut MariaDb) -> Result<(Held, Vec<String>)> {
         let there = read_database(database, "the database")?;

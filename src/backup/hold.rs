@@ -74,7 +74,7 @@ impl Held {
     /// Takes the copy into the new folder `folder` and verifies it.
     ///
     /// # Errors
-    /// [`DatabaseError::Damaged`](crate::error::DatabaseError::Damaged) when the source itself is damaged, [`SnapshotError::Differs`](crate::error::SnapshotError::Differs) when the copy differs from the source,
+    /// [`DatabaseError::Damaged`] when the source itself is damaged, [`SnapshotError::Differs`] when the copy differs from the source,
     /// [`FileError::NoSpace`](crate::error::FileError::NoSpace) before anything is written.
     pub fn take(
         source: &Source<'_>,
@@ -135,7 +135,7 @@ impl Held {
     /// Opens a copy that an earlier run took.
     ///
     /// # Errors
-    /// [`SnapshotError::Differs`](crate::error::SnapshotError::Differs) when it is incomplete, has an unexpected member, or a file has another hash than before.
+    /// [`SnapshotError::Differs`] when it is incomplete, has an unexpected member, or a file has another hash than before.
     pub fn open(folder: &Path) -> Result<Held> {
         let manifest = Manifest::read(folder)?
             .ok_or_else(|| Error::Snapshot(SnapshotError::Unfinished { folder: folder.to_owned() }))?;

@@ -161,7 +161,7 @@ impl Manifest {
     /// Reads the manifest of the copy in `folder`, which may belong to another user; `None` where there is none.
     ///
     /// # Errors
-    /// [`SnapshotError::Invalid`](crate::error::SnapshotError::Invalid): a newer kumadb created it, or it has an unexpected member.
+    /// [`SnapshotError::Invalid`]: a newer kumadb created it, or it has an unexpected member.
     pub fn read(folder: &Path) -> Result<Option<Manifest>> {
         let Some(text) = files::read_below(folder, FILE, MOST)? else { return Ok(None) };
         let path = folder.join(FILE);

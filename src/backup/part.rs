@@ -15,7 +15,7 @@ impl Held {
     /// Makes a verified copy without the rows of the history in the new folder `folder`.
     ///
     /// # Errors
-    /// [`FileError::NoSpace`](crate::error::FileError::NoSpace), [`FileError::Io`](crate::error::FileError::Io); [`SnapshotError::Differs`](crate::error::SnapshotError::Differs) where it differs from the original.
+    /// [`FileError::NoSpace`](crate::error::FileError::NoSpace), [`FileError::Io`](crate::error::FileError::Io); [`SnapshotError::Differs`] where it differs from the original.
     pub fn without_history(&self, folder: &Path) -> Result<Held> {
         let part = match self.manifest.engine {
             EngineKind::Sqlite => self.take_part(folder)?,

@@ -47,7 +47,7 @@ impl Seal {
     ///
     /// # Errors
     /// [`FileError::Io`](crate::error::FileError::Io);
-    /// [`SnapshotError::NoRecipient`](crate::error::SnapshotError::NoRecipient) as in [`Seal::to`], and for a file
+    /// [`SnapshotError::NoRecipient`] as in [`Seal::to`], and for a file
     /// without a passphrase.
     pub fn read(recipients: &[String], lists: &[PathBuf], passphrase: Option<&Path>) -> Result<Option<Seal>> {
         if let Some(file) = passphrase {
@@ -64,7 +64,7 @@ impl Seal {
     /// Encryption to the recipients in `texts`, one each; blank ones and those that begin with `#` are skipped.
     ///
     /// # Errors
-    /// [`SnapshotError::NoRecipient`](crate::error::SnapshotError::NoRecipient): one of them is not a valid age
+    /// [`SnapshotError::NoRecipient`]: one of them is not a valid age
     /// recipient, or there is none.
     pub fn to<'a>(texts: impl Iterator<Item = &'a str>) -> Result<Seal> {
         let meant = texts.map(str::trim).filter(|text| !text.is_empty() && !text.starts_with('#'));
@@ -134,7 +134,7 @@ impl Keys {
     ///
     /// # Errors
     /// [`FileError::Io`](crate::error::FileError::Io);
-    /// [`SnapshotError::NoRecipient`](crate::error::SnapshotError::NoRecipient): a line is not an identity, a file has
+    /// [`SnapshotError::NoRecipient`]: a line is not an identity, a file has
     /// no passphrase.
     pub fn read(identities: &[PathBuf], passphrase: Option<&Path>) -> Result<Keys> {
         let texts: Vec<String> = identities.iter().map(|file| files::read_whole(file)).collect::<Result<_>>()?;

@@ -165,7 +165,7 @@ impl Docker {
     /// Creates the container of `errand`; does not start it.
     ///
     /// # Errors
-    /// [`RemoteError::CannotRun`](crate::error::RemoteError::CannotRun) when the engine refuses every known way.
+    /// [`RemoteError::CannotRun`] when the engine refuses every known way.
     pub fn create_errand(&self, errand: &Errand) -> Result<Container> {
         let mut refused = String::new();
         for socket in &errand.sockets {
@@ -250,7 +250,7 @@ impl Docker {
     /// Starts `container`, attaches `console`, and returns its exit code.
     ///
     /// # Errors
-    /// [`RemoteError::ConnectionLost`](crate::error::RemoteError::ConnectionLost) when the connection breaks: the job
+    /// [`RemoteError::ConnectionLost`] when the connection breaks: the job
     /// continues.
     pub fn run_errand(&self, container: &Container, console: &mut dyn Console) -> Result<i64> {
         let failed = |act, error: &bollard::errors::Error| self.failed(act, &container.name, error);

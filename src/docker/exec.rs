@@ -29,7 +29,7 @@ impl Docker {
     /// Runs `argv` inside the running container with `stdin`, and waits for it, at most `limit`.
     ///
     /// # Errors
-    /// [`DockerError::Action`](crate::error::DockerError::Action) when the container does not run, or the command takes longer; it then continues unattended.
+    /// [`DockerError::Action`] when the container does not run, or the command takes longer; it then continues unattended.
     pub fn exec(&self, container: &Container, argv: &[&str], stdin: &[u8], limit: Duration) -> Result<Output> {
         let run = async { tokio::time::timeout(limit, self.run(&container.id, &container.name, argv, stdin)).await };
         match self.block(run) {

@@ -68,7 +68,7 @@ impl Docker {
     /// `tick` is called every 100 ms with the elapsed time; an error it returns ends the waiting, not the stopping.
     ///
     /// # Errors
-    /// [`DockerError::StopTimeout`](crate::error::DockerError::StopTimeout) after `grace`; the signal was delivered, so the container may still end. The errors of
+    /// [`DockerError::StopTimeout`] after `grace`; the signal was delivered, so the container may still end. The errors of
     /// [`Container::check_stoppable`].
     pub fn stop(
         &self,

@@ -76,7 +76,7 @@ impl Docker {
     /// Connects to the engine at `endpoint` and checks that it responds.
     ///
     /// # Errors
-    /// [`DockerError::Unreachable`](crate::error::DockerError::Unreachable) when nothing responds, when access is
+    /// [`DockerError::Unreachable`] when nothing responds, when access is
     /// denied, or when the engine is too old.
     pub fn connect(endpoint: &Endpoint) -> Result<Docker> {
         let runtime =
@@ -156,7 +156,7 @@ impl Docker {
     /// Inspects `container` again.
     ///
     /// # Errors
-    /// [`DockerError::Removed`](crate::error::DockerError::Removed) when it is gone.
+    /// [`DockerError::Removed`] when it is gone.
     pub fn again(&self, container: &Container) -> Result<Container> {
         self.block(self.inspect(&container.id))?.ok_or_else(|| removed(&container.name))
     }

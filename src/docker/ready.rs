@@ -114,9 +114,9 @@ impl Docker {
     /// `tick` is called after each check with the elapsed time; an error it returns ends the waiting.
     ///
     /// # Errors
-    /// [`DockerError::NotUp`](crate::error::DockerError::NotUp) with the last error lines of the log: at once when the
+    /// [`DockerError::NotUp`] with the last error lines of the log: at once when the
     /// container ends, is restarted, or shows the setup page, else after `deadline`.
-    /// [`DockerError::Migrating`](crate::error::DockerError::Migrating) when it was migrating then: it must keep
+    /// [`DockerError::Migrating`] when it was migrating then: it must keep
     /// running.
     pub fn wait_up(
         &self,
@@ -169,7 +169,7 @@ impl Docker {
     /// Fails when the container is no longer in the run that began at `start`.
     ///
     /// # Errors
-    /// [`DockerError::NotUp`](crate::error::DockerError::NotUp) with the last error lines of the log.
+    /// [`DockerError::NotUp`] with the last error lines of the log.
     pub fn check_run(&self, container: &Container, start: &Start) -> Result<()> {
         let now = self.again(container)?;
         let Some(why) = fallen(&now, start) else { return Ok(()) };

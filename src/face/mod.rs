@@ -80,7 +80,7 @@ impl Face {
     /// redirects are not followed: both would lead to another server.
     ///
     /// # Errors
-    /// [`InputError::Address`](crate::error::InputError::Address): `base` is not a valid URL, or the CA certificates
+    /// [`InputError::Address`]: `base` is not a valid URL, or the CA certificates
     /// are not valid PEM.
     pub fn new(base: &str, manner: &Manner) -> Result<Face> {
         let base = base.trim_end_matches('/');

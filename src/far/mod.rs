@@ -57,9 +57,9 @@ impl<'a> Far<'a> {
     /// Runs `order` on the remote host and reports to `follower`, until it has ended.
     ///
     /// # Errors
-    /// [`RemoteError::CannotRun`](crate::error::RemoteError::CannotRun),
-    /// [`DockerError::Action`](crate::error::DockerError::Action): nothing was started.
-    /// [`RemoteError::ConnectionLost`](crate::error::RemoteError::ConnectionLost): it continues without us.
+    /// [`RemoteError::CannotRun`],
+    /// [`DockerError::Action`]: nothing was started.
+    /// [`RemoteError::ConnectionLost`]: it continues without us.
     pub fn run(self, order: Order, follower: &mut dyn Follower) -> Result<Ran<'a>> {
         let docker = self.docker;
         let engine = docker.engine()?;

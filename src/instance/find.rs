@@ -113,7 +113,7 @@ impl Sight {
     /// The same, unless there are containers, and all of them are on another machine.
     ///
     /// # Errors
-    /// [`RemoteError::DataNotLocal`](crate::error::RemoteError::DataNotLocal) of one of them.
+    /// [`RemoteError::DataNotLocal`] of one of them.
     pub fn everything_here(&self) -> Result<Vec<Found>> {
         let mut all = self.everything()?;
         let elsewhere =

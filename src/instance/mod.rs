@@ -209,7 +209,7 @@ impl Instance {
     /// A connection to its database in its current state.
     ///
     /// # Errors
-    /// An embedded MariaDB only listens while its container runs, see [`Instance::open`]; [`DockerError::Paused`](crate::error::DockerError::Paused) when it is paused
+    /// An embedded MariaDB only listens while its container runs, see [`Instance::open`]; [`DockerError::Paused`] when it is paused
     /// too.
     pub fn connect(&self) -> Result<Box<dyn Connect>> {
         if let (Place::Embedded(_), Some(server)) = (&self.place, &self.container) {
@@ -235,7 +235,7 @@ impl Instance {
     /// Opens the database for reading, in any state of the server.
     ///
     /// # Errors
-    /// [`OperationError::Locked`](crate::error::OperationError::Locked) when a helper container is required and another run has the lock: there can be only one.
+    /// [`OperationError::Locked`] when a helper container is required and another run has the lock: there can be only one.
     pub fn open(&self) -> Result<Session<'_>> {
         match self.needs_helper()? {
             true => {
@@ -266,7 +266,7 @@ impl Instance {
     /// Opens the database with the server verified stopped, for a run that has the lock.
     ///
     /// # Errors
-    /// [`DockerError::RestartLoop`](crate::error::DockerError::RestartLoop) or [`FileError::HeldOpen`](crate::error::FileError::HeldOpen) when it is not.
+    /// [`DockerError::RestartLoop`] or [`FileError::HeldOpen`] when it is not.
     pub fn open_still(&self, lock: &Lock) -> Result<Session<'_>> {
         if let Some(server) = &self.container
             && server.is_running()?

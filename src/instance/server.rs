@@ -107,7 +107,7 @@ impl Server {
     /// Whether `error`, which occurred while waiting for the server, comes from its container being recreated.
     ///
     /// # Errors
-    /// [`DockerError::Removed`](crate::error::DockerError::Removed) when it was removed and not recreated.
+    /// [`DockerError::Removed`] when it was removed and not recreated.
     pub fn was_replaced(&self, error: &Error) -> Result<bool> {
         let known = self.id();
         match error {
@@ -192,8 +192,8 @@ impl Server {
     /// Stops it, with the shutdown timeout `grace`.
     ///
     /// # Errors
-    /// [`DockerError::Replaced`](crate::error::DockerError::Replaced) when its container was recreated meanwhile, and
-    /// that one runs; [`DockerError::Removed`](crate::error::DockerError::Removed).
+    /// [`DockerError::Replaced`] when its container was recreated meanwhile, and
+    /// that one runs; [`DockerError::Removed`].
     pub fn stop(&self, grace: Duration) -> Result<()> {
         match self.docker.stop(&self.present()?, grace, &mut |_| Ok(())) {
             Err(Error::Docker(DockerError::Removed { .. })) => match self.present()?.state.life {

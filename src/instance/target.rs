@@ -86,7 +86,7 @@ impl Sight {
     /// The same, unless none of them is on this machine.
     ///
     /// # Errors
-    /// [`RemoteError::DataNotLocal`](crate::error::RemoteError::DataNotLocal) of one of them.
+    /// [`RemoteError::DataNotLocal`] of one of them.
     pub fn all_here(&self) -> Result<Vec<(String, Result<Instance>)>> {
         let mut all = self.all()?;
         let elsewhere =

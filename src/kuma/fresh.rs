@@ -149,7 +149,7 @@ pub fn make(
 /// any.
 ///
 /// # Errors
-/// [`DatabaseError::NoRows`](crate::error::DatabaseError::NoRows) where nothing is found; [`DatabaseError::ReleaseNotFound`](crate::error::DatabaseError::ReleaseNotFound); the engine's own check of what was made.
+/// [`DatabaseError::NoRows`] where nothing is found; [`DatabaseError::ReleaseNotFound`]; the engine's own check of what was made.
 pub fn salvage(
     wreck: &Wreck,
     to: &Path,

@@ -107,7 +107,7 @@ fn check_timezone(zone: &str) -> Option<Problem> {
         .then(|| Problem::new("time zone", format!("`{zone}` is not a valid name; examples: Europe/Berlin, UTC")))
 }
 
-/// Fails with [`DatabaseError::NotEmpty`](crate::error::DatabaseError::NotEmpty) where a server has used `folder` before.
+/// Fails with [`DatabaseError::NotEmpty`] where a server has used `folder` before.
 pub fn check_unused(folder: &Path) -> Result<()> {
     match TRACES.iter().find(|name| fs::symlink_metadata(folder.join(name)).is_ok()) {
         None => Ok(()),
@@ -125,7 +125,7 @@ pub fn check_unused(folder: &Path) -> Result<()> {
 /// The files get the owner of the folder. `kuma.db` and `db-config.json` have mode 0600 (the server leaves 0644).
 ///
 /// # Errors
-/// [`InputError::Problems`](crate::error::InputError::Problems) for what [`NewInstance::check`] finds, [`DatabaseError::NotEmpty`](crate::error::DatabaseError::NotEmpty) where a server has been before.
+/// [`InputError::Problems`] for what [`NewInstance::check`] finds, [`DatabaseError::NotEmpty`] where a server has been before.
 pub fn make_folder(folder: &Path, new: &NewInstance) -> Result<()> {
     let recording = new.check(EngineKind::Sqlite)?;
     check_unused(folder)?;
@@ -159,8 +159,8 @@ pub fn make_folder(folder: &Path, new: &NewInstance) -> Result<()> {
 /// MariaDB commits each CREATE immediately; after an error the tables created so far are dropped.
 ///
 /// # Errors
-/// [`InputError::Problems`](crate::error::InputError::Problems) for what [`NewInstance::check`] finds, [`DatabaseError::NotEmpty`](crate::error::DatabaseError::NotEmpty) when there is any table,
-/// [`DatabaseError::Charset`](crate::error::DatabaseError::Charset) unless the database's default character set is utf8mb4.
+/// [`InputError::Problems`] for what [`NewInstance::check`] finds, [`DatabaseError::NotEmpty`] when there is any table,
+/// [`DatabaseError::Charset`] unless the database's default character set is utf8mb4.
 pub fn fill_database(database: &dyn Connect, new: &NewInstance) -> Result<()> {
     let recording = new.check(EngineKind::MariaDb)?;
     // An empty database has nothing to restore.
@@ -184,7 +184,7 @@ pub fn write_schema(writer: &mut dyn Writer, recording: &Recording) -> Result<()
 /// Fails unless [`fill_database`] could fill the MariaDB database that `database` leads to; only reads.
 ///
 /// # Errors
-/// [`Error::NotEmpty`], [`Error::Charset`].
+/// [`DatabaseError::NotEmpty`], [`DatabaseError::Charset`].
 pub fn check_fillable(database: &dyn Connect) -> Result<()> {
     check_empty(&mut *database.reader()?)
 }

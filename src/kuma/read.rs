@@ -47,7 +47,7 @@ const LISTED: &[&str] =
 /// Identifies the database.
 ///
 /// # Errors
-/// [`DatabaseError::NotKuma`](crate::error::DatabaseError::NotKuma) if the tables of the server are missing.
+/// [`DatabaseError::NotKuma`] if the tables of the server are missing.
 pub fn read_database(reader: &mut dyn Reader, name: &str) -> Result<Database> {
     let database = read_any_database(reader)?;
     let schema = &database.schema;

@@ -138,7 +138,7 @@ fn is_left(reader: &mut dyn Reader, sweep: &Sweep) -> Result<bool> {
 /// In the order of the ids, which is the order of the table: each page is read once, for all monitors.
 ///
 /// # Errors
-/// [`OperationError::ChecksFailed`](crate::error::OperationError::ChecksFailed) if rows remain. `each` can cancel it.
+/// [`OperationError::ChecksFailed`] if rows remain. `each` can cancel it.
 pub fn sweep(writer: &mut dyn Writer, sweep: &Sweep, each: &mut dyn FnMut(u64) -> Result<()>) -> Result<u64> {
     let (table, condition) = (quote(&sweep.table), condition(sweep));
     let mut gone = 0;

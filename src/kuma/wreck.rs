@@ -56,8 +56,8 @@ impl Wreck {
     /// heartbeat, otherwise the one with more certain rows of the configuration.
     ///
     /// # Errors
-    /// [`DatabaseError::ReleaseNotFound`](crate::error::DatabaseError::ReleaseNotFound) if `release` is `None` and
-    /// cannot be derived; [`InputError::Problems`](crate::error::InputError::Problems) where it is not recorded.
+    /// [`DatabaseError::ReleaseNotFound`] if `release` is `None` and
+    /// cannot be derived; [`InputError::Problems`] where it is not recorded.
     pub fn survey(&self, release: Option<Release>) -> Result<(Survey<'_>, WalUse)> {
         if let Some(release) = release
             && schema::recording(EngineKind::Sqlite, release).is_none()

@@ -23,7 +23,7 @@ pub struct Written {
 /// Makes every change of `plan`, in order, inside the open transaction of `writer`.
 ///
 /// # Errors
-/// [`OperationError::StalePlan`](crate::error::OperationError::StalePlan) if the configuration has changed since the
+/// [`OperationError::StalePlan`] if the configuration has changed since the
 /// plan was made.
 pub fn write_plan(writer: &mut dyn Writer, schema: &Schema, plan: &Plan) -> Result<Written> {
     if let Some(expected) = &plan.fingerprint
@@ -166,7 +166,7 @@ fn resolve(cell: &Cell, ids: &BTreeMap<usize, i64>) -> Value {
 /// fingerprint it returns.
 ///
 /// # Errors
-/// [`OperationError::ReadBack`](crate::error::OperationError::ReadBack) for the first cell that differs from what was
+/// [`OperationError::ReadBack`] for the first cell that differs from what was
 /// written.
 pub fn check_written(writer: &mut dyn Writer, schema: &Schema, plan: &Plan, written: &Written) -> Result<Fingerprint> {
     let mut expected = Expected::new();

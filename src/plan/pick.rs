@@ -52,7 +52,7 @@ impl Pick {
     /// Ids of the selected monitors, in ascending order.
     ///
     /// # Errors
-    /// Every name that means no monitor or several; [`InputError::NoMonitor`](crate::error::InputError::NoMonitor) when the filters let none pass.
+    /// Every name that means no monitor or several; [`InputError::NoMonitor`] when the filters let none pass.
     pub fn ids(&self, state: &State) -> Result<Vec<i64>> {
         let mut problems = Vec::new();
         let mut named = Vec::new();

@@ -25,8 +25,8 @@ use crate::plan::history::Pruning;
 ///
 /// # Errors
 /// Before the commit: the error itself; nothing is changed and the server is as before. After it:
-/// [`OperationError::RolledBack`](crate::error::OperationError::RolledBack), or
-/// [`OperationError::RollbackFailed`](crate::error::OperationError::RollbackFailed) with the journal left for
+/// [`OperationError::RolledBack`], or
+/// [`OperationError::RollbackFailed`] with the journal left for
 /// `recover`.
 pub fn run(
     instance: &Instance,

@@ -35,7 +35,7 @@ pub struct Taken {
 /// Takes a snapshot of `instance` while its server runs or not, verifies it, packs it once, and stores it in each of `stores`.
 ///
 /// # Errors
-/// No copy could be made, or no store has it. [`OperationError::Migrating`](crate::error::OperationError::Migrating): the server is busy migrating.
+/// No copy could be made, or no store has it. [`OperationError::Migrating`]: the server is busy migrating.
 pub fn take(
     instance: &Instance,
     stores: &Stores,

@@ -176,7 +176,7 @@ impl Journal {
     /// Reads the open journal in the folder `work`, if there is one.
     ///
     /// # Errors
-    /// [`OperationError::Journal`](crate::error::OperationError::Journal) when it cannot be parsed; it is never
+    /// [`OperationError::Journal`] when it cannot be parsed; it is never
     /// discarded.
     pub fn read(work: &Path) -> Result<Option<Journal>> {
         let path = path_in(work);

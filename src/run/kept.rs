@@ -45,7 +45,7 @@ impl Kept {
     /// Copies it into the new folder `folder`, and opens it there.
     ///
     /// # Errors
-    /// [`FileError::Io`](crate::error::FileError::Io); [`SnapshotError::Changed`](crate::error::SnapshotError::Changed)
+    /// [`FileError::Io`]; [`SnapshotError::Changed`]
     /// when the content does not match the manifest.
     pub fn copy(&self, folder: &Path) -> Result<Held> {
         files::make_folder(folder)?;

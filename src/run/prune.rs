@@ -58,7 +58,7 @@ impl Pruning {
     /// instances without a data folder.
     ///
     /// # Errors
-    /// [`InputError::Missing`](crate::error::InputError::Missing) for a policy that keeps nothing; the error of a store that does not respond, where it is the only one.
+    /// [`InputError::Missing`] for a policy that keeps nothing; the error of a store that does not respond, where it is the only one.
     pub fn plan<Z: TimeZone>(
         stores: &Stores,
         choice: &Choice<'_>,

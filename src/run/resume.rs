@@ -23,10 +23,10 @@ pub enum Resumed {
 /// Ends the interrupted operation of `instance`.
 ///
 /// # Errors
-/// [`OperationError::NothingUnfinished`](crate::error::OperationError::NothingUnfinished);
-/// [`OperationError::RolledBack`](crate::error::OperationError::RolledBack) when the change was committed but the
+/// [`OperationError::NothingUnfinished`];
+/// [`OperationError::RolledBack`] when the change was committed but the
 /// server does not come up with it;
-/// [`OperationError::RollbackFailed`](crate::error::OperationError::RollbackFailed), the journal staying for another
+/// [`OperationError::RollbackFailed`], the journal staying for another
 /// attempt.
 pub fn resume(instance: &Instance, store: &Store, settings: &Settings, observer: &mut dyn Observer) -> Result<Resumed> {
     let lock = instance.lock(&settings.verb)?;

@@ -94,7 +94,7 @@ impl Script {
     /// Fails unless every statement changes rows and does nothing else.
     ///
     /// # Errors
-    /// [`OperationError::NotInTransaction`](crate::error::OperationError::NotInTransaction), naming the first that does not.
+    /// [`OperationError::NotInTransaction`], naming the first that does not.
     pub fn check(&self) -> Result<()> {
         match self.statements.iter().map(|statement| verb(statement)).find(|verb| !CHANGES.contains(&verb.as_str())) {
             None => Ok(()),

@@ -103,7 +103,7 @@ impl Store {
     /// `webdav://host/path`, `webdavs://host/path`. Makes no connection yet.
     ///
     /// # Errors
-    /// [`InputError::Address`](crate::error::InputError::Address) where the address or the credentials are invalid.
+    /// [`InputError::Address`] where the address or the credentials are invalid.
     pub fn open(address: &str, credentials: &Credentials) -> Result<Store> {
         check_address(address)
             .map_err(|why| Error::Input(InputError::Address { kind: "store URL", shown: String::new(), why }))?;

@@ -36,7 +36,7 @@ impl Scratch {
     /// Starts one on the new folder `folder`.
     ///
     /// # Errors
-    /// [`DatabaseError::MariaDbStart`](crate::error::DatabaseError::MariaDbStart) where there is no `mariadbd`, or where it does not start.
+    /// [`DatabaseError::MariaDbStart`] where there is no `mariadbd`, or where it does not start.
     pub fn start(folder: &Path) -> Result<Scratch> {
         let accounts = ["--auth-root-authentication-method=normal"];
         Self::launch(folder, &accounts, &["--innodb-flush-log-at-trx-commit=0"])
@@ -45,7 +45,7 @@ impl Scratch {
     /// Checks that the MariaDB in the server's images can start on files of this machine's `mariadbd`.
     ///
     /// # Errors
-    /// [`DatabaseError::MariaDbStart`](crate::error::DatabaseError::MariaDbStart) with the reason why not.
+    /// [`DatabaseError::MariaDbStart`] with the reason why not.
     pub fn check_series() -> Result<()> {
         let output = program("mariadbd")?.arg("--version").output().map_err(Error::file("run", "mariadbd"))?;
         let version = String::from_utf8_lossy(&output.stdout).into_owned();
@@ -62,7 +62,7 @@ impl Scratch {
     /// accounts. Until [`keep`](Scratch::keep) only this user can reach it, without an account.
     ///
     /// # Errors
-    /// [`DatabaseError::MariaDbStart`](crate::error::DatabaseError::MariaDbStart) where there is no `mariadbd`, or where it does not start.
+    /// [`DatabaseError::MariaDbStart`] where there is no `mariadbd`, or where it does not start.
     pub fn start_kept(folder: &Path) -> Result<Scratch> {
         let accounts = ["--auth-root-authentication-method=socket", "--auth-root-socket-user=node"];
         Self::launch(folder, &accounts, &["--skip-grant-tables"])
@@ -114,7 +114,7 @@ impl Scratch {
     /// Loads `dump` as the `mariadb` client would, dumps the result to the new file `again`, and compares both.
     ///
     /// # Errors
-    /// [`SnapshotError::RestoreTest`](crate::error::SnapshotError::RestoreTest) with the first table that differs; the
+    /// [`SnapshotError::RestoreTest`] with the first table that differs; the
     /// error of a statement.
     pub fn try_dump(&self, dump: &Path, again: &Path) -> Result<()> {
         let mut server = MariaDb::open(&self.address(""), Access::Write)?;

@@ -56,7 +56,7 @@ impl MariaDb {
     /// seconds are removed and numbers rounded if the column cannot store them, which is counted.
     ///
     /// # Errors
-    /// [`DatabaseError::CannotConvert`](crate::error::DatabaseError::CannotConvert) with the cells that cannot be
+    /// [`DatabaseError::CannotConvert`] with the cells that cannot be
     /// stored: texts that are too long, NULL in a column that does not allow it, texts in a unique key that differ only
     /// in case.
     pub fn transfer(

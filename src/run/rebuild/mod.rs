@@ -97,9 +97,9 @@ impl Rebuild<'_> {
     /// Everything that can be checked before anything is written, and most of it before the snapshot is read.
     ///
     /// # Errors
-    /// [`DatabaseError::Occupied`](crate::error::DatabaseError::Occupied) where the target is not empty;
-    /// [`FileError::NoSpace`](crate::error::FileError::NoSpace);
-    /// [`SnapshotError::UnknownTables`](crate::error::SnapshotError::UnknownTables) where it cannot be created.
+    /// [`DatabaseError::Occupied`] where the target is not empty;
+    /// [`FileError::NoSpace`];
+    /// [`SnapshotError::UnknownTables`] where it cannot be created.
     pub fn check(&self, manifest: &Manifest) -> Result<()> {
         if manifest.engine != self.database.engine() && recording(manifest, self.database.engine()).is_none() {
             return Err(Error::Snapshot(SnapshotError::UnknownTables {
