@@ -2,6 +2,7 @@
 //! embedded MariaDB of a new instance.
 
 use std::io::ErrorKind;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -17,6 +18,9 @@ const START_TIME: Duration = Duration::from_secs(60);
 
 /// Its log file, in its folder.
 const LOG: &str = "error.log";
+
+/// Prefix of the folder of its socket, in the temporary folder.
+const SOCKETS: &str = "kumadb-";
 
 /// The database for loading.
 const DATABASE: &str = "restore_test";
@@ -80,7 +84,7 @@ impl Scratch {
         if !made.status.success() {
             return Err(wrong(String::from_utf8_lossy(&made.stderr).trim()));
         }
-        let socket = tempfile::Builder::new().prefix("kumadb-").tempdir();
+        let socket = tempfile::Builder::new().prefix(SOCKETS).tempdir();
         let socket = socket.map_err(Error::file("make a folder in", std::env::temp_dir()))?;
         let log = format!("--log-error={}", folder.join(LOG).display());
         let mut server = program("mariadbd")?;
@@ -174,12 +178,20 @@ pub fn end_left(folder: &Path) -> Result<usize> {
             std::thread::sleep(Duration::from_millis(20));
         }
         let socket = args.find_map(|arg| Path::new(arg.strip_prefix("--socket=")?).parent().map(Path::to_owned));
-        let is_private =
-            |folder: &PathBuf| folder.file_name().is_some_and(|name| name.to_string_lossy().starts_with("kumadb-"));
-        socket.filter(is_private).map_or(Ok(()), |socket| files::remove_folder(&socket))?;
+        socket.filter(|folder| is_socket_folder(folder)).map_or(Ok(()), |folder| files::remove_folder(&folder))?;
         ended += 1;
     }
     Ok(ended)
+}
+
+/// Whether `folder` is one that [`Scratch`] makes for a socket. The command line that names it may be that of any process,
+/// root's in a container too, so only a folder of this user's, directly in the temporary folder, is one.
+fn is_socket_folder(folder: &Path) -> bool {
+    let is_named = folder.file_name().is_some_and(|name| name.to_string_lossy().starts_with(SOCKETS));
+    let is_ours = folder
+        .symlink_metadata()
+        .is_ok_and(|found| found.is_dir() && found.uid() == rustix::process::geteuid().as_raw());
+    is_named && is_ours && folder.parent() == Some(std::env::temp_dir().as_path())
 }
 
 impl Drop for Scratch {
@@ -202,5 +214,25 @@ fn program(name: &'static str) -> Result<Command> {
     match places.iter().find(|path| found(path)) {
         Some(path) => Ok(Command::new(path)),
         None => Err(Error::Database(DatabaseError::MariaDbNotInstalled { program: name })),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_folder_of_our_own_in_the_temporary_folder_is_one_for_a_socket() {
+        let ours = tempfile::Builder::new().prefix(SOCKETS).tempdir().unwrap();
+        assert!(is_socket_folder(ours.path()));
+        let inner = ours.path().join(format!("{SOCKETS}inner"));
+        std::fs::create_dir(&inner).unwrap();
+        assert!(!is_socket_folder(&inner), "not directly in the temporary folder");
+        let link = std::env::temp_dir().join(format!("{SOCKETS}link-{}", std::process::id()));
+        std::os::unix::fs::symlink(&inner, &link).unwrap();
+        assert!(!is_socket_folder(&link), "a link");
+        std::fs::remove_file(&link).unwrap();
+        let other = tempfile::Builder::new().prefix("other-").tempdir().unwrap();
+        assert!(!is_socket_folder(other.path()), "another name");
     }
 }
