@@ -13,6 +13,7 @@ use super::prune::{self, PruneArgs};
 use super::schedule::{self, ScheduleArgs};
 use super::show::{self, ShowArgs};
 use super::store::{KeyArgs, SealArgs};
+use super::ui::Header;
 use super::write::{duration, read_from};
 use super::{Context, Ui};
 use crate::backup::{Drill, Extent, Snapshot, Stores};
@@ -239,10 +240,11 @@ fn list(args: &ListArgs, context: &mut Context<'_>) -> Result<Exit> {
             }
             row
         };
-        let mut headers =
-            vec!["id", "created", "instance", "engine", "release", "monitors", "heartbeats", "size", "created by"];
-        headers.extend(ambiguous.then_some("origin"));
-        headers.extend((addresses.len() > 1).then_some("stores"));
+        let mut headers = vec![Header::of_text("id")];
+        let others = ["created", "instance", "engine", "release", "monitors", "heartbeats", "size", "created by"];
+        headers.extend(others.map(Header::from));
+        headers.extend(ambiguous.then(|| Header::from("origin")));
+        headers.extend((addresses.len() > 1).then(|| Header::from("stores")));
         args.format.text(&headers, all.iter().map(row).collect(), around)
     })?;
     for found in &listing.elsewhere {

@@ -3,6 +3,7 @@
 use clap::{Args, ValueEnum};
 
 use super::Ui;
+use super::ui::Header;
 
 #[derive(Args, Clone, Copy, Debug)]
 pub struct FormatArgs {
@@ -26,7 +27,12 @@ pub enum Format {
 
 impl FormatArgs {
     /// `rows` below `headers`; `around` makes what people read of the table. For JSON, see [`Ui::result`].
-    pub fn text(self, headers: &[&str], rows: Vec<Vec<String>>, around: impl FnOnce(String) -> String) -> String {
+    pub fn text<'h>(
+        self,
+        headers: &[impl Into<Header<'h>> + Copy],
+        rows: Vec<Vec<String>>,
+        around: impl FnOnce(String) -> String,
+    ) -> String {
         match self.format {
             Format::Csv => csv(headers, &rows),
             Format::Wide => around(Ui::wide_table(headers, &rows)),
@@ -35,17 +41,17 @@ impl FormatArgs {
     }
 }
 
-fn csv(headers: &[&str], rows: &[Vec<String>]) -> String {
+fn csv<'h>(headers: &[impl Into<Header<'h>> + Copy], rows: &[Vec<String>]) -> String {
     let line = |cells: &mut dyn Iterator<Item = &str>| {
         let quoted: Vec<String> = cells.map(csv_cell).collect();
         quoted.join(",") + "\n"
     };
-    let head = line(&mut headers.iter().copied());
+    let head = line(&mut headers.iter().map(|header| (*header).into().name));
     head + &rows.iter().map(|row| line(&mut row.iter().map(String::as_str))).collect::<String>()
 }
 
 /// One cell of CSV, in quotes where it must be (RFC 4180).
-fn csv_cell(text: &str) -> String {
+pub(super) fn csv_cell(text: &str) -> String {
     match text.contains(['"', ',', '\n', '\r']) {
         true => format!("\"{}\"", text.replace('"', "\"\"")),
         false => text.to_owned(),

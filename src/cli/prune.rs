@@ -7,6 +7,7 @@ use serde_json::{Value as Json, json};
 use super::fleet::{self, Fleet, GroupArgs};
 use super::instance::are_ambiguous;
 use super::store::KeyArgs;
+use super::ui::Header;
 use super::{Context, Ui};
 use crate::backup::retention::{Bucket, Policy};
 use crate::error::{Error, Exit, Result};
@@ -196,9 +197,10 @@ fn table(pruning: &Pruning, several: bool) -> String {
         }
         row
     };
-    let mut headers = vec!["id", "created", "instance", "size", "action", "reason"];
-    headers.extend(ambiguous.then_some("origin"));
-    headers.extend(several.then_some("store"));
+    let mut headers = vec![Header::of_text("id")];
+    headers.extend(["created", "instance", "size", "action", "reason"].map(Header::from));
+    headers.extend(ambiguous.then(|| Header::from("origin")));
+    headers.extend(several.then(|| Header::from("store")));
     Ui::table(&headers, pruning.judged.iter().map(row).collect())
 }
 

@@ -8,7 +8,7 @@ use clap::Args;
 use serde_json::{Value as Json, json};
 
 use super::far::Luggage;
-use super::format::{Format, FormatArgs};
+use super::format::{self, Format, FormatArgs};
 use super::write::{WriteArgs, finish, outcome_json, read_from};
 use super::{Context, Ui};
 use crate::engine::statement::{split, verb};
@@ -308,11 +308,9 @@ fn csv_cell(cell: &Value) -> String {
     }
 }
 
+/// In quotes where it is empty too, because it is not NULL.
 fn csv_text(text: &str) -> String {
-    match text.is_empty() || text.contains([',', '"', '\n', '\r']) {
-        true => format!("\"{}\"", text.replace('"', "\"\"")),
-        false => text.to_owned(),
-    }
+    if text.is_empty() { "\"\"".into() } else { format::csv_cell(text) }
 }
 
 // ---- changes --------------------------------------------------------------------------------------------------------

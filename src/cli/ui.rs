@@ -253,12 +253,11 @@ impl Ui {
     }
 
     /// A table for people; on a terminal, long cells are wrapped.
-    pub fn table(headers: &[&str], rows: Vec<Vec<String>>) -> String {
+    pub fn table<'h>(headers: &[impl Into<Header<'h>> + Copy], rows: Vec<Vec<String>>) -> String {
         if !std::io::stdout().is_terminal() {
             return Ui::wide_table(headers, &rows);
         }
-        let numeric = numeric(headers, &rows);
-        let headers: Vec<String> = headers.iter().map(|text| text.to_uppercase()).collect();
+        let (headers, numeric) = head(headers, &rows);
         let align = |at: usize, text: String| match numeric[at] {
             true => Cell::new(text).set_alignment(CellAlignment::Right),
             false => Cell::new(text),
@@ -274,9 +273,9 @@ impl Ui {
     }
 
     /// The same, each row on one line, however long.
-    pub fn wide_table(headers: &[&str], rows: &[Vec<String>]) -> String {
-        let capitals: Vec<String> = headers.iter().map(|text| text.to_uppercase()).collect();
-        columns(&capitals, rows, &numeric(headers, rows))
+    pub fn wide_table<'h>(headers: &[impl Into<Header<'h>> + Copy], rows: &[Vec<String>]) -> String {
+        let (headers, numeric) = head(headers, rows);
+        columns(&headers, rows, &numeric)
     }
 
     /// A line on stderr. A closed terminal, for instance, must not end a run halfway.
@@ -299,14 +298,36 @@ impl Ui {
     }
 }
 
-/// Which columns contain only numbers.
-fn numeric(headers: &[&str], rows: &[Vec<String>]) -> Vec<bool> {
-    // The id of a snapshot has eight hex digits, which may all be decimal.
-    let is_snapshot = |cell: &str, at: usize| ["id", "snapshot"].contains(&headers[at]) && cell.len() == 8;
-    let is_number = |row: &Vec<String>, at: usize| {
-        row[at].bytes().all(|byte| byte.is_ascii_digit() || b".-".contains(&byte)) && !is_snapshot(&row[at], at)
-    };
-    (0..headers.len()).map(|at| !rows.is_empty() && rows.iter().all(|row| is_number(row, at))).collect()
+/// The header of a column of a table.
+#[derive(Clone, Copy, Debug)]
+pub struct Header<'h> {
+    /// The text, in small letters.
+    pub name: &'h str,
+    is_text: bool,
+}
+
+impl<'h> Header<'h> {
+    /// That of a column whose cells are text even if all of them look like numbers, as eight hex digits may.
+    pub fn of_text(name: &'h str) -> Header<'h> {
+        Header { name, is_text: true }
+    }
+}
+
+impl<'h> From<&'h str> for Header<'h> {
+    fn from(name: &'h str) -> Header<'h> {
+        Header { name, is_text: false }
+    }
+}
+
+/// The headers as they are shown, and which of their columns contain only numbers.
+fn head<'h>(headers: &[impl Into<Header<'h>> + Copy], rows: &[Vec<String>]) -> (Vec<String>, Vec<bool>) {
+    let is_number = |row: &Vec<String>, at: usize| row[at].parse::<f64>().is_ok() || row[at].is_empty();
+    let head = headers.iter().enumerate().map(|(at, header)| {
+        let header: Header<'h> = (*header).into();
+        let is_numeric = !header.is_text && !rows.is_empty() && rows.iter().all(|row| is_number(row, at));
+        (header.name.to_uppercase(), is_numeric)
+    });
+    head.unzip()
 }
 
 /// A table for a pipe, without wrapping: each column as wide as its widest line.
@@ -365,5 +386,21 @@ impl Observer for Ui {
         });
         bar.set_length(total.max(done));
         bar.set_position(done);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Header, Ui};
+
+    #[test]
+    fn numbers_are_aligned_to_the_right_and_text_that_looks_like_one_is_not() {
+        let rows = |cells: [&str; 2]| cells.iter().map(|cell| vec![(*cell).to_owned()]).collect::<Vec<_>>();
+        assert_eq!(Ui::wide_table(&["n"], &rows(["7", "1234"])), "    N\n    7\n 1234");
+        assert_eq!(Ui::wide_table(&["day"], &rows(["2026-11-29", "2026-12-1"])), " DAY\n 2026-11-29\n 2026-12-1");
+        for id in ["12345678", "1234e567"] {
+            let shown = Ui::wide_table(&[Header::of_text("id")], &rows([id, id]));
+            assert_eq!(shown, format!(" ID\n {id}\n {id}"));
+        }
     }
 }

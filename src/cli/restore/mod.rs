@@ -20,6 +20,7 @@ use crate::backup::moment::parse_moment;
 use crate::backup::store::Scratch;
 use crate::backup::{self, Manifest, Snapshot, Stores, unpack_first};
 use crate::cli::store::KeyArgs;
+use crate::cli::ui::Header;
 use crate::cli::write::{WriteArgs, finish, outcome_json, read_from};
 use crate::cli::{Context, Ui};
 use crate::engine::EngineKind;
@@ -332,7 +333,9 @@ fn offer(stores: &Stores, instance: &Instance, context: &mut Context<'_>) -> Res
         ]);
     }
     if !rows.is_empty() {
-        context.ui.say(&Ui::table(&["snapshot", "created", "release", "kind", "scope", "created by"], rows));
+        let mut headers = vec![Header::of_text("snapshot")];
+        headers.extend(["created", "release", "kind", "scope", "created by"].map(Header::from));
+        context.ui.say(&Ui::table(&headers, rows));
     }
     Ok(Error::Input(InputError::Missing {
         what: "snapshot".into(),
