@@ -173,10 +173,10 @@ pub fn is_base(manifest: &Manifest, instance: Of<'_>, now: DateTime<Utc>) -> boo
     of(manifest) == instance && manifest.is_whole() && manifest.created >= now - BASE_AGE && manifest.created <= now
 }
 
-/// The one of `all`, oldest first, to restore for the next `kumadb undo`. Repeated undos go back step by step. Writes that
+/// The position of the one of `all`, oldest first, to restore for the next `kumadb undo`. Repeated undos go back step by step. Writes that
 /// changed no row are skipped.
-pub fn next<'m>(all: &[&'m Manifest]) -> Option<&'m Manifest> {
-    Chain::of(all).steps.last().map(|at| all[*at])
+pub fn next(all: &[&Manifest]) -> Option<usize> {
+    Chain::of(all).steps.last().copied()
 }
 
 /// Parses a size: `500MB`, `1GiB`, `1048576`.

@@ -22,7 +22,7 @@ use crate::value::{Row, shown_time};
 pub enum ApiKeyVerb {
     /// List API keys
     #[command(visible_alias = "ls")]
-    List(ListArgs),
+    List(FormatArgs),
     /// Create an API key and print it once
     Add(AddArgs),
     /// Disable an API key
@@ -31,12 +31,6 @@ pub enum ApiKeyVerb {
     Enable(KeyArgs),
     /// Delete an API key
     Delete(KeyArgs),
-}
-
-#[derive(Args, Debug)]
-pub struct ListArgs {
-    #[command(flatten)]
-    format: FormatArgs,
 }
 
 #[derive(Args, Debug)]
@@ -60,7 +54,7 @@ pub struct KeyArgs {
 
 pub fn run(verb: &ApiKeyVerb, context: &mut Context<'_>) -> Result<Exit> {
     match verb {
-        ApiKeyVerb::List(args) => list(args, context),
+        ApiKeyVerb::List(format) => list(*format, context),
         ApiKeyVerb::Add(args) => add(args, context),
         ApiKeyVerb::Disable(args) => switch(args, false, context),
         ApiKeyVerb::Enable(args) => switch(args, true, context),
@@ -68,7 +62,7 @@ pub fn run(verb: &ApiKeyVerb, context: &mut Context<'_>) -> Result<Exit> {
     }
 }
 
-fn list(args: &ListArgs, context: &mut Context<'_>) -> Result<Exit> {
+fn list(format: FormatArgs, context: &mut Context<'_>) -> Result<Exit> {
     let instance = context.instance()?;
     let config = read_from(&instance, read_config)?;
     let keys = config.rows("api_key");
@@ -92,7 +86,7 @@ fn list(args: &ListArgs, context: &mut Context<'_>) -> Result<Exit> {
             ]
         };
         let around = |table| if keys.is_empty() { "no API keys yet".into() } else { table };
-        args.format.text(&["id", "name", "active", "expires"], keys.iter().map(line).collect(), around)
+        format.text(&["id", "name", "active", "expires"], keys.iter().map(line).collect(), around)
     })?;
     Ok(Exit::Done)
 }

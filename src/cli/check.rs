@@ -153,12 +153,12 @@ fn configured(name: &str, alone: bool, config: &Config, context: &mut Context<'_
     // A store that only a job names has backups too.
     let mut places = config.stores_of(name);
     for job in config.jobs.iter().filter(|job| job.instances.iter().any(|one| one == name)) {
-        let others: Vec<_> = config.stores_of_job(job, name);
-        places.extend(
-            others.into_iter().filter(|(other, _)| !config.stores_of(name).iter().any(|(one, _)| one == other)),
-        );
+        for other in config.stores_of_job(job, name) {
+            if !places.iter().any(|(known, _)| *known == other.0) {
+                places.push(other);
+            }
+        }
     }
-    places.dedup_by_key(|(name, _)| *name);
     if !context.global.store.is_empty() {
         return Ok(Subject { whose, stores: all_stores(context)? });
     }

@@ -143,7 +143,7 @@ fn look(instance: &Instance, found: &Found, open: bool) -> Line {
     };
     let mut read = || -> Result<()> {
         if let Some(server) = &instance.container {
-            line.state = format!("{:?}", server.life()?).to_lowercase();
+            line.state = server.life()?.to_string();
         }
         // Listing starts nothing: an embedded MariaDB that is down stays down.
         let (release, summary) = match open {

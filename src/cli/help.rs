@@ -103,12 +103,12 @@ fn finish(command: Command, path: &str) -> Command {
 /// The examples of the verb that is typed as `path`.
 fn examples(path: &str) -> Option<String> {
     let known = EXAMPLES.iter().chain(&TOOLS).find(|(of, _)| *of == path);
-    let mut all: Vec<(String, String)> = match (known, path.strip_prefix("kumadb monitor add ")) {
+    let all: Vec<(String, String)> = match (known, path.strip_prefix("kumadb monitor add ")) {
         (Some((_, examples)), _) => examples.iter().map(|(what, line)| ((*what).into(), (*line).into())).collect(),
         (None, Some(kind)) => monitor::add::examples(kind),
         (None, None) => return None,
     };
-    let blocks: Vec<String> = all.drain(..).map(|(what, line)| format!("  # {what}\n  {}", broken(&line))).collect();
+    let blocks: Vec<String> = all.into_iter().map(|(what, line)| format!("  # {what}\n  {}", broken(&line))).collect();
     Some(format!("Examples:\n{}", blocks.join("\n\n")))
 }
 

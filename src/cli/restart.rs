@@ -68,7 +68,7 @@ pub fn run(args: &RestartArgs, context: &mut Context<'_>) -> Result<Exit> {
     };
     if args.dry_run {
         run::check_restart(&instance, &settings)?;
-        let state = format!("{:?}", server.life()?).to_lowercase();
+        let state = server.life()?.to_string();
         let document = json!({"dry_run": true, "instance": instance.name, "state": state});
         let text = || format!("dry run: `{}` ({state}) can be restarted; nothing changed", instance.name);
         context.ui.result(&document, text)?;

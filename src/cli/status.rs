@@ -121,7 +121,7 @@ pub fn run(args: &StatusArgs, context: &mut Context<'_>) -> Result<Exit> {
     let unfinished = Journal::read(instance.work()).ok().flatten().map(|journal| journal.record);
 
     let image = instance.container.as_ref().map(|server| server.container().image.clone());
-    let life_word = life.map(|life| format!("{life:?}").to_lowercase());
+    let life_word = life.map(|life| life.to_string());
     let mut rows = vec![("instance", instance.name.clone())];
     if let (Some(image), Some(life)) = (&image, &life_word) {
         rows.push(("container", format!("{life} ({image})")));

@@ -92,10 +92,7 @@ pub fn run(args: &UndoArgs, context: &mut Context<'_>) -> Result<Exit> {
             elsewhere: elsewhere.as_ref().map(|last| last.store.clone()),
         })
     };
-    let newest = |all: &[&Manifest]| {
-        let found = next(all).and_then(|next| all.iter().position(|one| one.id == next.id));
-        found.ok_or_else(none)
-    };
+    let newest = |all: &[&Manifest]| next(all).ok_or_else(none);
     let mut at = match &args.id {
         Some(id) => named(&manifests, id)?,
         None => newest(&manifests)?,
@@ -150,11 +147,7 @@ fn unsearched(stores: &Stores, all: &[&Manifest], instance: &Instance) -> Result
         return Ok(None);
     }
     for store in stores.iter() {
-        let address = match store.folder() {
-            Some(folder) => files::absolute(folder)?.display().to_string(),
-            None => store.address(),
-        };
-        if address == last.store {
+        if store.absolute_address()? == last.store {
             return Ok(None);
         }
     }

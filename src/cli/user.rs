@@ -22,7 +22,7 @@ use crate::value::{Row, Secret, Value};
 pub enum UserVerb {
     /// List users
     #[command(visible_alias = "ls")]
-    List(ListArgs),
+    List(FormatArgs),
     /// Add a user
     Add(AddArgs),
     /// Reset a user's password and end their sessions
@@ -39,12 +39,6 @@ pub enum UserVerb {
     /// Sign out all users by replacing the session secret
     #[command(name = "sign-out")]
     SignOut(SignOutArgs),
-}
-
-#[derive(Args, Debug)]
-pub struct ListArgs {
-    #[command(flatten)]
-    format: FormatArgs,
 }
 
 #[derive(Args, Debug)]
@@ -95,7 +89,7 @@ pub fn run(verb: &UserVerb, context: &mut Context<'_>) -> Result<Exit> {
     let instance = context.instance()?;
     let config = read_from(&instance, read_config)?;
     match verb {
-        UserVerb::List(args) => list(args, &config, context),
+        UserVerb::List(format) => list(*format, &config, context),
         UserVerb::Add(args) => add(args, &instance, &config, context),
         UserVerb::Password(args) => {
             let user = known(&config, args.name.as_deref())?;
@@ -137,7 +131,7 @@ pub fn run(verb: &UserVerb, context: &mut Context<'_>) -> Result<Exit> {
     }
 }
 
-fn list(args: &ListArgs, config: &Config, context: &mut Context<'_>) -> Result<Exit> {
+fn list(format: FormatArgs, config: &Config, context: &mut Context<'_>) -> Result<Exit> {
     let users = config.rows("user");
     let owned = |user: &Row| config.rows("monitor").iter().filter(|row| row.int("user_id") == user.int("id")).count();
     let documents: Vec<Json> = users
@@ -163,7 +157,7 @@ fn list(args: &ListArgs, config: &Config, context: &mut Context<'_>) -> Result<E
             [] => "no users yet: create one on the setup page of the web UI".into(),
             _ => table,
         };
-        args.format.text(&["id", "name", "active", "2fa", "monitors"], users.iter().map(line).collect(), around)
+        format.text(&["id", "name", "active", "2fa", "monitors"], users.iter().map(line).collect(), around)
     })?;
     Ok(Exit::Done)
 }

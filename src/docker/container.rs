@@ -30,6 +30,17 @@ pub enum Life {
     Stopped,
 }
 
+impl fmt::Display for Life {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Life::Running => "running",
+            Life::Paused => "paused",
+            Life::Restarting => "restarting",
+            Life::Stopped => "stopped",
+        })
+    }
+}
+
 /// The state of a container at one point in time.
 #[derive(Clone, Debug)]
 pub struct State {

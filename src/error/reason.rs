@@ -1,5 +1,6 @@
 //! Why something failed, in the words that people search for: never an error number.
 
+use std::any::TypeId;
 use std::error::Error as StdError;
 use std::io;
 
@@ -76,34 +77,28 @@ pub fn io_reason(error: &io::Error) -> String {
     known.into()
 }
 
-/// The first error of type `E` in the chain of `error`.
-pub fn find<'e, E: StdError + 'static>(error: &'e (dyn StdError + 'static)) -> Option<&'e E> {
-    let mut next = Some(error);
-    while let Some(error) = next {
-        if let Some(found) = error.downcast_ref::<E>() {
-            // An I/O error may be the wrapping of another one.
-            let inner = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
-            let deeper = inner.and_then(|inner| find::<E>(inner));
-            return Some(deeper.unwrap_or(found));
-        }
+/// `error`, and each error that is the cause of the one before.
+fn causes<'e>(error: &'e (dyn StdError + 'static)) -> impl Iterator<Item = &'e (dyn StdError + 'static)> {
+    std::iter::successors(Some(error), |error| {
+        let error: &'e (dyn StdError + 'static) = *error;
         // What an I/O error wraps is not its source but beside it.
         let inner = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
-        next = inner.map(|inner| inner as &(dyn StdError + 'static)).or_else(|| error.source());
+        inner.map(|inner| inner as &(dyn StdError + 'static)).or_else(|| error.source())
+    })
+}
+
+/// The error of type `E` among the causes of `error`: the innermost I/O error, because one may wrap another; else the first.
+pub fn find<'e, E: StdError + 'static>(error: &'e (dyn StdError + 'static)) -> Option<&'e E> {
+    let mut found = causes(error).filter_map(|cause| cause.downcast_ref::<E>());
+    match TypeId::of::<E>() == TypeId::of::<io::Error>() {
+        true => found.last(),
+        false => found.next(),
     }
-    None
 }
 
 /// Whether a host name was looked for in vain. The standard library has no kind for it.
 pub fn is_lookup(error: &(dyn StdError + 'static)) -> bool {
-    let mut next = Some(error);
-    while let Some(error) = next {
-        if error.to_string().contains("failed to lookup address information") {
-            return true;
-        }
-        let inner = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
-        next = inner.map(|inner| inner as &(dyn StdError + 'static)).or_else(|| error.source());
-    }
-    false
+    causes(error).any(|cause| cause.to_string().contains("failed to lookup address information"))
 }
 
 /// The message of the innermost cause of `error`.

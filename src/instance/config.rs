@@ -134,29 +134,25 @@ fn parse(text: &str) -> Result<Config, Invalid> {
         return Err(replaced("it starts with a byte order mark (BOM), which JSON does not allow".into()));
     }
     let all: Json = serde_json::from_str(text).map_err(|error| replaced(format!("invalid JSON: {error}")))?;
-    let all = all.as_object().ok_or_else(|| replaced("it is not a JSON object".into()))?;
+    let Json::Object(mut all) = all else { return Err(replaced("it is not a JSON object".into())) };
     let kind = match all.get("type") {
-        Some(Json::String(kind)) => kind.as_str(),
+        Some(Json::String(kind)) => kind.clone(),
         Some(other) => return Err(replaced(format!("`type` must be text, not {other}"))),
         None => return Err(replaced("`type` is missing".into())),
     };
-    match kind {
+    match kind.as_str() {
         "sqlite" => Ok(Config::Sqlite),
         "embedded-mariadb" => Ok(Config::Embedded),
         "mariadb" => {
+            all.retain(|_, value| !value.is_null());
             // The values may be secrets, so only the field is named.
             for field in ["hostname", "username", "password", "dbName", "socketPath", "ca"] {
-                if !matches!(all.get(field), None | Some(Json::Null | Json::String(_))) {
+                if !matches!(all.get(field), None | Some(Json::String(_))) {
                     return Err(refused(format!("`{field}` must be text, in quotes")));
                 }
             }
-            let present: Map<String, Json> = all
-                .iter()
-                .filter(|(_, value)| !value.is_null())
-                .map(|(name, value)| (name.clone(), value.clone()))
-                .collect();
             let external: External =
-                serde_json::from_value(Json::Object(present)).map_err(|error| refused(error.to_string()))?;
+                serde_json::from_value(Json::Object(all)).map_err(|error| refused(error.to_string()))?;
             if external.db_name.is_empty() {
                 return Err(refused("`dbName` is missing".into()));
             }

@@ -27,11 +27,7 @@ pub(super) fn note_last_undo(instance: &Instance, snapshot: &Snapshot) -> Result
     if !snapshot.manifest.undo {
         return Ok(());
     }
-    let store = match snapshot.store().folder() {
-        Some(folder) => files::absolute(folder)?.display().to_string(),
-        None => snapshot.store().address(),
-    };
-    let note = LastUndo { store, snapshot: snapshot.manifest.id.clone() };
+    let note = LastUndo { store: snapshot.store().absolute_address()?, snapshot: snapshot.manifest.id.clone() };
     let text = serde_json::to_vec(&note).map_err(|error| {
         Error::File(FileError::Encode { what: "the store of an undo snapshot", why: error.to_string() })
     })?;

@@ -166,6 +166,28 @@ fn status_warns_of_a_backup_that_is_old_or_not_there() {
 }
 
 #[test]
+fn a_store_that_two_jobs_use_is_checked_once() {
+    let lab = Lab::sqlite("2.5.3");
+    let config = lab.root.path().join("two.toml");
+    let at = |name: &str| lab.root.path().join(name).display().to_string();
+    let text = format!(
+        "[stores.near]\naddress = '{}'\n[stores.far]\naddress = '{}'\n[stores.third]\naddress = '{}'\n[instances.alpha]\n\
+         target = '{}'\nstores = ['near']\n[jobs.a]\ncron = '@daily'\ninstances = ['alpha']\nstores = ['far', 'third']\n\
+         [jobs.b]\ncron = '@daily'\ninstances = ['alpha']\nstores = ['far']\n",
+        at("near"),
+        at("far"),
+        at("third"),
+        lab.target
+    );
+    std::fs::write(&config, text).unwrap();
+    let ran = Ran::of(lab.bare().env_remove("KUMADB_STORE").env("KUMADB_CONFIG", &config).args(["backup", "check"]));
+    for store in ["near", "far", "third"] {
+        let line = format!("CRITICAL: alpha: no backup in {store}");
+        assert_eq!(ran.out.lines().filter(|one| *one == line).count(), 1, "{store}: {}", ran.out);
+    }
+}
+
+#[test]
 fn a_store_that_only_a_job_uses_is_checked_and_labels_are_unique() {
     let lab = Lab::sqlite("2.5.3");
     let config = lab.root.path().join("jobs.toml");

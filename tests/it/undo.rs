@@ -29,7 +29,7 @@ fn manifest(id: &str, minutes: i64, undoes: Option<&str>) -> Manifest {
 #[test]
 fn undo_after_undo_goes_back_step_by_step_and_a_redo_forward() {
     let mut all = vec![manifest("a", 0, None), manifest("b", 1, None), manifest("c", 2, None)];
-    let next_of = |all: &[Manifest]| next(&all.iter().collect::<Vec<_>>()).map(|one| one.id.clone());
+    let next_of = |all: &[Manifest]| next(&all.iter().collect::<Vec<_>>()).map(|at| all[at].id.clone());
     for (made, undone, then) in
         [("u", "c", Some("b")), ("v", "b", Some("a")), ("r", "v", Some("b")), ("w", "a", None), ("x", "w", Some("b"))]
     {
@@ -554,7 +554,8 @@ impl Model {
 
     /// Undoes one step, which must be the last of those in effect; says whether there was one.
     fn undo(&mut self) -> bool {
-        let Some(step) = next(&self.all.iter().collect::<Vec<_>>()).cloned() else { return false };
+        let Some(at) = next(&self.all.iter().collect::<Vec<_>>()) else { return false };
+        let step = self.all[at].clone();
         let then = self.before[&step.id].clone();
         assert_eq!(then[..], self.now[..self.now.len() - 1], "{} of {:?}", step.id, self.all);
         self.add(Some(&step));

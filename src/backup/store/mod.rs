@@ -153,6 +153,17 @@ impl Store {
         self.objects.address()
     }
 
+    /// The same; of a local folder, its absolute path.
+    ///
+    /// # Errors
+    /// The current folder cannot be determined.
+    pub fn absolute_address(&self) -> Result<String> {
+        match self.folder() {
+            Some(folder) => Ok(files::absolute(folder)?.display().to_string()),
+            None => Ok(self.address()),
+        }
+    }
+
     /// Its path, if it is a local folder.
     pub fn folder(&self) -> Option<&Path> {
         self.objects.folder()
