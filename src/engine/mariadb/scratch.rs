@@ -218,6 +218,7 @@ fn program(name: &'static str) -> Result<Command> {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 
