@@ -105,11 +105,12 @@ fn is_note(text: &str) -> bool {
 }
 
 /// Opens the lock file, and creates it where it is missing. The folder may belong to the server's user, whose links
-/// root must not follow. follow.
+/// root must not follow.
 fn open(folder: &OwnedFd, path: &Path) -> io::Result<File> {
     let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let mode = Mode::from_raw_mode(PRIVATE as _);
-    Ok(File::from(rustix::fs::openat(folder, owner::file_name(path)?, flags, mode)?))
+    let name = owner::file_name(path)?;
+    Ok(File::from(owner::as_owner(folder, path, || rustix::fs::openat(folder, name, flags, mode))?))
 }
 
 /// Whether `file` is still the one at `path` in `folder`.

@@ -37,13 +37,41 @@ pub(super) fn file_name(path: &Path) -> io::Result<&OsStr> {
 /// Creates the new file `name` in `folder`, at `path`, with the right owner.
 pub(super) fn create_in(folder: &OwnedFd, name: &OsStr, path: &Path) -> io::Result<File> {
     let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let made = File::from(rustix::fs::openat(folder, name, flags, Mode::from_raw_mode(PRIVATE as _))?);
+    let create = || rustix::fs::openat(folder, name, flags, Mode::from_raw_mode(PRIVATE as _));
+    let made = File::from(as_owner(folder, path, create)?);
     inherit(&made, folder, path)?;
     Ok(made)
 }
 
+/// Runs `create`, which creates a file at `path` in `folder`, with the owner of that folder as the user of this thread
+/// where root creates it in kumadb's own folder: a file that root creates and then gives away stays root's when
+/// the process is killed in between. Where this user may not become another, or the owner may not create files, root
+/// creates it, and [`inherit`] gives it away.
+pub(super) fn as_owner<T>(folder: &OwnedFd, path: &Path, create: impl Fn() -> rustix::io::Result<T>) -> io::Result<T> {
+    #[cfg(target_os = "linux")]
+    if gives(path) {
+        use rustix::thread::{set_thread_res_gid, set_thread_res_uid};
+        let owner = rustix::fs::fstat(folder)?;
+        let (uid, gid) = (Uid::from_raw(owner.st_uid), Gid::from_raw(owner.st_gid));
+        let (our_uid, our_gid) = (rustix::process::geteuid(), rustix::process::getegid());
+        // The group first: who is no longer root cannot change it. The real and saved user stay, and are the way back.
+        if uid != our_uid && set_thread_res_gid(None, gid, None).is_ok() {
+            let made = set_thread_res_uid(None, uid, None).and_then(|()| {
+                let made = create();
+                set_thread_res_uid(None, our_uid, None)?;
+                made
+            });
+            set_thread_res_gid(None, our_gid, None)?;
+            match made {
+                Err(rustix::io::Errno::ACCESS | rustix::io::Errno::PERM) => {}
+                made => return Ok(made?),
+            }
+        }
+    }
+    Ok(create()?)
+}
+
 /// Gives `made`, which is at `path` in `folder`, to the owner of that folder, where root created it in kumadb's own
-/// folder.
 /// folder.
 pub(super) fn inherit(made: &File, folder: &OwnedFd, path: &Path) -> io::Result<()> {
     if !gives(path) {
@@ -72,7 +100,7 @@ pub(super) fn make_folder(path: &Path) -> io::Result<()> {
         make_folder(above)?;
     }
     let (folder, name) = (open_folder(above)?, file_name(path)?);
-    rustix::fs::mkdirat(&folder, name, Mode::RWXU)?;
+    as_owner(&folder, path, || rustix::fs::mkdirat(&folder, name, Mode::RWXU))?;
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let made = File::from(rustix::fs::openat(&folder, name, flags, Mode::empty())?);
     inherit(&made, &folder, path)
@@ -132,7 +160,6 @@ fn give_hint(data: &Path) -> Hint {
 
 /// Gives kumadb's own folder, which belongs to root, to the owner of the data folder. One without a lock in it is not
 /// recognised as kumadb's.
-/// kumadb's.
 fn give_folder(path: &Path) -> Result<()> {
     let not_changed = || Error::file("change the owner of", path);
     let data = open_folder(parent(path)).map_err(not_changed())?;
@@ -187,8 +214,7 @@ pub fn check_own(path: &Path) -> Result<()> {
 }
 
 /// Gives the file at `path` in kumadb's own folder, which an earlier run as root left, to the owner of the folder, if
-/// `is_ours`
-/// recognises its content. Returns whether it did.
+/// `is_ours` recognises its content. Returns whether it did.
 pub fn give(path: &Path, is_ours: impl FnOnce(&mut File) -> Result<bool>) -> Result<bool> {
     let failed = || Error::file("change the owner of", path);
     let folder = open_folder(parent(path)).map_err(failed())?;
