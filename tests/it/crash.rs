@@ -21,6 +21,7 @@ use kumadb::schema::{self, Schema};
 use kumadb::value::{Row, Secret, Value};
 use tempfile::TempDir;
 
+use crate::child::{is_killed, told};
 use crate::lab::instance_at;
 use crate::mariadbd::Mariadbd;
 use crate::rounds;
@@ -356,34 +357,18 @@ fn fail_everywhere(place: &Place, how: How) -> Tried {
 
 /// Runs [`Place::write`] in a process of its own that is killed at point `at`; an error says that it was.
 fn kill_child(place: &Place, at: usize) -> Result<()> {
-    let status = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "crash::dies_when_told", "--nocapture"])
-        .env("KUMADB_CRASH_AT", at.to_string())
-        .env("KUMADB_CRASH_TARGET", &place.target)
-        .env("KUMADB_CRASH_ROOT", &place.root)
-        .stdout(std::process::Stdio::null())
-        .stderr(std::process::Stdio::null())
-        .status()
-        .unwrap();
-    match status.success() {
-        true => Ok(()),
-        false => {
-            use std::os::unix::process::ExitStatusExt as _;
-            assert_eq!(status.signal(), Some(9), "the child failed by itself at point {at}");
-            Err(Error::Operation(OperationError::Stopped { why: "killed".into() }))
-        }
+    let root = place.root.display();
+    match is_killed(module_path!(), &[("AT", &at), ("TARGET", &place.target), ("ROOT", &root)]) {
+        true => Err(Error::Operation(OperationError::Stopped { why: "killed".into() })),
+        false => Ok(()),
     }
 }
 
-/// Not a test of its own: the process that [`kill_child`] starts.
 #[test]
-fn dies_when_told() {
-    let Ok(at) = std::env::var("KUMADB_CRASH_AT") else { return };
-    let place = Place {
-        target: std::env::var("KUMADB_CRASH_TARGET").unwrap(),
-        root: std::env::var_os("KUMADB_CRASH_ROOT").unwrap().into(),
-    };
-    place.write(&Points::new(at.parse().unwrap(), How::Kill)).unwrap();
+#[ignore = "a part of other tests, see child.rs"]
+fn killed_child() {
+    let place = Place { target: told("TARGET"), root: told("ROOT") };
+    place.write(&Points::new(told("AT"), How::Kill)).unwrap();
 }
 
 #[test]

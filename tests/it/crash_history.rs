@@ -1,7 +1,6 @@
 //! Less history, and a file written anew, made to fail at every point: old or new, and what was deleted is in a snapshot.
 
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -14,6 +13,7 @@ use kumadb::plan::history::{Keep, Pruning};
 use kumadb::run::script::Script;
 use kumadb::run::{self, Journal, Resumed, Settings, Work};
 
+use crate::child::{self, told};
 use crate::crash::{Counted, How, Points};
 use crate::history::{add_beats, furnish};
 use crate::lab::{Lab, instance_at};
@@ -95,30 +95,17 @@ impl Place {
 
 /// Runs it in a process of its own that is killed at point `at`; says whether it was.
 fn is_killed(place: &Place, what: What, at: usize) -> bool {
-    let status = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "crash_history::dies_when_told", "--nocapture"])
-        .env("KUMADB_CRASH_WHAT", format!("{what:?}"))
-        .env("KUMADB_CRASH_AT", at.to_string())
-        .env("KUMADB_CRASH_TARGET", &place.target)
-        .env("KUMADB_CRASH_ROOT", &place.root)
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .status()
-        .unwrap();
-    use std::os::unix::process::ExitStatusExt as _;
-    assert!(status.success() || status.signal() == Some(9), "{what:?} failed by itself at point {at}");
-    !status.success()
+    let (what, root) = (format!("{what:?}"), place.root.display());
+    child::is_killed(module_path!(), &[("WHAT", &what), ("AT", &at), ("TARGET", &place.target), ("ROOT", &root)])
 }
 
-/// Not a test of its own: the process that [`is_killed`] starts.
 #[test]
-fn dies_when_told() {
-    let Ok(what) = std::env::var("KUMADB_CRASH_WHAT") else { return };
-    let read = |name: &str| std::env::var(name).unwrap();
-    let place = Place { target: read("KUMADB_CRASH_TARGET"), root: read("KUMADB_CRASH_ROOT").into() };
-    let known = [What::Prune, What::Script, What::Vacuum];
+#[ignore = "a part of other tests, see child.rs"]
+fn killed_child() {
+    let place = Place { target: told("TARGET"), root: told("ROOT") };
+    let (what, known): (String, _) = (told("WHAT"), [What::Prune, What::Script, What::Vacuum]);
     let what = known.into_iter().find(|known| format!("{known:?}") == what).unwrap();
-    place.write(what, &Points::new(read("KUMADB_CRASH_AT").parse().unwrap(), How::Kill)).unwrap();
+    place.write(what, &Points::new(told("AT"), How::Kill)).unwrap();
 }
 
 /// Points at the end of a run at which it is killed: from before the transaction on.

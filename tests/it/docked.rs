@@ -130,11 +130,6 @@ impl Docked {
         Docked { kind, server, folder, bench, root: tempfile::tempdir().unwrap() }
     }
 
-    /// What the environment of a child process must say for [`Docked::again`].
-    pub fn words(&self) -> [(&'static str, String); 2] {
-        [("KUMADB_LAB_TARGET", self.server.name.clone()), ("KUMADB_LAB_ROOT", self.root.path().display().to_string())]
-    }
-
     /// Runs `kumadb -t CONTAINER … ARGS`.
     pub fn kumadb(&self, args: &[&str]) -> Ran {
         self.run_on(&self.server.name, args)
@@ -167,7 +162,7 @@ impl Docked {
     }
 
     pub fn store(&self) -> Store {
-        Store::new(self.root.path().join("store"))
+        store_in(self.root.path())
     }
 
     /// The instance as the library finds it.
@@ -303,11 +298,9 @@ pub fn find(target: &str, root: &Path) -> Instance {
     sight.find(Some(target)).unwrap()
 }
 
-/// The instance and the store that [`Docked::words`] in the environment tell of.
-pub fn from_environment() -> Option<(Instance, Store)> {
-    let root = PathBuf::from(std::env::var_os("KUMADB_LAB_ROOT")?);
-    let target = std::env::var("KUMADB_LAB_TARGET").ok()?;
-    Some((find(&target, &root), Store::new(root.join("store"))))
+/// The store of the instance whose own folder is `root`.
+pub fn store_in(root: &Path) -> Store {
+    Store::new(root.join("store"))
 }
 
 /// A data folder with the newest recorded schema, a user and two monitors.

@@ -1,8 +1,7 @@
 //! The doctor on migrations that were cut off, on single monitors, and on what the data are run with.
 
 use std::fs;
-use std::path::Path;
-use std::process::Command;
+use std::path::{Path, PathBuf};
 
 use chrono::{Duration, Utc};
 use kumadb::doctor::evidence::Running;
@@ -13,6 +12,7 @@ use kumadb::instance::Instance;
 use kumadb::kuma::evidence::read_content;
 use kumadb::run::{self, Journal, Settings, Work};
 
+use crate::child::{is_killed, told};
 use crate::crash::{How, Points};
 use crate::doctor::{codes, cured, cures, damage, furnish, only_reports};
 use crate::lab::{Lab, Ran, instance_at};
@@ -303,12 +303,11 @@ fn cure(target: &str, root: &Path, points: &Points) -> Result<()> {
     Ok(())
 }
 
-/// Not a test of its own: the process that is killed.
 #[test]
-fn dies_while_it_cures() {
-    let Ok(at) = std::env::var("KUMADB_CURE_AT") else { return };
-    let (target, root) = (std::env::var("KUMADB_CURE_TARGET").unwrap(), std::env::var("KUMADB_CURE_ROOT").unwrap());
-    cure(&target, Path::new(&root), &Points::new(at.parse().unwrap(), How::Kill)).unwrap();
+#[ignore = "a part of other tests, see child.rs"]
+fn killed_child() {
+    let (target, root): (String, PathBuf) = (told("TARGET"), told("ROOT"));
+    cure(&target, &root, &Points::new(told("AT"), How::Kill)).unwrap();
 }
 
 /// Kills a cure at every point in turn. Each time `resume` ends what was cut off, `state` is as before, as after, or as
@@ -319,18 +318,11 @@ fn kill_everywhere(lab: &Lab, damage: &dyn Fn(), state: &dyn Fn() -> String, bet
         assert!(at < 310, "it never ends");
         damage();
         let old = state();
-        let status = Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", "doctor_next::dies_while_it_cures", "--nocapture"])
-            .env("KUMADB_CURE_AT", at.to_string())
-            .env("KUMADB_CURE_TARGET", &lab.target)
-            .env("KUMADB_CURE_ROOT", lab.root.path())
-            .stdout(std::process::Stdio::null())
-            .stderr(std::process::Stdio::null())
-            .status()
-            .unwrap();
+        let root = lab.root.path().display();
+        let killed = is_killed(module_path!(), &[("AT", &at), ("TARGET", &lab.target), ("ROOT", &root)]);
         let work = instance(&lab.target, lab.root.path()).work().to_owned();
         if Journal::read(&work).unwrap().is_some() {
-            assert!(!status.success());
+            assert!(killed);
             let (instance, store) = (instance(&lab.target, lab.root.path()), store(lab.root.path()));
             run::resume(&instance, &store, &Settings::new("recover"), &mut run::Silent).unwrap();
         }
@@ -341,7 +333,7 @@ fn kill_everywhere(lab: &Lab, damage: &dyn Fn(), state: &dyn Fn() -> String, bet
         assert_ne!(old, new);
         let kept = crate::lab::left_in(&work);
         assert_eq!(kept, ["lock"], "point {at}");
-        if status.success() {
+        if !killed {
             return at - 1;
         }
     }

@@ -3,7 +3,8 @@
 //! between are the points of `crash.rs`.
 
 use std::collections::BTreeMap;
-use std::process::{Command, Stdio};
+use std::path::PathBuf;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use kumadb::backup::Store;
@@ -17,7 +18,8 @@ use kumadb::plan::monitor::{New, Notify, plan_add};
 use kumadb::run::{self, Mode, Observer, Settings, Step, Work};
 use kumadb::value::Value;
 
-use crate::docked::{Docked, Kind, from_environment};
+use crate::child::{is_killed, told};
+use crate::docked::{Docked, Kind, find, store_in};
 use crate::dockerd::cli;
 use crate::rounds;
 
@@ -74,28 +76,19 @@ fn write(instance: &Instance, store: &Store, mode: Mode, steps: &mut Steps) -> R
     run::run(instance, store, &Work::Plan(&plan(instance)), &settings(mode), steps).map(drop)
 }
 
-/// Not a test of its own: the process that is killed.
 #[test]
-fn dies_when_told() {
-    let Ok(at) = std::env::var("KUMADB_LAB_AT") else { return };
-    let (instance, store) = from_environment().unwrap();
-    let live = std::env::var_os("KUMADB_LAB_LIVE").is_some();
-    let mode = if live { Mode::LiveThenRestart } else { Mode::Stopped };
-    write(&instance, &store, mode, &mut Steps { seen: 0, at: at.parse().unwrap(), how: How::Kill }).unwrap();
+#[ignore = "a part of other tests, see child.rs"]
+fn killed_child() {
+    let root: PathBuf = told("ROOT");
+    let (instance, store) = (find(&told::<String>("TARGET"), &root), store_in(&root));
+    let mode = if told("LIVE") { Mode::LiveThenRestart } else { Mode::Stopped };
+    write(&instance, &store, mode, &mut Steps { seen: 0, at: told("AT"), how: How::Kill }).unwrap();
 }
 
 /// Runs [`write`] in a process that is killed at step `at`; whether it was.
 fn kill_child(lab: &Docked, mode: Mode, at: usize) -> bool {
-    use std::os::unix::process::ExitStatusExt as _;
-    let mut command = Command::new(std::env::current_exe().unwrap());
-    command.args(["--exact", "faults::dies_when_told", "--nocapture"]).envs(lab.words());
-    if mode != Mode::Stopped {
-        command.env("KUMADB_LAB_LIVE", "1");
-    }
-    let status = command.env("KUMADB_LAB_AT", at.to_string()).stdout(Stdio::null()).stderr(Stdio::null()).status();
-    let status = status.unwrap();
-    assert!(status.success() || status.signal() == Some(9), "step {at}: the child failed by itself");
-    !status.success()
+    let (target, root, is_live) = (&lab.server.name, lab.root().display(), mode != Mode::Stopped);
+    is_killed(module_path!(), &[("TARGET", target), ("ROOT", &root), ("LIVE", &is_live), ("AT", &at)])
 }
 
 /// How often it was tried, and how it ended.

@@ -4,6 +4,7 @@
 mod backup;
 mod chance;
 mod check;
+mod child;
 mod cli;
 mod cloud;
 mod comeback;

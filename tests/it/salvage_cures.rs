@@ -4,7 +4,6 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 
 use kumadb::backup::Store;
 use kumadb::engine::sqlite::SqliteFile;
@@ -14,6 +13,7 @@ use kumadb::run::{self, Journal, Observer, Settings, Silent, Step, Work};
 use rusqlite::Connection;
 use serde_json::Value as Json;
 
+use crate::child::{is_killed, told};
 use crate::crash::{How, Points};
 use crate::lab::{Lab, Ran};
 use crate::rounds;
@@ -268,12 +268,11 @@ fn place(root: &Path) -> (Instance, Store) {
     (instance, Store::new(root.join("store")))
 }
 
-/// Not a test of its own: the process that is killed.
 #[test]
-fn dies_while_it_salvages() {
-    let (Ok(at), Ok(root)) = (std::env::var("KUMADB_SALVAGE_AT"), std::env::var("KUMADB_SALVAGE_ROOT")) else { return };
-    let (instance, store) = place(Path::new(&root));
-    let mut points = Points::new(at.parse().unwrap(), How::Kill);
+#[ignore = "a part of other tests, see child.rs"]
+fn killed_child() {
+    let (instance, store) = place(&told::<PathBuf>("ROOT"));
+    let mut points = Points::new(told("AT"), How::Kill);
     run::run(&instance, &store, &Work::Salvage(None), &Settings::new("doctor --fix"), &mut points).unwrap();
 }
 
@@ -287,14 +286,7 @@ fn killed_at_any_step_it_is_the_damaged_database_or_the_new_one() {
     for at in rounds::points(2) {
         fs::write(file(&lab), &damaged).unwrap();
         fs::write(lab.folder().join("kuma.db-wal"), wal).unwrap();
-        let status = Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", "salvage_cures::dies_while_it_salvages", "--nocapture"])
-            .env("KUMADB_SALVAGE_AT", at.to_string())
-            .env("KUMADB_SALVAGE_ROOT", lab.root.path())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .status()
-            .unwrap();
+        let killed = is_killed(module_path!(), &[("AT", &at), ("ROOT", &lab.root.path().display())]);
         let (instance, store) = place(lab.root.path());
         if Journal::read(instance.work()).unwrap().is_some() {
             run::resume(&instance, &store, &Settings::new("recover"), &mut Silent).unwrap();
@@ -312,7 +304,7 @@ fn killed_at_any_step_it_is_the_damaged_database_or_the_new_one() {
         }
         let left = crate::lab::left_in(&lab.folder().join(".kumadb"));
         assert_eq!(left, ["lock"], "step {at}");
-        if status.success() {
+        if !killed {
             break;
         }
     }

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -16,6 +15,7 @@ use kumadb::kuma::init;
 use kumadb::run::{self, Journal, Settings, Work};
 use kumadb::value::Secret;
 
+use crate::child::{is_killed, told};
 use crate::crash::{Counted, How, Points};
 use crate::lab::{Lab, instance_at};
 use crate::mariadb::{dump, writer};
@@ -243,18 +243,10 @@ impl Place {
 
     /// The same in a process of its own that is killed at point `at`.
     fn load_and_die(&self, at: usize) -> Result<()> {
-        let status = Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", "shadow::dies_when_told"])
-            .env("KUMADB_SHADOW_AT", at.to_string())
-            .env("KUMADB_CRASH_TARGET", &self.target)
-            .env("KUMADB_CRASH_ROOT", &self.root)
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .status()
-            .unwrap();
-        match status.success() {
-            true => Ok(()),
-            false => Err(Error::Operation(OperationError::Stopped { why: "killed".into() })),
+        let root = self.root.display();
+        match is_killed(module_path!(), &[("AT", &at), ("TARGET", &self.target), ("ROOT", &root)]) {
+            true => Err(Error::Operation(OperationError::Stopped { why: "killed".into() })),
+            false => Ok(()),
         }
     }
 
@@ -270,13 +262,11 @@ impl Place {
     }
 }
 
-/// Not a test of its own: the process that is killed.
 #[test]
-fn dies_when_told() {
-    let Ok(at) = std::env::var("KUMADB_SHADOW_AT") else { return };
-    let target = std::env::var("KUMADB_CRASH_TARGET").unwrap();
-    let place = Place { target, root: std::env::var_os("KUMADB_CRASH_ROOT").unwrap().into() };
-    place.load("older", &Points::of_load(at.parse().unwrap(), How::Kill)).unwrap();
+#[ignore = "a part of other tests, see child.rs"]
+fn killed_child() {
+    let place = Place { target: told("TARGET"), root: told("ROOT") };
+    place.load("older", &Points::of_load(told("AT"), How::Kill)).unwrap();
 }
 
 /// A server that waits for no disk: it is not the one that is killed.
