@@ -1,6 +1,11 @@
 //! What must end, without a panic, whatever it is given.
 #![allow(dead_code, reason = "each target uses one of them")]
 
+use std::fs;
+use std::path::Path;
+
+use kumadb::backup::Store;
+use kumadb::formats::foreign::{Format, Source, convert};
 use kumadb::formats::native::{Nowhere, read_fixture};
 use kumadb::formats::text::{self, Syntax};
 use kumadb::salvage::{Frames, Image, Survey};
@@ -38,5 +43,57 @@ pub fn documents(bytes: &[u8]) {
     let text = String::from_utf8_lossy(bytes);
     if let Ok(documents) = text::read("document", &text, syntax, &text::no_files) {
         let _ = read_fixture(&documents, &Nowhere);
+    }
+}
+
+/// Reads `bytes` as the file of another tool: the first byte says which, the second in which syntax.
+pub fn foreign(bytes: &[u8]) {
+    let Some(([format, syntax], bytes)) = bytes.split_first_chunk() else { return };
+    let text = String::from_utf8_lossy(bytes).into_owned();
+    let (name, syntax) = match syntax % 5 {
+        0 => ("a.yaml", Some(Syntax::Yaml)),
+        1 => ("a.json", Some(Syntax::Json)),
+        2 => ("a.toml", Some(Syntax::Toml)),
+        3 => ("a.csv", Some(Syntax::Csv)),
+        _ => ("a.txt", None),
+    };
+    let read = |syntax| text::read(name, &text, syntax, &text::no_files);
+    let Ok(documents) = syntax.map_or(Ok(Vec::new()), read) else { return };
+    let source = Source { file: name.to_owned(), text, documents };
+    let _ = Format::guess(&source);
+    let _ = convert(Format::ALL[usize::from(*format) % Format::ALL.len()], &[source]);
+}
+
+/// Verifies and unpacks `bytes` as the archive of a snapshot: where the first byte is 0, as the tar in it.
+pub fn archives(bytes: &[u8]) {
+    let Some((first, bytes)) = bytes.split_first() else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let (file, out) = (folder.path().join("a.kuma.tar.zst"), folder.path().join("out/held"));
+    fs::create_dir(folder.path().join("out")).unwrap();
+    match first {
+        0 => fs::write(&file, zstd::encode_all(bytes, 1).unwrap()).unwrap(),
+        _ => fs::write(&file, bytes).unwrap(),
+    }
+    let before = fs::read(&file).unwrap();
+    if let Ok(snapshot) = Store::read(&file) {
+        let _ = snapshot.verify();
+        let _ = snapshot.unpack(&out);
+    }
+    // Nothing outside of its place, and nothing in it but files and folders of its own.
+    assert!(fs::read(&file).unwrap() == before);
+    assert!(
+        fs::read_dir(folder.path()).unwrap().count() == 2
+            && fs::read_dir(folder.path().join("out")).unwrap().count() < 2
+    );
+    is_plain(&out);
+}
+
+fn is_plain(folder: &Path) {
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        let kind = entry.file_type().unwrap();
+        assert!(kind.is_file() || kind.is_dir(), "{}", entry.path().display());
+        if kind.is_dir() {
+            is_plain(&entry.path());
+        }
     }
 }

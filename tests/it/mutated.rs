@@ -5,10 +5,31 @@ use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use kumadb::backup::Store;
+use kumadb::formats::foreign::Format;
+
 use crate::chance::Chance;
+use crate::lab::Lab;
 
 #[path = "../fuzz/tried.rs"]
 mod tried;
+
+/// Files of other tools, with their syntax as `tried::foreign` counts them.
+const FILES: [(Format, u8, &str); 13] = [
+    (Format::KumaV1, 1, "kuma-v1.json"),
+    (Format::MonitorList, 1, "monitor-list.json"),
+    (Format::MonitorList, 1, "monitor-list-wrapped.json"),
+    (Format::Autokuma, 1, "autokuma/stack.json"),
+    (Format::Autokuma, 2, "autokuma/wiki.toml"),
+    (Format::Autokuma, 4, "autokuma/labels.env"),
+    (Format::Kumaconf, 1, "kumaconf.json"),
+    (Format::Csv, 3, "monitors.csv"),
+    (Format::UptimeRobot, 3, "uptimerobot.csv"),
+    (Format::UptimeRobot, 1, "uptimerobot.json"),
+    (Format::LoaderToml, 2, "loader.toml"),
+    (Format::YamlList, 0, "groups.yaml"),
+    (Format::Lines, 4, "lines.txt"),
+];
 
 fn read(path: &str) -> Vec<u8> {
     let bytes = fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).unwrap();
@@ -48,14 +69,26 @@ fn mutate(bytes: &mut Vec<u8>, others: &[Vec<u8>], chance: &mut Chance) {
     }
 }
 
-fn run(seeds: &[Vec<u8>], seed: u64, tried: fn(&[u8])) {
+/// What a fuzzer found worth keeping for `target`.
+fn corpus(target: &str) -> Vec<Vec<u8>> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fuzz/corpus").join(target);
+    let mut files: Vec<_> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    files.sort();
+    files.iter().map(|file| fs::read(file).unwrap()).collect()
+}
+
+/// Gives `tried` the corpus of `target`, then that and `seeds`, changed at random.
+fn run(target: &str, seeds: Vec<Vec<u8>>, seed: u64, tried: fn(&[u8])) {
+    let corpus = corpus(target);
+    corpus.iter().for_each(|bytes| tried(bytes));
+    let seeds = [seeds, corpus].concat();
     let seconds = std::env::var("KUMADB_FUZZ_SECONDS").ok().and_then(|text| text.parse().ok()).unwrap_or(1);
     let end = Instant::now() + Duration::from_secs(seconds);
     let mut chance = Chance::new(seed);
     let mut count = 0;
     while Instant::now() < end {
         let mut bytes = seeds[chance.below(seeds.len())].clone();
-        mutate(&mut bytes, seeds, &mut chance);
+        mutate(&mut bytes, &seeds, &mut chance);
         let began = Instant::now();
         tried(&bytes);
         assert!(began.elapsed() < Duration::from_secs(20), "{} bytes take too long", bytes.len());
@@ -76,7 +109,7 @@ fn no_page_makes_the_walker_stumble() {
         let share = file.len() * 256 / (file.len() + wal.len());
         seeds.push([&[share as u8, 0], file.as_slice(), wal].concat());
     }
-    run(&seeds, 11, tried::pages);
+    run("pages", seeds, 11, tried::pages);
 }
 
 #[test]
@@ -90,5 +123,27 @@ fn no_document_makes_the_reader_stumble() {
         read(2, "fixtures/foreign/loader.toml"),
         read(3, "fixtures/foreign/monitors.csv"),
     ];
-    run(&seeds, 12, tried::documents);
+    run("documents", seeds.into(), 12, tried::documents);
+}
+
+#[test]
+fn no_foreign_file_makes_a_converter_stumble() {
+    // Format and syntax, as `tried::foreign` reads them.
+    let read = |format: Format, syntax: u8, path: &str| {
+        let format = Format::ALL.iter().position(|one| *one == format).unwrap() as u8;
+        [&[format, syntax], read(&format!("fixtures/foreign/{path}")).as_slice()].concat()
+    };
+    let seeds = FILES.map(|(format, syntax, path)| read(format, syntax, path)).into();
+    run("foreign", seeds, 13, tried::foreign);
+}
+
+#[test]
+fn no_archive_makes_the_reader_stumble() {
+    let lab = Lab::sqlite("2.5.3");
+    lab.ok("backup create");
+    let folder = fs::read_dir(lab.store()).unwrap().next().unwrap().unwrap().path();
+    let archive = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).find(|path| Store::is_archive(path));
+    let archive = fs::read(archive.unwrap()).unwrap();
+    let tar = zstd::decode_all(archive.as_slice()).unwrap();
+    run("archives", vec![[&[0], tar.as_slice()].concat(), [&[1], archive.as_slice()].concat()], 14, tried::archives);
 }
