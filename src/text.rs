@@ -17,12 +17,13 @@ pub fn bytes(n: u64) -> String {
 
 /// `1 row`, `2 rows`, `2 indexes`.
 pub fn counted(n: usize, what: &str) -> String {
-    let ending = match (n, what.ends_with('x')) {
-        (1, _) => "",
-        (_, true) => "es",
-        (_, false) => "s",
-    };
-    format!("{n} {what}{ending}")
+    let consonant = |stem: &str| !stem.ends_with(['a', 'e', 'i', 'o', 'u']);
+    match what.strip_suffix('y').filter(|stem| consonant(stem)) {
+        _ if n == 1 => format!("1 {what}"),
+        Some(stem) => format!("{n} {stem}ies"),
+        None if what.ends_with('x') => format!("{n} {what}es"),
+        None => format!("{n} {what}s"),
+    }
 }
 
 /// How alike two names must be, from 0 to 1, to be taken for one with a typing error.

@@ -8,7 +8,7 @@ use super::fleet::{self, Fleet, FleetArgs};
 use super::salvage::{rebuilt_json, rebuilt_text, salvaged_text};
 use super::write::{WriteArgs, all_lines, changes_json, finish, lines, outcome_json};
 use super::{Context, Ui};
-use crate::doctor::{self, CHECKS, Check, Cure, Evidence, FileChange, Finding};
+use crate::doctor::{self, CHECKS, CHOSEN_BY_NAME, Check, Cure, Evidence, FileChange, Finding};
 use crate::engine::Depth;
 use crate::error::{DatabaseError, Error, Exit, InputError, RemoteError, Result};
 use crate::instance::{Instance, Place};
@@ -83,7 +83,12 @@ pub fn run(args: &DoctorArgs, context: &mut Context<'_>) -> Result<Exit> {
         let settings = Settings { opens_lock: true, ..args.write.settings("doctor --fix") };
         evidence = gather_stopped(&instance, Utc::now(), depth(args), &settings, context.ui)?;
     }
-    let findings = examine(&evidence, args);
+    let mut findings = examine(&evidence, args);
+    if args.fix && !args.full && findings.iter().any(doctor::deletes_orphans) {
+        // An index that lacks rows looks the same as rows that are missing.
+        evidence = gather(&instance, Utc::now(), Depth::Full);
+        findings = examine(&evidence, args);
+    }
     match args.fix {
         true => fix(&instance, &evidence, &findings, args, context),
         false => tell(&evidence, &findings, args, context),
@@ -123,7 +128,7 @@ fn tell(evidence: &Evidence, findings: &[Finding], args: &DoctorArgs, context: &
             text.push_str(&format!("\n\ncontainer `{}` is in a restart loop; last lines of its log:", container.name));
             text.extend(container.log.iter().map(|line| format!("\n  | {line}")));
         }
-        if findings.iter().any(Finding::is_curable) || ends_with_its_database(evidence) {
+        if findings.iter().any(|finding| is_fixed(finding, args)) || ends_with_its_database(evidence) {
             text.push_str("\n\nto fix this: kumadb doctor --fix (asks for confirmation)");
         }
         text
@@ -133,6 +138,11 @@ fn tell(evidence: &Evidence, findings: &[Finding], args: &DoctorArgs, context: &
         (_, false) => Exit::Partial,
         (_, true) => Exit::Done,
     })
+}
+
+/// Whether `--fix` fixes it: what a person has to choose only if they named it.
+fn is_fixed(finding: &Finding, args: &DoctorArgs) -> bool {
+    finding.is_curable() && (!CHOSEN_BY_NAME.contains(&finding.code) || args.codes.contains(&finding.code))
 }
 
 fn warn_unread(evidence: &Evidence, ui: &mut Ui) {
@@ -148,10 +158,7 @@ fn findings_text(findings: &[Finding]) -> String {
     let mut text: Vec<String> = findings
         .iter()
         .map(|finding| {
-            let cure = match &finding.fault.cure {
-                Cure::Advice(advice) => advice.clone(),
-                _ => doctor::check(finding.code).map_or(String::new(), |check| check.cure.to_owned()),
-            };
+            let cure = finding.fix();
             let explains = match finding.explains.is_empty() {
                 true => String::new(),
                 false => format!(" (explains {})", finding.explains.join(", ")),
@@ -169,14 +176,10 @@ fn document(evidence: &Evidence, findings: &[Finding]) -> Json {
         .iter()
         .map(|finding| {
             let (fault, subject) = (&finding.fault, &finding.fault.subject);
-            let cure = match &fault.cure {
-                Cure::Advice(advice) => Some(advice.as_str()),
-                _ => doctor::check(finding.code).map(|check| check.cure),
-            };
             json!({
                 "code": finding.code, "title": finding.title, "severity": finding.severity, "what": fault.what,
                 "table": subject.table, "id": subject.id, "column": subject.column, "path": subject.path,
-                "fix": cure, "fixable": finding.is_curable(), "explains": finding.explains,
+                "fix": finding.fix(), "fixable": finding.is_curable(), "explains": finding.explains,
             })
         })
         .collect();
@@ -202,15 +205,18 @@ fn fix(
     args: &DoctorArgs,
     context: &mut Context<'_>,
 ) -> Result<Exit> {
-    let mut curable: Vec<&Finding> = findings.iter().filter(|finding| finding.is_curable()).collect();
+    let mut curable: Vec<&Finding> = findings.iter().filter(|finding| is_fixed(finding, args)).collect();
     let all = curable.len();
     // The server continues its migrations as soon as it can; other findings are fixed afterwards.
     if curable.iter().any(|finding| finding.code == "K009") {
         curable.retain(|finding| ["K008", "K009"].contains(&finding.code));
     }
     let salvages = |finding: &Finding| matches!(finding.fault.cure, Cure::Salvage);
-    if curable.iter().any(|finding| salvages(finding)) {
-        // Other findings need a readable database.
+    // Other findings need a database that can be read completely: a damaged one may hide the rows that others refer to.
+    if !evidence.damage.is_empty() {
+        if !curable.iter().any(|finding| salvages(finding)) {
+            context.ui.warn("the database is damaged; fix that first: kumadb doctor --fix");
+        }
         curable.retain(|finding| salvages(finding) || matches!(finding.fault.cure, Cure::Files(_)));
     }
     if curable.is_empty() {
@@ -363,8 +369,15 @@ impl Cures {
         if self.salvage {
             text.push("~ build a new database from the damaged one; the snapshot keeps its files".into());
         }
-        if !self.plan.is_empty() {
-            text.push(lines(&self.plan));
+        let (deleted, kept): (Vec<&Step>, Vec<&Step>) =
+            self.plan.steps.iter().partition(|step| matches!(step.change, Change::Delete { .. }));
+        if !kept.is_empty() {
+            text.push(lines(&Plan { steps: kept.into_iter().cloned().collect(), ..Plan::default() }));
+        }
+        if !deleted.is_empty() {
+            text.push("DELETED, and saved in a file beside the snapshot:".into());
+            // All of them, however many there are.
+            text.push(all_lines(&Plan { steps: deleted.into_iter().cloned().collect(), ..Plan::default() }));
         }
         text.extend(self.statements.iter().map(|statement| format!("~ {statement}")));
         text.join("\n")

@@ -83,6 +83,11 @@ impl Shipped {
         self.files.iter().any(|file| file.rsplit('/').next() == Some(name))
     }
 
+    /// The migrations or patches in `applied` that it does not have: those of a newer release.
+    pub fn lacks<'n>(&self, applied: impl IntoIterator<Item = &'n String>) -> Vec<&'n str> {
+        applied.into_iter().map(String::as_str).filter(|name| !self.knows(name)).collect()
+    }
+
     /// Every migration that it applies to a database without it: those of 2.x or, where it has none, patches of 1.x.
     pub fn migrations(&self) -> BTreeSet<&str> {
         let below = |folder: &str, head: &str| -> BTreeSet<&str> {

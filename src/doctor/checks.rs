@@ -61,7 +61,8 @@ pub const CHECKS: &[Check] = &[
                       restarts repeatedly: the upgrade from 1.x aggregates old heartbeats, which takes minutes to \
                       hours. After an interruption, the server refuses to start the aggregation again.",
         cure: "the partial statistics are deleted and the migration state is cleared, so that the server aggregates \
-               again at its next start; the heartbeats are kept",
+               again at its next start; the heartbeats are kept. If the server already began to delete old heartbeats, \
+               the statistics are complete: they are kept, and the migration is recorded as done",
         explains: &[],
         find: settings::find_stuck_statistics,
     },
@@ -81,7 +82,8 @@ pub const CHECKS: &[Check] = &[
         severity: Error,
         explanation: "\"FOREIGN KEY constraint failed\" in upgrades and when items are deleted: earlier deletions did \
                       not check foreign keys and left dependent rows.",
-        cure: "the reference is set to NULL if the row is valid without it; otherwise the row is deleted",
+        cure: "the reference is set to NULL if the row is valid without it; otherwise the row is deleted, and listed \
+               before the confirmation prompt. Rows without a user are K015, and none of them is deleted",
         explains: &["K005"],
         find: history::find_orphans,
     },
@@ -164,11 +166,14 @@ pub const CHECKS: &[Check] = &[
     },
     Check {
         code: "K015",
-        title: "monitors do not appear in the web UI",
+        title: "items do not appear in the web UI",
         severity: Error,
-        explanation: "The monitors run and send alerts, but the web UI does not show them: they have no user, or their \
-                      user or group does not exist.",
-        cure: "the monitors are assigned to the first active user, and removed from the missing group",
+        explanation: "Monitors run and send alerts, but the web UI does not show them; notifications, proxies, docker \
+                      hosts, remote browsers, API keys and maintenance windows are used, but cannot be changed: they \
+                      have no user, or their user does not exist, usually after the user was deleted and added again. Or \
+                      the group of a monitor does not exist.",
+        cure: "all of them are assigned to the only user; if there are several, choose one with `kumadb user adopt NAME`. \
+               Monitors are removed from the missing group. Nothing is deleted",
         explains: &[],
         find: monitors::find_ghosts,
     },
@@ -216,11 +221,13 @@ pub const CHECKS: &[Check] = &[
         code: "K020",
         title: "the database is newer than kumadb or the server image",
         severity: Error,
-        explanation: "\"The migration directory is corrupt, the following files are missing\": a newer image upgraded \
-                      the database, and an older image does not open it. The tag `latest` is still 1.x: with data of \
-                      2.x it starts an older server.",
-        cure: "no automatic fix: run a new enough image (the oldest possible one is shown); kumadb does not write to a \
-               database of an unknown release",
+        explanation: "\"The migration directory is corrupt, the following files are missing\" in the log: a newer image \
+                      upgraded the database, and now an older image runs. It starts, but applies no migrations, and on \
+                      SQLite does not check foreign keys, so that every deletion leaves rows behind. The tag `latest` is \
+                      still 1.x. Or the database was made by a beta, a nightly build or a fork.",
+        cure: "no automatic fix: run a new enough image (the oldest possible one is shown). kumadb does not write to a \
+               database that is newer than its image, or has migrations that kumadb does not know; the rows of the \
+               latter are not checked either",
         explains: &["K009"],
         find: migrations::find_foreign_migrations,
     },
@@ -231,7 +238,8 @@ pub const CHECKS: &[Check] = &[
         explanation: "The web UI shows its setup page, as if all data were lost: another folder or volume is mounted, \
                       or `db-config.json` is missing or wrong. If an old `kuma.db` exists although the server uses \
                       MariaDB, the server then starts with that file.",
-        cure: "a stale `kuma.db` is renamed; nothing else is changed automatically",
+        cure: "a stale `kuma.db` is renamed, but only by `kumadb doctor --fix K021`, and only if the other database was \
+               read, has users and newer heartbeats; nothing else is changed automatically",
         explains: &[],
         find: files::find_wrong_folder,
     },

@@ -7,6 +7,7 @@ use chrono::{DateTime, Utc};
 
 use crate::model::state::Config;
 use crate::schema::EngineKind;
+use crate::text::counted;
 use crate::value::Row;
 
 /// Everything that is known about an instance at one point in time. Parts that could not be gathered are `None`, with
@@ -29,12 +30,36 @@ pub struct Evidence {
     pub nowhere: Option<String>,
     /// What is wrong with `db-config.json`.
     pub config_problem: Option<String>,
+    /// The `kuma.db` beside a configuration for MariaDB: its content, or why it cannot be read.
+    pub beside: Option<Result<Summary, String>>,
+    /// The content of the database itself, where there is such a `kuma.db`.
+    pub summary: Option<Summary>,
     /// Number of tables, if the first start of the server was interrupted before all were created.
     pub half_made: Option<usize>,
     /// The damage that the engine reports.
     pub damage: Vec<String>,
     /// An interrupted operation of kumadb, as text.
     pub unfinished: Option<String>,
+}
+
+/// What a database contains, for a person who has to choose between two.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Summary {
+    /// Its users.
+    pub users: u64,
+    /// Its monitors.
+    pub monitors: u64,
+    /// The time of its newest heartbeat, in UTC: `2026-11-30 03:14:15`.
+    pub newest_beat: Option<String>,
+}
+
+impl Summary {
+    /// `1 user, 12 monitors, newest heartbeat 2026-11-30 03:14:15 UTC`.
+    pub fn words(&self) -> String {
+        let newest =
+            self.newest_beat.as_ref().map_or("no heartbeats".into(), |at| format!("newest heartbeat {at} UTC"));
+        format!("{}, {}, {newest}", counted(self.users as usize, "user"), counted(self.monitors as usize, "monitor"))
+    }
 }
 
 /// A part that could not be gathered.
@@ -63,6 +88,9 @@ pub struct Content {
     pub future: Vec<(String, i64, u64)>,
     /// Rows of each table of statistics, by monitor: table, monitor, rows.
     pub statistics: Vec<(String, i64, u64)>,
+    /// Monitors whose daily statistics count more heartbeats than there are: the others were deleted once they had been
+    /// aggregated.
+    pub aggregated: BTreeSet<i64>,
     /// The version that the engine reports.
     pub version: String,
     /// SQLite shrinks the file at every commit (`auto_vacuum` FULL).
@@ -197,6 +225,10 @@ pub struct Running {
     pub others: Vec<String>,
     /// Its image contains MariaDB; `None` if unknown.
     pub has_mariadb: Option<bool>,
+    /// The release of its image, according to its files.
+    pub release: Option<String>,
+    /// Migrations of the database that its image does not have; `None` if its files cannot be read.
+    pub lacking: Option<Vec<String>>,
     /// The last lines of its log.
     pub log: Vec<String>,
 }
@@ -213,6 +245,8 @@ impl Evidence {
             unread: Vec::new(),
             nowhere: None,
             config_problem: None,
+            beside: None,
+            summary: None,
             half_made: None,
             damage: Vec::new(),
             unfinished: None,

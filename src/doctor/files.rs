@@ -36,14 +36,16 @@ pub(super) fn find_wrong_wal(evidence: &Evidence, faults: &mut Vec<Fault>) {
     });
 }
 
+const RESTORE: &str = "restore a snapshot: `kumadb backup list`, then `kumadb restore ID`";
+
 /// A SQLite file can be read page by page; the files of MariaDB cannot.
 fn anew(evidence: &Evidence) -> Cure {
+    // A new database is made for a known release, without the tables of any other.
+    let is_unknown =
+        evidence.database.as_ref().is_some_and(|content| !content.config.database.unknown_migrations().is_empty());
     match evidence.engine {
-        Some(EngineKind::MariaDb) => Cure::Advice(
-            "restore a snapshot: `kumadb backup list`, then `kumadb restore \
-                                                   ID`"
-            .into(),
-        ),
+        Some(EngineKind::MariaDb) => Cure::Advice(RESTORE.into()),
+        _ if is_unknown => Cure::Advice(RESTORE.into()),
         _ => Cure::Salvage,
     }
 }
@@ -114,19 +116,63 @@ pub(super) fn find_wrong_folder(evidence: &Evidence, faults: &mut Vec<Fault>) {
             cure: Cure::Advice("find the data with `kumadb find`, then mount that folder at /app/data".into()),
         }),
     }
-    let Some(folder) = &evidence.folder else { return };
-    let stale = folder.file("kuma.db").filter(|seen| seen.size > 0);
-    if let (Some(EngineKind::MariaDb), Some(_)) = (folder.engine, stale) {
-        let parts = ["kuma.db", "kuma.db-wal", "kuma.db-shm"];
-        let changes = parts.iter().filter(|name| folder.file(name).is_some()).map(|name| aside(folder, name, evidence));
-        faults.push(Fault {
-            subject: at(evidence, "kuma.db"),
-            what: "an old `kuma.db` exists, but the server uses MariaDB: if `db-config.json` is ever lost, the server \
-                   starts with that file, and all newer data seem to be lost"
-                .into(),
-            cure: Cure::Files(changes.collect()),
-        });
-    }
+    find_stale(evidence, faults);
+}
+
+/// A `kuma.db` beside a configuration for MariaDB. It is only certain to be the old one if both were read, and the other
+/// has users and newer heartbeats; and even then a person decides.
+fn find_stale(evidence: &Evidence, faults: &mut Vec<Fault>) {
+    let (Some(folder), Some(beside)) = (&evidence.folder, &evidence.beside) else { return };
+    let has = match beside {
+        Ok(old) => format!("has {}", old.words()),
+        Err(why) => format!("cannot be read ({why})"),
+    };
+    let in_use = evidence.summary.as_ref().filter(|summary| summary.users > 0);
+    let (what, cure) = match (in_use, beside) {
+        (None, _) => {
+            let unread =
+                evidence.unread.iter().find(|unread| unread.part == "database").map(|unread| unread.why.clone());
+            let why = match (&evidence.summary, unread.or_else(|| evidence.nowhere.clone())) {
+                (Some(_), _) => "has no users".to_owned(),
+                (None, why) => format!("cannot be read ({})", why.unwrap_or_else(|| "unknown reason".into())),
+            };
+            let what = format!(
+                "the configuration names a MariaDB that {why}, but `kuma.db` in the same folder {has}: it may be the \
+                 database that the server used until now"
+            );
+            (
+                what,
+                "if the data is in `kuma.db`, stop the server and write {\"type\": \"sqlite\"} into db-config.json \
+                    (and into UPTIME_KUMA_DB_TYPE, if the container sets it); otherwise make the MariaDB reachable, and \
+                    run `kumadb doctor` again: kumadb does not rename `kuma.db` before it has read both",
+            )
+        }
+        (Some(now), Ok(old)) if now.newest_beat > old.newest_beat => {
+            let names = ["kuma.db", "kuma.db-wal", "kuma.db-shm", "kuma.db-journal"];
+            let changes = names.iter().filter(|name| folder.file(name).is_some());
+            faults.push(Fault {
+                subject: at(evidence, "kuma.db"),
+                what: format!(
+                    "an old `kuma.db` exists ({}), but the server uses MariaDB ({}): if `db-config.json` is ever lost, the \
+                     server starts with that file, and all newer data seem to be lost",
+                    old.words(),
+                    now.words()
+                ),
+                cure: Cure::Files(changes.map(|name| aside(folder, name, evidence)).collect()),
+            });
+            return;
+        }
+        (Some(now), _) => (
+            format!(
+                "the server uses MariaDB ({}), but `kuma.db` in the same folder {has}: it is not certain which of them is \
+                 the old one",
+                now.words()
+            ),
+            "check which of the two has your monitors (`kumadb -t FOLDER/kuma.db monitor list`); then rename the other one, or \
+             correct db-config.json, with the server stopped",
+        ),
+    };
+    faults.push(Fault { subject: at(evidence, "kuma.db"), what, cure: Cure::Advice(cure.into()) });
 }
 
 /// A `db-config.json` that the server cannot use.
@@ -246,11 +292,18 @@ pub(super) fn find_half_installed(evidence: &Evidence, faults: &mut Vec<Fault>) 
         _ => None,
     };
     if let Some(half) = half {
-        faults.push(Fault {
-            subject: at(evidence, "mariadb"),
-            what: format!("`mariadb/` {half}"),
-            cure: Cure::Files(vec![aside(folder, "mariadb", evidence)]),
-        });
+        // Tables of the server: an installation that was complete once, and lost a part.
+        let is_table = |seen: &&Seen| seen.name.starts_with("mariadb/kuma/") && seen.name.ends_with(".ibd");
+        let tables = folder.mariadb.iter().filter(is_table).count();
+        let cure = match (evidence.half_made, tables) {
+            (None, 1..) => Cure::Advice(format!(
+                "`mariadb/kuma/` still has the files of {}, so nothing is renamed: restore the missing `mysql/` or \
+                 `ibdata1` from a copy of the folder, or restore a snapshot: `kumadb backup list`, then `kumadb restore ID`",
+                counted(tables, "table")
+            )),
+            _ => Cure::Files(vec![aside(folder, "mariadb", evidence)]),
+        };
+        faults.push(Fault { subject: at(evidence, "mariadb"), what: format!("`mariadb/` {half}"), cure });
     }
     if let Some(container) = evidence.container.as_ref().filter(|container| container.has_mariadb == Some(false)) {
         faults.push(Fault {

@@ -1,17 +1,21 @@
 //! Checks of the history: heartbeats, statistics, and orphan rows.
 
-use super::evidence::ReusedIds;
+use std::collections::BTreeMap;
+
+use super::evidence::{Content, Orphans, ReusedIds};
 use super::monitors::{delete, id, set};
 use super::{Cure, Evidence, Fault, Subject};
+use crate::plan::Step;
+use crate::plan::user::noun;
 use crate::schema::{EngineKind, HIGHEST_ID, quote};
 use crate::text::counted;
-use crate::value::Value;
+use crate::value::{Row, Value};
 
 /// With more heartbeats than this the page becomes slow.
 const MANY: u64 = 1_000_000;
 
-/// Columns whose missing targets are reported as K015.
-const GHOSTS: [&str; 2] = ["user_id", "parent"];
+/// The column with the group of a monitor.
+const GROUP: (&str, &str) = ("monitor", "parent");
 
 /// Heartbeats with an invalid status: a single one makes the upgrade to 2.x fail.
 pub(super) fn find_odd_statuses(evidence: &Evidence, faults: &mut Vec<Fault>) {
@@ -41,39 +45,58 @@ pub(super) fn find_odd_statuses(evidence: &Evidence, faults: &mut Vec<Fault>) {
     });
 }
 
-/// Rows that refer to rows that do not exist.
+/// Rows that refer to rows that do not exist. Missing users and groups of monitors are K015: what is theirs is kept.
 pub(super) fn find_orphans(evidence: &Evidence, faults: &mut Vec<Fault>) {
     let Some(content) = &evidence.database else { return };
+    let mut found: BTreeMap<(&str, &str, &str), Vec<&Orphans>> = BTreeMap::new();
     for orphans in &content.orphans {
-        let (table, column, value) = (&orphans.table, &orphans.column, orphans.value);
-        if table == "monitor" && GHOSTS.contains(&column.as_str()) {
-            continue;
+        let is_ghost = orphans.parent == "user" || (orphans.table.as_str(), orphans.column.as_str()) == GROUP;
+        if !is_ghost {
+            found.entry((&orphans.table, &orphans.column, &orphans.parent)).or_default().push(orphans);
         }
-        let subject = format!("`{table}` of {} {value}, which does not exist", orphans.parent);
-        let nullable = content.config.database.schema.table(table).and_then(|table| table.column(column));
-        // A row that is valid without the reference is kept.
-        let steps = match nullable.is_some_and(|column| !column.not_null) {
-            true => content
-                .config
-                .rows(table)
-                .iter()
-                .filter(|row| row.int(column) == Some(value))
-                .map(|row| set(table, &format!("{table} {}", id(row)), row, &[(column, Value::Null)]))
-                .collect(),
-            false => vec![delete(table, &subject, column, value, orphans.rows)],
-        };
+    }
+    for ((table, column, parent), orphans) in found {
+        let rows: u64 = orphans.iter().map(|orphans| orphans.rows).sum();
+        let values: Vec<String> = orphans.iter().take(10).map(|orphans| orphans.value.to_string()).collect();
+        let more = if orphans.len() > values.len() { ", …" } else { "" };
         faults.push(Fault {
             subject: whole(table, column),
             what: format!(
-                "{} of `{table}` {} to {} {value}, which does not exist: upgrades and deletes fail with \"FOREIGN KEY \
-                 constraint failed\"",
-                counted(orphans.rows as usize, "row"),
-                if orphans.rows == 1 { "refers" } else { "refer" },
-                orphans.parent
+                "{} of `{table}` {} to {parent} {}{more}, which {} not exist: upgrades and deletes fail with \"FOREIGN \
+                 KEY constraint failed\"",
+                counted(rows as usize, "row"),
+                if rows == 1 { "refers" } else { "refer" },
+                values.join(", "),
+                if orphans.len() == 1 { "does" } else { "do" },
             ),
-            cure: Cure::Rows(steps),
+            cure: Cure::Rows(orphans.iter().flat_map(|orphans| detach(content, orphans)).collect()),
         });
     }
+}
+
+/// The changes after which nothing refers to the missing row: a row that is valid without the reference is kept. Rows of
+/// the configuration are deleted one by one, so that each is shown; those of the history all at once.
+fn detach(content: &Content, orphans: &Orphans) -> Vec<Step> {
+    let Orphans { table, column, parent, value, rows } = orphans;
+    let refers: Vec<&Row> = content.config.rows(table).iter().filter(|row| row.int(column) == Some(*value)).collect();
+    let described = content.config.database.schema.table(table).and_then(|table| table.column(column));
+    if described.is_some_and(|column| !column.not_null) {
+        let cleared = |row: &&Row| set(table, &format!("{} {}", noun(table), id(row)), row, &[(column, Value::Null)]);
+        return refers.iter().map(cleared).collect();
+    }
+    let of = format!("of {parent} {value}, which does not exist");
+    if refers.is_empty() {
+        return vec![delete(table, &format!("`{table}` {of}"), column, *value, *rows)];
+    }
+    let gone = |row: &&Row| delete(table, &format!("`{table}` {} {of} ({})", id(row), cells(row)), "id", id(row), 1);
+    refers.iter().map(gone).collect()
+}
+
+/// What identifies a row: its name, and what it refers to.
+fn cells(row: &Row) -> String {
+    let tells = |column: &str| column.ends_with("_id") || ["name", "title", "domain", "value"].contains(&column);
+    let cells = row.iter().filter(|(column, value)| tells(column) && !value.is_nothing());
+    cells.map(|(column, value)| format!("{column} {value}")).collect::<Vec<_>>().join(", ")
 }
 
 /// Rows that refer to an id that the server will give to a new row.
@@ -147,6 +170,7 @@ pub(super) fn find_future_statistics(evidence: &Evidence, faults: &mut Vec<Fault
     for table in tables {
         let rows: Vec<_> = content.future.iter().filter(|(name, ..)| name == table).collect();
         let total: u64 = rows.iter().map(|(.., rows)| rows).sum();
+        let all = content.statistics.iter().filter(|(name, ..)| name == table).map(|(.., rows)| rows).sum();
         let steps = rows.iter().map(|(_, at, rows)| {
             let when = chrono::DateTime::from_timestamp(*at, 0).map_or_else(|| at.to_string(), |at| at.to_string());
             delete(table, &format!("statistics in `{table}` for {when}"), "timestamp", *at, *rows)
@@ -158,8 +182,20 @@ pub(super) fn find_future_statistics(evidence: &Evidence, faults: &mut Vec<Fault
                 counted(total as usize, "row"),
                 if total == 1 { "is" } else { "are" },
             ),
-            cure: Cure::Rows(steps.collect()),
+            cure: unless_clock_is_wrong(evidence, total, all, steps.collect()),
         });
+    }
+}
+
+/// Where most rows are in the future, it is rather the clock of this machine that is wrong.
+fn unless_clock_is_wrong(evidence: &Evidence, future: u64, all: u64, steps: Vec<Step>) -> Cure {
+    match future * 2 > all && all > 10 {
+        true => Cure::Advice(format!(
+            "check the clock: this machine has {} UTC, and most rows are newer; if that is right, restore a snapshot, or \
+             delete these rows with `kumadb sql`",
+            evidence.now.format("%Y-%m-%d %H:%M")
+        )),
+        false => Cure::Rows(steps),
     }
 }
 
@@ -178,7 +214,7 @@ pub(super) fn find_future_beats(evidence: &Evidence, faults: &mut Vec<Fault>) {
             self::beats(beats.len() as u64, "is", "are"),
             if beats.len() == 1 { "it" } else { "them" }
         ),
-        cure: Cure::Rows(steps.collect()),
+        cure: unless_clock_is_wrong(evidence, beats.len() as u64, content.beats.rows, steps.collect()),
     });
 }
 

@@ -1,8 +1,5 @@
 //! Checks of the schema: incomplete migrations, and tables, columns, indexes and keys that are missing.
 
-use std::collections::BTreeSet;
-
-use super::evidence::Content;
 use super::halves::{Half, half_applied, make_column, make_table};
 use super::monitors::delete;
 use super::place::find_old_image;
@@ -75,12 +72,18 @@ pub(super) fn find_half_migrated(evidence: &Evidence, faults: &mut Vec<Fault>) {
     if let (Some((live, recorded)), Some(recording)) = (both(evidence), recording(evidence)) {
         for (name, table) in &recorded.tables {
             let Some(now) = live.table(name) else {
-                let what = format!("table `{name}` is missing");
+                let what =
+                    format!("table `{name}` is missing, although the migration that creates it is recorded as applied");
+                let what = format!("{what}; the server does not create it again, and fails where it uses it");
                 faults.push(half(name, None, what, Some(make_table(recording, name))));
                 continue;
             };
             for column in table.columns.iter().filter(|column| now.column(&column.name).is_none()) {
-                let what = format!("column `{}` of table `{name}` is missing", column.name);
+                let what = format!(
+                    "column `{}` of table `{name}` is missing, although the migration that adds it is recorded as applied",
+                    column.name
+                );
+                let what = format!("{what}; the server does not add it again, and fails where it writes it");
                 let makes = make_column(recording, name, &column.name).map(|makes| vec![makes]);
                 faults.push(half(name, Some(&column.name), what, makes));
             }
@@ -88,9 +91,12 @@ pub(super) fn find_half_migrated(evidence: &Evidence, faults: &mut Vec<Fault>) {
     }
     let Some(Half { migration, release, table, column, statements }) = half_applied(evidence) else { return };
     let part = column.map_or_else(|| format!("table `{table}`"), |column| format!("column `{column}` of `{table}`"));
+    let end = match is_up(evidence) {
+        true => "the server that runs does not need it",
+        false => "a migration was interrupted, and the server cannot finish it",
+    };
     let what = format!(
-        "{part} exists, but migration `{migration}` of {release}, which creates it, is not recorded as \
-                 applied"
+        "{part} exists, but migration `{migration}` of {release}, which creates it, is not recorded as applied; {end}"
     );
     let fault = half(table, column, what, statements);
     faults.push(match is_up(evidence) {
@@ -109,7 +115,7 @@ pub(super) fn find_half_migrated(evidence: &Evidence, faults: &mut Vec<Fault>) {
 fn half(table: &str, column: Option<&str>, what: String, cure: Option<Vec<String>>) -> Fault {
     Fault {
         subject: Subject { table: Some(table.into()), column: column.map(str::to_owned), ..Subject::default() },
-        what: format!("{what}; a migration was interrupted, and the server cannot finish it"),
+        what,
         cure: match cure {
             Some(statements) => Cure::Statements(statements),
             None => Cure::Advice(
@@ -227,23 +233,14 @@ fn make_key(engine: EngineKind, table: &str, key: &ForeignKey) -> Option<String>
 /// Whether each applied migration is known, although no release has exactly this set: an upgrade was interrupted
 /// between two of them.
 pub fn is_between_releases(evidence: &Evidence) -> bool {
-    evidence.database.as_ref().is_some_and(|content| unknown(content).is_empty())
-}
-
-/// Applied migrations that no recorded release has.
-fn unknown(content: &Content) -> Vec<&str> {
-    let database = &content.config.database;
-    let known: BTreeSet<&str> =
-        schema::recorded(database.engine).iter().flat_map(schema::Recording::migrations).collect();
-    let names = database.release.unknown.iter().map(String::as_str);
-    names.filter(|name| !known.contains(name)).collect()
+    evidence.database.as_ref().is_some_and(|content| content.config.database.unknown_migrations().is_empty())
 }
 
 /// Migrations that are in no known release.
 pub(super) fn find_foreign_migrations(evidence: &Evidence, faults: &mut Vec<Fault>) {
     find_old_image(evidence, faults);
     let Some(content) = &evidence.database else { return };
-    let unknown = unknown(content);
+    let unknown = content.config.database.unknown_migrations();
     if unknown.is_empty() {
         return;
     }
@@ -252,13 +249,16 @@ pub(super) fn find_foreign_migrations(evidence: &Evidence, faults: &mut Vec<Faul
     faults.push(Fault {
         subject: Subject { table: Some("knex_migrations".into()), column: Some("name".into()), ..Subject::default() },
         what: format!(
-            "the database has {} unknown to {} ({names}): an older image fails with \"the following files are \
-             missing\"",
+            "the database has {} that kumadb does not know ({names}): it is of a release newer than {}, a beta, a nightly \
+             build or a fork; kumadb only reads it, and its rows were not checked",
             counted(unknown.len(), "migration"),
             newest.map_or_else(|| "any known release".to_owned(), |release| release.to_string()),
         ),
         cure: Cure::Advice(
-            "run an image at least as new as the one that ran last; do not edit `knex_migrations`".into(),
+            "keep running an image at least as new as the one that ran last, and do not edit `knex_migrations`; a newer \
+             kumadb may know this release; to go back to an older release, restore a snapshot from before the upgrade: \
+             `kumadb backup list`, then `kumadb restore ID`"
+                .into(),
         ),
     });
 }

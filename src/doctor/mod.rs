@@ -19,7 +19,8 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
-use crate::plan::{Change, Plan, Step};
+use crate::plan::{Assignment, Cell, Change, Plan, Step};
+use crate::text::counted;
 use crate::value::Value;
 
 pub use checks::CHECKS;
@@ -162,6 +163,52 @@ impl Finding {
     pub fn is_curable(&self) -> bool {
         !matches!(self.fault.cure, Cure::Advice(_))
     }
+
+    /// What `--fix` changes on this instance, or what to do where it changes nothing.
+    pub fn fix(&self) -> String {
+        match &self.fault.cure {
+            Cure::Advice(advice) => advice.clone(),
+            Cure::Rows(steps) => changes(steps).join(", "),
+            Cure::Password { name, .. } => format!("ask for a new password of user `{name}`"),
+            Cure::Files(_) if CHOSEN_BY_NAME.contains(&self.code) => {
+                format!("rename it: `kumadb doctor --fix {}`", self.code)
+            }
+            Cure::Statements(_) | Cure::Salvage | Cure::Files(_) => {
+                check(self.code).map_or_else(String::new, |check| check.cure.to_owned())
+            }
+        }
+    }
+}
+
+/// The changes of rows, each kind with its number.
+fn changes(steps: &[Step]) -> Vec<String> {
+    let mut kinds: Vec<(String, String, u64)> = Vec::new();
+    for step in steps {
+        let table = &step.table;
+        let (what, rows) = match &step.change {
+            Change::Insert { .. } => ("insert".into(), 1),
+            Change::Delete { rows, .. } => ("delete".into(), *rows),
+            Change::Update { set, .. } => {
+                let cells: Vec<String> = set.iter().map(assigned).collect();
+                (format!("set {} in", cells.join(" and ")), 1)
+            }
+        };
+        match kinds.iter_mut().find(|(kind, of, _)| (kind, of) == (&what, table)) {
+            Some((.., sum)) => *sum += rows,
+            None => kinds.push((what, table.clone(), rows)),
+        }
+    }
+    kinds.iter().map(|(what, table, rows)| format!("{what} {} of `{table}`", counted(*rows as usize, "row"))).collect()
+}
+
+fn assigned(cell: &Assignment) -> String {
+    match &cell.new {
+        _ if cell.secret => format!("a new `{}`", cell.column),
+        Cell::Is(Value::Null) => format!("`{}` to NULL", cell.column),
+        Cell::Is(Value::Text(text)) => format!("`{}` to '{text}'", cell.column),
+        Cell::Is(value) => format!("`{}` to {value}", cell.column),
+        Cell::IdOf(_) => format!("`{}` to the new row", cell.column),
+    }
 }
 
 /// The check with this code, written as `K001`, `k1` or `1`.
@@ -170,10 +217,26 @@ pub fn check(code: &str) -> Option<&'static Check> {
     CHECKS.iter().find(|check| check.code == format!("K{number:03}"))
 }
 
+/// Checks of files, of the container and of what every release has. The others judge rows and tables by the schema of a
+/// known release: a newer one may mean something else by them (3.0 has users with text ids, and rows without a user).
+const OF_ANY_RELEASE: [&str; 13] =
+    ["K003", "K004", "K011", "K020", "K021", "K022", "K023", "K032", "K033", "K034", "K035", "K037", "K039"];
+
+/// Codes whose fix is a choice that a person has to make by naming it: `doctor --fix K021`.
+pub const CHOSEN_BY_NAME: [&str; 1] = ["K021"];
+
+/// Whether its fix deletes rows because other rows were not found.
+pub fn deletes_orphans(finding: &Finding) -> bool {
+    let is_delete = |step: &Step| matches!(step.change, Change::Delete { .. });
+    finding.code == "K007" && matches!(&finding.fault.cure, Cure::Rows(steps) if steps.iter().any(is_delete))
+}
+
 /// All findings: those that explain others first, then by severity, then by code.
 pub fn examine(evidence: &Evidence) -> Vec<Finding> {
     let mut findings = Vec::new();
-    for check in CHECKS {
+    let is_unknown =
+        evidence.database.as_ref().is_some_and(|content| !content.config.database.unknown_migrations().is_empty());
+    for check in CHECKS.iter().filter(|check| !is_unknown || OF_ANY_RELEASE.contains(&check.code)) {
         let mut faults = Vec::new();
         (check.find)(evidence, &mut faults);
         findings.extend(faults.into_iter().map(|fault| Finding {

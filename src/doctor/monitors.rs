@@ -7,8 +7,10 @@ use serde_json::Value as Json;
 use super::evidence::Content;
 use super::{Cure, Evidence, Fault, Subject};
 use crate::model::release::{R2_1, R2_5};
-use crate::model::state::monitor_paths;
+use crate::model::state::{Config, monitor_paths};
+use crate::plan::user::{adopt, noun};
 use crate::plan::{Assignment, Change, Step};
+use crate::text::counted;
 use crate::value::{Row, Value};
 
 /// The longest wait of a timer of the server, in seconds; with more, it does not wait at all.
@@ -119,41 +121,87 @@ fn circle_of(own: i64, parents: &HashMap<i64, i64>) -> BTreeSet<i64> {
     BTreeSet::new()
 }
 
-/// Monitors without a user, and monitors in a group that does not exist: they run, but no page shows them.
+/// Items of any kind without a user, and monitors in a group that does not exist: they run, but no page shows them.
 pub(super) fn find_ghosts(evidence: &Evidence, faults: &mut Vec<Fault>) {
     let Some(monitors) = Monitors::of(evidence) else { return };
-    let config = &monitors.content.config;
-    let known = |row: &Row| row.int("id");
-    let users: BTreeSet<i64> = config.rows("user").iter().filter_map(known).collect();
-    let all: BTreeSet<i64> = monitors.rows.iter().filter_map(known).collect();
+    find_ownerless(&monitors.content.config, faults);
+    let all: BTreeSet<Option<i64>> = monitors.rows.iter().map(|row| row.int("id")).collect();
+    let mut lost: BTreeMap<String, Vec<&Row>> = BTreeMap::new();
     for row in monitors.rows {
-        let user = row.cell("user_id");
-        if user.int().is_none_or(|id| !users.contains(&id))
-            && let Some(owner) = config.owner
-        {
-            let whose =
-                if user.is_null() { "no user".to_owned() } else { format!("user {user}, which does not exist") };
-            faults.push(Fault {
-                subject: monitors.subject(row, "user_id"),
-                what: format!(
-                    "{} belongs to {whose}; it runs and sends alerts, but the web UI does not show it",
-                    monitors.name(row)
-                ),
-                cure: Cure::Rows(vec![monitors.set(row, &[("user_id", owner.into())])]),
-            });
-        }
         let parent = row.cell("parent");
-        if !parent.is_null() && parent.int().is_none_or(|id| !all.contains(&id)) {
-            faults.push(Fault {
-                subject: monitors.subject(row, "parent"),
-                what: format!(
-                    "{} is in group {parent}, which does not exist; the web UI does not show \
-                               it",
-                    monitors.name(row)
-                ),
-                cure: Cure::Rows(vec![monitors.set(row, &[("parent", Value::Null)])]),
-            });
+        if !parent.is_null() && !all.contains(&parent.int()) {
+            lost.entry(parent.to_string()).or_default().push(row);
         }
+    }
+    for (parent, rows) in lost {
+        let names: Vec<String> = rows.iter().map(|row| monitors.name(row)).collect();
+        let (is, it) = if rows.len() == 1 { ("is", "it") } else { ("are", "them") };
+        faults.push(Fault {
+            subject: match rows.as_slice() {
+                [row] => monitors.subject(row, "parent"),
+                _ => Subject { table: Some("monitor".into()), column: Some("parent".into()), ..Subject::default() },
+            },
+            what: format!(
+                "{} {is} in group {parent}, which does not exist; the web UI does not show {it}",
+                some_of(&names, "monitors")
+            ),
+            cure: Cure::Rows(rows.iter().map(|row| monitors.set(row, &[("parent", Value::Null)])).collect()),
+        });
+    }
+}
+
+/// One finding for all tables: what has lost one user has usually lost all of it to the same one.
+fn find_ownerless(config: &Config, faults: &mut Vec<Fault>) {
+    let lost = config.ownerless();
+    let Some((first, rows)) = lost.first() else { return };
+    let owners: BTreeSet<String> =
+        lost.iter().flat_map(|(_, rows)| rows).map(|row| row.cell("user_id").to_string()).collect();
+    let without = lost.iter().flat_map(|(_, rows)| rows).any(|row| row.cell("user_id").is_null());
+    let others: Vec<&str> =
+        owners.iter().map(String::as_str).filter(|owner| *owner != Value::Null.to_string()).collect();
+    let whose = match (without, others.as_slice()) {
+        (true, []) => "no user".to_owned(),
+        (false, [one]) => format!("user {one}, who does not exist"),
+        (false, several) => format!("users {}, who do not exist", several.join(", ")),
+        (true, several) => format!("no user, or to users who do not exist ({})", several.join(", ")),
+    };
+    let called = |table: &str| if table == "maintenance" { "maintenance window" } else { noun(table) }.to_owned();
+    let counts: Vec<String> = lost.iter().map(|(table, rows)| counted(rows.len(), &called(table))).collect();
+    let total: usize = lost.iter().map(|(_, rows)| rows.len()).sum();
+    let (belongs, they) = if total == 1 { ("belongs", "it is") } else { ("belong", "they are") };
+    let names = config.rows("user").iter().filter_map(|row| row.text("username")).collect::<Vec<_>>();
+    faults.push(Fault {
+        subject: match (lost.len(), rows.as_slice()) {
+            (1, [row]) => subject(first, row, "user_id"),
+            (1, _) => Subject { table: Some((*first).into()), column: Some("user_id".into()), ..Subject::default() },
+            _ => Subject { column: Some("user_id".into()), ..Subject::default() },
+        },
+        what: format!(
+            "{} {belongs} to {whose}; {they} still used and send alerts, but the web UI does not show them or does not \
+             let anyone change them",
+            counts.join(", ")
+        ),
+        cure: match (config.rows("user"), names.as_slice()) {
+            ([only], _) => Cure::Rows(adopt(config, id(only))),
+            ([], _) => {
+                Cure::Advice("add a user, who then gets them: `kumadb user add NAME`, `kumadb user adopt`".into())
+            }
+            (_, names) => Cure::Advice(format!(
+                "choose one of the users {}: `kumadb user adopt NAME` gives them all to this user",
+                names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
+            )),
+        },
+    });
+}
+
+/// Up to three names, or how many there are.
+fn some_of(names: &[String], what: &str) -> String {
+    match names {
+        [.., last] if names.len() <= 3 => match &names[..names.len() - 1] {
+            [] => last.clone(),
+            first => format!("{} and {last}", first.join(", ")),
+        },
+        _ => format!("{} {what}", names.len()),
     }
 }
 

@@ -26,22 +26,37 @@ fn newest_of(image: &str) -> Option<Release> {
     }
 }
 
-/// An image that is older than its database.
+/// An image that is older than its database, according to its files or else to its tag.
 pub(super) fn find_old_image(evidence: &Evidence, faults: &mut Vec<Fault>) {
     let (Some(content), Some(container)) = (&evidence.database, &evidence.container) else { return };
     let release = &content.config.database.release;
-    let (Some(newest), true) = (newest_of(&container.image), release.exact) else { return };
-    if newest >= release.oldest {
+    let is_old = match &container.lacking {
+        Some(lacking) => !lacking.is_empty(),
+        None => release.exact && newest_of(&container.image).is_some_and(|newest| newest < release.oldest),
+    };
+    if !is_old {
         return;
     }
+    let image = match &container.release {
+        Some(release) => format!("image `{}` ({release})", container.image),
+        None => format!("image `{}`", container.image),
+    };
+    let needed = match release.exact {
+        true => format!("louislam/uptime-kuma:{} or newer", release.oldest),
+        false => "the image that upgraded the database".into(),
+    };
+    let keys = match content.config.database.engine {
+        EngineKind::Sqlite => ", and foreign keys are not checked, so that every deletion leaves rows behind",
+        EngineKind::MariaDb => "",
+    };
     faults.push(Fault {
         subject: Subject::default(),
         what: format!(
-            "image `{}` of container `{}` is older than its database ({release}): it exits with \"the migration \
-             directory is corrupt\", or shows an empty page",
-            container.image, container.name
+            "{image} of container `{}` is older than its database ({release}): its server logs \"the migration directory \
+             is corrupt\" and applies no migrations{keys}; kumadb does not write to this database meanwhile",
+            container.name
         ),
-        cure: Cure::Advice(format!("recreate the container with louislam/uptime-kuma:{} or newer", release.oldest)),
+        cure: Cure::Advice(format!("recreate the container with {needed}")),
     });
 }
 

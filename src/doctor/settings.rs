@@ -47,6 +47,9 @@ const KEYS: [&str; 32] = [
 /// The value of `migrateAggregateTableState` while the upgrade to 2.x aggregates old heartbeats.
 const MIGRATING: &str = "migrating";
 
+/// Its value afterwards, as JSON.
+const MIGRATED: &str = "\"migrated\"";
+
 /// The upgrade to 2.x was interrupted while it aggregated old heartbeats, and refuses to start again.
 pub(super) fn find_stuck_statistics(evidence: &Evidence, faults: &mut Vec<Fault>) {
     let Some(content) = &evidence.database else { return };
@@ -56,16 +59,21 @@ pub(super) fn find_stuck_statistics(evidence: &Evidence, faults: &mut Vec<Fault>
     if !is_text && text != MIGRATING {
         return;
     }
+    // Old heartbeats are deleted after the last one was aggregated (2.0.0 to 2.5.3): their statistics are complete, and cannot
+    // be computed again.
+    let is_done = !content.aggregated.is_empty();
     let mut steps: Vec<_> = content
         .statistics
         .iter()
+        .filter(|_| !is_done)
         .map(|(table, monitor, rows)| {
             let subject = format!("partial statistics of monitor {monitor} in `{table}`");
             delete(table, &subject, "monitor_id", *monitor, *rows)
         })
         .collect();
     // Last: the server may aggregate again only when the tables are empty.
-    steps.push(set("setting", "setting `migrateAggregateTableState`", row, &[("value", "\"\"".into())]));
+    let state = if is_done { MIGRATED } else { "\"\"" };
+    steps.push(set("setting", "setting `migrateAggregateTableState`", row, &[("value", state.into())]));
     faults.push(Fault {
         subject: subject("setting", row, "value"),
         what: "the upgrade was interrupted while it aggregated old heartbeats, and each start now fails with \

@@ -1,5 +1,6 @@
 //! Why a database cannot be read or written.
 
+use std::fmt;
 use std::path::PathBuf;
 
 use super::{Exit, Hint, Report};
@@ -21,10 +22,19 @@ pub enum DatabaseError {
         database: String,
         why: String,
     },
+    /// Known migrations, but those of no release: an upgrade was interrupted, or rows of `knex_migrations` are lost.
     UnknownRelease {
         database: String,
         why: String,
     },
+    /// Migrations of no known release.
+    UnknownMigrations {
+        database: String,
+        first: String,
+        count: usize,
+    },
+    /// The image of the server does not have all migrations of a database or snapshot.
+    OlderImage(Box<OlderImage>),
     /// A damaged database of which no release is known.
     ReleaseNotFound(PathBuf),
     /// A damaged database in which no row could be found.
@@ -127,6 +137,39 @@ pub enum DatabaseError {
     },
 }
 
+/// An image that is older than the data for its server.
+///
+/// Such a server starts: it only warns of the missing migrations, and applies none of its own. On SQLite it then never
+/// turns foreign keys on (seen with 2.0.2 on data of 2.5.3; read in 2.0.0 to 2.5.3).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OlderImage {
+    /// The image.
+    pub image: String,
+    /// Its release.
+    pub of: Option<String>,
+    /// What is newer, with its release.
+    pub what: String,
+    /// The migrations that the image does not have.
+    pub lacking: Vec<String>,
+    /// An image that has them.
+    pub needed: String,
+}
+
+impl fmt::Display for OlderImage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let of = self.of.as_deref().unwrap_or("unknown release");
+        let first = self.lacking.first().map_or("", String::as_str);
+        write!(
+            f,
+            "image `{}` ({of}) is older than {}: it does not have {} of it (`{first}`); its server would start, but \
+             apply no migrations, and on SQLite not check foreign keys",
+            self.image,
+            self.what,
+            counted(self.lacking.len(), "migration"),
+        )
+    }
+}
+
 /// Why MariaDB denies access.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Denied {
@@ -198,8 +241,18 @@ impl DatabaseError {
             }
             Self::UnknownRelease { database, why } => {
                 refused(format!("unrecognised Uptime Kuma release in {database}: {why}"))
-                    .hint("add `--allow-unknown-release` if the columns that you use did not change")
+                    .hint("an upgrade was interrupted, or rows of `knex_migrations` are lost: check with kumadb doctor")
             }
+            Self::UnknownMigrations { database, first, count } => refused(format!(
+                "{database} has {} that kumadb does not know (`{first}`): it is of a newer release, a beta, a nightly build \
+                 or a fork of Uptime Kuma, and kumadb only reads it",
+                counted(*count, "migration")
+            ))
+            .hint("a newer kumadb may know this release; `kumadb backup create` and `kumadb export` work")
+            .hint("to go back to an older release: `kumadb backup list`, then `kumadb restore ID`"),
+            Self::OlderImage(older) => refused(older.to_string())
+                .command(format!("docker pull {}", older.needed))
+                .hint("then create the container again with this image or a newer one"),
             Self::ReleaseNotFound(path) => {
                 refused(format!("cannot determine the Uptime Kuma release of the damaged `{}`", path.display()))
                     .hint("add `--release` with the release of the server's image, such as 2.5.3")

@@ -25,7 +25,7 @@ use std::fmt;
 use std::io;
 use std::path::Path;
 
-pub use database::{DatabaseError, Denied, TlsFault};
+pub use database::{DatabaseError, Denied, OlderImage, TlsFault};
 pub use docker::DockerError;
 pub use exit::Exit;
 pub use file::FileError;

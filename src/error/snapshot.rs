@@ -76,11 +76,6 @@ pub enum SnapshotError {
         here: String,
         hint: Option<Hint>,
     },
-    /// The server's image does not have migrations of the snapshot.
-    OlderImage {
-        why: String,
-        image: String,
-    },
     /// The tables of its release are not known on the other engine.
     UnknownTables {
         id: String,
@@ -196,9 +191,6 @@ impl SnapshotError {
                 refused(format!("snapshot `{id}` is of release {release}, but the database is of release {here}"))
                     .with(hint.clone())
             }
-            Self::OlderImage { why, image } => refused(why.clone())
-                .command(format!("docker pull {image}"))
-                .hint("then create the container again with this image or a newer one"),
             Self::UnknownTables { id, release, engine } => refused(format!(
                 "cannot convert snapshot `{id}`: this kumadb does not know the tables of release {release} on {engine}"
             ))

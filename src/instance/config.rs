@@ -68,6 +68,9 @@ fn port<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<u16, D::Err
     }
 }
 
+/// The fields with the address of an external MariaDB.
+const ADDRESS: [&str; 8] = ["hostname", "port", "username", "password", "dbName", "socketPath", "ssl", "ca"];
+
 /// The name of the file.
 pub const FILE: &str = "db-config.json";
 
@@ -82,8 +85,9 @@ struct Invalid {
 
 /// Reads which database the server will open on the data folder `folder` when it is started with `env`.
 ///
-/// As 2.5.3 does it: the environment wins and rewrites the file at each start, so a file of the same type is that
-/// environment, with secrets resolved that the container reads out of files of its own; a file that is missing, is not
+/// As 2.5.3 does it: the environment wins and rewrites the file at each start, a field that it does not have included. What
+/// the container reads out of files of its own (`UPTIME_KUMA_DB_PASSWORD_FILE`) is only in the file that the last start
+/// wrote. A file that is missing, is not
 /// JSON or has no `type` beside a `kuma.db` means that SQLite file ([`find_problem`] reports it); 1.x has no such file.
 ///
 /// # Errors
@@ -93,8 +97,12 @@ pub fn read_config(folder: &Path, env: &BTreeMap<String, Secret>) -> Result<Conf
     let path = folder.join(FILE);
     if let Some(config) = from_env(env)? {
         let written = files::read_text(&path)?.and_then(|text| parse(&text).ok());
-        let same = |written: &Config| std::mem::discriminant(written) == std::mem::discriminant(&config);
-        return Ok(written.filter(same).unwrap_or(config));
+        return Ok(match (config, written) {
+            (Config::External(of_env), Some(Config::External(written))) => {
+                Config::External(of_env.with_files(env, written))
+            }
+            (config, _) => config,
+        });
     }
     let has_sqlite = folder.join("kuma.db").exists() || folder.join("kuma.db-wal").exists();
     match files::read_text(&path)?.as_deref().map(parse) {
@@ -181,6 +189,24 @@ impl External {
         }
     }
 
+    /// With what the container reads out of files of its own, which `written` has.
+    fn with_files(mut self, env: &BTreeMap<String, Secret>, written: External) -> External {
+        let is_in_file = |name: &str| env.contains_key(&format!("UPTIME_KUMA_DB_{name}_FILE"));
+        if is_in_file("USERNAME") {
+            self.username = written.username;
+        }
+        if is_in_file("PASSWORD") {
+            self.password = written.password;
+        }
+        if is_in_file("SSL") {
+            self.ssl = written.ssl;
+        }
+        if is_in_file("CA") {
+            self.ca = written.ca;
+        }
+        self
+    }
+
     /// Its fields as in the file.
     fn fields(&self) -> Vec<(&'static str, Json)> {
         let mut fields = vec![
@@ -228,16 +254,17 @@ impl Config {
     }
 }
 
-/// The text of a `db-config.json` for `config`. Other fields of `was`, one of the same type, stay.
+/// The text of a `db-config.json` for `config`. Fields of `was` that are not the address of its database stay, such as the
+/// `authSecret` of 3.0, without which no login with a second factor works.
 pub fn render(config: &Config, was: Option<&str>) -> String {
     let mut all: Map<String, Json> = was.and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
     let same = all.get("type").and_then(Json::as_str) == Some(config.kind());
     if !same {
-        all.clear();
         all.insert("type".into(), config.kind().into());
+        ADDRESS.iter().for_each(|name| drop(all.remove(*name)));
     }
     if let Config::External(external) = config {
-        ["socketPath", "ssl", "ca"].iter().for_each(|name| drop(all.remove(*name)));
+        ADDRESS.iter().for_each(|name| drop(all.remove(*name)));
         all.extend(external.fields().into_iter().map(|(name, value)| (name.to_owned(), value)));
     } else if let (true, Some(was)) = (same, was) {
         return was.to_owned();
@@ -278,5 +305,51 @@ fn from_env(env: &BTreeMap<String, Secret>) -> Result<Option<Config>> {
             value: other.to_owned(),
             why: "is not a database type that the server knows",
         })),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn env(pairs: &[(&str, &str)]) -> BTreeMap<String, Secret> {
+        pairs.iter().map(|(name, value)| (format!("UPTIME_KUMA_DB_{name}"), Secret::new(*value))).collect()
+    }
+
+    #[test]
+    #[allow(clippy::unwrap_used)]
+    fn the_environment_wins_over_the_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let written = r#"{"type": "mariadb", "hostname": "old", "port": 3307, "username": "kuma", "password": "written",
+                          "dbName": "kuma", "ssl": true}"#;
+        std::fs::write(folder.path().join(FILE), written).unwrap();
+        let env = env(&[
+            ("TYPE", "mariadb"),
+            ("HOSTNAME", "new"),
+            ("NAME", "kuma2"),
+            ("USERNAME", "second"),
+            ("PASSWORD_FILE", "/run/secrets/password"),
+        ]);
+        let Config::External(found) = read_config(folder.path(), &env).unwrap() else { panic!("it names MariaDB") };
+        assert_eq!(
+            (found.hostname.as_str(), found.db_name.as_str(), found.username.as_str()),
+            ("new", "kuma2", "second")
+        );
+        // What the container reads from a file of its own is only here; what the environment does not set is erased.
+        assert_eq!((found.password.reveal(), found.port, found.ssl), ("written", 3306, false));
+        let sqlite = BTreeMap::from([("UPTIME_KUMA_DB_TYPE".to_owned(), Secret::new("sqlite"))]);
+        assert_eq!(read_config(folder.path(), &sqlite).unwrap(), Config::Sqlite);
+    }
+
+    #[test]
+    #[allow(clippy::unwrap_used)]
+    fn a_rewritten_file_keeps_fields_of_other_releases() {
+        let was = r#"{"type": "mariadb", "hostname": "db", "password": "secret", "ca": "PEM", "authSecret": "of 3.0"}"#;
+        let external = External { hostname: "other".into(), ..External::of(&Address::default()) };
+        let json = |text: &str| serde_json::from_str::<Json>(text).unwrap();
+        let same = json(&render(&Config::External(external), Some(was)));
+        assert_eq!((&same["hostname"], &same["authSecret"], same.get("ca")), (&json!("other"), &json!("of 3.0"), None));
+        let changed = json(&render(&Config::Sqlite, Some(was)));
+        assert_eq!(changed, json!({"type": "sqlite", "authSecret": "of 3.0"}));
     }
 }

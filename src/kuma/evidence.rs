@@ -6,7 +6,7 @@ use std::ops::RangeInclusive;
 
 use super::read::{STATISTICS, read_config};
 use super::write::{highest_in, last_id};
-use crate::doctor::evidence::{Beats, Content, NAMED, Orphans, ReusedIds};
+use crate::doctor::evidence::{Beats, Content, NAMED, Orphans, ReusedIds, Summary};
 use crate::engine::space::{AutoVacuum, Layout};
 use crate::engine::{Connect, Reader, beside, quote};
 use crate::error::Result;
@@ -33,6 +33,11 @@ pub fn read_content(reader: &mut dyn Reader, name: &str, now: i64, is_zone: &dyn
     let orphans = read_orphans(reader, &config.database)?;
     let reused_ids = read_reused_ids(reader, schema)?;
     let (future, statistics) = read_statistics(reader, schema, now)?;
+    let is_aggregating = config.setting("migrateAggregateTableState").and_then(|row| row.text("value"));
+    let aggregated = match is_aggregating.is_some_and(|state| state.contains("migrating")) {
+        true => read_aggregated(reader)?,
+        false => BTreeSet::new(),
+    };
     let zones = config.rows("maintenance").iter().filter_map(|row| row.text("timezone"));
     let unknown_zones: BTreeSet<String> = zones
         .filter(|zone| !zone.is_empty() && *zone != "SAME_AS_SERVER" && !is_zone(zone))
@@ -45,6 +50,7 @@ pub fn read_content(reader: &mut dyn Reader, name: &str, now: i64, is_zone: &dyn
         reused_ids,
         future,
         statistics,
+        aggregated,
         version,
         eager,
         unknown_zones,
@@ -52,18 +58,43 @@ pub fn read_content(reader: &mut dyn Reader, name: &str, now: i64, is_zone: &dyn
     })
 }
 
-/// The number of tables, if some are missing and there are no users and monitors: the first start of the server was
-/// interrupted.
+/// The number of tables, if some are missing and the others are empty: the first start of the server was interrupted.
 pub fn read_half_made(reader: &mut dyn Reader) -> Result<Option<usize>> {
     let schema = reader.schema()?;
     let newest = schema::recorded(reader.kind()).last().map(Recording::schema).unwrap_or_default();
     let made = schema.tables.keys().filter(|table| newest.table(table).is_some()).count();
-    let mut rows = 0;
-    for table in ["user", "monitor"].into_iter().filter(|table| schema.table(table).is_some()) {
-        let found = reader.query(&format!("SELECT count(*) AS n FROM {}", quote(table)), &[])?;
-        rows += found.first().and_then(|row| row.int("n")).unwrap_or(0);
+    // Settings are written before the first user exists.
+    let is_filled = |table: &&String| *table != "setting" && !table.starts_with("knex_");
+    for table in schema.tables.keys().filter(is_filled) {
+        if !reader.query(&format!("SELECT 1 FROM {} LIMIT 1", quote(table)), &[])?.is_empty() {
+            return Ok(None);
+        }
     }
-    Ok((made > 0 && rows == 0).then_some(made))
+    Ok((made > 0).then_some(made))
+}
+
+/// What a database contains, as far as a person needs it to choose between two.
+pub fn read_summary(reader: &mut dyn Reader) -> Result<Summary> {
+    let mut count = |table: &str| -> Result<u64> {
+        let rows = reader.query(&format!("SELECT count(*) AS n FROM {}", quote(table)), &[])?;
+        Ok(rows.first().and_then(|row| row.int("n")).unwrap_or(0).unsigned_abs())
+    };
+    let (users, monitors) = (count("user")?, count("monitor")?);
+    let newest = reader.query("SELECT `time` FROM `heartbeat` ORDER BY `id` DESC LIMIT 1", &[])?;
+    // SQLite has fractions of a second, MariaDB has none.
+    let newest_beat = newest.first().and_then(|row| row.text("time")).map(|time| time.chars().take(19).collect());
+    Ok(Summary { users, monitors, newest_beat })
+}
+
+/// Monitors with daily statistics of more heartbeats than they still have.
+fn read_aggregated(reader: &mut dyn Reader) -> Result<BTreeSet<i64>> {
+    let rows = reader.query(
+        "SELECT s.`monitor_id` AS monitor FROM (SELECT `monitor_id`, sum(`up`) + sum(`down`) AS beats FROM `stat_daily` \
+         GROUP BY `monitor_id`) s WHERE s.beats > (SELECT count(*) FROM `heartbeat` h WHERE h.`monitor_id` = \
+         s.`monitor_id`)",
+        &[],
+    )?;
+    Ok(rows.iter().filter_map(|row| row.int("monitor")).collect())
 }
 
 /// Checks every heartbeat, with two connections in parallel. `now` is in seconds since 1970.

@@ -4,8 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use serde::{Deserialize, Serialize};
 
-use crate::schema::EngineKind;
-use crate::schema::{Recognition, Schema};
+use crate::schema::{EngineKind, Recognition, Schema, recorded};
 use crate::value::Row;
 
 /// The hash of a configuration; a plan for one does not fit another.
@@ -35,6 +34,17 @@ pub struct Database {
     pub migrating: bool,
 }
 
+impl Database {
+    /// Applied migrations that no recorded release has: those of a newer release, a beta, a nightly build or a fork. What
+    /// they did to the tables is not known.
+    pub fn unknown_migrations(&self) -> Vec<&str> {
+        let known = |name: &str| {
+            recorded(self.engine).iter().chain(recorded(EngineKind::Sqlite)).any(|recording| recording.applies(name))
+        };
+        self.release.unknown.iter().map(String::as_str).filter(|name| !known(name)).collect()
+    }
+}
+
 /// The complete configuration, row by row: the input of plans for fixtures and of exports.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -58,6 +68,18 @@ impl Config {
     /// The setting with this key.
     pub fn setting(&self, key: &str) -> Option<&Row> {
         self.rows("setting").iter().find(|row| row.text("key") == Some(key))
+    }
+
+    /// The rows that belong to no user, or to one who does not exist, by table: the server's page does not show them, or
+    /// does not let anyone change them (2.5.3).
+    pub fn ownerless(&self) -> Vec<(&str, Vec<&Row>)> {
+        let users: BTreeSet<Option<i64>> = self.rows("user").iter().map(|row| row.int("id")).collect();
+        let owned = self.database.schema.references_to("user");
+        let tables = owned.into_iter().map(|(table, column)| {
+            let is_lost = |row: &&Row| !users.contains(&row.int(column));
+            (table, self.rows(table).iter().filter(is_lost).collect::<Vec<_>>())
+        });
+        tables.filter(|(_, rows)| !rows.is_empty()).collect()
     }
 
     /// The rows of `table`; empty if the release has no such table.

@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 use super::begin::{check_mode, check_server, lock, tell_network};
 use super::journal::{Journal, Phase, Record};
 use super::migration::is_migrating;
-use super::transact::{check_release, run_statements};
+use super::release::{check_before_stop, check_release};
+use super::transact::run_statements;
 use super::work::{Mode, Outcome, Settings, Work};
 use super::{Observer, Step, beats, compact, kept, label, space};
 use crate::backup::hold::{Extent, Label, Source};
@@ -50,6 +51,7 @@ pub fn run(
     // A load replaces what an interrupted migration left. A server that is still migrating is never stopped.
     let opens_lock = settings.opens_lock || loads && life == Some(Life::Restarting);
     check_server(instance, mode, opens_lock)?;
+    check_before_stop(instance, work, settings)?;
     check_shown(instance, work)?;
     space::check(instance, store, work)?;
     observer.step(&Step::Journal)?;

@@ -15,11 +15,12 @@ use super::{Observer, Step};
 use crate::docker::{Container, Life};
 use crate::doctor::Evidence;
 use crate::doctor::evidence::{Content, Folder, Running, Seen, Unread};
-use crate::engine::{Depth, EngineKind, beside};
+use crate::engine::sqlite::SqliteFile;
+use crate::engine::{Connect as _, Depth, EngineKind, beside};
 use crate::error::{DatabaseError, Error, Result, TargetError};
 use crate::files::{self, Lock};
 use crate::instance::{Instance, Place, Session};
-use crate::kuma::evidence::{read_beats, read_content, read_half_made};
+use crate::kuma::evidence::{read_beats, read_content, read_half_made, read_summary};
 
 /// Maximum lines of the log.
 const LOG: u32 = 30;
@@ -100,7 +101,43 @@ fn gather_under(instance: &Instance, lock: Option<&Lock>, now: DateTime<Utc>, de
         Err(error) if error.is_unreadable() => evidence.damage = vec![error.to_string()],
         Err(error) => evidence.unread.push(Unread { part: "database", why: error.to_string() }),
     }
+    read_beside(instance, lock, &mut evidence);
+    if let Err(error) = read_image(instance, &mut evidence) {
+        evidence.unread.push(Unread { part: "image", why: error.to_string() });
+    }
     evidence
+}
+
+/// The two databases of a folder with a `kuma.db` whose configuration names a MariaDB.
+fn read_beside(instance: &Instance, lock: Option<&Lock>, evidence: &mut Evidence) {
+    let Some(folder) = evidence.folder.as_ref().filter(|folder| folder.engine == Some(EngineKind::MariaDb)) else {
+        return;
+    };
+    if folder.file("kuma.db").is_none_or(|seen| seen.size == 0) {
+        return;
+    }
+    let old = SqliteFile::new(folder.path.join("kuma.db"));
+    let read = old.reader().and_then(|mut reader| read_summary(&mut *reader));
+    evidence.beside = Some(read.map_err(|error| error.to_string()));
+    // Where the database itself could not be read, the reason is noted already.
+    if evidence.database.is_some() {
+        match open(instance, lock).and_then(|session| session.read(read_summary)) {
+            Ok(summary) => evidence.summary = Some(summary),
+            Err(error) => evidence.unread.push(Unread { part: "database", why: error.to_string() }),
+        }
+    }
+}
+
+/// The release of the image, and what it does not know of the database.
+fn read_image(instance: &Instance, evidence: &mut Evidence) -> Result<()> {
+    let (Some(server), Some(running)) = (&instance.container, &mut evidence.container) else { return Ok(()) };
+    let Some(shipped) = server.shipped()? else { return Ok(()) };
+    running.lacking = evidence
+        .database
+        .as_ref()
+        .map(|content| shipped.lacks(&content.config.database.migrations).into_iter().map(str::to_owned).collect());
+    running.release = shipped.release;
+    Ok(())
 }
 
 fn open<'a>(instance: &'a Instance, lock: Option<&Lock>) -> Result<Session<'a>> {
@@ -169,6 +206,8 @@ fn read_container(instance: &Instance, evidence: &mut Evidence) -> Result<()> {
         others: server.others()?,
         has_mariadb: container.server.then(|| container.env.contains_key("UPTIME_KUMA_ENABLE_EMBEDDED_MARIADB")),
         log: server.logs(Some(LOG), None).unwrap_or_default(),
+        release: None,
+        lacking: None,
     });
     Ok(())
 }

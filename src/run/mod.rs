@@ -18,6 +18,7 @@ mod owner;
 pub mod prune;
 mod put;
 pub mod rebuild;
+mod release;
 mod removed;
 mod restart;
 pub mod resume;

@@ -4,23 +4,24 @@ use std::collections::BTreeMap;
 
 use super::apply::Run;
 use super::journal::Phase;
+use super::release::check_writable;
 use super::script::Changes;
 use super::work::{Settings, Work};
 use super::{Observer, Silent, Step, removed};
 use crate::backup::Guarded;
 use crate::engine::sqlite::SqliteFile;
 use crate::engine::{EngineKind, Writer};
-use crate::error::{DatabaseError, Error, OperationError, Result};
+use crate::error::{Error, OperationError, Result};
 use crate::instance::{Instance, Place};
 use crate::kuma::mark::{Watched, read_mark};
 use crate::kuma::merge::read_spans;
 use crate::kuma::read::{read_database, read_fingerprint};
 use crate::kuma::sweep::{self, read_newest};
 use crate::kuma::write::{Written, check_clean, check_written, write_plan};
-use crate::model::state::{Database, Fingerprint};
+use crate::model::state::Fingerprint;
 use crate::plan::history::Pruning;
 use crate::plan::{Change, Plan};
-use crate::schema::{Recognition, Schema};
+use crate::schema::Schema;
 use crate::value::Value;
 
 /// Dry run of `plan`: the same transaction with the same checks, then rolled back. A SQLite database is copied for
@@ -82,39 +83,9 @@ fn rehearse_with<T>(
             _ => Guarded::rehearse(connect)?,
         };
         let database = read_database(guarded.writer(), &instance.name)?;
-        check_release(&database, instance, settings)?;
+        check_writable(instance, &database, settings)?;
         attempt(&mut guarded, &database.schema)
     })
-}
-
-pub(super) fn check_release(database: &Database, instance: &Instance, settings: &Settings) -> Result<()> {
-    if database.migrating && !settings.opens_lock {
-        return Err(Error::Database(DatabaseError::MigrationLocked {
-            database: format!("the database of `{}`", instance.name),
-        }));
-    }
-    if !database.release.exact && !settings.allow_unknown_release {
-        return Err(Error::Database(DatabaseError::UnknownRelease {
-            database: format!("the database of `{}`", instance.name),
-            why: difference(&database.release),
-        }));
-    }
-    Ok(())
-}
-
-fn difference(found: &Recognition) -> String {
-    let named = |names: &[String]| match names {
-        [] => String::new(),
-        [one] => format!("`{one}`"),
-        [first, rest @ ..] => format!("`{first}` and {} more", rest.len()),
-    };
-    match (found.unknown.as_slice(), found.missing.as_slice()) {
-        ([], missing) => format!("closest to {}, but without {}", found.release, named(missing)),
-        (unknown, []) => format!("newer than {}, with {}", found.release, named(unknown)),
-        (unknown, missing) => {
-            format!("closest to {}, with {} and without {}", found.release, named(unknown), named(missing))
-        }
-    }
 }
 
 /// The result of a transaction.

@@ -392,10 +392,20 @@ fn a_snapshot_of_another_release_is_held_against_the_image() {
     let before = lab.picture();
     become_release(&lab, "2.0.2");
     for args in [&["--yes", "restore", id][..], &["--yes", "restore", id, "--other-release"], &["restore", id, "-n"]] {
-        let ran = lab.kumadb(args).ended(9).said("the following files are missing");
-        ran.said("of 2.0.2, without").said("docker pull louislam/uptime-kuma:2.5.3");
+        let ran = lab.kumadb(args).ended(9).said("on SQLite not check foreign keys");
+        ran.said("(2.0.2) is older than snapshot `")
+            .said("it does not have 27 migrations of it")
+            .said("docker pull louislam/uptime-kuma:2.5.3");
     }
-    assert_eq!(lab.picture(), before);
+    // Every other write too, and before the server is stopped.
+    let counted = lab.starts_and_stops();
+    lab.add("New", &[])
+        .ended(9)
+        .said("(2.0.2) is older than the database of")
+        .said("docker pull louislam/uptime-kuma:2.5.1");
+    let found = lab.kumadb(&["doctor", "--json"]).ended(0).json();
+    assert!(found["findings"][0]["what"].as_str().unwrap().contains("(2.0.2) of container"), "{found}");
+    assert_eq!((lab.picture(), lab.starts_and_stops()), (before, counted));
     let older = Lab::sqlite("2.0.2");
     older.ok("monitor add group --name Older");
     let path = older.json("backup create")["path"].as_str().unwrap().to_owned();

@@ -217,6 +217,8 @@ fn evidence(lab: &Lab, image: &str) -> Evidence {
             looping: false,
             others: Vec::new(),
             has_mariadb: None,
+            release: None,
+            lacking: None,
             log: Vec::new(),
         }),
         ..Evidence::none(Utc::now())

@@ -84,7 +84,12 @@ fn all() -> Vec<Error> {
     { use DatabaseError::*; let d = || t("the database of `kuma`"); add![
         EmptyFile(p()), NotSqlite(p()), Encrypted(p()), WalWithoutDatabase(p()),
         Damaged { database: d(), problems: vec![t("page 3 is damaged")] },
-        NotKuma { database: d(), why: t("it has no tables") }, UnknownRelease { database: d(), why: t("newer than 2.5.3") },
+        NotKuma { database: d(), why: t("it has no tables") }, UnknownRelease { database: d(), why: t("closest to 2.5.3, but without `a.js`") },
+        UnknownMigrations { database: d(), first: t("2029-01-01-0000-later.js"), count: 2 },
+        OlderImage(Box::new(kumadb::error::OlderImage {
+            image: t("louislam/uptime-kuma:1"), of: Some(t("1.23.17")), what: t("snapshot `01ab` (2.5.3)"),
+            lacking: vec![t("2023-08-16-0000-create-uptime.js")], needed: t("louislam/uptime-kuma:2.5.3"),
+        })),
         ReleaseNotFound(p()), NoRows(p()), NoFreeId { table: t("monitor"), highest: 4_294_967_295 }, NotSalvageable { database: t("kuma") },
         Sql { database: d(), message: t("no such table") }, Busy { database: d() }, MigrationLocked { database: d() },
         Unreachable { address: t("db:3306"), why: t("connection refused") },
@@ -154,7 +159,6 @@ fn all() -> Vec<Error> {
         NothingToUndo { instance: t("kuma"), stores: vec![t("`/b`")], elsewhere: Some(t("/c")) }, SeveralInstances(vec![t("a"), t("b")]),
         Raw { id: i() }, OtherEngine { id: i(), engine: t("SQLite"), here: t("MariaDB") },
         OtherRelease { id: i(), release: t("2.0.2"), here: t("2.5.3"), hint: Some(hint()) },
-        OlderImage { why: t("snapshot `01ab` is newer than image `kuma`"), image: t("louislam/uptime-kuma:2") },
         UnknownTables { id: i(), release: t("2.0.2"), engine: t("MariaDB") }, OtherTables { id: i(), release: t("2.0.2") },
         NoDestination { instance: t("kuma") }, NewerConfiguration { newest: i(), id: t("02cd") },
         SnapshotError::Damaged { cause: full(), hint: hint() },

@@ -289,8 +289,10 @@ fn files_that_are_no_database() {
         &lab,
         "monitor add group --name A",
         9,
-        "unrecognised Uptime Kuma release in the database of `data`: newer than 2.5.3, with `2099-01-01-0000-new.js`",
-        "add `--allow-unknown-release` if the columns that you use did not change",
+        "the database of `data` has 1 migration that kumadb does not know (`2099-01-01-0000-new.js`): it is of a newer \
+         release, a beta, a nightly build or a fork of Uptime Kuma, and kumadb only reads it",
+        "a newer kumadb may know this release; `kumadb backup create` and `kumadb export` work\nto go back to an older \
+         release: `kumadb backup list`, then `kumadb restore ID`",
     );
     lab.ok("monitor list");
     lab.ok("monitor add group --name A --allow-unknown-release");

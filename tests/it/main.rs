@@ -31,6 +31,7 @@ mod foreign_chance;
 mod history;
 mod init;
 mod input;
+mod judgement;
 mod kept;
 mod lab;
 mod layers;

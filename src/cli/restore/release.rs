@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use crate::backup::Manifest;
 use crate::cli::Ui;
 use crate::docker::Shipped;
-use crate::error::{Error, Hint, Result, SnapshotError};
+use crate::error::{DatabaseError, Error, Hint, OlderImage, Result, SnapshotError};
 use crate::model::state::Database;
 use crate::schema;
 use crate::text::counted;
@@ -13,24 +13,24 @@ use crate::value::image_parts;
 
 /// Fails when the server in `image` would reject the database of `then`; warns when it would migrate it.
 pub fn check_image(then: &Manifest, shipped: &Shipped, image: &str, ui: &mut Ui) -> Result<()> {
-    let release = shipped.release.as_deref().unwrap_or("an unknown release");
-    let what = format!("snapshot `{}` is of release {}, image `{image}` of {release}", then.id, then.release);
-    let lacking: Vec<&String> = then.migrations.iter().filter(|name| !shipped.knows(name)).collect();
-    if let Some(first) = lacking.first() {
-        return Err(Error::Snapshot(SnapshotError::OlderImage {
-            why: format!(
-                "{what}, without {} of the snapshot (`{first}`): its server would exit with \"the following files are \
-                 missing\"",
-                counted(lacking.len(), "migration"),
-            ),
-            image: newer(then, image),
-        }));
+    let lacking = shipped.lacks(&then.migrations);
+    if !lacking.is_empty() {
+        return Err(Error::Database(DatabaseError::OlderImage(Box::new(OlderImage {
+            image: image.to_owned(),
+            of: shipped.release.clone(),
+            what: format!("snapshot `{}` ({})", then.id, then.release),
+            lacking: lacking.into_iter().map(str::to_owned).collect(),
+            needed: newer(then, image),
+        }))));
     }
     let missing =
         shipped.migrations().into_iter().filter(|name| !then.migrations.iter().any(|had| had == name)).count();
     if missing > 0 {
+        let release = shipped.release.as_deref().unwrap_or("an unknown release");
         ui.warn(&format!(
-            "{what}: the server will migrate the database when it starts ({})",
+            "snapshot `{}` is of release {}, image `{image}` of {release}: the server will migrate the database when it starts ({})",
+            then.id,
+            then.release,
             counted(missing, "migration")
         ));
     }

@@ -1,0 +1,88 @@
+//! Databases that must not be written to: of a release that kumadb does not know, or newer than the image of their server.
+
+use super::work::{Settings, Work};
+use crate::engine::Reader;
+use crate::error::{DatabaseError, Error, OlderImage, Result};
+use crate::instance::{Instance, Server};
+use crate::kuma::read::read_database;
+use crate::model::state::Database;
+use crate::schema::Recognition;
+use crate::value::image_parts;
+
+/// Fails while the server still runs where `work` would be refused once it is stopped: because of the release of its
+/// database, as far as that can be read now, or because of its image.
+///
+/// A load replaces the database, and has its own check of the image; what is salvaged cannot be read.
+pub(super) fn check_before_stop(instance: &Instance, work: &Work<'_>, settings: &Settings) -> Result<()> {
+    if matches!(work, Work::Load { .. } | Work::Salvage(_)) {
+        return Ok(());
+    }
+    let read = |reader: &mut dyn Reader| read_database(reader, &instance.name);
+    match instance.connect().and_then(|connect| read(&mut *connect.reader()?)) {
+        Ok(database) => check_writable(instance, &database, settings),
+        // The MariaDB of a stopped container is not there; the database is checked again where it is opened.
+        Err(_) => Ok(()),
+    }
+}
+
+/// Fails where the database, or the image of its server, is not of a release that is written to.
+pub(super) fn check_writable(instance: &Instance, database: &Database, settings: &Settings) -> Result<()> {
+    check_release(database, instance, settings)?;
+    match &instance.container {
+        Some(server) => check_image(instance, server, database),
+        None => Ok(()),
+    }
+}
+
+/// Fails where the image of `server` is older than its database, according to its files.
+fn check_image(instance: &Instance, server: &Server, database: &Database) -> Result<()> {
+    let Some(shipped) = server.shipped()? else { return Ok(()) };
+    let lacking = shipped.lacks(&database.migrations);
+    if lacking.is_empty() {
+        return Ok(());
+    }
+    let image = server.container().image.clone();
+    let (repository, _) = image_parts(&image);
+    let needed = if database.release.exact { database.release.oldest.to_string() } else { "2".into() };
+    Err(Error::Database(DatabaseError::OlderImage(Box::new(OlderImage {
+        needed: format!("{repository}:{needed}"),
+        of: shipped.release.clone(),
+        what: format!("the database of `{}` ({})", instance.name, database.release),
+        lacking: lacking.into_iter().map(str::to_owned).collect(),
+        image,
+    }))))
+}
+
+/// Fails where a migration is running or was interrupted, or `database` is of a release that kumadb does not know.
+pub(super) fn check_release(database: &Database, instance: &Instance, settings: &Settings) -> Result<()> {
+    let named = || format!("the database of `{}`", instance.name);
+    if database.migrating && !settings.opens_lock {
+        return Err(Error::Database(DatabaseError::MigrationLocked { database: named() }));
+    }
+    if database.release.exact || settings.allow_unknown_release {
+        return Ok(());
+    }
+    Err(Error::Database(match database.unknown_migrations().as_slice() {
+        [] => DatabaseError::UnknownRelease { database: named(), why: difference(&database.release) },
+        [first, ..] => DatabaseError::UnknownMigrations {
+            database: named(),
+            first: (*first).to_owned(),
+            count: database.unknown_migrations().len(),
+        },
+    }))
+}
+
+fn difference(found: &Recognition) -> String {
+    let named = |names: &[String]| match names {
+        [] => String::new(),
+        [one] => format!("`{one}`"),
+        [first, rest @ ..] => format!("`{first}` and {} more", rest.len()),
+    };
+    match (found.unknown.as_slice(), found.missing.as_slice()) {
+        ([], missing) => format!("closest to {}, but without {}", found.release, named(missing)),
+        (unknown, []) => format!("newer than {}, with {}", found.release, named(unknown)),
+        (unknown, missing) => {
+            format!("closest to {}, with {} and without {}", found.release, named(unknown), named(missing))
+        }
+    }
+}
