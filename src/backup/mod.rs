@@ -44,11 +44,15 @@ pub fn hold(stores: &Stores, wanted: &str, origin: &str, folder: &Path, warn: &m
     }
     let copy = SqliteFile::new(folder.with_extension("found"));
     files::copy_exact(path, copy.path())?;
-    // Their WAL, which is part of them, is beside them under the name that 1.x gave it.
+    // Their WAL or journal, which is part of them, is beside them, a WAL also under the name that 1.x gave it.
     let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-    let names = [format!("{name}-wal"), name.replacen("kuma.db.", "kuma.db-wal.", 1)];
-    if let Some(wal) = names.iter().map(|wal| path.with_file_name(wal)).find(|wal| *wal != path && wal.exists()) {
-        files::copy_exact(&wal, &copy.part("-wal"))?;
+    let old = name.replacen("kuma.db.", "kuma.db-wal.", 1);
+    for (suffix, names) in [("-journal", vec![format!("{name}-journal")]), ("-wal", vec![format!("{name}-wal"), old])] {
+        if let Some(part) =
+            names.iter().map(|name| path.with_file_name(name)).find(|part| *part != path && part.exists())
+        {
+            files::copy_exact(&part, &copy.part(suffix))?;
+        }
     }
     let label = Label {
         instance: name,

@@ -11,7 +11,7 @@ use crate::error::{DatabaseError, Error, Exit, Result};
 use crate::files;
 use crate::instance::Place;
 use crate::kuma::fresh::{Salvaged, TableReport, make, weigh};
-use crate::kuma::wreck::{WalUse, Wreck};
+use crate::kuma::wreck::{JournalUse, WalUse, Wreck};
 use crate::run::{Observer as _, Rebuilt};
 use crate::salvage::List;
 use crate::schema::Release;
@@ -88,10 +88,30 @@ pub fn salvaged_json(salvaged: &Salvaged) -> Json {
         WalUse::Ignored => "ignored",
     };
     json!({
-        "release": salvaged.release, "wal": wal, "tables": tables, "indexes_damaged": salvaged.broken_indexes,
+        "release": salvaged.release, "wal": wal, "journal": journal_word(&salvaged.journal), "tables": tables, "indexes_damaged": salvaged.broken_indexes,
         "tables_unknown": salvaged.unknown, "deleted_pages": salvaged.deleted_pages, "refilled": salvaged.refilled,
         "left_out": salvaged.notes, "complete": salvaged.is_whole(),
     })
+}
+
+fn journal_word(journal: &JournalUse) -> &'static str {
+    match journal {
+        JournalUse::None => "none",
+        JournalUse::RolledBack(_) => "rolled_back",
+        JournalUse::Ignored(_) => "ignored",
+    }
+}
+
+/// What was done with the rollback journal, where there is one.
+fn journal_text(journal: &JournalUse) -> Option<String> {
+    match journal {
+        JournalUse::None => None,
+        JournalUse::RolledBack(pages) => Some(format!(
+            "an unfinished transaction was rolled back: {} from `kuma.db-journal`",
+            counted(*pages as usize, "page")
+        )),
+        JournalUse::Ignored(why) => Some(format!("without `kuma.db-journal`: {why}")),
+    }
 }
 
 fn table_json(report: &TableReport) -> Json {
@@ -128,6 +148,7 @@ pub fn salvaged_text(salvaged: &Salvaged) -> String {
         }
         WalUse::Ignored => "without the WAL: more rows can be read from the file alone".into(),
     });
+    text.extend(journal_text(&salvaged.journal));
     match salvaged.list {
         List::Whole => {}
         List::InPart => {
@@ -157,7 +178,9 @@ pub fn salvaged_text(salvaged: &Salvaged) -> String {
 /// What a new database was built from, as in `docs/json.md`.
 pub fn rebuilt_json(made: &Rebuilt) -> Json {
     match made {
-        Rebuilt::Whole { with_wal } => json!({"from": "files", "wal": if *with_wal { "used" } else { "ignored" }}),
+        Rebuilt::Whole { with_wal, journal } => json!({
+            "from": "files", "wal": if *with_wal { "used" } else { "ignored" }, "journal": journal_word(journal),
+        }),
         Rebuilt::Salvaged(salvaged) => {
             let mut document = salvaged_json(salvaged);
             document["from"] = json!("rows");
@@ -169,9 +192,10 @@ pub fn rebuilt_json(made: &Rebuilt) -> Json {
 /// The same as text.
 pub fn rebuilt_text(made: &Rebuilt) -> String {
     match made {
-        Rebuilt::Whole { with_wal: true } => "the database is complete: its indexes were rebuilt".into(),
-        Rebuilt::Whole { with_wal: false } => {
-            "the database is complete without its WAL: its indexes were rebuilt".into()
+        Rebuilt::Whole { with_wal, journal } => {
+            let wal = if *with_wal { "" } else { " without its WAL" };
+            let whole = format!("the database is complete{wal}: its indexes were rebuilt");
+            [whole].into_iter().chain(journal_text(journal)).collect::<Vec<_>>().join("\n")
         }
         Rebuilt::Salvaged(salvaged) => format!("built a new database from the rows:\n{}", salvaged_text(salvaged)),
     }

@@ -1,7 +1,7 @@
 //! The table of all checks and their texts. A check is one row here and one function.
 
 use super::Severity::{Critical, Error, Info, Warning};
-use super::{Check, files, history, kinds, maintenance, migrations, monitors, place, settings};
+use super::{Check, access, books, files, history, kinds, maintenance, migrations, monitors, place, settings, values};
 
 /// All checks, by code.
 pub const CHECKS: &[Check] = &[
@@ -42,13 +42,13 @@ pub const CHECKS: &[Check] = &[
     },
     Check {
         code: "K004",
-        title: "the database and its WAL do not match",
+        title: "the database and its WAL or journal do not match",
         severity: Critical,
         explanation: "\"database disk image is malformed\", or rows are missing, after `kuma.db` alone was copied or \
-                      restored: `kuma.db-wal` is part of the database, and a WAL from another point in time damages \
-                      it.",
-        cure: "the database is rebuilt with or without the WAL: kumadb chooses the complete result with the newest \
-               heartbeat. If neither result is complete, the database is fixed as for K003. The original files are \
+                      restored: `kuma.db-wal` and `kuma.db-journal` are parts of the database, and those of another \
+                      point in time or of another database damage it.",
+        cure: "the database is rebuilt without the journal, and with or without the WAL: kumadb chooses the complete \
+               result with the newest heartbeat. If neither result is complete, the database is fixed as for K003. The original files are \
                kept",
         explains: &[],
         find: files::find_wrong_wal,
@@ -426,5 +426,111 @@ pub const CHECKS: &[Check] = &[
                database is not certain",
         explains: &["K021"],
         find: files::find_invalid_config,
+    },
+    Check {
+        code: "K050",
+        title: "a transaction was interrupted",
+        severity: Warning,
+        explanation: "Rows are wrong or missing after `kuma.db` alone was copied: a program was killed while it wrote \
+                      to the database, and `kuma.db-journal` has the pages as they were before. SQLite rolls the \
+                      transaction back when it opens both files, and cannot without the journal.",
+        cure: "no automatic fix: the server rolls the transaction back at its next start, and kumadb before it writes",
+        explains: &[],
+        find: files::find_open_transaction,
+    },
+    Check {
+        code: "K051",
+        title: "the bookkeeping of 1.x is wrong",
+        severity: Critical,
+        explanation: "After the next start all monitors are gone, or the container restarts repeatedly with \"table \
+                      already exists\" or \"duplicate column name\": the settings `database_version` and \
+                      `databasePatchedFiles` were deleted or changed, for example by a conversion or a partial restore. \
+                      On SQLite, servers of 2.x still read them, and apply the schema changes of 1.x that are not in \
+                      them.",
+        cure: "both settings are set to the values that belong to the tables of the database",
+        explains: &["K020"],
+        find: books::find_lost_books,
+    },
+    Check {
+        code: "K052",
+        title: "a push token cannot be used",
+        severity: Error,
+        explanation: "A push monitor stays down although its script runs: two monitors have the same token (a clone of \
+                      1.21), or the token is missing, too long, or contains characters that end the URL.",
+        cure: "the monitor gets a new token, to be used in its script (`kumadb monitor show ID --secrets`); of several \
+               monitors with one token, the first keeps it",
+        explains: &[],
+        find: access::find_bad_tokens,
+    },
+    Check {
+        code: "K053",
+        title: "API keys are enabled, and none can be used",
+        severity: Warning,
+        explanation: "Prometheus or Home Assistant fails with 401 although the password is right: once a key was \
+                      created, the server accepts only keys for `/metrics`, even if all keys were deleted, disabled or \
+                      have expired. A key whose date of expiry is invalid never expires.",
+        cure: "no automatic fix: create a key, or set `apiKeysEnabled` to false",
+        explains: &[],
+        find: access::find_unusable_keys,
+    },
+    Check {
+        code: "K054",
+        title: "the domain of a status page is not a host name",
+        severity: Warning,
+        explanation: "The domain shows the dashboard instead of the status page: a domain with `https://`, a port, a \
+                      path, a space or capital letters never equals the host name of a request.",
+        cure: "the domain is reduced to its host name, in lower case",
+        explains: &[],
+        find: access::find_bad_domains,
+    },
+    Check {
+        code: "K055",
+        title: "the timeout of a monitor is too long",
+        severity: Warning,
+        explanation: "A site that does not answer is never down: monitors that were inserted manually have the timeout \
+                      0, for which the server waits 800 times the interval, or one of many intervals.",
+        cure: "the timeout is set to 0.8 times the interval, as in the web UI",
+        explains: &[],
+        find: values::find_bad_timeouts,
+    },
+    Check {
+        code: "K056",
+        title: "a monitor accepts no status code",
+        severity: Error,
+        explanation: "The monitor is down although the site answers: its status codes are an empty list, or are not \
+                      written as `404` or `200-299`.",
+        cure: "`2xx` is set to `200-299`, several codes in one text are separated, and an empty list is set to \
+               `200-299`; anything else is only reported",
+        explains: &[],
+        find: values::find_bad_codes,
+    },
+    Check {
+        code: "K057",
+        title: "a notification uses a removed provider",
+        severity: Error,
+        explanation: "Alerts are not sent: LINE Notify was removed in 2.1. The upgrade deletes such notifications, and \
+                      an import of an old backup creates them again.",
+        cure: "no automatic fix: set up another notification",
+        explains: &[],
+        find: values::find_removed_providers,
+    },
+    Check {
+        code: "K058",
+        title: "a group of monitors belongs to no status page",
+        severity: Warning,
+        explanation: "No page shows the group: it was inserted manually without a status page.",
+        cure: "no automatic fix: add the group to a status page, or delete it",
+        explains: &[],
+        find: values::find_lost_groups,
+    },
+    Check {
+        code: "K059",
+        title: "a table refers to a missing table, or is from a recovery",
+        severity: Error,
+        explanation: "Rows cannot be written (\"no such table\"), or rows are missing: the database was restored or \
+                      converted in part, or rebuilt with `.recover` of sqlite3.",
+        cure: "no automatic fix: restore a snapshot",
+        explains: &[],
+        find: values::find_lost_tables,
     },
 ];

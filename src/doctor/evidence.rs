@@ -36,8 +36,14 @@ pub struct Evidence {
     pub summary: Option<Summary>,
     /// Number of tables, if the first start of the server was interrupted before all were created.
     pub half_made: Option<usize>,
+    /// Pages in the rollback journal of an interrupted transaction.
+    pub journal: Option<u64>,
+    /// Why the rollback journal does not belong to the database.
+    pub foreign_journal: Option<String>,
     /// The damage that the engine reports.
     pub damage: Vec<String>,
+    /// A new push token for each push monitor, by its id: the checks have no source of random numbers.
+    pub tokens: BTreeMap<i64, String>,
     /// An interrupted operation of kumadb, as text.
     pub unfinished: Option<String>,
 }
@@ -248,7 +254,10 @@ impl Evidence {
             beside: None,
             summary: None,
             half_made: None,
+            journal: None,
+            foreign_journal: None,
             damage: Vec::new(),
+            tokens: BTreeMap::new(),
             unfinished: None,
         }
     }

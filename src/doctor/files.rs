@@ -20,8 +20,37 @@ pub(super) fn find_damage(evidence: &Evidence, faults: &mut Vec<Fault>) {
     });
 }
 
-/// A damaged database with a WAL that no process has open: most likely the WAL of another file.
+/// A transaction that was interrupted and has to be rolled back.
+pub(super) fn find_open_transaction(evidence: &Evidence, faults: &mut Vec<Fault>) {
+    let Some(pages) = evidence.journal else { return };
+    faults.push(Fault {
+        subject: at(evidence, "kuma.db-journal"),
+        what: format!(
+            "a transaction was interrupted: `kuma.db-journal` has {} as they were before it, and `kuma.db` alone \
+             contains a part of the transaction",
+            counted(usize::try_from(pages).unwrap_or(usize::MAX), "page")
+        ),
+        cure: Cure::Advice(
+            "start the server, or write with kumadb: both roll the transaction back. Until then, do not copy `kuma.db` \
+             without this file; `kumadb backup create` and all verbs that read use the state before the transaction"
+                .into(),
+        ),
+    });
+}
+
+/// A damaged database with a WAL that no process has open, most likely the WAL of another file; or the journal of
+/// another file.
 pub(super) fn find_wrong_wal(evidence: &Evidence, faults: &mut Vec<Fault>) {
+    if let Some(why) = &evidence.foreign_journal {
+        faults.push(Fault {
+            subject: at(evidence, "kuma.db-journal"),
+            what: format!(
+                "`kuma.db-journal` does not belong to the database: {why}; at its next start, the server writes old \
+                 pages from it into the database and damages it"
+            ),
+            cure: anew(evidence),
+        });
+    }
     if evidence.damage.is_empty() || !has_loose_wal(evidence) {
         return;
     }
@@ -110,6 +139,15 @@ pub(super) fn find_wrong_folder(evidence: &Evidence, faults: &mut Vec<Fault>) {
                     .into(),
             ),
         }),
+        // The server starts, and does not ask for a set-up: it has a database (2.5.3).
+        (Some(why), None) if has_database(evidence) => faults.push(Fault {
+            subject: at(evidence, "kuma.db"),
+            what: format!(
+                "{why}: the server starts with this file, and everything that needs these tables fails with \"no such \
+                 table\""
+            ),
+            cure: Cure::Advice("restore a snapshot: `kumadb backup list`, then `kumadb restore ID`".into()),
+        }),
         (Some(why), None) => faults.push(Fault {
             subject: Subject::default(),
             what: format!("{why}: the server shows its setup page, as if all data were lost"),
@@ -173,6 +211,12 @@ fn find_stale(evidence: &Evidence, faults: &mut Vec<Fault>) {
         ),
     };
     faults.push(Fault { subject: at(evidence, "kuma.db"), what, cure: Cure::Advice(cure.into()) });
+}
+
+/// A `kuma.db` with anything in it.
+fn has_database(evidence: &Evidence) -> bool {
+    evidence.folder.as_ref().and_then(|folder| folder.file("kuma.db")).is_some_and(|file| file.size > 0 && !file.folder)
+        && evidence.engine == Some(EngineKind::Sqlite)
 }
 
 /// A `db-config.json` that the server cannot use.

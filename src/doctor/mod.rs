@@ -2,6 +2,8 @@
 //!
 //! Pure functions: [`Evidence`] in, [`Finding`]s out. One check is one function and one row of [`CHECKS`].
 
+mod access;
+mod books;
 mod checks;
 pub mod evidence;
 mod files;
@@ -13,6 +15,7 @@ mod migrations;
 mod monitors;
 mod place;
 mod settings;
+mod values;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;

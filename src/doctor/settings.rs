@@ -99,17 +99,22 @@ pub(super) fn find_locked_out(evidence: &Evidence, faults: &mut Vec<Fault>) {
     }
     for row in users {
         let name = named(row);
-        if !is_hash(row.text("password").unwrap_or_default()) {
-            faults.push(Fault {
-                subject: subject("user", row, "password"),
-                what: format!(
-                    "{name}: the password is stored in a format that the server cannot check, so every login fails"
-                ),
-                cure: Cure::Password {
+        let stored = row.text("password").unwrap_or_default();
+        if let Some(why) = unusable(stored) {
+            // As `htpasswd -n` prints it.
+            let bare = stored.trim().trim_start_matches(':');
+            let cure = match unusable(bare) {
+                None => Cure::Rows(vec![set("user", &name, row, &[("password", bare.into())])]),
+                Some(_) => Cure::Password {
                     id: row.int("id").unwrap_or_default(),
                     name: row.text("username").unwrap_or_default().to_owned(),
                     old: row.cell("password").clone(),
                 },
+            };
+            faults.push(Fault {
+                subject: subject("user", row, "password"),
+                what: format!("{name}: the stored password {why}: the server cannot check it, so every login fails"),
+                cure,
             });
         }
         if row.cell("twofa_status").truthy() && row.cell("twofa_secret").is_nothing() {
@@ -129,10 +134,44 @@ fn named(row: &Row) -> String {
     format!("user `{}`", row.text("username").unwrap_or_default())
 }
 
-/// A bcrypt hash, or the older `sha1$salt$rounds$hash`, which the server still accepts.
+/// Why the server cannot check a password with `stored`; `None` for a bcrypt hash, and for the older
+/// `sha1$salt$rounds$hash`, which it still accepts. bcryptjs 2.4.3 takes `$2a$`, `$2b$` and `$2y$` with any cost from 4
+/// to 31, and only 60 characters.
+fn unusable(stored: &str) -> Option<String> {
+    let bare = stored.trim().trim_start_matches(':');
+    if stored.is_empty() {
+        return Some("is empty".into());
+    }
+    if is_hash(stored) {
+        return None;
+    }
+    let bcrypt = ["$2a$", "$2b$", "$2y$"].iter().any(|head| bare.starts_with(head));
+    Some(match bare {
+        _ if is_hash(bare) && stored.starts_with(':') => "begins with `:`, as `htpasswd -n` prints it".into(),
+        _ if is_hash(bare) => "has a space or line break around its hash".into(),
+        _ if bcrypt && bare.len() != 60 => format!("is a bcrypt hash of {} characters instead of 60", bare.len()),
+        _ if bcrypt => "is an invalid bcrypt hash".into(),
+        _ if bare.starts_with("$argon2") => "is an Argon2 hash; only bcrypt is supported".into(),
+        _ if ["$1$", "$5$", "$6$", "$y$", "$apr1$"].iter().any(|head| bare.starts_with(head)) => {
+            "is a hash of crypt(3); only bcrypt is supported".into()
+        }
+        _ if bare.starts_with("$pbkdf2") || bare.starts_with("pbkdf2") => {
+            "is a PBKDF2 hash; only bcrypt is supported".into()
+        }
+        _ if bare.starts_with("sha1$") => "is not `sha1$salt$rounds$hash`".into(),
+        _ => "is not a hash: it may be the password itself".into(),
+    })
+}
+
 fn is_hash(text: &str) -> bool {
-    let bcrypt = ["$2a$", "$2b$", "$2y$"].iter().any(|head| text.starts_with(head)) && text.len() == 60;
-    bcrypt || text.starts_with("sha1$") && text.split('$').count() == 4
+    let is_cost = |cost: &str| cost.len() == 2 && cost.parse().is_ok_and(|cost: u8| (4..=31).contains(&cost));
+    let is_rest =
+        |rest: &str| rest.len() == 53 && rest.bytes().all(|b| b.is_ascii_alphanumeric() || b"./".contains(&b));
+    match text.split('$').collect::<Vec<_>>().as_slice() {
+        ["", "2a" | "2b" | "2y", cost, rest] => is_cost(cost) && is_rest(rest),
+        ["sha1", ..] => text.split('$').count() == 4,
+        _ => false,
+    }
 }
 
 /// The key that signs sessions is empty; without the row, the server generates a new one.

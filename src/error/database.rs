@@ -14,6 +14,11 @@ pub enum DatabaseError {
     NotSqlite(PathBuf),
     Encrypted(PathBuf),
     WalWithoutDatabase(PathBuf),
+    /// A rollback journal that does not belong to the database beside it.
+    ForeignJournal {
+        journal: PathBuf,
+        why: String,
+    },
     Damaged {
         database: String,
         problems: Vec<String>,
@@ -233,6 +238,11 @@ impl DatabaseError {
             Self::WalWithoutDatabase(path) => {
                 unreadable(format!("`{}` exists, but its database `kuma.db` is missing", path.display()))
             }
+            Self::ForeignJournal { journal, why } => Report::new(
+                Exit::Verification,
+                format!("`{}` does not belong to its database: {why}", journal.display()),
+            )
+            .command("kumadb doctor"),
             Self::Damaged { database, problems } => {
                 unreadable(format!("{database} is damaged: {}", problems.join("; ")))
             }

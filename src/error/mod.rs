@@ -143,7 +143,13 @@ impl Error {
         matches!(
             self,
             Error::Database(
-                Damaged { .. } | EmptyFile(_) | NotSqlite(_) | Encrypted(_) | WalWithoutDatabase(_) | NotKuma { .. }
+                Damaged { .. }
+                    | EmptyFile(_)
+                    | NotSqlite(_)
+                    | Encrypted(_)
+                    | WalWithoutDatabase(_)
+                    | ForeignJournal { .. }
+                    | NotKuma { .. }
             )
         )
     }

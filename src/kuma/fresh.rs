@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use serde_json::{Value as Json, json};
 
 use super::read::history;
-use super::wreck::{WalUse, Wreck};
+use super::wreck::{JournalUse, WalUse, Wreck};
 use crate::engine::sqlite::SqliteFile;
 use crate::engine::{Depth, Writer, points_nowhere, quote};
 use crate::error::{DatabaseError, Error, Result};
@@ -41,6 +41,8 @@ pub struct Salvaged {
     pub release: Release,
     /// How its WAL was used.
     pub wal: WalUse,
+    /// How the rollback journal was used.
+    pub journal: JournalUse,
     /// How the tables were found.
     pub list: List,
     /// Every table of the release.
@@ -76,7 +78,7 @@ impl Salvaged {
 /// Estimates the result of a salvage without writing anything.
 pub fn weigh(wreck: &Wreck, release: Option<Release>) -> Result<Salvaged> {
     let (survey, wal) = wreck.survey(release)?;
-    let mut salvaged = describe(&survey, wal);
+    let mut salvaged = describe(&survey, wal, wreck.journal().clone());
     for table in ordered(&survey) {
         salvaged.tables.push(TableReport { rows: weigh_table(&survey, table), ..report(table) });
     }
@@ -158,7 +160,7 @@ pub fn salvage(
     progress: &mut dyn FnMut(u64, u64),
 ) -> Result<Salvaged> {
     let (survey, wal) = wreck.survey(release)?;
-    let mut salvaged = describe(&survey, wal);
+    let mut salvaged = describe(&survey, wal, wreck.journal().clone());
     let mut build = Build::begin(to, notes, survey.recording)?;
     let tables = ordered(&survey);
     for (at, table) in tables.iter().enumerate() {
@@ -177,10 +179,11 @@ pub fn salvage(
     Ok(salvaged)
 }
 
-fn describe(survey: &Survey<'_>, wal: WalUse) -> Salvaged {
+fn describe(survey: &Survey<'_>, wal: WalUse, journal: JournalUse) -> Salvaged {
     Salvaged {
         release: survey.recording.release,
         wal,
+        journal,
         list: survey.list,
         tables: Vec::new(),
         broken_indexes: survey.broken_indexes.clone(),

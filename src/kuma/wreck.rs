@@ -1,11 +1,11 @@
-//! The files of a damaged database, and whether to use its WAL.
+//! The files of a damaged database, and whether to use its WAL and its rollback journal.
 
 use std::fs::File;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
 use super::read::history;
-use crate::engine::sqlite::SqliteFile;
+use crate::engine::sqlite::{Beside, Journal, SqliteFile};
 use crate::error::{DatabaseError, Error, InputError, Result};
 use crate::salvage::{Bytes, Frames, Image, Survey};
 use crate::schema::{self, EngineKind, Release};
@@ -16,6 +16,28 @@ pub struct Wreck {
     file: Box<dyn Bytes>,
     wal: Option<OnDisk>,
     frames: Option<Frames>,
+    journal: JournalUse,
+}
+
+/// How the rollback journal is used.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum JournalUse {
+    /// There is none that matters.
+    None,
+    /// The transaction that was not finished is rolled back: this many pages are from the journal.
+    RolledBack(u64),
+    /// Not used, because it does not belong to the file: the reason.
+    Ignored(String),
+}
+
+impl From<&Beside> for JournalUse {
+    fn from(journal: &Beside) -> JournalUse {
+        match journal {
+            Beside::None => JournalUse::None,
+            Beside::Own(journal) => JournalUse::RolledBack(journal.records()),
+            Beside::Foreign(why) => JournalUse::Ignored(why.clone()),
+        }
+    }
 }
 
 /// How the WAL is used.
@@ -30,21 +52,35 @@ pub enum WalUse {
 }
 
 impl Wreck {
-    /// Opens the database at `path`, and its WAL.
+    /// Opens the database at `path`, its WAL and its rollback journal.
     pub fn open(path: &Path) -> Result<Wreck> {
-        let beside = SqliteFile::new(path).part("-wal");
+        let parts = SqliteFile::new(path);
+        let beside = parts.part("-wal");
         let wal = if beside.exists() { Some(OnDisk::open(&beside)?) } else { None };
+        let mut journal = JournalUse::None;
         let file: Box<dyn Bytes> = match wal.is_some() && !path.exists() {
             true => Box::new(Vec::new()),
-            false => Box::new(OnDisk::open(path)?),
+            false => {
+                let (file, beside) = (OnDisk::open(path)?, parts.journal()?);
+                journal = (&beside).into();
+                match beside {
+                    Beside::Own(journal) => Box::new(RolledBack { file, journal }),
+                    _ => Box::new(file),
+                }
+            }
         };
         let frames = wal.as_ref().and_then(|wal| Frames::read(wal, Image::alone(&*file).page_size()));
-        Ok(Wreck { path: path.to_owned(), file, wal, frames })
+        Ok(Wreck { path: path.to_owned(), file, wal, frames, journal })
     }
 
     /// Its path.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// How its rollback journal is used.
+    pub fn journal(&self) -> &JournalUse {
+        &self.journal
     }
 
     /// Bytes of the file.
@@ -136,13 +172,50 @@ impl Bytes for OnDisk {
     }
 
     fn read_at(&self, at: u64, into: &mut [u8]) -> usize {
+        read_at(&self.file, at, into)
+    }
+}
+
+/// Reads up to the end or the first error.
+fn read_at(file: &File, at: u64, into: &mut [u8]) -> usize {
+    let mut done = 0;
+    while done < into.len() {
+        match file.read_at(&mut into[done..], at + done as u64) {
+            Ok(0) => break,
+            Ok(count) => done += count,
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+            Err(_) => break,
+        }
+    }
+    done
+}
+
+/// A file as it was before the transaction that its journal rolls back.
+struct RolledBack {
+    file: OnDisk,
+    journal: Journal,
+}
+
+impl Bytes for RolledBack {
+    fn size(&self) -> u64 {
+        u64::from(self.journal.pages()) * u64::from(self.journal.page_size())
+    }
+
+    fn read_at(&self, at: u64, into: &mut [u8]) -> usize {
+        let size = u64::from(self.journal.page_size());
         let mut done = 0;
-        while done < into.len() {
-            match self.file.read_at(&mut into[done..], at + done as u64) {
-                Ok(0) => break,
-                Ok(count) => done += count,
-                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
-                Err(_) => break,
+        while done < into.len() && at + (done as u64) < self.size() {
+            let at = at + done as u64;
+            let (number, within) = ((at / size) as u32 + 1, at % size);
+            let end = into.len().min(done + (size - within) as usize);
+            let part = &mut into[done..end];
+            let read = match self.journal.place(number) {
+                Some(place) => read_at(self.journal.file(), place + within, part),
+                None => self.file.read_at(at, part),
+            };
+            done += read;
+            if read == 0 {
+                break;
             }
         }
         done

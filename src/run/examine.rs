@@ -1,5 +1,6 @@
 //! Gathers the evidence for the doctor, without changing anything, from every part that can be read.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::Path;
@@ -15,12 +16,14 @@ use super::{Observer, Step};
 use crate::docker::{Container, Life};
 use crate::doctor::Evidence;
 use crate::doctor::evidence::{Content, Folder, Running, Seen, Unread};
-use crate::engine::sqlite::SqliteFile;
+use crate::engine::sqlite::{Beside, SqliteFile};
 use crate::engine::{Connect as _, Depth, EngineKind, beside};
 use crate::error::{DatabaseError, Error, Result, TargetError};
 use crate::files::{self, Lock};
 use crate::instance::{Instance, Place, Session};
 use crate::kuma::evidence::{read_beats, read_content, read_half_made, read_summary};
+use crate::kuma::init::random_text;
+use crate::model::push_token_length;
 
 /// Maximum lines of the log.
 const LOG: u32 = 30;
@@ -79,6 +82,12 @@ fn gather_under(instance: &Instance, lock: Option<&Lock>, now: DateTime<Utc>, de
             Err(error) => evidence.unread.push(Unread { part: "folder", why: error.to_string() }),
         }
     }
+    if let Place::Sqlite(file) = &instance.place {
+        match read_journal(file) {
+            Ok(pages) => evidence.journal = pages,
+            Err(error) => evidence.unread.push(Unread { part: "kuma.db-journal", why: error.to_string() }),
+        }
+    }
     match instance.config_problem() {
         Ok(problem) => evidence.config_problem = problem,
         Err(error) => evidence.unread.push(Unread { part: "db-config.json", why: error.to_string() }),
@@ -89,7 +98,13 @@ fn gather_under(instance: &Instance, lock: Option<&Lock>, now: DateTime<Utc>, de
         Err(error) => evidence.unread.push(Unread { part: "journal", why: error.to_string() }),
     }
     match read_database(instance, lock, now, depth, &mut evidence.damage) {
-        Ok(content) => evidence.database = Some(content),
+        Ok(content) => {
+            match make_tokens(&content) {
+                Ok(tokens) => evidence.tokens = tokens,
+                Err(error) => evidence.unread.push(Unread { part: "random numbers", why: error.to_string() }),
+            }
+            evidence.database = Some(content);
+        }
         Err(Error::Database(DatabaseError::Damaged { problems, .. })) => evidence.damage = problems,
         Err(
             error @ (Error::Database(DatabaseError::EmptyFile(_)) | Error::Database(DatabaseError::NotKuma { .. })),
@@ -98,6 +113,7 @@ fn gather_under(instance: &Instance, lock: Option<&Lock>, now: DateTime<Utc>, de
             // There is nothing more to report about an empty file.
             evidence.half_made = half_made(instance, lock).unwrap_or(None);
         }
+        Err(Error::Database(DatabaseError::ForeignJournal { why, .. })) => evidence.foreign_journal = Some(why),
         Err(error) if error.is_unreadable() => evidence.damage = vec![error.to_string()],
         Err(error) => evidence.unread.push(Unread { part: "database", why: error.to_string() }),
     }
@@ -138,6 +154,21 @@ fn read_image(instance: &Instance, evidence: &mut Evidence) -> Result<()> {
         .map(|content| shipped.lacks(&content.config.database.migrations).into_iter().map(str::to_owned).collect());
     running.release = shipped.release;
     Ok(())
+}
+
+/// A new token for each push monitor.
+fn make_tokens(content: &Content) -> Result<BTreeMap<i64, String>> {
+    let length = push_token_length(content.config.database.release.release);
+    let rows = content.config.rows("monitor").iter().filter(|row| row.text("type") == Some("push"));
+    rows.filter_map(|row| row.int("id")).map(|id| Ok((id, random_text(length)?))).collect()
+}
+
+/// Pages in the journal of an interrupted transaction of this database.
+fn read_journal(file: &SqliteFile) -> Result<Option<u64>> {
+    Ok(match file.is_interrupted()?.then(|| file.journal()).transpose()? {
+        Some(Beside::Own(journal)) => Some(journal.records()),
+        _ => None,
+    })
 }
 
 fn open<'a>(instance: &'a Instance, lock: Option<&Lock>) -> Result<Session<'a>> {

@@ -7,13 +7,13 @@ use super::apply::Run;
 use super::journal::Phase;
 use super::{Observer, Step, compact, label, removed};
 use crate::backup::{Held, raw};
-use crate::engine::sqlite::SqliteFile;
+use crate::engine::sqlite::{Beside, SqliteFile};
 use crate::engine::{Connect as _, Depth, Reader, Writer};
 use crate::error::{DatabaseError, Error, FileError, Result, SnapshotError};
 use crate::files;
 use crate::kuma::fresh::{Salvaged, salvage};
 use crate::kuma::read::{read_counts, read_database, read_last_beat};
-use crate::kuma::wreck::Wreck;
+use crate::kuma::wreck::{JournalUse, Wreck};
 use crate::schema::Release;
 
 /// What the new database was built from.
@@ -23,6 +23,8 @@ pub enum Rebuilt {
     Whole {
         /// Whether its WAL, if there was one, is part of it.
         with_wal: bool,
+        /// How its rollback journal was used.
+        journal: JournalUse,
     },
     /// The rows that its pages still contain.
     Salvaged(Box<Salvaged>),
@@ -102,10 +104,11 @@ fn make(
     files::require_space(kept, 2 * files::folder_size(kept))?;
     let mut best: Option<(i64, bool, PathBuf)> = None;
     let has_wal = kept.join("kuma.db-wal").exists();
+    let journal = SqliteFile::new(kept.join("kuma.db")).journal()?;
     for with_wal in if has_wal { [true, false].as_slice() } else { &[false] } {
         let with_wal = *with_wal;
         let folder = workshop.join(if with_wal { "with" } else { "without" });
-        match try_whole(kept, &folder, with_wal) {
+        match try_whole(kept, &folder, with_wal, &journal) {
             Ok(beat) if best.as_ref().is_none_or(|(newest, ..)| beat > *newest) => {
                 best = Some((beat, with_wal, folder.join("kuma.db")));
             }
@@ -118,7 +121,7 @@ fn make(
         }
     }
     if let Some((_, with_wal, database)) = best {
-        return Ok((Rebuilt::Whole { with_wal: with_wal || !has_wal }, database));
+        return Ok((Rebuilt::Whole { with_wal: with_wal || !has_wal, journal: (&journal).into() }, database));
     }
     files::remove_folder(workshop)?;
     files::make_folder(workshop)?;
@@ -131,16 +134,20 @@ fn make(
     Ok((Rebuilt::Salvaged(Box::new(salvaged)), database))
 }
 
-/// Copies the files into `folder` and rebuilds the indexes of the copy; returns its newest heartbeat.
+/// Copies the files into `folder`, rolls back the transaction in `journal`, and rebuilds the indexes of the copy; returns
+/// its newest heartbeat.
 ///
 /// # Errors
 /// It is not a complete database of the server even then.
-fn try_whole(kept: &Path, folder: &Path, with_wal: bool) -> Result<i64> {
+fn try_whole(kept: &Path, folder: &Path, with_wal: bool, journal: &Beside) -> Result<i64> {
     files::make_folder(folder)?;
     let database = folder.join("kuma.db");
     for suffix in if with_wal { ["", "-wal"].as_slice() } else { &[""] } {
         let name = format!("kuma.db{suffix}");
         files::copy_exact(&kept.join(&name), &folder.join(&name))?;
+    }
+    if let Beside::Own(journal) = journal {
+        journal.apply(&database)?;
     }
     let mut copy = SqliteFile::new(&database).read_write()?;
     compact::in_scratch(&mut copy, folder, |copy| {

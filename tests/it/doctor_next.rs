@@ -116,7 +116,7 @@ fn only_reports_what_a_person_has_to_decide() {
         (
             "K030",
             "INSERT INTO status_page (id, slug, title, icon, theme) VALUES (1, 's', 'S', '', 'light'); \
-             INSERT INTO status_page_cname (id, status_page_id, domain) VALUES (1, 1, 'Kuma.example.com'); \
+             INSERT INTO status_page_cname (id, status_page_id, domain) VALUES (1, 1, 'kuma.example.com'); \
              INSERT INTO setting (`key`, value) VALUES ('primaryBaseURL', '\"https://kuma.example.com:8443/x\"')",
         ),
     ] {

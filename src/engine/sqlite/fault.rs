@@ -1,6 +1,10 @@
 //! What SQLite reports when it fails, as an error of the library.
 
+use std::fs::File;
+use std::path::Path;
+
 use rusqlite::ErrorCode;
+use rustix::fs::{Access, access};
 
 use super::SqliteFile;
 use crate::engine::Connect as _;
@@ -21,10 +25,23 @@ impl SqliteFile {
             Some(ErrorCode::SystemIoFailure) if is_refused_write(&error) => {
                 Error::file("write", &self.path)(std::io::Error::other(error.to_string()))
             }
-            Some(ErrorCode::ReadOnly | ErrorCode::PermissionDenied | ErrorCode::CannotOpen) => {
-                Error::file("open", &self.path)(std::io::ErrorKind::PermissionDenied.into())
-            }
+            Some(ErrorCode::ReadOnly | ErrorCode::PermissionDenied | ErrorCode::CannotOpen) => self.refused(&error),
             _ => DatabaseError::Sql { database, message: error.to_string() }.into(),
+        }
+    }
+
+    /// SQLite could not open or write a file: the one that it may not, if there is one.
+    fn refused(&self, error: &rusqlite::Error) -> Error {
+        for part in self.parts() {
+            if let Err(refused) = File::open(&part) {
+                return Error::file("open", &part)(refused);
+            }
+        }
+        // It has to create files beside the database.
+        let folder = self.path.parent().unwrap_or(Path::new("/"));
+        match access(folder, Access::WRITE_OK) {
+            Err(refused) => Error::file("write in", folder)(refused.into()),
+            Ok(()) => DatabaseError::Sql { database: self.describe(), message: error.to_string() }.into(),
         }
     }
 }

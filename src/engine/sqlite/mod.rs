@@ -2,6 +2,7 @@
 
 mod cell;
 mod fault;
+mod journal;
 mod part;
 
 use std::fs;
@@ -14,6 +15,7 @@ use rusqlite::backup::{Backup, StepResult};
 use rusqlite::{Connection, OpenFlags, params_from_iter};
 
 use self::cell::{Bound, cell};
+pub use self::journal::{Beside, Journal};
 use super::{Connect, Counts, Depth, EngineKind, Fault, Reader, WriteKey, Writer, quote};
 use crate::error::{DatabaseError, Error, Result};
 use crate::files;
@@ -74,6 +76,10 @@ impl SqliteFile {
         if head.starts_with(b"SQLite format 3\0") {
             return Ok(());
         }
+        // The first page may be one that the transaction was writing.
+        if matches!(self.journal()?, Beside::Own(journal) if journal.place(1).is_some()) {
+            return Ok(());
+        }
         let (encrypted, other) = (DatabaseError::Encrypted(path.clone()), DatabaseError::NotSqlite(path.clone()));
         Err(if looks_random(&head) { encrypted } else { other }.into())
     }
@@ -82,7 +88,7 @@ impl SqliteFile {
         self.examine()?;
         let connection = Connection::open_with_flags(&self.path, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX)
             .map_err(|error| self.error(error))?;
-        let sqlite = Sqlite { connection, file: self.clone(), in_transaction: false, still: None };
+        let sqlite = Sqlite::new(connection, self.clone());
         sqlite.connection.busy_timeout(Duration::from_secs(5)).map_err(|error| self.error(error))?;
         Ok(sqlite)
     }
@@ -113,10 +119,13 @@ impl SqliteFile {
     /// A database in WAL mode without a `-wal` is not open in any process. It is read as immutable, because SQLite
     /// would otherwise create a `-wal` and a `-shm` that belong to the present user and that the server might not be
     /// able to open.
+    ///
+    /// Where a transaction was interrupted and its journal has to be rolled back first, that is done on a copy.
     pub(crate) fn read_only(&self) -> Result<Sqlite> {
-        match self.is_still()? {
-            true => self.immutable(),
-            false => self.open(OpenFlags::SQLITE_OPEN_READ_ONLY),
+        match (self.is_interrupted()?, self.is_still()?) {
+            (true, _) => self.rolled_back(),
+            (false, true) => self.immutable(),
+            (false, false) => self.open(OpenFlags::SQLITE_OPEN_READ_ONLY),
         }
     }
 
@@ -140,13 +149,14 @@ impl SqliteFile {
             OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI | OpenFlags::SQLITE_OPEN_NO_MUTEX,
         )
         .map_err(|error| self.error(error))?;
-        Ok(Sqlite { connection, file: self.clone(), in_transaction: false, still: Some(look) })
+        Ok(Sqlite { still: Some(look), ..Sqlite::new(connection, self.clone()) })
     }
 
     fn look(&self) -> Look {
         let found = fs::metadata(&self.path).ok();
         let size = found.as_ref().map_or(0, fs::Metadata::len);
-        (size, found.and_then(|found| found.modified().ok()), self.part("-wal").exists())
+        let exists = |suffix| self.part(suffix).exists();
+        (size, found.and_then(|found| found.modified().ok()), exists("-wal"), exists("-journal"))
     }
 
     /// Creates a new, empty file (mode 0600) and opens it for writing; fails if it exists.
@@ -157,13 +167,19 @@ impl SqliteFile {
             OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_URI,
         )
         .map_err(|error| self.error(error))?;
-        let sqlite = Sqlite { connection, file: self.clone(), in_transaction: false, still: None };
+        let sqlite = Sqlite::new(connection, self.clone());
         sqlite.run("PRAGMA foreign_keys = ON; PRAGMA synchronous = FULL")?;
         Ok(sqlite)
     }
 
     /// Opens it for writing. The caller has ensured that no server has it open.
+    ///
+    /// # Errors
+    /// [`DatabaseError::ForeignJournal`]: SQLite would apply it.
     pub(crate) fn read_write(&self) -> Result<Sqlite> {
+        if let Beside::Foreign(why) = self.journal()? {
+            return Err(DatabaseError::ForeignJournal { journal: self.part("-journal"), why }.into());
+        }
         let sqlite = self.open(OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_URI)?;
         // EXCLUSIVE: fails if any other process, of any user, has the file open, and blocks later ones. FULL instead of
         // the server's NORMAL: a commit must survive a power failure, also in WAL mode.
@@ -178,14 +194,25 @@ pub(crate) struct Sqlite {
     connection: Connection,
     file: SqliteFile,
     in_transaction: bool,
-    /// For an immutable file: its state when it was opened.
+    /// For a file that is read without a lock: its state when it was opened.
     still: Option<Look>,
+    /// The copy that is read instead of the file, because its journal had to be rolled back.
+    copy: Option<(SqliteFile, tempfile::TempDir)>,
 }
 
-/// Size, modification time and WAL of a file: what changes if another process opens it for writing.
-type Look = (u64, Option<std::time::SystemTime>, bool);
+/// Size, modification time, WAL and journal of a file: what changes if another process opens it for writing.
+type Look = (u64, Option<std::time::SystemTime>, bool, bool);
 
 impl Sqlite {
+    fn new(connection: Connection, file: SqliteFile) -> Sqlite {
+        Sqlite { connection, file, in_transaction: false, still: None, copy: None }
+    }
+
+    /// The file that is read.
+    fn source(&self) -> &SqliteFile {
+        self.copy.as_ref().map_or(&self.file, |(copy, _)| copy)
+    }
+
     fn run(&self, sql: &str) -> Result<()> {
         self.connection.execute_batch(sql).map_err(|error| self.file.error(error))
     }

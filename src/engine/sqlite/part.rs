@@ -27,7 +27,7 @@ impl Sqlite {
         progress: &mut dyn FnMut(u64, u64),
     ) -> Result<Counts> {
         let mut copy = SqliteFile::new(to).create()?;
-        copy.attach(&self.file)?;
+        copy.attach(self.source())?;
         copy.run("PRAGMA foreign_keys = OFF; BEGIN")?;
         let made = copy.query(
             "SELECT type, sql FROM other.sqlite_schema WHERE sql IS NOT NULL AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\' \

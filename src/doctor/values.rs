@@ -1,0 +1,223 @@
+//! Checks of values that the server reads, but not as they were meant.
+
+use serde_json::Value as Json;
+
+use super::monitors::{Monitors, id, shown, subject};
+use super::{Cure, Evidence, Fault, Subject};
+use crate::model;
+use crate::model::release::R2_1;
+use crate::value::Value;
+
+/// Providers that the server does not have any more, in lower case, and the first release without them: the upgrade
+/// deletes their rows (migration 2025-12-29-0000-remove-line-notify of 2.1.0), and rows that are written later stay.
+const REMOVED: [&str; 2] = ["linenotify", "line-notify"];
+
+/// The longest plausible timeout, in intervals: a monitor with an interval of 20 s that was edited keeps its 48 s.
+const MOST: f64 = 10.0;
+
+/// Timeouts of 0, for which the server waits 800 times the interval, and timeouts of many intervals (1.23.17, 2.5.3).
+pub(super) fn find_bad_timeouts(evidence: &Evidence, faults: &mut Vec<Fault>) {
+    let Some(monitors) = Monitors::of(evidence) else { return };
+    let release = monitors.content.config.database.release.release;
+    for row in monitors.rows {
+        let kind = row.text("type").and_then(model::kind);
+        // A ping has a range of its own, which the server enforces.
+        if !kind.is_some_and(|kind| kind.name != "ping" && kind.has("timeout", release)) {
+            continue;
+        }
+        let (Some(timeout), Some(interval)) = (number(row.cell("timeout")), number(row.cell("interval"))) else {
+            continue;
+        };
+        if interval <= 0.0 || timeout < 0.0 {
+            continue;
+        }
+        let means = if timeout == 0.0 {
+            let hours = interval * 800.0 / 3600.0;
+            format!("is 0: the server waits {hours:.1} hours before a check that gets no answer fails")
+        } else if timeout > interval * MOST {
+            format!("of {timeout} s is over ten times its interval of {interval} s: an outage is seen much too late")
+        } else {
+            continue;
+        };
+        faults.push(Fault {
+            subject: monitors.subject(row, "timeout"),
+            what: format!("{}: the timeout {means}", monitors.name(row)),
+            cure: Cure::Rows(vec![monitors.set(row, &[("timeout", Value::Real(interval * 0.8))])]),
+        });
+    }
+}
+
+fn number(cell: &Value) -> Option<f64> {
+    match cell {
+        Value::Int(n) => Some(*n as f64),
+        Value::Real(x) => Some(*x),
+        Value::Text(text) => text.trim().parse().ok(),
+        _ => None,
+    }
+}
+
+/// Status codes that match no response: the server understands `404` and `200-299` (1.23.17, 2.5.3).
+pub(super) fn find_bad_codes(evidence: &Evidence, faults: &mut Vec<Fault>) {
+    let Some(monitors) = Monitors::of(evidence) else { return };
+    let release = monitors.content.config.database.release.release;
+    for row in monitors.rows {
+        let column = "accepted_statuscodes_json";
+        if !row.text("type").and_then(model::kind).is_some_and(|kind| kind.has(column, release)) {
+            continue;
+        }
+        // Anything else is K001.
+        let Ok(codes) = serde_json::from_str::<Vec<String>>(row.text(column).unwrap_or_default()) else { continue };
+        let wrong: Vec<&String> = codes.iter().filter(|code| !is_code(code)).collect();
+        let why = match wrong.first() {
+            Some(code) => {
+                format!("accepts the status code {}, which matches no response", shown(&code.as_str().into()))
+            }
+            None if codes.is_empty() => "accepts no status code, so it is always down".to_owned(),
+            None => continue,
+        };
+        let meant: Option<Vec<String>> = match codes.is_empty() {
+            true => Some(vec!["200-299".into()]),
+            false => codes.iter().map(|code| meant_by(code)).collect::<Option<Vec<_>>>().map(|codes| codes.concat()),
+        };
+        let cure = match meant.filter(|codes| !codes.is_empty()) {
+            Some(codes) => {
+                Cure::Rows(vec![monitors.set(row, &[(column, Json::from(codes).to_string().as_str().into())])])
+            }
+            None => {
+                Cure::Advice(format!("set the codes: kumadb monitor edit {} -s accepted_statuscodes=200-299", id(row)))
+            }
+        };
+        faults.push(Fault {
+            subject: monitors.subject(row, column),
+            what: format!("{} {why}", monitors.name(row)),
+            cure,
+        });
+    }
+}
+
+/// Whether the server understands `code`. Codes of websockets have four digits.
+fn is_code(code: &str) -> bool {
+    let is_number = |text: &str| (3..=4).contains(&text.len()) && text.chars().all(|c| c.is_ascii_digit());
+    match code.split_once('-') {
+        Some((from, to)) => is_number(from) && is_number(to) && from <= to,
+        None => is_number(code),
+    }
+}
+
+/// What a person meant with `2xx`, or with several codes in one text.
+fn meant_by(text: &str) -> Option<Vec<String>> {
+    let code = |part: &str| {
+        let part: String = part.chars().filter(|c| !c.is_whitespace()).collect();
+        match part.to_lowercase().as_bytes() {
+            [class @ b'1'..=b'5', b'x', b'x'] => Some(format!("{0}00-{0}99", char::from(*class))),
+            _ => is_code(&part).then_some(part),
+        }
+    };
+    text.split([',', ';']).filter(|part| !part.trim().is_empty()).map(code).collect()
+}
+
+/// Notifications of a provider that the release does not have.
+pub(super) fn find_removed_providers(evidence: &Evidence, faults: &mut Vec<Fault>) {
+    let Some(content) = &evidence.database else { return };
+    let config = &content.config;
+    if config.database.release.release < R2_1 {
+        return;
+    }
+    for row in config.rows("notification") {
+        let parsed: Option<Json> = serde_json::from_str(row.text("config").unwrap_or_default()).ok();
+        let Some(kind) = parsed.as_ref().and_then(|json| json.get("type")).and_then(Json::as_str) else { continue };
+        if !REMOVED.contains(&kind.to_lowercase().as_str()) {
+            continue;
+        }
+        let links = config.rows("monitor_notification");
+        let uses = links.iter().filter(|link| link.int("notification_id") == row.int("id")).count();
+        let name = row.text("name").unwrap_or_default();
+        faults.push(Fault {
+            subject: subject("notification", row, "config"),
+            what: format!(
+                "notification `{name}` uses `{kind}`, which Uptime Kuma has removed in 2.1: it is never sent; used by {}",
+                crate::text::counted(uses, "monitor")
+            ),
+            cure: Cure::Advice("set up a notification of another provider for these monitors, and delete this one".into()),
+        });
+    }
+}
+
+/// Groups of monitors that belong to no status page: no page shows them.
+pub(super) fn find_lost_groups(evidence: &Evidence, faults: &mut Vec<Fault>) {
+    let Some(content) = &evidence.database else { return };
+    let rows = content.config.rows("group").iter();
+    for row in rows.filter(|row| row.cell("status_page_id").is_null()) {
+        let shown = content.config.rows("monitor_group").iter().filter(|link| link.int("group_id") == row.int("id"));
+        faults.push(Fault {
+            subject: subject("group", row, "status_page_id"),
+            what: format!(
+                "group `{}` with {} belongs to no status page: no page shows it",
+                row.text("name").unwrap_or_default(),
+                crate::text::counted(shown.count(), "monitor")
+            ),
+            cure: Cure::Advice(
+                "add the group to a status page with a fixture and `kumadb apply`; to delete it: kumadb sql --write \
+                 \"DELETE FROM monitor_group WHERE group_id = …; DELETE FROM `group` WHERE id = …\""
+                    .replace('…', &id(row).to_string()),
+            ),
+        });
+    }
+}
+
+/// Tables that refer to tables that do not exist, and what the `.recover` of sqlite3 leaves.
+pub(super) fn find_lost_tables(evidence: &Evidence, faults: &mut Vec<Fault>) {
+    let Some(content) = &evidence.database else { return };
+    let schema = &content.config.database.schema;
+    let at = |table: &str| Subject { table: Some(table.into()), ..Subject::default() };
+    for (name, table) in &schema.tables {
+        for key in table.foreign_keys.iter().filter(|key| schema.table(&key.table).is_none()) {
+            faults.push(Fault {
+                subject: at(name),
+                what: format!(
+                    "column `{}` of table `{name}` refers to table `{}`, which does not exist: rows of `{name}` cannot \
+                     be written",
+                    key.column, key.table
+                ),
+                cure: Cure::Advice(
+                    "restore a snapshot (`kumadb backup list`), or create a new instance with `kumadb init` and apply \
+                     an export there"
+                        .into(),
+                ),
+            });
+        }
+    }
+    for name in schema.tables.keys().filter(|name| name.starts_with("lost_and_found")) {
+        faults.push(Fault {
+            subject: at(name),
+            what: format!(
+                "table `{name}` is from `.recover` of sqlite3: it contains rows that could not be assigned to a table, \
+                 which may be missing in their tables"
+            ),
+            cure: Cure::Advice(
+                "compare with a snapshot, or run `kumadb salvage` on the damaged original, which assigns such rows"
+                    .into(),
+            ),
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_that_people_write() {
+        let meant = |text: &str| meant_by(text).map(|codes| codes.join(" "));
+        for (text, expected) in [
+            ("2xx", Some("200-299")),
+            ("200-299,301", Some("200-299 301")),
+            (" 404 ", Some("404")),
+            ("2XX; 3xx", Some("200-299 300-399")),
+            ("ok", None),
+            ("299-200", None),
+        ] {
+            assert_eq!(meant(text).as_deref(), expected, "{text}");
+        }
+    }
+}
