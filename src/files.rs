@@ -3,6 +3,7 @@
 //! All renames of the project are here, and every Linux-only call has a portable alternative, so that kumadb also builds on
 //! macOS.
 
+mod door;
 mod lock;
 mod mount;
 mod owner;
@@ -11,14 +12,16 @@ mod pin;
 use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Read, Seek, SeekFrom, Write};
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Component, Path, PathBuf};
 
-use rustix::fs::{AtFlags, FileType, Mode};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags};
 use serde_json::Value as Json;
 
 use crate::error::{Error, FileError, InputError, Result};
 
+pub use door::{look_into, resolve_folder};
 pub use lock::{Lock, remove_left_lock};
 pub use mount::{FileSystem, Reach, file_system};
 pub use owner::{
@@ -34,33 +37,58 @@ pub const WORK: &str = ".kumadb";
 /// Mode of files that only the owner may read: snapshots, journals, everything that may contain a secret.
 pub const PRIVATE: u32 = 0o600;
 
+/// Maximum size of a text that is read from a folder that is not ours, in bytes.
+pub const SMALL: u64 = 1 << 20;
+
 /// Replaces `path` atomically with the output of `write`: temporary file beside it, fsync, rename, fsync of the folder. An
 /// existing file keeps its owner and mode; a new one gets `mode`.
 pub fn replace(path: &Path, mode: u32, write: impl FnOnce(&mut File) -> io::Result<()>) -> Result<()> {
     let above = parent(path);
-    let folder = owner::open_folder(above).map_err(Error::file("write in", above))?;
+    let folder = door::open_folder(above).map_err(Error::file("write in", above))?;
+    replace_in(&folder, path, mode, write)
+}
+
+/// Replaces the file `name` below `folder`, whose owner may be an attacker, with the content of `source`. The file and the
+/// folders that are missing belong to the owner of `folder`; a new file gets `mode`, and a new folder that of `folder`.
+///
+/// # Errors
+/// [`FileError::Link`]: a part of the way is a link.
+pub fn put_below(folder: &Path, name: &Path, mode: u32, source: &mut File) -> Result<()> {
+    let path = folder.join(name);
+    let inside = door::make_way(folder, parent(name)).map_err(Error::file("make the folder of", &path))?;
+    replace_in(&inside, &path, mode, |file| io::copy(source, file).map(drop))?;
+    let like = fs::metadata(folder).map_err(Error::file("access", folder))?;
+    let name = owner::file_name(name).map_err(Error::file("write", &path))?;
+    door::open_below(&inside, Path::new(name), OFlags::RDONLY | OFlags::NONBLOCK, Mode::empty())
+        .and_then(door::regular)
+        .and_then(|file| owner::change(&file, like.uid(), like.gid()))
+        .map_err(Error::file("change the owner of", &path))
+}
+
+fn replace_in(folder: &OwnedFd, path: &Path, mode: u32, write: impl FnOnce(&mut File) -> io::Result<()>) -> Result<()> {
+    let above = parent(path);
     let name = owner::file_name(path).map_err(Error::file("write", path))?;
     let temp = temp_name()?;
-    let mut file = owner::create_in(&folder, &temp, path).map_err(Error::file("write in", above))?;
+    let mut file = owner::create_in(folder, &temp, path).map_err(Error::file("write in", above))?;
     let put = || {
         write(&mut file).map_err(Error::file("write", path))?;
         // The owner of a link does not count: its target belongs to another user.
-        let old = rustix::fs::statat(&folder, name, AtFlags::SYMLINK_NOFOLLOW).ok();
+        let old = rustix::fs::statat(folder, name, AtFlags::SYMLINK_NOFOLLOW).ok();
         match old.filter(|old| FileType::from_raw_mode(old.st_mode).is_file() && !owner::gives(path)) {
             Some(old) => owner::be_like(&file, &old),
             None => rustix::fs::fchmod(&file, Mode::from_raw_mode(mode as _)).map_err(io::Error::from),
         }
         .map_err(Error::file("change the owner of", path))?;
         file.sync_all().map_err(Error::file("flush", path))?;
-        rustix::fs::renameat(&folder, &temp, &folder, name)
+        rustix::fs::renameat(folder, &temp, folder, name)
             .map_err(|errno| Error::file("put in place", path)(errno.into()))
     };
     if let Err(error) = put() {
         // The original error counts.
-        let _ = rustix::fs::unlinkat(&folder, &temp, AtFlags::empty());
+        let _ = rustix::fs::unlinkat(folder, &temp, AtFlags::empty());
         return Err(error);
     }
-    rustix::fs::fsync(&folder).map_err(|errno| Error::file("flush the folder", above)(errno.into()))
+    rustix::fs::fsync(folder).map_err(|errno| Error::file("flush the folder", above)(errno.into()))
 }
 
 /// `.kumadb-0123456789abcdef`: an unused name.
@@ -72,14 +100,18 @@ fn temp_name() -> Result<OsString> {
 
 /// Moves `from` to `to` within one file system, durably.
 pub fn rename(from: &Path, to: &Path) -> Result<()> {
-    fs::rename(from, to).map_err(Error::file("rename", from))?;
-    sync_folder(parent(to))?;
-    if parent(from) != parent(to) { sync_folder(parent(from)) } else { Ok(()) }
+    let (old, name) = door::open_parent(from).map_err(Error::file("rename", from))?;
+    let (new, new_name) = door::open_parent(to).map_err(Error::file("rename", from))?;
+    rustix::fs::renameat(&old, name, &new, new_name).map_err(|errno| Error::file("rename", from)(errno.into()))?;
+    for folder in [&new, &old] {
+        rustix::fs::fsync(folder).map_err(|errno| Error::file("flush the folder", parent(to))(errno.into()))?;
+    }
+    Ok(())
 }
 
 /// The same, where `to` does not exist yet.
 pub fn rename_new(from: &Path, to: &Path) -> Result<()> {
-    if fs::symlink_metadata(to).is_ok() {
+    if door::look(to).map_err(Error::file("access", to))?.is_some() {
         return Err(Error::file("rename", from)(io::ErrorKind::AlreadyExists.into()));
     }
     rename(from, to)
@@ -87,7 +119,7 @@ pub fn rename_new(from: &Path, to: &Path) -> Result<()> {
 
 /// Creates `path` for writing with mode 0600; fails if it exists.
 pub fn create_private(path: &Path) -> Result<File> {
-    let create = || owner::create_in(&owner::open_folder(parent(path))?, owner::file_name(path)?, path);
+    let create = || owner::create_in(&door::open_folder(parent(path))?, owner::file_name(path)?, path);
     create().map_err(Error::file("make", path))
 }
 
@@ -133,6 +165,16 @@ pub fn make_folder(path: &Path) -> Result<()> {
     made.map_err(Error::file("make the folder", path))
 }
 
+/// Creates a private folder (mode 0700, whatever the umask) with an unused name that begins with `prefix` in `folder`, or in
+/// the temporary folder. It is removed with its content when dropped.
+pub fn temp_folder(prefix: &str, folder: Option<&Path>) -> Result<tempfile::TempDir> {
+    use std::os::unix::fs::PermissionsExt as _;
+    let folder = folder.map_or_else(std::env::temp_dir, Path::to_owned);
+    let mut made = tempfile::Builder::new();
+    made.prefix(prefix).permissions(fs::Permissions::from_mode(0o700));
+    made.tempdir_in(&folder).map_err(Error::file("make a folder in", &folder))
+}
+
 /// Creates the private folder `path` (mode 0700), or uses the existing one. In a data folder it belongs to the owner of that,
 /// also when root creates it.
 ///
@@ -143,12 +185,14 @@ pub fn claim_folder(path: &Path) -> Result<()> {
     if path.file_name().is_some_and(|name| name == WORK) {
         return owner::claim_work(path);
     }
-    let above = fs::metadata(parent(path)).map(|found| found.uid()).ok();
+    let above = door::open_folder(parent(path)).and_then(|above| Ok(rustix::fs::fstat(above)?.st_uid)).ok();
     let owners = [Some(our_uid()), Some(0), above];
-    match fs::symlink_metadata(path) {
-        Err(_) => make_folder(path),
-        Ok(found) if found.is_dir() && owners.contains(&Some(found.uid())) => Ok(()),
-        Ok(_) => Err(not_ours(path)),
+    match door::look(path).map_err(Error::file("access", path))? {
+        None => make_folder(path),
+        Some(found) if FileType::from_raw_mode(found.st_mode).is_dir() && owners.contains(&Some(found.st_uid)) => {
+            Ok(())
+        }
+        Some(_) => Err(not_ours(path)),
     }
 }
 
@@ -159,7 +203,9 @@ pub fn not_ours(path: &Path) -> Error {
 
 /// Removes `path` if it exists.
 pub fn remove(path: &Path) -> Result<()> {
-    match fs::remove_file(path) {
+    let removed = door::open_parent(path)
+        .and_then(|(folder, name)| rustix::fs::unlinkat(&folder, name, AtFlags::empty()).map_err(io::Error::from));
+    match removed {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(Error::file("remove", path)(error)),
         _ => Ok(()),
     }
@@ -167,7 +213,9 @@ pub fn remove(path: &Path) -> Result<()> {
 
 /// Removes the folder `path` if it exists and is empty.
 pub fn remove_empty_folder(path: &Path) -> Result<()> {
-    match fs::remove_dir(path) {
+    let removed = door::open_parent(path)
+        .and_then(|(folder, name)| rustix::fs::unlinkat(&folder, name, AtFlags::REMOVEDIR).map_err(io::Error::from));
+    match removed {
         Err(error) if ![io::ErrorKind::NotFound, io::ErrorKind::DirectoryNotEmpty].contains(&error.kind()) => {
             Err(Error::file("remove", path)(error))
         }
@@ -177,7 +225,7 @@ pub fn remove_empty_folder(path: &Path) -> Result<()> {
 
 /// Removes the folder `path` with its contents, if it exists.
 pub fn remove_folder(path: &Path) -> Result<()> {
-    match fs::remove_dir_all(path) {
+    match door::remove_all(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(Error::file("remove", path)(error)),
         _ => Ok(()),
     }
@@ -204,7 +252,7 @@ pub fn tidy(path: &Path) -> PathBuf {
 
 /// Reads the text at `path`; `None` where the file does not exist.
 pub fn read_text(path: &Path) -> Result<Option<String>> {
-    match fs::read_to_string(path) {
+    match read_small(path) {
         Ok(text) => Ok(Some(text)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(Error::file("read", path)(error)),
@@ -213,7 +261,17 @@ pub fn read_text(path: &Path) -> Result<Option<String>> {
 
 /// Reads the text at `path`, which must exist.
 pub fn read_whole(path: &Path) -> Result<String> {
-    fs::read_to_string(path).map_err(Error::file("read", path))
+    read_small(path).map_err(Error::file("read", path))
+}
+
+/// The text at `path`; below a folder that is not ours, of a limited size.
+fn read_small(path: &Path) -> io::Result<String> {
+    let most = if door::is_foreign(path) { SMALL } else { u64::MAX - 1 };
+    let mut text = String::new();
+    match door::open_read(path)?.take(most + 1).read_to_string(&mut text)? as u64 > most {
+        true => Err(io::ErrorKind::FileTooLarge.into()),
+        false => Ok(text),
+    }
 }
 
 /// The first line of the text at `path`, without its line break: a secret in a file of its own.
@@ -231,7 +289,12 @@ pub fn read_first_line(path: &Path) -> Result<String> {
 /// Copies `from` byte for byte to the new private file `to` and flushes it. Shares the blocks where the file system can (Btrfs,
 /// XFS): then it takes no time and no space.
 pub fn copy_exact(from: &Path, to: &Path) -> Result<()> {
-    copy_open(File::open(from).map_err(Error::file("read", from))?, to)
+    copy_open(open(from)?, to)
+}
+
+/// The same for the regular file at `from`, which must not be a link itself.
+pub fn copy_regular(from: &Path, to: &Path) -> Result<()> {
+    copy_open(open_regular(from)?, to)
 }
 
 /// The same for the regular file `name` below `folder`, which is reached through no link.
@@ -259,24 +322,51 @@ fn reflink(_source: &File, _copy: &File) -> bool {
     false
 }
 
+/// Opens the file at `path` for reading. Below a folder that is not ours, it must be a regular file, and no part of the
+/// way a link.
+pub fn open(path: &Path) -> Result<File> {
+    door::open_read(path).map_err(Error::file("read", path))
+}
+
+/// Opens the regular file at `path` for reading; the file itself must not be a link.
+pub fn open_regular(path: &Path) -> Result<File> {
+    door::open_parent(path)
+        .and_then(|(folder, name)| {
+            door::open_below(&folder, Path::new(name), OFlags::RDONLY | OFlags::NONBLOCK, Mode::empty())
+        })
+        .and_then(door::regular)
+        .map_err(Error::file("open", path))
+}
+
+/// Opens the existing regular file at `path` for writing; the file itself must not be a link.
+pub fn open_to_write(path: &Path) -> Result<File> {
+    door::open_parent(path)
+        .and_then(|(folder, name)| {
+            door::open_below(&folder, Path::new(name), OFlags::WRONLY | OFlags::NONBLOCK, Mode::empty())
+        })
+        .and_then(door::regular)
+        .map_err(Error::file("write", path))
+}
+
+/// Whether something is at `path`, even a link.
+pub fn is_there(path: &Path) -> Result<bool> {
+    door::look(path).map(|found| found.is_some()).map_err(Error::file("access", path))
+}
+
 /// Opens `path` to be read from the disk rather than from the page cache, where the system supports that.
 pub fn open_uncached(path: &Path) -> Result<File> {
-    let file = File::open(path).map_err(Error::file("read", path))?;
+    let file = open(path)?;
     drop_cached(&file);
     Ok(file)
 }
 
 /// The paths in `folder`, sorted; none where it does not exist.
 pub fn entries(folder: &Path) -> Result<Vec<PathBuf>> {
-    let listing = match fs::read_dir(folder) {
-        Ok(listing) => listing,
+    let mut paths: Vec<PathBuf> = match door::names(folder) {
+        Ok(names) => names.iter().map(|name| folder.join(name)).collect(),
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         Err(error) => return Err(Error::file("read the folder", folder)(error)),
     };
-    let mut paths = Vec::new();
-    for entry in listing {
-        paths.push(entry.map_err(Error::file("read the folder", folder))?.path());
-    }
     paths.sort();
     Ok(paths)
 }
@@ -288,15 +378,22 @@ pub fn hash(path: &Path) -> Result<(String, u64)> {
 }
 
 /// The same for the regular file `name` below `folder`, which is reached through no link.
-pub fn hash_below(folder: &Path, name: &str) -> Result<(String, u64)> {
-    let mut file = open_below(folder, name)?;
+pub fn hash_below(folder: &Path, name: impl AsRef<Path>) -> Result<(String, u64)> {
+    let mut file = open_below(folder, &name)?;
     drop_cached(&file);
     hash_open(&folder.join(name), &mut file)
 }
 
+/// The same for the regular file at `path`, which must not be a link itself.
+pub fn hash_regular(path: &Path) -> Result<(String, u64)> {
+    let mut file = open_regular(path)?;
+    drop_cached(&file);
+    hash_open(path, &mut file)
+}
+
 /// The same for what was written to `path`, whether it is on the disk yet or not.
 pub fn hash_written(path: &Path) -> Result<(String, u64)> {
-    hash_open(path, &mut File::open(path).map_err(Error::file("read", path))?)
+    hash_open(path, &mut open(path)?)
 }
 
 /// The same for `file`, which is open at its beginning; `path` is for messages.
@@ -326,12 +423,14 @@ fn drop_cached(_file: &File) {}
 
 /// Flushes the file at `path` to the disk.
 pub fn flush(path: &Path) -> Result<()> {
-    File::open(path).and_then(|file| file.sync_all()).map_err(Error::file("flush", path))
+    door::open_read(path).and_then(|file| file.sync_all()).map_err(Error::file("flush", path))
 }
 
 /// Flushes the entries of `folder` to the disk.
 pub fn sync_folder(folder: &Path) -> Result<()> {
-    File::open(folder).and_then(|folder| folder.sync_all()).map_err(Error::file("flush the folder", folder))
+    door::open_folder(folder)
+        .and_then(|folder| Ok(rustix::fs::fsync(folder)?))
+        .map_err(Error::file("flush the folder", folder))
 }
 
 /// Free bytes for this user on the file system of `path`.
@@ -381,15 +480,33 @@ fn parent(path: &Path) -> &Path {
     }
 }
 
+/// Every regular file below the folder `name` in `folder`, with its path below `folder` and its size, sorted; none is reached
+/// through a link.
+pub fn tree_below(folder: &Path, name: &Path) -> Result<Vec<(PathBuf, u64)>> {
+    door::tree(folder, name).map_err(Error::file("read the folder", folder.join(name)))
+}
+
+/// Opens the socket at `path`, to be connected to, which must be below `folder` and is reached through no link: a service of
+/// this machine may let its own users in through a socket without a password.
+pub fn open_socket(folder: &Path, path: &Path) -> io::Result<OwnedFd> {
+    let rest = path.strip_prefix(folder).map_err(|_| io::ErrorKind::InvalidInput)?;
+    #[cfg(target_os = "linux")]
+    let flags = OFlags::PATH;
+    #[cfg(not(target_os = "linux"))]
+    let flags = OFlags::RDONLY;
+    let link = || io::Error::other("the socket is a symbolic link, which kumadb does not follow");
+    let opened = door::open_folder(folder).and_then(|folder| door::open_below(&folder, rest, flags, Mode::empty()));
+    let is_link = |error: &io::Error| rustix::io::Errno::from_io_error(error) == Some(rustix::io::Errno::LOOP);
+    let socket = opened.map_err(|error| if is_link(&error) { link() } else { error })?;
+    match FileType::from_raw_mode(rustix::fs::fstat(&socket)?.st_mode) {
+        FileType::Socket => Ok(socket),
+        // Opened by its path only, a link is opened itself.
+        FileType::Symlink => Err(link()),
+        _ => Err(io::Error::other("it is not a socket")),
+    }
+}
+
 /// Total size of all files below `folder`, in bytes; unreadable ones count as 0.
 pub fn folder_size(folder: &Path) -> u64 {
-    let mut size = 0;
-    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
-        match entry.metadata() {
-            Ok(found) if found.is_dir() => size += folder_size(&entry.path()),
-            Ok(found) => size += found.len(),
-            Err(_) => {}
-        }
-    }
-    size
+    door::size(folder)
 }

@@ -91,3 +91,25 @@ impl fmt::Debug for At {
         fmt::Display::fmt(self, f)
     }
 }
+
+/// `text` as it may reach a terminal: characters that control it, or that change the order in which others are shown, are
+/// written as escapes, those of JSON. Names of monitors, messages of servers and journals may come from anybody.
+pub fn for_terminal(text: &str) -> std::borrow::Cow<'_, str> {
+    if !text.contains(is_unseen) {
+        return text.into();
+    }
+    let mut shown = String::with_capacity(text.len() + 16);
+    for c in text.chars() {
+        match is_unseen(c) {
+            true => shown.push_str(&format!("\\u{:04x}", u32::from(c))),
+            false => shown.push(c),
+        }
+    }
+    shown.into()
+}
+
+/// Whether `c` is a control character other than a tab or a line break, or a mark of direction.
+fn is_unseen(c: char) -> bool {
+    c.is_control() && !matches!(c, '\n' | '\t')
+        || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}

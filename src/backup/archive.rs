@@ -1,13 +1,13 @@
 //! Archives: a plain `tar` under `zstd`, and under `age` where encrypted, which can be opened without kumadb.
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{self, BufReader, BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
 
 use age::stream::StreamWriter;
 
 use super::hold::Held;
-use super::manifest::{FILE as MANIFEST, FORMAT, Manifest, Member};
+use super::manifest::{FILE as MANIFEST, FORMAT, MOST as MANIFEST_SIZE, Manifest, Member};
 use super::seal::{Keys, Seal};
 use crate::error::{Error, Result, SnapshotError};
 use crate::files;
@@ -67,11 +67,17 @@ impl Packed {
     pub fn make(held: &Held, extra: &[PathBuf], seal: Option<&Seal>, scratch: &Path) -> Result<Packed> {
         let mut manifest = held.manifest.clone();
         manifest.check(&held.folder.to_string_lossy())?;
-        let mut sources: Vec<PathBuf> = manifest.members.iter().map(|member| held.folder.join(&member.name)).collect();
-        for folder in extra {
-            collect(folder.parent().unwrap_or(folder), folder, &mut manifest.members, &mut sources)?;
+        let mut sources: Vec<Source<'_>> =
+            manifest.members.iter().map(|member| (&*held.folder, member.name.clone().into())).collect();
+        let extra = extra.iter().map(|folder| collect(folder)).collect::<Result<Vec<_>>>()?;
+        let beside = extra.iter().flatten().map(|(_, size)| *size).fold(0, u64::saturating_add);
+        // Before anything is read: a file of many terabytes may be an empty one.
+        files::require_space(scratch, manifest.size().saturating_add(beside) / 2)?;
+        for ((root, path), _) in extra.into_iter().flatten() {
+            let (blake3, size) = files::hash_below(root, &path)?;
+            manifest.members.push(Member { name: path.to_string_lossy().into_owned(), size, blake3 });
+            sources.push((root, path));
         }
-        files::require_space(scratch, manifest.size() / 2)?;
         let ending = if seal.is_some() { SEALED } else { PLAIN };
         let time = manifest.created.format("%Y%m%dT%H%M%SZ");
         let name = format!("{}/{time}-{}{ending}", folder_name(&manifest.instance), manifest.id);
@@ -92,7 +98,7 @@ impl Packed {
 }
 
 /// Writes and flushes the archive at `to`; returns its hash, its size and, where it is encrypted, keys that open it.
-fn write(to: &Path, manifest: &Manifest, sources: &[PathBuf], seal: Option<&Seal>) -> Result<(String, u64, Keys)> {
+fn write(to: &Path, manifest: &Manifest, sources: &[Source<'_>], seal: Option<&Seal>) -> Result<(String, u64, Keys)> {
     let text = manifest.render()?;
     let header = |size: u64| {
         let mut header = tar::Header::new_ustar();
@@ -112,8 +118,9 @@ fn write(to: &Path, manifest: &Manifest, sources: &[PathBuf], seal: Option<&Seal
         zstd.multithread(workers())?;
         let mut tar = tar::Builder::new(zstd);
         tar.append_data(&mut header(text.len() as u64), MANIFEST, &text[..])?;
-        for (member, source) in manifest.members.iter().zip(sources) {
-            let file = open_source(source)?;
+        for (member, (root, path)) in manifest.members.iter().zip(sources) {
+            // It was a regular file when it was hashed, and must still be one.
+            let file = files::open_below(root, path).map_err(io::Error::other)?;
             let content = BufReader::with_capacity(PIECE, file).take(member.size);
             tar.append_data(&mut header(member.size), &member.name, content)?;
         }
@@ -124,14 +131,6 @@ fn write(to: &Path, manifest: &Manifest, sources: &[PathBuf], seal: Option<&Seal
     };
     let (file, keys) = write().map_err(Error::file("write", to))?;
     Ok((file.hasher.finalize().to_hex().to_string(), file.size, keys))
-}
-
-/// Opens a member that was a regular file when it was hashed, and must still be one.
-fn open_source(path: &Path) -> io::Result<File> {
-    let (Some(folder), Some(name)) = (path.parent(), path.file_name()) else {
-        return Err(io::ErrorKind::InvalidInput.into());
-    };
-    files::open_below(folder, name).map_err(io::Error::other)
 }
 
 /// Number of compression threads: all cores up to a limit, because each takes some MB.
@@ -207,12 +206,11 @@ pub(super) fn hash(name: &str, raw: Box<dyn Read + Send>) -> Result<(String, u64
 /// Reads the manifest inside the archive `raw`, called `name`.
 pub(super) fn read_manifest(name: &str, raw: Box<dyn Read + Send>, keys: &Keys) -> Result<Manifest> {
     let mut raw = Raw::new(raw);
-    let read = open(name, &mut raw, keys).and_then(|mut tar| {
+    // Compressed, a header of some GB takes a few KB.
+    let read = open(name, &mut raw, keys, OVERHEAD).and_then(|mut tar| {
         let mut members = tar.entries().map_err(broken(name))?;
         let mut first = members.next().ok_or_else(|| unusable(name, "the archive is empty"))?.map_err(broken(name))?;
-        let mut text = Vec::new();
-        first.read_to_end(&mut text).map_err(broken(name))?;
-        parse(name, &text)
+        parse(name, &read_small(name, &mut first)?)
     });
     raw.failure(name)?;
     read
@@ -263,17 +261,17 @@ fn walk_members(
     keys: &Keys,
     each: &mut dyn FnMut(&str, &mut dyn Read) -> Result<(), Stop>,
 ) -> Result<Manifest> {
-    let mut archive = open(name, raw, keys)?;
+    let size = beside.members.iter().fold(OVERHEAD, |sum, member| sum.saturating_add(member.size).saturating_add(4096));
+    let mut archive = open(name, raw, keys, size)?;
     let mut inner: Option<Manifest> = None;
     let mut at = 0;
     for entry in archive.entries().map_err(broken(name))? {
         let entry = entry.map_err(broken(name))?;
         let path = entry.path().map_err(broken(name))?.to_string_lossy().into_owned();
+        let declared = entry.size();
         let mut content = Hashing::new(entry);
         let Some(inside) = &inner else {
-            let mut text = Vec::new();
-            content.read_to_end(&mut text).map_err(broken(name))?;
-            let inside = parse(name, &text)?;
+            let inside = parse(name, &read_small(name, &mut content)?)?;
             let shown =
                 if is_sealed(name) && beside.archive_blake3.is_some() { inside.veiled() } else { inside.clone() };
             if path != MANIFEST || shown != (Manifest { archive_blake3: None, archive_size: None, ..beside.clone() }) {
@@ -286,6 +284,10 @@ fn walk_members(
             return Err(unusable(name, &format!("`{path}` is not listed in the manifest")));
         };
         at += 1;
+        // Before it is written anywhere.
+        if declared != member.size {
+            return Err(unusable(name, &format!("`{path}` differs from the manifest")));
+        }
         each(&path, &mut content).map_err(|stop| match stop {
             Stop::Broken(error) => broken(name)(error),
             Stop::Own(error) => error,
@@ -303,14 +305,27 @@ fn walk_members(
     Ok(inner)
 }
 
-type Tar<'a> = tar::Archive<zstd::Decoder<'static, BufReader<Box<dyn Read + 'a>>>>;
+/// Reads the text of a manifest.
+fn read_small(name: &str, member: &mut dyn Read) -> Result<Vec<u8>> {
+    let mut text = Vec::new();
+    match member.take(MANIFEST_SIZE + 1).read_to_end(&mut text).map_err(broken(name))? as u64 > MANIFEST_SIZE {
+        true => Err(unusable(name, "its manifest is too large")),
+        false => Ok(text),
+    }
+}
 
-fn open<'a>(name: &str, raw: &'a mut Raw, keys: &Keys) -> Result<Tar<'a>> {
+/// What an archive contains beside the content of its members, in bytes: a manifest at most, and the names of members.
+const OVERHEAD: u64 = MANIFEST_SIZE + (16 << 20);
+
+type Tar<'a> = tar::Archive<io::Take<zstd::Decoder<'static, BufReader<Box<dyn Read + 'a>>>>>;
+
+/// Opens the archive, of which no more than `most` bytes are unpacked.
+fn open<'a>(name: &str, raw: &'a mut Raw, keys: &Keys, most: u64) -> Result<Tar<'a>> {
     let content: Box<dyn Read + 'a> = match is_sealed(name) {
         true => Box::new(keys.open(name, BufReader::new(raw))?),
         false => Box::new(raw),
     };
-    Ok(tar::Archive::new(zstd::Decoder::new(content).map_err(broken(name))?))
+    Ok(tar::Archive::new(zstd::Decoder::new(content).map_err(broken(name))?.take(most)))
 }
 
 /// The bytes of an archive as they are read, hashed; remembers read errors, which are not faults of the archive.
@@ -412,21 +427,14 @@ pub(super) fn unusable(name: &str, why: &str) -> Error {
     Error::Snapshot(SnapshotError::Invalid { name: name.to_owned(), why: why.to_owned() })
 }
 
-/// Adds every file below `folder` to the members, named relative to `root`.
-fn collect(root: &Path, folder: &Path, members: &mut Vec<Member>, sources: &mut Vec<PathBuf>) -> Result<()> {
-    for path in files::entries(folder)? {
-        // Links are skipped: they could lead anywhere, and in circles.
-        let found = fs::symlink_metadata(&path).map_err(Error::file("access", &path))?;
-        if found.is_dir() {
-            collect(root, &path, members, sources)?;
-        } else if found.is_file() {
-            let (blake3, size) = files::hash(&path)?;
-            let name = path.strip_prefix(root).unwrap_or(&path).to_string_lossy().into_owned();
-            members.push(Member { name, size, blake3 });
-            sources.push(path);
-        }
-    }
-    Ok(())
+/// Where a member is read: a folder, and the path below it.
+type Source<'a> = (&'a Path, PathBuf);
+
+/// The files below `folder`, as they are named in an archive, with their sizes.
+fn collect(folder: &Path) -> Result<Vec<(Source<'_>, u64)>> {
+    let root = folder.parent().unwrap_or(folder);
+    let found = files::tree_below(root, folder.strip_prefix(root).unwrap_or(folder))?;
+    Ok(found.into_iter().map(|(path, size)| ((root, path), size)).collect())
 }
 
 /// An instance's name as the name of a folder: unsafe characters become `_`.

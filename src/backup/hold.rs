@@ -98,7 +98,7 @@ impl Held {
         let Proof { engine, database, counts, without, pages, faults, verified, member: copy } = proof;
         let mut members = vec![copy];
         if let Some(config) = label.config.as_ref().filter(|config| config.exists()) {
-            files::copy_exact(config, &folder.join("db-config.json"))?;
+            files::copy_regular(config, &folder.join("db-config.json"))?;
             members.push(member(folder, "db-config.json")?);
         }
         let manifest = Manifest {
@@ -190,7 +190,7 @@ struct Proof {
 
 /// Copies the files of a database that no process has open, then compares the contents of both.
 fn copy_still(file: &SqliteFile, folder: &Path) -> Result<Proof> {
-    let size: u64 = file.parts().iter().filter_map(|part| part.metadata().ok()).map(|found| found.len()).sum();
+    let size: u64 = file.parts().iter().filter_map(|part| part.symlink_metadata().ok()).map(|found| found.len()).sum();
     // Twice: restoring the copy needs a WAL of the same size.
     files::require_space(folder, 2 * size + SPARE)?;
     let copy = SqliteFile::new(folder.join(SQLITE));

@@ -138,7 +138,7 @@ pub struct Member {
 }
 
 /// Maximum size of a manifest, in bytes.
-const MOST: u64 = 64 << 20;
+pub(in crate::backup) const MOST: u64 = 64 << 20;
 
 /// Whether `text` is an id of a snapshot: 8 hex digits.
 pub fn is_id(text: &str) -> bool {

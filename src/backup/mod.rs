@@ -43,7 +43,7 @@ pub fn hold(stores: &Stores, wanted: &str, origin: &str, folder: &Path, warn: &m
         return unpack_first(&stores.find(wanted, origin, warn)?, folder, warn);
     }
     let copy = SqliteFile::new(folder.with_extension("found"));
-    files::copy_exact(path, copy.path())?;
+    files::copy_regular(path, copy.path())?;
     // Their WAL or journal, which is part of them, is beside them, a WAL also under the name that 1.x gave it.
     let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     let old = name.replacen("kuma.db.", "kuma.db-wal.", 1);
@@ -51,7 +51,7 @@ pub fn hold(stores: &Stores, wanted: &str, origin: &str, folder: &Path, warn: &m
         if let Some(part) =
             names.iter().map(|name| path.with_file_name(name)).find(|part| *part != path && part.exists())
         {
-            files::copy_exact(&part, &copy.part(suffix))?;
+            files::copy_regular(&part, &copy.part(suffix))?;
         }
     }
     let label = Label {

@@ -21,14 +21,14 @@ pub fn take(file: &SqliteFile, folder: &Path, label: &Label) -> Result<Held> {
     files::remove_folder(folder)?;
     files::make_folder(folder)?;
     let parts = file.parts();
-    let size = parts.iter().filter_map(|part| part.metadata().ok()).map(|found| found.len()).sum();
+    let size = parts.iter().filter_map(|part| part.symlink_metadata().ok()).map(|found| found.len()).sum();
     files::require_space(folder, size)?;
     let mut members = Vec::new();
     for part in parts {
         let name = format!("kuma.db{}", &part.as_os_str().to_string_lossy()[file.path().as_os_str().len()..]);
-        files::copy_exact(&part, &folder.join(&name))?;
+        files::copy_regular(&part, &folder.join(&name))?;
         let kept = member(folder, &name)?;
-        let (blake3, size) = files::hash(&part)?;
+        let (blake3, size) = files::hash_regular(&part)?;
         if (&kept.blake3, kept.size) != (&blake3, size) {
             return Err(Error::Snapshot(SnapshotError::ReadBack { path: part.clone() }));
         }
@@ -81,7 +81,7 @@ pub fn put_back(file: &SqliteFile, kept: &Held) -> Result<()> {
     require_raw(kept)?;
     for suffix in [""].into_iter().chain(SIDES) {
         let (place, copy) = (file.part(suffix), kept.folder.join(format!("kuma.db{suffix}")));
-        match copy.exists() {
+        match files::is_there(&copy)? {
             true => put(&place, &copy)?,
             false => files::remove(&place)?,
         }
@@ -99,8 +99,12 @@ fn require_raw(kept: &Held) -> Result<()> {
 /// Copies `from` to `place`, as a file that the server can open: with the owner and mode of the existing file, else
 /// with the folder's owner.
 fn put(place: &Path, from: &Path) -> Result<()> {
-    let was_there = place.exists();
-    let mut source = fs::File::open(from).map_err(Error::file("read", from))?;
+    let was_there = files::is_there(place)?;
+    // Neither the copy nor what it replaces may lead elsewhere.
+    let mut source = files::open_regular(from)?;
+    if was_there {
+        files::open_regular(place)?;
+    }
     files::replace(place, 0o644, |file| io::copy(&mut source, file).map(drop))?;
     if let (false, Some(folder)) = (was_there, place.parent()) {
         let owner = fs::metadata(folder).map_err(Error::file("access", folder))?;

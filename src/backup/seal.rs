@@ -1,7 +1,6 @@
 //! Encryption in the format of `age`, so that the `age` command can open an archive without kumadb.
 
 use std::fmt;
-use std::fs::File;
 use std::io::{self, BufRead, Write};
 use std::iter;
 use std::path::{Path, PathBuf};
@@ -93,7 +92,7 @@ impl Seal {
 
     /// Encrypts the file `from` into the new file `to`, which only its owner can read.
     pub fn encrypt(&self, from: &Path, to: &Path) -> Result<()> {
-        let (mut source, file) = (File::open(from).map_err(Error::file("read", from))?, files::create_private(to)?);
+        let (mut source, file) = (files::open(from)?, files::create_private(to)?);
         let mut encrypted = || {
             let (mut sealed, _) = self.begin(&file)?;
             io::copy(&mut source, &mut sealed)?;

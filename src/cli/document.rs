@@ -170,6 +170,19 @@ impl Lookup for Surroundings {
 }
 
 impl Surroundings {
+    /// The text at `path`, which the fixture `file` includes: only below the folder of that fixture. A fixture may come from
+    /// somebody else, and messages repeat parts of what it includes.
+    fn include(&self, file: &str, path: &str) -> std::result::Result<String, String> {
+        let folder = Path::new(file).parent().filter(|above| file != "-" && !above.as_os_str().is_empty());
+        let real = |path: &Path| path.canonicalize().ok();
+        match (real(folder.unwrap_or(Path::new("."))), real(Path::new(path))) {
+            (Some(folder), Some(included)) if !included.starts_with(&folder) => {
+                Err(format!("it is not in the folder of the fixture, `{}`", folder.display()))
+            }
+            _ => self.read(path),
+        }
+    }
+
     fn read(&self, path: &str) -> std::result::Result<String, String> {
         let path = PathBuf::from(path);
         let read = || match files::read_text(&path) {
@@ -212,7 +225,7 @@ fn read_all(
             true => Vec::new(),
             false => {
                 let syntax = Syntax::of(&file).unwrap_or_else(|| Syntax::guess(&text));
-                let include = |path: &str| surroundings.read(path);
+                let include = |path: &str| surroundings.include(&file, path);
                 match text::read(&file, &text, syntax, &include) {
                     Ok(documents) => documents,
                     Err(problem) => {

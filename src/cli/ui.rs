@@ -14,6 +14,7 @@ use unicode_width::UnicodeWidthStr as _;
 use super::{Cli, prompt};
 use crate::error::{Error, Exit, InputError, OperationError, Result, SnapshotError};
 use crate::run::{Observer, Step};
+use crate::text::for_terminal;
 use crate::value::Secret;
 
 /// How long a step runs before a progress bar is shown.
@@ -122,6 +123,7 @@ impl Ui {
             true => format!("{document:#}"),
             false => text(),
         };
+        let text = for_stdout(&text);
         let mut out = std::io::stdout().lock();
         let written = match text.is_empty() {
             true => Ok(()),
@@ -138,7 +140,7 @@ impl Ui {
     pub fn put(&mut self, text: &str) -> Result<bool> {
         self.clear();
         let mut out = std::io::stdout().lock();
-        match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        match out.write_all(for_stdout(text).as_bytes()).and_then(|()| out.flush()) {
             Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(false),
             written => written.map(|()| true).map_err(Error::file("write", "/dev/stdout")),
         }
@@ -146,8 +148,9 @@ impl Ui {
 
     /// A line of progress output.
     pub fn say(&mut self, line: &str) {
+        let line = &for_terminal(line);
         if self.asked_by_parent {
-            self.said.push(line.to_owned());
+            self.said.push(line.clone().into_owned());
         }
         if !self.quiet {
             self.tell(line);
@@ -156,14 +159,14 @@ impl Ui {
 
     /// A warning, shown even with `--quiet`.
     pub fn warn(&mut self, line: &str) {
-        let line = format!("{} {line}", self.paint("33", "warning:"));
+        let line = format!("{} {}", self.paint("33", "warning:"), for_terminal(line));
         self.tell(&line);
     }
 
     /// A line of a log; shown even with `--quiet` if it `matters`.
     pub fn log(&mut self, line: &str, matters: bool) {
         if matters || !self.quiet {
-            self.tell(line);
+            self.tell(&for_terminal(line));
         }
     }
 
@@ -178,10 +181,10 @@ impl Ui {
 
     /// Prints `error` with its hint, and returns the exit code.
     pub fn fail(&mut self, error: &Error) -> Exit {
-        let line = format!("{} {error}", self.paint("31", "error:"));
+        let line = format!("{} {}", self.paint("31", "error:"), for_terminal(&error.to_string()));
         self.tell(&line);
         for hint in error.hints() {
-            let line = format!("{} {}", self.paint("36", &format!("  {}:", hint.label())), hint.text());
+            let line = format!("{} {}", self.paint("36", &format!("  {}:", hint.label())), for_terminal(hint.text()));
             self.tell(&line);
         }
         if self.json {
@@ -205,7 +208,7 @@ impl Ui {
             return Err(Error::Input(InputError::ConfirmationRequired));
         } else {
             self.clear();
-            let _ = write!(std::io::stderr(), "{question} [y/N] ");
+            let _ = write!(std::io::stderr(), "{} [y/N] ", for_terminal(question));
         }
         let answer = prompt::line(&|| self.signal())?;
         match answer.trim().to_lowercase().as_str() {
@@ -296,6 +299,11 @@ impl Ui {
             bar.finish_and_clear();
         }
     }
+}
+
+/// `text` for stdout. What goes into a file or another program stays as it is.
+fn for_stdout(text: &str) -> std::borrow::Cow<'_, str> {
+    if std::io::stdout().is_terminal() { for_terminal(text) } else { text.into() }
 }
 
 /// The header of a column of a table.

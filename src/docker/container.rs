@@ -331,6 +331,12 @@ impl Container {
         self.place(inside).filter(|(mount, _)| !matches!(mount.kind, MountKind::Other(_))).map(|(_, path)| path)
     }
 
+    /// The same, as the folder that is mounted and the path in it.
+    pub fn host_place(&self, inside: &Path) -> Option<(PathBuf, PathBuf)> {
+        let (mount, _) = self.place(inside).filter(|(mount, _)| !matches!(mount.kind, MountKind::Other(_)))?;
+        Some((mount.source.clone(), inside.strip_prefix(&mount.destination).ok()?.to_owned()))
+    }
+
     /// The innermost mount that contains `inside`, if it is on a disk.
     pub(super) fn mount_of(&self, inside: &Path) -> Option<&Mount> {
         let (mount, _) = self.place(inside)?;

@@ -166,6 +166,14 @@ impl Error {
     /// Wraps an I/O error of `act` on `path`.
     pub fn file(act: &'static str, path: impl AsRef<Path>) -> impl FnOnce(io::Error) -> Error {
         let path = path.as_ref().to_owned();
-        move |source| FileError::Io { act, path, source }.into()
+        move |source| match source.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error()) {
+            true => FileError::Link { path }.into(),
+            false => FileError::Io { act, path, source }.into(),
+        }
+    }
+
+    /// Whether it says that a file or folder does not exist.
+    pub fn is_missing(&self) -> bool {
+        matches!(self, Error::File(FileError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound)
     }
 }

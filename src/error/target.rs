@@ -20,6 +20,12 @@ pub enum TargetError {
         path: PathBuf,
         why: String,
     },
+    /// A socket that is named in a `db-config.json`, but is not in the data folder.
+    Socket {
+        config: PathBuf,
+        socket: PathBuf,
+        database: String,
+    },
     /// An environment variable of the container.
     Environment {
         name: &'static str,
@@ -84,6 +90,20 @@ impl TargetError {
             }
             Self::DbConfig { path, why } => Report::new(Exit::Failed, format!("invalid `{}`: {why}", path.display()))
                 .hint("correct the file; `type` must be `sqlite`, `embedded-mariadb` or `mariadb`"),
+            Self::Socket { config, socket, database } => Report::new(
+                Exit::Refused,
+                format!(
+                    "the socket in `{}`, `{}`, is not in the data folder or a folder of the container: through it, MariaDB \
+                     would let kumadb in as the user that it runs as",
+                    config.display(),
+                    socket.display()
+                ),
+            )
+            .hint(format!(
+                "if this is the database of this server, name it yourself: kumadb -t \
+                 'mysql://USER:PASSWORD@localhost/{database}?socket={}'",
+                socket.display()
+            )),
             Self::Environment { name, value, why } => {
                 Report::new(Exit::Usage, format!("invalid value of `{name}` in the container: `{value}` {why}"))
                     .hint("create the container again with a valid value")

@@ -20,7 +20,7 @@ pub use answer::{Page, Verdict, judge_badge, judge_entry, judge_metrics, public_
 pub use metrics::{Known, read_monitors};
 
 /// Maximum size of a response: the metrics of 100,000 monitors.
-const LONGEST: u64 = 256 * 1024 * 1024;
+const LONGEST: u64 = 64 << 20;
 
 /// How a TLS connection is verified.
 #[derive(Clone, Debug, Default)]

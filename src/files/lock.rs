@@ -9,7 +9,7 @@ use std::path::Path;
 use rustix::fs::{AtFlags, Mode, OFlags};
 use rustix::io::Errno;
 
-use super::{PRIVATE, owner, parent};
+use super::{PRIVATE, door, owner, parent};
 use crate::error::{Error, FileError, OperationError, Result};
 
 /// Maximum length of the note in a lock, in bytes.
@@ -37,7 +37,7 @@ impl Lock {
     /// [`FileError::NoLocks`](crate::error::FileError::NoLocks) on a file system without locks.
     pub fn take(path: &Path, note: &str) -> Result<Lock> {
         let failed = || Error::file("lock", path);
-        let folder = owner::open_folder(parent(path)).map_err(failed())?;
+        let folder = door::open_folder(parent(path)).map_err(failed())?;
         loop {
             let mut file = open(&folder, path).map_err(failed())?;
             match file.try_lock() {
@@ -72,7 +72,7 @@ impl Lock {
 /// that name; a file that does not contain the note of a run stays. Returns whether it was removed.
 pub fn remove_left_lock(path: &Path) -> Result<bool> {
     let failed = || Error::file("access", path);
-    let folder = owner::open_folder(parent(path)).map_err(failed())?;
+    let folder = door::open_folder(parent(path)).map_err(failed())?;
     let name = owner::file_name(path).map_err(failed())?;
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let file = match rustix::fs::openat(&folder, name, flags, Mode::empty()) {
@@ -107,10 +107,10 @@ fn is_note(text: &str) -> bool {
 /// Opens the lock file, and creates it where it is missing. The folder may belong to the server's user, whose links
 /// root must not follow.
 fn open(folder: &OwnedFd, path: &Path) -> io::Result<File> {
-    let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let mode = Mode::from_raw_mode(PRIVATE as _);
     let name = owner::file_name(path)?;
-    Ok(File::from(owner::as_owner(folder, path, || rustix::fs::openat(folder, name, flags, mode))?))
+    door::regular(owner::as_owner(folder, path, || rustix::fs::openat(folder, name, flags, mode))?)
 }
 
 /// Whether `file` is still the one at `path` in `folder`.

@@ -9,9 +9,10 @@ use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
-use rustix::fs::{AtFlags, Gid, Mode, OFlags, Uid};
+use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, Uid};
 
-use super::{PRIVATE, WORK, parent};
+use super::door::open_folder;
+use super::{PRIVATE, WORK, door, parent};
 use crate::error::{Error, FileError, Hint, Result};
 
 /// The user of this process.
@@ -22,11 +23,6 @@ pub fn our_uid() -> u32 {
 /// `root`, or `uid 1000`.
 pub fn user_words(uid: u32) -> String {
     if uid == 0 { "root".into() } else { format!("uid {uid}") }
-}
-
-/// Opens the folder at `path`, so that its owner and its entries belong to the same folder.
-pub(super) fn open_folder(path: &Path) -> io::Result<OwnedFd> {
-    Ok(rustix::fs::open(path, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?)
 }
 
 /// The last part of `path`.
@@ -92,7 +88,7 @@ pub(super) fn gives(path: &Path) -> bool {
 
 /// Creates the folder `path` of kumadb's own, and its parents below the data folder, each with the owner of its parent.
 pub(super) fn make_folder(path: &Path) -> io::Result<()> {
-    if path.is_dir() {
+    if door::look(path)?.is_some_and(|found| FileType::from_raw_mode(found.st_mode).is_dir()) {
         return Ok(());
     }
     let above = parent(path);
@@ -167,7 +163,7 @@ fn give_folder(path: &Path) -> Result<()> {
     let name = file_name(path).map_err(not_changed())?;
     let folder = rustix::fs::openat(&data, name, flags, Mode::empty()).map_err(|error| not_changed()(error.into()))?;
     let lock = rustix::fs::statat(&folder, "lock", AtFlags::SYMLINK_NOFOLLOW);
-    if lock.is_err() && fs::read_dir(path).map_err(not_changed())?.next().is_some() {
+    if lock.is_err() && !door::names(path).map_err(not_changed())?.is_empty() {
         return Err(super::not_ours(path));
     }
     let folder = File::from(folder);
@@ -178,11 +174,11 @@ fn give_folder(path: &Path) -> Result<()> {
 pub fn foreign_entries(path: &Path, owner: u32) -> Vec<std::path::PathBuf> {
     let mut found = Vec::new();
     for entry in super::entries(path).unwrap_or_default() {
-        let Ok(kind) = fs::symlink_metadata(&entry) else { continue };
-        if kind.uid() != owner {
+        let Ok(Some(kind)) = door::look(&entry) else { continue };
+        if kind.st_uid != owner {
             found.push(entry.clone());
         }
-        if kind.is_dir() {
+        if FileType::from_raw_mode(kind.st_mode).is_dir() {
             found.extend(foreign_entries(&entry, owner));
         }
     }
@@ -201,10 +197,13 @@ pub fn check_own(path: &Path) -> Result<()> {
     }
     let is_needed = |entry: &std::path::PathBuf| {
         let named = entry.parent() != Some(path) || ["lock", "journal.json"].iter().any(|name| entry.ends_with(name));
-        fs::symlink_metadata(entry).is_ok_and(|found| found.is_dir() || found.is_file() && named)
+        door::look(entry).ok().flatten().is_some_and(|found| {
+            let kind = FileType::from_raw_mode(found.st_mode);
+            kind.is_dir() || kind.is_file() && named
+        })
     };
     let Some(foreign) = foreign_entries(path, us).into_iter().find(is_needed) else { return Ok(()) };
-    let owner = fs::symlink_metadata(&foreign).map_or(0, |found| found.uid());
+    let owner = door::look(&foreign).ok().flatten().map_or(0, |found| found.st_uid);
     Err(Error::File(FileError::WrongUser {
         path: foreign,
         owner: user_words(owner),
@@ -253,32 +252,28 @@ pub fn check_file_writable(path: &Path) -> Result<()> {
     }
 }
 
-/// Gives `made` the owner and mode of `old`.
+/// Gives `made` the owner and mode of `old`; never a setuid bit, with which the content would run as another user.
 pub(super) fn be_like(made: &File, old: &rustix::fs::Stat) -> io::Result<()> {
     let now = made.metadata()?;
     if (now.uid(), now.gid()) != (old.st_uid, old.st_gid) {
         change(made, old.st_uid, old.st_gid)?;
     }
-    Ok(rustix::fs::fchmod(made, Mode::from_raw_mode(old.st_mode & 0o7777))?)
+    Ok(rustix::fs::fchmod(made, Mode::from_raw_mode(old.st_mode & 0o777))?)
 }
 
-fn change(file: &File, uid: u32, gid: u32) -> io::Result<()> {
+pub(super) fn change(file: &File, uid: u32, gid: u32) -> io::Result<()> {
     Ok(rustix::fs::fchown(file, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)))?)
 }
 
 /// Gives `path` the owner, group and mode of `like`.
 pub fn own_like(path: &Path, like: &Metadata) -> Result<()> {
     chown_like(path, like)?;
-    set_mode(path, like.mode() & 0o7777)
+    set_mode(path, like.mode() & 0o777)
 }
 
 /// Gives `path` the owner and group of `like`.
 pub fn chown_like(path: &Path, like: &Metadata) -> Result<()> {
-    let now = fs::symlink_metadata(path).map_err(Error::file("access", path))?;
-    if (now.uid(), now.gid()) != (like.uid(), like.gid()) {
-        set_owner(path, like.uid(), like.gid())?;
-    }
-    Ok(())
+    set_owner(path, like.uid(), like.gid())
 }
 
 /// Sets owner and group of `path`.
@@ -289,7 +284,10 @@ pub fn set_owner(path: &Path, uid: u32, gid: u32) -> Result<()> {
     let failed = || Error::file("change the owner of", path);
     let file = pin(path).map_err(failed())?;
     let found = rustix::fs::fstat(&file).map_err(|error| failed()(error.into()))?;
-    let is_file = rustix::fs::FileType::from_raw_mode(found.st_mode).is_file();
+    if (found.st_uid, found.st_gid) == (uid, gid) {
+        return Ok(());
+    }
+    let is_file = FileType::from_raw_mode(found.st_mode).is_file();
     if is_file && found.st_nlink > 1 && found.st_uid != uid && our_uid() == 0 {
         return Err(Error::File(FileError::HardLink { path: path.to_owned() }));
     }
@@ -314,10 +312,13 @@ fn pin(path: &Path) -> io::Result<OwnedFd> {
     let from = held.as_ref().map_or(CWD, AsFd::as_fd);
     let file = match rustix::fs::openat2(from, path, flags, Mode::empty(), ResolveFlags::NO_SYMLINKS) {
         // Linux before 5.6, or a container whose seccomp filter does not know the call.
-        Err(Errno::NOSYS | Errno::PERM) => rustix::fs::openat(from, path, flags, Mode::empty())?,
+        Err(Errno::NOSYS | Errno::PERM) => {
+            let root = rustix::fs::openat(from, if path.is_absolute() { "/" } else { "." }, flags, Mode::empty())?;
+            super::door::walk_below(&root, path.strip_prefix("/").unwrap_or(path), flags, Mode::empty())?
+        }
         found => found?,
     };
-    match rustix::fs::FileType::from_raw_mode(rustix::fs::fstat(&file)?.st_mode).is_symlink() {
+    match FileType::from_raw_mode(rustix::fs::fstat(&file)?.st_mode).is_symlink() {
         true => Err(Errno::LOOP.into()),
         false => Ok(file),
     }

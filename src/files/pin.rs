@@ -1,18 +1,18 @@
 //! Folders that another user could replace by a link while they are being written.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io::{self, Read as _};
 use std::os::fd::AsRawFd as _;
-use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
-use std::path::{Component, Path, PathBuf};
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
 
 use rustix::fs::{Mode, OFlags};
 
-use super::{owner, parent};
-use crate::error::{Error, FileError, Result};
+use super::{door, parent};
+use crate::error::{Error, Result};
 
 /// Where the system shows the open files of this process.
-const HELD: &str = "/proc/self/fd";
+pub(super) const HELD: &str = "/proc/self/fd";
 
 /// An open folder, and a path that leads to it even when it was replaced by a link.
 #[derive(Debug)]
@@ -51,38 +51,26 @@ impl Pinned {
 }
 
 fn open_folder(path: &Path) -> Result<File> {
-    let flags = OFlags::NOFOLLOW | OFlags::DIRECTORY;
-    let folder = OpenOptions::new().read(true).custom_flags(flags.bits() as i32).open(path);
-    folder.map_err(Error::file("open the folder", path))
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::DIRECTORY;
+    door::open(path, flags, Mode::empty()).map(File::from).map_err(Error::file("open the folder", path))
 }
 
 /// Opens the regular file `name` below `folder` for reading, through no link.
 pub fn open_below(folder: &Path, name: impl AsRef<Path>) -> Result<File> {
     let name = name.as_ref();
-    let open = || -> io::Result<File> {
-        let mut at = owner::open_folder(folder)?;
-        let mut parts = name.components().peekable();
-        while let Some(part) = parts.next() {
-            let Component::Normal(part) = part else { return Err(io::ErrorKind::InvalidInput.into()) };
-            // Opening must not block, as it would on a FIFO.
-            let kind = if parts.peek().is_some() { OFlags::DIRECTORY } else { OFlags::NONBLOCK };
-            let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | kind;
-            at = rustix::fs::openat(&at, part, flags, Mode::empty())?;
-        }
-        let file = File::from(at);
-        match file.metadata()?.is_file() {
-            true => Ok(file),
-            false => Err(io::Error::other("not a regular file")),
-        }
-    };
-    open().map_err(Error::file("read", folder.join(name)))
+    // Opening must not block, as it would on a FIFO.
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK;
+    door::open_folder(folder)
+        .and_then(|folder| door::open_below(&folder, name, flags, Mode::empty()))
+        .and_then(door::regular)
+        .map_err(Error::file("read", folder.join(name)))
 }
 
 /// Reads the text of the regular file `name` below `folder`, of at most `most` bytes; `None` where there is none.
 pub fn read_below(folder: &Path, name: &str, most: u64) -> Result<Option<String>> {
     let failed = || Error::file("read", folder.join(name));
     let file = match open_below(folder, name) {
-        Err(Error::File(FileError::Io { source, .. })) if source.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) if error.is_missing() => return Ok(None),
         opened => opened?,
     };
     let mut text = String::new();

@@ -96,7 +96,7 @@ struct Invalid {
 pub fn read_config(folder: &Path, env: &BTreeMap<String, Secret>) -> Result<Config> {
     let path = folder.join(FILE);
     if let Some(config) = from_env(env)? {
-        let written = files::read_text(&path)?.and_then(|text| parse(&text).ok());
+        let written = read_file(folder)?.and_then(|text| parse(&text).ok());
         return Ok(match (config, written) {
             (Config::External(of_env), Some(Config::External(written))) => {
                 Config::External(of_env.with_files(env, written))
@@ -104,8 +104,8 @@ pub fn read_config(folder: &Path, env: &BTreeMap<String, Secret>) -> Result<Conf
             (config, _) => config,
         });
     }
-    let has_sqlite = folder.join("kuma.db").exists() || folder.join("kuma.db-wal").exists();
-    match files::read_text(&path)?.as_deref().map(parse) {
+    let has_sqlite = files::is_there(&folder.join("kuma.db"))? || files::is_there(&folder.join("kuma.db-wal"))?;
+    match read_file(folder)?.as_deref().map(parse) {
         Some(Ok(config)) => Ok(config),
         Some(Err(Invalid { replaced: true, .. })) | None if has_sqlite => Ok(Config::Sqlite),
         Some(Err(Invalid { why, .. })) => Err(TargetError::DbConfig { path, why }.into()),
@@ -125,8 +125,14 @@ pub fn find_problem(folder: &Path, env: &BTreeMap<String, Secret>) -> Result<Opt
     if from_env(env)?.is_some() {
         return Ok(None);
     }
-    let text = files::read_text(&folder.join(FILE))?;
+    let text = read_file(folder)?;
     Ok(text.and_then(|text| parse(&text).err()).map(|invalid| invalid.why))
+}
+
+/// The text of the `db-config.json` in `folder`, where there is one: a link there may lead to a file that only this user
+/// can read.
+pub fn read_file(folder: &Path) -> Result<Option<String>> {
+    files::read_below(folder, FILE, files::SMALL)
 }
 
 /// The type in the text of a `db-config.json`, if it has one.

@@ -168,19 +168,12 @@ impl Instance {
     /// Removes the files of a run in [`work`](Self::work), all but the lock, the journal, the pending snapshots, and folders
     /// where a snapshot is being unpacked.
     pub fn clear_work(&self, _lock: &Lock) -> Result<()> {
-        let entries = std::fs::read_dir(&self.work).map_err(Error::file("read the folder", &self.work))?;
-        for entry in entries
-            .flatten()
-            .filter(|entry| !["lock", "journal.json", KEPT, LAST_UNDO].iter().any(|kept| entry.file_name() == *kept))
-            .filter(|entry| !is_in_use(&entry.path()))
-            .filter(|entry| !entry.file_name().to_string_lossy().starts_with(SET_ASIDE))
-        {
-            match entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-                true => files::remove_folder(&entry.path())?,
-                false => files::remove(&entry.path())?,
-            }
-        }
-        Ok(())
+        let stays =
+            |name: &str| ["lock", "journal.json", KEPT, LAST_UNDO].contains(&name) || name.starts_with(SET_ASIDE);
+        let entries = files::entries(&self.work)?.into_iter();
+        entries
+            .filter(|path| !path.file_name().is_some_and(|name| stays(&name.to_string_lossy())) && !is_in_use(path))
+            .try_for_each(|path| files::remove_folder(&path))
     }
 
     /// Id and name of the container.
@@ -331,7 +324,7 @@ impl Instance {
     pub fn size(&self) -> u64 {
         match (&self.place, &self.folder) {
             (Place::Sqlite(file), _) => {
-                file.parts().iter().filter_map(|part| part.metadata().ok()).map(|found| found.len()).sum()
+                file.parts().iter().filter_map(|part| part.symlink_metadata().ok()).map(|found| found.len()).sum()
             }
             (Place::Embedded(_), Some(folder)) => files::folder_size(&folder.join("mariadb/kuma")),
             _ => 0,
@@ -340,7 +333,7 @@ impl Instance {
 
     /// Its db-config.json.
     pub fn config_path(&self) -> Option<PathBuf> {
-        self.folder.as_ref().map(|folder| folder.join(config::FILE)).filter(|path| path.exists())
+        self.folder.as_ref().map(|folder| folder.join(config::FILE)).filter(|path| path.symlink_metadata().is_ok())
     }
 
     /// Database files that 1.x left before it patched its own, with the time of each, newest first.
@@ -348,6 +341,7 @@ impl Instance {
         let listing = self.folder.iter().filter_map(|folder| std::fs::read_dir(folder).ok()).flatten().flatten();
         let mut found: Vec<(PathBuf, DateTime<Utc>)> = listing
             .filter(|entry| entry.file_name().to_string_lossy().starts_with("kuma.db.bak"))
+            .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_file()))
             .filter_map(|entry| Some((entry.path(), entry.metadata().ok()?.modified().ok()?.into())))
             .collect();
         found.sort_by_key(|(_, changed)| std::cmp::Reverse(*changed));
@@ -359,7 +353,8 @@ impl Instance {
     pub fn extras(&self, screenshots: bool) -> Vec<PathBuf> {
         let names = ["upload", "docker-tls"].into_iter().chain(screenshots.then_some("screenshots"));
         let folders = self.folder.iter().flat_map(|folder| names.clone().map(move |name| folder.join(name)));
-        folders.filter(|folder| folder.is_dir()).collect()
+        // A link there could lead to files that only this user can read.
+        folders.filter(|folder| folder.symlink_metadata().is_ok_and(|found| found.is_dir())).collect()
     }
 }
 
@@ -434,8 +429,6 @@ impl Session<'_> {
 /// Whether `path` is a folder with an active lock: the scratch folder of a run.
 fn is_in_use(path: &Path) -> bool {
     let lock = path.join("lock");
-    let is_folder = path.symlink_metadata().is_ok_and(|found| found.is_dir());
-    is_folder
-        && lock.exists()
+    files::is_there(&lock).unwrap_or(false)
         && matches!(Lock::take(&lock, "clearing away"), Err(Error::Operation(OperationError::Locked { .. })))
 }

@@ -288,8 +288,16 @@ impl Server {
 
     /// Removes helper containers with this label that an earlier run left.
     pub fn remove_stale_helpers(&self, label: &str) -> Result<()> {
-        for stale in self.docker.stale_helpers()?.iter().filter(|stale| stale.label == label) {
-            self.docker.remove_helper(stale)?;
+        // The label may be one that only a journal names, whose folder may belong to an attacker: a helper on other data is in
+        // use by another run.
+        let server = self.container();
+        let shares = |stale: &Container| {
+            stale.mounts.iter().any(|mount| server.mounts.iter().any(|ours| ours.source == mount.source))
+        };
+        for stale in self.docker.stale_helpers()? {
+            if stale.label == label && shares(&stale.container) {
+                self.docker.remove_helper(&stale)?;
+            }
         }
         Ok(())
     }

@@ -13,7 +13,7 @@ use crate::docker::{Container, Docker, Life, NO_SOCKET};
 use crate::engine::mariadb::{Address, Tls};
 use crate::engine::sqlite::SqliteFile;
 use crate::error::{DockerError, Error, RemoteError, Result, TargetError};
-use crate::value::Secret;
+use crate::files;
 
 /// The socket of the embedded MariaDB inside the container.
 const SOCKET: &str = "/app/data/run/mariadb.sock";
@@ -117,12 +117,11 @@ impl Sight {
 
     /// The instance on the folder (or of the `kuma.db`) at `path`, with the container that uses it.
     pub(super) fn at(&self, path: &Path) -> Result<Instance> {
-        let path = canonical(path);
         let (folder, file) = match path.is_dir() {
-            true => (path, None),
+            true => (canonical(path), None),
             false => {
-                let folder = path.parent().map(Path::to_owned).unwrap_or_default();
-                (folder, Some(SqliteFile::new(path)))
+                let file = SqliteFile::new(path);
+                (file.path().parent().map(Path::to_owned).unwrap_or_default(), Some(file))
             }
         };
         // A file other than an instance's database, a copy beside it for instance, is an instance of its own.
@@ -151,7 +150,7 @@ impl Sight {
         let name = folder.file_name().map_or("data".into(), |name| name.to_string_lossy().into_owned());
         let place = match file {
             Some(file) => Place::Sqlite(file),
-            None => place(&folder, &BTreeMap::new())?,
+            None => place(&folder, None)?,
         };
         Ok(Instance::new(name, Some(folder), None, place, &self.state))
     }
@@ -172,13 +171,9 @@ impl Sight {
                 why: format!("`{}`: {error}", folder.display()),
             }));
         }
-        let mut place = place(&folder, &container.env)?;
+        let place = place(&folder, Some(&container))?;
         if !self.beside && (is_out_of_reach(&place) || has_other_users(docker, &folder, &place)?) {
             return Err(elsewhere(&container, &data.path, docker));
-        }
-        // The server expects its own MariaDB at this path, wherever its data folder is (read in 2.0.2 and 2.5.3).
-        if let (Place::Embedded(address), Some(socket)) = (&mut place, container.host_path(Path::new(SOCKET))) {
-            address.socket = Some(socket);
         }
         let name = container.name.clone();
         let server = Server::new(docker.clone(), container);
@@ -216,37 +211,80 @@ fn is_out_of_reach(place: &Place) -> bool {
     }
 }
 
-fn place(folder: &Path, env: &BTreeMap<String, Secret>) -> Result<Place> {
-    Ok(match config::read_config(folder, env)? {
+/// The folder and the path of a socket that `container` sees at `inside`, on this machine.
+fn socket_in(container: Option<&Container>, inside: &Path) -> Option<(PathBuf, PathBuf)> {
+    let (mounted, rest) = container?.host_place(inside)?;
+    let mounted = canonical(&mounted);
+    let socket = mounted.join(rest);
+    Some((mounted, socket))
+}
+
+/// Where the socket of an external MariaDB is that the configuration of the data folder `folder` names: in that folder or
+/// another one of its container. A MariaDB lets a user of its machine in without a password, and the owner of the data
+/// folder is another user than root.
+///
+/// # Errors
+/// [`TargetError::Socket`]: it is anywhere else.
+fn find_socket(
+    folder: &Path,
+    container: Option<&Container>,
+    socket: PathBuf,
+    database: &str,
+) -> Result<(Option<PathBuf>, PathBuf)> {
+    if let Some((mounted, socket)) = socket_in(container, &socket) {
+        return Ok((Some(mounted), socket));
+    }
+    if container.is_none() && socket.starts_with(folder) {
+        return Ok((Some(folder.to_owned()), socket));
+    }
+    let us = files::our_uid();
+    // Whoever may change the configuration is let in there too.
+    let is_ours = us != 0 && std::fs::metadata(folder).is_ok_and(|found| found.uid() == us);
+    match container.is_none() && is_ours {
+        true => Ok((None, socket)),
+        false => {
+            let (config, database) = (folder.join(config::FILE), database.to_owned());
+            Err(TargetError::Socket { config, socket, database }.into())
+        }
+    }
+}
+
+fn place(folder: &Path, container: Option<&Container>) -> Result<Place> {
+    let none = BTreeMap::new();
+    Ok(match config::read_config(folder, container.map_or(&none, |container| &container.env))? {
         Config::Sqlite => {
             let file = SqliteFile::new(folder.join("kuma.db"));
-            if !file.path().exists() && !file.part("-wal").exists() {
+            if !files::is_there(file.path())? && !files::is_there(&file.part("-wal"))? {
                 let why = "its db-config.json specifies SQLite, but kuma.db does not exist".into();
                 return Err(Error::Target(TargetError::NotDataFolder { path: folder.to_owned(), why }));
             }
             Place::Sqlite(file)
         }
-        Config::Embedded => Place::Embedded(Address {
-            socket: Some(folder.join("run/mariadb.sock")),
-            host: "localhost".into(),
-            port: 3306,
+        Config::Embedded => {
+            // The server expects its own MariaDB at this path, wherever its data folder is (read in 2.0.2 and 2.5.3).
+            let (mounted, socket) = socket_in(container, Path::new(SOCKET))
+                .unwrap_or_else(|| (folder.to_owned(), folder.join("run/mariadb.sock")));
             // The embedded server has users of the operating system only, each authenticated by the socket.
-            user: Address::embedded_user().into(),
-            password: Secret::default(),
-            database: "kuma".into(),
-            tls: Tls::Off,
-        }),
-        Config::External(external) => Place::External(Address {
-            socket: external.socket_path.filter(|path| !path.as_os_str().is_empty()),
-            host: external.hostname,
-            port: external.port,
-            user: external.username,
-            password: external.password,
-            database: external.db_name,
-            tls: match external.ssl {
-                true => Tls::On { verify: true, ca: external.ca.filter(|ca| !ca.trim().is_empty()) },
-                false => Tls::Off,
-            },
+            let address = Address::on_socket(socket, Address::embedded_user(), "kuma");
+            Place::Embedded(Address { beneath: Some(mounted), ..address })
+        }
+        Config::External(external) => Place::External({
+            let named = external.socket_path.filter(|path| !path.as_os_str().is_empty());
+            let found = named.map(|path| find_socket(folder, container, path, &external.db_name)).transpose()?;
+            let (beneath, socket) = found.map_or((None, None), |(beneath, socket)| (beneath, Some(socket)));
+            Address {
+                socket,
+                beneath,
+                host: external.hostname,
+                port: external.port,
+                user: external.username,
+                password: external.password,
+                database: external.db_name,
+                tls: match external.ssl {
+                    true => Tls::On { verify: true, ca: external.ca.filter(|ca| !ca.trim().is_empty()) },
+                    false => Tls::Off,
+                },
+            }
         }),
     })
 }

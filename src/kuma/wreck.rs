@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use super::read::history;
 use crate::engine::sqlite::{Beside, Journal, SqliteFile};
 use crate::error::{DatabaseError, Error, InputError, Result};
+use crate::files;
 use crate::salvage::{Bytes, Frames, Image, Survey};
 use crate::schema::{self, EngineKind, Release};
 
@@ -160,7 +161,7 @@ struct OnDisk {
 
 impl OnDisk {
     fn open(path: &Path) -> Result<OnDisk> {
-        let file = File::open(path).map_err(Error::file("open", path))?;
+        let file = files::open_regular(path)?;
         let size = file.metadata().map_err(Error::file("read", path))?.len();
         Ok(OnDisk { file, size })
     }

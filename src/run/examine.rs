@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -244,28 +243,31 @@ fn read_container(instance: &Instance, evidence: &mut Evidence) -> Result<()> {
 }
 
 fn read_folder(instance: &Instance, path: &Path) -> Result<Folder> {
-    let mut files = vec![look(path, "").map_err(Error::file("access", path))?];
+    let mut files =
+        vec![seen(String::new(), &rustix::fs::stat(path).map_err(|errno| Error::file("access", path)(errno.into()))?)];
     fs::read_dir(path).map_err(Error::file("read the folder", path))?;
-    files.extend(look_into(path));
+    files.extend(look_into(path, "."));
     let container = instance.container.as_ref().map(|server| server.container());
     let embedded = matches!(instance.place, Place::Embedded(_));
-    let mariadb = path.join("mariadb");
     let holders = match &instance.place {
         Place::Sqlite(file) => files::holders(&file.parts()),
         _ => Vec::new(),
     };
+    let mariadb = files.iter().find(|seen| seen.name == "mariadb" && seen.folder);
+    let inside = if embedded { look_below(path) } else { Vec::new() };
     let owner = files.first().map(|seen| (seen.uid, seen.gid));
     Ok(Folder {
         engine: Some(instance.engine()),
         embedded,
         free: files::free_space(path)?,
-        mariadb: if embedded { look_below(path) } else { Vec::new() },
-        uploads: look_into(&path.join("upload")),
-        screenshots: look_into(&path.join("screenshots")).len(),
+        mariadb_installed: (embedded && mariadb.is_some()).then(|| {
+            ["mysql", "ibdata1"].iter().all(|wanted| inside.iter().any(|seen| seen.name == format!("mariadb/{wanted}")))
+        }),
+        mariadb: inside,
+        uploads: look_into(path, "upload"),
+        screenshots: look_into(path, "screenshots").len(),
         size: instance.size(),
         server: container.as_deref().map_or(owner, Container::ids),
-        mariadb_installed: (embedded && mariadb.is_dir())
-            .then(|| mariadb.join("mysql").is_dir() && mariadb.join("ibdata1").is_file()),
         read_only: container.and_then(|container| container.data().ok()).is_some_and(|data| data.read_only),
         holders,
         network: instance.network()?.and_then(|found| found.words()),
@@ -274,19 +276,15 @@ fn read_folder(instance: &Instance, path: &Path) -> Result<Folder> {
     })
 }
 
-/// The entries of `folder`, by name; empty where it does not exist.
-fn look_into(folder: &Path) -> Vec<Seen> {
-    let names = fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.file_name());
-    // Files that disappear meanwhile, such as a -shm, are left out.
-    let mut found: Vec<Seen> = names.filter_map(|name| look(folder, &name.to_string_lossy()).ok()).collect();
-    found.sort_by(|a, b| a.name.cmp(&b.name));
-    found
+/// The entries of the folder `name` in the data folder `path`, by name; empty where it does not exist.
+fn look_into(path: &Path, name: &str) -> Vec<Seen> {
+    files::look_into(path, name).into_iter().map(|(name, found)| seen(name, &found)).collect()
 }
 
 /// The entries of `mariadb/`, and of the folders of its databases.
 fn look_below(path: &Path) -> Vec<Seen> {
     let under = |folder: &str| {
-        let found = look_into(&path.join(folder)).into_iter();
+        let found = look_into(path, folder).into_iter();
         found.map(|seen| Seen { name: format!("{folder}/{}", seen.name), ..seen }).collect::<Vec<_>>()
     };
     let mut found = under("mariadb");
@@ -295,15 +293,13 @@ fn look_below(path: &Path) -> Vec<Seen> {
     found
 }
 
-fn look(folder: &Path, name: &str) -> std::io::Result<Seen> {
-    let found = fs::metadata(folder.join(name))?;
-    let mode = found.permissions().mode() & 0o7777;
-    Ok(Seen {
-        name: name.to_owned(),
-        size: found.len(),
-        uid: found.uid(),
-        gid: found.gid(),
-        mode,
-        folder: found.is_dir(),
-    })
+fn seen(name: String, found: &rustix::fs::Stat) -> Seen {
+    Seen {
+        name,
+        size: found.st_size.unsigned_abs(),
+        uid: found.st_uid,
+        gid: found.st_gid,
+        mode: found.st_mode & 0o777,
+        folder: rustix::fs::FileType::from_raw_mode(found.st_mode).is_dir(),
+    }
 }

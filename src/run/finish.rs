@@ -15,7 +15,7 @@ use crate::backup::undo::of;
 use crate::backup::{Changed, Held, Seal, Snapshot, Store};
 use crate::engine::statement::verb;
 use crate::engine::{Counts, Reader};
-use crate::error::Result;
+use crate::error::{Error, Result, SnapshotError};
 use crate::kuma::merge::Shift;
 use crate::kuma::read::{history, read_counts};
 use crate::plan::{Change, Plan};
@@ -115,8 +115,16 @@ impl Run<'_> {
     fn pack(&mut self, folder: &Path, part: &Path, store: &Store, observer: &mut dyn Observer) -> Result<Snapshot> {
         observer.step(&Step::Pack)?;
         let mut held = Held::open(folder)?;
+        // The folder of the copy may belong to an attacker: it goes into the store as an undo snapshot of this instance, and
+        // as nothing else.
+        (held.manifest.instance, held.manifest.origin) = (self.instance.name.clone(), self.instance.origin());
+        (held.manifest.undo, held.manifest.created) = (!held.manifest.raw, held.manifest.created.min(Utc::now()));
         let changed = self.journal.record.changed;
         held.note_changed(changed)?;
+        let seal = self.seal(folder, store)?;
+        if let Some(snapshot) = kept::find_stored(store, &held.manifest, folder)? {
+            return Ok(snapshot);
+        }
         let (held, extras) = match changed == Some(Changed::Configuration)
             && held.manifest.is_whole()
             && held.manifest.size() > LARGE
@@ -126,11 +134,28 @@ impl Run<'_> {
             true => (held.without_history(part)?, Vec::new()),
             false => (held, self.instance.extras(self.screenshots)),
         };
-        let seal = Seal::read(&self.journal.record.recipients, &[], None)?;
         let snapshot = store.clone().sealed(seal).pack(&held, &extras)?;
         self.outcome.removed = removed::keep(folder, &snapshot)?;
         observer.step(&Step::Packed { id: snapshot.manifest.id.clone(), bytes: snapshot.size, undo: true })?;
         Ok(snapshot)
+    }
+
+    /// The encryption of the undo snapshot. The journal of an interrupted run may be in a folder of an attacker: what it says is
+    /// checked against the configuration of this run.
+    fn seal(&mut self, folder: &Path, store: &Store) -> Result<Option<Seal>> {
+        let noted = &self.journal.record.recipients;
+        if self.instance.folder.is_none() {
+            return Seal::read(noted, &[], None);
+        }
+        let ours = store.recipients();
+        let foreign = kept::judge_recipients(noted, &ours)
+            .map_err(|why| Error::Snapshot(SnapshotError::Pending { folder: folder.to_owned(), why }))?;
+        if !foreign.is_empty() {
+            let foreign = foreign.join(" ");
+            let warning = format!("the undo snapshot is encrypted without {foreign}, which only the data folder lists");
+            self.outcome.warnings.push(warning);
+        }
+        Seal::read(&ours, &[], None)
     }
 
     /// Removes everything of this run but the lock and the pending snapshots. The journal goes first: a copy without a journal

@@ -125,6 +125,22 @@ impl Record {
         }
     }
 
+    /// Fails where a name in it is none that kumadb writes: its folder may belong to an attacker, and names are repeated in
+    /// commands that the user is told to run.
+    fn check(&self) -> Result<(), String> {
+        let is_name = |text: &str| {
+            let rest = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-');
+            text.starts_with(|c: char| c.is_ascii_alphanumeric()) && text.chars().all(rest)
+        };
+        if !self.verb.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, ' ' | '-' | '_')) {
+            return Err(format!("`verb`: `{}` is not a command of kumadb", self.verb));
+        }
+        match self.container.iter().flat_map(|(id, name)| [id, name]).find(|name| !is_name(name)) {
+            Some(name) => Err(format!("`container`: `{name}` is not a name of a container")),
+            None => Ok(()),
+        }
+    }
+
     /// Whether the server was running before the operation.
     pub fn was_running(&self) -> bool {
         self.life.is_some_and(|life| life != Life::Stopped)
@@ -188,6 +204,7 @@ impl Journal {
             return Err(broken(format!("format {n} is not supported; this kumadb supports format {FORMAT}")));
         }
         let record: Record = serde_json::from_value(written).map_err(|error| broken(error.to_string()))?;
+        record.check().map_err(broken)?;
         Ok(Some(Journal { path, record }))
     }
 

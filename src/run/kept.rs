@@ -66,25 +66,17 @@ impl Kept {
             .map_err(|error| stays(self.words(&error)))?
             .map(|text| serde_json::from_str(&text).map_err(|error| stays(format!("{RECIPIENTS}: {error}"))))
             .transpose()?;
-        let foreign: Vec<String> = noted.iter().flatten().filter(|one| !ours.contains(one)).cloned().collect();
-        match noted {
-            None if ours.is_empty() => Err(stays(format!(
+        if noted.is_none() && ours.is_empty() {
+            return Err(stays(format!(
                 "`{RECIPIENTS}` is missing, so kumadb does not know whether the snapshot must be encrypted"
-            ))),
-            Some(_) if ours.is_empty() && !foreign.is_empty() => Err(stays(format!(
-                "the snapshot must be encrypted, but no recipient is configured (`encrypt_to` of the instance, or \
-                 KUMADB_RECIPIENTS_FILE); only the data folder lists {}",
-                foreign.join(" ")
-            ))),
-            _ => {
-                if !foreign.is_empty() {
-                    let why = format!("encrypted without {}, which only the data folder lists", foreign.join(" "));
-                    warnings
-                        .push(Error::Snapshot(SnapshotError::PendingEncryption { folder: self.folder.clone(), why }));
-                }
-                Seal::read(&ours, &[], None)
-            }
+            )));
         }
+        let foreign = judge_recipients(&noted.unwrap_or_default(), &ours).map_err(stays)?;
+        if !foreign.is_empty() {
+            let why = format!("encrypted without {}, which only the data folder lists", foreign.join(" "));
+            warnings.push(Error::Snapshot(SnapshotError::PendingEncryption { folder: self.folder.clone(), why }));
+        }
+        Seal::read(&ours, &[], None)
     }
 
     /// Stores it in `store`.
@@ -98,7 +90,8 @@ impl Kept {
         // It goes into the folder of this instance, whatever its manifest claims.
         held.manifest.instance.clone_from(&instance.name);
         let seal = self.seal(store, warnings)?;
-        let snapshot = store.clone().sealed(seal).pack(&held, &[])?;
+        let stored = find_stored(store, &held.manifest, &self.folder)?;
+        let snapshot = stored.map_or_else(|| store.clone().sealed(seal).pack(&held, &[]), Ok)?;
         removed::keep(self.held.path(), &snapshot)?;
         self.entry.remove()?;
         Ok(snapshot)
@@ -112,6 +105,39 @@ impl Kept {
     /// `error` with the path that users know.
     fn words(&self, error: &Error) -> String {
         error.to_string().replace(&self.held.path().display().to_string(), &self.folder.display().to_string())
+    }
+}
+
+/// Those of the recipients `noted` in a data folder that the configuration, `ours`, does not name: a snapshot is encrypted to
+/// nobody else.
+///
+/// # Errors
+/// The reason why it must not be stored: it was to be encrypted, and nobody is configured.
+pub(super) fn judge_recipients(noted: &[String], ours: &[String]) -> Result<Vec<String>, String> {
+    let foreign: Vec<String> = noted.iter().filter(|one| !ours.contains(one)).cloned().collect();
+    match ours.is_empty() && !foreign.is_empty() {
+        true => Err(format!(
+            "the snapshot must be encrypted, but no recipient is configured (`encrypt_to` of the instance, or \
+             KUMADB_RECIPIENTS_FILE); only the data folder lists {}",
+            foreign.join(" ")
+        )),
+        false => Ok(foreign),
+    }
+}
+
+/// The snapshot in `store` that is the same as `manifest`, where an interrupted run has stored it already.
+///
+/// # Errors
+/// [`SnapshotError::Changed`]: another snapshot in the store has its id. The copy is in a folder that is not ours, and must
+/// not replace it.
+pub(super) fn find_stored(store: &Store, manifest: &Manifest, folder: &Path) -> Result<Option<Snapshot>> {
+    let found = store.list()?.snapshots.into_iter().find(|snapshot| snapshot.manifest.id == manifest.id);
+    let key = |one: &Manifest| (one.created, one.undo, one.origin.clone(), one.counts.clone());
+    match found {
+        Some(found) if key(&found.manifest) != key(manifest) => {
+            Err(Error::Snapshot(SnapshotError::Changed { path: folder.join(crate::backup::manifest::FILE) }))
+        }
+        found => Ok(found),
     }
 }
 

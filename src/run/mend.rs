@@ -129,7 +129,7 @@ fn check(change: &FileChange) -> Result<FileChange> {
             if old.is_symlink() {
                 return Err(Error::File(FileError::Link { path: path.clone() }));
             }
-            Ok(FileChange::Own { path: path.clone(), uid: old.uid(), gid: old.gid(), mode: old.mode() & 0o7777 })
+            Ok(FileChange::Own { path: path.clone(), uid: old.uid(), gid: old.gid(), mode: old.mode() & 0o777 })
         }
         FileChange::SetAside { path, to } => {
             let holders = files::holders(std::slice::from_ref(path));

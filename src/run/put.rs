@@ -1,12 +1,9 @@
 //! The files of a snapshot beside its database: uploaded icons, and certificates of Docker hosts.
 
-use std::fs;
-use std::io;
 use std::path::Path;
 
 use super::Outcome;
 use crate::backup::Held;
-use crate::error::{Error, FileError, Result};
 use crate::files;
 use crate::instance::Instance;
 use crate::text::counted;
@@ -27,11 +24,14 @@ pub fn put_files_back(instance: &Instance, held: &Held, outcome: &mut Outcome) -
                 .push(format!("`{}` of the snapshot was not restored: the instance has no data folder", member.name));
             continue;
         };
-        let target = data.join(&member.name);
-        match files::hash(&target) {
+        let put_one = || {
+            let mut source = files::open_below(&held.folder, &member.name)?;
+            files::put_below(data, Path::new(&member.name), *mode, &mut source)
+        };
+        match files::hash_below(data, &member.name) {
             Ok((hash, _)) if hash == member.blake3 => {}
-            _ if outcome.snapshot.is_none() && target.symlink_metadata().is_ok() => left += 1,
-            _ => match write(data, &held.folder.join(&member.name), &target, *mode) {
+            _ if outcome.snapshot.is_none() && data.join(&member.name).symlink_metadata().is_ok() => left += 1,
+            _ => match put_one() {
                 Ok(()) => put.push(member.name.clone()),
                 Err(error) => outcome.warnings.push(error.to_string()),
             },
@@ -46,21 +46,4 @@ pub fn put_files_back(instance: &Instance, held: &Held, outcome: &mut Outcome) -
         ));
     }
     put
-}
-
-fn write(data: &Path, from: &Path, to: &Path, mode: u32) -> Result<()> {
-    let owner = fs::metadata(data).map_err(Error::file("access", data))?;
-    let folder = to.parent().unwrap_or(data);
-    // Links made by the server's user could lead anywhere.
-    if let Some(link) = folder.ancestors().take_while(|above| *above != data).find(|above| above.is_symlink()) {
-        return Err(Error::File(FileError::Link { path: link.to_owned() }));
-    }
-    for missing in folder.ancestors().take_while(|above| !above.exists()).collect::<Vec<_>>().into_iter().rev() {
-        files::make_folder(missing)?;
-        files::own_like(missing, &owner)?;
-    }
-    let mode =
-        fs::metadata(to).map_or(mode, |found| std::os::unix::fs::PermissionsExt::mode(&found.permissions()) & 0o7777);
-    files::replace(to, mode, |file| io::copy(&mut fs::File::open(from)?, file).map(drop))?;
-    files::chown_like(to, &owner)
 }

@@ -12,6 +12,7 @@ use crate::backup::Guarded;
 use crate::engine::sqlite::SqliteFile;
 use crate::engine::{EngineKind, Writer};
 use crate::error::{Error, OperationError, Result};
+use crate::files;
 use crate::instance::{Instance, Place};
 use crate::kuma::mark::{Watched, read_mark};
 use crate::kuma::merge::read_spans;
@@ -72,7 +73,7 @@ fn rehearse_with<T>(
     attempt: impl FnOnce(&mut Guarded, &Schema) -> Result<T>,
 ) -> Result<T> {
     observer.step(&Step::Rehearse)?;
-    let scratch = tempfile::tempdir().map_err(Error::file("create a folder in", std::env::temp_dir()))?;
+    let scratch = files::temp_folder("kumadb-", None)?;
     instance.open()?.with(|connect| {
         let mut guarded = match &instance.place {
             Place::Sqlite(_) => {

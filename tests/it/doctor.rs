@@ -562,7 +562,10 @@ fn gives_files_back_to_the_user_of_the_server() {
 fn sets_a_stale_file_beside_mariadb_aside() {
     let Some(other) = Lab::mariadb("2.5.3") else { return };
     let lab = Lab::sqlite("2.5.3");
-    let socket = other.target.split_once("socket=").unwrap().1;
+    // Only a socket in the data folder is used because the configuration in it says so.
+    let socket = lab.folder().join("sock");
+    fs::hard_link(other.target.split_once("socket=").unwrap().1, &socket).unwrap();
+    let socket = socket.display();
     let user = other.target.split_once("//").unwrap().1.split('@').next().unwrap();
     let config = format!(
         r#"{{"type": "mariadb", "hostname": "localhost", "port": 3306, "username": "{user}", "password": "", "dbName": "kuma", "socketPath": "{socket}"}}"#

@@ -108,6 +108,38 @@ fn words_stay_where_they_belong() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
+/// Files in a data folder are opened in `files`, which follows no link there: its owner may be an attacker.
+#[test]
+fn files_of_a_data_folder_are_opened_in_one_module() {
+    let words = [
+        "File::open(",
+        "File::create(",
+        "OpenOptions",
+        "fs::read(",
+        "fs::read_to_string(",
+        "fs::write(",
+        "fs::copy(",
+        "fs::create_dir",
+        "fs::remove_",
+        "fs::set_permissions",
+        "fs::hard_link",
+        "Connection::open(",
+    ];
+    // What is not in a data folder: stores and snapshots that the user names, certificates, /proc.
+    let others =
+        ["src/backup/store/", "src/backup/mod.rs", "src/engine/mariadb/address.rs", "src/engine/mariadb/scratch.rs"];
+    let mut wrong = Vec::new();
+    for (module, path, text) in sources() {
+        let path = path.strip_prefix(root()).unwrap().display().to_string();
+        let is_other = others.iter().any(|other| path.starts_with(other));
+        if is_other || !["run", "backup", "instance", "engine", "kuma"].contains(&module.as_str()) {
+            continue;
+        }
+        wrong.extend(words.iter().filter(|word| text.contains(**word)).map(|word| format!("{path}: `{word}`")));
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
 #[test]
 fn no_test_file_is_forgotten() {
     let main = fs::read_to_string(root().join("tests/it/main.rs")).unwrap();

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::objects::{Object, Objects, Progress};
 use super::scratch::Scratch;
+use crate::backup::manifest::MOST as MANIFEST_SIZE;
 use crate::error::{Error, Result, SnapshotError};
 use crate::files;
 
@@ -61,7 +62,14 @@ impl Objects for Folder {
     fn read_all(&self, names: &[String]) -> Result<Vec<Result<Vec<u8>>>> {
         let read = |name: &String| {
             let path = self.place(name);
-            fs::read(&path).map_err(Error::file("read", &path))
+            let file = fs::File::open(&path).map_err(Error::file("read", &path))?;
+            let mut text = Vec::new();
+            match file.take(MANIFEST_SIZE + 1).read_to_end(&mut text).map_err(Error::file("read", &path))? as u64 {
+                read if read > MANIFEST_SIZE => {
+                    Err(Error::file("read", &path)(std::io::ErrorKind::FileTooLarge.into()))
+                }
+                _ => Ok(text),
+            }
         };
         Ok(names.iter().map(read).collect())
     }

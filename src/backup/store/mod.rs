@@ -312,7 +312,7 @@ impl Store {
         let mut random = [0; 8];
         getrandom::fill(&mut random).map_err(|error| Error::File(FileError::Random { why: error.to_string() }))?;
         let id: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
-        let folder = tempfile::tempdir().map_err(Error::file("create a folder in", std::env::temp_dir()))?;
+        let folder = files::temp_folder("kumadb-", None)?;
         let content = folder.path().join("probe");
         files::replace(&content, files::PRIVATE, |file| writeln!(file, "kumadb config check: {id}"))?;
         self.objects.probe(&format!("{PROBE}{id}.txt"), &content)

@@ -43,8 +43,7 @@ impl Scratch {
         files::make_folder(root)?;
         let holder = format!("pid {}", std::process::id());
         loop {
-            let made = tempfile::Builder::new().prefix(PREFIX).tempdir_in(root);
-            let folder = made.map_err(Error::file("create a folder in", root))?;
+            let folder = files::temp_folder(PREFIX, Some(root))?;
             let place = folder.path().join(LOCK);
             match Lock::take(&place, &holder) {
                 Ok(lock) if files::read_text(&place)?.as_ref() == Some(&holder) => {

@@ -17,6 +17,9 @@ const KNOWN_OPTIONS: &str = "`ssl`, `ca`, `verify`, `socket`";
 pub struct Address {
     /// Unix socket; the embedded MariaDB has only this one (`run/mariadb.sock` in the data folder).
     pub socket: Option<PathBuf>,
+    /// The folder that the socket must be in, reached through no link: that of the user who names it. Without one, a user of
+    /// kumadb has named it.
+    pub beneath: Option<PathBuf>,
     /// Host name or address, without brackets.
     pub host: String,
     /// TCP port.
@@ -91,6 +94,7 @@ impl Address {
         };
         let mut address = Address {
             socket: None,
+            beneath: None,
             host: decoded(host, "the host")?,
             port,
             user: decoded(user, "the user")?,

@@ -127,10 +127,10 @@ impl MariaDb {
         let mut out = BufWriter::with_capacity(1 << 18, file);
         let wrong = Error::file("write", to);
         let mut put = |line: &[u8]| out.write_all(line).map_err(|error| Error::file("write", to)(error));
-        let version = self.version().to_owned();
-        put(format!("{FIRST}{}, MariaDB {version}\n", quote(&self.address.database)).as_bytes())?;
+        let head = format!("{FIRST}{}, MariaDB {}", quote(&self.address.database), self.version());
+        put(comment(&head).as_bytes())?;
         for extra in self.extras()? {
-            put(format!("-- not a table, to be created manually after the tables: {extra};\n").as_bytes())?;
+            put(comment(&format!("-- not a table, to be created manually after the tables: {extra};")).as_bytes())?;
         }
         put(SETTINGS.as_bytes())?;
         let tables = self.tables()?;
@@ -235,6 +235,11 @@ impl MariaDb {
 /// The line after the rows of a table.
 pub(super) fn table_end(table: &str, rows: u64) -> String {
     format!("-- {}: {rows} rows\n", quote(table))
+}
+
+/// `line` as one line: what a server says of itself must not end the comment that it is in.
+fn comment(line: &str) -> String {
+    line.chars().map(|c| if c.is_control() { ' ' } else { c }).chain(['\n']).collect()
 }
 
 /// Copies the dump at `from` to the new file `to`, without the rows of the tables `without`; returns the rows per

@@ -7,15 +7,15 @@
 //! exist already, the same as in the dump; AUTO_INCREMENT is not changed, which is never too low. Other tables are
 //! loaded by [`shadow`](super::shadow).
 
-use std::fs::File;
 use std::io::{BufRead as _, BufReader, Seek as _, SeekFrom};
 use std::path::Path;
 
-use super::dump::{FIRST, LAST, table_end};
-use super::literal::{quoted_end, row_starts, split_definition};
+use super::dump::{FIRST, LAST, SETTINGS, table_end};
+use super::literal::{count_rows, quoted_end, row_starts, split_definition};
 use super::{MariaDb, SQL_MODE, Writer as _};
 use crate::engine::{Counts, orphans, quote};
 use crate::error::{DatabaseError, Error, OperationError, Result, SnapshotError};
+use crate::files;
 
 /// Session settings for loading rows, as in the header of a dump.
 pub(super) const LOADING: &str = "foreign_key_checks = 0, sql_mode = 'NO_AUTO_VALUE_ON_ZERO,ALLOW_INVALID_DATES'";
@@ -67,8 +67,8 @@ impl Copy {
                 _ if line.starts_with(b"INSERT INTO ") => {
                     let table = table.filter(|table| open && starts_insert(line, &table.name));
                     let table = table.ok_or_else(|| wrong("the dump contains rows outside of a table"))?;
-                    let values = values_of(line).ok_or_else(|| wrong("the dump contains incomplete rows"))?;
-                    table.rows += row_starts(values).count() as u64;
+                    let rows = values_of(line).and_then(count_rows);
+                    table.rows += rows.ok_or_else(|| wrong("the dump contains rows that are not plain values"))?;
                     table.lines.push(blake3::hash(line));
                     table.starts.push(start);
                 }
@@ -82,6 +82,9 @@ impl Copy {
                     })?;
                     let name =
                         name_of(&create[13..]).ok_or_else(|| wrong("the dump contains a table without a name"))?;
+                    if !is_plain_definition(create) {
+                        return Err(wrong("the dump contains a table that is stored outside of its database"));
+                    }
                     let (create, lines, starts) = (create.to_owned(), Vec::new(), Vec::new());
                     copy.tables.push(CopiedTable { name, create, rows: 0, lines, starts });
                     open = true;
@@ -99,9 +102,7 @@ impl Copy {
                     table.ok_or_else(|| wrong("the dump has fewer rows than its last line specifies"))?;
                     open = false;
                 }
-                _ if [&b"-- "[..], b"SET ", b"DROP TABLE IF EXISTS `", b"COMMIT;"]
-                    .iter()
-                    .any(|start| line.starts_with(start)) => {}
+                _ if line.starts_with(b"-- ") || is_setting(line) || is_drop(line) || line == b"COMMIT;\n" => {}
                 _ => return Err(wrong("the dump contains a line that kumadb does not write")),
             }
             Ok(true)
@@ -312,7 +313,7 @@ fn column_differences(table: &str, now: &str, then: &str) -> Vec<String> {
 /// Passes the lines of the file at `path`, from position `start`, to `each`, including the newline, until it returns
 /// `false`.
 pub(super) fn each_line(path: &Path, start: u64, each: &mut dyn FnMut(&[u8]) -> Result<bool>) -> Result<()> {
-    let mut file = File::open(path).map_err(Error::file("read", path))?;
+    let mut file = files::open(path)?;
     file.seek(SeekFrom::Start(start)).map_err(Error::file("read", path))?;
     let (mut reader, mut line) = (BufReader::with_capacity(1 << 18, file), Vec::new());
     loop {
@@ -326,9 +327,49 @@ pub(super) fn each_line(path: &Path, start: u64, each: &mut dyn FnMut(&[u8]) -> 
     }
 }
 
+/// Whether `line` inserts rows into `table`, with nothing but names of columns before VALUES.
 fn starts_insert(line: &[u8], table: &str) -> bool {
     let rest = line.strip_prefix(b"INSERT INTO ").and_then(|rest| rest.strip_prefix(quote(table).as_bytes()));
-    rest.is_some_and(|rest| rest.starts_with(b" ("))
+    let Some(mut rest) = rest.and_then(|rest| rest.strip_prefix(b" (")) else { return false };
+    loop {
+        let end = if rest.starts_with(b"`") { quoted_end(rest, b'`') } else { return false };
+        rest = &rest[end..];
+        match rest {
+            // A doubled backtick in a name reads as two adjacent names.
+            [b'`', ..] => {}
+            [b',', after @ ..] => rest = after,
+            _ => return rest.starts_with(b") VALUES "),
+        }
+    }
+}
+
+/// Whether `line` is one of the settings at the beginning of a dump.
+fn is_setting(line: &[u8]) -> bool {
+    line.starts_with(b"SET ") && SETTINGS.split_inclusive('\n').any(|setting| setting.as_bytes() == line)
+}
+
+/// Whether `line` drops one table, and does nothing else.
+fn is_drop(line: &[u8]) -> bool {
+    let table = line.strip_prefix(b"DROP TABLE IF EXISTS ").and_then(|rest| rest.strip_suffix(b";\n"));
+    let table = table.and_then(|table| std::str::from_utf8(table).ok());
+    table.is_some_and(|table| name_of(table).is_some_and(|name| quote(&name) == table))
+}
+
+/// Whether the table in `create` is one of its columns and keys, and its options name no other place.
+fn is_plain_definition(create: &str) -> bool {
+    let Some((_, options)) = split_definition(create) else { return false };
+    let bare = unquoted(options).to_uppercase();
+    !["DIRECTORY", "SELECT", "CONNECTION", ";"].iter().any(|word| bare.contains(word))
+}
+
+/// `text` without what is in quotes.
+fn unquoted(text: &str) -> String {
+    let (mut out, mut rest) = (String::new(), text);
+    while let Some(at) = rest.find(['\'', '"', '`']) {
+        out.push_str(&rest[..at]);
+        rest = &rest[at + quoted_end(&rest.as_bytes()[at..], rest.as_bytes()[at])..];
+    }
+    out + rest
 }
 
 /// The text after VALUES in a complete INSERT line.
@@ -366,6 +407,29 @@ mod tests {
         assert_eq!(values_of(b"INSERT INTO `a` (`x`"), None);
         assert_eq!(one_line("CREATE TABLE `a` (\n  `x` int\n) X"), Some("CREATE TABLE `a` ( `x` int ) X".into()));
         assert_eq!(one_line("CREATE TABLE `a\nb` (\n"), None);
+    }
+
+    #[test]
+    fn accepts_no_line_that_is_more_than_it_seems() {
+        for line in ["INSERT INTO `t` (`a`,`b``c`) VALUES (1);\n", "INSERT INTO `t` (`a) SELECT`) VALUES (1);\n"] {
+            assert!(starts_insert(line.as_bytes(), "t"), "{line}");
+        }
+        for line in [
+            "INSERT INTO `t` (`a`) SELECT LOAD_FILE('/etc/shadow') UNION (SELECT 1) VALUES (1);\n",
+            "INSERT INTO `t` (a) VALUES (1);\n",
+            "INSERT INTO `t` () VALUES (1);\n",
+            "INSERT INTO `other` (`a`) VALUES (1);\n",
+        ] {
+            assert!(!starts_insert(line.as_bytes(), "t"), "{line}");
+        }
+        assert!(is_setting(b"SET NAMES utf8mb4;\n") && !is_setting(b"SET GLOBAL general_log_file='/etc/cron.d/x';\n"));
+        assert!(is_drop(b"DROP TABLE IF EXISTS `a``b`;\n") && !is_drop(b"DROP TABLE IF EXISTS `a`; SELECT 1;\n"));
+        assert!(is_plain_definition("CREATE TABLE `t` ( `directory` int ) ENGINE=InnoDB COMMENT='DATA DIRECTORY'"));
+        for options in
+            ["DATA DIRECTORY='/etc'", "AS SELECT LOAD_FILE('/etc/shadow')", "ENGINE=FEDERATED CONNECTION='x'"]
+        {
+            assert!(!is_plain_definition(&format!("CREATE TABLE `t` ( `a` int ) {options}")), "{options}");
+        }
     }
 
     #[test]

@@ -39,6 +39,7 @@ pub use transfer::Transferred;
 use self::literal::Shape;
 use super::{Connect, Counts, Depth, EngineKind, Fault, Reader, Shadow, WriteKey, Writer};
 use crate::error::{DatabaseError, Denied, Error, Result};
+use crate::files;
 use crate::schema::Schema;
 use crate::text::bytes;
 use crate::value::{Row, Value};
@@ -325,6 +326,10 @@ fn closed() -> mysql_async::Error {
 /// Opens a connection; `name` overrides the name that the certificate must contain.
 async fn dial(address: &Address, name: Option<&str>) -> std::result::Result<Conn, mysql_async::Error> {
     let options = address.options(name);
+    if let (Some(path), Some(folder)) = (&address.socket, &address.beneath) {
+        let socket = files::open_socket(folder, path)?;
+        return Conn::new(options.socket(Some(format!("/proc/self/fd/{}", socket.as_raw_fd())))).await;
+    }
     // The path of a socket has at most 107 characters; the path of an anonymous volume is longer.
     match address.socket.as_ref().filter(|path| path.as_os_str().len() > 107) {
         None => Conn::new(options).await,

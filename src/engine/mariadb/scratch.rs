@@ -25,6 +25,9 @@ const SOCKETS: &str = "kumadb-";
 /// The database for loading.
 const DATABASE: &str = "restore_test";
 
+/// The account for loading.
+const ACCOUNT: &str = "restore_test";
+
 /// The MariaDB series in the server's images (2.0 to 2.5): it does not start on files of a newer one.
 const SERIES: &str = "10.11.";
 
@@ -84,12 +87,16 @@ impl Scratch {
         if !made.status.success() {
             return Err(wrong(String::from_utf8_lossy(&made.stderr).trim()));
         }
-        let socket = tempfile::Builder::new().prefix(SOCKETS).tempdir();
-        let socket = socket.map_err(Error::file("make a folder in", std::env::temp_dir()))?;
+        let socket = files::temp_folder(SOCKETS, None)?;
+        let none = socket.path().join("none");
+        files::make_folder(&none)?;
         let log = format!("--log-error={}", folder.join(LOG).display());
         let mut server = program("mariadbd")?;
         server.args(["--no-defaults", "--skip-networking", "--skip-log-bin", &data, &own]).args(options);
         server.arg(format!("--socket={}", socket.path().join("sock").display())).arg(log).args(as_ourselves);
+        // No statement reads or writes a file of this machine, or loads a program.
+        server.args(["secure-file-priv", "plugin-dir"].map(|option| format!("--{option}={}", none.display())));
+        server.arg("--skip-symbolic-links");
         server.arg(format!("--pid-file={}", socket.path().join("pid").display()));
         let child = server.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
         let child = child.map_err(|error| wrong(&error.to_string()))?;
@@ -115,16 +122,20 @@ impl Scratch {
         files::remove(&self.folder.join(LOG))
     }
 
-    /// Loads `dump` as the `mariadb` client would, dumps the result to the new file `again`, and compares both.
+    /// Loads `dump` as the `mariadb` client would, dumps the result to the new file `again`, and compares both. The dump may
+    /// come from anybody: it is loaded with an account that can do nothing outside of its database.
     ///
     /// # Errors
     /// [`SnapshotError::RestoreTest`] with the first table that differs; the
     /// error of a statement.
     pub fn try_dump(&self, dump: &Path, again: &Path) -> Result<()> {
+        let then = Copy::read(dump)?;
         let mut server = MariaDb::open(&self.address(""), Access::Write)?;
         server.run(format!("DROP DATABASE IF EXISTS `{DATABASE}`"))?;
         server.run(format!("CREATE DATABASE `{DATABASE}` CHARACTER SET utf8mb4"))?;
-        let mut database = MariaDb::open(&self.address(DATABASE), Access::Write)?;
+        server.run(format!("CREATE USER IF NOT EXISTS `{ACCOUNT}`@localhost"))?;
+        server.run(format!("GRANT ALL ON `{DATABASE}`.* TO `{ACCOUNT}`@localhost"))?;
+        let mut database = MariaDb::open(&Address { user: ACCOUNT.into(), ..self.address(DATABASE) }, Access::Write)?;
         each_line(dump, 0, &mut |line| {
             if let Some(statement) = line.strip_suffix(b";\n").filter(|line| !line.starts_with(b"--")) {
                 database.run(statement)?;
@@ -132,7 +143,7 @@ impl Scratch {
             Ok(true)
         })?;
         MariaDb::open(&self.address(DATABASE), Access::Read)?.dump(again, &[], &mut |_, _| {})?;
-        let (then, now) = (Copy::read(dump)?, Copy::read(again)?);
+        let now = Copy::read(again)?;
         let is_back = |table: &&CopiedTable| now.tables.iter().any(|other| table.is_like(other));
         match then.tables.iter().find(|table| !is_back(table)) {
             None => Ok(()),

@@ -1,6 +1,5 @@
 //! What SQLite reports when it fails, as an error of the library.
 
-use std::fs::File;
 use std::path::Path;
 
 use rusqlite::ErrorCode;
@@ -9,6 +8,7 @@ use rustix::fs::{Access, access};
 use super::SqliteFile;
 use crate::engine::Connect as _;
 use crate::error::{DatabaseError, Error};
+use crate::files;
 
 impl SqliteFile {
     /// The error of the library for `error`.
@@ -33,8 +33,8 @@ impl SqliteFile {
     /// SQLite could not open or write a file: the one that it may not, if there is one.
     fn refused(&self, error: &rusqlite::Error) -> Error {
         for part in self.parts() {
-            if let Err(refused) = File::open(&part) {
-                return Error::file("open", &part)(refused);
+            if let Err(refused) = files::open_regular(&part) {
+                return refused;
             }
         }
         // It has to create files beside the database.

@@ -6,12 +6,12 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{ErrorKind, Read as _};
+use std::io::Read as _;
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::OpenFlags;
 
 use super::{Sqlite, SqliteFile};
 use crate::error::{DatabaseError, Error, Result};
@@ -97,7 +97,7 @@ impl Journal {
     /// Rolls back `copy`, a copy of the database.
     pub(crate) fn apply(&self, copy: &Path) -> Result<()> {
         let fail = || Error::file("write", copy);
-        let file = File::options().write(true).open(copy).map_err(fail())?;
+        let file = files::open_to_write(copy)?;
         let size = u64::from(self.page_size);
         let mut page = vec![0; self.page_size as usize];
         for (number, at) in &self.places {
@@ -178,9 +178,9 @@ impl SqliteFile {
     /// The journal beside the database, if it matters.
     pub fn journal(&self) -> Result<Beside> {
         let path = self.part("-journal");
-        let file = match File::open(&path) {
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Beside::None),
-            opened => opened.map_err(Error::file("open", &path))?,
+        let file = match files::open_regular(&path) {
+            Err(error) if error.is_missing() => return Ok(Beside::None),
+            opened => opened?,
         };
         let fail = || Error::file("read", &path);
         let total = file.metadata().map_err(fail())?.len();
@@ -202,14 +202,14 @@ impl SqliteFile {
     /// decides: it sees the lock of the writer.
     pub fn is_interrupted(&self) -> Result<bool> {
         let mut first = [0];
-        match File::open(self.part("-journal")).and_then(|mut file| file.read_exact(&mut first)) {
+        match files::open_regular(&self.part("-journal")).map(|mut file| file.read_exact(&mut first)) {
             // Empty, missing or zeroed; one that cannot be read is reported with the database.
-            Err(_) => return Ok(false),
-            Ok(()) if first == [0] => return Ok(false),
-            Ok(()) => {}
+            Err(_) | Ok(Err(_)) => return Ok(false),
+            Ok(Ok(())) if first == [0] => return Ok(false),
+            Ok(Ok(())) => {}
         }
-        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let asked = Connection::open_with_flags(&self.path, flags)
+        let asked = self
+            .open_raw(&self.path, OpenFlags::SQLITE_OPEN_READ_ONLY)
             .and_then(|connection| connection.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(())));
         let code = asked.err().and_then(|error| error.sqlite_error().map(|error| error.extended_code));
         Ok(code == Some(rusqlite::ffi::SQLITE_READONLY_ROLLBACK))
@@ -218,7 +218,7 @@ impl SqliteFile {
     /// Opens a copy without the transaction that was interrupted.
     pub(super) fn rolled_back(&self) -> Result<Sqlite> {
         let look = self.look();
-        let folder = tempfile::tempdir().map_err(Error::file("create a folder in", std::env::temp_dir()))?;
+        let folder = files::temp_folder("kumadb-", None)?;
         files::require_space(folder.path(), self.size())?;
         let copy = SqliteFile { path: folder.path().join("kuma.db") };
         self.copy_rolled_back(&copy)?;
@@ -230,13 +230,13 @@ impl SqliteFile {
 
     /// Bytes of its parts.
     fn size(&self) -> u64 {
-        self.parts().iter().filter_map(|part| part.metadata().ok()).map(|found| found.len()).sum()
+        self.parts().iter().filter_map(|part| part.symlink_metadata().ok()).map(|found| found.len()).sum()
     }
 
     /// Compares `journal` with the database.
     fn judge(&self, journal: Journal) -> std::io::Result<Beside> {
         let mut bytes = [0; 100];
-        let file = File::open(&self.path)?;
+        let file = files::open_regular(&self.path).map_err(std::io::Error::other)?;
         let read = file.read_exact_at(&mut bytes, 0).is_ok();
         let now = Head::read(&bytes).filter(|_| read);
         let size = file.metadata()?.len() / u64::from(journal.page_size);
@@ -254,7 +254,7 @@ impl SqliteFile {
     }
 
     fn has_wal(&self) -> bool {
-        self.part("-wal").metadata().is_ok_and(|wal| wal.len() > 0)
+        self.part("-wal").symlink_metadata().is_ok_and(|wal| wal.len() > 0)
     }
 
     /// Copies the database and its WAL to `copy`, without the transaction that its journal rolls back.
@@ -263,10 +263,10 @@ impl SqliteFile {
     /// [`DatabaseError::ForeignJournal`] if the journal is not its own.
     pub(crate) fn copy_rolled_back(&self, copy: &SqliteFile) -> Result<()> {
         let journal = self.journal()?;
-        files::copy_exact(&self.path, &copy.path)?;
+        files::copy_regular(&self.path, &copy.path)?;
         let wal = self.part("-wal");
-        if wal.exists() {
-            files::copy_exact(&wal, &copy.part("-wal"))?;
+        if files::is_there(&wal)? {
+            files::copy_regular(&wal, &copy.part("-wal"))?;
         }
         match journal {
             Beside::None => Ok(()),

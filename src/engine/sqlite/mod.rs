@@ -4,6 +4,7 @@ mod cell;
 mod fault;
 mod journal;
 mod part;
+mod syscalls;
 
 use std::fs;
 use std::io::Read as _;
@@ -17,7 +18,7 @@ use rusqlite::{Connection, OpenFlags, params_from_iter};
 use self::cell::{Bound, cell};
 pub use self::journal::{Beside, Journal};
 use super::{Connect, Counts, Depth, EngineKind, Fault, Reader, WriteKey, Writer, quote};
-use crate::error::{DatabaseError, Error, Result};
+use crate::error::{DatabaseError, Error, FileError, Result};
 use crate::files;
 use crate::schema::{Column, ForeignKey, Index, Schema, Table};
 use crate::value::{Row, Value};
@@ -32,10 +33,10 @@ pub struct SqliteFile {
 }
 
 impl SqliteFile {
-    /// The database at `path`; nothing is opened yet. A link is resolved immediately: the WAL is next to the real file.
+    /// The database at `path`; nothing is opened yet. The folder that the user named may be a link, the file itself must
+    /// not be one, nor any folder in a folder that is not ours.
     pub fn new(path: impl Into<PathBuf>) -> Self {
-        let path = path.into();
-        SqliteFile { path: path.canonicalize().unwrap_or(path) }
+        SqliteFile { path: files::resolve_folder(&path.into()) }
     }
 
     /// Its path.
@@ -45,7 +46,7 @@ impl SqliteFile {
 
     /// The files that make up the database at `path` and exist: itself, `-wal`, `-shm`, `-journal`.
     pub fn parts(&self) -> Vec<PathBuf> {
-        ["", "-wal", "-shm", "-journal"].iter().map(|suffix| self.part(suffix)).filter(|path| path.exists()).collect()
+        ["", "-wal", "-shm", "-journal"].iter().map(|suffix| self.part(suffix)).filter(|path| is_there(path)).collect()
     }
 
     /// The path of one part, `-wal` for instance.
@@ -59,18 +60,23 @@ impl SqliteFile {
     /// encrypted one as "not a database" only later.
     fn examine(&self) -> Result<()> {
         let path = &self.path;
-        let mut file = match fs::File::open(path) {
-            Ok(file) => file,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound && self.part("-wal").exists() => {
+        let mut file = match files::open_regular(path) {
+            Err(error) if error.is_missing() && is_there(&self.part("-wal")) => {
                 return Err(DatabaseError::WalWithoutDatabase(self.part("-wal")).into());
             }
-            Err(error) => return Err(Error::file("open", path)(error)),
+            opened => opened?,
         };
+        // A link beside it would be the database's too: its WAL, for instance.
+        for part in self.parts() {
+            if part.is_symlink() {
+                return Err(Error::File(FileError::Link { path: part }));
+            }
+        }
         let mut head = Vec::new();
         file.by_ref().take(4096).read_to_end(&mut head).map_err(Error::file("read", path))?;
         if head.is_empty() {
             // A database whose first commit is still in the WAL is an empty file.
-            let missing = (!self.part("-wal").exists()).then(|| DatabaseError::EmptyFile(path.clone()).into());
+            let missing = (!is_there(&self.part("-wal"))).then(|| DatabaseError::EmptyFile(path.clone()).into());
             return missing.map_or(Ok(()), Err);
         }
         if head.starts_with(b"SQLite format 3\0") {
@@ -84,10 +90,20 @@ impl SqliteFile {
         Err(if looks_random(&head) { encrypted } else { other }.into())
     }
 
+    /// Opens `path`, which is this file or a URI of it, through no link.
+    fn connect(&self, path: impl AsRef<Path>, flags: OpenFlags) -> Result<Connection> {
+        self.open_raw(path, flags).map_err(|error| self.error(error))
+    }
+
+    /// The same, with the error of SQLite.
+    fn open_raw(&self, path: impl AsRef<Path>, flags: OpenFlags) -> rusqlite::Result<Connection> {
+        syscalls::install();
+        Connection::open_with_flags(path, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_NOFOLLOW)
+    }
+
     fn open(&self, flags: OpenFlags) -> Result<Sqlite> {
         self.examine()?;
-        let connection = Connection::open_with_flags(&self.path, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX)
-            .map_err(|error| self.error(error))?;
+        let connection = self.connect(&self.path, flags)?;
         let sqlite = Sqlite::new(connection, self.clone());
         sqlite.connection.busy_timeout(Duration::from_secs(5)).map_err(|error| self.error(error))?;
         Ok(sqlite)
@@ -131,42 +147,34 @@ impl SqliteFile {
 
     /// Whether no process seems to have it open.
     fn is_still(&self) -> Result<bool> {
-        Ok(self.is_wal()? && !self.part("-wal").exists())
+        Ok(self.is_wal()? && !is_there(&self.part("-wal")))
     }
 
     /// Whether the file header specifies WAL mode: bytes 18 and 19 are the write and read versions.
     fn is_wal(&self) -> Result<bool> {
         self.examine()?;
         let mut head = [0u8; 20];
-        let mut file = fs::File::open(&self.path).map_err(Error::file("open", &self.path))?;
+        let mut file = files::open_regular(&self.path)?;
         Ok(file.read_exact(&mut head).is_ok() && head[18] == 2 && head[19] == 2)
     }
 
     fn immutable(&self) -> Result<Sqlite> {
         let look = self.look();
-        let connection = Connection::open_with_flags(
-            self.uri()?,
-            OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI | OpenFlags::SQLITE_OPEN_NO_MUTEX,
-        )
-        .map_err(|error| self.error(error))?;
+        let connection = self.connect(self.uri()?, OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI)?;
         Ok(Sqlite { still: Some(look), ..Sqlite::new(connection, self.clone()) })
     }
 
     fn look(&self) -> Look {
-        let found = fs::metadata(&self.path).ok();
+        let found = fs::symlink_metadata(&self.path).ok();
         let size = found.as_ref().map_or(0, fs::Metadata::len);
-        let exists = |suffix| self.part(suffix).exists();
+        let exists = |suffix| is_there(&self.part(suffix));
         (size, found.and_then(|found| found.modified().ok()), exists("-wal"), exists("-journal"))
     }
 
     /// Creates a new, empty file (mode 0600) and opens it for writing; fails if it exists.
     pub(crate) fn create(&self) -> Result<Sqlite> {
         drop(files::create_private(&self.path)?);
-        let connection = Connection::open_with_flags(
-            &self.path,
-            OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_URI,
-        )
-        .map_err(|error| self.error(error))?;
+        let connection = self.connect(&self.path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_URI)?;
         let sqlite = Sqlite::new(connection, self.clone());
         sqlite.run("PRAGMA foreign_keys = ON; PRAGMA synchronous = FULL")?;
         Ok(sqlite)
@@ -215,6 +223,11 @@ impl Sqlite {
 
     fn run(&self, sql: &str) -> Result<()> {
         self.connection.execute_batch(sql).map_err(|error| self.file.error(error))
+    }
+
+    /// Runs one statement that stands in the database: what is behind it may be anything, and must not run.
+    fn run_one(&self, sql: &str) -> Result<()> {
+        self.connection.execute(sql, []).map(drop).map_err(|error| self.file.error(error))
     }
 
     fn number(&self, sql: &str) -> Result<u64> {
@@ -348,8 +361,9 @@ impl Reader for Sqlite {
         // never ends under load.
         self.run("BEGIN")?;
         let copied = self.counts().and_then(|counts| {
-            let fail = |error| SqliteFile::new(to).error(error);
-            let mut copy = Connection::open(to).map_err(fail)?;
+            let file = SqliteFile::new(to);
+            let fail = |error| file.error(error);
+            let mut copy = file.connect(file.path(), OpenFlags::SQLITE_OPEN_READ_WRITE)?;
             // An incomplete copy is useless: the caller flushes the complete one.
             copy.execute_batch("PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF").map_err(fail)?;
             copy_pages(&self.file, &self.connection, &mut copy, progress)?;
@@ -443,6 +457,11 @@ impl Writer for Sqlite {
         copy_pages(&self.file, &source.connection, &mut self.connection, progress)?;
         self.fold()
     }
+}
+
+/// Whether something is at `path`, even a link that leads nowhere.
+fn is_there(path: &Path) -> bool {
+    path.symlink_metadata().is_ok()
 }
 
 /// Copies a database page by page; an error is reported for `file`.

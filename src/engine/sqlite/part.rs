@@ -36,7 +36,7 @@ impl Sqlite {
         )?;
         let (tables, rest): (Vec<_>, Vec<_>) = made.iter().partition(|row| row.text("type") == Some("table"));
         let make = |copy: &Sqlite, rows: &[&crate::value::Row]| {
-            rows.iter().filter_map(|row| row.text("sql")).try_for_each(|sql| copy.run(sql))
+            rows.iter().filter_map(|row| row.text("sql")).try_for_each(|sql| copy.run_one(sql))
         };
         make(&copy, &tables)?;
         let schema = copy.schema()?;

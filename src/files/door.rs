@@ -1,0 +1,330 @@
+//! The door to folders that are not ours. A data folder belongs to the server, and whoever takes over the server may plant
+//! links in it and exchange folders while kumadb runs, as root perhaps. So the way to a file below such a folder is opened
+//! part by part from that folder on, and no part may be a link. What is a link in another part of a path (the path that
+//! the user named) is followed as usual.
+
+use std::ffi::{OsStr, OsString};
+use std::fs::File;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Component, Path, PathBuf};
+
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat};
+use rustix::io::Errno;
+
+use super::WORK;
+use super::pin::HELD;
+
+/// How a folder is opened.
+const FOLDER: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
+
+/// How deep folders may be nested in a folder that is not ours: without a limit, its owner could exhaust our stack.
+const DEPTH: usize = 64;
+
+/// A path, split where the part begins that a user other than this one may change: below a data folder, for kumadb's own
+/// folder in it, or below an open folder (`Pinned`). The second part is empty for any other path.
+pub(super) fn split(path: &Path) -> (&Path, &Path) {
+    let rest = |at: &Path| path.strip_prefix(at).unwrap_or(Path::new(""));
+    if let Ok(inside) = path.strip_prefix(HELD)
+        && let Some(number) = inside.components().next()
+    {
+        let fd = path.ancestors().find(|above| above.parent() == Some(Path::new(HELD)) && above.ends_with(number));
+        return fd.map_or((path, Path::new("")), |fd| (fd, rest(fd)));
+    }
+    let data =
+        path.ancestors().filter(|above| above.file_name() == Some(OsStr::new(WORK))).last().and_then(Path::parent);
+    match data {
+        Some(data) if data.as_os_str().is_empty() => (Path::new("."), path),
+        Some(data) => (data, rest(data)),
+        None => (path, Path::new("")),
+    }
+}
+
+/// Whether a user other than this one may change what `path` leads to.
+pub(super) fn is_foreign(path: &Path) -> bool {
+    !split(path).1.as_os_str().is_empty()
+}
+
+/// Opens `path`; below a folder that is not ours, through no link.
+pub(super) fn open(path: &Path, flags: OFlags, mode: Mode) -> io::Result<OwnedFd> {
+    let (base, rest) = split(path);
+    match rest.as_os_str().is_empty() {
+        true => Ok(rustix::fs::open(base, flags | OFlags::CLOEXEC, mode)?),
+        false => open_below(&rustix::fs::open(base, FOLDER, Mode::empty())?, rest, flags, mode),
+    }
+}
+
+/// Opens `rest` below the open folder `folder`, through no link.
+pub(super) fn open_below(folder: &OwnedFd, rest: &Path, flags: OFlags, mode: Mode) -> io::Result<OwnedFd> {
+    let flags = flags | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    #[cfg(target_os = "linux")]
+    {
+        use rustix::fs::ResolveFlags;
+        let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
+        match rustix::fs::openat2(folder, rest, flags, mode, resolve) {
+            // Linux before 5.6, or a container whose seccomp filter does not know the call.
+            Err(Errno::NOSYS | Errno::PERM) => {}
+            opened => return Ok(opened?),
+        }
+    }
+    walk_below(folder, rest, flags, mode)
+}
+
+/// The same, part by part.
+pub(super) fn walk_below(folder: &OwnedFd, rest: &Path, flags: OFlags, mode: Mode) -> io::Result<OwnedFd> {
+    let mut at = folder.try_clone()?;
+    let mut parts = rest.components().filter(|part| *part != Component::CurDir).peekable();
+    while let Some(part) = parts.next() {
+        let Component::Normal(part) = part else { return Err(io::ErrorKind::InvalidInput.into()) };
+        let (flags, mode) = match parts.peek() {
+            Some(_) => (FOLDER | OFlags::NOFOLLOW, Mode::empty()),
+            None => (flags, mode),
+        };
+        at = rustix::fs::openat(&at, part, flags, mode)?;
+    }
+    Ok(at)
+}
+
+/// Opens the folder at `path`.
+pub(super) fn open_folder(path: &Path) -> io::Result<OwnedFd> {
+    open(path, FOLDER, Mode::empty())
+}
+
+/// Opens the folder of `path`; returns it with the last part of `path`.
+pub(super) fn open_parent(path: &Path) -> io::Result<(OwnedFd, &OsStr)> {
+    let name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?;
+    Ok((open_folder(super::parent(path))?, name))
+}
+
+/// Opens the folder `rest` below the folder `base`, and creates what is missing of it, with the owner and mode of `base`.
+pub(super) fn make_way(base: &Path, rest: &Path) -> io::Result<OwnedFd> {
+    let mut at = open_folder(base)?;
+    let like = rustix::fs::fstat(&at)?;
+    for part in rest.components().filter(|part| *part != Component::CurDir) {
+        let Component::Normal(part) = part else { return Err(io::ErrorKind::InvalidInput.into()) };
+        let open = || rustix::fs::openat(&at, part, FOLDER | OFlags::NOFOLLOW, Mode::empty());
+        at = match rustix::fs::mkdirat(&at, part, Mode::RWXU) {
+            Ok(()) => {
+                let made = File::from(open()?);
+                super::owner::be_like(&made, &like)?;
+                made.into()
+            }
+            Err(Errno::EXIST) => open().map_err(|errno| if errno == Errno::NOTDIR { Errno::LOOP } else { errno })?,
+            Err(error) => return Err(error.into()),
+        };
+    }
+    Ok(at)
+}
+
+/// Opens the file at `path` for reading. Below a folder that is not ours, only a regular file: reading a FIFO would never
+/// end.
+pub(super) fn open_read(path: &Path) -> io::Result<File> {
+    match is_foreign(path) {
+        false => File::open(path),
+        true => regular(open(path, OFlags::RDONLY | OFlags::NONBLOCK, Mode::empty())?),
+    }
+}
+
+/// The open file, if it is a regular one.
+pub(super) fn regular(file: OwnedFd) -> io::Result<File> {
+    let file = File::from(file);
+    match file.metadata()?.is_file() {
+        true => Ok(file),
+        false => Err(io::Error::other("not a regular file")),
+    }
+}
+
+/// What is at `path` itself; `None` where there is nothing.
+pub(super) fn look(path: &Path) -> io::Result<Option<Stat>> {
+    let found = open_parent(path).and_then(|(folder, name)| {
+        rustix::fs::statat(&folder, name, AtFlags::SYMLINK_NOFOLLOW).map_err(io::Error::from)
+    });
+    match found {
+        Ok(found) => Ok(Some(found)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// The names in the folder at `path`, unsorted.
+pub(super) fn names(path: &Path) -> io::Result<Vec<OsString>> {
+    names_in(&open_folder(path)?)
+}
+
+fn names_in(folder: &OwnedFd) -> io::Result<Vec<OsString>> {
+    let mut names = Vec::new();
+    for entry in rustix::fs::Dir::read_from(folder)? {
+        let entry = entry?;
+        let name = entry.file_name().to_bytes();
+        if name != b"." && name != b".." {
+            names.push(OsStr::from_bytes(name).to_owned());
+        }
+    }
+    Ok(names)
+}
+
+/// Removes the folder at `path` with everything in it. A link at `path` is removed itself.
+pub(super) fn remove_all(path: &Path) -> io::Result<()> {
+    let (folder, name) = open_parent(path)?;
+    remove_in(&folder, name, DEPTH)
+}
+
+fn remove_in(folder: &OwnedFd, name: &OsStr, depth: usize) -> io::Result<()> {
+    match rustix::fs::unlinkat(folder, name, AtFlags::empty()) {
+        // Linux reports the first, POSIX the second.
+        Err(Errno::ISDIR | Errno::PERM) => {}
+        removed => return Ok(removed?),
+    }
+    if depth == 0 {
+        return Err(io::Error::other("too many nested folders"));
+    }
+    let inside = rustix::fs::openat(folder, name, FOLDER | OFlags::NOFOLLOW, Mode::empty())?;
+    for name in names_in(&inside)? {
+        match remove_in(&inside, &name, depth - 1) {
+            // Its owner has removed it meanwhile.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            removed => removed?,
+        }
+    }
+    Ok(rustix::fs::unlinkat(folder, name, AtFlags::REMOVEDIR)?)
+}
+
+/// Total size of all regular files below the folder at `path`, in bytes; unreadable ones count as 0.
+pub(super) fn size(path: &Path) -> u64 {
+    open_folder(path).map_or(0, |folder| size_in(&folder, DEPTH))
+}
+
+fn size_in(folder: &OwnedFd, depth: usize) -> u64 {
+    let mut size: u64 = 0;
+    for name in names_in(folder).unwrap_or_default() {
+        let Ok(found) = rustix::fs::statat(folder, &name, AtFlags::SYMLINK_NOFOLLOW) else { continue };
+        let kind = FileType::from_raw_mode(found.st_mode);
+        if kind.is_file() {
+            size = size.saturating_add(found.st_size.unsigned_abs());
+        } else if kind.is_dir() && depth > 0 {
+            let inside = rustix::fs::openat(folder, &name, FOLDER | OFlags::NOFOLLOW, Mode::empty());
+            size = size.saturating_add(inside.map_or(0, |inside| size_in(&inside, depth - 1)));
+        }
+    }
+    size
+}
+
+/// The entries of the folder `rest` in `base`, without links; empty where it does not exist or is a link.
+pub fn look_into(base: &Path, rest: impl AsRef<Path>) -> Vec<(String, Stat)> {
+    let Ok(folder) = open_folder(base).and_then(|base| open_below(&base, rest.as_ref(), FOLDER, Mode::empty())) else {
+        return Vec::new();
+    };
+    let look = |name: OsString| {
+        // Files that disappear meanwhile, such as a -shm, are left out.
+        let found = rustix::fs::statat(&folder, &name, AtFlags::SYMLINK_NOFOLLOW).ok()?;
+        let is_link = FileType::from_raw_mode(found.st_mode).is_symlink();
+        (!is_link).then(|| (name.to_string_lossy().into_owned(), found))
+    };
+    let mut found: Vec<_> = names_in(&folder).unwrap_or_default().into_iter().filter_map(look).collect();
+    found.sort_by(|a, b| a.0.cmp(&b.0));
+    found
+}
+
+/// Every regular file below the folder `rest` in `base`, with its path below `base` and its size, sorted. Links are skipped:
+/// they could lead anywhere, and in circles.
+pub(super) fn tree(base: &Path, rest: &Path) -> io::Result<Vec<(PathBuf, u64)>> {
+    let folder = open_below(&open_folder(base)?, rest, FOLDER, Mode::empty())?;
+    let mut found = Vec::new();
+    tree_in(&folder, rest, DEPTH, &mut found)?;
+    found.sort();
+    Ok(found)
+}
+
+fn tree_in(folder: &OwnedFd, at: &Path, depth: usize, found: &mut Vec<(PathBuf, u64)>) -> io::Result<()> {
+    for name in names_in(folder)? {
+        let about = match rustix::fs::statat(folder, &name, AtFlags::SYMLINK_NOFOLLOW) {
+            // The server, or its owner, has removed it meanwhile.
+            Err(Errno::NOENT) => continue,
+            about => about?,
+        };
+        let path = at.join(&name);
+        match FileType::from_raw_mode(about.st_mode) {
+            FileType::RegularFile => found.push((path, about.st_size.unsigned_abs())),
+            FileType::Directory if depth == 0 => return Err(io::Error::other("too many nested folders")),
+            FileType::Directory => {
+                let inside = rustix::fs::openat(folder, &name, FOLDER | OFlags::NOFOLLOW, Mode::empty())?;
+                tree_in(&inside, &path, depth - 1, found)?;
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// `path` with the links in the way to it resolved, as far as the user named that way; the file itself may be a link.
+pub fn resolve_folder(path: &Path) -> PathBuf {
+    let real = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    match (split(path), path.file_name()) {
+        ((base, rest), _) if !rest.as_os_str().is_empty() => real(base).join(rest),
+        (_, Some(name)) => real(super::parent(path)).join(name),
+        _ => path.to_owned(),
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    #[test]
+    fn the_part_of_a_path_that_another_user_may_change_begins_below_the_data_folder() {
+        let cases = [
+            ("/srv/data/.kumadb/held/kuma.db", "/srv/data", ".kumadb/held/kuma.db"),
+            ("/srv/data/.kumadb", "/srv/data", ".kumadb"),
+            (".kumadb/lock", ".", ".kumadb/lock"),
+            ("/srv/.kumadb/x/.kumadb/lock", "/srv", ".kumadb/x/.kumadb/lock"),
+            ("/proc/self/fd/7/./kept/one", "/proc/self/fd/7", "kept/one"),
+            ("/srv/data/kuma.db", "/srv/data/kuma.db", ""),
+            ("/srv/data/.kumadb-1", "/srv/data/.kumadb-1", ""),
+        ];
+        for (path, base, rest) in cases {
+            assert_eq!(split(Path::new(path)), (Path::new(base), Path::new(rest)), "{path}");
+        }
+    }
+
+    #[test]
+    fn links_are_followed_above_the_data_folder_and_nowhere_below_it() {
+        let root = tempfile::tempdir().unwrap();
+        let path = |name: &str| root.path().join(name);
+        fs::create_dir_all(path("data/.kumadb")).unwrap();
+        fs::create_dir_all(path("victim/held")).unwrap();
+        fs::write(path("victim/held/file"), "victim").unwrap();
+        fs::write(path("data/.kumadb/file"), "ours").unwrap();
+        symlink(path("data"), path("named")).unwrap();
+        assert!(open_read(&path("named/.kumadb/file")).is_ok());
+        symlink(path("victim/held"), path("data/.kumadb/held")).unwrap();
+        symlink(path("victim/held/file"), path("data/.kumadb/link")).unwrap();
+        for walked in [false, true] {
+            let open = |rest: &str| match walked {
+                true => walk_below(
+                    &open_folder(&path("data")).unwrap(),
+                    Path::new(rest),
+                    OFlags::RDONLY | OFlags::NOFOLLOW,
+                    Mode::empty(),
+                ),
+                false => open(&path("data").join(rest), OFlags::RDONLY, Mode::empty()),
+            };
+            assert!(open(".kumadb/file").is_ok(), "{walked}");
+            for rest in [".kumadb/held/file", ".kumadb/link", ".kumadb/../../victim/held/file"] {
+                assert!(open(rest).is_err(), "{walked} {rest}");
+            }
+        }
+        // A link is removed, not what it leads to.
+        remove_all(&path("data/.kumadb/held")).unwrap();
+        assert!(path("victim/held/file").exists() && !path("data/.kumadb/held").is_symlink());
+        symlink(path("victim"), path("data/.kumadb/x")).unwrap();
+        assert!(remove_all(&path("data/.kumadb/x/held")).is_err());
+        assert!(path("victim/held/file").exists());
+        remove_all(&path("data/.kumadb")).unwrap();
+        assert!(!path("data/.kumadb").exists() && path("victim/held/file").exists());
+    }
+}
