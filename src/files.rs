@@ -25,8 +25,8 @@ pub use door::{look_into, resolve_folder};
 pub use lock::{Lock, remove_left_lock};
 pub use mount::{FileSystem, Reach, file_system};
 pub use owner::{
-    check_file_writable, check_own, chown_like, foreign_entries, give, our_uid, own_like, set_mode, set_owner,
-    user_words,
+    check_file_writable, check_only_name, check_own, chown_like, foreign_entries, give, our_uid, own_like, set_mode,
+    set_owner, user_words,
 };
 pub use pin::{Pinned, open_below, read_below};
 

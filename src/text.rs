@@ -93,7 +93,7 @@ impl fmt::Debug for At {
 }
 
 /// `text` as it may reach a terminal: characters that control it, or that change the order in which others are shown, are
-/// written as escapes, those of JSON. Names of monitors, messages of servers and journals may come from anybody.
+/// written as escapes, those of JSON. Names of monitors, messages of servers and journals may come from an attacker.
 pub fn for_terminal(text: &str) -> std::borrow::Cow<'_, str> {
     if !text.contains(is_unseen) {
         return text.into();

@@ -171,7 +171,7 @@ impl Lookup for Surroundings {
 
 impl Surroundings {
     /// The text at `path`, which the fixture `file` includes: only below the folder of that fixture. A fixture may come from
-    /// somebody else, and messages repeat parts of what it includes.
+    /// another user, and messages repeat parts of what it includes.
     fn include(&self, file: &str, path: &str) -> std::result::Result<String, String> {
         let folder = Path::new(file).parent().filter(|above| file != "-" && !above.as_os_str().is_empty());
         let real = |path: &Path| path.canonicalize().ok();

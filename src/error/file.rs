@@ -121,7 +121,7 @@ impl FileError {
                     .hint("stop that process, then run the same command again")
             }
             Self::HardLink { path } => {
-                refused(format!("cannot change the owner of `{}`: the file has another hard link", path.display()))
+                refused(format!("`{}` has another hard link: a change would change that file too", path.display()))
                     .command(format!("find / -xdev -samefile {}", path.display()))
             }
             Self::Link { path } => {

@@ -172,7 +172,7 @@ impl Error {
         }
     }
 
-    /// Whether it says that a file or folder does not exist.
+    /// Whether it is that a file or folder does not exist.
     pub fn is_missing(&self) -> bool {
         matches!(self, Error::File(FileError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound)
     }

@@ -1,4 +1,4 @@
-//! The door to folders that are not ours. A data folder belongs to the server, and whoever takes over the server may plant
+//! The door to folders that are not ours. A data folder belongs to the server, and an attacker who takes over the server may plant
 //! links in it and exchange folders while kumadb runs, as root perhaps. So the way to a file below such a folder is opened
 //! part by part from that folder on, and no part may be a link. What is a link in another part of a path (the path that
 //! the user named) is followed as usual.

@@ -232,6 +232,21 @@ pub fn give(path: &Path, is_ours: impl FnOnce(&mut File) -> Result<bool>) -> Res
     Ok(true)
 }
 
+/// Fails if what is written to the file at `path` would be written to another file too.
+///
+/// # Errors
+/// [`FileError::Link`]; [`FileError::HardLink`].
+pub fn check_only_name(path: &Path) -> Result<()> {
+    let found = door::look(path).map_err(Error::file("access", path))?;
+    match found.map(|found| (FileType::from_raw_mode(found.st_mode), found.st_nlink)) {
+        Some((FileType::Symlink, _)) => Err(Error::File(FileError::Link { path: path.to_owned() })),
+        Some((FileType::RegularFile, links)) if links > 1 => {
+            Err(Error::File(FileError::HardLink { path: path.to_owned() }))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// Fails unless this process may write to the file at `path`.
 ///
 /// # Errors

@@ -127,10 +127,11 @@ impl Instance {
             files::check_writable(folder)?;
             files::check_own(&self.work)?;
         }
-        if let Place::Sqlite(file) = &self.place
-            && file.path().exists()
-        {
-            files::check_file_writable(file.path())?;
+        if let Place::Sqlite(file) = &self.place {
+            file.parts().iter().try_for_each(|part| files::check_only_name(part))?;
+            if file.path().exists() {
+                files::check_file_writable(file.path())?;
+            }
         }
         Lock::take(&self.work.join("lock"), &format!("`{verb}`, pid {}", std::process::id()))
     }

@@ -140,7 +140,7 @@ impl Run<'_> {
         Ok(snapshot)
     }
 
-    /// The encryption of the undo snapshot. The journal of an interrupted run may be in a folder of an attacker: what it says is
+    /// The encryption of the undo snapshot. The journal of an interrupted run may be in a folder of an attacker: what it contains is
     /// checked against the configuration of this run.
     fn seal(&mut self, folder: &Path, store: &Store) -> Result<Option<Seal>> {
         let noted = &self.journal.record.recipients;

@@ -126,7 +126,7 @@ impl Record {
     }
 
     /// Fails where a name in it is none that kumadb writes: its folder may belong to an attacker, and names are repeated in
-    /// commands that the user is told to run.
+    /// commands that users are asked to run.
     fn check(&self) -> Result<(), String> {
         let is_name = |text: &str| {
             let rest = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-');

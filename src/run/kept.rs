@@ -109,10 +109,10 @@ impl Kept {
 }
 
 /// Those of the recipients `noted` in a data folder that the configuration, `ours`, does not name: a snapshot is encrypted to
-/// nobody else.
+/// no one else.
 ///
 /// # Errors
-/// The reason why it must not be stored: it was to be encrypted, and nobody is configured.
+/// The reason why it must not be stored: it was to be encrypted, and no one is configured.
 pub(super) fn judge_recipients(noted: &[String], ours: &[String]) -> Result<Vec<String>, String> {
     let foreign: Vec<String> = noted.iter().filter(|one| !ours.contains(one)).cloned().collect();
     match ours.is_empty() && !foreign.is_empty() {

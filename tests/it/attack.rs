@@ -399,9 +399,8 @@ fn a_socket_that_only_the_configuration_of_the_server_names_is_in_its_folder() {
     // An embedded one is at a known place.
     fs::create_dir_all(attack.data().join("run")).unwrap();
     symlink(&socket, attack.data().join("run/mariadb.sock")).unwrap();
-    fs::write(attack.data().join("db-config.json"), r#"{"type": "embedded-mariadb"}"#).unwrap();
-    let refused = attack.run("monitor list");
-    assert!(refused.exit != 0 && refused.err.contains("symbolic link"), "{refused:?}");
+    let refused = kumadb::files::open_socket(&attack.data(), &attack.data().join("run/mariadb.sock")).unwrap_err();
+    assert!(refused.to_string().contains("symbolic link"), "{refused}");
 }
 
 /// Packs `members` as an archive with these sizes in its manifest, and returns its path.
@@ -514,10 +513,62 @@ fn what_others_wrote_does_not_control_the_terminal() {
     assert!(!shown.err.contains(['\u{1b}', '\u{202e}']), "{shown:?}");
     // Through a terminal of its own; a pipe gets what is there.
     if need::program(&["script"]).is_some() {
-        let line = format!("{} -t {} monitor list", env!("CARGO_BIN_EXE_kumadb"), lab.target);
+        let line = format!("stty cols 200; {} -t {} monitor list", env!("CARGO_BIN_EXE_kumadb"), lab.target);
         let output = lab.program("script").args(["-qec", &line, "/dev/null"]).stdin(Stdio::null()).output().unwrap();
         let text = String::from_utf8_lossy(&output.stdout);
         assert!(text.contains("evil") && !text.contains("\u{1b}]0;") && !text.contains('\u{202e}'), "{text:?}");
     }
     assert!(lab.ok("monitor list").contains('\u{202e}'));
+}
+
+#[test]
+fn the_doctor_gives_nothing_outside_of_the_folder_to_the_user_of_the_server() {
+    let Some(attack) = Attack::new() else { return };
+    let (real, link) = (attack.data().join("mariadb"), attack.data().join("link"));
+    fs::remove_file(attack.data().join("kuma.db")).unwrap();
+    fs::write(attack.data().join("db-config.json"), r#"{"type": "embedded-mariadb"}"#).unwrap();
+    // What root has left in it has to be given to the server.
+    fs::create_dir_all(real.join("mysql")).unwrap();
+    for name in ["ibdata1", "shadow", "mysql/user.frm"] {
+        fs::write(real.join(name), "").unwrap();
+        fs::set_permissions(real.join(name), fs::Permissions::from_mode(0o600)).unwrap();
+    }
+    attack.link("", "link");
+    std::os::unix::fs::chown(attack.data(), Some(OWNER), Some(OWNER)).unwrap();
+    std::os::unix::fs::chown(&real, Some(OWNER), Some(OWNER)).unwrap();
+    fs::rename(&real, attack.data().join("aside")).unwrap();
+    fs::rename(&link, &real).unwrap();
+    attack.run("doctor --fix --yes");
+    attack.is_unharmed("a link");
+    fs::rename(&real, &link).unwrap();
+    fs::rename(attack.data().join("aside"), &real).unwrap();
+    for round in 0..rounds::count(3, 100) {
+        let exchange = || {
+            let _ = rustix::fs::renameat_with(CWD, &real, CWD, &link, RenameFlags::EXCHANGE);
+        };
+        while_racing(exchange, || attack.run("doctor --fix --yes"));
+        if real.is_symlink() {
+            exchange();
+        }
+        attack.is_unharmed(&format!("round {round}"));
+    }
+}
+
+#[test]
+fn a_database_with_another_name_is_not_written() {
+    let Some(attack) = Attack::new() else { return };
+    let database = attack.data().join("kuma.db");
+    fs::remove_file(&database).unwrap();
+    fs::hard_link(attack.victim().join("kuma.db"), &database).unwrap();
+    for line in ["monitor add group --name A", "doctor --fix --yes", "vacuum --yes"] {
+        let ran = attack.run(line);
+        assert_eq!(
+            fs::read(attack.victim().join("kuma.db")).unwrap(),
+            attack.before[&attack.victim().join("kuma.db")].content
+        );
+        if line.starts_with("monitor") {
+            assert_eq!(ran.exit, 9, "{ran:?}");
+            assert!(ran.err.contains("kuma.db` has another hard link"), "{ran:?}");
+        }
+    }
 }

@@ -65,6 +65,7 @@ fn all() -> Vec<Error> {
     { use TargetError::*; add![
         NoneFound, NotFound(t("./x")), SeveralFound(vec![t("a"), t("b")]),
         NotDataFolder { path: p(), why: t("kuma.db is missing") }, DbConfig { path: p(), why: t("invalid JSON") },
+        Socket { config: p(), socket: p(), database: t("kuma") },
         Environment { name: "UPTIME_KUMA_DB_PORT", value: t("x"), why: "is not a valid port" },
         TwoContainers { folder: t("/srv"), containers: vec![t("a"), t("b")] },
         NotCreatedYet { cause: Box::new(NoneFound.into()), hint: hint() },

@@ -237,7 +237,7 @@ pub(super) fn table_end(table: &str, rows: u64) -> String {
     format!("-- {}: {rows} rows\n", quote(table))
 }
 
-/// `line` as one line: what a server says of itself must not end the comment that it is in.
+/// `line` as one line: what a server reports about itself must not end the comment that it is in.
 fn comment(line: &str) -> String {
     line.chars().map(|c| if c.is_control() { ' ' } else { c }).chain(['\n']).collect()
 }

@@ -123,7 +123,7 @@ impl Scratch {
     }
 
     /// Loads `dump` as the `mariadb` client would, dumps the result to the new file `again`, and compares both. The dump may
-    /// come from anybody: it is loaded with an account that can do nothing outside of its database.
+    /// come from an attacker: it is loaded with an account that can do nothing outside of its database.
     ///
     /// # Errors
     /// [`SnapshotError::RestoreTest`] with the first table that differs; the

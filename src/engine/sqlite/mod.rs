@@ -225,7 +225,7 @@ impl Sqlite {
         self.connection.execute_batch(sql).map_err(|error| self.file.error(error))
     }
 
-    /// Runs one statement that stands in the database: what is behind it may be anything, and must not run.
+    /// Runs one statement from the schema of a database. What follows it may be any other statement, and must not run.
     fn run_one(&self, sql: &str) -> Result<()> {
         self.connection.execute(sql, []).map(drop).map_err(|error| self.file.error(error))
     }
