@@ -293,13 +293,14 @@ fn look_below(path: &Path) -> Vec<Seen> {
     found
 }
 
+#[allow(clippy::unnecessary_cast, reason = "on macOS a mode has another type")]
 fn seen(name: String, found: &rustix::fs::Stat) -> Seen {
     Seen {
         name,
         size: found.st_size.unsigned_abs(),
         uid: found.st_uid,
         gid: found.st_gid,
-        mode: found.st_mode & 0o777,
+        mode: found.st_mode as u32 & 0o777,
         folder: rustix::fs::FileType::from_raw_mode(found.st_mode).is_dir(),
     }
 }

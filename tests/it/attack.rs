@@ -281,11 +281,11 @@ fn files_that_never_end_are_not_read() {
     let Some(attack) = Attack::new() else { return };
     attack.lab.ok("monitor add group --name First");
     attack.give();
-    let huge = |path: &Path| fs::File::create(path).unwrap().set_len(1 << 42).unwrap();
-    let pipe = |path: &Path| assert!(Command::new("mkfifo").arg(path).status().unwrap().success());
-    let zero = |path: &Path| symlink("/dev/zero", path).unwrap();
-    let plants: [(&str, &dyn Fn(&Path)); 3] =
-        [("a file of 4 TiB", &huge), ("a pipe", &pipe), ("a link to a device", &zero)];
+    let plant = |what: &str, path: &Path| match what {
+        "a file of 4 TiB" => fs::File::create(path).unwrap().set_len(1 << 42).unwrap(),
+        "a pipe" => assert!(Command::new("mkfifo").arg(path).status().unwrap().success()),
+        _ => symlink("/dev/zero", path).unwrap(),
+    };
     let read = [
         ("db-config.json", "status"),
         (".kumadb/journal.json", "recover"),
@@ -294,12 +294,12 @@ fn files_that_never_end_are_not_read() {
         ("upload/icon.png", "backup create"),
         ("kuma.db-journal", "monitor list"),
     ];
-    for (what, plant) in plants {
+    for what in ["a file of 4 TiB", "a pipe", "a link to a device"] {
         for (name, line) in read {
             let path = attack.data().join(name);
             fs::create_dir_all(path.parent().unwrap()).unwrap();
             let _ = fs::rename(&path, attack.data().join("aside"));
-            plant(&path);
+            plant(what, &path);
             attack.run(line);
             fs::remove_file(&path).unwrap();
             let _ = fs::rename(attack.data().join("aside"), &path);
@@ -570,5 +570,37 @@ fn a_database_with_another_name_is_not_written() {
             assert_eq!(ran.exit, 9, "{ran:?}");
             assert!(ran.err.contains("kuma.db` has another hard link"), "{ran:?}");
         }
+    }
+}
+
+#[test]
+fn a_planted_copy_replaces_no_snapshot_and_is_encrypted_to_no_one_that_it_names() {
+    let Some(attack) = Attack::new() else { return };
+    attack.lab.ok("backup create");
+    let listed = attack.lab.json("backup list")["snapshots"][0]["manifest"].clone();
+    let stored = look(&attack.lab.store());
+    let foreign = "age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p";
+    let (id, created) = (listed["id"].as_str().unwrap(), listed["created"].as_str().unwrap());
+    for (id, created, instance, recipients) in
+        [(id, created, "data", json!([])), ("0badc0de", "2099-01-01T00:00:00Z", "other", json!([foreign]))]
+    {
+        plant_rollback(&attack, b"planted", |manifest| {
+            (manifest["id"], manifest["created"]) = (id.into(), created.into());
+            (manifest["instance"], manifest["raw"], manifest["undo"]) = (instance.into(), false.into(), false.into());
+        });
+        let path = attack.data().join(".kumadb/journal.json");
+        let mut journal: Json = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+        (journal["phase"], journal["recipients"]) = ("seen".into(), recipients);
+        fs::write(&path, journal.to_string()).unwrap();
+        let ran = attack.run("recover");
+        assert_eq!(ran.exit, 3, "{ran:?}");
+        for (path, found) in &stored {
+            let now = look(&attack.lab.store());
+            assert!(!path.is_file() || now[path] == *found, "{}", path.display());
+        }
+        assert!(!attack.lab.store().join("other").exists(), "{ran:?}");
+        let archives =
+            look(&attack.lab.store()).into_keys().filter(|path| path.to_string_lossy().contains(".kuma.tar.zst"));
+        assert_eq!(archives.filter(|path| !path.to_string_lossy().ends_with(".json")).count(), 1, "{ran:?}");
     }
 }
