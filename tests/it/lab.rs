@@ -9,7 +9,8 @@ use kumadb::instance::{Instance, Sight};
 use serde_json::Value as Json;
 use tempfile::TempDir;
 
-use crate::mariadbd::Mariadbd;
+use crate::mariadbd::{self, Mariadbd};
+use crate::need;
 
 /// The password of the first user of every lab.
 pub const PASSWORD: &str = "Kuma-Lab-2026";
@@ -38,30 +39,28 @@ impl Lab {
     /// The same in a folder called `folder`, which is the name of the instance too.
     pub fn sqlite_in(folder: &str, release: &str) -> Lab {
         let root = tempfile::Builder::new().prefix("kumadb-lab-").tempdir().unwrap();
-        let target = root.path().join(folder).display().to_string();
-        Lab { root, target, mariadbd: None }.init(release)
+        let place = root.path().join(folder);
+        mariadbd::copy_folder(&prepared("sqlite", release, |place| init(place.to_str().unwrap(), release)), &place);
+        Lab { root, target: place.display().to_string(), mariadbd: None }
     }
 
     /// An external MariaDB, filled by `kumadb init`; `None` where there is no MariaDB.
     pub fn mariadb(release: &str) -> Option<Lab> {
-        let mariadbd = Mariadbd::start()?;
-        let address = mariadbd.create_database("kuma", "utf8mb4");
-        let socket = mariadbd.socket();
-        let target = format!("mysql://{}@localhost/kuma?socket={}", address.user, socket.display());
+        need::mariadb()?;
+        let data = prepared("mariadb", release, |place| {
+            let mariadbd = Mariadbd::start().unwrap();
+            mariadbd.create_database("kuma", "utf8mb4");
+            init(&mariadbd.target("kuma"), release);
+            mariadbd.shut_down(place);
+        });
+        let mariadbd = Mariadbd::start_on(&data)?;
         let root = tempfile::Builder::new().prefix("kumadb-lab-").tempdir().unwrap();
-        Some(Lab { root, target, mariadbd: Some(mariadbd) }.init(release))
+        Some(Lab { root, target: mariadbd.target("kuma"), mariadbd: Some(mariadbd) })
     }
 
     /// One of each.
     pub fn both(release: &str) -> Vec<Lab> {
         std::iter::once(Lab::sqlite(release)).chain(Lab::mariadb(release)).collect()
-    }
-
-    fn init(self, release: &str) -> Lab {
-        let target = self.target.clone();
-        let args = ["init", &target, "--release", release, "--admin", "admin"];
-        self.bare().args(args).env("KUMADB_ADMIN_PASSWORD", PASSWORD).assert().success();
-        self
     }
 
     /// `SQLite` or `MariaDB`.
@@ -231,6 +230,34 @@ impl Lab {
     pub fn plain(&self, text: &str) -> String {
         plain(text, self.root.path(), &SHAPES)
     }
+}
+
+/// Makes an instance of `release` with `kumadb init`.
+fn init(target: &str, release: &str) {
+    Lab::bare_without_lab()
+        .args(["init", target, "--release", release, "--admin", "admin"])
+        .env("DOCKER_HOST", "unix:///no-docker-here.sock")
+        .env("XDG_STATE_HOME", std::env::temp_dir())
+        .env("KUMADB_ADMIN_PASSWORD", PASSWORD)
+        .assert()
+        .success();
+}
+
+/// What `make` makes at the place that it is given, made once for each build of the binary.
+fn prepared(kind: &str, release: &str, make: impl FnOnce(&Path)) -> PathBuf {
+    let built = std::fs::metadata(env!("CARGO_BIN_EXE_kumadb")).unwrap().modified().unwrap();
+    let built = built.duration_since(std::time::UNIX_EPOCH).unwrap().as_nanos();
+    let place = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("lab-{kind}-{release}"));
+    let (made, stamp) = (place.join("made"), place.join("built"));
+    std::fs::create_dir_all(&place).unwrap();
+    let lock = std::fs::File::create(place.join("lock")).unwrap();
+    lock.lock().unwrap();
+    if std::fs::read_to_string(&stamp).ok() != Some(built.to_string()) {
+        let _ = std::fs::remove_dir_all(&made);
+        make(&made);
+        std::fs::write(&stamp, built.to_string()).unwrap();
+    }
+    made
 }
 
 impl Ran {

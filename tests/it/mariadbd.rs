@@ -6,6 +6,7 @@ use std::net::TcpListener;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
 use kumadb::engine::mariadb::Address;
@@ -30,16 +31,26 @@ impl Mariadbd {
         Self::with(&["--skip-networking"])
     }
 
+    /// Starts one on a copy of the data directory `data`.
+    pub fn start_on(data: &Path) -> Option<Mariadbd> {
+        let folder = tempfile::Builder::new().prefix("kumadb-mariadb-").tempdir().unwrap();
+        copy_folder(data, &folder.path().join("data"));
+        Self::within(folder, &["--skip-networking"])
+    }
+
     /// Starts one with these options; `{port}` in them becomes a free port on the loopback, `{folder}` the folder.
     pub fn with(options: &[&str]) -> Option<Mariadbd> {
         let folder = tempfile::Builder::new().prefix("kumadb-mariadb-").tempdir().unwrap();
         Self::within(folder, options)
     }
 
-    /// The same in a folder that the caller has put something into.
+    /// The same in a folder that the caller has put something into, perhaps the data directory as well.
     pub fn within(folder: TempDir, options: &[&str]) -> Option<Mariadbd> {
         let programs = need::mariadb()?;
-        copy_folder(&template(&programs), &folder.path().join("data"));
+        let data = folder.path().join("data");
+        if !data.exists() {
+            copy_folder(&template(&programs), &data);
+        }
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let place = folder.path().to_str().unwrap();
         let options: Vec<String> =
@@ -74,6 +85,11 @@ impl Mariadbd {
     /// The way to a database on it, through the socket.
     pub fn address(&self, database: &str) -> Address {
         Address::on_socket(self.socket(), user(), database)
+    }
+
+    /// The database as what people type.
+    pub fn target(&self, database: &str) -> String {
+        format!("mysql://{}@localhost/{database}?socket={}", user(), self.socket().display())
     }
 
     /// Runs SQL through the `mariadb` client and returns what it printed; fails the test if it fails.
@@ -150,9 +166,12 @@ impl Drop for Mariadbd {
 }
 
 /// The user who runs the test, whom MariaDB takes by his socket.
-fn user() -> String {
-    let id = Command::new("id").arg("-un").output().unwrap();
-    String::from_utf8(id.stdout).unwrap().trim().to_owned()
+fn user() -> &'static str {
+    static USER: LazyLock<String> = LazyLock::new(|| {
+        let id = Command::new("id").arg("-un").output().unwrap();
+        String::from_utf8(id.stdout).unwrap().trim().to_owned()
+    });
+    &USER
 }
 
 fn launch(programs: &[PathBuf; 3], folder: &Path, options: &[String]) -> Child {
@@ -199,7 +218,8 @@ fn template(programs: &[PathBuf; 3]) -> PathBuf {
     place
 }
 
-fn copy_folder(from: &Path, to: &Path) {
-    let done = Command::new("cp").arg("-R").arg(from).arg(to).status().unwrap();
+/// Copies a folder with everything in it to the new folder `to`.
+pub fn copy_folder(from: &Path, to: &Path) {
+    let done = Command::new("cp").arg("-a").arg(from).arg(to).status().unwrap();
     assert!(done.success());
 }
