@@ -107,7 +107,7 @@ impl Place {
 /// A plan for `count` typical monitors: mostly http monitors, each with two tags and the default notification.
 pub fn plan(state: &State, count: usize) -> Plan {
     let table = state.database.schema.table("monitor").unwrap();
-    let by = Maker { user_id: state.owner.unwrap(), ..Maker::default() };
+    let by = Maker { user_id: state.owner().unwrap(), ..Maker::default() };
     let monitors: Vec<New> = (1..=count)
         .map(|n| {
             let host = format!("host-{n}.example.com");

@@ -1,6 +1,6 @@
 //! Exports the configuration as a native fixture: only values that differ from the defaults, always in the same order.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use serde_json::Value as Json;
 
@@ -77,6 +77,8 @@ struct Exporter<'a> {
     at: At,
     /// Names of rows, by table and id.
     names: HashMap<&'static str, HashMap<i64, String>>,
+    /// Paths that several monitors have.
+    twins: HashSet<String>,
     /// Rows of parts, by table and parent row, in order.
     parts: HashMap<&'static str, HashMap<i64, Vec<&'a Row>>>,
     left_out: Vec<String>,
@@ -102,8 +104,11 @@ impl<'a> Exporter<'a> {
             open.extend(part.parts);
         }
         let at = At::nowhere(&choice.source);
+        let mut seen = HashSet::new();
+        let paths = names.get(MONITORS.table).into_iter().flat_map(HashMap::values);
+        let twins = paths.filter(|path| !seen.insert(*path)).cloned().collect();
         let (left_out, variables, warnings, counts) = Default::default();
-        Exporter { config, choice, at, names, parts, left_out, variables, warnings, counts }
+        Exporter { config, choice, at, names, twins, parts, left_out, variables, warnings, counts }
     }
 
     fn node(&self, data: impl Into<Data>) -> Node {
@@ -132,15 +137,15 @@ impl<'a> Exporter<'a> {
         Some(self.node(things))
     }
 
-    /// Two items with the same name cannot be distinguished in a fixture.
+    /// Two items with the same name cannot be distinguished in a fixture, unless they belong to two users.
     fn warn_of_twins(&mut self, entity: &'static Entity, rows: &[&Row]) {
         let mut seen = BTreeSet::new();
         for row in rows {
             let name = row.int("id").and_then(|id| self.name_of(entity, id)).cloned().unwrap_or_default();
-            if !seen.insert(name.clone()) {
+            let user = row.int("user_id").filter(|_| entity.has_user());
+            if !seen.insert((name.clone(), user)) {
                 self.warnings.push(format!(
-                    "two {}s have the name `{name}`: this fixture is ambiguous when applied to the same \
-                                   instance",
+                    "two {}s have the name `{name}`: this fixture is ambiguous when applied to the same instance",
                     entity.noun
                 ));
             }
@@ -186,7 +191,23 @@ impl<'a> Exporter<'a> {
             };
             entries.push(entry(spelled(entity, field.column), node));
         }
+        entries.extend(self.owner(entity, row));
         self.finish(entity, row, entries, left_out)
+    }
+
+    /// The user of an item, where it is not the one that a new item gets: the user of its group, or the first active one.
+    fn owner(&self, entity: &'static Entity, row: &Row) -> Option<Entry> {
+        if !entity.has_user() || self.config.rows("user").len() < 2 {
+            return None;
+        }
+        let group = row.int("parent").and_then(|group| self.config.row(MONITORS.table, group));
+        let path = group.and_then(|group| self.name_of(&MONITORS, group.int("id")?));
+        // Two users may have groups of one name.
+        let is_certain = path.is_none_or(|path| !self.twins.contains(path));
+        let usual = group.map_or(self.config.owner, |group| group.int("user_id"));
+        let user = row.int("user_id").filter(|user| Some(*user) != usual || !is_certain)?;
+        let name = self.config.row("user", user)?.text("username")?;
+        Some(entry("owner", self.text(name)))
     }
 
     /// Adds the parts of an item, and the names of its secrets that were left out.
@@ -341,6 +362,7 @@ impl<'a> Exporter<'a> {
             };
             entries.push(entry(spelled(&MONITORS, field.column), node));
         }
+        entries.extend(self.owner(&MONITORS, row));
         self.finish(&MONITORS, row, entries, left_out)
     }
 

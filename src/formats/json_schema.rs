@@ -58,13 +58,16 @@ fn thing(entity: &'static Entity) -> Json {
     }
 }
 
+/// The key with the user of an item.
+const OWNER: &str = "owner";
+
 /// Required and optional fields of monitors of one type.
 fn of_kind(kind: &'static crate::model::Kind) -> Json {
     let allowed: Map<String, Json> = kind
         .fields(schema::newest())
         .into_iter()
         .flat_map(names)
-        .chain(["type", "id", "was", "path", "left_out", "tags", "notifications"].map(str::to_owned))
+        .chain(["type", "id", "was", OWNER, "path", "left_out", "tags", "notifications"].map(str::to_owned))
         .map(|name| (name, json!(true)))
         .collect();
     let required: Vec<&str> = kind
@@ -102,6 +105,9 @@ fn thing_properties(entity: &'static Entity) -> Map<String, Json> {
         properties.insert("id".into(), json!({"type": "integer", "description": "its existing id"}));
         properties.insert("was".into(), json!({"type": "string", "description": "its former name"}));
         properties.insert("left_out".into(), json!({"type": "array", "items": {"type": "string"}, "description": "fields that are not changed, usually secrets that an export left out"}));
+    }
+    if entity.has_user() {
+        properties.insert(OWNER.into(), json!({"type": "string", "description": "name of the user it belongs to"}));
     }
     if entity.key == MONITORS.key && entity.owner.is_empty() {
         let types: Vec<&str> = kinds(schema::newest()).map(|kind| kind.name).collect();

@@ -163,6 +163,10 @@ impl Reader<'_> {
                     Some(was) => thing.was = Some(was),
                     None => self.wrong(&value.at, &here, "must be the former name, as text"),
                 },
+                "owner" if found.has_user() => match self.text(value, &here) {
+                    Some(user) => thing.user = Some(user),
+                    None => self.wrong(&value.at, &here, "must be the name of a user, as text"),
+                },
                 "left_out" => thing.left_out = value.list().iter().filter_map(Node::scalar).collect(),
                 "path" if found.key == MONITORS.key && found.owner.is_empty() => self.path(&mut thing, value, &here),
                 _ => match (found.part(key), found.field(key)) {
@@ -374,7 +378,18 @@ impl Reader<'_> {
 }
 
 fn bare(entity: &'static Entity, at: At, path: String, cells: Vec<Said>) -> Wanted {
-    Wanted { entity, at, path, id: None, was: None, whole: true, cells, left_out: Vec::new(), parts: Vec::new() }
+    Wanted {
+        entity,
+        at,
+        path,
+        id: None,
+        was: None,
+        user: None,
+        whole: true,
+        cells,
+        left_out: Vec::new(),
+        parts: Vec::new(),
+    }
 }
 
 /// Only asterisks: what the server's page shows instead of a secret.

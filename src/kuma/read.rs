@@ -130,16 +130,14 @@ pub fn read_shown_state(reader: &mut dyn Reader, name: &str) -> Result<State> {
         None => Ok(Vec::new()),
     };
     let tags = list("tag", &["id", "name", "color"])?;
-    let notifications = list("notification", &["id", "name", "active", "is_default"])?;
+    let notifications = list("notification", &["id", "name", "active", "is_default", "user_id"])?;
     let proxies = list("proxy", &["id", "protocol", "host", "port", "default"])?;
     let docker_hosts = list("docker_host", &["id", "name"])?;
     let remote_browsers = list("remote_browser", &["id", "name"])?;
-    let owner = reader
-        .query("SELECT `id` FROM `user` ORDER BY `active` DESC, `id` LIMIT 1", &[])?
-        .first()
-        .and_then(|row| row.int("id"));
+    let users = reader.query("SELECT `id` FROM `user` ORDER BY `active` DESC, `id`", &[])?;
+    let users: Vec<i64> = users.iter().filter_map(|row| row.int("id")).collect();
     let fingerprint = Fingerprint::none();
-    Ok(State { database, monitors, tags, notifications, proxies, docker_hosts, remote_browsers, owner, fingerprint })
+    Ok(State { database, monitors, tags, notifications, proxies, docker_hosts, remote_browsers, users, fingerprint })
 }
 
 /// Reads the complete configuration.

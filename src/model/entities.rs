@@ -41,6 +41,13 @@ pub struct Entity {
 }
 
 impl Entity {
+    /// Whether each of its items belongs to a user (read in 1.23 to 2.5.3).
+    pub fn has_user(&self) -> bool {
+        const OWNED: [&str; 7] =
+            ["monitor", "notification", "proxy", "docker_host", "remote_browser", "maintenance", "api_key"];
+        self.owner.is_empty() && OWNED.contains(&self.table)
+    }
+
     /// The field called `name`: a column, the name that the socket API uses, or that name in another spelling.
     pub fn field(&self, name: &str) -> Option<&'static Field> {
         // The name of a column comes before the other names of another column.

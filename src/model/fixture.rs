@@ -29,6 +29,8 @@ pub struct Wanted {
     pub id: Option<i64>,
     /// Its former name (for a monitor, its path).
     pub was: Option<String>,
+    /// The name of the user it belongs to, if specified.
+    pub user: Option<String>,
     /// Unspecified fields get their defaults. Otherwise only specified fields change, and it must exist.
     pub whole: bool,
     /// Its specified fields.

@@ -105,8 +105,8 @@ pub struct State {
     pub docker_hosts: Vec<Row>,
     /// All remote browsers: id, name. Empty before 2.0.
     pub remote_browsers: Vec<Row>,
-    /// The first active user: the owner of new items.
-    pub owner: Option<i64>,
+    /// Ids of all users, active ones first.
+    pub users: Vec<i64>,
     /// The hash of this configuration.
     pub fingerprint: Fingerprint,
 }
@@ -167,6 +167,16 @@ impl Monitor {
 }
 
 impl State {
+    /// The first active user: the owner of new items.
+    pub fn owner(&self) -> Option<i64> {
+        self.users.first().copied()
+    }
+
+    /// The user of this monitor, if that user exists.
+    pub fn user_of(&self, monitor: i64) -> Option<i64> {
+        self.monitors.get(&monitor)?.row.int("user_id").filter(|user| self.users.contains(user))
+    }
+
     /// The path of a monitor: `Group/Subgroup/Name`.
     pub fn path(&self, id: i64) -> String {
         path_of(id, &|id| self.monitors.get(&id).map(|monitor| (monitor.name(), monitor.parent())))

@@ -84,7 +84,7 @@ pub fn plan_add(state: &State, monitors: &[New], create_tags: bool) -> Result<Pl
                 wished.push(wish);
             }
         }
-        links.push((wished, notifications(state, &new.notify, &mut problems)));
+        links.push((wished, notifications(state, &new.notify, owner_of(state, new), &mut problems)));
     }
     let mut made = Vec::new();
     for new in monitors {
@@ -96,7 +96,12 @@ pub fn plan_add(state: &State, monitors: &[New], create_tags: bool) -> Result<Pl
         if !token.is_empty() && !tokens.insert(token) {
             problems.push(token_taken(state, token));
         }
-        let row = new.row.iter().map(|(column, value)| (column.clone(), Cell::Is(value.clone()))).collect();
+        let owner = owner_of(state, new);
+        let cell = |column: &String, value: &Value| match (column.as_str(), owner) {
+            ("user_id", Some(owner)) => owner.into(),
+            _ => Cell::Is(value.clone()),
+        };
+        let row = new.row.iter().map(|(column, value)| (column.clone(), cell(column, value))).collect();
         made.push((plan.insert("monitor", format!("monitor `{name}`"), row), name));
     }
     for ((at, name), (wished, _)) in made.iter().zip(&links) {
@@ -119,6 +124,23 @@ pub fn plan_add(state: &State, monitors: &[New], create_tags: bool) -> Result<Pl
         }
     }
     if problems.is_empty() { Ok(plan) } else { Err(problems) }
+}
+
+/// The user of a new monitor: that of its group, because the page shows users only their own monitors (2.5.3), or else the
+/// one it was made for.
+fn owner_of(state: &State, new: &New) -> Option<i64> {
+    let int = |column: &str| new.row.iter().find(|(name, _)| name == column).and_then(|(_, value)| value.int());
+    int("parent").and_then(|group| state.user_of(group)).or_else(|| int("user_id"))
+}
+
+/// Plans to give `monitor` and all monitors in it to the user of the group `parent`.
+fn plan_follow(plan: &mut Plan, state: &State, monitor: i64, parent: Option<i64>) {
+    let Some(owner) = parent.and_then(|parent| state.user_of(parent)) else { return };
+    for id in state.family(monitor) {
+        let Some(monitor) = state.monitors.get(&id) else { continue };
+        let set = Assignment::of("monitor", &monitor.row, &[("user_id", owner.into())]);
+        plan.update("monitor", format!("monitor `{}`", state.path(id)), id, set);
+    }
 }
 
 /// Plans `edit` on `monitors`, whose rows contain every column.
@@ -174,6 +196,9 @@ pub fn plan_edit(
             })
             .collect();
         plan.update("monitor", &subject, monitor.id, set);
+        if let Some((_, parent)) = edit.set.iter().find(|(column, _)| column == "parent") {
+            plan_follow(&mut plan, state, monitor.id, parent.int());
+        }
         for (tag, value) in &attach {
             let id = tag.id();
             let there: Vec<&TagLink> = monitor.tags.iter().filter(|link| Some(link.tag) == id).collect();
@@ -276,13 +301,14 @@ fn token_taken(state: &State, token: &str) -> Problem {
         .hint("omit `--push-token` to generate a new one")
 }
 
-fn notifications(state: &State, notify: &Notify, problems: &mut Vec<Problem>) -> Vec<i64> {
+fn notifications(state: &State, notify: &Notify, owner: Option<i64>, problems: &mut Vec<Problem>) -> Vec<i64> {
     match notify {
         Notify::Nobody => Vec::new(),
+        // The page offers users only their own.
         Notify::Defaults => state
             .notifications
             .iter()
-            .filter(|row| row.cell("is_default").truthy())
+            .filter(|row| row.cell("is_default").truthy() && row.int("user_id").is_none_or(|user| Some(user) == owner))
             .filter_map(|row| row.int("id"))
             .collect(),
         Notify::Only(names) => {

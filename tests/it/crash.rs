@@ -274,7 +274,7 @@ fn plan(instance: &Instance, name: &str) -> Plan {
                 ("name".to_owned(), Value::from(format!("{name} {n}"))),
                 ("url".to_owned(), Value::from("http://127.0.0.1:1/")),
             ]);
-            let by = Maker { user_id: state.owner.unwrap(), ..Maker::default() };
+            let by = Maker { user_id: state.owner().unwrap(), ..Maker::default() };
             let row = new_monitor(state.database.release.release, table, "http", &typed, &by).unwrap();
             New { row, tags: vec![TagWish::parse(&format!("{name}=x"))], notify: Notify::Defaults }
         })

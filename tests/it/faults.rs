@@ -64,7 +64,7 @@ fn plan(instance: &Instance) -> Plan {
         .map(|name| {
             let url = ("url".to_owned(), Value::from("http://127.0.0.1:1/"));
             let typed = BTreeMap::from([("name".to_owned(), Value::from(name)), url]);
-            let by = Maker { user_id: state.owner.unwrap(), ..Maker::default() };
+            let by = Maker { user_id: state.owner().unwrap(), ..Maker::default() };
             let row = new_monitor(state.database.release.release, table, "http", &typed, &by).unwrap();
             New { row, tags: Vec::new(), notify: Notify::Defaults }
         })

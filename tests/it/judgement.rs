@@ -302,3 +302,75 @@ fn a_damaged_database_loses_no_row_to_another_finding() {
     assert!(ran.err.contains("the database is damaged; fix that first"), "{}{}", ran.out, ran.err);
     assert_eq!(lab.sql("SELECT count(*) FROM heartbeat"), before);
 }
+
+/// Two users, each with a group `Web2` and a monitor `Shop2` in it; a notification of the second on a monitor of the first.
+fn two_users(lab: &Lab) {
+    furnish(lab);
+    lab.sql(
+        "INSERT INTO `user` (id, username, password, active) SELECT 2, 'second', password, 1 FROM `user` WHERE id = 1; \
+         INSERT INTO monitor (id, name, active, user_id, `interval`, type, retry_interval, timeout) VALUES \
+         (11, 'Web2', 1, 1, 60, 'group', 60, 48), (12, 'Web2', 1, 2, 60, 'group', 60, 48); \
+         INSERT INTO monitor (id, name, active, user_id, `interval`, type, url, parent, retry_interval, timeout) VALUES \
+         (13, 'Shop2', 1, 1, 60, 'http', 'https://shop.example.com', 11, 60, 48), \
+         (14, 'Shop2', 1, 2, 60, 'http', 'https://shop.example.com', 12, 60, 48); \
+         INSERT INTO notification (id, name, active, user_id, is_default, config) VALUES (2, 'ops2', 1, 2, 1, \
+         '{\"name\":\"ops2\",\"type\":\"webhook\",\"webhookURL\":\"https://h.example\"}'); \
+         INSERT INTO monitor_notification (monitor_id, notification_id) VALUES (11, 2)",
+    );
+}
+
+#[test]
+fn two_users_keep_their_own() {
+    for lab in Lab::both("2.5.3") {
+        two_users(&lab);
+        // The server completes it when it starts.
+        lab.sql("DELETE FROM maintenance");
+        assert_eq!(codes(&lab), [""; 0], "{}", lab.engine());
+        // The export has whose each is, and changes nothing.
+        let ran = lab.run("export --secrets -o all.yaml");
+        assert_eq!(ran.exit, 0, "{}{}", ran.out, ran.err);
+        assert!(!ran.err.contains("ambiguous"), "{}", ran.err);
+        let text = fs::read_to_string(lab.root.path().join("all.yaml")).unwrap();
+        assert_eq!(
+            text.matches("owner: ").count(),
+            4,
+            "what belongs to the second, and what is in a group of both: {text}"
+        );
+        let plan = lab.ok("plan all.yaml");
+        assert!(plan.trim().ends_with("12 unchanged") && !plan.contains(" to change"), "{plan}");
+
+        // What is in a group belongs to the user of the group; the others to the first user, with his default notifications.
+        fs::write(
+            lab.root.path().join("more.yaml"),
+            "monitors: [{name: Web2, type: group, owner: second}, {name: New, type: ping, hostname: 192.0.2.1, parent: Web2, \
+             owner: second}, {name: Own, type: ping, hostname: 192.0.2.2}, {name: Deep, type: group, owner: second}, \
+             {name: In, type: ping, hostname: 192.0.2.3, parent: Deep}]",
+        )
+        .unwrap();
+        lab.ok("apply more.yaml --yes");
+        lab.ok("plan more.yaml");
+        let found = "SELECT m.name, m.user_id, coalesce(m.parent, 0) = 12, (SELECT count(*) FROM monitor_notification n WHERE \
+                     n.monitor_id = m.id) FROM monitor m WHERE m.name IN ('New', 'Own', 'Deep', 'In') ORDER BY m.name";
+        let rows = lab.sql(found);
+        assert_eq!(
+            rows.lines().map(|row| row.replace('\t', " ")).collect::<Vec<_>>(),
+            ["Deep 2 0 1", "In 2 0 1", "New 2 1 1", "Own 1 0 0"],
+            "{}",
+            lab.engine()
+        );
+
+        // A command does the same; a group takes what is in it along.
+        lab.ok("monitor add ping --name Cmd --hostname 192.0.2.4 --parent Deep");
+        lab.ok("monitor edit 1 --parent Deep");
+        let owners =
+            lab.sql("SELECT name, user_id FROM monitor WHERE name IN ('Cmd', 'Network', 'Router') ORDER BY name");
+        assert_eq!(owners.split_whitespace().collect::<Vec<_>>(), ["Cmd", "2", "Network", "2", "Router", "2"]);
+
+        fs::write(lab.root.path().join("who.yaml"), "monitors: [{name: X, type: group, owner: secnod}]").unwrap();
+        let ran = lab.fails(2, "apply who.yaml --yes");
+        assert!(ran.err.contains("no user `secnod`") && ran.err.contains("`second`"), "{}", ran.err);
+        fs::write(lab.root.path().join("move.yaml"), "monitors: [{name: Own, owner: second}]").unwrap();
+        lab.ok("apply move.yaml --yes");
+        assert_eq!(lab.sql("SELECT user_id FROM monitor WHERE name = 'Own'").trim(), "2");
+    }
+}

@@ -260,7 +260,7 @@ pub fn add_group(lab: &Lab, name: &str, spoil: &dyn Fn()) -> Outcome {
     let state = kumadb::kuma::read::read_state(&mut *reader, "test").unwrap();
     let table = state.database.schema.table("monitor").unwrap();
     let typed = BTreeMap::from([("name".to_owned(), Value::from(name))]);
-    let by = Maker { user_id: state.owner.unwrap(), ..Maker::default() };
+    let by = Maker { user_id: state.owner().unwrap(), ..Maker::default() };
     let row = new_monitor(state.database.release.release, table, "group", &typed, &by).unwrap();
     let monitor = New { row, tags: Vec::new(), notify: Notify::Defaults };
     let plan = plan_add(&state, &[monitor], false).unwrap();

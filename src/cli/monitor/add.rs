@@ -275,7 +275,7 @@ pub fn with_created_tags(text: String, created: &[String]) -> String {
 
 /// What the server would know of the user who adds the monitor.
 pub fn maker(state: &State) -> Result<Maker> {
-    let owner = state.owner.ok_or(TargetError::NoUser)?;
+    let owner = state.owner().ok_or(TargetError::NoUser)?;
     Ok(Maker {
         user_id: owner,
         push_token: random_text(push_token_length(state.database.release.release))?,

@@ -65,7 +65,7 @@ pub fn run(args: &CloneArgs, context: &mut Context<'_>) -> Result<Exit> {
         }
     };
     give("name", args.name.as_str().into());
-    give("user_id", maker.user_id.into());
+    give("user_id", state.user_of(model.id).unwrap_or(maker.user_id).into());
     if model.kind() == "push" {
         give("push_token", maker.push_token.into());
     }
