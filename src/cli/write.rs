@@ -31,7 +31,7 @@ pub struct WriteArgs {
     #[arg(long, hide_short_help = true)]
     live: bool,
     /// MariaDB: write while the server runs, without restarting it
-    #[arg(long, hide_short_help = true)]
+    #[arg(long, hide_short_help = true, conflicts_with_all = ["live", "wait_beats"])]
     no_restart: bool,
     /// Wait for a heartbeat from each changed monitor: 30s, 2m
     #[arg(long, hide_short_help = true, value_name = "DURATION", value_parser = duration, num_args = 0..=1, default_missing_value = "60s")]
@@ -151,10 +151,13 @@ pub fn carry_out(wish: &Wish<'_>, args: &WriteArgs, instance: &Instance, context
     finish(&outcome, context.ui)
 }
 
-/// Prints the warnings of the outcome, and returns the exit code.
+/// Prints the warnings of the outcome and whether a restart is due, and returns the exit code.
 pub fn finish(outcome: &Outcome, ui: &mut Ui) -> Result<Exit> {
     for warning in &outcome.warnings {
         ui.warn(warning);
+    }
+    if outcome.restart_due {
+        ui.say("Uptime Kuma uses the change only after a restart: restart the server");
     }
     if !outcome.silent.is_empty() {
         let ids: Vec<String> = outcome.silent.iter().map(i64::to_string).collect();
@@ -176,6 +179,7 @@ pub fn outcome_json(outcome: &Outcome) -> serde_json::Map<String, Json> {
     document.insert("downtime_seconds".into(), json!(outcome.downtime.map(|time| time.as_secs_f64())));
     document.insert("heartbeats".into(), json!(beats));
     document.insert("without_heartbeat".into(), json!(outcome.silent));
+    document.insert("restart_due".into(), json!(outcome.restart_due));
     document.insert("warnings".into(), json!(outcome.warnings));
     document
 }

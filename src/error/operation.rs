@@ -36,6 +36,10 @@ pub enum OperationError {
         database: String,
         connections: u64,
     },
+    /// `--wait-beats` without a container.
+    CannotWait {
+        instance: String,
+    },
     /// The server migrates its database, or was killed while it did.
     Migrating {
         instance: String,
@@ -130,6 +134,10 @@ impl OperationError {
                 counted(*connections as usize, "other connection")
             ))
             .hint("stop that server first, or add `--no-restart` and restart it afterwards"),
+            Self::CannotWait { instance } => refused(format!(
+                "cannot wait for heartbeats: kumadb does not know the container of `{instance}`, so it cannot restart the server"
+            ))
+            .hint("leave out `--wait-beats`, or select the container: -t CONTAINER"),
             Self::Migrating { instance, what } => refused(format!(
                 "the server of `{instance}` is migrating its database, or the migration was interrupted: {what}"
             ))

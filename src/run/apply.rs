@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-use super::begin::{check_mode, check_server, lock, tell_network};
+use super::begin::{check_mode, check_server, check_wait, lock, tell_network};
 use super::journal::{Journal, Phase, Record};
 use super::migration::is_migrating;
 use super::release::{check_before_stop, check_release};
@@ -45,7 +45,9 @@ pub fn run(
     // Whether that works out or not, no copy is in the way.
     let packing = kept::pack_all(instance, store);
     let life = instance.life()?;
-    let mode = check_mode(instance, settings.mode, life.is_some_and(|life| life != Life::Stopped))?;
+    let is_running = life.is_some_and(|life| life != Life::Stopped);
+    let mode = check_mode(instance, settings.mode, is_running)?;
+    check_wait(instance, settings)?;
     instance.check_alone()?;
     let loads = matches!(work, Work::Load { .. });
     // A load replaces what an interrupted migration left. A server that is still migrating is never stopped.
@@ -64,7 +66,14 @@ pub fn run(
     run.screenshots = work.restores_screenshots();
     run.outcome.warnings.extend(packing.warnings.iter().map(ToString::to_string));
     match run.forward(work, observer) {
-        Ok(()) => Ok(run.finish(store, observer)),
+        Ok(()) => {
+            run.outcome.restart_due = match instance.container {
+                Some(_) => is_running && mode == Mode::Live,
+                // With `Mode::Stopped`, nobody else is connected to the database.
+                None => mode != Mode::Stopped,
+            };
+            Ok(run.finish(store, observer))
+        }
         Err(cause) => Err(run.back(cause, observer)),
     }
 }

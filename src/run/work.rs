@@ -145,6 +145,8 @@ pub struct Outcome {
     pub beats: BTreeMap<i64, Row>,
     /// Changed active monitors without a heartbeat within the timeout.
     pub silent: Vec<i64>,
+    /// Whether a server may be running that uses the change only after a restart, and kumadb has not restarted it.
+    pub restart_due: bool,
     /// Warnings: the run itself succeeded.
     pub warnings: Vec<String>,
 }

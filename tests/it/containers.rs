@@ -198,7 +198,7 @@ fn a_paused_server_is_paused_again() {
 fn mariadb_can_be_written_while_the_server_runs() {
     let Some(lab) = Docked::up(Kind::MariaDb) else { return };
     let started = lab.started();
-    lab.add("Quiet", &["--no-restart"]).ended(0);
+    lab.add("Quiet", &["--no-restart"]).ended(0).said("Uptime Kuma uses the change only after a restart");
     assert_eq!((lab.started(), lab.monitors().len()), (started.clone(), 3));
     lab.is_well();
     let since = lab.starts_and_stops();

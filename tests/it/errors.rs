@@ -143,7 +143,7 @@ fn all() -> Vec<Error> {
         Locked { holder: t("`restore`, pid 7") }, Unfinished { verb: t("restore"), started: t("today"), phase: t("writing") },
         OtherDatabase { verb: t("restore"), origin: t("/a"), here: t("/b") }, Journal { path: p(), why: t("invalid JSON") },
         NothingUnfinished, ServerRunning { what: t("the server is running") }, InUse { database: t("kuma"), connections: 2 },
-        Migrating { instance: t("kuma"), what: t("the lock is set") }, StalePlan, StaleDifference { instance: t("kuma") },
+        CannotWait { instance: t("kuma") }, Migrating { instance: t("kuma"), what: t("the lock is set") }, StalePlan, StaleDifference { instance: t("kuma") },
         OtherInstance { origin: t("/a"), instance: t("b") },
         ReadBack { subject: t("monitor 1"), column: t("name"), expected: t("A"), found: t("B") },
         ChecksFailed(vec![t("broken reference")]), NotInTransaction { statement: t("DROP") }, NoDryRun,

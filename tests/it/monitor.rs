@@ -434,3 +434,23 @@ fn quiet_is_only_the_result_and_verbose_is_every_step() {
     let verbose = said("-v monitor add group --name C");
     assert!(0 < plain && plain < verbose, "{plain} {verbose}");
 }
+
+#[test]
+fn a_restart_that_kumadb_cannot_make_is_said_to_be_due() {
+    let due = "Uptime Kuma uses the change only after a restart";
+    for lab in Lab::both("2.5.3") {
+        let ran = lab.fails(9, "monitor add group --name A --wait-beats");
+        assert!(ran.err.contains("kumadb does not know the container of"), "{}", ran.err);
+        assert_eq!(lab.json("monitor list")["monitors"], json!([]));
+        // A SQLite file that nobody has open has no server that runs.
+        for (n, (option, is_due)) in
+            [("", false), ("--live", lab.mariadbd.is_some()), ("--no-restart", lab.mariadbd.is_some())]
+                .iter()
+                .enumerate()
+        {
+            let ran = lab.run(&format!("monitor add group --name G{n} {option} --json"));
+            assert_eq!((ran.exit, ran.err.contains(due)), (0, *is_due), "{option}: {}", ran.err);
+            assert_eq!(serde_json::from_str::<Json>(&ran.out).unwrap()["restart_due"], json!(is_due));
+        }
+    }
+}
