@@ -38,6 +38,11 @@ pub enum DatabaseError {
         first: String,
         count: usize,
     },
+    /// A column that a recorded migration creates.
+    MissingColumn {
+        table: String,
+        column: String,
+    },
     /// The image of the server does not have all migrations of a database or snapshot.
     OlderImage(Box<OlderImage>),
     /// A damaged database of which no release is known.
@@ -260,6 +265,11 @@ impl DatabaseError {
             ))
             .hint("a newer kumadb may know this release; `kumadb backup create` and `kumadb export` work")
             .hint("to go back to an older release: `kumadb backup list`, then `kumadb restore ID`"),
+            Self::MissingColumn { table, column } => refused(format!(
+                "cannot add rows to table `{table}`: column `{column}` is missing, although the migration that adds it is \
+                 recorded as applied"
+            ))
+            .command("kumadb doctor --fix K009"),
             Self::OlderImage(older) => refused(older.to_string())
                 .command(format!("docker pull {}", older.needed))
                 .hint("then create the container again with this image or a newer one"),

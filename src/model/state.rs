@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use serde::{Deserialize, Serialize};
 
-use crate::schema::{EngineKind, Recognition, Schema, recorded};
+use crate::error::DatabaseError;
+use crate::schema::{EngineKind, Recognition, Schema, recorded, recording};
 use crate::value::Row;
 
 /// The hash of a configuration; a plan for one does not fit another.
@@ -42,6 +43,28 @@ impl Database {
             recorded(self.engine).iter().chain(recorded(EngineKind::Sqlite)).any(|recording| recording.applies(name))
         };
         self.release.unknown.iter().map(String::as_str).filter(|name| !known(name)).collect()
+    }
+}
+
+impl Database {
+    /// A column of `table` that is missing although its migration is recorded as applied: the server itself cannot add a row
+    /// then (2.1 betas left such databases).
+    pub fn missing_column(&self, table: &str) -> Option<String> {
+        let recording = recording(self.engine, self.release.release).filter(|_| self.release.exact)?;
+        let recorded = recording.schema().tables.remove(table)?;
+        let live = self.schema.table(table)?;
+        recorded.columns.into_iter().map(|column| column.name).find(|column| live.column(column).is_none())
+    }
+
+    /// Fails where `table` misses a column, so that no row can be added.
+    ///
+    /// # Errors
+    /// [`DatabaseError::MissingColumn`].
+    pub fn check_columns(&self, table: &str) -> Result<(), DatabaseError> {
+        match self.missing_column(table) {
+            Some(column) => Err(DatabaseError::MissingColumn { table: table.to_owned(), column }),
+            None => Ok(()),
+        }
     }
 }
 

@@ -8,7 +8,7 @@ use super::begin::{check_mode, check_server, check_wait, lock, tell_network};
 use super::journal::{Journal, Phase, Record};
 use super::migration::is_migrating;
 use super::release::{check_before_stop, check_release};
-use super::transact::run_statements;
+use super::transact::{run_statements, try_before_stop};
 use super::work::{Mode, Outcome, Settings, Work};
 use super::{Observer, Step, beats, compact, kept, label, space};
 use crate::backup::hold::{Extent, Label, Source};
@@ -56,6 +56,9 @@ pub fn run(
     check_before_stop(instance, work, settings)?;
     check_shown(instance, work)?;
     space::check(instance, store, work)?;
+    if life.is_some_and(|life| life != Life::Stopped) && mode != Mode::Live {
+        try_before_stop(instance, work)?;
+    }
     observer.step(&Step::Journal)?;
     let lasts = matches!(work, Work::Statements(_));
     let replaces = loads || matches!(work, Work::Salvage(_));

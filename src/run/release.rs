@@ -1,11 +1,14 @@
 //! Databases that must not be written to: of a release that kumadb does not know, or newer than the image of their server.
 
+use std::collections::BTreeSet;
+
 use super::work::{Settings, Work};
 use crate::engine::Reader;
 use crate::error::{DatabaseError, Error, OlderImage, Result};
 use crate::instance::{Instance, Server};
 use crate::kuma::read::read_database;
 use crate::model::state::Database;
+use crate::plan::Change;
 use crate::schema::Recognition;
 use crate::value::image_parts;
 
@@ -19,10 +22,21 @@ pub(super) fn check_before_stop(instance: &Instance, work: &Work<'_>, settings: 
     }
     let read = |reader: &mut dyn Reader| read_database(reader, &instance.name);
     match instance.connect().and_then(|connect| read(&mut *connect.reader()?)) {
-        Ok(database) => check_writable(instance, &database, settings),
+        Ok(database) => {
+            check_writable(instance, &database, settings)?;
+            check_inserts(&database, work)
+        }
         // The MariaDB of a stopped container is not there; the database is checked again where it is opened.
         Err(_) => Ok(()),
     }
+}
+
+/// Fails where `work` adds rows to a table without a column that the release has.
+fn check_inserts(database: &Database, work: &Work<'_>) -> Result<()> {
+    let Work::Plan(plan) = work else { return Ok(()) };
+    let inserts = plan.steps.iter().filter(|step| matches!(step.change, Change::Insert { .. }));
+    let tables: BTreeSet<&str> = inserts.map(|step| step.table.as_str()).collect();
+    Ok(tables.into_iter().try_for_each(|table| database.check_columns(table))?)
 }
 
 /// Fails where the database, or the image of its server, is not of a release that is written to.

@@ -11,24 +11,79 @@ use super::{Observer, Silent, Step, removed};
 use crate::backup::Guarded;
 use crate::engine::sqlite::SqliteFile;
 use crate::engine::{EngineKind, Writer};
-use crate::error::{Error, OperationError, Result};
+use crate::error::{DatabaseError, Error, OperationError, Result};
 use crate::files;
 use crate::instance::{Instance, Place};
 use crate::kuma::mark::{Watched, read_mark};
 use crate::kuma::merge::read_spans;
-use crate::kuma::read::{read_database, read_fingerprint};
+use crate::kuma::read::{history, history_of, read_database, read_fingerprint};
 use crate::kuma::sweep::{self, read_newest};
 use crate::kuma::write::{Written, check_clean, check_written, write_plan};
 use crate::model::state::Fingerprint;
 use crate::plan::history::Pruning;
 use crate::plan::{Change, Plan};
-use crate::schema::Schema;
+use crate::schema::{Schema, Table};
 use crate::value::Value;
 
 /// Dry run of `plan`: the same transaction with the same checks, then rolled back. A SQLite database is copied for
 /// this, because not even a transaction that is rolled back may be opened beside a running server.
 pub fn rehearse(instance: &Instance, plan: &Plan, settings: &Settings, observer: &mut dyn Observer) -> Result<()> {
     rehearse_work(instance, &Work::Plan(plan), settings, observer).map(drop)
+}
+
+/// Tries a plan while the server still runs, so that what the database refuses (a CHECK, a foreign key, two values that
+/// MariaDB takes for one) does not cost a stop: on a copy without the history, or in a transaction that is rolled back.
+///
+/// # Errors
+/// What the database or a check refuses. A plan that could not be tried is not refused: the write makes the same checks.
+pub(super) fn try_before_stop(instance: &Instance, work: &Work<'_>) -> Result<()> {
+    let Work::Plan(plan) = work else { return Ok(()) };
+    // Rows of the history are only deleted, and deleting many of them takes locks or a copy of all.
+    if !history_of(plan.steps.iter().map(|step| &step.table)).is_empty() {
+        return Ok(());
+    }
+    let Ok(scratch) = tempfile::tempdir() else { return Ok(()) };
+    let tried = instance.connect().and_then(|connect| {
+        let (mut guarded, schema) = match &instance.place {
+            Place::Sqlite(_) => {
+                let copy = scratch.path().join("kuma.db");
+                let mut reader = connect.reader()?;
+                let schema = reader.schema()?;
+                reader.dump(&copy, &history(&schema), &mut |_, _| {})?;
+                (Guarded::rehearse(&SqliteFile::new(copy))?, schema)
+            }
+            _ => {
+                let schema = connect.reader()?.schema()?;
+                // A row that is rolled back uses up its id, so this is only for tables in which two rows can be taken for one.
+                if !plan.steps.iter().any(|step| schema.table(&step.table).is_some_and(is_unique)) {
+                    return Ok(());
+                }
+                (Guarded::rehearse(&*connect)?, schema)
+            }
+        };
+        guarded.writer().begin()?;
+        let tried = write_and_check(&mut guarded, &schema, plan, &mut Silent);
+        guarded.writer().rollback()?;
+        tried.map(drop)
+    });
+    match tried {
+        Err(Error::Database(DatabaseError::Sql { message, .. })) => {
+            let database = format!("the database of `{}` would refuse this change", instance.name);
+            Err(Error::Database(DatabaseError::Sql { database, message }))
+        }
+        Err(
+            error @ (Error::Database(DatabaseError::NoFreeId { .. })
+            | Error::Operation(
+                OperationError::StalePlan | OperationError::ReadBack { .. } | OperationError::ChecksFailed(_),
+            )),
+        ) => Err(error),
+        Ok(()) | Err(_) => Ok(()),
+    }
+}
+
+/// Whether values of `table` other than its id must differ.
+fn is_unique(table: &Table) -> bool {
+    table.indexes.iter().any(|index| index.unique && index.columns != ["id"])
 }
 
 /// Dry run of any work that is a transaction; returns its result.

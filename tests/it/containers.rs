@@ -421,3 +421,32 @@ fn a_snapshot_of_another_release_is_held_against_the_image() {
     assert_eq!(lab.monitors(), ["Shop", "Off"]);
     lab.is_well();
 }
+
+#[test]
+fn what_the_database_refuses_stops_no_server() {
+    crate::docked::both(|kind| {
+        let Some(lab) = Docked::up(kind) else { return };
+        let pages = match kind {
+            // As an upgrade of 2.5.0 leaves it: no migration is missing.
+            Kind::Sqlite => {
+                let allowed = "CHECK (analytics_type IN ('google', 'umami'))";
+                lab.inside("ALTER TABLE status_page DROP COLUMN analytics_type");
+                lab.inside(&format!(
+                    "ALTER TABLE status_page ADD COLUMN analytics_type varchar(255) DEFAULT NULL {allowed}"
+                ));
+                "status_pages: [{slug: lab, title: Lab, analytics_type: rybbit, analytics_id: '1'}]"
+            }
+            // MariaDB compares them without case.
+            Kind::MariaDb => {
+                "status_pages: [{slug: a, title: A, domains: [status.example]}, {slug: b, title: B, domains: [Status.example]}]"
+            }
+        };
+        let path = lab.root().join("pages.yaml");
+        std::fs::write(&path, pages).unwrap();
+        let before = (lab.picture(), lab.starts_and_stops());
+        let ran = lab.kumadb(&["--yes", "apply", path.to_str().unwrap()]);
+        assert!([1, 2, 9].contains(&ran.code), "{}{}", ran.out, ran.err);
+        assert_eq!((lab.picture(), lab.starts_and_stops()), before, "{}{}", ran.out, ran.err);
+        lab.is_well();
+    });
+}

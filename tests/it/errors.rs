@@ -87,6 +87,7 @@ fn all() -> Vec<Error> {
         Damaged { database: d(), problems: vec![t("page 3 is damaged")] },
         NotKuma { database: d(), why: t("it has no tables") }, UnknownRelease { database: d(), why: t("closest to 2.5.3, but without `a.js`") },
         UnknownMigrations { database: d(), first: t("2029-01-01-0000-later.js"), count: 2 },
+        MissingColumn { table: t("monitor"), column: t("location") },
         OlderImage(Box::new(kumadb::error::OlderImage {
             image: t("louislam/uptime-kuma:1"), of: Some(t("1.23.17")), what: t("snapshot `01ab` (2.5.3)"),
             lacking: vec![t("2023-08-16-0000-create-uptime.js")], needed: t("louislam/uptime-kuma:2.5.3"),

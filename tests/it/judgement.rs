@@ -374,3 +374,32 @@ fn two_users_keep_their_own() {
         assert_eq!(lab.sql("SELECT user_id FROM monitor WHERE name = 'Own'").trim(), "2");
     }
 }
+
+#[test]
+fn a_missing_column_is_named_before_anything_is_added() {
+    for lab in Lab::both("2.5.3") {
+        furnish(&lab);
+        damage(&lab, "ALTER TABLE monitor DROP COLUMN location");
+        assert_eq!(codes(&lab), ["K009"]);
+        let what = found(&lab, "K009")[0]["what"].as_str().unwrap().to_owned();
+        assert!(
+            what.contains("`location` of table `monitor` is missing, although the migration that adds it is recorded"),
+            "{what}"
+        );
+        fs::write(lab.root.path().join("one.yaml"), "monitors: [{name: One, type: group}]").unwrap();
+        let before = lab.rows();
+        for line in [
+            "monitor add globalping --name G --url https://g.example",
+            "monitor add group --name A",
+            "apply one.yaml --yes",
+        ] {
+            let ran = lab.fails(9, line);
+            assert!(ran.err.contains("column `location` is missing"), "{line}: {}", ran.err);
+            assert!(ran.err.contains("kumadb doctor --fix K009"), "{line}: {}", ran.err);
+        }
+        assert_eq!(lab.rows(), before);
+        lab.ok("doctor --fix K009 --yes");
+        lab.ok("monitor add group --name A");
+        lab.ok("apply one.yaml --yes");
+    }
+}
