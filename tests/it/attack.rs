@@ -166,27 +166,46 @@ fn folders_that_are_exchanged_for_links_lead_root_nowhere() {
     attack.give();
     let (data, work) = (attack.data(), attack.data().join(".kumadb"));
     attack.link("", "link");
-    symlink(attack.victim().join("held"), work.join("kept-link")).unwrap();
-    attack.give();
-    let exchange = |a: PathBuf, b: PathBuf| {
+    let exchange = |a: &Path, b: &Path| {
         let _ = rustix::fs::renameat_with(CWD, a, CWD, b, RenameFlags::EXCHANGE);
     };
-    for round in 0..rounds::count(6, 500) {
-        let line = match round % 3 {
-            0 => format!("monitor add group --name Round-{round}"),
-            1 => "undo --yes".to_owned(),
+    for round in 0..rounds::count(8, 500) {
+        let held_link = work.join("kept-link");
+        // It was exchanged for the staged copy.
+        if !held_link.is_symlink() {
+            let _ = fs::remove_file(work.join("held"));
+            let _ = fs::remove_dir_all(&held_link);
+            symlink(attack.victim().join("held"), &held_link).unwrap();
+        }
+        attack.give();
+        let line = match round % 8 {
+            0..4 => format!("monitor add group --name Round-{round}"),
+            4..6 => "undo --yes".to_owned(),
             _ => "backup create --config-only".to_owned(),
         };
-        let race = || match round % 2 {
-            0 => exchange(data.join(".kumadb"), data.join("link")),
-            _ => exchange(work.join("held"), work.join("kept-link")),
+        // Once, as soon as something has appeared or, after that, has gone; or all the time.
+        let (journal, held, database) = (work.join("journal.json"), work.join("held"), work.join("held/kuma.db"));
+        let (appeared, done) = (AtomicBool::new(false), AtomicBool::new(false));
+        let once = |path: &Path, gone: bool, a: &Path, b: &Path| {
+            let is_there = fs::symlink_metadata(path).is_ok();
+            let appeared = appeared.fetch_or(is_there, Ordering::Relaxed) || is_there;
+            if appeared && is_there != gone && !done.swap(true, Ordering::Relaxed) {
+                exchange(a, b);
+            }
+        };
+        let race = || match round % 4 {
+            // It clears up once the journal is gone.
+            0 => once(&journal, true, &work, &data.join("link")),
+            1 => once(&held, false, &held, &held_link),
+            2 => once(&database, false, &work, &data.join("link")),
+            _ => exchange(&work, &data.join("link")),
         };
         while_racing(race, || attack.run(&line));
         // Whichever way round it was left.
-        if data.join(".kumadb").is_symlink() {
-            exchange(data.join(".kumadb"), data.join("link"));
+        if work.is_symlink() {
+            exchange(&work, &data.join("link"));
         }
-        attack.is_unharmed(&line);
+        attack.is_unharmed(&format!("round {round}: {line}"));
         let ended = attack.run("recover");
         assert!(ended.exit <= 9, "{ended:?}");
         attack.is_unharmed("recover");
