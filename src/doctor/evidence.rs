@@ -36,6 +36,8 @@ pub struct Evidence {
     pub summary: Option<Summary>,
     /// Number of tables, if the first start of the server was interrupted before all were created.
     pub half_made: Option<usize>,
+    /// What `kuma.db` is instead of a SQLite database, and the command that helps.
+    pub other_format: Option<(String, String)>,
     /// Pages in the rollback journal of an interrupted transaction.
     pub journal: Option<u64>,
     /// Why the rollback journal does not belong to the database.
@@ -254,6 +256,7 @@ impl Evidence {
             beside: None,
             summary: None,
             half_made: None,
+            other_format: None,
             journal: None,
             foreign_journal: None,
             damage: Vec::new(),

@@ -10,6 +10,16 @@ use crate::text::{bytes, counted};
 
 /// A database whose pages are inconsistent.
 pub(super) fn find_damage(evidence: &Evidence, faults: &mut Vec<Fault>) {
+    if let Some((what, command)) = &evidence.other_format {
+        faults.push(Fault {
+            subject: at(evidence, "kuma.db"),
+            what: format!("`kuma.db` is not a SQLite database but {what}: the server does not start with it"),
+            cure: Cure::Advice(format!(
+                "{command}; check the result with `kumadb status`, or restore a snapshot: `kumadb backup list`, then \
+                 `kumadb restore ID`"
+            )),
+        });
+    }
     if evidence.damage.is_empty() || has_loose_wal(evidence) {
         return;
     }

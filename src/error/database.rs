@@ -13,6 +13,12 @@ pub enum DatabaseError {
     EmptyFile(PathBuf),
     NotSqlite(PathBuf),
     Encrypted(PathBuf),
+    /// A file of another format, or a folder: what it is, and the command that helps.
+    OtherFormat {
+        path: PathBuf,
+        what: String,
+        command: String,
+    },
     WalWithoutDatabase(PathBuf),
     /// A rollback journal that does not belong to the database beside it.
     ForeignJournal {
@@ -237,9 +243,16 @@ impl DatabaseError {
         match self {
             Self::EmptyFile(path) => unreadable(format!("`{}` is empty (0 bytes)", path.display())),
             Self::NotSqlite(path) => unreadable(format!("`{}` is not a SQLite database", path.display())),
-            Self::Encrypted(path) => {
-                unreadable(format!("`{}` is encrypted, or its first page is damaged", path.display()))
-            }
+            Self::Encrypted(path) => Report::new(
+                Exit::Verification,
+                format!("`{}` is encrypted, and Uptime Kuma does not encrypt its database", path.display()),
+            )
+            .hint("decrypt it with the program that encrypted it, for example SQLCipher"),
+            Self::OtherFormat { path, what, command } => Report::new(
+                Exit::Verification,
+                format!("`{}` is not a SQLite database but {what}", path.display()),
+            )
+            .command(command.clone()),
             Self::WalWithoutDatabase(path) => {
                 unreadable(format!("`{}` exists, but its database `kuma.db` is missing", path.display()))
             }

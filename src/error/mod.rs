@@ -147,6 +147,7 @@ impl Error {
                     | EmptyFile(_)
                     | NotSqlite(_)
                     | Encrypted(_)
+                    | OtherFormat { .. }
                     | WalWithoutDatabase(_)
                     | ForeignJournal { .. }
                     | NotKuma { .. }

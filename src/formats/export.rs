@@ -8,7 +8,7 @@ use super::node::{At, Data, Entry, Node};
 use crate::model::entities::{ENTITIES, Entity, MONITORS, SERVER_SETTINGS, SETTINGS, is_secret_setting};
 use crate::model::fields::{FIELDS, Field, Shape};
 use crate::model::state::Config;
-use crate::model::view::{existing_name, existing_names, parts_by_owner, read_cell, same_cell, spelled};
+use crate::model::view::{canonical, existing_name, existing_names, parts_by_owner, read_cell, same_cell, spelled};
 use crate::model::{Maker, Page, kind};
 use crate::value::{Row, Value};
 
@@ -65,6 +65,9 @@ pub fn export(config: &Config, choice: &Choice) -> Export {
             "settings" => exporter.settings(),
             _ => exporter.things(entity),
         };
+        if entity.key == "status_pages" {
+            exporter.warn_of_lost_groups();
+        }
         entries.extend(node.map(|node| entry(entity.key, node)));
     }
     let Exporter { left_out, variables, warnings, counts, at, .. } = exporter;
@@ -148,6 +151,17 @@ impl<'a> Exporter<'a> {
                     "two {}s have the name `{name}`: this fixture is ambiguous when applied to the same instance",
                     entity.noun
                 ));
+            }
+        }
+    }
+
+    /// Groups without a status page are part of no item.
+    fn warn_of_lost_groups(&mut self) {
+        let pages: BTreeSet<i64> = self.config.rows("status_page").iter().filter_map(|row| row.int("id")).collect();
+        for row in self.config.rows("group") {
+            if row.int("status_page_id").is_none_or(|page| !pages.contains(&page)) {
+                let name = row.text("name").unwrap_or_default();
+                self.warnings.push(format!("group `{name}` belongs to no status page: left out"));
             }
         }
     }
@@ -339,6 +353,10 @@ impl<'a> Exporter<'a> {
                 Some(parent) => entries.push(entry("parent", self.text(&parent))),
                 None => self.warnings.push(format!("{subject}: its parent does not exist")),
             }
+        }
+        let ip_family = row.cell("ip_family");
+        if !ip_family.is_nothing() && canonical("ip_family", ip_family).is_null() {
+            self.warnings.push(format!("{subject}: `ip_family` is `{ip_family}`, which the server ignores: left out"));
         }
         for field in FIELDS.iter().filter(|field| said.contains(field.column)) {
             let value = row.cell(field.column);

@@ -2,15 +2,16 @@
 
 use std::collections::BTreeMap;
 
-use super::check::{check_monitor, check_names};
+use super::check::{check_edit, check_monitor, check_names};
 use super::defaults::{page_default, template};
 use super::fields::{Field, Shape, field};
-use super::kinds::Kind;
+use super::kinds::{Kind, kind};
 use super::release::*;
 use super::typed::{normalise, render};
+use super::view::same_cell;
 use crate::error::Problem;
 use crate::schema::{Column, Release, Table};
-use crate::value::Value;
+use crate::value::{Row, Value};
 
 /// Values of a new monitor that are not part of the input.
 #[derive(Clone, Debug, Default)]
@@ -120,6 +121,19 @@ impl<'t> Page<'t> {
     /// # Errors
     /// Every problem of the input at once.
     pub fn fill(&self, typed: &BTreeMap<String, Value>, by: &Maker) -> Result<Vec<(String, Value)>, Vec<Problem>> {
+        self.fill_over(typed, by, None)
+    }
+
+    /// The same for the monitor in `there`: its unchanged values are not checked, unless they affect the whole server.
+    ///
+    /// # Errors
+    /// As [`fill`](Page::fill).
+    pub fn fill_over(
+        &self,
+        typed: &BTreeMap<String, Value>,
+        by: &Maker,
+        there: Option<&Row>,
+    ) -> Result<Vec<(String, Value)>, Vec<Problem>> {
         let ours = |column: &str| field(column).is_some_and(|known| known.column == column);
         let newer = |column: &str| !ours(column) && self.table.column(column).is_some();
         let names = typed.keys().map(String::as_str).filter(|column| !newer(column));
@@ -146,18 +160,40 @@ impl<'t> Page<'t> {
 
         // A column whose value was rejected already would be reported again as missing.
         let reported: Vec<String> = problems.iter().map(|problem| problem.subject.clone()).collect();
-        let mut found = check_monitor(self.release, &self.kind, &row);
+        let touched = there.map(|there| self.touched(&row, there));
+        let mut found = match &touched {
+            Some(touched) => check_edit(self.release, &self.kind, &row, touched),
+            None => check_monitor(self.release, &self.kind, &row),
+        };
         // So would the interval, whose value is the default of the retry interval.
         if !typed.contains_key("retry_interval") && found.iter().any(|problem| problem.subject == "interval") {
             found.retain(|problem| problem.subject != "retry_interval");
         }
         problems.extend(found.into_iter().filter(|found| !reported.contains(&found.subject)));
-        problems.extend(row.iter().filter_map(|(column, value)| too_long(self.table, column, value)));
+        let is_new = |column: &str| touched.as_ref().is_none_or(|touched| touched.contains(&column));
+        let written = || row.iter().filter(|(column, _)| is_new(column));
+        problems.extend(written().filter_map(|(column, value)| too_long(self.table, column, value)));
         let untold = |problem: &Problem| !problems.iter().any(|told| told.subject == problem.subject);
         let nulls: Vec<Problem> =
-            row.iter().filter_map(|(column, value)| check_null(self.table, column, value)).filter(untold).collect();
+            written().filter_map(|(column, value)| check_null(self.table, column, value)).filter(untold).collect();
         problems.extend(nulls);
         if problems.is_empty() { Ok(row) } else { Err(problems) }
+    }
+
+    /// The fields of this type in which `row` differs from the monitor that is `there`.
+    fn touched<'r>(&self, row: &'r [(String, Value)], there: &Row) -> Vec<&'r str> {
+        let is_same_kind = there.text("type") == Some(self.kind.as_str());
+        row.iter()
+            .filter(|(column, value)| match (column.as_str(), field(column)) {
+                ("type", _) => !is_same_kind,
+                (_, Some(known)) if known.column == column => {
+                    kind(&self.kind).is_some_and(|kind| kind.has(column, self.release))
+                        && !(is_same_kind && same_cell(known, there.cell(column), value))
+                }
+                _ => false,
+            })
+            .map(|(column, _)| column.as_str())
+            .collect()
     }
 
     /// The row that the page sends for the input `given`, valid or not.

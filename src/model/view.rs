@@ -74,6 +74,10 @@ pub fn read_cell(entity: &Entity, row: &Row, column: &str) -> Value {
 
 /// `value` in the spelling used to compare engines and releases: dates with seconds, times without.
 pub fn canonical(column: &str, value: &Value) -> Value {
+    // A flag in betas of 2.0; the server ignores everything else (2.5.3).
+    if column == "ip_family" {
+        return if matches!(value.text(), Some("ipv4" | "ipv6")) { value.clone() } else { Value::Null };
+    }
     let Value::Text(text) = value else { return value.clone() };
     match column {
         "start_date" | "end_date" | "expires" => {

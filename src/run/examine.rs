@@ -112,6 +112,9 @@ fn gather_under(instance: &Instance, lock: Option<&Lock>, now: DateTime<Utc>, de
             // There is nothing more to report about an empty file.
             evidence.half_made = half_made(instance, lock).unwrap_or(None);
         }
+        Err(Error::Database(DatabaseError::OtherFormat { what, command, .. })) => {
+            evidence.other_format = Some((what, command));
+        }
         Err(Error::Database(DatabaseError::ForeignJournal { why, .. })) => evidence.foreign_journal = Some(why),
         Err(error) if error.is_unreadable() => evidence.damage = vec![error.to_string()],
         Err(error) => evidence.unread.push(Unread { part: "database", why: error.to_string() }),

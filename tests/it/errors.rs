@@ -83,7 +83,7 @@ fn all() -> Vec<Error> {
         Encode { what: "the plan", why: t("invalid key") }, Random { why: t("not supported") },
     ]; }
     { use DatabaseError::*; let d = || t("the database of `kuma`"); add![
-        EmptyFile(p()), NotSqlite(p()), Encrypted(p()), WalWithoutDatabase(p()), ForeignJournal { journal: p(), why: t("its pages have 512 bytes") },
+        EmptyFile(p()), NotSqlite(p()), Encrypted(p()), OtherFormat { path: p(), what: t("a gzip file"), command: t("gunzip x") }, WalWithoutDatabase(p()), ForeignJournal { journal: p(), why: t("its pages have 512 bytes") },
         Damaged { database: d(), problems: vec![t("page 3 is damaged")] },
         NotKuma { database: d(), why: t("it has no tables") }, UnknownRelease { database: d(), why: t("closest to 2.5.3, but without `a.js`") },
         UnknownMigrations { database: d(), first: t("2029-01-01-0000-later.js"), count: 2 },

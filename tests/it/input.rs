@@ -227,14 +227,14 @@ fn files_that_are_no_database() {
         at(
             spoilt(|f| fs::write(f.join("kuma.db"), "<html>not found</html>").unwrap()),
             7,
-            "`<root>/data/kuma.db` is not a SQLite database",
-            cure,
+            "`<root>/data/kuma.db` is not a SQLite database but an HTML page: the download failed",
+            "kumadb backup list",
         );
         at(
             spoilt(|f| fs::write(f.join("kuma.db"), random(40_960)).unwrap()),
             7,
-            "`<root>/data/kuma.db` is encrypted, or its first page is damaged",
-            cure,
+            "`<root>/data/kuma.db` is encrypted, and Uptime Kuma does not encrypt its database",
+            "decrypt it with the program that encrypted it, for example SQLCipher",
         );
         at(
             spoilt(|f| fs::File::options().write(true).open(f.join("kuma.db")).unwrap().set_len(50_000).unwrap()),

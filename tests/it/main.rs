@@ -47,6 +47,7 @@ mod monitor;
 mod mutated;
 mod names;
 mod need;
+mod other_format;
 mod plain;
 mod plan;
 mod plan_names;

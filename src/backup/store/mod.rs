@@ -26,6 +26,7 @@ use super::hold::Held;
 use super::manifest::Manifest;
 use super::seal::{Keys, Seal};
 use super::undo::Bounds;
+use crate::engine::sqlite::other_format;
 use crate::error::{Error, FileError, InputError, Result, SnapshotError};
 use crate::files;
 use folder::Folder;
@@ -342,7 +343,7 @@ impl Store {
         let object = Object { name, size };
         match files::read_text(Path::new(&beside(&path.to_string_lossy())))? {
             Some(text) => Ok(self.snapshot(&object, archive::parse(&path.to_string_lossy(), text.as_bytes())?)),
-            None => self.read_within(&object),
+            None => self.read_within(&object).map_err(|error| other_format(path).unwrap_or(error)),
         }
     }
 

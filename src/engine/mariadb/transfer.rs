@@ -245,6 +245,9 @@ impl Column {
         match kind {
             "tinyint" | "smallint" | "mediumint" | "int" | "bigint" => self.keep_whole(kind, cell),
             "float" | "double" => self.keep_float(kind, cell),
+            "datetime" | "timestamp" if self.nullable && is_no_moment(cell) => {
+                Ok((Kept::Null, Some("set to NULL, because `Invalid Date` is not a date")))
+            }
             "datetime" | "timestamp" => keep_moment(cell),
             "time" => keep_time(cell),
             "enum" => {
@@ -401,6 +404,11 @@ fn keep_moment(cell: &Value) -> Fit {
     Ok((Kept::Text(moment.format("%Y-%m-%d %H:%M:%S").to_string()), loss))
 }
 
+/// What JavaScript writes for a date that it could not read; it has no other meaning than NULL.
+fn is_no_moment(cell: &Value) -> bool {
+    cell.text().is_some_and(|text| text.trim().eq_ignore_ascii_case("invalid date"))
+}
+
 fn keep_time(cell: &Value) -> Fit {
     let text = as_text(cell)?;
     let time = ["%H:%M:%S%.f", "%H:%M"].iter().find_map(|form| NaiveTime::parse_from_str(text.trim(), form).ok());
@@ -443,6 +451,17 @@ mod tests {
             ("time", "09:30".into(), text("09:30:00")),
         ] {
             assert_eq!(column(kind).keep(&cell).map(|(kept, _)| kept), Ok(kept), "{kind} {cell:?}");
+        }
+    }
+
+    #[test]
+    fn an_invalid_date_of_javascript_is_null() {
+        let nullable = Column { nullable: true, ..column("datetime") };
+        for text in ["Invalid Date", "Invalid date"] {
+            let (kept, loss) = nullable.keep(&text.into()).expect("it fits");
+            assert_eq!(kept, Kept::Null);
+            assert!(loss.is_some());
+            assert!(column("datetime").keep(&text.into()).is_err());
         }
     }
 

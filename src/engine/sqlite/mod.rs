@@ -2,6 +2,7 @@
 
 mod cell;
 mod fault;
+mod format;
 mod journal;
 mod part;
 mod syscalls;
@@ -16,6 +17,7 @@ use rusqlite::backup::{Backup, StepResult};
 use rusqlite::{Connection, OpenFlags, params_from_iter};
 
 use self::cell::{Bound, cell};
+pub use self::format::other_format;
 pub use self::journal::{Beside, Journal};
 use super::{Connect, Counts, Depth, EngineKind, Fault, Reader, WriteKey, Writer, quote};
 use crate::error::{DatabaseError, Error, FileError, Result};
@@ -60,6 +62,7 @@ impl SqliteFile {
     /// encrypted one as "not a database" only later.
     fn examine(&self) -> Result<()> {
         let path = &self.path;
+        format::refuse_folder(path)?;
         let mut file = match files::open_regular(path) {
             Err(error) if error.is_missing() && is_there(&self.part("-wal")) => {
                 return Err(DatabaseError::WalWithoutDatabase(self.part("-wal")).into());
@@ -72,8 +75,7 @@ impl SqliteFile {
                 return Err(Error::File(FileError::Link { path: part }));
             }
         }
-        let mut head = Vec::new();
-        file.by_ref().take(4096).read_to_end(&mut head).map_err(Error::file("read", path))?;
+        let head = format::head_of(&mut file, path)?;
         if head.is_empty() {
             // A database whose first commit is still in the WAL is an empty file.
             let missing = (!is_there(&self.part("-wal"))).then(|| DatabaseError::EmptyFile(path.clone()).into());
@@ -86,8 +88,7 @@ impl SqliteFile {
         if matches!(self.journal()?, Beside::Own(journal) if journal.place(1).is_some()) {
             return Ok(());
         }
-        let (encrypted, other) = (DatabaseError::Encrypted(path.clone()), DatabaseError::NotSqlite(path.clone()));
-        Err(if looks_random(&head) { encrypted } else { other }.into())
+        Err(format::refuse(path, &head))
     }
 
     /// Opens `path`, which is this file or a URI of it, through no link.
@@ -482,17 +483,4 @@ fn copy_pages(
             _ => return Err(fault::busy(file)),
         }
     }
-}
-
-/// Encrypted pages use every byte about equally often; text, zeroes and other formats do not.
-fn looks_random(head: &[u8]) -> bool {
-    let mut seen = [0u32; 256];
-    head.iter().for_each(|byte| seen[usize::from(*byte)] += 1);
-    let entropy: f64 = seen
-        .iter()
-        .filter(|count| **count > 0)
-        .map(|count| f64::from(*count) / head.len() as f64)
-        .map(|share| -share * share.log2())
-        .sum();
-    head.len() >= 1024 && entropy > 7.5
 }
