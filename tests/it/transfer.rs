@@ -21,6 +21,7 @@ fn a_history_goes_over_whatever_its_cells_look_like() {
              (2, 1763596800, 12.345, 70000, 0, 0, 16777217, '{\"maintenance\":1}'), (2, 1763683200, 3, 1, 1, 1e-3, 0.1, NULL);
          INSERT INTO setting (key, value, type) VALUES ('emoji', '\"\u{1f600}\"', NULL), ('keepDataPeriodDays', 30, 'general');
          UPDATE monitor SET timeout = 0.8, description = 'tab\t, new\nline', created_date = '2026-11-20T09:00:00Z' WHERE id = 2;
+         INSERT INTO domain_expiry (last_check, domain, expiry) VALUES ('2026-11-23 02:58:35.355', 'a.example', 'Invalid Date');
          UPDATE monitor SET timeout = 1e20, conditions = '[]', snmp_version = 3 WHERE id = 3",
     );
     // What the target has of its own goes, but for how its tables came to be.
@@ -32,6 +33,7 @@ fn a_history_goes_over_whatever_its_cells_look_like() {
         "`heartbeat`.`ping`: 1 value rounded to an integer",
         "`heartbeat`.`time`: 3 values without fractions of a second",
         "`stat_daily`.`ping`: 1 value rounded",
+        "`domain_expiry`.`expiry`: 1 value set to NULL, because `Invalid Date` is not a date",
     ] {
         assert!(ran.err.contains(what), "{}", ran.err);
     }
