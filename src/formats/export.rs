@@ -1,4 +1,6 @@
 //! Exports the configuration as a native fixture: only values that differ from the defaults, always in the same order.
+//!
+//! Long because it has one function for each shape of entry in the tables of `model::entities` and `model::fields`.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
