@@ -42,7 +42,7 @@ pub(super) fn try_before_stop(instance: &Instance, work: &Work<'_>) -> Result<()
     if !history_of(plan.steps.iter().map(|step| &step.table)).is_empty() {
         return Ok(());
     }
-    let Ok(scratch) = tempfile::tempdir() else { return Ok(()) };
+    let Ok(scratch) = files::temp_folder("kumadb-", None) else { return Ok(()) };
     let tried = instance.connect().and_then(|connect| {
         let (mut guarded, schema) = match &instance.place {
             Place::Sqlite(_) => {
