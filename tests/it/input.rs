@@ -425,7 +425,7 @@ fn files_of_somebody_else() {
     let hint = "run the same command as root, or as the user that the server runs as";
     let line = "monitor list";
     let Some(ran) = as_nobody(&lab, line) else { return };
-    told(&lab, &ran, line, 1, "cannot read `<root>/data/db-config.json`: permission denied", hint);
+    told(&lab, &ran, line, 1, "cannot access `<root>/data/kuma.db`: permission denied", hint);
     fs::set_permissions(lab.folder(), fs::Permissions::from_mode(0o755)).unwrap();
     fs::set_permissions(lab.folder().join("db-config.json"), fs::Permissions::from_mode(0o644)).unwrap();
     let Some(ran) = as_nobody(&lab, line) else { return };

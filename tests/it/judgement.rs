@@ -187,14 +187,19 @@ fn a_database_of_an_unknown_release_is_only_read() {
 
 /// Makes the configuration of `lab` name the MariaDB of `other`, with these fields instead.
 fn name(lab: &Lab, other: &Lab, fields: &[(&str, &str)]) {
-    let socket = other.target.split_once("socket=").unwrap().1;
+    // Only a socket in the data folder is used.
+    let socket = lab.folder().join("mariadb.sock");
+    fs::hard_link(other.target.split_once("socket=").unwrap().1, &socket).unwrap();
     let user = other.target.split_once("//").unwrap().1.split('@').next().unwrap();
     let mut config = serde_json::json!({
         "type": "mariadb", "hostname": "localhost", "port": 3306, "username": user, "password": "", "dbName": "kuma",
         "socketPath": socket,
     });
     for (field, value) in fields {
-        config[*field] = (*value).into();
+        config[*field] = match *field {
+            "socketPath" => lab.folder().join(value).display().to_string().into(),
+            _ => (*value).into(),
+        };
     }
     fs::write(lab.folder().join("db-config.json"), config.to_string()).unwrap();
 }
@@ -212,7 +217,7 @@ fn a_person_chooses_between_two_databases() {
     // What the MariaDB has, if it can be read, and the newest heartbeat of `kuma.db`.
     for (fields, time, expected) in [
         (&[("dbName", "empty")][..], "2026-01-01", "a MariaDB that cannot be read (`data` is not a database"),
-        (&[("socketPath", "/nowhere.sock")], "2026-01-01", "a MariaDB that cannot be read (cannot connect to MariaDB"),
+        (&[("socketPath", "nowhere.sock")], "2026-01-01", "a MariaDB that cannot be read (cannot connect to MariaDB"),
         (&[("username", "nobody")], "2026-01-01", "a MariaDB that cannot be read (access denied"),
         (&[], "2026-03-01", "it is not certain which of them is the old one"),
         (&[], "2026-01-01", "an old `kuma.db` exists (1 user, 1 monitor, newest heartbeat 2026-01-01 00:00:00 UTC)"),

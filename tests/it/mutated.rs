@@ -69,19 +69,19 @@ fn mutate(bytes: &mut Vec<u8>, others: &[Vec<u8>], chance: &mut Chance) {
     }
 }
 
-/// What a fuzzer found worth keeping for `target`.
-fn corpus(target: &str) -> Vec<Vec<u8>> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fuzz/corpus").join(target);
+/// What is kept for `target`: inputs that a fuzzer began with or found.
+fn seeds_of(target: &str) -> Vec<Vec<u8>> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fuzz/seeds").join(target);
     let mut files: Vec<_> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
     files.sort();
     files.iter().map(|file| fs::read(file).unwrap()).collect()
 }
 
-/// Gives `tried` the corpus of `target`, then that and `seeds`, changed at random.
+/// Gives `tried` the seeds of `target`, then that and `seeds`, changed at random.
 fn run(target: &str, seeds: Vec<Vec<u8>>, seed: u64, tried: fn(&[u8])) {
-    let corpus = corpus(target);
-    corpus.iter().for_each(|bytes| tried(bytes));
-    let seeds = [seeds, corpus].concat();
+    let kept = seeds_of(target);
+    kept.iter().for_each(|bytes| tried(bytes));
+    let seeds = [seeds, kept].concat();
     let seconds = std::env::var("KUMADB_FUZZ_SECONDS").ok().and_then(|text| text.parse().ok()).unwrap_or(1);
     let end = Instant::now() + Duration::from_secs(seconds);
     let mut chance = Chance::new(seed);
