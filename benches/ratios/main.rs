@@ -5,16 +5,16 @@
 
 mod backup;
 #[allow(dead_code, reason = "shared with the tests")]
-#[path = "../../tests/it/dockerd.rs"]
+#[path = "../../tests/it/support/dockerd.rs"]
 mod dockerd;
 mod downtime;
 mod fixture;
 mod fleet;
 mod history;
 #[allow(dead_code, reason = "shared with the tests")]
-#[path = "../../tests/it/mariadbd.rs"]
+#[path = "../../tests/it/support/mariadbd.rs"]
 mod mariadbd;
-#[path = "../../tests/it/need.rs"]
+#[path = "../../tests/it/support/need.rs"]
 mod need;
 mod place;
 mod read;

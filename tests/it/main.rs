@@ -1,83 +1,138 @@
 //! The one test binary.
 #![allow(clippy::unwrap_used, clippy::print_stdout, clippy::print_stderr)]
 
-mod attack;
-mod backup;
-mod chance;
-mod check;
-mod child;
-mod cli;
-mod cloud;
-mod comeback;
-mod containers;
-mod crash;
-mod crash_history;
-mod docked;
-mod docker;
-mod dockerd;
-mod doctor;
-mod doctor_next;
-mod doctor_values;
-mod document_text;
-mod documents;
-mod endpoints;
-mod errors;
-mod far;
-mod far_lines;
-mod faults;
-mod find;
-mod fixture_tables;
-mod fleet;
-mod foreign;
-mod foreign_chance;
-mod history;
-mod hot_journal;
-mod init;
-mod input;
-mod judgement;
-mod kept;
-mod lab;
-mod layers;
-mod mariadb;
-mod mariadb_errors;
-mod mariadb_load;
-mod mariadbd;
-mod model;
-mod monitor;
-mod mutated;
-mod names;
-mod need;
-mod other_format;
-mod plain;
-mod plan;
-mod plan_names;
-mod probe;
-mod prune;
-mod recreated;
-mod restore;
-mod restore_to;
-mod retention;
-mod round_trip;
-mod rounds;
-mod salvage;
-mod salvage_cures;
-mod schedule;
-mod schedule_log;
-mod schedule_runs;
-mod schema;
-mod sealed;
-mod shadow;
-mod sql;
-mod sshd;
-mod store_faults;
-mod stores;
-mod transcripts;
-mod transfer;
-mod under_load;
-mod undo;
-mod unreadable;
-mod user;
-mod users;
-mod vacuum;
-mod wait;
-mod words;
+/// What tests are made with: instances, servers, containers, stores, and waiting for them.
+mod support {
+    pub mod chance;
+    pub mod child;
+    pub mod cloud;
+    pub mod docked;
+    pub mod dockerd;
+    pub mod lab;
+    pub mod mariadbd;
+    pub mod need;
+    pub mod rounds;
+    pub mod sshd;
+    pub mod wait;
+}
+
+/// Snapshots and their stores.
+mod backup {
+    pub mod check;
+    pub mod names;
+    pub mod pending;
+    pub mod prune;
+    pub mod retention;
+    pub mod sealed;
+    pub mod snapshots;
+    pub mod store_faults;
+    pub mod stores;
+}
+
+/// Verbs and help as a person at a terminal meets them.
+mod cli {
+    pub mod errors;
+    pub mod find;
+    pub mod fleet;
+    pub mod help;
+    pub mod history;
+    pub mod init;
+    pub mod input;
+    pub mod monitor;
+    pub mod other_format;
+    pub mod probe;
+    pub mod sql;
+    pub mod user;
+    pub mod vacuum;
+}
+
+/// Servers in containers.
+mod docker {
+    pub mod engine;
+    pub mod recreated;
+    pub mod verbs;
+}
+
+/// Findings and their fixes.
+mod doctor {
+    pub mod findings;
+    pub mod judgement;
+    pub mod migrations;
+    pub mod values;
+}
+
+/// Texts and the files of other tools.
+mod formats {
+    pub mod foreign;
+    pub mod foreign_chance;
+    pub mod mutated;
+    pub mod round_trip;
+    pub mod text;
+}
+
+/// The project itself: layers, words, documentation.
+mod house {
+    pub mod documents;
+    pub mod fixture_tables;
+    pub mod layers;
+    pub mod plain;
+    pub mod transcripts;
+    pub mod words;
+}
+
+/// The engine MariaDB, on real servers.
+mod mariadb {
+    pub mod engine;
+    pub mod errors;
+    pub mod exchange;
+    pub mod load;
+    pub mod schema;
+}
+
+/// Documents planned and applied, and the model behind them.
+mod plan {
+    pub mod documents;
+    pub mod model;
+    pub mod names;
+}
+
+/// Engines and instances elsewhere.
+mod remote {
+    pub mod endpoints;
+    pub mod lines;
+    pub mod whole_verbs;
+}
+
+/// Snapshots put back, and changes undone.
+mod restore {
+    pub mod parts;
+    pub mod to;
+    pub mod transfer;
+    pub mod undo;
+    pub mod unreadable;
+}
+
+/// Rows out of damaged files.
+mod salvage {
+    pub mod fix;
+    pub mod hot_journal;
+    pub mod rows;
+}
+
+/// Jobs: when they are due, what they log, the service.
+mod schedule {
+    pub mod due;
+    pub mod log;
+    pub mod service;
+}
+
+/// The one write path, made to fail.
+mod write {
+    pub mod attack;
+    pub mod every_point;
+    pub mod every_point_of_history;
+    pub mod every_step;
+    pub mod server_fails;
+    pub mod under_load;
+    pub mod users;
+}

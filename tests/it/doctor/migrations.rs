@@ -1,0 +1,399 @@
+//! The doctor on migrations that were cut off, on single monitors, and on what the data are run with.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use chrono::{Duration, Utc};
+use kumadb::doctor::evidence::Running;
+use kumadb::doctor::{Evidence, FileChange, examine};
+use kumadb::engine::Depth;
+use kumadb::error::Result;
+use kumadb::instance::Instance;
+use kumadb::kuma::evidence::read_content;
+use kumadb::run::{self, Journal, Settings, Work};
+
+use crate::doctor::findings::{codes, cured, cures, damage, furnish, only_reports};
+use crate::support::child::{is_killed, told};
+use crate::support::lab::{Lab, Ran, instance_at};
+use crate::support::rounds;
+use crate::write::every_point::{How, Points};
+
+const NTP: &str = "2026-03-27-0000-add-ntp-monitor.js";
+const EXPIRY: &str = "2025-09-02-0000-add-domain-expiry.js";
+
+#[test]
+fn finishes_a_migration_that_was_cut_off_half_way() {
+    for lab in Lab::both("2.5.3") {
+        furnish(&lab);
+        let whole = lab.sql("SELECT name FROM knex_migrations ORDER BY name");
+        lab.sql("UPDATE monitor SET domain_expiry_notification = 0 WHERE id = 3");
+        let marked = "SELECT id FROM monitor WHERE domain_expiry_notification = 0";
+        let before = lab.sql(marked);
+        damage(&lab, &format!("DELETE FROM knex_migrations WHERE name = '{EXPIRY}'; DROP TABLE domain_expiry"));
+        let ran = cured(&lab, "K009");
+        assert!(ran.err.contains(EXPIRY), "{}", ran.err);
+        assert_eq!(lab.sql("SELECT name FROM knex_migrations ORDER BY name"), whole);
+        assert_eq!(lab.sql("SELECT count(*) FROM domain_expiry").trim(), "0");
+        assert_eq!(lab.sql(marked), before, "what was there stays as it was");
+    }
+}
+
+#[test]
+fn goes_on_between_two_releases() {
+    for lab in Lab::both("2.4.0") {
+        furnish(&lab);
+        damage(&lab, "ALTER TABLE monitor ADD COLUMN ntp_stratum_threshold INTEGER DEFAULT 5");
+        cured(&lab, "K009");
+        let noted = format!("SELECT count(*), max(batch) FROM knex_migrations WHERE name = '{NTP}'");
+        assert_eq!(lab.sql(&noted).trim(), "1\t2");
+        let made = "SELECT ntp_time_offset_threshold, ntp_root_dispersion_threshold FROM monitor WHERE id = 3";
+        assert_eq!(lab.sql(made).trim(), "1000\t500");
+    }
+}
+
+#[test]
+fn finishes_the_migration_and_opens_its_lock_together() {
+    for lab in Lab::both("2.5.3") {
+        furnish(&lab);
+        damage(
+            &lab,
+            &format!(
+                "DELETE FROM knex_migrations WHERE name = '{EXPIRY}'; DROP TABLE domain_expiry; \
+                 UPDATE knex_migrations_lock SET is_locked = 1; UPDATE monitor SET conditions = '' WHERE id = 3"
+            ),
+        );
+        assert_eq!(codes(&lab), ["K008", "K001", "K009"]);
+        let ran = lab.fails(3, "doctor --fix --yes");
+        assert!(ran.err.contains("to fix 1 other finding, run this command again afterwards"), "{}", ran.err);
+        assert_eq!(lab.sql("SELECT is_locked FROM knex_migrations_lock").trim(), "0");
+        assert_eq!(codes(&lab), ["K001"]);
+        lab.ok("doctor --fix --yes");
+        assert_eq!(codes(&lab), [""; 0]);
+    }
+}
+
+#[test]
+fn makes_columns_and_tables_of_its_release_that_are_missing() {
+    for lab in Lab::both("2.5.3") {
+        furnish(&lab);
+        damage(&lab, "ALTER TABLE monitor DROP COLUMN location; DROP TABLE domain_expiry");
+        cured(&lab, "K009");
+        assert_eq!(lab.sql("SELECT count(*) FROM monitor WHERE location IS NULL").trim(), "4");
+    }
+}
+
+#[test]
+fn leaves_a_migration_that_reckons_to_a_person() {
+    for lab in Lab::both("2.5.3") {
+        furnish(&lab);
+        lab.sql("UPDATE maintenance SET strategy = 'recurring-interval', cron = '* * * * *'");
+        damage(&lab, "DELETE FROM knex_migrations WHERE name = '2025-06-13-0000-maintenance-add-last-start.js'");
+        assert_eq!(codes(&lab), ["K009"]);
+        let before = lab.rows();
+        lab.ok("doctor --fix --yes");
+        assert_eq!(lab.rows(), before);
+    }
+}
+
+#[test]
+fn gives_a_monitor_what_its_type_needs() {
+    let sql = "UPDATE monitor SET type = 'dns', dns_resolve_server = NULL WHERE id = 3; \
+               UPDATE monitor SET type = 'kafka-producer', kafka_producer_sasl_options = NULL, kafka_producer_brokers = \
+               NULL WHERE id = 4";
+    for (lab, _) in cures(Lab::both("2.5.3"), "K026", sql) {
+        assert_eq!(lab.sql("SELECT dns_resolve_server FROM monitor WHERE id = 3").trim(), "1.1.1.1");
+        let found = lab.sql("SELECT kafka_producer_brokers, kafka_producer_sasl_options FROM monitor WHERE id = 4");
+        assert_eq!(found.trim(), "[]\t{\"mechanism\":\"None\"}");
+    }
+}
+
+#[test]
+fn only_reports_what_a_person_has_to_decide() {
+    for (code, sql) in [
+        ("K027", "UPDATE monitor SET type = 'htpp' WHERE id = 3"),
+        ("K027", "UPDATE monitor SET type = NULL WHERE id = 3"),
+        ("K028", "UPDATE monitor SET id = 0 WHERE id = 4"),
+        (
+            "K030",
+            "INSERT INTO status_page (id, slug, title, icon, theme) VALUES (1, 's', 'S', '', 'light'); \
+             INSERT INTO status_page_cname (id, status_page_id, domain) VALUES (1, 1, 'kuma.example.com'); \
+             INSERT INTO setting (`key`, value) VALUES ('primaryBaseURL', '\"https://kuma.example.com:8443/x\"')",
+        ),
+    ] {
+        only_reports(code, sql);
+    }
+}
+
+#[test]
+fn deletes_the_setting_that_the_server_does_not_read() {
+    // MariaDB keeps no two keys that differ in their letters' case.
+    let sql = "INSERT INTO setting (`key`, value) VALUES ('checkUpdate', 'true'), ('CHECKUPDATE', 'false')";
+    for (lab, _) in cures(vec![Lab::sqlite("2.5.3")], "K029", sql) {
+        let found = lab.sql("SELECT `key`, value FROM setting WHERE lower(`key`) = 'checkupdate'");
+        assert_eq!(found.trim(), "checkUpdate\ttrue");
+    }
+    let lab = Lab::sqlite("2.5.3");
+    lab.sql("INSERT INTO setting (`key`, value) VALUES ('mine', '1'), ('Mine', '2')");
+    assert_eq!(codes(&lab), ["K029"]);
+    lab.ok("doctor --fix --yes");
+    assert_eq!(codes(&lab), ["K029"], "nobody but a person knows which");
+}
+
+#[test]
+fn deletes_beats_of_the_future() {
+    let soon = (Utc::now() + Duration::hours(20)).format("%Y-%m-%d %H:%M:%S");
+    let sql = format!(
+        "INSERT INTO heartbeat (id, monitor_id, status, time) VALUES (7, 3, 1, '2037-01-01 00:00:00'), (8, 3, 1, '{soon}')"
+    );
+    for (lab, _) in cures(Lab::both("2.5.3"), "K031", &sql) {
+        assert_eq!(lab.sql("SELECT id FROM heartbeat ORDER BY id").trim(), "1\n8", "a day ahead may be a time zone");
+    }
+}
+
+#[test]
+fn knows_a_file_that_moves_pages_at_every_delete() {
+    let lab = Lab::sqlite("2.5.3");
+    lab.sql("PRAGMA journal_mode = DELETE; PRAGMA auto_vacuum = 1; VACUUM");
+    assert_eq!(codes(&lab), ["K032"]);
+    lab.ok("vacuum --auto-vacuum incremental --yes");
+    assert_eq!(codes(&lab), [""; 0]);
+}
+
+#[test]
+fn names_pictures_that_nothing_shows() {
+    let lab = Lab::sqlite("2.5.3");
+    lab.sql(
+        "INSERT INTO status_page (id, slug, title, icon, theme) VALUES (1, 's', 'S', '/upload/logo1.png?t=5', 'light')",
+    );
+    for (folder, file) in [("upload", "logo1.png"), ("upload", "logo7.png"), ("screenshots", "a.png")] {
+        fs::create_dir_all(lab.folder().join(folder)).unwrap();
+        fs::write(lab.folder().join(folder).join(file), "x").unwrap();
+    }
+    let found = lab.json("doctor");
+    let what: Vec<&str> =
+        found["findings"].as_array().unwrap().iter().map(|finding| finding["what"].as_str().unwrap()).collect();
+    assert_eq!(found["findings"][0]["severity"], "info");
+    assert!(what[0].starts_with("`upload/` contains 1 image that no status page uses (1 B): `logo7.png`"), "{what:?}");
+    assert!(what[1].starts_with("`screenshots/` contains 1 image for 0 browser monitors"), "{what:?}");
+    lab.ok("doctor --fix --yes");
+    assert!(lab.folder().join("upload/logo7.png").exists());
+}
+
+#[test]
+fn knows_a_first_start_that_was_cut_off() {
+    let Some(lab) = Lab::mariadb("2.5.3") else { return };
+    let tables = lab.sql("SHOW TABLES");
+    let gone = tables.lines().filter(|table| !["docker_host", "group"].contains(table));
+    let drops: String = gone.map(|table| format!("DROP TABLE `{table}`;")).collect();
+    damage(&lab, &drops);
+    let found = lab.json("doctor");
+    assert_eq!(found["findings"].as_array().unwrap().len(), 1, "{found}");
+    assert_eq!(found["findings"][0]["code"], "K021");
+    let what = found["findings"][0]["what"].as_str().unwrap();
+    assert!(what.contains("2 exist, without users and monitors"), "{what}");
+
+    let mut embedded = evidence(&Lab::sqlite("2.5.3"), "louislam/uptime-kuma:2");
+    embedded.database = None;
+    (embedded.nowhere, embedded.half_made) = (Some("it has 2 tables".into()), Some(2));
+    let mut folder = crate::doctor::findings::contained().folder.unwrap();
+    folder.mariadb_installed = Some(true);
+    embedded.folder = Some(folder);
+    let found = examine(&embedded);
+    assert_eq!(found.iter().map(|finding| finding.code).collect::<Vec<_>>(), ["K023"], "{found:?}");
+    assert!(matches!(&found[0].fault.cure, kumadb::doctor::Cure::Files(changes) if changes.len() == 1));
+}
+
+/// The evidence of a healthy `lab`, in a container with `image`.
+fn evidence(lab: &Lab, image: &str) -> Evidence {
+    let instance = instance(&lab.target, lab.root.path());
+    let mut reader = instance.connect().unwrap().reader().unwrap();
+    let content = read_content(&mut *reader, "lab", Utc::now().timestamp(), &|_| true).unwrap();
+    Evidence {
+        database: Some(content),
+        container: Some(Running {
+            name: "uptime-kuma".into(),
+            image: image.into(),
+            up: true,
+            looping: false,
+            others: Vec::new(),
+            has_mariadb: None,
+            release: None,
+            lacking: None,
+            log: Vec::new(),
+        }),
+        ..Evidence::none(Utc::now())
+    }
+}
+
+#[test]
+fn judges_images_and_engines() {
+    for lab in Lab::both("2.5.3") {
+        let found = |evidence: &Evidence| examine(evidence).iter().map(|finding| finding.code).collect::<Vec<_>>();
+        for (image, sqlite, mariadb) in [
+            ("louislam/uptime-kuma:2.5.3", &[][..], &[][..]),
+            ("louislam/uptime-kuma:2", &[], &[]),
+            ("louislam/uptime-kuma:latest", &["K020"], &["K020"]),
+            ("louislam/uptime-kuma:2.5.0-slim", &["K020"], &["K020"]),
+            ("louislam/uptime-kuma:2.3.0", &["K020", "K035"], &["K020"]),
+        ] {
+            let expected = if lab.engine() == "SQLite" { sqlite } else { mariadb };
+            assert_eq!(found(&evidence(&lab, image)), expected, "{image} {}", lab.engine());
+        }
+        let old = examine(&evidence(&lab, "louislam/uptime-kuma:1")).remove(0);
+        assert!(
+            format!("{:?}", old.fault.cure).contains("louislam/uptime-kuma:2.5.1 or newer"),
+            "the oldest that fits"
+        );
+
+        let mut crowded = evidence(&lab, "louislam/uptime-kuma:2");
+        crowded.container.as_mut().unwrap().others.push("kuma-two".into());
+        assert_eq!(found(&crowded), ["K033"]);
+
+        let mut mysql = evidence(&lab, "louislam/uptime-kuma:2");
+        mysql.database.as_mut().unwrap().version = "8.4.3".into();
+        assert_eq!(found(&mysql), if lab.engine() == "SQLite" { &[][..] } else { &["K034"] });
+    }
+}
+
+#[test]
+fn a_dry_run_says_what_it_did_not_try() {
+    for lab in Lab::both("2.5.3") {
+        furnish(&lab);
+        let on = if lab.engine() == "SQLite" { "" } else { " ON heartbeat" };
+        damage(&lab, &format!("DROP INDEX monitor_time_index{on}; UPDATE monitor SET conditions = '' WHERE id = 3"));
+        let before = lab.rows();
+        let out = lab.ok("doctor --fix --dry-run");
+        let said = match lab.engine() {
+            "SQLite" => "dry run: 1 row change rolled back, 1 statement tested on a copy; nothing was changed",
+            _ => {
+                "dry run: 1 row change rolled back, 1 statement not tested (MariaDB cannot roll them back); nothing was changed"
+            }
+        };
+        assert!(out.contains(said), "{out}");
+        assert_eq!(lab.rows(), before);
+    }
+}
+
+fn instance(target: &str, root: &Path) -> Instance {
+    instance_at(target, root, root.join("state"))
+}
+
+fn store(root: &Path) -> kumadb::backup::Store {
+    kumadb::backup::Store::new(root.join("store"))
+}
+
+/// Cures by statements and by files what there is, with every step a point.
+fn cure(target: &str, root: &Path, points: &Points) -> Result<()> {
+    let mut instance = instance(target, root);
+    let evidence = run::examine::gather(&instance, Utc::now(), Depth::Structure);
+    let allow_unknown_release = kumadb::doctor::is_between_releases(&evidence);
+    let settings = Settings { allow_unknown_release, ..Settings::new("doctor --fix") };
+    let store = store(root);
+    let found = examine(&evidence);
+    points.wrap(&mut instance);
+    for finding in found {
+        match finding.fault.cure {
+            kumadb::doctor::Cure::Statements(statements) => {
+                run::run(&instance, &store, &Work::Statements(&statements), &settings, &mut points.clone())?;
+            }
+            kumadb::doctor::Cure::Files(changes) => {
+                run::mend(&instance, &changes, &settings, &mut points.clone())?;
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+#[test]
+#[ignore = "a part of other tests, see child.rs"]
+fn killed_child() {
+    let (target, root): (String, PathBuf) = (told("TARGET"), told("ROOT"));
+    cure(&target, &root, &Points::new(told("AT"), How::Kill)).unwrap();
+}
+
+/// Kills a cure at every point in turn. Each time `resume` ends what was cut off, `state` is as before, as after, or as
+/// `between` allows; then the same cure, made again, ends as it should. The short form tries one point of each `stride`.
+/// Returns about how many points there were.
+fn kill_everywhere(lab: &Lab, damage: &dyn Fn(), state: &dyn Fn() -> String, between: bool, stride: usize) -> usize {
+    for at in rounds::points(stride) {
+        assert!(at < 310, "it never ends");
+        damage();
+        let old = state();
+        let root = lab.root.path().display();
+        let killed = is_killed(module_path!(), &[("AT", &at), ("TARGET", &lab.target), ("ROOT", &root)]);
+        let work = instance(&lab.target, lab.root.path()).work().to_owned();
+        if Journal::read(&work).unwrap().is_some() {
+            assert!(killed);
+            let (instance, store) = (instance(&lab.target, lab.root.path()), store(lab.root.path()));
+            run::resume(&instance, &store, &Settings::new("recover"), &mut run::Silent).unwrap();
+        }
+        let left = state();
+        cure(&lab.target, lab.root.path(), &Points::new(0, How::Error)).unwrap();
+        let new = state();
+        assert!(between || left == old || left == new, "point {at}: {old} -> {left} -> {new}");
+        assert_ne!(old, new);
+        let kept = crate::support::lab::left_in(&work);
+        assert_eq!(kept, ["lock"], "point {at}");
+        if !killed {
+            return at - 1;
+        }
+    }
+    0
+}
+
+#[test]
+fn a_cure_by_statements_can_be_killed_and_made_again() {
+    for lab in Lab::both("2.5.3") {
+        furnish(&lab);
+        // Each on the engine where it is harder: SQLite takes a whole migration back, MariaDB no part of one.
+        let sql = match lab.engine() {
+            "SQLite" => "DROP INDEX monitor_time_index; DROP INDEX monitor_important_time_index".to_owned(),
+            _ => format!(
+                "ALTER TABLE monitor DROP COLUMN ntp_time_offset_threshold; \
+                 ALTER TABLE monitor DROP COLUMN ntp_root_dispersion_threshold; \
+                 DELETE FROM knex_migrations WHERE name = '{NTP}'"
+            ),
+        };
+        let damage = || damage(&lab, &sql);
+        let state = || {
+            match lab.engine() {
+            "SQLite" => lab.sql("SELECT count(*) FROM sqlite_master WHERE type = 'index'"),
+            _ => lab.sql(&format!(
+                "SELECT count(*), (SELECT count(*) FROM knex_migrations WHERE name = '{NTP}') FROM information_schema.COLUMNS \
+                 WHERE TABLE_SCHEMA = 'kuma' AND TABLE_NAME = 'monitor'"
+            )),
+        }
+        };
+        let points = kill_everywhere(&lab, &damage, &state, true, 8);
+        println!("{}: killed at {points} points", lab.engine());
+        assert!(points > 20, "{points}");
+        assert_eq!(codes(&lab), [""; 0]);
+        assert_eq!(lab.sql(&format!("SELECT count(*) FROM knex_migrations WHERE name = '{NTP}'")).trim(), "1");
+    }
+}
+
+#[test]
+fn a_cure_of_files_can_be_killed_and_made_again() {
+    let lab = Lab::sqlite("2.5.3");
+    fs::remove_file(lab.folder().join("kuma.db")).unwrap();
+    fs::write(lab.folder().join("db-config.json"), r#"{"type": "embedded-mariadb"}"#).unwrap();
+    let damage = || {
+        for entry in fs::read_dir(lab.folder()).unwrap().flatten() {
+            if entry.file_name().to_string_lossy().starts_with("mariadb.stale-") {
+                fs::remove_dir_all(entry.path()).unwrap();
+            }
+        }
+        fs::create_dir_all(lab.folder().join("mariadb")).unwrap();
+    };
+    let state = || lab.folder().join("mariadb").exists().to_string();
+    let points = kill_everywhere(&lab, &damage, &state, false, 2);
+    assert!(points >= 2, "{points}");
+    let changes = [FileChange::SetAside { path: lab.folder().join("nothing"), to: lab.folder().join("mariadb") }];
+    fs::create_dir_all(lab.folder().join("mariadb")).unwrap();
+    assert!(run::rehearse_files(&changes).is_err(), "what is in the way is found before anything is done");
+    damage();
+    let ran: Ran = lab.run("doctor --fix --dry-run");
+    assert!(ran.out.contains("1 file change checked"), "{}{}", ran.out, ran.err);
+    assert!(lab.folder().join("mariadb").exists());
+}

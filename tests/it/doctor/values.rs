@@ -1,0 +1,213 @@
+//! Values that the server reads, but not as they were meant: each is found alone, and cured where that is safe.
+
+use std::fs;
+
+use crate::doctor::findings::{codes, cured, cures, damage, furnish};
+use crate::support::lab::Lab;
+
+/// The findings of `code`, as JSON.
+fn what(lab: &Lab, code: &str) -> Vec<String> {
+    let found = lab.json("doctor");
+    let findings = found["findings"].as_array().unwrap().iter();
+    findings
+        .filter(|finding| finding["code"] == code)
+        .map(|finding| finding["what"].as_str().unwrap().to_owned())
+        .collect()
+}
+
+/// `code` is found alone, and only reported.
+fn only_reports(code: &str, sql: &str, words: &str) {
+    for lab in Lab::both("2.5.3") {
+        furnish(&lab);
+        damage(&lab, sql);
+        assert_eq!(codes(&lab), [code], "{}", lab.engine());
+        let said = what(&lab, code).join("\n");
+        assert!(said.contains(words), "{}: {said}", lab.engine());
+        let before = lab.rows();
+        lab.ok("doctor --fix --yes");
+        assert_eq!(lab.rows(), before);
+    }
+}
+
+#[test]
+fn cures_the_bookkeeping_of_1x() {
+    const LISTED: &str = "SELECT key || '=' || value FROM setting WHERE key IN ('database_version', \
+                          'databasePatchedFiles') ORDER BY key";
+    for release in ["1.23.17", "2.5.3"] {
+        let lab = Lab::sqlite(release);
+        furnish(&lab);
+        let right = lab.sql(LISTED);
+        for (sql, words) in [
+            ("DELETE FROM setting WHERE key = 'database_version'", "reduces table `monitor` to 12 columns"),
+            ("DELETE FROM setting WHERE key = 'databasePatchedFiles'", "`databasePatchedFiles` is missing"),
+            ("UPDATE setting SET value = '1' WHERE key = 'database_version'", "the tables are those of 10"),
+            ("UPDATE setting SET value = '11' WHERE key = 'database_version'", "10 is the last number"),
+            ("UPDATE setting SET value = 'null' WHERE key = 'database_version'", "12 columns"),
+            ("UPDATE setting SET value = '' WHERE key = 'databasePatchedFiles'", "is not a list of names"),
+            (
+                "UPDATE setting SET value = json_remove(value, '$.\"patch-add-parent-monitor.sql\"') WHERE key = \
+                 'databasePatchedFiles'",
+                "does not contain `patch-add-parent-monitor.sql`",
+            ),
+        ] {
+            damage(&lab, sql);
+            let said = what(&lab, "K051").join("\n");
+            assert!(said.contains(words), "{release}: {sql}\n{said}");
+            assert_eq!(codes(&lab), ["K051"], "{release}: {sql}");
+            lab.ok("doctor --fix K051 --yes");
+            assert_eq!(lab.sql(LISTED), right, "{release}: {sql}");
+        }
+    }
+}
+
+#[test]
+fn cures_push_tokens() {
+    let push = |id: u32, token: &str| {
+        format!(
+            "INSERT INTO monitor (id, name, type, user_id, push_token, timeout, active, conditions) VALUES ({id}, \
+             'Push {id}', 'push', 1, {token}, 48, 1, '[]');"
+        )
+    };
+    let sql = [
+        push(11, "'clonedtoken000000000000000000001'"),
+        push(12, "'clonedtoken000000000000000000001'"),
+        push(13, "'backup-nas01'"),
+        push(14, "'with blank'"),
+        push(15, "NULL"),
+        push(16, "'a/b'"),
+        push(17, "'aB3dE6gH9k'"),
+    ];
+    for (lab, _) in cures(Lab::both("2.5.3"), "K052", &sql.concat()) {
+        let rows = lab.sql("SELECT push_token FROM monitor WHERE type = 'push' ORDER BY id");
+        let tokens: Vec<&str> = rows.lines().collect();
+        assert_eq!(
+            [tokens[0], tokens[2], tokens[6]],
+            ["clonedtoken000000000000000000001", "backup-nas01", "aB3dE6gH9k"]
+        );
+        for new in [tokens[1], tokens[3], tokens[4], tokens[5]] {
+            assert!(new.len() == 32 && new.chars().all(|c| c.is_ascii_alphanumeric()), "{rows}");
+        }
+    }
+}
+
+#[test]
+fn reports_api_keys_that_nobody_can_use() {
+    let key = |expires: &str, active: u8| {
+        format!(
+            "INSERT INTO setting (`key`, value, type) VALUES ('apiKeysEnabled', 'true', 'general'); INSERT INTO api_key \
+             (`key`, name, user_id, active, expires) VALUES ('x', 'ci', 1, {active}, {expires})"
+        )
+    };
+    only_reports("K053", &key("NULL", 0), "all are disabled or expired");
+    only_reports("K053", &key("'2024-01-01 00:00:00'", 1), "`/metrics` answers 401");
+    let lab = Lab::sqlite("2.5.3");
+    furnish(&lab);
+    damage(&lab, &key("NULL", 1));
+    assert_eq!(codes(&lab), [""; 0]);
+    damage(&lab, "UPDATE api_key SET expires = 'Invalid date'");
+    assert!(what(&lab, "K053").concat().contains("it never expires"));
+}
+
+#[test]
+fn cures_domains_of_status_pages() {
+    let sql = "INSERT INTO status_page (id, slug, title, icon, theme) VALUES (1, 'home', 'Home', '', 'auto'); \
+               INSERT INTO status_page_cname (status_page_id, domain) VALUES (1, 'https://Status.Example.com:8443/x'), \
+               (1, ' two.example.com '), (1, 'three.example.com')";
+    for (lab, _) in cures(Lab::both("2.5.3"), "K054", sql) {
+        let domains = lab.sql("SELECT domain FROM status_page_cname ORDER BY id");
+        assert_eq!(domains.lines().collect::<Vec<_>>(), ["status.example.com", "two.example.com", "three.example.com"]);
+    }
+}
+
+#[test]
+fn cures_timeouts_and_status_codes() {
+    let like = |id: u32, set: &str| {
+        format!(
+            "INSERT INTO monitor (id, name, type, url, user_id, `interval`, retry_interval, timeout, conditions, \
+             accepted_statuscodes_json) VALUES \
+             ({id}, 'Like {id}', 'http', 'https://a.example', 1, 60, 60, 48, '[]', '[\"200-299\"]'); UPDATE monitor SET {set} WHERE \
+             id = {id};"
+        )
+    };
+    let timeouts = [like(11, "timeout = 0"), like(12, "timeout = 2880"), like(13, "timeout = 59")].concat();
+    for (lab, _) in cures(Lab::both("2.5.3"), "K055", &timeouts) {
+        let rows = lab.sql("SELECT timeout * 10 FROM monitor WHERE id > 10 ORDER BY id");
+        let rows: Vec<f64> = rows.lines().map(|row| row.parse().unwrap()).collect();
+        assert_eq!(rows, [480.0, 480.0, 590.0]);
+        let codes = [(11, "[\"2xx\"]"), (12, "[\"200-299,301\"]"), (13, "[]")];
+        let sql = codes
+            .map(|(id, codes)| format!("UPDATE monitor SET accepted_statuscodes_json = '{codes}' WHERE id = {id};"));
+        damage(&lab, &sql.concat());
+        cured(&lab, "K056");
+        let right = lab.sql("SELECT accepted_statuscodes_json FROM monitor WHERE id > 10 ORDER BY id");
+        assert_eq!(right, "[\"200-299\"]\n[\"200-299\",\"301\"]\n[\"200-299\"]\n");
+        damage(&lab, "UPDATE monitor SET accepted_statuscodes_json = '[\"ok\"]' WHERE id = 11");
+        assert!(what(&lab, "K056").concat().contains("status code `ok`"));
+    }
+}
+
+#[test]
+fn reports_what_nobody_can_see_or_send() {
+    let line = "INSERT INTO notification (name, active, user_id, is_default, config) VALUES ('LINE family', 1, 1, 1, \
+                '{\"name\": \"LINE family\", \"type\": \"LineNotify\"}')";
+    only_reports("K057", line, "Uptime Kuma has removed in 2.1");
+    let group = "INSERT INTO `group` (id, name, public, active) VALUES (1, 'Public', 1, 1); \
+                 INSERT INTO monitor_group (monitor_id, group_id) VALUES (3, 1)";
+    only_reports("K058", group, "group `Public` with 1 monitor belongs to no status page");
+    only_reports("K059", "CREATE TABLE lost_and_found (rootpgno INTEGER)", "from `.recover` of sqlite3");
+}
+
+#[test]
+fn says_why_a_password_cannot_be_checked() {
+    let lab = Lab::sqlite("2.5.3");
+    furnish(&lab);
+    let stored = lab.sql("SELECT password FROM user").trim().to_owned();
+    for harmless in ["replace(password, '$2b$', '$2y$')", "replace(password, '$2y$', '$2a$')"] {
+        damage(&lab, &format!("UPDATE user SET password = {harmless}"));
+        assert_eq!(codes(&lab), [""; 0]);
+    }
+    let hash = lab.sql("SELECT password FROM user").trim().to_owned();
+    for (sql, words) in [
+        ("':' || password || char(10)", "begins with `:`"),
+        ("password || char(10)", "space or line break around its hash"),
+    ] {
+        damage(&lab, &format!("UPDATE user SET password = {sql}"));
+        assert!(what(&lab, "K016").concat().contains(words), "{sql}");
+        cured(&lab, "K016");
+        assert_eq!(lab.sql("SELECT password FROM user").trim(), hash);
+    }
+    for (wrong, words) in [
+        ("$argon2id$v=19$m=65536,t=3,p=4$ZXhhbXBsZQ$ZXhhbXBsZWV4YW1wbGVleGFtcGxl", "is an Argon2 hash"),
+        ("Kuma-Lab-2026", "is not a hash: it may be the password itself"),
+        (&stored[..59], "is a bcrypt hash of 59 characters instead of 60"),
+        (&stored.replace("$10$", "$99$"), "is an invalid bcrypt hash"),
+    ] {
+        damage(&lab, &format!("UPDATE user SET password = '{wrong}'"));
+        let said = what(&lab, "K016").concat();
+        assert!(said.contains(words), "{wrong}: {said}");
+    }
+}
+
+#[test]
+fn a_missing_table_is_not_called_a_new_instance() {
+    let lab = Lab::sqlite("2.5.3");
+    furnish(&lab);
+    lab.ok("backup create");
+    damage(&lab, "DROP TABLE monitor");
+    let said = what(&lab, "K021").concat();
+    assert!(said.contains("everything that needs these tables fails") && !said.contains("setup page"), "{said}");
+    lab.ok("restore latest --yes");
+    assert_eq!(codes(&lab), [""; 0]);
+    fs::write(lab.folder().join("kuma.db"), "").unwrap();
+    assert!(what(&lab, "K021").concat().contains("setup page"));
+}
+
+#[test]
+fn broken_references_are_not_called_verified() {
+    for lab in Lab::both("2.5.3") {
+        furnish(&lab);
+        assert!(lab.ok("backup create --json").contains("foreign keys"));
+        damage(&lab, "INSERT INTO monitor_notification (monitor_id, notification_id) VALUES (77, 1)");
+        assert!(!lab.ok("backup create --json").contains("\"foreign keys\""), "{}", lab.engine());
+    }
+}

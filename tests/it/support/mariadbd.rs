@@ -1,0 +1,225 @@
+//! A real `mariadbd` on a temporary folder, ended with the test.
+
+use std::fs;
+use std::io::Read as _;
+use std::net::TcpListener;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::LazyLock;
+use std::time::{Duration, Instant};
+
+use kumadb::engine::mariadb::Address;
+use tempfile::TempDir;
+
+use super::need;
+
+const START_TIME: Duration = Duration::from_secs(60);
+
+/// A running server; nothing but its socket leads to it unless [`with`](Mariadbd::with) says otherwise.
+pub struct Mariadbd {
+    child: Child,
+    folder: TempDir,
+    programs: [PathBuf; 3],
+    options: Vec<String>,
+    port: u16,
+}
+
+impl Mariadbd {
+    /// Starts one, or says that MariaDB is missing.
+    pub fn start() -> Option<Mariadbd> {
+        Self::with(&["--skip-networking"])
+    }
+
+    /// Starts one on a copy of the data directory `data`.
+    pub fn start_on(data: &Path) -> Option<Mariadbd> {
+        let folder = tempfile::Builder::new().prefix("kumadb-mariadb-").tempdir().unwrap();
+        copy_folder(data, &folder.path().join("data"));
+        Self::within(folder, &["--skip-networking"])
+    }
+
+    /// Starts one with these options; `{port}` in them becomes a free port on the loopback, `{folder}` the folder.
+    pub fn with(options: &[&str]) -> Option<Mariadbd> {
+        let folder = tempfile::Builder::new().prefix("kumadb-mariadb-").tempdir().unwrap();
+        Self::within(folder, options)
+    }
+
+    /// The same in a folder that the caller has put something into, perhaps the data directory as well.
+    pub fn within(folder: TempDir, options: &[&str]) -> Option<Mariadbd> {
+        let programs = need::mariadb()?;
+        let data = folder.path().join("data");
+        if !data.exists() {
+            copy_folder(&template(&programs), &data);
+        }
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let place = folder.path().to_str().unwrap();
+        let options: Vec<String> =
+            options.iter().map(|o| o.replace("{port}", &port.to_string()).replace("{folder}", place)).collect();
+        let child = launch(&programs, folder.path(), &options);
+        let mut server = Mariadbd { child, folder, programs, options, port };
+        server.wait();
+        Some(server)
+    }
+
+    /// Its socket.
+    pub fn socket(&self) -> PathBuf {
+        self.folder.path().join("sock")
+    }
+
+    /// Its data directory, with a folder for each database.
+    pub fn data(&self) -> PathBuf {
+        self.folder.path().join("data")
+    }
+
+    /// The port that `{port}` became.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// A database of this name and character set, as the way to it.
+    pub fn create_database(&self, name: &str, charset: &str) -> Address {
+        self.sql("", &format!("CREATE DATABASE {} CHARACTER SET {charset}", kumadb::engine::quote(name)));
+        self.address(name)
+    }
+
+    /// The way to a database on it, through the socket.
+    pub fn address(&self, database: &str) -> Address {
+        Address::on_socket(self.socket(), user(), database)
+    }
+
+    /// The database as what people type.
+    pub fn target(&self, database: &str) -> String {
+        format!("mysql://{}@localhost/{database}?socket={}", user(), self.socket().display())
+    }
+
+    /// Runs SQL through the `mariadb` client and returns what it printed; fails the test if it fails.
+    pub fn sql(&self, database: &str, sql: &str) -> String {
+        let output = self.client(database).args(["--batch", "--skip-column-names", "--execute", sql]).output().unwrap();
+        assert!(output.status.success(), "{sql}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    /// Feeds a file of SQL to the `mariadb` client, as a person does.
+    pub fn source(&self, database: &str, file: &Path) {
+        let input = fs::File::open(file).unwrap();
+        let output = self.client(database).stdin(input).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    }
+
+    fn client(&self, database: &str) -> Command {
+        let mut client = Command::new(&self.programs[2]);
+        client.arg("--no-defaults").arg("--default-character-set=utf8mb4");
+        client.arg(format!("--socket={}", self.socket().display())).arg(format!("--user={}", user()));
+        client.args(Some(database).filter(|database| !database.is_empty()));
+        client
+    }
+
+    /// Ends it in order, and copies what it leaves to the new folder `to`.
+    pub fn shut_down(mut self, to: &Path) {
+        self.sql("", "SHUTDOWN");
+        self.child.wait().unwrap();
+        copy_folder(&self.folder.path().join("data"), to);
+    }
+
+    /// Ends it with SIGKILL, as a power cut would.
+    pub fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// Starts it again on the folder that it left behind.
+    pub fn start_again(&mut self) {
+        let _ = fs::remove_file(self.socket());
+        self.child = launch(&self.programs, self.folder.path(), &self.options);
+        self.wait();
+    }
+
+    fn wait(&mut self) {
+        let begun = Instant::now();
+        loop {
+            let answers =
+                UnixStream::connect(self.socket()).and_then(|mut stream| stream.read_exact(&mut [0; 5])).is_ok();
+            if answers {
+                return;
+            }
+            let ended = self.child.try_wait().unwrap();
+            if ended.is_some() || begun.elapsed() > START_TIME {
+                let log = fs::read_to_string(self.folder.path().join("log")).unwrap_or_default();
+                panic!("mariadbd did not start ({ended:?}):\n{log}");
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+}
+
+impl Drop for Mariadbd {
+    fn drop(&mut self) {
+        // The folder goes with it, so nothing has to be flushed.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if std::thread::panicking() {
+            let log = fs::read_to_string(self.folder.path().join("log")).unwrap_or_default();
+            let from = log.char_indices().rev().nth(4_000).map_or(0, |(at, _)| at);
+            eprintln!("mariadbd said:\n{}", &log[from..]);
+        }
+    }
+}
+
+/// The user who runs the test, whom MariaDB takes by his socket.
+fn user() -> &'static str {
+    static USER: LazyLock<String> = LazyLock::new(|| {
+        let id = Command::new("id").arg("-un").output().unwrap();
+        String::from_utf8(id.stdout).unwrap().trim().to_owned()
+    });
+    &USER
+}
+
+fn launch(programs: &[PathBuf; 3], folder: &Path, options: &[String]) -> Child {
+    let log = fs::OpenOptions::new().create(true).append(true).open(folder.join("log")).unwrap();
+    Command::new(&programs[0])
+        .arg("--no-defaults")
+        .arg(format!("--datadir={}", folder.join("data").display()))
+        .arg(format!("--socket={}", folder.join("sock").display()))
+        .arg(format!("--pid-file={}", folder.join("pid").display()))
+        .arg(format!("--user={}", user()))
+        // Servers that share one delete each other's temporary tables when they start.
+        .arg(format!("--tmpdir={}", folder.display()))
+        .args(["--innodb-buffer-pool-size=64M", "--innodb-log-file-size=32M"])
+        .args(options)
+        .stdin(Stdio::null())
+        .stdout(log.try_clone().unwrap())
+        .stderr(log)
+        .spawn()
+        .unwrap()
+}
+
+/// A data folder as `mariadb-install-db` makes it, made once for all tests.
+fn template(programs: &[PathBuf; 3]) -> PathBuf {
+    let version = Command::new(&programs[0]).arg("--version").output().unwrap().stdout;
+    let version: String = String::from_utf8_lossy(&version).chars().filter(|c| c.is_ascii_alphanumeric()).collect();
+    let place = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("mariadb-{version}"));
+    if place.exists() {
+        return place;
+    }
+    let made = tempfile::Builder::new().prefix("mariadb-new-").tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let output = Command::new(&programs[1])
+        .arg("--no-defaults")
+        .arg(format!("--datadir={}", made.path().display()))
+        .arg(format!("--user={}", user()))
+        .args(["--auth-root-authentication-method=socket", &format!("--auth-root-socket-user={}", user())])
+        .args(["--skip-test-db", "--innodb-log-file-size=32M"])
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+    // Another test may have been faster; its folder is as good.
+    if fs::rename(made.path(), &place).is_ok() {
+        let _ = made.keep();
+    }
+    place
+}
+
+/// Copies a folder with everything in it to the new folder `to`.
+pub fn copy_folder(from: &Path, to: &Path) {
+    let done = Command::new("cp").arg("-a").arg(from).arg(to).status().unwrap();
+    assert!(done.success());
+}

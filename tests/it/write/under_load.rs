@@ -1,0 +1,191 @@
+//! Snapshots that are taken while somebody writes without a pause, and commands that are killed at any moment.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use kumadb::backup::Store;
+use kumadb::engine::mariadb::Address;
+
+use crate::cli::monitor::furnish;
+use crate::mariadb::engine::writer;
+use crate::support::lab::Lab;
+use crate::support::rounds;
+
+/// What holds after every commit of the load: what goes up on one side goes down on the other, and there is a beat for it.
+const BALANCE: &str = "SELECT (SELECT sum(CAST(`value` AS DECIMAL)) FROM setting WHERE `key` LIKE 'load%') AS balance, \
+    (SELECT CAST(`value` AS DECIMAL) FROM setting WHERE `key` = 'load up') AS ups, (SELECT count(*) FROM heartbeat) AS beats";
+
+/// Statements of one commit.
+const COMMIT: [&str; 3] = [
+    "UPDATE setting SET `value` = `value` + 1 WHERE `key` = 'load up'",
+    "UPDATE setting SET `value` = `value` - 1 WHERE `key` = 'load down'",
+    "INSERT INTO heartbeat (monitor_id, status, msg, time, duration, down_count, important) \
+     VALUES (2, 1, 'under load', '2026-11-20 10:00:00', 60, 0, 0)",
+];
+
+/// Somebody who commits and commits.
+struct Load {
+    over: Arc<AtomicBool>,
+    commits: Arc<AtomicU64>,
+    /// Gives the longest time that one commit took.
+    thread: Option<JoinHandle<Duration>>,
+}
+
+impl Load {
+    fn begin(lab: &Lab) -> Load {
+        lab.sql("INSERT INTO setting (`key`, `value`) VALUES ('load up', '0'), ('load down', '0')");
+        let (over, commits) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
+        let (stop, count) = (over.clone(), commits.clone());
+        let mut commit = match lab.engine() {
+            "SQLite" => on_sqlite(&lab.folder().join("kuma.db")),
+            _ => on_mariadb(&lab.target),
+        };
+        let thread = std::thread::spawn(move || {
+            let mut longest = Duration::ZERO;
+            while !stop.load(Ordering::SeqCst) {
+                let begun = Instant::now();
+                commit();
+                longest = longest.max(begun.elapsed());
+                count.fetch_add(1, Ordering::SeqCst);
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            longest
+        });
+        Load { over, commits, thread: Some(thread) }
+    }
+
+    fn commits(&self) -> u64 {
+        self.commits.load(Ordering::SeqCst)
+    }
+
+    fn end(mut self) -> Duration {
+        self.over.store(true, Ordering::SeqCst);
+        self.thread.take().unwrap().join().unwrap()
+    }
+}
+
+/// As the server does: WAL, without a flush at each commit.
+fn on_sqlite(file: &Path) -> Box<dyn FnMut() + Send> {
+    let db = rusqlite::Connection::open(file).unwrap();
+    db.busy_timeout(Duration::from_secs(20)).unwrap();
+    db.execute_batch("PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA wal_autocheckpoint = 100")
+        .unwrap();
+    Box::new(move || {
+        let statements = COMMIT.join("; ");
+        db.execute_batch(&format!("BEGIN IMMEDIATE; {statements}; COMMIT")).unwrap();
+    })
+}
+
+fn on_mariadb(target: &str) -> Box<dyn FnMut() + Send> {
+    let mut db = writer(&Address::parse(target).unwrap());
+    Box::new(move || {
+        db.begin().unwrap();
+        for statement in COMMIT {
+            db.execute(statement, &[]).unwrap();
+        }
+        db.commit().unwrap();
+    })
+}
+
+/// Fails unless every snapshot of the store holds one moment of the load.
+fn check_balance(lab: &Lab) -> usize {
+    let listing = Store::new(lab.store()).list().unwrap();
+    assert!(listing.unusable.is_empty(), "{:?}", listing.unusable);
+    let scratch = tempfile::tempdir().unwrap();
+    let under_load: Vec<_> =
+        listing.snapshots.iter().filter(|snapshot| snapshot.manifest.reason == "backup create").collect();
+    for snapshot in &under_load {
+        let held = snapshot.unpack(&scratch.path().join("held")).unwrap();
+        let rows = held.reader().unwrap().query(BALANCE, &[]).unwrap();
+        let number = |name: &str| rows[0].cell(name).to_string().parse::<f64>().unwrap();
+        assert_eq!((number("balance"), number("ups")), (0.0, number("beats")), "{}", snapshot.manifest.id);
+    }
+    under_load.len()
+}
+
+#[test]
+fn snapshots_under_load_are_of_one_moment_each() {
+    let snapshots = rounds::count(8, 50);
+    for lab in Lab::both("2.5.3") {
+        furnish(&lab);
+        let load = Load::begin(&lab);
+        let begun = Instant::now();
+        for n in 0..snapshots {
+            let before = load.commits();
+            lab.ok("backup create");
+            assert!(load.commits() > before, "{}: nobody could write while snapshot {n} was taken", lab.engine());
+        }
+        let rate = load.commits() as f64 / begun.elapsed().as_secs_f64();
+        let longest = load.end();
+        assert_eq!(check_balance(&lab), snapshots, "{}", lab.engine());
+        println!("{}: {snapshots} snapshots beside {rate:.0} commits/s, the slowest of {longest:?}", lab.engine());
+    }
+}
+
+/// Runs `line` on `lab` and kills it after each of `count` moments that lie evenly between its start and its end, or after
+/// some of them; `check` looks at what is left.
+fn kill_everywhere(lab: &Lab, line: &str, count: usize, check: &mut dyn FnMut()) -> u32 {
+    let begun = Instant::now();
+    assert!(lab.spawn(line).wait().unwrap().success(), "{line}");
+    let whole = begun.elapsed();
+    let mut killed = 0;
+    for n in rounds::draw(count, 12) {
+        let mut child = lab.spawn(line);
+        std::thread::sleep(whole.mul_f64(n as f64 / count as f64));
+        killed += u32::from(child.try_wait().unwrap().is_none());
+        let _ = child.kill();
+        child.wait().unwrap();
+        check();
+    }
+    killed
+}
+
+#[test]
+fn a_killed_backup_leaves_whole_snapshots_and_the_instance_alone() {
+    for lab in Lab::both("2.5.3") {
+        furnish(&lab);
+        let before = lab.rows();
+        let killed = kill_everywhere(&lab, "backup create", 60, &mut || {
+            let listing = Store::new(lab.store()).list().unwrap();
+            assert!(listing.unusable.is_empty(), "{:?}", listing.unusable);
+            if let Some(newest) = listing.snapshots.last() {
+                newest.verify().unwrap();
+            }
+            assert!(lab.rows() == before);
+        });
+        println!("{}: a backup killed {killed} times", lab.engine());
+        lab.ok("backup create");
+    }
+}
+
+#[test]
+fn a_killed_restore_is_ended_by_resume() {
+    for lab in Lab::both("2.5.3") {
+        furnish(&lab);
+        let then = lab.rows();
+        let id = lab.json("backup create")["manifest"]["id"].as_str().unwrap().to_owned();
+        lab.ok("monitor edit Network/Router -s interval=300");
+        lab.ok("monitor delete Cron --yes");
+        let now = lab.rows();
+        let present = lab.json("backup create")["manifest"]["id"].as_str().unwrap().to_owned();
+        let (mut old, mut new) = (0, 0);
+        let killed = kill_everywhere(&lab, &format!("restore {id} --yes"), 50, &mut || {
+            let resumed = lab.run("recover");
+            let is_idle = resumed.err.contains("no interrupted operation");
+            assert!(resumed.exit == 0 || is_idle, "{}{}", resumed.out, resumed.err);
+            let rows = lab.rows();
+            assert!(rows == then || rows == now, "{}: neither old nor new", lab.engine());
+            if rows == now {
+                old += 1;
+            } else {
+                new += 1;
+                lab.ok(&format!("restore {present} --yes"));
+            }
+        });
+        println!("{}: a restore killed {killed} times: {old} old, {new} new", lab.engine());
+        assert!(old > 0 && new > 0);
+    }
+}
