@@ -26,6 +26,15 @@ pub fn counted(n: usize, what: &str) -> String {
     }
 }
 
+/// `text` as one word of a shell.
+pub fn quoted(text: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-:=@,+%".contains(c);
+    match !text.is_empty() && text.chars().all(plain) {
+        true => text.to_owned(),
+        false => format!("'{}'", text.replace('\'', "'\\''")),
+    }
+}
+
 /// How alike two names must be, from 0 to 1, to be taken for one with a typing error.
 const ALIKE: f64 = 0.8;
 

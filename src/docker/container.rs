@@ -331,10 +331,14 @@ impl Container {
         self.place(inside).filter(|(mount, _)| !matches!(mount.kind, MountKind::Other(_))).map(|(_, path)| path)
     }
 
-    /// The same, as the folder that is mounted and the path in it.
+    /// The same, as the folder that is mounted and the path in it; the parent of a file that is mounted itself.
     pub fn host_place(&self, inside: &Path) -> Option<(PathBuf, PathBuf)> {
-        let (mount, _) = self.place(inside).filter(|(mount, _)| !matches!(mount.kind, MountKind::Other(_)))?;
-        Some((mount.source.clone(), inside.strip_prefix(&mount.destination).ok()?.to_owned()))
+        let mount = self.mount_of(inside)?;
+        let rest = inside.strip_prefix(&mount.destination).ok()?;
+        Some(match rest.as_os_str().is_empty() {
+            true => (mount.source.parent()?.to_owned(), mount.source.file_name()?.into()),
+            false => (mount.source.clone(), rest.to_owned()),
+        })
     }
 
     /// The innermost mount that contains `inside`, if it is on a disk.
@@ -487,5 +491,8 @@ mod tests {
         assert_eq!(path(container(vec![mount("/app", "/srv"), below.clone()])), Some("/srv/data".into()));
         assert_eq!(path(container(vec![mount("/app", "/x"), mount("/app/data", "/y")])), Some("/y".into()));
         assert_eq!(path(container(vec![mount("/app/database", "/srv"), below])), None);
+        let socket = container(vec![mount("/run/db.sock", "/run/mysqld/mysqld.sock")]);
+        let place = socket.host_place(Path::new("/run/db.sock"));
+        assert_eq!(place, Some(("/run/mysqld".into(), "mysqld.sock".into())));
     }
 }

@@ -19,15 +19,19 @@ pub(super) fn find_bad_tokens(evidence: &Evidence, faults: &mut Vec<Fault>) {
     for row in pushes {
         let cell = row.cell("push_token");
         let token = cell.text().unwrap_or_default();
+        // A token with which heartbeats may arrive is not replaced: whoever sends them uses it.
+        let mut may_be_in_use = false;
         let why = if token.trim().is_empty() {
             format!("has {} push token: no heartbeat can be sent to it", if cell.is_null() { "no" } else { "a blank" })
         } else if let Some(odd) = token.chars().find(|c| c.is_whitespace() || c.is_control() || "/?#%\\".contains(*c)) {
+            may_be_in_use = true;
             format!(
-                "has a push token with {}, which ends or changes the URL: its heartbeats do not arrive",
+                "has a push token with {}: heartbeats only arrive if this character is encoded in the URL",
                 if odd.is_whitespace() { "a space".to_owned() } else { format!("`{}`", odd.escape_default()) }
             )
         } else if token.chars().count() > longest {
-            format!("has a push token of more than {longest} characters: MariaDB cannot store it")
+            may_be_in_use = true;
+            format!("has a push token of more than {longest} characters, which only SQLite can store")
         } else if !row.cell("active").truthy() {
             continue;
         } else if let Some(first) = taken.get(token) {
@@ -41,7 +45,7 @@ pub(super) fn find_bad_tokens(evidence: &Evidence, faults: &mut Vec<Fault>) {
             taken.insert(token, row);
             continue;
         };
-        let cure = match evidence.tokens.get(&id(row)) {
+        let cure = match evidence.tokens.get(&id(row)).filter(|_| !may_be_in_use) {
             Some(token) => Cure::Rows(vec![monitors.set(row, &[("push_token", token.as_str().into())])]),
             None => Cure::Advice(format!("set a new token: kumadb monitor edit {} -s push_token=TOKEN", id(row))),
         };
@@ -110,10 +114,16 @@ fn expiry(cell: &Value) -> Option<chrono::DateTime<Utc>> {
 pub(super) fn find_bad_domains(evidence: &Evidence, faults: &mut Vec<Fault>) {
     let Some(content) = &evidence.database else { return };
     let rows = content.config.rows("status_page_cname");
+    let is_behind_proxy = content.config.setting("trustProxy").is_some_and(|row| row.text("value") == Some("true"));
     for row in rows {
         let domain = row.text("domain").unwrap_or_default();
         let host = host_of(domain);
         if host == domain && !domain.is_empty() {
+            continue;
+        }
+        // A proxy may send the host name with a port, and the server compares it as it is (2.5.3).
+        let port = domain.strip_prefix(&host).and_then(|rest| rest.strip_prefix(':'));
+        if is_behind_proxy && port.is_some_and(|port| port.chars().all(|c| c.is_ascii_digit())) {
             continue;
         }
         let is_taken = rows.iter().any(|other| other.text("domain") == Some(host.as_str()));

@@ -99,6 +99,8 @@ pub struct Content {
     /// Monitors whose daily statistics count more heartbeats than there are: the others were deleted once they had been
     /// aggregated.
     pub aggregated: BTreeSet<i64>,
+    /// Monitors with heartbeats and without daily statistics, where the upgrade to 2.x was interrupted.
+    pub unaggregated: BTreeSet<i64>,
     /// The version that the engine reports.
     pub version: String,
     /// SQLite shrinks the file at every commit (`auto_vacuum` FULL).

@@ -6,6 +6,7 @@ use serde_json::Value as Json;
 
 use super::monitors::{delete, set, subject};
 use super::{Cure, Evidence, Fault};
+use crate::text::counted;
 use crate::value::Row;
 
 /// Keys of settings as written by the servers from 1.23 to 2.5.3.
@@ -62,6 +63,22 @@ pub(super) fn find_stuck_statistics(evidence: &Evidence, faults: &mut Vec<Fault>
     // Old heartbeats are deleted after the last one was aggregated (2.0.0 to 2.5.3): their statistics are complete, and cannot
     // be computed again.
     let is_done = !content.aggregated.is_empty();
+    let what = "the upgrade was interrupted while it aggregated old heartbeats, and each start now fails with \
+                \"migration is already in progress\"";
+    if is_done && !content.unaggregated.is_empty() {
+        // Heartbeats are gone although not all were aggregated: somebody else deleted them.
+        let missing = counted(content.unaggregated.len(), "monitor");
+        faults.push(Fault {
+            subject: subject("setting", row, "value"),
+            what: format!(
+                "{what}; {missing} with heartbeats still have no statistics, and heartbeats of others were deleted"
+            ),
+            cure: Cure::Advice(
+                "restore the backup from before the upgrade, and let the upgrade finish: kumadb restore ID".into(),
+            ),
+        });
+        return;
+    }
     let mut steps: Vec<_> = content
         .statistics
         .iter()
@@ -74,13 +91,7 @@ pub(super) fn find_stuck_statistics(evidence: &Evidence, faults: &mut Vec<Fault>
     // Last: the server may aggregate again only when the tables are empty.
     let state = if is_done { MIGRATED } else { "\"\"" };
     steps.push(set("setting", "setting `migrateAggregateTableState`", row, &[("value", state.into())]));
-    faults.push(Fault {
-        subject: subject("setting", row, "value"),
-        what: "the upgrade was interrupted while it aggregated old heartbeats, and each start now fails with \
-               \"migration is already in progress\""
-            .into(),
-        cure: Cure::Rows(steps),
-    });
+    faults.push(Fault { subject: subject("setting", row, "value"), what: what.into(), cure: Cure::Rows(steps) });
 }
 
 /// No user can log in: no active user, a password that cannot be checked, or two-factor authentication without a

@@ -67,10 +67,11 @@ pub(super) fn find_bad_codes(evidence: &Evidence, faults: &mut Vec<Fault>) {
         }
         // Anything else is K001.
         let Ok(codes) = serde_json::from_str::<Vec<String>>(row.text(column).unwrap_or_default()) else { continue };
-        let wrong: Vec<&String> = codes.iter().filter(|code| !is_code(code)).collect();
-        let why = match wrong.first() {
+        let is_several = |code: &str| code.contains([',', ';']);
+        let why = match codes.iter().find(|code| !is_code(code) || is_several(code)) {
             Some(code) => {
-                format!("accepts the status code {}, which matches no response", shown(&code.as_str().into()))
+                let read = if is_code(code) { "only partly understands" } else { "matches with no response" };
+                format!("accepts the status code {}, which the server {read}", shown(&code.as_str().into()))
             }
             None if codes.is_empty() => "accepts no status code, so it is always down".to_owned(),
             None => continue,
@@ -95,12 +96,19 @@ pub(super) fn find_bad_codes(evidence: &Evidence, faults: &mut Vec<Fault>) {
     }
 }
 
-/// Whether the server understands `code`. Codes of websockets have four digits.
+/// Whether a response can have `code`, as the server reads it: one or two numbers, of which it takes the digits that
+/// come first (2.5.3). Codes of websockets have four digits.
 fn is_code(code: &str) -> bool {
-    let is_number = |text: &str| (3..=4).contains(&text.len()) && text.chars().all(|c| c.is_ascii_digit());
-    match code.split_once('-') {
-        Some((from, to)) => is_number(from) && is_number(to) && from <= to,
-        None => is_number(code),
+    let number = |text: &str| {
+        let text = text.trim_start();
+        let digits = text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len();
+        text[..digits].parse::<u32>().ok()
+    };
+    let possible = 100..=4999;
+    match code.split('-').map(number).collect::<Vec<_>>()[..] {
+        [Some(one)] => possible.contains(&one),
+        [Some(from), Some(to)] => from <= to && from <= *possible.end() && to >= *possible.start(),
+        _ => false,
     }
 }
 

@@ -234,8 +234,10 @@ fn find_socket(
     if let Some((mounted, socket)) = socket_in(container, &socket) {
         return Ok((Some(mounted), socket));
     }
-    if container.is_none() && socket.starts_with(folder) {
-        return Ok((Some(folder.to_owned()), socket));
+    // The data folder is a real path, and the configuration may name it by another one.
+    let inside = socket.parent().zip(socket.file_name()).map(|(parent, name)| canonical(parent).join(name));
+    if let Some(inside) = inside.filter(|inside| container.is_none() && inside.starts_with(folder)) {
+        return Ok((Some(folder.to_owned()), inside));
     }
     let us = files::our_uid();
     // Whoever may change the configuration is let in there too.

@@ -34,9 +34,9 @@ pub fn read_content(reader: &mut dyn Reader, name: &str, now: i64, is_zone: &dyn
     let reused_ids = read_reused_ids(reader, schema)?;
     let (future, statistics) = read_statistics(reader, schema, now)?;
     let is_aggregating = config.setting("migrateAggregateTableState").and_then(|row| row.text("value"));
-    let aggregated = match is_aggregating.is_some_and(|state| state.contains("migrating")) {
+    let (aggregated, unaggregated) = match is_aggregating.is_some_and(|state| state.contains("migrating")) {
         true => read_aggregated(reader)?,
-        false => BTreeSet::new(),
+        false => Default::default(),
     };
     let zones = config.rows("maintenance").iter().filter_map(|row| row.text("timezone"));
     let unknown_zones: BTreeSet<String> = zones
@@ -51,6 +51,7 @@ pub fn read_content(reader: &mut dyn Reader, name: &str, now: i64, is_zone: &dyn
         future,
         statistics,
         aggregated,
+        unaggregated,
         version,
         eager,
         unknown_zones,
@@ -87,14 +88,21 @@ pub fn read_summary(reader: &mut dyn Reader) -> Result<Summary> {
 }
 
 /// Monitors with daily statistics of more heartbeats than they still have.
-fn read_aggregated(reader: &mut dyn Reader) -> Result<BTreeSet<i64>> {
-    let rows = reader.query(
+/// The other monitors have heartbeats that were not aggregated.
+fn read_aggregated(reader: &mut dyn Reader) -> Result<(BTreeSet<i64>, BTreeSet<i64>)> {
+    let mut monitors = |sql: &str| -> Result<BTreeSet<i64>> {
+        Ok(reader.query(sql, &[])?.iter().filter_map(|row| row.int("monitor")).collect())
+    };
+    let aggregated = monitors(
         "SELECT s.`monitor_id` AS monitor FROM (SELECT `monitor_id`, sum(`up`) + sum(`down`) AS beats FROM `stat_daily` \
          GROUP BY `monitor_id`) s WHERE s.beats > (SELECT count(*) FROM `heartbeat` h WHERE h.`monitor_id` = \
          s.`monitor_id`)",
-        &[],
     )?;
-    Ok(rows.iter().filter_map(|row| row.int("monitor")).collect())
+    let unaggregated = monitors(
+        "SELECT DISTINCT `monitor_id` AS monitor FROM `heartbeat` WHERE `monitor_id` NOT IN (SELECT `monitor_id` FROM \
+         `stat_daily`)",
+    )?;
+    Ok((aggregated, unaggregated))
 }
 
 /// Checks every heartbeat, with two connections in parallel. `now` is in seconds since 1970.

@@ -1,6 +1,7 @@
 //! The transaction: checked before it commits, or rolled back in a dry run.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use super::apply::Run;
 use super::journal::Phase;
@@ -43,29 +44,13 @@ pub(super) fn try_before_stop(instance: &Instance, work: &Work<'_>) -> Result<()
         return Ok(());
     }
     let Ok(scratch) = files::temp_folder("kumadb-", None) else { return Ok(()) };
-    let tried = instance.connect().and_then(|connect| {
-        let (mut guarded, schema) = match &instance.place {
-            Place::Sqlite(_) => {
-                let copy = scratch.path().join("kuma.db");
-                let mut reader = connect.reader()?;
-                let schema = reader.schema()?;
-                reader.dump(&copy, &history(&schema), &mut |_, _| {})?;
-                (Guarded::rehearse(&SqliteFile::new(copy))?, schema)
-            }
-            _ => {
-                let schema = connect.reader()?.schema()?;
-                // A row that is rolled back uses up its id, so this is only for tables in which two rows can be taken for one.
-                if !plan.steps.iter().any(|step| schema.table(&step.table).is_some_and(is_unique)) {
-                    return Ok(());
-                }
-                (Guarded::rehearse(&*connect)?, schema)
-            }
-        };
-        guarded.writer().begin()?;
-        let tried = write_and_check(&mut guarded, &schema, plan, &mut Silent);
-        guarded.writer().rollback()?;
-        tried.map(drop)
-    });
+    // What fails before the plan is tried says nothing about the plan, which may be the fix of a damaged database.
+    let Ok(Some((mut guarded, schema))) = prepare(instance, plan, &scratch.path().join("kuma.db")) else {
+        return Ok(());
+    };
+    let tried = write_and_check(&mut guarded, &schema, plan, &mut Silent);
+    // A connection that ends without a commit rolls back as well.
+    let _ = guarded.writer().rollback();
     match tried {
         Err(Error::Database(DatabaseError::Sql { message, .. })) => {
             let database = format!("the database of `{}` would refuse this change", instance.name);
@@ -77,8 +62,27 @@ pub(super) fn try_before_stop(instance: &Instance, work: &Work<'_>) -> Result<()
                 OperationError::StalePlan | OperationError::ReadBack { .. } | OperationError::ChecksFailed(_),
             )),
         ) => Err(error),
-        Ok(()) | Err(_) => Ok(()),
+        Ok(_) | Err(_) => Ok(()),
     }
+}
+
+/// An open transaction in which `plan` can be tried, on a copy at `copy` where the engine has files; `None` where it
+/// would do harm.
+fn prepare(instance: &Instance, plan: &Plan, copy: &Path) -> Result<Option<(Guarded, Schema)>> {
+    let connect = instance.connect()?;
+    let mut reader = connect.reader()?;
+    let schema = reader.schema()?;
+    let mut guarded = match &instance.place {
+        Place::Sqlite(_) => {
+            reader.dump(copy, &history(&schema), &mut |_, _| {})?;
+            Guarded::rehearse(&SqliteFile::new(copy))?
+        }
+        // A row that is rolled back uses up its id, so this is only for tables in which two rows can be taken for one.
+        _ if !plan.steps.iter().any(|step| schema.table(&step.table).is_some_and(is_unique)) => return Ok(None),
+        _ => Guarded::rehearse(&*connect)?,
+    };
+    guarded.writer().begin()?;
+    Ok(Some((guarded, schema)))
 }
 
 /// Whether values of `table` other than its id must differ.

@@ -3,6 +3,7 @@
 use crate::backup::Manifest;
 use crate::run::rebuild::recognise;
 use crate::schema::Recognition;
+use crate::text::quoted;
 
 /// The repository of the official images.
 const REPOSITORY: &str = "louislam/uptime-kuma";
@@ -92,15 +93,6 @@ pub fn container_name(text: &str) -> String {
     let plain = text.starts_with(|c: char| c.is_ascii_alphanumeric()) && text.chars().all(fits) && text.len() > 1;
     // The name of a folder says nothing about the server.
     if plain && text != "data" { text.to_owned() } else { "uptime-kuma".into() }
-}
-
-/// `text` as one word of a shell.
-pub fn quoted(text: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-:=@,+%".contains(c);
-    match !text.is_empty() && text.chars().all(plain) {
-        true => text.to_owned(),
-        false => format!("'{}'", text.replace('\'', "'\\''")),
-    }
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ use std::path::Path;
 
 use crate::error::{DatabaseError, Error, Result};
 use crate::files;
+use crate::text::quoted;
 
 /// Bytes that are read to recognise a file.
 const HEAD: usize = 4096;
@@ -20,8 +21,8 @@ const PACKED: [(&[u8], &str, &str); 6] = [
     (b"\x28\xb5\x2f\xfd", "a zstd file", "zstd -d {} -o kuma.db.unpacked"),
     (b"\xfd7zXZ\0", "an xz file", "xz -dc {} > kuma.db.unpacked"),
     (b"BZh", "a bzip2 file", "bzip2 -dc {} > kuma.db.unpacked"),
-    (b"PK\x03\x04", "a ZIP archive", "unzip {}"),
-    (b"7z\xbc\xaf\x27\x1c", "a 7-Zip archive", "7z x {}"),
+    (b"PK\x03\x04", "a ZIP archive", "unzip {} -d kuma.unpacked"),
+    (b"7z\xbc\xaf\x27\x1c", "a 7-Zip archive", "7z x -okuma.unpacked {}"),
 ];
 
 /// First bytes of texts and encrypted files.
@@ -33,15 +34,15 @@ const KNOWN: [(&[u8], &str, &str); 10] = [
     (b"Salted__", "encrypted with openssl", "openssl enc -d -pbkdf2 -aes-256-cbc -in {} -out kuma.db.decrypted"),
     (b"PRAGMA ", "a SQL script, as `sqlite3 .dump` writes it", "sqlite3 kuma.db.new < {}"),
     (b"BEGIN TRANSACTION;", "a SQL script, as `sqlite3 .dump` writes it", "sqlite3 kuma.db.new < {}"),
-    (b"-- MariaDB dump", "a dump of MariaDB", "mariadb kuma < {}"),
-    (b"-- MySQL dump", "a dump of MySQL", "mariadb kuma < {}"),
-    (b"/*M!999999", "a dump of MariaDB", "mariadb kuma < {}"),
+    (b"-- MariaDB dump", "a dump of MariaDB", "mariadb NEW_EMPTY_DATABASE < {}"),
+    (b"-- MySQL dump", "a dump of MySQL", "mariadb NEW_EMPTY_DATABASE < {}"),
+    (b"/*M!999999", "a dump of MariaDB", "mariadb NEW_EMPTY_DATABASE < {}"),
 ];
 
 /// The reason why `path` is not a SQLite database; `head` are its first bytes, without the header of one.
 pub(super) fn refuse(path: &Path, head: &[u8]) -> Error {
     let other = |what: String, command: &str| {
-        let command = command.replace("{}", &path.display().to_string());
+        let command = command.replace("{}", &quoted(&path.display().to_string()));
         DatabaseError::OtherFormat { path: path.to_owned(), what, command }.into()
     };
     let known = PACKED.iter().chain(&KNOWN).find(|(first, ..)| head.starts_with(first));
@@ -53,7 +54,7 @@ pub(super) fn refuse(path: &Path, head: &[u8]) -> Error {
             Some(member) => format!("a tar archive with `{}`", member.escape_debug()),
             None => "a tar archive".to_owned(),
         };
-        return other(what, "tar -xf {}");
+        return other(what, "mkdir kuma.unpacked && tar -xf {} -C kuma.unpacked");
     }
     let text = head.trim_ascii_start();
     if text.first().is_some_and(|byte| b"{[".contains(byte)) && std::str::from_utf8(text).is_ok() {
@@ -109,7 +110,7 @@ pub(super) fn refuse_folder(path: &Path) -> Result<()> {
         true => Err(DatabaseError::OtherFormat {
             path: path.to_owned(),
             what: "a folder: Docker creates one for a mounted file that does not exist".into(),
-            command: format!("rmdir {}", path.display()),
+            command: format!("rmdir {}", quoted(&path.display().to_string())),
         }
         .into()),
         false => Ok(()),

@@ -187,7 +187,9 @@ impl SqliteFile {
         let several = super_journal(&file, total).map_err(fail())?;
         let Some(journal) = Journal::read(file, total).map_err(fail())? else { return Ok(Beside::None) };
         if let Some(name) = several {
-            return Ok(match name.exists() {
+            // The path may be one of a container.
+            let beside = name.file_name().map(|name| self.path.with_file_name(name));
+            return Ok(match name.exists() || beside.is_some_and(|path| path.exists()) {
                 true => Beside::Foreign(format!(
                     "it is part of a transaction in several databases, with the super-journal `{}`",
                     name.display()
@@ -220,7 +222,7 @@ impl SqliteFile {
         let look = self.look();
         let folder = files::temp_folder("kumadb-", None)?;
         files::require_space(folder.path(), self.size())?;
-        let copy = SqliteFile { path: folder.path().join("kuma.db") };
+        let copy = SqliteFile::new(folder.path().join("kuma.db"));
         self.copy_rolled_back(&copy)?;
         let opened = copy.read_only()?;
         let sqlite = Sqlite { file: self.clone(), still: Some(look), copy: Some((copy, folder)), ..opened };

@@ -51,6 +51,13 @@ mod linux {
 
     /// `open(2)`, but no part of the path may be a link. It must set `errno`, which SQLite reads: so it is libc's call.
     unsafe extern "C" fn open(path: *const c_char, flags: c_int, mode: c_int) -> c_int {
+        // SAFETY: `path` is a C string of SQLite's.
+        let name = unsafe { CStr::from_ptr(path) }.to_bytes().rsplit(|byte| *byte == b'/').next().unwrap_or_default();
+        // The folder for temporary files may be reached through a link: `/var/tmp` is one at times.
+        if name.starts_with(TEMPORARY) {
+            // SAFETY: the same.
+            return unsafe { libc::open(path, flags | libc::O_NOFOLLOW, mode) };
+        }
         let creates = flags & libc::O_CREAT != 0;
         let how = OpenHow {
             flags: flags as u64,
@@ -76,7 +83,11 @@ mod linux {
         let text = unsafe { CStr::from_ptr(path) };
         let place = Path::new(OsStr::from_bytes(text.to_bytes()));
         let name = place.file_name().unwrap_or_default().as_bytes();
-        let is_own = JOURNALS.iter().any(|ending| name.ends_with(ending.as_bytes())) || name.starts_with(TEMPORARY);
+        if name.starts_with(TEMPORARY) {
+            // SAFETY: `path` is a C string of SQLite's. No other file has such a name.
+            return unsafe { libc::unlink(path) };
+        }
+        let is_own = JOURNALS.iter().any(|ending| name.ends_with(ending.as_bytes()));
         let (Some(folder), true) = (place.parent(), is_own) else { return refuse() };
         let (Ok(folder), Ok(name)) = (as_c(folder.as_os_str()), as_c(OsStr::from_bytes(name))) else { return refuse() };
         // SAFETY: both are C strings, and the descriptor is closed once.

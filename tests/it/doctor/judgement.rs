@@ -249,6 +249,15 @@ fn statistics_of_deleted_heartbeats_are_kept() {
         assert!(!ran.err.contains("DELETED"), "{}", ran.err);
         let state = lab.sql("SELECT value FROM setting WHERE `key` = 'migrateAggregateTableState'");
         assert_eq!((state.trim(), lab.sql("SELECT up FROM stat_daily").trim()), ("\"migrated\"", "1440"));
+        // Not when the heartbeats were deleted by somebody else, before those of another monitor were aggregated.
+        lab.sql(
+            "UPDATE setting SET value = '\"migrating\"' WHERE `key` = 'migrateAggregateTableState'; INSERT INTO heartbeat \
+             (monitor_id, status, time) VALUES (1, 1, '2026-01-01 00:00:00')",
+        );
+        let (before, k005) = (lab.rows(), found(&lab, "K005"));
+        assert!(k005[0]["what"].as_str().unwrap().contains("1 monitor with heartbeats still have no"), "{k005:?}");
+        lab.run("doctor --fix --yes");
+        assert_eq!(lab.rows(), before);
     }
 }
 
@@ -377,6 +386,12 @@ fn two_users_keep_their_own() {
         fs::write(lab.root.path().join("move.yaml"), "monitors: [{name: Own, owner: second}]").unwrap();
         lab.ok("apply move.yaml --yes");
         assert_eq!(lab.sql("SELECT user_id FROM monitor WHERE name = 'Own'").trim(), "2");
+
+        // What names neither a user nor a group stays whose it is, and so do its notifications.
+        fs::write(lab.root.path().join("stay.yaml"), "monitors: [{path: Own, description: His}]").unwrap();
+        lab.ok("apply stay.yaml --yes");
+        let row = lab.sql("SELECT user_id, description FROM monitor WHERE name = 'Own'");
+        assert_eq!(row.split_whitespace().collect::<Vec<_>>(), ["2", "His"]);
     }
 }
 

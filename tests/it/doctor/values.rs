@@ -72,22 +72,29 @@ fn cures_push_tokens() {
         push(11, "'clonedtoken000000000000000000001'"),
         push(12, "'clonedtoken000000000000000000001'"),
         push(13, "'backup-nas01'"),
-        push(14, "'with blank'"),
+        push(14, "' '"),
         push(15, "NULL"),
-        push(16, "'a/b'"),
         push(17, "'aB3dE6gH9k'"),
     ];
     for (lab, _) in cures(Lab::both("2.5.3"), "K052", &sql.concat()) {
         let rows = lab.sql("SELECT push_token FROM monitor WHERE type = 'push' ORDER BY id");
         let tokens: Vec<&str> = rows.lines().collect();
         assert_eq!(
-            [tokens[0], tokens[2], tokens[6]],
+            [tokens[0], tokens[2], tokens[5]],
             ["clonedtoken000000000000000000001", "backup-nas01", "aB3dE6gH9k"]
         );
-        for new in [tokens[1], tokens[3], tokens[4], tokens[5]] {
+        for new in [tokens[1], tokens[3], tokens[4]] {
             assert!(new.len() == 32 && new.chars().all(|c| c.is_ascii_alphanumeric()), "{rows}");
         }
     }
+    // Heartbeats may arrive with these.
+    let encoded = [push(11, "'with blank'"), push(12, "'a/b'")].concat();
+    only_reports("K052", &encoded, "only arrive if this character is encoded in the URL");
+    let lab = Lab::sqlite("2.5.3");
+    lab.sql(&push(11, "'6f1c1f9e-7d0a-4c55-9d3b-0a3a8a4c7b11'"));
+    assert!(what(&lab, "K052").concat().contains("more than 32 characters, which only SQLite can store"));
+    lab.ok("doctor --fix --yes");
+    assert!(lab.sql("SELECT push_token FROM monitor").starts_with("6f1c1f9e-"));
 }
 
 #[test]
@@ -116,6 +123,11 @@ fn cures_domains_of_status_pages() {
     for (lab, _) in cures(Lab::both("2.5.3"), "K054", sql) {
         let domains = lab.sql("SELECT domain FROM status_page_cname ORDER BY id");
         assert_eq!(domains.lines().collect::<Vec<_>>(), ["status.example.com", "two.example.com", "three.example.com"]);
+        // A proxy may send the port along.
+        damage(&lab, "UPDATE status_page_cname SET domain = 'two.example.com:8443' WHERE domain = 'two.example.com'");
+        assert_eq!(codes(&lab), ["K054"]);
+        lab.sql("INSERT INTO setting (`key`, value, type) VALUES ('trustProxy', 'true', 'general')");
+        assert_eq!(codes(&lab), [""; 0]);
     }
 }
 
@@ -134,8 +146,8 @@ fn cures_timeouts_and_status_codes() {
         let rows = lab.sql("SELECT timeout * 10 FROM monitor WHERE id > 10 ORDER BY id");
         let rows: Vec<f64> = rows.lines().map(|row| row.parse().unwrap()).collect();
         assert_eq!(rows, [480.0, 480.0, 590.0]);
-        let codes = [(11, "[\"2xx\"]"), (12, "[\"200-299,301\"]"), (13, "[]")];
-        let sql = codes
+        let wrong = [(11, "[\"2xx\"]"), (12, "[\"200-299,301\"]"), (13, "[]")];
+        let sql = wrong
             .map(|(id, codes)| format!("UPDATE monitor SET accepted_statuscodes_json = '{codes}' WHERE id = {id};"));
         damage(&lab, &sql.concat());
         cured(&lab, "K056");
@@ -143,6 +155,8 @@ fn cures_timeouts_and_status_codes() {
         assert_eq!(right, "[\"200-299\"]\n[\"200-299\",\"301\"]\n[\"200-299\"]\n");
         damage(&lab, "UPDATE monitor SET accepted_statuscodes_json = '[\"ok\"]' WHERE id = 11");
         assert!(what(&lab, "K056").concat().contains("status code `ok`"));
+        damage(&lab, "UPDATE monitor SET accepted_statuscodes_json = '[\"0-999\",\" 404 \"]' WHERE id = 11");
+        assert_eq!(codes(&lab), [""; 0]);
     }
 }
 

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use rusqlite::Connection;
 
 use crate::doctor::findings::codes;
-use crate::support::lab::Lab;
+use crate::support::lab::{Lab, Ran};
 
 /// An instance with forty monitors, as a desktop tool leaves it: without a WAL.
 fn without_wal() -> Lab {
@@ -76,6 +76,12 @@ fn half_a_transaction_is_never_seen() {
     let lab = without_wal();
     interrupt(&lab);
     let before = files(&lab);
+    // A folder for temporary files may be reached through a link.
+    let (temporary, link) = (lab.root.path().join("tmp"), lab.root.path().join("link"));
+    fs::create_dir(&temporary).unwrap();
+    std::os::unix::fs::symlink(&temporary, &link).unwrap();
+    let ran = Ran::of(lab.bare().args(["-t", &lab.target, "monitor", "list"]).env("TMPDIR", &link));
+    assert_eq!(ran.exit, 0, "{}", ran.err);
     let shown = lab.ok("monitor list --json");
     assert!(shown.contains("\"Monitor 40\"") && !shown.contains("HALF"), "{shown}");
     assert_eq!(codes(&lab), ["K050"]);
