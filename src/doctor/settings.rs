@@ -71,7 +71,7 @@ pub(super) fn find_stuck_statistics(evidence: &Evidence, faults: &mut Vec<Fault>
         faults.push(Fault {
             subject: subject("setting", row, "value"),
             what: format!(
-                "{what}; {missing} with heartbeats still have no statistics, and heartbeats of others were deleted"
+                "{what}; {missing} with heartbeats still have no statistics, and heartbeats of other monitors were deleted"
             ),
             cure: Cure::Advice(
                 "restore the backup from before the upgrade, and let the upgrade finish: kumadb restore ID".into(),
