@@ -13,6 +13,7 @@ use kumadb::run::{Observer, Step};
 
 use crate::backup::sealed;
 use crate::remote::whole_verbs::{Laptop, ran};
+use crate::support::child::{is_killed, told};
 use crate::support::cloud::Cloud;
 use crate::support::docked::{Docked, Kind, Ran as DockedRan, both};
 use crate::support::dockerd::{self, Server, cli};
@@ -284,37 +285,29 @@ fn rebuild<'a>(folder: Option<PathBuf>, database: Database<'a>) -> Rebuild<'a> {
     Rebuild { folder, database, owner: None }
 }
 
-/// Child process: restores what the environment says, and is killed at a step. Not a test by itself.
 #[test]
-fn child_that_is_killed() {
-    let variable = |name: &str| std::env::var(name).ok();
-    let Some(step) = variable("KUMADB_RESTORE_STEP") else { return };
-    let held = Held::open(Path::new(&variable("KUMADB_RESTORE_HELD").unwrap())).unwrap();
-    let folder = variable("KUMADB_RESTORE_FOLDER").map(PathBuf::from);
-    let database = match variable("KUMADB_RESTORE_SOCKET") {
-        None if variable("KUMADB_RESTORE_EMBEDDED").is_some() => Database::Embedded(Maker::Local),
-        None => Database::Sqlite,
-        Some(socket) => {
-            Database::External(Address::on_socket(socket, variable("KUMADB_RESTORE_USER").unwrap(), "again"))
-        }
+#[ignore = "a part of other tests, see child.rs"]
+fn killed_child() {
+    let (held, folder): (PathBuf, PathBuf) = (told("HELD"), told("FOLDER"));
+    let database = match told::<String>("DATABASE").as_str() {
+        "sqlite" => Database::Sqlite,
+        "embedded" => Database::Embedded(Maker::Local),
+        socket => Database::External(Address::on_socket(socket, told::<String>("USER"), "again")),
     };
-    let mut at = At { step: step.parse().unwrap(), kill: true };
-    rebuild(folder, database).run(held, &mut at).unwrap();
+    let mut at = At { step: told("STEP"), kill: true };
+    rebuild(Some(folder), database).run(Held::open(&held).unwrap(), &mut at).unwrap();
 }
 
-/// Kills a run at `step`.
+/// Kills a run at `step` that makes `database`: `sqlite`, `embedded`, or one that `user` reaches at this socket.
 #[track_caller]
-fn killed_at(held: &Path, folder: &Path, mariadbd: Option<&Mariadbd>, step: usize) {
-    let mut child = Command::new(std::env::current_exe().unwrap());
-    child.args(["--exact", "restore_to::child_that_is_killed", "--nocapture"]);
-    child.env("KUMADB_RESTORE_STEP", step.to_string()).env("KUMADB_RESTORE_HELD", held);
-    child.env("KUMADB_RESTORE_FOLDER", folder);
-    if let Some(mariadbd) = mariadbd {
-        child.env("KUMADB_RESTORE_SOCKET", mariadbd.socket()).env("KUMADB_RESTORE_USER", mariadbd.address("").user);
+fn killed_at(held: &Path, folder: &Path, (database, user): (&str, &str), step: usize) {
+    let (held, place) = (held.display(), folder.display());
+    let told: [(&str, &dyn ToString); 5] =
+        [("STEP", &step), ("HELD", &held), ("FOLDER", &place), ("DATABASE", &database), ("USER", &user)];
+    assert!(is_killed(module_path!(), &told), "step {step}");
+    for name in ["kuma.db", "mariadb", "db-config.json"] {
+        assert!(!folder.join(name).exists(), "step {step}");
     }
-    let output = child.output().unwrap();
-    assert!(output.status.code().is_none(), "{step}: {output:?}");
-    assert!(!folder.join("kuma.db").exists() && !folder.join("db-config.json").exists(), "step {step}");
 }
 
 #[test]
@@ -328,7 +321,7 @@ fn what_fails_leaves_nothing_and_what_is_killed_can_be_typed_again() {
         assert!(failed.unwrap_err().to_string().starts_with("made to fail"));
         assert!(!new.exists(), "step {step}");
     }
-    (1..=3).for_each(|step| killed_at(&held, &new, None, step));
+    (1..=3).for_each(|step| killed_at(&held, &new, ("sqlite", ""), step));
     let written = rebuild(Some(new.clone()), Database::Sqlite).run(open(), &mut kumadb::run::Silent).unwrap();
     assert_eq!(written.files.len(), 2);
     assert_eq!(dump(&new.join("kuma.db")), lab.sql(".dump"));
@@ -361,7 +354,7 @@ fn a_database_that_was_half_filled_is_filled_again() {
     assert!(failed.unwrap_err().to_string().starts_with("made to fail at: committing"));
     assert!(!new.exists() && tables().is_empty(), "{}", tables());
     unpack();
-    killed_at(&held, &new, Some(&mariadbd), 4);
+    killed_at(&held, &new, (mariadbd.socket().to_str().unwrap(), &mariadbd.address("").user), 4);
     assert!(tables().contains("kumadb_unfinished_restore") && !tables().contains("knex_migrations\n"), "{}", tables());
     let made = rebuild(Some(new.clone()), external()).run(unpack(), &mut kumadb::run::Silent).unwrap();
     assert_eq!(mariadbd.sql("again", "SELECT name FROM monitor"), "Network\n");
@@ -551,13 +544,7 @@ fn a_killed_run_that_makes_a_mariadb_leaves_nothing_that_the_next_one_does_not_c
     let mut left_running = 0;
     for step in 1..=5 {
         open();
-        let mut child = Command::new(std::env::current_exe().unwrap());
-        child.args(["--exact", "restore_to::child_that_is_killed", "--nocapture"]);
-        child.env("KUMADB_RESTORE_STEP", step.to_string()).env("KUMADB_RESTORE_HELD", &held);
-        child.env("KUMADB_RESTORE_FOLDER", &new).env("KUMADB_RESTORE_EMBEDDED", "yes");
-        let ended = child.output().unwrap();
-        assert!(ended.status.code().is_none(), "{step}: {ended:?}");
-        assert!(!new.join("mariadb").exists() && !new.join("db-config.json").exists(), "step {step}");
+        killed_at(&held, &new, ("embedded", ""), step);
         left_running += servers_below(&new).len();
     }
     assert!(left_running > 0, "no step was in the middle of it");
