@@ -87,8 +87,8 @@ pub fn read_summary(reader: &mut dyn Reader) -> Result<Summary> {
     Ok(Summary { users, monitors, newest_beat })
 }
 
-/// Monitors with daily statistics of more heartbeats than they still have.
-/// The other monitors have heartbeats that were not aggregated.
+/// Monitors with daily statistics of more heartbeats than they still have, and monitors with heartbeats and no daily
+/// statistics. Rows of monitors that do not exist do not count.
 fn read_aggregated(reader: &mut dyn Reader) -> Result<(BTreeSet<i64>, BTreeSet<i64>)> {
     let mut monitors = |sql: &str| -> Result<BTreeSet<i64>> {
         Ok(reader.query(sql, &[])?.iter().filter_map(|row| row.int("monitor")).collect())
@@ -96,11 +96,11 @@ fn read_aggregated(reader: &mut dyn Reader) -> Result<(BTreeSet<i64>, BTreeSet<i
     let aggregated = monitors(
         "SELECT s.`monitor_id` AS monitor FROM (SELECT `monitor_id`, sum(`up`) + sum(`down`) AS beats FROM `stat_daily` \
          GROUP BY `monitor_id`) s WHERE s.beats > (SELECT count(*) FROM `heartbeat` h WHERE h.`monitor_id` = \
-         s.`monitor_id`)",
+         s.`monitor_id`) AND s.`monitor_id` IN (SELECT `id` FROM `monitor`)",
     )?;
     let unaggregated = monitors(
         "SELECT DISTINCT `monitor_id` AS monitor FROM `heartbeat` WHERE `monitor_id` NOT IN (SELECT `monitor_id` FROM \
-         `stat_daily`)",
+         `stat_daily`) AND `monitor_id` IN (SELECT `id` FROM `monitor`)",
     )?;
     Ok((aggregated, unaggregated))
 }
