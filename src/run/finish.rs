@@ -136,7 +136,9 @@ impl Run<'_> {
         };
         let snapshot = store.clone().sealed(seal).pack(&held, &extras)?;
         self.outcome.removed = removed::keep(folder, &snapshot)?;
-        observer.step(&Step::Packed { id: snapshot.manifest.id.clone(), bytes: snapshot.size, undo: true })?;
+        // It is stored, whatever comes of the report.
+        let told = observer.step(&Step::Packed { id: snapshot.manifest.id.clone(), bytes: snapshot.size, undo: true });
+        self.warn(told, "cannot report the undo snapshot");
         Ok(snapshot)
     }
 
