@@ -11,7 +11,7 @@ use super::work::{Settings, Work};
 use super::{Observer, Silent, Step, removed};
 use crate::backup::Guarded;
 use crate::engine::sqlite::SqliteFile;
-use crate::engine::{EngineKind, Writer};
+use crate::engine::{Connect, EngineKind, Writer};
 use crate::error::{DatabaseError, Error, OperationError, Result};
 use crate::files;
 use crate::instance::{Instance, Place};
@@ -70,17 +70,13 @@ pub(super) fn try_before_stop(instance: &Instance, work: &Work<'_>) -> Result<()
 /// would do harm.
 fn prepare(instance: &Instance, plan: &Plan, copy: &Path) -> Result<Option<(Guarded, Schema)>> {
     let connect = instance.connect()?;
-    let mut reader = connect.reader()?;
-    let schema = reader.schema()?;
-    let mut guarded = match &instance.place {
-        Place::Sqlite(_) => {
-            reader.dump(copy, &history(&schema), &mut |_, _| {})?;
-            Guarded::rehearse(&SqliteFile::new(copy))?
-        }
-        // A row that is rolled back uses up its id, so this is only for tables in which two rows can be taken for one.
-        _ if !plan.steps.iter().any(|step| schema.table(&step.table).is_some_and(is_unique)) => return Ok(None),
-        _ => Guarded::rehearse(&*connect)?,
-    };
+    let schema = connect.reader()?.schema()?;
+    // A row that is rolled back uses up its id, so this is only for tables in which two rows can be taken for one.
+    let may_clash = || plan.steps.iter().any(|step| schema.table(&step.table).is_some_and(is_unique));
+    if instance.engine() == EngineKind::MariaDb && !may_clash() {
+        return Ok(None);
+    }
+    let mut guarded = open_trial(instance, &*connect, copy, &history(&schema), &mut |_, _| {})?;
     guarded.writer().begin()?;
     Ok(Some((guarded, schema)))
 }
@@ -123,6 +119,24 @@ pub fn rehearse_statements(
     Ok(true)
 }
 
+/// Opens the database where a change can be tried: a new copy at `copy` of a SQLite database, with tables `without` empty;
+/// a MariaDB database itself, for a transaction that is rolled back.
+fn open_trial(
+    instance: &Instance,
+    connect: &dyn Connect,
+    copy: &Path,
+    without: &[String],
+    progress: &mut dyn FnMut(u64, u64),
+) -> Result<Guarded> {
+    match &instance.place {
+        Place::Sqlite(_) => {
+            connect.reader()?.dump(copy, without, progress)?;
+            Guarded::rehearse(&SqliteFile::new(copy))
+        }
+        _ => Guarded::rehearse(connect),
+    }
+}
+
 /// Runs `attempt` where it does no harm: on a copy of a SQLite database, or in a MariaDB transaction that is rolled
 /// back.
 fn rehearse_with<T>(
@@ -134,14 +148,8 @@ fn rehearse_with<T>(
     observer.step(&Step::Rehearse)?;
     let scratch = files::temp_folder("kumadb-", None)?;
     instance.open()?.with(|connect| {
-        let mut guarded = match &instance.place {
-            Place::Sqlite(_) => {
-                let copy = scratch.path().join("kuma.db");
-                connect.reader()?.dump(&copy, &[], &mut |done, total| observer.progress(done, total))?;
-                Guarded::rehearse(&SqliteFile::new(copy))?
-            }
-            _ => Guarded::rehearse(connect)?,
-        };
+        let copy = scratch.path().join("kuma.db");
+        let mut guarded = open_trial(instance, connect, &copy, &[], &mut |done, total| observer.progress(done, total))?;
         let database = read_database(guarded.writer(), &instance.name)?;
         check_writable(instance, &database, settings)?;
         attempt(&mut guarded, &database.schema)

@@ -15,18 +15,14 @@ const HEAD: usize = 4096;
 /// Pages that are read to distinguish an encrypted file from one whose first page was overwritten.
 const SAMPLES: u64 = 64;
 
-/// First bytes, what such a file is, and how to unpack it; `{}` is the path.
-const PACKED: [(&[u8], &str, &str); 6] = [
+/// First bytes, what such a file is, and the command that helps; `{}` is the path.
+const KNOWN: [(&[u8], &str, &str); 16] = [
     (b"\x1f\x8b", "a gzip file", "gunzip -c {} > kuma.db.unpacked"),
     (b"\x28\xb5\x2f\xfd", "a zstd file", "zstd -d {} -o kuma.db.unpacked"),
     (b"\xfd7zXZ\0", "an xz file", "xz -dc {} > kuma.db.unpacked"),
     (b"BZh", "a bzip2 file", "bzip2 -dc {} > kuma.db.unpacked"),
     (b"PK\x03\x04", "a ZIP archive", "unzip {} -d kuma.unpacked"),
     (b"7z\xbc\xaf\x27\x1c", "a 7-Zip archive", "7z x -okuma.unpacked {}"),
-];
-
-/// First bytes of texts and encrypted files.
-const KNOWN: [(&[u8], &str, &str); 10] = [
     (b"version https://git-lfs.github.com/spec/", "a pointer of Git LFS, not the file itself", "git lfs pull"),
     (b"age-encryption.org/", "encrypted with age", "age -d -i KEY -o kuma.db.decrypted {}"),
     (b"-----BEGIN AGE ENCRYPTED FILE", "encrypted with age", "age -d -i KEY -o kuma.db.decrypted {}"),
@@ -45,7 +41,7 @@ pub(super) fn refuse(path: &Path, head: &[u8]) -> Error {
         let command = command.replace("{}", &quoted(&path.display().to_string()));
         DatabaseError::OtherFormat { path: path.to_owned(), what, command }.into()
     };
-    let known = PACKED.iter().chain(&KNOWN).find(|(first, ..)| head.starts_with(first));
+    let known = KNOWN.iter().find(|(first, ..)| head.starts_with(first));
     if let Some((_, what, command)) = known {
         return other((*what).to_owned(), command);
     }

@@ -14,8 +14,7 @@ use crate::support::lab::{Lab, PASSWORD, Ran, words};
 use crate::support::mariadbd::Mariadbd;
 use crate::support::wait::wait_until;
 
-/// `line` must end with `exit`, its message must be `message` and its hint `hint` (both without what differs from run
-/// to
+/// `line` must end with `exit`, its message must be `message` and its hint `hint` (both without what differs from run to
 /// run), and the database must be as before.
 #[track_caller]
 fn check(lab: &Lab, line: &str, exit: i32, message: &str, hint: &str) {

@@ -57,7 +57,10 @@ fn a_tar_archive_given_to_restore_is_named() {
     let made = Command::new("tar").arg("-cf").arg(&archive).arg("-C").arg(lab.root.path()).arg("data").status();
     assert!(made.unwrap().success());
     let said = lab.fails(7, &format!("restore {} --yes", archive.display())).err;
-    assert!(said.contains("a tar archive with `data/kuma.db`") && said.contains("tar -xf "), "{said}");
+    assert!(
+        said.contains("a tar archive with `data/kuma.db`") && said.contains("try: mkdir kuma.unpacked && tar -xf "),
+        "{said}"
+    );
 }
 
 #[test]

@@ -25,6 +25,16 @@ pub fn codes(lab: &Lab) -> Vec<String> {
     codes
 }
 
+/// What `doctor` reports with `code`.
+pub fn what(lab: &Lab, code: &str) -> Vec<String> {
+    let found = lab.json("doctor");
+    let findings = found["findings"].as_array().unwrap().iter();
+    findings
+        .filter(|finding| finding["code"] == code)
+        .map(|finding| finding["what"].as_str().unwrap().to_owned())
+        .collect()
+}
+
 /// Four monitors, two of them groups, a maintenance window and a notification, as people have them.
 pub fn furnish(lab: &Lab) {
     let monitors = "monitors: [{name: Network, type: group}, {name: Home, type: group}, \
@@ -424,12 +434,14 @@ fn deletes_the_second_of_two_like_links() {
     }
 }
 
-/// What `sql` does is found as `code` on both engines, and nothing is changed to cure it.
-pub fn only_reports(code: &str, sql: &str) {
+/// What `sql` does is found as `code` on both engines, with `words`, and nothing is changed to cure it.
+pub fn only_reports(code: &str, sql: &str, words: &str) {
     for lab in Lab::both("2.5.3") {
         furnish(&lab);
         damage(&lab, sql);
         assert_eq!(codes(&lab), [code], "{}: {sql}", lab.engine());
+        let said = what(&lab, code).join("\n");
+        assert!(said.contains(words), "{}: {said}", lab.engine());
         let before = lab.rows();
         lab.ok("doctor --fix --yes");
         assert_eq!(lab.rows(), before);
@@ -448,7 +460,7 @@ fn only_reports_what_nobody_but_a_person_can_decide() {
         ),
         ("K020", "INSERT INTO knex_migrations (name, batch) VALUES ('2029-01-01-0000-later.js', 9)"),
     ] {
-        only_reports(code, sql);
+        only_reports(code, sql, "");
     }
 }
 

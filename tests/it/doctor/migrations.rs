@@ -120,7 +120,7 @@ fn only_reports_what_a_person_has_to_decide() {
              INSERT INTO setting (`key`, value) VALUES ('primaryBaseURL', '\"https://kuma.example.com:8443/x\"')",
         ),
     ] {
-        only_reports(code, sql);
+        only_reports(code, sql, "");
     }
 }
 

@@ -2,32 +2,8 @@
 
 use std::fs;
 
-use crate::doctor::findings::{codes, cured, cures, damage, furnish};
+use crate::doctor::findings::{codes, cured, cures, damage, furnish, only_reports, what};
 use crate::support::lab::Lab;
-
-/// The findings of `code`, as JSON.
-fn what(lab: &Lab, code: &str) -> Vec<String> {
-    let found = lab.json("doctor");
-    let findings = found["findings"].as_array().unwrap().iter();
-    findings
-        .filter(|finding| finding["code"] == code)
-        .map(|finding| finding["what"].as_str().unwrap().to_owned())
-        .collect()
-}
-
-/// `code` is found alone, and only reported.
-fn only_reports(code: &str, sql: &str, words: &str) {
-    for lab in Lab::both("2.5.3") {
-        furnish(&lab);
-        damage(&lab, sql);
-        assert_eq!(codes(&lab), [code], "{}", lab.engine());
-        let said = what(&lab, code).join("\n");
-        assert!(said.contains(words), "{}: {said}", lab.engine());
-        let before = lab.rows();
-        lab.ok("doctor --fix --yes");
-        assert_eq!(lab.rows(), before);
-    }
-}
 
 #[test]
 fn cures_the_bookkeeping_of_1x() {
