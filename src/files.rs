@@ -25,8 +25,8 @@ pub use door::{look_into, resolve_folder};
 pub use lock::{Lock, remove_left_lock};
 pub use mount::{FileSystem, Reach, file_system};
 pub use owner::{
-    check_file_writable, check_only_name, check_own, chown_like, foreign_entries, give, our_uid, own_like, set_mode,
-    set_owner, user_words,
+    check_file_writable, check_only_name, check_own, chown_like, foreign_entries, give, our_uid, set_mode, set_owner,
+    user_words,
 };
 pub use pin::{Pinned, open_below, read_below};
 
@@ -45,7 +45,7 @@ pub const SMALL: u64 = 1 << 20;
 pub fn replace(path: &Path, mode: u32, write: impl FnOnce(&mut File) -> io::Result<()>) -> Result<()> {
     let above = parent(path);
     let folder = door::open_folder(above).map_err(Error::file("write in", above))?;
-    replace_in(&folder, path, mode, write)
+    replace_in(&folder, path, mode, None, write)
 }
 
 /// Replaces the file `name` below `folder`, whose owner may be an attacker, with the content of `source`. The file and the
@@ -56,16 +56,19 @@ pub fn replace(path: &Path, mode: u32, write: impl FnOnce(&mut File) -> io::Resu
 pub fn put_below(folder: &Path, name: &Path, mode: u32, source: &mut File) -> Result<()> {
     let path = folder.join(name);
     let inside = door::make_way(folder, parent(name)).map_err(Error::file("make the folder of", &path))?;
-    replace_in(&inside, &path, mode, |file| io::copy(source, file).map(drop))?;
     let like = fs::metadata(folder).map_err(Error::file("access", folder))?;
-    let name = owner::file_name(name).map_err(Error::file("write", &path))?;
-    door::open_below(&inside, Path::new(name), OFlags::RDONLY | OFlags::NONBLOCK, Mode::empty())
-        .and_then(door::regular)
-        .and_then(|file| owner::change(&file, like.uid(), like.gid()))
-        .map_err(Error::file("change the owner of", &path))
+    // Before it has its name: the owner of the folder may have put another file there by then.
+    let owner = Some((like.uid(), like.gid()));
+    replace_in(&inside, &path, mode, owner, |file| io::copy(source, file).map(drop))
 }
 
-fn replace_in(folder: &OwnedFd, path: &Path, mode: u32, write: impl FnOnce(&mut File) -> io::Result<()>) -> Result<()> {
+fn replace_in(
+    folder: &OwnedFd,
+    path: &Path,
+    mode: u32,
+    owner: Option<(u32, u32)>,
+    write: impl FnOnce(&mut File) -> io::Result<()>,
+) -> Result<()> {
     let above = parent(path);
     let name = owner::file_name(path).map_err(Error::file("write", path))?;
     let temp = temp_name()?;
@@ -78,6 +81,7 @@ fn replace_in(folder: &OwnedFd, path: &Path, mode: u32, write: impl FnOnce(&mut 
             Some(old) => owner::be_like(&file, &old),
             None => rustix::fs::fchmod(&file, Mode::from_raw_mode(mode as _)).map_err(io::Error::from),
         }
+        .and_then(|()| owner.map_or(Ok(()), |(uid, gid)| owner::change(&file, uid, gid)))
         .map_err(Error::file("change the owner of", path))?;
         file.sync_all().map_err(Error::file("flush", path))?;
         rustix::fs::renameat(folder, &temp, folder, name)
@@ -103,10 +107,11 @@ pub fn rename(from: &Path, to: &Path) -> Result<()> {
     let (old, name) = door::open_parent(from).map_err(Error::file("rename", from))?;
     let (new, new_name) = door::open_parent(to).map_err(Error::file("rename", from))?;
     rustix::fs::renameat(&old, name, &new, new_name).map_err(|errno| Error::file("rename", from)(errno.into()))?;
-    for folder in [&new, &old] {
-        rustix::fs::fsync(folder).map_err(|errno| Error::file("flush the folder", parent(to))(errno.into()))?;
-    }
-    Ok(())
+    let flush = |folder: &OwnedFd, path: &Path| {
+        rustix::fs::fsync(folder).map_err(|errno| Error::file("flush the folder", path)(errno.into()))
+    };
+    flush(&new, parent(to))?;
+    if parent(from) == parent(to) { Ok(()) } else { flush(&old, parent(from)) }
 }
 
 /// The same, where `to` does not exist yet.
@@ -203,9 +208,7 @@ pub fn not_ours(path: &Path) -> Error {
 
 /// Removes `path` if it exists.
 pub fn remove(path: &Path) -> Result<()> {
-    let removed = door::open_parent(path)
-        .and_then(|(folder, name)| rustix::fs::unlinkat(&folder, name, AtFlags::empty()).map_err(io::Error::from));
-    match removed {
+    match door::unlink(path, AtFlags::empty()) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(Error::file("remove", path)(error)),
         _ => Ok(()),
     }
@@ -213,9 +216,7 @@ pub fn remove(path: &Path) -> Result<()> {
 
 /// Removes the folder `path` if it exists and is empty.
 pub fn remove_empty_folder(path: &Path) -> Result<()> {
-    let removed = door::open_parent(path)
-        .and_then(|(folder, name)| rustix::fs::unlinkat(&folder, name, AtFlags::REMOVEDIR).map_err(io::Error::from));
-    match removed {
+    match door::unlink(path, AtFlags::REMOVEDIR) {
         Err(error) if ![io::ErrorKind::NotFound, io::ErrorKind::DirectoryNotEmpty].contains(&error.kind()) => {
             Err(Error::file("remove", path)(error))
         }
@@ -223,7 +224,7 @@ pub fn remove_empty_folder(path: &Path) -> Result<()> {
     }
 }
 
-/// Removes the folder `path` with its contents, if it exists.
+/// Removes the folder `path` with its contents, or the file or link at `path`, if it exists.
 pub fn remove_folder(path: &Path) -> Result<()> {
     match door::remove_all(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(Error::file("remove", path)(error)),
@@ -267,8 +268,13 @@ pub fn read_whole(path: &Path) -> Result<String> {
 /// The text at `path`; below a folder that is not ours, of a limited size.
 fn read_small(path: &Path) -> io::Result<String> {
     let most = if door::is_foreign(path) { SMALL } else { u64::MAX - 1 };
+    read_bounded(door::open_read(path)?, most)
+}
+
+/// The text of `file`, of at most `most` bytes.
+fn read_bounded(file: File, most: u64) -> io::Result<String> {
     let mut text = String::new();
-    match door::open_read(path)?.take(most + 1).read_to_string(&mut text)? as u64 > most {
+    match file.take(most + 1).read_to_string(&mut text)? as u64 > most {
         true => Err(io::ErrorKind::FileTooLarge.into()),
         false => Ok(text),
     }
@@ -330,22 +336,12 @@ pub fn open(path: &Path) -> Result<File> {
 
 /// Opens the regular file at `path` for reading; the file itself must not be a link.
 pub fn open_regular(path: &Path) -> Result<File> {
-    door::open_parent(path)
-        .and_then(|(folder, name)| {
-            door::open_below(&folder, Path::new(name), OFlags::RDONLY | OFlags::NONBLOCK, Mode::empty())
-        })
-        .and_then(door::regular)
-        .map_err(Error::file("open", path))
+    door::open_file(path, OFlags::RDONLY).map_err(Error::file("open", path))
 }
 
 /// Opens the existing regular file at `path` for writing; the file itself must not be a link.
 pub fn open_to_write(path: &Path) -> Result<File> {
-    door::open_parent(path)
-        .and_then(|(folder, name)| {
-            door::open_below(&folder, Path::new(name), OFlags::WRONLY | OFlags::NONBLOCK, Mode::empty())
-        })
-        .and_then(door::regular)
-        .map_err(Error::file("write", path))
+    door::open_file(path, OFlags::WRONLY).map_err(Error::file("write", path))
 }
 
 /// Whether something is at `path`, even a link.

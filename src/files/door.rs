@@ -97,13 +97,31 @@ pub(super) fn open_parent(path: &Path) -> io::Result<(OwnedFd, &OsStr)> {
     Ok((open_folder(super::parent(path))?, name))
 }
 
+/// Opens the regular file at `path`, which must not be a link itself.
+pub(super) fn open_file(path: &Path, access: OFlags) -> io::Result<File> {
+    let (folder, name) = open_parent(path)?;
+    // Opening must not block, as it would on a FIFO.
+    regular(open_below(&folder, Path::new(name), access | OFlags::NONBLOCK, Mode::empty())?)
+}
+
+/// Removes the file, or with `flags` the empty folder, at `path`.
+pub(super) fn unlink(path: &Path, flags: AtFlags) -> io::Result<()> {
+    let (folder, name) = open_parent(path)?;
+    Ok(rustix::fs::unlinkat(&folder, name, flags)?)
+}
+
+/// Opens the folder `name` in `folder`, which must not be a link.
+pub(super) fn enter(folder: &OwnedFd, name: &OsStr) -> rustix::io::Result<OwnedFd> {
+    rustix::fs::openat(folder, name, FOLDER | OFlags::NOFOLLOW, Mode::empty())
+}
+
 /// Opens the folder `rest` below the folder `base`, and creates what is missing of it, with the owner and mode of `base`.
 pub(super) fn make_way(base: &Path, rest: &Path) -> io::Result<OwnedFd> {
     let mut at = open_folder(base)?;
     let like = rustix::fs::fstat(&at)?;
     for part in rest.components().filter(|part| *part != Component::CurDir) {
         let Component::Normal(part) = part else { return Err(io::ErrorKind::InvalidInput.into()) };
-        let open = || rustix::fs::openat(&at, part, FOLDER | OFlags::NOFOLLOW, Mode::empty());
+        let open = || enter(&at, part);
         at = match rustix::fs::mkdirat(&at, part, Mode::RWXU) {
             Ok(()) => {
                 let made = File::from(open()?);
@@ -179,7 +197,7 @@ fn remove_in(folder: &OwnedFd, name: &OsStr, depth: usize) -> io::Result<()> {
     if depth == 0 {
         return Err(io::Error::other("too many nested folders"));
     }
-    let inside = rustix::fs::openat(folder, name, FOLDER | OFlags::NOFOLLOW, Mode::empty())?;
+    let inside = enter(folder, name)?;
     for name in names_in(&inside)? {
         match remove_in(&inside, &name, depth - 1) {
             // Its owner has removed it meanwhile.
@@ -203,7 +221,7 @@ fn size_in(folder: &OwnedFd, depth: usize) -> u64 {
         if kind.is_file() {
             size = size.saturating_add(found.st_size.unsigned_abs());
         } else if kind.is_dir() && depth > 0 {
-            let inside = rustix::fs::openat(folder, &name, FOLDER | OFlags::NOFOLLOW, Mode::empty());
+            let inside = enter(folder, &name);
             size = size.saturating_add(inside.map_or(0, |inside| size_in(&inside, depth - 1)));
         }
     }
@@ -248,7 +266,7 @@ fn tree_in(folder: &OwnedFd, at: &Path, depth: usize, found: &mut Vec<(PathBuf, 
             FileType::RegularFile => found.push((path, about.st_size.unsigned_abs())),
             FileType::Directory if depth == 0 => return Err(io::Error::other("too many nested folders")),
             FileType::Directory => {
-                let inside = rustix::fs::openat(folder, &name, FOLDER | OFlags::NOFOLLOW, Mode::empty())?;
+                let inside = enter(folder, &name)?;
                 tree_in(&inside, &path, depth - 1, found)?;
             }
             _ => {}

@@ -72,8 +72,7 @@ impl Lock {
 /// that name; a file that does not contain the note of a run stays. Returns whether it was removed.
 pub fn remove_left_lock(path: &Path) -> Result<bool> {
     let failed = || Error::file("access", path);
-    let folder = door::open_folder(parent(path)).map_err(failed())?;
-    let name = owner::file_name(path).map_err(failed())?;
+    let (folder, name) = door::open_parent(path).map_err(failed())?;
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let file = match rustix::fs::openat(&folder, name, flags, Mode::empty()) {
         Ok(file) => File::from(file),

@@ -11,7 +11,6 @@ use std::path::Path;
 
 use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, Uid};
 
-use super::door::open_folder;
 use super::{PRIVATE, WORK, door, parent};
 use crate::error::{Error, FileError, Hint, Result};
 
@@ -95,10 +94,9 @@ pub(super) fn make_folder(path: &Path) -> io::Result<()> {
     if gives(above) {
         make_folder(above)?;
     }
-    let (folder, name) = (open_folder(above)?, file_name(path)?);
+    let (folder, name) = door::open_parent(path)?;
     as_owner(&folder, path, || rustix::fs::mkdirat(&folder, name, Mode::RWXU))?;
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let made = File::from(rustix::fs::openat(&folder, name, flags, Mode::empty())?);
+    let made = File::from(door::enter(&folder, name)?);
     inherit(&made, &folder, path)
 }
 
@@ -158,10 +156,8 @@ fn give_hint(data: &Path) -> Hint {
 /// recognised as kumadb's.
 fn give_folder(path: &Path) -> Result<()> {
     let not_changed = || Error::file("change the owner of", path);
-    let data = open_folder(parent(path)).map_err(not_changed())?;
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let name = file_name(path).map_err(not_changed())?;
-    let folder = rustix::fs::openat(&data, name, flags, Mode::empty()).map_err(|error| not_changed()(error.into()))?;
+    let (data, name) = door::open_parent(path).map_err(not_changed())?;
+    let folder = door::enter(&data, name).map_err(|error| not_changed()(error.into()))?;
     let lock = rustix::fs::statat(&folder, "lock", AtFlags::SYMLINK_NOFOLLOW);
     if lock.is_err() && !door::names(path).map_err(not_changed())?.is_empty() {
         return Err(super::not_ours(path));
@@ -216,9 +212,8 @@ pub fn check_own(path: &Path) -> Result<()> {
 /// `is_ours` recognises its content. Returns whether it did.
 pub fn give(path: &Path, is_ours: impl FnOnce(&mut File) -> Result<bool>) -> Result<bool> {
     let failed = || Error::file("change the owner of", path);
-    let folder = open_folder(parent(path)).map_err(failed())?;
+    let (folder, name) = door::open_parent(path).map_err(failed())?;
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    let name = file_name(path).map_err(failed())?;
     let mut file = match rustix::fs::openat(&folder, name, flags, Mode::empty()) {
         Ok(file) => File::from(file),
         Err(rustix::io::Errno::NOENT | rustix::io::Errno::LOOP) => return Ok(false),
@@ -278,12 +273,6 @@ pub(super) fn be_like(made: &File, old: &rustix::fs::Stat) -> io::Result<()> {
 
 pub(super) fn change(file: &File, uid: u32, gid: u32) -> io::Result<()> {
     Ok(rustix::fs::fchown(file, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)))?)
-}
-
-/// Gives `path` the owner, group and mode of `like`.
-pub fn own_like(path: &Path, like: &Metadata) -> Result<()> {
-    chown_like(path, like)?;
-    set_mode(path, like.mode() & 0o777)
 }
 
 /// Gives `path` the owner and group of `like`.

@@ -1,7 +1,6 @@
 //! Folders that another user could replace by a link while they are being written.
 
 use std::fs::{self, File};
-use std::io::{self, Read as _};
 use std::os::fd::AsRawFd as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
@@ -73,11 +72,7 @@ pub fn read_below(folder: &Path, name: &str, most: u64) -> Result<Option<String>
         Err(error) if error.is_missing() => return Ok(None),
         opened => opened?,
     };
-    let mut text = String::new();
-    match file.take(most + 1).read_to_string(&mut text).map_err(failed())? as u64 > most {
-        true => Err(failed()(io::ErrorKind::FileTooLarge.into())),
-        false => Ok(Some(text)),
-    }
+    super::read_bounded(file, most).map(Some).map_err(failed())
 }
 
 /// The folder in a `path` from [`Pinned::path`], and the rest of `path`; no folder for any other path.

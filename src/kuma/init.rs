@@ -134,7 +134,7 @@ pub fn make_folder(folder: &Path, new: &NewInstance) -> Result<()> {
     // Owners are changed without following links.
     let folder = &folder.canonicalize().map_err(Error::file("find", folder))?;
     let owner = fs::metadata(folder).map_err(Error::file("read", folder))?;
-    let give = |path: &Path, mode: u32| files::own_like(path, &owner).and_then(|()| files::set_mode(path, mode));
+    let give = |path: &Path, mode: u32| files::chown_like(path, &owner).and_then(|()| files::set_mode(path, mode));
 
     let workshop =
         tempfile::Builder::new().prefix(".kumadb-init-").tempdir_in(folder).map_err(Error::file("write in", folder))?;

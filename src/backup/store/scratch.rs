@@ -91,8 +91,7 @@ pub(super) fn clear(root: &Path, undo: &mut dyn FnMut(&Note) -> bool) -> Result<
         for path in files::entries(&folder)? {
             match path.file_name().and_then(|name| name.to_str()) {
                 Some(LOCK | NOTES) => {}
-                _ if path.is_dir() => files::remove_folder(&path)?,
-                _ => files::remove(&path)?,
+                _ => files::remove_folder(&path)?,
             }
         }
     }
