@@ -190,11 +190,9 @@ struct Proof {
 
 /// Copies the files of a database that no process has open, then compares the contents of both.
 fn copy_still(file: &SqliteFile, folder: &Path) -> Result<Proof> {
-    let size: u64 = file.parts().iter().filter_map(|part| part.symlink_metadata().ok()).map(|found| found.len()).sum();
     // Twice: restoring the copy needs a WAL of the same size.
-    files::require_space(folder, 2 * size + SPARE)?;
+    files::require_space(folder, 2 * file.size() + SPARE)?;
     let copy = SqliteFile::new(folder.join(SQLITE));
-    // The shared memory is only an index of the WAL, which every reader rebuilds.
     file.copy_rolled_back(&copy)?;
     let folding = copy.read_write()?;
     folding.fold()?;

@@ -20,11 +20,9 @@ const SIDES: [&str; 3] = ["-wal", "-shm", "-journal"];
 pub fn take(file: &SqliteFile, folder: &Path, label: &Label) -> Result<Held> {
     files::remove_folder(folder)?;
     files::make_folder(folder)?;
-    let parts = file.parts();
-    let size = parts.iter().filter_map(|part| part.symlink_metadata().ok()).map(|found| found.len()).sum();
-    files::require_space(folder, size)?;
+    files::require_space(folder, file.size())?;
     let mut members = Vec::new();
-    for part in parts {
+    for part in file.parts() {
         let name = format!("kuma.db{}", &part.as_os_str().to_string_lossy()[file.path().as_os_str().len()..]);
         files::copy_regular(&part, &folder.join(&name))?;
         let kept = member(folder, &name)?;

@@ -326,12 +326,8 @@ impl Container {
         }
     }
 
-    /// The path on the engine's host for a path of the container, if it is on a mount that has one.
-    pub fn host_path(&self, inside: &Path) -> Option<PathBuf> {
-        self.place(inside).filter(|(mount, _)| !matches!(mount.kind, MountKind::Other(_))).map(|(_, path)| path)
-    }
-
-    /// The same, as the folder that is mounted and the path in it; the parent of a file that is mounted itself.
+    /// The place on the engine's host of a path of the container, if it is on a mount that has one: the folder that is
+    /// mounted and the path in it, or the parent and the name of a file that is mounted itself.
     pub fn host_place(&self, inside: &Path) -> Option<(PathBuf, PathBuf)> {
         let mount = self.mount_of(inside)?;
         let rest = inside.strip_prefix(&mount.destination).ok()?;

@@ -83,9 +83,8 @@ pub struct StaleHelper {
 
 impl<'a> Helper<'a> {
     /// Starts the embedded MariaDB of `server`, which must be stopped, and waits until it accepts connections: on
-    /// `/app/data/run/mariadb.sock`, at the path on the host given by [`Container::host_path`]. `ready` returns whether
-    /// it
-    /// does; without it MariaDB is pinged inside the helper. `label` is set on the container for
+    /// `/app/data/run/mariadb.sock`, at the path on the host given by [`Container::host_place`]. `ready` returns
+    /// whether it does; without it MariaDB is pinged inside the helper. `label` is set on the container for
     /// [`Docker::stale_helpers`].
     ///
     /// # Errors

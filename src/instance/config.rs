@@ -265,15 +265,14 @@ impl Config {
 pub fn render(config: &Config, was: Option<&str>) -> String {
     let mut all: Map<String, Json> = was.and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
     let same = all.get("type").and_then(Json::as_str) == Some(config.kind());
-    if !same {
-        all.insert("type".into(), config.kind().into());
-        ADDRESS.iter().for_each(|name| drop(all.remove(*name)));
+    match (same, config, was) {
+        (true, Config::Sqlite | Config::Embedded, Some(was)) => return was.to_owned(),
+        (true, ..) => {}
+        (false, ..) => drop(all.insert("type".into(), config.kind().into())),
     }
+    ADDRESS.iter().for_each(|name| drop(all.remove(*name)));
     if let Config::External(external) = config {
-        ADDRESS.iter().for_each(|name| drop(all.remove(*name)));
         all.extend(external.fields().into_iter().map(|(name, value)| (name.to_owned(), value)));
-    } else if let (true, Some(was)) = (same, was) {
-        return was.to_owned();
     }
     format!("{:#}", Json::Object(all))
 }

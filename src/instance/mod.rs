@@ -324,9 +324,7 @@ impl Instance {
     /// Size of the database on disk, in bytes; 0 where that is unknown.
     pub fn size(&self) -> u64 {
         match (&self.place, &self.folder) {
-            (Place::Sqlite(file), _) => {
-                file.parts().iter().filter_map(|part| part.symlink_metadata().ok()).map(|found| found.len()).sum()
-            }
+            (Place::Sqlite(file), _) => file.size(),
             (Place::Embedded(_), Some(folder)) => files::folder_size(&folder.join("mariadb/kuma")),
             _ => 0,
         }

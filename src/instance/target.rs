@@ -234,21 +234,20 @@ fn find_socket(
     if let Some((mounted, socket)) = socket_in(container, &socket) {
         return Ok((Some(mounted), socket));
     }
-    // The data folder is a real path, and the configuration may name it by another one.
-    let inside = socket.parent().zip(socket.file_name()).map(|(parent, name)| canonical(parent).join(name));
-    if let Some(inside) = inside.filter(|inside| container.is_none() && inside.starts_with(folder)) {
-        return Ok((Some(folder.to_owned()), inside));
-    }
-    let us = files::our_uid();
-    // Whoever may change the configuration is let in there too.
-    let is_ours = us != 0 && std::fs::metadata(folder).is_ok_and(|found| found.uid() == us);
-    match container.is_none() && is_ours {
-        true => Ok((None, socket)),
-        false => {
-            let (config, database) = (folder.join(config::FILE), database.to_owned());
-            Err(TargetError::Socket { config, socket, database }.into())
+    if container.is_none() {
+        // The data folder is a real path, and the configuration may name it by another one.
+        let inside = socket.parent().zip(socket.file_name()).map(|(parent, name)| canonical(parent).join(name));
+        if let Some(inside) = inside.filter(|inside| inside.starts_with(folder)) {
+            return Ok((Some(folder.to_owned()), inside));
+        }
+        let us = files::our_uid();
+        // Whoever may change the configuration is let in there too.
+        if us != 0 && std::fs::metadata(folder).is_ok_and(|found| found.uid() == us) {
+            return Ok((None, socket));
         }
     }
+    let (config, database) = (folder.join(config::FILE), database.to_owned());
+    Err(TargetError::Socket { config, socket, database }.into())
 }
 
 fn place(folder: &Path, container: Option<&Container>) -> Result<Place> {
@@ -273,10 +272,10 @@ fn place(folder: &Path, container: Option<&Container>) -> Result<Place> {
         Config::External(external) => Place::External({
             let named = external.socket_path.filter(|path| !path.as_os_str().is_empty());
             let found = named.map(|path| find_socket(folder, container, path, &external.db_name)).transpose()?;
-            let (beneath, socket) = found.map_or((None, None), |(beneath, socket)| (beneath, Some(socket)));
+            let (beneath, socket) = found.unzip();
             Address {
                 socket,
-                beneath,
+                beneath: beneath.flatten(),
                 host: external.hostname,
                 port: external.port,
                 user: external.username,

@@ -3,7 +3,6 @@
 use std::path::Path;
 
 use rusqlite::ErrorCode;
-use rustix::fs::{Access, access};
 
 use super::SqliteFile;
 use crate::engine::Connect as _;
@@ -39,8 +38,8 @@ impl SqliteFile {
         }
         // It has to create files beside the database.
         let folder = self.path.parent().unwrap_or(Path::new("/"));
-        match access(folder, Access::WRITE_OK) {
-            Err(refused) => Error::file("write in", folder)(refused.into()),
+        match files::check_writable(folder) {
+            Err(refused) => refused,
             Ok(()) => DatabaseError::Sql { database: self.describe(), message: error.to_string() }.into(),
         }
     }

@@ -5,6 +5,7 @@ use std::io::Read as _;
 use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 
+use super::journal::DATABASE;
 use crate::error::{DatabaseError, Error, Result};
 use crate::files;
 use crate::text::quoted;
@@ -35,12 +36,15 @@ const KNOWN: [(&[u8], &str, &str); 16] = [
     (b"/*M!999999", "a dump of MariaDB", "mariadb NEW_EMPTY_DATABASE < {}"),
 ];
 
+/// The error for `path`, which is `what`; `{}` in the command is the path.
+fn other(path: &Path, what: String, command: &str) -> Error {
+    let command = command.replace("{}", &quoted(&path.display().to_string()));
+    DatabaseError::OtherFormat { path: path.to_owned(), what, command }.into()
+}
+
 /// The reason why `path` is not a SQLite database; `head` are its first bytes, without the header of one.
 pub(super) fn refuse(path: &Path, head: &[u8]) -> Error {
-    let other = |what: String, command: &str| {
-        let command = command.replace("{}", &quoted(&path.display().to_string()));
-        DatabaseError::OtherFormat { path: path.to_owned(), what, command }.into()
-    };
+    let other = |what: String, command| other(path, what, command);
     let known = KNOWN.iter().find(|(first, ..)| head.starts_with(first));
     if let Some((_, what, command)) = known {
         return other((*what).to_owned(), command);
@@ -74,7 +78,7 @@ pub(super) fn refuse(path: &Path, head: &[u8]) -> Error {
 pub fn other_format(path: &Path) -> Option<Error> {
     let head = head_of(&mut files::open_regular(path).ok()?, path).ok()?;
     let is_snapshot = [&b"\x28\xb5\x2f\xfd"[..], b"age-encryption.org/"].iter().any(|first| head.starts_with(first));
-    if is_snapshot || head.is_empty() || head.starts_with(b"SQLite format 3\0") {
+    if is_snapshot || head.is_empty() || head.starts_with(DATABASE) {
         return None;
     }
     match refuse(path, &head) {
@@ -103,12 +107,9 @@ fn database_in(path: &Path) -> Option<String> {
 /// Fails for a folder, which Docker creates for a mounted file that does not exist.
 pub(super) fn refuse_folder(path: &Path) -> Result<()> {
     match path.is_dir() {
-        true => Err(DatabaseError::OtherFormat {
-            path: path.to_owned(),
-            what: "a folder: Docker creates one for a mounted file that does not exist".into(),
-            command: format!("rmdir {}", quoted(&path.display().to_string())),
+        true => {
+            Err(other(path, "a folder: Docker creates one for a mounted file that does not exist".into(), "rmdir {}"))
         }
-        .into()),
         false => Ok(()),
     }
 }

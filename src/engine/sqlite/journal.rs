@@ -21,7 +21,7 @@ use crate::files;
 const MAGIC: [u8; 8] = [0xd9, 0xd5, 0x05, 0xf9, 0x20, 0xa1, 0x63, 0xd7];
 
 /// The first bytes of a database.
-const DATABASE: &[u8] = b"SQLite format 3\0";
+pub(super) const DATABASE: &[u8] = b"SQLite format 3\0";
 
 /// Records without a number: the journal was written without syncs, and its size counts.
 const UNCOUNTED: u32 = u32::MAX;
@@ -47,7 +47,7 @@ pub struct Journal {
     places: BTreeMap<u32, u64>,
 }
 
-/// The header of a database: bytes 16 to 31.
+/// What the first 100 bytes of a database contain.
 struct Head {
     page_size: u32,
     is_wal: bool,
@@ -164,8 +164,8 @@ impl Journal {
         Ok(true)
     }
 
-    /// The header of the database before the transaction, if the journal has it; `Err` if that page is of something
-    /// else.
+    /// The header of the database before the transaction: `None` if the journal does not have that page, `Some(None)` if
+    /// the page is not the first one of a database.
     fn head(&self) -> std::io::Result<Option<Option<Head>>> {
         let Some(at) = self.place(1) else { return Ok(None) };
         let mut bytes = [0; 100];
@@ -230,22 +230,15 @@ impl SqliteFile {
         Ok(sqlite)
     }
 
-    /// Bytes of its parts.
-    fn size(&self) -> u64 {
-        self.parts().iter().filter_map(|part| part.symlink_metadata().ok()).map(|found| found.len()).sum()
-    }
-
     /// Compares `journal` with the database.
     fn judge(&self, journal: Journal) -> std::io::Result<Beside> {
         let mut bytes = [0; 100];
         let file = files::open_regular(&self.path).map_err(std::io::Error::other)?;
-        let read = file.read_exact_at(&mut bytes, 0).is_ok();
-        let now = Head::read(&bytes).filter(|_| read);
+        let now = file.read_exact_at(&mut bytes, 0).ok().and_then(|()| Head::read(&bytes));
         let size = file.metadata()?.len() / u64::from(journal.page_size);
         let before = match journal.head()? {
             Some(None) => return Ok(Beside::Foreign("its first page is not that of a SQLite database".into())),
-            Some(head) => head,
-            None => None,
+            head => head.flatten(),
         };
         let why = mismatch(&journal, size, now.as_ref(), before.as_ref(), self.has_wal());
         Ok(match why {
@@ -255,11 +248,17 @@ impl SqliteFile {
         })
     }
 
+    /// The error for a journal of something else.
+    pub(super) fn foreign_journal(&self, why: String) -> Error {
+        DatabaseError::ForeignJournal { journal: self.part("-journal"), why }.into()
+    }
+
     fn has_wal(&self) -> bool {
         self.part("-wal").symlink_metadata().is_ok_and(|wal| wal.len() > 0)
     }
 
-    /// Copies the database and its WAL to `copy`, without the transaction that its journal rolls back.
+    /// Copies the database and its WAL to `copy`, without the transaction that its journal rolls back. The shared memory is
+    /// only an index of the WAL, which every reader rebuilds.
     ///
     /// # Errors
     /// [`DatabaseError::ForeignJournal`] if the journal is not its own.
@@ -273,7 +272,7 @@ impl SqliteFile {
         match journal {
             Beside::None => Ok(()),
             Beside::Own(journal) => journal.apply(&copy.path),
-            Beside::Foreign(why) => Err(DatabaseError::ForeignJournal { journal: self.part("-journal"), why }.into()),
+            Beside::Foreign(why) => Err(self.foreign_journal(why)),
         }
     }
 }

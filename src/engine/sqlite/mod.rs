@@ -18,6 +18,7 @@ use rusqlite::{Connection, OpenFlags, params_from_iter};
 
 use self::cell::{Bound, cell};
 pub use self::format::other_format;
+use self::journal::DATABASE;
 pub use self::journal::{Beside, Journal};
 use super::{Connect, Counts, Depth, EngineKind, Fault, Reader, WriteKey, Writer, quote};
 use crate::error::{DatabaseError, Error, FileError, Result};
@@ -51,6 +52,11 @@ impl SqliteFile {
         ["", "-wal", "-shm", "-journal"].iter().map(|suffix| self.part(suffix)).filter(|path| is_there(path)).collect()
     }
 
+    /// Size of its files, in bytes.
+    pub(crate) fn size(&self) -> u64 {
+        self.parts().iter().filter_map(|part| part.symlink_metadata().ok()).map(|found| found.len()).sum()
+    }
+
     /// The path of one part, `-wal` for instance.
     pub fn part(&self, suffix: &str) -> PathBuf {
         let mut name = self.path.as_os_str().to_owned();
@@ -81,7 +87,7 @@ impl SqliteFile {
             let missing = (!is_there(&self.part("-wal"))).then(|| DatabaseError::EmptyFile(path.clone()).into());
             return missing.map_or(Ok(()), Err);
         }
-        if head.starts_with(b"SQLite format 3\0") {
+        if head.starts_with(DATABASE) {
             return Ok(());
         }
         // The first page may be one that the transaction was writing.
@@ -187,7 +193,7 @@ impl SqliteFile {
     /// [`DatabaseError::ForeignJournal`]: SQLite would apply it.
     pub(crate) fn read_write(&self) -> Result<Sqlite> {
         if let Beside::Foreign(why) = self.journal()? {
-            return Err(DatabaseError::ForeignJournal { journal: self.part("-journal"), why }.into());
+            return Err(self.foreign_journal(why));
         }
         let sqlite = self.open(OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_URI)?;
         // EXCLUSIVE: fails if any other process, of any user, has the file open, and blocks later ones. FULL instead of
