@@ -56,7 +56,7 @@ pub fn run(
     check_before_stop(instance, work, settings)?;
     check_shown(instance, work)?;
     space::check(instance, store, work)?;
-    if life.is_some_and(|life| life != Life::Stopped) && mode != Mode::Live {
+    if is_running && mode != Mode::Live {
         try_before_stop(instance, work)?;
     }
     observer.step(&Step::Journal)?;
@@ -70,11 +70,12 @@ pub fn run(
     run.outcome.warnings.extend(packing.warnings.iter().map(ToString::to_string));
     match run.forward(work, observer) {
         Ok(()) => {
-            run.outcome.restart_due = match instance.container {
+            let may_run = match instance.container {
                 Some(_) => is_running && mode == Mode::Live,
                 // With `Mode::Stopped`, nobody else is connected to the database.
                 None => mode != Mode::Stopped,
             };
+            run.outcome.restart_due = may_run && work.needs_restart();
             Ok(run.finish(store, observer))
         }
         Err(cause) => Err(run.back(cause, observer)),

@@ -109,6 +109,15 @@ impl Work<'_> {
         }
     }
 
+    /// Whether a running server uses the result only after a restart: it has read the configuration when it started.
+    pub(super) fn needs_restart(&self) -> bool {
+        match self {
+            Work::Plan(_) | Work::Script(_) | Work::Load { .. } | Work::Salvage(_) => true,
+            Work::Prune(pruning) => !pruning.settings.is_empty(),
+            Work::Compact(_) | Work::Statements(_) => false,
+        }
+    }
+
     /// Whether the copy has screenshots, which are restored with the whole of it.
     pub(super) fn restores_screenshots(&self) -> bool {
         match self {

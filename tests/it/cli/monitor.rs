@@ -452,5 +452,8 @@ fn a_restart_that_kumadb_cannot_make_is_said_to_be_due() {
             assert_eq!((ran.exit, ran.err.contains(due)), (0, *is_due), "{option}: {}", ran.err);
             assert_eq!(serde_json::from_str::<Json>(&ran.out).unwrap()["restart_due"], json!(is_due));
         }
+        // The server has not read what this changes.
+        let ran = lab.run("vacuum --no-restart");
+        assert!(ran.exit == 0 && !ran.err.contains(due), "{}", ran.err);
     }
 }
