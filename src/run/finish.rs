@@ -121,24 +121,26 @@ impl Run<'_> {
         (held.manifest.undo, held.manifest.created) = (!held.manifest.raw, held.manifest.created.min(Utc::now()));
         let changed = self.journal.record.changed;
         held.note_changed(changed)?;
-        let seal = self.seal(folder, store)?;
-        if let Some(snapshot) = kept::find_stored(store, &held.manifest, folder)? {
+        let store = store.clone().sealed(self.seal(folder, store)?);
+        let listed = store.list()?.snapshots;
+        if let Some(snapshot) = kept::find_stored(&listed, &held.manifest, folder)? {
+            self.outcome.removed = removed::keep(folder, &snapshot)?;
             return Ok(snapshot);
         }
         let (held, extras) = match changed == Some(Changed::Configuration)
             && held.manifest.is_whole()
             && held.manifest.size() > LARGE
-            && has_base(store, &held.manifest)
+            && has_base(&listed, &held.manifest)
         {
             // A write of rows changes none of the files beside the database.
             true => (held.without_history(part)?, Vec::new()),
             false => (held, self.instance.extras(self.screenshots)),
         };
-        let snapshot = store.clone().sealed(seal).pack(&held, &extras)?;
-        self.outcome.removed = removed::keep(folder, &snapshot)?;
+        let snapshot = store.pack(&held, &extras)?;
         // It is stored, whatever comes of the report.
         let told = observer.step(&Step::Packed { id: snapshot.manifest.id.clone(), bytes: snapshot.size, undo: true });
         self.warn(told, "cannot report the undo snapshot");
+        self.outcome.removed = removed::keep(folder, &snapshot)?;
         Ok(snapshot)
     }
 

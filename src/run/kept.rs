@@ -89,9 +89,9 @@ impl Kept {
         }
         // It goes into the folder of this instance, whatever its manifest claims.
         held.manifest.instance.clone_from(&instance.name);
-        let seal = self.seal(store, warnings)?;
-        let stored = find_stored(store, &held.manifest, &self.folder)?;
-        let snapshot = stored.map_or_else(|| store.clone().sealed(seal).pack(&held, &[]), Ok)?;
+        let store = store.clone().sealed(self.seal(store, warnings)?);
+        let stored = find_stored(&store.list()?.snapshots, &held.manifest, &self.folder)?;
+        let snapshot = stored.map_or_else(|| store.pack(&held, &[]), Ok)?;
         removed::keep(self.held.path(), &snapshot)?;
         self.entry.remove()?;
         Ok(snapshot)
@@ -125,19 +125,19 @@ pub(super) fn judge_recipients(noted: &[String], ours: &[String]) -> Result<Vec<
     }
 }
 
-/// The snapshot in `store` that is the same as `manifest`, where an interrupted run has stored it already.
+/// The snapshot among those of a store that is the same as `manifest`, where an interrupted run has stored it already.
 ///
 /// # Errors
-/// [`SnapshotError::Changed`]: another snapshot in the store has its id. The copy is in a folder that is not ours, and must
+/// [`SnapshotError::Changed`]: another snapshot has its id. The copy is in a folder that is not ours, and must
 /// not replace it.
-pub(super) fn find_stored(store: &Store, manifest: &Manifest, folder: &Path) -> Result<Option<Snapshot>> {
-    let found = store.list()?.snapshots.into_iter().find(|snapshot| snapshot.manifest.id == manifest.id);
+pub(super) fn find_stored(listed: &[Snapshot], manifest: &Manifest, folder: &Path) -> Result<Option<Snapshot>> {
+    let found = listed.iter().find(|snapshot| snapshot.manifest.id == manifest.id);
     let key = |one: &Manifest| (one.created, one.undo, one.origin.clone(), one.counts.clone());
     match found {
         Some(found) if key(&found.manifest) != key(manifest) => {
             Err(Error::Snapshot(SnapshotError::Changed { path: folder.join(crate::backup::manifest::FILE) }))
         }
-        found => Ok(found),
+        found => Ok(found.cloned()),
     }
 }
 

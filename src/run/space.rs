@@ -23,9 +23,8 @@ pub(super) const LARGE: u64 = 16 << 20;
 const SPARE: u64 = 1 << 20;
 
 /// Whether `store` has a full snapshot of the instance of `manifest` that a configuration-only undo snapshot may rely on.
-pub(super) fn has_base(store: &Store, manifest: &Manifest) -> bool {
-    bases(&store.list().map(|listing| listing.snapshots).unwrap_or_default(), of(manifest))
-        .any(|base| base.migrations == manifest.migrations && base.engine == manifest.engine)
+pub(super) fn has_base(listed: &[Snapshot], manifest: &Manifest) -> bool {
+    bases(listed, of(manifest)).any(|base| base.migrations == manifest.migrations && base.engine == manifest.engine)
 }
 
 fn bases<'s>(all: &'s [Snapshot], instance: Of<'s>) -> impl Iterator<Item = &'s Manifest> {

@@ -2,11 +2,35 @@
 //! two databases.
 
 use std::fs;
+use std::path::PathBuf;
 
+use chrono::Utc;
+use kumadb::backup::Store;
+use kumadb::doctor::{Cure, examine};
+use kumadb::engine::Depth;
+use kumadb::plan::Plan;
+use kumadb::run::examine::gather;
+use kumadb::run::{self, Observer, Settings, Step, Work};
 use serde_json::Value as Json;
 
 use crate::doctor::findings::{codes, damage, furnish};
-use crate::support::lab::{Lab, Ran};
+use crate::support::lab::{Lab, Ran, instance_at};
+use crate::support::mariadbd::copy_folder;
+
+/// Copies kumadb's own folder as soon as the undo snapshot is stored: what a run leaves that is killed then.
+struct Killed {
+    work: PathBuf,
+    left: PathBuf,
+}
+
+impl Observer for Killed {
+    fn step(&mut self, step: &Step) -> kumadb::Result<()> {
+        if let Step::Packed { .. } = step {
+            copy_folder(&self.work, &self.left);
+        }
+        Ok(())
+    }
+}
 
 /// The findings with `code`.
 fn found(lab: &Lab, code: &str) -> Vec<Json> {
@@ -94,6 +118,32 @@ fn nobody_gets_what_may_belong_to_another() {
             ["1", "1", "2", "1"]
         );
     }
+}
+
+#[test]
+fn deleted_rows_are_in_a_file_although_the_run_is_killed_right_after_its_snapshot() {
+    let lab = Lab::sqlite("2.5.3");
+    furnish(&lab);
+    damage(&lab, "INSERT INTO heartbeat (id, monitor_id, status, time) VALUES (80, 91, 1, '2026-01-01 00:00:00')");
+    let instance = instance_at(&lab.target, lab.root.path(), lab.root.path().join("state"));
+    let evidence = gather(&instance, Utc::now(), Depth::Structure);
+    let mut plan = Plan::of(&evidence.database.as_ref().unwrap().config.fingerprint);
+    for finding in examine(&evidence).into_iter().filter(|finding| finding.code == "K007") {
+        let Cure::Rows(steps) = finding.fault.cure else { panic!("{finding:?}") };
+        plan.steps.extend(steps);
+    }
+    let (work, left) = (instance.work().to_owned(), lab.root.path().join("left"));
+    let settings = Settings { keeps_removed: true, ..Settings::new("doctor --fix") };
+    let mut killed = Killed { work: work.clone(), left: left.clone() };
+    let outcome = run::run(&instance, &Store::new(lab.store()), &Work::Plan(&plan), &settings, &mut killed).unwrap();
+    let file = outcome.removed.unwrap();
+    let rows = fs::read(&file).unwrap();
+    fs::remove_file(&file).unwrap();
+    fs::remove_dir_all(&work).unwrap();
+    fs::rename(&left, &work).unwrap();
+    lab.ok("recover");
+    assert_eq!(fs::read(&file).unwrap(), rows);
+    assert!(String::from_utf8(rows).unwrap().contains("\"monitor_id\":91"));
 }
 
 #[test]
