@@ -83,6 +83,16 @@ pub fn entity(key: &str) -> Option<&'static Entity> {
     ENTITIES.iter().copied().find(|entity| same_name(entity.key, key))
 }
 
+/// The entity whose rows are in `table`; none for a part of one, such as the tags of monitors.
+pub fn entity_of(table: &str) -> Option<&'static Entity> {
+    ENTITIES.into_iter().find(|entity| entity.table == table)
+}
+
+/// How messages call a row of `table`.
+pub fn noun(table: &str) -> &str {
+    entity_of(table).map_or(table, |entity| entity.noun)
+}
+
 impl Reference {
     /// The entity that is referred to.
     pub fn entity(self) -> &'static Entity {

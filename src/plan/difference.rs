@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 
 use super::{Assignment, Cell, Change, Plan, Step};
-use crate::model::entities::{ENTITIES, Entity, is_secret_setting};
+use crate::model::entities::{ENTITIES, Entity, entity_of, is_secret_setting};
 use crate::model::fields::Shape;
 use crate::model::state::Config;
 use crate::model::view::{canonical, existing_name, existing_names};
@@ -191,7 +191,7 @@ impl Names<'_> {
 
     /// What a message calls row `id` of `table`, which has parts.
     fn owner(&self, table: &str, id: i64) -> Option<String> {
-        if let Some(entity) = ENTITIES.iter().find(|entity| entity.table == table) {
+        if let Some(entity) = entity_of(table) {
             return Some(format!("{} `{}`", entity.noun, self.name(table, id)?));
         }
         let (whole, part) =

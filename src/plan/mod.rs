@@ -39,6 +39,13 @@ pub struct Step {
     pub change: Change,
 }
 
+impl Step {
+    /// Whether it deletes rows.
+    pub fn is_delete(&self) -> bool {
+        matches!(self.change, Change::Delete { .. })
+    }
+}
+
 /// The change of a row.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -1,8 +1,8 @@
 //! Plans for users and API keys.
 
-use super::{Assignment, Change, Plan, Step};
+use super::{Assignment, Plan};
 use crate::error::Problem;
-use crate::model::entities::ENTITIES;
+use crate::model::entities::noun;
 use crate::model::state::Config;
 use crate::text::did_you_mean;
 use crate::value::{Row, Value};
@@ -46,27 +46,11 @@ pub fn plan_cells(plan: &mut Plan, table: &str, subject: &str, row: &Row, cells:
 /// (2.5.3).
 pub fn plan_adopt(config: &Config, owner: i64) -> Plan {
     let mut plan = Plan::of(&config.fingerprint);
-    plan.steps = adopt(config, owner);
-    plan
-}
-
-/// The changes that assign all items without a user to the user `owner`.
-pub fn adopt(config: &Config, owner: i64) -> Vec<Step> {
-    let mut steps = Vec::new();
     for (table, rows) in config.ownerless() {
         for row in rows {
             let name = ["name", "title", "host"].iter().find_map(|column| row.text(column)).unwrap_or_default();
-            let change = Change::Update {
-                id: row.int("id").unwrap_or_default(),
-                set: Assignment::of(table, row, &[("user_id", owner.into())]),
-            };
-            steps.push(Step { table: table.to_owned(), subject: format!("{} `{name}`", noun(table)), change });
+            plan_cells(&mut plan, table, &format!("{} `{name}`", noun(table)), row, &[("user_id", owner.into())]);
         }
     }
-    steps
-}
-
-/// How messages call a row of `table`.
-pub fn noun(table: &str) -> &str {
-    ENTITIES.iter().find(|entity| entity.table == table).map_or(table, |entity| entity.noun)
+    plan
 }
