@@ -237,11 +237,6 @@ impl Recording {
         serde_json::from_str::<BTreeMap<String, bool>>(list).unwrap_or_default().into_keys().collect()
     }
 
-    /// Whether it has the migration or, in 1.x, the patch called `name`.
-    pub fn applies(&self, name: &str) -> bool {
-        self.migrations().any(|known| known == name) || self.patches().contains(name)
-    }
-
     /// The settings of a new database of this release, without `jwtSecret`.
     pub fn settings(&self) -> impl Iterator<Item = (&'static str, &'static str)> {
         self.rows("setting").filter_map(|row| row.strip_prefix("('")?.strip_suffix("')")?.split_once("', '"))

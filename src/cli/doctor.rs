@@ -77,16 +77,20 @@ pub fn run(args: &DoctorArgs, context: &mut Context<'_>) -> Result<Exit> {
         }
     };
     let mut evidence = look(&instance, args);
-    if args.fix && !args.write.is_dry_run() && ends_with_its_database(&evidence) {
+    let is_stopped = args.fix && !args.write.is_dry_run() && ends_with_its_database(&evidence);
+    let stopped = Settings { opens_lock: true, ..args.write.settings("doctor --fix") };
+    if is_stopped {
         let question = format!("stop `{}`, which is in a restart loop, to check its database?", instance.name);
         context.ui.ask(&question)?;
-        let settings = Settings { opens_lock: true, ..args.write.settings("doctor --fix") };
-        evidence = gather_stopped(&instance, Utc::now(), depth(args), &settings, context.ui)?;
+        evidence = gather_stopped(&instance, Utc::now(), depth(args), &stopped, context.ui)?;
     }
     let mut findings = examine(&evidence, args);
     if args.fix && !args.full && findings.iter().any(doctor::deletes_orphans) {
         // An index that lacks rows looks the same as rows that are missing.
-        evidence = gather(&instance, Utc::now(), Depth::Full);
+        evidence = match is_stopped {
+            true => gather_stopped(&instance, Utc::now(), Depth::Full, &stopped, context.ui)?,
+            false => gather(&instance, Utc::now(), Depth::Full),
+        };
         findings = examine(&evidence, args);
     }
     match args.fix {
@@ -215,7 +219,12 @@ fn fix(
     // Other findings need a database that can be read completely: a damaged one may hide the rows that others refer to.
     if !evidence.damage.is_empty() {
         if !curable.iter().any(|finding| salvages(finding)) {
-            context.ui.warn("the database is damaged; fix that first: kumadb doctor --fix");
+            context.ui.warn(match doctor::examine(evidence).iter().any(salvages) {
+                true => "the database is damaged; fix that first: kumadb doctor --fix",
+                false => {
+                    "the database is damaged; restore a snapshot before other findings are fixed: kumadb backup list"
+                }
+            });
         }
         curable.retain(|finding| salvages(finding) || matches!(finding.fault.cure, Cure::Files(_)));
     }
@@ -240,7 +249,11 @@ fn fix(
     }
     if curable.len() < all {
         let rest = counted(all - curable.len(), "other finding");
-        let first = if cures.salvage { "the database itself" } else { "the migration" };
+        let first = match (cures.salvage, evidence.damage.is_empty()) {
+            (true, _) => "the database itself",
+            (false, false) => "the files",
+            (false, true) => "the migration",
+        };
         context.ui.say(&format!("fixing {first} first; to fix {rest}, run this command again afterwards"));
     }
     context.ui.say(&format!("\n{}", cures.text(lines)));
@@ -369,15 +382,14 @@ impl Cures {
         if self.salvage {
             text.push("~ build a new database from the damaged one; the snapshot keeps its files".into());
         }
-        let (deleted, kept): (Vec<&Step>, Vec<&Step>) =
-            self.plan.steps.iter().partition(|step| matches!(step.change, Change::Delete { .. }));
+        let (deleted, kept): (Vec<Step>, Vec<Step>) = self.plan.steps.iter().cloned().partition(Step::is_delete);
         if !kept.is_empty() {
-            text.push(lines(&Plan { steps: kept.into_iter().cloned().collect(), ..Plan::default() }));
+            text.push(lines(&Plan { steps: kept, ..Plan::default() }));
         }
         if !deleted.is_empty() {
             text.push("DELETED, and saved in a file beside the snapshot:".into());
             // All of them, however many there are.
-            text.push(all_lines(&Plan { steps: deleted.into_iter().cloned().collect(), ..Plan::default() }));
+            text.push(all_lines(&Plan { steps: deleted, ..Plan::default() }));
         }
         text.extend(self.statements.iter().map(|statement| format!("~ {statement}")));
         text.join("\n")

@@ -116,7 +116,7 @@ fn fault(content: &Content, key: &str, right: &str, what: String) -> Fault {
     };
     let subject = match row {
         Some(row) => subject("setting", row, "value"),
-        None => Subject { table: Some("setting".into()), column: Some("value".into()), ..Subject::default() },
+        None => Subject::column("setting", "value"),
     };
     Fault { subject, what, cure: Cure::Rows(vec![step]) }
 }

@@ -244,6 +244,11 @@ pub struct Running {
 }
 
 impl Evidence {
+    /// Whether the database has migrations that no known release has.
+    pub fn has_unknown_migrations(&self) -> bool {
+        self.database.as_ref().is_some_and(|content| !content.config.database.unknown_migrations().is_empty())
+    }
+
     /// Nothing gathered yet.
     pub fn none(now: DateTime<Utc>) -> Evidence {
         Evidence {

@@ -4,9 +4,10 @@ use std::path::PathBuf;
 
 use super::evidence::{Folder, Seen};
 use super::{Cure, Evidence, Fault, FileChange, Subject};
-
 use crate::schema::EngineKind;
 use crate::text::{bytes, counted};
+
+const RESTORE: &str = "restore a snapshot: `kumadb backup list`, then `kumadb restore ID`";
 
 /// A database whose pages are inconsistent.
 pub(super) fn find_damage(evidence: &Evidence, faults: &mut Vec<Fault>) {
@@ -14,10 +15,7 @@ pub(super) fn find_damage(evidence: &Evidence, faults: &mut Vec<Fault>) {
         faults.push(Fault {
             subject: at(evidence, "kuma.db"),
             what: format!("`kuma.db` is not a SQLite database but {what}: the server does not start with it"),
-            cure: Cure::Advice(format!(
-                "{command}; check the result with `kumadb status`, or restore a snapshot: `kumadb backup list`, then \
-                 `kumadb restore ID`"
-            )),
+            cure: Cure::Advice(format!("{command}; check the result with `kumadb status`, or {RESTORE}")),
         });
     }
     if evidence.damage.is_empty() || has_loose_wal(evidence) {
@@ -75,17 +73,12 @@ pub(super) fn find_wrong_wal(evidence: &Evidence, faults: &mut Vec<Fault>) {
     });
 }
 
-const RESTORE: &str = "restore a snapshot: `kumadb backup list`, then `kumadb restore ID`";
-
 /// A SQLite file can be read page by page; the files of MariaDB cannot.
 fn anew(evidence: &Evidence) -> Cure {
     // A new database is made for a known release, without the tables of any other.
-    let is_unknown =
-        evidence.database.as_ref().is_some_and(|content| !content.config.database.unknown_migrations().is_empty());
-    match evidence.engine {
-        Some(EngineKind::MariaDb) => Cure::Advice(RESTORE.into()),
-        _ if is_unknown => Cure::Advice(RESTORE.into()),
-        _ => Cure::Salvage,
+    match evidence.engine == Some(EngineKind::MariaDb) || evidence.has_unknown_migrations() {
+        true => Cure::Advice(RESTORE.into()),
+        false => Cure::Salvage,
     }
 }
 
@@ -156,7 +149,7 @@ pub(super) fn find_wrong_folder(evidence: &Evidence, faults: &mut Vec<Fault>) {
                 "{why}: the server starts with this file, and everything that needs these tables fails with \"no such \
                  table\""
             ),
-            cure: Cure::Advice("restore a snapshot: `kumadb backup list`, then `kumadb restore ID`".into()),
+            cure: Cure::Advice(RESTORE.into()),
         }),
         (Some(why), None) => faults.push(Fault {
             subject: Subject::default(),
@@ -352,7 +345,7 @@ pub(super) fn find_half_installed(evidence: &Evidence, faults: &mut Vec<Fault>) 
         let cure = match (evidence.half_made, tables) {
             (None, 1..) => Cure::Advice(format!(
                 "`mariadb/kuma/` still has the files of {}, so nothing is renamed: restore the missing `mysql/` or \
-                 `ibdata1` from a copy of the folder, or restore a snapshot: `kumadb backup list`, then `kumadb restore ID`",
+                 `ibdata1` from a copy of the folder, or {RESTORE}",
                 counted(tables, "table")
             )),
             _ => Cure::Files(vec![aside(folder, "mariadb", evidence)]),

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use super::evidence::{Content, Orphans, ReusedIds};
 use super::monitors::{delete, id, set};
 use super::{Cure, Evidence, Fault, Subject};
+use crate::model::entities::noun;
 use crate::plan::Step;
-use crate::plan::user::noun;
 use crate::schema::{EngineKind, HIGHEST_ID, quote};
 use crate::text::counted;
 use crate::value::{Row, Value};
@@ -36,7 +36,7 @@ pub(super) fn find_odd_statuses(evidence: &Evidence, faults: &mut Vec<Fault>) {
     steps
         .extend(unclear.map(|beat| delete("heartbeat", &format!("heartbeat {beat} without a status"), "id", *beat, 1)));
     faults.push(Fault {
-        subject: whole("heartbeat", "status"),
+        subject: Subject::column("heartbeat", "status"),
         what: format!(
             "{} a status other than down, up, pending and maintenance: an upgrade fails",
             beats(total, "has", "have")
@@ -60,7 +60,7 @@ pub(super) fn find_orphans(evidence: &Evidence, faults: &mut Vec<Fault>) {
         let values: Vec<String> = orphans.iter().take(10).map(|orphans| orphans.value.to_string()).collect();
         let more = if orphans.len() > values.len() { ", …" } else { "" };
         faults.push(Fault {
-            subject: whole(table, column),
+            subject: Subject::column(table, column),
             what: format!(
                 "{} of `{table}` {} to {parent} {}{more}, which {} not exist: upgrades and deletes fail with \"FOREIGN \
                  KEY constraint failed\"",
@@ -105,7 +105,7 @@ pub(super) fn find_reused_ids(evidence: &Evidence, faults: &mut Vec<Fault>) {
     for ReusedIds { parent, last, highest, rows } in &content.reused_ids {
         let listed: Vec<String> = rows.iter().map(|(table, rows)| format!("{rows} in `{table}`")).collect();
         faults.push(Fault {
-            subject: whole(parent, "id"),
+            subject: Subject::column(parent, "id"),
             what: format!(
                 "the next id of `{parent}` is {}, but the database still contains rows that refer to deleted ids up \
                  to {highest} ({}): new rows would reuse these ids and inherit them",
@@ -136,7 +136,7 @@ pub(super) fn find_long_history(evidence: &Evidence, faults: &mut Vec<Fault>) {
     let Some(content) = &evidence.database else { return };
     if content.beats.rows > MANY {
         faults.push(Fault {
-            subject: whole("heartbeat", "id"),
+            subject: Subject::column("heartbeat", "id"),
             what: format!("{} heartbeats are stored: the web UI becomes slow, and monitors that are up may be \
                            reported as down", content.beats.rows),
             cure: Cure::Advice(
@@ -148,7 +148,7 @@ pub(super) fn find_long_history(evidence: &Evidence, faults: &mut Vec<Fault>) {
     }
     if content.beats.timeouts > 0 {
         faults.push(Fault {
-            subject: whole("heartbeat", "msg"),
+            subject: Subject::column("heartbeat", "msg"),
             what: format!(
                 "{} a timeout of the server's own database (\"Knex: Timeout\"): these monitors were not really down",
                 beats(content.beats.timeouts, "reports", "report")
@@ -176,7 +176,7 @@ pub(super) fn find_future_statistics(evidence: &Evidence, faults: &mut Vec<Fault
             delete(table, &format!("statistics in `{table}` for {when}"), "timestamp", *at, *rows)
         });
         faults.push(Fault {
-            subject: whole(table, "timestamp"),
+            subject: Subject::column(table, "timestamp"),
             what: format!(
                 "{} of `{table}` {} in the future: charts and uptimes are wrong until then",
                 counted(total as usize, "row"),
@@ -208,7 +208,7 @@ pub(super) fn find_future_beats(evidence: &Evidence, faults: &mut Vec<Fault>) {
     }
     let steps = beats.iter().map(|id| delete("heartbeat", &format!("heartbeat {id} in the future"), "id", *id, 1));
     faults.push(Fault {
-        subject: whole("heartbeat", "time"),
+        subject: Subject::column("heartbeat", "time"),
         what: format!(
             "{} in the future: until then the web UI shows {} as the newest, and state changes are not detected",
             self::beats(beats.len() as u64, "is", "are"),
@@ -234,10 +234,6 @@ pub(super) fn find_eager_vacuum(evidence: &Evidence, faults: &mut Vec<Fault>) {
             .into(),
         cure: Cure::Advice("kumadb vacuum --auto-vacuum incremental".into()),
     });
-}
-
-fn whole(table: &str, column: &str) -> Subject {
-    Subject { table: Some(table.into()), column: Some(column.into()), ..Subject::default() }
 }
 
 /// `1 heartbeat has`, `2 heartbeats have`.

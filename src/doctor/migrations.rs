@@ -17,8 +17,7 @@ pub(super) fn find_lock(evidence: &Evidence, faults: &mut Vec<Fault>) {
     if lock.len() == 1 && locked == 0 {
         return;
     }
-    let subject =
-        Subject { table: Some("knex_migrations_lock".into()), column: Some("is_locked".into()), ..Subject::default() };
+    let subject = Subject::column("knex_migrations_lock", "is_locked");
     // If the lock is set while the server stays up, a migration may be running.
     if locked > 0 && is_up(evidence) {
         faults.push(Fault {
@@ -72,18 +71,19 @@ pub(super) fn find_half_migrated(evidence: &Evidence, faults: &mut Vec<Fault>) {
     if let (Some((live, recorded)), Some(recording)) = (both(evidence), recording(evidence)) {
         for (name, table) in &recorded.tables {
             let Some(now) = live.table(name) else {
-                let what =
-                    format!("table `{name}` is missing, although the migration that creates it is recorded as applied");
-                let what = format!("{what}; the server does not create it again, and fails where it uses it");
+                let what = format!(
+                    "table `{name}` is missing, although the migration that creates it is recorded as applied; the server \
+                     does not create it again, and fails where it uses it"
+                );
                 faults.push(half(name, None, what, Some(make_table(recording, name))));
                 continue;
             };
             for column in table.columns.iter().filter(|column| now.column(&column.name).is_none()) {
                 let what = format!(
-                    "column `{}` of table `{name}` is missing, although the migration that adds it is recorded as applied",
+                    "column `{}` of table `{name}` is missing, although the migration that adds it is recorded as \
+                     applied; the server does not add it again, and fails where it writes it",
                     column.name
                 );
-                let what = format!("{what}; the server does not add it again, and fails where it writes it");
                 let makes = make_column(recording, name, &column.name).map(|makes| vec![makes]);
                 faults.push(half(name, Some(&column.name), what, makes));
             }
@@ -233,7 +233,7 @@ fn make_key(engine: EngineKind, table: &str, key: &ForeignKey) -> Option<String>
 /// Whether each applied migration is known, although no release has exactly this set: an upgrade was interrupted
 /// between two of them.
 pub fn is_between_releases(evidence: &Evidence) -> bool {
-    evidence.database.as_ref().is_some_and(|content| content.config.database.unknown_migrations().is_empty())
+    evidence.database.is_some() && !evidence.has_unknown_migrations()
 }
 
 /// Migrations that are in no known release.
@@ -247,7 +247,7 @@ pub(super) fn find_foreign_migrations(evidence: &Evidence, faults: &mut Vec<Faul
     let newest = schema::recorded(content.config.database.engine).last().map(|recording| recording.release);
     let names = unknown.iter().take(3).map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
     faults.push(Fault {
-        subject: Subject { table: Some("knex_migrations".into()), column: Some("name".into()), ..Subject::default() },
+        subject: Subject::column("knex_migrations", "name"),
         what: format!(
             "the database has {} that kumadb does not know ({names}): it is of a release newer than {}, a beta, a nightly \
              build or a fork; kumadb only reads it, and its rows were not checked",

@@ -98,6 +98,13 @@ pub struct Subject {
     pub path: Option<PathBuf>,
 }
 
+impl Subject {
+    /// A column, whatever the row.
+    fn column(table: &str, column: &str) -> Subject {
+        Subject { table: Some(table.into()), column: Some(column.into()), ..Subject::default() }
+    }
+}
+
 /// How to fix a fault.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Cure {
@@ -222,23 +229,21 @@ pub fn check(code: &str) -> Option<&'static Check> {
 
 /// Checks of files, of the container and of what every release has. The others judge rows and tables by the schema of a
 /// known release: a newer one may mean something else by them (3.0 has users with text ids, and rows without a user).
-const OF_ANY_RELEASE: [&str; 13] =
-    ["K003", "K004", "K011", "K020", "K021", "K022", "K023", "K032", "K033", "K034", "K035", "K037", "K039"];
+const OF_ANY_RELEASE: [&str; 14] =
+    ["K003", "K004", "K011", "K020", "K021", "K022", "K023", "K032", "K033", "K034", "K035", "K037", "K039", "K050"];
 
 /// Codes whose fix is a choice that a person has to make by naming it: `doctor --fix K021`.
 pub const CHOSEN_BY_NAME: [&str; 1] = ["K021"];
 
 /// Whether its fix deletes rows because other rows were not found.
 pub fn deletes_orphans(finding: &Finding) -> bool {
-    let is_delete = |step: &Step| matches!(step.change, Change::Delete { .. });
-    finding.code == "K007" && matches!(&finding.fault.cure, Cure::Rows(steps) if steps.iter().any(is_delete))
+    finding.code == "K007" && matches!(&finding.fault.cure, Cure::Rows(steps) if steps.iter().any(Step::is_delete))
 }
 
 /// All findings: those that explain others first, then by severity, then by code.
 pub fn examine(evidence: &Evidence) -> Vec<Finding> {
     let mut findings = Vec::new();
-    let is_unknown =
-        evidence.database.as_ref().is_some_and(|content| !content.config.database.unknown_migrations().is_empty());
+    let is_unknown = evidence.has_unknown_migrations();
     for check in CHECKS.iter().filter(|check| !is_unknown || OF_ANY_RELEASE.contains(&check.code)) {
         let mut faults = Vec::new();
         (check.find)(evidence, &mut faults);

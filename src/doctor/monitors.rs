@@ -6,9 +6,10 @@ use serde_json::Value as Json;
 
 use super::evidence::Content;
 use super::{Cure, Evidence, Fault, Subject};
+use crate::model::entities::noun;
 use crate::model::release::{R2_1, R2_5};
 use crate::model::state::{Config, monitor_paths};
-use crate::plan::user::{adopt, noun};
+use crate::plan::user::plan_adopt;
 use crate::plan::{Assignment, Change, Step};
 use crate::text::counted;
 use crate::value::{Row, Value};
@@ -139,11 +140,11 @@ pub(super) fn find_ghosts(evidence: &Evidence, faults: &mut Vec<Fault>) {
         faults.push(Fault {
             subject: match rows.as_slice() {
                 [row] => monitors.subject(row, "parent"),
-                _ => Subject { table: Some("monitor".into()), column: Some("parent".into()), ..Subject::default() },
+                _ => Subject::column("monitor", "parent"),
             },
             what: format!(
                 "{} {is} in group {parent}, which does not exist; the web UI does not show {it}",
-                some_of(&names, "monitors")
+                some_of(&names)
             ),
             cure: Cure::Rows(rows.iter().map(|row| monitors.set(row, &[("parent", Value::Null)])).collect()),
         });
@@ -154,11 +155,10 @@ pub(super) fn find_ghosts(evidence: &Evidence, faults: &mut Vec<Fault>) {
 fn find_ownerless(config: &Config, faults: &mut Vec<Fault>) {
     let lost = config.ownerless();
     let Some((first, rows)) = lost.first() else { return };
-    let owners: BTreeSet<String> =
-        lost.iter().flat_map(|(_, rows)| rows).map(|row| row.cell("user_id").to_string()).collect();
-    let without = lost.iter().flat_map(|(_, rows)| rows).any(|row| row.cell("user_id").is_null());
-    let others: Vec<&str> =
-        owners.iter().map(String::as_str).filter(|owner| *owner != Value::Null.to_string()).collect();
+    let owners: Vec<&Value> = lost.iter().flat_map(|(_, rows)| rows).map(|row| row.cell("user_id")).collect();
+    let without = owners.iter().any(|owner| owner.is_null());
+    let others: BTreeSet<String> = owners.iter().filter(|owner| !owner.is_null()).map(ToString::to_string).collect();
+    let others: Vec<&str> = others.iter().map(String::as_str).collect();
     let whose = match (without, others.as_slice()) {
         (true, []) => "no user".to_owned(),
         (false, [one]) => format!("user {one}, who does not exist"),
@@ -173,7 +173,7 @@ fn find_ownerless(config: &Config, faults: &mut Vec<Fault>) {
     faults.push(Fault {
         subject: match (lost.len(), rows.as_slice()) {
             (1, [row]) => subject(first, row, "user_id"),
-            (1, _) => Subject { table: Some((*first).into()), column: Some("user_id".into()), ..Subject::default() },
+            (1, _) => Subject::column(first, "user_id"),
             _ => Subject { column: Some("user_id".into()), ..Subject::default() },
         },
         what: format!(
@@ -182,7 +182,7 @@ fn find_ownerless(config: &Config, faults: &mut Vec<Fault>) {
             counts.join(", ")
         ),
         cure: match (config.rows("user"), names.as_slice()) {
-            ([only], _) => Cure::Rows(adopt(config, id(only))),
+            ([only], _) => Cure::Rows(plan_adopt(config, id(only)).steps),
             ([], _) => {
                 Cure::Advice("add a user, who then gets them: `kumadb user add NAME`, `kumadb user adopt`".into())
             }
@@ -194,14 +194,12 @@ fn find_ownerless(config: &Config, faults: &mut Vec<Fault>) {
     });
 }
 
-/// Up to three names, or how many there are.
-fn some_of(names: &[String], what: &str) -> String {
+/// Up to three names, or how many monitors there are.
+fn some_of(names: &[String]) -> String {
     match names {
-        [.., last] if names.len() <= 3 => match &names[..names.len() - 1] {
-            [] => last.clone(),
-            first => format!("{} and {last}", first.join(", ")),
-        },
-        _ => format!("{} {what}", names.len()),
+        [one] => one.clone(),
+        [first @ .., last] if first.len() < 3 => format!("{} and {last}", first.join(", ")),
+        _ => format!("{} monitors", names.len()),
     }
 }
 
@@ -365,8 +363,16 @@ pub(super) fn delete(table: &str, name: &str, column: &str, value: i64, rows: u6
 fn whole(cell: &Value) -> Option<i64> {
     match cell {
         Value::Int(n) => Some(*n),
-        Value::Real(x) => Some(x.round() as i64),
-        Value::Text(text) => text.trim().parse::<f64>().ok().map(|x| x.round() as i64),
+        other => number(other).map(|x| x.round() as i64),
+    }
+}
+
+/// The number in a numeric cell.
+pub(super) fn number(cell: &Value) -> Option<f64> {
+    match cell {
+        Value::Int(n) => Some(*n as f64),
+        Value::Real(x) => Some(*x),
+        Value::Text(text) => text.trim().parse().ok(),
         _ => None,
     }
 }

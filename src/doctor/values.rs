@@ -2,10 +2,11 @@
 
 use serde_json::Value as Json;
 
-use super::monitors::{Monitors, id, shown, subject};
+use super::monitors::{Monitors, id, number, shown, subject};
 use super::{Cure, Evidence, Fault, Subject};
 use crate::model;
 use crate::model::release::R2_1;
+use crate::text::counted;
 use crate::value::Value;
 
 /// Providers that the server does not have any more, in lower case, and the first release without them: the upgrade
@@ -44,15 +45,6 @@ pub(super) fn find_bad_timeouts(evidence: &Evidence, faults: &mut Vec<Fault>) {
             what: format!("{}: the timeout {means}", monitors.name(row)),
             cure: Cure::Rows(vec![monitors.set(row, &[("timeout", Value::Real(interval * 0.8))])]),
         });
-    }
-}
-
-fn number(cell: &Value) -> Option<f64> {
-    match cell {
-        Value::Int(n) => Some(*n as f64),
-        Value::Real(x) => Some(*x),
-        Value::Text(text) => text.trim().parse().ok(),
-        _ => None,
     }
 }
 
@@ -144,7 +136,7 @@ pub(super) fn find_removed_providers(evidence: &Evidence, faults: &mut Vec<Fault
             subject: subject("notification", row, "config"),
             what: format!(
                 "notification `{name}` uses `{kind}`, which Uptime Kuma has removed in 2.1: it is never sent; used by {}",
-                crate::text::counted(uses, "monitor")
+                counted(uses, "monitor")
             ),
             cure: Cure::Advice("set up a notification of another provider for these monitors, and delete this one".into()),
         });
@@ -156,13 +148,13 @@ pub(super) fn find_lost_groups(evidence: &Evidence, faults: &mut Vec<Fault>) {
     let Some(content) = &evidence.database else { return };
     let rows = content.config.rows("group").iter();
     for row in rows.filter(|row| row.cell("status_page_id").is_null()) {
-        let shown = content.config.rows("monitor_group").iter().filter(|link| link.int("group_id") == row.int("id"));
+        let links = content.config.rows("monitor_group").iter().filter(|link| link.int("group_id") == row.int("id"));
         faults.push(Fault {
             subject: subject("group", row, "status_page_id"),
             what: format!(
                 "group `{}` with {} belongs to no status page: no page shows it",
                 row.text("name").unwrap_or_default(),
-                crate::text::counted(shown.count(), "monitor")
+                counted(links.count(), "monitor")
             ),
             cure: Cure::Advice(
                 "add the group to a status page with a fixture and `kumadb apply`; to delete it: kumadb sql --write \

@@ -39,32 +39,33 @@ impl Database {
     /// Applied migrations that no recorded release has: those of a newer release, a beta, a nightly build or a fork. What
     /// they did to the tables is not known.
     pub fn unknown_migrations(&self) -> Vec<&str> {
-        let known = |name: &str| {
-            recorded(self.engine).iter().chain(recorded(EngineKind::Sqlite)).any(|recording| recording.applies(name))
-        };
-        self.release.unknown.iter().map(String::as_str).filter(|name| !known(name)).collect()
-    }
-}
-
-impl Database {
-    /// A column of `table` that is missing although its migration is recorded as applied: the server itself cannot add a row
-    /// then (2.1 betas left such databases).
-    pub fn missing_column(&self, table: &str) -> Option<String> {
-        let recording = recording(self.engine, self.release.release).filter(|_| self.release.exact)?;
-        let recorded = recording.schema().tables.remove(table)?;
-        let live = self.schema.table(table)?;
-        recorded.columns.into_iter().map(|column| column.name).find(|column| live.column(column).is_none())
+        if self.release.unknown.is_empty() {
+            return Vec::new();
+        }
+        // The recordings of both engines have the same names; only SQLite has the patches of 1.x.
+        let all = recorded(EngineKind::Sqlite).iter();
+        let known: BTreeSet<String> =
+            all.flat_map(|one| one.migrations().map(str::to_owned).chain(one.patches())).collect();
+        self.release.unknown.iter().map(String::as_str).filter(|name| !known.contains(*name)).collect()
     }
 
-    /// Fails where `table` misses a column, so that no row can be added.
+    /// Fails where one of `tables` misses a column although its migration is recorded as applied: no row can be added, not
+    /// even by the server (2.1 betas left such databases).
     ///
     /// # Errors
     /// [`DatabaseError::MissingColumn`].
-    pub fn check_columns(&self, table: &str) -> Result<(), DatabaseError> {
-        match self.missing_column(table) {
-            Some(column) => Err(DatabaseError::MissingColumn { table: table.to_owned(), column }),
-            None => Ok(()),
+    pub fn check_columns<'t>(&self, tables: impl IntoIterator<Item = &'t str>) -> Result<(), DatabaseError> {
+        let mut tables = tables.into_iter().peekable();
+        let recording = recording(self.engine, self.release.release).filter(|_| self.release.exact);
+        let Some(recording) = recording.filter(|_| tables.peek().is_some()) else { return Ok(()) };
+        let recorded = recording.schema();
+        for table in tables {
+            let (Some(recorded), Some(live)) = (recorded.table(table), self.schema.table(table)) else { continue };
+            if let Some(missing) = recorded.columns.iter().find(|column| live.column(&column.name).is_none()) {
+                return Err(DatabaseError::MissingColumn { table: table.to_owned(), column: missing.name.clone() });
+            }
         }
+        Ok(())
     }
 }
 

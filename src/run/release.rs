@@ -36,7 +36,7 @@ fn check_inserts(database: &Database, work: &Work<'_>) -> Result<()> {
     let Work::Plan(plan) = work else { return Ok(()) };
     let inserts = plan.steps.iter().filter(|step| matches!(step.change, Change::Insert { .. }));
     let tables: BTreeSet<&str> = inserts.map(|step| step.table.as_str()).collect();
-    Ok(tables.into_iter().try_for_each(|table| database.check_columns(table))?)
+    Ok(database.check_columns(tables)?)
 }
 
 /// Fails where the database, or the image of its server, is not of a release that is written to.
@@ -78,11 +78,9 @@ pub(super) fn check_release(database: &Database, instance: &Instance, settings: 
     }
     Err(Error::Database(match database.unknown_migrations().as_slice() {
         [] => DatabaseError::UnknownRelease { database: named(), why: difference(&database.release) },
-        [first, ..] => DatabaseError::UnknownMigrations {
-            database: named(),
-            first: (*first).to_owned(),
-            count: database.unknown_migrations().len(),
-        },
+        unknown @ [first, ..] => {
+            DatabaseError::UnknownMigrations { database: named(), first: (*first).to_owned(), count: unknown.len() }
+        }
     }))
 }
 

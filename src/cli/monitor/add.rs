@@ -180,7 +180,7 @@ pub fn run(args: &AddArgs, context: &mut Context<'_>) -> Result<Exit> {
     let instance = context.instance()?;
     let state = read_state(&instance)?;
     // Otherwise it would be reported as a value that is missing.
-    state.database.check_columns("monitor")?;
+    state.database.check_columns(["monitor"])?;
     let (typed, mut problems) = parse_typed(&state, &args.typed);
     let table = state.database.schema.table("monitor").cloned().unwrap_or_default();
     let row = new_monitor(state.database.release.release, &table, &args.kind, &typed, &maker(&state)?);
