@@ -440,7 +440,7 @@ pub const CHECKS: &[Check] = &[
     },
     Check {
         code: "K051",
-        title: "the bookkeeping of 1.x is wrong",
+        title: "the patch records of 1.x are wrong",
         severity: Critical,
         explanation: "After the next start all monitors are gone, or the container restarts repeatedly with \"table \
                       already exists\" or \"duplicate column name\": the settings `database_version` and \

@@ -15,7 +15,8 @@ use crate::value::image_parts;
 /// Fails while the server still runs where `work` would be refused once it is stopped: because of the release of its
 /// database, as far as that can be read now, or because of its image.
 ///
-/// A load replaces the database, and has its own check of the image; what is salvaged cannot be read.
+/// A load replaces the database: `restore` has its own check of the image, and `undo` restores what was there. What is
+/// salvaged cannot be read.
 pub(super) fn check_before_stop(instance: &Instance, work: &Work<'_>, settings: &Settings) -> Result<()> {
     if matches!(work, Work::Load { .. } | Work::Salvage(_)) {
         return Ok(());
