@@ -114,7 +114,25 @@ pub fn rename(from: &Path, to: &Path) -> Result<()> {
     if parent(from) == parent(to) { Ok(()) } else { flush(&old, parent(from)) }
 }
 
-/// The same, where `to` does not exist yet.
+/// Moves `from` to the place of the file `to`, whose owner and mode it gets. This needs no disk space.
+///
+/// # Errors
+/// [`FileError::HardLink`]: `from` has another name.
+pub fn move_over(from: &Path, to: &Path) -> Result<()> {
+    let like = door::look(to).map_err(Error::file("access", to))?;
+    let like = like.filter(|found| FileType::from_raw_mode(found.st_mode).is_file());
+    let like = like.ok_or(io::ErrorKind::NotFound).map_err(|kind| Error::file("access", to)(kind.into()))?;
+    set_owner(from, like.st_uid, like.st_gid)?;
+    let file = open_regular(from)?;
+    let fail = || Error::file("change the mode of", from);
+    if rustix::fs::fstat(&file).map_err(|errno| fail()(errno.into()))?.st_nlink > 1 {
+        return Err(FileError::HardLink { path: from.to_owned() }.into());
+    }
+    rustix::fs::fchmod(&file, Mode::from_raw_mode(like.st_mode & 0o7777)).map_err(|errno| fail()(errno.into()))?;
+    rename(from, to)
+}
+
+/// As [`rename`], where `to` does not exist yet.
 pub fn rename_new(from: &Path, to: &Path) -> Result<()> {
     if door::look(to).map_err(Error::file("access", to))?.is_some() {
         return Err(Error::file("rename", from)(io::ErrorKind::AlreadyExists.into()));

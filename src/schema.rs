@@ -354,6 +354,15 @@ impl fmt::Display for Recognition {
     }
 }
 
+/// Identifies the release of a database by the names of everything that was applied to it: migrations, or patches of 1.x,
+/// which are SQL files.
+pub fn recognise_applied(applied: &BTreeSet<String>) -> Recognition {
+    match applied.iter().all(|name| name.ends_with(".sql")) {
+        true => recognise(&BTreeSet::new(), applied),
+        false => recognise(applied, &BTreeSet::new()),
+    }
+}
+
 /// Identifies the release of a database by the names in its `knex_migrations` or, for 1.x, by the names in its setting
 /// `databasePatchedFiles`.
 pub fn recognise(migrations: &BTreeSet<String>, patched_1x: &BTreeSet<String>) -> Recognition {

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use chrono::{DateTime, Local, NaiveDateTime, SecondsFormat, Utc};
+use chrono::{DateTime, Local, NaiveDate, NaiveDateTime, NaiveTime, SecondsFormat, Utc};
 use serde::{Deserialize, Serialize};
 
 /// One cell of a table, as either engine stores it.
@@ -201,6 +201,17 @@ pub fn local_time(at: DateTime<Utc>) -> String {
 /// A time as the server stores it (`2026-01-31 08:00:00.123`, UTC); `None` for text that is not a time.
 pub fn server_time(text: &str) -> Option<DateTime<Utc>> {
     NaiveDateTime::parse_from_str(text, "%Y-%m-%d %H:%M:%S%.f").ok().map(|at| at.and_utc())
+}
+
+/// A time in one of the formats that the server, its database libraries and people have stored, in UTC: with a blank or `T`,
+/// with or without seconds, time and zone.
+pub fn stored_time(text: &str) -> Option<NaiveDateTime> {
+    const FORMATS: [&str; 4] = ["%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%dT%H:%M:%S%.f", "%Y-%m-%d %H:%M", "%Y-%m-%dT%H:%M"];
+    let text = text.trim();
+    let zoned = DateTime::parse_from_rfc3339(&text.replacen(' ', "T", 1)).ok().map(|at| at.naive_utc());
+    zoned
+        .or_else(|| FORMATS.iter().find_map(|format| NaiveDateTime::parse_from_str(text, format).ok()))
+        .or_else(|| NaiveDate::parse_from_str(text, "%Y-%m-%d").ok().map(|day| day.and_time(NaiveTime::MIN)))
 }
 
 /// A time as the server stores it, in RFC 3339; text that is not a time stays as it is.

@@ -12,7 +12,7 @@ use crate::error::{Error, Hint, Result, SnapshotError};
 use crate::files;
 use crate::kuma::init::write_schema;
 use crate::kuma::read::{read_counts, read_database};
-use crate::schema::{self, Recording};
+use crate::schema::Recording;
 use crate::value::Value;
 
 /// The copy as a SQLite database, where it is a dump.
@@ -43,15 +43,9 @@ impl Held {
         Ok(path)
     }
 
-    /// The recorded schema of the same release on `engine`, where there is one.
-    pub fn recording(&self, engine: EngineKind) -> Option<&'static Recording> {
-        let found = schema::recognise(&self.manifest.migrations.iter().cloned().collect(), &Default::default());
-        if found.exact { schema::recording(engine, found.release) } else { None }
-    }
-
     /// The recorded schema on SQLite, where it has all of `tables`.
     fn recording_with(&self, tables: &[(String, Vec<String>)]) -> Option<&'static Recording> {
-        let recording = self.recording(EngineKind::Sqlite)?;
+        let recording = self.manifest.recording(EngineKind::Sqlite)?;
         let schema = recording.schema();
         let has = |(table, columns): &(String, Vec<String>)| columns.iter().all(|column| schema.has(table, column));
         tables.iter().all(has).then_some(recording)
@@ -156,7 +150,7 @@ impl Held {
             let columns: Vec<&str> = dumped.columns.iter().map(String::as_str).collect();
             writer.insert(dumped.table, &columns, &mut dumped.rows.into_iter()).map(drop)
         })?;
-        if let (Some(recording), Some(was)) = (recording, self.recording(EngineKind::MariaDb)) {
+        if let (Some(recording), Some(was)) = (recording, self.manifest.recording(EngineKind::MariaDb)) {
             write_own_settings(&mut writer, recording, was)?;
         }
         writer.commit()?;

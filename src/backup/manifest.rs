@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::engine::{Counts, EngineKind, Fault};
 use crate::error::{Error, FileError, Result, SnapshotError};
 use crate::files;
+use crate::schema::{self, Recognition, Recording};
 
 /// Files beside the database that may be in a copy.
 const FOLDERS: [&str; 3] = ["upload", "docker-tls", "screenshots"];
@@ -221,6 +222,17 @@ impl Manifest {
     /// Its class: `backup`, or `undo` where a write created it.
     pub fn class(&self) -> &'static str {
         if self.undo { "undo" } else { "backup" }
+    }
+
+    /// The release of the server, as far as its migrations show it.
+    pub fn recognise(&self) -> Recognition {
+        schema::recognise_applied(&self.migrations.iter().cloned().collect())
+    }
+
+    /// The recorded schema of this release on `engine`, where there is one.
+    pub fn recording(&self, engine: EngineKind) -> Option<&'static Recording> {
+        let found = self.recognise();
+        if found.exact { schema::recording(engine, found.release) } else { None }
     }
 
     /// Rows of `table`.

@@ -14,11 +14,9 @@ pub mod seal;
 pub mod store;
 pub mod undo;
 
-use std::fs::File;
-use std::io::Read as _;
 use std::path::Path;
 
-use crate::engine::sqlite::SqliteFile;
+use crate::engine::sqlite::{self, SqliteFile};
 use crate::engine::{Connect, Depth, Fault, WriteKey, Writer};
 use crate::error::{Error, Result};
 use crate::files;
@@ -67,9 +65,7 @@ pub fn hold(stores: &Stores, wanted: &str, origin: &str, folder: &Path, warn: &m
 
 /// Whether `path` is a SQLite database file.
 pub fn is_database(path: &Path) -> bool {
-    let mut head = [0; 16];
-    let read = File::open(path).and_then(|mut file| file.read_exact(&mut head));
-    read.is_ok() && head == *b"SQLite format 3\0"
+    path.canonicalize().is_ok_and(|path| sqlite::is_database(&path))
 }
 
 /// A writable connection, protected by a verified copy.

@@ -7,7 +7,7 @@ use std::path::Path;
 use chrono::Utc;
 
 use super::hold::{Held, Label, member, new_id};
-use super::manifest::{FORMAT, Manifest};
+use super::manifest::{self, FORMAT, Manifest, SQLITE};
 use crate::engine::sqlite::SqliteFile;
 use crate::engine::{Counts, EngineKind};
 use crate::error::{Error, Result, SnapshotError};
@@ -85,6 +85,20 @@ pub fn put_back(file: &SqliteFile, kept: &Held) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Puts the staged copy `kept` in the place of the database itself, where there is no disk space to copy it: a rename needs
+/// none, and frees that of the database.
+pub fn move_back(file: &SqliteFile, kept: &Held) -> Result<()> {
+    for side in SIDES {
+        files::remove(&file.part(side))?;
+    }
+    files::move_over(&kept.database(), file.path())
+}
+
+/// Whether [`move_back`] has moved the database of the staged copy in `folder`.
+pub fn is_moved_back(folder: &Path) -> Result<bool> {
+    Ok(files::is_there(&folder.join(manifest::FILE))? && !files::is_there(&folder.join(SQLITE))?)
 }
 
 fn require_raw(kept: &Held) -> Result<()> {

@@ -4,23 +4,24 @@ use chrono::Utc;
 use clap::Args;
 use serde_json::{Value as Json, json};
 
+use super::cures::{Cures, collect, files_json};
 use super::fleet::{self, Fleet, FleetArgs};
 use super::salvage::{rebuilt_json, rebuilt_text, salvaged_text};
 use super::write::{WriteArgs, all_lines, changes_json, finish, lines, outcome_json};
 use super::{Context, Ui};
-use crate::doctor::{self, CHECKS, CHOSEN_BY_NAME, Check, Cure, Evidence, FileChange, Finding};
+use crate::doctor::{self, CHECKS, CHOSEN_BY_NAME, Check, Cure, Evidence, Finding};
 use crate::engine::Depth;
 use crate::error::{DatabaseError, Error, Exit, InputError, RemoteError, Result};
 use crate::instance::{Instance, Place};
 use crate::kuma::fresh::weigh;
-use crate::kuma::init::{check_password, hash};
 use crate::kuma::wreck::Wreck;
-use crate::plan::{Assignment, Change, Plan, Step};
 use crate::run::examine::{gather, gather_nowhere, gather_stopped};
-use crate::run::{self, Outcome, Rebuilt, Settings, Work};
+use crate::run::{self, Rebuilt, Settings};
 use crate::schema::Release;
 use crate::text::counted;
-use crate::value::Secret;
+
+/// Lines of the log that are shown of a server in a restart loop.
+const SHOWN_LOG: usize = 20;
 
 #[derive(Args, Debug)]
 pub struct DoctorArgs {
@@ -77,11 +78,10 @@ pub fn run(args: &DoctorArgs, context: &mut Context<'_>) -> Result<Exit> {
         }
     };
     let mut evidence = look(&instance, args);
-    let is_stopped = args.fix && !args.write.is_dry_run() && ends_with_its_database(&evidence);
-    let stopped = Settings { opens_lock: true, ..args.write.settings("doctor --fix") };
+    let is_looping = !args.write.is_dry_run() && ends_with_its_database(&evidence);
+    let stopped = Settings { opens_lock: true, ..args.write.settings("doctor") };
+    let is_stopped = is_looping && may_stop(&instance, args, context.ui)?;
     if is_stopped {
-        let question = format!("stop `{}`, which is in a restart loop, to check its database?", instance.name);
-        context.ui.ask(&question)?;
         evidence = gather_stopped(&instance, Utc::now(), depth(args), &stopped, context.ui)?;
     }
     let mut findings = examine(&evidence, args);
@@ -96,6 +96,15 @@ pub fn run(args: &DoctorArgs, context: &mut Context<'_>) -> Result<Exit> {
     match args.fix {
         true => fix(&instance, &evidence, &findings, args, context),
         false => tell(&evidence, &findings, args, context),
+    }
+}
+
+/// Asks whether the server may be stopped for the look. Without `--fix`, the rest can be examined anyway.
+fn may_stop(instance: &Instance, args: &DoctorArgs, ui: &mut Ui) -> Result<bool> {
+    let question = format!("stop `{}`, which is in a restart loop, to check its database?", instance.name);
+    match ui.ask(&question) {
+        Err(Error::Input(InputError::ConfirmationRequired | InputError::Cancelled)) if !args.fix => Ok(false),
+        asked => asked.map(|()| true),
     }
 }
 
@@ -130,7 +139,11 @@ fn tell(evidence: &Evidence, findings: &[Finding], args: &DoctorArgs, context: &
         let log = evidence.container.as_ref().filter(|container| container.looping);
         if let Some(container) = log {
             text.push_str(&format!("\n\ncontainer `{}` is in a restart loop; last lines of its log:", container.name));
-            text.extend(container.log.iter().map(|line| format!("\n  | {line}")));
+            let first = container.log.len().saturating_sub(SHOWN_LOG);
+            text.extend(container.log[first..].iter().map(|line| format!("\n  | {line}")));
+        }
+        if ends_with_its_database(evidence) {
+            text.push_str("\n\nto check its database too: kumadb doctor --yes (stops the server meanwhile)");
         }
         if findings.iter().any(|finding| is_fixed(finding, args)) || ends_with_its_database(evidence) {
             text.push_str("\n\nto fix this: kumadb doctor --fix (asks for confirmation)");
@@ -190,15 +203,6 @@ fn document(evidence: &Evidence, findings: &[Finding]) -> Json {
     let unread: Vec<Json> =
         evidence.unread.iter().map(|unread| json!({"part": unread.part, "why": unread.why})).collect();
     json!({"findings": findings, "unread": unread, "interrupted": evidence.unfinished})
-}
-
-/// Everything that will be changed, by kind.
-struct Cures {
-    /// The database is damaged: a new one is built, and its rows are examined afterwards.
-    salvage: bool,
-    files: Vec<FileChange>,
-    plan: Plan,
-    statements: Vec<String>,
 }
 
 /// Fixes what can be fixed, and examines again.
@@ -339,115 +343,6 @@ fn foretell(instance: &Instance, release: Option<Release>, ui: &mut Ui) -> Resul
         Err(error) => return Err(error),
     }
     Ok(())
-}
-
-/// The changes that fix `findings`; asks for a password where one has to be set.
-fn collect(findings: &[&Finding], evidence: &Evidence, ui: &mut Ui) -> Result<Cures> {
-    let plan = doctor::plan_cures(findings, evidence);
-    let mut cures = Cures { salvage: false, files: Vec::new(), plan, statements: Vec::new() };
-    for finding in findings {
-        match &finding.fault.cure {
-            Cure::Statements(statements) => {
-                for statement in statements {
-                    if !cures.statements.contains(statement) {
-                        cures.statements.push(statement.clone());
-                    }
-                }
-            }
-            Cure::Salvage => cures.salvage = true,
-            Cure::Files(changes) => cures.files.extend(changes.iter().cloned()),
-            Cure::Password { id, name, old } => {
-                let password = Secret::new(ui.password(&format!("user `{name}`"))?);
-                if let Some(problem) = check_password(&password) {
-                    return Err(Error::Input(InputError::Problems(vec![problem])));
-                }
-                let set = vec![Assignment {
-                    column: "password".into(),
-                    old: old.clone(),
-                    new: hash(&password)?.into(),
-                    secret: true,
-                }];
-                let change = Change::Update { id: *id, set };
-                cures.plan.steps.push(Step { table: "user".into(), subject: format!("user `{name}`"), change });
-            }
-            Cure::Rows(_) | Cure::Advice(_) => {}
-        }
-    }
-    Ok(cures)
-}
-
-impl Cures {
-    fn text(&self, lines: fn(&Plan) -> String) -> String {
-        let mut text: Vec<String> = self.files.iter().map(file_line).collect();
-        if self.salvage {
-            text.push("~ build a new database from the damaged one; the snapshot keeps its files".into());
-        }
-        let (deleted, kept): (Vec<Step>, Vec<Step>) = self.plan.steps.iter().cloned().partition(Step::is_delete);
-        if !kept.is_empty() {
-            text.push(lines(&Plan { steps: kept, ..Plan::default() }));
-        }
-        if !deleted.is_empty() {
-            text.push("DELETED, and saved in a file beside the snapshot:".into());
-            // All of them, however many there are.
-            text.push(all_lines(&Plan { steps: deleted, ..Plan::default() }));
-        }
-        text.extend(self.statements.iter().map(|statement| format!("~ {statement}")));
-        text.join("\n")
-    }
-
-    /// Files first: a database that cannot be written cannot be fixed either. Foreign keys last: they reject rows with
-    /// broken references. Each part is a run of its own, with its own snapshot.
-    fn carry_out(
-        &self,
-        instance: &Instance,
-        release: Option<Release>,
-        settings: &Settings,
-        context: &mut Context<'_>,
-    ) -> Result<Outcome> {
-        let store = context.store()?;
-        let mut outcome = Outcome::default();
-        if !self.files.is_empty() {
-            outcome = run::mend(instance, &self.files, settings, context.ui)?;
-        }
-        if self.salvage {
-            let warnings = std::mem::take(&mut outcome.warnings);
-            outcome = run::run(instance, &store, &Work::Salvage(release), settings, context.ui)?;
-            outcome.warnings.splice(0..0, warnings);
-        }
-        if !self.plan.is_empty() {
-            let warnings = std::mem::take(&mut outcome.warnings);
-            outcome = run::run(instance, &store, &Work::Plan(&self.plan), settings, context.ui)?;
-            outcome.warnings.splice(0..0, warnings);
-        }
-        if !self.statements.is_empty() {
-            let Outcome { warnings, removed, .. } = outcome;
-            outcome = run::run(instance, &store, &Work::Statements(&self.statements), settings, context.ui)?;
-            outcome.warnings.splice(0..0, warnings);
-            outcome.removed = removed;
-        }
-        Ok(outcome)
-    }
-}
-
-fn file_line(change: &FileChange) -> String {
-    match change {
-        FileChange::Own { path, uid, gid, mode } => {
-            format!("~ {}: owner {uid}:{gid}, mode {mode:o}", path.display())
-        }
-        FileChange::SetAside { path, to } => format!("~ {} → {}", path.display(), to.display()),
-    }
-}
-
-fn files_json(changes: &[FileChange]) -> Json {
-    changes
-        .iter()
-        .map(|change| match change {
-            FileChange::Own { path, uid, gid, mode } => {
-                json!({"path": path, "action": "chown", "uid": uid, "gid": gid, "mode": format!("{mode:o}")})
-            }
-            FileChange::SetAside { path, to } => json!({"path": path, "action": "rename", "to": to}),
-        })
-        .collect()
 }
 
 /// Summary of one instance for the table of many.

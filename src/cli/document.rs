@@ -12,7 +12,8 @@ use super::far::Luggage;
 use super::store::KeyArgs;
 use super::write::read_from;
 use crate::backup;
-use crate::error::{Error, InputError, Problem, RemoteError, Result};
+use crate::engine::sqlite;
+use crate::error::{DatabaseError, Error, InputError, Problem, RemoteError, Result};
 use crate::files;
 use crate::formats::Node;
 use crate::formats::export::{Choice, Secrets, export};
@@ -25,7 +26,7 @@ use crate::kuma::read::{read_all_dependents, read_config};
 use crate::model::fixture::Fixture;
 use crate::model::state::Config;
 use crate::plan::fixture::{Fresh, Outline, Wishes, plan_fixture};
-use crate::text::counted;
+use crate::text::{counted, quoted};
 use crate::value::Secret;
 
 /// Maximum size of a fixture, in bytes.
@@ -317,9 +318,29 @@ pub fn read_written(documents: &[Node]) -> Result<Read> {
     }
 }
 
+/// Fails where the file at `path` is an archive, a dump or another file that cannot contain a fixture.
+fn check_kind(path: &Path) -> Result<()> {
+    const THEN: &str = "then apply the database or the data folder in it: kumadb apply --from kuma-db PATH";
+    let other = |what: String, command: String, then: &'static str| {
+        Err(InputError::NotFixture { path: path.to_owned(), what, command, then }.into())
+    };
+    if let Some(what) = sqlite::snapshot_format(path) {
+        let command = format!("kumadb apply --from snapshot {}", quoted(&path.display().to_string()));
+        return other(what.to_owned(), command, "if it is not a snapshot, unpack it first");
+    }
+    match sqlite::other_format(path) {
+        // Backups of 1.x and other formats are JSON.
+        Some(Error::Database(DatabaseError::OtherFormat { what, command, .. })) if !what.contains("JSON") => {
+            other(what, command, THEN)
+        }
+        _ => Ok(()),
+    }
+}
+
 /// Whether `file` is a database or a data folder rather than a fixture.
 fn is_database(file: &Path) -> bool {
     file.extension().is_some_and(|ending| ending == "db")
+        || sqlite::is_database(file)
         || file.join("kuma.db").exists()
         || file.join("db-config.json").exists()
 }
@@ -357,6 +378,7 @@ fn read_texts(paths: &[PathBuf]) -> Result<Vec<(String, String)>> {
                 why: format!("{} is too large for a fixture", crate::text::bytes(size)),
             }));
         }
+        check_kind(path)?;
         let text = std::fs::read_to_string(path).map_err(Error::file("read", path))?;
         texts.push((path.display().to_string(), text));
     }

@@ -8,12 +8,12 @@ use serde_json::{Value as Json, json};
 use super::format::FormatArgs;
 use super::write::read_from;
 use super::{Context, config};
-use crate::engine::{EngineKind, Reader};
+use crate::engine::EngineKind;
 use crate::error::{DatabaseError, DockerError, Error, Exit, Result};
 use crate::files;
 use crate::instance::find::{Found, How};
 use crate::instance::{Instance, Place};
-use crate::kuma::read::{Summary, read_database, read_summary};
+use crate::kuma::read::read_overview;
 use crate::text::counted;
 use crate::value::{local_time, shown_time, utc_time};
 
@@ -81,7 +81,7 @@ struct Line {
     kind: Option<EngineKind>,
     embedded: bool,
     release: String,
-    monitors: Option<i64>,
+    monitors: Option<u64>,
     newest_beat: Option<String>,
     folder: Option<String>,
     image: Option<String>,
@@ -146,11 +146,11 @@ fn look(instance: &Instance, found: &Found, open: bool) -> Line {
             line.state = server.life()?.to_string();
         }
         // Listing starts nothing: an embedded MariaDB that is down stays down.
-        let (release, summary) = match open {
-            true => read_from(instance, read_both)?,
-            false => read_both(&mut *instance.connect()?.reader()?, &instance.name)?,
+        let (database, summary) = match open {
+            true => read_from(instance, read_overview)?,
+            false => read_overview(&mut *instance.connect()?.reader()?, &format!("`{}`", instance.name))?,
         };
-        line.release = release;
+        line.release = database.release.to_string();
         line.monitors = Some(summary.monitors);
         line.newest_beat = summary.newest_beat;
         Ok(())
@@ -166,11 +166,6 @@ fn look(instance: &Instance, found: &Found, open: bool) -> Line {
         Ok(()) => {}
     }
     line
-}
-
-fn read_both(reader: &mut dyn Reader, name: &str) -> Result<(String, Summary)> {
-    let database = read_database(reader, name)?;
-    Ok((database.release.to_string(), read_summary(reader, &database.schema)?))
 }
 
 /// What the files of a stopped embedded MariaDB show.

@@ -6,6 +6,7 @@ mod backup;
 mod check;
 mod config;
 mod console;
+mod cures;
 mod doctor;
 mod document;
 mod engine;

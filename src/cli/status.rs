@@ -11,11 +11,13 @@ use super::write::duration;
 use super::{Context, check};
 use crate::backup::freshness::age_words;
 use crate::backup::store::Listing;
+use crate::doctor::evidence::Candidate;
 use crate::error::{DatabaseError, DockerError, Error, Exit, OperationError, Result, TargetError};
 use crate::files::FileSystem;
-use crate::instance::Place;
-use crate::kuma::read::{read_database, read_summary};
+use crate::instance::{Instance, Place};
+use crate::kuma::read::read_overview;
 use crate::run::Journal;
+use crate::run::candidates::find_candidates;
 use crate::text::{bytes, counted};
 use crate::value::{local_time, shown_time, utc_time};
 
@@ -73,14 +75,17 @@ pub fn run(args: &StatusArgs, context: &mut Context<'_>) -> Result<Exit> {
     if args.fleet.is_many() {
         return fleet::run(&Fleet { args: args.fleet.clone(), more: &[], words }, context);
     }
-    let instance = context.instance()?;
+    let instance = match context.instance() {
+        Err(Error::Target(TargetError::NotDataFolder { path, why })) => {
+            show_candidates(&find_candidates(&path, false), context);
+            return Err(Error::Target(TargetError::NotDataFolder { path, why }));
+        }
+        found => found?,
+    };
     let life = instance.container.as_ref().map(|server| server.life()).transpose()?;
     // The status starts nothing, so for a stopped embedded MariaDB only its files are read.
-    let read = instance.connect().and_then(|connect| connect.reader()).and_then(|mut reader| {
-        let database = read_database(&mut *reader, &format!("`{}`", instance.name))?;
-        let summary = read_summary(&mut *reader, &database.schema)?;
-        Ok((database, summary))
-    });
+    let reader = instance.connect().and_then(|connect| connect.reader());
+    let read = reader.and_then(|mut reader| read_overview(&mut *reader, &format!("`{}`", instance.name)));
     let (read, unread) = match read {
         Err(Error::Database(DatabaseError::Unreachable { .. }))
             if instance.container.is_some() && !instance.is_running()? =>
@@ -94,7 +99,8 @@ pub fn run(args: &StatusArgs, context: &mut Context<'_>) -> Result<Exit> {
             | Error::Docker(DockerError::RestartLoop { .. })
             | Error::Target(TargetError::NoContainerForMariaDb { .. })),
         ) if life.is_some() => (None, error.to_string()),
-        read => (Some(read?), String::new()),
+        Err(error) => return Err(unreadable(error, &instance, context)),
+        Ok(read) => (Some(read), String::new()),
     };
     let stores = context.stores()?;
     let listed = match stores.list() {
@@ -182,6 +188,21 @@ pub fn run(args: &StatusArgs, context: &mut Context<'_>) -> Result<Exit> {
         rows.iter().map(|(name, value)| format!("{name:width$}  {value}\n")).collect()
     })?;
     Ok(Exit::Done)
+}
+
+/// `error` of a database that cannot be read; other copies of it in its folder are shown.
+fn unreadable(error: Error, instance: &Instance, context: &mut Context<'_>) -> Error {
+    if let Some(folder) = instance.folder.as_ref().filter(|_| error.is_unreadable()) {
+        show_candidates(&find_candidates(folder, true), context);
+    }
+    error
+}
+
+/// Shows other copies of a database that is missing or cannot be read, each with the command that restores from it.
+fn show_candidates(candidates: &[Candidate], context: &mut Context<'_>) {
+    for candidate in candidates {
+        context.ui.warn(&format!("another copy exists: {}; {}", candidate.words(), candidate.command));
+    }
 }
 
 /// Summary of one instance for the table of many.

@@ -111,4 +111,5 @@ pub fn tell(planned: &Planned, context: &mut Context<'_>) {
     if planned.outline.warnings.len() > SHOWN {
         context.ui.warn(&format!("… and {} more", planned.outline.warnings.len() - SHOWN));
     }
+    planned.outline.notes.iter().for_each(|note| context.ui.say(note));
 }

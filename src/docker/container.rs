@@ -382,6 +382,11 @@ impl State {
         }
     }
 
+    /// Whether its last run ended by itself, with an error: it was not stopped.
+    pub fn failed(&self) -> bool {
+        self.life == Life::Stopped && (self.oom_killed || ![0, 130, 137, 143].contains(&self.exit_code))
+    }
+
     fn from_inspect(state: ContainerState, restart_count: i64) -> State {
         let yes = |flag: Option<bool>| flag.unwrap_or(false);
         let life = if yes(state.restarting) {

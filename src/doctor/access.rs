@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use chrono::{NaiveDateTime, TimeZone as _, Utc};
+use chrono::{DateTime, Utc};
 
 use super::monitors::{Monitors, id, set, shown, subject};
 use super::{Cure, Evidence, Fault};
 use crate::model::push_token_length;
-use crate::value::{Row, Value};
+use crate::value::{Row, Value, stored_time};
 
 /// Push tokens that no heartbeat can be sent to. The server takes the first active monitor with the token that is in
 /// the path of the URL (1.23.17, 2.5.3).
@@ -98,15 +98,9 @@ pub(super) fn find_unusable_keys(evidence: &Evidence, faults: &mut Vec<Fault>) {
     }
 }
 
-/// A date as the server and both engines store it, in UTC.
-fn expiry(cell: &Value) -> Option<chrono::DateTime<Utc>> {
-    let text = cell.text()?.trim().replace('T', " ");
-    let text = text.trim_end_matches('Z');
-    ["%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%d %H:%M"]
-        .iter()
-        .find_map(|format| NaiveDateTime::parse_from_str(text, format).ok())
-        .or_else(|| chrono::NaiveDate::parse_from_str(text, "%Y-%m-%d").ok()?.and_hms_opt(0, 0, 0))
-        .map(|time| Utc.from_utc_datetime(&time))
+/// When a key expires.
+fn expiry(cell: &Value) -> Option<DateTime<Utc>> {
+    stored_time(cell.text()?).map(|time| time.and_utc())
 }
 
 /// Domains of status pages that no browser sends: the server compares them with the host name of a request, which has

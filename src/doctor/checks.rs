@@ -1,7 +1,9 @@
 //! The table of all checks and their texts. A check is one row here and one function.
 
 use super::Severity::{Critical, Error, Info, Warning};
-use super::{Check, access, books, files, history, kinds, maintenance, migrations, monitors, place, settings, values};
+use super::{
+    Check, access, books, files, history, kinds, maintenance, migrations, monitors, place, settings, startup, values,
+};
 
 /// All checks, by code.
 pub const CHECKS: &[Check] = &[
@@ -228,7 +230,7 @@ pub const CHECKS: &[Check] = &[
         cure: "no automatic fix: run a new enough image (the oldest possible one is shown). kumadb does not write to a \
                database that is newer than its image, or has migrations that kumadb does not know; the rows of the \
                latter are not checked either",
-        explains: &["K009"],
+        explains: &["K007", "K009"],
         find: migrations::find_foreign_migrations,
     },
     Check {
@@ -506,13 +508,14 @@ pub const CHECKS: &[Check] = &[
     },
     Check {
         code: "K057",
-        title: "a notification uses a removed provider",
+        title: "the server does not have the provider of a notification",
         severity: Error,
-        explanation: "Alerts are not sent: LINE Notify was removed in 2.1. The upgrade deletes such notifications, and \
-                      an import of an old backup creates them again.",
+        explanation: "Alerts are not sent (\"Notification type is not supported\"): the provider was removed (LINE \
+                      Notify, in 2.1), is only in a newer release, or is misspelled, for example after an import of an \
+                      old backup, a restore of a newer one, or a manual insert.",
         cure: "no automatic fix: set up another notification",
         explains: &[],
-        find: values::find_removed_providers,
+        find: values::find_missing_providers,
     },
     Check {
         code: "K058",
@@ -532,5 +535,57 @@ pub const CHECKS: &[Check] = &[
         cure: "no automatic fix: restore a snapshot",
         explains: &[],
         find: values::find_lost_tables,
+    },
+    Check {
+        code: "K060",
+        title: "another copy of the database can be restored",
+        severity: Info,
+        explanation: "The database is missing or cannot be read, and its folder has other copies of it: files that people, \
+                      tools or an upgrade of 1.x left (`kuma.db.bak0`, `kuma.db.corrupt`), or snapshots. Each is shown \
+                      with its release, monitors, users and newest heartbeat.",
+        cure: "no automatic fix: choose the copy, and run the command that is shown with it",
+        explains: &[],
+        find: files::find_candidates,
+    },
+    Check {
+        code: "K061",
+        title: "a monitor has the id of a game of another release",
+        severity: Error,
+        explanation: "A game server is down although it answers: 2.1 renamed 133 ids of games (`tf2` is `teamfortress2` \
+                      since then). The upgrade changes them once; rows that are inserted or imported later keep the old \
+                      ids, and after a downgrade the new ones remain.",
+        cure: "the id of the release is set",
+        explains: &[],
+        find: values::find_renamed_games,
+    },
+    Check {
+        code: "K062",
+        title: "the server does not start",
+        severity: Critical,
+        explanation: "The container restarts again and again, or waits for its MariaDB: the reason is read from its log, and \
+                      names the finding that it belongs to.",
+        cure: "no automatic fix of its own: the finding that is named has one, or the line of the log shows what to change",
+        explains: &[],
+        find: startup::find_crash_loop,
+    },
+    Check {
+        code: "K063",
+        title: "an operation of kumadb was interrupted",
+        severity: Critical,
+        explanation: "The server may be stopped, and kumadb refuses to write: a run was killed, or its rollback failed. The \
+                      journal in the data folder records which steps were completed.",
+        cure: "no automatic fix: `kumadb recover` finishes the operation or rolls it back",
+        explains: &[],
+        find: startup::find_unfinished,
+    },
+    Check {
+        code: "K064",
+        title: "id counters are missing",
+        severity: Warning,
+        explanation: "A new monitor gets the id of a deleted one, so that badges and links of the old one show the new one: \
+                      the table `sqlite_sequence` was emptied, for example by a conversion or by hand.",
+        cure: "the counters are set to the highest id of each table",
+        explains: &[],
+        find: history::find_lost_counters,
     },
 ];

@@ -5,9 +5,9 @@ use std::path::PathBuf;
 
 use chrono::{DateTime, Utc};
 
-use crate::model::state::Config;
+use crate::model::state::{Config, Summary};
 use crate::schema::EngineKind;
-use crate::text::counted;
+use crate::text::bytes;
 use crate::value::Row;
 
 /// Everything that is known about an instance at one point in time. Parts that could not be gathered are `None`, with
@@ -34,6 +34,8 @@ pub struct Evidence {
     pub beside: Option<Result<Summary, String>>,
     /// The content of the database itself, where there is such a `kuma.db`.
     pub summary: Option<Summary>,
+    /// Other copies of the database in the data folder, where the database itself is missing or cannot be read.
+    pub candidates: Vec<Candidate>,
     /// Number of tables, if the first start of the server was interrupted before all were created.
     pub half_made: Option<usize>,
     /// What `kuma.db` is instead of a SQLite database, and the command that helps.
@@ -50,23 +52,23 @@ pub struct Evidence {
     pub unfinished: Option<String>,
 }
 
-/// What a database contains, for a person who has to choose between two.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Summary {
-    /// Its users.
-    pub users: u64,
-    /// Its monitors.
-    pub monitors: u64,
-    /// The time of its newest heartbeat, in UTC: `2026-11-30 03:14:15`.
-    pub newest_beat: Option<String>,
+/// Another copy of the database in the data folder.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Candidate {
+    /// Its file name.
+    pub name: String,
+    /// Bytes.
+    pub size: u64,
+    /// Its release and content, or why it cannot be read.
+    pub about: String,
+    /// The command that restores from it, or makes it readable.
+    pub command: String,
 }
 
-impl Summary {
-    /// `1 user, 12 monitors, newest heartbeat 2026-11-30 03:14:15 UTC`.
+impl Candidate {
+    /// `` `kuma.db.bak0` (310 KB): release 2.0.2, 1 user, 12 monitors, newest heartbeat 2026-11-30 03:14:15 UTC ``.
     pub fn words(&self) -> String {
-        let newest =
-            self.newest_beat.as_ref().map_or("no heartbeats".into(), |at| format!("newest heartbeat {at} UTC"));
-        format!("{}, {}, {newest}", counted(self.users as usize, "user"), counted(self.monitors as usize, "monitor"))
+        format!("`{}` ({}): {}", self.name, bytes(self.size), self.about)
     }
 }
 
@@ -92,6 +94,8 @@ pub struct Content {
     pub orphans: Vec<Orphans>,
     /// Tables whose next id is one that rows refer to already.
     pub reused_ids: Vec<ReusedIds>,
+    /// SQLite: tables with rows whose counter of ids is missing: table, highest id.
+    pub lost_counters: Vec<(String, i64)>,
     /// Statistics with a timestamp in the future: table, timestamp, rows.
     pub future: Vec<(String, i64, u64)>,
     /// Rows of each table of statistics, by monitor: table, monitor, rows.
@@ -231,6 +235,8 @@ pub struct Running {
     pub up: bool,
     /// It is in a restart loop.
     pub looping: bool,
+    /// It ended by itself, with an error.
+    pub failed: bool,
     /// Other running servers on the same data folder.
     pub others: Vec<String>,
     /// Its image contains MariaDB; `None` if unknown.
@@ -262,6 +268,7 @@ impl Evidence {
             config_problem: None,
             beside: None,
             summary: None,
+            candidates: Vec::new(),
             half_made: None,
             other_format: None,
             journal: None,

@@ -188,7 +188,7 @@ fn find_stale(evidence: &Evidence, faults: &mut Vec<Fault>) {
                     run `kumadb doctor` again: kumadb does not rename `kuma.db` before it has read both",
             )
         }
-        (Some(now), Ok(old)) if now.newest_beat > old.newest_beat => {
+        (Some(now), Ok(old)) if now.newest_second() > old.newest_second() => {
             let names = ["kuma.db", "kuma.db-wal", "kuma.db-shm", "kuma.db-journal"];
             let changes = names.iter().filter(|name| folder.file(name).is_some());
             faults.push(Fault {
@@ -214,6 +214,15 @@ fn find_stale(evidence: &Evidence, faults: &mut Vec<Fault>) {
         ),
     };
     faults.push(Fault { subject: at(evidence, "kuma.db"), what, cure: Cure::Advice(cure.into()) });
+}
+
+/// Other copies of a database that is missing or cannot be read. Nothing is restored unasked.
+pub(super) fn find_candidates(evidence: &Evidence, faults: &mut Vec<Fault>) {
+    faults.extend(evidence.candidates.iter().map(|candidate| Fault {
+        subject: at(evidence, &candidate.name),
+        what: format!("another copy of the database is in the data folder: {}", candidate.words()),
+        cure: Cure::Advice(candidate.command.clone()),
+    }));
 }
 
 /// A `kuma.db` with anything in it.

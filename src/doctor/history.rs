@@ -120,6 +120,24 @@ pub(super) fn find_reused_ids(evidence: &Evidence, faults: &mut Vec<Fault>) {
     }
 }
 
+/// Tables whose counter is gone: the id of the last row is given out again once that row is deleted.
+pub(super) fn find_lost_counters(evidence: &Evidence, faults: &mut Vec<Fault>) {
+    let Some(content) = &evidence.database else { return };
+    let is_reused = |table: &str| content.reused_ids.iter().any(|reused| reused.parent == table);
+    let lost: Vec<&(String, i64)> = content.lost_counters.iter().filter(|(table, _)| !is_reused(table)).collect();
+    let Some((first, _)) = lost.first() else { return };
+    let statements = lost.iter().flat_map(|(table, highest)| raise_counter(EngineKind::Sqlite, table, *highest));
+    let more = if lost.len() > 1 { format!(" and {} more", counted(lost.len() - 1, "table")) } else { String::new() };
+    faults.push(Fault {
+        subject: Subject { table: Some("sqlite_sequence".into()), ..Subject::default() },
+        what: format!(
+            "the id counter of `{first}`{more} is missing in `sqlite_sequence`: the server gives the id of a \
+             deleted row to the next one, and links to it (`/dashboard/ID`, badges) then lead to another item"
+        ),
+        cure: Cure::Statements(statements.collect()),
+    });
+}
+
 /// Statements after which the next id of `table` is above `highest`.
 fn raise_counter(engine: EngineKind, table: &str, highest: i64) -> Vec<String> {
     match engine {

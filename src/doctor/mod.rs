@@ -15,6 +15,7 @@ mod migrations;
 mod monitors;
 mod place;
 mod settings;
+mod startup;
 mod values;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -229,8 +230,10 @@ pub fn check(code: &str) -> Option<&'static Check> {
 
 /// Checks of files, of the container and of what every release has. The others judge rows and tables by the schema of a
 /// known release: a newer one may mean something else by them (3.0 has users with text ids, and rows without a user).
-const OF_ANY_RELEASE: [&str; 14] =
-    ["K003", "K004", "K011", "K020", "K021", "K022", "K023", "K032", "K033", "K034", "K035", "K037", "K039", "K050"];
+const OF_ANY_RELEASE: [&str; 17] = [
+    "K003", "K004", "K011", "K020", "K021", "K022", "K023", "K032", "K033", "K034", "K035", "K037", "K039", "K050",
+    "K060", "K062", "K063",
+];
 
 /// Codes whose fix is a choice that a person has to make by naming it: `doctor --fix K021`.
 pub const CHOSEN_BY_NAME: [&str; 1] = ["K021"];

@@ -5,13 +5,11 @@ use serde_json::Value as Json;
 use super::monitors::{Monitors, id, number, shown, subject};
 use super::{Cure, Evidence, Fault, Subject};
 use crate::model;
-use crate::model::release::R2_1;
-use crate::text::counted;
+use crate::model::games::renamed_game;
+use crate::model::providers::{Missing, missing_provider};
+use crate::schema::{self, Release};
+use crate::text::{counted, meant};
 use crate::value::Value;
-
-/// Providers that the server does not have any more, in lower case, and the first release without them: the upgrade
-/// deletes their rows (migration 2025-12-29-0000-remove-line-notify of 2.1.0), and rows that are written later stay.
-const REMOVED: [&str; 2] = ["linenotify", "line-notify"];
 
 /// The longest plausible timeout, in intervals: a monitor with an interval of 20 s that was edited keeps its 48 s.
 const MOST: f64 = 10.0;
@@ -116,29 +114,63 @@ fn meant_by(text: &str) -> Option<Vec<String>> {
     text.split([',', ';']).filter(|part| !part.trim().is_empty()).map(code).collect()
 }
 
-/// Notifications of a provider that the release does not have.
-pub(super) fn find_removed_providers(evidence: &Evidence, faults: &mut Vec<Fault>) {
+/// Notifications of a provider that the release does not have: its server refuses to send them (2.5.3).
+pub(super) fn find_missing_providers(evidence: &Evidence, faults: &mut Vec<Fault>) {
     let Some(content) = &evidence.database else { return };
     let config = &content.config;
-    if config.database.release.release < R2_1 {
-        return;
-    }
+    let image = server_release(evidence);
+    let release = image.unwrap_or(config.database.release.release);
+    // A newer server with the same tables may have a provider that is not recorded.
+    let is_recorded = image.map_or(release < schema::newest(), |image| image <= schema::newest());
     for row in config.rows("notification") {
         let parsed: Option<Json> = serde_json::from_str(row.text("config").unwrap_or_default()).ok();
         let Some(kind) = parsed.as_ref().and_then(|json| json.get("type")).and_then(Json::as_str) else { continue };
-        if !REMOVED.contains(&kind.to_lowercase().as_str()) {
-            continue;
-        }
+        let why = match missing_provider(kind, release) {
+            Some(Missing::Removed(since)) => format!("which Uptime Kuma has removed in {since}"),
+            Some(Missing::Later(since)) => format!("which is available since {since}, and the server is {release}"),
+            Some(Missing::Unknown(near)) if is_recorded || near.is_some_and(|near| near.eq_ignore_ascii_case(kind)) => {
+                format!("which release {release} does not have{}", near.map_or_else(String::new, meant))
+            }
+            _ => continue,
+        };
         let links = config.rows("monitor_notification");
         let uses = links.iter().filter(|link| link.int("notification_id") == row.int("id")).count();
         let name = row.text("name").unwrap_or_default();
         faults.push(Fault {
             subject: subject("notification", row, "config"),
             what: format!(
-                "notification `{name}` uses `{kind}`, which Uptime Kuma has removed in 2.1: it is never sent; used by {}",
+                "notification `{name}` uses `{kind}`, {why}: it is never sent; used by {}",
                 counted(uses, "monitor")
             ),
-            cure: Cure::Advice("set up a notification of another provider for these monitors, and delete this one".into()),
+            cure: Cure::Advice(
+                "set up a notification of another provider for these monitors, and delete this one".into(),
+            ),
+        });
+    }
+}
+
+/// The release of the image, where it is known and belongs to the database.
+fn server_release(evidence: &Evidence) -> Option<Release> {
+    let found = &evidence.database.as_ref()?.config.database.release;
+    let image: Release = evidence.container.as_ref()?.release.as_ref()?.parse().ok()?;
+    (found.exact && image >= found.oldest).then_some(image)
+}
+
+/// Games by the ids of another release: GameDig does not know them, and the monitors stay down.
+pub(super) fn find_renamed_games(evidence: &Evidence, faults: &mut Vec<Fault>) {
+    let Some(monitors) = Monitors::of(evidence) else { return };
+    let release = monitors.content.config.database.release.release;
+    for row in monitors.rows.iter().filter(|row| row.text("type") == Some("gamedig")) {
+        let Some((game, here)) = row.text("game").and_then(|game| Some((game, renamed_game(game, release)?))) else {
+            continue;
+        };
+        faults.push(Fault {
+            subject: monitors.subject(row, "game"),
+            what: format!(
+                "{}: release {release} knows the game `{game}` as `{here}`; each check fails, and the monitor stays down",
+                monitors.name(row)
+            ),
+            cure: Cure::Rows(vec![monitors.set(row, &[("game", here.into())])]),
         });
     }
 }

@@ -93,6 +93,13 @@ pub enum InputError {
         path: PathBuf,
         why: String,
     },
+    /// A file of another kind than a fixture, the command that makes it readable, and what to do then.
+    NotFixture {
+        path: PathBuf,
+        what: String,
+        command: String,
+        then: &'static str,
+    },
     /// A line of a file.
     Line {
         path: PathBuf,
@@ -192,6 +199,9 @@ impl InputError {
             Self::EmptyFirstLine { path } => usage(format!("the first line of `{}` is empty", path.display()))
                 .hint("put the value on the first line"),
             Self::FileContent { path, why } => usage(format!("cannot use `{}`: {why}", path.display())),
+            Self::NotFixture { path, what, command, then } => {
+                usage(format!("`{}` is not a fixture but {what}", path.display())).command(command.clone()).hint(*then)
+            }
             Self::Line { path, line, why } => usage(format!("`{}`, line {line}: {why}", path.display())),
             Self::Authorities { why } => usage(format!("cannot read the CA certificates: {why}"))
                 .hint("use a PEM file with at least one CERTIFICATE block"),

@@ -86,9 +86,11 @@ pub enum OperationError {
     RolledBack {
         cause: Box<Error>,
     },
+    /// `is_back`: the database is as before, and only the rest failed.
     RollbackFailed {
         cause: Box<Error>,
         failure: Box<Error>,
+        is_back: bool,
     },
     Panic {
         what: &'static str,
@@ -185,10 +187,15 @@ impl OperationError {
                 format!("the server did not become ready after the change; everything was rolled back: {cause}"),
             )
             .command("kumadb logs"),
-            Self::RollbackFailed { cause, failure } => {
+            Self::RollbackFailed { cause, failure, is_back: false } => {
                 Report::new(Exit::RollbackFailed, format!("{cause}; the rollback failed too: {failure}"))
                     .with(recovery(failure))
             }
+            Self::RollbackFailed { cause, failure, is_back: true } => Report::new(
+                Exit::RollbackFailed,
+                format!("{cause}; the database is as before, but the rollback could not be completed: {failure}"),
+            )
+            .with(recovery(failure)),
             Self::Panic { what, why } => Report::new(Exit::Failed, format!("internal error in {what}: {why}"))
                 .hint("this is a bug in kumadb: report it with the output above"),
             Self::Interrupted { signal } => {
@@ -207,7 +214,13 @@ fn recovery(failure: &Error) -> Vec<Hint> {
         Error::Docker(DockerError::Removed { hint: None, .. }) => {
             vec![Hint::advice("create the container again on the same data folder, then run `kumadb recover`")]
         }
-        _ => vec![Hint::command("kumadb recover")],
+        _ => match failure.hints() {
+            hints if hints.is_empty() => vec![Hint::command("kumadb recover")],
+            mut hints => {
+                hints.push(Hint::advice("when this is repaired, run `kumadb recover`"));
+                hints
+            }
+        },
     }
 }
 

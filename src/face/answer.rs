@@ -7,7 +7,7 @@ use serde_json::Value as Json;
 use super::{Login, Reply, Said};
 use crate::kuma::init::fits;
 use crate::model::state::Config;
-use crate::value::{Row, Secret};
+use crate::value::{Row, Secret, stored_time};
 
 /// A response, and what it means.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -174,8 +174,7 @@ fn wrong_key(text: &str, keys: &[Row]) -> Option<String> {
     if !key.cell("active").truthy() {
         return Some(format!("API key `{name}` is disabled; to enable it: kumadb api-key enable {id}"));
     }
-    let expires =
-        key.text("expires").and_then(|time| chrono::NaiveDateTime::parse_from_str(time, "%Y-%m-%d %H:%M:%S%.f").ok());
+    let expires = key.text("expires").and_then(stored_time);
     if expires.is_some_and(|time| time < chrono::Utc::now().naive_utc()) {
         return Some(format!("API key `{name}` has expired"));
     }

@@ -2,6 +2,8 @@
 //!
 //! Long because it has one function for each shape of entry in the tables of `model::entities` and `model::fields`.
 
+mod rest;
+
 use std::collections::{BTreeSet, HashMap, HashSet};
 
 use serde_json::Value as Json;
@@ -67,12 +69,10 @@ pub fn export(config: &Config, choice: &Choice) -> Export {
             "settings" => exporter.settings(),
             _ => exporter.things(entity),
         };
-        if entity.key == "status_pages" {
-            exporter.warn_of_lost_groups();
-        }
         entries.extend(node.map(|node| entry(entity.key, node)));
     }
-    let Exporter { left_out, variables, warnings, counts, at, .. } = exporter;
+    let Exporter { left_out, variables, mut warnings, counts, at, .. } = exporter;
+    warnings.extend(rest::left_out(config, choice));
     Export { document: Node { at, data: Data::Map(entries) }, left_out, variables, warnings, counts }
 }
 
@@ -153,17 +153,6 @@ impl<'a> Exporter<'a> {
                     "two {}s have the name `{name}`: this fixture is ambiguous when applied to the same instance",
                     entity.noun
                 ));
-            }
-        }
-    }
-
-    /// Groups without a status page are part of no item.
-    fn warn_of_lost_groups(&mut self) {
-        let pages: BTreeSet<i64> = self.config.rows("status_page").iter().filter_map(|row| row.int("id")).collect();
-        for row in self.config.rows("group") {
-            if row.int("status_page_id").is_none_or(|page| !pages.contains(&page)) {
-                let name = row.text("name").unwrap_or_default();
-                self.warnings.push(format!("group `{name}` belongs to no status page: left out"));
             }
         }
     }

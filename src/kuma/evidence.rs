@@ -6,7 +6,7 @@ use std::ops::RangeInclusive;
 
 use super::read::{STATISTICS, read_config};
 use super::write::{highest_in, last_id};
-use crate::doctor::evidence::{Beats, Content, NAMED, Orphans, ReusedIds, Summary};
+use crate::doctor::evidence::{Beats, Content, NAMED, Orphans, ReusedIds};
 use crate::engine::space::{AutoVacuum, Layout};
 use crate::engine::{Connect, Reader, beside, quote};
 use crate::error::Result;
@@ -32,6 +32,7 @@ pub fn read_content(reader: &mut dyn Reader, name: &str, now: i64, is_zone: &dyn
     let (version, eager) = read_engine(reader)?;
     let orphans = read_orphans(reader, &config.database)?;
     let reused_ids = read_reused_ids(reader, schema)?;
+    let lost_counters = read_lost_counters(reader, schema)?;
     let (future, statistics) = read_statistics(reader, schema, now)?;
     let is_aggregating = config.setting("migrateAggregateTableState").and_then(|row| row.text("value"));
     let (aggregated, unaggregated) = match is_aggregating.is_some_and(|state| state.contains("migrating")) {
@@ -48,6 +49,7 @@ pub fn read_content(reader: &mut dyn Reader, name: &str, now: i64, is_zone: &dyn
         beats: Beats::default(),
         orphans,
         reused_ids,
+        lost_counters,
         future,
         statistics,
         aggregated,
@@ -72,19 +74,6 @@ pub fn read_half_made(reader: &mut dyn Reader) -> Result<Option<usize>> {
         }
     }
     Ok((made > 0).then_some(made))
-}
-
-/// What a database contains, as far as a person needs it to choose between two.
-pub fn read_summary(reader: &mut dyn Reader) -> Result<Summary> {
-    let mut count = |table: &str| -> Result<u64> {
-        let rows = reader.query(&format!("SELECT count(*) AS n FROM {}", quote(table)), &[])?;
-        Ok(rows.first().and_then(|row| row.int("n")).unwrap_or(0).unsigned_abs())
-    };
-    let (users, monitors) = (count("user")?, count("monitor")?);
-    let newest = reader.query("SELECT `time` FROM `heartbeat` ORDER BY `id` DESC LIMIT 1", &[])?;
-    // SQLite has fractions of a second, MariaDB has none.
-    let newest_beat = newest.first().and_then(|row| row.text("time")).map(|time| time.chars().take(19).collect());
-    Ok(Summary { users, monitors, newest_beat })
 }
 
 /// Monitors with daily statistics of more heartbeats than they still have, and monitors with heartbeats and no daily
@@ -237,6 +226,25 @@ fn read_reused_ids(reader: &mut dyn Reader, schema: &Schema) -> Result<Vec<Reuse
         }
         if reused.highest > last {
             found.push(reused);
+        }
+    }
+    Ok(found)
+}
+
+/// Tables of SQLite whose ids are counted, with rows and without a counter. MariaDB keeps its counters itself.
+fn read_lost_counters(reader: &mut dyn Reader, schema: &Schema) -> Result<Vec<(String, i64)>> {
+    if reader.kind() == EngineKind::MariaDb {
+        return Ok(Vec::new());
+    }
+    let counted = "SELECT name FROM sqlite_schema WHERE type = 'table' AND sql LIKE '%AUTOINCREMENT%' ORDER BY name";
+    let mut found = Vec::new();
+    for row in reader.query(counted, &[])? {
+        let Some(table) = row.text("name").filter(|name| schema.has(name, "id")) else { continue };
+        let sql = format!("SELECT max(id) AS id FROM {}", quote(table));
+        let Some(highest) = reader.query(&sql, &[])?.first().and_then(|row| row.int("id")) else { continue };
+        let sql = "SELECT max(seq) AS seq FROM sqlite_sequence WHERE name = ?";
+        if reader.query(sql, &[table.into()])?.first().and_then(|row| row.int("seq")).is_none() {
+            found.push((table.to_owned(), highest));
         }
     }
     Ok(found)

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::engine::{Reader, quote};
 use crate::error::{DatabaseError, Error, Result};
-use crate::model::state::{Config, Database, Fingerprint, Monitor, NotificationLink, State, TagLink};
+use crate::model::state::{Config, Database, Fingerprint, Monitor, NotificationLink, State, Summary, TagLink};
 use crate::schema::{self, Schema};
 use crate::text::counted;
 use crate::value::{Row, Value};
@@ -317,28 +317,31 @@ pub fn read_dependents(reader: &mut dyn Reader, schema: &Schema, id: i64) -> Res
     Ok(found)
 }
 
-/// A summary of an instance; fast with a history of any length.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Summary {
-    /// Monitors.
-    pub monitors: i64,
-    /// Active monitors.
-    pub active: i64,
-    /// Time of the newest heartbeat, UTC, as stored.
-    pub newest_beat: Option<String>,
+/// Identifies the database, and reads the [`Summary`] of it.
+///
+/// # Errors
+/// As [`read_database`].
+pub fn read_overview(reader: &mut dyn Reader, name: &str) -> Result<(Database, Summary)> {
+    let database = read_database(reader, name)?;
+    let summary = read_summary(reader, &database.schema)?;
+    Ok((database, summary))
 }
 
-/// Reads the [`Summary`].
-pub fn read_summary(reader: &mut dyn Reader, schema: &Schema) -> Result<Summary> {
-    let counted = reader.query("SELECT count(*) AS n, sum(`active` <> 0) AS active FROM `monitor`", &[])?;
+fn read_summary(reader: &mut dyn Reader, schema: &Schema) -> Result<Summary> {
+    let counted = reader.query(
+        "SELECT count(*) AS n, sum(`active` <> 0) AS active, (SELECT count(*) FROM `user`) AS users FROM `monitor`",
+        &[],
+    )?;
+    let count = |name: &str| counted.first().and_then(|row| row.int(name)).unwrap_or(0).unsigned_abs();
     // By id, not by time: ids are the table's order, so this reads one row of millions.
     let newest = match schema.has("heartbeat", "time") {
         true => reader.query("SELECT `time` FROM `heartbeat` ORDER BY `id` DESC LIMIT 1", &[])?,
         false => Vec::new(),
     };
     Ok(Summary {
-        monitors: counted.first().and_then(|row| row.int("n")).unwrap_or(0),
-        active: counted.first().and_then(|row| row.int("active")).unwrap_or(0),
+        users: count("users"),
+        monitors: count("n"),
+        active: count("active"),
         newest_beat: newest.first().and_then(|row| row.text("time").map(str::to_owned)),
     })
 }

@@ -6,6 +6,7 @@ use serde_json::Value as Json;
 
 use super::check::{Found, Subject, grouped, shell_word};
 use super::fields::field;
+use super::games::renamed_game;
 use super::release::*;
 use super::typed::{shown, texts};
 
@@ -26,6 +27,7 @@ pub(super) fn check(subject: &Subject, found: &mut Vec<Found>) {
         "kafka-producer" => check_kafka(subject, found),
         "grpc-keyword" => check_grpc(subject, found),
         "system-service" | "pm2" => found.extend(check_service(subject)),
+        "gamedig" => found.extend(check_game(subject)),
         "mongodb" => found.extend(check_json_text(subject, "database_query", "'{\"ping\": 1}'")),
         _ => {}
     }
@@ -412,6 +414,13 @@ fn check_grpc(subject: &Subject, found: &mut Vec<Found>) {
     }
     found.extend(check_json_text(subject, "grpc_body", "'{}'"));
     found.extend(check_json_text(subject, "grpc_metadata", "'{}'"));
+}
+
+fn check_game(subject: &Subject) -> Option<Found> {
+    let game = subject.text("game")?;
+    let here = renamed_game(game, subject.release)?;
+    let message = format!("release {} knows the game `{game}` as `{here}`", subject.release);
+    Some(Found::about(&["game"], message).typed(here))
 }
 
 fn check_service(subject: &Subject) -> Option<Found> {

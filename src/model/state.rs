@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::DatabaseError;
 use crate::schema::{EngineKind, Recognition, Schema, recorded, recording};
+use crate::text::counted;
 use crate::value::Row;
 
 /// The hash of a configuration; a plan for one does not fit another.
@@ -66,6 +67,32 @@ impl Database {
             }
         }
         Ok(())
+    }
+}
+
+/// What a database contains, in figures; fast with a history of any length.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Summary {
+    /// Its users.
+    pub users: u64,
+    /// Its monitors.
+    pub monitors: u64,
+    /// Those that are active.
+    pub active: u64,
+    /// The time of its newest heartbeat, in UTC, as stored.
+    pub newest_beat: Option<String>,
+}
+
+impl Summary {
+    /// The time of its newest heartbeat in seconds: SQLite has fractions of a second, MariaDB has none.
+    pub fn newest_second(&self) -> Option<&str> {
+        self.newest_beat.as_deref().map(|time| time.get(..19).unwrap_or(time))
+    }
+
+    /// `1 user, 12 monitors, newest heartbeat 2026-11-30 03:14:15 UTC`.
+    pub fn words(&self) -> String {
+        let newest = self.newest_second().map_or("no heartbeats".into(), |at| format!("newest heartbeat {at} UTC"));
+        format!("{}, {}, {newest}", counted(self.users as usize, "user"), counted(self.monitors as usize, "monitor"))
     }
 }
 

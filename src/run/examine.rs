@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use chrono::{DateTime, Utc};
 
 use super::apply::Run;
+use super::candidates::find_candidates;
 use super::journal::Journal;
 use super::work::Settings;
 use super::{Observer, Step};
@@ -20,12 +21,13 @@ use crate::engine::{Connect as _, Depth, EngineKind, beside};
 use crate::error::{DatabaseError, Error, Result, TargetError};
 use crate::files::{self, Lock};
 use crate::instance::{Instance, Place, Session};
-use crate::kuma::evidence::{read_beats, read_content, read_half_made, read_summary};
+use crate::kuma::evidence::{read_beats, read_content, read_half_made};
 use crate::kuma::init::random_text;
+use crate::kuma::read::read_overview;
 use crate::model::push_token_length;
 
-/// Maximum lines of the log.
-const LOG: u32 = 30;
+/// Lines of the log that are searched: those of several runs of a server in a restart loop.
+const LOG: u32 = 200;
 
 /// How long to wait for a server in a restart loop to end and start again.
 const LOOP: Duration = Duration::from_secs(30);
@@ -52,11 +54,24 @@ pub fn gather_stopped(
     settings: &Settings,
     observer: &mut dyn Observer,
 ) -> Result<Evidence> {
+    while_stopped(instance, settings, observer, |lock| gather_under(instance, Some(lock), now, depth))
+}
+
+/// Stops the server of `instance`, which is in a restart loop, runs `look`, and starts the server again.
+///
+/// # Errors
+/// As [`gather_stopped`].
+pub fn while_stopped<T>(
+    instance: &Instance,
+    settings: &Settings,
+    observer: &mut dyn Observer,
+    look: impl FnOnce(&Lock) -> T,
+) -> Result<T> {
     let mut run = Run::begin(instance, settings, observer, |_, _| Ok(()))?;
     if let Err(cause) = run.stop(observer) {
         return Err(run.back(cause, observer));
     }
-    let evidence = gather_under(instance, Some(&run.lock), now, depth);
+    let seen = look(&run.lock);
     if let Some(server) = &instance.container {
         observer.step(&Step::Start { container: server.name().to_owned() })?;
         server.start()?;
@@ -67,12 +82,13 @@ pub fn gather_stopped(
         thread::sleep(Duration::from_millis(200));
     }
     run.close()?;
-    Ok(evidence)
+    Ok(seen)
 }
 
 fn gather_under(instance: &Instance, lock: Option<&Lock>, now: DateTime<Utc>, depth: Depth) -> Evidence {
     let mut evidence = Evidence { engine: Some(instance.engine()), ..Evidence::none(now) };
-    if let Err(error) = read_container(instance, &mut evidence) {
+    // Only a server in a restart loop is stopped for it.
+    if let Err(error) = read_container(instance, lock.is_some(), &mut evidence) {
         evidence.unread.push(Unread { part: "container", why: error.to_string() });
     }
     if let Some(path) = &instance.folder {
@@ -120,10 +136,21 @@ fn gather_under(instance: &Instance, lock: Option<&Lock>, now: DateTime<Utc>, de
         Err(error) => evidence.unread.push(Unread { part: "database", why: error.to_string() }),
     }
     read_beside(instance, lock, &mut evidence);
+    if let Some(folder) = instance.folder.as_ref().filter(|_| lacks_database(&evidence)) {
+        evidence.candidates = find_candidates(folder, true);
+    }
     if let Err(error) = read_image(instance, &mut evidence) {
         evidence.unread.push(Unread { part: "image", why: error.to_string() });
     }
     evidence
+}
+
+/// Whether the database is missing or cannot be read, whatever the reason in the files.
+fn lacks_database(evidence: &Evidence) -> bool {
+    !evidence.damage.is_empty()
+        || evidence.nowhere.is_some()
+        || evidence.other_format.is_some()
+        || evidence.foreign_journal.is_some()
 }
 
 /// The two databases of a folder with a `kuma.db` whose configuration names a MariaDB.
@@ -135,12 +162,13 @@ fn read_beside(instance: &Instance, lock: Option<&Lock>, evidence: &mut Evidence
         return;
     }
     let old = SqliteFile::new(folder.path.join("kuma.db"));
-    let read = old.reader().and_then(|mut reader| read_summary(&mut *reader));
-    evidence.beside = Some(read.map_err(|error| error.to_string()));
+    let read = old.reader().and_then(|mut reader| read_overview(&mut *reader, "`kuma.db`"));
+    evidence.beside = Some(read.map(|(_, summary)| summary).map_err(|error| error.to_string()));
     // Where the database itself could not be read, the reason is noted already.
     if evidence.database.is_some() {
-        match open(instance, lock).and_then(|session| session.read(read_summary)) {
-            Ok(summary) => evidence.summary = Some(summary),
+        let name = format!("`{}`", instance.name);
+        match open(instance, lock).and_then(|session| session.read(|reader| read_overview(reader, &name))) {
+            Ok((_, summary)) => evidence.summary = Some(summary),
             Err(error) => evidence.unread.push(Unread { part: "database", why: error.to_string() }),
         }
     }
@@ -187,7 +215,11 @@ fn half_made(instance: &Instance, lock: Option<&Lock>) -> Result<Option<usize>> 
 /// `error` itself, unless it is about a place that should contain an instance.
 pub fn gather_nowhere(error: Error, now: DateTime<Utc>) -> Result<Evidence> {
     match error {
-        Error::Target(TargetError::NotDataFolder { .. } | TargetError::NoDataFolder { .. }) => {
+        Error::Target(TargetError::NotDataFolder { ref path, .. }) => {
+            let candidates = find_candidates(path, false);
+            Ok(Evidence { nowhere: Some(error.to_string()), candidates, ..Evidence::none(now) })
+        }
+        Error::Target(TargetError::NoDataFolder { .. }) => {
             Ok(Evidence { nowhere: Some(error.to_string()), ..Evidence::none(now) })
         }
         Error::Target(TargetError::DbConfig { why, .. }) => {
@@ -228,14 +260,15 @@ pub(super) fn is_zone(name: &str) -> bool {
     is_plain && (!Path::new(ZONES).is_dir() || Path::new(ZONES).join(name).is_file())
 }
 
-fn read_container(instance: &Instance, evidence: &mut Evidence) -> Result<()> {
+fn read_container(instance: &Instance, was_looping: bool, evidence: &mut Evidence) -> Result<()> {
     let Some(server) = &instance.container else { return Ok(()) };
     let (container, life) = (server.container(), server.life()?);
     evidence.container = Some(Running {
         name: server.name().to_owned(),
         image: container.image.clone(),
         up: life != Life::Stopped,
-        looping: life == Life::Restarting,
+        looping: was_looping || life == Life::Restarting,
+        failed: container.state.failed(),
         others: server.others()?,
         has_mariadb: container.server.then(|| container.env.contains_key("UPTIME_KUMA_ENABLE_EMBEDDED_MARIADB")),
         log: server.logs(Some(LOG), None).unwrap_or_default(),

@@ -21,6 +21,9 @@ use crate::value::local_time;
 /// The only format version.
 const FORMAT: u32 = 1;
 
+/// Bytes that are reserved for notes: some blocks of any file system.
+const SPARE: usize = 32 << 10;
+
 /// The progress of an operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -173,8 +176,21 @@ impl Journal {
     /// Writes the first record into the folder `work`.
     pub fn open(work: &Path, record: Record) -> Result<Journal> {
         let journal = Journal { path: path_in(work), record };
+        journal.reserve()?;
         journal.write()?;
         Ok(journal)
+    }
+
+    /// Reserves disk space for notes, so that a rollback can be noted although the disk is full by then.
+    fn reserve(&self) -> Result<()> {
+        let mut bytes = [0; SPARE];
+        // A file system may compress what is not random.
+        blake3::Hasher::new().finalize_xof().fill(&mut bytes);
+        files::replace(&self.spare(), files::PRIVATE, |file| file.write_all(&bytes))
+    }
+
+    fn spare(&self) -> PathBuf {
+        self.path.with_file_name("journal.spare")
     }
 
     /// Records that the operation reached `phase`.
@@ -219,7 +235,11 @@ impl Journal {
         let text = serde_json::to_string_pretty(&self.record).map_err(|error| {
             Error::Operation(OperationError::Journal { path: self.path.clone(), why: error.to_string() })
         })?;
-        files::replace(&self.path, files::PRIVATE, |file| file.write_all(text.as_bytes()))
+        let write = || files::replace(&self.path, files::PRIVATE, |file| file.write_all(text.as_bytes()));
+        match write() {
+            Err(error) if error.is_full() => files::remove(&self.spare()).and_then(|()| write()),
+            written => written,
+        }
     }
 }
 

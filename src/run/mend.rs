@@ -69,9 +69,13 @@ impl Run<'_> {
         // The journal stays where the server may still be stopped or started.
         let ended = stopped.and_then(|()| self.start_as_before()).and_then(|()| self.close());
         let cause = Box::new(cause);
-        match taken.into_iter().collect::<Result<()>>().and(ended) {
+        let taken = taken.into_iter().collect::<Result<()>>();
+        let is_back = taken.is_ok();
+        match taken.and(ended) {
             Ok(()) => Error::Operation(OperationError::RolledBack { cause }),
-            Err(failure) => Error::Operation(OperationError::RollbackFailed { cause, failure: Box::new(failure) }),
+            Err(failure) => {
+                Error::Operation(OperationError::RollbackFailed { cause, failure: Box::new(failure), is_back })
+            }
         }
     }
 

@@ -3,6 +3,7 @@
 pub mod apply;
 pub mod beats;
 mod begin;
+pub mod candidates;
 pub mod compact;
 pub mod copy;
 pub mod examine;
@@ -45,6 +46,7 @@ pub use last_undo::{LastUndo, read_last_undo};
 pub use mend::{mend, rehearse_files};
 pub use owner::repair_owner;
 pub use put::put_files_back;
+pub use release::check_shipped;
 pub use restart::{check_restart, restart};
 pub use resume::{Foreseen, Resumed, foresee, resume};
 pub use salvage::Rebuilt;

@@ -3,13 +3,14 @@
 use std::collections::BTreeSet;
 
 use super::work::{Settings, Work};
+use crate::docker::Shipped;
 use crate::engine::Reader;
 use crate::error::{DatabaseError, Error, OlderImage, Result};
 use crate::instance::{Instance, Server};
 use crate::kuma::read::read_database;
 use crate::model::state::Database;
 use crate::plan::Change;
-use crate::schema::Recognition;
+use crate::schema::{Recognition, recognise_applied};
 use crate::value::image_parts;
 
 /// Fails while the server still runs where `work` would be refused once it is stopped: because of the release of its
@@ -52,19 +53,29 @@ pub(super) fn check_writable(instance: &Instance, database: &Database, settings:
 /// Fails where the image of `server` is older than its database, according to its files.
 fn check_image(instance: &Instance, server: &Server, database: &Database) -> Result<()> {
     let Some(shipped) = server.shipped()? else { return Ok(()) };
-    let lacking = shipped.lacks(&database.migrations);
+    let what = format!("the database of `{}` ({})", instance.name, database.release);
+    check_shipped(&shipped, &server.container().image, what, &database.migrations)
+}
+
+/// Fails where `image`, which has the files `shipped`, does not have some of the `migrations` of `what`: a database or a
+/// snapshot.
+///
+/// # Errors
+/// [`DatabaseError::OlderImage`].
+pub fn check_shipped(shipped: &Shipped, image: &str, what: String, migrations: &BTreeSet<String>) -> Result<()> {
+    let lacking = shipped.lacks(migrations);
     if lacking.is_empty() {
         return Ok(());
     }
-    let image = server.container().image.clone();
-    let (repository, _) = image_parts(&image);
-    let needed = if database.release.exact { database.release.oldest.to_string() } else { "2".into() };
+    let (repository, _) = image_parts(image);
+    let found = recognise_applied(migrations);
+    let needed = if found.exact { found.oldest.to_string() } else { "2".into() };
     Err(Error::Database(DatabaseError::OlderImage(Box::new(OlderImage {
         needed: format!("{repository}:{needed}"),
         of: shipped.release.clone(),
-        what: format!("the database of `{}` ({})", instance.name, database.release),
+        what,
         lacking: lacking.into_iter().map(str::to_owned).collect(),
-        image,
+        image: image.to_owned(),
     }))))
 }
 

@@ -61,6 +61,10 @@ pub fn resume(instance: &Instance, store: &Store, settings: &Settings, observer:
             }
         }
     }
+    if run.journal.record.phase == Phase::Committed && run.is_rolled_back() {
+        // Only the note of it is missing: the disk was full.
+        run.journal.advance(Phase::PutBack)?;
+    }
     match run.journal.record.phase {
         Phase::Seen => {}
         Phase::Committed => match run.up(&[], observer) {
@@ -78,10 +82,7 @@ pub fn resume(instance: &Instance, store: &Store, settings: &Settings, observer:
                     | Error::Docker(DockerError::Migrating { .. })
                     | Error::Operation(OperationError::Interrupted { .. })),
                 ) => Err(wait),
-                Err(failure) => {
-                    let cause = Box::new(run.journal.record.unfinished());
-                    Err(Error::Operation(OperationError::RollbackFailed { cause, failure: Box::new(failure) }))
-                }
+                Err(failure) => Err(run.failed(run.journal.record.unfinished(), failure)),
             };
         }
     }

@@ -46,10 +46,19 @@ impl Run<'_> {
             // The container was recreated from a newer image: the only option is to wait for its migration.
             Err(wait @ Error::Docker(DockerError::Migrating { .. })) if self.replaced => wait,
             Ok(true) => Error::Operation(OperationError::RolledBack { cause: Box::new(cause) }),
-            Err(failure) => {
-                Error::Operation(OperationError::RollbackFailed { cause: Box::new(cause), failure: Box::new(failure) })
-            }
+            Err(failure) => self.failed(cause, failure),
         }
+    }
+
+    /// The error of a rollback that was not completed.
+    pub(super) fn failed(&self, cause: Error, failure: Error) -> Error {
+        let is_back = match self.journal.record.phase {
+            Phase::Noted | Phase::Stopping | Phase::PutBack => true,
+            Phase::Writing => !self.attempted || self.journal.record.lasts,
+            Phase::Committed | Phase::RollingBack | Phase::Seen => false,
+        };
+        let (cause, failure) = (Box::new(cause), Box::new(failure));
+        Error::Operation(OperationError::RollbackFailed { cause, failure, is_back })
     }
 
     /// Restores the database and the server to their previous state; returns whether the database had been changed.
@@ -127,7 +136,13 @@ impl Run<'_> {
         if self.instance.is_running()? {
             self.stop(observer)?;
         }
-        let held = Held::open(&self.held_folder())?;
+        let folder = self.held_folder();
+        if let Place::Sqlite(_) = &self.instance.place
+            && raw::is_moved_back(&folder)?
+        {
+            return Ok(true);
+        }
+        let held = Held::open(&folder)?;
         if let (true, Place::Sqlite(file)) = (held.manifest.raw, &self.instance.place) {
             let _ = self.journal.advance(Phase::RollingBack);
             observer.step(&Step::PutBack)?;
@@ -136,7 +151,11 @@ impl Run<'_> {
             return Ok(true);
         }
         let session = self.instance.open_still(&self.lock)?;
-        session.with(|connect| put_back_in(&mut self.journal, connect, &held, observer))?;
+        let loaded = session.with(|connect| put_back_in(&mut self.journal, connect, &held, observer));
+        match (loaded, &self.instance.place) {
+            (Err(error), Place::Sqlite(file)) if error.is_full() => raw::move_back(file, &held)?,
+            (loaded, _) => loaded?,
+        }
         self.journal.advance(Phase::PutBack)?;
         Ok(true)
     }
@@ -145,6 +164,13 @@ impl Run<'_> {
     /// one.
     fn is_changed(&self) -> Result<bool> {
         Ok(Some(self.read_mark()?) != self.journal.record.before)
+    }
+
+    /// Whether the configuration is the one from before a change that was committed, as far as that can be read.
+    pub(super) fn is_rolled_back(&self) -> bool {
+        let record = &self.journal.record;
+        let differs = record.before.is_some() && record.after.is_some() && record.before != record.after;
+        differs && self.read_mark().is_ok_and(|now| Some(now) == record.before)
     }
 
     /// The current state of what distinguishes before and after.

@@ -63,6 +63,7 @@ mod doctor {
 
 /// Texts and the files of other tools.
 mod formats {
+    pub mod cases;
     pub mod foreign;
     pub mod foreign_chance;
     pub mod mutated;
@@ -132,6 +133,7 @@ mod write {
     pub mod every_point;
     pub mod every_point_of_history;
     pub mod every_step;
+    pub mod full_disk;
     pub mod server_fails;
     pub mod under_load;
     pub mod users;

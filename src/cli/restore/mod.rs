@@ -18,15 +18,19 @@ use serde_json::json;
 use self::choice::NewArgs;
 use crate::backup::moment::parse_moment;
 use crate::backup::store::Scratch;
-use crate::backup::{self, Manifest, Snapshot, Stores, unpack_first};
+use crate::backup::{self, Held, Manifest, Snapshot, Stores, unpack_first};
 use crate::cli::store::KeyArgs;
 use crate::cli::ui::Header;
-use crate::cli::write::{WriteArgs, finish, outcome_json, read_from};
+use crate::cli::write::{WriteArgs, finish, outcome_json};
 use crate::cli::{Context, Ui};
+use crate::docker::Life;
 use crate::engine::EngineKind;
 use crate::error::{DatabaseError, Error, Exit, FileError, Hint, InputError, Result, SnapshotError, TargetError};
-use crate::instance::Instance;
+use crate::files::Lock;
+use crate::instance::{Instance, Place, Session};
 use crate::kuma::read::history;
+use crate::model::state::Config;
+use crate::run::examine::while_stopped;
 use crate::run::{self, Work, put_files_back};
 use crate::text::{bytes, counted};
 use crate::value::local_time;
@@ -110,17 +114,18 @@ pub fn run(args: &RestoreArgs, context: &mut Context<'_>) -> Result<Exit> {
     if !args.monitors.is_empty() {
         return monitors::restore(&held, &args.monitors, &args.write, &instance, context);
     }
-    let held = match (held.manifest.engine, instance.address()) {
-        (EngineKind::Sqlite, Some(address)) => {
-            let session = instance.open()?;
-            let converted = address.read_only().and_then(|mut database| held.for_mariadb(&mut database));
-            session.close()?;
-            let (held, rounded) = converted?;
-            rounded.iter().for_each(|what| context.ui.warn(&format!("{what}, as MariaDB stores it")));
-            held
+    let Prepared { held, rounded, read } = match ends_with_its_database(&instance)? && !args.write.is_dry_run() {
+        true => {
+            context
+                .ui
+                .ask(&format!("stop `{}`, which is in a restart loop, to compare its database?", instance.name))?;
+            let settings = run::Settings { opens_lock: true, ..args.write.settings("restore") };
+            let look = |lock: &Lock| prepare(held, &instance, &|| instance.open_locked(lock));
+            while_stopped(&instance, &settings, context.ui, look)??
         }
-        _ => held.for_engine(instance.engine())?,
+        false => prepare(held, &instance, &|| instance.open())?,
     };
+    rounded.iter().for_each(|what| context.ui.warn(&format!("{what}, as MariaDB stores it")));
     let shipped = match &instance.container {
         Some(server) => server.shipped()?,
         None => None,
@@ -129,7 +134,7 @@ pub fn run(args: &RestoreArgs, context: &mut Context<'_>) -> Result<Exit> {
     if let (Some(shipped), Some(server), false) = (&shipped, &instance.container, args.config_only) {
         release::check_image(&held.manifest, shipped, &server.container().image, context.ui)?;
     }
-    let (shown, kept, fingerprint) = match read_from(&instance, |reader, name| Now::read(reader, name, &held, &[])) {
+    let (shown, kept, fingerprint) = match read {
         Ok((now, then)) => {
             if !args.other_release && shipped.is_none() || args.config_only {
                 release::check_same(now.database(), &held.manifest, args.config_only)?;
@@ -197,6 +202,33 @@ pub fn run(args: &RestoreArgs, context: &mut Context<'_>) -> Result<Exit> {
         format!("restored the {what} of `{}` to its state at {created}{with}", instance.name)
     })?;
     finish(&outcome, context.ui)
+}
+
+/// A snapshot, and what it is compared with.
+struct Prepared {
+    /// The snapshot as the engine of the instance takes it.
+    held: Held,
+    /// Values that MariaDB stores otherwise.
+    rounded: Vec<String>,
+    /// The current state, and the configuration in the snapshot.
+    read: Result<(Now, Result<Config>)>,
+}
+
+fn prepare<'i>(held: Held, instance: &Instance, open: &dyn Fn() -> Result<Session<'i>>) -> Result<Prepared> {
+    let (held, rounded) = match (held.manifest.engine, instance.address()) {
+        (EngineKind::Sqlite, Some(address)) => {
+            open()?.with(|_| address.read_only().and_then(|mut database| held.for_mariadb(&mut database)))?
+        }
+        _ => (held.for_engine(instance.engine())?, Vec::new()),
+    };
+    let name = format!("`{}`", instance.name);
+    let read = open().and_then(|session| session.read(|reader| Now::read(reader, &name, &held, &[])));
+    Ok(Prepared { held, rounded, read })
+}
+
+/// Whether its database cannot be read now because the container, and its MariaDB with it, is in a restart loop.
+fn ends_with_its_database(instance: &Instance) -> Result<bool> {
+    Ok(matches!(instance.place, Place::Embedded(_)) && instance.life()? == Some(Life::Restarting))
 }
 
 /// An error that the target contains no instance, with the command that creates one there.

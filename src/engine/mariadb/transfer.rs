@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufWriter, Write as _};
 use std::path::Path;
 
-use chrono::{DateTime, NaiveDate, NaiveDateTime, NaiveTime};
+use chrono::{DateTime, NaiveTime};
 
 use super::dump::{FIRST, LAST, Lines, SETTINGS, table_end};
 use super::literal::{quoted, write_text};
@@ -16,7 +16,7 @@ use crate::error::{DatabaseError, Error, Result};
 use crate::files;
 use crate::schema::Table;
 use crate::text::counted;
-use crate::value::Value;
+use crate::value::{Value, stored_time};
 
 /// The result of a conversion.
 #[derive(Debug, Default)]
@@ -382,19 +382,7 @@ fn printed(real: f64) -> String {
 fn keep_moment(cell: &Value) -> Fit {
     let moment = match cell {
         Value::Int(milliseconds) => DateTime::from_timestamp_millis(*milliseconds).map(|moment| moment.naive_utc()),
-        Value::Text(text) => {
-            let text = text.trim();
-            let plain = |form| NaiveDateTime::parse_from_str(text, form).ok();
-            let day = || NaiveDate::parse_from_str(text, "%Y-%m-%d").ok().map(|day| day.and_time(NaiveTime::MIN));
-            DateTime::parse_from_rfc3339(&text.replacen(' ', "T", 1))
-                .ok()
-                .map(|moment| moment.naive_utc())
-                .or_else(|| plain("%Y-%m-%d %H:%M:%S%.f"))
-                .or_else(|| plain("%Y-%m-%dT%H:%M:%S%.f"))
-                .or_else(|| plain("%Y-%m-%d %H:%M"))
-                .or_else(|| plain("%Y-%m-%dT%H:%M"))
-                .or_else(day)
-        }
+        Value::Text(text) => stored_time(text),
         _ => None,
     };
     use chrono::{Datelike as _, Timelike as _};

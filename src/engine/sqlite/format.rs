@@ -74,17 +74,32 @@ pub(super) fn refuse(path: &Path, head: &[u8]) -> Error {
     }
 }
 
+/// Whether the file at `path`, which is not a link, has the header of a SQLite database.
+pub fn is_database(path: &Path) -> bool {
+    let head = files::open_regular(path).and_then(|mut file| head_of(&mut file, path));
+    head.is_ok_and(|head| head.starts_with(DATABASE))
+}
+
 /// What the file at `path` is, where that is known and it is neither a database nor in the format of a snapshot.
 pub fn other_format(path: &Path) -> Option<Error> {
     let head = head_of(&mut files::open_regular(path).ok()?, path).ok()?;
-    let is_snapshot = [&b"\x28\xb5\x2f\xfd"[..], b"age-encryption.org/"].iter().any(|first| head.starts_with(first));
-    if is_snapshot || head.is_empty() || head.starts_with(DATABASE) {
+    if of_snapshot(&head).is_some() || head.is_empty() || head.starts_with(DATABASE) {
         return None;
     }
     match refuse(path, &head) {
         error @ Error::Database(DatabaseError::OtherFormat { .. }) => Some(error),
         _ => None,
     }
+}
+
+/// What the file at `path` is, where it is in the format of a snapshot.
+pub fn snapshot_format(path: &Path) -> Option<&'static str> {
+    of_snapshot(&head_of(&mut files::open_regular(path).ok()?, path).ok()?)
+}
+
+fn of_snapshot(head: &[u8]) -> Option<&'static str> {
+    let formats = [(&b"\x28\xb5\x2f\xfd"[..], "a zstd file"), (b"age-encryption.org/", "encrypted with age")];
+    formats.iter().find(|(first, _)| head.starts_with(first)).map(|(_, what)| *what)
 }
 
 /// The first `kuma.db` in the tar archive at `path`.

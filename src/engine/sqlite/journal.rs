@@ -10,10 +10,11 @@ use std::io::Read as _;
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::FileExt as _;
 use std::path::Path;
+use std::sync::{Arc, PoisonError};
 
 use rusqlite::OpenFlags;
 
-use super::{Sqlite, SqliteFile};
+use super::{Look, Sqlite, SqliteFile};
 use crate::error::{DatabaseError, Error, Result};
 use crate::files;
 
@@ -46,6 +47,18 @@ pub struct Journal {
     pages: u32,
     places: BTreeMap<u32, u64>,
 }
+
+/// A copy of a database without the transaction that its journal rolls back.
+#[derive(Debug)]
+pub(super) struct RolledBack {
+    /// What the database and its journal were like.
+    look: (Look, Option<Metadata>),
+    pub(super) file: SqliteFile,
+    _folder: tempfile::TempDir,
+}
+
+/// Size and modification time of a file.
+type Metadata = (u64, Option<std::time::SystemTime>);
 
 /// What the first 100 bytes of a database contain.
 struct Head {
@@ -217,15 +230,25 @@ impl SqliteFile {
         Ok(code == Some(rusqlite::ffi::SQLITE_READONLY_ROLLBACK))
     }
 
-    /// Opens a copy without the transaction that was interrupted.
+    /// Opens a copy without the transaction that was interrupted: the one that an earlier reader has made, if the files are
+    /// still the same.
     pub(super) fn rolled_back(&self) -> Result<Sqlite> {
-        let look = self.look();
-        let folder = files::temp_folder("kumadb-", None)?;
-        files::require_space(folder.path(), self.size())?;
-        let copy = SqliteFile::new(folder.path().join("kuma.db"));
-        self.copy_rolled_back(&copy)?;
-        let opened = copy.read_only()?;
-        let sqlite = Sqlite { file: self.clone(), still: Some(look), copy: Some((copy, folder)), ..opened };
+        let about = |path: &Path| path.symlink_metadata().ok().map(|found| (found.len(), found.modified().ok()));
+        let look = (self.look(), about(&self.part("-journal")));
+        let mut kept = self.rolled_back.lock().unwrap_or_else(PoisonError::into_inner);
+        let copy = match kept.as_ref().filter(|copy| copy.look == look) {
+            Some(copy) => copy.clone(),
+            None => {
+                let folder = files::temp_folder("kumadb-", None)?;
+                files::require_space(folder.path(), self.size())?;
+                let file = SqliteFile::new(folder.path().join("kuma.db"));
+                self.copy_rolled_back(&file)?;
+                kept.insert(Arc::new(RolledBack { look, file, _folder: folder })).clone()
+            }
+        };
+        drop(kept);
+        let opened = copy.file.read_only()?;
+        let sqlite = Sqlite { file: self.clone(), still: Some(look.0), copy: Some(copy), ..opened };
         sqlite.check_still()?;
         Ok(sqlite)
     }

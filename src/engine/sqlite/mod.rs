@@ -10,16 +10,16 @@ mod syscalls;
 use std::fs;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use rusqlite::backup::{Backup, StepResult};
 use rusqlite::{Connection, OpenFlags, params_from_iter};
 
 use self::cell::{Bound, cell};
-pub use self::format::other_format;
-use self::journal::DATABASE;
+pub use self::format::{is_database, other_format, snapshot_format};
 pub use self::journal::{Beside, Journal};
+use self::journal::{DATABASE, RolledBack};
 use super::{Connect, Counts, Depth, EngineKind, Fault, Reader, WriteKey, Writer, quote};
 use crate::error::{DatabaseError, Error, FileError, Result};
 use crate::files;
@@ -33,13 +33,15 @@ const STEP: std::ffi::c_int = 2_000;
 #[derive(Clone, Debug)]
 pub struct SqliteFile {
     path: PathBuf,
+    /// The copy that is read instead of it while it has the journal of an interrupted transaction: one for all readers.
+    rolled_back: Arc<Mutex<Option<Arc<RolledBack>>>>,
 }
 
 impl SqliteFile {
     /// The database at `path`; nothing is opened yet. The folder that the user named may be a link, the file itself must
     /// not be one, nor any folder in a folder that is not ours.
     pub fn new(path: impl Into<PathBuf>) -> Self {
-        SqliteFile { path: files::resolve_folder(&path.into()) }
+        SqliteFile { path: files::resolve_folder(&path.into()), rolled_back: Arc::default() }
     }
 
     /// Its path.
@@ -212,7 +214,7 @@ pub(crate) struct Sqlite {
     /// For a file that is read without a lock: its state when it was opened.
     still: Option<Look>,
     /// The copy that is read instead of the file, because its journal had to be rolled back.
-    copy: Option<(SqliteFile, tempfile::TempDir)>,
+    copy: Option<Arc<RolledBack>>,
 }
 
 /// Size, modification time, WAL and journal of a file: what changes if another process opens it for writing.
@@ -225,7 +227,7 @@ impl Sqlite {
 
     /// The file that is read.
     fn source(&self) -> &SqliteFile {
-        self.copy.as_ref().map_or(&self.file, |(copy, _)| copy)
+        self.copy.as_ref().map_or(&self.file, |copy| &copy.file)
     }
 
     fn run(&self, sql: &str) -> Result<()> {

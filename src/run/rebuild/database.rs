@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
+use super::Maker;
 use super::workshop::Workshop;
-use super::{Maker, recording};
 use crate::backup::{Held, Manifest};
 use crate::docker::{Docker, Helper, Image};
 use crate::engine::mariadb::{Address, Scratch, Staged};
@@ -91,7 +91,7 @@ pub fn fill(address: &Address, held: Held, left: Vec<String>, observer: &mut dyn
 
 /// A dump of the SQLite database in `held` for the empty database at `address`.
 fn convert(address: &Address, held: Held) -> Result<(Held, Vec<String>)> {
-    let recording = recording(&held.manifest, EngineKind::MariaDb).ok_or_else(|| {
+    let recording = held.manifest.recording(EngineKind::MariaDb).ok_or_else(|| {
         Error::Snapshot(SnapshotError::UnknownTables {
             id: held.manifest.id.clone(),
             release: held.manifest.release.to_string(),

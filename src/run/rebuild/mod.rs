@@ -8,7 +8,6 @@ mod database;
 pub mod place;
 mod workshop;
 
-use std::collections::BTreeSet;
 use std::fs;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -24,7 +23,7 @@ use crate::error::{DatabaseError, DockerError, Error, FileError, Hint, InputErro
 use crate::files;
 use crate::instance::config::{self, Config};
 use crate::kuma::create::{self, Content};
-use crate::schema::{self, Recognition, Recording};
+use crate::schema::Recording;
 
 /// The user of an embedded MariaDB in every image of the server.
 const NODE: u32 = 1000;
@@ -101,7 +100,7 @@ impl Rebuild<'_> {
     /// [`FileError::NoSpace`];
     /// [`SnapshotError::UnknownTables`] where it cannot be created.
     pub fn check(&self, manifest: &Manifest) -> Result<()> {
-        if manifest.engine != self.database.engine() && recording(manifest, self.database.engine()).is_none() {
+        if manifest.engine != self.database.engine() && manifest.recording(self.database.engine()).is_none() {
             return Err(Error::Snapshot(SnapshotError::UnknownTables {
                 id: manifest.id.clone(),
                 release: manifest.release.to_string(),
@@ -231,7 +230,7 @@ impl Rebuild<'_> {
     /// Writes `db-config.json`, which 1.x does not have.
     fn write_config(&self, held: &Held, data: &Path) -> Result<()> {
         let was = files::read_text(&held.folder.join(config::FILE))?;
-        if was.is_none() && recognise(&held.manifest).release.major < 2 {
+        if was.is_none() && held.manifest.recognise().release.major < 2 {
             return Ok(());
         }
         let text = config::render(&self.database.config(), was.as_deref());
@@ -239,24 +238,9 @@ impl Rebuild<'_> {
     }
 }
 
-/// The release of a snapshot, as far as its migrations show it.
-pub fn recognise(manifest: &Manifest) -> Recognition {
-    let names: BTreeSet<String> = manifest.migrations.iter().cloned().collect();
-    // Migrations of 2.x begin with their dates.
-    match names.iter().any(|name| name.starts_with("20")) {
-        true => schema::recognise(&names, &BTreeSet::new()),
-        false => schema::recognise(&BTreeSet::new(), &names),
-    }
-}
-
-fn recording(manifest: &Manifest, engine: EngineKind) -> Option<&'static Recording> {
-    let found = recognise(manifest);
-    if found.exact { schema::recording(engine, found.release) } else { None }
-}
-
 /// The tables that an earlier attempt left in the database, which is empty but for them.
 fn check_database(address: &Address, manifest: &Manifest) -> Result<Vec<String>> {
-    let recorded = recording(manifest, EngineKind::MariaDb).map(Recording::schema).unwrap_or_default();
+    let recorded = manifest.recording(EngineKind::MariaDb).map(Recording::schema).unwrap_or_default();
     let known = |table: &str| manifest.counts.contains_key(table) || recorded.table(table).is_some();
     let occupied = |why: String, hint: Hint| {
         Err(Error::Database(DatabaseError::Occupied { place: address.to_string(), why, hint }))

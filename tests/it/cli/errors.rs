@@ -54,6 +54,7 @@ fn all() -> Vec<Error> {
         Address { kind: "URL", shown: t("kuma"), why: t("`https://` is missing") },
         NoDatabaseName, FileNotFound { path: p() }, EmptyFirstLine { path: p() },
         FileContent { path: p(), why: t("the folder has no .yaml file") },
+        NotFixture { path: p(), what: t("a gzip file"), command: t("gunzip -c x > y"), then: "then apply it" },
         Line { path: p(), line: 3, why: t("use NAME=VALUE") },
         Authorities { why: t("no certificate found") },
         NoConfig { looked: vec![t("`kumadb.toml`")] }, NoSection { section: "[jobs.NAME]" },
@@ -150,7 +151,8 @@ fn all() -> Vec<Error> {
         ChecksFailed(vec![t("broken reference")]), NotInTransaction { statement: t("DROP") }, NoDryRun,
         OperationError::ReadOnly { statement: t("`DELETE`") }, NewFindings { findings: vec![t("orphan")] },
         NoAutoVacuum { free_pages: 3 }, NoPipes, RolledBack { cause: full() },
-        RollbackFailed { cause: full(), failure: full() }, Panic { what: "the store client", why: t("index") },
+        RollbackFailed { cause: full(), failure: full(), is_back: false },
+        RollbackFailed { cause: full(), failure: full(), is_back: true }, Panic { what: "the store client", why: t("index") },
         Interrupted { signal: 2 }, Stopped { why: t("stopped by the caller") },
     ]; }
     { use SnapshotError::*; let i = || t("01ab"); add![

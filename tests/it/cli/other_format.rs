@@ -64,6 +64,116 @@ fn a_tar_archive_given_to_restore_is_named() {
 }
 
 #[test]
+fn archives_and_dumps_given_to_apply_are_named() {
+    let lab = Lab::sqlite("2.5.3");
+    lab.sql("PRAGMA wal_checkpoint(TRUNCATE)");
+    let archive = lab.root.path().join("data.tar");
+    let made = Command::new("tar").arg("-cf").arg(&archive).arg("-C").arg(lab.root.path()).arg("data").status();
+    assert!(made.unwrap().success());
+    let whole = fs::read(lab.folder().join("kuma.db")).unwrap();
+    let before = lab.content();
+    for (name, bytes, what, command) in [
+        (
+            "data.tar",
+            fs::read(&archive).unwrap(),
+            "a tar archive with `data/kuma.db`",
+            "mkdir kuma.unpacked && tar -xf",
+        ),
+        ("data.tgz", b"\x1f\x8b\x08\0\0\0\0\0".to_vec(), "a gzip file", "gunzip -c"),
+        ("b.zst", zstd::encode_all(whole.as_slice(), 1).unwrap(), "a zstd file", "kumadb apply --from snapshot"),
+        (
+            "kuma.sql",
+            b"PRAGMA foreign_keys=OFF;\nBEGIN TRANSACTION;\n".to_vec(),
+            "a SQL script",
+            "sqlite3 kuma.db.new <",
+        ),
+        ("dump.sql", b"/*M!999999\\- enable the sandbox mode */\n".to_vec(), "a dump of MariaDB", "mariadb NEW_EMPTY"),
+    ] {
+        let file = lab.root.path().join(name);
+        fs::write(&file, bytes).unwrap();
+        for verb in ["plan", "apply --yes"] {
+            let said = lab.fails(2, &format!("{verb} {}", file.display())).err;
+            assert!(said.contains(&format!("is not a fixture but {what}")), "{said}");
+            assert!(said.contains(&format!("try: {command}")), "{said}");
+        }
+    }
+    assert_eq!(lab.content(), before);
+    // A copy of a database is read, whatever its name.
+    fs::copy(lab.folder().join("kuma.db"), lab.root.path().join("kuma.db.bak0")).unwrap();
+    lab.ok("plan kuma.db.bak0");
+}
+
+/// The archive of the only backup.
+fn archive(lab: &Lab) -> std::path::PathBuf {
+    let files = fs::read_dir(lab.store().join("data")).unwrap().map(|entry| entry.unwrap().path());
+    let archives = files.filter(|path| path.to_string_lossy().ends_with(".kuma.tar.zst"));
+    archives.max().unwrap()
+}
+
+#[test]
+fn other_copies_are_found_beside_a_database_that_cannot_be_read() {
+    let lab = Lab::sqlite("2.5.3");
+    lab.ok("monitor add http --name Shop --url https://shop.example");
+    lab.sql("INSERT INTO heartbeat (id, monitor_id, status, time, msg) VALUES (1, 1, 1, '2026-01-01 00:00:00.5', '200 - OK')");
+    lab.sql("PRAGMA wal_checkpoint(TRUNCATE); PRAGMA journal_mode = DELETE");
+    let folder = lab.folder();
+    let file = folder.join("kuma.db");
+    lab.ok("backup create");
+    let snapshots = lab.json("backup list");
+    let id = snapshots["snapshots"][0]["manifest"]["id"].as_str().unwrap();
+    fs::copy(archive(&lab), folder.join("mine.kuma.tar.zst")).unwrap();
+    fs::copy(&file, folder.join("kuma.db.corrupt")).unwrap();
+    fs::copy(&file, folder.join("kuma-copy.sqlite")).unwrap();
+    fs::write(folder.join("kuma.db.gz"), b"\x1f\x8b\x08\0\0\0\0\0").unwrap();
+    fs::write(folder.join("kuma.db.old"), [&fs::read(&file).unwrap()[..4096], &[7; 8192]].concat()).unwrap();
+    fs::write(folder.join("notes.txt"), "mine").unwrap();
+    // Beside a database that is well they are nobody's business.
+    assert_eq!(codes(&lab), [""; 0]);
+    let copies = |folder: &std::path::Path| {
+        let names = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        let mut names: Vec<String> = names.filter(|name| name != ".kumadb").collect();
+        names.sort();
+        names
+    };
+    for (content, exit) in [(Some(vec![0; 40_000]), 7), (Some(Vec::new()), 7), (None, 8)] {
+        match &content {
+            Some(bytes) => fs::write(&file, bytes).unwrap(),
+            None => fs::remove_file(&file).unwrap(),
+        }
+        let before = copies(&folder);
+        let found = serde_json::from_str::<serde_json::Value>(&lab.run("doctor --json").out).unwrap();
+        let found: Vec<_> = found["findings"].as_array().unwrap().iter().filter(|one| one["code"] == "K060").collect();
+        let about = |name: &str| {
+            let of = |one: &&&serde_json::Value| one["what"].as_str().unwrap().contains(&format!("`{name}` ("));
+            let one = found.iter().find(of).unwrap_or_else(|| panic!("{name}: {found:#?}"));
+            (one["what"].as_str().unwrap().to_owned(), one["fix"].as_str().unwrap().to_owned())
+        };
+        for name in ["kuma.db.corrupt", "kuma-copy.sqlite"] {
+            let (what, fix) = about(name);
+            for words in ["release 2.5.1 to 2.5.3", "1 user, 1 monitor", "newest heartbeat 2026-01-01 00:00:00 UTC"] {
+                assert!(what.contains(words), "{words}: {what}");
+            }
+            assert!(fix.contains(if content.is_some() { "restore " } else { "cp -p " }), "{fix}");
+            let status = lab.fails(exit, "status").err;
+            assert!(status.contains(&what["another copy of the database is in the data folder: ".len()..]), "{status}");
+        }
+        assert!(about("mine.kuma.tar.zst").0.contains(&format!("snapshot `{id}`")));
+        assert!(about("kuma.db.gz").1.contains("gunzip -c"));
+        assert!(about("kuma.db.old").0.contains("cannot be read"));
+        assert_eq!(found.len(), 5, "{found:#?}");
+        assert_eq!(copies(&folder), before);
+    }
+    // The commands do what they say.
+    fs::copy(folder.join("kuma.db.corrupt"), &file).unwrap();
+    assert_eq!(codes(&lab), [""; 0]);
+    for copy in ["kuma.db.corrupt", "mine.kuma.tar.zst"] {
+        fs::write(&file, vec![0; 40_000]).unwrap();
+        lab.ok(&format!("restore {} --yes", folder.join(copy).display()));
+        assert!(lab.ok("monitor list").contains("Shop"));
+    }
+}
+
+#[test]
 fn an_export_of_odd_values_is_accepted_and_changes_nothing() {
     for lab in Lab::both("2.5.3") {
         lab.ok("monitor add http --name A --url https://a.example");

@@ -723,6 +723,7 @@ pub fn contained() -> Evidence {
             image: "louislam/uptime-kuma:2-slim".into(),
             up: true,
             looping: false,
+            failed: false,
             others: Vec::new(),
             has_mariadb: Some(true),
             release: None,
@@ -779,6 +780,62 @@ fn judges_what_no_test_can_make_of_a_disk_and_an_image() {
     let Cure::Files(changes) = only(&copied).fault.cure else { panic!() };
     let path = "/data/db-config.json".into();
     assert_eq!(changes, [FileChange::Own { path, uid: 1000, gid: 1000, mode: 0o755 }]);
+}
+
+#[test]
+fn the_log_of_a_server_that_does_not_start_names_the_reason() {
+    let crashed = |log: &[&str]| {
+        let mut evidence = contained();
+        let container = evidence.container.as_mut().unwrap();
+        container.looping = true;
+        container.log = log.iter().map(|line| (*line).to_owned()).collect();
+        let found = only(&evidence);
+        assert_eq!(found.code, "K062");
+        found.fault.what
+    };
+    for (line, words) in [
+        // As 2.5.3 writes them.
+        ("[SERVER] ERROR: Failed to prepare your database: Migration table is already locked", "(K008)"),
+        ("[SERVER] ERROR: Failed to prepare your database: Aggregate table migration is already in progress", "(K005)"),
+        (
+            "[SERVER] ERROR: Failed to prepare your database: alter table `monitor` add column `bearer_token` text default \
+             null - SQLITE_ERROR: duplicate column name: bearer_token",
+            "(K009)",
+        ),
+        (
+            "[SERVER] ERROR: Failed to prepare your database: SELECT `value` FROM setting WHERE `key` = 'database_version'  \
+             limit 1 - SQLITE_ERROR: no such table: setting",
+            "a table is missing",
+        ),
+        ("[SERVER] ERROR: Failed to prepare your database: Invalid status", "(K006)"),
+        ("[DB] ERROR: Start Uptime-Kuma failed due to issue patching the database", "(K051)"),
+        ("Error: ER_NO_SUCH_TABLE: Table 'kuma.setting' doesn't exist", "a table is missing"),
+        ("Error: listen EADDRINUSE: address already in use :::3001", "its port is in use"),
+        ("Error: SQLITE_READONLY: attempt to write a readonly database", "no permission"),
+        (
+            "2026-11-30  1:02:03 0 [ERROR] InnoDB: The log sequence number is in the future",
+            "its MariaDB does not start",
+        ),
+        ("Error: ENOSPC: no space left on device, write", "the disk is full"),
+    ] {
+        let said = crashed(&["2026-11-30T01:02:03Z [SERVER] INFO: Welcome", line, "    at main (server.js:1:1)"]);
+        assert!(said.contains(words) && said.contains(line), "{line}: {said}");
+    }
+    // What a monitor could not reach is no reason.
+    let monitor = "2026-11-30T01:02:03Z [MONITOR] WARN: Monitor #1 'db': Failing: connect ECONNREFUSED 10.0.0.1:5432";
+    assert!(crashed(&[monitor]).contains("does not show a known reason"));
+
+    let mut failed = contained();
+    let container = failed.container.as_mut().unwrap();
+    (container.up, container.failed) = (false, true);
+    assert!(only(&failed).fault.what.contains("ended with an error"));
+
+    let mut unfinished = contained();
+    unfinished.unfinished = Some("an earlier `monitor add` was interrupted".into());
+    unfinished.container.as_mut().unwrap().up = false;
+    let found = only(&unfinished);
+    assert_eq!(found.code, "K063");
+    assert!(found.fault.what.contains("container `uptime-kuma` is not running"), "{}", found.fault.what);
 }
 
 /// A `db-config.json` as people write it by hand, what is said of it, and whether the server then opens the `kuma.db`

@@ -215,6 +215,7 @@ fn evidence(lab: &Lab, image: &str) -> Evidence {
             image: image.into(),
             up: true,
             looping: false,
+            failed: false,
             others: Vec::new(),
             has_mariadb: None,
             release: None,

@@ -201,3 +201,50 @@ fn broken_references_are_not_called_verified() {
         assert!(!lab.ok("backup create --json").contains("\"foreign keys\""), "{}", lab.engine());
     }
 }
+
+#[test]
+fn cures_games_and_reports_providers_of_other_releases() {
+    let game = |id: u32, game: &str| {
+        format!(
+            "INSERT INTO monitor (id, name, type, user_id, hostname, port, game, timeout, active, conditions) VALUES \
+             ({id}, 'Game {id}', 'gamedig', 1, 'game.example', 27015, '{game}', 48, 1, '[]');"
+        )
+    };
+    let games = [game(21, "tf2"), game(22, "minecraft"), game(23, "mbe")].concat();
+    for (lab, _) in cures(Lab::both("2.5.3"), "K061", &games) {
+        let rows = lab.sql("SELECT game FROM monitor WHERE type = 'gamedig' ORDER BY id");
+        assert_eq!(rows.split_whitespace().collect::<Vec<_>>(), ["teamfortress2", "minecraft", "mbe"]);
+    }
+    for (lab, _) in cures(vec![Lab::sqlite("2.0.2")], "K061", &games) {
+        assert_eq!(lab.sql("SELECT game FROM monitor WHERE id IN (21, 23) ORDER BY id"), "tf2\nminecraftbe\n");
+    }
+    let provider = |kind: &str| {
+        format!(
+            "INSERT INTO notification (id, name, active, user_id, is_default, config) VALUES (9, 'other', 1, 1, 0, \
+             '{{\"name\": \"other\", \"type\": \"{kind}\"}}')"
+        )
+    };
+    for (release, kind, words) in [
+        ("2.0.2", "Resend", Some("available since 2.1.0")),
+        ("2.5.0", "ClickUp", Some("available since 2.5.1")),
+        ("2.5.3", "ClickUp", None),
+        ("1.23.17", "LineNotify", None),
+        ("2.4.0", "nonsense", Some("release 2.4.0 does not have")),
+        ("2.5.3", "Telegram", Some("did you mean `telegram`?")),
+        // A newer server with the same tables may have it.
+        ("2.5.3", "nonsense", None),
+    ] {
+        let lab = Lab::sqlite(release);
+        damage(&lab, &provider(kind));
+        let said = what(&lab, "K057").concat();
+        assert_eq!(!said.is_empty(), words.is_some(), "{release} {kind}: {said}");
+        assert!(said.contains(words.unwrap_or_default()), "{release} {kind}: {said}");
+    }
+}
+
+#[test]
+fn cures_counters_that_are_gone() {
+    for (lab, _) in cures(vec![Lab::sqlite("2.5.3"), Lab::sqlite("1.23.17")], "K064", "DELETE FROM sqlite_sequence") {
+        assert_eq!(lab.sql("SELECT seq FROM sqlite_sequence WHERE name = 'monitor'"), "4\n");
+    }
+}

@@ -144,7 +144,7 @@ fn every_odd_text_is_kept_as_key_and_as_value() {
 }
 
 /// The same every time, and quick: what is hashed here protects nothing.
-struct Counted(u64);
+pub struct Counted(pub u64);
 
 impl Fresh for Counted {
     fn token(&mut self, length: usize) -> Result<String> {

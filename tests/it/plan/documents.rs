@@ -561,3 +561,46 @@ fn what_toml_cannot_say_is_named() {
         unchanged(&lab, &file);
     }
 }
+
+#[test]
+fn games_and_providers_are_those_of_the_release() {
+    let fixture = "notifications: [{name: ops, type: TYPE}]\nmonitors:\n- {name: TF2, type: gamedig, hostname: game.example, \
+                   port: 27015, game: GAME, notifications: [ops]}\n";
+    let of = |kind: &str, game: &str| fixture.replace("TYPE", kind).replace("GAME", game);
+    for (release, game, stored) in
+        [("2.5.3", "tf2", "teamfortress2"), ("2.0.2", "teamfortress2", "tf2"), ("1.23.17", "minecraft", "minecraft")]
+    {
+        let lab = Lab::sqlite(release);
+        let file = write(&lab, "games.yaml", &of("webhook", game));
+        let ran = lab.run(&format!("apply {file} --yes"));
+        assert_eq!(ran.exit, 0, "{}", ran.err);
+        assert_eq!(ran.err.contains(&format!("the game `{game}` is `{stored}`")), game != stored, "{}", ran.err);
+        assert_eq!(lab.sql("SELECT game FROM monitor"), format!("{stored}\n"));
+        unchanged(&lab, &file);
+    }
+    let lab = Lab::sqlite("2.5.3");
+    let said = lab.fails(2, "monitor add gamedig --name TF2 --hostname game.example --port 27015 --game tf2").err;
+    assert!(said.contains("`tf2` as `teamfortress2`") && said.contains("--game teamfortress2"), "{said}");
+    for (kind, words) in [
+        ("LineNotify", "has no notification provider `LineNotify`, which was removed in 2.1.0"),
+        ("Telegram", "has no notification provider `Telegram` (did you mean `telegram`?)"),
+        ("\"\"", "notifications[0].type: is required"),
+    ] {
+        let file = write(&lab, "wrong.yaml", &of(kind, "minecraft"));
+        let said = lab.fails(2, &format!("plan {file}")).err;
+        assert!(said.contains(words), "{kind}: {said}");
+    }
+    let file = write(&lab, "line.yaml", &of("LineNotify", "minecraft"));
+    let ran = lab.fails(3, &format!("apply {file} --yes --skip-unsupported"));
+    assert!(ran.err.contains("`ops` is also left out"), "{}", ran.err);
+    assert_eq!(lab.sql("SELECT count(*) FROM notification"), "0\n");
+    // What is there already stays, whatever its provider.
+    lab.sql(
+        "INSERT INTO notification (id, name, active, user_id, is_default, config) VALUES (1, 'ops', 1, 1, 0, \
+         '{\"name\": \"ops\", \"type\": \"LineNotify\"}')",
+    );
+    lab.ok(&format!("apply {file} --yes"));
+    let older = Lab::sqlite("2.0.2");
+    let file = write(&older, "newer.yaml", &of("ClickUp", "minecraft"));
+    assert!(older.fails(2, &format!("plan {file}")).err.contains("which is available since 2.5.1"));
+}

@@ -222,22 +222,22 @@ impl Shadow for Counted<Box<dyn Writer>> {
 }
 
 /// One database, and how it is named on a command line.
-struct Place {
-    target: String,
-    root: PathBuf,
+pub struct Place {
+    pub target: String,
+    pub root: PathBuf,
 }
 
 impl Place {
-    fn instance(&self) -> Instance {
+    pub fn instance(&self) -> Instance {
         instance_at(&self.target, &self.root, self.root.join("state"))
     }
 
-    fn store(&self) -> Store {
+    pub fn store(&self) -> Store {
         Store::new(self.root.join("store"))
     }
 
     /// Names of the monitors, which is what the plan changes.
-    fn monitors(&self) -> Vec<String> {
+    pub fn monitors(&self) -> Vec<String> {
         let mut reader = self.instance().connect().unwrap().reader().unwrap();
         let state = read_state(&mut *reader, "test").unwrap();
         let tags = format!("{} tags", state.tags.len());
@@ -255,16 +255,16 @@ impl Place {
         run::run(&instance, &self.store(), &Work::Plan(&plan), &settings(), &mut points.clone())
     }
 
-    fn resume(&self) -> Result<Resumed> {
+    pub fn resume(&self) -> Result<Resumed> {
         run::resume(&self.instance(), &self.store(), &settings(), &mut run::Silent)
     }
 }
 
-fn settings() -> Settings {
+pub fn settings() -> Settings {
     Settings::new("monitor add")
 }
 
-fn plan(instance: &Instance, name: &str) -> Plan {
+pub fn plan(instance: &Instance, name: &str) -> Plan {
     let mut reader = instance.connect().unwrap().reader().unwrap();
     let state = read_state(&mut *reader, "test").unwrap();
     let table = state.database.schema.table("monitor").unwrap();
@@ -282,7 +282,7 @@ fn plan(instance: &Instance, name: &str) -> Plan {
     plan_add(&state, &monitors, true).unwrap()
 }
 
-fn new_instance() -> init::NewInstance {
+pub fn new_instance() -> init::NewInstance {
     let admin = Some(("admin".to_owned(), Secret::new("Kuma-Lab-2026")));
     init::NewInstance { release: schema::newest(), admin, timezone: None }
 }

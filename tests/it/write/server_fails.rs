@@ -16,7 +16,7 @@ use kumadb::run::{self, Observer, Resumed, Settings, Silent, Step, Work};
 use rustix::process::Signal;
 
 use crate::salvage::fix::zero_root;
-use crate::support::docked::{Docked, Kind, Picture, both};
+use crate::support::docked::{Docked, Kind, Picture, Ran, both};
 use crate::support::dockerd::cli;
 use crate::support::wait::wait_until;
 
@@ -253,6 +253,38 @@ fn a_server_that_is_at_a_migration_is_left_alone() {
         assert_eq!(lab.started(), started);
         lab.inside("UPDATE knex_migrations_lock SET is_locked = 0");
         assert_eq!(lab.monitors(), ["Shop", "Off"]);
+        lab.is_well();
+    });
+}
+
+#[test]
+fn a_server_that_ends_again_and_again_is_examined_and_restored() {
+    both(|kind| {
+        let Some(lab) = Docked::with(kind, &["--restart", "always"]) else { return };
+        lab.kumadb(&["backup", "create"]).ended(0);
+        lab.folder.misbehave("crash-locked");
+        lab.inside("UPDATE knex_migrations_lock SET is_locked = 1");
+        cli(&["restart", "-t", "60", &lab.server.name]);
+        wait_until(120, "a restart", || lab.life() == Life::Restarting);
+        let found = |ran: Ran| -> Vec<String> {
+            let findings = ran.json()["findings"].as_array().unwrap().clone();
+            let text = |finding: &serde_json::Value, key: &str| finding[key].as_str().unwrap().to_owned();
+            let lines = findings.iter().map(|one| format!("{} {}", text(one, "code"), text(one, "what")));
+            lines.collect()
+        };
+        // The reason is in the log, also where nobody can read the database.
+        let seen = found(lab.kumadb(&["doctor", "--json"]));
+        let named = |seen: &[String]| {
+            let of = |line: &&String| line.starts_with("K062") && line.contains("keeps restarting");
+            let line = seen.iter().find(of).unwrap_or_else(|| panic!("{seen:?}"));
+            assert!(line.contains("(K008)") && line.contains("Migration table is already locked"), "{line}");
+        };
+        named(&seen);
+        let seen = found(lab.kumadb(&["doctor", "--json", "--yes"]).ended(0));
+        named(&seen);
+        assert!(seen.iter().any(|line| line.starts_with("K008")), "{seen:?}");
+        assert_ne!(lab.life(), Life::Stopped);
+        lab.kumadb(&["restore", "latest", "--yes"]).ended(0);
         lab.is_well();
     });
 }

@@ -1,0 +1,137 @@
+//! The changes that `kumadb doctor --fix` makes: collected from findings, shown, carried out.
+
+use serde_json::{Value as Json, json};
+
+use super::write::all_lines;
+use super::{Context, Ui};
+use crate::doctor::{self, Cure, Evidence, FileChange, Finding};
+use crate::error::{Error, InputError, Result};
+use crate::instance::Instance;
+use crate::kuma::init::{check_password, hash};
+use crate::plan::{Assignment, Change, Plan, Step};
+use crate::run::{self, Outcome, Settings, Work};
+use crate::schema::Release;
+use crate::value::Secret;
+
+/// Everything that will be changed, by kind.
+pub struct Cures {
+    /// The database is damaged: a new one is built, and its rows are examined afterwards.
+    pub salvage: bool,
+    /// Changes of files.
+    pub files: Vec<FileChange>,
+    /// Changes of rows.
+    pub plan: Plan,
+    /// Changes of the structure.
+    pub statements: Vec<String>,
+}
+
+/// The changes that fix `findings`; asks for a password where one has to be set.
+pub fn collect(findings: &[&Finding], evidence: &Evidence, ui: &mut Ui) -> Result<Cures> {
+    let plan = doctor::plan_cures(findings, evidence);
+    let mut cures = Cures { salvage: false, files: Vec::new(), plan, statements: Vec::new() };
+    for finding in findings {
+        match &finding.fault.cure {
+            Cure::Statements(statements) => {
+                for statement in statements {
+                    if !cures.statements.contains(statement) {
+                        cures.statements.push(statement.clone());
+                    }
+                }
+            }
+            Cure::Salvage => cures.salvage = true,
+            Cure::Files(changes) => cures.files.extend(changes.iter().cloned()),
+            Cure::Password { id, name, old } => {
+                let password = Secret::new(ui.password(&format!("user `{name}`"))?);
+                if let Some(problem) = check_password(&password) {
+                    return Err(Error::Input(InputError::Problems(vec![problem])));
+                }
+                let set = vec![Assignment {
+                    column: "password".into(),
+                    old: old.clone(),
+                    new: hash(&password)?.into(),
+                    secret: true,
+                }];
+                let change = Change::Update { id: *id, set };
+                cures.plan.steps.push(Step { table: "user".into(), subject: format!("user `{name}`"), change });
+            }
+            Cure::Rows(_) | Cure::Advice(_) => {}
+        }
+    }
+    Ok(cures)
+}
+
+impl Cures {
+    /// What is done, a line for each.
+    pub fn text(&self, lines: fn(&Plan) -> String) -> String {
+        let mut text: Vec<String> = self.files.iter().map(file_line).collect();
+        if self.salvage {
+            text.push("~ build a new database from the damaged one; the snapshot keeps its files".into());
+        }
+        let (deleted, kept): (Vec<Step>, Vec<Step>) = self.plan.steps.iter().cloned().partition(Step::is_delete);
+        if !kept.is_empty() {
+            text.push(lines(&Plan { steps: kept, ..Plan::default() }));
+        }
+        if !deleted.is_empty() {
+            text.push("DELETED, and saved in a file beside the snapshot:".into());
+            // All of them, however many there are.
+            text.push(all_lines(&Plan { steps: deleted, ..Plan::default() }));
+        }
+        text.extend(self.statements.iter().map(|statement| format!("~ {statement}")));
+        text.join("\n")
+    }
+
+    /// Files first: a database that cannot be written cannot be fixed either. Foreign keys last: they reject rows with
+    /// broken references. Each part is a run of its own, with its own snapshot.
+    pub fn carry_out(
+        &self,
+        instance: &Instance,
+        release: Option<Release>,
+        settings: &Settings,
+        context: &mut Context<'_>,
+    ) -> Result<Outcome> {
+        let store = context.store()?;
+        let mut outcome = Outcome::default();
+        if !self.files.is_empty() {
+            outcome = run::mend(instance, &self.files, settings, context.ui)?;
+        }
+        if self.salvage {
+            let warnings = std::mem::take(&mut outcome.warnings);
+            outcome = run::run(instance, &store, &Work::Salvage(release), settings, context.ui)?;
+            outcome.warnings.splice(0..0, warnings);
+        }
+        if !self.plan.is_empty() {
+            let warnings = std::mem::take(&mut outcome.warnings);
+            outcome = run::run(instance, &store, &Work::Plan(&self.plan), settings, context.ui)?;
+            outcome.warnings.splice(0..0, warnings);
+        }
+        if !self.statements.is_empty() {
+            let Outcome { warnings, removed, .. } = outcome;
+            outcome = run::run(instance, &store, &Work::Statements(&self.statements), settings, context.ui)?;
+            outcome.warnings.splice(0..0, warnings);
+            outcome.removed = removed;
+        }
+        Ok(outcome)
+    }
+}
+
+fn file_line(change: &FileChange) -> String {
+    match change {
+        FileChange::Own { path, uid, gid, mode } => {
+            format!("~ {}: owner {uid}:{gid}, mode {mode:o}", path.display())
+        }
+        FileChange::SetAside { path, to } => format!("~ {} → {}", path.display(), to.display()),
+    }
+}
+
+/// The changes of files.
+pub fn files_json(changes: &[FileChange]) -> Json {
+    changes
+        .iter()
+        .map(|change| match change {
+            FileChange::Own { path, uid, gid, mode } => {
+                json!({"path": path, "action": "chown", "uid": uid, "gid": gid, "mode": format!("{mode:o}")})
+            }
+            FileChange::SetAside { path, to } => json!({"path": path, "action": "rename", "to": to}),
+        })
+        .collect()
+}

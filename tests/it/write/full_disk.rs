@@ -1,0 +1,87 @@
+//! A disk that fills up after the commit: the rollback needs no space, and nothing is finished later that was rolled back.
+
+use std::fs;
+use std::io::Write as _;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use kumadb::error::{Error, Exit, OperationError, Result};
+use kumadb::kuma::init;
+use kumadb::run::{self, Observer, Resumed, Step, Work};
+
+use crate::support::need;
+use crate::write::every_point::{Place, new_instance, plan, settings};
+
+/// A small file system, unmounted when dropped.
+struct Disk(PathBuf);
+
+impl Disk {
+    fn mount(at: &Path) -> Option<Disk> {
+        fs::create_dir(at).unwrap();
+        let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", "size=24m", "none"]).arg(at).status().unwrap();
+        match mounted.success() {
+            true => Some(Disk(at.to_owned())),
+            false => need::left_out("the right to mount a tmpfs"),
+        }
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg(&self.0).status();
+    }
+}
+
+/// Fills the disk at the commit, notes the journal of that moment, and lets the run fail.
+struct Fills<'d> {
+    disk: &'d Path,
+    journal: PathBuf,
+    noted: Vec<u8>,
+}
+
+impl Observer for Fills<'_> {
+    fn step(&mut self, step: &Step) -> Result<()> {
+        if *step != Step::Committed {
+            return Ok(());
+        }
+        self.noted = fs::read(&self.journal).unwrap();
+        let mut file = fs::File::create(self.disk.join("filler")).unwrap();
+        while file.write_all(&[7; 1024]).is_ok() {}
+        Err(Error::Operation(OperationError::Stopped { why: "the server does not come up".into() }))
+    }
+}
+
+fn mode(data: &Path) -> u32 {
+    fs::metadata(data.join("kuma.db")).unwrap().permissions().mode() & 0o777
+}
+
+#[test]
+fn a_change_is_rolled_back_although_the_disk_is_full() {
+    let root = tempfile::tempdir().unwrap();
+    let Some(disk) = Disk::mount(&root.path().join("disk")) else { return };
+    let data = disk.0.join("data");
+    init::make_folder(&data, &new_instance()).unwrap();
+    let place = Place { target: data.display().to_string(), root: root.path().to_owned() };
+    fs::set_permissions(data.join("kuma.db"), fs::Permissions::from_mode(0o640)).unwrap();
+    let before = place.monitors();
+    let (instance, journal) = (place.instance(), data.join(".kumadb/journal.json"));
+    let plan = plan(&instance, "new");
+    let mut fills = Fills { disk: &disk.0, journal: journal.clone(), noted: Vec::new() };
+    let ended = run::run(&instance, &place.store(), &Work::Plan(&plan), &settings(), &mut fills).unwrap_err();
+    assert_eq!(ended.exit(), Exit::RolledBack, "{ended}");
+    assert_eq!(place.monitors(), before);
+    assert_eq!(crate::support::lab::left_in(&data.join(".kumadb")), ["lock"]);
+    // The server finds its file with the mode that it had.
+    assert_eq!(mode(&data), 0o640);
+
+    // Where even the note of the rollback is missing, `recover` does not take the change for committed.
+    fs::remove_file(disk.0.join("filler")).unwrap();
+    fs::write(&journal, &fills.noted).unwrap();
+    let resumed = place.resume().unwrap();
+    assert!(matches!(resumed, Resumed::Undone(_, true)), "{resumed:?}");
+    assert_eq!(place.monitors(), before);
+    let outcome = run::run(&instance, &place.store(), &Work::Plan(&plan), &settings(), &mut run::Silent).unwrap();
+    assert!(outcome.warnings.is_empty(), "{:?}", outcome.warnings);
+    assert_eq!(place.monitors().len(), before.len() + 2);
+}
