@@ -78,13 +78,15 @@ const FIX_OR_RESTORE: &str =
 pub(super) fn find_crash_loop(evidence: &Evidence, faults: &mut Vec<Fault>) {
     let Some(container) = &evidence.container else { return };
     let waits = container.up && evidence.database.is_none() && is_waiting(container);
+    let reason = reason(&container.log);
     let state = match (container.looping, container.failed) {
         (true, _) => "keeps restarting",
-        (false, true) => "ended with an error",
-        (false, false) if waits => "does not become ready",
-        (false, false) => return,
+        // A server with MariaDB sometimes ends so when somebody stops it (2.5.3).
+        (false, true) if reason.is_some() => "ended with an error",
+        (false, _) if waits => "does not become ready",
+        (false, _) => return,
     };
-    let (why, advice) = match reason(&container.log) {
+    let (why, advice) = match reason {
         Some((line, what, advice)) => (format!("{what}; its log: {}", line.trim()), advice),
         None => ("its log does not show a known reason".into(), "read its log: kumadb logs --tail 100"),
     };

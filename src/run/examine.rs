@@ -263,6 +263,8 @@ pub(super) fn is_zone(name: &str) -> bool {
 fn read_container(instance: &Instance, was_looping: bool, evidence: &mut Evidence) -> Result<()> {
     let Some(server) = &instance.container else { return Ok(()) };
     let (container, life) = (server.container(), server.life()?);
+    // Of one that has ended, only the last run counts.
+    let since = container.state.failed().then(|| container.run().at).flatten();
     evidence.container = Some(Running {
         name: server.name().to_owned(),
         image: container.image.clone(),
@@ -271,7 +273,7 @@ fn read_container(instance: &Instance, was_looping: bool, evidence: &mut Evidenc
         failed: container.state.failed(),
         others: server.others()?,
         has_mariadb: container.server.then(|| container.env.contains_key("UPTIME_KUMA_ENABLE_EMBEDDED_MARIADB")),
-        log: server.logs(Some(LOG), None).unwrap_or_default(),
+        log: server.logs(Some(LOG), since).unwrap_or_default(),
         release: None,
         lacking: None,
     });

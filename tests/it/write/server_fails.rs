@@ -108,10 +108,15 @@ fn a_rollback_that_fails_leaves_the_journal_for_resume() {
         lab.folder.misbehave("crash");
         lab.add("Bad", &[])
             .ended(5)
-            .said("the rollback failed too")
+            .said("the database is as before, but the rollback could not be completed")
             .said("Cannot start, as I was told")
+            .said("docker logs --tail 50")
             .said("kumadb recover");
         assert!(lab.is_unfinished());
+        let found = lab.kumadb(&["doctor", "--json"]).json();
+        let codes: Vec<&str> =
+            found["findings"].as_array().unwrap().iter().map(|one| one["code"].as_str().unwrap()).collect();
+        assert!(codes.contains(&"K063"), "{codes:?}");
         lab.add("More", &[]).ended(6).said("was interrupted").said("kumadb recover");
         lab.kumadb(&["restart"]).ended(6);
         lab.kumadb(&["status"]).ended(0).said("kumadb recover");
