@@ -1,7 +1,33 @@
-//! Why a TLS handshake failed, in words.
+//! Which servers are trusted, and why a TLS handshake failed, in words.
+
+use std::sync::Arc;
 
 use rustls::CertificateError as Certificate;
-use rustls::Error;
+use rustls::client::WantsClientCert;
+use rustls::crypto::ring;
+use rustls::{ClientConfig, ConfigBuilder, Error, RootCertStore};
+use rustls_platform_verifier::BuilderVerifierExt as _;
+
+/// Trusts the CA certificates of this system; where it has none, as in a container with nothing but kumadb, those of Mozilla,
+/// which are compiled in.
+///
+/// # Errors
+/// The certificates of this system, or those that `SSL_CERT_FILE` names, cannot be read.
+pub fn trust_system() -> Result<ConfigBuilder<ClientConfig, WantsClientCert>, Error> {
+    let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()?;
+    let has_none = || {
+        let found = rustls_native_certs::load_native_certs();
+        found.certs.is_empty() && found.errors.is_empty()
+    };
+    match builder.clone().with_platform_verifier() {
+        Err(_) if has_none() => {
+            let roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
+            Ok(builder.with_root_certificates(roots))
+        }
+        trusting => trusting,
+    }
+}
 
 /// Whose fault it is that a handshake failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -26,7 +26,7 @@ pub use drill::{Drill, Drilled};
 pub use hold::{Extent, Held};
 use hold::{Label, Source};
 pub use manifest::{Changed, Manifest, Undone};
-pub use seal::{Keys, Seal};
+pub use seal::{Keys, Seal, new_identity};
 
 pub use store::{
     Credentials, Patience, Snapshot, Store, Stores, check_address, check_variable, no_snapshots, unpack_first,

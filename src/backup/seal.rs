@@ -6,7 +6,7 @@ use std::iter;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use age::secrecy::SecretString;
+use age::secrecy::{ExposeSecret as _, SecretString};
 use age::stream::{StreamReader, StreamWriter};
 use age::{Decryptor, Encryptor, Identity, Recipient, scrypt, x25519};
 
@@ -39,6 +39,14 @@ pub struct Keys {
 
 /// Gets the passphrase of the archive with this name.
 type Ask = dyn Fn(&str) -> Result<Secret> + Send + Sync;
+
+/// A new key: its recipient, and the content of a file with it as `age-keygen` writes it.
+pub fn new_identity() -> (String, Secret) {
+    let identity = x25519::Identity::generate();
+    let recipient = identity.to_public().to_string();
+    let file = format!("# public key: {recipient}\n{}\n", identity.to_string().expose_secret());
+    (recipient, Secret::new(file))
+}
 
 impl Seal {
     /// The requested encryption: with the passphrase in the first line of a file or, without one, to `recipients` and

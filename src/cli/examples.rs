@@ -28,7 +28,7 @@ pub const NOTES: [(&str, &str); 2] = [
 type Examples = &'static [(&'static str, &'static str)];
 
 /// The examples of every verb; those of `monitor add TYPE` are made of its fields.
-pub const EXAMPLES: [(&str, Examples); 55] = [
+pub const EXAMPLES: [(&str, Examples); 56] = [
     (
         "kumadb",
         &[
@@ -403,8 +403,18 @@ pub const EXAMPLES: [(&str, Examples); 55] = [
     (
         "kumadb config",
         &[
-            ("Check the config file", "kumadb config check"),
-            ("Also test every URL in it", "kumadb config check --connect"),
+            ("Write a config file for the instances on this machine", "kumadb config init --config ./new.toml"),
+            ("Check the config file, and test every URL in it", "kumadb config check --connect"),
+        ],
+    ),
+    (
+        "kumadb config init",
+        &[
+            ("Preview the config file", "kumadb config init --config ./new.toml --dry-run"),
+            (
+                "Encrypt the snapshots with a new key, and write a systemd unit",
+                "kumadb config init --config ./new.toml --encrypt --service systemd",
+            ),
         ],
     ),
     (

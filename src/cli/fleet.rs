@@ -146,7 +146,7 @@ struct Crew {
 
 /// Runs the command line once per instance, shows a table, and returns the worst exit code.
 pub fn run(fleet: &Fleet<'_>, context: &mut Context<'_>) -> Result<Exit> {
-    let names = fleet.args.names(&config::required(context)?)?;
+    let names = fleet.args.names(&config::required(context)?.1)?;
     let words = own_words(std::env::args_os().skip(1))?;
     let parallel = fleet.args.groups.parallel.get();
     let crew = Crew::default();

@@ -35,12 +35,24 @@ impl Cli {
         let typed: Vec<OsString> = typed.into_iter().collect();
         let is_long = typed.iter().any(|word| word == "--help") || typed.get(1).is_some_and(|word| word == "help");
         let mut command = command_for(is_long);
+        if typed.iter().any(|word| word == "-v" || word == "--verbose") {
+            command = command.version(build());
+        }
         let matches =
             command.try_get_matches_from_mut(&typed).map_err(|error| without_verb(error, &typed, &mut command))?;
         let mut cli = Cli::from_arg_matches(&matches).map_err(|error| error.format(&mut command))?;
         cli.global.json |= is_json(&matches);
         Ok(cli)
     }
+}
+
+/// The version, and which build it is. `packaging/release` sets the variables; other builds do not know their commit.
+fn build() -> String {
+    let commit = option_env!("KUMADB_BUILD_COMMIT").unwrap_or("unknown");
+    let date = option_env!("KUMADB_BUILD_DATE").unwrap_or("unknown");
+    let libc = if cfg!(target_env = "musl") { " (musl)" } else { "" };
+    let (system, machine) = (std::env::consts::OS, std::env::consts::ARCH);
+    format!("{}\ncommit: {commit} ({date})\ntarget: {system} {machine}{libc}", env!("CARGO_PKG_VERSION"))
 }
 
 /// `error`, or the help of a command that is typed without the one below it that is required.

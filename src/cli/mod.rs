@@ -218,7 +218,7 @@ enum Verb {
     Logs(restart::LogsArgs),
     /// Finish or roll back an interrupted operation
     Recover(recover::RecoverArgs),
-    /// Check the config file
+    /// Write or check the config file
     #[command(subcommand)]
     Config(config::ConfigVerb),
     /// Print the JSON Schema of fixtures, for editors

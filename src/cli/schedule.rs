@@ -24,7 +24,7 @@ pub struct ScheduleArgs {
 }
 
 pub fn run(args: &ScheduleArgs, context: &mut Context<'_>) -> Result<Exit> {
-    let config = config::required(context)?;
+    let (_, config) = config::required(context)?;
     let global = context.global.clone();
     let here = std::env::current_dir().map_err(Error::file("find", "."))?;
     let sight = |target: &Target| {

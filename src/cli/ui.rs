@@ -217,6 +217,23 @@ impl Ui {
         }
     }
 
+    /// Whether questions can be asked.
+    pub fn asks(&self) -> bool {
+        let terminal = std::io::stdin().is_terminal() && std::io::stderr().is_terminal();
+        terminal && !self.yes && !self.json && !self.asked_by_parent
+    }
+
+    /// Asks `question`, which ends with the default in brackets. `None` for the default, and where no question can be asked.
+    pub fn answer(&mut self, question: &str) -> Result<Option<String>> {
+        if !self.asks() {
+            return Ok(None);
+        }
+        self.clear();
+        let _ = write!(std::io::stderr(), "{}: ", for_terminal(question));
+        let answer = prompt::line(&|| self.signal())?;
+        Ok(Some(answer.trim().to_owned()).filter(|answer| !answer.is_empty()))
+    }
+
     /// Asks for a new password: on a terminal twice and without echo, else the first line of stdin.
     pub fn password(&mut self, of: &str) -> Result<String> {
         let first = self.known_password(&format!("password of {of}"))?;

@@ -1,6 +1,7 @@
 //! The config file, `kumadb.toml`: stores, instances, policies and jobs. All problems in it are reported at once.
 
 mod cron;
+mod draft;
 mod stores;
 mod undo;
 
@@ -21,6 +22,7 @@ use crate::text::did_you_mean;
 use crate::value::Secret;
 
 pub use cron::When;
+pub use draft::{Draft, DraftInstance, table_name};
 pub use stores::{open_stores, read_credentials};
 
 /// The whole config file.

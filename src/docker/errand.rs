@@ -139,6 +139,8 @@ impl Docker {
             machine: match found.architecture.as_deref() {
                 Some("amd64") | None => "x86_64".into(),
                 Some("arm64") => "aarch64".into(),
+                Some("armv7l" | "armv6l") => "arm".into(),
+                Some("i386" | "i686") => "x86".into(),
                 Some(other) => other.to_owned(),
             },
             now: found

@@ -15,7 +15,6 @@ use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
-use rustls_platform_verifier::BuilderVerifierExt as _;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::TlsConnector;
@@ -24,6 +23,7 @@ use super::endpoint::{Endpoint, TlsFiles, Way};
 use super::fault::Fault;
 use super::ssh::Ssh;
 use crate::error::Result;
+use crate::tls;
 
 /// A bidirectional stream.
 pub(super) trait Duplex: AsyncRead + AsyncWrite + Send + Unpin {}
@@ -124,7 +124,7 @@ fn client(files: &TlsFiles) -> Result<ClientConfig, Fault> {
             let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider).build();
             builder.with_webpki_verifier(verifier.map_err(|error| unusable(&error))?)
         }
-        None => builder.with_platform_verifier().map_err(|error| unusable(&error))?,
+        None => tls::trust_system().map_err(|error| unusable(&error))?,
     };
     match (&files.cert, &files.key) {
         (Some(cert), Some(key)) => {

@@ -114,6 +114,10 @@ pub enum InputError {
     NoConfig {
         looked: Vec<String>,
     },
+    /// A file that would be overwritten.
+    FileExists {
+        path: PathBuf,
+    },
     /// The config file has no section of a kind.
     NoSection {
         section: &'static str,
@@ -206,7 +210,10 @@ impl InputError {
             Self::Authorities { why } => usage(format!("cannot read the CA certificates: {why}"))
                 .hint("use a PEM file with at least one CERTIFICATE block"),
             Self::NoConfig { looked } => usage(format!("no config file found: looked for {}", looked.join(", ")))
-                .hint("create one of these files, or specify one with `--config`"),
+                .command("kumadb config init")
+                .hint("or specify one with `--config`"),
+            Self::FileExists { path } => usage(format!("`{}` already exists, and is not overwritten", path.display()))
+                .hint("move it away, or write another file with `--config FILE`"),
             Self::NoSection { section } => {
                 usage(format!("the config file has no `{section}` section")).hint(format!("add a `{section}` section"))
             }

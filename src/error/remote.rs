@@ -27,6 +27,22 @@ pub enum RemoteError {
         engine: String,
         why: String,
     },
+    /// The executable for the remote host.
+    NotForLinux {
+        path: PathBuf,
+    },
+    /// It needs a loader and libraries, which other systems do not have, or not in the same versions.
+    NotStatic {
+        path: PathBuf,
+        machine: &'static str,
+    },
+    /// It is for another system or processor.
+    WrongMachine {
+        engine: String,
+        system: String,
+        machine: String,
+        ours: &'static str,
+    },
     ConnectionLost {
         engine: String,
         container: String,
@@ -69,6 +85,21 @@ impl RemoteError {
             }
             Self::CannotRun { engine, why } => failed(format!("cannot run a remote job at `{engine}`: {why}"))
                 .hint("run kumadb on that machine, as root"),
+            Self::NotForLinux { path } => {
+                failed(format!("cannot run a remote job: `{}` is not a Linux executable", path.display()))
+                    .hint("download the release for Linux, and set it with `--remote-binary FILE`")
+            }
+            Self::NotStatic { path, machine } => failed(format!(
+                "cannot run a remote job: `{}` is not statically linked, so it may not run in the image of the server",
+                path.display()
+            ))
+            .hint(format!(
+                "download the release for Linux on {machine}: install it, or set it with `--remote-binary FILE`"
+            )),
+            Self::WrongMachine { engine, system, machine, ours } => failed(format!(
+                "cannot run a remote job at `{engine}`: the host is {system} on {machine}, but this kumadb is for linux on {ours}"
+            ))
+            .hint(format!("download the release for {system} on {machine}, and set it with `--remote-binary FILE`")),
             Self::ConnectionLost { engine, container, why } => failed(format!(
                 "connection to `{engine}` lost: {why}; the remote job continues in container `{container}`"
             ))

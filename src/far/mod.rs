@@ -57,8 +57,7 @@ impl<'a> Far<'a> {
     /// Runs `order` on the remote host and reports to `follower`, until it has ended.
     ///
     /// # Errors
-    /// [`RemoteError::CannotRun`],
-    /// [`DockerError::Action`]: nothing was started.
+    /// [`RemoteError::WrongMachine`], [`RemoteError::CannotRun`], [`DockerError::Action`]: nothing was started.
     /// [`RemoteError::ConnectionLost`]: it continues without us.
     pub fn run(self, order: Order, follower: &mut dyn Follower) -> Result<Ran<'a>> {
         let docker = self.docker;
@@ -73,7 +72,7 @@ impl<'a> Far<'a> {
         let mut ran = Ran::new(docker, &errand)?;
         let mut arrived = None;
         if docker.stat(&ran.container, Path::new(&place))?.is_none() {
-            // Into a folder that nothing else writes to or runs from; the job gives it its final name.
+            // Under a name that nothing else writes to or runs; the job gives it its final name.
             let arrival = format!("{place}.{}", ran.container.name);
             let tar = self.binary.pack(&arrival)?;
             let size = tar.metadata().map_err(Error::file("read", "/tmp"))?.len();
@@ -82,7 +81,7 @@ impl<'a> Far<'a> {
             ran = Ran::new(docker, &self.errand(&arrival, &order))?;
             arrived = Some(arrival);
         }
-        ran.put("/", order.pack(&place, self.binary.command(&place), arrived)?, follower)?;
+        ran.put("/", order.pack(&place, arrived)?, follower)?;
         match docker.run_errand(&ran.container, follower) {
             Ok(code) => ran.code = code,
             Err(error) => {
@@ -93,15 +92,13 @@ impl<'a> Far<'a> {
         Ok(ran)
     }
 
-    /// The container that runs the job with the kumadb in `place`.
+    /// The container that runs the job with the kumadb at `place`.
     fn errand(&self, place: &str, order: &Order) -> Errand {
-        let mut command = self.binary.command(place);
-        command.extend(["remote-job", ORDER].map(str::to_owned));
         let sockets = self.socket.clone().map_or_else(|| self.docker.own_sockets(), |socket| vec![socket]);
         // The second is where the server expects its own MariaDB, wherever its data is.
         let inside = vec![self.server.data_inside(), "/app/data/run".into()];
         Errand {
-            command,
+            command: [place, "remote-job", ORDER].map(str::to_owned).to_vec(),
             tty: order.tty,
             stdin: order.tty || order.asks,
             fetched: order.fetched,

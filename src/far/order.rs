@@ -43,12 +43,10 @@ pub struct Order {
 struct Written {
     /// The version that sent it: another one may interpret it differently.
     version: String,
-    /// The folder of kumadb.
+    /// The executable.
     place: PathBuf,
-    /// The folder where it was just unpacked, if it was sent.
+    /// Where it was just unpacked, if it was sent.
     arrived: Option<PathBuf>,
-    /// The program in that folder.
-    program: Vec<String>,
     args: Vec<String>,
     env: Vec<(String, String)>,
     here: PathBuf,
@@ -81,15 +79,15 @@ impl Overrides {
 }
 
 impl Order {
-    /// A tar, for the root of the container, with the job to run `program`, which is in `place` or was unpacked in
-    /// another folder.
-    pub(super) fn pack(self, place: &str, program: Vec<String>, arrived: Option<String>) -> Result<File> {
+    /// A tar, for the root of the container, with the job to run the executable `place`, which may have been unpacked
+    /// under another name.
+    pub(super) fn pack(self, place: &str, arrived: Option<String>) -> Result<File> {
         let failed = |error: serde_json::Error| Error::Remote(RemoteError::WriteJobSpec { why: error.to_string() });
         let mut env = self.env;
         env.push((Overrides::VARIABLE.into(), serde_json::to_string(&self.overrides).map_err(failed)?));
         let version = env!("CARGO_PKG_VERSION").into();
         let (place, arrived) = (place.into(), arrived.map(PathBuf::from));
-        let written = Written { version, place, arrived, program, args: self.args, env, here: self.here };
+        let written = Written { version, place, arrived, args: self.args, env, here: self.here };
         let text = serde_json::to_vec(&written).map_err(failed)?;
         // Fixtures compress well; archives hardly, and higher levels only slow them down.
         let mut pack = Pack::new("/", 1)?;
@@ -120,29 +118,17 @@ impl Order {
             return Err(wrong(format!("it was created by kumadb {here}, but the kumadb sent with it is {there}")));
         }
         if let Some(arrived) = &order.arrived {
-            settle(arrived, &order.place)?;
+            files::flush(arrived)?;
+            files::rename(arrived, &order.place)?;
         }
-        let program = order.program.split_first().ok_or_else(|| wrong("it contains no program".into()))?;
         files::make_folder(&order.here)?;
-        let mut command = Command::new(program.0);
-        command.args(program.1).args(order.args).envs(order.env).current_dir(&order.here);
+        let mut command = Command::new(&order.place);
+        command.args(order.args).envs(order.env).current_dir(&order.here);
         let stdin = folder.join(STDIN);
         if stdin.exists() {
             command.stdin(File::open(&stdin).map_err(Error::file("read", &stdin))?);
             files::remove(&stdin)?;
         }
         Ok(command)
-    }
-}
-
-/// Moves what was unpacked into its final place, atomically and durably.
-fn settle(arrived: &Path, place: &Path) -> Result<()> {
-    for part in files::entries(arrived)? {
-        files::flush(&part)?;
-    }
-    match files::rename(arrived, place) {
-        // Another job was faster with the same bytes. This process keeps running from files without a name.
-        Err(_) if place.exists() => files::remove_folder(arrived),
-        renamed => renamed,
     }
 }

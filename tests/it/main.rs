@@ -31,6 +31,7 @@ mod backup {
 
 /// Verbs and help as a person at a terminal meets them.
 mod cli {
+    pub mod config;
     pub mod errors;
     pub mod find;
     pub mod fleet;
@@ -76,6 +77,7 @@ mod house {
     pub mod documents;
     pub mod fixture_tables;
     pub mod layers;
+    pub mod packaging;
     pub mod plain;
     pub mod transcripts;
     pub mod words;

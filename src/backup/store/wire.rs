@@ -22,6 +22,7 @@ use tokio::time::{Sleep, sleep, timeout};
 
 use super::credentials::{Credentials, Notice, Patience};
 use super::login::Login;
+use crate::tls;
 
 /// Timeout of a connection.
 const CONNECT: Duration = Duration::from_secs(10);
@@ -75,9 +76,15 @@ impl Wire {
         if let Some(proxy) = named("PROXY_URL") {
             builder = builder.proxy(reqwest::Proxy::all(proxy).map_err(|error| error.to_string())?);
         }
-        if named("ALLOW_INVALID_CERTIFICATES").is_some_and(|value| ["1", "true", "yes", "on"].contains(&value)) {
-            builder = builder.tls_danger_accept_invalid_certs(true);
-        }
+        let trusts_all =
+            named("ALLOW_INVALID_CERTIFICATES").is_some_and(|value| ["1", "true", "yes", "on"].contains(&value));
+        builder = match trusts_all {
+            true => builder.tls_danger_accept_invalid_certs(true),
+            false => {
+                let trust = tls::trust_system().map_err(|error| error.to_string())?;
+                builder.tls_backend_preconfigured(trust.with_no_client_auth())
+            }
+        };
         let client = builder.build().map_err(|error| super::failure::root(&error))?;
         Ok(Wire {
             client,

@@ -45,7 +45,7 @@ const READS: [&str; 21] = [
 ];
 
 /// Every other verb with a run of it that would change something, and the exit code of its dry run.
-const WRITES: [(&str, &str, i32); 31] = [
+const WRITES: [(&str, &str, i32); 32] = [
     ("monitor edit", "Shop --interval 30", 0),
     ("monitor clone", "Shop --name Copy", 0),
     ("monitor delete", "Shop", 0),
@@ -77,6 +77,7 @@ const WRITES: [(&str, &str, i32); 31] = [
     ("sql", "--write 'UPDATE monitor SET maxretries = 7'", 0),
     ("restart", "", 9),
     ("recover", "", 1),
+    ("config init", "--config new.toml", 0),
 ];
 
 /// Examples that need a container, another host, or a clock that is further on.

@@ -36,7 +36,7 @@ impl Laptop {
     }
 
     fn kumadb(&self, args: &[&str], env: &[(&str, &str)]) -> Ran {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_kumadb"));
+        let mut command = Command::new(need::sender());
         command.args(args).current_dir(self.home.path()).env("HOME", self.home.path());
         for name in ["DOCKER_HOST", "DOCKER_CONTEXT", "DOCKER_CONFIG", "DOCKER_TLS_VERIFY", "DOCKER_CERT_PATH"] {
             command.env_remove(name);

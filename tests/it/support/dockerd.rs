@@ -45,6 +45,7 @@ pub fn bench() -> Option<Bench> {
             return need::left_out(&format!("the program {program}"));
         }
     }
+    need::static_binary()?;
     let Ok(docker) = Docker::connect(&endpoint()) else {
         return need::left_out("a Docker engine");
     };

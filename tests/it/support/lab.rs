@@ -113,6 +113,7 @@ impl Lab {
             .env("DOCKER_HOST", "unix:///no-docker-here.sock")
             .env("KUMADB_STORE", self.store())
             .env("XDG_STATE_HOME", self.root.path().join("state"))
+            .env("XDG_CONFIG_HOME", self.root.path().join("config"))
             .env("TMPDIR", std::env::temp_dir())
             .env("TZ", "UTC")
             .current_dir(self.root.path());

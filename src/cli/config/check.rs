@@ -1,25 +1,21 @@
-//! `kumadb config check`, and where the config file is.
+//! `kumadb config check`
 
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use chrono::Utc;
-use clap::{Args, Subcommand};
+use clap::Args;
 use serde_json::{Value as Json, json};
 
-use super::{Context, Ui, default_store, engine};
+use super::required;
+use super::risks::risks;
 use crate::backup::{Patience, Store};
-use crate::config::{Config, Job, Place, Target, Text, open_stores, read_config};
-use crate::error::{Error, Exit, FileError, InputError, Result, guarded};
-use crate::files;
+use crate::cli::{Context, Ui, default_store, engine};
+use crate::config::{Config, Job, Place, Target, Text, open_stores};
+use crate::error::{Error, Exit, Result, guarded};
+use crate::instance::Instance;
 use crate::schedule::{lacks, reach_push, reach_webhook};
 use crate::text::counted;
-
-#[derive(Debug, Subcommand)]
-pub enum ConfigVerb {
-    /// Check the config file and show when each job is due
-    Check(CheckArgs),
-}
 
 #[derive(Args, Debug)]
 pub struct CheckArgs {
@@ -28,34 +24,28 @@ pub struct CheckArgs {
     connect: bool,
 }
 
-pub fn run(verb: &ConfigVerb, context: &mut Context<'_>) -> Result<Exit> {
-    let ConfigVerb::Check(args) = verb;
-    let config = required(context)?;
+pub fn run(args: &CheckArgs, context: &mut Context<'_>) -> Result<Exit> {
+    let (path, config) = required(context)?;
     let lacks = lacks(&config, &context.credentials()?, &default_store(), &is_program);
+    let reached = if args.connect { reach(&config, context)? } else { Vec::new() };
+    let risks = risks(&config, &path, &here(&config, context));
     let now = Utc::now();
     let due = |job: &Job| {
         job.when.after(now).map(|due| due.with_timezone(&job.when.zone()).format("%Y-%m-%d %H:%M:%S %Z").to_string())
     };
-    let reached = if args.connect { reach(&config, context)? } else { Vec::new() };
     let jobs: Vec<_> = config.jobs.iter().map(|job| json!({"name": job.name, "next": due(job)})).collect();
     let wrong: Vec<_> =
         lacks.iter().map(|(table, error)| json!({"table": table, "error": error.to_string()})).collect();
+    let unsafe_parts: Vec<_> =
+        risks.iter().map(|risk| json!({"table": risk.table, "warning": risk.what, "hint": risk.advice})).collect();
     let document = json!({
         "stores": config.stores.len(), "instances": config.instances.len(), "jobs": jobs,
         "checks": reached.iter().map(Reached::document).collect::<Vec<_>>(), "problems": wrong,
+        "warnings": unsafe_parts,
     });
     context.ui.result(&document, || {
         let mut text: String = lacks.iter().map(|(table, error)| format!("[{table}] {error}\n")).collect();
-        text.push_str(&format!(
-            "{}: {}, {}, {}",
-            match lacks.len() + reached.iter().filter(|one| one.result.is_err()).count() {
-                0 => "no problems found".into(),
-                n => counted(n, "problem") + " found",
-            },
-            counted(config.stores.len(), "store"),
-            counted(config.instances.len(), "instance"),
-            counted(config.jobs.len(), "job")
-        ));
+        text.push_str(&summary(&config, lacks.len() + reached.iter().filter(|one| one.result.is_err()).count()));
         if !config.jobs.is_empty() {
             let rows = config.jobs.iter().map(|job| vec![job.name.clone(), due(job).unwrap_or_else(|| "never".into())]);
             text.push_str(&format!("\n\n{}", Ui::table(&["job", "next run"], rows.collect())));
@@ -71,6 +61,7 @@ pub fn run(verb: &ConfigVerb, context: &mut Context<'_>) -> Result<Exit> {
         let hint = error.hints().first().map(|hint| format!(" ({hint})")).unwrap_or_default();
         context.ui.warn(&format!("{} `{}`: {error}{hint}", one.kind, one.name));
     }
+    risks.iter().for_each(|risk| context.ui.warn(&risk.line()));
     Ok(reached
         .into_iter()
         .filter_map(|one| one.result.err())
@@ -78,6 +69,27 @@ pub fn run(verb: &ConfigVerb, context: &mut Context<'_>) -> Result<Exit> {
         .map(|error| error.exit())
         .max_by_key(|exit| exit.gravity())
         .unwrap_or(Exit::Done))
+}
+
+fn summary(config: &Config, problems: usize) -> String {
+    let found = match problems {
+        0 => "no problems found".into(),
+        n => counted(n, "problem") + " found",
+    };
+    let (stores, instances) = (counted(config.stores.len(), "store"), counted(config.instances.len(), "instance"));
+    format!("{found}: {stores}, {instances}, {}", counted(config.jobs.len(), "job"))
+}
+
+/// The instances of `config` on this machine, as far as they can be found without another engine.
+fn here(config: &Config, context: &Context<'_>) -> Vec<(String, Instance)> {
+    let is_here = |target: &&Target| target.docker_host.is_none() && target.context.is_none();
+    if !config.instances.values().any(|target| is_here(&target)) {
+        return Vec::new();
+    }
+    let Ok(sight) = context.sight() else { return Vec::new() };
+    let find = |target: &Target| sight.find(Some(target.target.read().ok()?.reveal())).ok();
+    let local = config.instances.iter().filter(|(_, target)| is_here(target));
+    local.filter_map(|(name, target)| Some((name.clone(), find(target)?))).collect()
 }
 
 /// The result of checking one address of the config file.
@@ -167,50 +179,6 @@ fn look(target: &Target, context: &Context<'_>) -> Result<()> {
         docker => docker,
     };
     context.sight_on(docker)?.find(Some(target.target.read()?.reveal())).map(drop)
-}
-
-/// Reads the config file, which must exist.
-pub fn required(context: &Context<'_>) -> Result<Config> {
-    read(context)?.ok_or_else(|| {
-        let places: Vec<String> = places(context).iter().map(|path| format!("`{}`", path.display())).collect();
-        Error::Input(InputError::NoConfig { looked: places })
-    })
-}
-
-/// Reads the config file, if there is one.
-///
-/// # Errors
-/// A file that was named and does not exist; all problems in it.
-pub fn read(context: &Context<'_>) -> Result<Option<Config>> {
-    for path in places(context) {
-        match files::read_text(&path) {
-            Ok(Some(text)) => {
-                return read_config(&path.to_string_lossy(), &text)
-                    .map(Some)
-                    .map_err(|why| Error::Input(InputError::Problems(why)));
-            }
-            Ok(None) if context.global.config.is_some() => {
-                return Err(Error::Input(InputError::NoConfig { looked: vec![format!("`{}`", path.display())] }));
-            }
-            // Root's config file may contain secrets and is readable by root only.
-            Err(Error::File(FileError::Io { source, .. }))
-                if source.kind() == std::io::ErrorKind::PermissionDenied && context.global.config.is_none() => {}
-            Err(error) => return Err(error),
-            Ok(None) => {}
-        }
-    }
-    Ok(None)
-}
-
-/// The paths of the config file, in order; the first that exists is used.
-fn places(context: &Context<'_>) -> Vec<PathBuf> {
-    if let Some(path) = &context.global.config {
-        return vec![path.clone()];
-    }
-    let named = |variable: &str| std::env::var_os(variable).filter(|value| !value.is_empty()).map(PathBuf::from);
-    let home = named("XDG_CONFIG_HOME").or_else(|| Some(named("HOME")?.join(".config")));
-    let own = home.map(|home| home.join("kumadb/kumadb.toml"));
-    own.into_iter().chain([PathBuf::from("/etc/kumadb/kumadb.toml")]).collect()
 }
 
 /// Whether `name` can be executed, as a path or from the PATH.
