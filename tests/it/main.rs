@@ -19,6 +19,7 @@ mod support {
 /// Snapshots and their stores.
 mod backup {
     pub mod check;
+    pub mod earlier;
     pub mod names;
     pub mod pending;
     pub mod prune;
@@ -50,6 +51,7 @@ mod cli {
 /// Servers in containers.
 mod docker {
     pub mod engine;
+    pub mod image;
     pub mod recreated;
     pub mod verbs;
 }

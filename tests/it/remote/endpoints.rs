@@ -15,6 +15,7 @@ use rustls::server::WebPkiClientVerifier;
 use rustls::{RootCertStore, ServerConfig};
 use tempfile::TempDir;
 
+use crate::remote::whole_verbs::sender;
 use crate::support::docked::{self, Docked, Kind, Ran};
 use crate::support::dockerd;
 use crate::support::need;
@@ -36,7 +37,7 @@ impl Laptop {
     }
 
     fn kumadb(&self, args: &[&str], env: &[(&str, &str)]) -> Ran {
-        let mut command = Command::new(need::sender());
+        let mut command = Command::new(sender());
         command.args(args).current_dir(self.home.path()).env("HOME", self.home.path());
         for name in ["DOCKER_HOST", "DOCKER_CONTEXT", "DOCKER_CONFIG", "DOCKER_TLS_VERIFY", "DOCKER_CERT_PATH"] {
             command.env_remove(name);

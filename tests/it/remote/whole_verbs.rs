@@ -17,10 +17,14 @@ use crate::docker::verbs::follow_log;
 use crate::remote::endpoints::engine_socket;
 use crate::support::docked::{self, Docked, Kind, Ran, both};
 use crate::support::dockerd::{self, cli};
-use crate::support::need;
 use crate::support::rounds;
 use crate::support::sshd::Sshd;
 use crate::support::wait::wait_until;
+
+/// The kumadb that sends remote jobs: the static one, where there is one.
+pub fn sender() -> PathBuf {
+    std::env::var_os("KUMADB_TEST_STATIC").map_or_else(|| env!("CARGO_BIN_EXE_kumadb").into(), PathBuf::from)
+}
 
 /// A machine that sees the engine of `lab`, and nothing of the data folder.
 pub struct Laptop<'a> {
@@ -40,7 +44,7 @@ impl<'a> Laptop<'a> {
         let hide = "mount -t tmpfs none \"$0\" && exec \"$@\"";
         let hidden = self.lab.folder.path().parent().unwrap();
         let mut command = Command::new("unshare");
-        command.args(["--mount", "sh", "-c", hide]).arg(hidden).arg(need::sender()).args(args);
+        command.args(["--mount", "sh", "-c", hide]).arg(hidden).arg(sender()).args(args);
         command.stdin(Stdio::null()).current_dir(&self.home).env("XDG_DATA_HOME", &self.home);
         for name in ["KUMADB_TARGET", "KUMADB_STORE", "KUMADB_CONFIG"] {
             command.env_remove(name);
@@ -223,7 +227,7 @@ fn data_that_this_user_may_not_read_is_reached_through_the_engine() {
     let set_mode = |mode| fs::set_permissions(lab.folder.path(), fs::Permissions::from_mode(mode)).unwrap();
     let run = |args: &[&str]| {
         let mut command = docked::without_privileges();
-        command.arg(need::sender()).args(["-t", &lab.server.name]).args(args).stdin(Stdio::null());
+        command.arg(sender()).args(["-t", &lab.server.name]).args(args).stdin(Stdio::null());
         ran(command.current_dir(&laptop.home).env("XDG_DATA_HOME", &laptop.home))
     };
     set_mode(0o000);

@@ -31,11 +31,6 @@ pub fn static_binary() -> Option<PathBuf> {
     file.or_else(|| left_out("a statically linked kumadb, which tests/run makes"))
 }
 
-/// The kumadb that sends remote jobs: the static one, where there is one.
-pub fn sender() -> PathBuf {
-    std::env::var_os("KUMADB_TEST_STATIC").map_or_else(|| env!("CARGO_BIN_EXE_kumadb").into(), PathBuf::from)
-}
-
 /// The programs of MariaDB: server, installer, client. Found as Debian installs them.
 pub fn mariadb() -> Option<[PathBuf; 3]> {
     let found = (
