@@ -62,7 +62,7 @@ fn snapshots_of_every_version_are_verified_and_restored() {
             let verified = run(&["backup", "verify", "--restore-test", path]);
             assert_eq!(verified.exit, 0, "{path}: {verified:?}");
             // An undo snapshot is from before its change.
-            let to = format!("copy-{n}");
+            let to = format!("./copy-{n}");
             let restored = run(&["restore", path, "--to", &to, "--engine", "sqlite", "--owner", "0:0", "--yes"]);
             assert_eq!(restored.exit, 0, "{path}: {restored:?}");
             let listed = Ran::of(lab.bare().args(["-t", &to, "monitor", "list"]));
