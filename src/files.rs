@@ -3,8 +3,10 @@
 //! All renames of the project are here, and every Linux-only call has a portable alternative, so that kumadb also builds on
 //! macOS.
 
+mod confine;
 mod door;
 mod lock;
+mod look;
 mod mount;
 mod owner;
 mod pin;
@@ -21,12 +23,17 @@ use serde_json::Value as Json;
 
 use crate::error::{Error, FileError, InputError, Result};
 
-pub use door::{look_into, resolve_folder};
+pub use confine::{Confined, Wall};
+pub use door::{open as open_raw, open_folder, open_strict, resolve_folder, unlink as unlink_raw, unlink_strict};
 pub use lock::{Lock, remove_left_lock};
+pub use look::{
+    About, about, about_target, check_readable, exists, is_file, is_folder, is_there, link_target, look, look_into,
+    nearest, real,
+};
 pub use mount::{FileSystem, Reach, file_system};
 pub use owner::{
-    check_file_writable, check_only_name, check_own, chown_like, foreign_entries, give, our_uid, set_mode, set_owner,
-    user_words,
+    check_file_writable, check_only_name, check_own, foreign_entries, give, give_subfolder, our_uid, set_mode,
+    set_owner, user_words,
 };
 pub use pin::{Pinned, open_below, read_below};
 
@@ -34,11 +41,17 @@ pub use pin::{Pinned, open_below, read_below};
 /// that they are in.
 pub const WORK: &str = ".kumadb";
 
+/// Beginning of the names of its other folders and files, in which something is made until it is complete.
+pub const TEMPORARY: &str = ".kumadb-";
+
 /// Mode of files that only the owner may read: snapshots, journals, everything that may contain a secret.
 pub const PRIVATE: u32 = 0o600;
 
 /// Maximum size of a text that is read from a folder that is not ours, in bytes.
 pub const SMALL: u64 = 1 << 20;
+
+/// Maximum size of any other text that is read as a whole, in bytes: the largest fixture.
+pub const LARGE: u64 = 1 << 30;
 
 /// Replaces `path` atomically with the output of `write`: temporary file beside it, fsync, rename, fsync of the folder. An
 /// existing file keeps its owner and mode; a new one gets `mode`.
@@ -104,8 +117,9 @@ fn temp_name() -> Result<OsString> {
 
 /// Moves `from` to `to` within one file system, durably.
 pub fn rename(from: &Path, to: &Path) -> Result<()> {
-    let (old, name) = door::open_parent(from).map_err(Error::file("rename", from))?;
-    let (new, new_name) = door::open_parent(to).map_err(Error::file("rename", from))?;
+    let open = |path: &Path| door::open_folder(parent(path)).map_err(Error::file("rename", from));
+    let name = |path| owner::file_name(path).map_err(Error::file("rename", from));
+    let (old, new, name, new_name) = (open(from)?, open(to)?, name(from)?, name(to)?);
     rustix::fs::renameat(&old, name, &new, new_name).map_err(|errno| Error::file("rename", from)(errno.into()))?;
     let flush = |folder: &OwnedFd, path: &Path| {
         rustix::fs::fsync(folder).map_err(|errno| Error::file("flush the folder", path)(errno.into()))
@@ -193,9 +207,25 @@ pub fn make_folder(path: &Path) -> Result<()> {
 pub fn temp_folder(prefix: &str, folder: Option<&Path>) -> Result<tempfile::TempDir> {
     use std::os::unix::fs::PermissionsExt as _;
     let folder = folder.map_or_else(std::env::temp_dir, Path::to_owned);
+    let prefix = format!("{prefix}{}", own_temp());
     let mut made = tempfile::Builder::new();
-    made.prefix(prefix).permissions(fs::Permissions::from_mode(0o700));
+    made.prefix(&prefix).permissions(fs::Permissions::from_mode(0o700));
     made.tempdir_in(&folder).map_err(Error::file("make a folder in", &folder))
+}
+
+/// Removes the folders of this process in the temporary folder, before it ends without dropping them.
+pub fn remove_temp_folders() {
+    for path in entries(&std::env::temp_dir()).unwrap_or_default() {
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        if name.starts_with(&format!("kumadb-{}", own_temp())) {
+            let _ = remove_folder(&path);
+        }
+    }
+}
+
+/// A part of the names of this process's temporary folders.
+fn own_temp() -> String {
+    format!("{}-", std::process::id())
 }
 
 /// Creates the private folder `path` (mode 0700), or uses the existing one. In a data folder it belongs to the owner of that,
@@ -283,18 +313,27 @@ pub fn read_whole(path: &Path) -> Result<String> {
     read_small(path).map_err(Error::file("read", path))
 }
 
-/// The text at `path`; below a folder that is not ours, of a limited size.
+/// The text at `path`.
 fn read_small(path: &Path) -> io::Result<String> {
-    let most = if door::is_foreign(path) { SMALL } else { u64::MAX - 1 };
+    let most = if door::is_foreign(path) { SMALL } else { LARGE };
     read_bounded(door::open_read(path)?, most)
 }
 
 /// The text of `file`, of at most `most` bytes.
-fn read_bounded(file: File, most: u64) -> io::Result<String> {
-    let mut text = String::new();
-    match file.take(most + 1).read_to_string(&mut text)? as u64 > most {
+fn read_bounded(mut file: File, most: u64) -> io::Result<String> {
+    let text = String::from_utf8(read_most(&mut file, most)?);
+    text.map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "stream did not contain valid UTF-8"))
+}
+
+/// Everything that is left of `source`.
+///
+/// # Errors
+/// [`io::ErrorKind::FileTooLarge`]: it is more than `most` bytes.
+pub fn read_most(source: &mut dyn Read, most: u64) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    match source.take(most + 1).read_to_end(&mut bytes)? as u64 > most {
         true => Err(io::ErrorKind::FileTooLarge.into()),
-        false => Ok(text),
+        false => Ok(bytes),
     }
 }
 
@@ -360,11 +399,6 @@ pub fn open_regular(path: &Path) -> Result<File> {
 /// Opens the existing regular file at `path` for writing; the file itself must not be a link.
 pub fn open_to_write(path: &Path) -> Result<File> {
     door::open_file(path, OFlags::WRONLY).map_err(Error::file("write", path))
-}
-
-/// Whether something is at `path`, even a link.
-pub fn is_there(path: &Path) -> Result<bool> {
-    door::look(path).map(|found| found.is_some()).map_err(Error::file("access", path))
 }
 
 /// Opens `path` to be read from the disk rather than from the page cache, where the system supports that.

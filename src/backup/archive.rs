@@ -8,9 +8,9 @@ use age::stream::StreamWriter;
 
 use super::hold::Held;
 use super::manifest::{FILE as MANIFEST, FORMAT, MOST as MANIFEST_SIZE, Manifest, Member};
-use super::seal::{Keys, Seal};
+use super::seal::{Keys, Seal, load_messages};
 use crate::error::{Error, Result, SnapshotError};
-use crate::files;
+use crate::files::{self, Confined};
 
 /// Extension of an archive.
 const PLAIN: &str = ".kuma.tar.zst";
@@ -181,39 +181,54 @@ pub(super) fn prove(name: &str, raw: Box<dyn Read + Send>, manifest: &Manifest, 
     }
     let mut proof = Proof { members: 0, bytes: 0, sealed: false };
     let mut buffer = vec![0; PIECE];
-    walk(name, raw, manifest, keys, &mut |_, content| {
-        loop {
-            match content.read(&mut buffer)? {
-                0 => break,
-                n => proof.bytes += n as u64,
+    confined(&Confined::default(), name, raw, |raw| {
+        walk(name, raw, manifest, keys, &mut |_, content| {
+            loop {
+                match content.read(&mut buffer)? {
+                    0 => break,
+                    n => proof.bytes += n as u64,
+                }
             }
-        }
-        proof.members += 1;
-        Ok(())
+            proof.members += 1;
+            Ok(())
+        })
     })?;
     Ok(proof)
 }
 
 /// The hash of `raw`, in hex, and its size in bytes.
 pub(super) fn hash(name: &str, raw: Box<dyn Read + Send>) -> Result<(String, u64)> {
-    let mut raw = Raw::new(raw);
-    let read = io::copy(&mut raw, &mut io::sink());
-    raw.failure(name)?;
-    let size = read.map_err(broken(name))?;
-    Ok((raw.inner.hasher.finalize().to_hex().to_string(), size))
+    let mut raw = Hashing::new(raw);
+    io::copy(&mut raw, &mut io::sink()).map_err(|error| match error.downcast::<Error>() {
+        Ok(own) => own,
+        Err(error) => Error::file("read", name)(error),
+    })?;
+    Ok((raw.hasher.finalize().to_hex().to_string(), raw.size))
 }
 
 /// Reads the manifest inside the archive `raw`, called `name`.
 pub(super) fn read_manifest(name: &str, raw: Box<dyn Read + Send>, keys: &Keys) -> Result<Manifest> {
-    let mut raw = Raw::new(raw);
-    // Compressed, a header of some GB takes a few KB.
-    let read = open(name, &mut raw, keys, OVERHEAD).and_then(|mut tar| {
+    confined(&Confined::default(), name, raw, |raw| {
+        let mut raw = Hashing::new(raw);
+        // Compressed, a header of some GB takes a few KB.
+        let mut tar = open(name, &mut raw, keys, OVERHEAD)?;
         let mut members = tar.entries().map_err(broken(name))?;
         let mut first = members.next().ok_or_else(|| unusable(name, "the archive is empty"))?.map_err(broken(name))?;
         parse(name, &read_small(name, &mut first)?)
-    });
-    raw.failure(name)?;
-    read
+    })
+}
+
+/// Runs `work` on the archive `raw`, called `name`, where it can reach nothing but what is in `reach`.
+pub(super) fn confined<T: Send>(
+    reach: &Confined,
+    name: &str,
+    raw: Box<dyn Read + Send>,
+    work: impl FnOnce(io::PipeReader) -> Result<T> + Send,
+) -> Result<T> {
+    if is_sealed(name) {
+        load_messages();
+    }
+    reach.run_on(name, raw, work)
 }
 
 /// Passes each member of the archive to `each`, which must read it completely. Fails unless it contains exactly the
@@ -221,18 +236,16 @@ pub(super) fn read_manifest(name: &str, raw: Box<dyn Read + Send>, keys: &Keys) 
 /// inside.
 pub(super) fn walk(
     name: &str,
-    raw: Box<dyn Read + Send>,
+    raw: io::PipeReader,
     beside: &Manifest,
     keys: &Keys,
     each: &mut dyn FnMut(&str, &mut dyn Read) -> Result<(), Stop>,
 ) -> Result<Manifest> {
-    let mut raw = Raw::new(raw);
-    let walked = walk_members(name, &mut raw, beside, keys, each);
+    let mut raw = Hashing::new(raw);
+    let inner = walk_members(name, &mut raw, beside, keys, each)?;
     // Bytes after the end of the stream count too.
-    let drained = walked.and_then(|inner| io::copy(&mut raw, &mut io::sink()).map(|_| inner).map_err(broken(name)));
-    raw.failure(name)?;
-    let inner = drained?;
-    let hash = raw.inner.hasher.finalize().to_hex().to_string();
+    io::copy(&mut raw, &mut io::sink()).map_err(broken(name))?;
+    let hash = raw.hasher.finalize().to_hex().to_string();
     match &beside.archive_blake3 {
         Some(noted) if *noted != hash => Err(unusable(name, "its contents differ from the manifest")),
         // Without the note, the hashes of all members are still inside.
@@ -256,7 +269,7 @@ impl From<io::Error> for Stop {
 
 fn walk_members(
     name: &str,
-    raw: &mut Raw,
+    raw: &mut Hashing<io::PipeReader>,
     beside: &Manifest,
     keys: &Keys,
     each: &mut dyn FnMut(&str, &mut dyn Read) -> Result<(), Stop>,
@@ -307,11 +320,10 @@ fn walk_members(
 
 /// Reads the text of a manifest.
 fn read_small(name: &str, member: &mut dyn Read) -> Result<Vec<u8>> {
-    let mut text = Vec::new();
-    match member.take(MANIFEST_SIZE + 1).read_to_end(&mut text).map_err(broken(name))? as u64 > MANIFEST_SIZE {
-        true => Err(unusable(name, "its manifest is too large")),
-        false => Ok(text),
-    }
+    files::read_most(member, MANIFEST_SIZE).map_err(|error| match error.kind() {
+        io::ErrorKind::FileTooLarge => unusable(name, "its manifest is too large"),
+        _ => broken(name)(error),
+    })
 }
 
 /// What an archive contains beside the content of its members, in bytes: a manifest at most, and the names of members.
@@ -320,50 +332,12 @@ const OVERHEAD: u64 = MANIFEST_SIZE + (16 << 20);
 type Tar<'a> = tar::Archive<io::Take<zstd::Decoder<'static, BufReader<Box<dyn Read + 'a>>>>>;
 
 /// Opens the archive, of which no more than `most` bytes are unpacked.
-fn open<'a>(name: &str, raw: &'a mut Raw, keys: &Keys, most: u64) -> Result<Tar<'a>> {
+fn open<'a>(name: &str, raw: &'a mut Hashing<io::PipeReader>, keys: &Keys, most: u64) -> Result<Tar<'a>> {
     let content: Box<dyn Read + 'a> = match is_sealed(name) {
         true => Box::new(keys.open(name, BufReader::new(raw))?),
         false => Box::new(raw),
     };
     Ok(tar::Archive::new(zstd::Decoder::new(content).map_err(broken(name))?.take(most)))
-}
-
-/// The bytes of an archive as they are read, hashed; remembers read errors, which are not faults of the archive.
-struct Raw {
-    inner: Hashing<Box<dyn Read + Send>>,
-    failed: Option<io::Error>,
-}
-
-impl Raw {
-    fn new(inner: Box<dyn Read + Send>) -> Raw {
-        Raw { inner: Hashing::new(inner), failed: None }
-    }
-
-    fn failure(&mut self, name: &str) -> Result<()> {
-        match self.failed.take() {
-            None => Ok(()),
-            Some(error) => Err(match error.downcast::<Error>() {
-                Ok(own) => own,
-                Err(error) => Error::file("read", name)(error),
-            }),
-        }
-    }
-}
-
-impl Read for Raw {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        loop {
-            match self.inner.read(buffer) {
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => {
-                    let shown = io::Error::other(error.to_string());
-                    self.failed = Some(error);
-                    return Err(shown);
-                }
-                read => return read,
-            }
-        }
-    }
 }
 
 /// Hashes and counts the bytes that pass through.

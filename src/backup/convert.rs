@@ -33,7 +33,7 @@ impl Held {
             return Ok(self.database());
         }
         let path = self.folder.join(CONVERTED);
-        if !path.exists() {
+        if !files::exists(&path) {
             files::require_space(&self.folder, 2 * self.manifest.size())?;
             let temp = self.folder.join("converting.db");
             files::remove(&temp)?;

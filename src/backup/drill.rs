@@ -11,7 +11,7 @@ use crate::engine::mariadb::Scratch;
 use crate::engine::sqlite::SqliteFile;
 use crate::engine::{Depth, EngineKind, Reader as _};
 use crate::error::{Error, Exit, Result, SnapshotError};
-use crate::files;
+use crate::files::{self, Confined};
 
 /// The result of a passed restore test.
 #[derive(Debug)]
@@ -69,11 +69,11 @@ impl Drill {
         match manifest.engine {
             _ if manifest.raw => {
                 return Err(broken(
-                    snapshot,
+                    &snapshot.location(),
                     "it contains a database that could not be read when the snapshot was created",
                 ));
             }
-            EngineKind::Sqlite => check_sqlite(snapshot, &held)?,
+            EngineKind::Sqlite => Confined::folder(&held.folder).run(|| check_sqlite(&snapshot.location(), &held))?,
             EngineKind::MariaDb => {
                 let again = self.folder.join("again.sql");
                 files::remove(&again)?;
@@ -89,6 +89,8 @@ impl Drill {
             None => {
                 let data = self.folder.join("mariadb");
                 files::make_folder(&data)?;
+                // It runs as a user that can read nothing else there.
+                files::set_mode(&self.folder, 0o711)?;
                 Scratch::start(&data)?
             }
         };
@@ -96,9 +98,11 @@ impl Drill {
     }
 }
 
-fn check_sqlite(snapshot: &Snapshot, held: &Held) -> Result<()> {
+fn check_sqlite(snapshot: &str, held: &Held) -> Result<()> {
     let manifest = &held.manifest;
     let mut reader = SqliteFile::new(held.database()).read_only()?;
+    // No file outside of the folder can be made.
+    reader.query("PRAGMA temp_store = MEMORY", &[])?;
     let (database, counts) = measure(&mut reader, "the snapshot")?;
     let migrations: Vec<String> = database.migrations.into_iter().collect();
     if (&migrations, &counts, Some(reader.pages()?)) != (&manifest.migrations, &manifest.counts, manifest.pages) {
@@ -110,6 +114,6 @@ fn check_sqlite(snapshot: &Snapshot, held: &Held) -> Result<()> {
     }
 }
 
-fn broken(snapshot: &Snapshot, why: &str) -> Error {
-    Error::Snapshot(SnapshotError::Invalid { name: snapshot.location().to_string(), why: why.to_owned() })
+fn broken(snapshot: &str, why: &str) -> Error {
+    Error::Snapshot(SnapshotError::Invalid { name: snapshot.to_owned(), why: why.to_owned() })
 }

@@ -97,7 +97,7 @@ impl Held {
         };
         let Proof { engine, database, counts, without, pages, faults, verified, member: copy } = proof;
         let mut members = vec![copy];
-        if let Some(config) = label.config.as_ref().filter(|config| config.exists()) {
+        if let Some(config) = label.config.as_ref().filter(|config| files::exists(config)) {
             files::copy_regular(config, &folder.join("db-config.json"))?;
             members.push(member(folder, "db-config.json")?);
         }
@@ -152,7 +152,7 @@ impl Held {
     /// its manifest that have the hash noted there. Returns whether an owner was changed.
     pub fn give(folder: &Path) -> Result<bool> {
         let Ok(Some(manifest)) = Manifest::read(folder) else { return Ok(false) };
-        let mut given = files::give(folder, |file| Ok(file.metadata().is_ok_and(|found| found.is_dir())))?;
+        let mut given = files::give_subfolder(folder)?;
         for member in manifest.members.iter().filter(|member| !member.name.contains('/')) {
             let path = folder.join(&member.name);
             given |= files::give(&path, |file| Ok(files::hash_open(&path, file)?.0 == member.blake3))?;

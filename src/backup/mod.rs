@@ -47,7 +47,7 @@ pub fn hold(stores: &Stores, wanted: &str, origin: &str, folder: &Path, warn: &m
     let old = name.replacen("kuma.db.", "kuma.db-wal.", 1);
     for (suffix, names) in [("-journal", vec![format!("{name}-journal")]), ("-wal", vec![format!("{name}-wal"), old])] {
         if let Some(part) =
-            names.iter().map(|name| path.with_file_name(name)).find(|part| *part != path && part.exists())
+            names.iter().map(|name| path.with_file_name(name)).find(|part| *part != path && files::exists(part))
         {
             files::copy_regular(&part, &copy.part(suffix))?;
         }
@@ -65,7 +65,7 @@ pub fn hold(stores: &Stores, wanted: &str, origin: &str, folder: &Path, warn: &m
 
 /// Whether `path` is a SQLite database file.
 pub fn is_database(path: &Path) -> bool {
-    path.canonicalize().is_ok_and(|path| sqlite::is_database(&path))
+    sqlite::is_database(&files::real(path))
 }
 
 /// A writable connection, protected by a verified copy.

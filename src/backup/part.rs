@@ -66,7 +66,7 @@ impl Held {
         }
         manifest.members = vec![member(folder, MARIADB)?];
         let config = self.folder.join("db-config.json");
-        if config.exists() {
+        if files::exists(&config) {
             files::copy_exact(&config, &folder.join("db-config.json"))?;
             manifest.members.push(member(folder, "db-config.json")?);
         }

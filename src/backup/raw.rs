@@ -1,6 +1,5 @@
 //! Unreadable SQLite databases: their files are kept byte for byte, and replaced by others.
 
-use std::fs;
 use std::io;
 use std::path::Path;
 
@@ -117,10 +116,8 @@ fn put(place: &Path, from: &Path) -> Result<()> {
     if was_there {
         files::open_regular(place)?;
     }
-    files::replace(place, 0o644, |file| io::copy(&mut source, file).map(drop))?;
-    if let (false, Some(folder)) = (was_there, place.parent()) {
-        let owner = fs::metadata(folder).map_err(Error::file("access", folder))?;
-        files::chown_like(place, &owner)?;
+    match (was_there, place.parent(), place.file_name()) {
+        (false, Some(folder), Some(name)) => files::put_below(folder, Path::new(name), 0o644, &mut source),
+        _ => files::replace(place, 0o644, |file| io::copy(&mut source, file).map(drop)),
     }
-    Ok(())
 }

@@ -29,9 +29,6 @@ use crate::plan::fixture::{Fresh, Outline, Wishes, plan_fixture};
 use crate::text::{counted, quoted};
 use crate::value::Secret;
 
-/// Maximum size of a fixture, in bytes.
-const LARGEST: u64 = 1 << 30;
-
 /// Which fixtures, and their format.
 #[derive(Args, Clone, Debug)]
 pub struct DocumentArgs {
@@ -371,15 +368,15 @@ fn read_texts(paths: &[PathBuf]) -> Result<Vec<(String, String)>> {
             texts.extend(read_texts(&inside)?);
             continue;
         }
-        let size = std::fs::metadata(path).map_err(Error::file("read", path))?.len();
-        if size > LARGEST {
+        let size = files::about_target(path)?.size;
+        if size > files::LARGE {
             return Err(Error::Input(InputError::FileContent {
                 path: path.clone(),
                 why: format!("{} is too large for a fixture", crate::text::bytes(size)),
             }));
         }
         check_kind(path)?;
-        let text = std::fs::read_to_string(path).map_err(Error::file("read", path))?;
+        let text = files::read_whole(path)?;
         texts.push((path.display().to_string(), text));
     }
     Ok(texts)

@@ -161,6 +161,8 @@ pub fn run(verb: &Verb, elsewhere: Error, context: &mut Context<'_>) -> Result<E
     }
     let binary = Binary::read(context.global.remote_binary.as_deref())?;
     let far = Far { docker: &docker, server: found, read, socket: context.global.remote_socket.clone(), binary };
+    // Signals are forwarded to the job.
+    context.ui.finish_in_order();
     let mut seat = Seat::new(context.ui, order.tty, order.asks);
     let ran = far.run(order, &mut seat)?;
     let exit = i32::try_from(ran.code).ok().and_then(Exit::of).ok_or_else(|| {

@@ -170,15 +170,14 @@ fn look(instance: &Instance, found: &Found, open: bool) -> Line {
 
 /// What the files of a stopped embedded MariaDB show.
 fn untold(instance: &Instance, found: &Found) -> String {
-    let folder = instance.folder.clone().unwrap_or_default().join("mariadb");
+    let folder = instance.folder.clone().unwrap_or_default();
     let version = ["mariadb_upgrade_info", "mysql_upgrade_info"]
         .iter()
-        .find_map(|name| files::read_text(&folder.join(name)).ok().flatten())
+        .find_map(|name| files::read_below(&folder, &format!("mariadb/{name}"), files::SMALL).ok().flatten())
         .map_or(String::new(), |text| format!(" {}", text.trim_matches(['\0', '\n', ' '])));
-    let written = std::fs::metadata(folder.join("kuma/heartbeat.ibd"))
-        .and_then(|data| data.modified())
-        .map(|at| format!(", last written {}", local_time(at.into())))
-        .unwrap_or_default();
+    let tables = files::look_into(&folder, "mariadb/kuma");
+    let beats = tables.iter().find(|(name, _)| name == "heartbeat.ibd");
+    let written = beats.map(|(_, about)| format!(", last written {}", local_time(about.modified))).unwrap_or_default();
     let next = match &found.how {
         How::Container => "; to read it: kumadb find --open".into(),
         How::Volume(name) => format!(

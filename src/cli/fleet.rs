@@ -146,6 +146,8 @@ struct Crew {
 
 /// Runs the command line once per instance, shows a table, and returns the worst exit code.
 pub fn run(fleet: &Fleet<'_>, context: &mut Context<'_>) -> Result<Exit> {
+    // Signals are forwarded to the others.
+    context.ui.finish_in_order();
     let names = fleet.args.names(&config::required(context)?.1)?;
     let words = own_words(std::env::args_os().skip(1))?;
     let parallel = fleet.args.groups.parallel.get();

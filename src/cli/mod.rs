@@ -25,6 +25,7 @@ mod password;
 mod plan;
 mod probe;
 mod prompt;
+mod promptly;
 mod prune;
 mod push;
 mod recover;
@@ -56,6 +57,7 @@ use crate::backup::undo::Bounds;
 use crate::docker::{Docker, SOCKET};
 use crate::error::{Error, Exit, OperationError, RemoteError, Result};
 use crate::far::Overrides;
+use crate::files::Confined;
 use crate::instance::{Instance, Sight};
 use crate::run::{Journal, repair_owner};
 
@@ -241,6 +243,12 @@ impl Cli {
         }
         let recipients = ordered.as_ref().map(|overrides| overrides.recipients.clone());
         let bounds = ordered.as_ref().and_then(|overrides| overrides.undo);
+        if self.global.verbose {
+            ui.say(&Confined::wall().to_string());
+        }
+        if self.verb.only_reads() {
+            ui.end_promptly()?;
+        }
         let (docker, found) = (RefCell::default(), RefCell::default());
         let mut context = Context { ui, global: self.global, docker, found, recipients, bounds };
         match self.verb.run(&mut context) {
@@ -294,6 +302,18 @@ impl Verb {
             Verb::Completions(args) => shell::completions(args, context),
             Verb::Man(args) => shell::man(args, context),
             Verb::RemoteJob(args) => remote_job::run(args),
+        }
+    }
+
+    /// Whether it changes nothing but, perhaps, what is in a store.
+    fn only_reads(&self) -> bool {
+        match self {
+            Verb::Backup(verb) => !matches!(verb, backup::BackupVerb::Schedule(_) | backup::BackupVerb::Prune(_)),
+            Verb::Find(_) | Verb::Status(_) | Verb::Plan(_) | Verb::Export(_) | Verb::Probe(_) | Verb::Salvage(_) => {
+                true
+            }
+            Verb::Monitor(_) | Verb::Doctor(_) | Verb::History(_) | Verb::Sql(_) => !self.makes_snapshots(),
+            _ => false,
         }
     }
 

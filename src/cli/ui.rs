@@ -11,7 +11,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::{Value as Json, json};
 use unicode_width::UnicodeWidthStr as _;
 
-use super::{Cli, prompt};
+use super::{Cli, prompt, promptly};
 use crate::error::{Error, Exit, InputError, OperationError, Result, SnapshotError};
 use crate::run::{Observer, Step};
 use crate::text::for_terminal;
@@ -33,6 +33,8 @@ pub struct Ui {
     bar: Option<ProgressBar>,
     since: Instant,
     signal: Arc<AtomicUsize>,
+    /// Whether a signal waits until the run has ended in order.
+    must_finish: Arc<AtomicBool>,
     /// Stores for which a waiting line was printed.
     noticed: Arc<Mutex<BTreeSet<String>>>,
 }
@@ -59,8 +61,23 @@ impl Ui {
             bar: None,
             since: Instant::now(),
             signal,
+            must_finish: Arc::default(),
             noticed: Arc::default(),
         })
+    }
+
+    /// From here on, a signal ends this process within two seconds, until [`finish_in_order`](Ui::finish_in_order).
+    ///
+    /// # Errors
+    /// The signal handlers cannot be installed.
+    pub fn end_promptly(&self) -> Result<()> {
+        promptly::end_on(self.signal.clone(), self.must_finish.clone(), self.json)
+            .map_err(Error::file("catch signals of", "kumadb"))
+    }
+
+    /// From here on, a signal waits for the run, which ends in order.
+    pub fn finish_in_order(&self) {
+        self.must_finish.store(true, Ordering::SeqCst);
     }
 
     /// Whether the result is printed as JSON.
@@ -188,9 +205,7 @@ impl Ui {
             self.tell(&line);
         }
         if self.json {
-            let document =
-                json!({"error": {"message": error.to_string(), "hint": error.hint(), "exit": error.exit() as u8}});
-            let _ = writeln!(std::io::stdout(), "{document:#}");
+            let _ = writeln!(std::io::stdout(), "{:#}", failure(error));
         }
         error.exit()
     }
@@ -388,8 +403,16 @@ fn note_signal(number: i32, note: &Arc<AtomicUsize>) -> std::io::Result<()> {
     Ok(())
 }
 
+/// `error` as in `docs/json.md`.
+pub fn failure(error: &Error) -> Json {
+    json!({"error": {"message": error.to_string(), "hint": error.hint(), "exit": error.exit() as u8}})
+}
+
 impl Observer for Ui {
     fn step(&mut self, step: &Step) -> Result<()> {
+        if matches!(step, Step::Journal) {
+            self.finish_in_order();
+        }
         self.check_signal(step)?;
         self.since = Instant::now();
         if self.verbose || step.is_told() {

@@ -17,6 +17,9 @@ const KNEX: &str = "db/knex_migrations/";
 /// Set in images with an embedded MariaDB.
 const EMBEDDED: &str = "UPTIME_KUMA_ENABLE_EMBEDDED_MARIADB";
 
+/// Maximum size of what is read of the files of a server, in bytes: its owner may change them.
+const LARGEST: usize = 64 << 20;
+
 /// A local image, or that of a container with the container's overrides.
 #[derive(Clone, Debug)]
 pub struct Image {
@@ -153,7 +156,10 @@ impl Docker {
         let pieces = self.client.download_from_container(&container.id, Some(options));
         let read = pieces.try_fold(Vec::new(), |mut all, piece| async move {
             all.extend_from_slice(&piece);
-            Ok(all)
+            match all.len() > LARGEST {
+                true => Err(std::io::Error::from(std::io::ErrorKind::FileTooLarge).into()),
+                false => Ok(all),
+            }
         });
         match self.block(read) {
             Ok(archive) => Ok(Some(archive)),

@@ -13,11 +13,17 @@ use std::path::{Component, Path, PathBuf};
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat};
 use rustix::io::Errno;
 
-use super::WORK;
 use super::pin::HELD;
+use super::{TEMPORARY, WORK};
 
 /// How a folder is opened.
 const FOLDER: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
+
+/// How a folder on the way to a file is opened: it need not be readable.
+#[cfg(target_os = "linux")]
+const WAY: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
+#[cfg(not(target_os = "linux"))]
+const WAY: OFlags = FOLDER;
 
 /// How deep folders may be nested in a folder that is not ours: without a limit, its owner could exhaust our stack.
 const DEPTH: usize = 64;
@@ -25,20 +31,20 @@ const DEPTH: usize = 64;
 /// A path, split where the part begins that a user other than this one may change: below a data folder, for kumadb's own
 /// folder in it, or below an open folder (`Pinned`). The second part is empty for any other path.
 pub(super) fn split(path: &Path) -> (&Path, &Path) {
-    let rest = |at: &Path| path.strip_prefix(at).unwrap_or(Path::new(""));
-    if let Ok(inside) = path.strip_prefix(HELD)
-        && let Some(number) = inside.components().next()
-    {
-        let fd = path.ancestors().find(|above| above.parent() == Some(Path::new(HELD)) && above.ends_with(number));
-        return fd.map_or((path, Path::new("")), |fd| (fd, rest(fd)));
-    }
-    let data =
-        path.ancestors().filter(|above| above.file_name() == Some(OsStr::new(WORK))).last().and_then(Path::parent);
-    match data {
-        Some(data) if data.as_os_str().is_empty() => (Path::new("."), path),
-        Some(data) => (data, rest(data)),
+    let base = match path.starts_with(HELD) {
+        true => path.ancestors().find(|above| above.parent() == Some(Path::new(HELD))),
+        false => path.ancestors().filter(|above| above.file_name().is_some_and(is_own)).last().and_then(Path::parent),
+    };
+    match base {
+        Some(base) if base.as_os_str().is_empty() => (Path::new("."), path),
+        Some(base) => (base, path.strip_prefix(base).unwrap_or(Path::new(""))),
         None => (path, Path::new("")),
     }
+}
+
+/// Whether `name` is that of a folder of kumadb's own in a folder that is not ours.
+fn is_own(name: &OsStr) -> bool {
+    name == WORK || name.as_bytes().starts_with(TEMPORARY.as_bytes())
 }
 
 /// Whether a user other than this one may change what `path` leads to.
@@ -47,12 +53,23 @@ pub(super) fn is_foreign(path: &Path) -> bool {
 }
 
 /// Opens `path`; below a folder that is not ours, through no link.
-pub(super) fn open(path: &Path, flags: OFlags, mode: Mode) -> io::Result<OwnedFd> {
+pub fn open(path: &Path, flags: OFlags, mode: Mode) -> io::Result<OwnedFd> {
     let (base, rest) = split(path);
     match rest.as_os_str().is_empty() {
         true => Ok(rustix::fs::open(base, flags | OFlags::CLOEXEC, mode)?),
-        false => open_below(&rustix::fs::open(base, FOLDER, Mode::empty())?, rest, flags, mode),
+        false => open_below(&rustix::fs::open(base, WAY, Mode::empty())?, rest, flags, mode),
     }
+}
+
+/// Opens `path` through no link at all, also where the user named it. An open folder (`Pinned`) is not resolved by name.
+pub fn open_strict(path: &Path, flags: OFlags, mode: Mode) -> io::Result<OwnedFd> {
+    let (base, rest) = match split(path) {
+        (base, rest) if path.starts_with(HELD) => (base, rest),
+        _ if path.is_absolute() => (Path::new("/"), path.strip_prefix("/").unwrap_or(path)),
+        _ => (Path::new("."), path),
+    };
+    let rest = if rest.as_os_str().is_empty() { Path::new(".") } else { rest };
+    open_below(&rustix::fs::open(base, WAY, Mode::empty())?, rest, flags, mode)
 }
 
 /// Opens `rest` below the open folder `folder`, through no link.
@@ -78,7 +95,7 @@ pub(super) fn walk_below(folder: &OwnedFd, rest: &Path, flags: OFlags, mode: Mod
     while let Some(part) = parts.next() {
         let Component::Normal(part) = part else { return Err(io::ErrorKind::InvalidInput.into()) };
         let (flags, mode) = match parts.peek() {
-            Some(_) => (FOLDER | OFlags::NOFOLLOW, Mode::empty()),
+            Some(_) => (WAY | OFlags::NOFOLLOW, Mode::empty()),
             None => (flags, mode),
         };
         at = rustix::fs::openat(&at, part, flags, mode)?;
@@ -86,15 +103,21 @@ pub(super) fn walk_below(folder: &OwnedFd, rest: &Path, flags: OFlags, mode: Mod
     Ok(at)
 }
 
+/// Opens what is at `path`, without reading it.
+#[cfg(target_os = "linux")]
+pub(super) fn open_way(path: &Path) -> io::Result<OwnedFd> {
+    open(path, OFlags::PATH, Mode::empty())
+}
+
 /// Opens the folder at `path`.
-pub(super) fn open_folder(path: &Path) -> io::Result<OwnedFd> {
+pub fn open_folder(path: &Path) -> io::Result<OwnedFd> {
     open(path, FOLDER, Mode::empty())
 }
 
-/// Opens the folder of `path`; returns it with the last part of `path`.
+/// Opens the folder of `path`, without reading it; returns it with the last part of `path`.
 pub(super) fn open_parent(path: &Path) -> io::Result<(OwnedFd, &OsStr)> {
     let name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?;
-    Ok((open_folder(super::parent(path))?, name))
+    Ok((open(super::parent(path), WAY, Mode::empty())?, name))
 }
 
 /// Opens the regular file at `path`, which must not be a link itself.
@@ -105,9 +128,16 @@ pub(super) fn open_file(path: &Path, access: OFlags) -> io::Result<File> {
 }
 
 /// Removes the file, or with `flags` the empty folder, at `path`.
-pub(super) fn unlink(path: &Path, flags: AtFlags) -> io::Result<()> {
+pub fn unlink(path: &Path, flags: AtFlags) -> io::Result<()> {
     let (folder, name) = open_parent(path)?;
     Ok(rustix::fs::unlinkat(&folder, name, flags)?)
+}
+
+/// Removes the file at `path`, whose folder is reached through no link at all.
+pub fn unlink_strict(path: &Path) -> io::Result<()> {
+    let name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?;
+    let folder = open_strict(super::parent(path), FOLDER, Mode::empty())?;
+    Ok(rustix::fs::unlinkat(&folder, name, AtFlags::empty())?)
 }
 
 /// Opens the folder `name` in `folder`, which must not be a link.
@@ -155,13 +185,25 @@ pub(super) fn regular(file: OwnedFd) -> io::Result<File> {
 
 /// What is at `path` itself; `None` where there is nothing.
 pub(super) fn look(path: &Path) -> io::Result<Option<Stat>> {
+    // An open folder is shown as a link.
+    if path.starts_with(HELD) && !is_foreign(path) {
+        return Ok(Some(rustix::fs::stat(path)?));
+    }
     let found = open_parent(path).and_then(|(folder, name)| {
         rustix::fs::statat(&folder, name, AtFlags::SYMLINK_NOFOLLOW).map_err(io::Error::from)
     });
     match found {
         Ok(found) => Ok(Some(found)),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => Ok(None),
         Err(error) => Err(error),
+    }
+}
+
+/// What `path` leads to: a link that the user named is followed, and none below a folder that is not ours.
+pub(super) fn look_through(path: &Path) -> io::Result<Stat> {
+    match is_foreign(path) {
+        false => Ok(rustix::fs::stat(path)?),
+        true => look(path)?.ok_or_else(|| io::ErrorKind::NotFound.into()),
     }
 }
 
@@ -228,20 +270,12 @@ fn size_in(folder: &OwnedFd, depth: usize) -> u64 {
     size
 }
 
-/// The entries of the folder `rest` in `base`, without links; empty where it does not exist or is a link.
-pub fn look_into(base: &Path, rest: impl AsRef<Path>) -> Vec<(String, Stat)> {
-    let Ok(folder) = open_folder(base).and_then(|base| open_below(&base, rest.as_ref(), FOLDER, Mode::empty())) else {
-        return Vec::new();
-    };
-    let look = |name: OsString| {
-        // Files that disappear meanwhile, such as a -shm, are left out.
-        let found = rustix::fs::statat(&folder, &name, AtFlags::SYMLINK_NOFOLLOW).ok()?;
-        let is_link = FileType::from_raw_mode(found.st_mode).is_symlink();
-        (!is_link).then(|| (name.to_string_lossy().into_owned(), found))
-    };
-    let mut found: Vec<_> = names_in(&folder).unwrap_or_default().into_iter().filter_map(look).collect();
-    found.sort_by(|a, b| a.0.cmp(&b.0));
-    found
+/// What is in the folder `rest` in `base`, links included, unsorted.
+pub(super) fn look_into(base: &Path, rest: &Path) -> io::Result<Vec<(OsString, Stat)>> {
+    let folder = open_below(&open_folder(base)?, rest, FOLDER, Mode::empty())?;
+    // Files that disappear meanwhile, such as a -shm, are left out.
+    let look = |name: OsString| Some((rustix::fs::statat(&folder, &name, AtFlags::SYMLINK_NOFOLLOW).ok()?, name));
+    Ok(names_in(&folder)?.into_iter().filter_map(look).map(|(found, name)| (name, found)).collect())
 }
 
 /// Every regular file below the folder `rest` in `base`, with its path below `base` and its size, sorted. Links are skipped:
@@ -302,7 +336,9 @@ mod tests {
             ("/srv/.kumadb/x/.kumadb/lock", "/srv", ".kumadb/x/.kumadb/lock"),
             ("/proc/self/fd/7/./kept/one", "/proc/self/fd/7", "kept/one"),
             ("/srv/data/kuma.db", "/srv/data/kuma.db", ""),
-            ("/srv/data/.kumadb-1", "/srv/data/.kumadb-1", ""),
+            ("/srv/data/.kumadb-1", "/srv/data", ".kumadb-1"),
+            ("/srv/data/kumadb", "/srv/data/kumadb", ""),
+            ("/srv/data/.kumadb-restore/data/kuma.db", "/srv/data", ".kumadb-restore/data/kuma.db"),
         ];
         for (path, base, rest) in cases {
             assert_eq!(split(Path::new(path)), (Path::new(base), Path::new(rest)), "{path}");

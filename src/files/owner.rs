@@ -3,7 +3,7 @@
 //! owners are changed through descriptors only, never through a link, and never for a file with several names.
 
 use std::ffi::OsStr;
-use std::fs::{self, File, Metadata};
+use std::fs::{self, File};
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt as _;
@@ -208,6 +208,11 @@ pub fn check_own(path: &Path) -> Result<()> {
     }))
 }
 
+/// The same for the folder at `path` in kumadb's own folder.
+pub fn give_subfolder(path: &Path) -> Result<bool> {
+    give(path, |file| Ok(file.metadata().is_ok_and(|found| found.is_dir())))
+}
+
 /// Gives the file at `path` in kumadb's own folder, which an earlier run as root left, to the owner of the folder, if
 /// `is_ours` recognises its content. Returns whether it did.
 pub fn give(path: &Path, is_ours: impl FnOnce(&mut File) -> Result<bool>) -> Result<bool> {
@@ -275,11 +280,6 @@ pub(super) fn change(file: &File, uid: u32, gid: u32) -> io::Result<()> {
     Ok(rustix::fs::fchown(file, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)))?)
 }
 
-/// Gives `path` the owner and group of `like`.
-pub fn chown_like(path: &Path, like: &Metadata) -> Result<()> {
-    set_owner(path, like.uid(), like.gid())
-}
-
 /// Sets owner and group of `path`.
 ///
 /// # Errors
@@ -306,24 +306,9 @@ pub fn set_mode(path: &Path, mode: u32) -> Result<()> {
 /// Opens `path`, whatever its type and mode, through no link.
 #[cfg(target_os = "linux")]
 fn pin(path: &Path) -> io::Result<OwnedFd> {
-    use std::os::fd::AsFd;
-
-    use rustix::fs::{CWD, ResolveFlags};
-    use rustix::io::Errno;
-    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    // The path of an open folder is not resolved by name.
-    let (held, path) = super::pin::split(path)?;
-    let from = held.as_ref().map_or(CWD, AsFd::as_fd);
-    let file = match rustix::fs::openat2(from, path, flags, Mode::empty(), ResolveFlags::NO_SYMLINKS) {
-        // Linux before 5.6, or a container whose seccomp filter does not know the call.
-        Err(Errno::NOSYS | Errno::PERM) => {
-            let root = rustix::fs::openat(from, if path.is_absolute() { "/" } else { "." }, flags, Mode::empty())?;
-            super::door::walk_below(&root, path.strip_prefix("/").unwrap_or(path), flags, Mode::empty())?
-        }
-        found => found?,
-    };
+    let file = door::open_strict(path, OFlags::PATH, Mode::empty())?;
     match FileType::from_raw_mode(rustix::fs::fstat(&file)?.st_mode).is_symlink() {
-        true => Err(Errno::LOOP.into()),
+        true => Err(rustix::io::Errno::LOOP.into()),
         false => Ok(file),
     }
 }

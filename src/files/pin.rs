@@ -74,14 +74,3 @@ pub fn read_below(folder: &Path, name: &str, most: u64) -> Result<Option<String>
     };
     super::read_bounded(file, most).map(Some).map_err(failed())
 }
-
-/// The folder in a `path` from [`Pinned::path`], and the rest of `path`; no folder for any other path.
-#[cfg(target_os = "linux")]
-pub(super) fn split(path: &Path) -> std::io::Result<(Option<File>, &Path)> {
-    let Ok(inside) = path.strip_prefix(HELD) else { return Ok((None, path)) };
-    let mut parts = inside.components();
-    let Some(number) = parts.next() else { return Ok((None, path)) };
-    let folder = File::open(Path::new(HELD).join(number))?;
-    let rest = parts.as_path();
-    Ok((Some(folder), if rest.as_os_str().is_empty() { Path::new(".") } else { rest }))
-}

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value as Json;
 
-use super::target::{canonical, holds_data};
+use super::target::holds_data;
 use super::{Instance, Sight};
 use crate::docker::{Compose, MountKind};
 use crate::error::{Error, RemoteError, Result};
@@ -78,7 +78,7 @@ impl Sight {
                     MountKind::Volume(name) => Some(name.clone()),
                     _ => None,
                 }));
-                let data = container.data().ok().map(|data| canonical(&data.path));
+                let data = container.data().ok().map(|data| files::real(&data.path));
                 let how = match (container.server, data.as_deref().is_some_and(holds_data)) {
                     (true, _) => How::Container,
                     (false, true) => How::Content,
@@ -95,13 +95,13 @@ impl Sight {
             }
             for volume in docker.volumes()? {
                 if !volumes_used.contains(&volume.name) && holds_data(&volume.path) {
-                    used.push(canonical(&volume.path));
+                    used.push(files::real(&volume.path));
                     found.push(self.found(&volume.path, How::Volume(volume.name)));
                 }
             }
         }
         for folder in self.folders() {
-            let folder = canonical(&folder);
+            let folder = files::real(&folder);
             if holds_data(&folder) && !used.contains(&folder) {
                 found.push(self.found(&folder, How::Folder));
                 used.push(folder);
@@ -137,7 +137,7 @@ impl Sight {
         folders.extend(PLACES.iter().map(PathBuf::from));
         let homes = homes.into_iter().chain([PathBuf::from(ROOT)]);
         folders.extend(homes.flat_map(|home| {
-            let text = files::read_text(&home.join(PM2)).ok().flatten().unwrap_or_default();
+            let text = files::read_below(&home, PM2, files::SMALL).ok().flatten().unwrap_or_default();
             [vec![home.join("uptime-kuma")], of_pm2(&text)].concat()
         }));
         folders.extend(units.filter(|unit| unit.extension().is_some_and(|ending| ending == "service")).flat_map(

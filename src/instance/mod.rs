@@ -129,7 +129,7 @@ impl Instance {
         }
         if let Place::Sqlite(file) = &self.place {
             file.parts().iter().try_for_each(|part| files::check_only_name(part))?;
-            if file.path().exists() {
+            if files::exists(file.path()) {
                 files::check_file_writable(file.path())?;
             }
         }
@@ -332,16 +332,16 @@ impl Instance {
 
     /// Its db-config.json.
     pub fn config_path(&self) -> Option<PathBuf> {
-        self.folder.as_ref().map(|folder| folder.join(config::FILE)).filter(|path| path.symlink_metadata().is_ok())
+        self.folder.as_ref().map(|folder| folder.join(config::FILE)).filter(|path| files::exists(path))
     }
 
     /// Database files that 1.x left before it patched its own, with the time of each, newest first.
     pub fn old_copies(&self) -> Vec<(PathBuf, DateTime<Utc>)> {
-        let listing = self.folder.iter().filter_map(|folder| std::fs::read_dir(folder).ok()).flatten().flatten();
-        let mut found: Vec<(PathBuf, DateTime<Utc>)> = listing
-            .filter(|entry| entry.file_name().to_string_lossy().starts_with("kuma.db.bak"))
-            .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_file()))
-            .filter_map(|entry| Some((entry.path(), entry.metadata().ok()?.modified().ok()?.into())))
+        let Some(folder) = &self.folder else { return Vec::new() };
+        let mut found: Vec<(PathBuf, DateTime<Utc>)> = files::look_into(folder, ".")
+            .into_iter()
+            .filter(|(name, about)| name.starts_with("kuma.db.bak") && about.is_regular())
+            .map(|(name, about)| (folder.join(name), about.modified))
             .collect();
         found.sort_by_key(|(_, changed)| std::cmp::Reverse(*changed));
         found
@@ -353,7 +353,7 @@ impl Instance {
         let names = ["upload", "docker-tls"].into_iter().chain(screenshots.then_some("screenshots"));
         let folders = self.folder.iter().flat_map(|folder| names.clone().map(move |name| folder.join(name)));
         // A link there could lead to files that only this user can read.
-        folders.filter(|folder| folder.symlink_metadata().is_ok_and(|found| found.is_dir())).collect()
+        folders.filter(|folder| matches!(files::look(folder), Ok(Some(found)) if found.is_folder())).collect()
     }
 }
 
@@ -361,7 +361,7 @@ impl Instance {
 /// one, under `state`.
 fn work_of(name: &str, origin: &str, state: &Path) -> PathBuf {
     match Path::new(origin) {
-        folder if folder.is_dir() => folder.join(WORK),
+        folder if files::is_folder(folder) => folder.join(WORK),
         // Two databases of one name are two instances.
         _ => state.join(format!("{}{}", name.replace('/', "_"), mark(origin))),
     }
@@ -369,7 +369,7 @@ fn work_of(name: &str, origin: &str, state: &Path) -> PathBuf {
 
 /// The same, if it exists, whatever the name of the instance.
 pub fn find_work(origin: &str, state: &Path) -> Result<Option<PathBuf>> {
-    if Path::new(origin).is_dir() {
+    if files::is_folder(Path::new(origin)) {
         return Ok(Some(Path::new(origin).join(WORK)));
     }
     let mark = mark(origin);

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::net::{TcpStream, ToSocketAddrs as _};
-use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -44,7 +43,7 @@ impl Sight {
             return Ok(Instance::new(name, None, None, Place::External(address), &self.state));
         }
         let path = Path::new(target);
-        if path.exists() {
+        if files::about_target(path).is_ok() {
             return self.at(path);
         }
         match &self.docker {
@@ -74,7 +73,7 @@ impl Sight {
             })
         };
         for folder in [self.here.clone(), self.here.join("data")] {
-            if holds_data(&folder) && !used(&canonical(&folder)) {
+            if holds_data(&folder) && !used(&files::real(&folder)) {
                 let instance = self.at(&folder);
                 found.push((folder.display().to_string(), instance));
                 break;
@@ -117,8 +116,8 @@ impl Sight {
 
     /// The instance on the folder (or of the `kuma.db`) at `path`, with the container that uses it.
     pub(super) fn at(&self, path: &Path) -> Result<Instance> {
-        let (folder, file) = match path.is_dir() {
-            true => (canonical(path), None),
+        let (folder, file) = match files::is_folder(path) {
+            true => (files::real(path), None),
             false => {
                 let file = SqliteFile::new(path);
                 (file.path().parent().map(Path::to_owned).unwrap_or_default(), Some(file))
@@ -157,11 +156,11 @@ impl Sight {
 
     pub(super) fn of(&self, docker: &Arc<Docker>, container: Container) -> Result<Instance> {
         let data = container.data()?;
-        let folder = canonical(&data.path);
+        let folder = files::real(&data.path);
         if !docker.shares(&container, &data.inside, &folder) {
             return Err(elsewhere(&container, &data.path, docker));
         }
-        if let Err(error) = std::fs::read_dir(&folder) {
+        if let Err(error) = files::check_readable(&folder) {
             // Whoever may use the engine may also access the files through it, as the `docker` group does.
             if error.kind() == std::io::ErrorKind::PermissionDenied && !self.beside {
                 return Err(elsewhere(&container, &data.path, docker));
@@ -193,7 +192,7 @@ fn elsewhere(container: &Container, folder: &Path, docker: &Docker) -> Error {
 /// its containers. MariaDB's `node` is always one of them. containers have. MariaDB's `node` is one of them in any
 /// case.
 fn has_other_users(docker: &Docker, folder: &Path, place: &Place) -> Result<bool> {
-    let owner = |path: &Path| std::fs::metadata(path).map(|found| found.uid());
+    let owner = |path: &Path| files::about_target(path).map(|found| found.uid);
     let us = rustix::process::geteuid();
     let others =
         matches!(place, Place::Embedded(_)) || !us.is_root() && owner(folder).is_ok_and(|owner| owner != us.as_raw());
@@ -204,7 +203,7 @@ fn has_other_users(docker: &Docker, folder: &Path, place: &Place) -> Result<bool
 fn is_out_of_reach(place: &Place) -> bool {
     let Place::External(address) = place else { return false };
     match &address.socket {
-        Some(socket) => !socket.exists(),
+        Some(socket) => files::about_target(socket).is_err(),
         None => !(address.host.as_str(), address.port)
             .to_socket_addrs()
             .is_ok_and(|mut places| places.any(|place| TcpStream::connect_timeout(&place, PATIENCE).is_ok())),
@@ -214,7 +213,7 @@ fn is_out_of_reach(place: &Place) -> bool {
 /// The folder and the path of a socket that `container` sees at `inside`, on this machine.
 fn socket_in(container: Option<&Container>, inside: &Path) -> Option<(PathBuf, PathBuf)> {
     let (mounted, rest) = container?.host_place(inside)?;
-    let mounted = canonical(&mounted);
+    let mounted = files::real(&mounted);
     let socket = mounted.join(rest);
     Some((mounted, socket))
 }
@@ -236,13 +235,13 @@ fn find_socket(
     }
     if container.is_none() {
         // The data folder is a real path, and the configuration may name it by another one.
-        let inside = socket.parent().zip(socket.file_name()).map(|(parent, name)| canonical(parent).join(name));
+        let inside = socket.parent().zip(socket.file_name()).map(|(parent, name)| files::real(parent).join(name));
         if let Some(inside) = inside.filter(|inside| inside.starts_with(folder)) {
             return Ok((Some(folder.to_owned()), inside));
         }
         let us = files::our_uid();
         // Whoever may change the configuration is let in there too.
-        if us != 0 && std::fs::metadata(folder).is_ok_and(|found| found.uid() == us) {
+        if us != 0 && files::about_target(folder).is_ok_and(|found| found.uid == us) {
             return Ok((None, socket));
         }
     }
@@ -297,9 +296,5 @@ fn no_such(target: &str) -> Error {
 }
 
 pub(super) fn holds_data(folder: &Path) -> bool {
-    ["kuma.db", config::FILE].iter().any(|name| folder.join(name).exists())
-}
-
-pub(super) fn canonical(path: &Path) -> PathBuf {
-    path.canonicalize().unwrap_or_else(|_| path.to_owned())
+    ["kuma.db", config::FILE].iter().any(|name| files::exists(&folder.join(name)))
 }

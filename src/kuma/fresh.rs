@@ -11,7 +11,7 @@ use super::wreck::{JournalUse, WalUse, Wreck};
 use crate::engine::sqlite::SqliteFile;
 use crate::engine::{Depth, Writer, points_nowhere, quote};
 use crate::error::{DatabaseError, Error, Result};
-use crate::files::{self, JsonList};
+use crate::files::{self, Confined, JsonList};
 use crate::salvage::{Found, FoundRow, List, Survey, Tally};
 use crate::schema::{self, ForeignKey, Recording, Release, Schema};
 use crate::value::Value;
@@ -77,12 +77,14 @@ impl Salvaged {
 
 /// Estimates the result of a salvage without writing anything.
 pub fn weigh(wreck: &Wreck, release: Option<Release>) -> Result<Salvaged> {
-    let (survey, wal) = wreck.survey(release)?;
-    let mut salvaged = describe(&survey, wal, wreck.journal().clone());
-    for table in ordered(&survey) {
-        salvaged.tables.push(TableReport { rows: weigh_table(&survey, table), ..report(table) });
-    }
-    Ok(salvaged)
+    Confined::default().run(|| {
+        let (survey, wal) = wreck.survey(release)?;
+        let mut salvaged = describe(&survey, wal, wreck.journal().clone());
+        for table in ordered(&survey) {
+            salvaged.tables.push(TableReport { rows: weigh_table(&survey, table), ..report(table) });
+        }
+        Ok(salvaged)
+    })
 }
 
 /// The distinct rows of `table`: a doubtful row that exists already is from an old copy of a page.
@@ -128,17 +130,15 @@ pub fn make(
     progress: &mut dyn FnMut(u64, u64),
 ) -> Result<Salvaged> {
     let notes = to.with_extension("left-out.json");
-    if let Some(taken) = [to, &notes].into_iter().find(|path| path.symlink_metadata().is_ok()) {
+    if let Some(taken) = [to, &notes].into_iter().find(|path| files::exists(path)) {
         return Err(Error::file("make", taken)(std::io::ErrorKind::AlreadyExists.into()));
     }
     let folder = to.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     files::require_space(folder, wreck.size())?;
-    let workshop = tempfile::Builder::new()
-        .prefix(".kumadb-salvage-")
-        .tempdir_in(folder)
-        .map_err(Error::file("write in", folder))?;
+    let workshop = files::temp_folder(".kumadb-salvage-", Some(folder))?;
     let made = workshop.path().join("kuma.db");
-    let mut salvaged = salvage(wreck, &made, &workshop.path().join("notes"), release, progress)?;
+    let mut salvaged = Confined::folder(workshop.path())
+        .run_told(progress, |progress| salvage(wreck, &made, &workshop.path().join("notes"), release, progress))?;
     if let Some(written) = salvaged.notes.take() {
         files::rename(&written, &notes)?;
         salvaged.notes = Some(notes);
@@ -227,6 +227,9 @@ impl Build {
         for setting in ["journal_mode = OFF", "synchronous = OFF", "foreign_keys = OFF", "cache_size = -32768"] {
             writer.query(&format!("PRAGMA {setting}"), &[])?;
         }
+        // The indexes are sorted beside it: the usual place may have no space, and cannot be reached from here.
+        let folder = to.parent().unwrap_or(Path::new(".")).display().to_string().replace('\'', "''");
+        writer.query(&format!("PRAGMA temp_store_directory = '{folder}'"), &[])?;
         writer.begin()?;
         for statement in schema::script(recording.sql).filter(|sql| sql.starts_with("CREATE") && !is_late(sql)) {
             writer.execute(statement, &[])?;

@@ -3,7 +3,6 @@
 //! Compared with fresh instances of 1.23.0, 1.23.17, 2.0.2 and 2.5.3. The server adds other settings
 //! (`keepDataPeriodDays`, `tlsExpiryNotifyDays`, …) with its defaults later.
 
-use std::fs;
 use std::io::Write as _;
 use std::path::Path;
 
@@ -109,7 +108,7 @@ fn check_timezone(zone: &str) -> Option<Problem> {
 
 /// Fails with [`DatabaseError::NotEmpty`] where a server has used `folder` before.
 pub fn check_unused(folder: &Path) -> Result<()> {
-    match TRACES.iter().find(|name| fs::symlink_metadata(folder.join(name)).is_ok()) {
+    match TRACES.iter().find(|name| files::exists(&folder.join(name))) {
         None => Ok(()),
         Some(trace) => Err(Error::Database(DatabaseError::NotEmpty {
             database: format!("`{}`", folder.display()),
@@ -132,16 +131,15 @@ pub fn make_folder(folder: &Path, new: &NewInstance) -> Result<()> {
     let rows = Rows::of(new)?;
     files::make_folder(folder)?;
     // Owners are changed without following links.
-    let folder = &folder.canonicalize().map_err(Error::file("find", folder))?;
-    let owner = fs::metadata(folder).map_err(Error::file("read", folder))?;
-    let give = |path: &Path, mode: u32| files::chown_like(path, &owner).and_then(|()| files::set_mode(path, mode));
+    let folder = &files::real(folder);
+    let (uid, gid) = files::about_target(folder)?.owner();
+    let give = |path: &Path, mode: u32| files::set_owner(path, uid, gid).and_then(|()| files::set_mode(path, mode));
 
-    let workshop =
-        tempfile::Builder::new().prefix(".kumadb-init-").tempdir_in(folder).map_err(Error::file("write in", folder))?;
+    let workshop = files::temp_folder(".kumadb-init-", Some(folder))?;
     let made = SqliteFile::new(workshop.path().join("kuma.db"));
     write_all(&mut made.create()?, recording, &rows)?;
     give(made.path(), files::PRIVATE)?;
-    for path in FOLDERS.map(|name| folder.join(name)).iter().filter(|path| !path.exists()) {
+    for path in FOLDERS.map(|name| folder.join(name)).iter().filter(|path| !files::exists(path)) {
         files::make_folder(path)?;
         give(path, 0o755)?;
     }

@@ -57,9 +57,9 @@ impl Wreck {
     pub fn open(path: &Path) -> Result<Wreck> {
         let parts = SqliteFile::new(path);
         let beside = parts.part("-wal");
-        let wal = if beside.exists() { Some(OnDisk::open(&beside)?) } else { None };
+        let wal = if files::exists(&beside) { Some(OnDisk::open(&beside)?) } else { None };
         let mut journal = JournalUse::None;
-        let file: Box<dyn Bytes> = match wal.is_some() && !path.exists() {
+        let file: Box<dyn Bytes> = match wal.is_some() && !files::exists(path) {
             true => Box::new(Vec::new()),
             false => {
                 let (file, beside) = (OnDisk::open(path)?, parts.journal()?);

@@ -2,14 +2,12 @@
 
 use std::path::Path;
 
-use rustix::fs::{FileType, Stat};
-
 use crate::backup::{Manifest, Store};
 use crate::doctor::evidence::Candidate;
 use crate::engine::Connect as _;
 use crate::engine::sqlite::{SqliteFile, is_database, other_format};
 use crate::error::{DatabaseError, Error};
-use crate::files;
+use crate::files::{self, About};
 use crate::kuma::read::read_overview;
 use crate::text::{counted, quoted};
 
@@ -22,10 +20,8 @@ const ITSELF: [&str; 4] = ["kuma.db", "kuma.db-wal", "kuma.db-shm", "kuma.db-jou
 /// Copies of `kuma.db` in `folder`, snapshots included, by name. `replaces`: the database exists, although it cannot be read,
 /// so that a restore can replace it.
 pub fn find_candidates(folder: &Path, replaces: bool) -> Vec<Candidate> {
-    let is_other = |(name, found): &(String, Stat)| {
-        FileType::from_raw_mode(found.st_mode).is_file() && !ITSELF.contains(&name.as_str())
-    };
-    let look = |(name, found): (String, Stat)| {
+    let is_other = |(name, found): &(String, About)| found.is_regular() && !ITSELF.contains(&name.as_str());
+    let look = |(name, found): (String, About)| {
         let path = folder.join(&name);
         let restore = |place: &str| match replaces {
             true => format!("to restore it: kumadb -t {} restore {}", shell(folder), shell(&path)),
@@ -38,7 +34,7 @@ pub fn find_candidates(folder: &Path, replaces: bool) -> Vec<Candidate> {
             }
             false => name.starts_with("kuma").then(|| about_other(&path)).flatten()?,
         };
-        Some(Candidate { name, size: found.st_size.unsigned_abs(), about, command })
+        Some(Candidate { name, size: found.size, about, command })
     };
     files::look_into(folder, ".").into_iter().filter(is_other).filter_map(look).take(MOST).collect()
 }

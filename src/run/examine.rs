@@ -1,7 +1,6 @@
 //! Gathers the evidence for the doctor, without changing anything, from every part that can be read.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -19,7 +18,7 @@ use crate::doctor::evidence::{Content, Folder, Running, Seen, Unread};
 use crate::engine::sqlite::{Beside, SqliteFile};
 use crate::engine::{Connect as _, Depth, EngineKind, beside};
 use crate::error::{DatabaseError, Error, Result, TargetError};
-use crate::files::{self, Lock};
+use crate::files::{self, About, Lock};
 use crate::instance::{Instance, Place, Session};
 use crate::kuma::evidence::{read_beats, read_content, read_half_made};
 use crate::kuma::init::random_text;
@@ -257,7 +256,7 @@ pub(super) fn is_zone(name: &str) -> bool {
     let is_plain = name
         .split('/')
         .all(|part| !part.is_empty() && part.chars().all(|c| c.is_ascii_alphanumeric() || "_+-".contains(c)));
-    is_plain && (!Path::new(ZONES).is_dir() || Path::new(ZONES).join(name).is_file())
+    is_plain && (!files::is_folder(Path::new(ZONES)) || files::is_file(&Path::new(ZONES).join(name)))
 }
 
 fn read_container(instance: &Instance, was_looping: bool, evidence: &mut Evidence) -> Result<()> {
@@ -281,9 +280,8 @@ fn read_container(instance: &Instance, was_looping: bool, evidence: &mut Evidenc
 }
 
 fn read_folder(instance: &Instance, path: &Path) -> Result<Folder> {
-    let mut files =
-        vec![seen(String::new(), &rustix::fs::stat(path).map_err(|errno| Error::file("access", path)(errno.into()))?)];
-    fs::read_dir(path).map_err(Error::file("read the folder", path))?;
+    let mut files = vec![seen(String::new(), &files::about_target(path)?)];
+    files::check_readable(path).map_err(Error::file("read the folder", path))?;
     files.extend(look_into(path, "."));
     let container = instance.container.as_ref().map(|server| server.container());
     let embedded = matches!(instance.place, Place::Embedded(_));
@@ -331,14 +329,7 @@ fn look_below(path: &Path) -> Vec<Seen> {
     found
 }
 
-#[allow(clippy::unnecessary_cast, reason = "on macOS a mode has another type")]
-fn seen(name: String, found: &rustix::fs::Stat) -> Seen {
-    Seen {
-        name,
-        size: found.st_size.unsigned_abs(),
-        uid: found.st_uid,
-        gid: found.st_gid,
-        mode: found.st_mode as u32 & 0o777,
-        folder: rustix::fs::FileType::from_raw_mode(found.st_mode).is_dir(),
-    }
+fn seen(name: String, found: &About) -> Seen {
+    let About { size, uid, gid, mode, .. } = *found;
+    Seen { name, size, uid, gid, mode: mode & 0o777, folder: found.is_folder() }
 }

@@ -16,6 +16,7 @@ use crate::backup::{Changed, Held, Seal, Snapshot, Store};
 use crate::engine::statement::verb;
 use crate::engine::{Counts, Reader};
 use crate::error::{Error, Result, SnapshotError};
+use crate::files;
 use crate::kuma::merge::Shift;
 use crate::kuma::read::{history, read_counts};
 use crate::plan::{Change, Plan};
@@ -56,7 +57,7 @@ impl Run<'_> {
         let noted = self.journal.advance(Phase::Seen);
         self.warn(noted, "cannot write the journal");
         let folder = self.held_folder();
-        let safe = !folder.exists() || self.put_away(&folder, store, observer);
+        let safe = !files::exists(&folder) || self.put_away(&folder, store, observer);
         let cleared = self.clear_shadow(observer);
         let clear = cleared.is_ok();
         self.warn(cleared, "cannot drop the old tables (kumadb recover drops them)");
@@ -88,7 +89,7 @@ impl Run<'_> {
                 true
             }
             Err(error) => {
-                let from = if part.join("manifest.json").exists() { &part } else { folder };
+                let from = if files::exists(&part.join("manifest.json")) { &part } else { folder };
                 let (safe, words) = match kept::keep(self.instance, from, &self.journal.record.recipients) {
                     Ok((place, manifest)) => {
                         self.outcome.kept = manifest;
@@ -240,7 +241,7 @@ fn script_changes(script: &Script) -> Changed {
 /// snapshot, which is stored later.
 pub(super) fn settle(run: &mut Run<'_>) -> Result<()> {
     let folder = run.held_folder();
-    if folder.exists() {
+    if files::exists(&folder) {
         if let Ok(mut held) = Held::open(&folder) {
             // Without the note, an undo restores all of it.
             let _ = held.note_changed(run.journal.record.changed);

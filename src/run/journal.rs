@@ -2,7 +2,6 @@
 //! instance is in its final state.
 
 use std::io::Write as _;
-use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, Utc};
@@ -226,7 +225,7 @@ impl Journal {
 
     /// As root, gives a journal that an earlier run as root left to the owner of its folder. Returns whether it did.
     pub(super) fn give(&self) -> Result<bool> {
-        let is_root = std::fs::symlink_metadata(&self.path).is_ok_and(|found| found.uid() == 0);
+        let is_root = matches!(files::look(&self.path), Ok(Some(found)) if found.uid == 0);
         // A rewritten file belongs to the owner of the folder.
         if is_root { self.write().map(|()| true) } else { Ok(false) }
     }

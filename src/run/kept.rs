@@ -211,7 +211,7 @@ fn entries_in(above: &Arc<Pinned>, path: &Path, prefix: &str) -> Vec<Entry> {
     let names = found.iter().filter_map(|way| way.file_name()?.to_str().map(str::to_owned));
     let ours = names.filter(|name| name.strip_prefix(prefix).is_some_and(is_stamp));
     let folders = ours.map(|name| Entry { path: path.join(&name), name, above: above.clone() });
-    folders.filter(|entry| entry.way().symlink_metadata().is_ok_and(|found| found.is_dir())).collect()
+    folders.filter(|entry| matches!(files::look(&entry.way()), Ok(Some(found)) if found.is_folder())).collect()
 }
 
 /// Whether `name` is the name of a pending snapshot: `20261124T101530Z-4f1c9a02`.
@@ -282,7 +282,7 @@ fn thin_beside(instance: &Instance, most: usize, stamp: &str) -> Result<()> {
 pub(super) fn pack_all(instance: &Instance, store: &Store) -> Packing {
     let mut packing = Packing::default();
     let place = instance.work().join(KEPT);
-    if place.symlink_metadata().is_ok_and(|found| !found.is_dir()) {
+    if matches!(files::look(&place), Ok(Some(found)) if !found.is_folder()) {
         packing.warnings.push(files::not_ours(&place));
     }
     let all = waiting(instance);

@@ -1,9 +1,6 @@
 //! Changes of files beside the database: owners, modes and names. Nothing is deleted, and each change is rolled back when the
 //! server does not come up with it.
 
-use std::fs;
-use std::os::unix::fs::MetadataExt as _;
-
 use super::apply::Run;
 use super::undo::Telling;
 use super::work::{Outcome, Settings};
@@ -101,12 +98,12 @@ pub fn rehearse_files(changes: &[FileChange]) -> Result<()> {
         let (FileChange::Own { path, .. } | FileChange::SetAside { path, .. }) = change;
         // Only root changes owners; renames need write permission in the folder.
         files::check_writable(path.parent().unwrap_or(path))?;
-        if let FileChange::Own { uid, gid, .. } = change {
-            let found = fs::symlink_metadata(path).map_err(Error::file("access", path))?;
-            if (found.uid(), found.gid()) != (*uid, *gid) && !rustix::process::geteuid().is_root() {
-                let why = std::io::ErrorKind::PermissionDenied.into();
-                return Err(Error::file("change the owner of", path)(why));
-            }
+        if let FileChange::Own { uid, gid, .. } = change
+            && files::about(path)?.owner() != (*uid, *gid)
+            && !rustix::process::geteuid().is_root()
+        {
+            let why = std::io::ErrorKind::PermissionDenied.into();
+            return Err(Error::file("change the owner of", path)(why));
         }
     }
     Ok(())
@@ -129,18 +126,18 @@ fn make(change: &FileChange) -> Result<FileChange> {
 fn check(change: &FileChange) -> Result<FileChange> {
     match change {
         FileChange::Own { path, .. } => {
-            let old = fs::symlink_metadata(path).map_err(Error::file("access", path))?;
-            if old.is_symlink() {
+            let old = files::about(path)?;
+            if old.is_link() {
                 return Err(Error::File(FileError::Link { path: path.clone() }));
             }
-            Ok(FileChange::Own { path: path.clone(), uid: old.uid(), gid: old.gid(), mode: old.mode() & 0o777 })
+            Ok(FileChange::Own { path: path.clone(), uid: old.uid, gid: old.gid, mode: old.mode & 0o777 })
         }
         FileChange::SetAside { path, to } => {
             let holders = files::holders(std::slice::from_ref(path));
             if !holders.is_empty() {
                 return Err(Error::File(FileError::HeldOpen { path: path.clone(), holders }));
             }
-            if to.exists() {
+            if files::is_there(to)? {
                 return Err(Error::File(FileError::Exists { path: to.clone() }));
             }
             Ok(FileChange::SetAside { path: to.clone(), to: path.clone() })

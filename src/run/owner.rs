@@ -1,11 +1,8 @@
 //! Ownership of what earlier runs as root left in kumadb's own folder, so that the owner of the data folder can use it.
 
-use std::fs;
-use std::os::unix::fs::MetadataExt as _;
-
 use super::journal::Journal;
 use crate::backup::Held;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::files;
 use crate::instance::Instance;
 
@@ -14,11 +11,11 @@ use crate::instance::Instance;
 /// data folder may have put any file of root's there.
 pub fn repair_owner(instance: &Instance) -> Result<Option<String>> {
     let work = instance.work();
-    let Some(folder) = instance.folder.as_ref().filter(|_| files::our_uid() == 0 && work.is_dir()) else {
+    let Some(folder) = instance.folder.as_ref().filter(|_| files::our_uid() == 0 && files::is_folder(work)) else {
         return Ok(None);
     };
-    let owner = fs::metadata(folder).map_err(Error::file("access", folder))?.uid();
-    let is_root = fs::symlink_metadata(work).is_ok_and(|found| found.uid() == 0);
+    let owner = files::about_target(folder)?.uid;
+    let is_root = files::about(work)?.uid == 0;
     if owner == 0 || !is_root && files::foreign_entries(work, owner).is_empty() {
         return Ok(None);
     }

@@ -30,7 +30,7 @@ pub fn put_files_back(instance: &Instance, held: &Held, outcome: &mut Outcome) -
         };
         match files::hash_below(data, &member.name) {
             Ok((hash, _)) if hash == member.blake3 => {}
-            _ if outcome.snapshot.is_none() && data.join(&member.name).symlink_metadata().is_ok() => left += 1,
+            _ if outcome.snapshot.is_none() && files::exists(&data.join(&member.name)) => left += 1,
             _ => match put_one() {
                 Ok(()) => put.push(member.name.clone()),
                 Err(error) => outcome.warnings.push(error.to_string()),

@@ -33,7 +33,7 @@ pub fn write(reader: &mut dyn Reader, plan: &Plan, held: &Path) -> Result<()> {
 pub fn keep(held: &Path, snapshot: &Snapshot) -> Result<Option<PathBuf>> {
     let written = held.join(FILE);
     // The folder may belong to another user, and a link there may lead to a file that this user must not read.
-    if written.symlink_metadata().is_ok_and(|found| found.is_file()) {
+    if files::look(&written)?.is_some_and(|found| found.is_regular()) {
         snapshot.keep_removed(&written)
     } else {
         Ok(None)

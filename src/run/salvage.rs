@@ -10,7 +10,7 @@ use crate::backup::{Held, raw};
 use crate::engine::sqlite::{Beside, SqliteFile};
 use crate::engine::{Connect as _, Depth, Reader, Writer};
 use crate::error::{DatabaseError, Error, FileError, Result, SnapshotError};
-use crate::files;
+use crate::files::{self, Confined};
 use crate::kuma::fresh::{Salvaged, salvage};
 use crate::kuma::read::{read_counts, read_database, read_last_beat};
 use crate::kuma::wreck::{JournalUse, Wreck};
@@ -57,7 +57,11 @@ impl Run<'_> {
         let kept = self.keep(file, observer)?;
         observer.step(&Step::Salvage)?;
         let workshop = self.instance.work().join("salvage");
-        let (made, database) = make(&kept.folder, &workshop, release, observer)?;
+        // The staged copy and what is built from it are both there.
+        let (made, database) = Confined::folder(self.instance.work())
+            .run_told(&mut |done, total| observer.progress(done, total), |progress| {
+                make(&kept.folder, &workshop, release, progress)
+            })?;
         self.outcome.rebuilt = Some(made);
         self.put(file, &kept, &database, observer)
     }
@@ -97,13 +101,13 @@ fn make(
     kept: &Path,
     workshop: &Path,
     release: Option<Release>,
-    observer: &mut dyn Observer,
+    progress: &mut dyn FnMut(u64, u64),
 ) -> Result<(Rebuilt, PathBuf)> {
     files::remove_folder(workshop)?;
     // Two copies, or one and what is built from it.
     files::require_space(kept, 2 * files::folder_size(kept))?;
     let mut best: Option<(i64, bool, PathBuf)> = None;
-    let has_wal = kept.join("kuma.db-wal").exists();
+    let has_wal = files::exists(&kept.join("kuma.db-wal"));
     let journal = SqliteFile::new(kept.join("kuma.db")).journal()?;
     for with_wal in if has_wal { [true, false].as_slice() } else { &[false] } {
         let with_wal = *with_wal;
@@ -128,7 +132,7 @@ fn make(
     let database = workshop.join("kuma.db");
     let wreck = Wreck::open(&kept.join("kuma.db"))?;
     let notes = kept.join(removed::FILE);
-    let mut salvaged = salvage(&wreck, &database, &notes, release, &mut |done, total| observer.progress(done, total))?;
+    let mut salvaged = salvage(&wreck, &database, &notes, release, progress)?;
     // They go with the snapshot.
     salvaged.notes = None;
     Ok((Rebuilt::Salvaged(Box::new(salvaged)), database))

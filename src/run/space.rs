@@ -1,8 +1,6 @@
 //! Checks the disk space for the whole operation, before the server is stopped.
 
-use std::fs;
-use std::os::unix::fs::MetadataExt as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use chrono::Utc;
 
@@ -75,7 +73,7 @@ pub(super) fn check(instance: &Instance, store: &Store, work: &Work<'_>) -> Resu
 }
 
 fn free_in(folder: &Path) -> Result<u64> {
-    files::free_space(&existing(folder))
+    files::free_space(files::nearest(folder))
 }
 
 /// Approximate size of the staged copy, in bytes.
@@ -174,10 +172,5 @@ fn removable(
 }
 
 fn device(path: &Path) -> Option<u64> {
-    fs::metadata(existing(path)).ok().map(|found| found.dev())
-}
-
-/// `path`, or the nearest existing folder above it.
-fn existing(path: &Path) -> PathBuf {
-    path.ancestors().find(|path| path.exists()).unwrap_or(Path::new(".")).to_owned()
+    files::about_target(files::nearest(path)).ok().map(|found| found.device)
 }

@@ -10,7 +10,7 @@ const SIZES: [usize; 8] = [4096, 1024, 8192, 2048, 16384, 32768, 512, 65536];
 const SAMPLES: u64 = 200;
 
 /// Bytes of a file or in memory.
-pub trait Bytes {
+pub trait Bytes: Sync {
     /// Their number.
     fn size(&self) -> u64;
 

@@ -4,6 +4,7 @@ use super::notice::check_address;
 use crate::backup::{Credentials, Store};
 use crate::config::{Config, Job, open_stores};
 use crate::error::{Error, JobError, Result};
+use crate::files;
 
 /// All problems, each with its table in the config file. `is_program` returns whether a command can be executed.
 pub fn lacks(
@@ -35,7 +36,9 @@ pub fn lacks(
                 false => Err(Error::Job(JobError::NoProgram { program: program.to_owned() })),
             },
         ));
-        if let Some(folder) = job.metrics.as_ref().and_then(|file| file.parent()).filter(|folder| !folder.is_dir()) {
+        if let Some(folder) =
+            job.metrics.as_ref().and_then(|file| file.parent()).filter(|folder| !files::is_folder(folder))
+        {
             looks.push(Err(Error::Job(JobError::NoMetricsFolder { folder: folder.to_owned() })));
         }
         look(format!("jobs.{}", job.name), looks);

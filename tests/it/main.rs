@@ -11,6 +11,7 @@ mod support {
     pub mod lab;
     pub mod mariadbd;
     pub mod need;
+    pub mod old_kernel;
     pub mod rounds;
     pub mod sshd;
     pub mod wait;
@@ -76,6 +77,7 @@ mod formats {
 
 /// The project itself: layers, words, documentation.
 mod house {
+    pub mod crates;
     pub mod documents;
     pub mod fixture_tables;
     pub mod layers;
@@ -134,11 +136,13 @@ mod schedule {
 /// The one write path, made to fail.
 mod write {
     pub mod attack;
+    pub mod confined;
     pub mod every_point;
     pub mod every_point_of_history;
     pub mod every_step;
     pub mod full_disk;
     pub mod server_fails;
+    pub mod terminated;
     pub mod under_load;
     pub mod users;
 }

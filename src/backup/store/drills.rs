@@ -1,6 +1,6 @@
 //! Records of restore tests beside a snapshot: the manifest is written once, tests come later.
 
-use std::io::{Read as _, Write as _};
+use std::io::Write as _;
 use std::path::Path;
 
 use chrono::{DateTime, Utc};
@@ -52,16 +52,15 @@ impl Snapshot {
         let name = self.drills_name();
         let place = self.store.locate(&name);
         let text = match self.store.folder() {
-            Some(_) => files::read_text(Path::new(&place))?,
+            Some(_) => files::read_text(Path::new(&place))?.map(String::into_bytes),
             None if !self.store.objects.list()?.iter().any(|object| object.name == name) => None,
             None => {
-                let mut text = String::new();
-                self.store.objects.open(&name)?.read_to_string(&mut text).map_err(Error::file("read", &place))?;
-                Some(text)
+                let mut file = self.store.objects.open(&name)?;
+                Some(files::read_most(&mut file, files::SMALL).map_err(Error::file("read", &place))?)
             }
         };
         text.map_or(Ok(Vec::new()), |text| {
-            serde_json::from_str(&text).map_err(|error| unusable(&place, &error.to_string()))
+            serde_json::from_slice(&text).map_err(|error| unusable(&place, &error.to_string()))
         })
     }
 

@@ -1,7 +1,6 @@
 //! A local folder as a store.
 
-use std::fs;
-use std::io::{self, Read};
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use super::objects::{Object, Objects, Progress};
@@ -31,12 +30,13 @@ impl Objects for Folder {
 
     fn list(&self) -> Result<Vec<Object>> {
         let mut found = Vec::new();
-        for folder in files::entries(&self.path)?.into_iter().filter(|path| path.is_dir() && !is_hidden(path)) {
+        for folder in files::entries(&self.path)?.into_iter().filter(|path| files::is_folder(path) && !is_hidden(path))
+        {
             for path in files::entries(&folder)? {
-                let about = fs::metadata(&path).map_err(Error::file("access", &path))?;
+                let about = files::about_target(&path)?;
                 let name = path.strip_prefix(&self.path).unwrap_or(&path).to_string_lossy().into_owned();
-                if about.is_file() {
-                    found.push(Object { name, size: about.len() });
+                if about.is_regular() {
+                    found.push(Object { name, size: about.size });
                 }
             }
         }
@@ -49,9 +49,9 @@ impl Objects for Folder {
 
     fn size(&self, name: &str) -> Result<Option<u64>> {
         let place = self.place(name);
-        match fs::metadata(&place) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            found => found.map(|found| Some(found.len())).map_err(Error::file("access", &place)),
+        match files::about_target(&place) {
+            Err(error) if error.is_missing() => Ok(None),
+            found => found.map(|found| Some(found.size)),
         }
     }
 
@@ -62,14 +62,7 @@ impl Objects for Folder {
     fn read_all(&self, names: &[String]) -> Result<Vec<Result<Vec<u8>>>> {
         let read = |name: &String| {
             let path = self.place(name);
-            let file = fs::File::open(&path).map_err(Error::file("read", &path))?;
-            let mut text = Vec::new();
-            match file.take(MANIFEST_SIZE + 1).read_to_end(&mut text).map_err(Error::file("read", &path))? as u64 {
-                read if read > MANIFEST_SIZE => {
-                    Err(Error::file("read", &path)(std::io::ErrorKind::FileTooLarge.into()))
-                }
-                _ => Ok(text),
-            }
+            files::read_most(&mut files::open(&path)?, MANIFEST_SIZE).map_err(Error::file("read", &path))
         };
         Ok(names.iter().map(read).collect())
     }
@@ -82,7 +75,7 @@ impl Objects for Folder {
         if from.parent().and_then(Path::parent) == Some(&self.path) {
             return files::rename(from, &place);
         }
-        let size = fs::metadata(from).map_err(Error::file("access", from))?.len();
+        let size = files::about_target(from)?.size;
         files::require_space(&self.path, size)?;
         let scratch = Scratch::make(&self.path)?;
         let copy = scratch.path().join("copy");
@@ -104,7 +97,7 @@ impl Objects for Folder {
     }
 
     fn probe(&self, name: &str, content: &Path) -> Result<()> {
-        let is_new = !self.path.exists();
+        let is_new = !files::exists(&self.path);
         let place = self.place(name);
         files::make_folder(&self.path)?;
         let written =

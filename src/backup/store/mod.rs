@@ -16,19 +16,19 @@ mod webdav;
 mod wire;
 
 use std::collections::BTreeSet;
-use std::io::{Read as _, Write as _};
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::{fmt, fs, io};
+use std::{fmt, io};
 
 use super::archive::{self, Packed, Proof, Stop, unusable};
 use super::hold::Held;
-use super::manifest::Manifest;
+use super::manifest::{MOST as MANIFEST_SIZE, Manifest};
 use super::seal::{Keys, Seal};
 use super::undo::Bounds;
 use crate::engine::sqlite::other_format;
 use crate::error::{Error, FileError, InputError, Result, SnapshotError};
-use crate::files;
+use crate::files::{self, Confined};
 use folder::Folder;
 use objects::{Object, Objects};
 use scratch::{Note, Noted};
@@ -339,11 +339,12 @@ impl Store {
     /// The same for the store in whose folder `path` is.
     fn read_file(self, path: &Path) -> Result<Snapshot> {
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let size = fs::metadata(path).map_err(Error::file("access", path))?.len();
+        let size = files::about_target(path)?.size;
         let object = Object { name, size };
-        match files::read_text(Path::new(&beside(&path.to_string_lossy())))? {
-            Some(text) => Ok(self.snapshot(&object, archive::parse(&path.to_string_lossy(), text.as_bytes())?)),
-            None => self.read_within(&object).map_err(|error| other_format(path).unwrap_or(error)),
+        match self.objects.read_all(&[beside(&object.name)])?.pop() {
+            Some(Ok(text)) => Ok(self.snapshot(&object, archive::parse(&path.to_string_lossy(), &text)?)),
+            Some(Err(error)) if !error.is_missing() => Err(error),
+            _ => self.read_within(&object).map_err(|error| other_format(path).unwrap_or(error)),
         }
     }
 
@@ -356,9 +357,8 @@ impl Store {
         if self.objects.size(&beside)?.is_none() {
             return self.read_within(&object);
         }
-        let mut text = Vec::new();
-        let mut file = self.objects.open(&beside)?;
-        file.read_to_end(&mut text).map_err(|error| unusable(&self.locate(&beside), &error.to_string()))?;
+        let text = files::read_most(&mut self.objects.open(&beside)?, MANIFEST_SIZE)
+            .map_err(|error| unusable(&self.locate(&beside), &error.to_string()))?;
         Ok(self.snapshot(&object, archive::parse(&self.locate(name), &text)?))
     }
 
@@ -437,10 +437,12 @@ impl Snapshot {
         files::make_folder(folder)?;
         files::require_space(folder, self.manifest.size())?;
         let raw = self.store.objects.open(&self.name)?;
-        let unpack = &mut |name: &str, content: &mut dyn io::Read| unpack_member(&folder.join(name), content);
-        let manifest = archive::walk(&self.location(), raw, &self.manifest, &self.store.keys, unpack)?;
-        manifest.write(folder)?;
-        Held::open(folder)
+        let (place, keys) = (self.location(), &self.store.keys);
+        archive::confined(&Confined::folder(folder), &place, raw, |raw| {
+            let unpack = &mut |name: &str, content: &mut dyn io::Read| unpack_member(&folder.join(name), content);
+            archive::walk(&place, raw, &self.manifest, keys, unpack)?.write(folder)?;
+            Held::open(folder)
+        })
     }
 
     /// The path of the rows that the protected command deleted deliberately: readable, or encrypted like the archive;

@@ -1,7 +1,6 @@
 //! Remote stores: S3 and compatible services, Azure, Google, WebDAV.
 
 use std::collections::BTreeSet;
-use std::fs::File;
 use std::future::Future;
 use std::io::{self, Read};
 use std::path::Path;
@@ -29,7 +28,9 @@ use super::objects::{Object, Objects, Progress};
 use super::webdav::WebDav;
 use super::wire::Wire;
 use crate::backup::archive;
+use crate::backup::manifest::MOST as MANIFEST_SIZE;
 use crate::error::{Error, InputError, OperationError, Result, StoreError, guarded};
+use crate::files;
 
 /// Bytes of a part of an upload; a failed part is repeated alone.
 const PART: u64 = 8 << 20;
@@ -252,7 +253,7 @@ impl Remote {
         let failed = self.door.failed("write to");
         let upload = self.door.ask("write to", parts.create_multipart(key))?;
         progress.begun(&upload)?;
-        let mut file = File::open(from).map_err(Error::file("read", from))?;
+        let mut file = files::open(from)?;
         let length = PART.max(size.div_ceil(PARTS));
         self.door.enter("write to", async {
             let (mut sending, mut sent) = (FuturesOrdered::new(), Vec::new());
@@ -342,10 +343,17 @@ impl Objects for Remote {
     fn read_all(&self, names: &[String]) -> Result<Vec<Result<Vec<u8>>>> {
         let failed = &self.door.failed("read from");
         let read = |name: &String| {
-            let key = Key::from(name.as_str());
+            let (key, name) = (Key::from(name.as_str()), name.clone());
             async move {
-                let got = self.objects.get(&key).await.map_err(failed)?;
-                Ok(got.bytes().await.map_err(failed)?.to_vec())
+                let mut pieces = self.objects.get(&key).await.map_err(failed)?.into_stream();
+                let mut whole = Vec::new();
+                while let Some(piece) = pieces.next().await {
+                    whole.extend_from_slice(&piece.map_err(failed)?);
+                    if whole.len() as u64 > MANIFEST_SIZE {
+                        return Err(Error::file("read", name)(io::ErrorKind::FileTooLarge.into()));
+                    }
+                }
+                Ok(whole)
             }
         };
         self.door.enter("read from", async { Ok(stream::iter(names).map(read).buffered(READING).collect().await) })
@@ -354,12 +362,13 @@ impl Objects for Remote {
     fn put(&self, name: &str, from: &Path, progress: &mut dyn Progress) -> Result<()> {
         self.require_list()?;
         let key = Key::from(name);
-        let size = std::fs::metadata(from).map_err(Error::file("access", from))?.len();
+        let size = files::about_target(from)?.size;
         match (&self.dav, &self.parts) {
             (Some(dav), _) => self.door.ask("write to", dav.put(name, from, size))?,
             (None, Some(parts)) if size > PART => return self.put_parts(&**parts, &key, (from, size), progress),
             _ => {
-                let whole: PutPayload = std::fs::read(from).map_err(Error::file("read", from))?.into();
+                let whole: PutPayload =
+                    files::read_most(&mut files::open(from)?, PART).map_err(Error::file("read", from))?.into();
                 self.door.ask("write to", self.objects.put(&key, whole)).map(drop)?;
             }
         }
@@ -392,7 +401,7 @@ impl Objects for Remote {
         let wrong =
             |act, why: &str| Error::Store(StoreError::Action { act, store: store(), why: why.into(), hint: PROBED });
         self.put(name, content, &mut Unwatched)?;
-        let expected = std::fs::read(content).map_err(Error::file("read", content))?;
+        let expected = files::read_whole(content)?.into_bytes();
         let read = self.read_all(&[name.to_owned()])?.pop();
         let listed = self.door.ask("list", self.objects.list_with_delimiter(None));
         // Whatever the result, nothing is left behind.

@@ -9,10 +9,10 @@ use tempfile::TempDir;
 use super::objects::Progress;
 use crate::engine::mariadb::scratch::end_left;
 use crate::error::{Error, FileError, OperationError, Result};
-use crate::files::{self, Lock};
+use crate::files::{self, Lock, Pinned};
 
 /// Prefix of their names.
-const PREFIX: &str = ".kumadb-";
+const PREFIX: &str = files::TEMPORARY;
 /// The file with the process that uses it.
 const LOCK: &str = "lock";
 /// The file that notes the current upload and its store.
@@ -51,7 +51,7 @@ impl Scratch {
                 }
                 // Another run that is cleaning up took it for an old one, and has removed it or is about to.
                 Ok(_) | Err(Error::Operation(OperationError::Locked { .. })) => {}
-                Err(_) if !folder.path().exists() => {}
+                Err(_) if !files::exists(folder.path()) => {}
                 Err(error) => return Err(error),
             }
         }
@@ -76,11 +76,12 @@ impl Scratch {
 pub(super) fn clear(root: &Path, undo: &mut dyn FnMut(&Note) -> bool) -> Result<Vec<PathBuf>> {
     let mut gone = Vec::new();
     for folder in files::entries(root)?.into_iter().filter(|path| is_scratch(path)) {
-        // A locked folder is in use; one that cannot be locked belongs to another user.
-        let Ok(_lock) = Lock::take(&folder.join(LOCK), "clearing away") else { continue };
+        let Ok(held) = Pinned::hold(&folder) else { continue };
+        // A locked folder is in use.
+        let Ok(_lock) = Lock::take(&held.path().join(LOCK), "clearing away") else { continue };
         // A restore test may have been killed, and its MariaDB not.
         end_left(&folder)?;
-        let text = files::read_text(&folder.join(NOTES))?.unwrap_or_default();
+        let text = files::read_text(&held.path().join(NOTES))?.unwrap_or_default();
         let notes: Vec<Note> = serde_json::from_str(&text).unwrap_or_default();
         let left: Vec<&Note> = notes.iter().filter(|note| !undo(note)).collect();
         if left.is_empty() {
@@ -88,7 +89,7 @@ pub(super) fn clear(root: &Path, undo: &mut dyn FnMut(&Note) -> bool) -> Result<
             gone.push(folder);
             continue;
         }
-        for path in files::entries(&folder)? {
+        for path in files::entries(held.path())? {
             match path.file_name().and_then(|name| name.to_str()) {
                 Some(LOCK | NOTES) => {}
                 _ => files::remove_folder(&path)?,
@@ -103,11 +104,14 @@ pub(super) fn is_busy(root: &Path) -> Result<bool> {
     let folders = files::entries(root)?.into_iter().filter(|path| is_scratch(path));
     Ok(folders
         .into_iter()
-        .any(|folder| folder.join(LOCK).exists() && Lock::take(&folder.join(LOCK), "looking").is_err()))
+        .any(|folder| files::exists(&folder.join(LOCK)) && Lock::take(&folder.join(LOCK), "looking").is_err()))
 }
 
+/// Whether `path` is a scratch folder of this user. Others can plant one in a folder where they can write, `/tmp` for instance:
+/// a link there would lead to what is removed.
 fn is_scratch(path: &Path) -> bool {
-    path.is_dir() && path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(PREFIX))
+    let is_named = path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(PREFIX));
+    is_named && matches!(files::look(path), Ok(Some(found)) if found.is_folder() && found.uid == files::our_uid())
 }
 
 /// Forwards the progress of an upload, and notes what could be left of it.

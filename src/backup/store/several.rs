@@ -151,7 +151,7 @@ impl Stores {
     /// store that does not respond, where no other has the snapshot.
     pub fn find(&self, wanted: &str, origin: &str, warn: &mut dyn FnMut(&Error)) -> Result<Vec<Snapshot>> {
         let path = Path::new(wanted);
-        if path.is_file() {
+        if files::is_file(path) {
             let folder = Store::new(path.parent().unwrap_or(Path::new("")));
             return Ok(vec![folder.with_keys(self.local.keys.clone()).read_file(path)?]);
         }

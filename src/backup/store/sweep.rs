@@ -1,7 +1,6 @@
 //! The remains of snapshots in a store that were being stored or deleted when their run was interrupted.
 
 use std::collections::BTreeSet;
-use std::time::{Duration, SystemTime};
 
 use chrono::{DateTime, NaiveDateTime, TimeDelta, Utc};
 
@@ -9,13 +8,14 @@ use super::scratch::{Note, Scratch};
 use super::{PROBE, Snapshot, Store, beside, scratch};
 use crate::backup::archive;
 use crate::error::Result;
+use crate::files;
 
 /// A snapshot younger than this may still be in transfer.
 const YOUNG: TimeDelta = TimeDelta::days(1);
 
 /// In a folder the manifest exists before its archive, but never for this long by the clock of the folder's file system: the
 /// archive is renamed at once, or copied by a run that has a lock in the same folder.
-const LEFT: Duration = Duration::from_secs(3600);
+const LEFT: TimeDelta = TimeDelta::hours(1);
 
 /// An incomplete snapshot: a manifest without its archive or, where archives become snapshots by their manifest, an archive
 /// without one. Neither is ever listed.
@@ -40,8 +40,8 @@ impl Store {
         let left = self.clock()?;
         let is_left = |name: &str| match (self.folder(), left) {
             (Some(folder), Some(now)) => {
-                let changed = std::fs::metadata(folder.join(name)).and_then(|found| found.modified());
-                changed.is_ok_and(|changed| now.duration_since(changed).is_ok_and(|age| age > LEFT))
+                let changed = files::about_target(&folder.join(name)).map(|found| found.modified);
+                changed.is_ok_and(|changed| now - changed > LEFT)
             }
             _ => false,
         };
@@ -55,13 +55,13 @@ impl Store {
 
     /// The time by the clock of the file system of a folder; `None` if the store is not a folder, cannot be written to, or has a
     /// run with a lock in it.
-    fn clock(&self) -> Result<Option<SystemTime>> {
-        let Some(folder) = self.folder().filter(|folder| folder.is_dir()) else { return Ok(None) };
+    fn clock(&self) -> Result<Option<DateTime<Utc>>> {
+        let Some(folder) = self.folder().filter(|folder| files::is_folder(folder)) else { return Ok(None) };
         if scratch::is_busy(folder)? {
             return Ok(None);
         }
         let probe = tempfile::Builder::new().prefix(PROBE).tempfile_in(folder);
-        Ok(probe.and_then(|probe| probe.as_file().metadata()?.modified()).ok())
+        Ok(probe.and_then(|probe| probe.as_file().metadata()?.modified()).ok().map(DateTime::from))
     }
 }
 

@@ -1,7 +1,6 @@
 //! Particularities of WebDAV: folders are created before files, files are sent in one request, and not every server lists.
 
 use std::collections::BTreeSet;
-use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::Path;
 use std::sync::Mutex;
@@ -15,6 +14,7 @@ use reqwest::header::{CONTENT_LENGTH, HeaderName, HeaderValue};
 use reqwest::{Method, Request, Response, StatusCode, Url};
 
 use super::wire::{Refusal, Sent, Wire, read_refusal};
+use crate::files;
 
 /// Bytes of a file that are read at a time.
 const CHUNK: u64 = 64 << 10;
@@ -137,7 +137,7 @@ impl WebDav {
 }
 
 fn upload(url: Url, from: &Path, size: u64) -> Result<(Request, Sent), HttpError> {
-    let file = File::open(from).map_err(|error| HttpError::new(HttpErrorKind::Decode, error))?;
+    let file = files::open(from).map_err(|error| HttpError::new(HttpErrorKind::Decode, error))?;
     let sent = Sent::default();
     let counted = sent.clone();
     let chunks = stream::try_unfold((file, counted), |(mut file, counted)| async {

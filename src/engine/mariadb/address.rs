@@ -1,11 +1,12 @@
 //! Addresses of MariaDB databases: `mysql://user:password@host:3306/database`.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use mysql_async::{OptsBuilder, SslOpts};
 
 use crate::error::{Error, InputError, Result};
+use crate::files;
 use crate::value::Secret;
 
 const DEFAULT_PORT: u16 = 3306;
@@ -115,7 +116,7 @@ impl Address {
                 "ssl" => on = Some(flag()?),
                 "verify" => checked = flag()?,
                 "ca" => {
-                    authority = Some(std::fs::read_to_string(&value).map_err(Error::file("read", &value))?);
+                    authority = Some(files::read_whole(Path::new(&value))?);
                 }
                 "socket" => address.socket = Some(value.into()),
                 _ => {

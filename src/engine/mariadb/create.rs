@@ -7,7 +7,7 @@
 use std::path::Path;
 
 use super::fill::Filler;
-use super::load::{CopiedTable, Copy, each_line};
+use super::load::{CopiedTable, Copy};
 use super::{Access, Address, MariaDb};
 use crate::engine::{Fault, WriteKey, quote};
 use crate::error::{Error, OperationError, Result, SnapshotError};
@@ -93,15 +93,10 @@ impl Staged {
         };
         let wrong = || Error::Snapshot(SnapshotError::Changed { path: from.to_owned() });
         self.db.run(renamed(&self.last.create, "CREATE TABLE ").ok_or_else(wrong)?)?;
-        for start in &self.last.starts {
-            each_line(from, *start, &mut |line| {
-                let line = std::str::from_utf8(line).ok().and_then(|line| line.strip_suffix(";\n"));
-                let statement = line.and_then(|line| renamed(line, "INSERT INTO "));
-                self.db.run(statement.ok_or_else(wrong)?)?;
-                Ok(false)
-            })?;
-        }
-        Ok(())
+        self.last.each_insert(from, 0..self.last.lines.len(), &mut |line| {
+            let statement = std::str::from_utf8(line).ok().and_then(|line| renamed(line, "INSERT INTO "));
+            self.db.run(statement.ok_or_else(wrong)?).map(drop)
+        })
     }
 
     fn fill(&mut self, copy: &Copy, from: &Path, progress: &mut dyn FnMut(u64, u64)) -> Result<()> {

@@ -8,6 +8,7 @@
 //! loaded by [`shadow`](super::shadow).
 
 use std::io::{BufRead as _, BufReader, Seek as _, SeekFrom};
+use std::ops::Range;
 use std::path::Path;
 
 use super::dump::{FIRST, LAST, SETTINGS, table_end};
@@ -112,6 +113,27 @@ impl Copy {
 }
 
 impl CopiedTable {
+    /// Passes its INSERT statements with these numbers in the dump at `from` to `each`.
+    ///
+    /// # Errors
+    /// [`SnapshotError::Changed`]: one is not the one that was read before.
+    pub(super) fn each_insert(
+        &self,
+        from: &Path,
+        lines: Range<usize>,
+        each: &mut dyn FnMut(&[u8]) -> Result<()>,
+    ) -> Result<()> {
+        let changed = || Error::Snapshot(SnapshotError::Changed { path: from.to_owned() });
+        let Some(start) = self.starts.get(lines.start).filter(|_| !lines.is_empty()) else { return Ok(()) };
+        let mut expected = self.lines.get(lines).unwrap_or_default().iter();
+        each_line(from, *start, &mut |line| {
+            let is_known = expected.next().is_some_and(|hash| *hash == blake3::hash(line));
+            each(line.strip_suffix(b";\n").filter(|_| is_known).ok_or_else(changed)?)?;
+            Ok(!expected.as_slice().is_empty())
+        })?;
+        if expected.as_slice().is_empty() { Ok(()) } else { Err(changed()) }
+    }
+
     /// Whether both are the same table with the same rows, at any position in their files.
     pub(super) fn is_like(&self, other: &CopiedTable) -> bool {
         (&self.name, &self.create, self.rows, &self.lines) == (&other.name, &other.create, other.rows, &other.lines)
@@ -190,17 +212,11 @@ impl MariaDb {
                 continue;
             }
             self.change(format!("DELETE FROM {}{}", quote(&table.name), kept.rest()))?;
-            if let Some(start) = table.starts.get(kept.lines) {
-                each_line(from, *start, &mut |line| {
-                    let Some(statement) = line.strip_suffix(b";\n").filter(|line| line.starts_with(b"INSERT INTO "))
-                    else {
-                        return Ok(false);
-                    };
-                    done += self.change(statement)?;
-                    progress(done.min(total), total);
-                    Ok(true)
-                })?;
-            }
+            table.each_insert(from, kept.lines..table.lines.len(), &mut |statement| {
+                done += self.change(statement)?;
+                progress(done.min(total), total);
+                Ok(())
+            })?;
             let (mut at, mut same) = (kept.lines, true);
             self.write_rows(
                 &table.name,
@@ -358,15 +374,79 @@ fn is_drop(line: &[u8]) -> bool {
 /// Whether the table in `create` is one of its columns and keys, and its options name no other place.
 fn is_plain_definition(create: &str) -> bool {
     let Some((_, options)) = split_definition(create) else { return false };
-    let bare = unquoted(options).to_uppercase();
-    !["DIRECTORY", "SELECT", "CONNECTION", ";"].iter().any(|word| bare.contains(word))
+    let (bare, options) = (unquoted(create).to_uppercase(), unquoted(options).to_uppercase());
+    let names_place = ["DIRECTORY", "SELECT", "CONNECTION"].iter().any(|word| options.contains(word));
+    let is_more = [";", "/*", "--", "#", "@", ":="].iter().any(|mark| bare.contains(mark));
+    !names_place && !is_more && calls(&bare).all(|name| KNOWN_CALLS.contains(&name))
 }
 
-/// `text` without what is in quotes.
+/// What may be before a bracket in a definition: types, parts of a table, and functions that the server's tables use or that
+/// only draw values.
+const KNOWN_CALLS: &[&str] = &[
+    "TINYINT",
+    "SMALLINT",
+    "MEDIUMINT",
+    "INT",
+    "BIGINT",
+    "DECIMAL",
+    "FLOAT",
+    "DOUBLE",
+    "BIT",
+    "YEAR",
+    "CHAR",
+    "VARCHAR",
+    "BINARY",
+    "VARBINARY",
+    "ENUM",
+    "SET",
+    "TIME",
+    "TIMESTAMP",
+    "DATETIME",
+    "TEXT",
+    "BLOB",
+    "VECTOR",
+    "KEY",
+    "CHECK",
+    "AS",
+    "AND",
+    "OR",
+    "NOT",
+    "IN",
+    "XOR",
+    "DEFAULT",
+    "CURRENT_TIMESTAMP",
+    "JSON_VALID",
+    "UUID",
+    "CURDATE",
+    "CURTIME",
+    "NOW",
+    "UNIX_TIMESTAMP",
+    "CONCAT",
+    "COALESCE",
+    "IFNULL",
+    "LOWER",
+    "UPPER",
+    "CHAR_LENGTH",
+    "LENGTH",
+    "CAST",
+    "ROUND",
+];
+
+/// The words directly before an opening bracket in `bare`, which has nothing in quotes.
+fn calls(bare: &str) -> impl Iterator<Item = &str> {
+    bare.split('(').rev().skip(1).filter_map(|before| {
+        let before = before.trim_end();
+        let start = before.rfind(|c: char| !(c.is_ascii_alphanumeric() || c == '_' || c == '$')).map_or(0, |at| at + 1);
+        Some(&before[start..]).filter(|word| !word.is_empty())
+    })
+}
+
+/// `text` with an empty name in place of each text or name in quotes.
 fn unquoted(text: &str) -> String {
     let (mut out, mut rest) = (String::new(), text);
     while let Some(at) = rest.find(['\'', '"', '`']) {
         out.push_str(&rest[..at]);
+        out.push('`');
         rest = &rest[at + quoted_end(&rest.as_bytes()[at..], rest.as_bytes()[at])..];
     }
     out + rest
@@ -374,15 +454,20 @@ fn unquoted(text: &str) -> String {
 
 /// The text after VALUES in a complete INSERT line.
 pub(super) fn values_of(line: &[u8]) -> Option<&[u8]> {
+    values_in(line.strip_suffix(b";\n")?)
+}
+
+/// The same in the statement of such a line.
+pub(super) fn values_in(statement: &[u8]) -> Option<&[u8]> {
     const VALUES: &[u8] = b") VALUES ";
     let mut at = 0;
-    while !line[at..].starts_with(VALUES) {
-        at += if *line.get(at)? == b'`' { quoted_end(&line[at..], b'`') } else { 1 };
-        if at >= line.len() {
+    while !statement[at..].starts_with(VALUES) {
+        at += if *statement.get(at)? == b'`' { quoted_end(&statement[at..], b'`') } else { 1 };
+        if at >= statement.len() {
             return None;
         }
     }
-    line[at + VALUES.len()..].strip_suffix(b";\n")
+    Some(&statement[at + VALUES.len()..])
 }
 
 /// The name between backticks at the start of `text`.
@@ -430,6 +515,15 @@ mod tests {
         {
             assert!(!is_plain_definition(&format!("CREATE TABLE `t` ( `a` int ) {options}")), "{options}");
         }
+        for part in
+            ["text DEFAULT (load_file('/etc/shadow'))", "text AS (LOAD_FILE ('x'))", "int /*! , b int */", "int -- x"]
+        {
+            assert!(!is_plain_definition(&format!("CREATE TABLE `t` ( `a` {part} ) ENGINE=InnoDB")), "{part}");
+        }
+        let usual = "CREATE TABLE `t(` ( `a` varchar(255) DEFAULT '(x(' CHECK (json_valid(`a`)), `b` timestamp(3) NULL \
+                     DEFAULT current_timestamp(3), PRIMARY KEY (`a`), KEY `k` (`a`(191)), CONSTRAINT `c` FOREIGN KEY (`a`) \
+                     REFERENCES `u` (`id`) ON DELETE SET NULL ) ENGINE=InnoDB";
+        assert!(is_plain_definition(usual));
     }
 
     #[test]

@@ -25,7 +25,6 @@ use std::time::Duration;
 
 use mysql_async::prelude::Queryable as _;
 use mysql_async::{Conn, QueryResult, TextProtocol};
-use rustix::fs::{Mode, OFlags};
 use tokio::runtime::Runtime;
 
 pub use address::{Address, Tls};
@@ -335,8 +334,7 @@ async fn dial(address: &Address, name: Option<&str>) -> std::result::Result<Conn
         None => Conn::new(options).await,
         Some(path) => {
             let (folder, file) = (path.parent().unwrap_or(path), path.file_name().unwrap_or_default());
-            let folder = rustix::fs::open(folder, OFlags::PATH | OFlags::DIRECTORY, Mode::empty());
-            let folder = folder.map_err(std::io::Error::from)?;
+            let folder = files::open_folder(folder)?;
             let way = format!("/proc/self/fd/{}/{}", folder.as_raw_fd(), file.display());
             Conn::new(options.socket(Some(way))).await
         }

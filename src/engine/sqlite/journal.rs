@@ -12,6 +12,7 @@ use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 use std::sync::{Arc, PoisonError};
 
+use chrono::{DateTime, Utc};
 use rusqlite::OpenFlags;
 
 use super::{Look, Sqlite, SqliteFile};
@@ -58,7 +59,7 @@ pub(super) struct RolledBack {
 }
 
 /// Size and modification time of a file.
-type Metadata = (u64, Option<std::time::SystemTime>);
+type Metadata = (u64, DateTime<Utc>);
 
 /// What the first 100 bytes of a database contain.
 struct Head {
@@ -202,7 +203,7 @@ impl SqliteFile {
         if let Some(name) = several {
             // The path may be one of a container.
             let beside = name.file_name().map(|name| self.path.with_file_name(name));
-            return Ok(match name.exists() || beside.is_some_and(|path| path.exists()) {
+            return Ok(match files::exists(&name) || beside.is_some_and(|path| files::exists(&path)) {
                 true => Beside::Foreign(format!(
                     "it is part of a transaction in several databases, with the super-journal `{}`",
                     name.display()
@@ -233,7 +234,7 @@ impl SqliteFile {
     /// Opens a copy without the transaction that was interrupted: the one that an earlier reader has made, if the files are
     /// still the same.
     pub(super) fn rolled_back(&self) -> Result<Sqlite> {
-        let about = |path: &Path| path.symlink_metadata().ok().map(|found| (found.len(), found.modified().ok()));
+        let about = |path: &Path| files::look(path).ok().flatten().map(|found| (found.size, found.modified));
         let look = (self.look(), about(&self.part("-journal")));
         let mut kept = self.rolled_back.lock().unwrap_or_else(PoisonError::into_inner);
         let copy = match kept.as_ref().filter(|copy| copy.look == look) {
@@ -277,7 +278,7 @@ impl SqliteFile {
     }
 
     fn has_wal(&self) -> bool {
-        self.part("-wal").symlink_metadata().is_ok_and(|wal| wal.len() > 0)
+        matches!(files::look(&self.part("-wal")), Ok(Some(wal)) if wal.size > 0)
     }
 
     /// Copies the database and its WAL to `copy`, without the transaction that its journal rolls back. The shared memory is

@@ -5,14 +5,16 @@ mod fault;
 mod format;
 mod journal;
 mod part;
+// Other systems are used to reach remote instances only.
+#[cfg(target_os = "linux")]
 mod syscalls;
 
-use std::fs;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use rusqlite::backup::{Backup, StepResult};
 use rusqlite::{Connection, OpenFlags, params_from_iter};
 
@@ -51,12 +53,16 @@ impl SqliteFile {
 
     /// The files that make up the database at `path` and exist: itself, `-wal`, `-shm`, `-journal`.
     pub fn parts(&self) -> Vec<PathBuf> {
-        ["", "-wal", "-shm", "-journal"].iter().map(|suffix| self.part(suffix)).filter(|path| is_there(path)).collect()
+        ["", "-wal", "-shm", "-journal"]
+            .iter()
+            .map(|suffix| self.part(suffix))
+            .filter(|path| files::exists(path))
+            .collect()
     }
 
     /// Size of its files, in bytes.
     pub(crate) fn size(&self) -> u64 {
-        self.parts().iter().filter_map(|part| part.symlink_metadata().ok()).map(|found| found.len()).sum()
+        self.parts().iter().filter_map(|part| files::look(part).ok()?).map(|found| found.size).sum()
     }
 
     /// The path of one part, `-wal` for instance.
@@ -72,21 +78,21 @@ impl SqliteFile {
         let path = &self.path;
         format::refuse_folder(path)?;
         let mut file = match files::open_regular(path) {
-            Err(error) if error.is_missing() && is_there(&self.part("-wal")) => {
+            Err(error) if error.is_missing() && files::exists(&self.part("-wal")) => {
                 return Err(DatabaseError::WalWithoutDatabase(self.part("-wal")).into());
             }
             opened => opened?,
         };
         // A link beside it would be the database's too: its WAL, for instance.
         for part in self.parts() {
-            if part.is_symlink() {
+            if files::look(&part)?.is_some_and(|found| found.is_link()) {
                 return Err(Error::File(FileError::Link { path: part }));
             }
         }
         let head = format::head_of(&mut file, path)?;
         if head.is_empty() {
             // A database whose first commit is still in the WAL is an empty file.
-            let missing = (!is_there(&self.part("-wal"))).then(|| DatabaseError::EmptyFile(path.clone()).into());
+            let missing = (!files::exists(&self.part("-wal"))).then(|| DatabaseError::EmptyFile(path.clone()).into());
             return missing.map_or(Ok(()), Err);
         }
         if head.starts_with(DATABASE) {
@@ -106,6 +112,7 @@ impl SqliteFile {
 
     /// The same, with the error of SQLite.
     fn open_raw(&self, path: impl AsRef<Path>, flags: OpenFlags) -> rusqlite::Result<Connection> {
+        #[cfg(target_os = "linux")]
         syscalls::install();
         Connection::open_with_flags(path, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_NOFOLLOW)
     }
@@ -156,7 +163,7 @@ impl SqliteFile {
 
     /// Whether no process seems to have it open.
     fn is_still(&self) -> Result<bool> {
-        Ok(self.is_wal()? && !is_there(&self.part("-wal")))
+        Ok(self.is_wal()? && !files::exists(&self.part("-wal")))
     }
 
     /// Whether the file header specifies WAL mode: bytes 18 and 19 are the write and read versions.
@@ -174,10 +181,9 @@ impl SqliteFile {
     }
 
     fn look(&self) -> Look {
-        let found = fs::symlink_metadata(&self.path).ok();
-        let size = found.as_ref().map_or(0, fs::Metadata::len);
-        let exists = |suffix| is_there(&self.part(suffix));
-        (size, found.and_then(|found| found.modified().ok()), exists("-wal"), exists("-journal"))
+        let found = files::look(&self.path).ok().flatten();
+        let exists = |suffix| files::exists(&self.part(suffix));
+        (found.map_or(0, |found| found.size), found.map(|found| found.modified), exists("-wal"), exists("-journal"))
     }
 
     /// Creates a new, empty file (mode 0600) and opens it for writing; fails if it exists.
@@ -218,7 +224,7 @@ pub(crate) struct Sqlite {
 }
 
 /// Size, modification time, WAL and journal of a file: what changes if another process opens it for writing.
-type Look = (u64, Option<std::time::SystemTime>, bool, bool);
+type Look = (u64, Option<DateTime<Utc>>, bool, bool);
 
 impl Sqlite {
     fn new(connection: Connection, file: SqliteFile) -> Sqlite {
@@ -466,11 +472,6 @@ impl Writer for Sqlite {
         copy_pages(&self.file, &source.connection, &mut self.connection, progress)?;
         self.fold()
     }
-}
-
-/// Whether something is at `path`, even a link that leads nowhere.
-fn is_there(path: &Path) -> bool {
-    path.symlink_metadata().is_ok()
 }
 
 /// Copies a database page by page; an error is reported for `file`.

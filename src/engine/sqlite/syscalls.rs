@@ -5,23 +5,59 @@
 //! planted journal can name any file there as one that has to be deleted after the rollback
 //! (the "super-journal", SQLite 3.51).
 
-#[cfg(target_os = "linux")]
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::Path;
+
+use rustix::fs::{AtFlags, Mode, OFlags};
+use rustix::io::Errno;
+
+use crate::files;
+
+/// Endings of files that SQLite may delete: the journals of a database.
+const JOURNALS: [&str; 2] = ["-journal", "-wal"];
+
+/// Start of the names of its temporary files, which no other file has.
+const TEMPORARY: &[u8] = b"etilqs_";
+
+/// `open(2)`, but no part of the path may be a link.
+fn open(path: &Path, flags: OFlags, mode: Mode) -> io::Result<OwnedFd> {
+    let mode = if flags.contains(OFlags::CREATE) { mode } else { Mode::empty() };
+    match name_of(path).starts_with(TEMPORARY) {
+        // The folder for temporary files may be reached through a link: `/var/tmp` is one at times.
+        true => files::open_raw(path, flags | OFlags::NOFOLLOW, mode),
+        false => files::open_strict(path, flags, mode),
+    }
+}
+
+/// `unlink(2)` for journals and temporary files, through no link.
+fn unlink(path: &Path) -> io::Result<()> {
+    let name = name_of(path);
+    match name.starts_with(TEMPORARY) {
+        true => files::unlink_raw(path, AtFlags::empty()),
+        false if JOURNALS.iter().any(|ending| name.ends_with(ending.as_bytes())) => files::unlink_strict(path),
+        false => Err(Errno::ACCESS.into()),
+    }
+}
+
+fn name_of(path: &Path) -> &[u8] {
+    path.file_name().unwrap_or_default().as_bytes()
+}
+
+/// The only unsafe code of the crate: these functions in the form in which SQLite calls them.
 #[allow(unsafe_code)]
-mod linux {
-    use std::ffi::{CStr, CString, NulError, OsStr, c_char, c_int};
+mod calls {
+    use std::ffi::{CStr, OsStr, c_char, c_int};
+    use std::os::fd::IntoRawFd as _;
     use std::os::unix::ffi::OsStrExt as _;
     use std::path::Path;
     use std::sync::Once;
 
     use rusqlite::ffi;
+    use rustix::fs::{Mode, OFlags};
 
-    /// Endings of files that SQLite may delete: the journals of a database.
-    const JOURNALS: [&str; 2] = ["-journal", "-wal"];
-
-    /// Start of the names of its temporary files.
-    const TEMPORARY: &[u8] = b"etilqs_";
-
-    /// Makes SQLite use the functions below, once in this process.
+    /// Makes SQLite use the functions above, once in this process.
     pub fn install() {
         static ONCE: Once = Once::new();
         ONCE.call_once(|| {
@@ -42,82 +78,32 @@ mod linux {
         });
     }
 
-    #[repr(C)]
-    struct OpenHow {
-        flags: u64,
-        mode: u64,
-        resolve: u64,
-    }
-
-    /// `open(2)`, but no part of the path may be a link. It must set `errno`, which SQLite reads: so it is libc's call.
     unsafe extern "C" fn open(path: *const c_char, flags: c_int, mode: c_int) -> c_int {
+        let (flags, mode) = (OFlags::from_bits_retain(flags as _), Mode::from_raw_mode(mode as _));
         // SAFETY: `path` is a C string of SQLite's.
-        let name = unsafe { CStr::from_ptr(path) }.to_bytes().rsplit(|byte| *byte == b'/').next().unwrap_or_default();
-        // The folder for temporary files may be reached through a link: `/var/tmp` is one at times.
-        if name.starts_with(TEMPORARY) {
-            // SAFETY: the same.
-            return unsafe { libc::open(path, flags | libc::O_NOFOLLOW, mode) };
-        }
-        let creates = flags & libc::O_CREAT != 0;
-        let how = OpenHow {
-            flags: flags as u64,
-            mode: if creates { mode as u64 & 0o7777 } else { 0 },
-            resolve: libc::RESOLVE_NO_SYMLINKS | libc::RESOLVE_NO_MAGICLINKS,
-        };
-        // SAFETY: `path` is a C string of SQLite's, and `how` is what openat2(2) expects.
-        unsafe {
-            let opened = libc::syscall(libc::SYS_openat2, libc::AT_FDCWD, path, &raw const how, size_of::<OpenHow>());
-            match opened {
-                // Linux before 5.6, or a container whose seccomp filter does not know the call.
-                -1 if matches!(*libc::__errno_location(), libc::ENOSYS | libc::EPERM) => {
-                    libc::open(path, flags | libc::O_NOFOLLOW, mode)
-                }
-                opened => opened as c_int,
-            }
-        }
+        let opened = super::open(unsafe { as_path(path) }, flags, mode);
+        answer(opened.map(|file| file.into_raw_fd()))
     }
 
-    /// `unlink(2)` for journals and temporary files, through no link.
     unsafe extern "C" fn unlink(path: *const c_char) -> c_int {
         // SAFETY: `path` is a C string of SQLite's.
-        let text = unsafe { CStr::from_ptr(path) };
-        let place = Path::new(OsStr::from_bytes(text.to_bytes()));
-        let name = place.file_name().unwrap_or_default().as_bytes();
-        if name.starts_with(TEMPORARY) {
-            // SAFETY: `path` is a C string of SQLite's. No other file has such a name.
-            return unsafe { libc::unlink(path) };
-        }
-        let is_own = JOURNALS.iter().any(|ending| name.ends_with(ending.as_bytes()));
-        let (Some(folder), true) = (place.parent(), is_own) else { return refuse() };
-        let (Ok(folder), Ok(name)) = (as_c(folder.as_os_str()), as_c(OsStr::from_bytes(name))) else { return refuse() };
-        // SAFETY: both are C strings, and the descriptor is closed once.
-        unsafe {
-            let folder = open(folder.as_ptr(), libc::O_PATH | libc::O_DIRECTORY | libc::O_CLOEXEC, 0);
-            if folder == -1 {
-                return -1;
-            }
-            let done = libc::unlinkat(folder, name.as_ptr(), 0);
-            let errno = *libc::__errno_location();
-            libc::close(folder);
-            *libc::__errno_location() = errno;
-            done
-        }
+        answer(super::unlink(unsafe { as_path(path) }).map(|()| 0))
     }
 
-    fn as_c(text: &OsStr) -> Result<CString, NulError> {
-        CString::new(text.as_bytes())
+    /// SAFETY: `path` must be a C string.
+    unsafe fn as_path<'a>(path: *const c_char) -> &'a Path {
+        // SAFETY: the same.
+        Path::new(OsStr::from_bytes(unsafe { CStr::from_ptr(path) }.to_bytes()))
     }
 
-    fn refuse() -> c_int {
-        // SAFETY: the location of this thread's `errno`.
-        unsafe { *libc::__errno_location() = libc::EACCES };
-        -1
+    /// The result as a system call returns it: SQLite reads `errno`.
+    fn answer(done: std::io::Result<c_int>) -> c_int {
+        done.unwrap_or_else(|error| {
+            // SAFETY: the location of this thread's `errno`.
+            unsafe { *libc::__errno_location() = error.raw_os_error().unwrap_or(libc::EINVAL) };
+            -1
+        })
     }
 }
 
-#[cfg(target_os = "linux")]
-pub use linux::install;
-
-/// Other systems are used to reach remote instances only.
-#[cfg(not(target_os = "linux"))]
-pub fn install() {}
+pub use calls::install;

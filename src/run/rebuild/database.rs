@@ -131,11 +131,7 @@ fn by_image(
 ) -> Result<(Manifest, Vec<String>)> {
     let data = &workshop.named_data();
     let label = label(data);
-    // Its users need access; those who reach the folder above see names of files, but no content.
-    files::set_mode(data, 0o711)?;
-    if let Some(above) = data.parent() {
-        files::set_mode(above, 0o711)?;
-    }
+    let_pass(data)?;
     let socket = data.join("run/mariadb.sock");
     let server = Address::on_socket(&socket, Address::embedded_user(), "");
     let helper = Helper::install(docker, image, data, &label, &mut || server.reader().is_ok())?;
@@ -147,10 +143,17 @@ fn by_image(
     Ok(filled)
 }
 
+/// Lets the user of a MariaDB into the folder `data`. Those who reach the folder above see names of files, but no content.
+fn let_pass(data: &Path) -> Result<()> {
+    files::set_mode(data, 0o711)?;
+    data.parent().map_or(Ok(()), |above| files::set_mode(above, 0o711))
+}
+
 fn by_programs(held: Held, data: &Path, observer: &mut dyn Observer) -> Result<(Manifest, Vec<String>)> {
     let folder = data.join(MARIADB);
     files::make_folder(&folder)?;
-    let server = Scratch::start_kept(&folder)?;
+    let_pass(data)?;
+    let server = Scratch::start_kept(&folder, super::NODE)?;
     let filled = fill_embedded(&server.address(""), &server.address(EMBEDDED), held, observer)?;
     server.keep()?;
     files::set_mode(&folder, 0o755)?;

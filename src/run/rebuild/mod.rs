@@ -8,7 +8,6 @@ mod database;
 pub mod place;
 mod workshop;
 
-use std::fs;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
@@ -110,7 +109,7 @@ impl Rebuild<'_> {
         if let Some(folder) = &self.folder {
             place::check(folder, &manifest.id)?;
             self.check_owner(folder)?;
-            files::require_space(place::standing(folder), self.size(manifest))?;
+            files::require_space(files::nearest(folder), self.size(manifest))?;
         }
         match &self.database {
             Database::External(address) => check_database(address, manifest).map(drop),
@@ -287,7 +286,7 @@ fn put_files(held: &Held, data: &Path) -> Result<()> {
     for name in own_files(held) {
         let Some((mode, folder_mode)) = mode_of(&name) else { continue };
         let to = data.join(&name);
-        let above = to.ancestors().skip(1).take_while(|above| *above != data && !above.exists());
+        let above = to.ancestors().skip(1).take_while(|above| *above != data && !files::exists(above));
         for folder in above.collect::<Vec<_>>().into_iter().rev() {
             files::make_folder(folder)?;
             files::set_mode(folder, folder_mode)?;
@@ -325,11 +324,4 @@ impl Maker<'_> {
 /// Whether `folder` is empty or does not exist.
 pub fn is_free(folder: &Path) -> Result<bool> {
     Ok(matches!(place::look(folder)?, Found::Absent | Found::Empty))
-}
-
-/// The owner of the files in `folder`.
-fn owner_of(folder: &Path) -> Result<(u32, u32)> {
-    use std::os::unix::fs::MetadataExt as _;
-    let found = fs::metadata(folder).map_err(Error::file("access", folder))?;
-    Ok((found.uid(), found.gid()))
 }

@@ -1,7 +1,5 @@
 //! Checks whether a folder can become a data folder, and what it contains otherwise.
 
-use std::fs;
-use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use super::workshop::{self, Note};
@@ -30,18 +28,11 @@ pub enum Found {
 
 /// Checks what exists at `folder`.
 pub fn look(folder: &Path) -> Result<Found> {
-    let about = match fs::symlink_metadata(folder) {
-        Ok(about) => about,
-        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
-            return Ok(Found::Absent);
-        }
-        Err(error) => return Err(Error::file("access", folder)(error)),
-    };
-    if about.is_symlink() {
-        return Ok(Found::Link(fs::read_link(folder).unwrap_or_default()));
-    }
-    if !about.is_dir() {
-        return Ok(Found::NoFolder);
+    match files::look(folder)? {
+        None => return Ok(Found::Absent),
+        Some(about) if about.is_link() => return Ok(Found::Link(files::link_target(folder))),
+        Some(about) if !about.is_folder() => return Ok(Found::NoFolder),
+        Some(_) => {}
     }
     let names = files::entries(folder)?.into_iter().filter_map(|path| Some(path.file_name()?.to_string_lossy().into()));
     // mkfs creates this on every disk; it is nobody's data.
@@ -89,7 +80,7 @@ pub(super) fn check(folder: &Path, id: &str) -> Result<()> {
         ),
         Found::Link(to) => (
             format!("the path is a symbolic link to `{}`", to.display()),
-            Hint::advice(format!("use the folder itself: {}", folder.parent().unwrap_or(folder).join(to).display())),
+            Hint::advice(format!("use the folder itself: {}", to.display())),
         ),
         Found::NoFolder => ("it is not a folder".into(), Hint::advice("use a new or empty folder")),
     };
@@ -98,22 +89,13 @@ pub(super) fn check(folder: &Path, id: &str) -> Result<()> {
 
 /// Fails unless the folder can be created and written to.
 fn check_above(folder: &Path) -> Result<()> {
-    let standing = standing(folder);
-    match standing.is_dir() {
+    let standing = files::nearest(folder);
+    match files::is_folder(standing) {
         true => files::check_writable(standing),
         false => Err(Error::Database(DatabaseError::Occupied {
             place: format!("`{}`", folder.display()),
             why: format!("`{}` is not a folder", standing.display()),
             hint: Hint::advice("use a new or empty folder"),
         })),
-    }
-}
-
-/// The nearest existing folder at or above `folder`.
-pub(super) fn standing(folder: &Path) -> &Path {
-    let above = folder.ancestors().find(|above| above.as_os_str().is_empty() || above.symlink_metadata().is_ok());
-    match above {
-        Some(above) if !above.as_os_str().is_empty() => above,
-        _ => Path::new("."),
     }
 }

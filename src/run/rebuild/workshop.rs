@@ -1,12 +1,10 @@
 //! The folder where a new data folder is built: inside it, and its entries are moved up when all of them are verified.
 
-use std::fs;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::owner_of;
 use super::place::Found;
 use crate::error::{DatabaseError, Error, FileError, Hint, Result};
 use crate::files::{self, Lock, Pinned};
@@ -66,7 +64,7 @@ impl Workshop {
         owner: Option<(u32, u32)>,
         end_left: &dyn Fn(&Path) -> Result<()>,
     ) -> Result<Workshop> {
-        let made = !folder.exists();
+        let made = !files::exists(folder);
         if made {
             files::make_folder(folder)?;
             // An embedded MariaDB runs as another user than the server, and needs access.
@@ -92,7 +90,7 @@ impl Workshop {
             files::remove_folder(&data)?;
             files::make_folder(&data)?;
         }
-        let owner = owner.map_or_else(|| owner_of(folder.path()), Ok)?;
+        let owner = owner.map_or_else(|| files::about_target(folder.path()).map(|found| found.owner()), Ok)?;
         let snapshot = snapshot.to_owned();
         Ok(Workshop { folder, place, inside, data, snapshot, owner, made, note, done: false, _lock })
     }
@@ -118,7 +116,7 @@ impl Workshop {
             give(&path, self.owner)?;
         }
         // Root has access everywhere; every other user must be able to create files beside the database.
-        let theirs = owner_of(self.folder.path())?;
+        let theirs = files::about_target(self.folder.path()).map(|found| found.owner())?;
         match theirs != self.owner && (self.made || self.owner.0 != 0) {
             true => files::set_owner(self.folder.path(), self.owner.0, self.owner.1),
             false => Ok(()),
@@ -128,9 +126,7 @@ impl Workshop {
     /// Lets every user pass through the folder, but not list it: an embedded MariaDB runs as another user than the
     /// server.
     pub fn let_through(&self) -> Result<()> {
-        use std::os::unix::fs::PermissionsExt as _;
-        let found = fs::metadata(self.folder.path()).map_err(Error::file("access", &self.place))?;
-        let mode = found.permissions().mode() & 0o7777;
+        let mode = files::about_target(self.folder.path())?.mode;
         match mode & 0o011 {
             0o011 => Ok(()),
             _ => files::set_mode(self.folder.path(), mode | 0o011),
@@ -156,14 +152,14 @@ impl Workshop {
 
     fn has_moved(&self) -> bool {
         let names = self.note.iter().flat_map(|note| &note.entries);
-        names.map(|name| self.folder.path().join(name)).any(|path| fs::symlink_metadata(path).is_ok())
+        names.map(|name| self.folder.path().join(name)).any(|path| files::exists(&path))
     }
 
     /// Moves everything up.
     pub fn move_up(&self) -> Result<()> {
         for name in self.note.iter().flat_map(|note| &note.entries) {
             let (from, to) = (self.data.join(name), self.folder.path().join(name));
-            if fs::symlink_metadata(&from).is_err() && fs::symlink_metadata(&to).is_ok() {
+            if !files::exists(&from) && files::exists(&to) {
                 continue;
             }
             files::rename_new(&from, &to)?;
@@ -185,7 +181,7 @@ impl Drop for Workshop {
         if !self.done && !self.has_moved() {
             let _ = files::remove_folder(&self.folder.path().join(NAME));
             if self.made {
-                let _ = fs::remove_dir(&self.place);
+                let _ = files::remove_empty_folder(&self.place);
             }
         }
     }
@@ -193,12 +189,12 @@ impl Drop for Workshop {
 
 /// Changes the owner of `path` and everything below it to `owner`, and flushes the folders.
 pub(super) fn give(path: &Path, owner: (u32, u32)) -> Result<()> {
-    let found = fs::symlink_metadata(path).map_err(Error::file("access", path))?;
-    if found.is_dir() {
+    let found = files::about(path)?;
+    if found.is_folder() {
         files::entries(path)?.iter().try_for_each(|path| give(path, owner))?;
         files::sync_folder(path)?;
     }
-    match owner_of(path)? == owner {
+    match found.owner() == owner {
         true => Ok(()),
         false => files::set_owner(path, owner.0, owner.1),
     }

@@ -13,6 +13,8 @@ fn session(lab: &Lab, lines: &[&str]) -> String {
         let end = if ran.exit == 0 { String::new() } else { format!("[exit {}]\n", ran.exit) };
         text.push_str(&format!("$ kumadb {line}\n{}{}{end}\n", ran.err, ran.out));
     }
+    // It depends on the kernel.
+    let text = text.replace(&kumadb::files::Confined::wall().to_string(), "<confinement>");
     without_tokens(&lab.plain(&text))
 }
 

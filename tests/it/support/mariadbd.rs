@@ -106,7 +106,8 @@ impl Mariadbd {
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     }
 
-    fn client(&self, database: &str) -> Command {
+    /// The `mariadb` client on `database`.
+    pub fn client(&self, database: &str) -> Command {
         let mut client = Command::new(&self.programs[2]);
         client.arg("--no-defaults").arg("--default-character-set=utf8mb4");
         client.arg(format!("--socket={}", self.socket().display())).arg(format!("--user={}", user()));
