@@ -23,6 +23,7 @@ pub mod instance;
 pub mod kuma;
 pub mod model;
 pub mod plan;
+pub mod report;
 pub mod run;
 pub mod salvage;
 pub mod schedule;

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::sync::Arc;
 
+use chrono::TimeDelta;
+
 /// `n` bytes as people read them: `61 KB`, `1.5 GB`.
 pub fn bytes(n: u64) -> String {
     const UNITS: [&str; 5] = ["B", "KB", "MB", "GB", "TB"];
@@ -23,6 +25,29 @@ pub fn counted(n: usize, what: &str) -> String {
         Some(stem) => format!("{n} {stem}ies"),
         None if what.ends_with('x') => format!("{n} {what}es"),
         None => format!("{n} {what}s"),
+    }
+}
+
+/// An age: `42 s`, `4 h`, `9 d`.
+pub fn age_words(age: TimeDelta) -> String {
+    match age.num_seconds().max(0) {
+        seconds @ 0..120 => format!("{seconds} s"),
+        seconds @ 120..7200 => format!("{} min", seconds / 60),
+        seconds @ 7200..172_800 => format!("{} h", seconds / 3600),
+        seconds => format!("{} d", seconds / 86_400),
+    }
+}
+
+/// A duration with up to two units: `42 s`, `3 h 5 min`, `2 d`.
+pub fn duration_words(span: TimeDelta) -> String {
+    let seconds = span.num_seconds().max(0);
+    let units = [(86_400, "d"), (3600, "h"), (60, "min"), (1, "s")];
+    let at = units.iter().position(|(unit, _)| seconds >= *unit).unwrap_or(3);
+    let (unit, name) = units[at];
+    let rest = units.get(at + 1).map(|(next, name)| (seconds % unit / next, name)).filter(|(n, _)| *n > 0);
+    match rest {
+        Some((n, next)) => format!("{} {name} {n} {next}", seconds / unit),
+        None => format!("{} {name}", seconds / unit),
     }
 }
 

@@ -37,6 +37,16 @@ impl Value {
         }
     }
 
+    /// The number in this cell, with its fraction.
+    pub fn number(&self) -> Option<f64> {
+        match self {
+            Value::Int(n) => Some(*n as f64),
+            Value::Real(x) => Some(*x),
+            Value::Text(text) => text.trim().parse().ok().filter(|x: &f64| x.is_finite()),
+            _ => None,
+        }
+    }
+
     /// The text in this cell, if it is text.
     pub fn text(&self) -> Option<&str> {
         match self {
@@ -214,9 +224,14 @@ pub fn stored_time(text: &str) -> Option<NaiveDateTime> {
         .or_else(|| NaiveDate::parse_from_str(text, "%Y-%m-%d").ok().map(|day| day.and_time(NaiveTime::MIN)))
 }
 
+/// A point in time for programs: UTC, in RFC 3339.
+pub fn rfc3339(at: DateTime<Utc>) -> String {
+    at.to_rfc3339_opts(SecondsFormat::AutoSi, true)
+}
+
 /// A time as the server stores it, in RFC 3339; text that is not a time stays as it is.
 pub fn utc_time(text: &str) -> String {
-    server_time(text).map_or_else(|| text.to_owned(), |at| at.to_rfc3339_opts(SecondsFormat::AutoSi, true))
+    server_time(text).map_or_else(|| text.to_owned(), rfc3339)
 }
 
 /// A time as the server stores it, as people read it; text that is not a time stays as it is.

@@ -26,7 +26,7 @@ mod write;
 
 use report::Report;
 
-const USAGE: &str = "usage: cargo bench -- [write] [fixture] [backup] [list] [status] [doctor] [downtime] [fleet] \
+const USAGE: &str = "usage: cargo bench -- [write] [fixture] [backup] [list] [state] [report] [status] [doctor] [downtime] [fleet] \
     [history] [salvage] [remote] [--runs N]";
 
 fn main() {
@@ -38,8 +38,8 @@ fn main() {
             // Cargo passes this option to every benchmark.
             "--bench" => {}
             "--runs" => runs = words.next().and_then(|n| n.parse().ok()).filter(|n| *n > 0).expect(USAGE),
-            "write" | "fixture" | "backup" | "list" | "status" | "doctor" | "downtime" | "fleet" | "history"
-            | "salvage" | "remote" => {
+            "write" | "fixture" | "backup" | "list" | "state" | "report" | "status" | "doctor" | "downtime"
+            | "fleet" | "history" | "salvage" | "remote" => {
                 parts.push(word);
             }
             _ => panic!("{USAGE}"),
@@ -61,6 +61,12 @@ fn main() {
     }
     if wanted("list") {
         read::list(&mut report);
+    }
+    if wanted("state") {
+        read::state(&mut report);
+    }
+    if wanted("report") {
+        read::html(&mut report);
     }
     if wanted("status") {
         read::status(&mut report);

@@ -28,15 +28,97 @@ const EXAMINE: &str = "SELECT count(*), sum(status IN (0, 1, 2, 3)), sum(msg LIK
 const STATUS: &str = "SELECT count(*) FROM monitor; SELECT time FROM heartbeat ORDER BY id DESC LIMIT 1";
 
 pub fn list(report: &mut Report) {
-    let fill = |place: &Place| {
-        let store = Store::new(place.root().join("store"));
-        let plan = plan(&place.state(), MONITORS);
-        run::run(&place.instance(), &store, &Work::Plan(&plan), &Settings::new("bench"), &mut Silent).unwrap();
-    };
+    let fill = |place: &Place| add_monitors(place, MONITORS);
     let words = ["monitor", "list"];
     let what = "monitor list, 10,000 monitors";
     let limits = [Limit::Time(Duration::from_millis(100)), Limit::Memory(60.0)];
     on_both(report, what, &fill, &words, LIST, limits);
+}
+
+/// A day of heartbeats, 500 of each monitor.
+const DAY: usize = 5_000_000;
+
+const STATE: &str = "SELECT m.id, m.name, h.status, h.time, h.msg, h.ping, \
+    (SELECT max(time) FROM heartbeat i WHERE i.monitor_id = m.id AND i.important = 1), \
+    (SELECT sum(up) / (sum(up) + sum(down)) FROM stat_minutely s WHERE s.monitor_id = m.id AND s.timestamp > 0) \
+    FROM monitor m LEFT JOIN heartbeat h ON h.id = \
+    (SELECT id FROM heartbeat l WHERE l.monitor_id = m.id ORDER BY time DESC LIMIT 1)";
+
+/// The status of many monitors with a long history.
+pub fn state(report: &mut Report) {
+    let words = ["monitor", "list"];
+    let what = "monitor list, 10,000 monitors, 5 million heartbeats";
+    let limits = [Limit::Time(Duration::from_millis(150)), Limit::Memory(60.0)];
+    on_both(report, what, &add_day, &words, STATE, limits);
+}
+
+/// The page of 1,000 monitors.
+pub fn html(report: &mut Report) {
+    let place = Place::folder();
+    add_monitors(&place, 1000);
+    add_history(&place, 1000, 1_000_000);
+    let page = place.root().join("page.html");
+    let words = ["report", page.to_str().unwrap(), "--no-doctor"];
+    let times: Vec<Duration> = (0..report.runs).map(|_| time_command(run_on(&place, &words))).collect();
+    let size = page.metadata().unwrap().len() / 1000;
+    let what = format!("report, 1,000 monitors, 1 million heartbeats, SQLite: a page of {size} KB");
+    report.time(&what, &times, None, Limit::Time(Duration::from_secs(1)));
+}
+
+fn run_on(place: &Place, words: &[&str]) -> Command {
+    let mut command = kumadb(place);
+    command.args(words);
+    command
+}
+
+fn add_day(place: &Place) {
+    add_monitors(place, MONITORS);
+    add_history(place, MONITORS, DAY);
+}
+
+fn add_monitors(place: &Place, count: usize) {
+    let store = Store::new(place.root().join("store"));
+    let plan = plan(&place.state(), count);
+    run::run(&place.instance(), &store, &Work::Plan(&plan), &Settings::new("bench"), &mut Silent).unwrap();
+}
+
+/// Heartbeats of the last 24 hours, of all monitors in turn, and the statistics that the server makes of them.
+fn add_history(place: &Place, monitors: usize, count: usize) {
+    let mut writer = place.instance().connect().unwrap().writer(&WriteKey::for_tests()).unwrap();
+    let begin = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs() - 86_300;
+    let step = 86_200 * monitors / count;
+    let (numbers, round, time) = match writer.kind() {
+        EngineKind::Sqlite => (
+            format!("WITH RECURSIVE n(seq) AS (SELECT 0 UNION ALL SELECT seq + 1 FROM n WHERE seq < {count} - 1)"),
+            format!("seq / {monitors}"),
+            "strftime('%Y-%m-%d %H:%M:%f', at, 'unixepoch')",
+        ),
+        EngineKind::MariaDb => (
+            format!("WITH n AS (SELECT seq FROM seq_0_to_{})", count - 1),
+            format!("seq DIV {monitors}"),
+            "from_unixtime(at)",
+        ),
+    };
+    let beats = format!("SELECT seq, seq % {monitors} + 1 AS monitor_id, {begin} + {round} * {step} AS at FROM n");
+    writer.begin().unwrap();
+    writer
+        .execute(
+            &format!(
+                "INSERT INTO heartbeat (important, monitor_id, status, msg, time, ping, duration, down_count) {numbers} \
+                 SELECT seq < {monitors}, monitor_id, 1, '200 - OK', {time}, seq % 90 + 10, 60, 0 FROM ({beats}) b"
+            ),
+            &[],
+        )
+        .unwrap();
+    for (table, unit) in [("stat_minutely", 60), ("stat_hourly", 3600), ("stat_daily", 86_400)] {
+        let sql = format!(
+            "INSERT INTO {table} (monitor_id, timestamp, up, down, ping) {numbers} \
+             SELECT monitor_id, start, count(*), 0, 50 FROM \
+             (SELECT monitor_id, at - at % {unit} AS start FROM ({beats}) b) c GROUP BY start, monitor_id"
+        );
+        writer.execute(&sql, &[]).unwrap();
+    }
+    writer.commit().unwrap();
 }
 
 pub fn status(report: &mut Report) {

@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use crate::text::bytes;
+use crate::text::{age_words, bytes};
 use crate::value::local_time;
 
 /// A backup dated further in the future than this was made with a wrong clock.
@@ -119,16 +119,6 @@ impl Verdict {
             }
             _ => Verdict::new(Status::Ok, said),
         }
-    }
-}
-
-/// An age: `42 s`, `4 h`, `9 d`.
-pub fn age_words(age: TimeDelta) -> String {
-    match age.num_seconds().max(0) {
-        seconds @ 0..120 => format!("{seconds} s"),
-        seconds @ 120..7200 => format!("{} min", seconds / 60),
-        seconds @ 7200..172_800 => format!("{} h", seconds / 3600),
-        seconds => format!("{} d", seconds / 86_400),
     }
 }
 

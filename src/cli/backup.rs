@@ -13,7 +13,7 @@ use super::prune::{self, PruneArgs};
 use super::schedule::{self, ScheduleArgs};
 use super::show::{self, ShowArgs};
 use super::store::{KeyArgs, SealArgs};
-use super::ui::Header;
+use super::table::Header;
 use super::write::{duration, read_from};
 use super::{Context, Ui};
 use crate::backup::{Drill, Extent, Snapshot, Stores};

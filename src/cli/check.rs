@@ -11,12 +11,12 @@ use super::fleet::FleetArgs;
 use super::instance::{Whose, origin_of};
 use super::write::duration;
 use super::{Context, config, default_store};
-use crate::backup::freshness::{Limits, Newest, Status, Verdict, age_words};
+use crate::backup::freshness::{Limits, Newest, Status, Verdict};
 use crate::backup::store::{Listing, list_all};
 use crate::backup::{Patience, Snapshot, Store};
 use crate::config::{Config, open_stores};
 use crate::error::{Error, Exit, InputError, OperationError, RemoteError, Result};
-use crate::text::counted;
+use crate::text::{age_words, counted};
 
 /// Default maximum age of the newest backup, without an option or a job.
 const MAX_AGE: TimeDelta = TimeDelta::hours(26);

@@ -374,7 +374,7 @@ fn explain(code: &str, context: &mut Context<'_>) -> Result<Exit> {
             &["code", "severity", "finding"],
             checks
                 .iter()
-                .map(|check| vec![check.code.into(), check.severity.word().into(), check.title.into()])
+                .map(|check| [check.code, check.severity.word(), check.title].map(str::to_owned).into())
                 .collect(),
         ),
     })?;

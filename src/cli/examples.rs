@@ -28,7 +28,7 @@ pub const NOTES: [(&str, &str); 2] = [
 type Examples = &'static [(&'static str, &'static str)];
 
 /// The examples of every verb; those of `monitor add TYPE` are made of its fields.
-pub const EXAMPLES: [(&str, Examples); 56] = [
+pub const EXAMPLES: [(&str, Examples); 64] = [
     (
         "kumadb",
         &[
@@ -52,6 +52,56 @@ pub const EXAMPLES: [(&str, Examples); 56] = [
         ],
     ),
     (
+        "kumadb maintenance",
+        &[
+            ("List maintenance windows", "kumadb maintenance list"),
+            ("Start one of 45 minutes", "kumadb maintenance start --tag env=prod --for 45m --title Upgrade"),
+            ("End it now", "kumadb maintenance end Deploy"),
+        ],
+    ),
+    (
+        "kumadb maintenance list",
+        &[
+            ("List maintenance windows", "kumadb maintenance list"),
+            ("Write them as CSV", "kumadb maintenance list --format csv"),
+        ],
+    ),
+    (
+        "kumadb maintenance start",
+        &[
+            (
+                "Start one for all monitors with a tag",
+                "kumadb maintenance start --tag env=prod --for 45m --title Upgrade",
+            ),
+            ("Show it on a status page, too", "kumadb maintenance start Network --for 2h --status-page default"),
+        ],
+    ),
+    (
+        "kumadb maintenance schedule",
+        &[
+            (
+                "Schedule one for a group",
+                "kumadb maintenance schedule --group Network --from '2099-01-31 22:00' --for 2h",
+            ),
+            ("Preview it", "kumadb maintenance schedule Shop --from 2099-01-31T22:00:00Z --for 30m --dry-run"),
+        ],
+    ),
+    (
+        "kumadb maintenance end",
+        &[
+            ("End a window by its title", "kumadb maintenance end Deploy"),
+            ("Preview it", "kumadb maintenance end Deploy --dry-run"),
+        ],
+    ),
+    (
+        "kumadb report",
+        &[
+            ("Write a page with status, uptime and outages", "kumadb report status.html"),
+            ("Write what the public status page shows", "kumadb report public.html --status-page default"),
+            ("Write it again every minute, for a web server", "kumadb report /var/www/html/status.html --every 60s"),
+        ],
+    ),
+    (
         "kumadb monitor",
         &[
             ("List all monitors", "kumadb monitor list"),
@@ -62,8 +112,24 @@ pub const EXAMPLES: [(&str, Examples); 56] = [
     (
         "kumadb monitor list",
         &[
+            ("List the monitors that are down", "kumadb monitor list --down"),
             ("List the paused monitors of a group", "kumadb monitor list --group Network --paused"),
-            ("Write all monitors as CSV", "kumadb monitor list --format csv"),
+            ("Show the last heartbeats, targets and tags, too", "kumadb monitor list --format wide"),
+        ],
+    ),
+    (
+        "kumadb monitor uptime",
+        &[
+            ("Show the uptime of all monitors", "kumadb monitor uptime"),
+            ("Show that of the last 7 days", "kumadb monitor uptime --since 7d"),
+            ("Write that of January as CSV", "kumadb monitor uptime --from 2026-01-01 --to 2026-02-01 --format csv"),
+        ],
+    ),
+    (
+        "kumadb monitor outages",
+        &[
+            ("List the outages of the last 7 days", "kumadb monitor outages"),
+            ("List those of a group since Monday", "kumadb monitor outages --group Network --since monday"),
         ],
     ),
     (

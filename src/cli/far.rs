@@ -86,6 +86,11 @@ impl Luggage {
             }
             Verb::Apply(args) => args.pack(&mut luggage)?,
             Verb::Export(args) => luggage.back.extend(args.written()),
+            Verb::Monitor(verb) => verb.pack(&mut luggage)?,
+            Verb::Report(args) => {
+                args.source.pack(&mut luggage)?;
+                luggage.back.push(args.written());
+            }
             Verb::Sql(args) => {
                 args.pack(&mut luggage)?;
                 luggage.back.extend(args.output.clone());
@@ -141,8 +146,9 @@ impl Luggage {
 pub fn run(verb: &Verb, elsewhere: Error, context: &mut Context<'_>) -> Result<Exit> {
     let Error::Remote(RemoteError::DataNotLocal { container, folder, .. }) = &elsewhere else { return Err(elsewhere) };
     let Some(docker) = context.docker.borrow().clone() else { return Err(elsewhere) };
-    // The scheduler would have to run there forever; salvage reads and writes a file, which can be copied here.
-    if matches!(verb, Verb::Backup(BackupVerb::Schedule(_)) | Verb::Salvage(_)) {
+    // Some would have to run there forever; salvage reads and writes a file, which can be copied here.
+    let repeats = matches!(verb, Verb::Report(args) if args.repeats());
+    if repeats || matches!(verb, Verb::Backup(BackupVerb::Schedule(_)) | Verb::Salvage(_)) {
         return Err(elsewhere);
     }
     let found = docker.container(container)?.ok_or_else(|| Error::Target(TargetError::NotFound(container.clone())))?;

@@ -3,7 +3,8 @@
 use clap::{Args, ValueEnum};
 
 use super::Ui;
-use super::ui::Header;
+use super::table::{Header, Tabular};
+use super::ui::escaped;
 
 #[derive(Args, Clone, Copy, Debug)]
 pub struct FormatArgs {
@@ -27,27 +28,27 @@ pub enum Format {
 
 impl FormatArgs {
     /// `rows` below `headers`; `around` makes what people read of the table. For JSON, see [`Ui::result`].
-    pub fn text<'h>(
+    pub fn text<'h, T: Tabular>(
         self,
         headers: &[impl Into<Header<'h>> + Copy],
-        rows: Vec<Vec<String>>,
+        rows: Vec<Vec<T>>,
         around: impl FnOnce(String) -> String,
     ) -> String {
         match self.format {
-            Format::Csv => csv(headers, &rows),
+            Format::Csv => escaped(&csv(headers, &rows)).into_owned(),
             Format::Wide => around(Ui::wide_table(headers, &rows)),
             Format::Table | Format::Json => around(Ui::table(headers, rows)),
         }
     }
 }
 
-fn csv<'h>(headers: &[impl Into<Header<'h>> + Copy], rows: &[Vec<String>]) -> String {
+fn csv<'h, T: Tabular>(headers: &[impl Into<Header<'h>> + Copy], rows: &[Vec<T>]) -> String {
     let line = |cells: &mut dyn Iterator<Item = &str>| {
         let quoted: Vec<String> = cells.map(csv_cell).collect();
         quoted.join(",") + "\n"
     };
     let head = line(&mut headers.iter().map(|header| (*header).into().name));
-    head + &rows.iter().map(|row| line(&mut row.iter().map(String::as_str))).collect::<String>()
+    head + &rows.iter().map(|row| line(&mut row.iter().map(Tabular::text))).collect::<String>()
 }
 
 /// One cell of CSV, in quotes where it must be (RFC 4180).

@@ -14,8 +14,8 @@ const WIDEST: usize = 120;
 
 /// The verbs by topic, as `kumadb --help` lists them.
 const TOPICS: [(&str, &[&str]); 4] = [
-    ("Inspect", &["find", "status", "doctor", "probe", "logs"]),
-    ("Configure", &["monitor", "plan", "apply", "export", "user", "api-key", "push"]),
+    ("Inspect", &["find", "status", "report", "doctor", "probe", "logs"]),
+    ("Configure", &["monitor", "maintenance", "plan", "apply", "export", "user", "api-key", "push"]),
     ("Back up and restore", &["backup", "restore", "undo", "recover", "salvage"]),
     ("Maintain", &["init", "history", "vacuum", "sql", "restart", "config", "schema", "completions", "man"]),
 ];

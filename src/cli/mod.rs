@@ -20,7 +20,9 @@ mod help;
 mod history;
 mod init;
 mod instance;
+mod maintenance;
 mod monitor;
+mod observe;
 mod password;
 mod plan;
 mod probe;
@@ -30,6 +32,7 @@ mod prune;
 mod push;
 mod recover;
 mod remote_job;
+mod report;
 mod restart;
 mod restore;
 mod salvage;
@@ -39,6 +42,7 @@ mod show;
 mod sql;
 mod status;
 mod store;
+mod table;
 mod tally;
 mod ui;
 mod undo;
@@ -178,6 +182,11 @@ enum Verb {
     /// List, show, add, edit and delete monitors
     #[command(subcommand, visible_alias = "monitors")]
     Monitor(monitor::MonitorVerb),
+    /// List, start, schedule and end maintenance windows
+    #[command(subcommand)]
+    Maintenance(maintenance::MaintenanceVerb),
+    /// Write status, uptime and outages to an HTML page
+    Report(report::ReportArgs),
     /// Show what applying fixtures would change
     Plan(plan::PlanArgs),
     /// Apply fixtures (YAML, JSON, TOML, CSV) to an instance
@@ -278,6 +287,8 @@ impl Verb {
             Verb::Find(args) => find::run(args, context),
             Verb::Status(args) => status::run(args, context),
             Verb::Monitor(verb) => monitor::run(verb, context),
+            Verb::Maintenance(verb) => maintenance::run(verb, context),
+            Verb::Report(args) => report::run(args, context),
             Verb::Plan(args) => plan::run(args, context),
             Verb::Apply(args) => apply::run(args, context),
             Verb::Export(args) => export::run(args, context),
@@ -321,6 +332,7 @@ impl Verb {
     fn makes_snapshots(&self) -> bool {
         match self {
             Verb::Monitor(verb) => verb.writes(),
+            Verb::Maintenance(verb) => verb.writes(),
             Verb::History(history::HistoryVerb::Prune(_)) | Verb::Vacuum(_) => true,
             Verb::User(_) | Verb::ApiKey(_) | Verb::Apply(_) | Verb::Undo(_) | Verb::Recover(_) => true,
             Verb::Restore(args) => args.new.to.is_none(),

@@ -7,7 +7,7 @@ use serde_json::{Value as Json, json};
 use super::fleet::{self, Fleet, GroupArgs};
 use super::instance::are_ambiguous;
 use super::store::KeyArgs;
-use super::ui::Header;
+use super::table::Header;
 use super::{Context, Ui};
 use crate::backup::retention::{Bucket, Policy};
 use crate::error::{Error, Exit, Result};

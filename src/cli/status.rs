@@ -1,5 +1,6 @@
 //! `kumadb status`
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use chrono::{TimeDelta, Utc};
@@ -9,16 +10,18 @@ use serde_json::{Value as Json, json};
 use super::fleet::{self, Fleet, FleetArgs};
 use super::write::duration;
 use super::{Context, check};
-use crate::backup::freshness::age_words;
 use crate::backup::store::Listing;
 use crate::doctor::evidence::Candidate;
 use crate::error::{DatabaseError, DockerError, Error, Exit, OperationError, Result, TargetError};
 use crate::files::FileSystem;
 use crate::instance::{Instance, Place};
-use crate::kuma::read::read_overview;
+use crate::kuma::beats::read_last_beats;
+use crate::kuma::read::{read_shown_state, read_summary};
+use crate::model::state::{State, Summary};
+use crate::report::status::{Freshness, LastBeat, Status, count, counts_text};
 use crate::run::Journal;
 use crate::run::candidates::find_candidates;
-use crate::text::{bytes, counted};
+use crate::text::{age_words, bytes, counted};
 use crate::value::{local_time, shown_time, utc_time};
 
 #[derive(Args, Debug)]
@@ -71,6 +74,19 @@ impl Backups {
     }
 }
 
+/// What is read from the database.
+struct Seen {
+    state: State,
+    summary: Summary,
+    last: BTreeMap<i64, LastBeat>,
+}
+
+impl Seen {
+    fn statuses(&self) -> BTreeMap<Status, usize> {
+        count(self.state.monitors.keys().map(|id| Status::of(&self.state, *id, self.last.get(id))))
+    }
+}
+
 pub fn run(args: &StatusArgs, context: &mut Context<'_>) -> Result<Exit> {
     if args.fleet.is_many() {
         return fleet::run(&Fleet { args: args.fleet.clone(), more: &[], words }, context);
@@ -84,8 +100,11 @@ pub fn run(args: &StatusArgs, context: &mut Context<'_>) -> Result<Exit> {
     };
     let life = instance.container.as_ref().map(|server| server.life()).transpose()?;
     // The status starts nothing, so for a stopped embedded MariaDB only its files are read.
-    let reader = instance.connect().and_then(|connect| connect.reader());
-    let read = reader.and_then(|mut reader| read_overview(&mut *reader, &format!("`{}`", instance.name)));
+    let read = instance.connect().and_then(|connect| connect.reader()).and_then(|mut reader| {
+        let state = read_shown_state(&mut *reader, &format!("`{}`", instance.name))?;
+        let summary = read_summary(&mut *reader, &state.database.schema)?;
+        Ok(Seen { last: read_last_beats(&mut *reader)?, state, summary })
+    });
     let (read, unread) = match read {
         Err(Error::Database(DatabaseError::Unreachable { .. }))
             if instance.container.is_some() && !instance.is_running()? =>
@@ -126,6 +145,14 @@ pub fn run(args: &StatusArgs, context: &mut Context<'_>) -> Result<Exit> {
     backups.warning(&instance.name, max_age).iter().for_each(|warning| context.ui.warn(warning));
     let unfinished = Journal::read(instance.work()).ok().flatten().map(|journal| journal.record);
 
+    let statuses = read.as_ref().map(Seen::statuses).unwrap_or_default();
+    let overdue = read.as_ref().and_then(|seen| Freshness::of(&seen.state, &seen.last).overdue(Utc::now()));
+    if let Some(age) = overdue {
+        let name = &instance.name;
+        context
+            .ui
+            .warn(&format!("the server of `{name}` is not checking: the newest heartbeat is {} old", age_words(age)));
+    }
     let image = instance.container.as_ref().map(|server| server.container().image.clone());
     let life_word = life.map(|life| life.to_string());
     let mut rows = vec![("instance", instance.name.clone())];
@@ -141,10 +168,13 @@ pub fn run(args: &StatusArgs, context: &mut Context<'_>) -> Result<Exit> {
     if instance.size() > 0 {
         rows.push(("size", bytes(instance.size())));
     }
-    if let Some((database, summary)) = &read {
+    if let Some(Seen { state: State { database, .. }, summary, .. }) = &read {
         let known = if database.release.exact { "" } else { ", with migrations unknown to kumadb" };
         rows.push(("release", format!("{}{known}", database.release)));
         rows.push(("monitors", format!("{} ({} active)", summary.monitors, summary.active)));
+        if !statuses.is_empty() {
+            rows.push(("status", counts_text(&statuses)));
+        }
         rows.push(("last heartbeat", summary.newest_beat.as_deref().map_or("none".into(), shown_time)));
         if database.migrating {
             rows.push(("migration", "running, or interrupted (`knex_migrations_lock` is set)".into()));
@@ -169,12 +199,14 @@ pub fn run(args: &StatusArgs, context: &mut Context<'_>) -> Result<Exit> {
         "engine": instance.engine(),
         "embedded": matches!(instance.place, Place::Embedded(_)),
         "size_bytes": instance.size(),
-        "release": read.as_ref().map(|(database, _)| database.release.to_string()),
-        "release_known": read.as_ref().map(|(database, _)| database.release.exact),
-        "monitors": read.as_ref().map(|(_, summary)| summary.monitors),
-        "active": read.as_ref().map(|(_, summary)| summary.active),
-        "last_heartbeat": read.as_ref().and_then(|(_, summary)| summary.newest_beat.as_deref().map(utc_time)),
-        "migrating": read.as_ref().map(|(database, _)| database.migrating),
+        "release": read.as_ref().map(|seen| seen.state.database.release.to_string()),
+        "release_known": read.as_ref().map(|seen| seen.state.database.release.exact),
+        "monitors": read.as_ref().map(|seen| seen.summary.monitors),
+        "active": read.as_ref().map(|seen| seen.summary.active),
+        "statuses": statuses.iter().map(|(status, n)| (status.word().to_owned(), json!(n))).collect::<serde_json::Map<_, _>>(),
+        "checking": read.as_ref().map(|_| overdue.is_none()),
+        "last_heartbeat": read.as_ref().and_then(|seen| seen.summary.newest_beat.as_deref().map(utc_time)),
+        "migrating": read.as_ref().map(|seen| seen.state.database.migrating),
         "last_snapshot": last.map(|snapshot| json!({"id": snapshot.manifest.id, "created": snapshot.manifest.created})),
         "backup": {
             "state": backups.word(),
@@ -212,6 +244,7 @@ fn words(status: &Json) -> String {
         (Some(release), Some(monitors)) => {
             words.push(release.to_owned());
             words.push(counted(monitors.unsigned_abs() as usize, "monitor"));
+            words.extend(status["statuses"]["down"].as_i64().map(|n| format!("{n} down")));
             words.push(format!(
                 "last heartbeat {}",
                 status["last_heartbeat"].as_str().map_or("none".into(), shown_time)

@@ -6,10 +6,8 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use comfy_table::{Cell, CellAlignment, ContentArrangement, Table, presets};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::{Value as Json, json};
-use unicode_width::UnicodeWidthStr as _;
 
 use super::{Cli, prompt, promptly};
 use crate::error::{Error, Exit, InputError, OperationError, Result, SnapshotError};
@@ -120,6 +118,23 @@ impl Ui {
         Some(self.signal.swap(0, Ordering::SeqCst) as i32).filter(|signal| *signal != 0)
     }
 
+    /// How a run that waits for a signal ended, once one was received.
+    pub fn signal_exit(&self) -> Option<Exit> {
+        match self.signal() {
+            0 => None,
+            signal_hook::consts::SIGTERM => Some(Exit::Terminated),
+            _ => Some(Exit::Interrupted),
+        }
+    }
+
+    /// Clears the screen, where standard output is one.
+    pub fn clear_screen(&mut self) -> Result<()> {
+        match std::io::stdout().is_terminal() {
+            true => self.print("\u{1b}[H\u{1b}[2J"),
+            false => Ok(()),
+        }
+    }
+
     /// Forwards the output of a remote job. A closed pipe must not end it halfway.
     pub fn pass_out(&mut self, bytes: &[u8]) {
         self.clear();
@@ -135,12 +150,24 @@ impl Ui {
 
     /// Prints the result: `document` as JSON, or the text of `text`.
     pub fn result(&mut self, document: &Json, text: impl FnOnce() -> String) -> Result<()> {
-        self.clear();
         let text = match self.json {
             true => format!("{document:#}"),
             false => text(),
         };
-        let text = for_stdout(&text);
+        self.print(&for_stdout(&text))
+    }
+
+    /// The same with colours. The text must consist of tables, [`painted`] and [`escaped`] texts, because nothing else
+    /// is escaped.
+    pub fn painted_result(&mut self, document: &Json, text: impl FnOnce() -> String) -> Result<()> {
+        match self.json {
+            true => self.result(document, String::new),
+            false => self.print(&text()),
+        }
+    }
+
+    fn print(&mut self, text: &str) -> Result<()> {
+        self.clear();
         let mut out = std::io::stdout().lock();
         let written = match text.is_empty() {
             true => Ok(()),
@@ -287,32 +314,6 @@ impl Ui {
         }
     }
 
-    /// A table for people; on a terminal, long cells are wrapped.
-    pub fn table<'h>(headers: &[impl Into<Header<'h>> + Copy], rows: Vec<Vec<String>>) -> String {
-        if !std::io::stdout().is_terminal() {
-            return Ui::wide_table(headers, &rows);
-        }
-        let (headers, numeric) = head(headers, &rows);
-        let align = |at: usize, text: String| match numeric[at] {
-            true => Cell::new(text).set_alignment(CellAlignment::Right),
-            false => Cell::new(text),
-        };
-        let mut table = Table::new();
-        table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic);
-        table.set_header(headers.into_iter().enumerate().map(|(at, text)| align(at, text)));
-        for row in rows {
-            table.add_row(row.into_iter().enumerate().map(|(at, text)| align(at, text)));
-        }
-        let text = table.to_string();
-        text.lines().map(str::trim_end).collect::<Vec<_>>().join("\n")
-    }
-
-    /// The same, each row on one line, however long.
-    pub fn wide_table<'h>(headers: &[impl Into<Header<'h>> + Copy], rows: &[Vec<String>]) -> String {
-        let (headers, numeric) = head(headers, rows);
-        columns(&headers, rows, &numeric)
-    }
-
     /// A line on stderr. A closed terminal, for instance, must not end a run halfway.
     fn tell(&mut self, line: &str) {
         self.clear();
@@ -333,64 +334,53 @@ impl Ui {
     }
 }
 
-/// `text` for stdout. What goes into a file or another program stays as it is.
-fn for_stdout(text: &str) -> std::borrow::Cow<'_, str> {
-    if std::io::stdout().is_terminal() { for_terminal(text) } else { text.into() }
+/// Whether standard output shows colours.
+pub fn shows_colors() -> bool {
+    std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }
 
-/// The header of a column of a table.
-#[derive(Clone, Copy, Debug)]
-pub struct Header<'h> {
-    /// The text, in small letters.
-    pub name: &'h str,
-    is_text: bool,
+/// A colour of a status.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Color {
+    /// Up.
+    Green,
+    /// Down.
+    Red,
+    /// Pending.
+    Yellow,
+    /// Maintenance.
+    Blue,
+    /// Paused.
+    Dim,
 }
 
-impl<'h> Header<'h> {
-    /// That of a column whose cells are text even if all of them look like numbers, as eight hex digits may.
-    pub fn of_text(name: &'h str) -> Header<'h> {
-        Header { name, is_text: true }
-    }
-}
-
-impl<'h> From<&'h str> for Header<'h> {
-    fn from(name: &'h str) -> Header<'h> {
-        Header { name, is_text: false }
-    }
-}
-
-/// The headers as they are shown, and which of their columns contain only numbers.
-fn head<'h>(headers: &[impl Into<Header<'h>> + Copy], rows: &[Vec<String>]) -> (Vec<String>, Vec<bool>) {
-    let is_number = |row: &Vec<String>, at: usize| row[at].parse::<f64>().is_ok() || row[at].is_empty();
-    let head = headers.iter().enumerate().map(|(at, header)| {
-        let header: Header<'h> = (*header).into();
-        let is_numeric = !header.is_text && !rows.is_empty() && rows.iter().all(|row| is_number(row, at));
-        (header.name.to_uppercase(), is_numeric)
-    });
-    head.unzip()
-}
-
-/// A table for a pipe, without wrapping: each column as wide as its widest line.
-fn columns(headers: &[String], rows: &[Vec<String>], numeric: &[bool]) -> String {
-    let rows = || std::iter::once(headers).chain(rows.iter().map(Vec::as_slice));
-    let widest = |at: usize| rows().flat_map(|row| row[at].lines()).map(|line| line.width()).max();
-    let widths: Vec<usize> = (0..headers.len()).map(|at| widest(at).unwrap_or_default()).collect();
-    let mut text = String::new();
-    for row in rows() {
-        let height = row.iter().map(|cell| cell.lines().count()).max().unwrap_or_default();
-        for at in 0..height {
-            for ((cell, width), numeric) in row.iter().zip(&widths).zip(numeric) {
-                let line = cell.lines().nth(at).unwrap_or_default();
-                let blanks = " ".repeat(width - line.width());
-                let (left, right) = if *numeric { (blanks.as_str(), "") } else { ("", blanks.as_str()) };
-                text.extend([" ", left, line, right, " "]);
-            }
-            text.truncate(text.trim_end_matches(' ').len());
-            text.push('\n');
+impl Color {
+    fn code(self) -> &'static str {
+        match self {
+            Color::Green => "32",
+            Color::Red => "31",
+            Color::Yellow => "33",
+            Color::Blue => "34",
+            Color::Dim => "2",
         }
     }
-    text.pop();
-    text
+}
+
+/// `text` in this colour, where standard output shows colours.
+pub fn painted(text: &str, color: Option<Color>) -> String {
+    match color.filter(|_| !text.is_empty() && shows_colors()) {
+        Some(color) => format!("\u{1b}[{}m{}\u{1b}[0m", color.code(), escaped(text)),
+        None => escaped(text).into_owned(),
+    }
+}
+
+/// `text` for stdout. What goes into a file or another program stays as it is.
+pub fn escaped(text: &str) -> std::borrow::Cow<'_, str> {
+    for_stdout(text)
+}
+
+fn for_stdout(text: &str) -> std::borrow::Cow<'_, str> {
+    if std::io::stdout().is_terminal() { for_terminal(text) } else { text.into() }
 }
 
 /// Makes a signal only set a flag: its number. A second one ends the process as usual; then the next run finds the
@@ -434,21 +424,5 @@ impl Observer for Ui {
         });
         bar.set_length(total.max(done));
         bar.set_position(done);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::{Header, Ui};
-
-    #[test]
-    fn numbers_are_aligned_to_the_right_and_text_that_looks_like_one_is_not() {
-        let rows = |cells: [&str; 2]| cells.iter().map(|cell| vec![(*cell).to_owned()]).collect::<Vec<_>>();
-        assert_eq!(Ui::wide_table(&["n"], &rows(["7", "1234"])), "    N\n    7\n 1234");
-        assert_eq!(Ui::wide_table(&["day"], &rows(["2026-11-29", "2026-12-1"])), " DAY\n 2026-11-29\n 2026-12-1");
-        for id in ["12345678", "1234e567"] {
-            let shown = Ui::wide_table(&[Header::of_text("id")], &rows([id, id]));
-            assert_eq!(shown, format!(" ID\n {id}\n {id}"));
-        }
     }
 }

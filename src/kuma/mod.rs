@@ -1,13 +1,17 @@
 //! All SQL for the server's tables, written once for both engines.
 
+pub mod beats;
 pub mod create;
 pub mod evidence;
+pub mod expiry;
 pub mod fresh;
 pub mod history;
 pub mod init;
 pub mod mark;
 pub mod merge;
+pub mod public;
 pub mod read;
 pub mod sweep;
+pub mod uptime;
 pub mod wreck;
 pub mod write;

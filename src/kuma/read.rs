@@ -41,8 +41,21 @@ pub enum Columns {
     All,
 }
 
-const LISTED: &[&str] =
-    &["id", "name", "type", "active", "parent", "user_id", "interval", "url", "hostname", "port", "push_token"];
+const LISTED: &[&str] = &[
+    "id",
+    "name",
+    "type",
+    "active",
+    "parent",
+    "user_id",
+    "interval",
+    "retry_interval",
+    "timeout",
+    "url",
+    "hostname",
+    "port",
+    "push_token",
+];
 
 /// Identifies the database.
 ///
@@ -327,7 +340,8 @@ pub fn read_overview(reader: &mut dyn Reader, name: &str) -> Result<(Database, S
     Ok((database, summary))
 }
 
-fn read_summary(reader: &mut dyn Reader, schema: &Schema) -> Result<Summary> {
+/// The [`Summary`] of a database with this schema.
+pub fn read_summary(reader: &mut dyn Reader, schema: &Schema) -> Result<Summary> {
     let counted = reader.query(
         "SELECT count(*) AS n, sum(`active` <> 0) AS active, (SELECT count(*) FROM `user`) AS users FROM `monitor`",
         &[],

@@ -41,9 +41,12 @@ mod cli {
     pub mod history;
     pub mod init;
     pub mod input;
+    pub mod maintenance;
     pub mod monitor;
+    pub mod observe;
     pub mod other_format;
     pub mod probe;
+    pub mod report;
     pub mod sql;
     pub mod user;
     pub mod vacuum;

@@ -1,76 +1,247 @@
 //! `kumadb monitor list`
 
-use clap::Args;
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use clap::{Args, ValueEnum};
 use serde_json::{Value as Json, json};
 
 use super::PickArgs;
 use crate::cli::Context;
-use crate::cli::format::FormatArgs;
-use crate::cli::write::read_shown_state;
+use crate::cli::format::{Format, FormatArgs};
+use crate::cli::observe::{Observed, SourceArgs, StatusFilter, color, mark_color};
+use crate::cli::table::Painted;
+use crate::cli::write::duration;
 use crate::error::{Exit, Result};
+use crate::kuma::beats::read_recent;
+use crate::kuma::uptime::read_day;
 use crate::model::state::{Monitor, State};
+use crate::report::status::{BeatStatus, Status};
+use crate::report::strip;
+use crate::report::uptime::{Tally, percent, percent_text, ping_text};
+use crate::text::age_words;
+use crate::value::{local_time, rfc3339};
+
+/// Heartbeats in the bar of a line.
+const BAR: usize = 30;
 
 #[derive(Args, Debug)]
 pub struct ListArgs {
     #[command(flatten)]
     pick: PickArgs,
     #[command(flatten)]
+    filter: StatusFilter,
+    #[command(flatten)]
     format: FormatArgs,
+    /// Sort by this column
+    #[arg(long, value_name = "COLUMN", value_enum, default_value_t)]
+    sort: Sort,
+    /// Show the list again every 5 seconds, or after this time
+    #[arg(long, value_name = "DURATION", value_parser = duration, num_args = 0..=1, default_missing_value = "5s")]
+    watch: Option<Duration>,
+    #[command(flatten)]
+    pub source: SourceArgs,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+enum Sort {
+    /// Id
+    #[default]
+    Id,
+    /// Name with its groups
+    Name,
+    /// Status, down first
+    Status,
+    /// Time of the last status change, newest first
+    Since,
+    /// Uptime, lowest first
+    Uptime,
+    /// Response time, longest first
+    Ping,
+}
+
+/// What is listed.
+struct Listed {
+    observed: Observed,
+    day: BTreeMap<i64, Tally>,
+    /// Only for the formats that show them.
+    bars: BTreeMap<i64, Vec<Option<BeatStatus>>>,
 }
 
 pub fn run(args: &ListArgs, context: &mut Context<'_>) -> Result<Exit> {
-    let instance = context.instance()?;
-    let state = read_shown_state(&instance)?;
-    let ids = args.pick.pick().ids(&state)?;
-    let monitors: Vec<&Monitor> = ids.iter().filter_map(|id| state.monitors.get(id)).collect();
-    let empty = monitors.is_empty();
-    let (document, lines) = match context.ui.is_json() {
-        true => {
-            let list: Vec<_> = monitors.iter().map(|monitor| document(&state, monitor)).collect();
-            (json!({"monitors": list}), Vec::new())
+    let Some(pause) = args.watch else { return show(args, context) };
+    loop {
+        context.ui.clear_screen()?;
+        show(args, context)?;
+        let end = Instant::now() + pause;
+        while Instant::now() < end {
+            if let Some(exit) = context.ui.signal_exit() {
+                return Ok(exit);
+            }
+            std::thread::sleep(Duration::from_millis(20));
         }
-        false => (json!(null), monitors.iter().map(|monitor| line(&state, monitor)).collect()),
+    }
+}
+
+fn show(args: &ListArgs, context: &mut Context<'_>) -> Result<Exit> {
+    let format = args.format.format;
+    let mut listed = args.source.read(context, |reader, name, now| {
+        let observed = Observed::read(reader, name, now, (args.pick.pick(), &args.filter))?;
+        let day = read_day(reader, &observed.state.database.schema, &observed.ids, now)?;
+        let recent = match format {
+            Format::Wide => read_recent(reader, &observed.ids, BAR)?,
+            _ => BTreeMap::new(),
+        };
+        let bar = |beats: Vec<crate::kuma::beats::Beat>| beats.iter().map(|beat| beat.status).collect();
+        Ok(Listed { observed, day, bars: recent.into_iter().map(|(id, beats)| (id, bar(beats))).collect() })
+    })?;
+    listed.observed.warn(&args.source, context.ui);
+    listed.sort(args.sort);
+    let is_empty = listed.observed.ids.is_empty();
+    let none =
+        if listed.observed.state.monitors.is_empty() { "no monitors yet" } else { "no monitors with this status" };
+    let (document, lines) = match context.ui.is_json() {
+        true => (json!({"monitors": listed.each(|listed, monitor| listed.document(monitor))}), Vec::new()),
+        false => (Json::Null, listed.each(|listed, monitor| listed.line(monitor, format))),
     };
     // With thousands of monitors, the rows and the table would be in memory at the same time.
-    drop(state);
-    context.ui.result(&document, || {
-        let around = |table| if empty { "no monitors yet".into() } else { table };
-        args.format.text(&["id", "name", "type", "state", "every", "target", "tags"], lines, around)
+    drop(listed);
+    context.ui.painted_result(&document, || {
+        let around = |table| if is_empty { none.into() } else { table };
+        args.format.text(headers(format), lines, around)
     })?;
     Ok(Exit::Done)
 }
 
-fn document(state: &State, monitor: &Monitor) -> Json {
-    json!({
-        "id": monitor.id,
-        "name": monitor.name(),
-        "path": state.path(monitor.id),
-        "type": monitor.kind(),
-        "active": monitor.active(),
-        "runs": state.runs(monitor.id),
-        "parent": monitor.parent(),
-        "interval": monitor.row.int("interval"),
-        "target": target(monitor),
-        "tags": tags(state, monitor),
-    })
+fn headers(format: Format) -> &'static [&'static str] {
+    match format {
+        Format::Table | Format::Json => &["id", "name", "type", "status", "for", "24h", "ping", "message"],
+        Format::Wide => &[
+            "id",
+            "name",
+            "type",
+            "status",
+            "since",
+            "24h",
+            "ping",
+            "heartbeats",
+            "every",
+            "target",
+            "tags",
+            "message",
+        ],
+        Format::Csv => &[
+            "id",
+            "name",
+            "type",
+            "status",
+            "since",
+            "checked",
+            "uptime_24h",
+            "ping",
+            "every",
+            "target",
+            "tags",
+            "message",
+        ],
+    }
 }
 
-fn line(state: &State, monitor: &Monitor) -> Vec<String> {
-    let active = match (monitor.active(), state.runs(monitor.id)) {
-        (true, true) => "active",
-        (true, false) => "paused by group",
-        (false, _) => "paused",
-    };
-    let every = monitor.row.int("interval").map_or(String::new(), |seconds| format!("{seconds}s"));
-    vec![
-        monitor.id.to_string(),
-        state.path(monitor.id),
-        monitor.kind().to_owned(),
-        active.to_owned(),
-        every,
-        target(monitor),
-        tags(state, monitor).join(", "),
-    ]
+impl Listed {
+    fn each<T>(&self, of: impl Fn(&Listed, &Monitor) -> T) -> Vec<T> {
+        let monitors = self.observed.ids.iter().filter_map(|id| self.observed.state.monitors.get(id));
+        monitors.map(|monitor| of(self, monitor)).collect()
+    }
+
+    fn uptime(&self, id: i64) -> Option<f64> {
+        self.day.get(&id).and_then(Tally::uptime)
+    }
+
+    fn sort(&mut self, by: Sort) {
+        let Observed { state, last, .. } = &self.observed;
+        let mut ids = self.observed.ids.clone();
+        let whole = |number: Option<f64>| number.map(|number| (number * 1e6) as i64);
+        match by {
+            Sort::Id => {}
+            Sort::Name => ids.sort_by_cached_key(|id| state.path(*id).to_lowercase()),
+            Sort::Status => ids.sort_by_key(|id| Status::of(state, *id, last.get(id))),
+            Sort::Since => ids.sort_by_key(|id| std::cmp::Reverse(last.get(id).and_then(|last| last.since))),
+            // Monitors without a number come last.
+            Sort::Uptime => ids.sort_by_key(|id| whole(self.uptime(*id)).map_or((1, 0), |uptime| (0, uptime))),
+            Sort::Ping => {
+                ids.sort_by_key(|id| std::cmp::Reverse(whole(last.get(id).and_then(|last| last.ping))));
+            }
+        }
+        self.observed.ids = ids;
+    }
+
+    fn document(&self, monitor: &Monitor) -> Json {
+        let Observed { state, last, .. } = &self.observed;
+        let last = last.get(&monitor.id);
+        json!({
+            "id": monitor.id,
+            "name": monitor.name(),
+            "path": state.path(monitor.id),
+            "type": monitor.kind(),
+            "active": monitor.active(),
+            "runs": state.runs(monitor.id),
+            "status": Status::of(state, monitor.id, last).word(),
+            "since": last.and_then(|last| last.since).map(rfc3339),
+            "checked": last.map(|last| rfc3339(last.at)),
+            "message": last.map(|last| &last.message),
+            "ping": last.and_then(|last| last.ping),
+            "uptime_24h": self.uptime(monitor.id),
+            "parent": monitor.parent(),
+            "interval": monitor.row.int("interval"),
+            "target": target(monitor),
+            "tags": tags(state, monitor),
+        })
+    }
+
+    fn line(&self, monitor: &Monitor, format: Format) -> Vec<Painted> {
+        let Observed { state, last, .. } = &self.observed;
+        let last = last.get(&monitor.id);
+        let status = Status::of(state, monitor.id, last);
+        let plain = |text: String| Painted::from(text);
+        let since = last.and_then(|last| last.since);
+        let ping = last.and_then(|last| last.ping);
+        let message = last.map_or(String::new(), |last| last.message.clone());
+        let every = monitor.row.int("interval").map_or(String::new(), |seconds| format!("{seconds}s"));
+        let mut cells = vec![
+            plain(monitor.id.to_string()),
+            plain(state.path(monitor.id)),
+            plain(monitor.kind().to_owned()),
+            Painted::new(status.word(), color(status)),
+        ];
+        let uptime = self.uptime(monitor.id);
+        let rest = [every, target(monitor), tags(state, monitor).join(", ")];
+        match format {
+            Format::Table | Format::Json => {
+                let lasting = self.observed.lasting(monitor.id).map_or("-".into(), age_words);
+                // The message of a monitor that is up, or is not checked, is not news.
+                let is_news = !matches!(status, Status::Up | Status::Paused | Status::PausedByGroup);
+                let message = if is_news { message } else { String::new() };
+                cells.extend([lasting, percent_text(uptime), ping_text(ping), message].map(plain));
+            }
+            Format::Wide => {
+                let since = since.map_or("-".into(), local_time);
+                cells.extend([since, percent_text(uptime), ping_text(ping)].map(plain));
+                let bar = self.bars.get(&monitor.id).map_or(String::new(), |bar| strip::text(bar));
+                cells.push(Painted::each(bar, mark_color));
+                cells.extend(rest.map(plain));
+                cells.push(plain(message));
+            }
+            Format::Csv => {
+                let uptime = uptime.map_or(String::new(), |uptime| format!("{:.2}", percent(uptime)));
+                let times = [since, last.map(|last| last.at)].map(|at| at.map_or(String::new(), rfc3339));
+                cells.extend(times.map(plain));
+                cells.extend([uptime, ping.map_or(String::new(), |ping| ping.to_string())].map(plain));
+                cells.extend(rest.map(plain));
+                cells.push(plain(message));
+            }
+        }
+        cells
+    }
 }
 
 /// What the monitor checks, in a few words.

@@ -7,21 +7,31 @@ mod delete;
 mod edit;
 mod fields;
 mod list;
+mod outages;
 mod show;
+mod span;
+mod uptime;
 
 use clap::{Args, Subcommand};
 
+pub use outages::read_outages;
+
 use super::Context;
+use super::far::Luggage;
 use crate::error::{Exit, Hint, Result};
 use crate::plan::pick::Pick;
 
 #[derive(Debug, Subcommand)]
 pub enum MonitorVerb {
-    /// List monitors
+    /// List monitors with their status
     #[command(visible_alias = "ls")]
     List(list::ListArgs),
-    /// Show the fields of a monitor
+    /// Show status, uptime, response times and fields of a monitor
     Show(show::ShowArgs),
+    /// Show the uptime of monitors
+    Uptime(uptime::UptimeArgs),
+    /// List the outages of monitors
+    Outages(outages::OutagesArgs),
     /// Add a monitor
     Add(add::AddArgs),
     /// Change fields, tags and notifications of monitors
@@ -40,7 +50,18 @@ pub enum MonitorVerb {
 impl MonitorVerb {
     /// Whether it changes anything.
     pub fn writes(&self) -> bool {
-        !matches!(self, MonitorVerb::List(_) | MonitorVerb::Show(_))
+        !matches!(self, MonitorVerb::List(_) | MonitorVerb::Show(_) | MonitorVerb::Uptime(_) | MonitorVerb::Outages(_))
+    }
+
+    /// Packs the files of its options for a remote job.
+    pub fn pack(&self, luggage: &mut Luggage) -> Result<()> {
+        match self {
+            MonitorVerb::List(args) => args.source.pack(luggage),
+            MonitorVerb::Show(args) => args.source.pack(luggage),
+            MonitorVerb::Uptime(args) => args.source.pack(luggage),
+            MonitorVerb::Outages(args) => args.source.pack(luggage),
+            _ => Ok(()),
+        }
     }
 }
 
@@ -102,6 +123,8 @@ pub fn run(verb: &MonitorVerb, context: &mut Context<'_>) -> Result<Exit> {
     match verb {
         MonitorVerb::List(args) => list::run(args, context),
         MonitorVerb::Show(args) => show::run(args, context),
+        MonitorVerb::Uptime(args) => uptime::run(args, context),
+        MonitorVerb::Outages(args) => outages::run(args, context),
         MonitorVerb::Add(args) => add::run(args, context),
         MonitorVerb::Edit(args) => edit::run(args, context),
         MonitorVerb::Clone(args) => clone::run(args, context),

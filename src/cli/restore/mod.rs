@@ -20,7 +20,7 @@ use crate::backup::moment::parse_moment;
 use crate::backup::store::Scratch;
 use crate::backup::{self, Held, Manifest, Snapshot, Stores, unpack_first};
 use crate::cli::store::KeyArgs;
-use crate::cli::ui::Header;
+use crate::cli::table::Header;
 use crate::cli::write::{WriteArgs, finish, outcome_json};
 use crate::cli::{Context, Ui};
 use crate::docker::Life;

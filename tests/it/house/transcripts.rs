@@ -165,6 +165,14 @@ fn furnish(page: &str, lab: &Lab) {
             lab.ok("monitor add ping --name Router --hostname 192.168.1.1");
             add_heartbeats(lab, 40_000);
         }
+        "docs/status.md" => {
+            lab.ok("monitor add group --name Network");
+            lab.ok("monitor add ping --name Router --hostname 192.168.1.1 --parent Network --tag env=prod");
+            lab.ok("monitor add http --name Shop --url https://shop.example.com");
+            lab.ok("monitor add http --name Blog --url https://blog.example.com");
+            lab.ok("monitor pause Blog");
+            add_status(lab);
+        }
         "docs/damaged-database.md" => {
             lab.ok("monitor add http --name Shop --url https://shop.example.com");
             add_heartbeats(lab, 5000);
@@ -191,6 +199,27 @@ fn add_heartbeats(lab: &Lab, many: u32) {
          SELECT i < 2, 1 + i % (SELECT count(*) FROM monitor), 1, '200 - OK', \
          strftime('%Y-%m-%d %H:%M:%S.000', 'now', '-120 days', '+' || (i * 120) || ' seconds'), 60 FROM n"
     ));
+}
+
+/// Two hours of heartbeats with their statistics: Shop was down for 12 minutes, and went down 35 minutes ago.
+fn add_status(lab: &Lab) {
+    lab.sql(
+        "WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i < 120), \
+         beat AS (SELECT m.id AS monitor_id, n.i, m.name = 'Shop' AND (n.i < 36 OR n.i BETWEEN 80 AND 91) AS down \
+         FROM n, monitor m WHERE m.active) \
+         INSERT INTO heartbeat (important, monitor_id, status, msg, time, ping, duration) \
+         SELECT i = 120 OR monitor_id = 3 AND i IN (35, 79, 91), monitor_id, NOT down, \
+         CASE WHEN down THEN 'Request failed with status code 503' ELSE '200 - OK' END, \
+         strftime('%Y-%m-%d %H:%M:%S.000', 'now', '-' || i || ' minutes', '-2 seconds'), \
+         CASE WHEN NOT down AND monitor_id > 1 THEN 20 + 7 * monitor_id + i / 4 % 11 END, 60 FROM beat ORDER BY i DESC",
+    );
+    for (table, unit) in [("stat_minutely", 60), ("stat_hourly", 3600), ("stat_daily", 86_400)] {
+        lab.sql(&format!(
+            "INSERT INTO {table} (monitor_id, timestamp, up, down, ping, ping_min, ping_max) \
+             SELECT monitor_id, strftime('%s', time) / {unit} * {unit} AS at, sum(status = 1), sum(status = 0), \
+             coalesce(avg(ping), 0), coalesce(min(ping), 0), coalesce(max(ping), 0) FROM heartbeat GROUP BY monitor_id, at"
+        ));
+    }
 }
 
 #[test]

@@ -1,0 +1,266 @@
+//! `kumadb maintenance …`: maintenance windows of the server, which its page shows and which end automatically.
+
+use std::time::Duration;
+
+use chrono::{DateTime, Local, TimeDelta, Utc};
+use chrono_tz::Tz;
+use clap::{Args, Subcommand};
+use serde_json::{Value as Json, json};
+
+use super::Context;
+use super::apply::carry_out_planned;
+use super::document::{Read, plan_on, read_written};
+use super::format::FormatArgs;
+use super::monitor::PickArgs;
+use super::user::Change;
+use super::write::{WriteArgs, duration, read_from};
+use crate::backup::moment::parse_moment;
+use crate::error::{Error, Exit, InputError, Problem, Result};
+use crate::formats::{At, Node};
+use crate::kuma::public::read_server_zone;
+use crate::kuma::read::{read_config, read_shown_state};
+use crate::model::state::Config;
+use crate::plan::Plan;
+use crate::plan::fixture::Wishes;
+use crate::plan::user::plan_cells;
+use crate::report::maintenance::{WindowState, end as end_of, start as start_of, state};
+use crate::text::counted;
+use crate::value::{Row, Value, local_time, rfc3339};
+
+/// How the server stores a date.
+const DATE: &str = "%Y-%m-%d %H:%M:%S";
+
+#[derive(Debug, Subcommand)]
+pub enum MaintenanceVerb {
+    /// List maintenance windows
+    #[command(visible_alias = "ls")]
+    List(FormatArgs),
+    /// Start a maintenance window now
+    Start(StartArgs),
+    /// Schedule a maintenance window
+    Schedule(ScheduleArgs),
+    /// End maintenance windows now
+    End(EndArgs),
+}
+
+#[derive(Args, Debug)]
+pub struct StartArgs {
+    /// Set how long it lasts: 45m, 2h
+    #[arg(long = "for", value_name = "DURATION", value_parser = duration)]
+    lasts: Duration,
+    #[command(flatten)]
+    window: WindowArgs,
+    #[command(flatten)]
+    write: WriteArgs,
+}
+
+#[derive(Args, Debug)]
+#[command(override_usage = "kumadb maintenance schedule --from <TIME> --for <DURATION> [MONITOR]...")]
+pub struct ScheduleArgs {
+    /// Set when it begins: '2027-01-31 22:00', RFC 3339 for other time zones
+    #[arg(long, value_name = "TIME")]
+    from: String,
+    /// Set how long it lasts: 45m, 2h
+    #[arg(long = "for", value_name = "DURATION", value_parser = duration)]
+    lasts: Duration,
+    #[command(flatten)]
+    window: WindowArgs,
+    #[command(flatten)]
+    write: WriteArgs,
+}
+
+/// What is under maintenance.
+#[derive(Args, Debug)]
+struct WindowArgs {
+    #[command(flatten)]
+    pick: PickArgs,
+    /// Set the title [default: Maintenance and its start]
+    #[arg(long)]
+    title: Option<String>,
+    /// Set the description
+    #[arg(long, default_value = "")]
+    description: String,
+    /// Show it on the status page with this slug (can be repeated)
+    #[arg(long = "status-page", value_name = "SLUG")]
+    status_pages: Vec<String>,
+}
+
+#[derive(Args, Debug)]
+pub struct EndArgs {
+    /// Select windows by title or id
+    #[arg(value_name = "WINDOW", required = true)]
+    windows: Vec<String>,
+    #[command(flatten)]
+    write: WriteArgs,
+}
+
+impl MaintenanceVerb {
+    /// Whether it changes anything.
+    pub fn writes(&self) -> bool {
+        !matches!(self, MaintenanceVerb::List(_))
+    }
+}
+
+pub fn run(verb: &MaintenanceVerb, context: &mut Context<'_>) -> Result<Exit> {
+    let now = Utc::now();
+    match verb {
+        MaintenanceVerb::List(format) => list(*format, now, context),
+        MaintenanceVerb::Start(args) => add("maintenance start", (now, args.lasts), &args.window, &args.write, context),
+        MaintenanceVerb::Schedule(args) => {
+            let from = parse_moment(&args.from, now.with_timezone(&Local)).map_err(|why| problem("--from", why))?;
+            if from < now {
+                return Err(problem("--from", format!("{} is in the past", local_time(from))));
+            }
+            add("maintenance schedule", (from, args.lasts), &args.window, &args.write, context)
+        }
+        MaintenanceVerb::End(args) => end(args, now, context),
+    }
+}
+
+fn problem(option: &str, why: String) -> Error {
+    Error::Input(InputError::Problems(vec![Problem::new(option, why)]))
+}
+
+/// The time zone of a window; that of the server where it has none of its own.
+fn zone_of(row: &Row, server: Tz) -> Tz {
+    row.text("timezone").and_then(|name| name.parse().ok()).unwrap_or(server)
+}
+
+fn list(format: FormatArgs, now: DateTime<Utc>, context: &mut Context<'_>) -> Result<Exit> {
+    let instance = context.instance()?;
+    let (config, server) =
+        read_from(&instance, |reader, name| Ok((read_config(reader, name)?, read_server_zone(reader)?)))?;
+    let windows = config.rows("maintenance");
+    let monitors = |row: &Row| {
+        config.rows("monitor_maintenance").iter().filter(|link| link.int("maintenance_id") == row.int("id")).count()
+    };
+    let text = |row: &Row, column: &str| row.text(column).unwrap_or_default().to_owned();
+    let document = |row: &Row| {
+        let zone = zone_of(row, server);
+        json!({
+            "id": row.int("id"), "title": row.text("title"), "strategy": row.text("strategy"),
+            "state": state(row, server, now).word(), "start": start_of(row, zone).map(rfc3339),
+            "end": end_of(row, zone).map(rfc3339), "monitors": monitors(row),
+        })
+    };
+    let documents: Vec<Json> = windows.iter().map(document).collect();
+    context.ui.result(&json!({"maintenance": documents}), || {
+        let line = |row: &Row| {
+            let zone = zone_of(row, server);
+            let [start, end] = [start_of(row, zone), end_of(row, zone)].map(|at| at.map_or("-".into(), local_time));
+            let id = row.int("id").unwrap_or_default().to_string();
+            let state = state(row, server, now).word().to_owned();
+            vec![id, text(row, "title"), text(row, "strategy"), state, start, end, monitors(row).to_string()]
+        };
+        let around = |table| if windows.is_empty() { "no maintenance windows yet".into() } else { table };
+        let headers = ["id", "title", "strategy", "state", "start", "end", "monitors"];
+        format.text(&headers, windows.iter().map(line).collect(), around)
+    })?;
+    Ok(Exit::Done)
+}
+
+/// Adds a window through a fixture, with the same checks: of the strategy `single`, in UTC.
+fn add(
+    verb: &str,
+    (from, lasts): (DateTime<Utc>, Duration),
+    args: &WindowArgs,
+    write: &WriteArgs,
+    context: &mut Context<'_>,
+) -> Result<Exit> {
+    let pick = args.pick.required()?;
+    let lasts = TimeDelta::from_std(lasts).ok().filter(|lasts| *lasts >= TimeDelta::minutes(1));
+    let until = lasts.and_then(|lasts| from.checked_add_signed(lasts));
+    let Some(until) = until else { return Err(problem("--for", "a window lasts at least one minute".into())) };
+    let instance = context.instance()?;
+    let (config, paths) = read_from(&instance, |reader, name| {
+        let state = read_shown_state(reader, name)?;
+        let paths: Vec<String> = pick.ids(&state)?.into_iter().map(|id| state.path(id)).collect();
+        Ok((read_config(reader, name)?, paths))
+    })?;
+    let title = args.title.clone().unwrap_or_else(|| format!("Maintenance {}", local_time(from)));
+    if config.rows("maintenance").iter().any(|row| row.text("title") == Some(&title)) {
+        return Err(Error::Input(InputError::Exists { kind: "maintenance window", name: title }));
+    }
+    let at = At::nowhere(verb);
+    let text = |text: &str| Node::new(at.clone(), text.replace("${", "$${"));
+    let texts = |list: &[String]| Node::new(at.clone(), list.iter().map(|one| text(one)).collect::<Vec<_>>());
+    let mut window = vec![
+        ("title", text(&title)),
+        ("description", text(&args.description)),
+        ("strategy", text("single")),
+        ("start_date", text(&from.format(DATE).to_string())),
+        ("end_date", text(&until.format(DATE).to_string())),
+        ("timezone", text("UTC")),
+        ("monitors", texts(&paths)),
+    ];
+    if !args.status_pages.is_empty() {
+        window.push(("status_pages", texts(&args.status_pages)));
+    }
+    let windows = Node::new(at.clone(), vec![Node::map(at.clone(), window)]);
+    let read: Read = read_written(&[Node::map(at.clone(), [("maintenance", windows)])])?;
+    let planned = plan_on(config, read, &Wishes::default())?;
+    context.ui.say(&format!("{} under maintenance until {}", counted(paths.len(), "monitor"), local_time(until)));
+    carry_out_planned(verb, planned, write, &instance, context)
+}
+
+/// Ends windows: one with an end by ending it now, a manual one by switching it off.
+fn end(args: &EndArgs, now: DateTime<Utc>, context: &mut Context<'_>) -> Result<Exit> {
+    let instance = context.instance()?;
+    let (config, server) =
+        read_from(&instance, |reader, name| Ok((read_config(reader, name)?, read_server_zone(reader)?)))?;
+    let (mut plan, mut problems, mut titles) = (Plan::of(&config.fingerprint), Vec::new(), Vec::new());
+    for wanted in &args.windows {
+        let row = match find(&config, wanted) {
+            Ok(row) => row,
+            Err(why) => {
+                problems.push(why);
+                continue;
+            }
+        };
+        let title = row.text("title").unwrap_or_default();
+        let subject = format!("maintenance window `{title}`");
+        let is_running = state(row, server, now) == WindowState::UnderMaintenance;
+        let zone = zone_of(row, server);
+        let cell: (&str, Value) = match (is_running, row.text("strategy")) {
+            (false, _) => {
+                problems.push(Problem::new(subject, "is not in progress").command("kumadb maintenance list"));
+                continue;
+            }
+            (true, Some("single")) => ("end_date", now.with_timezone(&zone).format(DATE).to_string().into()),
+            (true, Some("manual")) => ("active", false.into()),
+            (true, _) => {
+                let why = "repeats: one occurrence cannot be ended";
+                problems
+                    .push(Problem::new(subject, why).hint("disable it in the web UI or in a fixture (active: false)"));
+                continue;
+            }
+        };
+        plan_cells(&mut plan, "maintenance", &subject, row, &[cell]);
+        titles.push(format!("`{title}`"));
+    }
+    if !problems.is_empty() {
+        return Err(Error::Input(InputError::Problems(problems)));
+    }
+    let said = format!("ended maintenance {}", titles.join(", "));
+    Change { verb: "maintenance end", plan, said }.write(&args.write, &instance, &config, context)
+}
+
+fn find<'c>(config: &'c Config, wanted: &str) -> Result<&'c Row, Problem> {
+    let rows = config.rows("maintenance");
+    let named: Vec<&Row> = rows.iter().filter(|row| row.text("title") == Some(wanted)).collect();
+    let by_id = || rows.iter().find(|row| wanted.parse().ok() == row.int("id") && row.int("id").is_some());
+    match named.as_slice() {
+        [one] => Ok(one),
+        [] => by_id().ok_or_else(|| {
+            let titles = rows.iter().filter_map(|row| row.text("title"));
+            let meant = crate::text::did_you_mean(wanted, titles);
+            Problem::new("maintenance end", format!("no maintenance window `{wanted}`{meant}"))
+                .command("kumadb maintenance list")
+        }),
+        several => {
+            let why =
+                format!("{} are called `{wanted}`; select one by its id", counted(several.len(), "maintenance window"));
+            Err(Problem::new("maintenance end", why).command("kumadb maintenance list"))
+        }
+    }
+}

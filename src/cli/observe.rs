@@ -1,0 +1,200 @@
+//! Shared by the verbs that show status and history: what is read, from an instance in any state or from a snapshot.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Utc};
+use clap::Args;
+
+use super::backup::find;
+use super::far::Luggage;
+use super::store::KeyArgs;
+use super::ui::Color;
+use super::write::read_from;
+use super::{Context, Ui};
+use crate::backup::unpack_first;
+use crate::engine::Reader;
+use crate::error::Result;
+use crate::kuma::beats::read_last_beats;
+use crate::kuma::read::read_shown_state;
+use crate::model::state::State;
+use crate::plan::pick::Pick;
+use crate::report::status::{BeatStatus, Freshness, LastBeat, Status};
+use crate::report::strip::mark;
+use crate::text::age_words;
+
+/// Where to read from.
+#[derive(Args, Debug)]
+pub struct SourceArgs {
+    /// Read this snapshot instead of the instance: an id or an id prefix, a path, or `latest`
+    #[arg(long, value_name = "SNAPSHOT")]
+    at: Option<String>,
+    #[command(flatten)]
+    keys: KeyArgs,
+}
+
+impl SourceArgs {
+    /// Packs the files of these options for a remote job.
+    pub fn pack(&self, luggage: &mut Luggage) -> Result<()> {
+        self.keys.pack(luggage)
+    }
+
+    /// Reads from the snapshot, or else from the instance. `read` gets the name for messages, and the time to which ages
+    /// and windows relate: the present, or that of the snapshot.
+    pub fn read<T>(
+        &self,
+        context: &mut Context<'_>,
+        read: impl FnOnce(&mut dyn Reader, &str, DateTime<Utc>) -> Result<T>,
+    ) -> Result<T> {
+        let Some(wanted) = &self.at else {
+            let instance = context.instance()?;
+            return read_from(&instance, |reader, name| read(reader, name, Utc::now()));
+        };
+        let keys = self.keys.keys_or_ask(context.ui)?;
+        let stores = context.stores_of(std::slice::from_ref(wanted))?.with_keys(&keys);
+        let copies = find(&stores, wanted, context)?;
+        let scratch = stores.scratch()?;
+        let warn = &mut |error: &_| context.ui.warn(&format!("{error}"));
+        let held = unpack_first(&copies, &scratch.path().join("staged"), warn)?;
+        let manifest = &held.manifest;
+        if manifest.without.iter().any(|table| table == "heartbeat") {
+            context.ui.warn(&format!("snapshot {} was taken without the history: it has no heartbeats", manifest.id));
+        }
+        let created = manifest.created;
+        read(&mut *held.reader()?, "the snapshot", created)
+    }
+
+    /// Whether a snapshot is read.
+    pub fn is_snapshot(&self) -> bool {
+        self.at.is_some()
+    }
+}
+
+/// Filters by status.
+#[derive(Args, Debug, Default)]
+#[command(next_help_heading = "Filters")]
+pub struct StatusFilter {
+    /// Select monitors that are down
+    #[arg(long)]
+    down: bool,
+    /// Select monitors that are up
+    #[arg(long)]
+    up: bool,
+    /// Select monitors that are pending: the last check failed and is repeated
+    #[arg(long)]
+    pending: bool,
+    /// Select monitors in a maintenance window
+    #[arg(long)]
+    maintenance: bool,
+    /// Select monitors with one of these statuses: down, pending, maintenance, up, paused, never-checked
+    #[arg(long = "status", value_name = "STATUS", value_delimiter = ',', value_parser = statuses)]
+    statuses: Vec<Status>,
+}
+
+fn statuses(text: &str) -> Result<Status, String> {
+    let known = |status: &&Status| status.word().replace(' ', "-") == text.to_lowercase();
+    Status::ALL.iter().find(known).copied().ok_or_else(|| {
+        let words: Vec<String> = Status::ALL.iter().map(|status| status.word().replace(' ', "-")).collect();
+        let meant = crate::text::did_you_mean(text, &words);
+        format!("unknown status `{text}`{meant}; use {}", words.join(", "))
+    })
+}
+
+impl StatusFilter {
+    /// The selected statuses; empty for all. `--paused` of `pick` is one of them here.
+    fn wanted(&self, pick: &mut Pick) -> Vec<Status> {
+        let mut wanted = self.statuses.clone();
+        let flags = [
+            (self.down, Status::Down),
+            (self.up, Status::Up),
+            (self.pending, Status::Pending),
+            (self.maintenance, Status::Maintenance),
+            (pick.active.take_if(|active| !*active).is_some(), Status::Paused),
+        ];
+        wanted.extend(flags.into_iter().filter(|(is_set, _)| *is_set).map(|(_, status)| status));
+        if wanted.contains(&Status::Paused) {
+            wanted.push(Status::PausedByGroup);
+        }
+        wanted
+    }
+}
+
+/// Monitors with their status.
+pub struct Observed {
+    /// All monitors.
+    pub state: State,
+    /// Their last heartbeats.
+    pub last: BTreeMap<i64, LastBeat>,
+    /// Ids of the selected monitors, in ascending order.
+    pub ids: Vec<i64>,
+    /// The time to which ages relate.
+    pub now: DateTime<Utc>,
+    /// Whether the server checks them.
+    pub freshness: Freshness,
+}
+
+impl Observed {
+    /// Reads the monitors that `pick` and `filter` select.
+    pub fn read(
+        reader: &mut dyn Reader,
+        name: &str,
+        now: DateTime<Utc>,
+        (mut pick, filter): (Pick, &StatusFilter),
+    ) -> Result<Observed> {
+        let state = read_shown_state(reader, name)?;
+        let wanted = filter.wanted(&mut pick);
+        let mut ids = pick.ids(&state)?;
+        let last = read_last_beats(reader)?;
+        ids.retain(|id| wanted.is_empty() || wanted.contains(&Status::of(&state, *id, last.get(id))));
+        let freshness = Freshness::of(&state, &last);
+        Ok(Observed { state, last, ids, now, freshness })
+    }
+
+    /// The status of monitor `id`.
+    pub fn status(&self, id: i64) -> Status {
+        Status::of(&self.state, id, self.last.get(&id))
+    }
+
+    /// For how long monitor `id` has had its status, as far as the server has seen.
+    pub fn lasting(&self, id: i64) -> Option<chrono::TimeDelta> {
+        // When a monitor was paused, no server notes.
+        if matches!(self.status(id), Status::Paused | Status::PausedByGroup) {
+            return None;
+        }
+        let seen = if self.freshness.overdue(self.now).is_some() { self.freshness.newest? } else { self.now };
+        let since = self.last.get(&id)?.since?;
+        Some(seen.max(since) - since)
+    }
+
+    /// Warns if the server does not check its monitors, so that their status is an old one.
+    pub fn warn(&self, source: &SourceArgs, ui: &mut Ui) {
+        if let Some(age) = self.freshness.overdue(self.now).filter(|_| !source.is_snapshot()) {
+            ui.warn(&format!(
+                "the server is not checking: the newest heartbeat is {} old; each status is that of the last check",
+                age_words(age)
+            ));
+        }
+    }
+}
+
+/// The colour of a status.
+pub fn color(status: Status) -> Option<Color> {
+    match status {
+        Status::Up => Some(Color::Green),
+        Status::Down => Some(Color::Red),
+        Status::Pending => Some(Color::Yellow),
+        Status::Maintenance => Some(Color::Blue),
+        Status::Paused | Status::PausedByGroup => Some(Color::Dim),
+        Status::NeverChecked | Status::Unknown => None,
+    }
+}
+
+/// The colour of a character of a bar.
+pub fn mark_color(letter: char) -> Option<Color> {
+    let statuses = [
+        (BeatStatus::Up, Color::Green),
+        (BeatStatus::Down, Color::Red),
+        (BeatStatus::Pending, Color::Yellow),
+        (BeatStatus::Maintenance, Color::Blue),
+    ];
+    statuses.into_iter().find(|(status, _)| mark(Some(*status)) == letter).map(|(_, color)| color)
+}

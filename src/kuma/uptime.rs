@@ -1,0 +1,145 @@
+//! Reads what uptime is computed from: the statistics of 2.x, the heartbeats of 1.23.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, SubsecRound as _, Utc};
+
+use super::read::ids_text;
+use crate::engine::{Reader, quote};
+use crate::error::Result;
+use crate::report::uptime::{Bucket, Tally, Unit, Window};
+use crate::schema::Schema;
+use crate::value::Value;
+
+/// Whether the server computes uptime from its heartbeats: before 2.0.
+pub fn counts_beats(schema: &Schema) -> bool {
+    !schema.has(Unit::Minute.table(), "timestamp")
+}
+
+/// The checks of these monitors in `window`. A monitor without one is missing.
+pub fn read_tallies(
+    reader: &mut dyn Reader,
+    schema: &Schema,
+    ids: &[i64],
+    window: &Window,
+) -> Result<BTreeMap<i64, Tally>> {
+    match counts_beats(schema) {
+        true => tally_beats(reader, ids, window),
+        false => tally_statistics(reader, schema, ids, &[(window.unit, window.first, window.last)]),
+    }
+}
+
+/// Uptime of the last 24 hours, for many monitors: whole hours come from the hourly statistics, which count the same
+/// checks, and only the rest from those of 1,440 minutes. The response times of the two are not rounded alike.
+pub fn read_day(
+    reader: &mut dyn Reader,
+    schema: &Schema,
+    ids: &[i64],
+    now: DateTime<Utc>,
+) -> Result<BTreeMap<i64, Tally>> {
+    let day = Window::last(Unit::Minute, 1440, now);
+    if counts_beats(schema) {
+        return tally_beats(reader, ids, &day);
+    }
+    let hour = Unit::Hour.seconds();
+    let first_hour = (day.first + hour - 1).div_euclid(hour) * hour;
+    let parts = [(Unit::Minute, day.first, first_hour - 1), (Unit::Hour, first_hour, day.last)];
+    let parts =
+        if schema.has(Unit::Hour.table(), "timestamp") { &parts[..] } else { &[(day.unit, day.first, day.last)] };
+    tally_statistics(reader, schema, ids, parts)
+}
+
+/// The sum of the rows of each table from one time to another, both included.
+fn tally_statistics(
+    reader: &mut dyn Reader,
+    schema: &Schema,
+    ids: &[i64],
+    parts: &[(Unit, i64, i64)],
+) -> Result<BTreeMap<i64, Tally>> {
+    let mut tallies: BTreeMap<i64, Tally> = BTreeMap::new();
+    for (unit, first, last) in parts.iter().filter(|(unit, ..)| schema.has(unit.table(), "timestamp")) {
+        let sql = format!(
+            "SELECT `monitor_id`, sum(`up`), sum(`down`), sum(`ping` * `up`) FROM {} \
+             WHERE `monitor_id` IN ({}) AND `timestamp` >= ? AND `timestamp` <= ? GROUP BY `monitor_id`",
+            quote(unit.table()),
+            ids_text(ids)
+        );
+        reader.stream(&sql, &[Value::Int(*first), Value::Int(*last)], &mut |row| {
+            let number = |at: usize| row.at(at).number().unwrap_or(0.0);
+            let tally = tallies.entry(row.at(0).int().unwrap_or_default()).or_default();
+            tally.up += number(1);
+            tally.total += number(1) + number(2);
+            tally.ping += number(3);
+            tally.pinged += number(1);
+            Ok(())
+        })?;
+    }
+    Ok(tallies)
+}
+
+/// As `calcUptime` and `sendAvgPing` of 1.23.17: the first heartbeat of the window counts only from its start on.
+/// A monitor whose only heartbeat has no duration is up if that heartbeat is.
+fn tally_beats(reader: &mut dyn Reader, ids: &[i64], window: &Window) -> Result<BTreeMap<i64, Tally>> {
+    let [from, to] = [window.from, window.to].map(|at| at.trunc_subsecs(0).format("%Y-%m-%d %H:%M:%S").to_string());
+    let sql = format!(
+        "SELECT `monitor_id`, sum(`span`), sum(CASE WHEN `status` IN (1, 3) THEN `span` END), \
+         sum(`ping`), count(`ping`), count(*), sum(`status` = 1) FROM (\
+         SELECT `monitor_id`, `status`, `ping`, CASE WHEN (julianday(`time`) - julianday(?)) * 86400 < `duration` \
+         THEN (julianday(`time`) - julianday(?)) * 86400 ELSE `duration` END AS `span` FROM `heartbeat` \
+         WHERE `monitor_id` IN ({}) AND `time` > ? AND `time` <= ?) b GROUP BY `monitor_id`",
+        ids_text(ids)
+    );
+    // The end is written without a fraction, and a heartbeat of the same second has one.
+    let params = [from.as_str(), &from, &from, &format!("{to}.999")].map(Value::from);
+    let mut tallies = BTreeMap::new();
+    reader.stream(&sql, &params, &mut |row| {
+        let number = |at: usize| row.at(at).number().unwrap_or(0.0);
+        let (up, total) = if number(1) > 0.0 { (number(2), number(1)) } else { (number(6), number(5)) };
+        let tally = Tally { up, total, ping: number(3), pinged: number(4) };
+        tallies.insert(row.at(0).int().unwrap_or_default(), tally);
+        Ok(())
+    })?;
+    Ok(tallies)
+}
+
+/// The statistics of these monitors in `window`, oldest first; those of 1.23 are made of its heartbeats.
+pub fn read_buckets(
+    reader: &mut dyn Reader,
+    schema: &Schema,
+    ids: &[i64],
+    window: &Window,
+) -> Result<BTreeMap<i64, Vec<Bucket>>> {
+    let ids = ids_text(ids);
+    let (sql, params) = if counts_beats(schema) {
+        let seconds = window.unit.seconds();
+        let sql = format!(
+            "SELECT `monitor_id`, CAST(strftime('%s', `time`) AS INTEGER) / {seconds} * {seconds} AS `at`, count(`ping`), \
+             avg(`ping`), min(`ping`), max(`ping`) FROM `heartbeat` WHERE `monitor_id` IN ({ids}) \
+             AND `time` >= datetime(?, 'unixepoch') AND `time` < datetime(?, 'unixepoch') \
+             GROUP BY `monitor_id`, `at` ORDER BY `at`"
+        );
+        (sql, [window.first, window.last + seconds])
+    } else if schema.has(window.unit.table(), "timestamp") {
+        let [min, max] = ["ping_min", "ping_max"].map(|column| match schema.has(window.unit.table(), column) {
+            true => quote(column),
+            false => quote("ping"),
+        });
+        let sql = format!(
+            "SELECT `monitor_id`, `timestamp`, `up`, `ping`, {min}, {max} FROM {} WHERE `monitor_id` IN ({ids}) \
+             AND `timestamp` >= ? AND `timestamp` <= ? ORDER BY `timestamp`",
+            quote(window.unit.table())
+        );
+        (sql, [window.first, window.last])
+    } else {
+        return Ok(BTreeMap::new());
+    };
+    let mut buckets: BTreeMap<i64, Vec<Bucket>> = BTreeMap::new();
+    reader.stream(&sql, &params.map(Value::Int), &mut |row| {
+        let number = |at: usize| row.at(at).number().unwrap_or(0.0);
+        let at = row.at(1).int().unwrap_or_default();
+        let bucket = Bucket { at, up: number(2), ping: number(3), min: number(4), max: number(5) };
+        buckets.entry(row.at(0).int().unwrap_or_default()).or_default().push(bucket);
+        Ok(())
+    })?;
+    Ok(buckets)
+}

@@ -1,0 +1,11 @@
+//! What monitors did: their status, uptime, outages, and how these are drawn. Pure over what was read.
+//!
+//! The rules are those of the server, so that the numbers are those of its page.
+
+pub mod chart;
+pub mod html;
+pub mod maintenance;
+pub mod outage;
+pub mod status;
+pub mod strip;
+pub mod uptime;
