@@ -94,13 +94,13 @@ pub fn meant(known: &str) -> String {
 }
 
 /// A position in a text that a person gave us.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct At {
     /// The file, as it was named; `-` for standard input.
     pub file: Arc<str>,
     /// Counted from 1; 0 when there is no line, because a program made the value.
     pub line: u32,
-    /// Counted from 1, in characters; in CSV the number of the field.
+    /// Counted from 1, in characters; in CSV the number of the field, and 0 for the whole line.
     pub column: u32,
 }
 
@@ -113,9 +113,10 @@ impl At {
 
 impl fmt::Display for At {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.line {
-            0 => f.write_str(&self.file),
-            line => write!(f, "{}:{line}:{}", self.file, self.column),
+        match (self.line, self.column) {
+            (0, _) => f.write_str(&self.file),
+            (line, 0) => write!(f, "{}:{line}", self.file),
+            (line, column) => write!(f, "{}:{line}:{column}", self.file),
         }
     }
 }

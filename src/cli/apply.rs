@@ -129,7 +129,7 @@ fn read_plan(args: &ApplyArgs, instance: &Instance) -> Result<Option<(Planned, S
             if saved.outline.plan.fingerprint.as_ref().is_some_and(|made_for| *made_for != config.fingerprint) {
                 return Err(Error::Operation(OperationError::StalePlan));
             }
-            Ok(Some((Planned { config, outline: saved.outline, skipped: Vec::new() }, saved.summary)))
+            Ok(Some((Planned { config, outline: saved.outline, remarks: Vec::new() }, saved.summary)))
         }
         _ => Err(Error::Input(InputError::Conflict { option: "a saved plan".into(), other: "other files".into() })),
     }

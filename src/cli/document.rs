@@ -9,23 +9,27 @@ use clap::Args;
 
 use super::Context;
 use super::far::Luggage;
+use super::list_map::MapArgs;
 use super::store::KeyArgs;
+use super::tally;
 use super::write::read_from;
 use crate::backup;
 use crate::engine::sqlite;
 use crate::error::{DatabaseError, Error, InputError, Problem, RemoteError, Result};
 use crate::files;
-use crate::formats::Node;
+use crate::formats::decode::decode;
 use crate::formats::export::{Choice, Secrets, export};
-use crate::formats::foreign::{self, Converted, Format, Skipped, Source};
-use crate::formats::native::{Lookup, read_fixture};
-use crate::formats::text::{self, Syntax, beside};
+use crate::formats::foreign::{Format, Outcome, Remark};
+use crate::formats::import::{From, Options, import};
+use crate::formats::native::read_fixture;
+use crate::formats::text::{Syntax, beside};
+use crate::formats::{Lookup, Node};
 use crate::instance::Instance;
 use crate::kuma::init;
 use crate::kuma::read::{read_all_dependents, read_config};
 use crate::model::fixture::Fixture;
 use crate::model::state::Config;
-use crate::plan::fixture::{Fresh, Outline, Wishes, plan_fixture};
+use crate::plan::fixture::{Fresh, LeftOut, Outline, Wishes, plan_fixture};
 use crate::text::{counted, quoted};
 use crate::value::Secret;
 
@@ -35,8 +39,7 @@ pub struct DocumentArgs {
     /// Read these fixtures: files, folders, or - for standard input
     #[arg(value_name = "FILE", required = true)]
     pub files: Vec<PathBuf>,
-    /// Set the input format: kuma-v1, monitor-list, autokuma, kumaconf, csv, uptimerobot, loader-toml, yaml-list,
-    /// lines, kuma-db or snapshot [default: detected]
+    /// Set the input format, one of those that `kumadb formats` lists [default: detected]
     #[arg(long, value_name = "FORMAT")]
     pub from: Option<String>,
     /// Delete resources that the fixtures do not contain, for each kind in the fixtures
@@ -51,6 +54,14 @@ pub struct DocumentArgs {
     /// Skip invalid entries with a warning, instead of refusing all
     #[arg(long)]
     pub skip_invalid: bool,
+    /// Refuse files of which anything is skipped, dropped or doubtful
+    #[arg(long)]
+    pub strict: bool,
+    /// Expand ${VARIABLE} in foreign files too; fixtures of kumadb are always expanded
+    #[arg(long)]
+    pub expand_env: bool,
+    #[command(flatten)]
+    pub map: MapArgs,
     #[command(flatten)]
     pub keys: KeyArgs,
 }
@@ -59,8 +70,8 @@ pub struct DocumentArgs {
 pub struct Read {
     /// What they define.
     pub fixture: Fixture,
-    /// What could not be converted from foreign formats.
-    pub skipped: Vec<Skipped>,
+    /// The report about foreign files.
+    pub remarks: Vec<Remark>,
 }
 
 /// A plan and what it was made for.
@@ -69,14 +80,14 @@ pub struct Planned {
     pub config: Config,
     /// The plan.
     pub outline: Outline,
-    /// What could not be converted from foreign formats.
-    pub skipped: Vec<Skipped>,
+    /// The report about the files.
+    pub remarks: Vec<Remark>,
 }
 
 impl Planned {
     /// Whether everything in the fixtures was planned.
     pub fn is_whole(&self) -> bool {
-        self.skipped.is_empty() && self.outline.warnings.is_empty()
+        self.remarks.iter().all(|remark| remark.outcome == Outcome::Dropped) && self.outline.warnings.is_empty()
     }
 }
 
@@ -96,19 +107,28 @@ impl DocumentArgs {
             }),
             Documents::Texts(format) => {
                 let surroundings = Surroundings::default();
-                let texts = read_texts(&self.files)?;
+                self.map.map_file.iter().try_for_each(|file| luggage.take(file))?;
+                let texts = read_texts(&self.files)?.texts;
                 for (file, text) in &texts {
                     match file.as_str() {
                         "-" => luggage.stdin = Some(text.clone().into_bytes()),
                         file => luggage.take(Path::new(file))?,
                     }
                 }
-                read_all(texts, format, &surroundings)?;
+                let read = import(texts, &self.options(format)?, &surroundings);
+                if !read.problems.is_empty() {
+                    return Err(Error::input(read.problems));
+                }
                 surroundings.read.borrow().keys().try_for_each(|file| luggage.take(file))?;
                 luggage.variables.extend(surroundings.asked.take());
                 Ok(())
             }
         }
+    }
+
+    fn options(&self, from: From) -> Result<Options> {
+        let (expand_env, skip_invalid) = (self.expand_env, self.skip_invalid);
+        Ok(Options { from, map: self.map.map()?, expand_env, skip_invalid })
     }
 
     /// The format of the files.
@@ -117,12 +137,15 @@ impl DocumentArgs {
         Ok(match self.from.as_deref() {
             Some("kuma-db") => Documents::Instances,
             Some("snapshot") => Documents::Snapshots,
-            Some("native" | "kumadb") => Documents::Texts(Some(None)),
+            Some("native" | "kumadb") => Documents::Texts(From::Native),
             Some(name) => match Format::parse(name) {
-                Some(format) => Documents::Texts(Some(Some(format))),
+                Some(format) => Documents::Texts(From::Foreign(format)),
                 None => {
-                    let names: Vec<&str> =
-                        Format::ALL.iter().map(|format| format.name()).chain(["kuma-db", "snapshot"]).collect();
+                    let names: Vec<&str> = Format::ALL
+                        .iter()
+                        .map(|format| format.name())
+                        .chain(["kuma-db", "native", "snapshot"])
+                        .collect();
                     return Err(Error::Input(InputError::Unknown {
                         kind: "format",
                         name: name.to_owned(),
@@ -132,7 +155,7 @@ impl DocumentArgs {
             },
             None if self.files.iter().any(|file| is_database(file)) => Documents::Instances,
             None if self.files.iter().any(is_archive) => Documents::Snapshots,
-            None => Documents::Texts(None),
+            None => Documents::Texts(From::Detected),
         })
     }
 }
@@ -143,8 +166,8 @@ enum Documents {
     Instances,
     /// Snapshots.
     Snapshots,
-    /// Texts: of the native format for `Some(None)`, of a detected format for `None`.
-    Texts(Option<Option<Format>>),
+    /// Texts.
+    Texts(From),
 }
 
 /// Environment variables, and files beside the fixtures.
@@ -165,9 +188,7 @@ impl Lookup for Surroundings {
     fn file(&self, from: &str, path: &str) -> std::result::Result<String, String> {
         self.read(&beside(from, path))
     }
-}
 
-impl Surroundings {
     /// The text at `path`, which the fixture `file` includes: only below the folder of that fixture. A fixture may come from
     /// another user, and messages repeat parts of what it includes.
     fn include(&self, file: &str, path: &str) -> std::result::Result<String, String> {
@@ -180,7 +201,9 @@ impl Surroundings {
             _ => self.read(path),
         }
     }
+}
 
+impl Surroundings {
     fn read(&self, path: &str) -> std::result::Result<String, String> {
         let path = PathBuf::from(path);
         let read = || match files::read_text(&path) {
@@ -201,62 +224,18 @@ pub fn read_documents(args: &DocumentArgs, context: &mut Context<'_>) -> Result<
         Documents::Instances => read_other_instance(args, context),
         Documents::Snapshots => read_snapshots(args, context),
         Documents::Texts(format) => {
-            let (read, said) = read_all(read_texts(&args.files)?, format, &Surroundings::default())?;
-            said.iter().for_each(|line| context.ui.say(line));
-            Ok(read)
-        }
-    }
-}
-
-/// Reads these texts; returns what they define, with warnings.
-fn read_all(
-    texts: Vec<(String, String)>,
-    format: Option<Option<Format>>,
-    surroundings: &Surroundings,
-) -> Result<(Read, Vec<String>)> {
-    let mut problems = Vec::new();
-    let mut native: Vec<Node> = Vec::new();
-    let mut foreign: BTreeMap<&str, (Format, Vec<Source>)> = BTreeMap::new();
-    for (file, text) in texts {
-        let lines_only = format == Some(Some(Format::Lines)) || format.is_none() && file.ends_with(".txt");
-        let documents = match lines_only {
-            true => Vec::new(),
-            false => {
-                let syntax = Syntax::of(&file).unwrap_or_else(|| Syntax::guess(&text));
-                let include = |path: &str| surroundings.include(&file, path);
-                match text::read(&file, &text, syntax, &include) {
-                    Ok(documents) => documents,
-                    Err(problem) => {
-                        problems.push(problem);
-                        continue;
-                    }
-                }
+            let found = read_texts(&args.files)?;
+            found.told.iter().for_each(|line| context.ui.warn(line));
+            let read = import(found.texts, &args.options(format)?, &Surroundings::default());
+            for (format, count) in &read.converted {
+                context.ui.say(&format!("reading {} as {}", counted(*count, "file"), format.name()));
             }
-        };
-        let source = Source { file, text, documents };
-        let guessed = format.unwrap_or_else(|| Format::guess(&source));
-        match guessed {
-            None => native.extend(source.documents),
-            Some(format) => foreign.entry(format.name()).or_insert((format, Vec::new())).1.push(source),
-        }
-    }
-    let (mut skipped, mut said) = (Vec::new(), Vec::new());
-    for (format, sources) in foreign.into_values() {
-        match foreign::convert(format, &sources) {
-            Ok(Converted { document, skipped: more }) => {
-                said.push(format!("reading {} as {}", counted(sources.len(), "file"), format.name()));
-                native.push(document);
-                skipped.extend(more);
+            if !read.problems.is_empty() {
+                tally::tell_remarks(&read.remarks, context);
+                return Err(Error::input(read.problems));
             }
-            Err(more) => problems.extend(more),
+            Ok(Read { fixture: read.fixture, remarks: read.remarks })
         }
-    }
-    if !problems.is_empty() {
-        return Err(Error::input(problems));
-    }
-    match read_fixture(&native, surroundings) {
-        Ok(fixture) => Ok((Read { fixture, skipped }, said)),
-        Err(problems) => Err(Error::input(problems)),
     }
 }
 
@@ -310,7 +289,7 @@ pub fn write_down(config: &Config, choice: &Choice, context: &mut Context<'_>) -
 /// Reads fixtures made by [`write_down`].
 pub fn read_written(documents: &[Node]) -> Result<Read> {
     match read_fixture(documents, &Surroundings::default()) {
-        Ok(fixture) => Ok(Read { fixture, skipped: Vec::new() }),
+        Ok(fixture) => Ok(Read { fixture, remarks: Vec::new() }),
         Err(problems) => Err(Error::input(problems)),
     }
 }
@@ -342,44 +321,80 @@ fn is_database(file: &Path) -> bool {
         || file.join("db-config.json").exists()
 }
 
-/// The texts of all files, those of a folder in the order of their names.
-fn read_texts(paths: &[PathBuf]) -> Result<Vec<(String, String)>> {
-    let mut texts = Vec::new();
+/// The texts of files, with what the user should know about them.
+#[derive(Default)]
+struct Texts {
+    texts: Vec<(String, String)>,
+    told: Vec<String>,
+}
+
+impl Texts {
+    fn add(&mut self, file: String, bytes: Vec<u8>) -> Result<()> {
+        let decoded = decode(bytes)
+            .map_err(|why| Error::Input(InputError::FileContent { path: PathBuf::from(&file), why: why.into() }))?;
+        if !decoded.is_unicode {
+            self.told.push(format!("{file}: is not UTF-8; read as Windows-1252"));
+        }
+        self.texts.push((file, decoded.text));
+        Ok(())
+    }
+}
+
+/// The texts of all files, those of a folder and the folders in it in the order of their names.
+fn read_texts(paths: &[PathBuf]) -> Result<Texts> {
+    let mut found = Texts::default();
     for path in paths {
         if path.as_os_str() == "-" {
-            let mut text = String::new();
-            std::io::stdin().lock().read_to_string(&mut text).map_err(Error::file("read", "/dev/stdin"))?;
-            texts.push(("-".to_owned(), text));
-            continue;
-        }
-        if path.is_dir() {
-            let mut inside: Vec<PathBuf> = std::fs::read_dir(path)
-                .map_err(Error::file("read", path))?
-                .filter_map(|entry| Some(entry.ok()?.path()))
-                .filter(|path| path.to_str().is_some_and(|name| Syntax::of(name).is_some()))
-                .collect();
-            inside.sort();
+            let mut bytes = Vec::new();
+            std::io::stdin().lock().read_to_end(&mut bytes).map_err(Error::file("read", "/dev/stdin"))?;
+            found.add("-".to_owned(), bytes)?;
+        } else if path.is_dir() {
+            let (mut inside, mut others) = (Vec::new(), Vec::new());
+            list_folder(path, &mut inside, &mut others)?;
             if inside.is_empty() {
                 return Err(Error::Input(InputError::FileContent {
                     path: path.clone(),
                     why: "the folder has no .yaml, .json, .toml or .csv file".into(),
                 }));
             }
-            texts.extend(read_texts(&inside)?);
-            continue;
+            if !others.is_empty() {
+                found.told.push(format!("skipped files of other kinds: {}", others.join(", ")));
+            }
+            inside.iter().try_for_each(|path| read_file(path, &mut found))?;
+        } else {
+            read_file(path, &mut found)?;
         }
-        let size = files::about_target(path)?.size;
-        if size > files::LARGE {
-            return Err(Error::Input(InputError::FileContent {
-                path: path.clone(),
-                why: format!("{} is too large for a fixture", crate::text::bytes(size)),
-            }));
-        }
-        check_kind(path)?;
-        let text = files::read_whole(path)?;
-        texts.push((path.display().to_string(), text));
     }
-    Ok(texts)
+    Ok(found)
+}
+
+/// The files in a folder and the folders in it, without hidden ones.
+fn list_folder(folder: &Path, inside: &mut Vec<PathBuf>, others: &mut Vec<String>) -> Result<()> {
+    let paths = files::entries(folder)?;
+    for path in paths {
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        match () {
+            () if name.starts_with('.') => {}
+            // Links to folders may lead in circles.
+            () if path.is_dir() && !path.is_symlink() => list_folder(&path, inside, others)?,
+            () if Syntax::of(&name).is_some() => inside.push(path),
+            () => others.push(path.display().to_string()),
+        }
+    }
+    Ok(())
+}
+
+fn read_file(path: &Path, found: &mut Texts) -> Result<()> {
+    let size = files::about_target(path)?.size;
+    if size > files::LARGE {
+        return Err(Error::Input(InputError::FileContent {
+            path: path.to_owned(),
+            why: format!("{} is too large for a fixture", crate::text::bytes(size)),
+        }));
+    }
+    check_kind(path)?;
+    let bytes = files::read_most(&mut files::open(path)?, files::LARGE).map_err(Error::file("read", path))?;
+    found.add(path.display().to_string(), bytes)
 }
 
 /// Reads fixtures and instance, and makes the plan.
@@ -392,7 +407,16 @@ pub fn plan(args: &DocumentArgs, instance: &Instance, context: &mut Context<'_>)
         skip_invalid: args.skip_invalid,
         ..Wishes::default()
     };
-    plan_read(read, wishes, instance)
+    if let (true, Some(_)) = (args.strict, read.remarks.first()) {
+        return Err(Error::input(read.remarks.iter().map(as_problem).collect()));
+    }
+    let remarks = read.remarks.clone();
+    // Also if the plan fails: a part of the problems may come from it.
+    plan_read(read, wishes, instance).inspect_err(|_| tally::tell_remarks(&remarks, context))
+}
+
+fn as_problem(remark: &Remark) -> Problem {
+    Problem::at(&remark.at, &remark.what, &remark.why)
 }
 
 /// Reads the instance, and plans `read` for it.
@@ -409,12 +433,14 @@ pub fn plan_read(read: Read, mut wishes: Wishes, instance: &Instance) -> Result<
 
 /// Plans `read` for a configuration that was already read.
 pub fn plan_on(config: Config, read: Read, wishes: &Wishes) -> Result<Planned> {
-    let Read { fixture, mut skipped } = read;
+    let Read { fixture, mut remarks } = read;
     match plan_fixture(&config, &fixture, wishes, &mut Random)? {
         Ok(mut outline) => {
             let left_out = std::mem::take(&mut outline.left_out);
-            skipped.extend(left_out.into_iter().map(|left| Skipped { at: left.at, what: left.subject, why: left.why }));
-            Ok(Planned { config, outline, skipped })
+            let skipped =
+                |left: LeftOut| Remark { at: left.at, what: left.subject, why: left.why, outcome: Outcome::Skipped };
+            remarks.extend(left_out.into_iter().map(skipped));
+            Ok(Planned { config, outline, remarks })
         }
         Err(problems) => Err(Error::input(problems)),
     }

@@ -493,7 +493,14 @@ pub const EXAMPLES: [(&str, Examples); 64] = [
 ];
 
 /// The same of verbs that need no instance.
-pub const TOOLS: [(&str, Examples); 3] = [
+pub const TOOLS: [(&str, Examples); 4] = [
+    (
+        "kumadb formats",
+        &[
+            ("List the formats that plan and apply read", "kumadb formats"),
+            ("The same as JSON", "kumadb formats --json"),
+        ],
+    ),
     ("kumadb schema", &[("Save the schema for an editor", "kumadb schema fixture > kuma.schema.json")]),
     (
         "kumadb completions",

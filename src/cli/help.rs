@@ -17,7 +17,7 @@ const TOPICS: [(&str, &[&str]); 4] = [
     ("Inspect", &["find", "status", "report", "doctor", "probe", "logs"]),
     ("Configure", &["monitor", "maintenance", "plan", "apply", "export", "user", "api-key", "push"]),
     ("Back up and restore", &["backup", "restore", "undo", "recover", "salvage"]),
-    ("Maintain", &["init", "history", "vacuum", "sql", "restart", "config", "schema", "completions", "man"]),
+    ("Maintain", &["init", "history", "vacuum", "sql", "restart", "config", "formats", "schema", "completions", "man"]),
 ];
 
 impl Cli {
@@ -149,7 +149,8 @@ fn topics(command: &Command, is_long: bool) -> String {
     let mut text = "{about-with-newline}\n{usage-heading} {usage}\n".to_owned();
     for (topic, names) in TOPICS {
         text.push_str(&format!("\n{header}{topic}:{header:#}\n"));
-        for name in names {
+        // Packages install the manual pages, and the short help fits a screen.
+        for name in names.iter().filter(|name| is_long || **name != "man") {
             text.push_str(&format!("  {literal}{name:<13}{literal:#}{}\n", about(name).unwrap_or_default()));
         }
     }

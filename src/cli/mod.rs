@@ -20,6 +20,7 @@ mod help;
 mod history;
 mod init;
 mod instance;
+mod list_map;
 mod maintenance;
 mod monitor;
 mod observe;
@@ -232,6 +233,8 @@ enum Verb {
     /// Write or check the config file
     #[command(subcommand)]
     Config(config::ConfigVerb),
+    /// List the formats that plan and apply read
+    Formats(list_map::FormatsArgs),
     /// Print the JSON Schema of fixtures, for editors
     Schema(export::SchemaArgs),
     /// Print a completion script for a shell
@@ -292,6 +295,7 @@ impl Verb {
             Verb::Plan(args) => plan::run(args, context),
             Verb::Apply(args) => apply::run(args, context),
             Verb::Export(args) => export::run(args, context),
+            Verb::Formats(args) => list_map::formats(args, context),
             Verb::Schema(args) => export::schema(args, context),
             Verb::Init(args) => init::run(args, context),
             Verb::Doctor(args) => doctor::run(args, context),

@@ -5,6 +5,7 @@ use serde_json::{Value as Json, json};
 use super::Context;
 use super::document::Planned;
 
+use crate::formats::foreign::{Outcome, Remark};
 use crate::model::entities::ENTITIES;
 use crate::plan::fixture::Fate;
 use crate::text::counted;
@@ -17,13 +18,17 @@ pub fn summary(planned: &Planned) -> String {
         (changed, "to change"),
         (deleted, "to delete"),
         (unchanged, "unchanged"),
-        (planned.skipped.len(), "skipped"),
+        (skipped(planned), "skipped"),
     ]
     .iter()
     .filter(|(n, _)| *n > 0)
     .map(|(n, what)| format!("{n} {what}"))
     .collect();
     if parts.is_empty() { "nothing to do".to_owned() } else { parts.join(", ") }
+}
+
+fn skipped(planned: &Planned) -> usize {
+    planned.remarks.iter().filter(|remark| remark.outcome == Outcome::Skipped).count()
 }
 
 struct Tally {
@@ -84,27 +89,27 @@ pub fn summary_json(planned: &Planned) -> Json {
             json!({"location": account.at.to_string(), "subject": account.subject, "result": fate})
         })
         .collect();
-    let skipped: Vec<Json> = planned
-        .skipped
-        .iter()
-        .map(|skipped| json!({"location": skipped.at.to_string(), "subject": skipped.what, "why": skipped.why}))
-        .collect();
+    let of = |outcome: Outcome| -> Vec<Json> {
+        let remarks = planned.remarks.iter().filter(|remark| remark.outcome == outcome);
+        remarks
+            .map(|remark| json!({"location": remark.at.to_string(), "subject": remark.what, "why": remark.why}))
+            .collect()
+    };
     json!({
-        "summary": {"created": created, "changed": changed, "deleted": deleted, "unchanged": unchanged, "skipped": skipped.len()},
+        "summary": {"created": created, "changed": changed, "deleted": deleted, "unchanged": unchanged, "skipped": skipped(planned)},
         "items": things,
-        "skipped": skipped,
+        "skipped": of(Outcome::Skipped),
+        "dropped": of(Outcome::Dropped),
+        "doubtful": of(Outcome::Doubtful),
     })
 }
 
-/// Shows warnings, and what was skipped.
+/// The lines that are shown of a report.
+const SHOWN: usize = 20;
+
+/// Shows warnings, and the report about the files.
 pub fn tell(planned: &Planned, context: &mut Context<'_>) {
-    const SHOWN: usize = 20;
-    for skipped in planned.skipped.iter().take(SHOWN) {
-        context.ui.warn(&format!("{}: {}: {}: skipped", skipped.at, skipped.what, skipped.why));
-    }
-    if planned.skipped.len() > SHOWN {
-        context.ui.warn(&format!("… and {} more skipped; to list all: --json", planned.skipped.len() - SHOWN));
-    }
+    tell_remarks(&planned.remarks, context);
     for warning in planned.outline.warnings.iter().take(SHOWN) {
         context.ui.warn(warning);
     }
@@ -112,4 +117,19 @@ pub fn tell(planned: &Planned, context: &mut Context<'_>) {
         context.ui.warn(&format!("… and {} more", planned.outline.warnings.len() - SHOWN));
     }
     planned.outline.notes.iter().for_each(|note| context.ui.say(note));
+}
+
+/// Shows the report about files.
+pub fn tell_remarks(remarks: &[Remark], context: &mut Context<'_>) {
+    for remark in remarks.iter().take(SHOWN) {
+        let end = match remark.outcome {
+            Outcome::Skipped => ": skipped",
+            Outcome::Dropped => ": dropped",
+            Outcome::Doubtful => "",
+        };
+        context.ui.warn(&format!("{}: {}: {}{end}", remark.at, remark.what, remark.why));
+    }
+    if remarks.len() > SHOWN {
+        context.ui.warn(&format!("… and {} more; to list all: --json", remarks.len() - SHOWN));
+    }
 }

@@ -1,13 +1,19 @@
 //! Reads and writes fixtures: the native format as YAML, JSON, TOML and CSV, and foreign formats.
 
+pub mod decode;
+mod expand;
 pub mod export;
 pub mod foreign;
+pub mod import;
 pub mod json_schema;
 mod lines;
 pub mod native;
 pub mod node;
 pub mod render;
+mod table;
 pub mod text;
+mod unknown;
 
+pub use expand::{Expand, Lookup, Nowhere};
 pub use node::{At, Data, Entry, Node};
 pub use text::Syntax;

@@ -1,5 +1,6 @@
 //! Reads native fixtures. All problems are reported together.
 
+use super::expand::{self, Expand, Lookup};
 use super::node::{Data, Entry, Node};
 use crate::error::Problem;
 use crate::model::entities::{ENTITIES, Entity, MONITORS, SETTINGS, entity};
@@ -12,53 +13,64 @@ use crate::value::Value;
 /// The newest version of the format.
 pub const VERSION: i64 = 1;
 
-/// What a fixture can read from its environment.
-pub trait Lookup {
-    /// The value of the environment variable `name`.
-    fn variable(&self, name: &str) -> Option<String>;
-    /// The text of the file `path`, relative to the fixture `from`; the error is a message.
-    fn file(&self, from: &str, path: &str) -> Result<String, String>;
+/// One part of a fixture.
+#[derive(Clone, Debug)]
+pub struct Document {
+    /// Its content.
+    pub node: Node,
+    /// Which `${…}` in its texts are expanded.
+    pub expand: Expand,
+    /// Whether it was converted: problems then name its items, because their numbers are not those of the source.
+    pub converted: bool,
 }
 
-/// Without variables and files.
-pub struct Nowhere;
-
-impl Lookup for Nowhere {
-    fn variable(&self, _name: &str) -> Option<String> {
-        None
-    }
-
-    fn file(&self, _from: &str, _path: &str) -> Result<String, String> {
-        Err("files cannot be read here".into())
-    }
+/// What was read, with everything that is wrong.
+#[derive(Clone, Debug, Default)]
+pub struct Contents {
+    /// The valid items.
+    pub fixture: Fixture,
+    /// All problems.
+    pub problems: Vec<Problem>,
+    /// Whether each part contains a list or a map of items, even an empty one.
+    pub says_something: Vec<bool>,
 }
 
-/// Reads the fixtures in `documents`.
+/// Reads the native fixtures in `documents`.
 ///
 /// # Errors
 /// Every problem in all of them, each with file, line, column and its path in the fixture.
 pub fn read_fixture(documents: &[Node], lookup: &dyn Lookup) -> Result<Fixture, Vec<Problem>> {
-    let mut reader = Reader { lookup, problems: Vec::new(), fixture: Fixture::default(), defaults: None };
-    for document in documents {
-        reader.document(document);
-    }
-    match reader.problems.is_empty() {
-        true => Ok(reader.fixture),
-        false => Err(reader.problems),
+    let native = |node: &Node| Document { node: node.clone(), expand: Expand::All, converted: false };
+    let contents = read_contents(&documents.iter().map(native).collect::<Vec<_>>(), lookup);
+    match contents.problems.is_empty() {
+        true => Ok(contents.fixture),
+        false => Err(contents.problems),
     }
 }
 
-struct Reader<'l> {
-    lookup: &'l dyn Lookup,
-    problems: Vec<Problem>,
-    fixture: Fixture,
+/// Reads the fixtures in `documents`; items with problems are left out.
+pub fn read_contents(documents: &[Document], lookup: &dyn Lookup) -> Contents {
+    let mut reader = Reader { lookup, contents: Contents::default(), defaults: None, now: None };
+    for document in documents {
+        reader.now = Some(document);
+        reader.contents.says_something.push(false);
+        reader.document(&document.node);
+    }
+    reader.contents
+}
+
+struct Reader<'r> {
+    lookup: &'r dyn Lookup,
+    contents: Contents,
     /// `defaults` of the present fixture.
     defaults: Option<Wanted>,
+    /// The present fixture.
+    now: Option<&'r Document>,
 }
 
 impl Reader<'_> {
     fn wrong(&mut self, at: &At, path: &str, message: impl Into<String>) {
-        self.problems.push(Problem::at(at, path, message));
+        self.contents.problems.push(Problem::at(at, path, message));
     }
 
     fn document(&mut self, document: &Node) {
@@ -87,18 +99,24 @@ impl Reader<'_> {
                     let keys = ENTITIES.iter().map(|entity| entity.key).chain(["version", "defaults"]);
                     let near = nearest(key, keys);
                     let meant = near.map_or_else(String::new, meant);
-                    self.problems.push(Problem::at(at, key, format!("unknown key{meant}")));
+                    self.contents.problems.push(Problem::at(at, key, format!("unknown key{meant}")));
                 }
             }
         }
     }
 
     fn list(&mut self, found: &'static Entity, value: &Node) {
-        if self.fixture.kinds.iter().all(|kind| kind.key != found.key) {
-            self.fixture.kinds.push(found);
+        // A key without a value is not an empty list: `--prune` would delete everything.
+        if value.is_null() {
+            return;
+        }
+        if let Some(says) = self.contents.says_something.last_mut() {
+            *says = true;
+        }
+        if self.contents.fixture.kinds.iter().all(|kind| kind.key != found.key) {
+            self.contents.fixture.kinds.push(found);
         }
         match &value.data {
-            Data::Null => {}
             Data::Map(entries) if found.key == SETTINGS.key => {
                 for entry in entries {
                     self.setting(entry);
@@ -106,10 +124,12 @@ impl Reader<'_> {
             }
             Data::List(items) => {
                 for (at, item) in items.iter().enumerate() {
-                    let path = format!("{}[{at}]", found.key);
-                    if let Some(mut thing) = self.thing(found, item, &path) {
-                        self.finish(&mut thing);
-                        self.fixture.things.push(thing);
+                    let path = self.path_of(found, at, item);
+                    let before = self.contents.problems.len();
+                    let Some(mut thing) = self.thing(found, item, &path) else { continue };
+                    self.finish(&mut thing);
+                    if self.contents.problems.len() == before {
+                        self.contents.fixture.things.push(thing);
                     }
                 }
             }
@@ -117,6 +137,15 @@ impl Reader<'_> {
                 let must = if found.key == SETTINGS.key { "a map" } else { "a list" };
                 self.wrong(&value.at, found.key, format!("must be {must}, not {}", value.noun()));
             }
+        }
+    }
+
+    /// How problems name an item: `monitors[3]`, or `monitors[Shop]` if the source has no such list.
+    fn path_of(&self, found: &Entity, at: usize, item: &Node) -> String {
+        let name = item.find(found.name).and_then(Node::scalar);
+        match name.filter(|_| self.now.is_some_and(|document| document.converted)) {
+            Some(name) => format!("{}[{name}]", found.key),
+            None => format!("{}[{at}]", found.key),
         }
     }
 
@@ -133,7 +162,7 @@ impl Reader<'_> {
             at: entry.value.at.clone(),
         };
         let cells = vec![said(key, entry.key.clone()), said(text, value.json().to_string())];
-        self.fixture.things.push(bare(&SETTINGS, entry.at.clone(), path, cells));
+        self.contents.fixture.things.push(bare(&SETTINGS, entry.at.clone(), path, cells));
     }
 
     /// Reads one item; `None` if it is invalid.
@@ -261,7 +290,7 @@ impl Reader<'_> {
             (Shape::Reference(_), Some(text)) if text.trim().is_empty() => Meant::Value(Value::Null),
             (Shape::Reference(_), Some(text)) => Meant::Named(text),
             (Shape::Reference(_), None) if node.is_null() => Meant::Value(Value::Null),
-            _ => match from_json(field, &node.json()).and_then(|value| normalise(field, value)) {
+            _ => match from_json(field, &json_of(field, &node)).and_then(|value| normalise(field, value)) {
                 Ok(value) => Meant::Value(value),
                 Err(problem) => return self.wrong(&node.at, here, problem.message),
             },
@@ -307,6 +336,10 @@ impl Reader<'_> {
         self.expanded(node, path)?.scalar()
     }
 
+    fn expand(&self, text: &str, at: &At) -> Result<String, String> {
+        expand::expand(text, at, self.now.map_or(Expand::All, |document| document.expand), self.lookup)
+    }
+
     /// `node` with every `${VARIABLE}` and `${file:path}` expanded.
     fn expanded(&mut self, node: &Node, path: &str) -> Option<Node> {
         let data = match &node.data {
@@ -333,47 +366,13 @@ impl Reader<'_> {
         };
         Some(Node { at: node.at.clone(), data })
     }
+}
 
-    fn expand(&self, text: &str, at: &At) -> Result<String, String> {
-        let (mut out, mut rest) = (String::new(), text);
-        while let Some(start) = rest.find("${") {
-            // `$${` is an escaped `${`.
-            if rest[..start].ends_with('$') {
-                out.push_str(&rest[..start]);
-                out.push('{');
-                rest = &rest[start + 2..];
-                continue;
-            }
-            out.push_str(&rest[..start]);
-            let inner = &rest[start + 2..];
-            let end = inner.find('}').ok_or("has `${` without `}`; use `$${` for a literal `${`")?;
-            out.push_str(&self.look_up(&inner[..end], at)?);
-            rest = &inner[end + 1..];
-        }
-        out.push_str(rest);
-        Ok(out)
-    }
-
-    fn look_up(&self, name: &str, at: &At) -> Result<String, String> {
-        if let Some(path) = name.strip_prefix("file:") {
-            let text = self.lookup.file(&at.file, path).map_err(|why| format!("requires the file `{path}`: {why}"))?;
-            // The line break that editors add at the end of a file is removed.
-            return Ok(text.strip_suffix('\n').map_or(text.as_str(), |text| text.trim_end_matches('\r')).to_owned());
-        }
-        let (name, other) = match name.split_once(":-") {
-            Some((name, other)) => (name, Some(other)),
-            None => (name, None),
-        };
-        let is_name =
-            |text: &str| !text.is_empty() && text.chars().all(|letter| letter.is_ascii_alphanumeric() || letter == '_');
-        if !is_name(name) {
-            return Err(format!("`${{{name}}}` is not a valid variable name; use `$${{` for a literal `${{`"));
-        }
-        match (self.lookup.variable(name).filter(|value| !value.is_empty()), other) {
-            (Some(value), _) => Ok(value),
-            (None, Some(other)) => Ok(other.to_owned()),
-            (None, None) => Err(format!("requires the environment variable `{name}`, which is not set")),
-        }
+/// The value of `node` for `field`: numbers in fields for text as they were written.
+fn json_of(field: &Field, node: &Node) -> serde_json::Value {
+    match (field.shape, &node.data) {
+        (Shape::Text(_) | Shape::LongText | Shape::Choice(_), Data::Written(text, _)) => text.as_str().into(),
+        _ => node.json(),
     }
 }
 

@@ -28,6 +28,8 @@ pub enum Data {
     Real(f64),
     /// Text.
     Text(String),
+    /// A number whose text contains more than its value: `1.10`, `0755`, `0x1F`. Fields for text keep the text.
+    Written(String, Box<Data>),
     /// A list.
     List(Vec<Node>),
     /// A map, in the order of the file.
@@ -71,7 +73,7 @@ impl Node {
             Data::Bool(yes) => Some(yes.to_string()),
             Data::Int(n) => Some(n.to_string()),
             Data::Real(x) => Some(x.to_string()),
-            Data::Text(text) => Some(text.clone()),
+            Data::Text(text) | Data::Written(text, _) => Some(text.clone()),
             Data::Null | Data::List(_) | Data::Map(_) => None,
         }
     }
@@ -80,8 +82,13 @@ impl Node {
     pub fn int(&self) -> Option<i64> {
         match &self.data {
             Data::Int(n) => Some(*n),
-            Data::Real(x) if x.fract() == 0.0 && x.abs() < 9e15 => Some(*x as i64),
-            Data::Text(text) => text.trim().parse().ok(),
+            Data::Real(x) => whole(*x),
+            Data::Text(text) => text.trim().parse().ok().or_else(|| whole(text.trim().parse().ok()?)),
+            Data::Written(_, number) => match **number {
+                Data::Int(n) => Some(n),
+                Data::Real(x) => whole(x),
+                _ => None,
+            },
             _ => None,
         }
     }
@@ -132,7 +139,7 @@ impl Node {
         match self.data {
             Data::Null => "an empty value",
             Data::Bool(_) => "a boolean",
-            Data::Int(_) | Data::Real(_) => "a number",
+            Data::Int(_) | Data::Real(_) | Data::Written(..) => "a number",
             Data::Text(_) => "text",
             Data::List(_) => "a list",
             Data::Map(_) => "a map",
@@ -141,15 +148,7 @@ impl Node {
 
     /// The same value without positions.
     pub fn json(&self) -> Json {
-        match &self.data {
-            Data::Null => Json::Null,
-            Data::Bool(yes) => Json::Bool(*yes),
-            Data::Int(n) => (*n).into(),
-            Data::Real(x) => (*x).into(),
-            Data::Text(text) => Json::String(text.clone()),
-            Data::List(items) => items.iter().map(Node::json).collect(),
-            Data::Map(entries) => entries.iter().map(|entry| (entry.key.clone(), entry.value.json())).collect(),
-        }
+        self.data.json()
     }
 
     /// `json` as a tree whose values all have the position `at`.
@@ -171,6 +170,26 @@ impl Node {
             ),
         };
         Node { at: at.clone(), data }
+    }
+}
+
+/// The integer that `x` is.
+fn whole(x: f64) -> Option<i64> {
+    (x.fract() == 0.0 && x.abs() < 9e15).then_some(x as i64)
+}
+
+impl Data {
+    fn json(&self) -> Json {
+        match self {
+            Data::Null => Json::Null,
+            Data::Bool(yes) => Json::Bool(*yes),
+            Data::Int(n) => (*n).into(),
+            Data::Real(x) => (*x).into(),
+            Data::Text(text) => Json::String(text.clone()),
+            Data::Written(_, number) => number.json(),
+            Data::List(items) => items.iter().map(Node::json).collect(),
+            Data::Map(entries) => entries.iter().map(|entry| (entry.key.clone(), entry.value.json())).collect(),
+        }
     }
 }
 
@@ -206,12 +225,19 @@ impl From<Vec<Node>> for Data {
 
 impl Serialize for Node {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        match &self.data {
+        self.data.serialize(serializer)
+    }
+}
+
+impl Serialize for Data {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
             Data::Null => serializer.serialize_none(),
             Data::Bool(yes) => serializer.serialize_bool(*yes),
             Data::Int(n) => serializer.serialize_i64(*n),
             Data::Real(x) => serializer.serialize_f64(*x),
             Data::Text(text) => serializer.serialize_str(text),
+            Data::Written(_, number) => number.serialize(serializer),
             Data::List(items) => {
                 let mut list = serializer.serialize_seq(Some(items.len()))?;
                 items.iter().try_for_each(|item| list.serialize_element(item))?;

@@ -11,6 +11,7 @@ use toml::de::{DeTable, DeValue};
 
 use super::lines::Lines;
 use super::node::{At, Data, Entry, Node};
+use super::table::read_csv;
 use crate::error::Problem;
 
 /// The syntax of a file.
@@ -89,7 +90,7 @@ pub fn read(file: &str, text: &str, syntax: Syntax, files: Files<'_>) -> Result<
     }
 }
 
-fn wrong(at: &At, message: impl Into<String>) -> Problem {
+pub(super) fn wrong(at: &At, message: impl Into<String>) -> Problem {
     Problem::at(at, "", message)
 }
 
@@ -305,10 +306,20 @@ fn scalar(text: String, style: ScalarStyle) -> Data {
     };
     let real = || text.parse::<f64>().ok().filter(|_| !digits.contains('_'));
     match (whole, real()) {
-        (Some(n), _) => Data::Int(n),
-        (None, Some(x)) if x.is_finite() => Data::Real(x),
+        (Some(n), _) => as_written(text, Data::Int(n)),
+        (None, Some(x)) if x.is_finite() => as_written(text, Data::Real(x)),
         _ => Data::Text(text),
     }
+}
+
+/// `number`, with its text if that has another form: `1.10`, `0755`.
+fn as_written(text: String, number: Data) -> Data {
+    let usual = match &number {
+        Data::Int(n) => n.to_string(),
+        Data::Real(x) => x.to_string(),
+        _ => return number,
+    };
+    if usual == text { number } else { Data::Written(text, Box::new(number)) }
 }
 
 // ---- JSON ------------------------------------------------------------------------------------------------------------
@@ -364,8 +375,8 @@ fn json_node(lines: &Lines, value: ast::Value, depth: usize) -> Result<Node, Pro
 
 fn number(text: &str) -> Data {
     match (text.parse(), text.parse::<f64>()) {
-        (Ok(n), _) => Data::Int(n),
-        (_, Ok(x)) if x.is_finite() => Data::Real(x),
+        (Ok(n), _) => as_written(text.to_owned(), Data::Int(n)),
+        (_, Ok(x)) if x.is_finite() => as_written(text.to_owned(), Data::Real(x)),
         _ => Data::Text(text.to_owned()),
     }
 }
@@ -419,7 +430,7 @@ fn toml_node(lines: &Lines, at: At, value: DeValue<'_>, depth: usize) -> Result<
             Err(_) => return Err(wrong(&at, "is too large")),
         },
         DeValue::Float(x) => match x.as_str().parse::<f64>() {
-            Ok(x) if x.is_finite() => Data::Real(x),
+            Ok(real) if real.is_finite() => as_written(x.as_str().to_owned(), Data::Real(real)),
             _ => return Err(wrong(&at, "is not a number that can be stored")),
         },
         DeValue::Boolean(yes) => Data::Bool(yes),
@@ -433,55 +444,4 @@ fn toml_node(lines: &Lines, at: At, value: DeValue<'_>, depth: usize) -> Result<
         DeValue::Table(table) => return toml_table(lines, at, table, depth),
     };
     Ok(Node { at, data })
-}
-
-// ---- CSV -------------------------------------------------------------------------------------------------------------
-
-/// A list of maps, one per line; the column of a position is the number of the field. Empty fields are left out.
-fn read_csv(file: &str, text: &str) -> Result<Node, Problem> {
-    let lines = Lines::new(file, text);
-    let head = text.lines().find(|line| !line.is_empty()).unwrap_or_default();
-    // Spreadsheets use the separator of their locale.
-    let delimiter = [b';', b'\t', b',']
-        .into_iter()
-        .max_by_key(|byte| head.bytes().filter(|found| found == byte).count())
-        .unwrap_or(b',');
-    let mut reader = csv::ReaderBuilder::new()
-        .delimiter(delimiter)
-        .trim(csv::Trim::All)
-        .flexible(false)
-        .from_reader(text.as_bytes());
-    // The reported start of a record includes the blank lines before it.
-    let begin = |position: Option<&csv::Position>| {
-        let from = text.get(position.map_or(0, |position| position.byte() as usize)..).unwrap_or_default();
-        lines.at(text.len() - from.trim_start_matches(['\r', '\n']).len())
-    };
-    let field = |row: &At, column: usize| At { column: column as u32, ..row.clone() };
-    let fail = |error: csv::Error| {
-        let message = match error.kind() {
-            csv::ErrorKind::UnequalLengths { expected_len, len, .. } => {
-                format!("has {len} fields, but the first line has {expected_len}")
-            }
-            _ => format!("is not valid CSV: {error}"),
-        };
-        wrong(&begin(error.position()), message)
-    };
-    let headers: Vec<String> = reader.headers().map_err(fail)?.iter().map(str::to_owned).collect();
-    let mut rows = Vec::new();
-    for record in reader.records() {
-        let record = record.map_err(fail)?;
-        let at = begin(record.position());
-        let entries = headers
-            .iter()
-            .zip(&record)
-            .enumerate()
-            .filter(|(_, (_, text))| !text.is_empty())
-            .map(|(column, (key, text))| {
-                let at = field(&at, column + 1);
-                Entry { key: key.clone(), at: at.clone(), value: Node::new(at, text) }
-            })
-            .collect();
-        rows.push(Node { at, data: Data::Map(entries) });
-    }
-    Ok(Node { at: lines.at(0), data: Data::List(rows) })
 }

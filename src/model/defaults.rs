@@ -56,6 +56,13 @@ pub fn page_default(column: &str, kind: &str, release: Release) -> Option<Value>
         .map(|default| default.given.into())
 }
 
+/// What the pages of all releases send in `column` for types that do not use it.
+pub fn defaults_of(column: &str) -> Vec<Value> {
+    let all = || DEFAULTS.iter().filter(move |default| default.column == column);
+    let is_general = all().any(|default| default.kinds.is_empty());
+    all().filter(|default| !is_general || default.kinds.is_empty()).map(|default| default.given.into()).collect()
+}
+
 /// The placeholder that the page shows in `column` of that type. It is never intended as a value.
 pub fn template(column: &str, kind: &str) -> Option<&'static str> {
     Some(match (column, kind) {

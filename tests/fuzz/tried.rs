@@ -5,8 +5,9 @@ use std::fs;
 use std::path::Path;
 
 use kumadb::backup::Store;
+use kumadb::formats::Nowhere;
 use kumadb::formats::foreign::{Format, Source, convert};
-use kumadb::formats::native::{Nowhere, read_fixture};
+use kumadb::formats::native::read_fixture;
 use kumadb::formats::text::{self, Syntax};
 use kumadb::salvage::{Frames, Image, Survey};
 use kumadb::schema;

@@ -70,10 +70,12 @@ mod doctor {
 
 /// Texts and the files of other tools.
 mod formats {
+    pub mod balance;
     pub mod cases;
     pub mod foreign;
     pub mod foreign_chance;
     pub mod mutated;
+    pub mod published;
     pub mod round_trip;
     pub mod text;
 }

@@ -1,5 +1,7 @@
 //! Derives the type and columns of a monitor from an address.
 
+use std::net::Ipv6Addr;
+
 use super::super::node::{Entry, Node};
 use super::draft::entry;
 
@@ -32,7 +34,8 @@ impl Address {
                 None => None,
             };
         };
-        let (host, port) = host_and_port(rest.split(['/', '?', '#']).next().unwrap_or_default())?;
+        let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+        let (host, port) = host_and_port(authority.rsplit_once('@').map_or(authority, |(_, host)| host))?;
         match (scheme.to_ascii_lowercase().as_str(), port) {
             ("http" | "https", _) => Some(Address::Web(text.to_owned())),
             ("ws" | "wss", _) => Some(Address::Socket(text.to_owned())),
@@ -91,7 +94,10 @@ pub(super) fn host_of(url: &str) -> Option<String> {
 pub(super) fn host_and_port(text: &str) -> Option<(String, Option<i64>)> {
     let (host, port) = match text.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
         Some((host, rest)) => (host, rest.strip_prefix(':')),
-        None if text.matches(':').count() > 1 => (text, None),
+        None if text.matches(':').count() > 1 => {
+            text.split('%').next().unwrap_or_default().parse::<Ipv6Addr>().ok()?;
+            (text, None)
+        }
         None => text.split_once(':').map_or((text, None), |(host, port)| (host, Some(port))),
     };
     let port = match port {
@@ -108,7 +114,8 @@ pub(super) fn kind_of(word: &str) -> String {
         "https" | "http(s)" | "web" | "website" | "url" => "http",
         "tcp" | "tcp-port" | "tcp port" => "port",
         "icmp" => "ping",
-        "json" | "jsonquery" | "json_query" => "json-query",
+        "json" | "jsonquery" | "json_query" | "json query" => "json-query",
+        "game" => "gamedig",
         "websocket" | "ws" | "wss" => "websocket-upgrade",
         "container" => "docker",
         "heartbeat" => "push",
@@ -116,6 +123,15 @@ pub(super) fn kind_of(word: &str) -> String {
         other => other,
     };
     meant.to_owned()
+}
+
+/// The type that a program wrote: as it is if it is known or nothing like a known one, otherwise that one.
+pub(super) fn type_of(word: &str) -> String {
+    let meant = kind_of(word);
+    match crate::model::kind(word).is_none() && crate::model::kind(&meant).is_some() {
+        true => meant,
+        false => word.to_owned(),
+    }
 }
 
 #[cfg(test)]

@@ -1,15 +1,21 @@
-//! Entities of AutoKuma: one per file, whose name is the entity's id, several in a list or a map, or Docker labels.
+//! Entities of AutoKuma: one per file, whose path is the entity's id, several in a list or a map, Docker labels in lines,
+//! Compose files and `docker inspect`, or resources of Kubernetes.
 
+mod containers;
 mod labels;
 
-use super::super::node::{Data, Entry, Node};
+use std::collections::HashMap;
+
+use super::super::node::{At, Data, Entry, Node};
 use super::Source;
 use super::address::kind_of;
-use super::columns::{Keep, columns, flag, tags};
+use super::columns::{Keep, columns, parsed, parts, tags};
 use super::draft::{Draft, Monitor, Parent, entry};
 use super::dump::{self, DOCKER_HOST};
 use super::status_page;
+use super::words::{flag, is_off};
 
+pub(super) use containers::is_containers;
 pub(super) use labels::is_labels;
 
 /// An entity with its id.
@@ -22,21 +28,22 @@ struct Entity {
 pub(super) fn convert(draft: &mut Draft, sources: &[Source]) {
     let mut entities = Vec::new();
     for source in sources {
-        if is_labels(&source.text) {
-            let labelled = labels::read(draft, source);
-            entities.extend(labelled.into_iter().map(|(id, kind, node)| Entity { id, kind, node }));
+        let is_text = source.documents.iter().all(|one| matches!(one.data, Data::Text(_) | Data::Null));
+        if is_text && is_labels(&source.text) {
+            labelled(draft, &labels::of_lines(source), &mut entities);
             continue;
         }
         for document in &source.documents {
-            read(draft, &stem(&source.file), document, &mut entities);
+            read(draft, source, document, &mut entities);
         }
     }
-    for one in &entities {
-        thing(draft, one);
+    let directory = Directory::of(&entities);
+    for (at, one) in entities.iter().enumerate() {
+        thing(draft, one, at);
     }
-    let is_monitor =
-        |one: &&Entity| !matches!(one.kind.as_str(), "docker_host" | "notification" | "tag" | "status_page");
-    entities.iter().filter(is_monitor).for_each(|one| monitor(draft, one));
+    for (at, one) in entities.iter().enumerate().filter(|(_, one)| !is_thing(&one.kind)) {
+        monitor(draft, one, at, &directory);
+    }
     let places = draft.place();
     for one in entities.iter().filter(|one| one.kind == "status_page") {
         if let Some(page) = status_page::status_page(draft, &one.node, &places) {
@@ -45,15 +52,39 @@ pub(super) fn convert(draft: &mut Draft, sources: &[Source]) {
     }
 }
 
-/// `monitors/wiki.json` as `wiki`.
-fn stem(file: &str) -> String {
-    let name = file.rsplit(['/', '\\']).next().unwrap_or(file);
-    name.rsplit_once('.').map_or(name, |(stem, _)| stem).to_owned()
+fn labelled(draft: &mut Draft, labels: &[labels::Label], entities: &mut Vec<Entity>) {
+    let found = labels::entities(draft, labels);
+    found.iter().for_each(|one| draft.root(one.node.clone()));
+    entities.extend(found);
+}
+
+/// The entities in a part of `source`.
+fn read(draft: &mut Draft, source: &Source, document: &Node, entities: &mut Vec<Entity>) {
+    if let Some(labels) = containers::labels(draft, document) {
+        return labelled(draft, &labels, entities);
+    }
+    if containers::is_kubernetes(document) {
+        entities.extend(containers::resource(draft, document));
+        return;
+    }
+    draft.root(document.clone());
+    listed(draft, &path_of(&source.file), document, entities);
+}
+
+/// `./monitors/wiki.json` as `monitors/wiki`.
+fn path_of(file: &str) -> String {
+    let path = file.replace('\\', "/");
+    let (folder, name) = path.rsplit_once('/').map_or(("", path.as_str()), |(folder, name)| (folder, name));
+    let stem = name.rsplit_once('.').map_or(name, |(stem, _)| stem);
+    let above: Vec<&str> = folder.split('/').filter(|part| !matches!(*part, "" | "." | "..")).collect();
+    above.into_iter().chain([stem]).collect::<Vec<_>>().join("/")
 }
 
 /// The entities in a file: a single one, a list, or a map by id.
-fn read(draft: &mut Draft, id: &str, document: &Node, entities: &mut Vec<Entity>) {
+fn listed(draft: &mut Draft, id: &str, document: &Node, entities: &mut Vec<Entity>) {
     let kind = document.find("type").and_then(Node::text);
+    let wrong =
+        |draft: &mut Draft, one: &Node, id: &str| draft.wrong(&one.at, &format!("entity `{id}`"), "`type` is missing");
     match &document.data {
         Data::Map(_) if kind.is_some() => {
             let kind = spelled(kind.unwrap_or_default());
@@ -62,16 +93,17 @@ fn read(draft: &mut Draft, id: &str, document: &Node, entities: &mut Vec<Entity>
         Data::Map(entries) => {
             for one in entries {
                 match one.value.find("type") {
-                    Some(_) => read(draft, &one.key, &one.value, entities),
-                    None => draft.wrong(&one.at, &format!("entity `{}`", one.key), "`type` is missing"),
+                    Some(_) => listed(draft, &one.key, &one.value, entities),
+                    None => wrong(draft, &one.value, &one.key),
                 }
             }
         }
         Data::List(items) => {
             for (number, one) in items.iter().enumerate() {
+                let id = format!("{id}[{number}]");
                 match one.find("type") {
-                    Some(_) => read(draft, &format!("{id}[{number}]"), one, entities),
-                    None => draft.wrong(&one.at, &format!("entity `{id}[{number}]`"), "`type` is missing"),
+                    Some(_) => listed(draft, &id, one, entities),
+                    None => wrong(draft, one, &id),
                 }
             }
         }
@@ -82,53 +114,136 @@ fn read(draft: &mut Draft, id: &str, document: &Node, entities: &mut Vec<Entity>
 /// The type in kumadb's spelling: monitor types with `-`, others with `_`.
 fn spelled(kind: &str) -> String {
     match kind.replace('-', "_").as_str() {
-        known @ ("docker_host" | "notification" | "tag" | "status_page") => known.to_owned(),
+        known if is_thing(known) => known.to_owned(),
         _ if crate::model::kind(&kind.replace('_', "-")).is_some() => kind.replace('_', "-"),
         _ => kind_of(kind),
     }
 }
 
+/// Whether a kind of entity is not a monitor.
+fn is_thing(kind: &str) -> bool {
+    matches!(kind, "docker_host" | "notification" | "tag" | "status_page")
+}
+
+/// The list of the fixture that an entity belongs to.
+fn section(kind: &str) -> &'static str {
+    match kind {
+        "docker_host" => "docker_hosts",
+        "notification" => "notifications",
+        "tag" => "tags",
+        "status_page" => "status_pages",
+        _ => "monitors",
+    }
+}
+
 impl Entity {
-    /// Its name, or its id if it has none.
+    /// Its name, or the last part of its id if it has none.
     fn name(&self) -> Node {
         let own = self.node.find("name").filter(|name| name.scalar().is_some_and(|text| !text.is_empty()));
-        own.cloned().unwrap_or_else(|| Node::new(self.node.at.clone(), self.id.as_str()))
+        own.cloned().unwrap_or_else(|| Node::new(self.node.at.clone(), last(&self.id)))
     }
 
-    /// The same with its id and name, and without its type if that is only the kind of entity.
-    fn told(&self, drops_type: bool) -> Node {
-        let is_own = |one: &&Entry| one.key != "id" && one.key != "name" && !(drops_type && one.key == "type");
-        let id = Node::new(self.node.at.clone(), self.id.as_str());
+    /// The same with `key` as its id, with its name, and without its type if that is only the kind of entity.
+    fn told(&self, key: &str) -> Node {
+        let is_own = |one: &&Entry| !matches!(one.key.as_str(), "id" | "name" | "type");
+        let id = Node::new(At::nowhere(&self.node.at.file), key);
         let own = self.node.entries().iter().filter(is_own).cloned();
-        Node {
-            at: self.node.at.clone(),
-            data: Data::Map([entry("id", id), entry("name", self.name())].into_iter().chain(own).collect()),
+        let entries = [entry("id", id), entry("name", self.name())].into_iter().chain(own).collect();
+        Node { at: self.node.at.clone(), data: Data::Map(entries) }
+    }
+}
+
+fn last(id: &str) -> &str {
+    id.rsplit_once('/').map_or(id, |(_, last)| last)
+}
+
+/// The key of the entity number `at` in the draft.
+fn key_of(at: usize) -> String {
+    format!("#{at}")
+}
+
+/// Finds entities by what others write for them.
+struct Directory<'e> {
+    entities: &'e [Entity],
+    /// By section, and by the last part of the id or the name.
+    known: HashMap<(&'static str, String), Vec<usize>>,
+}
+
+impl<'e> Directory<'e> {
+    fn of(entities: &'e [Entity]) -> Directory<'e> {
+        let mut known: HashMap<(&'static str, String), Vec<usize>> = HashMap::new();
+        for (at, one) in entities.iter().enumerate() {
+            let name = one.name().scalar().unwrap_or_default();
+            let section = section(&one.kind);
+            known.entry((section, last(&one.id).to_owned())).or_default().push(at);
+            if last(&one.id) != last(&name) {
+                known.entry((section, last(&name).to_owned())).or_default().push(at);
+            }
+        }
+        Directory { entities, known }
+    }
+
+    /// The entity that `from` means by `id`: by its whole id, by the end of its id (in its own folder first), or by its name.
+    ///
+    /// # Errors
+    /// The ids of several.
+    fn find(&self, section: &'static str, from: &Entity, id: &str) -> Result<Option<usize>, String> {
+        let near = self.known.get(&(section, last(id).to_owned())).map_or(&[][..], Vec::as_slice);
+        let folder = from.id.rsplit_once('/').map_or("", |(folder, _)| folder);
+        let ends = |at: &usize| {
+            let own = &self.entities[*at].id;
+            own == id || own.ends_with(&format!("/{id}"))
+        };
+        let beside = |at: &usize| self.entities[*at].id == format!("{folder}/{id}");
+        let is_named = |at: &usize| self.entities[*at].name().scalar().as_deref() == Some(id);
+        let by_id: Vec<usize> = near.iter().copied().filter(ends).collect();
+        let found =
+            match by_id.iter().copied().find(|at| self.entities[*at].id == id).or(by_id.iter().copied().find(beside)) {
+                Some(one) => vec![one],
+                None if by_id.is_empty() => near.iter().copied().filter(is_named).collect(),
+                None => by_id,
+            };
+        match found.as_slice() {
+            [] => Ok(None),
+            [one] => Ok(Some(*one)),
+            several => {
+                Err(several.iter().map(|at| format!("`{}`", self.entities[*at].id)).collect::<Vec<_>>().join(", "))
+            }
+        }
+    }
+
+    /// The name of what `from` means by `id` in `section`; a name that is not in the files may be on the instance.
+    fn named(&self, draft: &mut Draft, section: &'static str, from: &Entity, id: &Node) -> Option<Node> {
+        let text = id.scalar().filter(|text| !text.is_empty())?;
+        match self.find(section, from, &text) {
+            Ok(Some(at)) => {
+                let name = draft.referred(section, &key_of(at)).map(str::to_owned);
+                Some(Node::new(id.at.clone(), name.unwrap_or(text)))
+            }
+            Ok(None) => Some(Node::new(id.at.clone(), text)),
+            Err(several) => {
+                draft.wrong(&id.at, &format!("`{text}`"), format!("can be {several}: write the whole id"));
+                None
+            }
         }
     }
 }
 
 /// Adds the items that monitors refer to.
-fn thing(draft: &mut Draft, one: &Entity) {
-    let name = one.name();
-    let title = name.scalar().unwrap_or_default();
-    let section = match one.kind.as_str() {
-        "docker_host" => {
-            dump::named(draft, "docker_hosts", &one.told(true), &DOCKER_HOST);
-            "docker_hosts"
-        }
-        "notification" => {
-            dump::notification(draft, &one.told(true));
-            "notifications"
-        }
+fn thing(draft: &mut Draft, one: &Entity, at: usize) {
+    match one.kind.as_str() {
+        "docker_host" => dump::named(draft, "docker_hosts", &one.told(&key_of(at)), &DOCKER_HOST),
+        "notification" => dump::notification(draft, &one.told(&key_of(at))),
         "tag" => {
+            let name = one.name();
             draft.tag(&name, one.node.find("color"));
-            draft.refer("tags", &one.id, title.as_str());
-            "tags"
+            draft.refer("tags", &key_of(at), name.scalar().unwrap_or_default());
         }
         _ => return,
-    };
-    // Some refer to items by name.
-    draft.refer(section, &title, title.as_str());
+    }
+    // It is only the kind of entity.
+    let kind = one.node.entries().iter().find(|one| one.key == "type");
+    kind.into_iter().for_each(|kind| draft.account(&kind.value));
 }
 
 /// Keys of a monitor that only AutoKuma has.
@@ -159,65 +274,96 @@ const NOTIFIED: [&str; 6] = [
     "notificationIdList",
 ];
 
-fn monitor(draft: &mut Draft, one: &Entity) {
+fn monitor(draft: &mut Draft, one: &Entity, at: usize, directory: &Directory<'_>) {
     let (node, name) = (&one.node, one.name());
     let what = format!("monitor `{}`", name.scalar().unwrap_or_default());
-    let mut fields =
-        columns(draft, &what, &one.kind, Keep::newest(), node.entries(), &[&HANDLED[..], &NOTIFIED].concat());
+    let is_group = |one: &&Entry| one.key == "group";
+    if let Some(group) = node.entries().iter().find(is_group) {
+        draft.wrong(&group.value.at, &what, "unknown key `group` (did you mean `parent_name`?)");
+    }
+    let entries = node.entries().iter().filter(|one| !is_group(one));
+    let mut fields = columns(draft, &what, &one.kind, Keep::newest(), entries, &[&HANDLED[..], &NOTIFIED].concat());
+    draft.account_keys(node, &["on_delete", "onDelete"]);
     if let Some(host) = node.first(&["docker_host_name", "dockerHostName"]) {
-        let id = host.scalar().unwrap_or_default();
         fields.retain(|field| field.key != "docker_host");
-        match draft.referred("docker_hosts", &id).map(str::to_owned) {
-            Some(name) => fields.push(entry("docker_host", Node::new(host.at.clone(), name))),
-            None => draft.miss("docker_hosts", &id, &host.at),
+        fields.extend(directory.named(draft, "docker_hosts", one, host).map(|name| entry("docker_host", name)));
+    }
+    if let Some(paused) = node.first(&["create_paused", "createPaused"]) {
+        match is_off(paused) {
+            true => draft.account(paused),
+            false if flag(paused).truthy() => {
+                fields.retain(|field| field.key != "active");
+                fields.push(entry("active", Node::new(paused.at.clone(), false)));
+            }
+            false => draft.wrong(&paused.at, &what, "`create_paused` must be true or false"),
         }
     }
-    if let Some(paused) = node.first(&["create_paused", "createPaused"]).filter(|paused| paused.truthy()) {
-        fields.retain(|field| field.key != "active");
-        fields.push(entry("active", flag(&Node::new(paused.at.clone(), false))));
-    }
-    fields.extend(tagged(draft, node));
-    fields.push(notified(draft, node));
+    fields.extend(tagged(draft, one, directory));
+    fields.push(notified(draft, one, directory));
     let title = name.scalar().unwrap_or_default();
-    let keys = vec![draft.key(&one.id), draft.key(&title)];
-    let parent = node.first(&["parent_name", "parentName", "parent"]).filter(|parent| parent.int() != Some(0));
+    let keys = vec![draft.key(key_of(at)), draft.key(&one.id), draft.key(last(&one.id)), draft.key(&title)];
+    let kind_at = node.find("type").map_or(&node.at, |kind| &kind.at).clone();
+    let parent = parent(draft, one, directory);
     draft.monitor(Monitor {
         at: node.at.clone(),
-        kind: Node::new(node.find("type").map_or(&node.at, |kind| &kind.at).clone(), one.kind.as_str()),
+        kind: Node::new(kind_at, one.kind.as_str()),
         name,
         keys,
-        parent: match parent.and_then(|parent| Some((parent, parent.scalar().filter(|id| !id.is_empty())?))) {
-            Some((parent, id)) => Parent::Key(Node::new(parent.at.clone(), draft.key(id))),
-            None => Parent::Root,
-        },
+        parent,
         fields,
     });
 }
 
-/// `tag_names` as names of tags; one that is not in the file is used as a name.
-fn tagged(draft: &mut Draft, node: &Node) -> Option<Entry> {
-    let listed = node.first(&["tag_names", "tagNames", "tags"])?;
-    let named = |one: &Node| {
-        let id = one.find("name").unwrap_or(one);
-        let name = id.scalar().and_then(|id| draft.referred("tags", &id).map(str::to_owned));
-        let name = name.map_or_else(|| id.clone(), |name| Node::new(id.at.clone(), name));
-        let more = ["value", "color"].into_iter().filter_map(|key| Some((key, one.find(key)?.clone())));
-        Node::map(one.at.clone(), [("name", name)].into_iter().chain(more))
+/// The group of an entity: in the files, otherwise on the instance.
+fn parent(draft: &mut Draft, one: &Entity, directory: &Directory<'_>) -> Parent {
+    let written = one.node.first(&["parent_name", "parentName", "parent"]).filter(|parent| parent.int() != Some(0));
+    let Some((written, id)) = written.and_then(|written| Some((written, written.scalar()?))) else {
+        return Parent::Root;
     };
-    let list = listed.list().iter().map(named).collect::<Vec<_>>();
+    match directory.find("monitors", one, &id) {
+        _ if id.is_empty() => Parent::Root,
+        Ok(Some(at)) => Parent::Key(Node::new(written.at.clone(), draft.key(key_of(at)))),
+        Ok(None) => Parent::Existing(Node::new(written.at.clone(), id)),
+        Err(several) => {
+            draft.wrong(&written.at, &format!("`{id}`"), format!("can be {several}: write the whole id"));
+            Parent::Root
+        }
+    }
+}
+
+/// The items of a list, of a text with separators or JSON, or the values of a map.
+fn items(value: &Node) -> Vec<Node> {
+    let value = parsed(value).unwrap_or_else(|| value.clone());
+    match &value.data {
+        Data::Map(entries) if value.find("name").is_none() => entries.iter().map(|one| one.value.clone()).collect(),
+        Data::Map(_) => vec![value],
+        _ => parts(&value),
+    }
+}
+
+/// `tag_names` as names of tags; one that is not in the files is used as a name.
+fn tagged(draft: &mut Draft, one: &Entity, directory: &Directory<'_>) -> Option<Entry> {
+    let listed = one.node.first(&["tag_names", "tagNames", "tags"])?;
+    let mut list = Vec::new();
+    for item in items(listed) {
+        let id = item.find("name").unwrap_or(&item);
+        let Some(name) = directory.named(draft, "tags", one, id) else { continue };
+        let more = ["value", "color"].into_iter().filter_map(|key| Some((key, item.find(key)?.clone())));
+        list.push(Node::map(item.at.clone(), [("name", name)].into_iter().chain(more)));
+    }
     tags(draft, &Node::new(listed.at.clone(), list))
 }
 
 /// The notifications by name; a monitor without a list has none.
-fn notified(draft: &mut Draft, node: &Node) -> Entry {
-    let listed = node.first(&NOTIFIED);
+fn notified(draft: &mut Draft, one: &Entity, directory: &Directory<'_>) -> Entry {
+    let listed = one.node.first(&NOTIFIED);
     let mut names = Vec::new();
-    for one in listed.map_or(&[][..], Node::list) {
-        let id = one.scalar().unwrap_or_default();
-        match draft.referred("notifications", &id).map(str::to_owned) {
-            Some(name) => names.push(Node::new(one.at.clone(), name)),
-            None => draft.miss("notifications", &id, &one.at),
+    for item in listed.map(items).unwrap_or_default() {
+        match item.int().filter(|_| item.text().is_none()) {
+            // The number of a notification on a server that is not known.
+            Some(id) => draft.miss("notifications", &id.to_string(), &item.at),
+            None => names.extend(directory.named(draft, "notifications", one, &item)),
         }
     }
-    entry("notifications", Node::new(listed.map_or(&node.at, |listed| &listed.at).clone(), names))
+    entry("notifications", Node::new(listed.map_or(&one.node.at, |listed| &listed.at).clone(), names))
 }

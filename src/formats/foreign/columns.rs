@@ -6,10 +6,11 @@ use std::sync::LazyLock;
 use super::super::node::{Data, Entry, Node};
 use super::draft::{Draft, entry, section_of};
 use super::problem;
+use super::words;
 use crate::error::Problem;
-use crate::model::defaults::{page_default, template};
+use crate::model::defaults::{defaults_of, page_default, template};
 use crate::model::fields::FIELDS;
-use crate::model::{Field, Kind, Shape, field, kind};
+use crate::model::{Field, Kind, Shape, field, from_json, kind, normalise, same};
 use crate::schema::{Release, newest};
 use crate::text::did_you_mean;
 
@@ -58,8 +59,10 @@ pub(super) const DERIVED: [&str; 18] = [
 pub(super) enum Keep {
     /// The fields that its type has in this release: programs export all columns of every monitor.
     OfType(Release),
-    /// All fields: written by hand, so unsupported ones are reported.
+    /// All fields: written by hand, so unsupported ones are refused.
     All,
+    /// The fields that its type has, of defaults for monitors of several types.
+    Inherited,
 }
 
 impl Keep {
@@ -92,20 +95,40 @@ pub(super) fn columns<'e>(
 ) -> Vec<Entry> {
     let kind = kind(name);
     let mut found = Vec::new();
-    for one in entries {
-        let is_derived = keep != Keep::All && DERIVED.contains(&one.key.as_str());
-        if is_derived || handled.contains(&one.key.as_str()) {
+    for one in entries.into_iter().filter(|one| !handled.contains(&one.key.as_str())) {
+        if keep != Keep::All && DERIVED.contains(&one.key.as_str()) {
+            draft.account(&one.value);
             continue;
         }
         let Some(field) = field_of(&one.key) else {
-            draft.problem(unknown(one, what, handled));
+            let known = FIELDS.iter().filter(|field| field.is_typed()).map(|field| field.column);
+            draft.unknown(one, what, handled.iter().copied().chain(known));
             continue;
         };
-        if fits(field, kind, keep) && !says_nothing(field, kind, &one.value) {
-            found.extend(column(draft, field, &one.value));
+        match () {
+            () if !field.is_typed() || says_nothing(field, kind, &one.value) => draft.account(&one.value),
+            () if fits(field, kind, keep) => found.extend(column(draft, field, &one.value)),
+            () if keep == Keep::Inherited => {}
+            () if is_default(field, &one.value) => draft.account(&one.value),
+            () => draft.drop_field(one, name),
         }
     }
+    doubt_milliseconds(draft, what, &found);
     found
+}
+
+/// Reports times that are probably milliseconds: other tools use them.
+fn doubt_milliseconds(draft: &mut Draft, what: &str, fields: &[Entry]) {
+    for (column, least) in [("interval", 20_000), ("retry_interval", 20_000), ("timeout", 1_000)] {
+        let time = fields.iter().find(|field| field.key == column);
+        if let Some((time, n)) = time.and_then(|time| Some((time, time.value.int()?)))
+            && n >= least
+            && n % 1000 == 0
+        {
+            let why = format!("{n} seconds: if these are milliseconds, write {}", n / 1000);
+            draft.doubt(&time.value.at, format!("`{column}` of {what}"), why);
+        }
+    }
 }
 
 /// Whether `column` is one that a monitor of type `name` has.
@@ -115,10 +138,25 @@ pub(super) fn has(name: &str, column: &str) -> bool {
 
 fn fits(field: &Field, kind: Option<&Kind>, keep: Keep) -> bool {
     match (kind, keep) {
-        _ if !field.is_typed() => false,
         (Some(kind), Keep::OfType(release)) => kind.has(field.column, release.max(kind.since)),
+        (Some(kind), Keep::Inherited) => kind.has(field.column, newest()),
         _ => true,
     }
+}
+
+/// Whether a value is what the page or the database stores in `field` of monitors that do not use it.
+fn is_default(field: &Field, value: &Node) -> bool {
+    let is_nothing = match &value.data {
+        Data::Bool(yes) => !yes,
+        Data::List(items) => items.is_empty(),
+        Data::Map(entries) => {
+            entries.iter().all(|one| is_default(field, &one.value) || one.value.text() == Some("None"))
+        }
+        Data::Text(text) => text.trim().is_empty() || matches!(text.as_str(), "[]" | "{}" | "null"),
+        _ => value.int() == Some(0),
+    };
+    let stored = || from_json(field, &value.json()).and_then(|value| normalise(field, value)).ok();
+    is_nothing || stored().is_some_and(|value| defaults_of(field.column).iter().any(|one| same(field, &value, one)))
 }
 
 /// Whether a value is equal to the default.
@@ -133,9 +171,17 @@ fn says_nothing(field: &Field, kind: Option<&Kind>, value: &Node) -> bool {
             let is_text = matches!(field.shape, Shape::Text(_) | Shape::LongText);
             !(filled && is_text && kind.is_some_and(|kind| !kind.is_needed(field.column)))
         }
-        Data::Text(text) => template(field.column, name) == Some(text.as_str()),
+        Data::Text(text) => {
+            template(field.column, name) == Some(text.as_str()) || !is_free(field) && words::is_nothing(text)
+        }
         _ => false,
     }
+}
+
+/// Whether any text can be meant in `field`, also `none`.
+fn is_free(field: &Field) -> bool {
+    let is_text = matches!(field.shape, Shape::Text(_) | Shape::LongText | Shape::Choice(_) | Shape::Kind);
+    is_text && !matches!(field.column, "hostname" | "url" | "dns_resolve_server" | "push_token" | "docker_container")
 }
 
 fn column(draft: &mut Draft, field: &Field, value: &Node) -> Option<Entry> {
@@ -148,6 +194,10 @@ fn column(draft: &mut Draft, field: &Field, value: &Node) -> Option<Entry> {
     };
     let section = section_of(reference);
     let id = value.scalar()?;
+    if id.trim() == "0" {
+        draft.account(value);
+        return None;
+    }
     match draft.referred(section, &id) {
         Some(name) => Some(entry(key, Node::new(value.at.clone(), name))),
         None if id.parse::<i64>().is_err() => Some(entry(key, value.clone())),
@@ -160,32 +210,13 @@ fn column(draft: &mut Draft, field: &Field, value: &Node) -> Option<Entry> {
 
 /// `value` in the native format: flags as true and false, numbers as numbers, lists as lists.
 fn shaped(field: &Field, value: &Node) -> Node {
-    let at = || value.at.clone();
     match field.shape {
-        Shape::Flag => flag(value),
-        Shape::Whole(..) => value.int().map_or_else(|| value.clone(), |n| Node::new(at(), n)),
-        Shape::Real => match (&value.data, value.int(), value.text().map(|text| text.trim().parse::<f64>())) {
-            (Data::Text(_), Some(n), _) => Node::new(at(), n),
-            (Data::Text(_), None, Some(Ok(x))) if x.is_finite() => Node { at: at(), data: Data::Real(x) },
-            _ => value.clone(),
-        },
-        Shape::StatusCodes | Shape::Texts => texts(value),
+        Shape::Flag => words::flag(value),
+        Shape::Whole(..) | Shape::Real => words::number(value),
+        Shape::StatusCodes => words::codes(value),
+        Shape::Texts => texts(value),
         Shape::Array | Shape::Object => parsed(value).unwrap_or_else(|| value.clone()),
         _ => value.clone(),
-    }
-}
-
-/// Converts common words for true and false; other values are not changed.
-pub(super) fn flag(value: &Node) -> Node {
-    let no = |text: &str| matches!(text.trim().to_ascii_lowercase().as_str(), "false" | "no" | "off" | "0");
-    let known = match &value.data {
-        Data::Int(0 | 1) => true,
-        Data::Text(text) => value.truthy() || no(text),
-        _ => false,
-    };
-    match known {
-        true => Node::new(value.at.clone(), value.truthy()),
-        false => value.clone(),
     }
 }
 
@@ -205,7 +236,7 @@ pub(super) fn texts(value: &Node) -> Node {
     Node::new(value.at, items)
 }
 
-fn as_text(item: &Node) -> Node {
+pub(super) fn as_text(item: &Node) -> Node {
     item.scalar().map_or_else(|| item.clone(), |text| Node::new(item.at.clone(), text))
 }
 
@@ -240,6 +271,7 @@ pub(super) fn tags(draft: &mut Draft, value: &Node) -> Option<Entry> {
     let mut found = Vec::new();
     match &value.data {
         Data::Null => {}
+        Data::Text(text) if words::is_nothing(text) => draft.account(value),
         Data::Map(entries) => {
             for one in entries {
                 let name = Node::new(one.at.clone(), one.key.as_str());
@@ -250,6 +282,7 @@ pub(super) fn tags(draft: &mut Draft, value: &Node) -> Option<Entry> {
         _ => {
             for part in parts(value) {
                 let Some(text) = part.text() else {
+                    draft.account_keys(&part, &["id", "tag_id", "monitor_id"]);
                     let name = part.find("name").map(as_text).unwrap_or_else(|| as_text(&part));
                     draft.tag(&name, part.find("color"));
                     found.push(tag(&name, part.find("value")));
@@ -272,12 +305,6 @@ fn tag(name: &Node, value: Option<&Node>) -> Node {
     }
 }
 
-/// The problem of an unknown key, with the most similar known one.
-fn unknown(one: &Entry, what: &str, handled: &[&str]) -> Problem {
-    let known = FIELDS.iter().filter(|field| field.is_typed()).map(|field| field.column);
-    unknown_key(one, what, handled.iter().copied().chain(known))
-}
-
 /// The problem of a key that is not in `known`.
 pub(super) fn unknown_key<'k>(one: &Entry, what: &str, known: impl Iterator<Item = &'k str>) -> Problem {
     problem(&one.at, what, format!("unknown key `{}`{}", one.key, did_you_mean(&one.key, known)))
@@ -286,6 +313,6 @@ pub(super) fn unknown_key<'k>(one: &Entry, what: &str, known: impl Iterator<Item
 /// Rejects keys of `node` that are not in `known`.
 pub(super) fn check_keys(draft: &mut Draft, what: &str, node: &Node, known: &[&str]) {
     for one in node.entries().iter().filter(|one| !known.contains(&one.key.as_str())) {
-        draft.problem(unknown_key(one, what, known.iter().copied()));
+        draft.unknown(one, what, known.iter().copied());
     }
 }

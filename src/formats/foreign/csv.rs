@@ -3,7 +3,7 @@
 use super::super::node::{Data, Entry, Node};
 use super::super::text::{self, Syntax};
 use super::Source;
-use super::columns::{Keep, field_of, unknown_key};
+use super::columns::{Keep, field_of};
 use super::draft::{Draft, Places};
 use super::listed::{self, Around};
 use crate::model::fields::FIELDS;
@@ -38,26 +38,28 @@ pub(super) fn convert(draft: &mut Draft, sources: &[Source]) {
 pub(super) fn tables(draft: &mut Draft, source: &Source) -> Vec<Node> {
     let is_table =
         |node: &Node| matches!(&node.data, Data::List(rows) if rows.iter().all(|row| matches!(row.data, Data::Map(_))));
-    if !source.documents.is_empty() && source.documents.iter().all(is_table) {
-        return source.documents.clone();
-    }
-    text::read(&source.file, &source.text, Syntax::Csv, &text::no_files).unwrap_or_else(|wrong| {
-        draft.problem(wrong);
-        Vec::new()
-    })
+    let tables = match !source.documents.is_empty() && source.documents.iter().all(is_table) {
+        true => source.documents.clone(),
+        false => text::read(&source.file, &source.text, Syntax::Csv, &text::no_files).unwrap_or_else(|wrong| {
+            draft.problem(wrong);
+            Vec::new()
+        }),
+    };
+    tables.iter().for_each(|table| draft.root(table.clone()));
+    tables
 }
 
 /// Rejects unknown headers, once per table.
 fn check_headers(draft: &mut Draft, table: &Node) {
     let mut seen = Vec::new();
-    for one in table.list().iter().flat_map(Node::entries) {
-        if seen.contains(&one.key) {
-            continue;
-        }
-        seen.push(one.key.clone());
-        if header(&one.key).is_none() {
-            let known = HEADERS.into_iter().chain(FIELDS.iter().map(|field| field.column));
-            draft.problem(unknown_key(one, "the header", known));
+    for one in table.list().iter().flat_map(Node::entries).filter(|one| header(&one.key).is_none()) {
+        match seen.contains(&&one.key) {
+            true => draft.account(&one.value),
+            false => {
+                let known = HEADERS.into_iter().chain(FIELDS.iter().map(|field| field.column));
+                draft.unknown(one, "the header", known);
+                seen.push(&one.key);
+            }
         }
     }
 }
@@ -106,6 +108,7 @@ fn status_pages(draft: &mut Draft, shown: &[Shown], places: &Places) {
     let text = |node: &Node| node.scalar().unwrap_or_default();
     let mut pages: Vec<(&Node, Vec<Group<'_>>)> = Vec::new();
     for one in shown {
+        draft.account(&one.group);
         let at = pages.iter().position(|(page, _)| text(page) == text(&one.page)).unwrap_or_else(|| {
             pages.push((&one.page, Vec::new()));
             pages.len() - 1

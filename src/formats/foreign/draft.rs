@@ -1,12 +1,18 @@
 //! Builds a native fixture: its sections, and the tree of its monitors.
 
+mod tree;
+
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
 
 use super::super::node::{At, Data, Entry, Node};
-use super::{Converted, Skipped, problem};
+use super::columns::unknown_key;
+use super::ledger::Ledger;
+use super::{Converted, Outcome, Remark, Source, problem};
 use crate::error::Problem;
 use crate::model::Reference;
 use crate::model::entities::entity;
+use crate::text::counted;
 
 /// The lists of a native fixture, in order.
 const SECTIONS: [&str; 8] =
@@ -27,8 +33,13 @@ pub(super) struct Draft {
     missed: HashSet<(&'static str, String)>,
     monitors: Vec<Monitor>,
     opened: Vec<Vec<Node>>,
-    skipped: Vec<Skipped>,
+    remarks: Vec<Remark>,
     problems: Vec<Problem>,
+    ledger: Ledger,
+    /// The values of the source: those of the files, unless a reader parses them further.
+    roots: Option<Vec<Node>>,
+    /// Fields that the type of a monitor does not have: the first position and the number of each field and type.
+    dropped: BTreeMap<(String, String), (At, usize)>,
 }
 
 /// A monitor whose parent is not resolved yet.
@@ -48,11 +59,14 @@ pub(super) struct Monitor {
 }
 
 /// How a source specifies the group of a monitor.
+#[derive(Clone)]
 pub(super) enum Parent {
     /// In none.
     Root,
     /// The group with this key.
     Key(Node),
+    /// The group with this path on the instance.
+    Existing(Node),
     /// In the last of these groups, each inside the one before; missing groups are created.
     Groups(Vec<Node>),
 }
@@ -99,8 +113,11 @@ impl Draft {
             missed: HashSet::new(),
             monitors: Vec::new(),
             opened: Vec::new(),
-            skipped: Vec::new(),
+            remarks: Vec::new(),
             problems: Vec::new(),
+            ledger: Ledger::default(),
+            roots: None,
+            dropped: BTreeMap::new(),
         }
     }
 
@@ -109,18 +126,69 @@ impl Draft {
         format!("{}/{id}", self.scope)
     }
 
-    /// Reports that `what` at `at` is skipped.
+    /// Reports that the value `what` at `at` is skipped, with everything in it.
     pub(super) fn skip(&mut self, at: &At, what: impl Into<String>, why: impl Into<String>) {
-        self.skipped.push(Skipped { at: at.clone(), what: what.into(), why: why.into() });
+        self.ledger.account(at);
+        self.remark(at, what, why, Outcome::Skipped);
+    }
+
+    /// Reports that an entry of a map is skipped.
+    pub(super) fn skip_entry(&mut self, one: &Entry, what: impl Into<String>, why: impl Into<String>) {
+        self.account(&one.value);
+        self.remark(&one.at, what, why, Outcome::Skipped);
+    }
+
+    /// Reports that `what` at `at` is imported, but is probably not intended.
+    pub(super) fn doubt(&mut self, at: &At, what: impl Into<String>, why: impl Into<String>) {
+        self.remark(at, what, why, Outcome::Doubtful);
+    }
+
+    fn remark(&mut self, at: &At, what: impl Into<String>, why: impl Into<String>, outcome: Outcome) {
+        self.remarks.push(Remark { at: at.clone(), what: what.into(), why: why.into(), outcome });
+    }
+
+    /// Reports that a monitor of type `kind` has no field for `one`.
+    pub(super) fn drop_field(&mut self, one: &Entry, kind: &str) {
+        self.account(&one.value);
+        let dropped = self.dropped.entry((one.key.clone(), kind.to_owned()));
+        dropped.or_insert_with(|| (one.at.clone(), 0)).1 += 1;
+    }
+
+    /// Accounts for a value whose meaning is in another value of the fixture, or that has no effect.
+    pub(super) fn account(&mut self, value: &Node) {
+        // Nothing has no position of its own in YAML.
+        if !value.is_null() {
+            self.ledger.account(&value.at);
+        }
+    }
+
+    /// Accounts for the values of these keys of a map.
+    pub(super) fn account_keys(&mut self, map: &Node, keys: &[&str]) {
+        let entries = map.entries().iter().filter(|one| keys.contains(&one.key.as_str()));
+        entries.for_each(|one| self.account(&one.value));
+    }
+
+    /// Adds values of the source, if a reader parses its files further.
+    pub(super) fn root(&mut self, node: Node) {
+        self.roots.get_or_insert_default().push(node);
     }
 
     /// Reports that `what` at `at` is invalid.
     pub(super) fn wrong(&mut self, at: &At, what: &str, message: impl AsRef<str>) {
-        self.problems.push(problem(at, what, message));
+        self.problem(problem(at, what, message));
     }
 
-    /// Adds a problem.
+    /// Reports an entry whose key is none of `known`.
+    pub(super) fn unknown<'k>(&mut self, one: &Entry, what: &str, known: impl Iterator<Item = &'k str>) {
+        self.account(&one.value);
+        self.problems.push(unknown_key(one, what, known));
+    }
+
+    /// Adds a problem of a value.
     pub(super) fn problem(&mut self, problem: Problem) {
+        if let Some(at) = &problem.at {
+            self.ledger.account(at);
+        }
         self.problems.push(problem);
     }
 
@@ -164,6 +232,7 @@ impl Draft {
     pub(super) fn tag(&mut self, name: &Node, color: Option<&Node>) {
         let Some(text) = name.scalar() else { return };
         let shade = color.and_then(Node::scalar).filter(|shade| !shade.is_empty());
+        color.filter(|color| color.scalar().is_some()).into_iter().for_each(|color| self.account(color));
         let listed = |at: &At| {
             let node = |data: Data| Node::new(at.clone(), data);
             // A tag without a definition keeps its color.
@@ -214,6 +283,7 @@ impl Draft {
     /// Reports, once, a reference to an item that is not in the file.
     pub(super) fn miss(&mut self, section: &'static str, id: &str, at: &At) {
         let key = self.key(id);
+        self.ledger.account(at);
         if self.missed.insert((section, key)) {
             let why = "it is not in the file; the monitors that refer to it are created without it";
             self.skip(at, format!("{} `{id}`", noun(section)), why);
@@ -230,128 +300,12 @@ impl Draft {
         self.opened.push(names);
     }
 
-    /// Resolves the parents of monitors and adds them to the fixture, groups first.
-    pub(super) fn place(&mut self) -> Places {
-        let mut monitors = std::mem::take(&mut self.monitors);
-        let mut parents = self.parents(&mut monitors);
-        self.open_circles(&monitors, &mut parents);
-        let depths: Vec<usize> = (0..monitors.len()).map(|at| depth(&parents, at)).collect();
-        let mut order: Vec<usize> = (0..monitors.len()).collect();
-        order.sort_by_key(|at| match is_group(&monitors[*at]) {
-            true => (0, depths[*at]),
-            false => (1, 0),
-        });
-        // Parents come before children, also if the source has children in a monitor that is not a group.
-        let mut placing = order.clone();
-        placing.sort_by_key(|at| depths[*at]);
-        let mut paths: Vec<String> = vec![String::new(); monitors.len()];
-        for at in placing {
-            let monitor = &mut monitors[at];
-            let name = monitor.name.scalar().unwrap_or_default();
-            let above = parents[at].map(|parent| paths[parent].clone());
-            let prefix = above.map(|path| path + "/").unwrap_or_default();
-            let path = self.unique("monitors", &format!("{prefix}{name}"));
-            monitor.name = Node::new(monitor.name.at.clone(), &path[prefix.len()..]);
-            paths[at] = path;
-        }
-        let mut places = HashMap::new();
-        for (monitor, path) in monitors.iter().zip(&paths) {
-            let url = monitor.fields.iter().find(|field| field.key == "url").and_then(|field| field.value.scalar());
-            for key in &monitor.keys {
-                places.entry(key.clone()).or_insert_with(|| Place { path: path.clone(), url: url.clone() });
-            }
-        }
-        let mut nodes: Vec<Option<Node>> = monitors
-            .into_iter()
-            .zip(&parents)
-            .map(|(monitor, parent)| Some(node(monitor, parent.map(|parent| paths[parent].as_str()))))
-            .collect();
-        for at in order {
-            if let Some(node) = nodes[at].take() {
-                self.add("monitors", node);
-            }
-        }
-        Places(places)
-    }
-
-    /// The index of the parent of each monitor; groups that exist only in paths are appended.
-    fn parents(&mut self, monitors: &mut Vec<Monitor>) -> Vec<Option<usize>> {
-        let mut keys: HashMap<String, usize> = HashMap::new();
-        for (at, monitor) in monitors.iter().enumerate() {
-            for key in &monitor.keys {
-                keys.entry(key.clone()).or_insert(at);
-            }
-        }
-        let mut parents = vec![None; monitors.len()];
-        for (at, monitor) in monitors.iter().enumerate() {
-            let Parent::Key(key) = &monitor.parent else { continue };
-            parents[at] = key.text().and_then(|key| keys.get(key)).copied();
-            if parents[at].is_none() {
-                let id = key.scalar().unwrap_or_default();
-                let id = id.split_once('/').map_or(id.as_str(), |(_, id)| id).to_owned();
-                self.miss_group(&id, &key.at);
-            }
-        }
-        // Shorter paths first: `A/B` then finds `A` in any order of the source.
-        let length = |monitor: &Monitor| match &monitor.parent {
-            Parent::Groups(names) => names.len(),
-            _ => 0,
-        };
-        let mut order: Vec<usize> = (0..monitors.len()).collect();
-        order.sort_by_key(|at| (!is_group(&monitors[*at]), length(&monitors[*at])));
-        let mut groups: HashMap<(Option<usize>, String), usize> = HashMap::new();
-        for at in order {
-            if let Parent::Groups(names) = &monitors[at].parent {
-                let names = names.clone();
-                parents[at] = open_groups(&names, monitors, &mut parents, &mut groups);
-            }
-            if is_group(&monitors[at]) {
-                let name = monitors[at].name.scalar().unwrap_or_default();
-                groups.entry((parents[at], name)).or_insert(at);
-            }
-        }
-        for names in std::mem::take(&mut self.opened) {
-            open_groups(&names, monitors, &mut parents, &mut groups);
-        }
-        parents
-    }
-
-    fn miss_group(&mut self, id: &str, at: &At) {
-        if self.missed.insert(("groups", self.key(id))) {
-            self.skip(at, format!("group `{id}`"), "it is not in the file; its monitors are imported without a group");
-        }
-    }
-
-    /// Removes monitors from groups that contain themselves.
-    fn open_circles(&mut self, monitors: &[Monitor], parents: &mut [Option<usize>]) {
-        for at in 0..parents.len() {
-            let mut above = parents[at];
-            let mut steps = 0;
-            while let Some(parent) = above {
-                steps += 1;
-                if parent == at || steps > parents.len() {
-                    break;
-                }
-                above = parents[parent];
-            }
-            if above == Some(at) {
-                parents[at] = None;
-                let name = monitors[at].name.scalar().unwrap_or_default();
-                let why = "the group contains itself; the monitor is imported without a group";
-                self.skip(&monitors[at].at, format!("the parent of monitor `{name}`"), why);
-            }
-        }
-    }
-
-    /// The fixture, or all problems.
-    pub(super) fn finish(mut self) -> Result<Converted, Vec<Problem>> {
+    /// The fixture, and the report about everything of `sources` that is not in it.
+    pub(super) fn finish(mut self, format: &str, sources: &[Source]) -> Converted {
         if !self.monitors.is_empty() || !self.opened.is_empty() {
             self.place();
         }
-        if !self.problems.is_empty() {
-            return Err(self.problems);
-        }
-        let mut entries = vec![("version", Node::new(self.at.clone(), 1))];
+        let mut entries = vec![("version", Node::new(At::nowhere(&self.at.file), 1))];
         for section in SECTIONS {
             if let Some(nodes) = self.sections.remove(section)
                 && let Some(first) = nodes.first()
@@ -362,57 +316,46 @@ impl Draft {
         if let Some(first) = self.settings.first() {
             entries.push(("settings", Node { at: first.at.clone(), data: Data::Map(self.settings) }));
         }
-        Ok(Converted { document: Node::map(self.at, entries), skipped: self.skipped })
+        let document = Node::map(self.at, entries);
+        for ((key, kind), (at, count)) in self.dropped {
+            let what = format!("`{key}` of {}", counted(count, &format!("{kind} monitor")));
+            let why = "the type has no such field".to_owned();
+            self.remarks.push(Remark { at, what, why, outcome: Outcome::Dropped });
+        }
+        let roots = self.roots.unwrap_or_else(|| sources.iter().flat_map(|source| source.documents.clone()).collect());
+        self.remarks.extend(self.ledger.balance(&roots, &document));
+        for source in sources.iter().filter(|source| !is_in(source, &document)) {
+            if self.problems.iter().all(|problem| problem.at.as_ref().is_none_or(|at| *at.file != *source.file)) {
+                let message = format!("contains nothing that can be imported as {format}");
+                self.problems.push(Problem::new(&source.file, message));
+            }
+        }
+        Converted { document, remarks: self.remarks, problems: self.problems }
     }
 }
 
-fn is_group(monitor: &Monitor) -> bool {
-    monitor.kind.text() == Some("group")
+/// Whether anything of `source` is in `document`.
+fn is_in(source: &Source, document: &Node) -> bool {
+    let mut files: HashSet<Arc<str>> = HashSet::from([source.file.as_str().into()]);
+    source.documents.iter().for_each(|document| files_of(document, &mut files));
+    is_from(&files, document)
 }
 
-fn depth(parents: &[Option<usize>], at: usize) -> usize {
-    std::iter::successors(parents[at], |parent| parents[*parent]).take(parents.len()).count()
-}
-
-/// The index of the last of `names`, each inside the one before; missing ones are created.
-fn open_groups(
-    names: &[Node],
-    monitors: &mut Vec<Monitor>,
-    parents: &mut Vec<Option<usize>>,
-    groups: &mut HashMap<(Option<usize>, String), usize>,
-) -> Option<usize> {
-    let mut above = None;
-    for name in names {
-        let key = (above, name.scalar().unwrap_or_default());
-        let at = *groups.entry(key).or_insert_with(|| {
-            let at = name.at.clone();
-            monitors.push(Monitor {
-                at: at.clone(),
-                name: name.clone(),
-                kind: Node::new(at, "group"),
-                keys: Vec::new(),
-                parent: Parent::Root,
-                fields: Vec::new(),
-            });
-            parents.push(above);
-            monitors.len() - 1
-        });
-        above = Some(at);
+fn files_of(node: &Node, files: &mut HashSet<Arc<str>>) {
+    if !files.contains(&node.at.file) {
+        files.insert(node.at.file.clone());
     }
-    above
+    node.list().iter().chain(node.entries().iter().map(|entry| &entry.value)).for_each(|inner| files_of(inner, files));
 }
 
-/// A monitor of the native fixture.
-fn node(monitor: Monitor, parent: Option<&str>) -> Node {
-    let at = match &monitor.parent {
-        Parent::Key(key) => key.at.clone(),
-        Parent::Groups(names) => names.last().map_or(monitor.at.clone(), |name| name.at.clone()),
-        Parent::Root => monitor.at.clone(),
-    };
-    let mut entries = vec![entry("name", monitor.name), entry("type", monitor.kind)];
-    entries.extend(parent.map(|path| entry("parent", Node::new(at, path))));
-    entries.extend(monitor.fields);
-    Node { at: monitor.at, data: Data::Map(entries) }
+/// Whether a list of `document` has an item from one of `files`.
+fn is_from(files: &HashSet<Arc<str>>, document: &Node) -> bool {
+    let items = document.entries().iter().flat_map(|section| match &section.value.data {
+        Data::List(items) => items.iter().collect::<Vec<_>>(),
+        Data::Map(entries) => entries.iter().map(|entry| &entry.value).collect(),
+        _ => Vec::new(),
+    });
+    items.into_iter().any(|item| files.contains(&item.at.file))
 }
 
 /// An entry whose key has the position of its value.

@@ -1,8 +1,10 @@
 //! Converts items as sent by the server's socket API; the backup of 1.x, lists of monitors and tables use it.
 
 use super::super::node::{At, Data, Entry, Node};
-use super::columns::{Keep, check_keys, columns, flag, parsed, tags};
+use super::address::type_of;
+use super::columns::{Keep, check_keys, columns, parsed, tags};
 use super::draft::{Draft, Monitor, Parent, Places, entry};
+use super::words::{self, flag, is_off};
 use super::{maintenance, status_page};
 
 /// The lists of one file.
@@ -33,19 +35,31 @@ pub(super) const LISTS: [(&[&str], ListOf); 8] = [
     (&["maintenance", "maintenances", "maintenanceList", "maintenance_list"], |dump| &mut dump.maintenance),
 ];
 
+/// Facts about a file and its server.
+const ABOUT: [&str; 9] =
+    ["version", "timestamp", "instance", "url", "exported_at", "exportedAt", "created_at", "generated_at", "server"];
+
+fn is_empty(node: &Node) -> bool {
+    match &node.data {
+        Data::Null => true,
+        Data::List(items) => items.is_empty(),
+        Data::Map(entries) => entries.is_empty(),
+        _ => node.text() == Some(""),
+    }
+}
+
 /// The lists in a wrapper. Other lists and maps are reported as skipped.
 pub(super) fn unwrap(draft: &mut Draft, wrapper: &Node) -> Dump {
     let mut dump = Dump::default();
     for one in wrapper.entries() {
         match LISTS.iter().find(|(keys, _)| keys.contains(&one.key.as_str())) {
             Some((_, list)) => list(&mut dump).extend(items(&one.value)),
-            None if matches!(&one.value.data, Data::List(items) if !items.is_empty())
-                || matches!(&one.value.data, Data::Map(entries) if !entries.is_empty()) =>
-            {
+            None if ABOUT.contains(&one.key.as_str()) => draft.account(&one.value),
+            None if is_empty(&one.value) => {}
+            None => {
                 let why = "it is not configuration, or the server creates it itself";
-                draft.skip(&one.at, format!("`{}`", one.key), why);
+                draft.skip_entry(one, format!("`{}`", one.key), why);
             }
-            None => {}
         }
     }
     dump
@@ -78,7 +92,13 @@ pub(super) fn convert(draft: &mut Draft, dumps: &[Dump], keep: &[Keep]) {
 /// Adds everything except monitors, status pages and maintenance.
 pub(super) fn things(draft: &mut Draft, dump: &Dump) {
     dump.tags.iter().for_each(|tag| match tag.find("name") {
-        Some(name) => draft.tag(name, tag.find("color")),
+        Some(name) => {
+            draft.account_keys(tag, &STORED);
+            if name.scalar().is_some() {
+                draft.account(name);
+            }
+            draft.tag(name, tag.find("color"));
+        }
         None => draft.skip(&tag.at, "a tag", "the name is missing"),
     });
     dump.notifications.iter().for_each(|one| notification(draft, one));
@@ -109,6 +129,7 @@ pub(super) fn named(draft: &mut Draft, section: &'static str, one: &Node, column
         return;
     };
     let title = name.scalar().unwrap_or_default();
+    draft.account_keys(one, &STORED);
     let known: Vec<&str> = columns.iter().flat_map(|(_, names)| names.iter().copied()).chain(OWN).collect();
     check_keys(draft, &format!("`{title}`"), one, &known);
     let unique = draft.unique(section, &title);
@@ -120,14 +141,22 @@ pub(super) fn named(draft: &mut Draft, section: &'static str, one: &Node, column
     draft.add(section, Node::map(one.at.clone(), entries));
 }
 
+/// An id as text: tools write `2` as `2.0` or `"2"`.
+pub(super) fn id_of(node: &Node) -> Option<String> {
+    node.int().map_or_else(|| node.scalar(), |id| Some(id.to_string()))
+}
+
 fn refer(draft: &mut Draft, section: &'static str, one: &Node, name: &str) {
-    if let Some(id) = one.find("id").and_then(Node::scalar) {
+    if let Some(id) = one.find("id").and_then(id_of) {
         draft.refer(section, &id, name);
     }
 }
 
 /// Columns of every row of the server.
 const OWN: [&str; 7] = ["id", "name", "userID", "userId", "user_id", "createdDate", "created_date"];
+
+/// Those that are not configuration.
+const STORED: [&str; 6] = ["id", "userID", "userId", "user_id", "createdDate", "created_date"];
 
 /// The first of `keys` with a text.
 fn text<'n>(node: &'n Node, keys: &[&str]) -> Option<&'n Node> {
@@ -160,6 +189,18 @@ pub(super) fn notification(draft: &mut Draft, one: &Node) {
         return;
     };
     check_keys(draft, &what, one, &[&BESIDE_CONFIG[..], &OWN].concat());
+    draft.account_keys(one, &STORED);
+    draft.account_keys(one, &["applyExisting"]);
+    draft.account_keys(&config, &["isDefault", "applyExisting", "id", "active", "userId"]);
+    if let Some(own) = text(&config, &["name"]) {
+        draft.account(own);
+    }
+    let (inner, outer) = (text(&config, &["type"]), text(one, &["type"]));
+    if let (Some(inner), Some(outer)) = (inner, outer)
+        && inner.scalar() == outer.scalar()
+    {
+        draft.account(outer);
+    }
     let unique = draft.unique("notifications", &title);
     refer(draft, "notifications", one, &unique);
     let mut entries = vec![("name", Node::new(name.at, unique))];
@@ -190,6 +231,7 @@ pub(super) fn proxy(draft: &mut Draft, one: &Node) {
         return;
     }
     check_keys(draft, &format!("proxy `{address}`"), one, &[&PROXY[..], &OWN].concat());
+    draft.account_keys(one, &STORED);
     let mut entries = Vec::new();
     for key in PROXY {
         let value = one.find(key).filter(|value| !value.is_null() && value.text() != Some(""));
@@ -225,16 +267,27 @@ fn monitor(draft: &mut Draft, one: &Node, keep: Keep) {
         draft.wrong(&one.at, &what, "`type` is missing");
         return;
     };
+    let kind = Node::new(kind.at.clone(), type_of(&kind.scalar().unwrap_or_default()));
     let mut fields = columns(draft, &what, kind.text().unwrap_or_default(), keep, one.entries(), &HANDLED);
     fields.extend(one.find("tags").and_then(|value| tags(draft, value)));
-    fields.push(notifications(draft, one));
-    let parent = one.find("parent").filter(|parent| !matches!(parent.data, Data::Null | Data::Int(0)));
+    fields.extend(notifications(draft, one));
+    let (parent, named) = (one.find("parent"), one.find("parent_name"));
+    if parent.is_some_and(|parent| !is_no_parent(parent)) {
+        named.into_iter().for_each(|name| draft.account(name));
+    }
+    let parent = [parent, named].into_iter().flatten().find(|parent| {
+        let is_none = is_no_parent(parent);
+        if is_none {
+            draft.account(parent);
+        }
+        !is_none
+    });
     draft.monitor(Monitor {
         at: one.at.clone(),
         name: name.clone(),
-        kind: kind.clone(),
-        keys: one.find("id").and_then(Node::scalar).map(|id| draft.key(id)).into_iter().collect(),
-        parent: match parent.and_then(|parent| Some((parent, parent.scalar()?))) {
+        kind,
+        keys: one.find("id").and_then(id_of).map(|id| draft.key(id)).into_iter().collect(),
+        parent: match parent.and_then(|parent| Some((parent, id_of(parent)?))) {
             Some((parent, id)) => Parent::Key(Node::new(parent.at.clone(), draft.key(id))),
             None => Parent::Root,
         },
@@ -242,26 +295,36 @@ fn monitor(draft: &mut Draft, one: &Node, keep: Keep) {
     });
 }
 
-/// `notifications` of a monitor, by name, also if empty: the default ones are not intended then.
-fn notifications(draft: &mut Draft, one: &Node) -> Entry {
-    let list = one.first(&["notificationIDList", "notificationIdList", "notification_id_list"]);
-    let at = list.map_or(&one.at, |list| &list.at);
-    let wanted: Vec<(String, At)> = match list.map(|list| &list.data) {
-        Some(Data::Map(entries)) => {
-            let on = entries.iter().filter(|entry| entry.value.truthy());
-            on.map(|entry| (entry.key.clone(), entry.at.clone())).collect()
+/// `0`, and what tools write for nothing.
+fn is_no_parent(parent: &Node) -> bool {
+    parent.is_null() || parent.int() == Some(0) || parent.scalar().is_some_and(|text| words::is_nothing(&text))
+}
+
+/// `notifications` of a monitor, by name, also if empty: the default ones are not intended then. Without a list
+/// they are, as for a new monitor of the page.
+fn notifications(draft: &mut Draft, one: &Node) -> Option<Entry> {
+    let keys =
+        ["notificationIDList", "notificationIdList", "notification_id_list", "notificationList", "notifications"];
+    let list = one.first(&keys)?;
+    let wanted: Vec<(String, At)> = match &list.data {
+        Data::Map(entries) => {
+            let (on, off): (Vec<&Entry>, Vec<&Entry>) = entries.iter().partition(|entry| entry.value.truthy());
+            off.into_iter().filter(|entry| is_off(&entry.value)).for_each(|entry| draft.account(&entry.value));
+            on.into_iter().map(|entry| (entry.key.clone(), entry.value.at.clone())).collect()
         }
-        Some(Data::List(items)) => items.iter().filter_map(|item| Some((item.scalar()?, item.at.clone()))).collect(),
+        Data::List(items) => items.iter().filter_map(|item| Some((id_of(item)?, item.at.clone()))).collect(),
         _ => Vec::new(),
     };
     let mut names = Vec::new();
     for (id, at) in wanted {
         match draft.referred("notifications", &id).map(str::to_owned) {
             Some(name) => names.push(Node::new(at, name)),
+            // A name refers to an existing notification.
+            None if id.parse::<i64>().is_err() => names.push(Node::new(at, id)),
             None => draft.miss("notifications", &id, &at),
         }
     }
-    entry("notifications", Node::new(at.clone(), names))
+    Some(entry("notifications", Node::new(list.at.clone(), names)))
 }
 
 /// Adds status pages and maintenance.

@@ -2,8 +2,9 @@
 
 use super::super::node::{Data, Node};
 use super::super::text::Syntax;
-use super::autokuma::is_labels;
-use super::{Format, Source, lines};
+use super::address::Address;
+use super::autokuma::{is_containers, is_labels};
+use super::{Format, Source, gatus, lines, terraform};
 
 /// The lists of a native fixture; a map with one of these at the top level is not in a foreign format.
 const NATIVE: [&str; 13] = [
@@ -23,32 +24,45 @@ const NATIVE: [&str; 13] = [
 ];
 
 pub(super) fn guess(source: &Source) -> Option<Format> {
-    if is_labels(&source.text) {
+    let is_text = source.documents.iter().all(|one| matches!(one.data, Data::Text(_) | Data::Null));
+    if is_text && is_labels(&source.text) || source.documents.iter().any(is_containers) {
         return Some(Format::Autokuma);
     }
     let document = match source.documents.first() {
         Some(document) if matches!(document.data, Data::Map(_) | Data::List(_)) => document,
-        _ => return of_text(source),
+        _ => return of_text(&source.file, &source.text),
     };
+    let mapped = Format::ALL.into_iter().find(|format| format.map().is_some_and(|map| map.recognizes(document)));
     match &document.data {
+        _ if mapped.is_some() => mapped,
         Data::List(items) if Syntax::of(&source.file) == Some(Syntax::Csv) => Some(of_table(items)),
         Data::List(items) => of_list(items),
         _ => of_map(document),
     }
 }
 
-/// Lines, if every line can be parsed as one; a table, if the first one contains headers.
-fn of_text(source: &Source) -> Option<Format> {
-    let mut told =
-        source.text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#')).peekable();
-    let first = *told.peek()?;
-    if told.all(|line| lines::read(line.trim_start_matches('\u{feff}')).is_some()) {
+/// Labels or lines, if the text has any; a table, if its first line contains headers.
+pub(super) fn of_text(file: &str, text: &str) -> Option<Format> {
+    if is_labels(text) {
+        return Some(Format::Autokuma);
+    }
+    let told = || text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
+    let first = told().find(|line| !line.starts_with("sep="))?;
+    let is_read = |line: &str| lines::read(line).is_some();
+    // A file of text may be a list of hosts, too; other texts may be anything.
+    let is_list = match file.ends_with(".txt") {
+        true => told().any(is_read) || told().all(|line| Address::read(line).is_some()),
+        false => told().all(is_read),
+    };
+    if is_list {
         return Some(Format::Lines);
     }
     let headers: Vec<String> =
         first.split([',', ';', '\t']).map(|header| header.trim_matches([' ', '"']).to_lowercase()).collect();
     let has = |name: &str| headers.iter().any(|header| header == name);
-    match (has("friendly name"), has("name") && (has("url") || has("hostname") || has("type"))) {
+    let is_addressed =
+        ["url", "hostname", "type", "host", "address", "ip", "ip address", "target"].iter().any(|name| has(name));
+    match (has("friendly name"), has("name") && is_addressed) {
         (true, _) => Some(Format::UptimeRobot),
         (_, true) => Some(Format::Csv),
         _ => None,
@@ -67,13 +81,22 @@ fn of_list(items: &[Node]) -> Option<Format> {
     let first = items.first()?;
     let has = |key: &str| items.iter().all(|item| item.find(key).is_some());
     match () {
-        () if has("friendly_name") => Some(Format::UptimeRobot),
+        () if has("friendly_name") || has("friendlyName") => Some(Format::UptimeRobot),
         () if is_sent(first) => Some(Format::MonitorList),
         () if has("type") && items.iter().any(|item| item.entries().iter().any(|entry| is_autokuma(&entry.key))) => {
             Some(Format::Autokuma)
         }
+        () if items.iter().all(is_listed) => Some(Format::YamlList),
         () => None,
     }
+}
+
+/// Whether an item is a monitor with an address.
+fn is_listed(item: &Node) -> bool {
+    let keys = ["url", "hostname", "host", "address", "ip", "target"];
+    item.entries()
+        .iter()
+        .any(|entry| keys.contains(&entry.key.to_lowercase().as_str()) && entry.value.scalar().is_some())
 }
 
 fn of_map(document: &Node) -> Option<Format> {
@@ -86,6 +109,8 @@ fn of_map(document: &Node) -> Option<Format> {
     let is_native = document.entries().iter().any(|entry| NATIVE.contains(&entry.key.as_str()));
     match () {
         () if document.find("kumaconf").is_some() => Some(Format::Kumaconf),
+        () if gatus::is_gatus(document) => Some(Format::Gatus),
+        () if terraform::is_state(document) => Some(Format::TerraformState),
         () if document.find("monitorList").is_some() => Some(Format::KumaV1),
         () if monitors
             .is_some_and(|list| list.list().first().is_some_and(|one| one.find("friendly_name").is_some())) =>
@@ -96,6 +121,12 @@ fn of_map(document: &Node) -> Option<Format> {
             Some(Format::MonitorList)
         }
         () if monitors.is_some_and(|groups| matches!(groups.data, Data::Map(_))) => Some(Format::YamlList),
+        () if document
+            .find("data")
+            .is_some_and(|list| list.list().first().is_some_and(|one| one.find("friendlyName").is_some())) =>
+        {
+            Some(Format::UptimeRobot)
+        }
         () if maps(&is_sent) => Some(Format::MonitorList),
         () if is_loader(document) => Some(Format::LoaderToml),
         () if is_native => has_groups(document).then_some(Format::YamlList),

@@ -16,6 +16,7 @@ pub(super) fn convert(draft: &mut Draft, sources: &[Source]) {
             draft.wrong(&document.at, "a backup of 1.x", "`monitorList` is missing");
             continue;
         }
+        draft.account_keys(document, &["version"]);
         let is_newer = document.find("version").and_then(|version| version.scalar()).is_some_and(|version| {
             version.split('.').next().and_then(|major| major.parse::<u16>().ok()).is_some_and(|major| major >= 2)
         });

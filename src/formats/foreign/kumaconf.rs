@@ -32,6 +32,22 @@ const TABLES: [&str; 17] = [
     "setting",
 ];
 
+/// Facts about the file and its server.
+const FACTS: [&str; 8] = [
+    "format_version",
+    "created_at",
+    "secrets_included",
+    "kuma_version",
+    "app_version",
+    "database_version",
+    "source",
+    "tool_version",
+];
+
+/// Columns that are read to join rows.
+const LINKS: [&str; 8] =
+    ["id", "monitor_id", "tag_id", "notification_id", "status_page_id", "group_id", "maintenance_id", "weight"];
+
 /// Settings in which a server records changes of its own database.
 const OWN_SETTINGS: [&str; 5] =
     ["jwtSecret", "database_version", "databasePatchedFiles", "migrateAggregateTableState", "initServerTimezone"];
@@ -43,12 +59,28 @@ pub(super) fn convert(draft: &mut Draft, sources: &[Source]) {
             draft.wrong(&document.at, "a kumaconf file", "the map `tables` is missing");
             continue;
         };
+        about(draft, document);
         let tables = Tables::read(draft, document);
         refuse_omitted(draft, document, &tables);
         tables.settings(draft);
         dumps.push(tables.dump());
     }
     dump::convert(draft, &dumps, &[]);
+}
+
+/// The keys beside the tables, and beside the rows of each table.
+fn about(draft: &mut Draft, document: &Node) {
+    let others = |node: &Node, known: &[&str]| {
+        let entries = node.entries().iter().filter(|one| !known.contains(&one.key.as_str())).cloned().collect();
+        Node { at: node.at.clone(), data: Data::Map(entries) }
+    };
+    draft.root(others(document, &["tables", "omitted_secrets"]));
+    if let Some(about) = document.find("kumaconf") {
+        draft.account_keys(about, &FACTS);
+    }
+    for table in document.find("tables").map_or(&[][..], Node::entries) {
+        draft.root(others(&table.value, &["columns", "rows"]));
+    }
 }
 
 /// All rows, each a map from column to cell.
@@ -62,11 +94,18 @@ impl Tables {
             if !TABLES.contains(&table.key.as_str()) {
                 let what = format!("table `{}`, {} rows", table.key, rows.len());
                 match nearest(&table.key, TABLES).filter(|near| near.len().abs_diff(table.key.len()) <= 1) {
-                    Some(near) => draft.wrong(&table.at, &what, format!("unknown table{}", meant(near))),
-                    None if rows.is_empty() => {}
-                    None => draft.skip(&table.at, what, "it is not configuration, or is specific to the source server"),
+                    Some(near) => draft.wrong(&table.value.at, &what, format!("unknown table{}", meant(near))),
+                    None if rows.is_empty() && table.value.scalar().is_none() => {}
+                    None => {
+                        draft.skip_entry(table, what, "it is not configuration, or is specific to the source server")
+                    }
                 }
                 continue;
+            }
+            for row in &rows {
+                let links = row.entries().iter().filter(|one| LINKS.contains(&one.key.as_str()));
+                links.filter(|one| one.value.scalar().is_some()).for_each(|one| draft.account(&one.value));
+                draft.root(row.clone());
             }
             tables.push((table.key.clone(), rows));
         }
@@ -94,6 +133,7 @@ impl Tables {
     fn settings(&self, draft: &mut Draft) {
         for row in self.rows("setting") {
             let Some(key) = row.find("key").and_then(Node::scalar) else { continue };
+            draft.account_keys(row, &["key", "type"]);
             if OWN_SETTINGS.contains(&key.as_str()) {
                 draft.skip(&row.at, format!("setting `{key}`"), "it is specific to the source server");
             } else if let Some(value) = row.find("value") {

@@ -15,6 +15,7 @@ pub(super) struct Line<'t> {
 
 pub(super) fn convert(draft: &mut Draft, sources: &[Source]) {
     for source in sources {
+        draft.root(Node::new(At::nowhere(&source.file), Data::Null));
         for (number, line) in (1..).zip(source.text.lines()) {
             let text = line.trim().trim_start_matches('\u{feff}');
             if text.is_empty() || text.starts_with('#') {
@@ -22,14 +23,15 @@ pub(super) fn convert(draft: &mut Draft, sources: &[Source]) {
             }
             let column = line.chars().take_while(|letter| letter.is_whitespace()).count() as u32 + 1;
             let at = At { file: source.file.as_str().into(), line: number, column };
-            match read(text) {
+            let bare = || Address::read(text).map(|address| Line { address, keyword: None });
+            match read(text).or_else(bare) {
                 Some(line) => {
                     let node = Node::new(at, text);
                     let row = Node { at: node.at.clone(), data: Data::Map(line.entries(&node)) };
                     listed::monitor(draft, &row, &Around { above: &[], inherited: &[], keep: Keep::All });
                 }
                 None => {
-                    let forms = "`ping:host`, `http://host, keyword`, `tcp:host:port`, `dns:host`";
+                    let forms = "`ping:host`, `http://host, keyword`, `tcp:host:port`, `dns:host`, `host`, `host:port`";
                     draft.wrong(&at, &format!("`{text}`"), format!("is not one of {forms}"));
                 }
             }

@@ -59,6 +59,7 @@ pub(super) fn monitor(draft: &mut Draft, row: &Node, around: &Around<'_>) -> Opt
                     .to_owned(),
             ),
         };
+        draft.account(row);
         draft.wrong(at, &what, message);
         return None;
     };
@@ -68,7 +69,7 @@ pub(super) fn monitor(draft: &mut Draft, row: &Node, around: &Around<'_>) -> Opt
     let mut fields = columns(draft, &what, type_name, around.keep, entries, &OWN);
     let is_said = |one: &&Entry| !row.entries().iter().chain(&addressed).any(|own| same_key(&own.key, &one.key));
     let unsaid: Vec<Entry> = around.inherited.iter().filter(is_said).cloned().collect();
-    fields.extend(columns(draft, &what, type_name, Keep::newest(), &unsaid, &OWN));
+    fields.extend(columns(draft, &what, type_name, Keep::Inherited, &unsaid, &OWN));
     fields.extend(tags_of(draft, row, inherited("tags")));
     let notified = ["notifications", "notification", "notificationIDList", "notification_list"];
     let notified = notified.iter().find_map(|key| row.find(key).or(inherited(key)));

@@ -2,7 +2,7 @@
 
 use super::super::node::{Data, Entry, Node};
 use super::Source;
-use super::columns::{Keep, unknown_key};
+use super::columns::Keep;
 use super::draft::{Draft, entry};
 use super::dump::{self, Dump, ListOf};
 use super::listed::{self, Around};
@@ -40,7 +40,7 @@ fn tables(draft: &mut Draft, document: &Node) -> Dump {
     for one in document.entries() {
         let Some((_, list)) = TABLES.iter().find(|(keys, _)| keys.contains(&one.key.as_str())) else {
             let known = TABLES.iter().flat_map(|(keys, _)| keys.iter().copied());
-            draft.problem(unknown_key(one, "the file", known));
+            draft.unknown(one, "the file", known);
             continue;
         };
         // `[monitor]` is accepted for a single `[[monitor]]`.

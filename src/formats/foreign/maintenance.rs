@@ -1,8 +1,9 @@
 //! Maintenance in the format of the server or of its table.
 
 use super::super::node::{Data, Node};
-use super::columns::{check_keys, flag, parsed};
+use super::columns::{check_keys, parsed};
 use super::draft::{Draft, Places};
+use super::words::flag;
 
 /// Keys of a maintenance in sources, including those that the server computes.
 const KEYS: [&str; 47] = [
@@ -64,6 +65,7 @@ pub(super) fn maintenance(draft: &mut Draft, one: &Node, places: &Places) -> Opt
         return None;
     };
     check_keys(draft, &what, one, &KEYS);
+    account(draft, one, strategy);
     let mut entries = vec![("title", title)];
     let said = |keys: &[&str]| one.first(keys).filter(|value| value.text() != Some("")).cloned();
     entries.extend(said(&["description"]).map(|text| ("description", text)));
@@ -72,7 +74,7 @@ pub(super) fn maintenance(draft: &mut Draft, one: &Node, places: &Places) -> Opt
     entries.extend(dates(one));
     let is_cron = strategy == "cron";
     if strategy.starts_with("recurring") {
-        entries.extend(times(one));
+        entries.extend(times(draft, one));
     }
     if strategy == "recurring-interval" {
         entries.extend(said(&["intervalDay", "interval_day"]).map(|days| ("interval_day", days)));
@@ -88,6 +90,7 @@ pub(super) fn maintenance(draft: &mut Draft, one: &Node, places: &Places) -> Opt
     if is_cron {
         entries.extend(said(&["cron"]).map(|cron| ("cron", cron)));
         let minutes = said(&["durationMinutes", "duration_minutes"]);
+        minutes.iter().for_each(|minutes| draft.account(minutes));
         let seconds = minutes.and_then(|minutes| Some(Node::new(minutes.at.clone(), minutes.int()?.checked_mul(60)?)));
         entries.extend(said(&["duration"]).or(seconds).map(|duration| ("duration", duration)));
     }
@@ -95,6 +98,41 @@ pub(super) fn maintenance(draft: &mut Draft, one: &Node, places: &Places) -> Opt
     entries.extend(monitors(draft, &what, one, places).map(|list| ("monitors", list)));
     entries.extend(pages(draft, &what, one).map(|list| ("status_pages", list)));
     Some(Node::map(one.at.clone(), entries))
+}
+
+/// Keys that the server computes, or stores for every strategy and uses for some.
+fn account(draft: &mut Draft, one: &Node, strategy: &str) {
+    const COMPUTED: [&str; 10] = [
+        "id",
+        "user_id",
+        "userId",
+        "timeslotList",
+        "timezoneOffset",
+        "status",
+        "last_start_date",
+        "lastStartDate",
+        "showOnAllPages",
+        "durationMinutes",
+    ];
+    draft.account_keys(one, &COMPUTED);
+    let is_recurring = strategy.starts_with("recurring");
+    let times = ["timeRange", "time_range", "start_time", "startTime", "end_time", "endTime"];
+    for (keys, is_used) in [
+        (&times[..], is_recurring),
+        (&["intervalDay", "interval_day"], strategy == "recurring-interval"),
+        (&["weekdays"], strategy == "recurring-weekday"),
+        (&["daysOfMonth", "days_of_month"], strategy == "recurring-day-of-month"),
+        (&["cron", "duration", "duration_minutes"], strategy == "cron"),
+        (&["timezone"], one.find("timezoneOption").is_none()),
+    ] {
+        if !is_used {
+            draft.account_keys(one, keys);
+        }
+    }
+    if is_recurring {
+        // The server stores them as `cron` and `duration` too.
+        draft.account_keys(one, &["cron", "duration", "duration_minutes"]);
+    }
 }
 
 /// `dateRange: [start, end]`, or a column for each.
@@ -111,11 +149,12 @@ fn dates(one: &Node) -> Vec<(&'static str, Node)> {
 }
 
 /// `timeRange: [{hours, minutes}, …]`, or a column for each.
-fn times(one: &Node) -> Vec<(&'static str, Node)> {
+fn times(draft: &mut Draft, one: &Node) -> Vec<(&'static str, Node)> {
     let range = one.first(&["timeRange", "time_range"]).map_or(&[][..], Node::list);
     let mut found = Vec::new();
     for (at, (column, key)) in [("start_time", "startTime"), ("end_time", "endTime")].into_iter().enumerate() {
         let time = range.get(at).or_else(|| one.first(&[column, key]));
+        time.into_iter().for_each(|time| draft.account_keys(time, &["hours", "minutes", "seconds"]));
         found.extend(time.and_then(time_of_day).map(|time| (column, time)));
     }
     found
@@ -138,6 +177,7 @@ fn monitors(draft: &mut Draft, what: &str, one: &Node, places: &Places) -> Optio
     let listed = one.first(&["monitors", "monitorList", "monitor_list", "monitorIDList", "affectedMonitors"])?;
     let mut paths = Vec::new();
     for one in listed.list() {
+        draft.account_keys(one, &["id", "monitor_id", "name", "pathName"]);
         let id = one.find("id").or(one.find("monitor_id")).unwrap_or(one).scalar().unwrap_or_default();
         match places.of(&draft.key(&id)) {
             Some(place) => paths.push(Node::new(one.at.clone(), place.path.as_str())),
@@ -154,6 +194,7 @@ fn pages(draft: &mut Draft, what: &str, one: &Node) -> Option<Node> {
         one.first(&["statusPages", "statusPageList", "status_pages", "statusPageIDList", "selectedStatusPages"])?;
     let mut slugs = Vec::new();
     for one in listed.list() {
+        draft.account_keys(one, &["id", "status_page_id", "slug", "title", "name"]);
         let id = one.find("id").or(one.find("status_page_id")).unwrap_or(one).scalar().unwrap_or_default();
         match draft.referred("status_pages", &id).map(str::to_owned) {
             Some(slug) => slugs.push(Node::new(one.at.clone(), slug)),

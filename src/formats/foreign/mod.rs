@@ -9,22 +9,29 @@ mod columns;
 mod csv;
 mod draft;
 mod dump;
+mod gatus;
 mod guess;
 mod kuma_v1;
 mod kumaconf;
+mod ledger;
 mod lines;
 mod listed;
 mod loader_toml;
 mod maintenance;
+mod mapped;
 mod monitor_list;
+mod path;
 mod status_page;
+mod terraform;
 mod uptimerobot;
+mod words;
 mod yaml_list;
 
 use super::node::{At, Node};
 use crate::error::Problem;
 
 use draft::Draft;
+pub use mapped::{Map, Names};
 
 /// An input file, already read.
 #[derive(Clone, Debug)]
@@ -42,19 +49,34 @@ pub struct Source {
 pub struct Converted {
     /// The native fixture.
     pub document: Node,
-    /// Parts of the source that were skipped.
-    pub skipped: Vec<Skipped>,
+    /// What of the source is not in it, or is probably not intended.
+    pub remarks: Vec<Remark>,
+    /// What is wrong with the source.
+    pub problems: Vec<Problem>,
 }
 
-/// One object of a source that was skipped, and why.
+/// One line of the report about a source.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Skipped {
-    /// Its position.
+pub struct Remark {
+    /// The position.
     pub at: At,
     /// Its name: `` monitor `Shop` ``.
     pub what: String,
-    /// Why it was skipped.
+    /// The reason.
     pub why: String,
+    /// What happened to it.
+    pub outcome: Outcome,
+}
+
+/// What happened to a part of a source.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// It is not imported.
+    Skipped,
+    /// It is not imported, and had no effect in the source either.
+    Dropped,
+    /// It is imported, but it is probably not intended.
+    Doubtful,
 }
 
 /// A foreign format.
@@ -78,11 +100,29 @@ pub enum Format {
     YamlList,
     /// One monitor per line.
     Lines,
+    /// A configuration of Gatus.
+    Gatus,
+    /// The state of the Terraform provider `uptimekuma`.
+    TerraformState,
+    /// The API of Better Stack Uptime.
+    BetterStack,
+    /// The API of Healthchecks.io.
+    Healthchecks,
+    /// The export of Statping.
+    Statping,
+    /// The table of the bulk import of Checkmate.
+    Checkmate,
+    /// The monitors of the OpenStatus CLI.
+    OpenStatus,
+    /// The configuration of Upptime.
+    Upptime,
+    /// Target lists of Prometheus.
+    PrometheusSd,
 }
 
 impl Format {
     /// All of them.
-    pub const ALL: [Format; 9] = [
+    pub const ALL: [Format; 18] = [
         Format::KumaV1,
         Format::MonitorList,
         Format::Autokuma,
@@ -92,6 +132,15 @@ impl Format {
         Format::LoaderToml,
         Format::YamlList,
         Format::Lines,
+        Format::Gatus,
+        Format::TerraformState,
+        Format::BetterStack,
+        Format::Healthchecks,
+        Format::Statping,
+        Format::Checkmate,
+        Format::OpenStatus,
+        Format::Upptime,
+        Format::PrometheusSd,
     ];
 
     /// Its name on the command line.
@@ -106,12 +155,71 @@ impl Format {
             Format::LoaderToml => "loader-toml",
             Format::YamlList => "yaml-list",
             Format::Lines => "lines",
+            Format::Gatus => "gatus",
+            Format::TerraformState => "terraform-state",
+            Format::BetterStack => "better-stack",
+            Format::Healthchecks => "healthchecks",
+            Format::Statping => "statping",
+            Format::Checkmate => "checkmate",
+            Format::OpenStatus => "openstatus",
+            Format::Upptime => "upptime",
+            Format::PrometheusSd => "prometheus-sd",
         }
+    }
+
+    /// What its files are, in one line.
+    pub fn about(self) -> &'static str {
+        match self {
+            Format::KumaV1 => "the JSON backup of Uptime Kuma 1.x",
+            Format::MonitorList => "monitors as the socket API of Uptime Kuma sends them (JSON)",
+            Format::Autokuma => "AutoKuma: entities, labels, Compose files, docker inspect, KumaEntity resources",
+            Format::Kumaconf => "tables of the database of Uptime Kuma as JSON",
+            Format::Csv => "a table with a line of headers: name, url, and any field of a monitor",
+            Format::UptimeRobot => "UptimeRobot: the CSV export, or the JSON of its API v2 and v3",
+            Format::LoaderToml => "TOML with [[monitor]], [[notification]], [[docker]], [[status]]",
+            Format::YamlList => "YAML or JSON lists of monitors, also under the names of their groups",
+            Format::Lines => "one monitor a line: ping:host, https://host, tcp:host:port, host",
+            Format::Gatus => "the configuration of Gatus (YAML)",
+            Format::TerraformState => "the state of the Terraform provider uptimekuma (JSON)",
+            Format::BetterStack => "monitors of the Better Stack API (JSON)",
+            Format::Healthchecks => "checks of the Healthchecks.io API (JSON), as push monitors",
+            Format::Statping => "the export of Statping and Statping-ng (JSON)",
+            Format::Checkmate => "the table of the bulk import of Checkmate (CSV)",
+            Format::OpenStatus => "monitors of the OpenStatus CLI (YAML)",
+            Format::Upptime => "the configuration of Upptime (.upptimerc.yml)",
+            Format::PrometheusSd => "target lists of Prometheus file_sd (JSON or YAML)",
+        }
+    }
+
+    /// Its map, if it is a list under other names.
+    fn map(self) -> Option<Map> {
+        let text = match self {
+            Format::BetterStack => include_str!("maps/better-stack.toml"),
+            Format::Healthchecks => include_str!("maps/healthchecks.toml"),
+            Format::Statping => include_str!("maps/statping.toml"),
+            Format::Checkmate => include_str!("maps/checkmate.toml"),
+            Format::OpenStatus => include_str!("maps/openstatus.toml"),
+            Format::Upptime => include_str!("maps/upptime.toml"),
+            Format::PrometheusSd => include_str!("maps/prometheus-sd.toml"),
+            _ => return None,
+        };
+        toml::from_str(text).ok()
     }
 
     /// The format with this name.
     pub fn parse(name: &str) -> Option<Format> {
         Format::ALL.into_iter().find(|format| format.name() == name)
+    }
+
+    /// The format of a text whose file name does not show it, if it is not YAML or JSON.
+    pub fn of_text(file: &str, text: &str) -> Option<Format> {
+        guess::of_text(file, text)
+    }
+
+    /// Whether its own tool expands variables of the environment in these files.
+    pub fn has_variables(self, sources: &[Source]) -> bool {
+        let is_compose = |source: &Source| source.documents.iter().any(|document| document.find("services").is_some());
+        self == Format::Gatus || self == Format::Autokuma && sources.iter().any(is_compose)
     }
 
     /// The format of `source`, if it can be detected; `None` for a native fixture.
@@ -120,16 +228,9 @@ impl Format {
     }
 }
 
-/// Converts `sources` to a native fixture.
-///
-/// # Errors
-/// All problems.
-pub fn convert(format: Format, sources: &[Source]) -> Result<Converted, Vec<Problem>> {
-    let first = sources.first().map(|source| match source.documents.first() {
-        Some(document) => document.at.clone(),
-        None => At { file: source.file.as_str().into(), line: 1, column: 1 },
-    });
-    let mut draft = Draft::new(first.unwrap_or_else(|| At::nowhere("-")));
+/// Converts `sources` to a native fixture, with everything that is wrong with them.
+pub fn convert(format: Format, sources: &[Source]) -> Converted {
+    let mut draft = Draft::new(start_of(sources));
     match format {
         Format::KumaV1 => kuma_v1::convert(&mut draft, sources),
         Format::MonitorList => monitor_list::convert(&mut draft, sources),
@@ -140,8 +241,27 @@ pub fn convert(format: Format, sources: &[Source]) -> Result<Converted, Vec<Prob
         Format::LoaderToml => loader_toml::convert(&mut draft, sources),
         Format::YamlList => yaml_list::convert(&mut draft, sources),
         Format::Lines => lines::convert(&mut draft, sources),
+        Format::Gatus => gatus::convert(&mut draft, sources),
+        Format::TerraformState => terraform::convert(&mut draft, sources),
+        listed => mapped::convert(&mut draft, sources, &listed.map().unwrap_or_default()),
     }
-    draft.finish()
+    draft.finish(format.name(), sources)
+}
+
+/// Converts `sources` by a map of the user.
+pub fn convert_by(map: &Map, sources: &[Source]) -> Converted {
+    let mut draft = Draft::new(start_of(sources));
+    mapped::convert(&mut draft, sources, map);
+    draft.finish("a list, by this map", sources)
+}
+
+/// The position at which `sources` begin.
+fn start_of(sources: &[Source]) -> At {
+    let first = sources.first().map(|source| match source.documents.first() {
+        Some(document) => document.at.clone(),
+        None => At { file: source.file.as_str().into(), line: 1, column: 1 },
+    });
+    first.unwrap_or_else(|| At::nowhere("-"))
 }
 
 /// A problem of `what` at `at`.

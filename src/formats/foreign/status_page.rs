@@ -1,8 +1,9 @@
 //! Status pages in the format of the server: their settings, groups and incidents.
 
 use super::super::node::{Data, Entry, Node};
-use super::columns::{flag, unknown_key};
 use super::draft::{Draft, Places, entry};
+use super::dump;
+use super::words::{flag, is_off};
 
 /// The columns of a status page with their names in sources, and whether they are flags.
 const COLUMNS: [(&str, &[&str], bool); 20] = [
@@ -61,6 +62,9 @@ pub(super) fn status_page(draft: &mut Draft, one: &Node, places: &Places) -> Opt
         return None;
     };
     let what = format!("status page `{slug}`");
+    if one.find("config").is_some() {
+        draft.account_keys(one, &["ok", "msg", "maintenanceList", "heartbeatList", "uptimeList"]);
+    }
     let mut entries = Vec::new();
     for column in config.entries() {
         entries.extend(shown(draft, &what, column));
@@ -71,7 +75,7 @@ pub(super) fn status_page(draft: &mut Draft, one: &Node, places: &Places) -> Opt
     if let Some(google) = google.filter(|google| google.value.scalar().is_some_and(|id| !id.is_empty())) {
         entries.push(entry("analytics_type", Node::new(google.at.clone(), "google")));
     }
-    if let Some(id) = config.first(&["id"]).and_then(Node::scalar) {
+    if let Some(id) = config.first(&["id"]).and_then(dump::id_of) {
         draft.refer("status_pages", &id, slug.as_str());
     }
     let listed = one.first(&GROUPS).or_else(|| config.first(&GROUPS));
@@ -86,7 +90,7 @@ pub(super) fn status_page(draft: &mut Draft, one: &Node, places: &Places) -> Opt
         entries.push(entry("groups", Node::new(listed.at.clone(), groups)));
     }
     let told = if one.find("config").is_some() { vec![one, config] } else { vec![one] };
-    let incidents: Vec<Node> = told.into_iter().flat_map(incidents).collect();
+    let incidents: Vec<Node> = told.into_iter().flat_map(|page| incidents(draft, page)).collect();
     if let Some(first) = incidents.first().map(|first| first.at.clone()) {
         entries.push(entry("incidents", Node::new(first, incidents)));
     }
@@ -97,15 +101,21 @@ pub(super) fn status_page(draft: &mut Draft, one: &Node, places: &Places) -> Opt
 fn shown(draft: &mut Draft, what: &str, one: &Entry) -> Option<Entry> {
     let key = one.key.as_str();
     let Some((column, _, is_flag)) = COLUMNS.iter().find(|(_, names, _)| names.contains(&key)) else {
-        if !DROPPED.contains(&key) && !INCIDENTS.contains(&key) {
-            let known = COLUMNS.iter().map(|(column, ..)| *column);
-            draft.problem(unknown_key(one, what, known));
+        match DROPPED.contains(&key) {
+            true if matches!(key, "monitors" | "monitorList" | "config") => {}
+            true => draft.account(&one.value),
+            false if INCIDENTS.contains(&key) => {}
+            false => draft.unknown(one, what, COLUMNS.iter().map(|(column, ..)| *column)),
         }
         return None;
     };
     let is_nothing = match &one.value.data {
         Data::Null => true,
-        Data::Text(text) => text.is_empty() || *column == "icon" && text == "/icon.svg",
+        Data::Text(text) if *column == "icon" && text == "/icon.svg" => {
+            draft.account(&one.value);
+            true
+        }
+        Data::Text(text) => text.is_empty(),
         Data::List(items) => items.is_empty(),
         _ => false,
     };
@@ -116,17 +126,34 @@ fn shown(draft: &mut Draft, what: &str, one: &Entry) -> Option<Entry> {
     Some(Entry { key: (*column).to_owned(), at: one.at.clone(), value })
 }
 
+/// What the server adds to the groups of a page and their monitors.
+const SHOWN: [&str; 11] = [
+    "id",
+    "weight",
+    "monitor_id",
+    "group_id",
+    "name",
+    "type",
+    "active",
+    "public",
+    "certExpiryDaysRemaining",
+    "validCert",
+    "tags",
+];
+
 fn group(draft: &mut Draft, what: &str, one: &Node, places: &Places) -> Node {
+    draft.account_keys(one, &["id", "weight", "active", "public", "status_page_id", "created_date"]);
     let name = one.find("name").cloned().unwrap_or_else(|| Node::new(one.at.clone(), "Services"));
     let listed = one.first(&["monitorList", "monitor_list", "monitors"]);
     let mut monitors = Vec::new();
     for one in listed.map_or(&[][..], Node::list) {
+        draft.account_keys(one, &SHOWN);
         let id = one.find("id").or(one.find("monitor_id")).or(one.find("name")).unwrap_or(one);
         let id = id.scalar().unwrap_or_default();
         match places.of(&draft.key(&id)) {
-            Some(place) => monitors.push(link(one, &place.path, place.url.as_deref())),
+            Some(place) => monitors.push(link(draft, one, &place.path, place.url.as_deref())),
             // A name refers to an existing monitor.
-            None if id.parse::<i64>().is_err() && !id.is_empty() => monitors.push(link(one, &id, None)),
+            None if id.parse::<i64>().is_err() && !id.is_empty() => monitors.push(link(draft, one, &id, None)),
             None => draft.skip(&one.at, format!("monitor `{id}` on {what}"), "the monitor is not in the file"),
         }
     }
@@ -135,9 +162,13 @@ fn group(draft: &mut Draft, what: &str, one: &Node, places: &Places) -> Node {
 }
 
 /// A monitor in a group of a page: its path, and whether a URL is shown, `own` or another.
-fn link(one: &Node, path: &str, own: Option<&str>) -> Node {
+fn link(draft: &mut Draft, one: &Node, path: &str, own: Option<&str>) -> Node {
     let monitor = Node::new(one.at.clone(), path);
-    let Some(sends) = one.first(&["sendUrl", "send_url"]).filter(|sends| sends.truthy()) else { return monitor };
+    let sends = one.first(&["sendUrl", "send_url"]);
+    let addresses = ["customUrl", "custom_url", "url"].into_iter().filter_map(|key| one.find(key));
+    addresses.filter(|url| url.text().is_some()).for_each(|url| draft.account(url));
+    sends.filter(|sends| is_off(sends)).into_iter().for_each(|sends| draft.account(sends));
+    let Some(sends) = sends.filter(|sends| sends.truthy()) else { return monitor };
     // The server sends the monitor's own URL if there is no other.
     let is_other = |url: &&Node| url.text().is_some_and(|url| !url.is_empty() && Some(url) != own);
     let custom = one.first(&["customUrl", "custom_url", "url"]).filter(is_other);
@@ -146,13 +177,24 @@ fn link(one: &Node, path: &str, own: Option<&str>) -> Node {
     Node::map(one.at.clone(), entries)
 }
 
-fn incidents(page: &Node) -> Vec<Node> {
+fn incidents(draft: &mut Draft, page: &Node) -> Vec<Node> {
     let found = page.first(&INCIDENTS);
     let listed = match found.map(|found| (&found.data, found)) {
         Some((Data::List(items), _)) => items.clone(),
         Some((Data::Map(_), one)) => vec![one.clone()],
         _ => Vec::new(),
     };
+    const STORED: [&str; 8] = [
+        "id",
+        "status_page_id",
+        "createdDate",
+        "created_date",
+        "lastUpdatedDate",
+        "last_updated_date",
+        "pinned_date",
+        "user_id",
+    ];
+    listed.iter().for_each(|one| draft.account_keys(one, &STORED));
     listed.iter().map(incident).collect()
 }
 

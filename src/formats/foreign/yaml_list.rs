@@ -4,7 +4,7 @@
 use super::super::node::{Data, Entry, Node};
 use super::Source;
 use super::address::Address;
-use super::columns::{Keep, field_of, unknown_key};
+use super::columns::{Keep, field_of};
 use super::draft::{Draft, entry};
 use super::lines;
 use super::listed::{self, Around, OWN};
@@ -54,7 +54,8 @@ fn group(draft: &mut Draft, outer: &Group, map: &Node) {
     for one in map.entries() {
         match one.key.as_str() {
             "defaults" => one.value.entries().iter().for_each(|default| own.take(default)),
-            "type" if one.value.text() == Some("group") => {}
+            "type" if one.value.text() == Some("group") => draft.account(&one.value),
+            "version" if outer.path.is_empty() => draft.account(&one.value),
             _ if is_default(one) => own.take(one),
             _ => {}
         }
@@ -68,6 +69,9 @@ fn group(draft: &mut Draft, outer: &Group, map: &Node) {
             ("monitors" | "groups" | "children", Data::Null) => {}
             ("defaults" | "name" | "version" | "type", _) => {}
             _ if is_default(one) => {}
+            (_, data) if own.path.is_empty() && is_bare(data) => {
+                draft.skip_entry(one, format!("group `{}`", one.key), "it contains no monitors")
+            }
             (_, Data::Map(_) | Data::List(_) | Data::Null) => named(draft, &own, one),
             _ => {
                 let known = crate::model::fields::FIELDS.iter().map(|field| field.column);
@@ -76,9 +80,18 @@ fn group(draft: &mut Draft, outer: &Group, map: &Node) {
                     .last()
                     .and_then(Node::scalar)
                     .map_or("the file".to_owned(), |name| format!("group `{name}`"));
-                draft.problem(unknown_key(one, &what, OF_GROUP.into_iter().chain(known)));
+                draft.unknown(one, &what, OF_GROUP.into_iter().chain(known));
             }
         }
+    }
+}
+
+fn is_bare(data: &Data) -> bool {
+    match data {
+        Data::Null => true,
+        Data::List(items) => items.is_empty(),
+        Data::Map(entries) => entries.is_empty(),
+        _ => false,
     }
 }
 

@@ -20,7 +20,7 @@ const SCREEN: usize = 40;
 
 /// Verbs that change neither an instance nor a store, or (`schedule`, `export`, `plan`) do what other verbs can
 /// preview.
-const READS: [&str; 25] = [
+const READS: [&str; 26] = [
     "find",
     "status",
     "monitor list",
@@ -42,6 +42,7 @@ const READS: [&str; 25] = [
     "history stats",
     "logs",
     "config check",
+    "formats",
     "schema",
     "completions",
     "man",

@@ -3,7 +3,8 @@
 use std::fmt::Write as _;
 
 use kumadb::engine::EngineKind;
-use kumadb::formats::native::{Lookup, read_fixture};
+use kumadb::formats::Lookup;
+use kumadb::formats::native::read_fixture;
 use kumadb::formats::text::{self, Syntax};
 use kumadb::model::Shape;
 use kumadb::model::entities::{ENTITIES, Entity, SERVER_SETTINGS};

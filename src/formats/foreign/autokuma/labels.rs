@@ -1,91 +1,151 @@
-//! Docker labels: `kuma.<id>.<type>.<setting>=value`, one per line.
+//! Docker labels: `kuma.<id>.<type>.<setting>=value`.
+
+use std::collections::HashMap;
 
 use super::super::super::node::{At, Data, Entry, Node};
 use super::super::Source;
 use super::super::columns::parsed;
 use super::super::draft::{Draft, entry};
-use super::spelled;
+use super::{Entity, spelled};
 
 /// The prefix of AutoKuma's labels.
-const PREFIX: &str = "kuma.";
+const PREFIX: &str = "kuma";
 
-/// Whether there are labels among the lines of a text.
-pub(in super::super) fn is_labels(text: &str) -> bool {
-    text.lines().map(bare).any(|line| {
-        let key = line.split_once('=').map_or("", |(key, _)| key);
-        key.starts_with(PREFIX) && key.split('.').count() > 3
-    })
+/// One label.
+pub(super) struct Label {
+    /// Its key.
+    pub(super) key: String,
+    /// The position of the key.
+    pub(super) at: At,
+    /// Its value, not at the position of the key.
+    pub(super) value: Node,
 }
 
-/// A line without the syntax of other files: `- "…"`, `LABEL …`.
+impl Label {
+    /// The label in a text `key=value` at `at`.
+    pub(super) fn read(text: &str, at: &At) -> Label {
+        let (key, value) = text.split_once('=').unwrap_or((text, ""));
+        let column = at.column + key.chars().count() as u32 + 1;
+        let value = Node::new(At { column, ..at.clone() }, value.trim());
+        Label { key: key.trim().to_owned(), at: at.clone(), value }
+    }
+}
+
+/// Whether a key is one of AutoKuma's, with any prefix: `autokuma.web.http.url`.
+fn prefix_of(key: &str) -> Option<&str> {
+    let mut parts = key.splitn(4, '.');
+    let (prefix, _, kind, _) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
+    let is_word = !prefix.is_empty() && prefix.chars().all(|letter| letter.is_ascii_alphanumeric() || letter == '_');
+    let kind = spelled(kind);
+    let is_kind = super::is_thing(&kind) || crate::model::kind(&kind).is_some();
+    (is_word && is_kind).then_some(prefix)
+}
+
+/// Whether there are labels of AutoKuma among the lines of a text, or every line is one with the same other prefix.
+pub(in super::super) fn is_labels(text: &str) -> bool {
+    let own = |line: &str| line.split_once('=').is_some_and(|(key, _)| prefix_of(key) == Some(PREFIX));
+    if lines(text).any(|(_, line)| own(line)) {
+        return true;
+    }
+    let mut all = lines(text).map(|(_, line)| line.split_once('=').and_then(|(key, _)| prefix_of(key))).peekable();
+    all.peek().is_some_and(Option::is_some) && all.all(|prefix| prefix.is_some())
+}
+
+/// The lines that may be labels, without the syntax of other files, each with its number.
+fn lines(text: &str) -> impl Iterator<Item = (u32, &str)> {
+    (1..).zip(text.lines().map(bare)).filter(|(_, line)| !line.is_empty() && !line.starts_with('#'))
+}
+
+/// A line without `- "…"` or `LABEL …`.
 fn bare(line: &str) -> &str {
     let line = line.trim().trim_start_matches('\u{feff}');
     let line = line.strip_prefix("- ").or(line.strip_prefix("LABEL ")).unwrap_or(line).trim();
-    let quoted = |quote: char| line.strip_prefix(quote).and_then(|rest| rest.strip_suffix(quote));
-    quoted('"').or(quoted('\'')).unwrap_or(line)
+    unquoted(line).unwrap_or(line)
 }
 
-/// Id, type and settings of all entities in the labels of `source`.
-pub(super) fn read(draft: &mut Draft, source: &Source) -> Vec<(String, String, Node)> {
-    let mut found: Vec<(String, String, Node)> = Vec::new();
-    for (number, line) in (1..).zip(source.text.lines()) {
-        let text = bare(line);
-        // The same files contain other labels and settings of other programs.
-        if !text.starts_with(PREFIX) {
-            continue;
-        }
+fn unquoted(text: &str) -> Option<&str> {
+    let quoted = |quote: char| text.strip_prefix(quote).and_then(|rest| rest.strip_suffix(quote));
+    quoted('"').or(quoted('\''))
+}
+
+/// The labels in the lines of a text.
+pub(super) fn of_lines(source: &Source) -> Vec<Label> {
+    let mut labels = Vec::new();
+    for (number, text) in lines(&source.text) {
+        let line = source.text.lines().nth(number as usize - 1).unwrap_or_default();
         let column = line.find(text).map_or(0, |at| line[..at].chars().count()) as u32 + 1;
-        let at = At { file: source.file.as_str().into(), line: number, column };
-        let label = text.split_once('=').map(|(key, value)| (key.trim(), value.trim()));
-        let mut parts = label.map_or("", |(key, _)| key).splitn(4, '.').skip(1);
-        let (Some((_, value)), Some(id), Some(kind), Some(setting)) = (label, parts.next(), parts.next(), parts.next())
-        else {
-            draft.wrong(&at, &format!("`{text}`"), "is not `kuma.<id>.<type>.<setting>=value`");
-            continue;
-        };
-        if value.contains("{{") {
-            draft.wrong(&at, &format!("label of `{id}`"), "it contains a template, which only AutoKuma can expand");
-            continue;
-        }
-        let kind = spelled(kind);
-        let place = found.iter().position(|(known, of, _)| known == id && *of == kind).unwrap_or_else(|| {
-            let map =
-                Node { at: at.clone(), data: Data::Map(vec![entry("type", Node::new(at.clone(), kind.as_str()))]) };
-            found.push((id.to_owned(), kind.clone(), map));
-            found.len() - 1
-        });
-        let path: Vec<&str> = setting.split('.').collect();
-        if !put(&mut found[place].2, &path, value_of(&at, value)) {
-            draft.wrong(&at, &format!("label of `{id}`"), format!("`{setting}` is set twice"));
+        labels.push(Label::read(text, &At { file: source.file.as_str().into(), line: number, column }));
+    }
+    labels
+}
+
+/// The entities in `labels`; labels of other programs are passed over.
+pub(super) fn entities(draft: &mut Draft, labels: &[Label]) -> Vec<Entity> {
+    let is_own = |label: &&Label| label.key.split('.').next() == Some(PREFIX) && label.key.contains('.');
+    let has_own = labels.iter().any(|label| is_own(&label));
+    let mut found: Vec<Entity> = Vec::new();
+    let mut places: HashMap<(String, String), usize> = HashMap::new();
+    for label in labels {
+        let is_read = if has_own { is_own(&label) } else { prefix_of(&label.key).is_some() };
+        if is_read {
+            read(draft, label, &mut found, &mut places);
         }
     }
     found
 }
 
-/// A list or a map in JSON, true and false, or the text itself.
-fn value_of(at: &At, text: &str) -> Node {
-    let node = Node::new(at.clone(), text);
+fn read(draft: &mut Draft, label: &Label, found: &mut Vec<Entity>, places: &mut HashMap<(String, String), usize>) {
+    let at = &label.at;
+    let mut parts = label.key.splitn(4, '.').skip(1);
+    let (id, kind, setting) = (parts.next().unwrap_or_default(), parts.next(), parts.next());
+    if id.starts_with("__") {
+        draft.skip(at, format!("`{}`", label.key), "it is a snippet, which AutoKuma expands from its own settings");
+        return;
+    }
+    let (Some(kind), Some(setting)) = (kind, setting) else {
+        return draft.wrong(at, &format!("`{}`", label.key), "is not `kuma.<id>.<type>.<setting>=value`");
+    };
+    if label.key.contains("{{") || label.value.text().is_some_and(|text| text.contains("{{")) {
+        return draft.wrong(at, &format!("label of `{id}`"), "it contains a template, which only AutoKuma can expand");
+    }
+    let kind = spelled(kind);
+    let place = *places.entry((id.to_owned(), kind.clone())).or_insert_with(|| {
+        let node = Node { at: at.clone(), data: Data::Map(vec![entry("type", Node::new(at.clone(), kind.as_str()))]) };
+        found.push(Entity { id: id.to_owned(), kind, node });
+        found.len() - 1
+    });
+    let path: Vec<&str> = setting.split('.').collect();
+    if !put(&mut found[place].node, &path, value_of(&label.value), at) {
+        draft.wrong(at, &format!("label of `{id}`"), format!("`{setting}` is set twice"));
+    }
+}
+
+/// A list or a map in JSON, true and false, or the text itself, without quotes that YAML kept in a list of labels.
+fn value_of(value: &Node) -> Node {
+    let Some(text) = value.text() else { return value.clone() };
+    let text = unquoted(text).unwrap_or(text);
+    let node = Node::new(value.at.clone(), text);
     match text {
-        "true" | "false" => Node::new(at.clone(), text == "true"),
+        "true" | "false" => Node::new(value.at.clone(), text == "true"),
         _ => parsed(&node).unwrap_or(node),
     }
 }
 
 /// Sets `value` at the keys of `path`; returns whether that is possible.
-fn put(map: &mut Node, path: &[&str], value: Node) -> bool {
+fn put(map: &mut Node, path: &[&str], value: Node, at: &At) -> bool {
     let (Data::Map(entries), Some((key, rest))) = (&mut map.data, path.split_first()) else { return false };
     let known = entries.iter().position(|one| one.key == *key);
     match (known, rest.is_empty()) {
         (Some(_), true) => false,
         (None, true) => {
-            entries.push(entry(*key, value));
+            entries.push(Entry { key: (*key).to_owned(), at: at.clone(), value });
             true
         }
-        (Some(at), false) => put(&mut entries[at].value, rest, value),
+        (Some(place), false) => put(&mut entries[place].value, rest, value, at),
         (None, false) => {
-            let mut inner = Node { at: value.at.clone(), data: Data::Map(Vec::new()) };
-            let done = put(&mut inner, rest, value);
-            entries.push(Entry { key: (*key).to_owned(), at: inner.at.clone(), value: inner });
+            let mut inner = Node { at: at.clone(), data: Data::Map(Vec::new()) };
+            let done = put(&mut inner, rest, value, at);
+            entries.push(Entry { key: (*key).to_owned(), at: at.clone(), value: inner });
             done
         }
     }

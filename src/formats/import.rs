@@ -1,0 +1,210 @@
+//! Reads the files of a user: detects their formats, converts foreign ones, and reads the results as one fixture.
+
+use std::collections::BTreeMap;
+
+use super::expand::{Expand, Lookup};
+use super::foreign::{self, Format, Map, Outcome, Remark, Source};
+use super::native::{Document, read_contents};
+use super::node::{Data, Node};
+use super::text::{self, Syntax};
+use super::unknown;
+use crate::error::Problem;
+use crate::model::fixture::Fixture;
+
+/// How files are read.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// Their format.
+    pub from: From,
+    /// Where the monitors of a list are, instead of a format.
+    pub map: Option<Map>,
+    /// Expand environment variables in foreign files, too.
+    pub expand_env: bool,
+    /// Leave out invalid items instead of refusing all.
+    pub skip_invalid: bool,
+}
+
+/// The format of the files.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum From {
+    /// It is detected for each file.
+    #[default]
+    Detected,
+    /// Fixtures of kumadb.
+    Native,
+    /// This one.
+    Foreign(Format),
+}
+
+/// What was read.
+#[derive(Clone, Debug, Default)]
+pub struct Import {
+    /// The valid items.
+    pub fixture: Fixture,
+    /// The report about the files.
+    pub remarks: Vec<Remark>,
+    /// What is wrong; the fixture must not be used if there is anything.
+    pub problems: Vec<Problem>,
+    /// The formats that were converted, with their numbers of files.
+    pub converted: Vec<(Format, usize)>,
+}
+
+/// Reads `texts`, each with the name of its file.
+pub fn import(texts: Vec<(String, String)>, options: &Options, lookup: &dyn Lookup) -> Import {
+    let mut import = Import::default();
+    let mut native: Vec<Source> = Vec::new();
+    let mut foreign: BTreeMap<&str, (Format, Vec<Source>)> = BTreeMap::new();
+    let mut listed = Vec::new();
+    for (file, text) in texts {
+        if options.map.is_some() {
+            match parse_list(file, text) {
+                Ok(source) => listed.push(source),
+                Err(problem) => import.problems.push(problem),
+            }
+            continue;
+        }
+        let (format, source) = match read_source(file, text, options.from, lookup) {
+            Ok(read) => read,
+            Err(problem) => {
+                import.problems.push(problem);
+                continue;
+            }
+        };
+        match format {
+            None => native.push(source),
+            Some(format) => foreign.entry(format.name()).or_insert((format, Vec::new())).1.push(source),
+        }
+    }
+    let mut documents: Vec<Document> = Vec::new();
+    let mut ends = Vec::new();
+    for source in &native {
+        documents.extend(source.documents.iter().map(|node| Document {
+            node: node.clone(),
+            expand: Expand::All,
+            converted: false,
+        }));
+        ends.push(documents.len());
+    }
+    let mut all = Vec::new();
+    if let (Some(map), false) = (&options.map, listed.is_empty()) {
+        all.push((foreign::convert_by(map, &listed), false));
+    }
+    for (format, sources) in foreign.into_values() {
+        all.push((foreign::convert(format, &sources), format.has_variables(&sources)));
+        import.converted.push((format, sources.len()));
+    }
+    for (converted, has_variables) in all {
+        import.remarks.extend(converted.remarks);
+        import.problems.extend(converted.problems);
+        let expand = if options.expand_env { Expand::Variables } else { Expand::Nothing };
+        if !options.expand_env && has_variables {
+            unexpanded(&converted.document, &mut import.problems);
+        }
+        documents.push(Document { node: converted.document, expand, converted: true });
+    }
+    let contents = read_contents(&documents, lookup);
+    import.fixture = contents.fixture;
+    import.problems.extend(contents.problems);
+    let mut start = 0;
+    for (source, end) in native.iter().zip(ends) {
+        if !contents.says_something[start..end].contains(&true) {
+            empty(source, &mut import.problems);
+        }
+        start = end;
+    }
+    if options.skip_invalid {
+        import.skip_invalid();
+    }
+    import
+}
+
+impl Import {
+    /// Turns the problems of single items into lines of the report.
+    fn skip_invalid(&mut self) {
+        let (with, without): (Vec<Problem>, Vec<Problem>) =
+            std::mem::take(&mut self.problems).into_iter().partition(|problem| problem.at.is_some());
+        self.problems = without;
+        for problem in with {
+            let Some(at) = problem.at else { continue };
+            let what = problem.subject.strip_prefix(&format!("{at}: ")).unwrap_or(&problem.subject).to_owned();
+            self.remarks.push(Remark { at, what, why: problem.message, outcome: Outcome::Skipped });
+        }
+    }
+}
+
+/// Parses a file, and detects its format; `None` is the native one.
+///
+/// # Errors
+/// A text that is not valid, or that is known and cannot be read.
+pub fn read_source(
+    file: String,
+    text: String,
+    from: From,
+    lookup: &dyn Lookup,
+) -> Result<(Option<Format>, Source), Problem> {
+    if let Some(problem) = unknown::by_text(&file, &text) {
+        return Err(problem);
+    }
+    let detected = match (from, Syntax::of(&file)) {
+        (From::Foreign(format), _) => Some(format),
+        (From::Detected, None) => Format::of_text(&file, &text),
+        _ => None,
+    };
+    let is_text = matches!(detected, Some(Format::Lines | Format::Autokuma)) && Syntax::of(&file).is_none();
+    let documents = match (is_text, detected) {
+        (true, _) => Vec::new(),
+        (_, format) => {
+            let guessed = || match format {
+                Some(Format::Csv | Format::UptimeRobot) if Format::of_text(&file, &text) == format => Syntax::Csv,
+                _ => Syntax::guess(&text),
+            };
+            let syntax = Syntax::of(&file).unwrap_or_else(guessed);
+            text::read(&file, &text, syntax, &|path| lookup.include(&file, path))
+                .map_err(|problem| unknown::template(&file, &text, problem))?
+        }
+    };
+    let source = Source { file, text, documents };
+    let format = match from {
+        From::Native => None,
+        From::Foreign(format) => Some(format),
+        From::Detected => detected.or_else(|| Format::guess(&source)),
+    };
+    match format {
+        None => unknown::by_content(&source).map_or(Ok((None, source)), Err),
+        format => Ok((format, source)),
+    }
+}
+
+/// Parses a list for a map.
+fn parse_list(file: String, text: String) -> Result<Source, Problem> {
+    let guessed = || match Format::of_text(&file, &text) {
+        Some(Format::Csv | Format::UptimeRobot) => Syntax::Csv,
+        _ => Syntax::guess(&text),
+    };
+    let syntax = Syntax::of(&file).unwrap_or_else(guessed);
+    let documents = text::read(&file, &text, syntax, &text::no_files)
+        .map_err(|problem| unknown::template(&file, &text, problem))?;
+    Ok(Source { file, text, documents })
+}
+
+/// The problem of a native file that defines nothing; unknown keys are reported already.
+fn empty(source: &Source, problems: &mut Vec<Problem>) {
+    let is_told = |problem: &Problem| problem.at.as_ref().is_some_and(|at| *at.file == *source.file);
+    if !problems.iter().any(is_told) {
+        let message = "defines nothing; to define an empty list, write `monitors: []`";
+        problems.push(Problem::new(&source.file, message));
+    }
+}
+
+/// Reports variables that the tool of the source would expand.
+fn unexpanded(node: &Node, problems: &mut Vec<Problem>) {
+    match &node.data {
+        Data::Text(text) if text.contains("${") => {
+            let message = "contains a variable of the environment, which is not expanded";
+            problems.push(Problem::at(&node.at, &format!("`{text}`"), message).command("--expand-env"));
+        }
+        Data::List(items) => items.iter().for_each(|item| unexpanded(item, problems)),
+        Data::Map(entries) => entries.iter().for_each(|entry| unexpanded(&entry.value, problems)),
+        _ => {}
+    }
+}

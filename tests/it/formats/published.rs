@@ -1,0 +1,162 @@
+//! Files that people published, and what becomes of them: fixtures/foreign/cases.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use kumadb::formats::Nowhere;
+use kumadb::formats::decode::decode;
+use kumadb::formats::foreign::{Outcome, Remark, Source, convert};
+use kumadb::formats::import::{From, Options, import, read_source};
+use kumadb::formats::native::read_fixture;
+use snapbox::{Data, assert_data_eq};
+
+fn cases() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/foreign/cases")
+}
+
+/// A file or the files of a folder, decoded.
+fn texts(name: &str) -> Vec<(String, String)> {
+    let mut found = Vec::new();
+    let mut open = vec![name.to_owned()];
+    while let Some(name) = open.pop() {
+        let path = cases().join(&name);
+        if path.is_dir() {
+            let inside = fs::read_dir(path).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+            open.extend(inside.map(|file| format!("{name}/{file}")));
+        } else if !name.ends_with(".md") && !name.ends_with(".bak") {
+            found.push((name, decode(fs::read(path).unwrap()).unwrap().text));
+        }
+    }
+    found.sort();
+    found
+}
+
+fn line(remark: &Remark) -> String {
+    let end = match remark.outcome {
+        Outcome::Skipped => ": skipped",
+        Outcome::Dropped => ": dropped",
+        Outcome::Doubtful => "",
+    };
+    format!("{}: {}: {}{end}\n", remark.at, remark.what, remark.why)
+}
+
+/// What becomes of a file: its format, the fixture, the report and the problems.
+fn told(name: &str) -> String {
+    let mut sources: Vec<Source> = Vec::new();
+    let mut format = None;
+    for (file, text) in texts(name) {
+        match read_source(file, text, From::Detected, &Nowhere) {
+            Err(problem) => return format!("{}: {}\n{:?}\n", problem.subject, problem.message, problem.hint),
+            Ok((found, source)) => {
+                format = found;
+                sources.push(source);
+            }
+        }
+    }
+    let Some(format) = format else {
+        let nodes: Vec<_> = sources.into_iter().flat_map(|source| source.documents).collect();
+        return match read_fixture(&nodes, &Nowhere) {
+            Ok(fixture) => format!("native, {} items\n", fixture.things.len()),
+            Err(problems) => format!("{problems:#?}"),
+        };
+    };
+    let converted = convert(format, &sources);
+    let document = serde_json::to_string_pretty(&converted.document.json()).unwrap();
+    let report: String = converted.remarks.iter().map(line).collect();
+    let problems = converted.problems.iter().map(|problem| format!("{}: {}\n", problem.subject, problem.message));
+    format!("{}\n{document}\n\nreport:\n{report}\nproblems:\n{}", format.name(), problems.collect::<String>())
+}
+
+#[test]
+fn every_published_file_is_read_or_named() {
+    let mut names: Vec<String> =
+        fs::read_dir(cases()).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    assert!(names.len() > 30, "{names:?}");
+    for name in names {
+        let file = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/it/formats/published/{name}.txt"));
+        assert_data_eq!(told(&name), Data::read_from(&file, None).raw());
+    }
+}
+
+/// Reads one text as `plan` does, without variables and files.
+fn read(file: &str, text: &str, options: &Options) -> kumadb::formats::import::Import {
+    import(vec![(file.to_owned(), text.to_owned())], options, &Nowhere)
+}
+
+#[test]
+fn nothing_in_a_file_of_others_is_expanded() {
+    let backup = r#"{"version": "1.23.17", "monitorList": [{"id": 1, "name": "A", "type": "http", "url": "https://a",
+        "method": "POST", "body": "${HOME} ${file:/etc/shadow} $${X}", "notificationIDList": {}}]}"#;
+    let read_body = |options: &Options| {
+        let read = read("a.json", backup, options);
+        (read.fixture.things.first().map(|one| one.text("body").unwrap().to_owned()), read.problems)
+    };
+    let (body, problems) = read_body(&Options::default());
+    assert!(problems.is_empty(), "{problems:?}");
+    assert_eq!(body.as_deref(), Some("${HOME} ${file:/etc/shadow} $${X}"));
+    let (_, problems) = read_body(&Options { expand_env: true, ..Options::default() });
+    assert!(problems[0].message.contains("HOME"), "{problems:?}");
+    let file = backup.replace("${HOME} ", "");
+    let problems = read("a.json", &file, &Options { expand_env: true, ..Options::default() }).problems;
+    assert!(problems[0].message.contains("`${file:…}` is only expanded in fixtures"), "{problems:?}");
+}
+
+#[test]
+fn a_file_that_yields_nothing_is_an_error() {
+    for (file, text) in [
+        ("a.json", r#"{"version": "1.23.17", "monitorList": []}"#),
+        ("a.yaml", "monitors:\n"),
+        ("a.yaml", "version: 1\n"),
+        ("a.yaml", ""),
+        ("a.txt", "one line of\nsomething else\n"),
+        ("a.txt", ""),
+        ("a.csv", "name,url\n"),
+    ] {
+        let read = read(file, text, &Options::default());
+        assert!(!read.problems.is_empty(), "{file}: {text}: {read:?}");
+    }
+    // One of several.
+    let texts = ["name,url\nA,https://a\n", "name,url\n"];
+    let texts = texts.iter().zip(1..).map(|(text, n)| (format!("{n}.csv"), (*text).to_owned())).collect();
+    let problems = import(texts, &Options::default(), &Nowhere).problems;
+    assert_eq!(problems.iter().map(|problem| problem.subject.as_str()).collect::<Vec<_>>(), ["2.csv"]);
+    assert!(read("a.yaml", "monitors: []\n", &Options::default()).problems.is_empty());
+}
+
+#[test]
+fn invalid_entries_of_any_format_can_be_skipped() {
+    let skip = Options { skip_invalid: true, ..Options::default() };
+    for (file, text) in [
+        ("a.csv", "name,url\nA,https://a\nB,mailto:x@y\n"),
+        ("a.txt", "ping:a\nnot a line\n"),
+        ("a.yaml", "monitors:\n- {name: A, type: push}\n- {name: B, intervall: 3, type: push}\n"),
+    ] {
+        assert!(!read(file, text, &Options::default()).problems.is_empty(), "{text}");
+        let read = read(file, text, &skip);
+        assert!(read.problems.is_empty(), "{:?}", read.problems);
+        assert_eq!((read.fixture.things.len(), read.remarks.len()), (1, 1), "{text}: {:?}", read.remarks);
+    }
+}
+
+#[test]
+fn problems_of_converted_files_name_the_monitor() {
+    let problems = read("a.csv", "name,url,interval\nA,https://a,soon\n", &Options::default()).problems;
+    assert_eq!(problems[0].subject, "a.csv:2:3: monitors[A].interval");
+}
+
+#[test]
+fn numbers_keep_their_text_where_a_text_is_meant() {
+    let yaml = "monitors:\n- {name: 1.10, type: push, interval: 0060}\n- {name: 0x1F, type: push}\n- {name: 0755, type: push}\n";
+    let read = read("a.yaml", yaml, &Options::default());
+    assert!(read.problems.is_empty(), "{:?}", read.problems);
+    let names: Vec<String> = read.fixture.things.iter().map(|one| one.name()).collect();
+    assert_eq!(names, ["1.10", "0x1F", "0755"]);
+}
+
+#[test]
+fn a_template_is_named_with_its_line() {
+    let problems = read("a.yaml", "monitors:\n{% for host in hosts %}\n- {name: a}\n", &Options::default()).problems;
+    assert_eq!(problems[0].subject, "a.yaml:2:1");
+    assert!(problems[0].message.contains("is a template"), "{problems:?}");
+}
