@@ -131,8 +131,13 @@ impl Confined {
             let access = if is_folder { AccessFs::from_all(KNOWN) } else { AccessFs::from_file(KNOWN) };
             allow(&mut rules, path, access & !AccessFs::Execute)?;
         }
-        // SQLite draws numbers from it.
-        allow(&mut rules, Path::new("/dev/urandom"), AccessFs::ReadFile.into())?;
+        // SQLite draws numbers from the first. What is statically linked asks the second whether there are any.
+        for numbers in ["/dev/urandom", "/dev/random"] {
+            match allow(&mut rules, Path::new(numbers), AccessFs::ReadFile.into()) {
+                Err(error) if error.is_missing() => {}
+                allowed => allowed?,
+            }
+        }
         if self.programs {
             allow(&mut rules, Path::new("/"), AccessFs::from_read(KNOWN))?;
             allow(&mut rules, Path::new("/dev/null"), AccessFs::ReadFile | AccessFs::WriteFile)?;

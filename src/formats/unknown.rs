@@ -4,6 +4,7 @@ use super::foreign::{Format, Source};
 use super::node::{At, Data, Node};
 use crate::error::Problem;
 use crate::model::entities::ENTITIES;
+use crate::text::nearest;
 
 /// The problem of a text that is known and not read.
 pub(super) fn by_text(file: &str, text: &str) -> Option<Problem> {
@@ -55,13 +56,13 @@ pub(super) fn by_content(source: &Source) -> Option<Problem> {
     }
 }
 
-/// Whether a file has a key of native fixtures, or a near one.
+/// Whether a file has a key of native fixtures, or nothing but near ones.
 fn is_native(document: &Node) -> bool {
     let keys = || ENTITIES.iter().map(|entity| entity.key).chain(["version", "defaults", "$schema"]);
     let is_own = |key: &str| key.starts_with("x-") || keys().any(|own| own == key);
-    document.entries().is_empty() && matches!(document.data, Data::Map(_))
-        || document.entries().iter().any(|entry| is_own(&entry.key) && entry.key != "version")
-        || document.entries().iter().all(|entry| entry.key == "version") && matches!(document.data, Data::Map(_))
+    let is_near = |key: &str| key == "version" || nearest(key, keys()).is_some();
+    document.entries().iter().any(|entry| is_own(&entry.key) && entry.key != "version")
+        || matches!(document.data, Data::Map(_)) && document.entries().iter().all(|entry| is_near(&entry.key))
 }
 
 fn is_ansible(document: &Node) -> bool {
