@@ -139,8 +139,9 @@ fn tell(evidence: &Evidence, findings: &[Finding], args: &DoctorArgs, context: &
         let log = evidence.container.as_ref().filter(|container| container.looping);
         if let Some(container) = log {
             text.push_str(&format!("\n\ncontainer `{}` is in a restart loop; last lines of its log:", container.name));
-            let first = container.log.len().saturating_sub(SHOWN_LOG);
-            text.extend(container.log[first..].iter().map(|line| format!("\n  | {line}")));
+            let lines: Vec<&String> = container.log.iter().filter(|line| !line.trim().is_empty()).collect();
+            let first = lines.len().saturating_sub(SHOWN_LOG);
+            text.extend(lines[first..].iter().map(|line| format!("\n  | {line}")));
         }
         if ends_with_its_database(evidence) {
             text.push_str("\n\nto check its database too: kumadb doctor --yes (stops the server meanwhile)");
