@@ -103,13 +103,6 @@ fn archives_and_dumps_given_to_apply_are_named() {
     lab.ok("plan kuma.db.bak0");
 }
 
-/// The archive of the only backup.
-fn archive(lab: &Lab) -> std::path::PathBuf {
-    let files = fs::read_dir(lab.store().join("data")).unwrap().map(|entry| entry.unwrap().path());
-    let archives = files.filter(|path| path.to_string_lossy().ends_with(".kuma.tar.zst"));
-    archives.max().unwrap()
-}
-
 #[test]
 fn other_copies_are_found_beside_a_database_that_cannot_be_read() {
     let lab = Lab::sqlite("2.5.3");
@@ -121,7 +114,10 @@ fn other_copies_are_found_beside_a_database_that_cannot_be_read() {
     lab.ok("backup create");
     let snapshots = lab.json("backup list");
     let id = snapshots["snapshots"][0]["manifest"]["id"].as_str().unwrap();
-    fs::copy(archive(&lab), folder.join("mine.kuma.tar.zst")).unwrap();
+    // The undo snapshot is beside it, and may be of the same second.
+    let mut stored = fs::read_dir(lab.store().join("data")).unwrap().map(|entry| entry.unwrap().path());
+    let archive = stored.find(|path| path.to_string_lossy().ends_with(&format!("-{id}.kuma.tar.zst"))).unwrap();
+    fs::copy(archive, folder.join("mine.kuma.tar.zst")).unwrap();
     fs::copy(&file, folder.join("kuma.db.corrupt")).unwrap();
     fs::copy(&file, folder.join("kuma-copy.sqlite")).unwrap();
     fs::write(folder.join("kuma.db.gz"), b"\x1f\x8b\x08\0\0\0\0\0").unwrap();
