@@ -4,7 +4,7 @@ use chrono::Utc;
 use clap::Args;
 use serde_json::{Value as Json, json};
 
-use super::cures::{Cures, collect, files_json};
+use super::fixes::{Fixes, collect, files_json};
 use super::fleet::{self, Fleet, FleetArgs};
 use super::salvage::{rebuilt_json, rebuilt_text, salvaged_text};
 use super::write::{WriteArgs, all_lines, changes_json, finish, lines, outcome_json};
@@ -238,7 +238,7 @@ fn fix(
     }
     warn_unread(evidence, context.ui);
     context.ui.say(&findings_text(findings));
-    let cures = collect(&curable, evidence, context.ui)?;
+    let fixes = collect(&curable, evidence, context.ui)?;
     let mut settings = Settings {
         opens_lock: curable.iter().any(|finding| finding.code == "K008"),
         keeps_removed: true,
@@ -246,26 +246,26 @@ fn fix(
     };
     // An interrupted migration leaves a database between two known releases.
     settings.allow_unknown_release |= doctor::is_between_releases(evidence);
-    if cures.salvage {
+    if fixes.salvage {
         foretell(instance, args.release, context.ui)?;
     }
     if args.write.is_dry_run() {
-        return rehearse(&cures, instance, &settings, context);
+        return rehearse(&fixes, instance, &settings, context);
     }
     if curable.len() < all {
         let rest = counted(all - curable.len(), "other finding");
-        let first = match (cures.salvage, evidence.damage.is_empty()) {
+        let first = match (fixes.salvage, evidence.damage.is_empty()) {
             (true, _) => "the database itself",
             (false, false) => "the files",
             (false, true) => "the migration",
         };
         context.ui.say(&format!("fixing {first} first; to fix {rest}, run this command again afterwards"));
     }
-    context.ui.say(&format!("\n{}", cures.text(lines)));
-    let changes = cures.plan.steps.len() + cures.files.len() + cures.statements.len() + usize::from(cures.salvage);
+    context.ui.say(&format!("\n{}", fixes.text(lines)));
+    let changes = fixes.plan.steps.len() + fixes.files.len() + fixes.statements.len() + usize::from(fixes.salvage);
     let made = counted(changes, "change");
     context.ui.ask(&format!("make {made} to fix {}?", counted(curable.len(), "finding")))?;
-    let outcome = cures.carry_out(instance, args.release, &settings, context)?;
+    let outcome = fixes.carry_out(instance, args.release, &settings, context)?;
     let after = look(instance, args);
     let left = examine(&after, args);
     let mut document = document(&after, &left);
@@ -298,38 +298,38 @@ fn fix(
 }
 
 /// Tests what can be tested without changing anything, and reports what was not.
-fn rehearse(cures: &Cures, instance: &Instance, settings: &Settings, context: &mut Context<'_>) -> Result<Exit> {
-    run::rehearse_files(&cures.files)?;
-    if !cures.plan.is_empty() {
-        run::rehearse(instance, &cures.plan, settings, context.ui)?;
+fn rehearse(fixes: &Fixes, instance: &Instance, settings: &Settings, context: &mut Context<'_>) -> Result<Exit> {
+    run::rehearse_files(&fixes.files)?;
+    if !fixes.plan.is_empty() {
+        run::rehearse(instance, &fixes.plan, settings, context.ui)?;
     }
     let mut tried = Vec::new();
-    if !cures.files.is_empty() {
-        tried.push(format!("{} checked", counted(cures.files.len(), "file change")));
+    if !fixes.files.is_empty() {
+        tried.push(format!("{} checked", counted(fixes.files.len(), "file change")));
     }
-    if !cures.plan.is_empty() {
-        tried.push(format!("{} rolled back", counted(cures.plan.steps.len(), "row change")));
+    if !fixes.plan.is_empty() {
+        tried.push(format!("{} rolled back", counted(fixes.plan.steps.len(), "row change")));
     }
     let mut untried = 0;
-    if !cures.statements.is_empty() {
-        let said = counted(cures.statements.len(), "statement");
-        match run::rehearse_statements(instance, &cures.statements, settings, context.ui)? {
+    if !fixes.statements.is_empty() {
+        let said = counted(fixes.statements.len(), "statement");
+        match run::rehearse_statements(instance, &fixes.statements, settings, context.ui)? {
             true => tried.push(format!("{said} tested on a copy")),
             false => {
-                untried = cures.statements.len();
+                untried = fixes.statements.len();
                 tried.push(format!("{said} not tested (MariaDB cannot roll them back)"));
             }
         }
     }
-    if cures.salvage {
+    if fixes.salvage {
         tried.push("the new database was not built".into());
     }
     let document = json!({
-        "dry_run": true, "changes": changes_json(&cures.plan), "files": files_json(&cures.files),
-        "statements": cures.statements, "untested_statements": untried, "salvage": cures.salvage,
+        "dry_run": true, "changes": changes_json(&fixes.plan), "files": files_json(&fixes.files),
+        "statements": fixes.statements, "untested_statements": untried, "salvage": fixes.salvage,
     });
     context.ui.result(&document, || {
-        format!("{}\ndry run: {}; nothing was changed", cures.text(all_lines), tried.join(", "))
+        format!("{}\ndry run: {}; nothing was changed", fixes.text(all_lines), tried.join(", "))
     })?;
     Ok(Exit::Done)
 }

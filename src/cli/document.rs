@@ -462,8 +462,3 @@ impl Fresh for Random {
         init::fits(&Secret::new(clear), hash)
     }
 }
-
-/// A problem of a fixture as a whole.
-pub fn about(file: &str, message: impl Into<String>) -> Error {
-    Error::Input(InputError::Problems(vec![Problem::new(file, message)]))
-}

@@ -9,7 +9,7 @@ use serde_json::{Value as Json, json};
 
 use super::Context;
 use super::apply::carry_out_planned;
-use super::document::{Read, plan_on, read_written};
+use super::document::{plan_on, read_written};
 use super::format::FormatArgs;
 use super::monitor::PickArgs;
 use super::user::Change;
@@ -17,6 +17,7 @@ use super::write::{WriteArgs, duration, read_from};
 use crate::backup::moment::parse_moment;
 use crate::error::{Error, Exit, InputError, Problem, Result};
 use crate::formats::{At, Node};
+use crate::instance::Instance;
 use crate::kuma::public::read_server_zone;
 use crate::kuma::read::{read_config, read_shown_state};
 use crate::model::state::Config;
@@ -45,13 +46,8 @@ pub enum MaintenanceVerb {
 
 #[derive(Args, Debug)]
 pub struct StartArgs {
-    /// Set how long it lasts: 45m, 2h
-    #[arg(long = "for", value_name = "DURATION", value_parser = duration)]
-    lasts: Duration,
     #[command(flatten)]
     window: WindowArgs,
-    #[command(flatten)]
-    write: WriteArgs,
 }
 
 #[derive(Args, Debug)]
@@ -60,18 +56,16 @@ pub struct ScheduleArgs {
     /// Set when it begins: '2027-01-31 22:00', RFC 3339 for other time zones
     #[arg(long, value_name = "TIME")]
     from: String,
+    #[command(flatten)]
+    window: WindowArgs,
+}
+
+/// A new window, without its start.
+#[derive(Args, Debug)]
+struct WindowArgs {
     /// Set how long it lasts: 45m, 2h
     #[arg(long = "for", value_name = "DURATION", value_parser = duration)]
     lasts: Duration,
-    #[command(flatten)]
-    window: WindowArgs,
-    #[command(flatten)]
-    write: WriteArgs,
-}
-
-/// What is under maintenance.
-#[derive(Args, Debug)]
-struct WindowArgs {
     #[command(flatten)]
     pick: PickArgs,
     /// Set the title [default: Maintenance and its start]
@@ -83,6 +77,8 @@ struct WindowArgs {
     /// Show it on the status page with this slug (can be repeated)
     #[arg(long = "status-page", value_name = "SLUG")]
     status_pages: Vec<String>,
+    #[command(flatten)]
+    write: WriteArgs,
 }
 
 #[derive(Args, Debug)]
@@ -105,20 +101,22 @@ pub fn run(verb: &MaintenanceVerb, context: &mut Context<'_>) -> Result<Exit> {
     let now = Utc::now();
     match verb {
         MaintenanceVerb::List(format) => list(*format, now, context),
-        MaintenanceVerb::Start(args) => add("maintenance start", (now, args.lasts), &args.window, &args.write, context),
+        MaintenanceVerb::Start(args) => add("maintenance start", now, &args.window, context),
         MaintenanceVerb::Schedule(args) => {
-            let from = parse_moment(&args.from, now.with_timezone(&Local)).map_err(|why| problem("--from", why))?;
+            let from =
+                parse_moment(&args.from, now.with_timezone(&Local)).map_err(|why| Error::problem("--from", why))?;
             if from < now {
-                return Err(problem("--from", format!("{} is in the past", local_time(from))));
+                return Err(Error::problem("--from", format!("{} is in the past", local_time(from))));
             }
-            add("maintenance schedule", (from, args.lasts), &args.window, &args.write, context)
+            add("maintenance schedule", from, &args.window, context)
         }
         MaintenanceVerb::End(args) => end(args, now, context),
     }
 }
 
-fn problem(option: &str, why: String) -> Error {
-    Error::Input(InputError::Problems(vec![Problem::new(option, why)]))
+/// The configuration, and the time zone of the server.
+fn read(instance: &Instance) -> Result<(Config, Tz)> {
+    read_from(instance, |reader, name| Ok((read_config(reader, name)?, read_server_zone(reader)?)))
 }
 
 /// The time zone of a window; that of the server where it has none of its own.
@@ -128,8 +126,7 @@ fn zone_of(row: &Row, server: Tz) -> Tz {
 
 fn list(format: FormatArgs, now: DateTime<Utc>, context: &mut Context<'_>) -> Result<Exit> {
     let instance = context.instance()?;
-    let (config, server) =
-        read_from(&instance, |reader, name| Ok((read_config(reader, name)?, read_server_zone(reader)?)))?;
+    let (config, server) = read(&instance)?;
     let windows = config.rows("maintenance");
     let monitors = |row: &Row| {
         config.rows("monitor_maintenance").iter().filter(|link| link.int("maintenance_id") == row.int("id")).count()
@@ -160,17 +157,11 @@ fn list(format: FormatArgs, now: DateTime<Utc>, context: &mut Context<'_>) -> Re
 }
 
 /// Adds a window through a fixture, with the same checks: of the strategy `single`, in UTC.
-fn add(
-    verb: &str,
-    (from, lasts): (DateTime<Utc>, Duration),
-    args: &WindowArgs,
-    write: &WriteArgs,
-    context: &mut Context<'_>,
-) -> Result<Exit> {
+fn add(verb: &str, from: DateTime<Utc>, args: &WindowArgs, context: &mut Context<'_>) -> Result<Exit> {
     let pick = args.pick.required()?;
-    let lasts = TimeDelta::from_std(lasts).ok().filter(|lasts| *lasts >= TimeDelta::minutes(1));
+    let lasts = TimeDelta::from_std(args.lasts).ok().filter(|lasts| *lasts >= TimeDelta::minutes(1));
     let until = lasts.and_then(|lasts| from.checked_add_signed(lasts));
-    let Some(until) = until else { return Err(problem("--for", "a window lasts at least one minute".into())) };
+    let Some(until) = until else { return Err(Error::problem("--for", "a window lasts at least one minute")) };
     let instance = context.instance()?;
     let (config, paths) = read_from(&instance, |reader, name| {
         let state = read_shown_state(reader, name)?;
@@ -197,17 +188,16 @@ fn add(
         window.push(("status_pages", texts(&args.status_pages)));
     }
     let windows = Node::new(at.clone(), vec![Node::map(at.clone(), window)]);
-    let read: Read = read_written(&[Node::map(at.clone(), [("maintenance", windows)])])?;
-    let planned = plan_on(config, read, &Wishes::default())?;
+    let fixture = read_written(&[Node::map(at.clone(), [("maintenance", windows)])])?;
+    let planned = plan_on(config, fixture, &Wishes::default())?;
     context.ui.say(&format!("{} under maintenance until {}", counted(paths.len(), "monitor"), local_time(until)));
-    carry_out_planned(verb, planned, write, &instance, context)
+    carry_out_planned(verb, planned, &args.write, &instance, context)
 }
 
 /// Ends windows: one with an end by ending it now, a manual one by switching it off.
 fn end(args: &EndArgs, now: DateTime<Utc>, context: &mut Context<'_>) -> Result<Exit> {
     let instance = context.instance()?;
-    let (config, server) =
-        read_from(&instance, |reader, name| Ok((read_config(reader, name)?, read_server_zone(reader)?)))?;
+    let (config, server) = read(&instance)?;
     let (mut plan, mut problems, mut titles) = (Plan::of(&config.fingerprint), Vec::new(), Vec::new());
     for wanted in &args.windows {
         let row = match find(&config, wanted) {

@@ -69,7 +69,7 @@ impl Saved {
         let Some(text) = files::read_text(path)?.filter(|text| text.contains("\"kumadb_plan\"")) else {
             return Ok(None);
         };
-        let wrong = |why: String| document::about(&path.display().to_string(), why);
+        let wrong = |why: String| Error::problem(&path.display().to_string(), why);
         let saved: Saved =
             serde_json::from_str(&text).map_err(|error| wrong(format!("is not a complete plan: {error}")))?;
         match saved.kumadb_plan {

@@ -121,6 +121,11 @@ impl Error {
         InputError::Problems(problems).into()
     }
 
+    /// The only problem of an input: `message` about `what`, an option or a file.
+    pub fn problem(what: &str, message: impl Into<String>) -> Error {
+        InputError::Problems(vec![Problem::new(what, message)]).into()
+    }
+
     /// The exit code of a run that ends with this error.
     pub fn exit(&self) -> Exit {
         self.report().exit

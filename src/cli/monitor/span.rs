@@ -4,7 +4,7 @@ use chrono::{DateTime, Local, Utc};
 use clap::Args;
 
 use crate::backup::moment::parse_moment;
-use crate::error::{Error, InputError, Problem, Result};
+use crate::error::{Error, Result};
 use crate::report::uptime::Window;
 
 #[derive(Args, Debug, Default)]
@@ -23,9 +23,8 @@ pub struct SpanArgs {
 impl SpanArgs {
     /// The window of these options; `None` if none is set.
     pub fn window(&self, now: DateTime<Utc>) -> Result<Option<Window>> {
-        let problem = |option: &str, why: String| Error::Input(InputError::Problems(vec![Problem::new(option, why)]));
         let at = |option: &str, text: &String| {
-            parse_moment(text, now.with_timezone(&Local)).map_err(|why| problem(option, why))
+            parse_moment(text, now.with_timezone(&Local)).map_err(|why| Error::problem(option, why))
         };
         let to = self.to.as_ref().map(|text| at("--to", text)).transpose()?;
         if let (Some(text), None) = (&self.since, to)
@@ -37,7 +36,7 @@ impl SpanArgs {
             (Some(text), _) => at("--since", text)?,
             (None, Some(text)) => at("--from", text)?,
             (None, None) if to.is_some() => {
-                return Err(problem("--to", "requires --from, for example --from 2026-11-01".into()));
+                return Err(Error::problem("--to", "requires --from, for example --from 2026-11-01"));
             }
             (None, None) => return Ok(None),
         };
@@ -45,7 +44,7 @@ impl SpanArgs {
         if from >= to {
             let why =
                 format!("begins at {} and ends at {}", crate::value::local_time(from), crate::value::local_time(to));
-            return Err(problem("the time of the report", why));
+            return Err(Error::problem("the time of the report", why));
         }
         Ok(Some(Window::between(from, to, now)))
     }

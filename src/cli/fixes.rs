@@ -14,7 +14,7 @@ use crate::schema::Release;
 use crate::value::Secret;
 
 /// Everything that will be changed, by kind.
-pub struct Cures {
+pub struct Fixes {
     /// The database is damaged: a new one is built, and its rows are examined afterwards.
     pub salvage: bool,
     /// Changes of files.
@@ -26,20 +26,20 @@ pub struct Cures {
 }
 
 /// The changes that fix `findings`; asks for a password where one has to be set.
-pub fn collect(findings: &[&Finding], evidence: &Evidence, ui: &mut Ui) -> Result<Cures> {
+pub fn collect(findings: &[&Finding], evidence: &Evidence, ui: &mut Ui) -> Result<Fixes> {
     let plan = doctor::plan_cures(findings, evidence);
-    let mut cures = Cures { salvage: false, files: Vec::new(), plan, statements: Vec::new() };
+    let mut fixes = Fixes { salvage: false, files: Vec::new(), plan, statements: Vec::new() };
     for finding in findings {
         match &finding.fault.cure {
             Cure::Statements(statements) => {
                 for statement in statements {
-                    if !cures.statements.contains(statement) {
-                        cures.statements.push(statement.clone());
+                    if !fixes.statements.contains(statement) {
+                        fixes.statements.push(statement.clone());
                     }
                 }
             }
-            Cure::Salvage => cures.salvage = true,
-            Cure::Files(changes) => cures.files.extend(changes.iter().cloned()),
+            Cure::Salvage => fixes.salvage = true,
+            Cure::Files(changes) => fixes.files.extend(changes.iter().cloned()),
             Cure::Password { id, name, old } => {
                 let password = Secret::new(ui.password(&format!("user `{name}`"))?);
                 if let Some(problem) = check_password(&password) {
@@ -52,15 +52,15 @@ pub fn collect(findings: &[&Finding], evidence: &Evidence, ui: &mut Ui) -> Resul
                     secret: true,
                 }];
                 let change = Change::Update { id: *id, set };
-                cures.plan.steps.push(Step { table: "user".into(), subject: format!("user `{name}`"), change });
+                fixes.plan.steps.push(Step { table: "user".into(), subject: format!("user `{name}`"), change });
             }
             Cure::Rows(_) | Cure::Advice(_) => {}
         }
     }
-    Ok(cures)
+    Ok(fixes)
 }
 
-impl Cures {
+impl Fixes {
     /// What is done, a line for each.
     pub fn text(&self, lines: fn(&Plan) -> String) -> String {
         let mut text: Vec<String> = self.files.iter().map(file_line).collect();
