@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use chrono::{DateTime, Local, NaiveDate, NaiveDateTime, NaiveTime, SecondsFormat, Utc};
+use chrono::{DateTime, Local, NaiveDate, NaiveDateTime, NaiveTime, SecondsFormat, TimeZone, Utc};
 use serde::{Deserialize, Serialize};
 
 /// One cell of a table, as either engine stores it.
@@ -211,6 +211,11 @@ pub fn local_time(at: DateTime<Utc>) -> String {
 /// A time as the server stores it (`2026-01-31 08:00:00.123`, UTC); `None` for text that is not a time.
 pub fn server_time(text: &str) -> Option<DateTime<Utc>> {
     NaiveDateTime::parse_from_str(text, "%Y-%m-%d %H:%M:%S%.f").ok().map(|at| at.and_utc())
+}
+
+/// `at` in its own time zone, as the server stores a time; a fraction of a second is cut off.
+pub fn server_text<Z: TimeZone>(at: &DateTime<Z>) -> String {
+    at.naive_local().format("%Y-%m-%d %H:%M:%S").to_string()
 }
 
 /// A time in one of the formats that the server, its database libraries and people have stored, in UTC: with a blank or `T`,

@@ -26,10 +26,7 @@ use crate::plan::fixture::Wishes;
 use crate::plan::user::plan_cells;
 use crate::report::maintenance::{WindowState, end as end_of, start as start_of, state};
 use crate::text::counted;
-use crate::value::{Row, Value, local_time, rfc3339};
-
-/// How the server stores a date.
-const DATE: &str = "%Y-%m-%d %H:%M:%S";
+use crate::value::{Row, Value, local_time, rfc3339, server_text};
 
 #[derive(Debug, Subcommand)]
 pub enum MaintenanceVerb {
@@ -179,8 +176,8 @@ fn add(verb: &str, from: DateTime<Utc>, args: &WindowArgs, context: &mut Context
         ("title", text(&title)),
         ("description", text(&args.description)),
         ("strategy", text("single")),
-        ("start_date", text(&from.format(DATE).to_string())),
-        ("end_date", text(&until.format(DATE).to_string())),
+        ("start_date", text(&server_text(&from))),
+        ("end_date", text(&server_text(&until))),
         ("timezone", text("UTC")),
         ("monitors", texts(&paths)),
     ];
@@ -216,7 +213,7 @@ fn end(args: &EndArgs, now: DateTime<Utc>, context: &mut Context<'_>) -> Result<
                 problems.push(Problem::new(subject, "is not in progress").command("kumadb maintenance list"));
                 continue;
             }
-            (true, Some("single")) => ("end_date", now.with_timezone(&zone).format(DATE).to_string().into()),
+            (true, Some("single")) => ("end_date", server_text(&now.with_timezone(&zone)).into()),
             (true, Some("manual")) => ("active", false.into()),
             (true, _) => {
                 let why = "repeats: one occurrence cannot be ended";

@@ -9,7 +9,7 @@ use crate::engine::{EngineKind, Reader};
 use crate::error::Result;
 use crate::report::outage::StatusChange;
 use crate::report::status::{BeatStatus, LastBeat};
-use crate::value::{Row, Value, server_time};
+use crate::value::{Row, Value, server_text, server_time};
 
 /// Monitors in one statement with a part for each. SQLite allows 500 parts.
 const BATCH: usize = 200;
@@ -102,7 +102,7 @@ pub fn read_changes(
     ids: &[i64],
     from: DateTime<Utc>,
 ) -> Result<BTreeMap<i64, Vec<StatusChange>>> {
-    let from = Value::from(from.format("%Y-%m-%d %H:%M:%S").to_string());
+    let from = Value::from(server_text(&from));
     let mut changes: BTreeMap<i64, Vec<StatusChange>> = BTreeMap::new();
     let mut add = |row: Row| {
         if let (Some(id), Some(at)) = (row.at(0).int(), time(row.at(1))) {

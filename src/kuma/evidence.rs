@@ -12,7 +12,7 @@ use crate::engine::{Connect, Reader, beside, quote};
 use crate::error::Result;
 use crate::model::state::Database;
 use crate::schema::{self, EngineKind, Recording, Schema};
-use crate::value::{Row, Value};
+use crate::value::{Row, Value, server_text};
 
 /// Seconds by which statistics may be in the future: the upgrade to 2.x wrote them in local time.
 const AHEAD: i64 = 2 * 86_400;
@@ -158,7 +158,7 @@ pub fn read_beats_within(reader: &mut dyn Reader, now: i64, ids: RangeInclusive<
 /// The time after which a heartbeat is in the future, in any time zone of a 1.x.
 fn limit(now: i64) -> Value {
     let at = chrono::DateTime::from_timestamp(now + AHEAD, 0).unwrap_or_default();
-    at.format("%Y-%m-%d %H:%M:%S").to_string().into()
+    server_text(&at).into()
 }
 
 /// The version of MariaDB, and whether SQLite shrinks the file at every commit.

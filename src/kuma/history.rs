@@ -10,7 +10,7 @@ use super::read::ids_text;
 use crate::engine::{Reader, quote};
 use crate::error::Result;
 use crate::schema::Schema;
-use crate::value::{Row, Value};
+use crate::value::{Row, Value, server_text, server_time};
 
 /// Heartbeats of each monitor that its page shows, and that the nightly clean-up of 2.x keeps at any age (2.5.3).
 pub const NEWEST: u64 = 100;
@@ -74,7 +74,7 @@ impl Retention {
 pub fn before(now: DateTime<Utc>, days: i64) -> String {
     // A time out of range is before everything.
     let moment = TimeDelta::try_days(days).and_then(|days| now.checked_sub_signed(days));
-    moment.map_or_else(|| "0000-00-00 00:00:00".into(), |moment| moment.format("%Y-%m-%d %H:%M:%S").to_string())
+    moment.map_or_else(|| "0000-00-00 00:00:00".into(), |moment| server_text(&moment))
 }
 
 /// Reads [`Retention`] as the server parses it: JSON, a number or a text that begins with one.
@@ -126,7 +126,7 @@ pub fn read_history(reader: &mut dyn Reader, schema: &Schema, now: DateTime<Utc>
     };
     // The day that ends with the newest heartbeat, so that a stopped server has a rate too.
     let newest = monitors.values().map(|beats| beats.newest.as_str()).max().unwrap_or_default();
-    let end = chrono::NaiveDateTime::parse_from_str(newest, "%Y-%m-%d %H:%M:%S%.f").map_or(now, |end| end.and_utc());
+    let end = server_time(newest).unwrap_or(now);
     let (last_day, last_week) = (before(end, 1), before(end, 7));
     let per_day: u64 = part(false, Some(&last_day), None)?.values().sum();
     let important_in_week: u64 = part(true, Some(&last_week), None)?.values().sum();

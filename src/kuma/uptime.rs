@@ -2,14 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use chrono::{DateTime, SubsecRound as _, Utc};
+use chrono::{DateTime, Utc};
 
 use super::read::ids_text;
 use crate::engine::{Reader, quote};
 use crate::error::Result;
 use crate::report::uptime::{Bucket, Tally, Unit, Window};
 use crate::schema::Schema;
-use crate::value::Value;
+use crate::value::{Value, server_text};
 
 /// Whether the server computes uptime from its heartbeats: before 2.0.
 pub fn counts_beats(schema: &Schema) -> bool {
@@ -80,7 +80,7 @@ fn tally_statistics(
 /// As `calcUptime` and `sendAvgPing` of 1.23.17: the first heartbeat of the window counts only from its start on.
 /// A monitor whose only heartbeat has no duration is up if that heartbeat is.
 fn tally_beats(reader: &mut dyn Reader, ids: &[i64], window: &Window) -> Result<BTreeMap<i64, Tally>> {
-    let [from, to] = [window.from, window.to].map(|at| at.trunc_subsecs(0).format("%Y-%m-%d %H:%M:%S").to_string());
+    let [from, to] = [window.from, window.to].map(|at| server_text(&at));
     let sql = format!(
         "SELECT `monitor_id`, sum(`span`), sum(CASE WHEN `status` IN (1, 3) THEN `span` END), \
          sum(`ping`), count(`ping`), count(*), sum(`status` = 1) FROM (\

@@ -10,6 +10,7 @@ use crate::error::{DatabaseError, Error};
 use crate::files::{self, About};
 use crate::kuma::read::read_overview;
 use crate::text::{counted, quoted};
+use crate::value::server_text;
 
 /// More copies than this are not opened.
 const MOST: usize = 50;
@@ -51,7 +52,7 @@ fn about_snapshot(path: &Path) -> String {
     match Store::read(path) {
         Ok(found) => {
             let Manifest { id, created, release, .. } = &found.manifest;
-            let (created, monitors) = (created.format("%Y-%m-%d %H:%M:%S"), found.manifest.rows("monitor"));
+            let (created, monitors) = (server_text(created), found.manifest.rows("monitor"));
             format!("snapshot `{id}` of {created} UTC, release {release}, {}", counted(monitors as usize, "monitor"))
         }
         Err(error) => format!("cannot be read: {error}"),

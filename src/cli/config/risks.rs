@@ -1,10 +1,10 @@
 //! What is valid in the config file, but not safe.
 
-use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use crate::config::{Config, Job, Target, Text};
 use crate::error::Result;
+use crate::files;
 use crate::instance::Instance;
 use crate::kuma::read::read_shown_state;
 use crate::model::state::State;
@@ -50,7 +50,7 @@ pub fn risks(config: &Config, file: &Path, found: &[(String, Instance)]) -> Vec<
 
 /// Secrets that every user of this machine can read.
 fn exposed(config: &Config, file: &Path) -> Vec<Risk> {
-    let open = |path: &Path| path.metadata().is_ok_and(|found| found.permissions().mode() & 0o004 != 0);
+    let open = |path: &Path| files::about_target(path).is_ok_and(|found| found.mode & 0o004 != 0);
     let mut all = Vec::new();
     let mut inside = Vec::new();
     for (table, key, path) in secrets(config) {
@@ -141,7 +141,7 @@ fn same_disk(config: &Config, name: &str, instance: &Instance) -> Option<Risk> {
 
 /// The file system of `path`, or of the nearest folder above it that exists.
 fn device(path: &Path) -> Option<u64> {
-    path.ancestors().find_map(|path| path.metadata().ok()).map(|found| found.dev())
+    path.ancestors().find_map(|path| files::about_target(path).ok()).map(|found| found.device)
 }
 
 /// Jobs without an alert.
