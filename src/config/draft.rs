@@ -4,6 +4,8 @@ use std::path::{Path, PathBuf};
 
 use chrono_tz::Tz;
 
+use super::AlertKind;
+
 /// The unit of the packages.
 const UNIT: &str = include_str!("../../packaging/kumadb.service");
 
@@ -26,10 +28,8 @@ pub struct Draft {
     pub recipients: Vec<String>,
     /// The file with the key of the snapshots.
     pub identity_file: Option<PathBuf>,
-    /// The file with the URL of a push monitor.
-    pub push_url_file: Option<PathBuf>,
-    /// The file with the URL of a webhook.
-    pub webhook_file: Option<PathBuf>,
+    /// The alerts, each with the file of its URL.
+    pub alerts: Vec<(AlertKind, PathBuf)>,
 }
 
 /// An instance in a new config file.
@@ -107,18 +107,15 @@ impl Draft {
         if let Some(file) = &self.identity_file {
             text.push_str(&format!("identity_file = {}\n", quoted(&file.to_string_lossy())));
         }
-        match (&self.push_url_file, &self.webhook_file) {
-            (None, None) => text.push_str(
+        if self.alerts.is_empty() {
+            text.push_str(
                 "# The URL of a push monitor of another Uptime Kuma, with an interval that is longer than that of the job:\n\
-                 # push_url_file = \"/etc/kumadb/push-url\"\n",
-            ),
-            (push, webhook) => {
-                for (key, file) in [("push_url_file", push), ("webhook_file", webhook)] {
-                    if let Some(file) = file {
-                        text.push_str(&format!("{key} = {}\n", quoted(&file.to_string_lossy())));
-                    }
-                }
-            }
+                 # push_url_file = \"/etc/kumadb/push-url\"\n\
+                 # Also: healthchecks_url_file, ntfy_url_file, webhook_file\n",
+            );
+        }
+        for (kind, file) in &self.alerts {
+            text.push_str(&format!("{}_file = {}\n", kind.key(), quoted(&file.to_string_lossy())));
         }
         text
     }
@@ -179,8 +176,8 @@ impl Draft {
         mounts.dedup();
         let bind = |path: &String| format!("      - {0}:{0}\n", path);
         let binds: String = mounts.iter().map(bind).collect();
-        let alerts = [&self.push_url_file, &self.webhook_file, &self.identity_file].into_iter().flatten();
-        let outside = alerts.filter(|file| file.parent() != config.parent());
+        let secrets = self.alerts.iter().map(|(_, file)| file).chain(&self.identity_file);
+        let outside = secrets.filter(|file| file.parent() != config.parent());
         let secrets: String = outside.map(|file| format!("      - {0}:{0}:ro\n", file.display())).collect();
         format!(
             "# kumadb beside Uptime Kuma: docker compose -f {folder}/kumadb.compose.yaml up -d\n\

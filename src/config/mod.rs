@@ -1,5 +1,6 @@
 //! The config file, `kumadb.toml`: stores, instances, policies and jobs. All problems in it are reported at once.
 
+mod alert;
 mod cron;
 mod draft;
 mod stores;
@@ -21,6 +22,7 @@ use crate::formats::text::{Syntax, no_files, read};
 use crate::text::did_you_mean;
 use crate::value::Secret;
 
+pub use alert::{Alert, AlertKind};
 pub use cron::When;
 pub use draft::{Draft, DraftInstance, table_name};
 pub use stores::{open_stores, read_credentials};
@@ -118,10 +120,8 @@ pub struct Job {
     pub restore_test_every: u64,
     /// The retention policy to apply afterwards.
     pub retention: Option<Policy>,
-    /// URL of a push monitor of Uptime Kuma.
-    pub push: Option<Text>,
-    /// URL of a webhook that gets the start and the result as JSON.
-    pub webhook: Option<Text>,
+    /// Which services its runs are reported to.
+    pub alerts: Vec<Alert>,
     /// A command to run before; when it fails, the run ends.
     pub before: Vec<String>,
     /// A command to run after a successful run.
@@ -140,7 +140,7 @@ const SECTIONS: [&str; 5] = ["stores", "instances", "policies", "jobs", "undo"];
 const STORE: [&str; 2] = ["address", "credentials_file"];
 const INSTANCE: [&str; 9] =
     ["target", "target_file", "docker_host", "context", "stores", "encrypt_to", "recipients_file", "policy", "groups"];
-const JOB: [&str; 26] = [
+const JOB: [&str; 30] = [
     "cron",
     "timezone",
     "jitter",
@@ -161,6 +161,10 @@ const JOB: [&str; 26] = [
     "push_url_file",
     "webhook",
     "webhook_file",
+    "healthchecks_url",
+    "healthchecks_url_file",
+    "ntfy_url",
+    "ntfy_url_file",
     "before",
     "after",
     "on_failure",
@@ -458,8 +462,10 @@ impl Reader {
             verify: self.flag(table, "verify"),
             restore_test_every: self.count(table, "restore_test_every"),
             retention,
-            push: self.secret(table, "push_url"),
-            webhook: self.secret(table, "webhook"),
+            alerts: AlertKind::ALL
+                .into_iter()
+                .filter_map(|kind| Some(Alert { kind, url: self.secret(table, kind.key())? }))
+                .collect(),
             before: self.texts(table, "before"),
             after: self.texts(table, "after"),
             on_failure: self.texts(table, "on_failure"),

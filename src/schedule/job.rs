@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use chrono::{DateTime, Utc};
 use serde_json::{Value as Json, json};
 
+use super::alert::{RunEvent, send};
 use super::{Event, Host, Level, State, metrics, notice};
 use crate::backup::store::Scratch;
 use crate::backup::{Credentials, Drill, Snapshot, Store, Stores};
@@ -142,7 +143,7 @@ pub(super) fn run(
         }
     }
     host.log(&Event::new(Level::Info, "run_started", "started").of(&job.name));
-    tell_webhook(job, "started", &mut ended);
+    alert(job, RunEvent::Started, &mut ended);
     let environment = [("KUMADB_JOB", job.name.clone())];
     let begun = notice::command(&job.before, &environment, job.hook_timeout, &mut || host.progress(0, 0));
     match begun.and_then(|()| job.seal()) {
@@ -367,21 +368,14 @@ fn tell(job: &Job, state: &State, ended: &mut Ended, host: &mut dyn Host) {
     // A failing notification, even a panic, does not prevent the others.
     let ran =
         guarded("the command", || notice::command(hook, &environment, job.hook_timeout, &mut || host.progress(0, 0)));
-    let pushed = guarded("the push", || job.push.as_ref().map_or(Ok(()), |push| notice::push(&push.read()?, ended)));
     let measured = guarded("the metrics", || metrics::write(job, ended, &state.note));
-    tell_webhook(job, if ended.is_good() { "succeeded" } else { "failed" }, ended);
-    ended.untold.extend([ran, pushed, measured].into_iter().filter_map(Result::err));
+    ended.untold.extend([ran, measured].into_iter().filter_map(Result::err));
+    alert(job, if ended.is_good() { RunEvent::Succeeded } else { RunEvent::Failed }, ended);
 }
 
-fn tell_webhook(job: &Job, event: &str, ended: &mut Ended) {
-    let Some(webhook) = &job.webhook else { return };
-    let mut document = ended.document(&job.name);
-    document["event"] = json!(event);
-    if event == "started" {
-        document["ok"] = Json::Null;
+fn alert(job: &Job, event: RunEvent, ended: &mut Ended) {
+    for alert in &job.alerts {
+        let sent = guarded(alert.kind.what(), || send(alert, event, &job.name, ended));
+        ended.untold.extend(sent.err());
     }
-    document["message"] = json!(if event == "started" { String::new() } else { ended.words() });
-    document["at"] = json!(ended.at);
-    let told = guarded("the webhook", || notice::webhook(&webhook.read()?, &document));
-    ended.untold.extend(told.err());
 }

@@ -1,6 +1,6 @@
 //! Problems with what a config file refers to. Nothing is written for these checks, and no network is used.
 
-use super::notice::check_address;
+use super::alert::check_url;
 use crate::backup::{Credentials, Store};
 use crate::config::{Config, Job, open_stores};
 use crate::error::{Error, JobError, Result};
@@ -27,9 +27,7 @@ pub fn lacks(
     }
     for job in &config.jobs {
         let mut looks = vec![look_at_keys(job, config)];
-        for (what, address) in [("the push", &job.push), ("the webhook", &job.webhook)] {
-            looks.extend(address.as_ref().map(|address| check_address(what, &address.read()?)));
-        }
+        looks.extend(job.alerts.iter().map(check_url));
         looks.extend([&job.before, &job.after, &job.on_failure].into_iter().filter_map(|words| words.first()).map(
             |program| match is_program(program) {
                 true => Ok(()),

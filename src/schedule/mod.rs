@@ -1,11 +1,11 @@
 //! Scheduled backups: runs the jobs of the config file when they are due, and sends notifications.
 
+mod alert;
 mod event;
 pub mod job;
 mod lacks;
 mod metrics;
 mod notice;
-mod reach;
 mod state;
 mod watch;
 
@@ -15,10 +15,10 @@ use chrono::{DateTime, Utc};
 
 use crate::run::Observer;
 
+pub use alert::reach;
 pub use event::{Event, Level};
 pub use job::{Ended, World};
 pub use lacks::lacks;
-pub use reach::{reach_push, reach_webhook};
 pub use state::State;
 pub use watch::{once, watch};
 

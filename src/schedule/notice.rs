@@ -1,74 +1,13 @@
-//! Notifications about a run: push monitor, webhook and commands.
+//! The commands of a job, and the messages about its runs.
 
 use std::fs::File;
 use std::io::{Read as _, Seek as _};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use serde_json::Value as Json;
-use ureq::Agent;
-use ureq::http::Uri;
-
 use super::job::Ended;
-use crate::error::{Error, JobError, Result, io_reason, reason};
+use crate::error::{Error, JobError, Result, io_reason};
 use crate::text::bytes;
-use crate::value::Secret;
-
-/// Timeout of a notification.
-const PATIENCE: Duration = Duration::from_secs(30);
-
-/// Maximum length of a pushed message; the server keeps 255 characters of a heartbeat's (read in 2.5.3).
-const MESSAGE: usize = 250;
-
-/// Pushes to a push monitor: up with the summary, or down with the error. `ping` is the duration of the run in
-/// milliseconds.
-/// The URL may be the one that the server shows; its status, message and ping are replaced.
-pub fn push(address: &Secret, ended: &Ended) -> Result<()> {
-    let base = address.reveal().split(['?', '#']).next().unwrap_or_default().to_owned();
-    let message: String = ended.words().chars().take(MESSAGE).collect();
-    let request = agent()
-        .get(base)
-        .query("status", if ended.is_good() { "up" } else { "down" })
-        .query("msg", message)
-        .query("ping", ended.took.as_millis().to_string());
-    let answered = request.call().and_then(|mut answer| answer.body_mut().read_to_string());
-    let text = answered.map_err(failed("the push"))?;
-    match serde_json::from_str::<Json>(&text) {
-        Ok(answer) if answer["ok"] == Json::Bool(true) => Ok(()),
-        Ok(answer) => Err(notice("the push", answer["msg"].as_str().unwrap_or("the heartbeat was rejected"))),
-        Err(_) => Err(notice("the push", "the response is not from Uptime Kuma")),
-    }
-}
-
-/// Fails unless `address` is a valid URL for a request.
-pub fn check_address(what: &str, address: &Secret) -> Result<()> {
-    let is_one = address.reveal().parse::<Uri>().is_ok_and(|uri| {
-        uri.host().is_some() && uri.scheme_str().is_some_and(|scheme| ["http", "https"].contains(&scheme))
-    });
-    match is_one {
-        true => Ok(()),
-        false => Err(notice(what, "invalid URL")),
-    }
-}
-
-/// Posts `document` to a webhook.
-pub fn webhook(address: &Secret, document: &Json) -> Result<()> {
-    let request = agent().post(address.reveal()).content_type("application/json");
-    request.send(document.to_string()).map(drop).map_err(failed("the webhook"))
-}
-
-pub(super) fn agent() -> Agent {
-    Agent::config_builder().timeout_global(Some(PATIENCE)).user_agent("kumadb").build().into()
-}
-
-/// The URL contains a token, so no error repeats it.
-pub(super) fn failed(what: &'static str) -> impl Fn(ureq::Error) -> Error {
-    move |error| notice(what, &reason(&error))
-}
-
-pub(super) fn notice(what: &str, why: &str) -> Error {
-    Error::Job(JobError::Notification { what: what.to_owned(), why: why.to_owned() })
-}
 
 /// Runs a command of the config file, without a shell. Its environment describes the run; its output is used for the
 /// error.

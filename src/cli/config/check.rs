@@ -11,15 +11,15 @@ use super::required;
 use super::risks::risks;
 use crate::backup::{Patience, Store};
 use crate::cli::{Context, Ui, default_store, engine};
-use crate::config::{Config, Job, Place, Target, Text, open_stores};
+use crate::config::{Alert, Config, Job, Place, Target, Text, open_stores};
 use crate::error::{Error, Exit, Result, guarded};
 use crate::instance::Instance;
-use crate::schedule::{lacks, reach_push, reach_webhook};
+use crate::schedule::{lacks, reach as reach_alert};
 use crate::text::counted;
 
 #[derive(Args, Debug)]
 pub struct CheckArgs {
-    /// Test every instance, store, push URL and webhook in the file
+    /// Test every instance, store and alert in the file
     #[arg(long)]
     connect: bool,
 }
@@ -94,7 +94,7 @@ fn here(config: &Config, context: &Context<'_>) -> Vec<(String, Instance)> {
 
 /// The result of checking one address of the config file.
 struct Reached {
-    /// `instance`, `store`, `push` or `webhook`.
+    /// `instance`, `store`, or the name of an alert.
     kind: &'static str,
     /// Its name in the config file; for notifications the name of the job.
     name: String,
@@ -130,8 +130,7 @@ fn reach(config: &Config, context: &Context<'_>) -> Result<Vec<Reached>> {
         let stores = open_stores(&[place], &credentials, &fallback)?;
         stores.iter().try_for_each(Store::probe).map(|()| "ok: written, read, listed, removed".to_owned())
     };
-    let push = |text: &Text| reach_push(&text.read()?).map(|()| "ok: reachable (nothing was pushed)".to_owned());
-    let webhook = |text: &Text| reach_webhook(&text.read()?).map(|status| format!("ok: HTTP {status}"));
+    let alert = |alert: &Alert| reach_alert(alert).map(|seen| format!("ok: {seen}"));
     std::thread::scope(|scope| {
         let mut running = Vec::new();
         for (name, place) in &config.stores {
@@ -139,12 +138,9 @@ fn reach(config: &Config, context: &Context<'_>) -> Result<Vec<Reached>> {
             running.push(("store", name, place.address.clone(), task));
         }
         for job in &config.jobs {
-            if let Some(text) = &job.push {
-                running.push(("push", &job.name, server(text), scope.spawn(|| guarded("the check", || push(text)))));
-            }
-            if let Some(text) = &job.webhook {
-                let task = scope.spawn(|| guarded("the check", || webhook(text)));
-                running.push(("webhook", &job.name, server(text), task));
+            for one in &job.alerts {
+                let task = scope.spawn(|| guarded("the check", || alert(one)));
+                running.push((one.kind.name(), &job.name, server(&one.url), task));
             }
         }
         let looked = config.instances.iter().map(|(name, target)| Reached {

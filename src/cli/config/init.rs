@@ -10,7 +10,7 @@ use serde_json::json;
 use super::places;
 use crate::backup::{Seal, new_identity};
 use crate::cli::{Context, local_folder};
-use crate::config::{Draft, DraftInstance, read_config, table_name};
+use crate::config::{AlertKind, Draft, DraftInstance, read_config, table_name};
 use crate::engine::EngineKind;
 use crate::error::{Error, Exit, InputError, Result, TargetError};
 use crate::files;
@@ -20,7 +20,7 @@ use crate::text::counted;
 
 /// The names of the files beside the config file.
 const KEY: &str = "identity.txt";
-const PUSH_URL: &str = "push-url";
+const ALERT_URL: &str = "alert-url";
 const UNIT: &str = "kumadb.service";
 const COMPOSE: &str = "kumadb.compose.yaml";
 
@@ -38,6 +38,12 @@ pub struct InitArgs {
     /// Report each run to the push monitor whose URL is in this file
     #[arg(long, value_name = "FILE")]
     push_url_file: Option<PathBuf>,
+    /// Report each run to the Healthchecks check whose ping URL is in this file
+    #[arg(long, value_name = "FILE")]
+    healthchecks_url_file: Option<PathBuf>,
+    /// Report failed runs to the ntfy topic whose URL is in this file
+    #[arg(long, value_name = "FILE")]
+    ntfy_url_file: Option<PathBuf>,
     /// Report each run to the webhook whose URL is in this file
     #[arg(long, value_name = "FILE")]
     webhook_file: Option<PathBuf>,
@@ -53,6 +59,26 @@ pub struct InitArgs {
 enum Service {
     Systemd,
     Compose,
+}
+
+impl InitArgs {
+    /// The alerts, each with the file of its URL.
+    fn alerts(&self) -> Result<Vec<(AlertKind, PathBuf)>> {
+        let given = AlertKind::ALL.into_iter().filter_map(|kind| {
+            let file = match kind {
+                AlertKind::Push => &self.push_url_file,
+                AlertKind::Healthchecks => &self.healthchecks_url_file,
+                AlertKind::Ntfy => &self.ntfy_url_file,
+                AlertKind::Webhook => &self.webhook_file,
+            };
+            Some((kind, file.as_ref()?))
+        });
+        let read = |(kind, file)| {
+            let file = files::absolute(file)?;
+            files::read_first_line(&file).map(|_| (kind, file))
+        };
+        given.map(read).collect()
+    }
 }
 
 /// A file to write.
@@ -141,30 +167,17 @@ fn draft(args: &InitArgs, path: &Path, context: &mut Context<'_>) -> Result<(Dra
     for store in stores.iter_mut().filter(|store| !store.contains("://")) {
         *store = files::absolute(&*store)?.display().to_string();
     }
-    let absolute = |file: &Option<PathBuf>| file.as_ref().map(files::absolute).transpose();
-    let mut push_url_file = absolute(&args.push_url_file)?;
-    let webhook_file = absolute(&args.webhook_file)?;
-    for file in push_url_file.iter().chain(&webhook_file) {
-        files::read_first_line(file)?;
-    }
-    if push_url_file.is_none() && webhook_file.is_none() {
-        let question = "URL of a push monitor on another Uptime Kuma, for alerts [none]";
+    let mut alerts = args.alerts()?;
+    if alerts.is_empty() {
+        let question = "URL for alerts: a push monitor on another Uptime Kuma, Healthchecks, ntfy, or a webhook [none]";
         if let Some(url) = context.ui.answer(question)? {
-            let file = path.with_file_name(PUSH_URL);
+            let file = path.with_file_name(ALERT_URL);
             planned.push(Planned { path: file.clone(), text: format!("{url}\n") });
-            push_url_file = Some(file);
+            alerts.push((AlertKind::of_url(&url), file));
         }
     }
     let zone = args.timezone.unwrap_or_else(local_zone);
-    let draft = Draft {
-        instances,
-        stores,
-        zone,
-        recipients: args.encrypt_to.clone(),
-        identity_file: None,
-        push_url_file,
-        webhook_file,
-    };
+    let draft = Draft { instances, stores, zone, recipients: args.encrypt_to.clone(), identity_file: None, alerts };
     Ok((draft, planned))
 }
 

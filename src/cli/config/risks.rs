@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::config::{Config, Job, Target, Text};
+use crate::config::{AlertKind, Config, Job, Target, Text};
 use crate::error::Result;
 use crate::files;
 use crate::instance::Instance;
@@ -87,8 +87,7 @@ fn secrets(config: &Config) -> Vec<(String, &'static str, Option<PathBuf>)> {
     }
     for job in &config.jobs {
         let table = format!("jobs.{}", job.name);
-        job.push.iter().for_each(|text| add(&table, "push_url", text));
-        job.webhook.iter().for_each(|text| add(&table, "webhook", text));
+        job.alerts.iter().for_each(|alert| add(&table, alert.kind.key(), &alert.url));
         for (key, path) in [("passphrase_file", &job.passphrase_file), ("identity_file", &job.identity_file)] {
             path.iter().for_each(|path| add(&table, key, &Text::File(path.clone())));
         }
@@ -146,16 +145,16 @@ fn device(path: &Path) -> Option<u64> {
 
 /// Jobs without an alert.
 fn silent(config: &Config) -> Option<Risk> {
-    let is_silent = |job: &&Job| job.push.is_none() && job.webhook.is_none() && job.on_failure.is_empty();
+    let is_silent = |job: &&Job| job.alerts.is_empty() && job.on_failure.is_empty();
     let names: Vec<String> = config.jobs.iter().filter(is_silent).map(|job| format!("`{}`", job.name)).collect();
     let what = format!("no alert for {}: a failed run is only in the log", names.join(", "));
-    let advice = "set `push_url_file`, `webhook_file` or `on_failure`";
+    let advice = "set `push_url_file`, `healthchecks_url_file`, `ntfy_url_file`, `webhook_file` or `on_failure`";
     (!names.is_empty()).then(|| Risk::new("jobs", what, advice))
 }
 
 /// An alert that is not sent when the server that it is about is down.
 fn circular(job: &Job, found: &[(String, Instance)]) -> Option<Risk> {
-    let url = job.push.as_ref()?.read().ok()?;
+    let url = job.alerts.iter().find(|alert| alert.kind == AlertKind::Push)?.url.read().ok()?;
     let token = url.reveal().split(['?', '#']).next()?.rsplit_once("/api/push/")?.1.trim_matches('/').to_owned();
     let watched = found.iter().filter(|(name, _)| job.instances.contains(name));
     let has_token = |instance: &Instance| {
@@ -167,5 +166,9 @@ fn circular(job: &Job, found: &[(String, Instance)]) -> Option<Risk> {
     };
     let (name, _) = watched.into_iter().find(|(_, instance)| has_token(instance))?;
     let what = format!("the push monitor belongs to `{name}`, the server that is backed up: no alert when it is down");
-    Some(Risk::new(format!("jobs.{}", job.name), what, "use a push monitor of another server, or a webhook"))
+    Some(Risk::new(
+        format!("jobs.{}", job.name),
+        what,
+        "use a push monitor of another server, Healthchecks, ntfy, or a webhook",
+    ))
 }

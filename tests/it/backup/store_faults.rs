@@ -444,8 +444,10 @@ fn config_check_tries_every_store_and_everybody_who_is_told() {
     let local = lab.root.path().join("snapshots").display().to_string();
     let (send, asked) = channel();
     let server = listen(move |mut stream| {
-        let mut line = String::new();
-        BufReader::new(stream).read_line(&mut line).unwrap();
+        let lines: Vec<String> =
+            BufReader::new(stream).lines().map(Result::unwrap).take_while(|line| !line.is_empty()).collect();
+        let login = lines.iter().find(|line| line.to_lowercase().starts_with("authorization:"));
+        let line = format!("{} {}", lines[0], login.map_or("", |line| line.split_once(": ").unwrap().1));
         let body =
             if line.starts_with("GET") { "{\"ok\":false,\"msg\":\"Monitor not found or not active.\"}" } else { "" };
         let status = if line.starts_with("GET") { "404 Not Found" } else { "405 Method Not Allowed" };
@@ -454,7 +456,8 @@ fn config_check_tries_every_store_and_everybody_who_is_told() {
         send.send(line.trim().to_owned()).unwrap();
     });
     let told = format!(
-        "push_url = \"http://{server}/api/push/Sesame?status=up\"\nwebhook = \"http://{server}/hook/Sesame\"\n"
+        "push_url = \"http://{server}/api/push/Sesame?status=up\"\nwebhook = \"http://{server}/hook/Sesame\"\n\
+         healthchecks_url = \"http://{server}/ping/Sesame\"\nntfy_url = \"http://us%65r:Sesame@{server}/kuma\"\n"
     );
     let check = |stores: &[(&str, &str, &str)], exit: i32| {
         let config = configure(&lab, stores, &told);
@@ -466,14 +469,23 @@ fn config_check_tries_every_store_and_everybody_who_is_told() {
     let reached = check(&[("far", &address, &lines), ("near", &local, "")], 0);
     let seen: Vec<_> =
         reached.iter().map(|one| (one["kind"].as_str().unwrap(), one["name"].as_str().unwrap())).collect();
-    assert_eq!(seen, [("instance", "kuma"), ("store", "far"), ("store", "near"), ("push", "job"), ("webhook", "job")]);
+    let alerts = ["push", "healthchecks", "ntfy", "webhook"].map(|kind| (kind, "job"));
+    assert_eq!(seen[..3], [("instance", "kuma"), ("store", "far"), ("store", "near")]);
+    assert_eq!(seen[3..], alerts);
     assert!(reached.iter().all(|one| one["ok"] == true), "{reached:#?}");
     // Nothing is left behind, nothing was pushed, and no token was said.
     assert_eq!(cloud.names(), Vec::<String>::new());
     assert!(!PathBuf::from(&local).exists());
     let mut asked: Vec<String> = asked.try_iter().collect();
     asked.sort();
-    assert_eq!(asked, ["GET /api/push/kumadb-config-check HTTP/1.1", "OPTIONS /hook/Sesame HTTP/1.1"]);
+    let expected = [
+        "GET /api/push/kumadb-config-check HTTP/1.1",
+        "GET /ping/00000000-0000-0000-0000-000000000000 HTTP/1.1",
+        "OPTIONS /hook/Sesame HTTP/1.1",
+        // user:Sesame
+        "OPTIONS /kuma HTTP/1.1 Basic dXNlcjpTZXNhbWU=",
+    ];
+    assert_eq!(asked, expected);
     assert!(!json_text(&reached).contains("Sesame"));
     let log = cloud.shelf().log.clone();
     for method in ["PUT", "GET", "DELETE"] {

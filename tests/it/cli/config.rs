@@ -91,6 +91,29 @@ fn what_runs_the_jobs_is_written_beside_the_config_file() {
 }
 
 #[test]
+fn each_alert_of_a_new_config_file_has_its_key() {
+    let lab = Lab::sqlite("2.5.3");
+    for (option, url) in [
+        ("push", "https://other.example.com/api/push/Sesame"),
+        ("healthchecks", "https://hc-ping.com/5bf66975-d4c7-4bf5-bcc8-b8d8a82ea278"),
+        ("ntfy", "https://:tk_secret@ntfy.example.com/kuma"),
+    ] {
+        fs::write(lab.root.path().join(option), format!("{url}\n")).unwrap();
+    }
+    let made = run(&lab, "config init --push-url-file push --healthchecks-url-file healthchecks --ntfy-url-file ntfy");
+    assert_eq!(made.exit, 0, "{made:?}");
+    let text = fs::read_to_string(file(&lab, "new.toml")).unwrap();
+    for key in ["push", "healthchecks", "ntfy"] {
+        let line = format!("{key}_url_file = \"{}\"\n", lab.root.path().join(key).display());
+        assert_eq!(text.matches(&line).count(), 2, "{line}{text}");
+    }
+    fs::remove_file(file(&lab, "new.toml")).unwrap();
+    let missing = run(&lab, "config init --ntfy-url-file no-such-file");
+    assert_eq!(missing.exit, 2, "{missing:?}");
+    assert!(missing.err.contains("no-such-file") && !file(&lab, "new.toml").exists(), "{missing:?}");
+}
+
+#[test]
 fn what_is_not_safe_in_a_config_file_is_named() {
     let lab = Lab::sqlite("2.5.3");
     lab.ok("monitor add push --name Backup --push-token 0123456789abcdef0123456789abcdef");

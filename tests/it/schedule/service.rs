@@ -77,6 +77,8 @@ fn a_run_tells_everybody_that_it_went_well() {
     for lab in Lab::both("2.5.3") {
         let (kuma, pushed) = listen("200 OK", "{\"ok\":true}");
         let (hook, posted) = listen("204 No Content", "");
+        let (checks, pinged) = listen("200 OK", "OK");
+        let (ntfy, published) = listen("200 OK", "{}");
         let root = lab.root.path().to_owned();
         let push_url = root.join("push-url");
         std::fs::write(&push_url, format!("{kuma}/api/push/Sesame?status=up&msg=OK&ping=\n")).unwrap();
@@ -87,6 +89,7 @@ fn a_run_tells_everybody_that_it_went_well() {
             &format!(
                 "push_url_file = \"{}\"\nwebhook = \"{hook}/hook\"\nmetrics = \"{}\"\nverify = true\nretention = \
                  \"few\"\n\
+                 healthchecks_url = \"{checks}/ping/key/nightly?create=1\"\nntfy_url = \"{ntfy}/kuma\"\n\
                  before = [\"touch\", \"{}\"]\nafter = [\"sh\", \"-c\", \"echo $KUMADB_JOB $KUMADB_STATUS $KUMADB_SNAPSHOTS > {}\"]\n\
                  on_failure = [\"false\"]\n",
                 push_url.display(),
@@ -105,6 +108,12 @@ fn a_run_tells_everybody_that_it_went_well() {
         assert_eq!((&begun["job"], &begun["event"]), (&"job".into(), &"started".into()));
         let done: Json = serde_json::from_str(&posted.recv_timeout(Duration::from_secs(5)).unwrap().1).unwrap();
         assert_eq!((&done["event"], &done["snapshots"][0]["id"]), (&"succeeded".into(), &id.as_str().into()));
+        let began = pinged.recv_timeout(Duration::from_secs(5)).unwrap();
+        assert_eq!(began, ("POST /ping/key/nightly/start?create=1 HTTP/1.1".into(), String::new()));
+        let (line, body) = pinged.recv_timeout(Duration::from_secs(5)).unwrap();
+        assert_eq!(line, "POST /ping/key/nightly?create=1 HTTP/1.1");
+        assert!(body.starts_with("1 snapshot, "), "{body}");
+        assert!(published.try_recv().is_err(), "ntfy is only told about failures");
         assert!(root.join("before").exists());
         assert_eq!(std::fs::read_to_string(&seen).unwrap(), format!("job ok {id}\n"));
         let metrics = std::fs::read_to_string(root.join("kumadb.prom")).unwrap();
@@ -127,12 +136,15 @@ fn a_run_that_fails_says_so_to_everybody_and_by_its_exit_code() {
     let lab = Lab::sqlite("2.5.3");
     let (kuma, pushed) = listen("200 OK", "{\"ok\":true}");
     let (hook, posted) = listen("500 Internal Server Error", "");
+    let (checks, pinged) = listen("200 OK", "OK");
+    let (ntfy, published) = listen("200 OK", "{}");
     let seen = lab.root.path().join("seen");
     let config = configure(
         &lab,
         "0 3 * * *",
         &format!(
             "push_url = \"{kuma}/api/push/Sesame\"\nwebhook = \"{hook}/secret-path\"\nafter = [\"false\"]\n\
+             healthchecks_url = \"{checks}/5bf66975-d4c7-4bf5-bcc8-b8d8a82ea278\"\nntfy_url = \"{ntfy}/kuma\"\n\
              on_failure = [\"sh\", \"-c\", \"echo $KUMADB_STATUS: $KUMADB_MESSAGE > {}\"]\n",
             seen.display()
         ),
@@ -145,6 +157,13 @@ fn a_run_that_fails_says_so_to_everybody_and_by_its_exit_code() {
     posted.recv_timeout(Duration::from_secs(5)).unwrap();
     let failed: Json = serde_json::from_str(&posted.recv_timeout(Duration::from_secs(5)).unwrap().1).unwrap();
     assert_eq!(failed["event"], "failed");
+    let pings = [(); 2].map(|()| pinged.recv_timeout(Duration::from_secs(5)).unwrap());
+    assert_eq!(pings[0].0, "POST /5bf66975-d4c7-4bf5-bcc8-b8d8a82ea278/start HTTP/1.1");
+    assert_eq!(pings[1].0, "POST /5bf66975-d4c7-4bf5-bcc8-b8d8a82ea278/fail HTTP/1.1");
+    assert!(pings[1].1.contains("not a SQLite database"), "{}", pings[1].1);
+    let (line, body) = published.recv_timeout(Duration::from_secs(5)).unwrap();
+    assert_eq!(line, "POST /kuma?title=Backup%20job%20job%20failed&priority=high&tags=warning HTTP/1.1");
+    assert!(body.contains("not a SQLite database"), "{body}");
     assert!(std::fs::read_to_string(&seen).unwrap().starts_with("failed: `kuma`"));
     assert!(
         ran.err.contains("cannot send the webhook: the server answered with HTTP status 500")
