@@ -130,6 +130,27 @@ fn packages_install_run_and_purge_without_a_snapshot_less() {
     }
 }
 
+/// What the tour prints at last.
+const END_OF_TOUR: &str = "monitors        10 (9 active)\n";
+
+#[test]
+fn the_tour_goes_to_its_end() {
+    let shown = run(root().join("docs/tour"), &[env!("CARGO_BIN_EXE_kumadb")]);
+    assert!(shown.contains(END_OF_TOUR), "{shown}");
+    if std::env::var_os("KUMADB_TEST_LONG").is_none() {
+        return;
+    }
+    // And where there is nothing but a shell.
+    let (Some(binary), Some(place)) = (need::static_binary(), small_root()) else { return };
+    for name in ["docs/tour", "fixtures/tour.yaml"] {
+        fs::create_dir_all(place.path().join(name).parent().unwrap()).unwrap();
+        fs::copy(root().join(name), place.path().join(name)).unwrap();
+    }
+    fs::copy(binary, place.path().join("kumadb")).unwrap();
+    let shown = run("chroot", &[place.path().to_str().unwrap(), "/bin/sh", "/docs/tour", "/kumadb"]);
+    assert!(shown.contains(END_OF_TOUR), "{shown}");
+}
+
 /// Every shell script of the project.
 fn scripts() -> Vec<PathBuf> {
     let folders = ["packaging", "packaging/deb", "tests", "tests/stand-in", "docs", ".ci"];
