@@ -98,6 +98,7 @@ impl Docker {
                 act: "copy files to",
                 container: container.name.clone(),
                 why: why.into(),
+                forbidden: false,
             })
         };
         match sent {

@@ -234,6 +234,7 @@ impl Docker {
                 act: "find",
                 container: name.clone(),
                 why: "it was removed immediately".into(),
+                forbidden: false,
             })
         };
         let container = self.block(self.inspect(&created.id))?.ok_or_else(gone)?;

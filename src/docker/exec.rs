@@ -38,6 +38,7 @@ impl Docker {
                 act: "run a command in",
                 container: container.name.clone(),
                 why: format!("`{}` took longer than {} s", argv.first().unwrap_or(&""), limit.as_secs()),
+                forbidden: false,
             })),
         }
     }

@@ -267,6 +267,7 @@ impl Docker {
                 act: "remove",
                 container: now.name,
                 why: "it still exists".into(),
+                forbidden: false,
             })),
         }
     }

@@ -173,6 +173,7 @@ impl Docker {
             act: "read the files of",
             container: container.name.clone(),
             why: why.to_owned(),
+            forbidden: false,
         })
     }
 }

@@ -113,6 +113,24 @@ impl Docker {
         }
     }
 
+    /// Checks that the engine would also start `container` again, before it is stopped: for a container that runs, the
+    /// request has no effect.
+    ///
+    /// # Errors
+    /// [`DockerError::Action`], where the engine, or a proxy in front of it, does not allow it.
+    pub fn check_startable(&self, container: &Container) -> Result<()> {
+        if self.again(container)?.state.life != Life::Running {
+            return Ok(());
+        }
+        match self.block(self.client.start_container(&container.id, None::<StartContainerOptions>)) {
+            Err(error) => match self.failed("start", &container.name, &error) {
+                refused if refused.is_forbidden() => Err(refused),
+                _ => Ok(()),
+            },
+            Ok(()) => Ok(()),
+        }
+    }
+
     /// Starts the container, or unpauses it; does nothing when it runs.
     pub fn start(&self, container: &Container) -> Result<Start> {
         let now = self.again(container)?;

@@ -219,7 +219,18 @@ impl Docker {
             Some(404) if reason(error).to_lowercase().contains("no such container") => removed(container),
             // Docker's messages for a container that is being removed.
             Some(409) if reason(error).contains("marked for removal") => removed(container),
-            _ => Error::Docker(DockerError::Action { act, container: container.to_owned(), why: reason(error) }),
+            status => {
+                let container = container.to_owned();
+                let forbidden = matches!(status, Some(401 | 403));
+                let why = match status {
+                    // The answer of a proxy is a page, or empty.
+                    Some(status @ (401 | 403)) => {
+                        format!("the Docker engine, or a proxy in front of it, refused the request (HTTP {status})")
+                    }
+                    _ => reason(error),
+                };
+                Error::Docker(DockerError::Action { act, container, why, forbidden })
+            }
         }
     }
 }

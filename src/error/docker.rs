@@ -18,6 +18,8 @@ pub enum DockerError {
         act: &'static str,
         container: String,
         why: String,
+        /// Whether the engine, or a proxy in front of it, does not allow it.
+        forbidden: bool,
     },
     Image {
         image: String,
@@ -96,7 +98,11 @@ impl DockerError {
             Self::Unreachable { address, why, hint } => {
                 failed(format!("cannot connect to Docker at `{address}`: {why}")).with([hint.clone()])
             }
-            Self::Action { act, container, why } => failed(format!("cannot {act} container `{container}`: {why}")),
+            Self::Action { act, container, why, forbidden } => {
+                let hint = "behind a socket proxy, allow the requests that docs/install.md lists";
+                let hint = forbidden.then(|| Hint::advice(hint));
+                failed(format!("cannot {act} container `{container}`: {why}")).with(hint)
+            }
             Self::Image { image, why } => {
                 refused(format!("cannot inspect image `{image}`: {why}")).command(format!("docker pull {image}"))
             }

@@ -169,6 +169,11 @@ impl Error {
         }
     }
 
+    /// Whether the Docker engine, or a proxy in front of it, does not allow a request.
+    pub fn is_forbidden(&self) -> bool {
+        matches!(self, Error::Docker(DockerError::Action { forbidden: true, .. }))
+    }
+
     /// Wraps an I/O error of `act` on `path`.
     pub fn file(act: &'static str, path: impl AsRef<Path>) -> impl FnOnce(io::Error) -> Error {
         let path = path.as_ref().to_owned();

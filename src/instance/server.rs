@@ -169,9 +169,12 @@ impl Server {
         Ok(now.state.life_so_far() == Life::Running && self.docker.probe(&now)? == Answer::Migrating)
     }
 
-    /// Fails when it cannot be stopped and started again, see [`Container::check_stoppable`].
+    /// Fails when it cannot be stopped and started again, see [`Container::check_stoppable`] and
+    /// [`Docker::check_startable`].
     pub fn check_stoppable(&self) -> Result<()> {
-        self.container().check_stoppable()
+        let container = self.container();
+        container.check_stoppable()?;
+        self.docker.check_startable(&container)
     }
 
     /// Names of other running servers on its data folder.

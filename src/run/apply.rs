@@ -250,11 +250,17 @@ impl Run<'_> {
             return Err(Error::Docker(DockerError::Migrating { container: server.name() }));
         }
         observer.step(&Step::Stop { container: server.name() })?;
-        if self.journal.record.phase == Phase::Noted {
+        let is_first = self.journal.record.phase == Phase::Noted;
+        if is_first {
             self.journal.advance(Phase::Stopping)?;
         }
         self.since = Instant::now();
-        server.stop(self.settings.grace)?;
+        let stopped = server.stop(self.settings.grace);
+        if is_first && stopped.as_ref().is_err_and(Error::is_forbidden) {
+            // The server never got the request, so there is nothing to wait for.
+            self.journal.advance(Phase::Noted)?;
+        }
+        stopped?;
         self.follow(observer)
     }
 

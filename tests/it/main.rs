@@ -56,6 +56,7 @@ mod cli {
 mod docker {
     pub mod engine;
     pub mod image;
+    pub mod proxy;
     pub mod recreated;
     pub mod verbs;
 }

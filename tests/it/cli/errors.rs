@@ -118,7 +118,7 @@ fn all() -> Vec<Error> {
     ] { add![Tls { address: t("db:3306"), why }]; } }
     { use DockerError::*; let c = || t("kuma"); add![
         Unreachable { address: t("unix:///var/run/docker.sock"), why: t("no such socket"), hint: hint() },
-        Action { act: "start", container: c(), why: t("port is already allocated") },
+        Action { act: "start", container: c(), why: t("port is already allocated"), forbidden: false },
         Image { image: c(), why: t("no such image") }, ImageWithoutMariaDb { image: c() },
         NoMariaDb { image: c(), why: t("`mariadbd` not found") },
         Removed { container: c(), what: t("no longer exists"), unfinished: true, hint: None },
