@@ -220,8 +220,8 @@ pub struct Recording {
 }
 
 impl Recording {
-    /// Its tables, as the engine describes them; on MariaDB without the character set and collation of columns, which
-    /// come from the database.
+    /// Its tables, as the engine describes them; on MariaDB without the collation of columns, and with a character set only
+    /// where the definition names one: others come from the database.
     pub fn schema(&self) -> Schema {
         definition::read(self.engine, script(self.sql))
     }

@@ -192,6 +192,11 @@ impl Row {
         &self.cells
     }
 
+    /// Cells, in the order of the columns.
+    pub fn into_cells(self) -> Vec<Value> {
+        self.cells
+    }
+
     /// Pairs of column name and cell, in order.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &Value)> {
         self.columns.iter().map(String::as_str).zip(&self.cells)

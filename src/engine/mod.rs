@@ -3,6 +3,7 @@
 //! Nothing here depends on the server's tables. `sqlite` and `mariadb` implement the same traits.
 //! Statements are written once for both: identifiers in backticks, `?` for parameters.
 
+pub mod fit;
 pub mod mariadb;
 pub mod space;
 pub mod sqlite;

@@ -4,6 +4,7 @@
 use std::path::Path;
 
 use super::init::{MIGRATIONS, check_charset, write_schema};
+use super::read::{read_fingerprint, read_last_beat};
 use crate::engine::mariadb::{Address, Staged, UNFINISHED};
 use crate::engine::{Connect as _, Reader, WriteKey, quote};
 use crate::error::Result;
@@ -48,11 +49,28 @@ pub fn read_content(database: &Address, known: &dyn Fn(&str) -> bool) -> Result<
     if let Some(other) = tables.iter().find(|table| !known(table)) {
         return Ok(Content::Other(format!("it contains an interrupted restore and another table, `{other}`")));
     }
-    // All tables exist only while the dump is being created, and then there are no users yet.
-    if has(&tables, MIGRATIONS) && has(&tables, "user") && count(&mut *reader, "user")? > 0 {
+    // All tables exist while the dump is being created, and then there are no users yet; and after a transfer that was
+    // interrupted at its end.
+    let is_used = has(&tables, MIGRATIONS) && has(&tables, "user") && count(&mut *reader, "user")? > 0;
+    if is_used && !is_as_loaded(&mut *reader)? {
         return Ok(Content::Server("it contains an interrupted restore, and a server has used it since".into()));
     }
     Ok(Content::Unfinished(tables))
+}
+
+/// Whether the database is as a transfer has left it: its mark has the configuration and the newest heartbeat.
+fn is_as_loaded(reader: &mut dyn Reader) -> Result<bool> {
+    let schema = reader.schema()?;
+    if !schema.has(UNFINISHED, "fingerprint") {
+        return Ok(false);
+    }
+    let rows = reader.query(&format!("SELECT `fingerprint`, `last_beat` FROM {}", quote(UNFINISHED)), &[])?;
+    // Without a row, it was interrupted while it was loading.
+    let Some(mark) = rows.first() else { return Ok(true) };
+    let mut loaded = schema;
+    loaded.tables.remove(UNFINISHED);
+    Ok(mark.text("fingerprint") == Some(&read_fingerprint(reader, &loaded)?.0)
+        && mark.int("last_beat") == Some(read_last_beat(reader)?))
 }
 
 fn count(reader: &mut dyn Reader, table: &str) -> Result<i64> {

@@ -12,6 +12,7 @@ pub mod merge;
 pub mod public;
 pub mod read;
 pub mod sweep;
+pub mod transfer;
 pub mod uptime;
 pub mod wreck;
 pub mod write;

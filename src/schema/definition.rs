@@ -9,8 +9,8 @@ use crate::schema::EngineKind;
 const CLAUSES: [&str; 7] =
     [" PRIMARY KEY", " NOT NULL", " NULL", " DEFAULT ", " COLLATE ", " CHECK ", " AUTO_INCREMENT"];
 
-/// The schema that `statements` create on `engine`, as its reader describes it. On MariaDB the character set and
-/// collation of columns are left out: they come from the database.
+/// The schema that `statements` create on `engine`, as its reader describes it. On MariaDB the character set of a column is
+/// there only where the definition names it, and its collation never: they come from the database.
 pub(super) fn read<'a>(engine: EngineKind, statements: impl Iterator<Item = &'a str>) -> Schema {
     let mut schema = Schema::default();
     for statement in statements {
@@ -80,6 +80,7 @@ fn column(engine: EngineKind, line: &str) -> Column {
         default,
         primary_key: clauses.contains(" PRIMARY KEY"),
         extra: extra.to_owned(),
+        charset: clauses.contains(" COLLATE utf8_general_ci").then(|| "utf8mb3".to_owned()),
         ..Column::default()
     }
 }

@@ -52,6 +52,11 @@ mod cli {
     pub mod vacuum;
 }
 
+/// From one engine to the other.
+mod convert {
+    pub mod pipe;
+}
+
 /// Servers in containers.
 mod docker {
     pub mod engine;

@@ -16,7 +16,7 @@ use futures_util::{StreamExt as _, stream};
 use super::literal::split_definition;
 use super::load::{CopiedTable, Copy, LOADING, name_of, values_in};
 use super::{Access, Address, MariaDb};
-use crate::engine::{Fault, beside, quote};
+use crate::engine::{Fault, WriteKey, beside, quote};
 use crate::error::{Error, OperationError, Result, SnapshotError};
 
 /// From this number of rows on, two connections fill one table, and its keys are created after the rows. More than two
@@ -153,6 +153,21 @@ impl Filler {
     }
 }
 
+impl Address {
+    /// A connection that loads rows into this empty database, which is locked meanwhile: unique keys and references are not
+    /// checked.
+    ///
+    /// # Errors
+    /// [`DatabaseError::Busy`](crate::error::DatabaseError::Busy) when another kumadb works on this database.
+    pub(crate) fn loader(&self, _key: &WriteKey) -> Result<MariaDb> {
+        let mut db = MariaDb::open(self, Access::Write)?;
+        db.lock()?;
+        let checks = "foreign_key_checks = 0, unique_checks = 0";
+        db.run(format!("SET SESSION {checks}, lock_wait_timeout = {PATIENCE}"))?;
+        Ok(db)
+    }
+}
+
 impl MariaDb {
     /// Runs a LOAD DATA that reads `rows`.
     fn run_with_file(&mut self, sql: Vec<u8>, rows: &[u8]) -> Result<u64> {
@@ -187,7 +202,7 @@ fn holds_bytes(values: &[u8]) -> bool {
 
 /// `create` with the primary key only, and the statement that adds the other keys after the rows. A table whose
 /// AUTO_INCREMENT column needs one of them is not changed.
-fn split_keys(create: &str) -> (String, Option<String>) {
+pub fn split_keys(create: &str) -> (String, Option<String>) {
     let whole = || (create.to_owned(), None);
     let Some((parts, rest)) = split_definition(create) else { return whole() };
     let is_key = |part: &&str| {

@@ -5,6 +5,7 @@
 //! async for the caller, which may use one connection inside a callback of another.
 
 mod address;
+mod collation;
 mod copied;
 mod create;
 mod dump;
@@ -28,9 +29,11 @@ use mysql_async::{Conn, QueryResult, TextProtocol};
 use tokio::runtime::Runtime;
 
 pub use address::{Address, Tls};
+pub use collation::compared;
 pub use copied::{DumpedRows, read_dumped_tables, stream_dumped_rows};
 pub use create::{Staged, UNFINISHED};
 pub use dump::filter_dump;
+pub use fill::split_keys;
 pub use load::count_dump;
 pub use scratch::Scratch;
 pub use transfer::Transferred;

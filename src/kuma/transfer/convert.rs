@@ -1,0 +1,194 @@
+//! The unchanged copy of a database into one on the other engine, of the same release: what differs are the settings that only
+//! one engine has, and how the time of a migration is stored.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{Cell, Put, Resolution, Transform};
+use crate::engine::fit::{Loss, Misfit};
+use crate::engine::{EngineKind, Reader};
+use crate::error::Result;
+use crate::schema::Recording;
+use crate::value::{Value, server_text, stored_time};
+
+/// What to do with a value that the other engine cannot store.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct OnConflict {
+    /// Cut texts that are read by people, and leave out what the server creates again: responses in the history, and cached
+    /// values.
+    pub cut: bool,
+    /// Give another name to a user, setting or page whose name is taken, or has characters that the column cannot store.
+    pub rename: bool,
+}
+
+/// Texts that still have a meaning when their end is missing.
+const CUTTABLE: &[(&str, &str)] = &[
+    ("group", "name"),
+    ("heartbeat", "msg"),
+    ("incident", "content"),
+    ("incident", "title"),
+    ("maintenance", "description"),
+    ("maintenance", "title"),
+    ("monitor", "description"),
+    ("monitor", "dns_last_result"),
+    ("monitor", "name"),
+    ("notification", "name"),
+    ("status_page", "description"),
+    ("status_page", "footer_text"),
+    ("status_page", "title"),
+    ("tag", "name"),
+];
+
+/// Columns that become empty: a part of a compressed response cannot be read.
+const EMPTIED: &[(&str, &str)] = &[("heartbeat", "response")];
+
+/// Tables whose rows the server creates again when they are missing.
+const CACHES: &[&str] = &["domain_expiry", "monitor_tls_info", "notification_sent_history"];
+
+/// Names that may be changed.
+const NAMES: &[(&str, &str)] =
+    &[("setting", "key"), ("status_page", "slug"), ("status_page_cname", "domain"), ("user", "username")];
+
+/// References that SQLite requires and MariaDB does not: they get this.
+const REQUIRED: &[(&str, &str)] = &[("notification", "user_id")];
+
+/// A conversion.
+pub struct Convert {
+    from: EngineKind,
+    to: EngineKind,
+    on_conflict: OnConflict,
+    /// Settings that the source must not pass on.
+    without: BTreeSet<&'static str>,
+    /// Settings that the target needs and the source does not have.
+    added: BTreeMap<&'static str, &'static str>,
+    first_user: Option<i64>,
+    /// The highest id of a setting.
+    last_setting: i64,
+    /// New names so far, which make the next one of the same name differ.
+    renamed: i64,
+}
+
+impl Convert {
+    /// The conversion of the database of `source` for the target of `recording`.
+    pub fn of(source: &mut dyn Reader, recording: &'static Recording, on_conflict: OnConflict) -> Result<Convert> {
+        let (from, to) = (source.kind(), recording.engine);
+        let there = source.query("SELECT `id`, `key`, `value` FROM `setting`", &[])?;
+        let last_setting = there.iter().filter_map(|row| row.int("id")).max().unwrap_or(0);
+        let has = |key: &str| {
+            let mut values = there.iter().filter(|row| row.text("key") == Some(key)).map(|row| row.cell("value"));
+            values.any(|value| !value.is_nothing())
+        };
+        let added: BTreeMap<_, _> = recording.settings().filter(|(key, _)| !has(key)).collect();
+        let own = ["database_version", "databasePatchedFiles"];
+        let mut without: BTreeSet<_> = if to == EngineKind::MariaDb { own.into() } else { BTreeSet::new() };
+        without.extend(added.keys());
+        let users = source.query("SELECT min(`id`) AS first FROM `user`", &[])?;
+        let first_user = users.first().and_then(|row| row.int("first"));
+        Ok(Convert { from, to, on_conflict, without, added, first_user, last_setting, renamed: 0 })
+    }
+
+    fn rename(&mut self, cell: &Cell<'_>, misfit: &Misfit) -> Option<String> {
+        let text = cell.value.text()?;
+        let narrow: String = text.chars().map(|letter| if letter > '\u{ffff}' { '_' } else { letter }).collect();
+        let longest = cell.fit.longest().map_or(usize::MAX, |(longest, _)| longest);
+        let suffix = match misfit {
+            Misfit::Duplicate => {
+                self.renamed += 1;
+                format!("-{}", self.renamed + 1)
+            }
+            Misfit::WideCharacter | Misfit::TooLong { .. } => String::new(),
+            _ => return None,
+        };
+        let length = longest.saturating_sub(suffix.len());
+        let base = match misfit {
+            // The suffix of an attempt before.
+            Misfit::Duplicate => narrow.strip_suffix(&format!("-{}", self.renamed)).unwrap_or(&narrow).to_owned(),
+            _ => narrow,
+        };
+        Some(base.chars().take(length).collect::<String>() + &suffix)
+    }
+}
+
+impl Transform for Convert {
+    fn row(&mut self, table: &str, _feed: usize, mut row: Vec<Value>, put: Put<'_>) -> Result<()> {
+        // The first columns of both are id, key, value; and id, name, batch, migration_time.
+        match table {
+            "setting" if row.get(1).and_then(Value::text).is_some_and(|key| self.without.contains(key)) => {
+                return Ok(());
+            }
+            "knex_migrations" if self.from != self.to => {
+                if let Some(time) = row.get_mut(3) {
+                    *time = migration_time(time, self.to);
+                }
+            }
+            _ => {}
+        }
+        put(row)
+    }
+
+    fn end(&mut self, table: &str, put: Put<'_>) -> Result<()> {
+        if table != "setting" {
+            return Ok(());
+        }
+        for (key, value) in &self.added {
+            self.last_setting += 1;
+            // As the server writes them: without a type.
+            put(vec![Value::Int(self.last_setting), (*key).into(), (*value).into(), Value::Null])?;
+        }
+        Ok(())
+    }
+
+    fn resolve(&mut self, cell: &Cell<'_>, misfit: &Misfit) -> Resolution {
+        let at = (cell.table, cell.column);
+        if *misfit == Misfit::Null && REQUIRED.contains(&at) {
+            return match self.first_user {
+                Some(user) => Resolution::Replace(Value::Int(user), Loss::Null),
+                None => Resolution::Refuse,
+            };
+        }
+        if self.on_conflict.rename && NAMES.contains(&at) {
+            return match self.rename(cell, misfit) {
+                Some(name) => Resolution::Replace(name.into(), Loss::Name),
+                None => Resolution::Refuse,
+            };
+        }
+        if !self.on_conflict.cut {
+            return Resolution::Refuse;
+        }
+        match misfit {
+            Misfit::TooLong { .. } if CUTTABLE.contains(&at) => match cut(cell) {
+                Some(text) => Resolution::Replace(text.into(), Loss::End),
+                None => Resolution::Refuse,
+            },
+            Misfit::TooLong { .. } if EMPTIED.contains(&at) => Resolution::Replace(Value::Null, Loss::Value),
+            // A domain of no page.
+            Misfit::Null if at == ("status_page_cname", "status_page_id") => Resolution::LeaveOut,
+            _ if CACHES.contains(&cell.table) => Resolution::LeaveOut,
+            // Neither the server nor kumadb can show a heartbeat without a time.
+            Misfit::NotDate if at == ("heartbeat", "time") => Resolution::LeaveOut,
+            _ => Resolution::Refuse,
+        }
+    }
+}
+
+/// The beginning of the text of `cell` that the column can store.
+fn cut(cell: &Cell<'_>) -> Option<String> {
+    let (text, (longest, in_bytes)) = (cell.value.text()?, cell.fit.longest()?);
+    Some(match in_bytes {
+        true => text[..(0..=longest).rev().find(|end| text.is_char_boundary(*end))?].to_owned(),
+        false => text.chars().take(longest).collect(),
+    })
+}
+
+/// When a migration ran: milliseconds since 1970 on SQLite, a TIMESTAMP on MariaDB.
+fn migration_time(time: &Value, to: EngineKind) -> Value {
+    let found = match time {
+        Value::Int(milliseconds) => chrono::DateTime::from_timestamp_millis(*milliseconds),
+        Value::Text(text) => stored_time(text).map(|time| time.and_utc()),
+        _ => None,
+    };
+    match (found, to) {
+        (Some(at), EngineKind::MariaDb) => server_text(&at).into(),
+        (Some(at), EngineKind::Sqlite) => Value::Int(at.timestamp_millis()),
+        (None, _) => time.clone(),
+    }
+}

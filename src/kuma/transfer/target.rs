@@ -1,0 +1,291 @@
+//! Creates the target, loads it and reads it back.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::mpsc;
+use std::thread;
+
+use super::{Pipe, Report, Transform};
+use crate::engine::mariadb::{Address, UNFINISHED, split_keys};
+use crate::engine::sqlite::SqliteFile;
+use crate::engine::{Connect as _, Depth, EngineKind, Fault, Reader, WriteKey, Writer, quote};
+use crate::error::{Error, OperationError, Result};
+use crate::files;
+use crate::kuma::create::clear;
+use crate::kuma::read::{append, read_fingerprint, read_last_beat};
+use crate::schema::{self, Recording, Schema};
+use crate::value::Value;
+
+/// A new database.
+#[derive(Clone, Copy)]
+pub enum Target<'a> {
+    /// A file that does not exist.
+    Sqlite(&'a Path),
+    /// A database without tables.
+    MariaDb(&'a Address),
+}
+
+/// From this number of rows on, the keys of a MariaDB table are created after its rows.
+const MANY: u64 = 20_000;
+
+/// One batch of rows, in bytes of its values and in rows.
+const BATCH: (usize, usize) = (256 << 10, 500);
+
+/// Creates the tables of `recording` in `target` and loads them from `source`. Every row is read back and compared.
+///
+/// A target on MariaDB is marked as unfinished until it is [published](publish); [`read_content`](crate::kuma::create::read_content)
+/// recognises one whose load was interrupted.
+///
+/// # Errors
+/// Nothing is left in the target. [`DatabaseError::CannotConvert`](crate::error::DatabaseError::CannotConvert) for what it cannot store;
+/// [`OperationError::ChecksFailed`] where it reads back differently.
+pub fn load(
+    source: &mut dyn Reader,
+    target: Target<'_>,
+    recording: &Recording,
+    transform: &mut dyn Transform,
+    progress: &mut dyn FnMut(u64, u64),
+) -> Result<Report> {
+    let loaded = match target {
+        Target::Sqlite(path) => load_sqlite(source, path, recording, transform, progress),
+        Target::MariaDb(address) => load_mariadb(source, address, recording, transform, progress),
+    };
+    if loaded.is_err() {
+        // The first error is reported. What cannot be removed now is recognised later.
+        let _ = match target {
+            Target::Sqlite(path) => files::remove(path),
+            Target::MariaDb(address) => clear(address, &tables_of(recording)),
+        };
+    }
+    loaded
+}
+
+/// Removes the mark of a loaded target: from here on its database is one of the server.
+pub fn publish(address: &Address) -> Result<()> {
+    let sql = format!("DROP TABLE IF EXISTS {}", quote(UNFINISHED));
+    address.writer(&WriteKey::new())?.execute(&sql, &[]).map(drop)
+}
+
+fn tables_of(recording: &Recording) -> Vec<String> {
+    recording.schema().tables.into_keys().collect()
+}
+
+fn load_sqlite(
+    source: &mut dyn Reader,
+    path: &Path,
+    recording: &Recording,
+    transform: &mut dyn Transform,
+    progress: &mut dyn FnMut(u64, u64),
+) -> Result<Report> {
+    let sequences = read_sequences(source)?;
+    let mut writer = SqliteFile::new(path).create()?;
+    for statement in schema::script(recording.sql).filter(|sql| sql.starts_with("PRAGMA")) {
+        if !statement.contains("journal_mode") {
+            writer.query(statement, &[])?;
+        }
+    }
+    // Nobody uses the file before it is complete. Its indexes are sorted beside it, where the space was checked.
+    let folder = path.parent().unwrap_or(Path::new(".")).display().to_string().replace('\'', "''");
+    for setting in ["journal_mode = OFF", "synchronous = OFF", "foreign_keys = OFF", "cache_size = -16384"] {
+        writer.query(&format!("PRAGMA {setting}"), &[])?;
+    }
+    writer.query(&format!("PRAGMA temp_store_directory = '{folder}'"), &[])?;
+    writer.begin()?;
+    let (late, tables): (Vec<&str>, Vec<&str>) = schema::script(recording.sql)
+        .filter(|sql| sql.starts_with("CREATE"))
+        .partition(|sql| !sql.starts_with("CREATE TABLE"));
+    for statement in &tables {
+        writer.execute(statement, &[])?;
+    }
+    let mut pipe = Pipe::new(source, recording, transform, progress)?;
+    let mut stored = BTreeMap::new();
+    for table in pipe.tables() {
+        stored.insert(table.clone(), fill(&mut pipe, &mut writer, &table)?);
+    }
+    let schema = pipe.to.clone();
+    let report = pipe.finish()?;
+    report.check()?;
+    for statement in late {
+        writer.execute(statement, &[])?;
+    }
+    continue_sequences(&mut writer, &sequences, &tables)?;
+    writer.commit()?;
+    writer.query("PRAGMA journal_mode = WAL", &[])?;
+    compare(&mut writer, &stored, &schema)?;
+    check_faults(writer.check(Depth::Quick)?)?;
+    drop(writer);
+    files::flush(path)?;
+    Ok(report)
+}
+
+/// Continues the ids of the `tables` after the highest that the source has given out.
+fn continue_sequences(writer: &mut dyn Writer, sequences: &BTreeMap<String, i64>, tables: &[&str]) -> Result<()> {
+    let is_counted = |table: &str| {
+        let head = format!("CREATE TABLE {} ", quote(table));
+        tables.iter().any(|sql| sql.starts_with(&head) && sql.contains("AUTOINCREMENT"))
+    };
+    for (table, last) in sequences.iter().filter(|(table, last)| **last > 0 && is_counted(table)) {
+        let cells = [Value::from(table.as_str()), Value::Int(*last)];
+        let missing = "INSERT INTO `sqlite_sequence` (`name`, `seq`) SELECT ?1, 0 WHERE NOT EXISTS (SELECT 1 FROM \
+                       `sqlite_sequence` WHERE `name` = ?1)";
+        writer.execute(missing, &cells[..1])?;
+        let highest = "UPDATE `sqlite_sequence` SET `seq` = max(`seq`, ?2) WHERE `name` = ?1";
+        writer.execute(highest, &cells)?;
+    }
+    Ok(())
+}
+
+fn load_mariadb(
+    source: &mut dyn Reader,
+    address: &Address,
+    recording: &Recording,
+    transform: &mut dyn Transform,
+    progress: &mut dyn FnMut(u64, u64),
+) -> Result<Report> {
+    let sequences = read_sequences(source)?;
+    let mut writer = address.loader(&WriteKey::new())?;
+    let mark = "(`fingerprint` varchar(64) NOT NULL, `last_beat` bigint NOT NULL)";
+    writer.execute(&format!("CREATE TABLE {} {mark}", quote(UNFINISHED)), &[])?;
+    let mut pipe = Pipe::new(source, recording, transform, progress)?;
+    let (mut stored, mut large) = (BTreeMap::new(), Vec::new());
+    for statement in schema::script(recording.sql).filter(|sql| sql.starts_with("CREATE")) {
+        let name = statement.strip_prefix("CREATE TABLE `").and_then(|rest| rest.split('`').next()).unwrap_or_default();
+        match split_keys(statement) {
+            (bare, Some(keys)) if pipe.source_rows(name)? >= MANY => {
+                writer.execute(&bare, &[])?;
+                large.push(keys);
+            }
+            _ => drop(writer.execute(statement, &[])?),
+        }
+    }
+    for table in pipe.tables() {
+        stored.insert(table.clone(), fill(&mut pipe, &mut writer, &table)?);
+    }
+    let schema = pipe.to.clone();
+    let report = pipe.finish()?;
+    report.check()?;
+    for keys in large {
+        writer.execute(&keys, &[])?;
+    }
+    let is_counted = |table: &&String| {
+        let columns = schema.table(table).map_or(&[][..], |table| &table.columns);
+        columns.iter().any(|column| column.extra.contains("auto_increment"))
+    };
+    for (table, last) in sequences.iter().filter(|(table, _)| is_counted(table)) {
+        writer.execute(&format!("ALTER TABLE {} AUTO_INCREMENT = {}", quote(table), last + 1), &[])?;
+    }
+    compare(&mut writer, &stored, &schema)?;
+    check_faults(writer.check(Depth::References)?)?;
+    let mark = [read_fingerprint(&mut writer, &schema)?.0.into(), Value::Int(read_last_beat(&mut writer)?)];
+    writer.execute(&format!("INSERT INTO {} VALUES (?, ?)", quote(UNFINISHED)), &mark)?;
+    Ok(report)
+}
+
+fn check_faults(faults: Vec<Fault>) -> Result<()> {
+    match faults.is_empty() {
+        true => Ok(()),
+        false => Err(Error::Operation(OperationError::ChecksFailed(faults.iter().map(ToString::to_string).collect()))),
+    }
+}
+
+/// The highest id that each table of `source` has given out, where that is known.
+fn read_sequences(source: &mut dyn Reader) -> Result<BTreeMap<String, i64>> {
+    let sql = match source.kind() {
+        EngineKind::Sqlite => {
+            let exists = "SELECT 1 AS n FROM sqlite_schema WHERE name = 'sqlite_sequence'";
+            if source.query(exists, &[])?.is_empty() {
+                return Ok(BTreeMap::new());
+            }
+            "SELECT `name`, `seq` AS last FROM `sqlite_sequence`"
+        }
+        EngineKind::MariaDb => {
+            "SELECT TABLE_NAME AS `name`, AUTO_INCREMENT - 1 AS last FROM information_schema.TABLES \
+             WHERE TABLE_SCHEMA = DATABASE() AND AUTO_INCREMENT IS NOT NULL"
+        }
+    };
+    let rows = source.query(sql, &[])?;
+    Ok(rows.iter().filter_map(|row| Some((row.text("name")?.to_owned(), row.int("last")?))).collect())
+}
+
+/// The columns of a table that have rows, and a digest of these.
+struct Stored {
+    columns: Vec<String>,
+    digest: Digest,
+}
+
+/// A digest of rows in any order.
+#[derive(Default, PartialEq, Eq)]
+struct Digest {
+    rows: u64,
+    sum: [u64; 4],
+}
+
+impl Digest {
+    fn add(&mut self, row: &[Value], buffer: &mut Vec<u8>) {
+        buffer.clear();
+        row.iter().for_each(|cell| append(buffer, cell));
+        self.rows += 1;
+        for (sum, part) in self.sum.iter_mut().zip(blake3::hash(buffer).as_bytes().chunks_exact(8)) {
+            let part = part.try_into().map_or(0, u64::from_le_bytes);
+            *sum = sum.wrapping_add(part);
+        }
+    }
+}
+
+/// Loads the rows of `table`: they are inserted while the next ones are read.
+fn fill<W: Writer>(pipe: &mut Pipe<'_>, writer: &mut W, table: &str) -> Result<Stored> {
+    let columns = pipe.columns(table);
+    let names: Vec<&str> = columns.iter().map(String::as_str).collect();
+    let (mut digest, mut buffer) = (Digest::default(), Vec::new());
+    let (queue, batches) = mpsc::sync_channel::<Vec<Vec<Value>>>(2);
+    let (read, inserted) = thread::scope(|scope| {
+        let insert = move || writer.insert(table, &names, &mut batches.iter().flatten()).map(drop);
+        let inserting = scope.spawn(insert);
+        let (mut batch, mut size) = (Vec::new(), 0);
+        let read = pipe.pump(table, &mut |row| {
+            digest.add(&row, &mut buffer);
+            size += buffer.len();
+            batch.push(row);
+            if size < BATCH.0 && batch.len() < BATCH.1 {
+                return Ok(());
+            }
+            size = 0;
+            // Whoever does not take it has failed, and says why.
+            queue.send(std::mem::take(&mut batch)).map_err(|_| stopped())
+        });
+        let read = read.and_then(|()| queue.send(batch).map_err(|_| stopped()));
+        drop(queue);
+        (read, inserting.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+    });
+    inserted?;
+    read?;
+    Ok(Stored { columns, digest })
+}
+
+fn stopped() -> Error {
+    Error::Operation(OperationError::ChecksFailed(vec!["the target takes no more rows".into()]))
+}
+
+/// Fails unless the tables have exactly the rows that were `stored`.
+fn compare(reader: &mut dyn Reader, stored: &BTreeMap<String, Stored>, schema: &Schema) -> Result<()> {
+    let live = reader.schema()?;
+    let mut wrong = Vec::new();
+    for (table, stored) in stored {
+        let names: Vec<String> = stored.columns.iter().map(|column| quote(column)).collect();
+        let (mut found, mut buffer) = (Digest::default(), Vec::new());
+        if !names.is_empty() {
+            reader.stream(&format!("SELECT {} FROM {}", names.join(", "), quote(table)), &[], &mut |row| {
+                found.add(row.cells(), &mut buffer);
+                Ok(())
+            })?;
+        }
+        let columns = |schema: &Schema| schema.table(table).map(|table| table.columns.len());
+        if found != stored.digest || columns(&live) != columns(schema) {
+            wrong.push(format!("{} reads back with other rows than were loaded", quote(table)));
+        }
+    }
+    match wrong.is_empty() {
+        true => Ok(()),
+        false => Err(Error::Operation(OperationError::ChecksFailed(wrong))),
+    }
+}
