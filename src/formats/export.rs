@@ -11,6 +11,7 @@ use serde_json::Value as Json;
 use super::node::{At, Data, Entry, Node};
 use crate::model::entities::{ENTITIES, Entity, MONITORS, SERVER_SETTINGS, SETTINGS, is_secret_setting};
 use crate::model::fields::{FIELDS, Field, Shape};
+use crate::model::provider_keys::is_public;
 use crate::model::state::Config;
 use crate::model::view::{canonical, existing_name, existing_names, parts_by_owner, read_cell, same_cell, spelled};
 use crate::model::{Maker, Page, kind};
@@ -395,17 +396,18 @@ impl<'a> Exporter<'a> {
         }
     }
 
-    /// The config of a provider: any text may be a secret, numbers and flags are not.
+    /// The config of a provider: numbers, flags and public keys are exported; every other text may be a secret.
     fn config_node(&mut self, subject: &str, value: &Value, left_out: &mut Vec<String>) -> Option<Node> {
         let text = value.text().unwrap_or_default();
         let Ok(Json::Object(config)) = serde_json::from_str::<Json>(text) else {
             self.warnings.push(format!("{subject}: its config is not JSON: left out"));
             return None;
         };
+        let provider = config.get("type").and_then(Json::as_str).unwrap_or_default();
         let mut entries = Vec::new();
         for (key, json) in &config {
-            let is_open =
-                !matches!(json, Json::String(text) if !text.is_empty()) && !json.is_object() && !json.is_array();
+            let is_open = is_public(provider, key, json)
+                || !matches!(json, Json::String(text) if !text.is_empty()) && !json.is_object() && !json.is_array();
             let node = match (is_open, json) {
                 (true, json) => Some(self.escaped(json)),
                 (false, Json::String(text)) => {

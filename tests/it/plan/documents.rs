@@ -257,6 +257,7 @@ fn secrets_that_were_left_out_stay_and_are_missed_elsewhere() {
     lab.ok(&format!("export -o {open}"));
     let text = fs::read_to_string(&open).unwrap();
     assert!(!text.contains("secret-word") && text.contains("left_out"), "{text}");
+    assert!(text.contains("ntfyserverurl: ") && text.contains("config.ntfytopic"), "{text}");
     unchanged(&lab, &open);
     let other = Lab::sqlite("2.5.3");
     let refused = other.fails(2, &format!("apply {open} --yes"));
