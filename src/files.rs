@@ -21,6 +21,7 @@ use std::path::{Component, Path, PathBuf};
 use rustix::fs::{AtFlags, FileType, Mode, OFlags};
 use serde_json::Value as Json;
 
+use crate::cancel::Cancel;
 use crate::error::{Error, FileError, InputError, Result};
 
 pub use confine::{Confined, Wall};
@@ -52,6 +53,9 @@ pub const SMALL: u64 = 1 << 20;
 
 /// Maximum size of any other text that is read as a whole, in bytes: the largest fixture.
 pub const LARGE: u64 = 1 << 30;
+
+/// Bytes that are copied between two looks for a request to end.
+const PIECE: u64 = 16 << 20;
 
 /// Replaces `path` atomically with the output of `write`: temporary file beside it, fsync, rename, fsync of the folder. An
 /// existing file keeps its owner and mode; a new one gets `mode`.
@@ -352,25 +356,32 @@ pub fn read_first_line(path: &Path) -> Result<String> {
 /// Copies `from` byte for byte to the new private file `to` and flushes it. Shares the blocks where the file system can (Btrfs,
 /// XFS): then it takes no time and no space.
 pub fn copy_exact(from: &Path, to: &Path) -> Result<()> {
-    copy_open(open(from)?, to)
+    copy_open(open(from)?, to, &Cancel::default())
 }
 
 /// The same for the regular file at `from`, which must not be a link itself.
 pub fn copy_regular(from: &Path, to: &Path) -> Result<()> {
-    copy_open(open_regular(from)?, to)
+    copy_unless(from, to, &Cancel::default())
+}
+
+/// The same, until `cancel` ends it.
+pub fn copy_unless(from: &Path, to: &Path, cancel: &Cancel) -> Result<()> {
+    copy_open(open_regular(from)?, to, cancel)
 }
 
 /// The same for the regular file `name` below `folder`, which is reached through no link.
 pub fn copy_below(folder: &Path, name: &str, to: &Path) -> Result<()> {
-    copy_open(open_below(folder, name)?, to)
+    copy_open(open_below(folder, name)?, to, &Cancel::default())
 }
 
-fn copy_open(mut source: File, to: &Path) -> Result<()> {
+fn copy_open(mut source: File, to: &Path, cancel: &Cancel) -> Result<()> {
     let mut copy = create_private(to)?;
     if !reflink(&source, &copy) {
         copy.set_len(0).map_err(Error::file("write", to))?;
         copy.seek(SeekFrom::Start(0)).map_err(Error::file("write", to))?;
-        io::copy(&mut source, &mut copy).map_err(Error::file("write", to))?;
+        while io::copy(&mut (&mut source).take(PIECE), &mut copy).map_err(Error::file("write", to))? > 0 {
+            cancel.check()?;
+        }
     }
     copy.sync_all().map_err(Error::file("flush", to))
 }
@@ -427,9 +438,14 @@ pub fn hash(path: &Path) -> Result<(String, u64)> {
 
 /// The same for the regular file `name` below `folder`, which is reached through no link.
 pub fn hash_below(folder: &Path, name: impl AsRef<Path>) -> Result<(String, u64)> {
+    hash_below_unless(folder, name, &Cancel::default())
+}
+
+/// The same, until `cancel` ends it.
+pub fn hash_below_unless(folder: &Path, name: impl AsRef<Path>, cancel: &Cancel) -> Result<(String, u64)> {
     let mut file = open_below(folder, &name)?;
     drop_cached(&file);
-    hash_open(&folder.join(name), &mut file)
+    hash_file(&folder.join(name), &mut file, cancel)
 }
 
 /// The same for the regular file at `path`, which must not be a link itself.
@@ -439,17 +455,22 @@ pub fn hash_regular(path: &Path) -> Result<(String, u64)> {
     hash_open(path, &mut file)
 }
 
-/// The same for what was written to `path`, whether it is on the disk yet or not.
-pub fn hash_written(path: &Path) -> Result<(String, u64)> {
-    hash_open(path, &mut open(path)?)
+/// The same for what was written to `path`, whether it is on the disk yet or not, until `cancel` ends it.
+pub fn hash_written(path: &Path, cancel: &Cancel) -> Result<(String, u64)> {
+    hash_file(path, &mut open(path)?, cancel)
 }
 
 /// The same for `file`, which is open at its beginning; `path` is for messages.
 pub fn hash_open(path: &Path, file: &mut File) -> Result<(String, u64)> {
+    hash_file(path, file, &Cancel::default())
+}
+
+fn hash_file(path: &Path, file: &mut File, cancel: &Cancel) -> Result<(String, u64)> {
     let mut hasher = blake3::Hasher::new();
     let mut buffer = vec![0; 1 << 20];
     let mut size = 0;
     loop {
+        cancel.check()?;
         match file.read(&mut buffer).map_err(Error::file("read", path))? {
             0 => return Ok((hasher.finalize().to_hex().to_string(), size)),
             n => {

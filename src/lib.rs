@@ -9,6 +9,7 @@
 //! describes the modules and their layers.
 
 pub mod backup;
+pub mod cancel;
 pub mod cli;
 pub mod config;
 pub mod docker;

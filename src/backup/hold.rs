@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use chrono::Utc;
 
 use super::manifest::{Changed, FORMAT, MARIADB, Manifest, Member, SQLITE, Undone};
+use crate::cancel::Cancel;
 use crate::engine::mariadb::count_dump;
 use crate::engine::space::{Layout, TableSpace, read_space};
 use crate::engine::sqlite::SqliteFile;
@@ -137,11 +138,17 @@ impl Held {
     /// # Errors
     /// [`SnapshotError::Differs`] when it is incomplete, has an unexpected member, or a file has another hash than before.
     pub fn open(folder: &Path) -> Result<Held> {
+        Self::open_until(folder, &Cancel::default())
+    }
+
+    /// The same, until `cancel` ends it.
+    pub(super) fn open_until(folder: &Path, cancel: &Cancel) -> Result<Held> {
         let manifest = Manifest::read(folder)?
             .ok_or_else(|| Error::Snapshot(SnapshotError::Unfinished { folder: folder.to_owned() }))?;
         let held = Held { folder: folder.to_owned(), manifest, read_back: true };
         for expected in &held.manifest.members {
-            if member(folder, &expected.name)? != *expected {
+            let (blake3, size) = files::hash_below_unless(folder, &expected.name, cancel)?;
+            if (&blake3, size) != (&expected.blake3, expected.size) {
                 return Err(Error::Snapshot(SnapshotError::Changed { path: folder.join(&expected.name) }));
             }
         }
@@ -192,7 +199,7 @@ struct Proof {
 fn copy_still(file: &SqliteFile, folder: &Path) -> Result<Proof> {
     // Twice: restoring the copy needs a WAL of the same size.
     files::require_space(folder, 2 * file.size() + SPARE)?;
-    let copy = SqliteFile::new(folder.join(SQLITE));
+    let copy = SqliteFile::new(folder.join(SQLITE)).cancelled_by(file.cancel());
     file.copy_rolled_back(&copy)?;
     let folding = copy.read_write()?;
     folding.fold()?;
@@ -204,7 +211,7 @@ fn copy_still(file: &SqliteFile, folder: &Path) -> Result<Proof> {
     let there = measure(&mut source, &file.describe())?;
     let source_pages = source.pages()?;
     drop(source);
-    let proof = prove_sqlite(folder, &there, &file.describe(), false)?;
+    let proof = prove_sqlite(folder, &there, file, false)?;
     compare("pages", &Some(source_pages), &proof.pages)?;
     for suffix in ["-wal", "-shm"] {
         files::remove(&copy.part(suffix))?;
@@ -214,8 +221,9 @@ fn copy_still(file: &SqliteFile, folder: &Path) -> Result<Proof> {
 
 /// Compares the copy in `folder` with the contents `there` of its source, and lets SQLite check it. The check of the structure
 /// takes longest, so everything else runs in parallel.
-fn prove_sqlite(folder: &Path, there: &(Database, Counts), source: &str, full: bool) -> Result<Proof> {
-    let copy = SqliteFile::new(folder.join(SQLITE));
+fn prove_sqlite(folder: &Path, there: &(Database, Counts), source: &dyn Connect, full: bool) -> Result<Proof> {
+    let (source, cancel) = (source.describe(), source.cancel());
+    let copy = SqliteFile::new(folder.join(SQLITE)).cancelled_by(cancel.clone());
     let (check, depth) = if full { ("integrity_check", Depth::Full) } else { ("quick_check", Depth::Structure) };
     let compare_all = || {
         let mut copied = copy.read_only()?;
@@ -224,11 +232,11 @@ fn prove_sqlite(folder: &Path, there: &(Database, Counts), source: &str, full: b
         compare("migrations", &there.0.migrations, &database.migrations)?;
         compare("rows per table", &there.1, &counts)?;
         // The full check includes references.
-        let faults = if full { Vec::new() } else { check_sound(&mut copied, source, Depth::References)? };
+        let faults = if full { Vec::new() } else { check_sound(&mut copied, &source, Depth::References)? };
         Ok::<_, Error>((database, counts, copied.pages()?, faults))
     };
-    let check_file = || check_sound(&mut copy.read_only()?, source, depth);
-    let ((compared, member), faults) = beside(|| beside(compare_all, || written(folder, SQLITE)), check_file);
+    let check_file = || check_sound(&mut copy.read_only()?, &source, depth);
+    let ((compared, member), faults) = beside(|| beside(compare_all, || written(folder, SQLITE, &cancel)), check_file);
     let ((database, counts, pages, references), member, mut faults) = (compared?, member?, faults?);
     faults.extend(references);
     let references = faults.is_empty().then_some("foreign keys");
@@ -269,9 +277,9 @@ fn copy_live(connect: &dyn Connect, folder: &Path, extent: &Extent, progress: Pr
     let counts = source.dump(&copy, &without, progress)?;
     drop(source);
     if extent.compact {
-        SqliteFile::new(&copy).read_write()?.compact()?;
+        SqliteFile::new(&copy).cancelled_by(connect.cancel()).read_write()?.compact()?;
     }
-    let proof = prove_sqlite(folder, &(database, counts), &connect.describe(), extent.full_check)?;
+    let proof = prove_sqlite(folder, &(database, counts), connect, extent.full_check)?;
     Ok(Proof { without, ..proof })
 }
 
@@ -294,7 +302,8 @@ fn dump_live(
     let depth = if extent.full_check { Depth::Full } else { Depth::References };
     let check_source = || check_sound(&mut *source, &connect.describe(), depth);
     let count = || compare("rows per table", &counts, &count_dump(&copy)?);
-    let (faults, (counted, member)) = beside(check_source, || beside(count, || written(folder, MARIADB)));
+    let (faults, (counted, member)) =
+        beside(check_source, || beside(count, || written(folder, MARIADB, &connect.cancel())));
     let (faults, (), member) = (faults?, counted?, member?);
     let full = extent.full_check.then_some("CHECK TABLE EXTENDED");
     let references = faults.is_empty().then_some("foreign keys");
@@ -332,10 +341,10 @@ pub(super) fn member(folder: &Path, name: &str) -> Result<Member> {
 
 /// Flushes the copy `name` in `folder`; returns its member entry as written. The content of the disk is compared with it when
 /// it is relied on: by [`Held::open`] before anything is written to the database, and in the archive.
-fn written(folder: &Path, name: &str) -> Result<Member> {
+fn written(folder: &Path, name: &str, cancel: &Cancel) -> Result<Member> {
     let path = folder.join(name);
     files::flush(&path)?;
-    let (blake3, size) = files::hash_written(&path)?;
+    let (blake3, size) = files::hash_written(&path, cancel)?;
     Ok(Member { name: name.to_owned(), size, blake3 })
 }
 

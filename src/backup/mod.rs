@@ -84,7 +84,7 @@ impl Guarded {
     /// [`SnapshotError::Changed`](crate::error::SnapshotError::Changed) when the copy has changed.
     pub fn open(held: &Held, connect: &dyn Connect) -> Result<Guarded> {
         if !held.read_back {
-            Held::open(&held.folder)?;
+            Held::open_until(&held.folder, &connect.cancel())?;
         }
         let writer = connect.writer(&WriteKey::new())?;
         Ok(Guarded { writer, before: held.manifest.faults.clone() })

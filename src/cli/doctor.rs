@@ -78,6 +78,7 @@ pub fn run(args: &DoctorArgs, context: &mut Context<'_>) -> Result<Exit> {
         }
     };
     let mut evidence = look(&instance, args);
+    context.ui.cancel().check()?;
     let is_looping = !args.write.is_dry_run() && ends_with_its_database(&evidence);
     let stopped = Settings { opens_lock: true, ..args.write.settings("doctor") };
     let is_stopped = is_looping && may_stop(&instance, args, context.ui)?;

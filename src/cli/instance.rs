@@ -151,6 +151,7 @@ impl Context<'_> {
             Some(name) => instance.called(name),
             None => instance,
         });
+        let found = found.map(|instance| instance.cancelled_by(self.ui.cancel()));
         let here = found.as_ref().ok().map(|instance| (instance.name.clone(), instance.origin()));
         if here.is_some() || matches!(found, Err(Error::Remote(RemoteError::DataNotLocal { .. }))) {
             *self.found.borrow_mut() = Some(Found { configured, here });

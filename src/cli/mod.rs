@@ -258,7 +258,7 @@ impl Cli {
         if self.global.verbose {
             ui.say(&Confined::wall().to_string());
         }
-        if self.verb.only_reads() {
+        if self.verb.ends_promptly() {
             ui.end_promptly()?;
         }
         let (docker, found) = (RefCell::default(), RefCell::default());
@@ -266,6 +266,10 @@ impl Cli {
         match self.verb.run(&mut context) {
             Err(error @ Error::Remote(RemoteError::DataNotLocal { .. })) if ordered.is_none() => {
                 far::run(&self.verb, error, &mut context)
+            }
+            // What it could not read, because it was told to end, is in its result as an error.
+            Ok(_) if context.ui.cancel().signal().is_some() => {
+                Ok(context.ui.signal_exit().unwrap_or(Exit::Interrupted))
             }
             ran => ran,
         }
@@ -320,15 +324,14 @@ impl Verb {
         }
     }
 
-    /// Whether it changes nothing but, perhaps, what is in a store.
-    fn only_reads(&self) -> bool {
+    /// Whether a signal may end it anywhere until a journal is written: it changes nothing before that but, perhaps, what is in
+    /// a store.
+    fn ends_promptly(&self) -> bool {
         match self {
             Verb::Backup(verb) => !matches!(verb, backup::BackupVerb::Schedule(_) | backup::BackupVerb::Prune(_)),
-            Verb::Find(_) | Verb::Status(_) | Verb::Plan(_) | Verb::Export(_) | Verb::Probe(_) | Verb::Salvage(_) => {
-                true
-            }
-            Verb::Monitor(_) | Verb::Doctor(_) | Verb::History(_) | Verb::Sql(_) => !self.makes_snapshots(),
-            _ => false,
+            // They change things without one, finish what another run began, or only run another kumadb.
+            Verb::Init(_) | Verb::Recover(_) | Verb::Restart(_) | Verb::RemoteJob(_) => false,
+            _ => true,
         }
     }
 

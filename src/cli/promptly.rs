@@ -1,26 +1,29 @@
-//! The end of a command that only reads. A signal is noticed between two steps, but a step on a large database can take minutes,
+//! The end of a command that has changed nothing yet. A signal is noticed between two steps, but a step on a large database can take minutes,
 //! and one that waits for a lock or a network as long as that. Nothing has to be rolled back then, so the process just ends.
 
 use std::io::{Read as _, Write as _};
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use signal_hook::low_level::pipe;
 
 use super::ui::failure;
-use crate::error::{Error, OperationError};
+use crate::cancel::Cancel;
 use crate::files;
 
 /// How long the run may take to end by itself.
 const PATIENCE: Duration = Duration::from_millis(1500);
 
-/// From here on, `signal` ends this process, unless it `must_finish` by then.
+/// How often it is checked whether something has to be removed first.
+const TICK: Duration = Duration::from_millis(50);
+
+/// From here on, a signal ends this process, unless it `must_finish` by then.
 ///
 /// # Errors
 /// The signal handlers cannot be installed.
-pub fn end_on(signal: Arc<AtomicUsize>, must_finish: Arc<AtomicBool>, json: bool) -> std::io::Result<()> {
+pub fn end_on(cancel: Cancel, must_finish: Arc<AtomicBool>, json: bool) -> std::io::Result<()> {
     let (mut heard, tell) = UnixStream::pair()?;
     for number in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM, signal_hook::consts::SIGHUP] {
         pipe::register(number, tell.try_clone()?)?;
@@ -28,9 +31,13 @@ pub fn end_on(signal: Arc<AtomicUsize>, must_finish: Arc<AtomicBool>, json: bool
     std::thread::spawn(move || {
         let is_heard = heard.read_exact(&mut [0]).is_ok();
         std::thread::sleep(PATIENCE);
-        if is_heard && !must_finish.load(Ordering::SeqCst) {
-            let signal = signal.load(Ordering::SeqCst) as i32;
-            let error = Error::Operation(OperationError::Interrupted { signal });
+        while cancel.is_held() {
+            std::thread::sleep(TICK);
+        }
+        if let Err(error) = cancel.check()
+            && is_heard
+            && !must_finish.load(Ordering::SeqCst)
+        {
             let _ = writeln!(std::io::stderr(), "error: {error}");
             if json {
                 let _ = writeln!(std::io::stdout(), "{:#}", failure(&error));

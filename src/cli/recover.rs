@@ -22,6 +22,8 @@ pub fn run(args: &RecoverArgs, context: &mut Context<'_>) -> Result<Exit> {
         return foresee(run::foresee(&instance, &settings)?, context);
     }
     let store = context.store()?;
+    // What it finishes or rolls back is not left halfway.
+    context.ui.cancel().defer(true);
     let resumed = run::resume(&instance, &store, &settings, context.ui)?;
     let (document, text, outcome) = match resumed {
         Resumed::Finished(record, outcome) => {

@@ -111,6 +111,7 @@ fn write(args: &ReportArgs, context: &mut Context<'_>) -> Result<()> {
 
 fn examine(context: &mut Context<'_>) -> Result<Health> {
     let evidence = gather(&context.instance()?, Utc::now(), Depth::References);
+    context.ui.cancel().check()?;
     let findings = doctor::examine(&evidence).into_iter();
     Ok(Health {
         findings: findings

@@ -10,6 +10,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::{Value as Json, json};
 
 use super::{Cli, prompt, promptly};
+use crate::cancel::Cancel;
 use crate::error::{Error, Exit, InputError, OperationError, Result, SnapshotError};
 use crate::run::{Observer, Step};
 use crate::text::for_terminal;
@@ -31,6 +32,8 @@ pub struct Ui {
     bar: Option<ProgressBar>,
     since: Instant,
     signal: Arc<AtomicUsize>,
+    /// The same, for work that it ends early.
+    cancel: Cancel,
     /// Whether a signal waits until the run has ended in order.
     must_finish: Arc<AtomicBool>,
     /// Stores for which a waiting line was printed.
@@ -58,6 +61,7 @@ impl Ui {
             color: std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()),
             bar: None,
             since: Instant::now(),
+            cancel: Cancel::by(signal.clone()),
             signal,
             must_finish: Arc::default(),
             noticed: Arc::default(),
@@ -69,7 +73,7 @@ impl Ui {
     /// # Errors
     /// The signal handlers cannot be installed.
     pub fn end_promptly(&self) -> Result<()> {
-        promptly::end_on(self.signal.clone(), self.must_finish.clone(), self.json)
+        promptly::end_on(self.cancel.clone(), self.must_finish.clone(), self.json)
             .map_err(Error::file("catch signals of", "kumadb"))
     }
 
@@ -86,6 +90,11 @@ impl Ui {
     /// Whether questions are answered by `--yes`.
     pub fn is_yes(&self) -> bool {
         self.yes
+    }
+
+    /// What ends work early: a signal, until something has to be finished.
+    pub fn cancel(&self) -> &Cancel {
+        &self.cancel
     }
 
     /// The number of the received signal, or 0.
@@ -400,10 +409,18 @@ pub fn failure(error: &Error) -> Json {
 
 impl Observer for Ui {
     fn step(&mut self, step: &Step) -> Result<()> {
-        if matches!(step, Step::Journal) {
-            self.finish_in_order();
+        match step {
+            Step::Journal | Step::Rebuild { .. } | Step::Fill => {
+                self.finish_in_order();
+                self.cancel.defer(false);
+            }
+            Step::Undo { .. } | Step::Committed => self.cancel.defer(true),
+            _ => {}
         }
         self.check_signal(step)?;
+        if *step == Step::Commit {
+            self.cancel.defer(true);
+        }
         self.since = Instant::now();
         if self.verbose || step.is_told() {
             self.say(&step.to_string());

@@ -17,6 +17,7 @@ use std::thread;
 
 use serde::{Deserialize, Serialize};
 
+use crate::cancel::Cancel;
 use crate::error::Result;
 pub use crate::schema::EngineKind;
 pub use crate::schema::quote;
@@ -186,6 +187,10 @@ pub trait Connect: Send + Sync {
     fn kind(&self) -> EngineKind;
     /// The name of this database in messages; never contains a secret.
     fn describe(&self) -> String;
+    /// What ends work on it early.
+    fn cancel(&self) -> Cancel {
+        Cancel::default()
+    }
     /// Opens it for reading.
     fn reader(&self) -> Result<Box<dyn Reader>>;
     /// Opens it for writing.

@@ -4,7 +4,9 @@
 
 use std::fmt;
 use std::io::{self, Read, Write as _};
-use std::path::{Path, PathBuf};
+#[cfg(target_os = "linux")]
+use std::path::Path;
+use std::path::PathBuf;
 use std::sync::mpsc;
 
 use crate::error::{Error, Result};

@@ -63,6 +63,8 @@ pub(super) fn as_owner<T>(folder: &OwnedFd, path: &Path, create: impl Fn() -> ru
             }
         }
     }
+    #[cfg(not(target_os = "linux"))]
+    let _ = (folder, path);
     Ok(create()?)
 }
 

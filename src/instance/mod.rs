@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
 
+use crate::cancel::{Cancel, Hold};
 use crate::docker::{Helper, Life};
 use crate::engine::mariadb::Address;
 use crate::engine::sqlite::SqliteFile;
@@ -83,6 +84,16 @@ impl Instance {
     /// The same instance under its name in the config file. Its lock and journal stay where they are.
     pub fn called(self, name: impl Into<String>) -> Instance {
         Instance { name: name.into(), ..self }
+    }
+
+    /// The same instance; `cancel` ends work on its database early.
+    pub fn cancelled_by(self, cancel: &Cancel) -> Instance {
+        let place = match self.place {
+            Place::Sqlite(file) => Place::Sqlite(file.cancelled_by(cancel.clone())),
+            Place::Embedded(address) => Place::Embedded(Address { cancel: cancel.clone(), ..address }),
+            Place::External(address) => Place::External(Address { cancel: cancel.clone(), ..address }),
+        };
+        Instance { place, ..self }
     }
 
     /// The engine of its database.
@@ -251,7 +262,12 @@ impl Instance {
 
     fn open_under(&self) -> Result<Session<'_>> {
         let helper = match &self.place {
-            Place::Embedded(address) if self.needs_helper()? => Some(self.start_helper(address)?),
+            Place::Embedded(address) if self.needs_helper()? => {
+                let hold = address.cancel.hold();
+                // A MariaDB that is stopped while it starts may never end.
+                let patient = Address { cancel: Cancel::default(), ..address.clone() };
+                Some((self.start_helper(&patient)?, hold))
+            }
             _ => None,
         };
         Ok(Session { connect: self.connect()?, helper, lock: None })
@@ -393,7 +409,7 @@ fn origin(folder: Option<&Path>, place: &Place) -> String {
 /// An open database, with the helper container that serves it.
 pub struct Session<'a> {
     connect: Box<dyn Connect>,
-    helper: Option<Helper<'a>>,
+    helper: Option<(Helper<'a>, Hold)>,
     /// Released after the helper.
     lock: Option<Lock>,
 }
@@ -419,7 +435,7 @@ impl Session<'_> {
 
     /// Stops the helper container; required before the server is started.
     pub fn close(self) -> Result<()> {
-        let closed = self.helper.map_or(Ok(()), Helper::stop);
+        let closed = self.helper.map_or(Ok(()), |(helper, _hold)| helper.stop());
         drop(self.lock);
         closed
     }

@@ -284,6 +284,7 @@ fn place(folder: &Path, container: Option<&Container>) -> Result<Place> {
                     true => Tls::On { verify: true, ca: external.ca.filter(|ca| !ca.trim().is_empty()) },
                     false => Tls::Off,
                 },
+                ..Address::default()
             }
         }),
     })

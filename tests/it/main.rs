@@ -3,6 +3,7 @@
 
 /// What tests are made with: instances, servers, containers, stores, and waiting for them.
 mod support {
+    pub mod attacker;
     pub mod chance;
     pub mod child;
     pub mod cloud;
@@ -152,6 +153,7 @@ mod write {
     pub mod every_point_of_history;
     pub mod every_step;
     pub mod full_disk;
+    pub mod races;
     pub mod server_fails;
     pub mod terminated;
     pub mod under_load;

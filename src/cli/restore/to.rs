@@ -33,8 +33,12 @@ pub fn run(args: &RestoreArgs, typed: &str, context: &mut Context<'_>) -> Result
     let manifest = source.manifest().clone();
     check_manifest(&manifest, args)?;
     let choice = Choice::make(&args.new, &manifest, &place, context)?;
-    let rebuild =
-        Rebuild { folder: data_folder, database: choice.database(&args.new, &place)?, owner: choice.owner(&args.new) };
+    let rebuild = Rebuild {
+        folder: data_folder,
+        database: choice.database(&args.new, &place)?,
+        owner: choice.owner(&args.new),
+        cancel: context.ui.cancel().clone(),
+    };
     check_files(&manifest, &rebuild, &place)?;
     rebuild.check(&manifest)?;
     if let Place::Container(fresh) = &place

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use mysql_async::{OptsBuilder, SslOpts};
 
+use crate::cancel::Cancel;
 use crate::error::{Error, InputError, Result};
 use crate::files;
 use crate::value::Secret;
@@ -33,6 +34,8 @@ pub struct Address {
     pub database: String,
     /// Encryption of the TCP connection; a socket is never encrypted.
     pub tls: Tls,
+    /// What ends work on its connections early.
+    pub cancel: Cancel,
 }
 
 /// Encryption of a TCP connection.
@@ -102,6 +105,7 @@ impl Address {
             password: Secret::new(decoded(password, "the password")?),
             database: decoded(database, "the database")?,
             tls: Tls::Off,
+            cancel: Cancel::default(),
         };
         let (mut on, mut authority, mut checked) = (None, None, true);
         for option in options.split('&').filter(|option| !option.is_empty()) {

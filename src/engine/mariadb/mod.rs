@@ -5,6 +5,7 @@
 //! async for the caller, which may use one connection inside a callback of another.
 
 mod address;
+mod block;
 mod collation;
 mod copied;
 mod create;
@@ -20,12 +21,12 @@ mod transfer;
 
 use std::os::fd::AsRawFd as _;
 use std::path::Path;
-use std::sync::{Arc, mpsc};
+use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
+use mysql_async::Conn;
 use mysql_async::prelude::Queryable as _;
-use mysql_async::{Conn, QueryResult, TextProtocol};
 use tokio::runtime::Runtime;
 
 pub use address::{Address, Tls};
@@ -38,8 +39,10 @@ pub use load::count_dump;
 pub use scratch::Scratch;
 pub use transfer::Transferred;
 
+use self::block::Rows;
 use self::literal::Shape;
 use super::{Connect, Counts, Depth, EngineKind, Fault, Reader, Shadow, WriteKey, Writer};
+use crate::cancel::Cancel;
 use crate::error::{DatabaseError, Denied, Error, Result};
 use crate::files;
 use crate::schema::Schema;
@@ -75,6 +78,10 @@ impl Connect for Address {
         self.to_string()
     }
 
+    fn cancel(&self) -> Cancel {
+        self.cancel.clone()
+    }
+
     fn reader(&self) -> Result<Box<dyn Reader>> {
         Ok(Box::new(self.read_only()?))
     }
@@ -99,6 +106,10 @@ pub struct MariaDb {
     address: Address,
     access: Access,
     version: String,
+    /// The number of this connection on the server.
+    id: u64,
+    /// Whether what is being done must be finished.
+    finishes: bool,
     /// The longest statement that the server accepts, in bytes.
     max_packet: usize,
     transaction: Transaction,
@@ -125,12 +136,15 @@ impl MariaDb {
             address: address.clone(),
             access,
             version: String::new(),
+            id: 0,
+            finishes: false,
             max_packet: BATCH,
             transaction: Transaction::None,
         };
-        let row = db.one("SELECT VERSION(), @@max_allowed_packet")?;
+        let row = db.one("SELECT VERSION(), @@max_allowed_packet, CONNECTION_ID()")?;
         db.version = row.at(0).text().unwrap_or_default().to_owned();
         db.max_packet = row.at(1).int().and_then(|n| usize::try_from(n).ok()).unwrap_or(BATCH);
+        db.id = row.at(2).int().unwrap_or_default().unsigned_abs();
         // Long read and write timeouts: a callback may wait for the user. UTC: so that a TIMESTAMP is read correctly,
         // and a DATETIME default is as the server expects it.
         let mut setup = format!(
@@ -177,14 +191,13 @@ impl MariaDb {
             );
             return Err(DatabaseError::Sql { database: self.address.to_string(), message }.into());
         }
-        let outcome = self.runtime.block_on(async {
+        let outcome = block::until(&self.runtime, &self.address, (!self.finishes).then_some(self.id), async {
             let result = conn.query_iter(sql).await?;
             let rows = result.affected_rows();
             result.drop_result().await?;
             Ok(rows)
         });
         outcome.map_err(|error| {
-            let error = fault::explain(&self.address, error);
             if self.transaction == Transaction::Open
                 && matches!(
                     error,
@@ -201,12 +214,13 @@ impl MariaDb {
     fn rows(&mut self, sql: impl Into<Vec<u8>>) -> Result<Rows<'_>> {
         let conn = self.conn.as_mut().ok_or_else(|| fault::explain(&self.address, closed()))?;
         let sql = sql.into();
-        let result =
-            self.runtime.block_on(conn.query_iter(sql)).map_err(|error| fault::explain(&self.address, error))?;
+        let id = (!self.finishes).then_some(self.id);
+        let result = block::until(&self.runtime, &self.address, id, conn.query_iter(sql))?;
         let found = result.columns_ref();
         let columns = found.iter().map(|column| column.name_str().into_owned()).collect();
         let shapes = found.iter().map(Shape::of).collect();
-        Ok(Rows { result, runtime: &self.runtime, address: &self.address, columns, shapes })
+        let (runtime, address) = (&self.runtime, &self.address);
+        Ok(Rows { result, runtime, address, id, seen: 0, columns, shapes })
     }
 
     /// All rows of an internal statement.
@@ -291,33 +305,6 @@ impl Drop for MariaDb {
             conn.disconnect().await
         };
         let _ = self.runtime.block_on(async { tokio::time::timeout(GOODBYE_TIME, goodbye).await });
-    }
-}
-
-/// Streamed rows.
-struct Rows<'a> {
-    result: QueryResult<'a, 'static, TextProtocol>,
-    runtime: &'a Runtime,
-    address: &'a Address,
-    columns: Arc<[String]>,
-    shapes: Vec<Shape>,
-}
-
-impl Rows<'_> {
-    /// The next row, its cells as MariaDB sent them.
-    fn raw(&mut self) -> Result<Option<Vec<Option<mysql_async::Value>>>> {
-        let row = self.runtime.block_on(self.result.next()).map_err(|error| fault::explain(self.address, error))?;
-        Ok(row.map(mysql_async::Row::unwrap_raw))
-    }
-
-    fn next(&mut self) -> Result<Option<Row>> {
-        Ok(self.raw()?.map(|cells| {
-            let read = |(cell, shape): (_, &Shape)| match cell {
-                Some(mysql_async::Value::Bytes(bytes)) => shape.read(bytes),
-                _ => Value::Null,
-            };
-            Row::new(self.columns.clone(), cells.into_iter().zip(&self.shapes).map(read).collect())
-        }))
     }
 }
 
@@ -463,6 +450,7 @@ impl Writer for MariaDb {
     }
 
     fn commit(&mut self) -> Result<()> {
+        self.finishes = true;
         match self.change("COMMIT") {
             Ok(_) => {
                 self.transaction = Transaction::None;
@@ -481,6 +469,7 @@ impl Writer for MariaDb {
         if std::mem::replace(&mut self.transaction, Transaction::None) == Transaction::None {
             return Ok(());
         }
+        self.finishes = true;
         match self.run("ROLLBACK").and_then(|_| self.release()) {
             // A closed connection has rolled back already.
             Err(Error::Database(DatabaseError::Unreachable { .. })) => Ok(()),

@@ -6,7 +6,7 @@ use rusqlite::ErrorCode;
 
 use super::SqliteFile;
 use crate::engine::Connect as _;
-use crate::error::{DatabaseError, Error};
+use crate::error::{DatabaseError, Error, OperationError};
 use crate::files;
 
 impl SqliteFile {
@@ -14,6 +14,9 @@ impl SqliteFile {
     pub(super) fn error(&self, error: rusqlite::Error) -> Error {
         let database = self.describe();
         match error.sqlite_error_code() {
+            Some(ErrorCode::OperationInterrupted) if let Some(signal) = self.cancel.signal() => {
+                OperationError::Interrupted { signal }.into()
+            }
             Some(ErrorCode::NotADatabase) => DatabaseError::NotSqlite(self.path.clone()).into(),
             Some(ErrorCode::DatabaseCorrupt) => {
                 DatabaseError::Damaged { database, problems: vec!["database disk image is malformed".into()] }.into()

@@ -288,10 +288,10 @@ impl SqliteFile {
     /// [`DatabaseError::ForeignJournal`] if the journal is not its own.
     pub(crate) fn copy_rolled_back(&self, copy: &SqliteFile) -> Result<()> {
         let journal = self.journal()?;
-        files::copy_regular(&self.path, &copy.path)?;
+        files::copy_unless(&self.path, &copy.path, &self.cancel)?;
         let wal = self.part("-wal");
         if files::is_there(&wal)? {
-            files::copy_regular(&wal, &copy.part("-wal"))?;
+            files::copy_unless(&wal, &copy.part("-wal"), &self.cancel)?;
         }
         match journal {
             Beside::None => Ok(()),

@@ -15,21 +15,22 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use rusqlite::backup::{Backup, StepResult};
 use rusqlite::{Connection, OpenFlags, params_from_iter};
 
 use self::cell::{Bound, cell};
 pub use self::format::{is_database, other_format, snapshot_format};
 pub use self::journal::{Beside, Journal};
 use self::journal::{DATABASE, RolledBack};
+use self::part::copy_pages;
 use super::{Connect, Counts, Depth, EngineKind, Fault, Reader, WriteKey, Writer, quote};
+use crate::cancel::Cancel;
 use crate::error::{DatabaseError, Error, FileError, Result};
 use crate::files;
 use crate::schema::{Column, ForeignKey, Index, Schema, Table};
 use crate::value::{Row, Value};
 
-/// Pages copied in one step of a backup: the pinned read transaction makes a larger step harmless.
-const STEP: std::ffi::c_int = 2_000;
+/// Instructions of SQLite between two looks for a request to end: some milliseconds.
+const LOOK: std::ffi::c_int = 100_000;
 
 /// One SQLite file.
 #[derive(Clone, Debug)]
@@ -37,13 +38,19 @@ pub struct SqliteFile {
     path: PathBuf,
     /// The copy that is read instead of it while it has the journal of an interrupted transaction: one for all readers.
     rolled_back: Arc<Mutex<Option<Arc<RolledBack>>>>,
+    cancel: Cancel,
 }
 
 impl SqliteFile {
     /// The database at `path`; nothing is opened yet. The folder that the user named may be a link, the file itself must
     /// not be one, nor any folder in a folder that is not ours.
     pub fn new(path: impl Into<PathBuf>) -> Self {
-        SqliteFile { path: files::resolve_folder(&path.into()), rolled_back: Arc::default() }
+        SqliteFile { path: files::resolve_folder(&path.into()), rolled_back: Arc::default(), cancel: Cancel::default() }
+    }
+
+    /// The same database; `cancel` ends work on it early.
+    pub fn cancelled_by(self, cancel: Cancel) -> Self {
+        SqliteFile { cancel, ..self }
     }
 
     /// Its path.
@@ -114,7 +121,11 @@ impl SqliteFile {
     fn open_raw(&self, path: impl AsRef<Path>, flags: OpenFlags) -> rusqlite::Result<Connection> {
         #[cfg(target_os = "linux")]
         syscalls::install();
-        Connection::open_with_flags(path, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_NOFOLLOW)
+        let flags = flags | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_NOFOLLOW;
+        let mut connection = Connection::open_with_flags(path, flags)?;
+        let cancel = self.cancel.clone();
+        connection.progress_handler(LOOK, Some(move || cancel.signal().is_some()))?;
+        Ok(connection)
     }
 
     fn open(&self, flags: OpenFlags) -> Result<Sqlite> {
@@ -133,6 +144,10 @@ impl Connect for SqliteFile {
 
     fn describe(&self) -> String {
         format!("`{}`", self.path.display())
+    }
+
+    fn cancel(&self) -> Cancel {
+        self.cancel.clone()
     }
 
     fn reader(&self) -> Result<Box<dyn Reader>> {
@@ -234,6 +249,12 @@ impl Sqlite {
     /// The file that is read.
     fn source(&self) -> &SqliteFile {
         self.copy.as_ref().map_or(&self.file, |copy| &copy.file)
+    }
+
+    /// From here on, nothing on this connection is ended early.
+    fn finish(&mut self) -> Result<()> {
+        let off = self.connection.progress_handler(0, None::<fn() -> bool>);
+        off.map_err(|error| self.file.error(error))
     }
 
     fn run(&self, sql: &str) -> Result<()> {
@@ -453,6 +474,7 @@ impl Writer for Sqlite {
     }
 
     fn commit(&mut self) -> Result<()> {
+        self.finish()?;
         self.run("COMMIT")?;
         self.in_transaction = false;
         // The server expects an empty WAL, as it leaves itself. No other process has the file open now.
@@ -460,7 +482,10 @@ impl Writer for Sqlite {
     }
 
     fn rollback(&mut self) -> Result<()> {
-        if std::mem::take(&mut self.in_transaction) { self.run("ROLLBACK") } else { Ok(()) }
+        match std::mem::take(&mut self.in_transaction) {
+            true => self.finish().and_then(|()| self.run("ROLLBACK")),
+            false => Ok(()),
+        }
     }
 
     fn load(&mut self, from: &Path, without: &[String], progress: &mut dyn FnMut(u64, u64)) -> Result<()> {
@@ -471,25 +496,5 @@ impl Writer for Sqlite {
         // One transaction of the target: its inode, owner and mode stay, and no stale side file can be left.
         copy_pages(&self.file, &source.connection, &mut self.connection, progress)?;
         self.fold()
-    }
-}
-
-/// Copies a database page by page; an error is reported for `file`.
-fn copy_pages(
-    file: &SqliteFile,
-    from: &Connection,
-    to: &mut Connection,
-    progress: &mut dyn FnMut(u64, u64),
-) -> Result<()> {
-    let backup = Backup::new(from, to).map_err(|error| file.error(error))?;
-    loop {
-        let step = backup.step(STEP).map_err(|error| file.error(error))?;
-        let at = backup.progress();
-        progress((at.pagecount - at.remaining).unsigned_abs().into(), at.pagecount.unsigned_abs().into());
-        match step {
-            StepResult::Done => return Ok(()),
-            StepResult::More => {}
-            _ => return Err(fault::busy(file)),
-        }
     }
 }

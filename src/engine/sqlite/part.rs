@@ -3,10 +3,16 @@
 
 use std::path::Path;
 
-use super::{Reader as _, Sqlite, SqliteFile};
+use rusqlite::Connection;
+use rusqlite::backup::{Backup, StepResult};
+
+use super::{Reader as _, Sqlite, SqliteFile, fault};
 use crate::engine::{Connect as _, Counts, orphans, quote};
 use crate::error::{DatabaseError, Error, Result};
 use crate::schema::Schema;
+
+/// Pages copied in one step of a backup: the pinned read transaction makes a larger step harmless.
+const STEP: std::ffi::c_int = 2_000;
 
 impl SqliteFile {
     /// The URI to attach this file read-only.
@@ -26,7 +32,7 @@ impl Sqlite {
         without: &[String],
         progress: &mut dyn FnMut(u64, u64),
     ) -> Result<Counts> {
-        let mut copy = SqliteFile::new(to).create()?;
+        let mut copy = SqliteFile::new(to).cancelled_by(self.file.cancel.clone()).create()?;
         copy.attach(self.source())?;
         copy.run("PRAGMA foreign_keys = OFF; BEGIN")?;
         let made = copy.query(
@@ -135,4 +141,25 @@ fn difference(ours: &Schema, theirs: &Schema) -> Option<String> {
     };
     let differs = here.into_iter().find(|table| names(ours, table) != names(theirs, table))?;
     Some(format!("the columns of `{differs}` differ"))
+}
+
+/// Copies a database page by page; an error is reported for `file`.
+pub(super) fn copy_pages(
+    file: &SqliteFile,
+    from: &Connection,
+    to: &mut Connection,
+    progress: &mut dyn FnMut(u64, u64),
+) -> Result<()> {
+    let backup = Backup::new(from, to).map_err(|error| file.error(error))?;
+    loop {
+        file.cancel.check()?;
+        let step = backup.step(STEP).map_err(|error| file.error(error))?;
+        let at = backup.progress();
+        progress((at.pagecount - at.remaining).unsigned_abs().into(), at.pagecount.unsigned_abs().into());
+        match step {
+            StepResult::Done => return Ok(()),
+            StepResult::More => {}
+            _ => return Err(fault::busy(file)),
+        }
+    }
 }

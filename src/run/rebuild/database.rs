@@ -5,6 +5,7 @@ use std::path::Path;
 use super::Maker;
 use super::workshop::Workshop;
 use crate::backup::{Held, Manifest};
+use crate::cancel::Cancel;
 use crate::docker::{Docker, Helper, Image};
 use crate::engine::mariadb::{Address, Scratch, Staged};
 use crate::engine::sqlite::SqliteFile;
@@ -24,9 +25,9 @@ const MARIADB: &str = "mariadb";
 const EMBEDDED: &str = "kuma";
 
 /// Copies the SQLite database of `held` into the folder `data`, and verifies the copy.
-pub fn make_sqlite(held: &Held, data: &Path) -> Result<()> {
-    let copy = SqliteFile::new(data.join(SQLITE));
-    files::copy_exact(&held.database(), copy.path())?;
+pub fn make_sqlite(held: &Held, data: &Path, cancel: &Cancel) -> Result<()> {
+    let copy = SqliteFile::new(data.join(SQLITE)).cancelled_by(cancel.clone());
+    files::copy_unless(&held.database(), copy.path(), cancel)?;
     let member = held.manifest.members.iter().find(|member| member.name == SQLITE);
     let (hash, _) = files::hash(copy.path())?;
     if member.is_none_or(|member| member.blake3 != hash) {
@@ -109,11 +110,17 @@ pub fn make_embedded(
     maker: &Maker<'_>,
     held: Held,
     workshop: &Workshop,
+    cancel: &Cancel,
     observer: &mut dyn Observer,
 ) -> Result<(Manifest, Vec<String>)> {
+    let database = |server: &Address| Address { database: EMBEDDED.into(), cancel: cancel.clone(), ..server.clone() };
     match maker {
-        Maker::Image(docker, image) => by_image(docker, image, held, workshop, observer),
-        Maker::Local => by_programs(held, &workshop.named_data(), observer),
+        Maker::Image(docker, image) => with_image(docker, image, workshop, &mut |server| {
+            fill_embedded(server, &database(server), held.clone(), observer)
+        }),
+        Maker::Local => with_programs(&workshop.named_data(), &mut |server| {
+            fill_embedded(server, &database(server), held.clone(), observer)
+        }),
     }
 }
 
@@ -122,20 +129,17 @@ pub fn label(data: &Path) -> String {
     format!("restore to {}", data.display())
 }
 
-fn by_image(
-    docker: &Docker,
-    image: &Image,
-    held: Held,
-    workshop: &Workshop,
-    observer: &mut dyn Observer,
-) -> Result<(Manifest, Vec<String>)> {
+/// Fills the new MariaDB at an address.
+type Fill<'a> = &'a mut dyn FnMut(&Address) -> Result<(Manifest, Vec<String>)>;
+
+fn with_image(docker: &Docker, image: &Image, workshop: &Workshop, fill: Fill<'_>) -> Result<(Manifest, Vec<String>)> {
     let data = &workshop.named_data();
     let label = label(data);
     let_pass(data)?;
     let socket = data.join("run/mariadb.sock");
     let server = Address::on_socket(&socket, Address::embedded_user(), "");
     let helper = Helper::install(docker, image, data, &label, &mut || server.reader().is_ok())?;
-    let filled = fill_embedded(&server, &Address { database: EMBEDDED.into(), ..server.clone() }, held, observer);
+    let filled = fill(&server);
     let stopped = helper.stop();
     let filled = filled?;
     stopped?;
@@ -149,12 +153,12 @@ fn let_pass(data: &Path) -> Result<()> {
     data.parent().map_or(Ok(()), |above| files::set_mode(above, 0o711))
 }
 
-fn by_programs(held: Held, data: &Path, observer: &mut dyn Observer) -> Result<(Manifest, Vec<String>)> {
+fn with_programs(data: &Path, fill: Fill<'_>) -> Result<(Manifest, Vec<String>)> {
     let folder = data.join(MARIADB);
     files::make_folder(&folder)?;
     let_pass(data)?;
     let server = Scratch::start_kept(&folder, super::NODE)?;
-    let filled = fill_embedded(&server.address(""), &server.address(EMBEDDED), held, observer)?;
+    let filled = fill(&server.address(""))?;
     server.keep()?;
     files::set_mode(&folder, 0o755)?;
     super::workshop::give(&folder, (super::NODE, super::NODE))?;

@@ -15,6 +15,7 @@ use self::place::Found;
 use self::workshop::Workshop;
 use super::{Observer, Step};
 use crate::backup::{Held, Manifest};
+use crate::cancel::Cancel;
 use crate::docker::{Docker, Image};
 use crate::engine::EngineKind;
 use crate::engine::mariadb::{Address, Scratch, scratch};
@@ -41,6 +42,8 @@ pub struct Rebuild<'a> {
     pub database: Database<'a>,
     /// The owner of the files; by default the owner of the folder or, where that is created, this user.
     pub owner: Option<(u32, u32)>,
+    /// What ends the work early; the rest of it is removed then.
+    pub cancel: Cancel,
 }
 
 /// How the new instance stores its database.
@@ -162,17 +165,23 @@ impl Rebuild<'_> {
     }
 
     fn fill_database(&self, held: Held, observer: &mut dyn Observer) -> Result<Rebuilt> {
-        let Database::External(address) = &self.database else {
+        let Some(address) = self.external() else {
             return Err(Error::Input(InputError::Missing {
                 what: "data folder".into(),
                 hint: Hint::command("--data-folder FOLDER"),
             }));
         };
-        let tables = check_database(address, &held.manifest)?;
-        let filled = database::fill(address, held, tables, observer)?;
+        let tables = check_database(&address, &held.manifest)?;
+        let filled = database::fill(&address, held, tables, observer)?;
         observer.step(&Step::Commit)?;
-        let (manifest, rounded) = filled.finish(address)?;
+        let (manifest, rounded) = filled.finish(&address)?;
         Ok(Rebuilt { manifest, files: Vec::new(), rounded })
+    }
+
+    /// The address of an external database, whose work ends early too.
+    fn external(&self) -> Option<Address> {
+        let Database::External(address) = &self.database else { return None };
+        Some(Address { cancel: self.cancel.clone(), ..address.clone() })
     }
 
     fn make_folder(&self, held: Held, folder: &Path, observer: &mut dyn Observer) -> Result<Rebuilt> {
@@ -193,18 +202,19 @@ impl Rebuild<'_> {
                 workshop.let_through()?;
             }
         }
-        let filled = match &self.database {
-            Database::External(address) => {
-                let tables = check_database(address, &wanted.manifest)?;
-                Some((address, database::fill(address, wanted, tables, observer)?))
+        let filled = match self.external() {
+            Some(address) => {
+                let tables = check_database(&address, &wanted.manifest)?;
+                let filled = database::fill(&address, wanted, tables, observer)?;
+                Some((address, filled))
             }
-            Database::Sqlite | Database::Embedded(_) => None,
+            None => None,
         };
         observer.step(&Step::Commit)?;
         workshop.ready()?;
         workshop.move_up()?;
         if let Some((address, filled)) = filled {
-            (rebuilt.manifest, rebuilt.rounded) = filled.finish(address)?;
+            (rebuilt.manifest, rebuilt.rounded) = filled.finish(&address)?;
         }
         workshop.finish()?;
         Ok(rebuilt)
@@ -215,12 +225,12 @@ impl Rebuild<'_> {
         match &self.database {
             Database::Sqlite => {
                 observer.step(&Step::Fill)?;
-                database::make_sqlite(&held, workshop.data())?;
+                database::make_sqlite(&held, workshop.data(), &self.cancel)?;
                 Ok((held.manifest, Vec::new()))
             }
             Database::Embedded(maker) => {
                 observer.step(&Step::Install)?;
-                database::make_embedded(maker, held, workshop, observer)
+                database::make_embedded(maker, held, workshop, &self.cancel, observer)
             }
             Database::External(_) => Ok((held.manifest, Vec::new())),
         }

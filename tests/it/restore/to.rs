@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use kumadb::backup::{Held, Store};
+use kumadb::cancel::Cancel;
 use kumadb::engine::mariadb::Address;
 use kumadb::error::Result;
 use kumadb::run::rebuild::{Database, Maker, Rebuild};
@@ -282,7 +283,7 @@ impl Observer for At {
 }
 
 fn rebuild<'a>(folder: Option<PathBuf>, database: Database<'a>) -> Rebuild<'a> {
-    Rebuild { folder, database, owner: None }
+    Rebuild { folder, database, owner: None, cancel: Cancel::default() }
 }
 
 #[test]

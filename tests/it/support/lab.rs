@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use assert_cmd::Command;
-use kumadb::error::{DockerError, Error, Hint};
+use kumadb::error::{DockerError, Error, Hint, Result};
 use kumadb::instance::{Instance, Sight};
 use serde_json::Value as Json;
 use tempfile::TempDir;
@@ -350,12 +350,17 @@ fn fits(text: &str, shape: &str) -> Option<usize> {
 
 /// The instance `target`, seen from the folder `here` by somebody who has no Docker and keeps journals in `state`.
 pub fn instance_at(target: &str, here: &Path, state: PathBuf) -> Instance {
+    find_at(target, here, state).unwrap()
+}
+
+/// The same, if it can be found.
+pub fn find_at(target: &str, here: &Path, state: PathBuf) -> Result<Instance> {
     let docker = Err(Error::Docker(DockerError::Unreachable {
         address: "none".into(),
         why: "not in this test".into(),
         hint: Hint::advice(""),
     }));
-    Sight { docker, here: here.to_owned(), state, beside: false }.find(Some(target)).unwrap()
+    Sight { docker, here: here.to_owned(), state, beside: false }.find(Some(target))
 }
 
 /// What a run left in the folder `work` besides the note of its undo snapshot's store, which stays.

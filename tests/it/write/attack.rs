@@ -1,225 +1,16 @@
-//! An attacker who owns the data folder, as whoever takes over the server does, and plants or exchanges things in it while root
-//! runs kumadb: what is root's beside it stays as it is, to the byte, the owner and the mode, and is shown to nobody.
+//! An attacker who owns the data folder, as whoever takes over the server does, and plants things in it before root runs kumadb:
+//! what is root's beside it stays as it is, to the byte, the owner and the mode, and is shown to nobody.
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
 
-use rustix::fs::{CWD, Gid, RenameFlags, Uid};
 use serde_json::{Value as Json, json};
 
-use crate::support::lab::{Lab, Ran};
-use crate::support::old_kernel::without_new_calls;
-use crate::support::{need, rounds};
-
-/// The attacker: the server's user in the images.
-const OWNER: u32 = 1000;
-
-/// The content of root's files.
-const SECRET: &str = "root:$6$nobody-may-see-this";
-
-/// A lab in a data folder of the attacker's, with a folder of root's beside it. Who is not root cannot become another user.
-struct Attack {
-    lab: Lab,
-    before: BTreeMap<PathBuf, Found>,
-    runs: AtomicUsize,
-}
-
-/// What is known of one file or folder.
-#[derive(Debug, PartialEq)]
-struct Found {
-    owner: (u32, u32),
-    mode: u32,
-    links: u64,
-    content: Vec<u8>,
-}
-
-impl Attack {
-    fn new() -> Option<Attack> {
-        if !rustix::process::geteuid().is_root() {
-            return need::left_out("the rights of root");
-        }
-        let lab = Lab::sqlite("2.5.3");
-        let victim = lab.root.path().join("victim");
-        fs::create_dir_all(victim.join("held")).unwrap();
-        fs::create_dir_all(victim.join("upload")).unwrap();
-        for name in
-            ["shadow", "kuma.db-wal", "journal.json", "last-undo.json", "held/kuma.db-wal", "held/manifest.json"]
-        {
-            fs::write(victim.join(name), SECRET).unwrap();
-        }
-        fs::write(victim.join("upload/key.pem"), SECRET).unwrap();
-        // Another database, whose journals would be deleted with it.
-        fs::copy(lab.folder().join("kuma.db"), victim.join("held/kuma.db")).unwrap();
-        fs::copy(lab.folder().join("kuma.db"), victim.join("kuma.db")).unwrap();
-        fs::set_permissions(victim.join("shadow"), fs::Permissions::from_mode(0o4600)).unwrap();
-        fs::set_permissions(&victim, fs::Permissions::from_mode(0o700)).unwrap();
-        fs::set_permissions(lab.root.path(), fs::Permissions::from_mode(0o755)).unwrap();
-        let attack = Attack { before: look(&victim), lab, runs: AtomicUsize::new(0) };
-        attack.give();
-        Some(attack)
-    }
-
-    fn victim(&self) -> PathBuf {
-        self.lab.root.path().join("victim")
-    }
-
-    fn data(&self) -> PathBuf {
-        self.lab.folder()
-    }
-
-    /// Gives everything in the data folder to the attacker.
-    fn give(&self) {
-        assert!(Command::new("chown").args(["-hR", "1000:1000"]).arg(self.data()).status().unwrap().success());
-    }
-
-    /// Plants a link to what is called `target` in root's folder.
-    fn link(&self, target: &str, name: &str) {
-        let path = self.data().join(name);
-        let _ = fs::remove_file(&path);
-        symlink(self.victim().join(target), &path).unwrap();
-        std::os::unix::fs::lchown(path, Some(OWNER), Some(OWNER)).unwrap();
-    }
-
-    /// Runs `line` as root, at times without `openat2` and Landlock; it must end in time.
-    #[track_caller]
-    fn run(&self, line: &str) -> Ran {
-        let start = || {
-            let mut begun = self.lab.begin(line);
-            begun.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
-        };
-        // Twice in six, as rounds have two runs and there are four kinds of them.
-        let mut child = match self.runs.fetch_add(1, Ordering::Relaxed) / 2 % 3 {
-            1 => without_new_calls(start),
-            _ => start(),
-        };
-        let end = Instant::now() + Duration::from_secs(60);
-        while child.try_wait().unwrap().is_none() {
-            if Instant::now() > end {
-                child.kill().unwrap();
-                panic!("`{line}` does not end");
-            }
-            std::thread::sleep(Duration::from_millis(5));
-        }
-        let output = child.wait_with_output().unwrap();
-        let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
-        let ran = Ran { exit: output.status.code().unwrap_or(-1), out: text(output.stdout), err: text(output.stderr) };
-        assert!(!format!("{}{}", ran.out, ran.err).contains(SECRET), "{line}: {ran:?}");
-        ran
-    }
-
-    /// Fails unless root's folder is as it was, and none of its content is where the attacker or a store has it.
-    #[track_caller]
-    fn is_unharmed(&self, what: &str) {
-        let now = look(&self.victim());
-        for path in self.before.keys().chain(now.keys()) {
-            assert_eq!(self.before.get(path), now.get(path), "{what}: {}", path.display());
-        }
-        for folder in [self.data(), self.lab.store()] {
-            for (path, found) in look(&folder) {
-                let shows = found.content.windows(SECRET.len()).any(|part| part == SECRET.as_bytes());
-                assert!(!shows, "{what}: {} has what root's file has", path.display());
-            }
-        }
-    }
-}
-
-/// Everything below `folder`; of a snapshot, what is in it.
-fn look(folder: &Path) -> BTreeMap<PathBuf, Found> {
-    let mut all = BTreeMap::new();
-    let mut open = vec![folder.to_owned()];
-    while let Some(path) = open.pop() {
-        let Ok(about) = fs::symlink_metadata(&path) else { continue };
-        if about.is_dir() {
-            open.extend(fs::read_dir(&path).into_iter().flatten().flatten().map(|entry| entry.path()));
-        }
-        let content = match about.is_file() {
-            true if path.to_string_lossy().ends_with(".kuma.tar.zst") => {
-                Command::new("tar").args(["--zstd", "-xOf"]).arg(&path).output().unwrap().stdout
-            }
-            true => fs::read(&path).unwrap_or_default(),
-            false => Vec::new(),
-        };
-        let (owner, links) = ((about.uid(), about.gid()), about.nlink());
-        all.insert(path, Found { owner, mode: about.mode(), links, content });
-    }
-    all
-}
-
-/// Runs `race` again and again as the attacker, on a thread of its own, while `work` runs.
-fn while_racing<T>(race: impl Fn() + Send + Sync, work: impl FnOnce() -> T) -> T {
-    let done = AtomicBool::new(false);
-    std::thread::scope(|scope| {
-        scope.spawn(|| {
-            let (uid, gid) = (Uid::from_raw(OWNER), Gid::from_raw(OWNER));
-            rustix::thread::set_thread_res_gid(gid, gid, gid).unwrap();
-            rustix::thread::set_thread_res_uid(uid, uid, uid).unwrap();
-            while !done.load(Ordering::Relaxed) {
-                race();
-            }
-        });
-        let made = work();
-        done.store(true, Ordering::Relaxed);
-        made
-    })
-}
-
-#[test]
-fn folders_that_are_exchanged_for_links_lead_root_nowhere() {
-    let Some(attack) = Attack::new() else { return };
-    attack.lab.ok("monitor add group --name First");
-    attack.give();
-    let (data, work) = (attack.data(), attack.data().join(".kumadb"));
-    attack.link("", "link");
-    let exchange = |a: &Path, b: &Path| {
-        let _ = rustix::fs::renameat_with(CWD, a, CWD, b, RenameFlags::EXCHANGE);
-    };
-    for round in 0..rounds::count(8, 500) {
-        let held_link = work.join("kept-link");
-        // It was exchanged for the staged copy.
-        if !held_link.is_symlink() {
-            let _ = fs::remove_file(work.join("held"));
-            let _ = fs::remove_dir_all(&held_link);
-            symlink(attack.victim().join("held"), &held_link).unwrap();
-        }
-        attack.give();
-        let line = match round % 8 {
-            0..4 => format!("monitor add group --name Round-{round}"),
-            4..6 => "undo --yes".to_owned(),
-            _ => "backup create --config-only".to_owned(),
-        };
-        // Once, as soon as something has appeared or, after that, has gone; or all the time.
-        let (journal, held, database) = (work.join("journal.json"), work.join("held"), work.join("held/kuma.db"));
-        let (appeared, done) = (AtomicBool::new(false), AtomicBool::new(false));
-        let once = |path: &Path, gone: bool, a: &Path, b: &Path| {
-            let is_there = fs::symlink_metadata(path).is_ok();
-            let appeared = appeared.fetch_or(is_there, Ordering::Relaxed) || is_there;
-            if appeared && is_there != gone && !done.swap(true, Ordering::Relaxed) {
-                exchange(a, b);
-            }
-        };
-        let race = || match round % 4 {
-            // It clears up once the journal is gone.
-            0 => once(&journal, true, &work, &data.join("link")),
-            1 => once(&held, false, &held, &held_link),
-            2 => once(&database, false, &work, &data.join("link")),
-            _ => exchange(&work, &data.join("link")),
-        };
-        while_racing(race, || attack.run(&line));
-        // Whichever way round it was left.
-        if work.is_symlink() {
-            exchange(&work, &data.join("link"));
-        }
-        attack.is_unharmed(&format!("round {round}: {line}"));
-        let ended = attack.run("recover");
-        assert!(ended.exit <= 9, "{ended:?}");
-        attack.is_unharmed("recover");
-    }
-}
+use crate::support::attacker::{Attack, OWNER, SECRET, look};
+use crate::support::lab::Lab;
+use crate::support::need;
 
 #[test]
 fn a_link_in_place_of_a_file_of_the_server_is_not_followed() {
@@ -253,36 +44,12 @@ fn a_link_in_place_of_a_file_of_the_server_is_not_followed() {
     assert!(store.exists());
 }
 
-/// A journal of an interrupted rollback, with a raw copy of `database`.
-fn plant_rollback(attack: &Attack, database: &[u8], edit: impl FnOnce(&mut Json)) {
-    let work = attack.data().join(".kumadb");
-    let origin = attack.data().display().to_string();
-    fs::create_dir_all(work.join("held")).unwrap();
-    fs::write(work.join("held/kuma.db"), database).unwrap();
-    let hash = blake3::hash(database).to_hex().to_string();
-    let mut manifest = json!({
-        "format": 1, "id": "0badc0de", "created": "2026-01-01T00:00:00Z", "made_by": "kumadb", "reason": "x",
-        "instance": "data", "origin": origin, "engine": "sqlite", "raw": true, "undo": false, "release": "unreadable",
-        "migrations": [], "counts": {}, "without": [], "pages": null, "faults": [], "verified": ["hash"],
-        "members": [{"name": "kuma.db", "size": database.len(), "blake3": hash}],
-    });
-    edit(&mut manifest);
-    fs::write(work.join("held/manifest.json"), manifest.to_string()).unwrap();
-    let journal = json!({
-        "format": 1, "verb": "restore", "started": "2026-01-01T00:00:00Z", "origin": origin, "pid": 1,
-        "phase": "rolling_back", "container": null, "life": null, "mode": "stopped", "loads": true, "last_beat": 0,
-        "before": null, "after": null, "recipients": [],
-    });
-    fs::write(work.join("journal.json"), journal.to_string()).unwrap();
-    attack.give();
-}
-
 #[test]
 fn a_planted_journal_writes_nothing_that_its_owner_could_not_write_himself() {
     let Some(attack) = Attack::new() else { return };
     // Over another file, through the database.
     attack.link("shadow", "kuma.db");
-    plant_rollback(&attack, b"* * * * * root evil\n", |_| {});
+    attack.plant_rollback(b"* * * * * root evil\n", |_| {});
     let refused = attack.run("recover");
     assert_eq!(refused.exit, 9, "{refused:?}");
     assert!(refused.err.contains("is a symbolic link"), "{refused:?}");
@@ -291,13 +58,13 @@ fn a_planted_journal_writes_nothing_that_its_owner_could_not_write_himself() {
     let database = attack.data().join("kuma.db");
     fs::remove_file(&database).unwrap();
     fs::write(&database, "").unwrap();
-    plant_rollback(&attack, SECRET.as_bytes(), |_| {});
+    attack.plant_rollback(SECRET.as_bytes(), |_| {});
     attack.link("shadow", ".kumadb/held/kuma.db");
     attack.run("recover");
     attack.is_unharmed("a link in place of the copy");
     // With nothing in the way, his own folder is all that it reaches.
     fs::remove_file(attack.data().join(".kumadb/held/kuma.db")).unwrap();
-    plant_rollback(&attack, b"his own", |_| {});
+    attack.plant_rollback(b"his own", |_| {});
     assert_eq!(attack.run("recover").exit, 0);
     assert_eq!(fs::read(&database).unwrap(), b"his own");
     assert_eq!(fs::metadata(&database).unwrap().uid(), OWNER);
@@ -570,16 +337,6 @@ fn the_doctor_gives_nothing_outside_of_the_folder_to_the_user_of_the_server() {
     attack.is_unharmed("a link");
     fs::rename(&real, &link).unwrap();
     fs::rename(attack.data().join("aside"), &real).unwrap();
-    for round in 0..rounds::count(3, 100) {
-        let exchange = || {
-            let _ = rustix::fs::renameat_with(CWD, &real, CWD, &link, RenameFlags::EXCHANGE);
-        };
-        while_racing(exchange, || attack.run("doctor --fix --yes"));
-        if real.is_symlink() {
-            exchange();
-        }
-        attack.is_unharmed(&format!("round {round}"));
-    }
 }
 
 #[test]
@@ -612,7 +369,7 @@ fn a_planted_copy_replaces_no_snapshot_and_is_encrypted_to_no_one_that_it_names(
     for (id, created, instance, recipients) in
         [(id, created, "data", json!([])), ("0badc0de", "2099-01-01T00:00:00Z", "other", json!([foreign]))]
     {
-        plant_rollback(&attack, b"planted", |manifest| {
+        attack.plant_rollback(b"planted", |manifest| {
             (manifest["id"], manifest["created"]) = (id.into(), created.into());
             (manifest["instance"], manifest["raw"], manifest["undo"]) = (instance.into(), false.into(), false.into());
         });
