@@ -3,7 +3,7 @@
 
 use std::collections::VecDeque;
 use std::ffi::OsString;
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::io::{BufRead as _, BufReader, Read, Write as _};
 use std::num::NonZeroUsize;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -18,7 +18,13 @@ use serde_json::{Value as Json, json};
 use super::{Context, Ui, config};
 use crate::config::{Config, Target};
 use crate::error::{Error, Exit, InputError, OperationError, Result};
-use crate::text::counted;
+use crate::text::{bytes, counted};
+
+/// How much of the result of one run is read, in bytes: the list of a million monitors.
+const RESULT: u64 = 256 << 20;
+
+/// How much of its messages is kept, in bytes.
+const STORY: u64 = 1 << 20;
 
 /// Polling interval for signals.
 const LOOK: Duration = Duration::from_millis(20);
@@ -252,10 +258,13 @@ impl<'c> Run<'c> {
         let gone = || Error::Operation(OperationError::NoPipes);
         let mut stderr = child.stderr.take().ok_or_else(gone)?;
         let story = thread::spawn(move || {
-            let mut story = Vec::new();
             // Reports the part that could be read.
-            let _ = stderr.read_to_end(&mut story);
-            String::from_utf8_lossy(&story).into_owned()
+            let (story, is_cut) = read_bounded(&mut stderr, STORY).unwrap_or_default();
+            let mut story = String::from_utf8_lossy(&story).into_owned();
+            if is_cut {
+                story.push_str(&format!("\nwarning: its messages after the first {} were left out", bytes(STORY)));
+            }
+            story
         });
         let out = BufReader::new(child.stdout.take().ok_or_else(gone)?);
         Run { crew, name: name.to_owned(), begun, answer: child.stdin.take(), child, out, story }.listen()
@@ -263,8 +272,10 @@ impl<'c> Run<'c> {
 
     /// Waits until it ends or asks.
     fn listen(mut self) -> Result<Begun<'c>> {
-        let mut first = String::new();
-        self.out.read_line(&mut first).map_err(Error::file("read from", "kumadb"))?;
+        let mut first = Vec::new();
+        let line = (&mut self.out).take(RESULT).read_until(b'\n', &mut first);
+        line.map_err(Error::file("read from", "kumadb"))?;
+        let first = String::from_utf8_lossy(&first).into_owned();
         match serde_json::from_str::<Json>(&first) {
             Ok(asks) if asks.get("question").is_some() => Ok(Begun::Asks(self, asks)),
             _ => self.end(first).map(Begun::Ended),
@@ -282,7 +293,9 @@ impl<'c> Run<'c> {
 
     /// Waits for the end; `text` is the beginning of its result.
     fn end(mut self, mut text: String) -> Result<Ended> {
-        self.out.read_to_string(&mut text).map_err(Error::file("read from", "kumadb"))?;
+        let rest = RESULT.saturating_sub(text.len() as u64);
+        let (rest, is_cut) = read_bounded(&mut self.out, rest).map_err(Error::file("read from", "kumadb"))?;
+        text.push_str(&String::from_utf8_lossy(&rest));
         let status = {
             // The process id is not reused before it is waited for, so no signal reaches another process.
             let mut pids = lock(&self.crew.pids);
@@ -292,11 +305,24 @@ impl<'c> Run<'c> {
         let exit = status.code().and_then(Exit::of).unwrap_or(Exit::Failed);
         let story = self.story.join().unwrap_or_default();
         let document = serde_json::from_str(&text).unwrap_or_else(|_| {
+            if is_cut {
+                let message =
+                    format!("its result is larger than {}: run it with `-t` and this instance", bytes(RESULT));
+                return json!({"error": {"message": message, "hint": null}});
+            }
             let last = story.lines().last().unwrap_or("it exited without a message");
             json!({"error": {"message": last, "hint": null}})
         });
         Ok(Ended { name: self.name, exit, took: self.begun.elapsed(), document, story })
     }
+}
+
+/// The first `most` bytes of `source`, and whether there were more. All of it is read: what writes it must not wait.
+fn read_bounded(source: &mut dyn Read, most: u64) -> std::io::Result<(Vec<u8>, bool)> {
+    let mut kept = Vec::new();
+    source.take(most).read_to_end(&mut kept)?;
+    let more = std::io::copy(source, &mut std::io::sink())?;
+    Ok((kept, more > 0))
 }
 
 /// Forwards a signal to the children that did not get it from the terminal.
@@ -394,4 +420,17 @@ fn tell(ended: &[Ended], words: fn(&Json) -> String, ui: &mut Ui) -> Result<Exit
         Ui::table(&["instance", "result", "time", "status"], ended.iter().map(row).collect())
     })?;
     Ok(worst)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_too_much_is_read_and_not_kept() {
+        let (kept, is_cut) = read_bounded(&mut std::io::repeat(b'a').take(5_000_000), 1000).expect("it can be read");
+        assert!(kept.len() == 1000 && is_cut);
+        let (kept, is_cut) = read_bounded(&mut &b"abc"[..], 3).expect("it can be read");
+        assert!(kept == b"abc" && !is_cut);
+    }
 }

@@ -258,7 +258,8 @@ impl Cli {
         if self.global.verbose {
             ui.say(&Confined::wall().to_string());
         }
-        if self.verb.ends_promptly() {
+        let ends_promptly = self.verb.ends_promptly();
+        if ends_promptly {
             ui.end_promptly()?;
         }
         let (docker, found) = (RefCell::default(), RefCell::default());
@@ -268,7 +269,7 @@ impl Cli {
                 far::run(&self.verb, error, &mut context)
             }
             // What it could not read, because it was told to end, is in its result as an error.
-            Ok(_) if context.ui.cancel().signal().is_some() => {
+            Ok(_) if ends_promptly && context.ui.cancel().signal().is_some() => {
                 Ok(context.ui.signal_exit().unwrap_or(Exit::Interrupted))
             }
             ran => ran,

@@ -219,7 +219,9 @@ impl Attacker<'_> {
         let typical = race.typical.as_micros() as usize;
         let after = Duration::from_micros(chance.below(typical) as u64);
         let moment = Duration::from_micros(chance.below(300) as u64);
-        let at = (!number.is_multiple_of(4)).then_some((after, moment));
+        // A recovery is over in milliseconds, before an attacker who waits gets a processor.
+        let waits = number.is_multiple_of(4) == (race.verb == Verb::Recover);
+        let at = waits.then_some((after, moment));
         Attacker { race, at, begun: None, appeared: false, is_done: false, landed: 0 }
     }
 
