@@ -31,6 +31,7 @@ pub mod schedule;
 pub mod schema;
 pub mod text;
 pub mod tls;
+pub mod upgrade;
 pub mod value;
 
 pub use error::{Error, Exit, Result};

@@ -233,8 +233,14 @@ impl Recording {
 
     /// Names in the setting `databasePatchedFiles`; only on SQLite, and 2.x no longer adds to it.
     pub fn patches(&self) -> BTreeSet<String> {
+        self.patches_in_order().into_iter().collect()
+    }
+
+    /// The same in the order in which the server applies them.
+    pub fn patches_in_order(&self) -> Vec<String> {
         let list = self.settings().find(|(key, _)| *key == "databasePatchedFiles").map_or("{}", |(_, value)| value);
-        serde_json::from_str::<BTreeMap<String, bool>>(list).unwrap_or_default().into_keys().collect()
+        let list: serde_json::Map<String, serde_json::Value> = serde_json::from_str(list).unwrap_or_default();
+        list.into_iter().map(|(name, _)| name).collect()
     }
 
     /// The settings of a new database of this release, without `jwtSecret`.
