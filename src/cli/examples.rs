@@ -28,7 +28,7 @@ pub const NOTES: [(&str, &str); 2] = [
 type Examples = &'static [(&'static str, &'static str)];
 
 /// The examples of every verb; those of `monitor add TYPE` are made of its fields.
-pub const EXAMPLES: [(&str, Examples); 64] = [
+pub const EXAMPLES: [(&str, Examples); 65] = [
     (
         "kumadb",
         &[
@@ -403,6 +403,14 @@ pub const EXAMPLES: [(&str, Examples); 64] = [
         &[
             ("Show the newest change", "kumadb undo --dry-run"),
             ("Undo the change after a confirmation prompt", "kumadb undo"),
+        ],
+    ),
+    (
+        "kumadb upgrade",
+        &[
+            ("Check whether the upgrade is possible", "kumadb upgrade --check"),
+            ("Do it on a copy and show what would change", "kumadb upgrade --dry-run"),
+            ("Upgrade to this release", "kumadb upgrade --to 2.5.3"),
         ],
     ),
     (

@@ -17,7 +17,22 @@ const TOPICS: [(&str, &[&str]); 4] = [
     ("Inspect", &["find", "status", "report", "doctor", "probe", "logs"]),
     ("Configure", &["monitor", "maintenance", "plan", "apply", "export", "user", "api-key", "push"]),
     ("Back up and restore", &["backup", "restore", "undo", "recover", "salvage"]),
-    ("Maintain", &["init", "history", "vacuum", "sql", "restart", "config", "formats", "schema", "completions", "man"]),
+    (
+        "Maintain",
+        &[
+            "init",
+            "upgrade",
+            "history",
+            "vacuum",
+            "sql",
+            "restart",
+            "config",
+            "formats",
+            "schema",
+            "completions",
+            "man",
+        ],
+    ),
 ];
 
 impl Cli {

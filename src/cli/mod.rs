@@ -47,6 +47,7 @@ mod table;
 mod tally;
 mod ui;
 mod undo;
+mod upgrade;
 mod user;
 mod vacuum;
 mod write;
@@ -215,6 +216,8 @@ enum Verb {
     Restore(restore::RestoreArgs),
     /// Undo the newest change
     Undo(undo::UndoArgs),
+    /// Upgrade the database to a newer release of the server
+    Upgrade(upgrade::UpgradeArgs),
     /// Recover rows from a damaged kuma.db into a new one
     Salvage(salvage::SalvageArgs),
     /// Show and prune heartbeat history
@@ -311,6 +314,7 @@ impl Verb {
             Verb::Backup(verb) => backup::run(verb, context),
             Verb::Restore(args) => restore::run(args, context),
             Verb::Undo(args) => undo::run(args, context),
+            Verb::Upgrade(args) => upgrade::run(args, context),
             Verb::Salvage(args) => salvage::run(args, context),
             Verb::Config(verb) => config::run(verb, context),
             Verb::History(verb) => history::run(verb, context),
@@ -342,7 +346,9 @@ impl Verb {
             Verb::Monitor(verb) => verb.writes(),
             Verb::Maintenance(verb) => verb.writes(),
             Verb::History(history::HistoryVerb::Prune(_)) | Verb::Vacuum(_) => true,
-            Verb::User(_) | Verb::ApiKey(_) | Verb::Apply(_) | Verb::Undo(_) | Verb::Recover(_) => true,
+            Verb::User(_) | Verb::ApiKey(_) | Verb::Apply(_) | Verb::Undo(_) | Verb::Upgrade(_) | Verb::Recover(_) => {
+                true
+            }
             Verb::Restore(args) => args.new.to.is_none(),
             Verb::Doctor(args) => args.fix,
             Verb::Sql(args) => args.change,

@@ -11,13 +11,16 @@ use crate::text::counted;
 
 #[derive(Args, Debug)]
 pub struct RecoverArgs {
+    /// Roll back a committed change instead of verifying that the server is running with it
+    #[arg(long)]
+    roll_back: bool,
     #[command(flatten)]
     write: WriteArgs,
 }
 
 pub fn run(args: &RecoverArgs, context: &mut Context<'_>) -> Result<Exit> {
     let instance = context.find()?;
-    let settings = args.write.settings("recover");
+    let settings = run::Settings { rolls_back: args.roll_back, ..args.write.settings("recover") };
     if args.write.is_dry_run() {
         return foresee(run::foresee(&instance, &settings)?, context);
     }

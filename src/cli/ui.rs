@@ -227,7 +227,7 @@ impl Ui {
     pub fn check_signal(&self, step: &Step) -> Result<()> {
         match self.signal() {
             0 => Ok(()),
-            signal if step.is_before_commit() => Err(Error::Operation(OperationError::Interrupted { signal })),
+            signal if step.can_end() => Err(Error::Operation(OperationError::Interrupted { signal })),
             _ => Ok(()),
         }
     }

@@ -63,7 +63,7 @@ pub const CHECKS: &[Check] = &[
                       restarts repeatedly: the upgrade from 1.x aggregates old heartbeats, which takes minutes to \
                       hours. After an interruption, the server refuses to start the aggregation again.",
         cure: "the partial statistics are deleted and the migration state is cleared, so that the server aggregates \
-               again at its next start; the heartbeats are kept. If the server already began to delete old heartbeats, \
+               again at its next start, or `kumadb upgrade` does it in seconds; the heartbeats are kept. If the server already began to delete old heartbeats, \
                the statistics are complete: they are kept, and the migration is recorded as done",
         explains: &[],
         find: settings::find_stuck_statistics,

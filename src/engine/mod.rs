@@ -154,6 +154,13 @@ pub trait Shadow {
     /// every row. Returns its broken references.
     fn fill(&mut self, from: &Path, progress: &mut dyn FnMut(u64, u64)) -> Result<Vec<Fault>>;
 
+    /// Creates the second database, empty, and returns its address: what is loaded there instead of a dump is exchanged by
+    /// [`swap`](Shadow::swap) too.
+    ///
+    /// # Errors
+    /// [`DatabaseError::CannotSwapTables`](crate::error::DatabaseError::CannotSwapTables) if tables cannot be exchanged.
+    fn make_empty(&mut self) -> Result<mariadb::Address>;
+
     /// Replaces the existing tables by the prepared ones, and sets the old ones aside.
     fn swap(&mut self) -> Result<()>;
 

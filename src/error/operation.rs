@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::{DockerError, Error, Exit, Hint, Report};
+use super::{DockerError, Error, Exit, Hint, Problem, Report};
 use crate::text::counted;
 
 /// The write path.
@@ -63,6 +63,25 @@ pub enum OperationError {
     },
     /// Checks of the transaction, which was rolled back.
     ChecksFailed(Vec<String>),
+    /// `upgrade` to an older release.
+    Downgrade {
+        from: String,
+        to: String,
+        migrations: usize,
+    },
+    /// What has to be solved before an upgrade.
+    CannotUpgrade(Vec<Problem>),
+    /// The database is upgraded, and its container still has the old image.
+    ImageNotChanged {
+        container: String,
+        image: String,
+        release: String,
+    },
+    /// An upgrade that was rolled back while the container has the new image.
+    UpgradeRolledBack {
+        cause: Box<Error>,
+        image: String,
+    },
     /// A statement that cannot be rolled back.
     NotInTransaction {
         statement: String,
@@ -165,6 +184,40 @@ impl OperationError {
                 Exit::Failed,
                 format!("the transaction failed its checks and was rolled back: {}", problems.join("; ")),
             ),
+            Self::Downgrade { from, to, migrations } => refused(format!(
+                "cannot upgrade from {from} to the older release {to}: a server of {to} would start with this database, \
+                 ignore {} that it does not know, and on SQLite run without foreign keys, so that deleted monitors leave \
+                 their rows behind",
+                counted(*migrations, "migration")
+            ))
+            .hint("restore a snapshot from before the upgrade instead: kumadb restore"),
+            Self::CannotUpgrade(problems) => {
+                let all: Vec<String> =
+                    problems.iter().map(|problem| format!("{}: {}", problem.subject, problem.message)).collect();
+                let hints = problems.iter().filter_map(|problem| problem.hint.clone());
+                refused(format!("the upgrade is not possible yet: {}", all.join("; ")))
+                    .with(hints)
+                    .command("kumadb upgrade --check")
+            }
+            Self::ImageNotChanged { container, image, release } => Report::new(
+                Exit::Partial,
+                format!(
+                    "the database is upgraded to {release}, but container `{container}` does not have an image of this \
+                     release yet, so it was not started"
+                ),
+            )
+            .hint(format!(
+                "set its image to `{image}` and recreate it (docker compose up -d), then run: kumadb recover"
+            ))
+            .hint("to go back to the old release instead: kumadb recover --roll-back"),
+            Self::UpgradeRolledBack { cause, image } => Report::new(
+                Exit::RolledBack,
+                format!("the upgrade was rolled back, and the server is stopped: {cause}"),
+            )
+            .hint(format!(
+                "its container has the image of the new release, which would migrate the database again: set the image \
+                 back to `{image}` and recreate it (docker compose up -d)"
+            )),
             Self::NotInTransaction { statement } => refused(format!("`{statement}` cannot be rolled back"))
                 .hint("use INSERT, UPDATE, DELETE, REPLACE or WITH"),
             Self::NoDryRun => refused("dry run not possible: this change cannot run in a transaction".into())

@@ -156,6 +156,11 @@ impl Server {
         self.docker.shipped(&self.container())
     }
 
+    /// Whether its engine has the image `name`.
+    pub fn has_image(&self, name: &str) -> Result<bool> {
+        Ok(self.docker.image(name)?.is_some())
+    }
+
     /// Whether its processes exist, paused or not: then nothing may be written beside them. A removed container has
     /// none.
     /// removed do not.

@@ -13,6 +13,7 @@ pub mod public;
 pub mod read;
 pub mod sweep;
 pub mod transfer;
+pub mod upgrade;
 pub mod uptime;
 pub mod wreck;
 pub mod write;

@@ -10,7 +10,7 @@ use super::migration::is_migrating;
 use super::release::{check_before_stop, check_release};
 use super::transact::{run_statements, try_before_stop};
 use super::work::{Mode, Outcome, Settings, Work};
-use super::{Observer, Step, beats, compact, kept, label, space};
+use super::{Observer, Step, beats, compact, kept, label, space, upgrade};
 use crate::backup::hold::{Extent, Label, Source};
 use crate::backup::{Guarded, Held, Store};
 use crate::docker::Life;
@@ -61,9 +61,13 @@ pub fn run(
     }
     observer.step(&Step::Journal)?;
     let lasts = matches!(work, Work::Statements(_));
-    let replaces = loads || matches!(work, Work::Salvage(_));
+    let replaces = loads || matches!(work, Work::Salvage(_) | Work::Upgrade(_));
+    let upgrade = match work {
+        Work::Upgrade(order) => Some(upgrade::note(instance, order)),
+        _ => None,
+    };
     let recipients = store.recipients();
-    let record = Record { lasts, recipients, ..Record::new(&settings.verb, instance, life, mode, replaces) };
+    let record = Record { lasts, recipients, upgrade, ..Record::new(&settings.verb, instance, life, mode, replaces) };
     let journal = Journal::open(instance.work(), record)?;
     let mut run = Run::new(instance, settings, journal, lock);
     run.screenshots = work.restores_screenshots();
@@ -162,8 +166,8 @@ impl Run<'_> {
             }
             (database, ..) => database?,
         };
-        // A load replaces all of it, so the leftovers of a migration do not matter.
-        if !matches!(work, Work::Load { .. }) {
+        // A load replaces all of it, so the leftovers of a migration do not matter; an upgrade has checked more.
+        if !matches!(work, Work::Load { .. } | Work::Upgrade(_)) {
             check_release(&database, self.instance, self.settings)?;
         }
         let began = Instant::now();
@@ -214,6 +218,10 @@ impl Run<'_> {
             }
             Work::Salvage(_) => {
                 return Err(Error::Database(DatabaseError::NotSalvageable { database: self.instance.name.clone() }));
+            }
+            Work::Upgrade(order) => {
+                self.upgrade(&mut guarded, connect, &held, order, observer)?;
+                Vec::new()
             }
             Work::Load { wanted, kept, merges, .. } => {
                 self.load(&mut guarded, wanted, kept, observer)?;
@@ -269,8 +277,14 @@ impl Run<'_> {
         let record = &self.journal.record;
         let Some(server) = &self.instance.container else { return Ok(()) };
         if !record.was_running() {
-            return observer.step(&Step::LeaveDown { container: server.name() });
+            return match record.upgrade {
+                // It needs another image before it is started.
+                Some(_) => Ok(()),
+                None => observer.step(&Step::LeaveDown { container: server.name() }),
+            };
         }
+        self.await_image(server, observer)?;
+        let record = &self.journal.record;
         match (record.live(), record.mode) {
             (true, Mode::Live) => return Ok(()),
             (true, _) => {

@@ -81,7 +81,7 @@ pub fn take(
 }
 
 /// Copies the database of `instance` into the new folder `folder` and verifies the copy.
-fn hold(
+pub(super) fn hold(
     instance: &Instance,
     folder: &Path,
     reason: &str,

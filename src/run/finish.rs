@@ -183,7 +183,7 @@ impl Work<'_> {
             Work::Load { merges: true, .. } => Changed::History,
             Work::Load { kept: [], .. } => Changed::All,
             Work::Load { .. } => Changed::Configuration,
-            Work::Salvage(_) => Changed::All,
+            Work::Salvage(_) | Work::Upgrade(_) => Changed::All,
         }
     }
 

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use super::Mode;
+use super::{Mode, upgrade};
 use crate::backup::Changed;
 use crate::docker::Life;
 use crate::error::{Error, OperationError, Result};
@@ -85,6 +85,9 @@ pub struct Record {
     /// Whether the statements are durable one by one: there is nothing to roll back.
     #[serde(default)]
     pub lasts: bool,
+    /// The release that the database is upgraded to, whose image the server needs then.
+    #[serde(default)]
+    pub upgrade: Option<upgrade::Noted>,
     /// age recipients of the undo snapshot, if it is encrypted: the user who recovers may not know them.
     #[serde(default)]
     pub recipients: Vec<String>,
@@ -118,6 +121,7 @@ impl Record {
             loads,
             swaps: false,
             lasts: false,
+            upgrade: None,
             recipients: Vec::new(),
             watched: None,
             changed: None,

@@ -28,6 +28,7 @@ pub mod script;
 mod space;
 mod transact;
 mod undo;
+pub mod upgrade;
 mod work;
 
 use std::fmt;
@@ -107,6 +108,10 @@ pub enum Step {
     Rebuild { place: String },
     Install,
     Fill,
+    Upgrade { release: String },
+    AwaitImage { container: String, image: String },
+    LookAtImage,
+    LeaveUntilImage { container: String, image: String },
 }
 
 impl Step {
@@ -136,6 +141,9 @@ impl Step {
                 | Step::Rebuild { .. }
                 | Step::Install
                 | Step::Fill
+                | Step::Upgrade { .. }
+                | Step::AwaitImage { .. }
+                | Step::LeaveUntilImage { .. }
         )
     }
 
@@ -167,7 +175,13 @@ impl Step {
                 | Step::Rebuild { .. }
                 | Step::Install
                 | Step::Fill
+                | Step::Upgrade { .. }
         )
+    }
+
+    /// Whether a signal ends the run here: nothing was changed, or the run only waits for a person, and `recover` continues it.
+    pub fn can_end(&self) -> bool {
+        self.is_before_commit() || matches!(self, Step::AwaitImage { .. } | Step::LookAtImage)
     }
 }
 
@@ -228,6 +242,16 @@ impl fmt::Display for Step {
             Step::Rebuild { place } => write!(f, "creating instance in {place}"),
             Step::Install => f.write_str("initializing embedded MariaDB"),
             Step::Fill => f.write_str("loading database"),
+            Step::Upgrade { release } => write!(f, "building a new database of release {release}"),
+            Step::AwaitImage { container, image } => write!(
+                f,
+                "waiting for container {container} with the image {image}: change the image now (Ctrl-C: later, with \
+                 kumadb recover)"
+            ),
+            Step::LookAtImage => f.write_str("the container does not have the image yet"),
+            Step::LeaveUntilImage { container, image } => {
+                write!(f, "container {container} was not started: change its image back to {image}, then start it")
+            }
             Step::Rehearse => f.write_str("dry run: running the transaction and rolling it back"),
         }
     }

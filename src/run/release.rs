@@ -17,9 +17,9 @@ use crate::value::image_parts;
 /// database, as far as that can be read now, or because of its image.
 ///
 /// A load replaces the database: `restore` has its own check of the image, and `undo` restores what was there. What is
-/// salvaged cannot be read.
+/// salvaged cannot be read, and an upgrade checks more than this.
 pub(super) fn check_before_stop(instance: &Instance, work: &Work<'_>, settings: &Settings) -> Result<()> {
-    if matches!(work, Work::Load { .. } | Work::Salvage(_)) {
+    if matches!(work, Work::Load { .. } | Work::Salvage(_) | Work::Upgrade(_)) {
         return Ok(());
     }
     let read = |reader: &mut dyn Reader| read_database(reader, &instance.name);

@@ -67,27 +67,34 @@ pub fn resume(instance: &Instance, store: &Store, settings: &Settings, observer:
     }
     match run.journal.record.phase {
         Phase::Seen => {}
+        Phase::Committed if settings.rolls_back => return undo(run, record, observer),
         Phase::Committed => match run.up(&[], observer) {
             Ok(()) => {}
             // The server had been working with the change; its problem came later, and its heartbeats must not be lost.
             Err(gone @ Error::Docker(DockerError::Removed { .. })) => return Err(run.gone(gone, None)),
+            Err(wait @ Error::Operation(OperationError::ImageNotChanged { .. })) => return Err(wait),
             Err(cause) if has_beaten(instance, &record) => run.outcome.warnings.push(cause.to_string()),
             Err(cause) => return Err(run.back(cause, observer)),
         },
         Phase::Noted | Phase::Stopping | Phase::Writing | Phase::RollingBack | Phase::PutBack => {
-            return match run.undo("the earlier run was interrupted", observer) {
-                Ok(changed) => Ok(Resumed::Undone(record, changed)),
-                Err(
-                    wait @ (Error::Docker(DockerError::StopTimeout { .. })
-                    | Error::Docker(DockerError::Migrating { .. })
-                    | Error::Operation(OperationError::Interrupted { .. })),
-                ) => Err(wait),
-                Err(failure) => Err(run.failed(run.journal.record.unfinished(), failure)),
-            };
+            return undo(run, record, observer);
         }
     }
     let outcome = run.finish(store, observer);
     Ok(Resumed::Finished(record, Box::new(outcome)))
+}
+
+/// Rolls the operation of `run` back, which began with `record`.
+fn undo(mut run: Run<'_>, record: Record, observer: &mut dyn Observer) -> Result<Resumed> {
+    match run.undo("the earlier run was interrupted", observer) {
+        Ok(changed) => Ok(Resumed::Undone(record, changed)),
+        Err(
+            wait @ (Error::Docker(DockerError::StopTimeout { .. })
+            | Error::Docker(DockerError::Migrating { .. })
+            | Error::Operation(OperationError::Interrupted { .. })),
+        ) => Err(wait),
+        Err(failure) => Err(run.failed(run.journal.record.unfinished(), failure)),
+    }
 }
 
 /// What [`resume`] would do.
@@ -120,6 +127,7 @@ pub fn foresee(instance: &Instance, settings: &Settings) -> Result<Foreseen> {
     let run = Run::new(instance, settings, journal, lock);
     Ok(match record.phase {
         Phase::Seen => Foreseen::Finish(record),
+        Phase::Committed if settings.rolls_back => Foreseen::RollBack(record),
         Phase::Committed => Foreseen::Verify(record),
         Phase::Writing if !record.loads && !record.lasts && Some(run.read_mark()?) != record.before => {
             Foreseen::Verify(record)

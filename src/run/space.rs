@@ -94,6 +94,8 @@ fn extras(instance: &Instance, work: &Work<'_>) -> u64 {
 fn needed_in_data(instance: &Instance, work: &Work<'_>, size: u64) -> u64 {
     let content = match work {
         Work::Load { wanted, .. } => wanted.manifest.size().max(size),
+        // The new database, and a WAL as large.
+        Work::Upgrade(_) => 2 * size,
         _ => size,
     };
     SPARE
@@ -108,7 +110,7 @@ fn needed_in_data(instance: &Instance, work: &Work<'_>, size: u64) -> u64 {
 
 /// Whether `work` creates the tables of a full copy beside those of an embedded MariaDB.
 fn embeds_tables(instance: &Instance, work: &Work<'_>) -> bool {
-    matches!((&instance.place, work), (Place::Embedded(_), Work::Load { kept: [], .. }))
+    matches!((&instance.place, work), (Place::Embedded(_), Work::Load { kept: [], .. } | Work::Upgrade(_)))
 }
 
 /// Fails unless `needed` bytes are free for the staged copy, or would be without the pending snapshots, except the newest one.

@@ -179,7 +179,7 @@ impl Work<'_> {
                 None => Watched::of(&pruning.settings),
             },
             Work::Script(script) => script.watched(),
-            Work::Compact(_) | Work::Statements(_) | Work::Load { .. } | Work::Salvage(_) => None,
+            Work::Compact(_) | Work::Statements(_) | Work::Load { .. } | Work::Salvage(_) | Work::Upgrade(_) => None,
         }
     }
 }
@@ -243,7 +243,7 @@ fn make(guarded: &mut Guarded, schema: &Schema, work: &Work<'_>, observer: &mut 
             check_clean(guarded.writer(), &before)?;
             made.after = Some(read_fingerprint(guarded.writer(), schema)?);
         }
-        Work::Compact(_) | Work::Statements(_) | Work::Load { .. } | Work::Salvage(_) => {
+        Work::Compact(_) | Work::Statements(_) | Work::Load { .. } | Work::Salvage(_) | Work::Upgrade(_) => {
             return Err(Error::Operation(OperationError::NoDryRun));
         }
     }

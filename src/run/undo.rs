@@ -24,6 +24,9 @@ impl Run<'_> {
         ) {
             return cause;
         }
+        if matches!(cause, Error::Operation(OperationError::ImageNotChanged { .. })) {
+            return cause;
+        }
         if self.waits_for_container(&cause) {
             return self.gone(cause, None);
         }
@@ -45,7 +48,10 @@ impl Run<'_> {
             }
             // The container was recreated from a newer image: the only option is to wait for its migration.
             Err(wait @ Error::Docker(DockerError::Migrating { .. })) if self.replaced => wait,
-            Ok(true) => Error::Operation(OperationError::RolledBack { cause: Box::new(cause) }),
+            Ok(true) => match self.image_to_change_back() {
+                Some(image) => Error::Operation(OperationError::UpgradeRolledBack { cause: Box::new(cause), image }),
+                None => Error::Operation(OperationError::RolledBack { cause: Box::new(cause) }),
+            },
             Err(failure) => self.failed(cause, failure),
         }
     }
@@ -101,6 +107,9 @@ impl Run<'_> {
     fn start_again(&mut self, observer: &mut dyn Observer) -> Result<()> {
         let Some(server) = &self.instance.container else { return Ok(()) };
         self.follow(observer)?;
+        if let Some(image) = self.image_to_change_back() {
+            return observer.step(&Step::LeaveUntilImage { container: server.name(), image });
+        }
         let record = &self.journal.record;
         if record.phase == Phase::Stopping && !self.replaced && server.is_running()? {
             // It was asked to stop and has not yet: it would end later, and nothing would start it again.

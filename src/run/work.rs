@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Rebuilt;
 use super::script::{Changes, Script};
+use super::upgrade;
 use crate::backup::{Held, Manifest, Snapshot, Undone};
 use crate::kuma::write::Written;
 use crate::model::state::Fingerprint;
@@ -41,6 +42,10 @@ pub struct Settings {
     pub deadline: Duration,
     /// How long to wait for a heartbeat from every changed monitor.
     pub wait_beats: Option<Duration>,
+    /// How long to wait for a container with the image of the release, after an upgrade.
+    pub patience: Duration,
+    /// Whether `recover` rolls back what was committed, without trying to finish it.
+    pub rolls_back: bool,
     /// Whether a release with unknown migrations may be written to.
     pub allow_unknown_release: bool,
     /// Whether the work releases the lock that an interrupted migration left, so that this lock does not prevent the
@@ -61,6 +66,8 @@ impl Settings {
             grace: Duration::from_secs(60),
             deadline: Duration::from_secs(180),
             wait_beats: None,
+            patience: Duration::from_secs(3600),
+            rolls_back: false,
             allow_unknown_release: false,
             opens_lock: false,
             keeps_removed: false,
@@ -96,6 +103,8 @@ pub enum Work<'a> {
     },
     /// SQLite: a new database built from a damaged one, of this release if the database does not show its own.
     Salvage(Option<Release>),
+    /// A new database of a newer release, made from the present one.
+    Upgrade(&'a upgrade::Order<'a>),
 }
 
 impl Work<'_> {
@@ -105,14 +114,14 @@ impl Work<'_> {
             Work::Prune(pruning) => pruning.is_empty(),
             Work::Script(script) => script.statements.is_empty(),
             Work::Compact(statements) | Work::Statements(statements) => statements.is_empty(),
-            Work::Load { .. } | Work::Salvage(_) => false,
+            Work::Load { .. } | Work::Salvage(_) | Work::Upgrade(_) => false,
         }
     }
 
     /// Whether a running server uses the result only after a restart: it has read the configuration when it started.
     pub(super) fn needs_restart(&self) -> bool {
         match self {
-            Work::Plan(_) | Work::Script(_) | Work::Load { .. } | Work::Salvage(_) => true,
+            Work::Plan(_) | Work::Script(_) | Work::Load { .. } | Work::Salvage(_) | Work::Upgrade(_) => true,
             Work::Prune(pruning) => !pruning.settings.is_empty(),
             Work::Compact(_) | Work::Statements(_) => false,
         }
@@ -148,6 +157,8 @@ pub struct Outcome {
     pub merged: BTreeMap<String, u64>,
     /// What a new database was built from, where one was.
     pub rebuilt: Option<Rebuilt>,
+    /// What an upgrade has changed.
+    pub upgraded: Option<upgrade::Made>,
     /// Downtime of the server, where it was running before.
     pub downtime: Option<Duration>,
     /// The newest heartbeat after the start, by monitor, of those that were waited for.

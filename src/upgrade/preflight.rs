@@ -81,7 +81,7 @@ impl Facts {
                     "the server was interrupted while it aggregated the heartbeats: the statistics are incomplete, and no \
                      2.x server starts with this database",
                 )
-                .hint("restore the snapshot or the kuma.db.bak from before that upgrade, then upgrade that"),
+                .command("kumadb doctor --fix"),
             );
         }
         found
@@ -101,9 +101,7 @@ impl Facts {
                         "heartbeat",
                         format!("{} with a status that no release has", n(self.unknown_status, "heartbeat")),
                     )
-                    .command(
-                        "kumadb sql --write \"DELETE FROM heartbeat WHERE status IS NULL OR status NOT IN (0, 1, 2, 3)\"",
-                    ),
+                    .command("kumadb doctor --fix"),
                 );
             }
         } else if route.has_statistics() && self.state.unwrap_or(State::None) == State::None && self.statistics > 0 {

@@ -45,6 +45,7 @@ pub enum Style {
 }
 
 /// The change that one migration or patch makes to the rows of one table.
+#[derive(Debug)]
 pub struct Rule {
     /// Its name, in `knex_migrations` or `databasePatchedFiles`.
     pub migration: &'static str,

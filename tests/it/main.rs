@@ -145,6 +145,14 @@ mod schedule {
     pub mod service;
 }
 
+/// From one release to a newer one.
+mod upgrade {
+    pub mod container;
+    pub mod every_point;
+    pub mod oracle;
+    pub mod verb;
+}
+
 /// The one write path, made to fail.
 mod write {
     pub mod attack;

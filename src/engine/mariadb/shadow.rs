@@ -57,6 +57,14 @@ impl Shadow for MariaDb {
         Filler::open(&self.beside(NEW))?.make_all(&copy, from, progress)
     }
 
+    fn make_empty(&mut self) -> Result<Address> {
+        self.check_free()?;
+        self.lock()?;
+        self.clear()?;
+        self.make_room()?;
+        Ok(self.beside(NEW))
+    }
+
     fn swap(&mut self) -> Result<()> {
         let (new, here, old) = (self.beside(NEW).database, self.address.database.clone(), self.beside(OLD).database);
         let (arriving, leaving) = (self.names_in(&new)?, self.names_in(&here)?);

@@ -50,7 +50,7 @@ const READS: [&str; 26] = [
 ];
 
 /// Every other verb with a run of it that would change something, and the exit code of its dry run.
-const WRITES: [(&str, &str, i32); 35] = [
+const WRITES: [(&str, &str, i32); 36] = [
     ("monitor edit", "Shop --interval 30", 0),
     ("monitor clone", "Shop --name Copy", 0),
     ("monitor delete", "Shop", 0),
@@ -79,6 +79,7 @@ const WRITES: [(&str, &str, i32); 35] = [
     ("restore", "latest", 0),
     ("restore", "latest --to ./copy --engine sqlite", 0),
     ("undo", "", 0),
+    ("upgrade", "", 0),
     ("salvage", "data/kuma.db --to saved.db", 0),
     ("history prune", "--keep 30 --set-retention 30", 0),
     ("vacuum", "", 0),

@@ -34,7 +34,7 @@ pub const HISTORY: &str = "
     UPDATE monitor SET timeout = 1e20, snmp_version = 3 WHERE id = 3;
     UPDATE knex_migrations SET migration_time = 1763632860123";
 
-type Rows = BTreeMap<String, Vec<Vec<Value>>>;
+pub type Rows = BTreeMap<String, Vec<Vec<Value>>>;
 
 /// Every row of every table, in the order of its key, with the columns in the order of their names.
 pub fn rows(reader: &mut dyn Reader) -> Rows {

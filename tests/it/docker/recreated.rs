@@ -15,7 +15,7 @@ use crate::support::wait::wait_until;
 use crate::write::server_fails::renaming;
 
 /// Whether a step is the one at which it happens.
-type Moment = fn(&Step) -> bool;
+pub type Moment = fn(&Step) -> bool;
 
 /// How the container is created again.
 #[derive(Clone, Copy)]
@@ -52,14 +52,14 @@ fn recreate(lab: &Docked, how: How, folder: &Folder) {
 }
 
 /// Does `act` at the first step that `is_moment` says so of, and notes what was told.
-struct At<A> {
+pub struct At<A> {
     is_moment: Moment,
     act: Option<A>,
-    told: Vec<Step>,
+    pub told: Vec<Step>,
 }
 
 impl<A: FnOnce()> At<A> {
-    fn new(is_moment: Moment, act: A) -> At<A> {
+    pub fn new(is_moment: Moment, act: A) -> At<A> {
         At { is_moment, act: Some(act), told: Vec::new() }
     }
 }

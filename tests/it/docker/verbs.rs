@@ -374,7 +374,7 @@ fn files_of_another_user_stay_his() {
 }
 
 /// Makes the image of `lab` one of `release`, as far as its files say.
-fn become_release(lab: &Docked, release: &str) {
+pub fn become_release(lab: &Docked, release: &str) {
     let recording = schema::recorded(EngineKind::Sqlite).iter().find(|one| one.release.to_string() == release).unwrap();
     let migrations: Vec<&str> = recording.migrations().collect();
     let script = format!(

@@ -339,12 +339,12 @@ fn template() -> Option<PathBuf> {
     Some(place)
 }
 
-fn new_instance() -> NewInstance {
+pub fn new_instance() -> NewInstance {
     let admin = Some(("admin".to_owned(), Secret::new("Kuma-Docked-2026")));
     NewInstance { release: schema::newest(), admin, timezone: None }
 }
 
-fn seed(database: &dyn Connect) {
+pub fn seed(database: &dyn Connect) {
     let mut writer = database.writer(&WriteKey::for_tests()).unwrap();
     writer.begin().unwrap();
     for (name, active) in [("Shop", 1), ("Off", 0)] {

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use kumadb::backup::Store;
+use kumadb::engine::mariadb::Address;
 use kumadb::engine::{Connect, Counts, Depth, EngineKind, Fault, Fit, Reader, Shadow, WriteKey, Writer};
 use kumadb::error::{Error, OperationError, Result};
 use kumadb::instance::Instance;
@@ -205,6 +206,10 @@ impl Shadow for Counted<Box<dyn Writer>> {
         let faults = self.inner().fill(from, progress)?;
         self.1.pass()?;
         Ok(faults)
+    }
+    fn make_empty(&mut self) -> Result<Address> {
+        self.1.pass()?;
+        self.inner().make_empty()
     }
     fn swap(&mut self) -> Result<()> {
         self.1.pass()?;

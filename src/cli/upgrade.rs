@@ -1,0 +1,282 @@
+//! `kumadb upgrade`
+
+use std::time::Duration;
+
+use chrono::Utc;
+use chrono_tz::Tz;
+use clap::Args;
+use serde_json::{Value as Json, json};
+
+use super::Context;
+use super::write::{WriteArgs, duration, finish, outcome_json, read_from};
+use crate::error::{Error, Exit, InputError, OperationError, Problem, Result};
+use crate::instance::{Instance, Server};
+use crate::kuma::read::read_database;
+use crate::kuma::upgrade::Options;
+use crate::model::state::Database;
+use crate::run::upgrade::{self, Made, Order, Start, fits_image, image_of, preflight};
+use crate::run::{self, Mode, Settings, Work};
+use crate::schema::{Release, newest};
+use crate::text::{bytes, counted};
+use crate::upgrade::Route;
+use crate::upgrade::preflight::server_seconds;
+use crate::upgrade::rules::Style;
+use crate::upgrade::settings::State;
+
+/// How many heartbeats kumadb upgrades in a second, with the staged copy and all checks (two cores, release build).
+const RATE: f64 = 100_000.0;
+
+#[derive(Args, Debug)]
+pub struct UpgradeArgs {
+    /// Upgrade to this release [default: that of the container's image, if it is newer; else the newest]
+    #[arg(long, value_name = "RELEASE")]
+    to: Option<Release>,
+    /// Only check whether the upgrade is possible and what it changes; exit 20 if something prevents it
+    #[arg(long, conflicts_with_all = ["dry_run", "as_server"])]
+    check: bool,
+    /// Do it exactly as the server does, with its mistakes: to compare
+    #[arg(long)]
+    as_server: bool,
+    /// With --as-server: assume that the server runs in this time zone
+    #[arg(long, value_name = "ZONE", requires = "as_server")]
+    server_timezone: Option<Tz>,
+    /// Set how long to wait for the container with the new image
+    #[arg(long, value_name = "DURATION", value_parser = duration, default_value = "1h")]
+    wait: Duration,
+    #[command(flatten)]
+    write: WriteArgs,
+}
+
+pub fn run(args: &UpgradeArgs, context: &mut Context<'_>) -> Result<Exit> {
+    let settings = Settings { patience: args.wait, ..args.write.settings("upgrade") };
+    if settings.mode != Mode::Stopped {
+        return Err(Error::Input(InputError::NotFor {
+            option: "`--live` or `--no-restart`".into(),
+            subject: "an upgrade".into(),
+            why: "the server must not use the database meanwhile".into(),
+        }));
+    }
+    let instance = context.instance()?;
+    let database = read_from(&instance, read_database)?;
+    let to = target(args, &instance, &database)?;
+    let from = database.release.to_string();
+    let route = Route::find(instance.engine(), &database.migrations, &from, to)
+        .map_err(|why| upgrade::refuse(why, &from, &to.to_string()))?;
+    let start = read_from(&instance, |reader, _| preflight(reader, database, &route))?;
+    let is_interrupted = start.facts.state == Some(State::Interrupted);
+    if route.is_current() && start.preflight.aggregates == 0 && !is_interrupted {
+        let text = || format!("nothing to upgrade: the database is of release {from}");
+        context.ui.result(&json!({"changes": []}), text)?;
+        return Ok(Exit::Done);
+    }
+    let image = Image::of(&instance, &route)?;
+    let found = Found { route: &route, start: &start, image: &image, size: instance.size() };
+    if args.check {
+        context.ui.result(&found.json(), || found.text(&instance))?;
+        return Ok(if start.preflight.blockers.is_empty() { Exit::Done } else { Exit::Changes });
+    }
+    if !start.preflight.blockers.is_empty() {
+        return Err(OperationError::CannotUpgrade(start.preflight.blockers).into());
+    }
+    let style = if args.as_server { Style::AsServer } else { Style::Intended };
+    let zone = args.as_server.then(|| args.server_timezone.unwrap_or(Tz::UTC));
+    let order = Order { route: &route, options: Options { style, zone, now: Utc::now() } };
+    if args.write.is_dry_run() {
+        let made = upgrade::rehearse_upgrade(&instance, &order, context.ui)?;
+        let document = with(found.json(), json!({"dry_run": true, "changes": changes_json(&made)}));
+        context.ui.result(&document, || {
+            format!("{}\n{}\ndry run: nothing was changed", found.text(&instance), changes_text(&made))
+        })?;
+        return Ok(Exit::Done);
+    }
+    context.ui.say(&found.text(&instance));
+    context.ui.ask(&format!("upgrade the database of `{}` from {from} to {to}?", instance.name))?;
+    let outcome = run::run(&instance, &context.store()?, &Work::Upgrade(&order), &settings, context.ui)?;
+    let changes = outcome.upgraded.as_ref();
+    let document = with(found.json(), json!({"changes": changes.map(changes_json)}));
+    context.ui.result(&with(document, Json::Object(outcome_json(&outcome))), || {
+        let changes = changes.map(changes_text).unwrap_or_default();
+        format!("{changes}\nupgraded the database of `{}` from {from} to {to}{}", instance.name, image.next(&outcome))
+    })?;
+    finish(&outcome, context.ui)
+}
+
+/// The release to upgrade to: that of the image, where it is newer than the database.
+fn target(args: &UpgradeArgs, instance: &Instance, database: &Database) -> Result<Release> {
+    if let Some(to) = args.to {
+        return Ok(to);
+    }
+    let shipped = match &instance.container {
+        Some(server) => server.shipped()?.and_then(|shipped| shipped.release?.parse::<Release>().ok()),
+        None => None,
+    };
+    let is_newer = |release: &Release| {
+        let route = Route::find(instance.engine(), &database.migrations, "", *release);
+        route.is_ok_and(|route| !route.is_current())
+    };
+    Ok(shipped.filter(is_newer).unwrap_or(newest()))
+}
+
+/// The image that the server needs afterwards.
+struct Image {
+    /// Its name; none without a container.
+    needed: Option<String>,
+    /// Whether the container has it already.
+    is_set: bool,
+    /// Whether the engine has it.
+    is_pulled: bool,
+    /// The line of a compose file, or of the command line, to change.
+    line: Option<String>,
+    release: Release,
+}
+
+impl Image {
+    fn of(instance: &Instance, route: &Route) -> Result<Image> {
+        let release = route.target.release;
+        let Some(server) = &instance.container else {
+            return Ok(Image { needed: None, is_set: false, is_pulled: false, line: None, release });
+        };
+        let container = server.container();
+        let needed = image_of(&container.image, &release.to_string());
+        let is_set = fits_image(server, route)?.unwrap_or(false);
+        let is_pulled = is_set || server.has_image(&needed)?;
+        Ok(Image { line: Some(change_of(server, &needed)), needed: Some(needed), is_set, is_pulled, release })
+    }
+
+    /// What to do after the upgrade where the server was not started.
+    fn next(&self, outcome: &run::Outcome) -> String {
+        match (&self.needed, &self.line) {
+            _ if outcome.downtime.is_some() => String::new(),
+            (Some(_), Some(line)) if !self.is_set => format!("; before you start the server: {line}"),
+            (Some(_), _) => "; to start the server: kumadb restart".to_owned(),
+            (None, _) => format!("; start Uptime Kuma {} on it", self.release),
+        }
+    }
+}
+
+/// How the image of a container is changed.
+fn change_of(server: &Server, needed: &str) -> String {
+    let container = server.container();
+    match &container.compose {
+        Some(compose) => format!(
+            "in the compose file of service `{}`, set `image: {needed}`, then run: docker compose up -d",
+            compose.service
+        ),
+        None => format!(
+            "docker rm {0}, then the docker run command of `{0}` with the image {needed} instead of {1}",
+            container.name, container.image
+        ),
+    }
+}
+
+/// What was found before the upgrade.
+struct Found<'a> {
+    route: &'a Route,
+    start: &'a Start,
+    image: &'a Image,
+    size: u64,
+}
+
+impl Found<'_> {
+    fn json(&self) -> Json {
+        let Start { preflight, facts, .. } = self.start;
+        let problems = |problems: &[Problem]| -> Vec<Json> {
+            let hint = |problem: &Problem| problem.hint.clone().map(crate::error::Hint::into_text);
+            problems
+                .iter()
+                .map(|one| json!({"subject": one.subject, "message": one.message, "hint": hint(one)}))
+                .collect()
+        };
+        json!({
+            "from": self.route.from, "to": self.route.target.release.to_string(),
+            "migrations": self.route.missing().len(), "heartbeat_rows": facts.beats,
+            "aggregates": preflight.aggregates, "blockers": problems(&preflight.blockers),
+            "notes": problems(&preflight.notes), "size_bytes": self.size,
+            "server_seconds": server_seconds(preflight.aggregates).round(),
+            "kumadb_seconds": own_seconds(facts.beats).ceil(),
+            "image": self.image.needed, "image_present": self.image.needed.as_ref().map(|_| self.image.is_pulled),
+            "image_set": self.image.needed.as_ref().map(|_| self.image.is_set),
+        })
+    }
+
+    fn text(&self, instance: &Instance) -> String {
+        let Start { preflight, facts, .. } = self.start;
+        let many = |count: u64| usize::try_from(count).unwrap_or(usize::MAX);
+        let mut lines = vec![format!(
+            "`{}`: {} → {} ({}, {})",
+            instance.name,
+            self.route.from,
+            self.route.target.release,
+            counted(self.route.missing().len(), "missing migration"),
+            bytes(self.size)
+        )];
+        if preflight.aggregates > 0 {
+            lines.push(format!(
+                "{} to aggregate: about {} here, {} if the server did it",
+                counted(many(preflight.aggregates), "heartbeat"),
+                time(own_seconds(facts.beats)),
+                time(server_seconds(preflight.aggregates))
+            ));
+        }
+        if let (Some(needed), false) = (&self.image.needed, self.image.is_set) {
+            let pull =
+                if self.image.is_pulled { String::new() } else { format!("; pull it now: docker pull {needed}") };
+            lines.push(format!("needs the image {needed}{pull}"));
+            lines.extend(self.image.line.iter().map(|line| format!("when kumadb asks for it: {line}")));
+        }
+        lines.extend(preflight.notes.iter().map(|note| format!("note: {} {}", note.subject, note.message)));
+        for one in &preflight.blockers {
+            lines.push(format!("problem: {}: {}", one.subject, one.message));
+            lines.extend(one.hint.clone().map(|hint| format!("  {}", hint.into_text())));
+        }
+        if preflight.blockers.is_empty() {
+            lines.push("nothing prevents the upgrade".into());
+        }
+        lines.join("\n")
+    }
+}
+
+fn own_seconds(beats: u64) -> f64 {
+    1.0 + beats as f64 / RATE
+}
+
+fn time(seconds: f64) -> String {
+    match seconds {
+        s if s < 90.0 => format!("{} s", s.ceil()),
+        s if s < 5400.0 => format!("{} min", (s / 60.0).round()),
+        s => format!("{:.1} h", s / 3600.0),
+    }
+}
+
+fn changes_json(made: &Made) -> Json {
+    json!({
+        "rules": made.upgraded.rules, "statistics": made.upgraded.statistics,
+        "heartbeats_deleted": made.upgraded.deleted_beats, "rows": made.transfer.counts(),
+        "rounded": made.transfer.losses.iter().map(|loss| loss.words()).collect::<Vec<_>>(),
+        "left_out": made.transfer.left_out.iter().map(|left| left.words()).collect::<Vec<_>>(),
+    })
+}
+
+fn changes_text(made: &Made) -> String {
+    let many = |count: u64| usize::try_from(count).unwrap_or(usize::MAX);
+    let rows = |(what, count): (&&str, &u64)| format!("~ {what} ({})", counted(many(*count), "row"));
+    let mut lines: Vec<String> = made.upgraded.rules.iter().map(rows).collect();
+    let statistics = made.upgraded.statistics.iter();
+    lines.extend(statistics.map(|(table, count)| format!("+ {table}: {}", counted(many(*count), "row"))));
+    if made.upgraded.deleted_beats > 0 {
+        let deleted = counted(many(made.upgraded.deleted_beats), "heartbeat");
+        lines.push(format!(
+            "- {deleted} that 2.x does not keep: older than a day, not important, counted in the statistics"
+        ));
+    }
+    lines.extend(made.transfer.losses.iter().map(|loss| format!("~ {}", loss.words())));
+    lines.extend(made.transfer.left_out.iter().map(|left| format!("- {}", left.words())));
+    lines.join("\n")
+}
+
+fn with(mut document: Json, more: Json) -> Json {
+    if let (Json::Object(document), Json::Object(more)) = (&mut document, more) {
+        document.extend(more);
+    }
+    document
+}

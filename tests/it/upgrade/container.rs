@@ -1,0 +1,139 @@
+//! An upgrade of a server in a container: the container gets the new image while kumadb waits, or later, or never.
+
+use std::time::Duration;
+
+use chrono::Utc;
+use kumadb::docker::Life;
+use kumadb::engine::EngineKind;
+use kumadb::error::{Error, OperationError, Result};
+use kumadb::kuma::init::{self, NewInstance};
+use kumadb::kuma::read::read_database;
+use kumadb::kuma::upgrade::Options;
+use kumadb::run::upgrade::Order;
+use kumadb::run::{self, Observer, Outcome, Settings, Step, Work};
+use kumadb::schema::{Release, newest};
+use kumadb::upgrade::Route;
+use kumadb::upgrade::rules::Style;
+
+use crate::docker::recreated::At;
+use crate::docker::verbs::become_release;
+use crate::support::docked::{Docked, Kind, new_instance, seed};
+use crate::support::dockerd::{self, Folder, cli};
+use crate::support::wait::wait_until;
+
+/// A server of 2.0.2 and an image of the newest release.
+struct Old {
+    lab: Docked,
+    newer: String,
+}
+
+impl Old {
+    fn up() -> Option<Old> {
+        let bench = dockerd::bench()?;
+        let folder = Folder::empty();
+        init::make_folder(folder.path(), &NewInstance { release: Release::new(2, 0, 2), ..new_instance() }).unwrap();
+        seed(&kumadb::engine::sqlite::SqliteFile::new(folder.path().join("kuma.db")));
+        let lab = Docked::on(bench, Kind::Sqlite, folder, &["--restart", "unless-stopped"]);
+        let newer = format!("kumadb-test-newer-{}", lab.server.name).to_lowercase();
+        cli(&["commit", &lab.server.name, &newer]);
+        become_release(&lab, "2.0.2");
+        Some(Old { lab, newer })
+    }
+
+    /// As `docker compose up -d` after the image was changed.
+    fn recreate(&self) {
+        cli(&["rm", "-f", &self.lab.server.name]);
+        let mount = self.lab.folder.mount();
+        cli(&["run", "-d", "--name", &self.lab.server.name, "--restart", "unless-stopped", "-v", &mount, &self.newer]);
+    }
+
+    fn upgrade(&self, settings: Settings, observer: &mut dyn Observer) -> Result<Outcome> {
+        let instance = self.lab.instance();
+        let database = read_database(&mut *instance.connect()?.reader()?, "test")?;
+        let route = Route::find(EngineKind::Sqlite, &database.migrations, "2.0.2", newest()).unwrap();
+        let order = Order { route: &route, options: Options { style: Style::Intended, zone: None, now: Utc::now() } };
+        run::run(&instance, &self.lab.store(), &Work::Upgrade(&order), &settings, observer)
+    }
+
+    fn migrations(&self) -> String {
+        self.lab.sql("SELECT count(*) FROM knex_migrations").join(",")
+    }
+
+    fn life(&self) -> Life {
+        self.lab.bench.look(&self.lab.server).state.life
+    }
+}
+
+impl Drop for Old {
+    fn drop(&mut self) {
+        cli(&["rm", "-f", &self.lab.server.name]);
+        wait_until(60, "the image is free", || {
+            std::process::Command::new("docker").args(["rmi", &self.newer]).output().unwrap().status.success()
+        });
+    }
+}
+
+#[test]
+fn the_server_starts_when_its_container_has_the_new_image() {
+    let Some(old) = Old::up() else { return };
+    let checked = old.lab.kumadb(&["upgrade", "--check", "--json"]).ended(0).json();
+    assert_eq!((&checked["image_set"], &checked["image"]), (&false.into(), &"louislam/uptime-kuma:2.5.3".into()));
+    assert_eq!(old.migrations(), "28");
+    let mut observer = At::new(|step| matches!(step, Step::AwaitImage { .. }), || old.recreate());
+    let outcome = old.upgrade(Settings::new("upgrade"), &mut observer).unwrap();
+    assert!(outcome.downtime.is_some() && outcome.snapshot.is_some(), "{outcome:?}");
+    let name = old.lab.server.name.clone();
+    assert!(observer.told.contains(&Step::Follow { container: name.clone() }), "{:?}", observer.told);
+    // The old container was never started on the new database.
+    let started = observer.told.iter().position(|step| *step == Step::Start { container: name.clone() });
+    let waited = observer.told.iter().position(|step| matches!(step, Step::AwaitImage { .. }));
+    assert!(started > waited, "{:?}", observer.told);
+    assert_eq!(old.migrations(), "55");
+    old.lab.is_well();
+    // The image is right, and nothing is left to do.
+    assert_eq!(old.lab.kumadb(&["upgrade", "--yes", "--json"]).ended(0).json()["changes"], serde_json::json!([]));
+}
+
+#[test]
+fn recover_goes_on_when_the_image_is_changed_later_or_goes_back() {
+    let Some(old) = Old::up() else { return };
+    for goes_back in [true, false] {
+        let settings = Settings { patience: Duration::ZERO, ..Settings::new("upgrade") };
+        let ended = old.upgrade(settings, &mut run::Silent);
+        assert!(matches!(ended, Err(Error::Operation(OperationError::ImageNotChanged { .. }))), "{ended:?}");
+        assert!(old.lab.is_unfinished());
+        assert_eq!((old.life(), old.migrations().as_str()), (Life::Stopped, "55"));
+        old.lab.add("New", &[]).ended(6).said("kumadb recover");
+        if goes_back {
+            old.lab.kumadb(&["recover", "--roll-back"]).ended(0).said("restoring database");
+            assert_eq!(old.migrations(), "28");
+            old.lab.is_well();
+        }
+    }
+    old.recreate();
+    old.lab.kumadb(&["recover"]).ended(0);
+    assert_eq!(old.migrations(), "55");
+    old.lab.is_well();
+}
+
+#[test]
+fn a_new_release_that_does_not_start_is_rolled_back_and_its_image_not_started() {
+    let Some(old) = Old::up() else { return };
+    let before = old.lab.picture();
+    let recreate = || {
+        old.lab.folder.misbehave("crash");
+        old.recreate();
+    };
+    let mut observer = At::new(|step| matches!(step, Step::AwaitImage { .. }), recreate);
+    let settings = Settings { deadline: Duration::from_secs(20), ..Settings::new("upgrade") };
+    let ended = old.upgrade(settings, &mut observer);
+    let image = match ended {
+        Err(Error::Operation(OperationError::UpgradeRolledBack { image, .. })) => image,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(image, "louislam/uptime-kuma:stand-in-slim");
+    assert!(!old.lab.is_unfinished());
+    assert_eq!((old.life(), old.migrations().as_str()), (Life::Stopped, "28"));
+    assert_eq!(old.lab.picture(), before);
+    assert!(matches!(observer.told.last(), Some(Step::CloseJournal)), "{:?}", observer.told);
+}
