@@ -4,7 +4,7 @@ use clap::Args;
 use serde_json::{Value as Json, json};
 
 use super::Context;
-use super::document::{self, DocumentArgs, Planned};
+use super::document::{self, DocumentArgs, Planned, PruneArgs};
 use super::far::Luggage;
 use super::fleet::{self, Fleet, FleetArgs};
 use super::plan::Saved;
@@ -20,6 +20,8 @@ use crate::run::Outcome;
 pub struct ApplyArgs {
     #[command(flatten)]
     documents: DocumentArgs,
+    #[command(flatten)]
+    prune: PruneArgs,
     #[command(flatten)]
     write: WriteArgs,
     #[command(flatten)]
@@ -46,7 +48,7 @@ pub fn run(args: &ApplyArgs, context: &mut Context<'_>) -> Result<Exit> {
             carry_out_said("apply", planned, (summary, json!({})), &args.write, &instance, context)
         }
         None => {
-            let planned = document::plan(&args.documents, &instance, context)?;
+            let planned = document::plan(&args.documents, args.prune.unmanaged(), &instance, context)?;
             tally::tell(&planned, context);
             carry_out_planned("apply", planned, &args.write, &instance, context)
         }

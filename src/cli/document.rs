@@ -29,9 +29,23 @@ use crate::kuma::init;
 use crate::kuma::read::{read_all_dependents, read_config};
 use crate::model::fixture::Fixture;
 use crate::model::state::Config;
-use crate::plan::fixture::{Fresh, LeftOut, Outline, Wishes, plan_fixture};
+use crate::plan::fixture::{Fresh, LeftOut, Outline, Unmanaged, Wishes, plan_fixture};
 use crate::text::{counted, quoted};
 use crate::value::Secret;
+
+/// What happens to what the fixtures do not contain.
+#[derive(Args, Clone, Copy, Debug)]
+pub struct PruneArgs {
+    /// Delete resources that the fixtures do not contain, for each kind in the fixtures
+    #[arg(long)]
+    prune: bool,
+}
+
+impl PruneArgs {
+    pub fn unmanaged(self) -> Unmanaged {
+        if self.prune { Unmanaged::Deleted } else { Unmanaged::Listed }
+    }
+}
 
 /// Which fixtures, and their format.
 #[derive(Args, Clone, Debug)]
@@ -42,9 +56,6 @@ pub struct DocumentArgs {
     /// Set the input format, one of those that `kumadb formats` lists [default: detected]
     #[arg(long, value_name = "FORMAT")]
     pub from: Option<String>,
-    /// Delete resources that the fixtures do not contain, for each kind in the fixtures
-    #[arg(long)]
-    pub prune: bool,
     /// Refuse tags that exist neither under `tags` nor on the instance, instead of creating them
     #[arg(long)]
     pub no_create_tags: bool,
@@ -398,10 +409,15 @@ fn read_file(path: &Path, found: &mut Texts) -> Result<()> {
 }
 
 /// Reads fixtures and instance, and makes the plan.
-pub fn plan(args: &DocumentArgs, instance: &Instance, context: &mut Context<'_>) -> Result<Planned> {
+pub fn plan(
+    args: &DocumentArgs,
+    unmanaged: Unmanaged,
+    instance: &Instance,
+    context: &mut Context<'_>,
+) -> Result<Planned> {
     let read = read_documents(args, context)?;
     let wishes = Wishes {
-        prune: args.prune,
+        unmanaged,
         known_tags_only: args.no_create_tags,
         skip_unsupported: args.skip_unsupported,
         skip_invalid: args.skip_invalid,
@@ -423,7 +439,7 @@ fn as_problem(remark: &Remark) -> Problem {
 pub fn plan_read(read: Read, mut wishes: Wishes, instance: &Instance) -> Result<Planned> {
     let config = read_from(instance, |reader, name| {
         let config = read_config(reader, name)?;
-        if wishes.prune {
+        if wishes.unmanaged == Unmanaged::Deleted {
             wishes.dependents = read_all_dependents(reader, &config.database.schema)?;
         }
         Ok(config)

@@ -193,6 +193,13 @@ pub const EXAMPLES: [(&str, Examples); 65] = [
         ],
     ),
     (
+        "kumadb drift",
+        &[
+            ("Fail if the instance differs from a fixture", "kumadb drift kuma.yaml"),
+            ("Show the differences in a pull request on GitHub", "kumadb drift kuma.yaml --format github"),
+        ],
+    ),
+    (
         "kumadb apply",
         &[
             ("Apply a fixture after a confirmation prompt", "kumadb apply kuma.yaml"),

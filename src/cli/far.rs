@@ -84,6 +84,7 @@ impl Luggage {
                 args.documents.pack(&mut luggage)?;
                 luggage.back.extend(args.output.clone());
             }
+            Verb::Drift(args) => args.documents.pack(&mut luggage)?,
             Verb::Apply(args) => args.pack(&mut luggage)?,
             Verb::Export(args) => luggage.back.extend(args.written()),
             Verb::Monitor(verb) => verb.pack(&mut luggage)?,

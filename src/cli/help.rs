@@ -15,7 +15,7 @@ const WIDEST: usize = 120;
 /// The verbs by topic, as `kumadb --help` lists them.
 const TOPICS: [(&str, &[&str]); 4] = [
     ("Inspect", &["find", "status", "report", "doctor", "probe", "logs"]),
-    ("Configure", &["monitor", "maintenance", "plan", "apply", "export", "user", "api-key", "push"]),
+    ("Configure", &["monitor", "maintenance", "plan", "drift", "apply", "export", "user", "api-key", "push"]),
     ("Back up and restore", &["backup", "restore", "undo", "recover", "salvage"]),
     (
         "Maintain",

@@ -8,6 +8,7 @@ mod config;
 mod console;
 mod doctor;
 mod document;
+mod drift;
 mod engine;
 mod examples;
 mod export;
@@ -191,6 +192,8 @@ enum Verb {
     Report(report::ReportArgs),
     /// Show what applying fixtures would change
     Plan(plan::PlanArgs),
+    /// Compare fixtures with an instance (exit 20 on any difference)
+    Drift(drift::DriftArgs),
     /// Apply fixtures (YAML, JSON, TOML, CSV) to an instance
     Apply(apply::ApplyArgs),
     /// Export configuration to a file
@@ -301,6 +304,7 @@ impl Verb {
             Verb::Maintenance(verb) => maintenance::run(verb, context),
             Verb::Report(args) => report::run(args, context),
             Verb::Plan(args) => plan::run(args, context),
+            Verb::Drift(args) => drift::run(args, context),
             Verb::Apply(args) => apply::run(args, context),
             Verb::Export(args) => export::run(args, context),
             Verb::Formats(args) => list_map::formats(args, context),

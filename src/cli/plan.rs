@@ -9,10 +9,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::Context;
-use super::document::{self, DocumentArgs};
+use super::document::{self, DocumentArgs, PruneArgs};
 use super::fleet::{self, Fleet, FleetArgs};
 use super::tally::{self, summary, summary_json};
-use super::write::{all_lines, changes_json};
+use super::write::{changes_json, shown_lines};
 use crate::error::{Error, Exit, FileError, InputError, Result};
 use crate::files;
 use crate::formats::Syntax;
@@ -26,6 +26,8 @@ const FORM: u32 = 1;
 pub struct PlanArgs {
     #[command(flatten)]
     pub documents: DocumentArgs,
+    #[command(flatten)]
+    prune: PruneArgs,
     /// Save the plan for `kumadb apply`; it contains secrets (mode 0600)
     #[arg(short, long, value_name = "PLAN")]
     pub output: Option<PathBuf>,
@@ -93,7 +95,7 @@ pub fn run(args: &PlanArgs, context: &mut Context<'_>) -> Result<Exit> {
         return fleet::run(&Fleet { args: args.fleet.clone(), more: &[], words: tally::words }, context);
     }
     let instance = context.instance()?;
-    let planned = document::plan(&args.documents, &instance, context)?;
+    let planned = document::plan(&args.documents, args.prune.unmanaged(), &instance, context)?;
     tally::tell(&planned, context);
     let plan = &planned.outline.plan;
     let summary = summary(&planned);
@@ -103,7 +105,7 @@ pub fn run(args: &PlanArgs, context: &mut Context<'_>) -> Result<Exit> {
     found["saved"] = json!(args.output);
     let text = match is_empty {
         true => summary.clone(),
-        false => format!("{}\n\n{summary}", all_lines(plan)),
+        false => format!("{}\n\n{summary}", shown_lines(plan, context.ui).join("\n")),
     };
     if let Some(path) = &args.output {
         let saved =

@@ -18,6 +18,7 @@ pub fn summary(planned: &Planned) -> String {
         (changed, "to change"),
         (deleted, "to delete"),
         (unchanged, "unchanged"),
+        (planned.outline.unmanaged.len(), "unmanaged"),
         (skipped(planned), "skipped"),
     ]
     .iter()
@@ -62,7 +63,8 @@ pub fn words(document: &Json) -> String {
         let n = document["summary"][name].as_u64().unwrap_or(0);
         (n > 0).then(|| format!("{n} {word}"))
     };
-    let counts = [count("created", "new"), count("changed", "changed"), count("deleted", "deleted")];
+    let counts = [("created", "new"), ("changed", "changed"), ("deleted", "deleted"), ("unmanaged", "unmanaged")];
+    let counts = counts.map(|(name, word)| count(name, word));
     let words: Vec<String> = counts.into_iter().flatten().collect();
     match (words.is_empty(), document["dry_run"].as_bool()) {
         (_, Some(true)) => {
@@ -96,7 +98,9 @@ pub fn summary_json(planned: &Planned) -> Json {
             .collect()
     };
     json!({
-        "summary": {"created": created, "changed": changed, "deleted": deleted, "unchanged": unchanged, "skipped": skipped(planned)},
+        "summary": {"created": created, "changed": changed, "deleted": deleted, "unchanged": unchanged, "skipped": skipped(planned),
+            "unmanaged": planned.outline.unmanaged.len()},
+        "unmanaged": planned.outline.unmanaged,
         "items": things,
         "skipped": of(Outcome::Skipped),
         "dropped": of(Outcome::Dropped),

@@ -87,6 +87,11 @@ impl Ui {
         self.json
     }
 
+    /// Whether long lists are shown whole: with `--verbose`, or where no one reads them on a terminal.
+    pub fn shows_all(&self) -> bool {
+        self.verbose || !std::io::stdout().is_terminal() || !std::io::stderr().is_terminal()
+    }
+
     /// Whether questions are answered by `--yes`.
     pub fn is_yes(&self) -> bool {
         self.yes

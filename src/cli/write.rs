@@ -12,13 +12,13 @@ use crate::error::{Error, Exit, InputError, Result};
 use crate::instance::Instance;
 use crate::kuma;
 use crate::model::state::{Config, State};
-use crate::plan::{Cell, Change, Plan, Step};
+use crate::plan::{Assignment, Cell, Change, Plan, Step};
 use crate::run::{self, Mode, Outcome, Settings, Work};
 use crate::text::counted;
 use crate::value::Value;
 
-/// Maximum lines of a plan on the screen.
-const SHOWN: usize = 40;
+/// Changes of one kind that have a line each on the screen.
+const SHOWN: usize = 20;
 
 /// Options of every verb that writes.
 #[derive(Args, Clone, Debug)]
@@ -127,15 +127,17 @@ pub fn carry_out(wish: &Wish<'_>, args: &WriteArgs, instance: &Instance, context
     if args.dry_run {
         run::rehearse(instance, &wish.plan, &settings, context.ui)?;
         let changes = changes_json(&wish.plan);
+        let shown = shown_lines(&wish.plan, context.ui);
         let text = || {
             let tried = counted(wish.plan.steps.len(), "row change");
-            format!("{}\ndry run: {tried} rolled back; nothing was changed", lines(&wish.plan))
+            format!("{}\ndry run: {tried} rolled back; nothing was changed", shown.join("\n"))
         };
         context.ui.result(&json!({"dry_run": true, "changes": changes}), text)?;
         return Ok(Exit::Done);
     }
     if let Some(question) = &wish.question {
-        context.ui.say(&lines(&wish.plan));
+        let shown = shown_lines(&wish.plan, context.ui);
+        context.ui.say(&shown.join("\n"));
         context.ui.ask(question)?;
     }
     let store = context.store()?;
@@ -217,24 +219,89 @@ pub fn status_word(status: Option<i64>) -> &'static str {
     }
 }
 
-/// A plan as text: one line per change, secrets hidden, links of new items omitted.
+/// A plan as text: one line per change, secrets hidden, links of new items omitted. Where more than [`SHOWN`] changes are of
+/// one kind, one line summarises them; deletions always have a line each.
 pub fn lines(plan: &Plan) -> String {
-    let mut lines = plan_lines(plan);
-    if lines.len() > SHOWN {
-        let more = lines.len() - SHOWN;
-        lines.truncate(SHOWN);
-        lines.push(format!("… and {more} more lines"));
-    }
-    lines.join("\n")
+    summarised(plan).join("\n")
 }
 
-/// The same, however long it is.
+/// The same with a line for every change.
 pub fn all_lines(plan: &Plan) -> String {
     plan_lines(plan).join("\n")
 }
 
+/// The lines of a plan for the screen: summarised on a terminal, unless details are wanted.
+pub fn shown_lines(plan: &Plan, ui: &Ui) -> Vec<String> {
+    if ui.shows_all() { plan_lines(plan) } else { summarised(plan) }
+}
+
 fn plan_lines(plan: &Plan) -> Vec<String> {
     plan.steps.iter().filter(|step| !hangs_on_new(step)).flat_map(step_lines).collect()
+}
+
+fn summarised(plan: &Plan) -> Vec<String> {
+    let mut groups: Vec<Vec<&Step>> = Vec::new();
+    let mut known: BTreeMap<String, usize> = BTreeMap::new();
+    for step in plan.steps.iter().filter(|step| !hangs_on_new(step)) {
+        let columns = match &step.change {
+            Change::Insert { .. } => "+".to_owned(),
+            Change::Update { set, .. } => set.iter().map(|cell| cell.column.as_str()).collect::<Vec<_>>().join(", "),
+            Change::Delete { .. } => {
+                groups.push(vec![step]);
+                continue;
+            }
+        };
+        let at = *known.entry(format!("{} {columns}", kind_of(step))).or_insert(groups.len());
+        match groups.get_mut(at) {
+            Some(group) => group.push(step),
+            None => groups.push(vec![step]),
+        }
+    }
+    let shown = |group: Vec<&Step>| match group.iter().map(|step| step_lines(step).len()).sum::<usize>() > SHOWN {
+        true => vec![group_line(&group)],
+        false => group.into_iter().flat_map(step_lines).collect(),
+    };
+    groups.into_iter().flat_map(shown).collect()
+}
+
+/// Many changes of one kind: `+ 50 monitors (http 30, ping 20)`, `~ 50 monitors: interval 60 → 30`.
+fn group_line(group: &[&Step]) -> String {
+    let many = |word: &str| counted(2, word).trim_start_matches("2 ").to_owned();
+    let kind = kind_of(group[0]);
+    let mut words = kind.split(" of ");
+    let first = counted(group.len(), words.next().unwrap_or_default());
+    let what = words.fold(first, |text, word| format!("{text} of {}", many(word)));
+    let Change::Update { set, .. } = &group[0].change else {
+        let mut types: BTreeMap<String, usize> = BTreeMap::new();
+        for step in group.iter().filter(|step| step.table == "monitor") {
+            let Change::Insert { columns, cells } = &step.change else { continue };
+            let at = columns.iter().position(|column| column == "type");
+            if let Some(Cell::Is(value)) = at.and_then(|at| cells.get(at)) {
+                *types.entry(value.to_string()).or_default() += 1;
+            }
+        }
+        let types: Vec<String> = types.into_iter().map(|(name, n)| format!("{name} {n}")).collect();
+        return if types.is_empty() { format!("+ {what}") } else { format!("+ {what} ({})", types.join(", ")) };
+    };
+    let columns = set.iter().enumerate().map(|(at, first)| {
+        let same = |step: &&Step| match &step.change {
+            Change::Update { set, .. } => {
+                set.get(at).is_some_and(|cell| cell.old == first.old && cell.new == first.new)
+            }
+            _ => false,
+        };
+        match !first.secret && group.iter().all(same) {
+            true => cell_words(first),
+            false => first.column.clone(),
+        }
+    });
+    format!("~ {what}: {}", columns.collect::<Vec<_>>().join(", "))
+}
+
+/// The kind of what `step` changes, without names: `tag of monitor`.
+fn kind_of(step: &Step) -> String {
+    let plain: Vec<&str> = step.subject.split('`').step_by(2).map(str::trim).filter(|part| !part.is_empty()).collect();
+    plain.join(" ")
 }
 
 /// Whether `step` links something to an item that the plan creates: a tag of a new monitor, for instance.
@@ -254,27 +321,30 @@ pub fn changes_json(plan: &Plan) -> Json {
     plan.steps.iter().map(step_json).collect()
 }
 
-fn step_lines(step: &Step) -> Vec<String> {
+/// The lines of one change.
+pub fn step_lines(step: &Step) -> Vec<String> {
     match &step.change {
         Change::Insert { .. } => vec![format!("+ {}", step.subject)],
         Change::Delete { column, rows, .. } => {
             let rows = counted(*rows as usize, "row");
             vec![if column == "id" { format!("- {}", step.subject) } else { format!("- {}: {rows}", step.subject) }]
         }
-        Change::Update { set, .. } => set
-            .iter()
-            .map(|cell| {
-                if cell.secret {
-                    return format!("~ {}: {} (secret, changed)", step.subject, cell.column);
-                }
-                let new = match &cell.new {
-                    Cell::Is(value) => shown(false, value),
-                    Cell::IdOf(_) => "(new)".into(),
-                };
-                format!("~ {}: {} {} → {new}", step.subject, cell.column, shown(false, &cell.old))
-            })
-            .collect(),
+        Change::Update { set, .. } => {
+            set.iter().map(|cell| format!("~ {}: {}", step.subject, cell_words(cell))).collect()
+        }
     }
+}
+
+/// One changed cell: `interval 60 → 30`.
+fn cell_words(cell: &Assignment) -> String {
+    if cell.secret {
+        return format!("{} (secret, changed)", cell.column);
+    }
+    let new = match &cell.new {
+        Cell::Is(value) => shown(false, value),
+        Cell::IdOf(_) => "(new)".into(),
+    };
+    format!("{} {} → {new}", cell.column, shown(false, &cell.old))
 }
 
 fn shown(secret: bool, value: &Value) -> String {

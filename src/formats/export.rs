@@ -185,10 +185,14 @@ impl<'a> Exporter<'a> {
                         }
                     }
                 }
-                _ if field.column == "config" => match self.config_node(&subject, &value, &mut left_out) {
-                    Some(node) => node,
-                    None => continue,
-                },
+                _ if field.column == "config" => {
+                    let provider = read_cell(entity, row, "type");
+                    let provider = provider.text().unwrap_or_default();
+                    match self.config_node(&subject, provider, &value, &mut left_out) {
+                        Some(node) => node,
+                        None => continue,
+                    }
+                }
                 _ if field.secret => match self.secret(&subject, field.column, &value, &mut left_out) {
                     Some(node) => node,
                     None => continue,
@@ -397,13 +401,18 @@ impl<'a> Exporter<'a> {
     }
 
     /// The config of a provider: numbers, flags and public keys are exported; every other text may be a secret.
-    fn config_node(&mut self, subject: &str, value: &Value, left_out: &mut Vec<String>) -> Option<Node> {
+    fn config_node(
+        &mut self,
+        subject: &str,
+        provider: &str,
+        value: &Value,
+        left_out: &mut Vec<String>,
+    ) -> Option<Node> {
         let text = value.text().unwrap_or_default();
         let Ok(Json::Object(config)) = serde_json::from_str::<Json>(text) else {
             self.warnings.push(format!("{subject}: its config is not JSON: left out"));
             return None;
         };
-        let provider = config.get("type").and_then(Json::as_str).unwrap_or_default();
         let mut entries = Vec::new();
         for (key, json) in &config {
             let is_open = is_public(provider, key, json)

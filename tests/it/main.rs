@@ -111,6 +111,7 @@ mod mariadb {
 /// Documents planned and applied, and the model behind them.
 mod plan {
     pub mod documents;
+    pub mod drift;
     pub mod model;
     pub mod names;
 }

@@ -129,6 +129,7 @@ fn every_key_that_is_printed_is_documented() {
             ("apply", "everything.yaml --yes"),
             ("apply", "everything.yaml --yes"),
             ("plan", "patch.yaml"),
+            ("drift", "patch.yaml"),
             ("plan", "wrong.yaml"),
             ("plan", "wrong.yaml --skip-invalid"),
             ("apply", "wrong.yaml --skip-invalid --yes"),

@@ -1,0 +1,132 @@
+//! `kumadb drift`
+
+use clap::{Args, ValueEnum};
+use serde_json::{Value as Json, json};
+
+use super::Context;
+use super::document::{self, DocumentArgs, Planned};
+use super::fleet::{self, Fleet, FleetArgs};
+use super::tally::{self, summary, summary_json};
+use super::write::{changes_json, shown_lines, step_lines};
+use crate::error::{Exit, Result};
+use crate::plan::Step;
+use crate::plan::fixture::{Account, Fate, Unmanaged};
+use crate::text::At;
+
+#[derive(Args, Debug)]
+pub struct DriftArgs {
+    #[command(flatten)]
+    pub documents: DocumentArgs,
+    /// Set the output format
+    #[arg(long, value_name = "FORMAT", value_enum, default_value_t)]
+    format: DriftFormat,
+    #[command(flatten)]
+    fleet: FleetArgs,
+}
+
+/// Where the result is read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+enum DriftFormat {
+    /// The lines of a plan
+    #[default]
+    Text,
+    /// Annotations of GitHub Actions
+    Github,
+    /// A code quality report of GitLab CI
+    Gitlab,
+}
+
+/// One difference between the files and the instance.
+struct Difference<'a> {
+    at: Option<&'a At>,
+    subject: &'a str,
+    what: String,
+}
+
+pub fn run(args: &DriftArgs, context: &mut Context<'_>) -> Result<Exit> {
+    if args.fleet.is_many() {
+        return fleet::run(&Fleet { args: args.fleet.clone(), more: &[], words: tally::words }, context);
+    }
+    let instance = context.instance()?;
+    let planned = document::plan(&args.documents, Unmanaged::Listed, &instance, context)?;
+    tally::tell(&planned, context);
+    let (changes, unmanaged) = (&planned.outline.plan, &planned.outline.unmanaged);
+    let is_none = changes.is_empty() && unmanaged.is_empty();
+    let mut found = summary_json(&planned);
+    found["changes"] = changes_json(changes);
+    let differences = differences(&planned);
+    let text = match args.format {
+        DriftFormat::Github => differences.iter().map(github).collect::<Vec<_>>().join("\n"),
+        DriftFormat::Gitlab => format!("{:#}", gitlab(&differences)),
+        DriftFormat::Text => {
+            let mut lines = shown_lines(changes, context.ui);
+            lines.extend(unmanaged.iter().map(|subject| format!("? {subject} (unmanaged)")));
+            let verdict = if is_none { "no drift" } else { "drift" };
+            lines.push(format!("{}{verdict}: {}", if lines.is_empty() { "" } else { "\n" }, summary(&planned)));
+            lines.join("\n")
+        }
+    };
+    context.ui.result(&found, || text)?;
+    Ok(match (is_none, planned.is_whole()) {
+        (false, _) => Exit::Changes,
+        (true, true) => Exit::Done,
+        (true, false) => Exit::Partial,
+    })
+}
+
+fn differences(planned: &Planned) -> Vec<Difference<'_>> {
+    let differs = |account: &&Account| account.fate != Fate::Unchanged;
+    let accounts = planned.outline.accounts.iter().filter(differs).map(|account| {
+        let what = match account.fate {
+            Fate::Created => "does not exist on the instance".to_owned(),
+            _ => {
+                // Its own changes, and those of its parts.
+                let (own, parts) = (format!("~ {}: ", account.subject), format!(" of {}", account.subject));
+                let is_its = |step: &&Step| step.subject == account.subject || step.subject.ends_with(&parts);
+                let lines = planned.outline.plan.steps.iter().filter(is_its).flat_map(step_lines);
+                lines.map(|line| line.replacen(&own, "", 1).replacen(&parts, "", 1)).collect::<Vec<_>>().join("; ")
+            }
+        };
+        Difference { at: Some(&account.at), subject: &account.subject, what }
+    });
+    let unmanaged = planned.outline.unmanaged.iter().map(|subject| Difference {
+        at: None,
+        subject,
+        what: "is on the instance, but not in the files".to_owned(),
+    });
+    accounts.chain(unmanaged).collect()
+}
+
+/// A workflow command, which GitHub shows beside the line.
+fn github(difference: &Difference<'_>) -> String {
+    let data = |text: &str| text.replace('%', "%25").replace('\r', "%0D").replace('\n', "%0A");
+    let property = |text: &str| data(text).replace(':', "%3A").replace(',', "%2C");
+    let at = difference.at.filter(|at| at.line > 0).map_or(String::new(), |at| {
+        let column = if at.column > 0 { format!(",col={}", at.column) } else { String::new() };
+        format!("file={},line={}{column},", property(&at.file), at.line)
+    });
+    format!("::error {at}title=Drift::{}", data(&difference.line()))
+}
+
+/// A report of the form of Code Climate, which GitLab reads as `codequality`.
+fn gitlab(differences: &[Difference<'_>]) -> Json {
+    let first = differences.iter().find_map(|difference| difference.at).map_or("-", |at| &at.file);
+    let issue = |difference: &Difference<'_>| {
+        let path = difference.at.map_or(first, |at| &at.file);
+        let line = difference.at.map_or(1, |at| at.line.max(1));
+        json!({
+            "description": difference.line(),
+            "check_name": "drift",
+            "fingerprint": blake3::hash(difference.line().as_bytes()).to_hex().as_str(),
+            "severity": "major",
+            "location": {"path": path, "lines": {"begin": line}},
+        })
+    };
+    differences.iter().map(issue).collect()
+}
+
+impl Difference<'_> {
+    fn line(&self) -> String {
+        format!("{}: {}", self.subject, self.what)
+    }
+}
