@@ -28,7 +28,7 @@ pub const NOTES: [(&str, &str); 2] = [
 type Examples = &'static [(&'static str, &'static str)];
 
 /// The examples of every verb; those of `monitor add TYPE` are made of its fields.
-pub const EXAMPLES: [(&str, Examples); 65] = [
+pub const EXAMPLES: &[(&str, Examples)] = &[
     (
         "kumadb",
         &[

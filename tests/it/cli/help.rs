@@ -20,7 +20,7 @@ const SCREEN: usize = 40;
 
 /// Verbs that change neither an instance nor a store, or (`schedule`, `export`, `plan`) do what other verbs can
 /// preview.
-const READS: [&str; 27] = [
+const READS: &[&str] = &[
     "find",
     "status",
     "monitor list",
@@ -51,7 +51,7 @@ const READS: [&str; 27] = [
 ];
 
 /// Every other verb with a run of it that would change something, and the exit code of its dry run.
-const WRITES: [(&str, &str, i32); 36] = [
+const WRITES: &[(&str, &str, i32)] = &[
     ("monitor edit", "Shop --interval 30", 0),
     ("monitor clone", "Shop --name Copy", 0),
     ("monitor delete", "Shop", 0),
