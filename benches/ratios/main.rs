@@ -22,12 +22,13 @@ mod remote;
 mod report;
 mod salvage;
 mod socket;
+mod upgrade;
 mod write;
 
 use report::Report;
 
 const USAGE: &str = "usage: cargo bench -- [write] [fixture] [backup] [list] [state] [report] [status] [doctor] [downtime] [fleet] \
-    [history] [salvage] [remote] [--runs N]";
+    [history] [salvage] [upgrade] [remote] [--runs N]";
 
 fn main() {
     let mut parts = Vec::new();
@@ -39,7 +40,7 @@ fn main() {
             "--bench" => {}
             "--runs" => runs = words.next().and_then(|n| n.parse().ok()).filter(|n| *n > 0).expect(USAGE),
             "write" | "fixture" | "backup" | "list" | "state" | "report" | "status" | "doctor" | "downtime"
-            | "fleet" | "history" | "salvage" | "remote" => {
+            | "fleet" | "history" | "salvage" | "upgrade" | "remote" => {
                 parts.push(word);
             }
             _ => panic!("{USAGE}"),
@@ -88,6 +89,9 @@ fn main() {
     }
     if wanted("salvage") {
         salvage::run(&mut report);
+    }
+    if wanted("upgrade") {
+        upgrade::run(&mut report);
     }
     report.print();
 }

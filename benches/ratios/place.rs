@@ -48,9 +48,15 @@ pub struct Place {
 impl Place {
     /// A new data folder on SQLite.
     pub fn folder() -> Place {
+        Self::of(&schema::newest().to_string())
+    }
+
+    /// The same of `release`.
+    pub fn of(release: &str) -> Place {
         let root = tempfile::tempdir().unwrap();
         let data = root.path().join("data");
-        init::make_folder(&data, &new_instance()).unwrap();
+        let new = init::NewInstance { release: release.parse().unwrap(), ..new_instance() };
+        init::make_folder(&data, &new).unwrap();
         let place = Place { target: data.display().to_string(), root };
         seed(&*place.instance().connect().unwrap());
         place

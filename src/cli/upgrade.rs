@@ -90,13 +90,13 @@ pub fn run(args: &UpgradeArgs, context: &mut Context<'_>) -> Result<Exit> {
         return Ok(Exit::Done);
     }
     context.ui.say(&found.text(&instance));
-    context.ui.ask(&format!("upgrade the database of `{}` from {from} to {to}?", instance.name))?;
+    context.ui.ask(&format!("upgrade the database of `{}` to {to}?", instance.name))?;
     let outcome = run::run(&instance, &context.store()?, &Work::Upgrade(&order), &settings, context.ui)?;
     let changes = outcome.upgraded.as_ref();
     let document = with(found.json(), json!({"changes": changes.map(changes_json)}));
     context.ui.result(&with(document, Json::Object(outcome_json(&outcome))), || {
         let changes = changes.map(changes_text).unwrap_or_default();
-        format!("{changes}\nupgraded the database of `{}` from {from} to {to}{}", instance.name, image.next(&outcome))
+        format!("{changes}\nupgraded the database of `{}` to {to}{}", instance.name, image.next(&outcome))
     })?;
     finish(&outcome, context.ui)
 }

@@ -160,7 +160,11 @@ impl Run<'_> {
         observer: &mut dyn Observer,
     ) -> Result<()> {
         match guarded.writer().kind() {
-            EngineKind::Sqlite => self.upgrade_file(guarded, held, order, observer)?,
+            EngineKind::Sqlite => {
+                // A signal ends reading it, as it ends reading the live database.
+                let source = SqliteFile::new(held.sqlite()?).cancelled_by(connect.cancel());
+                self.upgrade_file(guarded, &source, order, observer)?;
+            }
             EngineKind::MariaDb => self.upgrade_tables(guarded, connect, order, observer)?,
         }
         self.journal.record.last_beat = read_last_beat(guarded.writer())?;
@@ -170,7 +174,7 @@ impl Run<'_> {
     fn upgrade_file(
         &mut self,
         guarded: &mut Guarded,
-        held: &Held,
+        source: &SqliteFile,
         order: &Order<'_>,
         observer: &mut dyn Observer,
     ) -> Result<()> {
@@ -178,7 +182,7 @@ impl Run<'_> {
         files::remove_folder(&folder)?;
         files::make_folder(&folder)?;
         let path = folder.join("kuma.db");
-        self.outcome.upgraded = Some(read(&mut *held.reader()?, Some(Target::Sqlite(&path)), order, observer)?);
+        self.outcome.upgraded = Some(read(&mut *source.reader()?, Some(Target::Sqlite(&path)), order, observer)?);
         let mut made = SqliteFile::new(&path).reader()?;
         check_release(&mut *made, order.route)?;
         observer.step(&Step::PutBack)?;

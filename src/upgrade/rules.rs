@@ -100,7 +100,7 @@ pub const RULES: &[Rule] = &[
         migration: "2025-09-02-0000-add-domain-expiry.js",
         release: Release::new(2, 1, 0),
         table: "monitor",
-        what: "notification about the expiry of the domain enabled",
+        what: "notification about the expiry of the domain enabled, as for every monitor",
         apply: domain_expiry,
     },
     Rule {
@@ -142,7 +142,7 @@ pub const RULES: &[Rule] = &[
         migration: "2026-02-07-0000-disable-domain-expiry-unsupported-tlds.js",
         release: Release::new(2, 1, 1),
         table: "monitor",
-        what: "notification about the expiry of the domain disabled, because the domain cannot be looked up",
+        what: "notification about the expiry of the domain disabled again, because the domain cannot be looked up",
         apply: unsupported_domain,
     },
 ];
