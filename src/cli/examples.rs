@@ -449,6 +449,17 @@ pub const EXAMPLES: &[(&str, Examples)] = &[
         ],
     ),
     (
+        "kumadb convert",
+        &[
+            (
+                "Preview the move from SQLite to MariaDB",
+                "kumadb convert --to mariadb://kuma@db.example.com/kuma --dry-run",
+            ),
+            ("Use the MariaDB in the container", "kumadb convert --to embedded"),
+            ("Return to SQLite", "kumadb convert --to sqlite"),
+        ],
+    ),
+    (
         "kumadb vacuum",
         &[("Show how much can be reclaimed", "kumadb vacuum --dry-run"), ("Reclaim disk space", "kumadb vacuum")],
     ),

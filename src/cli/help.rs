@@ -22,6 +22,7 @@ const TOPICS: [(&str, &[&str]); 4] = [
         &[
             "init",
             "upgrade",
+            "convert",
             "history",
             "vacuum",
             "sql",

@@ -6,6 +6,7 @@ mod backup;
 mod check;
 mod config;
 mod console;
+mod convert;
 mod doctor;
 mod document;
 mod drift;
@@ -221,6 +222,8 @@ enum Verb {
     Undo(undo::UndoArgs),
     /// Upgrade the database to a newer release of the server
     Upgrade(upgrade::UpgradeArgs),
+    /// Convert the database: SQLite to MariaDB, or back
+    Convert(convert::ConvertArgs),
     /// Recover rows from a damaged kuma.db into a new one
     Salvage(salvage::SalvageArgs),
     /// Show and prune heartbeat history
@@ -319,6 +322,7 @@ impl Verb {
             Verb::Restore(args) => restore::run(args, context),
             Verb::Undo(args) => undo::run(args, context),
             Verb::Upgrade(args) => upgrade::run(args, context),
+            Verb::Convert(args) => convert::run(args, context),
             Verb::Salvage(args) => salvage::run(args, context),
             Verb::Config(verb) => config::run(verb, context),
             Verb::History(verb) => history::run(verb, context),
@@ -350,9 +354,13 @@ impl Verb {
             Verb::Monitor(verb) => verb.writes(),
             Verb::Maintenance(verb) => verb.writes(),
             Verb::History(history::HistoryVerb::Prune(_)) | Verb::Vacuum(_) => true,
-            Verb::User(_) | Verb::ApiKey(_) | Verb::Apply(_) | Verb::Undo(_) | Verb::Upgrade(_) | Verb::Recover(_) => {
-                true
-            }
+            Verb::Convert(_)
+            | Verb::User(_)
+            | Verb::ApiKey(_)
+            | Verb::Apply(_)
+            | Verb::Undo(_)
+            | Verb::Upgrade(_)
+            | Verb::Recover(_) => true,
             Verb::Restore(args) => args.new.to.is_none(),
             Verb::Doctor(args) => args.fix,
             Verb::Sql(args) => args.change,

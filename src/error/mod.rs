@@ -4,6 +4,7 @@
 //! hints together, and no arm is for several unknown ones. Messages are lower case, without a full stop, names in
 //! backticks. Secrets never enter an error.
 
+mod convert;
 mod database;
 mod docker;
 mod exit;
@@ -25,6 +26,7 @@ use std::fmt;
 use std::io;
 use std::path::Path;
 
+pub use convert::ConvertError;
 pub use database::{DatabaseError, Denied, OlderImage, TlsFault};
 pub use docker::DockerError;
 pub use exit::Exit;
@@ -98,6 +100,8 @@ areas! {
     Server(ServerError),
     /// The write path.
     Operation(OperationError),
+    /// Conversions to the other engine.
+    Convert(ConvertError),
     /// Snapshots and their encryption.
     Snapshot(SnapshotError),
     /// Where snapshots are kept.

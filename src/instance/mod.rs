@@ -96,6 +96,18 @@ impl Instance {
         Instance { place, ..self }
     }
 
+    /// The same instance with its database at `place`. Its lock and journal stay where they are.
+    pub fn moved_to(&self, place: Place) -> Instance {
+        Instance {
+            name: self.name.clone(),
+            folder: self.folder.clone(),
+            container: self.container.as_ref().map(Server::again),
+            place,
+            wrap: self.wrap.clone(),
+            work: self.work.clone(),
+        }
+    }
+
     /// The engine of its database.
     pub fn engine(&self) -> EngineKind {
         match self.place {

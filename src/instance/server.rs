@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
 
-use crate::docker::{Answer, Container, Docker, Helper, Life, Shipped, Start, Successor};
+use super::target::elsewhere;
+use crate::docker::{Answer, Container, Docker, Helper, Image, Life, Shipped, Start, Successor};
 use crate::error::{DockerError, Error, Result, TargetError};
 
 /// How long a removed container may take to be recreated: compose takes a second, a person longer.
@@ -34,6 +35,17 @@ impl Server {
     pub fn new(docker: Arc<Docker>, container: Container) -> Server {
         let first = Arc::new(container);
         Server { docker, container: Mutex::new(first.clone()), first, started: Mutex::new(None) }
+    }
+
+    /// The same server, as it is now.
+    pub fn again(&self) -> Server {
+        let container = Mutex::new(self.container());
+        Server { docker: self.docker.clone(), first: self.first.clone(), container, started: Mutex::new(None) }
+    }
+
+    /// The error that lets its verb run where its data is, in its network.
+    pub(super) fn elsewhere(&self, folder: &Path) -> Error {
+        elsewhere(&self.container(), folder, &self.docker)
     }
 
     /// The container's id.
@@ -292,6 +304,23 @@ impl Server {
     pub fn start_helper(&self, label: &str, ready: &mut dyn FnMut() -> bool) -> Result<Helper<'_>> {
         self.remove_stale_helpers(label)?;
         Helper::start(&self.docker, &self.present()?, label, Some(ready))
+    }
+
+    /// Creates a new embedded MariaDB with the programs of its image, in the folder `data`, and opens it in a helper
+    /// container.
+    pub fn install_helper(&self, data: &Path, label: &str, ready: &mut dyn FnMut() -> bool) -> Result<Helper<'_>> {
+        Helper::install(&self.docker, &Image::of(&self.container()), data, label, ready)
+    }
+
+    /// Removes what an earlier run left of such a helper: its label contains a path that only kumadb uses.
+    pub fn remove_installed(&self, label: &str) -> Result<()> {
+        let stale = self.docker.stale_helpers()?;
+        stale.iter().filter(|stale| stale.label == label).try_for_each(|stale| self.docker.remove_helper(stale))
+    }
+
+    /// Whether its image has an embedded MariaDB.
+    pub fn has_mariadb(&self) -> bool {
+        Image::of(&self.container()).has_mariadb
     }
 
     /// Removes helper containers with this label that an earlier run left.

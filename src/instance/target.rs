@@ -180,7 +180,7 @@ impl Sight {
     }
 }
 
-fn elsewhere(container: &Container, folder: &Path, docker: &Docker) -> Error {
+pub(super) fn elsewhere(container: &Container, folder: &Path, docker: &Docker) -> Error {
     Error::Remote(RemoteError::DataNotLocal {
         container: container.name.clone(),
         folder: folder.display().to_string(),
@@ -207,6 +207,26 @@ fn is_out_of_reach(place: &Place) -> bool {
         None => !(address.host.as_str(), address.port)
             .to_socket_addrs()
             .is_ok_and(|mut places| places.any(|place| TcpStream::connect_timeout(&place, PATIENCE).is_ok())),
+    }
+}
+
+/// Fails where the `db-config.json` of `folder` must not name the socket of `address`: kumadb would not follow it.
+///
+/// # Errors
+/// [`TargetError::Socket`].
+pub fn check_socket(folder: &Path, address: &Address) -> Result<()> {
+    let socket = address.socket.clone();
+    socket.map_or(Ok(()), |socket| find_socket(folder, None, socket, &address.database).map(drop))
+}
+
+/// Fails where nothing responds at `place` from here, but the container of `instance` may reach it, in its own network.
+///
+/// # Errors
+/// [`RemoteError::DataNotLocal`].
+pub fn check_reach(instance: &Instance, place: &Place) -> Result<()> {
+    match (&instance.container, &instance.folder) {
+        (Some(server), Some(folder)) if is_out_of_reach(place) => Err(server.elsewhere(folder)),
+        _ => Ok(()),
     }
 }
 
@@ -249,6 +269,16 @@ fn find_socket(
     Err(TargetError::Socket { config, socket, database }.into())
 }
 
+/// The embedded MariaDB of the data folder `folder`.
+pub fn embedded_place(folder: &Path, container: Option<&Container>) -> Place {
+    // The server expects its own MariaDB at this path, wherever its data folder is (read in 2.0.2 and 2.5.3).
+    let (mounted, socket) =
+        socket_in(container, Path::new(SOCKET)).unwrap_or_else(|| (folder.to_owned(), folder.join("run/mariadb.sock")));
+    // The embedded server has users of the operating system only, each authenticated by the socket.
+    let address = Address::on_socket(socket, Address::embedded_user(), "kuma");
+    Place::Embedded(Address { beneath: Some(mounted), ..address })
+}
+
 fn place(folder: &Path, container: Option<&Container>) -> Result<Place> {
     let none = BTreeMap::new();
     Ok(match config::read_config(folder, container.map_or(&none, |container| &container.env))? {
@@ -260,14 +290,7 @@ fn place(folder: &Path, container: Option<&Container>) -> Result<Place> {
             }
             Place::Sqlite(file)
         }
-        Config::Embedded => {
-            // The server expects its own MariaDB at this path, wherever its data folder is (read in 2.0.2 and 2.5.3).
-            let (mounted, socket) = socket_in(container, Path::new(SOCKET))
-                .unwrap_or_else(|| (folder.to_owned(), folder.join("run/mariadb.sock")));
-            // The embedded server has users of the operating system only, each authenticated by the socket.
-            let address = Address::on_socket(socket, Address::embedded_user(), "kuma");
-            Place::Embedded(Address { beneath: Some(mounted), ..address })
-        }
+        Config::Embedded => embedded_place(folder, container),
         Config::External(external) => Place::External({
             let named = external.socket_path.filter(|path| !path.as_os_str().is_empty());
             let found = named.map(|path| find_socket(folder, container, path, &external.db_name)).transpose()?;

@@ -15,6 +15,7 @@ use crate::backup::hold::{Extent, Label, Source};
 use crate::backup::{Guarded, Held, Store};
 use crate::docker::Life;
 use crate::engine::Reader;
+use crate::engine::mariadb::Address;
 use crate::error::{DatabaseError, DockerError, Error, OperationError, Result};
 use crate::files::Lock;
 use crate::instance::{Instance, Place, Server, Session};
@@ -115,6 +116,8 @@ pub(super) struct Run<'a> {
     pub(super) replaced: bool,
     /// Files in `screenshots/` will be restored, so the undo snapshot has those that are there now.
     pub(super) screenshots: bool,
+    /// The external database that a conversion of this process fills.
+    pub(super) target: Option<Address>,
     pub(super) since: Instant,
     pub(super) outcome: Outcome,
 }
@@ -123,7 +126,8 @@ impl<'a> Run<'a> {
     pub(super) fn new(instance: &'a Instance, settings: &'a Settings, journal: Journal, lock: Lock) -> Run<'a> {
         let (since, outcome) = (Instant::now(), Outcome::default());
         let (attempted, wrote, replaced, screenshots) = (false, false, false, false);
-        Run { instance, settings, journal, lock, attempted, wrote, replaced, screenshots, since, outcome }
+        let target = None;
+        Run { instance, settings, journal, lock, attempted, wrote, replaced, screenshots, target, since, outcome }
     }
 }
 

@@ -59,7 +59,9 @@ impl Run<'_> {
         let folder = self.held_folder();
         let safe = !files::exists(&folder) || self.put_away(&folder, store, observer);
         let cleared = self.clear_shadow(observer);
-        let clear = cleared.is_ok();
+        let published = self.publish();
+        let clear = cleared.is_ok() && published.is_ok();
+        self.warn(published, "cannot remove the mark of the new database (kumadb recover removes it)");
         self.warn(cleared, "cannot drop the old tables (kumadb recover drops them)");
         // The old tables or the staged copy are still there, so the journal that mentions them must stay too.
         if clear && safe {
@@ -249,5 +251,6 @@ pub(super) fn settle(run: &mut Run<'_>) -> Result<()> {
         kept::keep(run.instance, &folder, &run.journal.record.recipients)?;
     }
     run.clear_shadow(&mut super::Silent)?;
+    run.publish()?;
     run.close()
 }

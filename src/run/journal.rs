@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
+use super::convert::Switch;
 use super::{Mode, upgrade};
 use crate::backup::Changed;
 use crate::docker::Life;
@@ -82,6 +83,9 @@ pub struct Record {
     /// MariaDB: tables are built in a second database and exchanged with the live ones.
     #[serde(default)]
     pub swaps: bool,
+    /// The database is moved to another place: from which to which.
+    #[serde(default)]
+    pub converts: Option<Switch>,
     /// Whether the statements are durable one by one: there is nothing to roll back.
     #[serde(default)]
     pub lasts: bool,
@@ -120,6 +124,7 @@ impl Record {
             mode,
             loads,
             swaps: false,
+            converts: None,
             lasts: false,
             upgrade: None,
             recipients: Vec::new(),

@@ -5,6 +5,7 @@ pub mod beats;
 mod begin;
 pub mod candidates;
 pub mod compact;
+pub mod convert;
 pub mod copy;
 pub mod examine;
 mod finish;
@@ -112,6 +113,7 @@ pub enum Step {
     AwaitImage { container: String, image: String },
     LookAtImage,
     LeaveUntilImage { container: String, image: String },
+    SetAside { name: String, to: String },
 }
 
 impl Step {
@@ -144,6 +146,7 @@ impl Step {
                 | Step::Upgrade { .. }
                 | Step::AwaitImage { .. }
                 | Step::LeaveUntilImage { .. }
+                | Step::SetAside { .. }
         )
     }
 
@@ -252,6 +255,7 @@ impl fmt::Display for Step {
             Step::LeaveUntilImage { container, image } => {
                 write!(f, "container {container} was not started: change its image back to {image}, then start it")
             }
+            Step::SetAside { name, to } => write!(f, "renaming {name} to {to}"),
             Step::Rehearse => f.write_str("dry run: running the transaction and rolling it back"),
         }
     }

@@ -48,6 +48,7 @@ pub fn resume(instance: &Instance, store: &Store, settings: &Settings, observer:
     let mut run = Run::new(instance, settings, journal, lock);
     run.attempted = true;
     run.follow(observer)?;
+    run.notice_switch(observer)?;
     if run.journal.record.phase == Phase::Writing && !record.loads && !record.lasts {
         let now = Some(run.read_mark()?);
         if now != record.before {
@@ -129,6 +130,7 @@ pub fn foresee(instance: &Instance, settings: &Settings) -> Result<Foreseen> {
         Phase::Seen => Foreseen::Finish(record),
         Phase::Committed if settings.rolls_back => Foreseen::RollBack(record),
         Phase::Committed => Foreseen::Verify(record),
+        Phase::Writing if run.is_switched()? => Foreseen::Verify(record),
         Phase::Writing if !record.loads && !record.lasts && Some(run.read_mark()?) != record.before => {
             Foreseen::Verify(record)
         }

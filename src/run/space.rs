@@ -4,6 +4,7 @@ use std::path::Path;
 
 use chrono::Utc;
 
+use super::convert::Destination;
 use super::kept;
 use super::work::Work;
 use crate::backup::undo::{Chain, Of, is_base, of};
@@ -16,6 +17,9 @@ use crate::instance::{Instance, Place};
 
 /// A larger staged copy is not packed completely for a change of the configuration, in bytes.
 pub(super) const LARGE: u64 = 16 << 20;
+
+/// Size of the files of a new, empty MariaDB (10.11: 176 MB), in bytes.
+const BARE_MARIADB: u64 = 200 << 20;
 
 /// Space for the journal and what else the engine needs, in bytes.
 const SPARE: u64 = 1 << 20;
@@ -30,6 +34,22 @@ fn bases<'s>(all: &'s [Snapshot], instance: Of<'s>) -> impl Iterator<Item = &'s 
     all.iter().map(|one| &one.manifest).filter(move |manifest| is_base(manifest, instance, now))
 }
 
+/// Fails unless there is disk space for a conversion: for the staged copy and the new database in the data folder, and for
+/// the undo snapshot in the store.
+///
+/// # Errors
+/// As [`check`].
+pub(super) fn check_conversion(instance: &Instance, store: &Store, to: &Destination) -> Result<()> {
+    let size = staged_size(instance);
+    let new = match to {
+        Destination::External(_) => 0,
+        Destination::Sqlite => 2 * size,
+        Destination::Embedded => BARE_MARIADB + 3 * size,
+    };
+    let staged = if instance.engine() == EngineKind::Sqlite { 2 * size } else { size };
+    check_sizes(instance, store, SPARE + staged + new, Archive { small: false, size: size / 2 + SPARE })
+}
+
 /// Fails unless there is disk space for `work`: for the staged copy and the transaction in the data folder, and for the undo
 /// snapshot in the store, which must be writable. Undo snapshots of this instance are deleted to make space, but never the
 /// newest one.
@@ -38,6 +58,20 @@ fn bases<'s>(all: &'s [Snapshot], instance: Of<'s>) -> impl Iterator<Item = &'s 
 /// [`StoreError::Full`](crate::error::StoreError::Full), [`FileError::NoSpace`](crate::error::FileError::NoSpace), or why the store cannot be written to; nothing was deleted.
 pub(super) fn check(instance: &Instance, store: &Store, work: &Work<'_>) -> Result<()> {
     let size = staged_size(instance);
+    let small = size > LARGE && work.may_change() == Changed::Configuration;
+    let archive = Archive { small, size: size / 2 + extras(instance, work) / 2 + SPARE };
+    check_sizes(instance, store, needed_in_data(instance, work, size), archive)
+}
+
+/// The undo snapshot, as it is expected.
+struct Archive {
+    /// Without the history, if the store has a full snapshot.
+    small: bool,
+    /// Bytes of a full one.
+    size: u64,
+}
+
+fn check_sizes(instance: &Instance, store: &Store, data: u64, archive: Archive) -> Result<()> {
     let Some(folder) = store.folder() else { return Ok(()) };
     // Created like the snapshot will be, which also removes what interrupted runs left.
     match store.scratch() {
@@ -53,9 +87,8 @@ pub(super) fn check(instance: &Instance, store: &Store, work: &Work<'_>) -> Resu
     let listed = store.list()?.snapshots;
     let origin = instance.origin();
     let meant = (instance.name.as_str(), origin.as_str());
-    let small = size > LARGE && work.may_change() == Changed::Configuration && bases(&listed, meant).next().is_some();
-    let archive = if small { LARGE / 2 } else { size / 2 + extras(instance, work) / 2 } + SPARE;
-    let data = needed_in_data(instance, work, size);
+    let small = archive.small && bases(&listed, meant).next().is_some();
+    let archive = if small { LARGE / 2 + SPARE } else { archive.size };
     // On one disk they share the free space.
     let shared = device(folder) == device(instance.work());
     let taken = if shared { data } else { 0 };

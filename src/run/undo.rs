@@ -76,6 +76,9 @@ impl Run<'_> {
         self.instance.remove_stale_helpers()?;
         let changed = match self.journal.record.phase {
             Phase::Noted | Phase::Stopping | Phase::Seen => false,
+            Phase::Writing | Phase::Committed | Phase::RollingBack if self.journal.record.converts.is_some() => {
+                self.switch_back(observer)?
+            }
             Phase::Writing if !self.attempted || self.journal.record.lasts => false,
             Phase::Writing | Phase::Committed | Phase::RollingBack if self.journal.record.swaps => {
                 self.swap_back(observer)?

@@ -10,6 +10,7 @@ use super::Rebuilt;
 use super::script::{Changes, Script};
 use super::upgrade;
 use crate::backup::{Held, Manifest, Snapshot, Undone};
+use crate::kuma::transfer::Report;
 use crate::kuma::write::Written;
 use crate::model::state::Fingerprint;
 use crate::plan::Plan;
@@ -159,6 +160,8 @@ pub struct Outcome {
     pub rebuilt: Option<Rebuilt>,
     /// What an upgrade has changed.
     pub upgraded: Option<upgrade::Made>,
+    /// What a conversion read, wrote and changed.
+    pub converted: Option<Report>,
     /// Downtime of the server, where it was running before.
     pub downtime: Option<Duration>,
     /// The newest heartbeat after the start, by monitor, of those that were waited for.

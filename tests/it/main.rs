@@ -55,7 +55,9 @@ mod cli {
 
 /// From one engine to the other.
 mod convert {
+    pub mod every_step;
     pub mod pipe;
+    pub mod verb;
 }
 
 /// Servers in containers.

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Cell, Put, Resolution, Transform};
+use super::{Cell, Put, Refused, Resolution, Transform};
 use crate::engine::fit::{Loss, Misfit};
 use crate::engine::{EngineKind, Reader};
 use crate::error::Result;
@@ -138,36 +138,55 @@ impl Transform for Convert {
     }
 
     fn resolve(&mut self, cell: &Cell<'_>, misfit: &Misfit) -> Resolution {
-        let at = (cell.table, cell.column);
-        if *misfit == Misfit::Null && REQUIRED.contains(&at) {
-            return match self.first_user {
-                Some(user) => Resolution::Replace(Value::Int(user), Loss::Null),
-                None => Resolution::Refuse,
-            };
-        }
-        if self.on_conflict.rename && NAMES.contains(&at) {
-            return match self.rename(cell, misfit) {
-                Some(name) => Resolution::Replace(name.into(), Loss::Name),
-                None => Resolution::Refuse,
-            };
-        }
-        if !self.on_conflict.cut {
-            return Resolution::Refuse;
-        }
-        match misfit {
-            Misfit::TooLong { .. } if CUTTABLE.contains(&at) => match cut(cell) {
-                Some(text) => Resolution::Replace(text.into(), Loss::End),
-                None => Resolution::Refuse,
-            },
-            Misfit::TooLong { .. } if EMPTIED.contains(&at) => Resolution::Replace(Value::Null, Loss::Value),
-            // A domain of no page.
-            Misfit::Null if at == ("status_page_cname", "status_page_id") => Resolution::LeaveOut,
-            _ if CACHES.contains(&cell.table) => Resolution::LeaveOut,
-            // Neither the server nor kumadb can show a heartbeat without a time.
-            Misfit::NotDate if at == ("heartbeat", "time") => Resolution::LeaveOut,
-            _ => Resolution::Refuse,
+        let refused = Resolution::Refuse;
+        let replaced =
+            |value: Option<Value>, loss| value.map_or(refused.clone(), |value| Resolution::Replace(value, loss));
+        match way(cell.table, cell.column, misfit) {
+            Some(Way::Fill) => replaced(self.first_user.map(Value::Int), Loss::Null),
+            Some(Way::Rename) if self.on_conflict.rename => {
+                replaced(self.rename(cell, misfit).map(Value::Text), Loss::Name)
+            }
+            Some(Way::Cut) if self.on_conflict.cut => replaced(cut(cell).map(Value::Text), Loss::End),
+            Some(Way::Empty) if self.on_conflict.cut => Resolution::Replace(Value::Null, Loss::Value),
+            Some(Way::LeaveOut) if self.on_conflict.cut => Resolution::LeaveOut,
+            _ => refused,
         }
     }
+}
+
+/// How a value that the target cannot store could be changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Way {
+    Fill,
+    Rename,
+    Cut,
+    Empty,
+    LeaveOut,
+}
+
+fn way(table: &str, column: &str, misfit: &Misfit) -> Option<Way> {
+    let at = (table, column);
+    match misfit {
+        Misfit::Null if REQUIRED.contains(&at) => Some(Way::Fill),
+        // A domain of no page.
+        Misfit::Null if at == ("status_page_cname", "status_page_id") => Some(Way::LeaveOut),
+        Misfit::Duplicate | Misfit::WideCharacter | Misfit::TooLong { .. } if NAMES.contains(&at) => Some(Way::Rename),
+        Misfit::TooLong { .. } if CUTTABLE.contains(&at) => Some(Way::Cut),
+        Misfit::TooLong { .. } if EMPTIED.contains(&at) => Some(Way::Empty),
+        // Neither the server nor kumadb can show a heartbeat without a time.
+        Misfit::NotDate if at == ("heartbeat", "time") => Some(Way::LeaveOut),
+        _ if CACHES.contains(&table) => Some(Way::LeaveOut),
+        _ => None,
+    }
+}
+
+/// The word for `--on-conflict` that resolves a refused value, if there is one.
+pub fn choice_for(refused: &Refused) -> Option<&'static str> {
+    Some(match way(&refused.table, &refused.column, &refused.misfit)? {
+        Way::Rename => "rename",
+        Way::Cut | Way::Empty | Way::LeaveOut => "cut",
+        Way::Fill => return None,
+    })
 }
 
 /// The beginning of the text of `cell` that the column can store.

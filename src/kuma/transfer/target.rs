@@ -6,6 +6,7 @@ use std::sync::mpsc;
 use std::thread;
 
 use super::{Pipe, Report, Transform};
+use crate::cancel::Cancel;
 use crate::engine::mariadb::{Address, UNFINISHED, split_keys};
 use crate::engine::sqlite::SqliteFile;
 use crate::engine::{Connect as _, Depth, EngineKind, Fault, Reader, WriteKey, Writer, quote};
@@ -54,7 +55,10 @@ pub fn load(
         // The first error is reported. What cannot be removed now is recognised later.
         let _ = match target {
             Target::Sqlite(path) => files::remove(path),
-            Target::MariaDb(address) => clear(address, &tables_of(recording)),
+            // Also where a signal has ended the load.
+            Target::MariaDb(address) => {
+                clear(&Address { cancel: Cancel::default(), ..address.clone() }, &tables_of(recording))
+            }
         };
     }
     loaded

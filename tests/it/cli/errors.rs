@@ -11,8 +11,9 @@ use std::time::Duration;
 use kumadb::engine::Connect as _;
 use kumadb::engine::mariadb::{Address, Tls};
 use kumadb::error::{
-    DatabaseError, Denied, DockerError, Error, Exit, FileError, Hint, InputError, JobError, OperationError, Problem,
-    RemoteError, ServerError, SnapshotError, StoreError, TargetError, TlsFault, io_reason, reason,
+    ConvertError, DatabaseError, Denied, DockerError, Error, Exit, FileError, Hint, InputError, JobError,
+    OperationError, Problem, RemoteError, ServerError, SnapshotError, StoreError, TargetError, TlsFault, io_reason,
+    reason,
 };
 
 use crate::house::layers::root;
@@ -160,6 +161,13 @@ fn all() -> Vec<Error> {
         RollbackFailed { cause: full(), failure: full(), is_back: false },
         RollbackFailed { cause: full(), failure: full(), is_back: true }, Panic { what: "the store client", why: t("index") },
         Interrupted { signal: 2 }, Stopped { why: t("stopped by the caller") },
+    ]; }
+    { use ConvertError::*; let i = || t("kuma"); add![
+        SameEngine { instance: i(), engine: "SQLite" }, NoFolder { instance: i() }, NoMariaDb { release: t("1.23.17") },
+        Environment { container: i(), variables: vec![t("UPTIME_KUMA_DB_TYPE")], how: t("delete their lines in compose.yaml") },
+        Loopback { container: i(), host: t("localhost") }, NotMariaDb { database: t("`kuma` at db:3306"), version: t("8.0.36") },
+        NoImage { instance: i() }, Exists { path: p() }, Statistics { state: t("migrating") },
+        References { faults: vec![t("`heartbeat` refers to a `monitor` that does not exist (2 rows)")] },
     ]; }
     { use SnapshotError::*; let i = || t("01ab"); add![
         Invalid { name: i(), why: t("it is truncated") }, Unfinished { folder: p() }, Changed { path: p() },

@@ -1,0 +1,181 @@
+//! `kumadb convert`
+
+use std::path::Path;
+
+use clap::{Args, ValueEnum};
+use serde_json::{Value as Json, json};
+
+use super::far::Luggage;
+use super::write::{WriteArgs, finish, outcome_json};
+use super::{Context, Ui, remote_job};
+use crate::engine::mariadb::Address;
+use crate::error::{Error, Exit, InputError, Result};
+use crate::instance::target::check_reach;
+use crate::instance::{Instance, Place};
+use crate::kuma::transfer::convert::{self, choice_for};
+use crate::kuma::transfer::{Refused, Report};
+use crate::run::Mode;
+use crate::run::convert::{Conversion, Destination};
+use crate::text::counted;
+
+#[derive(Args, Debug)]
+pub struct ConvertArgs {
+    /// Set the new database: sqlite, embedded (the MariaDB in the container), or an empty database
+    /// mariadb://user:password@host/database, as the server reaches it
+    #[arg(long, value_name = "DATABASE", env = "KUMADB_CONVERT_TO", hide_env_values = true)]
+    to: String,
+    /// Set what happens to values that the new database cannot store
+    #[arg(long, value_name = "CHOICES", value_delimiter = ',', default_value = "refuse")]
+    on_conflict: Vec<OnConflict>,
+    #[command(flatten)]
+    write: WriteArgs,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum OnConflict {
+    /// List them and change nothing
+    Refuse,
+    /// Cut long names and messages; leave out responses in the history, and what the server creates again
+    Cut,
+    /// Rename users, status pages and settings whose name is taken or has characters that the column cannot store
+    Rename,
+}
+
+impl ConvertArgs {
+    /// Adds the file with the certificate authority of the new database, if it has one.
+    pub fn pack(&self, luggage: &mut Luggage) -> Result<()> {
+        let options = self.to.split_once('?').map_or("", |(_, options)| options).split('&');
+        options.filter_map(|option| option.strip_prefix("ca=")).try_for_each(|path| luggage.take(Path::new(path)))
+    }
+}
+
+pub fn run(args: &ConvertArgs, context: &mut Context<'_>) -> Result<Exit> {
+    let settings = args.write.settings("convert");
+    if settings.mode != Mode::Stopped {
+        return Err(Error::Input(InputError::NotFor {
+            option: "`--live` or `--no-restart`".into(),
+            subject: "`convert`".into(),
+            why: "the server has to open the new database".into(),
+        }));
+    }
+    let to = destination(&args.to)?;
+    let instance = context.instance()?;
+    if let (Destination::External(address), None) = (&to, remote_job::overrides()?) {
+        check_reach(&instance, &Place::External(address.clone()))?;
+    }
+    let has = |choice| args.on_conflict.contains(&choice);
+    let on_conflict = convert::OnConflict { cut: has(OnConflict::Cut), rename: has(OnConflict::Rename) };
+    let conversion = Conversion::prepare(&instance, to.clone(), on_conflict, &settings, context.ui)?;
+    if args.write.is_dry_run() {
+        return dry_run(&instance, &to, &conversion, context);
+    }
+    refuse(&conversion.report, context.ui)?;
+    context.ui.say(&lines(&instance, &to, &conversion));
+    context.ui.ask(&format!("Convert `{}` to {}?", instance.name, to.words()))?;
+    let store = context.store()?;
+    let outcome = conversion.run(&instance, &store, &settings, context.ui)?;
+    let report = outcome.converted.as_ref().unwrap_or(&conversion.report);
+    let mut document = describe(&instance, &to, &conversion, report);
+    if let Json::Object(document) = &mut document {
+        document.extend(outcome_json(&outcome));
+    }
+    context.ui.result(&document, || {
+        let rows = counted(usize::try_from(report.rows()).unwrap_or(usize::MAX), "row");
+        let tables = counted(report.tables.len(), "table");
+        format!("converted `{}` to {}: {rows} in {tables} loaded and compared", instance.name, to.words())
+    })?;
+    finish(&outcome, context.ui)
+}
+
+/// Loads a temporary database; or lists what cannot be stored.
+fn dry_run(instance: &Instance, to: &Destination, conversion: &Conversion, context: &mut Context<'_>) -> Result<Exit> {
+    let report = &conversion.report;
+    let is_refused = report.refused_total > 0;
+    let loaded = !is_refused && conversion.rehearse(instance, context.ui)?;
+    let mut document = describe(instance, to, conversion, report);
+    document["dry_run"] = true.into();
+    document["loaded"] = loaded.into();
+    context.ui.result(&document, || {
+        let how = match (is_refused, loaded) {
+            (true, _) => format!("{}\nit would be refused", refusals(report)),
+            (false, true) => "loaded into a temporary database and compared".into(),
+            (false, false) => "read and checked; this machine has no MariaDB to load it into".into(),
+        };
+        format!("{}\ndry run: {how}; nothing was changed", lines(instance, to, conversion))
+    })?;
+    Ok(if is_refused { Exit::Refused } else { Exit::Done })
+}
+
+fn destination(text: &str) -> Result<Destination> {
+    match text {
+        "sqlite" => Ok(Destination::Sqlite),
+        "embedded" | "embedded-mariadb" => Ok(Destination::Embedded),
+        url if url.starts_with("mysql://") || url.starts_with("mariadb://") => {
+            Address::parse(url).map(Destination::External)
+        }
+        // It may be a mistyped URL with a password.
+        _ => Err(Error::problem("--to", "must be `sqlite`, `embedded` or `mariadb://user:password@host/database`")),
+    }
+}
+
+/// Fails where values cannot be stored, after listing them with the choice that helps.
+fn refuse(report: &Report, ui: &mut Ui) -> Result<()> {
+    if report.refused_total > 0 {
+        ui.say(&refusals(report));
+    }
+    report.check()
+}
+
+/// Each value that cannot be stored, and the option that resolves it.
+fn refusals(report: &Report) -> String {
+    let mut choices: Vec<&str> = report.refused.iter().filter_map(choice_for).collect();
+    let all = choices.len() == report.refused.len();
+    choices.sort_unstable();
+    choices.dedup();
+    let line = |refused: &Refused| {
+        let choice = choice_for(refused).map_or(String::new(), |choice| format!(" (--on-conflict {choice})"));
+        format!("! {}{choice}", refused.words())
+    };
+    let mut lines: Vec<String> = report.refused.iter().map(line).collect();
+    if !choices.is_empty() {
+        let which = if all { "all of them" } else { "some of them" };
+        lines.push(format!("to change {which} in the new database: --on-conflict {}", choices.join(",")));
+    }
+    lines.join("\n")
+}
+
+/// The conversion for people.
+fn lines(instance: &Instance, to: &Destination, conversion: &Conversion) -> String {
+    let report = &conversion.report;
+    let rows = counted(usize::try_from(report.rows()).unwrap_or(usize::MAX), "row");
+    let mut lines = vec![format!(
+        "~ database of `{}`: {} → {}, {} ({rows} in {})",
+        instance.name,
+        instance.engine_words(),
+        to.words(),
+        conversion.place(),
+        counted(report.tables.len(), "table")
+    )];
+    lines.extend(report.losses.iter().map(|loss| format!("~ {}", loss.words())));
+    lines.extend(report.rows_left_out.iter().map(|row| format!("- row left out: {}", row.words())));
+    lines.extend(report.left_out.iter().map(|left| format!("- not in the new database: {}", left.words())));
+    lines.join("\n")
+}
+
+/// The same for programs.
+fn describe(instance: &Instance, to: &Destination, conversion: &Conversion, report: &Report) -> Json {
+    let mut document = json!({
+        "instance": instance.name,
+        "from": instance.engine_words(),
+        "to": to.words(),
+        "database": conversion.place().trim_matches('`'),
+        "rows": report.rows(),
+    });
+    if let (Json::Object(document), Ok(Json::Object(all))) = (&mut document, serde_json::to_value(report)) {
+        document.extend(all);
+    }
+    for (at, refused) in report.refused.iter().enumerate() {
+        document["refused"][at]["choice"] = choice_for(refused).into();
+    }
+    document
+}

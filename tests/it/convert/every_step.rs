@@ -1,0 +1,211 @@
+//! A conversion made to fail at the N-th step for every N, by an error and by SIGKILL: the server opens the old database or the
+//! new one, and only one of them is where a server would open it.
+
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::Duration;
+
+use kumadb::docker::Life;
+use kumadb::engine::mariadb::Address;
+use kumadb::error::{Error, OperationError, Result};
+use kumadb::instance::{Instance, Place};
+use kumadb::kuma::transfer::convert::OnConflict;
+use kumadb::run::convert::{Conversion, Destination};
+use kumadb::run::{self, Observer, Settings, Silent, Step};
+
+use crate::support::child::{is_killed, told};
+use crate::support::docked::{Docked, Kind, find, make_folder, store_in};
+use crate::support::dockerd::{self, Image, cli};
+use crate::support::mariadbd::Mariadbd;
+use crate::support::rounds;
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum How {
+    Error,
+    Kill,
+}
+
+/// Ends a run at its `at`-th step.
+struct Steps {
+    seen: usize,
+    at: usize,
+    how: How,
+}
+
+impl Observer for Steps {
+    fn step(&mut self, _step: &Step) -> Result<()> {
+        self.seen += 1;
+        match (self.seen == self.at, self.how) {
+            (false, _) => Ok(()),
+            (true, How::Error) => Err(Error::Operation(OperationError::Stopped { why: "made to fail".into() })),
+            (true, How::Kill) => {
+                Command::new("kill").args(["-9", &std::process::id().to_string()]).status().unwrap();
+                unreachable!("killed");
+            }
+        }
+    }
+}
+
+fn settings() -> Settings {
+    Settings { deadline: Duration::from_secs(60), ..Settings::new("convert") }
+}
+
+/// The destination that `word` names.
+fn destination(word: &str) -> Destination {
+    match word {
+        "sqlite" => Destination::Sqlite,
+        "embedded" => Destination::Embedded,
+        url => Destination::External(Address::parse(url).unwrap()),
+    }
+}
+
+fn convert(instance: &Instance, root: &std::path::Path, to: &str, steps: &mut dyn Observer) -> Result<()> {
+    let conversion = Conversion::prepare(instance, destination(to), OnConflict::default(), &settings(), &mut Silent)?;
+    conversion.run(instance, &store_in(root), &settings(), steps).map(drop)
+}
+
+#[test]
+#[ignore = "a part of other tests, see child.rs"]
+fn killed_child() {
+    let root: PathBuf = told("ROOT");
+    let instance = find(&told::<String>("TARGET"), &root);
+    let mut steps = Steps { seen: 0, at: told("AT"), how: How::Kill };
+    convert(&instance, &root, &told::<String>("TO"), &mut steps).unwrap();
+}
+
+/// The kind of database that the server opens, after a check that nothing else is where a server would open it.
+fn opened(lab: &Docked) -> &'static str {
+    let folder = lab.folder.path();
+    let has = |name: &str| folder.join(name).exists();
+    let words = match lab.instance().place {
+        Place::Sqlite(_) => "sqlite",
+        Place::Embedded(_) => "embedded",
+        Place::External(_) => "external",
+    };
+    assert_eq!((has("kuma.db"), has("mariadb")), (words == "sqlite", words == "embedded"), "{words}");
+    words
+}
+
+/// Converts to `to` and fails at every step; then `back` undoes what succeeded.
+fn fail_everywhere(lab: &Docked, to: &str, back: &str, how: How, empty: &dyn Fn()) {
+    let (mut points, mut old, mut new) = (0, 0, 0);
+    let monitors = lab.monitors();
+    for at in rounds::points(4) {
+        let was = opened(lab);
+        let mut steps = Steps { seen: 0, at, how };
+        let ended = match how {
+            How::Error => convert(&lab.instance(), lab.root(), to, &mut steps),
+            How::Kill => {
+                let (target, root) = (&lab.server.name, lab.root().display());
+                match is_killed(module_path!(), &[("TARGET", target), ("ROOT", &root), ("TO", &to), ("AT", &at)]) {
+                    true => Err(Error::Operation(OperationError::Stopped { why: "killed".into() })),
+                    false => Ok(()),
+                }
+            }
+        };
+        let is_over = how == How::Error && steps.seen < at || how == How::Kill && ended.is_ok();
+        if lab.is_unfinished() {
+            run::resume(&lab.instance(), &lab.store(), &settings(), &mut Silent).unwrap();
+        }
+        if !run::kept::list(&lab.instance()).is_empty() {
+            run::resume(&lab.instance(), &lab.store(), &settings(), &mut Silent).unwrap();
+        }
+        let now = opened(lab);
+        assert_eq!(lab.monitors(), monitors, "{how:?} at step {at} to {to}: {ended:?}");
+        assert_eq!(lab.life(), Life::Running, "{how:?} at step {at} to {to}: {ended:?}");
+        lab.is_well();
+        match now == was {
+            true => {
+                old += 1;
+                // What an interrupted run has left in the new database is recognised, or was removed.
+                assert!(how == How::Kill || ended.is_err(), "{to} at step {at}");
+            }
+            false => {
+                new += 1;
+                convert(&lab.instance(), lab.root(), back, &mut Silent).unwrap();
+                empty();
+                remove_old(lab);
+            }
+        }
+        if is_over {
+            break;
+        }
+        points += 1;
+    }
+    println!("{how:?} to {to}: {points} points tried, {old} old, {new} new");
+    assert!(points >= 3 && old >= 1 && new >= 1, "{points} points, {old} old, {new} new");
+}
+
+/// Removes the databases that were set aside: each MariaDB takes 200 MB.
+fn remove_old(lab: &Docked) {
+    for entry in std::fs::read_dir(lab.folder.path()).unwrap() {
+        let path = entry.unwrap().path();
+        match path.display().to_string().contains(".before-convert-") {
+            true if path.is_dir() => std::fs::remove_dir_all(&path).unwrap(),
+            true => std::fs::remove_file(&path).unwrap(),
+            false => {}
+        }
+    }
+}
+
+/// A container with MariaDB in its image, on SQLite.
+fn up() -> Option<Docked> {
+    let bench = dockerd::bench()?;
+    let folder = make_folder(Kind::Sqlite)?;
+    let server = bench.run(Image::Full, &["-v", &folder.mount()]);
+    let lab = Docked::around(bench, Kind::Sqlite, folder, server);
+    lab.wait_up();
+    Some(lab)
+}
+
+#[test]
+fn sqlite_to_the_embedded_mariadb_survives_errors_and_kills() {
+    let Some(lab) = up() else { return };
+    for how in [How::Error, How::Kill] {
+        fail_everywhere(&lab, "embedded", "sqlite", how, &|| {});
+    }
+}
+
+#[test]
+fn the_embedded_mariadb_to_sqlite_survives_errors_and_kills() {
+    let Some(lab) = Docked::up(Kind::MariaDb) else { return };
+    for how in [How::Error, How::Kill] {
+        fail_everywhere(&lab, "sqlite", "embedded", how, &|| {});
+    }
+}
+
+#[test]
+fn sqlite_to_an_external_mariadb_survives_errors_and_kills() {
+    let Some(lab) = up() else { return };
+    // The address of this host in the network of the containers.
+    let gateway = cli(&["inspect", "-f", "{{.NetworkSettings.Gateway}}", &lab.server.name]);
+    let Some(server) = Mariadbd::with(&["--port={port}", "--bind-address=0.0.0.0"]) else { return };
+    server.create_database("kuma", "utf8mb4");
+    server.sql("mysql", "CREATE USER kuma@'%' IDENTIFIED BY 'Kuma-2026'; GRANT ALL ON kuma.* TO kuma@'%'");
+    let to = format!("mysql://kuma:Kuma-2026@{}:{}/kuma", gateway.trim(), server.port());
+    let empty = || {
+        server.sql("", "DROP DATABASE kuma");
+        server.create_database("kuma", "utf8mb4");
+    };
+    for how in [How::Error, How::Kill] {
+        fail_everywhere(&lab, &to, "sqlite", how, &empty);
+    }
+}
+
+#[test]
+fn an_environment_that_sets_the_database_is_named_before_the_stop() {
+    let Some(bench) = dockerd::bench() else { return };
+    let Some(folder) = make_folder(Kind::Sqlite) else { return };
+    let lab = Docked::on(bench, Kind::Sqlite, folder, &["-e", "UPTIME_KUMA_DB_TYPE=sqlite"]);
+    let started = lab.started();
+    lab.kumadb(&["--yes", "convert", "--to", "mysql://kuma:Kuma-2026@192.0.2.1/kuma"])
+        .ended(9)
+        .said("UPTIME_KUMA_DB_TYPE");
+    let lab = Docked::up(Kind::Sqlite).unwrap();
+    lab.kumadb(&["--yes", "convert", "--to", "mysql://kuma:Kuma-2026@localhost/kuma"])
+        .ended(9)
+        .said("that is the container itself");
+    // The slim image has no MariaDB.
+    lab.kumadb(&["--yes", "convert", "--to", "embedded"]).ended(9).said("MariaDB");
+    assert_eq!(lab.started().is_empty(), started.is_empty());
+}

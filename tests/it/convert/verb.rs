@@ -1,0 +1,132 @@
+//! `kumadb convert` on a plain data folder: there and back, what is shown before, and what is refused.
+
+use crate::cli::monitor::furnish;
+use crate::convert::pipe::HISTORY;
+use crate::support::lab::Lab;
+use crate::support::mariadbd::Mariadbd;
+
+/// An instance on SQLite with a history, and an empty database for it.
+fn start() -> Option<(Lab, Mariadbd, String)> {
+    let server = Mariadbd::with(&["--port={port}", "--bind-address=127.0.0.1"])?;
+    server.create_database("kuma", "utf8mb4");
+    server.sql("mysql", "CREATE USER kuma@'%' IDENTIFIED BY 'Kuma-2026'; GRANT ALL ON *.* TO kuma@'%'");
+    let lab = Lab::sqlite("2.5.3");
+    furnish(&lab);
+    lab.sql(HISTORY);
+    let to = target(&server, "kuma");
+    Some((lab, server, to))
+}
+
+fn target(server: &Mariadbd, database: &str) -> String {
+    format!("mariadb://kuma:Kuma-2026@127.0.0.1:{}/{database}", server.port())
+}
+
+fn names(lab: &Lab) -> Vec<String> {
+    let entries = std::fs::read_dir(lab.folder()).unwrap();
+    let mut names: Vec<String> = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    names
+}
+
+/// The codes of what the doctor finds.
+fn findings(lab: &Lab) -> Vec<String> {
+    let ran = lab.run("doctor --json");
+    let found: serde_json::Value = serde_json::from_str(&ran.out).unwrap();
+    let found = found["findings"].as_array().unwrap();
+    found.iter().map(|finding| finding["code"].as_str().unwrap().to_owned()).collect()
+}
+
+#[test]
+fn a_folder_goes_over_and_back() {
+    let Some((lab, server, to)) = start() else { return };
+    std::fs::write(lab.folder().join("db-config.json"), r#"{"type": "sqlite", "authSecret": "of 3.0"}"#).unwrap();
+    let exported = lab.ok("export --secrets");
+    // Some of what it finds is of no engine: a monitor whose server is not there, for instance.
+    let known = findings(&lab);
+    let before = std::fs::read(lab.folder().join("kuma.db")).unwrap();
+    let dry = lab.json(&format!("convert --to {to} --dry-run"));
+    assert_eq!((&dry["dry_run"], &dry["loaded"]), (&true.into(), &true.into()), "{dry:#}");
+    assert_eq!(dry["losses"][1]["column"], "time", "{dry:#}");
+    assert_eq!((&dry["losses"][1]["loss"], &dry["losses"][1]["cells"]), (&"second_fraction".into(), &3.into()));
+    assert_eq!(server.sql("kuma", "SHOW TABLES"), "");
+    let done = lab.json(&format!("convert --to {to} --yes"));
+    assert_eq!((&done["from"], &done["to"]), (&"SQLite".into(), &"MariaDB (external)".into()), "{done:#}");
+    assert!(done["snapshot"].is_string(), "{done:#}");
+    let aside = names(&lab).into_iter().find(|name| name.starts_with("kuma.db.before-convert-")).unwrap();
+    assert_eq!(std::fs::read(lab.folder().join(aside)).unwrap(), before);
+    assert!(!names(&lab).contains(&"kuma.db".to_owned()));
+    let config: serde_json::Value =
+        serde_json::from_slice(&std::fs::read(lab.folder().join("db-config.json")).unwrap()).unwrap();
+    assert_eq!((&config["type"], &config["authSecret"]), (&"mariadb".into(), &"of 3.0".into()), "{config:#}");
+    assert_eq!(lab.ok("export --secrets"), exported);
+    assert_eq!(server.sql("kuma", "SHOW TABLES LIKE 'kumadb%'"), "");
+    assert!(findings(&lab).iter().all(|code| known.contains(code)), "{:?}", findings(&lab));
+    // The address of the instance may be the database that it uses already.
+    lab.fails(9, &format!("convert --to {to} --yes"));
+    lab.ok("monitor add group --name Later");
+    lab.ok("convert --to sqlite --yes");
+    assert!(lab.ok("export").contains("Later"));
+    assert!(names(&lab).contains(&"kuma.db".to_owned()));
+    assert!(findings(&lab).iter().all(|code| known.contains(code)), "{:?}", findings(&lab));
+    // The old database is still there.
+    let refused = lab.fails(9, &format!("convert --to {to} --yes"));
+    assert!(refused.err.contains("it is not empty: it already contains 28 tables"), "{}", refused.err);
+    lab.fails(9, "convert --to sqlite --yes");
+}
+
+#[test]
+fn what_cannot_be_stored_is_listed_with_the_choice_that_helps() {
+    let Some((lab, server, to)) = start() else { return };
+    lab.sql(&format!("UPDATE monitor SET name = '{}' WHERE id = 1", "n".repeat(151)));
+    lab.sql("INSERT INTO user (username, password, active) VALUES ('ADMIN', 'x', 1)");
+    let refused = lab.fails(9, &format!("convert --to {to} --yes"));
+    for what in [
+        "`monitor`.`name` of row 1 has length 151, but varchar(150) allows 150 (--on-conflict cut)",
+        "`user`.`username` of row 2 is a duplicate: MariaDB ignores case and accents (--on-conflict rename)",
+        "to change all of them in the new database: --on-conflict cut,rename",
+    ] {
+        assert!(refused.err.contains(what), "{what}: {}", refused.err);
+    }
+    let dry = lab.fails(9, &format!("convert --to {to} --dry-run --json"));
+    let dry: serde_json::Value = serde_json::from_str(&dry.out).unwrap();
+    let choices: Vec<&str> =
+        dry["refused"].as_array().unwrap().iter().map(|one| one["choice"].as_str().unwrap()).collect();
+    assert_eq!((choices, &dry["refused_total"]), (vec!["cut", "rename"], &2.into()), "{dry:#}");
+    assert_eq!(server.sql("kuma", "SHOW TABLES"), "");
+    let done = lab.json(&format!("convert --to {to} --on-conflict cut,rename --yes"));
+    assert_eq!(done["refused_total"], 0, "{done:#}");
+    assert_eq!(server.sql("kuma", "SELECT username FROM user ORDER BY id"), "admin\nADMIN-2\n");
+}
+
+#[test]
+fn what_would_go_wrong_is_refused_before_anything_changes() {
+    let Some((lab, server, to)) = start() else { return };
+    let before = lab.content();
+    let refuses = |line: &str, words: &str| {
+        let ran = lab.run(line);
+        assert!([2, 9].contains(&ran.exit), "{line}: {ran:?}");
+        assert!(ran.err.contains(words), "{line}: {}", ran.err);
+        assert_eq!(lab.content(), before, "{line}");
+    };
+    refuses("convert --to sqlite --yes", "already uses SQLite");
+    refuses("convert --to embedded --yes", "has no container");
+    refuses("convert --to kuma:secret@host/kuma --yes", "must be `sqlite`, `embedded` or");
+    refuses(&format!("convert --to {to} --no-restart --yes"), "the server has to open the new database");
+    refuses(&format!("convert --to {to}"), "--yes");
+    server.create_database("narrow", "latin1");
+    refuses(&format!("convert --to {} --yes", target(&server, "narrow")), "latin1");
+    refuses(&format!("convert --to {} --yes", server.target("kuma")), "is not in the data folder");
+    let old = Lab::sqlite("1.23.17");
+    let refused = old.fails(9, &format!("convert --to {to} --yes"));
+    assert!(refused.err.contains("release 1.23.17 does not support MariaDB"), "{}", refused.err);
+    lab.sql("PRAGMA foreign_keys = OFF; INSERT INTO heartbeat (monitor_id, status, time) VALUES (77, 1, '2026-11-20 10:00:00')");
+    let refused = lab.fails(9, &format!("convert --to {to} --yes"));
+    assert!(refused.err.contains("kumadb doctor --fix"), "{}", refused.err);
+    lab.sql("DELETE FROM heartbeat WHERE monitor_id = 77; UPDATE setting SET value = '\"migrating\"' WHERE key = 'migrateAggregateTableState'");
+    let refused = lab.fails(9, &format!("convert --to {to} --yes"));
+    assert!(refused.err.contains("the statistics of this database are not complete"), "{}", refused.err);
+    // A database without its folder.
+    let Some(bare) = Lab::mariadb("2.5.3") else { return };
+    let refused = bare.fails(9, "convert --to sqlite --yes");
+    assert!(refused.err.contains("has no data folder here"), "{}", refused.err);
+}
