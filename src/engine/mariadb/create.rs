@@ -87,15 +87,11 @@ impl Staged {
 
     /// Creates the last table with its temporary name.
     fn mark(&mut self, from: &Path) -> Result<()> {
-        let renamed = |statement: &str, verb: &str| {
-            let rest = statement.strip_prefix(&format!("{verb}{}", quote(&self.last.name)))?;
-            Some(format!("{verb}{}{rest}", quote(UNFINISHED)))
-        };
         let wrong = || Error::Snapshot(SnapshotError::Changed { path: from.to_owned() });
-        self.db.run(renamed(&self.last.create, "CREATE TABLE ").ok_or_else(wrong)?)?;
-        self.last.each_insert(from, 0..self.last.lines.len(), &mut |line| {
-            let statement = std::str::from_utf8(line).ok().and_then(|line| renamed(line, "INSERT INTO "));
-            self.db.run(statement.ok_or_else(wrong)?).map(drop)
+        let rest = self.last.create.strip_prefix(&format!("CREATE TABLE {}", quote(&self.last.name)));
+        self.db.run(format!("CREATE TABLE {}{}", quote(UNFINISHED), rest.ok_or_else(wrong)?))?;
+        self.last.each_insert(from, 0..self.last.lines.len(), UNFINISHED, &mut |rows| {
+            self.db.run(rows.statement()).map(drop)
         })
     }
 

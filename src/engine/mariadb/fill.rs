@@ -14,10 +14,10 @@ use bytes::Bytes;
 use futures_util::{StreamExt as _, stream};
 
 use super::literal::split_definition;
-use super::load::{CopiedTable, Copy, LOADING, name_of, values_in};
+use super::load::{CopiedTable, Copy, LOADING, name_of};
 use super::{Access, Address, MariaDb};
 use crate::engine::{Fault, WriteKey, beside, quote};
-use crate::error::{Error, OperationError, Result, SnapshotError};
+use crate::error::{Error, OperationError, Result};
 
 /// From this number of rows on, two connections fill one table, and its keys are created after the rows. More than two
 /// connections were not tried.
@@ -135,18 +135,14 @@ impl Filler {
         lines: Range<usize>,
         written: &mut dyn FnMut(u64),
     ) -> Result<()> {
-        let head = format!("INSERT INTO {} ", quote(&table.name)).len();
-        table.each_insert(from, lines, &mut |statement| {
-            let values = values_in(statement);
-            let values = values.ok_or_else(|| Error::Snapshot(SnapshotError::Changed { path: from.to_owned() }))?;
-            let columns = &statement[head..statement.len() - values.len() - b" VALUES ".len()];
-            written(match self.takes_files && !holds_bytes(values) {
+        table.each_insert(from, lines, &table.name, &mut |insert| {
+            let (rows, name) = (insert.rows(), quote(&table.name));
+            written(match self.takes_files && !holds_bytes(rows) {
                 true => self.db.run_with_file(
-                    [b"LOAD DATA LOCAL INFILE 'rows' INTO TABLE ", quote(&table.name).as_bytes(), FORM, columns]
-                        .concat(),
-                    values,
+                    [b"LOAD DATA LOCAL INFILE 'rows' INTO TABLE ", name.as_bytes(), FORM, insert.columns()].concat(),
+                    rows,
                 )?,
-                false => self.db.run(statement)?,
+                false => self.db.run(insert.statement())?,
             });
             Ok(())
         })

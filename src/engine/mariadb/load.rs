@@ -11,8 +11,10 @@ use std::io::{BufRead as _, BufReader, Seek as _, SeekFrom};
 use std::ops::Range;
 use std::path::Path;
 
+use super::definition::rewrite;
 use super::dump::{FIRST, LAST, SETTINGS, table_end};
-use super::literal::{count_rows, quoted_end, row_starts, split_definition};
+use super::literal::{quoted_end, row_starts, split_definition};
+use super::rows::Insert;
 use super::{MariaDb, SQL_MODE, Writer as _};
 use crate::engine::{Counts, orphans, quote};
 use crate::error::{DatabaseError, Error, OperationError, Result, SnapshotError};
@@ -30,7 +32,7 @@ pub(super) struct CopiedTable {
     pub(super) name: String,
     pub(super) create: String,
     pub(super) rows: u64,
-    /// The hash of each of its INSERT lines.
+    /// The hash of each of its INSERT lines, to compare rows of a database with.
     pub(super) lines: Vec<blake3::Hash>,
     /// The position of each of these lines in the file.
     pub(super) starts: Vec<u64>,
@@ -66,9 +68,11 @@ impl Copy {
             let table = copy.tables.last_mut();
             match line {
                 _ if line.starts_with(b"INSERT INTO ") => {
-                    let table = table.filter(|table| open && starts_insert(line, &table.name));
-                    let table = table.ok_or_else(|| wrong("the dump contains rows outside of a table"))?;
-                    let rows = values_of(line).and_then(count_rows);
+                    let is_its =
+                        |table: &&mut CopiedTable| open && line[12..].starts_with(quote(&table.name).as_bytes());
+                    let table =
+                        table.filter(is_its).ok_or_else(|| wrong("the dump contains rows outside of a table"))?;
+                    let rows = Insert::count(line, &table.name);
                     table.rows += rows.ok_or_else(|| wrong("the dump contains rows that are not plain values"))?;
                     table.lines.push(blake3::hash(line));
                     table.starts.push(start);
@@ -83,10 +87,10 @@ impl Copy {
                     })?;
                     let name =
                         name_of(&create[13..]).ok_or_else(|| wrong("the dump contains a table without a name"))?;
-                    if !is_plain_definition(create) {
-                        return Err(wrong("the dump contains a table that is stored outside of its database"));
-                    }
-                    let (create, lines, starts) = (create.to_owned(), Vec::new(), Vec::new());
+                    let create = rewrite(create).ok_or_else(|| {
+                        wrong("the dump contains a table with a definition that kumadb does not write")
+                    })?;
+                    let (lines, starts) = (Vec::new(), Vec::new());
                     copy.tables.push(CopiedTable { name, create, rows: 0, lines, starts });
                     open = true;
                 }
@@ -113,25 +117,28 @@ impl Copy {
 }
 
 impl CopiedTable {
-    /// Passes its INSERT statements with these numbers in the dump at `from` to `each`.
+    /// Passes its rows in the INSERT lines with these numbers in the dump at `from` to `each`, as statements for the table
+    /// `to`.
     ///
     /// # Errors
-    /// [`SnapshotError::Changed`]: one is not the one that was read before.
+    /// [`SnapshotError::Changed`]: these lines have something else than when they were read before. Other rows are found when
+    /// the table is read back.
     pub(super) fn each_insert(
         &self,
         from: &Path,
         lines: Range<usize>,
-        each: &mut dyn FnMut(&[u8]) -> Result<()>,
+        to: &str,
+        each: &mut dyn FnMut(&Insert) -> Result<()>,
     ) -> Result<()> {
         let changed = || Error::Snapshot(SnapshotError::Changed { path: from.to_owned() });
-        let Some(start) = self.starts.get(lines.start).filter(|_| !lines.is_empty()) else { return Ok(()) };
-        let mut expected = self.lines.get(lines).unwrap_or_default().iter();
+        let mut left = lines.len();
+        let Some(start) = self.starts.get(lines.start).filter(|_| left > 0) else { return Ok(()) };
         each_line(from, *start, &mut |line| {
-            let is_known = expected.next().is_some_and(|hash| *hash == blake3::hash(line));
-            each(line.strip_suffix(b";\n").filter(|_| is_known).ok_or_else(changed)?)?;
-            Ok(!expected.as_slice().is_empty())
+            each(&Insert::read(line, &self.name, to).ok_or_else(changed)?)?;
+            left -= 1;
+            Ok(left > 0)
         })?;
-        if expected.as_slice().is_empty() { Ok(()) } else { Err(changed()) }
+        if left == 0 { Ok(()) } else { Err(changed()) }
     }
 
     /// Whether both are the same table with the same rows, at any position in their files.
@@ -212,8 +219,8 @@ impl MariaDb {
                 continue;
             }
             self.change(format!("DELETE FROM {}{}", quote(&table.name), kept.rest()))?;
-            table.each_insert(from, kept.lines..table.lines.len(), &mut |statement| {
-                done += self.change(statement)?;
+            table.each_insert(from, kept.lines..table.lines.len(), &table.name, &mut |rows| {
+                done += self.change(rows.statement())?;
                 progress(done.min(total), total);
                 Ok(())
             })?;
@@ -343,22 +350,6 @@ pub(super) fn each_line(path: &Path, start: u64, each: &mut dyn FnMut(&[u8]) -> 
     }
 }
 
-/// Whether `line` inserts rows into `table`, with nothing but names of columns before VALUES.
-fn starts_insert(line: &[u8], table: &str) -> bool {
-    let rest = line.strip_prefix(b"INSERT INTO ").and_then(|rest| rest.strip_prefix(quote(table).as_bytes()));
-    let Some(mut rest) = rest.and_then(|rest| rest.strip_prefix(b" (")) else { return false };
-    loop {
-        let end = if rest.starts_with(b"`") { quoted_end(rest, b'`') } else { return false };
-        rest = &rest[end..];
-        match rest {
-            // A doubled backtick in a name reads as two adjacent names.
-            [b'`', ..] => {}
-            [b',', after @ ..] => rest = after,
-            _ => return rest.starts_with(b") VALUES "),
-        }
-    }
-}
-
 /// Whether `line` is one of the settings at the beginning of a dump.
 fn is_setting(line: &[u8]) -> bool {
     line.starts_with(b"SET ") && SETTINGS.split_inclusive('\n').any(|setting| setting.as_bytes() == line)
@@ -369,87 +360,6 @@ fn is_drop(line: &[u8]) -> bool {
     let table = line.strip_prefix(b"DROP TABLE IF EXISTS ").and_then(|rest| rest.strip_suffix(b";\n"));
     let table = table.and_then(|table| std::str::from_utf8(table).ok());
     table.is_some_and(|table| name_of(table).is_some_and(|name| quote(&name) == table))
-}
-
-/// Whether the table in `create` is one of its columns and keys, and its options name no other place.
-fn is_plain_definition(create: &str) -> bool {
-    let Some((_, options)) = split_definition(create) else { return false };
-    let (bare, options) = (unquoted(create).to_uppercase(), unquoted(options).to_uppercase());
-    let names_place = ["DIRECTORY", "SELECT", "CONNECTION"].iter().any(|word| options.contains(word));
-    let is_more = [";", "/*", "--", "#", "@", ":="].iter().any(|mark| bare.contains(mark));
-    !names_place && !is_more && calls(&bare).all(|name| KNOWN_CALLS.contains(&name))
-}
-
-/// What may be before a bracket in a definition: types, parts of a table, and functions that the server's tables use or that
-/// only draw values.
-const KNOWN_CALLS: &[&str] = &[
-    "TINYINT",
-    "SMALLINT",
-    "MEDIUMINT",
-    "INT",
-    "BIGINT",
-    "DECIMAL",
-    "FLOAT",
-    "DOUBLE",
-    "BIT",
-    "YEAR",
-    "CHAR",
-    "VARCHAR",
-    "BINARY",
-    "VARBINARY",
-    "ENUM",
-    "SET",
-    "TIME",
-    "TIMESTAMP",
-    "DATETIME",
-    "TEXT",
-    "BLOB",
-    "VECTOR",
-    "KEY",
-    "CHECK",
-    "AS",
-    "AND",
-    "OR",
-    "NOT",
-    "IN",
-    "XOR",
-    "DEFAULT",
-    "CURRENT_TIMESTAMP",
-    "JSON_VALID",
-    "UUID",
-    "CURDATE",
-    "CURTIME",
-    "NOW",
-    "UNIX_TIMESTAMP",
-    "CONCAT",
-    "COALESCE",
-    "IFNULL",
-    "LOWER",
-    "UPPER",
-    "CHAR_LENGTH",
-    "LENGTH",
-    "CAST",
-    "ROUND",
-];
-
-/// The words directly before an opening bracket in `bare`, which has nothing in quotes.
-fn calls(bare: &str) -> impl Iterator<Item = &str> {
-    bare.split('(').rev().skip(1).filter_map(|before| {
-        let before = before.trim_end();
-        let start = before.rfind(|c: char| !(c.is_ascii_alphanumeric() || c == '_' || c == '$')).map_or(0, |at| at + 1);
-        Some(&before[start..]).filter(|word| !word.is_empty())
-    })
-}
-
-/// `text` with an empty name in place of each text or name in quotes.
-fn unquoted(text: &str) -> String {
-    let (mut out, mut rest) = (String::new(), text);
-    while let Some(at) = rest.find(['\'', '"', '`']) {
-        out.push_str(&rest[..at]);
-        out.push('`');
-        rest = &rest[at + quoted_end(&rest.as_bytes()[at..], rest.as_bytes()[at])..];
-    }
-    out + rest
 }
 
 /// The text after VALUES in a complete INSERT line.
@@ -496,34 +406,8 @@ mod tests {
 
     #[test]
     fn accepts_no_line_that_is_more_than_it_seems() {
-        for line in ["INSERT INTO `t` (`a`,`b``c`) VALUES (1);\n", "INSERT INTO `t` (`a) SELECT`) VALUES (1);\n"] {
-            assert!(starts_insert(line.as_bytes(), "t"), "{line}");
-        }
-        for line in [
-            "INSERT INTO `t` (`a`) SELECT LOAD_FILE('/etc/shadow') UNION (SELECT 1) VALUES (1);\n",
-            "INSERT INTO `t` (a) VALUES (1);\n",
-            "INSERT INTO `t` () VALUES (1);\n",
-            "INSERT INTO `other` (`a`) VALUES (1);\n",
-        ] {
-            assert!(!starts_insert(line.as_bytes(), "t"), "{line}");
-        }
         assert!(is_setting(b"SET NAMES utf8mb4;\n") && !is_setting(b"SET GLOBAL general_log_file='/etc/cron.d/x';\n"));
         assert!(is_drop(b"DROP TABLE IF EXISTS `a``b`;\n") && !is_drop(b"DROP TABLE IF EXISTS `a`; SELECT 1;\n"));
-        assert!(is_plain_definition("CREATE TABLE `t` ( `directory` int ) ENGINE=InnoDB COMMENT='DATA DIRECTORY'"));
-        for options in
-            ["DATA DIRECTORY='/etc'", "AS SELECT LOAD_FILE('/etc/shadow')", "ENGINE=FEDERATED CONNECTION='x'"]
-        {
-            assert!(!is_plain_definition(&format!("CREATE TABLE `t` ( `a` int ) {options}")), "{options}");
-        }
-        for part in
-            ["text DEFAULT (load_file('/etc/shadow'))", "text AS (LOAD_FILE ('x'))", "int /*! , b int */", "int -- x"]
-        {
-            assert!(!is_plain_definition(&format!("CREATE TABLE `t` ( `a` {part} ) ENGINE=InnoDB")), "{part}");
-        }
-        let usual = "CREATE TABLE `t(` ( `a` varchar(255) DEFAULT '(x(' CHECK (json_valid(`a`)), `b` timestamp(3) NULL \
-                     DEFAULT current_timestamp(3), PRIMARY KEY (`a`), KEY `k` (`a`(191)), CONSTRAINT `c` FOREIGN KEY (`a`) \
-                     REFERENCES `u` (`id`) ON DELETE SET NULL ) ENGINE=InnoDB";
-        assert!(is_plain_definition(usual));
     }
 
     #[test]

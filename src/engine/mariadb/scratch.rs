@@ -130,7 +130,9 @@ impl Scratch {
         database.run(format!("SET SESSION {LOADING}"))?;
         for table in &then.tables {
             database.run(table.create.as_str())?;
-            table.each_insert(dump, 0..table.lines.len(), &mut |statement| database.run(statement).map(drop))?;
+            table.each_insert(dump, 0..table.lines.len(), &table.name, &mut |rows| {
+                database.run(rows.statement()).map(drop)
+            })?;
         }
         MariaDb::open(&self.address(DATABASE), Access::Read)?.dump(again, &[], &mut |_, _| {})?;
         let now = Copy::read(again)?;

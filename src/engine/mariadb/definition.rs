@@ -1,0 +1,379 @@
+//! The definition of a table in a dump, read word by word and written again: what MariaDB executes was written here.
+//!
+//! The words are a table: those that MariaDB shows for tables that Uptime Kuma and its users can have.
+
+use super::literal::quoted_end;
+
+/// Words that may be in a definition: parts of a table, types, attributes, and functions that draw values from nothing but
+/// the row and the clock.
+const WORDS: &[&str] = &[
+    // Parts of a table.
+    "CREATE",
+    "TABLE",
+    "PRIMARY",
+    "UNIQUE",
+    "FULLTEXT",
+    "SPATIAL",
+    "KEY",
+    "CONSTRAINT",
+    "FOREIGN",
+    "REFERENCES",
+    "ON",
+    "DELETE",
+    "UPDATE",
+    "CASCADE",
+    "RESTRICT",
+    "NO",
+    "ACTION",
+    "SET",
+    "NULL",
+    "USING",
+    "BTREE",
+    "HASH",
+    "RTREE",
+    "CHECK",
+    "ASC",
+    "DESC",
+    "IGNORED",
+    // Types.
+    "TINYINT",
+    "SMALLINT",
+    "MEDIUMINT",
+    "INT",
+    "INTEGER",
+    "BIGINT",
+    "DECIMAL",
+    "NUMERIC",
+    "FLOAT",
+    "DOUBLE",
+    "BIT",
+    "YEAR",
+    "CHAR",
+    "VARCHAR",
+    "BINARY",
+    "VARBINARY",
+    "ENUM",
+    "DATE",
+    "TIME",
+    "TIMESTAMP",
+    "DATETIME",
+    "TINYTEXT",
+    "TEXT",
+    "MEDIUMTEXT",
+    "LONGTEXT",
+    "TINYBLOB",
+    "BLOB",
+    "MEDIUMBLOB",
+    "LONGBLOB",
+    "JSON",
+    "UUID",
+    "INET4",
+    "INET6",
+    "VECTOR",
+    "GEOMETRY",
+    "POINT",
+    "LINESTRING",
+    "POLYGON",
+    "MULTIPOINT",
+    "MULTILINESTRING",
+    "MULTIPOLYGON",
+    "GEOMETRYCOLLECTION",
+    // Attributes.
+    "UNSIGNED",
+    "SIGNED",
+    "ZEROFILL",
+    "CHARACTER",
+    "CHARSET",
+    "COLLATE",
+    "NOT",
+    "DEFAULT",
+    "AUTO_INCREMENT",
+    "COMMENT",
+    "GENERATED",
+    "ALWAYS",
+    "AS",
+    "VIRTUAL",
+    "PERSISTENT",
+    "STORED",
+    "INVISIBLE",
+    "WITHOUT",
+    "SYSTEM",
+    "VERSIONING",
+    "COMPRESSED",
+    "REF_SYSTEM_ID",
+    // Options.
+    "ENGINE",
+    "ROW_FORMAT",
+    "KEY_BLOCK_SIZE",
+    "PAGE_COMPRESSED",
+    "PAGE_COMPRESSION_LEVEL",
+    "STATS_PERSISTENT",
+    "STATS_AUTO_RECALC",
+    "STATS_SAMPLE_PAGES",
+    "CHECKSUM",
+    "TABLE_CHECKSUM",
+    "PAGE_CHECKSUM",
+    "DELAY_KEY_WRITE",
+    "MAX_ROWS",
+    "MIN_ROWS",
+    "AVG_ROW_LENGTH",
+    "PACK_KEYS",
+    "TRANSACTIONAL",
+    "ENCRYPTED",
+    "ENCRYPTION_KEY_ID",
+    // Expressions.
+    "AND",
+    "OR",
+    "XOR",
+    "IN",
+    "IS",
+    "LIKE",
+    "REGEXP",
+    "BETWEEN",
+    "CASE",
+    "WHEN",
+    "THEN",
+    "ELSE",
+    "END",
+    "IF",
+    "TRUE",
+    "FALSE",
+    "DIV",
+    "MOD",
+    "INTERVAL",
+    "SECOND",
+    "MINUTE",
+    "HOUR",
+    "DAY",
+    "MONTH",
+    "CURRENT_TIMESTAMP",
+    "CURRENT_DATE",
+    "CURDATE",
+    "CURTIME",
+    "NOW",
+    "UNIX_TIMESTAMP",
+    "FROM_UNIXTIME",
+    "DATE_FORMAT",
+    "UTC_TIMESTAMP",
+    "JSON_VALID",
+    "JSON_VALUE",
+    "JSON_EXTRACT",
+    "JSON_UNQUOTE",
+    "JSON_LENGTH",
+    "JSON_OBJECT",
+    "JSON_ARRAY",
+    "JSON_COMPACT",
+    "CONCAT",
+    "CONCAT_WS",
+    "COALESCE",
+    "IFNULL",
+    "NULLIF",
+    "LOWER",
+    "UPPER",
+    "LCASE",
+    "UCASE",
+    "CHAR_LENGTH",
+    "LENGTH",
+    "OCTET_LENGTH",
+    "LEFT",
+    "RIGHT",
+    "SUBSTR",
+    "TRIM",
+    "LTRIM",
+    "RTRIM",
+    "REPLACE",
+    "REVERSE",
+    "LOCATE",
+    "HEX",
+    "UNHEX",
+    "MD5",
+    "SHA1",
+    "SHA2",
+    "CRC32",
+    "CAST",
+    "CONVERT",
+    "ROUND",
+    "FLOOR",
+    "CEILING",
+    "ABS",
+    "SIGN",
+    "GREATEST",
+    "LEAST",
+    "RAND",
+];
+
+/// Engines that keep the rows of a table in its own database.
+const ENGINES: &[&str] = &["INNODB", "ARIA", "MYISAM", "MEMORY", "ROCKSDB"];
+
+/// Characters that may be outside of names, texts, numbers and words.
+const MARKS: &[u8] = b"(),=<>+-*/%|&.!";
+
+/// The statement `create` of a dump, written again; `None` if it is anything but the definition of a table of its own database.
+pub(super) fn rewrite(create: &str) -> Option<String> {
+    let (mut rest, mut out) = (create, String::with_capacity(create.len()));
+    // The last word, and what came after it.
+    let mut before = String::new();
+    while let Some(&byte) = rest.as_bytes().first() {
+        let end = match byte {
+            b' ' => {
+                out.push(' ');
+                rest = rest.trim_start_matches(' ');
+                continue;
+            }
+            b'`' => {
+                let end = rewrite_quoted(rest, '`', &mut out)?;
+                before.clear();
+                end
+            }
+            b'\'' => {
+                let end = rewrite_quoted(rest, '\'', &mut out)?;
+                before.clear();
+                end
+            }
+            b'0'..=b'9' => {
+                let end = rest.find(|c: char| !c.is_ascii_hexdigit() && !matches!(c, '.' | 'x')).unwrap_or(rest.len());
+                out.push_str(&rest[..end]);
+                before.clear();
+                end
+            }
+            b'a'..=b'z' | b'A'..=b'Z' | b'_' => {
+                let end = rest.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(rest.len());
+                let word = rest[..end].to_ascii_uppercase();
+                is_known(&word, &before, &rest[end..]).then_some(())?;
+                out.push_str(&rest[..end]);
+                before = format!("{before} {word}");
+                end
+            }
+            mark if MARKS.contains(&mark) => {
+                // A comment, or what MariaDB executes in one.
+                if ["--", "/*", "*/"].iter().any(|comment| rest.starts_with(comment)) {
+                    return None;
+                }
+                out.push(char::from(mark));
+                match mark {
+                    b'=' => before.push('='),
+                    _ => before.clear(),
+                }
+                1
+            }
+            _ => return None,
+        };
+        rest = &rest[end..];
+    }
+    Some(out)
+}
+
+/// Whether `word` may come after the words `before` and before `after`.
+fn is_known(word: &str, before: &str, after: &str) -> bool {
+    let is_name = |kind: &str| before.ends_with(kind);
+    if is_name(" ENGINE=") {
+        return ENGINES.contains(&word);
+    }
+    // Values of options, and the names of character sets and collations. None of them is called.
+    if is_name("=") || is_name(" COLLATE") || is_name(" CHARACTER SET") {
+        return !after.starts_with('(');
+    }
+    // `_utf8mb4'text'`, `b'01'`, `x'0a'`.
+    if after.starts_with('\'') && (word.starts_with('_') || ["B", "X"].contains(&word)) {
+        return true;
+    }
+    WORDS.contains(&word)
+}
+
+/// Writes the name or text at the start of `text` again; returns its length.
+fn rewrite_quoted(text: &str, quote: char, out: &mut String) -> Option<usize> {
+    let (bytes, mark) = (text.as_bytes(), quote as u8);
+    let mut end = 0;
+    // A doubled quote reads as two adjacent ones.
+    while bytes.get(end) == Some(&mark) {
+        let next = end + quoted_end(&bytes[end..], mark);
+        if next < end + 2 || bytes[next - 1] != mark {
+            return None;
+        }
+        end = next;
+    }
+    out.push(quote);
+    let mut inside = text[1..end - 1].chars();
+    while let Some(c) = inside.next() {
+        match c {
+            // The second of a pair, or an escape, of which the text of a definition has four.
+            c if c == quote => inside.next().filter(|next| *next == quote).map(|_| out.extend([c, c]))?,
+            '\\' if quote == '\'' => match inside.next()? {
+                next @ ('0' | 'n' | 'r' | '\\' | '\'') => out.extend(['\\', next]),
+                _ => return None,
+            },
+            '\n' | '\r' | '\0' => return None,
+            c => out.push(c),
+        }
+    }
+    out.push(quote);
+    Some(end)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::literal::one_line;
+    use super::*;
+
+    #[test]
+    fn every_recorded_table_is_written_as_it_is() {
+        let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("migrations/mariadb");
+        let mut count = 0;
+        for entry in std::fs::read_dir(folder).expect("recordings") {
+            let text = std::fs::read_to_string(entry.expect("a file").path()).expect("a text");
+            for statement in text.split(";\n").filter_map(|part| part.find("CREATE TABLE").map(|at| &part[at..])) {
+                let create = one_line(statement.trim_end_matches(';').trim()).expect("a definition");
+                assert_eq!(rewrite(&create).as_ref(), Some(&create));
+                count += 1;
+            }
+        }
+        assert!(count > 100, "{count}");
+    }
+
+    #[test]
+    fn usual_definitions_are_written_as_they_are() {
+        for create in [
+            "CREATE TABLE `t(` ( `a` varchar(255) DEFAULT '(x(' CHECK (json_valid(`a`)), `b` timestamp(3) NULL DEFAULT \
+             current_timestamp(3), PRIMARY KEY (`a`), KEY `k` (`a`(191)), CONSTRAINT `c` FOREIGN KEY (`a`) REFERENCES `u` (`id`) ON \
+             DELETE SET NULL ) ENGINE=InnoDB",
+            "CREATE TABLE `a``b` ( `directory` int(11) COMMENT 'it''s \\\\ DATA DIRECTORY; -- x' ) ENGINE=InnoDB AUTO_INCREMENT=5 DEFAULT \
+             CHARSET=utf8mb4 COLLATE=utf8mb4_unicode_ci ROW_FORMAT=DYNAMIC COMMENT='x'",
+            "CREATE TABLE `t` ( `a` text CHARACTER SET latin1 COLLATE latin1_swedish_ci DEFAULT NULL, `b` bit(1) DEFAULT b'0', `c` \
+             int(11) GENERATED ALWAYS AS (`a` + 1) VIRTUAL, `d` text AS (concat(`a`,_utf8mb4'x')) STORED ) ENGINE=InnoDB",
+        ] {
+            assert_eq!(rewrite(create).as_deref(), Some(create));
+        }
+    }
+
+    #[test]
+    fn a_definition_that_is_more_than_it_seems_is_not_read() {
+        for rest in [
+            "DATA DIRECTORY='/etc'",
+            "AS SELECT LOAD_FILE('/etc/shadow')",
+            "ENGINE=FEDERATED CONNECTION='x'",
+            "ENGINE=FEDERATED",
+            "ENGINE=CONNECT FILE_NAME='/etc/shadow'",
+            "UNION=(`a`)",
+            "ENGINE=InnoDB; SELECT 1",
+            "COMMENT='x",
+            "COMMENT=\"x\"",
+        ] {
+            assert_eq!(rewrite(&format!("CREATE TABLE `t` ( `a` int ) {rest}")), None, "{rest}");
+        }
+        for part in [
+            "text DEFAULT (load_file('/etc/shadow'))",
+            "text AS (LOAD_FILE ('x'))",
+            "text AS (`other`.f('x'))",
+            "int /*! , b int */",
+            "int -- x",
+            "int # x",
+            "int DEFAULT (@@version)",
+            "int DEFAULT (sleep(5))",
+            "int COLLATE f('x')",
+            "int DEFAULT ((SELECT 1))",
+        ] {
+            let create = format!("CREATE TABLE `t` ( `a` {part} ) ENGINE=InnoDB");
+            assert_eq!(rewrite(&create), None, "{part}");
+        }
+    }
+}
