@@ -402,6 +402,12 @@ pub fn open(path: &Path) -> Result<File> {
     door::open_read(path).map_err(Error::file("read", path))
 }
 
+/// Opens the regular file that `path` leads to for reading; reading anything else may never end.
+pub fn open_stored(path: &Path) -> Result<File> {
+    let opened = door::open(path, OFlags::RDONLY | OFlags::NONBLOCK, Mode::empty()).and_then(door::regular);
+    opened.map_err(Error::file("read", path))
+}
+
 /// Opens the regular file at `path` for reading; the file itself must not be a link.
 pub fn open_regular(path: &Path) -> Result<File> {
     door::open_file(path, OFlags::RDONLY).map_err(Error::file("open", path))
@@ -414,7 +420,7 @@ pub fn open_to_write(path: &Path) -> Result<File> {
 
 /// Opens `path` to be read from the disk rather than from the page cache, where the system supports that.
 pub fn open_uncached(path: &Path) -> Result<File> {
-    let file = open(path)?;
+    let file = open_stored(path)?;
     drop_cached(&file);
     Ok(file)
 }

@@ -7,7 +7,7 @@ use crate::doctor::evidence::Candidate;
 use crate::engine::Connect as _;
 use crate::engine::sqlite::{SqliteFile, is_database, other_format};
 use crate::error::{DatabaseError, Error};
-use crate::files::{self, About};
+use crate::files::{self, About, Pinned};
 use crate::kuma::read::read_overview;
 use crate::text::{counted, quoted};
 use crate::value::server_text;
@@ -19,8 +19,10 @@ const MOST: usize = 50;
 const ITSELF: [&str; 4] = ["kuma.db", "kuma.db-wal", "kuma.db-shm", "kuma.db-journal"];
 
 /// Copies of `kuma.db` in `folder`, snapshots included, by name. `replaces`: the database exists, although it cannot be read,
-/// so that a restore can replace it.
+/// so that a restore can replace it. The folder may be an attacker's: no link in it is followed.
 pub fn find_candidates(folder: &Path, replaces: bool) -> Vec<Candidate> {
+    let Ok(pinned) = Pinned::hold(folder) else { return Vec::new() };
+    let (inside, shown) = (files::tidy(pinned.path()).display().to_string(), folder.display().to_string());
     let is_other = |(name, found): &(String, About)| found.is_regular() && !ITSELF.contains(&name.as_str());
     let look = |(name, found): (String, About)| {
         let path = folder.join(&name);
@@ -28,13 +30,15 @@ pub fn find_candidates(folder: &Path, replaces: bool) -> Vec<Candidate> {
             true => format!("to restore it: kumadb -t {} restore {}", shell(folder), shell(&path)),
             false => format!("to restore it: {place}"),
         };
+        let opened = pinned.path().join(&name);
         let (about, command) = match Store::is_archive(Path::new(&name)) {
-            true => (about_snapshot(&path), restore(&format!("kumadb restore {} --to NEW_FOLDER", shell(&path)))),
+            true => (about_snapshot(&opened), restore(&format!("kumadb restore {} --to NEW_FOLDER", shell(&path)))),
             false if is_database(&path) => {
                 (about_copy(&path), restore(&format!("cp -p {} {}", shell(&path), shell(&folder.join("kuma.db")))))
             }
             false => name.starts_with("kuma").then(|| about_other(&path)).flatten()?,
         };
+        let about = about.replace(&inside, &shown);
         Some(Candidate { name, size: found.size, about, command })
     };
     files::look_into(folder, ".").into_iter().filter(is_other).filter_map(look).take(MOST).collect()

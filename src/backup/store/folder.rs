@@ -62,7 +62,7 @@ impl Objects for Folder {
     fn read_all(&self, names: &[String]) -> Result<Vec<Result<Vec<u8>>>> {
         let read = |name: &String| {
             let path = self.place(name);
-            files::read_most(&mut files::open(&path)?, MANIFEST_SIZE).map_err(Error::file("read", &path))
+            files::read_most(&mut files::open_stored(&path)?, MANIFEST_SIZE).map_err(Error::file("read", &path))
         };
         Ok(names.iter().map(read).collect())
     }

@@ -56,6 +56,8 @@ impl Attack {
             fs::write(victim.join(name), SECRET).unwrap();
         }
         fs::write(victim.join("upload/key.pem"), SECRET).unwrap();
+        // An error that quotes a value of it would show it.
+        fs::write(victim.join("config.json"), format!(r#"{{"format": "{SECRET}"}}"#)).unwrap();
         fs::write(victim.join("upload/icon.png"), SECRET).unwrap();
         // Another database, whose journals would be deleted with it.
         fs::copy(lab.folder().join("kuma.db"), victim.join("kuma.db")).unwrap();

@@ -425,3 +425,32 @@ fn what_users_have_in_their_homes_does_not_hold_up_a_search() {
     attack.run("find");
     attack.is_unharmed("a link in place of the version of MariaDB");
 }
+
+#[test]
+fn what_lies_beside_a_snapshot_in_the_data_folder_is_not_followed() {
+    let Some(attack) = Attack::new() else { return };
+    let data = attack.data();
+    let (archive, manifest) = (data.join("a.kuma.tar.zst"), data.join("a.kuma.tar.zst.json"));
+    // Only where the database cannot be read are other copies looked for.
+    fs::write(data.join("kuma.db"), "not a database").unwrap();
+    fs::write(&archive, "not an archive").unwrap();
+    let restore = format!("restore {} --yes", archive.display());
+    for what in ["a link", "a pipe", "a file of 4 TiB"] {
+        match what {
+            "a link" => attack.link("config.json", "a.kuma.tar.zst.json"),
+            "a pipe" => assert!(Command::new("mkfifo").arg(&manifest).status().unwrap().success()),
+            _ => fs::File::create(&manifest).unwrap().set_len(1 << 42).unwrap(),
+        }
+        attack.give();
+        for line in ["status", "doctor", "doctor --fix --yes", "find", &restore] {
+            // The restore names a file of the user's own, whose manifest may be a link.
+            if line != restore || what != "a link" {
+                attack.run(line);
+            }
+            attack.is_unharmed(&format!("{what}: {line}"));
+        }
+        fs::remove_file(&manifest).unwrap();
+    }
+    let shown = attack.run("doctor").out;
+    assert!(shown.contains("`a.kuma.tar.zst`") && !shown.contains("/proc/"), "{shown}");
+}
