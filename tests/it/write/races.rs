@@ -323,7 +323,7 @@ fn run_races(races: &[(Verb, Strike)]) {
         println!(
             "{verb:?}, {strike:?}: {rounds} rounds, {landed} landed, {refused} refused, {wins} wins, {seconds:.1} s"
         );
-        assert!(!rounds::is_long() || landed * 4 > rounds, "{verb:?}, {strike:?}: it came too late too often");
+        assert!(!rounds::is_long() || landed * 20 > rounds, "{verb:?}, {strike:?}: it came too late too often");
         won.extend((wins > 0).then_some((verb, strike)));
     }
     assert!(won.is_empty(), "{won:?}");
