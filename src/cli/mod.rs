@@ -344,6 +344,8 @@ impl Verb {
             Verb::Backup(verb) => !matches!(verb, backup::BackupVerb::Schedule(_) | backup::BackupVerb::Prune(_)),
             // They change things without one, finish what another run began, or only run another kumadb.
             Verb::Init(_) | Verb::Recover(_) | Verb::Restart(_) | Verb::RemoteJob(_) => false,
+            // A signal is how following ends.
+            Verb::Logs(_) => false,
             _ => true,
         }
     }
