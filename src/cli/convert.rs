@@ -9,13 +9,13 @@ use super::far::Luggage;
 use super::write::{WriteArgs, finish, outcome_json};
 use super::{Context, Ui, remote_job};
 use crate::engine::mariadb::Address;
-use crate::error::{Error, Exit, InputError, Result};
+use crate::error::{ConvertError, DatabaseError, Error, Exit, InputError, Result};
 use crate::instance::target::check_reach;
 use crate::instance::{Instance, Place};
 use crate::kuma::transfer::convert::{self, choice_for};
 use crate::kuma::transfer::{Refused, Report};
 use crate::run::Mode;
-use crate::run::convert::{Conversion, Destination};
+use crate::run::convert::{Conversion, Destination, check_instance};
 use crate::text::counted;
 
 #[derive(Args, Debug)]
@@ -60,6 +60,7 @@ pub fn run(args: &ConvertArgs, context: &mut Context<'_>) -> Result<Exit> {
     }
     let to = destination(&args.to)?;
     let instance = context.instance()?;
+    check_instance(&instance, &to)?;
     if let (Destination::External(address), None) = (&to, remote_job::overrides()?) {
         check_reach(&instance, &Place::External(address.clone()))?;
     }
@@ -69,7 +70,7 @@ pub fn run(args: &ConvertArgs, context: &mut Context<'_>) -> Result<Exit> {
     if args.write.is_dry_run() {
         return dry_run(&instance, &to, &conversion, context);
     }
-    refuse(&conversion.report, context.ui)?;
+    refuse(&conversion, context.ui)?;
     context.ui.say(&lines(&instance, &to, &conversion));
     context.ui.ask(&format!("Convert `{}` to {}?", instance.name, to.words()))?;
     let store = context.store()?;
@@ -96,12 +97,16 @@ fn dry_run(instance: &Instance, to: &Destination, conversion: &Conversion, conte
     document["dry_run"] = true.into();
     document["loaded"] = loaded.into();
     context.ui.result(&document, || {
+        let mut text = lines(instance, to, conversion);
         let how = match (is_refused, loaded) {
-            (true, _) => format!("{}\nit would be refused", refusals(report)),
-            (false, true) => "loaded into a temporary database and compared".into(),
-            (false, false) => "read and checked; this machine has no MariaDB to load it into".into(),
+            (true, _) => {
+                text += &format!("\n{}", refusals(conversion));
+                "the conversion would be refused"
+            }
+            (false, true) => "loaded into a temporary database and compared",
+            (false, false) => "read and checked; this machine has no MariaDB to load it into",
         };
-        format!("{}\ndry run: {how}; nothing was changed", lines(instance, to, conversion))
+        format!("{text}\ndry run: {how}; nothing was changed")
     })?;
     Ok(if is_refused { Exit::Refused } else { Exit::Done })
 }
@@ -119,29 +124,50 @@ fn destination(text: &str) -> Result<Destination> {
 }
 
 /// Fails where values cannot be stored, after listing them with the choice that helps.
-fn refuse(report: &Report, ui: &mut Ui) -> Result<()> {
+fn refuse(conversion: &Conversion, ui: &mut Ui) -> Result<()> {
+    let report = &conversion.report;
     if report.refused_total > 0 {
-        ui.say(&refusals(report));
+        ui.say(&refusals(conversion));
     }
-    report.check()
+    report.check().map_err(|error| match error {
+        Error::Database(DatabaseError::CannotConvert { cells }) => {
+            let (choices, all) = choices(conversion);
+            let total = usize::try_from(report.refused_total).unwrap_or(usize::MAX);
+            Error::Convert(ConvertError::CannotStore { total, cells, choices, all })
+        }
+        other => other,
+    })
 }
 
 /// Each value that cannot be stored, and the option that resolves it.
-fn refusals(report: &Report) -> String {
-    let mut choices: Vec<&str> = report.refused.iter().filter_map(choice_for).collect();
-    let all = choices.len() == report.refused.len();
-    choices.sort_unstable();
-    choices.dedup();
+fn refusals(conversion: &Conversion) -> String {
+    let report = &conversion.report;
     let line = |refused: &Refused| {
         let choice = choice_for(refused).map_or(String::new(), |choice| format!(" (--on-conflict {choice})"));
         format!("! {}{choice}", refused.words())
     };
     let mut lines: Vec<String> = report.refused.iter().map(line).collect();
-    if !choices.is_empty() {
-        let which = if all { "all of them" } else { "some of them" };
-        lines.push(format!("to change {which} in the new database: --on-conflict {}", choices.join(",")));
-    }
+    let more = report.refused_total.saturating_sub(report.refused.len() as u64);
+    lines.extend(
+        (more > 0).then(|| format!("! and {} more", counted(usize::try_from(more).unwrap_or(usize::MAX), "value"))),
+    );
     lines.join("\n")
+}
+
+/// What `--on-conflict` has to be, with what it is already; and whether that resolves all that is known.
+fn choices(conversion: &Conversion) -> (Option<String>, bool) {
+    let report = &conversion.report;
+    let mut choices: Vec<&str> = report.refused.iter().filter_map(choice_for).collect();
+    let all = choices.len() == report.refused.len();
+    if choices.is_empty() {
+        return (None, all);
+    }
+    let given = conversion.on_conflict();
+    choices.extend(given.cut.then_some("cut"));
+    choices.extend(given.rename.then_some("rename"));
+    choices.sort_unstable();
+    choices.dedup();
+    (Some(choices.join(",")), all)
 }
 
 /// The conversion for people.
@@ -168,7 +194,7 @@ fn describe(instance: &Instance, to: &Destination, conversion: &Conversion, repo
         "instance": instance.name,
         "from": instance.engine_words(),
         "to": to.words(),
-        "database": conversion.place().trim_matches('`'),
+        "database": conversion.place().replace('`', ""),
         "rows": report.rows(),
     });
     if let (Json::Object(document), Ok(Json::Object(all))) = (&mut document, serde_json::to_value(report)) {

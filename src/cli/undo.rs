@@ -22,6 +22,9 @@ use crate::run::{self, LastUndo, Settings, Work, put_files_back};
 use crate::text::counted;
 use crate::value::local_time;
 
+/// The reason of the undo snapshots of conversions.
+const CONVERT: &str = "convert";
+
 #[derive(Args, Debug)]
 pub struct UndoArgs {
     /// Select the undo snapshot by id or id prefix, see `kumadb backup list --undo` [default: the newest change]
@@ -191,6 +194,10 @@ fn tell_of_lost(way: &Way, undone: &[&Manifest], args: &UndoArgs, context: &mut 
 /// Determines how `held` is restored to undo what was `changed`, and the differences.
 fn compare(held: Held, changed: Changed, args: &UndoArgs, instance: &Instance) -> Result<Way> {
     let manifest = &held.manifest;
+    if manifest.reason == CONVERT {
+        let (id, engine) = (manifest.id.clone(), manifest.engine.to_string());
+        return Err(Error::Snapshot(SnapshotError::OfConversion { id, engine }));
+    }
     if manifest.engine != instance.engine() {
         return Err(Error::Snapshot(SnapshotError::OtherEngine {
             id: manifest.id.clone(),

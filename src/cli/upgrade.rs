@@ -9,7 +9,7 @@ use serde_json::{Value as Json, json};
 
 use super::Context;
 use super::write::{WriteArgs, duration, finish, outcome_json, read_from};
-use crate::error::{Error, Exit, InputError, OperationError, Problem, Result};
+use crate::error::{Error, Exit, Hint, InputError, OperationError, Problem, Result};
 use crate::instance::{Instance, Server};
 use crate::kuma::read::read_database;
 use crate::kuma::upgrade::Options;
@@ -20,7 +20,7 @@ use crate::schema::{Release, newest};
 use crate::text::{bytes, counted};
 use crate::upgrade::Route;
 use crate::upgrade::preflight::server_seconds;
-use crate::upgrade::rules::Style;
+use crate::upgrade::rules::{RULES, Style};
 use crate::upgrade::settings::State;
 
 /// How many heartbeats kumadb upgrades in a second, with the staged copy and all checks (two cores, release build).
@@ -202,21 +202,21 @@ impl Found<'_> {
     fn text(&self, instance: &Instance) -> String {
         let Start { preflight, facts, .. } = self.start;
         let many = |count: u64| usize::try_from(count).unwrap_or(usize::MAX);
+        // The size of an external database is not known.
+        let size = if self.size > 0 { format!(", {}", bytes(self.size)) } else { String::new() };
         let mut lines = vec![format!(
-            "`{}`: {} → {} ({}, {})",
+            "`{}`: {} → {} ({}{size})",
             instance.name,
             self.route.from,
             self.route.target.release,
             counted(self.route.missing().len(), "missing migration"),
-            bytes(self.size)
         )];
         if preflight.aggregates > 0 {
-            lines.push(format!(
-                "{} to aggregate: about {} here, {} if the server did it",
-                counted(many(preflight.aggregates), "heartbeat"),
-                time(own_seconds(facts.beats)),
-                time(server_seconds(preflight.aggregates))
-            ));
+            let (own, server) = (own_seconds(facts.beats), server_seconds(preflight.aggregates));
+            let compared =
+                if server > own { format!(", {} if the server did it", time(server)) } else { String::new() };
+            let beats = counted(many(preflight.aggregates), "heartbeat");
+            lines.push(format!("{beats} to aggregate: about {}{compared}", time(own)));
         }
         if let (Some(needed), false) = (&self.image.needed, self.image.is_set) {
             let pull =
@@ -227,7 +227,10 @@ impl Found<'_> {
         lines.extend(preflight.notes.iter().map(|note| format!("note: {} {}", note.subject, note.message)));
         for one in &preflight.blockers {
             lines.push(format!("problem: {}: {}", one.subject, one.message));
-            lines.extend(one.hint.clone().map(|hint| format!("  {}", hint.into_text())));
+            lines.extend(one.hint.clone().map(|hint| match hint {
+                Hint::Try(command) => format!("  try: {command}"),
+                Hint::Advice(advice) => format!("  hint: {advice}"),
+            }));
         }
         if preflight.blockers.is_empty() {
             lines.push("nothing prevents the upgrade".into());
@@ -260,7 +263,11 @@ fn changes_json(made: &Made) -> Json {
 fn changes_text(made: &Made) -> String {
     let many = |count: u64| usize::try_from(count).unwrap_or(usize::MAX);
     let rows = |(what, count): (&&str, &u64)| format!("~ {what} ({})", counted(many(*count), "row"));
-    let mut lines: Vec<String> = made.upgraded.rules.iter().map(rows).collect();
+    // In the order of the migrations: a later one may change what an earlier one has set.
+    let order = |what: &str| RULES.iter().position(|rule| rule.what == what);
+    let mut rules: Vec<_> = made.upgraded.rules.iter().collect();
+    rules.sort_by_key(|(what, _)| order(what));
+    let mut lines: Vec<String> = rules.into_iter().map(rows).collect();
     let statistics = made.upgraded.statistics.iter();
     lines.extend(statistics.map(|(table, count)| format!("+ {table}: {}", counted(many(*count), "row"))));
     if made.upgraded.deleted_beats > 0 {

@@ -168,7 +168,8 @@ fn find_ownerless(config: &Config, faults: &mut Vec<Fault>) {
     let called = |table: &str| if table == "maintenance" { "maintenance window" } else { noun(table) }.to_owned();
     let counts: Vec<String> = lost.iter().map(|(table, rows)| counted(rows.len(), &called(table))).collect();
     let total: usize = lost.iter().map(|(_, rows)| rows.len()).sum();
-    let (belongs, they) = if total == 1 { ("belongs", "it is") } else { ("belong", "they are") };
+    let (belongs, they, send, them) =
+        if total == 1 { ("belongs", "it is", "sends", "it") } else { ("belong", "they are", "send", "them") };
     let names = config.rows("user").iter().filter_map(|row| row.text("username")).collect::<Vec<_>>();
     faults.push(Fault {
         subject: match (lost.len(), rows.as_slice()) {
@@ -177,8 +178,8 @@ fn find_ownerless(config: &Config, faults: &mut Vec<Fault>) {
             _ => Subject { column: Some("user_id".into()), ..Subject::default() },
         },
         what: format!(
-            "{} {belongs} to {whose}; {they} still used and send alerts, but the web UI does not show them or does not \
-             let anyone change them",
+            "{} {belongs} to {whose}; {they} still used and {send} alerts, but the web UI does not show {them} or does not \
+             let anyone change {them}",
             counts.join(", ")
         ),
         cure: match (config.rows("user"), names.as_slice()) {

@@ -52,6 +52,21 @@ pub enum ConvertError {
     References {
         faults: Vec<String>,
     },
+    /// The new database on an external MariaDB has tables.
+    NotEmpty {
+        database: String,
+        what: String,
+    },
+    /// Values that the new database cannot store.
+    CannotStore {
+        total: usize,
+        /// The first of them.
+        cells: Vec<String>,
+        /// What `--on-conflict` has to be for those that it resolves.
+        choices: Option<String>,
+        /// Whether it resolves all of them.
+        all: bool,
+    },
 }
 
 impl ConvertError {
@@ -60,13 +75,17 @@ impl ConvertError {
         let refused = |message: String| Report::new(Exit::Refused, message);
         match self {
             Self::SameEngine { instance, engine } => refused(format!("`{instance}` already uses {engine}"))
-                .hint("choose another database: sqlite, embedded, or mariadb://user:password@host/database"),
+                .hint(match *engine {
+                    "SQLite" => "to convert it to MariaDB: `--to embedded` or `--to mariadb://user:password@host/database`",
+                    "MariaDB (embedded)" => "to convert it: `--to sqlite` or `--to mariadb://user:password@host/database`",
+                    _ => "to convert it: `--to sqlite`, `--to embedded` or another database on MariaDB",
+                }),
             Self::NoFolder { instance } => refused(format!(
                 "`{instance}` has no data folder here, and db-config.json in it has to be changed"
             ))
             .hint("select the instance by its data folder or container: kumadb -t FOLDER convert --to sqlite"),
             Self::NoMariaDb { release } => refused(format!("release {release} does not support MariaDB"))
-                .hint("upgrade the server to 2.x first, then convert"),
+                .hint("upgrade first, then convert: kumadb upgrade"),
             Self::Environment { container, variables, how } => refused(format!(
                 "the environment of container `{container}` sets the database at every start ({}), so the server would \
                  return to the old one",
@@ -94,7 +113,8 @@ impl ConvertError {
             Self::Statistics { state } => refused(format!(
                 "the statistics of this database are not complete (setting migrateAggregateTableState: {state})"
             ))
-            .hint("start the server and wait until it has finished, then convert"),
+            .hint("a running server may still be computing them: wait until it has finished, then convert")
+            .hint("if no server is running: kumadb doctor"),
             Self::References { faults } => refused(format!(
                 "{} of the database {} broken: {}",
                 counted(faults.len(), "reference"),
@@ -102,6 +122,32 @@ impl ConvertError {
                 faults.join("; ")
             ))
             .command("kumadb doctor --fix"),
+            Self::NotEmpty { database, what } => {
+                refused(format!("cannot convert to {database}: it is not empty: {what}"))
+                    .hint("create and use another database (CREATE DATABASE another CHARACTER SET utf8mb4)")
+            }
+            Self::CannotStore { total, cells, choices, all } => {
+                let report = refused(format!(
+                    "MariaDB cannot store {} of this database: {}",
+                    counted(*total, "value"),
+                    cells.join("; ")
+                ));
+                let report = match choices {
+                    Some(choices) if *all => {
+                        report.hint(format!("to change all of them in the new database: --on-conflict {choices}"))
+                    }
+                    Some(choices) => {
+                        report.hint(format!("to change some of them in the new database: --on-conflict {choices}"))
+                    }
+                    None => report,
+                };
+                match all {
+                    true => report,
+                    false => report.hint(
+                        "change the values without a choice on the instance first, for example with `kumadb monitor edit`",
+                    ),
+                }
+            }
         }
     }
 }

@@ -63,6 +63,12 @@ pub enum SnapshotError {
     Raw {
         id: String,
     },
+    /// It is of before a conversion.
+    OfConversion {
+        id: String,
+        /// The engine of that time.
+        engine: String,
+    },
     /// It is of another engine than the instance.
     OtherEngine {
         id: String,
@@ -183,6 +189,17 @@ impl SnapshotError {
                 "cannot restore snapshot `{id}`: it contains the files of a database that could not be read"
             ))
             .hint("extract its files with `tar`, or choose another snapshot"),
+            Self::OfConversion { id, engine } => {
+                refused(format!("cannot undo `convert` with `{id}`: the server has used the new database since"))
+                    .hint(match engine.as_str() {
+                        "SQLite" => "to return to SQLite with all rows: kumadb convert --to sqlite",
+                        _ => {
+                            "to return to MariaDB with all rows: kumadb convert --to embedded, or --to \
+                     mariadb://user:password@host/database (an empty database)"
+                        }
+                    })
+                    .hint(format!("to restore the rows of that time in the present database: kumadb restore {id}"))
+            }
             Self::OtherEngine { id, engine, here } => refused(format!(
                 "cannot undo with `{id}`: the snapshot is of {engine}, but the instance now uses {here}"
             ))

@@ -38,6 +38,9 @@ pub fn rehearse(instance: &Instance, plan: &Plan, settings: &Settings, observer:
 /// # Errors
 /// What the database or a check refuses. A plan that could not be tried is not refused: the write makes the same checks.
 pub(super) fn try_before_stop(instance: &Instance, work: &Work<'_>) -> Result<()> {
+    if let Work::Upgrade(_) = work {
+        return super::upgrade::try_tables(instance);
+    }
     let Work::Plan(plan) = work else { return Ok(()) };
     // Rows of the history are only deleted, and deleting many of them takes locks or a copy of all.
     if !history_of(plan.steps.iter().map(|step| &step.table)).is_empty() {

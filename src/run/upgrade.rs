@@ -14,7 +14,7 @@ use crate::engine::sqlite::SqliteFile;
 use crate::engine::{Connect, EngineKind, Reader};
 use crate::error::{DatabaseError, Error, OperationError, Result, SnapshotError};
 use crate::files;
-use crate::instance::{Instance, Server};
+use crate::instance::{Instance, Place, Server};
 use crate::kuma::read::{read_counts, read_database, read_last_beat};
 use crate::kuma::transfer::{self, Target};
 use crate::kuma::upgrade::{self, Options, Upgraded, read_facts};
@@ -145,6 +145,18 @@ fn check_release(reader: &mut dyn Reader, route: &Route) -> Result<()> {
             "the new database does not have the migrations of its release".into(),
         ])
         .into()),
+    }
+}
+
+/// Fails where the tables of an external MariaDB cannot be exchanged, before the server is stopped: creates the additional
+/// databases, empty, and drops them.
+pub(super) fn try_tables(instance: &Instance) -> Result<()> {
+    match instance.place {
+        Place::External(_) => instance.open()?.with(|connect| match Guarded::clear(connect)?.writer().shadow() {
+            Some(shadow) => shadow.make_empty().and_then(|_| shadow.clear()),
+            None => Ok(()),
+        }),
+        Place::Sqlite(_) | Place::Embedded(_) => Ok(()),
     }
 }
 

@@ -78,10 +78,10 @@ impl Facts {
             found.blockers.push(
                 Problem::new(
                     "migrateAggregateTableState",
-                    "the server was interrupted while it aggregated the heartbeats: the statistics are incomplete, and no \
-                     2.x server starts with this database",
+                    "a server aggregates the heartbeats, or was interrupted while it did: the statistics are incomplete, \
+                     and no 2.x server starts with this database after an interruption",
                 )
-                .command("kumadb doctor --fix"),
+                .hint("if a server is running, wait until it has finished; otherwise: kumadb doctor --fix"),
             );
         }
         found

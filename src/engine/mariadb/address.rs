@@ -92,7 +92,7 @@ impl Address {
         let (login, database) = rest.split_once('/').unwrap_or((rest, ""));
         let (login, place) = login.rsplit_once('@').unwrap_or(("", login));
         let (user, password) = login.split_once(':').unwrap_or((login, ""));
-        let (host, port) = split_port(place).ok_or_else(|| wrong("the port must be a number from 1 to 65535"))?;
+        let (host, port) = split_port(place).ok_or_else(|| wrong(PORT))?;
         let decoded = |part: &str, what: &str| {
             decode(part).ok_or_else(|| wrong(&format!("{what} has a `%` without two hex digits after it")))
         };
@@ -204,6 +204,10 @@ impl fmt::Display for Address {
         write!(f, "`{}` at {}", self.database, self.place())
     }
 }
+
+/// Why a port is refused: often it is a part of the password.
+const PORT: &str = "the port must be a number from 1 to 65535; in the password, write `/` as %2F, `:` as %3A, `@` as %40, `?` as \
+                    %3F, `#` as %23 and `%` as %25";
 
 /// Host and port of `place`; an IPv6 address is in brackets.
 fn split_port(place: &str) -> Option<(&str, u16)> {

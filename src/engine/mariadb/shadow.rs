@@ -43,10 +43,8 @@ impl Shadow for MariaDb {
     fn reserve(&mut self) -> Result<()> {
         self.clear()?;
         // Privileges can be granted in too many ways to be computed; an empty database may be created and dropped.
-        match self.make_room().and_then(|()| self.clear()) {
-            Err(Error::Database(DatabaseError::AccessDenied { .. })) => Err(self.lacks_right()),
-            tried => tried,
-        }
+        let tried = self.make_room().and_then(|()| self.clear());
+        tried.map_err(|error| self.explain_denied(error))
     }
 
     fn fill(&mut self, from: &Path, progress: &mut dyn FnMut(u64, u64)) -> Result<Vec<Fault>> {
@@ -60,8 +58,8 @@ impl Shadow for MariaDb {
     fn make_empty(&mut self) -> Result<Address> {
         self.check_free()?;
         self.lock()?;
-        self.clear()?;
-        self.make_room()?;
+        let made = self.clear().and_then(|()| self.make_room());
+        made.map_err(|error| self.explain_denied(error))?;
         Ok(self.beside(NEW))
     }
 
@@ -181,6 +179,13 @@ impl MariaDb {
             let database = quote(&self.beside(end).database);
             self.run(format!("CREATE DATABASE {database} CHARACTER SET {charset} COLLATE {collation}")).map(drop)
         })
+    }
+
+    fn explain_denied(&mut self, error: Error) -> Error {
+        match error {
+            Error::Database(DatabaseError::AccessDenied { .. }) => self.lacks_right(),
+            other => other,
+        }
     }
 
     /// The error of a user without the privilege to create databases, with the statement that grants it.

@@ -6,11 +6,11 @@ use super::Destination;
 use crate::docker::Container;
 use crate::engine::mariadb::Address;
 use crate::engine::{Depth, Reader};
-use crate::error::{ConvertError, DatabaseError, DockerError, Error, Hint, Result};
+use crate::error::{ConvertError, DockerError, Error, Result};
 use crate::files;
 use crate::instance::target::check_socket;
 use crate::instance::{Instance, Place};
-use crate::kuma::create::{Content, read_content};
+use crate::kuma::create::{self, Content, read_content};
 use crate::kuma::read::read_database;
 use crate::run::release::check_writable;
 use crate::run::work::Settings;
@@ -122,18 +122,24 @@ pub fn check_destination(instance: &Instance, folder: &Path, to: &Destination) -
 /// The tables of an interrupted conversion in the database at `address`.
 ///
 /// # Errors
-/// [`DatabaseError::Occupied`] where it has others.
+/// [`ConvertError::NotEmpty`] where it has others.
 pub fn check_empty(address: &Address, recording: &Recording) -> Result<Vec<String>> {
     let schema = recording.schema();
     match read_content(address, &|table| schema.table(table).is_some())? {
         Content::Nothing => Ok(Vec::new()),
         Content::Unfinished(tables) => Ok(tables),
-        Content::Server(what) | Content::Other(what) => Err(Error::Database(DatabaseError::Occupied {
-            place: address.to_string(),
-            why: format!("it is not empty: {what}"),
-            hint: Hint::advice("create and use another database (CREATE DATABASE another CHARACTER SET utf8mb4)"),
-        })),
+        Content::Server(what) | Content::Other(what) => {
+            Err(Error::Convert(ConvertError::NotEmpty { database: address.to_string(), what }))
+        }
     }
+}
+
+/// Fails where the account may not create, fill and drop the tables: it does that with empty ones, before the server is stopped.
+/// They are marked, so that the next conversion removes what an interruption leaves.
+pub fn check_privileges(to: &Destination, recording: &Recording) -> Result<()> {
+    let Destination::External(address) = to else { return Ok(()) };
+    create::clear(address, &check_empty(address, recording)?)?;
+    create::with_tables(address, recording, || Ok(()))
 }
 
 /// Fails where the database cannot be read completely, or is of a release that the other engine does not have; returns the

@@ -9,6 +9,7 @@ mod switch;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
+pub use self::checks::check_instance;
 pub use self::switch::Switch;
 
 use super::apply::Run;
@@ -97,8 +98,7 @@ impl Conversion {
     /// report.
     ///
     /// # Errors
-    /// [`ConvertError`], [`DatabaseError::Occupied`](crate::error::DatabaseError::Occupied), or why the database cannot be
-    /// written to.
+    /// [`ConvertError`], or why the database cannot be written to.
     pub fn prepare(
         instance: &Instance,
         to: Destination,
@@ -123,6 +123,11 @@ impl Conversion {
             Ok((recording, report))
         })?;
         Ok(Conversion { to, on_conflict, recording, place, config, report })
+    }
+
+    /// What happens to values that the new database cannot store.
+    pub fn on_conflict(&self) -> OnConflict {
+        self.on_conflict
     }
 
     /// The location of the new database, in words.
@@ -171,6 +176,7 @@ impl Conversion {
         check_mode(instance, Mode::Stopped, is_running)?;
         let packing = kept::pack_all(instance, store);
         space::check_conversion(instance, store, &self.to)?;
+        checks::check_privileges(&self.to, self.recording)?;
         let mut run = Run::begin(instance, settings, observer, |record, _| {
             check_server(instance, Mode::Stopped, settings.opens_lock)?;
             (record.loads, record.recipients) = (true, store.recipients());

@@ -168,6 +168,9 @@ fn all() -> Vec<Error> {
         Loopback { container: i(), host: t("localhost") }, NotMariaDb { database: t("`kuma` at db:3306"), version: t("8.0.36") },
         NoImage { instance: i() }, Exists { path: p() }, Statistics { state: t("migrating") },
         References { faults: vec![t("`heartbeat` refers to a `monitor` that does not exist (2 rows)")] },
+        NotEmpty { database: t("`kuma` at db:3306"), what: t("it already contains 3 tables") },
+        ConvertError::CannotStore { total: 1, cells: vec![t("`monitor`.`name` of row 1")], choices: Some(t("cut")), all: true },
+        ConvertError::CannotStore { total: 1, cells: vec![t("`monitor`.`body` of row 1")], choices: Some(t("cut")), all: false },
     ]; }
     { use SnapshotError::*; let i = || t("01ab"); add![
         Invalid { name: i(), why: t("it is truncated") }, Unfinished { folder: p() }, Changed { path: p() },
@@ -175,7 +178,7 @@ fn all() -> Vec<Error> {
         NoTable { path: p(), table: t("monitor") }, RestoredDiffers { what: t("rows per table") }, NotRaw,
         NotFound(i()), NoUndo(i()), NothingToUndo { instance: t("kuma"), stores: vec![t("`/b`")], elsewhere: None },
         NothingToUndo { instance: t("kuma"), stores: vec![t("`/b`")], elsewhere: Some(t("/c")) }, SeveralInstances(vec![t("a"), t("b")]),
-        Raw { id: i() }, OtherEngine { id: i(), engine: t("SQLite"), here: t("MariaDB") },
+        Raw { id: i() }, OfConversion { id: i(), engine: t("SQLite") }, OtherEngine { id: i(), engine: t("SQLite"), here: t("MariaDB") },
         OtherRelease { id: i(), release: t("2.0.2"), here: t("2.5.3"), hint: Some(hint()) },
         UnknownTables { id: i(), release: t("2.0.2"), engine: t("MariaDB") }, OtherTables { id: i(), release: t("2.0.2") },
         NoDestination { instance: t("kuma") }, NewerConfiguration { newest: i(), id: t("02cd") },

@@ -46,6 +46,7 @@ fn a_folder_goes_over_and_back() {
     let before = std::fs::read(lab.folder().join("kuma.db")).unwrap();
     let dry = lab.json(&format!("convert --to {to} --dry-run"));
     assert_eq!((&dry["dry_run"], &dry["loaded"]), (&true.into(), &true.into()), "{dry:#}");
+    assert_eq!(dry["database"], format!("kuma at 127.0.0.1:{}", server.port()));
     assert_eq!(dry["losses"][1]["column"], "time", "{dry:#}");
     assert_eq!((&dry["losses"][1]["loss"], &dry["losses"][1]["cells"]), (&"second_fraction".into(), &3.into()));
     assert_eq!(server.sql("kuma", "SHOW TABLES"), "");
@@ -63,6 +64,11 @@ fn a_folder_goes_over_and_back() {
     assert!(findings(&lab).iter().all(|code| known.contains(code)), "{:?}", findings(&lab));
     // The address of the instance may be the database that it uses already.
     lab.fails(9, &format!("convert --to {to} --yes"));
+    let undo = lab.fails(9, "undo --yes");
+    assert!(undo.err.contains("cannot undo `convert`"), "{}", undo.err);
+    assert!(undo.err.contains("kumadb convert --to sqlite"), "{}", undo.err);
+    lab.ok("monitor add group --name Later");
+    lab.ok("undo --yes");
     lab.ok("monitor add group --name Later");
     lab.ok("convert --to sqlite --yes");
     assert!(lab.ok("export").contains("Later"));
@@ -87,6 +93,20 @@ fn what_cannot_be_stored_is_listed_with_the_choice_that_helps() {
     ] {
         assert!(refused.err.contains(what), "{what}: {}", refused.err);
     }
+    // The choice that was made is part of the one that is advised.
+    lab.sql(&format!("UPDATE monitor SET body = '{}' WHERE id = 2", "b".repeat(65_536)));
+    let renamed = lab.fails(9, &format!("convert --to {to} --on-conflict rename --yes"));
+    for what in [
+        "MariaDB cannot store 2 values of this database: ",
+        "to change some of them in the new database: --on-conflict cut,rename",
+        "change the values without a choice",
+    ] {
+        assert!(renamed.err.contains(what), "{what}: {}", renamed.err);
+    }
+    let dry = lab.fails(9, &format!("convert --to {to} --on-conflict cut,rename --dry-run"));
+    let end = "\n! `monitor`.`body` of row 2 has length 65536, but text allows 65535\ndry run: the conversion would be refused; nothing was changed\n";
+    assert!(dry.out.ends_with(end), "{}", dry.out);
+    lab.sql("UPDATE monitor SET body = NULL WHERE id = 2");
     let dry = lab.fails(9, &format!("convert --to {to} --dry-run --json"));
     let dry: serde_json::Value = serde_json::from_str(&dry.out).unwrap();
     let choices: Vec<&str> =
@@ -112,10 +132,16 @@ fn what_would_go_wrong_is_refused_before_anything_changes() {
     refuses("convert --to embedded --yes", "has no container");
     refuses("convert --to kuma:secret@host/kuma --yes", "must be `sqlite`, `embedded` or");
     refuses(&format!("convert --to {to} --no-restart --yes"), "the server has to open the new database");
+    refuses("convert --to mariadb://kuma:p/w:1@127.0.0.1/kuma --yes", "write `/` as %2F");
     refuses(&format!("convert --to {to}"), "--yes");
     server.create_database("narrow", "latin1");
     refuses(&format!("convert --to {} --yes", target(&server, "narrow")), "latin1");
     refuses(&format!("convert --to {} --yes", server.target("kuma")), "is not in the data folder");
+    // What the account may not do is found before the server is stopped.
+    server.sql("mysql", "CREATE USER reads@'%' IDENTIFIED BY 'Kuma-2026'; GRANT SELECT ON *.* TO reads@'%'");
+    let ran = lab.fails(1, &format!("convert --to {} --yes", to.replace("kuma:Kuma", "reads:Kuma")));
+    assert!(ran.err.contains("missing privilege") && !ran.err.contains("staged copy"), "{}", ran.err);
+    assert_eq!((lab.content(), server.sql("kuma", "SHOW TABLES")), (before.clone(), String::new()));
     let old = Lab::sqlite("1.23.17");
     let refused = old.fails(9, &format!("convert --to {to} --yes"));
     assert!(refused.err.contains("release 1.23.17 does not support MariaDB"), "{}", refused.err);

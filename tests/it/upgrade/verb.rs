@@ -158,3 +158,27 @@ fn a_column_that_the_server_spoils_is_kept() {
     assert_eq!(lab.sql("SELECT DISTINCT kafka_producer_ssl FROM monitor"), "0\n");
     assert_eq!(lab.sql("SELECT analytics_type IS NULL FROM status_page"), "1\n");
 }
+
+#[test]
+fn without_the_privilege_to_create_databases_the_statement_that_grants_it_is_shown() {
+    let Some(mut lab) = Lab::mariadb("2.0.2") else { return };
+    lab.sql(ROWS);
+    lab.sql("CREATE USER few@localhost IDENTIFIED BY 'a'; GRANT ALL ON `kuma`.* TO few@localhost");
+    let socket = lab.mariadbd.as_ref().unwrap().socket();
+    lab.target = format!("mysql://few:a@localhost/kuma?socket={}", socket.display());
+    let before = lab.rows();
+    let refused = lab.fails(9, "upgrade --yes");
+    let grant = "GRANT ALL PRIVILEGES ON `kuma\\_kumadb\\_%`.* TO 'few'@'localhost'";
+    assert!(
+        refused.err.contains("is not permitted to create databases") && refused.err.contains(grant),
+        "{}",
+        refused.err
+    );
+    assert_eq!(lab.rows(), before);
+    lab.sql(grant);
+    // The order of the migrations, not of the alphabet.
+    let done = lab.ok("upgrade --yes");
+    let at = |what: &str| done.find(what).unwrap_or_else(|| panic!("{what}: {done}"));
+    assert!(at("expiry of the domain enabled") < at("expiry of the domain disabled again"), "{done}");
+    assert_eq!(lab.sql("SHOW DATABASES LIKE '%kumadb%'"), "");
+}
