@@ -351,7 +351,7 @@ impl DatabaseError {
                 refused(format!("cannot create a new instance in {place}: {why}")).with([hint.clone()])
             }
             Self::CannotSwapTables { database, why, hint } => {
-                refused(format!("cannot exchange the tables of {database} with those of the snapshot: {why}"))
+                refused(format!("cannot exchange the tables of {database}: {why}"))
                     .with(hint.clone())
             }
             Self::NoTransactions { table, engine } => {

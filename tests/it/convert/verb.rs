@@ -138,8 +138,8 @@ fn what_would_go_wrong_is_refused_before_anything_changes() {
     refuses(&format!("convert --to {} --yes", target(&server, "narrow")), "latin1");
     refuses(&format!("convert --to {} --yes", server.target("kuma")), "is not in the data folder");
     // What the account may not do is found before the server is stopped.
-    server.sql("mysql", "CREATE USER reads@'%' IDENTIFIED BY 'Kuma-2026'; GRANT SELECT ON *.* TO reads@'%'");
-    let ran = lab.fails(1, &format!("convert --to {} --yes", to.replace("kuma:Kuma", "reads:Kuma")));
+    server.sql("mysql", "CREATE USER viewer@'%' IDENTIFIED BY 'Kuma-2026'; GRANT SELECT ON *.* TO viewer@'%'");
+    let ran = lab.fails(1, &format!("convert --to {} --yes", to.replace("kuma:Kuma", "viewer:Kuma")));
     assert!(ran.err.contains("missing privilege") && !ran.err.contains("staged copy"), "{}", ran.err);
     assert_eq!((lab.content(), server.sql("kuma", "SHOW TABLES")), (before.clone(), String::new()));
     let old = Lab::sqlite("1.23.17");
