@@ -301,8 +301,17 @@ pub fn set_owner(path: &Path, uid: u32, gid: u32) -> Result<()> {
 }
 
 /// Sets the permission bits of `path`.
+///
+/// # Errors
+/// It is a link, is behind one, or root changes a file with several names: the others may be anywhere.
 pub fn set_mode(path: &Path, mode: u32) -> Result<()> {
-    pin(path).and_then(|file| chmod_pinned(&file, mode)).map_err(Error::file("change the mode of", path))
+    let failed = || Error::file("change the mode of", path);
+    let file = pin(path).map_err(failed())?;
+    let found = rustix::fs::fstat(&file).map_err(|error| failed()(error.into()))?;
+    if FileType::from_raw_mode(found.st_mode).is_file() && found.st_nlink > 1 && our_uid() == 0 {
+        return Err(Error::File(FileError::HardLink { path: path.to_owned() }));
+    }
+    chmod_pinned(&file, mode).map_err(failed())
 }
 
 /// Opens `path`, whatever its type and mode, through no link.

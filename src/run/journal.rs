@@ -146,6 +146,9 @@ impl Record {
         if !self.verb.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, ' ' | '-' | '_')) {
             return Err(format!("`verb`: `{}` is not a command of kumadb", self.verb));
         }
+        if let Some(why) = self.upgrade.as_ref().and_then(upgrade::Noted::find_problem) {
+            return Err(format!("`upgrade`: {why}"));
+        }
         match self.container.iter().flat_map(|(id, name)| [id, name]).find(|name| !is_name(name)) {
             Some(name) => Err(format!("`container`: `{name}` is not a name of a container")),
             None => Ok(()),

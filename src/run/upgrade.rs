@@ -19,6 +19,7 @@ use crate::kuma::read::{read_counts, read_database, read_last_beat};
 use crate::kuma::transfer::{self, Target};
 use crate::kuma::upgrade::{self, Options, Upgraded, read_facts};
 use crate::model::state::Database;
+use crate::schema::Release;
 use crate::upgrade::preflight::{Facts, Preflight};
 use crate::upgrade::{NoRoute, Route};
 use crate::value::image_parts;
@@ -42,6 +43,19 @@ pub struct Noted {
     pub release: String,
     /// Id and name of the image of the container before.
     pub image: Option<(String, String)>,
+}
+
+impl Noted {
+    /// What is in it that kumadb does not write: both names are repeated in commands that users are asked to run.
+    pub(super) fn find_problem(&self) -> Option<String> {
+        if self.release.parse::<Release>().is_err() {
+            return Some(format!("`{}` is not a release", self.release));
+        }
+        let is_part = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-' | '/' | ':' | '@');
+        let is_name = |text: &str| !text.starts_with('-') && text.chars().all(is_part);
+        let named = self.image.iter().flat_map(|(id, name)| [id, name]).find(|name| !is_name(name));
+        named.map(|name| format!("`{name}` is not a name of an image"))
+    }
 }
 
 /// What the journal notes about the upgrade of `instance`.

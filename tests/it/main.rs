@@ -164,6 +164,7 @@ mod write {
     pub mod every_point_of_history;
     pub mod every_step;
     pub mod full_disk;
+    pub mod planted;
     pub mod races;
     pub mod server_fails;
     pub mod terminated;

@@ -71,6 +71,13 @@ impl Address {
         }
     }
 
+    /// The server of an embedded MariaDB whose `/app/data` is the folder `data`. Its socket is reached through no link: one to
+    /// the socket of a MariaDB of this machine would let root in there.
+    pub fn in_data(data: &Path) -> Self {
+        let socket = data.join("run/mariadb.sock");
+        Address { beneath: Some(data.to_owned()), ..Address::on_socket(socket, Address::embedded_user(), "") }
+    }
+
     /// The user of this process for an embedded MariaDB. It has two, with their names inside the container (verified
     /// with 2.0.2): `root`, and `node` with the uid 1000.
     pub fn embedded_user() -> &'static str {

@@ -285,7 +285,7 @@ impl Run<'_> {
         files::set_mode(&data, 0o711)?;
         let label = installed(workshop);
         server.remove_installed(&label)?;
-        let on_socket = Address::on_socket(data.join("run/mariadb.sock"), Address::embedded_user(), "");
+        let on_socket = Address::in_data(&data);
         let helper = server.install_helper(&data, &label, &mut || on_socket.reader().is_ok())?;
         let database = Address { database: EMBEDDED.into(), cancel: connect.cancel(), ..on_socket.clone() };
         let loaded = create::make_database(&on_socket, EMBEDDED)

@@ -182,8 +182,9 @@ impl Run<'_> {
         observer.step(&Step::PutBack)?;
         self.remove_helpers()?;
         for (from, to) in self.set_aside_paths().iter().rev() {
-            if files::exists(to) {
-                files::rename(to, from)?;
+            // Where the old file has its name, what has the other one is not of this operation.
+            if files::exists(to) && !files::exists(from) {
+                files::rename_new(to, from)?;
             }
         }
         if was_done {

@@ -136,8 +136,7 @@ fn with_image(docker: &Docker, image: &Image, workshop: &Workshop, fill: Fill<'_
     let data = &workshop.named_data();
     let label = label(data);
     let_pass(data)?;
-    let socket = data.join("run/mariadb.sock");
-    let server = Address::on_socket(&socket, Address::embedded_user(), "");
+    let server = Address::in_data(data);
     let helper = Helper::install(docker, image, data, &label, &mut || server.reader().is_ok())?;
     let filled = fill(&server);
     let stopped = helper.stop();

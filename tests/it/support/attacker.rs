@@ -43,10 +43,15 @@ pub struct Found {
 
 impl Attack {
     pub fn new() -> Option<Attack> {
+        Attack::on("2.5.3")
+    }
+
+    /// The same on a database of `release`.
+    pub fn on(release: &str) -> Option<Attack> {
         if !rustix::process::geteuid().is_root() {
             return need::left_out("the rights of root");
         }
-        let lab = Lab::sqlite("2.5.3");
+        let lab = Lab::sqlite(release);
         let victim = lab.root.path().join("victim");
         fs::create_dir_all(victim.join("held")).unwrap();
         fs::create_dir_all(victim.join("upload")).unwrap();

@@ -9,19 +9,30 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use chrono::Utc;
 use kumadb::backup::{Held, Store, Stores};
+use kumadb::engine::mariadb::Address;
 use kumadb::error::{Error, OperationError, Result};
 use kumadb::instance::Instance;
-use kumadb::kuma::read::read_state;
+use kumadb::kuma::read::{read_database, read_state};
+use kumadb::kuma::transfer::convert::OnConflict;
+use kumadb::kuma::upgrade::Options;
 use kumadb::model::{Maker, new_monitor};
 use kumadb::plan::monitor::{New, Notify, plan_add};
+use kumadb::run::convert::{Conversion, Destination};
+use kumadb::run::upgrade::Order;
 use kumadb::run::{self, Putting, Settings, Silent, Work};
+use kumadb::upgrade::Route;
+use kumadb::upgrade::rules::Style;
 use kumadb::value::Value;
 use rustix::fs::{CWD, RenameFlags};
+
+use serde_json::json;
 
 use crate::support::attacker::{Attack, OWNER, give_all, while_racing};
 use crate::support::chance::Chance;
 use crate::support::lab::find_at;
+use crate::support::mariadbd::Mariadbd;
 use crate::support::rounds;
 
 /// What root does meanwhile.
@@ -33,6 +44,14 @@ enum Verb {
     Restore,
     /// Rolls back what a planted journal says.
     Recover,
+    /// Moves the database to a MariaDB.
+    Convert,
+    /// Rolls back a conversion to SQLite that a planted journal says is interrupted.
+    ConvertBack,
+    /// Makes a database of 1.23.17 one of the newest release.
+    Upgrade,
+    /// Rolls back an upgrade that a planted journal says is committed, as `recover --roll-back`.
+    UpgradeBack,
     /// `doctor --fix` on an embedded MariaDB with files of root's, in a process of its own.
     Doctor,
 }
@@ -72,14 +91,24 @@ struct Race {
     wanted: Option<Held>,
     /// How long the work took without an attacker.
     typical: Duration,
+    /// The MariaDB that a conversion leads to.
+    server: Option<Mariadbd>,
 }
 
 impl Race {
     fn new(verb: Verb, strike: Strike) -> Option<Race> {
-        let attack = Attack::new()?;
+        let attack = Attack::on(if verb == Verb::Upgrade { "1.23.17" } else { "2.5.3" })?;
+        let server = match verb {
+            Verb::Convert => Some(Mariadbd::with(&["--port={port}", "--bind-address=127.0.0.1"])?),
+            _ => None,
+        };
+        if let Some(server) = &server {
+            server.sql("mysql", "CREATE USER kuma@'%' IDENTIFIED BY 'Kuma-2026'; GRANT ALL ON *.* TO kuma@'%'");
+        }
         let (clean, data) = (attack.lab.root.path().join("clean"), attack.data());
+        fs::create_dir_all(data.join("upload")).unwrap();
         fs::write(data.join("upload/icon.png"), "an icon").unwrap();
-        let mut race = Race { attack, verb, strike, clean, wanted: None, typical: Duration::ZERO };
+        let mut race = Race { attack, verb, strike, clean, wanted: None, typical: Duration::ZERO, server };
         if verb == Verb::Restore {
             let (instance, store) = race.open().unwrap();
             let taken = run::take(&instance, &stores(&store), "backup", &Putting::default(), &mut Silent).unwrap();
@@ -118,6 +147,15 @@ impl Race {
         copy_all(&self.clean, &data);
         match self.verb {
             Verb::Recover => self.attack.plant_rollback(b"his own", |_| {}),
+            Verb::ConvertBack => self.plant_conversion(),
+            Verb::UpgradeBack => {
+                self.attack.plant_rollback(b"his own", |_| {});
+                let mut journal = self.attack.rollback();
+                (journal["verb"], journal["phase"]) = ("upgrade".into(), "committed".into());
+                journal["upgrade"] = json!({"release": "2.5.3", "image": null});
+                fs::write(data.join(".kumadb/journal.json"), journal.to_string()).unwrap();
+                give_all(&data);
+            }
             _ => give_all(&data),
         }
         if self.verb == Verb::Doctor {
@@ -125,6 +163,10 @@ impl Race {
             for name in ["mariadb/ibdata1", "mariadb/shadow", "mariadb/mysql/user.frm"] {
                 fs::write(data.join(name), "").unwrap();
             }
+        }
+        if let Some(server) = &self.server {
+            server.sql("mysql", "DROP DATABASE IF EXISTS kuma");
+            server.create_database("kuma", "utf8mb4");
         }
         if matches!(self.strike, Strike::Scratch) {
             let _ = fs::remove_dir_all(self.attack.lab.store());
@@ -138,6 +180,35 @@ impl Race {
             Strike::Journal => fs::write(data.join("planted"), self.attack.rollback().to_string()).unwrap(),
             Strike::Scratch => symlink(self.attack.victim(), self.attack.lab.store().join("planted")).unwrap(),
         }
+    }
+
+    /// Plants the journal of a conversion from an embedded MariaDB, whose files are set aside and whose `db-config.json` has
+    /// been replaced.
+    fn plant_conversion(&self) {
+        let data = self.attack.data();
+        self.attack.plant_rollback(b"his own", |_| {});
+        let (old, new) = (r#"{"type": "embedded-mariadb"}"#, r#"{"type": "sqlite"}"#);
+        fs::write(data.join(".kumadb/held/db-config.json"), old).unwrap();
+        fs::write(data.join("db-config.json"), new).unwrap();
+        fs::create_dir_all(data.join(".kumadb/convert/data")).unwrap();
+        fs::create_dir_all(data.join("mariadb.before-convert-20260101T000000Z/kuma")).unwrap();
+        let mut journal = self.attack.rollback();
+        journal["verb"] = "convert".into();
+        journal["converts"] = json!({
+            "from": "embedded", "to": "sqlite", "after": blake3::hash(new.as_bytes()).to_hex().to_string(),
+            "had_config": true, "placed": true,
+        });
+        fs::write(data.join(".kumadb/journal.json"), journal.to_string()).unwrap();
+        give_all(&data);
+    }
+
+    /// Moves the database to the MariaDB of this race.
+    fn convert(&self, instance: &Instance, store: &Store, settings: &Settings) -> Result<()> {
+        let port = self.server.as_ref().unwrap().port();
+        let to = Address::parse(&format!("mariadb://kuma:Kuma-2026@127.0.0.1:{port}/kuma"))?;
+        let to = Destination::External(to);
+        let conversion = Conversion::prepare(instance, to, OnConflict::default(), settings, &mut Silent)?;
+        conversion.run(instance, store, settings, &mut Silent).map(drop)
     }
 
     /// What root does.
@@ -160,7 +231,13 @@ impl Race {
                 run::put_files_back(&instance, &held, &mut outcome);
                 Ok(())
             }
-            Verb::Recover => run::resume(&instance, &store, &settings("recover"), silent).map(drop),
+            Verb::Recover | Verb::ConvertBack => run::resume(&instance, &store, &settings("recover"), silent).map(drop),
+            Verb::UpgradeBack => {
+                let settings = Settings { rolls_back: true, ..settings("recover") };
+                run::resume(&instance, &store, &settings, silent).map(drop)
+            }
+            Verb::Convert => self.convert(&instance, &store, &settings("convert")),
+            Verb::Upgrade => upgrade(&instance, &store, &settings("upgrade")),
             Verb::Add | Verb::Doctor => add(&instance, &store, &settings("monitor add")),
         }
     }
@@ -220,7 +297,8 @@ impl Attacker<'_> {
         let after = Duration::from_micros(chance.below(typical) as u64);
         let moment = Duration::from_micros(chance.below(300) as u64);
         // A recovery is over in milliseconds, before an attacker who waits gets a processor.
-        let waits = number.is_multiple_of(4) == (race.verb == Verb::Recover);
+        let is_short = matches!(race.verb, Verb::Recover | Verb::ConvertBack | Verb::UpgradeBack);
+        let waits = number.is_multiple_of(4) == is_short;
         let at = waits.then_some((after, moment));
         Attacker { race, at, begun: None, appeared: false, is_done: false, landed: 0 }
     }
@@ -296,6 +374,14 @@ fn add(instance: &Instance, store: &Store, settings: &Settings) -> Result<()> {
     run::run(instance, store, &Work::Plan(&plan), settings, &mut Silent).map(drop)
 }
 
+/// Makes the database one of the newest release.
+fn upgrade(instance: &Instance, store: &Store, settings: &Settings) -> Result<()> {
+    let database = instance.open()?.read(|reader| read_database(reader, "test"))?;
+    let route = Route::find(instance.engine(), &database.migrations, "old", kumadb::schema::newest()).unwrap();
+    let options = Options { style: Style::Intended, zone: None, now: Utc::now() };
+    run::run(instance, store, &Work::Upgrade(&Order { route: &route, options }), settings, &mut Silent).map(drop)
+}
+
 /// Copies the folder `from`, which has no links.
 fn copy_all(from: &Path, to: &Path) {
     fs::create_dir_all(to).unwrap();
@@ -364,6 +450,35 @@ fn a_change_during_a_recovery_harms_nothing() {
         (Verb::Recover, Strike::Exchange(".kumadb/held", "held")),
         (Verb::Recover, Strike::Exchange(".kumadb/held/kuma.db", "kuma.db")),
         (Verb::Recover, Strike::Exchange(".kumadb/journal.json", "journal.json")),
+    ]);
+}
+
+#[test]
+fn a_change_during_a_conversion_harms_nothing() {
+    run_races(&[
+        (Verb::Convert, Strike::Exchange("db-config.json", "shadow")),
+        (Verb::Convert, Strike::Exchange("kuma.db", "kuma.db")),
+        (Verb::Convert, Strike::Appeared(".kumadb/convert", ".kumadb/convert", "held")),
+        (Verb::Convert, Strike::Appeared(".kumadb/convert", "db-config.json", "shadow")),
+        (Verb::Convert, Strike::Gone("kuma.db", ".kumadb", "")),
+        (Verb::ConvertBack, Strike::Exchange("db-config.json", "shadow")),
+        (Verb::ConvertBack, Strike::Exchange(".kumadb", "")),
+        (Verb::ConvertBack, Strike::Exchange("mariadb.before-convert-20260101T000000Z", "held")),
+        (Verb::ConvertBack, Strike::Exchange(".kumadb/convert", "held")),
+        (Verb::ConvertBack, Strike::Exchange("kuma.db", "held/kuma.db")),
+    ]);
+}
+
+#[test]
+fn a_change_during_an_upgrade_harms_nothing() {
+    run_races(&[
+        (Verb::Upgrade, Strike::Exchange("kuma.db", "kuma.db")),
+        (Verb::Upgrade, Strike::Appeared(".kumadb/upgrade", ".kumadb/upgrade", "held")),
+        (Verb::Upgrade, Strike::Appeared(".kumadb/upgrade/kuma.db", ".kumadb/upgrade/kuma.db", "kuma.db")),
+        (Verb::Upgrade, Strike::Exchange(".kumadb", "")),
+        (Verb::UpgradeBack, Strike::Exchange("kuma.db", "kuma.db")),
+        (Verb::UpgradeBack, Strike::Exchange(".kumadb/held", "held")),
+        (Verb::UpgradeBack, Strike::Exchange(".kumadb/journal.json", "journal.json")),
     ]);
 }
 
