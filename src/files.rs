@@ -28,8 +28,8 @@ pub use confine::{Confined, Wall};
 pub use door::{open as open_raw, open_folder, open_strict, resolve_folder, unlink as unlink_raw, unlink_strict};
 pub use lock::{Lock, remove_left_lock};
 pub use look::{
-    About, about, about_target, check_readable, exists, is_file, is_folder, is_there, link_target, look, look_into,
-    nearest, real,
+    About, about, about_target, check_readable, exists, folder_identity, is_file, is_folder, is_there, link_target,
+    look, look_into, nearest, real,
 };
 pub use mount::{FileSystem, Reach, file_system};
 pub use owner::{

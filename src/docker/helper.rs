@@ -10,6 +10,7 @@ use bollard::query_parameters::{CreateContainerOptionsBuilder, RemoveContainerOp
 
 use super::{Container, Docker, Image, Life, status};
 use crate::error::{DockerError, Error, FileError, Result};
+use crate::files;
 
 /// The label of our helper containers; its value is set by the caller.
 pub(super) const LABEL: &str = "kumadb.helper";
@@ -35,6 +36,14 @@ const PREPARE: &str = "run=/app/data/run
 [ -d $run ] || { mkdir $run && chmod 755 $run && { [ \"$(id -u)\" != 0 ] || chown 1000:1000 $run; }; } || exit
 rm -f $run/mariadb.sock $run/mysqld.pid
 exec \"$@\"";
+
+/// Ends unless the mounted folder is the one with this device and inode. The engine follows links in the path of what it
+/// mounts, as root, and that path may lead through a folder of an attacker: nothing is changed in any other folder.
+fn check_mounted((device, inode): (u64, u64)) -> String {
+    format!(
+        "[ \"$(stat -c %d:%i /app/data)\" = {device}:{inode} ] || {{ echo 'another folder was mounted' >&2; exit 1; }}\n"
+    )
+}
 
 /// Creates the files of a new MariaDB, as the server does at its first start (read in 2.0.2 and 2.5.3), and continues
 /// with [`PREPARE`]. Without a network its own name cannot be resolved, which `--force` permits: the accounts are
@@ -123,7 +132,8 @@ impl<'a> Helper<'a> {
         ready: &mut dyn FnMut() -> bool,
     ) -> Result<Helper<'a>> {
         let binds = Some(vec![format!("{}:/app/data", data.display())]);
-        let data = Data { script: format!("{INSTALL}{PREPARE}"), volumes_from: None, binds };
+        let mounted = check_mounted(files::folder_identity(data)?);
+        let data = Data { script: format!("{mounted}{INSTALL}{PREPARE}"), volumes_from: None, binds };
         let container = docker.create_helper(image, data, label, &image.name)?;
         Helper { docker, container, gone: false }.up(&image.name, &mut Some(ready))
     }

@@ -76,6 +76,17 @@ pub fn about(path: &Path) -> Result<About> {
     look(path)?.ok_or_else(|| Error::file("access", path)(io::ErrorKind::NotFound.into()))
 }
 
+/// Device and inode of the folder at `path`, which show whether another program that opens that path gets the same folder.
+#[allow(clippy::unnecessary_cast, reason = "on macOS some of them have other types")]
+pub fn folder_identity(path: &Path) -> Result<(u64, u64)> {
+    let found = door::look(path).and_then(|found| found.ok_or_else(|| io::ErrorKind::NotFound.into()));
+    let found = found.map_err(Error::file("access", path))?;
+    match FileType::from_raw_mode(found.st_mode).is_dir() {
+        true => Ok((found.st_dev as u64, found.st_ino as u64)),
+        false => Err(Error::file("access", path)(io::ErrorKind::NotADirectory.into())),
+    }
+}
+
 /// What `path` leads to: a link that the user named is followed.
 pub fn about_target(path: &Path) -> Result<About> {
     door::look_through(path).map(|found| About::from(&found)).map_err(Error::file("access", path))

@@ -3,6 +3,7 @@
 
 use std::path::PathBuf;
 use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use kumadb::docker::Life;
@@ -12,6 +13,7 @@ use kumadb::instance::{Instance, Place};
 use kumadb::kuma::transfer::convert::OnConflict;
 use kumadb::run::convert::{Conversion, Destination};
 use kumadb::run::{self, Observer, Settings, Silent, Step};
+use rustix::fs::{CWD, RenameFlags, renameat_with};
 
 use crate::support::child::{is_killed, told};
 use crate::support::docked::{Docked, Kind, find, make_folder, store_in};
@@ -190,6 +192,42 @@ fn sqlite_to_an_external_mariadb_survives_errors_and_kills() {
     for how in [How::Error, How::Kill] {
         fail_everywhere(&lab, &to, "sqlite", how, &empty);
     }
+}
+
+#[test]
+fn a_link_in_place_of_the_new_data_folder_is_not_installed_into() {
+    let Some(lab) = up() else { return };
+    let victim = tempfile::tempdir().unwrap();
+    let folder = lab.folder.path();
+    let (data, planted) = (folder.join(".kumadb/convert/data"), folder.join("planted"));
+    let mut landed = 0;
+    // The engine gets the path of the folder, and opens it a moment later. An exchange after that only makes the conversion fail.
+    for delay in [10, 40] {
+        std::os::unix::fs::symlink(victim.path(), &planted).unwrap();
+        let over = AtomicBool::new(false);
+        let ended = std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !data.exists() && !over.load(Ordering::SeqCst) {
+                    std::thread::sleep(Duration::from_millis(1));
+                }
+                std::thread::sleep(Duration::from_millis(delay));
+                let _ = renameat_with(CWD, &data, CWD, &planted, RenameFlags::EXCHANGE);
+            });
+            let ended = convert(&lab.instance(), lab.root(), "embedded", &mut Silent);
+            over.store(true, Ordering::SeqCst);
+            ended
+        });
+        println!("{delay} ms: {:?}", ended.as_ref().err().map(ToString::to_string));
+        assert_eq!(std::fs::read_dir(victim.path()).unwrap().count(), 0, "{delay} ms: {ended:?}");
+        landed += usize::from(ended.is_err());
+        if ended.is_ok() {
+            convert(&lab.instance(), lab.root(), "sqlite", &mut Silent).unwrap();
+            remove_old(&lab);
+        }
+        let _ = std::fs::remove_file(&planted);
+        let _ = std::fs::remove_dir_all(&planted);
+    }
+    assert!(landed > 0, "it came too late");
 }
 
 #[test]
