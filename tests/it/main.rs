@@ -15,6 +15,7 @@ mod support {
     pub mod old_kernel;
     pub mod rounds;
     pub mod sshd;
+    pub mod steps;
     pub mod wait;
 }
 

@@ -2,7 +2,6 @@
 //! new one, and only one of them is where a server would open it.
 
 use std::path::PathBuf;
-use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -12,7 +11,7 @@ use kumadb::error::{Error, OperationError, Result};
 use kumadb::instance::{Instance, Place};
 use kumadb::kuma::transfer::convert::OnConflict;
 use kumadb::run::convert::{Conversion, Destination};
-use kumadb::run::{self, Observer, Settings, Silent, Step};
+use kumadb::run::{self, Observer, Settings, Silent};
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 
 use crate::support::child::{is_killed, told};
@@ -20,33 +19,7 @@ use crate::support::docked::{Docked, Kind, find, make_folder, store_in};
 use crate::support::dockerd::{self, Image, cli};
 use crate::support::mariadbd::Mariadbd;
 use crate::support::rounds;
-
-#[derive(Clone, Copy, Debug, PartialEq)]
-enum How {
-    Error,
-    Kill,
-}
-
-/// Ends a run at its `at`-th step.
-struct Steps {
-    seen: usize,
-    at: usize,
-    how: How,
-}
-
-impl Observer for Steps {
-    fn step(&mut self, _step: &Step) -> Result<()> {
-        self.seen += 1;
-        match (self.seen == self.at, self.how) {
-            (false, _) => Ok(()),
-            (true, How::Error) => Err(Error::Operation(OperationError::Stopped { why: "made to fail".into() })),
-            (true, How::Kill) => {
-                Command::new("kill").args(["-9", &std::process::id().to_string()]).status().unwrap();
-                unreachable!("killed");
-            }
-        }
-    }
-}
+use crate::support::steps::{How, Steps};
 
 fn settings() -> Settings {
     Settings { deadline: Duration::from_secs(60), ..Settings::new("convert") }
@@ -71,7 +44,7 @@ fn convert(instance: &Instance, root: &std::path::Path, to: &str, steps: &mut dy
 fn killed_child() {
     let root: PathBuf = told("ROOT");
     let instance = find(&told::<String>("TARGET"), &root);
-    let mut steps = Steps { seen: 0, at: told("AT"), how: How::Kill };
+    let mut steps = Steps::ending(told("AT"), How::Kill);
     convert(&instance, &root, &told::<String>("TO"), &mut steps).unwrap();
 }
 
@@ -94,7 +67,7 @@ fn fail_everywhere(lab: &Docked, to: &str, back: &str, how: How, empty: &dyn Fn(
     let monitors = lab.monitors();
     for at in rounds::points(4) {
         let was = opened(lab);
-        let mut steps = Steps { seen: 0, at, how };
+        let mut steps = Steps::ending(at, how);
         let ended = match how {
             How::Error => convert(&lab.instance(), lab.root(), to, &mut steps),
             How::Kill => {

@@ -4,7 +4,6 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::process::Command;
 use std::time::{Duration, Instant};
 
 use kumadb::backup::Store;
@@ -15,40 +14,14 @@ use kumadb::kuma::read::read_state;
 use kumadb::model::{Maker, new_monitor};
 use kumadb::plan::Plan;
 use kumadb::plan::monitor::{New, Notify, plan_add};
-use kumadb::run::{self, Mode, Observer, Settings, Step, Work};
+use kumadb::run::{self, Mode, Settings, Work};
 use kumadb::value::Value;
 
 use crate::support::child::{is_killed, told};
 use crate::support::docked::{Docked, Kind, find, store_in};
 use crate::support::dockerd::cli;
 use crate::support::rounds;
-
-#[derive(Clone, Copy, Debug, PartialEq)]
-enum How {
-    Error,
-    Kill,
-}
-
-/// Ends a run at its `at`-th step.
-struct Steps {
-    seen: usize,
-    at: usize,
-    how: How,
-}
-
-impl Observer for Steps {
-    fn step(&mut self, _step: &Step) -> Result<()> {
-        self.seen += 1;
-        match (self.seen == self.at, self.how) {
-            (false, _) => Ok(()),
-            (true, How::Error) => Err(Error::Operation(OperationError::Stopped { why: "made to fail".into() })),
-            (true, How::Kill) => {
-                Command::new("kill").args(["-9", &std::process::id().to_string()]).status().unwrap();
-                unreachable!("killed");
-            }
-        }
-    }
-}
+use crate::support::steps::{How, Steps};
 
 fn settings(mode: Mode) -> Settings {
     Settings { mode, deadline: Duration::from_secs(60), ..Settings::new("monitor add") }
@@ -82,7 +55,7 @@ fn killed_child() {
     let root: PathBuf = told("ROOT");
     let (instance, store) = (find(&told::<String>("TARGET"), &root), store_in(&root));
     let mode = if told("LIVE") { Mode::LiveThenRestart } else { Mode::Stopped };
-    write(&instance, &store, mode, &mut Steps { seen: 0, at: told("AT"), how: How::Kill }).unwrap();
+    write(&instance, &store, mode, &mut Steps::ending(told("AT"), How::Kill)).unwrap();
 }
 
 /// Runs [`write`] in a process that is killed at step `at`; whether it was.
@@ -145,7 +118,7 @@ fn fail_from(case: Case, share: usize) -> Option<Tried> {
     let mut tried = Tried::default();
     let mut before = lab.picture();
     for at in rounds::points(every).skip(share).step_by(SHARED) {
-        let mut steps = Steps { seen: 0, at, how };
+        let mut steps = Steps::ending(at, how);
         let ended = match how {
             How::Error => write(&lab.instance(), &lab.store(), mode, &mut steps),
             How::Kill if kill_child(&lab, mode, at) => {
