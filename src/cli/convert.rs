@@ -6,7 +6,7 @@ use clap::{Args, ValueEnum};
 use serde_json::{Value as Json, json};
 
 use super::far::Luggage;
-use super::write::{WriteArgs, finish, outcome_json};
+use super::write::{WriteArgs, finish, outcome_json, with};
 use super::{Context, Ui, remote_job};
 use crate::engine::mariadb::Address;
 use crate::error::{ConvertError, DatabaseError, Error, Exit, InputError, Result};
@@ -76,10 +76,7 @@ pub fn run(args: &ConvertArgs, context: &mut Context<'_>) -> Result<Exit> {
     let store = context.store()?;
     let outcome = conversion.run(&instance, &store, &settings, context.ui)?;
     let report = outcome.converted.as_ref().unwrap_or(&conversion.report);
-    let mut document = describe(&instance, &to, &conversion, report);
-    if let Json::Object(document) = &mut document {
-        document.extend(outcome_json(&outcome));
-    }
+    let document = with(describe(&instance, &to, &conversion, report), Json::Object(outcome_json(&outcome)));
     context.ui.result(&document, || {
         let rows = counted(usize::try_from(report.rows()).unwrap_or(usize::MAX), "row");
         let tables = counted(report.tables.len(), "table");

@@ -1,5 +1,7 @@
 //! `kumadb drift`
 
+use std::collections::HashMap;
+
 use clap::{Args, ValueEnum};
 use serde_json::{Value as Json, json};
 
@@ -54,10 +56,9 @@ pub fn run(args: &DriftArgs, context: &mut Context<'_>) -> Result<Exit> {
     let is_none = changes.is_empty() && unmanaged.is_empty();
     let mut found = summary_json(&planned);
     found["changes"] = changes_json(changes);
-    let differences = differences(&planned);
     let text = match args.format {
-        DriftFormat::Github => differences.iter().map(github).collect::<Vec<_>>().join("\n"),
-        DriftFormat::Gitlab => format!("{:#}", gitlab(&differences)),
+        DriftFormat::Github => differences(&planned).iter().map(github).collect::<Vec<_>>().join("\n"),
+        DriftFormat::Gitlab => format!("{:#}", gitlab(&differences(&planned))),
         DriftFormat::Text => {
             let mut lines = shown_lines(changes, context.ui);
             lines.extend(unmanaged.iter().map(|subject| format!("? {subject} (unmanaged)")));
@@ -75,15 +76,14 @@ pub fn run(args: &DriftArgs, context: &mut Context<'_>) -> Result<Exit> {
 }
 
 fn differences(planned: &Planned) -> Vec<Difference<'_>> {
+    let steps = steps_by_item(planned);
     let differs = |account: &&Account| account.fate != Fate::Unchanged;
     let accounts = planned.outline.accounts.iter().filter(differs).map(|account| {
         let what = match account.fate {
             Fate::Created => "does not exist on the instance".to_owned(),
             _ => {
-                // Its own changes, and those of its parts.
                 let (own, parts) = (format!("~ {}: ", account.subject), format!(" of {}", account.subject));
-                let is_its = |step: &&Step| step.subject == account.subject || step.subject.ends_with(&parts);
-                let lines = planned.outline.plan.steps.iter().filter(is_its).flat_map(step_lines);
+                let lines = steps.get(account.subject.as_str()).into_iter().flatten().flat_map(|step| step_lines(step));
                 lines.map(|line| line.replacen(&own, "", 1).replacen(&parts, "", 1)).collect::<Vec<_>>().join("; ")
             }
         };
@@ -95,6 +95,21 @@ fn differences(planned: &Planned) -> Vec<Difference<'_>> {
         what: "is on the instance, but not in the files".to_owned(),
     });
     accounts.chain(unmanaged).collect()
+}
+
+/// The changes of each item and of its parts, by the name of the item.
+fn steps_by_item(planned: &Planned) -> HashMap<&str, Vec<&Step>> {
+    let accounts = planned.outline.accounts.iter();
+    let mut all: HashMap<&str, Vec<&Step>> = accounts.map(|account| (account.subject.as_str(), Vec::new())).collect();
+    for step in &planned.outline.plan.steps {
+        // `` tag `env` of monitor `Shop` `` is a part of the monitor.
+        let owners = step.subject.match_indices(" of ").map(|(at, of)| &step.subject[at + of.len()..]);
+        let item = std::iter::once(step.subject.as_str()).chain(owners).find(|name| all.contains_key(name));
+        if let Some(steps) = item.and_then(|item| all.get_mut(item)) {
+            steps.push(step);
+        }
+    }
+    all
 }
 
 /// A workflow command, which GitHub shows beside the line.

@@ -8,7 +8,7 @@ use clap::Args;
 use serde_json::{Value as Json, json};
 
 use super::Context;
-use super::write::{WriteArgs, duration, finish, outcome_json, read_from};
+use super::write::{WriteArgs, duration, finish, outcome_json, read_from, with};
 use crate::error::{Error, Exit, Hint, InputError, OperationError, Problem, Result};
 use crate::instance::{Instance, Server};
 use crate::kuma::read::read_database;
@@ -279,11 +279,4 @@ fn changes_text(made: &Made) -> String {
     lines.extend(made.transfer.losses.iter().map(|loss| format!("~ {}", loss.words())));
     lines.extend(made.transfer.left_out.iter().map(|left| format!("- {}", left.words())));
     lines.join("\n")
-}
-
-fn with(mut document: Json, more: Json) -> Json {
-    if let (Json::Object(document), Json::Object(more)) = (&mut document, more) {
-        document.extend(more);
-    }
-    document
 }

@@ -4,7 +4,7 @@ use clap::{Args, ValueEnum};
 use serde_json::{Value as Json, json};
 
 use super::Context;
-use super::write::{WriteArgs, finish, outcome_json, read_from};
+use super::write::{WriteArgs, finish, outcome_json, read_from, with};
 use crate::engine::EngineKind;
 use crate::engine::space::{AutoVacuum, Space, read_space};
 use crate::error::{Error, Exit, InputError, OperationError, Result};
@@ -58,7 +58,7 @@ pub fn run(args: &VacuumArgs, context: &mut Context<'_>) -> Result<Exit> {
     }
     let named = json!({"statements": statements, "size_before": space.total, "free_before": space.free});
     if args.write.is_dry_run() {
-        context.ui.result(&with(&named, json!({"dry_run": true})), || {
+        context.ui.result(&with(named, json!({"dry_run": true})), || {
             let (total, free) = (bytes(space.total), bytes(space.free));
             format!("~ {}\ndry run: {total}, {free} of it free; nothing was changed", statements.join("\n~ "))
         })?;
@@ -74,7 +74,7 @@ pub fn run(args: &VacuumArgs, context: &mut Context<'_>) -> Result<Exit> {
     let store = context.store()?;
     let outcome = run::run(&instance, &store, &Work::Compact(&statements), &settings, context.ui)?;
     let after = read_from(&instance, |reader, _| read_size(reader))?;
-    let document = with(&with(&named, json!({"size_bytes": after})), Json::Object(outcome_json(&outcome)));
+    let document = with(with(named, json!({"size_bytes": after})), Json::Object(outcome_json(&outcome)));
     context.ui.result(&document, || sizes(space.total, after))?;
     finish(&outcome, context.ui)
 }
@@ -145,12 +145,4 @@ fn on_mariadb(args: &VacuumArgs, space: &Space) -> Result<Vec<String>> {
         false => args.tables.iter().collect(),
     };
     Ok(compacting(EngineKind::MariaDb, &tables))
-}
-
-fn with(document: &Json, more: Json) -> Json {
-    let mut document = document.clone();
-    if let (Json::Object(document), Json::Object(more)) = (&mut document, more) {
-        document.extend(more);
-    }
-    document
 }

@@ -257,9 +257,9 @@ fn summarised(plan: &Plan) -> Vec<String> {
             None => groups.push(vec![step]),
         }
     }
-    let shown = |group: Vec<&Step>| match group.iter().map(|step| step_lines(step).len()).sum::<usize>() > SHOWN {
-        true => vec![group_line(&group)],
-        false => group.into_iter().flat_map(step_lines).collect(),
+    let shown = |group: Vec<&Step>| {
+        let lines: Vec<String> = group.iter().flat_map(|step| step_lines(step)).collect();
+        if lines.len() > SHOWN { vec![group_line(&group)] } else { lines }
     };
     groups.into_iter().flat_map(shown).collect()
 }
@@ -356,8 +356,16 @@ fn shown(secret: bool, value: &Value) -> String {
     }
 }
 
+/// `document` with the keys of `more`.
+pub fn with(mut document: Json, more: Json) -> Json {
+    if let (Json::Object(document), Json::Object(more)) = (&mut document, more) {
+        document.extend(more);
+    }
+    document
+}
+
 fn step_json(step: &Step) -> Json {
-    let mut document = json!({"table": step.table, "subject": step.subject});
+    let document = json!({"table": step.table, "subject": step.subject});
     let what = match &step.change {
         Change::Insert { .. } => json!({"action": "create"}),
         Change::Delete { rows, .. } => json!({"action": "delete", "rows": rows}),
@@ -375,10 +383,7 @@ fn step_json(step: &Step) -> Json {
             json!({"action": "change", "id": id, "cells": cells})
         }
     };
-    if let (Json::Object(document), Json::Object(what)) = (&mut document, what) {
-        document.extend(what);
-    }
-    document
+    with(document, what)
 }
 
 /// Reads the state that a plan is made for, in any state of the server.
