@@ -2,13 +2,14 @@
 
 use std::fs;
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use kumadb::engine::mariadb::{Address, count_dump};
 use kumadb::error::{DatabaseError, Error, OperationError, SnapshotError};
 
 use crate::mariadb::engine::{dump, writer};
 use crate::support::mariadbd::Mariadbd;
+use crate::support::wait::wait_until;
 
 /// Two tables that refer to each other's rows, and many of them.
 fn fill(server: &Mariadbd, rows: u32) {
@@ -214,10 +215,7 @@ fn a_load_that_is_cut_off_leaves_all_or_nothing() {
             }
             let loaded = loader.join().unwrap();
             // The server needs a moment to undo what a killed connection did.
-            while !server.sql("", "SELECT trx_id FROM information_schema.INNODB_TRX").is_empty() {
-                // Asked more often, MariaDB answers with what it said the last time.
-                std::thread::sleep(Duration::from_millis(200));
-            }
+            wait_until(60, "no transaction is left", || server.transactions() == 0);
             judge(&server, loaded);
         } else {
             server.kill();

@@ -99,6 +99,15 @@ impl Mariadbd {
         String::from_utf8(output.stdout).unwrap()
     }
 
+    /// How many transactions are open in InnoDB.
+    ///
+    /// MariaDB answers from a cache that it renews only when nobody has read it for 100 ms: asked more often, it
+    /// repeats its first answer for ever.
+    pub fn transactions(&self) -> usize {
+        std::thread::sleep(Duration::from_millis(150));
+        self.sql("", "SELECT count(*) FROM information_schema.INNODB_TRX").trim().parse().unwrap()
+    }
+
     /// Feeds a file of SQL to the `mariadb` client, as a person does.
     pub fn source(&self, database: &str, file: &Path) {
         let input = fs::File::open(file).unwrap();

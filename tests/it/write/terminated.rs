@@ -118,15 +118,14 @@ fn a_statement_of_a_write_that_waits_for_a_lock_is_killed() {
     let mut other = mariadbd.client("kuma").stdin(Stdio::piped()).spawn().unwrap();
     let lock = b"START TRANSACTION; SELECT * FROM monitor FOR UPDATE; SELECT * FROM tag FOR UPDATE; DO SLEEP(0);\n";
     other.stdin.as_mut().unwrap().write_all(lock).unwrap();
-    let transactions = "SELECT count(*) FROM information_schema.INNODB_TRX";
-    wait_until(10, "the rows are locked", || mariadbd.sql("kuma", transactions).trim() == "1");
+    wait_until(10, "the rows are locked", || mariadbd.transactions() == 1);
     for signal in [Signal::TERM, Signal::INT] {
         let mut child = started(&mut lab.begin("-v monitor add group --name Waits --live"));
         has_said(&mut child, "writing 1 row change");
         waits(&mut child, "a write");
         end(child, signal, "a write that waits for a lock");
         // Nor does its connection keep anything locked.
-        wait_until(5, "only the other transaction is left", || mariadbd.sql("kuma", transactions).trim() == "1");
+        wait_until(5, "only the other transaction is left", || mariadbd.transactions() == 1);
         let state = lab.root.path().join("state");
         assert!(!files_below(&state).iter().any(|name| name.contains("journal") || name.contains("held")), "{state:?}");
     }
