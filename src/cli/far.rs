@@ -119,6 +119,7 @@ impl Luggage {
             Verb::Backup(BackupVerb::Check(args)) => luggage.options = args.configured(context)?,
             Verb::Status(args) => luggage.options = args.configured(context)?,
             Verb::Convert(args) => args.pack(&mut luggage)?,
+            Verb::Upgrade(args) => args.pack(&mut luggage)?,
             Verb::Undo(args) => args.keys.pack(&mut luggage)?,
             Verb::Restore(args) => {
                 args.keys.pack(&mut luggage)?;

@@ -69,6 +69,10 @@ pub enum OperationError {
         to: String,
         migrations: usize,
     },
+    /// A database of a release without statistics, which are to be replaced.
+    NoStatistics {
+        release: String,
+    },
     /// What has to be solved before an upgrade.
     CannotUpgrade(Vec<Problem>),
     /// The database is upgraded, and its container still has the old image.
@@ -191,6 +195,9 @@ impl OperationError {
                 counted(*migrations, "migration")
             ))
             .hint("restore a snapshot from before the upgrade instead: kumadb restore"),
+            Self::NoStatistics { release } => {
+                refused(format!("the database is of release {release}, which has no statistics")).command("kumadb upgrade")
+            }
             Self::CannotUpgrade(problems) => {
                 let all: Vec<String> =
                     problems.iter().map(|problem| format!("{}: {}", problem.subject, problem.message)).collect();

@@ -93,6 +93,16 @@ pub enum SnapshotError {
         id: String,
         release: String,
     },
+    /// Its statistics cannot be made: it is not from before the upgrade of the server.
+    NotBefore {
+        id: String,
+        why: String,
+    },
+    /// It is not of the database whose statistics are to be replaced.
+    OtherHistory {
+        id: String,
+        why: String,
+    },
     /// The location of the new database is not specified.
     NoDestination {
         instance: String,
@@ -217,6 +227,12 @@ impl SnapshotError {
                  have"
             ))
             .hint("restore it on MariaDB"),
+            Self::NotBefore { id, why } => refused(format!("cannot replace the statistics from `{id}`: {why}"))
+                .hint("give a snapshot or a copy of kuma.db from before the first start of 2.x: kumadb backup list"),
+            Self::OtherHistory { id, why } => refused(format!(
+                "cannot replace the statistics from `{id}`: it is not a copy of this database from before its upgrade ({why})"
+            ))
+            .hint("give a snapshot or a copy of kuma.db from before the first start of 2.x: kumadb backup list"),
             Self::NoDestination { instance } => {
                 refused(format!("the database of `{instance}` was on an external MariaDB: no destination given")).hint(
                     "add `--to mysql://user@host/database --data-folder FOLDER`, `--engine embedded-mariadb` or \

@@ -201,7 +201,7 @@ impl Run<'_> {
         }
         self.journal.advance(Phase::Writing)?;
         let touched = match work {
-            Work::Plan(_) | Work::Prune(_) | Work::Script(_) => {
+            Work::Plan(_) | Work::Prune(_) | Work::Script(_) | Work::Statistics(_) => {
                 self.transact(&mut guarded, &database.schema, work, observer)?
             }
             Work::Compact(statements) => {

@@ -185,7 +185,7 @@ impl Work<'_> {
             Work::Load { merges: true, .. } => Changed::History,
             Work::Load { kept: [], .. } => Changed::All,
             Work::Load { .. } => Changed::Configuration,
-            Work::Salvage(_) | Work::Upgrade(_) => Changed::All,
+            Work::Salvage(_) | Work::Upgrade(_) | Work::Statistics(_) => Changed::All,
         }
     }
 

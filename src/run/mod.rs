@@ -27,6 +27,7 @@ pub mod resume;
 mod salvage;
 pub mod script;
 mod space;
+pub mod statistics;
 mod transact;
 mod undo;
 pub mod upgrade;
@@ -110,6 +111,7 @@ pub enum Step {
     Install,
     Fill,
     Upgrade { release: String },
+    Aggregate,
     AwaitImage { container: String, image: String },
     LookAtImage,
     LeaveUntilImage { container: String, image: String },
@@ -144,6 +146,7 @@ impl Step {
                 | Step::Install
                 | Step::Fill
                 | Step::Upgrade { .. }
+                | Step::Aggregate
                 | Step::AwaitImage { .. }
                 | Step::LeaveUntilImage { .. }
                 | Step::SetAside { .. }
@@ -179,6 +182,7 @@ impl Step {
                 | Step::Install
                 | Step::Fill
                 | Step::Upgrade { .. }
+                | Step::Aggregate
         )
     }
 
@@ -246,6 +250,7 @@ impl fmt::Display for Step {
             Step::Install => f.write_str("initializing embedded MariaDB"),
             Step::Fill => f.write_str("loading database"),
             Step::Upgrade { release } => write!(f, "building a new database of release {release}"),
+            Step::Aggregate => f.write_str("counting the heartbeats from before the upgrade"),
             Step::AwaitImage { container, image } => write!(
                 f,
                 "waiting for container {container} with the image {image}: change the image now (Ctrl-C: later, with \

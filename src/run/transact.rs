@@ -8,7 +8,7 @@ use super::journal::Phase;
 use super::release::check_writable;
 use super::script::Changes;
 use super::work::{Settings, Work};
-use super::{Observer, Silent, Step, removed};
+use super::{Observer, Silent, Step, removed, statistics};
 use crate::backup::Guarded;
 use crate::engine::sqlite::SqliteFile;
 use crate::engine::{Connect, EngineKind, Writer};
@@ -19,6 +19,7 @@ use crate::kuma::mark::{Watched, read_mark};
 use crate::kuma::merge::read_spans;
 use crate::kuma::read::{history, history_of, read_database, read_fingerprint};
 use crate::kuma::sweep::{self, read_newest};
+use crate::kuma::upgrade::correct::Correction;
 use crate::kuma::write::{Written, check_clean, check_written, write_plan};
 use crate::model::state::Fingerprint;
 use crate::plan::history::Pruning;
@@ -168,6 +169,8 @@ pub struct Made {
     pub deleted: BTreeMap<String, u64>,
     /// What a script changed.
     pub changes: Changes,
+    /// What was replaced in the statistics.
+    pub corrected: Option<Correction>,
     /// The configuration afterwards.
     pub after: Option<Fingerprint>,
 }
@@ -182,6 +185,7 @@ impl Work<'_> {
                 None => Watched::of(&pruning.settings),
             },
             Work::Script(script) => script.watched(),
+            Work::Statistics(order) => Some(Watched::Rows { table: order.table.clone() }),
             Work::Compact(_) | Work::Statements(_) | Work::Load { .. } | Work::Salvage(_) | Work::Upgrade(_) => None,
         }
     }
@@ -217,6 +221,7 @@ impl Run<'_> {
             None => None,
         };
         self.journal.advance(Phase::Writing)?;
+        self.outcome.corrected = made.corrected;
         (self.outcome.written, self.outcome.deleted, self.outcome.changes) = (made.written, made.deleted, made.changes);
         observer.step(&Step::Commit)?;
         self.attempted = true;
@@ -245,6 +250,10 @@ fn make(guarded: &mut Guarded, schema: &Schema, work: &Work<'_>, observer: &mut 
             let before = guarded.before().to_vec();
             check_clean(guarded.writer(), &before)?;
             made.after = Some(read_fingerprint(guarded.writer(), schema)?);
+        }
+        Work::Statistics(order) => {
+            let (correction, after) = statistics::replace(guarded, schema, order, observer)?;
+            (made.corrected, made.after) = (Some(correction), Some(after));
         }
         Work::Compact(_) | Work::Statements(_) | Work::Load { .. } | Work::Salvage(_) | Work::Upgrade(_) => {
             return Err(Error::Operation(OperationError::NoDryRun));

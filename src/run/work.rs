@@ -8,9 +8,10 @@ use serde::{Deserialize, Serialize};
 
 use super::Rebuilt;
 use super::script::{Changes, Script};
-use super::upgrade;
+use super::{statistics, upgrade};
 use crate::backup::{Held, Manifest, Snapshot, Undone};
 use crate::kuma::transfer::Report;
+use crate::kuma::upgrade::correct::Correction;
 use crate::kuma::write::Written;
 use crate::model::state::Fingerprint;
 use crate::plan::Plan;
@@ -106,6 +107,8 @@ pub enum Work<'a> {
     Salvage(Option<Release>),
     /// A new database of a newer release, made from the present one.
     Upgrade(&'a upgrade::Order<'a>),
+    /// Right statistics in place of those that a server made wrongly when it upgraded the database.
+    Statistics(&'a statistics::Order),
 }
 
 impl Work<'_> {
@@ -115,14 +118,19 @@ impl Work<'_> {
             Work::Prune(pruning) => pruning.is_empty(),
             Work::Script(script) => script.statements.is_empty(),
             Work::Compact(statements) | Work::Statements(statements) => statements.is_empty(),
-            Work::Load { .. } | Work::Salvage(_) | Work::Upgrade(_) => false,
+            Work::Load { .. } | Work::Salvage(_) | Work::Upgrade(_) | Work::Statistics(_) => false,
         }
     }
 
     /// Whether a running server uses the result only after a restart: it has read the configuration when it started.
     pub(super) fn needs_restart(&self) -> bool {
         match self {
-            Work::Plan(_) | Work::Script(_) | Work::Load { .. } | Work::Salvage(_) | Work::Upgrade(_) => true,
+            Work::Plan(_)
+            | Work::Script(_)
+            | Work::Load { .. }
+            | Work::Salvage(_)
+            | Work::Upgrade(_)
+            | Work::Statistics(_) => true,
             Work::Prune(pruning) => !pruning.settings.is_empty(),
             Work::Compact(_) | Work::Statements(_) => false,
         }
@@ -160,6 +168,8 @@ pub struct Outcome {
     pub rebuilt: Option<Rebuilt>,
     /// What an upgrade has changed.
     pub upgraded: Option<upgrade::Made>,
+    /// What was replaced in the statistics.
+    pub corrected: Option<Correction>,
     /// What a conversion read, wrote and changed.
     pub converted: Option<Report>,
     /// Downtime of the server, where it was running before.

@@ -1,6 +1,7 @@
 //! What an upgrade from one release of the server to a newer one does to the data: the rules of each migration, the aggregation
 //! of heartbeats, and what has to be solved before. Pure: facts and rows in, rows out.
 
+pub mod correction;
 mod domains;
 pub mod preflight;
 pub mod rules;

@@ -61,6 +61,17 @@ impl Bucket {
         }
     }
 
+    /// Counts one heartbeat of a later server, which is in this bucket.
+    pub fn add(&mut self, status: &Value, ping: &Value) -> Result<(), UnknownStatus> {
+        self.count(Status::of(status)?, number(ping));
+        Ok(())
+    }
+
+    /// Number of heartbeats.
+    pub fn total(&self) -> i64 {
+        self.up + self.down + self.maintenance
+    }
+
     /// The cell `extras`.
     pub fn extras(&self) -> Value {
         match self.maintenance {
@@ -86,6 +97,11 @@ impl Status {
             other => Err(UnknownStatus(other.clone())),
         }
     }
+}
+
+/// The time of a heartbeat, in milliseconds since 1970; `None` where the server skips the heartbeat.
+pub fn time_of(cell: &Value) -> Option<i64> {
+    cell.text().and_then(time::parse).map(Stored::utc)
 }
 
 /// Buckets by their start, in seconds since 1970.

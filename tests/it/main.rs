@@ -154,6 +154,7 @@ mod upgrade {
     pub mod container;
     pub mod every_point;
     pub mod oracle;
+    pub mod statistics;
     pub mod verb;
 }
 

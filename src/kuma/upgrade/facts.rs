@@ -85,7 +85,7 @@ fn read_foreign(schema: &Schema, target: &Schema) -> Vec<String> {
     foreign
 }
 
-fn read_state(reader: &mut dyn Reader) -> Result<Option<State>> {
+pub(super) fn read_state(reader: &mut dyn Reader) -> Result<Option<State>> {
     let rows = reader.query("SELECT `value` FROM `setting` WHERE `key` = ?", &[Value::from(AGGREGATED)])?;
     Ok(rows.first().map(|row| State::of(row.cell("value"))))
 }

@@ -1,6 +1,7 @@
 //! Upgrades the rows of a database to a newer release while they are transferred: its own rows by the rules of each migration, and
 //! the rows that the server adds.
 
+pub mod correct;
 mod facts;
 mod row;
 

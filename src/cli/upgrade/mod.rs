@@ -1,5 +1,8 @@
 //! `kumadb upgrade`
 
+mod statistics;
+
+use std::path::Path;
 use std::time::Duration;
 
 use chrono::Utc;
@@ -8,6 +11,8 @@ use clap::Args;
 use serde_json::{Value as Json, json};
 
 use super::Context;
+use super::far::Luggage;
+use super::store::KeyArgs;
 use super::write::{WriteArgs, duration, finish, outcome_json, read_from, with};
 use crate::error::{Error, Exit, Hint, InputError, OperationError, Problem, Result};
 use crate::instance::{Instance, Server};
@@ -34,6 +39,10 @@ pub struct UpgradeArgs {
     /// Only check whether the upgrade is possible and what it changes; exit 20 if something prevents it
     #[arg(long, conflicts_with_all = ["dry_run", "as_server"])]
     check: bool,
+    /// Replace the statistics that a server aggregated in another time zone than UTC, or not to the end, by right ones
+    /// from a snapshot or a copy of kuma.db from before that
+    #[arg(long, value_name = "SNAPSHOT", conflicts_with_all = ["to", "check", "as_server", "wait"])]
+    stats_from: Option<String>,
     /// Do it exactly as the server does, with its mistakes: to compare
     #[arg(long)]
     as_server: bool,
@@ -44,7 +53,17 @@ pub struct UpgradeArgs {
     #[arg(long, value_name = "DURATION", value_parser = duration, default_value = "1h")]
     wait: Duration,
     #[command(flatten)]
+    keys: KeyArgs,
+    #[command(flatten)]
     write: WriteArgs,
+}
+
+impl UpgradeArgs {
+    /// Adds the snapshot with the old heartbeats, if it is a file of this machine.
+    pub fn pack(&self, luggage: &mut Luggage) -> Result<()> {
+        self.keys.pack(luggage)?;
+        self.stats_from.iter().try_for_each(|path| luggage.take_with_parts(Path::new(path)))
+    }
 }
 
 pub fn run(args: &UpgradeArgs, context: &mut Context<'_>) -> Result<Exit> {
@@ -57,6 +76,9 @@ pub fn run(args: &UpgradeArgs, context: &mut Context<'_>) -> Result<Exit> {
         }));
     }
     let instance = context.instance()?;
+    if let Some(snapshot) = &args.stats_from {
+        return statistics::replace(args, snapshot, &settings, &instance, context);
+    }
     let database = read_from(&instance, read_database)?;
     let to = target(args, &instance, &database)?;
     let from = database.release.to_string();
