@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::hold::{Held, member};
+use super::hold::{Held, measure, member};
 use super::manifest::MARIADB;
 use crate::engine::mariadb::{MariaDb, read_dumped_tables, stream_dumped_rows};
 use crate::engine::sqlite::SqliteFile;
@@ -121,6 +121,26 @@ impl Held {
         self.manifest.counts = transferred.counts;
         self.manifest.members.insert(0, member(&self.folder, self.manifest.database())?);
         Ok((self, transferred.rounded))
+    }
+
+    /// The same copy with the SQLite database at `path`, which is moved into it, in place of its own.
+    pub fn with_database(mut self, path: &Path) -> Result<Held> {
+        let was = self.manifest.database();
+        self.manifest.members.retain(|member| member.name != was);
+        files::remove(&self.database())?;
+        files::remove(&self.folder.join(CONVERTED))?;
+        self.manifest.engine = EngineKind::Sqlite;
+        files::rename(path, &self.database())?;
+        let file = SqliteFile::new(self.database());
+        let mut reader = file.read_only()?;
+        let (database, counts) = measure(&mut reader, "the snapshot")?;
+        (self.manifest.release, self.manifest.counts) = (database.release.to_string(), counts);
+        self.manifest.migrations = database.migrations.into_iter().collect();
+        self.manifest.faults = reader.check(Depth::Quick)?;
+        self.manifest.pages = Some(reader.pages()?);
+        let member = member(&self.folder, self.manifest.database())?;
+        self.manifest.members.insert(0, member);
+        Ok(self)
     }
 
     fn convert(&self, to: &Path) -> Result<()> {

@@ -93,6 +93,13 @@ pub enum SnapshotError {
         id: String,
         release: String,
     },
+    /// What has to be solved in its database before it can be upgraded.
+    CannotUpgrade {
+        id: String,
+        from: String,
+        to: String,
+        problems: Vec<String>,
+    },
     /// Its statistics cannot be made: it is not from before the upgrade of the server.
     NotBefore {
         id: String,
@@ -227,6 +234,15 @@ impl SnapshotError {
                  have"
             ))
             .hint("restore it on MariaDB"),
+            Self::CannotUpgrade { id, from, to, problems } => refused(format!(
+                "cannot upgrade snapshot `{id}` from {from} to {to}, the release of the image: {}",
+                problems.join("; ")
+            ))
+            .hint(format!(
+                "fix and upgrade it in a folder first, then restore that: kumadb restore {id} --to ./old, kumadb -t ./old \
+                 doctor --fix, kumadb -t ./old upgrade"
+            ))
+            .hint("or let the server try to migrate it: add `--no-upgrade`"),
             Self::NotBefore { id, why } => refused(format!("cannot replace the statistics from `{id}`: {why}"))
                 .hint("give a snapshot or a copy of kuma.db from before the first start of 2.x: kumadb backup list"),
             Self::OtherHistory { id, why } => refused(format!(

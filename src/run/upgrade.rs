@@ -113,6 +113,19 @@ pub fn rehearse_upgrade(instance: &Instance, order: &Order<'_>, observer: &mut d
     read(&mut *held.reader()?, Some(Target::Sqlite(&path)), order, observer)
 }
 
+/// The copy `held` upgraded to the release of `order`, on SQLite.
+///
+/// # Errors
+/// [`OperationError::CannotUpgrade`] for what has to be solved in it before.
+pub fn upgrade_copy(held: Held, order: &Order<'_>, observer: &mut dyn Observer) -> Result<(Held, Made)> {
+    let path = held.folder.with_extension("upgraded");
+    files::require_space(&held.folder, 2 * held.manifest.size())?;
+    files::remove(&path)?;
+    let made = read(&mut *held.reader()?, Some(Target::Sqlite(&path)), order, observer)?;
+    check_release(&mut *SqliteFile::new(&path).reader()?, order.route)?;
+    Ok((held.with_database(&path)?, made))
+}
+
 /// What became of a database.
 #[derive(Clone, Debug)]
 pub struct Made {

@@ -32,7 +32,7 @@ pub struct NewArgs {
     /// Create a new instance from the snapshot: in a new or empty folder, in the empty database
     /// mysql://user@host/database, or in a container that was never started
     #[arg(long, value_name = "LOCATION", conflicts_with_all = [
-        "config_only", "monitors", "other_release", "live", "no_restart", "wait_beats", "allow_unknown_release",
+        "config_only", "monitors", "other_release", "no_upgrade", "live", "no_restart", "wait_beats", "allow_unknown_release",
     ])]
     pub to: Option<String>,
     /// With `latest` or `--before`: use snapshots of this instance, given by name or by its original data folder

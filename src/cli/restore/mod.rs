@@ -54,6 +54,9 @@ pub struct RestoreArgs {
     /// Restore a database of another release even if the server's image cannot be inspected
     #[arg(long)]
     other_release: bool,
+    /// Restore a snapshot of an older release as it is; the server migrates it when it starts
+    #[arg(long, hide_short_help = true)]
+    no_upgrade: bool,
     #[command(flatten)]
     pub new: NewArgs,
     #[command(flatten)]
@@ -114,6 +117,12 @@ pub fn run(args: &RestoreArgs, context: &mut Context<'_>) -> Result<Exit> {
     if !args.monitors.is_empty() {
         return monitors::restore(&held, &args.monitors, &args.write, &instance, context);
     }
+    let shipped = match &instance.container {
+        Some(server) => server.shipped()?,
+        None => None,
+    };
+    let newer = if args.config_only || args.no_upgrade { None } else { shipped.as_ref() };
+    let held = release::upgrade(held, newer, &instance, context.ui)?;
     let Prepared { held, rounded, read } = match ends_with_its_database(&instance)? && !args.write.is_dry_run() {
         true => {
             context
@@ -126,10 +135,6 @@ pub fn run(args: &RestoreArgs, context: &mut Context<'_>) -> Result<Exit> {
         false => prepare(held, &instance, &|| instance.open())?,
     };
     rounded.iter().for_each(|what| context.ui.warn(&format!("{what}, as MariaDB stores it")));
-    let shipped = match &instance.container {
-        Some(server) => server.shipped()?,
-        None => None,
-    };
     // A configuration-only restore keeps the current release anyway.
     if let (Some(shipped), Some(server), false) = (&shipped, &instance.container, args.config_only) {
         release::check_image(&held.manifest, shipped, &server.container().image, context.ui)?;

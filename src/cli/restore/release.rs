@@ -1,12 +1,22 @@
 //! Whether the server can use a snapshot of another release.
 
-use crate::backup::Manifest;
+use chrono::Utc;
+
+use crate::backup::{Held, Manifest};
 use crate::cli::Ui;
 use crate::docker::Shipped;
-use crate::error::{Error, Hint, Result, SnapshotError};
+use crate::engine::EngineKind;
+use crate::error::{Error, Hint, OperationError, Result, SnapshotError};
+use crate::instance::Instance;
+use crate::kuma::read::read_database;
+use crate::kuma::upgrade::Options;
 use crate::model::state::Database;
 use crate::run::check_shipped;
+use crate::run::upgrade::{Order, upgrade_copy};
+use crate::schema::recognise_applied;
 use crate::text::counted;
+use crate::upgrade::Route;
+use crate::upgrade::rules::Style;
 
 /// Fails when the server in `image` would reject the database of `then`; warns when it would migrate it.
 pub fn check_image(then: &Manifest, shipped: &Shipped, image: &str, ui: &mut Ui) -> Result<()> {
@@ -24,6 +34,47 @@ pub fn check_image(then: &Manifest, shipped: &Shipped, image: &str, ui: &mut Ui)
         ));
     }
     Ok(())
+}
+
+/// `held` upgraded to the release of the image that has the files `shipped`, where that is newer: the server would migrate it when it
+/// starts, slowly and not as one transaction.
+///
+/// A copy is left as it is where that is not possible without more knowledge: of the release of the image, or of the tables
+/// on MariaDB, which have to be of that release already.
+pub fn upgrade(held: Held, shipped: Option<&Shipped>, instance: &Instance, ui: &mut Ui) -> Result<Held> {
+    let Some(shipped) = shipped.filter(|_| held.manifest.is_whole()) else { return Ok(held) };
+    let names = shipped.migrations().into_iter().map(str::to_owned).collect();
+    let found = recognise_applied(&names);
+    let applied = held.manifest.migrations.iter().cloned().collect();
+    let Ok(route) = Route::find(EngineKind::Sqlite, &applied, &held.manifest.release, found.release) else {
+        return Ok(held);
+    };
+    if !found.exact || route.is_current() {
+        return Ok(held);
+    }
+    if instance.engine() == EngineKind::MariaDb {
+        let now = instance.open().and_then(|session| session.read(|reader| read_database(reader, "the database")));
+        if !now.is_ok_and(|now| now.migrations == names) {
+            return Ok(held);
+        }
+    }
+    let (id, from, to) = (held.manifest.id.clone(), route.from.clone(), found.release.to_string());
+    let order = Order { route: &route, options: Options { style: Style::Intended, zone: None, now: Utc::now() } };
+    let (held, made) = upgrade_copy(held, &order, ui).map_err(|error| match error {
+        Error::Operation(OperationError::CannotUpgrade(problems)) => {
+            let problems = problems.iter().map(|one| format!("{}: {}", one.subject, one.message)).collect();
+            Error::Snapshot(SnapshotError::CannotUpgrade {
+                id: id.clone(),
+                from: from.clone(),
+                to: to.clone(),
+                problems,
+            })
+        }
+        other => other,
+    })?;
+    ui.say(&format!("snapshot `{id}` ({from}) is upgraded to {to}, the release of the image"));
+    made.transfer.left_out.iter().for_each(|left| ui.warn(&format!("{} is left out", left.words())));
+    Ok(held)
 }
 
 /// Fails unless `then` has the release of the current database.

@@ -182,6 +182,7 @@ fn all() -> Vec<Error> {
         Raw { id: i() }, OfConversion { id: i(), engine: t("SQLite") }, OtherEngine { id: i(), engine: t("SQLite"), here: t("MariaDB") },
         OtherRelease { id: i(), release: t("2.0.2"), here: t("2.5.3"), hint: Some(hint()) },
         UnknownTables { id: i(), release: t("2.0.2"), engine: t("MariaDB") }, OtherTables { id: i(), release: t("2.0.2") },
+        SnapshotError::CannotUpgrade { id: i(), from: t("1.23.17"), to: t("2.5.3"), problems: vec![t("heartbeat: 1 heartbeat with an invalid status")] },
         NotBefore { id: i(), why: t("it has no heartbeats") }, OtherHistory { id: i(), why: t("it is newer than the database") },
         NoDestination { instance: t("kuma") }, NewerConfiguration { newest: i(), id: t("02cd") },
         SnapshotError::Damaged { cause: full(), hint: hint() },

@@ -412,11 +412,23 @@ fn a_snapshot_of_another_release_is_held_against_the_image() {
     become_release(&lab, "2.5.3");
     // Also with the container down: its files are there all the same.
     cli(&["stop", "-t", "60", &lab.server.name]);
-    lab.kumadb(&["restore", &path, "-n"]).ended(0).said("the server will migrate the database when it starts (");
+    let as_it_is = ["restore", &path, "-n", "--no-upgrade"];
+    lab.kumadb(&as_it_is).ended(0).said("the server will migrate the database when it starts (");
     cli(&["start", &lab.server.name]);
     lab.wait_up();
-    lab.kumadb(&["--yes", "restore", &path]).ended(0).said("will migrate");
-    assert_eq!(lab.monitors(), ["Older"]);
+    let upgraded = "(2.0.0 to 2.0.2) is upgraded to 2.5.3, the release of the image";
+    lab.kumadb(&["--yes", "restore", &path]).ended(0).said(upgraded);
+    assert_eq!(
+        (lab.monitors(), lab.sql("SELECT count(*) FROM knex_migrations")),
+        (vec!["Older".to_owned()], vec!["55".to_owned()])
+    );
+    // What the server would fail at is found before it is stopped.
+    older.sql("INSERT INTO maintenance (title, description, strategy, cron) VALUES ('Nightly', '', 'recurring-interval', '* * * * *')");
+    older.sql("INSERT INTO heartbeat (monitor_id, status, time, msg) VALUES (77, 1, '2024-01-01 10:00:00', '')");
+    let broken = older.json("backup create")["path"].as_str().unwrap().to_owned();
+    let counted = lab.starts_and_stops();
+    lab.kumadb(&["--yes", "restore", &broken]).ended(9).said("cannot upgrade snapshot").said("--to ./old");
+    assert_eq!(lab.starts_and_stops(), counted);
     lab.kumadb(&["--yes", "restore", id]).ended(0);
     assert_eq!(lab.monitors(), ["Shop", "Off"]);
     lab.is_well();
