@@ -32,11 +32,6 @@ pub enum ConvertError {
         container: String,
         host: String,
     },
-    /// A database server that is not MariaDB.
-    NotMariaDb {
-        database: String,
-        version: String,
-    },
     /// The embedded MariaDB of an instance without a container.
     NoImage {
         instance: String,
@@ -100,10 +95,6 @@ impl ConvertError {
                 "container `{container}` cannot reach `{host}`: in the container, that is the container itself"
             ))
             .hint("use the name or address of the host or container with MariaDB, as the server will reach it"),
-            Self::NotMariaDb { database, version } => {
-                refused(format!("{database} is not MariaDB: the server does not support {version}"))
-                    .hint("use a database on MariaDB")
-            }
             Self::NoImage { instance } => {
                 refused(format!("`{instance}` has no container, so there is no image with an embedded MariaDB"))
                     .hint("to use an external MariaDB: kumadb convert --to mariadb://user:password@host/database")

@@ -79,6 +79,15 @@ pub enum DatabaseError {
         address: String,
         why: String,
     },
+    /// A node of a Galera cluster that executes no statements.
+    NodeNotReady {
+        address: String,
+    },
+    /// A database server that Uptime Kuma does not support: MySQL.
+    NotMariaDb {
+        database: String,
+        version: String,
+    },
     AccessDenied {
         address: String,
         user: String,
@@ -316,6 +325,15 @@ impl DatabaseError {
             ),
             Self::Unreachable { address, why } => failed(format!("cannot connect to MariaDB at {address}: {why}"))
                 .hint("check host and port, and that MariaDB is running: systemctl status mariadb"),
+            Self::NodeNotReady { address } => failed(format!(
+                "the Galera node at {address} does not execute statements: it is not synchronized, or the cluster has no \
+                 quorum"
+            ))
+            .hint("connect to a node where `SHOW STATUS LIKE 'wsrep_ready'` is ON, or start the other nodes"),
+            Self::NotMariaDb { database, version } => {
+                refused(format!("{database} is not MariaDB: Uptime Kuma does not support MySQL ({version})"))
+                    .hint("use a database on MariaDB")
+            }
             Self::AccessDenied { address, user, why } => {
                 let report =
                     failed(format!("access denied for user `{user}` on MariaDB at {address}: {}", why.words()));

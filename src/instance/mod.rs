@@ -328,6 +328,15 @@ impl Instance {
         }
     }
 
+    /// Fails where an external MariaDB would refuse every write; see [`Address::check_accepts_writes`].
+    pub fn check_accepts_writes(&self) -> Result<()> {
+        match &self.place {
+            Place::External(address) => address.check_accepts_writes(),
+            // An account of its own, with all privileges; a folder is checked with its lock.
+            Place::Embedded(_) | Place::Sqlite(_) => Ok(()),
+        }
+    }
+
     /// Removes helper containers that an earlier run left.
     pub fn remove_stale_helpers(&self) -> Result<()> {
         self.container.as_ref().map_or(Ok(()), |server| server.remove_stale_helpers(&server.name()))

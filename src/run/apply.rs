@@ -54,6 +54,7 @@ pub fn run(
     // A load replaces what an interrupted migration left. A server that is still migrating is never stopped.
     let opens_lock = settings.opens_lock || loads && life == Some(Life::Restarting);
     check_server(instance, mode, opens_lock)?;
+    instance.check_accepts_writes()?;
     check_before_stop(instance, work, settings)?;
     check_shown(instance, work)?;
     space::check(instance, store, work)?;

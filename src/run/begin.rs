@@ -9,7 +9,7 @@ use super::{Observer, Step};
 use crate::engine::EngineKind;
 use crate::error::{Error, OperationError, Result};
 use crate::files::{Lock, Reach};
-use crate::instance::Instance;
+use crate::instance::{Instance, Place};
 
 impl<'a> Run<'a> {
     /// Locks `instance`, checks that its server can be stopped now, and opens the journal; `note` completes the record.
@@ -96,10 +96,16 @@ pub fn check_ended(instance: &Instance, settings: &Settings) -> Result<()> {
     Err(journal.record.unfinished())
 }
 
-/// Warns of a data folder that other hosts may have mounted too, where their servers would not see the lock.
+/// Warns where a server or a kumadb on another host would not see the lock: in a data folder that is mounted there
+/// too, and in a Galera cluster, whose nodes have locks and connections of their own.
 ///
 /// This is not refused: the server itself runs there all the time, and its database may be the one to repair.
 pub(super) fn tell_network(instance: &Instance, observer: &mut dyn Observer) -> Result<()> {
+    if let Place::External(address) = &instance.place
+        && let Some(nodes) = address.cluster_nodes()?.filter(|&nodes| nodes > 1)
+    {
+        observer.step(&Step::Cluster { nodes })?;
+    }
     match instance.network()? {
         Some(found) if instance.engine() == EngineKind::Sqlite && found.reach != Reach::Hosts => {
             let what = found.words().unwrap_or_default();

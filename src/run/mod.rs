@@ -74,6 +74,7 @@ fn label(instance: &Instance, reason: &str) -> Label {
 pub enum Step {
     Journal,
     Network { what: String },
+    Cluster { nodes: u64 },
     WaitSettled { waited: Duration },
     Stop { container: String },
     Open,
@@ -125,6 +126,7 @@ impl Step {
             self,
             Step::WaitSettled { waited: Duration::ZERO }
                 | Step::Network { .. }
+                | Step::Cluster { .. }
                 | Step::Stop { .. }
                 | Step::Held { .. }
                 | Step::Put { .. }
@@ -160,6 +162,7 @@ impl Step {
             self,
             Step::Journal
                 | Step::Network { .. }
+                | Step::Cluster { .. }
                 | Step::WaitSettled { .. }
                 | Step::Stop { .. }
                 | Step::Open
@@ -197,6 +200,11 @@ impl fmt::Display for Step {
         match self {
             Step::Journal => f.write_str("writing journal"),
             Step::Network { what } => write!(f, "warning: the data folder is on {what}"),
+            Step::Cluster { nodes } => write!(
+                f,
+                "warning: the database is on a Galera cluster of {nodes} nodes, and locks and connections are seen only on \
+                 this node: make sure that no other server or kumadb uses the database through another node"
+            ),
             Step::WaitSettled { waited: Duration::ZERO } => {
                 f.write_str("waiting for the server to finish migrating its database")
             }

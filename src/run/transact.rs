@@ -149,6 +149,7 @@ fn rehearse_with<T>(
     observer: &mut dyn Observer,
     attempt: impl FnOnce(&mut Guarded, &Schema) -> Result<T>,
 ) -> Result<T> {
+    instance.check_accepts_writes()?;
     observer.step(&Step::Rehearse)?;
     let scratch = files::temp_folder("kumadb-", None)?;
     instance.open()?.with(|connect| {

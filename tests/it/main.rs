@@ -108,6 +108,7 @@ mod mariadb {
     pub mod errors;
     pub mod exchange;
     pub mod load;
+    mod permit;
     pub mod schema;
 }
 

@@ -102,6 +102,7 @@ fn explain_server(address: &Address, error: &ServerError) -> Error {
         _ if message.contains("Errcode: 28") || message.contains("error 28") => {
             DatabaseError::DiskFull { database }.into()
         }
+        1047 if message.contains("WSREP") => DatabaseError::NodeNotReady { address: address.place() }.into(),
         1290 | 1836 => DatabaseError::ReadOnly { database, why: "`read_only` is set" }.into(),
         1792 => DatabaseError::ReadOnly { database, why: "kumadb opened this connection for reading" }.into(),
         1153 => DatabaseError::Sql { database, message: "a row is larger than `max_allowed_packet`".into() }.into(),

@@ -35,6 +35,8 @@ pub(super) struct Filler {
     db: MariaDb,
     /// Whether MariaDB accepts LOAD DATA LOCAL.
     takes_files: bool,
+    /// Whether it is a node of a Galera cluster.
+    is_node: bool,
 }
 
 impl Filler {
@@ -44,7 +46,8 @@ impl Filler {
         let mut db = MariaDb::open(address, Access::Write)?;
         db.run(format!("SET SESSION {LOADING}, lock_wait_timeout = {PATIENCE}"))?;
         let takes_files = db.one("SELECT @@local_infile")?.at(0).truthy();
-        Ok(Filler { db, takes_files })
+        let is_node = db.cluster_nodes()?.is_some();
+        Ok(Filler { db, takes_files, is_node })
     }
 
     /// Creates every table of `copy` with [`make`](Self::make); returns the broken references.
@@ -76,6 +79,11 @@ impl Filler {
         let mut read_back = |db: &mut MariaDb| db.reads_back(table, &mut |rows| progress(table.rows + rows));
         let same = match keys {
             None => read_back(&mut self.db)?,
+            // There, a statement that alters the table aborts those that read it.
+            Some(keys) if self.is_node => {
+                self.db.run(keys)?;
+                read_back(&mut self.db)?
+            }
             Some(keys) => {
                 let mut maker = Filler::open(&self.db.address)?;
                 let read_later = || {

@@ -15,6 +15,7 @@ mod fault;
 mod fill;
 mod literal;
 mod load;
+mod permit;
 mod rows;
 pub mod scratch;
 mod shadow;
@@ -155,8 +156,10 @@ impl MariaDb {
              net_write_timeout = 3600, wait_timeout = 28800, sql_quote_show_create = 1, foreign_key_checks = 1, \
              unique_checks = 1, sql_auto_is_null = 0"
         );
-        if db.is_mariadb() {
-            setup.push_str(", max_statement_time = 0");
+        match db.is_mariadb() {
+            true => setup.push_str(", max_statement_time = 0"),
+            false if access == Access::Write => db.require_mariadb()?,
+            false => {}
         }
         db.run(setup)?;
         db.run("SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ")?;

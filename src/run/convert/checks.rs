@@ -98,11 +98,7 @@ pub fn check_destination(instance: &Instance, folder: &Path, to: &Destination) -
     match to {
         Destination::Sqlite => ["kuma.db", "kuma.db-wal", "kuma.db-journal"].into_iter().try_for_each(is_free),
         Destination::External(address) => {
-            let database = address.read_only()?;
-            if !database.is_mariadb() {
-                let version = database.version().to_owned();
-                return Err(Error::Convert(ConvertError::NotMariaDb { database: address.to_string(), version }));
-            }
+            address.read_only()?.require_mariadb()?;
             let recorded = schema::recorded(to.engine()).last();
             recorded.map_or(Ok(()), |recording| check_empty(address, recording).map(drop))
         }

@@ -112,6 +112,7 @@ fn all() -> Vec<Error> {
         Denied::Privilege(t("DELETE")), Denied::Host, Denied::Method(t("`gssapi`")), Denied::Expired, Denied::Locked,
         Denied::TlsOnly,
     ] { add![AccessDenied { address: t("db:3306"), user: t("kuma"), why }]; }
+    add![NodeNotReady { address: t("db:3306") }, NotMariaDb { database: t("`kuma` at db:3306"), version: t("8.0.36") }];
     for why in [
         TlsFault::NotOffered, TlsFault::Certificate(t("the certificate has expired")),
         TlsFault::Unusable(t("the certificate is for another host: x")), TlsFault::Handshake(t("the server does not speak TLS")),
@@ -166,7 +167,7 @@ fn all() -> Vec<Error> {
     { use ConvertError::*; let i = || t("kuma"); add![
         SameEngine { instance: i(), engine: "SQLite" }, NoFolder { instance: i() }, NoMariaDb { release: t("1.23.17") },
         Environment { container: i(), variables: vec![t("UPTIME_KUMA_DB_TYPE")], how: t("delete their lines in compose.yaml") },
-        Loopback { container: i(), host: t("localhost") }, NotMariaDb { database: t("`kuma` at db:3306"), version: t("8.0.36") },
+        Loopback { container: i(), host: t("localhost") },
         NoImage { instance: i() }, Exists { path: p() }, Statistics { state: t("migrating") },
         References { faults: vec![t("`heartbeat` refers to a `monitor` that does not exist (2 rows)")] },
         NotEmpty { database: t("`kuma` at db:3306"), what: t("it already contains 3 tables") },
