@@ -2,27 +2,27 @@
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
 
 use super::Context;
+use super::engine;
 use super::far::Luggage;
 use super::list_map::MapArgs;
 use super::store::KeyArgs;
 use super::tally;
+use super::texts::read_texts;
 use super::write::read_from;
 use crate::backup;
 use crate::engine::sqlite;
-use crate::error::{DatabaseError, Error, InputError, Problem, RemoteError, Result};
+use crate::error::{Error, Hint, InputError, Problem, RemoteError, Result};
 use crate::files;
-use crate::formats::decode::decode;
 use crate::formats::export::{Choice, Secrets, export};
-use crate::formats::foreign::{Format, Outcome, Remark};
-use crate::formats::import::{From, Options, import};
+use crate::formats::foreign::{self, Format, Outcome, Remark};
+use crate::formats::import::{From, Import, Options, import, import_sources};
 use crate::formats::native::read_fixture;
-use crate::formats::text::{Syntax, beside};
+use crate::formats::text::beside;
 use crate::formats::{Lookup, Node};
 use crate::instance::Instance;
 use crate::kuma::init;
@@ -30,7 +30,7 @@ use crate::kuma::read::{read_all_dependents, read_config};
 use crate::model::fixture::Fixture;
 use crate::model::state::Config;
 use crate::plan::fixture::{Fresh, LeftOut, Outline, Unmanaged, Wishes, plan_fixture};
-use crate::text::{counted, quoted};
+use crate::text::counted;
 use crate::value::Secret;
 
 /// What happens to what the fixtures do not contain.
@@ -51,11 +51,14 @@ impl PruneArgs {
 #[derive(Args, Clone, Debug)]
 pub struct DocumentArgs {
     /// Read these fixtures: files, folders, or - for standard input
-    #[arg(value_name = "FILE", required = true)]
+    #[arg(value_name = "FILE", required_unless_present = "from")]
     pub files: Vec<PathBuf>,
     /// Set the input format, one of those that `kumadb formats` lists [default: detected]
     #[arg(long, value_name = "FORMAT")]
     pub from: Option<String>,
+    /// Read the labels of containers that begin with this and a point, as set for AutoKuma [default: kuma]
+    #[arg(long, value_name = "PREFIX", hide_short_help = true)]
+    pub label_prefix: Option<String>,
     /// Refuse tags that exist neither under `tags` nor on the instance, instead of creating them
     #[arg(long)]
     pub no_create_tags: bool,
@@ -111,6 +114,8 @@ impl DocumentArgs {
         self.keys.pack(luggage)?;
         let files = self.files.iter();
         match self.source()? {
+            // The engine of the host is asked there.
+            Documents::Labels => Ok(()),
             Documents::Snapshots => files.clone().try_for_each(|file| luggage.take_with_parts(file)),
             Documents::Instances => files.clone().try_for_each(|file| {
                 let parts = [file.to_owned(), file.join("kuma.db"), file.join(crate::instance::config::FILE)];
@@ -139,13 +144,26 @@ impl DocumentArgs {
 
     fn options(&self, from: From) -> Result<Options> {
         let (expand_env, skip_invalid) = (self.expand_env, self.skip_invalid);
-        Ok(Options { from, map: self.map.map()?, expand_env, skip_invalid })
+        let label_prefix = self.label_prefix.clone();
+        Ok(Options { from, map: self.map.map()?, expand_env, skip_invalid, label_prefix })
     }
 
     /// The format of the files.
     fn source(&self) -> Result<Documents> {
         let is_archive = |file: &PathBuf| file.to_string_lossy().contains(".kuma.tar.zst");
+        match (self.from.as_deref() == Some(LABELS), self.files.is_empty()) {
+            (true, false) => {
+                let option = format!("`--from {LABELS}`");
+                return Err(Error::Input(InputError::Conflict { option, other: "files".into() }));
+            }
+            (false, true) => {
+                let hint = Hint::advice("name a file, a folder, or - for standard input");
+                return Err(Error::Input(InputError::Missing { what: "fixture".into(), hint }));
+            }
+            _ => {}
+        }
         Ok(match self.from.as_deref() {
+            Some(LABELS) => Documents::Labels,
             Some("kuma-db") => Documents::Instances,
             Some("snapshot") => Documents::Snapshots,
             Some("native" | "kumadb") => Documents::Texts(From::Native),
@@ -155,7 +173,7 @@ impl DocumentArgs {
                     let names: Vec<&str> = Format::ALL
                         .iter()
                         .map(|format| format.name())
-                        .chain(["kuma-db", "native", "snapshot"])
+                        .chain(["kuma-db", LABELS, "native", "snapshot"])
                         .collect();
                     return Err(Error::Input(InputError::Unknown {
                         kind: "format",
@@ -171,8 +189,16 @@ impl DocumentArgs {
     }
 }
 
+/// The name of the labels of containers as a format.
+pub const LABELS: &str = "docker-labels";
+
+/// The prefix of AutoKuma's labels, unless another is set.
+const LABEL_PREFIX: &str = "kuma";
+
 /// The input.
 enum Documents {
+    /// Labels of containers.
+    Labels,
     /// Other instances.
     Instances,
     /// Snapshots.
@@ -232,6 +258,7 @@ impl Surroundings {
 /// All problems in any of them.
 pub fn read_documents(args: &DocumentArgs, context: &mut Context<'_>) -> Result<Read> {
     match args.source()? {
+        Documents::Labels => read_labels(args, context),
         Documents::Instances => read_other_instance(args, context),
         Documents::Snapshots => read_snapshots(args, context),
         Documents::Texts(format) => {
@@ -241,13 +268,46 @@ pub fn read_documents(args: &DocumentArgs, context: &mut Context<'_>) -> Result<
             for (format, count) in &read.converted {
                 context.ui.say(&format!("reading {} as {}", counted(*count, "file"), format.name()));
             }
-            if !read.problems.is_empty() {
-                tally::tell_remarks(&read.remarks, context);
-                return Err(Error::input(read.problems));
-            }
-            Ok(Read { fixture: read.fixture, remarks: read.remarks })
+            whole(read, context)
         }
     }
+}
+
+/// What was read, if nothing is wrong.
+fn whole(read: Import, context: &mut Context<'_>) -> Result<Read> {
+    if !read.problems.is_empty() {
+        tally::tell_remarks(&read.remarks, context);
+        return Err(Error::input(read.problems));
+    }
+    Ok(Read { fixture: read.fixture, remarks: read.remarks })
+}
+
+/// The labels of all containers on the Docker engine.
+fn read_labels(args: &DocumentArgs, context: &mut Context<'_>) -> Result<Read> {
+    let docker = engine::connect(&engine::surroundings(&context.global))?;
+    let prefix = args.label_prefix.as_deref().unwrap_or(LABEL_PREFIX);
+    let containers = docker.labelled_containers()?.into_iter().map(|one| foreign::Container {
+        name: one.name,
+        id: one.id,
+        image: one.image,
+        image_id: one.image_id,
+        labels: one.labels,
+    });
+    let source = foreign::of_containers(prefix, &containers.collect::<Vec<_>>());
+    let count = source.documents.iter().map(|document| document.list().len()).sum();
+    if count == 0 {
+        return Err(Error::Input(InputError::NoLabels {
+            prefix: prefix.to_owned(),
+            engine: docker.address().to_owned(),
+        }));
+    }
+    context.ui.say(&format!("reading the labels of {}", counted(count, "container")));
+    let options = Options { label_prefix: Some(prefix.to_owned()), ..args.options(From::Foreign(Format::Autokuma))? };
+    if options.map.is_some() {
+        let option = format!("`--from {LABELS}`");
+        return Err(Error::Input(InputError::Conflict { option, other: "`--map`".into() }));
+    }
+    whole(import_sources(Format::Autokuma, vec![source], &options, &Surroundings::default()), context)
 }
 
 /// The configuration of another instance, of any release, as fixtures.
@@ -305,107 +365,12 @@ pub fn read_written(documents: &[Node]) -> Result<Read> {
     }
 }
 
-/// Fails where the file at `path` is an archive, a dump or another file that cannot contain a fixture.
-fn check_kind(path: &Path) -> Result<()> {
-    const THEN: &str = "then apply the database or the data folder in it: kumadb apply --from kuma-db PATH";
-    let other = |what: String, command: String, then: &'static str| {
-        Err(InputError::NotFixture { path: path.to_owned(), what, command, then }.into())
-    };
-    if let Some(what) = sqlite::snapshot_format(path) {
-        let command = format!("kumadb apply --from snapshot {}", quoted(&path.display().to_string()));
-        return other(what.to_owned(), command, "if it is not a snapshot, unpack it first");
-    }
-    match sqlite::other_format(path) {
-        // Backups of 1.x and other formats are JSON.
-        Some(Error::Database(DatabaseError::OtherFormat { what, command, .. })) if !what.contains("JSON") => {
-            other(what, command, THEN)
-        }
-        _ => Ok(()),
-    }
-}
-
 /// Whether `file` is a database or a data folder rather than a fixture.
 fn is_database(file: &Path) -> bool {
     file.extension().is_some_and(|ending| ending == "db")
         || sqlite::is_database(file)
         || file.join("kuma.db").exists()
         || file.join("db-config.json").exists()
-}
-
-/// The texts of files, with what the user should know about them.
-#[derive(Default)]
-struct Texts {
-    texts: Vec<(String, String)>,
-    told: Vec<String>,
-}
-
-impl Texts {
-    fn add(&mut self, file: String, bytes: Vec<u8>) -> Result<()> {
-        let decoded = decode(bytes)
-            .map_err(|why| Error::Input(InputError::FileContent { path: PathBuf::from(&file), why: why.into() }))?;
-        if !decoded.is_unicode {
-            self.told.push(format!("{file}: is not UTF-8; read as Windows-1252"));
-        }
-        self.texts.push((file, decoded.text));
-        Ok(())
-    }
-}
-
-/// The texts of all files, those of a folder and the folders in it in the order of their names.
-fn read_texts(paths: &[PathBuf]) -> Result<Texts> {
-    let mut found = Texts::default();
-    for path in paths {
-        if path.as_os_str() == "-" {
-            let mut bytes = Vec::new();
-            std::io::stdin().lock().read_to_end(&mut bytes).map_err(Error::file("read", "/dev/stdin"))?;
-            found.add("-".to_owned(), bytes)?;
-        } else if path.is_dir() {
-            let (mut inside, mut others) = (Vec::new(), Vec::new());
-            list_folder(path, &mut inside, &mut others)?;
-            if inside.is_empty() {
-                return Err(Error::Input(InputError::FileContent {
-                    path: path.clone(),
-                    why: "the folder has no .yaml, .json, .toml or .csv file".into(),
-                }));
-            }
-            if !others.is_empty() {
-                found.told.push(format!("skipped files of other kinds: {}", others.join(", ")));
-            }
-            inside.iter().try_for_each(|path| read_file(path, &mut found))?;
-        } else {
-            read_file(path, &mut found)?;
-        }
-    }
-    Ok(found)
-}
-
-/// The files in a folder and the folders in it, without hidden ones.
-fn list_folder(folder: &Path, inside: &mut Vec<PathBuf>, others: &mut Vec<String>) -> Result<()> {
-    let paths = files::entries(folder)?;
-    for path in paths {
-        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        match () {
-            () if name.starts_with('.') => {}
-            // Links to folders may lead in circles.
-            () if path.is_dir() && !path.is_symlink() => list_folder(&path, inside, others)?,
-            () if Syntax::of(&name).is_some() => inside.push(path),
-            () => others.push(path.display().to_string()),
-        }
-    }
-    Ok(())
-}
-
-fn read_file(path: &Path, found: &mut Texts) -> Result<()> {
-    let size = files::about_target(path)?.size;
-    if size > files::LARGE {
-        return Err(Error::Input(InputError::FileContent {
-            path: path.to_owned(),
-            why: format!("{} is too large for a fixture", crate::text::bytes(size)),
-        }));
-    }
-    check_kind(path)?;
-    let bytes = files::read_most(&mut files::open(path)?, files::LARGE).map_err(Error::file("read", path))?;
-    found.add(path.display().to_string(), bytes)
 }
 
 /// Reads fixtures and instance, and makes the plan.

@@ -215,6 +215,10 @@ pub const EXAMPLES: &[(&str, Examples)] = &[
         &[
             ("Export everything to a fixture", "kumadb export --output all.yaml"),
             ("Export the monitors of a group as CSV", "kumadb export --group Network --format csv"),
+            (
+                "Export monitors to Terraform",
+                "kumadb export --to terraform --monitors --output kuma.tf --secrets-env kuma.env",
+            ),
         ],
     ),
     (

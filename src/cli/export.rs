@@ -2,23 +2,24 @@
 
 use std::collections::BTreeSet;
 use std::io::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
-use serde_json::json;
+use serde_json::{Value as Json, json};
 
 use super::Context;
 use super::monitor::PickArgs;
 use super::write::read_from;
-use crate::error::{Error, Exit, InputError, Result};
+use crate::error::{Error, Exit, Hint, InputError, Result};
 use crate::files;
 use crate::formats::Syntax;
+use crate::formats::export::tool::{Files, Tool, export_to};
 use crate::formats::export::{Choice, Export, Secrets, export};
 use crate::formats::json_schema::json_schema;
 use crate::formats::render::{render, render_json, unsaid};
 use crate::kuma::read::{read_config, read_shown_state};
 use crate::model::entities::{ENTITIES, MONITORS, entity};
-use crate::text::counted;
+use crate::text::{counted, quoted};
 
 #[derive(Args, Debug)]
 pub struct ExportArgs {
@@ -30,6 +31,9 @@ pub struct ExportArgs {
     /// Set the file format [default: by the file name, else yaml]
     #[arg(long, value_enum)]
     format: Option<FormatArg>,
+    /// Export files of another tool instead of a fixture: Terraform, or AutoKuma (into a new folder)
+    #[arg(long, value_name = "TOOL", value_enum, conflicts_with = "format")]
+    to: Option<ToArg>,
     /// Export only this kind: monitors, tags, notifications, status_pages, ... (can be repeated)
     #[arg(long = "kind", value_name = "KIND")]
     only: Vec<String>,
@@ -52,6 +56,13 @@ enum FormatArg {
     Csv,
 }
 
+/// A tool with files of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum ToArg {
+    Terraform,
+    Autokuma,
+}
+
 #[derive(Args, Debug)]
 pub struct SchemaArgs {
     /// Select the schema
@@ -62,7 +73,35 @@ pub struct SchemaArgs {
 impl ExportArgs {
     /// The files that it writes.
     pub fn written(&self) -> impl Iterator<Item = PathBuf> {
-        self.output.iter().chain(&self.secrets_env).cloned()
+        let output = self.output.iter().filter(|_| self.to != Some(ToArg::Autokuma));
+        output.chain(&self.secrets_env).cloned()
+    }
+
+    /// The new folder that it fills.
+    ///
+    /// # Errors
+    /// It is missing, or the folder has files: AutoKuma would read them, too.
+    pub fn folder(&self) -> Result<Option<&Path>> {
+        if self.to != Some(ToArg::Autokuma) {
+            return Ok(None);
+        }
+        if self.secrets_env.is_some() {
+            return Err(Error::Input(InputError::NotFor {
+                option: "`--secrets-env`".into(),
+                subject: "`--to autokuma`".into(),
+                why: "the files of AutoKuma have no variables; `--secrets` includes the secrets".into(),
+            }));
+        }
+        let Some(folder) = self.output.as_deref() else {
+            let needs = "`--output FOLDER`".into();
+            return Err(Error::Input(InputError::Requires { option: "`--to autokuma`".into(), needs }));
+        };
+        if files::exists(folder) && !(folder.is_dir() && files::entries(folder)?.is_empty()) {
+            let why = format!("`{}` exists and is not an empty folder", folder.display());
+            let hint = Some(Hint::command(format!("--output {}", quoted(&format!("{}.new", folder.display())))));
+            return Err(Error::Input(InputError::Option { option: "--output".into(), why, hint }));
+        }
+        Ok(Some(folder))
     }
 }
 
@@ -79,6 +118,7 @@ pub fn run(args: &ExportArgs, context: &mut Context<'_>) -> Result<Exit> {
         })?;
         kinds.insert(found.key.to_owned());
     }
+    let folder = args.folder()?;
     let syntax = match (args.format, args.output.as_deref().and_then(|path| Syntax::of(path.to_str()?))) {
         (Some(FormatArg::Yaml), _) | (None, None) => Syntax::Yaml,
         (Some(FormatArg::Json), _) => Syntax::Json,
@@ -104,7 +144,13 @@ pub fn run(args: &ExportArgs, context: &mut Context<'_>) -> Result<Exit> {
         Ok((read_config(reader, name)?, monitors))
     })?;
     let source = instance.name.clone();
-    let mut exported = export(&config, &Choice { kinds, monitors, secrets, source });
+    let choice = Choice { kinds, monitors, secrets, source };
+    match args.to {
+        Some(ToArg::Terraform) => return to_tool(args, export_to(Tool::Terraform, &config, &choice), None, context),
+        Some(ToArg::Autokuma) => return to_tool(args, export_to(Tool::Autokuma, &config, &choice), folder, context),
+        None => {}
+    }
+    let mut exported = export(&config, &choice);
     exported.warnings.extend(unsaid(&exported.document, syntax));
     let text = match (syntax, exported.document.entries()) {
         // An instance without a user.
@@ -112,31 +158,44 @@ pub fn run(args: &ExportArgs, context: &mut Context<'_>) -> Result<Exit> {
         _ => render(&exported.document, syntax).map_err(|why| Error::Input(InputError::Render { why }))?,
     };
     let text = if syntax == Syntax::Yaml { format!("{}{text}", heading(&exported)) } else { text };
-    tell(&exported, context);
+    let Export { document, left_out, variables, warnings, counts } = exported;
+    let report = Files { files: vec![(String::new(), text)], left_out, variables, warnings, counts };
+    finish(args, report, Some(document.json()), context)
+}
+
+/// Writes the files of a tool.
+fn to_tool(args: &ExportArgs, made: Files, folder: Option<&Path>, context: &mut Context<'_>) -> Result<Exit> {
+    let Some(folder) = folder else { return finish(args, made, None, context) };
+    for (name, text) in &made.files {
+        let path = folder.join(name);
+        files::make_folder(path.parent().unwrap_or(folder))?;
+        write(&path, text)?;
+    }
+    finish(args, Files { files: Vec::new(), ..made }, None, context)
+}
+
+/// Reports what was exported, and writes or prints the only file, if there is one; `document` is its content.
+fn finish(args: &ExportArgs, made: Files, document: Option<Json>, context: &mut Context<'_>) -> Result<Exit> {
+    tell(args, &made, context);
     if let Some(path) = &args.secrets_env {
-        write(path, &environment(&exported))?;
+        write(path, &environment(&made.variables))?;
     }
-    match &args.output {
-        Some(path) => {
-            write(path, &text)?;
-            let counts: serde_json::Map<_, _> =
-                exported.counts.iter().map(|(key, n)| ((*key).to_owned(), json!(n))).collect();
-            let document = json!({
-                "written": path,
-                "counts": counts,
-                "left_out": exported.left_out,
-                "warnings": exported.warnings,
-            });
-            let counted: Vec<String> = exported
-                .counts
-                .iter()
-                .map(|(key, n)| counted(*n, entity(key).map_or(key, |entity| entity.noun)))
-                .collect();
-            context.ui.result(&document, || format!("wrote {} to `{}`", counted.join(", "), path.display()))?;
-        }
-        None => context.ui.result(&exported.document.json(), || text)?,
+    let exit = if made.warnings.is_empty() { Exit::Done } else { Exit::Partial };
+    let text = made.files.into_iter().next().map(|(_, text)| text);
+    let Some(path) = &args.output else {
+        let text = text.unwrap_or_default();
+        context.ui.result(&document.unwrap_or_else(|| json!({"text": text})), || text)?;
+        return Ok(exit);
+    };
+    if let Some(text) = text {
+        write(path, &text)?;
     }
-    Ok(if exported.warnings.is_empty() { Exit::Done } else { Exit::Partial })
+    let counts: serde_json::Map<_, _> = made.counts.iter().map(|(key, n)| ((*key).to_owned(), json!(n))).collect();
+    let document = json!({"written": path, "counts": counts, "left_out": made.left_out, "warnings": made.warnings});
+    let all = made.counts.iter().map(|(key, n)| counted(*n, entity(key).map_or(key, |entity| entity.noun)));
+    let all: Vec<String> = all.collect();
+    context.ui.result(&document, || format!("wrote {} to `{}`", all.join(", "), path.display()))?;
+    Ok(exit)
 }
 
 /// A comment for people who open the file.
@@ -150,29 +209,30 @@ fn heading(exported: &Export) -> String {
     }
 }
 
-fn tell(exported: &Export, context: &mut Context<'_>) {
+fn tell(args: &ExportArgs, made: &Files, context: &mut Context<'_>) {
     const SHOWN: usize = 10;
-    for warning in &exported.warnings {
+    for warning in &made.warnings {
         context.ui.warn(warning);
     }
-    if exported.left_out.is_empty() {
+    if made.left_out.is_empty() {
         return;
     }
-    let mut names: Vec<&str> = exported.left_out.iter().take(SHOWN).map(String::as_str).collect();
-    if exported.left_out.len() > SHOWN {
+    let mut names: Vec<&str> = made.left_out.iter().take(SHOWN).map(String::as_str).collect();
+    if made.left_out.len() > SHOWN {
         names.push("…");
     }
-    context.ui.say(&format!(
-        "{} not exported ({}); to export them: --secrets",
-        counted(exported.left_out.len(), "secret"),
-        names.join(", ")
-    ));
+    let how = match args.to {
+        Some(ToArg::Terraform) => "--secrets, or --secrets-env FILE for the variables that stand for them",
+        _ => "--secrets",
+    };
+    let secrets = counted(made.left_out.len(), "secret");
+    context.ui.say(&format!("{secrets} not exported ({}); to export them: {how}", names.join(", ")));
 }
 
 /// Variables as lines for a shell or for Docker's env files.
-fn environment(exported: &Export) -> String {
+fn environment(variables: &[(String, String)]) -> String {
     let quoted = |value: &str| format!("'{}'", value.replace('\'', "'\\''"));
-    exported.variables.iter().map(|(name, value)| format!("export {name}={}\n", quoted(value))).collect()
+    variables.iter().map(|(name, value)| format!("export {name}={}\n", quoted(value))).collect()
 }
 
 fn write(path: &std::path::Path, text: &str) -> Result<()> {

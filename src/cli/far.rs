@@ -41,6 +41,8 @@ pub struct Luggage {
     pub stdin: Option<Vec<u8>>,
     /// Files that it writes.
     back: Vec<PathBuf>,
+    /// A new folder that it fills.
+    filled: Option<PathBuf>,
     /// Folders of this machine for its snapshots.
     folders: Vec<PathBuf>,
     /// The archive that it restores.
@@ -86,7 +88,10 @@ impl Luggage {
             }
             Verb::Drift(args) => args.documents.pack(&mut luggage)?,
             Verb::Apply(args) => args.pack(&mut luggage)?,
-            Verb::Export(args) => luggage.back.extend(args.written()),
+            Verb::Export(args) => {
+                luggage.back.extend(args.written());
+                luggage.filled = args.folder()?.map(Path::to_owned);
+            }
             Verb::Monitor(verb) => verb.pack(&mut luggage)?,
             Verb::Report(args) => {
                 args.source.pack(&mut luggage)?;
@@ -156,7 +161,7 @@ pub fn run(verb: &Verb, elsewhere: Error, context: &mut Context<'_>) -> Result<E
     }
     let found = docker.container(container)?.ok_or_else(|| Error::Target(TargetError::NotFound(container.clone())))?;
     let luggage = Luggage::of(verb, folder, context)?;
-    let (back, folders) = (luggage.back.clone(), luggage.folders.clone());
+    let (back, filled, folders) = (luggage.back.clone(), luggage.filled.clone(), luggage.folders.clone());
     if verb.makes_snapshots() && !context.local_stores()?.is_empty() {
         context
             .ui
@@ -189,6 +194,11 @@ pub fn run(verb: &Verb, elsewhere: Error, context: &mut Context<'_>) -> Result<E
                 why: format!("`{}` no longer exists", path.display()),
             }));
         }
+    }
+    if let (true, Some(folder)) = (done, filled) {
+        let folder = files::absolute(&folder)?;
+        files::make_folder(&folder)?;
+        ran.fetch_folder(&folder, &folder, &mut seat)?;
     }
     if done {
         folders.iter().try_for_each(|folder| bring_home(&ran, folder, &mut seat))?;
@@ -233,7 +243,7 @@ fn order(luggage: Luggage, verb: &Verb, target: &str, context: &Context<'_>) -> 
             recipients: seal.map(|seal| seal.recipients()).unwrap_or_default(),
             undo: Some(context.undo_bounds()?),
         },
-        fetched: !luggage.back.is_empty() || !luggage.folders.is_empty(),
+        fetched: !luggage.back.is_empty() || luggage.filled.is_some() || !luggage.folders.is_empty(),
         stdin: luggage.stdin,
         files: luggage.files,
         tty: terminals && !context.global.json,

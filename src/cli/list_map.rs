@@ -7,6 +7,7 @@ use clap::Args;
 use serde_json::{Value as Json, json};
 
 use super::Context;
+use super::document::LABELS;
 use crate::error::{Error, Exit, FileError, Hint, InputError, Result};
 use crate::files;
 use crate::formats::foreign::{Format, Map};
@@ -90,6 +91,7 @@ pub fn formats(_args: &FormatsArgs, context: &mut Context<'_>) -> Result<Exit> {
         ("native", "fixtures of kumadb (YAML, JSON, TOML, CSV)"),
         ("kuma-db", "another instance: its kuma.db or data folder"),
         ("snapshot", "a snapshot of kumadb"),
+        (LABELS, "AutoKuma: the labels of the containers on the Docker engine"),
     ];
     let all: Vec<(&str, &str)> =
         own.into_iter().chain(Format::ALL.into_iter().map(|format| (format.name(), format.about()))).collect();

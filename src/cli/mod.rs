@@ -47,6 +47,7 @@ mod status;
 mod store;
 mod table;
 mod tally;
+mod texts;
 mod ui;
 mod undo;
 mod upgrade;

@@ -93,6 +93,11 @@ pub enum InputError {
         path: PathBuf,
         why: String,
     },
+    /// No container has a label that begins with this prefix.
+    NoLabels {
+        prefix: String,
+        engine: String,
+    },
     /// A file of another kind than a fixture, the command that makes it readable, and what to do then.
     NotFixture {
         path: PathBuf,
@@ -203,6 +208,10 @@ impl InputError {
             Self::EmptyFirstLine { path } => usage(format!("the first line of `{}` is empty", path.display()))
                 .hint("put the value on the first line"),
             Self::FileContent { path, why } => usage(format!("cannot use `{}`: {why}", path.display())),
+            Self::NoLabels { prefix, engine } => usage(format!(
+                "no container on `{engine}` has a label that begins with `{prefix}.`"
+            ))
+            .hint("set `--label-prefix` as AUTOKUMA__DOCKER__LABEL_PREFIX is set, and `--host` to another engine"),
             Self::NotFixture { path, what, command, then } => {
                 usage(format!("`{}` is not a fixture but {what}", path.display())).command(command.clone()).hint(*then)
             }

@@ -2,7 +2,10 @@
 //!
 //! Long because it has one function for each shape of entry in the tables of `model::entities` and `model::fields`.
 
+mod autokuma;
 mod rest;
+mod terraform;
+pub mod tool;
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
@@ -309,10 +312,15 @@ impl<'a> Exporter<'a> {
         Some(self.node(Data::Map(entries)))
     }
 
-    /// Monitors by path, so that groups come before their members.
     fn monitors(&mut self) -> Option<Node> {
+        let nodes = self.chosen_monitors().into_iter().map(|(row, said)| self.monitor(row, &said)).collect();
+        self.counted(&MONITORS, nodes)
+    }
+
+    /// Monitors by path, so that groups come before their members, each with the columns that differ from the defaults.
+    fn chosen_monitors(&mut self) -> Vec<(&'a Row, BTreeSet<&'static str>)> {
         let config = self.config;
-        let table = config.database.schema.table("monitor")?;
+        let Some(table) = config.database.schema.table("monitor") else { return Vec::new() };
         let release = config.database.release.release;
         let wanted = |row: &&Row| {
             self.choice.monitors.as_ref().is_none_or(|ids| row.int("id").is_some_and(|id| ids.contains(&id)))
@@ -326,15 +334,14 @@ impl<'a> Exporter<'a> {
         let proxy = config.rows("proxy").iter().find(|row| row.cell("default").truthy()).and_then(|row| row.int("id"));
         let by = Maker { proxy_id: proxy, ..Maker::default() };
         let mut pages: HashMap<String, Page<'_>> = HashMap::new();
-        let mut nodes = Vec::with_capacity(rows.len());
+        let mut chosen = Vec::with_capacity(rows.len());
         for row in rows {
             let name = row.text("type").unwrap_or_default().to_owned();
             let page = pages.entry(name.clone()).or_insert_with(|| Page::new(release, table, &name));
             let known = kind(&name).filter(|kind| kind.since <= release);
-            let said = page.differing(known, row, &by);
-            nodes.push(self.monitor(row, &said));
+            chosen.push((row, page.differing(known, row, &by)));
         }
-        self.counted(&MONITORS, nodes)
+        chosen
     }
 
     fn monitor(&mut self, row: &Row, said: &BTreeSet<&'static str>) -> Node {

@@ -22,6 +22,8 @@ pub struct Options {
     pub expand_env: bool,
     /// Leave out invalid items instead of refusing all.
     pub skip_invalid: bool,
+    /// The beginning of the labels that are read.
+    pub label_prefix: Option<String>,
 }
 
 /// The format of the files.
@@ -49,12 +51,19 @@ pub struct Import {
     pub converted: Vec<(Format, usize)>,
 }
 
+/// The files of a user by their formats.
+#[derive(Default)]
+struct Sorted {
+    native: Vec<Source>,
+    foreign: BTreeMap<&'static str, (Format, Vec<Source>)>,
+    /// Lists for a map.
+    listed: Vec<Source>,
+}
+
 /// Reads `texts`, each with the name of its file.
 pub fn import(texts: Vec<(String, String)>, options: &Options, lookup: &dyn Lookup) -> Import {
     let mut import = Import::default();
-    let mut native: Vec<Source> = Vec::new();
-    let mut foreign: BTreeMap<&str, (Format, Vec<Source>)> = BTreeMap::new();
-    let mut listed = Vec::new();
+    let Sorted { mut native, mut foreign, mut listed } = Sorted::default();
     for (file, text) in texts {
         if options.map.is_some() {
             match parse_list(file, text) {
@@ -75,50 +84,68 @@ pub fn import(texts: Vec<(String, String)>, options: &Options, lookup: &dyn Look
             Some(format) => foreign.entry(format.name()).or_insert((format, Vec::new())).1.push(source),
         }
     }
-    let mut documents: Vec<Document> = Vec::new();
-    let mut ends = Vec::new();
-    for source in &native {
-        documents.extend(source.documents.iter().map(|node| Document {
-            node: node.clone(),
-            expand: Expand::All,
-            converted: false,
-        }));
-        ends.push(documents.len());
-    }
-    let mut all = Vec::new();
-    if let (Some(map), false) = (&options.map, listed.is_empty()) {
-        all.push((foreign::convert_by(map, &listed), false));
-    }
-    for (format, sources) in foreign.into_values() {
-        all.push((foreign::convert(format, &sources), format.has_variables(&sources)));
-        import.converted.push((format, sources.len()));
-    }
-    for (converted, has_variables) in all {
-        import.remarks.extend(converted.remarks);
-        import.problems.extend(converted.problems);
-        let expand = if options.expand_env { Expand::Variables } else { Expand::Nothing };
-        if !options.expand_env && has_variables {
-            unexpanded(&converted.document, &mut import.problems);
-        }
-        documents.push(Document { node: converted.document, expand, converted: true });
-    }
-    let contents = read_contents(&documents, lookup);
-    import.fixture = contents.fixture;
-    import.problems.extend(contents.problems);
-    let mut start = 0;
-    for (source, end) in native.iter().zip(ends) {
-        if !contents.says_something[start..end].contains(&true) {
-            empty(source, &mut import.problems);
-        }
-        start = end;
-    }
-    if options.skip_invalid {
-        import.skip_invalid();
-    }
+    import.read(Sorted { native, foreign, listed }, options, lookup);
+    import
+}
+
+/// Reads `sources`, which are in `format` and parsed already.
+pub fn import_sources(format: Format, sources: Vec<Source>, options: &Options, lookup: &dyn Lookup) -> Import {
+    let mut import = Import::default();
+    let foreign = BTreeMap::from([(format.name(), (format, sources))]);
+    import.read(Sorted { foreign, ..Sorted::default() }, options, lookup);
     import
 }
 
 impl Import {
+    /// Converts the foreign files, and reads everything as one fixture.
+    fn read(&mut self, sorted: Sorted, options: &Options, lookup: &dyn Lookup) {
+        let (import, Sorted { native, foreign, listed }) = (self, sorted);
+        let mut documents: Vec<Document> = Vec::new();
+        let mut ends = Vec::new();
+        for source in &native {
+            documents.extend(source.documents.iter().map(|node| Document {
+                node: node.clone(),
+                expand: Expand::All,
+                converted: false,
+            }));
+            ends.push(documents.len());
+        }
+        let mut all = Vec::new();
+        if let (Some(map), false) = (&options.map, listed.is_empty()) {
+            all.push((foreign::convert_by(map, &listed), false));
+        }
+        for (format, sources) in foreign.into_values() {
+            let converted = match (format, &options.label_prefix) {
+                (Format::Autokuma, Some(prefix)) => foreign::convert_labels(prefix, &sources),
+                _ => foreign::convert(format, &sources),
+            };
+            all.push((converted, format.has_variables(&sources)));
+            import.converted.push((format, sources.len()));
+        }
+        for (converted, has_variables) in all {
+            import.remarks.extend(converted.remarks);
+            import.problems.extend(converted.problems);
+            let expand = if options.expand_env { Expand::Variables } else { Expand::Nothing };
+            if !options.expand_env && has_variables {
+                unexpanded(&converted.document, &mut import.problems);
+            }
+            documents.push(Document { node: converted.document, expand, converted: true });
+        }
+        let contents = read_contents(&documents, lookup);
+        import.fixture = contents.fixture;
+        import.problems.extend(contents.problems);
+        let mut start = 0;
+        for (source, end) in native.iter().zip(ends) {
+            if !contents.says_something[start..end].contains(&true) {
+                empty(source, &mut import.problems);
+            }
+            start = end;
+        }
+        if options.skip_invalid {
+            import.skip_invalid();
+        }
+    }
+
     /// Turns the problems of single items into lines of the report.
     fn skip_invalid(&mut self) {
         let (with, without): (Vec<Problem>, Vec<Problem>) =

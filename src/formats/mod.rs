@@ -10,6 +10,7 @@ mod lines;
 pub mod native;
 pub mod node;
 pub mod render;
+mod resources;
 mod table;
 pub mod text;
 mod unknown;

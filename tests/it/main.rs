@@ -43,6 +43,7 @@ mod cli {
     pub mod history;
     pub mod init;
     pub mod input;
+    pub mod lists;
     pub mod maintenance;
     pub mod monitor;
     pub mod observe;
@@ -65,6 +66,7 @@ mod convert {
 mod docker {
     pub mod engine;
     pub mod image;
+    pub mod labels;
     pub mod proxy;
     pub mod recreated;
     pub mod verbs;
@@ -84,10 +86,12 @@ mod formats {
     pub mod cases;
     pub mod foreign;
     pub mod foreign_chance;
+    pub mod labels;
     pub mod mutated;
     pub mod published;
     pub mod round_trip;
     pub mod text;
+    pub mod tools;
 }
 
 /// The project itself: layers, words, documentation.

@@ -16,6 +16,7 @@ use super::status_page;
 use super::words::{flag, is_off};
 
 pub(super) use containers::is_containers;
+pub use containers::{Container, of_containers};
 pub(super) use labels::is_labels;
 
 /// An entity with its id.
@@ -29,7 +30,7 @@ pub(super) fn convert(draft: &mut Draft, sources: &[Source]) {
     let mut entities = Vec::new();
     for source in sources {
         let is_text = source.documents.iter().all(|one| matches!(one.data, Data::Text(_) | Data::Null));
-        if is_text && is_labels(&source.text) {
+        if is_text && (is_labels(&source.text) || draft.label_prefix.is_some()) {
             labelled(draft, &labels::of_lines(source), &mut entities);
             continue;
         }
@@ -67,8 +68,25 @@ fn read(draft: &mut Draft, source: &Source, document: &Node, entities: &mut Vec<
         entities.extend(containers::resource(draft, document));
         return;
     }
+    let mut document = document.clone();
+    verbatim(&mut document);
     draft.root(document.clone());
-    listed(draft, &path_of(&source.file), document, entities);
+    listed(draft, &path_of(&source.file), &document, entities);
+}
+
+/// Removes the marks around texts in which AutoKuma expands nothing.
+fn verbatim(node: &mut Node) {
+    match &mut node.data {
+        Data::Text(text) => {
+            let inner = text.strip_prefix("{% raw %}").and_then(|text| text.strip_suffix("{% endraw %}"));
+            if let Some(inner) = inner.map(str::to_owned) {
+                *text = inner;
+            }
+        }
+        Data::List(items) => items.iter_mut().for_each(verbatim),
+        Data::Map(entries) => entries.iter_mut().for_each(|one| verbatim(&mut one.value)),
+        _ => {}
+    }
 }
 
 /// `./monitors/wiki.json` as `monitors/wiki`.
@@ -201,7 +219,7 @@ impl<'e> Directory<'e> {
             match by_id.iter().copied().find(|at| self.entities[*at].id == id).or(by_id.iter().copied().find(beside)) {
                 Some(one) => vec![one],
                 None if by_id.is_empty() => near.iter().copied().filter(is_named).collect(),
-                None => by_id,
+                None => outermost(by_id, |at| self.entities[*at].id.matches('/').count()),
             };
         match found.as_slice() {
             [] => Ok(None),
@@ -227,6 +245,12 @@ impl<'e> Directory<'e> {
             }
         }
     }
+}
+
+/// Those of the least depth: an id begins at the folder of all files.
+fn outermost(found: Vec<usize>, depth: impl Fn(&usize) -> usize) -> Vec<usize> {
+    let least = found.iter().map(&depth).min();
+    found.into_iter().filter(|at| Some(depth(at)) == least).collect()
 }
 
 /// Adds the items that monitors refer to.

@@ -24,6 +24,8 @@ pub(super) struct Draft {
     at: At,
     /// The present file: ids of one file are not valid in another.
     pub(super) scope: usize,
+    /// The beginning of the labels that are read; if it is not specified, that of AutoKuma or the only other one.
+    pub(super) label_prefix: Option<String>,
     sections: BTreeMap<&'static str, Vec<Node>>,
     settings: Vec<Entry>,
     /// Used names, each with the number of its last duplicate.
@@ -105,6 +107,7 @@ impl Draft {
         Draft {
             at,
             scope: 0,
+            label_prefix: None,
             sections: BTreeMap::new(),
             settings: Vec::new(),
             names: HashMap::new(),

@@ -30,6 +30,7 @@ mod yaml_list;
 use super::node::{At, Node};
 use crate::error::Problem;
 
+pub use autokuma::{Container, of_containers};
 use draft::Draft;
 pub use mapped::{Map, Names};
 
@@ -246,6 +247,14 @@ pub fn convert(format: Format, sources: &[Source]) -> Converted {
         listed => mapped::convert(&mut draft, sources, &listed.map().unwrap_or_default()),
     }
     draft.finish(format.name(), sources)
+}
+
+/// Converts files of AutoKuma, of which labels begin with `prefix` and a point.
+pub fn convert_labels(prefix: &str, sources: &[Source]) -> Converted {
+    let mut draft = Draft::new(start_of(sources));
+    draft.label_prefix = Some(prefix.to_owned());
+    autokuma::convert(&mut draft, sources);
+    draft.finish(Format::Autokuma.name(), sources)
 }
 
 /// Converts `sources` by a map of the user.

@@ -1,18 +1,18 @@
 //! The state of the Terraform provider `uptimekuma`: a state file, or the output of `terraform show -json`.
 
 use super::super::node::{Data, Entry, Node};
+use super::super::resources::{self, PREFIX};
 use super::Source;
 use super::draft::{Draft, entry};
 use super::dump::{self, Dump, id_of};
-
-/// The beginning of the types of the provider.
-const PREFIX: &str = "uptimekuma_";
 
 /// One resource of the provider.
 struct Resource<'n> {
     /// Its type without the prefix.
     kind: String,
     attributes: &'n Node,
+    /// It is only read by Terraform: it exists on the instance.
+    is_data: bool,
 }
 
 /// Whether a file is a state of Terraform.
@@ -90,11 +90,16 @@ fn resources(document: &Node) -> (Vec<Resource<'_>>, usize) {
             None
         }
     };
+    let is_data = |one: &Node| one.find("mode").and_then(Node::text) == Some("data");
     for one in document.find("resources").map_or(&[][..], Node::list) {
         let instances = one.find("instances").map_or(&[][..], Node::list).iter();
         let attributes: Vec<&Node> = instances.filter_map(|instance| instance.find("attributes")).collect();
         if let Some((kind, _)) = add(one, attributes.clone()) {
-            found.extend(attributes.into_iter().map(|attributes| Resource { kind: kind.clone(), attributes }));
+            found.extend(attributes.into_iter().map(|attributes| Resource {
+                kind: kind.clone(),
+                attributes,
+                is_data: is_data(one),
+            }));
         }
     }
     let mut modules: Vec<&Node> =
@@ -103,7 +108,8 @@ fn resources(document: &Node) -> (Vec<Resource<'_>>, usize) {
         modules.extend(module.find("child_modules").map_or(&[][..], Node::list));
         for one in module.find("resources").map_or(&[][..], Node::list) {
             if let Some((kind, _)) = add(one, Vec::new()) {
-                found.extend(one.find("values").map(|attributes| Resource { kind, attributes }));
+                let values = one.find("values");
+                found.extend(values.map(|attributes| Resource { kind, attributes, is_data: is_data(one) }));
             }
         }
     }
@@ -116,6 +122,10 @@ fn dump_of(draft: &mut Draft, resources: &[Resource<'_>]) -> Dump {
     let tags: Vec<&Node> = resources.iter().filter(|one| one.kind == "tag").map(|one| one.attributes).collect();
     for one in resources {
         let node = one.attributes;
+        if one.is_data {
+            existing(draft, one);
+            continue;
+        }
         match one.kind.as_str() {
             "tag" => dump.tags.push(node.clone()),
             "proxy" => dump.proxies.push(node.clone()),
@@ -137,14 +147,25 @@ fn dump_of(draft: &mut Draft, resources: &[Resource<'_>]) -> Dump {
     dump
 }
 
+/// Accounts for an item that is only read; monitors refer to it by name.
+fn existing(draft: &mut Draft, one: &Resource<'_>) {
+    draft.account(one.attributes);
+    let part = |key: &str| one.attributes.find(key).and_then(Node::scalar).unwrap_or_default();
+    let (section, name) = match one.kind.as_str() {
+        "docker_host" => ("docker_hosts", part("name")),
+        "proxy" => ("proxies", format!("{}://{}:{}", part("protocol"), part("host"), part("port"))),
+        "notification" => ("notifications", part("name")),
+        _ => return,
+    };
+    if let Some(id) = one.attributes.find("id").and_then(id_of) {
+        draft.refer(section, &id, name);
+    }
+}
+
 /// A monitor with its type, its notifications by id, and the names of its tags.
 fn monitor(node: &Node, kind: &str, tags: &[&Node]) -> Node {
-    let kind = match kind {
-        "http_keyword" => "keyword".to_owned(),
-        "http_json_query" => "json-query".to_owned(),
-        "tcp_port" => "port".to_owned(),
-        other => other.replace('_', "-"),
-    };
+    let resource = resources::of_name(kind);
+    let kind = resource.map_or_else(|| kind.replace('_', "-"), |resource| resource.kind.to_owned());
     let mut entries = vec![entry("type", Node::new(node.at.clone(), kind))];
     if node.first(&["notification_ids"]).is_none() {
         entries.push(entry("notificationIDList", Node::new(node.at.clone(), Vec::new())));
@@ -156,10 +177,27 @@ fn monitor(node: &Node, kind: &str, tags: &[&Node]) -> Node {
                 let named = one.value.list().iter().map(|tag| with_name(tag, tags)).collect::<Vec<_>>();
                 entry("tags", Node::new(one.value.at.clone(), named))
             }
-            _ => one.clone(),
+            "conditions" => entry("conditions", conditions(&one.value)),
+            key => match resource.and_then(|resource| resource.column(key)) {
+                Some(column) => Entry { key: column.to_owned(), ..one.clone() },
+                None => one.clone(),
+            },
         });
     }
     Node { at: node.at.clone(), data: Data::Map(entries) }
+}
+
+/// Conditions as the server has them.
+fn conditions(list: &Node) -> Node {
+    let one = |one: &Node| {
+        let renamed = one.entries().iter().map(|part| match part.key.as_str() {
+            "and_or" => Entry { key: "andOr".into(), ..part.clone() },
+            _ => part.clone(),
+        });
+        let kind = entry("type", Node::new(one.at.clone(), "expression"));
+        Node { at: one.at.clone(), data: Data::Map(std::iter::once(kind).chain(renamed).collect()) }
+    };
+    Node::new(list.at.clone(), list.list().iter().map(one).collect::<Vec<_>>())
 }
 
 fn with_name(tag: &Node, tags: &[&Node]) -> Node {

@@ -55,6 +55,7 @@ fn all() -> Vec<Error> {
         Address { kind: "URL", shown: t("kuma"), why: t("`https://` is missing") },
         NoDatabaseName, FileNotFound { path: p() }, EmptyFirstLine { path: p() },
         FileContent { path: p(), why: t("the folder has no .yaml file") },
+        NoLabels { prefix: t("kuma"), engine: t("unix:///var/run/docker.sock") },
         NotFixture { path: p(), what: t("a gzip file"), command: t("gunzip -c x > y"), then: "then apply it" },
         Line { path: p(), line: 3, why: t("use NAME=VALUE") },
         Authorities { why: t("no certificate found") },

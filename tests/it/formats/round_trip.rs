@@ -30,7 +30,7 @@ use serde_json::{Map, Value as Json, json};
 use crate::support::mariadbd::Mariadbd;
 
 /// Texts that some syntax, or some reader of it, could take for something else.
-const ODD: [&str; 38] = [
+pub const ODD: [&str; 38] = [
     "${x}",
     "$${x}",
     "$$${x}",
@@ -163,8 +163,8 @@ impl Fresh for Counted {
 }
 
 /// A new instance, made by the library.
-struct Made {
-    connect: Box<dyn Connect>,
+pub struct Made {
+    pub connect: Box<dyn Connect>,
     _folder: Option<tempfile::TempDir>,
 }
 
@@ -173,7 +173,7 @@ fn new_instance(release: Release) -> NewInstance {
 }
 
 impl Made {
-    fn sqlite(release: Release) -> Self {
+    pub fn sqlite(release: Release) -> Self {
         let folder = tempfile::tempdir().unwrap();
         init::make_folder(folder.path(), &new_instance(release)).unwrap();
         Made { connect: Box::new(SqliteFile::new(folder.path().join("kuma.db"))), _folder: Some(folder) }
@@ -186,11 +186,11 @@ impl Made {
         Made { connect: Box::new(address), _folder: None }
     }
 
-    fn config(&self) -> Config {
+    pub fn config(&self) -> Config {
         read_config(&mut *self.connect.reader().unwrap(), "test").unwrap()
     }
 
-    fn plan(&self, document: &Node, wishes: &Wishes) -> Outline {
+    pub fn plan(&self, document: &Node, wishes: &Wishes) -> Outline {
         let fixture = read_fixture(std::slice::from_ref(document), &Nowhere)
             .unwrap_or_else(|problems| panic!("{problems:#?}\n{:#}", document.json()));
         plan_fixture(&self.config(), &fixture, wishes, &mut Counted(0))
@@ -199,7 +199,7 @@ impl Made {
     }
 
     /// Makes it so, and returns what was left out.
-    fn apply(&self, document: &Node, wishes: &Wishes) -> usize {
+    pub fn apply(&self, document: &Node, wishes: &Wishes) -> usize {
         let outline = self.plan(document, wishes);
         let schema = self.config().database.schema;
         let mut writer = self.connect.writer(&WriteKey::for_tests()).unwrap();

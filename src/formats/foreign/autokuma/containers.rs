@@ -1,9 +1,73 @@
 //! Files that describe containers and contain labels: Compose files, `docker inspect`, and resources of Kubernetes.
 
-use super::super::super::node::{Data, Node};
+use std::collections::BTreeMap;
+
+use super::super::super::node::{At, Data, Entry, Node};
+use super::super::Source;
 use super::super::draft::Draft;
 use super::labels::Label;
 use super::{Entity, spelled};
+
+/// A container on a Docker engine.
+#[derive(Clone, Debug, Default)]
+pub struct Container {
+    /// Its name.
+    pub name: String,
+    /// Its id.
+    pub id: String,
+    /// Its image.
+    pub image: String,
+    /// The id of its image.
+    pub image_id: String,
+    /// Its labels.
+    pub labels: BTreeMap<String, String>,
+}
+
+/// The containers that have labels with `prefix` and a point, as `docker inspect` shows them. Variables for the container in
+/// these labels are replaced, as AutoKuma does.
+pub fn of_containers(prefix: &str, containers: &[Container]) -> Source {
+    let mut labelled = Vec::new();
+    for one in containers {
+        let file = format!("container {}", one.name);
+        // There are no lines: a position is the number of the value.
+        let mut number = 0;
+        let mut at = || {
+            number += 1;
+            At { file: file.as_str().into(), line: 0, column: number }
+        };
+        let own =
+            one.labels.iter().filter(|(key, _)| key.strip_prefix(prefix).is_some_and(|rest| rest.starts_with('.')));
+        let labels =
+            own.map(|(key, value)| Entry { key: one.filled(key), at: at(), value: Node::new(at(), one.filled(value)) });
+        let labels: Vec<Entry> = labels.collect();
+        if !labels.is_empty() {
+            let labels = Node { at: at(), data: Data::Map(labels) };
+            let config = Node::map(at(), [("Labels", labels)]);
+            labelled.push(Node::map(at(), [("Config", config)]));
+        }
+    }
+    let file = "containers".to_owned();
+    let document = Node::new(At::nowhere(&file), labelled);
+    Source { file, text: String::new(), documents: vec![document] }
+}
+
+impl Container {
+    /// `text` with the values of its variables.
+    fn filled(&self, text: &str) -> String {
+        let mut text = text.to_owned();
+        for (name, value) in [
+            ("container_name", &self.name),
+            ("container_id", &self.id),
+            ("image_id", &self.image_id),
+            ("image", &self.image),
+        ] {
+            for variable in [format!("{{{{{name}}}}}"), format!("{{{{ {name} }}}}")] {
+                text = text.replace(&variable, value);
+            }
+        }
+        text
+    }
+}
 
 /// Whether a file is a Compose file, the output of `docker inspect`, or a resource of AutoKuma's operator.
 pub(in super::super) fn is_containers(document: &Node) -> bool {

@@ -81,22 +81,36 @@ pub(super) fn of_lines(source: &Source) -> Vec<Label> {
 
 /// The entities in `labels`; labels of other programs are passed over.
 pub(super) fn entities(draft: &mut Draft, labels: &[Label]) -> Vec<Entity> {
-    let is_own = |label: &&Label| label.key.split('.').next() == Some(PREFIX) && label.key.contains('.');
-    let has_own = labels.iter().any(|label| is_own(&label));
+    let prefix = draft.label_prefix.clone();
+    let is_own = |label: &Label| rest_of(&label.key, prefix.as_deref().unwrap_or(PREFIX)).is_some();
+    let has_own = prefix.is_some() || labels.iter().any(is_own);
     let mut found: Vec<Entity> = Vec::new();
     let mut places: HashMap<(String, String), usize> = HashMap::new();
     for label in labels {
-        let is_read = if has_own { is_own(&label) } else { prefix_of(&label.key).is_some() };
-        if is_read {
-            read(draft, label, &mut found, &mut places);
+        let rest = match has_own {
+            true => rest_of(&label.key, prefix.as_deref().unwrap_or(PREFIX)),
+            false => prefix_of(&label.key).and_then(|prefix| rest_of(&label.key, prefix)),
+        };
+        if let Some(rest) = rest {
+            read(draft, (label, rest), &mut found, &mut places);
         }
     }
     found
 }
 
-fn read(draft: &mut Draft, label: &Label, found: &mut Vec<Entity>, places: &mut HashMap<(String, String), usize>) {
+/// A key without its prefix.
+fn rest_of<'k>(key: &'k str, prefix: &str) -> Option<&'k str> {
+    key.strip_prefix(prefix)?.strip_prefix('.')
+}
+
+fn read(
+    draft: &mut Draft,
+    (label, rest): (&Label, &str),
+    found: &mut Vec<Entity>,
+    places: &mut HashMap<(String, String), usize>,
+) {
     let at = &label.at;
-    let mut parts = label.key.splitn(4, '.').skip(1);
+    let mut parts = rest.splitn(3, '.');
     let (id, kind, setting) = (parts.next().unwrap_or_default(), parts.next(), parts.next());
     if id.starts_with("__") {
         draft.skip(at, format!("`{}`", label.key), "it is a snippet, which AutoKuma expands from its own settings");
@@ -115,7 +129,12 @@ fn read(draft: &mut Draft, label: &Label, found: &mut Vec<Entity>, places: &mut 
         found.len() - 1
     });
     let path: Vec<&str> = setting.split('.').collect();
-    if !put(&mut found[place].node, &path, value_of(&label.value), at) {
+    let value = value_of(&label.value);
+    // Copies of a service have the same labels.
+    if is_there(&found[place].node, &path, &value) {
+        return draft.account(&label.value);
+    }
+    if !put(&mut found[place].node, &path, value, at) {
         draft.wrong(at, &format!("label of `{id}`"), format!("`{setting}` is set twice"));
     }
 }
@@ -129,6 +148,12 @@ fn value_of(value: &Node) -> Node {
         "true" | "false" => Node::new(value.at.clone(), text == "true"),
         _ => parsed(&node).unwrap_or(node),
     }
+}
+
+/// Whether `value` is at the keys of `path`.
+fn is_there(map: &Node, path: &[&str], value: &Node) -> bool {
+    let found = path.iter().try_fold(map, |map, key| map.find(key));
+    found.is_some_and(|found| found.json() == value.json())
 }
 
 /// Sets `value` at the keys of `path`; returns whether that is possible.
