@@ -154,7 +154,7 @@ pub const EXAMPLES: &[(&str, Examples)] = &[
         &[
             ("Change the interval of all monitors of a group", "kumadb monitor edit --group Network --interval 30"),
             ("Preview other changes", "kumadb monitor edit Shop --timeout 20 --add-tag env=test -n"),
-            ("Set a field by its column name", "kumadb monitor edit Shop --set maxretries=3"),
+            ("Set a field by its column name", "kumadb monitor edit --name '*' --not-type push --set maxretries=3"),
         ],
     ),
     (

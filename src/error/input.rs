@@ -158,6 +158,11 @@ pub enum InputError {
         what: String,
         count: usize,
     },
+    /// A new monitor with the name of another one in its group, without a terminal to ask.
+    SamePath {
+        id: i64,
+        path: String,
+    },
     ConfirmationRequired,
     Cancelled,
 }
@@ -253,6 +258,10 @@ impl InputError {
             Self::SeveralMonitors { what, count } => {
                 Report::new(Exit::NotFound, format!("{count} monitors match {what}; this command requires exactly one"))
                     .hint("specify its id or path; to list both: kumadb monitor list")
+            }
+            Self::SamePath { id, path } => {
+                Report::new(Exit::Refused, format!("monitor {id} has the same path `{path}`; nothing was changed"))
+                    .hint("choose another name, or add `--allow-duplicate`")
             }
             Self::ConfirmationRequired => {
                 Report::new(Exit::Refused, "confirmation required, but this is not a terminal; nothing was changed")

@@ -9,6 +9,7 @@ pub mod fields;
 pub mod fixture;
 pub mod games;
 pub mod kinds;
+pub mod meanings;
 pub mod provider_keys;
 pub mod providers;
 pub mod release;

@@ -5,6 +5,7 @@
 pub mod difference;
 pub mod fixture;
 pub mod history;
+pub mod leave_out;
 pub mod monitor;
 pub mod names;
 pub mod pick;

@@ -5,6 +5,8 @@ use globset::{Glob, GlobMatcher};
 use super::names::{find_group, find_monitor};
 use crate::error::{Error, InputError, Problem, Result};
 use crate::model::state::{Monitor, State};
+use crate::model::{kind, nearest_kind};
+use crate::text::meant;
 
 /// Names and filters; a monitor is selected if it matches all filters that are set.
 #[derive(Clone, Debug, Default)]
@@ -15,6 +17,8 @@ pub struct Pick {
     pub tags: Vec<String>,
     /// Types; one of them.
     pub kinds: Vec<String>,
+    /// Types; none of them.
+    pub not_kinds: Vec<String>,
     /// Groups; the monitor is inside one of them, at any depth.
     pub groups: Vec<String>,
     /// Globs for the name, or for the path if they contain a `/`; one of them.
@@ -31,8 +35,8 @@ impl Pick {
 
     /// Whether a filter is set.
     pub fn has_filters(&self) -> bool {
-        !(self.tags.is_empty() && self.kinds.is_empty() && self.groups.is_empty() && self.globs.is_empty())
-            || self.active.is_some()
+        let lists = [&self.tags, &self.kinds, &self.not_kinds, &self.groups, &self.globs];
+        lists.iter().any(|list| !list.is_empty()) || self.active.is_some()
     }
 
     /// The selection as shown in messages.
@@ -43,6 +47,7 @@ impl Pick {
         let mut parts: Vec<String> = self.named.iter().map(|name| format!("`{name}`")).collect();
         parts.extend(filter("tag", &self.tags));
         parts.extend(filter("type", &self.kinds));
+        parts.extend(filter("not-type", &self.not_kinds));
         parts.extend(filter("group", &self.groups));
         parts.extend(filter("name", &self.globs));
         parts.extend(self.active.map(|yes| if yes { "--active" } else { "--paused" }.to_owned()));
@@ -69,6 +74,7 @@ impl Pick {
                 Err(problem) => problems.push(Problem { subject: "--group".into(), ..problem }),
             }
         }
+        problems.extend(self.not_kinds.iter().filter_map(|name| check_kind(state, name)));
         let mut globs = Vec::new();
         for glob in &self.globs {
             match Glob::new(glob) {
@@ -115,6 +121,7 @@ impl Pick {
         };
         self.tags.iter().all(tagged)
             && (self.kinds.is_empty() || self.kinds.iter().any(|kind| kind == monitor.kind()))
+            && !self.not_kinds.iter().any(|kind| kind == monitor.kind())
             && (globs.is_empty()
                 || globs.iter().any(|(path, glob)| match path {
                     true => glob.is_match(state.path(monitor.id)),
@@ -122,4 +129,18 @@ impl Pick {
                 }))
             && self.active.is_none_or(|active| active == monitor.active())
     }
+}
+
+/// The problem of excluding the type `name`, where there is none of that name: nothing would be excluded.
+fn check_kind(state: &State, name: &str) -> Option<Problem> {
+    let is_known = kind(name).is_some() || state.monitors.values().any(|monitor| monitor.kind() == name);
+    (!is_known).then(|| {
+        let near = nearest_kind(name, state.database.release.release);
+        let problem =
+            Problem::new("--not-type", format!("unknown type `{name}`{}", near.map_or_else(String::new, meant)));
+        match near {
+            Some(near) => problem.command(format!("--not-type {near}")),
+            None => problem.command("kumadb monitor add --help"),
+        }
+    })
 }

@@ -6,13 +6,13 @@ use clap::{ArgMatches, Command, FromArgMatches};
 use serde_json::json;
 
 use super::fields::{self, described, placeholder, sentence};
-use crate::cli::Context;
 use crate::cli::write::{Wish, WriteArgs, carry_out, input, read_state};
+use crate::cli::{Context, Ui};
 use crate::error::{Error, Exit, InputError, Problem, Result, TargetError};
 use crate::instance::Instance;
 use crate::kuma::init::random_text;
 use crate::model::fields::{Reference, Shape};
-use crate::model::state::State;
+use crate::model::state::{Monitor, State};
 use crate::model::{Maker, Opt, kind, kinds, new_monitor, options, parse, push_token_length};
 use crate::plan::monitor::{New, Notify, TagWish, plan_add};
 use crate::plan::names::{find_docker_host, find_group, find_proxy, find_remote_browser};
@@ -38,7 +38,36 @@ pub struct AddArgs {
     /// Column and text.
     typed: BTreeMap<&'static str, String>,
     links: LinkArgs,
+    duplicate: DuplicateArgs,
     write: WriteArgs,
+}
+
+/// A second monitor of the same path.
+#[derive(clap::Args, Clone, Copy, Debug)]
+pub struct DuplicateArgs {
+    /// Do not ask if the group already contains a monitor with this name
+    #[arg(long, hide_short_help = true)]
+    allow_duplicate: bool,
+}
+
+impl DuplicateArgs {
+    /// Asks where a monitor of the path of `row` exists.
+    pub fn check(self, row: &[(String, Value)], state: &State, is_dry_run: bool, ui: &mut Ui) -> Result<()> {
+        let cell = |column: &str| row.iter().find(|(name, _)| name == column).map(|(_, value)| value);
+        let (name, parent) =
+            (cell("name").and_then(Value::text).unwrap_or_default(), cell("parent").and_then(Value::int));
+        let same = |monitor: &&Monitor| monitor.name() == name && monitor.parent() == parent;
+        let Some(other) = state.monitors.values().find(same).filter(|_| !self.allow_duplicate) else { return Ok(()) };
+        let (id, path) = (other.id, state.path(other.id));
+        if is_dry_run {
+            ui.warn(&format!("monitor {id} has the same path `{path}`"));
+            return Ok(());
+        }
+        ui.ask(&format!("monitor {id} has the same path `{path}`: add another one?")).map_err(|error| match error {
+            Error::Input(InputError::ConfirmationRequired) => Error::Input(InputError::SamePath { id, path }),
+            error => error,
+        })
+    }
 }
 
 /// Tags and notifications of a new monitor.
@@ -102,7 +131,7 @@ impl clap::Args for AddArgs {
                 one = one.arg(arg.hide_short_help(!is_brief));
             }
             // The docs of these structs would become the description of the type, so its own come last.
-            one = WriteArgs::augment_args(LinkArgs::augment_args(one));
+            one = WriteArgs::augment_args(DuplicateArgs::augment_args(LinkArgs::augment_args(one)));
             let since = if kind.since > OLDEST { format!(", since {}", kind.since) } else { String::new() };
             let about = format!("{}{since}", kind.title);
             let note = if kind.note.is_empty() { String::new() } else { format!("; {}", kind.note) };
@@ -132,6 +161,7 @@ impl FromArgMatches for AddArgs {
             kind: name.to_owned(),
             typed,
             links: LinkArgs::from_arg_matches(matches)?,
+            duplicate: DuplicateArgs::from_arg_matches(matches)?,
             write: WriteArgs::from_arg_matches(matches)?,
         })
     }
@@ -198,6 +228,7 @@ pub fn run(args: &AddArgs, context: &mut Context<'_>) -> Result<Exit> {
         return Err(Error::Input(InputError::Problems(problems)));
     }
     warn_of_release(&state, &args.kind, context);
+    args.duplicate.check(&new.row, &state, args.write.is_dry_run(), context.ui)?;
     add(new, &args.kind, args.links.creates_tags(), &args.write, &instance, &state, context)
 }
 

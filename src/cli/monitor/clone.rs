@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use super::add::{LinkArgs, add, maker, parse_one};
+use super::add::{DuplicateArgs, LinkArgs, add, maker, parse_one};
 use super::edit::as_assignment;
 use super::fields::FieldArgs;
 use crate::cli::Context;
@@ -31,6 +31,8 @@ pub struct CloneArgs {
     fields: FieldArgs,
     #[command(flatten)]
     links: LinkArgs,
+    #[command(flatten)]
+    duplicate: DuplicateArgs,
     #[command(flatten)]
     write: WriteArgs,
 }
@@ -121,5 +123,6 @@ pub fn run(args: &CloneArgs, context: &mut Context<'_>) -> Result<Exit> {
         other => other,
     };
     let new = New { row, tags, notify };
+    args.duplicate.check(&new.row, &state, args.write.is_dry_run(), context.ui)?;
     add(new, model.kind(), args.links.creates_tags(), &args.write, &instance, &state, context)
 }

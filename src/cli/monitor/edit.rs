@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use clap::Args;
-use serde_json::json;
+use serde_json::{Value as Json, json};
 
 use super::PickArgs;
 use super::add::{created_tags, parse_one, warn_of_similar, with_created_tags};
@@ -13,9 +13,10 @@ use crate::cli::write::{Wish, WriteArgs, carry_out};
 use crate::error::{Error, Exit, Hint, InputError, Problem, Result};
 use crate::kuma::read::{Columns, read_monitors, read_state};
 use crate::model::fields::respell;
-use crate::model::state::Monitor;
+use crate::model::state::{Monitor, State};
 use crate::model::{check_edit, check_names, field, nearest};
 use crate::plan::Plan;
+use crate::plan::leave_out::{LeftOut, leave_out};
 use crate::plan::monitor::{Edit, TagWish, plan_edit};
 use crate::run::Outcome;
 use crate::schema::Release;
@@ -73,29 +74,9 @@ pub fn run(args: &EditArgs, context: &mut Context<'_>) -> Result<Exit> {
     };
     let read: Result<_> = read();
     session.close()?;
-    let (state, monitors) = read?;
-
+    let (state, mut monitors) = read?;
     let changes = &args.changes;
-    let mut problems = Vec::new();
-    let mut set = Vec::new();
-    let name = changes.new_name.iter().map(|name| ("name", name));
-    let typed: BTreeMap<&str, &String> =
-        args.fields.typed.iter().map(|(column, text)| (*column, text)).chain(name).collect();
-    for (column, text) in &typed {
-        match parse_one(&state, column, text) {
-            Ok(value) => set.push(((*column).to_owned(), value)),
-            Err(problem) => problems.push(problem),
-        }
-    }
-    for text in &changes.set {
-        match parse_assignment(&state, text) {
-            Ok((column, _)) if typed.contains_key(column.as_str()) => {
-                problems.push(Problem::new("--set", format!("`{column}` is also set by another option")));
-            }
-            Ok(cell) => set.push(cell),
-            Err(problem) => problems.push(problem),
-        }
-    }
+    let (set, mut problems) = parse_cells(&state, args);
     let edit = Edit {
         set,
         add_tags: changes.add_tags.iter().map(|tag| TagWish::parse(tag)).collect(),
@@ -103,9 +84,19 @@ pub fn run(args: &EditArgs, context: &mut Context<'_>) -> Result<Exit> {
         add_notifications: changes.add_notifications.clone(),
         remove_notifications: changes.remove_notifications.clone(),
     };
+    let release = state.database.release.release;
+    let left = match problems.is_empty() {
+        true => leave_out(release, &monitors, &columns(&edit), &pick),
+        false => Ok(Vec::new()),
+    };
+    let left = left.unwrap_or_else(|problem| {
+        problems.push(problem);
+        Vec::new()
+    });
+    monitors.retain(|id, _| !left.iter().any(|left| left.monitors.contains(id)));
     if problems.is_empty() {
         for monitor in monitors.values() {
-            problems.extend(check(state.database.release.release, monitor, &edit));
+            problems.extend(check(release, monitor, &edit));
         }
         // The same problem in forty monitors is one problem of the command.
         problems.dedup_by(|a, b| a == b);
@@ -118,12 +109,13 @@ pub fn run(args: &EditArgs, context: &mut Context<'_>) -> Result<Exit> {
     });
     if !problems.is_empty() {
         // The hint has the form in which the field was typed.
-        let respelled = |problem: Problem| match typed.contains_key(problem.subject.as_str()) {
+        let respelled = |problem: Problem| match args.fields.typed.contains_key(problem.subject.as_str()) {
             true => problem,
             false => as_assignment(problem),
         };
         return Err(Error::Input(InputError::Problems(problems.into_iter().map(respelled).collect())));
     }
+    left.iter().for_each(|left| context.ui.warn(&left.words()));
     let tally = plan.tally("monitor");
     let several = monitors.len() > 1;
     let created = created_tags(&plan);
@@ -134,14 +126,52 @@ pub fn run(args: &EditArgs, context: &mut Context<'_>) -> Result<Exit> {
             Some(monitor) if !several => format!("changed monitor {} `{}`", monitor.id, state.path(monitor.id)),
             _ => format!("changed {} of {} monitors", tally.changed.max(1), monitors.len()),
         };
-        (json!({"monitors": ids, "created_tags": created}), with_created_tags(text, &created))
+        (
+            json!({"monitors": ids, "created_tags": created, "left_out": left_json(&left)}),
+            with_created_tags(text, &created),
+        )
     };
     let question = several.then(|| format!("change {} monitors?", monitors.len()));
     let wish = Wish { verb: "monitor edit", plan, names: &state, question, done: &done };
     carry_out(&wish, &args.write, &instance, context)
 }
 
-fn parse_assignment(state: &crate::model::state::State, text: &str) -> Result<(String, Value), Problem> {
+/// The columns that `edit` sets.
+fn columns(edit: &Edit) -> Vec<&str> {
+    edit.set.iter().map(|(column, _)| column.as_str()).collect()
+}
+
+/// The cells that the options set, and what is wrong with the others.
+fn parse_cells(state: &State, args: &EditArgs) -> (Vec<(String, Value)>, Vec<Problem>) {
+    let mut problems = Vec::new();
+    let mut set = Vec::new();
+    let name = args.changes.new_name.iter().map(|name| ("name", name));
+    let typed: BTreeMap<&str, &String> =
+        args.fields.typed.iter().map(|(column, text)| (*column, text)).chain(name).collect();
+    for (column, text) in &typed {
+        match parse_one(state, column, text) {
+            Ok(value) => set.push(((*column).to_owned(), value)),
+            Err(problem) => problems.push(problem),
+        }
+    }
+    for text in &args.changes.set {
+        match parse_assignment(state, text) {
+            Ok((column, _)) if typed.contains_key(column.as_str()) => {
+                problems.push(Problem::new("--set", format!("`{column}` is also set by another option")));
+            }
+            Ok(cell) => set.push(cell),
+            Err(problem) => problems.push(problem),
+        }
+    }
+    (set, problems)
+}
+
+/// The monitors that an edit leaves out, as JSON.
+fn left_json(left: &[LeftOut]) -> Json {
+    left.iter().map(|left| json!({"type": left.kind, "monitors": left.monitors, "reason": left.reason})).collect()
+}
+
+fn parse_assignment(state: &State, text: &str) -> Result<(String, Value), Problem> {
     let Some((name, value)) = text.split_once('=') else {
         return Err(Problem::new("--set", format!("`{text}` is not FIELD=VALUE")).command("--set interval=30"));
     };
@@ -166,7 +196,7 @@ pub fn as_assignment(problem: Problem) -> Problem {
 
 /// The problems of `monitor` after `edit`.
 fn check(release: Release, monitor: &Monitor, edit: &Edit) -> Vec<Problem> {
-    let touched: Vec<&str> = edit.set.iter().map(|(column, _)| column.as_str()).collect();
+    let touched = columns(edit);
     let mut row: Vec<(String, Value)> =
         monitor.row.iter().map(|(column, value)| (column.to_owned(), value.clone())).collect();
     for (column, value) in &edit.set {

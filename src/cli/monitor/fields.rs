@@ -18,9 +18,12 @@ pub struct FieldArgs {
     pub typed: BTreeMap<&'static str, String>,
 }
 
-/// The id of the option that sets `column`: no other argument of any verb has it.
+/// How the ids of options begin that set a field: no other argument of any verb does.
+pub const PREFIX: &str = "field:";
+
+/// The id of the option that sets `column`.
 pub fn id(column: &str) -> String {
-    format!("field:{column}")
+    format!("{PREFIX}{column}")
 }
 
 /// The option that sets `field`.
@@ -56,7 +59,7 @@ pub fn sentence(text: &str) -> String {
 }
 
 /// Every field that some type has, in the order in which types name them.
-fn all() -> Vec<&'static Field> {
+pub fn all() -> Vec<&'static Field> {
     let newest = schema::newest();
     let mut all: Vec<&'static Field> = Vec::new();
     for field in kinds(newest).flat_map(|kind| kind.fields(newest)) {

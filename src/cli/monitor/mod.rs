@@ -5,7 +5,7 @@ pub mod add;
 mod clone;
 mod delete;
 mod edit;
-mod fields;
+pub mod fields;
 mod list;
 mod outages;
 mod show;
@@ -78,6 +78,9 @@ pub struct PickArgs {
     /// Select monitors of this type
     #[arg(long = "type", value_name = "TYPE")]
     kinds: Vec<String>,
+    /// Exclude monitors of this type
+    #[arg(long = "not-type", value_name = "TYPE")]
+    not_kinds: Vec<String>,
     /// Select monitors in this group, at any depth
     #[arg(long = "group", value_name = "GROUP")]
     groups: Vec<String>,
@@ -99,6 +102,7 @@ impl PickArgs {
             named: self.named.clone(),
             tags: self.tags.clone(),
             kinds: self.kinds.clone(),
+            not_kinds: self.not_kinds.clone(),
             groups: self.groups.clone(),
             globs: self.globs.clone(),
             active: if self.active { Some(true) } else { self.paused.then_some(false) },

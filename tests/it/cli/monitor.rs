@@ -123,13 +123,12 @@ fn every_type_is_added_shown_edited_and_deleted() {
         }
         let listed = lab.json("monitor list");
         assert_eq!(listed["monitors"].as_array().unwrap().len(), TYPES.len());
-        assert!(
-            lab.ok("monitor edit --name '*' -s interval=120 -s maxretries=2 --yes").starts_with("changed 33 of 33")
-        );
-        assert_eq!(lab.ok("monitor edit --name '*' -s interval=120 -s maxretries=2 --yes"), "nothing to change\n");
+        let edit = "monitor edit --name '*' -s resend_interval=120 -s weight=1500 --yes";
+        assert!(lab.ok(edit).starts_with("changed 33 of 33"));
+        assert_eq!(lab.ok(edit), "nothing to change\n");
         for (at, (kind, _)) in TYPES.iter().enumerate() {
             let shown = lab.json(&format!("monitor show {}", at + 1));
-            assert_eq!(shown["monitor"]["interval"], 120, "{kind}");
+            assert_eq!(shown["monitor"]["resend_interval"], 120, "{kind}");
         }
         assert!(lab.ok("monitor delete --name '*' --yes").starts_with("deleted 33 monitors"));
         assert_eq!(lab.ok("monitor list"), "no monitors yet\n");
@@ -222,6 +221,69 @@ fn asks_before_it_touches_several_or_deletes() {
     assert_eq!(lab.ok("monitor pause --group Network --yes"), "nothing to change\n");
     assert_eq!(lab.ok("monitor resume --group Network --yes"), "resumed 2 `Network/Router`, 3 `Network/Switch`\n");
     assert_eq!(lab.ok("monitor resume Router"), "nothing to change\n");
+}
+
+#[test]
+fn an_edit_leaves_out_types_for_which_a_field_means_something_else() {
+    let lab = Lab::sqlite("2.5.3");
+    furnish(&lab);
+    lab.ok("monitor add push --name Job --parent Network");
+    let ran = lab.run("monitor edit --group Network --interval 30 --dry-run");
+    assert!(
+        !ran.out.contains("Job") && ran.out.contains("~ monitor `Network/Router`: interval 60 → 30"),
+        "{}",
+        ran.out
+    );
+    let why = "left out 1 push monitor: for type push, `interval` is how long the server waits for a push";
+    assert!(ran.err.contains(why) && ran.err.contains("to change it: --type push"), "{}", ran.err);
+
+    let edited = lab.json("monitor edit --group Network --interval 30 --yes");
+    assert_eq!(edited["monitors"], json!([2, 3]));
+    assert_eq!(edited["left_out"][0]["type"], "push");
+    assert_eq!(edited["left_out"][0]["monitors"], json!([5]));
+    // A type that is named, a monitor that is named, and a selection of one type are what was meant.
+    for line in ["--group Network --type push", "Network/Job", "--group Network --not-type ping --not-type port"] {
+        let shown = lab.run(&format!("monitor edit {line} --interval 300 --dry-run"));
+        assert!(shown.out.contains("~ monitor `Network/Job`: interval 60 → 300"), "{line}: {}", shown.out);
+        assert!(!shown.err.contains("left out"), "{line}: {}", shown.err);
+    }
+    // A field that only some types have.
+    let ran = lab.run("monitor edit --group Network --port 2222 --dry-run");
+    assert!(ran.out.contains("~ monitor `Network/Switch`: port 22 → 2222"), "{}", ran.out);
+    assert!(ran.err.contains("left out 1 ping monitor: type ping has no field `port`"), "{}", ran.err);
+    let none = lab.fails(2, "monitor edit --name Job --name Cron --name Network --interval 30 --dry-run");
+    assert!(none.err.contains("interval: has another meaning for each of the selected types"), "{}", none.err);
+    let none = lab.fails(2, "monitor edit --group Network --not-type port --port 22 --dry-run");
+    assert!(none.err.contains("port"), "{}", none.err);
+    let unknown = lab.fails(2, "monitor list --not-type pussh");
+    assert!(unknown.err.contains("unknown type `pussh` (did you mean `push`?)"), "{}", unknown.err);
+}
+
+#[test]
+fn a_second_monitor_of_the_same_path_is_added_only_if_that_is_meant() {
+    let lab = Lab::sqlite("2.5.3");
+    furnish(&lab);
+    let before = lab.content();
+    let again = "monitor add ping --name Router --hostname 192.168.1.9";
+    let inside = format!("{again} --parent Network");
+    for line in [inside.as_str(), "monitor clone Switch --name Router"] {
+        let refused = lab.fails(9, line);
+        assert!(
+            refused.err.contains("monitor 2 has the same path `Network/Router`; nothing was changed"),
+            "{}",
+            refused.err
+        );
+        assert!(refused.err.contains("`--allow-duplicate`"), "{}", refused.err);
+    }
+    let ran = lab.run(&format!("{inside} --dry-run"));
+    assert!(ran.exit == 0 && ran.err.contains("warning: monitor 2 has the same path"), "{}", ran.err);
+    if let Some(ran) = on_a_terminal(&lab, &inside, "n") {
+        assert!(ran.exit == 1 && ran.out.contains("`Network/Router`: add another one? [y/N]"), "{}", ran.out);
+    }
+    assert_eq!(lab.content(), before);
+    lab.ok(&format!("{inside} --allow-duplicate"));
+    // Another group, or none, is another path.
+    lab.ok(again);
 }
 
 /// Runs `line` on a terminal where a person types `answer`.
