@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 use super::read::ids_text;
 use crate::engine::{Reader, quote};
 use crate::error::Result;
-use crate::report::uptime::{Bucket, Tally, Unit, Window};
+use crate::report::uptime::{Bucket, Part, Tally, Unit, Window, parts_of_day};
 use crate::schema::Schema;
 use crate::value::{Value, server_text};
 
@@ -25,12 +25,12 @@ pub fn read_tallies(
 ) -> Result<BTreeMap<i64, Tally>> {
     match counts_beats(schema) {
         true => tally_beats(reader, ids, window),
-        false => tally_statistics(reader, schema, ids, &[(window.unit, window.first, window.last)]),
+        false => tally_statistics(reader, schema, ids, &[whole(window)]),
     }
 }
 
-/// Uptime of the last 24 hours, for many monitors: whole hours come from the hourly statistics, which count the same
-/// checks, and only the rest from those of 1,440 minutes. The response times of the two are not rounded alike.
+/// Uptime of the last 24 hours, for many monitors: few rows of hours and days and the rest of minutes count the same checks
+/// as 1,440 minutes. The response times of the three are not rounded alike, so there are none here.
 pub fn read_day(
     reader: &mut dyn Reader,
     schema: &Schema,
@@ -41,31 +41,38 @@ pub fn read_day(
     if counts_beats(schema) {
         return tally_beats(reader, ids, &day);
     }
-    let hour = Unit::Hour.seconds();
-    let first_hour = (day.first + hour - 1).div_euclid(hour) * hour;
-    let parts = [(Unit::Minute, day.first, first_hour - 1), (Unit::Hour, first_hour, day.last)];
-    let parts =
-        if schema.has(Unit::Hour.table(), "timestamp") { &parts[..] } else { &[(day.unit, day.first, day.last)] };
-    tally_statistics(reader, schema, ids, parts)
+    let has = |unit: Unit| schema.has(unit.table(), "timestamp");
+    if !(has(Unit::Hour) && has(Unit::Day)) {
+        return tally_statistics(reader, schema, ids, &[whole(&day)]);
+    }
+    let mut tallies = tally_statistics(reader, schema, ids, &parts_of_day(day.first, day.last))?;
+    tallies.values_mut().for_each(|tally| (tally.ping, tally.pinged) = (0.0, 0.0));
+    Ok(tallies)
 }
 
-/// The sum of the rows of each table from one time to another, both included.
+/// The rows of `window`.
+fn whole(window: &Window) -> Part {
+    Part { unit: window.unit, first: window.first, last: window.last, is_excess: false }
+}
+
+/// The sum of `parts`.
 fn tally_statistics(
     reader: &mut dyn Reader,
     schema: &Schema,
     ids: &[i64],
-    parts: &[(Unit, i64, i64)],
+    parts: &[Part],
 ) -> Result<BTreeMap<i64, Tally>> {
     let mut tallies: BTreeMap<i64, Tally> = BTreeMap::new();
-    for (unit, first, last) in parts.iter().filter(|(unit, ..)| schema.has(unit.table(), "timestamp")) {
+    let ids = ids_text(ids);
+    for part in parts.iter().filter(|part| schema.has(part.unit.table(), "timestamp")) {
         let sql = format!(
             "SELECT `monitor_id`, sum(`up`), sum(`down`), sum(`ping` * `up`) FROM {} \
-             WHERE `monitor_id` IN ({}) AND `timestamp` >= ? AND `timestamp` <= ? GROUP BY `monitor_id`",
-            quote(unit.table()),
-            ids_text(ids)
+             WHERE `monitor_id` IN ({ids}) AND `timestamp` >= ? AND `timestamp` <= ? GROUP BY `monitor_id`",
+            quote(part.unit.table())
         );
-        reader.stream(&sql, &[Value::Int(*first), Value::Int(*last)], &mut |row| {
-            let number = |at: usize| row.at(at).number().unwrap_or(0.0);
+        let sign = if part.is_excess { -1.0 } else { 1.0 };
+        reader.stream(&sql, &[Value::Int(part.first), Value::Int(part.last)], &mut |row| {
+            let number = |at: usize| sign * row.at(at).number().unwrap_or(0.0);
             let tally = tallies.entry(row.at(0).int().unwrap_or_default()).or_default();
             tally.up += number(1);
             tally.total += number(1) + number(2);

@@ -106,6 +106,43 @@ impl Window {
     }
 }
 
+/// Rows of statistics whose checks count, or are taken away because those of a longer unit contain them too.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Part {
+    /// The table.
+    pub unit: Unit,
+    /// Start of the first row, in seconds since 1970.
+    pub first: i64,
+    /// Start of the last row, which is included.
+    pub last: i64,
+    /// Whether they are taken away.
+    pub is_excess: bool,
+}
+
+/// The fewest rows that count the checks of the minutes from `first` to `last`, which are a day. The three tables count the
+/// same checks. Minutes that are older than a day do not exist any more, so no hour can be made shorter by them.
+pub fn parts_of_day(first: i64, last: i64) -> Vec<Part> {
+    let up = |at: i64, unit: Unit| (at + unit.seconds() - 1).div_euclid(unit.seconds()) * unit.seconds();
+    let part = |unit: Unit, first, last, is_excess| Part { unit, first, last, is_excess };
+    let [minute, hour, day] = [Unit::Minute, Unit::Hour, Unit::Day].map(Unit::seconds);
+    let first_hour = up(first, Unit::Hour);
+    let midnight = up(first_hour, Unit::Day);
+    let is_long = midnight - first_hour > day / 2;
+    let parts = match is_long {
+        true => vec![
+            part(Unit::Minute, first, first_hour - minute, false),
+            part(Unit::Hour, midnight - day, first_hour - hour, true),
+            part(Unit::Day, midnight - day, last, false),
+        ],
+        false => vec![
+            part(Unit::Minute, first, first_hour - minute, false),
+            part(Unit::Hour, first_hour, midnight - hour, false),
+            part(Unit::Day, midnight, last, false),
+        ],
+    };
+    parts.into_iter().filter(|part| part.first <= part.last).collect()
+}
+
 /// Checks in a window.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Tally {
@@ -190,6 +227,27 @@ mod tests {
         let november = Window::between(at("2026-11-01T00:00:00Z"), at("2026-11-30T00:00:00Z"), now);
         assert_eq!((november.unit, november.last), (Unit::Hour, start("2026-11-29T23:00:00Z")));
         assert_eq!(Window::between(at("2026-10-01T00:00:00Z"), at("2026-11-01T00:00:00Z"), now).unit, Unit::Day);
+    }
+
+    #[test]
+    fn a_day_is_counted_from_few_rows() {
+        let begin = at("2026-11-28T22:00:00Z").timestamp();
+        for minutes in 0..2 * 1440 {
+            let first = begin + minutes * 60;
+            let last = first + 1439 * 60;
+            let parts = parts_of_day(first, last);
+            // How often each minute of the three days around it counts; those after `last` are in the future.
+            let count = |at: i64| -> i64 {
+                let holds = |part: &&Part| {
+                    part.first <= at && at < part.last - part.last.rem_euclid(part.unit.seconds()) + part.unit.seconds()
+                };
+                parts.iter().filter(holds).map(|part| if part.is_excess { -1 } else { 1 }).sum()
+            };
+            let around = (first - 2 * 86_400..=last).step_by(60);
+            let wrong = around.filter(|at| count(*at) != i64::from(*at >= first)).count();
+            let rows: i64 = parts.iter().map(|part| (part.last - part.first) / part.unit.seconds() + 1).sum();
+            assert!(wrong == 0 && rows <= 59 + 12 + 2, "{first}: {wrong} {rows} {parts:?}");
+        }
     }
 
     #[test]

@@ -166,6 +166,11 @@ fn uptime_is_counted_as_the_server_counts_it() {
             assert_eq!(lab.json("monitor uptime Switch")["monitors"][0]["uptime"]["24h"], Json::Null);
             let text = lab.ok("monitor uptime Router Switch");
             assert!(text.contains(" 83.33%") && text.contains(" -"), "{text}");
+            // The list counts the same checks from fewer rows.
+            for table in [("stat_minutely", 60), ("stat_hourly", 3600), ("stat_daily", 86_400)] {
+                add_statistics(&lab, id + 1, table, &[(600, 3, 1, 10)]);
+            }
+            assert_eq!(lab.json("monitor list --name Switch")["monitors"][0]["uptime_24h"], 0.75);
         }
     }
 }
