@@ -10,6 +10,9 @@ use kumadb::cli::{Cli, Ui};
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> anyhow::Result<ExitCode> {
+    if kumadb::cli::complete() {
+        return Ok(ExitCode::SUCCESS);
+    }
     let cli = Cli::read();
     let mut ui = Ui::new(&cli).context("signals cannot be caught")?;
     let exit = cli.run(&mut ui).unwrap_or_else(|error| ui.fail(&error));

@@ -4,6 +4,7 @@ mod api_key;
 mod apply;
 mod backup;
 mod check;
+mod completion;
 mod config;
 mod console;
 mod convert;
@@ -70,6 +71,7 @@ use crate::files::Confined;
 use crate::instance::{Instance, Sight};
 use crate::run::{Journal, repair_owner};
 
+pub use completion::answer as complete;
 pub use help::command;
 pub use ui::Ui;
 

@@ -8,7 +8,7 @@ use clap_complete::Shell;
 use clap_mangen::Man;
 use serde_json::json;
 
-use super::{Context, help};
+use super::{Context, completion, help};
 use crate::error::{Error, Exit, InputError, Result};
 use crate::files;
 use crate::text::counted;
@@ -33,9 +33,7 @@ pub struct ManArgs {
 }
 
 pub fn completions(args: &CompletionsArgs, context: &mut Context<'_>) -> Result<Exit> {
-    let mut script = Vec::new();
-    clap_complete::generate(args.shell, &mut shown(&help::command()), "kumadb", &mut script);
-    let text = String::from_utf8_lossy(&script).into_owned();
+    let text = completion::script(args.shell);
     context.ui.result(&json!({"text": text}), || text.clone())?;
     Ok(Exit::Done)
 }
@@ -82,7 +80,7 @@ fn page(command: &Command) -> Result<(String, String)> {
 }
 
 /// `command` without what is hidden.
-fn shown(command: &Command) -> Command {
+pub fn shown(command: &Command) -> Command {
     let visible = command.get_subcommands().filter(|one| !one.is_hide_set()).cloned();
     let mut shown = Command::new("kumadb")
         .version(env!("CARGO_PKG_VERSION"))

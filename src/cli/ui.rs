@@ -68,6 +68,26 @@ impl Ui {
         })
     }
 
+    /// Without any output, for a completion.
+    pub fn silent() -> Ui {
+        let signal = Arc::new(AtomicUsize::new(0));
+        Ui {
+            json: false,
+            yes: false,
+            quiet: true,
+            verbose: false,
+            asked_by_parent: false,
+            said: Vec::new(),
+            color: false,
+            bar: None,
+            since: Instant::now(),
+            cancel: Cancel::by(signal.clone()),
+            signal,
+            must_finish: Arc::default(),
+            noticed: Arc::default(),
+        }
+    }
+
     /// From here on, a signal ends this process within two seconds, until [`finish_in_order`](Ui::finish_in_order).
     ///
     /// # Errors
@@ -346,6 +366,11 @@ impl Ui {
             bar.finish_and_clear();
         }
     }
+}
+
+/// Prints the answer to a shell.
+pub fn put_answer(text: &str) {
+    let _ = std::io::stdout().write_all(text.as_bytes());
 }
 
 /// Whether standard output shows colours.
