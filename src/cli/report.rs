@@ -20,7 +20,7 @@ use crate::files;
 use crate::kuma::beats::{Beat, read_recent};
 use crate::kuma::expiry::read_certificates;
 use crate::kuma::public::{StatusPage, read_maintenance, read_server_zone, read_status_page};
-use crate::kuma::uptime::{read_buckets, read_tallies};
+use crate::kuma::uptime::{read_buckets, read_latest};
 use crate::plan::pick::Pick;
 use crate::report::chart;
 use crate::report::html::{
@@ -134,7 +134,7 @@ impl Figures {
     fn read(reader: &mut dyn Reader, observed: Observed, windows: &[Window]) -> Result<Figures> {
         let (schema, ids) = (&observed.state.database.schema, &observed.ids);
         let day = Window::last(Unit::Hour, HOURS, observed.now);
-        let tallies: Result<Vec<_>> = windows.iter().map(|window| read_tallies(reader, schema, ids, window)).collect();
+        let tallies: Result<Vec<_>> = windows.iter().map(|window| read_latest(reader, schema, ids, window)).collect();
         Ok(Figures {
             beats: read_recent(reader, ids, BAR)?,
             buckets: read_buckets(reader, schema, ids, &day)?,

@@ -14,11 +14,11 @@ use crate::cli::table::Painted;
 use crate::cli::write::duration;
 use crate::error::{Exit, Result};
 use crate::kuma::beats::read_recent;
-use crate::kuma::uptime::read_day;
+use crate::kuma::uptime::read_latest;
 use crate::model::state::{Monitor, State};
 use crate::report::status::{BeatStatus, Status};
 use crate::report::strip;
-use crate::report::uptime::{Tally, percent, percent_text, ping_text};
+use crate::report::uptime::{Tally, Unit, Window, percent, percent_text, ping_text};
 use crate::text::age_words;
 use crate::value::{local_time, rfc3339};
 
@@ -87,7 +87,8 @@ fn show(args: &ListArgs, context: &mut Context<'_>) -> Result<Exit> {
     let format = args.format.format;
     let mut listed = args.source.read(context, |reader, name, now| {
         let observed = Observed::read(reader, name, now, (args.pick.pick(), &args.filter))?;
-        let day = read_day(reader, &observed.state.database.schema, &observed.ids, now)?;
+        let window = Window::last(Unit::Minute, 1440, now);
+        let day = read_latest(reader, &observed.state.database.schema, &observed.ids, &window)?;
         let recent = match format {
             Format::Wide => read_recent(reader, &observed.ids, BAR)?,
             _ => BTreeMap::new(),
