@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::print_stdout, clippy::print_stderr)]
 
 mod backup;
+mod convert;
 #[allow(dead_code, reason = "shared with the tests")]
 #[path = "../../tests/it/support/dockerd.rs"]
 mod dockerd;
@@ -28,7 +29,7 @@ mod write;
 use report::Report;
 
 const USAGE: &str = "usage: cargo bench -- [write] [fixture] [backup] [list] [state] [report] [status] [doctor] [downtime] [fleet] \
-    [history] [salvage] [upgrade] [remote] [--runs N]";
+    [history] [salvage] [upgrade] [convert] [remote] [--runs N]";
 
 fn main() {
     let mut parts = Vec::new();
@@ -40,7 +41,7 @@ fn main() {
             "--bench" => {}
             "--runs" => runs = words.next().and_then(|n| n.parse().ok()).filter(|n| *n > 0).expect(USAGE),
             "write" | "fixture" | "backup" | "list" | "state" | "report" | "status" | "doctor" | "downtime"
-            | "fleet" | "history" | "salvage" | "upgrade" | "remote" => {
+            | "fleet" | "history" | "salvage" | "upgrade" | "convert" | "remote" => {
                 parts.push(word);
             }
             _ => panic!("{USAGE}"),
@@ -77,6 +78,9 @@ fn main() {
     }
     if wanted("downtime") {
         downtime::run(&mut report);
+    }
+    if wanted("convert") {
+        convert::run(&mut report);
     }
     if wanted("remote") {
         remote::run(&mut report);
