@@ -32,6 +32,10 @@ pub enum ConvertError {
         container: String,
         host: String,
     },
+    /// A socket that would not be used from db-config.json: see [`TargetError`](crate::error::TargetError).
+    Socket {
+        socket: PathBuf,
+    },
     /// The embedded MariaDB of an instance without a container.
     NoImage {
         instance: String,
@@ -95,6 +99,11 @@ impl ConvertError {
                 "container `{container}` cannot reach `{host}`: in the container, that is the container itself"
             ))
             .hint("use the name or address of the host or container with MariaDB, as the server will reach it"),
+            Self::Socket { socket } => refused(format!(
+                "`{}` is not in the data folder, and kumadb does not use such a socket from db-config.json",
+                socket.display()
+            ))
+            .hint("give host and port instead: mariadb://user:password@host/database"),
             Self::NoImage { instance } => {
                 refused(format!("`{instance}` has no container, so there is no image with an embedded MariaDB"))
                     .hint("to use an external MariaDB: kumadb convert --to mariadb://user:password@host/database")

@@ -43,7 +43,8 @@ pub fn check_instance<'i>(instance: &'i Instance, to: &Destination) -> Result<&'
         }
     }
     if let Destination::External(address) = to {
-        check_socket(folder, address)?;
+        let is_refused = || ConvertError::Socket { socket: address.socket.clone().unwrap_or_default() };
+        check_socket(folder, address).map_err(|_| is_refused())?;
     }
     Ok(folder)
 }

@@ -168,7 +168,7 @@ fn all() -> Vec<Error> {
     { use ConvertError::*; let i = || t("kuma"); add![
         SameEngine { instance: i(), engine: "SQLite" }, NoFolder { instance: i() }, NoMariaDb { release: t("1.23.17") },
         Environment { container: i(), variables: vec![t("UPTIME_KUMA_DB_TYPE")], how: t("delete their lines in compose.yaml") },
-        Loopback { container: i(), host: t("localhost") },
+        Loopback { container: i(), host: t("localhost") }, Socket { socket: p() },
         NoImage { instance: i() }, Exists { path: p() }, Statistics { state: t("migrating") },
         References { faults: vec![t("`heartbeat` refers to a `monitor` that does not exist (2 rows)")] },
         NotEmpty { database: t("`kuma` at db:3306"), what: t("it already contains 3 tables") },
