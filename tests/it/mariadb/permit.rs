@@ -1,6 +1,6 @@
 //! Databases that accept no writes are refused before anything is stopped; clusters are named.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use kumadb::engine::Connect as _;
@@ -109,10 +109,12 @@ fn first_node(port: u16) -> Option<Mariadbd> {
 }
 
 /// A second member without data, as clusters have one for their quorum.
-fn arbitrator(cluster: u16, port: u16) -> Child {
+fn arbitrator(cluster: u16, port: u16, folder: &Path) -> Child {
     Command::new("garbd")
         .args(["--group", "my_wsrep_cluster", "--address", &format!("gcomm://127.0.0.1:{cluster}")])
         .args(["--options", &format!("gmcast.listen_addr=tcp://127.0.0.1:{port}")])
+        // It leaves a file where it was started.
+        .current_dir(folder)
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::null())
@@ -138,7 +140,7 @@ fn a_galera_cluster_is_named_and_one_without_a_quorum_too() {
     let lab = lab(target(&node));
     assert_eq!(init(&lab), 0);
     assert!(!lab.run("monitor add group --name Alone").err.contains("Galera"));
-    let mut arbitrator = arbitrator(port, other);
+    let mut arbitrator = arbitrator(port, other, lab.root.path());
     let status = |name: &str| node.sql("", &format!("SHOW STATUS LIKE 'wsrep_{name}'")).trim().to_owned();
     wait_until(60, "the second member has joined", || status("cluster_size").ends_with('2'));
     let ran = lab.run("monitor add group --name A");
