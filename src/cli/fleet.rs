@@ -56,8 +56,11 @@ pub struct GroupArgs {
 }
 
 /// Options of the parent only, and whether a value follows.
-const OURS: [(&str, bool); 4] =
-    [("--instance", true), ("--instance-group", true), ("--all", false), ("--parallel", true)];
+const OURS: [(&str, bool); 5] =
+    [("--instance", true), ("--instance-group", true), ("--all", false), ("--parallel", true), (WATCH, false)];
+
+/// The one of them whose value, a duration, may be missing.
+const WATCH: &str = "--watch";
 
 /// Options that every child gets or does not get in any case.
 const GIVEN: [&str; 4] = ["--json", "--yes", "-y", "--asked-by-parent"];
@@ -206,7 +209,8 @@ fn ask(asking: &[(Run<'_>, Json)], ui: &mut Ui) -> Result<()> {
 
 /// The command line without the options of the parent.
 fn own_words(typed: impl Iterator<Item = OsString>) -> Result<Vec<OsString>> {
-    let mut typed = typed;
+    let mut typed = typed.peekable();
+    let is_duration = |word: &OsString| word.to_string_lossy().starts_with(|first: char| first.is_ascii_digit());
     let mut words = Vec::new();
     while let Some(word) = typed.next() {
         let text = word.to_string_lossy();
@@ -231,6 +235,7 @@ fn own_words(typed: impl Iterator<Item = OsString>) -> Result<Vec<OsString>> {
         let (name, value) = text.split_once('=').map_or((&*text, false), |(name, _)| (name, true));
         match OURS.iter().find(|(ours, _)| *ours == name) {
             Some((_, takes)) if *takes && !value => drop(typed.next()),
+            Some((WATCH, _)) if !value => drop(typed.next_if(is_duration)),
             Some(_) => {}
             None if GIVEN.contains(&name) => {}
             None => words.push(word),
@@ -390,6 +395,7 @@ fn tell(ended: &[Ended], words: fn(&Json) -> String, ui: &mut Ui) -> Result<Exit
         lines.map(str::to_owned).collect()
     };
     let error = |one: &Ended| one.document.get("error").filter(|error| error.is_object()).cloned();
+    ui.clear_screen()?;
     let documents: Vec<Json> = ended
         .iter()
         .map(|one| {

@@ -1,6 +1,7 @@
 //! Shared by the verbs that show status and history: what is read, from an instance in any state or from a snapshot.
 
 use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
 use clap::Args;
@@ -13,7 +14,7 @@ use super::write::read_from;
 use super::{Context, Ui};
 use crate::backup::unpack_first;
 use crate::engine::Reader;
-use crate::error::Result;
+use crate::error::{Exit, Result};
 use crate::kuma::beats::read_last_beats;
 use crate::kuma::read::read_shown_state;
 use crate::model::state::State;
@@ -115,6 +116,35 @@ impl StatusFilter {
             wanted.push(Status::PausedByGroup);
         }
         wanted
+    }
+}
+
+/// Shows again after each `pause`, until a signal comes. What fails later than at first is a warning: the server may be restarted in
+/// between.
+pub fn repeat(
+    pause: Duration,
+    context: &mut Context<'_>,
+    show: impl Fn(&mut Context<'_>) -> Result<Exit>,
+) -> Result<Exit> {
+    context.ui.watch();
+    let mut is_first = true;
+    loop {
+        let shown = show(context);
+        if let Some(exit) = context.ui.signal_exit() {
+            return Ok(exit);
+        }
+        match shown {
+            Err(error) if !is_first && error.exit() == Exit::Failed => context.ui.warn(&error.to_string()),
+            shown => drop(shown?),
+        }
+        is_first = false;
+        let end = Instant::now() + pause;
+        while Instant::now() < end {
+            if let Some(exit) = context.ui.signal_exit() {
+                return Ok(exit);
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
     }
 }
 

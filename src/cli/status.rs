@@ -8,6 +8,7 @@ use clap::Args;
 use serde_json::{Value as Json, json};
 
 use super::fleet::{self, Fleet, FleetArgs};
+use super::observe::repeat;
 use super::write::duration;
 use super::{Context, check};
 use crate::backup::store::Listing;
@@ -31,6 +32,9 @@ pub struct StatusArgs {
     /// Warn when the newest backup is older than this, for example 26h or 7d [default: twice the job interval, else 7d]
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     max_age: Option<Duration>,
+    /// Show the status again every 5 seconds, or after this time
+    #[arg(long, value_name = "DURATION", value_parser = duration, num_args = 0..=1, default_missing_value = "5s")]
+    watch: Option<Duration>,
 }
 
 impl StatusArgs {
@@ -88,6 +92,13 @@ impl Seen {
 }
 
 pub fn run(args: &StatusArgs, context: &mut Context<'_>) -> Result<Exit> {
+    match args.watch {
+        Some(pause) => repeat(pause, context, |context| show(args, context)),
+        None => show(args, context),
+    }
+}
+
+fn show(args: &StatusArgs, context: &mut Context<'_>) -> Result<Exit> {
     if args.fleet.is_many() {
         return fleet::run(&Fleet { args: args.fleet.clone(), more: &[], words }, context);
     }
@@ -215,6 +226,7 @@ pub fn run(args: &StatusArgs, context: &mut Context<'_>) -> Result<Exit> {
         },
         "interrupted": unfinished,
     });
+    context.ui.clear_screen()?;
     context.ui.result(&document, || {
         let width = rows.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
         rows.iter().map(|(name, value)| format!("{name:width$}  {value}\n")).collect()

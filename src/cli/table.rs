@@ -1,5 +1,6 @@
 //! Tables for people and for pipes.
 
+use std::borrow::Cow;
 use std::io::IsTerminal as _;
 
 use comfy_table::{Attribute, Cell, CellAlignment, ContentArrangement, Table, presets};
@@ -169,21 +170,26 @@ fn columns<T: Tabular>(headers: &[String], rows: &[Vec<T>], numeric: &[bool]) ->
         let lines = rows.iter().flat_map(|row: &Vec<T>| row[at].text().lines());
         *width = lines.map(|line| line.width()).max().unwrap_or_default().max(*width);
     }
+    let columns: Vec<(usize, bool)> = widths.into_iter().zip(numeric.iter().copied()).collect();
+    // Asked once, because a long list has a hundred thousand cells.
+    let is_terminal = std::io::stdout().is_terminal();
     let mut text = String::new();
-    push_row(&mut text, headers, &widths, numeric);
-    rows.iter().for_each(|row| push_row(&mut text, row, &widths, numeric));
+    push_row(&mut text, headers, &columns, is_terminal);
+    rows.iter().for_each(|row| push_row(&mut text, row, &columns, is_terminal));
     text.pop();
     text
 }
 
-fn push_row<T: Tabular>(text: &mut String, row: &[T], widths: &[usize], numeric: &[bool]) {
+/// Adds a row with columns of these widths, those with numbers aligned to the right.
+fn push_row<T: Tabular>(text: &mut String, row: &[T], columns: &[(usize, bool)], is_terminal: bool) {
     let height = row.iter().map(|cell| cell.text().lines().count()).max().unwrap_or_default();
     for at in 0..height {
-        for ((cell, width), numeric) in row.iter().zip(widths).zip(numeric) {
+        for (cell, (width, numeric)) in row.iter().zip(columns) {
             let line = cell.text().lines().nth(at).unwrap_or_default();
             let blanks = " ".repeat(width - line.width());
             let (left, right) = if *numeric { (blanks.as_str(), "") } else { ("", blanks.as_str()) };
-            text.extend([" ", left, &cell.paint(line), right, " "]);
+            let shown = if is_terminal { Cow::Owned(cell.paint(line)) } else { Cow::Borrowed(line) };
+            text.extend([" ", left, &shown, right, " "]);
         }
         text.truncate(text.trim_end_matches(' ').len());
         text.push('\n');

@@ -36,6 +36,8 @@ pub struct Ui {
     cancel: Cancel,
     /// Whether a signal waits until the run has ended in order.
     must_finish: Arc<AtomicBool>,
+    /// Whether each result replaces the one before.
+    watches: bool,
     /// Stores for which a waiting line was printed.
     noticed: Arc<Mutex<BTreeSet<String>>>,
 }
@@ -64,6 +66,7 @@ impl Ui {
             cancel: Cancel::by(signal.clone()),
             signal,
             must_finish: Arc::default(),
+            watches: false,
             noticed: Arc::default(),
         })
     }
@@ -84,6 +87,7 @@ impl Ui {
             cancel: Cancel::by(signal.clone()),
             signal,
             must_finish: Arc::default(),
+            watches: false,
             noticed: Arc::default(),
         }
     }
@@ -161,9 +165,14 @@ impl Ui {
         }
     }
 
-    /// Clears the screen, where standard output is one.
+    /// From here on, each result replaces the one before on the screen.
+    pub fn watch(&mut self) {
+        self.watches = true;
+    }
+
+    /// Clears the screen, where results replace each other on one.
     pub fn clear_screen(&mut self) -> Result<()> {
-        match std::io::stdout().is_terminal() {
+        match self.watches && std::io::stdout().is_terminal() {
             true => self.print("\u{1b}[H\u{1b}[2J"),
             false => Ok(()),
         }

@@ -35,6 +35,7 @@ mod backup {
 
 /// Verbs and help as a person at a terminal meets them.
 mod cli {
+    pub mod badges;
     pub mod completion;
     pub mod config;
     pub mod errors;

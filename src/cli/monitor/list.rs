@@ -1,7 +1,7 @@
 //! `kumadb monitor list`
 
 use std::collections::BTreeMap;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use serde_json::{Value as Json, json};
@@ -9,7 +9,7 @@ use serde_json::{Value as Json, json};
 use super::PickArgs;
 use crate::cli::Context;
 use crate::cli::format::{Format, FormatArgs};
-use crate::cli::observe::{Observed, SourceArgs, StatusFilter, color, mark_color};
+use crate::cli::observe::{Observed, SourceArgs, StatusFilter, color, mark_color, repeat};
 use crate::cli::table::Painted;
 use crate::cli::write::duration;
 use crate::error::{Exit, Result};
@@ -69,17 +69,9 @@ struct Listed {
 }
 
 pub fn run(args: &ListArgs, context: &mut Context<'_>) -> Result<Exit> {
-    let Some(pause) = args.watch else { return show(args, context) };
-    loop {
-        context.ui.clear_screen()?;
-        show(args, context)?;
-        let end = Instant::now() + pause;
-        while Instant::now() < end {
-            if let Some(exit) = context.ui.signal_exit() {
-                return Ok(exit);
-            }
-            std::thread::sleep(Duration::from_millis(20));
-        }
+    match args.watch {
+        Some(pause) => repeat(pause, context, |context| show(args, context)),
+        None => show(args, context),
     }
 }
 
@@ -96,6 +88,7 @@ fn show(args: &ListArgs, context: &mut Context<'_>) -> Result<Exit> {
         let bar = |beats: Vec<crate::kuma::beats::Beat>| beats.iter().map(|beat| beat.status).collect();
         Ok(Listed { observed, day, bars: recent.into_iter().map(|(id, beats)| (id, bar(beats))).collect() })
     })?;
+    context.ui.clear_screen()?;
     listed.observed.warn(&args.source, context.ui);
     listed.sort(args.sort);
     let is_empty = listed.observed.ids.is_empty();

@@ -9,6 +9,7 @@ use serde_json::Value as Json;
 use tempfile::TempDir;
 
 use crate::support::lab::{PASSWORD, Ran, words};
+use crate::support::wait::wait_until;
 
 /// Data folders `a`, `b` and so on, and a config file that names them.
 struct Fleet {
@@ -184,6 +185,22 @@ fn an_answer_through_the_parent_counts_as_one_of_a_person() {
         assert_eq!(child.wait().unwrap().code(), Some(exit), "{answer:?}");
         assert_eq!(fleet.json(0, "status --all")["instances"][0]["result"]["monitors"], monitors);
     }
+}
+
+#[test]
+fn the_status_of_all_is_shown_again_until_a_signal_comes() {
+    let fleet = Fleet::of(&[("a", ""), ("b", "")]);
+    let out = tempfile::NamedTempFile::new().unwrap();
+    let mut child = fleet
+        .command("status --all --watch 1s")
+        .stdin(Stdio::null())
+        .stdout(out.reopen().unwrap())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    wait_until(30, "the second table", || fs::read_to_string(out.path()).unwrap().matches("INSTANCE").count() >= 2);
+    assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
+    assert_eq!(child.wait().unwrap().code(), Some(130));
 }
 
 #[test]

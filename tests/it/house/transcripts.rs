@@ -173,6 +173,11 @@ fn furnish(page: &str, lab: &Lab) {
             lab.ok("monitor pause Blog");
             add_status(lab);
         }
+        "docs/maintenance.md" => {
+            lab.ok("monitor add group --name Network");
+            lab.ok("monitor add ping --name Router --hostname 192.168.1.1 --parent Network --tag env=prod");
+            lab.ok("monitor add http --name Shop --url https://shop.example.com --tag env=prod");
+        }
         "docs/damaged-database.md" => {
             lab.ok("monitor add http --name Shop --url https://shop.example.com");
             add_heartbeats(lab, 5000);
