@@ -6,6 +6,7 @@ use clap::{Args, ValueEnum};
 use serde_json::{Value as Json, json};
 
 use super::far::Luggage;
+use super::upgrade::{Image, upgraded_lines};
 use super::write::{WriteArgs, finish, outcome_json, with};
 use super::{Context, Ui, remote_job};
 use crate::engine::mariadb::Address;
@@ -15,7 +16,8 @@ use crate::instance::{Instance, Place};
 use crate::kuma::transfer::convert::{self, choice_for};
 use crate::kuma::transfer::{Refused, Report};
 use crate::run::Mode;
-use crate::run::convert::{Conversion, Destination, check_instance};
+use crate::run::convert::{Conversion, Destination, Goal, check_instance};
+use crate::schema::Release;
 use crate::text::counted;
 
 #[derive(Args, Debug)]
@@ -27,6 +29,9 @@ pub struct ConvertArgs {
     /// Set what happens to values that the new database cannot store
     #[arg(long, value_name = "CHOICES", value_delimiter = ',', default_value = "refuse")]
     on_conflict: Vec<OnConflict>,
+    /// Also upgrade the database to this release; a server in a container is started when it has the new image
+    #[arg(long, value_name = "RELEASE")]
+    release: Option<Release>,
     #[command(flatten)]
     write: WriteArgs,
 }
@@ -66,12 +71,15 @@ pub fn run(args: &ConvertArgs, context: &mut Context<'_>) -> Result<Exit> {
     }
     let has = |choice| args.on_conflict.contains(&choice);
     let on_conflict = convert::OnConflict { cut: has(OnConflict::Cut), rename: has(OnConflict::Rename) };
-    let conversion = Conversion::prepare(&instance, to.clone(), on_conflict, &settings, context.ui)?;
+    let goal = Goal { to: to.clone(), on_conflict, release: args.release };
+    let conversion = Conversion::prepare_for(&instance, goal, &settings, context.ui)?;
+    let image = conversion.route.as_ref().map(|route| Image::of(&instance, route)).transpose()?;
     if args.write.is_dry_run() {
         return dry_run(&instance, &to, &conversion, context);
     }
     refuse(&conversion, context.ui)?;
     context.ui.say(&lines(&instance, &to, &conversion));
+    image.iter().flat_map(Image::lines).for_each(|line| context.ui.say(&line));
     context.ui.ask(&format!("Convert `{}` to {}?", instance.name, to.words()))?;
     let store = context.store()?;
     let outcome = conversion.run(&instance, &store, &settings, context.ui)?;
@@ -80,7 +88,8 @@ pub fn run(args: &ConvertArgs, context: &mut Context<'_>) -> Result<Exit> {
     context.ui.result(&document, || {
         let rows = counted(usize::try_from(report.rows()).unwrap_or(usize::MAX), "row");
         let tables = counted(report.tables.len(), "table");
-        format!("converted `{}` to {}: {rows} in {tables} loaded and compared", instance.name, to.words())
+        let next = image.as_ref().map(|image| image.next(&outcome)).unwrap_or_default();
+        format!("converted `{}` to {}: {rows} in {tables} loaded and compared{next}", instance.name, to.words())
     })?;
     finish(&outcome, context.ui)
 }
@@ -179,6 +188,10 @@ fn lines(instance: &Instance, to: &Destination, conversion: &Conversion) -> Stri
         conversion.place(),
         counted(report.tables.len(), "table")
     )];
+    if let (Some(route), Some(upgraded)) = (&conversion.route, &conversion.upgraded) {
+        lines.push(format!("~ upgraded on the way: {} → {}", route.from, route.target.release));
+        lines.extend(upgraded_lines(upgraded));
+    }
     lines.extend(report.losses.iter().map(|loss| format!("~ {}", loss.words())));
     lines.extend(report.rows_left_out.iter().map(|row| format!("- row left out: {}", row.words())));
     lines.extend(report.left_out.iter().map(|left| format!("- not in the new database: {}", left.words())));
@@ -196,6 +209,9 @@ fn describe(instance: &Instance, to: &Destination, conversion: &Conversion, repo
     });
     if let (Json::Object(document), Ok(Json::Object(all))) = (&mut document, serde_json::to_value(report)) {
         document.extend(all);
+    }
+    if let Some(route) = &conversion.route {
+        document["upgraded"] = json!({"from": route.from, "to": route.target.release.to_string()});
     }
     for (at, refused) in report.refused.iter().enumerate() {
         document["refused"][at]["choice"] = choice_for(refused).into();

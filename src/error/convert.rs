@@ -20,6 +20,7 @@ pub enum ConvertError {
     /// A release of 1.x.
     NoMariaDb {
         release: String,
+        newest: String,
     },
     /// Variables that set the database at every start.
     Environment {
@@ -83,8 +84,8 @@ impl ConvertError {
                 "`{instance}` has no data folder here, and db-config.json in it has to be changed"
             ))
             .hint("select the instance by its data folder or container: kumadb -t FOLDER convert --to sqlite"),
-            Self::NoMariaDb { release } => refused(format!("release {release} does not support MariaDB"))
-                .hint("upgrade first, then convert: kumadb upgrade"),
+            Self::NoMariaDb { release, newest } => refused(format!("release {release} does not support MariaDB"))
+                .hint(format!("to upgrade the database on the way, add `--release {newest}`")),
             Self::Environment { container, variables, how } => refused(format!(
                 "the environment of container `{container}` sets the database at every start ({}), so the server would \
                  return to the old one",

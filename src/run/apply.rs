@@ -65,7 +65,7 @@ pub fn run(
     let lasts = matches!(work, Work::Statements(_));
     let replaces = loads || matches!(work, Work::Salvage(_) | Work::Upgrade(_));
     let upgrade = match work {
-        Work::Upgrade(order) => Some(upgrade::note(instance, order)),
+        Work::Upgrade(order) => Some(upgrade::note(instance, order.route)),
         _ => None,
     };
     let recipients = store.recipients();

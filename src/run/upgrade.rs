@@ -59,10 +59,10 @@ impl Noted {
 }
 
 /// What the journal notes about the upgrade of `instance`.
-pub(super) fn note(instance: &Instance, order: &Order<'_>) -> Noted {
+pub(super) fn note(instance: &Instance, route: &Route) -> Noted {
     let container = instance.container.as_ref().map(Server::container);
     let image = container.map(|container| (container.image_id.clone(), container.image.clone()));
-    Noted { release: order.route.target.release.to_string(), image }
+    Noted { release: route.target.release.to_string(), image }
 }
 
 /// What an upgrade starts from.

@@ -51,7 +51,9 @@ impl Route {
         if !unknown.is_empty() || applied.is_empty() {
             return Err(NoRoute::Unknown(unknown));
         }
-        let (patches, migrations) = (target.patches(), target.migrations().map(str::to_owned).collect::<BTreeSet<_>>());
+        let migrations: BTreeSet<String> = target.migrations().map(str::to_owned).collect();
+        // Those of 1.x, which is on SQLite, whatever the engine of the target.
+        let patches = recording(EngineKind::Sqlite, to).map(Recording::patches).unwrap_or_default();
         let target_names = if is_1x { &patches } else { &migrations };
         let lacking: Vec<String> = applied.difference(target_names).cloned().collect();
         if !lacking.is_empty() {
@@ -114,6 +116,8 @@ mod tests {
         assert_eq!(Route::find(EngineKind::Sqlite, &between, "", newest).expect("it is valid").patches.len(), 3);
         let unknown = BTreeSet::from(["2029-01-01-0000-later.js".to_owned()]);
         assert!(matches!(Route::find(EngineKind::Sqlite, &unknown, "", newest), Err(NoRoute::Unknown(_))));
+        let moved = Route::find(EngineKind::MariaDb, &applied(old), "", newest).expect("it is newer");
+        assert_eq!((moved.patches.len(), moved.migrations.len()), (4, 55));
         let found = Route::find(EngineKind::MariaDb, &applied(old), "", Release::new(1, 23, 17));
         assert!(matches!(found, Err(NoRoute::NotRecorded)));
     }

@@ -17,7 +17,7 @@ use super::write::{WriteArgs, duration, finish, outcome_json, read_from, with};
 use crate::error::{Error, Exit, Hint, InputError, OperationError, Problem, Result};
 use crate::instance::{Instance, Server};
 use crate::kuma::read::read_database;
-use crate::kuma::upgrade::Options;
+use crate::kuma::upgrade::{Options, Upgraded};
 use crate::model::state::Database;
 use crate::run::upgrade::{self, Made, Order, Start, fits_image, image_of, preflight};
 use crate::run::{self, Mode, Settings, Work};
@@ -140,7 +140,7 @@ fn target(args: &UpgradeArgs, instance: &Instance, database: &Database) -> Resul
 }
 
 /// The image that the server needs afterwards.
-struct Image {
+pub(super) struct Image {
     /// Its name; none without a container.
     needed: Option<String>,
     /// Whether the container has it already.
@@ -153,7 +153,7 @@ struct Image {
 }
 
 impl Image {
-    fn of(instance: &Instance, route: &Route) -> Result<Image> {
+    pub(super) fn of(instance: &Instance, route: &Route) -> Result<Image> {
         let release = route.target.release;
         let Some(server) = &instance.container else {
             return Ok(Image { needed: None, is_set: false, is_pulled: false, line: None, release });
@@ -165,8 +165,16 @@ impl Image {
         Ok(Image { line: Some(change_of(server, &needed)), needed: Some(needed), is_set, is_pulled, release })
     }
 
+    /// The image that the container does not have yet, and how it is changed.
+    pub(super) fn lines(&self) -> Vec<String> {
+        let (Some(needed), false) = (&self.needed, self.is_set) else { return Vec::new() };
+        let pull = if self.is_pulled { String::new() } else { format!("; pull it now: docker pull {needed}") };
+        let change = self.line.iter().map(|line| format!("when kumadb asks for it: {line}"));
+        [format!("needs the image {needed}{pull}")].into_iter().chain(change).collect()
+    }
+
     /// What to do after the upgrade where the server was not started.
-    fn next(&self, outcome: &run::Outcome) -> String {
+    pub(super) fn next(&self, outcome: &run::Outcome) -> String {
         match (&self.needed, &self.line) {
             _ if outcome.downtime.is_some() => String::new(),
             (Some(_), Some(line)) if !self.is_set => format!("; before you start the server: {line}"),
@@ -240,12 +248,7 @@ impl Found<'_> {
             let beats = counted(many(preflight.aggregates), "heartbeat");
             lines.push(format!("{beats} to aggregate: about {}{compared}", time(own)));
         }
-        if let (Some(needed), false) = (&self.image.needed, self.image.is_set) {
-            let pull =
-                if self.image.is_pulled { String::new() } else { format!("; pull it now: docker pull {needed}") };
-            lines.push(format!("needs the image {needed}{pull}"));
-            lines.extend(self.image.line.iter().map(|line| format!("when kumadb asks for it: {line}")));
-        }
+        lines.extend(self.image.lines());
         lines.extend(preflight.notes.iter().map(|note| format!("note: {} {}", note.subject, note.message)));
         for one in &preflight.blockers {
             lines.push(format!("problem: {}: {}", one.subject, one.message));
@@ -283,22 +286,28 @@ fn changes_json(made: &Made) -> Json {
 }
 
 fn changes_text(made: &Made) -> String {
+    let mut lines = upgraded_lines(&made.upgraded);
+    lines.extend(made.transfer.losses.iter().map(|loss| format!("~ {}", loss.words())));
+    lines.extend(made.transfer.left_out.iter().map(|left| format!("- {}", left.words())));
+    lines.join("\n")
+}
+
+/// What the migrations and the aggregation change.
+pub(super) fn upgraded_lines(upgraded: &Upgraded) -> Vec<String> {
     let many = |count: u64| usize::try_from(count).unwrap_or(usize::MAX);
     let rows = |(what, count): (&&str, &u64)| format!("~ {what} ({})", counted(many(*count), "row"));
     // In the order of the migrations: a later one may change what an earlier one has set.
     let order = |what: &str| RULES.iter().position(|rule| rule.what == what);
-    let mut rules: Vec<_> = made.upgraded.rules.iter().collect();
+    let mut rules: Vec<_> = upgraded.rules.iter().collect();
     rules.sort_by_key(|(what, _)| order(what));
     let mut lines: Vec<String> = rules.into_iter().map(rows).collect();
-    let statistics = made.upgraded.statistics.iter();
+    let statistics = upgraded.statistics.iter();
     lines.extend(statistics.map(|(table, count)| format!("+ {table}: {}", counted(many(*count), "row"))));
-    if made.upgraded.deleted_beats > 0 {
-        let deleted = counted(many(made.upgraded.deleted_beats), "heartbeat");
+    if upgraded.deleted_beats > 0 {
+        let deleted = counted(many(upgraded.deleted_beats), "heartbeat");
         lines.push(format!(
             "- {deleted} that 2.x does not keep: older than a day, not important, counted in the statistics"
         ));
     }
-    lines.extend(made.transfer.losses.iter().map(|loss| format!("~ {}", loss.words())));
-    lines.extend(made.transfer.left_out.iter().map(|left| format!("- {}", left.words())));
-    lines.join("\n")
+    lines
 }

@@ -86,6 +86,11 @@ impl Convert {
         Ok(Convert { from, to, on_conflict, without, added, first_user, last_setting, renamed: 0 })
     }
 
+    /// New settings get ids after `id`.
+    pub(in crate::kuma) fn number_settings_after(&mut self, id: i64) {
+        self.last_setting = self.last_setting.max(id);
+    }
+
     fn rename(&mut self, cell: &Cell<'_>, misfit: &Misfit) -> Option<String> {
         let text = cell.value.text()?;
         let narrow: String = text.chars().map(|letter| if letter > '\u{ffff}' { '_' } else { letter }).collect();

@@ -1,6 +1,7 @@
 //! Upgrades the rows of a database to a newer release while they are transferred: its own rows by the rules of each migration, and
 //! the rows that the server adds.
 
+mod converted;
 pub mod correct;
 mod facts;
 mod row;
@@ -10,6 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use chrono::{DateTime, TimeDelta, Utc};
 use chrono_tz::Tz;
 
+pub use converted::UpgradeConverted;
 pub use facts::read_facts;
 
 use self::row::Map;

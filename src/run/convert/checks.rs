@@ -2,20 +2,22 @@
 
 use std::path::Path;
 
-use super::Destination;
+use super::{Destination, Goal};
 use crate::docker::Container;
 use crate::engine::mariadb::Address;
 use crate::engine::{Depth, Reader};
-use crate::error::{ConvertError, DockerError, Error, Result};
+use crate::error::{ConvertError, DockerError, Error, OperationError, Result};
 use crate::files;
 use crate::instance::target::check_socket;
 use crate::instance::{Instance, Place};
 use crate::kuma::create::{self, Content, read_content};
 use crate::kuma::read::read_database;
 use crate::run::release::check_writable;
+use crate::run::upgrade::{Start, preflight, refuse};
 use crate::run::work::Settings;
 use crate::schema::{self, Recording};
 use crate::text::quoted;
+use crate::upgrade::Route;
 
 /// The setting with the state of the statistics of 2.x.
 const STATISTICS: &str = "migrateAggregateTableState";
@@ -140,18 +142,34 @@ pub fn check_privileges(to: &Destination, recording: &Recording) -> Result<()> {
 }
 
 /// Fails where the database cannot be read completely, or is of a release that the other engine does not have; returns the
-/// recorded release of the new one.
+/// recorded release of the new one, and the way to it where that is a newer one.
 pub fn check_database(
     instance: &Instance,
     reader: &mut dyn Reader,
-    to: &Destination,
+    goal: &Goal,
     settings: &Settings,
-) -> Result<&'static Recording> {
+) -> Result<(&'static Recording, Option<Route>)> {
+    let to = &goal.to;
     let database = read_database(reader, &instance.name)?;
     check_writable(instance, &database, settings)?;
+    if let Some(newer) = goal.release {
+        let from = database.release.to_string();
+        let route = Route::find(to.engine(), &database.migrations, &from, newer)
+            .map_err(|why| refuse(why, &from, &newer.to_string()))?;
+        if !route.is_current() {
+            let Start { preflight, .. } = preflight(reader, database, &route)?;
+            return match preflight.blockers.is_empty() {
+                true => Ok((route.target, Some(route))),
+                false => Err(OperationError::CannotUpgrade(preflight.blockers).into()),
+            };
+        }
+    }
     let release = database.release.release;
     let Some(recording) = schema::recording(to.engine(), release) else {
-        return Err(Error::Convert(ConvertError::NoMariaDb { release: release.to_string() }));
+        return Err(Error::Convert(ConvertError::NoMariaDb {
+            release: release.to_string(),
+            newest: schema::newest().to_string(),
+        }));
     };
     let rows = reader.query("SELECT `value` FROM `setting` WHERE `key` = ?", &[STATISTICS.into()])?;
     let state = rows.first().and_then(|row| row.text("value")).unwrap_or("not set");
@@ -160,7 +178,7 @@ pub fn check_database(
     }
     let faults = reader.check(Depth::References)?;
     match faults.is_empty() {
-        true => Ok(recording),
+        true => Ok((recording, None)),
         false => {
             Err(Error::Convert(ConvertError::References { faults: faults.iter().map(ToString::to_string).collect() }))
         }

@@ -9,12 +9,15 @@ mod switch;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
+use chrono::{DateTime, Utc};
+
 pub use self::checks::check_instance;
 pub use self::switch::Switch;
 
 use super::apply::Run;
 use super::begin::{check_mode, check_server};
 use super::journal::Phase;
+use super::upgrade::{Made, Start, note, preflight};
 use super::work::{Mode, Outcome, Settings};
 use super::{Observer, Step, kept, label, space};
 use crate::backup::hold::{Extent, Label, Source};
@@ -22,17 +25,20 @@ use crate::backup::{Changed, Held, Store};
 use crate::docker::Life;
 use crate::engine::mariadb::{Address, Scratch};
 use crate::engine::sqlite::SqliteFile;
-use crate::engine::{Connect, EngineKind};
-use crate::error::{ConvertError, Error, Result};
+use crate::engine::{Connect, EngineKind, Reader};
+use crate::error::{ConvertError, Error, OperationError, Result};
 use crate::files;
 use crate::instance::config::{self, Config};
 use crate::instance::target::embedded_place;
 use crate::instance::{Instance, Place, Session};
 use crate::kuma::create;
-use crate::kuma::read::read_last_beat;
+use crate::kuma::read::{read_database, read_last_beat};
 use crate::kuma::transfer::convert::{Convert, OnConflict};
-use crate::kuma::transfer::{Report, Target, check, load};
-use crate::schema::Recording;
+use crate::kuma::transfer::{Report, Target, Transform, check, load};
+use crate::kuma::upgrade::{Options, UpgradeConverted, Upgraded};
+use crate::schema::{Recording, Release};
+use crate::upgrade::Route;
+use crate::upgrade::rules::Style;
 
 /// The folder of the new database, beside the journal, until it is complete.
 const WORKSHOP: &str = "convert";
@@ -80,11 +86,28 @@ impl Destination {
     }
 }
 
+/// What a conversion makes of a database.
+#[derive(Clone, Debug)]
+pub struct Goal {
+    /// Where it goes.
+    pub to: Destination,
+    /// What happens to values that the new database cannot store.
+    pub on_conflict: OnConflict,
+    /// The release to upgrade it to.
+    pub release: Option<Release>,
+}
+
 /// A conversion that was checked.
 pub struct Conversion {
     to: Destination,
     on_conflict: OnConflict,
     recording: &'static Recording,
+    /// The way to a newer release, where it is upgraded too.
+    pub route: Option<Route>,
+    /// What the upgrade changes.
+    pub upgraded: Option<Upgraded>,
+    /// The current time, for the upgrade.
+    now: DateTime<Utc>,
     /// The new database, as the instance will open it.
     place: Place,
     /// The text of the new db-config.json.
@@ -106,23 +129,68 @@ impl Conversion {
         settings: &Settings,
         observer: &mut dyn Observer,
     ) -> Result<Conversion> {
-        let folder = checks::check_instance(instance, &to)?;
-        checks::check_destination(instance, folder, &to)?;
+        Conversion::prepare_for(instance, Goal { to, on_conflict, release: None }, settings, observer)
+    }
+
+    /// The same, where the database may be upgraded on the way.
+    ///
+    /// # Errors
+    /// As [`prepare`](Conversion::prepare), and what prevents the upgrade.
+    pub fn prepare_for(
+        instance: &Instance,
+        goal: Goal,
+        settings: &Settings,
+        observer: &mut dyn Observer,
+    ) -> Result<Conversion> {
+        let folder = checks::check_instance(instance, &goal.to)?;
+        checks::check_destination(instance, folder, &goal.to)?;
+        let to = &goal.to;
         let container = instance.container.as_ref().map(|server| server.container());
-        let place = match &to {
+        let place = match to {
             Destination::Sqlite => Place::Sqlite(SqliteFile::new(folder.join("kuma.db"))),
             Destination::Embedded => embedded_place(folder, container.as_deref()),
             Destination::External(address) => Place::External(address.clone()),
         };
         let config = config::render(&to.config(), config::read_file(folder)?.as_deref());
         observer.step(&Step::Open)?;
-        let (recording, report) = instance.open()?.read(|reader| {
-            let recording = checks::check_database(instance, reader, &to, settings)?;
-            let mut convert = Convert::of(reader, recording, on_conflict)?;
-            let report = check(reader, recording, &mut convert, &mut |done, total| observer.progress(done, total))?;
-            Ok((recording, report))
-        })?;
-        Ok(Conversion { to, on_conflict, recording, place, config, report })
+        let (session, now) = (instance.open()?, Utc::now());
+        session.read(|reader| {
+            let (recording, route) = checks::check_database(instance, reader, &goal, settings)?;
+            let Goal { to, on_conflict, .. } = goal;
+            let (report, upgraded) = (Report::default(), None);
+            let mut conversion = Conversion { to, on_conflict, recording, route, upgraded, now, place, config, report };
+            let mut progress = |done, total| observer.progress(done, total);
+            (conversion.report, conversion.upgraded) = conversion.transfer(reader, None, &mut progress)?;
+            Ok(conversion)
+        })
+    }
+
+    /// Reads every row of `source` and loads it into `target`, if there is one; returns the report, and what an upgrade has
+    /// changed.
+    fn transfer(
+        &self,
+        source: &mut dyn Reader,
+        target: Option<Target<'_>>,
+        progress: &mut dyn FnMut(u64, u64),
+    ) -> Result<(Report, Option<Upgraded>)> {
+        let mut pump = |source: &mut dyn Reader, transform: &mut dyn Transform| match target {
+            Some(target) => load(source, target, self.recording, transform, progress),
+            None => check(source, self.recording, transform, progress),
+        };
+        let Some(route) = &self.route else {
+            let mut convert = Convert::of(source, self.recording, self.on_conflict)?;
+            return Ok((pump(source, &mut convert)?, None));
+        };
+        let database = read_database(source, "the database")?;
+        // The server may have written between the first look and its stop.
+        let Start { database, facts, preflight } = preflight(source, database, route)?;
+        if !preflight.blockers.is_empty() {
+            return Err(OperationError::CannotUpgrade(preflight.blockers).into());
+        }
+        let options = Options { style: Style::Intended, zone: None, now: self.now };
+        let mut both = UpgradeConverted::prepare(source, (&database, &facts), route, options, self.on_conflict)?;
+        let report = pump(source, &mut both)?;
+        Ok((report, Some(both.done())))
     }
 
     /// What happens to values that the new database cannot store.
@@ -146,10 +214,8 @@ impl Conversion {
         let scratch = files::temp_folder("kumadb-", None)?;
         files::require_space(scratch.path(), 3 * instance.size())?;
         let mut tried = |target: Target<'_>| {
-            instance.open()?.read(|reader| {
-                let mut convert = Convert::of(reader, self.recording, self.on_conflict)?;
-                load(reader, target, self.recording, &mut convert, &mut |done, total| observer.progress(done, total))
-            })
+            let mut progress = |done, total| observer.progress(done, total);
+            instance.open()?.read(|reader| self.transfer(reader, Some(target), &mut progress))
         };
         if self.to.engine() == EngineKind::Sqlite {
             return tried(Target::Sqlite(&scratch.path().join("kuma.db"))).map(|_| true);
@@ -181,6 +247,7 @@ impl Conversion {
             check_server(instance, Mode::Stopped, settings.opens_lock)?;
             (record.loads, record.recipients) = (true, store.recipients());
             record.converts = Some(Switch::of(instance, &self.config, &self.to)?);
+            record.upgrade = self.route.as_ref().map(|route| note(instance, route));
             Ok(())
         })?;
         run.outcome.warnings.extend(packing.warnings.iter().map(ToString::to_string));
@@ -258,10 +325,9 @@ impl Run<'_> {
         observer: &mut dyn Observer,
     ) -> Result<()> {
         observer.step(&Step::Fill)?;
-        let mut reader = connect.reader()?;
-        let mut convert = Convert::of(&mut *reader, conversion.recording, conversion.on_conflict)?;
         let mut progress = |done, total| observer.progress(done, total);
-        let report = load(&mut *reader, target, conversion.recording, &mut convert, &mut progress)?;
+        let (report, upgraded) = conversion.transfer(&mut *connect.reader()?, Some(target), &mut progress)?;
+        self.outcome.upgraded = upgraded.map(|upgraded| Made { upgraded, transfer: report.clone() });
         self.outcome.converted = Some(report);
         Ok(())
     }

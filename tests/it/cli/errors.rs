@@ -166,7 +166,7 @@ fn all() -> Vec<Error> {
         Interrupted { signal: 2 }, Stopped { why: t("stopped by the caller") },
     ]; }
     { use ConvertError::*; let i = || t("kuma"); add![
-        SameEngine { instance: i(), engine: "SQLite" }, NoFolder { instance: i() }, NoMariaDb { release: t("1.23.17") },
+        SameEngine { instance: i(), engine: "SQLite" }, NoFolder { instance: i() }, NoMariaDb { release: t("1.23.17"), newest: t("2.5.3") },
         Environment { container: i(), variables: vec![t("UPTIME_KUMA_DB_TYPE")], how: t("delete their lines in compose.yaml") },
         Loopback { container: i(), host: t("localhost") }, Socket { socket: p() },
         NoImage { instance: i() }, Exists { path: p() }, Statistics { state: t("migrating") },

@@ -156,3 +156,52 @@ fn what_would_go_wrong_is_refused_before_anything_changes() {
     let refused = bare.fails(9, "convert --to sqlite --yes");
     assert!(refused.err.contains("has no data folder here"), "{}", refused.err);
 }
+
+/// Every row of every table of a database on MariaDB; of migrations the name, of settings what the server uses.
+fn rows_of(server: &Mariadbd, database: &str) -> Vec<String> {
+    let tables = server.sql(database, "SHOW TABLES");
+    let row = |table: &str| match table {
+        "knex_migrations" => server.sql(database, "SELECT id, name, batch FROM knex_migrations ORDER BY id"),
+        "setting" => server.sql(database, "SELECT `key`, value, type FROM setting ORDER BY `key`"),
+        _ => server.sql(database, &format!("SELECT * FROM `{table}` ORDER BY 1")),
+    };
+    tables.lines().map(|table| format!("{table}\n{}", row(table))).collect()
+}
+
+#[test]
+fn an_old_release_is_upgraded_on_the_way() {
+    let Some((_, server, to)) = start() else { return };
+    server.create_database("later", "utf8mb4");
+    let labs = [Lab::sqlite("1.23.17"), Lab::sqlite("1.23.17")];
+    for lab in &labs {
+        lab.sql(crate::upgrade::verb::ROWS);
+        lab.sql("UPDATE monitor SET created_date = '2024-01-01 00:00:00'; UPDATE setting SET value = 'a' WHERE key = 'jwtSecret'");
+        lab.sql("UPDATE user SET password = 'a'");
+    }
+    let [at_once, in_two] = &labs;
+    let refused = at_once.fails(9, &format!("convert --to {to} --yes"));
+    assert!(refused.err.contains("--release 2.5.3"), "{}", refused.err);
+    let before = at_once.rows();
+    let dry = at_once.json(&format!("convert --to {to} --release 2.5.3 --dry-run"));
+    assert_eq!((&dry["loaded"], &dry["upgraded"]["to"]), (&true.into(), &"2.5.3".into()), "{dry:#}");
+    assert_eq!((at_once.rows(), server.sql("kuma", "SHOW TABLES")), (before, String::new()));
+    at_once.ok(&format!("convert --to {to} --release 2.5.3 --yes"));
+    in_two.ok("upgrade --yes");
+    in_two.ok(&format!("convert --to {} --yes", target(&server, "later")));
+    assert_eq!(rows_of(&server, "kuma"), rows_of(&server, "later"));
+    assert!(findings(at_once).iter().all(|code| findings(in_two).contains(code)), "{:?}", findings(at_once));
+    // The other way, from 2.0.2.
+    let old = Lab::sqlite("2.0.2");
+    old.sql(crate::upgrade::verb::ROWS);
+    server.create_database("old", "utf8mb4");
+    old.ok(&format!("convert --to {} --yes", target(&server, "old")));
+    old.ok("convert --to sqlite --release 2.5.3 --yes");
+    assert_eq!(old.sql("SELECT count(*), max(batch) FROM knex_migrations"), "55\t2\n");
+    assert_eq!(old.sql("SELECT count(*) FROM setting WHERE key = 'databasePatchedFiles'"), "1\n");
+    let nothing = old.json("upgrade --yes");
+    assert_eq!(nothing["changes"], serde_json::json!([]));
+    // A problem of the upgrade is found before.
+    let lab = Lab::sqlite("1.23.17");
+    lab.sql("INSERT INTO heartbeat (monitor_id, status, time) VALUES (77, 1, '2024-01-01 10:00:00')");
+    lab.fails(9, &format!("convert --to {} --release 2.5.3 --yes", target(&server, "old")));
+}

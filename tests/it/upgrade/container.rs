@@ -5,10 +5,13 @@ use std::time::Duration;
 use chrono::Utc;
 use kumadb::docker::Life;
 use kumadb::engine::EngineKind;
+use kumadb::engine::mariadb::Address;
 use kumadb::error::{Error, OperationError, Result};
 use kumadb::kuma::init::{self, NewInstance};
 use kumadb::kuma::read::read_database;
+use kumadb::kuma::transfer::convert::OnConflict;
 use kumadb::kuma::upgrade::Options;
+use kumadb::run::convert::{Conversion, Destination, Goal};
 use kumadb::run::upgrade::Order;
 use kumadb::run::{self, Observer, Outcome, Settings, Step, Work};
 use kumadb::schema::{Release, newest};
@@ -18,7 +21,8 @@ use kumadb::upgrade::rules::Style;
 use crate::docker::recreated::At;
 use crate::docker::verbs::become_release;
 use crate::support::docked::{Docked, Kind, new_instance, seed};
-use crate::support::dockerd::{self, Folder, cli};
+use crate::support::dockerd::{self, Folder, Image, cli};
+use crate::support::mariadbd::Mariadbd;
 use crate::support::wait::wait_until;
 
 /// A server of 2.0.2 and an image of the newest release.
@@ -29,11 +33,17 @@ struct Old {
 
 impl Old {
     fn up() -> Option<Old> {
+        Old::of(Image::Slim)
+    }
+
+    fn of(image: Image) -> Option<Old> {
         let bench = dockerd::bench()?;
         let folder = Folder::empty();
         init::make_folder(folder.path(), &NewInstance { release: Release::new(2, 0, 2), ..new_instance() }).unwrap();
         seed(&kumadb::engine::sqlite::SqliteFile::new(folder.path().join("kuma.db")));
-        let lab = Docked::on(bench, Kind::Sqlite, folder, &["--restart", "unless-stopped"]);
+        let server = bench.run(image, &["-v", &folder.mount(), "--restart", "unless-stopped"]);
+        let lab = Docked::around(bench, Kind::Sqlite, folder, server);
+        lab.wait_up();
         let newer = format!("kumadb-test-newer-{}", lab.server.name).to_lowercase();
         cli(&["commit", &lab.server.name, &newer]);
         become_release(&lab, "2.0.2");
@@ -136,4 +146,37 @@ fn a_new_release_that_does_not_start_is_rolled_back_and_its_image_not_started() 
     assert_eq!((old.life(), old.migrations().as_str()), (Life::Stopped, "28"));
     assert_eq!(old.lab.picture(), before);
     assert!(matches!(observer.told.last(), Some(Step::CloseJournal)), "{:?}", observer.told);
+}
+
+#[test]
+fn a_conversion_to_a_newer_release_starts_the_server_with_its_image_only() {
+    let Some(old) = Old::of(Image::Full) else { return };
+    let gateway = cli(&["inspect", "-f", "{{.NetworkSettings.Gateway}}", &old.lab.server.name]);
+    let Some(server) = Mariadbd::with(&["--port={port}", "--bind-address=0.0.0.0"]) else { return };
+    server.create_database("kuma", "utf8mb4");
+    server.sql("mysql", "CREATE USER kuma@'%' IDENTIFIED BY 'Kuma-2026'; GRANT ALL ON kuma.* TO kuma@'%'");
+    let to = format!("mysql://kuma:Kuma-2026@{}:{}/kuma", gateway.trim(), server.port());
+    let convert = |settings: &Settings, observer: &mut dyn Observer| {
+        let instance = old.lab.instance();
+        let to = Destination::External(Address::parse(&to)?);
+        let goal = Goal { to, on_conflict: OnConflict::default(), release: Some(newest()) };
+        Conversion::prepare_for(&instance, goal, settings, &mut run::Silent)?.run(
+            &instance,
+            &old.lab.store(),
+            settings,
+            observer,
+        )
+    };
+    let impatient = Settings { patience: Duration::ZERO, ..Settings::new("convert") };
+    let ended = convert(&impatient, &mut run::Silent);
+    assert!(matches!(ended, Err(Error::Operation(OperationError::ImageNotChanged { .. }))), "{ended:?}");
+    assert_eq!((old.lab.is_unfinished(), old.life()), (true, Life::Stopped));
+    old.lab.kumadb(&["recover", "--roll-back"]).ended(0);
+    assert_eq!((old.migrations().as_str(), server.sql("kuma", "SHOW TABLES").as_str()), ("28", ""));
+    old.lab.is_well();
+    let mut observer = At::new(|step| matches!(step, Step::AwaitImage { .. }), || old.recreate());
+    let outcome = convert(&Settings::new("convert"), &mut observer).unwrap();
+    assert!(outcome.downtime.is_some() && outcome.upgraded.is_some(), "{outcome:?}");
+    assert_eq!(server.sql("kuma", "SELECT count(*) FROM knex_migrations").trim(), "55");
+    assert_eq!(old.life(), Life::Running);
 }
