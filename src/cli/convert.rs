@@ -136,9 +136,8 @@ fn refuse(conversion: &Conversion, ui: &mut Ui) -> Result<()> {
         ui.say(&refusals(conversion));
     }
     report.check().map_err(|error| match error {
-        Error::Database(DatabaseError::CannotConvert { cells }) => {
+        Error::Database(DatabaseError::CannotConvert { total, cells }) => {
             let (choices, all) = choices(conversion);
-            let total = usize::try_from(report.refused_total).unwrap_or(usize::MAX);
             Error::Convert(ConvertError::CannotStore { total, cells, choices, all })
         }
         other => other,

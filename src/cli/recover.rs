@@ -47,7 +47,15 @@ pub fn run(args: &RecoverArgs, context: &mut Context<'_>) -> Result<Exit> {
                 false => "nothing was changed",
             };
             let document = json!({"verb": record.verb, "ended": "rolled_back", "changed": changed});
-            (document, format!("rolled back `{}`: {how}", record.verb), run::Outcome::default())
+            let mut outcome = run::Outcome::default();
+            if record.leaves_tables(changed) {
+                outcome.warnings.push(
+                    "the new database on the external MariaDB may have tables of the interrupted conversion, with the mark \
+                     `kumadb_unfinished_restore`: the next conversion into it removes them"
+                        .into(),
+                );
+            }
+            (document, format!("rolled back `{}`: {how}", record.verb), outcome)
         }
     };
     context.ui.result(&document, || text)?;

@@ -1,6 +1,6 @@
 //! `kumadb status`
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use chrono::{TimeDelta, Utc};
@@ -18,10 +18,11 @@ use crate::files::FileSystem;
 use crate::instance::{Instance, Place};
 use crate::kuma::beats::read_last_beats;
 use crate::kuma::read::{read_shown_state, read_summary};
-use crate::model::state::{State, Summary};
+use crate::model::state::{Database, State, Summary};
 use crate::report::status::{Freshness, LastBeat, Status, count, counts_text};
 use crate::run::Journal;
 use crate::run::candidates::find_candidates;
+use crate::schema::newest;
 use crate::text::{age_words, bytes, counted};
 use crate::value::{local_time, shown_time, utc_time};
 
@@ -165,6 +166,7 @@ fn show(args: &StatusArgs, context: &mut Context<'_>) -> Result<Exit> {
             .warn(&format!("the server of `{name}` is not checking: the newest heartbeat is {} old", age_words(age)));
     }
     let image = instance.container.as_ref().map(|server| server.container().image.clone());
+    let server_release = read.as_ref().and_then(|seen| release_of_image(&instance, &seen.state.database));
     let life_word = life.map(|life| life.to_string());
     let mut rows = vec![("instance", instance.name.clone())];
     if let (Some(image), Some(life)) = (&image, &life_word) {
@@ -180,8 +182,7 @@ fn show(args: &StatusArgs, context: &mut Context<'_>) -> Result<Exit> {
         rows.push(("size", bytes(instance.size())));
     }
     if let Some(Seen { state: State { database, .. }, summary, .. }) = &read {
-        let known = if database.release.exact { "" } else { ", with migrations unknown to kumadb" };
-        rows.push(("release", format!("{}{known}", database.release)));
+        rows.push(("release", release_words(database, server_release.as_deref())));
         rows.push(("monitors", format!("{} ({} active)", summary.monitors, summary.active)));
         if !statuses.is_empty() {
             rows.push(("status", counts_text(&statuses)));
@@ -211,6 +212,7 @@ fn show(args: &StatusArgs, context: &mut Context<'_>) -> Result<Exit> {
         "embedded": matches!(instance.place, Place::Embedded(_)),
         "size_bytes": instance.size(),
         "release": read.as_ref().map(|seen| seen.state.database.release.to_string()),
+        "server_release": server_release,
         "release_known": read.as_ref().map(|seen| seen.state.database.release.exact),
         "monitors": read.as_ref().map(|seen| seen.summary.monitors),
         "active": read.as_ref().map(|seen| seen.summary.active),
@@ -246,6 +248,27 @@ fn unreadable(error: Error, instance: &Instance, context: &mut Context<'_>) -> E
 fn show_candidates(candidates: &[Candidate], context: &mut Context<'_>) {
     for candidate in candidates {
         context.ui.warn(&format!("another copy exists: {}; {}", candidate.words(), candidate.command));
+    }
+}
+
+/// The release of the server, from its image, where it has exactly the migrations of the `database`.
+fn release_of_image(instance: &Instance, database: &Database) -> Option<String> {
+    let shipped = instance.container.as_ref()?.shipped().ok()??;
+    let migrations: BTreeSet<String> = shipped.migrations().into_iter().map(str::to_owned).collect();
+    shipped.release.filter(|_| migrations == database.migrations)
+}
+
+/// The release of the `database`; that of the `server` is more exact than the migrations.
+fn release_words(database: &Database, server: Option<&str>) -> String {
+    let found = &database.release;
+    match server {
+        _ if !found.exact => format!("{found}, with migrations unknown to kumadb"),
+        Some(server) => server.to_owned(),
+        // A later release may have no migrations of its own.
+        None if found.release == newest() => {
+            format!("{} or newer ({})", found.oldest, counted(database.migrations.len(), "migration"))
+        }
+        None => found.to_string(),
     }
 }
 

@@ -218,7 +218,14 @@ fn compare(held: Held, changed: Changed, args: &UndoArgs, instance: &Instance) -
             id: manifest.id.clone(),
             release: manifest.release.to_string(),
             here: now.database().release.to_string(),
-            hint: Some(Hint::command(format!("kumadb restore {} --other-release", manifest.id))),
+            hint: Some(match &instance.container {
+                None => Hint::command(format!("kumadb restore {} --other-release", manifest.id)),
+                Some(_) => Hint::advice(format!(
+                    "set the image of the container back to release {} without starting it (docker compose up --no-start, \
+                     or docker create), then run: kumadb restore {} --other-release",
+                    manifest.release, manifest.id
+                )),
+            }),
         }));
     }
     let kept = if parts { kept } else { Vec::new() };

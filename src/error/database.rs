@@ -141,6 +141,9 @@ pub enum DatabaseError {
     },
     /// Rows of a SQLite snapshot that MariaDB cannot store.
     CannotConvert {
+        /// The number of all of them.
+        total: usize,
+        /// The first of them.
         cells: Vec<String>,
     },
     /// A program of MariaDB that this machine does not have.
@@ -380,12 +383,12 @@ impl DatabaseError {
                 refused(format!("the copy does not match {database}: {}", differences.join("; ")))
                     .hint("first start the server with an image of the release that the copy is from")
             }
-            Self::CannotConvert { cells } => refused(format!(
-                "MariaDB cannot store {} of the snapshot: {}",
-                counted(cells.len(), "value"),
+            Self::CannotConvert { total, cells } => refused(format!(
+                "the new database cannot store {}: {}",
+                counted(*total, "value"),
                 cells.join("; ")
             ))
-            .hint("change these values on the instance, then create a new snapshot"),
+            .hint("change these values on the instance first; of a snapshot, then create a new one"),
             Self::MariaDbNotInstalled { program } => {
                 refused(format!("`{program}` not found: MariaDB is required to load a dump"))
                     .command("apt-get install mariadb-server")

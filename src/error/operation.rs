@@ -80,11 +80,15 @@ pub enum OperationError {
         container: String,
         image: String,
         release: String,
+        /// How the image of the container is changed.
+        change: String,
     },
     /// An upgrade that was rolled back while the container has the new image.
     UpgradeRolledBack {
         cause: Box<Error>,
         image: String,
+        /// How the image of the container is changed.
+        change: String,
     },
     /// A statement that cannot be rolled back.
     NotInTransaction {
@@ -206,24 +210,22 @@ impl OperationError {
                     .with(hints)
                     .command("kumadb upgrade --check")
             }
-            Self::ImageNotChanged { container, image, release } => Report::new(
+            Self::ImageNotChanged { container, image, release, change } => Report::new(
                 Exit::Partial,
                 format!(
-                    "the database is upgraded to {release}, but container `{container}` does not have an image of this \
-                     release yet, so it was not started"
+                    "the database is upgraded to {release}, but container `{container}` does not have the image `{image}` or \
+                     another one of this release yet, so it was not started"
                 ),
             )
-            .hint(format!(
-                "set its image to `{image}` and recreate it (docker compose up -d), then run: kumadb recover"
-            ))
+            .hint(format!("{change}; then run: kumadb recover"))
             .hint("to go back to the old release instead: kumadb recover --roll-back"),
-            Self::UpgradeRolledBack { cause, image } => Report::new(
+            Self::UpgradeRolledBack { cause, image, change } => Report::new(
                 Exit::RolledBack,
                 format!("the upgrade was rolled back, and the server is stopped: {cause}"),
             )
             .hint(format!(
-                "its container has the image of the new release, which would migrate the database again: set the image \
-                 back to `{image}` and recreate it (docker compose up -d)"
+                "its container has the image of the new release, which would migrate the database again: go back to the \
+                 image `{image}`: {change}"
             )),
             Self::NotInTransaction { statement } => refused(format!("`{statement}` cannot be rolled back"))
                 .hint("use INSERT, UPDATE, DELETE, REPLACE or WITH"),

@@ -48,10 +48,7 @@ impl Run<'_> {
             }
             // The container was recreated from a newer image: the only option is to wait for its migration.
             Err(wait @ Error::Docker(DockerError::Migrating { .. })) if self.replaced => wait,
-            Ok(true) => match self.image_to_change_back() {
-                Some(image) => Error::Operation(OperationError::UpgradeRolledBack { cause: Box::new(cause), image }),
-                None => Error::Operation(OperationError::RolledBack { cause: Box::new(cause) }),
-            },
+            Ok(true) => self.rolled_back_with_image(cause),
             Err(failure) => self.failed(cause, failure),
         }
     }

@@ -93,6 +93,21 @@ pub fn image_of(image: &str, release: &str) -> String {
     }
 }
 
+/// How the image of the container of `server` is changed to `needed`.
+pub fn change_of(server: &Server, needed: &str) -> String {
+    let container = server.container();
+    match &container.compose {
+        Some(compose) => format!(
+            "in the compose file of service `{}`, set `image: {needed}`, then run: docker compose up -d",
+            compose.service
+        ),
+        None => format!(
+            "docker rm {0}, then the docker run command of `{0}` with the image {needed} instead of {1}",
+            container.name, container.image
+        ),
+    }
+}
+
 /// Whether the image of `server`, as it is now, can use a database of the release of `route`; `None` where that is not known.
 pub fn fits_image(server: &Server, route: &Route) -> Result<Option<bool>> {
     let names: Vec<String> = route.target.migrations().map(str::to_owned).collect();
@@ -177,7 +192,7 @@ fn check_release(reader: &mut dyn Reader, route: &Route) -> Result<()> {
 
 /// Fails where the tables of an external MariaDB cannot be exchanged, before the server is stopped: creates the additional
 /// databases, empty, and drops them.
-pub(super) fn try_tables(instance: &Instance) -> Result<()> {
+pub fn try_tables(instance: &Instance) -> Result<()> {
     match instance.place {
         Place::External(_) => instance.open()?.with(|connect| match Guarded::clear(connect)?.writer().shadow() {
             Some(shadow) => shadow.make_empty().and_then(|_| shadow.clear()),
@@ -294,11 +309,23 @@ impl Run<'_> {
             if waits.is_err() || Instant::now() >= end {
                 return Err(Error::Operation(OperationError::ImageNotChanged {
                     container: server.name(),
+                    change: change_of(server, &needed),
                     image: needed,
                     release: noted.release,
                 }));
             }
             std::thread::sleep(LOOK);
+        }
+    }
+
+    /// The error of an upgrade that was rolled back because of `cause`, where the container has the new image.
+    pub(super) fn rolled_back_with_image(&self, cause: Error) -> Error {
+        match (self.image_to_change_back(), &self.instance.container) {
+            (Some(image), Some(server)) => {
+                let change = change_of(server, &image);
+                Error::Operation(OperationError::UpgradeRolledBack { cause: Box::new(cause), image, change })
+            }
+            _ => Error::Operation(OperationError::RolledBack { cause: Box::new(cause) }),
         }
     }
 

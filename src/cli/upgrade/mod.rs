@@ -15,11 +15,11 @@ use super::far::Luggage;
 use super::store::KeyArgs;
 use super::write::{WriteArgs, duration, finish, outcome_json, read_from, with};
 use crate::error::{Error, Exit, Hint, InputError, OperationError, Problem, Result};
-use crate::instance::{Instance, Server};
+use crate::instance::Instance;
 use crate::kuma::read::read_database;
 use crate::kuma::upgrade::{Options, Upgraded};
 use crate::model::state::Database;
-use crate::run::upgrade::{self, Made, Order, Start, fits_image, image_of, preflight};
+use crate::run::upgrade::{self, Made, Order, Start, change_of, fits_image, image_of, preflight};
 use crate::run::{self, Mode, Settings, Work};
 use crate::schema::{Release, newest};
 use crate::text::{bytes, counted};
@@ -92,6 +92,8 @@ pub fn run(args: &UpgradeArgs, context: &mut Context<'_>) -> Result<Exit> {
         return Ok(Exit::Done);
     }
     let image = Image::of(&instance, &route)?;
+    // As before the write itself: what is not permitted is known before the server is stopped.
+    upgrade::try_tables(&instance)?;
     let found = Found { route: &route, start: &start, image: &image, size: instance.size() };
     if args.check {
         context.ui.result(&found.json(), || found.text(&instance))?;
@@ -181,21 +183,6 @@ impl Image {
             (Some(_), _) => "; to start the server: kumadb restart".to_owned(),
             (None, _) => format!("; start Uptime Kuma {} on it", self.release),
         }
-    }
-}
-
-/// How the image of a container is changed.
-fn change_of(server: &Server, needed: &str) -> String {
-    let container = server.container();
-    match &container.compose {
-        Some(compose) => format!(
-            "in the compose file of service `{}`, set `image: {needed}`, then run: docker compose up -d",
-            compose.service
-        ),
-        None => format!(
-            "docker rm {0}, then the docker run command of `{0}` with the image {needed} instead of {1}",
-            container.name, container.image
-        ),
     }
 }
 

@@ -100,10 +100,10 @@ impl MariaDb {
 
 fn refusal(mut unfit: Vec<String>) -> Error {
     const SHOWN: usize = 8;
-    let more = unfit.len().saturating_sub(SHOWN);
+    let (total, more) = (unfit.len(), unfit.len().saturating_sub(SHOWN));
     unfit.truncate(SHOWN);
     unfit.extend((more > 0).then(|| format!("and {} more", counted(more, "value"))));
-    Error::Database(DatabaseError::CannotConvert { cells: unfit })
+    Error::Database(DatabaseError::CannotConvert { total, cells: unfit })
 }
 
 /// The conversion of one table.

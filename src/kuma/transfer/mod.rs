@@ -301,16 +301,21 @@ impl<'a> Fitter<'a> {
 
     /// Fits `row`; `false` if it is left out or refused, which is in the report.
     fn fit(&mut self, row: &mut [Value], transform: &mut dyn Transform, report: &mut Report) -> bool {
+        let refused = report.refused_total;
         for at in 0..row.len() {
             match self.fits[at].fit(&mut row[at]) {
                 Ok(None) => {}
                 Ok(Some(loss)) => report.lost(self.table, &self.columns[at], loss, row),
                 Err(misfit) => {
-                    if !self.settle(row, at, &misfit, transform, report) {
+                    // All cells of a row that are refused are named.
+                    if !self.settle(row, at, &misfit, transform, report) && report.refused_total == refused {
                         return false;
                     }
                 }
             }
+        }
+        if report.refused_total > refused {
+            return false;
         }
         // A new name may be taken too.
         for _ in 0..MOST_NAMES {

@@ -110,9 +110,10 @@ impl Report {
             return Ok(());
         }
         let mut cells: Vec<String> = self.refused.iter().take(SHOWN).map(Refused::words).collect();
-        let more = usize::try_from(self.refused_total).unwrap_or(usize::MAX).saturating_sub(cells.len());
+        let total = usize::try_from(self.refused_total).unwrap_or(usize::MAX);
+        let more = total.saturating_sub(cells.len());
         cells.extend((more > 0).then(|| format!("and {} more", counted(more, "value"))));
-        Err(Error::Database(DatabaseError::CannotConvert { cells }))
+        Err(Error::Database(DatabaseError::CannotConvert { total, cells }))
     }
 
     pub(super) fn lost(&mut self, table: &str, column: &str, loss: Loss, row: &[Value]) {

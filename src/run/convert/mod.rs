@@ -210,6 +210,7 @@ impl Conversion {
     /// Loads a copy into a temporary database, and removes it; `false` where this machine has no MariaDB for it.
     pub fn rehearse(&self, instance: &Instance, observer: &mut dyn Observer) -> Result<bool> {
         self.report.check()?;
+        checks::check_privileges(&self.to, self.recording)?;
         observer.step(&Step::Fill)?;
         let scratch = files::temp_folder("kumadb-", None)?;
         files::require_space(scratch.path(), 3 * instance.size())?;

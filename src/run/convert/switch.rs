@@ -15,7 +15,7 @@ use crate::instance::{Instance, Place};
 use crate::kuma::create;
 use crate::kuma::transfer::publish;
 use crate::run::apply::Run;
-use crate::run::journal::Phase;
+use crate::run::journal::{Phase, Record};
 use crate::run::{Observer, Step};
 use crate::schema;
 
@@ -83,6 +83,14 @@ impl Switch {
     /// Whether the server on `folder` opens the new database.
     fn is_done(&self, folder: &Path) -> Result<bool> {
         Ok(config::read_file(folder)?.is_some_and(|text| hash(&text) == self.after))
+    }
+}
+
+impl Record {
+    /// Whether an interrupted conversion that was rolled back has left tables in a database whose address is not known any more.
+    pub fn leaves_tables(&self, was_switched: bool) -> bool {
+        let is_external = self.converts.as_ref().is_some_and(|switch| switch.to == Files::External);
+        is_external && !was_switched && !matches!(self.phase, Phase::Noted | Phase::Stopping)
     }
 }
 
