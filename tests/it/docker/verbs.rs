@@ -133,6 +133,23 @@ fn the_log_is_followed_until_it_is_enough() {
     assert_eq!(process.wait().unwrap().code(), Some(0));
 }
 
+/// Everything that shows what monitors did, also of a snapshot.
+fn see(lab: &Docked) {
+    let folder = tempfile::tempdir().unwrap();
+    let [page, fixture] = ["page.html", "kuma.yaml"].map(|name| folder.path().join(name).display().to_string());
+    for source in [&[][..], &["--at", "latest"]] {
+        for verb in [&["monitor", "list"][..], &["monitor", "show", "Shop"], &["monitor", "uptime"]] {
+            assert!(lab.kumadb(&[verb, source].concat()).ended(0).out.contains("Shop"), "{verb:?} {source:?}");
+        }
+        lab.kumadb(&[&["monitor", "outages"], source].concat()).ended(0);
+        lab.kumadb(&[&["report", page.as_str()], source].concat()).ended(0);
+        assert!(std::fs::read_to_string(&page).unwrap().contains("Shop"), "{source:?}");
+    }
+    lab.kumadb(&["maintenance", "list"]).ended(0);
+    lab.kumadb(&["export", "-o", &fixture]).ended(0);
+    lab.kumadb(&["drift", &fixture]).ended(0);
+}
+
 #[test]
 fn a_stopped_server_stays_stopped() {
     both(|kind| {
@@ -146,6 +163,7 @@ fn a_stopped_server_stays_stopped() {
         assert_eq!(mine.unwrap()["state"], "stopped", "{found}");
         lab.kumadb(&["monitor", "list"]).ended(0);
         lab.kumadb(&["backup", "create"]).ended(0);
+        see(&lab);
         lab.add("Dry", &["--dry-run"]).ended(0);
         let first =
             lab.add("New", &["--wait-beats"]).ended(0).said("was not running before and was not started").json();

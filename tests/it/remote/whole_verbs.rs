@@ -147,6 +147,17 @@ fn what_a_verb_reads_and_writes_here_goes_along_and_comes_back() {
         laptop.kumadb(&["apply", "wrong.yaml"]).ended(2).said("nonsense");
         laptop.kumadb(&["export", "-o", "all.yaml"]).ended(0);
         assert!(fs::read_to_string(laptop.home.join("all.yaml")).unwrap().contains("Piped"));
+        // What shows what monitors did, and a window of the server.
+        laptop.kumadb(&["drift", "all.yaml"]).ended(0);
+        with_hook(&["drift", "docs/kuma.yaml"]).ended(20);
+        assert!(laptop.kumadb(&["monitor", "uptime"]).ended(0).out.contains("Shop"));
+        laptop.kumadb(&["monitor", "outages"]).ended(0);
+        laptop.kumadb(&["report", "page.html"]).ended(0);
+        assert!(fs::read_to_string(laptop.home.join("page.html")).unwrap().contains("Shop"));
+        laptop.kumadb(&["backup", "create"]).ended(0);
+        assert!(laptop.kumadb(&["monitor", "list", "--at", "latest"]).ended(0).out.contains("Shop"));
+        laptop.kumadb(&["maintenance", "start", "Shop", "--for", "45m", "--title", "Deploy", "--yes"]).ended(0);
+        assert!(laptop.kumadb(&["maintenance", "list"]).ended(0).out.contains("Deploy"));
         lab.is_well();
         assert_eq!(laptop.errands(), Vec::<String>::new());
     });
