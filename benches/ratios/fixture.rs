@@ -59,6 +59,44 @@ pub fn run(report: &mut Report) {
     report.time("export, 10,000 monitors to YAML, SQLite", &times, None, Limit::None);
 }
 
+/// Plans the same monitors in formats of other tools, compared with the native one.
+pub fn lists(report: &mut Report) {
+    let place = Place::folder();
+    let plan = |report: &Report, name: &str, text: String| -> Vec<Duration> {
+        let path = place.root().join(name);
+        std::fs::write(&path, text).unwrap();
+        let run = |_| {
+            let mut command = kumadb(&place);
+            command.arg("plan").arg(&path);
+            time_command(command)
+        };
+        (0..report.runs).map(run).collect()
+    };
+    let text = |head: &str, line: fn(usize, &str) -> String| {
+        let lines = (1..=MONITORS).map(|n| line(n, &format!("https://host-{n}.example.com/health")));
+        std::iter::once(head.to_owned()).chain(lines).collect::<String>()
+    };
+    let native = text("version: 1\nmonitors:\n", |n, url| {
+        format!("  - {{name: Monitor {n}, type: http, url: '{url}', interval: 60, tags: {{env: prod}}}}\n")
+    });
+    let csv = text("name,type,url,interval,tags\n", |n, url| format!("Monitor {n},http,{url},60,env=prod\n"));
+    let gatus = text("endpoints:\n", |n, url| {
+        format!("  - {{name: Monitor {n}, url: '{url}', interval: 60s, conditions: ['[STATUS] == 200']}}\n")
+    });
+    let labels = text("", |n, url| {
+        let settings =
+            [format!("name=Monitor {n}"), format!("url={url}"), "interval=60".into(), "tag_names=[\"env\"]".into()];
+        settings.map(|setting| format!("kuma.m{n}.http.{setting}\n")).concat()
+    });
+    let native = plan(report, "native.yaml", native);
+    for (name, text) in [("list.csv", csv), ("gatus.yaml", gatus), ("labels.env", labels)] {
+        report.say(&format!("plan, {name}"));
+        let times = plan(report, name, text);
+        let what = format!("plan, 10,000 monitors in {name}, SQLite");
+        report.time(&what, &times, Some(("the native YAML", &native)), Limit::Ratio(2.0));
+    }
+}
+
 /// Mostly http monitors, each with two tags and a notification.
 fn fixture() -> String {
     let mut text = String::from("version: 1\ndefaults: {notifications: [ops]}\nmonitors:\n");

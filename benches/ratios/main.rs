@@ -28,7 +28,7 @@ mod write;
 
 use report::Report;
 
-const USAGE: &str = "usage: cargo bench -- [write] [fixture] [backup] [list] [state] [report] [status] [doctor] [downtime] [fleet] \
+const USAGE: &str = "usage: cargo bench -- [write] [fixture] [lists] [backup] [list] [state] [report] [status] [doctor] [downtime] [fleet] \
     [history] [salvage] [upgrade] [convert] [remote] [--runs N]";
 
 fn main() {
@@ -40,8 +40,8 @@ fn main() {
             // Cargo passes this option to every benchmark.
             "--bench" => {}
             "--runs" => runs = words.next().and_then(|n| n.parse().ok()).filter(|n| *n > 0).expect(USAGE),
-            "write" | "fixture" | "backup" | "list" | "state" | "report" | "status" | "doctor" | "downtime"
-            | "fleet" | "history" | "salvage" | "upgrade" | "convert" | "remote" => {
+            "write" | "fixture" | "lists" | "backup" | "list" | "state" | "report" | "status" | "doctor"
+            | "downtime" | "fleet" | "history" | "salvage" | "upgrade" | "convert" | "remote" => {
                 parts.push(word);
             }
             _ => panic!("{USAGE}"),
@@ -57,6 +57,9 @@ fn main() {
     }
     if wanted("fixture") {
         fixture::run(&mut report);
+    }
+    if wanted("lists") {
+        fixture::lists(&mut report);
     }
     if wanted("backup") {
         backup::run(&mut report);

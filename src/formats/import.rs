@@ -67,18 +67,22 @@ pub fn import(texts: Vec<(String, String)>, options: &Options, lookup: &dyn Look
     for (file, text) in texts {
         if options.map.is_some() {
             match parse_list(file, text) {
-                Ok(source) => listed.push(source),
+                Ok(mut source) => {
+                    import.problems.append(&mut source.problems);
+                    listed.push(source);
+                }
                 Err(problem) => import.problems.push(problem),
             }
             continue;
         }
-        let (format, source) = match read_source(file, text, options.from, lookup) {
+        let (format, mut source) = match read_source(file, text, options.from, lookup) {
             Ok(read) => read,
             Err(problem) => {
                 import.problems.push(problem);
                 continue;
             }
         };
+        import.problems.append(&mut source.problems);
         match format {
             None => native.push(source),
             Some(format) => foreign.entry(format.name()).or_insert((format, Vec::new())).1.push(source),
@@ -178,19 +182,19 @@ pub fn read_source(
         _ => None,
     };
     let is_text = matches!(detected, Some(Format::Lines | Format::Autokuma)) && Syntax::of(&file).is_none();
-    let documents = match (is_text, detected) {
-        (true, _) => Vec::new(),
+    let (documents, problems) = match (is_text, detected) {
+        (true, _) => Default::default(),
         (_, format) => {
             let guessed = || match format {
                 Some(Format::Csv | Format::UptimeRobot) if Format::of_text(&file, &text) == format => Syntax::Csv,
                 _ => Syntax::guess(&text),
             };
             let syntax = Syntax::of(&file).unwrap_or_else(guessed);
-            text::read(&file, &text, syntax, &|path| lookup.include(&file, path))
+            text::read_lines(&file, &text, syntax, &|path| lookup.include(&file, path))
                 .map_err(|problem| unknown::template(&file, &text, problem))?
         }
     };
-    let source = Source { file, text, documents };
+    let source = Source { file, text, documents, problems };
     let format = match from {
         From::Native => None,
         From::Foreign(format) => Some(format),
@@ -209,9 +213,9 @@ fn parse_list(file: String, text: String) -> Result<Source, Problem> {
         _ => Syntax::guess(&text),
     };
     let syntax = Syntax::of(&file).unwrap_or_else(guessed);
-    let documents = text::read(&file, &text, syntax, &text::no_files)
+    let (documents, problems) = text::read_lines(&file, &text, syntax, &text::no_files)
         .map_err(|problem| unknown::template(&file, &text, problem))?;
-    Ok(Source { file, text, documents })
+    Ok(Source { file, text, documents, problems })
 }
 
 /// The problem of a native file that defines nothing; unknown keys are reported already.

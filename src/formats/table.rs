@@ -5,8 +5,11 @@ use super::node::{At, Data, Entry, Node};
 use crate::error::Problem;
 
 /// A list of maps, one per line; the column of a position is the number of the field, 0 for the line. Empty fields are
-/// left out.
-pub(super) fn read_csv(file: &str, text: &str) -> Result<Node, Problem> {
+/// left out. Lines with a wrong number of fields are left out, too, and returned as problems.
+///
+/// # Errors
+/// A text that is not a table.
+pub(super) fn read_csv(file: &str, text: &str) -> Result<(Node, Vec<Problem>), Problem> {
     let lines = Lines::new(file, text);
     let (start, chosen) = preamble(text);
     let body = &text[start..];
@@ -27,7 +30,7 @@ pub(super) fn read_csv(file: &str, text: &str) -> Result<Node, Problem> {
     let field = |row: &At, column: usize| At { column: column as u32, ..row.clone() };
     let fail = |error: csv::Error| super::text::wrong(&begin(error.position()), format!("is not valid CSV: {error}"));
     let headers: Vec<String> = reader.headers().map_err(fail)?.iter().map(str::to_owned).collect();
-    let mut rows = Vec::new();
+    let (mut rows, mut problems) = (Vec::new(), Vec::new());
     for record in reader.records() {
         let record = record.map_err(fail)?;
         let at = begin(record.position());
@@ -37,8 +40,13 @@ pub(super) fn read_csv(file: &str, text: &str) -> Result<Node, Problem> {
             continue;
         }
         if record.len() < headers.len() || len > headers.len() {
-            let message = format!("has {} fields, but the first line has {}", record.len(), headers.len());
-            return Err(super::text::wrong(&at, message));
+            let message = format!(
+                "has {}, but the first line has {}",
+                crate::text::counted(record.len(), "field"),
+                headers.len()
+            );
+            problems.push(super::text::wrong(&at, message));
+            continue;
         }
         let cells = headers.iter().zip(&record).enumerate().filter(|(_, (_, text))| !text.is_empty());
         let entries = cells.map(|(column, (key, text))| {
@@ -48,7 +56,7 @@ pub(super) fn read_csv(file: &str, text: &str) -> Result<Node, Problem> {
         });
         rows.push(Node { data: Data::Map(entries.collect()), at: field(&at, 0) });
     }
-    Ok(Node { at: lines.at(0), data: Data::List(rows) })
+    Ok((Node { at: lines.at(0), data: Data::List(rows) }, problems))
 }
 
 /// The end of the lines before the headers, and the separator that they name: `sep=;` of Excel, `#TYPE …` of PowerShell.

@@ -86,7 +86,26 @@ pub fn read(file: &str, text: &str, syntax: Syntax, files: Files<'_>) -> Result<
         }
         Syntax::Json => read_json(file, text).map(|node| vec![node]),
         Syntax::Toml => read_toml(file, text).map(|node| vec![node]),
-        Syntax::Csv => read_csv(file, text).map(|node| vec![node]),
+        Syntax::Csv => match read_csv(file, text)? {
+            (node, problems) if problems.is_empty() => Ok(vec![node]),
+            (_, problems) => Err(problems.into_iter().next().unwrap_or_else(|| Problem::new(file, "is not a table"))),
+        },
+    }
+}
+
+/// The same, with the lines of a table that have a wrong number of fields as problems.
+///
+/// # Errors
+/// A text that is not valid.
+pub(super) fn read_lines(
+    file: &str,
+    text: &str,
+    syntax: Syntax,
+    files: Files<'_>,
+) -> Result<(Vec<Node>, Vec<Problem>), Problem> {
+    match syntax {
+        Syntax::Csv => read_csv(file, text).map(|(node, problems)| (vec![node], problems)),
+        other => read(file, text, other, files).map(|nodes| (nodes, Vec::new())),
     }
 }
 

@@ -60,7 +60,7 @@ pub fn foreign(bytes: &[u8]) {
     };
     let read = |syntax| text::read(name, &text, syntax, &text::no_files);
     let Ok(documents) = syntax.map_or(Ok(Vec::new()), read) else { return };
-    let source = Source { file: name.to_owned(), text, documents };
+    let source = Source { file: name.to_owned(), text, documents, problems: Vec::new() };
     let _ = Format::guess(&source);
     let _ = convert(Format::ALL[usize::from(*format) % Format::ALL.len()], &[source]);
 }

@@ -40,10 +40,12 @@ pub(super) fn tables(draft: &mut Draft, source: &Source) -> Vec<Node> {
         |node: &Node| matches!(&node.data, Data::List(rows) if rows.iter().all(|row| matches!(row.data, Data::Map(_))));
     let tables = match !source.documents.is_empty() && source.documents.iter().all(is_table) {
         true => source.documents.clone(),
-        false => text::read(&source.file, &source.text, Syntax::Csv, &text::no_files).unwrap_or_else(|wrong| {
-            draft.problem(wrong);
-            Vec::new()
-        }),
+        false => {
+            let read = text::read_lines(&source.file, &source.text, Syntax::Csv, &text::no_files);
+            let (tables, problems) = read.unwrap_or_else(|wrong| (Vec::new(), vec![wrong]));
+            problems.into_iter().for_each(|wrong| draft.problem(wrong));
+            tables
+        }
     };
     tables.iter().for_each(|table| draft.root(table.clone()));
     tables

@@ -4,7 +4,7 @@ use super::super::node::{Data, Node};
 use super::super::text::Syntax;
 use super::address::Address;
 use super::autokuma::{is_containers, is_labels};
-use super::{Format, Source, gatus, lines, terraform};
+use super::{Format, Source, gatus, homepage, lines, lookshe, terraform};
 
 /// The lists of a native fixture; a map with one of these at the top level is not in a foreign format.
 const NATIVE: [&str; 13] = [
@@ -36,6 +36,7 @@ pub(super) fn guess(source: &Source) -> Option<Format> {
     match &document.data {
         _ if mapped.is_some() => mapped,
         Data::List(items) if Syntax::of(&source.file) == Some(Syntax::Csv) => Some(of_table(items)),
+        Data::List(_) if homepage::is_homepage(document) => Some(Format::Homepage),
         Data::List(items) => of_list(items),
         _ => of_map(document),
     }
@@ -120,6 +121,7 @@ fn of_map(document: &Node) -> Option<Format> {
         () if monitors.is_some_and(|list| super::dump::items(list).first().is_some_and(is_sent)) => {
             Some(Format::MonitorList)
         }
+        () if lookshe::is_lookshe(document) => Some(Format::Lookshe),
         () if monitors.is_some_and(|groups| matches!(groups.data, Data::Map(_))) => Some(Format::YamlList),
         () if document
             .find("data")

@@ -11,12 +11,14 @@ mod draft;
 mod dump;
 mod gatus;
 mod guess;
+mod homepage;
 mod kuma_v1;
 mod kumaconf;
 mod ledger;
 mod lines;
 mod listed;
 mod loader_toml;
+mod lookshe;
 mod maintenance;
 mod mapped;
 mod monitor_list;
@@ -43,6 +45,8 @@ pub struct Source {
     pub text: String,
     /// Its parsed content; empty for formats that are lines of text.
     pub documents: Vec<Node>,
+    /// Lines that are not in the content.
+    pub problems: Vec<Problem>,
 }
 
 /// The result of a conversion.
@@ -119,11 +123,17 @@ pub enum Format {
     Upptime,
     /// Target lists of Prometheus.
     PrometheusSd,
+    /// The services of Homepage.
+    Homepage,
+    /// The configuration of kuma-sync.
+    KumaSync,
+    /// The configuration of uptime-kuma-monitor-configure.
+    Lookshe,
 }
 
 impl Format {
     /// All of them.
-    pub const ALL: [Format; 18] = [
+    pub const ALL: [Format; 21] = [
         Format::KumaV1,
         Format::MonitorList,
         Format::Autokuma,
@@ -142,6 +152,9 @@ impl Format {
         Format::OpenStatus,
         Format::Upptime,
         Format::PrometheusSd,
+        Format::Homepage,
+        Format::KumaSync,
+        Format::Lookshe,
     ];
 
     /// Its name on the command line.
@@ -165,6 +178,9 @@ impl Format {
             Format::OpenStatus => "openstatus",
             Format::Upptime => "upptime",
             Format::PrometheusSd => "prometheus-sd",
+            Format::Homepage => "homepage",
+            Format::KumaSync => "kuma-sync",
+            Format::Lookshe => "lookshe",
         }
     }
 
@@ -189,6 +205,9 @@ impl Format {
             Format::OpenStatus => "monitors of the OpenStatus CLI (YAML)",
             Format::Upptime => "the configuration of Upptime (.upptimerc.yml)",
             Format::PrometheusSd => "target lists of Prometheus file_sd (JSON or YAML)",
+            Format::Homepage => "the services of Homepage (services.yaml)",
+            Format::KumaSync => "the configuration of kuma-sync (YAML)",
+            Format::Lookshe => "the configuration of uptime-kuma-monitor-configure by lookshe (YAML)",
         }
     }
 
@@ -202,6 +221,7 @@ impl Format {
             Format::OpenStatus => include_str!("maps/openstatus.toml"),
             Format::Upptime => include_str!("maps/upptime.toml"),
             Format::PrometheusSd => include_str!("maps/prometheus-sd.toml"),
+            Format::KumaSync => include_str!("maps/kuma-sync.toml"),
             _ => return None,
         };
         toml::from_str(text).ok()
@@ -244,6 +264,8 @@ pub fn convert(format: Format, sources: &[Source]) -> Converted {
         Format::Lines => lines::convert(&mut draft, sources),
         Format::Gatus => gatus::convert(&mut draft, sources),
         Format::TerraformState => terraform::convert(&mut draft, sources),
+        Format::Homepage => homepage::convert(&mut draft, sources),
+        Format::Lookshe => lookshe::convert(&mut draft, sources),
         listed => mapped::convert(&mut draft, sources, &listed.map().unwrap_or_default()),
     }
     draft.finish(format.name(), sources)

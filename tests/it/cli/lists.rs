@@ -30,3 +30,72 @@ fn exports_for_other_tools_are_read_again() {
     // What Terraform would evaluate is not read.
     assert!(lab.fails(2, "plan kuma.tf").err.contains("terraform show -json"));
 }
+
+#[test]
+fn a_list_of_any_structure_is_read_by_a_map() {
+    let lab = Lab::sqlite("2.5.3");
+    let file = |name: &str, text: &str| fs::write(lab.root.path().join(name), text).unwrap();
+    file(
+        "list.json",
+        r#"{"meta": {"n": 2}, "services": [
+        {"title": "Shop", "link": "https://shop.example.com", "labels": ["env=prod"], "owner": "ann"},
+        {"title": "DB", "link": "db.example.com:5432", "labels": [], "owner": "bob"}]}"#,
+    );
+    // Without a map, the file is named with the options that read it.
+    let said = lab.fails(2, "plan list.json").err;
+    assert!(said.contains("--each '$.services[*]' --map name=title --map url=link --type auto"), "{said}");
+    let map = "--each '$.services[*]' --map name=title --map url=link --map tags=labels --type auto";
+    let ran = lab.fails(3, &format!("apply list.json {map} --save-map mine.toml --yes"));
+    assert!(ran.err.contains("`owner`, 2 times: not a known key, or without a counterpart: skipped"), "{}", ran.err);
+    assert_eq!(
+        lab.sql("SELECT name, type, url, hostname, port FROM monitor ORDER BY name"),
+        "DB\tport\thttps://\tdb.example.com\t5432\nShop\thttp\thttps://shop.example.com\t\t\n"
+    );
+    // The saved map reads the next list; an option on the command line comes before it.
+    file("other.yaml", "services:\n- {title: Wiki, link: wiki.example.com, labels: null}\n");
+    let planned = lab.ok("plan other.yaml --map-file mine.toml");
+    assert!(planned.contains("+ monitor `Wiki`"), "{planned}");
+    let planned = lab.ok("plan other.yaml --map-file mine.toml --type http --map url=='https://wiki.example.com' --map description=link -v");
+    assert!(planned.contains("+ monitor `Wiki`"), "{planned}");
+    // A table needs no path.
+    file("hosts.csv", "Server Name,Address\nOne,192.0.2.1\n");
+    lab.ok("plan hosts.csv --map 'name=[\"Server Name\"]' --map url=Address --type ping");
+
+    for (line, message, hint) in [
+        ("plan list.json --type http", "`--type` requires `--map`", "add `--map`"),
+        ("plan list.json --save-map a.toml", "`--save-map` requires `--map`", "add `--map`"),
+        (
+            "plan list.json --each '$.services[*]' --map title",
+            "invalid --map: `title` is not FIELD=PATH",
+            "--map name=title",
+        ),
+        ("plan list.json --each '$.services[*' --map name=title", "`$.services[*` is not a path", "try: --each"),
+        (
+            "plan list.json --each '$.services[*]' --map nme=title",
+            "`nme` is not a field of a monitor (did you mean `name`?)",
+            "try: --each",
+        ),
+        ("plan list.json --each '$.none[*]' --map name=title", "has no monitors at `$.none[*]`", ""),
+        ("plan list.json --map-file list.json", "is not a map: ", ""),
+    ] {
+        let said = lab.fails(2, line).err;
+        assert!(said.contains(message) && said.contains(hint), "{line}: {said}");
+    }
+}
+
+#[test]
+fn lines_of_a_table_with_a_wrong_number_of_fields_can_be_skipped() {
+    let lab = Lab::sqlite("2.5.3");
+    fs::write(lab.root.path().join("a.csv"), "name,url\nA,https://a.example\nB,https://b.example,more\nC\n").unwrap();
+    let said = lab.fails(2, "plan a.csv").err;
+    assert!(said.contains("a.csv:3:1: has 3 fields") && said.contains("a.csv:4:1: has 1 field,"), "{said}");
+    let ran = lab.fails(3, "plan a.csv --skip-invalid");
+    assert!(
+        ran.out.contains("+ monitor `A`")
+            && ran.err.contains("a.csv:3:1: has 3 fields, but the first line has 2: skipped"),
+        "{}{}",
+        ran.out,
+        ran.err
+    );
+    lab.fails(2, "plan a.csv --skip-invalid --strict");
+}

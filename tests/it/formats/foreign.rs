@@ -18,7 +18,7 @@ pub fn source(file: &str, text: &str) -> Source {
         true => Vec::new(),
         false => text::read(file, text, syntax, &text::no_files).unwrap(),
     };
-    Source { file: file.to_owned(), text: text.to_owned(), documents }
+    Source { file: file.to_owned(), text: text.to_owned(), documents, problems: Vec::new() }
 }
 
 fn fixture(name: &str) -> Source {

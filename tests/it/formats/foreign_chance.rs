@@ -69,7 +69,7 @@ proptest! {
 
     #[test]
     fn no_text_makes_a_converter_fall(text in "(kuma\\.|ping:|tcp:|http://|[a-z.:/=,\"\\[\\]é \n-]){0,40}") {
-        let sources = [Source { file: "a.txt".into(), text, documents: Vec::new() }];
+        let sources = [Source { file: "a.txt".into(), text, documents: Vec::new(), problems: Vec::new() }];
         for format in Format::ALL {
             let _ = Format::guess(&sources[0]);
             let _ = convert(format, &sources);

@@ -129,6 +129,9 @@ fn invalid_entries_of_any_format_can_be_skipped() {
     let skip = Options { skip_invalid: true, ..Options::default() };
     for (file, text) in [
         ("a.csv", "name,url\nA,https://a\nB,mailto:x@y\n"),
+        ("a.csv", "name,url\nA,https://a\nB,https://b,more\n"),
+        ("a", "name,url\nA,https://a\nB\n"),
+        ("a.csv", "name,type,push_token\nA,push,\nB,push\n"),
         ("a.txt", "ping:a\nnot a line\n"),
         ("a.yaml", "monitors:\n- {name: A, type: push}\n- {name: B, intervall: 3, type: push}\n"),
     ] {

@@ -86,7 +86,7 @@ fn faults_are_said_where_they_are() {
     refuses(Syntax::Json, "{\n  \"monitors\": [1,]\n}", "2:17", "Trailing commas");
     refuses(Syntax::Json, "{\"a\": 1} // no comments", "1:10", "is not valid JSON");
     refuses(Syntax::Toml, "[[monitors]]\nname = \n", "2:8", "is not valid TOML");
-    refuses(Syntax::Csv, "name,type\nRouter,ping\nSwitch\n", "3:1", "has 1 fields, but the first line has 2");
+    refuses(Syntax::Csv, "name,type\nRouter,ping\nSwitch\n", "3:1", "has 1 field, but the first line has 2");
 }
 
 #[test]
@@ -336,5 +336,5 @@ fn rows_of_a_table_stand_where_they_begin() {
         text,
         &["3:1 A", "3:2 ping", "6:1 B\nand more", "6:2 ping", "8:1 C", "8:2 ping", "10:1 D", "10:2 ping"],
     );
-    refuses(Syntax::Csv, "\nname;type\n\n\"A\n\n\";ping\n\nB\n", "8:1", "has 1 fields");
+    refuses(Syntax::Csv, "\nname;type\n\n\"A\n\n\";ping\n\nB\n", "8:1", "has 1 field,");
 }

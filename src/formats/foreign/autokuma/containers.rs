@@ -48,7 +48,7 @@ pub fn of_containers(prefix: &str, containers: &[Container]) -> Source {
     }
     let file = "containers".to_owned();
     let document = Node::new(At::nowhere(&file), labelled);
-    Source { file, text: String::new(), documents: vec![document] }
+    Source { file, text: String::new(), documents: vec![document], problems: Vec::new() }
 }
 
 impl Container {

@@ -1,6 +1,7 @@
 //! Docker labels: `kuma.<id>.<type>.<setting>=value`.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use super::super::super::node::{At, Data, Entry, Node};
 use super::super::Source;
@@ -44,16 +45,17 @@ fn prefix_of(key: &str) -> Option<&str> {
 /// Whether there are labels of AutoKuma among the lines of a text, or every line is one with the same other prefix.
 pub(in super::super) fn is_labels(text: &str) -> bool {
     let own = |line: &str| line.split_once('=').is_some_and(|(key, _)| prefix_of(key) == Some(PREFIX));
-    if lines(text).any(|(_, line)| own(line)) {
+    if lines(text).any(|(_, _, line)| own(line)) {
         return true;
     }
-    let mut all = lines(text).map(|(_, line)| line.split_once('=').and_then(|(key, _)| prefix_of(key))).peekable();
+    let mut all = lines(text).map(|(_, _, line)| line.split_once('=').and_then(|(key, _)| prefix_of(key))).peekable();
     all.peek().is_some_and(Option::is_some) && all.all(|prefix| prefix.is_some())
 }
 
-/// The lines that may be labels, without the syntax of other files, each with its number.
-fn lines(text: &str) -> impl Iterator<Item = (u32, &str)> {
-    (1..).zip(text.lines().map(bare)).filter(|(_, line)| !line.is_empty() && !line.starts_with('#'))
+/// The lines that may be labels: the number, the whole line, and the line without the syntax of other files.
+fn lines(text: &str) -> impl Iterator<Item = (u32, &str, &str)> {
+    let all = (1..).zip(text.lines()).map(|(number, line)| (number, line, bare(line)));
+    all.filter(|(_, _, line)| !line.is_empty() && !line.starts_with('#'))
 }
 
 /// A line without `- "…"` or `LABEL …`.
@@ -70,13 +72,12 @@ fn unquoted(text: &str) -> Option<&str> {
 
 /// The labels in the lines of a text.
 pub(super) fn of_lines(source: &Source) -> Vec<Label> {
-    let mut labels = Vec::new();
-    for (number, text) in lines(&source.text) {
-        let line = source.text.lines().nth(number as usize - 1).unwrap_or_default();
+    let file: Arc<str> = source.file.as_str().into();
+    let label = |(number, line, text): (u32, &str, &str)| {
         let column = line.find(text).map_or(0, |at| line[..at].chars().count()) as u32 + 1;
-        labels.push(Label::read(text, &At { file: source.file.as_str().into(), line: number, column }));
-    }
-    labels
+        Label::read(text, &At { file: file.clone(), line: number, column })
+    };
+    lines(&source.text).map(label).collect()
 }
 
 /// The entities in `labels`; labels of other programs are passed over.
