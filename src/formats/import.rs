@@ -126,12 +126,12 @@ impl Import {
             all.push((converted, format.has_variables(&sources)));
             import.converted.push((format, sources.len()));
         }
-        for (converted, has_variables) in all {
+        for (mut converted, has_variables) in all {
             import.remarks.extend(converted.remarks);
             import.problems.extend(converted.problems);
             let expand = if options.expand_env { Expand::Variables } else { Expand::Nothing };
             if !options.expand_env && has_variables {
-                unexpanded(&converted.document, &mut import.problems);
+                unexpanded(&mut converted.document, options.skip_invalid, &mut import.problems);
             }
             documents.push(Document { node: converted.document, expand, converted: true });
         }
@@ -227,15 +227,18 @@ fn empty(source: &Source, problems: &mut Vec<Problem>) {
     }
 }
 
-/// Reports variables that the tool of the source would expand.
-fn unexpanded(node: &Node, problems: &mut Vec<Problem>) {
-    match &node.data {
+/// Reports variables that the tool of the source would expand, and removes their values if invalid ones are left out; returns
+/// whether `node` itself is to be removed.
+fn unexpanded(node: &mut Node, is_removed: bool, problems: &mut Vec<Problem>) -> bool {
+    match &mut node.data {
         Data::Text(text) if text.contains("${") => {
             let message = "contains a variable of the environment, which is not expanded";
             problems.push(Problem::at(&node.at, &format!("`{text}`"), message).command("--expand-env"));
+            return is_removed;
         }
-        Data::List(items) => items.iter().for_each(|item| unexpanded(item, problems)),
-        Data::Map(entries) => entries.iter().for_each(|entry| unexpanded(&entry.value, problems)),
+        Data::List(items) => items.retain_mut(|item| !unexpanded(item, is_removed, problems)),
+        Data::Map(entries) => entries.retain_mut(|entry| !unexpanded(&mut entry.value, is_removed, problems)),
         _ => {}
     }
+    false
 }

@@ -327,38 +327,36 @@ impl Draft {
         }
         let roots = self.roots.unwrap_or_else(|| sources.iter().flat_map(|source| source.documents.clone()).collect());
         self.remarks.extend(self.ledger.balance(&roots, &document));
-        for source in sources.iter().filter(|source| !is_in(source, &document)) {
-            if self.problems.iter().all(|problem| problem.at.as_ref().is_none_or(|at| *at.file != *source.file)) {
-                let message = format!("contains nothing that can be imported as {format}");
-                self.problems.push(Problem::new(&source.file, message));
-            }
+        let (imported, wrong) = (files_of_items(&document), files_of_problems(&self.problems));
+        for source in sources.iter().filter(|source| !wrong.contains(&*source.file) && !is_in(source, &imported)) {
+            let message = format!("contains nothing that can be imported as {format}");
+            self.problems.push(Problem::new(&source.file, message));
         }
         Converted { document, remarks: self.remarks, problems: self.problems }
     }
 }
 
-/// Whether anything of `source` is in `document`.
-fn is_in(source: &Source, document: &Node) -> bool {
-    let mut files: HashSet<Arc<str>> = HashSet::from([source.file.as_str().into()]);
-    source.documents.iter().for_each(|document| files_of(document, &mut files));
-    is_from(&files, document)
-}
-
-fn files_of(node: &Node, files: &mut HashSet<Arc<str>>) {
-    if !files.contains(&node.at.file) {
-        files.insert(node.at.file.clone());
-    }
-    node.list().iter().chain(node.entries().iter().map(|entry| &entry.value)).for_each(|inner| files_of(inner, files));
-}
-
-/// Whether a list of `document` has an item from one of `files`.
-fn is_from(files: &HashSet<Arc<str>>, document: &Node) -> bool {
-    let items = document.entries().iter().flat_map(|section| match &section.value.data {
-        Data::List(items) => items.iter().collect::<Vec<_>>(),
-        Data::Map(entries) => entries.iter().map(|entry| &entry.value).collect(),
-        _ => Vec::new(),
+/// The files from which the lists of `document` have items.
+fn files_of_items(document: &Node) -> HashSet<Arc<str>> {
+    let items = document.entries().iter().flat_map(|section| {
+        section.value.list().iter().chain(section.value.entries().iter().map(|entry| &entry.value))
     });
-    items.into_iter().any(|item| files.contains(&item.at.file))
+    items.map(|item| item.at.file.clone()).collect()
+}
+
+/// The files with problems.
+fn files_of_problems(problems: &[Problem]) -> HashSet<Arc<str>> {
+    problems.iter().filter_map(|problem| Some(problem.at.as_ref()?.file.clone())).collect()
+}
+
+/// Whether one of the files of `source` is in `imported`.
+fn is_in(source: &Source, imported: &HashSet<Arc<str>>) -> bool {
+    imported.contains(&*source.file) || source.documents.iter().any(|document| has_file(document, imported))
+}
+
+fn has_file(node: &Node, files: &HashSet<Arc<str>>) -> bool {
+    let mut inner = node.list().iter().chain(node.entries().iter().map(|entry| &entry.value));
+    files.contains(&node.at.file) || inner.any(|inner| has_file(inner, files))
 }
 
 /// An entry whose key has the position of its value.

@@ -3,12 +3,22 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use kumadb::formats::Nowhere;
+use kumadb::engine::sqlite::SqliteFile;
+use kumadb::engine::{Connect as _, WriteKey};
 use kumadb::formats::decode::decode;
 use kumadb::formats::foreign::{Outcome, Remark, Source, convert};
 use kumadb::formats::import::{From, Options, import, read_source};
 use kumadb::formats::native::read_fixture;
+use kumadb::formats::{At, Node, Nowhere};
+use kumadb::kuma::read::read_config;
+use kumadb::kuma::write::write_plan;
+use kumadb::model::entities::MONITORS;
+use kumadb::model::state::Config;
+use kumadb::model::view::existing_names;
+use kumadb::plan::fixture::{Wishes, plan_fixture};
 use snapbox::{Data, assert_data_eq};
+
+use super::round_trip::{Counted, Made};
 
 fn cases() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/foreign/cases")
@@ -162,4 +172,121 @@ fn a_template_is_named_with_its_line() {
     let problems = read("a.yaml", "monitors:\n{% for host in hosts %}\n- {name: a}\n", &Options::default()).problems;
     assert_eq!(problems[0].subject, "a.yaml:2:1");
     assert!(problems[0].message.contains("is a template"), "{problems:?}");
+}
+
+/// Columns of a monitor that these files set.
+const COLUMNS: [&str; 33] = [
+    "type",
+    "active",
+    "interval",
+    "retry_interval",
+    "maxretries",
+    "timeout",
+    "url",
+    "method",
+    "body",
+    "headers",
+    "http_body_encoding",
+    "auth_method",
+    "basic_auth_user",
+    "ignore_tls",
+    "expiry_notification",
+    "upside_down",
+    "accepted_statuscodes_json",
+    "keyword",
+    "invert_keyword",
+    "json_path",
+    "json_path_operator",
+    "expected_value",
+    "hostname",
+    "port",
+    "packet_size",
+    "dns_resolve_type",
+    "dns_resolve_server",
+    "conditions",
+    "docker_container",
+    "database_connection_string",
+    "mqtt_topic",
+    "game",
+    "description",
+];
+
+/// The rows of a configuration, without what the page stores in every monitor.
+fn rows(config: &Config, plain: &Config) -> String {
+    let paths = existing_names(&MONITORS, config);
+    let name = |table: &str, id: Option<i64>| {
+        id.and_then(|id| config.row(table, id)?.text("name").map(str::to_owned)).unwrap_or_default()
+    };
+    let usual = |column: &str| plain.rows("monitor")[0].cell(column).to_string();
+    let mut lines = Vec::new();
+    for row in config.rows("monitor").iter().skip(1) {
+        let cells = COLUMNS.iter().map(|column| (column, row.cell(column).to_string()));
+        let cells =
+            cells.filter(|(column, value)| !value.is_empty() && (**column == "type" || *value != usual(column)));
+        let mut parts: Vec<String> = cells.map(|(column, value)| format!("{column}={value}")).collect();
+        let of = |table: &'static str| config.rows(table).iter().filter(|one| one.int("monitor_id") == row.int("id"));
+        parts
+            .extend(of("monitor_tag").map(|one| {
+                format!("tag {}={}", name("tag", one.int("tag_id")), one.text("value").unwrap_or_default())
+            }));
+        parts.extend(
+            of("monitor_notification")
+                .map(|one| format!("notification {}", name("notification", one.int("notification_id")))),
+        );
+        lines.push(format!("  {:?} {}\n", paths[&row.int("id").unwrap()], parts.join(", ")));
+    }
+    for row in config.rows("notification").iter().skip(1) {
+        lines.push(format!("  notification {:?} {}\n", row.text("name").unwrap(), row.text("config").unwrap()));
+    }
+    for row in config.rows("status_page") {
+        lines.push(format!("  status page {:?}\n", row.text("slug").unwrap()));
+    }
+    lines.sort();
+    lines.concat()
+}
+
+/// A copy of an instance.
+fn copy_of(made: &Made, folder: &Path, number: usize) -> SqliteFile {
+    let path = folder.join(format!("{number}.db"));
+    let mut writer = made.connect.writer(&WriteKey::for_tests()).unwrap();
+    writer.query(&format!("VACUUM INTO '{}'", path.display()), &[]).unwrap();
+    SqliteFile::new(path)
+}
+
+#[test]
+fn every_published_file_gives_its_rows() {
+    let made = Made::sqlite("2.5.3".parse().unwrap());
+    let plain = serde_json::json!({
+        "notifications": [{"name": "ops", "type": "webhook", "config": {"webhookURL": "https://ops.example.com"}}],
+        "docker_hosts": [{"name": "local", "docker_type": "socket", "docker_daemon": "/var/run/docker.sock"}],
+        "monitors": [{"name": "Plain", "type": "group"}],
+    });
+    made.apply(&Node::from_json(&At::nowhere("test"), &plain), &Wishes::default());
+    let plain = made.config();
+    let folder = tempfile::tempdir().unwrap();
+    let mut names: Vec<String> =
+        fs::read_dir(cases()).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    let mut told = String::new();
+    let wishes = Wishes { skip_invalid: true, skip_unsupported: true, ..Wishes::default() };
+    for (number, name) in names.iter().enumerate() {
+        let read = import(texts(name), &Options { skip_invalid: true, ..Options::default() }, &Nowhere);
+        if let Some(problem) = read.problems.first() {
+            told.push_str(&format!("{name}: refused: {}\n", problem.message));
+            continue;
+        }
+        let database = copy_of(&made, folder.path(), number);
+        let config = |database: &SqliteFile| read_config(&mut *database.reader().unwrap(), "test").unwrap();
+        let outline = plan_fixture(&config(&database), &read.fixture, &wishes, &mut Counted(0)).unwrap();
+        let outline = outline.unwrap_or_else(|problems| panic!("{name}: {problems:#?}"));
+        let mut writer = database.writer(&WriteKey::for_tests()).unwrap();
+        writer.begin().unwrap();
+        write_plan(&mut *writer, &plain.database.schema, &outline.plan).unwrap();
+        writer.commit().unwrap();
+        drop(writer);
+        let report = read.remarks.len() + outline.left_out.len();
+        told.push_str(&format!("{name}: {report} in the report\n{}", rows(&config(&database), &plain)));
+    }
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/formats/published/rows.txt");
+    assert_data_eq!(told, Data::read_from(&file, None).raw());
 }
