@@ -4,7 +4,7 @@ use super::foreign::{Format, Source};
 use super::node::{At, Data, Node};
 use crate::error::Problem;
 use crate::model::entities::ENTITIES;
-use crate::text::nearest;
+use crate::text::{nearest, quoted};
 
 /// The problem of a text that is known and not read.
 pub(super) fn by_text(file: &str, text: &str) -> Option<Problem> {
@@ -17,10 +17,15 @@ pub(super) fn by_text(file: &str, text: &str) -> Option<Problem> {
     let is_block = |line: &str| line.starts_with("resource \"") && line.ends_with('{');
     match () {
         () if is_sql => {
-            let load = if text.contains("MariaDB dump") || text.contains("MySQL dump") || head.starts_with("/*M!") {
-                format!("mariadb NEW_EMPTY_DATABASE < {file}, then kumadb apply mysql://…/NEW_EMPTY_DATABASE")
-            } else {
-                format!("sqlite3 kuma.db < {file}, then kumadb apply kuma.db")
+            let is_dump = text.contains("MariaDB dump") || text.contains("MySQL dump") || head.starts_with("/*M!");
+            let path = quoted(file);
+            let load = match text.contains("CREATE TABLE") {
+                _ if is_dump => {
+                    format!("mariadb NEW_EMPTY_DATABASE < {path}, then kumadb apply mysql://…/NEW_EMPTY_DATABASE")
+                }
+                true => format!("sqlite3 kuma.db < {path}, then kumadb apply kuma.db"),
+                // It fills tables that are there.
+                false => format!("kumadb init new && sqlite3 new/kuma.db < {path}, then kumadb apply new"),
             };
             Some(
                 Problem::new(file, "is a SQL script, not a list of monitors: load it into a new database first")

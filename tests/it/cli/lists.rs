@@ -2,6 +2,9 @@
 
 use std::fs;
 
+use std::path::Path;
+use std::process::{Command, Stdio};
+
 use crate::support::lab::Lab;
 
 #[test]
@@ -98,4 +101,30 @@ fn lines_of_a_table_with_a_wrong_number_of_fields_can_be_skipped() {
         ran.err
     );
     lab.fails(2, "plan a.csv --skip-invalid --strict");
+}
+
+#[test]
+fn the_advised_commands_for_files_that_are_not_read_work() {
+    let lab = Lab::sqlite("2.5.3");
+    let cases = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/foreign/cases");
+    for name in ["seed.sql", "heartbeat.yml", "playbook.yml"] {
+        fs::copy(cases.join(name), lab.root.path().join(name)).unwrap();
+    }
+    let said = lab.fails(2, "plan seed.sql").err;
+    assert!(said.contains("try: kumadb init new && sqlite3 new/kuma.db < seed.sql, then kumadb apply new"), "{said}");
+    let init =
+        Command::new(env!("CARGO_BIN_EXE_kumadb")).arg("init").arg(lab.root.path().join("new")).output().unwrap();
+    assert!(init.status.success(), "{init:?}");
+    let mut sqlite3 = Command::new("sqlite3");
+    let script = fs::File::open(lab.root.path().join("seed.sql")).unwrap();
+    let filled = sqlite3.arg(lab.root.path().join("new/kuma.db")).stdin(Stdio::from(script)).status().unwrap();
+    assert!(filled.success());
+    let planned = lab.run("plan new").out;
+    assert!(planned.contains("+ monitor `http: vault`") && planned.contains("+ monitor `docker: cloud`"), "{planned}");
+
+    let said = lab.fails(2, "plan heartbeat.yml").err;
+    let (_, options) = said.trim().rsplit_once("try: ").unwrap();
+    let planned = lab.fails(3, &format!("plan heartbeat.yml {options}")).out;
+    assert!(planned.contains("+ monitor `TCP Echo`"), "{planned}");
+    assert!(lab.fails(2, "plan playbook.yml").err.contains("copy the arguments of each task"));
 }
