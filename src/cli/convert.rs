@@ -47,6 +47,11 @@ enum OnConflict {
 }
 
 impl ConvertArgs {
+    /// Whether nothing is written.
+    pub fn is_dry_run(&self) -> bool {
+        self.write.is_dry_run()
+    }
+
     /// Adds the file with the certificate authority of the new database, if it has one.
     pub fn pack(&self, luggage: &mut Luggage) -> Result<()> {
         let options = self.to.split_once('?').map_or("", |(_, options)| options).split('&');

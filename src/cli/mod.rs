@@ -359,13 +359,9 @@ impl Verb {
             Verb::Monitor(verb) => verb.writes(),
             Verb::Maintenance(verb) => verb.writes(),
             Verb::History(history::HistoryVerb::Prune(_)) | Verb::Vacuum(_) => true,
-            Verb::Convert(_)
-            | Verb::User(_)
-            | Verb::ApiKey(_)
-            | Verb::Apply(_)
-            | Verb::Undo(_)
-            | Verb::Upgrade(_)
-            | Verb::Recover(_) => true,
+            Verb::Convert(args) => !args.is_dry_run(),
+            Verb::Upgrade(args) => !args.only_reads(),
+            Verb::User(_) | Verb::ApiKey(_) | Verb::Apply(_) | Verb::Undo(_) | Verb::Recover(_) => true,
             Verb::Restore(args) => args.new.to.is_none(),
             Verb::Doctor(args) => args.fix,
             Verb::Sql(args) => args.change,

@@ -59,6 +59,11 @@ pub struct UpgradeArgs {
 }
 
 impl UpgradeArgs {
+    /// Whether nothing is written.
+    pub fn only_reads(&self) -> bool {
+        self.check || self.write.is_dry_run()
+    }
+
     /// Adds the snapshot with the old heartbeats, if it is a file of this machine.
     pub fn pack(&self, luggage: &mut Luggage) -> Result<()> {
         self.keys.pack(luggage)?;
