@@ -7,7 +7,7 @@ use clap::{ArgMatches, Command, CommandFactory as _, FromArgMatches as _};
 
 use super::examples::{EXAMPLES, NOTES, TOOLS};
 use super::format::Format;
-use super::{Cli, monitor};
+use super::{Cli, monitor, ui};
 
 /// Lines are no longer than this, however wide the terminal is.
 const WIDEST: usize = 120;
@@ -106,7 +106,7 @@ pub fn command() -> Command {
 
 /// The same; the list of verbs is followed by the global options when the help is a long one.
 fn command_for(is_long: bool) -> Command {
-    let command = finish(Cli::command(), "kumadb").term_width(width());
+    let command = finish(Cli::command(), "kumadb").term_width(ui::terminal_width().min(WIDEST));
     let topics = topics(&command, is_long);
     command.help_template(topics)
 }
@@ -175,12 +175,4 @@ fn topics(command: &Command, is_long: bool) -> String {
     }
     // What comes next begins with an empty line.
     text.trim_end().to_owned() + "{after-help}"
-}
-
-/// How wide the terminal is; 80 where that is unknown.
-fn width() -> usize {
-    let terminal = rustix::termios::tcgetwinsize(std::io::stdout()).ok().map(|size| usize::from(size.ws_col));
-    let named = || std::env::var("COLUMNS").ok()?.parse().ok();
-    let known = terminal.filter(|width| *width > 0).or_else(named).filter(|width| *width > 0);
-    known.unwrap_or(80).min(WIDEST)
 }

@@ -7,7 +7,7 @@ use comfy_table::{Attribute, Cell, CellAlignment, ContentArrangement, Table, pre
 use unicode_width::UnicodeWidthStr as _;
 
 use super::Ui;
-use super::ui::{Color, escaped, painted, shows_colors};
+use super::ui::{Color, escaped, painted, shows_colors, terminal_width};
 
 /// A cell of a table.
 pub trait Tabular {
@@ -111,6 +111,7 @@ impl Ui {
         };
         let mut table = Table::new();
         table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic);
+        table.set_width(u16::try_from(terminal_width()).unwrap_or(u16::MAX));
         table.set_header(headers.iter().enumerate().map(|(at, text)| align(at, text)));
         for row in rows {
             table.add_row(row.iter().enumerate().map(|(at, cell)| paint(align(at, cell.text()), cell.color())));

@@ -382,6 +382,13 @@ pub fn put_answer(text: &str) {
     let _ = std::io::stdout().write_all(text.as_bytes());
 }
 
+/// How wide the terminal of standard output is; 80 where that is unknown, or 0 as in some containers.
+pub fn terminal_width() -> usize {
+    let terminal = rustix::termios::tcgetwinsize(std::io::stdout()).ok().map(|size| usize::from(size.ws_col));
+    let named = || std::env::var("COLUMNS").ok()?.parse().ok();
+    terminal.filter(|width| *width > 0).or_else(named).filter(|width| *width > 0).unwrap_or(80)
+}
+
 /// Whether standard output shows colours.
 pub fn shows_colors() -> bool {
     std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())

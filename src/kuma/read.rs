@@ -153,6 +153,13 @@ pub fn read_shown_state(reader: &mut dyn Reader, name: &str) -> Result<State> {
     Ok(State { database, monitors, tags, notifications, proxies, docker_hosts, remote_browsers, users, fingerprint })
 }
 
+/// The texts in `column` of `table`, in the order of the ids.
+pub fn read_texts(reader: &mut dyn Reader, table: &str, column: &str) -> Result<Vec<String>> {
+    let sql = format!("SELECT {} FROM {} ORDER BY `id`", quote(column), quote(table));
+    let rows = reader.query(&sql, &[])?;
+    Ok(rows.iter().filter_map(|row| row.at(0).text().map(str::to_owned)).collect())
+}
+
 /// Reads the complete configuration.
 pub fn read_config(reader: &mut dyn Reader, name: &str) -> Result<Config> {
     let database = read_database(reader, name)?;

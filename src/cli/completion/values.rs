@@ -14,7 +14,7 @@ use crate::cli::monitor::fields;
 use crate::cli::{Context, Global, Ui, config, default_store, engine};
 use crate::engine::Reader;
 use crate::engine::mariadb::Address;
-use crate::kuma::read::{read_config, read_shown_state};
+use crate::kuma::read::{read_shown_state, read_texts};
 use crate::model::fields::Shape;
 use crate::model::state::State;
 use crate::model::{field, kinds};
@@ -142,11 +142,7 @@ impl Values {
             Values::Fields => Some(plain(fields::all().iter().map(|field| format!("{}=", field.column)).collect())),
             Values::Choices(picks) => Some(plain(picks.iter().map(|pick| pick.value.to_owned()).collect())),
             Values::Flag => Some(plain(vec!["true".into(), "false".into()])),
-            Values::Rows(table, column) => read(words, |reader| {
-                let config = read_config(reader, "").ok()?;
-                let texts = config.rows(table).iter().filter_map(|row| row.text(column).map(str::to_owned));
-                Some(plain(texts.collect()))
-            }),
+            Values::Rows(table, column) => read(words, |reader| Some(plain(read_texts(reader, table, column).ok()?))),
             Values::Snapshots { undo } => with_context(words, |context| Some(snapshots(context, undo))),
             Values::Targets | Values::Instances | Values::InstanceGroups | Values::Jobs => {
                 with_context(words, |context| self.configured(context))

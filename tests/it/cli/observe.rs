@@ -325,12 +325,15 @@ fn a_terminal_shows_colours() {
         return;
     }
     let lab = observed("2.5.3").swap_remove(0);
-    let run = |line: &str, plain: &str| {
-        let line = format!("stty cols 200; {} -t {} {line}", env!("CARGO_BIN_EXE_kumadb"), lab.target);
+    let run_at = |width: u16, line: &str, plain: &str| {
+        let line = format!("stty cols {width}; {} -t {} {line}", env!("CARGO_BIN_EXE_kumadb"), lab.target);
         let mut script = lab.program("script");
         script.args(["-qec", &line, "/dev/null"]).env("NO_COLOR", plain).env("TERM", "xterm").stdin(Stdio::null());
         String::from_utf8(script.output().unwrap().stdout).unwrap()
     };
+    let run = |line: &str, plain: &str| run_at(200, line, plain);
+    // A terminal of unknown width has 80 columns.
+    assert!(run_at(0, "monitor list", "1").contains("Network/Switch"));
     let wide = run("monitor list --format wide", "");
     assert!(wide.contains("\u{1b}[31mdown\u{1b}[0m") && wide.contains("\u{1b}[31m▁▁\u{1b}[0m"), "{wide:?}");
     let table = run("monitor list", "");
