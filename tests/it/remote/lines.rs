@@ -82,10 +82,14 @@ fn everything_works_over_tls() {
     let laptop = Laptop::of(&lab);
     let address = tls.address();
     let words = ["-H", &address, "--remote-socket", engine.to_str().unwrap(), "-t", &lab.server.name];
-    everything_works(&laptop, &lab, &|args| {
+    let run = |args: &[&str]| {
         let mut command = laptop.command(&[&words, args].concat());
         ran(command.env("DOCKER_TLS_VERIFY", "1").env("DOCKER_CERT_PATH", tls.certs()))
-    });
+    };
+    everything_works(&laptop, &lab, &run);
+    run(&["--yes", "convert", "--to", "sqlite"]).ended(0).said("server is running");
+    let status = run(&["--json", "status"]).ended(0).json();
+    assert_eq!((status["engine"].as_str(), &status["monitors"]), (Some("sqlite"), &4.into()), "{status}");
 }
 
 /// A network of its own; gone when dropped.
