@@ -379,11 +379,28 @@ fn copy_open(mut source: File, to: &Path, cancel: &Cancel) -> Result<()> {
     if !reflink(&source, &copy) {
         copy.set_len(0).map_err(Error::file("write", to))?;
         copy.seek(SeekFrom::Start(0)).map_err(Error::file("write", to))?;
-        while io::copy(&mut (&mut source).take(PIECE), &mut copy).map_err(Error::file("write", to))? > 0 {
+        // No more than its present size: a file with holes, or one that grows, could fill the disk.
+        let mut left = source.metadata().map_err(Error::file("read", to))?.len();
+        require_space(lasting(parent(to)), left)?;
+        while left > 0 {
+            let mut piece = (&mut source).take(PIECE.min(left));
+            match io::copy(&mut piece, &mut copy).map_err(Error::file("write", to))? {
+                0 => break,
+                copied => left -= copied,
+            }
             cancel.check()?;
         }
     }
     copy.sync_all().map_err(Error::file("flush", to))
+}
+
+/// The nearest folder above the temporary ones of this process, which are gone when the user reads the error.
+fn lasting(folder: &Path) -> &Path {
+    let is_temporary = |part: &Path| {
+        let name = part.file_name().unwrap_or_default().to_string_lossy();
+        name.starts_with(TEMPORARY) || name.starts_with(&TEMPORARY[1..])
+    };
+    folder.ancestors().find(|above| !above.ancestors().any(is_temporary)).unwrap_or(folder)
 }
 
 #[cfg(target_os = "linux")]

@@ -151,6 +151,20 @@ fn what_1x_left_behind_is_offered_and_put_back() {
     assert_eq!(lab.sql("SELECT name FROM tag ORDER BY name"), "early\nlate\n");
 }
 
+#[test]
+fn a_file_with_holes_does_not_fill_the_disk() {
+    let lab = Lab::sqlite("2.5.3");
+    let planted = lab.folder().join("kuma.db.bak0");
+    fs::copy(lab.folder().join("kuma.db"), &planted).unwrap();
+    // More than any disk has, and no block of it is used.
+    fs::OpenOptions::new().write(true).open(&planted).unwrap().set_len(4 << 40).unwrap();
+    for line in ["restore", "upgrade --stats-from"] {
+        let refused = lab.fails(9, &format!("{line} {} --yes", planted.display()));
+        assert!(refused.err.contains("not enough disk space on `"), "{line}: {}", refused.err);
+        assert!(refused.err.contains("try: df -h ") && !refused.err.contains("/.kumadb-"), "{line}: {}", refused.err);
+    }
+}
+
 /// Runs `sql` and keeps the database open, so that the WAL stays.
 fn kept_open(db: &Path, sql: &str) -> impl Drop {
     struct Open(std::process::Child);
