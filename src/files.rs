@@ -65,6 +65,21 @@ pub fn replace(path: &Path, mode: u32, write: impl FnOnce(&mut File) -> io::Resu
     replace_in(&folder, path, mode, None, write)
 }
 
+/// The same for an output that the user names. An existing one that is not a file (`/dev/null`, `/dev/stdout`, a FIFO) is written to,
+/// because replacing it would take it from every other program.
+pub fn write_output(path: &Path, mode: u32, write: impl FnOnce(&mut File) -> io::Result<()>) -> Result<()> {
+    let is_special = |found: fs::Metadata| !found.is_file() && !found.is_dir();
+    let leads_to_open_file = |path: &Path| path.starts_with("/proc") || path.starts_with("/dev/fd");
+    let is_stream = fs::metadata(path).is_ok_and(is_special)
+        || leads_to_open_file(path)
+        || fs::read_link(path).is_ok_and(|target| leads_to_open_file(&target));
+    if !is_stream {
+        return replace(path, mode, write);
+    }
+    let opened = fs::OpenOptions::new().write(true).open(path);
+    opened.and_then(|mut file| write(&mut file)).map_err(Error::file("write", path))
+}
+
 /// Replaces the file `name` below `folder`, whose owner may be an attacker, with the content of `source`. The file and the
 /// folders that are missing belong to the owner of `folder`; a new file gets `mode`, and a new folder that of `folder`.
 ///
@@ -359,9 +374,10 @@ pub fn copy_exact(from: &Path, to: &Path) -> Result<()> {
     copy_open(open(from)?, to, &Cancel::default())
 }
 
-/// The same for the regular file at `from`, which must not be a link itself.
+/// The same for the regular file at `from`, which must not be a link itself, and is behind no link of another user.
 pub fn copy_regular(from: &Path, to: &Path) -> Result<()> {
-    copy_unless(from, to, &Cancel::default())
+    let source = door::open_named(from).map_err(Error::file("open", from))?;
+    copy_open(source, to, &Cancel::default())
 }
 
 /// The same, until `cancel` ends it.

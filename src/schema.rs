@@ -313,6 +313,19 @@ fn signature(recording: &Recording) -> BTreeSet<String> {
     if names.is_empty() { recording.patches() } else { names }
 }
 
+/// Whether a release has a table called `name` on `engine`.
+pub fn is_of_server(engine: EngineKind, name: &str) -> bool {
+    recorded(engine)
+        .iter()
+        .any(|recording| recording.schema().tables.keys().any(|table| table.eq_ignore_ascii_case(name)))
+}
+
+/// The foreign keys in the statement that creates a table, as `SHOW CREATE TABLE` of MariaDB returns it.
+pub fn foreign_keys(create: &str) -> Vec<ForeignKey> {
+    let schema = definition::read(EngineKind::MariaDb, std::iter::once(create));
+    schema.tables.into_values().flat_map(|table| table.foreign_keys).collect()
+}
+
 /// `name` between backticks, which both engines accept.
 pub fn quote(name: &str) -> String {
     format!("`{}`", name.replace('`', "``"))

@@ -236,7 +236,7 @@ fn environment(variables: &[(String, String)]) -> String {
 }
 
 fn write(path: &std::path::Path, text: &str) -> Result<()> {
-    files::replace(path, files::PRIVATE, |file| file.write_all(text.as_bytes()))
+    files::write_output(path, files::PRIVATE, |file| file.write_all(text.as_bytes()))
 }
 
 pub fn schema(_args: &SchemaArgs, context: &mut Context<'_>) -> Result<Exit> {

@@ -76,7 +76,7 @@ impl MapArgs {
         if let Some(path) = &self.save_map {
             let text = toml::to_string_pretty(&map)
                 .map_err(|error| Error::File(FileError::Encode { what: "the map", why: error.to_string() }))?;
-            files::replace(path, files::PRIVATE, |file| file.write_all(text.as_bytes()))?;
+            files::write_output(path, files::PRIVATE, |file| file.write_all(text.as_bytes()))?;
         }
         Ok(Some(map))
     }

@@ -112,7 +112,7 @@ pub fn run(args: &PlanArgs, context: &mut Context<'_>) -> Result<Exit> {
             Saved { kumadb_plan: FORM, made: Utc::now(), origin: instance.origin(), summary, outline: planned.outline };
         let saved = serde_json::to_value(&saved)
             .map_err(|error| Error::File(FileError::Encode { what: "the plan", why: error.to_string() }))?;
-        files::replace(path, files::PRIVATE, |file| {
+        files::write_output(path, files::PRIVATE, |file| {
             use std::io::Write as _;
             file.write_all(render_json(&saved).as_bytes())
         })?;

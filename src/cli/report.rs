@@ -12,7 +12,7 @@ use serde_json::json;
 use super::Context;
 use super::monitor::read_outages;
 use super::observe::{Observed, SourceArgs, StatusFilter};
-use super::write::duration;
+use super::write::pause;
 use crate::doctor;
 use crate::engine::{Depth, Reader};
 use crate::error::{Exit, Result};
@@ -48,7 +48,7 @@ pub struct ReportArgs {
     #[arg(long, value_name = "SLUG")]
     status_page: Option<String>,
     /// Write the page again after this time, until interrupted: 60s, 5m
-    #[arg(long, value_name = "DURATION", value_parser = duration, conflicts_with = "at")]
+    #[arg(long, value_name = "DURATION", value_parser = pause, conflicts_with = "at")]
     every: Option<Duration>,
     /// Leave out the findings of the doctor, which reads the whole database
     #[arg(long)]
@@ -101,7 +101,7 @@ fn write(args: &ReportArgs, context: &mut Context<'_>) -> Result<()> {
     })?;
     let monitors = page.sections.iter().map(|section| section.monitors.len()).sum();
     let html = render(&Page { health, refresh: args.every.map(|every| every.as_secs().max(1)), ..page });
-    files::replace(&args.file, 0o644, |file| file.write_all(html.as_bytes()))?;
+    files::write_output(&args.file, 0o644, |file| file.write_all(html.as_bytes()))?;
     let document = json!({"written": args.file, "size_bytes": html.len(), "monitors": monitors});
     let shown = args.file.display();
     context.ui.result(&document, || {

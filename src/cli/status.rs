@@ -9,7 +9,7 @@ use serde_json::{Value as Json, json};
 
 use super::fleet::{self, Fleet, FleetArgs};
 use super::observe::repeat;
-use super::write::duration;
+use super::write::{duration, pause};
 use super::{Context, check};
 use crate::backup::store::Listing;
 use crate::doctor::evidence::Candidate;
@@ -34,7 +34,7 @@ pub struct StatusArgs {
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     max_age: Option<Duration>,
     /// Show the status again every 5 seconds, or after this time
-    #[arg(long, value_name = "DURATION", value_parser = duration, num_args = 0..=1, default_missing_value = "5s")]
+    #[arg(long, value_name = "DURATION", value_parser = pause, num_args = 0..=1, default_missing_value = "5s")]
     watch: Option<Duration>,
 }
 

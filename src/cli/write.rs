@@ -84,6 +84,14 @@ pub fn duration(text: &str) -> Result<Duration, String> {
     n.checked_mul(unit).map(Duration::from_secs).ok_or_else(|| format!("`{text}` is too long"))
 }
 
+/// The time between two rounds of something that is repeated: without a pause it would use a processor.
+pub fn pause(text: &str) -> Result<Duration, String> {
+    match duration(text)? {
+        Duration::ZERO => Err("must be 1s or more".into()),
+        time => Ok(time),
+    }
+}
+
 /// A write that a verb requests.
 pub struct Wish<'a> {
     /// The verb, as typed.

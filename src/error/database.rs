@@ -79,6 +79,13 @@ pub enum DatabaseError {
         address: String,
         why: String,
     },
+    /// A view or a generated column in place of what a release creates: it could return any amount of data.
+    Strange {
+        database: String,
+        what: String,
+        /// The statement that removes it.
+        drop: String,
+    },
     /// A node of a Galera cluster that executes no statements.
     NodeNotReady {
         address: String,
@@ -328,6 +335,11 @@ impl DatabaseError {
             ),
             Self::Unreachable { address, why } => failed(format!("cannot connect to MariaDB at {address}: {why}"))
                 .hint("check host and port, and that MariaDB is running: systemctl status mariadb"),
+            Self::Strange { database, what, drop } => refused(format!(
+                "{database} has {what}, which no release of Uptime Kuma creates and which could return any amount of data: \
+                 kumadb does not read it"
+            ))
+            .hint(format!("if you added it, remove it: {drop}")),
             Self::NodeNotReady { address } => failed(format!(
                 "the Galera node at {address} does not execute statements: it is not synchronized, or the cluster has no \
                  quorum"
@@ -404,6 +416,20 @@ impl DatabaseError {
                 .hint("check the disk space and the log of MariaDB"),
             Self::PasswordHash { why } => failed(format!("cannot hash the password: {why}")),
         }
+    }
+}
+
+impl DatabaseError {
+    /// [`DatabaseError::Strange`] for the view `table` in `database`, or for a generated `column` of it.
+    pub(crate) fn strange(database: String, table: &str, column: Option<&str>) -> DatabaseError {
+        let (what, drop) = match column {
+            None => (format!("a view called `{table}`"), format!("DROP VIEW `{table}`")),
+            Some(column) => (
+                format!("the generated column `{column}` in table `{table}`"),
+                format!("ALTER TABLE `{table}` DROP COLUMN `{column}`"),
+            ),
+        };
+        DatabaseError::Strange { database, what, drop }
     }
 }
 

@@ -166,7 +166,7 @@ impl<'a> Ran<'a> {
         let Some(mut archive) = self.fetch(path)? else { return Ok(false) };
         for entry in archive.entries().map_err(Error::file("fetch", path))? {
             let mut entry = entry.map_err(Error::file("fetch", path))?;
-            files::replace(path, files::PRIVATE, |file| std::io::copy(&mut entry, file).map(drop))?;
+            files::write_output(path, files::PRIVATE, |file| std::io::copy(&mut entry, file).map(drop))?;
         }
         Ok(true)
     }

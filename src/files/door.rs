@@ -127,6 +127,45 @@ pub(super) fn open_file(path: &Path, access: OFlags) -> io::Result<File> {
     regular(open_below(&folder, Path::new(name), access | OFlags::NONBLOCK, Mode::empty())?)
 }
 
+/// Opens the regular file at `path`, which the user named and which must not be a link itself. On the way to it, only links of this
+/// user and of root are followed: any other could lead root to what only root may read.
+pub(super) fn open_named(path: &Path) -> io::Result<File> {
+    /// As many as the kernel follows.
+    const LINKS: usize = 40;
+    // The second is the answer of a kernel before 5.6.
+    let is_link = |error: &io::Error| matches!(Errno::from_io_error(error), Some(Errno::LOOP | Errno::NOTDIR));
+    if look(path)?.is_some_and(|found| FileType::from_raw_mode(found.st_mode).is_symlink()) {
+        return Err(Errno::LOOP.into());
+    }
+    let mut path = path.to_owned();
+    for _ in 0..LINKS {
+        match open_strict(&path, OFlags::RDONLY | OFlags::NONBLOCK, Mode::empty()) {
+            Err(error) if is_link(&error) => path = without_link(&path)?,
+            opened => return regular(opened?),
+        }
+    }
+    Err(Errno::LOOP.into())
+}
+
+/// `path` with the target of its first link in place of it, if that link is of this user or of root.
+fn without_link(path: &Path) -> io::Result<PathBuf> {
+    let mut above: Vec<&Path> = path.ancestors().filter(|part| !part.as_os_str().is_empty()).collect();
+    above.reverse();
+    for part in above {
+        let found = rustix::fs::lstat(part)?;
+        if FileType::from_raw_mode(found.st_mode).is_symlink() {
+            if found.st_uid != 0 && found.st_uid != super::our_uid() {
+                return Err(Errno::LOOP.into());
+            }
+            let target = std::fs::read_link(part)?;
+            let rest = path.strip_prefix(part).unwrap_or(Path::new(""));
+            let whole = super::parent(part).join(target);
+            return Ok(if rest.as_os_str().is_empty() { whole } else { whole.join(rest) });
+        }
+    }
+    Err(Errno::LOOP.into())
+}
+
 /// Removes the file, or with `flags` the empty folder, at `path`.
 pub fn unlink(path: &Path, flags: AtFlags) -> io::Result<()> {
     let (folder, name) = open_parent(path)?;

@@ -21,7 +21,7 @@ struct Metric {
 pub fn write(job: &Job, ended: &Ended, note: &Note) -> Result<()> {
     let Some(path) = &job.metrics else { return Ok(()) };
     let text = render(&job.name, ended, note);
-    files::replace(path, 0o644, |file| file.write_all(text.as_bytes()))
+    files::write_output(path, 0o644, |file| file.write_all(text.as_bytes()))
 }
 
 fn render(job: &str, ended: &Ended, note: &Note) -> String {

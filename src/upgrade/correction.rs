@@ -5,6 +5,9 @@ use std::collections::BTreeSet;
 /// The most that the time zone of a server moves a heartbeat, in seconds: zones are between UTC-12 and UTC+14.
 const SHIFT: i64 = 14 * 3_600;
 
+/// Seconds from 1970 to a time that no row of a server has.
+const FAR: i64 = 1 << 40;
+
 /// The parts of the history, as seen from the upgrade of the server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Part {
@@ -36,6 +39,8 @@ impl Border {
 
     /// The part of the bucket that begins at `start`.
     pub fn part(&self, start: i64) -> Part {
+        // A row may contain any number.
+        let start = start.clamp(-FAR, FAR);
         if start + self.length <= self.end {
             return Part::Before;
         }

@@ -94,6 +94,8 @@ fn candidates(words: Vec<String>) -> Option<Vec<CompletionCandidate>> {
     let typed: Vec<OsString> = words.iter().map(OsString::from).collect();
     let (at, here) = (typed.len() - 1, std::env::current_dir().ok());
     let mut found = complete(&mut command(words), typed, at, here.as_deref()).ok()?;
+    // A file can have any name.
+    found.retain(|one| !one.get_value().to_string_lossy().contains(char::is_control));
     // All options after all monitors would hide these.
     let is_option = |one: &CompletionCandidate| one.get_value().to_string_lossy().starts_with('-');
     if is_empty && !found.iter().all(is_option) {

@@ -11,7 +11,7 @@ use crate::cli::Context;
 use crate::cli::format::{Format, FormatArgs};
 use crate::cli::observe::{Observed, SourceArgs, StatusFilter, color, mark_color, repeat};
 use crate::cli::table::Painted;
-use crate::cli::write::duration;
+use crate::cli::write::pause;
 use crate::error::{Exit, Result};
 use crate::kuma::beats::read_recent;
 use crate::kuma::uptime::read_latest;
@@ -37,7 +37,7 @@ pub struct ListArgs {
     #[arg(long, value_name = "COLUMN", value_enum, default_value_t)]
     sort: Sort,
     /// Show the list again every 5 seconds, or after this time
-    #[arg(long, value_name = "DURATION", value_parser = duration, num_args = 0..=1, default_missing_value = "5s")]
+    #[arg(long, value_name = "DURATION", value_parser = pause, num_args = 0..=1, default_missing_value = "5s")]
     watch: Option<Duration>,
     #[command(flatten)]
     pub source: SourceArgs,

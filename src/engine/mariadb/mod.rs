@@ -97,7 +97,9 @@ impl Connect for Address {
 impl Address {
     /// Opens it for reading: the server rejects every change on such a connection.
     pub fn read_only(&self) -> Result<MariaDb> {
-        MariaDb::open(self, Access::Read)
+        let mut db = MariaDb::open(self, Access::Read)?;
+        db.check_tables_are_plain()?;
+        Ok(db)
     }
 }
 

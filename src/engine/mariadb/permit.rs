@@ -1,8 +1,9 @@
 //! Whether rows can be changed here: known before a server is stopped for it.
 
 use super::{Access, Address, MariaDb, Transaction};
+use crate::engine::EngineKind;
 use crate::error::{DatabaseError, Result};
-use crate::schema::quote;
+use crate::schema::{self, quote};
 
 impl Address {
     /// Tries the privileges to insert, update and delete in every table, with statements that change no row.
@@ -33,6 +34,25 @@ impl Address {
 }
 
 impl MariaDb {
+    /// Fails if a table of the server is a view, or has a generated column: the files of an embedded MariaDB may be an attacker's.
+    ///
+    /// # Errors
+    /// [`DatabaseError::Strange`].
+    pub(super) fn check_tables_are_plain(&mut self) -> Result<()> {
+        let rows = self.all(
+            "SELECT TABLE_NAME, NULL FROM information_schema.TABLES WHERE TABLE_SCHEMA = DATABASE() AND TABLE_TYPE = 'VIEW' \
+             UNION ALL SELECT TABLE_NAME, COLUMN_NAME FROM information_schema.COLUMNS \
+             WHERE TABLE_SCHEMA = DATABASE() AND GENERATION_EXPRESSION IS NOT NULL",
+        )?;
+        for row in &rows {
+            let (table, column) = (row.at(0).text().unwrap_or_default(), row.at(1).text());
+            if schema::is_of_server(EngineKind::MariaDb, table) {
+                return Err(DatabaseError::strange(self.address.to_string(), table, column).into());
+            }
+        }
+        Ok(())
+    }
+
     /// Fails on MySQL.
     pub fn require_mariadb(&self) -> Result<()> {
         match self.is_mariadb() {

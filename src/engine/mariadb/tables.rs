@@ -6,7 +6,7 @@ use super::super::{Fault, quote};
 use super::literal::quoted;
 use super::{MariaDb, Reader as _};
 use crate::error::Result;
-use crate::schema::{Column, ForeignKey, Index, Schema, Table};
+use crate::schema::{Column, ForeignKey, Index, Schema, Table, foreign_keys};
 use crate::value::Row;
 
 /// One base table.
@@ -91,6 +91,13 @@ impl MariaDb {
                 on_update: text(&row, 5),
                 on_delete: text(&row, 6),
             });
+        }
+        // Hidden from an account that may only read.
+        if schema.tables.values().all(|table| table.foreign_keys.is_empty()) {
+            for (name, table) in &mut schema.tables {
+                let created = self.one(&format!("SHOW CREATE TABLE {}", quote(name)))?;
+                table.foreign_keys = foreign_keys(created.at(1).text().unwrap_or_default());
+            }
         }
         for row in self.all(
             "SELECT TABLE_NAME, INDEX_NAME, NON_UNIQUE, COLUMN_NAME FROM information_schema.STATISTICS \

@@ -7,6 +7,7 @@ mod journal;
 mod part;
 // Other systems are used to reach remote instances only.
 #[cfg(target_os = "linux")]
+mod strange;
 mod syscalls;
 
 use std::io::Read as _;
@@ -169,11 +170,13 @@ impl SqliteFile {
     ///
     /// Where a transaction was interrupted and its journal has to be rolled back first, that is done on a copy.
     pub(crate) fn read_only(&self) -> Result<Sqlite> {
-        match (self.is_interrupted()?, self.is_still()?) {
-            (true, _) => self.rolled_back(),
-            (false, true) => self.immutable(),
-            (false, false) => self.open(OpenFlags::SQLITE_OPEN_READ_ONLY),
-        }
+        let mut sqlite = match (self.is_interrupted()?, self.is_still()?) {
+            (true, _) => self.rolled_back()?,
+            (false, true) => self.immutable()?,
+            (false, false) => self.open(OpenFlags::SQLITE_OPEN_READ_ONLY)?,
+        };
+        sqlite.check_tables_are_plain()?;
+        Ok(sqlite)
     }
 
     /// Whether no process seems to have it open.
@@ -297,22 +300,6 @@ impl Sqlite {
             Some(look) if *look != self.file.look() => Err(fault::busy(&self.file)),
             _ => Ok(()),
         }
-    }
-
-    /// Checkpoints the WAL into the file, so that the file alone is the complete database. Only for kumadb's copies.
-    pub(crate) fn fold(&self) -> Result<()> {
-        self.run("PRAGMA wal_checkpoint(TRUNCATE)")
-    }
-
-    /// Rebuilds the file without free pages. Only for kumadb's copies.
-    pub(crate) fn compact(&self) -> Result<()> {
-        self.run("VACUUM")?;
-        self.fold()
-    }
-
-    /// Number of pages, as the database itself counts them.
-    pub(crate) fn pages(&self) -> Result<u64> {
-        self.number("PRAGMA page_count")
     }
 }
 

@@ -163,3 +163,21 @@ pub(super) fn copy_pages(
         }
     }
 }
+
+impl Sqlite {
+    /// Checkpoints the WAL into the file, so that the file alone is the complete database. Only for kumadb's copies.
+    pub(crate) fn fold(&self) -> Result<()> {
+        self.run("PRAGMA wal_checkpoint(TRUNCATE)")
+    }
+
+    /// Rebuilds the file without free pages. Only for kumadb's copies.
+    pub(crate) fn compact(&self) -> Result<()> {
+        self.run("VACUUM")?;
+        self.fold()
+    }
+
+    /// Number of pages, as the database itself counts them.
+    pub(crate) fn pages(&self) -> Result<u64> {
+        self.number("PRAGMA page_count")
+    }
+}

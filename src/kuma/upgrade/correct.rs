@@ -273,7 +273,8 @@ fn read_since(live: &mut dyn Reader, schema: &Schema, old: &Old, now: DateTime<U
     })?;
     // The server prunes heartbeats that are older than a day.
     let is_recent = old.end() > now - TimeDelta::days(1);
-    let is_complete = is_recent || highest.map_or(old.first.is_none(), |highest| highest - old.last == count);
+    let is_complete =
+        is_recent || highest.map_or(old.first.is_none(), |highest| highest.saturating_sub(old.last) == count);
     let sql = "SELECT `monitor_id`, max(`time`) FROM `heartbeat` WHERE `id` > ? GROUP BY `monitor_id`";
     let rows = live.query(sql, &[Value::Int(old.last)])?;
     let newest = rows.iter().filter_map(|row| Some((row.at(0).int()?, time_of(row.at(1))?.div_euclid(1000))));
@@ -297,8 +298,8 @@ impl Since {
 
     fn is_deleted(&self, monitor: i64, start: i64, at: usize) -> bool {
         let (Some(kept), Some(newest)) = (KEPT[at], self.newest.get(&monitor)) else { return false };
-        let oldest = newest - kept;
-        start < oldest - oldest.rem_euclid(TABLES[at].1)
+        let oldest = newest.saturating_sub(kept);
+        start < oldest.saturating_sub(oldest.rem_euclid(TABLES[at].1))
     }
 }
 
@@ -323,7 +324,7 @@ fn compare_table(
             found.kept += 1;
             return Ok(());
         }
-        let own = int(4) + int(5) + maintenance(row.at(8));
+        let own = int(4).saturating_add(int(5)).saturating_add(maintenance(row.at(8)));
         let counted = bucket.map_or(0, |bucket| bucket.total());
         match (decide(part, own, counted, since.is_complete), bucket) {
             (Verdict::Keep, _) => found.kept += 1,

@@ -128,3 +128,29 @@ fn the_advised_commands_for_files_that_are_not_read_work() {
     assert!(planned.contains("+ monitor `TCP Echo`"), "{planned}");
     assert!(lab.fails(2, "plan playbook.yml").err.contains("copy the arguments of each task"));
 }
+
+#[test]
+fn an_output_that_is_not_a_file_is_written_to_and_stays() {
+    let lab = Lab::sqlite("2.5.3");
+    let pipe = lab.root.path().join("pipe");
+    rustix::fs::mknodat(
+        rustix::fs::CWD,
+        &pipe,
+        rustix::fs::FileType::Fifo,
+        rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR,
+        0,
+    )
+    .unwrap();
+    for line in ["export -o", "report"] {
+        let reader = {
+            let pipe = pipe.clone();
+            std::thread::spawn(move || fs::read_to_string(pipe).unwrap())
+        };
+        lab.ok(&format!("{line} {}", pipe.display()));
+        assert!(reader.join().unwrap().len() > 100, "{line}");
+        let found = fs::symlink_metadata(&pipe).unwrap();
+        assert!(!found.is_file(), "{line}: it was replaced");
+    }
+    let out = lab.ok("export -o /dev/stdout");
+    assert!(out.starts_with("version: 1") || out.contains("\nversion: 1"), "{out}");
+}

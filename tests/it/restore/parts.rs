@@ -165,6 +165,49 @@ fn a_file_with_holes_does_not_fill_the_disk() {
     }
 }
 
+#[test]
+fn a_link_of_another_user_on_the_way_to_a_file_is_not_followed() {
+    use std::os::unix::fs::{lchown, symlink};
+    if !rustix::process::geteuid().is_root() {
+        return;
+    }
+    let lab = Lab::sqlite("2.5.3");
+    let (secret, link) = (lab.root.path().join("secret"), lab.folder().join("old"));
+    fs::create_dir(&secret).unwrap();
+    fs::copy(lab.folder().join("kuma.db"), secret.join("kuma.db")).unwrap();
+    symlink(&secret, &link).unwrap();
+    let line = format!("restore {}/kuma.db --yes", link.display());
+    lchown(&link, Some(1000), Some(1000)).unwrap();
+    let refused = lab.fails(9, &line);
+    assert!(refused.err.contains("symbolic link"), "{}", refused.err);
+    lchown(&link, Some(0), Some(0)).unwrap();
+    lab.ok(&line);
+}
+
+#[test]
+fn what_no_release_creates_is_not_read() {
+    for (sql, what) in [
+        (
+            "DROP TABLE monitor_tag; CREATE VIEW monitor_tag AS WITH RECURSIVE t(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM t) \
+             SELECT x AS id, 1 AS monitor_id, 1 AS tag_id, '' AS value FROM t",
+            "a view called `monitor_tag`",
+        ),
+        (
+            "ALTER TABLE tag ADD COLUMN big TEXT AS (hex(zeroblob(100000000)))",
+            "the generated column `big` in table `tag`",
+        ),
+    ] {
+        let lab = Lab::sqlite("2.5.3");
+        lab.sql("CREATE VIEW mine AS SELECT 1");
+        lab.ok("status");
+        lab.sql(sql);
+        for line in ["status", "monitor list", "backup create", "monitor add group --name A"] {
+            let refused = lab.run(line);
+            assert!(refused.exit != 0 && refused.err.contains(what), "{line}: {}", refused.err);
+        }
+    }
+}
+
 /// Runs `sql` and keeps the database open, so that the WAL stays.
 fn kept_open(db: &Path, sql: &str) -> impl Drop {
     struct Open(std::process::Child);
