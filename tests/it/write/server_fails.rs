@@ -347,7 +347,7 @@ fn files_are_put_back_although_somebody_interrupts_or_the_server_would_not_stop(
 
 /// Sends `signal` to `kumadb monitor add` as soon as it tells `words`; its exit code.
 fn interrupt(lab: &Docked, signal: Signal, words: &str, args: &[&str]) -> (Option<i32>, String) {
-    let add = ["-v", "monitor", "add", "http", "--name", "New", "--url", "http://127.0.0.1:1/"];
+    let add = ["-v", "monitor", "add", "http", "--name", "New", "--url", "http://127.0.0.1:1/", "--allow-duplicate"];
     let mut command = lab.command(&lab.server.name);
     let mut child = command.args(add).args(args).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
     let mut told = String::new();

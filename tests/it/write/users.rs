@@ -132,7 +132,7 @@ fn root_and_the_owner_of_the_data_folder_take_turns() {
 
 /// Kills a run of `user` as soon as it tells `words`.
 fn cut_off(lab: &Docked, user: User, words: &str) {
-    let args = ["-v", "monitor", "add", "http", "--name", "New", "--url", "http://127.0.0.1:1/"];
+    let args = ["-v", "monitor", "add", "http", "--name", "New", "--url", "http://127.0.0.1:1/", "--allow-duplicate"];
     let mut child = command(lab, user, &args).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
     let told = BufReader::new(child.stderr.take().unwrap()).lines().map(Result::unwrap);
     let told: Vec<String> = told
@@ -270,7 +270,7 @@ fn a_file_of_roots_is_given_to_nobody_because_it_is_called_lock() {
         let ran = lab.run("status");
         assert!(ran.err.contains("which an earlier run as root had created, to uid 1000"), "{}", ran.err);
         assert!(!lock.exists());
-        lab.ok("monitor add group --name New");
+        lab.ok("monitor add group --name New --allow-duplicate");
         assert_eq!(fs::metadata(&lock).unwrap().uid(), OWNER);
     }
 }
