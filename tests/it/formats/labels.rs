@@ -69,3 +69,15 @@ fn a_prefix_applies_to_files_too() {
     assert_eq!(fields(&read, "web")[0].as_deref(), Some("https://a"));
     assert_eq!(read.fixture.things.len(), 1);
 }
+
+#[test]
+fn a_label_with_too_many_parts_is_refused() {
+    let of = |parts: usize| {
+        let key = format!("kuma.a.http.{}", vec!["b"; parts].join("."));
+        read("kuma", &[container("a", &[("kuma.a.http.url", "https://a"), (&key, "1")])])
+    };
+    let problems = of(100_000).problems;
+    assert_eq!(problems.len(), 1, "{problems:#?}");
+    assert_eq!(problems[0].message, "its key has more than 100 parts after the type");
+    assert!(!of(100).problems.iter().any(|problem| problem.message.contains("parts after")));
+}

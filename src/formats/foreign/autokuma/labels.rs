@@ -12,6 +12,9 @@ use super::{Entity, spelled};
 /// The prefix of AutoKuma's labels.
 const PREFIX: &str = "kuma";
 
+/// Maximum number of parts of a setting, as the maximum nesting of fixtures.
+const DEEPEST: usize = 100;
+
 /// One label.
 pub(super) struct Label {
     /// Its key.
@@ -122,6 +125,10 @@ fn read(
     };
     if label.key.contains("{{") || label.value.text().is_some_and(|text| text.contains("{{")) {
         return draft.wrong(at, &format!("label of `{id}`"), "it contains a template, which only AutoKuma can expand");
+    }
+    if setting.split('.').count() > DEEPEST {
+        let message = format!("its key has more than {DEEPEST} parts after the type");
+        return draft.wrong(at, &format!("label of `{id}`"), message);
     }
     let kind = spelled(kind);
     let place = *places.entry((id.to_owned(), kind.clone())).or_insert_with(|| {
