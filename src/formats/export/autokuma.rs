@@ -101,6 +101,11 @@ fn columns(kind: &str) -> Option<Vec<&'static str>> {
     Some(COMMON.into_iter().chain(own.split_whitespace()).chain(shared.split_whitespace()).collect())
 }
 
+/// Whether AutoKuma expands anything in a text.
+fn has_template(text: &str) -> bool {
+    ["{{", "{%", "{#"].iter().any(|mark| text.contains(mark))
+}
+
 struct Writer<'a> {
     exporter: Exporter<'a>,
     labels: Labels,
@@ -175,8 +180,7 @@ impl Writer<'_> {
 
     /// A text as AutoKuma reads it: it expands templates in all texts.
     fn text(&mut self, subject: &str, text: &str) -> Json {
-        let has = |marks: &[&str]| marks.iter().any(|mark| text.contains(mark));
-        match (has(&["{{", "{%", "{#"]), has(&["endraw"])) {
+        match (has_template(text), text.contains("endraw")) {
             (true, false) => json!(format!("{{% raw %}}{text}{{% endraw %}}")),
             (true, true) => {
                 self.exporter
@@ -188,13 +192,24 @@ impl Writer<'_> {
         }
     }
 
+    /// Whether AutoKuma reads a key as it is written; warns if not.
+    fn is_plain(&mut self, subject: &str, key: &str) -> bool {
+        let is_plain = !has_template(key);
+        if !is_plain {
+            let warning = format!("{subject}: the key `{key}` contains a template, which AutoKuma expands: left out");
+            self.exporter.warnings.push(warning);
+        }
+        is_plain
+    }
+
     /// The same for all texts in a value.
     fn escaped(&mut self, subject: &str, json: &Json) -> Json {
         match json {
             Json::String(text) => self.text(subject, text),
             Json::Array(items) => items.iter().map(|item| self.escaped(subject, item)).collect(),
             Json::Object(map) => {
-                Json::Object(map.iter().map(|(key, value)| (key.clone(), self.escaped(subject, value))).collect())
+                let kept: Vec<_> = map.iter().filter(|(key, _)| self.is_plain(subject, key)).collect();
+                Json::Object(kept.into_iter().map(|(key, value)| (key.clone(), self.escaped(subject, value))).collect())
             }
             // Seconds are stored as 48.0.
             Json::Number(number) => match number.as_f64() {
@@ -215,10 +230,15 @@ impl Writer<'_> {
         map.insert("type".into(), json!(entity.noun.replace(' ', "_").to_lowercase()));
         map.insert("name".into(), self.text(&subject, &name));
         match entity.key {
-            "tags" => drop(map.insert("color".into(), json!(row.text("color")))),
+            "tags" => {
+                let color = self.escaped(&subject, &json!(row.text("color")));
+                map.insert("color".into(), color);
+            }
             "docker_hosts" => {
-                map.insert("connection_type".into(), json!(row.text("docker_type")));
-                map.insert("host".into(), json!(row.text("docker_daemon")));
+                for (key, column) in [("connection_type", "docker_type"), ("host", "docker_daemon")] {
+                    let text = self.escaped(&subject, &json!(row.text(column)));
+                    map.insert(key.into(), text);
+                }
             }
             _ => {
                 map.insert("active".into(), json!(row.cell("active").truthy()));
@@ -234,14 +254,15 @@ impl Writer<'_> {
         let provider = read_cell(&NOTIFICATIONS, row, "type").text().unwrap_or_default().to_owned();
         let config = read_cell(&NOTIFICATIONS, row, "config");
         let config = serde_json::from_str(config.text().unwrap_or_default()).unwrap_or(Json::Null);
-        let mut map = Map::from_iter([("type".to_owned(), json!(provider))]);
+        let mut map = Map::from_iter([("type".to_owned(), self.text(subject, &provider))]);
         for (key, json) in config.as_object().into_iter().flatten() {
             let may_be_secret =
                 json.as_str().is_some_and(|text| !text.is_empty()) || json.is_object() || json.is_array();
             let is_secret = may_be_secret && !is_public(&provider, key, json);
-            match is_secret && self.exporter.choice.secrets != Secrets::Include {
-                true => self.exporter.left_out.push(format!("{subject}: config.{key}")),
-                false => drop(map.insert(key.clone(), self.escaped(subject, json))),
+            if is_secret && self.exporter.choice.secrets != Secrets::Include {
+                self.exporter.left_out.push(format!("{subject}: config.{key}"));
+            } else if self.is_plain(subject, key) {
+                map.insert(key.clone(), self.escaped(subject, json));
             }
         }
         Json::Object(map)

@@ -14,6 +14,7 @@ use kumadb::formats::{At, Node, Nowhere};
 use kumadb::model::state::Config;
 use kumadb::plan::Change;
 use kumadb::plan::fixture::{Wishes, plan_fixture};
+use kumadb::value::Row;
 use serde_json::{Value as Json, json};
 
 use super::round_trip::{Counted, Made, ODD};
@@ -226,4 +227,26 @@ fn everything() -> Made {
     let documents = read("everything.yaml", &text, Syntax::Yaml, &no_files).unwrap();
     made.apply(&documents[0], &Wishes::default());
     made
+}
+
+#[test]
+fn autokuma_expands_nothing_in_any_value() {
+    let mut config = everything().config();
+    let template = "{{ get_env(name='HOME') }}";
+    let set = |config: &mut Config, table: &str, column: &str, value: &str| {
+        let row = &mut config.tables.get_mut(table).unwrap()[0];
+        let cells = row.iter().map(|(name, cell)| if name == column { value.into() } else { cell.clone() }).collect();
+        *row = Row::new(row.columns().into(), cells);
+    };
+    set(&mut config, "tag", "color", template);
+    set(&mut config, "docker_host", "docker_daemon", template);
+    set(&mut config, "docker_host", "docker_type", template);
+    let odd = json!({"type": template, "name": "n", template: 1, "headers": {template: template, "a": template}});
+    set(&mut config, "notification", "config", &odd.to_string());
+    let files = exported(Tool::Autokuma, &config, Secrets::Include);
+    let text: String = files.files.iter().map(|(_, text)| text.as_str()).collect();
+    let raw = format!("{{% raw %}}{template}{{% endraw %}}");
+    assert_eq!((text.matches(template).count(), text.matches(&raw).count()), (5, 5), "{text}");
+    let left_out: Vec<&String> = files.warnings.iter().filter(|line| line.contains("the key `{{")).collect();
+    assert_eq!(left_out.len(), 2, "{:?}", files.warnings);
 }
