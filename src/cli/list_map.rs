@@ -1,5 +1,6 @@
 //! The options that describe a list of any structure, and `kumadb formats`.
 
+use std::collections::BTreeSet;
 use std::io::Write as _;
 use std::path::PathBuf;
 
@@ -61,10 +62,14 @@ impl MapArgs {
             None => Map::default(),
         };
         map.each = self.each.clone().unwrap_or(map.each);
+        let mut set = BTreeSet::new();
         for one in &self.fields {
             let Some((field, path)) = one.split_once('=') else {
                 return Err(wrong("--map", format!("`{one}` is not FIELD=PATH")));
             };
+            if !set.insert(field.trim()) {
+                return Err(wrong("--map", format!("`{}` is set twice", field.trim())));
+            }
             map.fields.insert(field.trim().to_owned(), path.trim().to_owned());
         }
         match self.kind.as_deref() {

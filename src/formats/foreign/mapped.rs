@@ -7,12 +7,12 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::super::node::{Data, Entry, Node};
-use super::Source;
 use super::columns::{Keep, field_of};
 use super::draft::{Draft, entry};
 use super::listed::{self, Around, OWN};
 use super::path::Path;
 use super::words::{flag, is_nothing};
+use super::{Source, problem};
 use crate::model::fields::FIELDS;
 use crate::text::did_you_mean;
 
@@ -101,7 +101,33 @@ pub(super) fn convert(draft: &mut Draft, sources: &[Source], map: &Map) {
         if items.is_empty() {
             draft.wrong(&document.at, "the file", format!("has no monitors at `{each}`"));
         }
-        items.into_iter().for_each(|item| reader.monitor(draft, item));
+        for item in items {
+            // `services` is the list itself.
+            match item.data {
+                Data::List(_) if !each.contains('*') => {
+                    let message = format!("has a list at `{each}`, not a monitor");
+                    let path = each.trim().trim_start_matches('$').trim_start_matches('.');
+                    let joint = if path.is_empty() || path.starts_with('[') { "" } else { "." };
+                    let wrong = problem(&item.at, "the file", message);
+                    draft.problem(wrong.command(format!("--each '${joint}{path}[*]'")));
+                }
+                _ => reader.monitor(draft, item),
+            }
+        }
+    }
+}
+
+/// Reports paths of `map` at which no monitor of `sources` has a value.
+pub(super) fn report_unused(draft: &mut Draft, sources: &[Source], map: &Map) {
+    let each = Path::read(if map.each.is_empty() { "$[*]" } else { &map.each });
+    let documents = sources.iter().flat_map(|source| &source.documents);
+    let items: Vec<&Node> = documents.flat_map(|document| each.iter().flat_map(|each| each.find(document))).collect();
+    let Some(first) = items.first() else { return };
+    for path in map.fields.values().filter(|path| !path.starts_with('=')) {
+        let path = path.trim_start_matches('!');
+        if Path::read(path).is_some_and(|read| items.iter().all(|item| read.find(item).is_empty())) {
+            draft.doubt(&first.at, "`--map`", format!("no entry has a value at `{path}`"));
+        }
     }
 }
 

@@ -283,6 +283,7 @@ pub fn convert_labels(prefix: &str, sources: &[Source]) -> Converted {
 pub fn convert_by(map: &Map, sources: &[Source]) -> Converted {
     let mut draft = Draft::new(start_of(sources));
     mapped::convert(&mut draft, sources, map);
+    mapped::report_unused(&mut draft, sources, map);
     draft.finish("a list, by this map", sources)
 }
 
