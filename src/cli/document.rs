@@ -12,7 +12,7 @@ use super::far::Luggage;
 use super::list_map::MapArgs;
 use super::store::KeyArgs;
 use super::tally;
-use super::texts::read_texts;
+use super::texts::{Texts, read_texts};
 use super::write::read_from;
 use crate::backup;
 use crate::engine::sqlite;
@@ -86,6 +86,8 @@ pub struct Read {
     pub fixture: Fixture,
     /// The report about foreign files.
     pub remarks: Vec<Remark>,
+    /// The problems of what was left out as invalid.
+    pub left_out: Vec<Problem>,
 }
 
 /// A plan and what it was made for.
@@ -124,14 +126,15 @@ impl DocumentArgs {
             Documents::Texts(format) => {
                 let surroundings = Surroundings::default();
                 self.map.map_file.iter().try_for_each(|file| luggage.take(file))?;
-                let texts = read_texts(&self.files)?.texts;
+                let Texts { texts, in_folders, .. } = read_texts(&self.files)?;
                 for (file, text) in &texts {
                     match file.as_str() {
                         "-" => luggage.stdin = Some(text.clone().into_bytes()),
                         file => luggage.take(Path::new(file))?,
                     }
                 }
-                let read = import(texts, &self.options(format)?, &surroundings);
+                let options = Options { in_folders, ..self.options(format)? };
+                let read = import(texts, &options, &surroundings);
                 if !read.problems.is_empty() {
                     return Err(Error::input(read.problems));
                 }
@@ -145,7 +148,8 @@ impl DocumentArgs {
     fn options(&self, from: From) -> Result<Options> {
         let (expand_env, skip_invalid) = (self.expand_env, self.skip_invalid);
         let label_prefix = self.label_prefix.clone();
-        Ok(Options { from, map: self.map.map()?, expand_env, skip_invalid, label_prefix })
+        let map = self.map.map()?;
+        Ok(Options { from, map, expand_env, skip_invalid, label_prefix, ..Options::default() })
     }
 
     /// The format of the files.
@@ -264,7 +268,8 @@ pub fn read_documents(args: &DocumentArgs, context: &mut Context<'_>) -> Result<
         Documents::Texts(format) => {
             let found = read_texts(&args.files)?;
             found.told.iter().for_each(|line| context.ui.warn(line));
-            let read = import(found.texts, &args.options(format)?, &Surroundings::default());
+            let options = Options { in_folders: found.in_folders, ..args.options(format)? };
+            let read = import(found.texts, &options, &Surroundings::default());
             for (format, count) in &read.converted {
                 context.ui.say(&format!("reading {} as {}", counted(*count, "file"), format.name()));
             }
@@ -279,7 +284,7 @@ fn whole(read: Import, context: &mut Context<'_>) -> Result<Read> {
         tally::tell_remarks(&read.remarks, context);
         return Err(Error::input(read.problems));
     }
-    Ok(Read { fixture: read.fixture, remarks: read.remarks })
+    Ok(Read { fixture: read.fixture, remarks: read.remarks, left_out: read.left_out })
 }
 
 /// The labels of all containers on the Docker engine.
@@ -360,7 +365,7 @@ pub fn write_down(config: &Config, choice: &Choice, context: &mut Context<'_>) -
 /// Reads fixtures made by [`write_down`].
 pub fn read_written(documents: &[Node]) -> Result<Read> {
     match read_fixture(documents, &Surroundings::default()) {
-        Ok(fixture) => Ok(Read { fixture, remarks: Vec::new() }),
+        Ok(fixture) => Ok(Read { fixture, remarks: Vec::new(), left_out: Vec::new() }),
         Err(problems) => Err(Error::input(problems)),
     }
 }
@@ -392,8 +397,18 @@ pub fn plan(
         return Err(Error::input(read.remarks.iter().map(as_problem).collect()));
     }
     let remarks = read.remarks.clone();
+    if unmanaged == Unmanaged::Deleted {
+        refuse_prune(&read.left_out).inspect_err(|_| tally::tell_remarks(&remarks, context))?;
+    }
     // Also if the plan fails: a part of the problems may come from it.
     plan_read(read, wishes, instance).inspect_err(|_| tally::tell_remarks(&remarks, context))
+}
+
+/// Refuses to delete what is missing in the fixtures only because it is invalid.
+fn refuse_prune(left_out: &[Problem]) -> Result<()> {
+    let Some(first) = left_out.first() else { return Ok(()) };
+    let first = format!("{}: {}", first.subject, first.message);
+    Err(Error::Input(InputError::PruneSkipped { count: left_out.len(), first }))
 }
 
 fn as_problem(remark: &Remark) -> Problem {
@@ -414,13 +429,17 @@ pub fn plan_read(read: Read, mut wishes: Wishes, instance: &Instance) -> Result<
 
 /// Plans `read` for a configuration that was already read.
 pub fn plan_on(config: Config, read: Read, wishes: &Wishes) -> Result<Planned> {
-    let Read { fixture, mut remarks } = read;
+    let Read { fixture, mut remarks, mut left_out } = read;
     match plan_fixture(&config, &fixture, wishes, &mut Random)? {
         Ok(mut outline) => {
-            let left_out = std::mem::take(&mut outline.left_out);
+            let invalid = std::mem::take(&mut outline.left_out);
+            if wishes.unmanaged == Unmanaged::Deleted {
+                left_out.extend(invalid.iter().map(|left| Problem::at(&left.at, &left.subject, &left.why)));
+                refuse_prune(&left_out)?;
+            }
             let skipped =
                 |left: LeftOut| Remark { at: left.at, what: left.subject, why: left.why, outcome: Outcome::Skipped };
-            remarks.extend(left_out.into_iter().map(skipped));
+            remarks.extend(invalid.into_iter().map(skipped));
             Ok(Planned { config, outline, remarks })
         }
         Err(problems) => Err(Error::input(problems)),

@@ -131,7 +131,9 @@ pub fn tell_remarks(remarks: &[Remark], context: &mut Context<'_>) {
             Outcome::Dropped => ": dropped",
             Outcome::Doubtful => "",
         };
-        context.ui.warn(&format!("{}: {}: {}{end}", remark.at, remark.what, remark.why));
+        // A problem of a line has only a position.
+        let what = if remark.what.is_empty() { String::new() } else { format!("{}: ", remark.what) };
+        context.ui.warn(&format!("{}: {what}{}{end}", remark.at, remark.why));
     }
     if remarks.len() > SHOWN {
         context.ui.warn(&format!("… and {} more; to list all: --json", remarks.len() - SHOWN));

@@ -1,5 +1,6 @@
 //! The texts of the files that a user names.
 
+use std::collections::BTreeSet;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
@@ -17,6 +18,8 @@ pub struct Texts {
     pub texts: Vec<(String, String)>,
     /// What the user should know.
     pub told: Vec<String>,
+    /// The names of the files that were found in a folder.
+    pub in_folders: BTreeSet<String>,
 }
 
 impl Texts {
@@ -52,6 +55,7 @@ pub fn read_texts(paths: &[PathBuf]) -> Result<Texts> {
                 found.told.push(format!("skipped files of other kinds: {}", others.join(", ")));
             }
             inside.iter().try_for_each(|path| read_file(path, &mut found))?;
+            found.in_folders.extend(inside.iter().map(|path| path.display().to_string()));
         } else {
             read_file(path, &mut found)?;
         }

@@ -158,6 +158,11 @@ pub enum InputError {
         what: String,
         count: usize,
     },
+    /// Resources that were skipped as invalid, and would be deleted because they are not in the fixtures.
+    PruneSkipped {
+        count: usize,
+        first: String,
+    },
     /// A new monitor with the name of another one in its group, without a terminal to ask.
     SamePath {
         id: i64,
@@ -259,6 +264,14 @@ impl InputError {
                 Report::new(Exit::NotFound, format!("{count} monitors match {what}; this command requires exactly one"))
                     .hint("specify its id or path; to list both: kumadb monitor list")
             }
+            Self::PruneSkipped { count, first } => Report::new(
+                Exit::Refused,
+                format!(
+                    "`--skip-invalid` skipped {}, so `--prune` would delete what is only invalid; the first: {first}",
+                    counted(*count, "resource")
+                ),
+            )
+            .hint("correct the fixtures, or leave out `--prune`"),
             Self::SamePath { id, path } => {
                 Report::new(Exit::Refused, format!("monitor {id} has the same path `{path}`; nothing was changed"))
                     .hint("choose another name, or add `--allow-duplicate`")

@@ -1,10 +1,10 @@
 //! Reads the files of a user: detects their formats, converts foreign ones, and reads the results as one fixture.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::expand::{Expand, Lookup};
 use super::foreign::{self, Format, Map, Outcome, Remark, Source};
-use super::native::{Document, read_contents};
+use super::native::{Document, Invalid, read_contents};
 use super::node::{Data, Node};
 use super::text::{self, Syntax};
 use super::unknown;
@@ -24,6 +24,8 @@ pub struct Options {
     pub skip_invalid: bool,
     /// The beginning of the labels that are read.
     pub label_prefix: Option<String>,
+    /// Files that were found in a folder: if nothing of one is valid, it can be left out.
+    pub in_folders: BTreeSet<String>,
 }
 
 /// The format of the files.
@@ -49,6 +51,8 @@ pub struct Import {
     pub problems: Vec<Problem>,
     /// The formats that were converted, with their numbers of files.
     pub converted: Vec<(Format, usize)>,
+    /// The problems of what was left out as invalid.
+    pub left_out: Vec<Problem>,
 }
 
 /// The files of a user by their formats.
@@ -65,20 +69,21 @@ pub fn import(texts: Vec<(String, String)>, options: &Options, lookup: &dyn Look
     let mut import = Import::default();
     let Sorted { mut native, mut foreign, mut listed } = Sorted::default();
     for (file, text) in texts {
+        let is_named = !options.in_folders.contains(&file);
         if options.map.is_some() {
             match parse_list(file, text) {
                 Ok(mut source) => {
                     import.problems.append(&mut source.problems);
                     listed.push(source);
                 }
-                Err(problem) => import.problems.push(problem),
+                Err(problem) => import.problems.push(whole(problem, is_named)),
             }
             continue;
         }
         let (format, mut source) = match read_source(file, text, options.from, lookup) {
             Ok(read) => read,
             Err(problem) => {
-                import.problems.push(problem);
+                import.problems.push(whole(problem, is_named));
                 continue;
             }
         };
@@ -137,30 +142,59 @@ impl Import {
         }
         let contents = read_contents(&documents, lookup);
         import.fixture = contents.fixture;
+        let before = import.problems.len();
         import.problems.extend(contents.problems);
         let mut start = 0;
         for (source, end) in native.iter().zip(ends) {
             if !contents.says_something[start..end].contains(&true) {
-                empty(source, &mut import.problems);
+                empty(source, !options.in_folders.contains(&source.file), &mut import.problems);
             }
             start = end;
         }
         if options.skip_invalid {
-            import.skip_invalid();
+            import.skip_invalid(before, &contents.invalid);
         }
     }
 
-    /// Turns the problems of single items into lines of the report.
-    fn skip_invalid(&mut self) {
-        let (with, without): (Vec<Problem>, Vec<Problem>) =
-            std::mem::take(&mut self.problems).into_iter().partition(|problem| problem.at.is_some());
-        self.problems = without;
-        for problem in with {
-            let Some(at) = problem.at else { continue };
-            let what = problem.subject.strip_prefix(&format!("{at}: ")).unwrap_or(&problem.subject).to_owned();
-            self.remarks.push(Remark { at, what, why: problem.message, outcome: Outcome::Skipped });
+    /// Turns the problems of single items into lines of the report, unless nothing is left. Those of `items` begin at `before`.
+    fn skip_invalid(&mut self, before: usize, items: &[Invalid]) {
+        if self.fixture.things.is_empty() {
+            return;
+        }
+        let mut last: Option<usize> = None;
+        for (number, problem) in std::mem::take(&mut self.problems).into_iter().enumerate() {
+            let Some(at) = problem.at.clone() else {
+                self.problems.push(problem);
+                continue;
+            };
+            let what = problem.subject.strip_prefix(&at.to_string()).unwrap_or(&problem.subject);
+            let what = what.strip_prefix(": ").unwrap_or(what);
+            let number = number.checked_sub(before);
+            let item = number.map(|number| items.partition_point(|item| item.problems.end <= number));
+            let item = item.filter(|at| items.get(*at).zip(number).is_some_and(|(item, n)| item.problems.contains(&n)));
+            let (what, why) = match item.map(|item| &items[item]) {
+                Some(item) => {
+                    let field = what.strip_prefix(item.path.as_str()).unwrap_or_default().trim_start_matches('.');
+                    let field = if field.is_empty() { String::new() } else { format!("`{field}`: ") };
+                    (item.subject.as_str(), format!("{field}{}", problem.message))
+                }
+                None => (what, problem.message.clone()),
+            };
+            match self.remarks.last_mut().filter(|_| item.is_some() && item == last) {
+                Some(remark) => remark.why.push_str(&format!("; {why}")),
+                None => {
+                    self.remarks.push(Remark { at, what: what.to_owned(), why, outcome: Outcome::Skipped });
+                    self.left_out.push(problem);
+                }
+            }
+            last = item;
         }
     }
+}
+
+/// A problem of a whole file. It is not skipped if a user named the file: a source of which nothing is left is an error.
+fn whole(problem: Problem, is_named: bool) -> Problem {
+    Problem { at: problem.at.clone().filter(|_| !is_named), ..problem }
 }
 
 /// Parses a file, and detects its format; `None` is the native one.
@@ -219,9 +253,14 @@ fn parse_list(file: String, text: String) -> Result<Source, Problem> {
 }
 
 /// The problem of a native file that defines nothing; unknown keys are reported already.
-fn empty(source: &Source, problems: &mut Vec<Problem>) {
-    let is_told = |problem: &Problem| problem.at.as_ref().is_some_and(|at| *at.file == *source.file);
-    if !problems.iter().any(is_told) {
+fn empty(source: &Source, is_named: bool, problems: &mut Vec<Problem>) {
+    let is_told = |problem: &&mut Problem| problem.at.as_ref().is_some_and(|at| *at.file == *source.file);
+    let mut told = false;
+    for problem in problems.iter_mut().filter(is_told) {
+        *problem = whole(problem.clone(), is_named);
+        told = true;
+    }
+    if !told {
         let message = "defines nothing; to define an empty list, write `monitors: []`";
         problems.push(Problem::new(&source.file, message));
     }

@@ -1,5 +1,7 @@
 //! Reads native fixtures. All problems are reported together.
 
+use std::ops::Range;
+
 use super::expand::{self, Expand, Lookup};
 use super::node::{Data, Entry, Node};
 use crate::error::Problem;
@@ -33,6 +35,19 @@ pub struct Contents {
     pub problems: Vec<Problem>,
     /// Whether each part contains a list or a map of items, even an empty one.
     pub says_something: Vec<bool>,
+    /// The items with problems.
+    pub invalid: Vec<Invalid>,
+}
+
+/// An item with problems.
+#[derive(Clone, Debug)]
+pub struct Invalid {
+    /// The positions of its problems among all.
+    pub problems: Range<usize>,
+    /// Its path in the fixture, with which they begin.
+    pub path: String,
+    /// Its name in messages.
+    pub subject: String,
 }
 
 /// Reads the native fixtures in `documents`.
@@ -126,10 +141,15 @@ impl Reader<'_> {
                 for (at, item) in items.iter().enumerate() {
                     let path = self.path_of(found, at, item);
                     let before = self.contents.problems.len();
-                    let Some(mut thing) = self.thing(found, item, &path) else { continue };
-                    self.finish(&mut thing);
-                    if self.contents.problems.len() == before {
-                        self.contents.fixture.things.push(thing);
+                    let mut thing = self.thing(found, item, &path);
+                    thing.iter_mut().for_each(|thing| self.finish(thing));
+                    let problems = before..self.contents.problems.len();
+                    match problems.is_empty() {
+                        true => self.contents.fixture.things.extend(thing),
+                        false => {
+                            let subject = subject_of(found, item, &path);
+                            self.contents.invalid.push(Invalid { problems, path, subject });
+                        }
                     }
                 }
             }
@@ -389,6 +409,12 @@ fn bare(entity: &'static Entity, at: At, path: String, cells: Vec<Said>) -> Want
         left_out: Vec::new(),
         parts: Vec::new(),
     }
+}
+
+/// The name of an invalid item in messages, or its path if it has none.
+fn subject_of(found: &Entity, item: &Node, path: &str) -> String {
+    let name = [found.name, "path", "id"].into_iter().find_map(|key| item.find(key).and_then(Node::scalar));
+    name.map_or_else(|| format!("{} `{path}`", found.noun), |name| format!("{} `{name}`", found.noun))
 }
 
 /// Only asterisks: what the server's page shows instead of a secret.

@@ -63,7 +63,8 @@ fn all() -> Vec<Error> {
         NotUtf8 { what: t("`AWS_REGION`") }, PasswordsDiffer, CannotPrompt { secret: t("password of admin") },
         Render { why: t("CSV has monitors only") }, NotAPushMonitor { monitor: t("A"), kind: t("ping") },
         NoMonitor { what: t("`A`") }, NotConfigured { kind: "instance", name: t("a"), known: vec![t("b")] },
-        SeveralMonitors { what: t("`A`"), count: 2 }, SamePath { id: 4, path: t("A/B") }, ConfirmationRequired, Cancelled,
+        SeveralMonitors { what: t("`A`"), count: 2 },
+        PruneSkipped { count: 2, first: t("a.yaml:2:3: monitor `A`: `interval`: must be a number") }, SamePath { id: 4, path: t("A/B") }, ConfirmationRequired, Cancelled,
     ]; }
     { use TargetError::*; add![
         NoneFound, NotFound(t("./x")), SeveralFound(vec![t("a"), t("b")]),

@@ -79,6 +79,17 @@ fn a_list_of_any_structure_is_read_by_a_map() {
             "try: --each",
         ),
         ("plan list.json --each '$.none[*]' --map name=title", "has no monitors at `$.none[*]`", ""),
+        (
+            "plan list.json --each services --map name=title",
+            "has a list at `services`, not a monitor",
+            "try: --each '$.services[*]'",
+        ),
+        ("plan list.json --map name=title --map name=link", "invalid --map: `name` is set twice", "try: --each"),
+        (
+            "plan list.json --each '$.services[*]' --map name=titel",
+            "warning: list.json:2:9: `--map`: no entry has a value at `titel`",
+            "",
+        ),
         ("plan list.json --map-file list.json", "is not a map: ", ""),
     ] {
         let said = lab.fails(2, line).err;
@@ -153,4 +164,27 @@ fn an_output_that_is_not_a_file_is_written_to_and_stays() {
     }
     let out = lab.ok("export -o /dev/stdout");
     assert!(out.starts_with("version: 1") || out.contains("\nversion: 1"), "{out}");
+}
+
+#[test]
+fn nothing_is_deleted_because_it_was_skipped() {
+    let lab = Lab::sqlite("2.5.3");
+    let file = |text: &str| fs::write(lab.root.path().join("a.yaml"), text).unwrap();
+    let right = "monitors: [{name: A, type: push}, {name: B, type: push}]\n";
+    file(right);
+    lab.ok("apply a.yaml --yes");
+    let before = lab.content();
+    // The first is found in the fixture alone, the second when it is planned.
+    for wrong in ["push, interval: soon", "push, parent: Nowhere"] {
+        file(&right.replace("B, type: push", &format!("B, type: {wrong}")));
+        for verb in ["plan a.yaml", "apply a.yaml --yes"] {
+            let said = lab.fails(9, &format!("{verb} --skip-invalid --prune")).err;
+            assert!(said.contains("skipped 1 resource, so `--prune` would delete what is only invalid"), "{said}");
+            assert!(said.contains("B`"), "{said}");
+        }
+        assert_eq!(before, lab.content());
+    }
+    file("monitors: [{name: A, type: push}]\n");
+    let planned = lab.ok("plan a.yaml --skip-invalid --prune");
+    assert!(planned.contains("- monitor `B`"), "{planned}");
 }

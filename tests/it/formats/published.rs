@@ -290,3 +290,44 @@ fn every_published_file_gives_its_rows() {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/formats/published/rows.txt");
     assert_data_eq!(told, Data::read_from(&file, None).raw());
 }
+
+#[test]
+fn a_file_of_which_nothing_is_left_is_an_error() {
+    let skip = Options { skip_invalid: true, ..Options::default() };
+    for (file, text, expected) in [
+        ("b.yaml", "monitors: [", "is not valid YAML"),
+        ("b.yaml", "{\"a\": 1}", "is in no known format"),
+        ("b.yaml", "version: 1\nmonitor: []\n", "unknown key"),
+        ("b.json", "{\"a\": 1", "is not valid JSON"),
+    ] {
+        let good = ("a.yaml".to_owned(), "monitors: [{name: A, type: push}]\n".to_owned());
+        let read = import(vec![good, (file.to_owned(), text.to_owned())], &skip, &Nowhere);
+        assert_eq!((read.problems.len(), read.remarks.len()), (1, 0), "{text}: {:?}", read.problems);
+        let said = format!("{}: {}", read.problems[0].subject, read.problems[0].message);
+        assert!(said.starts_with(file) && said.contains(expected), "{said}");
+    }
+    // Of a folder, something is left.
+    let options = Options { in_folders: ["b.yaml".to_owned()].into(), ..skip.clone() };
+    let texts = [("a.yaml", "monitors: [{name: A, type: push}]\n"), ("b.yaml", "monitors: [")];
+    let found = import(texts.map(|(file, text)| (file.to_owned(), text.to_owned())).into(), &options, &Nowhere);
+    assert_eq!((found.problems.len(), found.left_out.len()), (0, 1), "{:?}", found.problems);
+    let read = read("a.csv", "name,url\nA,mailto:x@y\n", &skip);
+    assert_eq!((read.problems.len(), read.left_out.len()), (1, 0), "{:?}", read.problems);
+}
+
+#[test]
+fn what_is_left_out_is_named_with_all_that_is_wrong_with_it() {
+    let skip = Options { skip_invalid: true, ..Options::default() };
+    let text = "monitors:\n- {name: A, type: push}\n- {name: B, type: push, interval: soon, intervall: 3}\n- {type: group}\n\
+                - {name: C, type: push, interval: soon}\n";
+    let found = read("a.yaml", text, &skip);
+    assert!(found.problems.is_empty(), "{:?}", found.problems);
+    let what: Vec<&str> = found.remarks.iter().map(|remark| remark.what.as_str()).collect();
+    assert_eq!(what, ["monitor `B`", "monitor `C`"], "{:?}", found.remarks);
+    let why = &found.remarks[0].why;
+    assert!(why.starts_with("`interval`: ") && why.contains("; `intervall`: is not a field"), "{why}");
+    assert_eq!(found.left_out.len(), 2);
+    // A line of a table has only a position, which is shown before it.
+    let found = read("a.csv", "name,url\nA,https://a\nB,https://b,more\n", &skip);
+    assert_eq!((found.remarks[0].what.as_str(), found.left_out.len()), ("", 1), "{:?}", found.remarks);
+}
