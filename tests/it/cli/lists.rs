@@ -188,3 +188,20 @@ fn nothing_is_deleted_because_it_was_skipped() {
     let planned = lab.ok("plan a.yaml --skip-invalid --prune");
     assert!(planned.contains("- monitor `B`"), "{planned}");
 }
+
+#[test]
+fn an_unknown_type_of_an_existing_monitor_is_a_problem() {
+    let lab = Lab::sqlite("2.0.2");
+    lab.ok("monitor add group --name A");
+    lab.sql("UPDATE monitor SET type = 'own' WHERE name = 'A'");
+    let plan = |kind: &str| {
+        let file = lab.root.path().join("a.yaml");
+        fs::write(&file, format!("version: 1\nmonitors: [{{name: A, type: {kind}}}]\n")).unwrap();
+        lab.run("plan a.yaml")
+    };
+    assert_eq!(plan("own").exit, 0);
+    for kind in ["pong", "globalping"] {
+        let ran = plan(kind);
+        assert!(ran.exit == 2 && ran.err.contains(kind), "{}{}", ran.out, ran.err);
+    }
+}
