@@ -278,7 +278,7 @@ pub fn read_documents(args: &DocumentArgs, context: &mut Context<'_>) -> Result<
     }
 }
 
-/// What was read, if nothing is wrong.
+/// What was read, if there are no problems.
 fn whole(read: Import, context: &mut Context<'_>) -> Result<Read> {
     if !read.problems.is_empty() {
         tally::tell_remarks(&read.remarks, context);

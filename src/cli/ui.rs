@@ -59,15 +59,10 @@ impl Ui {
             quiet: cli.global.quiet,
             verbose: cli.global.verbose,
             asked_by_parent: cli.global.asked_by_parent,
-            said: Vec::new(),
             color: std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()),
-            bar: None,
-            since: Instant::now(),
             cancel: Cancel::by(signal.clone()),
             signal,
-            must_finish: Arc::default(),
-            watches: false,
-            noticed: Arc::default(),
+            ..Ui::silent()
         })
     }
 

@@ -59,7 +59,7 @@ pub fn reach(end: i64) -> i64 {
 /// What becomes of a bucket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// It stays as it is.
+    /// It is not changed.
     Keep,
     /// It stays, because it counts more than what is left of its heartbeats: some of those were pruned.
     KeepGreater,

@@ -96,7 +96,7 @@ fn origin(order: &Order) -> String {
     }
     if let Some(first) = old.first().filter(|first| (*first - old.end()).num_seconds() > GAP) {
         lines.push(format!(
-            "note: the first later heartbeat in the database is of {}: what the old server counted in between stays as it is",
+            "note: the first later heartbeat in the database is of {}: what the old server counted in between is not changed",
             local_time(first)
         ));
     }

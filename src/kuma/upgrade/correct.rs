@@ -205,7 +205,7 @@ pub struct Correction {
 }
 
 impl Correction {
-    /// Whether nothing is wrong.
+    /// Whether all statistics are right.
     pub fn is_empty(&self) -> bool {
         !self.ends && self.tables.iter().all(|table| table.deleted.is_empty() && table.inserted.is_empty())
     }
